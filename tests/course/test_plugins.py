@@ -4,6 +4,7 @@ import functools
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ import pytest
 from plugin_run import LATER, train, write
 
 from tinyllm.cli import main
-from tinyllm.course.plugins import LLAMAS
+from tinyllm.course import plugins
 from tinyllm.course.syllabus import find_lesson, syllabus
 from tinyllm.course.workspace import Progress, start_lesson
-from tinyllm.models import GPT, GPTConfig, Llama, LlamaConfig
+from tinyllm.models import family
 from tinyllm.ops.registry import OPS, override
 
 REPEATS = "def softmax(x):\n    return np.full_like(x, 1 / max(x.shape[-1], 1))\n"
@@ -209,16 +210,17 @@ def test_what_a_gpt_does_not_call_is_told_with_the_reason(workspace, capsys):
     write(workspace, 6)
     train("--mine", "4,6", "--out", "run")
     said = " ".join(capsys.readouterr().out.split())
-    assert "rope_tables, rope are LLaMA's" in said
+    assert "rope_tables, rope are for models of type llama" in said
     assert main(["trace", "--diff", "run", "--mine", "4,6", "--prompt", "the cat"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "never called by a model that reads a text: softmax, softmax_backward, log_softmax" in said
     assert "softmax is called inside the library's attention, and that is yours here" in said
-    assert "rope_tables, rope are LLaMA's" in said
+    assert "rope_tables, rope are for models of type llama" in said
 
 
-def called_by(make, config):
-    """The ops among all tasks that a model calls while it is made and trained."""
+@functools.cache
+def called_by(name):
+    """The ops among all tasks that a small model of a family calls while it is made and trained."""
     called = set()
 
     def spy(op):
@@ -229,18 +231,40 @@ def called_by(make, config):
 
         return function
 
-    tokens = np.zeros((1, 8), int)
+    tokens, cls = np.zeros((1, 8), int), family(name)
     ops = {task.op for lesson in syllabus() for task in lesson.tasks} & OPS.keys()
     with override(**{op: spy(op) for op in ops}):
-        make(config).loss(tokens, tokens).backward()
+        sizes = cls.PRESETS["nano"] | {"vocab_size": 9, "layers": 1}
+        cls(cls.config_class(**sizes)).loss(tokens, tokens).backward()
     return called
 
 
-def test_llamas_functions_are_those_that_only_llama_calls():
-    sizes = {"vocab_size": 9, "context": 8, "layers": 1, "heads": 2, "width": 8}
-    of_gpt = called_by(GPT, GPTConfig(**sizes))
-    of_llama = called_by(Llama, LlamaConfig(kv_heads=1, hidden=8, **sizes))
-    assert of_llama - of_gpt == LLAMAS
+def test_the_map_says_which_family_calls_a_function_that_no_gpt_calls():
+    tasks = {task.op: task.model for lesson in syllabus() for task in lesson.tasks}
+    for name in {*tasks.values()} - {""}:
+        new = called_by(name) - called_by("gpt2")
+        assert {op for op, model in tasks.items() if model == name} <= new
+        assert "" not in {tasks[op] for op in new}
+
+
+def test_the_map_says_what_trains_the_functions_of_a_lesson():
+    in_the_loop = {"adamw_step", "grad_norm", "lr_schedule"}
+    for lesson in syllabus():
+        trained = called_by((lesson.mine or {}).get("model.type", "gpt2")) | in_the_loop
+        called = trained & {task.op for task in lesson.tasks if task.kind == "op"} - {"add"}
+        assert bool(called) == (lesson.mine is not None), lesson.folder
+
+
+def test_a_lesson_about_llama_trains_a_llama(workspace, capsys, monkeypatch):
+    write(workspace, 6)
+    there = replace(find_lesson(6), mine={"model.type": "llama", "model.kv_heads": 1})
+    monkeypatch.setattr(plugins, "find_lesson", lambda n: there)
+    settings = (workspace / "tiny.toml").read_text()
+    (workspace / "tiny.toml").write_text(re.sub("(?m)^model.dropout.*$", "", settings))
+    assert train("--mine", "6", "--out", "run") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"called: attention \d+ times, rope_tables \d+ times, rope \d+ times", said)
+    assert json.loads((workspace / "run/run.json").read_text())["settings"]["model"]["type"] == "llama"
 
 
 def test_the_way_that_lesson_6_shows_into_llama_works(workspace, capsys, monkeypatch):

@@ -3,7 +3,7 @@
     python tests/proofs/verify_lessons.py [--quick]
 
 Promises and budgets stand in syllabus.toml. Seconds are from the start of Python to its end, and mean
-something on a quiet machine only: no test looks at them. --quick: the two that train for long, which no test
+something on a quiet machine only: no test looks at them. --quick: those that train for long, which no test
 runs. Exits with 1 where a promise or a budget is broken.
 """
 
@@ -18,8 +18,6 @@ import time
 from pathlib import Path
 
 from tinyllm.course.syllabus import syllabus
-
-LONG = (8, 9)  # lessons that train for long: tests/course leaves them to this script
 
 RUNNER = """
 import runpy, sys
@@ -55,7 +53,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="the lessons that train for long")
     quick = parser.parse_args(argv).quick
-    lessons = [lesson for lesson in syllabus() if lesson.number in LONG or not quick]
+    lessons = [lesson for lesson in syllabus() if lesson.long or not quick]
     took, peaks, bad = [], [], []
     for lesson in lessons:
         began = time.monotonic()

@@ -143,7 +143,7 @@ def build_parser(command: str | None = None) -> Parser:
     """Return the parser. Only `command` gets its options; other commands are names without options."""
     parser = Parser(
         prog="tinyllm",
-        description="Learn how language models work, in thirteen lessons, and use the library\n"
+        description="Learn how language models work, lesson by lesson, and use the library\n"
                     "underneath: small enough to be read, fast enough to be worth using.",
         epilog=EXAMPLE,
     )  # fmt: skip

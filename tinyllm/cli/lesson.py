@@ -233,12 +233,11 @@ def afterwards(lesson: Any, path: Any, verdicts: Any, progress: Any) -> Iterator
         yield paragraph(f"{short_path(path)} does not run: {verdict.message}{where}")
         return
     if all(v.state == "passed" for v in verdicts):
-        from tinyllm.course.capstone import PARTS
-
-        if number in PARTS.values():
-            yield f"`tinyllm train --mine {number} --steps 50` trains the real GPT on what you wrote"
-        if number + 1 < len(syllabus()):
-            yield f"next: {next_of(syllabus()[number + 1], progress)}"
+        if lesson.mine is not None:
+            kind = lesson.mine.get("model.type", "GPT")
+            yield f"`tinyllm train --mine {number} --steps 50` trains the real {kind} on what you wrote"
+        if later := [other for other in syllabus() if other.number > number]:
+            yield f"next: {next_of(later[0], progress)}"
     elif todo := [v.task for v in verdicts if v.state == "not_attempted"]:
         what = "them" if len(todo) > 1 else "it"
         hint = f"`tinyllm hint {short_path(lesson.name)}`"

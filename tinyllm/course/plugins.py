@@ -21,14 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.course.syllabus import Lesson, find_lesson
+from tinyllm.course.syllabus import Lesson, find_lesson, syllabus
 from tinyllm.course.workspace import MAX_FILE, Progress, short_path
 from tinyllm.errors import UserError
 from tinyllm.files import read_text
 from tinyllm.ops.registry import OPS, override
 from tinyllm.testing.check import arrays, labelled, require_form, run
-
-LLAMAS = {"silu_backward", "rmsnorm", "rope_tables", "rope"}  # ops that only a LLaMA calls, no GPT
 
 
 class PartFailure(UserError):
@@ -293,5 +291,15 @@ def idle(parts: Sequence[Part], by: str) -> Iterator[str]:
     for op in names:
         if around := [part.op for part in parts if part.calls and OPS[op] in OPS[part.op].calls]:
             yield f"{op} is called inside the library's {', '.join(around)}, and that is yours here"
-    if llamas := [op for op in names if op in LLAMAS]:
-        yield f"{', '.join(llamas)} {'are' if len(llamas) > 1 else 'is'} LLaMA's, and this is a GPT"
+    for model, ops in families_of(names).items():
+        yield f"{', '.join(ops)} {'are' if len(ops) > 1 else 'is'} for models of type {model}"
+
+
+def families_of(ops: Iterable[str]) -> dict[str, list[str]]:
+    """Return {family: the ops of tasks that it calls and a GPT does not}, for these ops."""
+    found: dict[str, list[str]] = {}
+    tasks = {task.op: task for lesson in syllabus() for task in lesson.tasks if task.model}
+    for op in ops:
+        if op in tasks:
+            found.setdefault(tasks[op].model, []).append(op)
+    return found

@@ -3,6 +3,7 @@
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tinyllm.errors import UserError
 from tinyllm.files import read_text, read_toml
@@ -10,11 +11,16 @@ from tinyllm.files import read_text, read_toml
 
 @dataclass(frozen=True)
 class Task:
-    """A function for a student to write. op: the op that it is compared with; kind: op, c, tests or run."""
+    """A function for a student to write.
+
+    op: the op that it is compared with; kind: op, c, tests or run; model: the family that calls it, if no GPT
+    does.
+    """
 
     name: str
     op: str
     kind: str = "op"
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,8 @@ class Lesson:
     tasks: tuple[Task, ...]
     expected: tuple
     previews: tuple[str, ...] = ()
+    mine: dict[str, Any] | None = None
+    long: bool = False
     home: str = ""  # of an instructor's lesson (see `own_tasks`): its folder, its stub, a hash of its files
     stub: str = ""
     version: str = ""
@@ -78,18 +86,18 @@ def lessons_folder() -> Path:
 def syllabus() -> tuple[Lesson, ...]:
     """Return every lesson, in order -> tuple of Lesson."""
     data = read_toml(lessons_folder() / "syllabus.toml")
-    return tuple(_lesson(number, fields) for number, fields in enumerate(data["lesson"]))
+    return tuple(map(_lesson, data["lesson"]))
 
 
-def _lesson(number, fields):
+def _lesson(fields):
     tasks = tuple(_task(**task) for task in fields.pop("tasks"))
     for name in ("imports", "expected", "previews"):
         fields[name] = tuple(fields.get(name, ()))
-    return Lesson(number=number, tasks=tasks, **fields)
+    return Lesson(number=int(fields["folder"][:2]), tasks=tasks, **fields)
 
 
-def _task(name, kind="op", op=None):
-    return Task(name, op or name, kind)
+def _task(name, kind="op", op=None, model=""):
+    return Task(name, op or name, kind, model)
 
 
 def find_lesson(number: int | str) -> Lesson:

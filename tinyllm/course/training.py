@@ -1,5 +1,7 @@
 """Plug a student's functions into `tinyllm train --mine`, and write the messages about them."""
 
+import functools
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -91,9 +93,11 @@ def plugged_in(lessons: list[str] | None, resumed: str | None = None) -> Iterato
     from tinyllm.course.workspace import find_workspace
 
     workspace = find_workspace()
-    parts, skipped = plugins.load_parts(plugins.parse_lessons(lessons), workspace)
+    chosen = plugins.parse_lessons(lessons)
+    parts, skipped = plugins.load_parts(chosen, workspace)
     names = ", ".join(f"{part.op} (lesson {part.lesson})" for part in parts)
     lines = [f"yours: {names}", *skipped, *filter(None, [plugins.unproven(parts, workspace)]), SLOWER]
     with plugins.plug_in(parts):
         notes = {"replaced_ops": [part.record() for part in parts]}
-        yield Plugins(parts, lines, SETTINGS, "mine", notes, AGAIN)
+        settings = functools.reduce(operator.or_, (lesson.mine or {} for lesson in chosen), SETTINGS)
+        yield Plugins(parts, lines, settings, "mine", notes, AGAIN)
