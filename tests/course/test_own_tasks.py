@@ -13,7 +13,7 @@ from tinyllm.course.classroom.results import read_results
 from tinyllm.errors import UserError
 from tinyllm.ops import OPS
 
-COURSE = 'seed = 7\n[[lesson]]\nfolder = "own/20_averages"\npoints = { moving_average = 2 }\n'
+COURSE = 'seed = 7\n[[lesson]]\nfolder = "own/100_averages"\npoints = { moving_average = 2 }\n'
 WRONG = """import numpy as np
 def moving_average(x, k):
     n = x.shape[-1] // k * k
@@ -26,15 +26,15 @@ def folder(tmp_path, monkeypatch):
     """The example's folder, in the folder at hand; what it registers is forgotten."""
     monkeypatch.chdir(tmp_path)
     before = set(OPS)
-    own_tasks.write_template("own/20_averages")
-    yield Path("own/20_averages")
+    own_tasks.write_template("own/100_averages")
+    yield Path("own/100_averages")
     for name in set(OPS) - before:
         own_tasks.forget(own_tasks.Lesson(20, "", "", "", 0, 0, 0, (), (own_tasks.Task(name, name),), ()))
 
 
 def hand_in(student, text):
-    Path("subs", student, "20_averages").mkdir(parents=True)
-    Path("subs", student, "20_averages", "exercise.py").write_text(text)
+    Path("subs", student, "100_averages").mkdir(parents=True)
+    Path("subs", student, "100_averages", "exercise.py").write_text(text)
 
 
 def test_the_example_is_checked_released_graded_and_exported_like_a_task_of_the_library(folder, capsys):
@@ -63,7 +63,7 @@ def test_the_example_is_checked_released_graded_and_exported_like_a_task_of_the_
     for kind, code in (("gradescope", 0), ("classroom50", 2), ("nbgrader", 2)):
         more = ["--out", kind, "--package", str(wheel)]
         assert main(["course", "export", kind, *more]) == code, kind
-    assert b"own/20_averages/reference.py" in Path("gradescope").read_bytes()
+    assert b"own/100_averages/reference.py" in Path("gradescope").read_bytes()
 
 
 def test_a_student_s_check_takes_the_folder_for_a_number(folder, capsys):
@@ -133,7 +133,7 @@ def test_a_bad_folder_is_one_line_and_leaves_nothing_behind(folder, file, old, n
     assert words in str(found.value) and "\n" not in str(found.value) and set(OPS) == before
 
 
-@pytest.mark.parametrize("name", ["averages", "4_averages", "20_averages/..", "nowhere/20_averages"])
+@pytest.mark.parametrize("name", ["averages", "4_averages", "100_averages/..", "nowhere/100_averages"])
 def test_a_folder_needs_a_number_and_its_files(folder, name):
     Path("own/averages").mkdir()
     with pytest.raises(UserError):

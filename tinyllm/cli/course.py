@@ -38,7 +38,7 @@ example:
   tinyllm course report grades           where the class is stuck
   tinyllm course similar submissions     pairs that share code
   tinyllm course export canvas grades --out canvas.csv
-  tinyllm course task new 20_averages    a task of your own
+  tinyllm course task new 100_averages   a task of your own
 """)  # fmt: skip
 ASKED = "asked for a solution (so says the workspace that was handed in; anybody can read one unseen)"
 HEADS = ("reference", "starter", "mutants", "rejected", "variants")
@@ -316,14 +316,14 @@ def own_task(verb: Literal["new", "check"], folder: str) -> int:
     """Write and check tasks of your own.
 
     VERB    new, for a small example to change; check, to try it
-    FOLDER  such as 20_averages: reference.py, cases.py, mistakes.py
+    FOLDER  such as 100_averages: reference.py, cases.py, mistakes.py
 
     example:
-      tinyllm course task new 20_averages
-      tinyllm course task check 20_averages
+      tinyllm course task new 100_averages
+      tinyllm course task check 100_averages
 
     Each public function of reference.py is a task; students get its signature and docstring. A course has
-    them by `folder = "20_averages"` in a [[lesson]] of course.toml. `tinyllm check 20_averages answer.py`
+    them by `folder = "100_averages"` in a [[lesson]] of course.toml. `tinyllm check 100_averages answer.py`
     tries an answer as `tinyllm check 4` does.
     """
     if verb == "new":

@@ -34,7 +34,7 @@ from tinyllm.testing.edits import links, parsed
 from tinyllm.testing.relations import parameters, run_spec
 
 FILES, HINTS = ("reference.py", "cases.py", "mistakes.py"), "hints.toml"
-FIRST = 20  # numbers below are the library's lessons
+FIRST = 100  # smaller numbers are for lessons of the library
 LARGEST_SIZE = 20  # what a generator of cases gets as `size`; small ones are tried first
 
 
@@ -54,7 +54,8 @@ def load_lesson(folder: str | Path) -> Lesson:
     functions, stub, title = read_reference(texts[0], home / FILES[0])
     version = hashlib.sha256("\0".join(texts + helpers(home)).encode()).hexdigest()
     tasks = tuple(Task(name, name) for name in functions)
-    lesson = Lesson(number, home.name, title, "", 0, 0, 0, (), tasks, (), (), str(home), stub, version)
+    own: Any = {"home": str(home), "stub": stub, "version": version}
+    lesson = Lesson(number, home.name, title, "", 0, 0, 0, (), tasks, (), **own)
     reference = import_file(home / FILES[0], f"tinyllm_task_{version[:12]}")
     if taken := [x for x in functions if x in OPS and getattr(OPS[x], "version", None) != version]:
         raise UserError(f"{home / FILES[0]}: another op or task is called {taken[0]}; choose another name")
