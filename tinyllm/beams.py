@@ -34,15 +34,11 @@ class Beams:
 
     def advance(self, logprobs: np.ndarray, stops: frozenset[int]) -> list[int]:
         """Continue all beginnings by one token: logprobs (N, V) -> the beam that each new one continues."""
-        N, V = logprobs.shape
-        totals = (self.scores[:, None] + logprobs).reshape(-1)
-        count = min(max(2, 1 + len(stops)) * N, totals.size)  # so many that N of them do not end
-        best = np.argpartition(-totals, count - 1)[:count]
-        best = best[np.lexsort((best, -totals[best]))]
+        N = len(logprobs)
+        best = ops.beam_step(self.scores, logprobs, max(2, 1 + len(stops)) * N)  # so many that N do not end
         going: list[tuple[list[int], float, int]] = []
         length = len(self.texts[0]) + 1
-        for rank, (place, score) in enumerate(zip(best.tolist(), totals[best].tolist(), strict=True)):
-            beam, token = divmod(place, V)
+        for rank, (beam, token, score) in enumerate(zip(*(x.tolist() for x in best), strict=True)):
             text = [*self.texts[beam], token]
             if token not in stops and length < self.limit:
                 going.append((text, score, beam))

@@ -14,7 +14,6 @@ import tinyllm as tl
 from tinyllm import nn, ops
 from tinyllm.errors import UserError
 from tinyllm.models import build, from_pretrained
-from tinyllm.models.t5 import relative_buckets
 from tinyllm.ops.registry import _compiled
 from tinyllm.tensor import no_grad
 from tinyllm.train.objectives import span_corruption
@@ -59,7 +58,7 @@ def test_the_forward_pass_is_the_published_one(kind, tokens, written, seed):
 def test_buckets_follow_the_paper(buckets, limit, causal):
     limit += buckets // 2
     distances = np.arange(-500, 501)
-    found = relative_buckets(distances, buckets, limit, causal)
+    found = ops.relative_buckets(distances, buckets, limit, causal)
     expected = [t5_bucket(int(d), buckets, limit, not causal) for d in distances]
     assert found.tolist() == expected and found.max() < buckets and found.min() >= 0
 

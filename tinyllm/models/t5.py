@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 import tinyllm.functional as F
+from tinyllm import ops
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.models.pretrained import Pretrained
@@ -81,23 +82,6 @@ class T5Config:
                 raise UserError(f"{name} {token} is no token of a vocabulary of {self.vocab_size}")
         if self.decoder_layers is None:
             object.__setattr__(self, "decoder_layers", self.layers)
-
-
-def relative_buckets(distance: np.ndarray, buckets: int, max_distance: int, causal: bool) -> np.ndarray:
-    """Put distances into buckets: key's position minus query's, ints (...) -> ints (...) below `buckets`.
-
-    Half of the buckets hold one distance each, the others grow with the logarithm up to `max_distance`; the
-    last holds all larger ones. Of causal attention the future falls into bucket 0; otherwise one half of the
-    buckets is for keys before the query, the other for keys after it. (Raffel et al. 2020, section 2.1.)
-    """
-    buckets //= 1 if causal else 2
-    later = (distance > 0) * (0 if causal else buckets)
-    distance = np.maximum(-distance, 0) if causal else np.abs(distance)
-    exact = buckets // 2
-    growth = np.log(np.maximum(distance, exact).astype(np.float32) / np.float32(exact))
-    steps = growth / np.float32(np.log(max_distance / exact)) * np.float32(buckets - exact)
-    far = np.minimum(exact + steps.astype(np.int64), buckets - 1)
-    return later + np.where(distance < exact, distance, far)
 
 
 class T5Attention(Attention):
@@ -199,7 +183,8 @@ class T5Stack(Module):
         """Return what is added to the scores of every layer: (H, queries, keys), after `past` positions."""
         distance = np.arange(keys) - np.arange(past, past + queries)[:, None]
         c, table = self.config, self.block[0].layer[0].SelfAttention.relative_attention_bias
-        return table(relative_buckets(distance, c.buckets, c.max_distance, self.causal)).transpose(2, 0, 1)
+        buckets = ops.relative_buckets(distance, c.buckets, c.max_distance, self.causal)
+        return table(buckets).transpose(2, 0, 1)
 
     def __call__(self, x: Tensor, cache: list[CrossCache] | None = None, memory: Tensor | None = None,
                  lengths: np.ndarray | None = None) -> Tensor:  # fmt: skip
@@ -248,9 +233,13 @@ class T5(Pretrained, EncoderDecoderLM):
         self.finish(seed)
 
     def first_std(self, name: str) -> float:
-        """Return T5's own; the first weights of q make up for the missing division by sqrt(D)."""
+        """Return T5's own; the first weights of q make up for the missing division by sqrt(D).
+
+        But the numbers for distances begin with a std of 1, not C^-0.5: AdamW takes a thousand steps to make
+        small ones large enough for heads to tell neighbours apart, and until then words have no order.
+        """
         c = self.config
-        sizes = {"shared.weight": 1, ".q.weight": c.width * c.head_width,
+        sizes = {"shared.weight": 1, "relative_attention_bias.weight": 1, ".q.weight": c.width * c.head_width,
                  ".o.weight": c.heads * c.head_width, ".wo.weight": c.hidden}  # fmt: skip
         fan = next((size for end, size in sizes.items() if name.endswith(end)), c.width)
         return c.init_factor * fan**-0.5

@@ -112,3 +112,24 @@ def sample(probs: Array, u: Array) -> Array:
     # u * total may round up to total itself, which no running sum exceeds.
     aim = np.minimum(np.asarray(u, np.float64)[..., None] * total, np.nextafter(total, 0))
     return np.asarray((reached > aim).argmax(axis=-1))
+
+
+@op(outputs=("beams", "tokens", "totals"), grads=(), shapes="scores (N), logprobs (N, V)")
+def beam_step(scores: Array, logprobs: Array, count: int) -> tuple[Array, Array, Array]:
+    """Find the best ways to continue N beginnings of a text by one token.
+
+    scores (N,), the log-probability of each beginning; logprobs (N, V), those of every next token after it ->
+    beams, the numbers of the beginnings, tokens, totals = score + logprob, each (m,), the best first, where m
+    is the smaller of count and N V. Of equal totals the smaller beam comes first, then the smaller id. Raises
+    ValueError unless count >= 1.
+    """
+    if count < 1:
+        raise ValueError(f"beam_step needs count >= 1, got {count}")
+    totals = (scores[:, None] + logprobs).reshape(-1)
+    count = min(count, totals.size)
+    if not count:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), totals
+    worst = np.partition(-totals, count - 1)[count - 1]  # far faster than sorting all of them
+    found = np.flatnonzero(~(-totals > worst))
+    best = found[np.argsort(-totals[found], kind="stable")][:count]
+    return best // logprobs.shape[1], best % logprobs.shape[1], totals[best]

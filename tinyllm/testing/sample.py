@@ -65,6 +65,20 @@ def sample(draw):
     return probs, {"quarters": np.floor(u * 4) / 4, "any": u, "largest": np.full_like(u, 1 - 2.0**-53)}[how]
 
 
+@st.composite
+def beam_step(draw):
+    """Draw beginnings and next tokens; sums of multiples of 1/64 are exact, and many of them equal."""
+    N, V = draw(st.sampled_from((2, 1, 3, 4))), draw(sizes) or 1
+    rng = Random(draw(seeds), "beams")
+    scores = -rng.integers(draw(st.sampled_from((9, 400))), N) / 64
+    logprobs = -rng.integers(draw(st.sampled_from((9, 400))), (N, V)) / 64
+    if draw(st.booleans()):
+        logprobs[rng.uniform((N, V)) < 0.3] = -np.inf
+    layout = draw(st.sampled_from(KEEPING))
+    count = draw(st.sampled_from((2, 1, 4, 8, 100)))
+    return scores.astype(np.float32), arrange(logprobs.astype(np.float32), layout), count
+
+
 def near(position, distance, least, most, exact=lambda args: False):
     """Return a function that moves argument `position` of a case by +-`distance`, unless sums are exact."""
 
@@ -89,6 +103,7 @@ CASES = {
     "min_p": with_number(0.5, 0.1, 0.0, 1.0, 0.01),
     "repetition_penalty": repetition_penalty(),
     "sample": sample(),
+    "beam_step": beam_step(),
 }
 BOUNDS = {"temperature": ulps(4), "repetition_penalty": ulps(4)}
 NEIGHBOURS = {
@@ -151,6 +166,37 @@ mistake("sample", "a draw that gives token 0 when rounding leaves the running su
         "np.cumsum(probs, axis=-1) > np.asarray(u)[..., None]")
 mistake("sample", "u compared with the running sum, and not multiplied by the total first", "reached > aim",
         "reached > np.minimum(np.asarray(u, np.float64)[..., None], np.nextafter(total, 0))")
+mistake("beam_step", "the likeliest next tokens, whatever their beginning has cost",
+        "scores[:, None] + logprobs", "0 * scores[:, None] + logprobs")
+mistake("beam_step", "log-probabilities multiplied: logarithms add", "scores[:, None] + logprobs",
+        "scores[:, None] * logprobs")
+mistake("beam_step", "the best token of each beginning, so that no beginning is continued twice", "", """
+if logprobs.shape[1]:
+    best = logprobs == logprobs.max(axis=1, keepdims=True)
+    logprobs = np.where(best & (best.cumsum(axis=1) == 1), logprobs, -np.inf)""")
+mistake("beam_step", "the worst continuations, not the best",
+        "totals = (scores[:, None] + logprobs).reshape(-1)",
+        "totals = -(scores[:, None] + logprobs).reshape(-1)")
+mistake("beam_step", "beams and tokens exchanged: a place is beam V + token",
+        "best // logprobs.shape[1], best % logprobs.shape[1], totals[best]",
+        "best % logprobs.shape[1], best // logprobs.shape[1], totals[best]")
+mistake("beam_step", "places divided by the number of beams, not of tokens",
+        "best // logprobs.shape[1], best % logprobs.shape[1], totals[best]",
+        "best // len(scores), best % len(scores), totals[best]")
+mistake("beam_step", "the log-probability of the last token in place of the total",
+        "totals[best]", "logprobs.reshape(-1)[best]")
+mistake("beam_step", "of equal totals the larger beam and id first",
+        "best = found[np.argsort(-totals[found], kind='stable')][:count]",
+        "best = found[::-1][np.argsort(-totals[found][::-1], kind='stable')][:count]")
+
+
+@variant("beam_step")
+def beam_step_by_sorting(scores, logprobs, count):
+    ways = [(-(scores[beam] + p), beam, token) for beam, row in enumerate(logprobs)
+            for token, p in enumerate(row)]
+    best = sorted(ways)[:count]
+    beams, tokens = (np.array([way[i] for way in best], np.int64) for i in (1, 2))
+    return beams, tokens, np.array([-way[0] for way in best], scores.dtype)
 
 
 @variant("top_k")

@@ -7,16 +7,16 @@ targets that count. Random numbers come from a key such as (seed, step).
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
 
 import tinyllm.functional as F
+from tinyllm import ops
 from tinyllm.data import Batch
 from tinyllm.ops.loss import IGNORED
 from tinyllm.rng import Random
-from tinyllm.tensor import Tensor
+from tinyllm.tensor import Tensor, record
 
 
 def next_token(model: Any, batch: Batch) -> Tensor:
@@ -61,8 +61,14 @@ def same_meaning(model: Any, batch: Any, temperature: float = 0.05) -> tuple[Ten
     Gao et al., "SimCSE", 2021, section 2.)
     """
     vectors = model.sentence_vectors(batch.tokens, batch.lengths)
-    likeness = F.matmul(vectors[0::2], vectors[1::2], transpose_b=True) * (1 / temperature)
-    return guess(likeness, np.arange(likeness.shape[0]))
+    a, b = vectors[0::2], vectors[1::2]
+    loss, logits, lse = ops.contrastive_loss(a.data, b.data, temperature)
+
+    def backward(dloss):
+        return ops.contrastive_loss_backward(dloss, a.data, b.data, temperature, logits, lse)
+
+    right = logits.argmax(axis=-1) == np.arange(len(logits))
+    return record(loss, (a, b), backward), {"accuracy": float(right.mean()) if right.size else 0.0}
 
 
 def masked(tokens: np.ndarray, mask: int, vocab_size: int, *key: Any, rate: float = 0.15,
@@ -78,12 +84,10 @@ def masked(tokens: np.ndarray, mask: int, vocab_size: int, *key: Any, rate: floa
     if begins is not None:  # all tokens of a word have the draw of its first
         places = np.where(begins[tokens], np.arange(tokens.shape[1]), 0)
         draws = np.take_along_axis(draws, np.maximum.accumulate(places, axis=1), axis=1)
-    chosen = draws < rate
     how = Random(*key, "how").uniform(tokens.shape)
     other = Random(*key, "other").integers(vocab_size, tokens.shape)
-    hidden = np.where(how < 0.8, mask, np.where(how < 0.9, other, tokens))
-    targets = np.where(chosen, tokens, IGNORED)
-    return Batch(np.where(chosen, hidden, tokens).astype(np.int32), targets.astype(np.int32))
+    seen, targets = ops.mask_tokens(tokens, draws, how, other, mask, rate)
+    return Batch(seen.astype(np.int32), targets.astype(np.int32))
 
 
 def prefix(batch: Batch, lengths: np.ndarray, both_ways: bool = False) -> Batch:
@@ -115,14 +119,9 @@ def span_corruption(tokens: np.ndarray, sentinels: Sequence[int], *key: Any, end
         raise ValueError(f"{count} spans of {n} tokens need {count + 1} sentinels, got {len(sentinels)}")
     kept = _partitions(B, n - hidden, count, *key, "kept")
     gone = _partitions(B, hidden, count, *key, "hidden")
-    marks = [[mark] for mark in sentinels[: count + 1]]
-    read: list[Any] = []
-    written: list[Any] = []
-    for row, edges in zip(tokens, np.cumsum(np.stack([kept, gone], 2).reshape(B, -1), 1), strict=True):
-        pieces = np.split(row, edges[:-1])  # kept, hidden, kept, hidden, ...
-        read.append([*chain.from_iterable(zip(pieces[0::2], marks, strict=False)), end])
-        written.append([*chain.from_iterable(zip(marks, pieces[1::2], strict=False)), marks[-1], end])
-    return Batch(*(np.array([np.concatenate(row) for row in rows], np.int32) for rows in (read, written)))
+    marks = np.asarray(sentinels[: count + 1])
+    rows = [ops.corrupt_spans(*row, marks) for row in zip(tokens, kept, gone, strict=True)]
+    return Batch(*(np.array([[*row, *end] for row in part], np.int32) for part in zip(*rows, strict=True)))
 
 
 def _partitions(rows: int, total: int, parts: int, *key: Any) -> np.ndarray:

@@ -1,0 +1,54 @@
+"""Hide parts of a text that a model then guesses: single tokens, as BERT does, or spans, as T5 does.
+
+Random numbers are arguments, so that the functions are pure.
+"""
+
+from itertools import chain
+
+import numpy as np
+
+from tinyllm.ops.loss import IGNORED
+from tinyllm.ops.registry import op
+from tinyllm.ops.shapes import Array
+
+
+@op(outputs=("seen", "targets"), grads=(), shapes="tokens (...), draws (...), how (...), other (...)")
+def mask_tokens(tokens: Array, draws: Array, how: Array, other: Array, mask: int, rate: float,
+                ) -> tuple[Array, Array]:  # fmt: skip
+    """Hide the tokens whose draw is below rate: 80 % become mask, 10 % another token, 10 % stay as they are.
+
+    tokens (...) ints; draws and how (...), random numbers from 0 up to 1; other (...), random tokens ->
+    seen (...), targets (...) ints. A hidden token becomes mask where how < 0.8, its `other` where how < 0.9.
+    Targets are the original tokens where one is hidden, in any of the three ways, and -100 elsewhere. (Devlin
+    et al., "BERT", 2019, section 3.1.)
+    """
+    chosen = draws < rate
+    changed = np.where(how < 0.8, mask, np.where(how < 0.9, other, tokens))
+    return np.where(chosen, changed, tokens), np.where(chosen, tokens, IGNORED)
+
+
+def check_spans(tokens: Array, kept: Array, hidden: Array, sentinels: Array) -> None:
+    """Raise ValueError unless the spans divide the text, and there is a sentinel more than spans."""
+    total = int(np.sum(kept) + np.sum(hidden))
+    if total != len(tokens):
+        raise ValueError(f"spans of {total} tokens do not divide a text of {len(tokens)}")
+    if not len(hidden) or len(sentinels) != len(hidden) + 1:
+        raise ValueError(f"{len(hidden)} spans need {len(hidden) + 1} sentinels, got {len(sentinels)}")
+
+
+@op(outputs=("read", "written"), grads=(), shapes="tokens (n), kept (s), hidden (s), sentinels (m)",
+    check=check_spans)  # fmt: skip
+def corrupt_spans(tokens: Array, kept: Array, hidden: Array, sentinels: Array) -> tuple[Array, Array]:
+    """Take spans out of a text: the encoder reads what is left, the decoder writes what was taken.
+
+    tokens (n,) ints: kept[0] of them stay, the next hidden[0] go, kept[1] stay, and so on; kept (s,), hidden
+    (s,) ints sum to n, s >= 1. In `read`, sentinels[i] stands in place of span i. In `written`, it
+    stands before span i, and the last of the s + 1 sentinels ends the text. -> read, written, ints. Raises
+    ValueError when the spans do not divide the text. (Raffel et al., "T5", 2020, section 3.1.4.)
+    """
+    edges = np.cumsum(np.stack([kept, hidden], axis=1).reshape(-1))
+    pieces = np.split(tokens, edges[:-1])  # kept, hidden, kept, hidden, ...
+    marks = np.split(sentinels, len(sentinels))
+    read = [*chain.from_iterable(zip(pieces[0::2], marks, strict=False))]
+    written = [*chain.from_iterable(zip(marks, pieces[1::2], strict=False)), marks[-1]]
+    return np.concatenate(read), np.concatenate(written)

@@ -1,0 +1,60 @@
+"""One vector for a whole text, and a loss that brings vectors of texts with the same meaning together."""
+
+import numpy as np
+
+from tinyllm.ops.loss import cross_entropy, cross_entropy_backward
+from tinyllm.ops.matmul import matmul, matmul_backward
+from tinyllm.ops.registry import op
+from tinyllm.ops.shapes import Array
+
+
+def real(lengths: Array, T: int) -> Array:
+    """Return True for positions that are not padding: lengths (B,) -> (B, T, 1). Raises ValueError."""
+    if np.any((lengths < 1) | (lengths > T)):
+        raise ValueError(f"mean_pool: lengths must be from 1 to {T}, got {lengths.tolist()}")
+    return (np.arange(T) < lengths[:, None])[..., None]
+
+
+@op(shapes="x (B, T, C), lengths (B)")
+def mean_pool(x: Array, lengths: Array) -> Array:
+    """Average the positions of each text, without the padding behind it.
+
+    x (B, T, C), lengths (B,) ints from 1 to T -> (B, C), the mean of the first lengths[b] positions of text
+    b. What stands behind them is never used, NaN included. Raises ValueError on other lengths.
+    """
+    kept = np.where(real(lengths, x.shape[1]), x, 0)
+    return kept.sum(axis=1) / lengths[:, None].astype(x.dtype)
+
+
+@op(shapes="dy (B, C), x (B, T, C), lengths (B)")
+def mean_pool_backward(dy: Array, x: Array, lengths: Array) -> Array:
+    """Share the gradient of each mean among the positions that it averages.
+
+    dy (B, C), x (B, T, C), lengths (B,) -> dx (B, T, C): dy / length, and 0 for padding.
+    """
+    share = dy / lengths[:, None].astype(dy.dtype)
+    return np.where(real(lengths, x.shape[1]), share[:, None], dy.dtype.type(0))
+
+
+@op(outputs=("loss", "logits", "lse"), grads=("a", "b"), shapes="a (N, C), b (N, C)")
+def contrastive_loss(a: Array, b: Array, temperature: float) -> tuple[Array, Array, Array]:
+    """Average -log p(partner), where row i of b is the partner of row i of a, and all rows of b compete.
+
+    a (N, C), b (N, C) -> loss (), logits (N, N), lse (N,), the log-sum-exp of each row. The logits are the
+    products of every row of a with every row of b, divided by temperature. The loss of no rows is 0. (Oord,
+    Li and Vinyals, "InfoNCE", 2018, section 2.3; Gao et al., "SimCSE", 2021, section 2.)
+    """
+    logits = matmul(a, b, transpose_b=True) / float(temperature)
+    loss, lse = cross_entropy(logits, np.arange(len(a)))
+    return loss, logits, lse
+
+
+@op(shapes="dloss (), a (N, C), b (N, C), logits (N, N), lse (N)")
+def contrastive_loss_backward(dloss: Array, a: Array, b: Array, temperature: float, logits: Array, lse: Array,
+                              ) -> tuple[Array, Array]:  # fmt: skip
+    """Compute the gradients of contrastive_loss.
+
+    dloss (), a (N, C), b (N, C), logits (N, N), lse (N,) -> da (N, C), db (N, C).
+    """
+    dlogits = cross_entropy_backward(dloss, logits, np.arange(len(a)), lse) / float(temperature)
+    return matmul_backward(dlogits, a, b, transpose_b=True)

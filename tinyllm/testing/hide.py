@@ -1,0 +1,97 @@
+"""Cases of hiding tokens and spans; mistakes, and right variants."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.rng import Random
+from tinyllm.testing.arrays import ints, leading, seeds
+from tinyllm.testing.edits import mistake, variant
+
+lengths = st.sampled_from((2, 1, 3, 5, 9, 40))
+
+
+@st.composite
+def mask_tokens(draw):
+    """Draw texts, and random numbers for each token; some are exactly at 0.8, 0.9 or the rate."""
+    shape, rate = (*draw(leading), draw(lengths)), draw(st.sampled_from((0.5, 0.15, 0.9)))
+    rng = Random(draw(seeds), "masks")
+    draws, how = rng.uniform(shape), rng.uniform(shape)
+    if draw(st.booleans()):
+        draws[..., :1], how[..., -1:], how[..., :1] = rate, 0.9, 0.8
+    tokens, other = (ints(draw, shape, 20).astype(np.int64) for _ in range(2))  # as np.full makes, too
+    return tokens, draws, how, other, 20, rate
+
+
+@st.composite
+def corrupt_spans(draw):
+    """Draw a text that is divided into spans; sentinels count down from 99."""
+    count, rng = draw(st.sampled_from((1, 2, 3, 6))), Random(draw(seeds), "spans")
+    kept, hidden = (1 + rng.integers(4, count) for _ in range(2))
+    tokens = ints(draw, (int(kept.sum() + hidden.sum()),), 50)
+    return tokens, kept, hidden, 99 - np.arange(count + 1)
+
+
+CASES = {"mask_tokens": mask_tokens(), "corrupt_spans": corrupt_spans()}
+
+
+CHANGED = "np.where(how < 0.8, mask, np.where(how < 0.9, other, tokens))"
+SEEN = "np.where(chosen, changed, tokens)"
+TARGETS = "np.where(chosen, tokens, IGNORED)"
+MARKS = "np.split(sentinels, len(sentinels))"
+LAST = "[*chain.from_iterable(zip(marks, pieces[1::2], strict=False)), marks[-1]]"
+
+mistake("mask_tokens", "every hidden token replaced by mask, none by another token or by itself", CHANGED,
+        "mask")
+mistake("mask_tokens", "targets at the tokens that stay, too: then the model is paid for copying", TARGETS,
+        "tokens")
+mistake("mask_tokens", "targets only where the token became mask: the other 20 % count as well", TARGETS,
+        "np.where(chosen & (how < 0.8), tokens, IGNORED)")
+mistake("mask_tokens", "targets only where the token changed: those that stay count as well", TARGETS,
+        "np.where(chosen & (how < 0.9), tokens, IGNORED)")
+mistake("mask_tokens", "targets taken from what the model sees, not from the original", TARGETS,
+        f"np.where(chosen, {SEEN}, IGNORED)")
+mistake("mask_tokens", "targets of 0 where nothing is hidden: 0 is a token, -100 is none", TARGETS,
+        "np.where(chosen, tokens, 0)")
+mistake("mask_tokens", "80 % mask and 20 % other tokens, none that stay", CHANGED,
+        "np.where(how < 0.8, mask, other)")
+mistake("mask_tokens", "the shares of the whole text, not of the hidden tokens: rate, then 0.8 of it",
+        CHANGED, "np.where(draws < 0.8 * rate, mask, np.where(draws < 0.9 * rate, other, tokens))")
+mistake("mask_tokens", "the hidden tokens left, and all others hidden", "draws < rate", "draws >= rate")
+mistake("corrupt_spans", "the last sentinel left out behind the last span", LAST,
+        "[*chain.from_iterable(zip(marks, pieces[1::2], strict=False))]")
+mistake("corrupt_spans", "the same sentinel for every span", MARKS, "[sentinels[:1]] * len(sentinels)")
+mistake("corrupt_spans", "the sentinels taken from the end", MARKS, f"{MARKS}[::-1]")
+mistake("corrupt_spans", "a sentinel for every hidden token, not for every span",
+        "np.cumsum(np.stack([kept, hidden], axis=1).reshape(-1))", """
+(sentinels := np.repeat(sentinels, [*hidden, 1]),
+ kept := np.concatenate([[k, *[0] * (h - 1)] for k, h in zip(kept, hidden)] or [[]]).astype(int),
+ hidden := np.ones(len(kept), int), np.cumsum(np.stack([kept, hidden], axis=1).reshape(-1)))[-1]""")
+mistake("corrupt_spans", "what the encoder reads and what the decoder writes exchanged",
+        "np.concatenate(read), np.concatenate(written)", "np.concatenate(written), np.concatenate(read)")
+mistake("corrupt_spans", "each sentinel behind its span", LAST,
+        "[*chain.from_iterable(zip(pieces[1::2], marks, strict=False)), marks[-1]]")
+mistake("corrupt_spans", "spans deleted, with no sentinel in their place",
+        "[*chain.from_iterable(zip(pieces[0::2], marks, strict=False))]", "[*pieces[0::2]]")
+
+
+@variant("mask_tokens")
+def mask_tokens_in_steps(tokens, draws, how, other, mask, rate):
+    seen, targets = np.array(tokens), np.full(tokens.shape, -100)
+    for at in np.argwhere(draws < rate).tolist():
+        at = tuple(at)
+        targets[at] = tokens[at]
+        if how[at] < 0.8:
+            seen[at] = mask
+        elif how[at] < 0.9:
+            seen[at] = other[at]
+    return seen, targets
+
+
+@variant("corrupt_spans")
+def corrupt_spans_by_a_loop(tokens, kept, hidden, sentinels):
+    read, written, place = [], [], 0
+    for keep, hide, mark in zip(kept.tolist(), hidden.tolist(), sentinels.tolist(), strict=False):
+        read += [*tokens[place : place + keep].tolist(), mark]
+        written += [mark, *tokens[place + keep : place + keep + hide].tolist()]
+        place += keep + hide
+    return np.array(read, np.int64), np.array([*written, sentinels[-1]], np.int64)

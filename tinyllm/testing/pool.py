@@ -1,0 +1,129 @@
+"""Cases of mean pooling and of the contrastive loss; mistakes, and right variants."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.rng import Random
+from tinyllm.testing.arrays import MODEST, few, floats, seeds, sizes
+from tinyllm.testing.bounds import EPS, TINY
+from tinyllm.testing.edits import mistake, variant
+from tinyllm.testing.loss import cross_entropy_backward_bound, cross_entropy_bound, logits_of
+
+
+@st.composite
+def mean_pool(draw):
+    """Draw texts of different lengths; some have NaN behind them."""
+    B, T, C = draw(few), draw(few) or 1, draw(sizes)
+    lengths = 1 + Random(draw(seeds), "lengths").integers(T, B)
+    x = floats(draw, (B, T, C))
+    if draw(st.integers(0, 3)) == 3:
+        x = np.where((np.arange(T) < lengths[:, None])[..., None], x, np.float32(np.nan))
+    return x, lengths
+
+
+@st.composite
+def contrastive_loss(draw):
+    """Draw partners, some of them much alike."""
+    N, C = draw(few), draw(sizes)
+    a, b = (floats(draw, (N, C), kinds=MODEST) for _ in range(2))
+    return a, a + np.float32(0.1) * b if draw(st.booleans()) else b, draw(st.sampled_from((1.0, 0.5, 0.05)))
+
+
+def mean_pool_bound(args, results):
+    """Bound the error: a rounding of each sum and of the quotient, on the scale of the numbers."""
+    x, lengths = args
+    real = (np.arange(x.shape[1]) < lengths[:, None])[..., None]
+    return (EPS * (2 + x.shape[1]) * np.where(real, np.abs(x), 0).sum(axis=1) / lengths[:, None] + TINY,)
+
+
+def mean_pool_backward_bound(args, results):
+    """Bound the error of the quotient."""
+    return (2 * EPS * np.abs(results[0]) + TINY,)
+
+
+def scaled(a, b, temperature):
+    """Return the logits and their errors."""
+    logits, off = logits_of(a, b)
+    return logits / temperature, (off + 2 * EPS * np.abs(logits)) / temperature
+
+
+def contrastive_loss_bound(args, results):
+    """Bound the error: an error of the logits changes log-sum-exp and target logit by at most as much."""
+    logits, off = scaled(*args)
+    N = len(logits)
+    worst = off.max(axis=-1, initial=0)
+    loss, lse = cross_entropy_bound((logits, np.arange(N), -100), (results[0], results[2]))
+    return loss + 2 * worst.max(initial=0), off, lse + worst
+
+
+def contrastive_loss_backward_bound(args, results):
+    """Bound the errors of dlogits, and of both products with it."""
+    dloss, a, b, temperature, logits, lse = args
+    N = len(a)
+    ids = np.arange(N)
+    (each,) = cross_entropy_backward_bound((dloss, logits, ids, lse, -100), results)
+    size = np.abs(dloss) * (np.exp(logits - lse[:, None]) + np.eye(N)) / max(N, 1)
+    each, size = (each + 2 * EPS * size) / temperature, (each + size) / temperature
+    da = each @ np.abs(b) + EPS * (2 + N) * size @ np.abs(b)
+    return da + TINY, each.T @ np.abs(a) + EPS * (2 + N) * size.T @ np.abs(a) + TINY
+
+
+CASES = {"mean_pool": mean_pool(), "contrastive_loss": contrastive_loss()}
+BOUNDS = {
+    "mean_pool": mean_pool_bound,
+    "mean_pool_backward": mean_pool_backward_bound,
+    "contrastive_loss": contrastive_loss_bound,
+    "contrastive_loss_backward": contrastive_loss_backward_bound,
+}
+
+
+MEAN = "kept.sum(axis=1) / lengths[:, None].astype(x.dtype)"
+
+mistake("mean_pool", "the mean of all positions, padding too", "np.where(real(lengths, x.shape[1]), x, 0)",
+        "x", "lengths[:, None].astype(x.dtype)", "x.dtype.type(x.shape[1])")
+mistake("mean_pool", "padding left out of the sum, but counted in the divisor",
+        "lengths[:, None].astype(x.dtype)", "x.dtype.type(x.shape[1])")
+mistake("mean_pool", "sums that are not divided by the lengths", MEAN, "kept.sum(axis=1)")
+mistake("mean_pool", "the first position of each text, as BERT's pooler takes it", MEAN, "x[:, 0]")
+mistake("mean_pool", "the last position of each text", MEAN, "x[np.arange(len(x)), lengths - 1]")
+mistake("mean_pool", "the largest number of each channel, not the mean", MEAN,
+        "np.where(real(lengths, x.shape[1]), x, -np.inf).max(axis=1)")
+mistake("mean_pool", "padding multiplied by 0, which leaves NaN as it is",
+        "np.where(real(lengths, x.shape[1]), x, 0)", "x * real(lengths, x.shape[1])")
+mistake("mean_pool", "the mean over the whole batch", MEAN, """
+np.broadcast_to(kept.sum(axis=(0, 1)) / max(lengths.sum(), 1), (x.shape[0], x.shape[2])).astype(x.dtype)""")
+mistake("mean_pool_backward", "a gradient that also flows into the padding",
+        "np.where(real(lengths, x.shape[1]), share[:, None], dy.dtype.type(0))",
+        "np.repeat(share[:, None], x.shape[1], axis=1)")
+mistake("mean_pool_backward", "the whole gradient for every position, not divided by the length",
+        "dy / lengths[:, None].astype(dy.dtype)", "dy")
+mistake("mean_pool_backward", "a gradient divided by T, padding counted",
+        "lengths[:, None].astype(dy.dtype)", "dy.dtype.type(x.shape[1])")
+mistake("contrastive_loss", "logits multiplied by the temperature, not divided",
+        "matmul(a, b, transpose_b=True) / float(temperature)",
+        "matmul(a, b, transpose_b=True) * float(temperature)")
+mistake("contrastive_loss", "the similarity of partners alone, without competitors",
+        "matmul(a, b, transpose_b=True)", "np.diag((a * b).sum(axis=-1))")
+mistake("contrastive_loss", "rows of a competing for each row of b", "matmul(a, b, transpose_b=True)",
+        "matmul(b, a, transpose_b=True)")
+mistake("contrastive_loss", "the first row of b as everybody's partner", "np.arange(len(a))",
+        "np.zeros(len(a), np.int64)")
+mistake("contrastive_loss", "the sum over the rows, not the mean",
+        "return loss, logits, lse", "return loss * len(a), logits, lse")
+mistake("contrastive_loss_backward", "a gradient that is not divided by the temperature",
+        "cross_entropy_backward(dloss, logits, np.arange(len(a)), lse) / float(temperature)",
+        "cross_entropy_backward(dloss, logits, np.arange(len(a)), lse)")
+
+
+@variant("mean_pool")
+def mean_pool_row_by_row(x, lengths):
+    return np.array([row[:n].mean(axis=0) for row, n in zip(x, lengths, strict=True)], x.dtype).reshape(
+        len(x), x.shape[2])
+
+
+@variant("contrastive_loss")
+def contrastive_loss_by_log_sum_exp(a, b, temperature):
+    logits = a.astype(np.float64) @ b.T.astype(np.float64) / temperature
+    lse = np.logaddexp.reduce(logits, axis=-1)
+    loss = (lse - np.diag(logits)).sum() / max(len(a), 1)
+    return tuple(np.asarray(each, a.dtype) for each in (loss, logits, lse))

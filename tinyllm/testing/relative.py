@@ -1,0 +1,65 @@
+"""Cases of buckets of distances; mistakes, and a right variant."""
+
+import math
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.rng import Random
+from tinyllm.testing.arrays import ANY_LAYOUT, arrange, leading, seeds
+from tinyllm.testing.edits import mistake, variant
+
+
+@st.composite
+def relative_buckets(draw):
+    """Draw distances, near and far, and sizes of which no logarithm falls on an edge."""
+    buckets, limit = draw(st.sampled_from(((32, 128), (8, 20), (4, 9), (16, 50), (7, 11))))
+    random, spread = Random(draw(seeds), "distances"), draw(st.sampled_from((8, 40, 300)))
+    distance = random.integers(2 * spread + 1, (*draw(leading), draw(st.sampled_from((5, 1, 9))))) - spread
+    return arrange(distance, draw(st.sampled_from(ANY_LAYOUT))), buckets, limit, draw(st.booleans())
+
+
+def other_side_of_an_edge(args):
+    """Return the sizes with a limit that is smaller or larger by a rounding error."""
+    distance, buckets, limit, causal = args
+    return [(distance, buckets, limit * (1 + change), causal) for change in (-1e-6, 1e-6)]
+
+
+CASES = {"relative_buckets": relative_buckets()}
+NEIGHBOURS = {"relative_buckets": other_side_of_an_edge}
+
+
+NEAR = "np.maximum(-distance, 0) if causal else np.abs(distance)"
+
+mistake("relative_buckets", "the sign of distances turned: keys before the query count as later",
+        "", "distance = -distance")
+mistake("relative_buckets", "no half of the buckets for each side: both share all",
+        "buckets //= 1 if causal else 2", "",
+        "later = (distance > 0) * (0 if causal else buckets)", "later = 0 * distance")
+mistake("relative_buckets", "both directions as if the attention were causal", "", "causal = True")
+mistake("relative_buckets", "the halves used by causal attention too", "", "causal = False")
+mistake("relative_buckets", "later keys of causal attention counted by their distance", NEAR,
+        "np.abs(distance)")
+mistake("relative_buckets", "one distance for each bucket, and no logarithm",
+        "np.where(distance < exact, distance, far)", "np.minimum(distance, buckets - 1)")
+mistake("relative_buckets", "logarithms rounded to the nearest, not down", "steps.astype(np.int64)",
+        "np.round(steps).astype(np.int64)")
+mistake("relative_buckets", "far distances beyond the last bucket",
+        "np.minimum(exact + steps.astype(np.int64), buckets - 1)", "exact + steps.astype(np.int64)")
+mistake("relative_buckets", "steps that fill all buckets, those of the exact distances too",
+        "np.float32(buckets - exact)", "np.float32(buckets)")
+
+
+@variant("relative_buckets")
+def relative_buckets_one_by_one(distance, buckets, max_distance, causal):
+    n = buckets if causal else buckets // 2
+    e = n // 2
+
+    def bucket(d):
+        first = 0 if causal or d <= 0 else n
+        d = max(-d, 0) if causal else abs(d)
+        if d < e:
+            return first + d
+        return first + min(n - 1, e + int((n - e) * math.log(d / e) / math.log(max_distance / e)))
+
+    return np.array([bucket(int(d)) for d in distance.reshape(-1)], np.int64).reshape(distance.shape)
