@@ -301,14 +301,15 @@ def put(x: Tensor, index: Ints, n: int) -> Tensor:
     return record(ops.embedding_backward(x.data, index, n), (x,), backward)
 
 
+def place(x: Tensor, vectors: Tensor, at: np.ndarray) -> Tensor:
+    """Put vectors (N, C) into N places of x (B, T, C), where at (B, T) is True -> (B, T, C)."""
+    return record(ops.place(x.data, vectors.data, at), (x, vectors), lambda dy: ops.place_backward(dy, at))
+
+
 def rope(x: Tensor, cos: Tensor | np.ndarray, sin: Tensor | np.ndarray) -> Tensor:
     """Rotate pairs of channels by tables cos, sin ([B,] T, D/2): x (B, T, H, D) -> (B, T, H, D)."""
     cos, sin = as_array(cos), as_array(sin)
-
-    def backward(dy):
-        return (ops.rope_backward(dy, cos, sin),)
-
-    return record(ops.rope(x.data, cos, sin), (x,), backward)
+    return record(ops.rope(x.data, cos, sin), (x,), lambda dy: (ops.rope_backward(dy, cos, sin),))
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths: np.ndarray | None = None,
@@ -347,11 +348,7 @@ def attention_ranges(q: Tensor, k: Tensor, v: Tensor, starts: np.ndarray, ends: 
 
 def dropout(x: Tensor, key: tuple[int, int], p: float) -> Tensor:
     """Set numbers to 0 with probability p, by a key from `Random.reserve`: x (...) -> (...)."""
-
-    def backward(dy):
-        return (ops.dropout_backward(dy, key, p),)
-
-    return record(ops.dropout(x.data, key, p), (x,), backward)
+    return record(ops.dropout(x.data, key, p), (x,), lambda dy: (ops.dropout_backward(dy, key, p),))
 
 
 def split(x: Tensor, n: int) -> tuple[Tensor, ...]:

@@ -238,10 +238,48 @@ def t5_by_hand(model, tokens, decoder_tokens):
     return softmax(x @ w.get("lm_head.weight", w["shared.weight"]).T)
 
 
+def fuyu_by_hand(model, tokens, pictures=()):
+    """The forward pass of Fuyu in float64, heads and patches in loops: tokens (T,) -> p (T, V)."""
+    w = {name: a.astype(np.float64) for name, a in model.state_dict().items()}
+    c, T = model.config, len(tokens)
+    D = c.width // c.heads
+
+    def norm(x, name):
+        y = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + c.eps)
+        return y * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+    def rotated(x):  # the first half of the channels
+        angle = np.arange(T)[:, None] * c.theta ** (-2 * np.arange(D // 4) / (D // 2))
+        z = (x[:, : D // 4] + 1j * x[:, D // 4 : D // 2]) * np.exp(1j * angle)
+        return np.concatenate([z.real, z.imag, x[:, D // 2 :]], -1)
+
+    def layer(x, name):
+        return x @ w[f"{name}.weight"] + w[f"{name}.bias"]
+
+    x = w["language_model.embed_tokens.weight"][tokens]
+    marks = iter([t for t, token in enumerate(tokens) if token == c.picture])
+    for picture in pictures:
+        for top in range(0, c.side, c.patch):
+            for left in range(0, c.side, c.patch):
+                dots = picture[top : top + c.patch, left : left + c.patch].ravel() / 255 * 2 - 1
+                x[next(marks)] = layer(dots, "vision_embed_tokens")
+    for i in range(c.layers):
+        name = f"language_model.layers.{i}"
+        attention, out = f"{name}.self_attn", []
+        rows = layer(norm(x, f"{name}.input_layernorm"), f"{attention}.query_key_value").reshape(T, -1, D)
+        for q, k, v in rows.reshape(T, c.heads, 3, D).transpose(1, 2, 0, 3):
+            q, k = rotated(norm(q, f"{attention}.q_layernorm")), rotated(norm(k, f"{attention}.k_layernorm"))
+            out.append(softmax(np.where(np.tri(T, dtype=bool), q @ k.T / np.sqrt(D), -np.inf)) @ v)
+        x = x + layer(np.concatenate(out, -1), f"{attention}.dense")
+        h = layer(norm(x, f"{name}.post_attention_layernorm"), f"{name}.mlp.dense_h_to_4h")
+        x = x + layer(np.maximum(h, 0) ** 2, f"{name}.mlp.dense_4h_to_h")
+    return softmax(norm(x, "language_model.final_layernorm") @ w["lm_head.weight"].T)
+
+
 def gpt2_by_hand(model, tokens):
     return by_hand(model, tokens)["p"][-1]
 
 
 BY_HAND = {"gpt2": gpt2_by_hand, "gpt_neox": parallel_by_hand, "falcon": parallel_by_hand,
-           "deepseek_v3": deepseek_by_hand,
+           "deepseek_v3": deepseek_by_hand, "fuyu": fuyu_by_hand,
            "bert": bert_by_hand, "distilbert": bert_by_hand, "roberta": bert_by_hand}  # fmt: skip

@@ -45,6 +45,7 @@ MODELS = {
     "falcon": {"model_type": "falcon", **SIZES, "hidden": 48},
     "falcon of many heads": {"model_type": "falcon", **SIZES, "hidden": 128, "multi_query": False,
                              "bias": True, "tied": False},
+    "fuyu": {"model_type": "fuyu", **SIZES, "hidden": 48, "side": 6, "patch": 3, "picture": 7, "theta": 300.0},
     "gpt_neox": {"model_type": "gpt_neox", **SIZES, "hidden": 48, "rotated": 0.5},
     "t5": {"model_type": "t5", **T5_SIZES, "scaled": True},
     "t5 1.1": {"model_type": "t5", **T5_SIZES, "tied": False, "scaled": False, "mlp": "gated-gelu"},

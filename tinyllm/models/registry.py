@@ -14,6 +14,7 @@ from tinyllm.models.bert import Bert
 from tinyllm.models.deepseek_v3 import DeepseekV3
 from tinyllm.models.distilbert import DistilBert
 from tinyllm.models.falcon import Falcon
+from tinyllm.models.fuyu import Fuyu
 from tinyllm.models.gpt import GPT
 from tinyllm.models.gpt_neox import GPTNeoX
 from tinyllm.models.llama import Llama
@@ -28,7 +29,7 @@ from tinyllm.models.roberta import Roberta
 from tinyllm.models.smollm3 import SmolLM3
 from tinyllm.models.t5 import T5
 
-DECODERS = (GPT, Llama, Mistral, Qwen2, Qwen3, SmolLM3, Mixtral, Qwen3Moe, DeepseekV3, GPTNeoX, Falcon)
+DECODERS = (GPT, Llama, Mistral, Qwen2, Qwen3, SmolLM3, Mixtral, Qwen3Moe, DeepseekV3, GPTNeoX, Falcon, Fuyu)
 ALL = (*DECODERS, Bert, DistilBert, Roberta, T5, MT5)
 FAMILIES: dict[str, Any] = {family.model_type: family for family in ALL}
 SHORT = {"gpt": "gpt2"}

@@ -1,0 +1,154 @@
+"""Fuyu reads pictures: the published forward pass, its cache, its gradients, and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+from families_by_hand import fuyu_by_hand
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyllm import nn, ops
+from tinyllm.errors import UserError
+from tinyllm.models import build, from_pretrained
+from tinyllm.tensor import no_grad
+
+MARK, SIDE, PATCH = 7, 6, 3  # four patches
+SIZES = {"vocab_size": 11, "context": 24, "layers": 2, "heads": 4, "width": 32, "hidden": 48, "side": SIDE,
+         "patch": PATCH, "picture": MARK}  # fmt: skip
+
+
+def made(seed=0, dtype=np.float32, **changes):
+    """A model whose weights are large enough for every part of it to matter."""
+    model, rng = build({"model_type": "fuyu", **SIZES, **changes}, seed=None), np.random.default_rng(seed)
+    for p in model.parameters():
+        p.data = (p.data + rng.normal(size=p.shape) * 0.3).astype(dtype)
+    return model.eval()
+
+
+def scene(seed, rows=1):
+    """Rows of tokens with the marks of a picture somewhere among them, and the pictures."""
+    rng = np.random.default_rng(seed)
+    tokens = rng.integers(0, MARK, (rows, 12))
+    for row in tokens:
+        row[np.sort(rng.permutation(12)[:4])] = MARK
+    return tokens, rng.integers(0, 256, (rows, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+@given(seed=st.integers(0, 99))
+def test_a_picture_is_read_as_published(seed):
+    tokens, pictures = scene(seed)
+    with ops.use("numpy"):
+        p = np.exp(made(seed, np.float64)(tokens, pictures=pictures).data[0])
+    expected = fuyu_by_hand(made(seed), tokens[0], pictures)
+    np.testing.assert_allclose(p / p.sum(-1, keepdims=True), expected, rtol=2e-3, atol=1e-5)
+
+
+def test_transformers_reads_the_same_picture(tmp_path):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    model, (tokens, pictures) = made(), scene(1, 3)
+    model.save_pretrained(tmp_path)
+    theirs = transformers.FuyuForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    patches = torch.tensor(ops.patches(pictures, PATCH) / np.float32(127.5) - 1)
+    targets = np.where(tokens == MARK, -100, np.roll(tokens, -1, 1))
+    with torch.no_grad():
+        logits = theirs(input_ids=torch.tensor(tokens), pixel_values=patches).logits.numpy()
+    np.testing.assert_allclose(model(tokens, pictures=pictures).data, logits, rtol=1e-4, atol=1e-4)
+    loss = model.loss(tokens, targets, pictures=pictures)
+    loss.backward()
+    theirs_logits = theirs(input_ids=torch.tensor(tokens), pixel_values=patches).logits
+    expected = torch.nn.functional.cross_entropy(theirs_logits.flatten(0, 1), torch.tensor(targets).flatten())
+    expected.backward()
+    assert abs(loss.item() - expected.item()) < 1e-5
+    grad = theirs.model.vision_embed_tokens.weight.grad.numpy().T
+    np.testing.assert_allclose(model.vision_embed_tokens.weight.grad, grad, rtol=1e-3, atol=1e-6)
+
+
+@given(cut=st.integers(1, 11), seed=st.integers(0, 9))
+def test_a_cached_picture_a_batch_and_a_row_alone_give_the_same_bits(cut, seed):
+    model, (tokens, pictures) = made(seed), scene(seed, 3)
+    exact = {"rtol": 0, "atol": 0} if ops.matmul.compiled else {"rtol": 1e-3, "atol": 1e-3}
+    with no_grad():
+        whole = model(tokens, pictures=pictures).data
+        alone = [model(tokens[i], pictures=pictures[i : i + 1]).data for i in range(3)]
+        np.testing.assert_allclose(np.concatenate(alone), whole, **exact)
+        front = np.flatnonzero(tokens[0] == MARK)[-1] + 1  # all marks of a row are read together
+        cache = model.new_cache()
+        parts = [model(tokens[0, :front], cache, pictures=pictures[:1]).data]
+        parts += [model(tokens[0, t : t + 1], cache).data for t in range(front, 12)]
+        np.testing.assert_allclose(np.concatenate(parts, 1)[0], whole[0], **exact)
+
+
+def test_every_patch_matters_to_later_words_and_to_no_earlier_one():
+    model, (tokens, pictures) = made(), scene(3)
+    places = np.flatnonzero(tokens[0] == MARK)
+    before = model(tokens, pictures=pictures).data[0]
+    for i, place in enumerate(places):
+        changed = pictures.copy()
+        row, column = PATCH * (i // 2), PATCH * (i % 2)
+        changed[0, row : row + PATCH, column : column + PATCH] ^= 255
+        after = model(tokens, pictures=changed).data[0]
+        assert np.array_equal(after[:place], before[:place]) and not np.allclose(after[place], before[place])
+
+
+def test_the_gradient_reaches_the_layer_for_pictures_and_not_the_mark():
+    model, (tokens, pictures) = made(0, np.float64), scene(0, 2)
+    targets = np.roll(tokens, -1, 1)
+    with ops.use("numpy"):
+        model.loss(tokens, targets, pictures=pictures).backward()
+        layer = model.vision_embed_tokens
+        assert not model.language_model.embed_tokens.weight.grad[MARK].any()
+        for p in (layer.weight, layer.bias):
+            direction, here, losses = np.random.default_rng(0).normal(size=p.shape), p.data, []
+            for h in (1e-6, -1e-6):
+                p.data = here + h * direction
+                losses.append(model.loss(tokens, targets, pictures=pictures).item())
+            p.data = here
+            assert np.isclose((p.grad * direction).sum(), (losses[0] - losses[1]) / 2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda t, p: (t[:, 1:], p), "marks for 8 patches"),
+    (lambda t, p: (t, p[:1]), "the tokens have 8 marks for 4 patches"),
+    (lambda t, p: (t, p[:, 1:]), r"uint8 of \(B, 6, 6, 3\), got uint8 of \(2, 5, 6, 3\)"),
+    (lambda t, p: (t, p[0]), "pictures must be"),
+    (lambda t, p: (t, p / 255), "got float64"),
+])
+def test_pictures_that_do_not_fit_are_refused(change, message):
+    tokens, pictures = scene(5, 2)
+    tokens[:, 0] = MARK
+    tokens[:, 1:][np.cumsum(tokens[:, 1:] == MARK, 1) > 3] = 0
+    tokens, pictures = change(tokens, pictures)
+    with pytest.raises(UserError, match=message):
+        made()(tokens, pictures=pictures)
+
+
+@pytest.mark.parametrize("settings, message", [
+    ({"patch": 4}, "patches of 4 do not fill a side of 6"), ({"picture": 11}, "token 11 is outside"),
+    ({"heads": 16}, "heads times a multiple of 4"),
+])
+def test_sizes_that_do_not_fit_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        made(**settings)
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"qk_layernorm": False}, "qk_layernorm = False"), ({"hidden_act": "gelu"}, "hidden_act = 'gelu'"),
+    ({"num_channels": 1}, "num_channels = 1"), ({"text_config": [1]}, "text_config must be an object"),
+    ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling"),
+])
+def test_other_layouts_are_refused(tmp_path, changes, message):
+    made().save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(UserError, match=message):
+        from_pretrained(tmp_path)
+
+
+def test_a_part_that_is_quantised_still_reads_pictures():
+    model, (tokens, pictures) = made(), scene(2)
+    with no_grad():
+        before = model(tokens, pictures=pictures).data
+        after = nn.quantize(model, 8)(tokens, pictures=pictures).data
+    np.testing.assert_allclose(after, before, atol=0.5)

@@ -1,0 +1,221 @@
+"""Fuyu: a decoder that also reads pictures, complete in this file.
+
+Bavishi et al., "Fuyu-8B: A Multimodal Architecture for AI Agents", Adept, 2023. A picture is cut into
+patches, and one linear layer turns the dots of each patch into a vector. These vectors stand in the text where
+its tokens have a mark, and from there on patches are read like words, from left to right: a patch sees the
+ones before it, and none behind it. There is no other encoder of pictures. Without a picture, a mark is a word
+like any other. The decoder is Persimmon (Elsen et al., 2023), which differs from GPT-NeoX in this: attention
+comes before the MLP, not beside it; a layer norm for the queries and keys of each head, so that their products
+cannot grow without limit; and the squares of relu in the MLP (So et al., "Primer", 2021).
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+import tinyllm.functional as F
+from tinyllm import ops
+from tinyllm.config import check, setting
+from tinyllm.errors import UserError
+from tinyllm.models.gpt_neox import NeoXAttention, NeoXMLP
+from tinyllm.models.pretrained import Pretrained, read_rope
+from tinyllm.nn import (
+    DecoderLM,
+    Embedding,
+    Head,
+    KVCache,
+    LayerNorm,
+    Linear,
+    Module,
+    Parameter,
+    Rope,
+    full,
+)
+from tinyllm.nn.attention import Angles
+from tinyllm.nn.decoder import Cache, positions_of
+from tinyllm.nn.language_model import check_tokens
+from tinyllm.tensor import Tensor
+
+PRESETS = {
+    "nano": {"layers": 3, "heads": 4, "width": 128, "hidden": 512, "context": 128},
+    "mini": {"layers": 6, "heads": 6, "width": 384, "hidden": 1536, "context": 256},
+    "small": {"layers": 12, "heads": 12, "width": 768, "hidden": 3072, "context": 1024},
+}
+SIZE: dict[str, Any] = {"min": 1, "max": 2**24}
+COLOURS = 3  # numbers for each dot: red, green, blue
+
+
+@dataclass(frozen=True)
+class FuyuConfig:
+    """The sizes of a Fuyu, such as `FuyuConfig(vocab_size=65, picture=64, **Fuyu.PRESETS["nano"])`.
+
+    Raises UserError if the sizes are inconsistent.
+    """
+
+    vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
+    context: int = setting(**SIZE, hf="max_position_embeddings", help="the largest T: how far back it looks")
+    layers: int = setting(**SIZE, hf="num_hidden_layers", help="how many blocks follow each other")
+    heads: int = setting(**SIZE, hf="num_attention_heads", help="H: heads of attention")
+    width: int = setting(**SIZE, hf="hidden_size", help="C: how many numbers describe a position")
+    hidden: int = setting(**SIZE, hf="intermediate_size", help="the inner width of the MLP")
+    side: int = setting(16, **SIZE, hf="image_size", help="how many dots a picture is wide and high")
+    patch: int = setting(4, **SIZE, hf="patch_size", help="how many dots a patch is wide and high")
+    picture: int = setting(0, min=0, max=2**24, hf="image_token_id", help="the token that marks a patch")
+    eps: float = setting(1e-5, above=0, below=1, hf="layer_norm_eps", help="added to variances")
+    theta: float = setting(25000.0, above=1, below=1e12, hf="rope_theta", help="the base of position angles")
+    attention_dropout: float = setting(0.0, min=0, below=1, help="of attention's weights; slower")
+    init_std: float | None = setting(
+        None, above=0, max=1, hf="initializer_range", help="std of new weights; none means 0.02"
+    )
+
+    def __post_init__(self):
+        check(self)
+        if self.width % self.heads or self.width // self.heads % 4:
+            raise UserError(
+                f"{self.heads} heads cannot share a width of {self.width}: make it heads times a multiple of 4"
+            )
+        if self.side % self.patch:
+            raise UserError(f"patches of {self.patch} do not fill a side of {self.side}: make it a multiple")
+        if self.picture >= self.vocab_size:
+            raise UserError(f"picture: token {self.picture} is outside of a vocabulary of {self.vocab_size}")
+
+
+class FuyuAttention(NeoXAttention):
+    """Attention of GPT-NeoX with norms for queries and keys: x (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, config: FuyuConfig):
+        super().__init__(config)
+        self.q_layernorm = LayerNorm(self.head_width, eps=config.eps)
+        self.k_layernorm = LayerNorm(self.head_width, eps=config.eps)
+
+    def __call__(self, x: Tensor, angles: Angles, cache: KVCache | None = None, **where: Any) -> Tensor:
+        B, T, _ = x.shape
+        q, k, v = F.split(self.query_key_value(x).reshape(B, T, self.heads, 3 * self.head_width), 3)
+        return self.dense(self.mix(self.q_layernorm(q), self.k_layernorm(k), v, cache, angles, **where))
+
+
+class FuyuMLP(NeoXMLP):
+    """Feed-forward block: expand, square what is positive, project: x (..., C) -> (..., C)."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        positive = F.relu(self.dense_h_to_4h(x))
+        return self.dense_4h_to_h(positive * positive)
+
+
+class FuyuBlock(Module):
+    """One transformer block: x + attention(norm(x)), then x + mlp(norm(x)): (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, config: FuyuConfig):
+        self.input_layernorm = LayerNorm(config.width, eps=config.eps)
+        self.self_attn = FuyuAttention(config)
+        self.post_attention_layernorm = LayerNorm(config.width, eps=config.eps)
+        self.mlp = FuyuMLP(config.width, config.hidden)
+
+    def __call__(self, x: Tensor, angles: Angles, cache: KVCache | None = None, **where: Any) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), angles, cache, **where)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class FuyuBody(Module):
+    """Run the blocks and the last norm: x (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, config: FuyuConfig):
+        self.embed_tokens = Embedding(config.vocab_size, config.width)
+        self.layers = [FuyuBlock(config) for _ in range(config.layers)]
+        self.final_layernorm = LayerNorm(config.width, eps=config.eps)
+        self.rope = Rope(config.width // config.heads // 2, config.theta)  # half of each head is rotated
+
+    def __call__(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
+        angles = self.rope(positions)
+        for i, layer in enumerate(self.layers):
+            x = layer(x, angles, cache[i] if cache else None, **where)
+        return self.final_layernorm(x)
+
+
+class Fuyu(Pretrained, DecoderLM):
+    """Fuyu: tokens (B, T), and pictures whose patches have a mark in the tokens -> logits (B, T, V).
+
+    `seed` decides the initial weights; `seed=None` leaves the matrices zero, for weights that are read from a
+    file.
+    """
+
+    model_type = "fuyu"
+    architecture = "FuyuForCausalLM"
+    config_class = FuyuConfig
+    PRESETS = PRESETS
+    special_tokens: ClassVar[dict[str, str]] = {"picture": "<|picture|>"}
+    token_settings: ClassVar[dict[str, str]] = {"picture": "picture"}
+    hf_prefix = "model."
+    hf_transposed = True
+    hf_names = (("language_model.model.", "language_model."), ("language_model.lm_head.", "lm_head."))
+    hf_settings = {
+        "hidden_act": ("relu2",), "qk_layernorm": (True,), "num_channels": (COLOURS,),
+        "partial_rotary_factor": (0.5,), "rope_scaling": (None,), "hidden_dropout": (0.0,),
+        "tie_word_embeddings": (False,),
+    }  # fmt: skip
+    residual_outputs = ("self_attn.dense.weight", "dense_4h_to_h.weight")
+
+    def __init__(self, config: FuyuConfig, seed: int | None = 0):
+        self.config = config
+        self.vision_embed_tokens = Linear(config.patch**2 * COLOURS, config.width)
+        self.vision_embed_tokens.reached = 0.0  # FLOPs are counted for texts
+        self.language_model = FuyuBody(config)
+        self.lm_head = Head(Parameter(full(self.language_model.embed_tokens.weight.shape)))
+        self.finish(seed)
+
+    @property
+    def picture_marks(self) -> list[int]:
+        """Return the tokens in whose places a picture stands."""
+        return [self.config.picture] * (self.config.side // self.config.patch) ** 2
+
+    def look(self, pictures: ArrayLike) -> Tensor:
+        """Return a vector for each patch: pictures (B, side, side, 3), bytes -> (B, n, C).
+
+        Raises UserError when pictures have another size.
+        """
+        dots, side = np.asarray(pictures), self.config.side
+        if dots.shape[1:] != (side, side, COLOURS) or dots.dtype != np.uint8:
+            wanted = f"uint8 of (B, {side}, {side}, {COLOURS})"
+            raise UserError(f"pictures must be {wanted}, got {dots.dtype} of {dots.shape}")
+        patches = ops.patches(dots, self.config.patch).astype(np.float32) / 127.5 - 1  # from -1 to 1
+        return self.vision_embed_tokens(self.language_model.embed_tokens.weight.like(patches))
+
+    def hidden(self, tokens: ArrayLike, cache: Cache = None, pictures: ArrayLike | None = None,
+               **where: Any) -> Tensor:  # fmt: skip
+        """Run the model without its output layer: tokens (B, T) or (T,), ints -> (B, T, C).
+
+        `pictures`, bytes (N, side, side, 3), stand in reading order where the tokens have marks, which are
+        as many as there are patches. The other arguments are those of `DecoderLM.hidden`. Raises UserError
+        when there are more or fewer marks, and as calling the model does.
+        """
+        tokens = check_tokens(tokens, self.config.vocab_size)
+        positions = positions_of(tokens, cache, self.config.context)
+        x = self.embed(tokens, positions)
+        if pictures is not None:
+            vectors, at = self.look(pictures), tokens == self.config.picture
+            if (found := int(at.sum())) != (count := vectors.shape[0] * vectors.shape[1]):
+                raise UserError(f"the tokens have {found} marks for {count} patches: put picture_marks there")
+            x = F.place(x, vectors.reshape(count, x.shape[2]), at)
+        return self.body(x, positions, cache, **where)
+
+    def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
+        return self.language_model.embed_tokens(tokens)
+
+    def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
+        return self.language_model(x, positions, cache, **where)
+
+    def file_name(self, name: str) -> str:
+        return name
+
+    @staticmethod
+    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+        """Return config.json with the settings of its part for texts beside the others.
+
+        Raises UserError when that part is no object.
+        """
+        text = config.get("text_config") or {}
+        if not isinstance(text, dict):
+            raise UserError(f"text_config must be an object, got {text!r}")
+        return read_rope({"rope_theta": 25000.0} | text | config)

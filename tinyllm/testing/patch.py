@@ -1,0 +1,74 @@
+"""Cases of pictures as vectors; mistakes, and right variants."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.testing.arrays import floats, sizes
+from tinyllm.testing.edits import mistake, variant
+
+few = st.sampled_from((2, 1, 3, 0))
+
+
+@st.composite
+def patches(draw):
+    """Draw pictures of whole squares, seldom as high as they are wide."""
+    side = draw(st.sampled_from((2, 1, 3, 4)))
+    rows, columns = draw(st.sampled_from(((2, 3), (3, 2), (1, 1), (2, 2), (1, 4), (0, 2))))
+    return floats(draw, (draw(few), side * rows, side * columns, draw(st.sampled_from((3, 1, 2))))), side
+
+
+@st.composite
+def place(draw):
+    """Draw vectors of a text, places in it, and a vector for each place."""
+    B, T, C = draw(few), draw(sizes), draw(sizes)
+    at = np.array(draw(st.lists(st.booleans(), min_size=B * T, max_size=B * T)), bool).reshape(B, T)
+    return floats(draw, (B, T, C)), floats(draw, (int(at.sum()), C)), at
+
+
+CASES = {"patches": patches(), "place": place()}
+BOUNDS: dict = {}
+
+SQUARES = "squares.swapaxes(2, 3)"
+mistake("patches", "rows of dots where squares belong: reshape alone cuts a picture into strips",
+        SQUARES, "squares")
+mistake("patches", "squares from top to bottom, then from left to right", SQUARES,
+        "squares.transpose(0, 3, 1, 2, 4, 5)")
+mistake("patches", "squares whose rows and columns are exchanged", SQUARES,
+        "squares.transpose(0, 1, 3, 4, 2, 5)")
+mistake("patches", "all reds of a square, then all greens, then all blues", SQUARES,
+        "squares.transpose(0, 1, 3, 5, 2, 4)")
+mistake("patches", "every side-th dot, so that each patch is a small copy of the whole picture", SQUARES,
+        "pictures.reshape(B, side, H // side, side, W // side, K).transpose(0, 2, 4, 1, 3, 5)")
+mistake("patches", "the mean of every square in place of its dots", SQUARES,
+        "(squares.swapaxes(2, 3) * 0 + squares.swapaxes(2, 3).mean((3, 4), keepdims=True))")
+mistake("place", "vectors added to what stands there, not put in its place", "y[at] = vectors",
+        "y[at] += vectors")
+mistake("place", "the vectors at the beginning, wherever the places are", "y[at] = vectors",
+        "y.reshape(-1, y.shape[2])[: len(vectors)] = vectors")
+mistake("place", "vectors in the order of columns, so that rows of the batch get each other's",
+        "y[at] = vectors", "y.swapaxes(0, 1)[at.T] = vectors")
+mistake("place", "the first vector in every place", "y[at] = vectors", "y[at] = vectors[:1]")
+mistake("place", "the vectors last first", "y[at] = vectors", "y[at] = vectors[::-1]")
+mistake("place", "x itself, changed in place", "x.copy()", "x")
+mistake("place_backward", "a gradient for the vectors that were replaced; nothing depends on them",
+        "np.where(at[..., None], dy.dtype.type(0), dy)", "dy.copy()")
+mistake("place_backward", "the gradients of the places that kept their vectors", "dy[at]", "dy[~at]")
+mistake("place_backward", "the two gradients exchanged: x is left with those of the new vectors",
+        "np.where(at[..., None], dy.dtype.type(0), dy)", "np.where(at[..., None], dy, dy.dtype.type(0))")
+
+
+@variant("patches")
+def patches_by_slices(pictures, side):
+    B, H, W, K = pictures.shape
+    corners = [(i, j) for i in range(0, H, side) for j in range(0, W, side)]
+    squares = [pictures[:, i : i + side, j : j + side].reshape(B, side * side * K) for i, j in corners]
+    return np.stack(squares, 1) if squares else np.zeros((B, 0, side * side * K), pictures.dtype)
+
+
+@variant("place")
+def place_by_counting(x, vectors, at):
+    y, next_one = x.copy(), 0
+    for b, t in zip(*np.nonzero(at), strict=True):
+        y[b, t] = vectors[next_one]
+        next_one += 1
+    return y
