@@ -13,7 +13,7 @@ from tinyllm.models import build, family
 from tinyllm.tokenizer import ByteTokenizer, save_tokenizer
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-PROGRAMS = ("chat.py", "embed.py", "names.py", "shakespeare.py", "translate.py")
+PROGRAMS = ("chat.py", "describe_picture.py", "embed.py", "names.py", "shakespeare.py", "translate.py")
 
 
 @pytest.fixture
@@ -92,6 +92,13 @@ def test_translate_learns_and_answers(run):
     assert losses[-1] < losses[0] and out.count("\n") > 4
     with pytest.raises(UserError, match="unknown to this char tokenizer"):
         run(*few, "\u00e9", "--steps", "1")
+
+
+def test_pictures_are_described(run):
+    few = ("describe_picture.py", "--n", "100", "--steps", "2", "--once")
+    out = run(*few, "Which thing is red?")
+    assert out.count("loss on new pictures") == 2 and "200 captions and answers" in out
+    assert "\nThe picture shows " in out and out.splitlines()[-1].startswith("Which thing is red? ")
 
 
 def test_chat_trains_once_then_remembers(run, monkeypatch):

@@ -1,6 +1,8 @@
 """Fuyu reads pictures: the published forward pass, its cache, its gradients, and what it refuses."""
 
+import dataclasses
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -8,10 +10,15 @@ from families_by_hand import fuyu_by_hand
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tinyllm as tl
 from tinyllm import nn, ops
+from tinyllm.cli import main
+from tinyllm.cli.generate import Conversation
+from tinyllm.data import ppm, read_picture
 from tinyllm.errors import UserError
 from tinyllm.models import build, from_pretrained
 from tinyllm.tensor import no_grad
+from tinyllm.world.pictures import recognise
 
 MARK, SIDE, PATCH = 7, 6, 3  # four patches
 SIZES = {"vocab_size": 11, "context": 24, "layers": 2, "heads": 4, "width": 32, "hidden": 48, "side": SIDE,
@@ -126,7 +133,7 @@ def test_pictures_that_do_not_fit_are_refused(change, message):
 
 @pytest.mark.parametrize("settings, message", [
     ({"patch": 4}, "patches of 4 do not fill a side of 6"), ({"picture": 11}, "token 11 is outside"),
-    ({"heads": 16}, "heads times a multiple of 4"),
+    ({"heads": 16}, "heads \\* a multiple of 4"),
 ])
 def test_sizes_that_do_not_fit_are_refused(settings, message):
     with pytest.raises(UserError, match=message):
@@ -152,3 +159,86 @@ def test_a_part_that_is_quantised_still_reads_pictures():
         before = model(tokens, pictures=pictures).data
         after = nn.quantize(model, 8)(tokens, pictures=pictures).data
     np.testing.assert_allclose(after, before, atol=0.5)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """The folder of a run that has learnt captions for four steps, and what that printed."""
+    monkeypatch.chdir(tmp_path)
+    words = ["--data", "world:caption,n=60", "--steps", "4", "--out", "run", "--threads", "1"]
+    sizes = ("width=16", "layers=1", "heads=2", "hidden=16", "context=120")
+    assert main(["train", "sft", "--model", "fuyu", *words, *(f"--set=model.{size}" for size in sizes)]) == 0
+    return "run", capsys.readouterr().out
+
+
+def test_a_run_learns_with_pictures_and_describes_them(run, capsys):
+    folder, out = run
+    assert "--picture world:caption,n=60" in out and "it writes:\n  The picture shows\n" in out
+    model, tokenizer, _ = tl.load(folder)
+    assert model.config.picture == tokenizer.special_tokens["<|picture|>"]
+    picture, prompt, _ = tl.data.load_corpus("world:caption,n=1,seed=3").shown[0]
+    words = "generate", folder, "--prompt", prompt, "--tokens", "7", "--temperature", "0"
+    answers = []
+    pathlib.Path("scene.ppm").write_bytes(ppm(picture))
+    for where in ("world:caption,seed=3", "scene.ppm"):
+        assert main([*words, "--picture", where]) == 0
+        answers.append(capsys.readouterr().out)
+    ids = [*model.picture_marks, *tokenizer.encode(f"{prompt}\n")]
+    for _ in range(7):
+        with no_grad():
+            ids.append(int(model([ids], pictures=picture[None]).data[0, -1].argmax()))
+    expected = tokenizer.decode(ids[len(model.picture_marks) :])
+    assert answers[0] == answers[1] and answers[0].rstrip("\n") == expected.rstrip("\n")
+    conversation = Conversation(model, tokenizer, "\n", picture=picture, sampling=tl.Sampling(temperature=0))
+    for _ in range(2):  # every question begins with the picture again
+        assert f"{prompt}\n{''.join(conversation.reply(prompt, 7))}" == expected
+
+
+def test_training_looks_at_the_pictures_and_gives_each_row_its_own():
+    sizes = {f"model.{name}": SIZES[name] for name in ("layers", "width", "heads", "hidden")}
+    settings = {"recipe": "sft", "model.type": "fuyu", "data": "world:caption,n=50", **sizes}
+    plan = (setup := tl.prepare(tl.make_config(settings))).plan
+    batch = plan.batches(0)
+    for row, picture in zip(batch.tokens, batch.pictures, strict=True):
+        text = setup.tokenizer.decode(row[len(setup.model.picture_marks) :].tolist())
+        assert all(f"a {colour} {shape} at the {at}" in text for at, colour, shape in recognise(picture))
+    loss, _ = plan.loss(setup.model, batch)
+    other, _ = plan.loss(setup.model, dataclasses.replace(batch, pictures=batch.pictures[::-1]))
+    assert loss.item() != other.item()
+    parts = [(plan.loss(setup.model, part)[0].item(), part.count) for part in batch.split(3)]
+    assert np.isclose(sum(x * n for x, n in parts) / batch.count, loss.item(), rtol=1e-5)
+
+
+def test_what_cannot_be_done_with_pictures_is_refused(run, refused):
+    look = ("generate", run[0], "--prompt", "The picture", "--picture")
+    pathlib.Path("half.ppm").write_bytes(ppm(np.zeros((16, 16, 3), np.uint8))[:-1])
+    pathlib.Path("small.ppm").write_bytes(ppm(np.zeros((8, 16, 3), np.uint8)))
+    assert "half.ppm is no whole PPM file" in refused(*look, "half.ppm")
+    assert "got uint8 of (1, 8, 16, 3)" in refused(*look, "small.ppm")
+    assert "world:stories is about no pictures" in refused(*look, "world:stories")
+    assert "--beams reads no pictures" in refused(*look, "world:caption", "--beams", "2")
+    assert "sees no pictures" in refused("generate", "shipped", "--picture", "world:caption")
+    assert "sees no pictures" in refused("chat", "shipped", "--picture", "world:caption")
+    train = ("train", "sft", "--model", "fuyu", "--data", "world:caption,n=60", "--out", "other")
+    assert "sft.packed is for texts" in refused(*train, "--set", "sft.packed=true")
+    assert "context of 20 cuts off every answer" in refused(*train, "--set", "model.context=20")
+    assert not pathlib.Path("other").exists()
+
+
+@given(shape=st.tuples(st.integers(1, 5), st.integers(1, 5)), seed=st.integers(0, 99))
+def test_a_ppm_file_comes_back(tmp_path_factory, shape, seed):
+    picture = np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    path = tmp_path_factory.mktemp("ppm") / "picture.ppm"
+    path.write_bytes(ppm(picture))
+    assert np.array_equal(read_picture(str(path)), picture)
+    commented = path.read_bytes().replace(b"P6\n", b"P6\n# by hand\n", 1)
+    path.write_bytes(commented)
+    assert np.array_equal(read_picture(str(path)), picture)
+
+
+def test_questions_are_shown_without_the_number_of_their_page():
+    corpus = tl.data.load_corpus("world:picture_question,n=20")
+    for (picture, prompt, answer), pair in zip(corpus.shown, corpus.pairs, strict=True):
+        assert pair[0].startswith("Page ") and pair[0].endswith(f": {prompt}") and pair[1] == answer
+        assert picture.shape == (16, 16, 3) and "Page" not in prompt
+    assert tl.data.load_corpus("world:parity,n=3").shown == ()

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from tinyllm.beams import beam_search
 from tinyllm.cli.command import command
 from tinyllm.cli.text import Writer, printable, typed
+from tinyllm.data import read_picture
 from tinyllm.engine import stream
 from tinyllm.errors import UserError
 from tinyllm.fill import classes, fill
@@ -79,7 +80,7 @@ def _opened(run, which, stop):
 
 @command("generate", extend=_add_sampling)
 def generate(run: str | None = None, *, prompt: str = "", samples: int = 1, tokens: int = 200,
-             beams: int = 0, json: bool = False, which: Literal["best", "last"] = "best",
+             beams: int = 0, picture: str = "", json: bool = False, which: Literal["best", "last"] = "best",
              **values: Any) -> int:  # fmt: skip
     """Continue a text with a trained model.
 
@@ -88,14 +89,15 @@ def generate(run: str | None = None, *, prompt: str = "", samples: int = 1, toke
     An encoder such as bert fills in each [MASK] of the prompt, or says its class;
     an encoder-decoder such as t5 answers the prompt.
 
-    RUN            a run, a model's folder, or `shipped`; if left out, the newest run
-                   in runs/, or the model that comes with tinyllm if there is none
-    --prompt TEXT  the beginning; without it the model makes one up
-    --samples N    how many continuations
-    --tokens N     how many tokens at most
-    --beams N      search for the likeliest text, with N beginnings side by side
-    --json         print one JSON object at the end, with token ids
-    --which        which checkpoint
+    RUN             a run, a model's folder, or `shipped`; if left out, the newest run
+                    in runs/, or the model that comes with tinyllm if there is none
+    --prompt TEXT   the beginning; without it the model makes one up
+    --samples N     how many continuations
+    --tokens N      how many tokens at most
+    --beams N       search for the likeliest text, with N beginnings side by side
+    --picture FILE  show it a picture: a PPM file, or one of world:caption
+    --json          print one JSON object at the end, with token ids
+    --which         which checkpoint
 
     example:
       tinyllm generate --prompt "Once upon a time"
@@ -104,14 +106,20 @@ def generate(run: str | None = None, *, prompt: str = "", samples: int = 1, toke
     if samples < 1:
         raise UserError(f"--samples must be at least 1, got {samples}")
     model, tokenizer, separator, values["stop"] = _opened(_chosen(run), which, values["stop"])
-    if model.objective == "masked":
+    if model.objective == "masked" and not picture:
         return _read_whole(model, tokenizer, prompt, json)
     prompt += separator if prompt else ""
     options = {"n": samples, "tokenizer": tokenizer} | _options(values)
+    if beams and picture:
+        raise UserError("--beams reads no pictures: leave one of the two out")
+    given: Any = typed(prompt)
+    if picture:
+        given = model.picture_marks + tokenizer.encode(given)
+        options |= seen(model, read_picture(picture), samples)
     texts: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(samples)]
     if beams:
-        texts = _searched(model, typed(prompt), tokens, beams, **options)
-    steps = iter(()) if beams else stream(model, [typed(prompt)], max_tokens=tokens, **options)
+        texts = _searched(model, given, tokens, beams, **options)
+    steps = iter(()) if beams else stream(model, [given], max_tokens=tokens, **options)
     write = (lambda text, bold=False: None) if json else Writer()
     try:
         _show(prompt, steps, texts, write)
@@ -121,6 +129,11 @@ def generate(run: str | None = None, *, prompt: str = "", samples: int = 1, toke
     if json:
         print(dumps({"prompt": prompt, "seed": values["seed"], "samples": texts}, ensure_ascii=False))
     return 0
+
+
+def seen(model: Any, picture: Any, rows: int = 1) -> dict[str, Any]:
+    """Return the arguments of `stream` for prompts that begin with a picture: it is never forgotten."""
+    return {"cache": model.cache_of(picture, rows), "overflow": "stop"}
 
 
 def _searched(model, prompt, tokens, beams, *, n, tokenizer, sampling, stop, seed):
@@ -178,11 +191,12 @@ class Conversation:
     With a chat template, each text of the person is a turn, and the model ends its own turns. Without a
     template, `separator` (of a run that has learnt answers) is added to the person's text. In every turn the
     model reads the conversation again, or its last part if it is longer than the context, so an interrupted
-    turn leaves no half-filled cache.
+    turn leaves no half-filled cache. With a `picture`, each text is a new question about it.
     """
 
     def __init__(self, model: Any, tokenizer: Any, separator: str = "", seed: int = 0,
-                 stop: Sequence[str] = (), **options: Any) -> None:  # fmt: skip
+                 stop: Sequence[str] = (), picture: Any = None, **options: Any) -> None:  # fmt: skip
+        self.picture = picture
         self.separator = separator
         self.model, self.tokenizer, self.options = model, tokenizer, options
         self.stop = [*stop, *([tokenizer.chat.stop_id(tokenizer)] if tokenizer.chat else [])]
@@ -191,14 +205,17 @@ class Conversation:
 
     def reply(self, text: str, max_tokens: int) -> Iterator[str]:
         """Append `text`, and yield what the model writes after it, piece by piece."""
-        context = self.model.config.context
+        context, given = self.model.config.context, {"tokenizer": self.tokenizer, "stop": self.stop}
+        if text and self.picture is not None:
+            self.ids = [*self.model.picture_marks]
         self.ids += self._read(text)
         if isinstance(self.model, EncoderDecoderLM):  # it answers one text at a time
             end = self.model.config.end
             self.ids = self._read(text) + ([] if end is None else [end])
         window = self.ids if len(self.ids) <= context else self.ids[-max(1, context // 2) :]
-        given = {"tokenizer": self.tokenizer, "stop": self.stop} | self.options
-        steps = stream(self.model, [window], max_tokens=max_tokens, seed=self.seed, **given)
+        if self.picture is not None:
+            window, given = self.ids, given | seen(self.model, self.picture)
+        steps = stream(self.model, [window], max_tokens=max_tokens, seed=self.seed, **given, **self.options)
         self.seed += 1  # each turn draws other random numbers
         for step in steps:
             self.ids.append(step.token)
@@ -215,8 +232,8 @@ class Conversation:
 
 
 @command("chat", extend=_add_sampling)
-def chat(run: str | None = None, *, tokens: int = 100, which: Literal["best", "last"] = "best",
-         **values: Any) -> int:  # fmt: skip
+def chat(run: str | None = None, *, tokens: int = 100, picture: str = "",
+         which: Literal["best", "last"] = "best", **values: Any) -> int:  # fmt: skip
     """Write a text in turns with a model.
 
     You type the beginning, the model goes on, you go on. A model that was trained on stories tells stories:
@@ -227,10 +244,11 @@ def chat(run: str | None = None, *, tokens: int = 100, which: Literal["best", "l
     /reset begins a new text, /quit or Ctrl-D leaves, /help explains. Without a terminal, each line
     of standard input is answered.
 
-    RUN         a run, a model's folder, or `shipped`; if left out, the newest run
-                in runs/, or the model that comes with tinyllm if there is none
-    --tokens N  how many tokens the model writes in a turn at most
-    --which     which checkpoint
+    RUN             a run, a model's folder, or `shipped`; if left out, the newest run
+                    in runs/, or the model that comes with tinyllm if there is none
+    --tokens N      how many tokens the model writes in a turn at most
+    --picture FILE  talk about a picture: a PPM file, or one of world:caption
+    --which         which checkpoint
 
     example:
       tinyllm chat
@@ -242,7 +260,10 @@ def chat(run: str | None = None, *, tokens: int = 100, which: Literal["best", "l
     tokenizer.chat = tokenizer.chat or read_chat_template(locate(run), tokenizer.special_tokens)
     options = _options(values)
     stream(model, [[0]], max_tokens=tokens, tokenizer=tokenizer, **options)  # complain now, not later
-    conversation = Conversation(model, tokenizer, separator, **options)
+    shown = read_picture(picture) if picture else None
+    if picture:
+        model.cache_of(shown)  # complain now, here too
+    conversation = Conversation(model, tokenizer, separator, picture=shown, **options)
     print(WELCOME)
     if hasattr(sys.stdin, "reconfigure"):
         sys.stdin.reconfigure(errors="surrogateescape")  # as in arguments: a bad line ends nothing

@@ -171,11 +171,13 @@ class Display:
         folder, prompt, model = quoted(self.run.folder), first_words(self.setup.text), self.setup.model
         masked = model.objective == "masked"
         prompt = quoted(f"{prompt} {model.special_tokens['mask']}" if masked and model.lm_head else prompt)
+        if self.setup.plan.prompt[:1] == model.picture_marks[:1] != []:  # it has learnt with pictures
+            folder += f" --picture {quoted(self.setup.config.data)}"
         self.say(
             f"\nwhat next:\n"
             f"  tinyllm generate {folder} --prompt {prompt}\n"
             + (f"  tinyllm chat {folder}\n" if not masked else "") +
-            f"  tinyllm train --out {folder} --resume --steps {2 * self.config.steps}\n"
+            f"  tinyllm train --out {quoted(self.run.folder)} --resume --steps {2 * self.config.steps}\n"
             f"  open {quoted(self.run.report)} in a browser"
         )
 

@@ -3,8 +3,9 @@
 from tinyllm.data.batches import Batch, eval_batches, get_batch, rows, two_texts
 from tinyllm.data.cache import cache_folder, load_tokens, token_array, token_file
 from tinyllm.data.corpus import Corpus
+from tinyllm.data.pictures import ppm, read_picture
 from tinyllm.data.sources import SOURCES, load_corpus
 
 __all__ = ["SOURCES", "Batch", "Corpus", "cache_folder", "eval_batches", "get_batch", "load_corpus",
-           "load_tokens", "rows", "token_array", "token_file",
+           "load_tokens", "ppm", "read_picture", "rows", "token_array", "token_file",
            "two_texts"]  # fmt: skip

@@ -22,7 +22,8 @@ class Batch:
     A target of -100 does not count. `starts` holds the first position that each token may attend to: the
     start of its text, if a row holds several texts; `ends` the position behind the last one. For an
     encoder-decoder, tokens (B, S) are what it reads, `lengths` (B,) of them without padding, and targets
-    (B, T) what it should write. Subclasses may add arrays whose first axis is B.
+    (B, T) what it should write. `pictures` (B, side, side, 3) belong to the rows. Subclasses may add arrays
+    whose first axis is B.
     """
 
     tokens: np.ndarray
@@ -31,6 +32,7 @@ class Batch:
     starts: np.ndarray | None = None
     ends: np.ndarray | None = None
     lengths: np.ndarray | None = None
+    pictures: np.ndarray | None = None
 
     @property
     def count(self) -> float:

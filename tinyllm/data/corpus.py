@@ -17,7 +17,8 @@ class Corpus:
 
     `data` is bytes, because a byte tokenizer takes any file. `entropy`, for a generated text, returns the
     entropy of its generator in nats per character. `separator` stands after every document. `pairs` are the
-    prompts and answers of the documents, where all of them have some.
+    prompts and answers of the documents, where all of them have some. `shown` are (picture, prompt, answer)
+    of documents about pictures, which are bytes (H, W, 3).
     """
 
     name: str
@@ -26,6 +27,7 @@ class Corpus:
     entropy: Callable[[], float | None] | None = None
     separator: bytes = b""
     pairs: tuple[tuple[str, str], ...] = ()
+    shown: tuple[tuple[np.ndarray, str, str], ...] = ()
 
     def __repr__(self):
         return f"{type(self).__name__}({self.name!r}, {self.size:,} bytes)"

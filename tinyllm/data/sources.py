@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from tinyllm.data.cache import holds_tokens, read_token_file
 from tinyllm.data.corpus import Corpus, EncodedCorpus
 from tinyllm.data.reading import MAX_BYTES, join, read
@@ -19,6 +21,7 @@ from tinyllm.errors import UserError
 from tinyllm.files import read_bytes, read_text
 from tinyllm.world import stories
 from tinyllm.world.corpus import PREFIX, SEPARATOR, describe, read_name
+from tinyllm.world.pictures import shown
 
 NOT_LIBRARY = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib2to3"}
 
@@ -64,7 +67,10 @@ def stories_corpus(seed: int = 0) -> Corpus:
 def world_corpus(name: str) -> Corpus:
     """Generate a text of the world from its name, as in world:facts,groups=7. Raises UserError."""
     named = read_name(name)
-    texts, pairs, size = [], [], 0
+    texts: list[str] = []
+    pairs: list[tuple[str, str]] = []
+    pictures: list[tuple[np.ndarray, str, str]] = []
+    size = 0
     for document in named.documents():
         texts.append(document.text + SEPARATOR)
         size += len(texts[-1])
@@ -72,8 +78,12 @@ def world_corpus(name: str) -> Corpus:
             raise UserError(f"{name} has more than {MAX_BYTES // 2**20:,} MiB; take fewer documents with n=")
         if document.prompt:
             pairs.append((document.prompt, document.answer.lstrip()))
+        if seen := shown(document):
+            pictures.append((*seen, document.answer.lstrip()))
+            size += seen[0].nbytes
     data, asked = "".join(texts).encode("ascii"), tuple(pairs) if len(pairs) == len(texts) else ()
-    return Corpus(name, data, describe(named.name), named.entropy_per_char, SEPARATOR.encode(), asked)
+    about = describe(named.name), named.entropy_per_char, SEPARATOR.encode()
+    return Corpus(name, data, *about, asked, tuple(pictures))
 
 
 def load_pydocs() -> bytes:

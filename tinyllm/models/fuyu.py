@@ -1,12 +1,12 @@
 """Fuyu: a decoder that also reads pictures, complete in this file.
 
 Bavishi et al., "Fuyu-8B: A Multimodal Architecture for AI Agents", Adept, 2023. A picture is cut into
-patches, and one linear layer turns the dots of each patch into a vector. These vectors stand in the text where
-its tokens have a mark, and from there on patches are read like words, from left to right: a patch sees the
-ones before it, and none behind it. There is no other encoder of pictures. Without a picture, a mark is a word
-like any other. The decoder is Persimmon (Elsen et al., 2023), which differs from GPT-NeoX in this: attention
-comes before the MLP, not beside it; a layer norm for the queries and keys of each head, so that their products
-cannot grow without limit; and the squares of relu in the MLP (So et al., "Primer", 2021).
+patches, and one linear layer turns the dots of each patch into a vector. These vectors stand in the text
+where its tokens have a mark, and from there on patches are read like words, from left to right: a patch sees
+those before it, and none behind it. There is no other encoder of pictures. Without a picture, a mark is a
+word like any other. The decoder is Persimmon (Elsen et al., 2023), which differs from GPT-NeoX in this:
+attention comes before the MLP, not beside it; a layer norm for the queries and keys of each head, so that
+their products cannot grow without limit; and the squares of relu in the MLP (So et al., "Primer", 2021).
 """
 
 from dataclasses import dataclass
@@ -32,6 +32,7 @@ from tinyllm.nn import (
     Parameter,
     Rope,
     full,
+    inference,
 )
 from tinyllm.nn.attention import Angles
 from tinyllm.nn.decoder import Cache, positions_of
@@ -74,7 +75,7 @@ class FuyuConfig:
         check(self)
         if self.width % self.heads or self.width // self.heads % 4:
             raise UserError(
-                f"{self.heads} heads cannot share a width of {self.width}: make it heads times a multiple of 4"
+                f"{self.heads} heads cannot share a width of {self.width}: make it heads * a multiple of 4"
             )
         if self.side % self.patch:
             raise UserError(f"patches of {self.patch} do not fill a side of {self.side}: make it a multiple")
@@ -167,7 +168,6 @@ class Fuyu(Pretrained, DecoderLM):
 
     @property
     def picture_marks(self) -> list[int]:
-        """Return the tokens in whose places a picture stands."""
         return [self.config.picture] * (self.config.side // self.config.patch) ** 2
 
     def look(self, pictures: ArrayLike) -> Tensor:
@@ -199,6 +199,12 @@ class Fuyu(Pretrained, DecoderLM):
                 raise UserError(f"the tokens have {found} marks for {count} patches: put picture_marks there")
             x = F.place(x, vectors.reshape(count, x.shape[2]), at)
         return self.body(x, positions, cache, **where)
+
+    def cache_of(self, picture: np.ndarray, rows: int = 1) -> list[KVCache]:
+        cache = self.new_cache(rows)
+        with inference(self):
+            self.hidden([self.picture_marks] * rows, cache, np.stack([picture] * rows))
+        return cache
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
         return self.language_model.embed_tokens(tokens)

@@ -86,7 +86,7 @@ class NeoXAttention(Attention):
     x (B, T, C) -> (B, T, C).
     """
 
-    def __init__(self, config: GPTNeoXConfig):
+    def __init__(self, config: Any):
         super().__init__(config.width, config.heads, dropout=config.attention_dropout)
         self.query_key_value = Linear(config.width, 3 * config.width)
         self.dense = Linear(config.width, config.width)

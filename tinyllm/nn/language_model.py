@@ -29,6 +29,18 @@ class LanguageModel(Module):
     token_settings: ClassVar[dict[str, str]] = {}  # {setting: role}: settings that are ids of these
     residual_outputs: tuple[str, ...]  # ends of the names of weights that write to the residual stream
 
+    @property
+    def picture_marks(self) -> list[int]:
+        """Return the tokens in whose places a picture stands; none if the model sees no pictures."""
+        return []
+
+    def cache_of(self, picture: np.ndarray, rows: int = 1) -> Any:
+        """Return a KV cache whose rows have read a picture, for prompts that begin with `picture_marks`.
+
+        Raises UserError when the model sees no pictures, or none of this size.
+        """
+        raise UserError(f"a {type(self).__name__} sees no pictures: give the folder of a model that does")
+
     def hidden(self, tokens: ArrayLike, *given: Any, **where: Any) -> Tensor:
         """Run the model without its output layer: tokens (B, T) or (T,), ints -> (B, T, C)."""
         raise NotImplementedError

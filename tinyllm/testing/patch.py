@@ -67,8 +67,7 @@ def patches_by_slices(pictures, side):
 
 @variant("place")
 def place_by_counting(x, vectors, at):
-    y, next_one = x.copy(), 0
-    for b, t in zip(*np.nonzero(at), strict=True):
-        y[b, t] = vectors[next_one]
-        next_one += 1
+    y = x.copy()
+    for i, (b, t) in enumerate(zip(*np.nonzero(at), strict=True)):
+        y[b, t] = vectors[i]
     return y

@@ -21,7 +21,7 @@ from tinyllm.tensor import Tensor, record
 
 def next_token(model: Any, batch: Batch) -> Tensor:
     """Return the mean cross-entropy of the targets that count, in nats; the loss of all objectives below."""
-    names = ("weights", "starts", "ends", "lengths")
+    names = ("weights", "starts", "ends", "lengths", "pictures")
     given = {name: x for name in names if (x := getattr(batch, name)) is not None}
     return model.loss(batch.tokens, batch.targets, **given)
 

@@ -6,6 +6,9 @@ every colour is brighter than the sky: so brightness tells the shape, also in a 
 saw it.
 """
 
+import re
+from typing import Any
+
 import numpy as np
 
 from tinyllm.world.names import COLOURS
@@ -35,6 +38,15 @@ def render(scene: list) -> np.ndarray:
         top, left = 8 * (QUARTERS.index(quarter) // 2), 8 * (QUARTERS.index(quarter) % 2)
         picture[top : top + 7, left : left + 7][at] = PAINT[COLOURS.index(colour)]
     return picture
+
+
+def shown(document: Any) -> tuple[np.ndarray, str] | None:
+    """Return the picture of a document, and what its prompt says beside it; None if it is about none.
+
+    The number of a page names the picture in texts alone; beside the picture it is left out.
+    """
+    scene = document.labels.get("scene")
+    return None if scene is None else (render(scene), re.sub(r"^Page \d+: ", "", document.prompt))
 
 
 def recognise(picture: np.ndarray) -> list:

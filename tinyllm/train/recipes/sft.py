@@ -1,15 +1,19 @@
 """Supervised fine-tuning on pairs of prompt and answer: only the answers count in the loss."""
 
+import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tinyllm.config import check, setting
 from tinyllm.data import rows, two_texts
+from tinyllm.engine import generate
 from tinyllm.errors import UserError
 from tinyllm.files import parse_json
 from tinyllm.rng import Random
+from tinyllm.sampling import Sampling
 from tinyllm.train.evaluate import count_characters, evaluate
 from tinyllm.train.objectives import next_token
 from tinyllm.train.recipe import Plan, recipe
@@ -70,36 +74,51 @@ def frame(options: SFTConfig) -> tuple[str, str]:
     return options.separator, options.end
 
 
+def encode_pairs(config: Any, corpus: Any, tokenizer: Any, model: Any, marks: list[int]) -> list[tuple]:
+    """Return [(ids of a prompt, ids of its answer, picture or None)]; with `marks`, they open each prompt."""
+    options = config.options
+    asked = corpus.shown if marks else ((None, *pair) for pair in read_pairs(corpus))
+    last = [model.config.end] if model.is_encoder_decoder and model.config.end is not None else []
+    return [
+        (
+            [*marks, *tokenizer.encode(prompt + options.separator), *last],
+            [*tokenizer.encode(answer + options.end), *last],
+            picture,
+        )
+        for picture, prompt, answer in asked
+    ]
+
+
 @recipe("sft", "learn to answer, from pairs in a JSONL or TSV file", SFTConfig, text=texts, frame=frame,
         objectives=("causal", "spans"))  # fmt: skip
 def sft(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     """Return a plan that trains on rows of pairs; only the tokens of answers count in the loss.
 
-    An encoder-decoder reads the prompt, and writes the answer.
+    An encoder-decoder reads the prompt, and writes the answer. A model that sees pictures gets those of the
+    corpus before their prompts.
     """
     train, options, context = config.train, config.options, model.config.context
     apart = model.is_encoder_decoder
-    if apart and options.packed:
-        raise UserError(f"sft.packed is for decoders: a {model.model_type} reads one prompt at a time")
-    last = [model.config.end] if apart and model.config.end is not None else []
-    framed = ((prompt + options.separator, answer + options.end) for prompt, answer in read_pairs(corpus))
-    pairs = [(tokenizer.encode(prompt) + last, tokenizer.encode(answer) + last) for prompt, answer in framed]
+    marks = model.picture_marks if corpus.shown else []
+    if (apart or marks) and options.packed:
+        raise UserError(f"sft.packed is for texts: a {model.model_type} reads one prompt at a time here")
+    pairs = encode_pairs(config, corpus, tokenizer, model, marks)
     held = round(len(pairs) * train.val_fraction)
     if not 0 < held < len(pairs):
         raise UserError(
             f"{corpus.name} has {len(pairs)} pairs: give enough to hold out {train.val_fraction:g}"
         )
-    lengths = [max(map(len, pair)) if apart else sum(map(len, pair)) - 1 for pair in pairs]
+    lengths = [max(map(len, pair[:2])) if apart else sum(map(len, pair[:2])) - 1 for pair in pairs]
     cut = sum(length > context for length in lengths) / len(pairs)
     characters = count_characters(tokenizer)
 
     def layout(chosen, packed=False):
-        texts = zip(*chosen, strict=True)
-        return two_texts(*texts, context) if apart else rows(*texts, context, packed=packed)
+        *texts, pictures = zip(*chosen, strict=True)
+        batch = two_texts(*texts, context) if apart else rows(*texts, context, packed=packed)
+        return dataclasses.replace(batch, pictures=np.stack(pictures)) if marks else batch
 
     # Skip pairs without room for any of the answer: they teach nothing, and cannot start a sample.
-    parts = pairs[:-held], pairs[-held:]
-    learnt, held_out = ([pair for pair in part if layout([pair]).count] for part in parts)
+    learnt, held_out = ([x for x in part if layout([x]).count] for part in (pairs[:-held], pairs[-held:]))
     if not (learnt and held_out):
         raise UserError(f"a context of {context} cuts off every answer of {corpus.name}: {ADVICE}")
 
@@ -120,4 +139,13 @@ def sft(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     tokens = [sum(layout([pair]).count for pair in part) for part in (learnt, held_out)]
     healthy = {"answer_share": (0.02, 1.0, "answers are short next to padding and prompts: try sft.packed"),
                "truncated": (0.0, 0.05, ADVICE)}  # fmt: skip
-    return Plan(batches, loss, measure, tokens[0], tokens[1], held_out[0][0], healthy)
+    sample = partial(describe, tokenizer, held_out[0]) if marks else None
+    return Plan(batches, loss, measure, tokens[0], tokens[1], held_out[0][0], healthy, sample)
+
+
+def describe(tokenizer: Any, example: tuple, model: Any) -> str:
+    """Return the prompt of an example with the likeliest answer about its picture."""
+    prompt, answer, picture = example
+    given = {"cache": model.cache_of(picture), "sampling": Sampling(temperature=0)}
+    ids = generate(model, [prompt], max_tokens=len(answer), **given)[0]
+    return tokenizer.decode(prompt[len(model.picture_marks) :] + ids)
