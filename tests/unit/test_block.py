@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinyllm import ops
-from tinyllm.models import GPT, GPTConfig
+from tinyllm.models import GPT, GPTConfig, Llama, LlamaConfig
 from tinyllm.report.summary import summarise
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
@@ -22,6 +22,22 @@ def test_the_function_and_the_module_are_one():
     parts = (block.ln_1, block.attn.c_attn, block.attn.c_proj, block.ln_2, block.mlp.c_fc, block.mlp.c_proj)
     got = ops.transformer_block(x, 3, *map(pair, parts))
     assert np.allclose(got, block(Tensor(x)).data, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
+def test_llamas_function_and_module_are_one(kv_heads):
+    sizes = {"vocab_size": 5, "context": 9, "layers": 1, "heads": 4, "width": 24, "hidden": 20}
+    model = Llama(LlamaConfig(kv_heads=kv_heads, **sizes, theta=100.0), seed=3)
+    for name, p in model.named_parameters():
+        p.data += 0.1 * Random(4, name).normal(p.shape).astype(np.float32)
+    block, x = model.model.layers[0], Random(5).normal((2, 9, 24)).astype(np.float32)
+    a, m = block.self_attn, block.mlp
+    attend = [layer.weight.data for layer in (a.q_proj, a.k_proj, a.v_proj, a.o_proj)]
+    mlp = [layer.weight.data for layer in (m.gate_proj, m.up_proj, m.down_proj)]
+    norms = block.input_layernorm.weight.data, block.post_attention_layernorm.weight.data
+    got = ops.llama_block(x, 4, norms[0], attend, norms[1], mlp, 100.0)
+    angles = model.model.rope(np.arange(9)[None].repeat(2, 0))
+    assert np.allclose(got, block(Tensor(x), angles).data, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", GPT.PRESETS)

@@ -78,7 +78,9 @@ def poisonable(name, args):
     """The positions of the arrays that may hold NaN: in attention nothing hidden, and no saved results."""
     hidden = name == "attention_backward" and (args[6] or args[7] is not None)
     names = {"attention": ("q",), "attention_backward": () if hidden else ("dy", "q")}
-    names |= {"transformer_block": (), "attention_ranges": ("q",), "attention_ranges_backward": ()}
+    names |= {"attention_ranges": ("q",), "attention_ranges_backward": ()}
+    if name.endswith("_block"):
+        return []
     return [i for i, (argument, value) in enumerate(zip(parameters(name), args, strict=False))
             if argument in names.get(name, (argument,)) and is_float32(value) and value.size]
 

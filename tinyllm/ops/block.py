@@ -1,14 +1,17 @@
-"""A block of GPT-2 as one function of its weights, and the parameters and operations of a stack of blocks.
+"""The blocks of GPT-2, LLaMA and PaLM as one function of their weights each, and what a GPT-2 counts.
 
-The models are made of modules (`tinyllm/models/gpt.py`), which keep the weights. This function computes the
-same in one place, and tests compare the two.
+The models are made of modules (`tinyllm/models/`), which keep the weights. These functions compute the same
+in one place, and tests compare the two.
 """
 
+import numpy as np
+
 from tinyllm.ops.attention import attention
-from tinyllm.ops.elementwise import add, gelu_tanh
+from tinyllm.ops.elementwise import add, gelu_tanh, swiglu
 from tinyllm.ops.matmul import linear
-from tinyllm.ops.norm import layernorm
+from tinyllm.ops.norm import layernorm, rmsnorm
 from tinyllm.ops.registry import op
+from tinyllm.ops.rope import rope, rope_tables
 from tinyllm.ops.shapes import Array
 
 Pair = list[Array]  # a weight and a bias
@@ -32,6 +35,28 @@ def transformer_block(x: Array, heads: int, norm_1: Pair, qkv: Pair, project: Pa
     q, k, v = (mixed[..., i * C : (i + 1) * C].reshape(B, T, heads, C // heads) for i in range(3))
     x = add(x, linear(attention(q, k, v)[0].reshape(B, T, C), *project))
     return add(x, linear(gelu_tanh(linear(layernorm(x, *norm_2)[0], *widen)), *narrow))
+
+
+@op
+def llama_block(x: Array, heads: int, norm_1: Array, attend: list[Array], norm_2: Array, mlp: list[Array],
+                base: float = 10000.0) -> Array:
+    """Add attention, then a gated MLP, to the residual stream, with LLaMA's parts and no biases.
+
+    x (B, T, C) -> (B, T, C). norm_1 and norm_2 (C,) are weights of rmsnorm. attend holds the matrices of
+    queries (C, H D), keys and values (C, K D), and the output (H D, C), where H is heads and K follows from
+    the widths; query head h reads kv head h // (H / K). rope turns queries and keys at positions 0 .. T - 1
+    with this base; attention is causal. mlp holds gate and up (C, F), and down (F, C). (Touvron et al. 2023,
+    section 2.2.)
+    """
+    B, T = x.shape[:2]
+    D = attend[0].shape[1] // heads
+    n = rmsnorm(x, norm_1)[0]
+    q, k, v = (linear(n, w).reshape(B, T, w.shape[1] // D, D) for w in attend[:3])
+    tables = rope_tables(np.arange(T), D, base)
+    y = attention(rope(q, *tables), rope(k, *tables), v)[0]
+    x = add(x, linear(y.reshape(B, T, heads * D), attend[3]))
+    n = rmsnorm(x, norm_2)[0]
+    return add(x, linear(swiglu(linear(n, mlp[0]), linear(n, mlp[1])), mlp[2]))
 
 
 @op

@@ -4,7 +4,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.ops import attention, gelu_tanh, layernorm, linear
+from tinyllm.ops import attention, gelu_tanh, layernorm, linear, rmsnorm, rope, rope_tables, silu
 from tinyllm.rng import Random
 from tinyllm.testing.arrays import floats, seeds
 from tinyllm.testing.bounds import EPS
@@ -31,6 +31,24 @@ def blocks(draw):
     return x, heads, norms[0], layer(C, 3 * C), layer(C, C), norms[1], layer(C, 4 * C), layer(4 * C, C)
 
 
+@st.composite
+def llama_blocks(draw):
+    """Draw blocks of a few channels, with as many heads as kv heads, or more; C need not be H D."""
+    B, T = draw(st.sampled_from((2, 1, 3, 0))), draw(st.sampled_from((3, 1, 2, 6, 9)))
+    K, shared = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((2, 1, 3)))
+    D, C = draw(st.sampled_from((4, 2))), draw(st.sampled_from((6, 4, 1, 12)))
+    F, rng = draw(st.sampled_from((8, 1, 5))), Random(draw(seeds), "llama")
+
+    def matrix(n_in, n_out):
+        return (rng.normal((n_in, n_out)) / n_in**0.5).astype(np.float32)
+
+    norms = [(1 + 0.3 * rng.normal(C)).astype(np.float32) for _ in range(2)]
+    H, x = K * shared, floats(draw, (B, T, C), ("normal", "wide", "normal"))
+    attend = [matrix(C, H * D), matrix(C, K * D), matrix(C, K * D), matrix(H * D, C)]
+    mlp = [matrix(C, F), matrix(C, F), matrix(F, C)]
+    return x, H, norms[0], attend, norms[1], mlp, draw(st.sampled_from((10000.0, 100.0)))
+
+
 def block_bound(args, results):
     """Bound the error: each of the two norms, if narrow, can magnify a rounding error a hundredfold."""
     (y,) = results
@@ -38,8 +56,9 @@ def block_bound(args, results):
 
 
 sizes = st.tuples(counts, counts, st.sampled_from((1, 2, 12)), st.sampled_from((1, 2, 8, 96)))
-CASES = {"transformer_block": blocks(), "count_parameters": sizes, "count_flops": sizes}
-BOUNDS = {"transformer_block": block_bound}
+CASES = {"transformer_block": blocks(), "llama_block": llama_blocks(),
+         "count_parameters": sizes, "count_flops": sizes}  # fmt: skip
+BOUNDS = {"transformer_block": block_bound, "llama_block": block_bound}
 
 
 MIXED = "mixed = linear(layernorm(x, *norm_1)[0], *qkv)"
@@ -76,6 +95,41 @@ mistake("transformer_block", "attention and MLP side by side, both reading the s
         f"before = x\n{MIXED}", "layernorm(x, *norm_2)", "layernorm(before, *norm_2)")
 mistake("transformer_block", "the MLP first, then attention", f"return add(x, {MLP})", "return x", MIXED,
         f"x = add(x, {MLP})\n{MIXED}")
+HEADS = "linear(n, w).reshape(B, T, w.shape[1] // D, D)"
+TURNED = "attention(rope(q, *tables), rope(k, *tables), v)"
+SECOND = "n = rmsnorm(x, norm_2)[0]"
+GATED = "swiglu(linear(n, mlp[0]), linear(n, mlp[1]))"
+MERGED = "linear(y.reshape(B, T, heads * D), attend[3])"
+
+mistake("llama_block", "queries and keys that are not turned by their positions", TURNED,
+        "attention(q, k, v)")
+mistake("llama_block", "only the queries turned by rope; keys turn too", "rope(k, *tables)", "k")
+mistake("llama_block", "values turned by rope, as queries and keys are", TURNED,
+        TURNED.replace(" v)", " rope(v, *tables))"))
+mistake("llama_block", "rope with base 10000 whatever was asked for", "rope_tables(np.arange(T), D, base)",
+        "rope_tables(np.arange(T), D)")
+mistake("llama_block", "kv heads handed out in turn, h % K, where groups of neighbours share one", TURNED,
+        "attention(rope(q, *tables), *(np.tile(part, (1, 1, heads // k.shape[2], 1)) "
+        "for part in (rope(k, *tables), v)))")
+mistake("llama_block", "rope applied before the channels are cut into heads", HEADS,
+        "(linear(n, w) if w is attend[2] else rope(linear(n, w)[:, :, None], "
+        "*rope_tables(np.arange(T), w.shape[1], base))[:, :, 0]).reshape(B, T, w.shape[1] // D, D)",
+        TURNED, "attention(q, k, v)")
+mistake("llama_block", "attention that sees the future: the mask is missing", TURNED,
+        TURNED.replace(" v)", " v, False)"))
+mistake("llama_block", "layernorm's subtraction of the mean in both norms",
+        "rmsnorm(x, norm_1)[0]", "rmsnorm(x - x.mean(axis=-1, keepdims=True), norm_1)[0]",
+        "rmsnorm(x, norm_2)[0]", "rmsnorm(x - x.mean(axis=-1, keepdims=True), norm_2)[0]")
+mistake("llama_block", "silu on up, where it belongs on gate", GATED,
+        "swiglu(linear(n, mlp[1]), linear(n, mlp[0]))")
+mistake("llama_block", "an MLP without its gate: silu(up) alone", GATED,
+        "linear(n, mlp[1]) / (1 + np.exp(-linear(n, mlp[1])))")
+mistake("llama_block", "an MLP that reads the first norm's output, not a norm of the new x", SECOND, "")
+mistake("llama_block", "an MLP that reads x without the second norm", SECOND, "n = x")
+mistake("llama_block", "attention without its output matrix's sum: the residual is missing",
+        f"x = add(x, {MERGED})", f"x = {MERGED}")
+mistake("llama_block", "attention scaled by 1 / sqrt(C), as if there were one head",
+        "rope(q, *tables)", "rope(q * heads**-0.5, *tables)")
 mistake("count_parameters", "a count without biases", "width * 3 * width + 3 * width + width * width + width",
         "4 * width * width", "width * 4 * width + 4 * width + 4 * width * width + width", "8 * width * width")
 mistake("count_parameters", "a count in which the output layer has a table of its own, not the tokens'",
@@ -105,6 +159,21 @@ def transformer_block_by_heads(x, heads, norm_1, qkv, project, norm_2, widen, na
         q, k, v = ((n @ qkv[0][:, part] + qkv[1][part])[:, :, None] for part in own)
         x = x + attention(q, k, v)[0][:, :, 0] @ project[0][own[0]]
     return x + linear(gelu_tanh(linear(layernorm(x, *norm_2)[0], *widen)), *narrow)
+
+
+@variant("llama_block")
+def llama_block_by_heads(x, heads, norm_1, attend, norm_2, mlp, base=10000.0):
+    wq, wk, wv, out = attend
+    D = wq.shape[1] // heads
+    shared = wq.shape[1] // wk.shape[1]
+    tables = rope_tables(np.arange(x.shape[1]), D, base)
+    n, y = rmsnorm(x, norm_1)[0], x
+    for h in range(heads):  # each head adds its own part to the residual stream
+        own, kv = slice(h * D, (h + 1) * D), slice(h // shared * D, (h // shared + 1) * D)
+        q, k, v = (a[:, :, None] for a in (n @ wq[:, own], n @ wk[:, kv], n @ wv[:, kv]))
+        y = y + attention(rope(q, *tables), rope(k, *tables), v)[0][:, :, 0] @ out[own]
+    n = rmsnorm(y, norm_2)[0]
+    return y + (silu(n @ mlp[0]) * (n @ mlp[1])) @ mlp[2]
 
 
 @variant("count_parameters")

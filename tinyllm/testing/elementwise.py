@@ -106,6 +106,10 @@ mistake("sigmoid", "exp(x) / (1 + exp(x)), which overflows into NaN",
 mistake("sigmoid", "tanh, which runs from -1", "", "return np.tanh(x)")
 mistake("swiglu", "gelu(gate) up, which is GEGLU", "silu(gate)", "gelu(gate)")
 mistake("swiglu", "silu(gate up): only the gate goes through silu", "silu(gate) * up", "silu(gate * up)")
+mistake("swiglu", "sigmoid(gate) up, the plain gate, without the factor gate", "silu(gate)", "sigmoid(gate)")
+mistake("swiglu", "gate silu(up): the other half goes through silu", "silu(gate) * up", "gate * silu(up)")
+mistake("swiglu_backward", "dup = dy gate, with the gate before silu", "dy * silu(gate)", "dy * gate")
+mistake("swiglu_backward", "dgate without the factor up", "dy * up", "dy")
 mistake("swiglu_backward", "dgate with sigmoid(gate) for the derivative of silu",
         "silu_backward(dy * up, gate)", "dy * up * sigmoid(gate)")
 mistake("add", "x changed in place", "return x + y", "x += y\nreturn x", breaks=PURE)
@@ -139,3 +143,15 @@ def add_by_adding_to_a_copy(x, y):
     total = np.array(x)
     total += y
     return total
+
+
+@variant("swiglu")
+def swiglu_by_tanh(gate, up):
+    return gate * (0.5 * (1 + np.tanh(0.5 * gate))) * up
+
+
+@variant("swiglu_backward")
+def swiglu_backward_in_full(dy, gate, up):
+    e = np.exp(-np.abs(gate))
+    s = np.where(gate >= 0, 1, e) / (1 + e)
+    return dy * up * (s + gate * s * (1 - s)), dy * gate * s

@@ -110,6 +110,14 @@ mistake("rmsnorm", "1 / (root mean square + eps), with eps outside the square ro
         f"({SQUARES} + eps) ** -0.5", f"1 / ({SQUARES} ** 0.5 + eps)")
 mistake("rmsnorm", "weights taken as 1 + w, as Gemma stores them", "x * rstd * w", "x * rstd * (1 + w)")
 mistake("rmsnorm_backward", "dw = sum(dy x), with x not normalised", "rows(dy * normal)", "rows(dy * x)")
+mistake("rmsnorm_backward", "a gradient that takes rstd for a constant",
+        "dn - normal * (dn * normal).mean(axis=-1, keepdims=True)", "dn")
+mistake("rmsnorm_backward", "the sum over the channels, where the mean belongs",
+        "(dn * normal).mean(axis=-1, keepdims=True)", "(dn * normal).sum(axis=-1, keepdims=True)")
+mistake("rmsnorm_backward", "dn with its mean taken away too, as layernorm does",
+        "dn - normal * (dn * normal).mean(axis=-1, keepdims=True)",
+        "dn - dn.mean(axis=-1, keepdims=True) - normal * (dn * normal).mean(axis=-1, keepdims=True)")
+mistake("rmsnorm_backward", "dx without the factor w", "dy * w", "dy")
 
 
 @variant("layernorm")
@@ -135,3 +143,14 @@ def layernorm_backward_by_projection(dy, x, w, mean, rstd):
     dx = (dn - (dn.sum(-1, keepdims=True) + n * along_n) / x.dtype.type(C)) * rstd[..., None]
     flat = (dy * n).reshape(-1, C), dy.reshape(-1, C)
     return dx, flat[0].sum(0), flat[1].sum(0)
+
+
+@variant("rmsnorm_backward")
+def rmsnorm_backward_row_by_row(dy, x, w, rstd):
+    C = x.shape[-1]
+    dx, dw = np.empty_like(x), np.zeros_like(w)
+    for at in np.ndindex(x.shape[:-1]):
+        n, dn = x[at] * rstd[at], dy[at] * w
+        dx[at] = rstd[at] * (dn - n * (np.dot(dn, n) / max(C, 1)))
+        dw += dy[at] * n
+    return dx, dw

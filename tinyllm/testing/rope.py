@@ -103,6 +103,46 @@ mistake("scaled_rope_tables", "every kind treated as linear", "",
         "return rope_tables(np.asarray(positions) / scaling['factor'], width, base)")
 mistake("scaled_rope_tables", "yarn's frequencies without its growth of cos and sin",
         "growth = settings['attention_factor'] or 1 + 0.1 * np.log(max(factor, 1))", "growth = 1.0")
+mistake("scaled_rope_tables", "ntk's base multiplied by the factor itself, without the exponent",
+        "base * factor ** (width / max(width - 2, 1))", "base * factor")
+mistake("scaled_rope_tables", "fast pairs slowed down and slow ones kept, the wrong way round",
+        "kept + (1 - kept) / factor", "1 - kept + kept / factor")
+mistake("scaled_rope_tables", "a step between kept and slowed pairs, where a ramp belongs",
+        "kept + (1 - kept) / factor", "np.round(kept) + (1 - np.round(kept)) / factor")
+mistake("scaled_rope_tables", "yarn's growth of cos alone; sin grows too", "np.sin(angle) * growth",
+        "np.sin(angle)")
+mistake("scaled_rope_tables", "an attention_factor that is given, but ignored",
+        "settings['attention_factor'] or 1 + 0.1 * np.log(max(factor, 1))",
+        "1 + 0.1 * np.log(max(factor, 1))")
+mistake("scaled_rope_tables", "yarn with beta_fast 32 and beta_slow 1 whatever was given",
+        "DEFAULTS.get(kind, {}) | scaling",
+        "DEFAULTS.get(kind, {}) | scaling | ({'beta_fast': 32, 'beta_slow': 1} if kind == 'yarn' else {})")
+
+
+@variant("scaled_rope_tables")
+def scaled_rope_tables_by_wavelengths(positions, width, base, scaling):
+    """Compute the frequencies as Hugging Face's code does, pair by pair."""
+    kind, factor = scaling["rope_type"], scaling["factor"]
+    context, growth = scaling.get("original_max_position_embeddings"), 1.0
+    if kind == "ntk":
+        base, factor = base * factor ** (width / max(width - 2, 1)), 1.0
+    frequencies = np.zeros(width // 2)
+    if kind == "yarn":
+        growth = scaling.get("attention_factor") or 0.1 * np.log(max(factor, 1)) + 1
+        ends = [width * np.log(context / (scaling.get(beta, usual) * 2 * np.pi)) / (2 * np.log(base))
+                for beta, usual in (("beta_fast", 32), ("beta_slow", 1))]
+        low, high = max(np.floor(ends[0]), 0), min(np.ceil(ends[1]), width - 1)
+    for i in range(width // 2):
+        f, slowed = base ** (-2 * i / width), 1.0
+        wavelength = 2 * np.pi / f
+        if kind == "llama3":
+            fast, slow = scaling["high_freq_factor"], scaling["low_freq_factor"]
+            slowed = np.clip((fast - context / wavelength) / (fast - slow), 0, 1)
+        if kind == "yarn":
+            slowed = np.clip((i - low) / max(high - low, 0.001), 0, 1)
+        frequencies[i] = f * (1 - slowed) + f / factor * slowed
+    angle = np.multiply.outer(np.asarray(positions), frequencies)
+    return (growth * np.cos(angle)).astype(np.float32), (growth * np.sin(angle)).astype(np.float32)
 
 
 @variant("rope")

@@ -1,0 +1,441 @@
+# %% [markdown]
+# # 13. LLaMA
+#
+# GPT-2 is from 2019. LLaMA, of 2023, is the model that most open ones are
+# modelled on: Mistral, Qwen, SmolLM and many others are LLaMAs with one or two
+# lines changed. How much is new? The block of lesson 7 is still there, and so
+# are the loss, the training and the cache. Seven parts were exchanged. This
+# lesson takes them one at a time, says what each is for, and measures it.
+#
+# Touvron et al., "LLaMA: Open and Efficient Foundation Language Models", 2023.
+
+# %%
+import dataclasses
+import json
+import time
+
+import numpy as np
+
+import tinyllm as tl
+from tinyllm import nn, ops
+from tinyllm.course.lesson_runner import begin, compare, predict
+from tinyllm.course.page import curves, write_page
+from tinyllm.data import get_batch, load_corpus
+from tinyllm.rng import Random
+
+folder = begin()
+np.set_printoptions(precision=3, suppress=True)
+
+# %% [markdown]
+# ## 1. RMSNorm for LayerNorm
+#
+# LayerNorm subtracts the mean of a row, divides by its deviation, scales and
+# shifts. RMSNorm, which you wrote in lesson 5, divides by the root mean square
+# and scales, and that is all (Zhang and Sennrich, 2019). What does the missing
+# mean do? In a row of C random numbers it is about 1 / sqrt(C) of the
+# deviation, so next to nothing:
+
+# %%
+C = 768
+x = Random(0).normal((4096, C)).astype(np.float32)
+one, zero = np.ones(C, np.float32), np.zeros(C, np.float32)
+layer, rms = ops.layernorm(x, one, zero)[0], ops.rmsnorm(x, one)[0]
+guess = predict("by how many percent do the two differ?")
+far = ((layer - rms) ** 2).mean() / (layer**2).mean()
+print(compare(guess, round(100 * float(far) ** 0.5, 2)))
+
+# %% [markdown]
+# It is cheaper (one pass over the row, one table of weights), it has one thing
+# less to go wrong, and models learn as well with it.
+#
+# Its backward pass is shorter, too. With n = x rstd, the normalised row, y is n
+# w. The row's length has been divided out, so a gradient along n can change
+# nothing: take that part away. LayerNorm must take away the mean as well.
+#
+# **Now you: `rmsnorm_backward`.**
+
+# %%
+w = np.full(4, 2.0, np.float32)
+row = np.array([[1.0, -1.0, 3.0, 1.0]], np.float32)
+_, rstd = ops.rmsnorm(row, w)
+dx, dw = ops.rmsnorm_backward(row, row, w, rstd)
+print("a gradient along x itself comes back as", abs(dx[0]).max().round(5))
+
+# %% [markdown]
+# ## 2. No biases
+#
+# Every linear layer of GPT-2 adds a bias. LLaMA's do not. Are biases where a
+# model keeps what it knows?
+
+# %%
+guess = predict("of GPT-2's 124,439,808 parameters: percent that are biases")
+biases = 12 * (2 * C + 3 * C + C + 4 * C + C) + C  # two norms, four layers
+print(compare(guess, round(100 * biases / ops.count_parameters(
+    50257, 1024, 12, C), 3)))  # fmt: skip
+
+# %% [markdown]
+# Leaving them out changes little in small models, and made very large ones more
+# stable in training (Chowdhery et al., 2022, section 2). Some families still
+# have them on queries and keys (Qwen 2), so `bias` is a setting of
+# `tinyllm/models/llama.py`.
+#
+# ## 3. SwiGLU for GELU
+#
+# The MLP of GPT-2 widens, applies GELU to each number, and narrows. LLaMA's has
+# *two* layers that widen, gate and up, and multiplies their results:
+#
+#     y = down(silu(gate(x)) * up(x))         (Shazeer, 2020)
+#
+# where silu(g) = g sigmoid(g), of lesson 3. Each number of up passes through a
+# gate that the token opens or closes. And there is something that one layer and
+# an activation can only approximate: a *product* of two features, "this and
+# that". Two gated channels do it exactly, because silu(g) - silu(-g) is g:
+
+# %%
+a, b = Random(1).normal((2, 100)).astype(np.float32)
+product = ops.swiglu(a, b) - ops.swiglu(-a, b)
+print("silu(a) b - silu(-a) b = a b, up to", abs(product - a * b).max())
+
+# %% [markdown]
+# Three matrices where there were two: for the same number of parameters the
+# hidden width must shrink from 4 C to 8/3 C.
+
+# %%
+guess = predict("LLaMA-7B has C = 4096: what hidden width is 8/3 C?")
+print(compare(guess, 4096 * 8 / 3), "(LLaMA rounds it up, to 11008)")
+
+# %% [markdown]
+# **Now you: `swiglu` and `swiglu_backward`.** The slope of silu is
+# `silu_backward` of lesson 3.
+#
+# ## 4. Angles for learnt positions
+#
+# GPT-2 adds a learnt vector for each position, and has none for position 1,024.
+# LLaMA turns queries and keys by `rope`, from lesson 6: nothing is learnt, what
+# counts is the distance, and there is no last position. Or is there? We shall
+# see below.
+#
+# ## 5. An output layer of its own
+#
+# GPT-2 scores a token by its embedding (*tied* weights, lesson 7). LLaMA has a
+# separate matrix of V rows for it: more freedom, more parameters.
+
+# %%
+guess = predict("LLaMA-7B: V 32000, C 4096. The second table in millions?")
+print(compare(guess, 32000 * 4096 / 1e6), "of 6,738 million parameters")
+
+# %% [markdown]
+# A large model hardly notices two percent. For a small one the table is a large
+# part, so SmolLM2-135M and the small Qwens tie it again.
+#
+# ## 6. Shared keys and values
+#
+# In lesson 9 the KV cache of GPT-2 took 75 megabytes. Llama 3 8B has 32 layers
+# of 32 heads of width 128, a context of 8,192 tokens and, in memory, 2 bytes
+# for a number.
+
+# %%
+guess = predict("the KV cache of one such text, in gigabytes")
+full = 2 * 32 * 32 * 128 * 8192 * 2 / 1e9
+print(compare(guess, full))
+print(f"with 8 kv heads, as Llama 3 has: {full / 4:.2f} GB")
+
+# %% [markdown]
+# The weights take 16 GB, so four such texts would need as much again. With 8 kv
+# heads for 32 query heads (*grouped-query attention*, Ainslie et al., 2023) it
+# is a quarter, and generating, which mostly waits for memory, gets faster.
+# `attention` of lesson 6 can do this already: query head h reads kv head h //
+# (H / K). Only the layers that make keys and values are narrower.
+#
+# ## The block
+#
+# All of that in one function. The shape is lesson 7's: a norm, attention, a
+# sum; a norm, an MLP, a sum.
+#
+# **Now you: `llama_block`.**
+
+# %%
+C, H, K, D, F, T = 24, 4, 2, 6, 64, 7
+rng = Random(2)
+
+
+def matrix(n_in, n_out):
+    return (rng.normal((n_in, n_out)) / n_in**0.5).astype(np.float32)
+
+
+norm = np.ones(C, np.float32)
+attend = [matrix(C, H * D), matrix(C, K * D), matrix(C, K * D),
+          matrix(H * D, C)]  # fmt: skip
+mlp = [matrix(C, F), matrix(C, F), matrix(F, C)]
+x = rng.normal((1, T, C)).astype(np.float32)
+y = ops.llama_block(x, H, norm, attend, norm, mlp)
+later = ops.llama_block(x[:, 2:], H, norm, attend, norm, mlp)
+print(x.shape, "->", y.shape)
+print("without its first two tokens, how the last changes:",
+      abs(later[0, -1] - y[0, -1]).max().round(2))  # fmt: skip
+
+# %% [markdown]
+# ## What each part buys
+#
+# Here is a model whose parts are switches, made of the library's layers. It
+# begins as GPT-2, and each line of `CHANGES` moves one switch for good.
+
+# %%
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    vocab_size: int
+    context: int = 32
+    layers: int = 2
+    heads: int = 4
+    kv_heads: int = 4
+    width: int = 64
+    norm: type = nn.LayerNorm
+    bias: bool = True
+    rotary: bool = False
+    gated: bool = False
+    tied: bool = True
+    init_std: float = 0.02
+
+
+class Block(nn.Module):
+    def __init__(self, c):
+        C, bias, kv = c.width, c.bias, c.kv_heads
+        self.norm_1, self.norm_2 = c.norm(C), c.norm(C)
+        self.attn = nn.GroupedAttention(C, c.heads, kv, None, bias, bias)
+        self.mlp = (nn.GatedMLP(C, 8 * C // 3 // 16 * 16, bias) if c.gated
+                    else nn.MLP(C, 4 * C, bias))  # fmt: skip
+
+    def __call__(self, x, angles):
+        x = x + self.attn(self.norm_1(x), angles)
+        return x + self.mlp(self.norm_2(x))
+
+
+class Model(nn.DecoderLM):
+    # These matrices start smaller, by 1 / sqrt(2 layers): see lesson 7.
+    residual_outputs = ("o_proj.weight", "c_proj.weight", "down_proj.weight")
+
+    def __init__(self, config, seed):
+        c = self.config = config
+        self.tokens = nn.Embedding(c.vocab_size, c.width)
+        self.places = None if c.rotary else nn.Embedding(c.context, c.width)
+        self.blocks = [Block(c) for _ in range(c.layers)]
+        self.norm = c.norm(c.width)
+        self.rope = nn.Rope(c.width // c.heads)
+        own = nn.Parameter(np.zeros((c.vocab_size, c.width), np.float32))
+        self.lm_head = nn.Head(self.tokens.weight if c.tied else own)
+        self.finish(seed)  # random first weights
+
+    def embed(self, tokens, positions):
+        x = self.tokens(tokens)
+        return x + self.places(positions) if self.places else x
+
+    def body(self, x, positions, cache=None, **where):
+        angles = self.rope(positions) if self.config.rotary else None
+        for block in self.blocks:
+            x = block(x, angles)
+        return self.norm(x)
+
+
+CHANGES = {
+    "GPT-2": {},
+    "RMSNorm": {"norm": nn.RMSNorm},
+    "no biases": {"bias": False},
+    "rotary": {"rotary": True},
+    "SwiGLU": {"gated": True},
+    "own output layer": {"tied": False},
+    "1 kv head for 4": {"kv_heads": 1},
+    "first weights": {"init_std": 64**-0.5},
+}
+
+# %% [markdown]
+# The last line is not LLaMA's: it keeps GPT-2's 0.02. But in lesson 5 the size
+# 1 / sqrt(C) was the good one, and for a narrow model that is much more.
+#
+# Training is lesson 8's loop on the stories, a character at a time.
+
+# %%
+corpus = load_corpus("stories")
+tokenizer = tl.CharTokenizer.train(corpus.text())
+tokens = tokenizer.encode_to_numpy(corpus.data)
+known, held_out = tokens[:-100_000], tokens[-100_000:]
+
+
+def train(config, steps, seed=0):
+    """Train a model -> the model, the losses, and that on held-out text."""
+    model = Model(config, seed)
+    optimizer = tl.AdamW(model.parameters(), lr=3e-3)
+    losses = []
+    for step in range(steps):
+        optimizer.lr = ops.lr_schedule(step, steps, 3e-3, 20, 0.1)
+        loss = model.loss(*get_batch(known, seed, step, batch=16, context=32))
+        loss.backward()
+        tl.clip_grad_norm(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    with tl.no_grad():
+        test = get_batch(held_out, 99, 0, batch=64, context=32)
+        return model, losses, model.loss(*test).item()
+
+
+STEPS, SEEDS, RUNGS = 240, 1, ("GPT-2", "first weights")
+
+guess = predict("GPT-2 will end near 2.2. And the model with all changes?")
+config, curve_of = Config(tokenizer.vocab_size), {}
+for name, change in CHANGES.items():
+    config = dataclasses.replace(config, **change)
+    if name in RUNGS:
+        start, ends = time.process_time(), []
+        for seed in range(SEEDS):
+            model, curve_of[name], end = train(config, STEPS, seed)
+            ends.append(end)
+        took = (time.process_time() - start) / SEEDS / STEPS
+        size = sum(p.data.size for p in model.parameters())
+        print(f"{name:<17} {size:>7,} parameters  loss {np.mean(ends):.3f}"
+              f"  {1000 * took:.0f} ms a step")  # fmt: skip
+print(compare(guess, round(end, 3)))
+
+# %% [markdown]
+# The rungs between take longer. With STEPS, SEEDS, RUNGS = 600, 3, CHANGES in
+# that cell, some minutes, it printed these means of three seeds, which lie up to
+# 0.1 apart:
+#
+#     GPT-2             105,856 parameters  loss 1.709
+#     RMSNorm           105,536 parameters  loss 1.693
+#     no biases         104,384 parameters  loss 1.732
+#     rotary            102,336 parameters  loss 1.564
+#     SwiGLU             98,240 parameters  loss 1.477
+#     own output layer  101,952 parameters  loss 1.307
+#     1 kv head for 4    89,664 parameters  loss 1.300
+#     first weights      89,664 parameters  loss 1.205
+#
+# So the norm and the biases buy no loss: they are there for speed, and because
+# there is less of them. Angles and gates each buy a good part. The output layer
+# of its own buys most here, perhaps because one table of such small numbers had
+# to serve both ends; a large model would hardly notice. Three heads of keys and values
+# were thrown away for nothing lost. And the size of the first weights, which no
+# paper's table shows, is worth as much as the gate.
+#
+# A short run of a tiny model is not a law. But now you know how to ask: change
+# one thing, keep all else, and let several seeds answer.
+#
+# ## Longer than it was trained for
+#
+# Learnt positions end at 32 here: there is no row 33 in the table. Angles do not
+# end. But is a model that was trained on 32 tokens any good beyond them? The
+# one above is; let it read 128.
+#
+# Each pair of channels turns at its own frequency f (lesson 6). The fast ones
+# have been round the clock many times within 32 tokens; the slow ones have met
+# only the first hours of theirs, and later angles are news to them. All remedies
+# make angles smaller, so that 128 tokens show nothing new, and differ in whose:
+#
+#     linear  f / 4 for every pair; but neighbours get harder to tell apart
+#     ntk     a larger base: fast pairs keep f, the slowest gets f / 4
+#     yarn    pairs that turn often within 32 tokens keep f, those that never
+#             turn once get f / 4, between them a mean; and longer texts make
+#             attention flatter, so queries and keys grow a little
+#     llama3  almost the same, as Llama 3.1 did it from 8,192 to 131,072 tokens
+#
+# (Chen et al., 2023; Peng et al., 2023; the docstring has the formulas.)
+#
+# **Now you: `scaled_rope_tables`.** It is the longest function of the lesson:
+# start with linear and ntk, which are two lines.
+
+# %%
+model.config = dataclasses.replace(config, context=128)
+x, y = get_batch(held_out, 9, 0, batch=64, context=128)
+
+
+def by_position(scaling):
+    """The loss at each of 128 positions, of a model trained on 32."""
+    model.rope = nn.Rope(16, 10000.0, scaling)
+    with tl.no_grad():
+        logp = ops.log_softmax(model(x).data)
+    right = np.take_along_axis(logp, y[..., None], axis=-1)
+    return -right[..., 0].mean(axis=0)
+
+
+stretched = {"factor": 4.0, "original_max_position_embeddings": 32}
+kinds = {
+    "as trained": None,
+    "linear": {"rope_type": "linear", "factor": 4.0},
+    "ntk": {"rope_type": "ntk", "factor": 4.0},
+    "yarn": {"rope_type": "yarn", **stretched},
+    "llama3": {"rope_type": "llama3", "low_freq_factor": 1.0,
+               "high_freq_factor": 4.0, **stretched},
+}  # fmt: skip
+guess = predict("its loss on positions 96 to 127, of 32 that it has met?")
+found = {name: by_position(scaling) for name, scaling in kinds.items()}
+print("positions      0-31   32-63  64-95  96-127")
+for name, losses in found.items():
+    quarters = losses.reshape(4, 32).mean(axis=1)
+    print(f"{name:<12}", *(f"{loss:6.3f}" for loss in quarters))
+print(compare(guess, float(found["as trained"][96:].mean())))
+
+# %% [markdown]
+# As it was trained, the model falls apart soon after position 32. A larger base
+# lasts for twice the length. Yarn and llama3 hold to the end, at a price in the
+# first 32 positions: the model has never met these angles. In practice it is
+# trained on with them for a little while, and gets the price back; Llama 3.1
+# was made so.
+#
+# (It is the model that cannot go on, not the text: within the first 32, it does
+# as well on the same stories.)
+
+# %%
+figures = [
+    curves("The first and the last", "loss by step", curve_of),
+    curves("Longer than trained", "loss by position",
+           {name: found[name] for name in list(found) if name != "linear"}),
+]  # fmt: skip
+lead = "Measured by lesson 13 on this machine."
+write_page(folder / "llama.html", "From GPT-2 to LLaMA", lead, figures)
+
+# %% [markdown]
+# ## Real weights
+#
+# A model on the Hub of Hugging Face is a folder: `config.json` says the family
+# and the sizes, `model.safetensors` holds the arrays, `tokenizer.json` the
+# tokens. Ours has the same files, names and layouts, so each opens what the
+# other wrote. Here is one, random as yet; `Llama` is the library's.
+
+# %%
+sizes = {"context": 128, "layers": 2, "heads": 4, "kv_heads": 2,
+         "width": 64, "hidden": 176}  # fmt: skip
+llama = tl.Llama(tl.LlamaConfig(vocab_size=tokenizer.vocab_size, **sizes))
+llama.save_pretrained(folder / "weights")
+written = json.loads((folder / "weights/config.json").read_text("utf-8"))
+for name in ("model_type", "hidden_size", "num_key_value_heads"):
+    print(f"{name}: {written[name]}")
+again = tl.from_pretrained(folder / "weights")
+same = np.array_equal(again(x).data, llama(x).data)
+print("opened again, the same bits:", same)
+guess = predict("how many arrays are in model.safetensors?")
+print(compare(guess, len(llama.state_dict())))
+
+# %% [markdown]
+# With a folder that somebody trained for a million dollars it is the same line.
+# If you have a network, download one that fits your memory (4 bytes for a
+# parameter, so 540 MB for this), then talk to it:
+#
+#     pip install huggingface_hub tokenizers
+#     hf download HuggingFaceTB/SmolLM2-135M-Instruct --local-dir smol
+#     tinyllm inspect smol
+#     tinyllm chat smol
+#
+# and in Python
+#
+#     model = tl.from_pretrained("smol")
+#
+# `smol` is a LLaMA of 30 layers with 9 heads, 3 kv heads and tied tables: each
+# line of its config.json is now something that you have built.
+#
+# The parts are in `tinyllm/ops/`: `block.py`, `norm.py`, `rope.py` and
+# `elementwise.py`. `tinyllm/models/llama.py` is the model; `tinyllm inspect
+# --diff gpt2 llama` says once more what the two differ in. Train it on your
+# functions:
+#
+#     tinyllm train --mine 13 --steps 50
