@@ -1,17 +1,16 @@
 # %% [markdown]
 # # 13. LLaMA
 #
-# GPT-2 is from 2019. LLaMA, of 2023, is the model that most open ones are
-# modelled on: Mistral, Qwen, SmolLM and many others are LLaMAs with one or two
-# lines changed. How much is new? The block of lesson 7 is still there, and so
-# are the loss, the training and the cache. Seven parts were exchanged. This
-# lesson takes them one at a time, says what each is for, and measures it.
+# GPT-2 is from 2019. LLaMA, of 2023, is what most open models follow: Mistral,
+# Qwen, SmolLM and many others are LLaMAs with one or two lines changed. How
+# much is new? The block of lesson 7 is still there, and so are the loss,
+# training and the cache. Six parts were exchanged. This lesson takes them one
+# at a time, says what each is for, and measures it.
 #
 # Touvron et al., "LLaMA: Open and Efficient Foundation Language Models", 2023.
 
 # %%
 import dataclasses
-import json
 import time
 
 import numpy as np
@@ -53,15 +52,7 @@ print(compare(guess, round(100 * float(far) ** 0.5, 2)))
 # nothing: take that part away. LayerNorm must take away the mean as well.
 #
 # **Now you: `rmsnorm_backward`.**
-
-# %%
-w = np.full(4, 2.0, np.float32)
-row = np.array([[1.0, -1.0, 3.0, 1.0]], np.float32)
-_, rstd = ops.rmsnorm(row, w)
-dx, dw = ops.rmsnorm_backward(row, row, w, rstd)
-print("a gradient along x itself comes back as", abs(dx[0]).max().round(5))
-
-# %% [markdown]
+#
 # ## 2. No biases
 #
 # Every linear layer of GPT-2 adds a bias. LLaMA's do not. Are biases where a
@@ -70,14 +61,11 @@ print("a gradient along x itself comes back as", abs(dx[0]).max().round(5))
 # %%
 guess = predict("of GPT-2's 124,439,808 parameters: percent that are biases")
 biases = 12 * (2 * C + 3 * C + C + 4 * C + C) + C  # two norms, four layers
-print(compare(guess, round(100 * biases / ops.count_parameters(
-    50257, 1024, 12, C), 3)))  # fmt: skip
+print(compare(guess, round(100 * biases / 124_439_808, 3)))
 
 # %% [markdown]
 # Leaving them out changes little in small models, and made very large ones more
-# stable in training (Chowdhery et al., 2022, section 2). Some families still
-# have them on queries and keys (Qwen 2), so `bias` is a setting of
-# `tinyllm/models/llama.py`.
+# stable in training (Chowdhery et al., 2022, section 2).
 #
 # ## 3. SwiGLU for GELU
 #
@@ -98,13 +86,9 @@ print("silu(a) b - silu(-a) b = a b, up to", abs(product - a * b).max())
 
 # %% [markdown]
 # Three matrices where there were two: for the same number of parameters the
-# hidden width must shrink from 4 C to 8/3 C.
-
-# %%
-guess = predict("LLaMA-7B has C = 4096: what hidden width is 8/3 C?")
-print(compare(guess, 4096 * 8 / 3), "(LLaMA rounds it up, to 11008)")
-
-# %% [markdown]
+# hidden width must shrink from 4 C to 8/3 C. For LLaMA-7B with C = 4096 that is
+# 10,923, rounded up to 11,008.
+#
 # **Now you: `swiglu` and `swiglu_backward`.** The slope of silu is
 # `silu_backward` of lesson 3.
 #
@@ -118,15 +102,8 @@ print(compare(guess, 4096 * 8 / 3), "(LLaMA rounds it up, to 11008)")
 # ## 5. An output layer of its own
 #
 # GPT-2 scores a token by its embedding (*tied* weights, lesson 7). LLaMA has a
-# separate matrix of V rows for it: more freedom, more parameters.
-
-# %%
-guess = predict("LLaMA-7B: V 32000, C 4096. The second table in millions?")
-print(compare(guess, 32000 * 4096 / 1e6), "of 6,738 million parameters")
-
-# %% [markdown]
-# A large model hardly notices two percent. For a small one the table is a large
-# part, so SmolLM2-135M and the small Qwens tie it again.
+# separate matrix of V rows for it: more freedom, more parameters. For LLaMA-7B
+# it is two percent of them; small models of the family tie the table again.
 #
 # ## 6. Shared keys and values
 #
@@ -136,16 +113,14 @@ print(compare(guess, 32000 * 4096 / 1e6), "of 6,738 million parameters")
 
 # %%
 guess = predict("the KV cache of one such text, in gigabytes")
-full = 2 * 32 * 32 * 128 * 8192 * 2 / 1e9
-print(compare(guess, full))
-print(f"with 8 kv heads, as Llama 3 has: {full / 4:.2f} GB")
+print(compare(guess, 2 * 32 * 32 * 128 * 8192 * 2 / 1e9))
 
 # %% [markdown]
 # The weights take 16 GB, so four such texts would need as much again. With 8 kv
 # heads for 32 query heads (*grouped-query attention*, Ainslie et al., 2023) it
 # is a quarter, and generating, which mostly waits for memory, gets faster.
-# `attention` of lesson 6 can do this already: query head h reads kv head h //
-# (H / K). Only the layers that make keys and values are narrower.
+# `attention` of lesson 6 can do this already. Only the layers that make keys
+# and values are narrower.
 #
 # ## The block
 #
@@ -155,8 +130,7 @@ print(f"with 8 kv heads, as Llama 3 has: {full / 4:.2f} GB")
 # **Now you: `llama_block`.**
 
 # %%
-C, H, K, D, F, T = 24, 4, 2, 6, 64, 7
-rng = Random(2)
+C, H, K, D, F, T, rng = 24, 4, 2, 6, 64, 7, Random(2)
 
 
 def matrix(n_in, n_out):
@@ -164,15 +138,14 @@ def matrix(n_in, n_out):
 
 
 norm = np.ones(C, np.float32)
-attend = [matrix(C, H * D), matrix(C, K * D), matrix(C, K * D),
-          matrix(H * D, C)]  # fmt: skip
+attend = [matrix(C, n * D) for n in (H, K, K)] + [matrix(H * D, C)]
 mlp = [matrix(C, F), matrix(C, F), matrix(F, C)]
 x = rng.normal((1, T, C)).astype(np.float32)
 y = ops.llama_block(x, H, norm, attend, norm, mlp)
 later = ops.llama_block(x[:, 2:], H, norm, attend, norm, mlp)
 print(x.shape, "->", y.shape)
-print("without its first two tokens, how the last changes:",
-      abs(later[0, -1] - y[0, -1]).max().round(2))  # fmt: skip
+change = abs(later[0, -1] - y[0, -1]).max()
+print(f"without the first two tokens the last changes by {change:.2f}")
 
 # %% [markdown]
 # ## What each part buys
@@ -213,7 +186,6 @@ class Block(nn.Module):
 
 
 class Model(nn.DecoderLM):
-    # These matrices start smaller, by 1 / sqrt(2 layers): see lesson 7.
     residual_outputs = ("o_proj.weight", "c_proj.weight", "down_proj.weight")
 
     def __init__(self, config, seed):
@@ -223,8 +195,9 @@ class Model(nn.DecoderLM):
         self.blocks = [Block(c) for _ in range(c.layers)]
         self.norm = c.norm(c.width)
         self.rope = nn.Rope(c.width // c.heads)
-        own = nn.Parameter(np.zeros((c.vocab_size, c.width), np.float32))
-        self.lm_head = nn.Head(self.tokens.weight if c.tied else own)
+        table = self.tokens.weight
+        own = table if c.tied else nn.Parameter(np.zeros_like(table.data))
+        self.lm_head = nn.Head(own)
         self.finish(seed)  # random first weights
 
     def embed(self, tokens, positions):
@@ -250,10 +223,8 @@ CHANGES = {
 }
 
 # %% [markdown]
-# The last line is not LLaMA's: it keeps GPT-2's 0.02. But in lesson 5 the size
-# 1 / sqrt(C) was the good one, and for a narrow model that is much more.
-#
-# Training is lesson 8's loop on the stories, a character at a time.
+# The last line is not LLaMA's, which keeps GPT-2's 0.02. But in lesson 5 the
+# size 1 / sqrt(C) was the good one. Training is lesson 8's loop on the stories.
 
 # %%
 corpus = load_corpus("stories")
@@ -299,8 +270,8 @@ print(compare(guess, round(end, 3)))
 
 # %% [markdown]
 # The rungs between take longer. With STEPS, SEEDS, RUNGS = 600, 3, CHANGES in
-# that cell, some minutes, it printed these means of three seeds, which lie up to
-# 0.1 apart:
+# that cell, some minutes, it printed these means of three seeds, which lie up
+# to 0.1 apart:
 #
 #     GPT-2             105,856 parameters  loss 1.709
 #     RMSNorm           105,536 parameters  loss 1.693
@@ -314,23 +285,23 @@ print(compare(guess, round(end, 3)))
 # So the norm and the biases buy no loss: they are there for speed, and because
 # there is less of them. Angles and gates each buy a good part. The output layer
 # of its own buys most here, perhaps because one table of such small numbers had
-# to serve both ends; a large model would hardly notice. Three heads of keys and values
-# were thrown away for nothing lost. And the size of the first weights, which no
-# paper's table shows, is worth as much as the gate.
+# to serve both ends; a large model would hardly notice. Three heads of keys and
+# values were thrown away for nothing lost. And the size of the first weights,
+# which no paper's table shows, is worth as much as the gate.
 #
-# A short run of a tiny model is not a law. But now you know how to ask: change
-# one thing, keep all else, and let several seeds answer.
+# A short run of a tiny model is no law. But that is how to ask: change one
+# thing, keep all else, and let several seeds answer.
 #
 # ## Longer than it was trained for
 #
-# Learnt positions end at 32 here: there is no row 33 in the table. Angles do not
-# end. But is a model that was trained on 32 tokens any good beyond them? The
-# one above is; let it read 128.
+# Learnt positions end at 32 here, angles do not. But is a model that was
+# trained on 32 tokens any good beyond them? Let the last one read 128.
 #
 # Each pair of channels turns at its own frequency f (lesson 6). The fast ones
 # have been round the clock many times within 32 tokens; the slow ones have met
-# only the first hours of theirs, and later angles are news to them. All remedies
-# make angles smaller, so that 128 tokens show nothing new, and differ in whose:
+# only the first hours of theirs, and later angles are news to them. All
+# remedies make angles smaller, so that 128 tokens show nothing new, and differ
+# in whose:
 #
 #     linear  f / 4 for every pair; but neighbours get harder to tell apart
 #     ntk     a larger base: fast pairs keep f, the slowest gets f / 4
@@ -350,23 +321,20 @@ x, y = get_batch(held_out, 9, 0, batch=64, context=128)
 
 
 def by_position(scaling):
-    """The loss at each of 128 positions, of a model trained on 32."""
     model.rope = nn.Rope(16, 10000.0, scaling)
-    with tl.no_grad():
-        logp = ops.log_softmax(model(x).data)
-    right = np.take_along_axis(logp, y[..., None], axis=-1)
-    return -right[..., 0].mean(axis=0)
+    logp = ops.log_softmax(model(x).data)
+    return -np.take_along_axis(logp, y[..., None], axis=-1).mean(axis=(0, 2))
 
 
+ends = {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
 stretched = {"factor": 4.0, "original_max_position_embeddings": 32}
 kinds = {
     "as trained": None,
     "linear": {"rope_type": "linear", "factor": 4.0},
     "ntk": {"rope_type": "ntk", "factor": 4.0},
     "yarn": {"rope_type": "yarn", **stretched},
-    "llama3": {"rope_type": "llama3", "low_freq_factor": 1.0,
-               "high_freq_factor": 4.0, **stretched},
-}  # fmt: skip
+    "llama3": {"rope_type": "llama3", **ends, **stretched},
+}
 guess = predict("its loss on positions 96 to 127, of 32 that it has met?")
 found = {name: by_position(scaling) for name, scaling in kinds.items()}
 print("positions      0-31   32-63  64-95  96-127")
@@ -379,20 +347,16 @@ print(compare(guess, float(found["as trained"][96:].mean())))
 # As it was trained, the model falls apart soon after position 32. A larger base
 # lasts for twice the length. Yarn and llama3 hold to the end, at a price in the
 # first 32 positions: the model has never met these angles. In practice it is
-# trained on with them for a little while, and gets the price back; Llama 3.1
-# was made so.
-#
-# (It is the model that cannot go on, not the text: within the first 32, it does
-# as well on the same stories.)
+# trained on with them for a while, and gets the price back.
 
 # %%
 figures = [
     curves("The first and the last", "loss by step", curve_of),
     curves("Longer than trained", "loss by position",
-           {name: found[name] for name in list(found) if name != "linear"}),
+           {name: found[name] for name in kinds if name != "linear"}),
 ]  # fmt: skip
-lead = "Measured by lesson 13 on this machine."
-write_page(folder / "llama.html", "From GPT-2 to LLaMA", lead, figures)
+page = folder / "llama.html"
+write_page(page, "From GPT-2 to LLaMA", "Measured on this machine.", figures)
 
 # %% [markdown]
 # ## Real weights
@@ -400,21 +364,17 @@ write_page(folder / "llama.html", "From GPT-2 to LLaMA", lead, figures)
 # A model on the Hub of Hugging Face is a folder: `config.json` says the family
 # and the sizes, `model.safetensors` holds the arrays, `tokenizer.json` the
 # tokens. Ours has the same files, names and layouts, so each opens what the
-# other wrote. Here is one, random as yet; `Llama` is the library's.
+# other wrote. Here is a random one.
 
 # %%
-sizes = {"context": 128, "layers": 2, "heads": 4, "kv_heads": 2,
-         "width": 64, "hidden": 176}  # fmt: skip
+sizes = tl.Llama.PRESETS["nano"] | {"kv_heads": 2, "context": 128}
 llama = tl.Llama(tl.LlamaConfig(vocab_size=tokenizer.vocab_size, **sizes))
 llama.save_pretrained(folder / "weights")
-written = json.loads((folder / "weights/config.json").read_text("utf-8"))
-for name in ("model_type", "hidden_size", "num_key_value_heads"):
-    print(f"{name}: {written[name]}")
+written = (folder / "weights/config.json").read_text("utf-8")
+print("\n".join(line for line in written.splitlines() if "_heads" in line))
 again = tl.from_pretrained(folder / "weights")
 same = np.array_equal(again(x).data, llama(x).data)
 print("opened again, the same bits:", same)
-guess = predict("how many arrays are in model.safetensors?")
-print(compare(guess, len(llama.state_dict())))
 
 # %% [markdown]
 # With a folder that somebody trained for a million dollars it is the same line.
@@ -433,9 +393,8 @@ print(compare(guess, len(llama.state_dict())))
 # `smol` is a LLaMA of 30 layers with 9 heads, 3 kv heads and tied tables: each
 # line of its config.json is now something that you have built.
 #
-# The parts are in `tinyllm/ops/`: `block.py`, `norm.py`, `rope.py` and
-# `elementwise.py`. `tinyllm/models/llama.py` is the model; `tinyllm inspect
-# --diff gpt2 llama` says once more what the two differ in. Train it on your
-# functions:
+# The parts are in `tinyllm/ops/`, and `tinyllm/models/llama.py` is the model;
+# `tinyllm inspect --diff gpt2 llama` says what the two differ in. Train it on
+# your functions:
 #
 #     tinyllm train --mine 13 --steps 50
