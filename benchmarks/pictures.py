@@ -59,8 +59,8 @@ def measure(seed, steps, batch, lr, n):
     setup = tl.prepare(tl.make_config(settings), corpus=data)
     began = time.process_time()
     for event in setup.train():
-        if (step := getattr(event, "step", 1)) % 200 == 0 and hasattr(event, "loss"):
-            print(f"{step} {event.loss:.4f}", end="  ", flush=True)
+        if hasattr(event, "val_loss"):
+            print(f"step {event.step} loss {event.val_loss:.4f}", flush=True)
     figures = {"seconds": time.process_time() - began, "parameters": setup.model.num_parameters()}
     known = {picture.tobytes() for picture, *_ in data.shown}
     model = setup.model.eval()

@@ -1,5 +1,10 @@
-"""Fill in the masked tokens of a text, or find its class, with a model that sees both sides."""
+"""Fill in the masked tokens of a text, all at once or a few at a time, or find its class.
 
+The models see both sides of a token: encoders. One that has learnt to see any share of a text (the objective
+`diffusion`) writes whole texts: it begins with masks only, and fills in some in each step.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,7 +12,10 @@ import numpy as np
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.nn import EncoderLM, inference
+from tinyllm.rng import Random
+from tinyllm.sampling import Sampling
 
+DEFAULT = Sampling()
 Guesses = list[tuple[str, float]]  # texts and their probabilities, the likeliest first
 
 
@@ -38,6 +46,60 @@ def fill(model: EncoderLM, tokenizer: Any, text: Any, top: int = 5) -> tuple[str
     ]
     tokens[places] = chances.argmax(axis=-1)
     return tokenizer.decode(tokens[1:-1].tolist()), guesses
+
+
+def unmask(model: EncoderLM, tokens: np.ndarray, mask: int, *, per_step: int = 1,
+           sampling: Sampling = DEFAULT, seed: Any = 0, order: str = "surest",
+           never: Sequence[int] = ()) -> np.ndarray:  # fmt: skip
+    """Replace all masks of texts, `per_step` of each text in a step: tokens (B, T) -> (B, T).
+
+    In each step every mask gets a token, drawn with `sampling`, but only some stay: the most probable ones
+    (`order` "surest") or those of an order drawn before ("random"). With "random", one in a step and
+    temperature 1, texts are drawn from exactly what the model has learnt; more in a step are faster, and
+    drawn as if they did not depend on each other. `seed` is an int, or one for each row; then other rows do
+    not change what is written in a row. Ids in `never` are not written. Raises UserError on a bad setting,
+    or when texts exceed the context. (Chang et al., "MaskGIT", 2022, section 3.2; Nie et al., LLaDA, 2025,
+    section 2.4.)
+    """
+    if per_step < 1 or order not in ("surest", "random"):
+        raise UserError(f'per_step must be at least 1, order "surest" or "random"; got {per_step}, {order!r}')
+    tokens = np.array(tokens)
+    keys = [(one, "unmask", 0) for one in seed] if np.ndim(seed) else [
+        (seed, "unmask", row) for row in range(len(tokens))]  # fmt: skip
+    streams = [Random(*key) for key in keys]
+    u, turn = (np.array([stream.uniform(tokens.shape[1]) for stream in streams]) for _ in range(2))
+    while (tokens == mask).any():
+        rows, places = np.nonzero(tokens == mask)
+        with inference(model):
+            logits = model.head(model.hidden(tokens)[rows, places]).data.copy()
+        logits[:, [mask, *never]] = -np.inf
+        drawn = sampling.choose(logits, [tokens[row].tolist() for row in rows], u[rows, places])
+        score = turn[rows, places]
+        if order == "surest":
+            score = ops.softmax(logits)[np.arange(len(drawn)), drawn]
+        best = np.lexsort((-score, rows))  # the rows in order, and in each the highest score first
+        stay = best[np.arange(len(best)) - np.searchsorted(rows, rows) < per_step]
+        tokens[rows[stay], places[stay]] = drawn[stay]
+    return tokens
+
+
+def write(model: EncoderLM, tokenizer: Any, prompt: Any, length: int, rows: int = 1,
+          **options: Any) -> list[tuple[str, list[int]]]:  # fmt: skip
+    """Write up to `length` tokens after a prompt, or in place of its masks if it has some, `rows` times.
+
+    Returns the text and the ids of each row, prompt included. `options` are those of `unmask`. Raises
+    UserError when the prompt leaves no room in the context.
+    """
+    name = model.special_tokens["mask"]
+    mask, ids = tokenizer.special_tokens[name], tokenizer.encode(prompt, {name})
+    room = model.config.context - 2
+    ids = ids if mask in ids else ids + [mask] * min(length, room - len(ids))
+    if mask not in ids or len(ids) > room:
+        raise UserError(f"the prompt has {len(ids)} tokens, and the model sees {room}: leave room to write")
+    framed, _ = model.framed(tokenizer.special_tokens, ids)
+    options |= {"never": list(tokenizer.special_tokens.values())}
+    found = unmask(model, np.repeat([framed], rows, axis=0), mask, **options)[:, 1:-1].tolist()
+    return [(tokenizer.decode(row), row) for row in found]
 
 
 def classes(model: Any, tokenizer: Any, text: Any, second: str | None = None) -> Guesses:

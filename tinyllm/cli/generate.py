@@ -9,13 +9,13 @@ from contextlib import suppress
 from json import dumps
 from typing import Any, Literal
 
+from tinyllm import fill
 from tinyllm.beams import beam_search
 from tinyllm.cli.command import command
 from tinyllm.cli.text import Writer, printable, typed
 from tinyllm.data import read_picture
 from tinyllm.engine import stream
 from tinyllm.errors import UserError
-from tinyllm.fill import classes, fill
 from tinyllm.models.registry import SHIPPED, locate
 from tinyllm.nn import EncoderDecoderLM
 from tinyllm.sampling import Sampling
@@ -80,8 +80,8 @@ def _opened(run, which, stop):
 
 @command("generate", extend=_add_sampling)
 def generate(run: str | None = None, *, prompt: str = "", samples: int = 1, tokens: int = 200,
-             beams: int = 0, picture: str = "", json: bool = False, which: Literal["best", "last"] = "best",
-             **values: Any) -> int:  # fmt: skip
+             beams: int = 0, picture: str = "", unmask: int = 0, json: bool = False,
+             which: Literal["best", "last"] = "best", **values: Any) -> int:  # fmt: skip
     """Continue a text with a trained model.
 
     The text is shown as it is written; of several, the first. Ctrl-C stops.
@@ -96,6 +96,7 @@ def generate(run: str | None = None, *, prompt: str = "", samples: int = 1, toke
     --tokens N      how many tokens at most
     --beams N       search for the likeliest text, with N beginnings side by side
     --picture FILE  show it a picture: a PPM file, or one of world:caption
+    --unmask K      an encoder writes K tokens in each step, the surest first
     --json          print one JSON object at the end, with token ids
     --which         which checkpoint
 
@@ -107,15 +108,14 @@ def generate(run: str | None = None, *, prompt: str = "", samples: int = 1, toke
         raise UserError(f"--samples must be at least 1, got {samples}")
     model, tokenizer, separator, values["stop"] = _opened(_chosen(run), which, values["stop"])
     if model.objective == "masked" and not picture:
-        return _read_whole(model, tokenizer, prompt, json)
+        show = _unmask if unmask else _read_whole
+        return show(model, tokenizer, prompt, json, tokens, samples, per_step=unmask, **values)
     prompt += separator if prompt else ""
     options = {"n": samples, "tokenizer": tokenizer} | _options(values)
-    if beams and picture:
-        raise UserError("--beams reads no pictures: leave one of the two out")
-    given: Any = typed(prompt)
-    if picture:
-        given = model.picture_marks + tokenizer.encode(given)
-        options |= seen(model, read_picture(picture), samples)
+    if unmask or (beams and picture):
+        found = "--unmask is for encoders such as bert" if unmask else "--beams reads no pictures"
+        raise UserError(f"{found}: leave it out")
+    given = _given(model, tokenizer, prompt, picture, samples, options)
     texts: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(samples)]
     if beams:
         texts = _searched(model, given, tokens, beams, **options)
@@ -129,6 +129,14 @@ def generate(run: str | None = None, *, prompt: str = "", samples: int = 1, toke
     if json:
         print(dumps({"prompt": prompt, "seed": values["seed"], "samples": texts}, ensure_ascii=False))
     return 0
+
+
+def _given(model, tokenizer, prompt, picture, samples, options):
+    """Return a prompt for `stream`; a picture stands before it, and the options change for it."""
+    if not picture:
+        return typed(prompt)
+    options |= seen(model, read_picture(picture), samples)
+    return model.picture_marks + tokenizer.encode(typed(prompt))
 
 
 def seen(model: Any, picture: Any, rows: int = 1) -> dict[str, Any]:
@@ -170,12 +178,29 @@ def _show(prompt, steps, texts, write):
     write("\n")
 
 
-def _read_whole(model, tokenizer, prompt, as_json):
+def _unmask(model, tokenizer, prompt, as_json, tokens, samples, *, temperature, seed, stop, per_step,
+            **other):  # fmt: skip
+    """Show texts that an encoder writes from masks."""
+    if stop or Sampling(**other) != Sampling():
+        raise UserError("--unmask takes --temperature and --seed: leave out the other settings")
+    options = {"per_step": per_step, "sampling": Sampling(temperature=temperature), "seed": seed}
+    found = fill.write(model, tokenizer, typed(prompt), tokens, samples, **options)
+    if as_json:
+        samples = [{"text": text, "tokens": ids} for text, ids in found]
+        print(dumps({"prompt": prompt, "samples": samples}, ensure_ascii=False))
+        return 0
+    for row, (text, _) in enumerate(found):
+        head = f"--- {row + 1} of {len(found)}\n" if len(found) > 1 else ""
+        print(head + printable(text))
+    return 0
+
+
+def _read_whole(model, tokenizer, prompt, as_json, *_, **unused):
     """Show what an encoder makes of a text: its masks filled in, or its classes."""
     if model.lm_head is None:
-        title, rows = prompt, [classes(model, tokenizer, typed(prompt))]
+        title, rows = prompt, [fill.classes(model, tokenizer, typed(prompt))]
     else:
-        title, rows = fill(model, tokenizer, typed(prompt))
+        title, rows = fill.fill(model, tokenizer, typed(prompt))
     if as_json:
         print(dumps({"prompt": prompt, "text": title, "guesses": rows}, ensure_ascii=False))
         return 0

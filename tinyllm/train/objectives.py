@@ -90,6 +90,47 @@ def masked(tokens: np.ndarray, mask: int, vocab_size: int, *key: Any, rate: floa
     return Batch(seen.astype(np.int32), targets.astype(np.int32))
 
 
+@dataclasses.dataclass(frozen=True)
+class DiffusedBatch(Batch):
+    """Texts of which a random share is hidden; the weight of a token that may be hidden is 1 / its share."""
+
+    @property
+    def count(self) -> float:
+        """Return how many tokens may be hidden: the loss is a sum over the hidden ones, divided by this."""
+        return int(np.count_nonzero(np.asarray(self.weights)))
+
+
+def diffused(tokens: np.ndarray, mask: int, *key: Any, shares: np.ndarray | None = None) -> DiffusedBatch:
+    """Hide a random share of each text: tokens (B, T) -> a batch for `diffusion`.
+
+    `shares` (B,) are the probabilities t with which the tokens of each row become `mask`. By default they are
+    drawn from (0, 1], one from each of B equal parts, so that every batch has easy and hard texts. `key`
+    selects the random numbers. (Sahoo et al., "Simple and Effective Masked Diffusion Language Models", 2024,
+    section 3, with the linear schedule, and appendix C for the equal parts.)
+    """
+    if shares is None:
+        shares = 1 - (Random(*key, "share").uniform() + np.arange(len(tokens))) / len(tokens)
+    gone = Random(*key, "hidden").uniform(tokens.shape) < shares[:, None]
+    weights = np.broadcast_to(1 / shares[:, None], tokens.shape).astype(np.float32)
+    seen, targets = np.where(gone, mask, tokens), np.where(gone, tokens, IGNORED)
+    return DiffusedBatch(seen.astype(np.int32), targets.astype(np.int32), weights)
+
+
+def diffusion(model: Any, batch: DiffusedBatch) -> tuple[Tensor, dict[str, float]]:
+    """Return an upper bound of the mean negative log-likelihood of tokens in nats, and the accuracy.
+
+    The cross-entropy of each hidden token counts 1 / t: where few are hidden, each stands for many. The mean
+    over all shares t is the bound. (The same paper, equation 10; Nie et al., LLaDA, 2025, equation 3.)
+    """
+    x = model.hidden(batch.tokens)
+    counted = np.flatnonzero(batch.targets != IGNORED)
+    targets, weights = batch.targets.flat[counted], batch.weights.flat[counted]  # type: ignore[union-attr]
+    logits = model.head(F.take(x.reshape(-1, x.shape[-1]), counted))
+    right = logits.data.argmax(axis=-1) == targets
+    loss = (F.token_losses(logits, targets) * weights).sum() / float(batch.count)
+    return loss, {"accuracy": float(right.mean()) if right.size else 0.0}
+
+
 def prefix(batch: Batch, lengths: np.ndarray, both_ways: bool = False) -> Batch:
     """Ignore the targets inside a prefix of each row, of lengths (B,) tokens; return the new batch.
 

@@ -1,7 +1,7 @@
 """Pretraining on random windows of a text: predict the next token, or tokens or spans that are hidden."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,19 @@ from tinyllm.config import check, setting
 from tinyllm.data import Batch, eval_batches, get_batch, token_array
 from tinyllm.engine import generate
 from tinyllm.errors import UserError
-from tinyllm.fill import fill
+from tinyllm.fill import fill, write
 from tinyllm.ops.loss import IGNORED
 from tinyllm.sampling import Sampling
 from tinyllm.tokenizer.text import SPAN
 from tinyllm.train.evaluate import count_characters, evaluate
-from tinyllm.train.objectives import masked, masked_token, next_token, span_corruption
+from tinyllm.train.objectives import (
+    diffused,
+    diffusion,
+    masked,
+    masked_token,
+    next_token,
+    span_corruption,
+)
 from tinyllm.train.recipe import Plan, recipe
 
 
@@ -26,6 +33,7 @@ class PretrainConfig:
     hidden: float = setting(0.15, help="masked models and spans: the share to guess", above=0, below=1)
     span: float = setting(3.0, help="spans: how many tokens are hidden together, on average", min=1)
     whole_words: bool = setting(False, help="masked models: hide all tokens of a word together")
+    diffusion: bool = setting(False, help="masked models: hide any share of a text, to write whole texts")
 
     def __post_init__(self):
         check(self, "pretrain.")
@@ -60,16 +68,30 @@ def hidden(config: Any, tokenizer: Any, model: Any) -> Windows:
     begins = begin_words(tokenizer) if options.whole_words else None
 
     def batch(x, y, *key):
-        found = masked(x, mask, size, *key, rate=options.hidden, begins=begins)
-        sides = ((0, 0), (1, 1))
-        tokens = np.pad(found.tokens, sides, constant_values=((0, 0), (begin, end)))
-        return Batch(tokens, np.pad(found.targets, sides, constant_values=IGNORED))
+        if options.diffusion:
+            found: Batch = diffused(x, mask, *key)
+        else:
+            found = masked(x, mask, size, *key, rate=options.hidden, begins=begins)
+        return framed(found, begin, end)
 
     def sample(model, tokens):
+        if options.diffusion:
+            return write(model, tokenizer, tokenizer.decode(tokens[:9]), len(tokens))[0][0]
         every = [mask if i % 7 == 3 else token for i, token in enumerate(tokens)]
         return fill(model, tokenizer, every)[0]
 
-    return Windows(model.config.context - 2, batch, masked_token, sample=sample)
+    loss: Callable[[Any, Any], Any] = diffusion if options.diffusion else masked_token
+    return Windows(model.config.context - 2, batch, loss, sample=sample)
+
+
+def framed(batch: Batch, begin: int, end: int) -> Batch:
+    """Return a batch whose rows stand between two tokens, which are no targets."""
+
+    def pad(x, first, last):
+        return x if x is None else np.pad(x, ((0, 0), (1, 1)), constant_values=((0, 0), (first, last)))
+
+    tokens, targets = pad(batch.tokens, begin, end), pad(batch.targets, IGNORED, IGNORED)
+    return replace(batch, tokens=tokens, targets=targets, weights=pad(batch.weights, 0, 0))
 
 
 def spans(config: Any, tokenizer: Any, model: Any) -> Windows:
