@@ -91,6 +91,18 @@
     X(lowp, int, matmul_bf16,                                                                                         \
       (float *c, float *act_out, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,         \
        int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed, int b_transposed))         \
+    X(experts, int, grouped_matmul,                                                                                   \
+      (float *c, const float *a, const float *const *b, const int64_t *ends, int64_t groups, int64_t columns,         \
+       int64_t depth, int transposed, int bf16))                                                                      \
+    X(experts, int, grouped_outer,                                                                                    \
+      (float *dw, const float *x, const float *dy, const int64_t *ends, int64_t groups, int64_t columns,              \
+       int64_t depth, int bf16))                                                                                      \
+    X(experts, void, combine,                                                                                         \
+      (float *z, const float *y, const float *weights, const int64_t *places, int64_t rows, int64_t top,              \
+       int64_t c))                                                                                                    \
+    X(experts, void, combine_backward,                                                                                \
+      (float *dy, float *dweights, const float *dz, const float *y, const float *weights, const int64_t *places,      \
+       int64_t rows, int64_t top, int64_t c))                                                                         \
     X(quant, void, quantize_rows, (int8_t *q, float *scales, int32_t *sums, const float *x, int64_t rows, int64_t n)) \
     X(quant, int64_t, quantize_weights,                                                                               \
       (uint8_t *q, uint16_t *scales, const float *w, int64_t n_in, int64_t n_out, int bits))                          \

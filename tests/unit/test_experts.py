@@ -1,12 +1,17 @@
 """Layers of experts: what routing keeps, and the loss that keeps all experts in use."""
 
+import time
+
 import numpy as np
 from families_by_hand import deepseek_by_hand
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinyllm import ops, threads
+from tinyllm.bench import peers
 from tinyllm.models import build
-from tinyllm.nn import Experts, balance_loss
+from tinyllm.models.registry import family
+from tinyllm.nn import Experts, balance_loss, tap
 from tinyllm.tensor import Tensor, no_grad
 
 SIZES = {"vocab_size": 13, "context": 8, "layers": 2, "heads": 2, "kv_heads": 2, "width": 16, "hidden": 12}
@@ -29,12 +34,12 @@ def test_the_order_of_the_experts_does_not_matter(count, top, seed, normalise):
     top = min(top, count)
     layer, x = made(count, top, seed, normalise)
     before, order = layer(x).data, np.random.default_rng(seed).permutation(count)
-    load = layer.load
+    counts = layer.counts
     layer.gate.weight.data = np.ascontiguousarray(layer.gate.weight.data[:, order])
     layer.experts = [layer.experts[i] for i in order]
     np.testing.assert_allclose(layer(x).data, before, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(layer.load, load[order])
-    assert np.isclose(layer.load.sum(), top) and np.isclose(layer.wanted.data.sum(), 1)
+    np.testing.assert_array_equal(layer.counts, counts[order])
+    assert layer.counts.sum() == 10 * top and np.allclose(layer.p.data.sum(-1), 1)
 
 
 def test_a_token_that_wants_all_experts_gets_their_weighted_sum():
@@ -80,13 +85,13 @@ def test_a_bias_moves_tokens_to_experts_that_have_too_few():
     layer.gate.weight.data[:, 0] = 1  # everybody wants expert 0 if the input is positive
     x = Tensor(np.abs(np.random.default_rng(0).normal(size=(4, 16, 16))).astype(np.float32))
     layer(x)
-    first, moves = layer.load, 0
-    while layer.load.max() > 0.5 and moves < 600:
+    first, moves = layer.counts, 0
+    while layer.counts.max() > 32 and moves < 600:
         layer.after_step()
         layer(x)
         moves += 1
-    assert first.max() == 1 and layer.load.max() <= 0.5 and layer.correction.data[0] < 0
-    assert np.isclose(layer.load.sum(), 2)
+    assert first.max() == 64 and layer.counts.max() <= 32 and layer.correction.data[0] < 0
+    assert layer.counts.sum() == 128
 
 
 def test_the_bias_decides_who_is_chosen_and_not_how_much_a_result_counts():
@@ -124,3 +129,68 @@ def test_experts_come_from_the_best_groups_only():
         scores = model(tokens).data[0].astype(float)
     p = np.exp(scores - scores.max(-1, keepdims=True))
     np.testing.assert_allclose(p / p.sum(-1, keepdims=True), deepseek_by_hand(model, tokens), atol=1e-5)
+
+
+def test_one_call_for_all_experts_has_the_bits_of_one_call_for_each():
+    """A tapped expert, like a quantized one, is called by itself, with the tokens that chose it."""
+    layer, x = made(4, 2)
+    together = layer(x).data
+    with tap(layer, "experts.1", lambda x, y: None):
+        assert layer(x).data.tobytes() == together.tobytes()
+    matrices = [expert.up_proj.weight.data for expert in layer.experts]
+    counts = np.array([3, 0, 5, 2])
+    listed, stacked = (ops.grouped_linear(x.data.reshape(10, 16), w, counts)
+                       for w in (matrices, np.stack(matrices)))  # fmt: skip
+    assert listed.tobytes() == stacked.tobytes()
+
+
+def test_a_token_gets_the_same_bits_alone_and_on_any_number_of_threads():
+    layer, x = made(4, 2)
+    x = Tensor(np.tile(x.data, (8, 9, 1)))
+    before = threads()
+    try:
+        wanted = [digest(layer, x) for n in (1, 2, 3) if threads(n)]
+    finally:
+        threads(before)
+    assert wanted[0] == wanted[1] == wanted[2]
+    whole = layer(x).data
+    assert layer(x[3:4, 7:8]).data.tobytes() == whole[3:4, 7:8].tobytes()
+
+
+def digest(layer, x):
+    """The bits of a layer's result and of the gradients of its parameters."""
+    for p in layer.parameters():
+        p.grad = None
+    y = layer(x)
+    (y * y).sum().backward()
+    return [y.data.tobytes(), *(p.grad.tobytes() for p in layer.parameters())]
+
+
+def test_experts_without_tokens_get_a_gradient_of_zero():
+    layer, x = made(4, 1)
+    layer.gate.weight.data = np.zeros((16, 4), np.float32)  # all are equal, and the first wins
+    layer(x).sum().backward()
+    assert layer.counts.tolist() == [10, 0, 0, 0]
+    assert layer.experts[0].up_proj.weight.grad.any()
+    assert not any(p.grad.any() for expert in layer.experts[1:] for p in expert.parameters())
+
+
+def test_no_tokens_at_all():
+    layer, _ = made(3, 2)
+    assert layer(Tensor(np.zeros((1, 0, 16), np.float32))).shape == (1, 0, 16)
+
+
+def test_the_benchmark_compares_models_of_equal_active_flops():
+    benchmark = peers.load("experts")
+    for preset in benchmark.SHAPES:
+        sizes = [build({"model_type": name, "vocab_size": 64} | family(name).PRESETS[preset], seed=None)
+                 for name in ("llama", "mixtral")]  # fmt: skip
+        dense, mixture = map(flops, sizes)
+        assert 1 <= mixture / dense < 1.02  # the router's
+    assert benchmark.compare("nano", 1, time.process_time, 1, 64)[2] > 0
+
+
+def flops(model):
+    """The FLOPs of one sequence."""
+    length, parts = model.config.context, [m for _, m in model.named_modules() if hasattr(m, "flops")]
+    return sum(sum(part.flops(1, length).values()) for part in parts)

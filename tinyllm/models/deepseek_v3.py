@@ -30,6 +30,7 @@ from tinyllm.nn import (
     rotate,
 )
 from tinyllm.nn.attention import Angles
+from tinyllm.ops import balance_bias
 from tinyllm.tensor import Tensor
 
 EPS = 1e-6  # of the norms of short vectors, which config.json does not mention
@@ -157,12 +158,11 @@ class BalancedExperts(Experts):
             hidden = np.ones((n, c.groups, 1), bool)
             np.put_along_axis(hidden, kept[..., None], False, axis=1)
             wanted = np.where(hidden, -np.inf, grouped).reshape(n, -1)
-        weights, chosen = self.choose(scores, wanted)
+        weights, chosen = self.weigh(scores, wanted)
         return weights * c.weight, chosen
 
     def after_step(self) -> None:
-        behind = np.sign(np.float32(self.top / len(self.experts)) - self.load)
-        self.correction.data = self.correction.data + np.float32(self.config.balance_rate) * behind
+        self.correction.data = balance_bias(self.correction.data, self.counts, self.config.balance_rate)
 
 
 class DeepseekV3Block(LlamaBlock):

@@ -3,9 +3,11 @@
 import numpy as np
 
 import tinyllm.functional as F
-from tinyllm.nn.layers import GatedMLP, Matrix
+from tinyllm import ops
+from tinyllm.nn.layers import GatedMLP, Linear, Matrix
 from tinyllm.nn.module import Module
-from tinyllm.tensor import Tensor
+from tinyllm.ops.experts import groups
+from tinyllm.tensor import Tensor, record
 
 
 class Experts(Module):
@@ -13,8 +15,8 @@ class Experts(Module):
 
     x (B, T, C) -> (B, T, C). The router's probabilities are a softmax over all E experts; the weights are
     those of the chosen ones, divided by their sum if `normalise`. No token is dropped; of equal
-    probabilities the expert with the lower number is chosen. After a call, `load` (E,) says how often a token
-    chose each expert on average, and `wanted` (E,) is the mean probability, for `balance_loss`.
+    probabilities the expert with the lower number is chosen. After a call, `p` (N, E) are the probabilities
+    of its N tokens, for `balance_loss`, and `chosen` (N, top) the experts that they used.
     Sources: Shazeer et al., "Outrageously Large Neural Networks", 2017; Jiang et al., "Mixtral of Experts",
     2024, section 2.1.
     """
@@ -26,47 +28,99 @@ class Experts(Module):
             for _, part in expert.named_modules():
                 part.reached = top / count
         self.top, self.normalise = top, normalise
-        self.load, self.wanted = np.zeros(count, np.float32), Tensor(np.zeros(count, np.float32))
+        self.p, self.chosen = Tensor(np.zeros((0, count), np.float32)), np.zeros((0, top), np.int64)
 
     def __call__(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
-        weights, chosen = self.route(rows)
-        y = None
-        for number, expert in enumerate(self.experts):
-            row, place = np.nonzero(chosen == number)
-            if len(row):
-                weight = F.take(weights, row * self.top + place)
-                part = F.put(expert(F.take(rows, row)) * weight, row, rows.shape[0])
-                y = part if y is None else y + part
-        assert y is not None
-        return y.reshape(*x.shape)
+        weights, self.chosen = self.route(rows)
+        order = np.argsort(self.chosen, axis=None, kind="stable")  # pairs of token and place, by expert
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        y = self.apply(F.take(rows, order // self.top))
+        return combine_experts(y, weights, back.reshape(-1, self.top)).reshape(*x.shape)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Return how many tokens of the last call chose each expert -> (E,) int64."""
+        return np.bincount(self.chosen.ravel(), minlength=len(self.experts))
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Apply the experts to rows that are sorted by expert: x (N * top, C) -> (N * top, C)."""
+        e, counts = self.experts, self.counts
+        if not all(plain(expert) for expert in e):
+            parts = [np.arange(rows.start, rows.stop) for rows in groups(counts)]
+            return F.concat([expert(F.take(x, part)) for expert, part in zip(e, parts, strict=True)
+                             if len(part)], axis=0)  # fmt: skip
+        gate = grouped_linear(x, [expert.gate_proj.weight for expert in e], counts)
+        up = grouped_linear(x, [expert.up_proj.weight for expert in e], counts)
+        return grouped_linear(F.swiglu(gate, up), [expert.down_proj.weight for expert in e], counts)
 
     def route(self, rows: Tensor) -> tuple[Tensor, np.ndarray]:
-        """Choose experts: rows (N, C) -> weights (N * top, 1) and their numbers (N, top), the best first."""
-        p = F.softmax(self.gate(rows))
-        self.wanted = p.mean(axis=0)
-        return self.choose(p, p.data)
+        """Choose experts: rows (N, C) -> weights (N, top) and their numbers (N, top), the best first."""
+        self.p = F.softmax(self.gate(rows))
+        return self.weigh(self.p, self.p.data)
 
-    def choose(self, p: Tensor, wanted: np.ndarray) -> tuple[Tensor, np.ndarray]:
-        """Choose the experts that are `wanted` most, (N, E), and weight them by p (N, E), as `route` does."""
-        n, count = p.shape
-        chosen = np.argsort(-wanted, axis=-1, kind="stable")[:, : self.top]
-        self.load = (np.bincount(chosen.ravel(), minlength=count) / n).astype(p.dtype)
-        weights = F.take(p.reshape(n * count, 1), np.arange(n)[:, None] * count + chosen)
-        if self.normalise:
-            weights = weights / weights.sum(axis=1, keepdims=True)
-        return weights.reshape(n * self.top, 1), chosen
+    def weigh(self, p: Tensor, scores: np.ndarray) -> tuple[Tensor, np.ndarray]:
+        """Choose the experts with the best scores (N, E), and weight them by p (N, E), as `route` does."""
+        weights, chosen = route(p, scores, self.top)
+        return weights / weights.sum(axis=1, keepdims=True) if self.normalise else weights, chosen
+
+
+def plain(expert: GatedMLP) -> bool:
+    """Return True unless an expert is tapped, or one of its layers is quantized, adapted or replaced."""
+    layers = expert.gate_proj, expert.up_proj, expert.down_proj
+    return type(expert) is GatedMLP and all(type(layer) is Linear for layer in layers)
 
 
 def balance_loss(layers: list[Experts]) -> Tensor:
-    """Return E * sum(load * mean probability) of the last batch, both averaged over layers: -> ().
+    """Return `ops.balance_loss` of the last batch, over the tokens of all layers: -> ().
 
     It is `top` when all experts are used alike, and grows when the router prefers the same few: then the
     others learn nothing. Its gradient needs the graph of the last call, which `nn.checkpoint` does not keep.
-    (Fedus, Zoph and Shazeer, "Switch Transformers", 2022, section 2.2.)
     """
-    load = np.mean([layer.load for layer in layers], axis=0)
-    wanted = layers[0].wanted
-    for layer in layers[1:]:
-        wanted = wanted + layer.wanted
-    return (wanted * load).sum() * (len(load) / len(layers))
+    return balance(F.concat([layer.p for layer in layers], axis=0),
+                   np.concatenate([layer.chosen for layer in layers]))  # fmt: skip
+
+
+# Differentiable ops, as in `tinyllm.functional`, that this layer alone uses.
+
+
+def route(p: Tensor, scores: np.ndarray, top: int) -> tuple[Tensor, np.ndarray]:
+    """Choose experts by scores (N, E), and weight them by p (N, E) -> weights (N, top), chosen (N, top)."""
+    weights, chosen = ops.route(p.data, scores, top)
+
+    def backward(dweights):
+        return (ops.route_backward(dweights, p.data, chosen),)
+
+    return record(weights, (p,), backward), chosen
+
+
+def balance(p: Tensor, chosen: np.ndarray) -> Tensor:
+    """Return E * sum(load * mean p): p (N, E), chosen (N, top) ints -> ()."""
+
+    def backward(dloss):
+        return (ops.balance_loss_backward(dloss, p.data, chosen),)
+
+    return record(ops.balance_loss(p.data, chosen), (p,), backward)
+
+
+def grouped_linear(x: Tensor, w: list[Tensor], counts: np.ndarray) -> Tensor:
+    """Multiply each group of rows by its matrix: x (N, I), w E times (I, O), counts (E,) -> (N, O)."""
+
+    def forward():
+        return ops.grouped_linear(x.data, [matrix.data for matrix in w], counts)
+
+    def backward(dy):
+        dx, dw = ops.grouped_linear_backward(dy, x.data, [matrix.data for matrix in w], counts)
+        return dx, *dw
+
+    return record(forward(), (x, *w), backward, again=forward)
+
+
+def combine_experts(y: Tensor, weights: Tensor, places: np.ndarray) -> Tensor:
+    """Add up weighted rows: y (N * top, C), weights (N, top), places (N, top) ints -> (N, C)."""
+
+    def backward(dz):
+        return ops.combine_experts_backward(dz, y.data, weights.data, places)
+
+    return record(ops.combine_experts(y.data, weights.data, places), (y, weights), backward)

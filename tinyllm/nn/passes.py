@@ -69,12 +69,14 @@ def tap(model: Module, name: str, fn: Callable[[Tensor, Tensor], Tensor | None])
 def recompute(model: Module, large: float = LARGE) -> Module:
     """Save memory: make the blocks of a model drop activations, which the backward pass computes again.
 
-    A block is a module in a list, such as `h.0`. If its input has at least `large` bytes, it keeps only the
-    residual stream and the inputs and output of attention, and computes norms, activations and wide layers
-    again. With products in bf16 it keeps everything, because computing it again would take too long. Returns
-    the model.
+    A block is a module in a list, such as `h.0`, but not in a list inside a block. If its input has at least
+    `large` bytes, it keeps only the residual stream and the inputs and output of attention, and computes
+    norms, activations and wide layers again. With products in bf16 it keeps everything, because computing it
+    again would take too long. Returns the model.
     """
-    for _, module in model.named_modules():
+    for path, module in model.named_modules():
+        if any(name.isdigit() for name in path.split(".")):
+            continue
         for name, block in module.named_children():
             if "." in name and not hasattr(block, "large"):
                 around(block, _remade)

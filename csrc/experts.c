@@ -1,0 +1,106 @@
+/* Grouped products, for a mixture of experts: rows that are sorted by expert, each group times its own matrix.
+ *
+ * The products are those of matmul.c, with its bits, so a row does not depend on the rows beside it. What is saved is
+ * the way from Python to each of them, and the sharing of threads: groups are multiplied side by side if the largest
+ * is no more than a thread's share of the rows; then no product is cut up, which for small groups takes longer than
+ * the product. Else they are multiplied one after another, by all threads. An expert without tokens is a product of no
+ * rows; its gradient is a sum of no terms, 0.
+ *
+ * The results of a token's experts lie apart, and `combine` reads each of them once; the spec copies all of them
+ * together, multiplies and adds, four passes over memory, and as many in the backward pass.
+ */
+#include <stdatomic.h>
+
+struct grouped_job {
+    float *c;
+    const float *a;
+    const float *const *b; /* one matrix for each group; NULL: the gradient of such a matrix is wanted */
+    const float *dy;
+    const int64_t *ends;   /* the row after each group */
+    int64_t columns, depth;
+    int transposed, bf16;
+    atomic_int failed;
+};
+
+static void group_tasks(void *context, int64_t begin, int64_t end) {
+    struct grouped_job *job = context;
+    int64_t columns = job->columns, depth = job->depth;
+    for (int64_t g = begin; g < end; g++) {
+        int64_t first = g ? job->ends[g - 1] : 0, count = job->ends[g] - first;
+        const float *a = job->a + first * depth;
+        int failed;
+        if (job->b)
+            failed = (job->bf16 ? kernels->matmul_bf16 : matmul)(job->c + first * columns, NULL, a, job->b[g], NULL, 1,
+                                                                 count, columns, depth, 0, 0, 0, job->transposed);
+        else
+            failed = (job->bf16 ? kernels->matmul_bf16 : matmul)(job->c + g * depth * columns, NULL, a,
+                                                                 job->dy + first * columns, NULL, 1, depth, columns,
+                                                                 count, 0, 0, 1, 0);
+        if (failed) atomic_store(&job->failed, 1);
+    }
+}
+
+static int run_groups(struct grouped_job *job, int64_t groups) {
+    int64_t largest = 0, total = groups ? job->ends[groups - 1] : 0, work = job->columns * job->depth;
+    for (int64_t g = 0; g < groups; g++) largest = i64_max(largest, job->ends[g] - (g ? job->ends[g - 1] : 0));
+    if (largest * parallel_size() > total) group_tasks(job, 0, groups);
+    else parallel_for(group_tasks, job, groups, 1 + 65536 / (work * (1 + total / groups) + 1));
+    return atomic_load(&job->failed) ? -1 : 0;
+}
+
+/* c (N, columns) = a (N, depth) times b[g] (depth, columns), or (columns, depth) transposed, for each group of rows. */
+static int grouped_matmul(float *c, const float *a, const float *const *b, const int64_t *ends, int64_t groups,
+                          int64_t columns, int64_t depth, int transposed, int bf16) {
+    struct grouped_job job = {.c = c, .a = a, .b = b, .ends = ends, .columns = columns, .depth = depth,
+                              .transposed = transposed, .bf16 = bf16};
+    return run_groups(&job, groups);
+}
+
+/* dw (groups, depth, columns): x^T dy of each group of rows of x (N, depth) and dy (N, columns). */
+static int grouped_outer(float *dw, const float *x, const float *dy, const int64_t *ends, int64_t groups,
+                         int64_t columns, int64_t depth, int bf16) {
+    struct grouped_job job = {.c = dw, .a = x, .dy = dy, .ends = ends, .columns = columns, .depth = depth,
+                              .bf16 = bf16};
+    return run_groups(&job, groups);
+}
+
+/* z[n] = sum over k of weights[n][k] * y[places[n][k]], in order of k. */
+
+struct combine_job {
+    float *z, *dy, *dweights;
+    const float *dz, *y, *weights;
+    const int64_t *places;
+    int64_t top, c;
+};
+
+static void combine_row(const struct combine_job *job, int64_t row) {
+    float *z = job->z + row * job->c;
+    ROW(i, n, job->c,
+        v16 sum = v_set(0.0f);
+        for (int64_t k = row * job->top; k < (row + 1) * job->top; k++) {
+            v16 y = v_load_partial(job->y + job->places[k] * job->c + i, n, 0.0f);
+            sum = v_fma(v_set(job->weights[k]), y, sum);
+        }
+        v_store_partial(z + i, n, sum);)
+}
+BY_ROWS(combine, struct combine_job, rows, 16384 / (c * top + 1),
+        (float *z, const float *y, const float *weights, const int64_t *places, int64_t rows, int64_t top, int64_t c),
+        .z = z, .y = y, .weights = weights, .places = places, .top = top, .c = c)
+
+static void combine_backward_row(const struct combine_job *job, int64_t row) {
+    const float *dz = job->dz + row * job->c;
+    for (int64_t k = row * job->top; k < (row + 1) * job->top; k++) {
+        const float *y = job->y + job->places[k] * job->c;
+        float *dy = job->dy + job->places[k] * job->c;
+        v16 weight = v_set(job->weights[k]), sum = v_set(0.0f);
+        ROW(i, n, job->c,
+            v16 d = v_load_partial(dz + i, n, 0.0f);
+            v_store_partial(dy + i, n, v_mul(weight, d));
+            sum = v_fma(d, v_load_partial(y + i, n, 0.0f), sum);)
+        job->dweights[k] = v_sum(sum);
+    }
+}
+BY_ROWS(combine_backward, struct combine_job, rows, 8192 / (c * top + 1),
+        (float *dy, float *dweights, const float *dz, const float *y, const float *weights, const int64_t *places,
+         int64_t rows, int64_t top, int64_t c),
+        .dy = dy, .dweights = dweights, .dz = dz, .y = y, .weights = weights, .places = places, .top = top, .c = c)

@@ -1,0 +1,176 @@
+"""Mixtures of experts: which experts a token uses, the products of each expert, and how load is balanced.
+
+Nothing has a capacity: an expert takes as many tokens as choose it, so no token is dropped (Gale et al.,
+"MegaBlocks: Efficient Sparse Training with Mixture-of-Experts", 2022).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinyllm.ops.matmul import matmul, on_rounded
+from tinyllm.ops.registry import op
+from tinyllm.ops.shapes import Array, ids_below, linear_flops
+
+
+def check_route(p: Array, scores: Array, top: int) -> None:
+    """Raise ValueError unless `top` is a number of experts that there are, and at least 1."""
+    if not 1 <= top <= p.shape[1]:
+        raise ValueError(f"needs top from 1 to the number of experts, got top = {top} of {p.shape[1]}")
+
+
+@op(outputs=("weights", "chosen"), grads=("p",), shapes="p (N, E), scores (N, E)", check=check_route)
+def route(p: Array, scores: Array, top: int) -> tuple[Array, Array]:
+    """Choose the experts with the `top` largest scores for every token, and return their weights p.
+
+    p, scores (N, E), top in 1..E -> weights (N, top), chosen (N, top) int64, the best first. Of equal scores
+    the lower number wins. In Mixtral the scores are p itself; in DeepSeek-V3 they are p plus a bias, which
+    decides who is chosen but not how much a result counts.
+    """
+    chosen = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    return np.take_along_axis(p, chosen, axis=1), np.ascontiguousarray(chosen)
+
+
+@op(shapes="dweights (N, K), p (N, E), chosen (N, K)")
+def route_backward(dweights: Array, p: Array, chosen: Array) -> Array:
+    """Compute the gradient of route with respect to p: 0 for experts that were not chosen.
+
+    dweights (N, top), p (N, E), chosen (N, top) -> dp (N, E). The choice itself has no gradient.
+    """
+    ids_below("route", chosen, max(p.shape[1], 1))
+    dp = np.zeros_like(p, order="C")
+    np.put_along_axis(dp, chosen, dweights, axis=1)
+    return dp
+
+
+def expert_counts(chosen: Array, experts: int) -> Array:
+    """Count how many tokens chose each expert: chosen (N, top) -> (E,) int64."""
+    ids_below("chosen", chosen, max(experts, 1))
+    return np.bincount(chosen.ravel(), minlength=experts)
+
+
+@op(outputs=("loss",), grads=("p",), shapes="p (N, E), chosen (N, K)")
+def balance_loss(p: Array, chosen: Array) -> Array:
+    """Return E * sum over experts of load * mean p, which is least when all experts are used alike.
+
+    p (N, E), chosen (N, top) ints -> (). The load of an expert is the share of tokens that chose it, so all
+    loads add up to `top`, which is also the loss of a balanced router. Without tokens it is 0. (Fedus, Zoph
+    and Shazeer, "Switch Transformers", 2022, section 2.2.)
+    """
+    n, experts = p.shape
+    load = expert_counts(chosen, experts).astype(p.dtype) / max(n, 1)
+    return np.asarray((load * p.sum(axis=0) / max(n, 1)).sum() * experts, p.dtype)
+
+
+@op(shapes="p (N, E), chosen (N, K)")
+def balance_loss_backward(dloss: Array, p: Array, chosen: Array) -> Array:
+    """Compute the gradient of balance_loss with respect to p; the loads, which are counts, have none.
+
+    dloss (), p (N, E), chosen (N, top) -> dp (N, E), the same for every token.
+    """
+    n, experts = p.shape
+    load = expert_counts(chosen, experts).astype(p.dtype) / max(n, 1)
+    return np.zeros_like(p, order="C") + dloss * load * experts / max(n, 1)
+
+
+@op(outputs=("new",), shapes="bias (E), counts (E)")
+def balance_bias(bias: Array, counts: Array, rate: float) -> Array:
+    """Move each expert's bias by `rate`: up if it got fewer tokens than the average, down if more.
+
+    bias (E,), counts (E,) ints, how many tokens chose each expert -> (E,). An expert with exactly its share
+    keeps its bias. (Wang et al., "Auxiliary-Loss-Free Load Balancing Strategy for Mixture-of-Experts", 2024.)
+    """
+    behind = np.sign(counts.sum() - counts * len(counts))  # whole numbers, so that a share is exact
+    return bias + bias.dtype.type(rate) * behind.astype(bias.dtype)
+
+
+def check_grouped(x: Array, w: Sequence[Array] | Array, counts: Array) -> None:
+    """Raise ValueError unless x has a row for every count, and there is one matrix for each group."""
+    shapes = {m.shape for m in w}
+    if x.ndim != 2 or counts.shape != (len(w),) or len(shapes) != 1 or len(next(iter(shapes))) != 2:
+        found = f"x {x.shape}, counts {counts.shape} and {len(w)} matrices of shapes {sorted(shapes)}"
+        raise ValueError(f"needs x (N, I), w: E matrices (I, O), counts (E,), got {found}")
+    if next(iter(shapes))[0] != x.shape[1]:
+        raise ValueError(f"needs matrices with {x.shape[1]} rows, got {next(iter(shapes))}")
+    if np.any(counts < 0) or counts.sum() != len(x):
+        raise ValueError(f"needs counts >= 0 that add up to {len(x)} rows, got {counts.tolist()}")
+
+
+def check_grouped_backward(dy: Array, x: Array, w: Sequence[Array] | Array, counts: Array) -> None:
+    """Raise ValueError unless dy has the shape of the product."""
+    check_grouped(x, w, counts)
+    if dy.shape != (len(x), w[0].shape[1]):
+        raise ValueError(f"needs dy {(len(x), w[0].shape[1])}, got {dy.shape}")
+
+
+def groups(counts: Array) -> list[slice]:
+    """Return the rows of each group: [2, 0, 3] -> [0:2, 2:2, 2:5]."""
+    ends = np.cumsum(counts).tolist()
+    return [slice(begin, end) for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+@op(grads=("x", "w"), check=check_grouped, flops=linear_flops, follows="matmul")
+def grouped_linear(x: Array, w: Any, counts: Array) -> Array:
+    """Multiply each group of rows by a matrix of its own: the first counts[0] rows by w[0], and so on.
+
+    x (N, I), w: E matrices (I, O), as a list or as an array (E, I, O), counts (E,) ints -> (N, O). A group
+    may be empty. Raises ValueError unless the counts add up to N and the sizes fit.
+    """
+    parts = [matmul(x[rows], matrix) for rows, matrix in zip(groups(counts), w, strict=True)]
+    return np.concatenate(parts)
+
+
+@op(check=check_grouped_backward, follows="grouped_linear")
+def grouped_linear_backward(dy: Array, x: Array, w: Any, counts: Array) -> tuple[Array, Array]:
+    """Compute the gradients of grouped_linear, those of linear for each group.
+
+    dy (N, O), x (N, I), w: E matrices (I, O), counts (E,) -> dx (N, I), dw (E, I, O); the gradient of a
+    matrix whose group is empty is 0.
+    """
+    dx = [matmul(dy[rows], matrix, transpose_b=True) for rows, matrix in zip(groups(counts), w, strict=True)]
+    dw = [matmul(x[rows], dy[rows], transpose_a=True) for rows in groups(counts)]
+    return np.concatenate(dx), np.stack(dw)
+
+
+def check_combine(y: Array, weights: Array, places: Array) -> None:
+    """Raise ValueError unless every row of y has one place."""
+    if places.dtype.kind not in "iu":
+        raise TypeError(f"combine_experts needs integer places, got {places.dtype}")
+    flat = places.ravel()
+    inside = flat.size == 0 or (flat.min() >= 0 and flat.max() < len(y))
+    if flat.size != len(y) or not inside or np.bincount(flat, minlength=len(y)).max(initial=0) > 1:
+        raise ValueError(f"needs places {weights.shape} that name each of {len(y)} rows once")
+
+
+COMBINED = "y (M, C), weights (N, K), places (N, K)"
+
+
+@op(outputs=("z",), grads=("y", "weights"), shapes=COMBINED, check=check_combine)
+def combine_experts(y: Array, weights: Array, places: Array) -> Array:
+    """Add up the results of every token's experts, multiplied by their weights, in the order of `places`.
+
+    y (N * top, C), weights (N, top), places (N, top) ints -> z (N, C): z[n] is the sum over k of
+    weights[n, k] * y[places[n, k]]. Raises ValueError unless each row of y has one place.
+    """
+    return (weights[..., None] * y[places]).sum(axis=1)
+
+
+@op(shapes=f"dz (N, C), {COMBINED}", check=lambda dz, *rest: check_combine(*rest))
+def combine_experts_backward(dz: Array, y: Array, weights: Array, places: Array) -> tuple[Array, Array]:
+    """Compute the gradients of combine_experts with respect to the results and their weights.
+
+    dz (N, C), the rest as in combine_experts -> dy (N * top, C), dweights (N, top), each dz[n] . y[place].
+    """
+    dy = np.empty(y.shape, y.dtype)
+    dy[places] = weights[..., None] * dz[:, None]
+    return dy, (dz[:, None] * y[places]).sum(axis=-1)
+
+
+def rounded_lists(run: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that first makes one array of a list of matrices, which `on_rounded` can round."""
+    return lambda *args: run(*[np.stack(x) if isinstance(x, list | tuple) else x for x in args])
+
+
+grouped_linear.variant("bf16")(rounded_lists(on_rounded(grouped_linear.reference, 2)))
+grouped_linear_backward.variant("bf16")(rounded_lists(on_rounded(grouped_linear_backward.reference, 3)))

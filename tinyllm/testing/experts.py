@@ -1,0 +1,135 @@
+"""Cases of the ops of a mixture of experts; mistakes, and right variants."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.rng import Random
+from tinyllm.testing.arrays import MODEST, few, floats, ints, seeds, sizes
+from tinyllm.testing.bounds import EPS, TINY, of_sizes
+from tinyllm.testing.edits import mistake, variant
+from tinyllm.testing.relations import backward_cases
+
+experts = st.sampled_from((2, 1, 3, 4, 8, 17))
+
+
+@st.composite
+def route(draw):
+    """Draw scores, some of them equal, and weights that are sometimes the same numbers."""
+    n, count = draw(sizes), draw(experts)
+    p = floats(draw, (n, count))
+    scores = p if draw(st.booleans()) else floats(draw, (n, count))
+    return p, scores, draw(st.integers(1, count))
+
+
+@st.composite
+def balance_loss(draw):
+    """Draw probabilities, and experts that are chosen, some of them never."""
+    n, count = draw(sizes), draw(experts)
+    return floats(draw, (n, count), MODEST), ints(draw, (n, draw(few)), count)
+
+
+@st.composite
+def balance_bias(draw):
+    """Draw a bias and counts, some of which are exactly the average."""
+    count = draw(experts)
+    counts = ints(draw, (count,), 4)
+    return floats(draw, (count,)), counts, draw(st.sampled_from((0.25, 0.0, 0.001)))
+
+
+@st.composite
+def grouped_linear(draw):
+    """Draw groups of rows, some of them empty, and a matrix for each; some matrices are square."""
+    counts = ints(draw, (draw(experts),), draw(st.sampled_from((1, 3, 20))))
+    wide, narrow = draw(sizes), draw(sizes)
+    if draw(st.sampled_from((False, False, True))):
+        wide = narrow
+    return floats(draw, (int(counts.sum()), wide)), floats(draw, (len(counts), wide, narrow)), counts
+
+
+@st.composite
+def combine_experts(draw):
+    """Draw results of experts, and for each of them a place that nobody else has."""
+    n, top, c = draw(sizes), draw(few), draw(sizes)
+    order = Random(draw(seeds), "places").shuffle(range(n * top))
+    places = np.array(order, np.int64).reshape(n, top)
+    return floats(draw, (n * top, c)), floats(draw, (n, top)), places
+
+
+CASES = {
+    "route": route(), "balance_loss": balance_loss(), "balance_bias": balance_bias(),
+    "grouped_linear": grouped_linear(), "combine_experts": combine_experts(),
+    "balance_loss_backward": backward_cases("balance_loss", balance_loss(), MODEST),
+}  # fmt: skip
+BOUNDS = {
+    "combine_experts": of_sizes("combine_experts", lambda weights, **_: 2 + weights.shape[1]),
+    "combine_experts_backward": of_sizes("combine_experts_backward", lambda dz, **_: 2 + dz.shape[1]),
+    "balance_loss": of_sizes("balance_loss", lambda p, **_: 8 + p.size),
+    "balance_loss_backward": of_sizes("balance_loss_backward", lambda p, **_: 8),
+    "balance_bias": lambda args, results: (2 * EPS * (np.abs(args[0]) + args[2]) + TINY,),
+    "grouped_linear": of_sizes("grouped_linear", lambda x, **_: 3 + x.shape[-1]),
+    "grouped_linear_backward": of_sizes("grouped_linear_backward", lambda dy, **_: 4 + dy.size),
+}
+
+CHOSEN = 'np.argsort(-scores, axis=1, kind="stable")[:, :top]'
+COUNTS = "expert_counts(chosen, experts).astype(p.dtype)"
+STEP = "bias.dtype.type(rate) * behind.astype(bias.dtype)"
+MEAN = "load * p.sum(axis=0) / max(n, 1)"
+WEIGHTS = "np.take_along_axis(p, chosen, axis=1)"
+
+mistake("route", "the experts with the smallest scores", "-scores", "scores")
+mistake("route", "experts chosen by p: the scores decide, and p is only the weight", "-scores", "-p")
+mistake("route", "the scores as weights: they only decide who is chosen", WEIGHTS,
+        "np.take_along_axis(scores, chosen, axis=1)")
+mistake("route", "the higher number first where scores are equal", CHOSEN,
+        'np.argsort(scores, axis=1, kind="stable")[:, ::-1][:, :top]')
+mistake("route", "the chosen in the order of their numbers, not the best first", CHOSEN,
+        f"np.sort({CHOSEN}, axis=1)")
+mistake("route", "weights that are divided by their sum: that is for the caller to decide", WEIGHTS,
+        f"({WEIGHTS} / {WEIGHTS}.sum(axis=1, keepdims=True)).astype(p.dtype)")
+mistake("route_backward", "a gradient for every expert, chosen or not", "np.zeros_like(p, order=\"C\")",
+        "np.ones_like(p, order=\"C\")")
+mistake("balance_loss", "the factor E forgotten: a balanced loss is then top / E",
+        f"({MEAN}).sum() * experts", f"({MEAN}).sum()")
+mistake("balance_loss", "the load divided by its sum: with top-k routing it adds up to k",
+        f"{COUNTS} / max(n, 1)", f"{COUNTS} / max(chosen.size, 1)")
+mistake("balance_loss", "p added up over the tokens, where its mean belongs", MEAN, "load * p.sum(axis=0)")
+mistake("balance_loss", "the square of the load: a count has no gradient", MEAN, "load * load")
+mistake("balance_loss", "the mean over experts, where their sum belongs", f"({MEAN}).sum() * experts",
+        f"({MEAN}).mean() * experts")
+mistake("balance_bias", "the bias raised of those that have too many tokens",
+        "counts.sum() - counts * len(counts)", "counts * len(counts) - counts.sum()")
+mistake("balance_bias", "a step as large as the lack of tokens: the rule uses its sign alone",
+        "np.sign(counts.sum() - counts * len(counts))", "counts.mean() - counts")
+mistake("balance_bias", "a bias of its own, not added to the one before", f"bias + {STEP}", STEP)
+mistake("grouped_linear", "all rows with the first matrix", "matmul(x[rows], matrix)",
+        "matmul(x[rows], w[0])")
+mistake("grouped_linear", "groups of equal size", "groups(counts)", "groups(np.sort(counts)[::-1])")
+mistake("grouped_linear_backward", "dw added up over the groups", "np.stack(dw)",
+        "np.stack([sum(dw)] * len(dw))")
+mistake("grouped_linear_backward", "dw averaged over the tokens of a group",
+        "matmul(x[rows], dy[rows], transpose_a=True)",
+        "matmul(x[rows], dy[rows], transpose_a=True) / max(rows.stop - rows.start, 1)")
+
+mistake("combine_experts", "results that are not brought back to their tokens", "y[places]",
+        "y.reshape(*places.shape, y.shape[1])")
+mistake("combine_experts", "the weights forgotten", "weights[..., None] * y[places]", "y[places]")
+mistake("combine_experts", "weights in the order of the experts: they belong to the places",
+        "weights[..., None]", "weights.reshape(-1)[places][..., None]")
+mistake("combine_experts_backward", "dy left in the order of the tokens",
+        "dy[places] = weights[..., None] * dz[:, None]",
+        "dy[...] = (weights[..., None] * dz[:, None]).reshape(dy.shape)")
+mistake("combine_experts_backward", "dy without the weights", "weights[..., None] * dz[:, None]",
+        "np.ones_like(weights)[..., None] * dz[:, None]")
+
+
+@variant("grouped_linear")
+def grouped_linear_by_row(x, w, counts):
+    expert = np.repeat(np.arange(len(counts)), counts)
+    return np.einsum("ni,nio->no", x, np.asarray(w)[expert])
+
+
+@variant("route")
+def route_by_sorting_pairs(p, scores, top):
+    chosen = [sorted(range(len(row)), key=lambda e, row=row: (-row[e], e))[:top] for row in scores.tolist()]
+    chosen = np.array(chosen, np.int64).reshape(len(p), top)
+    return np.array([p[n, each] for n, each in enumerate(chosen)], p.dtype).reshape(len(p), top), chosen
