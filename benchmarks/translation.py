@@ -1,9 +1,10 @@
 """Measure how well and how fast a small T5 translates: `python benchmarks/translation.py [--seeds N]`.
 
-The language and its grammar are known (`tinyllm data show world:translation`), and the sentences asked for
-are in no training text. An answer is right if all of its characters are. With --speed, time how fast greedy
-answers are written instead: `python benchmarks/translation.py --speed transformers` runs the same untrained
-weights in transformers, in a process of its own.
+It trains as `tinyllm train sft --model t5 --data world:translation` does. The language and its grammar are
+known (`tinyllm data show world:translation`), and the sentences asked for are in no training text. An answer
+is right if all of its characters are. With --speed, time how fast greedy answers are written instead:
+`python benchmarks/translation.py --speed transformers` runs the same untrained weights in transformers, in a
+process of its own.
 """
 
 import argparse
@@ -11,39 +12,33 @@ import tempfile
 import time
 
 import numpy as np
-from world import CHARACTERS, WORLD, Pieces, learn
+from world import WORLD
 
 import tinyllm as tl
-from tinyllm.data import two_texts
 from tinyllm.models.t5 import PRESETS, T5, T5Config
-from tinyllm.train import next_token
 from tinyllm.world import KINDS, Stream
 
-ASKED, BEAMS = 300, 4
+ASKED = 300
 GREEDY = tl.Sampling(temperature=0)
 
 
-def measure(seed, steps, batch, lr):
-    """Train a T5 nano on translations, then ask for unseen sentences -> {figure: share of right answers}."""
+def measure(seed, settings):
+    """Train on translations, then ask for unseen sentences -> figures, with the seconds of the processor."""
+    data = f"world:translation,seed={seed}"
+    config = tl.make_config({"recipe": "sft", "model.type": "t5", "data": data, "seed": seed} | settings)
+    began = time.process_time()
+    setup = tl.prepare(config)
+    losses = [event.loss for event in setup.train() if hasattr(event, "grad_norm")]
+    seconds = time.process_time() - began
     kind = KINDS["translation"]
-    learnt, unseen = (Stream(WORLD, kind, kind.dials(), seed, split) for split in ("train", "test"))
+    unseen = Stream(WORLD, kind, kind.dials(), seed, "test")
     asked = [unseen[i] for i in range(ASKED)]
-    texts = [learnt[i].text for i in range(2000)] + [document.text for document in asked]
-    pieces = Pieces("".join(texts) + "\n", CHARACTERS)
-    start, end = len(pieces.numbers), pieces.numbers["\n"]
-    model = T5(T5Config(start + 1, start=start, end=end, **PRESETS["nano"]), seed)
-
-    def pair(document):
-        return pieces.encode(document.prompt), [*pieces.encode(document.answer.lstrip()), end]
-
-    def take(step):
-        return two_texts(*zip(*(pair(learnt[step * batch + i]) for i in range(batch)), strict=True), 128)
-
-    seconds = learn(model, take, steps, seed, lr, loss=next_token)
-    prompts, answers = zip(*map(pair, asked), strict=True)
-    written = model.generate(prompts, max_tokens=128, sampling=GREEDY)
-    right = np.mean([ids == answer for ids, answer in zip(written, answers, strict=True)])
-    return {"right": right, "parameters": model.num_parameters(), "seconds": seconds}
+    prompts = [document.prompt + "\n" for document in asked]
+    written = tl.generate(setup.model.eval(), prompts, max_tokens=64, sampling=GREEDY, tokenizer=setup.tokenizer)
+    right = [setup.tokenizer.decode(ids).partition("\n")[0] == document.answer.strip()
+             for ids, document in zip(written, asked, strict=True)]  # fmt: skip
+    return {"right": np.mean(right), "loss": np.mean(losses[-50:]), "parameters": setup.model.num_parameters(),
+            "seconds": seconds}  # fmt: skip
 
 
 def speed(engine, preset, rows, length=64, new=64):
@@ -80,9 +75,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--steps", type=int, default=800)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="of tinyllm train")
     parser.add_argument("--speed", choices=("tinyllm", "transformers"), help="time this instead")
     parser.add_argument("--preset", choices=tuple(PRESETS), default="small", help="sizes to time")
     parser.add_argument("--rows", type=int, default=1, help="prompts that are answered together")
@@ -95,7 +88,7 @@ def main(argv=None):
         print(args.speed, *(f"{what} {value}" for what, value in figures.items()))
         return
     for seed in range(args.first, args.first + args.seeds):
-        figures = measure(seed, args.steps, args.batch, args.lr)
+        figures = measure(seed, dict(setting.split("=", 1) for setting in args.set))
         print(seed, *(f"{what} {value:.4g}" for what, value in figures.items()), flush=True)
 
 

@@ -27,6 +27,7 @@ class LanguageModel(Module):
     is_encoder_decoder = False  # True if it reads one text and writes another, False if there is one text
     special_tokens: ClassVar[dict[str, str]] = {}  # {role: name} of those that a new tokenizer needs
     token_settings: ClassVar[dict[str, str]] = {}  # {setting: role}: settings that are ids of these
+    laptop: ClassVar[dict[str, Any]] = {}  # settings of a training in which it differs from other families
     residual_outputs: tuple[str, ...]  # ends of the names of weights that write to the residual stream
 
     @property

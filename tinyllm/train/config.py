@@ -123,8 +123,8 @@ def model_settings(config: Any) -> dict[str, Any]:
 def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str, str]]:
     """Return {flat name: (type, default, help)} of every setting of a recipe and a family of models."""
     chosen = find_recipe(recipe or RunConfig.recipe)
-    usual = PRESETS[LAPTOP]
-    cls: Any = family(kind or usual["model.type"])
+    cls: Any = family(kind or PRESETS[LAPTOP]["model.type"])
+    usual = PRESETS[LAPTOP] | cls.laptop
     parts: list[Any] = [("", RunConfig), ("model.", cls.config_class), ("train.", TrainConfig)]
     parts += [(f"{chosen.name}.", chosen.options)] if chosen.options else []
     found: dict[str, Any] = {"model.type": (str, "", f"the family: {', '.join(names())}")}
@@ -162,6 +162,7 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
             f"there is no preset {preset!r} of {cls.model_type}; there are {', '.join(cls.PRESETS)}"
         )
     known = known_settings(recipe.name, cls.model_type)
+    base |= cls.laptop if preset == LAPTOP else {}
     values = base | {name: convert(name, value, known) for name, value in settings.items()}
     sizes = cls.PRESETS[preset] | {k: v for k, v in part(values, "model.").items() if k != "type"}
     model = cls.config_class(**{"vocab_size": 256} | sizes)  # the tokenizer decides the vocabulary later

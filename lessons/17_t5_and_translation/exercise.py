@@ -1,0 +1,48 @@
+"""Lesson 17. Put your own code in place of each `raise NotImplementedError`.
+
+Then run `tinyllm check 17`.
+
+What you are given must come back as it was. Numbers with a fraction are
+float32, and so are results of them.
+"""
+
+import numpy as np
+
+
+def corrupt_spans(tokens, kept, hidden, sentinels):
+    """Take spans out of a text: the encoder reads what is left, the decoder
+    writes what was taken.
+
+    tokens (n,) ints: kept[0] of them stay, the next hidden[0] go, kept[1] stay,
+    and so on; kept (s,), hidden (s,) ints sum to n, s >= 1. In `read`,
+    sentinels[i] stands in place of span i. In `written`, it stands before span
+    i, and the last of the s + 1 sentinels ends the text. -> read, written,
+    ints.
+    """
+    raise NotImplementedError
+
+
+def relative_buckets(distance, buckets, max_distance, causal):
+    """Put distances into buckets: near ones into one each, far ones together.
+
+    distance (...), the key's position minus the query's -> (...) ints below
+    `buckets`. With causal, keys before the query have all buckets, and later
+    ones fall into bucket 0. Otherwise the first half of the buckets is for keys
+    up to the query, the second half for keys after it. Among n buckets,
+    distances below e = n // 2 have one each. A larger one, d, goes to e + (n -
+    e) ln(d / e) / ln(max_distance / e), rounded down, but not beyond n - 1.
+    max_distance > e.
+    """
+    raise NotImplementedError
+
+
+def beam_step(scores, logprobs, count):
+    """Find the best ways to continue N beginnings of a text by one token.
+
+    scores (N,), the log-probability of each beginning; logprobs (N, V), those
+    of every next token after it -> beams, the numbers of the beginnings,
+    tokens, totals = score + logprob, each (m,), the best first, where m is the
+    smaller of count and N V. Of equal totals the smaller beam comes first, then
+    the smaller id.
+    """
+    raise NotImplementedError
