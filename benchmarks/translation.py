@@ -34,11 +34,12 @@ def measure(seed, settings):
     unseen = Stream(WORLD, kind, kind.dials(), seed, "test")
     asked = [unseen[i] for i in range(ASKED)]
     prompts = [document.prompt + "\n" for document in asked]
-    written = tl.generate(setup.model.eval(), prompts, max_tokens=64, sampling=GREEDY, tokenizer=setup.tokenizer)
-    right = [setup.tokenizer.decode(ids).partition("\n")[0] == document.answer.strip()
+    model, tokenizer = setup.model.eval(), setup.tokenizer
+    written = tl.generate(model, prompts, max_tokens=64, sampling=GREEDY, tokenizer=tokenizer)
+    right = [tokenizer.decode(ids).partition("\n")[0] == document.answer.strip()
              for ids, document in zip(written, asked, strict=True)]  # fmt: skip
-    return {"right": np.mean(right), "loss": np.mean(losses[-50:]), "parameters": setup.model.num_parameters(),
-            "seconds": seconds}  # fmt: skip
+    numbers = {"loss": np.mean(losses[-50:]), "parameters": model.num_parameters()}
+    return {"right": np.mean(right)} | numbers | {"seconds": seconds}
 
 
 def speed(engine, preset, rows, length=64, new=64):

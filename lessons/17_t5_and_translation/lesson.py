@@ -49,8 +49,8 @@ folder = begin()
 # what was taken, sentinel by sentinel.
 
 # %%
-words = "Thank you for inviting me to your party last week".split()
-names = [*words, "<X>", "<Y>", "<Z>"]
+text = "Thank you for inviting me to your party last week"
+names = [*text.split(" "), "<X>", "<Y>", "<Z>"]
 kept, hidden = np.array([2, 4]), np.array([2, 2])  # 2 stay, 2 go, 4 stay, ...
 ids, sentinels = np.arange(10), np.array([10, 11, 12])
 read, written = ops.corrupt_spans(ids, kept, hidden, sentinels)

@@ -35,9 +35,10 @@ from tinyllm.nn import (
 from tinyllm.tensor import Tensor
 
 NEWER: dict[str, Any] = {"mlp": "gated-gelu", "tied": False, "scaled": False}  # version 1.1
+NANO = {"layers": 2, "heads": 4, "width": 128, "head_width": 32, "hidden": 336, "context": 128} | NEWER
 PRESETS: dict[str, dict[str, Any]] = {
-    "laptop": {"layers": 2, "heads": 4, "width": 128, "head_width": 32, "hidden": 336, "context": 128} | NEWER,
-    "nano": {"layers": 2, "heads": 4, "width": 128, "head_width": 32, "hidden": 336, "context": 128} | NEWER,
+    "laptop": NANO,
+    "nano": NANO,
     "mini": {"layers": 4, "heads": 6, "width": 384, "head_width": 64, "hidden": 1024, "context": 256} | NEWER,
     "small": {"layers": 6, "heads": 8, "width": 512, "head_width": 64, "hidden": 2048},  # T5, 60M parameters
 }

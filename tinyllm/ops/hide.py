@@ -3,8 +3,6 @@
 Random numbers are arguments, so that the functions are pure.
 """
 
-from itertools import chain
-
 import numpy as np
 
 from tinyllm.ops.loss import IGNORED
@@ -48,7 +46,8 @@ def corrupt_spans(tokens: Array, kept: Array, hidden: Array, sentinels: Array) -
     """
     edges = np.cumsum(np.stack([kept, hidden], axis=1).reshape(-1))
     pieces = np.split(tokens, edges[:-1])  # kept, hidden, kept, hidden, ...
-    marks = np.split(sentinels, len(sentinels))
-    read = [*chain.from_iterable(zip(pieces[0::2], marks, strict=False))]
-    written = [*chain.from_iterable(zip(marks, pieces[1::2], strict=False)), marks[-1]]
-    return np.concatenate(read), np.concatenate(written)
+    read, written = [], []
+    for mark, stays, goes in zip(sentinels[:-1], pieces[0::2], pieces[1::2], strict=True):
+        read += [stays, [mark]]
+        written += [[mark], goes]
+    return np.concatenate(read), np.concatenate([*written, sentinels[-1:]])

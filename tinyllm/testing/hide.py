@@ -37,8 +37,7 @@ CASES = {"mask_tokens": mask_tokens(), "corrupt_spans": corrupt_spans()}
 CHANGED = "np.where(how < 0.8, mask, np.where(how < 0.9, other, tokens))"
 SEEN = "np.where(chosen, changed, tokens)"
 TARGETS = "np.where(chosen, tokens, IGNORED)"
-MARKS = "np.split(sentinels, len(sentinels))"
-LAST = "[*chain.from_iterable(zip(marks, pieces[1::2], strict=False)), marks[-1]]"
+SPANS = "zip(sentinels[:-1], pieces[0::2], pieces[1::2], strict=True)"
 
 mistake("mask_tokens", "every hidden token replaced by mask, none by another token or by itself", CHANGED,
         "mask")
@@ -57,21 +56,23 @@ mistake("mask_tokens", "80 % mask and 20 % other tokens, none that stay", CHANGE
 mistake("mask_tokens", "the shares of the whole text, not of the hidden tokens: rate, then 0.8 of it",
         CHANGED, "np.where(draws < 0.8 * rate, mask, np.where(draws < 0.9 * rate, other, tokens))")
 mistake("mask_tokens", "the hidden tokens left, and all others hidden", "draws < rate", "draws >= rate")
-mistake("corrupt_spans", "the last sentinel left out behind the last span", LAST,
-        "[*chain.from_iterable(zip(marks, pieces[1::2], strict=False))]")
-mistake("corrupt_spans", "the same sentinel for every span", MARKS, "[sentinels[:1]] * len(sentinels)")
-mistake("corrupt_spans", "the sentinels taken from the end", MARKS, f"{MARKS}[::-1]")
-mistake("corrupt_spans", "a sentinel for every hidden token, not for every span",
-        "np.cumsum(np.stack([kept, hidden], axis=1).reshape(-1))", """
-(sentinels := np.repeat(sentinels, [*hidden, 1]),
- kept := np.concatenate([[k, *[0] * (h - 1)] for k, h in zip(kept, hidden)] or [[]]).astype(int),
- hidden := np.ones(len(kept), int), np.cumsum(np.stack([kept, hidden], axis=1).reshape(-1)))[-1]""")
+mistake("corrupt_spans", "the last sentinel left out behind the last span", "[*written, sentinels[-1:]]",
+        "written")
+mistake("corrupt_spans", "the same sentinel for every span", SPANS,
+        "zip(sentinels[[0] * len(kept)], pieces[0::2], pieces[1::2], strict=True)")
+mistake("corrupt_spans", "the sentinels taken from the end", SPANS,
+        "zip(sentinels[:0:-1], pieces[0::2], pieces[1::2], strict=True)", "sentinels[-1:]", "sentinels[:1]")
+mistake("corrupt_spans", "a sentinel for every hidden token, not for every span", "read += [stays, [mark]]",
+        "read += [stays, [mark] * len(goes)]")
 mistake("corrupt_spans", "what the encoder reads and what the decoder writes exchanged",
-        "np.concatenate(read), np.concatenate(written)", "np.concatenate(written), np.concatenate(read)")
-mistake("corrupt_spans", "each sentinel behind its span", LAST,
-        "[*chain.from_iterable(zip(pieces[1::2], marks, strict=False)), marks[-1]]")
-mistake("corrupt_spans", "spans deleted, with no sentinel in their place",
-        "[*chain.from_iterable(zip(pieces[0::2], marks, strict=False))]", "[*pieces[0::2]]")
+        "np.concatenate(read), np.concatenate([*written, sentinels[-1:]])",
+        "np.concatenate([*written, sentinels[-1:]]), np.concatenate(read)")
+mistake("corrupt_spans", "each sentinel behind its span", "written += [[mark], goes]",
+        "written += [goes, [mark]]")
+mistake("corrupt_spans", "spans deleted, with no sentinel in their place", "read += [stays, [mark]]",
+        "read += [stays]")
+mistake("corrupt_spans", "what stays written, and what goes read", SPANS,
+        "zip(sentinels[:-1], pieces[1::2], pieces[0::2], strict=True)")
 
 
 @variant("mask_tokens")
