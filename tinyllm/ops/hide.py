@@ -46,8 +46,8 @@ def corrupt_spans(tokens: Array, kept: Array, hidden: Array, sentinels: Array) -
     """
     edges = np.cumsum(np.stack([kept, hidden], axis=1).reshape(-1))
     pieces = np.split(tokens, edges[:-1])  # kept, hidden, kept, hidden, ...
-    read, written = [], []
-    for mark, stays, goes in zip(sentinels[:-1], pieces[0::2], pieces[1::2], strict=True):
-        read += [stays, [mark]]
-        written += [[mark], goes]
-    return np.concatenate(read), np.concatenate([*written, sentinels[-1:]])
+    marks, read, written = np.split(sentinels, len(sentinels)), [], []
+    for mark, stays, goes in zip(marks[:-1], pieces[0::2], pieces[1::2], strict=True):
+        read += [stays, mark]
+        written += [mark, goes]
+    return np.concatenate(read), np.concatenate([*written, marks[-1]])

@@ -37,7 +37,7 @@ CASES = {"mask_tokens": mask_tokens(), "corrupt_spans": corrupt_spans()}
 CHANGED = "np.where(how < 0.8, mask, np.where(how < 0.9, other, tokens))"
 SEEN = "np.where(chosen, changed, tokens)"
 TARGETS = "np.where(chosen, tokens, IGNORED)"
-SPANS = "zip(sentinels[:-1], pieces[0::2], pieces[1::2], strict=True)"
+SPANS = "zip(marks[:-1], pieces[0::2], pieces[1::2], strict=True)"
 
 mistake("mask_tokens", "every hidden token replaced by mask, none by another token or by itself", CHANGED,
         "mask")
@@ -56,23 +56,23 @@ mistake("mask_tokens", "80 % mask and 20 % other tokens, none that stay", CHANGE
 mistake("mask_tokens", "the shares of the whole text, not of the hidden tokens: rate, then 0.8 of it",
         CHANGED, "np.where(draws < 0.8 * rate, mask, np.where(draws < 0.9 * rate, other, tokens))")
 mistake("mask_tokens", "the hidden tokens left, and all others hidden", "draws < rate", "draws >= rate")
-mistake("corrupt_spans", "the last sentinel left out behind the last span", "[*written, sentinels[-1:]]",
+mistake("corrupt_spans", "the last sentinel left out behind the last span", "[*written, marks[-1]]",
         "written")
 mistake("corrupt_spans", "the same sentinel for every span", SPANS,
-        "zip(sentinels[[0] * len(kept)], pieces[0::2], pieces[1::2], strict=True)")
+        "zip(marks[:1] * len(kept), pieces[0::2], pieces[1::2], strict=True)")
 mistake("corrupt_spans", "the sentinels taken from the end", SPANS,
-        "zip(sentinels[:0:-1], pieces[0::2], pieces[1::2], strict=True)", "sentinels[-1:]", "sentinels[:1]")
-mistake("corrupt_spans", "a sentinel for every hidden token, not for every span", "read += [stays, [mark]]",
-        "read += [stays, [mark] * len(goes)]")
+        "zip(marks[:0:-1], pieces[0::2], pieces[1::2], strict=True)", "marks[-1]", "marks[0]")
+mistake("corrupt_spans", "a sentinel for every hidden token, not for every span", "read += [stays, mark]",
+        "read += [stays, mark.repeat(len(goes))]")
 mistake("corrupt_spans", "what the encoder reads and what the decoder writes exchanged",
-        "np.concatenate(read), np.concatenate([*written, sentinels[-1:]])",
-        "np.concatenate([*written, sentinels[-1:]]), np.concatenate(read)")
-mistake("corrupt_spans", "each sentinel behind its span", "written += [[mark], goes]",
-        "written += [goes, [mark]]")
-mistake("corrupt_spans", "spans deleted, with no sentinel in their place", "read += [stays, [mark]]",
+        "np.concatenate(read), np.concatenate([*written, marks[-1]])",
+        "np.concatenate([*written, marks[-1]]), np.concatenate(read)")
+mistake("corrupt_spans", "each sentinel behind its span", "written += [mark, goes]",
+        "written += [goes, mark]")
+mistake("corrupt_spans", "spans deleted, with no sentinel in their place", "read += [stays, mark]",
         "read += [stays]")
 mistake("corrupt_spans", "what stays written, and what goes read", SPANS,
-        "zip(sentinels[:-1], pieces[1::2], pieces[0::2], strict=True)")
+        "zip(marks[:-1], pieces[1::2], pieces[0::2], strict=True)")
 
 
 @variant("mask_tokens")
