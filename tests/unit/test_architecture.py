@@ -34,7 +34,7 @@ LAYERS = (
     ("sampling",),
     ("sequence",),
     ("engine", "fill"),  # 5
-    ("beams",),
+    ("beams", "middle"),
     ("train",),  # 6
     ("align", "eval", "compress", "serve"),  # 7: side by side
     ("report",),  # what a person looks at

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import tinyllm as tl
 from tinyllm.data import two_texts
 from tinyllm.train import next_token
-from tinyllm.train.objectives import fill_in_the_middle, prefix, span_corruption
+from tinyllm.train.objectives import prefix, span_corruption
 
 SENTINELS = list(range(999, 700, -1))
 
@@ -38,31 +38,6 @@ def test_the_last_span_ends_the_text_the_others_are_anywhere_and_sentinels_must_
     assert shares[2:34].min() > 0.05 and shares[2:34].max() < 0.2
     with pytest.raises(ValueError, match="5 spans of 100 tokens need 6 sentinels, got 5"):
         span_corruption(np.zeros((1, 100), int), [9, 8, 7, 6, 5], 0)
-
-
-OPEN, BETWEEN, END = 256, 257, 258
-BYTES = tl.ByteTokenizer()
-
-
-def put_back(ids):
-    """The text of ids that were moved, and whether the suffix came first; no part ends inside a character."""
-    between, end = ids.index(BETWEEN), ids.index(END)
-    parts = ids[1:between], ids[end + 1 :], ids[between + 1 : end]
-    return "".join(BYTES.decode_bytes(part).decode() for part in parts), between == 1
-
-
-@given(text=st.text(alphabet="ab\u00e9\u4e2d\U0001f642", max_size=20), seed=st.integers(0, 50))
-def test_the_middle_can_be_put_back(text, seed):
-    ids = fill_in_the_middle(text, BYTES.encode, (OPEN, BETWEEN, END), seed).tolist()
-    assert ids[0] == OPEN and put_back(ids)[0] == text
-
-
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_the_suffix_comes_first_as_often_as_was_asked_for(share):
-    moved = [fill_in_the_middle("a" * 99, BYTES.encode, (OPEN, BETWEEN, END), i, suffix_first=share).tolist()
-             for i in range(400)]  # fmt: skip
-    assert np.mean([put_back(ids)[1] for ids in moved]) == pytest.approx(share, abs=0.08)
-    assert len({ids.index(END) for ids in moved}) > 40  # the middle is anywhere
 
 
 def test_a_prefix_can_be_seen_both_ways():

@@ -16,10 +16,12 @@ from tinyllm.cli.text import Writer, printable, typed
 from tinyllm.data import read_picture
 from tinyllm.engine import stream
 from tinyllm.errors import UserError
+from tinyllm.middle import middle_prompt
 from tinyllm.models.registry import SHIPPED, locate
 from tinyllm.nn import EncoderDecoderLM
 from tinyllm.sampling import Sampling
 from tinyllm.tokenizer.chat_file import read_chat_template
+from tinyllm.tokenizer.middle import markers_of
 from tinyllm.train import load_run
 from tinyllm.train.recipe import find_recipe
 from tinyllm.train.run import list_runs
@@ -79,8 +81,8 @@ def _opened(run, which, stop):
 
 
 @command("generate", extend=_add_sampling)
-def generate(run: str | None = None, *, prompt: str = "", samples: int = 1, tokens: int = 200,
-             beams: int = 0, picture: str = "", unmask: int = 0, json: bool = False,
+def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = None, samples: int = 1,
+             tokens: int = 200, beams: int = 0, picture: str = "", unmask: int = 0, json: bool = False,
              which: Literal["best", "last"] = "best", **values: Any) -> int:  # fmt: skip
     """Continue a text with a trained model.
 
@@ -92,6 +94,8 @@ def generate(run: str | None = None, *, prompt: str = "", samples: int = 1, toke
     RUN             a run, a model's folder, or `shipped`; if left out, the newest run
                     in runs/, or the model that comes with tinyllm if there is none
     --prompt TEXT   the beginning; without it the model makes one up
+    --suffix TEXT   what comes after: write what is missing between the two, with a
+                    model that was trained with pretrain.middle
     --samples N     how many continuations
     --tokens N      how many tokens at most
     --beams N       search for the likeliest text, with N beginnings side by side
@@ -103,6 +107,7 @@ def generate(run: str | None = None, *, prompt: str = "", samples: int = 1, toke
     example:
       tinyllm generate --prompt "Once upon a time"
       tinyllm generate runs/stories-laptop --prompt "Once" --tokens 200 --top-k 50
+      tinyllm generate runs/code --prompt "def add(a, b):" --suffix "c" --tokens 20
     """
     if samples < 1:
         raise UserError(f"--samples must be at least 1, got {samples}")
@@ -112,30 +117,34 @@ def generate(run: str | None = None, *, prompt: str = "", samples: int = 1, toke
         return show(model, tokenizer, prompt, json, tokens, samples, per_step=unmask, **values)
     prompt += separator if prompt else ""
     options = {"n": samples, "tokenizer": tokenizer} | _options(values)
-    if unmask or (beams and picture):
-        found = "--unmask is for encoders such as bert" if unmask else "--beams reads no pictures"
-        raise UserError(f"{found}: leave it out")
-    given = _given(model, tokenizer, prompt, picture, samples, options)
+    if unmask or (picture and (beams or suffix is not None)):
+        cause = f"--{'beams' if beams else 'suffix'} reads no pictures"
+        raise UserError(f"{'--unmask is for encoders such as bert' if unmask else cause}: leave it out")
+    given = _given(model, tokenizer, prompt, suffix, picture, tokens, options)
     texts: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(samples)]
     if beams:
         texts = _searched(model, given, tokens, beams, **options)
     steps = iter(()) if beams else stream(model, [given], max_tokens=tokens, **options)
     write = (lambda text, bold=False: None) if json else Writer()
     try:
-        _show(prompt, steps, texts, write)
+        _show(prompt, suffix or "", steps, texts, write)
     except KeyboardInterrupt:
         write("\n")
         return INTERRUPTED
     if json:
-        print(dumps({"prompt": prompt, "seed": values["seed"], "samples": texts}, ensure_ascii=False))
+        around = {"prompt": prompt} | ({} if suffix is None else {"suffix": suffix})
+        print(dumps({**around, "seed": values["seed"], "samples": texts}, ensure_ascii=False))
     return 0
 
 
-def _given(model, tokenizer, prompt, picture, samples, options):
-    """Return a prompt for `stream`; a picture stands before it, and the options change for it."""
+def _given(model, tokenizer, prompt, suffix, picture, tokens, options):
+    """Return a prompt for `stream`, with a picture before it or a gap behind it; the options change."""
+    if suffix is not None:
+        options["stop"] = [*options["stop"], markers_of(tokenizer)[-1]]
+        return middle_prompt(model, tokenizer, typed(prompt), typed(suffix), tokens)
     if not picture:
         return typed(prompt)
-    options |= seen(model, read_picture(picture), samples)
+    options |= seen(model, read_picture(picture), options["n"])
     return model.picture_marks + tokenizer.encode(typed(prompt))
 
 
@@ -149,16 +158,16 @@ def _searched(model, prompt, tokens, beams, *, n, tokenizer, sampling, stop, see
     if sampling != Sampling():
         raise UserError("--beams draws nothing: leave out --temperature and what else is about drawing")
     found = beam_search(model, [prompt], max_tokens=tokens, beams=beams, stop=stop, tokenizer=tokenizer)[0]
-    end, texts = model.config.end if model.is_encoder_decoder else None, []
+    ends, texts = [*stop, *([model.config.end] if model.is_encoder_decoder else [])], []
     for ids, score in found[:n]:
-        stopped = ids[-1] == end or tokenizer.decode(ids[-1:]) in stop
+        stopped = ids[-1] in ends or tokenizer.decode(ids[-1:]) in ends
         shown = tokenizer.decode(ids[:-1] if stopped else ids)
         finish = "stop" if stopped else "length"
         texts.append({"text": shown, "tokens": ids, "score": score, "finish": finish})
     return texts
 
 
-def _show(prompt, steps, texts, write):
+def _show(prompt, suffix, steps, texts, write):
     """Add each step to the text of its row, and show all texts; the first as it is written."""
     heads = [f"--- {row + 1} of {len(texts)}\n" if len(texts) > 1 else "" for row in range(len(texts))]
     write(heads[0])
@@ -171,10 +180,12 @@ def _show(prompt, steps, texts, write):
         sample["finish"] = step.finish
         if step.row == 0:
             write(step.text)
+    write(suffix, bold=True)
     for head, sample in zip(heads[1:], texts[1:], strict=True):
         write(f"\n{head}")
         write(prompt, bold=True)
         write(sample["text"])
+        write(suffix, bold=True)
     write("\n")
 
 

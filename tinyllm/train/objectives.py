@@ -6,7 +6,9 @@ targets that count. Random numbers come from a key such as (seed, step).
 """
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -171,20 +173,47 @@ def _partitions(rows: int, total: int, parts: int, *key: Any) -> np.ndarray:
     return np.diff(np.sort(cuts, axis=1), axis=1, prepend=0, append=total)
 
 
-def fill_in_the_middle(text: str, encode: Callable[[str], Sequence[int]], markers: tuple[int, int, int],
-                       *key: Any, suffix_first: float = 0.5) -> np.ndarray:  # fmt: skip
-    """Move a random middle part of a text to its end: characters (n,) -> ids with three markers.
+def fill_in_the_middle(text: str, encode: Callable[[str], Sequence[int]], markers: Sequence[int], *key: Any,
+                       suffix_first: float = 0.5) -> list[int]:  # fmt: skip
+    """Move a random middle part of a text to its end: characters (n,) -> ids with four markers.
 
-    `markers` are the ids that open prefix, suffix and middle. A model trained on this can fill gaps. The text
-    is cut between characters before it is encoded, so that it also learns gaps inside of tokens. With
-    probability `suffix_first` the order is suffix, prefix, middle, both markers first; otherwise prefix,
-    suffix, middle. (Bavarian et al., "Efficient Training of Language Models to Fill in the Middle", 2022,
-    section 3 and appendix D: SPM and PSM.)
+    `markers` are the ids before prefix, suffix and middle, and the end (see `tokenizer.middle`). A model
+    trained on this can fill gaps. With probability `suffix_first` the order is SPM, otherwise PSM (see
+    `ops.move_middle`). `key` selects the random numbers. (Bavarian et al. 2022, section 3.)
     """
     random = Random(*key, "middle")
-    begin, end = sorted(random.integers(len(text) + 1, 2).tolist())
-    before, middle, after = (list(encode(part)) for part in (text[:begin], text[begin:end], text[end:]))
-    opening, between, ending = markers
-    if random.uniform() < suffix_first:
-        return np.array([opening, between, *after, ending, *before, *middle], np.int32)
-    return np.array([opening, *before, between, *after, ending, *middle], np.int32)
+    parts = ops.split_middle(text, tuple(random.uniform(2).tolist()))
+    return ops.move_middle(*(list(encode(part)) for part in parts), markers, random.uniform() < suffix_first)
+
+
+def middles(batch: Batch, tokenizer: Any, markers: Sequence[int], *key: Any, rate: float = 0.5,
+            suffix_first: float = 0.5, separator: str = "") -> Batch:  # fmt: skip
+    """Move the middle to the end in some windows of a text: a batch (B, T) -> the same with some new rows.
+
+    Each row is chosen with probability `rate`; the others keep their bits. A chosen row becomes text again,
+    without the tokens at its beginning whose room the markers need. If a `separator` ends documents, the
+    middle of each document in the row is moved to the end of that document. What is too long is cut off,
+    what is missing is padded with targets of -100. (Bavarian et al. 2022, appendix B: at the level of the
+    context, so that no window shows half of a document that was rearranged before.)
+    """
+    draws = Random(*key, "rate").uniform(len(batch.tokens))
+    tokens, targets = batch.tokens.copy(), batch.targets.copy()
+    for row in np.flatnonzero(draws < rate).tolist():
+        window = [*batch.tokens[row].tolist(), int(batch.targets[row, -1])]
+        pieces = documents(tokenizer.decode(window, "ignore"), separator)
+        pieces = documents(tokenizer.decode(window[2 * len(markers) * len(pieces) :], "ignore"), separator)
+        ids = [fill_in_the_middle(piece, tokenizer.encode, markers, *key, row, i, suffix_first=suffix_first)
+               for i, piece in enumerate(pieces)]  # fmt: skip
+        line = [*chain.from_iterable(ids)][: len(window)]
+        tokens[row] = [*line, *[0] * len(window)][: len(window) - 1]
+        targets[row] = [*line, *[IGNORED] * len(window)][1 : len(window)]
+    return dataclasses.replace(batch, tokens=tokens, targets=targets)
+
+
+def documents(text: str, separator: str) -> list[str]:
+    """Cut a text behind each separator, if there is one, into parts that are not empty.
+
+    A separator before a space is inside of a document: a blank line of a function is before an indented one.
+    """
+    parts = re.split(rf"(?<={re.escape(separator)})(?=\S)", text) if separator else [text]
+    return [part for part in parts if part] or [""]

@@ -43,6 +43,7 @@ class Recipe:
     that a new tokenizer learns from, if they differ from the corpus. `frame(options)` returns the text that
     follows a prompt and the text that ends an answer, for generating. `objectives` are those of the models
     that it can train. `adapt(model, corpus)` returns the model with the output layer that the recipe needs.
+    `prepare_tokenizer(tokenizer, options, objective)` adds special tokens to a new tokenizer.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Recipe:
     frame: Callable[[Any], tuple[str, str]] = lambda options: ("", "")
     objectives: tuple[str, ...] = ("causal",)
     adapt: Callable[[Any, Any], Any] | None = None
+    prepare_tokenizer: Callable[[Any, Any, str], None] | None = None
 
 
 RECIPES: dict[str, Recipe] = {}

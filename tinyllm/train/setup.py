@@ -108,6 +108,8 @@ def prepare(
             corpus.text()  # raises with the name of the file, and offers the byte tokenizer
         data = recipe.text(config, corpus) if recipe.text else corpus.data
         tokenizer = make_tokenizer(config.tokenizer, data, progress)
+        if recipe.prepare_tokenizer:
+            recipe.prepare_tokenizer(tokenizer, config.options, family(config.model["type"]).objective)
         config = with_special_tokens(config, tokenizer)
     corpus.check_tokenizer(tokenizer)
     model = model or build(config.model_config(tokenizer.vocab_size), seed=config.seed)

@@ -13,6 +13,7 @@ from tinyllm.errors import UserError
 from tinyllm.fill import fill, write
 from tinyllm.ops.loss import IGNORED
 from tinyllm.sampling import Sampling
+from tinyllm.tokenizer.middle import add_markers, markers_of
 from tinyllm.tokenizer.text import SPAN
 from tinyllm.train.evaluate import count_characters, evaluate
 from tinyllm.train.objectives import (
@@ -20,6 +21,7 @@ from tinyllm.train.objectives import (
     diffusion,
     masked,
     masked_token,
+    middles,
     next_token,
     span_corruption,
 )
@@ -28,12 +30,14 @@ from tinyllm.train.recipe import Plan, recipe
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Settings of how tokens are hidden from a model that guesses them; others ignore these settings."""
+    """Settings of how tokens are hidden, or moved; a setting for other models is ignored."""
 
     hidden: float = setting(0.15, help="masked models and spans: the share to guess", above=0, below=1)
     span: float = setting(3.0, help="spans: how many tokens are hidden together, on average", min=1)
     whole_words: bool = setting(False, help="masked models: hide all tokens of a word together")
     diffusion: bool = setting(False, help="masked models: hide any share of a text, to write whole texts")
+    middle: float = setting(0.0, help="decoders: the share of windows to fill in the middle", min=0, max=1)
+    suffix_first: float = setting(0.5, help="the share of those with the suffix first", min=0, max=1)
 
     def __post_init__(self):
         check(self, "pretrain.")
@@ -43,7 +47,8 @@ class PretrainConfig:
 class Windows:
     """An objective on windows of a text: `batch(x, y, *key)` makes its batch of windows of `length` tokens.
 
-    x (B, length) are the tokens, y the token after each; `key` selects random numbers.
+    x (B, length) are the tokens, y the token after each; `key` selects random numbers. Training sees
+    `learn(batch, *key)`, validation the batch itself.
     """
 
     length: int
@@ -51,15 +56,29 @@ class Windows:
     loss: Callable[[Any, Batch], Any]
     characters: np.ndarray | None = None  # of each token, if the loss is one per character
     sample: Callable[[Any, list[int]], str] | None = None  # of another kind than a continued text
+    learn: Callable[..., Batch] = lambda batch, *key: batch
 
 
-def causal(config: Any, tokenizer: Any, model: Any) -> Windows:
-    """Return the objective of a model that predicts the next token."""
+def causal(config: Any, tokenizer: Any, model: Any, separator: str) -> Windows:
+    """Return the objective of a model that predicts the next token, and may learn to fill in the middle.
+
+    The validation loss is that of the text from left to right, so that it can be compared.
+    """
+    options = config.options
+    markers = markers_of(tokenizer) if options.middle else ()
+
+    def learn(batch, *key):
+        if not options.middle:
+            return batch
+        return middles(batch, tokenizer, markers, *key, rate=options.middle,
+                       suffix_first=options.suffix_first, separator=separator)  # fmt: skip
+
     characters = count_characters(tokenizer)
-    return Windows(model.config.context, lambda x, y, *key: Batch(x, y), next_token, characters)
+    whole = model.config.context
+    return Windows(whole, lambda x, y, *key: Batch(x, y), next_token, characters, learn=learn)
 
 
-def hidden(config: Any, tokenizer: Any, model: Any) -> Windows:
+def hidden(config: Any, tokenizer: Any, model: Any, separator: str) -> Windows:
     """Return the objective of a model that guesses hidden tokens: windows stand between [CLS] and [SEP]."""
     begin, end, mask = (
         tokenizer.special_tokens[model.special_tokens[role]] for role in ("begin", "end", "mask")
@@ -94,7 +113,7 @@ def framed(batch: Batch, begin: int, end: int) -> Batch:
     return replace(batch, tokens=tokens, targets=targets, weights=pad(batch.weights, 0, 0))
 
 
-def spans(config: Any, tokenizer: Any, model: Any) -> Windows:
+def spans(config: Any, tokenizer: Any, model: Any, separator: str) -> Windows:
     """Return the objective of an encoder-decoder: it reads a text with gaps, and writes what is missing."""
     ids, options, context = tokenizer.special_tokens, config.options, model.config.context
     sentinels = [ids[name] for i in range(len(ids)) if (name := f"{SPAN}{i}>") in ids]
@@ -132,11 +151,19 @@ def begin_words(tokenizer: Any) -> np.ndarray:
     return np.array([not text[:1].isalnum() for text in texts])
 
 
+def prepare_tokenizer(tokenizer: Any, options: PretrainConfig, objective: str) -> None:
+    """Add the markers of a gap to a new tokenizer, if a model will learn to fill in the middle."""
+    if options.middle and objective == "causal":
+        add_markers(tokenizer)
+
+
 @recipe("pretrain", "predict the next token of a text, or what is hidden", PretrainConfig,
-        objectives=tuple(OBJECTIVES))  # fmt: skip
+        objectives=tuple(OBJECTIVES), prepare_tokenizer=prepare_tokenizer)  # fmt: skip
 def pretrain(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     """Return a plan that trains on windows of the first part of a corpus and validates on the rest."""
-    train, windows = config.train, OBJECTIVES[model.objective](config, tokenizer, model)
+    train, windows = config.train, OBJECTIVES[model.objective](
+        config, tokenizer, model, corpus.separator.decode()
+    )
     parts = []
     for name, text in zip(("training", "validation"), corpus.split(train.val_fraction), strict=True):
         parts.append(tokens := token_array(text, tokenizer))
@@ -150,7 +177,7 @@ def pretrain(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
 
     def batches(step):
         x, y = get_batch(learnt, config.seed, step, train.batch, windows.length)
-        return windows.batch(x, y, config.seed, step)
+        return windows.learn(windows.batch(x, y, config.seed, step), config.seed, step)
 
     def measure(model):
         found = eval_batches(held_out, windows.length, train.batch // train.accumulate, train.eval_windows)

@@ -1,0 +1,195 @@
+"""Filling in the middle, from the cut to the command: nothing is lost, and other rows keep their bits."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_run import SETTINGS, write_text
+
+import tinyllm as tl
+from tinyllm.cli import main
+from tinyllm.data import Batch
+from tinyllm.errors import UserError
+from tinyllm.middle import fill_middle, middle_prompt
+from tinyllm.ops import move_middle, split_middle, trim_sides
+from tinyllm.ops.loss import IGNORED
+from tinyllm.tokenizer.middle import MARKERS, add_markers, markers_of
+from tinyllm.train.objectives import documents, fill_in_the_middle, middles
+
+PRE, SUF, MID, END = 256, 257, 258, 259
+BYTES = tl.ByteTokenizer()
+add_markers(BYTES)
+TEXTS = st.text(alphabet="ab\n \u00e9\u4e2d\U0001f642", max_size=20)
+
+
+def put_back(ids):
+    """The text of ids, and whether the suffix came first; no part ends inside of a character."""
+    suffix, middle, end = ids.index(SUF), ids.index(MID), ids.index(END)
+    assert ids[0] == PRE and end == len(ids) - 1
+    if suffix == 1:  # SPM: prefix and middle are one run
+        parts = ids[middle + 1 : end], ids[2:middle]
+    else:
+        parts = ids[1:suffix], ids[middle + 1 : end], ids[suffix + 1 : middle]
+    return "".join(BYTES.decode_bytes(part).decode() for part in parts), suffix == 1
+
+
+@given(text=TEXTS, draws=st.tuples(*[st.floats(0, 1, exclude_max=True)] * 2))
+def test_the_split_loses_nothing_and_does_not_depend_on_which_draw_comes_first(text, draws):
+    parts = split_middle(text, draws)
+    assert "".join(parts) == text and split_middle(text, draws[::-1]) == parts
+
+
+def test_every_pair_of_places_is_equally_likely():
+    steps = [i / 12 for i in range(12)]  # each of the 4 places 3 times
+    cuts = [tuple(map(len, split_middle("abc", draws))) for draws in itertools.product(steps, steps)]
+    counts = {sizes: cuts.count(sizes) for sizes in cuts}
+    assert len(counts) == 10 and sum(n == 9 for n in counts.values()) == 4  # the four empty middles
+    assert all(n in (9, 18) and (n == 9) == (sizes[1] == 0) for sizes, n in counts.items())
+
+
+IDS = st.lists(st.integers(0, 99), max_size=8)
+
+
+@given(prefix=IDS, middle=IDS, suffix=IDS)
+def test_spm_is_psm_rearranged(prefix, middle, suffix):
+    psm, spm = (move_middle(prefix, middle, suffix, (100, 101, 102, 103), first) for first in (False, True))
+    assert sorted(psm) == sorted(spm)
+    before, rest = psm[1:].index(101) + 1, psm.index(102)
+    assert spm == [100, 101, *psm[before + 1 : rest], 102, *psm[1:before], *psm[rest + 1 :]]
+    assert psm[rest + 1 : -1] == middle and psm[-1] == spm[-1] == 103
+
+
+@given(prefix=IDS, suffix=IDS, room=st.integers(0, 20))
+def test_what_is_next_to_the_gap_is_kept(prefix, suffix, room):
+    before, after = trim_sides(prefix, suffix, room)
+    assert prefix[len(prefix) - len(before) :] == before and suffix[: len(after)] == after
+    assert len(before) + len(after) == min(room, len(prefix) + len(suffix))
+    assert len(before) >= min(len(prefix), (room + 1) // 2) and len(after) >= min(len(suffix), room // 2)
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: split_middle("abc", (0.5,)), "split_middle needs two draws"),
+    (lambda: split_middle("abc", (0.5, 1.0)), "split_middle needs two draws in"),
+    (lambda: move_middle([], [], [], (1, 2, 3), False), "move_middle needs four markers"),
+    (lambda: trim_sides([1], [2], -1), "trim_sides needs room"),
+])  # fmt: skip
+def test_what_makes_no_sense_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@given(text=TEXTS, seed=st.integers(0, 50))
+def test_the_middle_can_be_put_back(text, seed):
+    assert put_back(fill_in_the_middle(text, BYTES.encode, (PRE, SUF, MID, END), seed))[0] == text
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_suffix_comes_first_as_often_as_was_asked_for(share):
+    moved = [fill_in_the_middle("a" * 99, BYTES.encode, (PRE, SUF, MID, END), i, suffix_first=share)
+             for i in range(400)]  # fmt: skip
+    assert np.mean([put_back(ids)[1] for ids in moved]) == pytest.approx(share, abs=0.08)
+    assert len({ids.index(MID) for ids in moved}) > 40  # the middle is anywhere
+
+
+def windows(text, width=60, rows=40):
+    tokens = BYTES.encode_to_numpy(text * (1 + width * rows // len(text) * 2))
+    x = tokens[np.arange(rows)[:, None] * 7 + np.arange(width + 1)]
+    return Batch(x[:, :-1], x[:, 1:])
+
+
+def test_rows_that_are_not_chosen_keep_their_bits():
+    batch = windows("def f(x):\n    return x\n\n")
+    same = middles(batch, BYTES, markers_of(BYTES), 0, rate=0.0)
+    assert np.array_equal(same.tokens, batch.tokens) and np.array_equal(same.targets, batch.targets)
+    half = middles(batch, BYTES, markers_of(BYTES), 0, rate=0.5)
+    changed = (half.tokens != batch.tokens).any(axis=1)
+    assert 10 < changed.sum() < 30 and np.array_equal(changed, (half.tokens == PRE).any(axis=1))
+    assert np.array_equal(half.targets[~changed], batch.targets[~changed])
+    again = middles(batch, BYTES, markers_of(BYTES), 0, rate=0.5)
+    assert np.array_equal(half.tokens, again.tokens)
+
+
+def test_each_document_of_a_chosen_row_holds_its_own_middle_and_ends():
+    text = "def f(x):\n\n    x\n\ndef g\u00e9(y): 1\n\n"
+    batch = windows(text, width=90)
+    found = middles(batch, BYTES, markers_of(BYTES), 5, rate=1.0, separator="\n\n")
+    windows_before = np.concatenate([batch.tokens, batch.targets[:, -1:]], axis=1).tolist()
+    rows = zip(found.tokens.tolist(), found.targets.tolist(), windows_before, strict=True)
+    for row, targets, before in rows:
+        counted = [token for token in targets if token != IGNORED]
+        line = [row[0], *counted]
+        assert line[: len(row)] == row[: len(line)]
+        pieces = " ".join(map(str, line)).split(f" {END}")
+        assert pieces[-1] == "" and len(pieces) > 2  # the last one is whole, too: there was room
+        whole = "".join(put_back([*map(int, piece.split()), END])[0] for piece in pieces[:-1])
+        assert whole in BYTES.decode(before, "ignore") and len(whole) > 30
+
+
+def test_documents_are_cut_where_a_separator_ends_them():
+    assert documents("a\n\n    b\n\nc\n\n", "\n\n") == ["a\n\n    b\n\n", "c\n\n"]
+    assert documents("a\n\nc", "") == ["a\n\nc"] and documents("", "\n\n") == [""]
+
+
+def tiny_model(context=64):
+    sizes = {"vocab_size": BYTES.vocab_size, "context": context, "layers": 1, "heads": 1, "width": 16}
+    return tl.build({"model_type": "gpt", **sizes}, seed=1).eval()
+
+
+def test_a_prompt_is_what_training_showed_and_the_far_ends_are_left_out():
+    model = tiny_model()
+    assert middle_prompt(model, BYTES, "ab", "c", 9) == [PRE, 97, 98, SUF, 99, MID]
+    assert middle_prompt(model, BYTES, "ab", "c", 9, suffix_first=True) == [PRE, SUF, 99, MID, 97, 98]
+    long = middle_prompt(model, BYTES, "a" * 50 + "b", "c" + "d" * 99, 10)
+    assert len(long) == 64 - 10 - 1 and long[25:28] == [98, SUF, 99]
+    with pytest.raises(UserError, match="a gap of 60 tokens leaves no room"):
+        middle_prompt(model, BYTES, "a", "b", 60)
+    with pytest.raises(UserError, match="no markers for a gap"):
+        middle_prompt(model, tl.ByteTokenizer(), "a", "b", 9)
+
+
+def test_a_middle_ends_at_its_marker():
+    model = tiny_model()
+    (text,) = fill_middle(model, BYTES, [("ab", "c")], 5, sampling=tl.Sampling(0))
+    prompt = middle_prompt(model, BYTES, "ab", "c", 5)
+    ids = model.generate([prompt], max_tokens=5, sampling=tl.Sampling(0))[0]
+    assert text == BYTES.decode(ids)
+    model.lm_head.weight.data[:] = 0
+    model.lm_head.weight.data[END] = model.hidden(np.array([[PRE, SUF, MID]])).data[0, -1]
+    assert fill_middle(model, BYTES, [("", "")], 5, sampling=tl.Sampling(0)) == [""]
+    assert len(fill_middle(model, BYTES, [("a", "b"), ("", "c")], 5, n=3)) == 6
+
+
+@pytest.mark.parametrize("names", MARKERS)
+def test_markers_of_other_families_are_known(names):
+    tokenizer = tl.ByteTokenizer(special_tokens=names)
+    add_markers(tokenizer)
+    assert markers_of(tokenizer) == (256, 257, 258, 259) and tokenizer.vocab_size == 260
+
+
+def test_a_run_learns_gaps_and_the_command_fills_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_text(tmp_path / "text.txt")
+    sizes, setup = SETTINGS | {"data": "text.txt", "model.context": 24}, {}
+    for rate in ("0", "0.5"):
+        setup[rate] = tl.prepare(tl.make_config(sizes | {"pretrain.middle": rate}))
+    plain = tl.prepare(tl.make_config(sizes))
+    for step in range(3):  # with rate 0 the same bits as without
+        assert np.array_equal(setup["0"].plan.batches(step).tokens, plain.plan.batches(step).tokens)
+    assert setup["0"].tokenizer.fingerprint() == plain.tokenizer.fingerprint()
+    markers = markers_of(setup["0.5"].tokenizer)
+    assert all(np.isin(markers[0], setup["0.5"].plan.batches(step).tokens) for step in range(3))
+    flags = [word for name, value in sizes.items() for word in ("--set", f"{name}={value}")]
+    assert main(["train", *flags, "--set", "pretrain.middle=0.5", "--out", "run"]) == 0
+    capsys.readouterr()
+    words = ["generate", "run", "--prompt", "a", "--suffix", "c", "--tokens", "5", "--samples", "2", "--json"]
+    assert main(words) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["suffix"] == "c" and len(found["samples"]) == 2
+    assert main(["generate", "run", "--prompt", "a", "--suffix", "c\n", "--tokens", "5", "--beams", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("a") and shown.endswith("c\n\n")
+    assert main(["generate", "shipped", "--suffix", "b"]) == 2
+    assert "no markers for a gap" in capsys.readouterr().err

@@ -1,0 +1,41 @@
+"""Write what is missing inside of a text, with a decoder that was trained to fill in the middle."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tinyllm import ops
+from tinyllm.engine import generate
+from tinyllm.errors import UserError
+from tinyllm.tokenizer.middle import markers_of
+
+
+def middle_prompt(model: Any, tokenizer: Any, prefix: str | bytes, suffix: str | bytes, max_tokens: int,
+                  suffix_first: bool = False) -> list[int]:  # fmt: skip
+    """Return the ids after which a model writes the middle of a text, and then the marker of its end.
+
+    The order is PSM, which all models with such markers know, or SPM with `suffix_first` (see
+    `ops.move_middle`). If the context has no room for the text and `max_tokens` more, the ends that are far
+    from the gap are left out. Raises UserError if the tokenizer has no markers, or the context no room.
+    """
+    markers, context = markers_of(tokenizer), model.config.context
+    room = context - max_tokens - len(markers)
+    if room < 1:
+        raise UserError(
+            f"a gap of {max_tokens} tokens leaves no room for the text around it in a context of {context}: "
+            "ask for fewer tokens"
+        )
+    before, after = ops.trim_sides(tokenizer.encode(prefix), tokenizer.encode(suffix), room)
+    return ops.move_middle(before, [], after, markers, suffix_first)[:-1]
+
+
+def fill_middle(model: Any, tokenizer: Any, gaps: Sequence[tuple[str, str]], max_tokens: int = 64,
+                suffix_first: bool = False, **options: Any) -> list[str]:  # fmt: skip
+    """Write the middles of texts: gaps, a list of (prefix, suffix) -> their middles.
+
+    options: those of `generate`, such as sampling, seed, and n for several middles of each gap, which
+    follow each other. Raises UserError as `middle_prompt` does.
+    """
+    end = markers_of(tokenizer)[-1]
+    prompts = [middle_prompt(model, tokenizer, *gap, max_tokens, suffix_first) for gap in gaps]
+    found = generate(model, prompts, max_tokens=max_tokens, stop=[end], **options)
+    return [tokenizer.decode(ids[:-1] if ids[-1:] == [end] else ids) for ids in found]

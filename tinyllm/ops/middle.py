@@ -1,0 +1,75 @@
+"""Fill in the middle: cut a text in three, and move the middle to the end, where a decoder can write it.
+
+Bavarian et al., "Efficient Training of Language Models to Fill in the Middle", 2022, section 3 and
+appendix D. The text is cut before it is encoded, so that a model also learns gaps that begin or end inside
+of what would be one token.
+"""
+
+from collections.abc import Sequence
+
+from tinyllm.ops.registry import op
+
+
+def check_draws(text: str, draws: Sequence[float]) -> None:
+    """Raise ValueError unless there are two draws from [0, 1)."""
+    if len(draws) != 2 or not all(0 <= u < 1 for u in draws):
+        raise ValueError(f"needs two draws in [0, 1), got {draws}")
+
+
+def check_markers(prefix: Sequence[int], middle: Sequence[int], suffix: Sequence[int],
+                  markers: Sequence[int], suffix_first: bool) -> None:  # fmt: skip
+    """Raise ValueError unless there are four markers."""
+    if len(markers) != 4:
+        raise ValueError(f"needs four markers (of prefix, suffix, middle and end), got {len(markers)}")
+
+
+def check_room(prefix: Sequence[int], suffix: Sequence[int], room: int) -> None:
+    """Raise ValueError when there is less than no room."""
+    if room < 0:
+        raise ValueError(f"needs room for at least 0 tokens, got {room}")
+
+
+@op(outputs=("prefix", "middle", "suffix"), check=check_draws)
+def split_middle(text: str, draws: Sequence[float]) -> tuple[str, str, str]:
+    """Cut a text of n characters at two random places -> (prefix, middle, suffix).
+
+    draws: two numbers from [0, 1), one for each place: u chooses place floor(u (n + 1)) of the n + 1 between
+    characters, 0 before the first and n behind the last. The smaller place comes first, whichever draw it
+    is from. Each part can be empty; joined, they are the text. Raises ValueError for other draws.
+    """
+    begin, end = sorted(int(u * (len(text) + 1)) for u in draws)
+    return text[:begin], text[begin:end], text[end:]
+
+
+@op(check=check_markers)
+def move_middle(prefix: Sequence[int], middle: Sequence[int], suffix: Sequence[int], markers: Sequence[int],
+                suffix_first: bool) -> list[int]:  # fmt: skip
+    """Join the tokens of a text's three parts so that the middle comes last.
+
+    markers: the tokens P, S, M and E -> list of all tokens and markers, which is
+
+        P prefix S suffix M middle E        (PSM), or with suffix_first
+        P S suffix M prefix middle E        (SPM).
+
+    SPM writes prefix and middle as one run of text. E ends the middle; without it, a model would not know
+    where to stop. Raises ValueError unless there are four markers.
+    """
+    begin, between, last, end = markers
+    if suffix_first:
+        return [begin, between, *suffix, last, *prefix, *middle, end]
+    return [begin, *prefix, between, *suffix, last, *middle, end]
+
+
+@op(outputs=("prefix", "suffix"), check=check_room)
+def trim_sides(prefix: Sequence[int], suffix: Sequence[int],
+               room: int) -> tuple[Sequence[int], Sequence[int]]:  # fmt: skip
+    """Shorten the tokens around a gap to `room` in all, keeping those next to the gap.
+
+    -> (the end of the prefix, the beginning of the suffix). Both get half of the room, the prefix the odd
+    token; what one of them does not need goes to the other. Nothing is lost if all of it fits. Raises
+    ValueError when room < 0.
+    """
+    after = max(room // 2, room - len(prefix))
+    suffix = suffix[:after]
+    before = room - len(suffix)
+    return prefix[max(len(prefix) - before, 0) :], suffix
