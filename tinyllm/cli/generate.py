@@ -94,8 +94,7 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     RUN             a run, a model's folder, or `shipped`; if left out, the newest run
                     in runs/, or the model that comes with tinyllm if there is none
     --prompt TEXT   the beginning; without it the model makes one up
-    --suffix TEXT   what comes after: write what is missing between the two, with a
-                    model that was trained with pretrain.middle
+    --suffix TEXT   what comes after: write what is missing (see pretrain.middle)
     --samples N     how many continuations
     --tokens N      how many tokens at most
     --beams N       search for the likeliest text, with N beginnings side by side
@@ -107,7 +106,6 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     example:
       tinyllm generate --prompt "Once upon a time"
       tinyllm generate runs/stories-laptop --prompt "Once" --tokens 200 --top-k 50
-      tinyllm generate runs/code --prompt "def add(a, b):" --suffix "c" --tokens 20
     """
     if samples < 1:
         raise UserError(f"--samples must be at least 1, got {samples}")
@@ -117,13 +115,11 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
         return show(model, tokenizer, prompt, json, tokens, samples, per_step=unmask, **values)
     prompt += separator if prompt else ""
     options = {"n": samples, "tokenizer": tokenizer} | _options(values)
-    if unmask or (picture and (beams or suffix is not None)):
-        cause = f"--{'beams' if beams else 'suffix'} reads no pictures"
-        raise UserError(f"{'--unmask is for encoders such as bert' if unmask else cause}: leave it out")
-    given = _given(model, tokenizer, prompt, suffix, picture, tokens, options)
-    texts: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(samples)]
-    if beams:
-        texts = _searched(model, given, tokens, beams, **options)
+    if unmask:
+        raise UserError("--unmask is for encoders such as bert: leave it out")
+    given = _given(model, tokenizer, prompt, suffix, picture, tokens, beams, options)
+    empty: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(samples)]
+    texts = _searched(model, given, tokens, beams, **options) if beams else empty
     steps = iter(()) if beams else stream(model, [given], max_tokens=tokens, **options)
     write = (lambda text, bold=False: None) if json else Writer()
     try:
@@ -137,8 +133,10 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     return 0
 
 
-def _given(model, tokenizer, prompt, suffix, picture, tokens, options):
+def _given(model, tokenizer, prompt, suffix, picture, tokens, beams, options):
     """Return a prompt for `stream`, with a picture before it or a gap behind it; the options change."""
+    if picture and (beams or suffix is not None):
+        raise UserError(f"--{'beams' if beams else 'suffix'} reads no pictures: leave it out")
     if suffix is not None:
         options["stop"] = [*options["stop"], markers_of(tokenizer)[-1]]
         return middle_prompt(model, tokenizer, typed(prompt), typed(suffix), tokens)
