@@ -35,6 +35,7 @@ MAX_NDIM = 16
 LOOK = 0.25  # seconds between two looks at a worker that does not answer
 MAX_PAIRS = 1024  # of one dict: a hostile sender can choose keys whose hashes are equal
 MAX_KEY = 8  # values in a tuple that is a key
+HALF = re.compile("[\ud800-\udfff]")  # of a character: a lone surrogate, which cannot be encoded
 DTYPE = re.compile(r"[<>|][biuf](?:1|2|4|8|16)")  # never evaluated (hostile: a header with a program in it)
 
 
@@ -51,7 +52,7 @@ def dump(value: object) -> bytes:
     arrays = _Arrays()
     plain = _plain(value, arrays, 0)
     header = {"value": plain, "arrays": [[a.dtype.str, a.shape] for a in arrays]}
-    data = json.dumps(header, separators=(",", ":"), allow_nan=False).encode("ascii")
+    data = TO_JSON.encode(header).encode("ascii")
     if len(data) > MAX_HEADER or len(arrays) > MAX_ARRAYS or sum(a.nbytes for a in arrays) > MAX_PAYLOAD:
         raise ProtocolError("the value is too large to send")
     return b"".join([PREFIX.pack(MAGIC, len(data)), data, *(a.tobytes() for a in arrays)])
@@ -118,7 +119,7 @@ def _lay(a, layout):
 
 def _text(value):
     value = str(value)
-    if any("\ud800" <= c <= "\udfff" for c in value):
+    if HALF.search(value):
         raise ProtocolError("a text holds half a character (a lone surrogate)")
     return value
 
@@ -142,6 +143,10 @@ def _read_form(dtype, shape):
 
 def _refuse(name):
     raise ProtocolError(f"{name} is no number in JSON")
+
+
+TO_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)  # made once: many small frames are sent
+FROM_JSON = json.JSONDecoder(parse_constant=_refuse)
 
 
 def _value(x, arrays, depth):
@@ -213,7 +218,7 @@ def _read(exactly):
         text = exactly(length)
         if sum(map(text.count, (b",", b"[", b"{"))) > 8 * MAX_VALUES:  # counted before anything is made of it
             raise ProtocolError("not a frame: it holds too many values")
-        fields = json.loads(text.decode("ascii"), parse_constant=_refuse)
+        fields = FROM_JSON.decode(text.decode("ascii"))
         forms = [_read_form(dtype, shape) for dtype, shape in fields["arrays"][: MAX_ARRAYS + 1]]
         if len(forms) > MAX_ARRAYS or sum(size for _, _, size in forms) > MAX_PAYLOAD:
             raise ProtocolError("not a frame: its arrays are too many or too large")

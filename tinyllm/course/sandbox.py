@@ -16,8 +16,10 @@ file, so it imports the standard library only.
 """
 
 import ctypes
+import functools
 import os
 import platform
+import stat
 import struct
 import sys
 
@@ -33,6 +35,7 @@ SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/alternatives", "/etc/ld.so.cac
           "/dev/null", "/dev/urandom", "/nix/store")  # fmt: skip
 
 
+@functools.cache  # every worker makes hundreds of calls
 def _libc():
     return ctypes.CDLL(None, use_errno=True)
 
@@ -88,7 +91,7 @@ def _allow(ruleset, path, rights):
     except FileNotFoundError:
         return  # a path that does not exist needs no rule
     try:
-        if not os.path.isdir(path):
+        if not stat.S_ISDIR(os.fstat(handle).st_mode):
             rights &= ON_FILES
         rule = struct.pack("=Qi", rights, handle)
         _call(LANDLOCK_ADD_RULE, ruleset, 1, ctypes.c_char_p(rule), 0)
