@@ -209,10 +209,21 @@ def parse(code: str) -> Any:
         return ast.parse(textwrap.dedent(code)).body
 
 
-def matches(node: ast.AST, pattern: Any) -> bool:
+def matches(node: Any, pattern: Any) -> bool:
     """Return True if a node equals the pattern."""
     wanted = pattern[0] if isinstance(pattern, list) else pattern
-    return type(node) is type(wanted) and ast.dump(node) == ast.dump(wanted)
+    return equal(node, wanted)
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Return True if two nodes, or two values of their fields, are the same code."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(equal, a, b))
+    if not isinstance(a, ast.AST):
+        return a == b
+    return all(equal(getattr(a, name, None), getattr(b, name, None)) for name in a._fields)
 
 
 def count(tree: ast.AST, pattern: Any) -> int:
