@@ -22,7 +22,7 @@ test: .venv/installed
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
-	$(BIN)/python -m pytest -m signals
+	$(BIN)/python -m pytest -m signals $$(grep -rlw --include='test_*.py' signals tests)
 	$(BIN)/python -m pytest -m "not signals" --numprocesses auto --maxprocesses 8 --dist loadfile \
 		--no-loadscope-reorder
 endif

@@ -14,7 +14,7 @@ from tinyllm.ops.registry import threads
 
 threads(1)  # unless a test asks for more: a second one spins for a millisecond after every product
 
-EXAMPLES = int(os.environ.get("TINYLLM_EXAMPLES", 25))  # of every property; `make verify` tries more
+EXAMPLES = int(os.environ.get("TINYLLM_EXAMPLES", 15))  # of every property; CI and `make verify` try more
 settings.register_profile("tinyllm", max_examples=EXAMPLES, derandomize=True, deadline=None,
                           suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
 settings.load_profile("tinyllm")

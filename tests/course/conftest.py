@@ -11,14 +11,14 @@ SOFTMAX = Task("softmax", "softmax")
 
 @pytest.fixture
 def judge(launcher, tmp_path):
-    """Judge a text as a student's file -> Verdict; a worker has a second of processor time."""
+    """Judge a text as a student's file, on few cases -> Verdict; a worker has a second of processor time."""
 
     def run(text, task=SOFTMAX, file="exercise.py", cpu_seconds=1, **options):
         code = tmp_path / "exercise.py"
         code.touch()
         (tmp_path / file).write_text(text, "utf-8")
-        limits = {"cpu_seconds": cpu_seconds}
-        return judge_task(task, lambda: launcher.start(code, limits), tmp_path, **options)
+        limits, few = {"cpu_seconds": cpu_seconds}, {} if task.kind == "run" else {"count": 20}
+        return judge_task(task, lambda: launcher.start(code, limits), tmp_path, **few | options)
 
     return run
 

@@ -33,14 +33,14 @@ def check(judge):
     return functools.partial(judge, effort=40)
 
 
-# With more cases in tests/proofs/verify_selftest.py.
-@pytest.mark.parametrize("op, function", OTHERS, ids=[function.__name__ for _, function in OTHERS])
+# `tinyllm course selftest` and tests/proofs/verify_selftest.py try all of these, and with more cases.
+@pytest.mark.parametrize("op, function", OTHERS[::3], ids=lambda x: getattr(x, "__name__", x))
 def test_right_solutions_are_accepted(op, function):
     verdict = judge(TASKS[op], lambda: Here(op, function), count=20, explain=False)
     assert verdict.state == "passed" and not verdict.broken, verdict
 
 
-@pytest.mark.parametrize("lesson, task", ASKED, ids=lambda x: getattr(x, "folder", None) or x.name)
+@pytest.mark.parametrize("lesson, task", ASKED[::2], ids=lambda x: getattr(x, "folder", None) or x.name)
 def test_the_reference_passes_and_the_starter_is_not_attempted(lesson, task, launcher, tmp_path):
     code = tmp_path / "exercise.py"
     code.write_text(solved(task), "utf-8")
@@ -170,7 +170,7 @@ def test_plain_subprocesses_give_the_same_verdicts(check, tmp_path, text, state)
     assert forked.state == state
     with Launcher("plain", False) as plain:
         start = functools.partial(plain.start, tmp_path / "exercise.py", {"cpu_seconds": 1})
-        assert judge(SOFTMAX, start, explain=False) == forked
+        assert judge(SOFTMAX, start, count=20, explain=False) == forked
 
 
 def test_a_planted_error_turns_the_check_red(check):

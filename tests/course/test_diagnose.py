@@ -30,7 +30,7 @@ TASKS = {task.op: task for lesson in syllabus() for task in lesson.tasks if task
 @pytest.fixture
 def check(judge):
     """Judge a text as a student's file, without a search for the smallest input."""
-    return functools.partial(judge, effort=0)
+    return functools.partial(judge, effort=0, count=CASES_PER_TASK)
 
 
 MISSING, PYTHON = "ModuleNotFoundError: No module named", "a check lets your code use Python and NumPy"

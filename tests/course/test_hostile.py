@@ -35,7 +35,7 @@ class Canaries:
         self.secret, self.file = folder / "hidden_tests.py", folder / "grades.csv"
         self.secret.write_text("the answer is 42")
         self.file.write_text("student,points\n")
-        self.process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+        self.process = subprocess.Popen(["sleep", "1000"])
         self.callers = []
         self.abstract = f"tinyllm-{os.getpid()}"
         self.servers = [self.listen(socket.AF_INET, ("127.0.0.1", 0)),

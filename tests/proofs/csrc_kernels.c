@@ -185,11 +185,7 @@ static void forget(void) {
 
 #include "csrc_kernels.h"
 
-#ifdef OFFENCE
 #include "csrc_offences.h"
-#else
-static void offend(void) {} /* nothing, but in the test of this driver */
-#endif
 
 /* --- all of it ------------------------------------------------------------------------------------------------- */
 

@@ -1,11 +1,8 @@
-/* Kernels that break a rule, to see that csrc_kernels.c notices: compiled in with -DOFFENCE=NAME, in place of `add`. */
-#define OFFENCE_NAME(name) offence_##name
-#define OFFENCE_CALL(name) OFFENCE_NAME(name)
-
+/* Kernels that break a rule, to see that csrc_kernels.c notices: $OFFENCE names the one in place of `add`. */
 static const struct kernels *honest;
 
 #define BREAKS(name, where, act)                                                                                      \
-    __attribute__((unused)) static void offence_##name(float *z, const float *x, const float *y, int64_t n) {         \
+    static void offence_##name(float *z, const float *x, const float *y, int64_t n) {         \
         honest->add(z, x, y, n);                                                                                      \
         if (where) act;                                                                                               \
     }
@@ -17,10 +14,21 @@ BREAKS(writes_input, n > 0, *(volatile float *)(uintptr_t)x = x[0])
 BREAKS(other_bits, n > 6 && honest != *cpu_levels(), z[6] = nextafterf(z[6], 9.0f))
 BREAKS(thread_bits, n > 6 && parallel_size() > 1, z[6] = nextafterf(z[6], 9.0f))
 
+#define OFFENCE(name) {#name, offence_##name}
+static const struct {
+    const char *name;
+    void (*add)(float *z, const float *x, const float *y, int64_t n);
+} offences[] = {OFFENCE(reads_behind), OFFENCE(reads_before), OFFENCE(writes_behind), OFFENCE(writes_before),
+                OFFENCE(writes_input), OFFENCE(other_bits), OFFENCE(thread_bits)};
+
 static void offend(void) {
     static struct kernels dishonest;
+    const char *wanted = getenv("OFFENCE");
     honest = kernels;
     dishonest = *kernels;
-    dishonest.add = OFFENCE_CALL(OFFENCE);
-    kernels = &dishonest;
+    for (size_t i = 0; wanted && i < COUNT(offences); i++)
+        if (strcmp(wanted, offences[i].name) == 0) {
+            dishonest.add = offences[i].add;
+            kernels = &dishonest;
+        }
 }

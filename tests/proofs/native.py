@@ -83,20 +83,30 @@ def run(command, timeout=None, **environment):
 @functools.cache
 def levels():
     """Compile the levels that only tests have, once in this process; return the object files."""
+    return objects(LEVELS, scratch(), [*compiler(), *FLAGS, "-O1", "-fPIC"])
+
+
+@functools.cache
+def library(driver, flags):
+    """Compile a driver as a library, once in this process; return its path."""
+    narrow_and_wide = "csrc_levels.h" in (HERE / driver).read_text() and "-DINSTALLED" not in flags
+    made = scratch() / "driver.so"
+    beside = levels() if narrow_and_wide else []
+    command = [*compiler(), *FLAGS, *flags, "-shared", "-fPIC", str(HERE / driver), *beside, "-lm"]
+    subprocess.run([*command, "-o", str(made)], check=True)
+    return made
+
+
+def scratch():
+    """Make a folder that lasts as long as this process; return its path."""
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder)
-    return objects(LEVELS, folder, [*compiler(), *FLAGS, "-O1", "-fPIC"])
+    return Path(folder)
 
 
-def run_installed(driver, *words, timeout=None, flags=("-O2",)):
-    """Compile one driver, run it on the installed kernels; return its exit code and all that it printed.
+def run_installed(driver, *words, timeout=None, flags=("-O2",), **environment):
+    """Run a driver on the installed kernels; return its exit code and all that it printed.
 
     With the flag -DINSTALLED, it leaves out the levels that only proofs have, which take long to compile.
     """
-    narrow_and_wide = "csrc_levels.h" in (HERE / driver).read_text() and "-DINSTALLED" not in flags
-    beside = levels() if narrow_and_wide else []
-    with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder) / "driver.so"
-        subprocess.run([*compiler(), *FLAGS, *flags, "-shared", "-fPIC", str(HERE / driver), *beside, "-lm",
-                        "-o", str(library)], check=True)
-        return run([sys.executable, "-c", LOAD, library, *words], timeout)
+    return run([sys.executable, "-c", LOAD, library(driver, flags), *words], timeout, **environment)

@@ -16,11 +16,12 @@ from tinyllm.ops.registry import _compiled
 pytestmark = pytest.mark.skipif(
     _compiled is None or not have(compiler()), reason="there is no C compiler, or the kernels are not built"
 )
+FLAGS = ("-O1", "-DINSTALLED")  # the same for all tests, so that the driver is compiled once
 TABLE = re.findall(r"^    X\(\w+, \w+, (\w+),", (CSRC / "tinyllm.h").read_text(), re.MULTILINE)
 
 
 def test_no_kernel_leaves_its_operands_and_all_levels_agree():
-    code, text = run_installed("csrc_kernels.c", "guard", timeout=600, flags=("-O2", "-DINSTALLED"))
+    code, text = run_installed("csrc_kernels.c", "guard", timeout=600, flags=FLAGS)
     assert code == 0, text  # 1 also for a kernel that nobody calls
     assert set(hashes(text)) == set(TABLE) and len(TABLE) > 40
 
@@ -38,8 +39,7 @@ def test_the_driver_notices(offence, said):
     levels = _compiled.levels()[: 1 + (offence == "other_bits")]
     if offence == "other_bits" and len(levels) == 1:
         pytest.skip("this CPU has one level")
-    flags = ("-O1", "-DINSTALLED", f"-DOFFENCE={offence}")
-    code, text = run_installed("csrc_kernels.c", "guard", *levels, flags=flags, timeout=600)
+    code, text = run_installed("csrc_kernels.c", "guard", *levels, timeout=600, flags=FLAGS, OFFENCE=offence)
     assert code == 1
     assert re.search(said, text), text
 

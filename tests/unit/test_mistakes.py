@@ -39,22 +39,22 @@ def test_every_listed_mistake_is_caught(name):
     for said, function in MISTAKES[name]:
         getattr(function, "function", None)  # an edit raises where the specification has no such code
         override(**{name: function}).__exit__()  # refuses a function with other arguments
-        some = (args for count in (60, 300, 1200) for args in draw_cases(name, count))
+        some = (args for count in (20, 60, 300, 1200) for args in draw_cases(name, count))
         assert any(caught(name, function, args) for args in some), said
 
 
 @pytest.mark.parametrize("name", OPS_WITH["variants"])
 def test_every_right_variant_is_accepted(name):
     for function in VARIANTS[name]:
-        for args in draw_cases(name)[:40]:
+        for args in draw_cases(name, 20):
             check(name, function, args)
 
 
 def test_operators_make_most_mistakes():
-    """Of every op at least a few, and each of them, of which a third is tried, changes some result."""
+    """Of every op at least a few, and each of them, of which one in nine is tried, changes some result."""
     for name in ("softmax", "layernorm_backward", "adamw_step", "bpe_merge", "count_flops"):
         assert len(made(name)) > len(MISTAKES[name]) and len(made(name)) <= len(every_edit(name))
-        for said, function in made(name)[::3]:
+        for said, function in made(name)[::9]:
             assert any(caught(name, function, args) for args in draw_cases(name)), said
 
 
