@@ -48,7 +48,7 @@ def short():
 def judge_run(judge, monkeypatch):
     """Judge an exercise; the range is that of twelve steps."""
     monkeypatch.setattr(capstone, "limits", lambda: (3.3, 4.2))
-    return lambda text, **options: judge(text, TASK, cpu_seconds=4, **options)
+    return lambda text, cpu_seconds=4, **options: judge(text, TASK, cpu_seconds=cpu_seconds, **options)
 
 
 def test_the_librarys_own_parts_pass_and_the_stub_is_not_attempted(judge_run):
@@ -116,7 +116,7 @@ def test_a_slow_part_is_timed_out(judge_run):
     slow = "import time\nfast = lr_schedule\n"
     slow += "def lr_schedule(*args):\n    end = time.process_time() + 1\n"
     slow += "    while time.process_time() < end: pass\n    return fast(*args)\n"
-    verdict = judge_run(source() + slow)
+    verdict = judge_run(source() + slow, cpu_seconds=2)
     assert verdict.state == "timed_out" and verdict.message
 
 

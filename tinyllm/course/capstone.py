@@ -19,7 +19,6 @@ import numpy as np
 
 from tinyllm.course.blame import perturbed, tolerances
 from tinyllm.course.checker import Verdict, complaint, format_failure, unusable
-from tinyllm.course.drawing import HIDDEN_CASES
 from tinyllm.course.lesson_runner import note
 from tinyllm.course.plugins import Part, PartFailure, plug_in
 from tinyllm.course.syllabus import Task, find_lesson
@@ -222,8 +221,7 @@ def parts_alone(yours: list[str], start: Callable[[], Any], variant: int) -> tup
     held, why, state = [], "", "failed"
     for op in yours:
         with start() as worker, specs_only():
-            cases = draw_cases(op, HIDDEN_CASES, variant) if variant else draw_cases(op)
-            for args in cases[:CASES]:
+            for args in draw_cases(op, CASES, variant):
                 if wrong := complaint(op, "", worker, op, args):
                     break
         if not wrong:
@@ -238,7 +236,7 @@ def parts_alone(yours: list[str], start: Callable[[], Any], variant: int) -> tup
 
 def is_there(worker: Any, op: str) -> bool:
     """Return True if the exercise has a function for an op that is more than a stub."""
-    answer = worker.call(op, draw_cases(op, 1)[0])
+    answer = worker.call(op, draw_cases(op, CASES)[0])
     return not (isinstance(answer, Failure) and answer.state == "not_attempted")
 
 
