@@ -36,6 +36,13 @@ from tinyllm.ops.registry import OPS
 TINY = Setting("tiny", layers=1, heads=2, width=8, context=8, batch=2, vocab_size=11)
 
 
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch):
+    """Take every call for one that is long enough to be timed at once."""
+    monkeypatch.setattr(timing, "SHORTEST", 1e-9)
+    monkeypatch.setattr(timing, "sleep", lambda seconds: None)
+
+
 def tick(monkeypatch, shortest, warm_up):
     """Let every look at the clock take a second, and nothing have to settle."""
     clock = iter(range(10**6))
