@@ -1,4 +1,4 @@
-"""Draw pictures for lessons: a computation graph, a transformer, rotary positions, a table of counts."""
+"""Draw pictures for lessons: a computation graph, a transformer, rotary positions, counts, dots."""
 
 from collections.abc import Sequence
 
@@ -83,6 +83,21 @@ def clocks(frequencies: np.ndarray, pairs: Sequence[tuple[int, int]]) -> Html:
     words = "in each column the angle from key to query is the same in every row"
     size = (250 + gap * len(frequencies) - 90, 30 + 180 * len(pairs))
     return diagram("Rotary positions", words, size, shapes, f"green: the angle between them; {words}")
+
+
+def dots(title: str, picture: np.ndarray, unit: str = "", patch: int = 1) -> Html:
+    """Draw a picture (H, W, 3) of bytes, with lines between patches of `patch` dots -> HTML."""
+    H, W, _ = picture.shape
+    size = 480 // max(H, W)
+    shapes = [
+        tag("rect", x=size * x, y=size * y, width=size, height=size, fill="#" + bytes(picture[y, x]).hex())
+        for y in range(H)
+        for x in range(W)
+    ]
+    ends = [([(size * x, 0), (size * x, size * H)]) for x in range(patch, W, patch)]
+    ends += [([(0, size * y), (size * W, size * y)]) for y in range(patch, H, patch)]
+    lines = [Arrow(points, style="faint", head=False) for points in ends]
+    return diagram(title, f"{H} x {W} dots", (size * W, size * H), [*shapes, *lines], unit)
 
 
 def next_letters(title: str, letters: Sequence[str], probs: np.ndarray, unit: str) -> Html:
