@@ -34,7 +34,7 @@ learnt = load_corpus("world:caption,n=4000").shown
 picture, prompt, caption = learnt[3]
 for row in picture[:, :, 0]:
     print("".join(f"{byte:4}" for byte in row))
-print(prompt, caption)
+print(f"{prompt}\n  {caption}")
 guess = predict("how many numbers are one such picture?")
 print(compare(guess, picture.size))
 
@@ -128,7 +128,7 @@ model = tl.build({
     "side": 16, "patch": side, "width": width, **sizes,
 })  # fmt: skip
 start = [mark] * 16 + tokenizer.encode(prompt)
-print(tokenizer.decode(start[14:]), "->", repr(f" {caption}"))
+print("... " + tokenizer.decode(start[14:]))
 
 
 def batch_of(examples):
@@ -149,9 +149,8 @@ for step in (0, 50, 100, 200, 399):
     print(f"step {step:3}  loss {losses[step]:.3f}")
 
 # %% [markdown]
-# The loss falls in two steps. First the model learns how captions are written,
-# which needs no eyes; then it stays there for a while, until it finds out that
-# the patches say which one. How much is there to see? The world is known: one
+# How much of that is writing, and how much seeing? How captions are written can
+# be learnt without eyes. What they say cannot, and the world is known: one
 # thing or two, in 4 or 6 ways to stand, each of 51 colours and shapes that meet
 # in training. So a blind model can never do better than this:
 
@@ -162,6 +161,8 @@ share = share / share.sum()
 guess = predict("nats for a caption, at best, with closed eyes")
 blind = float((share * (np.log(ways) - np.log(share))).sum())
 print(compare(guess, round(blind, 2)))
+length = np.mean([len(tokenizer.encode(f" {one}\n")) for *_, one in learnt])
+print(f"or {blind / length:.3f} for each of its {length:.1f} tokens")
 
 
 def nats(examples, pictures=None):
@@ -182,7 +183,8 @@ print(f"with the next one's       {nats(new, others):7.2f}")
 
 # %% [markdown]
 # A model that believes a wrong picture does worse than one that looks at none:
-# it looks.
+# it looks. Compare the blind one with the losses of training above, which are
+# for each token. When did it begin to look?
 #
 # ## Did it understand?
 #
@@ -252,8 +254,9 @@ page = folder / "pictures.html"
 write_page(page, "Pictures and text", "Measured on this machine.", figures)
 
 # %% [markdown]
-# Compare the two pictures on that page. Patches of sky cost nothing, and those
-# with the lines that tell one shape from another cost most.
+# Compare the two pictures on that page. Patches of sky cost nothing, and most of
+# the others little: what they show can be guessed from their neighbours. Dear
+# are those without which the thing might be another one.
 #
 # ## Larger ones
 #

@@ -9,7 +9,7 @@ import pytest
 from test_report import EVIL, Page
 
 from tinyllm.course.page import curves, roofline, weights, write_page
-from tinyllm.course.pictures import clocks, computation_graph, next_letters, transformer
+from tinyllm.course.pictures import clocks, computation_graph, dots, next_letters, transformer
 from tinyllm.report.svg import heat_map
 
 ROWS = np.array([[1.0, 0.0], [0.254, 0.746]])
@@ -89,3 +89,11 @@ def test_a_heat_map_names_its_rows_and_columns():
     text = heat_map(ROWS, "weights", ["<a>", "b"])
     assert re.findall(r"<text[^>]*>([^<]+)</text>", text) == ["&lt;a&gt;", "b"] * 2
     assert 'viewBox="-4 -4 6 6"' in text and "<text" not in heat_map(ROWS, "weights")
+
+
+def test_a_picture_has_a_square_for_each_dot_and_lines_between_patches():
+    picture = np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3)
+    drawn = str(dots("Dots", picture, "few", patch=2))
+    for (y, x), dot in zip(np.ndindex(2, 4), picture.reshape(8, 3).tolist(), strict=True):
+        assert f'<rect x="{x}" y="{y}" width="1" height="1" fill="#{bytes(dot).hex()}"' in drawn
+    assert drawn.count("<rect") == 8 and 'd="M2 0V2"' in drawn

@@ -88,16 +88,18 @@ def clocks(frequencies: np.ndarray, pairs: Sequence[tuple[int, int]]) -> Html:
 def dots(title: str, picture: np.ndarray, unit: str = "", patch: int = 1) -> Html:
     """Draw a picture (H, W, 3) of bytes, with lines between patches of `patch` dots -> HTML."""
     H, W, _ = picture.shape
-    size = 480 // max(H, W)
-    shapes = [
-        tag("rect", x=size * x, y=size * y, width=size, height=size, fill="#" + bytes(picture[y, x]).hex())
+    squares = [
+        tag("rect", x=x, y=y, width=1, height=1, fill="#" + bytes(picture[y, x]).hex())
         for y in range(H)
         for x in range(W)
     ]
-    ends = [([(size * x, 0), (size * x, size * H)]) for x in range(patch, W, patch)]
-    ends += [([(0, size * y), (size * W, size * y)]) for y in range(patch, H, patch)]
-    lines = [Arrow(points, style="faint", head=False) for points in ends]
-    return diagram(title, f"{H} x {W} dots", (size * W, size * H), [*shapes, *lines], unit)
+    lines = "".join(f"M{x} 0V{H}" for x in range(patch, W, patch))
+    lines += "".join(f"M0 {y}H{W}" for y in range(patch, H, patch))
+    drawn = [tag("title", title), *squares, tag("path", d=lines, stroke="#888", stroke_width=0.06)]
+    image = tag("svg", drawn, role="img", viewBox=f"0 0 {W} {H}", aria_label=f"{title}: {unit}",
+                style="display: block; width: 100%", shape_rendering="crispEdges")  # fmt: skip
+    caption = tag("figcaption", tag("strong", title), tag("span", unit, class_="unit"))
+    return tag("figure", caption, image)
 
 
 def next_letters(title: str, letters: Sequence[str], probs: np.ndarray, unit: str) -> Html:
