@@ -5,10 +5,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinyllm.engine import Engine
 from tinyllm.errors import UserError
-from tinyllm.nn import KVCache, LatentCache
-from tinyllm.nn.cache import Filled
+from tinyllm.models import build
+from tinyllm.nn import KVCache, LatentCache, pack_cache
+from tinyllm.nn import cache as caches
+from tinyllm.nn.cache import Filled, HalfCache, Int8Cache
 from tinyllm.ops.registry import empty
+from tinyllm.tensor import Tensor, no_grad
+
+SIZES = {"vocab_size": 19, "context": 16, "layers": 2, "heads": 4, "width": 32, "hidden": 24, "init_std": 0.2}
+SMALL = {
+    "llama": {"model_type": "llama", **SIZES, "kv_heads": 2},
+    "mistral": {"model_type": "mistral", **SIZES, "kv_heads": 1, "window": 5},
+    "deepseek_v3": {"model_type": "deepseek_v3", **SIZES, "kv_heads": 4, "head_width": 4, "plain_width": 8,
+                    "value_width": 8, "latent": 12, "expert_hidden": 8, "experts": 4, "dense_layers": 1},
+}  # fmt: skip
 
 
 def numbers(seed, *shape):
@@ -117,3 +129,66 @@ def test_a_latent_cache_is_a_cache_of_half_the_size():
     for a, b in zip([plain, plain.rows(0, 2), plain.keep([2, 0])], views, strict=True):
         assert np.array_equal(a.keys, b.keys) and np.array_equal(a.values, b.values)
         assert a.lengths.tolist() == b.lengths.tolist() and np.shares_memory(b.keys, b.values)
+
+
+PACKED = [(kind, packed) for family in caches.PACKED.values() for kind, packed in family.items()]
+
+
+@pytest.mark.parametrize("kind, packed", PACKED)
+def test_a_packed_cache_keeps_the_contract(kind, packed):
+    """On numbers that 8 bits hold, every method does what the plain cache does, bit for bit."""
+    k = np.random.default_rng(4).integers(-8, 9, (3, 4, 2, 4)).astype(np.float32)
+    k[..., 0] = 127  # the largest of each head, so that the scale is 1
+    found = []
+    for cache in (kind(3, 4, 2, 4), packed(3, 4, 2, 4)):
+        cache.append(k[:, :2], k[:, :2])
+        cache.rows(1, 2).truncate(1)
+        cache.append(k[:, 2:3], k[:, 2:3])
+        cache.copy(cache, [2], [0])
+        cache.clear(1)
+        kept = cache.keep([2, 0, 1])
+        read = kept.append(k[:, 3:], k[:, 3:])
+        found.append([kept.lengths.tolist(), *(x[b, :n] for x in read for b, n in enumerate(kept.lengths))])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert packed(3, 4, 2, 4).nbytes <= kind(3, 4, 2, 4).nbytes / 2
+
+
+@given(seed=st.integers(0, 99), size=st.sampled_from([1e-3, 1.0, 1e4]))
+def test_what_is_packed_comes_back_nearly(seed, size):
+    k, v = (numbers(seed + i, 2, 3, 2, 8) * np.float32(size) for i in range(2))
+    for kind, error in ((HalfCache, 2.0**-8), (Int8Cache, 0.5 / 127)):
+        for x, y in zip((k, v), kind(2, 3, 2, 8).append(k, v), strict=True):
+            largest = np.abs(x).max(-1, keepdims=True) if kind is Int8Cache else np.abs(x)
+            assert (np.abs(x - y) <= largest * np.float32(error * 1.0001)).all()
+
+
+@pytest.mark.parametrize("kind", ["bf16", "int8"])
+@pytest.mark.parametrize("name", ["llama", "mistral", "deepseek_v3"])
+def test_a_packed_cache_decodes_closely_and_alike_in_any_batch_and_chunks(name, kind):
+    model = pack_cache(build(SMALL[name]).eval(), kind)
+    tokens = np.random.default_rng(0).integers(0, 19, (3, 11))
+    with no_grad():
+        exact = model(tokens).data
+        whole = model.hidden(tokens, model.new_cache(3)).data
+        for rows, chunk in ((slice(0, 3), 1), (slice(1, 2), 4), (slice(2, 3), 1)):
+            cache = model.new_cache(rows.stop - rows.start)
+            parts = [model.hidden(tokens[rows, i : i + chunk], cache).data for i in range(0, 11, chunk)]
+            assert np.concatenate(parts, 1).tobytes() == whole[rows].tobytes()
+        found = model.head(Tensor(whole)).data
+    assert 0 < np.abs(found - exact).max() < 0.05 * np.abs(exact).max()
+    prompts = [row[:n].tolist() for row, n in zip(tokens, (4, 7, 2), strict=True)]
+    assert continued(model, prompts) == [continued(model, [prompt])[0] for prompt in prompts]
+
+
+def continued(model, prompts):
+    engine = Engine(model)
+    sequences = [engine.add(prompt, max_tokens=4) for prompt in prompts]
+    while engine.running or engine.waiting:
+        engine.step()
+    return [s.ids for s in sequences]
+
+
+def test_other_caches_are_refused():
+    with pytest.raises(UserError, match="float32, bf16, int8, not int4"):
+        pack_cache(build(SMALL["llama"]), "int4")

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from tinyllm import ops
 from tinyllm.errors import UserError
+from tinyllm.ops.quant import from_bfloat16
 from tinyllm.ops.registry import empty
 
 
@@ -25,11 +27,15 @@ class KVCache:
     """
 
     ends = False
+    keys: np.ndarray
+    values: np.ndarray
+    stored: tuple[str, ...] = ("keys", "values")  # the names of its arrays, all (batch, context, ...)
 
     def __init__(self, batch: int, context: int, heads: int, width: int, dtype: DTypeLike = np.float32):
-        self.keys = empty((batch, context, heads, width), dtype)
-        self.values = empty((batch, context, heads, width), dtype)
-        self.keys[:] = self.values[:] = 0  # ignored numbers must be finite too: 0 * NaN is NaN
+        for name in self.stored:
+            array = empty((batch, context, heads, width), np.dtype(dtype))
+            array[:] = 0  # ignored numbers must be finite too: 0 * NaN is NaN
+            setattr(self, name, array)
         self.lengths = np.zeros(batch, np.int64)
 
     @property
@@ -40,7 +46,7 @@ class KVCache:
     @property
     def nbytes(self) -> int:
         """Return the size of its arrays."""
-        return self.keys.nbytes + self.values.nbytes
+        return sum(getattr(self, name).nbytes for name in self.stored)
 
     def append(self, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Append S new positions to every row.
@@ -57,15 +63,21 @@ class KVCache:
         if length + S > context:
             raise UserError(f"the context is full: {length} + {S} positions exceed {context}")
         if batch == 1 or (self.lengths == length).all():  # writing a slice is faster than writing a list
-            self.keys[:, length : length + S] = k
-            self.values[:, length : length + S] = v
+            self.write((slice(None), slice(length, length + S)), k, v)
         else:
-            rows, positions = np.arange(batch)[:, None], self.lengths[:, None] + np.arange(S)
-            self.keys[rows, positions] = k
-            self.values[rows, positions] = v
+            self.write((np.arange(batch)[:, None], self.lengths[:, None] + np.arange(S)), k, v)
         self.lengths += S  # last, so that an interrupted append changes nothing
         if self.ends:
             raise Filled
+        return self.read()
+
+    def write(self, where: Any, k: np.ndarray, v: np.ndarray) -> None:
+        """Write keys and values into places, which index the first two axes of its arrays."""
+        for name, x in zip(self.stored, (k, v), strict=False):
+            getattr(self, name)[where] = x
+
+    def read(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return keys and values, both (B, context, K, D), or as far as the longest row goes."""
         return self.keys, self.values
 
     def truncate(self, length: int) -> None:
@@ -75,7 +87,8 @@ class KVCache:
     def rows(self, begin: int, end: int) -> Any:
         """Return the rows from `begin` to `end` as a cache that shares their memory."""
         view = object.__new__(type(self))
-        view.keys, view.values = self.keys[begin:end], self.values[begin:end]
+        for name in self.stored:
+            setattr(view, name, getattr(self, name)[begin:end])
         view.lengths = self.lengths[begin:end]
         return view
 
@@ -83,41 +96,28 @@ class KVCache:
         """Overwrite the rows `targets` of this cache with `rows` of another cache, or of this one."""
         if len(rows):
             longest = other.lengths[rows].max()
-            self.keys[targets, :longest] = other.keys[rows, :longest]
-            self.values[targets, :longest] = other.values[rows, :longest]
+            for name in self.stored:
+                getattr(self, name)[targets, :longest] = getattr(other, name)[rows, :longest]
             self.lengths[targets] = other.lengths[rows]
 
     def clear(self, row: int) -> None:
         """Empty a row, and forget its numbers, which may be NaN."""
-        self.keys[row] = self.values[row] = self.lengths[row] = 0
+        for name in (*self.stored, "lengths"):
+            getattr(self, name)[row] = 0
 
     def keep(self, rows: np.ndarray | list[int]) -> Any:
         """Return a new cache with copies of the given rows, in the given order."""
         kept = object.__new__(type(self))
-        kept.keys, kept.values, kept.lengths = self.keys[rows], self.values[rows], self.lengths[rows]
+        for name in (*self.stored, "lengths"):
+            setattr(kept, name, getattr(self, name)[rows])
         return kept
 
 
 class LatentCache(KVCache):
     """The cache of an attention whose values are its keys: one array holds both."""
 
-    def __init__(self, batch: int, context: int, heads: int, width: int, dtype: DTypeLike = np.float32):
-        super().__init__(batch, context, heads, width, dtype)
-        self.values = self.keys
-
-    @property
-    def nbytes(self) -> int:
-        return self.keys.nbytes
-
-    def rows(self, begin: int, end: int) -> Any:
-        view = super().rows(begin, end)
-        view.values = view.keys
-        return view
-
-    def keep(self, rows: np.ndarray | list[int]) -> Any:
-        kept = super().keep(rows)
-        kept.values = kept.keys
-        return kept
+    stored: tuple[str, ...] = ("keys",)
+    values = property(lambda self: self.keys)  # type: ignore[assignment]
 
 
 class CrossCache(KVCache):
@@ -162,3 +162,69 @@ def check_row(cache: list[KVCache], config: Any, length: int) -> None:
     if room < (needed := min(length, config.context)):
         reach = f"room for {room} tokens, and the text may reach {needed}"
         raise UserError(f"the cache has {reach}: use model.new_cache(length={needed})")
+
+
+class Half:
+    """Store numbers in bfloat16, as uint16, the upper half of a float32: half the memory, 8 binary digits."""
+
+    def __init__(self, batch: int, context: int, heads: int, width: int, dtype: Any = None):
+        super().__init__(batch, context, heads, width, np.uint16)  # type: ignore[call-arg]
+
+    def write(self: Any, where: Any, k: np.ndarray, v: np.ndarray) -> None:
+        for name, x in zip(self.stored, (k, v), strict=False):
+            bits = ops.round_bf16(np.asarray(x, np.float32)).view(np.uint32)
+            getattr(self, name)[where] = (bits >> np.uint32(16)).astype(np.uint16)
+
+    def read(self: Any) -> tuple[np.ndarray, np.ndarray]:
+        arrays = [from_bfloat16(getattr(self, name)[:, : self.length]) for name in self.stored]
+        return arrays[0], arrays[-1]
+
+
+class Int8:
+    """Store 8 bits for each number, with a scale for each head of each position: rows stay independent."""
+
+    def __init__(self, batch: int, context: int, heads: int, width: int, dtype: Any = None):
+        super().__init__(batch, context, heads, width, np.int8)  # type: ignore[call-arg]
+        for name in self.scales:
+            setattr(self, name, np.zeros((batch, context, heads), np.float32))
+
+    @property
+    def scales(self: Any) -> tuple[str, ...]:
+        """Return the names of the arrays of scales, which follow those of numbers."""
+        return self.stored[len(self.stored) // 2 :]
+
+    def write(self: Any, where: Any, k: np.ndarray, v: np.ndarray) -> None:
+        for name, scales, x in zip(self.stored, self.scales, (k, v), strict=False):
+            getattr(self, name)[where], getattr(self, scales)[where] = ops.pack_int8(x)
+
+    def read(self: Any) -> tuple[np.ndarray, np.ndarray]:
+        parts, half = [getattr(self, name)[:, : self.length] for name in self.stored], len(self.scales)
+        arrays = [ops.unpack_int8(*pair) for pair in zip(parts[:half], parts[half:], strict=True)]
+        return arrays[0], arrays[-1]
+
+
+class HalfCache(Half, KVCache):
+    """A cache in bfloat16."""
+
+
+class HalfLatentCache(Half, LatentCache):
+    """A latent cache in bfloat16."""
+
+
+class Int8Cache(Int8, KVCache):
+    """A cache in 8 bits."""
+
+    stored = ("keys", "values", "key_scales", "value_scales")
+
+
+class Int8LatentCache(Int8, LatentCache):
+    """A latent cache in 8 bits."""
+
+    stored = ("keys", "key_scales")
+
+
+PACKED: dict[str, dict[type, type]] = {  # what `nn.pack_cache` makes of a cache
+    "float32": {},
+    "bf16": {KVCache: HalfCache, LatentCache: HalfLatentCache},
+    "int8": {KVCache: Int8Cache, LatentCache: Int8LatentCache},
+}

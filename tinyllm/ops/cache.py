@@ -1,0 +1,33 @@
+"""Keys and values of the cache in 8 bits, with one scale for each head of each position."""
+
+import numpy as np
+
+from tinyllm.ops.registry import op
+from tinyllm.ops.shapes import Array
+
+
+@op(outputs=("q", "scales"), shapes="x (..., D)")
+def pack_int8(x: Array) -> tuple[Array, Array]:
+    """Round every row to whole numbers from -127 to 127, with one scale for the row.
+
+    x (..., D) -> q (..., D) int8, scales (...) float32: scale = max |x| / 127, q = x / scale rounded to
+    nearest, ties to even; a row of zeros has scale 0. A row with an infinity or NaN has scale NaN and q 0, so
+    that what is computed from it is NaN. float64 passes through float32 first.
+    """
+    x = np.asarray(x, np.float32)
+    largest = np.max(np.abs(x), axis=-1, initial=0)
+    finite = np.isfinite(largest)
+    scales = np.where(finite, largest, np.float32(0)) / np.float32(127)
+    usable = (scales > 0)[..., None]
+    q = np.where(usable, x, np.float32(0)) / np.where(usable, scales[..., None], np.float32(1))
+    q = np.clip(np.rint(q), -127, 127).astype(np.int8)  # clipped: a subnormal scale is not exact
+    return q, np.asarray(np.where(finite, scales, np.float32(np.nan)))
+
+
+@op(outputs=("x",), shapes="q (..., D), scales (...)")
+def unpack_int8(q: Array, scales: Array) -> Array:
+    """Compute q * scale, which differs from what was packed by at most half a scale.
+
+    q (..., D) int8, scales (...) -> x (..., D) float32.
+    """
+    return q.astype(scales.dtype) * scales[..., None]

@@ -1,0 +1,48 @@
+"""Cases of packing the cache; mistakes, and right variants."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.testing.arrays import USUAL, floats, ints, leading, sizes
+from tinyllm.testing.bounds import ulps
+from tinyllm.testing.edits import mistake, variant
+
+SPREAD = tuple(kind for kind in USUAL if kind != "zero")
+
+
+@st.composite
+def pack_int8(draw):
+    """Draw rows, some of them zeros."""
+    return (floats(draw, (*draw(leading), draw(sizes)), USUAL),)
+
+
+@st.composite
+def unpack_int8(draw):
+    """Draw whole numbers and scales."""
+    lead, width = draw(leading), draw(sizes)
+    q = (ints(draw, (*lead, width), 255) - 127).astype(np.int8)
+    return q, floats(draw, lead, SPREAD)
+
+
+CASES = {"pack_int8": pack_int8(), "unpack_int8": unpack_int8()}
+BOUNDS = {"unpack_int8": ulps(1)}
+
+mistake("pack_int8", "one scale for all rows: a large row takes the digits of the others",
+        "np.max(np.abs(x), axis=-1, initial=0)",
+        "np.broadcast_to(np.max(np.abs(x), initial=0), x.shape[:-1])")
+mistake("pack_int8", "the largest number, where the largest size belongs",
+        "np.max(np.abs(x), axis=-1, initial=0)", "np.max(x, axis=-1, initial=0)")
+mistake("pack_int8", "numbers cut off, not rounded to nearest", "np.rint(q)", "np.trunc(q)")
+mistake("pack_int8", "halves rounded up, where ties go to the even number", "np.rint(q)", "np.floor(q + 0.5)")
+mistake("pack_int8", "scales for 8 bits with sign -128 to 127: 128 does not fit", "np.float32(127)",
+        "np.float32(128)")
+mistake("unpack_int8", "divided by the scale, where it multiplies",
+        "q.astype(scales.dtype) * scales[..., None]", "q.astype(scales.dtype) / scales[..., None]")
+mistake("unpack_int8", "the product in int8, which wraps around",
+        "q.astype(scales.dtype) * scales[..., None]",
+        "(q * scales[..., None].astype(np.int8)).astype(scales.dtype)")
+
+
+@variant("unpack_int8")
+def unpack_int8_by_einsum(q, scales):
+    return np.einsum("...d,...->...d", q.astype(scales.dtype), scales)
