@@ -52,6 +52,7 @@ CORE = {"numpy", "regex", "tqdm", "safetensors"}
 PEERS = {"torch", "transformers", "llama_cpp", "gguf", "rustbpe", "tiktoken", "tokenizers"}
 EXTRAS = {  # on top of CORE
     "tokenizer": {"tokenizers"},
+    "models": {"huggingface_hub"},
     "testing": {"hypothesis"},
     "course": {"hypothesis"},
     "bench": PEERS,

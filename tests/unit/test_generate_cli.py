@@ -31,7 +31,7 @@ def tiny(dtype=np.float32):
 @pytest.fixture
 def tinyllm(monkeypatch):
     """Run a command line as `main` would, on a model that was not trained -> exit code."""
-    monkeypatch.setattr(cli, "load_run", lambda run, which: (tiny(), TOKENIZER, make_config({})))
+    monkeypatch.setattr(cli, "load_run", lambda run, **_: (tiny(), TOKENIZER, make_config({})))
 
     def run(*words):
         args = build_parser(words[0]).parse_args(words)
@@ -180,7 +180,7 @@ def test_chat_writes_turns_by_the_template_of_the_tokenizer(tinyllm, monkeypatch
     tokenizer = ByteTokenizer(template.special_tokens)
     tokenizer.chat = template
     config = GPTConfig(vocab_size=tokenizer.vocab_size, context=64, layers=1, heads=1, width=8)
-    monkeypatch.setattr(cli, "load_run", lambda run, which: (GPT(config, seed=3), tokenizer, make_config({})))
+    monkeypatch.setattr(cli, "load_run", lambda run, **_: (GPT(config, seed=3), tokenizer, make_config({})))
     prompts, real = [], cli.stream
 
     def stream(model, ids, stop=(), **options):
@@ -217,7 +217,7 @@ def test_each_turn_of_a_conversation_draws_its_own_numbers():
 
 def test_a_run_of_sft_reads_its_separator_and_stops_where_an_answer_ends(tinyllm, monkeypatch):
     config = make_config({"recipe": "sft", "sft.separator": "b", "sft.end": "a"})
-    monkeypatch.setattr(cli, "load_run", lambda run, which: (tiny(), TOKENIZER, config))
+    monkeypatch.setattr(cli, "load_run", lambda run, **_: (tiny(), TOKENIZER, config))
     asked = []
     monkeypatch.setattr(cli, "stream", lambda model, prompts, stop, **_: asked.append((prompts, stop)) or [])
     tinyllm("generate", "RUN", "--prompt", "a", "--stop", "ba")

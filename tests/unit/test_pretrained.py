@@ -368,5 +368,5 @@ def test_a_folder_of_checkpoints_is_told_from_one_of_them(tmp_path):
 
 
 def test_a_name_that_is_no_folder_is_not_downloaded(tmp_path):
-    with pytest.raises(UserError, match=r"there is no folder .*none; nothing is downloaded"):
+    with pytest.raises(UserError, match=r"there is no folder .*none: give the folder of a model"):
         from_pretrained(tmp_path / "none")

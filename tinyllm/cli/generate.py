@@ -17,6 +17,7 @@ from tinyllm.data import read_picture
 from tinyllm.engine import stream
 from tinyllm.errors import UserError
 from tinyllm.middle import middle_prompt
+from tinyllm.models.generation import ignored, sampling_settings, stop_ids
 from tinyllm.models.registry import SHIPPED, locate
 from tinyllm.nn import EncoderDecoderLM
 from tinyllm.sampling import Sampling
@@ -42,19 +43,21 @@ Ctrl-C stops the model. `tinyllm chat --help` lists the options."""
 def _add_sampling(parser: argparse.ArgumentParser) -> None:
     """Add the options that both commands share."""
     add = parser.add_argument
-    add("--temperature", metavar="X", type=float, default=1.0, help="0 takes the likeliest token (default 1)")
+    add("--temperature", metavar="X", type=float, help="0: the likeliest token (default 1, or the model's)")
     add("--top-k", metavar="K", type=int, help="draw from the K likeliest tokens")
     add("--top-p", metavar="P", type=float, help="draw from the likeliest tokens that together reach P")
     add("--min-p", metavar="P", type=float, help="draw from tokens at least P times as likely as the first")
-    add("--repetition-penalty", metavar="X", type=float, default=1.0, help="above 1 makes used tokens rarer")
+    add("--repetition-penalty", metavar="X", type=float, help="above 1 makes used tokens rarer")
     add("--seed", metavar="S", type=int, default=0, help="the same seed writes the same text (default 0)")
+    add("--bits", type=int, choices=(8, 4), help="round the weights as they are read: less memory")
     add("--stop", metavar="STR", action="append", default=[], help="stop before STR (\\n: newline)")
 
 
-def _options(values: dict[str, Any]) -> dict[str, Any]:
-    """Turn the shared options into arguments of `stream`."""
-    sampling = Sampling(**{f.name: values[f.name] for f in dataclasses.fields(Sampling)})
-    stop = [s.replace("\\n", "\n") for s in values["stop"]]
+def _options(values: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Turn the shared options into arguments of `stream`; `settings` of the model's folder fill gaps."""
+    given = {f.name: values[f.name] for f in dataclasses.fields(Sampling) if values[f.name] is not None}
+    sampling = Sampling(**(settings | given))
+    stop = [s.replace("\\n", "\n") if isinstance(s, str) else s for s in values["stop"]]
     return {"sampling": sampling, "seed": values["seed"], "stop": stop}
 
 
@@ -70,14 +73,21 @@ def _chosen(run):
     return run
 
 
-def _opened(run, which, stop):
-    """Return a run's model, its tokenizer, what follows a prompt, and where an answer ends besides at `stop`.
+def _opened(run, which, values, draws=True):
+    """Return a run's model, its tokenizer, what follows a prompt, and the arguments of `stream`.
 
-    A run that has learnt answers has a separator between prompt and answer.
+    A run that has learnt answers has a separator between prompt and answer, and an end. A folder that is no
+    run may say in generation_config.json how to draw tokens, and which of them end a text.
     """
-    model, tokenizer, config = load_run(run, which=which)
-    separator, end = find_recipe(config.recipe).frame(config.options) if config else ("", "")
-    return model, tokenizer, separator, [*stop, *([end] if separator and end else [])]
+    model, tokenizer, config = load_run(run, which=which, bits=values["bits"])
+    if config:
+        separator, end = find_recipe(config.recipe).frame(config.options)
+        values["stop"] = [*values["stop"], *([end] if separator and end else [])]
+        return model, tokenizer, separator, _options(values, {})
+    for setting in ignored(model.generation):
+        print(f"note: {setting} in generation_config.json is not applied: tinyllm lacks it", file=sys.stderr)
+    values["stop"] = [*values["stop"], *stop_ids(model.generation)]
+    return model, tokenizer, "", _options(values, sampling_settings(model.generation) if draws else {})
 
 
 @command("generate", extend=_add_sampling)
@@ -109,12 +119,12 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     """
     if samples < 1:
         raise UserError(f"--samples must be at least 1, got {samples}")
-    model, tokenizer, separator, values["stop"] = _opened(_chosen(run), which, values["stop"])
+    model, tokenizer, separator, chosen = _opened(_chosen(run), which, values, not beams)
     if model.objective == "masked" and not picture:
         show = _unmask if unmask else _read_whole
-        return show(model, tokenizer, prompt, json, tokens, samples, per_step=unmask, **values)
+        return show(model, tokenizer, prompt, json, tokens, samples, per_step=unmask, **chosen)
     prompt += separator if prompt else ""
-    options = {"n": samples, "tokenizer": tokenizer} | _options(values)
+    options = {"n": samples, "tokenizer": tokenizer} | chosen
     if unmask:
         raise UserError("--unmask is for encoders such as bert: leave it out")
     given = _given(model, tokenizer, prompt, suffix, picture, tokens, beams, options)
@@ -187,12 +197,11 @@ def _show(prompt, suffix, steps, texts, write):
     write("\n")
 
 
-def _unmask(model, tokenizer, prompt, as_json, tokens, samples, *, temperature, seed, stop, per_step,
-            **other):  # fmt: skip
+def _unmask(model, tokenizer, prompt, as_json, tokens, samples, *, sampling, seed, stop, per_step):
     """Show texts that an encoder writes from masks."""
-    if stop or Sampling(**other) != Sampling():
+    if any(isinstance(s, str) for s in stop) or sampling != Sampling(sampling.temperature):
         raise UserError("--unmask takes --temperature and --seed: leave out the other settings")
-    options = {"per_step": per_step, "sampling": Sampling(temperature=temperature), "seed": seed}
+    options = {"per_step": per_step, "sampling": sampling, "seed": seed}
     found = fill.write(model, tokenizer, typed(prompt), tokens, samples, **options)
     if as_json:
         samples = [{"text": text, "tokens": ids} for text, ids in found]
@@ -290,9 +299,8 @@ def chat(run: str | None = None, *, tokens: int = 100, picture: str = "",
       echo "Once upon a time" | tinyllm chat
     """
     run = _chosen(run)
-    model, tokenizer, separator, values["stop"] = _opened(run, which, values["stop"])
+    model, tokenizer, separator, options = _opened(run, which, values)
     tokenizer.chat = tokenizer.chat or read_chat_template(locate(run), tokenizer.special_tokens)
-    options = _options(values)
     stream(model, [[0]], max_tokens=tokens, tokenizer=tokenizer, **options)  # complain now, not later
     shown = read_picture(picture) if picture else None
     if picture:

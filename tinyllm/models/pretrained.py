@@ -9,17 +9,21 @@ import dataclasses
 import json
 import os
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, read_json
+from tinyllm.models.generation import read_generation
 from tinyllm.models.weights import PICKLES, Stored, read_header, save_weights
 from tinyllm.nn import Linear, LoRALinear, Matrix, Module
 from tinyllm.nn.module import fitting, without_memory
-from tinyllm.nn.quantized import bits_of, fuse_linears, quantized_zeros
+from tinyllm.nn.quantized import bits_of, fuse_linears, quantize, quantized_zeros
 
 MAX_JSON_BYTES = 1 << 24  # a config.json is about a kilobyte, the index of a large model a megabyte
 
@@ -41,6 +45,7 @@ class Pretrained(Module):
     hf_ignored: ClassVar[Any] = r"(?!)"
     hf_names: ClassVar[Any] = ()  # parts of names: ((in files, in the model), ...), or a function, too
     hf_transposed = False  # weights of linear layers are stored as (n_out, n_in)
+    generation: Any = MappingProxyType({})  # what generation_config.json says: see `models/generation.py`
     hf_embedding = ""  # if named: a file whose lm_head differs from it is untied, whatever config.json says
 
     @staticmethod
@@ -72,9 +77,10 @@ class Pretrained(Module):
         state = {self.file_name(name): array for name, array in state.items()}
         save_weights(state, folder / "model.safetensors", {"format": "pt"})
         found = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None} | _describe(self)
-        found |= {} if eos_token_id is None else {"eos_token_id": eos_token_id}
+        ends = self.generation.get("eos_token_id") if eos_token_id is None else eos_token_id
+        found |= {} if ends is None else {"eos_token_id": ends}
         tokens = {name: value for name, value in found.items() if name.endswith("_token_id")}
-        _write_json(folder / "generation_config.json", {"_from_model_config": True} | tokens)
+        _write_json(folder / "generation_config.json", dict(self.generation) | tokens)
         _write_json(folder / "config.json", found)
 
 
@@ -115,14 +121,17 @@ def _allowed(values, config):
     return values(config) if callable(values) else values
 
 
-def load_folder(cls: Any, folder: Path, found: dict[str, Any]) -> Any:
+def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None = None) -> Any:
     """Load a model of a family from a folder; `found` is the content of its config.json.
 
     Names and shapes of the weights are checked before memory is allocated for them. F64, F16 and BF16 become
-    float32. Raises UserError when a file is missing or broken, or describes another kind of model.
+    float32; with bits, each linear layer is quantised as soon as it is read. Raises UserError when a file is
+    missing or broken, or describes another kind of model.
     """
     config = _read_config(cls, folder, found)
-    bits = _read_bits(folder, found)
+    stored_bits = _read_bits(folder, found)
+    if stored_bits and bits not in (None, stored_bits):
+        raise UserError(f"{folder} has weights of {stored_bits} bits already: they cannot become {bits}")
     stored = _renamed(cls, config, _read_headers(folder))
     layers = max(value for name, value in vars(config).items() if name.endswith("layers"))
     if layers > len(stored):  # check before making so many blocks
@@ -132,20 +141,47 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any]) -> Any:
         config = dataclasses.replace(config, tied=False)
     with without_memory():
         model = cls(config, seed=None)
-        if bits:
-            quantized_zeros(model, bits)
+        if stored_bits:
+            quantized_zeros(model, stored_bits)
     transposed = set(_linear_weights(model)) if cls.hf_transposed else set()
+
+    def read(name, tensor):
+        array, kind = stored[name], tensor.dtype
+        kind = kind if array.is_float and kind.kind == "f" else None  # `fitting` refuses other mixtures
+        tensor.data = fitting(name, array.read(kind, name in transposed), tensor)
+
     try:
         stored = _without_copies(model, stored)
         model.check_state({n: s.shape[::-1] if n in transposed else s.shape for n, s in stored.items()})
+        if bits and not stored_bits:
+            quantize(model, bits, _one_at_a_time(model, read))
         for name, tensor in model.named_tensors():
-            array = stored[name].read()
-            tensor.data = fitting(name, array.T if name in transposed else array, tensor)
+            if name in stored:  # those that were quantised are not
+                read(name, tensor)
     except UserError as error:
         files = {array.path for array in stored.values()}
         raise UserError(f"{files.pop() if len(files) == 1 else folder}: {error}") from error
-    fuse_linears(model)
+    if stored_bits:
+        fuse_linears(model)
+    model.generation = read_generation(folder, found)
     return model.eval()
+
+
+def _one_at_a_time(model: Module, read: Callable[[str, Any], None]) -> Any:
+    """Return what `quantize` needs to read a layer's weights, and to drop them afterwards."""
+    names = {id(tensor): name for name, tensor in model.named_tensors()}
+
+    @contextmanager
+    def reading(layer: Module) -> Iterator[None]:
+        tensors = [tensor for tensor in vars(layer).values() if id(tensor) in names]
+        empty = [tensor.data for tensor in tensors]
+        for tensor in tensors:
+            read(names[id(tensor)], tensor)
+        yield
+        for tensor, nothing in zip(tensors, empty, strict=True):
+            tensor.data = nothing
+
+    return reading
 
 
 def _read_config(cls, folder, found):

@@ -17,6 +17,7 @@ from tinyllm.models.falcon import Falcon
 from tinyllm.models.fuyu import Fuyu
 from tinyllm.models.gpt import GPT
 from tinyllm.models.gpt_neox import GPTNeoX
+from tinyllm.models.hub import download, is_hub_name
 from tinyllm.models.llama import Llama
 from tinyllm.models.mistral import Mistral
 from tinyllm.models.mixtral import Mixtral
@@ -86,21 +87,25 @@ def build(config: Any, seed: int | None = 0) -> Any:
 def locate(place: Path | str) -> Path:
     """Return the folder of a model: `place`, or the model in this package for the name "shipped".
 
-    A folder that is called shipped takes precedence.
+    A folder that is called shipped takes precedence. Only owner/model, where no such folder and no folder
+    called owner exists, is a name on the Hub of Hugging Face, from which the model is downloaded.
     """
+    if is_hub_name(place):
+        return download(str(place))
     return SHIPPED if str(place) == SHIPPED.name and not os.path.exists(place) else Path(place)
 
 
-def from_pretrained(folder: Path | str) -> Any:
+def from_pretrained(folder: Path | str, bits: int | None = None) -> Any:
     """Load a model from a Hugging Face folder: config.json, and one or several safetensors files.
 
-    "shipped" is the small model in this package. Nothing is downloaded. The model is in evaluation mode; a
-    quantised checkpoint gives a quantised model. Raises UserError, naming the file, when one is missing or
-    broken, or describes a model that tinyllm cannot run.
+    "shipped" is the small model in this package, owner/model one on the Hub (see `locate`). The model is in
+    evaluation mode; a quantised checkpoint gives a quantised model. bits, 8 or 4, rounds the linear layers as
+    they are read, as `quantize` does, so the model never takes the memory of its full weights. Raises
+    UserError, naming the file, when one is missing or broken, or describes a model that tinyllm cannot run.
     """
     folder = locate(folder)
     if not os.path.isdir(folder):
-        raise UserError(f"there is no folder {folder}; nothing is downloaded: give the folder of a model")
+        raise UserError(f"there is no folder {folder}: give the folder of a model, or owner/model on the Hub")
     here = os.path.exists(folder / "config.json")
     if below := [] if here else sorted(folder.glob("checkpoints/*/config.json")):
         raise UserError(f"{folder} has no config.json: give a checkpoint in it, such as {below[-1].parent}")
@@ -108,4 +113,4 @@ def from_pretrained(folder: Path | str) -> Any:
     name = found.get("model_type")
     if not isinstance(name, str) or name not in FAMILIES:
         raise UserError(f"{folder} has the model_type {name!r}; tinyllm runs {', '.join(FAMILIES)}")
-    return load_folder(FAMILIES[name], folder, found)
+    return load_folder(FAMILIES[name], folder, found, bits)

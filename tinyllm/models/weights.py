@@ -32,6 +32,7 @@ DTYPES = {
     "uint8": "U8",
     "bool": "BOOL",
 }
+BLOCK = 1 << 20  # bytes that are read at a time
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 NUMPY = {code: np.dtype(name).newbyteorder("<") for name, code in DTYPES.items()}
 
@@ -76,17 +77,32 @@ class Stored:
     shape: tuple[int, ...]
     offset: int  # the index of its first byte in the file
 
-    def read(self) -> np.ndarray:
-        """Read the array; BF16, which NumPy has no type for, becomes float32."""
-        kind, count = np.dtype("<u2") if self.dtype == "BF16" else NUMPY[self.dtype], math.prod(self.shape)
+    @property
+    def is_float(self) -> bool:
+        """Return True if the numbers are floating-point."""
+        return self.dtype == "BF16" or NUMPY[self.dtype].kind == "f"
+
+    def read(self, dtype: Any = None, transposed: bool = False) -> np.ndarray:
+        """Read the array, as another dtype or transposed if asked to; BF16 becomes float32.
+
+        It is read in blocks of rows, so there is never a second copy of it in memory.
+        """
+        kind = np.dtype("<u2") if self.dtype == "BF16" else NUMPY[self.dtype]
+        own = np.dtype(np.float32) if self.dtype == "BF16" else kind.newbyteorder("=")
+        array = np.empty(self.shape[::-1] if transposed else self.shape, dtype or own)
+        rows = np.atleast_1d(array.T if transposed else array)
+        width = max(math.prod(self.shape[1:]), 1)
+        step = max(BLOCK // (width * kind.itemsize), 1)
         with open_regular(self.path) as f:
-            array = np.fromfile(f, kind, count, offset=self.offset)
-        if len(array) < count:
-            raise UserError(f"{self.path} became shorter while it was read")
-        array = array.reshape(self.shape)
-        if self.dtype == "BF16":  # the upper half of a float32
-            return (array.astype(np.uint32) << 16).view(np.float32)
-        return array.astype(kind.newbyteorder("="), copy=False)
+            f.seek(self.offset)
+            for part in (rows[i : i + step] for i in range(0, len(rows), step) if rows.size):
+                block = np.fromfile(f, kind, part.size)
+                if len(block) < part.size:
+                    raise UserError(f"{self.path} became shorter while it was read")
+                if self.dtype == "BF16":  # the upper half of a float32
+                    block = (block.astype(np.uint32) << 16).view(np.float32)
+                part[...] = block.reshape(part.shape)
+        return array
 
 
 def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:

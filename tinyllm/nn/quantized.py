@@ -4,6 +4,8 @@
 large their errors are, and why the products are fast.
 """
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from itertools import accumulate
 from typing import Any
 
@@ -160,12 +162,14 @@ def check_scales(name: str, scales: np.ndarray) -> None:
         raise UserError(f"{name} holds scales that are not finite: these weights are broken")
 
 
-def quantize(model: Module, bits: int) -> Module:
+def quantize(model: Module, bits: int,
+             reading: Callable[[Module], AbstractContextManager] = nullcontext) -> Module:  # fmt: skip
     """Replace every Linear of a model by one with weights of 8 or 4 bits, in place; return the model.
 
     The output layer (`Head`) is quantized too; if it shares its weight with the embedding, the embedding
-    keeps the original. Norms, biases and embeddings stay float32. Raises UserError, and changes nothing, when
-    bits is another number, the model has adapters, or a layer's weights cannot be quantised.
+    keeps the original. Norms, biases and embeddings stay float32. `reading(layer)` is entered while a layer
+    is quantised: it may read the weights, and drop them afterwards. Raises UserError, and changes nothing,
+    when bits is another number, the model has adapters, or a layer's weights cannot be quantised.
     """
     if bits not in LAYERS:
         raise UserError(f"weights can have 8 or 4 bits, not {bits}")
@@ -174,7 +178,8 @@ def quantize(model: Module, bits: int) -> Module:
 
     def quantized(name, layer):
         try:
-            return LAYERS[bits].from_weights(*_matrix(layer))
+            with reading(layer):
+                return LAYERS[bits].from_weights(*_matrix(layer))
         except ValueError as error:
             raise UserError(f"cannot quantise {name}: {error}") from error
 

@@ -136,9 +136,12 @@ def verify(path: Path, only: Callable[[str], bool] = lambda name: True) -> dict[
     return state
 
 
-def load_model(path: Path) -> Any:
-    """Return the model of a checkpoint. Raises UserError, naming the file, when it is damaged."""
-    return _naming(path / "model.safetensors", lambda: from_pretrained(path))
+def load_model(path: Path, bits: int | None = None) -> Any:
+    """Return the model of a checkpoint, or with bits its quantised model.
+
+    Raises UserError, naming the file, when it is damaged.
+    """
+    return _naming(path / "model.safetensors", lambda: from_pretrained(path, bits))
 
 
 def load_state(path: Path, name: str, part: Any) -> None:

@@ -286,17 +286,19 @@ def list_runs(folder: str | Path = "runs") -> list[Run]:
     return [Run(file.parent) for file in files]
 
 
-def load_run(folder: str | Path, which: str = "best") -> tuple[Any, Tokenizer, RunConfig | None]:
+def load_run(folder: str | Path, which: str = "best",
+             bits: int | None = None) -> tuple[Any, Tokenizer, RunConfig | None]:  # fmt: skip
     """Open a trained model: `model, tokenizer, config = tl.load("runs/stories-laptop")`.
 
-    `folder` is a run, a Hugging Face folder with a tokenizer.json, or "shipped", the small model in this
-    package. `which` is "best" (lowest validation loss) or "last". The model is in evaluation mode; config is
-    a `RunConfig`, or None if the folder is no run. The model of a quantised run has quantised layers. Raises
-    UserError naming the file that is missing or damaged.
+    `folder` is a run, a Hugging Face folder with a tokenizer.json, a name on its Hub, or "shipped", the small
+    model in this package. `which` is "best" (lowest validation loss) or "last". The model is in evaluation
+    mode; config is a `RunConfig`, or None if the folder is no run. `bits`, 8 or 4, quantises linear layers as
+    they are read; the model of a quantised run has such layers. Raises UserError naming the file that is
+    missing or damaged.
     """
     run = Run(locate(folder))
     if run.is_model():
-        model, tokenizer = from_pretrained(run.folder), load_tokenizer(run.tokenizer)
+        model, tokenizer = from_pretrained(run.folder, bits), load_tokenizer(run.tokenizer)
         if (size := model.config.vocab_size) < tokenizer.vocab_size:  # more are padding, never learnt
             raise UserError(
                 f"the model in {run.folder} has {size} tokens, its tokenizer {tokenizer.vocab_size}"
@@ -308,4 +310,4 @@ def load_run(folder: str | Path, which: str = "best") -> tuple[Any, Tokenizer, R
         raise UserError(f"{run.tokenizer} has {tokenizer.vocab_size} tokens, the model {facts.vocab_size}")
     path = run.find_checkpoint(which)
     checkpoint.verify(path, lambda name: name != "optimizer.safetensors")
-    return checkpoint.load_model(path).eval(), tokenizer, config
+    return checkpoint.load_model(path, bits).eval(), tokenizer, config

@@ -1,0 +1,107 @@
+"""generation_config.json: what a folder says of sampling and of ends is read, used and kept."""
+
+import json
+
+import pytest
+
+from tinyllm.cli import generate as cli
+from tinyllm.cli import main
+from tinyllm.errors import UserError
+from tinyllm.models import build, from_pretrained
+from tinyllm.models.generation import ignored, sampling_settings, stop_ids
+from tinyllm.sampling import Sampling
+from tinyllm.tokenizer import CharTokenizer, save_tokenizer
+
+TOKENIZER = CharTokenizer.train("abcdefgh")
+SIZES = {"vocab_size": 8, "context": 12, "layers": 1, "heads": 2, "width": 8}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    build({"model_type": "gpt2", **SIZES}).save_pretrained(tmp_path / "m")
+    save_tokenizer(TOKENIZER, tmp_path / "m/tokenizer.json")
+    return tmp_path / "m"
+
+
+def say(folder, **content):
+    (folder / "generation_config.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("content, expected", [
+    ({}, {}),
+    ({"do_sample": True, "temperature": 0.6, "top_p": 0.9}, {"temperature": 0.6, "top_p": 0.9}),
+    ({"do_sample": True, "top_k": 0, "min_p": 0.1}, {"min_p": 0.1}),
+    ({"do_sample": False, "temperature": 0.6, "top_k": 3}, {"temperature": 0}),
+    ({"temperature": 0.6, "repetition_penalty": 1.2}, {"repetition_penalty": 1.2}),
+    ({"do_sample": None, "top_k": None}, {}),
+])
+def test_what_a_file_says_becomes_sampling(folder, content, expected):
+    say(folder, **content)
+    model = from_pretrained(folder)
+    assert sampling_settings(model.generation) == expected
+    assert Sampling(**expected) and ignored(model.generation) == []
+
+
+def test_ends_are_ids_and_a_folder_without_the_file_says_them_in_its_config(folder):
+    for said, ids in ((3, [3]), ([3, 5], [3, 5]), (None, [])):
+        say(folder, eos_token_id=said)
+        assert stop_ids(from_pretrained(folder).generation) == ids
+    (folder / "generation_config.json").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"eos_token_id": 6}))
+    assert stop_ids(from_pretrained(folder).generation) == [6]
+
+
+@pytest.mark.parametrize("content, words", [
+    ("[]", "generation_config.json"), ("{", "generation_config.json"),
+    ('{"temperature": "hot"}', "temperature must be a number, got 'hot'"),
+    ('{"do_sample": 1}', "do_sample must be true or false"),
+    ('{"eos_token_id": [1, "x"]}', "an id or a list of ids"), ('{"eos_token_id": -1}', "an id or a list of"),
+])
+def test_a_broken_file_is_one_line(folder, content, words):
+    (folder / "generation_config.json").write_text(content)
+    with pytest.raises(UserError, match=words):
+        from_pretrained(folder)
+
+
+def test_it_is_kept_when_the_model_is_saved_again(folder, tmp_path):
+    content = {"do_sample": True, "temperature": 0.6, "eos_token_id": [3, 5], "no_repeat_ngram_size": 2}
+    say(folder, **content, transformers_version="5")
+    from_pretrained(folder).save_pretrained(tmp_path / "again")
+    again = json.loads((tmp_path / "again/generation_config.json").read_text())
+    assert again == content | {"bos_token_id": None, "pad_token_id": None, "transformers_version": "5"}
+    assert json.loads((tmp_path / "again/config.json").read_text())["eos_token_id"] == [3, 5]
+    from_pretrained(folder).save_pretrained(tmp_path / "again", eos_token_id=1)
+    assert json.loads((tmp_path / "again/generation_config.json").read_text())["eos_token_id"] == 1
+
+
+def test_what_would_change_the_choice_is_named_and_what_would_not_is_quiet():
+    harmless = {"num_beams": 1, "typical_p": 1.0, "bad_words_ids": [], "use_cache": True}
+    assert ignored(harmless | {"max_length": 20, "bos_token_id": 1}) == []
+    assert ignored({"no_repeat_ngram_size": 3, "suppress_tokens": [1]}) == [
+        "no_repeat_ngram_size = 3", "suppress_tokens = [1]"]  # fmt: skip
+    assert ignored({"made_up_next_year": 1}) == ["made_up_next_year = 1"]
+
+
+def test_the_commands_draw_and_stop_as_the_folder_says(folder, capsys, monkeypatch):
+    used = []
+    say(folder, do_sample=True, temperature=0.5, top_k=4, eos_token_id=2, typical_p=0.9)
+    monkeypatch.setattr(cli, "stream", lambda model, prompts, **options: used.append(options) or iter(()))
+    words = ["generate", str(folder), "--prompt", "a"]
+    assert main(words) == 0 and main([*words, "--temperature", "2", "--stop", "b"]) == 0
+    told = capsys.readouterr().err
+    assert told.count("note: typical_p = 0.9 in generation_config.json is not applied") == 2
+    assert [options["sampling"] for options in used] == [Sampling(0.5, 4), Sampling(2.0, 4)]
+    assert [options["stop"] for options in used] == [[2], ["b", 2]]
+
+
+def test_generating_ends_at_the_token_that_the_folder_names(folder, capsys):
+    words = ["generate", str(folder), "--prompt", "a", "--tokens", "9", "--json"]
+    say(folder, do_sample=False)
+    assert main(words) == 0
+    first = json.loads(capsys.readouterr().out)["samples"][0]
+    say(folder, do_sample=False, eos_token_id=first["tokens"][0])
+    assert main(words) == 0
+    (sample,) = json.loads(capsys.readouterr().out)["samples"]
+    assert sample == {"text": "", "tokens": first["tokens"][:1], "finish": "stop"}
+    assert main([*words, "--bits", "8"]) == 0

@@ -1,0 +1,73 @@
+"""Read generation_config.json: how the authors of a model want tokens to be drawn, and where to stop.
+
+Only what the file says counts; all else stays as tinyllm has it. `do_sample` false means the likeliest token.
+Where the file does not say do_sample, its temperature and filters are ignored, as transformers does.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from tinyllm.errors import UserError
+from tinyllm.files import read_json
+
+FILE = "generation_config.json"
+DRAWING = ("temperature", "top_k", "top_p", "min_p")  # without effect unless do_sample is true
+ALWAYS = ("repetition_penalty",)
+IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+# What changes nothing in the choice of tokens; how long a text gets is always said by the caller.
+HARMLESS = ("max_length", "max_new_tokens", "use_cache", "cache_implementation", "transformers_version",
+            "return_dict_in_generate", "output_attentions", "output_hidden_states", "output_scores",
+            "output_logits", "chat_format", "trust_remote_code", "do_sample")  # fmt: skip
+NEUTRAL = {"num_beams": 1, "num_beam_groups": 1, "num_return_sequences": 1, "typical_p": 1, "top_h": 0,
+           "epsilon_cutoff": 0, "eta_cutoff": 0, "no_repeat_ngram_size": 0, "length_penalty": 1,
+           "encoder_repetition_penalty": 1, "encoder_no_repeat_ngram_size": 0, "diversity_penalty": 0,
+           "guidance_scale": 1, "min_length": 0, "min_new_tokens": 0, "penalty_alpha": 0}  # fmt: skip
+
+
+def read_generation(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Return what a folder says about generation; without a file, the eos_token_id of its config.json.
+
+    Settings that are null or that change nothing are left out. Raises UserError when the file is broken, or a
+    value has the wrong type.
+    """
+    path = folder / FILE
+    ends = {"eos_token_id": config.get("eos_token_id")}
+    content = read_json(path, {}, 2**20) if os.path.lexists(path) else ends
+    found = {name: value for name, value in content.items()
+             if value is not None and not name.startswith("_")}  # fmt: skip
+    for name in (*DRAWING, *ALWAYS):
+        if name in found and (isinstance(found[name], bool) or not isinstance(found[name], int | float)):
+            raise UserError(f"{path}: {name} must be a number, got {found[name]!r}")
+    if not isinstance(found.get("do_sample", False), bool):
+        raise UserError(f"{path}: do_sample must be true or false, got {found['do_sample']!r}")
+    stop_ids(found, str(path))
+    return found
+
+
+def stop_ids(generation: dict[str, Any], where: str = FILE) -> list[int]:
+    """Return the ids of tokens that end a text. Raises UserError unless they are ids."""
+    ends = generation.get("eos_token_id", [])
+    ends = ends if isinstance(ends, list) else [ends]
+    if not all(type(end) is int and end >= 0 for end in ends):
+        raise UserError(f"{where}: eos_token_id must be an id or a list of ids, got {ends!r}")
+    return ends
+
+
+def sampling_settings(generation: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `Sampling` that a file gives: {"temperature": 0.6, "top_p": 0.9}, say."""
+    found = {name: generation[name] for name in ALWAYS if name in generation}
+    if generation.get("do_sample"):
+        found |= {name: generation[name] for name in DRAWING if name in generation}
+        if found.get("top_k") == 0:  # which means that all may be drawn
+            del found["top_k"]
+    elif "do_sample" in generation:
+        found["temperature"] = 0
+    return found
+
+
+def ignored(generation: dict[str, Any]) -> list[str]:
+    """Return the settings that would change the choice of tokens, and that tinyllm does not have."""
+    known = {*DRAWING, *ALWAYS, *IDS, *HARMLESS}
+    return [f"{name} = {value!r}" for name, value in generation.items()
+            if name not in known and value not in (False, [], {}, NEUTRAL.get(name))]  # fmt: skip

@@ -1,0 +1,37 @@
+"""Names of models on the Hub of Hugging Face: the one thing in tinyllm that may use the network."""
+
+import functools
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from tinyllm.errors import UserError
+
+FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # no pickles, no code
+
+
+def is_hub_name(place: Path | str) -> bool:
+    """Return True for a name such as owner/model, if there is no such folder and none called owner."""
+    name = str(place)
+    fits = re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, re.ASCII) is not None
+    return fits and not os.path.lexists(name) and not os.path.lexists(name.split("/")[0])
+
+
+@functools.cache
+def download(name: str) -> Path:
+    """Fetch the model called owner/model, or what has changed in it -> its folder in the Hub's cache.
+
+    Raises UserError when huggingface_hub is missing, and, with its first line, for every error in it.
+    """
+    try:
+        import huggingface_hub
+    except ImportError:
+        how = "pip install 'tinyllm-lab[hf]' to download it from the Hub of Hugging Face"
+        raise UserError(f"there is no folder {name}; {how}, or give the folder of a model") from None
+    fetch: Any = huggingface_hub.snapshot_download
+    try:
+        return Path(fetch(name, allow_patterns=list(FILES)))
+    except Exception as error:  # no network, no such model, no permission: dozens of classes
+        why = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UserError(f"cannot download {name} from the Hub of Hugging Face: {why[:200]}") from None
