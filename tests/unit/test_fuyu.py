@@ -220,7 +220,7 @@ def test_what_cannot_be_done_with_pictures_is_refused(run, refused):
     assert "sees no pictures" in refused("generate", "shipped", "--picture", "world:caption")
     assert "sees no pictures" in refused("chat", "shipped", "--picture", "world:caption")
     train = ("train", "sft", "--model", "fuyu", "--data", "world:caption,n=60", "--out", "other")
-    assert "has pictures: use `tinyllm train sft`" in refused("train", *train[2:])
+    assert "has some: use `tinyllm train sft`" in refused("train", *train[2:])
     assert "sft.packed is for texts" in refused(*train, "--set", "sft.packed=true")
     assert "context of 20 cuts off every answer" in refused(*train, "--set", "model.context=20")
     assert not pathlib.Path("other").exists()

@@ -162,7 +162,7 @@ def prepare_tokenizer(tokenizer: Any, options: PretrainConfig, objective: str) -
 def pretrain(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     """Return a plan that trains on windows of the first part of a corpus and validates on the rest."""
     if corpus.shown and model.picture_marks:
-        raise UserError(f"pretrain reads texts alone, and {corpus.name} has pictures: use `tinyllm train sft`")
+        raise UserError(f"pretrain sees no pictures, and {corpus.name} has some: use `tinyllm train sft`")
     train, windows = config.train, OBJECTIVES[model.objective](
         config, tokenizer, model, corpus.separator.decode()
     )
