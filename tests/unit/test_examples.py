@@ -13,7 +13,8 @@ from tinyllm.models import build, family
 from tinyllm.tokenizer import ByteTokenizer, save_tokenizer
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-PROGRAMS = ("chat.py", "describe_picture.py", "embed.py", "names.py", "shakespeare.py", "translate.py")
+PROGRAMS = ("chat.py", "complete_code.py", "describe_picture.py", "embed.py", "names.py", "shakespeare.py",
+            "translate.py")  # fmt: skip
 
 
 @pytest.fixture
@@ -122,3 +123,16 @@ def test_chat_trains_once_then_remembers(run, monkeypatch):
     Path("runs/chat/tokenizer.json").unlink()
     with pytest.raises(SystemExit, match=r"tokenizer\.json"):
         run("chat.py", "--once", "Once")
+
+
+def test_complete_code_trains_once_and_writes_at_a_cursor(run, tmp_path):
+    code = tmp_path / "some.py"
+    code.write_text("def f(x):\n    y = x + 1\n    return y\n" * 200)
+    few = ("complete_code.py", "--data", str(code), "--steps", "2", "--tokens", "4")
+    out = run(*few)
+    assert "SHA-256" in out and out.count("    for number in numbers:\n        \033[1m") == 3
+    out = run(*few, "--file", str(code), "--at", "2:9")
+    assert "learning" not in out and out.count("def f(x):\n    y = \033[1m") == 3
+    assert out.count("\033[0mx + 1\n    return y\n") == 3
+    with pytest.raises(SystemExit, match="there is no place 9999:1 in"):
+        run(*few, "--file", str(code), "--at", "9999:1")

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tinyllm.cli import main
 from tinyllm.data import Batch
 from tinyllm.errors import UserError
 from tinyllm.middle import fill_middle, middle_prompt
-from tinyllm.ops import move_middle, split_middle, trim_sides
+from tinyllm.ops import move_middle, pass_at_k, split_middle, trim_sides
 from tinyllm.ops.loss import IGNORED
 from tinyllm.tokenizer.middle import MARKERS, add_markers, markers_of
 from tinyllm.train.objectives import documents, fill_in_the_middle, middles
@@ -70,11 +71,31 @@ def test_what_is_next_to_the_gap_is_kept(prefix, suffix, room):
     assert len(before) >= min(len(prefix), (room + 1) // 2) and len(after) >= min(len(suffix), room // 2)
 
 
+@given(n=st.integers(1, 7), data=st.data())
+def test_pass_at_k_is_the_share_of_all_choices_of_k(n, data):
+    passed, k = data.draw(st.integers(0, n)), data.draw(st.integers(1, n))
+    choices = [any(sample < passed for sample in some) for some in itertools.combinations(range(n), k)]
+    assert math.isclose(pass_at_k([passed], n, k), np.mean(choices))
+    assert math.isclose(pass_at_k([passed, n], n, k), (np.mean(choices) + 1) / 2)
+    assert pass_at_k([passed], n, 1) == pytest.approx(passed / n)
+
+
+def test_pass_at_k_is_unbiased():
+    """Its mean over many draws of n = 6 samples is the chance 1 - (1 - p)^k."""
+    draws = np.random.default_rng(0).binomial(6, 0.3, 40_000).tolist()
+    assert pass_at_k(draws, 6, 3) == pytest.approx(1 - 0.7**3, abs=0.006)
+    biased = np.mean([1 - (1 - c / 6) ** 3 for c in draws])
+    assert biased < 1 - 0.7**3 - 0.02
+
+
 @pytest.mark.parametrize("call, message", [
     (lambda: split_middle("abc", (0.5,)), "split_middle needs two draws"),
     (lambda: split_middle("abc", (0.5, 1.0)), "split_middle needs two draws in"),
     (lambda: move_middle([], [], [], (1, 2, 3), False), "move_middle needs four markers"),
     (lambda: trim_sides([1], [2], -1), "trim_sides needs room"),
+    (lambda: pass_at_k([1], 5, 6), "needs 1 <= k <= n, got k = 6, n = 5"),
+    (lambda: pass_at_k([6], 5, 1), "needs problems of which 0 to 5"),
+    (lambda: pass_at_k([], 5, 1), "needs problems"),
 ])  # fmt: skip
 def test_what_makes_no_sense_is_refused(call, message):
     with pytest.raises(ValueError, match=message):

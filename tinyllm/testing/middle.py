@@ -9,12 +9,13 @@ from tinyllm.testing.edits import mistake, variant
 texts = st.text(st.sampled_from("abc (\n\u00e9\U0001f642"), max_size=12)
 draws = st.sampled_from((0.5, 0.0, 0.25, 0.999999, 0.1, 0.9, 1 / 3))
 tokens = st.lists(st.integers(0, 9), max_size=6)
+sides = st.one_of(tokens, st.lists(st.integers(0, 9), min_size=4, max_size=9))
 MARKERS = (100, 101, 102, 103), (7, 5, 300, 0)  # also markers that look like tokens
 
 CASES = {
     "split_middle": st.tuples(texts, st.tuples(draws, draws)),
     "move_middle": st.tuples(tokens, tokens, tokens, st.sampled_from(MARKERS), st.booleans()),
-    "trim_sides": st.tuples(tokens, tokens, st.integers(0, 13)),
+    "trim_sides": st.tuples(sides, sides, st.sampled_from((5, 3, 0, 1, 2, 4, 6, 7, 9, 13))),
 }
 
 PLACES = "sorted(int(u * (len(text) + 1)) for u in draws)"

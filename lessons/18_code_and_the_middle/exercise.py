@@ -1,0 +1,62 @@
+"""Lesson 18. Put your own code in place of each `raise NotImplementedError`.
+
+Then run `tinyllm check 18`.
+
+What you are given must come back as it was.
+"""
+
+import math
+
+
+def split_middle(text, draws):
+    """Cut a text of n characters at two random places -> (prefix, middle,
+    suffix).
+
+    draws: two numbers from [0, 1), one for each place: u chooses place
+    floor(u (n + 1)) of the n + 1 between characters, 0 before the first and n
+    behind the last. The smaller place comes first, whichever draw it is from.
+    Each part can be empty; joined, they are the text.
+    """
+    raise NotImplementedError
+
+
+def move_middle(prefix, middle, suffix, markers, suffix_first):
+    """Join the tokens of a text's three parts so that the middle comes last.
+
+    markers: the tokens P, S, M and E -> list of all tokens and markers, which
+    is
+
+        P prefix S suffix M middle E        (PSM), or with suffix_first
+        P S suffix M prefix middle E        (SPM).
+
+    SPM writes prefix and middle as one run of text. E ends the middle; without
+    it, a model would not know where to stop.
+    """
+    raise NotImplementedError
+
+
+def trim_sides(prefix, suffix, room):
+    """Shorten the tokens around a gap to `room` in all, keeping those next to
+    the gap.
+
+    -> (the end of the prefix, the beginning of the suffix). Both get half of
+    the room, the prefix the odd token; what one of them does not need goes to
+    the other. Nothing is lost if all of it fits.
+    """
+    raise NotImplementedError
+
+
+def pass_at_k(passed, n, k):
+    """Estimate, without bias, the chance that at least one of k samples for a
+    problem passes its tests.
+
+    passed: for each problem, how many of its n samples passed -> the mean over
+    the problems of
+
+        1 - C(n - passed, k) / C(n, k)
+
+    which is the share of all choices of k among the n samples that hold at
+    least one that passed; C(a, b) is the number of ways to choose b of a
+    things, 0 if b > a.
+    """
+    raise NotImplementedError

@@ -1,0 +1,33 @@
+"""pass@k: how often at least one of k programs that a model writes for a problem passes its tests.
+
+Chen et al., "Evaluating Large Language Models Trained on Code", 2021, section 2.1.
+"""
+
+import math
+from collections.abc import Sequence
+
+from tinyllm.ops.registry import op
+
+
+def check_samples(passed: Sequence[int], n: int, k: int) -> None:
+    """Raise ValueError unless there are problems, 1 <= k <= n, and 0 to n samples passed."""
+    if not 1 <= k <= n:
+        raise ValueError(f"needs 1 <= k <= n, got k = {k}, n = {n}")
+    if not passed or not 0 <= min(passed) <= max(passed) <= n:
+        raise ValueError(f"needs problems of which 0 to {n} samples passed, got {passed}")
+
+
+@op(check=check_samples)
+def pass_at_k(passed: Sequence[int], n: int, k: int) -> float:
+    """Estimate, without bias, the chance that at least one of k samples for a problem passes its tests.
+
+    passed: for each problem, how many of its n samples passed -> the mean over the problems of
+
+        1 - C(n - passed, k) / C(n, k)
+
+    which is the share of all choices of k among the n samples that hold at least one that passed; C(a, b) is
+    the number of ways to choose b of a things, 0 if b > a. Raises ValueError unless 1 <= k <= n, and there
+    are problems with 0 <= passed <= n.
+    """
+    shares = [1 - math.comb(n - c, k) / math.comb(n, k) for c in passed]
+    return sum(shares) / len(shares)

@@ -1,0 +1,56 @@
+"""Cases of pass@k; mistakes, and right variants."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyllm.testing.edits import mistake, variant
+
+
+@st.composite
+def pass_at_k(draw):
+    """Draw problems that are passed never, always or sometimes, and k up to the number of samples."""
+    n = draw(st.sampled_from((5, 10, 1, 2, 20, 200)))
+    k = draw(st.sampled_from([k for k in (2, 1, 3, n // 2, n) if 1 <= k <= n]))
+    some = st.one_of(st.sampled_from((0, 1, n)), st.integers(0, n))
+    return draw(st.lists(some, min_size=1, max_size=6)), n, k
+
+
+CASES = {"pass_at_k": pass_at_k()}
+BOUNDS = {"pass_at_k": lambda args, results: (1e-9,)}
+
+SHARE = "1 - math.comb(n - c, k) / math.comb(n, k)"
+
+mistake("pass_at_k", "the share of samples that pass, whatever k is: that is pass@1", SHARE, "c / n")
+mistake("pass_at_k", "1 - (1 - passed/n)^k, which puts every drawn sample back and is too small", SHARE,
+        "1 - (1 - c / n) ** k")
+mistake("pass_at_k", "k times the share that passes, at most 1: chances of different samples do not add",
+        SHARE, "min(1.0, k * c / n)")
+mistake("pass_at_k", "the chance that all k samples pass, not at least one", SHARE,
+        "math.comb(c, k) / math.comb(n, k)")
+mistake("pass_at_k", "the chance that none of the k samples passes", SHARE,
+        "math.comb(n - c, k) / math.comb(n, k)")
+mistake("pass_at_k", "1 for a problem that any of the n samples solves: that is pass@n", SHARE,
+        "float(c > 0)")
+mistake("pass_at_k", "the sum over the problems, where their mean belongs", "sum(shares) / len(shares)",
+        "sum(shares)")
+mistake("pass_at_k", "the first k samples taken to be those that passed", SHARE, "float(c >= k)")
+
+
+@mistake("pass_at_k", "one estimate for all samples together, as if they were of one problem")
+def all_samples_together(passed, n, k):
+    failed, total = n * len(passed) - sum(passed), n * len(passed)
+    return float(1 - np.prod([max(failed - i, 0) / (total - i) for i in range(k)]))
+
+
+@variant("pass_at_k")
+def by_factors(passed, n, k):
+    """Draw one after another without putting back, as the paper's code does."""
+    return float(np.mean([1 - np.prod([max(n - c - i, 0) / (n - i) for i in range(k)]) for c in passed]))
+
+
+@variant("pass_at_k")
+def by_the_paper(passed, n, k):
+    def share(c):
+        return 1.0 if n - c < k else 1.0 - np.prod(1.0 - k / np.arange(n - c + 1, n + 1))
+
+    return np.mean([share(c) for c in passed])
