@@ -152,10 +152,11 @@ kind = KINDS["program"]
 unseen = Stream(World(), kind, kind.dials(**dials), split="test")
 documents, gaps = [unseen[i] for i in range(30)], []
 for i, document in enumerate(documents):
-    lines = document.answer.splitlines(keepends=True)
+    lines = document.answer.split("\n")  # the first is empty
     at = 1 + Random(i).integers(len(lines) - 1)
-    start = document.prompt + "".join(lines[:at])
-    gaps.append((start, "\n" + "".join(lines[at + 1 :]) + "\n\n"))
+    start = document.prompt + "".join(f"{line}\n" for line in lines[:at])
+    end = "".join(f"\n{line}" for line in lines[at + 1 :]) + "\n\n"
+    gaps.append((start, end))
 first = fill_middle(model, setup.tokenizer, gaps[:2], sampling=tl.Sampling(0))
 for (start, end), written in zip(gaps, first, strict=False):
     print(f"{start}>>>{written}<<<{end}")
@@ -174,7 +175,7 @@ print(run(source, "double", [21]))
 try:
     run("def f():\n    return open('secrets')", "f", [])
 except tl.UserError as error:
-    print("refused:", error)
+    print("refused:", str(error).partition(";")[0])
 
 # %% [markdown]
 # One more question. A model draws its tokens, so it gives another answer every
