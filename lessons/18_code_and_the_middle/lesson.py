@@ -205,7 +205,7 @@ for i, document in enumerate(documents):
     answers = [body + text + end for text in found[n * i : n * (i + 1)]]
     passed.append(int(sum(kind.score_answer(a, entry) for a in answers)))
 chances = [ops.pass_at_k(passed, n, k) for k in range(1, n + 1)]
-print(f"pass@1 {chances[0]:.2f}  pass@10 {chances[-1]:.2f}")
+print(f"functions: pass@1 {chances[0]:.2f}, pass@10 {chances[-1]:.2f}")
 
 # %%
 unit = "share of problems, by tries"
