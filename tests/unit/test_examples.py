@@ -4,17 +4,18 @@ import re
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tinyllm
 from tinyllm.data import rows, sources
 from tinyllm.errors import UserError
-from tinyllm.models import build, family
+from tinyllm.models import GPT, GPTConfig, build, family, from_pretrained
 from tinyllm.tokenizer import ByteTokenizer, save_tokenizer
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-PROGRAMS = ("chat.py", "complete_code.py", "describe_picture.py", "embed.py", "names.py", "shakespeare.py",
-            "translate.py")  # fmt: skip
+PROGRAMS = ("chat.py", "complete_code.py", "describe_picture.py", "embed.py", "finetune_gpt2.py", "names.py",
+            "shakespeare.py", "translate.py")  # fmt: skip
 
 
 @pytest.fixture
@@ -52,6 +53,28 @@ def test_embed_ranks_what_the_modules_describe(run, tmp_path):
     rows = [line.split()[:2] for line in out.splitlines()[1:]]
     assert len(rows) == 5 and rows == sorted(rows, key=lambda row: -float(row[0]))
     assert all(name.startswith(("bisect.", "math.")) for _, name in rows)
+
+
+@pytest.mark.parametrize("words", [(), ("--train-last", "1")])
+def test_gpt2_is_fine_tuned_in_a_part_and_saved_whole(run, tmp_path, words):
+    text = tmp_path / "book.txt"
+    text.write_text("to be or not to be, that is the question\n" * 200)
+    config = GPTConfig(vocab_size=256, context=16, layers=2, heads=2, width=16)
+    GPT(config).save_pretrained(tmp_path / "base")
+    save_tokenizer(ByteTokenizer(), tmp_path / "base/tokenizer.json")
+    given = ("--model", "base", "--data", str(text), "--steps", "30", "--lr", "0.02", *words)
+    out = run("finetune_gpt2.py", *given)
+    before, after = (float(re.search(rf"{word}: +([\d.]+)", out)[1]) for word in ("before", "after"))
+    assert after < before - 0.05
+    base, tuned = from_pretrained("base"), from_pretrained("runs/finetuned")
+    same = {n for n, a in base.state_dict().items() if np.array_equal(a, tuned.state_dict()[n])}
+    assert {"wte.weight", "wpe.weight"} <= same and "h.1.attn.c_attn.weight" not in same
+    assert ("h.0.mlp.c_fc.weight" in same) == bool(words)
+    assert tuned.config == config
+
+
+def test_without_a_folder_a_tiny_gpt2_is_made(run):
+    assert "runs/finetuned is a GPT-2" in run("finetune_gpt2.py", "--steps", "1", "--data", "stories")
 
 
 def test_shakespeare_learns_your_text(run, tmp_path):

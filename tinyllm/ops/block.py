@@ -60,6 +60,35 @@ def llama_block(x: Array, heads: int, norm_1: Array, attend: list[Array], norm_2
 
 
 @op
+def parallel_block(x: Array, heads: int, norm: Pair, widen: Array, narrow: Array,
+                   base: float = 10000.0) -> Array:
+    """Add attention and an MLP side by side, as PaLM and Falcon do: x + attention(norm(x)) + mlp(norm(x)).
+
+    x (B, T, C) -> (B, T, C). norm is the weight and bias (C,) of the one layernorm. widen (C, C + 2 D + F),
+    with D = C / heads, makes everything from it in one product: all of q, then one head k and one v that all
+    query heads share, then the F channels of the MLP. rope turns q and k at positions 0 .. T - 1 with this
+    base; attention is causal; the activation is gelu_tanh. narrow (C + F, C) takes the outputs of attention
+    and then of the MLP back in one product. No biases. (Chowdhery et al. 2022, section 2; Shazeer 2019.)
+    """
+    B, T, C = x.shape
+    D = C // heads
+    q, k, v, h = np.split(linear(layernorm(x, *norm)[0], widen), [C, C + D, C + 2 * D], axis=-1)
+    tables = rope_tables(np.arange(T), D, base)
+    q, k, v = rope(q.reshape(B, T, heads, D), *tables), rope(k[:, :, None], *tables), v[:, :, None]
+    y = attention(q, k, v)[0].reshape(B, T, C)
+    return add(x, linear(np.concatenate([y, gelu_tanh(h)], axis=-1), narrow))
+
+
+@op
+def count_cache_bytes(tokens: int, layers: int, kv_heads: int, head_width: int, bits: int = 32) -> int:
+    """Count the bytes of the keys and values that a model keeps of so many tokens -> int.
+
+    In each layer there are a key and a value for each kv head, of head_width numbers with this many bits.
+    """
+    return 2 * tokens * layers * kv_heads * head_width * bits // 8
+
+
+@op
 def count_parameters(vocab_size: int, context: int, layers: int, width: int) -> int:
     """Count the parameters of a GPT-2 of these sizes -> int.
 

@@ -49,6 +49,19 @@ def llama_blocks(draw):
     return x, H, norms[0], attend, norms[1], mlp, draw(st.sampled_from((10000.0, 100.0)))
 
 
+@st.composite
+def parallel_blocks(draw):
+    """Draw blocks of a few channels, with one head or several."""
+    B, T = draw(st.sampled_from((2, 1, 3, 0))), draw(st.sampled_from((3, 1, 2, 6, 9)))
+    heads, D = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((2, 4, 8)))
+    C, F, rng = heads * D, draw(st.sampled_from((8, 1, 5))), Random(draw(seeds), "parallel")
+    norm = [(1 + 0.3 * rng.normal(C)).astype(np.float32), (0.3 * rng.normal(C)).astype(np.float32)]
+    widen = (rng.normal((C, C + 2 * D + F)) / C**0.5).astype(np.float32)
+    narrow = (rng.normal((C + F, C)) / (C + F) ** 0.5).astype(np.float32)
+    x = floats(draw, (B, T, C), ("normal", "wide", "normal"))
+    return x, heads, norm, widen, narrow, draw(st.sampled_from((10000.0, 100.0)))
+
+
 def block_bound(args, results):
     """Bound the error: each of the two norms, if narrow, can magnify a rounding error a hundredfold."""
     (y,) = results
@@ -56,9 +69,10 @@ def block_bound(args, results):
 
 
 sizes = st.tuples(counts, counts, st.sampled_from((1, 2, 12)), st.sampled_from((1, 2, 8, 96)))
-CASES = {"transformer_block": blocks(), "llama_block": llama_blocks(),
+CASES = {"transformer_block": blocks(), "llama_block": llama_blocks(), "parallel_block": parallel_blocks(),
+         "count_cache_bytes": st.tuples(counts, counts, counts, counts, st.sampled_from((32, 16, 8))),
          "count_parameters": sizes, "count_flops": sizes}  # fmt: skip
-BOUNDS = {"transformer_block": block_bound, "llama_block": block_bound}
+BOUNDS = {"transformer_block": block_bound, "llama_block": block_bound, "parallel_block": block_bound}
 
 
 MIXED = "mixed = linear(layernorm(x, *norm_1)[0], *qkv)"
@@ -130,6 +144,41 @@ mistake("llama_block", "attention without its output matrix's sum: the residual 
         f"x = add(x, {MERGED})", f"x = {MERGED}")
 mistake("llama_block", "attention scaled by 1 / sqrt(C), as if there were one head",
         "rope(q, *tables)", "rope(q * heads**-0.5, *tables)")
+SIDES = "[y, gelu_tanh(h)]"
+SUMMED = "add(x, linear(np.concatenate([y, gelu_tanh(h)], axis=-1), narrow))"
+
+mistake("parallel_block", "an MLP after attention, in turn: it reads the new x", "gelu_tanh(h)",
+        "gelu_tanh(linear(layernorm(add(x, linear(y, narrow[:C])), *norm)[0], widen[:, C + 2 * D :]))")
+mistake("parallel_block", "a block without its residual sum", SUMMED,
+        "linear(np.concatenate([y, gelu_tanh(h)], axis=-1), narrow)")
+mistake("parallel_block", "outputs of the MLP before those of attention, for a matrix that has them after",
+        SIDES, "[gelu_tanh(h), y]")
+mistake("parallel_block", "an MLP without its activation", "gelu_tanh(h)", "h")
+mistake("parallel_block", "gelu on the outputs of attention too", SIDES, "[gelu_tanh(y), gelu_tanh(h)]")
+mistake("parallel_block", "v taken before k", "", """
+q_end, D = x.shape[2], x.shape[2] // heads
+q, k, v, h = np.split(widen, [q_end, q_end + D, q_end + 2 * D], axis=1)
+widen = np.concatenate([q, v, k, h], axis=1)""")
+mistake("parallel_block", "the channels of the MLP taken first, before q, k and v",
+        "", "widen = np.roll(widen, x.shape[2] - narrow.shape[0], axis=1)")
+mistake("parallel_block", "only the queries turned by rope; keys turn too", "rope(k[:, :, None], *tables)",
+        "k[:, :, None]")
+mistake("parallel_block", "values turned by rope, as queries and keys are", "attention(q, k, v)",
+        "attention(q, k, rope(v, *tables))")
+mistake("parallel_block", "queries and keys that are not turned by their positions",
+        "rope_tables(np.arange(T), D, base)", "rope_tables(0 * np.arange(T), D, base)")
+mistake("parallel_block", "attention that sees the future: the mask is missing", "attention(q, k, v)",
+        "attention(q, k, v, False)")
+mistake("parallel_block", "x normalised in the sum: what is added to is x itself",
+        SUMMED,
+        "add(layernorm(x, *norm)[0], linear(np.concatenate([y, gelu_tanh(h)], axis=-1), narrow))")
+NUMBERS = "2 * tokens * layers * kv_heads * head_width * bits // 8"
+mistake("count_cache_bytes", "keys without values", NUMBERS, NUMBERS.removeprefix("2 * "))
+mistake("count_cache_bytes", "bits, where bytes were asked for", NUMBERS, NUMBERS.removesuffix(" // 8"))
+mistake("count_cache_bytes", "numbers, where bytes were asked for", NUMBERS,
+        NUMBERS.removesuffix(" * bits // 8"))
+mistake("count_cache_bytes", "float32 whatever bits say", "", "bits = 32")
+mistake("count_cache_bytes", "one layer's cache, without the others", "", "layers = 1")
 mistake("count_parameters", "a count without biases", "width * 3 * width + 3 * width + width * width + width",
         "4 * width * width", "width * 4 * width + 4 * width + 4 * width * width + width", "8 * width * width")
 mistake("count_parameters", "a count in which the output layer has a table of its own, not the tokens'",
@@ -174,6 +223,22 @@ def llama_block_by_heads(x, heads, norm_1, attend, norm_2, mlp, base=10000.0):
         y = y + attention(rope(q, *tables), rope(k, *tables), v)[0][:, :, 0] @ out[own]
     n = rmsnorm(y, norm_2)[0]
     return y + (silu(n @ mlp[0]) * (n @ mlp[1])) @ mlp[2]
+
+
+@variant("parallel_block")
+def parallel_block_in_parts(x, heads, norm, widen, narrow, base=10000.0):
+    B, T, C = x.shape
+    D, n = C // heads, layernorm(x, *norm)[0]
+    wq, wk, wv, wh = (widen[:, a:b] for a, b in ((0, C), (C, C + D), (C + D, C + 2 * D), (C + 2 * D, None)))
+    tables = rope_tables(np.arange(T), D, base)
+    q, k, v = rope((n @ wq).reshape(B, T, heads, D), *tables), rope((n @ wk)[:, :, None], *tables), n @ wv
+    attended = attention(q, k, v[:, :, None])[0].reshape(B, T, C) @ narrow[:C]
+    return x + attended + gelu_tanh(n @ wh) @ narrow[C:]
+
+
+@variant("count_cache_bytes")
+def count_cache_bytes_of_arrays(tokens, layers, kv_heads, head_width, bits=32):
+    return sum(2 * tokens * kv_heads * head_width for _ in range(layers)) * bits // 8
 
 
 @variant("count_parameters")

@@ -1,0 +1,36 @@
+"""Lesson 15. Put your own code in place of each `raise NotImplementedError`.
+
+Then run `tinyllm check 15`.
+
+What you are given must come back as it was. Numbers with a fraction are
+float32, and so are results of them.
+
+Functions that you wrote in earlier lessons may be copied in here.
+"""
+
+import numpy as np
+
+
+def count_cache_bytes(tokens, layers, kv_heads, head_width, bits=32):
+    """Count the bytes of the keys and values that a model keeps of so many
+    tokens -> int.
+
+    In each layer there are a key and a value for each kv head, of head_width
+    numbers with this many bits.
+    """
+    raise NotImplementedError
+
+
+def parallel_block(x, heads, norm, widen, narrow, base=10000.0):
+    """Add attention and an MLP side by side, as PaLM and Falcon do:
+    x + attention(norm(x)) + mlp(norm(x)).
+
+    x (B, T, C) -> (B, T, C). norm is the weight and bias (C,) of the one
+    layernorm. widen (C, C + 2 D + F), with D = C / heads, makes everything from
+    it in one product: all of q, then one head k and one v that all query heads
+    share, then the F channels of the MLP. rope turns q and k at positions
+    0 .. T - 1 with this base; attention is causal; the activation is gelu_tanh.
+    narrow (C + F, C) takes the outputs of attention and then of the MLP back in
+    one product. No biases. The eps of the norm is 1e-5.
+    """
+    raise NotImplementedError
