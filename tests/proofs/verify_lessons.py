@@ -3,7 +3,7 @@
     python tests/proofs/verify_lessons.py [--quick]
 
 Promises and budgets stand in syllabus.toml. Seconds are from the start of Python to its end, and mean
-something on a quiet machine only: no test looks at them. --quick: those that train for long, which no test
+something on a quiet machine only: no test looks at them. --quick: those that take long, which no test
 runs. Exits with 1 where a promise or a budget is broken.
 """
 
@@ -51,7 +51,7 @@ def kept(promise, output):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="the lessons that train for long")
+    parser.add_argument("--quick", action="store_true", help="the lessons that take long")
     quick = parser.parse_args(argv).quick
     lessons = [lesson for lesson in syllabus() if lesson.long or not quick]
     took, peaks, bad = [], [], []
