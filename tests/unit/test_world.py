@@ -181,7 +181,7 @@ def test_no_dial_has_the_name_of_an_option():
 @pytest.mark.parametrize("options", ["people=12", "people=30,world=7", "year=60", "year=70"])
 def test_every_kind_can_be_written_about_every_world(options):
     for name in [*KINDS, "mix"]:
-        assert len(list(read_name(f"world:{name},n=2,split=all,{options}").documents())) == 2
+        assert len(list(read_name(f"world:{name},n=8,split=all,{options}").documents())) == 8
 
 
 def test_a_named_corpus_is_its_documents():

@@ -22,24 +22,27 @@ from tinyllm.world.template import Choice, Draw, Entity, GrammarError, Mention
 
 def check(grammar: Any) -> None:
     """Raise GrammarError unless every mention is defined and no text can have two derivations."""
-    _check_scope(grammar, grammar.body, frozenset(), frozenset())
+    _check_scope(grammar, grammar.body, frozenset(), frozenset(), set())
     compared: set[tuple] = set()  # a shuffle has the same two parts in many of its choices
     for node in list(grammar.forks):
         if isinstance(node, Choice):
             _check_choice(grammar, grammar.forks[node], compared)
 
 
-def _check_scope(grammar, body, sure, maybe):
-    """Check a body; `sure` are the variables drawn on every path to it, `maybe` those drawn on some path."""
+def _check_scope(grammar, body, sure, maybe, known):
+    """Check a body; `sure` are the variables drawn on every path to it, `maybe` those drawn on some path.
+
+    known: pairs of a variable and an attribute that were found to have words, to which this adds.
+    """
     for node in body:
         if isinstance(node, Mention):
-            _check_words(grammar, node, sure)
+            _check_words(grammar, node, sure, known)
         elif isinstance(node, Draw):
             if node.var in maybe:
                 raise GrammarError(f"{{{node.var}}} is drawn twice in one story")
             if missing := set(node.parents) - sure:
                 raise GrammarError(f"the draw of {{{node.var}}} needs {sorted(missing)}, perhaps not drawn")
-            _check_draw(grammar, node)
+            _check_draw(grammar, node, known)
             sure, maybe = sure | {node.var}, maybe | {node.var}
         elif isinstance(node, Choice):
             ways = []
@@ -47,15 +50,18 @@ def _check_scope(grammar, body, sure, maybe):
                 label = {branch.fact[0]} if branch.fact else set()
                 if label & maybe:
                     raise GrammarError(f"the fact {label} is noted twice in one story")
-                ways.append(_check_scope(grammar, branch.body, sure | label, maybe | label))
+                ways.append(_check_scope(grammar, branch.body, sure | label, maybe | label, known))
             sure = frozenset.intersection(*[s for s, _ in ways])
             maybe = frozenset.union(*[m for _, m in ways])
     return sure, maybe
 
 
-def _check_words(grammar, node, sure):
+def _check_words(grammar, node, sure, known):
     if node.var not in sure or node.var not in grammar.draws:
         raise GrammarError(f"{{{node.var}}} is mentioned where it may not have been drawn")
+    if (node.var, node.attr) in known:
+        return
+    known.add((node.var, node.attr))
     for entity in domain(grammar, node.var):
         try:
             words = entity.say(node.attr)
@@ -65,12 +71,12 @@ def _check_words(grammar, node, sure):
             raise GrammarError(f"{entity} has no words for {{{node.var}.{node.attr}}}")
 
 
-def _check_draw(grammar, node):
+def _check_draw(grammar, node, known):
     """Raise GrammarError if one entity that can be drawn begins with the words of another.
 
     In sorted order a prefix comes directly before a string that begins with it.
     """
-    _check_words(grammar, node, {node.var})
+    _check_words(grammar, node, {node.var}, known)
     for _, facts in grammar.cases(node.parents):
         said = sorted(branch.body[0] for branch in grammar.fork(node, facts).branches)
         for a, b in pairwise(said):
