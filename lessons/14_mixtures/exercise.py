@@ -1,0 +1,52 @@
+"""Lesson 14. Put your own code in place of each `raise NotImplementedError`.
+
+Then run `tinyllm check 14`.
+
+What you are given must come back as it was. Numbers with a fraction are
+float32, and so are results of them.
+"""
+
+import numpy as np
+
+
+def route(p, scores, top):
+    """Choose the experts with the `top` largest scores for every token, and
+    return their weights p.
+
+    p, scores (N, E), top in 1..E -> weights (N, top), chosen (N, top) int64,
+    the best first. Of equal scores the lower number wins. In Mixtral the scores
+    are p itself; in DeepSeek-V3 they are p plus a bias, which decides who is
+    chosen but not how much a result counts.
+    """
+    raise NotImplementedError
+
+
+def grouped_linear(x, w, counts):
+    """Multiply each group of rows by a matrix of its own: the first counts[0]
+    rows by w[0], and so on.
+
+    x (N, I), w: E matrices (I, O), as a list or as an array (E, I, O), counts
+    (E,) ints -> (N, O). A group may be empty.
+    """
+    raise NotImplementedError
+
+
+def balance_loss(p, chosen):
+    """Return E * sum over experts of load * mean p, which is least when all
+    experts are used alike.
+
+    p (N, E), chosen (N, top) ints -> (). The load of an expert is the share of
+    tokens that chose it, so all loads add up to `top`, which is also the loss
+    of a balanced router. Without tokens it is 0.
+    """
+    raise NotImplementedError
+
+
+def balance_bias(bias, counts, rate):
+    """Move each expert's bias by `rate`: up if it got fewer tokens than the
+    average, down if more.
+
+    bias (E,), counts (E,) ints, how many tokens chose each expert -> (E,). An
+    expert with exactly its share keeps its bias.
+    """
+    raise NotImplementedError
