@@ -15,6 +15,7 @@ from tinyllm.errors import UserError
 from tinyllm.fill import unmask, write
 from tinyllm.models import build
 from tinyllm.ops import cross_entropy
+from tinyllm.rng import Random
 from tinyllm.train.objectives import diffused, diffusion
 
 MASK, V = 3, 7
@@ -82,6 +83,22 @@ def test_the_mean_loss_is_an_upper_bound_of_the_surprise_at_whole_texts():
     batch = diffused(np.repeat(tokens, 40_000, 0), MASK, 0)
     assert np.isclose(diffusion(model, batch)[0].item(), -np.mean(orders) / 2, rtol=0.02)
     assert -np.mean(orders) >= -np.log(np.mean(np.exp(orders)))  # Jensen: random orders as a whole
+
+
+def test_it_learns_a_text_down_to_its_entropy():
+    """Eight equally likely texts of 16 letters: the bound cannot be below ln 8 / 16 for each letter."""
+    sizes = {"context": 16, "layers": 1, "heads": 4, "width": 64, "hidden": 128, "init_std": 0.125}
+    model = build({"model_type": "bert", "vocab_size": 10, "dropout": 0.0, **sizes})
+
+    def batches(step):
+        first = Random(1, step).integers(8, 32)
+        return diffused((first[:, None] + np.arange(16)) % 8, 9, 2, step)
+
+    losses = tl.fit(model, batches, steps=200, lr=4e-3, loss=diffusion)
+    assert losses[0] > 2 and np.log(8) / 16 < np.mean(losses[-40:]) < 0.3
+    written = unmask(model.eval(), np.full((20, 16), 9), 9, order="random", seed=0)
+    steps = np.diff(written, axis=1) % 8
+    assert (steps == 1).mean() > 0.7 and len(set(written[:, 0].tolist())) > 3
 
 
 @given(rows=st.integers(1, 4), per_step=st.integers(1, 9), seed=st.integers(0, 9), rate=st.floats(0, 1),
