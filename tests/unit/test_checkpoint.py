@@ -92,7 +92,8 @@ def fail_at(monkeypatch, number, error=OSError):
         return lambda *args, **kwargs: step(name) or function(*args, **kwargs)
 
     monkeypatch.setattr("builtins.open", opened)
-    for name in ("fsync", "replace", "rename", "mkdir", "unlink"):
+    monkeypatch.setattr(os, "fsync", lambda file: step("fsync"))  # no power is cut here
+    for name in ("replace", "rename", "mkdir", "unlink"):
         monkeypatch.setattr(os, name, counted(name, getattr(os, name)))
     return calls
 
