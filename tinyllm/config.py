@@ -6,6 +6,7 @@ Both are in the metadata of the field. Validation, flags, files and documentatio
 
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import types
@@ -95,9 +96,12 @@ def conform(value: Any, kind: Any, at: str = "") -> None:
             raise UserError(f"holds {WORDS[type(value)]}{place}, where {wanted} belongs")
 
 
+type_hints = functools.cache(typing.get_type_hints)  # which reads every annotation anew
+
+
 def describe(config_class: type, prefix: str = "") -> dict[str, tuple[Any, str, str]]:
     """Return {flat name: (type, default as text, help)} of a dataclass's fields."""
-    found, hints = {}, typing.get_type_hints(config_class)
+    found, hints = {}, type_hints(config_class)
     for field in dataclasses.fields(config_class):
         default = json.dumps(field.default).strip('"') if type(field.default) in NAMES else ""
         found[prefix + field.name] = hints[field.name], default, field.metadata.get("help", "")
