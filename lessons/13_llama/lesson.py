@@ -378,20 +378,19 @@ print("opened again, the same bits:", same)
 
 # %% [markdown]
 # With a folder that somebody trained for a million dollars it is the same line.
-# If you have a network, download one that fits your memory (4 bytes for a
-# parameter, so 540 MB for this), then talk to it:
+# If you have a network, give the name of a model on the Hub in place of a
+# folder; it is downloaded once (270 MB for this one), and then you can talk:
 #
-#     pip install huggingface_hub tokenizers
-#     hf download HuggingFaceTB/SmolLM2-135M-Instruct --local-dir smol
-#     tinyllm inspect smol
-#     tinyllm chat smol
+#     pip install 'tinyllm-lab[hf]'
+#     tinyllm chat HuggingFaceTB/SmolLM2-135M-Instruct
 #
 # and in Python
 #
-#     model = tl.from_pretrained("smol")
+#     model = tl.from_pretrained("HuggingFaceTB/SmolLM2-135M-Instruct")
 #
-# `smol` is a LLaMA of 30 layers with 9 heads, 3 kv heads and tied tables: each
-# line of its config.json is now something that you have built.
+# In memory its weights take 4 bytes for a parameter, with `bits=8` about one.
+# It is a LLaMA of 30 layers with 9 heads, 3 kv heads and tied tables: each line
+# of its config.json is now something that you have built.
 #
 # The parts are in `tinyllm/ops/`, and `tinyllm/models/llama.py` is the model;
 # `tinyllm inspect --diff gpt2 llama` says what the two differ in. Train it on
