@@ -15,8 +15,8 @@ from tinyllm.cli import main
 from tinyllm.course import plugins
 from tinyllm.course.syllabus import find_lesson, syllabus
 from tinyllm.course.workspace import Progress, start_lesson
-from tinyllm.models import family
 from tinyllm.ops.registry import OPS, override
+from tinyllm.train import make_config, prepare
 
 REPEATS = "def softmax(x):\n    return np.full_like(x, 1 / max(x.shape[-1], 1))\n"
 
@@ -218,9 +218,11 @@ def test_what_a_gpt_does_not_call_is_told_with_the_reason(workspace, capsys):
     assert "rope_tables, rope are for models of type llama" in said
 
 
-@functools.cache
-def called_by(name):
-    """The ops among all tasks that a small model of a family calls while it is made and trained."""
+TINY = {"preset": "nano", "tokenizer": "char", "model.layers": 1, "train.batch": 2, "train.steps": 1}
+
+
+def called_by(**settings):
+    """The ops among all tasks that one step of a small training calls; by default that of a GPT."""
     called = set()
 
     def spy(op):
@@ -231,28 +233,22 @@ def called_by(name):
 
         return function
 
-    tokens, cls = np.zeros((1, 8), int), family(name)
     ops = {task.op for lesson in syllabus() for task in lesson.tasks} & OPS.keys()
     with override(**{op: spy(op) for op in ops}):
-        sizes = cls.PRESETS["nano"] | {"vocab_size": 9, "layers": 1}
-        cls(cls.config_class(**sizes)).loss(tokens, tokens).backward()
+        next(iter(prepare(make_config(TINY | settings)).steps()))
     return called
 
 
-def test_the_map_says_which_family_calls_a_function_that_no_gpt_calls():
-    tasks = {task.op: task.model for lesson in syllabus() for task in lesson.tasks}
-    for name in {*tasks.values()} - {""}:
-        new = called_by(name) - called_by("gpt2")
-        assert {op for op, model in tasks.items() if model == name} <= new
-        assert "" not in {tasks[op] for op in new}
-
-
-def test_the_map_says_what_trains_the_functions_of_a_lesson():
-    in_the_loop = {"adamw_step", "grad_norm", "lr_schedule"}
+def test_the_map_says_what_trains_the_functions_of_a_lesson_and_which_family_calls_them():
+    by_gpt = called_by()
     for lesson in syllabus():
-        trained = called_by((lesson.mine or {}).get("model.type", "gpt2")) | in_the_loop
-        called = trained & {task.op for task in lesson.tasks if task.kind == "op"} - {"add"}
-        assert bool(called) == (lesson.mine is not None), lesson.folder
+        ops = {task.op: task.model for task in lesson.tasks if task.kind == "op" and task.name != "add"}
+        called = called_by(**lesson.mine) if lesson.mine else by_gpt
+        assert bool(called & ops.keys()) == (lesson.mine is not None), lesson.folder
+        for model in {*ops.values()} - {""}:
+            new = called_by(**(lesson.mine or {}) | {"model.type": model}) - by_gpt
+            assert {op for op in ops if ops[op] == model} <= new, lesson.folder
+            assert "" not in {ops[op] for op in new & ops.keys()}, lesson.folder
 
 
 def test_a_lesson_about_llama_trains_a_llama(workspace, capsys, monkeypatch):
