@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinyllm.bench import peers
 from tinyllm.engine import Engine
 from tinyllm.errors import UserError
 from tinyllm.models import build
@@ -192,3 +193,10 @@ def continued(model, prompts):
 def test_other_caches_are_refused():
     with pytest.raises(UserError, match="float32, bf16, int8, not int4"):
         pack_cache(build(SMALL["llama"]), "int4")
+
+
+def test_the_benchmark_trains_and_scores():
+    caches = peers.load("caches")
+    batch, vocab_size, score = caches.needles(0)
+    for way in ("window 16", "latent 32"):
+        assert 0 <= score(caches.trained(way, vocab_size, batch, 1, 0)) <= 1
