@@ -4,7 +4,7 @@
 
 The language belongs to the world of this library: it has other endings than English, adjectives behind nouns
 and the verb at the end, so that translating is more than looking up words. Sentences are built from the words
-that the program lists. Training takes some minutes on two CPU cores; more --steps make it more reliable.
+that the program lists. Training takes about a minute on one CPU core; more --steps make it more reliable.
 """
 
 import argparse
@@ -17,7 +17,7 @@ END = "\n"  # ends every translation
 
 def main():
     parser = argparse.ArgumentParser(description="Learn to translate, then translate.")
-    parser.add_argument("--steps", type=int, default=2000, help="how many updates (default 2000)")
+    parser.add_argument("--steps", type=int, default=500, help="how many updates (default 500)")
     parser.add_argument("--data", default="world:translation,n=20000", help="pairs of texts")
     parser.add_argument("--once", metavar="TEXT", help="translate one sentence and stop")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other first weights")

@@ -1,0 +1,52 @@
+"""Lesson 16. Put your own code in place of each `raise NotImplementedError`.
+
+Then run `tinyllm check 16`.
+
+What you are given must come back as it was. Numbers with a fraction are
+float32, and so are results of them.
+"""
+
+import numpy as np
+
+
+def mask_tokens(tokens, draws, how, other, mask, rate):
+    """Hide the tokens whose draw is below rate: 80 % become mask, 10 % another
+    token, 10 % stay as they are.
+
+    tokens (...) ints; draws and how (...), random numbers from 0 up to 1; other
+    (...), random tokens -> seen (...), targets (...) ints. A hidden token
+    becomes mask where how < 0.8, its `other` where how < 0.9. Targets are the
+    original tokens where one is hidden, in any of the three ways, and -100
+    elsewhere.
+    """
+    raise NotImplementedError
+
+
+def mean_pool(x, lengths):
+    """Average the positions of each text, without the padding behind it.
+
+    x (B, T, C), lengths (B,) ints from 1 to T -> (B, C), the mean of the first
+    lengths[b] positions of text b. What stands behind them is never used, NaN
+    included.
+    """
+    raise NotImplementedError
+
+
+def mean_pool_backward(dy, x, lengths):
+    """Share the gradient of each mean among the positions that it averages.
+
+    dy (B, C), x (B, T, C), lengths (B,) -> dx (B, T, C): dy / length, and 0 for
+    padding.
+    """
+    raise NotImplementedError
+
+
+def contrastive_loss(a, b, temperature):
+    """Average -log p(partner), where row i of b is the partner of row i of a,
+    and all rows of b compete.
+
+    a (N, C), b (N, C) -> loss (), logits (N, N), lse (N,), the log-sum-exp of
+    each row. The logits are the products of every row of a with every row of b,
+    divided by temperature. The loss of no rows is 0.
+    """
+    raise NotImplementedError
