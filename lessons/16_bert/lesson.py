@@ -146,7 +146,8 @@ for step in (0, 100, 400, 700):
 
 def labelled(dials):
     """Claims alone, and whether the thing was good."""
-    return [(text.partition(". Was")[0], word) for text, word in claims(dials)]
+    found = claims(dials)
+    return [(text.partition(". Was")[0], word) for text, word in found]
 
 
 few, asked = labelled("n=200"), labelled("n=500,split=test")
@@ -208,7 +209,7 @@ write_page(folder / "bert.html", "BERT", lead, [
 # **Now you: `mean_pool` and `mean_pool_backward`.**
 
 # %%
-x = np.array([[[2.0], [4.0], [99.0]]], np.float32)  # one text, two tokens long
+x = np.array([[[2.0], [4.0], [99.0]]], np.float32)  # one text of two tokens
 guess = predict("the mean of 2, 4 and padding")
 print(compare(guess, float(ops.mean_pool(x, np.array([2]))[0, 0])))
 
