@@ -78,7 +78,7 @@ def test_the_command(capsys):
 
 
 @pytest.mark.parametrize("words, said", [
-    ("inspect", "give one model, or two with --diff"),
+    ("inspect --diff gpt", "compares two models"),
     ("inspect gpt --diff llama qwen2", "got 3"),
     ("inspect nonsense", "there is no model 'nonsense'"),
     ("inspect no/where", "there is no folder"), ("inspect lama", "did you mean llama?"),

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import tinyllm as tl
 from tinyllm.cli import generate as cli
 from tinyllm.cli import main, text
+from tinyllm.cli.newest import ABOUT_SHIPPED
 from tinyllm.errors import UserError
 from tinyllm.models.registry import SHIPPED
 from tinyllm.tokenizer.files import OF_THE_WORLD
@@ -39,7 +40,7 @@ def test_its_bits_are_those_that_its_command_makes():
     config = tl.make_config(shipped_model.SETTINGS)
     model = tl.build(config.model_config(1024))
     assert tl.from_pretrained("shipped").config == model.config
-    assert f"{model.num_parameters() / 1e6:.1f}M parameters" in cli.ABOUT_SHIPPED
+    assert f"{model.num_parameters() / 1e6:.1f}M parameters" in ABOUT_SHIPPED
 
 
 def test_it_is_small_and_in_every_wheel():
@@ -65,7 +66,7 @@ def test_it_writes_where_nothing_was_trained(here, capsys):
     words = ["--prompt", "Once upon a time", "--tokens", "30", "--temperature", "0"]
     assert main(["generate", *words]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("Once upon a time there was a") and err == cli.ABOUT_SHIPPED + "\n"
+    assert out.startswith("Once upon a time there was a") and err == ABOUT_SHIPPED + "\n"
     assert main(["generate", "shipped", *words]) == 0
     assert capsys.readouterr() == (out, "")  # who asks for it knows what it is
     assert not os.listdir(here)
@@ -98,7 +99,7 @@ def test_lines_from_a_pipe_are_answered(here, capsys, monkeypatch):
     out, err = capsys.readouterr()
     first, one, answer, *_ = out.split("\n")
     assert (first, one) == (cli.WELCOME, "> Once upon a time") and answer.startswith(" there was a")
-    assert out.count("\n> ") == 4 and out.endswith("> /quit\n") and err == cli.ABOUT_SHIPPED + "\n"
+    assert out.count("\n> ") == 4 and out.endswith("> /quit\n") and err == ABOUT_SHIPPED + "\n"
 
 
 def test_its_name_is_one_of_models_only(here, refused):

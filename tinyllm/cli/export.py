@@ -7,14 +7,14 @@ from tinyllm.cli.command import command
 
 
 @command("export")
-def export(run: str, *, out: str = "model.gguf", bits: Literal[32, 8, 4] = 32,
+def export(run: str | None = None, *, out: str = "model.gguf", bits: Literal[32, 8, 4] = 32,
            which: Literal["best", "last"] = "best", overwrite: bool = False) -> None:  # fmt: skip
     """Write a model as a GGUF file.
 
     llama.cpp, and the programs that are built on it, open such a file. Other programs that know
     Hugging Face's layout open a checkpoint's folder as it is.
 
-    RUN          a run, or a model's folder
+    RUN          a run, or a model's folder; the newest run in runs/ if not given
     --out FILE   the file to write (default model.gguf)
     --bits       bits of a weight: 8 and 4 are Q8_0 and Q4_0
     --which      which checkpoint
@@ -23,6 +23,7 @@ def export(run: str, *, out: str = "model.gguf", bits: Literal[32, 8, 4] = 32,
     example:
       tinyllm export runs/stories-laptop --out stories.gguf --bits 8
     """
+    from tinyllm.cli.newest import chosen
     from tinyllm.errors import UserError
     from tinyllm.models.gguf import save_gguf
     from tinyllm.tokenizer.gguf import vocabulary
@@ -30,6 +31,6 @@ def export(run: str, *, out: str = "model.gguf", bits: Literal[32, 8, 4] = 32,
 
     if os.path.lexists(out) and not overwrite:
         raise UserError(f"{out} exists already: give another --out, or --overwrite")
-    model, tokenizer, _ = load_run(run, which)
+    model, tokenizer, _ = load_run(chosen(run), which)
     save_gguf(model, out, vocabulary(tokenizer), bits)
     print(f"wrote {out}, {os.path.getsize(out) / 1000:,.0f} kB")

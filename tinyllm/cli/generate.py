@@ -12,23 +12,22 @@ from typing import Any, Literal
 from tinyllm import fill
 from tinyllm.beams import beam_search
 from tinyllm.cli.command import command
+from tinyllm.cli.newest import chosen
 from tinyllm.cli.text import Writer, printable, typed
 from tinyllm.data import read_picture
 from tinyllm.engine import stream
 from tinyllm.errors import UserError
 from tinyllm.middle import middle_prompt
 from tinyllm.models.generation import ignored, sampling_settings, stop_ids
-from tinyllm.models.registry import SHIPPED, locate
+from tinyllm.models.registry import locate
 from tinyllm.nn import EncoderDecoderLM
 from tinyllm.sampling import Sampling
 from tinyllm.tokenizer.chat_file import read_chat_template
 from tinyllm.tokenizer.middle import markers_of
 from tinyllm.train import load_run
 from tinyllm.train.recipe import find_recipe
-from tinyllm.train.run import list_runs
 
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
-ABOUT_SHIPPED = "the shipped model: 1.0M parameters, trained on the world's stories; it knows nothing else"
 WELCOME = "Type the beginning of a text; the model continues it. /help explains."
 HELP = """\
 The model continues your text. It is no assistant: it writes texts like those
@@ -59,18 +58,6 @@ def _options(values: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]
     sampling = Sampling(**(settings | given))
     stop = [s.replace("\\n", "\n") if isinstance(s, str) else s for s in values["stop"]]
     return {"sampling": sampling, "seed": values["seed"], "stop": stop}
-
-
-def _chosen(run):
-    """Return the run to open: `run`, else the newest in runs/ that has a checkpoint, else the shipped model.
-
-    Say on standard error which it is, unless it was given.
-    """
-    if run is None:
-        run = next((str(found.folder) for found in list_runs() if found.last_checkpoint()), SHIPPED.name)
-        about = ABOUT_SHIPPED if run == SHIPPED.name else f"{run}, the newest run"
-        print(about, file=sys.stderr, flush=True)
-    return run
 
 
 def _opened(run, which, values, draws=True):
@@ -119,12 +106,12 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     """
     if samples < 1:
         raise UserError(f"--samples must be at least 1, got {samples}")
-    model, tokenizer, separator, chosen = _opened(_chosen(run), which, values, not beams)
+    model, tokenizer, separator, drawn = _opened(chosen(run, shipped=True), which, values, not beams)
     if model.objective == "masked" and not picture:
         show = _unmask if unmask else _read_whole
-        return show(model, tokenizer, prompt, json, tokens, samples, per_step=unmask, **chosen)
+        return show(model, tokenizer, prompt, json, tokens, samples, per_step=unmask, **drawn)
     prompt += separator if prompt else ""
-    options = {"n": samples, "tokenizer": tokenizer} | chosen
+    options = {"n": samples, "tokenizer": tokenizer} | drawn
     if unmask:
         raise UserError("--unmask is for encoders such as bert: leave it out")
     given = _given(model, tokenizer, prompt, suffix, picture, tokens, beams, options)
@@ -298,7 +285,7 @@ def chat(run: str | None = None, *, tokens: int = 100, picture: str = "",
       tinyllm chat runs/stories --temperature 0.8 --stop '\\n'
       echo "Once upon a time" | tinyllm chat
     """
-    run = _chosen(run)
+    run = chosen(run, shipped=True)
     model, tokenizer, separator, options = _opened(run, which, values)
     tokenizer.chat = tokenizer.chat or read_chat_template(locate(run), tokenizer.special_tokens)
     stream(model, [[0]], max_tokens=tokens, tokenizer=tokenizer, **options)  # complain now, not later

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from tinyllm.bench.generation import measure_rates
 from tinyllm.cli.command import command
+from tinyllm.cli.newest import chosen
 from tinyllm.cli.text import entry, printable
 from tinyllm.errors import UserError
 from tinyllm.models import build, family, from_pretrained
@@ -37,7 +38,8 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
     Draw its parts, say what each does, and count parameters, bytes and operations. A model with weights is
     also timed. With --diff, compare two: - marks what only the first has, + what only the second has.
 
-    MODEL          a run, a model's folder, `shipped`, or a family such as llama
+    MODEL          a run, a model's folder, `shipped`, or a family such as llama; if
+                   left out, the newest run in runs/, or `shipped` if there is none
     --diff M ...   the models to compare
     --preset NAME  the sizes of a family that is given by its name
     --which        which checkpoint of a run
@@ -48,10 +50,11 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
       tinyllm inspect --diff gpt llama
       tinyllm inspect runs/stories-laptop --json
     """
-    given = [name for name in [model, *(diff or [])] if name is not None]
-    if len(given) != (1 if diff is None else 2):
+    first = chosen(model, shipped=True) if diff is None else model
+    given = [name for name in [first, *(diff or [])] if name is not None]
+    if diff is not None and len(given) != 2:
         kinds = "a run, a model's folder, `shipped`, or a family such as llama"
-        raise UserError(f"give one model, or two with --diff: {kinds}; got {len(given)}")
+        raise UserError(f"--diff compares two models, each {kinds}; got {len(given)}")
     opened = [_opened(name, preset, which) for name in given]
     if diff is not None:
         _show_difference(opened[0][0], opened[1][0])
@@ -97,7 +100,8 @@ def _show_costs(model: Any, rates: dict[str, float]) -> None:
     if c.cache_bytes is not None:
         whole = f"{c.cache_bytes * context:,} for the context of {context:,}"
         rows.append(("keys and values", f"{c.cache_bytes:,} bytes a token, {whole}"))
-    rows.append(("work", f"{short(c.flops)} FLOPs for one more token at the end of the context"))
+    which = "one more token at the end" if isinstance(model, DecoderLM) else "each token"
+    rows.append(("work", f"{short(c.flops)} FLOPs for {which} of a full context"))
     for what, rate in rates.items():
         rows.append((f"{what} here", f"1,000 tokens take {1000 / rate:.3g} seconds ({rate:,.0f} a second)"))
     print("\n".join(entry(f"{what:17} ", printable(text)) for what, text in rows))

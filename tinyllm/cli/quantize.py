@@ -7,7 +7,7 @@ from tinyllm.cli.command import command
 
 @command("quantize")
 def quantize(
-    run: str,
+    run: str | None = None,
     *,
     bits: Literal[8, 4] = 8,
     which: Literal["best", "last"] = "best",
@@ -19,7 +19,7 @@ def quantize(
     Write a copy of a run whose weights have 8 or 4 bits: smaller, and faster to generate with.
     It cannot be trained any further.
 
-    RUN          the folder of a training run
+    RUN          the folder of a training run; the newest in runs/ if not given
     --bits       bits of a weight
     --which      which checkpoint
     --out DIR    the folder of the new run (default RUN-intBITS)
@@ -29,8 +29,10 @@ def quantize(
       tinyllm quantize runs/stories-laptop --bits 8
       tinyllm generate runs/stories-laptop-int8 --prompt "Once"
     """
+    from tinyllm.cli.newest import chosen
     from tinyllm.compress import default_folder, quantize_run
 
+    run = chosen(run)
     done = quantize_run(run, bits, default_folder(run, bits) if out is None else out, which, overwrite)
     share = done.bytes_after / done.bytes_before
     print(f"weights          {done.bytes_before:,} -> {done.bytes_after:,} bytes ({share:.2f} of the size)")

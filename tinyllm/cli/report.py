@@ -16,12 +16,9 @@ def report(run: str | None = None, *, out: str | None = None) -> None:
       tinyllm report runs/stories-laptop
       tinyllm report runs/stories-laptop --out my-first-model.html
     """
-    from tinyllm.errors import UserError
+    from tinyllm.cli.newest import chosen
     from tinyllm.report.run import write_report
-    from tinyllm.train.run import Run, list_runs
+    from tinyllm.train.run import Run
 
-    found = [Run(run)] if run is not None else list_runs()
-    if not found:
-        raise UserError("there is no run in runs/: give its folder, or make one with `tinyllm train`")
-    path = write_report(found[0], out and Path(out))
+    path = write_report(Run(chosen(run)), out and Path(out))
     print(f"wrote {path}")

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tinyllm.cli.command import command
+from tinyllm.cli.newest import chosen
 from tinyllm.cli.text import has_colours, paragraph, printable, typed
 from tinyllm.errors import UserError
 from tinyllm.nn import inference
@@ -26,7 +27,7 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, tempera
     With --diff, show where two runs first differ on the text, or with --mine your functions and the
     library's: which op, in which layer, how much.
 
-    RUN              the folder of a training run
+    RUN              the folder of a training run; the newest in runs/ if not given
     --prompt TEXT    the text, or its beginning
     --tokens N       how many tokens the model adds
     --temperature X  how random they are
@@ -43,10 +44,8 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, tempera
     """
     from tinyllm.report.trace import take_text
 
-    runs = [folder for folder in [run, *(diff or [])] if folder is not None]
-    if not runs:
-        raise UserError("give the folder of a run, for example `tinyllm trace runs/stories-laptop`")
     compared = diff is not None or mine is not None
+    runs = [folder for folder in [run, *(diff or [])] if folder is not None] if compared else [chosen(run)]
     if compared and len(runs) != (2 if mine is None else 1):
         wanted = "one run, with --mine" if mine else "two runs, or one with --mine"
         raise UserError(f"--diff compares {wanted}; got {len(runs)}: {', '.join(runs)}")

@@ -66,7 +66,11 @@ def explanations(model: Module) -> dict[str, str]:
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """The costs of a model: numbers learnt, bytes, and operations for one more token at full context."""
+    """The costs of a model: numbers learnt, bytes, and operations for a token.
+
+    That is one more token at the end of a full context; without a cache, as in an encoder, it is the mean of
+    the tokens of a full context, which are read together.
+    """
 
     parameters: int
     active: int  # parameters that one token uses: fewer in a mixture of experts
@@ -76,16 +80,18 @@ class Costs:
 
 
 def costs(model: Any) -> Costs:
-    """Count the costs of a model; FLOPs count products and attention, for the last token of a context."""
+    """Count the costs of a model; FLOPs count products and attention."""
     count, active, seen = 0, 0, set[int]()
     for _, module in model.named_modules():
         numbers = sum(map(math.prod, own_shapes(module, seen)))
         count, active = count + numbers, active + round(numbers * module.reached)
     size = sum(t.data.nbytes for t in {id(t): t for _, t in model.named_tensors()}.values())
     context = model.config.context
-    flops = forward_flops(model, context) - (forward_flops(model, context - 1) if context > 1 else 0)
-    cache = model.new_cache(1, 1) if isinstance(model, DecoderLM) else []
-    held = sum(layer.nbytes for layer in cache)
+    flops = forward_flops(model, context)
+    if not isinstance(model, DecoderLM):
+        return Costs(count, active, size, None, flops // context)
+    flops -= forward_flops(model, context - 1) if context > 1 else 0
+    held = sum(layer.nbytes for layer in model.new_cache(1, 1))
     return Costs(count, active, size, held or None, flops)
 
 

@@ -1,0 +1,23 @@
+"""Choose a run for the commands whose RUN may be left out."""
+
+import sys
+
+from tinyllm.errors import UserError
+from tinyllm.models.registry import SHIPPED
+from tinyllm.train.run import list_runs
+
+ABOUT_SHIPPED = "the shipped model: 1.0M parameters, trained on the world's stories; it knows nothing else"
+
+
+def chosen(run: str | None, shipped: bool = False) -> str:
+    """Return `run`; if it is None, the newest run in runs/ with a checkpoint, and say which on stderr.
+
+    If there is none, return the model that comes with tinyllm, if `shipped`, or raise UserError.
+    """
+    if run is not None:
+        return run
+    newest = next((str(found.folder) for found in list_runs() if found.last_checkpoint()), None)
+    if newest is None and not shipped:
+        raise UserError("there is no run in runs/: give its folder, or make one with `tinyllm train`")
+    print(f"{newest}, the newest run" if newest else ABOUT_SHIPPED, file=sys.stderr, flush=True)
+    return newest or SHIPPED.name
