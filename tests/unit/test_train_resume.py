@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_run import new_training, outcome, resumed_training, write_text
 
+import tinyllm as tl
 from tinyllm import ops
-from tinyllm.data import Batch, eval_batches, load_corpus, token_array
+from tinyllm.data import Batch, Corpus, eval_batches, load_corpus, token_array
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
 from tinyllm.train import Run, events, load_run, next_token
@@ -154,6 +155,20 @@ def test_changed_data_is_refused(tmp_path):
     text.write_text(text.read_text() + "more")
     with pytest.raises(UserError, match="data has changed"):
         resumed_training(tmp_path / "run")
+
+
+@given(st.integers(1, 9), st.integers(1, 12), st.sampled_from([0.0, 0.3, 0.5, 1.0]), st.integers(1, 10))
+def test_short_windows_come_first_and_whole_ones_later(batch, context, short, steps):
+    config = tl.make_config({"tokenizer": "byte", "train.steps": steps, "train.batch": batch,
+                             "model.context": context, "pretrain.short": short})  # fmt: skip
+    setup = tl.prepare(config, corpus=Corpus("text", bytes(range(250))))
+    shapes = [setup.plan.batches(step).tokens.shape for step in range(steps)]
+    if short:
+        halves = [(batch, max(context // 2, 1))] * sum(step < short * steps for step in range(steps))
+        assert shapes == (halves + [(max(batch // 2, 1), context)] * steps)[:steps]
+    else:
+        assert shapes == [(batch, context)] * steps
+    assert setup.plan.shapes == (shapes[0], shapes[-1])
 
 
 @pytest.mark.parametrize("spec", ["byte", "bpe:300"])

@@ -34,7 +34,7 @@ from tinyllm.tensor import Tensor
 
 PRESETS = {
     "laptop": {
-        "layers": 4, "heads": 4, "kv_heads": 4, "width": 128, "hidden": 336, "context": 128,
+        "layers": 4, "heads": 4, "kv_heads": 4, "width": 128, "hidden": 336, "context": 256,
         "init_std": 128**-0.5,
     },
     "nano": {"layers": 4, "heads": 4, "kv_heads": 4, "width": 128, "hidden": 336, "context": 64},

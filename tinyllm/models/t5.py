@@ -221,7 +221,9 @@ class T5(Pretrained, EncoderDecoderLM):
         f"span {i}": f"<extra_id_{i}>" for i in reversed(range(SENTINELS))
     }
     token_settings = {"start": "pad", "end": "end"}
-    laptop = {"train.lr": 2e-3, "train.batch": 32}  # scores without 1 / sqrt(D) bear no higher rate
+    laptop = {  # scores without 1 / sqrt(D) bear no higher rate
+        "train.lr": 2e-3, "train.batch": 32, "train.steps": 1500, "pretrain.short": 0.0,
+    }  # fmt: skip
     hf_transposed = True
     hf_ignored = r"(en|de)coder\.embed_tokens\.weight|decoder\.block\.0\.layer\.1\..*bias\.weight"
     hf_settings = {"is_encoder_decoder": (True,)}

@@ -20,8 +20,8 @@ from tinyllm.train.schedule import SCHEDULES
 LAPTOP = "laptop"
 PRESETS: dict[str, dict[str, Any]] = {
     LAPTOP: {
-        "model.type": "llama", "tokenizer": "bpe:1024", "train.batch": 16, "train.steps": 1500,
-        "train.lr": 3e-3, "train.beta2": 0.98,
+        "model.type": "llama", "tokenizer": "bpe:1024", "train.batch": 8, "train.steps": 2400,
+        "train.lr": 3e-3, "train.beta2": 0.98, "train.eval_every": 200, "pretrain.short": 0.8,
     },
     "nano": {"train.batch": 12},
     "mini": {"train.batch": 16, "train.steps": 5000},

@@ -22,7 +22,8 @@ class Plan:
     `train_tokens` and `val_tokens` count the data. `prompt` starts the samples if the setting
     `train.sample_prompt` cannot be used. `healthy` holds the normal range of each number that the loss
     reports, with advice for values outside of it: {name: (low, high, advice)}. `sample(model)` writes the
-    samples, if they are no continued text.
+    samples, if they are no continued text. `shapes` holds rows and tokens of the batches, if they are not
+    the batch and the context of the settings.
     """
 
     batches: Callable[[int], Any]
@@ -33,6 +34,7 @@ class Plan:
     prompt: list[int]
     healthy: dict[str, tuple[float, float, str]] = field(default_factory=dict)
     sample: Callable[[Any], str] | None = None
+    shapes: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)

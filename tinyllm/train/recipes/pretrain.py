@@ -30,7 +30,7 @@ from tinyllm.train.recipe import Plan, recipe
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Settings of how tokens are hidden, or moved; a setting for other models is ignored."""
+    """Settings of windows, and of how their tokens are hidden or moved; one for other models is ignored."""
 
     hidden: float = setting(0.15, help="masked models and spans: the share to guess", above=0, below=1)
     span: float = setting(3.0, help="spans: how many tokens are hidden together, on average", min=1)
@@ -38,6 +38,7 @@ class PretrainConfig:
     diffusion: bool = setting(False, help="masked models: hide any share of a text, to write whole texts")
     middle: float = setting(0.0, help="decoders: the share of windows to fill in the middle", min=0, max=1)
     suffix_first: float = setting(0.5, help="the share of those with the suffix first", min=0, max=1)
+    short: float = setting(0.0, help="first part, in half windows; then half as many whole", min=0, max=1)
 
     def __post_init__(self):
         check(self, "pretrain.")
@@ -151,6 +152,18 @@ def begin_words(tokenizer: Any) -> np.ndarray:
     return np.array([not text[:1].isalnum() for text in texts])
 
 
+def rows_of(config: Any, step: int, length: int) -> tuple[int, int]:
+    """Return how many windows a step has, and their length: with `short`, it doubles after some steps.
+
+    To look back at a name is learnt sooner where few tokens compete, in short windows, and then has only to
+    be stretched to whole ones (docs/speedrun.md).
+    """
+    rows, short = config.train.batch, config.options.short
+    if step < short * config.train.steps:
+        return rows, max(length // 2, 1)
+    return (max(rows // 2, 1) if short else rows), length
+
+
 def prepare_tokenizer(tokenizer: Any, options: PretrainConfig, objective: str) -> None:
     """Add the markers of a gap to a new tokenizer, if a model will learn to fill in the middle."""
     if options.middle and objective == "causal":
@@ -178,7 +191,8 @@ def pretrain(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     learnt, held_out = parts
 
     def batches(step):
-        x, y = get_batch(learnt, config.seed, step, train.batch, windows.length)
+        rows, length = rows_of(config, step, windows.length)
+        x, y = get_batch(learnt, config.seed, step, rows, length)
         return windows.learn(windows.batch(x, y, config.seed, step), config.seed, step)
 
     def measure(model):
@@ -191,6 +205,7 @@ def pretrain(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     except UserError:
         blank = []
     plan = Plan(batches, windows.loss, measure, len(learnt), len(held_out), blank or [int(learnt[0])])
+    plan.shapes = tuple(rows_of(config, step, windows.length) for step in (0, train.steps - 1))
     if windows.sample:
         beginning = held_out[: windows.length].tolist()
         plan.sample = lambda model: windows.sample(model, beginning)
