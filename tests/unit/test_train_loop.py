@@ -25,6 +25,7 @@ from tinyllm.train.log import read_log
 from tinyllm.train.loop import forward_backward
 from tinyllm.train.objectives import masked, prefix
 from tinyllm.train.recipe import RECIPES, Plan, doctor, recipe
+from tinyllm.train.recipes.pretrain import PretrainConfig
 from tinyllm.train.setup import prepare, reopen
 
 # What the loop computes with these kernels: the SHA-256 of the weights, train_loss, val_loss and grad_norm.
@@ -359,7 +360,7 @@ def test_a_recipe_is_one_function(monkeypatch, text):
     """A new objective and a recipe of its own options, in a dozen lines; the doctor reads its numbers."""
 
     @dataclasses.dataclass(frozen=True)
-    class Options:
+    class Options(PretrainConfig):
         smoothing: float = 0.1
 
     monkeypatch.setitem(RECIPES, "smooth", None)  # so that it is gone after the test
