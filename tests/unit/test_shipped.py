@@ -56,9 +56,9 @@ def test_it_has_learnt_the_stories():
     """Its loss on new stories, whose entropy is 0.069 nats per character, is as it was when it was made."""
     model, tokenizer, config = tl.load("shipped")
     assert config is None
-    ids = np.array(tokenizer.encode(stories.generate(seed=1, n=60)))[: 40 * 128 + 1]
+    ids = np.array(tokenizer.encode(stories.generate(seed=1, n=60)))[: 40 * 256 + 1]
     with tl.no_grad():
-        nats = model.loss(ids[:-1].reshape(40, 128), ids[1:].reshape(40, 128)).item()
+        nats = model.loss(ids[:-1].reshape(40, 256), ids[1:].reshape(40, 256)).item()
     assert 0.07 < nats * (len(ids) - 1) / len(tokenizer.decode(ids[1:].tolist())) < 0.15
 
 
