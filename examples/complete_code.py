@@ -59,6 +59,8 @@ def at_cursor(args):
     """Return the text of a file before the cursor, and the text behind it."""
     try:
         line, column = map(int, args.at.split(":"))
+        if min(line, column) < 1:
+            raise ValueError
         with open(args.file, encoding="utf-8") as file:
             lines = file.read().splitlines(keepends=True)
         here = lines[line - 1]

@@ -41,8 +41,11 @@ def main():
         if args.once:
             print(args.once, answer(setup, picture, args.once))
             return
-        while question := input("a question, such as 'Which thing is red?' (empty: the next picture) > "):
-            print(answer(setup, picture, question))
+        try:
+            while question := input("a question, such as 'Which thing is red?' (empty: the next picture) > "):
+                print(answer(setup, picture, question))
+        except EOFError:
+            return
 
 
 def captions_and_questions(n):

@@ -53,11 +53,13 @@ def main():
 
 def choose(model, last, rank):
     """Freeze all weights but those that are to be trained: new adapters, or the last blocks."""
+    if last is not None and (last < 1 or model.model_type != "gpt2"):
+        raise SystemExit("--train-last takes a number of blocks, at least 1, of a GPT-2")
     if last is None:
         nn.adapt(model, rank, alpha=2 * rank)
     else:
         model.freeze()
-        for p in (p for block in model.h[-max(last, 1) :] for p in block.parameters()):
+        for p in (p for block in model.h[-last:] for p in block.parameters()):
             p.requires_grad = True
 
 

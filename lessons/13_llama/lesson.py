@@ -381,7 +381,7 @@ print("opened again, the same bits:", same)
 # If you have a network, give the name of a model on the Hub in place of a
 # folder; it is downloaded once (270 MB for this one), and then you can talk:
 #
-#     pip install 'tinyllm-lab[hf]'
+#     pip install huggingface_hub
 #     tinyllm chat HuggingFaceTB/SmolLM2-135M-Instruct
 #
 # and in Python

@@ -12,6 +12,7 @@ from tinyllm.bench import peers
 from tinyllm.models import build
 from tinyllm.models.registry import family
 from tinyllm.nn import Experts, balance_loss, tap
+from tinyllm.ops.registry import override
 from tinyllm.tensor import Tensor, no_grad
 
 SIZES = {"vocab_size": 13, "context": 8, "layers": 2, "heads": 2, "kv_heads": 2, "width": 16, "hidden": 12}
@@ -129,6 +130,19 @@ def test_experts_come_from_the_best_groups_only():
         scores = model(tokens).data[0].astype(float)
     p = np.exp(scores - scores.max(-1, keepdims=True))
     np.testing.assert_allclose(p / p.sum(-1, keepdims=True), deepseek_by_hand(model, tokens), atol=1e-5)
+
+
+def test_an_override_of_linear_reaches_the_experts():
+    model = build({"model_type": "mixtral", "vocab_size": 9} | family("mixtral").PRESETS["nano"])
+    called = []
+
+    def linear(x, w, b=None):
+        called.append(w.shape)
+        return ops.linear.reference(x, w, b)
+
+    with override(linear=linear):
+        model(np.arange(6)[None] % 9)
+    assert (model.config.hidden, model.config.width) in called
 
 
 def test_one_call_for_all_experts_has_the_bits_of_one_call_for_each():

@@ -18,8 +18,9 @@ def library(tmp_path, monkeypatch):
     build({"model_type": "gpt2", **SIZES}).save_pretrained(tmp_path / "cache")
     asked = []
 
-    def snapshot_download(name, allow_patterns):
+    def snapshot_download(name, allow_patterns, ignore_patterns):
         asked.append(name)
+        assert "*/*" in ignore_patterns  # such as onnx/config.json
         assert not any(pattern.endswith((".bin", ".py")) for pattern in allow_patterns)
         if name != "ada/tiny":
             raise OSError(f"Repository {name} not found.\nMore lines\nof advice")
@@ -43,7 +44,7 @@ def test_a_name_on_the_hub_is_downloaded_once(library):
 def test_a_folder_comes_first_and_paths_are_never_asked_for(library, tmp_path):
     build({"model_type": "gpt2", **SIZES, "layers": 2}).save_pretrained("ada/tiny")
     assert from_pretrained("ada/tiny").config.layers == 2
-    others = ("./bob/tiny", "/bob/tiny", "../bob/tiny", "bob/tiny/", "a/b/c", "tiny", "", "a b/c")
+    others = ("./bob/tiny", "/bob/tiny", "../bob/tiny", "bob/tiny/", "a/b/c", "tiny", "", "a b/c", "runs/a")
     for place in ("ada/tine", *others):
         with pytest.raises(UserError):
             from_pretrained(place)
@@ -55,5 +56,5 @@ def test_what_goes_wrong_is_one_line(library, monkeypatch, refused):
     assert "cannot download bob/none from the Hub of Hugging Face: Repository bob/none not found." in line
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     line = refused("generate", "bob/tiny")
-    assert "there is no folder bob/tiny; pip install" in line and "[hf]" in line
+    assert "there is no folder bob/tiny; pip install huggingface_hub" in line
     assert main(["generate", "bob"]) == 2

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tinyllm.bench import peers
 from tinyllm.engine import Engine
 from tinyllm.errors import UserError
-from tinyllm.models import build
+from tinyllm.models import build, family
 from tinyllm.nn import KVCache, LatentCache, pack_cache
 from tinyllm.nn import cache as caches
 from tinyllm.nn.cache import Filled, HalfCache, Int8Cache
@@ -193,6 +193,9 @@ def continued(model, prompts):
 def test_other_caches_are_refused():
     with pytest.raises(UserError, match="float32, bf16, int8, not int4"):
         pack_cache(build(SMALL["llama"]), "int4")
+    for name in ("t5", "bert"):
+        with pytest.raises(UserError, match="only decoders"):
+            pack_cache(build({"model_type": name, "vocab_size": 32} | family(name).PRESETS["nano"]), "int8")
 
 
 def test_the_benchmark_trains_and_scores():

@@ -99,7 +99,7 @@ def test_the_report_command(whole, tmp_path, capsys, refused):
 
 def test_the_report_of_the_newest_run(whole, tmp_path, monkeypatch, capsys, refused):
     monkeypatch.chdir(tmp_path)
-    assert "there is no run in runs/" in refused("report")
+    assert "runs/ has no run with a checkpoint" in refused("report")
     Path("runs").mkdir()
     shutil.copytree(whole, "runs/mine")
     assert main(["report"]) == 0

@@ -17,9 +17,11 @@ from tinyllm.errors import UserError
 from tinyllm.rng import Random
 from tinyllm.train import Run, events, load_run, next_token
 from tinyllm.train.checkpoint import list_checkpoints
+from tinyllm.train.config import resumed
 from tinyllm.train.evaluate import count_characters
 from tinyllm.train.log import read_log
 from tinyllm.train.loop import forward_backward
+from tinyllm.train.recipes.pretrain import rows_of
 
 
 def killed(training, count):
@@ -130,6 +132,13 @@ def test_more_steps_go_on_and_fewer_are_refused(tmp_path, whole):
     assert read_log(tmp_path / "run" / "log.jsonl")[-1]["step"] == 15
 
 
+def test_more_steps_do_not_move_the_step_at_which_windows_grow():
+    old = tl.make_config({"train.steps": 10, "pretrain.short": 0.7})
+    for steps in (11, 20, 999):
+        new = resumed(old, {"train.steps": steps})
+        assert new.train.steps == steps and rows_of(new, 6, 64)[1] == 32 and rows_of(new, 7, 64)[1] == 64
+
+
 @pytest.mark.parametrize("what", ["loss", "gradient norm"])
 def test_a_number_that_is_not_finite_stops_the_run(tmp_path, text, what):
     training = new_training(tmp_path / "run", text)
@@ -164,7 +173,7 @@ def test_short_windows_come_first_and_whole_ones_later(batch, context, short, st
     setup = tl.prepare(config, corpus=Corpus("text", bytes(range(250))))
     shapes = [setup.plan.batches(step).tokens.shape for step in range(steps)]
     if short:
-        halves = [(batch, max(context // 2, 1))] * sum(step < short * steps for step in range(steps))
+        halves = [(batch, max(context // 2, 1))] * round(short * steps)
         assert shapes == (halves + [(max(batch // 2, 1), context)] * steps)[:steps]
     else:
         assert shapes == [(batch, context)] * steps

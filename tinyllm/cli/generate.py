@@ -108,6 +108,9 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
         raise UserError(f"--samples must be at least 1, got {samples}")
     model, tokenizer, separator, drawn = _opened(chosen(run, shipped=True), which, values, not beams)
     if model.objective == "masked" and not picture:
+        if suffix is not None or beams or (samples > 1 and not unmask):
+            raise UserError(f"a {model.model_type} fills masks, and writes texts with --unmask: leave out "
+                            "--suffix and --beams, and --samples without --unmask")  # fmt: skip
         show = _unmask if unmask else _read_whole
         return show(model, tokenizer, prompt, json, tokens, samples, per_step=unmask, **drawn)
     prompt += separator if prompt else ""

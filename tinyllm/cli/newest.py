@@ -18,6 +18,6 @@ def chosen(run: str | None, shipped: bool = False) -> str:
         return run
     newest = next((str(found.folder) for found in list_runs() if found.last_checkpoint()), None)
     if newest is None and not shipped:
-        raise UserError("there is no run in runs/: give its folder, or make one with `tinyllm train`")
+        raise UserError("runs/ has no run with a checkpoint: give a folder, or make one with `tinyllm train`")
     print(f"{newest}, the newest run" if newest else ABOUT_SHIPPED, file=sys.stderr, flush=True)
     return newest or SHIPPED.name

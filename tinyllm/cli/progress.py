@@ -171,7 +171,8 @@ class Display:
             self.say(paragraph(said, further=0))
         sample = self.last_sample or next((r["text"] for r in reversed(records) if r["kind"] == "sample"), "")
         self.say(f"\nit writes:\n{indented(printable(sample))}")
-        folder, prompt, model = quoted(self.run.folder), first_words(self.setup.text), self.setup.model
+        folder, model = quoted(self.run.folder), self.setup.model
+        prompt = first_words(self.setup.corpus.data[:200])
         masked = model.objective == "masked"
         prompt = quoted(f"{prompt} {model.special_tokens['mask']}" if masked and model.lm_head else prompt)
         if self.setup.plan.prompt[:1] == model.picture_marks[:1] != []:  # it has learnt with pictures

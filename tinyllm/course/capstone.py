@@ -97,7 +97,7 @@ def tell(parts: Sequence[Part] = (), heard: Callable[[int, float], None] = lambd
     more than `patience` seconds.
     """
     story = prepare(make_config(STORY))
-    sample = story.text[:100_000].decode("utf-8", "ignore")
+    sample = story.corpus.data[:100_000].decode("utf-8", "ignore")
     per_token = len(sample) / len(story.tokenizer.encode(sample))
     losses, text, times = [], "", []
     for event in run_on(parts, iter(story.train())):

@@ -11,7 +11,7 @@ from tinyllm.files import read_bytes
 from tinyllm.world.corpus import PREFIX
 
 LARGEST = 1 << 24  # bytes
-HEADER = re.compile(rb"P6\s+(?:#.*\s+)*(\d{1,5})\s+(\d{1,5})\s+255\s")
+HEADER = re.compile(rb"P6\s+(?:#[^\n]*\n\s*)*(\d{1,5})\s+(\d{1,5})\s+255\s")
 
 
 def read_picture(where: str) -> np.ndarray:

@@ -12,10 +12,14 @@ FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # no pickles
 
 
 def is_hub_name(place: Path | str) -> bool:
-    """Return True for a name such as owner/model, if there is no such folder and none called owner."""
+    """Return True for a name such as owner/model, if there is no such folder and none called owner.
+
+    runs/NAME is a run of the command line, also where there are no runs yet.
+    """
     name = str(place)
     fits = re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, re.ASCII) is not None
-    return fits and not os.path.lexists(name) and not os.path.lexists(name.split("/")[0])
+    owner = name.split("/")[0]
+    return fits and owner != "runs" and not os.path.lexists(name) and not os.path.lexists(owner)
 
 
 @functools.cache
@@ -27,11 +31,11 @@ def download(name: str) -> Path:
     try:
         import huggingface_hub
     except ImportError:
-        how = "pip install 'tinyllm-lab[hf]' to download it from the Hub of Hugging Face"
+        how = "pip install huggingface_hub to download it from the Hub of Hugging Face"
         raise UserError(f"there is no folder {name}; {how}, or give the folder of a model") from None
     fetch: Any = huggingface_hub.snapshot_download
     try:
-        return Path(fetch(name, allow_patterns=list(FILES)))
+        return Path(fetch(name, allow_patterns=list(FILES), ignore_patterns=["*/*", "consolidated*"]))
     except Exception as error:  # no network, no such model, no permission: dozens of classes
         why = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(f"cannot download {name} from the Hub of Hugging Face: {why[:200]}") from None

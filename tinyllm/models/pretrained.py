@@ -19,7 +19,7 @@ import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, read_json
-from tinyllm.models.generation import read_generation
+from tinyllm.models.generation import IDS, read_generation
 from tinyllm.models.weights import PICKLES, Stored, read_header, save_weights
 from tinyllm.nn import Linear, LoRALinear, Matrix, Module
 from tinyllm.nn.module import fitting, without_memory
@@ -79,8 +79,9 @@ class Pretrained(Module):
         found = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None} | _describe(self)
         ends = self.generation.get("eos_token_id") if eos_token_id is None else eos_token_id
         found |= {} if ends is None else {"eos_token_id": ends}
-        tokens = {name: value for name, value in found.items() if name.endswith("_token_id")}
-        _write_json(folder / "generation_config.json", dict(self.generation) | tokens)
+        tokens = {name: found[name] for name in IDS if found.get(name) is not None}
+        blank = dict.fromkeys(name for name in IDS if name in found)
+        _write_json(folder / "generation_config.json", blank | dict(self.generation) | tokens)
         _write_json(folder / "config.json", found)
 
 

@@ -47,7 +47,7 @@ class Experts(Module):
     def apply(self, x: Tensor) -> Tensor:
         """Apply the experts to rows that are sorted by expert: x (N * top, C) -> (N * top, C)."""
         e, counts = self.experts, self.counts
-        if not all(plain(expert) for expert in e):
+        if ops.linear.replaced or not all(unchanged(expert) for expert in e):
             parts = [np.arange(rows.start, rows.stop) for rows in groups(counts)]
             return F.concat([expert(F.take(x, part)) for expert, part in zip(e, parts, strict=True)
                              if len(part)], axis=0)  # fmt: skip
@@ -66,8 +66,8 @@ class Experts(Module):
         return weights / weights.sum(axis=1, keepdims=True) if self.normalise else weights, chosen
 
 
-def plain(expert: GatedMLP) -> bool:
-    """Return True unless an expert is tapped, or one of its layers is quantized, adapted or replaced."""
+def unchanged(expert: GatedMLP) -> bool:
+    """Return False for an expert that is tapped, or has a layer that is quantized, adapted or replaced."""
     layers = expert.gate_proj, expert.up_proj, expert.down_proj
     return type(expert) is GatedMLP and all(type(layer) is Linear for layer in layers)
 

@@ -12,7 +12,7 @@ import tinyllm.functional as F
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.nn.attention import Attention
-from tinyllm.nn.cache import PACKED, KVCache, LatentCache
+from tinyllm.nn.cache import PACKED
 from tinyllm.nn.layers import MLP, Dropout, Linear
 from tinyllm.nn.module import Module
 from tinyllm.tensor import Tensor, remaking
@@ -116,16 +116,16 @@ def pack_cache(model: Module, kind: str) -> Module:
     """Make the KV caches of a model hold "bf16" or "int8" numbers, or "float32" again; return the model.
 
     `new_cache`, and so generation, then makes such caches. A cache unpacks the keys and values of one layer
-    at a time, for attention, which computes in float32. Raises UserError on another kind, and for models with
-    an encoder.
+    at a time, for attention, which computes in float32. Raises UserError on another kind, and for models that
+    are no decoders.
     """
     if kind not in PACKED:
         raise UserError(f"a cache can hold {', '.join(PACKED)}, not {kind}")
+    if getattr(model, "objective", "") != "causal":
+        raise UserError(f"only decoders have a cache that can be packed, and {type(model).__name__} is none")
     for _, module in model.named_modules():
         if isinstance(module, Attention):
             original = type(module).cache_class
-            if original not in (KVCache, LatentCache):
-                raise UserError(f"the {original.__name__} of this model cannot be packed")
             vars(module)["cache_class"] = PACKED[kind].get(original, original)
     return model
 

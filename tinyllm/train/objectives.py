@@ -22,7 +22,7 @@ from tinyllm.tensor import Tensor, record
 
 
 def next_token(model: Any, batch: Batch) -> Tensor:
-    """Return the mean cross-entropy of the targets that count, in nats; the loss of all objectives below."""
+    """Return the mean cross-entropy of the targets that count, in nats."""
     names = ("weights", "starts", "ends", "lengths", "pictures")
     given = {name: x for name in names if (x := getattr(batch, name)) is not None}
     return model.loss(batch.tokens, batch.targets, **given)
@@ -191,10 +191,11 @@ def middles(batch: Batch, tokenizer: Any, markers: Sequence[int], *key: Any, rat
     """Move the middle to the end in some windows of a text: a batch (B, T) -> the same with some new rows.
 
     Each row is chosen with probability `rate`; the others keep their bits. A chosen row becomes text again,
-    without the tokens at its beginning whose room the markers need. If a `separator` ends documents, the
-    middle of each document in the row is moved to the end of that document. What is too long is cut off,
-    what is missing is padded with targets of -100. (Bavarian et al. 2022, appendix B: at the level of the
-    context, so that no window shows half of a document that was rearranged before.)
+    without its first tokens: the markers need room, and so do texts that are cut inside of a token. If a
+    `separator` ends documents, the middle of each document in the row is moved to the end of that document.
+    What is too long is cut off, what is missing is padded with targets of -100. (Bavarian et al. 2022,
+    appendix B: at the level of the context, so that no window shows half of a document that was rearranged
+    before.)
     """
     draws = Random(*key, "rate").uniform(len(batch.tokens))
     tokens, targets = batch.tokens.copy(), batch.targets.copy()

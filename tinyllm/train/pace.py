@@ -10,6 +10,7 @@ from typing import Any
 
 from tinyllm.errors import UserError
 from tinyllm.train.config import make_config
+from tinyllm.train.recipe import find_recipe
 from tinyllm.train.setup import TrainSetup
 
 SECONDS = 3.0  # of measuring
@@ -24,7 +25,9 @@ def plan_minutes(setup: TrainSetup, settings: dict[str, Any], minutes: float) ->
     """
     steps = count_steps(setup, 60 * minutes)
     train = make_config(settings | {"train.steps": steps}).train
-    return dataclasses.replace(setup, config=dataclasses.replace(setup.config, train=train))
+    config = dataclasses.replace(setup.config, train=train)
+    plan = find_recipe(config.recipe).build(config, setup.corpus, setup.tokenizer, setup.model)
+    return dataclasses.replace(setup, config=config, plan=plan)
 
 
 def count_steps(setup: TrainSetup, seconds: float) -> int:

@@ -25,17 +25,14 @@ from tinyllm.train.run import Facts, Run, load_run
 
 @dataclass
 class TrainSetup:
-    """Everything that a run trains with, built from a RunConfig by `prepare`.
-
-    `text` is the beginning of the data.
-    """
+    """Everything that a run trains with, built from a RunConfig by `prepare`."""
 
     config: RunConfig
     tokenizer: Tokenizer
     model: Any
     plan: Plan
     facts: Facts
-    text: bytes
+    corpus: Any
 
     def train(
         self, run: Run | None = None, resume: bool = False, stop: Callable[[], bool] = lambda: False
@@ -122,7 +119,7 @@ def prepare(
     plan = recipe.build(config, corpus, tokenizer, model)
     found = corpus.name, corpus.size, corpus.sha256, plan.train_tokens, plan.val_tokens
     facts = Facts(*found, tokenizer.vocab_size, tokenizer.fingerprint(), corpus.entropy_per_char)
-    return TrainSetup(config, tokenizer, model, plan, facts, corpus.data[:200])
+    return TrainSetup(config, tokenizer, model, plan, facts, corpus)
 
 
 def with_special_tokens(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:

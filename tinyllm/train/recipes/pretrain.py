@@ -159,7 +159,7 @@ def rows_of(config: Any, step: int, length: int) -> tuple[int, int]:
     be stretched to whole ones (docs/speedrun.md).
     """
     rows, short = config.train.batch, config.options.short
-    if step < short * config.train.steps:
+    if step < round(short * config.train.steps):
         return rows, max(length // 2, 1)
     return (max(rows // 2, 1) if short else rows), length
 
