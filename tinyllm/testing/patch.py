@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from tinyllm.testing.arrays import floats, sizes
 from tinyllm.testing.edits import mistake, variant
+from tinyllm.testing.properties import PURE
 
 few = st.sampled_from((2, 1, 3, 0))
 
@@ -49,7 +50,7 @@ mistake("place", "vectors in the order of columns, so that rows of the batch get
         "y[at] = vectors", "y.swapaxes(0, 1)[at.T] = vectors")
 mistake("place", "the first vector in every place", "y[at] = vectors", "y[at] = vectors[:1]")
 mistake("place", "the vectors last first", "y[at] = vectors", "y[at] = vectors[::-1]")
-mistake("place", "x itself, changed in place", "x.copy()", "x")
+mistake("place", "x itself, changed in place", "x.copy()", "x", breaks=PURE)
 mistake("place_backward", "a gradient for the vectors that were replaced; nothing depends on them",
         "np.where(at[..., None], dy.dtype.type(0), dy)", "dy.copy()")
 mistake("place_backward", "the gradients of the places that kept their vectors", "dy[at]", "dy[~at]")
