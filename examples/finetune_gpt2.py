@@ -43,7 +43,6 @@ def main():
     print(f"before: {loss(model, test):.3f} nats per token of text that is held out", flush=True)
     tl.fit(model.train(), lambda step: get_batch(training, 0, step, BATCH, context), args.steps, args.lr)
     print(f"after:  {loss(model.eval(), test):.3f}")
-
     nn.merge(model)  # adapters, if there are any, into the matrices
     model.save_pretrained(args.out)
     tl.save_tokenizer(tokenizer, Path(args.out, "tokenizer.json"))

@@ -28,7 +28,7 @@ def main():
         "train.batch": 32, "seed": args.seed,
     }  # fmt: skip
     setup = tl.prepare(tl.make_config(settings))
-    print(f"it reads and writes {setup.facts.train_tokens:,} tokens, such as\n{setup.text.decode()[:100]}")
+    print(f"it reads and writes {setup.facts.train_tokens:,} tokens, such as\n{setup.corpus.text()[:100]}")
     for event in setup.train():
         if hasattr(event, "val_loss"):
             print(f"step {event.step:5}  loss on unseen sentences {event.val_loss:.3f}", flush=True)
@@ -36,10 +36,7 @@ def main():
         print(translate(setup, args.once))
         return
     while text := input("a sentence, such as 'the old frog called the cats' (empty: stop) > "):
-        try:
-            print(translate(setup, text))
-        except tl.UserError as error:  # letters that it has never seen
-            print(error)
+        print(translate(setup, text))
 
 
 def translate(setup, text):

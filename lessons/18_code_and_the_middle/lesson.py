@@ -115,7 +115,7 @@ settings = {
     "train.sample_every": 1000,
 }
 setup = tl.prepare(tl.make_config(settings))
-print(setup.text.decode()[:160])
+print(setup.corpus.text()[:160])
 losses = []
 for event in setup.train():
     if hasattr(event, "val_loss"):

@@ -104,6 +104,22 @@ static void drive_matmul(int64_t rows, int64_t n) {
     }
 }
 
+static void drive_experts(int64_t rows, int64_t n) {
+    int64_t depth = 1 + n % 40, top = 1 + rows % 2, *ends = ids(3, 1), *places = ids(rows * top, 1);
+    ends[0] = ends[1] = rows / 3, ends[2] = rows; /* the second group is empty */
+    for (int64_t i = 0; i < rows * top; i++) places[i] = rows * top - 1 - i;
+    float *y = out(rows * n), *dx = out(rows * depth), *dw = out(3 * depth * n), *x = in(rows * depth), *dy = in(rows * n);
+    const float *w[] = {in(depth * n), in(depth * n), in(depth * n)};
+    int failed = CALL(grouped_matmul)(y, x, w, ends, 3, n, depth, 0, 0);
+    failed |= CALL(grouped_matmul)(dx, dy, w, ends, 3, depth, n, 1, 0);
+    failed |= CALL(grouped_outer)(dw, x, dy, ends, 3, n, depth, 0);
+    REQUIRE(!failed, "a grouped product found no memory");
+    float *z = out(rows * n), *dz = in(rows * n), *each = in(rows * top * n), *weights = in(rows * top);
+    float *deach = out(rows * top * n), *dweights = out(rows * top);
+    CALL(combine)(z, each, weights, places, rows, top, n);
+    CALL(combine_backward)(deach, dweights, dz, each, weights, places, rows, top, n);
+}
+
 static void drive_attention(int64_t rows, int64_t n) {
     int64_t b = 1 + rows % 2, s = rows < 131 ? rows : 131, t = s + n % 90;
     int64_t kv = 1 + n % 2, h = kv * (1 + rows % 3), d = 1 + n % 70;
@@ -204,7 +220,7 @@ static void drive_probe(int64_t rows, int64_t n) { /* rates, not results: what t
 }
 
 static void (*const drives[])(int64_t rows, int64_t n) = {
-    drive_table, drive_norm, drive_loss, drive_matmul, drive_attention, drive_elementwise, drive_embedding,
-    drive_rope, drive_optim, drive_sample, drive_output_layer, drive_split, drive_quant,
+    drive_table, drive_norm, drive_loss, drive_matmul, drive_experts, drive_attention, drive_elementwise,
+    drive_embedding, drive_rope, drive_optim, drive_sample, drive_output_layer, drive_split, drive_quant,
     drive_probe,
 };

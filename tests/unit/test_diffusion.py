@@ -194,4 +194,4 @@ def test_the_command_writes_with_an_encoder(tmp_path, monkeypatch, capsys, refus
     assert "per_step must be at least 1" in refused(*words[:-1], "-1")
     assert "--unmask is for encoders" in refused("generate", "shipped", "--unmask", "3")
     for useless in (["--suffix", "x"], ["--beams", "2", "--unmask", "4"], ["--samples", "2"]):
-        assert "leave out" in refused("generate", "run", "--prompt", "The", *useless)
+        assert "an encoder has no" in refused("generate", "run", "--prompt", "The", *useless)

@@ -1,6 +1,7 @@
 """Every differentiable op against finite differences, in any memory layout; checkpoint against none."""
 
 import functools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,11 +9,14 @@ from test_tensor import gradient_error
 
 import tinyllm.functional as F
 from tinyllm import ops
+from tinyllm.nn import experts
+from tinyllm.nn.encoder import mean_pool
 from tinyllm.ops import loss
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, no_grad
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.relations import FORWARDS, bind
+from tinyllm.train.objectives import same_meaning
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +36,7 @@ LAYOUTS = {"plain": lambda x: x, "fortran": np.asfortranarray, "every other": ev
 
 IDS = np.array([[0, 3, 3], [6, 0, 3]])
 TARGETS = np.array([[0, 3, -100], [6, 0, 3]])
+BATCH = SimpleNamespace(tokens=None, lengths=None)
 
 
 # Functions that are no op, or do more than the op of their name: (function, the shapes of its inputs)
@@ -58,8 +63,19 @@ CASES = {
     "split": (lambda x: sum(F.split(x, 3)[:2]) * F.split(x, 3)[2], (2, 3, 6)),
     "one part of a split": (lambda x: F.split(x, 3)[1], (2, 6)),
     "checkpoint": (lambda x, w: F.checkpoint(lambda x: F.gelu(x @ w), x, params=[w]), (3, 4), (4, 5)),
+    # Ops whose differentiable function stands beside their only user:
+    "route": (lambda p: experts.route(p, np.array([[1, 3, 2, 0], [0, 1, 2, 3]]), 2)[0], (2, 4)),
+    "balance_loss": (lambda p: experts.balance(p, np.array([[0, 2], [2, 3], [1, 2]])), (3, 4)),
+    "grouped_linear": (lambda x, *w: experts.grouped_linear(x, [*w], np.array([2, 0, 3])),
+                       (5, 3), (3, 4), (3, 4), (3, 4)),
+    "combine_experts": (lambda y, w: experts.combine_experts(y, w, np.array([[3, 0], [1, 2]])),
+                        (4, 3), (2, 2)),
+    "mean_pool": (lambda x: mean_pool(x, np.array([3, 1])), (2, 3, 4)),
+    "contrastive_loss": (
+        lambda x: same_meaning(SimpleNamespace(sentence_vectors=lambda *_: x), BATCH, 0.5)[0], (6, 4)
+    ),
 }
-DIFFERENTIABLE = [*FORWARDS, *CASES]
+DIFFERENTIABLE = [*dict.fromkeys([*FORWARDS, *CASES])]
 
 
 def call(name, moving, rest, *inputs):

@@ -186,7 +186,8 @@ def os_bytes(raw):
     return raw.decode("utf-8", "surrogateescape")
 
 
-def test_bad_input_is_one_line_and_writes_nothing(trained, tmp_path, refused):
+def test_bad_input_is_one_line_and_writes_nothing(trained, tmp_path, refused, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     run, page_file = trained / "run", tmp_path / "page.html"
     for words, said in [
         (["nothing"], "holds no run"),

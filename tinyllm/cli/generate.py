@@ -85,8 +85,7 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
 
     The text is shown as it is written; of several, the first. Ctrl-C stops.
     A run of sft gets its separator after the prompt, and stops where an answer ends.
-    An encoder such as bert fills in each [MASK] of the prompt, or says its class;
-    an encoder-decoder such as t5 answers the prompt.
+    Models such as bert fill in each [MASK], or say a class; t5 answers the prompt.
 
     RUN             a run, a model's folder, or `shipped`; if left out, the newest run
                     in runs/, or the model that comes with tinyllm if there is none
@@ -101,7 +100,6 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     --which         which checkpoint
 
     example:
-      tinyllm generate --prompt "Once upon a time"
       tinyllm generate runs/stories-laptop --prompt "Once" --tokens 200 --top-k 50
     """
     if samples < 1:
@@ -109,17 +107,16 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     model, tokenizer, separator, drawn = _opened(chosen(run, shipped=True), which, values, not beams)
     if model.objective == "masked" and not picture:
         if suffix is not None or beams or (samples > 1 and not unmask):
-            raise UserError(f"a {model.model_type} fills masks, and writes texts with --unmask: leave out "
-                            "--suffix and --beams, and --samples without --unmask")  # fmt: skip
+            raise UserError("an encoder has no --suffix and --beams, and --samples only with --unmask")
         show = _unmask if unmask else _read_whole
         return show(model, tokenizer, prompt, json, tokens, samples, per_step=unmask, **drawn)
-    prompt += separator if prompt else ""
-    options = {"n": samples, "tokenizer": tokenizer} | drawn
     if unmask:
         raise UserError("--unmask is for encoders such as bert: leave it out")
+    prompt += separator if prompt else ""
+    options = {"n": samples, "tokenizer": tokenizer} | drawn
     given = _given(model, tokenizer, prompt, suffix, picture, tokens, beams, options)
-    empty: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(samples)]
-    texts = _searched(model, given, tokens, beams, **options) if beams else empty
+    texts: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(samples)]
+    texts = _searched(model, given, tokens, beams, **options) if beams else texts
     steps = iter(()) if beams else stream(model, [given], max_tokens=tokens, **options)
     write = (lambda text, bold=False: None) if json else Writer()
     try:
@@ -128,7 +125,7 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
         write("\n")
         return INTERRUPTED
     if json:
-        around = {"prompt": prompt} | ({} if suffix is None else {"suffix": suffix})
+        around = {"prompt": prompt} | ({"suffix": suffix} if suffix is not None else {})
         print(dumps({**around, "seed": values["seed"], "samples": texts}, ensure_ascii=False))
     return 0
 
