@@ -12,8 +12,12 @@ SPREAD = tuple(kind for kind in USUAL if kind != "zero")
 
 @st.composite
 def pack_int8(draw):
-    """Draw rows, some of them zeros."""
-    return (floats(draw, (*draw(leading), draw(sizes)), USUAL),)
+    """Draw rows, some of them zeros, and some with a number that is not finite."""
+    x = floats(draw, (*draw(leading), draw(sizes)), USUAL)
+    if draw(st.sampled_from((False, False, True))) and x.size:
+        x = np.array(x)
+        x.flat[draw(st.integers(0, x.size - 1))] = draw(st.sampled_from((np.inf, -np.inf, np.nan)))
+    return (x,)
 
 
 @st.composite
@@ -36,11 +40,26 @@ mistake("pack_int8", "numbers cut off, not rounded to nearest", "np.rint(q)", "n
 mistake("pack_int8", "halves rounded up, where ties go to the even number", "np.rint(q)", "np.floor(q + 0.5)")
 mistake("pack_int8", "scales for 8 bits with sign -128 to 127: 128 does not fit", "np.float32(127)",
         "np.float32(128)")
+mistake("pack_int8", "the scale 0 for a row with an infinity or NaN, which hides it",
+        "np.where(finite, scales, np.float32(np.nan))", "scales")
 mistake("unpack_int8", "divided by the scale, where it multiplies",
         "q.astype(scales.dtype) * scales[..., None]", "q.astype(scales.dtype) / scales[..., None]")
 mistake("unpack_int8", "the product in int8, which wraps around",
         "q.astype(scales.dtype) * scales[..., None]",
         "(q * scales[..., None].astype(np.int8)).astype(scales.dtype)")
+
+
+@variant("pack_int8")
+def pack_int8_by_rows(x):
+    q, scales = np.zeros(x.shape, np.int8), np.zeros(x.shape[:-1], np.float32)
+    for i in np.ndindex(scales.shape):
+        row = np.asarray(x[i], np.float32)
+        scales[i] = scale = np.abs(row).max(initial=0) / np.float32(127)
+        if not np.isfinite(scale):
+            scales[i] = np.nan
+        elif scale > 0:
+            q[i] = np.clip(np.round(row / scale), -127, 127)
+    return q, scales
 
 
 @variant("unpack_int8")

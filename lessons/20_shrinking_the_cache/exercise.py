@@ -1,0 +1,42 @@
+"""Lesson 20. Put your own code in place of each `raise NotImplementedError`.
+
+Then run `tinyllm check 20`.
+
+What you are given must come back as it was. Numbers with a fraction are
+float32, and so are results of them.
+"""
+
+import numpy as np
+
+
+def latent_scores(q, c, w):
+    """Score queries against latent vectors without making their keys: w is
+    moved to the queries' side.
+
+    q (..., H, D), c (N, L), w (L, H, D) -> short (..., H, L), scores (..., H,
+    N). The key of vector n for head h would be c_n @ w[:, h]. short is what q
+    becomes so that its product with c_n is that of q with the key. Only scores
+    are divided by sqrt(D), D being the width of the keys.
+    """
+    raise NotImplementedError
+
+
+def pack_int8(x):
+    """Round every row to whole numbers from -127 to 127, with one scale for the
+    row.
+
+    x (..., D) -> q (..., D) int8, scales (...) float32: scale = max |x| / 127,
+    q = x / scale rounded to nearest, ties to even; a row of zeros has scale 0.
+    A row with an infinity or NaN has scale NaN and q 0, so that what is
+    computed from it is NaN. float64 passes through float32 first.
+    """
+    raise NotImplementedError
+
+
+def unpack_int8(q, scales):
+    """Compute q * scale, which differs from what was packed by at most half a
+    scale.
+
+    q (..., D) int8, scales (...) -> x (..., D) float32.
+    """
+    raise NotImplementedError
