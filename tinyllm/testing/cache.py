@@ -12,9 +12,15 @@ SPREAD = tuple(kind for kind in USUAL if kind != "zero")
 
 @st.composite
 def pack_int8(draw):
-    """Draw rows, some of them zeros, and some with a number that is not finite."""
-    x = floats(draw, (*draw(leading), draw(sizes)), USUAL)
-    if draw(st.sampled_from((False, False, True))) and x.size:
+    """Draw usual rows, halves with the scale 1, which are ties, and rows with an infinity or NaN."""
+    shape = *draw(leading), draw(sizes)
+    kind = draw(st.sampled_from(("usual", "usual", "halves", "broken")))
+    if kind == "halves":
+        x = ((ints(draw, shape, 509) - 254) / 2).astype(np.float32)
+        x[..., :1] = 127
+        return (x,)
+    x = floats(draw, shape, USUAL)
+    if kind == "broken" and x.size:
         x = np.array(x)
         x.flat[draw(st.integers(0, x.size - 1))] = draw(st.sampled_from((np.inf, -np.inf, np.nan)))
     return (x,)
