@@ -164,38 +164,50 @@ KINDS = {
 test = get_batch(held_out, 99, 0, batch=32, context=T)
 
 
-def train(kind, steps):
-    """Train one kind of model -> the model and its losses."""
-    model = build(sizes | KINDS[kind]).train()
+def train(kind, steps, seed):
+    """Train a model -> the model, its losses, and that on held-out text."""
+    model = build(sizes | KINDS[kind], seed).train()
     optimizer = tl.AdamW(model.parameters(), lr=3e-3)
     losses = []
     for step in range(steps):
         optimizer.lr = ops.lr_schedule(step, steps, 3e-3, 20, 0.1)
-        loss = model.loss(*get_batch(known, 0, step, batch=8, context=T))
+        loss = model.loss(*get_batch(known, seed, step, batch=8, context=T))
         loss.backward()
         tl.clip_grad_norm(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.item())
-    return model.eval(), losses
-
-
-STEPS, models, losses_of = 80, {}, {}
-guess = predict("4 kv heads end near 2.3. What does a quarter cost at most?")
-ends = {}
-for kind, own in KINDS.items():
-    models[kind], losses_of[kind] = train(kind, STEPS)
     with tl.no_grad():
-        ends[kind] = models[kind].loss(*test).item()
+        return model.eval(), losses, model.loss(*test).item()
+
+
+STEPS, SEEDS = 80, 1
+guess = predict("4 kv heads end near 2.3. What does a quarter cost at most?")
+models, losses_of, ends = {}, {}, {}
+for kind, own in KINDS.items():
+    runs = [train(kind, STEPS, seed) for seed in range(SEEDS)]
+    models[kind], losses_of[kind], _ = runs[0]
+    ends[kind] = np.mean([end for _, _, end in runs])
     held = sum(part.nbytes for part in models[kind].new_cache())
     kept = held * own.get("window", T) // T
     print(f"{kind:<10} loss {ends[kind]:.3f}  {kept:,} bytes for {T} tokens")
-print(compare(guess, round(max(ends.values()) - ends["4 kv heads"], 3)))
+most = float(max(ends.values()) - ends["4 kv heads"])
+print(compare(guess, round(most, 3)))
 
 # %% [markdown]
-# These are short trainings with one seed each. They show that all four learn,
-# and not which of the small three is best. A window may look better here than it
-# is: what has just begun to spell needs little but the last letters.
+# These are short trainings with one seed each. With STEPS, SEEDS = 300, 3 in
+# that cell the means of three seeds were
+#
+#     4 kv heads loss 1.707  65,536 bytes for 64 tokens
+#     1 kv head  loss 1.756  16,384 bytes for 64 tokens
+#     window     loss 1.488  16,384 bytes for 64 tokens
+#     latent     loss 1.792  16,384 bytes for 64 tokens
+#
+# The window did best, with less to look at than the first. A likely reason,
+# which we have not tested: early in its training a model of letters uses mostly
+# the last few, and a window tells it where to look. That says nothing about
+# large models and long texts. One head and the latent lost a little, for a
+# quarter of the bytes.
 #
 # (The window's bytes are those that it needs. The library's own cache does not
 # forget: it keeps the whole context also for Mistral, and only looks at less of
