@@ -154,8 +154,10 @@ def main():
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
     tl.threads(1)
-    settings = {"data": args.data, "train.steps": args.steps, "seed": args.seed, "train.batch": 8,
-                "train.eval_windows": 240} | parse_assignments(args.set)  # fmt: skip
+    settings = {
+        "data": args.data, "train.steps": args.steps, "seed": args.seed, "train.batch": 8,
+        "model.context": 128, "pretrain.short": 0.0, "train.eval_windows": 240,
+    } | parse_assignments(args.set)  # fmt: skip
     settings |= {"tokenizer": args.tokenizer} if args.tokenizer else {}
     for names in args.ideas:
         trial = Trial(settings)

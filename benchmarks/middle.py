@@ -41,7 +41,8 @@ def train(seed, rate, steps, args):
     """Train as `tinyllm train` does -> (model in evaluation mode, tokenizer, validation loss)."""
     settings = {
         "data": f"world:program,{args.dials},n={args.documents},seed={seed}", "seed": seed,
-        "tokenizer": args.tokenizer, "pretrain.middle": rate, "model.context": args.context,
+        "tokenizer": args.tokenizer, "model.context": args.context,
+        "pretrain.middle": rate, "pretrain.short": 0.0,
         "train.steps": steps, "train.batch": args.batch, "train.lr": args.lr, "train.eval_every": steps,
         "train.sample_every": 10**6,
     }  # fmt: skip

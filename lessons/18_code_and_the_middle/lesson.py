@@ -215,11 +215,10 @@ chances = [ops.pass_at_k(passed, n, k) for k in range(1, n + 1)]
 print(f"functions: pass@1 {chances[0]:.2f}, pass@10 {chances[-1]:.2f}")
 
 # %% [markdown]
-# That is little. Look at the functions above: the model knows what such
-# programs look like, and does not yet know where to stop. For that it must
-# compare what it would write next with the beginning of the suffix, which is
-# learnt late. The loss does not tell: most of it is about names and words.
-# Running does. Three hundred steps are a taste; train for longer, and look
+# That is little. Look at the functions above: what belongs into the gaps is not
+# there. For that the model must compare what it would write next with the
+# beginning of the suffix, which is learnt late. The loss does not tell: most of
+# it is about names and words. Running does. Three hundred steps are a taste; train for longer, and look
 # again.
 
 # %%
