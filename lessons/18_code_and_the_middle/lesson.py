@@ -218,8 +218,8 @@ print(f"functions: pass@1 {chances[0]:.2f}, pass@10 {chances[-1]:.2f}")
 # That is little. Look at the functions above: what belongs into the gaps is not
 # there. For that the model must compare what it would write next with the
 # beginning of the suffix, which is learnt late. The loss does not tell: most of
-# it is about names and words. Running does. Three hundred steps are a taste; train for longer, and look
-# again.
+# it is about names and words. Running does. Three hundred steps are a taste;
+# train for longer, and look again.
 
 # %%
 unit = "share of problems, by tries"
