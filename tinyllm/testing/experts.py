@@ -94,8 +94,6 @@ mistake("balance_loss", "the load divided by its sum: with top-k routing it adds
         f"{COUNTS} / max(n, 1)", f"{COUNTS} / max(chosen.size, 1)")
 mistake("balance_loss", "p added up over the tokens, where its mean belongs", MEAN, "load * p.sum(axis=0)")
 mistake("balance_loss", "the square of the load: a count has no gradient", MEAN, "load * load")
-mistake("balance_loss", "the mean over experts, where their sum belongs", f"({MEAN}).sum() * experts",
-        f"({MEAN}).mean() * experts")
 mistake("balance_bias", "the bias raised of those that have too many tokens",
         "counts.sum() - counts * len(counts)", "counts * len(counts) - counts.sum()")
 mistake("balance_bias", "a step as large as the lack of tokens: the rule uses its sign alone",

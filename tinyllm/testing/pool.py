@@ -16,7 +16,7 @@ def mean_pool(draw):
     B, T, C = draw(few), draw(few) or 1, draw(sizes)
     lengths = 1 + Random(draw(seeds), "lengths").integers(T, B)
     x = floats(draw, (B, T, C))
-    if draw(st.integers(0, 3)) == 3:
+    if draw(st.booleans()):
         x = np.where((np.arange(T) < lengths[:, None])[..., None], x, np.float32(np.nan))
     return x, lengths
 
