@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,7 +97,8 @@ class Writer:
 
 
 def outputs(folder: Path) -> list[str]:
-    """Run a lesson cell by cell in a new process -> what each cell printed. Raises if it fails."""
+    """Copy a lesson and run its cells in a new process -> what each cell printed. Raises if it fails."""
+    shutil.copytree(ROOT / "lessons" / folder.name, folder, ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, HERE / "run_cells.py", folder / "lesson.py"]
     quiet = os.environ | {"TINYLLM_LESSON": "quiet"}
     done = subprocess.run(command, cwd=folder, env=quiet, text=True, stdout=subprocess.PIPE, check=True)
@@ -112,21 +114,20 @@ def picture(page: Path) -> Html:
     return html([tag("iframe", src=name, title=page.stem, loading="lazy"), link])
 
 
-def lesson_page(writer: Writer, folder: str, number: int) -> Page:
-    """Return the page of a lesson: its prose, its code, what that prints, its pictures and its exercise."""
+def lesson_page(writer: Writer, folder: str, number: int, printed: list[str]) -> Page:
+    """Return the page of a lesson: its prose, its code, what that printed, its pictures and its exercise."""
     copy = writer.site / "lessons" / folder
-    shutil.copytree(ROOT / "lessons" / folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
     path, parts = f"lessons/{folder}.html", []
     source = (copy / "lesson.py").read_text("utf-8")
-    for cell, printed in zip(cells(source), outputs(copy), strict=True):
+    for cell, text in zip(cells(source), printed, strict=True):
         if cell.prose:
             parts.append(writer.html(cell.text, f"lessons/{folder}/lesson.py", path))
             continue
         parts.append(code(cell.text))
         wrote = r"^wrote (?:.*/)?([\w.-]+\.html).*\n"
-        if said := re.sub(wrote, "", printed, flags=re.M).strip("\n"):
+        if said := re.sub(wrote, "", text, flags=re.M).strip("\n"):
             parts.append(tag("pre", said, class_="output"))
-        parts += [picture(copy / name) for name in re.findall(wrote, printed, re.M)]
+        parts += [picture(copy / name) for name in re.findall(wrote, text, re.M)]
     exercise = copy / "exercise.c"
     exercise = exercise if exercise.exists() else copy / "exercise.py"
     parts.append(details("The exercise", code(exercise.read_text("utf-8"), exercise.suffix[1:])))
@@ -182,9 +183,11 @@ def main(folder: str = "build/docs") -> int:
     pages = [writer.page("README.md", "Start"), *(writer.page(name, "Guide") for name in writer.guide)]
     pages += [Page("guide/commands.html", "Guide", "Commands", command_page())]
     pages += [writer.page(LESSONS, "Lessons")]
-    for lesson in syllabus():
-        print(f"lesson {lesson.number}", flush=True)
-        pages.append(lesson_page(writer, lesson.folder, lesson.number))
+    with ThreadPoolExecutor(2) as pool:  # a lesson keeps little more than one processor busy
+        printed = pool.map(outputs, [site / "lessons" / lesson.folder for lesson in syllabus()])
+        for lesson, texts in zip(syllabus(), printed, strict=True):
+            print(f"lesson {lesson.number}", flush=True)
+            pages.append(lesson_page(writer, lesson.folder, lesson.number, texts))
     pages += [Page(path, "Reference", title, body) for path, title, body in reference_pages(code)]
     write(pages, site)
     if dead := list(dead_links(pages, site)):
