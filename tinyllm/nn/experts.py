@@ -47,7 +47,8 @@ class Experts(Module):
     def apply(self, x: Tensor) -> Tensor:
         """Apply the experts to rows that are sorted by expert: x (N * top, C) -> (N * top, C)."""
         e, counts = self.experts, self.counts
-        if ops.linear.replaced or not all(unchanged(expert) for expert in e):
+        replaced = ops.linear.replaced and not ops.grouped_linear.replaced
+        if replaced or not all(unchanged(expert) for expert in e):
             parts = [np.arange(rows.start, rows.stop) for rows in groups(counts)]
             return F.concat([expert(F.take(x, part)) for expert, part in zip(e, parts, strict=True)
                              if len(part)], axis=0)  # fmt: skip
