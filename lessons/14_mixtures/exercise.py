@@ -22,7 +22,7 @@ def route(p, scores, top):
 
 
 def grouped_linear(x, w, counts):
-    """Multiply each group of rows by a matrix of its own: the first counts[0]
+    """Multiply each group of rows by its own matrix: the first counts[0]
     rows by w[0], and so on.
 
     x (N, I), w: E matrices (I, O), as a list or as an array (E, I, O), counts

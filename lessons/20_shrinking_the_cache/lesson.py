@@ -74,7 +74,7 @@ print(compare(guess, round(full / latent, 1)))
 
 
 def gigabytes(tokens):
-    """What four models of 32 layers and 32 heads of 128 keep, in 16 bits."""
+    """Return the gigabytes that each of four models keeps, in 16 bits."""
     return {
         "32 kv heads": ops.count_cache_bytes(tokens, 32, 32, 128, 16) / 1e9,
         "8 kv heads": ops.count_cache_bytes(tokens, 32, 8, 128, 16) / 1e9,

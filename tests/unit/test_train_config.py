@@ -95,6 +95,9 @@ def test_what_a_resumed_run_may_change():
     free = {"train.steps": 5000, "train.checkpoint_every": 7, "threads": 1, "data": "elsewhere.txt"}
     grown = {"pretrain.short": old.options.short * old.train.steps / 5000}  # windows grow at the same step
     assert resumed(old, free) == make_config(old.flat() | free | grown)
+    for steps in ("many", "0"):
+        with pytest.raises(UserError, match=r"train\.steps"):
+            resumed(old, {"train.steps": steps})
     for name, value in [("train.lr", 1.0), ("model.width", 64), ("seed", 1), ("model.type", "gpt2")]:
         with pytest.raises(UserError, match=rf"other settings \({name}: [^;]*\)"):
             resumed(old, {name: value})

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write, open_regular, parse_json
+from tinyllm.ops.quant import from_bfloat16
 
 DTYPES = {
     "float64": "F64",
@@ -99,8 +100,8 @@ class Stored:
                 block = np.fromfile(f, kind, part.size)
                 if len(block) < part.size:
                     raise UserError(f"{self.path} became shorter while it was read")
-                if self.dtype == "BF16":  # the upper half of a float32
-                    block = (block.astype(np.uint32) << 16).view(np.float32)
+                if self.dtype == "BF16":
+                    block = from_bfloat16(block)
                 part[...] = block.reshape(part.shape)
         return array
 

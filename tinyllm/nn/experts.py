@@ -6,7 +6,7 @@ import tinyllm.functional as F
 from tinyllm import ops
 from tinyllm.nn.layers import GatedMLP, Linear, Matrix
 from tinyllm.nn.module import Module
-from tinyllm.ops.experts import groups
+from tinyllm.ops.experts import expert_counts, groups
 from tinyllm.tensor import Tensor, record
 
 
@@ -42,7 +42,7 @@ class Experts(Module):
     @property
     def counts(self) -> np.ndarray:
         """Return how many tokens of the last call chose each expert -> (E,) int64."""
-        return np.bincount(self.chosen.ravel(), minlength=len(self.experts))
+        return expert_counts(self.chosen, len(self.experts))
 
     def apply(self, x: Tensor) -> Tensor:
         """Apply the experts to rows that are sorted by expert: x (N * top, C) -> (N * top, C)."""

@@ -112,7 +112,7 @@ def groups(counts: Array) -> list[slice]:
 
 @op(grads=("x", "w"), check=check_grouped, flops=linear_flops, follows="matmul")
 def grouped_linear(x: Array, w: Any, counts: Array) -> Array:
-    """Multiply each group of rows by a matrix of its own: the first counts[0] rows by w[0], and so on.
+    """Multiply each group of rows by its own matrix: the first counts[0] rows by w[0], and so on.
 
     x (N, I), w: E matrices (I, O), as a list or as an array (E, I, O), counts (E,) ints -> (N, O). A group
     may be empty. Raises ValueError unless the counts add up to N and the sizes fit.

@@ -181,14 +181,15 @@ def resumed(old: RunConfig, settings: dict[str, Any]) -> RunConfig:
     Raises UserError when a change would alter the result; it lists such changes as "name: old -> new".
     """
     before, after = old.flat(), dict(settings)
-    if "train.steps" in settings and before.get("pretrain.short"):  # windows grow at the same step as before
-        share = before["pretrain.short"] * before["train.steps"] / int(settings["train.steps"])
-        before["pretrain.short"] = min(share, 1.0)
     if "model.type" in settings:
         after["model.type"] = family(settings["model.type"]).model_type
     changed = [name for name in ("recipe", "model.type") if after.get(name, before[name]) != before[name]]
     if not changed:  # else the other settings are of another recipe or family, and unknown to this one
         new = make_config(before | settings)
+        if before.get("pretrain.short"):  # windows grow at the same step as before
+            share = before["pretrain.short"] * before["train.steps"] / new.train.steps
+            before["pretrain.short"] = min(share, 1.0)
+            new = make_config(before | settings)
         after = new.flat()
         changed = [name for name in after if after[name] != before[name] and name not in MAY_CHANGE]
     if changed:

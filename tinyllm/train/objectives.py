@@ -33,7 +33,7 @@ def masked_token(model: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
 
     A batch may have lengths (B,), behind which rows are padding.
     """
-    x = model.hidden(batch.tokens, lengths=getattr(batch, "lengths", None))
+    x = model.hidden(batch.tokens, lengths=batch.lengths)
     counted = np.flatnonzero(batch.targets != IGNORED)
     logits = model.head(F.take(x.reshape(-1, x.shape[-1]), counted))
     return guess(logits, batch.targets.flat[counted])
