@@ -27,14 +27,17 @@ def say(folder, **content):
     (folder / "generation_config.json").write_text(json.dumps(content))
 
 
-@pytest.mark.parametrize("content, expected", [
-    ({}, {}),
-    ({"do_sample": True, "temperature": 0.6, "top_p": 0.9}, {"temperature": 0.6, "top_p": 0.9}),
-    ({"do_sample": True, "top_k": 0, "min_p": 0.1}, {"min_p": 0.1}),
-    ({"do_sample": False, "temperature": 0.6, "top_k": 3}, {"temperature": 0}),
-    ({"temperature": 0.6, "repetition_penalty": 1.2}, {"repetition_penalty": 1.2}),
-    ({"do_sample": None, "top_k": None}, {}),
-])
+@pytest.mark.parametrize(
+    "content, expected",
+    [
+        ({}, {}),
+        ({"do_sample": True, "temperature": 0.6, "top_p": 0.9}, {"temperature": 0.6, "top_p": 0.9}),
+        ({"do_sample": True, "top_k": 0, "min_p": 0.1}, {"min_p": 0.1}),
+        ({"do_sample": False, "temperature": 0.6, "top_k": 3}, {"temperature": 0}),
+        ({"temperature": 0.6, "repetition_penalty": 1.2}, {"repetition_penalty": 1.2}),
+        ({"do_sample": None, "top_k": None}, {}),
+    ],
+)
 def test_what_a_file_says_becomes_sampling(folder, content, expected):
     say(folder, **content)
     model = from_pretrained(folder)
@@ -52,12 +55,17 @@ def test_ends_are_ids_and_a_folder_without_the_file_says_them_in_its_config(fold
     assert stop_ids(from_pretrained(folder).generation) == [6]
 
 
-@pytest.mark.parametrize("content, words", [
-    ("[]", "generation_config.json"), ("{", "generation_config.json"),
-    ('{"temperature": "hot"}', "temperature must be a number, got 'hot'"),
-    ('{"do_sample": 1}', "do_sample must be true or false"),
-    ('{"eos_token_id": [1, "x"]}', "an id or a list of ids"), ('{"eos_token_id": -1}', "an id or a list of"),
-])
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ("[]", "generation_config.json"),
+        ("{", "generation_config.json"),
+        ('{"temperature": "hot"}', "temperature must be a number, got 'hot'"),
+        ('{"do_sample": 1}', "do_sample must be true or false"),
+        ('{"eos_token_id": [1, "x"]}', "an id or a list of ids"),
+        ('{"eos_token_id": -1}', "an id or a list of"),
+    ],
+)
 def test_a_broken_file_is_one_line(folder, content, words):
     (folder / "generation_config.json").write_text(content)
     with pytest.raises(UserError, match=words):
@@ -106,3 +114,14 @@ def test_generating_ends_at_the_token_that_the_folder_names(folder, capsys):
     (sample,) = json.loads(capsys.readouterr().out)["samples"]
     assert sample == {"text": "", "tokens": first["tokens"][:1], "finish": "stop"}
     assert main([*words, "--bits", "8"]) == 0
+
+
+def test_a_run_is_drawn_from_as_its_samples_were(tmp_path, monkeypatch):
+    used, run = [], str(tmp_path / "run")
+    monkeypatch.setattr(cli, "stream", lambda model, prompts, **options: used.append(options) or iter(()))
+    new = ["train", "--steps", "1", "--preset", "nano", "--tokenizer", "char", "--out", run, "--set"]
+    assert main([*new, "train.sample_temperature=0.7", "--set", "train.sample_min_p=0.3"]) == 0
+    assert main(["generate", run]) == 0 and main(["generate", run, "--min-p", "0"]) == 0
+    assert [options["sampling"] for options in used] == [Sampling(0.7, min_p=0.3), Sampling(0.7, min_p=0.0)]
+    assert main([*new, "train.sample_temperature=0", "--overwrite"]) == 0 and main(["generate", run]) == 0
+    assert used[-1]["sampling"] == Sampling(0, min_p=None)

@@ -42,7 +42,7 @@ Ctrl-C stops the model. `tinyllm chat --help` lists the options."""
 def _add_sampling(parser: argparse.ArgumentParser) -> None:
     """Add the options that both commands share."""
     add = parser.add_argument
-    add("--temperature", metavar="X", type=float, help="0: the likeliest token (default 1, or the model's)")
+    add("--temperature", metavar="X", type=float, help="0: the likeliest token (default: the model's, or 1)")
     add("--top-k", metavar="K", type=int, help="draw from the K likeliest tokens")
     add("--top-p", metavar="P", type=float, help="draw from the likeliest tokens that together reach P")
     add("--min-p", metavar="P", type=float, help="draw from tokens at least P times as likely as the first")
@@ -63,18 +63,19 @@ def _options(values: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]
 def _opened(run, which, values, draws=True):
     """Return a run's model, its tokenizer, what follows a prompt, and the arguments of `stream`.
 
-    A run that has learnt answers has a separator between prompt and answer, and an end. A folder that is no
-    run may say in generation_config.json how to draw tokens, and which of them end a text.
+    The model's generation_config.json may say how to draw tokens. A run that has learnt answers has a
+    separator between prompt and answer, and an end; other folders may say which tokens end a text.
     """
     model, tokenizer, config = load_run(run, which=which, bits=values["bits"])
+    settings = sampling_settings(model.generation) if draws else {}
     if config:
         separator, end = find_recipe(config.recipe).frame(config.options)
         values["stop"] = [*values["stop"], *([end] if separator and end else [])]
-        return model, tokenizer, separator, _options(values, {})
+        return model, tokenizer, separator, _options(values, settings)
     for setting in ignored(model.generation):
         print(f"note: {setting} in generation_config.json is not applied: tinyllm lacks it", file=sys.stderr)
     values["stop"] = [*values["stop"], *stop_ids(model.generation)]
-    return model, tokenizer, "", _options(values, sampling_settings(model.generation) if draws else {})
+    return model, tokenizer, "", _options(values, settings)
 
 
 @command("generate", extend=_add_sampling)

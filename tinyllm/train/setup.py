@@ -11,6 +11,7 @@ from tinyllm.data import load_corpus
 from tinyllm.engine import generate
 from tinyllm.errors import UserError
 from tinyllm.models import build, family, names
+from tinyllm.models.generation import sampling_settings
 from tinyllm.nn.quantized import QuantizedLinear
 from tinyllm.sampling import Sampling
 from tinyllm.tokenizer import Tokenizer, make_tokenizer
@@ -71,7 +72,7 @@ class TrainSetup:
             return self.plan.sample(model)
         with suppress(UserError):  # letters that are not in the vocabulary
             prompt = self.tokenizer.encode(config.sample_prompt or "") or prompt
-        sampling = Sampling(temperature=config.sample_temperature)
+        sampling = Sampling(**sampling_settings(model.generation))
         length, seed = config.sample_tokens, self.config.seed
         tokens = generate(model, [prompt], max_tokens=length, sampling=sampling, seed=seed)[0]
         return self.tokenizer.decode([*prompt, *tokens])
@@ -116,6 +117,10 @@ def prepare(
     if recipe.adapt:
         model = recipe.adapt(model, corpus)
         config = dataclasses.replace(config, model=model_settings(model.config))
+    if model.objective != "masked":
+        temperature, min_p = config.train.sample_temperature, config.train.sample_min_p
+        drawn = {"do_sample": temperature > 0, "temperature": temperature or 1.0, "min_p": min_p}
+        model.generation = dict(model.generation) | drawn
     plan = recipe.build(config, corpus, tokenizer, model)
     found = corpus.name, corpus.size, corpus.sha256, plan.train_tokens, plan.val_tokens
     facts = Facts(*found, tokenizer.vocab_size, tokenizer.fingerprint(), corpus.entropy_per_char)
