@@ -1,9 +1,9 @@
 """The public names: `tinyllm.NAME` is `tinyllm.api.NAME`, imported when the first of them is asked for."""
 
+from tinyllm.checkpointing import checkpoint
 from tinyllm.data import Batch, Corpus, get_batch, load_corpus, load_tokens, token_array, token_file
 from tinyllm.engine import Engine, generate, stream
 from tinyllm.errors import UserError
-from tinyllm.functional import checkpoint
 from tinyllm.models import (
     GPT,
     GPTConfig,

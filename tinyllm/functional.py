@@ -1,12 +1,13 @@
-"""Differentiable ops: each function holds a forward pass and, inside it, its backward pass.
+"""Differentiable ops: each function runs an op, and records how its gradient flows back.
 
-Shapes, formulas and errors are documented at the op of the same name in `tinyllm.ops`. An array that a
-`backward` closure uses stays in memory until the backward pass. Token ids, targets, masks and tables get no
-gradient. A frozen weight (requires_grad False) costs no product in the backward pass.
+Most functions are `apply(ops.X, ...)`, whose gradient is the op `X_backward`. The others hold their forward
+pass on top and, under it, their backward pass. Shapes, formulas and errors are documented at the op of the
+same name in `tinyllm.ops`. An array that a backward pass uses stays in memory until then. Token ids, targets,
+masks and tables get no gradient. A frozen weight (requires_grad False) costs no product in the backward pass.
 """
 
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from tinyllm import ops
 from tinyllm.errors import missing
 from tinyllm.ops.attention import key_ranges
 from tinyllm.ops.loss import gradient_of_x
-from tinyllm.tape import gradients, run
-from tinyllm.tensor import Tensor, as_array, matmul, no_grad, record, recording, remakeable
+from tinyllm.tape import run
+from tinyllm.tensor import Tensor, as_array, matmul, mode, record, remakeable
 
 Ints = Tensor | ArrayLike  # token ids, targets and indices
 
@@ -27,25 +28,53 @@ def as_tensor(x: Any) -> Any:
     return x if isinstance(x, Tensor) else Tensor(np.asarray(x, np.float32))
 
 
-def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-    """Apply a layer of weights: x (..., I), w (I, O), b (O,) or None -> (..., O)."""
-    x = x if isinstance(x, Tensor) else w.like(x)
-    parents = (x, w) if b is None else (x, w, b)
+@cache
+def _rule(op):
+    """Return X_backward of an op X, which arguments of X get gradients, and what X_backward takes.
 
-    def forward():
-        return ops.linear(x.data, w.data, None if b is None else b.data)
+    X_backward takes the gradient of the first output, and then what it names: inputs and outputs of X.
+    """
+    inputs, backward = [*op.__signature__.parameters], ops.OPS[f"{op.__name__}_backward"]
+    known, (_, *names) = [*inputs, *op.outputs], backward.__signature__.parameters
+    return backward, [inputs.index(name) for name in op.grads], [known.index(name) for name in names]
+
+
+def apply(op: Any, *args: Any, again: bool = False, frozen: Callable | None = None) -> Tensor:
+    """Run an op on all its arguments, Tensors or not, and record its backward op -> its first output.
+
+    `again` says that the op is cheap enough to run once more (see `tinyllm.tensor.remaking`). `frozen`
+    replaces the backward op if only the first argument needs a gradient, and returns only that.
+    """
+    y = op(*[x.data if isinstance(x, Tensor) else x for x in args])
+    outputs = y if isinstance(y, tuple) else (y,)
+    if not mode.recording:  # generation makes thousands of calls per second
+        return Tensor(outputs[0])
+    op_backward, moving, needed = _rule(op)
+    parents = [args[i] for i in moving if args[i] is not None]
+    if frozen and not any(x.requires_grad for x in parents[1:]):
+        op_backward = frozen
+    known, count = (*args, *outputs), len(parents)
+    used = [known[i] for i in needed]  # nothing else stays in memory
 
     def backward(dy):
-        if _frozen(parents):
-            return ops.matmul(dy, w.data, transpose_b=True), *[None] * (len(parents) - 1)
-        return ops.linear_backward(dy, x.data, w.data)[: len(parents)]
+        grads = op_backward(dy, *map(as_array, used))
+        grads = grads if isinstance(grads, tuple) else (grads,)
+        return [*grads, *[None] * count][:count]
 
-    return record(forward(), parents, backward, again=forward)
+    def forward():
+        y = op(*map(as_array, args))
+        return y[0] if isinstance(y, tuple) else y
+
+    return record(outputs[0], parents, backward, forward if again else None)
 
 
-def _frozen(parents):
-    """Return True if no weight of a layer needs a gradient, so that its matrix product can be skipped."""
-    return not any(p.requires_grad for p in parents[1:])
+def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+    """Apply a layer of weights: x (..., I), w (I, O), b (O,) or None -> (..., O)."""
+    return apply(ops.linear, w.like(x), w, b, again=True, frozen=_product)
+
+
+def _product(dy, x, w):
+    return ops.matmul(dy, w, transpose_b=True)
 
 
 def linear_gelu(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
@@ -56,9 +85,8 @@ def linear_gelu(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     h = remakeable(h, lambda: ops.linear(x.data, w.data, bias))
 
     def backward(dy):
-        if _frozen(parents):
-            dh = ops.gelu_tanh_backward(dy, h.data)
-            return ops.matmul(dh, w.data, transpose_b=True), *[None] * (len(parents) - 1)
+        if not any(p.requires_grad for p in parents[1:]):
+            return _product(ops.gelu_tanh_backward(dy, h.data), x.data, w.data), *[None] * (len(parents) - 1)
         return ops.linear_gelu_backward(dy, x.data, w.data, h.data)[: len(parents)]
 
     return record(y, parents, backward, again=lambda: ops.gelu_tanh(h.data))
@@ -136,35 +164,17 @@ def concat(tensors: Iterable[Tensor], axis: int = -1) -> Tensor:
 
 def softmax(x: Tensor) -> Tensor:
     """Turn scores x (..., n) into probabilities (..., n)."""
-    x = as_tensor(x)
-    y = ops.softmax(x.data)
-
-    def backward(dy):
-        return (ops.softmax_backward(dy, y),)
-
-    return record(y, (x,), backward)
+    return apply(ops.softmax, as_tensor(x))
 
 
 def log_softmax(x: Tensor) -> Tensor:
     """Turn scores x (..., n) into log probabilities (..., n)."""
-    x = as_tensor(x)
-    y = ops.log_softmax(x.data)
-
-    def backward(dy):
-        return (ops.log_softmax_backward(dy, y),)
-
-    return record(y, (x,), backward)
+    return apply(ops.log_softmax, as_tensor(x))
 
 
 def cross_entropy(logits: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
     """Return the mean cross-entropy of targets: logits (..., V), targets (...) ints -> nats ()."""
-    logits, targets = as_tensor(logits), np.asarray(as_array(targets))
-    loss, lse = ops.cross_entropy(logits.data, targets, ignore_index)
-
-    def backward(dloss):
-        return (ops.cross_entropy_backward(dloss, logits.data, targets, lse, ignore_index),)
-
-    return record(loss, (logits,), backward)
+    return apply(ops.cross_entropy, as_tensor(logits), np.asarray(as_array(targets)), ignore_index)
 
 
 def token_losses(logits: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
@@ -172,13 +182,7 @@ def token_losses(logits: Tensor, targets: Ints, ignore_index: int = -100) -> Ten
 
     Ignored targets get 0.
     """
-    logits, targets = as_tensor(logits), np.asarray(as_array(targets))
-    losses, lse = ops.token_losses(logits.data, targets, ignore_index)
-
-    def backward(dlosses):
-        return (ops.token_losses_backward(dlosses, logits.data, targets, lse, ignore_index),)
-
-    return record(losses, (logits,), backward)
+    return apply(ops.token_losses, as_tensor(logits), np.asarray(as_array(targets)), ignore_index)
 
 
 def linear_token_losses(x: Tensor, w: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
@@ -187,13 +191,7 @@ def linear_token_losses(x: Tensor, w: Tensor, targets: Ints, ignore_index: int =
     targets (...) ints; ignored targets get 0.
     """
     targets = np.asarray(as_array(targets))
-    losses, lse = ops.linear_token_losses(x.data, w.data, targets, ignore_index)
-
-    def backward(dlosses):
-        known = dlosses, x.data, w.data, targets, lse, ignore_index
-        return ops.linear_token_losses_backward(*known) if w.requires_grad else (gradient_of_x(*known), None)
-
-    return record(losses, (x, w), backward)
+    return apply(ops.linear_token_losses, x, w, targets, ignore_index, frozen=gradient_of_x)
 
 
 def linear_cross_entropy(x: Tensor, w: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
@@ -211,66 +209,32 @@ def linear_cross_entropy(x: Tensor, w: Tensor, targets: Ints, ignore_index: int 
 
 def layernorm(x: Tensor, w: Tensor, b: Tensor, eps: float = 1e-5) -> Tensor:
     """Normalise every row: x (..., C), w (C,), b (C,) -> (..., C)."""
-    x = x if isinstance(x, Tensor) else w.like(x)
-    y, mean, rstd = ops.layernorm(x.data, w.data, b.data, eps)
-
-    def backward(dy):
-        return ops.layernorm_backward(dy, x.data, w.data, mean, rstd)
-
-    return record(y, (x, w, b), backward, again=lambda: ops.layernorm(x.data, w.data, b.data, eps)[0])
+    return apply(ops.layernorm, w.like(x), w, b, eps, again=True)
 
 
 def rmsnorm(x: Tensor, w: Tensor, eps: float = 1e-5) -> Tensor:
     """Scale every row to root mean square 1, then by w: x (..., C), w (C,) -> (..., C)."""
-    x = x if isinstance(x, Tensor) else w.like(x)
-    y, rstd = ops.rmsnorm(x.data, w.data, eps)
-
-    def backward(dy):
-        return ops.rmsnorm_backward(dy, x.data, w.data, rstd)
-
-    return record(y, (x, w), backward, again=lambda: ops.rmsnorm(x.data, w.data, eps)[0])
+    return apply(ops.rmsnorm, w.like(x), w, eps, again=True)
 
 
 def gelu(x: Tensor) -> Tensor:
     """Apply the exact gelu: x (...) -> (...)."""
-    x = as_tensor(x)
-
-    def backward(dy):
-        return (ops.gelu_backward(dy, x.data),)
-
-    return record(ops.gelu(x.data), (x,), backward)
+    return apply(ops.gelu, as_tensor(x))
 
 
 def gelu_tanh(x: Tensor) -> Tensor:
     """Apply GPT-2's gelu, an approximation with tanh: x (...) -> (...)."""
-    x = as_tensor(x)
-
-    def backward(dy):
-        return (ops.gelu_tanh_backward(dy, x.data),)
-
-    return record(ops.gelu_tanh(x.data), (x,), backward, again=lambda: ops.gelu_tanh(x.data))
+    return apply(ops.gelu_tanh, as_tensor(x), again=True)
 
 
 def silu(x: Tensor) -> Tensor:
     """Apply x sigmoid(x): x (...) -> (...)."""
-    x = as_tensor(x)
-
-    def backward(dy):
-        return (ops.silu_backward(dy, x.data),)
-
-    return record(ops.silu(x.data), (x,), backward)
+    return apply(ops.silu, as_tensor(x))
 
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """Multiply one half of a layer by silu of the other: gate, up (...) -> silu(gate) * up (...)."""
-
-    def forward():
-        return ops.swiglu(gate.data, up.data)
-
-    def backward(dy):
-        return ops.swiglu_backward(dy, gate.data, up.data)
-
-    return record(forward(), (gate, up), backward, again=forward)
+    return apply(ops.swiglu, gate, up, again=True)
 
 
 def embedding(w: Tensor, ids: Ints) -> Tensor:
@@ -303,13 +267,12 @@ def put(x: Tensor, index: Ints, n: int) -> Tensor:
 
 def place(x: Tensor, vectors: Tensor, at: np.ndarray) -> Tensor:
     """Put vectors (N, C) into N places of x (B, T, C), where at (B, T) is True -> (B, T, C)."""
-    return record(ops.place(x.data, vectors.data, at), (x, vectors), lambda dy: ops.place_backward(dy, at))
+    return apply(ops.place, x, vectors, at)
 
 
 def rope(x: Tensor, cos: Tensor | np.ndarray, sin: Tensor | np.ndarray) -> Tensor:
     """Rotate pairs of channels by tables cos, sin ([B,] T, D/2): x (B, T, H, D) -> (B, T, H, D)."""
-    cos, sin = as_array(cos), as_array(sin)
-    return record(ops.rope(x.data, cos, sin), (x,), lambda dy: (ops.rope_backward(dy, cos, sin),))
+    return apply(ops.rope, x, cos, sin)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths: np.ndarray | None = None,
@@ -325,30 +288,66 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths: np.
     if not (bias is None and window is None and starts is None and ends is None):
         first, end = key_ranges(q.shape[:2], k.shape[1], causal, lengths, window, starts, ends)
         return attention_ranges(q, k, v, first, end, None if bias is None else q.like(bias))
-    y, lse = ops.attention(q.data, k.data, v.data, causal, lengths)
-
-    def backward(dy):
-        return ops.attention_backward(dy, q.data, k.data, v.data, y, lse, causal, lengths)
-
-    return record(y, (q, k, v), backward)
+    return apply(ops.attention, q, k, v, causal, lengths)
 
 
 def attention_ranges(q: Tensor, k: Tensor, v: Tensor, starts: np.ndarray, ends: np.ndarray,
                      bias: Tensor | None = None) -> Tensor:  # fmt: skip
     """Compute attention in which a query sees the keys starts <= t < ends (B, S); bias is added to scores."""
-    b = None if bias is None else bias.data
-    y, lse = ops.attention_ranges(q.data, k.data, v.data, starts, ends, b)
+    return apply(ops.attention_ranges, q, k, v, starts, ends, bias)
+
+
+def mean_pool(x: Tensor, lengths: np.ndarray) -> Tensor:
+    """Average the positions of each text that are not padding: x (B, T, C), lengths (B,) -> (B, C)."""
+    return apply(ops.mean_pool, x, lengths)
+
+
+def contrastive_loss(a: Tensor, b: Tensor, temperature: float) -> tuple[Tensor, np.ndarray]:
+    """Return the mean cross-entropy of finding each row's partner: a, b (N, C) -> (), its logits (N, N)."""
+    loss, logits, lse = ops.contrastive_loss(a.data, b.data, temperature)
+
+    def backward(dloss):
+        return ops.contrastive_loss_backward(dloss, a.data, b.data, temperature, logits, lse)
+
+    return record(loss, (a, b), backward), logits
+
+
+def route(p: Tensor, scores: np.ndarray, top: int) -> tuple[Tensor, np.ndarray]:
+    """Choose experts by scores (N, E), and weight them by p (N, E) -> weights (N, top), chosen (N, top)."""
+    weights, chosen = ops.route(p.data, scores, top)
+
+    def backward(dweights):
+        return (ops.route_backward(dweights, p.data, chosen),)
+
+    return record(weights, (p,), backward), chosen
+
+
+def balance_loss(p: Tensor, chosen: np.ndarray) -> Tensor:
+    """Return E * sum(load * mean p), small if experts are used alike: p (N, E), chosen (N, top) -> ()."""
+    return apply(ops.balance_loss, p, chosen)
+
+
+def grouped_linear(x: Tensor, w: list[Tensor], counts: np.ndarray) -> Tensor:
+    """Multiply each group of rows by its matrix: x (N, I), w E times (I, O), counts (E,) -> (N, O)."""
+
+    def forward():
+        return ops.grouped_linear(x.data, [matrix.data for matrix in w], counts)
 
     def backward(dy):
-        grads = ops.attention_ranges_backward(dy, q.data, k.data, v.data, starts, ends, b, y, lse)
-        return grads[:3] if bias is None else grads
+        dx, dw = ops.grouped_linear_backward(dy, x.data, [matrix.data for matrix in w], counts)
+        return dx, *dw
 
-    return record(y, (q, k, v) if bias is None else (q, k, v, bias), backward)
+    return record(forward(), (x, *w), backward, again=forward)
+
+
+def combine_experts(y: Tensor, weights: Tensor, places: np.ndarray) -> Tensor:
+    """Add up weighted rows: y (N * top, C), weights (N, top), places (N, top) ints -> (N, C)."""
+    return apply(ops.combine_experts, y, weights, places)
 
 
 def dropout(x: Tensor, key: tuple[int, int], p: float) -> Tensor:
     """Set numbers to 0 with probability p, by a key from `Random.reserve`: x (...) -> (...)."""
-    return record(ops.dropout(x.data, key, p), (x,), lambda dy: (ops.dropout_backward(dy, key, p),))
+    return apply(ops.dropout, x, key, p)
 
 
 def split(x: Tensor, n: int) -> tuple[Tensor, ...]:
@@ -362,36 +361,5 @@ def split(x: Tensor, n: int) -> tuple[Tensor, ...]:
 
     return record(ops.split(x.data, n), (x,), backward)
 
-
-def checkpoint(fn: Callable, *inputs: Tensor, params: Iterable[Tensor] = ()) -> Tensor:
-    """Compute fn(*inputs) and keep only its inputs; the backward pass computes it again.
-
-    This saves memory and costs time. fn maps Tensors to one Tensor and must return the same bits when called
-    again, so random numbers must be among its inputs. params are the other leaves with gradients that fn
-    uses, such as a block's parameters. Raises RuntimeError if fn uses a leaf that is not listed: at once if
-    nothing else needs a gradient, else in backward. Source: Chen et al., "Training Deep Nets with Sublinear
-    Memory Cost", 2016.
-    """
-    params = tuple(params)
-    if not any(x.requires_grad for x in inputs + params):  # then nothing may be recorded
-        y = fn(*inputs)
-        if y.requires_grad:
-            raise RuntimeError("checkpoint: fn uses leaves that need a gradient: list them in params=")
-        return y
-    with no_grad():
-        y = fn(*inputs).data
-
-    def backward(dy):
-        leaves = tuple(Tensor(x.data, x.requires_grad) for x in inputs)  # leaves of a separate graph
-        with recording(True):
-            again = fn(*leaves)
-        grads = gradients(again, dy) if again.requires_grad else {}
-        dxs = tuple(grads.pop(leaf, None) for leaf in leaves + params)
-        if grads:
-            shapes = ", ".join(str(leaf.shape) for leaf in grads)
-            raise RuntimeError(f"checkpoint: fn also uses leaves of shape {shapes}: list them in params=")
-        return dxs
-
-    return record(y, inputs + params, backward)
 
 __getattr__ = partial(missing, __name__)

@@ -32,17 +32,17 @@ class Mode(threading.local):
     remade: "list[weakref.ref[Remade]] | None" = None
 
 
-_mode = Mode()
+mode = Mode()
 
 
 @contextlib.contextmanager
 def recording(flag: bool) -> Iterator[None]:
     """Switch recording on or off for the length of a `with` block."""
-    before, _mode.recording = _mode.recording, flag
+    before, mode.recording = mode.recording, flag
     try:
         yield
     finally:
-        _mode.recording = before
+        mode.recording = before
 
 
 def no_grad() -> contextlib.AbstractContextManager[None]:
@@ -58,11 +58,11 @@ def remaking() -> Iterator[None]:
     Source: Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Models", 2022.
     """
     made: list[weakref.ref[Remade]] = []
-    before, _mode.remade = _mode.remade, made
+    before, mode.remade = mode.remade, made
     try:
         yield
     finally:
-        _mode.remade = before
+        mode.remade = before
         for reference in made:
             if (tensor := reference()) is not None:
                 tensor.array = None
@@ -75,7 +75,7 @@ def record(y: Any, parents: Sequence["Tensor"], backward: Callable, again: Calla
     per output and returns one per parent, in order; None means zero. It changes no array, and may return None
     for a parent without `requires_grad`. `again()`, for cheap steps, computes y once more (see `remaking`).
     """
-    if not _mode.recording:  # generation makes thousands of these per second
+    if not mode.recording:  # generation makes thousands of these per second
         return tuple(map(Tensor, y)) if isinstance(y, tuple) else Tensor(y)
     arrays = y if isinstance(y, tuple) else (y,)
     outputs = tuple(Tensor(a) for a in arrays) if again is None else (remakeable(y, again),)
@@ -388,10 +388,10 @@ class Remade(Tensor):
 
 def remakeable(y: np.ndarray, again: Callable) -> Tensor:
     """Return y as a Tensor; a `remaking` block drops its array at the end, and `again()` recomputes it."""
-    if _mode.remade is None:
+    if mode.remade is None:
         return Tensor(y)
     tensor = Remade(y, again)
-    _mode.remade.append(weakref.ref(tensor))
+    mode.remade.append(weakref.ref(tensor))
     return tensor
 
 

@@ -16,7 +16,7 @@ NAMES = {"Makefile", "run"}  # code without a suffix
 
 PLAN = {  # part of tinyllm/ -> lines
     "ops": 3000,
-    "tape tensor functional rng files errors version": 900,
+    "tape tensor functional checkpointing rng files errors version": 900,
     "tokenizer": 1800,
     "data world": 3000,
     "nn": 1000,
@@ -35,7 +35,7 @@ PLAN = {  # part of tinyllm/ -> lines
     "course": 3800,
     "__init__ __main__ api": 200,
 }
-PATH = "ops tape tensor functional nn models engine train"  # the reading path
+PATH = "ops tape tensor functional checkpointing nn models engine train"  # the reading path
 PATH_PLAN, LIBRARY_PLAN, REPOSITORY_PLAN = 10_000, sum(PLAN.values()), 45_000
 
 

@@ -28,7 +28,7 @@ LAYERS = (
     ("data",),  # a leaf: corpora and batches
     ("tape",),  # 1: the walk back, and the array that remembers
     ("tensor",),
-    ("functional",),  # 2
+    ("functional", "checkpointing"),  # 2
     ("nn",),  # 3
     ("models",),  # 4
     ("sampling",),
@@ -46,7 +46,7 @@ LAYERS = (
     ("__init__", "__main__"),
 )
 HEIGHT = {part: height for height, parts in enumerate(LAYERS) for part in parts}
-NETWORK = {"tape", "tensor", "functional", "nn", "models"}  # all numbers: these know neither text nor corpora
+NETWORK = {"tape", "tensor", "functional", "checkpointing", "nn", "models"}  # these know no text
 
 CORE = {"numpy", "regex", "tqdm", "safetensors"}
 PEERS = {"torch", "transformers", "llama_cpp", "gguf", "rustbpe", "tiktoken", "tokenizers"}

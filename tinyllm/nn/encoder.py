@@ -6,11 +6,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tinyllm import ops
+import tinyllm.functional as F
 from tinyllm.errors import UserError
 from tinyllm.nn.language_model import LanguageModel
 from tinyllm.nn.module import inference
-from tinyllm.tensor import Tensor, record
+from tinyllm.tensor import Tensor
 
 
 class EncoderLM(LanguageModel):
@@ -47,7 +47,7 @@ class EncoderLM(LanguageModel):
 
         Source: Reimers and Gurevych, "Sentence-BERT", 2019.
         """
-        mean = mean_pool(self.hidden(tokens, lengths=np.asarray(lengths)), np.asarray(lengths))
+        mean = F.mean_pool(self.hidden(tokens, lengths=np.asarray(lengths)), np.asarray(lengths))
         return mean / (mean * mean).sum(axis=-1, keepdims=True).sqrt()
 
     def embed_sentences(self, rows: Sequence[Sequence[int]], room: int = 2048) -> np.ndarray:
@@ -70,15 +70,6 @@ class EncoderLM(LanguageModel):
                 x = self.hidden(np.concatenate([rows[i] for i in chosen.tolist()]), **where).data[0]
                 found[chosen] = np.add.reduceat(x, starts, axis=0) / lengths[chosen, None]
         return found / np.sqrt((found * found).sum(axis=-1, keepdims=True))
-
-
-def mean_pool(x: Tensor, lengths: np.ndarray) -> Tensor:
-    """Average the positions of each text that are not padding: x (B, T, C), lengths (B,) -> (B, C)."""
-
-    def backward(dy):
-        return (ops.mean_pool_backward(dy, x.data, lengths),)
-
-    return record(ops.mean_pool(x.data, lengths), (x,), backward)
 
 
 def check_texts(rows: Sequence[Sequence[int]]) -> np.ndarray:

@@ -7,7 +7,7 @@ from tinyllm import ops
 from tinyllm.nn.layers import GatedMLP, Linear, Matrix
 from tinyllm.nn.module import Module
 from tinyllm.ops.experts import expert_counts, groups
-from tinyllm.tensor import Tensor, record
+from tinyllm.tensor import Tensor
 
 
 class Experts(Module):
@@ -37,7 +37,7 @@ class Experts(Module):
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         y = self.apply(F.take(rows, order // self.top))
-        return combine_experts(y, weights, back.reshape(-1, self.top)).reshape(*x.shape)
+        return F.combine_experts(y, weights, back.reshape(-1, self.top)).reshape(*x.shape)
 
     @property
     def counts(self) -> np.ndarray:
@@ -52,9 +52,9 @@ class Experts(Module):
             parts = [np.arange(rows.start, rows.stop) for rows in groups(counts)]
             return F.concat([expert(F.take(x, part)) for expert, part in zip(e, parts, strict=True)
                              if len(part)], axis=0)  # fmt: skip
-        gate = grouped_linear(x, [expert.gate_proj.weight for expert in e], counts)
-        up = grouped_linear(x, [expert.up_proj.weight for expert in e], counts)
-        return grouped_linear(F.swiglu(gate, up), [expert.down_proj.weight for expert in e], counts)
+        gate = F.grouped_linear(x, [expert.gate_proj.weight for expert in e], counts)
+        up = F.grouped_linear(x, [expert.up_proj.weight for expert in e], counts)
+        return F.grouped_linear(F.swiglu(gate, up), [expert.down_proj.weight for expert in e], counts)
 
     def route(self, rows: Tensor) -> tuple[Tensor, np.ndarray]:
         """Choose experts: rows (N, C) -> weights (N, top) and their numbers (N, top), the best first."""
@@ -63,7 +63,7 @@ class Experts(Module):
 
     def weigh(self, p: Tensor, scores: np.ndarray) -> tuple[Tensor, np.ndarray]:
         """Choose the experts with the best scores (N, E), and weight them by p (N, E), as `route` does."""
-        weights, chosen = route(p, scores, self.top)
+        weights, chosen = F.route(p, scores, self.top)
         return weights / weights.sum(axis=1, keepdims=True) if self.normalise else weights, chosen
 
 
@@ -79,49 +79,5 @@ def balance_loss(layers: list[Experts]) -> Tensor:
     It is `top` when all experts are used alike, and grows when the router prefers the same few: then the
     others learn nothing. Its gradient needs the graph of the last call, which `nn.checkpoint` does not keep.
     """
-    return balance(F.concat([layer.p for layer in layers], axis=0),
-                   np.concatenate([layer.chosen for layer in layers]))  # fmt: skip
-
-
-# Differentiable ops, as in `tinyllm.functional`, that this layer alone uses.
-
-
-def route(p: Tensor, scores: np.ndarray, top: int) -> tuple[Tensor, np.ndarray]:
-    """Choose experts by scores (N, E), and weight them by p (N, E) -> weights (N, top), chosen (N, top)."""
-    weights, chosen = ops.route(p.data, scores, top)
-
-    def backward(dweights):
-        return (ops.route_backward(dweights, p.data, chosen),)
-
-    return record(weights, (p,), backward), chosen
-
-
-def balance(p: Tensor, chosen: np.ndarray) -> Tensor:
-    """Return E * sum(load * mean p): p (N, E), chosen (N, top) ints -> ()."""
-
-    def backward(dloss):
-        return (ops.balance_loss_backward(dloss, p.data, chosen),)
-
-    return record(ops.balance_loss(p.data, chosen), (p,), backward)
-
-
-def grouped_linear(x: Tensor, w: list[Tensor], counts: np.ndarray) -> Tensor:
-    """Multiply each group of rows by its matrix: x (N, I), w E times (I, O), counts (E,) -> (N, O)."""
-
-    def forward():
-        return ops.grouped_linear(x.data, [matrix.data for matrix in w], counts)
-
-    def backward(dy):
-        dx, dw = ops.grouped_linear_backward(dy, x.data, [matrix.data for matrix in w], counts)
-        return dx, *dw
-
-    return record(forward(), (x, *w), backward, again=forward)
-
-
-def combine_experts(y: Tensor, weights: Tensor, places: np.ndarray) -> Tensor:
-    """Add up weighted rows: y (N * top, C), weights (N, top), places (N, top) ints -> (N, C)."""
-
-    def backward(dz):
-        return ops.combine_experts_backward(dz, y.data, weights.data, places)
-
-    return record(ops.combine_experts(y.data, weights.data, places), (y, weights), backward)
+    p = F.concat([layer.p for layer in layers], axis=0)
+    return F.balance_loss(p, np.concatenate([layer.chosen for layer in layers]))

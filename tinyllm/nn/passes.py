@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import tinyllm.functional as F
-from tinyllm import ops
+from tinyllm import checkpointing, ops
 from tinyllm.errors import UserError
 from tinyllm.nn.attention import Attention
 from tinyllm.nn.cache import PACKED
@@ -148,4 +148,4 @@ def checkpoint(module: Module, *inputs: Tensor) -> Tensor:
             d.random.counter = max(counter, d.random.counter)  # never repeat later draws
         return y
 
-    return F.checkpoint(run, *inputs, params=module.parameters())
+    return checkpointing.checkpoint(run, *inputs, params=module.parameters())

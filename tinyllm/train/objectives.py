@@ -18,7 +18,7 @@ from tinyllm import ops
 from tinyllm.data import Batch
 from tinyllm.ops.loss import IGNORED
 from tinyllm.rng import Random
-from tinyllm.tensor import Tensor, record
+from tinyllm.tensor import Tensor
 
 
 def next_token(model: Any, batch: Batch) -> Tensor:
@@ -50,8 +50,13 @@ def text_class(model: Any, batch: Any) -> tuple[Tensor, dict[str, float]]:
 
 def guess(logits: Tensor, targets: np.ndarray) -> tuple[Tensor, dict[str, float]]:
     """Return cross-entropy and accuracy of guesses: logits (N, V), targets (N,) -> (), {"accuracy": ...}."""
-    right = logits.data.argmax(axis=-1) == targets
-    return F.cross_entropy(logits, targets), {"accuracy": float(right.mean()) if right.size else 0.0}
+    return F.cross_entropy(logits, targets), accuracy(logits.data, targets)
+
+
+def accuracy(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Return the share of rows whose largest logit is the target's: (N, V), (N,) -> {"accuracy": ...}."""
+    right = logits.argmax(axis=-1) == targets
+    return {"accuracy": float(right.mean()) if right.size else 0.0}
 
 
 def same_meaning(model: Any, batch: Any, temperature: float = 0.05) -> tuple[Tensor, dict[str, float]]:
@@ -63,14 +68,8 @@ def same_meaning(model: Any, batch: Any, temperature: float = 0.05) -> tuple[Ten
     Gao et al., "SimCSE", 2021, section 2.)
     """
     vectors = model.sentence_vectors(batch.tokens, batch.lengths)
-    a, b = vectors[0::2], vectors[1::2]
-    loss, logits, lse = ops.contrastive_loss(a.data, b.data, temperature)
-
-    def backward(dloss):
-        return ops.contrastive_loss_backward(dloss, a.data, b.data, temperature, logits, lse)
-
-    right = logits.argmax(axis=-1) == np.arange(len(logits))
-    return record(loss, (a, b), backward), {"accuracy": float(right.mean()) if right.size else 0.0}
+    loss, logits = F.contrastive_loss(vectors[0::2], vectors[1::2], temperature)
+    return loss, accuracy(logits, np.arange(len(logits)))
 
 
 def masked(tokens: np.ndarray, mask: int, vocab_size: int, *key: Any, rate: float = 0.15,
@@ -128,9 +127,8 @@ def diffusion(model: Any, batch: DiffusedBatch) -> tuple[Tensor, dict[str, float
     counted = np.flatnonzero(batch.targets != IGNORED)
     targets, weights = batch.targets.flat[counted], batch.weights.flat[counted]  # type: ignore[union-attr]
     logits = model.head(F.take(x.reshape(-1, x.shape[-1]), counted))
-    right = logits.data.argmax(axis=-1) == targets
     loss = (F.token_losses(logits, targets) * weights).sum() / float(batch.count)
-    return loss, {"accuracy": float(right.mean()) if right.size else 0.0}
+    return loss, accuracy(logits.data, targets)
 
 
 def prefix(batch: Batch, lengths: np.ndarray, both_ways: bool = False) -> Batch:

@@ -1,0 +1,38 @@
+"""Gradient checkpointing: keep the inputs of a computation, and compute it again in the backward pass."""
+
+from collections.abc import Callable, Iterable
+
+from tinyllm.tape import gradients
+from tinyllm.tensor import Tensor, no_grad, record, recording
+
+
+def checkpoint(fn: Callable, *inputs: Tensor, params: Iterable[Tensor] = ()) -> Tensor:
+    """Compute fn(*inputs) and keep only its inputs; the backward pass computes it again.
+
+    This saves memory and costs time. fn maps Tensors to one Tensor and must return the same bits when called
+    again, so random numbers must be among its inputs. params are the other leaves with gradients that fn
+    uses, such as a block's parameters. Raises RuntimeError if fn uses a leaf that is not listed: at once if
+    nothing else needs a gradient, else in backward. Source: Chen et al., "Training Deep Nets with Sublinear
+    Memory Cost", 2016.
+    """
+    params = tuple(params)
+    if not any(x.requires_grad for x in inputs + params):  # then nothing may be recorded
+        y = fn(*inputs)
+        if y.requires_grad:
+            raise RuntimeError("checkpoint: fn uses leaves that need a gradient: list them in params=")
+        return y
+    with no_grad():
+        y = fn(*inputs).data
+
+    def backward(dy):
+        leaves = tuple(Tensor(x.data, x.requires_grad) for x in inputs)  # leaves of a separate graph
+        with recording(True):
+            again = fn(*leaves)
+        grads = gradients(again, dy) if again.requires_grad else {}
+        dxs = tuple(grads.pop(leaf, None) for leaf in leaves + params)
+        if grads:
+            shapes = ", ".join(str(leaf.shape) for leaf in grads)
+            raise RuntimeError(f"checkpoint: fn also uses leaves of shape {shapes}: list them in params=")
+        return dxs
+
+    return record(y, inputs + params, backward)
