@@ -187,9 +187,9 @@ def resumed(old: RunConfig, settings: dict[str, Any]) -> RunConfig:
     changed = [name for name in ("recipe", "model.type") if after.get(name, before[name]) != before[name]]
     if not changed:  # else the other settings are of another recipe or family, and unknown to this one
         new = make_config(before | settings)
-        if before.get("pretrain.short"):  # windows grow at the same step as before
-            share = before["pretrain.short"] * before["train.steps"] / new.train.steps
-            before["pretrain.short"] = min(share, 1.0)
+        if old.options:
+            options = find_recipe(old.recipe).prolong(old.options, old.train.steps, new.train.steps)
+            before |= flatten({old.recipe: dataclasses.asdict(options)})
             new = make_config(before | settings)
         after = new.flat()
         changed = [name for name in after if after[name] != before[name] and name not in MAY_CHANGE]

@@ -46,6 +46,8 @@ class Recipe:
     follows a prompt and the text that ends an answer, for generating. `objectives` are those of the models
     that it can train. `adapt(model, corpus)` returns the model with the output layer that the recipe needs.
     `prepare_tokenizer(tokenizer, options, objective)` adds special tokens to a new tokenizer.
+    `prolong(options, before, after)` returns the options with which a run that was planned for `before` steps
+    goes on to `after` steps.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Recipe:
     objectives: tuple[str, ...] = ("causal",)
     adapt: Callable[[Any, Any], Any] | None = None
     prepare_tokenizer: Callable[[Any, Any, str], None] | None = None
+    prolong: Callable[[Any, int, int], Any] = lambda options, before, after: options
 
 
 RECIPES: dict[str, Recipe] = {}

@@ -164,6 +164,11 @@ def rows_of(config: Any, step: int, length: int) -> tuple[int, int]:
     return (max(rows // 2, 1) if short else rows), length
 
 
+def prolong(options: PretrainConfig, before: int, after: int) -> PretrainConfig:
+    """Return options with which windows grow at the same step of a run that has other steps than before."""
+    return replace(options, short=min(options.short * before / after, 1.0))
+
+
 def prepare_tokenizer(tokenizer: Any, options: PretrainConfig, objective: str) -> None:
     """Add the markers of a gap to a new tokenizer, if a model will learn to fill in the middle."""
     if options.middle and objective == "causal":
@@ -171,7 +176,7 @@ def prepare_tokenizer(tokenizer: Any, options: PretrainConfig, objective: str) -
 
 
 @recipe("pretrain", "predict the next token of a text, or what is hidden", PretrainConfig,
-        objectives=tuple(OBJECTIVES), prepare_tokenizer=prepare_tokenizer)  # fmt: skip
+        objectives=tuple(OBJECTIVES), prepare_tokenizer=prepare_tokenizer, prolong=prolong)  # fmt: skip
 def pretrain(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     """Return a plan that trains on windows of the first part of a corpus and validates on the rest."""
     if corpus.shown and model.picture_marks:
