@@ -16,7 +16,7 @@ import numpy as np
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.nn import EncoderDecoderLM, KVCache, inference
-from tinyllm.nn.encoder import pad_right
+from tinyllm.padding import pad_right
 from tinyllm.tokenizer.text import read_prompt
 
 

@@ -25,7 +25,7 @@ from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.nn import DecoderLM, EncoderDecoderLM, LanguageModel, inference
 from tinyllm.nn.cache import Filled, check_row
-from tinyllm.nn.encoder import pad_right
+from tinyllm.padding import pad_right
 from tinyllm.rng import Random, uniforms
 from tinyllm.sampling import Sampling, apply_masks
 from tinyllm.sequence import Sequence, Step

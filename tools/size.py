@@ -16,7 +16,7 @@ NAMES = {"Makefile", "run"}  # code without a suffix
 
 PLAN = {  # part of tinyllm/ -> lines
     "ops": 3000,
-    "tape tensor functional checkpointing rng files errors version": 900,
+    "tape tensor functional checkpointing rng files errors padding version": 900,
     "tokenizer": 1800,
     "data world": 3000,
     "nn": 1000,

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Imports point down: from a later line to an earlier one, or inside one part. Parts on one line do not know
 # each other.
 LAYERS = (
-    ("errors", "rng", "version"),  # leaves, for everybody
+    ("errors", "padding", "rng", "version"),  # leaves, for everybody
     ("config",),  # settings that check themselves
     ("files",),
     ("ops",),  # 0: arrays in, arrays out

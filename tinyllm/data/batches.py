@@ -12,6 +12,7 @@ import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.ops.loss import IGNORED
+from tinyllm.padding import pad_right
 from tinyllm.rng import Random
 
 
@@ -125,16 +126,13 @@ def rows(
             lines[-1][1].extend(goals)
         else:
             lines.append((tokens, goals, [0]))
-    width = max([2, *(len(tokens) for tokens, _, _ in lines)])
-    inputs = np.full((len(lines), width), pad, np.int32)
-    targets = np.full((len(lines), width), IGNORED, np.int32)
-    starts = np.zeros((len(lines), width - 1), np.int64)
-    for row, (tokens, goals, begins) in enumerate(lines):
-        inputs[row, : len(tokens)] = tokens
-        targets[row, : len(goals)] = goals
+    inputs = pad_right([tokens for tokens, _, _ in lines], pad, width=2)
+    targets = pad_right([goals for _, goals, _ in lines], IGNORED, width=2)
+    starts = np.zeros((len(lines), inputs.shape[1] - 1), np.int64)
+    for row, (_, _, begins) in zip(starts, lines, strict=True):
         for begin in begins:
-            starts[row, begin:] = begin
-    arrays = np.ascontiguousarray(inputs[:, :-1]), np.ascontiguousarray(targets[:, 1:])
+            row[begin:] = begin
+    arrays = inputs[:, :-1].astype(np.int32, "C"), targets[:, 1:].astype(np.int32, "C")
     return Batch(*arrays, starts=starts if packed else None)
 
 
@@ -143,13 +141,6 @@ def two_texts(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
 
     Both texts are cut off on the right at `context` tokens, and padded on the right.
     """
-    read, written = ([np.asarray(row[:context], np.int32) for row in rows] for rows in (prompts, answers))
-    tokens, targets = _pad(read, 0), _pad(written, IGNORED)
+    read, written = ([row[:context] for row in rows] for rows in (prompts, answers))
+    tokens, targets = pad_right(read).astype(np.int32), pad_right(written, IGNORED).astype(np.int32)
     return Batch(tokens, targets, lengths=np.array([len(row) for row in read]))
-
-
-def _pad(lines, value):
-    padded = np.full((len(lines), max(map(len, lines))), value, np.int32)
-    for row, line in zip(padded, lines, strict=True):
-        row[: len(line)] = line
-    return padded

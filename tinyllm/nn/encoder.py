@@ -10,6 +10,7 @@ import tinyllm.functional as F
 from tinyllm.errors import UserError
 from tinyllm.nn.language_model import LanguageModel
 from tinyllm.nn.module import inference
+from tinyllm.padding import pad_right
 from tinyllm.tensor import Tensor
 
 
@@ -84,11 +85,3 @@ def padded(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
     """Fill up lists of ids with zeros: N lists -> tokens (N, T), lengths (N,). Raises UserError if empty."""
     lengths = check_texts(rows)
     return pad_right(rows), lengths
-
-
-def pad_right(rows: Sequence[Sequence[int]]) -> np.ndarray:
-    """Fill up lists of ids with zeros behind them: N lists, which may be empty -> (N, longest)."""
-    tokens = np.zeros((len(rows), max(map(len, rows))), np.int64)
-    for row, ids in zip(tokens, rows, strict=True):
-        row[: len(ids)] = ids
-    return tokens

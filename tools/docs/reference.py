@@ -15,9 +15,9 @@ from tinyllm.cli.command import COMMANDS as FUNCTIONS
 from tinyllm.report.page import Html, details, html, row_head, table, tag
 
 LIBRARY = Path(tl.__file__).parent
-PARTS = ["ops", "tape", "tensor", "functional", "checkpointing", "nn", "models", "sampling", "sequence", "engine",
-         "train", "compress", "tokenizer", "data", "world", "report", "testing", "config", "files", "rng",
-         "errors"]  # fmt: skip
+PARTS = ["ops", "tape", "tensor", "functional", "checkpointing", "nn", "models", "sampling", "sequence",
+         "engine", "train", "compress", "tokenizer", "data", "world", "report", "testing", "config", "files",
+         "rng", "padding", "errors"]  # fmt: skip
 Node = ast.FunctionDef | ast.ClassDef
 
 
