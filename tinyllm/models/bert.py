@@ -13,22 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
+from tinyllm import nn
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.models.gpt_neox import NeoXMLP
 from tinyllm.models.pretrained import Pretrained
-from tinyllm.nn import (
-    Dropout,
-    Embedding,
-    EncoderLM,
-    GroupedAttention,
-    Head,
-    LayerNorm,
-    Linear,
-    Module,
-    Parameter,
-    full,
-)
 from tinyllm.nn.language_model import check_tokens
 from tinyllm.tensor import Tensor
 
@@ -92,32 +81,32 @@ class BertConfig:
         return self.hf_class + TASKS[self.task]
 
 
-class BertBlock(Module):
+class BertBlock(nn.Module):
     """One transformer block: norm(x + attention(x)), then norm(x + mlp(x)): (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: BertConfig):
         width, heads = config.width, config.heads
-        self.attn = GroupedAttention(width, heads, heads, bias=True, out_bias=True, causal=False,
+        self.attn = nn.GroupedAttention(width, heads, heads, bias=True, out_bias=True, causal=False,
                                      dropout=config.attention_dropout)  # fmt: skip
-        self.attn_norm = LayerNorm(width, eps=config.eps)
+        self.attn_norm = nn.LayerNorm(width, eps=config.eps)
         self.mlp = NeoXMLP(width, config.hidden)
-        self.mlp_norm = LayerNorm(width, eps=config.eps)
-        self.drop = Dropout(config.dropout)
+        self.mlp_norm = nn.LayerNorm(width, eps=config.eps)
+        self.drop = nn.Dropout(config.dropout)
 
     def __call__(self, x: Tensor, **where: Any) -> Tensor:
         x = self.attn_norm(x + self.drop(self.attn(x, None, **where)))
         return self.mlp_norm(x + self.drop(self.mlp(x)))
 
 
-class BertEncoder(Module):
+class BertEncoder(nn.Module):
     """Embed tokens, their positions and segments, and run the blocks: ints (B, T) each -> (B, T, C)."""
 
     def __init__(self, config: BertConfig):
-        self.tokens = Embedding(config.vocab_size, config.width)
-        self.positions = Embedding(config.context + config.first_position, config.width)
-        self.segments = Embedding(config.segments, config.width) if config.segments else None
-        self.norm = LayerNorm(config.width, eps=config.eps)
-        self.drop = Dropout(config.dropout)
+        self.tokens = nn.Embedding(config.vocab_size, config.width)
+        self.positions = nn.Embedding(config.context + config.first_position, config.width)
+        self.segments = nn.Embedding(config.segments, config.width) if config.segments else None
+        self.norm = nn.LayerNorm(config.width, eps=config.eps)
+        self.drop = nn.Dropout(config.dropout)
         self.layers = [BertBlock(config) for _ in range(config.layers)]
 
     def __call__(self, tokens: np.ndarray, positions: np.ndarray, segments: np.ndarray,
@@ -129,21 +118,21 @@ class BertEncoder(Module):
         return x
 
 
-class MaskedHead(Module):
+class MaskedHead(nn.Module):
     """Score the tokens that a masked position may hide, by their embeddings: (..., C) -> (..., V)."""
 
-    def __init__(self, config: BertConfig, embedding: Parameter):
-        self.bias = Parameter(full(config.vocab_size))
-        self.dense = Linear(config.width, config.width)
-        self.norm = LayerNorm(config.width, eps=config.eps)
-        self.decoder = Head(embedding)
+    def __init__(self, config: BertConfig, embedding: nn.Parameter):
+        self.bias = nn.Parameter(nn.full(config.vocab_size))
+        self.dense = nn.Linear(config.width, config.width)
+        self.norm = nn.LayerNorm(config.width, eps=config.eps)
+        self.decoder = nn.Head(embedding)
         vars(self.decoder)["bias"] = self.bias  # the second name that some files have for it
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.decoder(self.norm(F.gelu(self.dense(x)))) + self.bias
 
 
-class Bert(Pretrained, EncoderLM):
+class Bert(Pretrained, nn.EncoderLM):
     """BERT: tokens (B, T) -> logits (B, T, V) of the tokens at masked positions.
 
     `config.task` decides the output layer: "masked" has this one, "classify" has `classify`, and "encode"
@@ -193,11 +182,11 @@ class Bert(Pretrained, EncoderLM):
     def __init__(self, config: BertConfig, seed: int | None = 0):
         self.config, self.architecture = config, config.architecture
         self.encoder = BertEncoder(config)
-        self.pooler = Linear(config.width, config.width) if config.task in config.pools else None
+        self.pooler = nn.Linear(config.width, config.width) if config.task in config.pools else None
         self.lm_head = MaskedHead(config, self.encoder.tokens.weight) if config.task == "masked" else None
         classes = len(config.labels or [])
-        self.classifier = Linear(config.width, classes) if config.task == "classify" else None
-        self.drop = Dropout(config.dropout if config.class_dropout is None else config.class_dropout)
+        self.classifier = nn.Linear(config.width, classes) if config.task == "classify" else None
+        self.drop = nn.Dropout(config.dropout if config.class_dropout is None else config.class_dropout)
         self.finish(seed)
 
     def hidden(self, tokens: ArrayLike, segments: ArrayLike | None = None, **where: Any) -> Tensor:

@@ -13,22 +13,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 import tinyllm.functional as F
+from tinyllm import nn
 from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.models.llama import PRESETS, SIZE, Llama, LlamaBlock, LlamaConfig
-from tinyllm.nn import (
-    Attention,
-    Buffer,
-    Experts,
-    GatedMLP,
-    KVCache,
-    LatentCache,
-    Linear,
-    Matrix,
-    RMSNorm,
-    full,
-    rotate,
-)
 from tinyllm.nn.attention import Angles
 from tinyllm.ops import balance_bias
 from tinyllm.tensor import Tensor
@@ -68,7 +56,7 @@ class DeepseekV3Config(LlamaConfig):
             raise UserError(f"a token cannot use top = {self.top} of {per_group * self.top_groups} experts")
 
 
-class LatentAttention(Attention):
+class LatentAttention(nn.Attention):
     """Attention whose keys and values are linear in one short vector: x (B, T, C) -> (B, T, C).
 
     Instead of keys W c for every past vector c, each query is multiplied by W once: q . W c = (W^T q) . c. So
@@ -76,7 +64,7 @@ class LatentAttention(Attention):
     The values are the same vectors, of which each head's matrix then makes its own.
     """
 
-    cache_class = LatentCache
+    cache_class = nn.LatentCache
 
     def __init__(self, config: DeepseekV3Config):
         c, rotated = config, config.head_size
@@ -86,15 +74,15 @@ class LatentAttention(Attention):
         self.scale = scale**0.5  # F.attention divides by the root of the width of c and what is behind it
         inner = c.heads * (c.plain_width + rotated)
         if c.query_latent is None:
-            self.q_proj = Linear(c.width, inner, bias=False)
+            self.q_proj = nn.Linear(c.width, inner, bias=False)
         else:
-            self.q_a_proj = Linear(c.width, c.query_latent, c.bias)
-            self.q_a_layernorm = RMSNorm(c.query_latent, EPS)
-            self.q_b_proj = Linear(c.query_latent, inner, bias=False)
-        self.kv_a_proj_with_mqa = Linear(c.width, c.latent + rotated, c.bias)
-        self.kv_a_layernorm = RMSNorm(c.latent, EPS)
-        self.kv_b_proj = Matrix(c.latent, c.heads * (c.plain_width + c.value_width))
-        self.o_proj = Linear(c.heads * c.value_width, c.width, c.bias)
+            self.q_a_proj = nn.Linear(c.width, c.query_latent, c.bias)
+            self.q_a_layernorm = nn.RMSNorm(c.query_latent, EPS)
+            self.q_b_proj = nn.Linear(c.query_latent, inner, bias=False)
+        self.kv_a_proj_with_mqa = nn.Linear(c.width, c.latent + rotated, c.bias)
+        self.kv_a_layernorm = nn.RMSNorm(c.latent, EPS)
+        self.kv_b_proj = nn.Matrix(c.latent, c.heads * (c.plain_width + c.value_width))
+        self.o_proj = nn.Linear(c.heads * c.value_width, c.width, c.bias)
 
     def queries(self, x: Tensor) -> Tensor:
         """Return all queries: x (B, T, C) -> (B, T, H, plain + rotated)."""
@@ -102,17 +90,17 @@ class LatentAttention(Attention):
         q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x))) if short else self.q_proj(x)
         return q.reshape(*x.shape[:2], self.heads, -1)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: KVCache | None = None, **where: Any) -> Tensor:
+    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
         B, T, _ = x.shape
         q, joint = self.queries(x), self.kv_a_proj_with_mqa(x).reshape(B, T, 1, -1)
         weight = self.kv_b_proj.weight.reshape(self.latent, self.heads, -1).transpose(1, 0, 2)
         to_key, to_value = weight[..., : self.plain], weight[..., self.plain :]
         q = F.concat([
             per_head(q[..., : self.plain], to_key.transpose(0, 2, 1)),
-            rotate(halves(q[..., self.plain :]), angles),
+            nn.rotate(halves(q[..., self.plain :]), angles),
         ])  # fmt: skip
         seen = F.concat([self.kv_a_layernorm(joint[..., : self.latent]),
-                         rotate(halves(joint[..., self.latent :]), angles)])  # fmt: skip
+                         nn.rotate(halves(joint[..., self.latent :]), angles)])  # fmt: skip
         y = self.mix(q * self.scale, seen, seen, cache, **where).reshape(B, T, self.heads, -1)
         return self.o_proj(per_head(y[..., : self.latent], to_value).reshape(B, T, -1))
 
@@ -129,7 +117,7 @@ def halves(x: Tensor) -> Tensor:
     return F.concat([x[..., 0::2], x[..., 1::2]])
 
 
-class BalancedExperts(Experts):
+class BalancedExperts(nn.Experts):
     """Experts that are chosen by a sigmoid and a bias, beside shared ones: x (B, T, C) -> (B, T, C).
 
     The bias decides who is chosen, not how much a result counts. After each step of a training it rises for
@@ -140,8 +128,8 @@ class BalancedExperts(Experts):
     def __init__(self, config: DeepseekV3Config):
         c = config
         super().__init__(c.width, c.expert_hidden, c.experts, c.top, c.normalise)
-        self.shared_experts = GatedMLP(c.width, c.expert_hidden * c.shared)
-        self.correction = Buffer(full(c.experts))
+        self.shared_experts = nn.GatedMLP(c.width, c.expert_hidden * c.shared)
+        self.correction = nn.Buffer(nn.full(c.experts))
         self.config = c
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -169,11 +157,11 @@ class DeepseekV3Block(LlamaBlock):
     """One transformer block: x + attention(norm(x)), then x + mlp(norm(x)): (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: DeepseekV3Config, layer: int):
-        self.input_layernorm = RMSNorm(config.width, config.eps)
+        self.input_layernorm = nn.RMSNorm(config.width, config.eps)
         self.self_attn = LatentAttention(config)  # type: ignore[assignment]
-        self.post_attention_layernorm = RMSNorm(config.width, config.eps)
+        self.post_attention_layernorm = nn.RMSNorm(config.width, config.eps)
         dense = layer < config.dense_layers
-        self.mlp = GatedMLP(config.width, config.hidden) if dense else BalancedExperts(config)
+        self.mlp = nn.GatedMLP(config.width, config.hidden) if dense else BalancedExperts(config)
         self.rotates = True
 
 

@@ -11,23 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from tinyllm import nn
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.models.gpt_neox import PRESETS, SIZE, NeoXMLP
 from tinyllm.models.pretrained import Pretrained, read_rope
-from tinyllm.nn import (
-    Attention,
-    DecoderLM,
-    Embedding,
-    Head,
-    KVCache,
-    LayerNorm,
-    Linear,
-    Module,
-    Parameter,
-    Rope,
-    full,
-)
 from tinyllm.nn.attention import Angles
 from tinyllm.nn.decoder import Cache
 from tinyllm.tensor import Tensor
@@ -69,16 +57,16 @@ class FalconConfig:
         return 1 if self.multi_query else self.heads
 
 
-class MultiQueryAttention(Attention):
+class MultiQueryAttention(nn.Attention):
     """Attention whose linear layer holds all queries, then keys, then values: x (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: FalconConfig):
         super().__init__(config.width, config.heads, config.kv_heads, dropout=config.attention_dropout)
         rows = config.heads + 2 * config.kv_heads
-        self.query_key_value = Linear(config.width, rows * self.head_width, config.bias)
-        self.dense = Linear(config.width, config.width, config.bias)
+        self.query_key_value = nn.Linear(config.width, rows * self.head_width, config.bias)
+        self.dense = nn.Linear(config.width, config.width, config.bias)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: KVCache | None = None, **where: Any) -> Tensor:
+    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
         B, T, _ = x.shape
         H, K = self.heads, self.kv_heads
         heads = self.query_key_value(x)
@@ -91,24 +79,21 @@ class MultiQueryAttention(Attention):
         return self.dense(self.mix(q, k, v, cache, angles, **where))
 
 
-class FalconBlock(Module):
+class FalconBlock(nn.Module):
     """One transformer block: x + attention(norm(x)) + mlp(norm(x)): (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: FalconConfig):
-        self.input_layernorm = LayerNorm(config.width, eps=config.eps)
+        self.input_layernorm = nn.LayerNorm(config.width, eps=config.eps)
         self.self_attention = MultiQueryAttention(config)
         self.mlp = NeoXMLP(config.width, config.hidden, config.bias)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: KVCache | None = None, **where: Any) -> Tensor:
+    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
         normed = self.input_layernorm(x)
         return x + self.self_attention(normed, angles, cache, **where) + self.mlp(normed)
 
 
-class Falcon(Pretrained, DecoderLM):
+class Falcon(Pretrained, nn.DecoderLM):
     """Falcon: tokens (B, T) -> logits (B, T, V).
-
-    `seed` decides the initial weights; `seed=None` leaves the matrices zero, for weights that are read from a
-    file.
     """
 
     model_type = "falcon"
@@ -126,12 +111,12 @@ class Falcon(Pretrained, DecoderLM):
 
     def __init__(self, config: FalconConfig, seed: int | None = 0):
         self.config = config
-        self.word_embeddings = Embedding(config.vocab_size, config.width)
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.width)
         self.h = [FalconBlock(config) for _ in range(config.layers)]
-        self.ln_f = LayerNorm(config.width, eps=config.eps)
+        self.ln_f = nn.LayerNorm(config.width, eps=config.eps)
         embedding = self.word_embeddings.weight
-        self.lm_head = Head(embedding if config.tied else Parameter(full(embedding.shape)))
-        self.rope = Rope(config.width // config.heads, config.theta)
+        self.lm_head = nn.Head(embedding if config.tied else nn.Parameter(nn.full(embedding.shape)))
+        self.rope = nn.Rope(config.width // config.heads, config.theta)
         self.finish(seed)
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:

@@ -16,24 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
-from tinyllm import ops
+from tinyllm import nn, ops
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.models.gpt_neox import NeoXAttention, NeoXMLP
 from tinyllm.models.pretrained import Pretrained, read_rope
-from tinyllm.nn import (
-    DecoderLM,
-    Embedding,
-    Head,
-    KVCache,
-    LayerNorm,
-    Linear,
-    Module,
-    Parameter,
-    Rope,
-    full,
-    inference,
-)
 from tinyllm.nn.attention import Angles
 from tinyllm.nn.decoder import Cache, positions_of
 from tinyllm.nn.language_model import check_tokens
@@ -88,10 +75,10 @@ class FuyuAttention(NeoXAttention):
 
     def __init__(self, config: FuyuConfig):
         super().__init__(config)
-        self.q_layernorm = LayerNorm(self.head_width, eps=config.eps)
-        self.k_layernorm = LayerNorm(self.head_width, eps=config.eps)
+        self.q_layernorm = nn.LayerNorm(self.head_width, eps=config.eps)
+        self.k_layernorm = nn.LayerNorm(self.head_width, eps=config.eps)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: KVCache | None = None, **where: Any) -> Tensor:
+    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
         B, T, _ = x.shape
         q, k, v = F.split(self.query_key_value(x).reshape(B, T, self.heads, 3 * self.head_width), 3)
         return self.dense(self.mix(self.q_layernorm(q), self.k_layernorm(k), v, cache, angles, **where))
@@ -105,28 +92,28 @@ class FuyuMLP(NeoXMLP):
         return self.dense_4h_to_h(positive * positive)
 
 
-class FuyuBlock(Module):
+class FuyuBlock(nn.Module):
     """One transformer block: x + attention(norm(x)), then x + mlp(norm(x)): (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: FuyuConfig):
-        self.input_layernorm = LayerNorm(config.width, eps=config.eps)
+        self.input_layernorm = nn.LayerNorm(config.width, eps=config.eps)
         self.self_attn = FuyuAttention(config)
-        self.post_attention_layernorm = LayerNorm(config.width, eps=config.eps)
+        self.post_attention_layernorm = nn.LayerNorm(config.width, eps=config.eps)
         self.mlp = FuyuMLP(config.width, config.hidden)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: KVCache | None = None, **where: Any) -> Tensor:
+    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), angles, cache, **where)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
-class FuyuBody(Module):
+class FuyuBody(nn.Module):
     """Run the blocks and the last norm: x (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: FuyuConfig):
-        self.embed_tokens = Embedding(config.vocab_size, config.width)
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
         self.layers = [FuyuBlock(config) for _ in range(config.layers)]
-        self.final_layernorm = LayerNorm(config.width, eps=config.eps)
-        self.rope = Rope(config.width // config.heads // 2, config.theta)  # half of each head is rotated
+        self.final_layernorm = nn.LayerNorm(config.width, eps=config.eps)
+        self.rope = nn.Rope(config.width // config.heads // 2, config.theta)  # half of each head is rotated
 
     def __call__(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
         angles = self.rope(positions)
@@ -135,11 +122,8 @@ class FuyuBody(Module):
         return self.final_layernorm(x)
 
 
-class Fuyu(Pretrained, DecoderLM):
+class Fuyu(Pretrained, nn.DecoderLM):
     """Fuyu: tokens (B, T), and pictures whose patches have a mark in the tokens -> logits (B, T, V).
-
-    `seed` decides the initial weights; `seed=None` leaves the matrices zero, for weights that are read from a
-    file.
     """
 
     model_type = "fuyu"
@@ -160,10 +144,10 @@ class Fuyu(Pretrained, DecoderLM):
 
     def __init__(self, config: FuyuConfig, seed: int | None = 0):
         self.config = config
-        self.vision_embed_tokens = Linear(config.patch**2 * COLOURS, config.width)
+        self.vision_embed_tokens = nn.Linear(config.patch**2 * COLOURS, config.width)
         self.vision_embed_tokens.reached = 0.0  # FLOPs are counted for texts
         self.language_model = FuyuBody(config)
-        self.lm_head = Head(Parameter(full(self.language_model.embed_tokens.weight.shape)))
+        self.lm_head = nn.Head(nn.Parameter(nn.full(self.language_model.embed_tokens.weight.shape)))
         self.finish(seed)
 
     @property
@@ -200,9 +184,9 @@ class Fuyu(Pretrained, DecoderLM):
             x = F.place(x, vectors.reshape(count, x.shape[2]), at)
         return self.body(x, positions, cache, **where)
 
-    def cache_of(self, picture: np.ndarray, rows: int = 1) -> list[KVCache]:
+    def cache_of(self, picture: np.ndarray, rows: int = 1) -> list[nn.KVCache]:
         cache = self.new_cache(rows)
-        with inference(self):
+        with nn.inference(self):
             self.hidden([self.picture_marks] * rows, cache, np.stack([picture] * rows))
         return cache
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from tinyllm import nn
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.models.pretrained import Pretrained
-from tinyllm.nn import MLP, DecoderLM, Dropout, Embedding, Head, KVCache, LayerNorm, Module, SelfAttention
 from tinyllm.nn.decoder import Cache
 from tinyllm.tensor import Tensor
 
@@ -55,7 +55,7 @@ class GPTConfig:
             )
 
 
-class Block(Module):
+class Block(nn.Module):
     """One transformer block: x + attention(norm(x)), then x + mlp(norm(x)).
 
     x (B, T, C) -> (B, T, C). The sums form the residual stream through all blocks; attention and MLP each
@@ -64,22 +64,19 @@ class Block(Module):
 
     def __init__(self, config: GPTConfig):
         width, bias = config.width, config.bias
-        self.ln_1 = LayerNorm(width, bias, config.eps)
-        self.attn = SelfAttention(width, config.heads, bias, config.attention_dropout)
-        self.ln_2 = LayerNorm(width, bias, config.eps)
-        self.mlp = MLP(width, 4 * width, bias)
-        self.drop = Dropout(config.dropout)
+        self.ln_1 = nn.LayerNorm(width, bias, config.eps)
+        self.attn = nn.SelfAttention(width, config.heads, bias, config.attention_dropout)
+        self.ln_2 = nn.LayerNorm(width, bias, config.eps)
+        self.mlp = nn.MLP(width, 4 * width, bias)
+        self.drop = nn.Dropout(config.dropout)
 
-    def __call__(self, x: Tensor, cache: KVCache | None = None, **where: Any) -> Tensor:
+    def __call__(self, x: Tensor, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
         x = x + self.drop(self.attn(self.ln_1(x), cache, **where))
         return x + self.drop(self.mlp(self.ln_2(x)))
 
 
-class GPT(Pretrained, DecoderLM):
+class GPT(Pretrained, nn.DecoderLM):
     """GPT-2: tokens (B, T) -> logits (B, T, V).
-
-    `seed` decides the initial weights; `seed=None` leaves the matrices zero, for weights that are read from a
-    file.
     """
 
     model_type = "gpt2"
@@ -99,12 +96,12 @@ class GPT(Pretrained, DecoderLM):
 
     def __init__(self, config: GPTConfig, seed: int | None = 0):
         self.config = config
-        self.wte = Embedding(config.vocab_size, config.width)  # what a token means
-        self.wpe = Embedding(config.context, config.width)  # where it stands
-        self.drop = Dropout(config.dropout if config.embed_dropout is None else config.embed_dropout)
+        self.wte = nn.Embedding(config.vocab_size, config.width)  # what a token means
+        self.wpe = nn.Embedding(config.context, config.width)  # where it stands
+        self.drop = nn.Dropout(config.dropout if config.embed_dropout is None else config.embed_dropout)
         self.h = [Block(config) for _ in range(config.layers)]
-        self.ln_f = LayerNorm(config.width, config.bias, config.eps)
-        self.lm_head = Head(self.wte.weight)  # the embedding is also the output layer
+        self.ln_f = nn.LayerNorm(config.width, config.bias, config.eps)
+        self.lm_head = nn.Head(self.wte.weight)  # the embedding is also the output layer
         self.finish(seed)
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:

@@ -13,22 +13,10 @@ from typing import Any
 import numpy as np
 
 import tinyllm.functional as F
+from tinyllm import nn
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.models.pretrained import Pretrained, read_rope
-from tinyllm.nn import (
-    Attention,
-    DecoderLM,
-    Embedding,
-    Head,
-    KVCache,
-    LayerNorm,
-    Linear,
-    Module,
-    Parameter,
-    Rope,
-    full,
-)
 from tinyllm.nn.attention import Angles
 from tinyllm.nn.decoder import Cache
 from tinyllm.tensor import Tensor
@@ -80,7 +68,7 @@ class GPTNeoXConfig:
         return int(self.width // self.heads * self.rotated)
 
 
-class NeoXAttention(Attention):
+class NeoXAttention(nn.Attention):
     """Attention whose one linear layer holds q, k and v of head 0, then of head 1, and so on.
 
     x (B, T, C) -> (B, T, C).
@@ -88,49 +76,49 @@ class NeoXAttention(Attention):
 
     def __init__(self, config: Any):
         super().__init__(config.width, config.heads, dropout=config.attention_dropout)
-        self.query_key_value = Linear(config.width, 3 * config.width)
-        self.dense = Linear(config.width, config.width)
+        self.query_key_value = nn.Linear(config.width, 3 * config.width)
+        self.dense = nn.Linear(config.width, config.width)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: KVCache | None = None, **where: Any) -> Tensor:
+    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
         B, T, _ = x.shape
         q, k, v = F.split(self.query_key_value(x).reshape(B, T, self.heads, 3 * self.head_width), 3)
         return self.dense(self.mix(q, k, v, cache, angles, **where))
 
 
-class NeoXMLP(Module):
+class NeoXMLP(nn.Module):
     """Feed-forward block: expand, apply the exact gelu, project: x (..., C) -> (..., C)."""
 
     def __init__(self, width: int, hidden: int, bias: bool = True):
-        self.dense_h_to_4h = Linear(width, hidden, bias)
-        self.dense_4h_to_h = Linear(hidden, width, bias)
+        self.dense_h_to_4h = nn.Linear(width, hidden, bias)
+        self.dense_4h_to_h = nn.Linear(hidden, width, bias)
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.dense_4h_to_h(F.gelu(self.dense_h_to_4h(x)))
 
 
-class NeoXBlock(Module):
+class NeoXBlock(nn.Module):
     """One transformer block: x + attention(norm(x)) + mlp(other norm(x)): (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: GPTNeoXConfig):
         self.parallel = config.parallel
-        self.input_layernorm = LayerNorm(config.width, eps=config.eps)
-        self.post_attention_layernorm = LayerNorm(config.width, eps=config.eps)
+        self.input_layernorm = nn.LayerNorm(config.width, eps=config.eps)
+        self.post_attention_layernorm = nn.LayerNorm(config.width, eps=config.eps)
         self.attention = NeoXAttention(config)
         self.mlp = NeoXMLP(config.width, config.hidden)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: KVCache | None = None, **where: Any) -> Tensor:
+    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
         after = x + self.attention(self.input_layernorm(x), angles, cache, **where)
         return after + self.mlp(self.post_attention_layernorm(x if self.parallel else after))
 
 
-class NeoXBody(Module):
+class NeoXBody(nn.Module):
     """Run the blocks and the last norm: x (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: GPTNeoXConfig):
-        self.embed_in = Embedding(config.vocab_size, config.width)
+        self.embed_in = nn.Embedding(config.vocab_size, config.width)
         self.layers = [NeoXBlock(config) for _ in range(config.layers)]
-        self.final_layer_norm = LayerNorm(config.width, eps=config.eps)
-        self.rope = Rope(config.rotary_width, config.theta)
+        self.final_layer_norm = nn.LayerNorm(config.width, eps=config.eps)
+        self.rope = nn.Rope(config.rotary_width, config.theta)
 
     def __call__(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
         angles = self.rope(positions)
@@ -139,11 +127,8 @@ class NeoXBody(Module):
         return self.final_layer_norm(x)
 
 
-class GPTNeoX(Pretrained, DecoderLM):
+class GPTNeoX(Pretrained, nn.DecoderLM):
     """GPT-NeoX: tokens (B, T) -> logits (B, T, V).
-
-    `seed` decides the initial weights; `seed=None` leaves the matrices zero, for weights that are read from a
-    file.
     """
 
     model_type = "gpt_neox"
@@ -162,7 +147,7 @@ class GPTNeoX(Pretrained, DecoderLM):
         self.config = config
         self.gpt_neox = NeoXBody(config)
         embedding = self.gpt_neox.embed_in.weight
-        self.lm_head = Head(embedding if config.tied else Parameter(full(embedding.shape)))
+        self.lm_head = nn.Head(embedding if config.tied else nn.Parameter(nn.full(embedding.shape)))
         self.finish(seed)
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:

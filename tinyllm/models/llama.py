@@ -12,22 +12,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinyllm import nn
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.models.pretrained import Pretrained, read_rope
-from tinyllm.nn import (
-    DecoderLM,
-    Embedding,
-    GatedMLP,
-    GroupedAttention,
-    Head,
-    KVCache,
-    Module,
-    Parameter,
-    RMSNorm,
-    Rope,
-    full,
-)
 from tinyllm.nn.attention import Angles
 from tinyllm.nn.decoder import Cache
 from tinyllm.tensor import Tensor
@@ -106,44 +94,44 @@ class LlamaConfig:
         """Raise UserError unless `scaling` is valid and gives finite angles."""
         try:
             with np.errstate(all="ignore"):
-                tables = Rope(self.head_size, self.theta, self.scaling).tabulate(2)
+                tables = nn.Rope(self.head_size, self.theta, self.scaling).tabulate(2)
         except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
             raise UserError(f"scaling: {error}") from error
         if not np.isfinite(tables).all():
             raise UserError(f"scaling {self.scaling} gives angles that are not finite")
 
 
-class LlamaBlock(Module):
+class LlamaBlock(nn.Module):
     """One transformer block: x + attention(norm(x)), then x + mlp(norm(x)): (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: LlamaConfig, layer: int):
-        self.input_layernorm = RMSNorm(config.width, config.eps)
-        self.self_attn = GroupedAttention(
+        self.input_layernorm = nn.RMSNorm(config.width, config.eps)
+        self.self_attn = nn.GroupedAttention(
             config.width, config.heads, config.kv_heads, config.head_size, config.bias or config.qkv_bias,
             config.bias, config.eps if config.qk_norm else None, config.window, config.attention_dropout,
         )  # fmt: skip
-        self.post_attention_layernorm = RMSNorm(config.width, config.eps)
+        self.post_attention_layernorm = nn.RMSNorm(config.width, config.eps)
         self.mlp = self.make_mlp(config)
         self.rotates = config.no_rope_every is None or (layer + 1) % config.no_rope_every > 0
 
     @staticmethod
-    def make_mlp(config: Any) -> Module:
+    def make_mlp(config: Any) -> nn.Module:
         """Return the feed-forward part of a block; a derived family may have another."""
-        return GatedMLP(config.width, config.hidden, config.mlp_bias)
+        return nn.GatedMLP(config.width, config.hidden, config.mlp_bias)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: KVCache | None = None, **where: Any) -> Tensor:
+    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), angles if self.rotates else None, cache, **where)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
-class LlamaBody(Module):
+class LlamaBody(nn.Module):
     """Run the blocks and the last norm: x (B, T, C) -> (B, T, C). Checkpoints call this module `model`."""
 
     def __init__(self, config: LlamaConfig, block: type[LlamaBlock] = LlamaBlock):
-        self.embed_tokens = Embedding(config.vocab_size, config.width)
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
         self.layers = [block(config, i) for i in range(config.layers)]
-        self.norm = RMSNorm(config.width, config.eps)
-        self.rope = Rope(config.head_size, config.theta, config.scaling)
+        self.norm = nn.RMSNorm(config.width, config.eps)
+        self.rope = nn.Rope(config.head_size, config.theta, config.scaling)
 
     def __call__(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
         angles = self.rope(positions)
@@ -152,11 +140,8 @@ class LlamaBody(Module):
         return self.norm(x)
 
 
-class Llama(Pretrained, DecoderLM):
+class Llama(Pretrained, nn.DecoderLM):
     """LLaMA: tokens (B, T) -> logits (B, T, V).
-
-    `seed` decides the initial weights; `seed=None` leaves the matrices zero, for weights that are read from a
-    file.
     """
 
     model_type = "llama"
@@ -173,7 +158,7 @@ class Llama(Pretrained, DecoderLM):
         self.config = config
         self.model = LlamaBody(config, self.block)
         embedding = self.model.embed_tokens.weight
-        self.lm_head = Head(embedding if config.tied else Parameter(full(embedding.shape)))
+        self.lm_head = nn.Head(embedding if config.tied else nn.Parameter(nn.full(embedding.shape)))
         self.finish(seed)
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 from numpy.typing import ArrayLike
 
+from tinyllm import nn
 from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.models.llama import COMMON, PRESETS, SIZE, Llama, LlamaBlock, LlamaConfig
-from tinyllm.nn import Experts, balance_loss
 from tinyllm.tensor import Tensor
 
 NAMES = ("num_local_experts", "num_experts")
@@ -44,8 +44,8 @@ class MixtralBlock(LlamaBlock):
     """LLaMA's block with experts: (B, T, C) -> (B, T, C)."""
 
     @staticmethod
-    def make_mlp(config: MixtralConfig) -> Experts:
-        return Experts(config.width, config.hidden, config.experts, config.top, config.normalise)
+    def make_mlp(config: MixtralConfig) -> nn.Experts:
+        return nn.Experts(config.width, config.hidden, config.experts, config.top, config.normalise)
 
 
 class Mixtral(Llama):
@@ -76,8 +76,8 @@ class Mixtral(Llama):
         loss = super().loss(tokens, targets, weights, **where)
         if not self.training or not self.config.balance:
             return loss
-        layers = [part for _, part in self.named_modules() if isinstance(part, Experts)]
-        return loss + balance_loss(layers) * self.config.balance
+        layers = [part for _, part in self.named_modules() if isinstance(part, nn.Experts)]
+        return loss + nn.balance_loss(layers) * self.config.balance
 
     @staticmethod
     def hf_read(config: dict[str, Any]) -> dict[str, Any]:

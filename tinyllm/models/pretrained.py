@@ -29,7 +29,11 @@ MAX_JSON_BYTES = 1 << 24  # a config.json is about a kilobyte, the index of a la
 
 
 class Pretrained(Module):
-    """Base of models that can be saved as a Hugging Face folder."""
+    """Base of models that can be saved as a Hugging Face folder.
+
+    A model is made from a config and a `seed`, which decides its initial weights; with `seed=None` matrices
+    stay zero, for weights that are read from a file.
+    """
 
     config: Any
     model_type: ClassVar[str]  # what config.json calls the family
