@@ -157,7 +157,8 @@ class Rows:
 def model_of(vocab_size, seed, sees=False, *, context, width, layers, heads):
     """Return a LLaMA with the first weights of the experiments."""
     hidden = round(width / 6) * 16
-    config = tl.LlamaConfig(vocab_size, context, layers, heads, heads, width, hidden, init_std=width**-0.5)
+    config = tl.LlamaConfig(vocab_size, context=context, layers=layers, heads=heads, kv_heads=heads,
+                            width=width, hidden=hidden, init_std=width**-0.5)  # fmt: skip
     return (Viewer if sees else tl.Llama)(config, seed=seed)
 
 

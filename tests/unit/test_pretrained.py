@@ -12,6 +12,7 @@ import tinyllm as tl
 from tinyllm.errors import UserError
 from tinyllm.models import build, family, from_pretrained, names
 from tinyllm.models.pretrained import second_names
+from tinyllm.models.sizes import hf_names
 from tinyllm.nn import DecoderLM
 from tinyllm.tensor import no_grad
 
@@ -345,7 +346,8 @@ def test_broken_weights_are_refused(tmp_path, edit, message):
 @pytest.mark.parametrize("name", names())
 def test_a_config_that_lies_about_its_sizes_takes_no_memory(tmp_path, name):
     made(name).save_pretrained(tmp_path)
-    fields = {field.name: field.metadata.get("hf") for field in dataclasses.fields(family(name).config_class)}
+    cls = family(name).config_class
+    fields = {field.name: hf_names(cls, field)[0] for field in dataclasses.fields(cls)}
     sizes = [fields[size] for size in ("width", "context", "hidden") if size in fields]
     change(tmp_path, **dict.fromkeys(sizes, 2**22), vocab_size=2**24)
     tracemalloc.start()

@@ -42,7 +42,8 @@ class Case(NamedTuple):
 
 def work(s: Setting) -> None:
     """Train a GPT and a LLaMA of this size for a step; generate with the GPT, also with quantized weights."""
-    llama = Llama(LlamaConfig(s.vocab_size, s.context, s.layers, s.heads, s.heads, s.width, 4 * s.width))
+    sizes: Any = {"context": s.context, "layers": s.layers, "heads": s.heads, "width": s.width}
+    llama = Llama(LlamaConfig(s.vocab_size, **sizes, kv_heads=s.heads, hidden=4 * s.width))
     training_step(s)()
     training_step(s, llama)()
     for model in (s.model(), quantize(s.model(), 8), quantize(s.model(), 4)):

@@ -14,62 +14,40 @@ from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
 from tinyllm import nn
-from tinyllm.config import check, setting
+from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.models.gpt_neox import NeoXMLP
 from tinyllm.models.pretrained import Pretrained
+from tinyllm.models.sizes import EPS, HIDDEN, PART, WITH_HIDDEN, Sizes
 from tinyllm.nn.language_model import check_tokens
 from tinyllm.tensor import Tensor
 
-PRESETS = {
-    "nano": {"layers": 4, "heads": 4, "width": 128, "hidden": 512, "context": 64},
-    "mini": {"layers": 6, "heads": 6, "width": 384, "hidden": 1536, "context": 256},
-    "small": {"layers": 12, "heads": 12, "width": 768, "hidden": 3072, "context": 512},  # as BERT-base
-}
-SIZE: dict[str, Any] = {"min": 1, "max": 2**24}
-PART = {"min": 0, "below": 1}
+PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 512}}  # as BERT-base
 TASKS = {"masked": "ForMaskedLM", "classify": "ForSequenceClassification", "encode": "Model"}
 
 
-@dataclass(frozen=True)
-class BertConfig:
-    """The sizes of a BERT, such as `BertConfig(vocab_size=65, **Bert.PRESETS["nano"])`.
+@dataclass(frozen=True, kw_only=True)
+class BertConfig(Sizes):
+    """The sizes of a BERT, its task and its classes. Raises UserError if they are inconsistent."""
 
-    Raises UserError if the sizes are inconsistent.
-    """
-
-    # Not settings, but a derived family may override them:
+    hf: ClassVar[dict[str, Any]] = {"attention_dropout": "attention_probs_dropout_prob"}
+    # Not settings either, and a derived family may override them:
     hf_class: ClassVar[str] = "Bert"
     pools: ClassVar[tuple[str, ...]] = ("classify", "encode")  # the tasks whose models have a pooler
     first_position: ClassVar[Any] = 0
 
-    vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
-    context: int = setting(**SIZE, hf="max_position_embeddings", help="the largest T")
-    layers: int = setting(**SIZE, hf="num_hidden_layers", help="how many blocks follow each other")
-    heads: int = setting(**SIZE, hf="num_attention_heads", help="H: heads of attention")
-    width: int = setting(**SIZE, hf="hidden_size", help="C: how many numbers describe a position")
-    hidden: int = setting(**SIZE, hf="intermediate_size", help="the inner width of the MLP")
+    hidden: int = setting(**HIDDEN, hf="intermediate_size")
     segments: int = setting(2, min=0, max=2**24, hf="type_vocab_size", help="how many kinds of segments")
     task: str = setting("masked", hf="architectures", choices=tuple(TASKS), help="which output layer it has")
     labels: list | None = setting(None, hf="id2label", help="classify: the names of the classes")  # noqa: RUF009
     dropout: float = setting(0.0, **PART, hf="hidden_dropout_prob", help="the part of numbers set to zero")
-    attention_dropout: float = setting(
-        0.0, **PART, hf="attention_probs_dropout_prob", help="of attention's weights; slower"
-    )
     class_dropout: float | None = setting(
         None, **PART, hf="classifier_dropout", help="before the classes; none: dropout"
     )
-    eps: float = setting(1e-12, above=0, below=1, hf="layer_norm_eps", help="added to variances")
-    init_std: float | None = setting(
-        None, above=0, max=1, hf="initializer_range", help="std of new weights; none means 0.02"
-    )
+    eps: float = setting(1e-12, **EPS, hf="layer_norm_eps")
 
     def __post_init__(self):
-        check(self)
-        if self.width % self.heads:
-            raise UserError(
-                f"{self.heads} heads cannot share a width of {self.width}: make width a multiple of heads"
-            )
+        super().__post_init__()
         if self.task == "classify" and self.labels is None:
             object.__setattr__(self, "labels", ["LABEL_0", "LABEL_1"])  # as in transformers
         if self.labels is not None and not (self.labels and all(isinstance(x, str) for x in self.labels)):
@@ -144,6 +122,9 @@ class Bert(Pretrained, nn.EncoderLM):
     config_class = BertConfig
     PRESETS = PRESETS
     hf_transposed = True
+    hf_usual: ClassVar[dict[str, Any]] = {
+        "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "type_vocab_size": 2,
+    }  # fmt: skip
     hf_base = "bert."
     hf_settings: ClassVar[dict[str, Any]] = {
         "hidden_act": ("gelu",), "position_embedding_type": ("absolute", None), "is_decoder": (False,),
@@ -256,8 +237,7 @@ class Bert(Pretrained, nn.EncoderLM):
         names = config.get("architectures") or [cls.config_class.hf_class + "Model"]
         if not isinstance(names, list) or names[0] not in tasks:
             raise UserError(f"architectures = {names!r}, and tinyllm runs {', '.join(tasks)}")
-        found = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "type_vocab_size": 2}
         labels = config.get("id2label") if tasks[names[0]] == "classify" else None
         if isinstance(labels, dict):
             labels = [labels.get(str(i)) for i in range(len(labels))]
-        return found | config | {"architectures": tasks[names[0]], "id2label": labels}
+        return cls.hf_usual | config | {"architectures": tasks[names[0]], "id2label": labels}

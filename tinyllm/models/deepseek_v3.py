@@ -16,7 +16,8 @@ import tinyllm.functional as F
 from tinyllm import nn
 from tinyllm.config import setting
 from tinyllm.errors import UserError
-from tinyllm.models.llama import PRESETS, SIZE, Llama, LlamaBlock, LlamaConfig
+from tinyllm.models.llama import PRESETS, Llama, LlamaBlock, LlamaConfig
+from tinyllm.models.sizes import SIZE
 from tinyllm.nn.attention import Angles
 from tinyllm.ops import balance_bias
 from tinyllm.tensor import Tensor
@@ -187,10 +188,10 @@ class DeepseekV3(Llama):
     }  # fmt: skip
     hf_names: ClassVar[Any] = (("gate.e_score_correction_bias", "correction"),)
 
-    @staticmethod
-    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+    @classmethod
+    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Return config.json with DeepSeek-V3's defaults for settings that a file leaves out."""
         usual = {"n_routed_experts": config.get("num_local_experts", 256), "n_group": 8, "topk_group": 4,
                  "num_experts_per_tok": 8, "first_k_dense_replace": 3, "routed_scaling_factor": 2.5,
                  "q_lora_rank": 1536}  # fmt: skip
-        return Llama.hf_read(usual | config)
+        return super().hf_read(usual | config)

@@ -5,26 +5,19 @@ from typing import Any, ClassVar
 
 import tinyllm.functional as F
 from tinyllm.config import setting
-from tinyllm.models.bert import PART, SIZE, Bert, BertConfig
+from tinyllm.models.bert import Bert, BertConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DistilBertConfig(BertConfig):
     """The sizes of a DistilBERT: those of BERT under other names. Raises UserError."""
 
+    hf = {"layers": "n_layers", "heads": "n_heads", "width": "dim", "hidden": "hidden_dim",
+          "dropout": "dropout", "class_dropout": "seq_classif_dropout"}  # fmt: skip
     hf_class = "DistilBert"
     pools = ("classify",)
 
-    layers: int = setting(**SIZE, hf="n_layers", help="how many blocks follow each other")
-    heads: int = setting(**SIZE, hf="n_heads", help="H: heads of attention")
-    width: int = setting(**SIZE, hf="dim", help="C: how many numbers describe a position")
-    hidden: int = setting(**SIZE, hf="hidden_dim", help="the inner width of the MLP")
     segments: int = setting(0, min=0, max=0, help="a DistilBERT knows no segments")
-    dropout: float = setting(0.0, **PART, hf="dropout", help="the part of numbers set to zero")
-    attention_dropout: float = setting(0.0, **PART, hf="attention_dropout", help="of its weights; slower")
-    class_dropout: float | None = setting(
-        None, **PART, hf="seq_classif_dropout", help="before the classes; none: dropout"
-    )
     eps: float = setting(1e-12, min=1e-12, max=1e-12, help="added to variances")
 
 
@@ -33,6 +26,7 @@ class DistilBert(Bert):
 
     model_type = "distilbert"
     config_class = DistilBertConfig
+    hf_usual = {"dropout": 0.1, "attention_dropout": 0.1, "seq_classif_dropout": 0.2}
     hf_base = "distilbert."
     hf_settings: ClassVar[dict[str, Any]] = {
         "activation": ("gelu",), "sinusoidal_pos_embds": (False,), "tie_word_embeddings": (True,),
@@ -52,8 +46,3 @@ class DistilBert(Bert):
     )  # fmt: skip
     pool = staticmethod(F.relu)
 
-    @classmethod
-    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json with DistilBERT's defaults for settings that a file leaves out."""
-        usual = {"dropout": 0.1, "attention_dropout": 0.1, "seq_classif_dropout": 0.2}
-        return super().hf_read(usual | config)

@@ -12,44 +12,27 @@ from typing import Any
 import numpy as np
 
 from tinyllm import nn
-from tinyllm.config import check, setting
-from tinyllm.errors import UserError
-from tinyllm.models.gpt_neox import PRESETS, SIZE, NeoXMLP
+from tinyllm.config import setting
+from tinyllm.models.gpt_neox import PRESETS, NeoXMLP
 from tinyllm.models.pretrained import Pretrained, read_rope
+from tinyllm.models.sizes import HIDDEN, THETA, TIED, Sizes
 from tinyllm.nn.attention import Angles
 from tinyllm.nn.decoder import Cache
 from tinyllm.tensor import Tensor
 
 
-@dataclass(frozen=True)
-class FalconConfig:
-    """The sizes of a Falcon, such as `FalconConfig(vocab_size=65, **Falcon.PRESETS["nano"])`.
+@dataclass(frozen=True, kw_only=True)
+class FalconConfig(Sizes):
+    """The sizes of a Falcon. Raises UserError if they are inconsistent."""
 
-    Raises UserError if the sizes are inconsistent.
-    """
+    hf = {"eps": "layer_norm_epsilon"}
+    head_parts = 2  # positions rotate pairs
 
-    vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
-    context: int = setting(**SIZE, hf="max_position_embeddings", help="the largest T: how far back it looks")
-    layers: int = setting(**SIZE, hf="num_hidden_layers", help="how many blocks follow each other")
-    heads: int = setting(**SIZE, hf="num_attention_heads", help="H: heads of queries")
-    width: int = setting(**SIZE, hf="hidden_size", help="C: how many numbers describe a position")
-    hidden: int = setting(**SIZE, hf="ffn_hidden_size", help="the inner width of the MLP")
+    hidden: int = setting(**HIDDEN, hf="ffn_hidden_size")
     multi_query: bool = setting(True, hf="multi_query", help="all heads share one head of keys and values")
     bias: bool = setting(False, hf="bias", help="linear layers add a bias")
-    eps: float = setting(1e-5, above=0, below=1, hf="layer_norm_epsilon", help="added to variances")
-    theta: float = setting(10000.0, above=1, below=1e12, hf="rope_theta", help="the base of position angles")
-    attention_dropout: float = setting(0.0, min=0, below=1, help="of attention's weights; slower")
-    tied: bool = setting(True, hf="tie_word_embeddings", help="the embedding is also the output layer")
-    init_std: float | None = setting(
-        None, above=0, max=1, hf="initializer_range", help="std of new weights; none means 0.02"
-    )
-
-    def __post_init__(self):
-        check(self)
-        if self.width % self.heads or self.width // self.heads % 2:
-            raise UserError(
-                f"{self.heads} heads cannot share a width of {self.width}: make it an even multiple of heads"
-            )
+    theta: float = setting(10000.0, **THETA, hf="rope_theta")
+    tied: bool = setting(True, **TIED)
 
     @property
     def kv_heads(self) -> int:
@@ -128,8 +111,8 @@ class Falcon(Pretrained, nn.DecoderLM):
             x = block(x, angles, cache[i] if cache else None, **where)
         return self.ln_f(x)
 
-    @staticmethod
-    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+    @classmethod
+    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Return config.json with Falcon's defaults for settings that a file leaves out."""
         width, hidden = config.get("hidden_size"), config.get("ffn_hidden_size")
         inner = 4 * width if hidden is None and isinstance(width, int) else hidden

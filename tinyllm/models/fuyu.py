@@ -17,53 +17,34 @@ from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
 from tinyllm import nn, ops
-from tinyllm.config import check, setting
+from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.models.gpt_neox import NeoXAttention, NeoXMLP
 from tinyllm.models.pretrained import Pretrained, read_rope
+from tinyllm.models.sizes import HIDDEN, SIZE, THETA, WITH_HIDDEN, Sizes
 from tinyllm.nn.attention import Angles
 from tinyllm.nn.decoder import Cache, positions_of
 from tinyllm.nn.language_model import check_tokens
 from tinyllm.tensor import Tensor
 
-PRESETS = {
-    "nano": {"layers": 3, "heads": 4, "width": 128, "hidden": 512, "context": 128},
-    "mini": {"layers": 6, "heads": 6, "width": 384, "hidden": 1536, "context": 256},
-    "small": {"layers": 12, "heads": 12, "width": 768, "hidden": 3072, "context": 1024},
-}
-SIZE: dict[str, Any] = {"min": 1, "max": 2**24}
+PRESETS = WITH_HIDDEN | {"nano": WITH_HIDDEN["nano"] | {"layers": 3, "context": 128}}
 COLOURS = 3  # numbers for each dot: red, green, blue
 
 
-@dataclass(frozen=True)
-class FuyuConfig:
-    """The sizes of a Fuyu, such as `FuyuConfig(vocab_size=65, picture=64, **Fuyu.PRESETS["nano"])`.
+@dataclass(frozen=True, kw_only=True)
+class FuyuConfig(Sizes):
+    """The sizes of a Fuyu, and of the pictures that it sees. Raises UserError if they are inconsistent."""
 
-    Raises UserError if the sizes are inconsistent.
-    """
+    head_parts = 4  # half of each head is rotated, in pairs
 
-    vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
-    context: int = setting(**SIZE, hf="max_position_embeddings", help="the largest T: how far back it looks")
-    layers: int = setting(**SIZE, hf="num_hidden_layers", help="how many blocks follow each other")
-    heads: int = setting(**SIZE, hf="num_attention_heads", help="H: heads of attention")
-    width: int = setting(**SIZE, hf="hidden_size", help="C: how many numbers describe a position")
-    hidden: int = setting(**SIZE, hf="intermediate_size", help="the inner width of the MLP")
+    hidden: int = setting(**HIDDEN, hf="intermediate_size")
     side: int = setting(16, **SIZE, hf="image_size", help="how many dots a picture is wide and high")
     patch: int = setting(4, **SIZE, hf="patch_size", help="how many dots a patch is wide and high")
     picture: int = setting(0, min=0, max=2**24, hf="image_token_id", help="the token that marks a patch")
-    eps: float = setting(1e-5, above=0, below=1, hf="layer_norm_eps", help="added to variances")
-    theta: float = setting(25000.0, above=1, below=1e12, hf="rope_theta", help="the base of position angles")
-    attention_dropout: float = setting(0.0, min=0, below=1, help="of attention's weights; slower")
-    init_std: float | None = setting(
-        None, above=0, max=1, hf="initializer_range", help="std of new weights; none means 0.02"
-    )
+    theta: float = setting(25000.0, **THETA, hf="rope_theta")
 
     def __post_init__(self):
-        check(self)
-        if self.width % self.heads or self.width // self.heads % 4:
-            raise UserError(
-                f"{self.heads} heads cannot share a width of {self.width}: make it heads * a multiple of 4"
-            )
+        super().__post_init__()
         if self.side % self.patch:
             raise UserError(f"patches of {self.patch} do not fill a side of {self.side}: make it a multiple")
         if self.picture >= self.vocab_size:
@@ -199,8 +180,8 @@ class Fuyu(Pretrained, nn.DecoderLM):
     def file_name(self, name: str) -> str:
         return name
 
-    @staticmethod
-    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+    @classmethod
+    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Return config.json with the settings of its part for texts beside the others.
 
         Raises UserError when that part is no object.

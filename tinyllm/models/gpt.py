@@ -10,49 +10,25 @@ from typing import Any
 import numpy as np
 
 from tinyllm import nn
-from tinyllm.config import check, setting
-from tinyllm.errors import UserError
+from tinyllm.config import setting
 from tinyllm.models.pretrained import Pretrained
+from tinyllm.models.sizes import PART, PRESETS, Sizes
 from tinyllm.nn.decoder import Cache
 from tinyllm.tensor import Tensor
 
-PRESETS = {
-    "nano": {"layers": 4, "heads": 4, "width": 128, "context": 64},  # nanoGPT's setting for a laptop
-    "mini": {"layers": 6, "heads": 6, "width": 384, "context": 256},  # nanoGPT's setting for Shakespeare
-    "small": {"layers": 12, "heads": 12, "width": 768, "context": 1024},  # GPT-2, 124M parameters
-}
-SIZE = {"min": 1, "max": 2**24}
-PART = {"min": 0, "below": 1}
 DROPS = ("resid_pdrop", "embd_pdrop")  # one setting for both, unless embed_dropout differs
 
 
-@dataclass(frozen=True)
-class GPTConfig:
-    """The sizes of a GPT, such as `GPTConfig(vocab_size=65, **GPT.PRESETS["nano"])`.
+@dataclass(frozen=True, kw_only=True)
+class GPTConfig(Sizes):
+    """The sizes of a GPT, such as `GPTConfig(vocab_size=65, **GPT.PRESETS["nano"])`. Raises UserError."""
 
-    Raises UserError if the sizes are inconsistent.
-    """
+    hf = {"context": "n_positions", "layers": "n_layer", "heads": "n_head", "width": "n_embd",
+          "attention_dropout": "attn_pdrop", "eps": "layer_norm_epsilon"}  # fmt: skip
 
-    vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
-    context: int = setting(**SIZE, hf="n_positions", help="the largest T: how far back the model can look")
-    layers: int = setting(**SIZE, hf="n_layer", help="how many blocks follow each other")
-    heads: int = setting(**SIZE, hf="n_head", help="H: how many places a position looks at in one block")
-    width: int = setting(**SIZE, hf="n_embd", help="C: how many numbers describe a position")
     dropout: float = setting(0.0, **PART, hf=DROPS, help="the part of numbers set to zero")
     embed_dropout: float | None = setting(None, **PART, hf="embd_pdrop", help="of embeddings; none: dropout")
-    attention_dropout: float = setting(0.0, **PART, hf="attn_pdrop", help="of attention's weights; slower")
     bias: bool = setting(True, help="linear layers and norms add a bias, as GPT-2's do")
-    eps: float = setting(1e-5, above=0, below=1, hf="layer_norm_epsilon", help="added to variances")
-    init_std: float | None = setting(
-        None, above=0, max=1, hf="initializer_range", help="std of new weights; none means 0.02"
-    )
-
-    def __post_init__(self):
-        check(self)
-        if self.width % self.heads:
-            raise UserError(
-                f"{self.heads} heads cannot share a width of {self.width}: make width a multiple of heads"
-            )
 
 
 class Block(nn.Module):
@@ -112,8 +88,8 @@ class GPT(Pretrained, nn.DecoderLM):
             x = block(x, cache[i] if cache else None, **where)
         return self.ln_f(x)
 
-    @staticmethod
-    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+    @classmethod
+    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Return config.json with GPT-2's dropout of 0.1 for settings that a file leaves out."""
         found = dict.fromkeys((*DROPS, "attn_pdrop"), 0.1) | config
         same = found["embd_pdrop"] == found["resid_pdrop"]

@@ -14,50 +14,29 @@ import numpy as np
 
 import tinyllm.functional as F
 from tinyllm import nn
-from tinyllm.config import check, setting
+from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.models.pretrained import Pretrained, read_rope
+from tinyllm.models.sizes import HIDDEN, THETA, TIED, WITH_HIDDEN, Sizes
 from tinyllm.nn.attention import Angles
 from tinyllm.nn.decoder import Cache
 from tinyllm.tensor import Tensor
 
-PRESETS = {
-    "nano": {"layers": 4, "heads": 4, "width": 128, "hidden": 512, "context": 64},
-    "mini": {"layers": 6, "heads": 6, "width": 384, "hidden": 1536, "context": 256},
-    "small": {"layers": 12, "heads": 12, "width": 768, "hidden": 3072, "context": 2048},  # as Pythia-160m
-}
-SIZE: dict[str, Any] = {"min": 1, "max": 2**24}
+PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 2048}}  # as Pythia-160m
 
 
-@dataclass(frozen=True)
-class GPTNeoXConfig:
-    """The sizes of a GPT-NeoX, such as `GPTNeoXConfig(vocab_size=65, **GPTNeoX.PRESETS["nano"])`.
+@dataclass(frozen=True, kw_only=True)
+class GPTNeoXConfig(Sizes):
+    """The sizes of a GPT-NeoX, and what differs from Falcon's block. Raises UserError."""
 
-    Raises UserError if the sizes are inconsistent.
-    """
-
-    vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
-    context: int = setting(**SIZE, hf="max_position_embeddings", help="the largest T: how far back it looks")
-    layers: int = setting(**SIZE, hf="num_hidden_layers", help="how many blocks follow each other")
-    heads: int = setting(**SIZE, hf="num_attention_heads", help="H: heads of attention")
-    width: int = setting(**SIZE, hf="hidden_size", help="C: how many numbers describe a position")
-    hidden: int = setting(**SIZE, hf="intermediate_size", help="the inner width of the MLP")
-    eps: float = setting(1e-5, above=0, below=1, hf="layer_norm_eps", help="added to variances")
-    theta: float = setting(10000.0, above=1, below=1e12, hf="rotary_emb_base", help="base of position angles")
+    hidden: int = setting(**HIDDEN, hf="intermediate_size")
+    theta: float = setting(10000.0, **THETA, hf="rotary_emb_base")
     rotated: float = setting(0.25, above=0, max=1, hf="rotary_pct", help="the part of a head that is rotated")
     parallel: bool = setting(True, hf="use_parallel_residual", help="attention and MLP read the same input")
-    attention_dropout: float = setting(0.0, min=0, below=1, help="of attention's weights; slower")
-    tied: bool = setting(False, hf="tie_word_embeddings", help="the embedding is also the output layer")
-    init_std: float | None = setting(
-        None, above=0, max=1, hf="initializer_range", help="std of new weights; none means 0.02"
-    )
+    tied: bool = setting(False, **TIED)
 
     def __post_init__(self):
-        check(self)
-        if self.width % self.heads:
-            raise UserError(
-                f"{self.heads} heads cannot share a width of {self.width}: make width a multiple of heads"
-            )
+        super().__post_init__()
         if self.rotary_width < 2 or self.rotary_width % 2:
             part = f"{self.rotated} of a head of {self.width // self.heads}"
             raise UserError(f"rotated: {part} is no even number of channels")
@@ -156,8 +135,8 @@ class GPTNeoX(Pretrained, nn.DecoderLM):
     def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
         return self.gpt_neox(x, positions, cache, **where)
 
-    @staticmethod
-    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+    @classmethod
+    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Return config.json in its older format, where two settings have names of their own."""
         found = read_rope({"rope_theta": config.get("rotary_emb_base", 10000.0)} | config)
         part = found.get("partial_rotary_factor", config.get("rotary_pct", 0.25))

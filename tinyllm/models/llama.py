@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinyllm import nn
-from tinyllm.config import check, setting
+from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.models.pretrained import Pretrained, read_rope
+from tinyllm.models.sizes import HIDDEN, SIZE, THETA, TIED, Sizes
 from tinyllm.nn.attention import Angles
 from tinyllm.nn.decoder import Cache
 from tinyllm.tensor import Tensor
@@ -33,49 +34,34 @@ PRESETS = {
         "hidden": 2048,
     },  # the largest of Karpathy's "stories" models, 2023; 134M parameters with an untied output layer
 }  # fmt: skip
-SIZE = {"min": 1, "max": 2**24}
 COMMON: dict[str, Any] = {  # `hf_settings` of all families that derive from this one
     "hidden_act": ("silu",),
     "head_dim": lambda config: (config.head_size, None),  # written also if it is width / heads
 }
 
 
-@dataclass(frozen=True)
-class LlamaConfig:
+@dataclass(frozen=True, kw_only=True)
+class LlamaConfig(Sizes):
     """The sizes of a LLaMA, such as `LlamaConfig(vocab_size=65, **Llama.PRESETS["nano"])`.
 
     Raises UserError if the sizes are inconsistent.
     """
 
-    # Not settings, but a derived family may override them:
+    hf = {"eps": "rms_norm_eps"}
+    # Not settings either, and a derived family may override them:
     qkv_bias, qk_norm, window, no_rope_every = False, False, None, None
 
-    vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
-    context: int = setting(**SIZE, hf="max_position_embeddings", help="the largest T: how far back it looks")
-    layers: int = setting(**SIZE, hf="num_hidden_layers", help="how many blocks follow each other")
-    heads: int = setting(**SIZE, hf="num_attention_heads", help="H: heads of queries")
     kv_heads: int = setting(**SIZE, hf="num_key_value_heads", help="K: heads of keys and values")
-    width: int = setting(**SIZE, hf="hidden_size", help="C: how many numbers describe a position")
-    hidden: int = setting(**SIZE, hf="intermediate_size", help="the inner width of the MLP")
+    hidden: int = setting(**HIDDEN, hf="intermediate_size")
     head_width: int | None = setting(None, **SIZE, hf="head_dim", help="D; none means width / heads")
-    eps: float = setting(1e-5, above=0, below=1, hf="rms_norm_eps", help="added to mean squares")
-    theta: float = setting(10000.0, above=1, below=1e12, hf="rope_theta", help="the base of position angles")
+    theta: float = setting(10000.0, **THETA, hf="rope_theta")
     scaling: dict | None = setting(None, hf="rope_scaling", help="stretches angles for long contexts")  # noqa: RUF009
-    attention_dropout: float = setting(0.0, min=0, below=1, help="of attention's weights; slower")
     bias: bool = setting(False, hf="attention_bias", help="attention's linear layers add a bias")
     mlp_bias: bool = setting(False, hf="mlp_bias", help="the MLP's linear layers add a bias")
-    tied: bool = setting(False, hf="tie_word_embeddings", help="the embedding is also the output layer")
-    init_std: float | None = setting(
-        None, above=0, max=1, hf="initializer_range", help="std of new weights; none means 0.02"
-    )
+    tied: bool = setting(False, **TIED)
 
     def __post_init__(self):
-        check(self)
-        if (self.head_width is None and self.width % self.heads) or self.head_size % 2:
-            raise UserError(
-                f"{self.heads} heads cannot share a width of {self.width}: make it an even multiple, or set "
-                "an even head_width"
-            )
+        super().__post_init__()
         if self.head_size * self.heads == self.width:
             object.__setattr__(self, "head_width", None)  # so that configs of equal models are equal
         if self.heads % self.kv_heads:
@@ -84,6 +70,13 @@ class LlamaConfig:
             )
         if self.scaling is not None:
             self.check_scaling()
+
+    def check_heads(self) -> None:
+        if (self.head_width is None and self.width % self.heads) or self.head_size % 2:
+            raise UserError(
+                f"{self.heads} heads cannot share a width of {self.width}: make it an even multiple, or set "
+                "an even head_width"
+            )
 
     @property
     def head_size(self) -> int:
@@ -167,8 +160,8 @@ class Llama(Pretrained, nn.DecoderLM):
     def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
         return self.model(x, positions, cache, **where)
 
-    @staticmethod
-    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+    @classmethod
+    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Return config.json in its older format, with defaults filled in."""
         old = {"rms_norm_eps": 1e-6, "num_key_value_heads": config.get("num_attention_heads")}
-        return old | read_rope(config)
+        return read_rope(old | cls.hf_usual | config)

@@ -1,10 +1,10 @@
 """Mistral: LLaMA with a sliding window in attention. Jiang et al., "Mistral 7B", 2023."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from tinyllm.config import setting
-from tinyllm.models.llama import COMMON, SIZE, Llama, LlamaConfig
+from tinyllm.models.llama import COMMON, Llama, LlamaConfig
+from tinyllm.models.sizes import SIZE
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,5 @@ class Mistral(Llama):
     model_type = "mistral"
     architecture = "MistralForCausalLM"
     config_class = MistralConfig
+    hf_usual = {"num_key_value_heads": 8, "sliding_window": 4096}
     hf_settings = COMMON | {"sliding_window": lambda config: (config.window,)}  # written also if it is None
-
-    @staticmethod
-    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json with Mistral's defaults for settings that a file leaves out."""
-        return Llama.hf_read({"num_key_value_heads": 8, "sliding_window": 4096} | config)

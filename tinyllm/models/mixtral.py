@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 from tinyllm import nn
 from tinyllm.config import setting
 from tinyllm.errors import UserError
-from tinyllm.models.llama import COMMON, PRESETS, SIZE, Llama, LlamaBlock, LlamaConfig
+from tinyllm.models.llama import COMMON, PRESETS, Llama, LlamaBlock, LlamaConfig
+from tinyllm.models.sizes import SIZE
 from tinyllm.tensor import Tensor
 
 NAMES = ("num_local_experts", "num_experts")
@@ -56,7 +57,8 @@ class Mixtral(Llama):
 
     model_type = "mixtral"
     architecture = "MixtralForCausalLM"
-    config_class = MixtralConfig
+    config_class: ClassVar[type] = MixtralConfig
+    hf_usual = {"num_key_value_heads": 8, "rope_theta": 1000000.0, "rms_norm_eps": 1e-5}
     block = MixtralBlock
     PRESETS = {
         name: PRESETS[name] | {"hidden": PRESETS[name]["hidden"] // 2}
@@ -78,9 +80,3 @@ class Mixtral(Llama):
             return loss
         layers = [part for _, part in self.named_modules() if isinstance(part, nn.Experts)]
         return loss + nn.balance_loss(layers) * self.config.balance
-
-    @staticmethod
-    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json with Mixtral's defaults for settings that a file leaves out."""
-        defaults = {"num_key_value_heads": 8, "rope_theta": 1000000.0, "rms_norm_eps": 1e-5}
-        return Llama.hf_read(defaults | config)

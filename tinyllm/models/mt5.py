@@ -23,7 +23,7 @@ class MT5(T5):
     architecture = "MT5ForConditionalGeneration"
     config_class = MT5Config
 
-    @staticmethod
-    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+    @classmethod
+    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Return config.json with T5's defaults; the output is never scaled."""
-        return T5.hf_read(config) | {"scale_decoder_outputs": False}
+        return super().hf_read(config) | {"scale_decoder_outputs": False}

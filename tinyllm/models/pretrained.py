@@ -20,6 +20,7 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, read_json
 from tinyllm.models.generation import IDS, read_generation
+from tinyllm.models.sizes import hf_names
 from tinyllm.models.weights import PICKLES, Stored, read_header, save_weights
 from tinyllm.nn import Linear, LoRALinear, Matrix, Module
 from tinyllm.nn.module import fitting, without_memory
@@ -43,6 +44,7 @@ class Pretrained(Module):
     # {setting: the values that this family can run, or a function from a config to them}. The first is
     # written; `...` among them lets every other value pass.
     hf_settings: ClassVar[dict[str, Any]] = {}
+    hf_usual: ClassVar[dict[str, Any]] = {}  # the values of settings that a config.json leaves out
     hf_prefix = ""  # a prefix that names in files may have
     hf_base = ""  # a prefix that all names lack in files of a model without an output layer
     # A regular expression, or a function from a config to it: names in old files that no model needs.
@@ -52,10 +54,10 @@ class Pretrained(Module):
     generation: Any = MappingProxyType({})  # what generation_config.json says: see `models/generation.py`
     hf_embedding = ""  # if named: a file whose lm_head differs from it is untied, whatever config.json says
 
-    @staticmethod
-    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+    @classmethod
+    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Return config.json as the fields expect it; a family with several formats overrides this."""
-        return config
+        return cls.hf_usual | config
 
     def file_name(self, name: str) -> str:
         """Return the name of a parameter in files."""
@@ -109,17 +111,11 @@ def _describe(model):
     for field in dataclasses.fields(model.config):
         value = getattr(model.config, field.name)
         if value is not None:
-            found |= dict.fromkeys(_hf_names(field), value)
+            found |= dict.fromkeys(hf_names(model.config, field), value)
     found |= {name: _allowed(values, model.config)[0] for name, values in model.hf_settings.items()}
     if bits := bits_of(model):
         found["quantization_config"] = {"quant_method": "tinyllm", "bits": bits}
     return found
-
-
-def _hf_names(field):
-    """Return the names of a field in config.json; only the first is read."""
-    names = field.metadata.get("hf", field.name)
-    return names if isinstance(names, tuple) else (names,)
 
 
 def _allowed(values, config):
@@ -196,7 +192,7 @@ def _read_config(cls, folder, found):
         found = cls.hf_read(found)
         settings = {}
         for field in dataclasses.fields(cls.config_class):
-            name = _hf_names(field)[0]
+            name = hf_names(cls.config_class, field)[0]
             if name in found:
                 settings[field.name] = found[name]
             elif field.default is dataclasses.MISSING:

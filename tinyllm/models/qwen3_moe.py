@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinyllm.config import setting
-from tinyllm.models.llama import COMMON, SIZE, Llama
+from tinyllm.models.llama import COMMON
 from tinyllm.models.mixtral import Mixtral, MixtralConfig
+from tinyllm.models.sizes import SIZE
 
 
 @dataclass(frozen=True)
@@ -26,15 +27,15 @@ class Qwen3Moe(Mixtral):
     model_type = "qwen3_moe"
     architecture = "Qwen3MoeForCausalLM"
     config_class = Qwen3MoeConfig
+    hf_usual = {"num_key_value_heads": 4, "num_experts_per_tok": 8}
     hf_settings = COMMON | {
         "use_sliding_window": (False,), "sliding_window": (None, ...), "decoder_sparse_step": (1,),
         "mlp_only_layers": ([], None),
     }  # fmt: skip
     hf_names = ()
 
-    @staticmethod
-    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+    @classmethod
+    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Return config.json with Qwen3-MoE's defaults for settings that a file leaves out."""
         count = config.get("num_experts", config.get("num_local_experts", 128))  # transformers writes either
-        own = {"num_local_experts": count, "sliding_window": None}
-        return Llama.hf_read({"num_key_value_heads": 4, "num_experts_per_tok": 8} | config | own)
+        return super().hf_read(config | {"num_local_experts": count, "sliding_window": None})

@@ -9,7 +9,7 @@ from tinyllm.config import setting
 from tinyllm.models.bert import Bert, BertConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RobertaConfig(BertConfig):
     """The sizes of a RoBERTa: BERT's, and the id of the padding token. Raises UserError."""
 
@@ -29,6 +29,7 @@ class Roberta(Bert):
 
     model_type = "roberta"
     config_class = RobertaConfig
+    hf_usual = Bert.hf_usual | {"pad_token_id": 1}
     hf_base = "roberta."
     special_tokens: ClassVar[dict[str, str]] = {
         "pad": "<pad>", "begin": "<s>", "end": "</s>", "mask": "<mask>",
@@ -59,7 +60,7 @@ class Roberta(Bert):
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Return config.json with the context without the rows of positions that belong to padding."""
-        found = super().hf_read({"pad_token_id": 1} | config)
+        found = super().hf_read(config)
         rows, pad = (found.get(name) for name in ("max_position_embeddings", "pad_token_id"))
         if isinstance(rows, int) and isinstance(pad, int):
             found["max_position_embeddings"] = rows - pad - 1

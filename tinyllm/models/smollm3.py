@@ -5,7 +5,6 @@ fourth layer has none. Source: Yang et al., "Rope to Nope and Back Again", 2025.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from tinyllm.config import setting
 from tinyllm.models.llama import COMMON, Llama, LlamaConfig
@@ -26,14 +25,10 @@ class SmolLM3(Llama):
     model_type = "smollm3"
     architecture = "SmolLM3ForCausalLM"
     config_class = SmolLM3Config
+    hf_usual = {"tie_word_embeddings": True, "rope_theta": 2000000.0}
     hf_settings = COMMON | {
         "use_sliding_window": (False,),
         "no_rope_layers": lambda config: (
             [int((i + 1) % config.no_rope_every > 0) for i in range(config.layers)], None,
         ),
     }  # fmt: skip
-
-    @staticmethod
-    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json with SmolLM3's defaults for settings that a file leaves out."""
-        return Llama.hf_read({"tie_word_embeddings": True, "rope_theta": 2000000.0} | config)

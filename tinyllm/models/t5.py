@@ -249,8 +249,8 @@ class T5(Pretrained, EncoderDecoderLM):
         fan = next((size for end, size in sizes.items() if name.endswith(end)), c.width)
         return c.init_factor * fan**-0.5
 
-    @staticmethod
-    def hf_read(config: dict[str, Any]) -> dict[str, Any]:
+    @classmethod
+    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Return config.json with T5's defaults: 1.0 scales its output, 1.1 says that nothing is tied."""
         scaled = config.get("tie_word_embeddings", True)
         return {"dropout_rate": 0.1, "scale_decoder_outputs": scaled, "eos_token_id": 1} | config

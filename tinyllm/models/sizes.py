@@ -1,0 +1,63 @@
+"""The sizes that most families have, and their presets."""
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
+
+from tinyllm.config import check, setting
+from tinyllm.errors import UserError
+
+SIZE: dict[str, Any] = {"min": 1, "max": 2**24}
+PART: dict[str, Any] = {"min": 0, "below": 1}
+EPS: dict[str, Any] = {"above": 0, "below": 1, "help": "added to variances or mean squares"}
+THETA: dict[str, Any] = {"above": 1, "below": 1e12, "help": "the base of position angles"}
+HIDDEN: dict[str, Any] = SIZE | {"help": "the inner width of the MLP"}
+TIED: dict[str, Any] = {"hf": "tie_word_embeddings", "help": "the embedding is also the output layer"}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "nano": {"layers": 4, "heads": 4, "width": 128, "context": 64},  # nanoGPT's setting for a laptop
+    "mini": {"layers": 6, "heads": 6, "width": 384, "context": 256},  # nanoGPT's setting for Shakespeare
+    "small": {"layers": 12, "heads": 12, "width": 768, "context": 1024},  # GPT-2, 124M parameters
+}
+WITH_HIDDEN = {name: sizes | {"hidden": 4 * sizes["width"]} for name, sizes in PRESETS.items()}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of a transformer, such as `GPTConfig(vocab_size=65, **GPT.PRESETS["nano"])`.
+
+    Raises UserError if they are inconsistent. A family adds settings of its own.
+    """
+
+    hf: ClassVar[dict[str, Any]] = {}  # {setting: its name in config.json, if it is not the one below}
+    head_parts: ClassVar[int] = 1  # the width of a head is a multiple of this
+
+    vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
+    _: KW_ONLY
+    context: int = setting(**SIZE, hf="max_position_embeddings", help="the largest T: how far back it looks")
+    layers: int = setting(**SIZE, hf="num_hidden_layers", help="how many blocks follow each other")
+    heads: int = setting(**SIZE, hf="num_attention_heads", help="H: heads of attention")
+    width: int = setting(**SIZE, hf="hidden_size", help="C: how many numbers describe a position")
+    eps: float = setting(1e-5, **EPS, hf="layer_norm_eps")
+    attention_dropout: float = setting(0.0, **PART, help="of attention's weights; slower")
+    init_std: float | None = setting(
+        None, above=0, max=1, hf="initializer_range", help="std of new weights; none means 0.02"
+    )
+
+    def __post_init__(self):
+        check(self)
+        self.check_heads()
+
+    def check_heads(self) -> None:
+        """Raise UserError unless all heads have the same width, and one that they can have."""
+        if self.width % (self.heads * self.head_parts):
+            wanted = "a multiple of heads"
+            if self.head_parts > 1:
+                wanted = f"heads * a multiple of {self.head_parts}"
+            raise UserError(f"{self.heads} heads cannot share a width of {self.width}: make width {wanted}")
+
+
+def hf_names(config: Any, field: Any) -> tuple[str, ...]:
+    """Return the names of a field of a config in config.json; only the first is read."""
+    renamed = getattr(config, "hf", {})
+    names = renamed.get(field.name, field.metadata.get("hf", field.name))
+    return names if isinstance(names, tuple) else (names,)
