@@ -18,7 +18,7 @@ from tinyllm.middle import fill_middle, middle_prompt
 from tinyllm.ops import move_middle, pass_at_k, split_middle, trim_sides
 from tinyllm.ops.loss import IGNORED
 from tinyllm.tokenizer.middle import MARKERS, add_markers, markers_of
-from tinyllm.train.objectives import documents, fill_in_the_middle, middles
+from tinyllm.train.objectives import cut_lines, documents, fill_in_the_middle, middles
 
 PRE, SUF, MID, END = 256, 257, 258, 259
 BYTES = tl.ByteTokenizer()
@@ -41,6 +41,13 @@ def put_back(ids):
 def test_the_split_loses_nothing_and_does_not_depend_on_which_draw_comes_first(text, draws):
     parts = split_middle(text, draws)
     assert "".join(parts) == text and split_middle(text, draws[::-1]) == parts
+
+
+@given(text=TEXTS, draws=st.tuples(*[st.floats(0, 1, exclude_max=True)] * 2))
+def test_a_gap_of_lines_loses_nothing_and_cuts_no_line(text, draws):
+    parts = cut_lines(text, draws)
+    assert "".join(parts) == text and cut_lines(text, draws[::-1]) == parts
+    assert all(part == "" or part.endswith("\n") or text.endswith(part) for part in parts)
 
 
 def test_every_pair_of_places_is_equally_likely():
@@ -107,6 +114,13 @@ def test_the_middle_can_be_put_back(text, seed):
     assert put_back(fill_in_the_middle(text, BYTES.encode, (PRE, SUF, MID, END), seed))[0] == text
 
 
+def test_a_share_of_the_middles_is_whole_lines():
+    text, markers = "aa\nbb\ncc\n", (PRE, SUF, MID, END)
+    moved = [fill_in_the_middle(text, BYTES.encode, markers, i, suffix_first=0, lines=1) for i in range(200)]
+    middles = {BYTES.decode(ids[ids.index(MID) + 1 : -1]) for ids in moved}
+    assert middles == {"", "aa\n", "bb\n", "cc\n", "aa\nbb\n", "bb\ncc\n", "aa\nbb\ncc\n"}
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_the_suffix_comes_first_as_often_as_was_asked_for(share):
     moved = [fill_in_the_middle("a" * 99, BYTES.encode, (PRE, SUF, MID, END), i, suffix_first=share)
@@ -152,6 +166,30 @@ def test_each_document_of_a_chosen_row_holds_its_own_middle_and_ends():
 def test_documents_are_cut_where_a_separator_ends_them():
     assert documents("a\n\n    b\n\nc\n\n", "\n\n") == ["a\n\n    b\n\n", "c\n\n"]
     assert documents("a\n\nc", "") == ["a\n\nc"] and documents("", "\n\n") == [""]
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5, 1.0])
+def test_each_row_is_a_whole_document(rate):
+    data = {"data": "world:program,n=60,examples=2", "tokenizer": "byte", "model.context": 400}
+    options = {"pretrain.documents": True, "pretrain.middle": rate, "pretrain.lines": 0.5}
+    setup = tl.prepare(tl.make_config(SETTINGS | data | options))
+    texts, moved = documents(setup.corpus.text(), "\n\n"), 0
+    assert len(texts) == 60
+    for step in range(4):
+        batch = setup.plan.batches(step)
+        for tokens, targets in zip(batch.tokens.tolist(), batch.targets.tolist(), strict=True):
+            ids = [tokens[0], *(token for token in targets if token != IGNORED)]
+            moved += ids[0] == PRE
+            assert (put_back(ids)[0] if ids[0] == PRE else BYTES.decode(ids)) in texts
+    assert (moved > 0) == (rate > 0) and (moved < 4 * len(batch.tokens)) == (rate < 1)
+    assert setup.plan.evaluate(setup.model)["val_loss"] > 0
+
+
+def test_a_text_without_documents_has_none_for_a_row(tmp_path):
+    write_text(tmp_path / "text.txt")
+    settings = SETTINGS | {"data": str(tmp_path / "text.txt"), "pretrain.documents": True}
+    with pytest.raises(UserError, match="nothing says where the documents of"):
+        tl.prepare(tl.make_config(settings))
 
 
 def tiny_model(context=64):

@@ -8,14 +8,14 @@ targets that count. Random numbers come from a key such as (seed, step).
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
 
 import tinyllm.functional as F
 from tinyllm import ops
-from tinyllm.data import Batch
+from tinyllm.data import Batch, rows
 from tinyllm.ops.loss import IGNORED
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
@@ -172,41 +172,51 @@ def _partitions(rows: int, total: int, parts: int, *key: Any) -> np.ndarray:
 
 
 def fill_in_the_middle(text: str, encode: Callable[[str], Sequence[int]], markers: Sequence[int], *key: Any,
-                       suffix_first: float = 0.5) -> list[int]:  # fmt: skip
+                       suffix_first: float = 0.5, lines: float = 0.0) -> list[int]:  # fmt: skip
     """Move a random middle part of a text to its end: characters (n,) -> ids with four markers.
 
     `markers` are the ids before prefix, suffix and middle, and the end (see `tokenizer.middle`). A model
     trained on this can fill gaps. With probability `suffix_first` the order is SPM, otherwise PSM (see
-    `ops.move_middle`). `key` selects the random numbers. (Bavarian et al. 2022, section 3.)
+    `ops.move_middle`), with probability `lines` the middle consists of whole lines. `key` selects the random
+    numbers. (Bavarian et al. 2022, section 3.)
     """
     random = Random(*key, "middle")
-    parts = ops.split_middle(text, tuple(random.uniform(2).tolist()))
-    return ops.move_middle(*(list(encode(part)) for part in parts), markers, random.uniform() < suffix_first)
+    draws, first = tuple(random.uniform(2).tolist()), random.uniform() < suffix_first
+    parts = cut_lines(text, draws) if random.uniform() < lines else ops.split_middle(text, draws)
+    return ops.move_middle(*(list(encode(part)) for part in parts), markers, first)
+
+
+def cut_lines(text: str, draws: Sequence[float]) -> tuple[str, str, str]:
+    """Cut a text at two random places between its lines -> (prefix, middle, suffix)."""
+    ends = [0, *accumulate(map(len, text.splitlines(keepends=True)))]
+    begin, end = sorted(ends[int(u * len(ends))] for u in draws)
+    return text[:begin], text[begin:end], text[end:]
 
 
 def middles(batch: Batch, tokenizer: Any, markers: Sequence[int], *key: Any, rate: float = 0.5,
-            suffix_first: float = 0.5, separator: str = "") -> Batch:  # fmt: skip
-    """Move the middle to the end in some windows of a text: a batch (B, T) -> the same with some new rows.
+            separator: str = "", room: int | None = None, **cuts: float) -> Batch:  # fmt: skip
+    """Move the middle to the end in some rows of text: a batch (B, T) -> the same with some new rows.
 
-    Each row is chosen with probability `rate`; the others keep their bits. A chosen row becomes text again,
-    without its first tokens: the markers need room, and so do texts that are cut inside of a token. If a
-    `separator` ends documents, the middle of each document in the row is moved to the end of that document.
-    What is too long is cut off, what is missing is padded with targets of -100. (Bavarian et al. 2022,
-    appendix B: at the level of the context, so that no window shows half of a document that was rearranged
-    before.)
+    Each row is chosen with probability `rate`; the others keep their bits. A chosen row becomes text again.
+    It loses its first tokens if it would not fit into `room` tokens, by default T: the markers need room, and
+    so do texts that are cut inside of a token. If a `separator` ends documents, the middle of each document
+    in the row is moved to the end of that document. What is too long is cut off, what is missing is padded
+    with targets of -100. `cuts` are more arguments of `fill_in_the_middle`. (Bavarian et al. 2022, appendix
+    B: at the level of the context, so that no window shows half of a document that was rearranged before.)
     """
-    draws = Random(*key, "rate").uniform(len(batch.tokens))
-    tokens, targets = batch.tokens.copy(), batch.targets.copy()
-    for row in np.flatnonzero(draws < rate).tolist():
-        window = [*batch.tokens[row].tolist(), int(batch.targets[row, -1])]
-        pieces = documents(tokenizer.decode(window, "ignore"), separator)
-        pieces = documents(tokenizer.decode(window[2 * len(markers) * len(pieces) :], "ignore"), separator)
-        ids = [fill_in_the_middle(piece, tokenizer.encode, markers, *key, row, i, suffix_first=suffix_first)
-               for i, piece in enumerate(pieces)]  # fmt: skip
-        line = [*chain.from_iterable(ids)][: len(window)]
-        tokens[row] = [*line, *[0] * len(window)][: len(window) - 1]
-        targets[row] = [*line, *[IGNORED] * len(window)][1 : len(window)]
-    return dataclasses.replace(batch, tokens=tokens, targets=targets)
+    draws, found = Random(*key, "rate").uniform(len(batch.tokens)), []
+    room = room or batch.tokens.shape[1]
+    for row, (tokens, targets) in enumerate(zip(batch.tokens, batch.targets, strict=True)):
+        line = [int(tokens[0]), *targets[targets != IGNORED].tolist()]
+        if draws[row] < rate:
+            pieces = documents(tokenizer.decode(line, "ignore"), separator)
+            over = max(0, len(line) + 2 * len(markers) * len(pieces) - (room + 1))
+            pieces = documents(tokenizer.decode(line[over:], "ignore"), separator)
+            moved = (fill_in_the_middle(piece, tokenizer.encode, markers, *key, row, i, **cuts)
+                     for i, piece in enumerate(pieces))  # fmt: skip
+            line = [*chain.from_iterable(moved)]
+        found.append(line)
+    return rows([line[:1] for line in found], [line[1:] for line in found], room)
 
 
 def documents(text: str, separator: str) -> list[str]:

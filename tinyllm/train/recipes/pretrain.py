@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from tinyllm.config import check, setting
-from tinyllm.data import Batch, eval_batches, get_batch, token_array
+from tinyllm.data import Batch, eval_batches, get_batch, rows, token_array
 from tinyllm.engine import generate
 from tinyllm.errors import UserError
 from tinyllm.fill import fill, write
 from tinyllm.ops.loss import IGNORED
+from tinyllm.rng import Random
 from tinyllm.sampling import Sampling
 from tinyllm.tokenizer.middle import add_markers, markers_of
 from tinyllm.tokenizer.text import SPAN
@@ -19,6 +20,7 @@ from tinyllm.train.evaluate import count_characters, evaluate
 from tinyllm.train.objectives import (
     diffused,
     diffusion,
+    documents,
     masked,
     masked_token,
     middles,
@@ -38,6 +40,8 @@ class PretrainConfig:
     diffusion: bool = setting(False, help="masked models: hide any share of a text, to write whole texts")
     middle: float = setting(0.0, help="decoders: the share of windows to fill in the middle", min=0, max=1)
     suffix_first: float = setting(0.5, help="the share of those with the suffix first", min=0, max=1)
+    lines: float = setting(0.0, help="the share of those with whole lines in the middle", min=0, max=1)
+    documents: bool = setting(False, help="decoders: a whole document in each row, not a random window")
     short: float = setting(0.0, help="first part, in half windows; then half as many whole", min=0, max=1)
 
     def __post_init__(self):
@@ -71,8 +75,8 @@ def causal(config: Any, tokenizer: Any, model: Any, separator: str) -> Windows:
     def learn(batch, *key):
         if not options.middle:
             return batch
-        return middles(batch, tokenizer, markers, *key, rate=options.middle,
-                       suffix_first=options.suffix_first, separator=separator)  # fmt: skip
+        return middles(batch, tokenizer, markers, *key, rate=options.middle, room=whole, separator=separator,
+                       suffix_first=options.suffix_first, lines=options.lines)  # fmt: skip
 
     characters = count_characters(tokenizer)
     whole = model.config.context
@@ -158,10 +162,40 @@ def rows_of(config: Any, step: int, length: int) -> tuple[int, int]:
     To look back at a name is learnt sooner where few tokens compete, in short windows, and then has only to
     be stretched to whole ones (docs/speedrun.md).
     """
-    rows, short = config.train.batch, config.options.short
+    batch, short = config.train.batch, config.options.short
     if step < round(short * config.train.steps):
-        return rows, max(length // 2, 1)
-    return (max(rows // 2, 1) if short else rows), length
+        return batch, max(length // 2, 1)
+    return (max(batch // 2, 1) if short else batch), length
+
+
+def of_documents(config: Any, corpus: Any, tokenizer: Any, context: int, windows: Windows) -> Plan:
+    """Return a plan that trains on whole documents, one a row, from their first token.
+
+    A random window shows halves of documents, of which much cannot be known. What is longer than the context
+    is cut off.
+    """
+    train, separator = config.train, corpus.separator.decode()
+    if not (separator and corpus.text()):  # which raises UserError for tokens
+        raise UserError(f"pretrain.documents: nothing says where the documents of {corpus.name} end")
+    learnt, held_out = (
+        [ids for text in documents(part.decode(), separator) if len(ids := tokenizer.encode(text)) > 1]
+        for part in corpus.split(train.val_fraction)
+    )
+
+    def layout(chosen):
+        return rows([ids[:1] for ids in chosen], [ids[1:] for ids in chosen], context)
+
+    def batches(step):
+        which = Random(config.seed, "batch", step).integers(len(learnt), train.batch)
+        return windows.learn(layout([learnt[i] for i in which]), config.seed, step)
+
+    def measure(model):
+        chosen, size = held_out[: train.eval_windows], train.batch // train.accumulate
+        same = (layout(chosen[i : i + size]) for i in range(0, len(chosen), size))
+        return evaluate(model, same, windows.loss, windows.characters)
+
+    learnt_tokens, held_tokens = (sum(map(len, part)) for part in (learnt, held_out))
+    return Plan(batches, windows.loss, measure, learnt_tokens, held_tokens, held_out[0][:1])
 
 
 def prolong(options: PretrainConfig, before: int, after: int) -> PretrainConfig:
@@ -184,6 +218,8 @@ def pretrain(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     train, windows = config.train, OBJECTIVES[model.objective](
         config, tokenizer, model, corpus.separator.decode()
     )
+    if config.options.documents and model.objective == "causal":
+        return of_documents(config, corpus, tokenizer, model.config.context, windows)
     parts = []
     for name, text in zip(("training", "validation"), corpus.split(train.val_fraction), strict=True):
         parts.append(tokens := token_array(text, tokenizer))
@@ -196,8 +232,7 @@ def pretrain(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     learnt, held_out = parts
 
     def batches(step):
-        rows, length = rows_of(config, step, windows.length)
-        x, y = get_batch(learnt, config.seed, step, rows, length)
+        x, y = get_batch(learnt, config.seed, step, *rows_of(config, step, windows.length))
         return windows.learn(windows.batch(x, y, config.seed, step), config.seed, step)
 
     def measure(model):
