@@ -52,7 +52,8 @@ def train(run, args):
     run.create(setup.config, facts, setup.tokenizer)
     for event in setup.train(run):
         if hasattr(event, "val_loss"):
-            print(f"step {event.step:5}  loss on unseen code {event.val_loss_per_char:.3f} per character", flush=True)
+            loss = event.val_loss_per_char
+            print(f"step {event.step:5}  loss on unseen code {loss:.3f} per character", flush=True)
 
 
 def at_cursor(args):
