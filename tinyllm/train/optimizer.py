@@ -43,6 +43,12 @@ class Optimizer:
             setattr(self, name, [np.zeros_like(p.data) for p in self.parameters])
         self.steps = 0
 
+    def __repr__(self):
+        count = sum(p.data.size for p in self.parameters)
+        known = {"parameters", "weight_decays", "lr_factors", *self.moments}
+        settings = [f"{name}={value!r}" for name, value in vars(self).items() if name not in known]
+        return f"{type(self).__name__}({count:,} numbers, {', '.join(settings)})"
+
     def step(self, grad_scale: float = 1.0) -> None:
         """Update every parameter that has a gradient, in place; each gradient is multiplied by grad_scale."""
         self.steps += 1
