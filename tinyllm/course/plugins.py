@@ -80,7 +80,7 @@ def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Part], 
     Raises UserError if a file is missing or cannot be imported, if a function takes other arguments than its
     op, or if nothing has been attempted.
     """
-    parts, skipped = {}, []
+    parts, skipped, unwritten = {}, [], []
     for lesson in lessons:
         names = [task.name for task in lesson.tasks if task.kind == "op"]
         path = workspace / lesson.folder / "exercise.py"
@@ -94,12 +94,15 @@ def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Part], 
         written = attempted(source, lesson.starter, path)
         if missing := [name for name in names if name not in written]:
             skipped.append(f"lesson {lesson.number}: not attempted, so the library's: {', '.join(missing)}")
+        if missing == names:
+            unwritten.append(short_path(path))
         module = import_file(path)  # even if nothing is attempted, the file must run
         for name in names:
             if name in written:
                 parts[name] = make_part(name, lesson.number, path, module, source)
     if not parts:
-        raise UserError(f"there is nothing of yours to train on: {'; '.join(skipped)}")
+        why = f"fill in a function of {', '.join(unwritten)}" if unwritten else "; ".join(skipped)
+        raise UserError(f"there is nothing of yours to train on: {why}")
     return list(parts.values()), skipped
 
 
