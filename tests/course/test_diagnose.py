@@ -138,6 +138,15 @@ def test_a_condition_that_most_right_results_meet_too_is_not_said():
     assert "where" not in str(wrong_as("matmul_backward", half_summed).mistake)
 
 
+@pytest.mark.parametrize("op, wrong", [
+    ("sample", lambda probs, u: OPS["sample"].reference(-np.sort(-probs, axis=-1), u)),
+    ("softmax_backward", lambda dy, y: dy * y - y * y * (dy * y).sum(-1, keepdims=True)),
+])  # fmt: skip
+def test_a_condition_that_other_cases_deny_is_not_said(op, wrong):
+    """One fitted all of the first 60 cases by chance, as "probs holds a zero"."""
+    assert "where" not in str(wrong_as(op, wrong).mistake)
+
+
 def test_a_mistake_that_other_ordinary_cases_deny_is_not_named(monkeypatch):
     """Scaled by sqrt(T), which on a case of T = 4 and D = 2 is the known 1 / D."""
     monkeypatch.setattr("tinyllm.course.naming.every_edit", lambda name: [])  # the listed mistakes only

@@ -13,6 +13,7 @@ import numpy as np
 
 from tinyllm.course.naming import alike
 from tinyllm.ops import OPS
+from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import arrays
 from tinyllm.testing.relations import bind
 
@@ -21,16 +22,23 @@ ENOUGH = 3  # cases of more than one number that a relation must hold on
 CHANCE = 1e-3  # that all failing cases have a property by accident
 OTHERS = 0.3  # the share of all cases that must be without the property
 PRECISE = 0.55  # of the cases with the property must fail, where nothing else is known
+OTHER_SEED = 1  # of the cases that confirm a property
 
 
 def describe(name: str, failing: Sequence[tuple], wrong: Sequence[tuple], fine: Sequence[tuple],
-             right: Callable[..., Any]) -> str | None:
+             right: Callable[..., Any], fails: Callable[[tuple], bool]) -> str | None:
     """Say how, and on which inputs, results are wrong -> the end of "your output equals ...", or None.
 
-    wrong, fine: all cases that fail, and all others. The rest is as in `difference`.
+    wrong, fine: all cases that fail, and all others. fails: tries one more case; many properties are searched,
+    so that of few cases one may fit by chance. The rest is as in `difference`.
     """
     how = difference(name, failing, right)
     where = condition(name, wrong, fine, 0 if how else PRECISE)
+    if where:
+        tried = [(args, fails(args)) for args in draw_cases(name, variant=OTHER_SEED)]
+        wrong = [*wrong, *(args for args, failed in tried if failed)]
+        fine = [*fine, *(args for args, failed in tried if not failed)]
+        where = condition(name, wrong, fine, 0 if how else PRECISE)
     if how:
         return f"{how}, where {where}" if where else how
     return f"the right result, except where {where}" if where else None

@@ -82,7 +82,8 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
         yours = tries.afresh(smallest)
         name = found[0] if found else None
         if numbers and not found and any(each != WRITES for _, each in wrong):
-            name = contrast.describe(task.op, failing, every_wrong, fine, right)
+            name = contrast.describe(task.op, failing, every_wrong, fine, right,
+                                     lambda args: tries.complaint(args) is not None)
     about = failed_property(title, why, formed, tries.kind)
     rest = [each for each in verdict.keywords["broken"] if each != about]
     lost = (about, *rest) if len(rest) < len(verdict.keywords["broken"]) else tuple(rest)

@@ -34,14 +34,14 @@ def repetition_penalty(draw):
 
 
 def make_probs(shape, seed, kind):
-    """Make probabilities, many of them 0: multiples of 1/4, whose sums are exact, or any numbers."""
+    """Make probabilities: multiples of 1/4, whose sums are exact, or any numbers; but for "dense", many are 0."""
     rng = Random(seed, "probs")
     if kind == "quarters":
         cuts = np.sort(rng.integers(5, (*shape[:-1], shape[-1] - 1)), axis=-1) / 4
         edges = np.zeros((*shape[:-1], 1))
         return np.diff(cuts, axis=-1, prepend=edges, append=edges + 1).astype(np.float32)
     weights = rng.uniform(shape) ** 4
-    weights[weights < 0.1] = 0
+    weights[weights < 0.1] = 0.1 if kind == "dense" else 0
     weights[..., -1:] += 1e-3
     return (weights / weights.sum(axis=-1, keepdims=True)).astype(np.float32)
 
@@ -53,7 +53,7 @@ def sample(draw):
     Some rows do not sum to 1: there u is a share of their total.
     """
     shape = (*draw(leading), draw(sizes) or 1)
-    seed, kind = draw(seeds), draw(st.sampled_from(("quarters", "any")))
+    seed, kind = draw(seeds), draw(st.sampled_from(("quarters", "any", "dense")))
     probs = make_probs(shape, seed, kind) * np.float32(draw(st.sampled_from((1, 1, 2, 0.25))))
     probs = arrange(probs, draw(st.sampled_from(KEEPING)))
     u = Random(seed, "u").uniform(shape[:-1])
