@@ -147,6 +147,9 @@ def require_close(name: str, results: list[Any], wanted: tuple) -> None:
         return
     for i, (label, got, want) in enumerate(labelled(name, results, expected)):
         require_form(label, got, want)
+        if isinstance(want, list | tuple | str):  # shown as a whole, for one wrong element says little
+            require(got == want, f"{label} should be {want!r}, got {got!r}")
+            continue
         require_numbers(label, as_array(got), [as_array(x[i]) for x in (expected, *others)], bounds[i])
 
 
@@ -163,7 +166,8 @@ def labelled(name: str, results: list[Any], expected: list[Any]) -> list[tuple[A
     names = OPS[name].outputs
     labels = names if len(expected) == len(names) else range(len(expected))
     if not OPS[name].mutates:  # not the y of add(x, y), which is an argument
-        labels = ["the result" if label in parameters(name) else label for label in labels]
+        other = "the result" if len(expected) == 1 else "the returned {}"
+        labels = [other.format(label) if label in parameters(name) else label for label in labels]
     return list(zip(labels, results, expected, strict=True))
 
 
