@@ -23,9 +23,10 @@ def route(draw):
 
 @st.composite
 def balance_loss(draw):
-    """Draw probabilities, and experts that are chosen, some of them never."""
+    """Draw probabilities, and experts that are chosen, no one twice by a token, some of them never."""
     n, count = draw(sizes), draw(experts)
-    return floats(draw, (n, count), MODEST), ints(draw, (n, draw(few)), count)
+    order = Random(draw(seeds), "chosen").uniform((n, count)).argsort(axis=1)
+    return floats(draw, (n, count), MODEST), np.array(order[:, : draw(st.integers(1, count))], np.int32)
 
 
 @st.composite
@@ -92,7 +93,8 @@ mistake("balance_loss", "the factor E forgotten: a balanced loss is then top / E
         f"({MEAN}).sum() * experts", f"({MEAN}).sum()")
 mistake("balance_loss", "the load divided by its sum: with top-k routing it adds up to k",
         f"{COUNTS} / max(n, 1)", f"{COUNTS} / max(chosen.size, 1)")
-mistake("balance_loss", "p added up over the tokens, where its mean belongs", MEAN, "load * p.sum(axis=0)")
+mistake("balance_loss", "p or the load added up over the tokens, where a mean or share belongs", MEAN,
+        "load * p.sum(axis=0)")
 mistake("balance_loss", "the square of the load: a count has no gradient", MEAN, "load * load")
 mistake("balance_bias", "the bias raised of those that have too many tokens",
         "counts.sum() - counts * len(counts)", "counts * len(counts) - counts.sum()")
@@ -118,6 +120,12 @@ mistake("combine_experts_backward", "dy left in the order of the tokens",
         "dy[...] = (weights[..., None] * dz[:, None]).reshape(dy.shape)")
 mistake("combine_experts_backward", "dy without the weights", "weights[..., None] * dz[:, None]",
         "np.ones_like(weights)[..., None] * dz[:, None]")
+
+
+@variant("balance_loss")
+def balance_loss_by_tokens(p, chosen):
+    load = [sum(e in row for row in chosen.tolist()) / max(len(p), 1) for e in range(p.shape[1])]
+    return np.asarray((np.array(load) * p.sum(axis=0) / max(len(p), 1)).sum() * p.shape[1], p.dtype)
 
 
 @variant("grouped_linear")
