@@ -117,6 +117,12 @@ STRANGERS = {
     ("cross_entropy_backward", "ignore_index ignored and taken as -100"):
         lambda dloss, logits, targets, lse, ignored: OPS["cross_entropy_backward"].reference(
             dloss, logits, np.where(targets == -100, -100, targets % logits.shape[-1]), lse),
+    ("top_k", "softmax of the right y"): lambda logits, k: OPS["softmax"].reference(
+        OPS["top_k"].reference(logits, k)),
+    ("linear", "the right y, negative numbers set to 0"): lambda x, w, b=None: np.maximum(
+        OPS["linear"].reference(x, w, b), 0),
+    ("latent_scores", "q everywhere as it is at the first place along axis -2"): lambda q, c, w:
+        OPS["latent_scores"].reference(np.repeat(q[..., :1, :], q.shape[-2], -2), c, w),
     ("bpe_encode", "with nothing done to ids"): lambda ids, merges: list(ids),
 }  # fmt: skip
 
@@ -136,6 +142,16 @@ def test_a_condition_that_most_right_results_meet_too_is_not_said():
         return (da.swapaxes(-1, -2) if transpose_a else da), db
 
     assert "where" not in str(wrong_as("matmul_backward", half_summed).mistake)
+
+
+def test_a_mistake_that_is_right_in_half_of_the_cases_with_nan_is_not_named():
+    """The scale is 0 for a row with NaN but not for one with an infinity, as the name says."""
+
+    def without_nan(x):
+        q, scales = OPS["pack_int8"].reference(x)
+        return q, np.where(np.isinf(x).any(-1), np.float32(np.inf), np.nan_to_num(scales))
+
+    assert "infinity" not in str(wrong_as("pack_int8", without_nan).mistake)
 
 
 @pytest.mark.parametrize("op, wrong", [
@@ -385,6 +401,16 @@ def test_the_steps_of_an_op_that_works_in_place_leave_the_case_as_it_was():
     (args,) = draw_cases("adamw_step", 1)
     before = bits(list(args))
     assert diagnose.steps_of(OPS["adamw_step"].reference, args) and bits(list(args)) == before
+
+
+@pytest.mark.parametrize("op, wrong, words", [
+    ("split_middle", lambda text, draws: ("b", "", "a"), "prefix should be ''"),
+    ("trim_sides", lambda prefix, suffix, room: (prefix, suffix),
+     r"the returned \w+ should be \[.*\], got \["),
+])  # fmt: skip
+def test_several_lists_and_texts_are_shown_as_a_whole(op, wrong, words):
+    """Once lists of other lengths could not be compared, and a text "should be , got b"."""
+    assert re.match(words, wrong_as(op, wrong).message)
 
 
 def test_lists_are_shown_as_a_whole(check):
