@@ -74,6 +74,7 @@ def test_each_operator_says_what_it_does():
     ("y = a * (b + c)", "`b * a + c` for `a * (b + c)`"),
     ("y = a * b + c", "`(a + c) * b` for `a * b + c`"),
     ("y = a - b", "`a` left out of `a - b`"),
+    ("y = silu(x) * up", "relu for silu"),
     ("y = x[1:]", "`x[:-1]` for `x[1:]`"),
     ("y[-1:] = 1", "`y[:1]` for `y[-1:]`"),
     ("y = x[:i]", "`x[:i - 1]` for `x[:i]`"),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm.course.naming import alike
-from tinyllm.ops import OPS
+from tinyllm.ops import OPS, log_softmax, softmax
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import arrays
 from tinyllm.testing.relations import bind
@@ -29,8 +29,8 @@ def describe(name: str, failing: Sequence[tuple], wrong: Sequence[tuple], fine: 
              right: Callable[..., Any], fails: Callable[[tuple], bool]) -> str | None:
     """Say how, and on which inputs, results are wrong -> the end of "your output equals ...", or None.
 
-    wrong, fine: all cases that fail, and all others. fails: tries one more case; many properties are searched,
-    so that of few cases one may fit by chance. The rest is as in `difference`.
+    wrong, fine: all cases that fail, and all others. fails: tries one more case, for of many
+    properties one may fit a few cases by chance. The rest is as in `difference`.
     """
     how = difference(name, failing, right)
     where = condition(name, wrong, fine, 0 if how else PRECISE)
@@ -107,10 +107,16 @@ def guesses(name: str, args: Sequence[Any], want: np.ndarray) -> Iterator[tuple[
     yield "{}, its sign turned", -wide
     yield "the absolute value of {}", np.abs(wide)
     yield "zeros in place of {}", np.zeros_like(wide)
+    if wide.ndim:
+        yield "1 / n everywhere in place of {}", np.full_like(wide, 1 / max(wide.shape[-1], 1))
     for said, function in (("exp of", np.exp), ("the logarithm of", np.log), ("the square of", np.square),
-                           ("the square root of", np.sqrt), ("1 divided by", np.reciprocal)):  # fmt: skip
+                           ("the square root of", np.sqrt), ("1 divided by", np.reciprocal),
+                           ("1 divided by the square of", lambda x: x**-2.0),
+                           ("softmax of", softmax.reference),
+                           ("log_softmax of", log_softmax.reference)):  # fmt: skip
         yield f"{said} {{}}", function(wide)
     yield "1 minus {}", 1 - wide
+    yield "{}, negative numbers set to 0", np.maximum(wide, 0)
     if want.dtype.kind == "f":
         yield "{} cut to whole numbers", np.trunc(wide)
         yield "{} rounded to whole numbers", np.rint(wide)

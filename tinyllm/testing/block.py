@@ -118,6 +118,7 @@ MERGED = "linear(y.reshape(B, T, heads * D), attend[3])"
 mistake("llama_block", "queries and keys that are not turned by their positions", TURNED,
         "attention(q, k, v)")
 mistake("llama_block", "only the queries turned by rope; keys turn too", "rope(k, *tables)", "k")
+mistake("llama_block", "queries and keys turned the other way round", "np.arange(T)", "-np.arange(T)")
 mistake("llama_block", "values turned by rope, as queries and keys are", TURNED,
         TURNED.replace(" v)", " rope(v, *tables))"))
 mistake("llama_block", "rope with base 10000 whatever was asked for", "rope_tables(np.arange(T), D, base)",
@@ -167,6 +168,7 @@ mistake("parallel_block", "values turned by rope, as queries and keys are", "att
         "attention(q, k, rope(v, *tables))")
 mistake("parallel_block", "queries and keys that are not turned by their positions",
         "rope_tables(np.arange(T), D, base)", "rope_tables(0 * np.arange(T), D, base)")
+mistake("parallel_block", "queries and keys turned the other way round", "np.arange(T)", "-np.arange(T)")
 mistake("parallel_block", "attention that sees the future: the mask is missing", "attention(q, k, v)",
         "attention(q, k, v, False)")
 mistake("parallel_block", "x normalised in the sum: what is added to is x itself",

@@ -61,6 +61,9 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any],
             for said, part in (("the last of {} alone", "-1:"), ("the first of {} alone", ":1"),
                                ("{} without its last", ":-1"), ("{} without its first", "1:")):  # fmt: skip
                 yield said.format(name), f"{name} = {name}[{rows}{part}]"
+        for axis in range(-np.ndim(value), 0) if kind(value) and name not in kept else ():
+            first = f"np.repeat(np.take({name}, [0], {axis}), {name}.shape[{axis}], {axis})"
+            yield f"{name} everywhere as it is at the first place along axis {axis}", f"{name} = {first}"
         if kind(value) == "f" and name not in kept:
             yield f"the absolute value of {name}", f"{name} = np.abs({name})"
             yield f"{name} rounded to float16", f"{name} = {name}.astype(np.float16).astype(np.float32)"
@@ -139,24 +142,24 @@ def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
         theirs = parsed(name, form)
         edited = [function for function in theirs if function.__module__.rpartition(".")[2] not in LEFT_ALONE
                   and (form is spec or function not in trees)]  # fmt: skip
-        for function in edited:
-            for said, tree in changes(theirs[function], example if form is spec else None):
-                yield said, Edit(name, theirs | {function: tree})
+        for change in (smaller, larger) if form is spec else (smaller,):  # names are many, so the last
+            for function in edited:
+                for said, tree in change(theirs[function], example):
+                    yield said, Edit(name, theirs | {function: tree})
 
 
-def changes(tree: ast.FunctionDef, example: dict[str, Any] | None) -> Iterator[tuple[str, Any]]:
-    """Yield every edit of one function: pairs of a sentence and the changed tree.
-
-    Without an example only those of one expression or statement.
-    """
+def smaller(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield every edit of one expression or statement of a function: a sentence and the changed tree."""
     stands = where(tree)
     for operator in OPERATORS:
         for node in ast.walk(ast.Module(tree.body, [])):
             here = stands.get(node, "") if isinstance(node, ast.Constant) else ""
             for said, new in operator(node):
                 yield said + here, swapped(tree, node, new)
-    if example is None:
-        return
+
+
+def larger(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield edits of several statements of a function, or of names: a sentence and the changed tree."""
     yield from order(tree)
     yield from everywhere(tree)
     whole = [key for key, value in example.items() if type(value) is int or kind(value) in ("i", "u")]

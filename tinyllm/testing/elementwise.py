@@ -106,7 +106,6 @@ mistake("sigmoid", "exp(x) / (1 + exp(x)), which overflows into NaN",
 mistake("sigmoid", "tanh, which runs from -1", "", "return np.tanh(x)")
 mistake("swiglu", "gelu(gate) up, which is GEGLU", "silu(gate)", "gelu(gate)")
 mistake("swiglu", "silu(gate up): only the gate goes through silu", "silu(gate) * up", "silu(gate * up)")
-mistake("swiglu", "sigmoid(gate) up, the plain gate, without the factor gate", "silu(gate)", "sigmoid(gate)")
 mistake("swiglu", "gate silu(up): the other half goes through silu", "silu(gate) * up", "gate * silu(up)")
 mistake("swiglu_backward", "dup = dy gate, with the gate before silu", "dy * silu(gate)", "dy * gate")
 mistake("swiglu_backward", "dgate without the factor up", "dy * up", "dy")

@@ -17,6 +17,8 @@ TURNED = {ast.Add: ast.Sub, ast.Sub: ast.Add}
 SIGNS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 OTHERS = {ast.Lt: (ast.LtE, ast.Gt), ast.LtE: (ast.Lt, ast.GtE), ast.Gt: (ast.GtE, ast.Lt),
           ast.GtE: (ast.Gt, ast.LtE), ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,)}  # fmt: skip
+ACTIVATIONS = {"silu": "silu({})", "gelu_tanh": "gelu_tanh({})", "sigmoid": "sigmoid({})",
+               "np.tanh": "np.tanh({})", "relu": "np.maximum({}, 0)"}  # each may stand where another belongs
 REDUCTIONS = {"sum": ("mean", "max"), "mean": ("sum", "max"), "max": ("mean", "min"), "min": ("max",),
               "argmax": ("argmin",)}  # fmt: skip
 OTHER_FUNCTION = {"exp": ("exp2", "expm1"), "log": ("log2", "log10", "log1p"), "cos": ("sin",),
@@ -256,6 +258,10 @@ def calls(node: Any) -> Edits:
     plain = isinstance(node.func, ast.Name) or name.startswith(("np.", "math."))
     if plain and len(node.args) == 1 and not node.keywords and name not in (*ITERATORS, "len", *GUARDS):
         yield f"{name} missing around {code(node.args[0])}", node.args[0]
+    for other in ACTIVATIONS if name in ACTIVATIONS else ():
+        if other != name:
+            value = ast.unparse(node.args[0])
+            yield f"{other} for {name}", expression(ACTIVATIONS[other].format(value))
     if isinstance(node.func, ast.Name) and name in OPS and len(node.args) > 1:
         several = len(OPS[name].outputs) > 1
         new = ast.Tuple([node.args[0]] * len(OPS[name].outputs), ast.Load()) if several else node.args[0]

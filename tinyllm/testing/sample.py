@@ -34,7 +34,7 @@ def repetition_penalty(draw):
 
 
 def make_probs(shape, seed, kind):
-    """Make probabilities: multiples of 1/4, whose sums are exact, or any numbers; but for "dense", many are 0."""
+    """Make probabilities: multiples of 1/4, whose sums are exact, or any numbers. Only "dense" has no 0."""
     rng = Random(seed, "probs")
     if kind == "quarters":
         cuts = np.sort(rng.integers(5, (*shape[:-1], shape[-1] - 1)), axis=-1) / 4
