@@ -81,7 +81,7 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
             yield pair
 
     for pair in suspects():
-        if denied(name, *probes[0], pair[1]) if probes else True:
+        if probes and denied(name, probes[0], pair[1]):
             continue
         if not any(same_mistake(name, args, out, pair[1]) for args, out in probes):
             continue
@@ -150,8 +150,12 @@ def closeness(name: str, args: Sequence[Any]) -> float:
     return float(np.clip(max(shares, default=0), CLOSE, 10 * CLOSE))
 
 
-def denied(name: str, args: Sequence[Any], got: Any, function: Callable[..., Any]) -> bool:
-    """Return True if one ordinary case contradicts a mistake, which is quicker than to look at several."""
+def denied(name: str, probe: tuple, function: Callable[..., Any]) -> bool:
+    """Return True if one ordinary case contradicts a mistake, which is quicker than to look at several.
+
+    probe: a case and the results on it.
+    """
+    args, got = probe
     if case_kind(args) not in PLAIN or name in NEIGHBOURS:
         return False
     return not alike(got, outcome(name, function, args), ROUNDED)

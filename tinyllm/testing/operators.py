@@ -260,8 +260,7 @@ def calls(node: Any) -> Edits:
         yield f"{name} missing around {code(node.args[0])}", node.args[0]
     for other in ACTIVATIONS if name in ACTIVATIONS else ():
         if other != name:
-            value = ast.unparse(node.args[0])
-            yield f"{other} for {name}", expression(ACTIVATIONS[other].format(value))
+            yield f"{other} for {name}", expression(ACTIVATIONS[other].format(ast.unparse(node.args[0])))
     if isinstance(node.func, ast.Name) and name in OPS and len(node.args) > 1:
         several = len(OPS[name].outputs) > 1
         new = ast.Tuple([node.args[0]] * len(OPS[name].outputs), ast.Load()) if several else node.args[0]
