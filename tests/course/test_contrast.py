@@ -1,0 +1,46 @@
+"""How results differ from the right ones, and on which inputs: facts, where no mistake has a name."""
+
+import numpy as np
+import pytest
+from judged import wrong_as
+
+from tinyllm.course import diagnose
+from tinyllm.ops import OPS
+
+
+def test_a_condition_that_most_right_results_meet_too_is_not_said():
+    """da is not summed over broadcast axes; that most such cases were transposed is an accident."""
+
+    def half_summed(dy, a, b, transpose_a=False, transpose_b=False):
+        right = b if transpose_b else b.swapaxes(-1, -2)
+        da = dy @ right
+        db = OPS["matmul_backward"].reference(dy, a, b, transpose_a, transpose_b)[1]
+        return (da.swapaxes(-1, -2) if transpose_a else da), db
+
+    assert "where" not in str(wrong_as("matmul_backward", half_summed).mistake)
+
+
+@pytest.mark.parametrize("op, wrong", [
+    ("sample", lambda probs, u: OPS["sample"].reference(-np.sort(-probs, axis=-1), u)),
+    ("softmax_backward", lambda dy, y: dy * y - y * y * (dy * y).sum(-1, keepdims=True)),
+])  # fmt: skip
+def test_a_condition_that_other_cases_deny_is_not_said(op, wrong):
+    """One fitted all of the first 60 cases by chance, as "probs holds a zero"."""
+    assert "where" not in str(wrong_as(op, wrong).mistake)
+
+
+@pytest.mark.parametrize("body, said", [
+    ("return -right(x)", "the right y, its sign turned"),
+    ("return right(x)[..., ::-1]", "the right y in reverse order along axis -1"),
+    ("return right(x) * 0.125", "the right y times 0.125"),
+    ("return right(x) * x.shape[-1]", "the right y multiplied by x.shape[-1]"),
+    ("return right(x) if x.ndim < 3 else x", "x itself, where x has more than two axes"),
+    ("return right(x) if x.ndim < 3 else x * x + 7",
+     "the right result, except where x has more than two axes"),
+])  # fmt: skip
+def test_wrong_results_are_described_by_how_and_where_they_differ(body, said, monkeypatch):
+    """Without a known mistake: as facts of all cases."""
+    monkeypatch.setattr(diagnose, "name_mistake", lambda *args: None)
+    space = {"right": OPS["softmax"].reference}
+    exec(f"def softmax(x):\n    {body}", space)
+    assert wrong_as("softmax", space["softmax"]).mistake == said
