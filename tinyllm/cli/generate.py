@@ -125,9 +125,14 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     except KeyboardInterrupt:
         write("\n")
         return INTERRUPTED
-    if json:
+    return _report(json, prompt, suffix, values["seed"], texts)
+
+
+def _report(as_json, prompt, suffix, seed, texts):
+    """Print what was written as JSON, if that is asked for -> exit code."""
+    if as_json:
         around = {"prompt": prompt} | ({"suffix": suffix} if suffix is not None else {})
-        print(dumps({**around, "seed": values["seed"], "samples": texts}, ensure_ascii=False))
+        print(dumps({**around, "seed": seed, "samples": texts}, ensure_ascii=False))
     return 0
 
 

@@ -117,10 +117,6 @@ class LanguageModel(Module):
             return F.token_losses(self.head(x), targets)
         return F.linear_token_losses(x, self.lm_head.weight, targets)
 
-    def log_probs(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
-        """Return the log-probability of every target, -token_losses: tokens, targets (B, T) -> (B, T)."""
-        return -self.token_losses(tokens, targets, **where)
-
 
 def check_tokens(tokens: ArrayLike, vocab_size: int) -> np.ndarray:
     """Check token ids and return them as an array: (B, T) or (T,), ints -> (B, T).

@@ -84,6 +84,14 @@ def find_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
+def hold_out(corpus: Any, rows: list, fraction: float, what: str) -> tuple[list, list]:
+    """Return the first rows of a corpus, for training, and the last, for validation. Raises UserError."""
+    held = round(len(rows) * fraction)
+    if not 0 < held < len(rows):
+        raise UserError(f"{corpus.name} has {len(rows)} {what}: give enough to hold out {fraction:g}")
+    return rows[:-held], rows[-held:]
+
+
 def doctor(plan: Plan, record: dict[str, Any]) -> str:
     """Return one line about the numbers that the loss reported in a log record, with advice; "" if none."""
     words = []

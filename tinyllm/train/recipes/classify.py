@@ -12,7 +12,7 @@ from tinyllm.nn.encoder import padded
 from tinyllm.rng import Random
 from tinyllm.train.evaluate import evaluate
 from tinyllm.train.objectives import text_class
-from tinyllm.train.recipe import Plan, recipe
+from tinyllm.train.recipe import Plan, hold_out, recipe
 
 MOST = 1000  # classes; more are rather a free text
 Example = tuple[str, str | None, str]  # text, second text, class
@@ -81,12 +81,7 @@ def classify(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
         framed = model.framed(tokenizer.special_tokens, ids, other)
         examples.append((*framed, labels.index(label)))
         cut += len(framed[0]) == model.config.context and len(ids) + len(other or []) > len(framed[0]) - 2
-    held = round(len(examples) * train.val_fraction)
-    if not 0 < held < len(examples):
-        raise UserError(
-            f"{corpus.name} has {len(examples)} examples: give enough to hold out {train.val_fraction:g}"
-        )
-    learnt, held_out = examples[:-held], examples[-held:]
+    learnt, held_out = hold_out(corpus, examples, train.val_fraction, "examples")
 
     def batch(chosen):
         ids, segments, classes = zip(*chosen, strict=True)

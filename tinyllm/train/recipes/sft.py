@@ -16,7 +16,7 @@ from tinyllm.rng import Random
 from tinyllm.sampling import Sampling
 from tinyllm.train.evaluate import count_characters, evaluate
 from tinyllm.train.objectives import next_token
-from tinyllm.train.recipe import Plan, recipe
+from tinyllm.train.recipe import Plan, hold_out, recipe
 
 ADVICE = "take a larger model.context, or shorter pairs"
 
@@ -103,11 +103,7 @@ def sft(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     if (apart or marks) and options.packed:
         raise UserError(f"sft.packed is for texts: a {model.model_type} reads one prompt at a time here")
     pairs = encode_pairs(config, corpus, tokenizer, model, marks)
-    held = round(len(pairs) * train.val_fraction)
-    if not 0 < held < len(pairs):
-        raise UserError(
-            f"{corpus.name} has {len(pairs)} pairs: give enough to hold out {train.val_fraction:g}"
-        )
+    parts = hold_out(corpus, pairs, train.val_fraction, "pairs")
     lengths = [max(map(len, pair[:2])) if apart else sum(map(len, pair[:2])) - 1 for pair in pairs]
     cut = sum(length > context for length in lengths) / len(pairs)
     characters = count_characters(tokenizer)
@@ -118,7 +114,7 @@ def sft(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
         return dataclasses.replace(batch, pictures=np.stack(pictures)) if marks else batch
 
     # Skip pairs without room for any of the answer: they teach nothing, and cannot start a sample.
-    learnt, held_out = ([x for x in part if layout([x]).count] for part in (pairs[:-held], pairs[-held:]))
+    learnt, held_out = ([x for x in part if layout([x]).count] for part in parts)
     if not (learnt and held_out):
         raise UserError(f"a context of {context} cuts off every answer of {corpus.name}: {ADVICE}")
 
