@@ -1,6 +1,7 @@
 """Read the lessons and their tasks from `lessons/syllabus.toml`."""
 
 import functools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,10 @@ class Lesson:
         """Return the name of the file that a student fills in."""
         return "exercise.c" if all(task.kind == "c" for task in self.tasks) else "exercise.py"
 
+    def broken(self, output: str) -> list[dict[str, Any]]:
+        """Return the promises in syllabus.toml that the output of lesson.py does not keep."""
+        return [promise for promise in self.expected if not kept(promise, output)]
+
     def task(self, name: str) -> Task:
         """Return one of the tasks by name. Raises UserError."""
         for task in self.tasks:
@@ -71,6 +76,17 @@ class Lesson:
                 return task
         have = ", ".join(task.name for task in self.tasks)
         raise UserError(f"lesson {self.number} has no task {name!r}; it has {have}")
+
+
+def kept(promise: dict[str, Any], output: str) -> bool:
+    """Return whether a text is in the output, or the first number after some words is in a range."""
+    if "text" in promise:
+        return promise["text"] in output
+    _, found, after = output.partition(promise["after"])
+    number = re.search(r"[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?", after)
+    if not found or number is None:
+        return False
+    return promise["low"] <= float(number[0].replace(",", "")) <= promise["high"]
 
 
 def lessons_folder() -> Path:

@@ -3,8 +3,8 @@
     python tools/docs/build.py [FOLDER]
 
 The pages are README, docs/*.md and their like, the lessons with what they print and draw, the help of every
-command, and a reference of the library with its sources. A lesson that fails and a link that leads nowhere
-are errors.
+command, and a reference of the library with its sources. A lesson that fails, or breaks a promise of
+syllabus.toml on what it prints or on its memory, and a link that leads nowhere are errors.
 
 Needs markdown-it-py and Pygments (`pip install --editable '.[docs]'`), three packages. mkdocs-material with
 mkdocstrings would need 33, and expects docstrings in a form that is not ours.
@@ -96,13 +96,17 @@ class Writer:
         return Page(self.pages[source], group, title, self.html(text, source, self.pages[source]))
 
 
-def outputs(folder: Path) -> list[str]:
-    """Copy a lesson and run its cells in a new process -> what each cell printed. Raises if it fails."""
+def outputs(folder: Path) -> tuple[list[str], int]:
+    """Copy a lesson and run its cells in a new process -> what each printed, and its peak memory in MiB.
+
+    Raises if it fails.
+    """
     shutil.copytree(ROOT / "lessons" / folder.name, folder, ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, HERE / "run_cells.py", folder / "lesson.py"]
     quiet = os.environ | {"TINYLLM_LESSON": "quiet"}
     done = subprocess.run(command, cwd=folder, env=quiet, text=True, stdout=subprocess.PIPE, check=True)
-    return done.stdout.split(MARK)[1:]
+    _, *printed, peak = done.stdout.split(MARK)
+    return printed, int(peak)
 
 
 def picture(page: Path) -> Html:
@@ -183,15 +187,19 @@ def main(folder: str = "build/docs") -> int:
     pages = [writer.page("README.md", "Start"), *(writer.page(name, "Guide") for name in writer.guide)]
     pages += [Page("guide/commands.html", "Guide", "Commands", command_page())]
     pages += [writer.page(LESSONS, "Lessons")]
+    wrong: list[str] = []
     with ThreadPoolExecutor(2) as pool:  # a lesson keeps little more than one processor busy
         printed = pool.map(outputs, [site / "lessons" / lesson.folder for lesson in syllabus()])
-        for lesson, texts in zip(syllabus(), printed, strict=True):
+        for lesson, (texts, peak) in zip(syllabus(), printed, strict=True):
             print(f"lesson {lesson.number}", flush=True)
+            broken = [*lesson.broken("".join(texts)), *([f"{peak} MiB"] if peak > lesson.memory else [])]
+            wrong += [f"{lesson.folder}: {promise}" for promise in broken]
             pages.append(lesson_page(writer, lesson.folder, lesson.number, texts))
     pages += [Page(path, "Reference", title, body) for path, title, body in reference_pages(code)]
     write(pages, site)
-    if dead := list(dead_links(pages, site)):
-        print("links that lead nowhere:", *dead, sep="\n  ")
+    wrong += [f"a link leads nowhere: {link}" for link in dead_links(pages, site)]
+    if wrong:
+        print(*wrong, sep="\n")
         return 1
     print(f"{len(pages)} pages; open {site / 'index.html'}")
     return 0

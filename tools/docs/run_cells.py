@@ -1,9 +1,13 @@
-"""Run the cells of a lesson as a script would, and print MARK before each: python run_cells.py LESSON."""
+"""Run the cells of a lesson as a script would: python run_cells.py LESSON.
+
+MARK is printed before each, and before the peak of memory in MiB at the end.
+"""
 
 import sys
 from pathlib import Path
 
 from tinyllm.course.stepping import cells
+from tinyllm.train.log import peak_rss_mb
 
 MARK = "\x00cell\x00"
 
@@ -18,6 +22,7 @@ def run(path: Path) -> None:
             lines_above = "\n" * cell.line  # so that a traceback, and inspect, find the right line
             exec(compile(lines_above + cell.text, path, "exec"), names)
             sys.stdout.flush()
+    print(MARK, int(peak_rss_mb() or 0), sep="", end="")
 
 
 if __name__ == "__main__":
