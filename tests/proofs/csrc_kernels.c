@@ -190,11 +190,13 @@ static void forget(void) {
 /* --- all of it ------------------------------------------------------------------------------------------------- */
 
 static void run_all(void) {
+    const char *offence = getenv("OFFENCE"); /* in `add`: the others need not be driven */
     memset(hash_of, 0, sizeof hash_of);
     state = 1;
     for (awkward = 0; awkward < 2; awkward++)
         for (size_t i = 0; i < COUNT(drives); i++)
             for (size_t shape = 0; shape < COUNT(sizes); shape++) {
+                if (offence && drives[i] != drive_table) continue;
                 drives[i](sizes[shape][0], sizes[shape][1]);
                 forget();
             }
@@ -245,6 +247,7 @@ int main(int count, char **words) {
             run_all();
             differ += compare((*level)->level, threads[i]);
         }
+    if (differ) return 1;
     for (int i = 0; i < KERNELS; i++) {
         REQUIRE(called[i], "kernel %s is never called: add it to tests/proofs/csrc_kernels.h", names[i]);
         if (is_by_level(i)) printf("%s by-level\n", names[i]);
@@ -252,5 +255,5 @@ int main(int count, char **words) {
     }
     parallel_threads(1); /* joins the workers */
     pool_empty();
-    return differ != 0;
+    return 0;
 }
