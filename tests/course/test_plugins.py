@@ -221,8 +221,9 @@ def test_what_a_gpt_does_not_call_is_told_with_the_reason(workspace, capsys):
 TINY = {"preset": "nano", "tokenizer": "char", "model.layers": 1, "train.batch": 2, "train.steps": 1}
 
 
-def called_by(**settings):
-    """The ops among all tasks that one step of a small training calls; by default that of a GPT."""
+@functools.cache  # several lessons train the same
+def called_by(*settings):
+    """The ops of all tasks that one step of a small training calls, a GPT's by default; settings: pairs."""
     called = set()
 
     def spy(op):
@@ -235,7 +236,7 @@ def called_by(**settings):
 
     ops = {task.op for lesson in syllabus() for task in lesson.tasks} & OPS.keys()
     with override(**{op: spy(op) for op in ops}):
-        next(iter(prepare(make_config(TINY | settings)).steps()))
+        next(iter(prepare(make_config(TINY | dict(settings))).steps()))
     return called
 
 
@@ -243,10 +244,10 @@ def test_the_map_says_what_trains_the_functions_of_a_lesson_and_which_family_cal
     by_gpt = called_by()
     for lesson in syllabus():
         ops = {task.op: task.model for task in lesson.tasks if task.kind == "op" and task.name != "add"}
-        called = called_by(**lesson.mine) if lesson.mine else by_gpt
+        called = called_by(*lesson.mine.items()) if lesson.mine else by_gpt
         assert bool(called & ops.keys()) == (lesson.mine is not None), lesson.folder
         for model in {*ops.values()} - {""}:
-            new = called_by(**(lesson.mine or {}) | {"model.type": model}) - by_gpt
+            new = called_by(*((lesson.mine or {}) | {"model.type": model}).items()) - by_gpt
             assert {op for op in ops if ops[op] == model} <= new, lesson.folder
             assert "" not in {ops[op] for op in new & ops.keys()}, lesson.folder
 
