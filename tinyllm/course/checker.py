@@ -16,7 +16,7 @@ from typing import Any
 
 from tinyllm.course.diagnose import diagnose, seconds_left
 from tinyllm.course.drawing import CASES_PER_TASK, properties
-from tinyllm.course.failures import complaint, format_failure, results_of
+from tinyllm.course.failures import ask, complaint, format_failure, results_of
 from tinyllm.course.syllabus import Lesson, Task
 from tinyllm.course.workers import Failure, Launcher, printable
 from tinyllm.course.workspace import hints
@@ -220,7 +220,7 @@ def wrong_later(task: Task, start: Callable[[], Any], every: dict[str, list[tupl
 
 def output_bits(task: Task, worker: Any, args: tuple) -> Any:
     """Return the bits of a function's results, or its Failure."""
-    answer = worker.call(task.name, args, send_args=True)
+    answer = ask(task.op, worker, task.name, args)
     return answer if isinstance(answer, Failure) else bits(list(results_of(task.op, *answer)))
 
 

@@ -22,6 +22,7 @@ from tinyllm.course.drawing import MORE_CASES, PLAIN, WRITES, case_kind
 from tinyllm.course.failures import (
     DIFFER,
     INSIDE,
+    ask,
     complaint,
     format_failure,
     out_of_bounds,
@@ -171,7 +172,7 @@ class Shrinker:
 
     def output(self, args: Sequence[Any]) -> list[Any] | None:
         """Return the results on an input, None if it fails, or the message if C leaves its arrays."""
-        answer = self.fresh().call(self.task.name, args, send_args=True)
+        answer = ask(self.task.op, self.fresh(), self.task.name, args)
         if isinstance(answer, Failure):
             return [answer.message] if out_of_bounds(answer) else None
         return results_of(self.task.op, *answer)

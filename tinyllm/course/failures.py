@@ -30,7 +30,7 @@ def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[
     """Run one case and check one property -> None if it holds, else a Failure or a sentence about it."""
     if title == ARGUMENTS:
         return wrong_arguments(name, worker, function, args)
-    answer = worker.call(function, args, send_args=True)
+    answer = ask(name, worker, function, args, whole=title == PURE)
     if isinstance(answer, Failure):
         return WRITES if "read-only" in answer.message else answer
     if title == INSIDE:
@@ -46,7 +46,7 @@ def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[
         if title.startswith(RIGHT) and (unchanged := left_alone(name, args, after)):
             return unchanged
         if title == STEADY:
-            again = worker.call(function, args, send_args=True)
+            again = ask(name, worker, function, args)
             if isinstance(again, Failure):
                 return again
             equal = [bits(x) for x in results] == [bits(x) for x in results_of(name, *again)]
@@ -62,22 +62,33 @@ def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[
     return None
 
 
+def ask(name: str, worker: Any, function: str, args: Sequence[Any], names: Sequence[str] = (),
+        whole: bool = False) -> Any:
+    """Call a function of a worker -> (value, the arguments as it left them), or a Failure.
+
+    The arguments are None unless the op changes some or `whole` is True: sending them back takes time.
+    """
+    whole = whole or bool(OPS[name].mutates)
+    answer = worker.call(function, args, send_args=whole, names=names)
+    return answer if whole or isinstance(answer, Failure) else (answer, None)
+
+
 def wrong_arguments(name: str, worker: Any, function: str, args: Sequence[Any]) -> Failure | str | None:
     """Call a function without its optional arguments, and with all by name -> what is wrong, or None."""
     given, optional = bind(name, args), defaults(name)
     needed = [value for argument, value in given.items() if argument not in optional]
-    usual = results_in(name, worker.call(function, args, send_args=True), args)
+    usual = results_in(name, ask(name, worker, function, args))
     for names, values in (((), needed), (tuple(given), list(args))):
-        answer = worker.call(function, values, send_args=True, names=names)
+        answer = ask(name, worker, function, values, names)
         if isinstance(answer, Failure):
             return answer
-        if bits(results_in(name, answer, args)) != bits(usual):
+        if bits(results_in(name, answer)) != bits(usual):
             words = ", ".join(f"{argument}={value}" for argument, value in optional.items())
             return f"without its optional arguments it gives other results: the defaults are {words}"
     return None
 
 
-def results_in(name: str, answer: Any, args: Sequence[Any]) -> list[Any]:
+def results_in(name: str, answer: Any) -> list[Any]:
     """Return the results in a worker's answer, or none for a failure."""
     return [] if isinstance(answer, Failure) else list(results_of(name, *answer))
 

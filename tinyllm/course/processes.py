@@ -79,6 +79,7 @@ class ForkServer:
             )  # fmt: skip
         try:
             protocol.receive(self.control, START_SECONDS)
+            protocol.send(self.control, readable_paths(), START_SECONDS)
         except GONE:
             self.close()
             raise UserError("the worker process does not start; `tinyllm doctor` may say why") from None

@@ -23,6 +23,10 @@ import stat
 import struct
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # not imported when this runs, in an isolated Python
+    from collections.abc import Callable
+
 PR_SET_NO_NEW_PRIVS, PR_GET_SECCOMP, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER = 38, 21, 22, 36
 LANDLOCK_CREATE, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT = 444, 445, 446  # the same on every architecture
 READ = 1 << 2 | 1 << 3  # READ_FILE, READ_DIR
@@ -205,11 +209,17 @@ def freeze() -> None:
         _filter(frozen_program)
 
 
-def _filter(instructions):
+@functools.cache  # by the server, for all the workers that it forks
+def filter_bytes(instructions: "Callable[[str], list[tuple]]") -> bytes:
+    """Return a filter as the kernel reads it. Raises OSError if this machine has none."""
     machine = platform.machine()
     if sys.platform != "linux" or machine not in MACHINES:
         raise OSError(f"no seccomp filter for {sys.platform} on {machine}")
-    program = b"".join(struct.pack("=HBBI", *step) for step in instructions(machine))
+    return b"".join(struct.pack("=HBBI", *step) for step in instructions(machine))
+
+
+def _filter(instructions):
+    program = filter_bytes(instructions)
     buffer = ctypes.create_string_buffer(program, len(program))
 
     class Filter(ctypes.Structure):

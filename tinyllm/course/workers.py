@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.course import protocol, sandbox
-from tinyllm.course.processes import GONE, OUT_OF_TIME, OUTPUT, ForkServer, Spawner, readable_paths
+from tinyllm.course.processes import GONE, OUT_OF_TIME, OUTPUT, ForkServer, Spawner
 from tinyllm.errors import UserError
 
 LEVELS = ("landlock", "plain")  # the strongest first
@@ -108,7 +108,6 @@ class Launcher:
     def __init__(self, level, forks=sys.platform == "linux", cpu_seconds=math.inf):
         self.level, self.forks, self.cpu_seconds = level, forks, cpu_seconds
         self.server, self.cpu = None, -time.process_time()  # of this process so far; workers' when they end
-        self.readable = readable_paths() if level == "landlock" else []
 
     def __enter__(self):
         self.server = ForkServer() if self.forks else Spawner()
@@ -156,7 +155,7 @@ class Worker:
         self.printed = os.open(Path(self.scratch, OUTPUT), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         of_the_system = {name: value for name, value in limits.items() if name != "total_seconds"}
         request = {
-            "code": str(code), "folder": self.scratch, "level": launcher.level, "readable": launcher.readable,
+            "code": str(code), "folder": self.scratch, "level": launcher.level,
             "limits": of_the_system,
         }  # fmt: skip
         try:
@@ -197,7 +196,9 @@ class Worker:
         With `send_args` the result is (value, the arguments as the function left them). With `names` the
         arguments are given by name.
         """
-        message = {"function": function, "args": list(args), "send_args": send_args, "names": list(names)}
+        message: dict[str, Any] = {"function": function, "args": list(args)}
+        message |= {"send_args": True} if send_args else {}
+        message |= {"names": list(names)} if names else {}
         answer = self._ask(message)
         if isinstance(answer, dict) and "value" in answer:
             return (answer["value"], answer.get("args")) if send_args else answer["value"]
