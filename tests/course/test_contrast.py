@@ -22,6 +22,10 @@ def test_a_condition_that_most_right_results_meet_too_is_not_said():
 
 @pytest.mark.parametrize("op, wrong", [
     ("sample", lambda probs, u: OPS["sample"].reference(-np.sort(-probs, axis=-1), u)),
+    ("trim_sides", lambda prefix, suffix, room: (OPS["trim_sides"].reference(
+        prefix, [0] * max(len(suffix), room - (room + 1) // 2), room)[0],
+        OPS["trim_sides"].reference(prefix, suffix, room)[1])),
+    ("balance_bias", lambda bias, counts, rate: OPS["balance_bias"].reference(bias, counts, 2 * rate)),
     ("softmax_backward", lambda dy, y: dy * y - y * y * (dy * y).sum(-1, keepdims=True)),
 ])  # fmt: skip
 def test_a_condition_that_other_cases_deny_is_not_said(op, wrong):

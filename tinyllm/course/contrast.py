@@ -107,6 +107,7 @@ def guesses(name: str, args: Sequence[Any], want: np.ndarray) -> Iterator[tuple[
     yield "{}, its sign turned", -wide
     yield "the absolute value of {}", np.abs(wide)
     yield "zeros in place of {}", np.zeros_like(wide)
+    yield "1 in place of {}", np.ones_like(wide)
     if wide.ndim:
         yield "1 / n everywhere in place of {}", np.full_like(wide, 1 / max(wide.shape[-1], 1))
     for said, function in (("exp of", np.exp), ("the logarithm of", np.log), ("the square of", np.square),
@@ -239,7 +240,8 @@ def facts(name: str, args: Sequence[Any]) -> dict[str, None]:
         elif isinstance(value, np.ndarray):
             found += facts_of_array(argument, value)
         elif isinstance(value, int | float | np.generic):
-            found += [f"{argument} is {'not ' if value != n else ''}{n}" for n in (0, 1)]
+            found += [f"{argument} is 0"] if value == 0 else []  # what is not 0 says nothing
+            found += [f"{argument} is {'not ' if value != 1 else ''}1"]
         elif isinstance(value, list | tuple | bytes):
             found += [f"{argument} has {'one element' if len(value) == 1 else 'several elements'}"]
             found += [f"{argument} is a {type(value).__name__}"]

@@ -95,6 +95,8 @@ mistake("balance_loss", "the load divided by its sum: with top-k routing it adds
         f"{COUNTS} / max(n, 1)", f"{COUNTS} / max(chosen.size, 1)")
 mistake("balance_loss", "p or the load added up over the tokens, where a mean or share belongs", MEAN,
         "load * p.sum(axis=0)")
+mistake("balance_loss", "the factor N, the number of tokens, for E", f"({MEAN}).sum() * experts",
+        f"({MEAN}).sum() * n")
 mistake("balance_loss", "the square of the load: a count has no gradient", MEAN, "load * load")
 mistake("balance_bias", "the bias raised of those that have too many tokens",
         "counts.sum() - counts * len(counts)", "counts * len(counts) - counts.sum()")

@@ -9,7 +9,7 @@ from tinyllm.testing.edits import mistake, variant
 texts = st.text(st.sampled_from("abc (\n\u00e9\U0001f642"), max_size=12)
 draws = st.sampled_from((0.5, 0.0, 0.25, 0.999999, 0.1, 0.9, 1 / 3))
 tokens = st.lists(st.integers(0, 9), max_size=6)
-sides = st.one_of(tokens, st.lists(st.integers(0, 9), min_size=4, max_size=9))
+sides = st.one_of(tokens, *(st.lists(st.integers(0, 9), min_size=n, max_size=2 * n + 1) for n in (4, 1)))
 MARKERS = (100, 101, 102, 103), (7, 5, 300, 0)  # also markers that look like tokens
 
 CASES = {
