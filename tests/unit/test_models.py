@@ -267,6 +267,16 @@ def test_init_std_scales_the_first_weights(name):
         np.testing.assert_allclose(wide[key], a * (2 if a.ndim == 2 else 1), rtol=1e-6)
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_embed_std_is_for_embeddings_that_are_no_output_layer(tied, tmp_path):
+    usual, wide = (small("llama", tied=tied, embed_std=std) for std in (None, 1.0))
+    for name, a in usual.state_dict().items():
+        times = 50 if name == "model.embed_tokens.weight" and not tied else 1
+        np.testing.assert_allclose(wide.state_dict()[name], a * times, rtol=1e-5)
+    wide.save_pretrained(tmp_path)
+    assert tl.from_pretrained(tmp_path).config == wide.config
+
+
 def test_initial_weights_of_gpt2_follow_its_paper():
     model = GPT(GPTConfig(vocab_size=300, context=64, layers=8, heads=4, width=64), seed=5)
     for name, p in model.named_parameters():

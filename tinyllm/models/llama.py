@@ -24,7 +24,7 @@ from tinyllm.tensor import Tensor
 PRESETS = {
     "laptop": {
         "layers": 4, "heads": 4, "kv_heads": 4, "width": 128, "hidden": 336, "context": 256,
-        "init_std": 128**-0.5,
+        "init_std": 128**-0.5, "embed_std": 1.0,
     },
     "nano": {"layers": 4, "heads": 4, "kv_heads": 4, "width": 128, "hidden": 336, "context": 64},
     "mini": {"layers": 6, "heads": 6, "kv_heads": 6, "width": 384, "hidden": 1024, "context": 256},
@@ -59,6 +59,10 @@ class LlamaConfig(Sizes):
     bias: bool = setting(False, hf="attention_bias", help="attention's linear layers add a bias")
     mlp_bias: bool = setting(False, hf="mlp_bias", help="the MLP's linear layers add a bias")
     tied: bool = setting(False, **TIED)
+    # With 1, layers find a token in the residual stream: looking back is learnt sooner (docs/speedrun.md).
+    embed_std: float | None = setting(
+        None, above=0, max=10, hf="embedding_initializer_range", help="std of new embeddings, unless tied"
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -153,6 +157,11 @@ class Llama(Pretrained, nn.DecoderLM):
         embedding = self.model.embed_tokens.weight
         self.lm_head = nn.Head(embedding if config.tied else nn.Parameter(nn.full(embedding.shape)))
         self.finish(seed)
+
+    def first_std(self, name: str) -> float:
+        """Return the standard deviation of the first numbers of a weight, as the two settings say."""
+        given = None if self.config.tied else self.config.embed_std
+        return super().first_std(name) if given is None or name != "model.embed_tokens.weight" else given
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
         return self.model.embed_tokens(tokens)
