@@ -156,7 +156,7 @@ def main():
     tl.threads(1)
     settings = {
         "data": args.data, "train.steps": args.steps, "seed": args.seed, "train.batch": 8,
-        "model.context": 128, "pretrain.short": 0.0, "train.eval_windows": 240,
+        "model.context": 128, "train.eval_windows": 240,
     } | parse_assignments(args.set)  # fmt: skip
     settings |= {"tokenizer": args.tokenizer} if args.tokenizer else {}
     for names in args.ideas:

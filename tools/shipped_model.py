@@ -32,8 +32,7 @@ CHOSEN = """
     model.type=llama model.layers=4 model.heads=4 model.kv_heads=4 model.width=128 model.hidden=336
     model.context=256 model.tied=false model.init_std=0.08838834764831845
     model.embed_std=1
-    pretrain.short=0.8
-    train.steps=4800 train.batch=8 train.lr=0.003 train.schedule=cosine train.warmup=240
+    train.steps=4800 train.batch=4 train.lr=0.003 train.schedule=cosine train.warmup=240
     train.min_lr_ratio=0.1 train.beta1=0.9 train.beta2=0.98 train.eps=1e-8 train.weight_decay=0.1
     train.clip=1 train.val_fraction=0.1
 """  # all that decides the weights, so that new defaults change nothing

@@ -25,7 +25,7 @@ def text(tmp_path):
 
 @pytest.fixture
 def settings(text):
-    return SMALL | {"data": text, "train.steps": 6, "pretrain.short": 0.0}
+    return SMALL | {"data": text, "train.steps": 6}
 
 
 def test_every_evaluation_is_a_record(settings):

@@ -154,7 +154,7 @@ def test_minutes_become_steps_with_the_same_bits(here, tiny, capsys, monkeypatch
     measured = pace.seconds_per_step
     monkeypatch.setattr(pace, "seconds_per_step", lambda setup: 0.01 if measured(setup) > 0 else 0)
     monkeypatch.setattr(pace, "seconds_of", lambda action: 0.02 if action() else 0)
-    free = re.sub("train.steps.*", "pretrain.short = 0.5", Path(tiny[-1]).read_text())
+    free = re.sub("train.steps.*", "", Path(tiny[-1]).read_text())
     Path("free.toml").write_text(free)
     words = ["train", *tiny[:-1], "free.toml", "--out", "run"]
     # 0.306 s: two evaluations and two samples of 0.02, then steps of 0.01 + 0.02 / 4 + 0.02 / 6

@@ -82,7 +82,7 @@ def test_training_reads_the_tokens_of_a_file(tmp_path):
     (tmp_path / "text").write_bytes(TEXT)
     save_tokenizer(tokenizer, tmp_path / "t.json")
     tokens = token_file(tmp_path / "text", tokenizer, out=path)
-    made = {"data": str(path), "model.context": 8, "pretrain.short": 0.0}
+    made = {"data": str(path), "model.context": 8}
     setup = prepare(make_config(made | {"tokenizer": str(tmp_path / "t.json")}))
     cut = setup.facts.train_tokens
     assert cut + setup.facts.val_tokens == len(tokens) and 0 < cut < len(tokens)

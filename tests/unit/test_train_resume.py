@@ -10,18 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_run import new_training, outcome, resumed_training, write_text
 
-import tinyllm as tl
 from tinyllm import ops
-from tinyllm.data import Batch, Corpus, eval_batches, load_corpus, token_array
+from tinyllm.data import Batch, eval_batches, load_corpus, token_array
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
 from tinyllm.train import Run, events, load_run, next_token
 from tinyllm.train.checkpoint import list_checkpoints
-from tinyllm.train.config import resumed
 from tinyllm.train.evaluate import count_characters
 from tinyllm.train.log import read_log
 from tinyllm.train.loop import forward_backward
-from tinyllm.train.recipes.pretrain import rows_of
 
 
 def killed(training, count):
@@ -132,13 +129,6 @@ def test_more_steps_go_on_and_fewer_are_refused(tmp_path, whole):
     assert read_log(tmp_path / "run" / "log.jsonl")[-1]["step"] == 15
 
 
-def test_more_steps_do_not_move_the_step_at_which_windows_grow():
-    old = tl.make_config({"train.steps": 10, "pretrain.short": 0.7})
-    for steps in (11, 20, 999):
-        new = resumed(old, {"train.steps": steps})
-        assert new.train.steps == steps and rows_of(new, 6, 64)[1] == 32 and rows_of(new, 7, 64)[1] == 64
-
-
 @pytest.mark.parametrize("what", ["loss", "gradient norm"])
 def test_a_number_that_is_not_finite_stops_the_run(tmp_path, text, what):
     training = new_training(tmp_path / "run", text)
@@ -166,20 +156,6 @@ def test_changed_data_is_refused(tmp_path):
         resumed_training(tmp_path / "run")
 
 
-@given(st.integers(1, 9), st.integers(1, 12), st.sampled_from([0.0, 0.3, 0.5, 1.0]), st.integers(1, 10))
-def test_short_windows_come_first_and_whole_ones_later(batch, context, short, steps):
-    config = tl.make_config({"tokenizer": "byte", "train.steps": steps, "train.batch": batch,
-                             "model.context": context, "pretrain.short": short})  # fmt: skip
-    setup = tl.prepare(config, corpus=Corpus("text", bytes(range(250))))
-    shapes = [setup.plan.batches(step).tokens.shape for step in range(steps)]
-    if short:
-        halves = [(batch, max(context // 2, 1))] * round(short * steps)
-        assert shapes == (halves + [(max(batch // 2, 1), context)] * steps)[:steps]
-    else:
-        assert shapes == [(batch, context)] * steps
-    assert setup.plan.shapes == (shapes[0], shapes[-1])
-
-
 @pytest.mark.parametrize("spec", ["byte", "bpe:300"])
 def test_nats_per_character_are_those_of_the_same_text(tmp_path, spec):
     """Tokens and characters are counted over the same windows, multi-byte characters included."""
@@ -193,5 +169,3 @@ def test_nats_per_character_are_those_of_the_same_text(tmp_path, spec):
     assert measured["val_loss_per_char"] == pytest.approx(measured["val_loss"] * len(ids) / characters)
     counts = count_characters(tokenizer)
     assert sum(counts[token] for token in tokenizer.encode("Käse für Ödön")) == len("Käse für Ödön")
-
-

@@ -56,9 +56,6 @@ class Display:
     def introduce(self) -> None:
         """Describe the training, the data and the plan."""
         config, facts, context = self.setup.config, self.setup.facts, self.setup.model.config.context
-        shapes = self.setup.plan.shapes or ((self.config.batch, context),)
-        sizes = dict.fromkeys(f"{rows} x {length}" for rows, length in shapes)
-        validated = f" (validation on {context} from the start)" if len(sizes) > 1 else ""
         what = f"a {type(self.setup.model).__name__} of {self.setup.model.num_parameters():,} parameters"
         plan = f"Train {what} for {self.config.steps:,} steps on {facts.data}."
         self.say(paragraph(printable(plan), further=0))
@@ -69,7 +66,7 @@ class Display:
         rows = {
             "data": f"{facts.bytes:,} bytes, SHA-256 {facts.sha256[:16]}...; {facts.train_tokens:,} tokens "
                     f"to train on, {facts.val_tokens:,} to validate, {vocabulary}",
-            "plan": f"steps of {', later '.join(sizes)} tokens{validated}, "
+            "plan": f"steps of {self.config.batch} x {context} tokens, "
                     f"learning rate {self.config.lr:g} ({self.config.schedule}), seed {config.seed}",
             "loss": f"in nats per character{best_possible(facts.entropy_per_char)}",
             "run": str(self.run.folder),

@@ -222,7 +222,7 @@ class T5(Pretrained, EncoderDecoderLM):
     }
     token_settings = {"start": "pad", "end": "end"}
     laptop = {  # scores without 1 / sqrt(D) bear no higher rate
-        "train.lr": 2e-3, "train.batch": 32, "train.steps": 1500, "pretrain.short": 0.0,
+        "train.lr": 2e-3, "train.batch": 32, "train.steps": 1500,
     }  # fmt: skip
     hf_transposed = True
     hf_ignored = r"(en|de)coder\.embed_tokens\.weight|decoder\.block\.0\.layer\.1\..*bias\.weight"

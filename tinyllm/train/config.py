@@ -20,8 +20,8 @@ from tinyllm.train.schedule import SCHEDULES
 LAPTOP = "laptop"
 PRESETS: dict[str, dict[str, Any]] = {
     LAPTOP: {
-        "model.type": "llama", "tokenizer": "bpe:1024", "train.batch": 8, "train.steps": 2400,
-        "train.lr": 3e-3, "train.beta2": 0.98, "train.eval_every": 200, "pretrain.short": 0.8,
+        "model.type": "llama", "tokenizer": "bpe:1024", "train.batch": 4, "train.steps": 2000,
+        "train.lr": 3e-3, "train.beta2": 0.98, "train.eval_every": 200,
     },
     "nano": {"train.batch": 12},
     "mini": {"train.batch": 16, "train.steps": 5000},
@@ -187,10 +187,6 @@ def resumed(old: RunConfig, settings: dict[str, Any]) -> RunConfig:
     changed = [name for name in ("recipe", "model.type") if after.get(name, before[name]) != before[name]]
     if not changed:  # else the other settings are of another recipe or family, and unknown to this one
         new = make_config(before | settings)
-        if old.options:
-            options = find_recipe(old.recipe).prolong(old.options, old.train.steps, new.train.steps)
-            before |= flatten({old.recipe: dataclasses.asdict(options)})
-            new = make_config(before | settings)
         after = new.flat()
         changed = [name for name in after if after[name] != before[name] and name not in MAY_CHANGE]
     if changed:

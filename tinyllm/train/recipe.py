@@ -22,8 +22,7 @@ class Plan:
     `train_tokens` and `val_tokens` count the data. `prompt` starts the samples if the setting
     `train.sample_prompt` cannot be used. `healthy` holds the normal range of each number that the loss
     reports, with advice for values outside of it: {name: (low, high, advice)}. `sample(model)` writes the
-    samples, if they are no continued text. `shapes` holds rows and tokens of the batches, if they are not
-    the batch and the context of the settings.
+    samples, if they are no continued text.
     """
 
     batches: Callable[[int], Any]
@@ -34,7 +33,6 @@ class Plan:
     prompt: list[int]
     healthy: dict[str, tuple[float, float, str]] = field(default_factory=dict)
     sample: Callable[[Any], str] | None = None
-    shapes: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,6 @@ class Recipe:
     follows a prompt and the text that ends an answer, for generating. `objectives` are those of the models
     that it can train. `adapt(model, corpus)` returns the model with the output layer that the recipe needs.
     `prepare_tokenizer(tokenizer, options, objective)` adds special tokens to a new tokenizer.
-    `prolong(options, before, after)` returns the options with which a run that was planned for `before` steps
-    goes on to `after` steps.
     """
 
     name: str
@@ -59,7 +55,6 @@ class Recipe:
     objectives: tuple[str, ...] = ("causal",)
     adapt: Callable[[Any, Any], Any] | None = None
     prepare_tokenizer: Callable[[Any, Any, str], None] | None = None
-    prolong: Callable[[Any, int, int], Any] = lambda options, before, after: options
 
 
 RECIPES: dict[str, Recipe] = {}

@@ -42,7 +42,6 @@ class PretrainConfig:
     suffix_first: float = setting(0.5, help="the share of those with the suffix first", min=0, max=1)
     lines: float = setting(0.0, help="the share of those with whole lines in the middle", min=0, max=1)
     documents: bool = setting(False, help="decoders: a whole document in each row, not a random window")
-    short: float = setting(0.0, help="first part, in half windows; then half as many whole", min=0, max=1)
 
     def __post_init__(self):
         check(self, "pretrain.")
@@ -156,18 +155,6 @@ def begin_words(tokenizer: Any) -> np.ndarray:
     return np.array([not text[:1].isalnum() for text in texts])
 
 
-def rows_of(config: Any, step: int, length: int) -> tuple[int, int]:
-    """Return how many windows a step has, and their length: with `short`, it doubles after some steps.
-
-    To look back at a name is learnt sooner where few tokens compete, in short windows, and then has only to
-    be stretched to whole ones (docs/speedrun.md).
-    """
-    batch, short = config.train.batch, config.options.short
-    if step < round(short * config.train.steps):
-        return batch, max(length // 2, 1)
-    return (max(batch // 2, 1) if short else batch), length
-
-
 def of_documents(config: Any, corpus: Any, tokenizer: Any, context: int, windows: Windows) -> Plan:
     """Return a plan that trains on whole documents, one a row, from their first token.
 
@@ -198,11 +185,6 @@ def of_documents(config: Any, corpus: Any, tokenizer: Any, context: int, windows
     return Plan(batches, windows.loss, measure, learnt_tokens, held_tokens, held_out[0][:1])
 
 
-def prolong(options: PretrainConfig, before: int, after: int) -> PretrainConfig:
-    """Return options with which windows grow at the same step of a run that has other steps than before."""
-    return replace(options, short=min(options.short * before / after, 1.0))
-
-
 def prepare_tokenizer(tokenizer: Any, options: PretrainConfig, objective: str) -> None:
     """Add the markers of a gap to a new tokenizer, if a model will learn to fill in the middle."""
     if options.middle and objective == "causal":
@@ -210,7 +192,7 @@ def prepare_tokenizer(tokenizer: Any, options: PretrainConfig, objective: str) -
 
 
 @recipe("pretrain", "predict the next token of a text, or what is hidden", PretrainConfig,
-        objectives=tuple(OBJECTIVES), prepare_tokenizer=prepare_tokenizer, prolong=prolong)  # fmt: skip
+        objectives=tuple(OBJECTIVES), prepare_tokenizer=prepare_tokenizer)  # fmt: skip
 def pretrain(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     """Return a plan that trains on windows of the first part of a corpus and validates on the rest."""
     if corpus.shown and model.picture_marks:
@@ -232,7 +214,7 @@ def pretrain(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     learnt, held_out = parts
 
     def batches(step):
-        x, y = get_batch(learnt, config.seed, step, *rows_of(config, step, windows.length))
+        x, y = get_batch(learnt, config.seed, step, train.batch, windows.length)
         return windows.learn(windows.batch(x, y, config.seed, step), config.seed, step)
 
     def measure(model):
@@ -245,7 +227,6 @@ def pretrain(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     except UserError:
         blank = []
     plan = Plan(batches, windows.loss, measure, len(learnt), len(held_out), blank or [int(learnt[0])])
-    plan.shapes = tuple(rows_of(config, step, windows.length) for step in (0, train.steps - 1))
     if windows.sample:
         beginning = held_out[: windows.length].tolist()
         plan.sample = lambda model: windows.sample(model, beginning)
