@@ -90,7 +90,7 @@ INLINE void turned_sums(int rows, v16 *sum, const float *a, int64_t a_row, int64
     for (int m = 0; m < rows; m++) sum[m] = v_set(0.0f);
     for (; k + 4 <= depth; k += 4) {
         v16 column[4];
-        for (int i = 0; i < 16 && k % 16 == 0 && next; i++) prefetch_beyond((const float *)next, i * b_row + k);
+        for (int i = 0; i < 16 && k % 16 == 0 && next; i++) prefetch_far_beyond((const float *)next, i * b_row + k);
         transpose16(column, b + k, b_row);
         for (int i = 0; i < 4; i++)
             for (int m = 0; m < rows; m++)
