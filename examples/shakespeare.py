@@ -29,7 +29,7 @@ def main():
     print(f"{corpus.name}: {len(tokens):,} characters, {tokenizer.vocab_size} different ones")
 
     # A model that knows nothing, and an optimizer that will change that.
-    model = tl.GPT(tl.GPTConfig(tokenizer.vocab_size, CONTEXT, layers=4, heads=4, width=128))
+    model = tl.GPT(tl.GPTConfig(tokenizer.vocab_size, context=CONTEXT, layers=4, heads=4, width=128))
     optimizer = tl.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1)
     nothing = math.log(tokenizer.vocab_size)  # for which all characters are equally likely
     print(f"{model.num_parameters():,} parameters; a model that knows nothing has loss {nothing:.3f}")

@@ -74,7 +74,7 @@ def test_a_file_that_cannot_be_used_is_one_line_and_nothing_is_written(workspace
 
 @pytest.mark.parametrize("numbers, words", [
     ("44", "no lesson '44'"), ("4,,6", "by number"), ("10", "no functions that a model calls"),
-    ("5", "start 5"), ("4", "nothing of yours to train on: fill in a function of"),
+    ("5", "start 5"), ("4", "nothing of yours to plug in: fill in a function of"),
 ])  # fmt: skip
 def test_lessons_that_cannot_be_used(workspace, capsys, numbers, words):
     start_lesson(find_lesson(4), workspace)

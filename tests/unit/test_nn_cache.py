@@ -13,6 +13,7 @@ from tinyllm.nn import KVCache, LatentCache, pack_cache
 from tinyllm.nn import cache as caches
 from tinyllm.nn.cache import Filled, HalfCache, Int8Cache
 from tinyllm.ops.registry import empty
+from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, no_grad
 
 SIZES = {"vocab_size": 19, "context": 16, "layers": 2, "heads": 4, "width": 32, "hidden": 24, "init_std": 0.2}
@@ -200,6 +201,10 @@ def test_other_caches_are_refused():
 
 def test_the_benchmark_trains_and_scores():
     caches = peers.load("caches")
-    batch, vocab_size, score = caches.needles(0)
-    for way in ("window 16", "latent 32"):
+    for task, way in (("recall", "window 16"), ("hops", "latent 32")):
+        batch, vocab_size, score = caches.TASKS[task](0)
         assert 0 <= score(caches.trained(way, vocab_size, batch, 1, 0)) <= 1
+    words, scored = caches.hops(Random(0))
+    after = {a: b for a, b, end in zip(words, words[1:], words[2:], strict=False) if end == "."}
+    for place in scored:  # who comes after the one who comes after
+        assert after[words[place - 1]] == words[place] and words[place + 1 : place + 2] in ([], ["."])

@@ -102,7 +102,7 @@ def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Part], 
                 parts[name] = make_part(name, lesson.number, path, module, source)
     if not parts:
         why = f"fill in a function of {', '.join(unwritten)}" if unwritten else "; ".join(skipped)
-        raise UserError(f"there is nothing of yours to train on: {why}")
+        raise UserError(f"there is nothing of yours to plug in: {why}")
     return list(parts.values()), skipped
 
 
