@@ -10,12 +10,16 @@ texts = st.text(st.sampled_from("abc (\n\u00e9\U0001f642"), max_size=12)
 draws = st.sampled_from((0.5, 0.0, 0.25, 0.999999, 0.1, 0.9, 1 / 3))
 tokens = st.lists(st.integers(0, 9), max_size=6)
 sides = st.one_of(tokens, *(st.lists(st.integers(0, 9), min_size=n, max_size=2 * n + 1) for n in (4, 1)))
+few, many = (st.lists(st.integers(0, 9), min_size=least, max_size=most) for least, most in ((1, 2), (4, 9)))
+rooms = st.sampled_from((5, 3, 0, 1, 2, 4, 6, 7, 9, 13))
 MARKERS = (100, 101, 102, 103), (7, 5, 300, 0)  # also markers that look like tokens
 
 CASES = {
     "split_middle": st.tuples(texts, st.tuples(draws, draws)),
     "move_middle": st.tuples(tokens, tokens, tokens, st.sampled_from(MARKERS), st.booleans()),
-    "trim_sides": st.tuples(sides, sides, st.sampled_from((5, 3, 0, 1, 2, 4, 6, 7, 9, 13))),
+    "trim_sides": st.one_of(  # often a side that is short, but not empty, beside one that has to be cut
+        st.tuples(sides, sides, rooms), st.tuples(few, many, rooms), st.tuples(many, few, rooms)
+    ),
 }
 
 PLACES = "sorted(int(u * (len(text) + 1)) for u in draws)"
