@@ -104,6 +104,7 @@ class Rows:
     heads: int = 1
     lr: float = 3e-3
     decay: float = 0.05
+    embed_std: float | None = None
     asked: int = 300
     wanted: Callable = lambda document: True
     measure: Callable | None = None
@@ -119,7 +120,8 @@ class Rows:
         pieces = Pieces("".join(document.text + "\n" for document in seen), self.pieces)
         batches = {figure: self._batch(documents, pieces) for figure, documents in asked.items()}
         context = 40 + max(len(pieces.encode(document.text)) for document in seen) + PATCHES * self.pictures
-        sizes = {"context": context, "width": self.width, "layers": self.layers, "heads": self.heads}
+        sizes = {"context": context, "width": self.width, "layers": self.layers, "heads": self.heads,
+                 "embed_std": self.embed_std}  # fmt: skip
         model = model_of(len(pieces.numbers), seed, self.pictures, **sizes)
 
         def take(step):
@@ -158,11 +160,12 @@ class Rows:
         return View(tokens[:, :-1], np.ascontiguousarray(targets[:, 1:]), pixels=pixels)
 
 
-def model_of(vocab_size, seed, sees=False, *, context, width, layers, heads):
+def model_of(vocab_size, seed, sees=False, *, context, width, layers, heads, embed_std):
     """Return a LLaMA with the first weights of the experiments."""
     hidden = round(width / 6) * 16
     config = tl.LlamaConfig(vocab_size, context=context, layers=layers, heads=heads, kv_heads=heads,
-                            width=width, hidden=hidden, init_std=width**-0.5)  # fmt: skip
+                            width=width, hidden=hidden, init_std=width**-0.5,
+                            embed_std=embed_std)  # fmt: skip
     return (Viewer if sees else tl.Llama)(config, seed=seed)
 
 
@@ -262,6 +265,7 @@ EXPERIMENTS = {
     "mapping": Rows(LETTERS, 1000, asked=2000, measure=bayes, **CONTEXT),
     "recall": Rows((("recall", {}),), 400, measure=each_call, **CONTEXT),
     "recall-once": Rows((("recall", {"queries": 1}),), 800, measure=each_call, **CONTEXT),
+    "recall-early": Rows((("recall", {"queries": 1}),), 800, measure=each_call, embed_std=1.0, **CONTEXT),
     "translation": Rows((("translation", {}),), 800, pieces=CHARACTERS, lr=1e-3, **WIDE),
     "shell-direct": shell(2000),
     "captions": Rows((("caption", {}),), 1200, pictures=True, heads=2),
