@@ -1,6 +1,7 @@
 """Encoders at work: hiding words, filling them in, telling classes apart, finding partners."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinyllm as tl
+from tinyllm.bench import peers
 from tinyllm.cli import main
 from tinyllm.data import Batch, Corpus
 from tinyllm.errors import UserError
@@ -215,3 +217,15 @@ def test_a_masked_model_is_trained_continued_fine_tuned_and_asked(tmp_path, monk
     (tmp_path / "one.tsv").write_text("the cat\tcat\n" * 20)
     assert main([*train, "one.tsv", "--out", "d", "--model", "bert"]) == 2
     assert "1 classes: give examples of 2" in capsys.readouterr().err
+
+
+def test_the_benchmark_asks_for_what_pretraining_showed(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    benchmark = peers.load("encoders")
+    monkeypatch.setattr(benchmark, "ASKED", 30)
+    for kind, settings in benchmark.SETTINGS.items():
+        found = benchmark.run(kind, 0, 20, **settings | {"layers": 1, "pretraining": 2, "fine_tuning": 2})
+        assert all(0 <= found[name] <= 1 for name in ("new weights", "unasked", "pretrained"))
+        document = benchmark.stream(kind, "train", 0, **settings["dials"])[0]
+        word = benchmark.told(kind, document).rpartition(" ")[2]
+        assert word in benchmark.DEEDS[kind].values() and word not in benchmark.asked(document)
