@@ -2,9 +2,9 @@
 
 Print the loss on held-out text by the place in the window, where early places lack what stood before it; how
 often a name that stands in the window already is guessed right where it comes back; and of COUNT stories (20)
-that the model writes at temperatures 1 and 0.8, how many have a word that is in no story of the corpus, and
-how many the grammar of the stories parses from the first to the last letter. RUN may be `shipped`: then all
-but the last are left out, because that model has no corpus beside it.
+that the model writes at temperature 1, and as `tinyllm generate` draws them, how many have a word that is in
+no story of the corpus, and how many the grammar of the stories parses from the first to the last letter. RUN
+may be `shipped`: then all but the last are left out, because that model has no corpus beside it.
 """
 
 import re
@@ -14,6 +14,7 @@ import numpy as np
 
 import tinyllm as tl
 from tinyllm.data import eval_batches
+from tinyllm.models.generation import sampling_settings
 from tinyllm.train.evaluate import count_characters
 from tinyllm.world import KINDS, World
 from tinyllm.world.corpus import SEPARATOR
@@ -49,9 +50,9 @@ def names_again(model, tokenizer, corpus, windows=80):
     return np.mean(right)
 
 
-def written(model, tokenizer, separator, count, temperature):
+def written(model, tokenizer, separator, count, sampling):
     """Return stories that the model writes; one that does not end within 400 tokens is cut, so no story."""
-    prompts, sampling = [tokenizer.encode(separator)] * count, tl.Sampling(temperature=temperature)
+    prompts = [tokenizer.encode(separator)] * count
     found = tl.generate(model, prompts, max_tokens=400, sampling=sampling, seed=1, stop=[separator],
                         tokenizer=tokenizer, overflow="slide")  # fmt: skip
     return [tokenizer.decode(tokens).partition(separator)[0] for tokens in found]
@@ -69,10 +70,11 @@ def main(run, count="20"):
             print(f"places {first:3} to {first + STEP - 1:3}: {loss:.3f} nats per character")
         print(f"names that come back: {names_again(model, tokenizer, corpus):.1%} guessed right")
     known = set(words(corpus.text())) if corpus else None
-    for temperature in (1.0, 0.8):
-        texts = written(model, tokenizer, SEPARATOR, int(count), temperature)
+    usual = tl.Sampling(**sampling_settings(model.generation))
+    for name, sampling in {"temperature 1": tl.Sampling(), "as `generate` draws": usual}.items():
+        texts = written(model, tokenizer, SEPARATOR, int(count), sampling)
         parsed = sum(KINDS["stories"].read(World(), text) is not None for text in texts)
-        print(f"temperature {temperature}: {parsed} of {count} stories parse")
+        print(f"{name}: {parsed} of {count} stories parse")
         if known:
             unknown = [[word for word in words(text) if word not in known] for text in texts]
             print(f"{sum(map(bool, unknown))} have unknown words: {list(filter(None, unknown))}")
