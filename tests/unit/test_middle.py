@@ -12,7 +12,7 @@ from tiny_run import SETTINGS, write_text
 
 import tinyllm as tl
 from tinyllm.cli import main
-from tinyllm.data import Batch
+from tinyllm.data import Batch, Corpus
 from tinyllm.errors import UserError
 from tinyllm.middle import fill_middle, middle_prompt
 from tinyllm.ops import move_middle, pass_at_k, split_middle, trim_sides
@@ -190,6 +190,14 @@ def test_a_text_without_documents_has_none_for_a_row(tmp_path):
     settings = SETTINGS | {"data": str(tmp_path / "text.txt"), "pretrain.documents": True}
     with pytest.raises(UserError, match="nothing says where the documents of"):
         tl.prepare(tl.make_config(settings))
+
+
+def test_documents_of_one_token_leave_nothing_to_validate_on():
+    corpus = Corpus("short", b"abc\n\n" * 5 + b"c", separator=b"\n\n")
+    settings = {"tokenizer": "byte", "pretrain.documents": True, "train.val_fraction": 0.04}
+    config = tl.make_config(SETTINGS | settings)
+    with pytest.raises(UserError, match="short has too few documents"):
+        tl.prepare(config, corpus=corpus)
 
 
 def tiny_model(context=64):

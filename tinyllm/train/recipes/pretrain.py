@@ -168,6 +168,8 @@ def of_documents(config: Any, corpus: Any, tokenizer: Any, context: int, windows
         [ids for text in documents(part.decode(), separator) if len(ids := tokenizer.encode(text)) > 1]
         for part in corpus.split(train.val_fraction)
     )
+    if not (learnt and held_out):
+        raise UserError(f"{corpus.name} has too few documents to hold out {train.val_fraction:g} of them")
 
     def layout(chosen):
         return rows([ids[:1] for ids in chosen], [ids[1:] for ids in chosen], context)
