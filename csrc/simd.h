@@ -43,8 +43,8 @@ INLINE void vec_store(float *p, vec x) { memcpy(p, &x, sizeof x); }
 INLINE vec vec_set(float x) { return x - (vec){0}; } /* x - 0 is x, signed zeros and NaN included */
 INLINE vec vec_fma(vec a, vec b, vec c) { return VEC_FMA(a, b, c); }
 
-/* Ask for an element that may lie behind the array, into the nearest cache, or for more than that can take into the
- * second one. Only the address is formed, and not as a pointer into it. */
+/* Ask for an element that may lie behind the array, into the first-level cache, or (far) into the second-level
+ * cache, which holds more. Only the address is formed, and not as a pointer into it. */
 INLINE uintptr_t address_of(const float *p, int64_t i) { return (uintptr_t)p + (uintptr_t)i * sizeof *p; }
 INLINE void prefetch_beyond(const float *p, int64_t i) { __builtin_prefetch((const void *)address_of(p, i)); }
 INLINE void prefetch_far_beyond(const float *p, int64_t i) { __builtin_prefetch((const void *)address_of(p, i), 0, 2); }

@@ -76,8 +76,7 @@ class FalconBlock(nn.Module):
 
 
 class Falcon(Pretrained, nn.DecoderLM):
-    """Falcon: tokens (B, T) -> logits (B, T, V).
-    """
+    """Falcon: tokens (B, T) -> logits (B, T, V)."""
 
     model_type = "falcon"
     architecture = "FalconForCausalLM"

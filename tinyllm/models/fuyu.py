@@ -104,8 +104,7 @@ class FuyuBody(nn.Module):
 
 
 class Fuyu(Pretrained, nn.DecoderLM):
-    """Fuyu: tokens (B, T), and pictures whose patches have a mark in the tokens -> logits (B, T, V).
-    """
+    """Fuyu: tokens (B, T), and pictures whose patches have a mark in the tokens -> logits (B, T, V)."""
 
     model_type = "fuyu"
     architecture = "FuyuForCausalLM"

@@ -21,7 +21,10 @@ DROPS = ("resid_pdrop", "embd_pdrop")  # one setting for both, unless embed_drop
 
 @dataclass(frozen=True, kw_only=True)
 class GPTConfig(Sizes):
-    """The sizes of a GPT, such as `GPTConfig(vocab_size=65, **GPT.PRESETS["nano"])`. Raises UserError."""
+    """The sizes of a GPT, such as `GPTConfig(vocab_size=65, **GPT.PRESETS["nano"])`.
+
+    Raises UserError if they are inconsistent.
+    """
 
     hf = {"context": "n_positions", "layers": "n_layer", "heads": "n_head", "width": "n_embd",
           "attention_dropout": "attn_pdrop", "eps": "layer_norm_epsilon"}  # fmt: skip
@@ -52,8 +55,7 @@ class Block(nn.Module):
 
 
 class GPT(Pretrained, nn.DecoderLM):
-    """GPT-2: tokens (B, T) -> logits (B, T, V).
-    """
+    """GPT-2: tokens (B, T) -> logits (B, T, V)."""
 
     model_type = "gpt2"
     architecture = "GPT2LMHeadModel"

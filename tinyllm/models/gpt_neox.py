@@ -107,8 +107,7 @@ class NeoXBody(nn.Module):
 
 
 class GPTNeoX(Pretrained, nn.DecoderLM):
-    """GPT-NeoX: tokens (B, T) -> logits (B, T, V).
-    """
+    """GPT-NeoX: tokens (B, T) -> logits (B, T, V)."""
 
     model_type = "gpt_neox"
     architecture = "GPTNeoXForCausalLM"

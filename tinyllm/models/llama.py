@@ -138,8 +138,7 @@ class LlamaBody(nn.Module):
 
 
 class Llama(Pretrained, nn.DecoderLM):
-    """LLaMA: tokens (B, T) -> logits (B, T, V).
-    """
+    """LLaMA: tokens (B, T) -> logits (B, T, V)."""
 
     model_type = "llama"
     architecture = "LlamaForCausalLM"
@@ -159,7 +158,7 @@ class Llama(Pretrained, nn.DecoderLM):
         self.finish(seed)
 
     def first_std(self, name: str) -> float:
-        """Return the standard deviation of the first numbers of a weight, as the two settings say."""
+        """Return the standard deviation of a new weight: `embed_std` for embeddings, else from `init_std`."""
         given = None if self.config.tied else self.config.embed_std
         return super().first_std(name) if given is None or name != "model.embed_tokens.weight" else given
 
