@@ -1,9 +1,9 @@
-"""tinyllm: a language-model library small enough to read in a week and fast enough to be worth using.
+"""tinyllm: a language-model library whose core can be read in a week, fast enough to be worth using.
 
 import tinyllm as tl
 
 corpus = tl.load_corpus("stories")
-tokenizer = tl.CharTokenizer.train(corpus.data)
+tokenizer = tl.CharTokenizer.train(corpus.text())
 model = tl.GPT(tl.GPTConfig(vocab_size=tokenizer.vocab_size, context=64, layers=4, heads=4, width=128))
 tokens = tl.token_array(corpus.data, tokenizer)
 tl.fit(model, tokens, steps=100)
