@@ -13,6 +13,7 @@ from terminal import CTRL_C, at_terminal
 
 from tinyllm.course import lesson_runner
 from tinyllm.course.lesson_runner import bars, begin, compare, interactive, predict
+from tinyllm.course.screen import needed
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workspace import Progress, start_lesson
 
@@ -48,12 +49,18 @@ def plain(shown):
     return re.sub(r"\x1b\[\d*m", "", shown)
 
 
+def test_a_screen_counts_columns_and_not_letters(monkeypatch):
+    """A letter of East Asia takes two, a colour none."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert [needed(text) for text in ("a" * 80, "語" * 41, "\033[1m" + "a" * 80 + "\033[0m")] == [1, 2, 1]
+
+
 def test_each_cell_waits_and_says_how_many_there_are(lesson):
     keys = [("1 of 2: " + ENTER, "\n"), ("Enter to pass)", "4\n"), ("2 of 2: " + ENTER, "\n")]
     shown, code = at_terminal(lesson, keys)
     assert code == 0 and "\nthe last cell" in shown
     assert "it is 5; you said 4, 1.2 times too small" in shown
-    styled = "\033[1mstrong words\033[0m and \033[3ma\nterm\033[0m; 2 * 3 * 4 and a*b*c"
+    styled = "\033[1mstrong words\033[0m and \033[3ma\033[0m\n\033[3mterm\033[0m; 2 * 3 * 4 and a*b*c"
     assert styled in shown.replace("\r", "")
     assert all(len(line) <= 80 for line in plain(shown).splitlines())
 

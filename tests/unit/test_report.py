@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from tinyllm.cli import main
 from tinyllm.errors import UserError
 from tinyllm.report.curves import LossCurves, loss_curves
+from tinyllm.report.loss_chart import loss_chart
 from tinyllm.report.remarks import remark
 from tinyllm.report.run import render, write_report
 from tinyllm.report.svg import Axes, Series, chart, heat_map, log_ticks, shrink, ticks
-from tinyllm.report.terminal import loss_chart
 from tinyllm.train import Run
 from tinyllm.train.log import read_log
 

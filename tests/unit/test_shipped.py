@@ -19,6 +19,7 @@ from tinyllm.cli import main, text
 from tinyllm.cli.newest import ABOUT_SHIPPED
 from tinyllm.errors import UserError
 from tinyllm.models.registry import SHIPPED
+from tinyllm.report.terminal import STYLE
 from tinyllm.tokenizer.files import OF_THE_WORLD
 from tinyllm.world import stories
 
@@ -134,7 +135,7 @@ def test_a_terminal_breaks_lines_between_words(written, limit, bold):
         for i, piece in enumerate(written):
             write(piece, bold=i == bold)
         write("\n")
-    shown, whole = screen.getvalue().replace(text.BOLD, "").replace(text.PLAIN, ""), "".join(written)
+    shown, whole = STYLE.sub("", screen.getvalue()), "".join(written)
     assert shown.split() == whole.split()
     assert all(text.width(line) <= limit for line in shown.split("\n") if " " in line.strip())
     assert shown.count("\n") >= whole.count("\n") + 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from test_tokenizer_cli import TEXT, run, stdin, trained  # noqa: F401
 
 from tinyllm.cli.tokenizer import token_table
-from tinyllm.report.terminal import columns as terminal_columns
+from tinyllm.report.terminal import char_width
 from tinyllm.tokenizer import BPETokenizer, CharTokenizer, load_tokenizer, save_tokenizer
 from tinyllm.tokenizer.measure import measure
 
@@ -60,7 +60,7 @@ def test_rows_fit_the_terminal_and_ids_stand_under_their_tokens(texts, room, col
         for found in re.finditer(r"\d+", ids):
             at, i = 0, 0
             while at < found.start():
-                at += terminal_columns(tokens[i])
+                at += char_width(tokens[i])
                 i += 1
             first = texts[int(found[0])][0]
             rest = tokens[i:] if first == "\u0301" else tokens[i:].lstrip("\u0301")  # of the token before
@@ -84,7 +84,7 @@ def test_show_with_colours(trained, terminal, monkeypatch):  # noqa: F811
     run("show", "the cat <|end|>", "--tokenizer", trained, "--allow-special", "all")
     said = screen.getvalue()
     colours = re.findall(r"\x1b\[[0-9;]*m(?=[^\x1b\n])", said.splitlines()[0])
-    assert len(colours) == 4 == len(set(colours)) and colours[-1] == token_table.SPECIAL
+    assert len(colours) == 4 == len(set(colours)) and colours[-1] == f"\x1b[{token_table.SPECIAL}m"
     assert ESCAPES.sub("", said).startswith("the ·cat·  <|end|>\n258 268 32 269\n")
     for name, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
         screen = terminal()

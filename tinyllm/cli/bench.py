@@ -19,9 +19,9 @@ from tinyllm.bench.tokenizer import FULL, measure_tokenizer
 from tinyllm.bench.tokenizer import QUICK as SMALL_TEXT
 from tinyllm.bench.train import measure_scaling, measure_training
 from tinyllm.cli.command import command
-from tinyllm.cli.text import fold
 from tinyllm.errors import UserError
 from tinyllm.ops import registry
+from tinyllm.report.terminal import fold
 
 Work = Literal["ops", "train", "generate", "memory", "tokenizer", "scaling", "speedrun"]
 SECONDS = {"ops": 0.5, "train": 20.0, "generate": 5.0, "memory": 0, "tokenizer": 3.0, "scaling": 1.0}

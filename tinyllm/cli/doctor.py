@@ -11,9 +11,10 @@ from tinyllm.bench import machine
 from tinyllm.bench.setting import SETTINGS
 from tinyllm.bench.train import training_step
 from tinyllm.cli.command import command
-from tinyllm.cli.text import entry, fold
+from tinyllm.cli.text import entry
 from tinyllm.course.workers import LEVELS, isolation_words, plain_words, why_not
 from tinyllm.ops import registry, unicode
+from tinyllm.report.terminal import fold
 from tinyllm.version import __version__
 
 REINSTALL = "python -m pip install --force-reinstall --no-deps ."

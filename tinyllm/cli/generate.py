@@ -13,7 +13,7 @@ from tinyllm import fill
 from tinyllm.beams import beam_search
 from tinyllm.cli.command import command
 from tinyllm.cli.newest import chosen
-from tinyllm.cli.text import Writer, printable, typed
+from tinyllm.cli.text import Writer, typed
 from tinyllm.data import read_picture
 from tinyllm.engine import stream
 from tinyllm.errors import UserError
@@ -21,6 +21,7 @@ from tinyllm.middle import middle_prompt
 from tinyllm.models.generation import ignored, sampling_settings, stop_ids
 from tinyllm.models.registry import locate
 from tinyllm.nn import EncoderDecoderLM
+from tinyllm.report.terminal import printable
 from tinyllm.sampling import Sampling
 from tinyllm.tokenizer.chat_file import read_chat_template
 from tinyllm.tokenizer.middle import markers_of

@@ -9,10 +9,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tinyllm.cli.text import can_print, columns, entry, has_colours, indented, paragraph, printable, quoted
+from tinyllm.cli.text import entry, indented, paragraph, quoted
 from tinyllm.report.curves import characters_per_token, loss_curves
+from tinyllm.report.loss_chart import loss_chart
 from tinyllm.report.remarks import remark
-from tinyllm.report.terminal import loss_chart
+from tinyllm.report.terminal import can_print, columns, has_colours, printable
 from tinyllm.train import events
 from tinyllm.train.evaluate import perplexity
 from tinyllm.train.log import read_log

@@ -1,6 +1,5 @@
-"""Text for terminals: folding, indenting, removing control codes; and a progress bar."""
+"""Text for terminals: indented, quoted, written piece by piece; and a progress bar."""
 
-import os
 import re
 import shlex
 import sys
@@ -10,42 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tinyllm.errors import UserError
-from tinyllm.report.terminal import width
-
-BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
-
-
-def has_colours() -> bool:
-    """Return True in a terminal with colours, unless the user asks for none (no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def columns(stream: Any = None, most: int = 80) -> int:
-    """Return how many columns may be used on a stream, by default standard output: those of its terminal.
-
-    At most `most`, which is also the answer without a terminal.
-    """
-    try:
-        found = os.get_terminal_size((stream or sys.stdout).fileno()).columns
-    except (OSError, ValueError, AttributeError):  # no terminal; a notebook's stream has no file
-        return most
-    return min(found, most) if found > 0 else most
-
-
-def can_print(text: str) -> bool:
-    """Return True if standard output can show these letters."""
-    try:
-        text.encode(sys.stdout.encoding or "ascii")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def printable(text: str) -> str:
-    """Replace control codes, and letters that standard output cannot show."""
-    text = "".join(letter if letter in "\n\t" or letter.isprintable() else "\ufffd" for letter in text)
-    encoding = sys.stdout.encoding or "ascii"
-    return text.encode(encoding, "replace").decode(encoding)
+from tinyllm.report.terminal import BOLD, columns, fold, has_colours, paint, printable, width
 
 
 def typed(text: str) -> bytes:
@@ -65,15 +29,6 @@ def paragraph(text: str, indent: int = 0, further: int | None = None) -> str:
 def entry(head: str, text: str, cut: bool = False) -> str:
     """Fold a text to the right of its head."""
     return fold(text, head, " " * len(head), cut)
-
-
-def fold(text: str, first: str = "", further: str = "", cut: bool = False) -> str:
-    """Fold a text at 80 columns, or where a narrower terminal ends; `cut` breaks words that are longer.
-
-    Lines begin with `first`, then `further`.
-    """
-    return textwrap.fill(text, columns(), initial_indent=first, subsequent_indent=further,
-                         break_long_words=cut, break_on_hyphens=False)  # fmt: skip
 
 
 def indented(text: str, lines: int | None = None) -> str:
@@ -103,9 +58,8 @@ class Writer:
 
     def __call__(self, text: str, bold: bool = False) -> None:
         """Write a piece of the text; `bold` sets it off in a terminal with colours."""
-        text, paint = printable(text), bold and has_colours()
-        self.word += BOLD * paint
-        for part in re.findall(r"\n| +|[^ \n]+", text):
+        code = BOLD if bold and has_colours() else ""
+        for part in re.findall(r"\n| +|[^ \n]+", printable(text)):
             if part[0] in " \n":
                 self._end_word()
             if part == "\n":
@@ -114,13 +68,12 @@ class Writer:
             elif part[0] == " ":
                 self.blanks += part
             else:
-                self.word += part
-        self.word += PLAIN * paint
+                self.word += paint(part, code)
         if not self.limit:
             self._end_word()
 
     def _end_word(self):
-        room = len(self.blanks) + width(self.word.replace(BOLD, "").replace(PLAIN, ""))
+        room = len(self.blanks) + width(self.word)
         if self.limit and self.at and self.at + room > self.limit:
             self._put("\n")
             room, self.blanks, self.at = room - len(self.blanks), "", 0

@@ -7,10 +7,11 @@ import numpy as np
 
 from tinyllm.cli.command import command
 from tinyllm.cli.newest import chosen
-from tinyllm.cli.text import has_colours, paragraph, printable, typed
+from tinyllm.cli.text import paragraph, typed
 from tinyllm.errors import UserError
 from tinyllm.nn import inference
 from tinyllm.ops.registry import use
+from tinyllm.report.terminal import has_colours, printable
 from tinyllm.train import load_run
 
 

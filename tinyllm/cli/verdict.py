@@ -5,13 +5,13 @@ import sys
 from shutil import get_terminal_size
 from typing import Any
 
-from tinyllm.cli.text import can_print, has_colours, paragraph
+from tinyllm.cli.text import paragraph
 from tinyllm.course.workers import WORDS
 from tinyllm.course.workspace import short_path
+from tinyllm.report.terminal import BOLD, FAINT, can_print, has_colours, paint
 
 MARKS = {"passed": "\N{CHECK MARK}", "failed": "\N{BALLOT X}", "timed_out": "\N{BALLOT X}"}
-COLOURS = {"passed": 32, "failed": 31, "timed_out": 31, "blocked": 33, "not_attempted": 2}  # SGR codes
-BOLD = 1
+COLOURS = {"passed": "32", "failed": "31", "timed_out": "31", "blocked": "33", "not_attempted": FAINT}
 COUNTED = {"tests": "mutants caught"}  # kind of task -> what is counted; else properties that hold
 EQUALS = "your output equals"
 
@@ -39,14 +39,10 @@ class Screen:
         head, *others = paragraphs
         if self.is_terminal and can_print(mark := MARKS.get(state, " ")):
             head = mark + head[1:]
-        others = [coloured(text, BOLD) if text.lstrip().startswith(EQUALS) else text for text in others]
-        text = "\n".join([coloured(head, COLOURS[state]), *others])
-        print(text, flush=True)
-
-
-def coloured(text: str, code: int) -> str:
-    """Return a text in a colour, where colours are wanted."""
-    return f"\033[{code}m{text}\033[0m" if has_colours() else text
+        if has_colours():
+            head = paint(head, COLOURS[state])
+            others = [paint(text, BOLD * text.lstrip().startswith(EQUALS)) for text in others]
+        print("\n".join([head, *others]), flush=True)
 
 
 def inset(text: str) -> str:

@@ -21,6 +21,7 @@ from tinyllm.course.syllabus import syllabus
 from tinyllm.course.workspace import passed_ops, short_path
 from tinyllm.errors import UserError
 from tinyllm.files import read_text
+from tinyllm.report.terminal import BOLD, bar, paint
 
 QUIET = "TINYLLM_LESSON"  # if it is "quiet", a script shows results only, and nothing waits or asks
 
@@ -106,7 +107,7 @@ def predict(question: str) -> float | None:
         return None
     notebook = in_notebook() and not quiet()
     how = "(a number, or Enter to pass) "
-    asked = f"? {question}" if notebook else f"\033[1m? {question}\033[0m"
+    asked = f"? {question}" if notebook else paint(f"? {question}", BOLD)
     between = " " if notebook or len(question + how) < 76 else "\n  "
     while notebook or interactive():
         try:
@@ -160,11 +161,9 @@ def bars(values: Iterable[float], labels: Sequence[Any], width: int = 48) -> str
     if len(values) != len(labels):
         raise UserError(f"{len(values)} values need as many labels, not {len(labels)}")
     largest = max(values, default=0) or 1
-    pad = max(map(len, map(str, labels)), default=0)
-    return "\n".join(
-        f"  {label!s:>{pad}} {'#' * round(width * v / largest):<{width}} {v:.4g}"
-        for label, v in zip(labels, values, strict=True)
-    )
+    room = max(map(len, map(str, labels)), default=0)
+    return "\n".join(f"  {label!s:>{room}} {bar(v / largest, width):<{width}} {v:.4g}"
+                     for label, v in zip(labels, values, strict=True))
 
 
 def note(text: str) -> str:

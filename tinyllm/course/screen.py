@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from tinyllm.report.terminal import FAINT, paint, width
+
 Part = str | Sequence["Part"]  # a text, or parts that belong together
-STYLE = re.compile(r"\033\[[\d;]*m")
 
 
 class Screen:
@@ -33,7 +34,7 @@ class Screen:
             if self.waits and self.used >= room() and not self.column:
                 self.pause("Enter shows more, q ends")
             self.stream.write(line)
-            self.column += len(STYLE.sub("", line.rstrip("\n")))
+            self.column += width(line.rstrip("\n"))
             if line.endswith("\n"):
                 self.used, self.column = self.used + height(self.column), 0
         return len(text)
@@ -53,8 +54,8 @@ class Screen:
 
     def pause(self, prompt: str) -> None:
         """Wait for Enter; q ends the program."""
-        columns = min(shutil.get_terminal_size().columns, 80)
-        self.ask(f"\033[2m{'-' * (columns - len(prompt) - 3)} {prompt}\033[0m ")
+        dashes = "-" * (min(shutil.get_terminal_size().columns, 80) - len(prompt) - 3)
+        self.ask(paint(f"{dashes} {prompt}", FAINT) + " ")
 
     def ask(self, prompt: str) -> str:
         """Read a line -> str; q, or the end of the input, ends the program."""
@@ -84,7 +85,7 @@ def height(columns: int) -> int:
 
 def needed(part: Part) -> int:
     """Return how many lines of the terminal parts take."""
-    return sum(height(len(STYLE.sub("", line))) for line in joined(part).splitlines())
+    return sum(height(width(line)) for line in joined(part).splitlines())
 
 
 def joined(part: Part) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from tinyllm.course.screen import Part, Screen, paragraphs
 from tinyllm.course.workspace import keep_place, place
 from tinyllm.files import read_text
+from tinyllm.report.terminal import BOLD, FAINT, ITALIC, paint
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class Stepper:
     def _laid_out(self, cell):
         """Return a cell as parts for a screen, in colours if it is a terminal."""
         if not cell.prose:
-            bar = "\033[2m|\033[0m" if self.waits else "|"
+            bar = paint("|", FAINT * self.waits)
             lines = [f"{bar} {line}".rstrip() for line in cell.text.split("\n")]
             return "\n" + "\n".join(lines) + "\n"
         styled = _styled if self.waits else str
@@ -144,5 +145,5 @@ def steps(found: Iterable[Cell]) -> list[Step]:
 def _styled(text):
     """Show headings and **strong words** in bold, *terms* in italics; leave 2 * 3 * 4 unchanged."""
     text = re.sub(r"(?m)^#+ (.*)$", r"**\1**", text)
-    text = re.sub(r"(?s)\*\*(.+?)\*\*", "\033[1m\\1\033[0m", text)
-    return re.sub(r"(?<![\w*])\*(\w[^*]*)\*(?![\w*])", "\033[3m\\1\033[0m", text)
+    text = re.sub(r"(?s)\*\*(.+?)\*\*", lambda found: paint(found[1], BOLD), text)
+    return re.sub(r"(?<![\w*])\*(\w[^*]*)\*(?![\w*])", lambda found: paint(found[1], ITALIC), text)

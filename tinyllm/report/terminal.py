@@ -1,19 +1,62 @@
-"""Tables and charts in a terminal of 80 columns.
+"""Text for terminals: its width and colours, folding, tables, bars."""
 
-The loss curve is drawn with Braille dots, eight to a letter, or in plain ASCII where Braille cannot be shown.
-Its vertical axis is logarithmic, because a linear axis would hide the small improvements of most of a run.
-"""
-
-import itertools
 import math
+import os
+import re
+import sys
+import textwrap
 import unicodedata
+from typing import Any
 
-from tinyllm.report.curves import TINY, loss_curves
+STYLE = re.compile(r"\x1b\[[\d;]*m")
+BOLD, FAINT, ITALIC = "1", "2", "3"  # SGR codes
 
-# [row][column] of the 4 x 2 dots in a Braille letter
-BRAILLE_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-COLOURS = {"train": "36", "val": "33", "floor": "2"}  # cyan, yellow, faint
-MARGIN = 7  # columns for the numbers at the left
+
+def has_colours() -> bool:
+    """Return True in a terminal with colours, unless the user asks for none (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, code: str) -> str:
+    """Colour a text by an SGR code ("" for none), line by line: across its end a colour would fill a line."""
+    return "\n".join(f"\x1b[{code}m{line}\x1b[0m" if line and code else line for line in text.split("\n"))
+
+
+def columns(stream: Any = None, most: int = 80) -> int:
+    """Return how many columns may be used on a stream, by default standard output: those of its terminal.
+
+    At most `most`, which is also the answer without a terminal.
+    """
+    try:
+        found = os.get_terminal_size((stream or sys.stdout).fileno()).columns
+    except (OSError, ValueError, AttributeError):  # no terminal; a notebook's stream has no file
+        return most
+    return min(found, most) if found > 0 else most
+
+
+def can_print(text: str) -> bool:
+    """Return True if standard output can show these letters."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def printable(text: str) -> str:
+    """Replace control codes, and letters that standard output cannot show."""
+    text = "".join(letter if letter in "\n\t" or letter.isprintable() else "\ufffd" for letter in text)
+    encoding = sys.stdout.encoding or "ascii"
+    return text.encode(encoding, "replace").decode(encoding)
+
+
+def fold(text: str, first: str = "", further: str = "", cut: bool = False) -> str:
+    """Fold a text at 80 columns, or where a narrower terminal ends; `cut` breaks words that are longer.
+
+    Lines begin with `first`, then `further`.
+    """
+    return textwrap.fill(text, columns(), initial_indent=first, subsequent_indent=further,
+                         break_long_words=cut, break_on_hyphens=False)  # fmt: skip
 
 
 def table(head: list[str], rows: list[list[str]], align: str = "") -> list[str]:
@@ -29,11 +72,14 @@ def table(head: list[str], rows: list[list[str]], align: str = "") -> list[str]:
 
 
 def width(text: str) -> int:
-    """Count the columns of a terminal that a text takes: two for the letters of East Asia and for emoji."""
-    return sum(columns(c) for c in text)
+    """Count the columns of a terminal that a text takes: two for the letters of East Asia and for emoji.
+
+    Colours take none.
+    """
+    return sum(map(char_width, STYLE.sub("", text)))
 
 
-def columns(c: str) -> int:
+def char_width(c: str) -> int:
     """Count the columns of a terminal that a character takes."""
     if unicodedata.category(c) in ("Mn", "Me"):
         return 0
@@ -55,129 +101,3 @@ def short(n: int) -> str:
     """Write a count with three digits and a unit: 85056 -> 85.1 k."""
     power = min(int(math.log10(n / 0.9995) // 3), 5) if n else 0
     return f"{n / 1000**power:.3g} {['', 'k', 'M', 'G', 'T', 'P'][power]}".strip()
-
-
-def loss_chart(records: list[dict], floor_per_char: float | None = None, width: int = 78, height: int = 14,
-               ascii_only: bool = False, colour: bool = False) -> str:
-    """Draw the losses in the records of a log as text.
-
-    The training loss is a line, the validation loss is drawn as points, and the entropy floor is a dashed
-    line, or a number in the legend if it is too far below the losses. Returns "" if there is nothing to draw
-    yet.
-    """
-    curves = loss_curves(records, floor_per_char)
-    points = curves.train + curves.val
-    if not points:
-        return ""
-    values = [y for _, y in points] + ([curves.floor] if curves.floor_in_sight else [])
-    low, high = max(min(values), TINY), max(values)
-    high = max(high, low * 1.05)
-    grid = Grid(width - MARGIN - 1, height, max(x for x, _ in points), low, high, ascii_only)
-    if curves.floor is not None and curves.floor_in_sight:
-        grid.dashes(curves.floor)
-    grid.line(curves.train)
-    grid.marks(curves.val)
-    legend = _legend(curves, ascii_only, colour)
-    return "\n".join([legend, *_frame(grid, colour), _x_axis(grid)])
-
-
-class Grid:
-    """A grid of letters for a chart; `owners` holds the curve to which each letter belongs."""
-
-    def __init__(self, columns, rows, x_max, y_min, y_max, ascii_only):
-        self.columns, self.rows = columns, rows
-        self.x_max, self.y_min, self.y_max = max(x_max, 1), y_min, y_max
-        self.across, self.down = (1, 1) if ascii_only else (2, 4)  # dots per letter
-        self.ascii_only = ascii_only
-        self.letters = [[" "] * columns for _ in range(rows)]
-        self.owners = [[None] * columns for _ in range(rows)]
-
-    def _dot(self, x, y):
-        """Return the (row, column) of dots for a step and a loss."""
-        across, down = self.columns * self.across - 1, self.rows * self.down - 1
-        height = math.log(max(y, self.y_min) / self.y_min) / math.log(self.y_max / self.y_min)
-        return round((1 - height) * down), round(x / self.x_max * across)
-
-    def value(self, row: int) -> float:
-        """Return the loss at a row of letters."""
-        return self.y_max * (self.y_min / self.y_max) ** (row / (self.rows - 1))
-
-    def _put(self, row, column, letter, owner):
-        self.letters[row][column] = letter
-        self.owners[row][column] = owner
-
-    def dashes(self, y: float) -> None:
-        """Draw a horizontal line at a loss."""
-        row = self._dot(0, y)[0] // self.down
-        for column in range(self.columns):
-            self._put(row, column, "-" if self.ascii_only else "┄", "floor")
-
-    def line(self, points: list) -> None:
-        """Draw straight lines from point to point, one dot at a time."""
-        dots = [self._dot(x, y) for x, y in points]
-        for (row, column), (next_row, next_column) in zip(dots, dots[1:] or dots, strict=False):
-            n = max(abs(next_row - row), abs(next_column - column), 1)
-            for i in range(n + 1):
-                self._light(
-                    row + round((next_row - row) * i / n), column + round((next_column - column) * i / n)
-                )
-
-    def _light(self, dot_row, dot_column):
-        row, column = dot_row // self.down, dot_column // self.across
-        if self.ascii_only:
-            self._put(row, column, ".", "train")
-            return
-        before = ord(self.letters[row][column]) if self.owners[row][column] == "train" else 0x2800
-        dot = BRAILLE_DOTS[dot_row % self.down][dot_column % self.across]
-        self._put(row, column, chr(before | dot), "train")
-
-    def marks(self, points: list) -> None:
-        """Draw a dot at each point."""
-        for x, y in points:
-            row, column = self._dot(x, y)
-            self._put(row // self.down, column // self.across, "o" if self.ascii_only else "●", "val")
-
-
-def _legend(curves, ascii_only, colour):
-    names = {
-        "train": ("." if ascii_only else "⠤") + " train",
-        "val": ("o" if ascii_only else "●") + " validation",
-        "floor": f"{'-' if ascii_only else '┄'} entropy floor {curves.floor or 0:.3f}"
-        if curves.floor_in_sight
-        else f"entropy floor {curves.floor or 0:.3f}, below",
-    }
-    shown = [name for name in names if (curves.floor if name == "floor" else getattr(curves, name))]
-    return (
-        "  "
-        + "  ".join(_paint(names[name], name, colour) for name in shown)
-        + f"  ({curves.unit}, log)"
-    )
-
-
-def _frame(grid, colour):
-    """Return the rows with the numbers of the vertical axis at their left."""
-    bar = "|" if grid.ascii_only else "│"
-    lines = []
-    for row in range(grid.rows):
-        label = _number(grid.value(row)) if row % 3 == 0 or row == grid.rows - 1 else ""
-        cells = zip(grid.owners[row], grid.letters[row], strict=True)
-        text = ""
-        for owner, run in itertools.groupby(cells, key=lambda cell: cell[0]):
-            text += _paint("".join(letter for _, letter in run), owner, colour)
-        lines.append(f"{label:>{MARGIN - 1}} {bar}{text}".rstrip())
-    return lines
-
-
-def _number(value):
-    """Write a loss in at most six letters."""
-    return f"{value:.2f}" if value < 999 else f"{value:.0f}" if value < 1e6 - 1 else f"{value:.0e}"
-
-
-def _x_axis(grid):
-    corner, dash = ("+", "-") if grid.ascii_only else ("└", "─")
-    numbers = f"{0:<{grid.columns - 20}}{f'step {grid.x_max}':>20}"
-    return " " * MARGIN + corner + dash * grid.columns + "\n" + " " * (MARGIN + 1) + numbers
-
-
-def _paint(text, owner, colour):
-    return f"\x1b[{COLOURS[owner]}m{text}\x1b[0m" if colour and owner else text

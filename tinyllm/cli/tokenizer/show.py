@@ -1,12 +1,13 @@
 """`tinyllm tokenizer show`: a text in its tokens, in colours, with their ids."""
 
 from json import dumps
+from shutil import get_terminal_size
 from typing import Any
 
 from tinyllm.cli.command import command
-from tinyllm.cli.text import has_colours
 from tinyllm.cli.tokenizer import token_table
 from tinyllm.cli.tokenizer.args import allowed_special, text_of
+from tinyllm.report.terminal import has_colours
 from tinyllm.tokenizer import load_tokenizer, make_tokenizer
 
 
@@ -46,7 +47,7 @@ def show(text: str | None = None, *, file: str | None = None, tokenizer: str = "
         token_table.Cell(token_table.visible(token), str(i), i in special, token.endswith(b"\n"))
         for i, token in zip(ids, tokens, strict=True)
     )
-    for line in token_table.rows(cells, token_table.columns(), has_colours()):
+    for line in token_table.rows(cells, max(20, get_terminal_size()[0]), has_colours()):
         print(line)
     each = f", {len(data) / len(ids):.2f} bytes each" if ids else ""
     print(f"{len(ids):,} tokens, {len(data):,} bytes{each} ({name}, {found.vocab_size:,} tokens)")

@@ -1,18 +1,15 @@
 """Show tokens in a terminal: every byte visible, control codes spelled, widths known."""
 
 import itertools
-import shutil
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from tinyllm.cli.text import can_print
-from tinyllm.report import terminal, tokens
-from tinyllm.report.terminal import pad, width
+from tinyllm.report import tokens
+from tinyllm.report.terminal import FAINT, can_print, char_width, pad, paint, width
 
 # Black on light colours reads the same on a dark and on a light terminal; special tokens are white on red.
-COLOURS = [f"\x1b[38;5;16;48;5;{n}m" for n in (153, 222, 157, 218)]
-SPECIAL = "\x1b[1;38;5;231;48;5;124m"
-DIM, RESET = "\x1b[2m", "\x1b[0m"
+COLOURS = [f"38;5;16;48;5;{n}" for n in (153, 222, 157, 218)]
+SPECIAL = "1;38;5;231;48;5;124"
 
 
 class Cell(NamedTuple):
@@ -22,11 +19,6 @@ class Cell(NamedTuple):
     below: str = ""
     special: bool = False
     ends_line: bool = False
-
-
-def columns() -> int:
-    """Return the width of the terminal."""
-    return max(20, shutil.get_terminal_size().columns)
 
 
 def visible(token: bytes) -> str:
@@ -40,11 +32,6 @@ def fit(text: str, room: int) -> str:
     if width(text) <= room:
         return text
     return next(_chunks(text, room - 2)) + ".."
-
-
-def painted(text: str, number: int, special: bool = False) -> str:
-    """Return a text with the background colour of token number `number`."""
-    return f"{SPECIAL if special else COLOURS[number % len(COLOURS)]}{text}{RESET}"
 
 
 def rows(cells: Iterable[Cell], room: int, colours: bool) -> Iterator[str]:
@@ -78,10 +65,10 @@ def _parts(cell: Cell, room: int) -> Iterator[tuple[str, str]]:
 def _chunks(text: str, room: int) -> Iterator[str]:
     start, used = 0, 0
     for i, c in enumerate(text):
-        if used + terminal.columns(c) > room:
+        if used + char_width(c) > room:
             yield text[start:i]
             start, used = i, 0
-        used += terminal.columns(c)
+        used += char_width(c)
     if start < len(text):
         yield text[start:]
 
@@ -90,9 +77,10 @@ def _finished(line: list[tuple], colours: bool) -> Iterator[str]:
     if not line:
         return
     if colours:
-        yield "".join(painted(pad(text, wide), number, special) for number, text, _, wide, special in line)
+        yield "".join(paint(pad(text, wide), SPECIAL if special else COLOURS[number % len(COLOURS)])
+                      for number, text, _, wide, special in line)
         below = "".join(below.ljust(wide) for _, _, below, wide, _ in line).rstrip()
-        yield f"{DIM}{below}{RESET}"
+        yield paint(below, FAINT)
     else:
         yield "|" + "".join(pad(text, wide) + "|" for _, text, _, wide, _ in line)
         yield "".join(" " + below.ljust(wide) for _, _, below, wide, _ in line).rstrip()

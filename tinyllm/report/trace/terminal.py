@@ -5,7 +5,7 @@ import textwrap
 
 import numpy as np
 
-from tinyllm.report.terminal import bar, table
+from tinyllm.report.terminal import bar, paint, table
 from tinyllm.report.tokens import label, running
 from tinyllm.report.trace.compare import ROUNDING, Comparison, Difference, first_difference
 from tinyllm.report.trace.examine import Trace
@@ -25,11 +25,6 @@ def show(trace: Trace, colour: bool = False) -> str:
     return "\n\n".join([_text(trace, colour), _token_table(trace), *tables, notes])
 
 
-def _paint(text: str, code: str) -> str:
-    """Colour a text line by line, because a colour that crosses a line end would fill the line."""
-    return "\n".join(f"\033[{code}m{line}\033[0m" if line and code else line for line in text.split("\n"))
-
-
 def _shade(nats: float) -> str:
     return next(code for limit, code, _ in SHADES if not nats >= limit)  # NaN: no colour
 
@@ -38,9 +33,9 @@ def _text(trace: Trace, colour: bool) -> str:
     """Return the text; with colour, the shade shows the surprisal of each token."""
     if not colour:
         return "".join(running(trace.names[i]) for i in trace.ids).rstrip("\n")
-    words = "".join(_paint(running(trace.names[i]), _shade(nats))
+    words = "".join(paint(running(trace.names[i]), _shade(nats))
                     for i, nats in zip(trace.ids, trace.surprisal, strict=True))
-    return words + "\n\n" + " ".join(_paint(f" {what} ", code) for _, code, what in SHADES)
+    return words + "\n\n" + " ".join(paint(f" {what} ", code) for _, code, what in SHADES)
 
 
 def _token_table(trace: Trace) -> str:
