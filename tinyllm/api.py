@@ -31,12 +31,14 @@ from tinyllm.tokenizer import (
 from tinyllm.train import (
     SGD,
     AdamW,
+    Muon,
     Run,
     clip_grad_norm,
     decay_groups,
     fit,
     learning_rate,
     make_config,
+    muon_groups,
     prepare,
 )
 from tinyllm.train import load_run as load
@@ -44,10 +46,10 @@ from tinyllm.train import load_run as load
 __all__ = [
     "GPT", "SGD", "AdamW", "BPETokenizer", "Batch", "ByteTokenizer", "CharTokenizer", "ChatTemplate",
     "Corpus",
-    "Engine", "GPTConfig", "Int4Linear", "Int8Linear", "Llama", "LlamaConfig", "Random", "Run",
+    "Engine", "GPTConfig", "Int4Linear", "Int8Linear", "Llama", "LlamaConfig", "Muon", "Random", "Run",
     "Sampling", "Tensor", "UserError", "build", "checkpoint", "clip_grad_norm", "decay_groups",
     "empty_pool", "fit", "from_pretrained", "generate", "get_batch", "learning_rate", "load",
     "load_corpus", "load_tokenizer", "load_tokens", "load_weights", "lr_schedule", "make_config",
-    "memory", "no_grad", "override", "prepare", "quantize", "save_tokenizer", "save_weights", "stream",
+    "memory", "muon_groups", "no_grad", "override", "prepare", "quantize", "save_tokenizer", "save_weights", "stream",
     "threads", "token_array", "token_file", "use",
 ]  # fmt: skip

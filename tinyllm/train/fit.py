@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from tinyllm.data import Batch, get_batch
+from tinyllm.nn import Module
 from tinyllm.train import events
 from tinyllm.train.config import TrainConfig
 from tinyllm.train.loop import Loop
+from tinyllm.train.muon import Muon, muon_groups
 from tinyllm.train.objectives import next_token
 from tinyllm.train.optimizer import AdamW, Optimizer, decay_groups
 from tinyllm.train.schedule import learning_rate
@@ -16,13 +18,20 @@ from tinyllm.train.schedule import learning_rate
 SAME = ("steps", "accumulate", "clip", "eval_every", "sample_every", "log_every", "checkpoint_every")
 
 
+def make_optimizer(config: TrainConfig, model: Module) -> Optimizer:
+    """Return the optimizer that the settings choose, for the trainable parameters of a model."""
+    rates = config.lr, (config.beta1, config.beta2), config.eps
+    if config.optimizer == "muon":
+        return Muon(muon_groups(model, config.weight_decay), *rates)
+    return AdamW(decay_groups(model.parameters(trainable=True), config.weight_decay), *rates)
+
+
 def loop_of(
     config: TrainConfig, model: Any, batches: Any, loss: Any, seed: int, optimizer: Any = None
 ) -> Loop:
     """Return a loop that trains a model with these settings, without evaluation and files."""
     if optimizer is None:
-        groups = decay_groups(model.parameters(trainable=True), config.weight_decay)
-        optimizer = AdamW(groups, config.lr, (config.beta1, config.beta2), config.eps)
+        optimizer = make_optimizer(config, model)
     settings = {name: getattr(config, name) for name in SAME}
     settings |= {"seed": seed, "schedule": lambda step: learning_rate(step, config)}
     return Loop(model, batches, loss, optimizer, **settings)

@@ -45,8 +45,7 @@ class Optimizer:
 
     def __repr__(self):
         count = sum(p.data.size for p in self.parameters)
-        known = {"parameters", "weight_decays", "lr_factors", *self.moments}
-        settings = [f"{name}={value!r}" for name, value in vars(self).items() if name not in known]
+        settings = [f"{name}={value!r}" for name, value in vars(self).items() if not isinstance(value, list)]
         return f"{type(self).__name__}({count:,} numbers, {', '.join(settings)})"
 
     def step(self, grad_scale: float = 1.0) -> None:
