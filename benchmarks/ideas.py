@@ -1,6 +1,6 @@
 """Try ideas on the default training: `python benchmarks/ideas.py [IDEA ...] [--data FILE] [--set KEY=VALUE]`.
 
-Every idea trains alone, from the same first weights and on the same batches; `muon+zero-init` trains two
+Every idea trains alone, from the same first weights and on the same batches; `relu2+zero-init` trains two
 together, and `recipe` none. Each line has the validation loss in nats per character at half of the steps and
 at the end, and the processor time of a step on one thread, evaluations left out. docs/speedrun.md says what
 was found.
@@ -13,53 +13,10 @@ import numpy as np
 
 import tinyllm as tl
 import tinyllm.functional as F
-from tinyllm import ops
 from tinyllm.config import parse_assignments
 from tinyllm.nn import Linear, Module, init_normal
 from tinyllm.train import events
 from tinyllm.train.fit import loop_of
-
-# Coefficients (a, b, c) of x -> a x + b x^3 + c x^5, one line per iteration (Amsel et al., "The Polar
-# Express", 2025): the polynomials that bring all numbers from [0.001, 1] as near to 1 as possible.
-POLAR_EXPRESS = (
-    (8.28721201814563, -23.595886519098837, 17.300387312530933),
-    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
-    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
-    (3.3184196573706015, -2.488488024314874, 0.51004894012372),
-    (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
-)
-
-
-def orthogonalize(m):
-    """Return about the nearest orthogonal matrix: M = U S V^T (n, k) -> about U V^T (n, k).
-
-    An odd polynomial of a matrix acts on its singular values alone, and needs only products (Newton-Schulz).
-    """
-    tall = m.shape[0] > m.shape[1]
-    x = np.ascontiguousarray(m.T) if tall else m
-    x = x * np.float32(1 / (1.02 * ops.grad_norm([x]) + 1e-30))
-    for a, b, c in np.float32(POLAR_EXPRESS):
-        square = ops.matmul(x, x, transpose_b=True)
-        x = a * x + ops.matmul(b * square + c * ops.matmul(square, square), x)
-    return x.T if tall else x
-
-
-class Muon(tl.AdamW):
-    """Move matrices of linear layers along their orthogonalised momentum, all other parameters as AdamW does.
-
-    The entries of an update have the root mean square `size` times the learning rate (Jordan et al., "Muon",
-    2024; Liu et al., "Muon is Scalable for LLM Training", 2025, take 0.2).
-    """
-
-    size, momentum = 0.3, 0.95
-
-    def update(self, i, p, lr, grad_scale):
-        if id(p) not in self.hidden:
-            return super().update(i, p, lr, grad_scale)
-        m, grad = self.m[i], p.grad * grad_scale
-        m += (1 - self.momentum) * (grad - m)
-        p.data *= 1 - lr * self.weight_decays[i]
-        p.data -= lr * self.size * max(p.shape) ** 0.5 * orthogonalize(0.95 * m + 0.05 * grad)
 
 
 class CautiousAdamW(tl.AdamW):
@@ -87,19 +44,16 @@ class SquaredMLP(Module):
 
 
 class Trial:
-    """A training that ideas may change before it begins: model, optimizer class, batches."""
+    """A training that ideas may change before it begins: model, optimizer, batches."""
 
     def __init__(self, settings):
         self.setup = tl.prepare(tl.make_config(settings))
-        self.model, self.optimizer, self.batches = self.setup.model, tl.AdamW, self.setup.plan.batches
+        self.model, self.optimizer, self.batches = self.setup.model, None, self.setup.plan.batches
 
     def run(self):
         """Train -> (losses per character at half of the steps and at the end, processor seconds)."""
         c, plan = self.setup.config.train, self.setup.plan
-        groups = tl.decay_groups(self.model.parameters(), c.weight_decay)
-        optimizer = self.optimizer(groups, c.lr, (c.beta1, c.beta2), c.eps)
-        optimizer.hidden = {id(m.weight) for _, m in self.model.named_modules() if isinstance(m, Linear)}
-        loop = loop_of(c, self.model, self.batches, plan.loss, self.setup.config.seed, optimizer)
+        loop = loop_of(c, self.model, self.batches, plan.loss, self.setup.config.seed, self.optimizer)
         losses, seconds, began = [], 0.0, time.process_time()
         for event in loop:
             if isinstance(event, events.Stepped) and event.step in (c.steps // 2, c.steps):
@@ -109,12 +63,10 @@ class Trial:
         return losses, seconds / c.steps
 
 
-def muon(trial):
-    trial.optimizer = Muon
-
-
 def cautious_decay(trial):
-    trial.optimizer = CautiousAdamW
+    c = trial.setup.config.train
+    groups = tl.decay_groups(trial.model.parameters(), c.weight_decay)
+    trial.optimizer = CautiousAdamW(groups, c.lr, (c.beta1, c.beta2), c.eps)
 
 
 def zero_init(trial):
@@ -140,7 +92,7 @@ def batch_ramp(trial):
     trial.batches = batches
 
 
-IDEAS = {"recipe": lambda trial: None, "muon": muon, "cautious-decay": cautious_decay,
+IDEAS = {"recipe": lambda trial: None, "cautious-decay": cautious_decay,
          "zero-init": zero_init, "relu2": relu2, "batch-ramp": batch_ramp}  # fmt: skip
 
 

@@ -50,6 +50,6 @@ __all__ = [
     "Sampling", "Tensor", "UserError", "build", "checkpoint", "clip_grad_norm", "decay_groups",
     "empty_pool", "fit", "from_pretrained", "generate", "get_batch", "learning_rate", "load",
     "load_corpus", "load_tokenizer", "load_tokens", "load_weights", "lr_schedule", "make_config",
-    "memory", "muon_groups", "no_grad", "override", "prepare", "quantize", "save_tokenizer", "save_weights", "stream",
-    "threads", "token_array", "token_file", "use",
+    "memory", "muon_groups", "no_grad", "override", "prepare", "quantize", "save_tokenizer", "save_weights",
+    "stream", "threads", "token_array", "token_file", "use",
 ]  # fmt: skip
