@@ -23,7 +23,7 @@ def orthogonalize(m: np.ndarray) -> np.ndarray:
     """
     x = np.ascontiguousarray(m.T) if m.shape[0] > m.shape[1] else m
     x = x * np.float32(1 / (1.02 * ops.grad_norm([x]) + 1e-30))  # no singular value is above 1 then
-    for a, b, c in np.float32(POLYNOMIALS):
+    for a, b, c in np.array(POLYNOMIALS, np.float32):
         square = ops.matmul(x, x, transpose_b=True)
         x = a * x + ops.matmul(b * square + c * ops.matmul(square, square), x)
     return x if x.shape == m.shape else x.T
