@@ -20,8 +20,6 @@ from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.bench.tokenizer import Scale
 from tinyllm.bench.train import (
     _against,
-    exponent,
-    measure_scaling,
     measure_training,
     step_flops,
     training_step,
@@ -234,21 +232,6 @@ def test_the_roof_is_measured_and_shares_are_of_the_right_one():
     assert Roof(gflops=100.0).share({"gflops": 50.0, "precision": "bf16"}) == 0.5  # emulated
 
 
-def test_scaling_follows_each_axis_and_fits_a_line():
-    records = list(measure_scaling(0, least=1, quick=True, base=TINY))
-    sizes = {}
-    for r in records:
-        if "size" in r:
-            sizes.setdefault(r["axis"], []).append(r["size"])
-    assert sizes == {
-        "context": [8, 16], "batch": [1, 2], "width": [8, 16],
-        "threads": list(range(1, registry.threads() + 1)),
-    }  # fmt: skip
-    assert {r["axis"] for r in records if "time_exponent" in r} >= {"context", "batch", "width"}
-    points = [{"size": n, "seconds": 3.0 * n**2} for n in (1, 2, 8)]
-    assert np.isclose(exponent(points), 2)
-
-
 def test_memory_is_that_of_a_fresh_process(monkeypatch):
     (record,) = measure_memory(TINY)
     assert record["engine"] == "tinyllm" and record["steps"] == 3
@@ -277,13 +260,13 @@ def test_the_command_prints_one_json_object_per_line(tiny, capsys):
     assert about["bench"] == "machine" and about["cpu"] and about["threads"] >= 1
     assert about["environment"]["OPENBLAS_EXAMPLE"] == "Haswell"
     kinds = ["train"] * 3 + ["generate"] * 8 + ["memory"]
-    assert [r["bench"] for r in records[1:] if r["bench"] not in ("ops", "scaling", "tokenizer")] == kinds
-    assert all(r["setting"] == "tiny" for r in records[1:] if r["bench"] not in ("scaling", "tokenizer"))
+    assert [r["bench"] for r in records[1:] if r["bench"] not in ("ops", "tokenizer")] == kinds
+    assert all(r["setting"] == "tiny" for r in records[1:] if r["bench"] != "tokenizer")
     assert about["roof"] == {"gflops": 100.0, "bf16_gflops": 200.0, "gb_per_second": 50.0}
     assert all(("share_of_roof" in r) == ("gflops" in r or "gb_per_second" in r) for r in records[1:])
 
 
-@pytest.mark.parametrize("work", ["ops", "train", "generate", "memory", "tokenizer", "scaling"])
+@pytest.mark.parametrize("work", ["ops", "train", "generate", "memory", "tokenizer"])
 def test_the_command_prints_tables_of_80_columns(tiny, capsys, work):
     assert main(["bench", work, "--quick"]) == 0
     out = capsys.readouterr().out

@@ -1,17 +1,14 @@
-"""Time a whole training step (forward, backward, clip, AdamW), and how its time grows with the sizes."""
+"""Time a whole training step (forward, backward, clip, AdamW)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from tinyllm import ops
 from tinyllm.bench.peers import load_torch
-from tinyllm.bench.setting import SETTINGS, Setting
+from tinyllm.bench.setting import Setting
 from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import threads
@@ -95,43 +92,3 @@ def _against(engine: str, times: dict[str, list[float]]) -> dict:
         best = min(rivals, key=lambda name: median(times[name]))
         found |= {"times_torch": ratio(times, best, engine), "best_torch": best}
     return found
-
-
-def axes(base: Setting, n_threads: int, quick: bool = False) -> dict[str, list[tuple[int, Setting, int]]]:
-    """Return {axis: [(size, setting, threads)]}: one size changes, the others are the same as in `base`."""
-    factors = [2**i for i in range(2 if quick else 4)]
-    quarter = max(1, base.batch // 4)
-    return {
-        "context": [(n, replace(base, context=n), n_threads) for n in (base.context * f for f in factors)],
-        "batch": [(n, replace(base, batch=n), n_threads) for n in (quarter * f for f in factors)],
-        "width": [(n, replace(base, width=n), n_threads) for n in (base.width * f for f in factors[:3])],
-        "threads": [(n, base, n) for n in range(1, n_threads + 1)],
-    }
-
-
-def measure_scaling(seconds: float, least: int = 3, quick: bool = False,
-                    base: Setting | None = None) -> Iterator[dict]:  # fmt: skip
-    """Time training steps along each axis, yielding a record for each size, then the fitted exponent.
-
-    `axes` lists the axes. The exponent is fitted to time ~ size^exponent: 1 is linear, 2 quadratic.
-    """
-    before = threads()
-    try:
-        for axis, points in axes(base or SETTINGS["nano"], before, quick).items():
-            records = []
-            for size, setting, n in points:
-                threads(n)
-                took = median(race({"step": Contender(training_step(setting))}, seconds, least)["step"])
-                record = {"bench": "scaling", "axis": axis, "size": size, "seconds": took}
-                records.append(record | {"gflops": step_flops(setting) / took / 1e9})
-                yield records[-1]
-            if len(records) > 1:
-                yield {"bench": "scaling", "axis": axis, "time_exponent": exponent(records)}
-    finally:
-        threads(before)
-
-
-def exponent(records: list[dict]) -> float:
-    """Fit `seconds ~ size^exponent` through all records by least squares of the logarithms."""
-    sizes, times = (np.log([record[what] for record in records]) for what in ("size", "seconds"))
-    return float(np.polyfit(sizes, times, 1)[0])

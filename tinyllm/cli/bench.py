@@ -17,14 +17,14 @@ from tinyllm.bench.setting import settings
 from tinyllm.bench.speedrun import measure_speedrun
 from tinyllm.bench.tokenizer import FULL, measure_tokenizer
 from tinyllm.bench.tokenizer import QUICK as SMALL_TEXT
-from tinyllm.bench.train import measure_scaling, measure_training
+from tinyllm.bench.train import measure_training
 from tinyllm.cli.command import command
 from tinyllm.errors import UserError
 from tinyllm.ops import registry
 from tinyllm.report.terminal import fold
 
-Work = Literal["ops", "train", "generate", "memory", "tokenizer", "scaling", "speedrun"]
-SECONDS = {"ops": 0.5, "train": 20.0, "generate": 5.0, "memory": 0, "tokenizer": 3.0, "scaling": 1.0}
+Work = Literal["ops", "train", "generate", "memory", "tokenizer", "speedrun"]
+SECONDS = {"ops": 0.5, "train": 20.0, "generate": 5.0, "memory": 0, "tokenizer": 3.0}
 EFFORTS = {"careful": (1, 5), "brief": (0.15, 3), "quick": (0.05, 2)}  # share of these seconds, least rounds
 WITH_PEERS = ("train", "generate", "memory", "tokenizer", "speedrun")
 HEADS = {
@@ -37,7 +37,6 @@ HEADS = {
     "memory": "memory: the peak of three training steps in a fresh process",
     "tokenizer": "tokenizer: documents of 256 KiB; the time as a multiple of tinyllm's; `twice` is the time "
                  "of all over that of half, where 2 is linear",
-    "scaling": "scaling: one size grows, the rest stays (nano)",
     "speedrun": "speedrun: the default training; nats per character of held-out text",
 }  # fmt: skip
 
@@ -51,7 +50,6 @@ what is measured:
   memory     peak memory of training, each time in a fresh process
   tokenizer  learning 8,192 tokens by GPT-4's pattern, encoding, decoding and
              splitting; time of twice the text; peak memory
-  scaling    time of a training step by context, batch, width and threads
   speedrun   tokens and minutes of the default training to a target loss
 
 Models are nano and mini with random weights, in float32. ops also takes a
@@ -79,7 +77,7 @@ def bench(work: Work | None = None, *, peers: bool = False, quick: bool = False,
           target: float | None = None, minutes: float | None = None, json: bool = False) -> None:  # fmt: skip
     """Measure how fast this machine trains, learns and generates.
 
-    WORK              ops, train, generate, memory, tokenizer, scaling or speedrun
+    WORK              ops, train, generate, memory, tokenizer or speedrun
                       (default all but speedrun)
     --peers           train, generate, memory, tokenizer, speedrun: measure other
                       libraries as well
@@ -159,8 +157,6 @@ def _measure(kind: str, brief: bool, quick: bool, peers: bool, batch: int | None
     if kind == "tokenizer":
         scale = SMALL_TEXT if brief or quick else FULL
         yield from measure_tokenizer(data or "stdlib-code", scale, seconds, least, peers)
-    elif kind == "scaling":
-        yield from measure_scaling(seconds, least, quick, wanted[0])
     else:
         for setting in wanted:
             if kind == "ops":
@@ -203,7 +199,7 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
-NAMES = ("setting", "axis", "size", "task", "op", "engine", "text", "shape", "tokens")
+NAMES = ("setting", "task", "op", "engine", "text", "shape", "tokens")
 RATES = {"tokens_per_second": "tok/s", "mb_per_second": "MB/s", "gflops": "GFLOP/s", "gb_per_second": "GB/s"}
 RATIOS = {"times_torch": " torch", "times_spec": " spec", "times": "", "twice": ""}
 
@@ -216,8 +212,6 @@ def line(r: dict) -> str:
     name = " ".join(str(r[part]) for part in NAMES if part in r)
     if "skipped" in r:
         return fold(f"{name}: left out, {r['skipped']}")
-    if "time_exponent" in r:
-        return f"{name:10} time ~ size^{r['time_exponent']:.2f}"
     if r["bench"] == "speedrun":
         done = f"step {r['step']:>6,}{r['tokens'] / 1e6:>8.2f}M tokens{r['seconds'] / 60:>8.2f} min"
         return f"{r['engine']:8} {done}   {r['val_loss_per_char']:.3f}"
