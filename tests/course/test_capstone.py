@@ -81,7 +81,7 @@ SOME = ("an optimizer that does nothing", "a part that ends the process",
 
 
 def test_wrong_ways_are_rejected_by_the_property_meant_for_them(judge_run, tmp_path):
-    """A few of all kinds; tests/proofs/verify_selftest.py tries the others."""
+    """A few of all kinds; `course selftest` tries the others."""
     wrong = [answer for answer in known.capstone_answers().wrong if answer.sentence in SOME]
     assert len(wrong) == len(SOME)
     for answer in wrong:

@@ -33,7 +33,7 @@ def check(judge):
     return functools.partial(judge, effort=40)
 
 
-# `tinyllm course selftest` and tests/proofs/verify_selftest.py try all of these, and with more cases.
+# `tinyllm course selftest` tries all of these, and with more cases.
 @pytest.mark.parametrize("op, function", OTHERS[::3], ids=lambda x: getattr(x, "__name__", x))
 def test_right_solutions_are_accepted(op, function):
     verdict = judge(TASKS[op], lambda: Here(op, function), count=20, explain=False)

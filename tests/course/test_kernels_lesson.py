@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(kernels.find_compiler() is None, reason="needs a
 
 GOOD = read(10)["softmax"]["reference"] + read(10)["matmul"]["reference"]
 SOFTMAX, MATMUL = find_lesson(10).tasks
-# A few of each; tests/proofs/verify_selftest.py tries the others.
+# A few of each; `course selftest` and tests/proofs/verify_names.py try the others.
 WRONG = [(task, answer) for task in (SOFTMAX, MATMUL) for answer in answers(task).wrong[::9]]
 
 

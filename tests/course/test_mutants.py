@@ -11,7 +11,7 @@ from tinyllm.course.syllabus import Task, find_lesson
 from tinyllm.testing import MISTAKES
 
 TASKS = find_lesson(11).tasks
-# A few of each; tests/proofs/verify_selftest.py tries the others.
+# A few of each; `course selftest` tries the others.
 WRONG = [(task, answer) for task in TASKS for answer in answers(task).wrong][::7]
 
 

@@ -27,7 +27,6 @@ PROOFS = {  # what each is given, in full and --quick
     "fuzz": ([], ["--quick"]),
     "lessons": ([], ["--quick"]),
     "grading": ([], ["--quick"]),
-    "selftest": ([], ["--quick"]),
     "names": ([], ["--quick"]),
     "shipped": ([], ["--quick"]),
 }
