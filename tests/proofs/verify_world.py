@@ -36,17 +36,18 @@ def broken(kind, random, dials):
     return None
 
 
-def entropy_holds(kind, n):
+def entropy_holds(kind, dials, n):
     """Compare the exact entropy and mean length with means over n documents; print the worse of the two."""
-    found = [kind(WORLD, Random("entropy", kind.name, i)) for i in range(n)]
+    found = [kind(WORLD, Random("entropy", kind.name, i), dials) for i in range(n)]
     worst = 0.0
     drawn = [-d.logprob for d in found], [len(d.text) for d in found]
-    for exact, values in zip(kind.expectation(WORLD), drawn, strict=True):
+    for exact, values in zip(kind.expectation(WORLD, dials), drawn, strict=True):
         mean = sum(values) / n
         error = (sum((v - mean) ** 2 for v in values) / n / n) ** 0.5
         if abs(mean - exact) > 1e-9:  # of some kinds every document has the same probability
             worst = max(worst, abs(mean - exact) / (error or 1e-9))
-    print(f"=> {kind.name}: -logprob and length over {n:,} documents within {worst:.2f} standard errors")
+    said = " ".join((kind.name, *(f"{dial}={value}" for dial, value in vars(dials).items())))
+    print(f"=> {said}: -logprob and length over {n:,} documents within {worst:.2f} standard errors")
     return worst <= 3
 
 
@@ -67,7 +68,8 @@ def main(argv=None):
         failures += len(wrong)
         print(f"{name:20} {n:,} documents, {len(wrong)} broken", *wrong[:1], flush=True)
         if isinstance(kind, Prose):
-            failures += not entropy_holds(kind, max(n, 1000))
+            every = {kind.dials(), *(corner(kind.Dials, Random("dials", name, i)) for i in range(20))}
+            failures += sum(not entropy_holds(kind, dials, max(n, 1000)) for dials in sorted(every, key=repr))
     seconds = f"{time.monotonic() - began:.0f} s"
     print(f"=> {len(names)} kinds, {n:,} documents each: {failures} broken promises, {seconds}")
     return bool(failures)

@@ -156,7 +156,7 @@ def nothing_prints(source):
 
 
 COURSE = re.compile(r"\b(students?|mine|yours|lessons?)\b", re.IGNORECASE)
-STORIES = ("tinyllm/world/storylines.py", "tinyllm/world/kinds/")  # in which people say such things
+STORIES = "tinyllm/world/storylines", "tinyllm/world/kinds/"  # in which people say such things
 
 
 def the_course_is_unknown_below(source):

@@ -201,11 +201,14 @@ def test_groups_of_people_are_named_twice_as_often_each():
         assert abs(seen[group] / 6000 - 2**group / 15) < 0.03
 
 
-@pytest.mark.parametrize("name", ["letters", "dialogues", "encyclopaedia", "stories"])
+@pytest.mark.parametrize("name", [
+    "letters", "dialogues", "encyclopaedia", "stories", "stories,length=short",
+])  # fmt: skip
 def test_the_entropy_of_prose_is_the_mean_of_minus_logprob(name):
-    kind = KINDS[name]
-    documents = [kind(WORLD, Random("entropy", i)) for i in range(1500)]
-    nats, chars = kind.expectation(WORLD)
+    named = read_name(f"world:{name}")
+    kind, dials = KINDS[named.name], named.dials
+    documents = [kind(WORLD, Random("entropy", i), dials) for i in range(1500)]
+    nats, chars = kind.expectation(WORLD, dials)
     for exact, found in ((nats, [-d.logprob for d in documents]), (chars, [len(d.text) for d in documents])):
         mean = sum(found) / len(found)
         error = (sum((x - mean) ** 2 for x in found) / len(found) / len(found)) ** 0.5

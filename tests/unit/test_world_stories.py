@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.rng import Random
-from tinyllm.world import stories
-from tinyllm.world.story_tables import CHILDREN, PLACES, TABLES, VISITORS
+from tinyllm.world import KINDS, Stream, World, stories
+from tinyllm.world.story_tables import CHILDREN, HEROES, PLACES, TABLES, VISITORS
 
 N = 2000
 
@@ -124,3 +124,33 @@ def test_facts_are_true_of_the_text(many):
             promise = next(p for p in TABLES["promises"] if p.name == f["promise"])
             assert promise.done in half and (promise.sorry in half) == (f["outcome_promised"] == "broken")
     assert len(seen) == 10 and min(seen.values()) > N / 20
+
+
+@pytest.fixture(scope="module")
+def short():
+    kind = KINDS["stories"]
+    stream = Stream(World(), kind, kind.dials(length="short"), split="all")
+    return [stream[i] for i in range(N)]
+
+
+def test_the_bytes_of_short_stories_are_pinned(short):
+    digest = hashlib.sha256("\n".join(story.text for story in short).encode()).hexdigest()
+    assert digest == "e8e40ce07cebb27c200848c337f5c32d8ebd563f70e93a1f28d5fb0f0005f21d"
+
+
+def test_short_stories_are_short_and_true_to_the_facts_of_their_children(short):
+    assert len({s.text for s in short}) == N and len({s.labels["plot"] for s in short}) == 10
+    for s in short:
+        assert 3 <= len(re.findall(r'[.!?]"?(?= ["A-Z]|$)', s.text)) <= 6
+        hero = next(child for child in HEROES if child.name == s.labels["hero"])
+        friend = hero.friends[0]
+        assert friend.friends == [hero] and s.labels.get("friend", friend.name) == friend.name
+        assert s.text.count(hero.toy) >= {"lost": 1, "lent": 2}.get(s.labels["plot"], 0)
+        others = {child.name for child in HEROES} - {hero.name, friend.name}
+        assert not others & {*re.findall(r"\w+", s.text)}
+
+
+def test_a_text_is_a_long_story_or_a_short_one(many, short):
+    for s in short:
+        assert KINDS["stories"].read(World(), s.text) == s and stories.parse(s.text) is None
+    assert all(stories.grammar("short").parse(s.text) is None for s in many)

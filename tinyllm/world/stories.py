@@ -5,7 +5,8 @@
     stories.entropy_per_char()                  # nats: no model can have a lower loss on average
     stories.sample(Random(0)).labels            # {"hero": "Lily", "thing": "kite", "plot": "lost", ...}
 
-world.py holds the entities, storylines.py the plots; grammar.py writes, parses and measures texts.
+These functions are about long stories; `grammar("short")` is that of short ones. story_tables.py holds the
+entities, storylines.py and storylines_short.py the plots; grammar.py writes, parses and measures texts.
 """
 
 import math
@@ -16,15 +17,17 @@ from tinyllm.world.document import Document
 from tinyllm.world.grammar import Grammar
 from tinyllm.world.story_tables import TABLES
 from tinyllm.world.storylines import RULES
+from tinyllm.world.storylines_short import SHORT_RULES
 
 SEPARATOR = "\n\n"  # after every story; it occurs in none
 DEFAULT_STORIES = 3000  # about 1.9 MB
+RULES_BY_LENGTH = {"long": RULES, "short": SHORT_RULES}
 
 
 @cache
-def grammar() -> Grammar:
-    """Return the story grammar, built and proved unambiguous at first use."""
-    return Grammar(RULES, TABLES)
+def grammar(length: str = "long") -> Grammar:
+    """Return the grammar of long or short stories, built and proved unambiguous at first use."""
+    return Grammar(RULES_BY_LENGTH[length], TABLES)
 
 
 def sample(rng: Random) -> Document:

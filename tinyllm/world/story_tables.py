@@ -162,7 +162,31 @@ PLACES = [
            animal("mole", "Velvet", SHE, "a silver coin"), animal("lark", "Melody", SHE, "a blue feather")]),
 ]  # fmt: skip
 
+def friends(girl: tuple, boy: tuple) -> list[Entity]:
+    """Return two friends of the short stories, of whom home, colour, toy and elder are the same in all."""
+    both = [child(girl[0], SHE, 1), child(boy[0], HE, 1)]
+    for hero, friend, (_, home, colour, toy, elder) in zip(both, both[::-1], (girl, boy), strict=True):
+        vars(hero).update(friends=[friend], home=home, colour=colour, toy=f"{colour} {toy}", elder=elder)
+    return both
+
+
+HEROES = [
+    *friends(("Lily", "by the sea", "red", "kite", "grandmother"),
+             ("Tom", "near the mill", "blue", "drum", "uncle")),
+    *friends(("Mia", "on the hill", "yellow", "ball", "father"),
+             ("Ben", "by the river", "green", "boat", "sister")),
+    *friends(("Rosie", "at the bakery", "golden", "crown", "aunt"),
+             ("Leo", "near the woods", "striped", "scarf", "mother")),
+    *friends(("Nora", "near the bridge", "silver", "whistle", "grandfather"),
+             ("Sam", "behind the church", "white", "lantern", "brother")),
+    *friends(("Ruby", "by the lake", "purple", "ribbon", "mother"),
+             ("Max", "in the forest", "spotted", "puppet", "grandmother")),
+    *friends(("Hana", "at the gate", "pink", "flute", "father"),
+             ("Omar", "at the market", "brown", "train", "aunt")),
+]  # fmt: skip
+
 TABLES = {
+    "heroes": HEROES, "traps": TROUBLES[:3],  # of the short stories
     "children": CHILDREN, "traits": TRAITS, "likes": LIKES, "houses": HOUSES, "landmarks": LANDMARKS,
     "elders": ELDERS, "colours": COLOURS, "things": THINGS, "foods": FOODS, "plants": PLANTS,
     "skills": SKILLS, "troubles": TROUBLES, "promises": PROMISES, "noises": NOISES, "monsters": MONSTERS,

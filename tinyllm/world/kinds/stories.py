@@ -3,8 +3,9 @@
 import math
 from typing import Any
 
+from tinyllm.config import setting
 from tinyllm.world import stories
-from tinyllm.world.document import HELD_OUT
+from tinyllm.world.document import HELD_OUT, Document
 from tinyllm.world.grammar import Grammar
 from tinyllm.world.prose import Prose
 from tinyllm.world.world import World
@@ -15,12 +16,21 @@ class Stories(Prose):
 
     splits = {"text": lambda document: document.text, "plot": lambda document: document.labels["plot"]}
 
+    class Dials:
+        length: str = setting("long", choices=tuple(stories.RULES_BY_LENGTH),
+                              help="short ones are easier: a child has one toy and one friend")  # fmt: skip
+
     def grammar(self, world: World, dials: Any) -> Grammar:
         """Return the grammar of the stories, which have people and places of their own in every world."""
-        return stories.grammar()
+        return stories.grammar(dials.length)
+
+    def read(self, world: World, text: str) -> Document | None:
+        """Return the document of a long or short text, with its probability among stories of that length."""
+        found = (stories.grammar(length).parse(text) for length in stories.RULES_BY_LENGTH)
+        return next((document for document, end in filter(None, found) if end == len(text)), None)
 
     def expectation(self, world: World, dials: Any = None, split: str = "all") -> tuple[float, float]:
         """Return the entropy and the mean length of a story; a share of all texts is in each split."""
-        nats, chars = stories.grammar().expectation()
+        nats, chars = self.grammar(world, dials or self.dials()).expectation()
         share = {"all": 1.0, "train": 1 - HELD_OUT, "test": HELD_OUT}[split]
         return nats + math.log(share), chars
