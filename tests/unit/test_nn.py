@@ -188,6 +188,13 @@ def test_dropout_streams_depend_on_key_and_layer_and_count_within_a_step():
     assert not np.array_equal(*masks)
 
 
+def test_new_dropout_layers_have_streams_of_their_own():
+    """All began with one stream: two layers of a user's model dropped the same numbers at every step."""
+    x = Tensor(np.ones((8, 8), np.float32))
+    one, other = (drop(x).data for drop in (Dropout(0.5), Dropout(0.5)))
+    assert not np.array_equal(one, other)
+
+
 def test_checkpoint_draws_the_same_dropout_again_and_then_goes_on():
     x = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
     results = []

@@ -2,8 +2,8 @@
 
 Matrices start as normal random numbers of mean 0 and variance 1 / n_in, so that layers keep the size of their
 input (LeCun et al., "Efficient BackProp", 1998); biases start as zeros, the weights of norms as ones.
-`init_normal(model, seed)` draws other numbers. Names count, and a parameter has its name when the model that
-holds it is made: two layers outside of models, both called `weight`, start alike if their shapes agree.
+Every new layer draws other numbers. `init_normal(model, seed)` draws them by seed and name, in whatever order the
+layers were made.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
-from tinyllm.nn.module import Module, Parameter, full, random_parameter
-from tinyllm.rng import Random
+from tinyllm.nn.module import Module, Parameter, full, new_stream, random_parameter
 from tinyllm.tensor import Tensor
 
 
@@ -43,7 +42,7 @@ class Matrix(Module):
     """
 
     def __init__(self, n_in: int, n_out: int):
-        self.weight = Parameter(full((n_in, n_out)))
+        self.weight = random_parameter((n_in, n_out), max(n_in, 1) ** -0.5)
 
     def __call__(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight)
@@ -117,8 +116,8 @@ class Dropout(Module):
     """While training, set each number to zero with probability p and divide the others by 1 - p.
 
     x (...) -> y (...), and y is x itself outside of training. The random stream `self.random` decides which
-    numbers are dropped, so no mask is stored; `Module.dropout_stream` sets the stream at every training step.
-    Raises ValueError for a p outside [0, 1).
+    numbers are dropped, so no mask is stored. Every new layer has a stream of its own; a training that can be
+    resumed calls `Module.dropout_stream` before each step. Raises ValueError for a p outside [0, 1).
     Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.
     """
 
@@ -126,7 +125,7 @@ class Dropout(Module):
         if not 0 <= p < 1:
             raise ValueError(f"dropout needs a probability in [0, 1), got {p}")
         self.p = p
-        self.random = Random("dropout")
+        self.random = new_stream("dropout")
 
     def __call__(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:

@@ -3,8 +3,8 @@
 import math
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import groupby
+from contextlib import AbstractContextManager, contextmanager
+from itertools import count, groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,89 +14,79 @@ from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, no_grad
 
 
-class _Memory(threading.local):
-    """Per-thread switch: False inside `without_memory`, where new arrays take no memory."""
+class _Making(threading.local):
+    """Per-thread switches for new arrays: `memory` is False in `without_memory`, `numbers` in `undrawn`."""
 
-    real = True
+    memory = True
+    numbers = True
 
 
-_memory = _Memory()
+_making = _Making()
+_count = count()  # of parameters and of dropout layers, so that each gets a random stream of its own
 
 
 @contextmanager
-def without_memory() -> Iterator[None]:
+def _without(switch: str) -> Iterator[None]:
+    before = getattr(_making, switch)
+    setattr(_making, switch, False)
+    try:
+        yield
+    finally:
+        setattr(_making, switch, before)
+
+
+def without_memory() -> AbstractContextManager[None]:
     """Give the modules made in a `with` block read-only arrays that have shapes but take no memory.
 
     So the names and shapes in a file can be checked against a model before anything large is allocated.
     """
-    before, _memory.real = _memory.real, False
-    try:
+    return _without("memory")
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Leave the matrices made in a `with` block zero, because `init_normal` or a file will fill them."""
+    with _without("numbers"):
         yield
-    finally:
-        _memory.real = before
 
 
 def full(shape: int | tuple[int, ...], value: float = 0.0, dtype: type = np.float32) -> np.ndarray:
     """Return an array filled with one value, for a new parameter or buffer."""
     one: np.ndarray = np.asarray(value, dtype)
-    return np.full(shape, one) if _memory.real else np.broadcast_to(one, shape)
+    return np.full(shape, one) if _making.memory else np.broadcast_to(one, shape)
 
 
 class Parameter(Tensor):
     """A tensor that training changes: it requires a gradient, and its module lists it by name.
 
-    `std` is the standard deviation that `init_normal` gives a matrix by default. `name` is the parameter's
-    name in the largest module that was made with it so far.
+    `std` is the standard deviation that `init_normal` gives a matrix by default.
     """
 
-    __slots__ = ("name", "std")
+    __slots__ = ("std",)
 
     def __init__(self, data: Any, std: float = 0.02):
         super().__init__(data, requires_grad=True)
-        self.name, self.std = "", std
-
-
-_data: Any = vars(Tensor)["data"]  # the slot that `Unread.data` hides
-
-
-class Unread(Parameter):
-    """A parameter without numbers yet: the first who reads `data` makes it a Parameter that has some.
-
-    They come from `Random(0, "init", name)`, and by then the name is that in the whole model. So they do not
-    depend on the order in which layers are made, and reading never changes them.
-    """
-
-    __slots__ = ()
-    shape = property(lambda self: _data.__get__(self).shape)
-    dtype = property(lambda self: _data.__get__(self).dtype)
-    ndim = property(lambda self: _data.__get__(self).ndim)
-
-    @property
-    def data(self) -> np.ndarray:  # type: ignore[override]
-        self.data = _draw(0, self.name, self, self.std)
-        return _data.__get__(self)
-
-    @data.setter
-    def data(self, array: np.ndarray) -> None:
-        _data.__set__(self, array)
-        self.__class__ = Parameter  # type: ignore[assignment]
-
-    def __reduce_ex__(self, protocol):
-        self.data = self.data
-        return object.__reduce_ex__(self, protocol)  # of a Parameter
+        self.std = std
 
 
 def random_parameter(shape: tuple[int, ...], std: float) -> Parameter:
-    """Return a new parameter of normal random numbers, drawn by its name when they are first read."""
-    if not _memory.real:
+    """Return a new parameter of normal random numbers.
+
+    Every call draws other numbers; a program that makes its layers in the same order draws the same again.
+    """
+    if not _making.memory:
         return Parameter(full(shape), std)
-    p = Parameter(np.broadcast_to(np.float32(0), shape), std)
-    p.__class__ = Unread
-    return p
+    zeros = np.zeros(shape, np.float32)
+    return Parameter(_draw(new_stream("init"), zeros, std) if _making.numbers else zeros, std)
 
 
-def _draw(seed, name, p, std):
-    return (Random(seed, "init", name).normal(p.shape) * std).astype(p.dtype, copy=False)
+def new_stream(what: str) -> Random:
+    """Return a stream of random numbers that no other parameter or layer of this process has."""
+    return Random(0, what, next(_count))
+
+
+def _draw(random, p, std):
+    return (random.normal(p.shape) * std).astype(p.dtype, copy=False)
 
 
 class Buffer(Tensor):
@@ -112,18 +102,7 @@ class Buffer(Tensor):
         self.check = check
 
 
-class Naming(type):
-    """Tell the parameters of a new module their names in it, from which `Unread` draws numbers."""
-
-    def __call__(cls, *args: Any, **options: Any) -> Any:
-        module = super().__call__(*args, **options)
-        for name, p in module.named_parameters():
-            if len(name) > len(p.name):
-                p.name = name
-        return module
-
-
-class Module(metaclass=Naming):
+class Module:
     """A part of a model: call it on tensors to get a tensor. A subclass defines `forward` or `__call__`.
 
     Every attribute that is a Parameter, a Module or a list of Modules belongs to it, in the order of
@@ -280,11 +259,11 @@ def init_normal(module: Module, seed: int, std: float | Callable[[str], float] |
     Vectors, which are biases and the weights of norms, are left as they are. `std` is the standard deviation,
     or a function that returns it for a parameter's name, or None for each parameter's own `std`. The numbers
     of each parameter come from `Random(seed, "init", name)`, so adding a layer does not change the others.
-    A new model of layers holds those of seed 0.
     """
     for name, p in module.named_parameters():
         if p.ndim >= 2:
-            p.data = _draw(seed, name, p, p.std if std is None else std(name) if callable(std) else std)
+            size = p.std if std is None else std(name) if callable(std) else std
+            p.data = _draw(Random(seed, "init", name), p, size)
 
 
 @contextmanager
