@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
-from tinyllm.tape import gradients
-from tinyllm.tensor import Tensor, no_grad, record, recording
+from tinyllm.tape import gradients, recording
+from tinyllm.tensor import Tensor, no_grad, record
 
 
 def checkpoint(fn: Callable, *inputs: Tensor, params: Iterable[Tensor] = ()) -> Tensor:

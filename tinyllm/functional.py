@@ -17,8 +17,8 @@ from tinyllm import ops
 from tinyllm.errors import missing
 from tinyllm.ops.attention import key_ranges
 from tinyllm.ops.loss import gradient_of_x
-from tinyllm.tape import run
-from tinyllm.tensor import Tensor, as_array, matmul, mode, record, remakeable
+from tinyllm.tape import mode, run
+from tinyllm.tensor import Tensor, as_array, matmul, record, remakeable
 
 Ints = Tensor | ArrayLike  # token ids, targets and indices
 

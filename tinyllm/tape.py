@@ -3,13 +3,35 @@
 `tinyllm.tensor.record` makes the records; `gradients` is `ops.backpropagate` on arrays.
 """
 
-from collections.abc import Callable
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from tinyllm import ops
 from tinyllm.ops.shapes import FLOAT32
+
+
+class Mode(threading.local):
+    """Per-thread switches: record computations or not; list droppable outputs or not."""
+
+    recording: bool = True
+    remade: "list[Any] | None" = None  # see `tinyllm.tensor.remaking`
+
+
+mode = Mode()
+
+
+@contextlib.contextmanager
+def recording(flag: bool) -> Iterator[None]:
+    """Switch recording on or off for the length of a `with` block."""
+    before, mode.recording = mode.recording, flag
+    try:
+        yield
+    finally:
+        mode.recording = before
 
 
 class Node:
@@ -65,7 +87,7 @@ def gradients(y: Any, dy: np.ndarray) -> dict[Any, np.ndarray]:
                 if source and dx is not None:
                     grads[source] = plus(grads[source], dx) if source in grads else dx
         node.sources, node.backward = (), None
-    return {leaf: dx.astype(leaf.dtype, copy=False) for (leaf, _), dx in grads.items()}
+    return {leaf: np.asarray(dx, leaf.dtype) for (leaf, _), dx in grads.items()}
 
 
 def run(op: Any, *arrays: np.ndarray, **options: bool) -> Any:

@@ -13,7 +13,6 @@ second `backward()` through the same records is an error, and there are no gradi
 """
 
 import contextlib
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,27 +21,7 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.errors import missing
-from tinyllm.tape import Node, gradients, plus, run
-
-
-class Mode(threading.local):
-    """Per-thread switches: record computations or not; list droppable outputs or not (see `remaking`)."""
-
-    recording: bool = True
-    remade: "list[weakref.ref[Remade]] | None" = None
-
-
-mode = Mode()
-
-
-@contextlib.contextmanager
-def recording(flag: bool) -> Iterator[None]:
-    """Switch recording on or off for the length of a `with` block."""
-    before, mode.recording = mode.recording, flag
-    try:
-        yield
-    finally:
-        mode.recording = before
+from tinyllm.tape import Node, gradients, mode, plus, recording, run
 
 
 def no_grad() -> contextlib.AbstractContextManager[None]:
@@ -88,12 +67,20 @@ def record(y: Any, parents: Sequence["Tensor"], backward: Callable, again: Calla
     return outputs if isinstance(y, tuple) else outputs[0]
 
 
+def _compare(compare):
+    def method(self, other):
+        return compare(self.data, as_array(other))
+
+    return method
+
+
 class Tensor:
     """An array with a gradient.
 
-    `data` is the array: lists and Python floats become float32, arrays keep their dtype. `grad` is None, or
-    an array like `data` that `backward` has added to; it may share memory with other gradients, so replace
-    it, never write into it. Raises TypeError if a tensor that requires a gradient does not hold floats.
+    `data` is the array: floats and lists of them become float32, whole numbers int64; arrays keep theirs.
+    `grad` is None, or an array like `data` that `backward` has added to; it may share memory with other
+    gradients, so replace it, never write into it. Raises TypeError if a tensor that requires a gradient does
+    not hold floats.
     """
 
     __slots__ = ("__weakref__", "_node", "_output", "data", "grad", "requires_grad")
@@ -141,6 +128,12 @@ class Tensor:
     def __float__(self):
         return float(self.item())
 
+    def __int__(self):
+        return int(self.item())
+
+    def __bool__(self):
+        return bool(self.data)
+
     def __array__(self, dtype=None, copy=None):
         return np.array(self.data, dtype) if copy else np.asarray(self.data, dtype)
 
@@ -163,7 +156,7 @@ class Tensor:
         if grad.shape != self.shape:
             raise ValueError(f"backward() from shape {self.shape} got a gradient of shape {grad.shape}")
         for leaf, dx in gradients(self, grad).items():
-            leaf.grad = dx if leaf.grad is None else plus(leaf.grad, dx)
+            leaf.grad = dx if leaf.grad is None else np.asarray(plus(leaf.grad, dx))
 
     # Arithmetic broadcasts as NumPy does; a gradient is summed over the axes its input was stretched along.
 
@@ -210,6 +203,8 @@ class Tensor:
 
     def __pow__(self, n):
         """Raise to a power n, a number."""
+        if isinstance(n, Tensor):
+            raise TypeError("the power must be a number; for x ** y of tensors write (x.log() * y).exp()")
 
         def backward(dy):
             return (dy * n * self.data ** (n - 1 if n else 0),)
@@ -237,29 +232,16 @@ class Tensor:
     def __rmatmul__(self, other):
         return self.like(other) @ self
 
+    def __rpow__(self, other):
+        return (self * self.like(other).log()).exp()
+
     __radd__ = __add__
     __rmul__ = __mul__
 
     # Comparisons return plain arrays of booleans. As a key of a dictionary, a tensor equals only itself.
 
-    def __lt__(self, other):
-        return self.data < as_array(other)
-
-    def __le__(self, other):
-        return self.data <= as_array(other)
-
-    def __gt__(self, other):
-        return self.data > as_array(other)
-
-    def __ge__(self, other):
-        return self.data >= as_array(other)
-
-    def __eq__(self, other):
-        return self.data == as_array(other)
-
-    def __ne__(self, other):
-        return self.data != as_array(other)
-
+    __lt__, __le__, __gt__ = _compare(np.less), _compare(np.less_equal), _compare(np.greater)
+    __ge__, __eq__, __ne__ = _compare(np.greater_equal), _compare(np.equal), _compare(np.not_equal)
     __hash__ = object.__hash__
 
     def exp(self) -> "Tensor":
@@ -339,7 +321,9 @@ class Tensor:
         """Take a part, as NumPy indexing does; an element taken twice gets both gradients."""
         shape, dtype = self.shape, self.dtype
         index = tuple(map(as_array, index if isinstance(index, tuple) else (index,)))
-        picks = any(isinstance(i, (list, np.ndarray)) for i in index)  # slices take no element twice
+        index = tuple(np.array(i, None if len(i) else int) if isinstance(i, (list, tuple, range)) else i
+                      for i in index)  # fmt: skip
+        picks = any(isinstance(i, np.ndarray) for i in index)  # slices take no element twice
 
         def backward(dy):
             dx = np.zeros(shape, dtype)

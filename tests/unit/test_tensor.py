@@ -78,6 +78,8 @@ UNARY = {
     "a new axis": lambda x: x[:, None, 1:],
     "rows, some twice": lambda x: x[[1, 0, 1]] * x[np.array([0, 0, 1])],
     "elements, some twice": lambda x: x[[1, 1], :, [2, 2]],
+    "elements of a tuple or a range, some twice": lambda x: x[:, (0, 0)] + x[(1, 1), range(2), None],
+    "no elements": lambda x: x[:, []].sum() + x,
     "a mask": lambda x: x[x.data > 0],
     "powers": lambda x: (x * x + 1) ** -0.5 + x**3 + x**0,
     "abs": lambda x: abs(x),
@@ -89,6 +91,7 @@ UNARY = {
     "@": lambda x: x @ x.transpose(0, 2, 1) @ np.ones((3, 2)),
     "array @": lambda x: np.ones((5, 3)) @ x,
     "-": lambda x: -x,
+    "a number to the power of a tensor": lambda x: 2**x + np.full(4, 3) ** x,
 }
 
 
@@ -199,6 +202,20 @@ def test_reading_a_tensor():
     assert x.shape == (1, 2) and x.ndim == 2 and len(x) == 1 and x[0, 1].item() == 2.5
     assert x.numpy() is x.data is x.detach().data
     assert "1.5" in repr(x) and "requires_grad" in repr(leaf(1))
+
+
+@pytest.mark.parametrize("x", [0.0, 2.5, [0.0], [1.0]])
+def test_a_tensor_of_one_number_is_true_unless_it_is_0(x):
+    assert bool(Tensor(x)) is bool(np.ravel(x)[0]) and int(Tensor(x)) == int(np.ravel(x)[0])
+    with pytest.raises(ValueError, match="more than one"):
+        bool(Tensor([1.0, 2.0]))
+
+
+def test_the_gradient_of_a_single_number_is_an_array():
+    x = Tensor(2.0, requires_grad=True)
+    for grad in (4, 8):
+        (x * x).backward()
+        assert type(x.grad) is np.ndarray and x.grad.shape == () and x.grad == grad
 
 
 def test_gradients_accumulate_over_calls_and_over_uses():
@@ -351,6 +368,7 @@ def test_none_from_a_closure_means_zero():
     (lambda: leaf(2, 3) @ leaf(2, 3), ValueError, r"\(2, 3\) by \(2, 3\)"),
     (lambda: leaf(3) @ leaf(2, 3), ValueError, r"\(1, 3\) by \(2, 3\)"),
     (lambda: leaf(3) @ 2, ValueError, "two axes"),
+    (lambda: leaf(3) ** leaf(3), TypeError, r"\(x\.log\(\) \* y\)\.exp"),
 ])
 def test_mistakes_are_named(mistake, error, words):
     with pytest.raises(error, match=words) as caught:

@@ -169,3 +169,18 @@ def test_a_negative_limit_is_refused_and_no_gradient_divides_by_zero():
     with pytest.raises(ValueError, match="at least 0, got -1"):
         ops.clip_grads([p.grad], 0.0, -1.0)
     assert clip_grad_norm([p], 1.0) == 0 and not p.grad.any()
+
+
+@pytest.mark.parametrize("backend", ["numpy"] + ["compiled"] * (ops.matmul.compiled is not None))
+@pytest.mark.parametrize("kind", [AdamW, SGD])
+def test_a_single_number_can_be_trained(kind, backend):
+    """A learnt temperature: its gradient was no array, which the kernels refused."""
+    with ops.use(backend):
+        p = Parameter(np.float32(2))
+        optimizer = kind([p], lr=0.1)
+        for limit in (0.0, 0.5):
+            (p * p).backward()
+            clip_grad_norm([p], limit)
+            optimizer.step()
+            optimizer.zero_grad()
+        assert 0 < float(p) < 2 and p.shape == ()

@@ -2,8 +2,8 @@
 
 Matrices start as normal random numbers of mean 0 and variance 1 / n_in, so that layers keep the size of their
 input (LeCun et al., "Efficient BackProp", 1998); biases start as zeros, the weights of norms as ones.
-Every new layer draws other numbers. `init_normal(model, seed)` draws them by seed and name, in whatever order the
-layers were made.
+Every new layer draws other numbers. `init_normal(model, seed)` draws them by seed and name, in whatever order
+the layers were made.
 """
 
 from collections.abc import Callable

@@ -29,7 +29,7 @@ def entropy(p: Array) -> Array:
     p (..., n), rows that sum to 1 -> (...); 0 for certainty, ln n when all n are equally likely.
     """
     safe = np.where(p > 0, p, 1)  # ln 1 is 0, the right term where p is 0
-    return -(p * np.log(safe)).sum(axis=-1)
+    return (p * -np.log(safe)).sum(axis=-1)
 
 
 @op

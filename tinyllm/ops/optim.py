@@ -64,7 +64,7 @@ def clip_grads(grads: list[Array], norm: float, limit: float) -> list[Array]:
     if not norm > limit:
         return list(grads)
     scale = float(limit) / float(norm)
-    return [g * scale for g in grads]
+    return [np.asarray(g * scale) for g in grads]
 
 
 @op

@@ -71,8 +71,8 @@ mistake("bigram_counts", "counts of pairs with one token between them", PAIRS, "
 mistake("bigram_counts", "counts without the last pair of the text", PAIRS, "(ids[:-2], ids[1:-1])")
 mistake("entropy", "entropy that is NaN where a probability is 0, though what never happens adds nothing",
         "np.where(p > 0, p, 1)", "p")
-mistake("entropy", "entropy divided by ln n, its largest value", "(p * np.log(safe)).sum(axis=-1)",
-        "(p * np.log(safe)).sum(axis=-1) / math.log(max(p.shape[-1], 2))")
+mistake("entropy", "entropy divided by ln n, its largest value", "(p * -np.log(safe)).sum(axis=-1)",
+        "(p * -np.log(safe)).sum(axis=-1) / math.log(max(p.shape[-1], 2))")
 mistake("perplexity", "the mean surprise itself: exp is missing", f"np.exp({NATS})", NATS)
 mistake("perplexity", "one over the mean probability: the mean must be taken of logarithms", "",
         "return 1 / p.mean() if p.size else p.dtype.type(1)")

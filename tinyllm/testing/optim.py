@@ -81,7 +81,7 @@ BOUNDS = {
 
 CORRECTED = "m / (1 - beta1**step)", "v / (1 - beta2**step)"
 NORM = "math.sqrt(sum(float((g.astype(np.float64) ** 2).sum()) for g in grads))"
-CLIPPED = "[g * scale for g in grads]"
+CLIPPED = "[np.asarray(g * scale) for g in grads]"
 HALF_COSINE = "(1.0 - min_lr_ratio) * 0.5 * (1.0 + math.cos(math.pi * done))"
 
 mistake("adamw_step", "Adam without bias correction", CORRECTED[0], "m", CORRECTED[1], "v")
