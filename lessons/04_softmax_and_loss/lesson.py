@@ -181,6 +181,17 @@ assert worst < 1e-6
 # the sum over j of dy_j times the slope of y_j with respect to x_i. Work that
 # slope out for j = i and for j != i, and simplify: no n x n table is needed.
 #
+# Two things are known before you write it. The outputs always sum to 1, so
+# nobody can ask all of them to grow alike: of such a gradient nothing arrives.
+# And as only differences count, what arrives always sums to zero.
+
+# %%
+y = ops.softmax(logits32)
+for dy in ([1, 1, 1, 1, 1], [0, 1, 0, 0, 0]):
+    dx = ops.softmax_backward(np.array([dy], np.float32), y)[0]
+    print(f"dy {dy}: dx {dx.round(4) + 0}, sum {abs(dx.sum()):.4f}")
+
+# %% [markdown]
 # **Now you: `softmax_backward`.**
 #
 # ## Your softmax in the real model
