@@ -61,7 +61,7 @@ print(f"the last {len(held_out):,} are held out")
 counts = ops.bigram_counts(train, V)
 for letter in "qt.":
     row = counts[number[letter]]
-    best = [i for i in np.argsort(-row)[:4] if row[i]]  # what never followed is no candidate
+    best = [i for i in np.argsort(-row)[:4] if row[i]]  # not what never came
     print(f"after {letter!r}:")
     names = [repr(letters[i]) for i in best]
     print(bars(row[best] / row.sum(), names, width=40))

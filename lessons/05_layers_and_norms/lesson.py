@@ -35,7 +35,7 @@ tokens = np.array([[3, 1, 3]])
 vectors = ops.embedding(table, tokens)
 print(tokens.shape, "->", vectors.shape)
 gradient = ops.embedding_backward(np.ones_like(vectors), tokens, 5)
-guess = predict("token 3 stands there twice, each gradient is 1: its row?")
+guess = predict("token 3 occurs twice, each gradient is 1: its row gets")
 print(compare(guess, float(gradient[3, 0])))
 print(gradient)
 
@@ -156,14 +156,14 @@ print(compare(guess, naive))
 # mean and its variance, and through them every output. Two correction terms
 # account for that. Without the second, the small GPT of lesson 8 learns hardly
 # more than how frequent each character is. Without the first it trains almost
-# as well as before, with a loss of 2.22 instead of 2.20: just the kind of bug
-# that only a gradcheck finds.
+# as well as before, with a loss of 2.22 instead of 2.20 (measured once, not in
+# this lesson): just the kind of bug that only a gradcheck finds.
 #
 # **Now you: `layernorm_backward`.** Write n for the normalised row and dn for
 # its gradient. Adding a constant to a row of x does not change n, and neither
-# does scaling x - mean. So dx must have no part along either direction, and the
-# two terms remove these parts: the first the mean, the second what lies along
-# n.
+# does scaling x - mean, but for the small eps in the root. So dx must have no
+# part along either direction (along n: almost none), and the two terms remove
+# these parts: the first the mean, the second what lies along n.
 
 # %%
 x = Random(3).normal((2, 6)).astype(np.float32)

@@ -149,14 +149,26 @@ with inference(model):
         kept = int(np.isfinite(ops.top_p(logits, 0.9)).sum())
         print(f"{prompt[-22:]!r:>25}: {compare(guess, kept)}")
         guess = None
-for p in (None, 0.9):
-    show(write(sampler(2, 1.0, p=p)))
+for cut in ({}, {"k": 40}, {"p": 0.9}):
+    print("cut:", cut)
+    show(write(sampler(2, **cut)))
 
 # %% [markdown]
 # **Repetition.** A third method makes tokens that were used already less
 # likely: a positive logit is divided by a penalty above 1 and a negative one
-# multiplied, so that both go down (Keskar et al., 2019, section 4.1).
-#
+# multiplied, so that both go down (Keskar et al., 2019, section 4.1). It
+# cannot tell an idle repetition from a name that should come back:
+
+# %%
+prompt = np.array(tokenizer.encode("a boy called Tom. One day, Tom met"))
+with inference(model):
+    logits = model(prompt[None]).data[0, -1]
+for penalty in (1.0, 1.5):
+    p = ops.softmax(ops.repetition_penalty(logits, prompt, penalty))
+    lost = 100 * p[np.unique(prompt)].sum()
+    print(f"penalty {penalty}: {lost:.1f} % for the tokens of the prompt")
+
+# %% [markdown]
 # **Now you: `repetition_penalty`.** How often a token was used does not matter,
 # only whether.
 #

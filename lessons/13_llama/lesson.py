@@ -4,10 +4,12 @@
 # GPT-2 is from 2019. LLaMA, of 2023, is what most open models follow: Mistral,
 # Qwen, SmolLM and many others are LLaMAs with one or two lines changed. How
 # much is new? The block of lesson 7 is still there, and so are the loss,
-# training and the cache. Six parts were exchanged. This lesson takes them one
-# at a time, says what each is for, and measures it.
+# training and the cache. Five parts were exchanged, and a sixth, shared keys
+# and values, in the next version. This lesson takes them one at a time, says
+# what each is for, and measures it.
 #
-# Touvron et al., "LLaMA: Open and Efficient Foundation Language Models", 2023.
+# Touvron et al., "LLaMA: Open and Efficient Foundation Language Models", 2023;
+# the sixth: "Llama 2: Open Foundation and Fine-Tuned Chat Models", 2023.
 
 # %%
 import dataclasses
@@ -60,7 +62,7 @@ print(compare(guess, round(100 * float(far) ** 0.5, 2)))
 
 # %%
 guess = predict("of GPT-2's 124,439,808 parameters: percent that are biases")
-biases = 12 * (2 * C + 3 * C + C + 4 * C + C) + C  # two norms, four layers
+biases = 12 * (3 * C + C + 4 * C + C)  # of the four linear layers of a block
 print(compare(guess, round(100 * biases / 124_439_808, 3)))
 
 # %% [markdown]

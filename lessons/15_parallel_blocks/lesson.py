@@ -2,15 +2,16 @@
 # # 15. The parallel block
 #
 # The block of lessons 7 and 13 does two things in turn: attention, then an MLP
-# that reads what attention has added. GPT-J, GPT-NeoX, PaLM and Falcon do both
-# at once, from the same norm:
+# that reads what attention has added. GPT-J, PaLM and Falcon do both at once,
+# from the same norm (GPT-NeoX: side by side, with a norm for each):
 #
 #     in turn        x = x + attention(norm(x));  x = x + mlp(norm(x))
 #     side by side   x = x + attention(norm(x)) + mlp(norm(x))
 #
 # What is given up is that the MLP sees what attention of its own block found;
-# it has to wait for the next block. What is gained is speed. This lesson
-# measures both, and then saves bytes in another place.
+# it has to wait for the next block. What is gained is speed. This lesson times
+# the products of one block, saves bytes in another place, and then measures
+# what the block costs in loss.
 #
 # Chowdhery et al., "PaLM: Scaling Language Modeling with Pathways", 2022,
 # section 2.
@@ -115,7 +116,9 @@ print(x.shape, "->", y.shape)
 # ## What it costs
 #
 # Three small models on the stories: in turn, side by side, and side by side
-# with one head of keys and values. They are alike otherwise.
+# with one head of keys and values. They are alike otherwise, and all are
+# written with six products, so their losses can be compared and their times
+# cannot.
 
 # %%
 
@@ -223,7 +226,7 @@ write_page(page, "Side by side", "Measured on this machine.", [figure])
 # little: PaLM's authors saw a small loss of quality at 8 billion parameters and
 # none at 62 billion. So the block was built for large models, and most small
 # ones stay with lesson 13's. What one head of keys and values costs beside
-# that, you see in the last line; what it saves, in lesson 9's cache.
+# that, you see in the last line; what it saves is three quarters of the cache.
 #
 # You have rebuilt the block of `tinyllm/models/falcon.py`; the other layout,
 # with two norms, is `tinyllm/models/gpt_neox.py`. `tinyllm inspect --diff llama

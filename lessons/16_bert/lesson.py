@@ -13,7 +13,7 @@ import numpy as np
 
 import tinyllm as tl
 from tinyllm import ops
-from tinyllm.course.lesson_runner import begin, compare, predict
+from tinyllm.course.lesson_runner import begin, compare, predict, progress
 from tinyllm.course.page import curves, write_page
 from tinyllm.data import load_corpus
 from tinyllm.models.bert import Bert, BertConfig
@@ -47,9 +47,10 @@ for sentence in told[:4]:
     print(sentence)
 
 # %% [markdown]
-# Somebody who lies when saying that a song was bad liked it, and smiles. Hide
-# the word "bad": what comes *after* it gives it away, together with what comes
-# before. A model that reads to the left only can do no better than guess.
+# In the last one Theo lied: the song was not awful, so whoever hears it smiles.
+# Hide the word "awful": what comes *after* it gives away what it must have
+# been, together with what comes before. A model that reads to the left only can
+# do no better than guess.
 #
 # ## The game
 #
@@ -80,6 +81,7 @@ def hide(tokens, step, rate=0.2):
     """Draw the random numbers of a step, and hide."""
     random = Random(0, "hide", step)
     draws, how = random.uniform(tokens.shape), random.uniform(tokens.shape)
+    draws[np.isin(tokens, list(special.values()))] = 1  # these are not hidden
     other = random.integers(V, tokens.shape)
     return ops.mask_tokens(tokens, draws, how, other, mask, rate)
 
@@ -120,8 +122,8 @@ config = BertConfig(
 )  # fmt: skip
 pretrained, fresh = Bert(config), Bert(config)
 print(f"{fresh.num_parameters():,} parameters")
-losses = tl.fit(pretrained, hidden_batch, 750, 3e-3, loss=masked_token,
-                warmup=75, beta2=0.98, weight_decay=0.05)  # fmt: skip
+losses = tl.fit(pretrained, progress(hidden_batch, 750), 750, 3e-3,
+                loss=masked_token, warmup=75, beta2=0.98, weight_decay=0.05)
 for step in (0, 100, 400, 700):
     print(f"steps {step:>3} to {step + 50:>3}: loss "
           f"{np.mean(losses[step : step + 50]):.3f}")
@@ -129,7 +131,7 @@ for step in (0, 100, 400, 700):
 # %% [markdown]
 # Most of the words are easy: after "told the" comes "truth". The last tenths of
 # the loss are the hard ones, and they are why this text was chosen. To guess
-# "bad", or "lied", the model has to find out how many times a claim is turned
+# "awful", or "lied", the model has to find out how many times a claim is turned
 # round. Nobody told it to, and nobody gave a label.
 #
 # ## Fine-tuning
@@ -169,8 +171,9 @@ def few_batch(step):
 def fine_tune(model):
     """Train on 200 labels -> the losses, and percent right of new texts."""
     model = model.for_task("classify", ["no", "yes"])
-    losses = tl.fit(model, few_batch, 150, 1e-3, loss=text_class, warmup=10,
-                    beta2=0.98, weight_decay=0.05)  # fmt: skip
+    losses = tl.fit(model, progress(few_batch, 150), 150, 1e-3,
+                    loss=text_class, warmup=10, beta2=0.98,
+                    weight_decay=0.05)  # fmt: skip
     with inference(model):
         right = text_class(model, classes(asked))[1]["accuracy"]
     return losses, round(100 * right, 1)
@@ -274,7 +277,8 @@ searcher = Bert(BertConfig(
     init_std=64**-0.5, task="encode",
 ))  # fmt: skip
 print(f"before: {found(searcher)} % find their translation among 100")
-tl.fit(searcher, pair_batch, 150, 3e-3, loss=same_meaning, warmup=15)
+tl.fit(searcher, progress(pair_batch, 150), 150, 3e-3, loss=same_meaning,
+       warmup=15)  # fmt: skip
 guess = predict("after 150 steps of 32 pairs? in percent")
 percent = found(searcher)
 print(compare(guess, percent))

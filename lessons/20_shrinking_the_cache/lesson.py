@@ -117,7 +117,8 @@ print(compare(guess, round(expand / absorb)))
 # fewer bytes are worth more multiplications.)
 #
 # The scale stays 1 / sqrt(D). The products are those of queries with keys of D
-# numbers, though we compute them with L.
+# numbers, though we compute them with L. (With DeepSeek's 64 turned numbers, of
+# which more below, a key has 192, and the scale is 1 / sqrt(192).)
 #
 # **Now you: `latent_scores`.** It returns the absorbed queries too, so that the
 # checker can see them.
@@ -182,7 +183,7 @@ def train(kind, steps, seed):
 
 
 STEPS, SEEDS = 80, 1
-guess = predict("4 kv heads end near 2.3. What does a quarter cost at most?")
+guess = predict("4 kv heads end near 2.3. How far above is the worst other?")
 models, losses_of, ends = {}, {}, {}
 for kind, own in KINDS.items():
     runs = [train(kind, STEPS, seed) for seed in range(SEEDS)]
@@ -195,8 +196,8 @@ most = float(max(ends.values()) - ends["4 kv heads"])
 print(compare(guess, round(most, 3)))
 
 # %% [markdown]
-# These are short trainings with one seed each. With STEPS, SEEDS = 300, 3 in
-# that cell the means of three seeds were
+# These are short trainings with one seed each: longer ones may have another
+# order. With STEPS, SEEDS = 300, 3 in that cell the means of three seeds were
 #
 #     4 kv heads loss 1.707  65,536 bytes for 64 tokens
 #     1 kv head  loss 1.756  16,384 bytes for 64 tokens
@@ -307,7 +308,7 @@ print(f"{unequal} of {at_once.size:,} logits differ")
 print(compare(guess, unequal))
 
 # %% [markdown]
-# ## Both in one picture
+# ## Two pictures
 
 # %%
 figures = [

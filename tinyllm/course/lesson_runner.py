@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,21 @@ def compare(guess: float | None, actual: float) -> str:
         far = f"{ratio:.1f} times" if ratio < 1000 else "far"
         return f"it is {said}; you said {guess:.6g}, {far} too {way}"
     return f"it is {said}; you said {guess:.6g}"
+
+
+def progress(batches: Callable[[int], Any], steps: int) -> Callable[[int], Any]:
+    """Return a training's batches, a function of the step, that show in a terminal how far it is.
+
+    The line is erased at the last step. Without a terminal nothing is shown.
+    """
+
+    def counted(step):
+        if interactive():
+            sys.stderr.write(f"\r  step {step + 1:,} of {steps:,}" if step < steps - 1 else "\r\033[K")
+            sys.stderr.flush()
+        return batches(step)
+
+    return counted
 
 
 def show_page(path: Path) -> None:
