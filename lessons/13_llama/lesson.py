@@ -4,12 +4,11 @@
 # GPT-2 is from 2019. LLaMA, of 2023, is what most open models follow: Mistral,
 # Qwen, SmolLM and many others are LLaMAs with one or two lines changed. How
 # much is new? The block of lesson 7 is still there, and so are the loss,
-# training and the cache. Five parts were exchanged, and a sixth, shared keys
-# and values, in the next version. This lesson takes them one at a time, says
-# what each is for, and measures it.
+# training and the cache. Five parts were exchanged, and in Llama 2 a sixth,
+# shared keys and values. This lesson takes them one at a time.
 #
-# Touvron et al., "LLaMA: Open and Efficient Foundation Language Models", 2023;
-# the sixth: "Llama 2: Open Foundation and Fine-Tuned Chat Models", 2023.
+# Touvron et al., "LLaMA: Open and Efficient Foundation Language Models", and
+# "Llama 2: Open Foundation and Fine-Tuned Chat Models", both 2023.
 
 # %%
 import dataclasses

@@ -187,7 +187,7 @@ FALLS = [3.0, 2.0, 1.5, 1.3, 1.2, 1.15, 1.1, 1.08, 1.07, 1.065]
     ([0.9 * y for y in FALLS], [*FALLS[:8], 1.10, 1.12], "lowest at step 800 (1.080) and rose to 1.120"),
     ([1.1 * y for y in FALLS], [*FALLS[:8], 1.10, 1.12], ""),  # risen, but not learnt by heart
     (FALLS, [*FALLS[:8], 1.081, 1.083], ""),  # noise
-    (FALLS, [*FALLS[:5], 1.2, 1.21, 1.205, 1.2, 1.199], "near 1.199 for the last third"),
+    (FALLS, [*FALLS[:5], 1.2, 1.21, 1.205, 1.2, 1.199], "near 1.199 for the last third, while the training"),
     ([*FALLS[:5], 1.3, 1.4, 1.5, 1.6, 1.7], FALLS, "1.200 around step 500 and rose to 1.700"),
     ([3.0, 0.5, 0.1, 0.01, *[0.001] * 4, 0.0014, 0.0015], [*FALLS[:8], 1.10, 1.12], "by heart"),
     ([5 - 0.3 * i for i in range(10)], [5 - 0.3 * i for i in range(10)], "still falling"),
@@ -198,6 +198,14 @@ FALLS = [3.0, 2.0, 1.5, 1.3, 1.2, 1.15, 1.1, 1.08, 1.07, 1.065]
 def test_how_a_training_went_is_said_in_words(train, val, words):
     said = went(train, val)
     assert words in said and bool(words) == bool(said)
+
+
+def test_a_short_training_that_stands_still_is_not_told_to_stop():
+    """70 steps on a small file ended at 3.225 and heard that more steps hardly help; 700 reached 2.836."""
+    still = [(step, 2.0) for step in range(10, 80, 10)]
+    said = remark(LossCurves(still, still, None, ""))
+    assert "--steps" in said and "hardly" not in said
+    assert "hardly help" in went([2.0] * 10, [2.0] * 10)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 1e6)), max_size=30), st.integers(-9, 9))

@@ -6,6 +6,7 @@ FEWEST = 5  # evaluations; the curves of a shorter run say nothing
 HIGHER = 1.25  # a training loss so many times its lowest has diverged
 TREMBLE = 0.02  # a loss near 0, of a text learnt by heart, may vary by this part of the first loss
 RISEN = 1.01  # a validation loss so many times its lowest has risen; the text is always the same
+SHORT = 500  # steps; a shorter training may stand still on its way
 SAME, FALLING = 0.995, 0.98  # how far the validation loss falls: in the last third, in the last fifth
 
 
@@ -26,8 +27,12 @@ def remark(curves: LossCurves) -> str:
                 "called overfitting; more text helps, or fewer steps. The best checkpoint is kept."
         )  # fmt: skip
     if last > SAME * lowest(val, 2 / 3):
-        return (f"The validation loss has been near {last:.3f} for the last third: more steps will hardly "
-                "help. A larger model or another --lr may.")  # fmt: skip
+        stood = f"The validation loss has been near {last:.3f} for the last third"
+        if val[-1][0] < SHORT:  # at the frequencies of letters, for one, and with a rate that has decayed
+            return f"{stood}, but training was short: with more --steps it often falls again."
+        if end < SAME * lowest(train, 2 / 3):
+            return f"{stood}, while the training loss fell to {end:.3f}: more text may help."
+        return f"{stood}: more steps will hardly help. A larger model or another --lr may."
     if last < FALLING * lowest(val, 4 / 5):
         return "The validation loss was still falling at the end: more steps may help."
     return ""
