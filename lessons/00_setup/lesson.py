@@ -36,9 +36,11 @@ begin()
 # %%
 doctor = [sys.executable, "-m", "tinyllm", "doctor"]
 said = subprocess.run(doctor, capture_output=True, text=True).stdout
-for line in said.splitlines():
-    if line.startswith(("compiler", "threads", "ops", "trial", "all")):
+facts, _, verdict = said.partition("\n\n")  # a blank line, then what is wrong
+for line in facts.splitlines():
+    if line.startswith(("compiler", "threads", "ops", "trial")):
         print(line)
+print(verdict)
 
 # %% [markdown]
 # ## One idea, written twice

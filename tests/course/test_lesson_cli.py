@@ -285,7 +285,9 @@ def test_a_file_is_called_by_its_name_and_only_that_of_the_workspace_counts(say,
     assert "Set-up: mine.py\n" in said and "not recorded" in said and "00_setup/exercise.py" in said
     assert "0 of 1 done" in say("progress")
     assert "not recorded" not in say("check 0 00_setup/exercise.py")
-    assert "done" in say("progress").splitlines()[0]
+    assert say("progress").splitlines() == [
+        " 0  Set-up                       15 min  done", "next: `tinyllm lesson start 1`"]  # not all
+    assert "add" in say("solution 0")
     assert "not recorded" not in say("check 0 00_setup")
 
 
@@ -304,6 +306,8 @@ def test_a_lesson_in_c_takes_its_file_or_its_folder(say, here):
 @pytest.mark.parametrize("words, why", [
     ("solution 11 test_softmax", "no solution"),
     ("solution 12 gpt", "lessons 4 to 9"),
+    ("solution 4", "Type for example `tinyllm solution 4 softmax`"),
+    ("solution softmax", "give the lesson, too: `tinyllm solution 4 softmax`"),
 ])  # fmt: skip
 def test_where_there_is_no_solution_none_is_shown(say, words, why):
     assert why in say(words, 2)
@@ -321,11 +325,11 @@ def test_a_solution_shows_its_helpers_too(say, here, capsys):
                 assert answers(task).reference in shown and f"csrc/{task.op}.c in its sources" in shown
                 continue
             defined = [node.name for node in ast.parse(shown).body if isinstance(node, ast.FunctionDef)]
-            assert defined[-1] == task.op and len(set(defined)) == len(defined)
+            assert defined[0] == task.op and len(set(defined)) == len(defined)
     main(["solution", "6", "attention"])
     shown = capsys.readouterr().out
     assert "q.shape[3] ** -0.5" in shown and "key <= token" in shown and "def rows" not in shown
-    at = [shown.index(f"def {name}(") for name in ("attention_mask", "masked_scores", "attention")]
+    at = [shown.index(f"def {name}(") for name in ("attention", "attention_mask", "masked_scores")]
     assert at == sorted(at)
     assert shown.count("def row_max") == 1
 

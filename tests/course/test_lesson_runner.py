@@ -135,14 +135,14 @@ print("line\\n" * 60)
 # %% [markdown]
 @"""
 LONG = LONG.replace("@", "# three\n# lines of\n# prose\n#\n" * 7).replace("$", "x = 1\n" * 12)
-STOP = re.compile(r"(?:q ends\033\[0m|Enter to pass\)) $")
+STOP = re.compile(r"(?:q \+ Enter ends\033\[0m|Enter to pass\)) $")
 
 
 def stops(path, rows=24):
     """Press Enter wherever a script asks for it -> what was shown between the times, without styles."""
     shown, code = at_terminal([sys.executable, str(path)], [(STOP, "\n")] * 40, rows=rows)
     assert code == 0
-    return re.split(r"(?<=q ends) \n|(?<=to pass\)) \n", plain(shown))
+    return re.split(r"(?<=q \+ Enter ends) \n|(?<=to pass\)) \n", plain(shown))
 
 
 @pytest.mark.parametrize("rows", [24, 10])
@@ -291,3 +291,19 @@ def test_a_training_shows_its_steps_in_a_terminal_and_leaves_nothing(tmp_path):
     assert "step 1 of 3\r  step 2 of 3\r\x1b[K" in shown and "[0, 1, 4]" in shown
     done = subprocess.run([sys.executable, path], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[0, 1, 4]\n", "")
+
+
+BUSY = """
+import sys, time
+from tinyllm.course.screen import Screen
+print("computing", flush=True)
+time.sleep(0.5)
+print("answer:", Screen(sys.stdout, True).ask("a question? "))
+"""
+
+
+def test_keys_typed_while_something_is_computed_answer_no_question(tmp_path):
+    path = tmp_path / "busy.py"
+    path.write_text(BUSY)
+    shown, _ = at_terminal([sys.executable, str(path)], [("computing", "early\n"), ("question?", "late\n")])
+    assert "answer: late" in shown

@@ -43,6 +43,12 @@ def run_lesson(lesson, folder):
     return done, int(peak[1]) if peak else 0
 
 
+def announced(lesson, printed):
+    """Return the ops of a lesson that it never ran, though it says that it runs those that have passed."""
+    ran = re.search(r"(?m)^RAN(.*)$", printed)[1].split()
+    return [task.name for task in lesson.tasks if task.kind == "op" and task.name not in ran]
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="the lessons that take long")
@@ -57,6 +63,7 @@ def main(argv=None):
         budget = f"{took[-1]:5.1f} of {lesson.seconds:3} s  {peak:5} of {lesson.memory:4} MiB"
         print(f"{lesson.folder:22} {budget}", *done.stderr.splitlines()[-1:], flush=True)
         broken = lesson.broken(done.stdout)
+        broken += [f"{name} never runs" for name in announced(lesson, done.stdout)] if peak else []
         for promise in broken:
             print(f"  broken: {promise}")
         over = done.returncode or broken or took[-1] > lesson.seconds or peak > lesson.memory

@@ -48,7 +48,7 @@ def lesson(verb: str | None = None, n: str | None = None, *, notebook: bool = Fa
     if verb and verb[0].isdigit() and n is None:
         verb, n = "start", verb
     if verb is None and not notebook:
-        progress()
+        print_map(everything=True)
     elif verb == "start" and n is not None:
         start(find_lesson(n), notebook)
     else:
@@ -57,18 +57,26 @@ def lesson(verb: str | None = None, n: str | None = None, *, notebook: bool = Fa
 
 @command("progress")
 def progress() -> None:
-    """Show where you are in the lessons.
+    """Show the lessons that you have begun, and the next step. `tinyllm lesson` shows all lessons.
 
     example:
       tinyllm progress
     """
+    print_map(everything=False)
+
+
+def print_map(everything: bool) -> None:
+    """Print the lessons with what they are about, or only those begun, without; then the next step."""
     reached = opened(find_workspace())
     for lesson in syllabus():
         word, passed = reached.state(lesson)
         state = word if word in ("", "done") else f"{passed} of {len(lesson.tasks)} done"
-        print(f"{lesson.number:>2}  {lesson.title:<26} {lesson.minutes:>4} min  {state}".rstrip())
-        print(paragraph(lesson.what, 4, 4))
-    print("\n`tinyllm lesson start N` copies lesson N here; `tinyllm check N` tries your code")
+        if word or everything:
+            print(f"{lesson.number:>2}  {lesson.title:<26} {lesson.minutes:>4} min  {state}".rstrip())
+        if everything:
+            print(paragraph(lesson.what, 4, 4))
+    if everything:
+        print("\n`tinyllm lesson start N` copies lesson N here; `tinyllm check N` tries your code")
     if following := next_lesson([(lesson, reached.state(lesson)[0]) for lesson in syllabus()]):
         print(f"next: {next_of(following, reached)}")
 
@@ -277,19 +285,25 @@ NO_SOLUTION = {  # by the kind of task
 
 
 @command("solution")
-def solution(n: str, task: str) -> None:
+def solution(n: str, task: str | None = None) -> None:
     """Show the library's own code of a task, and record that you looked.
 
     N     the number of a lesson
-    TASK  the name of a function
+    TASK  the name of a function; may be left out where the lesson has only one
 
     example:
       tinyllm solution 4 softmax
     """
     from tinyllm.course.reference_solution import helpers  # here, because it needs hypothesis
 
+    home = next((each.number for each in syllabus() if n in [task.name for task in each.tasks]), None)
+    if home is not None:  # a task, where the lesson should stand
+        raise UserError(f"give the lesson, too: `tinyllm solution {home} {n}`")
     lesson = find_lesson(n)
-    found = lesson.task(task)
+    names = [each.name for each in lesson.tasks]
+    if task is None and len(names) > 1:
+        raise UserError(f"which of {', '.join(names)}? Type for example `tinyllm solution {n} {names[0]}`")
+    found = lesson.task(task or names[0])
     if found.kind in NO_SOLUTION:
         raise UserError(NO_SOLUTION[found.kind].format(found.name, lesson.number, found.name))
     progress = opened(find_workspace())
@@ -300,6 +314,6 @@ def solution(n: str, task: str) -> None:
         print(answers(found).reference, end="")
         return
     reference = OPS[found.op].reference
-    for function in (*helpers(reference), reference):
+    for function in (reference, *helpers(reference)):
         print(f"# {inspect.getsourcefile(function)}, line {function.__code__.co_firstlineno}\n")
         print(inspect.getsource(function))

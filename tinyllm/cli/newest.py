@@ -6,7 +6,7 @@ from tinyllm.errors import UserError
 from tinyllm.models.registry import SHIPPED
 from tinyllm.train.run import list_runs
 
-ABOUT_SHIPPED = "the shipped model: 1.0M parameters, trained on the world's stories; it knows nothing else"
+ABOUT_SHIPPED = "the shipped model: 1.0M parameters; it knows only the world's stories"
 
 
 def chosen(run: str | None, shipped: bool = False) -> str:

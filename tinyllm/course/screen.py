@@ -12,6 +12,11 @@ from typing import Any
 
 from tinyllm.report.terminal import FAINT, paint, width
 
+try:
+    import termios
+except ImportError:  # Windows
+    termios = None  # type: ignore[assignment]
+
 Part = str | Sequence["Part"]  # a text, or parts that belong together
 
 
@@ -32,7 +37,7 @@ class Screen:
         """Write a text, and wait before each line for which there is no room -> its length."""
         for line in () if self.muted else text.splitlines(keepends=True):
             if self.waits and self.used >= room() and not self.column:
-                self.pause("Enter shows more, q ends")
+                self.pause("Enter shows more, q + Enter ends")
             self.stream.write(line)
             self.column += width(line.rstrip("\n"))
             if line.endswith("\n"):
@@ -44,7 +49,7 @@ class Screen:
         if not self.waits or self.used + needed(part) <= room():
             self.write(joined(part))
         elif self.used:
-            self.pause("Enter goes on, q ends")
+            self.pause("Enter goes on, q + Enter ends")
             self.show(part)
         elif isinstance(part, str):
             self.write(part)
@@ -60,7 +65,8 @@ class Screen:
     def ask(self, prompt: str) -> str:
         """Read a line -> str; q, or the end of the input, ends the program."""
         if self.used and self.used + needed(prompt) - 1 > room():
-            self.pause("Enter goes on, q ends")
+            self.pause("Enter goes on, q + Enter ends")
+        forget_typed()
         try:
             answer = input(prompt).strip()
         except EOFError:
@@ -71,6 +77,12 @@ class Screen:
             self.stream.write("stopped\n")
             sys.exit()
         return answer
+
+
+def forget_typed() -> None:
+    """Drop keys that were typed while something was computed: they were no answer to the next question."""
+    if termios and sys.stdin.isatty():
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
 def room() -> int:

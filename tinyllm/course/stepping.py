@@ -83,7 +83,7 @@ class Stepper:
             return 1
         where = f"you stopped at step {stopped} of {self.count}: "
         while True:
-            answer = self.screen.ask(f"\n{where}Enter goes on there, 1 starts again, q ends ")
+            answer = self.screen.ask(f"\n{where}Enter goes on there, 1 starts again, q + Enter ends ")
             if not answer or re.fullmatch("[1-9][0-9]{0,3}", answer):
                 return int(answer or stopped)
 
@@ -118,7 +118,7 @@ class Stepper:
         part: list[Part] = [self._laid_out(cell) for cell in step.prose]
         self.screen.show([*part, self._laid_out(step.code)] if step.code else part)
         if step.code and self.waits:
-            self.screen.pause(f"{self.number} of {self.count}: Enter runs this code, q ends")
+            self.screen.pause(f"{self.number} of {self.count}: Enter runs this code, q + Enter ends")
 
     def _laid_out(self, cell):
         """Return a cell as parts for a screen, in colours if it is a terminal."""

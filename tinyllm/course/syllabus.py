@@ -121,4 +121,5 @@ def find_lesson(number: int | str) -> Lesson:
     for lesson in syllabus():
         if str(number) in (str(lesson.number), f"{lesson.number:02}", lesson.folder):
             return lesson
-    raise UserError(f"there is no lesson {number!r}; `tinyllm lesson` shows them all")
+    last = syllabus()[-1].number
+    raise UserError(f"there is no lesson {number!r}, only 0 to {last}; `tinyllm lesson` shows them all")
