@@ -41,8 +41,8 @@ def clip_grads(grads, norm, limit):
     """Shorten a list of gradients to length `limit` when their norm is greater,
     keeping the direction.
 
-    grads: list of arrays, norm: their length together -> new list; where
-    nothing needs clipping, of the same arrays or of copies.
+    grads: list of arrays, norm: their length together -> new list. If
+    nothing is clipped, it may hold the same arrays.
     """
     raise NotImplementedError
 

@@ -32,12 +32,13 @@ def grouped_linear(x, w, counts):
 
 
 def balance_loss(p, chosen):
-    """Return E * sum over experts of load * mean p, which is least when all
-    experts are used alike.
+    """Compute the loss that balances a router: E * sum over experts of load *
+    mean p.
 
     p (N, E), chosen (N, top) ints -> (). The load of an expert is the share of
-    tokens that chose it, so all loads add up to `top`, which is also the loss
-    of a balanced router. Without tokens it is 0.
+    tokens that chose it, so all loads add up to `top`. That is also the loss of
+    a balanced router; it is larger when experts with a large p also get many
+    tokens. Without tokens it is 0.
     """
     raise NotImplementedError
 

@@ -26,8 +26,8 @@ def mean_pool(x, lengths):
     """Average the positions of each text, without the padding behind it.
 
     x (B, T, C), lengths (B,) ints from 1 to T -> (B, C), the mean of the first
-    lengths[b] positions of text b. What stands behind them is never used, NaN
-    included.
+    lengths[b] positions of text b. The numbers in the padding are never used,
+    even if they are NaN.
     """
     raise NotImplementedError
 
@@ -42,8 +42,8 @@ def mean_pool_backward(dy, x, lengths):
 
 
 def contrastive_loss(a, b, temperature):
-    """Average -log p(partner), where row i of b is the partner of row i of a,
-    and all rows of b compete.
+    """Average -log p(partner): row i of b is the partner of row i of a; p is a
+    softmax over all rows of b.
 
     a (N, C), b (N, C) -> loss (), logits (N, N), lse (N,), the log-sum-exp of
     each row. The logits are the products of every row of a with every row of b,

@@ -23,7 +23,8 @@ def corrupt_spans(tokens, kept, hidden, sentinels):
 
 
 def relative_buckets(distance, buckets, max_distance, causal):
-    """Put distances into buckets: near ones into one each, far ones together.
+    """Map distances to buckets: each short distance has its own, longer
+    distances share one.
 
     distance (...), the key's position minus the query's -> (...) ints below
     `buckets`. With causal, keys before the query have all buckets, and later
@@ -37,7 +38,8 @@ def relative_buckets(distance, buckets, max_distance, causal):
 
 
 def beam_step(scores, logprobs, count):
-    """Find the best ways to continue N beginnings of a text by one token.
+    """Do a step of beam search: find the best ways to continue N beginnings of
+    a text by one token.
 
     scores (N,), the log-probability of each beginning; logprobs (N, V), those
     of every next token after it -> beams, the numbers of the beginnings,

@@ -12,10 +12,10 @@ def split_middle(text, draws):
     """Cut a text of n characters at two random places -> (prefix, middle,
     suffix).
 
-    draws: two numbers from [0, 1), one for each place: u chooses place
-    floor(u (n + 1)) of the n + 1 between characters, 0 before the first and n
-    behind the last. The smaller place comes first, whichever draw it is from.
-    Each part can be empty; joined, they are the text.
+    draws: two numbers from [0, 1), one for each place. A draw u chooses place
+    floor(u (n + 1)): place i is before character i, and place n is the end of
+    the text. The smaller place comes first, whichever draw it is from. Each
+    part can be empty; joined, they are the text.
     """
     raise NotImplementedError
 
@@ -39,9 +39,9 @@ def trim_sides(prefix, suffix, room):
     """Shorten the tokens around a gap to `room` in all, keeping those next to
     the gap.
 
-    -> (the end of the prefix, the beginning of the suffix). Both get half of
-    the room, the prefix the odd token; what one of them does not need goes to
-    the other. Nothing is lost if all of it fits.
+    -> (the end of the prefix, the beginning of the suffix). Each side gets half
+    of the room; if room is odd, the prefix gets one token more. Room that one
+    side does not need goes to the other. Nothing is lost if all of it fits.
     """
     raise NotImplementedError
 

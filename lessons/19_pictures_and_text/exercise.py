@@ -21,7 +21,8 @@ def patches(pictures, side):
 
 
 def place(x, vectors, at):
-    """Put vectors in the places of others, in reading order.
+    """Replace the vectors of x where `at` is True by other vectors, in reading
+    order.
 
     x (B, T, C), vectors (N, C), at (B, T) booleans, N of them True -> (B, T,
     C).
@@ -30,8 +31,8 @@ def place(x, vectors, at):
 
 
 def place_backward(dy, at):
-    """Pass each gradient to where its vector came from: what was replaced gets
-    0.
+    """Pass each gradient to the array from which its vector came; replaced
+    vectors of x get 0.
 
     dy (B, T, C), at (B, T) booleans -> dx (B, T, C), dvectors (N, C).
     """

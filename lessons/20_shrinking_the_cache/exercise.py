@@ -10,13 +10,13 @@ import numpy as np
 
 
 def latent_scores(q, c, w):
-    """Score queries against latent vectors without making their keys: w is
-    moved to the queries' side.
+    """Compute scores without making keys from latent vectors: multiply the
+    queries by w instead.
 
     q (..., H, D), c (N, L), w (L, H, D) -> short (..., H, L), scores (..., H,
-    N). The key of vector n for head h would be c_n @ w[:, h]. short is what q
-    becomes so that its product with c_n is that of q with the key. Only scores
-    are divided by sqrt(D), D being the width of the keys.
+    N). The key of vector n for head h would be c_n @ w[:, h]. short is the
+    query after w: its product with c_n equals the product of q and that key.
+    Only scores are divided by sqrt(D), D being the width of the keys.
     """
     raise NotImplementedError
 
@@ -34,8 +34,8 @@ def pack_int8(x):
 
 
 def unpack_int8(q, scales):
-    """Compute q * scale, which differs from what was packed by at most half a
-    scale.
+    """Undo pack_int8: x = q * scale, which differs from the packed numbers by
+    at most half a scale.
 
     q (..., D) int8, scales (...) -> x (..., D) float32.
     """

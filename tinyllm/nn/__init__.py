@@ -1,4 +1,4 @@
-"""Layers: modules with named parameters, attention, the KV cache, and passes over finished models."""
+"""Parts of models: modules with named parameters, layers, attention, the KV cache, and passes over models."""
 
 from functools import partial
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Self-attention layers: every position reads from itself and from the positions before it."""
+"""Self-attention layers: each position averages values of the positions before it and its own."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ Angles = tuple[np.ndarray, np.ndarray]  # cosines and sines, from `Rope`
 
 
 class Rope:
-    """Compute the angles of rotary position embeddings, which rotate queries and keys by their positions.
+    """Compute the angles of rotary position embeddings, by which queries and keys are rotated.
 
     `scaling` is Hugging Face's `rope_scaling` dict, or None. Source: Su et al., "RoFormer", 2021.
     """
@@ -42,9 +42,9 @@ class Rope:
 
 
 def rotate(x: Tensor, angles: Angles) -> Tensor:
-    """Rotate the first channels of every head, as many as there are angles for: x (B, T, H, D) -> the same.
+    """Rotate the channels of every head by angles: x (B, T, H, D) -> (B, T, H, D).
 
-    The other channels pass unchanged.
+    With n angles for each position, only the first 2 n channels are rotated.
     """
     width = 2 * angles[0].shape[-1]
     if width == x.shape[-1]:
@@ -54,7 +54,7 @@ def rotate(x: Tensor, angles: Angles) -> Tensor:
 
 def attention_with_dropout(q: Tensor, k: Tensor, v: Tensor, drop: Dropout, bias: Any = None,
                            **where: Any) -> Tensor:  # fmt: skip
-    """Compute `F.attention`, with dropout on the weights of values: q (B, S, H, D) -> (B, S, H, D).
+    """Compute `F.attention` with dropout of the attention weights: q (B, S, H, D) -> (B, S, H, D).
 
     It stores all weights (B, H, S, T), so it is slower and needs more memory.
     """
@@ -96,7 +96,7 @@ class Attention(Module):
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, cache: KVCache | None = None,
             angles: Angles | None = None, **where: Any) -> Tensor:  # fmt: skip
-        """Return the average of values for each query: q (B, T, H * D), k, v (B, T, K * D) -> (B, T, H * D).
+        """Average the values for each query: q (B, T, H * D), k, v (B, T, K * D) -> (B, T, H * D).
 
         q, k and v may also have their heads on an axis of their own. `angles`, a pair of tables from `Rope`,
         rotates queries and keys by their positions; tables of fewer channels than a head rotate only its
@@ -128,7 +128,7 @@ class Attention(Module):
 
 
 class SelfAttention(Attention):
-    """Attention as in GPT-2, where one linear layer makes q, k and v: x (B, T, C) -> (B, T, C)."""
+    """Attention of GPT-2, where one linear layer makes q, k and v: x (B, T, C) -> (B, T, C)."""
 
     def __init__(self, width: int, heads: int, bias: bool = True, dropout: float = 0.0):
         super().__init__(width, heads, dropout=dropout)
@@ -141,7 +141,7 @@ class SelfAttention(Attention):
 
 
 class GroupedAttention(Attention):
-    """Attention as in LLaMA, with layers for q, k and v, and rotary positions: x (B, T, C) -> (B, T, C).
+    """Attention of LLaMA, with a layer each for q, k and v, and rotary positions: x (B, T, C) -> (B, T, C).
 
     With `norm_eps`, each head's queries and keys are scaled by an RMSNorm first, so that their products
     cannot grow without limit (Henry et al., "Query-Key Normalization for Transformers", 2020).

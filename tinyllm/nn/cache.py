@@ -12,7 +12,7 @@ from tinyllm.ops.registry import empty
 
 
 class Filled(Exception):
-    """Say that a pass has filled the cache of its last layer: see `KVCache.ends`."""
+    """Stop a forward pass once the KV cache of its last layer is filled: see `KVCache.ends`."""
 
 
 class KVCache:
@@ -22,8 +22,8 @@ class KVCache:
     lengths[b] positions, and `attention(q, keys, values, lengths=cache.lengths)` ignores the others. So
     prompts of different lengths are decoded together without padding.
 
-    Where `ends` is True, `append` raises Filled when it is done. On the last layer it ends a pass that only
-    fills the caches, because what the last block makes of its keys and values is not needed.
+    If `ends` is True, `append` raises Filled after it has appended. The engine sets it on the last layer when
+    a pass is only to fill the caches: the rest of the last block would be computed for nothing.
     """
 
     ends = False
@@ -45,15 +45,15 @@ class KVCache:
 
     @property
     def nbytes(self) -> int:
-        """Return the size of its arrays."""
+        """Return the size of the cache's arrays in bytes."""
         return sum(getattr(self, name).nbytes for name in self.stored)
 
     def append(self, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Append S new positions to every row.
+        """Append S new positions to every row, and return the keys and values of all positions.
 
-        k, v (B, S, K, D) -> keys, values (B, context, K, D). These are the cache's own arrays: do not write
-        to them, and read only the first `lengths[b]` positions of row b. Raises UserError, and changes
-        nothing, when a row cannot hold S more. Raises ValueError for other shapes.
+        k, v (B, S, K, D) -> keys, values as `read` returns them: do not write to them, and read only the
+        first `lengths[b]` positions of row b. Raises UserError, and changes nothing, when a row cannot hold S
+        more. Raises ValueError for other shapes.
         """
         batch, context, heads, width = self.keys.shape
         S = k.shape[1]
@@ -72,12 +72,15 @@ class KVCache:
         return self.read()
 
     def write(self, where: Any, k: np.ndarray, v: np.ndarray) -> None:
-        """Write keys and values into places, which index the first two axes of its arrays."""
+        """Store keys and values at `where`, an index of rows and positions."""
         for name, x in zip(self.stored, (k, v), strict=False):
             getattr(self, name)[where] = x
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return keys and values, both (B, context, K, D), or as far as the longest row goes."""
+        """Return keys and values (B, context, K, D): the cache's own arrays.
+
+        A packed cache returns unpacked copies, only as long as the longest row.
+        """
         return self.keys, self.values
 
     def truncate(self, length: int) -> None:
@@ -101,7 +104,7 @@ class KVCache:
             self.lengths[targets] = other.lengths[rows]
 
     def clear(self, row: int) -> None:
-        """Empty a row, and forget its numbers, which may be NaN."""
+        """Empty a row and set its numbers to 0, because they may be NaN."""
         for name in (*self.stored, "lengths"):
             getattr(self, name)[row] = 0
 
@@ -114,14 +117,14 @@ class KVCache:
 
 
 class LatentCache(KVCache):
-    """The cache of an attention whose values are its keys: one array holds both."""
+    """The cache of multi-head latent attention, in which one array serves as keys and as values."""
 
     stored: tuple[str, ...] = ("keys",)
     values = property(lambda self: self.keys)  # type: ignore[assignment]
 
 
 class CrossCache(KVCache):
-    """The cache of a decoder's layer that also looks at a text that an encoder has read.
+    """The cache of a decoder layer in an encoder-decoder: its own keys and values, and those of the encoder.
 
     `source` has keys and values of the encoder's output, which are computed once, when the text is read.
     """
@@ -153,7 +156,7 @@ class CrossCache(KVCache):
 def check_row(cache: list[KVCache], config: Any, length: int) -> None:
     """Raise UserError unless a cache has one row, fits the model, and has room for `length` tokens.
 
-    A longer text than the context needs only room for the context.
+    If `length` exceeds the model's context, room for the context is enough.
     """
     rows, room = len(cache[0].lengths), cache[0].keys.shape[1]
     if len(cache) != config.layers or rows != 1:
@@ -165,7 +168,7 @@ def check_row(cache: list[KVCache], config: Any, length: int) -> None:
 
 
 class Half:
-    """Store numbers in bfloat16, as uint16, the upper half of a float32: half the memory, 8 binary digits."""
+    """Pack a cache in bfloat16, stored as uint16, the upper half of a float32: half the memory."""
 
     def __init__(self, batch: int, context: int, heads: int, width: int, dtype: Any = None):
         super().__init__(batch, context, heads, width, np.uint16)  # type: ignore[call-arg]
@@ -181,7 +184,10 @@ class Half:
 
 
 class Int8:
-    """Store 8 bits for each number, with a scale for each head of each position: rows stay independent."""
+    """Pack a cache in 8 bits for each number, and a float32 scale for each head of each position.
+
+    A number's error depends only on its own head and position, so rows stay independent.
+    """
 
     def __init__(self, batch: int, context: int, heads: int, width: int, dtype: Any = None):
         super().__init__(batch, context, heads, width, np.int8)  # type: ignore[call-arg]
@@ -190,7 +196,7 @@ class Int8:
 
     @property
     def scales(self: Any) -> tuple[str, ...]:
-        """Return the names of the arrays of scales, which follow those of numbers."""
+        """Return the names of the arrays of scales, the second half of `stored`."""
         return self.stored[len(self.stored) // 2 :]
 
     def write(self: Any, where: Any, k: np.ndarray, v: np.ndarray) -> None:
@@ -204,21 +210,21 @@ class Int8:
 
 
 class HalfCache(Half, KVCache):
-    """A cache in bfloat16."""
+    """A KV cache in bfloat16."""
 
 
 class HalfLatentCache(Half, LatentCache):
-    """A latent cache in bfloat16."""
+    """A cache of latent attention in bfloat16."""
 
 
 class Int8Cache(Int8, KVCache):
-    """A cache in 8 bits."""
+    """A KV cache in 8 bits."""
 
     stored = ("keys", "values", "key_scales", "value_scales")
 
 
 class Int8LatentCache(Int8, LatentCache):
-    """A latent cache in 8 bits."""
+    """A cache of latent attention in 8 bits."""
 
     stored = ("keys", "key_scales")
 

@@ -1,4 +1,4 @@
-"""DecoderLM: the base of all models that read tokens from left to right and score the next one."""
+"""DecoderLM: the base of all models that read tokens from left to right and predict the next one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ Cache = list[KVCache] | None
 
 
 class DecoderLM(LanguageModel):
-    """A model that reads tokens and scores every possible next one: tokens (B, T) -> logits (B, T, V).
+    """A model that reads tokens and scores every possible next token: tokens (B, T) -> logits (B, T, V).
 
     A subclass makes the modules, among them `lm_head`, and defines two methods: `embed(tokens, positions)`
     turns ids into vectors (B, T, C), and `body(x, positions, cache)` runs the blocks and the last norm.
@@ -66,7 +66,7 @@ class DecoderLM(LanguageModel):
 def positions_of(tokens: np.ndarray, cache: list[KVCache] | None, context: int) -> np.ndarray:
     """Return the position of each token: tokens (B, T), a list of KVCache or None -> int64 (B, T).
 
-    They continue after the cached positions. Raises UserError when they exceed the context.
+    Positions begin after those in the cache. Raises UserError when they exceed the context.
     """
     past = cache[0].lengths if cache else np.zeros(len(tokens), np.int64)
     positions = past[:, None] + np.arange(tokens.shape[1])

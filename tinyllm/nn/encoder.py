@@ -1,4 +1,4 @@
-"""EncoderLM: the base of all models whose positions see a whole text, before and behind them."""
+"""EncoderLM: the base of all models in which each position sees the whole text, in both directions."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -15,10 +15,11 @@ from tinyllm.tensor import Tensor
 
 
 class EncoderLM(LanguageModel):
-    """A model that reads whole texts: it fills in masked tokens, and gives texts vectors.
+    """A model that reads whole texts, to predict masked tokens or to turn a text into a vector.
 
     tokens (B, T) -> logits (B, T, V). A subclass makes the modules and defines `hidden`, which takes
-    `segments` (B, T), the number of the text in a pair, and `lengths` (B,), behind which rows are padding.
+    `segments` (B, T), each token's text of a pair (0 or 1), and `lengths` (B,), how many tokens of each row
+    are no padding.
     """
 
     objective = "masked"
@@ -29,9 +30,10 @@ class EncoderLM(LanguageModel):
 
     def framed(self, ids: dict[str, int], first: Sequence[int], second: Sequence[int] | None = None,
                ) -> tuple[list[int], list[int]]:  # fmt: skip
-        """Return [CLS] first [SEP], or [CLS] first [SEP] second [SEP], and the segment of each token.
+        """Add the special tokens of BERT: [CLS] first [SEP], or [CLS] first [SEP] second [SEP].
 
-        `ids` are a tokenizer's special tokens. The longer text is cut until both fit into the context.
+        -> (ids, segments): segments is 0 for tokens of the first text, 1 for those of the second. `ids` maps
+        a tokenizer's special tokens to ids. The longer text is cut until both fit into the context.
         """
         begin, end = (ids[self.special_tokens[role]] for role in ("begin", "end"))
         texts = [list(text) for text in (first, second) if text is not None]
@@ -54,9 +56,9 @@ class EncoderLM(LanguageModel):
     def embed_sentences(self, rows: Sequence[Sequence[int]], room: int = 2048) -> np.ndarray:
         """Return a vector of length 1 for each text: N lists of ids -> (N, C).
 
-        The product of two vectors is their similarity. Texts stand one behind the other in rows of about
-        `room` tokens, each seeing only itself, so that no time is lost on padding. Raises UserError when a
-        text is empty or too long.
+        The product of two vectors is their similarity. To save the time of padding, texts are packed into
+        rows of about `room` tokens, in which each text sees only itself. Raises UserError when a text is
+        empty or too long.
         """
         lengths = check_texts(rows)
         found = np.empty((len(rows), self.config.width), np.float32)
@@ -82,6 +84,6 @@ def check_texts(rows: Sequence[Sequence[int]]) -> np.ndarray:
 
 
 def padded(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Fill up lists of ids with zeros: N lists -> tokens (N, T), lengths (N,). Raises UserError if empty."""
+    """Pad lists of ids with zeros: N lists -> tokens (N, T), lengths (N,). Raises UserError if one is []."""
     lengths = check_texts(rows)
     return pad_right(rows), lengths

@@ -16,7 +16,7 @@ from tinyllm.tensor import Tensor
 
 
 class EncoderDecoderLM(LanguageModel):
-    """A model that reads a text, and scores the next token of another one that it writes.
+    """A model that reads one text with an encoder and writes another with a decoder.
 
     tokens (B, S), decoder_tokens (B, T) -> logits (B, T, V). A subclass makes the modules `shared` (the
     embedding), `encoder`, `decoder` and `lm_head`; the decoder has its blocks in `block`, each with a method
@@ -35,9 +35,9 @@ class EncoderDecoderLM(LanguageModel):
                  ) -> Tensor:  # fmt: skip
         """Score every possible next token after every decoder token.
 
-        tokens (B, S), decoder_tokens (B, T), ints -> logits (B, T, V). With lengths (B,), tokens of row b
-        behind its first lengths[b] are padding, which nothing looks at. Raises UserError when there are no
-        tokens, too many for the context, or ids outside the vocabulary.
+        tokens (B, S), decoder_tokens (B, T), ints -> logits (B, T, V). With lengths (B,), only the first
+        lengths[b] tokens of row b count; the others are padding and are ignored. Raises UserError when there
+        are no tokens, too many for the context, or ids outside the vocabulary.
         """
         return self.head(self.hidden(decoder_tokens, source=tokens, lengths=lengths))
 
@@ -51,7 +51,7 @@ class EncoderDecoderLM(LanguageModel):
         return self.encoder(self.shared(tokens), lengths=check_lengths(lengths, tokens))
 
     def read(self, tokens: ArrayLike, cache: list[CrossCache], lengths: ArrayLike | None = None) -> None:
-        """Encode texts, and keep keys and values of the result in a cache, for all decoding that follows."""
+        """Encode texts once, and store keys and values of the result in a cache for decoding."""
         x = self.encode(tokens, lengths)
         for block, layer in zip(self.decoder.block, cache, strict=True):
             layer.source.truncate(0)
@@ -62,8 +62,9 @@ class EncoderDecoderLM(LanguageModel):
                source: ArrayLike | None = None, lengths: ArrayLike | None = None) -> Tensor:  # fmt: skip
         """Run the model without its output layer: decoder_tokens (B, T), ints -> (B, T, C).
 
-        Either a cache holds the text (see `read`), and the tokens continue the cached ones; or `source` is
-        the text, of which `lengths` tokens count. Raises UserError as calling the model does.
+        The text that the encoder reads is either in a cache (see `read`), and the decoder's tokens continue
+        the cached ones; or it is `source` (B, S), with `lengths` (B,). Raises UserError as calling the model
+        does.
         """
         tokens = check_tokens(decoder_tokens, self.config.vocab_size)
         positions_of(tokens, cache, self.config.context)  # type: ignore[arg-type]
@@ -79,9 +80,10 @@ class EncoderDecoderLM(LanguageModel):
         return F.concat(parts, axis=0)
 
     def scored(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
-        """Return what the output layer scores: tokens (B, S), targets (B, T) -> (B, T, C).
+        """Return the decoder's output before `lm_head`, from which the logits of each target are computed.
 
-        The decoder reads the targets one position late, after the token `start`.
+        tokens (B, S), targets (B, T) -> (B, T, C). The decoder reads `start`, then the targets except the
+        last.
         """
         before = np.atleast_2d(targets)[:, :-1]
         shifted = np.pad(np.where(before == IGNORED, self.config.start, before), ((0, 0), (1, 0)),
@@ -89,7 +91,10 @@ class EncoderDecoderLM(LanguageModel):
         return self.hidden(shifted, source=tokens, **where)
 
     def new_cache(self, batch: int = 1, length: int | None = None) -> list[CrossCache]:
-        """Return an empty cache for `batch` rows of up to `length` written tokens, by default the context."""
+        """Return an empty cache for `batch` rows, each with room for `length` tokens that the decoder writes.
+
+        Without a length, there is room for the whole context.
+        """
         c = self.config
         room = c.context if length is None else min(length, c.context)
         sizes = batch, room, c.heads, c.head_width, c.context, self.shared.weight.dtype

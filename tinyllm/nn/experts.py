@@ -1,4 +1,4 @@
-"""A layer of experts: several MLPs, of which every token uses the few that a router chooses."""
+"""A mixture of experts: several MLPs, of which a router chooses a few for each token."""
 
 import numpy as np
 
@@ -13,10 +13,11 @@ from tinyllm.tensor import Tensor
 class Experts(Module):
     """Send every token to its `top` best experts, and add their results, weighted by the router.
 
-    x (B, T, C) -> (B, T, C). The router's probabilities are a softmax over all E experts; the weights are
-    those of the chosen ones, divided by their sum if `normalise`. No token is dropped; of equal
-    probabilities the expert with the lower number is chosen. After a call, `p` (N, E) are the probabilities
+    x (B, T, C) -> (B, T, C). The router's probabilities are a softmax over all E experts. The weights are the
+    probabilities of the chosen experts, divided by their sum if `normalise`. No token is dropped; of equal
+    probabilities the expert with the lower number is chosen. After a call, `p` (N, E) has the probabilities
     of its N tokens, for `balance_loss`, and `chosen` (N, top) the experts that they used.
+
     Sources: Shazeer et al., "Outrageously Large Neural Networks", 2017; Jiang et al., "Mixtral of Experts",
     2024, section 2.1.
     """
@@ -33,7 +34,7 @@ class Experts(Module):
     def __call__(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
         weights, self.chosen = self.route(rows)
-        order = np.argsort(self.chosen, axis=None, kind="stable")  # pairs of token and place, by expert
+        order = np.argsort(self.chosen, axis=None, kind="stable")  # token * top + rank, sorted by expert
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         y = self.apply(F.take(rows, order // self.top))
@@ -57,27 +58,28 @@ class Experts(Module):
         return F.grouped_linear(F.swiglu(gate, up), [expert.down_proj.weight for expert in e], counts)
 
     def route(self, rows: Tensor) -> tuple[Tensor, np.ndarray]:
-        """Choose experts: rows (N, C) -> weights (N, top) and their numbers (N, top), the best first."""
+        """Choose experts for tokens: (N, C) -> weights (N, top), expert numbers (N, top), the best first."""
         self.p = F.softmax(self.gate(rows))
         return self.weigh(self.p, self.p.data)
 
     def weigh(self, p: Tensor, scores: np.ndarray) -> tuple[Tensor, np.ndarray]:
-        """Choose the experts with the best scores (N, E), and weight them by p (N, E), as `route` does."""
+        """Choose experts by scores (N, E) and weight them by p (N, E); the result is that of `route`."""
         weights, chosen = F.route(p, scores, self.top)
         return weights / weights.sum(axis=1, keepdims=True) if self.normalise else weights, chosen
 
 
 def unchanged(expert: GatedMLP) -> bool:
-    """Return False for an expert that is tapped, or has a layer that is quantized, adapted or replaced."""
+    """Return True if an expert is as it was made: not tapped, no layer quantized, adapted or replaced."""
     layers = expert.gate_proj, expert.up_proj, expert.down_proj
     return type(expert) is GatedMLP and all(type(layer) is Linear for layer in layers)
 
 
 def balance_loss(layers: list[Experts]) -> Tensor:
-    """Return `ops.balance_loss` of the last batch, over the tokens of all layers: -> ().
+    """Return `ops.balance_loss` of the last batch, over the tokens of all layers -> ().
 
-    It is `top` when all experts are used alike, and grows when the router prefers the same few: then the
-    others learn nothing. Its gradient needs the graph of the last call, which `nn.checkpoint` does not keep.
+    It is `top` when all experts are used alike, and grows when the router prefers the same few; the others
+    would then learn nothing. Its gradient needs the graph of the last call, which `nn.checkpoint` does not
+    keep.
     """
     p = F.concat([layer.p for layer in layers], axis=0)
     return F.balance_loss(p, np.concatenate([layer.chosen for layer in layers]))

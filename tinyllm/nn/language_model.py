@@ -1,4 +1,4 @@
-"""LanguageModel: the base of all models that score the tokens of a vocabulary."""
+"""LanguageModel: the base of all models, with logits, losses and first weights."""
 
 from typing import Any, ClassVar
 
@@ -23,11 +23,11 @@ class LanguageModel(Module):
 
     config: Any
     lm_head: Any
-    objective = "causal"  # what it is pretrained for: the next token, hidden tokens "masked", hidden "spans"
+    objective = "causal"  # it predicts: the next token ("causal"), hidden tokens ("masked") or "spans"
     is_encoder_decoder = False  # True if it reads one text and writes another, False if there is one text
-    special_tokens: ClassVar[dict[str, str]] = {}  # {role: name} of those that a new tokenizer needs
-    token_settings: ClassVar[dict[str, str]] = {}  # {setting: role}: settings that are ids of these
-    laptop: ClassVar[dict[str, Any]] = {}  # settings of a training in which it differs from other families
+    special_tokens: ClassVar[dict[str, str]] = {}  # {role: name} for a new tokenizer
+    token_settings: ClassVar[dict[str, str]] = {}  # {config's setting: role of its token}
+    laptop: ClassVar[dict[str, Any]] = {}  # changes to the training preset `laptop`
     residual_outputs: tuple[str, ...]  # ends of the names of weights that write to the residual stream
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -37,7 +37,7 @@ class LanguageModel(Module):
 
     @property
     def picture_marks(self) -> list[int]:
-        """Return the tokens in whose places a picture stands; none if the model sees no pictures."""
+        """Return the tokens that stand for a picture in a prompt; [] if the model sees no pictures."""
         return []
 
     def cache_of(self, picture: np.ndarray, rows: int = 1) -> Any:
@@ -52,11 +52,14 @@ class LanguageModel(Module):
         raise NotImplementedError
 
     def scored(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
-        """Return what the output layer scores for each target: tokens, targets (B, T) -> (B, T, C)."""
+        """Return the vectors from which `head` computes the logits of targets.
+
+        tokens, targets (B, T) -> (B, T, C).
+        """
         return self.hidden(tokens, **where)
 
     def first_std(self, name: str) -> float:
-        """Return the standard deviation of the first numbers of a weight: `config.init_std`, or 0.02.
+        """Return the standard deviation with which a weight is initialised: `config.init_std`, or 0.02.
 
         For the 2 * layers weights that write to the residual stream it is divided by sqrt(2 * layers), so
         that the stream does not grow (Radford et al. 2019, section 2.3).
@@ -65,7 +68,7 @@ class LanguageModel(Module):
         return std / (2 * self.config.layers) ** 0.5 if name.endswith(self.residual_outputs) else std
 
     def finish(self, seed: int | None) -> None:
-        """Finish a new model: fill its matrices with normal numbers, and apply `fuse` and `recompute`.
+        """Initialise the matrices of a new model with normal numbers, and apply `fuse` and `recompute`.
 
         With `seed=None` the matrices stay zero.
         """
@@ -102,7 +105,7 @@ class LanguageModel(Module):
             return (losses * w).sum() / float(max(w.sum(), 1e-20))
         x = self.scored(tokens, targets, **where)
         targets = check_targets(targets, x.shape[:2])
-        if type(self.lm_head) is not Head:  # quantized, tapped, or of more layers
+        if type(self.lm_head) is not Head:  # quantized, tapped, or several layers
             counted = np.flatnonzero(targets != IGNORED)  # the others need no logits
             x = F.take(x.reshape(-1, x.shape[-1]), counted)
             return F.cross_entropy(self.head(x), targets.flat[counted])

@@ -36,7 +36,7 @@ class Linear(Module):
 
 
 class Matrix(Module):
-    """Multiply by a matrix, y = x @ weight, that `quantize` and adapters leave alone: (..., m) -> (..., n).
+    """Multiply by a matrix that `quantize` and adapters do not change: y = x @ weight, (..., m) -> (..., n).
 
     For layers where a small error has a large effect, such as the choice of experts.
     """
@@ -54,8 +54,8 @@ class Matrix(Module):
 class Embedding(Module):
     """Look up a row of a table for each id.
 
-    ids (...) -> y (..., width); the weight is (count, width), and starts with variance 1 / width, so that it
-    can be tied to a `Head`.
+    ids (...) -> y (..., width). The weight is (count, width), and starts with variance 1 / width, so that a
+    `Head` can share it.
     """
 
     def __init__(self, count: int, width: int):
@@ -66,9 +66,9 @@ class Embedding(Module):
 
 
 class Head(Module):
-    """Score every token of the vocabulary by its vector: x (..., C), weight (V, C) -> x @ weight^T (..., V).
+    """Score every token of the vocabulary by a product with its vector: x (..., C) -> x @ weight^T (..., V).
 
-    The weight is a new Parameter, or the weight of an `Embedding`: then the two layers are tied.
+    The weight (V, C) is a new Parameter, or the weight of an `Embedding`: then the two layers are tied.
     """
 
     def __init__(self, weight: Tensor):
@@ -82,7 +82,7 @@ class Head(Module):
 
 
 class LayerNorm(Module):
-    """Shift and scale each row to mean 0 and variance 1, then apply learnt weights and biases.
+    """Normalise each row to mean 0 and variance 1, then multiply by learnt weights and add learnt biases.
 
     x (..., width) -> y (..., width). Source: Ba, Kiros and Hinton, "Layer Normalization", 2016.
     """
@@ -156,7 +156,7 @@ class Sequential(Module):
 
 
 class MLP(Module):
-    """Feed-forward block of GPT-2: expand, apply gelu, project: y = gelu(x @ c_fc) @ c_proj.
+    """The feed-forward block of GPT-2: widen, apply gelu, narrow: y = gelu(x @ c_fc) @ c_proj.
 
     x (..., width) -> y (..., width). The inner width `hidden` is usually 4 * width.
     """
@@ -170,7 +170,7 @@ class MLP(Module):
 
 
 class GatedMLP(Module):
-    """Feed-forward block of LLaMA, with a gate: y = (silu(x @ gate) * (x @ up)) @ down.
+    """The feed-forward block of LLaMA, with a gate: y = (silu(x @ gate) * (x @ up)) @ down.
 
     x (..., width) -> y (..., width). Source: Shazeer, "GLU Variants Improve Transformer", 2020.
     """

@@ -1,4 +1,4 @@
-"""LoRA: freeze each weight matrix W and train a small product A B added to it. Hu et al., "LoRA", 2021.
+"""LoRA: freeze each weight matrix W and train a small product A B that is added to it (Hu et al. 2021).
 
 nn.adapt(model, rank=8)                        # freezes all but the adapters
 tl.fit(model, ...)

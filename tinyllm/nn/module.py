@@ -1,4 +1,4 @@
-"""Module: a part of a model that knows its parameters by name."""
+"""Module: the base of layers and models, which knows its parameters by name."""
 
 import math
 import threading
@@ -105,12 +105,12 @@ class Buffer(Tensor):
 class Module:
     """A part of a model: call it on tensors to get a tensor. A subclass defines `forward` or `__call__`.
 
-    Every attribute that is a Parameter, a Module or a list of Modules belongs to it, in the order of
-    assignment, and has the attribute's name: `h.0.attn.c_attn.weight` is `model.h[0].attn.c_attn.weight`.
+    Every attribute that is a Parameter, a Buffer, a Module or a list of Modules belongs to it, in the order
+    of assignment, and has the attribute's name: `h.0.attn.c_attn.weight` is `model.h[0].attn.c_attn.weight`.
     """
 
     training = True  # dropout acts only while this is True; `train` and `eval` set it
-    reached = 1.0  # the part of all positions that this module computes: an expert sees only some of them
+    reached = 1.0  # the share of all positions that this module computes, for `flops`: an expert gets few
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Compute the output: call `forward`, unless a subclass defines `__call__` itself."""
@@ -126,7 +126,7 @@ class Module:
         return self._tree()
 
     def _tree(self):
-        """Return a line for this module and one for each module inside; equal neighbours share a line."""
+        """Return a line of text for this module and for each module inside; equal neighbours share a line."""
         own = [(name, t) for name, t in vars(self).items() if isinstance(t, (Parameter, Buffer))]
         head = "".join(f", {name} {tuple(t.shape)}" for name, t in own)
         count = self.num_parameters()
@@ -159,7 +159,7 @@ class Module:
         yield from self._named(Parameter)
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield (name, tensor) of everything that is saved: parameters and buffers, each once."""
+        """Yield (name, tensor) of all parameters and buffers, each once: everything that is saved."""
         yield from self._named((Parameter, Buffer))
 
     def _named(self, kinds):
@@ -216,13 +216,13 @@ class Module:
             tensor.data[...] = array
 
     def train(self, training: bool = True) -> "Module":
-        """Switch this module and all inside it to training, where dropout acts. Returns the module."""
+        """Switch this module and all inside it to training mode, where dropout acts; return the module."""
         for _, module in self.named_modules():
             module.training = training
         return self
 
     def eval(self) -> "Module":
-        """Switch this module and all inside it to evaluation, where nothing is random. Returns the module."""
+        """Switch this module and all inside it to evaluation mode, where nothing is random; return it."""
         return self.train(False)
 
     def dropout_stream(self, *key: Any) -> None:
@@ -238,12 +238,12 @@ class Module:
                 vars(module)["random"] = Random(*key, "dropout", name)
 
     def after_step(self) -> None:
-        """Do what is due after each step of a training; most modules do nothing."""
+        """Update what does not learn by gradients, after each step of a training; most modules do nothing."""
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
         """Count the floating-point operations of this module's own matrix products -> {label: number}.
 
-        Modules inside are not included. A multiplication and an addition are two operations.
+        Modules inside it are not counted. A multiplication and an addition are two operations.
         """
         return {}
 
@@ -268,7 +268,7 @@ def init_normal(module: Module, seed: int, std: float | Callable[[str], float] |
 
 @contextmanager
 def inference(module: Module, modules: "list[Module] | None" = None) -> Iterator[Module]:
-    """Run a `with` block without gradients and without dropout, then restore the mode of every module.
+    """Run a `with` block without gradients and dropout; then restore the mode of every module.
 
     A caller that already has the list of all modules can pass it as `modules`, to save time.
     """
@@ -300,7 +300,7 @@ def fitting(name: str, array: np.ndarray, tensor: Tensor) -> np.ndarray:
         raise UserError(f"{name} is {array.dtype} in the weights and must be floating-point")
     if array.dtype.kind == "f":
         array = np.ascontiguousarray(array, kind)
-        if not np.isfinite([array.min(initial=0), array.max(initial=0)]).all():  # without an array of bools
+        if not np.isfinite([array.min(initial=0), array.max(initial=0)]).all():  # no large array of bools
             raise UserError(f"{name} holds numbers that are not finite: these weights are broken")
     if isinstance(tensor, Buffer) and tensor.check:
         tensor.check(name, array)

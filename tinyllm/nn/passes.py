@@ -1,7 +1,8 @@
-"""Passes over a finished model: `fuse`, `recompute`, `tap` and `checkpoint` change how modules are run.
+"""Passes: functions that change how the modules of a finished model are run.
 
-Only `tap` can change the output; the others keep every bit of it. `LanguageModel` applies `fuse` and
-`recompute` to every new model, so model files contain only the mathematics.
+`fuse`, `recompute` and `checkpoint` keep every bit of the output; `tap` and `pack_cache` can change it.
+`LanguageModel` applies `fuse` and `recompute` to every new model, so model files contain only the
+mathematics.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ LARGE = 2 << 20  # `recompute` drops activations for inputs of this many bytes: 
 def around(module: Module, fn: Callable[..., Any]) -> None:
     """Wrap one module: calling it runs `fn(call, module, *inputs)`, where `call` is its own `__call__`.
 
-    Only this module becomes an instance of a new subclass, so other modules are not slowed down.
+    The module gets a new subclass of its class, so other modules of the class are not slowed down.
     """
     kind = type(module)
     call = kind.__call__
@@ -70,12 +71,11 @@ def tap(model: Module, name: str, fn: Callable[[Tensor, Tensor], Tensor | None])
 
 
 def recompute(model: Module, large: float = LARGE) -> Module:
-    """Save memory: make the blocks of a model drop activations, which the backward pass computes again.
+    """Save memory in training: let blocks drop activations, which the backward pass computes again.
 
-    A block is a module in a list, such as `h.0`, but not in a list inside a block. If its input has at least
-    `large` bytes, it keeps only the residual stream and the inputs and output of attention, and computes
-    norms, activations and wide layers again. With products in bf16 it keeps everything, because computing it
-    again would take too long. Returns the model.
+    A block is a module in a list, such as `h.0`, but not in a list inside a block. If a block's input has at
+    least `large` bytes, the block keeps only the residual stream and the inputs and output of attention. With
+    products in bf16 it keeps everything, because computing it again would take too long. Returns the model.
     """
     for path, module in model.named_modules():
         if any(name.isdigit() for name in path.split(".")):
@@ -115,9 +115,9 @@ def fuse(model: Module) -> Module:
 def pack_cache(model: Module, kind: str) -> Module:
     """Make the KV caches of a model hold "bf16" or "int8" numbers, or "float32" again; return the model.
 
-    `new_cache`, and so generation, then makes such caches. A cache unpacks the keys and values of one layer
-    at a time, for attention, which computes in float32. Raises UserError on another kind, and for models that
-    are no decoders.
+    It concerns the caches that `new_cache` makes from now on, also for generation. For attention, which
+    computes in float32, a cache unpacks the keys and values of one layer at a time. Raises UserError on
+    another kind, and for models that are no decoders.
     """
     if kind not in PACKED:
         raise UserError(f"a cache can hold {', '.join(PACKED)}, not {kind}")

@@ -1,7 +1,7 @@
-"""Linear layers with weights of 8 or 4 bits: generating is faster when fewer bytes of weights are read.
+"""Linear layers with weights of 8 or 4 bits, with which generating is faster: fewer bytes have to be read.
 
-`quantize(model, 8)` puts them into a model. `ops/quant.py` explains the format of the packed weights, how
-large their errors are, and why the products are fast.
+`quantize(model, 8)` replaces the layers of a model. `ops/quant.py` explains the format of the packed weights,
+how large their errors are, and why the products are fast.
 """
 
 from collections.abc import Callable
@@ -59,7 +59,7 @@ class QuantizedLinear(Module):
 
     def product(self, x: Tensor, q: np.ndarray, scales: np.ndarray, n_out: int,
                 bias: np.ndarray | None) -> Tensor:  # fmt: skip
-        """Multiply x by weights packed as in this layer, and add a bias: x (..., n_in) -> (..., n_out)."""
+        """Multiply x by packed weights, of one layer or of several joined ones; add a bias -> (..., n_out)."""
         apply = ops.linear_int8 if self.bits == 8 else ops.linear_int4
         return record(apply(x.data, q, scales, n_out, bias), (x,), self._no_gradient)
 
@@ -94,7 +94,7 @@ LAYERS = {8: Int8Linear, 4: Int4Linear}
 
 
 class FusedLinears:
-    """Join quantized layers with the same input: one product computes them all for a single row of input.
+    """Compute several quantized layers with the same input by one product, if the input is a single row.
 
     Fewer calls make decoding faster. The arrays of the layers become views into the concatenated arrays. The
     layer that is called first computes the product of all layers; the others take their part of it when they
@@ -114,7 +114,7 @@ class FusedLinears:
 
     @staticmethod
     def can_fuse(layers: list) -> bool:
-        """Return True if layers have the same bits and input width, 16 * n outputs each, and no bias."""
+        """Return True if all layers have one class and input width, no bias, and multiples of 16 outputs."""
         return isinstance(layers[0], QuantizedLinear) and all(
             type(layer) is type(layers[0]) and layer.n_in == layers[0].n_in and layer.bias is None
             and layer.n_out % 16 == 0 for layer in layers
@@ -148,7 +148,7 @@ class FusedLinears:
 
 
 def aligned(x: np.ndarray) -> np.ndarray:
-    """Return a copy of an array whose address is a multiple of 64 bytes, for the speed of kernels."""
+    """Copy an array to an address that is a multiple of 64 bytes, for the speed of kernels."""
     memory = np.empty(x.nbytes + 64, np.uint8)
     start = -memory.ctypes.data % 64
     y = memory[start : start + x.nbytes].view(x.dtype).reshape(x.shape)
@@ -164,12 +164,12 @@ def check_scales(name: str, scales: np.ndarray) -> None:
 
 def quantize(model: Module, bits: int,
              reading: Callable[[Module], AbstractContextManager] = nullcontext) -> Module:  # fmt: skip
-    """Replace every Linear of a model by one with weights of 8 or 4 bits, in place; return the model.
+    """Replace every Linear of a model by a layer with weights of 8 or 4 bits, in place; return the model.
 
     The output layer (`Head`) is quantized too; if it shares its weight with the embedding, the embedding
-    keeps the original. Norms, biases and embeddings stay float32. `reading(layer)` is entered while a layer
-    is quantised: it may read the weights, and drop them afterwards. Raises UserError, and changes nothing,
-    when bits is another number, the model has adapters, or a layer's weights cannot be quantised.
+    keeps the original. Norms, biases and embeddings stay float32. `reading(layer)` is a context in which a
+    layer's weights can be read, for a caller that loads them only then. Raises UserError, and changes
+    nothing, when bits is another number, the model has adapters, or a layer's weights cannot be quantised.
     """
     if bits not in LAYERS:
         raise UserError(f"weights can have 8 or 4 bits, not {bits}")
@@ -187,7 +187,10 @@ def quantize(model: Module, bits: int,
 
 
 def quantized_zeros(model: Module, bits: int) -> Module:
-    """Replace all linear layers by quantized layers of zeros; load weights, then call `fuse_linears`."""
+    """Replace all linear layers by quantized layers of zeros, to load weights into; return the model.
+
+    Call `fuse_linears` when the weights are loaded.
+    """
 
     def empty(name, layer):
         weight, bias = _matrix(layer)
@@ -197,7 +200,7 @@ def quantized_zeros(model: Module, bits: int) -> Module:
 
 
 def _matrix(layer):
-    """Return weight (n_in, n_out) and bias, or None, of a `Linear` or a `Head`."""
+    """Return the weight (n_in, n_out) and the bias, or None, of a `Linear` or a `Head`."""
     if isinstance(layer, Head):
         return layer.weight.data.T, None
     return layer.weight.data, None if layer.bias is None else layer.bias.data

@@ -1,4 +1,4 @@
-"""Attention: each query looks at the keys, and reads a weighted mean of their values."""
+"""Attention: for each query, the mean of the values, weighted by how well each key matches the query."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def check_heads(q: Array, k: Array, *rest: Any) -> None:
 
 
 def check_lengths(k: Array, lengths: Array | None) -> None:
-    """Raise ValueError unless lengths is None or holds a number of keys for each row."""
+    """Raise ValueError unless lengths is None, or has a number of keys from 0 to T for each row."""
     B, T = k.shape[:2]
     if lengths is not None and (lengths.shape != (B,) or np.any((lengths < 0) | (lengths > T))):
         raise ValueError(f"attention needs one length in 0..{T} for each of {B} rows, got {lengths.tolist()}")
@@ -48,7 +48,7 @@ def to_heads(x: Array, group: int = 1) -> Array:
 
 
 def sum_groups(dx: Array, group: int) -> Array:
-    """Compute the gradient of to_heads, a sum over query heads: dx (B, H, T, D) -> (B, T, K, D)."""
+    """Compute the gradient of to_heads: sum over each kv head's queries, dx (B, H, T, D) -> (B, T, K, D)."""
     B, H, T, D = dx.shape
     return dx.reshape(B, H // group, group, T, D).sum(axis=2).swapaxes(1, 2)
 
@@ -65,7 +65,7 @@ def masked_scores(q: Array, k: Array, causal: bool, lengths: Array | None) -> Ar
 
 
 def attention_flops(args: dict[str, Any], result: Any) -> int:
-    """Count the two products of every query with the keys that it may see, in all heads."""
+    """Count the operations of the products q k^T and p v in all heads, for the keys that are not hidden."""
     (B, S, H, D), T = args["q"].shape, args["k"].shape[1]
     lengths = [T] * B if args["lengths"] is None else args["lengths"].tolist()
     seen = S * sum(lengths)
@@ -127,23 +127,23 @@ def attention_backward(dy: Array, q: Array, k: Array, v: Array, y: Array, lse: A
 def key_ranges(shape: tuple[int, int], keys: int, causal: bool = True, lengths: Array | None = None,
                window: int | None = None, starts: Array | None = None,
                ends: Array | None = None) -> tuple[Array, ...]:
-    """Give each query the range of keys that it may see, for attention_ranges.
+    """Return the range of keys that each query may see, as attention_ranges takes it.
 
-    shape (B, S), keys = T -> starts, ends (B, S): keys starts <= t < ends. Query s of row b is token
-    n - S + s, where n = lengths[b], or T. `window` keeps the last `window` keys up to the query's own.
-    `starts` (B, S) is the first key to see, such as the start of a packed document. `ends` (B, S) replaces
-    the causal end, own token + 1: if the first P tokens all see each other, it is max(own token + 1, P).
-    Raises ValueError when the window is below 1.
+    shape (B, S), keys = T -> starts, ends (B, S): a query may see the keys t with starts <= t < ends. Query s
+    of row b is token n - S + s, where n = lengths[b], or T. `window` keeps the last `window` keys up to the
+    query's own. `starts` (B, S) is the first key to see, such as the start of a packed document. `ends` (B,
+    S) replaces the causal end, own token + 1: if the first P tokens all see each other, it is max(own token +
+    1, P). Raises ValueError when the window is below 1.
     """
     B, S = shape
     if window is not None and window < 1:
         raise ValueError(f"attention needs a window of 1 or more, got {window}: a query sees its own key")
     n = np.reshape(keys if lengths is None else lengths, (-1, 1)).astype(np.int64)
-    after = n - S + np.arange(1, S + 1)  # the key after the query's own
+    causal_end = n - S + np.arange(1, S + 1)  # the key after the query's own
     first = np.zeros((B, S), np.int64) if starts is None else np.asarray(starts)
     if window is not None:
-        first = np.maximum(first, after - window)
-    stop = np.minimum(ends if ends is not None else after if causal else n, n)
+        first = np.maximum(first, causal_end - window)
+    stop = np.minimum(ends if ends is not None else causal_end if causal else n, n)
     return tuple(np.broadcast_to(np.clip(x, 0, keys), (B, S)).astype(np.int64) for x in (first, stop))
 
 
@@ -171,7 +171,7 @@ def range_scores(q: Array, k: Array, starts: Array, ends: Array, bias: Array | N
 
 
 def ranges_flops(args: dict[str, Any], result: Any) -> int:
-    """Count the two products of every query with the keys of its range, in all heads."""
+    """Count the operations of the products q k^T and p v in all heads, for the keys of each query's range."""
     seen = np.maximum(args["ends"] - args["starts"], 0).sum()
     return 4 * args["q"].shape[2] * args["q"].shape[3] * int(seen)
 
@@ -180,12 +180,12 @@ def ranges_flops(args: dict[str, Any], result: Any) -> int:
     flops=ranges_flops)
 def attention_ranges(q: Array, k: Array, v: Array, starts: Array, ends: Array,
                      bias: Array | None = None) -> tuple[Array, Array]:
-    """Compute attention in which each query sees the keys starts <= t < ends, with a bias on the scores.
+    """Compute attention in which each query sees only a range of keys, with a bias added to the scores.
 
-    y is the mean of the values v[t], weighted by softmax(q . k / sqrt(D) + bias).
+    A query's y is the mean of v[t], weighted by softmax(q . k[t] / sqrt(D) + bias), over starts <= t < ends.
 
     q (B, S, H, D), k and v (B, T, K, D), starts and ends (B, S) ints in 0..T, bias None or an array that
-    broadcasts to (H, S, T) -> y (B, S, H, D), lse (B, H, S), as in attention. An empty range reads y = 0. The
+    broadcasts to (H, S, T) -> y (B, S, H, D), lse (B, H, S), as in attention. An empty range gives y = 0. The
     bias is T5's table of distances (Raffel et al. 2020) or ALiBi's slope * t (H, 1, T) (Press et al. 2022).
     Raises ValueError when shapes, heads or ranges do not fit.
     """

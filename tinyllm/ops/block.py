@@ -1,6 +1,6 @@
-"""The blocks of GPT-2, LLaMA and PaLM as one function of their weights each, and what a GPT-2 counts.
+"""The blocks of GPT-2, LLaMA and PaLM, each as one function of its weights; sizes and FLOPs of a GPT-2.
 
-The models are made of modules (`tinyllm/models/`), which keep the weights. These functions compute the same
+The models are made of modules (`tinyllm/models/`), which hold the weights. These functions compute the same
 in one place, and tests compare the two.
 """
 
@@ -81,7 +81,7 @@ def parallel_block(x: Array, heads: int, norm: Pair, widen: Array, narrow: Array
 
 @op
 def count_cache_bytes(tokens: int, layers: int, kv_heads: int, head_width: int, bits: int = 32) -> int:
-    """Count the bytes of the keys and values that a model keeps of so many tokens -> int.
+    """Count the bytes of a KV cache that holds so many tokens -> int.
 
     In each layer there are a key and a value for each kv head, of head_width numbers with this many bits.
     """

@@ -1,4 +1,4 @@
-"""Keys and values of the cache in 8 bits, with one scale for each head of each position."""
+"""Compression of the KV cache to 8 bits: each head has its own scale at each position."""
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def pack_int8(x: Array) -> tuple[Array, Array]:
 
 @op(outputs=("x",), shapes="q (..., D), scales (...)")
 def unpack_int8(q: Array, scales: Array) -> Array:
-    """Compute q * scale, which differs from what was packed by at most half a scale.
+    """Undo pack_int8: x = q * scale, which differs from the packed numbers by at most half a scale.
 
     q (..., D) int8, scales (...) -> x (..., D) float32.
     """

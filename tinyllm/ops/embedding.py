@@ -18,12 +18,12 @@ def embedding(w: Array, ids: Array) -> Array:
 
 @op(shapes="dy (..., C), ids (...)")
 def embedding_backward(dy: Array, ids: Array, vocab_size: int) -> Array:
-    """Add the gradient of each token to the row of its id in the table, in order of occurrence.
+    """Add up the gradients of all tokens with the same id, in order of occurrence, in this id's row of dw.
 
     dy (..., C), ids (...) ints -> dw (vocab_size, C); rows of ids that do not occur are 0. Raises
     IndexError as embedding does.
     """
     ids_below("embedding", ids, vocab_size)
     dw = np.zeros((vocab_size, dy.shape[-1]), dy.dtype)
-    np.add.at(dw, ids.reshape(-1), rows(dy))  # dw[ids] += dy would keep only the last of equal ids
+    np.add.at(dw, ids.reshape(-1), rows(dy))  # `dw[ids] += dy` would use only the last of several equal ids
     return dw

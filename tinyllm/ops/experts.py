@@ -15,7 +15,7 @@ from tinyllm.ops.shapes import Array, ids_below, linear_flops
 
 
 def check_route(p: Array, scores: Array, top: int) -> None:
-    """Raise ValueError unless `top` is a number of experts that there are, and at least 1."""
+    """Raise ValueError unless 1 <= top <= E, the number of experts."""
     if not 1 <= top <= p.shape[1]:
         raise ValueError(f"needs top from 1 to the number of experts, got top = {top} of {p.shape[1]}")
 
@@ -52,11 +52,12 @@ def expert_counts(chosen: Array, experts: int) -> Array:
 
 @op(outputs=("loss",), grads=("p",), shapes="p (N, E), chosen (N, K)")
 def balance_loss(p: Array, chosen: Array) -> Array:
-    """Return E * sum over experts of load * mean p, which is least when all experts are used alike.
+    """Compute the loss that balances a router: E * sum over experts of load * mean p.
 
     p (N, E), chosen (N, top) ints -> (). The load of an expert is the share of tokens that chose it, so all
-    loads add up to `top`, which is also the loss of a balanced router. Without tokens it is 0. (Fedus, Zoph
-    and Shazeer, "Switch Transformers", 2022, section 2.2.)
+    loads add up to `top`. That is also the loss of a balanced router; it is larger when experts with a large
+    p also get many tokens. Without tokens it is 0. (Fedus, Zoph and Shazeer, "Switch Transformers", 2022,
+    section 2.2.)
     """
     n, experts = p.shape
     load = expert_counts(chosen, experts).astype(p.dtype) / max(n, 1)
@@ -81,7 +82,7 @@ def balance_bias(bias: Array, counts: Array, rate: float) -> Array:
     bias (E,), counts (E,) ints, how many tokens chose each expert -> (E,). An expert with exactly its share
     keeps its bias. (Wang et al., "Auxiliary-Loss-Free Load Balancing Strategy for Mixture-of-Experts", 2024.)
     """
-    behind = np.sign(counts.sum() - counts * len(counts))  # whole numbers, so that a share is exact
+    behind = np.sign(counts.sum() - counts * len(counts))  # whole numbers: equality is exact
     return bias + bias.dtype.type(rate) * behind.astype(bias.dtype)
 
 
@@ -134,7 +135,7 @@ def grouped_linear_backward(dy: Array, x: Array, w: Any, counts: Array) -> tuple
 
 
 def check_combine(y: Array, weights: Array, places: Array) -> None:
-    """Raise ValueError unless every row of y has one place."""
+    """Raise ValueError unless `places` has each row number of y exactly once; TypeError if it is not ints."""
     if places.dtype.kind not in "iu":
         raise TypeError(f"combine_experts needs integer places, got {places.dtype}")
     flat = places.ravel()
@@ -148,10 +149,10 @@ COMBINED = "y (M, C), weights (N, K), places (N, K)"
 
 @op(outputs=("z",), grads=("y", "weights"), shapes=COMBINED, check=check_combine)
 def combine_experts(y: Array, weights: Array, places: Array) -> Array:
-    """Add up the results of every token's experts, multiplied by their weights, in the order of `places`.
+    """Add up the results of each token's experts, multiplied by the token's weights for them.
 
     y (N * top, C), weights (N, top), places (N, top) ints -> z (N, C): z[n] is the sum over k of
-    weights[n, k] * y[places[n, k]]. Raises ValueError unless each row of y has one place.
+    weights[n, k] * y[places[n, k]], in this order. Raises ValueError unless each row of y has one place.
     """
     return (weights[..., None] * y[places]).sum(axis=1)
 
@@ -168,7 +169,7 @@ def combine_experts_backward(dz: Array, y: Array, weights: Array, places: Array)
 
 
 def rounded_lists(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that first makes one array of a list of matrices, which `on_rounded` can round."""
+    """Let a bf16 variant take a list of matrices: stack it into one array, which `on_rounded` can round."""
     return lambda *args: run(*[np.stack(x) if isinstance(x, list | tuple) else x for x in args])
 
 

@@ -102,11 +102,11 @@ def linear_token_losses_backward(dlosses: Array, x: Array, w: Array, targets: Ar
     return dx.reshape(x.shape), dw
 
 
-CHUNK = 1 << 23  # so many logits are computed at a time: 32 MiB
+CHUNK = 1 << 23  # the number of logits that are computed at a time: 32 MiB
 
 
 def gradient_of_x(dlosses: Array, x: Array, w: Array, targets: Array, lse: Array, ignore_index: int) -> Array:
-    """Return only dx of linear_token_losses_backward, for a frozen table w, in chunks of logits."""
+    """Compute dx of linear_token_losses_backward, and no dw, because w is frozen; some rows at a time."""
     dx, flat = np.empty_like(x, order="C"), [each.reshape(-1) for each in (dlosses, targets, lse)]
     step = max(CHUNK // max(len(w), 1), 1)
     for row in range(0, len(rows(x)), step):

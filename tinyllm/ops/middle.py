@@ -24,7 +24,7 @@ def check_markers(prefix: Sequence[int], middle: Sequence[int], suffix: Sequence
 
 
 def check_room(prefix: Sequence[int], suffix: Sequence[int], room: int) -> None:
-    """Raise ValueError when there is less than no room."""
+    """Raise ValueError when room is negative."""
     if room < 0:
         raise ValueError(f"needs room for at least 0 tokens, got {room}")
 
@@ -33,8 +33,8 @@ def check_room(prefix: Sequence[int], suffix: Sequence[int], room: int) -> None:
 def split_middle(text: str, draws: Sequence[float]) -> tuple[str, str, str]:
     """Cut a text of n characters at two random places -> (prefix, middle, suffix).
 
-    draws: two numbers from [0, 1), one for each place: u chooses place floor(u (n + 1)) of the n + 1 between
-    characters, 0 before the first and n behind the last. The smaller place comes first, whichever draw it
+    draws: two numbers from [0, 1), one for each place. A draw u chooses place floor(u (n + 1)): place i is
+    before character i, and place n is the end of the text. The smaller place comes first, whichever draw it
     is from. Each part can be empty; joined, they are the text. Raises ValueError for other draws.
     """
     begin, end = sorted(int(u * (len(text) + 1)) for u in draws)
@@ -65,9 +65,9 @@ def trim_sides(prefix: Sequence[int], suffix: Sequence[int],
                room: int) -> tuple[Sequence[int], Sequence[int]]:  # fmt: skip
     """Shorten the tokens around a gap to `room` in all, keeping those next to the gap.
 
-    -> (the end of the prefix, the beginning of the suffix). Both get half of the room, the prefix the odd
-    token; what one of them does not need goes to the other. Nothing is lost if all of it fits. Raises
-    ValueError when room < 0.
+    -> (the end of the prefix, the beginning of the suffix). Each side gets half of the room; if room is odd,
+    the prefix gets one token more. Room that one side does not need goes to the other. Nothing is lost if all
+    of it fits. Raises ValueError when room < 0.
     """
     after = max(room // 2, room - len(prefix))
     suffix = suffix[:after]

@@ -1,4 +1,4 @@
-"""Pictures as rows of vectors: cut into patches, and put among the vectors of a text.
+"""Pictures as rows of vectors: cut a picture into patches, and put their vectors among those of a text.
 
 Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, section 3.1.
 """
@@ -31,7 +31,7 @@ def patches(pictures: Array, side: int) -> Array:
 
 
 def enough_vectors(x: Array, vectors: Array, at: Array) -> None:
-    """Raise TypeError unless `at` holds booleans, ValueError unless as many are True as there are vectors."""
+    """Raise TypeError unless `at` is boolean, ValueError unless it is True as often as there are vectors."""
     if at.dtype != bool:
         raise TypeError(f"place needs booleans, got {at.dtype}")
     if (count := int(at.sum())) != len(vectors):
@@ -40,7 +40,7 @@ def enough_vectors(x: Array, vectors: Array, at: Array) -> None:
 
 @op(grads=("x", "vectors"), shapes="x (B, T, C), vectors (N, C), at (B, T)", check=enough_vectors)
 def place(x: Array, vectors: Array, at: Array) -> Array:
-    """Put vectors in the places of others, in reading order.
+    """Replace the vectors of x where `at` is True by other vectors, in reading order.
 
     x (B, T, C), vectors (N, C), at (B, T) booleans, N of them True -> (B, T, C). Raises ValueError when the
     number of places is not N.
@@ -52,7 +52,7 @@ def place(x: Array, vectors: Array, at: Array) -> Array:
 
 @op(shapes="dy (B, T, C), at (B, T)")
 def place_backward(dy: Array, at: Array) -> tuple[Array, Array]:
-    """Pass each gradient to where its vector came from: what was replaced gets 0.
+    """Pass each gradient to the array from which its vector came; replaced vectors of x get 0.
 
     dy (B, T, C), at (B, T) booleans -> dx (B, T, C), dvectors (N, C).
     """

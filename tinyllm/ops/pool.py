@@ -20,7 +20,7 @@ def mean_pool(x: Array, lengths: Array) -> Array:
     """Average the positions of each text, without the padding behind it.
 
     x (B, T, C), lengths (B,) ints from 1 to T -> (B, C), the mean of the first lengths[b] positions of text
-    b. What stands behind them is never used, NaN included. Raises ValueError on other lengths.
+    b. The numbers in the padding are never used, even if they are NaN. Raises ValueError on other lengths.
     """
     kept = np.where(real(lengths, x.shape[1]), x, 0)
     return kept.sum(axis=1) / lengths[:, None].astype(x.dtype)
@@ -38,7 +38,7 @@ def mean_pool_backward(dy: Array, x: Array, lengths: Array) -> Array:
 
 @op(outputs=("loss", "logits", "lse"), grads=("a", "b"), shapes="a (N, C), b (N, C)")
 def contrastive_loss(a: Array, b: Array, temperature: float) -> tuple[Array, Array, Array]:
-    """Average -log p(partner), where row i of b is the partner of row i of a, and all rows of b compete.
+    """Average -log p(partner): row i of b is the partner of row i of a; p is a softmax over all rows of b.
 
     a (N, C), b (N, C) -> loss (), logits (N, N), lse (N,), the log-sum-exp of each row. The logits are the
     products of every row of a with every row of b, divided by temperature. The loss of no rows is 0. (Oord,

@@ -1,19 +1,23 @@
-"""Quantised weights, 8 or 4 bits each and one scale for 32, because reading memory limits decoding.
+"""Quantised weights: 8 or 4 bits for each, and one scale for every 32.
 
-A weight matrix w (I, O) is cut into blocks of 32 inputs. A block of one output keeps whole numbers q and one
-scale, and means `scale * q`. The scale is a bfloat16, the upper half of a float32, kept as uint16.
+Reading weights from memory limits the speed of decoding, so smaller weights make it faster.
+
+A weight matrix w (I, O) is cut into blocks of 32 inputs of one output. Each block is stored as whole numbers
+q and one scale, and its weights are `scale * q`. The scale is a bfloat16, the upper half of a float32, stored
+as uint16.
 
 In 8 bits, q is -127..127 and the scale is rounded up, so that the largest weight still fits: the error is at
-most half a scale. In 4 bits, q is -8..7, and a scale may be negative, so that the largest weight can have the
--8, whatever its sign (as in ggml's Q4_0). It then means 7.5, 8, 8.5 or 9 scales: the block takes what gives
-the smallest sum of squared errors. Cutting the largest weight off makes the others more exact.
+most half a scale. In 4 bits, q is -8..7, and a scale may be negative, so that the largest weight m can be
+stored as -8, whatever its sign (as in ggml's Q4_0). The scale is -m / 7.5, -m / 8, -m / 8.5 or -m / 9,
+whichever has the smallest sum of squared errors: the last two make m too small, but other weights more exact.
 
 The numbers lie in memory in the order in which a product reads them: 16 outputs at a time, block after
 block, and in a block 4 inputs of all 16 outputs side by side, which is what one instruction multiplies
 (`vpdpbusd`). With G = ceil(O / 16) and N = ceil(I / 32), and zeros where O and I end:
 
     8 bits: q (G, N, 8, 16, 4) int8,  q[g, n, j, o, i] is that of w[32 n + 4 j + i, 16 g + o]
-    4 bits: q (G, N, 4, 16, 4) uint8, two to a byte, each with 8 added: quad j below, quad j + 4 above
+    4 bits: q (G, N, 4, 16, 4) uint8, q + 8 of two numbers: [..., j, :, :] has quad j in its lower four bits,
+            quad j + 4 in its upper ones
     scales (G, N, 16) uint16
 
 The inputs of a product are rounded to 8 bits too, row by row and block by block (`quantize_rows`). A block's
@@ -28,7 +32,7 @@ from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array, linear_flops, rows
 
 BLOCK, OUTPUTS = 32, 16
-SIZES = 7.5, 8, 8.5, 9  # of the largest weight of a block of 4 bits, in scales
+SIZES = 7.5, 8, 8.5, 9  # a block's largest weight in 4 bits, divided by a scale to be tried
 LIMIT = 2.0**127  # from here on, rounding could carry a weight beyond float32
 
 
@@ -44,7 +48,7 @@ def packed_shapes(bits: int, n_in: int, n_out: int) -> tuple[tuple[int, ...], tu
 
 
 def check_layer(bits: int) -> Callable[..., None]:
-    """Make the check of linear_int8 or of linear_int4."""
+    """Return the function that checks the arguments of linear_int8 or of linear_int4."""
     kind, half = np.dtype(np.int8 if bits == 8 else np.uint8), np.dtype(np.uint16)
 
     def check(x, q, scales, n_out, b=None):
@@ -80,7 +84,7 @@ def from_bfloat16(halves: Array) -> Array:
 
 
 def interleave(blocks: Array) -> Array:
-    """Reorder whole numbers as a product reads them: (N, 32, 16 G) -> (G, N, 8, 16, 4)."""
+    """Reorder whole numbers into the memory order of a product: (N, 32, 16 G) -> (G, N, 8, 16, 4)."""
     n, _, width = blocks.shape
     return np.ascontiguousarray(blocks.reshape(n, 8, 4, width // OUTPUTS, OUTPUTS).transpose(3, 0, 1, 4, 2))
 
@@ -125,7 +129,7 @@ def rounded(blocks: Array, scale: Array, low: int, high: int) -> Array:
 
 
 def squared_error(blocks: Array, scale: Array) -> Array:
-    """Sum the squared errors of blocks in 4 bits, input after input, relative to the largest weight."""
+    """Sum each block's squared errors in 4 bits; its largest weight is the unit: (N, 32, O) -> (N, O)."""
     largest = np.max(np.abs(blocks), axis=1)
     unit = np.where(largest == 0, np.float32(1), largest)
     errors = (blocks - rounded(blocks, scale, -8, 7) * scale[:, None]) / unit[:, None]
@@ -136,13 +140,13 @@ def squared_error(blocks: Array, scale: Array) -> Array:
 
 
 def ordered(halves: Array) -> Array:
-    """Reorder scales as a product reads them: (N, 16 G) -> (G, N, 16)."""
+    """Reorder scales into the memory order of a product: (N, 16 G) -> (G, N, 16)."""
     n, width = halves.shape
     return np.ascontiguousarray(halves.reshape(n, width // OUTPUTS, OUTPUTS).transpose(1, 0, 2))
 
 
 def linear_quantized(bits: int, x: Array, q: Array, scales: Array, n_out: int, b: Array | None) -> Array:
-    """Compute y = x W + b, a sum over blocks of (scale of x * scale of w) * (q of x times q of w)."""
+    """Compute y = x W + b: for each block, both scales times the product of both rounded parts, summed."""
     xq, x_scales = quantize_rows(rows(x))
     wq, w_scales = unpack(bits, q), spread(scales)
     y = np.zeros((len(xq), wq.shape[2]), x.dtype)
@@ -172,10 +176,10 @@ def quantize_int8(w: Array) -> tuple[Array, Array]:
 def quantize_int4(w: Array) -> tuple[Array, Array]:
     """Round weights to 4 bits, with one scale for each block of 32 inputs of an output.
 
-    w (I, O) -> q (G, N, 4, 16, 4) uint8, two numbers in each, scales (G, N, 16) uint16. With m the largest
-    weight of a block by size (of m and -m, the positive one), scale = -m / 7.5, -m / 8, -m / 8.5 or -m / 9,
-    rounded to a bfloat16: the first with the smallest sum of squared errors. q = w / scale, rounded to
-    nearest, ties to even, and cut to -8..7. The rest as in quantize_int8.
+    w (I, O) -> q (G, N, 4, 16, 4) uint8, two numbers in each, scales (G, N, 16) uint16. m is the weight of
+    largest size in a block (if m and -m both occur, the positive one). scale = -m / 7.5, -m / 8, -m / 8.5 or
+    -m / 9, rounded to a bfloat16: the first with the smallest sum of squared errors. q = w / scale, rounded
+    to nearest, ties to even, and cut to -8..7. The rest as in quantize_int8.
     """
     blocks = cut("quantize_int4", w)
     high, low = np.max(blocks, axis=1), np.min(blocks, axis=1)

@@ -36,7 +36,7 @@ BACKWARD = "_backward"
 
 
 class PythonCall:
-    """Call an op's `_check`, unless it is None, and then its `_run`.
+    """The base class of Op: a call runs `_check`, unless it is None, and then `_run`.
 
     With kernels, a C class with the same behaviour is used, because each token takes dozens of calls.
     """
@@ -100,12 +100,12 @@ class Op(Call):
 
     @functools.cached_property
     def specification(self) -> Callable:
-        """Return the NumPy body, with the ops that it calls replaced by their specifications."""
+        """Return the NumPy body, in which every op is its specification, never a kernel or an override."""
         f, called = self.reference, {o.__name__: o.specification for o in self.calls}
         return self._checked(types.FunctionType(f.__code__, f.__globals__ | called, None, f.__defaults__))
 
     def _checked(self, run):
-        """Return an implementation with the op's checks, for direct calls that bypass the op."""
+        """Add the op's checks to one of its implementations, so that tests can call that directly."""
         if self.check is None:
             return run
 
@@ -120,7 +120,7 @@ class Op(Call):
         return checked
 
     def variant(self, backend: str) -> Callable[[Callable], Callable]:
-        """Register a function as a backend, used if no kernel was built: `@matmul.variant("bf16")`."""
+        """Register a function for a backend that has no kernel for this op: `@matmul.variant("bf16")`."""
 
         def register(function):
             self.variants.setdefault(backend, self._checked(function))
@@ -156,7 +156,7 @@ class Op(Call):
         return wanted if wanted in self.variants else "numpy"
 
     def resolve(self) -> None:
-        """Set what a call runs, after the choice of backends or an override has changed."""
+        """Decide which function a call runs; to be called when a backend or an override has changed."""
         if startup_error:
             self._run = _refuse
             return
@@ -166,7 +166,10 @@ class Op(Call):
         self._run = run if around is None else functools.partial(around, self, run)
 
     def _refuse(self, error):
-        """Raise a check's ValueError with the op's name; let the implementation raise about other types."""
+        """Raise the ValueError of a check with the op's name in front of its message.
+
+        An AttributeError means that an argument is no array; the implementation raises a clearer error.
+        """
         if isinstance(error, ValueError):
             raise ValueError(f"{self.__name__} {error}") from None
 
@@ -199,7 +202,7 @@ def _names(code):
 
 
 def _ops_called(function, seen):
-    """Return every op that a function calls by name, directly or by helper functions of its module."""
+    """Yield every op that a function calls by name, directly or through helper functions of its module."""
     seen.add(function)
     function = inspect.unwrap(function)
     for name in _names(function.__code__):
@@ -231,7 +234,7 @@ def op(function: Callable | None = None, **said: Any) -> Any:
 
 
 class _Switch:
-    """The result of `use`, `override` or `watch`: as a context manager it undoes the change at the end."""
+    """Undo a call of `use`, `override` or `watch` at the end of a `with` block."""
 
     def __init__(self):
         self._before = _snapshot()
@@ -244,7 +247,7 @@ class _Switch:
 
 
 def _with_followers(per_op):
-    """Extend choices such as {"matmul": "bf16"} to ops that follow matmul, unless they have a choice."""
+    """Extend choices such as {"matmul": "bf16"} to ops that follow matmul and have no choice of their own."""
     chosen = dict(per_op)
     for name, o in OPS.items():  # in order of definition, so that a follower's follower comes later
         if name not in chosen and o.follows in chosen and chosen[o.follows] in o.variants:
@@ -322,7 +325,7 @@ def override(**functions: Any) -> _Switch:
 
 
 def watch(around: Callable[..., Any]) -> _Switch:
-    """Wrap every call of an op in a `with` block: around(op, run, *args) runs, and may call run(*args).
+    """Call `around(op, run, *args)` in place of every op inside a `with` block; run(*args) computes the op.
 
     The result of `around` is the result of the op. A nested watch replaces the outer one until it ends.
     """
@@ -333,7 +336,7 @@ def watch(around: Callable[..., Any]) -> _Switch:
 
 
 def threads(n: int | None = None) -> int:
-    """Return the number of threads of the kernels, after setting it to n. Results do not depend on it.
+    """Return the number of threads of the kernels; with n, set it first. Results do not depend on it.
 
     Without kernels it is 1, because NumPy's threads are not counted. Raises UserError unless n >= 1.
     """
@@ -352,7 +355,7 @@ def memory() -> dict[str, int] | None:
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:
-    """Return an uninitialised array, with kernels from the pool, which avoids page faults."""
+    """Return an uninitialised array; with kernels, from their memory pool, which avoids page faults."""
     return np.empty(shape, dtype) if _compiled is None else _compiled.empty(shape, np.dtype(dtype))
 
 

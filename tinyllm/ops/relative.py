@@ -1,4 +1,4 @@
-"""Relative positions: T5 adds a learnt number to each score, chosen by the distance of key and query."""
+"""T5's relative positions: a learnt number for each distance of key and query is added to the score."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from tinyllm.ops.shapes import Array
 
 @op
 def relative_buckets(distance: Array, buckets: int, max_distance: int, causal: bool) -> Array:
-    """Put distances into buckets: near ones into one each, far ones together.
+    """Map distances to buckets: each short distance has its own, longer distances share one.
 
     distance (...), the key's position minus the query's -> (...) ints below `buckets`. With causal, keys
     before the query have all buckets, and later ones fall into bucket 0. Otherwise the first half of the

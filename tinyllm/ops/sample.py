@@ -12,17 +12,17 @@ from tinyllm.ops.softmax import softmax
 
 
 def keep(logits: Array, kept: Array) -> Array:
-    """Replace the logits that are not kept by -inf."""
+    """Set the logits for which `kept` is False to -inf."""
     return np.where(kept, logits, -np.inf)
 
 
 def by_rank(logits: Array) -> Array:
-    """Sort ids by falling logit -> (..., V); equal logits by rising id, NaN last."""
+    """Sort token ids by logit, the largest first -> (..., V); equal logits by rising id, NaN last."""
     return np.argsort(-logits, axis=-1, kind="stable")
 
 
 def keep_ranks(logits: Array, order: Array, kept: Array) -> Array:
-    """Keep the tokens order[..., r] for which kept[..., r] is True."""
+    """Set all logits to -inf except those of the tokens order[..., r] for which kept[..., r] is True."""
     mask = np.empty(logits.shape, bool)
     np.put_along_axis(mask, order, kept, axis=-1)
     return keep(logits, mask)
@@ -65,7 +65,7 @@ def top_p(logits: Array, p: float) -> Array:
     likeliest = np.take_along_axis(softmax(logits), order, axis=-1)
     reached = likeliest.cumsum(axis=-1, dtype=np.float64)
     before = np.concatenate([np.zeros_like(reached[..., :1]), reached[..., :-1]], axis=-1)
-    total = reached[..., -1:]  # 1, but for rounding
+    total = reached[..., -1:]  # 1, except for rounding
     return keep_ranks(logits, order, before < p * total)
 
 
@@ -116,7 +116,7 @@ def sample(probs: Array, u: Array) -> Array:
 
 @op(outputs=("beams", "tokens", "totals"), grads=(), shapes="scores (N), logprobs (N, V)")
 def beam_step(scores: Array, logprobs: Array, count: int) -> tuple[Array, Array, Array]:
-    """Find the best ways to continue N beginnings of a text by one token.
+    """Do a step of beam search: find the best ways to continue N beginnings of a text by one token.
 
     scores (N,), the log-probability of each beginning; logprobs (N, V), those of every next token after it ->
     beams, the numbers of the beginnings, tokens, totals = score + logprob, each (m,), the best first, where m

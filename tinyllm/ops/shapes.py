@@ -1,4 +1,4 @@
-"""Small helpers of the specifications: rows, erf, counts of operations, and checks of shapes and ids."""
+"""Helpers of the specifications: rows, erf, counts of operations, and checks of shapes and ids."""
 
 import inspect
 import math
@@ -23,7 +23,7 @@ def erf(x: Array) -> Array:
 
 
 def linear_flops(args: dict[str, Any], result: Any) -> int:
-    """Count a multiplication and an addition for each input of every output of a layer."""
+    """Count the operations of a linear layer: for each output, a product and a sum for every input -> int."""
     y = result[0] if isinstance(result, tuple) else result
     return 2 * y.size * args["x"].shape[-1]
 
@@ -32,8 +32,9 @@ class ShapeCheck:
     """The check of an op, made from a declaration such as "x (..., I), w (I, O), b (O,)".
 
     Equal letters stand for equal sizes, and "..." for the same leading axes. An argument that is None is not
-    checked. Raises ValueError on other shapes, because NumPy might broadcast them and hide the mistake; then
-    it calls `more`. `fitted` caches shapes that fitted, because a model uses the same ones again and again.
+    checked. Raises ValueError on other shapes, because NumPy might broadcast them and hide the mistake. Then
+    it calls `more`, a check of what shapes cannot express. `fitted` is a cache of shapes that passed the
+    check, because a model uses the same ones again and again.
     """
 
     def __init__(self, declaration: str, signature: inspect.Signature, more: Callable | None = None):

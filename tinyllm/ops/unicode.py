@@ -1,7 +1,7 @@
-"""The class of every character in Unicode 16.0, whatever version `regex` and Python use.
+"""The class of every character in Unicode 16.0, independent of the versions of `regex` and Python.
 
 Text is cut by classes of characters. If these came from an installed package, one tokenizer could give other
-ids on another machine. `unicode-16.0.txt` is the only table, also for the kernels (csrc/unicode_tables.py).
+ids on another machine. `unicode-16.0.txt` is the only table; the kernels use it too (csrc/unicode_tables.py).
 tiktoken 0.14 and tokenizers 0.23 use the same version. tools/unicode_classes.py writes the table.
 """
 
@@ -33,7 +33,7 @@ def classes() -> Array:
 
 
 def in_this_version(text: str) -> str:
-    """Replace characters that a newer `regex` puts in another class, so that its matches stay the same.
+    """Replace characters whose class a newer `regex` has changed, so that patterns match as in Unicode 16.0.
 
     text: str -> str of the same length, for matching only.
     """
