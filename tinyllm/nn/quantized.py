@@ -59,7 +59,7 @@ class QuantizedLinear(Module):
 
     def product(self, x: Tensor, q: np.ndarray, scales: np.ndarray, n_out: int,
                 bias: np.ndarray | None) -> Tensor:  # fmt: skip
-        """Multiply x by packed weights, of one layer or of several joined ones; add a bias -> (..., n_out)."""
+        """Multiply x by packed weights, of one layer or of several joined ones, and add a bias."""
         apply = ops.linear_int8 if self.bits == 8 else ops.linear_int4
         return record(apply(x.data, q, scales, n_out, bias), (x,), self._no_gradient)
 
