@@ -1,9 +1,9 @@
 """The layers of a transformer, each with a few parameters and one op.
 
 Matrices start as normal random numbers of mean 0 and variance 1 / n_in, so that layers keep the size of their
-input (LeCun et al., "Efficient BackProp", 1998); biases start as zeros, the weights of norms as ones.
-Every new layer draws other numbers. `init_normal(model, seed)` draws them by seed and name, in whatever order
-the layers were made.
+input (LeCun et al., "Efficient BackProp", 1998); biases start as zeros, the weights of norms as ones. Every
+new layer draws different numbers. `init_normal(model, seed)` draws them from seed and name, so they do not
+depend on the order in which layers were made.
 """
 
 from collections.abc import Callable

@@ -36,7 +36,7 @@ def _without(switch: str) -> Iterator[None]:
 
 
 def without_memory() -> AbstractContextManager[None]:
-    """Give the modules made in a `with` block read-only arrays that have shapes but take no memory.
+    """Let modules that are made in a `with` block have read-only arrays, which take no memory.
 
     So the names and shapes in a file can be checked against a model before anything large is allocated.
     """
@@ -45,7 +45,7 @@ def without_memory() -> AbstractContextManager[None]:
 
 @contextmanager
 def undrawn() -> Iterator[None]:
-    """Leave the matrices made in a `with` block zero, because `init_normal` or a file will fill them."""
+    """Leave new matrices zero inside a `with` block, because `init_normal` or a file will fill them."""
     with _without("numbers"):
         yield
 
@@ -72,7 +72,7 @@ class Parameter(Tensor):
 def random_parameter(shape: tuple[int, ...], std: float) -> Parameter:
     """Return a new parameter of normal random numbers.
 
-    Every call draws other numbers; a program that makes its layers in the same order draws the same again.
+    Every call draws different numbers. A program that makes its layers in the same order gets the same.
     """
     if not _making.memory:
         return Parameter(full(shape), std)
@@ -80,9 +80,9 @@ def random_parameter(shape: tuple[int, ...], std: float) -> Parameter:
     return Parameter(_draw(new_stream("init"), zeros, std) if _making.numbers else zeros, std)
 
 
-def new_stream(what: str) -> Random:
+def new_stream(purpose: str) -> Random:
     """Return a stream of random numbers that no other parameter or layer of this process has."""
-    return Random(0, what, next(_count))
+    return Random(0, purpose, next(_count))
 
 
 def _draw(random, p, std):
