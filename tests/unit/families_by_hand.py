@@ -6,6 +6,41 @@ import numpy as np
 from tiny_gpt import by_hand, softmax
 
 
+class Weights(dict):
+    """The weights of a model in float64, and the layers that several families have."""
+
+    def __init__(self, model, prefix=""):
+        state = model.state_dict()
+        super().__init__({name.removeprefix(prefix): a.astype(np.float64) for name, a in state.items()})
+        self.eps = model.config.eps
+
+    def layer(self, x, name):
+        return x @ self[f"{name}.weight"] + self.get(f"{name}.bias", 0)
+
+    def layernorm(self, x, name):
+        y = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + self.eps)
+        return y * self[f"{name}.weight"] + self[f"{name}.bias"]
+
+    def rmsnorm(self, x, name, eps=None):
+        return x / np.sqrt((x * x).mean(-1, keepdims=True) + (eps or self.eps)) * self[f"{name}.weight"]
+
+
+def turned(x, theta, width, pairs=False):
+    """Turn the first `width` channels of (T, D) by complex numbers.
+
+    Each is made of the channels i and i + width/2, or, with `pairs`, of 2i and 2i + 1.
+    """
+    half = width // 2
+    first, second = (x[:, 0:width:2], x[:, 1:width:2]) if pairs else (x[:, :half], x[:, half:width])
+    angle = np.arange(len(x))[:, None] * theta ** (-2 * np.arange(half) / width)
+    z = (first + 1j * second) * np.exp(1j * angle)
+    return np.concatenate([z.real, z.imag, x[:, width:]], -1)
+
+
+def gelu(x):
+    return x * 0.5 * (1 + np.vectorize(math.erf)(x / 2**0.5))
+
+
 def feed_forward(config, w, name, h):
     """LLaMA's MLP, or a choice of experts, token by token: (T, C) -> (T, C)."""
     if f"{name}.gate.weight" not in w:
@@ -21,33 +56,22 @@ def feed_forward(config, w, name, h):
 
 def llama_by_hand(model, tokens):
     """The forward pass of LLaMA and its kin in float64, heads in a loop: tokens (T,) -> p (T, V)."""
-    w = {name: a.astype(np.float64) for name, a in model.state_dict().items()}
-    config, T = model.config, len(tokens)
-    D = config.head_size
+    w, config, T = Weights(model), model.config, len(tokens)
+    D, norm = config.head_size, w.rmsnorm
     behind = np.arange(T)[:, None] - np.arange(T)
     hidden = (behind < 0) | (behind >= (config.window or T))
-
-    def norm(x, name):
-        return x / np.sqrt((x * x).mean(-1, keepdims=True) + config.eps) * w[f"{name}.weight"]
-
-    def turned(x):  # by complex numbers: channel i and i + D/2 are one
-        angle = np.arange(T)[:, None] * config.theta ** (-2 * np.arange(D // 2) / D)
-        z = (x[:, : D // 2] + 1j * x[:, D // 2 :]) * np.exp(1j * angle)
-        return np.concatenate([z.real, z.imag], -1)
-
     x = w["model.embed_tokens.weight"][tokens]
     for i in range(config.layers):
         name = f"model.layers.{i}"
         h, out = norm(x, f"{name}.input_layernorm"), []
-        parts = [f"{name}.self_attn.{part}_proj" for part in "qkv"]
-        q, k, v = (h @ w[f"{part}.weight"] + w.get(f"{part}.bias", 0) for part in parts)
+        q, k, v = (w.layer(h, f"{name}.self_attn.{part}_proj") for part in "qkv")
         for head in range(config.heads):
             own, kv = (slice(n * D, (n + 1) * D) for n in (head, head // (config.heads // config.kv_heads)))
             query, key = q[:, own], k[:, kv]
             if config.qk_norm:
                 query, key = (norm(x, f"{name}.self_attn.{n}_norm") for x, n in ((query, "q"), (key, "k")))
             if not config.no_rope_every or (i + 1) % config.no_rope_every:
-                query, key = turned(query), turned(key)
+                query, key = turned(query, config.theta, D), turned(key, config.theta, D)
             scores = query @ key.T / np.sqrt(D)
             out.append(softmax(np.where(hidden, -np.inf, scores)) @ v[:, kv])
         x = x + np.concatenate(out, -1) @ w[f"{name}.self_attn.o_proj.weight"]
@@ -74,63 +98,39 @@ def balanced_experts(config, w, name, h):
 
 def deepseek_by_hand(model, tokens):
     """The forward pass of DeepSeek-V3 with keys and values of every head: tokens (T,) -> p (T, V)."""
-    w = {name: a.astype(np.float64) for name, a in model.state_dict().items()}
-    c, T = model.config, len(tokens)
-    plain, D = c.plain_width, c.head_size
-
-    def norm(x, name, eps):
-        return x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * w[f"{name}.weight"]
-
-    def turned(x):  # channels 2i and 2i + 1 are one complex number
-        angle = np.arange(T)[:, None] * c.theta ** (-2 * np.arange(D // 2) / D)
-        z = (x[:, 0::2] + 1j * x[:, 1::2]) * np.exp(1j * angle)
-        return np.concatenate([z.real, z.imag], -1)
-
+    w, c, T = Weights(model), model.config, len(tokens)
+    plain, D, norm = c.plain_width, c.head_size, w.rmsnorm
     x = w["model.embed_tokens.weight"][tokens]
     for i in range(c.layers):
         name, out = f"model.layers.{i}", []
-        h, attn = norm(x, f"{name}.input_layernorm", c.eps), f"{name}.self_attn"
+        h, attn = norm(x, f"{name}.input_layernorm"), f"{name}.self_attn"
         if c.query_latent:
-            q = norm(h @ w[f"{attn}.q_a_proj.weight"] + w.get(f"{attn}.q_a_proj.bias", 0),
-                     f"{attn}.q_a_layernorm", 1e-6) @ w[f"{attn}.q_b_proj.weight"]  # fmt: skip
+            short = norm(w.layer(h, f"{attn}.q_a_proj"), f"{attn}.q_a_layernorm", 1e-6)
+            q = w.layer(short, f"{attn}.q_b_proj")
         else:
-            q = h @ w[f"{attn}.q_proj.weight"]
-        joint = h @ w[f"{attn}.kv_a_proj_with_mqa.weight"] + w.get(f"{attn}.kv_a_proj_with_mqa.bias", 0)
+            q = w.layer(h, f"{attn}.q_proj")
+        joint = w.layer(h, f"{attn}.kv_a_proj_with_mqa")
         made = norm(joint[:, : c.latent], f"{attn}.kv_a_layernorm", 1e-6) @ w[f"{attn}.kv_b_proj.weight"]
         for head in range(c.heads):
             query = q.reshape(T, c.heads, -1)[:, head]
             key, value = np.split(made.reshape(T, c.heads, -1)[:, head], [plain], axis=-1)
-            query = np.concatenate([query[:, :plain], turned(query[:, plain:])], -1)
-            key = np.concatenate([key, turned(joint[:, c.latent :])], -1)
+            query = np.concatenate([query[:, :plain], turned(query[:, plain:], c.theta, D, pairs=True)], -1)
+            key = np.concatenate([key, turned(joint[:, c.latent :], c.theta, D, pairs=True)], -1)
             scores = query @ key.T / np.sqrt(plain + D)
             out.append(softmax(np.where(np.triu(np.ones((T, T)), 1), -np.inf, scores)) @ value)
-        x = x + np.concatenate(out, -1) @ w[f"{attn}.o_proj.weight"] + w.get(f"{attn}.o_proj.bias", 0)
-        h = norm(x, f"{name}.post_attention_layernorm", c.eps)
+        x = x + w.layer(np.concatenate(out, -1), f"{attn}.o_proj")
+        h = norm(x, f"{name}.post_attention_layernorm")
         mlp = balanced_experts if i >= c.dense_layers else feed_forward
         x = x + mlp(c, w, f"{name}.mlp", h)
-    return softmax(norm(x, "model.norm", c.eps) @ w.get("lm_head.weight", w["model.embed_tokens.weight"]).T)
+    return softmax(norm(x, "model.norm") @ w.get("lm_head.weight", w["model.embed_tokens.weight"]).T)
 
 
 def parallel_by_hand(model, tokens):
     """The forward pass of GPT-NeoX and Falcon in float64, heads in a loop: tokens (T,) -> p (T, V)."""
     neox = model.model_type == "gpt_neox"
-    w = {name.removeprefix("gpt_neox."): a.astype(np.float64) for name, a in model.state_dict().items()}
-    config, T = model.config, len(tokens)
-    D = config.width // config.heads
-    turned = config.rotary_width if neox else D
-
-    def norm(x, name):
-        y = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + config.eps)
-        return y * w[f"{name}.weight"] + w[f"{name}.bias"]
-
-    def rotated(x):
-        angle = np.arange(T)[:, None] * config.theta ** (-2 * np.arange(turned // 2) / turned)
-        z = (x[:, : turned // 2] + 1j * x[:, turned // 2 : turned]) * np.exp(1j * angle)
-        return np.concatenate([z.real, z.imag, x[:, turned:]], -1)
-
-    def layer(x, name):
-        return x @ w[f"{name}.weight"] + w.get(f"{name}.bias", 0)
-
+    w, config, T = Weights(model, "gpt_neox."), model.config, len(tokens)
+    D, norm, layer = config.width // config.heads, w.layernorm, w.layer
+    width = config.rotary_width if neox else D
     x = w["embed_in.weight" if neox else "word_embeddings.weight"][tokens]
     for i in range(config.layers):
         name = f"layers.{i}" if neox else f"h.{i}"
@@ -139,11 +139,11 @@ def parallel_by_hand(model, tokens):
         for head in range(config.heads):
             places = (3 * head, 3 * head + 1, 3 * head + 2) if neox else (head, -2, -1)
             q, k, v = (rows[:, place] for place in places)
-            scores = np.where(np.tri(T, dtype=bool), rotated(q) @ rotated(k).T / np.sqrt(D), -np.inf)
+            q, k = turned(q, config.theta, width), turned(k, config.theta, width)
+            scores = np.where(np.tri(T, dtype=bool), q @ k.T / np.sqrt(D), -np.inf)
             out.append(softmax(scores) @ v)
         second = norm(x, f"{name}.post_attention_layernorm") if neox else first
-        h = layer(second, f"{name}.mlp.dense_h_to_4h")
-        h = h * 0.5 * (1 + np.vectorize(math.erf)(h / 2**0.5))
+        h = gelu(layer(second, f"{name}.mlp.dense_h_to_4h"))
         x = x + layer(np.concatenate(out, -1), f"{attention}.dense") + layer(h, f"{name}.mlp.dense_4h_to_h")
     head = w.get("lm_head.weight", w.get("word_embeddings.weight"))
     return softmax(norm(x, "final_layer_norm" if neox else "ln_f") @ head.T)
@@ -151,20 +151,8 @@ def parallel_by_hand(model, tokens):
 
 def bert_by_hand(model, tokens):
     """The forward pass of BERT in float64, heads in a loop: tokens (T,) -> p (T, V)."""
-    w = {name: a.astype(np.float64) for name, a in model.state_dict().items()}
-    config = model.config
-    D = config.width // config.heads
-
-    def norm(x, name):
-        y = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + config.eps)
-        return y * w[f"{name}.weight"] + w[f"{name}.bias"]
-
-    def layer(x, name):
-        return x @ w[f"{name}.weight"] + w[f"{name}.bias"]
-
-    def gelu(x):
-        return x * 0.5 * (1 + np.vectorize(math.erf)(x / 2**0.5))
-
+    w, config = Weights(model), model.config
+    D, norm, layer = config.width // config.heads, w.layernorm, w.layer
     real = np.array([model.model_type != "roberta" or token != config.pad for token in tokens])
     places = np.where(real, np.cumsum(real), 0) + config.first_position - 1
     segment = w["encoder.segments.weight"][0] if config.segments else 0
@@ -196,11 +184,8 @@ def t5_bucket(distance, buckets, limit, both):
 
 def t5_by_hand(model, tokens, decoder_tokens):
     """The forward pass of T5 in float64, heads in a loop: tokens (S,), decoder_tokens (T,) -> p (T, V)."""
-    w = {name: a.astype(np.float64) for name, a in model.state_dict().items()}
-    c = model.config
-
-    def norm(x, name):
-        return x / np.sqrt((x * x).mean(-1, keepdims=True) + c.eps) * w[f"{name}.weight"]
+    w, c = Weights(model), model.config
+    norm = w.rmsnorm
 
     def attention(name, x, seen, bias):
         q, k, v = x @ w[f"{name}.q.weight"], seen @ w[f"{name}.k.weight"], seen @ w[f"{name}.v.weight"]
@@ -240,22 +225,8 @@ def t5_by_hand(model, tokens, decoder_tokens):
 
 def fuyu_by_hand(model, tokens, pictures=()):
     """The forward pass of Fuyu in float64, heads and patches in loops: tokens (T,) -> p (T, V)."""
-    w = {name: a.astype(np.float64) for name, a in model.state_dict().items()}
-    c, T = model.config, len(tokens)
-    D = c.width // c.heads
-
-    def norm(x, name):
-        y = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + c.eps)
-        return y * w[f"{name}.weight"] + w[f"{name}.bias"]
-
-    def rotated(x):  # the first half of the channels
-        angle = np.arange(T)[:, None] * c.theta ** (-2 * np.arange(D // 4) / (D // 2))
-        z = (x[:, : D // 4] + 1j * x[:, D // 4 : D // 2]) * np.exp(1j * angle)
-        return np.concatenate([z.real, z.imag, x[:, D // 2 :]], -1)
-
-    def layer(x, name):
-        return x @ w[f"{name}.weight"] + w[f"{name}.bias"]
-
+    w, c, T = Weights(model), model.config, len(tokens)
+    D, norm, layer = c.width // c.heads, w.layernorm, w.layer
     x = w["language_model.embed_tokens.weight"][tokens]
     marks = iter([t for t, token in enumerate(tokens) if token == c.picture])
     for picture in pictures:
@@ -268,7 +239,8 @@ def fuyu_by_hand(model, tokens, pictures=()):
         attention, out = f"{name}.self_attn", []
         rows = layer(norm(x, f"{name}.input_layernorm"), f"{attention}.query_key_value").reshape(T, -1, D)
         for q, k, v in rows.reshape(T, c.heads, 3, D).transpose(1, 2, 0, 3):
-            q, k = rotated(norm(q, f"{attention}.q_layernorm")), rotated(norm(k, f"{attention}.k_layernorm"))
+            q, k = (turned(norm(x, f"{attention}.{n}_layernorm"), c.theta, D // 2)
+                    for x, n in ((q, "q"), (k, "k")))  # fmt: skip
             out.append(softmax(np.where(np.tri(T, dtype=bool), q @ k.T / np.sqrt(D), -np.inf)) @ v)
         x = x + layer(np.concatenate(out, -1), f"{attention}.dense")
         h = layer(norm(x, f"{name}.post_attention_layernorm"), f"{name}.mlp.dense_h_to_4h")
