@@ -12,7 +12,7 @@ import pytest
 from tinyllm.bench import memory, peers, timing
 from tinyllm.bench import ops as bench_ops
 from tinyllm.bench.generation import decode_bytes, measure_batch, measure_generation, prefill_flops
-from tinyllm.bench.memory import measure_memory, peak_memory
+from tinyllm.bench.memory import peak_memory
 from tinyllm.bench.ops import Case, cases, measure_ops, shape
 from tinyllm.bench.roof import Roof, measure_roof
 from tinyllm.bench.setting import Setting, settings
@@ -163,7 +163,7 @@ def test_without_torch_or_a_checkout_peers_say_what_is_needed(monkeypatch, capsy
     with pytest.raises(UserError, match="pip install torch"):
         list(measure_training(TINY, 0, peers=True))
     with pytest.raises(UserError, match="pip install"):
-        list(measure_memory(TINY, peers=True))
+        peers.load_torch()
     for why in ("PyTorch", "a checkout"):
         assert main(["bench", "train", "--peers", "--quick"]) == 2
         out, err = capsys.readouterr()
@@ -233,7 +233,7 @@ def test_the_roof_is_measured_and_shares_are_of_the_right_one():
 
 
 def test_memory_is_that_of_a_fresh_process(monkeypatch):
-    (record,) = measure_memory(TINY)
+    record = peak_memory(TINY, "tinyllm")
     assert record["engine"] == "tinyllm" and record["steps"] == 3
     assert record["peak_rss_mb"] is None or 10 < record["libraries_mb"] <= record["peak_rss_mb"] < 1000
     monkeypatch.setattr(memory, "CHILD", "raise MemoryError('all is full')")
@@ -259,14 +259,14 @@ def test_the_command_prints_one_json_object_per_line(tiny, capsys):
     about = records[0]
     assert about["bench"] == "machine" and about["cpu"] and about["threads"] >= 1
     assert about["environment"]["OPENBLAS_EXAMPLE"] == "Haswell"
-    kinds = ["train"] * 3 + ["generate"] * 8 + ["memory"]
+    kinds = ["train"] * 3 + ["generate"] * 8
     assert [r["bench"] for r in records[1:] if r["bench"] not in ("ops", "tokenizer")] == kinds
     assert all(r["setting"] == "tiny" for r in records[1:] if r["bench"] != "tokenizer")
     assert about["roof"] == {"gflops": 100.0, "bf16_gflops": 200.0, "gb_per_second": 50.0}
     assert all(("share_of_roof" in r) == ("gflops" in r or "gb_per_second" in r) for r in records[1:])
 
 
-@pytest.mark.parametrize("work", ["ops", "train", "generate", "memory", "tokenizer"])
+@pytest.mark.parametrize("work", ["ops", "train", "generate", "tokenizer"])
 def test_the_command_prints_tables_of_80_columns(tiny, capsys, work):
     assert main(["bench", work, "--quick"]) == 0
     out = capsys.readouterr().out

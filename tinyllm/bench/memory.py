@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -63,11 +63,3 @@ def run_child(function: Callable[..., dict], work: dict[str, Any], what: str) ->
         why = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
         raise UserError(f"{what} in a fresh process failed: {why}")
     return json.loads(child.stdout)
-
-
-def measure_memory(setting: Setting, peers: bool = False) -> Iterator[dict]:
-    """Yield a record for tinyllm, and with `peers` one for PyTorch."""
-    if peers:
-        load_torch()
-    for engine in ("tinyllm", "torch")[: 1 + peers]:
-        yield peak_memory(setting, engine)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from tinyllm.bench import machine
 from tinyllm.bench.generation import measure_batch, measure_generation
-from tinyllm.bench.memory import measure_memory, peak_memory
+from tinyllm.bench.memory import peak_memory
 from tinyllm.bench.ops import PRODUCTS, measure_ops
 from tinyllm.bench.peers import load_torch
 from tinyllm.bench.roof import Roof, measure_roof
@@ -23,10 +23,10 @@ from tinyllm.errors import UserError
 from tinyllm.ops import registry
 from tinyllm.report.terminal import fold
 
-Work = Literal["ops", "train", "generate", "memory", "tokenizer", "speedrun"]
-SECONDS = {"ops": 0.5, "train": 20.0, "generate": 5.0, "memory": 0, "tokenizer": 3.0}
+Work = Literal["ops", "train", "generate", "tokenizer", "speedrun"]
+SECONDS = {"ops": 0.5, "train": 20.0, "generate": 5.0, "tokenizer": 3.0}
 EFFORTS = {"careful": (1, 5), "brief": (0.15, 3), "quick": (0.05, 2)}  # share of these seconds, least rounds
-WITH_PEERS = ("train", "generate", "memory", "tokenizer", "speedrun")
+WITH_PEERS = ("train", "generate", "tokenizer", "speedrun")
 HEADS = {
     "ops": "ops: a kernel; its time, its rate, share of the roof, how many times as fast as its spec",
     "train": "train: a step of forward, backward, clip and AdamW; share of the roof of its precision; peak "
@@ -34,7 +34,6 @@ HEADS = {
              "against all), or as NumPy's specs",
     "generate": "generate: one row, random weights; share of the roof (prefill: arithmetic, decode: reading "
                 "weights and cache); the time as a multiple of tinyllm's",
-    "memory": "memory: the peak of three training steps in a fresh process",
     "tokenizer": "tokenizer: documents of 256 KiB; the time as a multiple of tinyllm's; `twice` is the time "
                  "of all over that of half, where 2 is linear",
     "speedrun": "speedrun: the default training; nats per character of held-out text",
@@ -45,9 +44,9 @@ ABOUT = """
 what is measured:
   ops        the kernels that training and generating call, each against its
              NumPy spec; ! marks one that is slower than its spec
-  train      whole training steps (forward, backward, clip, AdamW), peak memory
+  train      whole training steps (forward, backward, clip, AdamW), and the peak
+             memory of three of them in a fresh process
   generate   reading a prompt (prefill) and writing (decode)
-  memory     peak memory of training, each time in a fresh process
   tokenizer  learning 8,192 tokens by GPT-4's pattern, encoding, decoding and
              splitting; time of twice the text; peak memory
   speedrun   tokens and minutes of the default training to a target loss
@@ -59,7 +58,7 @@ reading memory that no cache holds. Engines take turns, A B A B; times are
 medians.
 
 With --peers, tokenizer also runs tiktoken, Hugging Face's tokenizers and
-rustbpe, train and memory also PyTorch, and generate transformers and
+rustbpe, train also PyTorch, and generate transformers and
 llama.cpp: with the same weights, or after giving the same ids. speedrun
 trains nanoGPT's recipe for CPUs in PyTorch for the same time. A library that
 is not installed is left out, and a line says so. --peers needs a checkout
@@ -77,9 +76,9 @@ def bench(work: Work | None = None, *, peers: bool = False, quick: bool = False,
           target: float | None = None, minutes: float | None = None, json: bool = False) -> None:  # fmt: skip
     """Measure how fast this machine trains, learns and generates.
 
-    WORK              ops, train, generate, memory, tokenizer or speedrun
+    WORK              ops, train, generate, tokenizer or speedrun
                       (default all but speedrun)
-    --peers           train, generate, memory, tokenizer, speedrun: measure other
+    --peers           train, generate, tokenizer, speedrun: measure other
                       libraries as well
     --quick           nano only, for a rough idea in seconds
     --batch N         generate: N prompts at once, and nothing else
@@ -161,8 +160,6 @@ def _measure(kind: str, brief: bool, quick: bool, peers: bool, batch: int | None
         for setting in wanted:
             if kind == "ops":
                 yield from measure_ops(setting, seconds, least)
-            elif kind == "memory":
-                yield from measure_memory(setting, peers)
             elif kind == "train":
                 for record in measure_training(setting, seconds, least, peers):
                     if record["engine"] in ("tinyllm", "torch"):
