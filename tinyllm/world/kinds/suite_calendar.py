@@ -1,8 +1,10 @@
-"""Small tasks about clocks and the calendar."""
+"""Small tasks about clocks, the calendar and birthdays."""
 
+from dataclasses import make_dataclass
 
-from tinyllm.world.calendar import MONTHS, WEEKDAYS
-from tinyllm.world.task import task
+from tinyllm.config import setting
+from tinyllm.world.calendar import WEEKDAYS, Date
+from tinyllm.world.task import pick, task
 
 
 def _time(world, random, dials):
@@ -26,29 +28,32 @@ def clock(time: str, n: int) -> str:
     return f"{hours % 24}:{minutes:02}"
 
 
-def _of(key, table):
-    """Return a function that draws one of a table and how far to go from there."""
-    return lambda world, random, dials: {key: random.choice(table), "n": 2 + random.integers(dials.size - 1)}
-
-
 @task("Today is {day}. In {n:int} days it will be", "What day is it {n:int} days after {day}?",
-      size=(8, "how many days at most", 2, 99), choices=WEEKDAYS, draw=_of("day", WEEKDAYS),
+      size=(8, "how many days at most", 2, 99), choices=WEEKDAYS,
+      draw=lambda world, random, dials: {"day": random.choice(WEEKDAYS),
+                                         "n": 2 + random.integers(dials.size - 1)},
       second=lambda day, n: (WEEKDAYS * (n // 7 + 2))[n:][WEEKDAYS.index(day)])  # fmt: skip
 def weekday_after(day: str, n: int) -> str:
     """Name the day of the week some days after another."""
     return WEEKDAYS[(WEEKDAYS.index(day) + n) % 7]
 
 
-def _month_by_month(month, n):
-    later = dict(zip(MONTHS, MONTHS[1:] + MONTHS[:1], strict=True))
-    for _ in range(n):
-        month = later[month]
-    return month
+def _birthdays(world, random, dials):
+    while True:
+        one, two = pick(random, world.people, 2)
+        if one.born != two.born and abs(one.born - two.born) < 360 * dials.years:
+            a, b = str(Date.of(one.born)), str(Date.of(two.born))
+            return {"one": one.name, "a": a, "two": two.name, "b": b}
 
 
-@task("It is {month}. {n:int} months on, it is", "Which month comes {n:int} months after {month}?",
-      size=(5, "how many months at most", 2, 48), choices=MONTHS, draw=_of("month", MONTHS),
-      second=_month_by_month)  # fmt: skip
-def month_after(month: str, n: int) -> str:
-    """Name the month some months after another."""
-    return MONTHS[(MONTHS.index(month) + n) % 12]
+_YEARS = setting(60, help="how many years may lie between the birthdays", min=1, max=60)
+
+
+@task("{one} was born on {a}, {two} on {b}. The older one is",
+      "Birthdays: {one}, {a}; {two}, {b}. Who is older?",
+      Dials=make_dataclass("Dials", [("years", int, _YEARS)], frozen=True), options=2, draw=_birthdays,
+      second=lambda one, a, two, b: min((Date.read(a).number, one), (Date.read(b).number, two))[1],
+      )  # fmt: skip
+def older(one: str, a: str, two: str, b: str) -> str:
+    """Say which of two people is older, by their birthdays."""
+    return one if Date.read(a) < Date.read(b) else two

@@ -37,21 +37,6 @@ def acronym(words: list[str]) -> str:
     return "".join(word[0] for word in words)
 
 
-def _letter(world, random, dials):
-    goal, n = random.integers(26), 1 + random.integers(dials.size)
-    after = goal >= n if goal < n or goal + n > 25 else bool(random.integers(2))
-    return {"n": n, "side": "after" if after else "before", "letter": ABC[goal - n if after else goal + n]}
-
-
-@task("In the alphabet, {n:int} {side} {letter} is", "Which letter is {n:int} {side} {letter}?",
-      size=(2, "how far to go at most", 1, 12), options=26, draw=_letter,
-      second=lambda n, side, letter: (ABC if side == "after" else ABC[::-1]).partition(letter)[2][n - 1],
-      )  # fmt: skip
-def next_letter(n: int, side: str, letter: str) -> str:
-    """Go some letters on or back in the alphabet."""
-    return chr(ord(letter) + (n if side == "after" else -n))
-
-
 @task("Each letter moves on by {n:int}: {word} becomes", "The spy moves {word} on by {n:int}:",
       size=(1, "how far letters move at most", 1, 25),
       draw=lambda world, random, dials: {"n": 1 + random.integers(dials.size), "word": random.choice(WORDS)},

@@ -1,16 +1,13 @@
-"""Small tasks about the letters of a word."""
+"""Small tasks about the letters of words."""
 
 from collections import Counter, defaultdict
 from functools import reduce
 from string import ascii_lowercase as ABC
 
-from tinyllm.world.task import VOWELS, WORDS, babble, task
+from tinyllm.world.task import CONSONANTS, NO_YES, VOWELS, WORDS, babble, task
 
-ORDER = ("first", "second", "third", "last")
-BY_VOWELS: dict[int, list[str]] = defaultdict(list)  # number of vowels -> words
 BY_LETTER: dict[int, list[dict]] = defaultdict(list)  # count -> a letter and a word
 for _word in WORDS:
-    BY_VOWELS[sum(c in VOWELS for c in _word)].append(_word)
     for _letter in ABC:
         BY_LETTER[_word.count(_letter)].append({"letter": _letter, "word": _word})
 
@@ -41,27 +38,23 @@ def count_letter(letter: str, word: str) -> str:
     return str(word.count(letter))
 
 
-@task("How many vowels are in {word}?", "The number of vowels of {word} is", choices=("1", "2", "3"),
-      draw=lambda world, random, dials: {"word": random.choice(BY_VOWELS[1 + random.integers(3)])},
-      second=lambda word: str(sum(map(word.count, VOWELS))))  # fmt: skip
-def count_vowels(word: str) -> str:
-    """Count the vowels of a word."""
-    return str(sum(letter in VOWELS for letter in word))
+def _another(random, letter):
+    """Draw another letter of the same sort."""
+    return random.choice((VOWELS if letter in VOWELS else CONSONANTS).replace(letter, ""))
 
 
-def _letters(which, word):
-    return {"first": word[:1], "second": word[1:2], "third": word[2:3], "last": word[::-1][0]}[which]
+def _shuffled(world, random, dials):
+    one = babble(random, dials.size)
+    letters = random.shuffle(one)
+    if random.integers(2):
+        i = random.integers(dials.size)
+        letters[i] = _another(random, letters[i])
+    return {"one": one, "two": "".join(letters)}
 
 
-def _commonest(dials):
-    """Return the share of the most frequent answer."""
-    letters = Counter(_letters(which, word) for which in ORDER for word in WORDS)
-    return max(letters.values()) / letters.total()
-
-
-@task("The {which} letter of {word} is", "In {word}, which letter is the {which}?", chance=_commonest,
-      draw=lambda world, random, dials: {"which": random.choice(ORDER), "word": random.choice(WORDS)},
-      second=_letters)  # fmt: skip
-def letter_at(which: str, word: str) -> str:
-    """Say the first, second, third or last letter of a word."""
-    return word[ORDER.index(which) if which != "last" else -1]
+@task("Can the letters of {one} be laid as {two}?", "Is {two} an anagram of {one}?",
+      size=(5, "how many letters each word has", 3, 12), choices=NO_YES, draw=_shuffled,
+      second=lambda one, two: NO_YES[Counter(one) == Counter(two)])  # fmt: skip
+def anagram(one: str, two: str) -> str:
+    """Say if two words are made of the same letters."""
+    return NO_YES[sorted(one) == sorted(two)]

@@ -1,7 +1,7 @@
-"""Small tasks about lists of words."""
+"""Small tasks about lists of words: said again, sorted, compared."""
 
-
-from tinyllm.world.task import THINGS, WORDS, pick, task
+from tinyllm.world.forms import FIRST_NAMES
+from tinyllm.world.task import NO_YES, THINGS, WORDS, pick, task
 
 WHICH = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
@@ -18,14 +18,6 @@ def copy(words: list[str]) -> str:
     return ", ".join(words)
 
 
-@task("From last to first, {words:list} are", "Walking home, we pass {words:list} again in this order:",
-      size=(4, "how many words there are", 2, 12), draw=_words,
-      second=lambda words: ", ".join(words[-i] for i in range(1, len(words) + 1)))  # fmt: skip
-def reverse_list(words: list[str]) -> str:
-    """Say a list of words in reverse order."""
-    return ", ".join(reversed(words))
-
-
 def _by_rank(words):
     places = {sum(other < word for other in words): word for word in words}
     return ", ".join([places[i] for i in range(len(words))])
@@ -38,28 +30,6 @@ def sort_words(words: list[str]) -> str:
     return ", ".join(sorted(words))
 
 
-def _alike(world, random, dials):
-    one, two, n = "", "", dials.size
-    while one == two or one[:n] != two[:n]:
-        one, two = random.choice(WORDS), random.choice(WORDS)
-    return {"one": one, "two": two}
-
-
-def _letter_by_letter(one, two):
-    for x, y in zip(one, two, strict=False):
-        if x != y:
-            return one if ord(x) < ord(y) else two
-    return one if len(one) < len(two) else two
-
-
-@task("Which comes first in a dictionary, {one} or {two}?", "Of {one} and {two}, a dictionary has first",
-      size=(0, "how many letters they have in common at the beginning", 0, 2), options=2,
-      draw=_alike, second=_letter_by_letter)  # fmt: skip
-def earlier(one: str, two: str) -> str:
-    """Say which of two words comes first in a dictionary."""
-    return min(one, two)
-
-
 def _row(world, random, dials):
     return {"words": pick(random, THINGS, dials.size), "which": WHICH[random.integers(dials.size)]}
 
@@ -70,3 +40,32 @@ def _row(world, random, dials):
 def position(words: list[str], which: str) -> str:
     """Find the word at a place of a list."""
     return words[WHICH.index(which)]
+
+
+def _some_things(world, random, dials):
+    words = pick(random, THINGS, dials.size + 1)
+    return {"words": words[1:], "word": words[random.integers(dials.size) + 1 if random.integers(2) else 0]}
+
+
+@task("In the basket: {words:list}. Is {word} in it?", "Among {words:list}, do you see {word}?",
+      size=(4, "how many words there are", 1, 16), choices=NO_YES, draw=_some_things,
+      second=lambda words, word: NO_YES[f" {word}," in f" {', '.join(words)},"])  # fmt: skip
+def member(words: list[str], word: str) -> str:
+    """Say if a word is in a list."""
+    return NO_YES[word in words]
+
+
+def _one_in_both(world, random, dials):
+    (x, y), things = pick(random, FIRST_NAMES, 2), pick(random, THINGS, 2 * dials.size - 1)
+    a, b = things[: dials.size], things[dials.size - 1 :]
+    return {"x": x, "a": random.shuffle(a), "y": y, "b": random.shuffle(b)}
+
+
+@task("{x} has {a:list}; {y} has {b:list}. Both of them have",
+      "{x} packs {a:list}. {y} packs {b:list}. What do both pack?",
+      size=(3, "how many things each has", 1, 8), draw=_one_in_both,
+      chance=lambda dials: 1 / dials.size if dials.size > 1 else 0.0,
+      second=lambda x, a, y, b: (set(a) & set(b)).pop())  # fmt: skip
+def common(x: str, a: list[str], y: str, b: list[str]) -> str:
+    """Find the one thing that two people both have."""
+    return next(thing for thing in a if thing in b)

@@ -1,11 +1,10 @@
-"""Small tasks about steps that follow one another: walks, turns, logic."""
+"""Small tasks about steps that follow one another: walks and logic."""
 
 from tinyllm.world.interpreter import evaluate
 from tinyllm.world.task import task
 
 WINDS = ("north", "east", "south", "west")
 STEPS = {"north": (0, 1), "east": (1, 0), "south": (0, -1), "west": (-1, 0)}
-TURNS = {"left": 3, "right": 1, "round": 2}
 
 
 def _legs(world, random, dials):
@@ -27,28 +26,6 @@ def walk(legs: list[str]) -> str:
         wind, n = leg.split()
         x, y = x + STEPS[wind][0] * int(n), y + STEPS[wind][1] * int(n)
     return f"{x} {y}"
-
-
-def _turns(world, random, dials):
-    turns = [random.choice(list(TURNS)) for _ in range(dials.size)]
-    return {"wind": random.choice(WINDS), "turns": turns}
-
-
-def _rotations(wind, turns):
-    x, y = STEPS[wind]
-    for turn in turns:
-        x, y = {"left": (-y, x), "right": (y, -x), "round": (-x, -y)}[turn]
-    return next(wind for wind, step in STEPS.items() if step == (x, y))
-
-
-@task("The weathercock looks {wind}, then turns {turns:list}. It looks",
-      "Look {wind}. Turn {turns:list}. You face",
-      size=(4, "how many turns there are", 1, 24), choices=WINDS, draw=_turns, second=_rotations,
-      working=lambda truth, wind, turns: ", ".join(truth(wind, turns[: i + 1]) for i in range(len(turns))),
-      )  # fmt: skip
-def turns(wind: str, turns: list[str]) -> str:
-    """Say where one looks after some turns."""
-    return WINDS[(WINDS.index(wind) + sum(TURNS[turn] for turn in turns)) % 4]
 
 
 VALUES = ("false", "true")

@@ -1,9 +1,7 @@
-"""Small tasks about units, money, clocks and the calendar."""
+"""Small tasks about units and coins."""
 
 from functools import cache
 
-from tinyllm.world.forms import FIRST_NAMES
-from tinyllm.world.names import THINGS, a
 from tinyllm.world.task import task
 
 UNITS = {("weeks", "days"): 7, ("years", "months"): 12, ("months", "days"): 30, ("hours", "minutes"): 60,
@@ -48,22 +46,3 @@ def coins(n: int) -> str:
     return " ".join(paid)
 
 
-def _purchase(world, random, dials):
-    price = 2 + random.integers(dials.size - 2)
-    paid = price + random.integers(dials.size + 1 - price)
-    name, ware = random.choice(FIRST_NAMES), a(random.choice(THINGS))
-    return {"name": name, "ware": ware, "price": price, "paid": paid}
-
-
-def _no_change(dials):
-    """Return the share of no change at all, which every price allows."""
-    return sum(1 / (dials.size + 1 - price) for price in range(2, dials.size)) / (dials.size - 2)
-
-
-@task("{name} buys {ware} for {price:int} pence and pays with {paid:int}. The change is",
-      "{name} has {paid:int} pence. After paying {price:int} for {ware}, what is left?",
-      size=(20, "the highest price", 3, 500), chance=_no_change, draw=_purchase,
-      second=lambda name, ware, price, paid: str(len(range(price, paid))))  # fmt: skip
-def change(name: str, ware: str, price: int, paid: int) -> str:
-    """Say how much money comes back."""
-    return str(paid - price)

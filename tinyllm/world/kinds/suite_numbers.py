@@ -1,6 +1,6 @@
-"""Small tasks about numbers."""
+"""Small tasks about numbers: their order, sums and shares."""
 
-from tinyllm.world.task import pick, task
+from tinyllm.world.task import NO_YES, pick, task
 
 ODD = ("even", "odd")
 
@@ -32,14 +32,6 @@ def extreme(which: str, ns: list[int]) -> str:
     return str(max(ns) if which == "largest" else min(ns))
 
 
-@task("From small to large, {ns:ints} are", "The geese {ns:ints} line up by number:",
-      size=(4, "how many numbers there are", 2, 12), draw=_numbers,
-      second=lambda ns: ", ".join(str(n) for n in range(100) if n in ns))  # fmt: skip
-def sort_numbers(ns: list[int]) -> str:
-    """Put numbers into order, the smallest first."""
-    return ", ".join(map(str, sorted(ns)))
-
-
 def _two_numbers(world, random, dials):
     low, high = sorted(pick(random, range(10**dials.size), 2))
     return dict(zip("ab", ((low, high), (low, low), (high, low))[random.integers(3)], strict=True))
@@ -66,3 +58,46 @@ def _steps(world, random, dials):
 def next_number(ns: list[int]) -> str:
     """Go on with numbers that grow by equal steps."""
     return str(2 * ns[-1] - ns[-2])
+
+
+def _plums(world, random, dials):
+    k = 2 + random.integers(dials.size - 1)
+    fair, each = random.integers(2), 1 + random.integers(12)
+    return {"n": k * each + (0 if fair else 1 + random.integers(k - 1)), "k": k}
+
+
+@task("Can {k:int} children share {n:int} plums fairly?", "Are {n:int} plums a fair share for {k:int}?",
+      size=(5, "how many children at most", 2, 12), choices=NO_YES, draw=_plums,
+      second=lambda n, k: NO_YES[n in range(0, n + 1, k)])  # fmt: skip
+def fair_share(n: int, k: int) -> str:
+    """Say if a number of things can be shared so that everybody gets as many."""
+    return NO_YES[n % k == 0]
+
+
+def _commonest_sum(dials):
+    """Return 1/9 for one digit; else the largest share of sums, for which sums are counted."""
+    counts = [0, *[1] * 9]
+    for _ in range(dials.size - 1):
+        counts = [sum(counts[max(0, s - 9) : s + 1]) for s in range(len(counts) + 9)]
+    return max(counts) / sum(counts)
+
+
+def _digits(world, random, dials):
+    first = 10 ** (dials.size - 1)
+    return {"n": first + random.integers(9 * first)}
+
+
+def _by_division(n):
+    total = 0
+    while n:
+        n, digit = divmod(n, 10)
+        total += digit
+    return str(total)
+
+
+@task("The digits of {n:int} add up to", "Add the digits of {n:int}:",
+      size=(3, "how many digits there are", 1, 9), chance=_commonest_sum, draw=_digits, second=_by_division,
+      working=lambda truth, n: " ".join(truth(int(str(n)[: i + 1])) for i in range(len(str(n)))))  # fmt: skip
+def digit_sum(n: int) -> str:
+    """Add up the digits of a number."""
+    return str(sum(map(int, str(n))))

@@ -1,33 +1,10 @@
-"""Small tasks about the people and places of the world."""
+"""Small tasks about people: what they have, and where they stand."""
 
-from functools import cache
 from itertools import pairwise
 
 from tinyllm.world import names
 from tinyllm.world.forms import FIRST_NAMES
 from tinyllm.world.task import pick, task
-
-
-@cache
-def _miles(world):
-    """Return the miles along the roads between all places: {place: [(other, miles)]}."""
-    return {x: [(y, world.map.route(x, y)[0]) for y in world.map.places if y != x] for x in world.map.places}
-
-
-def _two_towns(world, random, dials):
-    home = random.choice(names.PLACES)
-    (one, m), (two, n) = pick(random, _miles(world)[home], 2)
-    if m == n:
-        return _two_towns(world, random, dials)
-    return {"home": home, "m": m, "one": one, "n": n, "two": two}
-
-
-@task("From {home} it is {m:int} miles to {one} and {n:int} to {two}. Nearer is",
-      "{home} to {one}: {m:int} miles; to {two}: {n:int} miles. The shorter way is to",
-      options=2, draw=_two_towns, second=lambda home, m, one, n, two: min((m, one), (n, two))[1])  # fmt: skip
-def nearer(home: str, m: int, one: str, n: int, two: str) -> str:
-    """Say which of two towns is nearer, by the miles to each."""
-    return one if m < n else two
 
 
 def _coloured(world, random, dials):
