@@ -1,4 +1,4 @@
-"""BERT: an encoder whose positions see both sides, complete in this file.
+"""BERT: an encoder, in which each position sees the tokens on both sides; complete in this file.
 
 Devlin, Chang, Lee and Toutanova, "BERT: Pre-training of Deep Bidirectional Transformers for Language
 Understanding", 2019. What differs from GPT-2: no causal mask; norms after each sum instead of before each
@@ -55,7 +55,7 @@ class BertConfig(Sizes):
 
     @property
     def architecture(self) -> str:
-        """Return the name of transformers' class."""
+        """Return the name of the class in transformers, which config.json needs."""
         return self.hf_class + TASKS[self.task]
 
 
@@ -77,7 +77,7 @@ class BertBlock(nn.Module):
 
 
 class BertEncoder(nn.Module):
-    """Embed tokens, their positions and segments, and run the blocks: ints (B, T) each -> (B, T, C)."""
+    """Add the vectors of tokens, positions and segments, and run the blocks: ints (B, T) -> (B, T, C)."""
 
     def __init__(self, config: BertConfig):
         self.tokens = nn.Embedding(config.vocab_size, config.width)
@@ -97,14 +97,14 @@ class BertEncoder(nn.Module):
 
 
 class MaskedHead(nn.Module):
-    """Score the tokens that a masked position may hide, by their embeddings: (..., C) -> (..., V)."""
+    """Score every token as the one behind a mask, by a product with its embedding: (..., C) -> (..., V)."""
 
     def __init__(self, config: BertConfig, embedding: nn.Parameter):
         self.bias = nn.Parameter(nn.full(config.vocab_size))
         self.dense = nn.Linear(config.width, config.width)
         self.norm = nn.LayerNorm(config.width, eps=config.eps)
         self.decoder = nn.Head(embedding)
-        vars(self.decoder)["bias"] = self.bias  # the second name that some files have for it
+        vars(self.decoder)["bias"] = self.bias  # its second name, which some files have
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.decoder(self.norm(F.gelu(self.dense(x)))) + self.bias
@@ -113,8 +113,8 @@ class MaskedHead(nn.Module):
 class Bert(Pretrained, nn.EncoderLM):
     """BERT: tokens (B, T) -> logits (B, T, V) of the tokens at masked positions.
 
-    `config.task` decides the output layer: "masked" has this one, "classify" has `classify`, and "encode"
-    has none. `seed` decides the initial weights; `seed=None` leaves the matrices zero, for weights that are
+    `config.task` decides the output layer: "masked" has this one, "classify" has `classify`, and "encode" has
+    none. `seed` decides the initial weights; with `seed=None` the matrices stay zero, for weights that are
     read from a file.
     """
 
@@ -156,7 +156,7 @@ class Bert(Pretrained, nn.EncoderLM):
 
     @classmethod
     def hf_ignored(cls, config: BertConfig) -> str:
-        """Return a regular expression of names that a model of this task does not need."""
+        """Return a regular expression for names of weights in files that this task does not need."""
         unused = rf"|{cls.hf_base}pooler\..*|cls\.seq_relationship\..*" if config.task == "masked" else ""
         return rf"{cls.hf_base}embeddings\.position_ids" + unused
 
@@ -174,9 +174,9 @@ class Bert(Pretrained, nn.EncoderLM):
         """Run the encoder: tokens (B, T) or (T,), ints -> (B, T, C).
 
         `segments` (B, T) tells the sentences of a pair apart; the default is 0 everywhere. `where` is passed
-        on to `F.attention`: `lengths` (B,) hides the padding behind each row; `starts` and `ends` (B, T) are
-        the limits of the text that a token belongs to, if a row holds several. Raises UserError as calling
-        the model does, and on a segment that the model lacks.
+        on to `F.attention`: with `lengths` (B,), tokens of row b after the first lengths[b] are padding; if a
+        row holds several texts, `starts` and `ends` (B, T) are the limits of each token's text. Raises
+        UserError as calling the model does, and on a segment that the model lacks.
         """
         tokens = check_tokens(tokens, self.config.vocab_size)
         segments = np.zeros(tokens.shape, np.int64) if segments is None else np.atleast_2d(segments)
@@ -192,17 +192,20 @@ class Bert(Pretrained, nn.EncoderLM):
         return self.encoder(tokens, self.positions(tokens, places, starts), segments, **where)
 
     def positions(self, tokens: np.ndarray, places: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        """Return the row of each token in the table of positions: three arrays of ints (B, T) -> (B, T)."""
+        """Return each token's row in the table of positions: three arrays of ints (B, T) -> (B, T).
+
+        `places` counts from the start of a token's text; `starts` is where that is in the row.
+        """
         return np.broadcast_to(places, tokens.shape)
 
     def head(self, x: Tensor) -> Tensor:
-        """Score the tokens that may stand at each position: x (..., C) -> (..., V). Raises UserError."""
+        """Score every token of the vocabulary at each position: (..., C) -> (..., V). Raises UserError."""
         if self.lm_head is None:
             raise UserError(f"a {self.architecture} does not score tokens: its task is {self.config.task}")
         return self.lm_head(x)
 
     def classify(self, tokens: ArrayLike, segments: ArrayLike | None = None, **where: Any) -> Tensor:
-        """Score every class of a text by its first position: tokens (B, T) -> logits (B, labels).
+        """Score every class of a text from its first position: tokens (B, T) -> logits (B, labels).
 
         The other arguments are those of `hidden`. Raises UserError when the task is not "classify".
         """
@@ -211,7 +214,7 @@ class Bert(Pretrained, nn.EncoderLM):
         return self.classifier(self.drop(self.pooled(self.hidden(tokens, segments, **where))))
 
     def pooled(self, x: Tensor) -> Tensor:
-        """Return tanh(linear(first position)), the summary of a text: (B, T, C) -> (B, C)."""
+        """Return a summary of each text, tanh(linear(first position)): (B, T, C) -> (B, C)."""
         if self.pooler is None:
             raise UserError(f"a {self.architecture} has no pooler: use model.for_task('encode')")
         return self.pool(self.pooler(x[:, 0]))

@@ -2,9 +2,9 @@
 
 DeepSeek-AI, "DeepSeek-V2", 2024, section 2.1 (multi-head latent attention), and "DeepSeek-V3 Technical
 Report", 2024, section 2.1. What differs from `llama.py`: keys and values of all heads are made from one short
-vector, and the cache holds only that; only some channels of a head are rotated; and blocks after the first
-few have experts, of which some are always used. A bias per expert steers the choice: it grows while an expert
-gets too few tokens.
+vector per token, and the cache holds only that; only some channels of a head are rotated; and blocks after
+the first few have experts, some of which every token uses. Each expert has a bias, which is added to its
+score when experts are chosen; it grows while the expert gets too few tokens.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,10 @@ EPS = 1e-6  # of the norms of short vectors, which config.json does not mention
 
 @dataclass(frozen=True, kw_only=True)
 class DeepseekV3Config(LlamaConfig):
-    """The sizes of a DeepSeek-V3: LLaMA's, those of the latent vectors, and its experts. Raises UserError."""
+    """The sizes of a DeepSeek-V3: LLaMA's, those of the latent vectors, and its experts.
+
+    Raises UserError if they are inconsistent.
+    """
 
     head_width: int = setting(  # type: ignore[assignment]
         **SIZE, hf="qk_rope_head_dim", help="channels of a head that are rotated"
@@ -58,11 +61,12 @@ class DeepseekV3Config(LlamaConfig):
 
 
 class LatentAttention(nn.Attention):
-    """Attention whose keys and values are linear in one short vector: x (B, T, C) -> (B, T, C).
+    """Multi-head latent attention: keys and values of all heads are made from one short vector per token.
 
-    Instead of keys W c for every past vector c, each query is multiplied by W once: q . W c = (W^T q) . c. So
-    all heads attend to the same vectors, c and the rotated part behind it, and the cache holds nothing else.
-    The values are the same vectors, of which each head's matrix then makes its own.
+    x (B, T, C) -> (B, T, C). The key of a head is W c for a token's vector c. It is never computed: q . W c =
+    (W^T q) . c, so W^T is applied to each query instead. All heads attend to the same vectors, which are c
+    and a rotated part behind it, and only these are cached. They also serve as values; each head's matrix is
+    applied to their average.
     """
 
     cache_class = nn.LatentCache
@@ -72,7 +76,7 @@ class LatentAttention(nn.Attention):
         super().__init__(c.width, c.heads, 1, None, c.attention_dropout, c.latent + rotated)
         self.latent, self.plain = c.latent, c.plain_width
         scale = (c.latent + rotated) / (c.plain_width + rotated)
-        self.scale = scale**0.5  # F.attention divides by the root of the width of c and what is behind it
+        self.scale = scale**0.5  # F.attention divides by sqrt(latent + rotated)
         inner = c.heads * (c.plain_width + rotated)
         if c.query_latent is None:
             self.q_proj = nn.Linear(c.width, inner, bias=False)
@@ -86,7 +90,7 @@ class LatentAttention(nn.Attention):
         self.o_proj = nn.Linear(c.heads * c.value_width, c.width, c.bias)
 
     def queries(self, x: Tensor) -> Tensor:
-        """Return all queries: x (B, T, C) -> (B, T, H, plain + rotated)."""
+        """Return the queries of all heads: x (B, T, C) -> (B, T, H, plain + rotated)."""
         short = "q_a_proj" in vars(self)
         q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x))) if short else self.q_proj(x)
         return q.reshape(*x.shape[:2], self.heads, -1)
@@ -114,16 +118,16 @@ def per_head(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def halves(x: Tensor) -> Tensor:
-    """Move the pairs (2i, 2i + 1), which DeepSeek rotates, to (i, i + D/2), which `rotate` takes."""
+    """Move channels 2i and 2i + 1, a pair that DeepSeek rotates, to i and i + D/2, as `rotate` expects it."""
     return F.concat([x[..., 0::2], x[..., 1::2]])
 
 
 class BalancedExperts(nn.Experts):
-    """Experts that are chosen by a sigmoid and a bias, beside shared ones: x (B, T, C) -> (B, T, C).
+    """Experts chosen by sigmoid scores plus a bias, and shared experts that every token uses.
 
-    The bias decides who is chosen, not how much a result counts. After each step of a training it rises for
-    experts with less than their share of tokens, and falls for the others (Wang et al., "Auxiliary-Loss-Free
-    Load Balancing Strategy for Mixture-of-Experts", 2024).
+    x (B, T, C) -> (B, T, C). The bias decides which experts are chosen, not the weights of their results.
+    After each step of a training it rises for experts with less than their share of tokens, and falls for the
+    others (Wang et al., "Auxiliary-Loss-Free Load Balancing Strategy for Mixture-of-Experts", 2024).
     """
 
     def __init__(self, config: DeepseekV3Config):
@@ -140,7 +144,7 @@ class BalancedExperts(nn.Experts):
         c, n = self.config, rows.shape[0]
         scores = F.sigmoid(self.gate(rows))
         wanted = scores.data + self.correction.data
-        if c.groups > 1:  # keep the groups whose two best experts are best together
+        if c.groups > 1:  # keep groups with the largest sum of their two best scores
             grouped = wanted.reshape(n, c.groups, -1)
             best = np.sort(grouped, axis=-1)[..., -2:].sum(axis=-1)
             kept = np.argsort(-best, axis=-1, kind="stable")[:, : c.top_groups]

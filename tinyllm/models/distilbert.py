@@ -1,4 +1,4 @@
-"""DistilBERT: BERT without segments, half as deep, that learnt from a BERT's outputs. Sanh et al., 2019."""
+"""DistilBERT: half as deep as BERT, without segments, trained to give a BERT's outputs (Sanh et al. 2019)."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,7 +10,7 @@ from tinyllm.models.bert import Bert, BertConfig
 
 @dataclass(frozen=True, kw_only=True)
 class DistilBertConfig(BertConfig):
-    """The sizes of a DistilBERT: those of BERT under other names. Raises UserError."""
+    """The sizes of a DistilBERT: BERT's under other names. Raises UserError if they are inconsistent."""
 
     hf = {"layers": "n_layers", "heads": "n_heads", "width": "dim", "hidden": "hidden_dim",
           "dropout": "dropout", "class_dropout": "seq_classif_dropout"}  # fmt: skip

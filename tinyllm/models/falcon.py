@@ -1,4 +1,4 @@
-"""Falcon: the block of PaLM, with one norm for attention and MLP and one head of keys and values.
+"""Falcon: attention and MLP side by side after one norm, and one head of keys and values.
 
 Almazrouei et al., "The Falcon Series of Open Language Models", 2023; the layout is PaLM's (Chowdhery et al.,
 2022, section 2): x + attention(norm(x)) + mlp(norm(x)), no biases, and multi-query attention (Shazeer, "Fast
@@ -26,7 +26,7 @@ class FalconConfig(Sizes):
     """The sizes of a Falcon. Raises UserError if they are inconsistent."""
 
     hf = {"eps": "layer_norm_epsilon"}
-    head_parts = 2  # positions rotate pairs
+    head_parts = 2  # rotary positions rotate pairs of channels
 
     hidden: int = setting(**HIDDEN, hf="ffn_hidden_size")
     multi_query: bool = setting(True, hf="multi_query", help="all heads share one head of keys and values")
@@ -41,7 +41,10 @@ class FalconConfig(Sizes):
 
 
 class MultiQueryAttention(nn.Attention):
-    """Attention whose linear layer holds all queries, then keys, then values: x (B, T, C) -> (B, T, C)."""
+    """Attention with one head of keys and values; one linear layer makes all queries, keys and values.
+
+    x (B, T, C) -> (B, T, C).
+    """
 
     def __init__(self, config: FalconConfig):
         super().__init__(config.width, config.heads, config.kv_heads, dropout=config.attention_dropout)

@@ -1,12 +1,13 @@
 """Fuyu: a decoder that also reads pictures, complete in this file.
 
 Bavishi et al., "Fuyu-8B: A Multimodal Architecture for AI Agents", Adept, 2023. A picture is cut into
-patches, and one linear layer turns the dots of each patch into a vector. These vectors stand in the text
-where its tokens have a mark, and from there on patches are read like words, from left to right: a patch sees
-those before it, and none behind it. There is no other encoder of pictures. Without a picture, a mark is a
-word like any other. The decoder is Persimmon (Elsen et al., 2023), which differs from GPT-NeoX in this:
-attention comes before the MLP, not beside it; a layer norm for the queries and keys of each head, so that
-their products cannot grow without limit; and the squares of relu in the MLP (So et al., "Primer", 2021).
+patches, and one linear layer turns the pixels of each patch into a vector. The text contains a special token,
+the mark, for each patch; the patch's vector replaces the vector of its mark. From there on, patches are
+treated as words: each sees the patches before it and none after it. There is no separate encoder of pictures.
+Without a picture, a mark is a token like any other. The decoder is Persimmon (Elsen et al., 2023), which
+differs from GPT-NeoX in this: attention comes before the MLP, not beside it; a layer norm for the queries and
+keys of each head, so that their products cannot grow without limit; and the squares of relu in the MLP (So et
+al., "Primer", 2021).
 """
 
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class FuyuAttention(NeoXAttention):
 
 
 class FuyuMLP(NeoXMLP):
-    """Feed-forward block: expand, square what is positive, project: x (..., C) -> (..., C)."""
+    """Feed-forward block: widen, apply relu and square, narrow: x (..., C) -> (..., C)."""
 
     def __call__(self, x: Tensor) -> Tensor:
         positive = F.relu(self.dense_h_to_4h(x))
@@ -104,7 +105,7 @@ class FuyuBody(nn.Module):
 
 
 class Fuyu(Pretrained, nn.DecoderLM):
-    """Fuyu: tokens (B, T), and pictures whose patches have a mark in the tokens -> logits (B, T, V)."""
+    """Fuyu: tokens (B, T), with a mark for each patch of the pictures -> logits (B, T, V)."""
 
     model_type = "fuyu"
     architecture = "FuyuForCausalLM"
@@ -135,7 +136,7 @@ class Fuyu(Pretrained, nn.DecoderLM):
         return [self.config.picture] * (self.config.side // self.config.patch) ** 2
 
     def look(self, pictures: ArrayLike) -> Tensor:
-        """Return a vector for each patch: pictures (B, side, side, 3), bytes -> (B, n, C).
+        """Return a vector for each patch of pictures: (B, side, side, 3) bytes -> (B, n, C).
 
         Raises UserError when pictures have another size.
         """
@@ -150,9 +151,9 @@ class Fuyu(Pretrained, nn.DecoderLM):
                **where: Any) -> Tensor:  # fmt: skip
         """Run the model without its output layer: tokens (B, T) or (T,), ints -> (B, T, C).
 
-        `pictures`, bytes (N, side, side, 3), stand in reading order where the tokens have marks, which are
-        as many as there are patches. The other arguments are those of `DecoderLM.hidden`. Raises UserError
-        when there are more or fewer marks, and as calling the model does.
+        The vectors of `pictures`, bytes (N, side, side, 3), replace those of the marks among the tokens, in
+        reading order. The other arguments are those of `DecoderLM.hidden`. Raises UserError when there are
+        not as many marks as patches, and as calling the model does.
         """
         tokens = check_tokens(tokens, self.config.vocab_size)
         positions = positions_of(tokens, cache, self.config.context)
@@ -181,9 +182,9 @@ class Fuyu(Pretrained, nn.DecoderLM):
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json with the settings of its part for texts beside the others.
+        """Return config.json with the settings of its object `text_config` at the top level.
 
-        Raises UserError when that part is no object.
+        Raises UserError when `text_config` is no object.
         """
         text = config.get("text_config") or {}
         if not isinstance(text, dict):

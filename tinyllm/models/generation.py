@@ -1,7 +1,7 @@
-"""Read generation_config.json: how the authors of a model want tokens to be drawn, and where to stop.
+"""Read generation_config.json: how a model's authors want tokens to be drawn, and which tokens end a text.
 
-Only what the file says counts; all else stays as tinyllm has it. `do_sample` false means the likeliest token.
-Where the file does not say do_sample, its temperature and filters are ignored, as transformers does.
+Settings that the file does not mention stay as tinyllm has them. If `do_sample` is false, the likeliest token
+is taken. If it is missing, the file's temperature and filters are ignored, as transformers does.
 """
 
 import os
@@ -15,7 +15,7 @@ FILE = "generation_config.json"
 DRAWING = ("temperature", "top_k", "top_p", "min_p")  # without effect unless do_sample is true
 ALWAYS = ("repetition_penalty",)
 IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
-# What changes nothing in the choice of tokens; how long a text gets is always said by the caller.
+# Settings that do not change the choice of tokens. The length of a text is always given by the caller.
 HARMLESS = ("max_length", "max_new_tokens", "use_cache", "cache_implementation", "transformers_version",
             "return_dict_in_generate", "output_attentions", "output_hidden_states", "output_scores",
             "output_logits", "chat_format", "trust_remote_code", "do_sample")  # fmt: skip
@@ -26,10 +26,10 @@ NEUTRAL = {"num_beams": 1, "num_beam_groups": 1, "num_return_sequences": 1, "typ
 
 
 def read_generation(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """Return what a folder says about generation; without a file, the eos_token_id of its config.json.
+    """Return the settings of a folder's generation_config.json.
 
-    Settings that are null or that change nothing are left out. Raises UserError when the file is broken, or a
-    value has the wrong type.
+    Without that file, they are the eos_token_id of config.json. Settings that are null or that change nothing
+    are left out. Raises UserError when the file is broken, or a value has the wrong type.
     """
     path = folder / FILE
     ends = {"eos_token_id": config.get("eos_token_id")}
@@ -46,7 +46,7 @@ def read_generation(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def stop_ids(generation: dict[str, Any], where: str = FILE) -> list[int]:
-    """Return the ids of tokens that end a text. Raises UserError unless they are ids."""
+    """Return the ids of the tokens that end a text. Raises UserError unless eos_token_id holds ids."""
     ends = generation.get("eos_token_id", [])
     ends = ends if isinstance(ends, list) else [ends]
     if not all(type(end) is int and end >= 0 for end in ends):
@@ -55,7 +55,7 @@ def stop_ids(generation: dict[str, Any], where: str = FILE) -> list[int]:
 
 
 def sampling_settings(generation: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `Sampling` that a file gives: {"temperature": 0.6, "top_p": 0.9}, say."""
+    """Return the file's settings as arguments of `Sampling`, such as {"temperature": 0.6, "top_p": 0.9}."""
     found = {name: generation[name] for name in ALWAYS if name in generation}
     if generation.get("do_sample"):
         found |= {name: generation[name] for name in DRAWING if name in generation}
@@ -67,7 +67,7 @@ def sampling_settings(generation: dict[str, Any]) -> dict[str, Any]:
 
 
 def ignored(generation: dict[str, Any]) -> list[str]:
-    """Return the settings that would change the choice of tokens, and that tinyllm does not have."""
+    """Return the settings that would change the choice of tokens but that tinyllm does not know."""
     known = {*DRAWING, *ALWAYS, *IDS, *HARMLESS}
     return [f"{name} = {value!r}" for name, value in generation.items()
             if name not in known and value not in (False, [], {}, NEUTRAL.get(name))]  # fmt: skip

@@ -23,7 +23,7 @@ BLOCK = ALIGNMENT = 32
 
 
 class Layout(NamedTuple):
-    """The names that llama.cpp has for a family's parts; `pairs` means that it rotates neighbours."""
+    """llama.cpp's names for the parts of a family; `pairs` is True if it rotates neighbouring channels."""
 
     architecture: str
     names: dict[str, str]
@@ -55,10 +55,10 @@ LAYOUTS = {
 def save_gguf(model: Any, path: Path | str, vocabulary: dict[str, Any] | None = None, bits: int = 32) -> None:
     """Write a model to a GGUF file, with weights of 32, 8 or 4 bits.
 
-    Vectors, positions, and matrices whose rows are no multiple of 32 stay float32. `vocabulary` is what
-    `tokenizer.gguf.vocabulary` returns; without it the file is for programs that give ids. Raises UserError
-    when llama.cpp cannot run this model (another family than LAYOUTS has, YaRN, a window, quantized weights),
-    the vocabulary has another size, or the file cannot be written.
+    Vectors, positions, and matrices whose rows are no multiple of 32 stay float32. `vocabulary` is the result
+    of `tokenizer.gguf.vocabulary`; a file without it serves programs that encode texts themselves. Raises
+    UserError when llama.cpp cannot run this model (another family than LAYOUTS has, YaRN, a window, quantized
+    weights), the vocabulary has another size, or the file cannot be written.
     """
     layout = LAYOUTS.get(model.model_type)
     if layout is None:
@@ -121,15 +121,15 @@ def _translated(name, names):
 
 
 def _neighbours(array, width):
-    """Reorder rows for a rotation of the channels 2i and 2i + 1 of a head instead of i and i + D/2."""
+    """Reorder rows for attention that rotates channels 2i and 2i + 1 of a head instead of i and i + D/2."""
     halves = array.reshape(-1, 2, width // 2, *array.shape[1:])
     return halves.swapaxes(1, 2).reshape(array.shape)
 
 
 def _frequency_factors(model, layout):
-    """Return by what the frequency of each pair is divided, (D/2,), in a list; an empty one if by nothing.
+    """Return the divisor of each pair's frequency, as [array (D/2,)]; [] if the model has no scaling.
 
-    Raises UserError for scalings that are more than a division.
+    Raises UserError if llama.cpp has no place for this scaling.
     """
     c = model.config
     if getattr(c, "scaling", None) is None:
@@ -167,9 +167,9 @@ def _text(text):
 
 
 def _value(value, whole=(4, "I")):
-    """Return the type and the bytes of a setting: bool, int, float, str, or a list of str or int.
+    """Encode a setting, as its type and its bytes: bool, int, float, str, or a list of str or int.
 
-    llama.cpp wants numbers of 32 bits, unsigned ones, but signed ones in a list.
+    llama.cpp expects whole numbers to have 32 bits, unsigned if they stand alone and signed in a list.
     """
     if isinstance(value, list):
         items = [_value(item, whole=(5, "i")) for item in value] or [_value("")]
@@ -182,7 +182,10 @@ def _value(value, whole=(4, "I")):
 
 
 def pack_q8_0(x: np.ndarray) -> bytes:
-    """Round blocks of 32 numbers to 8 bits, the largest in size to 127: x (n, k) -> bytes."""
+    """Pack numbers in ggml's Q8_0, blocks of 32 rounded to 8 bits: x (n, k) -> bytes.
+
+    The number of largest size in a block becomes 127 or -127.
+    """
     blocks = x.reshape(-1, BLOCK)
     scale = np.abs(blocks).max(axis=1, keepdims=True) / np.float32(127)
     inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale != 0)
@@ -192,9 +195,10 @@ def pack_q8_0(x: np.ndarray) -> bytes:
 
 
 def pack_q4_0(x: np.ndarray) -> bytes:
-    """Round blocks of 32 numbers to 4 bits, the largest in size to -8: x (n, k) -> bytes.
+    """Pack numbers in ggml's Q4_0, blocks of 32 rounded to 4 bits: x (n, k) -> bytes.
 
-    Byte i of a block holds its numbers i (low bits) and i + 16 (high bits), each plus 8.
+    The number of largest size in a block becomes -8. Byte i of a block holds number i in its low bits, number
+    i + 16 in its high bits, each plus 8.
     """
     blocks = x.reshape(-1, BLOCK)
     largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=1, keepdims=True), axis=1)
@@ -209,7 +213,7 @@ def _joined(scale, q):
 
 
 class Type(NamedTuple):
-    """A type of weights: ggml's numbers for it and for a file of it, bytes for 32 weights, how to pack."""
+    """A format of weights: ggml's code, the code of a file in this format, bytes per block, how to pack."""
 
     code: int
     file_type: int

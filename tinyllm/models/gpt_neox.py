@@ -1,10 +1,11 @@
 """GPT-NeoX: attention and MLP side by side in one block, complete in this file.
 
 Black et al., "GPT-NeoX-20B: An Open-Source Autoregressive Language Model", 2022, section 2.1. Both parts read
-the same residual stream, and their results are added together: x + attention(norm1(x)) + mlp(norm2(x)). One
-addition fewer has to wait, so large models train faster; Chowdhery et al., "PaLM", 2022, section 2, found no
-loss of quality. Only a part of each head is rotated by its position. Pythia's models have this layout, and
-parameter names equal theirs. `falcon.py` has one norm for both parts, and one head of keys and values.
+the same residual stream, and their results are added together: x + attention(norm1(x)) + mlp(norm2(x)). So
+the MLP need not wait for attention, and large models train faster; Chowdhery et al., "PaLM", 2022, section 2,
+found no loss of quality. Only some channels of each head are rotated by the position. Pythia's models have
+this layout and these parameter names. `falcon.py` has one norm for both parts, and one head of keys and
+values.
 """
 
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 2048}}  # a
 
 @dataclass(frozen=True, kw_only=True)
 class GPTNeoXConfig(Sizes):
-    """The sizes of a GPT-NeoX, and what differs from Falcon's block. Raises UserError."""
+    """The sizes of a GPT-NeoX, and how its block is built. Raises UserError if they are inconsistent."""
 
     hidden: int = setting(**HIDDEN, hf="intermediate_size")
     theta: float = setting(10000.0, **THETA, hf="rotary_emb_base")
@@ -65,7 +66,7 @@ class NeoXAttention(nn.Attention):
 
 
 class NeoXMLP(nn.Module):
-    """Feed-forward block: expand, apply the exact gelu, project: x (..., C) -> (..., C)."""
+    """Feed-forward block: widen, apply the exact gelu, narrow: x (..., C) -> (..., C)."""
 
     def __init__(self, width: int, hidden: int, bias: bool = True):
         self.dense_h_to_4h = nn.Linear(width, hidden, bias)
@@ -136,7 +137,7 @@ class GPTNeoX(Pretrained, nn.DecoderLM):
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json in its older format, where two settings have names of their own."""
+        """Return config.json in its older format, which has other names for two settings."""
         found = read_rope({"rope_theta": config.get("rotary_emb_base", 10000.0)} | config)
         part = found.get("partial_rotary_factor", config.get("rotary_pct", 0.25))
         return found | {"rotary_emb_base": found["rope_theta"], "rotary_pct": part}

@@ -1,4 +1,4 @@
-"""Names of models on the Hub of Hugging Face: the one thing in tinyllm that may use the network."""
+"""Download models from the Hub of Hugging Face: the only file of tinyllm that may use the network."""
 
 import functools
 import os
@@ -12,9 +12,9 @@ FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # no pickles
 
 
 def is_hub_name(place: Path | str) -> bool:
-    """Return True for a name such as owner/model, if there is no such folder and none called owner.
+    """Return True for a name such as owner/model, unless a folder of this name or one called owner exists.
 
-    runs/NAME is a run of the command line, also where there are no runs yet.
+    runs/NAME is no such name, because the command line stores its runs there.
     """
     name = str(place)
     fits = re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, re.ASCII) is not None
@@ -24,9 +24,9 @@ def is_hub_name(place: Path | str) -> bool:
 
 @functools.cache
 def download(name: str) -> Path:
-    """Fetch the model called owner/model, or what has changed in it -> its folder in the Hub's cache.
+    """Download the model called owner/model, or its changed files -> its folder in the Hub's cache.
 
-    Raises UserError when huggingface_hub is missing, and, with its first line, for every error in it.
+    Raises UserError when huggingface_hub is missing, or with the first line of the error when it fails.
     """
     try:
         import huggingface_hub

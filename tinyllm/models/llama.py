@@ -113,7 +113,7 @@ class LlamaBlock(nn.Module):
 
     @staticmethod
     def make_mlp(config: Any) -> nn.Module:
-        """Return the feed-forward part of a block; a derived family may have another."""
+        """Make the feed-forward part of a block; a derived family may override it."""
         return nn.GatedMLP(config.width, config.hidden, config.mlp_bias)
 
     def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
@@ -122,7 +122,7 @@ class LlamaBlock(nn.Module):
 
 
 class LlamaBody(nn.Module):
-    """Run the blocks and the last norm: x (B, T, C) -> (B, T, C). Checkpoints call this module `model`."""
+    """The blocks and the last norm, which checkpoints call `model`: x (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: LlamaConfig, block: type[LlamaBlock] = LlamaBlock):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
@@ -170,6 +170,6 @@ class Llama(Pretrained, nn.DecoderLM):
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json in its older format, with defaults filled in."""
+        """Return config.json in its older format, with LLaMA's defaults for settings that it leaves out."""
         old = {"rms_norm_eps": 1e-6, "num_key_value_heads": config.get("num_attention_heads")}
         return read_rope(old | cls.hf_usual | config)

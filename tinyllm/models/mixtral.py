@@ -1,4 +1,4 @@
-"""Mixtral: LLaMA whose MLP is a choice of experts. Jiang et al., "Mixtral of Experts", 2024.
+"""Mixtral: LLaMA with a mixture of experts as its MLP. Jiang et al., "Mixtral of Experts", 2024.
 
 Every token uses 2 of 8 MLPs, so the model has the knowledge of a large one at the cost of a small one. The
 layer is `nn.Experts`. While training, the loss contains `balance` times `nn.balance_loss`, so that all
@@ -22,7 +22,7 @@ NAMES = ("num_local_experts", "num_experts")
 
 @dataclass(frozen=True)
 class MixtralConfig(LlamaConfig):
-    """The sizes of a Mixtral: LLaMA's, a window, and its experts. Raises UserError if they do not fit."""
+    """The sizes of a Mixtral: LLaMA's, a window, and its experts. Raises UserError as LLaMA's do."""
 
     normalise = True  # not a setting, but a derived family may override it
 
@@ -52,7 +52,7 @@ class MixtralBlock(LlamaBlock):
 class Mixtral(Llama):
     """Mixtral: tokens (B, T) -> logits (B, T, V).
 
-    Two experts of a preset do the work of one MLP of LLaMA's preset of the same name.
+    In a preset, the two experts of a token compute as much as the MLP of LLaMA's preset of the same name.
     """
 
     model_type = "mixtral"
@@ -74,7 +74,7 @@ class Mixtral(Llama):
 
     def loss(self, tokens: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None,
              **where: Any) -> Tensor:  # fmt: skip
-        """Return the loss of `LanguageModel.loss`; while training, with the load-balancing loss added."""
+        """Return the loss of `LanguageModel.loss`; in training mode, with the load-balancing loss added."""
         loss = super().loss(tokens, targets, weights, **where)
         if not self.training or not self.config.balance:
             return loss

@@ -1,4 +1,4 @@
-"""mT5: T5 1.1 for many languages. Xue et al., "mT5", 2021."""
+"""mT5: version 1.1 of T5, trained on many languages. Xue et al., "mT5", 2021."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -25,5 +25,5 @@ class MT5(T5):
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json with T5's defaults; the output is never scaled."""
+        """Return config.json with T5's defaults; the decoder's output is never scaled."""
         return super().hf_read(config) | {"scale_decoder_outputs": False}

@@ -41,26 +41,26 @@ class Pretrained(Module):
     architecture: str  # transformers' class
     config_class: ClassVar[type]
     PRESETS: ClassVar[dict[str, dict[str, Any]]]
-    # {setting: the values that this family can run, or a function from a config to them}. The first is
-    # written; `...` among them lets every other value pass.
+    # {setting in config.json: the values that this family can run, or a function from a config to them}.
+    # The first value is the one that is written; `...` means that any value can be read.
     hf_settings: ClassVar[dict[str, Any]] = {}
     hf_usual: ClassVar[dict[str, Any]] = {}  # the values of settings that a config.json leaves out
-    hf_prefix = ""  # a prefix that names in files may have
-    hf_base = ""  # a prefix that all names lack in files of a model without an output layer
-    # A regular expression, or a function from a config to it: names in old files that no model needs.
+    hf_prefix = ""  # a prefix that some files have before each name
+    hf_base = ""  # a prefix that is missing in files of a model without its output layer
+    # A regular expression, or a function from a config to it, for names in files that no model needs.
     hf_ignored: ClassVar[Any] = r"(?!)"
-    hf_names: ClassVar[Any] = ()  # parts of names: ((in files, in the model), ...), or a function, too
+    hf_names: ClassVar[Any] = ()  # parts of names: ((in files, in the model), ...), or such a function
     hf_transposed = False  # weights of linear layers are stored as (n_out, n_in)
     generation: Any = MappingProxyType({})  # what generation_config.json says: see `models/generation.py`
-    hf_embedding = ""  # if named: a file whose lm_head differs from it is untied, whatever config.json says
+    hf_embedding = ""  # its name: where lm_head differs from it, they are untied, whatever config.json says
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json as the fields expect it; a family with several formats overrides this."""
+        """Return config.json in the format that is read; a family with several formats overrides this."""
         return cls.hf_usual | config
 
     def file_name(self, name: str) -> str:
-        """Return the name of a parameter in files."""
+        """Return the name that a parameter has in files."""
         names = _allowed(self.hf_names, self.config)
         return _rename(name, [(ours, theirs) for theirs, ours in reversed(names)])
 
@@ -135,7 +135,7 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
         raise UserError(f"{folder} has weights of {stored_bits} bits already: they cannot become {bits}")
     stored = _renamed(cls, config, _read_headers(folder))
     layers = max(value for name, value in vars(config).items() if name.endswith("layers"))
-    if layers > len(stored):  # check before making so many blocks
+    if layers > len(stored):  # before that many blocks are made
         raise UserError(f"{folder}: config.json has {layers} layers, the weights {len(stored)} arrays")
     head, embedding = (stored.get(name) for name in ("lm_head.weight", cls.hf_embedding))
     if head and embedding and not np.array_equal(head.read(), embedding.read()):
@@ -157,7 +157,7 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
         if bits and not stored_bits:
             quantize(model, bits, _one_at_a_time(model, read))
         for name, tensor in model.named_tensors():
-            if name in stored:  # those that were quantised are not
+            if name in stored:  # layers that were quantised are no longer
                 read(name, tensor)
     except UserError as error:
         files = {array.path for array in stored.values()}
@@ -169,7 +169,7 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
 
 
 def _one_at_a_time(model: Module, read: Callable[[str, Any], None]) -> Any:
-    """Return what `quantize` needs to read a layer's weights, and to drop them afterwards."""
+    """Return the context in which `quantize` reads one layer's weights, and at whose end they are dropped."""
     names = {id(tensor): name for name, tensor in model.named_tensors()}
 
     @contextmanager
@@ -186,7 +186,7 @@ def _one_at_a_time(model: Module, read: Callable[[str, Any], None]) -> Any:
 
 
 def _read_config(cls, folder, found):
-    """Turn a config.json into the family's config. Raises UserError if the family cannot run it."""
+    """Make a family's config from a config.json. Raises UserError if the family cannot run such a model."""
     where = f"the config.json in {folder}"
     try:
         found = cls.hf_read(found)
@@ -209,7 +209,7 @@ def _read_config(cls, folder, found):
 
 
 def _read_bits(folder, found):
-    """Return 8 or 4 for weights that tinyllm has quantised, or None if they are not quantised."""
+    """Return 8 or 4 if tinyllm has quantised the weights, None if nobody has. Raises UserError for others."""
     quantization = found.get("quantization_config")
     if quantization is None:
         return None
@@ -242,7 +242,7 @@ def _is_plain_name(file):
 
 
 def _renamed(cls: Any, config: Any, stored: dict[str, Stored]) -> dict[str, Stored]:
-    """Rename arrays to the names in the model, and leave out arrays of old files that no model needs."""
+    """Give arrays their names in the model, and leave out those that the model does not need."""
     found: dict[str, Stored] = {}
     ignored, names = (_allowed(values, config) for values in (cls.hf_ignored, cls.hf_names))
     base = "" if any(name.startswith(cls.hf_base) for name in stored) else cls.hf_base
@@ -258,7 +258,7 @@ def _renamed(cls: Any, config: Any, stored: dict[str, Stored]) -> dict[str, Stor
 
 
 def second_names(model: Module) -> dict[str, str]:
-    """Return {second name: first name} of tensors with two names, such as that of a tied output layer."""
+    """Return {second name: first name} of tensors that have two, as a tied output layer and embedding do."""
     first = {id(tensor): name for name, tensor in model.named_tensors()}
     found = {
         f"{path}.{attribute}": first.get(id(value))
@@ -269,7 +269,7 @@ def second_names(model: Module) -> dict[str, str]:
 
 
 def _without_copies(model, stored):
-    """Leave out second copies of tied arrays. Raises UserError when such a copy differs from the first."""
+    """Leave out arrays that repeat a tied one under its second name. Raises UserError when they differ."""
     copies = {name: tied for name, tied in second_names(model).items() if {name, tied} <= stored.keys()}
     for name, tied in copies.items():
         if not np.array_equal(stored[name].read(), stored[tied].read()):

@@ -1,4 +1,4 @@
-"""Qwen3-MoE: Qwen3 whose MLP is a choice of experts. Yang et al., "Qwen3 Technical Report", 2025."""
+"""Qwen3-MoE: Qwen3 with a mixture of experts as its MLP. Yang et al., "Qwen3 Technical Report", 2025."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from tinyllm.models.sizes import SIZE
 
 @dataclass(frozen=True)
 class Qwen3MoeConfig(MixtralConfig):
-    """The sizes of a Qwen3-MoE: those of Qwen3 and its experts. Raises UserError if they do not fit."""
+    """The sizes of a Qwen3-MoE: Qwen3's, and its experts. Raises UserError if they are inconsistent."""
 
     qk_norm = True
 

@@ -43,7 +43,7 @@ def names() -> list[str]:
 
 
 def family(name: str) -> Any:
-    """Return the class of a family by its model_type, or by a short name such as gpt. Raises UserError."""
+    """Return the class of a family, given its model_type or a short name such as gpt. Raises UserError."""
     name = SHORT.get(name, name) if isinstance(name, str) else name
     if not isinstance(name, str) or name not in FAMILIES:
         known = [*SHORT, *FAMILIES]
@@ -73,8 +73,8 @@ def make_config(settings: dict[str, Any]) -> Any:
 def build(config: Any, seed: int | None = 0) -> Any:
     """Build an untrained model from a config, or from a dict for `make_config`.
 
-    `seed` decides the initial weights; None leaves the matrices zero, for weights that are read from a file.
-    Raises UserError if the settings are inconsistent, TypeError for another type of config.
+    `seed` decides the initial weights; with None the matrices stay zero, for weights that are read from a
+    file. Raises UserError if the settings are inconsistent, TypeError for another type of config.
     """
     if isinstance(config, dict):
         config = make_config(config)
@@ -85,10 +85,10 @@ def build(config: Any, seed: int | None = 0) -> Any:
 
 
 def locate(place: Path | str) -> Path:
-    """Return the folder of a model: `place`, or the model in this package for the name "shipped".
+    """Return the folder of a model, which is downloaded if `place` is its name on the Hub of Hugging Face.
 
-    A folder that is called shipped takes precedence. Only owner/model, where no such folder and no folder
-    called owner exists, is a name on the Hub of Hugging Face, from which the model is downloaded.
+    `place` is a folder; or "shipped", the model in this package, unless there is a folder of that name; or
+    owner/model, the name of a model on the Hub, unless there is such a folder or one called owner.
     """
     if is_hub_name(place):
         return download(str(place))
@@ -98,10 +98,11 @@ def locate(place: Path | str) -> Path:
 def from_pretrained(folder: Path | str, bits: int | None = None) -> Any:
     """Load a model from a Hugging Face folder: config.json, and one or several safetensors files.
 
-    "shipped" is the small model in this package, owner/model one on the Hub (see `locate`). The model is in
-    evaluation mode; a quantised checkpoint gives a quantised model. bits, 8 or 4, rounds the linear layers as
-    they are read, as `quantize` does, so the model never takes the memory of its full weights. Raises
-    UserError, naming the file, when one is missing or broken, or describes a model that tinyllm cannot run.
+    `folder` may also be "shipped", the small model in this package, or owner/model, a model on the Hub (see
+    `locate`). The model is in evaluation mode; a quantised checkpoint gives a quantised model. With `bits`, 8
+    or 4, each linear layer is rounded as it is read, as `quantize` does, so the full weights are never in
+    memory at once. Raises UserError, naming the file, when one is missing or broken, or describes a model
+    that tinyllm cannot run.
     """
     folder = locate(folder)
     if not os.path.isdir(folder):

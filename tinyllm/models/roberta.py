@@ -1,4 +1,4 @@
-"""RoBERTa: BERT whose positions are counted from behind the padding token. Liu et al., 2019."""
+"""RoBERTa: BERT with positions that are counted from the id of the padding token. Liu et al., 2019."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,7 +11,7 @@ from tinyllm.models.bert import Bert, BertConfig
 
 @dataclass(frozen=True, kw_only=True)
 class RobertaConfig(BertConfig):
-    """The sizes of a RoBERTa: BERT's, and the id of the padding token. Raises UserError."""
+    """The sizes of a RoBERTa: BERT's, and the id of the padding token. Raises UserError as BERT's do."""
 
     hf_class = "Roberta"
 
@@ -20,7 +20,7 @@ class RobertaConfig(BertConfig):
 
     @property
     def first_position(self) -> int:  # type: ignore[override]
-        """Return the row of the first position: the rows before it belong to padding."""
+        """Return the row of the first position in the table of positions; padding uses the row before it."""
         return self.pad + 1
 
 
@@ -41,15 +41,15 @@ class Roberta(Bert):
     }
 
     def positions(self, tokens: np.ndarray, places: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        """Return the row of each token in the table of positions; padding tokens share a row of their own."""
+        """Return each token's row in the table of positions; all padding tokens have the same row."""
         pad, real = self.config.pad, tokens != self.config.pad
-        count = np.pad(np.cumsum(real, axis=1), ((0, 0), (1, 0)))  # how many come before each
+        count = np.pad(np.cumsum(real, axis=1), ((0, 0), (1, 0)))  # real tokens before each place
         before = np.take_along_axis(count, np.broadcast_to(starts, tokens.shape), axis=1)
         return np.where(real, count[:, 1:] - before, 0) + pad
 
     @staticmethod
     def hf_names(config: RobertaConfig) -> tuple[tuple[str, str], ...]:
-        """Return BERT's names with another prefix, and those of RoBERTa's output layers."""
+        """Return pairs (name in files, name in the model), with RoBERTa's prefix and output layers."""
         body = [pair for pair in Bert.hf_names if not pair[0].startswith(("cls.", "bert.pooler."))]
         pooler = "classifier.dense." if config.task == "classify" else "roberta.pooler.dense."
         return (
@@ -59,7 +59,7 @@ class Roberta(Bert):
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json with the context without the rows of positions that belong to padding."""
+        """Return config.json with a context that does not include the rows of positions for padding."""
         found = super().hf_read(config)
         rows, pad = (found.get(name) for name in ("max_position_embeddings", "pad_token_id"))
         if isinstance(rows, int) and isinstance(pad, int):

@@ -48,7 +48,7 @@ class Sizes:
         self.check_heads()
 
     def check_heads(self) -> None:
-        """Raise UserError unless all heads have the same width, and one that they can have."""
+        """Raise UserError unless all heads have the same width, a multiple of `head_parts`."""
         if self.width % (self.heads * self.head_parts):
             wanted = "a multiple of heads"
             if self.head_parts > 1:
@@ -57,7 +57,7 @@ class Sizes:
 
 
 def hf_names(config: Any, field: Any) -> tuple[str, ...]:
-    """Return the names of a field of a config in config.json; only the first is read."""
+    """Return the names that a config's field has in config.json: all are written, only the first is read."""
     renamed = getattr(config, "hf", {})
     names = renamed.get(field.name, field.metadata.get("hf", field.name))
     return names if isinstance(names, tuple) else (names,)

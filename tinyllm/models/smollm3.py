@@ -1,4 +1,4 @@
-"""SmolLM3: LLaMA with some layers that have no positions. Bakouch et al., "SmolLM3", 2025.
+"""SmolLM3: LLaMA without rotary positions in some of its layers. Bakouch et al., "SmolLM3", 2025.
 
 Attention without positions (NoPE) copes better with texts that are longer than those of the training; every
 fourth layer has none. Source: Yang et al., "Rope to Nope and Back Again", 2025.
@@ -12,7 +12,7 @@ from tinyllm.models.llama import COMMON, Llama, LlamaConfig
 
 @dataclass(frozen=True)
 class SmolLM3Config(LlamaConfig):
-    """The sizes of a SmolLM3: LLaMA's, and which layers have no positions. Raises UserError."""
+    """The sizes of a SmolLM3: LLaMA's, and which layers have no positions. Raises UserError as LLaMA's do."""
 
     no_rope_every: int = setting(  # type: ignore[assignment]
         4, min=2, max=2**24, hf="no_rope_layer_interval", help="one layer in this many has no positions"

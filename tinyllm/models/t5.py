@@ -2,10 +2,10 @@
 
 Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", 2020. What
 differs from GPT-2: the encoder's positions see each other in both directions; the decoder also looks at the
-encoder's output (cross-attention); positions enter as a learnt number that is added to the scores for each
-distance, and that all layers of a stack share; scores are not divided by sqrt(D), which is part of the first
-weights of q instead; RMSNorm; no biases. Version 1.1 has a gate in the MLP and an output layer that is not
-the embedding (Shazeer, "GLU Variants Improve Transformer", 2020). Parameter names equal Hugging Face's.
+encoder's output (cross-attention). Positions: a learnt number for each distance, shared by all layers of a
+stack, is added to the scores. Scores are not divided by sqrt(D); the initial weights of q are smaller by this
+factor. RMSNorm; no biases. Version 1.1 has a gate in the MLP and an output layer that is not the embedding
+(Shazeer, "GLU Variants Improve Transformer", 2020). Parameter names equal Hugging Face's.
 """
 
 from dataclasses import dataclass
@@ -103,7 +103,7 @@ class T5Attention(Attention):
 
 
 class T5CrossAttention(T5Attention):
-    """Attention of the decoder to the encoder's output: x (B, T, C) -> (B, T, C)."""
+    """Attention from the decoder to the encoder's output: x (B, T, C) -> (B, T, C)."""
 
     same_input = ("k", "v")
 
@@ -113,7 +113,7 @@ class T5CrossAttention(T5Attention):
 
 
 class T5MLP(Module):
-    """Feed-forward part, with a gate in version 1.1: x (..., C) -> (..., C)."""
+    """Feed-forward block, with a gate in version 1.1: x (..., C) -> (..., C)."""
 
     wi: Any
     wi_0: Any
@@ -132,7 +132,7 @@ class T5MLP(Module):
 
 
 class T5Layer(Module):
-    """A part of a block with its norm: x + part(norm(x)). Checkpoints call the part by its kind."""
+    """Attention or an MLP with its norm: x + part(norm(x)). Checkpoints call the part by its class."""
 
     SelfAttention: Any
     EncDecAttention: Any
@@ -148,7 +148,7 @@ class T5Layer(Module):
 
 
 class T5Block(Module):
-    """One transformer block, in the decoder with cross-attention in the middle: (B, T, C) -> (B, T, C)."""
+    """One transformer block: attention, in a decoder cross-attention, an MLP: (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: T5Config, decodes: bool):
         self.layer = [T5Layer(config, SelfAttention=T5Attention(config, causal=decodes))]
@@ -164,7 +164,7 @@ class T5Block(Module):
         return self.layer[-1](x)
 
     def read(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return keys and values of the encoder's output: x (B, S, C) -> k, v (B, S, H, D)."""
+        """Make keys and values for cross-attention: the encoder's (B, S, C) -> k, v (B, S, H, D)."""
         cross = self.layer[1].EncDecAttention
         k, v = (part(x).reshape(*x.shape[:2], cross.heads, cross.head_width) for part in (cross.k, cross.v))
         return k, v
@@ -182,7 +182,10 @@ class T5Stack(Module):
         self.drop = Dropout(config.dropout)
 
     def bias(self, queries: int, keys: int, past: int = 0) -> Tensor:
-        """Return what is added to the scores of every layer: (H, queries, keys), after `past` positions."""
+        """Return the numbers for distances, which are added to the scores of every layer: (H, queries, keys).
+
+        `past` is the number of positions before the first query.
+        """
         distance = np.arange(keys) - np.arange(past, past + queries)[:, None]
         c, table = self.config, self.block[0].layer[0].SelfAttention.relative_attention_bias
         buckets = ops.relative_buckets(distance, c.buckets, c.max_distance, self.causal)
@@ -190,7 +193,7 @@ class T5Stack(Module):
 
     def __call__(self, x: Tensor, cache: list[CrossCache] | None = None, memory: Tensor | None = None,
                  lengths: np.ndarray | None = None) -> Tensor:  # fmt: skip
-        """Run the blocks. The decoder looks at `memory`, the encoder's output, or at what the cache has."""
+        """Run the blocks. A decoder also attends to `memory`, the encoder's output, or to the cached one."""
         where: dict[str, Any] = {} if self.causal else {"lengths": lengths}
         past, keys = (cache[0].length, cache[0].keys.shape[1]) if cache else (0, x.shape[1])
         where["bias"], x = self.bias(x.shape[1], keys, past), self.drop(x)
@@ -208,8 +211,8 @@ class T5Stack(Module):
 class T5(Pretrained, EncoderDecoderLM):
     """T5: tokens (B, S), decoder_tokens (B, T) -> logits (B, T, V).
 
-    `seed` decides the initial weights; `seed=None` leaves the matrices zero, for weights that are read from a
-    file.
+    `seed` decides the initial weights; with `seed=None` the matrices stay zero, for weights that are read
+    from a file.
     """
 
     model_type = "t5"
@@ -221,7 +224,7 @@ class T5(Pretrained, EncoderDecoderLM):
         f"span {i}": f"<extra_id_{i}>" for i in reversed(range(SENTINELS))
     }
     token_settings = {"start": "pad", "end": "end"}
-    laptop = {  # scores without 1 / sqrt(D) bear no higher rate
+    laptop = {  # a lower rate, because scores are not divided by sqrt(D)
         "train.lr": 2e-3, "train.batch": 32, "train.steps": 1500,
     }  # fmt: skip
     hf_transposed = True
@@ -238,10 +241,11 @@ class T5(Pretrained, EncoderDecoderLM):
         self.finish(seed)
 
     def first_std(self, name: str) -> float:
-        """Return T5's own; the first weights of q make up for the missing division by sqrt(D).
+        """Return the standard deviation with which a weight is initialised, as T5 does except for distances.
 
-        But the numbers for distances begin with a std of 1, not C^-0.5: AdamW takes a thousand steps to make
-        small ones large enough for heads to tell neighbours apart, and until then words have no order.
+        The first weights of q are smaller by sqrt(D), because scores are not divided by it. The numbers for
+        distances begin with a std of 1, not C^-0.5: AdamW takes a thousand steps to make small ones large
+        enough for heads to tell neighbours apart, and until then the model does not know the order of words.
         """
         c = self.config
         sizes = {"shared.weight": 1, "relative_attention_bias.weight": 1, ".q.weight": c.width * c.head_width,
@@ -251,6 +255,9 @@ class T5(Pretrained, EncoderDecoderLM):
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json with T5's defaults: 1.0 scales its output, 1.1 says that nothing is tied."""
+        """Return config.json with T5's defaults for settings that a file leaves out.
+
+        Version 1.0, which ties the output layer to the embedding, also scales the decoder's output.
+        """
         scaled = config.get("tie_word_embeddings", True)
         return {"dropout_rate": 0.1, "scale_decoder_outputs": scaled, "eos_token_id": 1} | config

@@ -84,7 +84,7 @@ class Stored:
         return self.dtype == "BF16" or NUMPY[self.dtype].kind == "f"
 
     def read(self, dtype: Any = None, transposed: bool = False) -> np.ndarray:
-        """Read the array, as another dtype or transposed if asked to; BF16 becomes float32.
+        """Read the array; BF16 becomes float32. `dtype` converts it, `transposed` returns its transpose.
 
         It is read in blocks of rows, so there is never a second copy of it in memory.
         """
@@ -120,7 +120,7 @@ def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
     try:
         with open_regular(path) as f:
             length, size = int.from_bytes(f.read(8), "little"), os.fstat(f.fileno()).st_size
-            if not 2 <= length <= size - 8:  # before so many bytes are mapped
+            if not 2 <= length <= size - 8:  # before that many bytes are mapped
                 raise SafetensorError(f"a header of {length:,} bytes in a file of {size:,}")
             with safe_open(path, framework="numpy") as checked:  # checks all sizes against the file's
                 metadata = checked.metadata() or {}
