@@ -336,8 +336,8 @@ def test_every_number_of_a_config_is_checked(name):
 
 
 @pytest.mark.parametrize("settings, message", [
-    ({"model_type": "gtp2"}, "there is no model 'gtp2'; there are gpt, gpt2, llama, mistral, qwen2"),
-    ({}, "there is no model None"),
+    ({"model_type": "gtp2"}, "there is no model 'gtp2'; did you mean gpt2?"),
+    ({}, "there is no model None; there are gpt, gpt2, llama, mistral, qwen2"),
     ({"model_type": ["gpt"]}, "there is no model"),
     ({"model_type": "gpt", "depth": 3}, "gpt2 has no setting 'depth'; it has vocab_size, context"),
     ({"model_type": "llama", **SMALL}, "llama needs the setting 'kv_heads': K"),

@@ -22,6 +22,7 @@ from tinyllm.train.run import Run
 from tinyllm.train.setup import TrainSetup
 
 QUIET = 10  # seconds without a line, where no bar moves
+FEWEST = 50  # steps of a curve that is worth a chart
 WIDE = 70  # columns of a bar that has room for the speed
 
 
@@ -58,10 +59,10 @@ class Display:
         """Describe the training, the data and the plan."""
         config, facts, context = self.setup.config, self.setup.facts, self.setup.model.config.context
         what = f"a {type(self.setup.model).__name__} of {self.setup.model.num_parameters():,} parameters"
-        plan = f"Train {what} for {self.config.steps:,} steps on {facts.data}."
+        plan = f"Train {what} for {counted(self.config.steps, 'step')} on {facts.data}."
         self.say(paragraph(printable(plan), further=0))
         asked = config.tokenizer.removeprefix("bpe:")
-        vocabulary = f"{facts.vocab_size:,} different ones"
+        vocabulary = f"{facts.vocab_size:,} different tokens"
         if asked.isdigit() and facts.vocab_size < int(asked):
             vocabulary += f", not {int(asked):,}: there are no more pairs to merge"
         rows = {
@@ -163,7 +164,8 @@ class Display:
         last, floor = records[-1], self.setup.facts.entropy_per_char
         width = columns() - 2
         plain = not can_print("⠤●┄│")
-        self.say("\n" + loss_chart(records, floor, max(width, 40), ascii_only=plain, colour=has_colours()))
+        if self.config.steps >= FEWEST:
+            self.say("\n" + loss_chart(records, floor, max(width, 40), ascii_only=plain, colour=has_colours()))
         self.say("\n" + verdict(last, floor))
         if said := remark(loss_curves(records, floor)):
             self.say(paragraph(said, further=0))
@@ -219,7 +221,12 @@ def duration(seconds: float) -> str:
     for unit, size in (("hours", 3600), ("minutes", 60)):
         if seconds >= 1.5 * size:
             return f"{seconds / size:.{int(seconds < 10 * size and unit == 'hours')}f} {unit}"
-    return f"{seconds:.0f} seconds"
+    return counted(max(round(seconds), 1), "second")
+
+
+def counted(number: int, what: str) -> str:
+    """Write a number with its noun: 1 step, 2,000 steps."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def first_words(data: bytes) -> str:

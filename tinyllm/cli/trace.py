@@ -28,7 +28,7 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, tempera
     With --diff, show where two runs first differ on the text, or with --mine your functions and the
     library's: which op, in which layer, how much.
 
-    RUN              the folder of a training run; the newest in runs/ if not given
+    RUN              a run, or `shipped`; the newest in runs/ if not given
     --prompt TEXT    the text, or its beginning
     --tokens N       how many tokens the model adds
     --temperature X  how random they are
@@ -46,7 +46,7 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, tempera
     from tinyllm.report.trace import take_text
 
     compared = diff is not None or mine is not None
-    runs = [folder for folder in [run, *(diff or [])] if folder is not None] if compared else [chosen(run)]
+    runs = [folder for folder in [run, *(diff or [])] if folder is not None] if compared else [chosen(run, shipped=True)]
     if compared and len(runs) != (2 if mine is None else 1):
         wanted = "one run, with --mine" if mine else "two runs, or one with --mine"
         raise UserError(f"--diff compares {wanted}; got {len(runs)}: {', '.join(runs)}")
@@ -55,6 +55,8 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, tempera
     models = [load_run(folder, which) for folder in runs]
     model, tokenizer, _ = models[0]
     ids, given = take_text(model, tokenizer, typed(prompt), tokens, temperature, seed)
+    if not prompt:
+        say(paragraph("without --prompt the model makes up a text, which begins behind an end of line (↵)"))
     if compared:
         show_difference(runs, models, ids, mine)
     else:

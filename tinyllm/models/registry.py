@@ -48,8 +48,8 @@ def family(name: str) -> Any:
     if not isinstance(name, str) or name not in FAMILIES:
         known = [*SHORT, *FAMILIES]
         near = difflib.get_close_matches(str(name), known, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"there is no model {name!r}; there are {', '.join(known)}{hint}")
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        raise UserError(f"there is no model {name!r}; {hint}")
     return FAMILIES[name]
 
 

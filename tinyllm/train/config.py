@@ -87,7 +87,7 @@ class RunConfig:
     recipe: str = setting("pretrain", help="what is trained for")
     data: str = setting("stories", help="a text: file, glob, folder, .gz, - or a corpus's name")
     tokenizer: str = setting("char", help="char, word, byte, world, bpe:SIZE or a tokenizer's file")
-    preset: str = setting(LAPTOP, help="sizes and rates: laptop, nano, mini or small")
+    preset: str = setting(LAPTOP, help="sizes and rates: laptop, or nano, mini, small: GPTs of characters")
     start: str | None = setting(None, help="a run or a Hugging Face folder, to begin with its weights")
     seed: int = setting(0, help="decides everything random", min=0)
     threads: int | None = setting(None, help="threads of the kernels; none: all", min=1)
@@ -129,7 +129,7 @@ def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str,
     usual = PRESETS[LAPTOP] | cls.laptop
     parts: list[Any] = [("", RunConfig), ("model.", cls.config_class), ("train.", TrainConfig)]
     parts += [(f"{chosen.name}.", chosen.options)] if chosen.options else []
-    found: dict[str, Any] = {"model.type": (str, "", f"the family: {', '.join(names())}")}
+    found: dict[str, Any] = {"model.type": (str, "", "the family: gpt, " + ", ".join(names()))}
     for prefix, config_class in parts:
         found |= describe(config_class, prefix)
     hidden = ("model", "train", "options", "model.vocab_size")

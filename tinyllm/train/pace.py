@@ -42,7 +42,8 @@ def count_steps(setup: TrainSetup, seconds: float) -> int:
     first_and_last = 2 * sum(pause for pause, _ in pauses)
     steps = int((seconds - first_and_last) / (step + sum(pause / every for pause, every in pauses)))
     if steps < 1:
-        raise UserError(f"{seconds / 60:g} minutes are too short for a step of this training; give --steps")
+        needed = f"evaluations and samples take {first_and_last:.1f} s and a step {step:.1f} s"
+        raise UserError(f"{seconds / 60:g} minutes are too short: {needed}; give more --minutes, or --steps")
     unit = 10 ** max(0, len(str(steps)) - 2)
     return steps // unit * unit
 

@@ -250,7 +250,7 @@ class Run:
             checkpoint.verify(path)
             progress, log_bytes = progress_of(path)
             if progress.step > steps:
-                raise UserError(f"this run has done {progress.step} steps already: set train.steps to more")
+                raise UserError(f"this run has done {progress.step} steps already: give more --steps")
             model.load_state_dict(checkpoint.load_model(path).state_dict())
             parts = stateful(optimizer=optimizer, batches=plan.batches, loss=plan.loss)
             for name, part in parts.items():
