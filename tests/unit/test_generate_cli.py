@@ -169,10 +169,13 @@ def test_chat_survives_bad_lines_and_ctrl_c_and_forgets_on_reset(tinyllm, capsys
     assert out.split("\n")[1:] == lines and max(map(len, lines)) <= 80
     assert "the character 'x'" in err and err.endswith("tinyllm: there is no command /nothing; see /help\n")
 
-    typed(monkeypatch, "ab", KeyboardInterrupt())
+    typed(monkeypatch, "ab", KeyboardInterrupt(), "/quit")
     interrupt_after(monkeypatch, 2)
-    assert tinyllm("chat", "RUN", "--tokens", "9", "--temperature", "0") == 130
-    assert capsys.readouterr().out.split("\n")[2] == first[:2]
+    assert tinyllm("chat", "RUN", "--tokens", "9", "--temperature", "0") == 0
+    shown = capsys.readouterr().out.split("\n")
+    assert shown[2] == first[:2] and shown[4] == "(Ctrl-C again, /quit or Ctrl-D leaves)"
+    typed(monkeypatch, KeyboardInterrupt(), "/help", KeyboardInterrupt(), KeyboardInterrupt(), "never read")
+    assert tinyllm("chat", "RUN") == 130
 
 
 def test_chat_writes_turns_by_the_template_of_the_tokenizer(tinyllm, monkeypatch):

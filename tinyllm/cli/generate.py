@@ -29,7 +29,7 @@ from tinyllm.train import load_run
 from tinyllm.train.recipe import find_recipe
 
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
-WELCOME = "Type the beginning of a text; the model continues it. /help explains."
+WELCOME = "Type a beginning; the model goes on. Type a space before a new word. See /help."
 HELP = """\
 The model continues your text. It is no assistant: it writes texts like those
 that it was trained on.
@@ -37,7 +37,8 @@ that it was trained on.
   (nothing)  the model goes on
   /reset     begin a new text
   /quit      leave, as Ctrl-D does
-Ctrl-C stops the model. `tinyllm chat --help` lists the options."""
+Ctrl-C stops the model; where nothing is written, a second one leaves.
+`tinyllm chat --help` lists the options."""
 
 
 def _add_sampling(parser: argparse.ArgumentParser) -> None:
@@ -277,9 +278,9 @@ def chat(run: str | None = None, *, tokens: int = 100, picture: str = "",
     it is no assistant and answers no questions. Where the tokenizer or the folder has a chat template, your
     lines are the user's turns in it.
 
-    Your line is put behind the text as it is. An empty line lets the model go on. Ctrl-C stops the model,
-    /reset begins a new text, /quit or Ctrl-D leaves, /help explains. Without a terminal, each line
-    of standard input is answered.
+    Your line is put behind the text as it is. An empty line lets the model go on. Ctrl-C stops the model
+    (where it is silent, a second one leaves), /reset begins a new text, /quit or Ctrl-D leaves, /help
+    explains. Without a terminal, each line of standard input is answered.
 
     RUN             a run, a model's folder, or `shipped`; if left out, the newest run
                     in runs/, or the model that comes with tinyllm if there is none
@@ -303,17 +304,36 @@ def chat(run: str | None = None, *, tokens: int = 100, picture: str = "",
     print(WELCOME)
     if hasattr(sys.stdin, "reconfigure"):
         sys.stdin.reconfigure(errors="surrogateescape")  # as in arguments: a bad line ends nothing
+    try:
+        for line in _lines():
+            if not sys.stdin.isatty():
+                print(printable(line))  # as a terminal shows what is typed
+            if line.strip() == "/quit":
+                return 0
+            _take(conversation, line, tokens)
+    except KeyboardInterrupt:
+        print()
+        return INTERRUPTED
+    return 0
+
+
+def _lines():
+    """Yield the lines that somebody types, until Ctrl-D; raise the second Ctrl-C in a row."""
+    again = False  # the first was perhaps meant for the model, which was quicker
     while True:
         try:
             line = input("> ")
-        except (EOFError, KeyboardInterrupt) as end:
+        except EOFError:
             print()
-            return INTERRUPTED if isinstance(end, KeyboardInterrupt) else 0
-        if not sys.stdin.isatty():
-            print(printable(line))  # as a terminal shows what is typed
-        if line.strip() == "/quit":
-            return 0
-        _take(conversation, line, tokens)
+            return
+        except KeyboardInterrupt:
+            if again:
+                raise
+            print("\n(Ctrl-C again, /quit or Ctrl-D leaves)")
+            again = True
+        else:
+            again = False
+            yield line
 
 
 def _take(conversation, line, tokens):

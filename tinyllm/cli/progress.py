@@ -163,9 +163,9 @@ class Display:
         records = read_log(self.run.log.path)
         last, floor = records[-1], self.setup.facts.entropy_per_char
         width = columns() - 2
-        plain = not can_print("⠤●┄│")
+        plain, coloured = not can_print("⠤●┄│"), has_colours()
         if self.config.steps >= FEWEST:
-            self.say("\n" + loss_chart(records, floor, max(width, 40), ascii_only=plain, colour=has_colours()))
+            self.say("\n" + loss_chart(records, floor, max(width, 40), ascii_only=plain, colour=coloured))
         self.say("\n" + verdict(last, floor))
         if said := remark(loss_curves(records, floor)):
             self.say(paragraph(said, further=0))

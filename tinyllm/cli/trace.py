@@ -46,7 +46,8 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, tempera
     from tinyllm.report.trace import take_text
 
     compared = diff is not None or mine is not None
-    runs = [folder for folder in [run, *(diff or [])] if folder is not None] if compared else [chosen(run, shipped=True)]
+    named = [folder for folder in [run, *(diff or [])] if folder is not None]
+    runs = named if compared else [chosen(run, shipped=True)]
     if compared and len(runs) != (2 if mine is None else 1):
         wanted = "one run, with --mine" if mine else "two runs, or one with --mine"
         raise UserError(f"--diff compares {wanted}; got {len(runs)}: {', '.join(runs)}")
