@@ -16,11 +16,12 @@ import tinyllm as tl
 from tinyllm.data import eval_batches
 from tinyllm.models.generation import sampling_settings
 from tinyllm.train.evaluate import count_characters
-from tinyllm.world import KINDS, World
+from tinyllm.world import KINDS, World, stories
 from tinyllm.world.corpus import SEPARATOR
 from tinyllm.world.story_tables import CHILDREN
 
 STEP = 16  # tokens in a group of places
+END = 100  # tokens of the story that stands before one that the model writes
 
 
 def losses_by_place(model, tokenizer, corpus):
@@ -50,12 +51,16 @@ def names_again(model, tokenizer, corpus, windows=80):
     return np.mean(right)
 
 
-def written(model, tokenizer, separator, count, sampling):
-    """Return stories that the model writes; one that does not end within 400 tokens is cut, so no story."""
-    prompts = [tokenizer.encode(separator)] * count
-    found = tl.generate(model, prompts, max_tokens=400, sampling=sampling, seed=1, stop=[separator],
+def written(model, tokenizer, before, sampling, most=400):
+    """Return a story that the model writes after each of the stories `before`.
+
+    One that does not end within `most` tokens is cut, so no story. A separator alone is no prompt: before
+    each that the model has seen, a story ends, so it does not know what follows one without.
+    """
+    prompts = [tokenizer.encode(text + SEPARATOR)[-END:] for text in before]
+    found = tl.generate(model, prompts, max_tokens=most, sampling=sampling, seed=1, stop=[SEPARATOR],
                         tokenizer=tokenizer, overflow="slide")  # fmt: skip
-    return [tokenizer.decode(tokens).partition(separator)[0] for tokens in found]
+    return [tokenizer.decode(tokens).partition(SEPARATOR)[0] for tokens in found]
 
 
 def words(text):
@@ -70,9 +75,12 @@ def main(run, count="20"):
             print(f"places {first:3} to {first + STEP - 1:3}: {loss:.3f} nats per character")
         print(f"names that come back: {names_again(model, tokenizer, corpus):.1%} guessed right")
     known = set(words(corpus.text())) if corpus else None
+    text = corpus.split()[1].decode() if corpus else stories.generate(seed=1, n=100)
+    held_out = text.split(SEPARATOR)[1:-1]  # the first may lack its beginning
+    before = [held_out[i % len(held_out)] for i in range(int(count))]
     usual = tl.Sampling(**sampling_settings(model.generation))
     for name, sampling in {"temperature 1": tl.Sampling(), "as `generate` draws": usual}.items():
-        texts = written(model, tokenizer, SEPARATOR, int(count), sampling)
+        texts = written(model, tokenizer, before, sampling)
         parsed = sum(KINDS["stories"].read(World(), text) is not None for text in texts)
         print(f"{name}: {parsed} of {count} stories parse")
         if known:
