@@ -11,7 +11,7 @@ import math
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -20,6 +20,7 @@ import tinyllm.functional as F
 from tinyllm import nn
 from tinyllm.ops.loss import IGNORED
 from tinyllm.tensor import Tensor
+from tinyllm.train.config import TrainConfig
 from tinyllm.train.fit import loop_of
 from tinyllm.world import KINDS, Stream, World
 from tinyllm.world.corpus import read_name
@@ -29,6 +30,7 @@ WORLD = World()
 BLANKS = r"\S+|\n"  # a token is what stands between blanks
 WORDS = r"'s|[A-Za-z]+|\d+|[^\sA-Za-z\d]|\n"
 CHARACTERS = r"[\s\S]"
+SPACED = r" ?[A-Za-z']+|[^A-Za-z']"  # a word with the blank before it
 STUDENT_T = {  # seeds -> half a 95 % interval in standard errors
     2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262,
 }  # fmt: skip
@@ -49,6 +51,10 @@ class Pieces:
 
     def encode(self, text):
         return [self.numbers[piece] for piece in self.pattern.findall(text)]
+
+    def decode(self, tokens):
+        pieces = list(self.numbers)
+        return "".join(pieces[token] for token in tokens)
 
 
 class Viewer(tl.Llama):
@@ -105,6 +111,7 @@ class Rows:
     lr: float = 3e-3
     decay: float = 0.05
     embed_std: float | None = None
+    muon: bool = False
     asked: int = 300
     wanted: Callable = lambda document: True
     measure: Callable | None = None
@@ -118,7 +125,6 @@ class Rows:
         seen = [stream[i] for stream in streams for i in range(2000)]
         seen += [document for documents in asked.values() for document in documents]
         pieces = Pieces("".join(document.text + "\n" for document in seen), self.pieces)
-        batches = {figure: self._batch(documents, pieces) for figure, documents in asked.items()}
         context = 40 + max(len(pieces.encode(document.text)) for document in seen) + PATCHES * self.pictures
         sizes = {"context": context, "width": self.width, "layers": self.layers, "heads": self.heads,
                  "embed_std": self.embed_std}  # fmt: skip
@@ -131,15 +137,22 @@ class Rows:
             return self._batch(chosen, pieces, self.whole)
 
         settings = {"loss": _loss, "batch": self.batch, "accumulate": self.parts}
+        if self.muon:
+            optimizer = tl.Muon(tl.muon_groups(model, self.decay), self.lr, (0.9, 0.98))
+            settings |= {"optimizer": optimizer, "schedule": "linear", "min_lr_ratio": 0.0}
         seconds = learn(model, take, self.steps, seed, self.lr, self.decay, **settings)
+        return self._figures(model, asked, pieces, seed), seconds
+
+    def _figures(self, model, asked, pieces, seed):
         figures = {}
-        for figure, batch in batches.items():
+        for figure, documents in asked.items():
+            batch = self._batch(documents, pieces)
             hits = _guess(model, batch) == batch.targets
             if self.measure:
-                figures |= self.measure(hits, batch, asked[figure])
+                figures |= self.measure(hits, batch, documents)
             else:
                 figures[figure] = (hits | (batch.targets == IGNORED)).all(axis=1).mean()
-        return figures, seconds
+        return figures
 
     def _stream(self, part, seed):
         kind = KINDS[part[0]]
@@ -158,6 +171,37 @@ class Rows:
             targets[row, scored] = tokens[row, scored]
         pixels = np.stack([*map(patches, documents)]) if self.pictures else None
         return View(tokens[:, :-1], np.ascontiguousarray(targets[:, 1:]), pixels=pixels)
+
+
+class Written(Rows):
+    """Train on prose that is in no test split, and let the model write as many documents as `asked`.
+
+    above floor: the loss on documents of the test split, per character, above the exact floor. parse: the
+    share of documents that the grammar reads from the first to the last letter, at temperature 1, and drawn
+    as `tinyllm generate` does. new: the share of these that are in no training row.
+    """
+
+    def _figures(self, model, asked, pieces, seed):
+        (documents,) = asked.values()
+        stream, batch = self._stream(self.train[0], seed), self._batch(documents, pieces)
+        shown = {stream[i].text for i in range(self.steps * self.batch)}
+        with tl.no_grad():
+            nats = model.loss(batch.tokens, batch.targets).item() * (batch.targets != IGNORED).sum()
+        above = nats + sum(document.logprob for document in documents)
+        figures = {"above floor": above / sum(len(document.text) for document in documents)}
+        usual, most = TrainConfig(), {"max_tokens": model.config.context - 1, "seed": seed}
+        usual = tl.Sampling(temperature=usual.sample_temperature, min_p=usual.sample_min_p)
+        for name, sampling in {"": tl.Sampling(), " as drawn": usual}.items():
+            found = tl.generate(model, [pieces.encode("\n")] * self.asked, sampling=sampling, **most)
+            texts = [pieces.decode(tokens).partition("\n")[0] for tokens in found]
+            parsed = [text for text in texts if stream.kind.read(WORLD, text)]
+            new = np.mean([text not in shown for text in parsed]) if parsed else math.nan
+            figures |= {f"parse{name}": len(parsed) / len(texts), f"new{name}": new}
+        return figures
+
+    def _batch(self, documents, pieces, whole=False):
+        begun = [replace(document, text="\n" + document.text) for document in documents]
+        return super()._batch(begun, pieces, whole)
 
 
 def model_of(vocab_size, seed, sees=False, *, context, width, layers, heads, embed_std):
@@ -260,6 +304,8 @@ CONTEXT = {"pieces": BLANKS, "decay": 0.01}
 DEEP = {"layers": 3, "heads": 2}
 ABOUT = ("entailment", {"about": "family"}), ("entailment", {"about": "work"})
 WIDE = {"width": 128, "layers": 4, "heads": 4}
+FLAT = {"width": 128, "heads": 4, "embed_std": 1.0}
+SHORT = ("stories", {"length": "short"})
 EXPERIMENTS = {
     "shell-steps": shell(400, steps=True),
     "mapping": Rows(LETTERS, 1000, asked=2000, measure=bayes, **CONTEXT),
@@ -276,6 +322,7 @@ EXPERIMENTS = {
     "syllogisms": Rows((("entailment", {"about": "groups"}),), 1200, by="pattern", whole=True, **DEEP),
     "questions": questions(),
     "questions-plain": questions(ways=1, shuffle=False),
+    "stories-parse": Written((SHORT,), 2000, pieces=SPACED, batch=24, muon=True, decay=0.1, **FLAT),
     **{kind: prose(kind) for kind in PROSE},
     "speed": speed,
 }  # fmt: skip

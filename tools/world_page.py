@@ -52,9 +52,13 @@ the shortest of five with the default dials.
 """
 
 
-def sample(name: str) -> str:
+SHOWN = {"stories": {"length": "short"}}  # dials of which the page shows a sample besides
+
+
+def sample(name: str, **dials: str) -> str:
     """Return the first short document of a kind, as a block of text."""
-    documents = [KINDS[name](World(), Random("sample", name, i)) for i in range(5)]
+    kind = KINDS[name]
+    documents = [kind(World(), Random("sample", name, i), kind.dials(**dials)) for i in range(5)]
     return min(documents, key=lambda document: len(document.text)).text
 
 
@@ -72,6 +76,10 @@ def page() -> str:
             continue
         for name in names:
             parts.append(f"**{name}** - {describe(name)}\n\n```\n{sample(name)}\n```\n")
+            for dial, value in SHOWN.get(name, {}).items():
+                told = KINDS[name].Dials.__dataclass_fields__[dial].metadata["help"]
+                text = sample(name, **{dial: value})
+                parts.append(f"With `{dial}={value}` ({told}):\n\n```\n{text}\n```\n")
     return "\n".join(parts)
 
 

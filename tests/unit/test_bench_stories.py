@@ -1,10 +1,13 @@
-"""benchmarks/stories.py has a model write stories as it learnt to: after another story."""
+"""What the benchmarks say of stories that a model writes."""
+
+import dataclasses
 
 import tinyllm as tl
 from tinyllm.bench import peers
 from tinyllm.models.generation import sampling_settings
 
 stories = peers.load("stories")
+world = peers.load("world")
 
 
 def test_no_written_story_is_empty():
@@ -14,3 +17,16 @@ def test_no_written_story_is_empty():
     usual = tl.Sampling(**sampling_settings(model.generation))
     begun = stories.written(model, tokenizer, before, usual, most=4)
     assert len(begun) == 24 and all(text[:1].strip() for text in begun)
+
+
+def test_stories_are_parsed_and_looked_for_in_the_training_rows(monkeypatch):
+    small = {"steps": 2, "batch": 2, "width": 16, "layers": 1, "asked": 3}
+    experiment = dataclasses.replace(world.EXPERIMENTS["stories-parse"], **small)
+    training = experiment._stream(experiment.train[0], 0)
+    written = [training[1].text, training[10**6].text, training[2].text.replace(".", ";", 1)]
+
+    monkeypatch.setattr(tl, "generate", lambda *args, **options: [0, 1, 2])
+    monkeypatch.setattr(world.Pieces, "decode", lambda self, i: written[i] + "\nOnce more")
+    figures, _ = experiment(0)
+    assert figures["parse"] == figures["parse as drawn"] == 2 / 3 and figures["new"] == 1 / 2
+    assert figures["above floor"] > 0
