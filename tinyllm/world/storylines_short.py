@@ -7,10 +7,10 @@ follows from its hero, and a small model learns to write one without a mistake. 
 SHORT_RULES = {
     "story": "<opening> <plot>",
     "opening": [
-        (3, "Once there was a {trait = traits} {hero = heroes : intro}[.|, who lived {hero.home}.]"),
-        (2, "Do you know {hero = heroes}, the {trait = traits} {hero.girl} {hero.home}?"),
-        (1, "This happened to {hero = heroes}, a {trait = traits} {hero.girl} of our village."),
-        (1, "Listen to a story of {hero = heroes}, a {trait = traits} {hero.girl} {hero.home}."),
+        "Once there was a {trait = traits} {hero = heroes : intro}[.|, who lived {hero.home}.]",
+        "Do you know {hero = heroes}, the {trait = traits} {hero.girl} {hero.home}?",
+        "This happened to {hero = heroes}, a {trait = traits} {hero.girl} of our village.",
+        "Listen to a story of {hero = heroes}, a {trait = traits} {hero.girl} {hero.home}.",
     ],
     "plot": {
         "lost": """
