@@ -20,8 +20,9 @@ from tinyllm.train.schedule import SCHEDULES
 LAPTOP = "laptop"
 PRESETS: dict[str, dict[str, Any]] = {
     LAPTOP: {
-        "model.type": "llama", "tokenizer": "bpe:1024", "train.batch": 4, "train.steps": 2000,
-        "train.lr": 3e-3, "train.beta2": 0.98, "train.eval_every": 200,
+        "model.type": "llama", "tokenizer": "bpe:1024", "train.batch": 4, "train.steps": 1800,
+        "train.optimizer": "muon", "train.lr": 3e-3, "train.min_lr_ratio": 0.0, "train.beta2": 0.98,
+        "train.eval_every": 200,
     },
     "nano": {"train.batch": 12},
     "mini": {"train.batch": 16, "train.steps": 5000},
