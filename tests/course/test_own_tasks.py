@@ -41,6 +41,7 @@ def test_the_example_is_checked_released_graded_and_exported_like_a_task_of_the_
     assert {path.name for path in folder.iterdir()} == {*own_tasks.FILES, "hints.toml"}
     assert main(["course", "task", "check", str(folder)]) == 0
     told = capsys.readouterr().out
+    assert max(map(len, told.splitlines())) <= 80
     assert "it can be used" in told and "one average too few" in told and "no hints" not in told
     Path("course.toml").write_text(COURSE)
     assert main(["course", "release", "handout"]) == 0
@@ -114,7 +115,7 @@ def test_the_stub_is_indented_like_the_reference_and_one_that_does_not_run_is_re
     ("reference.py", "def moving_average", "def _moving_average", "has no function"),
     ("reference.py", "def moving_average", "def softmax", "another op or task is called softmax"),
     ("reference.py", "x: np.ndarray, k: int", "*x", "plain arguments"),
-    ("reference.py", r'"""Return the(?s:.*)out\.\n    """', "pass", "has no docstring"),
+    ("reference.py", r'"""Return the(?s:.*)/ k\.\n    """', "pass", "has no docstring"),
     ("cases.py", "def moving_average", "def another", "cases.py: moving_average is missing"),
     ("cases.py", r"return random.*", "return 5", "a case is a tuple of arguments"),
     ("cases.py", r"return random.*", "return object(), 1", "the reference fails on the case"),

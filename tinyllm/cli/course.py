@@ -34,7 +34,7 @@ group("course", """
 example:
   tinyllm course init                    writes course.toml to edit
   tinyllm course release handout         what students get, without a solution
-  tinyllm course grade submissions --out grades
+  tinyllm course grade submissions       grades and feedback, in grades
   tinyllm course report grades           where the class is stuck
   tinyllm course similar submissions     pairs that share code
   tinyllm course export canvas grades --out canvas.csv
@@ -84,11 +84,14 @@ def release(out: str, *, course: str | None = None, **more: str | None) -> None:
     paths = write_release(find_course(course), out, more["source"])
     scanned = "scanned: every task is a stub, and no line of the library's solutions is in them"
     print(paragraph(f"{len(paths)} files in {out}; {scanned}"))
+    back = "what comes back, a folder or a zip for each student, in `submissions`, then"
+    print(paragraph(f"Hand out that folder. Put {back}", further=0))
+    print("  tinyllm course grade submissions")
 
 
 @command("course grade")
 def grade(
-    folder: str, *, out: str, json: bool = False, workers: int | None = None,
+    folder: str, *, out: str = "grades", json: bool = False, workers: int | None = None,
     isolation: Literal["auto", "landlock", "plain"] = "auto", require_isolation: bool = False,
     course: str | None = None, student: list[str] | None = None,
     roster: str | None = None, overrides: str | None = None, received: str | None = None,
@@ -96,7 +99,7 @@ def grade(
     """Grade many submissions.
 
     FOLDER               holds a folder or a zip for each student
-    --out OUT            a folder for grades.csv, tasks.csv and feedback
+    --out OUT            a folder for grades.csv, tasks.csv and feedback (grades)
     --json               print results.json as well
     --workers N          submissions at a time; one per core
     --isolation          how students' code is fenced in
@@ -105,12 +108,12 @@ def grade(
     --student NAME       grade this student again, and nobody else; may be repeated
     --roster FILE        student, and any of name, id, email, section ...
     --overrides FILE     student, task, points, comment: points set by hand
-    --received FILE      student, time, and perhaps lesson: counts late days
+    --received FILE      in place of received.csv: student, time, and perhaps lesson
 
     example:
-      tinyllm course grade submissions --out grades
-      tinyllm course grade submissions --out grades --require-isolation --workers 4
-      tinyllm course grade submissions --out grades --student "Ada Lovelace"
+      tinyllm course grade submissions
+      tinyllm course grade submissions --out grades2 --require-isolation --workers 4
+      tinyllm course grade submissions --student "Ada Lovelace"
 
     `auto` takes the first isolation that works here, as `tinyllm doctor` tells:
       landlock   Linux: each test in a fresh process without network, processes,
@@ -119,7 +122,7 @@ def grade(
                  a time limit; stops accidents, not attackers
 
     roster.csv, overrides.csv and received.csv beside the course file are read without being named, at each
-    grading. Lateness is judged by --received alone: the times of files are set by whoever zips them.
+    grading. Lateness is judged by received.csv alone: the times of files are set by whoever zips them.
     """
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be 1 or more, not {workers}")

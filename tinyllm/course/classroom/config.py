@@ -28,8 +28,8 @@ HEAD = """# A course: what counts, for how many points, and until when.
 #            "right on ..." that hold
 # points_per_late_day   what each day begun after `due` costs
 # due        a date, or a time such as 2026-10-01T23:59. Only the system that
-#            collected a submission knows when it came: `course grade
-#            --received FILE` reads that and counts late days
+#            collected a submission knows when it came: `course grade` reads
+#            that from received.csv beside this file and counts late days
 # folder     of your own tasks, instead of a number: `tinyllm course task new`
 # points     of each task; leave out the tasks that do not count
 
