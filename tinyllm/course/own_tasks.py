@@ -1,6 +1,6 @@
 """Load an instructor's own tasks from a folder, as a lesson beside the library's.
 
-A folder NN_name, NN from 20, holds reference.py (each public function is a task), cases.py (inputs, under the
+A folder N_name, N from 100, holds reference.py (each public function is a task), cases.py (inputs, under the
 function's name) and mistakes.py, which calls `mistake` and `variant` as the library's own files in `testing`
 do; hints.toml is optional. A function becomes an op, and from there on nothing knows the difference: checker,
 grader, hints and self-test. The folder's code is the instructor's and runs in this process; a student's code
