@@ -1,4 +1,4 @@
-"""A small GPT with weights that matter, and the same model in plain NumPy, for the tests of traces."""
+"""Small models with weights that matter, the slopes of their losses, and a GPT in plain NumPy."""
 
 import numpy as np
 
@@ -8,10 +8,30 @@ from tinyllm.models.gpt import GPT, GPTConfig
 def tiny_gpt(vocab_size, context=32, layers=2, heads=2, width=16, seed=3):
     """A model whose parts all do something: initial weights are so small that attention is even."""
     model = GPT(GPTConfig(vocab_size=vocab_size, context=context, layers=layers, heads=heads, width=width))
+    return shaken(model, seed=seed).eval()
+
+
+def shaken(model, std=0.3, seed=0, dtype=np.float32):
+    """Add noise to the weights of a model, large enough for every part of it to matter."""
     rng = np.random.default_rng(seed)
     for p in model.parameters():
-        p.data += 0.3 * rng.standard_normal(p.shape).astype(np.float32)
-    return model.eval()
+        p.data = (p.data + rng.normal(size=p.shape) * std).astype(dtype)
+    return model
+
+
+def check_slopes(loss, parameters):
+    """Compare gradients with the slopes of loss() along one random direction for each, so that none hides."""
+    rng = np.random.default_rng(0)
+    loss().backward()
+    for name, p in parameters:
+        direction, here, found = rng.normal(size=p.shape), p.data, []
+        for h in (1e-6, -1e-6):
+            p.data = here + h * direction
+            found.append(loss().item())
+        p.data = here
+        slope = (found[0] - found[1]) / 2e-6
+        grad = 0 if p.grad is None else p.grad  # a layer for pictures has none
+        assert abs((grad * direction).sum() - slope) < 1e-6 * max(1, abs(slope)), name
 
 
 def norm(x, w, b):

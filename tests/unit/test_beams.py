@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_gpt import shaken
 
 import tinyllm as tl
 from tinyllm import ops
@@ -24,10 +25,7 @@ each = pytest.mark.parametrize("kind", KINDS)
 
 def lively(kind, seed, std=0.5):
     """A small model that is neither sure of itself nor indifferent."""
-    model, rng = tl.build(SIZES | KINDS[kind], seed=None).eval(), np.random.default_rng(seed)
-    for p in model.parameters():
-        p.data = (p.data + rng.normal(size=p.shape) * std).astype(np.float32)
-    return model
+    return shaken(tl.build(SIZES | KINDS[kind], seed=None), std, seed).eval()
 
 
 def logprobs(model, prompt, text):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_gpt import shaken
 
 import tinyllm as tl
 from tinyllm import ops
@@ -25,10 +26,7 @@ GREEDY = tl.Sampling(temperature=0)
 
 def made(seed=0):
     """A model whose weights are large enough for every part of it to matter."""
-    model, rng = build({"model_type": "bert", **SIZES}, seed=None), np.random.default_rng(seed)
-    for p in model.parameters():
-        p.data = (p.data + rng.normal(size=p.shape) * 0.5).astype(np.float32)
-    return model.eval()
+    return shaken(build({"model_type": "bert", **SIZES}, seed=None), 0.5, seed).eval()
 
 
 def texts(seed, rows, length=8):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_gpt import shaken
 
 from tinyllm import ops
 from tinyllm.engine import Engine, Sampling, generate, stream
@@ -29,11 +30,7 @@ GREEDY = Sampling(temperature=0)
 def tiny(dtype=np.float32, seed=0, std=0.5, **changes):
     """A small model that is sure of itself; in float64, rounding cannot change what it draws."""
     sizes = {"vocab_size": V, "context": CONTEXT, "layers": 2, "heads": 2, "width": 12}
-    model = GPT(GPTConfig(**(sizes | changes)), seed=None)
-    rng = np.random.default_rng(seed)
-    for p in model.parameters():
-        p.data = (p.data + rng.normal(size=p.shape) * std).astype(dtype)
-    return model
+    return shaken(GPT(GPTConfig(**(sizes | changes)), seed=None), std, seed, dtype)
 
 
 def plain_loop(model, ask):

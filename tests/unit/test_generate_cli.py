@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from tiny_gpt import shaken
 
 from tinyllm.beams import beam_search
 from tinyllm.cli import build_parser
@@ -21,11 +22,8 @@ VARIED = {"sampling": Sampling(temperature=0, repetition_penalty=2.0)}  # else i
 
 
 def tiny(dtype=np.float32):
-    model = GPT(GPTConfig(vocab_size=TOKENIZER.vocab_size, context=12, layers=2, heads=2, width=8), seed=None)
-    rng = np.random.default_rng(0)
-    for p in model.parameters():
-        p.data = (p.data + rng.normal(size=p.shape) * 0.3).astype(dtype)
-    return model
+    config = GPTConfig(vocab_size=TOKENIZER.vocab_size, context=12, layers=2, heads=2, width=8)
+    return shaken(GPT(config, seed=None), dtype=dtype)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from families_by_hand import BY_HAND, llama_by_hand
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_gpt import softmax
+from tiny_gpt import check_slopes, shaken, softmax
 
 import tinyllm as tl
 from tinyllm import nn, ops
@@ -65,10 +65,7 @@ def test_every_family_has_the_presets_and_help_for_every_setting(name):
 
 def lively(name, seed=0, dtype=np.float32, std=0.4, **changes):
     """A small model whose weights are large enough for every part of it to matter."""
-    model, rng = small(name, None, **changes), np.random.default_rng(seed)
-    for p in model.parameters():
-        p.data = (p.data + rng.normal(size=p.shape) * std).astype(dtype)
-    return model
+    return shaken(small(name, None, **changes), std, seed, dtype)
 
 
 def assert_same_rows(x, y):
@@ -127,16 +124,7 @@ def test_the_gradient_is_the_slope_of_the_loss(name):
     tokens, targets = rng.integers(0, 11, (2, 3, 8))
     targets[0, :3] = -100
     with ops.use("numpy"):
-        model.loss(tokens, targets).backward()
-        for part, p in model.named_parameters():  # one random direction for each, so that none hides
-            direction, here, slopes = rng.normal(size=p.shape), p.data, []
-            for h in (1e-6, -1e-6):
-                p.data = here + h * direction
-                slopes.append(model.loss(tokens, targets).item())
-            p.data = here
-            slope = (slopes[0] - slopes[1]) / 2e-6
-            grad = 0 if p.grad is None else p.grad  # a layer for pictures has none
-            assert abs((grad * direction).sum() - slope) < 1e-6 * max(1, abs(slope)), part
+        check_slopes(lambda: model.loss(tokens, targets), model.named_parameters())
 
 
 @each_family

@@ -7,6 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import safetensors.numpy
+from tiny_gpt import shaken
 
 import tinyllm as tl
 from tinyllm.errors import UserError
@@ -69,11 +70,7 @@ each = pytest.mark.parametrize("name", MODELS)
 
 def made(name, **changes):
     """A model whose weights are large enough for every part of it to matter."""
-    model = build(MODELS[name] | changes, seed=None).eval()
-    rng = np.random.default_rng(1)
-    for p in model.parameters():
-        p.data += (0.3 * rng.normal(size=p.shape)).astype(np.float32)
-    return model
+    return shaken(build(MODELS[name] | changes, seed=None), 0.3, 1).eval()
 
 
 def inputs(model):

@@ -8,7 +8,7 @@ import pytest
 from families_by_hand import t5_bucket, t5_by_hand
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_gpt import softmax
+from tiny_gpt import check_slopes, shaken, softmax
 
 import tinyllm as tl
 from tinyllm import nn, ops
@@ -33,10 +33,7 @@ IDS = st.lists(st.integers(0, V - 1), min_size=1, max_size=CONTEXT)
 
 def lively(kind, seed=0, dtype=np.float32, **changes):
     """A small model whose weights are large enough for every part of it to matter."""
-    model, rng = build(SIZES | KINDS[kind] | changes, seed=None).eval(), np.random.default_rng(seed)
-    for p in model.parameters():
-        p.data = (p.data + rng.normal(size=p.shape) * 0.3).astype(dtype)
-    return model
+    return shaken(build(SIZES | KINDS[kind] | changes, seed=None), 0.3, seed, dtype).eval()
 
 
 def texts(seed, *shape):
@@ -137,22 +134,9 @@ def test_the_loss_is_that_of_the_targets_after_the_start_token(kind):
 
 @each
 def test_the_gradient_is_the_slope_of_the_loss(kind):
-    model, rng = lively(kind, 1, np.float64), np.random.default_rng(0)
-    tokens, targets = texts(0, 3, 6), texts(1, 3, 5)
-
-    def loss():
-        return model.loss(tokens, targets, lengths=[6, 2, 4])
-
+    model, tokens, targets = lively(kind, 1, np.float64), texts(0, 3, 6), texts(1, 3, 5)
     with ops.use("numpy"):
-        loss().backward()
-        for part, p in model.named_parameters():  # one random direction for each, so that none hides
-            direction, here, slopes = rng.normal(size=p.shape), p.data, []
-            for h in (1e-6, -1e-6):
-                p.data = here + h * direction
-                slopes.append(loss().item())
-            p.data = here
-            slope = (slopes[0] - slopes[1]) / 2e-6
-            assert abs((p.grad * direction).sum() - slope) < 1e-6 * max(1, abs(slope)), part
+        check_slopes(lambda: model.loss(tokens, targets, lengths=[6, 2, 4]), model.named_parameters())
 
 
 def test_new_weights_keep_the_published_deviations_and_dropout_acts_only_in_training():
