@@ -17,7 +17,6 @@ from tinyllm.bench.ops import Case, cases, measure_ops, shape
 from tinyllm.bench.roof import Roof, measure_roof
 from tinyllm.bench.setting import Setting, settings
 from tinyllm.bench.timing import Contender, race, ratio
-from tinyllm.bench.tokenizer import Scale
 from tinyllm.bench.train import (
     _against,
     measure_training,
@@ -164,10 +163,10 @@ def test_without_torch_or_a_checkout_peers_say_what_is_needed(monkeypatch, capsy
         list(measure_training(TINY, 0, peers=True))
     with pytest.raises(UserError, match="pip install"):
         peers.load_torch()
-    for why in ("PyTorch", "a checkout"):
+    for why in ("--peers needs PyTorch", "--peers and `bench tokenizer` need a checkout"):
         assert main(["bench", "train", "--peers", "--quick"]) == 2
         out, err = capsys.readouterr()
-        assert not out and err.startswith(f"tinyllm: error: --peers needs {why}")
+        assert not out and err.startswith(f"tinyllm: error: {why}")
         monkeypatch.setattr(peers, "source_folder", lambda: None)
 
 
@@ -246,8 +245,9 @@ def test_memory_is_that_of_a_fresh_process(monkeypatch):
 def tiny(monkeypatch):
     monkeypatch.setattr(cli, "settings", lambda work, quick: [TINY])
     monkeypatch.setattr(cli, "measure_roof", lambda: Roof(100.0, 200.0, 50.0))
-    for scale in ("FULL", "SMALL_TEXT"):
-        monkeypatch.setattr(cli, scale, Scale(2000, 300, 400))
+    tokenizer = peers.load("tokenizer")
+    for scale in ("FULL", "QUICK"):
+        monkeypatch.setattr(tokenizer, scale, tokenizer.Scale(2000, 300, 400))
     monkeypatch.setattr(cli, "EFFORTS", dict.fromkeys(cli.EFFORTS, (0, 1)))
     monkeypatch.setattr(cli, "peak_memory", lambda setting, engine: {"peak_rss_mb": 12.5})
     monkeypatch.setenv("OPENBLAS_EXAMPLE", "Haswell")

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from tinyllm.bench import peers
-from tinyllm.bench.tokenizer import Scale, hostile_texts, measure_tokenizer
 from tinyllm.cli import bench as cli
 from tinyllm.cli import main
 from tinyllm.errors import UserError
@@ -13,8 +12,8 @@ from tinyllm.ops.registry import threads
 from tinyllm.tokenizer import BPETokenizer
 
 TEXT = "def naïve(self, x):\n    return 12345 + x  # 😀 don't\n\n" * 40
-others = peers.load("tokenizer")
-TINY = Scale(None, 300, 400)
+bench = peers.load("tokenizer")
+TINY = bench.Scale(None, 300, 400)
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def corpus(tmp_path):
 
 def test_every_task_is_measured(corpus):
     before = threads()
-    records = list(measure_tokenizer(corpus, TINY, 0, least=1))
+    records = list(bench.measure_tokenizer(corpus, TINY, 0, least=1))
     assert threads() == before
     every = list(dict.fromkeys((1, before)))
     tasks = [(r["task"], r["engine"], r["threads"]) for r in records if "mb_per_second" in r]
@@ -34,7 +33,7 @@ def test_every_task_is_measured(corpus):
     expected += [("encode", name, n) for n in every for name in ("tinyllm", "tinyllm array")]
     expected += [("decode", "tinyllm", 1), ("decode", "tinyllm array", 1)]
     assert tasks == [*expected, ("split", "tinyllm", 1), ("split", "regex", 1)]
-    assert {r["text"] for r in records if "twice" in r} == set(hostile_texts(b"", 4))
+    assert {r["text"] for r in records if "twice" in r} == set(bench.hostile_texts(b"", 4))
     assert all(r["bytes"] == len(TEXT.encode()) for r in records if "twice" not in r)
     assert records[-1]["task"] == "memory" and records[-1]["peak_rss_mb"] >= records[-1]["text_mb"]
     assert all(max(map(len, cli.line(r).splitlines())) <= 80 for r in records)
@@ -71,10 +70,10 @@ def not_installed(tokenizer):
 
 def test_others_take_turns_and_who_is_missing_is_said(corpus, monkeypatch):
     trained = []
-    monkeypatch.setattr(others, "ENGINES", {"echo": Echo, "absent": not_installed})
+    monkeypatch.setattr(bench, "ENGINES", {"echo": Echo, "absent": not_installed})
     trainers = {"echo": lambda tokenizer: lambda texts, size: trained.append((len(texts), size))}
-    monkeypatch.setattr(others, "TRAINERS", trainers)
-    records = list(measure_tokenizer(corpus, TINY, 0, least=1, peers=True))
+    monkeypatch.setattr(bench, "TRAINERS", trainers)
+    records = list(bench.measure_tokenizer(corpus, TINY, 0, least=1, peers=True))
     assert {r["task"] for r in records if r["engine"] == "echo"} == {"train", "encode", "decode"}
     assert all(r["times"] > 0 for r in records if r["engine"] == "echo")
     (skipped,) = (r for r in records if "skipped" in r)
@@ -84,17 +83,17 @@ def test_others_take_turns_and_who_is_missing_is_said(corpus, monkeypatch):
 
 @pytest.mark.parametrize("engine, problem", [(Other, "other ids"), (Forgetful, "does not decode its ids")])
 def test_nobody_is_timed_who_does_other_work(engine, problem, corpus, monkeypatch):
-    monkeypatch.setattr(others, "ENGINES", {"echo": engine})
-    monkeypatch.setattr(others, "TRAINERS", {})
+    monkeypatch.setattr(bench, "ENGINES", {"echo": engine})
+    monkeypatch.setattr(bench, "TRAINERS", {})
     with pytest.raises(UserError, match=problem):
-        next(measure_tokenizer(corpus, TINY, 0, least=1, peers=True))
+        next(bench.measure_tokenizer(corpus, TINY, 0, least=1, peers=True))
 
 
 def test_hostile_texts_are_as_long_as_asked():
-    for kind, text in hostile_texts(TEXT.encode(), 1000).items():
+    for kind, text in bench.hostile_texts(TEXT.encode(), 1000).items():
         assert kind == "natural" or 997 <= len(text) <= 1000
         text.decode()
-    assert hostile_texts(b"a b", 8)["no spaces"] == b"abababab"
+    assert bench.hostile_texts(b"a b", 8)["no spaces"] == b"abababab"
 
 
 @pytest.mark.parametrize("pattern", ["gpt2", "gpt4"])
@@ -102,7 +101,7 @@ def test_hostile_texts_are_as_long_as_asked():
 def test_others_run_our_vocabulary(name, package, pattern):
     pytest.importorskip(package)
     tokenizer = BPETokenizer.train(TEXT, 400, pattern)
-    peer = others.ENGINES[name](tokenizer)
+    peer = bench.ENGINES[name](tokenizer)
     texts = [TEXT, "", "new words 😀\n", "  \t"]
     for threads_ in (1, 2):
         assert peer.encode(texts, threads_) == tokenizer.encode_batch(texts)
@@ -113,11 +112,11 @@ def test_others_run_our_vocabulary(name, package, pattern):
 def test_others_train_to_the_same_size(name, package):
     pytest.importorskip(package)
     tokenizer = BPETokenizer.train(TEXT, 300, "gpt4")
-    assert others.TRAINERS[name](tokenizer)([TEXT], 280) == 280
+    assert bench.TRAINERS[name](tokenizer)([TEXT], 280) == 280
 
 
 def test_the_command_measures_a_file_and_refuses_what_is_none(corpus, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "SMALL_TEXT", TINY)
+    monkeypatch.setattr(bench, "QUICK", TINY)
     monkeypatch.setattr(cli, "EFFORTS", {"quick": (0, 1)})
     assert main(["bench", "tokenizer", "--quick", "--data", corpus, "--json"]) == 0
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

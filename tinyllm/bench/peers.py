@@ -18,7 +18,7 @@ def load(name: str) -> ModuleType:
         root = source_folder()
         path = root and root / "benchmarks" / f"{name}.py"
         if path is None or not path.is_file():
-            raise UserError("--peers needs a checkout: benchmarks/ is not in the installed package")
+            raise UserError("--peers and `bench tokenizer` need a checkout: the package has no benchmarks/")
         spec = importlib.util.spec_from_file_location(known, path)
         assert spec and spec.loader  # as there always are for a .py file
         sys.modules[known] = module = importlib.util.module_from_spec(spec)

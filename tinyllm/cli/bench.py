@@ -11,12 +11,10 @@ from tinyllm.bench import machine
 from tinyllm.bench.generation import measure_batch, measure_generation
 from tinyllm.bench.memory import peak_memory
 from tinyllm.bench.ops import PRODUCTS, measure_ops
-from tinyllm.bench.peers import load_torch
+from tinyllm.bench.peers import load, load_torch
 from tinyllm.bench.roof import Roof, measure_roof
 from tinyllm.bench.setting import settings
 from tinyllm.bench.speedrun import measure_speedrun
-from tinyllm.bench.tokenizer import FULL, measure_tokenizer
-from tinyllm.bench.tokenizer import QUICK as SMALL_TEXT
 from tinyllm.bench.train import measure_training
 from tinyllm.cli.command import command
 from tinyllm.errors import UserError
@@ -61,8 +59,8 @@ With --peers, tokenizer also runs tiktoken, Hugging Face's tokenizers and
 rustbpe, train also PyTorch, and generate transformers and
 llama.cpp: with the same weights, or after giving the same ids. speedrun
 trains nanoGPT's recipe for CPUs in PyTorch for the same time. A library that
-is not installed is left out, and a line says so. --peers needs a checkout
-with benchmarks/."""
+is not installed is left out, and a line says so. --peers and tokenizer need a
+checkout with benchmarks/."""
 
 
 def _describe(parser: argparse.ArgumentParser) -> None:
@@ -115,7 +113,8 @@ def bench(work: Work | None = None, *, peers: bool = False, quick: bool = False,
         return
     if not (work or quick or json):
         _say(fold("This measures everything, which takes many minutes. --quick is shorter."))
-    for kind in [work] if work else SECONDS:
+    everything = [kind for kind in SECONDS if kind != "tokenizer" or machine.source_folder()]
+    for kind in [work] if work else everything:
         _show(kind, _measure(kind, work is None, quick, peers, batch, data), roof, json)
 
 
@@ -154,8 +153,9 @@ def _measure(kind: str, brief: bool, quick: bool, peers: bool, batch: int | None
     share, least = EFFORTS["quick" if quick else "brief" if brief else "careful"]
     seconds, wanted = share * SECONDS[kind], settings(None if brief else kind, quick)
     if kind == "tokenizer":
-        scale = SMALL_TEXT if brief or quick else FULL
-        yield from measure_tokenizer(data or "stdlib-code", scale, seconds, least, peers)
+        tokenizer = load("tokenizer")
+        scale = tokenizer.QUICK if brief or quick else tokenizer.FULL
+        yield from tokenizer.measure_tokenizer(data or "stdlib-code", scale, seconds, least, peers)
     else:
         for setting in wanted:
             if kind == "ops":
