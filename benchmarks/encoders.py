@@ -87,21 +87,23 @@ def run(kind, seed, labels, dials, layers, pretraining, fine_tuning):
             scores = model(batch.tokens, lengths=batch.lengths).data[batch.targets >= 0][:, choices]
         return np.mean(np.take(choices, scores.argmax(-1)) == batch.targets[batch.targets >= 0])
 
-    def learn(model, batches, steps, lr):
-        settings = {"warmup": steps // 10, "beta2": 0.98, "weight_decay": 0.05}
-        tl.fit(model, batches, steps, lr, loss=masked_token, seed=seed, **settings)
-        return model
-
     began = time.process_time()
     config = {"model_type": "bert", "vocab_size": size, "layers": layers, **SIZES}
     new, pretrained = (tl.build(config, seed) for _ in range(2))
-    learn(pretrained, hidden, pretraining, RATE)
+    learn(pretrained, seed, hidden, pretraining, RATE)
     return {
-        "new weights": right(learn(new, few, fine_tuning, 1e-3)),
+        "new weights": right(learn(new, seed, few, fine_tuning, 1e-3)),
         "unasked": right(pretrained),
-        "pretrained": right(learn(pretrained, few, fine_tuning, 1e-3)),
+        "pretrained": right(learn(pretrained, seed, few, fine_tuning, 1e-3)),
         "seconds": time.process_time() - began,
     }
+
+
+def learn(model, seed, batches, steps, lr):
+    """Train a model on hidden tokens, and return it."""
+    settings = {"warmup": steps // 10, "beta2": 0.98, "weight_decay": 0.05}
+    tl.fit(model, batches, steps, lr, loss=masked_token, seed=seed, **settings)
+    return model
 
 
 def stream(kind, split, seed, **dials):

@@ -86,7 +86,7 @@ class Source(NamedTuple):
 
 @functools.cache
 def sources(*suffixes):
-    folders = ("tinyllm", "csrc", "tests", "examples", "lessons", ".ci")
+    folders = ("tinyllm", "csrc", "tests", "examples", "lessons", "benchmarks", "tools", ".ci")
     files = [path for folder in folders for path in sorted((ROOT / folder).rglob("*"))]
     found = [Source(path.relative_to(ROOT).as_posix(), path.read_text("utf-8"))
              for path in files if path.suffix in suffixes]
