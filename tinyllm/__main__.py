@@ -1,4 +1,4 @@
-"""`python -m tinyllm` is `tinyllm`."""
+"""Let `python -m tinyllm` do what the command `tinyllm` does."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The public names: `tinyllm.NAME` is `tinyllm.api.NAME`, imported when the first of them is asked for."""
+"""The public names: `tinyllm.NAME` is `tinyllm.api.NAME`; all are imported when one is first used."""
 
 from tinyllm.checkpointing import checkpoint
 from tinyllm.data import Batch, Corpus, get_batch, load_corpus, load_tokens, token_array, token_file

@@ -1,10 +1,10 @@
-"""Beam search: write the likeliest text that can be found by keeping several beginnings at once.
+"""Beam search: look for the likeliest text by keeping the N likeliest beginnings at each step.
 
-Greedy decoding takes the likeliest token each time, and cannot take it back. Beam search keeps the N
-likeliest beginnings: all their continuations are scored, and the best N go on. A text that ends is set aside
-with the score log p / length ** length_penalty. The results equal those of transformers, with its rules for
-stopping, `early_stopping`: True ends when N texts are set aside; False, when the best beginning would, at its
-present length, not beat the worst of them; "never", when it could not at any length.
+Greedy decoding takes the likeliest token each time, and cannot take it back. Beam search scores all
+continuations of its N beginnings, and keeps the best N. A text that ends is set aside, with the score log p /
+length ** length_penalty. The results equal those of transformers, with its rules for `early_stopping`. With
+True, the search stops as soon as N texts are set aside; with False, when also the best beginning, scored at
+its present length, does not beat the worst of them; with "never", when it could not beat it at any length.
 """
 
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ from tinyllm.tokenizer.text import read_prompt
 
 @dataclass
 class Beams:
-    """The search for the answer to one prompt: N beginnings with their log-probabilities, and ended texts."""
+    """The beam search for one prompt: N beginnings with their log-probabilities, and the texts that ended."""
 
-    limit: int  # of tokens
+    limit: int  # the largest number of tokens of a text
     length_penalty: float
     early_stopping: bool | str
     texts: list[list[int]]
@@ -33,9 +33,9 @@ class Beams:
     done: bool = False
 
     def advance(self, logprobs: np.ndarray, stops: frozenset[int]) -> list[int]:
-        """Continue all beginnings by one token: logprobs (N, V) -> the beam that each new one continues."""
+        """Continue all beginnings by one token: logprobs (N, V) -> the old beginning of each new one."""
         N = len(logprobs)
-        best = ops.beam_step(self.scores, logprobs, max(2, 1 + len(stops)) * N)  # so many that N do not end
+        best = ops.beam_step(self.scores, logprobs, max(2, 1 + len(stops)) * N)  # N of them do not end
         going: list[tuple[list[int], float, int]] = []
         length = len(self.texts[0]) + 1
         for rank, (beam, token, score) in enumerate(zip(*(x.tolist() for x in best), strict=True)):
@@ -65,7 +65,7 @@ def beam_search(model: Any, prompts: list, *, max_tokens: int, beams: int = 4, l
     prompts: lists of ids, or texts if there is a tokenizer; their lengths may differ.
     length_penalty: above 0 prefers long texts, 0 compares their probabilities, below 0 prefers short ones.
     early_stopping: True, False or "never"; see the module's docstring.
-    stop: ids, or texts of one token, that end a text; an encoder-decoder has one of its own.
+    stop: ids, or strings of one token, that end a text; the end token of an encoder-decoder always does.
 
     A text also ends after `max_tokens`, or when the context is full. One beam is greedy decoding, unless
     early_stopping is "never". Raises UserError when a prompt or a setting is invalid.
@@ -76,11 +76,11 @@ def beam_search(model: Any, prompts: list, *, max_tokens: int, beams: int = 4, l
         raise UserError(f'early_stopping must be True, False or "never", got {early_stopping!r}')
     if beams > model.config.vocab_size:
         raise UserError(f"{beams} beams need as many tokens, and there are {model.config.vocab_size}")
-    reads = isinstance(model, EncoderDecoderLM)
-    end = [model.config.end] if reads and model.config.end is not None else []
+    has_encoder = isinstance(model, EncoderDecoderLM)
+    end = [model.config.end] if has_encoder and model.config.end is not None else []
     texts = [read_prompt(model.config, b, text, tokenizer, end) for b, text in enumerate(prompts)]
     stops = frozenset([*end, *(_stop_token(each, tokenizer) for each in stop)])
-    rooms = [model.config.context + 1 - (1 if reads else len(ids)) for ids in texts]
+    rooms = [model.config.context + 1 - (1 if has_encoder else len(ids)) for ids in texts]
     searches = [Beams(min(max_tokens, room), length_penalty, early_stopping, [[] for _ in range(beams)],
                       np.array([0.0] + [-1e9] * (beams - 1), np.float32)) for room in rooms]  # fmt: skip
     with inference(model):
@@ -91,7 +91,7 @@ def beam_search(model: Any, prompts: list, *, max_tokens: int, beams: int = 4, l
 
 
 def _search(model, searches, cache, last, stops):
-    """Run all searches side by side, each with N rows of the cache, until they are done."""
+    """Run the searches for all prompts together, each with N rows of the cache, until all are done."""
     while searches:
         logprobs = ops.log_softmax(model.head(model.hidden(last[:, None], cache)[:, -1]).data)
         N, parents = len(searches[0].texts), []
@@ -103,14 +103,14 @@ def _search(model, searches, cache, last, stops):
         if len(going) < len(searches):
             cache = [layer.keep(rows) for layer in cache]
         elif len(moved := np.flatnonzero(rows != np.arange(len(rows)))):
-            for layer in cache:  # what an encoder has read is the same for all beams of a prompt
+            for layer in cache:  # not the encoder's part, which is equal for all beams
                 KVCache.copy(layer, layer, rows[moved], moved)
         searches = going
         last = np.array([text[-1] for search in searches for text in search.texts])
 
 
 def _read(model, texts, max_tokens):
-    """Read prompts of any lengths -> a cache with a row for each, and the tokens that come next (B,)."""
+    """Fill the cache with prompts of any lengths -> the cache, a row for each, and their last tokens (B,)."""
     lengths = np.array([len(ids) for ids in texts])
     if isinstance(model, EncoderDecoderLM):
         cache = model.new_cache(len(texts), max_tokens)
@@ -125,7 +125,7 @@ def _read(model, texts, max_tokens):
 
 
 def _stop_token(stop, tokenizer):
-    """Return the id of something that ends a text. Raises UserError unless it is one token."""
+    """Return the id of a stop token, given as an id or a string. Raises UserError unless it is one token."""
     if not isinstance(stop, str):
         return int(stop)
     ids = tokenizer.encode(stop) if tokenizer else []

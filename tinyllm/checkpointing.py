@@ -1,4 +1,4 @@
-"""Gradient checkpointing: keep the inputs of a computation, and compute it again in the backward pass."""
+"""Gradient checkpointing: keep only the inputs of a computation, and repeat it in the backward pass."""
 
 from collections.abc import Callable, Iterable
 
@@ -10,13 +10,13 @@ def checkpoint(fn: Callable, *inputs: Tensor, params: Iterable[Tensor] = ()) -> 
     """Compute fn(*inputs) and keep only its inputs; the backward pass computes it again.
 
     This saves memory and costs time. fn maps Tensors to one Tensor and must return the same bits when called
-    again, so random numbers must be among its inputs. params are the other leaves with gradients that fn
-    uses, such as a block's parameters. Raises RuntimeError if fn uses a leaf that is not listed: at once if
-    nothing else needs a gradient, else in backward. Source: Chen et al., "Training Deep Nets with Sublinear
-    Memory Cost", 2016.
+    again, so random numbers must be among its inputs. params are the other leaves of the graph that fn uses
+    and that need gradients, such as a block's parameters. Raises RuntimeError if fn uses such a leaf that is
+    not listed: at once if nothing else needs a gradient, else in the backward pass. Source: Chen et al.,
+    "Training Deep Nets with Sublinear Memory Cost", 2016.
     """
     params = tuple(params)
-    if not any(x.requires_grad for x in inputs + params):  # then nothing may be recorded
+    if not any(x.requires_grad for x in inputs + params):  # then fn must record nothing
         y = fn(*inputs)
         if y.requires_grad:
             raise RuntimeError("checkpoint: fn uses leaves that need a gradient: list them in params=")

@@ -19,14 +19,14 @@ from tinyllm.train.setup import TrainSetup, reopen
 
 @dataclass(frozen=True)
 class Quantized:
-    """The result of `quantize_run`: bytes of weights, and nats per token if the data could be read."""
+    """The result of `quantize_run`: bytes and losses before and after; no losses if data cannot be read."""
 
     run: Run
     bytes_before: int
     bytes_after: int
     loss_before: float | None
     loss_after: float | None
-    no_loss: str  # why there are no losses; else empty
+    no_loss: str  # why there are no losses, or ""
 
 
 def quantize_run(
@@ -72,7 +72,7 @@ def size(model: Any) -> int:
 
 
 def data_of(run: Run) -> tuple[TrainSetup | None, str]:
-    """Return (the setup that evaluates the run's models, ""), or (None, why its data cannot be used)."""
+    """Reopen the data of a run -> (its TrainSetup, ""), or (None, the reason why that is impossible)."""
     config, _ = run.read_config()
     if config.data == "-":
         return None, "the run's data came from standard input"
@@ -83,7 +83,7 @@ def data_of(run: Run) -> tuple[TrainSetup | None, str]:
 
 
 def loss(model: Any, setup: TrainSetup | None) -> float | None:
-    """Return the validation loss of a model in nats per token, or None without data."""
+    """Return the validation loss of a model in nats per token, or None if there is no data."""
     return setup.plan.evaluate(model)["val_loss"] if setup else None
 
 

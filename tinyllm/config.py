@@ -1,6 +1,6 @@
-"""Settings: dataclass fields that carry their bounds and their help text.
+"""Settings as dataclass fields, whose metadata contains bounds and a help text.
 
-Both are in the metadata of the field. Validation, flags, files and documentation are derived from it:
+Validation, flags, files and documentation are derived from them:
 `field(default=0.0, metadata={"help": "...", "min": 0, "below": 1})`.
 """
 
@@ -21,7 +21,7 @@ WORDS = NAMES | {str: "a text", dict: "an object", list: "a list", type(None): "
 
 
 def setting(default: Any = dataclasses.MISSING, **metadata: Any) -> Any:
-    """Return a dataclass field with a default, or without one, and metadata such as help, min and below."""
+    """Make a dataclass field with metadata such as help, min and below, and perhaps a default."""
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -44,7 +44,7 @@ def check(config: Any, prefix: str = "") -> None:
 
 
 def allowed(field: dataclasses.Field, value: Any) -> bool:
-    """Return True if a field can have this value."""
+    """Return True if a field may have this value, by its type and its metadata."""
     kind, *rest = kinds(field)
     if value is None:
         return type(None) in rest
@@ -65,7 +65,7 @@ def allowed(field: dataclasses.Field, value: Any) -> bool:
 
 
 def wish(field: dataclasses.Field) -> str:
-    """Describe the values that a field allows: `a whole number, at least 1 and at most 8`."""
+    """Describe the values that a field may have: `a whole number, at least 1 and at most 8`."""
     if "choices" in field.metadata:
         return f"one of {', '.join(map(str, field.metadata['choices']))}"
     bounds = [f"{word} {field.metadata[key]}" for key, word in BOUNDS.items() if key in field.metadata]
@@ -74,11 +74,12 @@ def wish(field: dataclasses.Field) -> str:
 
 
 def conform(value: Any, kind: Any, at: str = "") -> None:
-    """Check a value of JSON against a declaration of its type.
+    """Check that a value read from JSON has the declared type.
 
-    A declaration is a type such as int or `str | None`, [kind] for a list, {str: kind} for an object with
-    any keys, or {"name": kind, ...} for an object with at least these. A float may be given as an int.
-    Raises UserError, which begins with a verb and names the place.
+    A declaration is a type such as int or `str | None`, [kind] for a list, {str: kind} for an object with any
+    keys, or {"name": kind, ...} for an object with at least these. A float may be given as an int. Raises
+    UserError; its message begins with a verb, to follow a file's name, and contains `at`, the place of the
+    value.
     """
     if isinstance(kind, list) and isinstance(value, list):
         for i, item in enumerate(value):
@@ -96,11 +97,11 @@ def conform(value: Any, kind: Any, at: str = "") -> None:
             raise UserError(f"holds {WORDS[type(value)]}{place}, where {wanted} belongs")
 
 
-type_hints = functools.cache(typing.get_type_hints)  # which reads every annotation anew
+type_hints = functools.cache(typing.get_type_hints)  # slow: it parses every annotation
 
 
 def describe(config_class: type, prefix: str = "") -> dict[str, tuple[Any, str, str]]:
-    """Return {flat name: (type, default as text, help)} of a dataclass's fields."""
+    """Return {flat name: (type, default as text, help)} of all fields of a dataclass, nested ones too."""
     found, hints = {}, type_hints(config_class)
     for field in dataclasses.fields(config_class):
         default = json.dumps(field.default).strip('"') if type(field.default) in NAMES else ""
@@ -109,7 +110,7 @@ def describe(config_class: type, prefix: str = "") -> dict[str, tuple[Any, str, 
 
 
 def flatten(nested: dict[str, Any]) -> dict[str, Any]:
-    """Write {"seed": 0, "train": {"lr": 1}} as {"seed": 0, "train.lr": 1}."""
+    """Flatten nested dicts, with dots in the names: {"train": {"lr": 1}} becomes {"train.lr": 1}."""
     flat = {}
     for key, value in nested.items():
         if isinstance(value, dict):
@@ -120,7 +121,7 @@ def flatten(nested: dict[str, Any]) -> dict[str, Any]:
 
 
 def part(values: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """Return the settings whose names begin with a prefix, which is cut off: `part(values, "train.")`."""
+    """Return the settings whose names begin with a prefix, without the prefix: `part(values, "train.")`."""
     return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
 
@@ -136,7 +137,7 @@ def parse_assignments(assignments: list[str]) -> dict[str, str]:
 
 
 def convert(name: str, value: Any, known: dict[str, Any]) -> Any:
-    """Turn the text of a flag, or a value of TOML or JSON, into the type of the setting `name`.
+    """Convert the text of a flag, or a value of TOML or JSON, to the type of the setting `name`.
 
     `known` is {flat name: type} of all settings. Raises UserError on an unknown name and a wrong type.
     """
@@ -167,7 +168,7 @@ def _from_text(text, kind):
 
 
 def _nearest(name, known):
-    """Return the known setting whose last part is most similar, with the same prefix if possible, or None."""
+    """Return the setting that was probably meant, the one with the most similar last part, or None."""
     section, _, last = name.rpartition(".")
     parts = [(setting, *setting.rpartition(".")[::2]) for setting in known]
     near = difflib.get_close_matches(last, [part for _, _, part in parts], 1, cutoff=0.65)

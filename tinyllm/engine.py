@@ -1,16 +1,17 @@
 """Generation: continue many texts at once with a model, token by token.
 
-An `Engine` decodes all its sequences in one batch. A sequence's prompt is first read into the KV cache
-(prefill); then one token at a time is scored, drawn and fed back (decoding). Sequences come and go while
-others run, and their rows of the cache are used again. `generate` and `stream` use an engine.
+An `Engine` decodes all its sequences in one batch. First a sequence's prompt is read into the KV cache
+(prefill). Then, for each new token, the model scores the vocabulary, a token is drawn, and it becomes the
+next input (decoding). Sequences can be added and end while others run; the cache rows of those that ended are
+used again. `generate` and `stream` use an engine.
 
 On the compiled backend the logits, and so the tokens, are the same bits with and without a cache, with any
 size of prefill chunks, and with any other sequences in the batch. This holds because a kernel computes each
 row separately, and the n-th draw of a sequence is number n of `Random(seed, "sample", b)`.
 
-When the context is full, the window slides: its last half (context // 2 tokens) is read again as if it were
-the whole text, and decoding continues until the context is full again. So reading again happens once every
-context / 2 tokens.
+When the context is full, the window slides: the last half of the text (context // 2 tokens) is read again as
+if it were the whole text, and decoding continues until the context is full again. So text is read again only
+once every context / 2 tokens.
 """
 
 from collections import deque
@@ -33,21 +34,22 @@ from tinyllm.tokenizer.text import TextStream, read_prompt
 
 DEFAULT = Sampling()
 PREFILL = 4096  # the limit of tokens in one forward pass, padding included; a longer prompt is read alone
-# What a step needs to know of a sequence: its random key, tokens drawn, length of its window, last token.
+# A running sequence, as the arrays of a step need it: random key, tokens drawn, window length, last token.
 ROW = np.dtype([("key", np.uint64), ("drawn", int), ("length", int), ("last", int), ("sampling", np.uint64)])
 
 
 class Engine:
     """Decode many sequences together: `add` them at any time, and iterate to get a `Step` for each token.
 
-    batch: the most sequences decoded at once; the others wait until one ends.
+    batch: the largest number of sequences decoded at once; others wait until one ends.
     logprobs: True computes the log-probability of each drawn token under the model.
     use_cache: False reads the whole window again for every token: slow, a check that the cache is right.
-    prefill_chunk: read prompts in chunks of this many tokens, which bounds the memory for a long one.
+    prefill_chunk: read prompts in chunks of this many tokens, which limits the memory for a long prompt.
     overflow: "slide" or "stop" when the context is full; see the module's docstring for "slide".
 
-    A sequence whose logits are NaN, or whose mask allows nothing, ends alone, with `finish="error"` and a
-    message in `error`. When a step raises, because of a mask or Ctrl-C, calling it again repeats it.
+    A sequence whose logits are NaN, or whose mask allows no token, ends with `finish="error"` and a message
+    in `error`; the others continue. When `step` is interrupted, by an error in a mask or by Ctrl-C, the next
+    call repeats it.
     """
 
     def __init__(self, model: Any, tokenizer: Any = None, *, batch: int = 256, logprobs: bool = False,
@@ -61,12 +63,12 @@ class Engine:
             raise UserError(f"prefill_chunk must be at least 1, got {prefill_chunk}")
         if overflow not in ("slide", "stop"):
             raise UserError(f'overflow must be "slide" or "stop", got {overflow!r}')
-        self.reads = isinstance(model, EncoderDecoderLM)  # prompts with an encoder
+        self.has_encoder = isinstance(model, EncoderDecoderLM)
         self.model, self.tokenizer, self.batch, self.logprobs = model, tokenizer, batch, logprobs
         self.use_cache, self.prefill_chunk, self.overflow = use_cache, prefill_chunk, overflow
         self.running: list[Sequence] = []  # sequence i is row i of the cache
         self.waiting: deque[Sequence] = deque()
-        self._rows = _table([])  # of the running sequences; empty after an interrupt, and then made again
+        self._rows = _table([])  # a row per running sequence; empty after an interrupt
         self._added = 0
         self._cache: list = []  # one KVCache for each layer; rows behind the running ones are free
         self._modules = [m for _, m in model.named_modules()]
@@ -95,12 +97,12 @@ class Engine:
             raise UserError("an empty stop string would stop everything: leave it out")
         if self.tokenizer is None and strings:
             raise UserError("stop strings need a tokenizer: pass tokenizer=, or stop at token ids")
-        if self.reads and cache:
+        if self.has_encoder and cache:
             raise UserError("an encoder reads every prompt anew: leave out cache=")
         config, source = self.model.config, None
-        end = (config.end,) if self.reads and config.end is not None else ()
+        end = (config.end,) if self.has_encoder and config.end is not None else ()
         ids = read_prompt(config, self._added, prompt, self.tokenizer, end)
-        if self.reads:
+        if self.has_encoder:
             source, ids = ids, [config.start]
         new = Sequence(
             index=self._added, ids=ids, prompt_length=len(ids), max_tokens=max_tokens,
@@ -123,7 +125,7 @@ class Engine:
         return new
 
     def __iter__(self) -> Iterator[Step]:
-        """Yield a step for every new token until all sequences have ended, including ones added meanwhile."""
+        """Yield a Step for each new token until all sequences have ended, including ones added meanwhile."""
         while self.running or self.waiting:
             yield from self.step()
 
@@ -132,7 +134,7 @@ class Engine:
         return sorted(self._advance(), key=lambda step: step.sequence.index)
 
     def _advance(self, show: bool = True) -> list[Step]:
-        """Continue every running sequence by one token -> their Steps by row, or nothing unless `show`."""
+        """Continue every running sequence by one token -> Steps in the order of rows; [] unless `show`."""
         self._admit()
         if not self.running:
             return []
@@ -170,7 +172,7 @@ class Engine:
                 self._release()
 
     def _choose(self, logits: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
-        """Draw the next token of every running sequence: logits (B, V) -> ids (B,), {row: what is wrong}."""
+        """Draw the next token of every running sequence: logits (B, V) -> ids (B,), {row: error message}."""
         masks = {row: (s.mask, s.ids) for row, s in enumerate(self.running) if s.mask}
         logits, errors = apply_masks(logits, masks)
         u, settings = uniforms(self._rows["key"], self._rows["drawn"]), self._rows["sampling"]
@@ -178,7 +180,7 @@ class Engine:
         for number in set(settings.tolist()):
             rows = np.flatnonzero(settings == number)
             sampling, ids = self.running[rows[0]].sampling, [self.running[row].ids for row in rows]
-            part = slice(None) if len(rows) == len(tokens) else rows  # without a copy
+            part = slice(None) if len(rows) == len(tokens) else rows  # a slice copies nothing
             tokens[part] = sampling.choose(logits[part], ids, u[part])
         return tokens, errors
 
@@ -195,7 +197,7 @@ class Engine:
             return self.model.head(self.model.hidden(self._rows["last"][:, None], layers)[:, -1]).data
 
     def _admit(self) -> None:
-        """Read the prompts of waiting sequences, as many as fit into the batch, and let them run."""
+        """Start waiting sequences, as many as fit into the batch: read their prompts, then let them run."""
         if len(self._rows) != len(self.running):
             self._rows = _table(self.running)
             self._release()
@@ -208,7 +210,7 @@ class Engine:
             self.waiting.popleft()
 
     def _prefill(self, new: list[Sequence]) -> list[Sequence]:
-        """Read all but the last token of each window into free rows of the cache -> the sequences by row.
+        """Read new sequences into free rows of the cache, without their last tokens -> the sequences by row.
 
         Equal windows are read once and copied.
         """
@@ -230,15 +232,15 @@ class Engine:
         return unique + [s for _, s in copies]
 
     def _read(self, sequences: list[Sequence], first: int) -> None:
-        """Read windows into the rows of the cache from `first` on, in one batch that is padded on the right.
+        """Read the windows of sequences into rows of the cache, from row `first` on, in one padded batch.
 
-        No token sees the padding, because it comes later; `_next_logits` corrects the lengths.
+        The padding is on the right, so no token sees it; `_next_logits` corrects the lengths.
         """
         known = [s.known for s in sequences]
         tokens = pad_right([s.window[s.known : -1] for s in sequences])
         width = tokens.shape[1]
         layers = [layer.rows(first, first + len(sequences)) for layer in self._cache]
-        if self.reads:
+        if self.has_encoder:
             sources = [s.source or [] for s in sequences]
             self.model.read(pad_right(sources), layers, [*map(len, sources)])
         for i, layer in enumerate(layers):
@@ -264,7 +266,7 @@ class Engine:
     def _release(self) -> None:
         """Free the rows of sequences that ended, or whose window slides and must be read again.
 
-        The last rows move into the gaps, so that running sequences keep rows 0, 1, ...
+        The last rows are moved to the freed ones, so that running sequences keep rows 0, 1, ...
         """
         context = self.model.config.context
         leaving = [i for i, s in enumerate(self.running) if s.finish or len(s.ids) - s.begin > context]
@@ -304,12 +306,12 @@ def _table(sequences: list[Sequence]) -> np.ndarray:
 
 
 def _width(s: Sequence) -> int:
-    """Return how many tokens have to be read before a sequence is continued."""
+    """Return how many tokens have to be read before the first new token of a sequence."""
     return len(s.window) - 1 - s.known + len(s.source or ())
 
 
 def _parts(sequences: list[Sequence], context: int) -> Iterator[tuple[int, int]]:
-    """Split sequences, sorted by length, into parts (begin, end), each to be read in one padded batch."""
+    """Split sequences, sorted by length, into batches (begin, end) that are padded and read at once."""
     begin = known = 0
     for end, s in enumerate(sequences):
         known, width = max(known, s.known), _width(s)
@@ -366,7 +368,7 @@ def _raise_errors(sequences: list[Sequence]) -> None:
 def _start(model: Any, prompts: list, *, max_tokens: int, sampling: Sampling = DEFAULT, stop: Any = (),
            seed: Any = 0, n: int = 1, mask: Callable | None = None, cache: list | None = None,
            tokenizer: Any = None, **options: Any) -> tuple[Engine, list[Sequence]]:  # fmt: skip
-    """Make an engine, and add n sequences for each prompt."""
+    """Make an engine and add the sequences of all prompts, n for each -> (engine, sequences)."""
     if isinstance(prompts, (str, bytes)):
         raise TypeError("prompts is a list of prompts: write [prompt]")
     if n < 1:

@@ -1,4 +1,4 @@
-"""The exception for mistakes that a user can mend, and what names of PyTorch are called here.
+"""UserError, the exception for mistakes that a user can correct, and hints for users of PyTorch.
 
 The command line prints a UserError and exits with code 2.
 """
@@ -12,7 +12,7 @@ class UserError(ValueError):
     """The exception for a wrong file, flag, size or other input from outside the program.
 
     The message is one printable line that says what is wrong and what to do about it. It may quote names and
-    contents of files, however strange: `one_line` makes them harmless.
+    contents of files: `one_line` escapes what a terminal should not get.
     """
 
     def __init__(self, message: object):
@@ -20,7 +20,7 @@ class UserError(ValueError):
 
 
 def one_line(message: object) -> str:
-    """Write a message in one line of bounded length, with all that a terminal cannot show escaped."""
+    """Shorten a message to one line of bounded length, and escape what a terminal cannot show."""
     return _shortened("".join(c if c.isprintable() else repr(c)[1:-1] for c in _shortened(str(message))))
 
 
@@ -63,7 +63,7 @@ PYTORCH = {  # name: what to write instead, for Tensor, Module, tl, tl.nn and tl
 
 
 def missing(owner: Any, name: str) -> NoReturn:
-    """Raise the error for a name that an object or a module lacks; it knows the names of PyTorch."""
+    """Raise the AttributeError for a name that a module or object lacks, with a hint if PyTorch has it."""
     kind = owner if isinstance(owner, str) else type(owner).__name__
     hint = f"; use {PYTORCH[name]}" if name in PYTORCH else ""
     known = {} if isinstance(owner, str) else {"name": name, "obj": owner}  # Python suggests similar names

@@ -26,18 +26,18 @@ LARGEST = 2**26  # bytes of a file of settings, results or tokens; weights and t
 MOST = 2**22  # values in a JSON file: an empty list takes 2 bytes in the file and 64 in memory
 HALF = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]")
 
-_serial = itertools.count()  # gives every temporary file of this process another name
+_serial = itertools.count()  # for different names of temporary files
 
 
 @contextmanager
 def atomic_write(path: Path | str, mode: str = "w", encoding: str | None = None) -> Iterator[IO]:
     """Write a file so that its path always holds the whole old content or the whole new one.
 
-    Write as `with atomic_write(path, "wb") as f: f.write(data)`. When the block raises, the target is left
-    as it was and the temporary file is removed. A killed process can leave a temporary file
-    `.NAME.PID-N.tmp` behind, which nothing ever reads; `remove_leftovers` clears it away. `mode` is "w"
-    (text, UTF-8 by default) or "wb". Raises UserError when the file cannot be written, and when the target
-    exists but is not a regular file: a rename would replace a device or a pipe instead of writing to it.
+    Write as `with atomic_write(path, "wb") as f: f.write(data)`. When the block raises, the target is left as
+    it was and the temporary file is removed. A process that is killed can leave a temporary file
+    `.NAME.PID-N.tmp`; it is never read, and `remove_leftovers` deletes it. `mode` is "w" (text, UTF-8 by
+    default) or "wb". Raises UserError when the file cannot be written, and when the target exists but is not
+    a regular file: a rename would replace a device or a pipe instead of writing to it.
     """
     if mode not in ("w", "wb"):
         raise ValueError(f'atomic_write writes whole files: mode must be "w" or "wb", got {mode!r}')
@@ -90,7 +90,7 @@ def sync_folder(folder: Path | str) -> None:
 def remove_leftovers(folder: Path | str) -> None:
     """Delete temporary files that killed processes left in `folder`, while nothing else writes there."""
     for leftover in Path(folder).glob(".*.tmp"):
-        if re.fullmatch(r"\..+\.\d+(-\d+)?\.tmp", leftover.name):  # ours, not somebody's hidden file
+        if re.fullmatch(r"\..+\.\d+(-\d+)?\.tmp", leftover.name):  # a temporary file, not any hidden file
             with suppress(OSError):
                 leftover.unlink()
 
@@ -99,9 +99,9 @@ def remove_leftovers(folder: Path | str) -> None:
 def open_regular(path: Path | str, follow: bool = True) -> Iterator[BufferedReader]:
     """Open a regular file for reading in binary mode, for a `with` block.
 
-    Every file that a program opens by itself is opened here, so that no file can block the program (a pipe)
-    or never end (a device). Without `follow`, a link is refused. Raises UserError, with the path, when the
-    system refuses to open the file or to read it.
+    All reading of files goes through here, because opening a pipe could block the program, and a device may
+    never end. Without `follow`, a link is refused. Raises UserError, with the path, when the system refuses
+    to open the file or to read it.
     """
     flags = os.O_RDONLY
     for flag in ("O_BINARY", "O_NONBLOCK", *(() if follow else ("O_NOFOLLOW",))):
@@ -122,17 +122,17 @@ def open_regular(path: Path | str, follow: bool = True) -> Iterator[BufferedRead
 
 
 def read_bytes(path: Path | str, most: int = LARGEST) -> bytes:
-    """Read a regular file -> bytes. Raises UserError when it has more than `most`, or as `open_regular`."""
+    """Read a regular file -> bytes. Raises UserError if it has more than `most` bytes or cannot be read."""
     with open_regular(path) as f:
         size = os.fstat(f.fileno()).st_size
-        data = f.read(size + 1) if size <= most else b""  # a file that grows meanwhile is read to here
+        data = f.read(size + 1) if size <= most else b""  # it may grow while it is read
     if max(size, len(data)) > most:
         raise UserError(f"cannot read {path}: it has more than {most:,} bytes")
     return data
 
 
 def read_text(path: Path | str, most: int = LARGEST, encoding: str = "utf-8") -> str:
-    """Read a regular file -> text. Raises UserError as `read_bytes`, and when it is no text."""
+    """Read a regular file -> text. Raises UserError as `read_bytes`, and when it is not in this encoding."""
     try:
         return read_bytes(path, most).decode(encoding)
     except UnicodeDecodeError as error:
@@ -140,9 +140,9 @@ def read_text(path: Path | str, most: int = LARGEST, encoding: str = "utf-8") ->
 
 
 def read_stream(stream: IO[bytes] | BufferedIOBase, name: object, most: int) -> bytes:
-    """Read a stream to its end, such as standard input. Raises UserError when it has more than `most` bytes.
+    """Read a stream to its end, such as standard input. Raises UserError if it has more than `most` bytes.
 
-    It is read in parts: one long read would need its memory twice.
+    It is read in parts, because one long read would need twice the memory.
     """
     data = bytearray()
     while part := stream.read(2**20):
@@ -153,7 +153,7 @@ def read_stream(stream: IO[bytes] | BufferedIOBase, name: object, most: int) -> 
 
 
 def read_json(path: Path | str, kind: Any = None, most: int = LARGEST) -> Any:
-    """Read a file of JSON; `kind` declares its type as for `conform`.
+    """Read a JSON file; `kind` declares the type of its content, as for `conform`.
 
     Raises UserError, with the path, as `read_bytes`, `parse_json` and `conform` do.
     """
@@ -171,8 +171,9 @@ def parse_json(data: bytes | str, halves: bool = False) -> Any:
     """Parse JSON that may be malformed or malicious.
 
     Raises UserError on text that is not JSON, more than MOST values, deep nesting, a key that occurs twice,
-    NaN, numbers that are infinite or too long, and half characters (surrogates) unless `halves` are allowed:
-    no text with one can be written. The message begins with a verb, to follow a file's name.
+    NaN, and numbers that are infinite or too long. It also refuses single surrogates (halves of a character),
+    because a text with one cannot be written to a file; `halves` allows them. The message begins with a verb,
+    to follow a file's name.
     """
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     if count_values(raw) > MOST:
@@ -180,7 +181,7 @@ def parse_json(data: bytes | str, halves: bool = False) -> Any:
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_repetition, parse_float=_finite,
                            parse_constant=_finite)  # fmt: skip
-        if not halves and HALF.search(raw):  # look closely: it may be a backslash that is followed by a u
+        if not halves and HALF.search(raw):  # may be a false alarm: an escaped backslash before a u
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         return value
     except UnicodeEncodeError:
@@ -199,7 +200,7 @@ def parse_json(data: bytes | str, halves: bool = False) -> Any:
 
 
 def count_values(data: bytes) -> int:
-    """Return an upper bound of the number of values in JSON."""
+    """Return an upper bound of the number of values in JSON text, without parsing it."""
     return 1 + sum(map(data.count, (b",", b"[", b"{")))
 
 
@@ -219,7 +220,7 @@ def _finite(text):
 
 
 def read_toml(path: Path | str) -> dict[str, Any]:
-    """Read a file of TOML, at most a megabyte. Raises UserError, with the path."""
+    """Read a TOML file of at most a megabyte. Raises UserError, with the path."""
     text = read_text(path, 2**20)
     try:
         return tomllib.loads(text)

@@ -1,7 +1,7 @@
-"""Fill in the masked tokens of a text, all at once or a few at a time, or find its class.
+"""Use an encoder: fill in the masked tokens of a text, write a text from masks, or classify it.
 
-The models see both sides of a token: encoders. One that has learnt to see any share of a text (the objective
-`diffusion`) writes whole texts: it begins with masks only, and fills in some in each step.
+An encoder sees the tokens on both sides of a mask. If it was trained with any share of the tokens masked (the
+objective `diffusion`), it can write whole texts: it begins with masks only, and fills in some in each step.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ Guesses = list[tuple[str, float]]  # texts and their probabilities, the likelies
 def fill(model: EncoderLM, tokenizer: Any, text: Any, top: int = 5) -> tuple[str, list[Guesses]]:
     """Replace each [MASK] of a text by its likeliest token -> (text, the `top` guesses for each mask).
 
-    text: a text, or a list of ids without [CLS] and [SEP]. All masks are guessed at once, so each is the
-    likeliest for itself. Raises UserError when the text has no mask, or is too long.
+    text: a text, or a list of ids without [CLS] and [SEP]. All masks are filled at once, so no guess depends
+    on another. Raises UserError when the text has no mask, or is too long.
     """
     name = model.special_tokens["mask"]
     ids = list(text) if isinstance(text, list) else tokenizer.encode(text, {name})
@@ -37,7 +37,7 @@ def fill(model: EncoderLM, tokenizer: Any, text: Any, top: int = 5) -> tuple[str
     with inference(model):
         scores = model.head(model.hidden(tokens)[0][places]).data
     special = list(tokenizer.special_tokens.values())
-    scores[:, special] = -np.inf  # nobody asked for one
+    scores[:, special] = -np.inf  # special tokens are no guesses
     chances = ops.softmax(scores)
     best = np.argsort(-chances, axis=-1, kind="stable")[:, :top].tolist()
     guesses = [
@@ -53,13 +53,13 @@ def unmask(model: EncoderLM, tokens: np.ndarray, mask: int, *, per_step: int = 1
            never: Sequence[int] = ()) -> np.ndarray:  # fmt: skip
     """Replace all masks of texts, `per_step` of each text in a step: tokens (B, T) -> (B, T).
 
-    In each step every mask gets a token, drawn with `sampling`, but only some stay: the most probable ones
-    (`order` "surest") or those of an order drawn before ("random"). With "random", one in a step and
-    temperature 1, texts are drawn from exactly what the model has learnt; more in a step are faster, and
-    drawn as if they did not depend on each other. `seed` is an int, or one for each row; then other rows do
-    not change what is written in a row. Ids in `never` are not written. Raises UserError on a bad setting,
-    or when texts exceed the context. (Chang et al., "MaskGIT", 2022, section 3.2; Nie et al., LLaDA, 2025,
-    section 2.4.)
+    In each step a token is drawn for every mask with `sampling`, but only some are kept: those of the largest
+    probability (order="surest"), or those that come next in a random order ("random"). With "random",
+    per_step 1 and temperature 1, texts have exactly the probabilities that the model has learnt. With more in
+    a step it is faster, but the tokens of one step are drawn independently of each other. `seed` is an int,
+    or one for each row; then other rows do not change what is written in a row. Ids in `never` are not
+    written. Raises UserError on a bad setting, or when texts exceed the context. (Chang et al., "MaskGIT",
+    2022, section 3.2; Nie et al., LLaDA, 2025, section 2.4.)
     """
     if per_step < 1 or order not in ("surest", "random"):
         raise UserError(f'per_step must be at least 1, order "surest" or "random"; got {per_step}, {order!r}')
@@ -85,7 +85,7 @@ def unmask(model: EncoderLM, tokens: np.ndarray, mask: int, *, per_step: int = 1
 
 def write(model: EncoderLM, tokenizer: Any, prompt: Any, length: int, rows: int = 1,
           **options: Any) -> list[tuple[str, list[int]]]:  # fmt: skip
-    """Write up to `length` tokens after a prompt, or in place of its masks if it has some, `rows` times.
+    """Write `rows` texts with an encoder: fill the masks of a prompt, or up to `length` masks after it.
 
     Returns the text and the ids of each row, prompt included. `options` are those of `unmask`. Raises
     UserError when the prompt leaves no room in the context.
@@ -103,7 +103,7 @@ def write(model: EncoderLM, tokenizer: Any, prompt: Any, length: int, rows: int 
 
 
 def classes(model: Any, tokenizer: Any, text: Any, second: str | None = None) -> Guesses:
-    """Return the classes of a text, or of a pair, with their probabilities, the likeliest first.
+    """Classify a text, or a pair of texts -> the classes and their probabilities, the likeliest first.
 
     Raises UserError when the model has no classes.
     """

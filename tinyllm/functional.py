@@ -1,9 +1,10 @@
-"""Differentiable ops: each function runs an op, and records how its gradient flows back.
+"""Differentiable ops: each function runs an op, and records how its gradient is computed.
 
-Most functions are `apply(ops.X, ...)`, whose gradient is the op `X_backward`. The others hold their forward
-pass on top and, under it, their backward pass. Shapes, formulas and errors are documented at the op of the
+Most functions are `apply(ops.X, ...)`, whose gradient is the op `X_backward`. The others contain their
+forward pass and, under it, their backward pass. Shapes, formulas and errors are documented at the op of the
 same name in `tinyllm.ops`. An array that a backward pass uses stays in memory until then. Token ids, targets,
-masks and tables get no gradient. A frozen weight (requires_grad False) costs no product in the backward pass.
+masks and tables get no gradient. For a frozen weight (requires_grad False), the backward pass computes no
+product.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,15 +25,16 @@ Ints = Tensor | ArrayLike  # token ids, targets and indices
 
 
 def as_tensor(x: Any) -> Any:
-    """Return a plain array, a list or a number as a Tensor of float32; a Tensor unchanged."""
+    """Convert an array, a list or a number to a Tensor of float32; return a Tensor unchanged."""
     return x if isinstance(x, Tensor) else Tensor(np.asarray(x, np.float32))
 
 
 @cache
 def _rule(op):
-    """Return X_backward of an op X, which arguments of X get gradients, and what X_backward takes.
+    """Return how to differentiate op X: its backward op, and two lists of indices.
 
-    X_backward takes the gradient of the first output, and then what it names: inputs and outputs of X.
+    The first list has the inputs of X that get gradients. The second has what the backward op takes after the
+    gradient of X's first output, as indices into [*inputs of X, *outputs of X].
     """
     inputs, backward = [*op.__signature__.parameters], ops.OPS[f"{op.__name__}_backward"]
     known, (_, *names) = [*inputs, *op.outputs], backward.__signature__.parameters
@@ -40,21 +42,22 @@ def _rule(op):
 
 
 def apply(op: Any, *args: Any, again: bool = False, frozen: Callable | None = None) -> Tensor:
-    """Run an op on all its arguments, Tensors or not, and record its backward op -> its first output.
+    """Run an op on its arguments, Tensors or not, and record its backward op -> the first output.
 
-    `again` says that the op is cheap enough to run once more (see `tinyllm.tensor.remaking`). `frozen`
-    replaces the backward op if only the first argument needs a gradient, and returns only that.
+    `again` says that the op is cheap enough to be computed a second time (see `tinyllm.tensor.remaking`).
+    `frozen` is used in place of the backward op if only the first argument needs a gradient; it returns only
+    that.
     """
     y = op(*[x.data if isinstance(x, Tensor) else x for x in args])
     outputs = y if isinstance(y, tuple) else (y,)
-    if not mode.recording:  # generation makes thousands of calls per second
+    if not mode.recording:  # fast, because generation makes thousands of calls per second
         return Tensor(outputs[0])
     op_backward, moving, needed = _rule(op)
     parents = [args[i] for i in moving if args[i] is not None]
     if frozen and not any(x.requires_grad for x in parents[1:]):
         op_backward = frozen
     known, count = (*args, *outputs), len(parents)
-    used = [known[i] for i in needed]  # nothing else stays in memory
+    used = [known[i] for i in needed]  # the closure keeps only these in memory
 
     def backward(dy):
         grads = op_backward(dy, *map(as_array, used))
@@ -142,7 +145,7 @@ def maximum(x: Any, y: Any) -> Tensor:
 
 
 def clip(x: Tensor, low: Any, high: Any) -> Tensor:
-    """Limit x (...) to low..high, numbers or plain arrays; elements outside the limits get no gradient."""
+    """Limit x (...) to low..high, numbers or plain arrays; the gradient is 0 where x is beyond a limit."""
     inside = (low <= x.data) & (x.data <= high)
 
     def backward(dy):
@@ -266,7 +269,7 @@ def put(x: Tensor, index: Ints, n: int) -> Tensor:
 
 
 def place(x: Tensor, vectors: Tensor, at: np.ndarray) -> Tensor:
-    """Put vectors (N, C) into N places of x (B, T, C), where at (B, T) is True -> (B, T, C)."""
+    """Replace vectors of x (B, T, C) where at (B, T) is True by the vectors (N, C) -> (B, T, C)."""
     return apply(ops.place, x, vectors, at)
 
 
@@ -280,9 +283,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths: np.
               ends: np.ndarray | None = None) -> Tensor:  # fmt: skip
     """Average values with softmax(q k^T / sqrt(D)): q (B, S, H, D), k and v (B, T, K, D) -> (B, S, H, D).
 
-    causal, lengths: see `ops.attention`. bias: broadcasts to (H, S, T) and is added to the scores.
-    window: how many keys a query sees, counted back from its own position, which is included.
-    starts, ends (B, S): a query sees the keys starts <= t < ends; `ends` replaces causal (see `key_ranges`).
+    causal, lengths: see `ops.attention`. bias: broadcasts to (H, S, T) and is added to the scores. window:
+    how many keys a query sees, counted back from its own position, which is included. starts, ends (B, S): a
+    query sees the keys t with starts <= t < ends; `ends` replaces causal (see `key_ranges`).
     """
     q, k, v = (q, k, v) if isinstance(q, Tensor) else map(as_tensor, (q, k, v))
     if not (bias is None and window is None and starts is None and ends is None):
@@ -303,7 +306,7 @@ def mean_pool(x: Tensor, lengths: np.ndarray) -> Tensor:
 
 
 def contrastive_loss(a: Tensor, b: Tensor, temperature: float) -> tuple[Tensor, np.ndarray]:
-    """Return the mean cross-entropy of finding each row's partner: a, b (N, C) -> (), its logits (N, N)."""
+    """Return the mean cross-entropy of finding each row's partner: a, b (N, C) -> (), logits (N, N)."""
     loss, logits, lse = ops.contrastive_loss(a.data, b.data, temperature)
 
     def backward(dloss):
@@ -323,12 +326,12 @@ def route(p: Tensor, scores: np.ndarray, top: int) -> tuple[Tensor, np.ndarray]:
 
 
 def balance_loss(p: Tensor, chosen: np.ndarray) -> Tensor:
-    """Return E * sum(load * mean p), small if experts are used alike: p (N, E), chosen (N, top) -> ()."""
+    """Return E * sum(load * mean p), which is smaller if experts are used alike: p, chosen (N, top) -> ()."""
     return apply(ops.balance_loss, p, chosen)
 
 
 def grouped_linear(x: Tensor, w: list[Tensor], counts: np.ndarray) -> Tensor:
-    """Multiply each group of rows by its matrix: x (N, I), w E times (I, O), counts (E,) -> (N, O)."""
+    """Multiply each group of rows by its matrix: x (N, I), w: E of (I, O), counts (E,) -> (N, O)."""
 
     def forward():
         return ops.grouped_linear(x.data, [matrix.data for matrix in w], counts)
@@ -341,7 +344,7 @@ def grouped_linear(x: Tensor, w: list[Tensor], counts: np.ndarray) -> Tensor:
 
 
 def combine_experts(y: Tensor, weights: Tensor, places: np.ndarray) -> Tensor:
-    """Add up weighted rows: y (N * top, C), weights (N, top), places (N, top) ints -> (N, C)."""
+    """Sum each token's rows of y by weight: y (N * top, C), weights (N, top), places (N, top) -> (N, C)."""
     return apply(ops.combine_experts, y, weights, places)
 
 

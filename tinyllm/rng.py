@@ -38,7 +38,7 @@ def _mix(z):
 
 @functools.lru_cache(1024)  # for many keys that begin alike
 def _fold(key):
-    """Turn a key of integers and strings into one 64-bit integer; the order of its parts matters."""
+    """Hash a key of integers and strings, in their order, to a 64-bit integer."""
     if not key:
         return 0
     state, part = _fold(key[:-1]), key[-1]
@@ -52,8 +52,8 @@ def _fold(key):
 def uniforms(keys: ArrayLike, counters: ArrayLike) -> np.ndarray:
     """Draw one number from each of many streams -> float64 (n,) in [0, 1).
 
-    keys: the `key` of each of n Randoms; counters: how many words were drawn from each. The result is what
-    `uniform()` of each Random would draw next.
+    keys: the `key` of each of n Randoms; counters: how many words were drawn from each. The numbers are those
+    that `uniform()` of each Random would draw next.
     """
     z = np.array(counters, np.uint64) + np.uint64(1)
     z *= np.uint64(GOLDEN)
@@ -64,8 +64,8 @@ def uniforms(keys: ArrayLike, counters: ArrayLike) -> np.ndarray:
 class Random:
     """A stream of random numbers named by a key, such as `Random(seed, "batch", step)`.
 
-    Equal keys give equal streams; different keys give unrelated ones. `counter` is how many 64-bit words have
-    been drawn; setting it moves the stream there, so saving it is enough to resume.
+    Equal keys give equal streams; different keys give unrelated ones. `counter` is the number of 64-bit words
+    drawn so far. Setting it moves to that place in the stream, so it is all that must be saved to resume.
     """
 
     def __init__(self, *key: int | str):
@@ -74,13 +74,13 @@ class Random:
 
     @classmethod
     def at(cls, key: int, counter: int) -> "Random":
-        """Return the stream for a key and a counter that `reserve` returned."""
+        """Return a stream at the place that `reserve` returned."""
         random = cls()
         random.key, random.counter = key, counter
         return random
 
     def reserve(self, n: int) -> tuple[int, int]:
-        """Skip n words, and return (key, counter), with which `Random.at` can draw them later."""
+        """Skip n words, and return their place (key, counter), from which `Random.at` can draw them later."""
         first = self.key, self.counter
         self.counter += n
         return first
@@ -118,7 +118,7 @@ class Random:
         return (((self.bits(size) >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)).astype(np.int64)
 
     def happens(self, share: float) -> bool:
-        """Return True with the probability `share`, in steps of 2**-20."""
+        """Return True with probability `share`, which is rounded to a multiple of 2**-20."""
         return self.integers(2**20) < share * 2**20
 
     def normal(self, size: int | tuple[int, ...]) -> np.ndarray:

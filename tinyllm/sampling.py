@@ -1,4 +1,4 @@
-"""Sampling: choose the next tokens of many texts at once."""
+"""Sampling: how the next tokens of many texts are chosen at once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class Sampling:
     """Settings for choosing the next token from the logits.
 
     They apply in this order: repetition penalty, temperature, top-k, top-p, min-p. Temperature 0 takes the
-    likeliest token, the one with the smallest id if several are equal. Raises UserError when a setting is
-    out of range.
+    likeliest token; of equally likely ones, that with the smallest id. Raises UserError when a setting is out
+    of range.
     """
 
     temperature: float = 1.0
@@ -43,8 +43,8 @@ class Sampling:
     def choose(self, logits: np.ndarray, ids: list[list[int]], uniforms: np.ndarray) -> np.ndarray:
         """Choose the next token of every row.
 
-        logits (B, V), the ids so far of each row, uniforms (B,) in [0, 1) -> ids (B,). Rows do not depend on
-        each other. Temperature 0 ignores the uniforms.
+        logits (B, V); ids: for each row, the prompt and the tokens so far; uniforms (B,) in [0, 1), random
+        numbers -> ids (B,). Rows do not depend on each other. Temperature 0 ignores the uniforms.
         """
         if self.repetition_penalty != 1:
             longest = max(map(len, ids))
@@ -64,11 +64,11 @@ class Sampling:
 
 def apply_masks(logits: np.ndarray, masks: dict[int, tuple[Callable, list[int]]],
                 ) -> tuple[np.ndarray, dict[int, str]]:  # fmt: skip
-    """Set the logits of tokens that a row's mask does not allow to -inf: logits (B, V) -> (B, V), errors.
+    """Set the logits of tokens that a row's mask forbids to -inf: logits (B, V) -> (B, V), errors.
 
     masks: {row: (mask, the ids so far)}. A mask is called with these ids and returns the allowed ids, or V
-    booleans. errors: {row: what is wrong}, for a mask that allows no token or an id outside the vocabulary,
-    and for logits that are NaN; the logits of such a row become 0.
+    booleans. errors: {row: message}, for a mask that allows no token or an id outside the vocabulary, and for
+    logits that are NaN; the logits of such a row become 0.
     """
     errors = {}
     if masks:
@@ -78,7 +78,7 @@ def apply_masks(logits: np.ndarray, masks: dict[int, tuple[Callable, list[int]]]
             logits[row, ~_as_booleans(mask(ids), logits.shape[-1])] = -np.inf
         except UserError as error:
             errors[row] = str(error)
-    broken = np.isnan(logits.max(axis=-1))  # which a NaN always is
+    broken = np.isnan(logits.max(axis=-1))  # the maximum of a row with a NaN is NaN
     if broken.any():
         errors |= dict.fromkeys(np.flatnonzero(broken).tolist(), NAN)
     if errors:

@@ -1,4 +1,4 @@
-"""Sequence and Step: a text that an engine continues, and what the engine says about each new token."""
+"""Sequence and Step: a text that an engine continues, and one new token of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ from tinyllm.tokenizer.text import TextStream
 
 @dataclass(eq=False, slots=True)
 class Sequence:
-    """One text that an engine continues. `ids` are the prompt and the tokens drawn so far.
+    """A text that an engine continues. `ids` are the prompt and the tokens drawn so far.
 
-    If an encoder reads the prompt, that is `source`, and `ids` begin with the token that starts an answer.
+    For an encoder-decoder, the prompt is `source`, and `ids` begin with the decoder's start token.
     """
 
     index: int  # the number of sequences added before
@@ -26,10 +26,10 @@ class Sequence:
     text: TextStream | None  # None without a tokenizer
     mask: Callable | None
     cache: list | None  # a cache from the caller, one row
-    source: list[int] | None = None  # what an encoder reads
-    known: int = 0  # how many tokens of the window that cache holds
+    source: list[int] | None = None  # the prompt of an encoder-decoder, read by the encoder
+    known: int = 0  # how many tokens of the window the caller's cache holds
     begin: int = 0  # the index in `ids` at which the model's window begins
-    finish: str | None = None  # why it ended: see Step
+    finish: str | None = None  # the reason why it ended: see Step
     error: str | None = None  # what was wrong, if `finish` is "error"
     logprobs: list[float] = field(default_factory=list)  # of `tokens`, if the engine computes them
 
@@ -44,7 +44,7 @@ class Sequence:
         return self.ids[self.begin :]
 
     def _push(self, token: int, most: float, show: bool) -> str:
-        """Append a token, and set `finish` if it is the last -> the text to show now, needed if `show`."""
+        """Append a token, and set `finish` if the text ends -> the text to show now; "" if not `show`."""
         self.ids.append(token)
         stream, text, stopped = self.text, "", token in self.stop_ids
         if stream is not None and not stopped and (show or stream.stop):
@@ -61,11 +61,11 @@ class Sequence:
 
 @dataclass(eq=False, slots=True)
 class Step:
-    """One new token of one sequence."""
+    """The result of one step of an engine for one sequence: its new token."""
 
     sequence: Sequence
     token: int  # -1 if `finish` is "error"
-    text: str  # can be shown now: empty inside a character or a possible stop string
+    text: str  # new text to show: empty inside a character or a possible stop string
     all_logits: np.ndarray  # (B, V), of all sequences that ran in this step
     place: int  # the row of this sequence in all_logits
     logprob: float | None  # the log-probability of the token by these logits, if the engine computes it
@@ -74,7 +74,7 @@ class Step:
 
     @property
     def row(self) -> int:
-        """Return the index of the sequence."""
+        """Return the index of the sequence: how many were added to the engine before it."""
         return self.sequence.index
 
     @property

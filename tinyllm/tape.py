@@ -1,6 +1,7 @@
-"""The tape of autograd: records of computed steps, the backward pass over them, and ops on any dtype.
+"""The tape of autograd: records of the forward pass, and the backward pass over them.
 
-`tinyllm.tensor.record` makes the records; `gradients` is `ops.backpropagate` on arrays.
+`tinyllm.tensor.record` makes the records. `gradients` does for arrays what `ops.backpropagate` does for
+scalars. `run` lets the tape call ops on any dtype.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ from tinyllm.ops.shapes import FLOAT32
 
 
 class Mode(threading.local):
-    """Per-thread switches: record computations or not; list droppable outputs or not."""
+    """Switches of each thread: `recording`, and `remade`, the outputs to be dropped, or None."""
 
     recording: bool = True
     remade: "list[Any] | None" = None  # see `tinyllm.tensor.remaking`
@@ -35,11 +36,12 @@ def recording(flag: bool) -> Iterator[None]:
 
 
 class Node:
-    """The record of one step: the `sources` of its inputs, `backward`, and (shape, dtype) of its outputs.
+    """The record of one step of the forward pass, from which the backward pass computes gradients.
 
-    A source tells where a tensor's gradient is collected: (node, i) for output i of a step, (tensor, 0) for a
-    leaf, None for a tensor without gradient. A node does not hold outputs, so an activation is freed when no
-    closure needs it.
+    `sources` has a key for each input, under which its gradient is collected: (node, i) for output i of
+    another step, (tensor, 0) for a leaf, None for a tensor without gradient. `backward` turns gradients of
+    outputs into those of inputs. `outputs` has (shape, dtype) of each output, not the output: so an
+    activation is freed when no closure needs it.
     """
 
     __slots__ = ("__weakref__", "backward", "outputs", "sources")
@@ -53,7 +55,7 @@ class Node:
 def topological(root: Node) -> list[Node]:
     """List root and all nodes it depends on, so that every node comes after the ones it depends on.
 
-    It is a loop with an explicit stack, because a graph may be deeper than Python's recursion limit.
+    It uses a loop with its own stack, because a graph may be deeper than Python's recursion limit.
     """
     order: list[Node] = []
     seen, stack = set(), [(root, False)]
@@ -71,7 +73,7 @@ def topological(root: Node) -> list[Node]:
 def gradients(y: Any, dy: np.ndarray) -> dict[Any, np.ndarray]:
     """Compute the gradients of all leaves from dy, the gradient of a tensor y -> {leaf: gradient}.
 
-    The records are freed. If dtypes were mixed, a gradient gets the dtype of its tensor.
+    The records are freed. Each gradient has the dtype of its tensor, also in a graph of mixed dtypes.
     """
     grads: dict[Any, Any] = {y.source: dy}
     order = topological(y._node) if y._node else []
@@ -91,7 +93,7 @@ def gradients(y: Any, dy: np.ndarray) -> dict[Any, np.ndarray]:
 
 
 def run(op: Any, *arrays: np.ndarray, **options: bool) -> Any:
-    """Run an op on arrays of any dtype: kernels take float32 only, the specification takes everything."""
+    """Run an op on arrays of any dtype: the specification, if kernels cannot take them (not float32)."""
     for x in arrays:
         if type(x) is not np.ndarray or (x.dtype is not FLOAT32 and x.dtype != FLOAT32):
             run_by = op if op.backend in ("numpy", "override") else op.specification
@@ -100,5 +102,5 @@ def run(op: Any, *arrays: np.ndarray, **options: bool) -> Any:
 
 
 def plus(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Add two arrays: with the op if they have one shape, else with NumPy, which broadcasts."""
+    """Add two arrays: of one shape by the op `add`, of others by NumPy, which broadcasts."""
     return run(ops.add, x, y) if x.shape == y.shape else x + y

@@ -1,9 +1,9 @@
 """Tensor: an array that remembers how it was computed, so that its gradients can be computed.
 
 Every differentiable function computes its output with NumPy arrays. It passes the output to `record`, with
-its inputs and a closure that turns the output's gradient into one gradient per input. `Tensor.backward` walks
-these records from the last to the first, and frees each one with the activations that its closure kept. So a
-second `backward()` through the same records is an error, and there are no gradients of gradients.
+its inputs and a closure that turns the output's gradient into one gradient per input. `Tensor.backward` calls
+these closures from the last to the first, and frees each one with the activations that it kept. So a second
+`backward()` through the same records is an error, and there are no gradients of gradients.
 
     def softmax(x):
         y = ops.softmax(x.data)
@@ -25,7 +25,7 @@ from tinyllm.tape import Node, gradients, mode, plus, recording, run
 
 
 def no_grad() -> contextlib.AbstractContextManager[None]:
-    """Compute without recording, for evaluation and generation: `with no_grad(): ...`."""
+    """Compute without recording inside a `with` block, as in evaluation and generation."""
     return recording(False)
 
 
@@ -48,13 +48,14 @@ def remaking() -> Iterator[None]:
 
 
 def record(y: Any, parents: Sequence["Tensor"], backward: Callable, again: Callable | None = None) -> Any:
-    """Wrap the output of a step, and remember how its gradient flows back to the parents.
+    """Wrap the output of a step in a Tensor, and record how its gradient flows back to the parents.
 
     y is an array or a tuple of arrays -> a Tensor or a tuple of Tensors. `backward(dy)` takes one gradient
     per output and returns one per parent, in order; None means zero. It changes no array, and may return None
-    for a parent without `requires_grad`. `again()`, for cheap steps, computes y once more (see `remaking`).
+    for a parent without `requires_grad`. `again()`, for cheap steps, computes y a second time (see
+    `remaking`).
     """
-    if not mode.recording:  # generation makes thousands of these per second
+    if not mode.recording:  # fast, because generation makes thousands of calls per second
         return tuple(map(Tensor, y)) if isinstance(y, tuple) else Tensor(y)
     arrays = y if isinstance(y, tuple) else (y,)
     outputs = tuple(Tensor(a) for a in arrays) if again is None else (remakeable(y, again),)
@@ -77,10 +78,10 @@ def _compare(compare):
 class Tensor:
     """An array with a gradient.
 
-    `data` is the array: floats and lists of them become float32, whole numbers int64; arrays keep theirs.
-    `grad` is None, or an array like `data` that `backward` has added to; it may share memory with other
-    gradients, so replace it, never write into it. Raises TypeError if a tensor that requires a gradient does
-    not hold floats.
+    `data` is the array: floats and lists of floats become float32, whole numbers int64; arrays keep their
+    dtype. `grad` is None, or the sum of gradients that `backward` has computed. It may share memory with
+    other gradients, so replace it, never write into it. Raises TypeError if a tensor that requires a gradient
+    does not hold floats.
     """
 
     __slots__ = ("__weakref__", "_node", "_output", "data", "grad", "requires_grad")
@@ -161,7 +162,7 @@ class Tensor:
     # Arithmetic broadcasts as NumPy does; a gradient is summed over the axes its input was stretched along.
 
     def like(self, x: Any) -> "Tensor":
-        """Return x as a Tensor; a number or a plain array takes this tensor's float dtype."""
+        """Return x as a Tensor; a number or a plain array gets the float dtype of this tensor."""
         if isinstance(x, Tensor):
             return x
         return Tensor(np.asarray(x, self.dtype if self.dtype.kind == "f" else None))
@@ -290,7 +291,7 @@ class Tensor:
         return total / (self.data.size / max(total.data.size, 1))
 
     def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
-        """Return the largest number along an axis, several, or all; equal ones share the gradient."""
+        """Return the largest number along one axis, several axes, or all; equal maxima share the gradient."""
         most = self.data.max(axis=axis, keepdims=True)
 
         def backward(dy):
@@ -300,7 +301,7 @@ class Tensor:
         return record(most if keepdims else self.data.max(axis=axis), (self,), backward)
 
     def reshape(self, *shape: Any) -> "Tensor":
-        """Return the same numbers in the same order under another shape."""
+        """Return a tensor of another shape with the same numbers in the same order."""
         before = self.data.shape
 
         def backward(dy):
@@ -309,7 +310,7 @@ class Tensor:
         return record(self.data.reshape(*shape), (self,), backward)
 
     def transpose(self, *axes: int) -> "Tensor":
-        """Reorder the axes as `axes` lists them; reverse them when none are given."""
+        """Put the axes in the order of `axes`; reverse them when none are given."""
         order = [a % self.ndim for a in axes] or range(self.ndim)[::-1]
 
         def backward(dy):
@@ -318,7 +319,7 @@ class Tensor:
         return record(self.data.transpose(order), (self,), backward)
 
     def __getitem__(self, index):
-        """Take a part, as NumPy indexing does; an element taken twice gets both gradients."""
+        """Take a part, as NumPy indexing does; an element taken several times gets the sum of gradients."""
         shape, dtype = self.shape, self.dtype
         index = tuple(map(as_array, index if isinstance(index, tuple) else (index,)))
         index = tuple(np.array(i, None if len(i) else int) if isinstance(i, (list, tuple, range)) else i
@@ -350,7 +351,7 @@ def matmul(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = 
 
 
 class Remade(Tensor):
-    """A tensor whose array may be dropped, because `again()` computes it once more."""
+    """A tensor whose array may be dropped to save memory; `again()` computes it when it is needed next."""
 
     __slots__ = ("again", "array")
     array: np.ndarray | None
@@ -371,7 +372,7 @@ class Remade(Tensor):
 
 
 def remakeable(y: np.ndarray, again: Callable) -> Tensor:
-    """Return y as a Tensor; a `remaking` block drops its array at the end, and `again()` recomputes it."""
+    """Return y as a Tensor that a `remaking` block drops at its end, and that `again()` recomputes."""
     if mode.remade is None:
         return Tensor(y)
     tensor = Remade(y, again)
