@@ -72,7 +72,7 @@ def table(counts: dict[str, int]) -> str:
     rows = [(names, sum(parts.pop(name, 0) for name in names.split()), plan) for names, plan in PLAN.items()]
     rows += [(f"{name} (not in the plan)", n, 0) for name, n in parts.items()]
     out = [f"{'tinyllm/':<46} {'lines':>8} {'plan':>8}"]
-    out += [f"  {name:<44} {n:>8,} {plan:>8,}" for name, n, plan in rows]
+    out += [f"  {name[:43]:<44} {n:>8,} {plan:>8,}" for name, n, plan in rows]
     out.append(f"{'  all of the plan':<46} {sum(n for _, n, _ in rows):>8,} {sum(PLAN.values()):>8,}")
     folders: dict[str, int] = {}
     for name, n in counts.items():
