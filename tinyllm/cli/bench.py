@@ -26,29 +26,20 @@ SECONDS = {"ops": 0.5, "train": 20.0, "generate": 5.0, "tokenizer": 3.0}
 EFFORTS = {"careful": (1, 5), "brief": (0.15, 3), "quick": (0.05, 2)}  # share of these seconds, least rounds
 WITH_PEERS = ("train", "generate", "tokenizer", "speedrun")
 HEADS = {
-    "ops": "ops: a kernel; its time, its rate, share of the roof, how many times as fast as its spec",
-    "train": "train: a step of forward, backward, clip and AdamW; share of the roof of its precision; peak "
-             "memory; how many times as fast as the best of PyTorch's modes (float32 against float32, bf16 "
-             "against all), or as NumPy's specs",
-    "generate": "generate: one row, random weights; share of the roof (prefill: arithmetic, decode: reading "
-                "weights and cache); the time as a multiple of tinyllm's",
-    "tokenizer": "tokenizer: documents of 256 KiB; the time as a multiple of tinyllm's; `twice` is the time "
-                 "of all over that of half, where 2 is linear",
-    "speedrun": "speedrun: the default training; nats per character of held-out text",
+    "ops": "a kernel; its time, its rate, share of the roof, how many times as fast as its spec; ! marks one "
+           "that is slower",
+    "train": "a step of forward, backward, clip and AdamW; share of the roof of its precision; peak memory "
+             "of three steps in a fresh process; how many times as fast as the best of PyTorch's modes "
+             "(float32 against float32, bf16 against all), or as NumPy's specs",
+    "generate": "one row, random weights; share of the roof (prefill, which reads a prompt: arithmetic; "
+                "decode: reading weights and cache); the time as a multiple of tinyllm's",
+    "tokenizer": "documents of 256 KiB; learning 8,192 tokens by GPT-4's pattern, encoding, decoding, "
+                 "splitting; peak memory; the time as a multiple of tinyllm's; `twice` is the time of all "
+                 "over that of half, where 2 is linear",
+    "speedrun": "the default training to a target loss, in nats per character of held-out text",
 }  # fmt: skip
 
 ABOUT = """
-
-what is measured:
-  ops        the kernels that training and generating call, each against its
-             NumPy spec; ! marks one that is slower than its spec
-  train      whole training steps (forward, backward, clip, AdamW), and the peak
-             memory of three of them in a fresh process
-  generate   reading a prompt (prefill) and writing (decode)
-  tokenizer  learning 8,192 tokens by GPT-4's pattern, encoding, decoding and
-             splitting; time of twice the text; peak memory
-  speedrun   tokens and minutes of the default training to a target loss
-
 Models are nano and mini with random weights, in float32. ops also takes a
 layer of GPT-2, and generate runs GPT-2 (124M) and a LLaMA of 110M whole. The
 roof is what probes reach in the same run: multiply-adds on registers, and
@@ -56,16 +47,16 @@ reading memory that no cache holds. Engines take turns, A B A B; times are
 medians.
 
 With --peers, tokenizer also runs tiktoken, Hugging Face's tokenizers and
-rustbpe, train also PyTorch, and generate transformers and
-llama.cpp: with the same weights, or after giving the same ids. speedrun
-trains nanoGPT's recipe for CPUs in PyTorch for the same time. A library that
-is not installed is left out, and a line says so. --peers and tokenizer need a
-checkout with benchmarks/."""
+rustbpe, train also PyTorch, and generate transformers and llama.cpp: with the
+same weights, or after giving the same ids. speedrun trains nanoGPT's recipe for
+CPUs in PyTorch for the same time. A library that is not installed is left out,
+and a line says so. --peers and tokenizer need a checkout with benchmarks/."""
 
 
 def _describe(parser: argparse.ArgumentParser) -> None:
     """Add what is measured to the end of the help."""
-    parser.epilog = (parser.epilog or "") + ABOUT
+    kinds = "\n".join(fold(f"{kind}: {head}", "  ", "    ") for kind, head in HEADS.items())
+    parser.epilog = f"{parser.epilog}\n\nwhat is measured:\n{kinds}\n{ABOUT}"
 
 
 @command("bench", extend=_describe)
@@ -120,7 +111,7 @@ def bench(work: Work | None = None, *, peers: bool = False, quick: bool = False,
 
 def _show(kind: str, measured: Iterator[dict], roof: Roof, json: bool) -> None:
     if not json:
-        _say("\n" + fold(HEADS[kind]))
+        _say("\n" + fold(f"{kind}: {HEADS[kind]}"))
     records = []
     for record in measured:
         share = roof.share(record)
