@@ -93,3 +93,11 @@ def test_the_sizes_in_the_docs_are_those_of_today():
     assert [limit for _, limit in said] == list(size.LIMITS.values())
     for (lines, _), counted in zip(said, size.totals(size.lines()).values(), strict=True):
         assert abs(lines - counted) < counted / 20
+
+
+def test_the_map_in_the_docs_names_every_part():
+    page = (ROOT / "docs" / "read.md").read_text(encoding="utf-8")
+    tinyllm = ROOT / "tinyllm"
+    found = [*tinyllm.glob("*.py"), *(init.parent for init in tinyllm.glob("*/__init__.py"))]
+    parts = {path.stem for path in found if path.stem[0] != "_"}
+    assert {part for part in parts if not re.search(rf"`(tinyllm/)?{part}(/|\.py)`", page)} == set()
