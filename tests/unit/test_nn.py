@@ -14,6 +14,7 @@ from tinyllm.nn import (
     Module,
     Parameter,
     SelfAttention,
+    Sequential,
     checkpoint,
     inference,
     init_normal,
@@ -188,10 +189,10 @@ def test_dropout_streams_depend_on_key_and_layer_and_count_within_a_step():
     assert not np.array_equal(*masks)
 
 
-def test_new_dropout_layers_have_streams_of_their_own():
+def test_dropout_layers_of_a_model_have_streams_of_their_own():
     """All began with one stream: two layers of a user's model dropped the same numbers at every step."""
     x = Tensor(np.ones((8, 8), np.float32))
-    one, other = (drop(x).data for drop in (Dropout(0.5), Dropout(0.5)))
+    one, other = (drop(x).data for drop in Sequential(Dropout(0.5), Dropout(0.5)).layers)
     assert not np.array_equal(one, other)
 
 

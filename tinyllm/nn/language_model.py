@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 import tinyllm.functional as F
 from tinyllm.errors import UserError
 from tinyllm.nn.layers import Head
-from tinyllm.nn.module import Module, init_normal, undrawn
+from tinyllm.nn.module import Module, full, init_normal
 from tinyllm.nn.passes import fuse, recompute
 from tinyllm.ops.loss import IGNORED
 from tinyllm.tensor import Tensor
@@ -29,11 +29,6 @@ class LanguageModel(Module):
     token_settings: ClassVar[dict[str, str]] = {}  # {config's setting: role of its token}
     laptop: ClassVar[dict[str, Any]] = {}  # changes to the training preset `laptop`
     residual_outputs: tuple[str, ...]  # ends of the names of weights that write to the residual stream
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if "__init__" in vars(cls):  # `finish` draws the numbers, by name
-            cls.__init__ = undrawn()(cls.__init__)  # type: ignore[method-assign]
 
     @property
     def picture_marks(self) -> list[int]:
@@ -75,6 +70,9 @@ class LanguageModel(Module):
         if seed is not None:
             init_normal(self, seed, self.first_std)
             self.dropout_stream(seed, 0)
+        else:
+            for p in self.parameters():
+                p.data = full(p.shape) if p.ndim >= 2 else p.data
         recompute(fuse(self))
 
     def __call__(self, tokens: ArrayLike, *given: Any, **where: Any) -> Tensor:

@@ -1,9 +1,10 @@
 """The layers of a transformer, each with a few parameters and one op.
 
 Matrices start as normal random numbers of mean 0 and variance 1 / n_in, so that layers keep the size of their
-input (LeCun et al., "Efficient BackProp", 1998); biases start as zeros, the weights of norms as ones. Every
-new layer draws different numbers. `init_normal(model, seed)` draws them from seed and name, so they do not
-depend on the order in which layers were made.
+input (LeCun et al., "Efficient BackProp", 1998); biases start as zeros, the weights of norms as ones.
+`init_normal(model, seed)` draws other numbers. They depend on the name of the parameter in the model, not on
+the order in which layers were made; so two layers outside of models, both called `weight`, start alike if
+their shapes agree.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,8 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
-from tinyllm.nn.module import Module, Parameter, full, new_stream, random_parameter
+from tinyllm.nn.module import Module, Parameter, full, random_parameter
+from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
 
 
@@ -116,8 +118,8 @@ class Dropout(Module):
     """While training, set each number to zero with probability p and divide the others by 1 - p.
 
     x (...) -> y (...), and y is x itself outside of training. The random stream `self.random` decides which
-    numbers are dropped, so no mask is stored. Every new layer has a stream of its own; a training that can be
-    resumed calls `Module.dropout_stream` before each step. Raises ValueError for a p outside [0, 1).
+    numbers are dropped, so no mask is stored. In a model, each layer has a stream of its own; a training that
+    can be resumed calls `Module.dropout_stream` before each step. Raises ValueError for a p outside [0, 1).
     Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.
     """
 
@@ -125,7 +127,7 @@ class Dropout(Module):
         if not 0 <= p < 1:
             raise ValueError(f"dropout needs a probability in [0, 1), got {p}")
         self.p = p
-        self.random = new_stream("dropout")
+        self.random = Random("dropout")
 
     def __call__(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:

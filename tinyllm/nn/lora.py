@@ -14,7 +14,7 @@ import numpy as np
 import tinyllm.functional as F
 from tinyllm.errors import UserError
 from tinyllm.nn.layers import Linear
-from tinyllm.nn.module import Module, Parameter, full, replace, without_memory
+from tinyllm.nn.module import Module, Parameter, full, replace
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
 
@@ -44,8 +44,7 @@ class LoRALinear(Module):
     def merged(self) -> Linear:
         """Return a plain linear layer with the adapter added to its weight."""
         n_in, n_out = self.weight.shape
-        with without_memory():
-            linear = Linear(n_in, n_out, bias=self.bias is not None)
+        linear = Linear(n_in, n_out, bias=self.bias is not None)
         linear.weight = Parameter(self.weight.data + self.scale * (self.lora_a.data @ self.lora_b.data))
         if self.bias is not None:
             linear.bias = Parameter(self.bias.data)

@@ -3,8 +3,8 @@
 import math
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from itertools import count, groupby
+from contextlib import contextmanager
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,79 +14,89 @@ from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, no_grad
 
 
-class _Making(threading.local):
-    """Per-thread switches for new arrays: `memory` is False in `without_memory`, `numbers` in `undrawn`."""
+class _Memory(threading.local):
+    """Per-thread switch: False inside `without_memory`, where new arrays take no memory."""
 
-    memory = True
-    numbers = True
+    real = True
 
 
-_making = _Making()
-_count = count()  # of parameters and of dropout layers, so that each gets a random stream of its own
+_memory = _Memory()
 
 
 @contextmanager
-def _without(switch: str) -> Iterator[None]:
-    before = getattr(_making, switch)
-    setattr(_making, switch, False)
-    try:
-        yield
-    finally:
-        setattr(_making, switch, before)
-
-
-def without_memory() -> AbstractContextManager[None]:
+def without_memory() -> Iterator[None]:
     """Let modules that are made in a `with` block have read-only arrays, which take no memory.
 
     So the names and shapes in a file can be checked against a model before anything large is allocated.
     """
-    return _without("memory")
-
-
-@contextmanager
-def undrawn() -> Iterator[None]:
-    """Leave new matrices zero inside a `with` block, because `init_normal` or a file will fill them."""
-    with _without("numbers"):
+    before, _memory.real = _memory.real, False
+    try:
         yield
+    finally:
+        _memory.real = before
 
 
 def full(shape: int | tuple[int, ...], value: float = 0.0, dtype: type = np.float32) -> np.ndarray:
     """Return an array filled with one value, for a new parameter or buffer."""
     one: np.ndarray = np.asarray(value, dtype)
-    return np.full(shape, one) if _making.memory else np.broadcast_to(one, shape)
+    return np.full(shape, one) if _memory.real else np.broadcast_to(one, shape)
 
 
 class Parameter(Tensor):
     """A tensor that training changes: it requires a gradient, and its module lists it by name.
 
-    `std` is the standard deviation that `init_normal` gives a matrix by default.
+    `std` is the standard deviation that `init_normal` gives a matrix by default. `name` is the parameter's
+    name in the largest module that was made with it so far.
     """
 
-    __slots__ = ("std",)
+    __slots__ = ("name", "std")
 
     def __init__(self, data: Any, std: float = 0.02):
         super().__init__(data, requires_grad=True)
-        self.std = std
+        self.name, self.std = "", std
+
+
+_data: Any = vars(Tensor)["data"]  # the slot that `Unread.data` hides
+
+
+class Unread(Parameter):
+    """A parameter whose first numbers are drawn when `data` is first read; it is a plain Parameter then.
+
+    They come from `Random(0, "init", name)`, with the name in the whole model if the model exists by then. So
+    they do not depend on the order in which its layers are made.
+    """
+
+    __slots__ = ()
+    shape = property(lambda self: _data.__get__(self).shape)
+    dtype = property(lambda self: _data.__get__(self).dtype)
+    ndim = property(lambda self: _data.__get__(self).ndim)
+
+    @property
+    def data(self) -> np.ndarray:  # type: ignore[override]
+        self.data = _draw(0, self.name, self, self.std)
+        return _data.__get__(self)
+
+    @data.setter
+    def data(self, array: np.ndarray) -> None:
+        _data.__set__(self, array)
+        self.__class__ = Parameter  # type: ignore[assignment]
+
+    def __reduce_ex__(self, protocol):
+        self.data = self.data
+        return object.__reduce_ex__(self, protocol)  # of a Parameter
 
 
 def random_parameter(shape: tuple[int, ...], std: float) -> Parameter:
-    """Return a new parameter of normal random numbers.
-
-    Every call draws different numbers. A program that makes its layers in the same order gets the same.
-    """
-    if not _making.memory:
+    """Return a new parameter of normal random numbers, which depend on its name: see `Unread`."""
+    if not _memory.real:
         return Parameter(full(shape), std)
-    zeros = np.zeros(shape, np.float32)
-    return Parameter(_draw(new_stream("init"), zeros, std) if _making.numbers else zeros, std)
+    p = Parameter(np.broadcast_to(np.float32(0), shape), std)
+    p.__class__ = Unread
+    return p
 
 
-def new_stream(purpose: str) -> Random:
-    """Return a stream of random numbers that no other parameter or layer of this process has."""
-    return Random(0, purpose, next(_count))
-
-
-def _draw(random, p, std):
-    return (random.normal(p.shape) * std).astype(p.dtype, copy=False)
+def _draw(seed, name, p, std):
+    return (Random(seed, "init", name).normal(p.shape) * std).astype(p.dtype, copy=False)
 
 
 class Buffer(Tensor):
@@ -102,7 +112,19 @@ class Buffer(Tensor):
         self.check = check
 
 
-class Module:
+class Naming(type):
+    """Tell parameters and dropout layers of a new module their names in it, which decide random numbers."""
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        module = super().__call__(*args, **options)
+        for name, p in module.named_parameters():
+            if len(name) > len(p.name):
+                p.name = name
+        module.dropout_stream()
+        return module
+
+
+class Module(metaclass=Naming):
     """A part of a model: call it on tensors to get a tensor. A subclass defines `forward` or `__call__`.
 
     Every attribute that is a Parameter, a Buffer, a Module or a list of Modules belongs to it, in the order
@@ -259,11 +281,11 @@ def init_normal(module: Module, seed: int, std: float | Callable[[str], float] |
     Vectors, which are biases and the weights of norms, are left as they are. `std` is the standard deviation,
     or a function that returns it for a parameter's name, or None for each parameter's own `std`. The numbers
     of each parameter come from `Random(seed, "init", name)`, so adding a layer does not change the others.
+    A new model of layers holds those of seed 0.
     """
     for name, p in module.named_parameters():
         if p.ndim >= 2:
-            size = p.std if std is None else std(name) if callable(std) else std
-            p.data = _draw(Random(seed, "init", name), p, size)
+            p.data = _draw(seed, name, p, p.std if std is None else std(name) if callable(std) else std)
 
 
 @contextmanager
