@@ -56,7 +56,7 @@ def _inner(a):
 
 
 def _gap(a):
-    """Return the filler between elements: NaN or an impossible id, so that reading it spoils a result."""
+    """Return the number between elements, NaN or an impossible id: reading it makes a result wrong."""
     return np.nan if a.dtype.kind == "f" else False if a.dtype.kind == "b" else np.iinfo(a.dtype).min
 
 
@@ -96,7 +96,7 @@ _ordinary = False
 
 @contextlib.contextmanager
 def ordinary() -> Iterator[None]:
-    """Draw only ordinary numbers, none of them hidden, in plain layouts, in a `with` block."""
+    """Inside a `with` block, draw only ordinary numbers in plain layouts, and hide none by -inf."""
     global _ordinary
     _ordinary = True
     try:
@@ -106,7 +106,7 @@ def ordinary() -> Iterator[None]:
 
 
 def recipes(*choices: Sequence[Any]) -> st.SearchStrategy:
-    """Draw one item from each of some lists, and a seed."""
+    """Return a strategy that draws one item from each of some lists, and a seed; see `ordinary`."""
     if _ordinary:
         choices = tuple(tuple(x for x in some if x not in UNUSUAL) or some for some in choices)
     return tuples(*map(tuple, choices))
@@ -114,13 +114,13 @@ def recipes(*choices: Sequence[Any]) -> st.SearchStrategy:
 
 @functools.cache  # strategies are slow to make
 def tuples(*choices: Sequence[Any]) -> st.SearchStrategy:
-    """Draw one item from each of some tuples, and a seed."""
+    """Return a strategy that draws one item from each of some tuples, and a seed."""
     return st.tuples(*map(st.sampled_from, choices), seeds)
 
 
 def floats(draw: Any, shape: Iterable[int], kinds: Sequence[str] = USUAL,
            layouts: Sequence[str] = ANY_LAYOUT) -> np.ndarray:
-    """Draw a float32 array of a shape, with one of the kinds of numbers and one of the layouts."""
+    """Draw a float32 array of a given shape, with one of these kinds of numbers and one of these layouts."""
     kind, layout, seed = draw(recipes(kinds, layouts))
     return make_floats(tuple(shape), kind, seed, layout)
 
@@ -133,7 +133,7 @@ def ints(draw: Any, shape: Iterable[int], below: int) -> np.ndarray:
 
 def scores(draw: Any, shape: Iterable[int], kinds: Sequence[str] = USUAL,
            shares: Sequence[float] = (0, 0, 0.4)) -> np.ndarray:
-    """Draw float32 logits; a share of them, one of `shares`, is -inf."""
+    """Draw float32 logits, of which a share is -inf; this share is drawn from `shares`."""
     kind, share, layout, seed = draw(recipes(kinds, (0,) if _ordinary else shares, ANY_LAYOUT))
     return arrange(hide(make_floats(tuple(shape), kind, seed), share, seed), layout)
 

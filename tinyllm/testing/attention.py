@@ -18,7 +18,7 @@ widths = st.sampled_from((2, 1, 3, 4, 7, 8, 16, 20, 32, 64, 65))
 
 @st.composite
 def attention(draw, kinds=USUAL):
-    """Draw as many queries as keys, fewer (as in decoding and prefill), or rarely more than keys."""
+    """Draw a case with as many queries as keys, with fewer (as in decoding), or rarely with more."""
     B, S, K, D = draw(few), draw(queries), draw(st.sampled_from((1, 2, 3))), draw(widths)
     T = draw(sizes) + (S if draw(st.sampled_from((True, True, False))) else 0)
     H = K * draw(st.sampled_from((1, 2, 3)))
@@ -30,7 +30,7 @@ def attention(draw, kinds=USUAL):
 
 @st.composite
 def attention_ranges(draw, kinds=USUAL):
-    """Draw windows of several widths, and any ranges, also empty ones, with and without a bias."""
+    """Draw a case with windows or arbitrary ranges of keys, also empty ones, with or without a bias."""
     q, k, v, causal, lengths = draw(attention(kinds))
     (B, S, H, _), T = q.shape, k.shape[1]
     window = draw(st.sampled_from((1, 3, 70, None)))
@@ -44,7 +44,7 @@ def attention_ranges(draw, kinds=USUAL):
 
 
 class Sizes:
-    """The scores of one case and their possible errors, from which the tolerances are computed."""
+    """The scores of one case and bounds of their errors, from which the tolerances are computed."""
 
     def __init__(self, q, k, v, seen, bias=0):
         self.D, self.T = q.shape[3], k.shape[1]
@@ -58,7 +58,7 @@ class Sizes:
         self.score_off = np.where(self.seen, EPS * (self.D + 8) * sizes, 0)
 
     def y_off(self):
-        """Bound the error of y by the errors of the scores and their sum, and by the range of the values."""
+        """Bound the error of y by that of the weights; if it is large, by the range of the values."""
         p = run_spec("softmax", (self.scores,))
         worst = largest(self.score_off)
         relative = np.expm1(np.minimum(2 * worst, 0.5)) + EPS * (2 * self.T + 16)
@@ -66,12 +66,12 @@ class Sizes:
         return np.where(worst > 0.1, 2 * largest(self.v, axis=2), off) + TINY
 
     def bound(self, results):
-        """Bound the errors of y and of lse, which adds those of the largest score, the sum and the log."""
+        """Bound the errors of y and lse; that of lse comes from the largest score, the sum and the log."""
         lse = np.where(np.isfinite(results[1]), np.abs(results[1]), 0)
         return self.y_off().swapaxes(1, 2), largest(self.score_off)[..., 0] + EPS * (self.T + 8 + lse)
 
     def backward_bound(self, dy, lse):
-        """Bound the gradients: their formulas with positive terms, where p = exp(score - lse) is off."""
+        """Bound the errors of the gradients: the formulas with all terms positive, and the error of p."""
         S = dy.shape[1]
         lse = np.where(np.isfinite(lse), lse, 0)[..., None]
         p = np.exp(self.scores - lse)
@@ -106,7 +106,7 @@ def attention_backward_bound(args, results):
 
 
 def ranges_sizes(q, k, v, starts, ends, bias):
-    """Return the `Sizes` of a case of attention_ranges."""
+    """Return the `Sizes` of a case of attention_ranges, from which its error bounds follow."""
     key = np.arange(k.shape[1])
     seen = (starts[..., None] <= key) & (key < ends[..., None])
     return Sizes(q, k, v, seen[:, None], 0 if bias is None else bias)

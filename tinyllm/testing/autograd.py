@@ -14,7 +14,7 @@ MILD = ("whole", "normal", "equal", "zero")
 
 @st.composite
 def graphs(draw):
-    """Draw graphs of a few scalars; a node may be used many times, once or never."""
+    """Draw a graph of a few scalars; a node may be used many times, once or never."""
     n = draw(st.sampled_from((2, 3, 4, 1, 0, 5, 8, 12)))
     local = floats(draw, (n, n), MILD)
     used = Random(draw(seeds), "graph").uniform((n, n)) < 0.6
@@ -31,7 +31,7 @@ def stretched(draw):
 
 
 def backpropagate_bound(args, results):
-    """Bound the error: a product is rounded once for each step of its path, the sum once for each term."""
+    """Bound the error: products along a path are rounded at each step, sums at each term."""
     (local,) = args
     return (EPS * 4 * (len(local) + 1) * run_spec("backpropagate", (np.abs(local),)) + TINY,)
 

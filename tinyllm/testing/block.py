@@ -15,7 +15,7 @@ counts = st.sampled_from((2, 1, 3, 5, 12, 64, 100))
 
 @st.composite
 def blocks(draw):
-    """Draw blocks of a few channels, with weights of the size of a new model."""
+    """Draw a block of GPT-2 with a few channels, and weights as large as in a new model."""
     B, T = draw(st.sampled_from((2, 1, 3, 0))), draw(st.sampled_from((3, 1, 2, 6, 9)))
     heads, D = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((2, 4, 1, 8)))
     C, rng = heads * D, Random(draw(seeds), "block")
@@ -33,7 +33,7 @@ def blocks(draw):
 
 @st.composite
 def llama_blocks(draw):
-    """Draw blocks of a few channels, with as many heads as kv heads, or more; C need not be H D."""
+    """Draw a block of LLaMA with a few channels, and as many query heads as kv heads, or more."""
     B, T = draw(st.sampled_from((2, 1, 3, 0))), draw(st.sampled_from((3, 1, 2, 6, 9)))
     K, shared = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((2, 1, 3)))
     D, C = draw(st.sampled_from((4, 2))), draw(st.sampled_from((6, 4, 1, 12)))
@@ -51,7 +51,7 @@ def llama_blocks(draw):
 
 @st.composite
 def parallel_blocks(draw):
-    """Draw blocks of a few channels, with one head or several."""
+    """Draw a block of PaLM with a few channels, and one head or several."""
     B, T = draw(st.sampled_from((2, 1, 3, 0))), draw(st.sampled_from((3, 1, 2, 6, 9)))
     heads, D = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((2, 4, 8)))
     C, F, rng = heads * D, draw(st.sampled_from((8, 1, 5))), Random(draw(seeds), "parallel")
@@ -63,7 +63,7 @@ def parallel_blocks(draw):
 
 
 def block_bound(args, results):
-    """Bound the error: each of the two norms, if narrow, can magnify a rounding error a hundredfold."""
+    """Bound the error: each of two norms of few channels can magnify a rounding error a hundredfold."""
     (y,) = results
     return (EPS * 4000 * (4 + np.abs(y).max(initial=0)),)
 

@@ -17,14 +17,14 @@ TINY = 1e-37  # below this float32 has subnormals or, in fast kernels, zero
 
 
 def absolute(value: Any) -> Any:
-    """Return the absolute value of an array of floats; return anything else unchanged."""
+    """Return the absolute values of an array of floats; return anything else unchanged."""
     return np.abs(value) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
 
 
 def of_sizes(name: str, roundings: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the bound of an op that only multiplies and adds: op(absolute values) * EPS * roundings.
+    """Return the error bound of an op that only multiplies and adds: op(absolute values) * EPS * roundings.
 
-    roundings: a function of the named arguments that returns the number of roundings behind one result.
+    roundings: a function of the op's arguments, by name; it returns the number of roundings in one result.
     """
 
     def bound(args, results):
@@ -36,7 +36,7 @@ def of_sizes(name: str, roundings: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def ulps(n: float) -> Callable[..., Any]:
-    """Return a bound of n roundings of the result itself."""
+    """Return the error bound of an op whose result is rounded n times."""
     return lambda args, results: tuple(n * EPS * np.abs(y) + TINY for y in results)
 
 

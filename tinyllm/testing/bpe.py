@@ -15,7 +15,7 @@ syllables = st.sampled_from((b"a", b"ab", b"aaa", b"b", b"bab", b"aab", b"abc", 
 
 
 def texts_of(pieces, min_size=0):
-    """Draw pieces, and how often each of them occurs."""
+    """Draw a text as pieces, and how often each of them occurs."""
     return st.lists(st.tuples(pieces, st.integers(1, 4)), min_size=min_size, max_size=5).map(
         lambda pairs: ([piece for piece, _ in pairs], [count for _, count in pairs]))
 

@@ -1,8 +1,8 @@
-"""Make mistakes by rule: every edit of an op's specification by the operators of `operators`.
+"""Make mistakes by rule: apply every operator of `operators` to an op's specification.
 
-Beside the operators, which change one node of the syntax tree, whole functions are edited here: an argument
-is ignored, one variable taken for another, every sum taken along another axis. Edits that change no result on
-any drawn case are no mistakes, and are left out by `made`.
+An operator changes one node of the syntax tree. This file adds edits of whole functions: an argument is
+ignored, one variable is taken for another, all sums are taken along another axis. An edit that does not
+change the results of any drawn case is no mistake, and `made` leaves it out.
 """
 
 import ast
@@ -32,10 +32,10 @@ def kind(value: Any) -> str:
 
 def parameters(tree: ast.FunctionDef, example: dict[str, Any],
                kept: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
-    """Ignore an argument, take it one too large or small, or exchange two -> sentences and first statements.
+    """Yield mistakes about arguments: one is ignored, one too large or small, or two are exchanged.
 
-    example: the arguments of a case, by name. kept: those that are changed in place, which a new array of the
-    same name would prevent.
+    Each is a sentence and a first statement for the function. example: the arguments of a case, by name.
+    kept: the arguments that the op changes in place, which therefore must not be replaced by new arrays.
     """
     names = [argument.arg for argument in tree.args.args]
     defaults = dict(zip(reversed(names), map(ast.unparse, reversed(tree.args.defaults)), strict=False))
@@ -75,9 +75,9 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any],
 
 
 def names(tree: ast.FunctionDef, whole: Sequence[str] = ()) -> Iterator[tuple[str, ast.AST, ast.AST]]:
-    """Take one variable for another -> sentences, names, and what takes their place.
+    """Yield mistakes about variables: one is taken for another -> sentences, the names, their replacements.
 
-    whole: variables of whole numbers, which are also counted from 1.
+    whole: the variables that hold whole numbers, which are also taken one too large or too small.
     """
     known = [each.arg for each in tree.args.args]
     loads = []
@@ -99,14 +99,14 @@ def names(tree: ast.FunctionDef, whole: Sequence[str] = ()) -> Iterator[tuple[st
 
 
 def where(tree: ast.AST) -> dict[ast.AST, str]:
-    """Say in which statement each node stands -> {node: words}."""
+    """Return {node: words such as " in `y = x + 1`"}, which say in which statement a node is."""
     kinds = ast.Assign | ast.AugAssign | ast.Return
     return {node: f" in {code(each)}" for each in ast.walk(tree) if isinstance(each, kinds)
             for node in ast.walk(each)}  # fmt: skip
 
 
 def everywhere(tree: ast.FunctionDef) -> Iterator[tuple[str, ast.FunctionDef]]:
-    """Work along another axis in every place -> sentences and functions."""
+    """Yield mistakes about all axes at once: every `axis=` is another one -> sentences and functions."""
     for axis, said in ((0, "the first axis"), (-2, "the last axis but one"), (None, "all axes together")):
         twin = copy.deepcopy(tree)
         found = [each for each in ast.walk(twin) if isinstance(each, ast.keyword) and each.arg == "axis"]
@@ -117,7 +117,7 @@ def everywhere(tree: ast.FunctionDef) -> Iterator[tuple[str, ast.FunctionDef]]:
 
 
 def swapped(tree: Any, old: ast.AST, new: ast.AST) -> Any:
-    """Return a tree with a node replaced. Only what contains the node is copied; the rest is shared."""
+    """Return a tree with one node replaced. Only the nodes around it are copied; all others are shared."""
     if tree is old:
         return new
     for field, value in ast.iter_fields(tree):
@@ -130,7 +130,7 @@ def swapped(tree: Any, old: ast.AST, new: ast.AST) -> Any:
 
 
 def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
-    """Yield every edit that the operators make of an op: pairs of a sentence and a function.
+    """Yield every edit of an op by rule, mistake or not: pairs of a sentence and a function.
 
     example: the arguments of a case, by name.
     """
@@ -159,7 +159,7 @@ def smaller(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[st
 
 
 def larger(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield edits of several statements of a function, or of names: a sentence and the changed tree."""
+    """Yield every edit of several statements or of a variable: a sentence and the changed tree."""
     yield from order(tree)
     yield from everywhere(tree)
     whole = [key for key, value in example.items() if type(value) is int or kind(value) in ("i", "u")]
@@ -169,14 +169,14 @@ def larger(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str
 
 @functools.lru_cache(maxsize=4)
 def every_edit(name: str) -> list[Mistake]:
-    """Make every edit of an op by rule: pairs of a sentence and a function, as in MISTAKES."""
+    """Make every edit of an op by rule, mistake or not: (sentence, function), as in MISTAKES."""
     example = bind(name, draw_cases(name)[0])
     return [(f"the right formula with {said}", function) for said, function in proposals(name, example)]
 
 
 @functools.lru_cache(maxsize=4)
 def made(name: str) -> list[Mistake]:
-    """Make an op's mistakes by rule: every edit but for those that `check` rejects on no drawn case."""
+    """Make an op's mistakes by rule: the edits that give a wrong result on at least one drawn case."""
     with specs_only():
         cases = [(args, expectation(name, args)) for args in draw_cases(name)]
         return [(said, function) for said, function in every_edit(name)
@@ -184,7 +184,7 @@ def made(name: str) -> list[Mistake]:
 
 
 def rejected(name: str, function: Callable[..., Any], args: Sequence[Any], wanted: tuple) -> bool:
-    """Return True if a function raises an error on a case, or gives other results than its `expectation`."""
+    """Return True if a function raises an error on a case, or its results are not the expected ones."""
     try:
         require_close(name, outcome(name, function, args) or [], wanted)
     except Exception:

@@ -1,4 +1,4 @@
-"""Cases of packing the cache; mistakes, and right variants."""
+"""Cases of packing the KV cache; mistakes, and right variants."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ SPREAD = tuple(kind for kind in USUAL if kind != "zero")
 
 @st.composite
 def pack_int8(draw):
-    """Draw usual rows, halves with the scale 1, which are ties, and rows with an infinity or NaN."""
+    """Draw rows of usual numbers, of halves with the scale 1 (ties), and with an infinity or NaN."""
     shape = *draw(leading), draw(sizes)
     kind = draw(st.sampled_from(("usual", "usual", "halves", "broken")))
     if kind == "halves":
@@ -28,7 +28,7 @@ def pack_int8(draw):
 
 @st.composite
 def unpack_int8(draw):
-    """Draw whole numbers and scales."""
+    """Draw packed numbers and their scales."""
     lead, width = draw(leading), draw(sizes)
     q = (ints(draw, (*lead, width), 255) - 127).astype(np.int8)
     return q, floats(draw, lead, SPREAD)

@@ -2,9 +2,9 @@
 
 `CASES[name]` is a Hypothesis strategy of argument tuples in float32. `BOUNDS[name]` takes the arguments and
 the expected results in float64, and returns one tolerance per result; an op without a bound must give exactly
-the expected numbers. `NEIGHBOURS[name]` returns arguments whose threshold differs by a rounding error: their
-results are right too. `MISTAKES[name]` is a list of (sentence, wrong function), `VARIANTS[name]` a list of
-right functions.
+the expected numbers. `NEIGHBOURS[name]` returns cases that differ from a case by a rounding error in a
+threshold; their results are accepted too. `MISTAKES[name]` is a list of (sentence, wrong function),
+`VARIANTS[name]` a list of right functions.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ _constants: LRUCache = LRUCache(1024)  # Hypothesis's own constants, without tho
 
 @contextlib.contextmanager
 def without_found_constants() -> Iterator[None]:
-    """Keep Hypothesis from drawing constants that it finds in imported modules.
+    """Keep Hypothesis from drawing constants that it finds in imported modules, inside a `with` block.
 
     Its cache of such constants, which may be filled already, is replaced too.
     """
@@ -57,10 +57,10 @@ def without_found_constants() -> Iterator[None]:
 @functools.cache
 @specs_only()
 def draw_cases(name: str, count: int = 60, variant: int = 0, plain: bool = False) -> list[tuple]:
-    """Return the first cases of an op that Hypothesis draws from a seed: a list of argument tuples.
+    """Return the first `count` cases of an op that Hypothesis draws: a list of argument tuples.
 
-    plain: draw ordinary numbers in plain layouts only. The same seed gives the same cases on every machine
-    with the same Hypothesis, whatever else is imported.
+    variant: the seed. plain: draw ordinary numbers in plain layouts only. The cases are the same on every
+    machine with the same Hypothesis, whatever else is imported.
     """
     drawn = []
 

@@ -1,4 +1,4 @@
-"""Check the properties of any implementation of an op: the C twin, an override, the spec in float32.
+"""Check an implementation of an op: the C twin, an override, or the specification in float32.
 
 The specification, run in float64 on the same numbers, gives the right results; the bounds in `catalog` say
 how far an implementation may differ.
@@ -19,12 +19,13 @@ MAY_RETURN_INPUTS = {"clip_grads", "sum_to_shape"}  # where there is nothing to 
 
 
 def check(name: str, function: Callable[..., Any], args: Sequence[Any], contiguous: bool = False) -> None:
-    """Check one function against an op's specification, on one case.
+    """Check that a function does what an op's specification does, on one case.
 
-    Results must have the right number, types and shapes, share no memory with the inputs or each other, be
-    within the op's bound of the float64 specification, be NaN or infinite where it is, and have the same bits
-    when run twice; inputs must not be changed. With `contiguous`, results must be contiguous too, as those of
-    kernels are. Raises AssertionError that names the op, the expected and the actual result, and the case.
+    Results must have the right number, types and shapes, and share no memory with the inputs or each other.
+    They must be within the op's bound of the float64 specification, be NaN or infinite where it is, and have
+    the same bits in a second run. Inputs must not be changed. With `contiguous`, results must be contiguous
+    too, as those of kernels are. Raises AssertionError that names the op, the expected and the actual result,
+    and the case.
     """
     args = tuple(bind(name, args).values())
     try:
@@ -35,7 +36,7 @@ def check(name: str, function: Callable[..., Any], args: Sequence[Any], contiguo
 
 
 def require_all(name: str, function: Callable[..., Any], args: tuple, contiguous: bool) -> None:
-    """Check all the properties of `check`, one after another. Raises AssertionError."""
+    """Check all the properties that `check` lists, one after another. Raises AssertionError."""
     before = [bits(value) for value in args]
     results = run(name, function, args)
     for argument, value, old in zip(parameters(name), args, before, strict=False):
@@ -47,7 +48,7 @@ def require_all(name: str, function: Callable[..., Any], args: tuple, contiguous
 
 
 def require(holds: object, message: str) -> None:
-    """Raise AssertionError with a message unless `holds` (python -O removes `assert`)."""
+    """Raise AssertionError with a message unless `holds`; used because `python -O` removes `assert`."""
     if not holds:
         raise AssertionError(message)
 
@@ -69,7 +70,7 @@ def run(name: str, function: Callable[..., Any], args: Sequence[Any]) -> list[An
 
 
 class Results(list):
-    """A list of an op's results that remembers whether the op returned a tuple, a list or a value."""
+    """The list of a function's results, with `kind`: it returned a tuple, a list or a single value."""
 
     def __init__(self, value):
         super().__init__(value if isinstance(value, tuple | list) else [value])
@@ -77,7 +78,7 @@ class Results(list):
 
 
 def require_container(results: list[Any], expected: list[Any]) -> None:
-    """Raise AssertionError if the function returned a tuple for an array or list, or a list for an array."""
+    """Raise AssertionError if a function returned a tuple or a list instead of what it should return."""
     got, want = getattr(results, "kind", None), getattr(expected, "kind", None)
     if got and want and got != want and want != "tuple" and (want == "list" or len(results) == len(expected)):
         array = len(expected) == 1 and isinstance(expected[0], np.ndarray)
@@ -96,7 +97,7 @@ def widen(value: Any) -> Any:
 
 
 def bits(value: Any) -> Any:
-    """Return a key for comparing values by their bits: equal bits give equal keys."""
+    """Return a key for comparing values bit by bit: two keys are equal if all bits are."""
     if isinstance(value, list):
         return [bits(element) for element in value]
     is_array = isinstance(value, np.ndarray | np.generic)
@@ -130,7 +131,7 @@ def require_expected(name: str, results: list[Any], args: Sequence[Any]) -> None
 
 
 def expectation(name: str, args: Sequence[Any]) -> tuple[list, list[list], Any]:
-    """Compute the right results of a case -> (results, results on neighbouring cases, bounds)."""
+    """Compute the right results of a case -> (results, right results by NEIGHBOURS, bounds)."""
     wide = [widen(value) for value in args]
     expected = run(name, OPS[name].reference, wide)
     others = [run(name, OPS[name].reference, near) for near in NEIGHBOURS.get(name, lambda args: [])(wide)]
@@ -139,7 +140,7 @@ def expectation(name: str, args: Sequence[Any]) -> tuple[list, list[list], Any]:
 
 
 def require_close(name: str, results: list[Any], wanted: tuple) -> None:
-    """Raise AssertionError unless every result agrees with an `expectation`."""
+    """Raise AssertionError unless every result agrees with `wanted`, an `expectation`."""
     expected, others, bounds = wanted
     if is_plain_list(expected):  # of tokens, say: its elements are no results of their own
         require_container(results, expected)
@@ -154,7 +155,7 @@ def require_close(name: str, results: list[Any], wanted: tuple) -> None:
 
 
 def is_plain_list(expected: list[Any]) -> bool:
-    """Return whether a result is a list, but not of arrays."""
+    """Return True if a result is a list without arrays, such as a list of tokens."""
     return getattr(expected, "kind", "") == "list" and next(arrays(expected), None) is None
 
 
@@ -196,9 +197,10 @@ def require_form(label: object, got: Any, want: Any) -> None:
 
 
 def as_array(value: Any) -> np.ndarray:
-    """Return a result as an array, of objects if it holds text, which NumPy would pad to the longest.
+    """Return a result as an array.
 
-    Lists of different lengths become arrays of objects too.
+    If it holds text, or lists of different lengths, it becomes an array of objects: NumPy would pad texts to
+    the longest.
     """
     try:
         return np.asarray(value, object if holds_text(value) else None)
@@ -234,12 +236,12 @@ def require_numbers(label: object, got: np.ndarray, wanted: list[np.ndarray], bo
 
 
 def digits(number: Any) -> str:
-    """Write a number in at most 7 digits, a whole number in all of them, and -0 as 0."""
+    """Write a number in at most 7 digits; write whole numbers in full, and -0 as 0."""
     return f"{float(number) or 0.0:.7g}" if number.dtype.kind == "f" else f"{number}"
 
 
 def outcome(name: str, function: Callable[..., Any], args: Sequence[Any]) -> list[Any] | None:
-    """Return the results of a function, or None if it raises on this input, as a mistake may."""
+    """Return the results of a function on copies of its arguments, or None if it raises an error."""
     own = [copied(value) for value in args]
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):  # a mistake may cause warnings
@@ -250,7 +252,7 @@ def outcome(name: str, function: Callable[..., Any], args: Sequence[Any]) -> lis
 
 
 def copied(value: Any) -> Any:
-    """Copy an argument, and the arrays and lists inside it: a mistake may write into them."""
+    """Copy an argument, and the arrays and lists inside it, because a mistake may write into them."""
     if isinstance(value, np.ndarray):
         return np.array(value)
     if isinstance(value, list):
@@ -259,7 +261,7 @@ def copied(value: Any) -> Any:
 
 
 def same(got: list[Any], other: list[Any] | None, close: float = CLOSE) -> bool:
-    """Return True if two lists of results have equal shapes and differ by a share `close` at most."""
+    """Return True if two lists of results have equal shapes and relative differences up to `close`."""
     if other is None or len(got) != len(other):
         return False
     return all(agree(a, b, close) for a, b in zip(got, other, strict=True))
@@ -286,7 +288,7 @@ def describe(name: str, args: Sequence[Any]) -> str:
 
 
 def listed(pairs: Iterable[tuple[Any, Any]]) -> str:
-    """Write names and values as lines of Python code."""
+    """Write names and values as lines of Python code, one assignment each."""
     lines = []
     for name, value in pairs:
         lines.append(f"  {name} = {as_text(value)}")
@@ -296,7 +298,7 @@ def listed(pairs: Iterable[tuple[Any, Any]]) -> str:
 
 
 def as_text(value: Any, limit: int = 400) -> str:
-    """Write a value as Python code that can be pasted after `import numpy as np`, or shortened if long."""
+    """Write a value as Python code that can be pasted after `import numpy as np`; shorten a long one."""
     if isinstance(value, list | tuple) and any(isinstance(each, np.ndarray) for each in value):
         inner = ", ".join(as_text(each, limit) for each in value)
         text = f"[{inner}]" if isinstance(value, list) else f"({inner}{',' * (len(value) == 1)})"
@@ -316,7 +318,7 @@ MAKERS = {"int64": "np.array", "float64": "np.array", "bool": "np.array"}  # oth
 
 
 def array_as_text(a: np.ndarray) -> str:
-    """Write an array as Python code that makes it; a plain layout in memory is taken for granted."""
+    """Write an array as Python code that makes its numbers; the layout in memory is left out."""
     if not a.size and a.ndim != 1:
         return f"np.zeros({a.shape}, np.{a.dtype})"
     maker = MAKERS.get(str(a.dtype), f"np.{a.dtype}")
@@ -324,7 +326,7 @@ def array_as_text(a: np.ndarray) -> str:
 
 
 def numbers_as_text(a: np.ndarray) -> str:
-    """Write the numbers of an array as nested lists, each as short as its type allows."""
+    """Write the numbers of an array as nested lists, with the fewest digits that give the same number."""
     if a.ndim:
         return f"[{', '.join(map(numbers_as_text, a))}]"
     text = str(a[()])

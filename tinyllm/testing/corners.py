@@ -1,4 +1,4 @@
-"""Settings in all their corners, for properties that must hold everywhere."""
+"""Random settings, often at the ends of their ranges, for property tests."""
 
 from dataclasses import fields
 from typing import Any
@@ -7,7 +7,7 @@ from tinyllm.rng import Random
 
 
 def corner(config: type, random: Random) -> Any:
-    """Draw the settings of a dataclass: each at its default, at an end of its range, or in between."""
+    """Draw an instance of a dataclass: each setting is its default, an end of its range, or in between."""
     given = {}
     for field in fields(config):
         rule = field.metadata

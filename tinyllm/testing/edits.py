@@ -5,7 +5,7 @@
 
 An edit is applied to the specification's syntax tree. So it takes one line, and it fails as soon as the code
 that it changes no longer exists. Only a mistake with another algorithm is written as a function. `operators`
-makes more edits by rule: of an op that no exercise asks for, only what they do not make is listed.
+makes more edits by rule; for an op that is no exercise, only edits that it does not make are listed.
 """
 
 import ast
@@ -32,9 +32,9 @@ VARIANTS: dict = {}  # op -> list of right functions, written differently: a che
 def mistake(name: str, sentence: str, *changes: str, breaks: str = RIGHT, times: int = 1) -> Any:
     """Register a mistake that people make in an op: an edit of its specification, or a decorated function.
 
-    `sentence` completes "your output equals ...". changes: pairs of old code and new code, as in `edited`;
-    without changes this returns a decorator for a function. breaks: the property, from `properties`, that
-    must reject the mistake; by default any property about numbers.
+    sentence: completes "your output equals ...". changes: pairs of old code and new code, as in `edited`;
+    without changes this returns a decorator for a function. breaks: the property, from `properties`, whose
+    test must reject the mistake; by default any property about numbers.
     """
 
     def register(function):
@@ -65,7 +65,7 @@ class Edit:
 
 
 def variant(name: str) -> Callable[..., Any]:
-    """Register a right function that is written differently from the specification."""
+    """Register a right implementation of an op that is written differently from its specification."""
 
     def register(function):
         VARIANTS.setdefault(name, []).append(function)
@@ -77,7 +77,7 @@ def variant(name: str) -> Callable[..., Any]:
 def edited(name: str, *changes: str, times: int = 1) -> Callable[..., Any]:
     """Return an op's specification with code replaced: pairs `old, new` of expressions or statements.
 
-    Old code is searched in the specification, then in the helper functions that it calls. If new is "", the
+    Old code is looked up in the specification, then in the helper functions that it calls. If new is "", the
     statement is removed; if old is "", new is inserted at the start. Raises ValueError unless each old code
     occurs `times` times.
     """
@@ -104,7 +104,7 @@ def edit_trees(name: str, *changes: str, times: int = 1) -> dict[Any, ast.Functi
 
 
 def strip_types(tree: Any) -> None:
-    """Remove the types from a function's signature, in place: their names may be undefined elsewhere."""
+    """Remove the types from a function's signature, in place: other modules may lack their names."""
     tree.returns = None
     signature = tree.args
     for argument in [*signature.args, *signature.kwonlyargs, signature.vararg, signature.kwarg]:
@@ -113,7 +113,7 @@ def strip_types(tree: Any) -> None:
 
 
 class Unguarded(ast.NodeTransformer):
-    """Remove what only refuses wrong arguments, which would hide what a mistake does."""
+    """Remove the checks of arguments from a function, because they would hide what a mistake does."""
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
         return None if isinstance(node.body[-1], ast.Raise) else self.generic_visit(node)
@@ -124,7 +124,7 @@ class Unguarded(ast.NodeTransformer):
 
 @functools.cache
 def tree_of(function: Callable[..., Any]) -> ast.FunctionDef:
-    """Parse a function, without its decorators, types and refusals."""
+    """Parse a function, without its decorators, types and checks of arguments."""
     tree: Any = Unguarded().visit(ast.parse(textwrap.dedent(inspect.getsource(function)))).body[0]
     tree.decorator_list = []
     strip_types(tree)
@@ -135,7 +135,7 @@ def tree_of(function: Callable[..., Any]) -> ast.FunctionDef:
 def parsed(name: str, form: Callable[..., Any] | None = None) -> dict[Any, ast.FunctionDef]:
     """Parse the functions of a specification -> {function: tree}, first the op's own, then its helpers.
 
-    form: a right function that is written differently, to take the place of the specification.
+    form: a right variant, to be parsed in place of the specification.
     """
     found: dict[Any, ast.FunctionDef] = {}
     todo: list[Any] = [form or OPS[name].reference]
@@ -153,7 +153,7 @@ def parsed(name: str, form: Callable[..., Any] | None = None) -> dict[Any, ast.F
 
 
 def build(name: str, trees: dict[Any, ast.FunctionDef]) -> Callable[..., Any]:
-    """Compile syntax trees of functions that call each other -> the op's own function."""
+    """Compile the syntax trees of functions that call each other -> the op's own function."""
     spaces = {function.__module__: COMMON | function.__globals__ for function in trees}
     for function, tree in trees.items():
         exec(compiled(function, tree, name), spaces[function.__module__])
@@ -165,7 +165,7 @@ def build(name: str, trees: dict[Any, ast.FunctionDef]) -> Callable[..., Any]:
 
 @functools.lru_cache(maxsize=256)
 def links(*functions: Any) -> list[tuple[str, str, Any]]:
-    """List how the functions of a specification know each other: (module, name there, function)."""
+    """List under which names modules know some functions: (module, name in this module, function)."""
     found = []
     for module, space in {each.__module__: COMMON | each.__globals__ for each in functions}.items():
         known = ((key, value.reference if isinstance(value, Op) else value) for key, value in space.items())
@@ -178,7 +178,7 @@ _compiled: dict = {}  # function -> (its own tree, compiled): most edits change 
 
 
 def compiled(function: Any, tree: ast.FunctionDef, name: str) -> types.CodeType:
-    """Compile the definition of a function, with ended loops."""
+    """Compile the definition of a function, in which no loop can run for ever."""
     if function in _compiled and _compiled[function][0] is tree:
         return _compiled[function][1]
     loops = any(isinstance(node, ast.While) for node in ast.walk(tree))
@@ -190,10 +190,10 @@ def compiled(function: Any, tree: ast.FunctionDef, name: str) -> types.CodeType:
 
 
 class EndedLoops(ast.NodeTransformer):
-    """Make every `while` raise after 1,000 rounds, because an edit may remove what ends it."""
+    """Make every `while` raise an error after 1,000 rounds, because an edit may make it endless."""
 
     def visit_While(self, node: ast.While) -> ast.For:
-        """Return a `for` that breaks when the condition is false, and raises after the last round."""
+        """Replace a `while` by a `for` that breaks when the condition is false, and raises at its end."""
         self.generic_visit(node)
         ending = ast.If(ast.UnaryOp(ast.Not(), node.test), [ast.Break()], [])
         rounds = ast.parse("range(1_000)", mode="eval").body
@@ -202,7 +202,7 @@ class EndedLoops(ast.NodeTransformer):
 
 
 def parse(code: str) -> Any:
-    """Parse code -> an expression's node, or a list of statements."""
+    """Parse code -> the node of an expression, or a list of statements."""
     try:
         return ast.parse(code.strip(), mode="eval").body
     except SyntaxError:
@@ -210,7 +210,7 @@ def parse(code: str) -> Any:
 
 
 def matches(node: Any, pattern: Any) -> bool:
-    """Return True if a node equals the pattern."""
+    """Return True if a node is the same code as a pattern, or as its first statement if it is a list."""
     wanted = pattern[0] if isinstance(pattern, list) else pattern
     return equal(node, wanted)
 

@@ -29,30 +29,30 @@ def modest(draw):
 
 @st.composite
 def dropout(draw):
-    """Draw an array, a key of random numbers, also the largest, and the probability of dropping."""
+    """Draw an array, the key of dropout's random numbers, also the largest key, and a probability."""
     key = draw(st.sampled_from(KEYS)), draw(st.sampled_from((0, 1, 7, 2**64 - 3)))
     return floats(draw, draw(shapes)), key, draw(st.sampled_from((0.5, 0.1, 0.0, 0.9, 0.999999)))
 
 
 def activation(args, results):
-    """Bound the error by a few roundings of x, because 1 + erf, 1 + tanh and 1 - sigmoid can cancel."""
+    """Bound the error by a few roundings of x, because 1 + erf, 1 + tanh and 1 - sigmoid may cancel."""
     return (8 * EPS * np.abs(args[0]) + TINY,)
 
 
 def activation_backward(args, results):
-    """Bound the error: the derivative is about 1 at most, but a sum of terms as large as x."""
+    """Bound the error: the derivative is about 1 at most, but is a sum of terms as large as x."""
     dy, x = args
     return (16 * EPS * np.abs(dy) * (1 + np.abs(x)) + TINY,)
 
 
 def swiglu(args, results):
-    """Bound the error: silu's error, on the scale of gate, times up."""
+    """Bound the error: the error of silu, which is relative to gate, times up."""
     gate, up = args
     return (8 * EPS * np.abs(gate * up) + TINY,)
 
 
 def swiglu_backward(args, results):
-    """Bound the errors: silu's derivative and silu are off, each times the other factors."""
+    """Bound the errors: those of silu and of its derivative, each times the other factors."""
     dy, gate, up = args
     return (16 * EPS * np.abs(dy * up) * (1 + np.abs(gate)) + TINY, 8 * EPS * np.abs(dy * gate) + TINY)
 

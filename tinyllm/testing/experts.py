@@ -14,7 +14,7 @@ experts = st.sampled_from((2, 1, 3, 4, 8, 17))
 
 @st.composite
 def route(draw):
-    """Draw scores, some of them equal, and weights that are sometimes the same numbers."""
+    """Draw scores, some of them equal, and probabilities p, which are sometimes the scores themselves."""
     n, count = draw(sizes), draw(experts)
     p = floats(draw, (n, count))
     scores = p if draw(st.booleans()) else floats(draw, (n, count))
@@ -23,7 +23,7 @@ def route(draw):
 
 @st.composite
 def balance_loss(draw):
-    """Draw probabilities, and experts that are chosen, no one twice by a token, some of them never."""
+    """Draw probabilities, and different experts for each token; some experts are never chosen."""
     n, count = draw(sizes), draw(experts)
     order = Random(draw(seeds), "chosen").uniform((n, count)).argsort(axis=1)
     return floats(draw, (n, count), MODEST), np.array(order[:, : draw(st.integers(1, count))], np.int32)
@@ -39,7 +39,7 @@ def balance_bias(draw):
 
 @st.composite
 def grouped_linear(draw):
-    """Draw groups of rows, some of them empty, and a matrix for each; some matrices are square."""
+    """Draw groups of rows, some of them empty, and a matrix for each group; some matrices are square."""
     counts = ints(draw, (draw(experts),), draw(st.sampled_from((1, 3, 20))))
     wide, narrow = draw(sizes), draw(sizes)
     if draw(st.sampled_from((False, False, True))):
@@ -49,7 +49,7 @@ def grouped_linear(draw):
 
 @st.composite
 def combine_experts(draw):
-    """Draw results of experts, and for each of them a place that nobody else has."""
+    """Draw results of experts, weights, and a different place for each result."""
     n, top, c = draw(sizes), draw(few), draw(sizes)
     order = Random(draw(seeds), "places").shuffle(range(n * top))
     places = np.array(order, np.int64).reshape(n, top)

@@ -1,8 +1,8 @@
-"""Test every backward against finite differences of its forward specification.
+"""Test every backward op against finite differences of its forward specification.
 
-Along one random direction u, the slope of <dy, f(x + h u)> at h = 0 must be <dx, u>, where dx is the result
-of the backward for dy. One direction tests all partial derivatives at once: a wrong one could pass only by
-chance.
+Along one random direction u, the slope of <dy, f(x + h u)> at h = 0 must equal <dx, u>, where dx is the
+result of the backward op for dy. One direction tests all partial derivatives at once: a wrong one passes only
+by chance.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,11 +22,11 @@ STENCIL = ((1, 8 / 12), (-1, -8 / 12), (2, -1 / 12), (-2, 1 / 12))
 
 def gradcheck(name: str, args: Sequence[Any], backward: Callable[..., Any] | None = None,
               seed: int = 0) -> float:
-    """Compare an op's backward with the slope of its forward, in float64 -> the relative error (float).
+    """Compare an op's backward with finite differences, in float64 -> the relative error (float).
 
     args: a case of the forward op; its inputs with gradients are replaced by normal random numbers of the
-    same shapes. backward: the function to test, by default the specification. The error is about 1e-10 if
-    the backward is right.
+    same shapes. backward: the function to test, by default the specification. The error is about 1e-10 if the
+    backward is right.
     """
     rng = Random(seed, "gradcheck", name)
     known = {key: widen(value) for key, value in bind(name, args).items()}

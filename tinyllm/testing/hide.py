@@ -12,7 +12,7 @@ lengths = st.sampled_from((2, 1, 3, 5, 9, 40))
 
 @st.composite
 def mask_tokens(draw):
-    """Draw texts, and random numbers for each token; some are exactly at 0.8, 0.9 or the rate."""
+    """Draw texts, and random numbers for each token, some of which are exactly 0.8, 0.9 or the rate."""
     shape, rate = (*draw(leading), draw(lengths)), draw(st.sampled_from((0.5, 0.15, 0.9)))
     rng = Random(draw(seeds), "masks")
     draws, how = rng.uniform(shape), rng.uniform(shape)
@@ -25,7 +25,7 @@ def mask_tokens(draw):
 
 @st.composite
 def corrupt_spans(draw):
-    """Draw a text that is divided into spans; sentinels count down from 99."""
+    """Draw a text that is divided into spans, and sentinels that count down from 99."""
     count, rng = draw(st.sampled_from((1, 2, 3, 6))), Random(draw(seeds), "spans")
     kept, hidden = (1 + rng.integers(4, count) for _ in range(2))
     tokens = ints(draw, (int(kept.sum() + hidden.sum()),), 50)

@@ -41,39 +41,39 @@ def linear_token_losses(draw):
 
 
 def lse_off(logits):
-    """Bound the error of each log-sum-exp: a rounding on the scale of its logits."""
+    """Bound the error of each log-sum-exp: roundings of the terms of the sum, and of its largest logit."""
     return EPS * (8 + logits.shape[-1] + 4 * largest(logits)[..., 0])
 
 
 def cross_entropy_bound(args, results):
-    """Bound the error: the largest error of a log-sum-exp, and one rounding per row in the mean."""
+    """Bound the error of the loss: the largest error of a log-sum-exp, and a rounding per row in the mean."""
     logits, targets, _ = args
     each = lse_off(logits)
     return EPS * (targets.size + 4) * np.abs(results[0]) + 3 * np.max(each, initial=EPS), each
 
 
 def cross_entropy_backward_bound(args, results):
-    """Bound the error of each token's gradient, which is its share of the loss's gradient."""
+    """Bound the error of each row's gradient, which is a share of the gradient of the loss."""
     dloss, _, targets, lse, ignore_index = args
     count = max(int(np.sum(targets != ignore_index)), 1)
     return token_losses_backward_bound((np.full_like(lse, dloss / count), *args[1:]), results)
 
 
 def token_losses_bound(args, results):
-    """Bound the error: the error of the log-sum-exp, and one rounding of the difference."""
+    """Bound the error of a loss: the error of its log-sum-exp, and a rounding of the difference."""
     each = lse_off(args[0])
     return each + 2 * EPS * np.abs(results[0]), each
 
 
 def token_losses_backward_bound(args, results):
-    """Bound the error: exponents are rounded, and subtracting 1 at the target adds a few roundings."""
+    """Bound the error: the argument of exp is rounded, and so is the subtraction of 1 at the target."""
     dlosses, logits, _, lse, _ = args
     p = np.exp(logits - lse[..., None]) * (8 + 2 * largest(logits) + np.abs(lse)[..., None])
     return (EPS * np.abs(dlosses)[..., None] * (p + 4) + TINY,)
 
 
 def logits_of(x, w):
-    """Return the logits x w^T (..., V), and a bound of their errors in each row (..., 1)."""
+    """Return the logits x w^T (..., V), and a bound of the errors in each row (..., 1)."""
     sizes = np.abs(x) @ np.abs(w).T
     return x @ w.T, EPS * (2 + w.shape[1]) * largest(sizes)
 
@@ -87,7 +87,7 @@ def linear_token_losses_bound(args, results):
 
 
 def linear_token_losses_backward_bound(args, results):
-    """Bound the errors of dlogits, including p (exp(off) - 1) from the logits, and of both products."""
+    """Bound the errors of both products with dlogits, in which p is off by p (exp(error of logits) - 1)."""
     dlosses, x, w, targets, lse, ignore_index = args
     logits, off = logits_of(x, w)
     kept = (targets != ignore_index)[..., None]

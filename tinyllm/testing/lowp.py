@@ -1,4 +1,4 @@
-"""Cases of low precision; mistakes, and right variants."""
+"""Cases of rounding to bfloat16; mistakes, and right variants."""
 
 import numpy as np
 from hypothesis import strategies as st

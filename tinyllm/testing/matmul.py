@@ -37,7 +37,7 @@ def _broadcasts(stack):
 
 @st.composite
 def linear(draw):
-    """Draw inputs with any number of axes, with and without a bias."""
+    """Draw an input with any number of axes, weights, and a bias or None."""
     wide, narrow = draw(inner), draw(sizes)
     if draw(st.sampled_from((False, False, True))):
         wide = narrow  # there a forgotten transpose does not change the shape
@@ -52,7 +52,7 @@ def linear_gelu(args, results):
 
 
 def linear_gelu_backward(args, results):
-    """Bound the error: linear_backward's error for the largest possible dh, plus the error of dh."""
+    """Bound the error: linear_backward's error for the largest possible dh, plus the effect of dh's error."""
     dy, x, w, h = args
     return of_sizes("linear_backward", lambda dy, **_: 40 + 2 * math.prod(dy.shape))(
         (np.abs(dy) * (1.2 + np.abs(h)), x, w), results
@@ -141,7 +141,7 @@ def linear_by_einsum(x, w, b=None):
 
 
 def undo(gradient, shape):
-    """Sum a gradient over the leading axes that were broadcast."""
+    """Undo broadcasting: sum a gradient over the leading axes along which an input was repeated."""
     extra = gradient.ndim - len(shape)
     gradient = gradient.sum(axis=tuple(range(extra)))
     return gradient.sum(axis=tuple(i for i, n in enumerate(shape) if n == 1), keepdims=True).reshape(shape)

@@ -15,21 +15,21 @@ lengths = st.sampled_from((2, 1, 3, 0, 5, 9, 40, 200))
 
 @st.composite
 def bigram_counts(draw):
-    """Draw texts with small and with large vocabularies."""
+    """Draw texts with a small or a large vocabulary."""
     vocab = draw(st.sampled_from((2, 1, 3, 7, 20)))
     return ints(draw, (draw(lengths),), vocab), vocab
 
 
 @st.composite
 def distributions(draw):
-    """Draw rows of probabilities, some of them 0; in some rows one is 1."""
+    """Draw rows of probabilities; some are 0, and in some rows one is 1."""
     x = scores(draw, (*draw(leading), draw(sizes.filter(bool))), shares=(0, 0, 0.5, 0.9))
     return (run_spec("softmax", (x,)),)
 
 
 @st.composite
 def probabilities(draw):
-    """Draw probabilities that a model gave to the tokens of a text; some are 0."""
+    """Draw the probabilities that a model gave to the tokens of a text; some are 0."""
     p = np.exp(-np.abs(floats(draw, (draw(lengths),), layouts=("plain", "every second"))))
     return (np.where(p > 0.99, np.float32(0), p) if draw(st.integers(0, 5)) == 5 else p,)
 

@@ -15,7 +15,7 @@ epsilons = st.sampled_from((1e-5, 1e-6, 0.1))
 
 @st.composite
 def layernorm(draw):
-    """Draw rows of every kind, also constant ones and ones far from zero, where the variance cancels."""
+    """Draw rows of every kind of numbers; in constant rows and rows far from zero, the variance cancels."""
     shape, width = draw(leading), draw(widths)
     w, b = floats(draw, (width,), kinds=MODEST), floats(draw, (width,), kinds=MODEST)
     return floats(draw, (*shape, width), kinds=(*USUAL, "far from zero")), w, b, draw(epsilons)
@@ -23,16 +23,16 @@ def layernorm(draw):
 
 @st.composite
 def rmsnorm(draw):
-    """Draw rows of every kind, and weights."""
+    """Draw rows of every kind of numbers, and weights."""
     shape, width = draw(leading), draw(widths)
     return floats(draw, (*shape, width)), floats(draw, (width,), kinds=MODEST), draw(epsilons)
 
 
 def layernorm_bound(args, results):
-    """Bound the error: x - mean is off by `e`, on the scale of x, which changes y, also by the variance.
+    """Bound the error: x - mean is off by `e`, a few roundings of x, which changes y and the variance.
 
-    If `e` is not small beside the deviation (a constant row of huge numbers), only the range of y is known:
-    |x - mean| rstd is at most sqrt(C).
+    If `e` is not small beside the standard deviation (a constant row of huge numbers), only a bound of y is
+    known: |x - mean| rstd is at most sqrt(C).
     """
     x, w, b, _ = args
     y, center, rstd = results
@@ -46,7 +46,7 @@ def layernorm_bound(args, results):
 
 
 def layernorm_backward_bound(args, results):
-    """Bound the error: the formulas with every term made positive, and the cancellation in x - mean."""
+    """Bound the error: the formulas with all terms positive, and the cancellation in x - mean."""
     dy, x, w, center, rstd = args
     center, rstd, C, N = center[..., None], rstd[..., None], x.shape[-1], len(rows(x))
     normal = np.abs(x - center) * rstd
@@ -65,7 +65,7 @@ def rmsnorm_bound(args, results):
 
 
 def rmsnorm_backward_bound(args, results):
-    """Bound the error: the formulas with every term made positive."""
+    """Bound the error: the formulas with all terms positive."""
     dy, x, w, rstd = args
     rstd, C, N = rstd[..., None], x.shape[-1], len(rows(x))
     normal, dn = np.abs(x) * rstd, np.abs(dy * w)

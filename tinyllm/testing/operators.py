@@ -1,8 +1,8 @@
-"""Make mistakes by rule: each operator changes a specification in a way in which people get it wrong.
+"""Operators that make mistakes by rule: each changes a specification as people do when they get it wrong.
 
-An operator is a generator: a node of a syntax tree -> pairs of a sentence and the node that takes its
-place. The sentence says what is different, in the words of the code: "the sign of `x` turned". `by_rule`
-applies them.
+An operator is a generator: a node of a syntax tree -> pairs of a sentence and a node to replace it. The
+sentence says what is wrong, in the words of the code: "the sign of `x` turned". `by_rule` applies the
+operators.
 """
 
 import ast
@@ -36,7 +36,7 @@ Edits = Iterator[tuple[str, ast.AST]]  # sentences, and the nodes that take a no
 
 
 def code(node: ast.AST) -> str:
-    """Return the code of a node in backquotes, shortened if it is long."""
+    """Write the code of a node in backquotes, shortened if it is long."""
     text = " ".join(ast.unparse(node).split())
     return f"`{text if len(text) <= LONG else text[: LONG - 4] + ' ...'}`"
 
@@ -52,24 +52,24 @@ def expression(text: str) -> ast.expr:
 
 
 def opposite(node: Any) -> Any:
-    """Return the code of a value with its sign turned, or None for None."""
+    """Return the node of a value with its sign changed; None for None."""
     if node is None or is_a(node, ast.UnaryOp, ast.USub):
         return node and node.operand
     return ast.UnaryOp(ast.USub(), node)
 
 
 def shifted(node: ast.expr, by: int) -> ast.BinOp:
-    """Return the code of the sum of a value and a whole number."""
+    """Return the node of a value plus a whole number."""
     return ast.BinOp(node, ast.Add() if by > 0 else ast.Sub(), ast.Constant(abs(by)))
 
 
 def is_a(node: ast.AST, kind: Any, *operators: type) -> bool:
-    """Return True if a node has the class `kind` and one of the given operators."""
+    """Return True if a node has the class `kind` and its operator is one of `operators`."""
     return isinstance(node, kind) and isinstance(node.op, operators)
 
 
 def signs(node: Any) -> Edits:
-    """Change a sign."""
+    """Mutate signs: + for -, - for +, and no minus sign."""
     if is_a(node, ast.BinOp | ast.AugAssign, ast.Add, ast.Sub):
         term = node.right if isinstance(node, ast.BinOp) else node.value
         yield f"the sign of {code(term)} turned", changed(node, op=TURNED[type(node.op)]())
@@ -78,7 +78,7 @@ def signs(node: Any) -> Edits:
 
 
 def factors(node: Any) -> Edits:
-    """Leave a factor or a divisor out, or multiply by a divisor."""
+    """Mutate products and quotients: drop or repeat a factor or divisor, or confuse *, / and +."""
     if is_a(node, ast.BinOp, ast.Mult):
         yield f"the factor {code(node.left)} missing", node.right
         yield f"the factor {code(node.right)} missing", node.left
@@ -98,7 +98,7 @@ def factors(node: Any) -> Edits:
 
 
 def terms(node: Any) -> Edits:
-    """Leave out a term of a sum, or a part of a condition."""
+    """Mutate sums and conditions: leave out one of their terms."""
     if is_a(node, ast.BinOp, ast.Add, ast.BitAnd, ast.BitOr):
         yield f"{code(node.left)} left out of {code(node)}", node.right
     if is_a(node, ast.BinOp, ast.Add, ast.Sub, ast.BitAnd, ast.BitOr):
@@ -117,7 +117,7 @@ def terms(node: Any) -> Edits:
 
 
 def brackets(node: Any) -> Edits:
-    """Forget brackets around a sum that is multiplied, or set them where there are none."""
+    """Mutate brackets: drop those around a sum that is multiplied, or add them."""
     found = []
     if is_a(node, ast.BinOp, ast.Mult):
         for side, other in ((node.left, node.right), (node.right, node.left)):
@@ -131,7 +131,7 @@ def brackets(node: Any) -> Edits:
 
 
 def reductions(node: Any) -> Edits:
-    """Replace a sum by a mean or a maximum, and so on."""
+    """Mutate reductions: a mean or a maximum for a sum, and so on."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         for other in REDUCTIONS.get(node.func.attr, ()):
             new = changed(node, func=changed(node.func, attr=other))
@@ -139,7 +139,7 @@ def reductions(node: Any) -> Edits:
 
 
 def axes(node: Any) -> Edits:
-    """Replace an axis by another one."""
+    """Mutate `axis=`: reduce along another axis."""
     for i, keyword in enumerate(getattr(node, "keywords", ())):
         for axis, said in ((0, "the first axis"), (-1, "the last axis"), (-2, "the last axis but one"),
                            (None, "all axes together")):  # fmt: skip
@@ -149,7 +149,7 @@ def axes(node: Any) -> Edits:
 
 
 def exchanges(node: Any) -> Edits:
-    """Exchange two operands, arguments, results or cases."""
+    """Mutate the order of two operands, arguments or results: exchange them."""
     if is_a(node, ast.BinOp, ast.Sub, ast.Div, ast.MatMult, ast.Pow):
         words = f"{code(node.left)} and {code(node.right)} exchanged"
         yield words, changed(node, left=node.right, right=node.left)
@@ -165,7 +165,7 @@ def exchanges(node: Any) -> Edits:
 
 
 def cases(node: Any) -> Edits:
-    """Replace a conditional expression by one of its cases."""
+    """Mutate conditional expressions and np.where: take one case always."""
     if isinstance(node, ast.IfExp):
         yield f"{code(node.body)} always, whatever {code(node.test)} is", node.body
         yield f"{code(node.orelse)} always, whatever {code(node.test)} is", node.orelse
@@ -175,7 +175,7 @@ def cases(node: Any) -> Edits:
 
 
 def numbers(node: Any) -> Edits:
-    """Mistype a number: a digit lost, ten times as much, or half of it."""
+    """Mutate numbers as if mistyped: without a digit, ten times as large, or half as large."""
     if not isinstance(node, ast.Constant) or type(node.value) is not float or not 0 < abs(node.value) < 1e6:
         return
     text = repr(node.value)
@@ -188,7 +188,7 @@ def numbers(node: Any) -> Edits:
 
 
 def squares(node: Any) -> Edits:
-    """Take the absolute value, where a square belongs."""
+    """Mutate squares: take the absolute value instead."""
     square = isinstance(node, ast.BinOp) and ast.unparse(node.right) == "2" and isinstance(node.op, ast.Pow)
     if square:
         yield f"the absolute value of {code(node.left)} for its square", called("np.abs", node.left)
@@ -199,7 +199,7 @@ def squares(node: Any) -> Edits:
 
 
 def comparisons(node: Any) -> Edits:
-    """Replace > by >=, or by <, and so on."""
+    """Mutate comparisons: >= or < for >, and so on."""
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
         kind = type(node.ops[0])
         for new in OTHERS.get(kind, ()):
@@ -207,7 +207,7 @@ def comparisons(node: Any) -> Edits:
 
 
 def edges(node: Any) -> Edits:
-    """Start or stop one early or late; leave the first or the last element out; count from 1."""
+    """Mutate ranges and slices: begin or end one early or late, or count from 1."""
     if isinstance(node, ast.Call) and ast.unparse(node.func) in ("range", "np.arange"):
         last = min(len(node.args) - 1, 1)
         for i, step in ((last, -1), (last, 1), *(((0, 1), (0, -1)) if last else ())):
@@ -236,7 +236,7 @@ def edges(node: Any) -> Edits:
 
 
 def calls(node: Any) -> Edits:
-    """Leave out a function call, a guard such as np.maximum, or a keyword; use log2 for log, sin for cos."""
+    """Mutate calls: drop a function, a guard such as np.maximum or a keyword; confuse log2 and log."""
     if not isinstance(node, ast.Call):
         return
     name = ast.unparse(node.func)
@@ -277,7 +277,7 @@ def calls(node: Any) -> Edits:
 
 
 def powers(node: Any) -> Edits:
-    """Use another power: no square, no root, the reciprocal; leave out a transpose."""
+    """Mutate powers (drop the exponent, its sign or a square root), and drop `.T`."""
     if is_a(node, ast.BinOp, ast.Pow):
         yield f"{code(node.left)} without its power {code(node.right)}", node.left
         if is_a(node.right, ast.UnaryOp, ast.USub):
@@ -291,7 +291,7 @@ def powers(node: Any) -> Edits:
 
 
 def flags(node: Any) -> Edits:
-    """Replace a literal True by False, or the reverse; leave out a `not`."""
+    """Mutate booleans: False for True, or the reverse; drop a `not`."""
     switch = getattr(node.value, "value", None) if isinstance(node, ast.keyword) else None
     if isinstance(switch, bool):
         new = changed(node, value=ast.Constant(not switch))
@@ -302,7 +302,7 @@ def flags(node: Any) -> Edits:
 
 
 def statements(node: Any) -> Edits:
-    """Leave out a statement, write = for +=, or make a new array instead of changing one in place."""
+    """Mutate statements: drop one, write = for +=, or make a new array instead of changing one in place."""
     if isinstance(node, ast.AugAssign):
         if is_a(node, ast.AugAssign, ast.Add, ast.Sub):
             yield f"{code(node)} left out", ast.Pass()
@@ -321,7 +321,7 @@ def statements(node: Any) -> Edits:
 
 
 def rounds(node: Any) -> Edits:
-    """Leave out the first or last round of a loop, or those that come again; go through it backwards."""
+    """Mutate loops: drop the first or last round, drop repeated items, or go backwards."""
     if isinstance(node, ast.For | ast.comprehension):
         for said, new in ROUNDS.items():
             other = expression(new.format(ast.unparse(node.iter)))
@@ -329,7 +329,7 @@ def rounds(node: Any) -> Edits:
 
 
 def order(node: Any) -> Edits:
-    """Do some statements after all others."""
+    """Mutate the order of statements: do some of them later."""
     body = getattr(node, "body", None)
     if isinstance(node, ast.Module) or not isinstance(body, list) or not isinstance(body[0], ast.stmt):
         return
@@ -341,7 +341,7 @@ def order(node: Any) -> Edits:
 
 
 def called(name: str, value: ast.expr) -> ast.Call:
-    """Return the code of a call of a function with one value."""
+    """Return the node of a function call with one argument."""
     return ast.Call(expression(name), [value], [])
 
 

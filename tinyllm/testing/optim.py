@@ -12,7 +12,7 @@ from tinyllm.testing.relations import bind, run_spec
 
 @st.composite
 def adamw_step(draw):
-    """Draw the first step, where the means are 0, or a later one; arrays changed in place are contiguous."""
+    """Draw the first step, where m and v are 0, or a later one; arrays changed in place are contiguous."""
     shape = (*draw(leading), draw(sizes))
     w, m, v = (floats(draw, shape, kinds=MODEST, layouts=PLAIN) for _ in range(3))
     step = draw(st.sampled_from((1, 2, 10, 1000, 100_000)))
@@ -38,7 +38,7 @@ def clip_grads(draw):
 
 
 def adamw_bound(args, results):
-    """Bound the error: terms of the mean may cancel, also in m + (1 - beta1) (g - m); squares cannot."""
+    """Bound the error: the terms of m may cancel, also in m + (1 - beta1) (g - m); those of v cannot."""
     given = bind("adamw_step", args)
     v = results[2]
     b1, b2, step, rate = given["beta1"], given["beta2"], given["step"], given["lr"]
@@ -148,7 +148,7 @@ mistake("lr_schedule", "min_lr_ratio taken for a rate, not for a share of lr",
 @variant("adamw_step")
 def adamw_step_by_folding(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0,
                           grad_scale=1.0):
-    """Include both corrections in the step size (Kingma and Ba 2015, end of section 2)."""
+    """Put both bias corrections into the step size (Kingma and Ba 2015, end of section 2)."""
     g = g * grad_scale
     np.copyto(m, m + (1 - beta1) * (g - m))
     np.copyto(v, beta2 * v + (1 - beta2) * g**2)

@@ -8,7 +8,7 @@ from tinyllm.testing.edits import mistake, variant
 
 @st.composite
 def pass_at_k(draw):
-    """Draw problems that are passed never, always or sometimes, and k up to the number of samples."""
+    """Draw problems whose samples pass never, always or sometimes, and k up to the number of samples."""
     n = draw(st.sampled_from((5, 10, 1, 2, 20, 200)))
     k = draw(st.sampled_from([k for k in (2, 1, 3, n // 2, n) if 1 <= k <= n]))
     some = st.one_of(st.sampled_from((0, 1, n)), st.integers(0, n))
@@ -44,7 +44,7 @@ def all_samples_together(passed, n, k):
 
 @variant("pass_at_k")
 def by_factors(passed, n, k):
-    """Draw one after another without putting back, as the paper's code does."""
+    """Multiply the chances that each of k draws, without putting back, is a sample that fails."""
     return float(np.mean([1 - np.prod([max(n - c - i, 0) / (n - i) for i in range(k)]) for c in passed]))
 
 

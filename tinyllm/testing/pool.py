@@ -12,7 +12,7 @@ from tinyllm.testing.loss import cross_entropy_backward_bound, cross_entropy_bou
 
 @st.composite
 def mean_pool(draw):
-    """Draw texts of different lengths; some have NaN behind them."""
+    """Draw texts of different lengths; the padding of some is NaN."""
     B, T, C = draw(few), draw(few) or 1, draw(sizes)
     lengths = 1 + Random(draw(seeds), "lengths").integers(T, B)
     x = floats(draw, (B, T, C))
@@ -23,26 +23,26 @@ def mean_pool(draw):
 
 @st.composite
 def contrastive_loss(draw):
-    """Draw partners, some of them much alike."""
+    """Draw vectors and their partners, some of them very similar."""
     N, C = draw(few), draw(sizes)
     a, b = (floats(draw, (N, C), kinds=MODEST) for _ in range(2))
     return a, a + np.float32(0.1) * b if draw(st.booleans()) else b, draw(st.sampled_from((1.0, 0.5, 0.05)))
 
 
 def mean_pool_bound(args, results):
-    """Bound the error: a rounding of each sum and of the quotient, on the scale of the numbers."""
+    """Bound the error: a rounding at each addition and of the quotient, relative to the mean of |x|."""
     x, lengths = args
     real = (np.arange(x.shape[1]) < lengths[:, None])[..., None]
     return (EPS * (2 + x.shape[1]) * np.where(real, np.abs(x), 0).sum(axis=1) / lengths[:, None] + TINY,)
 
 
 def mean_pool_backward_bound(args, results):
-    """Bound the error of the quotient."""
+    """Bound the error of the quotient dy / length."""
     return (2 * EPS * np.abs(results[0]) + TINY,)
 
 
 def scaled(a, b, temperature):
-    """Return the logits and their errors."""
+    """Return the logits of contrastive_loss, and bounds of their errors."""
     logits, off = logits_of(a, b)
     return logits / temperature, (off + 2 * EPS * np.abs(logits)) / temperature
 
@@ -57,7 +57,7 @@ def contrastive_loss_bound(args, results):
 
 
 def contrastive_loss_backward_bound(args, results):
-    """Bound the errors of dlogits, and of both products with it."""
+    """Bound the errors of dlogits and of its two products."""
     dloss, a, b, temperature, logits, lse = args
     N = len(a)
     ids = np.arange(N)

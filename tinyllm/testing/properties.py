@@ -1,4 +1,4 @@
-"""Names of the properties of an op, for the report of a check and for the mistakes that break them."""
+"""Names of an op's properties, which reports of a check show, and which known mistakes break."""
 
 ORDINARY = "right on ordinary numbers"
 ORDINARY_INPUT = "right on ordinary input"  # of ops that take no numbers

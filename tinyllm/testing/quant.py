@@ -16,13 +16,13 @@ MIXED = (0.0, 1e-30, 1e-3, 1.0, 1e4, 1e30)  # sizes of whole blocks of inputs
 
 @st.composite
 def weights(draw):
-    """Draw a matrix of one kind of numbers."""
+    """Draw a matrix with one kind of numbers."""
     return (floats(draw, (draw(inner), draw(sizes))),)
 
 
 @st.composite
 def numbers(draw):
-    """Draw rows of one kind of numbers, or of blocks with very different sizes, also zeros and infinities."""
+    """Draw rows of one kind of numbers, or with blocks of very different sizes; also zeros and infinities."""
     x = floats(draw, (*draw(leading), draw(inner)))
     if draw(st.booleans()) and x.size:
         x = np.array(x)
@@ -51,7 +51,7 @@ def packed(bits):
 
 
 def layer(bits):
-    """Return a strategy for the arguments of a quantised layer, with and without a bias."""
+    """Return a strategy for the arguments of a product with quantised weights, with or without a bias."""
 
     @st.composite
     def draw_layer(draw):
@@ -63,7 +63,7 @@ def layer(bits):
 
 
 def product_bound(bits):
-    """Return a bound of one rounding per block, on the rounded inputs times weights, made positive."""
+    """Return the error bound of a quantised product: a rounding per block, relative to |x| times |w|."""
 
     def bound(args, results):
         x, q, scales, n_out, b = args

@@ -1,8 +1,8 @@
-"""Derive from signatures what an op returns, and where the arguments of its backward come from.
+"""Find out from signatures which results an op has, and where the arguments of its backward op come from.
 
 `layernorm_backward(dy, x, w, mean, rstd)` takes a gradient, then inputs and outputs of `layernorm` by name,
 and returns one gradient for each differentiable input. So the cases and the gradient check of every backward
-follow from `outputs` and `grads` in the decorator of its op.
+op follow from `outputs` and `grads` in the decorator of its forward op.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ _inside = False
 
 @contextlib.contextmanager
 def specs_only() -> Iterator[None]:
-    """Run the specification of every op in a `with` block, despite backends and overrides; hide warnings."""
+    """Run only specifications inside a `with` block, despite backends and overrides; hide warnings."""
     global _inside
     if _inside:  # switching takes longer than most cases
         yield
@@ -52,18 +52,18 @@ def specs_only() -> Iterator[None]:
 
 
 def run_spec(name: str, args: Sequence[Any]) -> Any:
-    """Run an op's specification, and inside it the specifications of the ops that it calls."""
+    """Run an op's specification; the ops that it calls are specifications too."""
     with specs_only():
         return OPS[name].reference(*args)
 
 
 def first(result: Any) -> Any:
-    """Return the differentiable result of an op: the first if there are several."""
+    """Return the first result of an op, which is the differentiable one."""
     return result[0] if isinstance(result, tuple) else result
 
 
 def backward_args(name: str, args: Sequence[Any], result: Any, dy: np.ndarray) -> tuple:
-    """Return the arguments of `name`_backward for a case of the forward op, its result and a gradient."""
+    """Return the arguments of `name`_backward, given the arguments and result of the forward op, and dy."""
     known = bind(name, args)
     known |= zip(OPS[name].outputs, result if isinstance(result, tuple) else (result,), strict=True)
     if name == "embedding":
@@ -72,7 +72,7 @@ def backward_args(name: str, args: Sequence[Any], result: Any, dy: np.ndarray) -
 
 
 def backward_cases(name: str, cases: st.SearchStrategy, kinds: Sequence[str] = USUAL) -> st.SearchStrategy:
-    """Return cases of `name`_backward: a case of the forward op, its results, and a gradient."""
+    """Return a strategy for cases of `name`_backward: draw a case of the forward op, run it, and draw dy."""
 
     @st.composite
     def draw_case(draw):

@@ -1,4 +1,4 @@
-"""Cases of buckets of distances; mistakes, and a right variant."""
+"""Cases of buckets of relative positions; mistakes, and a right variant."""
 
 import math
 
@@ -12,7 +12,7 @@ from tinyllm.testing.edits import mistake, variant
 
 @st.composite
 def relative_buckets(draw):
-    """Draw distances, near and far, and sizes of which no logarithm falls on an edge."""
+    """Draw short and long distances, and sizes for which no logarithm is exactly at the edge of a bucket."""
     buckets, limit = draw(st.sampled_from(((32, 128), (8, 20), (4, 9), (16, 50), (7, 11))))
     random, spread = Random(draw(seeds), "distances"), draw(st.sampled_from((8, 40, 300)))
     distance = random.integers(2 * spread + 1, (*draw(leading), draw(st.sampled_from((5, 1, 9))))) - spread
@@ -20,7 +20,7 @@ def relative_buckets(draw):
 
 
 def other_side_of_an_edge(args):
-    """Return the sizes with a limit that is smaller or larger by a rounding error."""
+    """Return the case with a max_distance that is smaller, and larger, by a rounding error."""
     distance, buckets, limit, causal = args
     return [(distance, buckets, limit * (1 + change), causal) for change in (-1e-6, 1e-6)]
 

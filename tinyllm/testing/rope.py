@@ -21,7 +21,7 @@ def rope_tables(draw):
 
 @st.composite
 def rope(draw):
-    """Draw positions in any order, as in packed sequences, for each row or for all rows."""
+    """Draw vectors, and positions in any order, as in packed sequences, for each row or for all."""
     shape = (draw(few), draw(sizes), draw(few), draw(even))
     own = shape[:2] if draw(st.booleans()) else shape[1:2]
     positions = ints(draw, own, draw(st.sampled_from((8, 1, 5000))))
@@ -30,7 +30,7 @@ def rope(draw):
 
 
 def ulps_of_one(n):
-    """Bound the error by n roundings of 1: angles are computed in float64, cosine and sine are rounded."""
+    """Return the error bound of cosines and sines, n roundings of 1; their angles are float64."""
     return lambda args, results: tuple(np.full(y.shape, n * EPS) for y in results)
 
 
@@ -121,7 +121,7 @@ mistake("scaled_rope_tables", "yarn with beta_fast 32 and beta_slow 1 whatever w
 
 @variant("scaled_rope_tables")
 def scaled_rope_tables_by_wavelengths(positions, width, base, scaling):
-    """Compute the frequencies as Hugging Face's code does, pair by pair."""
+    """Compute the frequencies pair by pair from wavelengths, as Hugging Face's code does."""
     kind, factor = scaling["rope_type"], scaling["factor"]
     context, growth = scaling.get("original_max_position_embeddings"), 1.0
     if kind == "ntk":

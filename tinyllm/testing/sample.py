@@ -16,25 +16,25 @@ KINDS = ("whole", "normal", "wide", "small", "equal", "far from zero")  # whole,
 
 @st.composite
 def logits(draw):
-    """Rows of scores, some of them already dropped; of one token at least."""
+    """Draw rows of at least one logit, some of which are -inf already."""
     return scores(draw, (*draw(leading), draw(sizes) or 1), KINDS)
 
 
 def with_number(*choices):
-    """Draw logits and one number, such as k or p."""
+    """Return a strategy for logits and one of these numbers, such as k or p."""
     return st.tuples(logits(), st.sampled_from(choices))
 
 
 @st.composite
 def repetition_penalty(draw):
-    """Draw logits, and ids for every row: none, or some that occur twice."""
+    """Draw logits, a penalty, and ids for every row: none, or some that occur twice."""
     x = draw(logits())
     used = ints(draw, (*x.shape[:-1], draw(sizes)), x.shape[-1])
     return x, used, draw(st.sampled_from((2.0, 1.0, 1.3, 0.5)))
 
 
 def make_probs(shape, seed, kind):
-    """Make probabilities: multiples of 1/4, whose sums are exact, or any numbers. Only "dense" has no 0."""
+    """Make probabilities: multiples of 1/4, whose sums are exact, or any; only kind "dense" has no 0."""
     rng = Random(seed, "probs")
     if kind == "quarters":
         cuts = np.sort(rng.integers(5, (*shape[:-1], shape[-1] - 1)), axis=-1) / 4
@@ -48,9 +48,9 @@ def make_probs(shape, seed, kind):
 
 @st.composite
 def sample(draw):
-    """Draw probabilities and u; u in quarters is exactly on the edge between tokens, or u is next to 1.
+    """Draw probabilities and u, which is often exactly on the edge between two tokens, or just below 1.
 
-    Some rows do not sum to 1: there u is a share of their total.
+    Some rows do not sum to 1; u is then a share of their total.
     """
     shape = (*draw(leading), draw(sizes) or 1)
     seed, kind = draw(seeds), draw(st.sampled_from(("quarters", "any", "dense")))
@@ -67,7 +67,7 @@ def sample(draw):
 
 @st.composite
 def beam_step(draw):
-    """Draw beginnings and next tokens; sums of multiples of 1/64 are exact, and many of them equal."""
+    """Draw beginnings and next tokens; sums of multiples of 1/64 are exact, and often equal."""
     N, V = draw(st.sampled_from((2, 1, 3, 4))), draw(sizes) or 1
     rng = Random(draw(seeds), "beams")
     scores = -rng.integers(draw(st.sampled_from((9, 400))), N) / 64
@@ -80,7 +80,10 @@ def beam_step(draw):
 
 
 def near(position, distance, least, most, exact=lambda args: False):
-    """Return a function that moves argument `position` of a case by +-`distance`, unless sums are exact."""
+    """Return a function for NEIGHBOURS: it moves argument `position` of a case by +-`distance`.
+
+    If `exact(case)` is true, rounding cannot matter, and it returns no neighbours.
+    """
 
     def neighbours(args):
         if exact(args):

@@ -21,20 +21,20 @@ def rows_of_scores(draw):
 
 
 def softmax_bound(args, results):
-    """Bound the error: x - max is rounded on the scale of x, and exp turns that into a relative error."""
+    """Bound the error: x - max is rounded relative to x, which exp turns into a relative error of y."""
     (x,), (y,) = args, results
     return (y * EPS * (8 + x.shape[-1] + 2 * largest(x)) + TINY,)
 
 
 def softmax_backward_bound(args, results):
-    """Bound the error: the formula with every term made positive."""
+    """Bound the error: the formula with all terms positive."""
     dy, y = args
     n = y.shape[-1]
     return (EPS * (4 + n) * y * (np.abs(dy) + (np.abs(dy) * y).sum(-1, keepdims=True)) + TINY,)
 
 
 def log_softmax_bound(args, results):
-    """Bound the error: x, its maximum and the logarithm are rounded on the scale of x."""
+    """Bound the error: x, its maximum and the logarithm are rounded, each relative to x."""
     (x,) = args
     return (np.broadcast_to(EPS * (8 + x.shape[-1] + 4 * largest(x)), x.shape),)
 
