@@ -8,7 +8,6 @@ import dataclasses
 import difflib
 import functools
 import json
-import math
 import types
 import typing
 from typing import Any
@@ -17,6 +16,7 @@ from tinyllm.errors import UserError
 
 BOUNDS = {"min": "at least", "above": "above", "max": "at most", "below": "below"}
 NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+LARGEST = 1e300  # no setting and no number in a file reaches it, so sums and averages of them stay finite
 WORDS = NAMES | {str: "a text", dict: "an object", list: "a list", type(None): "null"}
 
 
@@ -25,7 +25,14 @@ def setting(default: Any = dataclasses.MISSING, **metadata: Any) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def kinds(field: dataclasses.Field) -> tuple[type, ...]:
+def bounded(kind: Any, **metadata: Any) -> dataclasses.Field:
+    """Return a type with bounds or choices, for `conform`: `bounded(float | None, min=0)`."""
+    field = setting(**metadata)
+    field.type = kind
+    return field
+
+
+def kinds(field: dataclasses.Field) -> tuple[Any, ...]:
     """Return the types that a field allows: `int | None` -> (int, NoneType)."""
     return typing.get_args(field.type) if isinstance(field.type, types.UnionType) else (field.type,)
 
@@ -34,28 +41,25 @@ def check(config: Any, prefix: str = "") -> None:
     """Check every field of a dataclass instance by its type and its metadata.
 
     `min` and `max` are inclusive bounds, `above` and `below` exclusive ones; `choices` lists the allowed
-    values. A float field also takes an int, and must be finite. Raises UserError that names the field, with
-    `prefix` before it, and the value.
+    values. A float field also takes an int; numbers must be finite, and below LARGEST. What a dict holds is
+    checked as well: dict[str, float]. Raises UserError that names the field, with `prefix`, and the value.
     """
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if not allowed(field, value):
             raise UserError(f"{prefix}{field.name} must be {wish(field)}, got {value!r}")
+        if isinstance(value, dict) and (inner := typing.get_args(kinds(field)[0])):
+            try:
+                conform(value, {str: bounded(inner[1])})
+            except UserError as error:
+                raise UserError(f"{prefix}{field.name} {error}") from None
 
 
 def allowed(field: dataclasses.Field, value: Any) -> bool:
     """Return True if a field may have this value, by its type and its metadata."""
-    kind, *rest = kinds(field)
-    if value is None:
-        return type(None) in rest
-    if kind not in NAMES:
-        return isinstance(value, typing.get_origin(kind) or kind)
-    if kind in (int, float):
-        numbers = (int,) if kind is int else (int, float)
-        if isinstance(value, bool) or not isinstance(value, numbers) or not math.isfinite(value):
-            return False
-    elif not isinstance(value, kind):
-        return False
+    found = [kind for kind in kinds(field) if _is(value, kind)]
+    if not found or value is None:
+        return bool(found)
     rule = field.metadata
     return not (
         ("min" in rule and value < rule["min"]) or ("above" in rule and value <= rule["above"])
@@ -64,22 +68,30 @@ def allowed(field: dataclasses.Field, value: Any) -> bool:
     )  # fmt: skip
 
 
+def _is(value, kind):
+    if kind not in (int, float):
+        return kind is Any or isinstance(value, typing.get_origin(kind) or kind)
+    number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+    return number and abs(value) < LARGEST  # which is false for NaN
+
+
 def wish(field: dataclasses.Field) -> str:
     """Describe the values that a field may have: `a whole number, at least 1 and at most 8`."""
     if "choices" in field.metadata:
         return f"one of {', '.join(map(str, field.metadata['choices']))}"
     bounds = [f"{word} {field.metadata[key]}" for key, word in BOUNDS.items() if key in field.metadata]
-    kind = typing.get_origin(kinds(field)[0]) or kinds(field)[0]
-    return ", ".join([WORDS.get(kind, kind.__name__), *filter(None, [" and ".join(bounds)])])
+    found = [typing.get_origin(kind) or kind for kind in kinds(field)]
+    words = " or ".join(WORDS.get(kind, kind.__name__) for kind in found)
+    return ", ".join([words, *filter(None, [" and ".join(bounds)])])
 
 
 def conform(value: Any, kind: Any, at: str = "") -> None:
     """Check that a value read from JSON has the declared type.
 
-    A declaration is a type such as int or `str | None`, [kind] for a list, {str: kind} for an object with any
-    keys, or {"name": kind, ...} for an object with at least these. A float may be given as an int. Raises
-    UserError; its message begins with a verb, to follow a file's name, and contains `at`, the place of the
-    value.
+    A declaration is a type such as int or `str | None`, or `bounded` of one, [kind] for a list, {str: kind}
+    for an object with any keys, or {"name": kind, ...} for an object with at least these. Types and bounds
+    are those of `check`. Raises UserError; its message begins with a verb, to follow a file's name, and
+    contains `at`, the place of the value.
     """
     if isinstance(kind, list) and isinstance(value, list):
         for i, item in enumerate(value):
@@ -90,11 +102,14 @@ def conform(value: Any, kind: Any, at: str = "") -> None:
                 raise UserError(f"lacks {f'{at}.{name}'.removeprefix('.')}")
             conform(value[name], kind.get(name, kind.get(str)), f"{at}.{name}")
     else:
-        types = typing.get_args(kind) or (type(kind) if isinstance(kind, list | dict) else kind,)
-        if type(value) not in types and not (type(value) is int and float in types):
-            wanted = " or ".join(WORDS[each] for each in types)
+        field = kind if isinstance(kind, dataclasses.Field) else bounded(
+            type(kind) if isinstance(kind, list | dict) else kind)  # fmt: skip
+        if not allowed(field, value):
+            fits = type(value) in kinds(field) or (type(value) is int and float in kinds(field))
             place = f" as {at.removeprefix('.')}" if at else ""
-            raise UserError(f"holds {WORDS[type(value)]}{place}, where {wanted} belongs")
+            raise UserError(
+                f"holds {repr(value) if fits else WORDS[type(value)]}{place}, where {wish(field)} belongs"
+            )
 
 
 type_hints = functools.cache(typing.get_type_hints)  # slow: it parses every annotation

@@ -7,7 +7,6 @@ flush the folder, because names are stored in the folder.
 
 import itertools
 import json
-import math
 import os
 import re
 import stat
@@ -19,11 +18,13 @@ from io import BufferedIOBase, BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
+from tinyllm.config import LARGEST as LARGEST_NUMBER
 from tinyllm.config import conform
 from tinyllm.errors import UserError
 
 LARGEST = 2**26  # bytes of a file of settings, results or tokens; weights and texts have other limits
 MOST = 2**22  # values in a JSON file: an empty list takes 2 bytes in the file and 64 in memory
+DIGITS = 300  # of a whole number: as many as LARGEST_NUMBER has
 HALF = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]")
 
 _serial = itertools.count()  # for different names of temporary files
@@ -179,8 +180,8 @@ def parse_json(data: bytes | str, halves: bool = False) -> Any:
     if count_values(raw) > MOST:
         raise UserError(f"holds more than {MOST:,} values")
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_repetition, parse_float=_finite,
-                           parse_constant=_finite)  # fmt: skip
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_repetition, parse_float=_number,
+                           parse_constant=_number, parse_int=_whole)  # fmt: skip
         if not halves and HALF.search(raw):  # may be a false alarm: an escaped backslash before a u
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         return value
@@ -195,8 +196,6 @@ def parse_json(data: bytes | str, halves: bool = False) -> Any:
         raise
     except RecursionError:
         raise UserError("is nested too deeply") from None
-    except ValueError:  # Python refuses to read an integer of thousands of digits
-        raise UserError("holds a number that is too long") from None
 
 
 def count_values(data: bytes) -> int:
@@ -212,19 +211,29 @@ def _without_repetition(pairs):
     return fields
 
 
-def _finite(text):
+def _number(text):
     number = float(text)
-    if not math.isfinite(number):
-        raise UserError(f"holds {text[:20]}, which is no finite number")
+    if not abs(number) < LARGEST_NUMBER:
+        raise UserError(f"holds {text[:20]}, which is no finite number below {LARGEST_NUMBER:g}")
     return number
+
+
+def _whole(text):
+    if len(text) > DIGITS:
+        raise UserError("holds a number that is too long")
+    return int(text)
 
 
 def read_toml(path: Path | str) -> dict[str, Any]:
     """Read a TOML file of at most a megabyte. Raises UserError, with the path."""
-    text = read_text(path, 2**20)
+    text = read_text(path, 2**20, "utf-8-sig")
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text, parse_float=_number)
     except RecursionError:
         raise UserError(f"{path} is nested too deeply") from None
-    except ValueError as error:  # TOML that is wrong, numbers that are too long
+    except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is not valid TOML: {error}") from error
+    except UserError as error:
+        raise UserError(f"{path} {error}") from None
+    except ValueError:  # Python refuses to read an integer of thousands of digits
+        raise UserError(f"{path} holds a number that is too long") from None

@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,13 @@ from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained
 from tinyllm.tokenizer import CharTokenizer, save_tokenizer
 from tinyllm.train import Run, events, load_run
-from tinyllm.train.checkpoint import list_checkpoints, prune_checkpoints, save_checkpoint
+from tinyllm.train.checkpoint import (
+    _write_state,
+    list_checkpoints,
+    prune_checkpoints,
+    read_state,
+    save_checkpoint,
+)
 from tinyllm.train.setup import reopen
 
 FILES = {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json",
@@ -180,6 +187,7 @@ def test_missing_parts_are_named(copy):
         refused(lambda: resumed_training(copy), name)
         (checkpoint / "away").rename(checkpoint / name)
     shutil.rmtree(copy / "checkpoints")
+    (copy / "checkpoints").mkdir()
     refused(lambda: load_run(copy), "no checkpoint")
     refused(lambda: load_run(copy / "nowhere"), "no run")
 
@@ -196,6 +204,51 @@ def test_weights_that_are_a_pickle_are_refused_with_the_reason(copy):
     folder = Run(copy).last_checkpoint()
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     refused(lambda: from_pretrained(folder), "pytorch_model.bin", "pickle")
+
+
+@pytest.mark.parametrize("place, value, message", [
+    ("progress.seconds", 1e299, None), ("progress.seconds", 10**400, "number that is too long"),
+    ("progress", [], "a list as progress"), ("progress.group", {"x": "y"}, "lacks progress.group.steps"),
+    ("progress.group", {"steps": "1", "tokens": 1}, "a text as progress.group.steps"),
+    ("progress.group", {"steps": 1, "tokens": 1, "train_loss": [1]}, "a list as train_loss"),
+    ("progress.group", {"steps": None, "tokens": 1}, "null as progress.group.steps"),
+    ("progress.group", {"steps": -1, "tokens": 0}, "-1 as progress.group.steps"),
+    ("progress.step", 3, "contradicts itself"), ("progress.best_step", None, "contradicts itself"),
+    ("step", 10**30, "as step, where one of 12 belongs"), ("sha256", {}, "SHA-256 differs"),
+    ("log_bytes", -1, "as log_bytes"), ("progress.unknown", 1, "unknown"),
+])  # fmt: skip
+def test_a_state_that_is_wrong_or_contradicts_itself_is_refused(copy, place, value, message):
+    path = Run(copy).last_checkpoint()
+    state = read_state(path)
+    *steps, name = place.split(".")
+    functools.reduce(dict.__getitem__, steps, state)[name] = value
+    _write_state(path / "state.json", state)  # with the right digest
+    if message is None:
+        assert resumed_training(copy)
+        return
+    before = (copy / "log.jsonl").read_bytes()
+    refused(lambda: resumed_training(copy), "config.json" if place == "sha256" else "state.json", message)
+    assert (copy / "log.jsonl").read_bytes() == before
+
+
+def test_a_run_without_its_folder_of_checkpoints_loses_nothing(copy):
+    """It once cut the log to nothing, trained again, and then could save no checkpoint."""
+    log = (copy / "log.jsonl").read_bytes()
+    shutil.rmtree(copy / "checkpoints")
+    for make in (None, Path.touch, lambda path: path.symlink_to(path)):
+        if make:
+            (copy / "checkpoints").unlink(missing_ok=True)
+            make(copy / "checkpoints")
+        for action in (resumed_training, load_run):
+            reason = "is not a folder" if make else "is gone"
+            refused(lambda action=action: action(copy), f"checkpoints {reason}", "--overwrite")
+        assert (copy / "log.jsonl").read_bytes() == log
+
+
+def test_a_checkpoint_that_cannot_be_saved_promises_no_earlier_one(tmp_path):
+    with pytest.raises(UserError) as caught:
+        save_checkpoint(tmp_path / "none", 1, lambda folder: None, {}, {})
+    assert "(No such file or directory); mend" in str(caught.value) and "earlier" not in str(caught.value)
 
 
 def test_another_tokenizer_is_refused(copy):

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import stat
 
 import pytest
 
+from tinyllm.config import allowed, bounded, conform
 from tinyllm.errors import UserError
 from tinyllm.files import (
     atomic_write,
@@ -105,7 +107,8 @@ def test_only_regular_files_of_bounded_size_are_read(tmp_path):
     (b"", "not JSON"), (b"\xff", "byte 0 is not UTF-8"), (b"[" * 10**5, "nested"), (b"9" * 5000, "too long"),
     (b'{"a": 1, "b": 1, "a": 1}', "the key 'a' twice"), (b"NaN", "no finite"), (b"[-Infinity]", "no finite"),
     (b'["\\ud800"]', "half a character"), (b'{"\\udc00\\ud800": 1}', "half a character"),
-    (b"1e400", "no finite"), (b"[" + b"0," * 2**22 + b"0]", "more than 4,194,304 values"),
+    (b"1e400", "no finite"), (b"-1e305", "no finite"), (b"1" + b"0" * 400, "too long"),
+    (b"[" + b"0," * 2**22 + b"0]", "more than 4,194,304 values"),
 ])  # fmt: skip
 def test_json_of_others_is_parsed_within_bounds(tmp_path, text, words):
     with pytest.raises(UserError, match=words):
@@ -121,11 +124,20 @@ def test_whole_characters_in_json_are_read():
     assert parse_json(rb'"\ud83d"', halves=True) == "\ud83d"
 
 
-@pytest.mark.parametrize("text", [b"[a", b"x=" + b"[" * 5000, b"x=" + b"9" * 5000, b"\xff", bytes(2**20 + 1)])
-def test_toml_of_others_is_read_within_bounds(tmp_path, text):
+@pytest.mark.parametrize("text, words", [
+    (b"[a", "not valid"), (b"x=" + b"[" * 5000, "nested"),
+    (b"x=" + b"9" * 5000, "holds a number that is too long$"),
+    (b"\xff", "UTF-8"), (bytes(2**20 + 1), "more than"), (b"x=1e400", "no finite"), (b"x=nan", "no finite"),
+])  # fmt: skip
+def test_toml_of_others_is_read_within_bounds(tmp_path, text, words):
     (tmp_path / "x.toml").write_bytes(text)
-    with pytest.raises(UserError, match=r"x\.toml"):
+    with pytest.raises(UserError, match=rf"x\.toml.*{words}"):
         read_toml(tmp_path / "x.toml")
+
+
+def test_toml_may_begin_with_the_mark_of_utf_8(tmp_path):
+    (tmp_path / "x.toml").write_bytes(b"\xef\xbb\xbfx = 1")
+    assert read_toml(tmp_path / "x.toml") == {"x": 1}
 
 
 @pytest.mark.parametrize("value, words", [
@@ -134,15 +146,23 @@ def test_toml_of_others_is_read_within_bounds(tmp_path, text):
     ({"a": 1, "b": [{"c": 1}], "d": {}}, r"as b\[0\].c, where a text or null"),
     ({"a": 1, "b": [{}]}, "lacks b"),
     ({"a": 1, "b": [], "d": {"x": 1, "y": "z"}}, "a text as d.y, where a number"),
+    ({"a": 1, "b": [], "d": {"x": -1}}, "-1 as d.x, where a number or null, at least 0 belongs"),
 ])  # fmt: skip
 def test_json_is_checked_against_a_declaration(tmp_path, value, words):
-    kind = {"a": int, "b": [{"c": str | None}], "d": {str: float}}
+    kind = {"a": int, "b": [{"c": str | None}], "d": {str: bounded(float | None, min=0)}}
     (tmp_path / "x.json").write_text(json.dumps(value))
     if words is None:
         assert read_json(tmp_path / "x.json", kind) == value
         return
     with pytest.raises(UserError, match=words):
         read_json(tmp_path / "x.json", kind)
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**310), 1e305, float("nan")])
+def test_one_rule_says_what_a_number_is(number):
+    with pytest.raises(UserError, match=re.escape(f"holds {number}"[:30])):
+        conform([number], [float])
+    assert not allowed(bounded(int), number) and not allowed(bounded(float), number)
 
 
 def test_a_message_is_one_printable_line_whatever_it_quotes():

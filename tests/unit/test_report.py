@@ -1,6 +1,7 @@
 """The report and the terminal chart: they show what the log holds, and nothing in them is more than text."""
 
 import dataclasses
+import json
 import math
 import re
 import shutil
@@ -115,6 +116,26 @@ def test_a_damaged_log_is_refused_and_a_torn_line_is_not(tmp_path):
         path.write_bytes(content)
         with pytest.raises(UserError, match="damaged"):
             read_log(path)
+
+
+@pytest.mark.parametrize("first, more", [
+    ({"train_loss": 10**400}, ["too long"]), ({"seconds": 10**320}, ["too long"]),
+    ({"step": 10**20}, ["step"]), ({"step": -1}, ["step"]), ({"step": 13}, ["step", "line 2"]),
+    ({"seconds": -5}, ["seconds"]),
+    ({"train_loss": 1e308, "lr": 1e308, "val_loss": -1e308}, ["no finite number"]),
+    ({"train_loss": 1e100, "lr": 1e100, "val_loss": 1e-300, "val_loss_per_char": 1e100}, None),
+    ({"train_loss": 1e100, "val_loss": -1e100, "val_loss_per_char": 5e-324}, None),
+])  # fmt: skip
+def test_extreme_numbers_in_a_log_are_drawn_or_refused(whole, tmp_path, first, more):
+    run = Run(shutil.copytree(whole, tmp_path / "run"))
+    lines = [step(1, 2.0, lr=0.1) | first, step(12, 1.0)]
+    run.log.path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    if more is None:
+        assert "svg" in write_report(run).read_text()
+        return
+    with pytest.raises(UserError, match=r"log\.jsonl line .*" + ".*".join(more[:1])) as caught:
+        write_report(run)
+    assert all(word in str(caught.value) for word in more)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5000), st.floats(0, 1e6)), min_size=1, max_size=30),

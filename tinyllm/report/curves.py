@@ -38,7 +38,8 @@ def characters_per_token(records: list[dict]) -> float | None:
     for record in reversed(records):
         per_token, per_char = record.get("val_loss"), record.get("val_loss_per_char")
         if per_token is not None and per_char is not None:
-            return per_token / per_char if per_token and per_char else 1.0
+            size = per_token / per_char if per_char else 1.0
+            return size if 1e-6 < size < 1e6 else 1.0  # a model that is perfect, or a log that is not
     return None
 
 

@@ -19,13 +19,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tinyllm.config import conform
+from tinyllm.config import bounded, conform
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, open_regular, read_bytes, read_json, sync_folder
 from tinyllm.models import from_pretrained, save_weights
 from tinyllm.models.weights import read_header
 
 ADVICE = "delete that checkpoint's folder to fall back on an earlier one, or train again with --overwrite"
+
+STEP = re.compile(r"step-(\d{8,})")  # the name of a checkpoint's folder
 
 
 def save_checkpoint(
@@ -53,9 +55,9 @@ def save_checkpoint(
     except (OSError, UserError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         reason = getattr(error, "strerror", None) or error
+        kept = "earlier ones are whole: " if list_checkpoints(folder) else ""
         raise UserError(
-            f"cannot save the checkpoint of step {step} ({reason}); earlier ones are whole: "
-            f"make room, then go on with --resume"
+            f"cannot save the checkpoint of step {step} ({reason}); {kept}mend that, then go on with --resume"
         ) from error
     return target
 
@@ -82,7 +84,7 @@ def list_checkpoints(folder: Path) -> dict[int, Path]:
     found = {}
     if Path(folder).is_dir():
         for path in Path(folder).iterdir():
-            if (match := re.fullmatch(r"step-(\d{8,})", path.name)) and path.is_dir():
+            if (match := STEP.fullmatch(path.name)) and path.is_dir():
                 found[int(match[1])] = path
     return dict(sorted(found.items()))
 
@@ -113,7 +115,9 @@ def read_state(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.pop("digest", None) != _digest(state):
         raise UserError(f"{path} is damaged: its content does not match its digest; {ADVICE}")
     try:
-        conform(state, {"sha256": {str: str}})
+        conform(state, {"step": bounded(int, min=0), "sha256": {str: str}})
+        if match := STEP.fullmatch(path.parent.name):
+            conform(state, {"step": bounded(int, choices=[int(match[1])])})
     except UserError as error:
         raise UserError(f"{path} is damaged: it {error}; {ADVICE}") from None
     return state
@@ -123,13 +127,14 @@ def verify(path: Path, only: Callable[[str], bool] = lambda name: True) -> dict[
     """Check that the files of a checkpoint are unchanged, and return its state.
 
     `only(name)` chooses the files to check. Raises UserError, naming the file, when one is missing, cut short
-    or changed.
+    or changed, or weights are not in the state.
     """
     state = read_state(path)
-    for name, digest in state["sha256"].items():
+    weights = [file.name for file in Path(path).glob("*.safetensors")]
+    for name in dict.fromkeys(["config.json", "model.safetensors", *weights, *state["sha256"]]):
         file = Path(path) / name
         try:
-            if only(name) and _sha256(file) != digest:
+            if only(name) and _sha256(file) != state["sha256"].get(name):
                 raise UserError(f"{file} is not the file that was saved: its SHA-256 differs")
         except UserError as error:
             raise UserError(f"{error}; {ADVICE}") from error

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tinyllm.config import conform
+from tinyllm.config import bounded, conform
 from tinyllm.errors import UserError
 from tinyllm.files import open_regular, parse_json
 
@@ -22,8 +22,11 @@ LARGEST_LOG = 2**28  # bytes: a million steps
 # These fields differ from run to run; everything else in the log is the same, bit for bit.
 MEASURED = ("tokens_per_second", "seconds", "peak_rss_mb")
 STEP_FIELDS = ("train_loss", "val_loss", "val_loss_per_char", "lr", "grad_norm", *MEASURED)
-KINDS: dict[str, Any] = {"step": {"step": int} | dict.fromkeys(STEP_FIELDS, float | None),
-                         "sample": {"step": int, "text": str}}  # fmt: skip
+KINDS: dict[str, Any] = {  # and all have a step; a chart can draw numbers in these bounds
+    "step": dict.fromkeys(STEP_FIELDS, bounded(float | None, min=-1e100, max=1e100))
+    | dict.fromkeys(MEASURED, bounded(float | None, min=0, max=1e15)),
+    "sample": {"text": str},
+}  # fmt: skip
 
 
 class RunLog:
@@ -82,12 +85,14 @@ def read_log(path: str | Path, length: int = LARGEST_LOG + 1) -> list[dict[str, 
     if len(data) > LARGEST_LOG:
         raise UserError(f"cannot read {path}: it has more than {LARGEST_LOG:,} bytes")
     lines = data.split(b"\n")
-    records = []
+    records, step = [], 0
     for number, line in enumerate(lines, 1):
         try:
             if line:
                 conform(record := parse_json(line), {})
-                conform(record, KINDS.get(str(record.get("kind")), {}))
+                if kind := KINDS.get(str(record.get("kind"))):
+                    conform(record, kind | {"step": bounded(int, min=step, max=10**15)})  # it never falls
+                    step = record["step"]
                 records.append(record)
         except UserError as error:
             if number == len(lines) and length > LARGEST_LOG:

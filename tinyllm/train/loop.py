@@ -37,7 +37,7 @@ class Progress:
     step: int = setting(0, min=0)
     best_step: int | None = setting(None, min=0)
     best_val_loss: float | None = None
-    group: dict[str, Any] = field(default_factory=dict)  # sums since the last logged step; None: not finite
+    group: dict[str, float | None] = field(default_factory=dict)  # sums since the last log; None: not finite
     group_seconds: float = setting(0.0, min=0)
     seconds: float = setting(0.0, min=0)  # of training, without pauses
 
@@ -57,7 +57,8 @@ class Progress:
 
     def new_group(self) -> tuple[dict[str, Any], float | None]:
         """Return (means, tokens per second) since the last logged step, and begin a new group."""
-        sums, seconds = self.group, self.group_seconds
+        sums: dict[str, Any] = self.group
+        seconds = self.group_seconds
         self.group, self.group_seconds = {}, 0.0
         if not sums:
             return {}, None

@@ -18,7 +18,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from tinyllm.config import check, conform, flatten
+from tinyllm.config import bounded, check, conform, flatten
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes, atomic_write_text, read_bytes, read_json, remove_leftovers
 from tinyllm.models.registry import from_pretrained, locate
@@ -44,6 +44,10 @@ class Facts:
 
     def __post_init__(self):
         check(self, "facts.")
+
+
+STATE = {"step": bounded(int, min=0), "progress": {}, "log_bytes": bounded(int, min=0)}  # in state.json
+GROUP = {"steps": bounded(int, min=1), "tokens": bounded(int, min=0)}  # where anything has been summed
 
 
 class Run:
@@ -219,12 +223,20 @@ class Run:
         if last is None:
             if not self.holds_something():
                 self._read_file()
+            self.check_checkpoints()
             resume = f"tinyllm train --out {shlex.quote(str(self.folder))} --resume"
             raise UserError(f"{self.folder} holds no checkpoint yet: train it first with `{resume}`")
         if which == "last":
             return last
         best = progress_of(last)[0].best_step
         return last if best is None else checkpoint.list_checkpoints(self.checkpoints).get(best, last)
+
+    def check_checkpoints(self) -> None:
+        """Raise UserError when the folder of the checkpoints, which every run has, is gone."""
+        if not self.checkpoints.is_dir():
+            reason = "is not a folder" if os.path.lexists(self.checkpoints) else "is gone"
+            raise UserError(f"{self.folder} holds no checkpoints: {self.checkpoints} {reason}; put it back, "
+                            "or train again with --overwrite")  # fmt: skip
 
     def save(self, model: Any, states: dict[str, Any], progress: Progress) -> Path:
         """Write a checkpoint, delete all but the last and the best, and return its path."""
@@ -244,6 +256,7 @@ class Run:
 
         Raises UserError when the checkpoint is damaged, or more than `steps` steps are done.
         """
+        self.check_checkpoints()  # before anything is changed
         progress, log_bytes = Progress(), 0
         remove_leftovers(self.folder)
         if path := self.last_checkpoint():
@@ -264,12 +277,15 @@ def progress_of(path: Path) -> tuple[Progress, int]:
     """Return the progress in a checkpoint, and how many bytes of the log belong to it. Raises UserError."""
     state = checkpoint.read_state(path)
     try:
-        progress, log_bytes = Progress(**state["progress"]), state["log_bytes"]
-        if type(log_bytes) is not int or log_bytes < 0:
-            raise ValueError(f"log_bytes = {log_bytes!r}")
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} was not saved by this version of tinyllm ({error})") from error
-    return progress, log_bytes
+        conform(state, STATE)
+        conform(state, {"progress": {"group": GROUP if state["progress"].get("group") else {}}})
+        progress = Progress(**state["progress"])
+        if progress.step != state["step"] or (progress.best_step is None) != (progress.best_val_loss is None):
+            raise UserError("contradicts itself: see step, best_step and best_val_loss")
+    except (TypeError, UserError) as error:
+        raise UserError(f"{path / 'state.json'} {error}; was it saved by another version of tinyllm? "
+                        f"{checkpoint.ADVICE}") from error  # fmt: skip
+    return progress, state["log_bytes"]
 
 
 def _command(old, folder):
@@ -309,5 +325,6 @@ def load_run(folder: str | Path, which: str = "best",
     if tokenizer.vocab_size != facts.vocab_size:
         raise UserError(f"{run.tokenizer} has {tokenizer.vocab_size} tokens, the model {facts.vocab_size}")
     path = run.find_checkpoint(which)
+    progress_of(path)
     checkpoint.verify(path, lambda name: name != "optimizer.safetensors")
     return checkpoint.load_model(path, bits).eval(), tokenizer, config
