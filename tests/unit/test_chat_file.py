@@ -110,3 +110,17 @@ def test_without_jinja2_it_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "CHILD", "raise ModuleNotFoundError(\"No module named 'jinja2'\")")
     with pytest.raises(UserError, match="pip install jinja2"):
         read_chat_template(folder(tmp_path, CHATML), BYTES.special_tokens)
+
+
+@pytest.mark.parametrize("source", [[], [{"name": "tool", "template": "x"}], [{"name": "default"}], 3])
+def test_a_chat_template_that_is_no_text_is_refused(source, tmp_path):
+    with pytest.raises(UserError, match="chat_template is no text"):
+        read_chat_template(folder(tmp_path, source), ())
+
+
+def test_a_file_that_is_there_and_cannot_be_read_is_refused(tmp_path):
+    for name in ("tokenizer_config.json", "chat_template.jinja"):
+        (tmp_path / name).symlink_to(name)
+        with pytest.raises(UserError, match=f"cannot read .*{name}"):
+            read_chat_template(tmp_path, ())
+        (tmp_path / name).unlink()

@@ -125,3 +125,21 @@ def test_a_run_is_drawn_from_as_its_samples_were(tmp_path, monkeypatch):
     assert [options["sampling"] for options in used] == [Sampling(0.7, min_p=0.3), Sampling(0.7, min_p=0.0)]
     assert main([*new, "train.sample_temperature=0", "--overwrite"]) == 0 and main(["generate", run]) == 0
     assert used[-1]["sampling"] == Sampling(0, min_p=None)
+
+
+def test_an_end_that_is_none_is_named_with_its_file(folder, capsys):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    (folder / "config.json").write_text(json.dumps(config | {"eos_token_id": "x"}))
+    with pytest.raises(UserError, match=r"config\.json: eos_token_id must be") as caught:
+        from_pretrained(folder)
+    assert "generation_config.json" not in str(caught.value)
+    (folder / "config.json").write_text(json.dumps(config | {"eos_token_id": 10**9}))
+    assert main(["generate", str(folder), "--prompt", "a", "--tokens", "1"]) == 0
+    assert "no text ends with eos_token_id = 1000000000" in capsys.readouterr().err
+
+
+def test_a_tokenizer_that_is_much_smaller_than_the_model_is_noted(folder, capsys):
+    save_tokenizer(CharTokenizer.train("abc"), folder / "tokenizer.json")
+    main(["generate", str(folder), "--prompt", "a", "--tokens", "1"])
+    assert "note: the model has 8 tokens, its tokenizer 3" in capsys.readouterr().err

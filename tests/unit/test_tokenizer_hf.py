@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinyllm.cli import main
 from tinyllm.errors import UserError
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, load_tokenizer, save_tokenizer
 from tinyllm.tokenizer.hf import LibraryTokenizer
@@ -160,9 +161,31 @@ def test_some_special_tokens_can_be_allowed(tmp_path):
     BERT | {"padding": {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None,
                         "pad_id": 0, "pad_type_id": 0, "pad_token": "[UNK]"}},
 ])  # fmt: skip
-def test_a_file_that_cuts_or_fills_gives_all_tokens_and_no_others(content, tmp_path):
+def test_a_file_that_cuts_or_fills_gives_all_tokens_and_no_others(content, tmp_path, capsys):
     text = "a b c d e f"
-    assert load(tmp_path, content).encode(text) == load(tmp_path, BERT).encode(text)
+    tokenizer = load(tmp_path, content)
+    assert tokenizer.ignored == tuple(name for name in ("truncation", "padding") if content.get(name))
+    assert main(["tokenizer", "encode", str(tmp_path), text]) == 0
+    assert f"note: {tokenizer.ignored[0]} in the tokenizer's file is not applied" in capsys.readouterr().err
+    assert tokenizer.encode(text) == load(tmp_path, BERT).encode(text)
+
+
+FIFTY = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 50}
+ANYWHERE = {"type": "Replace", "pattern": {"Regex": "x*"}, "content": "a" * 20}
+BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+
+
+@pytest.mark.parametrize("part", [
+    {"normalizer": {"type": "Sequence", "normalizers": [FIFTY] * 8}},
+    {"normalizer": {"type": "Sequence", "normalizers": [
+        FIFTY, {"type": "Sequence", "normalizers": [ANYWHERE]}]}},
+    {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [BYTES] * 40}},
+    {"decoder": {"type": "Sequence", "decoders": [FIFTY] * 2}},
+])  # fmt: skip
+def test_a_pipeline_that_would_fill_the_memory_is_refused(part, tmp_path):
+    with pytest.raises(UserError, match=r"makes up to [\d,]+ bytes of one, more than 256"):
+        load(tmp_path, BERT | part)
+    load(tmp_path, BERT | {"normalizer": {"type": "Sequence", "normalizers": [FIFTY]}})
 
 
 def test_byte_level_bpe_of_small_letters_is_run_by_the_library(tmp_path):

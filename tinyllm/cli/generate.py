@@ -13,7 +13,7 @@ from tinyllm import fill
 from tinyllm.beams import beam_search
 from tinyllm.cli.command import command
 from tinyllm.cli.newest import chosen
-from tinyllm.cli.text import Writer, typed
+from tinyllm.cli.text import Writer, note, note_ignored, typed
 from tinyllm.data import read_picture
 from tinyllm.engine import stream
 from tinyllm.errors import UserError
@@ -75,8 +75,15 @@ def _opened(run, which, values, draws=True):
         values["stop"] = [*values["stop"], *([end] if separator and end else [])]
         return model, tokenizer, separator, _options(values, settings)
     for setting in ignored(model.generation):
-        print(f"note: {setting} in generation_config.json is not applied: tinyllm lacks it", file=sys.stderr)
-    values["stop"] = [*values["stop"], *stop_ids(model.generation)]
+        note(f"{setting} in generation_config.json is not applied: tinyllm lacks it")
+    note_ignored(tokenizer)
+    ends, size = stop_ids(model.generation), model.config.vocab_size
+    for end in ends:
+        if end >= size:
+            note(f"no text ends with eos_token_id = {end}: the model has {size} tokens")
+    if size - tokenizer.vocab_size > size // 8:  # fewer are padding, never learnt
+        note(f"the model has {size} tokens, its tokenizer {tokenizer.vocab_size}: is it another model's?")
+    values["stop"] = [*values["stop"], *ends]
     return model, tokenizer, "", _options(values, settings)
 
 

@@ -12,6 +12,18 @@ from tinyllm.errors import UserError
 from tinyllm.report.terminal import BOLD, columns, fold, has_colours, paint, printable, width
 
 
+def note(text: str) -> None:
+    """Write a note to standard error."""
+    print(f"note: {text}", file=sys.stderr)
+
+
+def note_ignored(tokenizer: Any) -> Any:
+    """Say what a tokenizer's file asks for that is not done, and return the tokenizer."""
+    for name in tokenizer.ignored:
+        note(f"{name} in the tokenizer's file is not applied: a text gets all its tokens, and no others")
+    return tokenizer
+
+
 def typed(text: str) -> bytes:
     """Return an argument or a line from the terminal as bytes, exactly as they were typed."""
     try:

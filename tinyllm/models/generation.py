@@ -33,7 +33,9 @@ def read_generation(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     """
     path = folder / FILE
     ends = {"eos_token_id": config.get("eos_token_id")}
-    content = read_json(path, {}, 2**20) if os.path.lexists(path) else ends
+    if not os.path.lexists(path):
+        path = folder / "config.json"  # which messages name
+    content = read_json(path, {}, 2**20) if path.name == FILE else ends
     found = {name: value for name, value in content.items()
              if value is not None and not name.startswith("_")}  # fmt: skip
     for name in (*DRAWING, *ALWAYS):

@@ -59,6 +59,7 @@ class Tokenizer:
         given = isinstance(special_tokens, dict)
         self.special_tokens = dict(special_tokens) if given else dict(zip(names, count(len(tokens))))
         self.added_tokens: dict[str, int] = {}  # {name: id}: encoded in every text, not special
+        self.ignored: tuple[str, ...] = ()  # what its file asks for that is left to the caller
         self._tokens = _with_special(list(tokens), self.special_tokens)
 
     def add_tokens(self, names: dict[str, int]) -> None:

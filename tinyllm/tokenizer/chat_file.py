@@ -7,6 +7,7 @@ more than this, such as one that counts turns, is refused.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from tinyllm.files import read_json, read_text
 from tinyllm.tokenizer.chat import ChatTemplate, Special
 
 MOST = 1 << 20  # bytes of a template, and of what it may write
-SECONDS = 20  # for the child, which needs less than one
+SECONDS = 5  # of the processor for the child, which needs less than one
 TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 WORDS = ("Quokka", "Wombat", "Numbat", "Potoroo")  # no template has them
 UNLIKE = "does not write every turn in the same way: tinyllm cannot use it"
@@ -72,7 +73,7 @@ def read_chat_template(folder: Path | str, special_tokens: Any) -> ChatTemplate 
 def find_source(folder: Path) -> tuple[str | None, dict[str, str]]:
     """Return the program of a folder or None, and the special tokens that it may name, as {name: text}."""
     path = folder / "tokenizer_config.json"
-    config = read_json(path, {}, MOST) if path.exists() else {}
+    config = read_json(path, {}, MOST) if os.path.lexists(path) else {}
     tokens = {}
     for name in TOKENS:
         value = config.get(name)
@@ -80,12 +81,12 @@ def find_source(folder: Path) -> tuple[str | None, dict[str, str]]:
         tokens[name] = value if isinstance(value, str) else ""
     source = config.get("chat_template")
     if isinstance(source, list):  # several with names
-        source = next((item.get("template") for item in source
-                       if isinstance(item, dict) and item.get("name") == "default"), None)  # fmt: skip
-    if (folder / "chat_template.jinja").exists():
+        source = next((item.get("template", 0) for item in source
+                       if isinstance(item, dict) and item.get("name") == "default"), 0)  # fmt: skip
+    if os.path.lexists(folder / "chat_template.jinja"):
         source = read_text(folder / "chat_template.jinja", MOST)
     if source is not None and not isinstance(source, str):
-        raise UserError(f"{path}: chat_template is no text")
+        raise UserError(f"{path}: chat_template is no text, and no list with a text named default")
     return source, tokens
 
 
@@ -95,7 +96,7 @@ def render(source: str, tokens: dict[str, str], conversations: list, where: str)
     Returns the texts, None for those that the program refuses. Raises UserError when it fails.
     """
     try:
-        child = subprocess.run([sys.executable, "-I", "-c", CHILD], capture_output=True, timeout=2 * SECONDS,
+        child = subprocess.run([sys.executable, "-I", "-c", CHILD], capture_output=True, timeout=4 * SECONDS,
                                input=json.dumps([source, tokens, conversations]).encode())  # fmt: skip
         written = json.loads(child.stdout) if child.returncode == 0 else None
     except (subprocess.TimeoutExpired, ValueError):

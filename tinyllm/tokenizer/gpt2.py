@@ -35,10 +35,10 @@ def load(vocab_path: str | Path, merges_path: str | Path, pattern: str | None,
          special_tokens: Any) -> BPETokenizer:  # fmt: skip
     """Load a tokenizer from the two files. Raises UserError."""
     added = Path(vocab_path).with_name("added_tokens.json")
-    if added.exists():
+    if os.path.lexists(added):
         advice = "convert the folder to a tokenizer.json"
         raise UserError(f"{added.name} is in the same folder and cannot be read: {advice}")
-    if not Path(vocab_path).exists():
+    if not os.path.lexists(vocab_path):
         raise UserError("not a tokenizer file, or a merges.txt without a vocab.json in its folder")
     vocab, merges = _named(vocab_path, parse_json), _named(merges_path, _read_merges)
     if not isinstance(vocab, dict):

@@ -1,9 +1,15 @@
 """Run tokenizers with the `tokenizers` library: WordPiece, Unigram, SentencePiece and other pipelines.
 
     pip install tokenizers
+
+A pipeline that makes more than GROWTH bytes of one is refused: eight replacements of a letter by fifty would
+fill any memory. Where the library's Rust panics, over a text that its regex cannot cut, a UserError says so;
+the library itself writes the panic to standard error.
 """
 
+import base64
 import json
+import math
 import secrets
 from collections.abc import Iterable
 from functools import lru_cache
@@ -15,6 +21,8 @@ from tinyllm.tokenizer.base import Allowed, Ids, Tokenizer
 from tinyllm.tokenizer.strings import Text, bytes_from_text
 from tinyllm.tokenizer.text import WholeStream
 from tinyllm.tokenizer.vocabulary import check_id
+
+GROWTH = 256  # as many bytes may come of one; the largest that is in use, nmt_nfkc with ByteLevel, makes 66
 
 
 class LibraryTokenizer(Tokenizer):
@@ -31,6 +39,9 @@ class LibraryTokenizer(Tokenizer):
         """Load the content of a `tokenizer.json`; `feature` is why it needs the library. Raises UserError."""
         self._content = document
         self._library = _load(document, feature)
+        before = growth(document.get("normalizer")) * growth(document.get("pre_tokenizer"))
+        if (most := max(before, growth(document.get("decoder")))) > GROWTH:
+            raise UserError(f"its pipeline makes up to {most:,.0f} bytes of one, more than {GROWTH}")
         vocab = self._library.get_vocab(with_added_tokens=True)
         largest = max(vocab.values(), default=-1)
         check_id(max(largest, 0), "a token of the file")
@@ -128,6 +139,20 @@ class LibraryTokenizer(Tokenizer):
             raise
         except BaseException as e:
             raise UserError(f"the tokenizers library: {' '.join(str(e).split())[:200]}") from None
+
+
+def growth(part: dict | None) -> float:
+    """Return how many bytes a normalizer, pre-tokenizer or decoder that the library took makes of one."""
+    part = part or {"type": None}
+    members = part.get("normalizers") or part.get("pretokenizers") or part.get("decoders") or ()
+    grown = math.prod(map(growth, members), start=2.0 if part["type"] == "ByteLevel" else 1.0)
+    if part["type"] == "Replace":
+        found, content = part["pattern"].get("String"), len(part["content"].encode())
+        grown = max(1.0, content / len(found.encode()) if found else 1.0 + content)  # a regex may match ""
+    if part["type"] == "Precompiled":
+        data = base64.b64decode(part["precompiled_charsmap"])
+        grown = max(map(len, [b" ", *data[4 + int.from_bytes(data[:4], "little") :].split(b"\0")]))
+    return grown
 
 
 def _load(document, feature="its pipeline"):

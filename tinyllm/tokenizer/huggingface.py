@@ -2,7 +2,7 @@
 
 A file with any other feature needs the `tokenizers` library (see hf.py), so that its ids are always exact.
 Truncation and padding, which a file may ask for, are left to the caller, as in transformers: `encode` returns
-all tokens of the text, and no others. A vocabulary may
+all tokens of the text, and no others; `ignored` names them, and the command line says so. A vocabulary may
 lack bytes, as SmolLM2's does; a text with such a byte is refused, where the library drops the byte or writes
 the unknown token. So `decode(encode(text))` is still the text.
 """
@@ -42,7 +42,8 @@ def from_dict(document: dict) -> Tokenizer:
         raise UserError(f"tokenizer.json is read in version 1.0, not {str(document.get('version'))[:20]!r}")
     for name in PARTS:
         one_of(document.get(name), name, dict, type(None))
-    document = document | {"truncation": None, "padding": None}
+    ignored = tuple(name for name in ("truncation", "padding") if document.get(name))
+    document = document | dict.fromkeys(("truncation", "padding"))
     model = one_of(document["model"], "model", dict)
     kind = model.get("type", "BPE" if "merges" in model else None)
     extra = one_of(model.get("tinyllm", {}), "model.tinyllm", dict)
@@ -57,6 +58,7 @@ def from_dict(document: dict) -> Tokenizer:
         tokenizer = build(document, model, extra)
     except NeedsLibrary as feature:
         tokenizer = LibraryTokenizer(document, str(feature))
+    tokenizer.ignored = ignored
     if "chat" in extra:
         tokenizer.chat = ChatTemplate.from_dict(extra["chat"])
         tokenizer.chat.check(tokenizer)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from tinyllm.cli.command import command
-from tinyllm.cli.text import progress_bar
+from tinyllm.cli.text import note_ignored, progress_bar
 from tinyllm.cli.tokenizer.args import allowed_special, free_path, text_of
 from tinyllm.errors import UserError
 from tinyllm.files import LARGEST, read_stream
@@ -42,7 +42,7 @@ def encode(path: str, text: str | None = None, *, file: str | None = None,
             raise UserError("--out takes a --file to encode, without TEXT and without --allow-special")
         _encode_file(path, file, free_path(out, overwrite), json)
         return
-    tokenizer = load_tokenizer(path)
+    tokenizer = note_ignored(load_tokenizer(path))
     data = text_of(text, file)
     ids = tokenizer.encode(data, allowed_special(allow_special))
     if json:
@@ -54,7 +54,7 @@ def encode(path: str, text: str | None = None, *, file: str | None = None,
 def _encode_file(path: str, file: str, out: Path, json: bool) -> None:
     from tinyllm.data import token_file  # here: encode and decode start faster without the corpora
 
-    tokenizer = load_tokenizer(path)
+    tokenizer = note_ignored(load_tokenizer(path))
     with progress_bar("encoding", unit="B", unit_scale=True) as move:
         n = len(token_file(file, tokenizer, progress=move, out=out))
     n_bytes = os.stat(file).st_size
@@ -75,7 +75,7 @@ def decode(path: str, ids: list[str] | None = None) -> None:
       tinyllm tokenizer decode book.json 84 111 32 98 101
       echo "84 111 32 98 101" | tinyllm tokenizer decode book.json
     """
-    tokenizer = load_tokenizer(path)
+    tokenizer = note_ignored(load_tokenizer(path))
     if not ids or ids == ["-"]:
         ids = [read_stream(sys.stdin.buffer, "standard input", LARGEST).decode("utf-8", "replace")]
     words = re.split(r"[\s,\[\]]+", " ".join(ids))  # also reads lists as Python and JSON write them
@@ -115,7 +115,7 @@ def convert(path: str, *, to: Literal["huggingface", "tiktoken", "gpt2"] = "hugg
       gpt2         a folder with vocab.json and merges.txt
     """
     target = free_path(out, overwrite, folder=to != "tiktoken")
-    tokenizer = load_tokenizer(path, pattern, special)
+    tokenizer = note_ignored(load_tokenizer(path, pattern, special))
     if drop_chat:
         tokenizer.chat = None
     save_tokenizer(tokenizer, target, to)

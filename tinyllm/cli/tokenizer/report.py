@@ -4,7 +4,7 @@ import os
 from json import dumps
 
 from tinyllm.cli.command import command
-from tinyllm.cli.text import paragraph
+from tinyllm.cli.text import note_ignored, paragraph
 from tinyllm.cli.tokenizer import token_table
 from tinyllm.errors import UserError
 from tinyllm.report.terminal import table
@@ -32,7 +32,8 @@ def report(paths: list[str], *, on: list[str], json: bool = False) -> None:
     """
     from tinyllm.data import load_corpus
 
-    tokenizers = {path: ByteTokenizer() if path == "byte" else load_tokenizer(path) for path in paths}
+    tokenizers = {path: ByteTokenizer() if path == "byte" else note_ignored(load_tokenizer(path))
+                  for path in paths}  # fmt: skip
     corpora = [load_corpus(name) for name in dict.fromkeys(on)]
     rows, notes = [], []
     for path, tokenizer in tokenizers.items():

@@ -5,6 +5,7 @@ from shutil import get_terminal_size
 from typing import Any
 
 from tinyllm.cli.command import command
+from tinyllm.cli.text import note_ignored
 from tinyllm.cli.tokenizer import token_table
 from tinyllm.cli.tokenizer.args import allowed_special, text_of
 from tinyllm.report.terminal import has_colours
@@ -58,7 +59,7 @@ def _tokenizer(spec: str, data: bytes) -> tuple[Any, str]:
     if spec == "char":
         return make_tokenizer(spec, data), "the characters of this text"
     if spec != "byte" and spec.partition(":")[0] != "bpe":
-        return load_tokenizer(spec), spec
+        return note_ignored(load_tokenizer(spec)), spec
     from tinyllm.data import load_corpus  # here, because a tokenizer file needs none
 
     corpus = load_corpus("pydocs")
