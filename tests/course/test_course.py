@@ -127,7 +127,11 @@ def test_init_writes_a_course_that_loads_and_no_answer_leaves_with_its_release(t
     ("[[lesson]]\nnumber = 4\npoints = { softmax = -1 }\n", "points"), ("sede = 1\n", "no setting 'sede'"),
     ("[[lesson]]\nnumber = 4\n[[lesson]]\nnumber = 4\n", "twice"),
     ("seed = 'x'\n[[lesson]]\nnumber = 4", "seed"), ("[[lesson]]\npoints = {}\n", "needs a number"),
-    ("variants = 0\n[[lesson]]\nnumber = 4", "variants must be 1 or more"),
+    ("variants = 0\n[[lesson]]\nnumber = 4", "variants must be from 1"),
+    ("variants = 10000000000\n[[lesson]]\nnumber = 4", "variants must be from 1 to 1,000,000"),
+    ("seed = -1\n[[lesson]]\nnumber = 4", "seed must be 0 or more"),
+    ("[[lesson]]\nnumber = 4\ndue = '2026-13-01'", "due should be a date such as 2026-10-01"),
+    ("seed = 2026-01-01\n[[lesson]]\nnumber = 4", "not '2026-01-01'"),
     ("[[lesson]]\nnumber = 4\n", "add this line at its top, and keep the file to yourself: seed = "),
 ])  # fmt: skip
 def test_a_bad_course_file_is_one_line(tmp_path, monkeypatch, capsys, text, words):

@@ -1,6 +1,7 @@
 """An instructor's own tasks: the example of `course task new` works everywhere, a bad folder is one line."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -143,3 +144,12 @@ def test_a_folder_needs_a_number_and_its_files(folder, name):
     Path("course.toml").write_text(COURSE.replace("folder", "number = 4\nfolder"))
     with pytest.raises(UserError, match="needs a number"):
         load_course("course.toml")
+
+
+def test_a_file_that_is_a_pipe_is_not_said_to_be_missing(folder, capsys):
+    folder.joinpath("cases.py").unlink()
+    os.mkfifo(folder / "cases.py")
+    os.mkfifo("exercise.py")
+    for command in (["course", "task", "check", str(folder)], ["check", "4", "exercise.py"]):
+        assert main(command) == 2
+        assert "it is not a regular file" in capsys.readouterr().err

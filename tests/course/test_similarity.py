@@ -128,3 +128,9 @@ def test_the_page_shows_lines_side_by_side_and_accuses_nobody(tmp_path, monkeypa
     assert "_of_my_own" in page and "a reason to look" in page
     assert not any(word in (told + page).lower() for word in ("plagiar", "cheat", "copied", "fraud"))
     assert main(["course", "similar", "nowhere"]) == 2
+
+
+def test_a_file_that_cannot_be_compared_has_a_reason():
+    files = {(LESSON.folder, "exercise.py"): b"-" * 100_000}
+    _, left = fingerprints([replace(Submission("s", Path()), files=files)], COURSE)
+    assert len(left) == 1 and left[0].split(": ")[1], left

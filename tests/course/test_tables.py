@@ -177,10 +177,17 @@ def test_no_text_is_a_formula_in_a_sheet(text):
     assert row[0] in (line, "'" + line) and row[0].lstrip()[:1] not in tuple("=+-@＝＋－＠")
 
 
-def test_a_result_that_was_edited_by_hand_is_one_line(course):
-    write_results("out", course, adjusted(course, "Ada", roster=ROSTER), "plain")
+@pytest.mark.parametrize("edit", [
+    lambda record: record.update(roster={"id": 7}), lambda record: record.update(points=-3),
+    lambda record: record.update(points=10**400), lambda record: record.update(student="Bob"),
+    lambda record: record["lessons"][0].update(lesson=-4),
+    lambda record: record["lessons"][0].update(deducted=-1),
+    lambda record: record["lessons"][0]["tasks"][0].update(state="great"),
+])  # fmt: skip
+def test_a_result_that_was_edited_by_hand_is_one_line(course, edit):
+    write_results("out", course, adjusted(course, "Ada", "Bob", roster=ROSTER), "plain")
     results = json.loads(Path("out/results.json").read_text("utf-8"))
-    results["submissions"][0]["roster"] = {"id": 7}
+    edit(results["submissions"][0])
     Path("out/results.json").write_text(json.dumps(results))
     with pytest.raises(UserError, match="grade again"):
         read_results("out")

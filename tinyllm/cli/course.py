@@ -1,6 +1,7 @@
 """`tinyllm course init | release | grade | report | similar | export | task | selftest`: for instructors."""
 
 import argparse
+import os
 import sys
 from collections import Counter
 from json import dumps
@@ -49,7 +50,7 @@ def find_course(path: str | None) -> Course:
     """Read a course file, by default course.toml here; without one, a course of all lessons is returned."""
     if path:
         return load_course(path)
-    return load_course(COURSE_FILE) if Path(COURSE_FILE).is_file() else whole_course()
+    return load_course(COURSE_FILE) if os.path.lexists(COURSE_FILE) else whole_course()
 
 
 @command("course init")
@@ -59,7 +60,7 @@ def init() -> None:
     example:
       tinyllm course init
     """
-    if Path(COURSE_FILE).exists():
+    if os.path.lexists(COURSE_FILE):
         raise UserError(f"there is a {COURSE_FILE} already; edit it, or move it away")
     atomic_write_text(COURSE_FILE, new_course())
     what = "every lesson, a point for each task, and a secret seed"

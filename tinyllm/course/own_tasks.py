@@ -9,6 +9,7 @@ runs in a worker, as always.
 
 import ast
 import hashlib
+import os
 import re
 import sys
 from pathlib import Path
@@ -48,7 +49,7 @@ def load_lesson(folder: str | Path) -> Lesson:
     """Load the tasks of a folder -> Lesson. Raises UserError, with file and line, if one cannot be used."""
     home = Path(folder).resolve()
     number = number_of(home)
-    if missing := [name for name in FILES if not (home / name).is_file()]:
+    if missing := [name for name in FILES if not os.path.lexists(home / name)]:
         raise UserError(f"{folder} has no {missing[0]}; `tinyllm course task new {folder}` shows an example")
     texts = [read_text(home / name, 2**20, "utf-8-sig") for name in FILES]
     functions, stub, title = read_reference(texts[0], home / FILES[0])

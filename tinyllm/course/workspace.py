@@ -62,12 +62,12 @@ def exercise_path(lesson: Lesson, workspace: Path, file: str | Path | None = Non
     """Find the student's exercise -> Path. Raises UserError."""
     if file is None:
         path = workspace / lesson.folder / "exercise.py"
-        if path.is_file():
+        if os.path.lexists(path):  # what it is, is said when it is read
             return path
         start = "" if lesson.home else f"`tinyllm lesson start {lesson.number}` makes one, or "
         raise UserError(f"there is no {short_path(path)}; {start}give the file's name")
     path = Path(file) / lesson.exercise if Path(file).is_dir() else Path(file)
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise UserError(f"there is no {short_path(path)}; give your {lesson.exercise}, or its folder")
     if lesson.exercise == "exercise.py" and path.suffix == ".py":
         return path

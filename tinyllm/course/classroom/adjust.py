@@ -6,6 +6,7 @@ stays, whatever is graded later. The check's own points are kept in the record b
 
 import datetime
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +43,7 @@ def find_tables(course_file: str | None, given: dict[str, str | None]) -> dict[s
     """
     beside = Path(course_file or ".").parent if course_file else Path()
     found = {name: Path(path) if path else beside / f"{name}.csv" for name, path in given.items()}
-    return {name: path for name, path in found.items() if given[name] or path.is_file()}
+    return {name: path for name, path in found.items() if given[name] or os.path.lexists(path)}
 
 
 def read_tables(course: Course, tables: dict[str, Path]) -> Adjustments:

@@ -17,6 +17,7 @@ from tinyllm.errors import UserError
 from tinyllm.files import read_toml
 
 COURSE_FILE = "course.toml"
+MOST = 10**6  # variants of a course
 HEAD = """# A course: what counts, for how many points, and until when.
 # Keep this file to yourself.
 #
@@ -120,8 +121,10 @@ def _course(data, here):
     for one, other in itertools.pairwise(parts):
         if one.lesson.number == other.lesson.number:
             raise UserError(f"it names lesson {one.lesson.number} twice; put its tasks into one [[lesson]]")
-    if found["variants"] < 1:
-        raise UserError(f"variants must be 1 or more, not {found['variants']}")
+    if not 1 <= found["variants"] <= MOST:
+        raise UserError(f"variants must be from 1 to {MOST:,}, not {found['variants']}")
+    if found["seed"] < 0:
+        raise UserError(f"seed must be 0 or more, not {found['seed']}")
     if not 0 <= found["points_per_late_day"] < 1e6:
         raise UserError(f"points_per_late_day must be 0 or more, not {found['points_per_late_day']}")
     if "seed" not in data:  # a seed that is the same for every course is known to every student
@@ -152,7 +155,8 @@ def _part(here, number=None, folder=None, points=None, due="", **more):
         lesson.task(name)
         if type(value) not in (int, float) or not 0 <= value < 1e6:
             raise UserError(f"{name} should have 0 points or more, not {value!r}")
-    due = due.isoformat() if isinstance(due, datetime.date) else due
-    if not isinstance(due, str):
-        raise UserError(f"due should be a date such as 2026-10-01, not {due!r}")
+    try:
+        due and datetime.datetime.fromisoformat(due)
+    except (ValueError, TypeError):
+        raise UserError(f"due should be a date such as 2026-10-01, not {due!r}") from None
     return Part(lesson, points, due)

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tinyllm.config import bounded
 from tinyllm.course.checker import Verdict, as_record, judge_lesson, judge_task
 from tinyllm.course.classroom.collect import Submission
 from tinyllm.course.classroom.config import Course, Part
@@ -22,11 +23,13 @@ from tinyllm.course.workspace import lay_out, read_progress
 from tinyllm.errors import UserError
 from tinyllm.testing.properties import ORDINARY, ORDINARY_INPUT, RIGHT
 
-TASK = {"task": str, "state": str, "points": float, "of": float, "properties": int, "properties_held": int,
-        "message": str, "line": int | None, "mistake": str | None, "step": str | None, "hint": str | None,
-        "smallest_input": str | None, "solution_seen": bool}  # fmt: skip
-RECORD = {"student": str, "problem": str, "isolation": str, "lessons": [{"lesson": int, "tasks": [TASK]}],
-          "points": float, "of": float}  # what `grade` returns
+POINTS, COUNT = bounded(float, min=0, max=1e12), bounded(int, min=0, max=10**9)
+STATES = bounded(str, choices=("passed", "failed", "timed_out", "blocked", "not_attempted"))
+TASK = {"task": str, "state": STATES, "points": POINTS, "of": POINTS, "properties": COUNT,
+        "properties_held": COUNT, "message": str, "line": int | None, "mistake": str | None,
+        "step": str | None, "hint": str | None, "smallest_input": str | None, "solution_seen": bool}
+RECORD = {"student": str, "problem": str, "isolation": str, "lessons": [{"lesson": COUNT, "tasks": [TASK]}],
+          "points": POINTS, "of": POINTS}  # what `grade` returns
 MISSING = "nothing was handed in"  # the problem of somebody whom only the roster names
 UNJUDGED = "it could not be judged"  # the beginning of the message if the judge itself failed
 CPU_SECONDS = 1200  # of processor time for one submission, its workers' and the grader's own

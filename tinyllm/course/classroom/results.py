@@ -15,7 +15,7 @@ from tinyllm.config import conform
 from tinyllm.course.classroom.adjust import points_of
 from tinyllm.course.classroom.config import Course
 from tinyllm.course.classroom.feedback import Files, feedback, feedback_name
-from tinyllm.course.classroom.grading import RECORD
+from tinyllm.course.classroom.grading import POINTS, RECORD
 from tinyllm.course.classroom.sheets import cell, number, sheet
 from tinyllm.course.workers import isolation_words
 from tinyllm.errors import UserError
@@ -58,9 +58,12 @@ def read_results(out: str | Path) -> dict[str, Any]:
             conform(record.get("roster", {}), {str: str})
             conform(record.get("remark", ""), str)
             for lesson in record["lessons"]:
-                conform([lesson.get("late_days", 0), lesson.get("deducted", 0)], [float])
+                conform([lesson.get("late_days", 0), lesson.get("deducted", 0)], [POINTS])
                 conform([task["override"] for task in lesson["tasks"] if "override" in task],
-                        [{"checked": float, "comment": str}])  # fmt: skip
+                        [{"checked": POINTS, "comment": str}])  # fmt: skip
+        names = [record["student"] for record in results["submissions"]]
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise UserError(f"{path} holds the student {twice[0][:60]!r} twice")
         return results
     except UserError as error:
         raise UserError(f"{error}; it is not what `tinyllm course grade` writes: grade again") from None

@@ -158,7 +158,7 @@ def fingerprints(submissions: Sequence[Submission],
                     raise ValueError("it is too long")
                 mine |= fingerprint(folder, name, data.decode("utf-8-sig", "replace"))
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-                why = getattr(error, "msg", None) or error or type(error).__name__
+                why = getattr(error, "msg", None) or str(error) or type(error).__name__
                 left.append(plain(f"{submission.student}, {folder}/{name}: {why}"))
         found[submission.student] = {key: place for key, place in mine.items() if key not in ignored}
     return found, left
