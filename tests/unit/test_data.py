@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import sys
+import threading
 import types
 from contextlib import suppress
 
@@ -333,3 +334,16 @@ def test_impossible_batches_are_one_line(n, batch, context):
         assert f"at least {context + 1}:" in str(error.value)
     with pytest.raises(UserError, match="at least"):
         next(eval_batches(np.zeros(9, np.uint16), 2, 1, 0))
+
+
+def test_a_pipe_is_read_if_somebody_writes_to_it(tmp_path, monkeypatch):
+    """A pipe that nobody writes to once hung for ever."""
+    os.mkfifo(path := tmp_path / "pipe")
+    monkeypatch.setattr(reading, "PATIENCE", 0.01)
+    with pytest.raises(UserError, match="a pipe, and nobody writes to it"):
+        load_corpus(str(path))
+    monkeypatch.setattr(reading, "PATIENCE", 60)
+    writer = threading.Thread(target=path.write_bytes, args=(b"many words\n" * 20_000,))
+    writer.start()
+    assert load_corpus(str(path)).data == b"many words\n" * 20_000
+    writer.join()
