@@ -191,8 +191,11 @@ def test_yarn_ramps_between_its_two_numbers_of_turns():
 
 @pytest.mark.parametrize("scaling, message", [
     ({"rope_type": "dynamic", "factor": 2.0}, "choose one of linear, ntk, llama3, yarn"),
-    ({"rope_type": "llama3", "factor": 8.0}, "needs"),
-    ({"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 9, "mscale": 1.0}, "knows"),
+    ({"rope_type": "llama3", "factor": 8.0}, "lacks high_freq_factor and lacks low"),
+    ({"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 9, "mscale": 1.0},
+     "does not know 'mscale'"),
+    ({"rope_type": "linear", "factor": "x"}, "factor must be a number above 0, got 'x'"),
+    ({"rope_type": "yarn", "factor": -8.0, "original_max_position_embeddings": 9}, "above 0, got -8.0"),
 ])
 def test_scalings_that_are_not_known_are_refused(scaling, message):
     with pytest.raises(ValueError, match=message):

@@ -141,6 +141,9 @@ class Fuyu(Pretrained, nn.DecoderLM):
         Raises UserError when pictures have another size.
         """
         dots, side = np.asarray(pictures), self.config.side
+        if dots.ndim == 4 and dots.shape[3] == COLOURS and dots.shape[1:3] != (side, side):
+            height, width = dots.shape[1:3]
+            raise UserError(f"the picture has {width} x {height} dots, and the model reads {side} x {side}")
         if dots.shape[1:] != (side, side, COLOURS) or dots.dtype != np.uint8:
             wanted = f"uint8 of (B, {side}, {side}, {COLOURS})"
             raise UserError(f"pictures must be {wanted}, got {dots.dtype} of {dots.shape}")

@@ -126,7 +126,7 @@ def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
                 metadata = checked.metadata() or {}
             entries = parse_json(f.read(length))
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is cut short, or is not a safetensors file: {error}") from error
+        raise UserError(f"{path} is cut short or too long, or is not a safetensors file: {error}") from error
     except UserError as error:
         raise UserError(error if str(path) in str(error) else f"the header of {path} {error}") from error
     found: dict[str, Stored] = {}

@@ -27,6 +27,7 @@ def rope_tables(positions: Array, width: int, base: float = 10000.0) -> tuple[Ar
 
 CONTEXT = "original_max_position_embeddings"
 LLAMA3 = (CONTEXT, "low_freq_factor", "high_freq_factor")
+OPTIONAL = ("rope_theta", "attention_factor")
 NEEDED = {"linear": (), "ntk": (), "llama3": LLAMA3, "yarn": (CONTEXT,)}
 DEFAULTS: dict[Any, dict] = {"yarn": {"beta_fast": 32.0, "beta_slow": 1.0, "attention_factor": None}}
 
@@ -39,8 +40,14 @@ def check_scaling(positions: Array, width: int, base: float, scaling: dict[str, 
     needed = {"factor", *NEEDED[kind]}
     allowed = {"rope_type", "type", "rope_theta", *needed, *DEFAULTS.get(kind, ())}
     if not needed <= set(scaling) <= allowed:
-        keys = f"needs {sorted(needed)} and knows {sorted(allowed)}"
-        raise ValueError(f"rope_scaling {kind!r} {keys}, got {scaling}")
+        wrong = [f"lacks {name}" for name in sorted(needed - set(scaling))]
+        wrong += [f"does not know {name!r}" for name in sorted(map(str, set(scaling) - allowed))]
+        raise ValueError(f"rope_scaling of type {kind!r} {' and '.join(wrong)}")
+    for name in sorted(set(scaling) - {"rope_type", "type"}):
+        value = scaling[name]
+        number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        if not (number and 0 < value < 1e300) and not (value is None and name in OPTIONAL):
+            raise ValueError(f"rope_scaling: {name} must be a number above 0, got {value!r}")
     if width % 2:
         raise ValueError(f"rope turns pairs of channels, so the head width must be even, got {width}")
 
