@@ -75,12 +75,12 @@ def _is(value, kind):
     return number and abs(value) < LARGEST  # which is false for NaN
 
 
-def wish(field: dataclasses.Field) -> str:
-    """Describe the values that a field may have: `a whole number, at least 1 and at most 8`."""
+def wish(field: dataclasses.Field, null: bool = False) -> str:
+    """Describe the values that a field allows: `a whole number, at least 1 and at most 8`; null if asked."""
     if "choices" in field.metadata:
         return f"one of {', '.join(map(str, field.metadata['choices']))}"
     bounds = [f"{word} {field.metadata[key]}" for key, word in BOUNDS.items() if key in field.metadata]
-    found = [typing.get_origin(kind) or kind for kind in kinds(field)]
+    found = [typing.get_origin(kind) or kind for kind in kinds(field) if null or kind is not type(None)]
     words = " or ".join(WORDS.get(kind, kind.__name__) for kind in found)
     return ", ".join([words, *filter(None, [" and ".join(bounds)])])
 
@@ -106,10 +106,9 @@ def conform(value: Any, kind: Any, at: str = "") -> None:
             type(kind) if isinstance(kind, list | dict) else kind)  # fmt: skip
         if not allowed(field, value):
             fits = type(value) in kinds(field) or (type(value) is int and float in kinds(field))
+            found = repr(value) if fits else WORDS[type(value)]
             place = f" as {at.removeprefix('.')}" if at else ""
-            raise UserError(
-                f"holds {repr(value) if fits else WORDS[type(value)]}{place}, where {wish(field)} belongs"
-            )
+            raise UserError(f"holds {found}{place}, where {wish(field, True)} belongs")
 
 
 type_hints = functools.cache(typing.get_type_hints)  # slow: it parses every annotation

@@ -5,6 +5,7 @@ target, flush it to the disk, rename it over the target (an atomic step on all c
 flush the folder, because names are stored in the folder.
 """
 
+import datetime
 import itertools
 import json
 import os
@@ -100,9 +101,9 @@ def remove_leftovers(folder: Path | str) -> None:
 def open_regular(path: Path | str, follow: bool = True) -> Iterator[BufferedReader]:
     """Open a regular file for reading in binary mode, for a `with` block.
 
-    All reading of files goes through here, because opening a pipe could block the program, and a device may
-    never end. Without `follow`, a link is refused. Raises UserError, with the path, when the system refuses
-    to open the file or to read it.
+    Every file that somebody else may have written is opened here, so that no file can block the program (a
+    pipe) or never end (a device); only texts may be pipes (data/reading.py). Without `follow`, a link is refused. Raises UserError, with the path, when the
+    system refuses to open the file or to read it.
     """
     flags = os.O_RDONLY
     for flag in ("O_BINARY", "O_NONBLOCK", *(() if follow else ("O_NOFOLLOW",))):
@@ -225,10 +226,10 @@ def _whole(text):
 
 
 def read_toml(path: Path | str) -> dict[str, Any]:
-    """Read a TOML file of at most a megabyte. Raises UserError, with the path."""
+    """Read a TOML file of at most a megabyte; dates become text. Raises UserError, with the path."""
     text = read_text(path, 2**20, "utf-8-sig")
     try:
-        return tomllib.loads(text, parse_float=_number)
+        return _plain(tomllib.loads(text, parse_float=_number))
     except RecursionError:
         raise UserError(f"{path} is nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
@@ -237,3 +238,13 @@ def read_toml(path: Path | str) -> dict[str, Any]:
         raise UserError(f"{path} {error}") from None
     except ValueError:  # Python refuses to read an integer of thousands of digits
         raise UserError(f"{path} holds a number that is too long") from None
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return list(map(_plain, value))
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    return _whole(str(value)) if type(value) is int else value

@@ -269,7 +269,8 @@ def test_a_broken_run_json_is_refused(copy, content, message):
 
 @pytest.mark.parametrize("path, value", [
     ("settings.train.steps", "many"), ("settings.train.lr", None), ("settings.model.heads", "two"),
-    ("settings.model.width", -1), ("settings.model", 3), ("settings.model.type", "elephant"),
+    ("settings.model.width", -1), ("settings.model.width", "8"), ("settings.model", 3),
+    ("settings.model.type", "elephant"),
     ("settings.recipe", "elephant"), ("facts.vocab_size", "x"), ("facts", []), ("notes", 3),
 ])  # fmt: skip
 def test_settings_and_facts_of_the_wrong_kind_are_refused(copy, path, value):

@@ -7,6 +7,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.cli import main
+from tinyllm.cli.progress import Display
 from tinyllm.errors import UserError
 from tinyllm.report.curves import LossCurves, loss_curves
 from tinyllm.report.loss_chart import loss_chart
@@ -121,7 +123,7 @@ def test_a_damaged_log_is_refused_and_a_torn_line_is_not(tmp_path):
 @pytest.mark.parametrize("first, more", [
     ({"train_loss": 10**400}, ["too long"]), ({"seconds": 10**320}, ["too long"]),
     ({"step": 10**20}, ["step"]), ({"step": -1}, ["step"]), ({"step": 13}, ["step", "line 2"]),
-    ({"seconds": -5}, ["seconds"]),
+    ({"seconds": -5}, ["seconds"]), ({"seconds": None}, ["seconds"]), ({"kind": "stop"}, ["kind"]),
     ({"train_loss": 1e308, "lr": 1e308, "val_loss": -1e308}, ["no finite number"]),
     ({"train_loss": 1e100, "lr": 1e100, "val_loss": 1e-300, "val_loss_per_char": 1e100}, None),
     ({"train_loss": 1e100, "val_loss": -1e100, "val_loss_per_char": 5e-324}, None),
@@ -136,6 +138,13 @@ def test_extreme_numbers_in_a_log_are_drawn_or_refused(whole, tmp_path, first, m
     with pytest.raises(UserError, match=r"log\.jsonl line .*" + ".*".join(more[:1])) as caught:
         write_report(run)
     assert all(word in str(caught.value) for word in more)
+
+
+def test_a_log_that_lost_its_evaluations_is_refused_at_the_end_of_a_run(whole, tmp_path):
+    run = Run(shutil.copytree(whole, tmp_path / "run"))
+    run.log.path.write_text('{"kind": "data"}\n')
+    with pytest.raises(UserError, match=r"log\.jsonl has no evaluation"):
+        Display.conclude(SimpleNamespace(run=run))
 
 
 @given(st.lists(st.tuples(st.integers(0, 5000), st.floats(0, 1e6)), min_size=1, max_size=30),

@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from tinyllm.cli.text import entry, indented, paragraph, quoted
+from tinyllm.errors import UserError
 from tinyllm.report.curves import characters_per_token, loss_curves
 from tinyllm.report.loss_chart import loss_chart
 from tinyllm.report.remarks import remark
@@ -161,7 +162,10 @@ class Display:
     def conclude(self) -> None:
         """Print a summary of a finished run."""
         records = read_log(self.run.log.path)
-        last, floor = records[-1], self.setup.facts.entropy_per_char
+        evaluated = [record for record in records if record.get("val_loss") is not None]
+        if not evaluated:
+            raise UserError(f"{self.run.log.path} has no evaluation: lines are missing; put the log back")
+        last, floor = evaluated[-1], self.setup.facts.entropy_per_char
         width = columns() - 2
         plain, coloured = not can_print("⠤●┄│"), has_colours()
         if self.config.steps >= FEWEST:

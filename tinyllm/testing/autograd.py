@@ -55,7 +55,7 @@ mistake("backpropagate", "local derivatives added along the path: the chain rule
         "gradients[i] * local[i, :i]", "np.where(local[i, :i] != 0, gradients[i] + local[i, :i], 0)")
 mistake("backpropagate", "a gradient of 0 for the last node, whose gradient with respect to itself is 1",
         "return gradients", "gradients[-1:] = 0\nreturn gradients")
-mistake("backpropagate", "1 for the last node and 0 for all others, as the transposed table gives",
+mistake("backpropagate", "1 for the last node and 0 for all others",
         "local[i, :i]", "local[:i, i]")
 mistake("backpropagate", "gradients of the first node with respect to all others", "",
         "local = local[::-1, ::-1].T", "return gradients", "return gradients[::-1].copy()")

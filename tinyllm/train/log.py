@@ -24,7 +24,8 @@ MEASURED = ("tokens_per_second", "seconds", "peak_rss_mb")
 STEP_FIELDS = ("train_loss", "val_loss", "val_loss_per_char", "lr", "grad_norm", *MEASURED)
 KINDS: dict[str, Any] = {  # and all have a step; a chart can draw numbers in these bounds
     "step": dict.fromkeys(STEP_FIELDS, bounded(float | None, min=-1e100, max=1e100))
-    | dict.fromkeys(MEASURED, bounded(float | None, min=0, max=1e15)),
+    | dict.fromkeys(MEASURED, bounded(float | None, min=0, max=1e15))
+    | {"seconds": bounded(float, min=0, max=1e15)},
     "sample": {"text": str},
 }  # fmt: skip
 
@@ -89,8 +90,8 @@ def read_log(path: str | Path, length: int = LARGEST_LOG + 1) -> list[dict[str, 
     for number, line in enumerate(lines, 1):
         try:
             if line:
-                conform(record := parse_json(line), {})
-                if kind := KINDS.get(str(record.get("kind"))):
+                conform(record := parse_json(line), {"kind": bounded(str, choices=("data", *KINDS))})
+                if kind := KINDS.get(record["kind"]):
                     conform(record, kind | {"step": bounded(int, min=step, max=10**15)})  # it never falls
                     step = record["step"]
                 records.append(record)

@@ -165,6 +165,9 @@ class Run:
                 raise ValueError(f"{unknown[0]} is unknown; did another version of tinyllm write it?")
             found = Facts(**facts)
             config, self.notes = make_config(settings), dict(notes)
+            for name, value in config.flat().items():
+                if isinstance(settings.get(name), str) and not isinstance(value, str):
+                    raise ValueError(f"{name} = {settings[name]!r} is a text")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{self.file} is damaged: {error}") from error
         self._content = {"settings": content["settings"], "facts": facts}
@@ -174,17 +177,17 @@ class Run:
         """Return the content of run.json. Raises UserError that says what the folder is, if it is no run."""
         if os.path.lexists(self.file):
             return read_json(self.file)
-        reason = "it is a file" if os.path.exists(self.folder) else "there is no such folder"
+        reason = "it is no folder" if os.path.lexists(self.folder) else "there is no such folder"
         if os.path.isdir(self.folder):
             reason = "there is no run.json"
-        if os.path.exists(self.folder / "config.json"):
-            reason = "it is the folder of a model, which tl.from_pretrained opens"
+        if os.path.lexists(self.folder / "config.json"):
+            reason = "it is the folder of a model, which `tinyllm generate` reads, with --bits 8 quantised"
         beside = ", ".join(str(run.folder) for run in list_runs(self.folder.parent)[:5])
         raise UserError(f"{self.folder} holds no run: {reason}{beside and f'; there are {beside}'}")
 
     def is_model(self) -> bool:
         """Return True for the folder of a model that is no run, such as a checkpoint."""
-        return (os.path.exists(self.folder / "config.json") and not os.path.lexists(self.file)
+        return (os.path.lexists(self.folder / "config.json") and not os.path.lexists(self.file)
                 and self._old_settings() is None)  # fmt: skip
 
     def _old_settings(self):
@@ -278,11 +281,13 @@ def progress_of(path: Path) -> tuple[Progress, int]:
     state = checkpoint.read_state(path)
     try:
         conform(state, STATE)
+        if unknown := sorted(state["progress"].keys() - Progress.__dataclass_fields__.keys()):
+            raise UserError(f"holds progress.{unknown[0]}, which is unknown")
         conform(state, {"progress": {"group": GROUP if state["progress"].get("group") else {}}})
         progress = Progress(**state["progress"])
         if progress.step != state["step"] or (progress.best_step is None) != (progress.best_val_loss is None):
             raise UserError("contradicts itself: see step, best_step and best_val_loss")
-    except (TypeError, UserError) as error:
+    except UserError as error:
         raise UserError(f"{path / 'state.json'} {error}; was it saved by another version of tinyllm? "
                         f"{checkpoint.ADVICE}") from error  # fmt: skip
     return progress, state["log_bytes"]

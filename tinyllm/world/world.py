@@ -270,4 +270,4 @@ def _trades() -> Iterable[Fact]:
 
 def _unknown(name, known):
     near = difflib.get_close_matches(name, known, 5, cutoff=0.5) or list(known)[:5]
-    raise UserError(f"nobody in this world is called {name}; there are {', '.join(near)}")
+    raise UserError(f"nobody in this world is called {name!r}; there are {', '.join(near)}")
