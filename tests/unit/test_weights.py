@@ -58,7 +58,7 @@ def test_a_file_cut_anywhere_or_with_a_tail_is_refused(tmp_path):
     data = small_file(path)
     for damaged in [data[:n] for n in range(len(data))] + [data + b"\0"]:
         path.write_bytes(damaged)
-        with pytest.raises(UserError, match="is cut short, or is not a safetensors file"):
+        with pytest.raises(UserError, match="is cut short or too long, or is not a safetensors"):
             load_weights(path)
 
 

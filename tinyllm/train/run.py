@@ -177,7 +177,8 @@ class Run:
         """Return the content of run.json. Raises UserError that says what the folder is, if it is no run."""
         if os.path.lexists(self.file):
             return read_json(self.file)
-        reason = "it is no folder" if os.path.lexists(self.folder) else "there is no such folder"
+        nothing = "it is a link to nothing" if os.path.lexists(self.folder) else "there is no such folder"
+        reason = "it is a file" if os.path.exists(self.folder) else nothing
         if os.path.isdir(self.folder):
             reason = "there is no run.json"
         if os.path.lexists(self.folder / "config.json"):
