@@ -101,9 +101,9 @@ def remove_leftovers(folder: Path | str) -> None:
 def open_regular(path: Path | str, follow: bool = True) -> Iterator[BufferedReader]:
     """Open a regular file for reading in binary mode, for a `with` block.
 
-    Every file that somebody else may have written is opened here, so that no file can block the program (a
-    pipe) or never end (a device); only texts may be pipes (data/reading.py). Without `follow`, a link is refused. Raises UserError, with the path, when the
-    system refuses to open the file or to read it.
+    Files that somebody else may have written are read through here, because opening a pipe could block the
+    program, and a device may never end; only texts may be pipes (data/reading.py). Without `follow`, a link
+    is refused. Raises UserError, with the path, when the system refuses to open the file or to read it.
     """
     flags = os.O_RDONLY
     for flag in ("O_BINARY", "O_NONBLOCK", *(() if follow else ("O_NOFOLLOW",))):
