@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import re
+import select
 import stat
 import tomllib
 from collections import Counter
@@ -25,6 +26,7 @@ from tinyllm.errors import UserError
 
 LARGEST = 2**26  # bytes of a file of settings, results or tokens; weights and texts have other limits
 MOST = 2**22  # values in a JSON file: an empty list takes 2 bytes in the file and 64 in memory
+PATIENCE = 10  # seconds
 DIGITS = 300  # of a whole number: as many as LARGEST_NUMBER has
 HALF = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]")
 
@@ -121,6 +123,20 @@ def open_regular(path: Path | str, follow: bool = True) -> Iterator[BufferedRead
             yield file
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def pipe_or_file(path: str, flags: int) -> int:
+    """Open a file or a pipe, such as <(...) of a shell, as the `opener` of open().
+
+    A pipe is waited for until somebody writes to it. Raises UserError when nobody does in PATIENCE seconds.
+    """
+    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if stat.S_ISFIFO(os.fstat(handle).st_mode):
+        if not select.select([handle], [], [], PATIENCE)[0]:
+            os.close(handle)
+            raise UserError(f"{path} is a pipe, and nobody writes to it")
+        os.set_blocking(handle, True)
+    return handle
 
 
 def read_bytes(path: Path | str, most: int = LARGEST) -> bytes:

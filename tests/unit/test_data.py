@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinyllm import files
 from tinyllm.data import Corpus, cache, eval_batches, get_batch, load_corpus, reading, sources, token_array
 from tinyllm.data.sources import SOURCES
 from tinyllm.errors import UserError
@@ -339,10 +340,10 @@ def test_impossible_batches_are_one_line(n, batch, context):
 def test_a_pipe_is_read_if_somebody_writes_to_it(tmp_path, monkeypatch):
     """A pipe that nobody writes to once hung for ever."""
     os.mkfifo(path := tmp_path / "pipe")
-    monkeypatch.setattr(reading, "PATIENCE", 0.01)
+    monkeypatch.setattr(files, "PATIENCE", 0.01)
     with pytest.raises(UserError, match="a pipe, and nobody writes to it"):
         load_corpus(str(path))
-    monkeypatch.setattr(reading, "PATIENCE", 60)
+    monkeypatch.setattr(files, "PATIENCE", 60)
     writer = threading.Thread(target=path.write_bytes, args=(b"many words\n" * 20_000,))
     writer.start()
     assert load_corpus(str(path)).data == b"many words\n" * 20_000

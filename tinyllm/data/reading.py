@@ -7,16 +7,14 @@ unpacked, so a small file that unpacks to a huge one is refused in time.
 import glob
 import gzip
 import os
-import select
 import stat
 import sys
 import zlib
 from pathlib import Path
 
 from tinyllm.errors import UserError
-from tinyllm.files import read_stream
+from tinyllm.files import pipe_or_file, read_stream
 
-PATIENCE = 10  # seconds
 MAX_BYTES = 2**29  # a larger text is encoded to a file by `tinyllm tokenizer encode --out`
 
 
@@ -43,7 +41,7 @@ def read_file(path: Path) -> bytes:
             raise UserError(f"{path} is not a regular file")
         if found.st_size > MAX_BYTES:
             raise UserError(f"{path} has more than {MAX_BYTES // 2**20:,} MiB; take a part of it")
-        with open(path, "rb", opener=_open_in_time) as f:
+        with open(path, "rb", opener=pipe_or_file) as f:
             if path.suffix == ".gz":
                 with gzip.GzipFile(fileobj=f) as unpacked:
                     return read_stream(unpacked, path, MAX_BYTES)
@@ -56,17 +54,6 @@ def read_file(path: Path) -> bytes:
         if isinstance(error, UserError):
             raise
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-
-
-def _open_in_time(path, flags):
-    """Open a file; a pipe, such as of <(...), is waited for until somebody writes to it, but not for ever."""
-    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-    if stat.S_ISFIFO(os.fstat(handle).st_mode):
-        if not select.select([handle], [], [], PATIENCE)[0]:
-            os.close(handle)
-            raise UserError(f"{path} is a pipe, and nobody writes to it")
-        os.set_blocking(handle, True)
-    return handle
 
 
 def _files_below(folder):
