@@ -130,9 +130,6 @@ class Bert(Pretrained, nn.EncoderLM):
         "hidden_act": ("gelu",), "position_embedding_type": ("absolute", None), "is_decoder": (False,),
         "add_cross_attention": (False,), "tie_word_embeddings": (True,),
         "problem_type": (None, "single_label_classification"),
-        "architectures": lambda config: ([config.architecture], ...),
-        "id2label": lambda config: (dict(enumerate(config.labels or [])) or None, ...),
-        "label2id": lambda config: ({name: i for i, name in enumerate(config.labels or [])} or None, ...),
     }  # fmt: skip
     hf_names: ClassVar[Any] = (
         ("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta"),  # old files have
@@ -229,6 +226,13 @@ class Bert(Pretrained, nn.EncoderLM):
         model.load_state_dict({name: known.get(name, new) for name, new in model.state_dict().items()})
         model.train(self.training)
         return model
+
+    @classmethod
+    def hf_write(cls, found: dict[str, Any], config: Any) -> dict[str, Any]:
+        """Return the fields with the name of transformers' class, and two tables of the labels."""
+        ids = {name: i for i, name in enumerate(config.labels or [])} or None
+        names = dict(enumerate(config.labels or [])) or None
+        return found | {"architectures": [config.architecture], "id2label": names, "label2id": ids}
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:

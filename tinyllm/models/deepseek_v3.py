@@ -184,18 +184,16 @@ class DeepseekV3(Llama):
         }
         for name, width in (("nano", 32), ("mini", 64), ("small", 64))
     }  # fmt: skip
+    hf_usual = {"n_group": 8, "topk_group": 4, "num_experts_per_tok": 8, "first_k_dense_replace": 3,
+                "routed_scaling_factor": 2.5, "q_lora_rank": 1536}  # fmt: skip
     hf_settings: ClassVar[dict[str, Any]] = {
         "hidden_act": ("silu",), "rope_interleave": (True,), "rope_scaling": (None,), "mlp_bias": (False,),
-        "num_key_value_heads": lambda config: (config.heads, ...), "n_mtp": (None,),
-        "head_dim": lambda config: (config.head_size, ...),
-        "q_lora_rank": lambda config: (config.query_latent,),  # written also if it is None
+        "num_key_value_heads": lambda config: (config.heads,), "n_mtp": (None,),
+        "head_dim": lambda config: (config.head_size,),
     }  # fmt: skip
     hf_names: ClassVar[Any] = (("gate.e_score_correction_bias", "correction"),)
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Return config.json with DeepSeek-V3's defaults for settings that a file leaves out."""
-        usual = {"n_routed_experts": config.get("num_local_experts", 256), "n_group": 8, "topk_group": 4,
-                 "num_experts_per_tok": 8, "first_k_dense_replace": 3, "routed_scaling_factor": 2.5,
-                 "q_lora_rank": 1536}  # fmt: skip
-        return super().hf_read(usual | config)
+        return super().hf_read({"n_routed_experts": config.get("num_local_experts", 256)} | config)

@@ -20,6 +20,11 @@ class DistilBertConfig(BertConfig):
     segments: int = setting(0, min=0, max=0, help="a DistilBERT knows no segments")
     eps: float = setting(1e-12, min=1e-12, max=1e-12, help="added to variances")
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.class_dropout is None:  # which transformers does not know here
+            object.__setattr__(self, "class_dropout", self.dropout)
+
 
 class DistilBert(Bert):
     """DistilBERT: tokens (B, T) -> logits (B, T, V) of the tokens at masked positions."""
@@ -30,7 +35,8 @@ class DistilBert(Bert):
     hf_base = "distilbert."
     hf_settings: ClassVar[dict[str, Any]] = {
         "activation": ("gelu",), "sinusoidal_pos_embds": (False,), "tie_word_embeddings": (True,),
-    } | {name: Bert.hf_settings[name] for name in ("problem_type", "architectures", "id2label", "label2id")}
+        "problem_type": Bert.hf_settings["problem_type"],
+    }  # fmt: skip
     hf_names = (
         ("distilbert.embeddings.word_embeddings.", "encoder.tokens."),
         ("distilbert.embeddings.position_embeddings.", "encoder.positions."),

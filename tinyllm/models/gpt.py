@@ -33,6 +33,11 @@ class GPTConfig(Sizes):
     embed_dropout: float | None = setting(None, **PART, hf="embd_pdrop", help="of embeddings; none: dropout")
     bias: bool = setting(True, help="linear layers and norms add a bias, as GPT-2's do")
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.embed_dropout == self.dropout:
+            object.__setattr__(self, "embed_dropout", None)  # so that configs of equal models are equal
+
 
 class Block(nn.Module):
     """One transformer block: x + attention(norm(x)), then x + mlp(norm(x)).

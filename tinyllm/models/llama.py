@@ -38,6 +38,7 @@ COMMON: dict[str, Any] = {  # `hf_settings` of all families that derive from thi
     "hidden_act": ("silu",),
     "head_dim": lambda config: (config.head_size, None),  # written also if it is width / heads
 }
+NO_BIAS: dict[str, Any] = {"attention_bias": (False,), "mlp_bias": (False,)}  # of families without these
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,5 +172,7 @@ class Llama(Pretrained, nn.DecoderLM):
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Return config.json in its older format, with LLaMA's defaults for settings that it leaves out."""
-        old = {"rms_norm_eps": 1e-6, "num_key_value_heads": config.get("num_attention_heads")}
-        return read_rope(old | cls.hf_usual | config)
+        found = {"rms_norm_eps": 1e-6, "num_key_value_heads": None} | cls.hf_usual | config
+        if found["num_key_value_heads"] is None:
+            found["num_key_value_heads"] = found.get("num_attention_heads")
+        return read_rope(found)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from tinyllm.config import setting
-from tinyllm.models.llama import COMMON, Llama, LlamaConfig
+from tinyllm.models.llama import COMMON, NO_BIAS, Llama, LlamaConfig
 from tinyllm.models.sizes import SIZE
 
 
@@ -23,4 +23,4 @@ class Mistral(Llama):
     architecture = "MistralForCausalLM"
     config_class = MistralConfig
     hf_usual = {"num_key_value_heads": 8, "sliding_window": 4096}
-    hf_settings = COMMON | {"sliding_window": lambda config: (config.window,)}  # written also if it is None
+    hf_settings = COMMON | NO_BIAS

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from tinyllm import nn
 from tinyllm.config import setting
 from tinyllm.errors import UserError
-from tinyllm.models.llama import COMMON, PRESETS, Llama, LlamaBlock, LlamaConfig
+from tinyllm.models.llama import COMMON, NO_BIAS, PRESETS, Llama, LlamaBlock, LlamaConfig
 from tinyllm.models.sizes import SIZE
 from tinyllm.tensor import Tensor
 
@@ -64,9 +64,7 @@ class Mixtral(Llama):
         name: PRESETS[name] | {"hidden": PRESETS[name]["hidden"] // 2}
         for name in ("laptop", "nano", "mini", "small")
     }
-    hf_settings = COMMON | {
-        "sliding_window": lambda config: (config.window,), "router_jitter_noise": (0.0,),
-    }  # fmt: skip
+    hf_settings = COMMON | NO_BIAS | {"router_jitter_noise": (0.0,)}
     hf_names: ClassVar[Any] = (
         ("block_sparse_moe.", "mlp."), (".w1.", ".gate_proj."), (".w2.", ".down_proj."),
         (".w3.", ".up_proj."),

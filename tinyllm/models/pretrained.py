@@ -42,7 +42,7 @@ class Pretrained(Module):
     config_class: ClassVar[type]
     PRESETS: ClassVar[dict[str, dict[str, Any]]]
     # {setting in config.json: the values that this family can run, or a function from a config to them}.
-    # The first value is the one that is written; `...` means that any value can be read.
+    # The first value is the one that is written; others are refused.
     hf_settings: ClassVar[dict[str, Any]] = {}
     hf_usual: ClassVar[dict[str, Any]] = {}  # the values of settings that a config.json leaves out
     hf_prefix = ""  # a prefix that some files have before each name
@@ -59,6 +59,11 @@ class Pretrained(Module):
         """Return config.json in the format that is read; a family with several formats overrides this."""
         return cls.hf_usual | config
 
+    @classmethod
+    def hf_write(cls, found: dict[str, Any], config: Any) -> dict[str, Any]:
+        """Return the fields as config.json has them, which `hf_read` undoes; some families override this."""
+        return found
+
     def file_name(self, name: str) -> str:
         """Return the name that a parameter has in files."""
         names = _allowed(self.hf_names, self.config)
@@ -68,8 +73,9 @@ class Pretrained(Module):
         """Write config.json, generation_config.json and model.safetensors into an existing or a new folder.
 
         Each file is written whole or not at all; config.json comes last. Raises UserError when a file cannot
-        be written, or the model has adapters.
+        be written, the model has adapters, or its family's config.json cannot say what its config says.
         """
+        found = describe(type(self), self.config)
         folder = Path(folder)
         if any(isinstance(module, LoRALinear) for _, module in self.named_modules()):
             raise UserError("Hugging Face's format has no adapters: nn.merge(model) first")
@@ -82,7 +88,8 @@ class Pretrained(Module):
             state |= {name: state[name].T for name in _linear_weights(self)}
         state = {self.file_name(name): array for name, array in state.items()}
         save_weights(state, folder / "model.safetensors", {"format": "pt"})
-        found = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None} | _describe(self)
+        if bits := bits_of(self):
+            found["quantization_config"] = {"quant_method": "tinyllm", "bits": bits}
         ends = self.generation.get("eos_token_id") if eos_token_id is None else eos_token_id
         found |= {} if ends is None else {"eos_token_id": ends}
         tokens = {name: found[name] for name in IDS if found.get(name) is not None}
@@ -105,16 +112,27 @@ def _write_json(path, value):
     atomic_write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def _describe(model):
-    """Return the config.json of a model: its settings, and the constants of its family."""
-    found = {"architectures": [model.architecture], "model_type": model.model_type, "torch_dtype": "float32"}
-    for field in dataclasses.fields(model.config):
-        value = getattr(model.config, field.name)
-        if value is not None:
-            found |= dict.fromkeys(hf_names(model.config, field), value)
-    found |= {name: _allowed(values, model.config)[0] for name, values in model.hf_settings.items()}
-    if bits := bits_of(model):
-        found["quantization_config"] = {"quant_method": "tinyllm", "bits": bits}
+def describe(cls: Any, config: Any) -> dict[str, Any]:
+    """Return the config.json of a family's model: its settings, and the constants of the family.
+
+    Raises UserError when reading it would give another config: the family has no such model.
+    """
+    found: dict[str, Any] = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
+    found |= {"architectures": [getattr(cls, "architecture", None)], "model_type": cls.model_type,
+              "torch_dtype": "float32"}  # fmt: skip
+    for field in dataclasses.fields(config):
+        value, names = getattr(config, field.name), hf_names(config, field)
+        if value is not None or names[0] in cls.hf_usual:
+            found |= dict.fromkeys(names, value)
+    found = cls.hf_write(found, config)
+    found |= {name: _allowed(values, config)[0] for name, values in cls.hf_settings.items()}
+    back = _read_config(cls, "this model", json.loads(json.dumps(found)))
+    for field in dataclasses.fields(config):
+        value, other = getattr(config, field.name), getattr(back, field.name)
+        if value != other:
+            raise UserError(
+                f"a {cls.model_type} cannot have {field.name} = {value!r}: its config.json says {other!r}"
+            )
     return found
 
 
@@ -200,9 +218,10 @@ def _read_config(cls, folder, found):
         config = cls.config_class(**settings)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
-    for name, values in cls.hf_settings.items():
+    causal = {} if cls.objective == "masked" else {"is_causal": (True,)}
+    for name, values in (cls.hf_settings | causal).items():
         allowed = _allowed(values, config)
-        if ... not in allowed and found.get(name, allowed[0]) not in allowed:
+        if found.get(name, allowed[0]) not in allowed:
             known = f"tinyllm's {cls.__name__} cannot run"
             raise UserError(f"{where} says {name} = {found[name]!r}, which {known}")
     return config
@@ -281,9 +300,10 @@ def read_rope(config: dict[str, Any]) -> dict[str, Any]:
     """Return config.json with the settings of rotary positions in their older format.
 
     `rope_parameters` of newer files becomes rope_theta, rope_scaling (None if nothing is scaled) and, where a
-    file has it, partial_rotary_factor. Raises UserError when they are no object.
+    file has it, partial_rotary_factor. As in transformers, a rope_scaling beside it replaces all of it.
+    Raises UserError when they are no object.
     """
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
     if not isinstance(rope, dict):
         raise UserError(f"rope_scaling must be an object, got {rope!r}")
     plain = ("rope_theta", "partial_rotary_factor")

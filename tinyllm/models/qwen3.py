@@ -18,4 +18,4 @@ class Qwen3(Llama):
     model_type = "qwen3"
     architecture = "Qwen3ForCausalLM"
     config_class = Qwen3Config
-    hf_settings = COMMON | {"use_sliding_window": (False,)}
+    hf_settings = COMMON | {"mlp_bias": (False,), "use_sliding_window": (False,)}

@@ -29,8 +29,8 @@ class Qwen3Moe(Mixtral):
     config_class = Qwen3MoeConfig
     hf_usual = {"num_key_value_heads": 4, "num_experts_per_tok": 8}
     hf_settings = COMMON | {
-        "use_sliding_window": (False,), "sliding_window": (None, ...), "decoder_sparse_step": (1,),
-        "mlp_only_layers": ([], None),
+        "mlp_bias": (False,), "use_sliding_window": (False,), "sliding_window": (None,),
+        "decoder_sparse_step": (1,), "mlp_only_layers": ([], None),
     }  # fmt: skip
     hf_names = ()
 

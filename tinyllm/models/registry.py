@@ -22,7 +22,7 @@ from tinyllm.models.llama import Llama
 from tinyllm.models.mistral import Mistral
 from tinyllm.models.mixtral import Mixtral
 from tinyllm.models.mt5 import MT5
-from tinyllm.models.pretrained import load_folder, read_object
+from tinyllm.models.pretrained import describe, load_folder, read_object
 from tinyllm.models.qwen2 import Qwen2
 from tinyllm.models.qwen3 import Qwen3
 from tinyllm.models.qwen3_moe import Qwen3Moe
@@ -74,12 +74,14 @@ def build(config: Any, seed: int | None = 0) -> Any:
     """Build an untrained model from a config, or from a dict for `make_config`.
 
     `seed` decides the initial weights; with None the matrices stay zero, for weights that are read from a
-    file. Raises UserError if the settings are inconsistent, TypeError for another type of config.
+    file. Raises UserError if the settings are inconsistent, or not possible in the family, TypeError for
+    another type of config.
     """
     if isinstance(config, dict):
         config = make_config(config)
     for cls in FAMILIES.values():
         if type(config) is cls.config_class:
+            describe(cls, config)  # complain now, not when it is saved
             return cls(config, seed)
     raise TypeError(f"build needs a dict or a config of a family, got {type(config).__name__}")
 

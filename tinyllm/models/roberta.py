@@ -36,9 +36,6 @@ class Roberta(Bert):
     }  # fmt: skip
     token_settings: ClassVar[dict[str, str]] = {"pad": "pad"}
     separators = 2
-    hf_settings: ClassVar[dict[str, Any]] = Bert.hf_settings | {
-        "max_position_embeddings": lambda config: (config.context + config.first_position, ...),
-    }
 
     def positions(self, tokens: np.ndarray, places: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """Return each token's row in the table of positions; all padding tokens have the same row."""
@@ -56,6 +53,13 @@ class Roberta(Bert):
             *((file.replace("bert.", "roberta."), name) for file, name in body), (pooler, "pooler."),
             ("classifier.out_proj.", "classifier."), ("lm_head.layer_norm.", "lm_head.norm."),
         )  # fmt: skip
+
+    @classmethod
+    def hf_write(cls, found: dict[str, Any], config: Any) -> dict[str, Any]:
+        """Return the fields with the rows of positions that belong to padding."""
+        return super().hf_write(found, config) | {
+            "max_position_embeddings": config.context + config.first_position
+        }
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:

@@ -230,7 +230,11 @@ class T5(Pretrained, EncoderDecoderLM):
     }  # fmt: skip
     hf_transposed = True
     hf_ignored = r"(en|de)coder\.embed_tokens\.weight|decoder\.block\.0\.layer\.1\..*bias\.weight"
-    hf_settings = {"is_encoder_decoder": (True,)}
+    hf_settings: ClassVar[dict[str, Any]] = {
+        "is_encoder_decoder": (True,),
+        "is_gated_act": lambda config: (config.mlp != "relu",),
+        "dense_act_fn": lambda config: ("relu" if config.mlp == "relu" else "gelu_new",),
+    }
     hf_embedding = "shared.weight"
 
     def __init__(self, config: T5Config, seed: int | None = 0):
