@@ -13,7 +13,6 @@ import tinyllm as tl
 from tinyllm.errors import UserError
 from tinyllm.models import build, family, from_pretrained, names
 from tinyllm.models.pretrained import second_names
-from tinyllm.models.registry import make_config
 from tinyllm.models.sizes import hf_names
 from tinyllm.nn import DecoderLM
 from tinyllm.tensor import no_grad
@@ -118,51 +117,6 @@ def test_a_model_comes_back_with_its_config_and_its_bits(tmp_path, name, bits):
         assert np.array_equal(np.concatenate(one_by_one, 1), logits(model)[:1])
     generation = json.loads((tmp_path / "generation_config.json").read_text())
     assert generation["eos_token_id"] is None
-
-
-@pytest.mark.parametrize("name, changes, field", [
-    ("deepseek_v3", {"scaling": {"rope_type": "linear", "factor": 2.0}}, "scaling"),
-    ("deepseek_v3", {"kv_heads": 2}, "kv_heads"), ("deepseek_v3", {"mlp_bias": True}, "mlp_bias"),
-    ("qwen3_moe", {"window": 3}, "window"), ("mt5", {"tied": False, "scaled": True}, "scaled"),
-    *[(name, {"bias": True}, "bias") for name in ("mistral", "mixtral", "qwen2")],
-    *[(name, {"mlp_bias": True}, "mlp_bias")
-      for name in ("mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe")],
-])  # fmt: skip
-def test_a_model_that_its_config_json_cannot_describe_is_refused(tmp_path, name, changes, field):
-    with pytest.raises(UserError, match=f"a {MODELS[name]['model_type']} cannot have {field} = "):
-        made(name, **changes)
-    model = family(MODELS[name]["model_type"])(make_config(MODELS[name] | changes))
-    with pytest.raises(UserError, match=f"cannot have {field} = "):
-        model.save_pretrained(tmp_path / "new")
-    assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize("name, changes", [
-    ("distilbert", {"class_dropout": None}), ("deepseek_v3", {"query_latent": None}), ("t5", {"end": 3}),
-    ("gpt2", {"dropout": 0.1, "embed_dropout": 0.1}), ("mistral", {"window": None}),
-    ("bert", {"task": "classify", "labels": ["no", "yes"]}), ("roberta", {"task": "encode"}),
-])  # fmt: skip
-def test_settings_that_are_left_out_come_back(tmp_path, name, changes):
-    model = made(name, **changes)
-    model.save_pretrained(tmp_path)
-    assert from_pretrained(tmp_path).config == model.config
-
-
-@pytest.mark.parametrize("name", ["llama", "mixtral", "smollm3"])
-def test_rope_scaling_replaces_rope_parameters_as_in_transformers(tmp_path, name):
-    made(name).save_pretrained(tmp_path)
-    scaling = {"rope_type": "linear", "factor": 4.0}
-    change(tmp_path, rope_scaling=scaling, rope_theta=...,
-           rope_parameters={"rope_type": "default", "rope_theta": 77.0})  # fmt: skip
-    config = from_pretrained(tmp_path).config
-    usual = {"llama": 10000.0, "mixtral": 1000000.0, "smollm3": 2000000.0}[name]
-    assert (config.scaling, config.theta) == (scaling, usual)
-
-
-def test_heads_of_keys_that_are_null_are_as_many_as_heads(tmp_path):
-    made("llama tied").save_pretrained(tmp_path)
-    change(tmp_path, num_key_value_heads=None)
-    assert from_pretrained(tmp_path).config.kv_heads == 4
 
 
 @pytest.mark.parametrize("name, dropouts, changes", [
