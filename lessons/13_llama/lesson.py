@@ -18,7 +18,7 @@ import numpy as np
 
 import tinyllm as tl
 from tinyllm import nn, ops
-from tinyllm.course.lesson_runner import begin, compare, predict
+from tinyllm.course.lesson_runner import begin, compare, predict, progress
 from tinyllm.course.page import curves, write_page
 from tinyllm.data import get_batch, load_corpus
 from tinyllm.rng import Random
@@ -236,12 +236,12 @@ known, held_out = tokens[:-100_000], tokens[-100_000:]
 
 def train(config, steps, seed=0):
     """Train a model -> the model, the losses, and that on held-out text."""
-    model = Model(config, seed)
+    model, losses = Model(config, seed), []
     optimizer = tl.AdamW(model.parameters(), lr=3e-3)
-    losses = []
+    batch = progress(lambda step: get_batch(known, seed, step, 16, 32), steps)
     for step in range(steps):
         optimizer.lr = ops.lr_schedule(step, steps, 3e-3, 20, 0.1)
-        loss = model.loss(*get_batch(known, seed, step, batch=16, context=32))
+        loss = model.loss(*batch(step))
         loss.backward()
         tl.clip_grad_norm(model.parameters(), 1.0)
         optimizer.step()

@@ -14,7 +14,7 @@ import numpy as np
 import tinyllm as tl
 from tinyllm import ops
 from tinyllm.beams import beam_search
-from tinyllm.course.lesson_runner import begin, compare, predict
+from tinyllm.course.lesson_runner import begin, compare, predict, progress
 from tinyllm.course.page import curves, write_page
 from tinyllm.data import load_corpus, two_texts
 from tinyllm.models.t5 import T5, T5Config
@@ -164,8 +164,8 @@ def train(first_std, steps=350):
     for tower in (model.encoder, model.decoder):
         attention = tower.block[0].layer[0].SelfAttention
         attention.relative_attention_bias.weight.data *= first_std
-    losses = tl.fit(model, batch, steps, 3e-3, loss=next_token, warmup=30,
-                    beta2=0.98, weight_decay=0.05)  # fmt: skip
+    losses = tl.fit(model, progress(batch, steps), steps, 3e-3,
+                    loss=next_token, warmup=30, beta2=0.98, weight_decay=0.05)
     return model.eval(), losses
 
 

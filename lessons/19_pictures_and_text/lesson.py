@@ -15,7 +15,7 @@ import numpy as np
 import tinyllm as tl
 import tinyllm.functional as F
 from tinyllm import nn, ops
-from tinyllm.course.lesson_runner import begin, compare, predict
+from tinyllm.course.lesson_runner import begin, compare, predict, progress
 from tinyllm.course.page import write_page
 from tinyllm.course.pictures import dots
 from tinyllm.data import load_corpus, rows
@@ -144,7 +144,7 @@ def batches(step):
     return batch_of([learnt[i] for i in chosen])
 
 
-losses = tl.fit(model, batches, steps=400, lr=3e-3)
+losses = tl.fit(model, progress(batches, 400), steps=400, lr=3e-3)
 for step in (0, 50, 100, 200, 399):
     print(f"step {step:3}  loss {losses[step]:.3f}")
 
