@@ -111,9 +111,10 @@ def test_the_report_of_the_newest_run(whole, tmp_path, monkeypatch, capsys, refu
 
 def test_a_damaged_log_is_refused_and_a_torn_line_is_not(tmp_path):
     path = tmp_path / "log.jsonl"
-    path.write_bytes(b'{"a": 1}\n{"b"')
-    assert read_log(path) == [{"a": 1}]
-    for content in (b'{"a": 1}\nxx\n{"b": 2}\n', b"[1]\n", b"\xff\xfe\n{}\n",
+    line = b'{"kind": "sample", "step": 1, "text": ""}\n'
+    path.write_bytes(line + b'{"b"')
+    assert read_log(path) == [{"kind": "sample", "step": 1, "text": ""}]
+    for content in (line + b"xx\n" + line, b'{"a": 1}\n', b"[1]\n", b"\xff\xfe\n{}\n",
                     b'{"kind": "step"}\n', b'{"kind": "sample", "step": "x", "text": ""}\n'):  # fmt: skip
         path.write_bytes(content)
         with pytest.raises(UserError, match="damaged"):
