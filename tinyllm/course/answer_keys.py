@@ -63,7 +63,7 @@ def kernels(op: str) -> Answers:
 
 
 def edited(text: str, edits: Iterable[tuple[str, str]]) -> str:
-    """Replace each old text by its new text. Raises ValueError if an old text does not occur."""
+    """Apply edits (old, new) to a text: replace `old` everywhere. Raises ValueError if it does not occur."""
     for old, new in edits:
         if old not in text:
             raise ValueError(f"there is no {old!r} to change")
@@ -73,9 +73,9 @@ def edited(text: str, edits: Iterable[tuple[str, str]]) -> str:
 
 @functools.cache
 def catalogue(op: str) -> tuple[list[str], str]:
-    """Return all wrong kernels that have an output, as one C file -> (sentences of mistakes, source).
+    """Join the wrong kernels of an op that give results, so that their mistakes can be named, in one C file.
 
-    The global variable `tinyllm_which` selects the kernel that a call of the op runs.
+    -> (a sentence for each mistake, C source). The global variable `tinyllm_which` selects the kernel to run.
     """
     chosen = [answer for answer in kernels(op).wrong if answer.breaks not in NAMELESS]
     found: Any = re.search(rf"void {op}\((.*?)\)", kernels(op).reference)
@@ -90,7 +90,7 @@ def catalogue(op: str) -> tuple[list[str], str]:
 
 
 def suites(task: Task) -> Answers:
-    """Return right and wrong property tests of a function -> Answers."""
+    """Return right and wrong property tests of an op, for a task of lesson 11 -> Answers."""
     every = read(11)
     found = every[task.op]
 

@@ -1,4 +1,4 @@
-"""Find the student's function that spoils a training run, by trials with some of the functions.
+"""Find which of a student's functions makes a training run wrong, by training with only some of them.
 
 The library gives the same bits on every machine, so its losses on a run's data, model and seed are exact
 numbers. A correct function may add in another order and differ in the last bits, which changes the first
@@ -30,9 +30,11 @@ TIMES = 20  # the tolerance is this many times the deviation of the control run,
 
 @dataclass(frozen=True)
 class Trial:
-    """The result of a trial: whether it stayed in range, and if not, the first step out of range.
+    """The result of training with some of the student's functions, compared step by step with the library's.
 
-    At that step `what` (the loss or the gradient norm) was `got`; the library's value is `want`.
+    right: True if every loss and gradient norm was within the tolerance. If not, `step` is the first one
+    outside: there `what` ("loss" or the gradient norm) was `got`, and the library's value is `want`. failure:
+    set if a function failed.
     """
 
     right: bool
@@ -45,7 +47,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Finding:
-    """The ops to blame, in order; `losses` of the library, and `all_parts`, the trial with every part."""
+    """The result of `Blame.find`: the ops that make the run wrong, in order.
+
+    losses: the library's. all_parts: the result of training with all of the student's functions.
+    """
 
     culprits: tuple[str, ...]
     losses: tuple[float, ...]
@@ -56,7 +61,7 @@ class Finding:
 
 
 def perturbed(op: str) -> Callable[..., Any]:
-    """Return an op's specification, with every third number of its results moved to the next float."""
+    """Return an op's specification with rounding errors: every third result is the next larger float."""
     o = OPS[op]
 
     @functools.wraps(o.reference)
@@ -68,7 +73,7 @@ def perturbed(op: str) -> Callable[..., Any]:
 
 
 def nudged(value: Any) -> Any:
-    """Return an array with every third number moved to the next float; return other values unchanged."""
+    """Return an array with every third number replaced by the next larger float; other values unchanged."""
     if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind != "f":
         return value
     flat = np.array(value).reshape(-1)
@@ -80,13 +85,13 @@ def nudged(value: Any) -> Any:
 
 def tolerances(values: Sequence[float], control: Sequence[float],
             least: float | np.ndarray = ALLOWED) -> tuple[float, ...]:
-    """Compute the tolerance of each step's value, from a control run -> tuple of float."""
+    """Return each step's tolerance: TIMES the control run's largest deviation so far, at least `least`."""
     spread = np.maximum.accumulate(np.abs(np.subtract(values, control)))
     return tuple(np.maximum(least, TIMES * spread).tolist())
 
 
 class Blame:
-    """Trials on one training run. `tick` is called with the trial's title before every step."""
+    """Repeat a training run with some of the student's functions. tick(title) is called before each step."""
 
     def __init__(self, setup, parts, steps=STEPS, tick=lambda title: None):
         self.setup = setup

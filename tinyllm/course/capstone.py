@@ -91,10 +91,10 @@ def run_on(parts: Sequence[Part], training: Iterator[Any]) -> Iterator[Any]:
 
 def tell(parts: Sequence[Part] = (), heard: Callable[[int, float], None] = lambda step, loss: None,
          patience: float = 900) -> tuple[list[float], str]:
-    """Train a GPT that is large enough to write, and let it -> (its losses in nats per character, a story).
+    """Train a GPT large enough to write stories -> (losses in nats per character, a story that it wrote).
 
-    heard(step, loss) is called after each step. Raises PartFailure as `train`, and if the whole would take
-    more than `patience` seconds.
+    heard(step, loss) is called after each step. Raises PartFailure as `train` does, and after five steps if
+    all of them would take more than `patience` seconds.
     """
     story = prepare(make_config(STORY))
     sample = story.corpus.data[:100_000].decode("utf-8", "ignore")
@@ -116,7 +116,7 @@ def tell(parts: Sequence[Part] = (), heard: Callable[[int, float], None] = lambd
 
 @functools.cache
 def expected(seed: int) -> tuple[float, ...]:
-    """Return the library's own losses -> tuple of float."""
+    """Return the losses of the training run with the library's functions, one per step -> tuple of float."""
     return tuple(train(seed))
 
 
@@ -195,7 +195,7 @@ AT_EVERY_STEP = "the losses with {} are the library's at every step"
 
 
 def compared(seed: int, losses: Sequence[float], name: str) -> tuple[list[str], str]:
-    """Compare the losses of one seed with the expected ones -> (properties that hold, message or "")."""
+    """Compare the losses of a training run with the library's -> (properties that hold, message or "")."""
     (low, high), held, why = limits(), [], ""
     apart = np.abs(np.subtract(losses, expected(seed)))
     the_same = bool(np.all(apart <= tolerance(seed)))
@@ -213,7 +213,7 @@ def compared(seed: int, losses: Sequence[float], name: str) -> tuple[list[str], 
 
 
 def parts_alone(yours: list[str], start: Callable[[], Any], variant: int) -> tuple[list[str], str, str]:
-    """Try each function separately on cases of its op -> (titles that hold, what is wrong or "", state).
+    """Check each function alone on cases of its op -> (properties that hold, what is wrong or "", state).
 
     The student's functions compute the losses, so losses alone prove nothing: a function could return the
     library's hard-coded losses, whatever the other functions do.
@@ -235,7 +235,7 @@ def parts_alone(yours: list[str], start: Callable[[], Any], variant: int) -> tup
 
 
 def is_there(worker: Any, op: str) -> bool:
-    """Return True if the exercise has a function for an op that is more than a stub."""
+    """Return True if the exercise defines the function of an op, and it is not an unchanged stub."""
     answer = worker.call(op, draw_cases(op, CASES)[0])
     return not (isinstance(answer, Failure) and answer.state == "not_attempted")
 
@@ -260,7 +260,7 @@ def in_worker(worker: Any, op: str) -> Part:
 
 
 def written_back(op: str, args: list[Any], value: Any, after: Any) -> Any:
-    """Copy what an in-place op wrote in the worker into the arrays here. Raises PartFailure."""
+    """Copy the arguments that an in-place op changed in the worker into the arrays of this process."""
     names = list(OPS[op].__signature__.parameters)
     for name in OPS[op].mutates:
         at = names.index(name)
@@ -272,7 +272,7 @@ def written_back(op: str, args: list[Any], value: Any, after: Any) -> Any:
 
 
 def hand_in(folder: str | Path, parts: list[Part], missing: list[str]) -> dict[str, Any]:
-    """Train with the student's parts and write report.json and report.md into a folder -> the report.
+    """Train with the student's functions, and write report.json and report.md into a folder -> the report.
 
     The same functions give the same bytes. Raises PartFailure.
     """

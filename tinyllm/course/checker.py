@@ -74,9 +74,9 @@ def judge_lesson(tasks: Iterable[Task], launcher: Launcher, path: Path, soon: bo
                  judge: Callable[..., Verdict] = judge_task, **options: Any) -> Iterator[tuple[Verdict, str]]:
     """Check tasks of a lesson in a student's file -> pairs (Verdict, the first lines it printed).
 
-    A file that does not run is tried only once, not again for every task and property. soon: a student waits,
-    so endless loops and searches for a cause share PATIENCE: each gets half of what those before it left.
-    judge: called as `judge_task`; options: those of `judge`, for every task.
+    A file that cannot be imported is tried only once, not again for every task. soon=True is for a student
+    who waits: endless loops and searches for a cause then share PATIENCE seconds, and each may use half of
+    what is left. judge: the function that checks one task; options: passed on to it.
     """
     before = launcher.used()
 
@@ -174,7 +174,7 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
 
 def complaints(task: Task, title: str, worker: Any, cases: Sequence[tuple],
                first: Callable[[str, str], Any] | None) -> Iterator[tuple]:
-    """Try a property on cases -> pairs (args, what is wrong); call `first` with what is wrong first."""
+    """Yield (case, what is wrong) for each case that violates a property; report the first one to `first`."""
     for args in cases:
         if not (why := complaint(task.op, title, worker, task.name, args)):
             continue
@@ -185,22 +185,22 @@ def complaints(task: Task, title: str, worker: Any, cases: Sequence[tuple],
 
 
 def unanswered(why: Failure | str) -> bool:
-    """Return True if a function is missing, was stopped, or did not end: no more of it is tried."""
+    """Return True if a function is missing, was blocked or ran too long, so that it is not called again."""
     return isinstance(why, Failure) and why.state != "failed"
 
 
 def bounded(why: Failure | str) -> Failure | str:
-    """Cut a sentence to the length that is shown: it may quote what a worker sent."""
+    """Make a sentence safe to show, one line of limited length: it may quote what a worker sent."""
     return why if isinstance(why, Failure) else printable(why)
 
 
 def wrong_later(task: Task, start: Callable[[], Any], every: dict[str, list[tuple]],
                 seed: int) -> list[tuple]:
-    """Find out if a function changes in the life of a worker -> pairs (args, what is wrong).
+    """Check that a function gives the same results after many calls -> pairs (case, what is wrong).
 
-    Elsewhere every property has a fresh worker. Here one worker answers LATE_CALLS calls on cases of all
-    properties, in an order that the seed decides. Then its results must equal those of a fresh worker, bit by
-    bit. A function that is only slow is not blamed for it.
+    All other checks use a fresh worker for each property. Here one worker first answers LATE_CALLS calls, on
+    the cases of all properties in an order that the seed decides. After these its results must equal those of
+    a fresh worker bit by bit. A function that only takes too long is not reported.
     """
     cases = [(title, args) for title, some in every.items() if title.startswith(RIGHT) for args in some]
     random.Random(seed).shuffle(cases)
@@ -219,13 +219,13 @@ def wrong_later(task: Task, start: Callable[[], Any], every: dict[str, list[tupl
 
 
 def output_bits(task: Task, worker: Any, args: tuple) -> Any:
-    """Return the bits of a function's results, or its Failure."""
+    """Return the bits of the student's results on a case, or a Failure."""
     answer = ask(task.op, worker, task.name, args)
     return answer if isinstance(answer, Failure) else bits(list(results_of(task.op, *answer)))
 
 
 def unusable(task: Task, failure: Failure, every: Sequence[str] | dict[str, Any]) -> Verdict:
-    """Return the verdict on a function whose file cannot be imported."""
+    """Return the verdict on a function whose file cannot be imported: no property holds."""
     state = "blocked" if failure.state == "failed" else failure.state
     message = format_failure(failure)
     return Verdict(task.name, state, broken=tuple(every), message=message, line=failure.line, runs=False)

@@ -1,7 +1,7 @@
-"""Say how wrong results differ from the right ones, and on which inputs, without a guess at their cause.
+"""Describe how wrong results differ from the right ones, and on which inputs, without guessing the cause.
 
-Both are facts of all the cases that were tried. `difference` compares results: "-1 times the right dx", "the
-right y in reverse order". `condition` compares inputs: "lengths is given".
+`diagnose` uses this when no known mistake fits. `difference` compares results: "-1 times the right dx", "the
+right y in reverse order". `condition` compares failing with passing inputs: "lengths is given".
 """
 
 import itertools
@@ -27,10 +27,11 @@ OTHER_SEED = 1  # of the cases that confirm a property
 
 def describe(name: str, failing: Sequence[tuple], wrong: Sequence[tuple], fine: Sequence[tuple],
              right: Callable[..., Any], fails: Callable[[tuple], bool]) -> str | None:
-    """Say how, and on which inputs, results are wrong -> the end of "your output equals ...", or None.
+    """Describe how, and on which inputs, results are wrong -> the end of "your output equals ...", or None.
 
-    wrong, fine: all cases that fail, and all others. fails: tries one more case, for of many
-    properties one may fit a few cases by chance. The rest is as in `difference`.
+    failing, right: as in `difference`. wrong, fine: all cases that failed and all that passed. fails: runs
+    the function on a new case, and returns True if it fails. A condition is confirmed on new cases, because
+    one of many possible conditions may fit a few cases by chance.
     """
     how = difference(name, failing, right)
     where = condition(name, wrong, fine, 0 if how else PRECISE)
@@ -45,9 +46,9 @@ def describe(name: str, failing: Sequence[tuple], wrong: Sequence[tuple], fine: 
 
 
 def difference(name: str, failing: Sequence[tuple], right: Callable[..., Any]) -> str | None:
-    """Say how wrong results differ from the right ones -> "zeros in place of the right dx", say, or None.
+    """Describe how wrong results differ from the right ones, as "zeros in place of the right dx" -> or None.
 
-    failing: pairs of a case and the results on it. right: a function of (name, case) whose first value is the
+    failing: pairs (case, the wrong results on it). right: a function of (name, case); its first value is the
     list of right results.
     """
     wanted = [list(right(name, args)[0]) for args, _ in failing]
@@ -81,9 +82,9 @@ def near(got: Any, want: Any) -> bool:
 
 
 def relation(name: str, triples: list[tuple]) -> str | None:
-    """Find what turns right results into wrong ones -> a sentence with {} for the right result, or None.
+    """Find a formula that makes wrong results from the right ones -> words such as "1 minus {}", or None.
 
-    triples: (case, a wrong result, the right one).
+    {} stands for the name of the right result. triples: (case, the wrong result, the right result).
     """
     telling = [each for each in triples if np.size(each[2]) > 1] or triples
     if len(telling) < ENOUGH:
@@ -100,7 +101,7 @@ def relation(name: str, triples: list[tuple]) -> str | None:
 
 
 def guesses(name: str, args: Sequence[Any], want: np.ndarray) -> Iterator[tuple[str, Any]]:
-    """Yield what a wrong result may be: pairs of a sentence with {}, and the value on a case."""
+    """Yield possible wrong results, made from the right one: pairs such as ("1 minus {}", 1 - want)."""
     if want.dtype.kind not in "fiu":
         return
     wide = want.astype(np.float64)
@@ -157,7 +158,7 @@ def values_of(name: str, args: Sequence[Any]) -> Iterator[tuple[str, Any]]:
 
 
 def partly(got: Any, want: Any) -> str | None:
-    """Say which part of a result is wrong, its first or last row or element -> as in `relation`."""
+    """Return words with {} if only the first or last element of an axis is wrong, or only it is right."""
     got, want = np.asarray(got), np.asarray(want)
     numbers = all(a.dtype.kind in "fiu" for a in (got, want))
     if got.shape != want.shape or not want.ndim or not numbers:
@@ -179,7 +180,7 @@ def partly(got: Any, want: Any) -> str | None:
 
 
 def constant_factor(triples: list[tuple]) -> str | None:
-    """Find a number by which all right results are multiplied -> a sentence with {}, or None."""
+    """Find one factor between right and wrong results on all cases -> "{} times 2", say, or None."""
     found = []
     for _, got, want in triples:
         if not numeric((got, want)):  # of a kernel in C, words
@@ -197,11 +198,12 @@ def constant_factor(triples: list[tuple]) -> str | None:
 
 
 def condition(name: str, failing: Sequence[tuple], passing: Sequence[tuple], precise: float) -> str | None:
-    """Find what all failing inputs have, and few others -> "x has more than one axis", say, or None.
+    """Find a property of all failing inputs that few others have -> "x has more than one axis", say, or None.
 
-    precise: the share of the inputs with this property that must fail, at least.
+    precise: of the inputs with this property, at least this share must fail.
 
-    Inputs without any number, on which little can be wrong, do not count.
+    Empty inputs do not count, because little can be wrong on them; if all that fail are empty, that is the
+    answer.
     """
     if all(map(empty, failing)) and not all(map(empty, passing)):
         return "an input is empty"
@@ -227,7 +229,7 @@ def empty(args: Sequence[Any]) -> bool:
 
 
 def facts(name: str, args: Sequence[Any]) -> dict[str, None]:
-    """List what is true of a case, the plainest first; a dict, for its order."""
+    """Return properties of a case, such as "n is 0", the plainest first -> dict used as an ordered set."""
     found: list[str] = []
     given = bind(name, args)
     for argument, value in given.items():
@@ -259,7 +261,7 @@ def facts(name: str, args: Sequence[Any]) -> dict[str, None]:
 
 
 def facts_of_array(name: str, a: np.ndarray) -> Iterator[str]:
-    """Yield what is true of one array."""
+    """Yield the properties of an array argument called `name`, in words."""
     yield f"{name} has {a.ndim} ax{'i' if a.ndim == 1 else 'e'}s"
     if a.ndim != 1:
         yield f"{name} has {'no' if a.ndim < 1 else 'more than one'} axis"

@@ -96,7 +96,7 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
 
 
 def compared(name: str, got: list[Any], args: Sequence[Any]) -> tuple[str, str] | None:
-    """Write the right results that a function misses, and its own, as `describe` writes a case, if short."""
+    """Return (the right results, the function's) as text, only those that differ; None if it is too long."""
     expected = right(name, args)[0]
     one = is_plain_list(expected)
     try:
@@ -115,7 +115,7 @@ def seconds_left(seconds: float, clock: Callable[[], float] = time.process_time)
 
 
 def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> str:
-    """Return the property that failed. title: the property tried; kind: the property that the input tests."""
+    """Return the property to report as failed, which may be another than the one tested."""
     if isinstance(why, Failure):
         return INSIDE if out_of_bounds(why) else kind
     if why == WRITES:
@@ -126,7 +126,7 @@ def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> 
 
 
 class Shrinker:
-    """Find a small input on which a function fails, by trying many; a worker that dies is replaced."""
+    """Search for a small input on which the student's function fails. A worker that dies is replaced."""
 
     def __init__(self, task, start, title, effort, cut=None, left=lambda: 1.0):
         self.task, self.start, self.title, self.effort, self.cut = task, start, title, effort, cut
@@ -151,18 +151,18 @@ class Shrinker:
         return complaint(self.task.op, self.title, self.fresh(), self.task.name, args)
 
     def afresh(self, args: Sequence[Any]) -> list[Any] | None:
-        """Return the results on an input in a new worker, so that it has printed nothing else."""
+        """Return the results on an input from a new worker, whose recorded output is of this call only."""
         self.__exit__()
         self.worker = None
         return self.output(args)
 
     def part(self, args: Sequence[Any]) -> tuple | None:
-        """Find the first part of a case that fails, with its complaint -> pair, or None."""
+        """Cut a case by `cut`, and return the first piece that fails, with what is wrong -> pair, or None."""
         tried = ((part, self.complaint(part)) for part in self.cut(args))
         return next((pair for pair in tried if pair[1]), None)
 
     def fails(self, args: Sequence[Any]) -> bool:
-        """Return True if an input has the wanted kind and fails like the mistake, if one was found."""
+        """Return True if the function fails on an input of this kind, in the way of the mistake, if any."""
         if self.kind not in (None, case_kind(args)):
             return False
         why = self.complaint(args)
@@ -171,14 +171,14 @@ class Shrinker:
         return same_mistake(self.task.op, args, self.output(args), self.mistake)
 
     def output(self, args: Sequence[Any]) -> list[Any] | None:
-        """Return the results on an input, None if it fails, or the message if C leaves its arrays."""
+        """Return the results on an input; None if it fails, [message] if a C function leaves its arrays."""
         answer = ask(self.task.op, self.fresh(), self.task.name, args)
         if isinstance(answer, Failure):
             return [answer.message] if out_of_bounds(answer) else None
         return results_of(self.task.op, *answer)
 
     def smallest(self, args: tuple) -> tuple:
-        """Find the smallest input that fails; otherwise the one given."""
+        """Search for the smallest failing input with Hypothesis; return `args` if none smaller is found."""
         name, best = self.task.op, args
 
         def fails(drawn):
@@ -214,11 +214,11 @@ class Shrinker:
         return next((x for x in smaller[:MORE_TRIES] if self.fails(x)), args)
 
     def letters(self, args: Sequence[Any]) -> int:
-        """Count the letters of an input as it is shown."""
+        """Return how many letters an input takes in a message."""
         return len(describe(self.task.op, args))
 
     def first_different_step(self, args: Sequence[Any]) -> str | None:
-        """Find the first variable of the specification whose value the function lacks -> str or None."""
+        """Return "name = value" of the specification's first array that none of the function's equals."""
         name = self.task.op
         answer = self.fresh().steps(self.task.name, args)
         if isinstance(answer, Failure):

@@ -53,7 +53,7 @@ def per_case(function: Any) -> Any:
 
 @per_case
 def case_kind(args: Sequence[Any]) -> str:
-    """Return the property that a case tests; if several fit, the most special one."""
+    """Return the property that a case tests: infinite, small, extreme, views or ordinary (in this order)."""
     given_arrays = list(arrays(args))
     numbers = [a for a in given_arrays if a.dtype.kind == "f"]
     if any(np.isinf(a).any() for a in numbers):
@@ -112,7 +112,7 @@ def defaults(name: str) -> dict[str, Any]:
 
 
 def with_defaults(name: str, cases: Sequence[tuple]) -> list[tuple]:
-    """Return the first cases whose optional arguments may be left out: those that have their defaults."""
+    """Return the first NAMED cases on which the op works with its defaults, with these defaults put in."""
     plain: list[tuple] = []
     others: list[tuple] = []
     for args in cases:

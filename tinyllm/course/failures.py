@@ -27,7 +27,7 @@ INSIDE = "it stays inside its arrays"  # a property of functions in C
 
 
 def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[Any]) -> Failure | str | None:
-    """Run one case and check one property -> None if it holds, else a Failure or a sentence about it."""
+    """Run the student's function on one case and check one property -> None, a Failure, or what is wrong."""
     if title == ARGUMENTS:
         return wrong_arguments(name, worker, function, args)
     answer = ask(name, worker, function, args, whole=title == PURE)
@@ -64,9 +64,10 @@ def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[
 
 def ask(name: str, worker: Any, function: str, args: Sequence[Any], names: Sequence[str] = (),
         whole: bool = False) -> Any:
-    """Call a function of a worker -> (value, the arguments as it left them), or a Failure.
+    """Call the student's function in a worker -> (its value, its arguments after the call), or a Failure.
 
-    The arguments are None unless the op changes some or `whole` is True: sending them back takes time.
+    The arguments after the call are sent back only if the op works in place or `whole` is True, else they are
+    None: sending takes time. names: names of the arguments, to pass them by keyword.
     """
     whole = whole or bool(OPS[name].mutates)
     answer = worker.call(function, args, send_args=whole, names=names)
@@ -74,7 +75,7 @@ def ask(name: str, worker: Any, function: str, args: Sequence[Any], names: Seque
 
 
 def wrong_arguments(name: str, worker: Any, function: str, args: Sequence[Any]) -> Failure | str | None:
-    """Call a function without its optional arguments, and with all by name -> what is wrong, or None."""
+    """Check the defaults, and that all arguments can be passed by keyword -> what is wrong, or None."""
     given, optional = bind(name, args), defaults(name)
     needed = [value for argument, value in given.items() if argument not in optional]
     usual = results_in(name, ask(name, worker, function, args))
@@ -89,12 +90,12 @@ def wrong_arguments(name: str, worker: Any, function: str, args: Sequence[Any]) 
 
 
 def results_in(name: str, answer: Any) -> list[Any]:
-    """Return the results in a worker's answer, or none for a failure."""
+    """Return the list of results in a worker's answer; [] for a Failure."""
     return [] if isinstance(answer, Failure) else list(results_of(name, *answer))
 
 
 def left_alone(name: str, args: Sequence[Any], after: Any) -> str | None:
-    """Say that nothing was changed in place where something must be -> a sentence, or None."""
+    """Return a sentence if an op that must work in place left its arguments as they were; or None."""
     places = [parameters(name).index(argument) for argument in OPS[name].mutates]
     if not places or not isinstance(after, list) or any(bits(after[i]) != bits(args[i]) for i in places):
         return None
@@ -106,7 +107,7 @@ def left_alone(name: str, args: Sequence[Any], after: Any) -> str | None:
 
 
 def wrong_container(name: str, value: Any, args: Sequence[Any]) -> str | None:
-    """Say if a result is None, or of another kind than the right one -> a sentence, or None."""
+    """Return a sentence if a value is None or of the wrong container: a list for an array, say; else None."""
     if OPS[name].mutates:
         return None
     if value is None:
@@ -123,14 +124,14 @@ def wrong_container(name: str, value: Any, args: Sequence[Any]) -> str | None:
 
 
 def value_as_text(value: Any) -> str:
-    """Name the kind of a value."""
+    """Return the type of a value with its article: "a list", "an array"."""
     kind = "array" if isinstance(value, np.ndarray) else type(value).__name__
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 @per_case
 def right(name: str, args: Sequence[Any]) -> tuple[Any, list, Any]:
-    """Return the right results on a case."""
+    """Return (right results, and what `require_close` needs to compare with them) of an op on a case."""
     return expectation(name, args)
 
 
@@ -143,7 +144,7 @@ def results_of(name: str, value: Any, after: Any) -> list[Any]:
 
 
 def require_forms(name: str, results: list[Any], args: Sequence[Any]) -> None:
-    """Raise AssertionError if a type or a shape is wrong. The numbers do not count."""
+    """Raise AssertionError if a result has a wrong type or shape. Its numbers are not compared."""
     expected = right(name, args)[0]
     if is_plain_list(expected):
         return require_container(results, expected)
@@ -152,7 +153,7 @@ def require_forms(name: str, results: list[Any], args: Sequence[Any]) -> None:
 
 
 def format_failure(why: Failure | str) -> str:
-    """Format a failure, or a sentence about one, as one line; add a tip for missing imports."""
+    """Format what went wrong as one line for the student, with a tip if an import is missing."""
     line = printable(why.message if isinstance(why, Failure) else why)
     line = re.sub(r"^(Outside|Crash): ", "", line)  # the exceptions of guard_pages
     if found := re.fullmatch(r"NameError: name '(\w+)' is not defined", line):
@@ -168,5 +169,5 @@ IMPORTS = {"np": "import numpy as np"} | {name: f"import {name}" for name in STA
 
 
 def out_of_bounds(failure: Failure) -> bool:
-    """Return True if a C function failed because it left its arrays; `guard_pages` wrote the message."""
+    """Return True if a C function failed by accessing memory outside its arrays (see `guard_pages`)."""
     return failure.message.startswith("Outside: ")

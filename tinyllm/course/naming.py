@@ -1,6 +1,8 @@
-"""Name the mistake behind wrong results: one that gives the same numbers, unless other cases contradict it.
+"""Name the mistake behind wrong results: a known mistake that gives the same wrong numbers.
 
-The known mistakes, those listed in `testing` and those made by rule, run on the cases that fail.
+The known mistakes are listed in `testing` or made by rule. Each runs on the cases on which the student's
+function fails. A mistake that gives the student's numbers on some of them is named, unless it gives clearly
+different numbers on others, or fails where the student is right.
 """
 
 import functools
@@ -29,15 +31,15 @@ READABLE = 300  # letters of an input; for a longer one, shorter cases are tried
 
 @per_case
 def weight(args: Sequence[Any]) -> tuple[int, int]:
-    """Measure an input: the numbers in its arrays, then its letters. An empty input counts as the largest."""
+    """Return the size of a case, to sort by: (numbers in its arrays, letters). Empty counts as largest."""
     size = sum(a.size for a in arrays(args))
     return size or 10**9, len(repr(args)) if size < READABLE else 0  # writing long arrays takes long
 
 
 def confirming(pairs: list[tuple]) -> list[tuple]:
-    """Choose cases of different widths to confirm a mistake on, the simplest and smallest first.
+    """Choose a few of the failing cases, on which a suspected mistake must give the student's results.
 
-    pairs: (case, anything).
+    They include the smallest of each width, in order from simple to complex. pairs: (case, anything else).
     """
     pairs = sorted(pairs, key=lambda pair: (CASE_KINDS.index(case_kind(pair[0])), weight(pair[0])))
     count = CONFIRMING if any(next(arrays(args), None) is not None for args, _ in pairs) else 3 * CONFIRMING
@@ -55,17 +57,17 @@ def confirming(pairs: list[tuple]) -> list[tuple]:
 
 @per_case
 def widths(args: Sequence[Any]) -> Any:
-    """Return the size of the last axis of each array of a case, or the case's repr if it has no arrays."""
+    """Return the last axis' length of each array in a case; without arrays, the repr of the case."""
     return tuple(a.shape[-1:] for a in arrays(args)) or repr(args)
 
 
 def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), passing: Sequence[tuple] = (),
                  left: Callable[[], float] = lambda: 1.0) -> tuple[str, Callable[..., Any]] | None:
-    """Find the mistake that explains wrong results -> (sentence, function), or None.
+    """Find the known mistake that gives the student's wrong results -> (sentence, function), or None.
 
-    failing: pairs of a case and the results on it, or None if it gave no results; the simplest first. more:
-    known mistakes in addition to the op's. passing: ordinary cases with right results. left: a function that
-    returns the time that is left for mistakes made by rule.
+    failing: pairs (case, the student's results on it, or None if the function raised), the simplest case
+    first. more: known mistakes in addition to the op's own. passing: ordinary cases on which the student is
+    right. left: returns the seconds that are left for trying mistakes made by rule.
     """
     best, found, likely = 0, None, None
     answered = [pair for pair in failing if pair[1] is not None]
@@ -96,10 +98,11 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
 
 
 def miscounted(name: str, answered: list[tuple]) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Find one or two terms that are missing in a count, or too much -> at most one mistake.
+    """Find which one or two terms a wrong count (of parameters, of FLOPs) lacks or has too many -> a mistake.
 
-    Edits that leave out different terms of equal size give the same numbers: a name would be a guess.
-    answered: pairs of a case and the results on it.
+    The terms are products of powers of the arguments, fitted to the errors by least squares. Yields one
+    mistake or none. answered: pairs (case, the student's results on it). (Edits of the specification cannot
+    tell two terms of equal size apart, so their sentences would be guesses.)
     """
     whole = [(args, out[0]) for args, out in answered if all(type(x) is int for x in (*args, *out))]
     if len(whole) < max(len(answered), CERTAIN):
@@ -119,18 +122,18 @@ def miscounted(name: str, answered: list[tuple]) -> Iterator[tuple[str, Callable
 
 
 def off_by(spec: Callable[..., int], terms: list[tuple], *args: int) -> int:
-    """Return a right count with terms too many or too few: pairs of a factor and the powers of arguments."""
+    """Return the right count plus wrong terms; a term is (factor, the power of each argument)."""
     return spec(*args) + sum(n * math.prod(map(pow, args, powers)) for n, powers in terms)
 
 
 def term(name: str, factor: int, powers: Sequence[int]) -> str:
-    """Write a term of a count, such as "- 2 * width * width" for (-2, (0, 0, 0, 2))."""
+    """Format a term of a count, such as "- 2 * width * width" for factor -2 and powers (0, 0, 0, 2)."""
     names = [each for each, n in zip(parameters(name), powers, strict=True) for _ in range(n)]
     return f"{'-' if factor < 0 else '+'} {' * '.join([str(abs(factor)), *names])}"
 
 
 def same_mistake(name: str, args: Sequence[Any], got: Any, function: Callable[..., Any]) -> bool:
-    """Return True if results are wrong in the same way as a mistake's results: in numbers or types."""
+    """Return True if a mistake gives the student's results `got` on a case: wrong numbers, or wrong types."""
     theirs = outcome(name, function, args)
     if got is None or theirs is None or not alike(got, theirs, closeness(name, args)):
         return False
@@ -142,7 +145,7 @@ def same_mistake(name: str, args: Sequence[Any], got: Any, function: Callable[..
 
 @per_case
 def closeness(name: str, args: Sequence[Any]) -> float:
-    """Return the share of the largest number by which float32 in another order may differ."""
+    """Return the relative tolerance of a case: how far a sum in another order may be off, as float32."""
     expected, _, bounds = right(name, args)
     shares = [np.max(bound, initial=0) / max(np.max(np.abs(want), where=np.isfinite(want), initial=0), 1e-30)
               for want, bound in zip(expected, bounds, strict=False)
@@ -151,9 +154,9 @@ def closeness(name: str, args: Sequence[Any]) -> float:
 
 
 def denied(name: str, probe: tuple, function: Callable[..., Any]) -> bool:
-    """Return True if one ordinary case contradicts a mistake, which is quicker than to look at several.
+    """Return True if a mistake does not give the student's results on one ordinary case: a quick test.
 
-    probe: a case and the results on it.
+    probe: (case, the student's results on it).
     """
     args, got = probe
     if case_kind(args) not in PLAIN or name in NEIGHBOURS:
@@ -162,10 +165,11 @@ def denied(name: str, probe: tuple, function: Callable[..., Any]) -> bool:
 
 
 def contradicted(name: str, failing: list[tuple], shown: list[bool], function: Callable[..., Any]) -> bool:
-    """Return True if other cases contradict a mistake that fits some cases.
+    """Return True if a mistake that gives the student's results on some failing cases does not on the others.
 
-    On ordinary numbers, views included, one contradicting case is enough. On other cases a second mistake may
-    hide the first: there a quarter may differ, or more if ordinary cases of several widths agree.
+    One ordinary case or view with other numbers is enough. On extreme cases a second mistake of the student
+    may hide the first. So there a quarter as many cases may differ as agree, or half as many if ordinary
+    cases of two widths agree. shown: for each failing case, True if it agrees.
     """
     against, widely, neighbours = 0, set(), NEIGHBOURS.get(name, lambda args: [])
     for (args, got), agrees in zip(failing, shown, strict=True):
@@ -187,7 +191,7 @@ def contradicted(name: str, failing: list[tuple], shown: list[bool], function: C
 
 
 def mixed(got: Any, several: Sequence[Any]) -> bool:
-    """Return True if each number of the results is that of one of several results."""
+    """Return True if each number of `got` is near that of at least one of `several` other results."""
     try:
         near = [[np.isclose(a, b, ROUNDED, 0, equal_nan=True) for a, b in zip(got, other, strict=True)]
                 for other in several]  # fmt: skip
@@ -197,23 +201,23 @@ def mixed(got: Any, several: Sequence[Any]) -> bool:
 
 
 def telling(results: list[Any] | None) -> bool:
-    """Return whether results are fractions that two mistakes do not have in common by chance."""
+    """Return True if results hold a number such as 0.37, which two mistakes hardly share by chance."""
     fractions = [a for a in map(np.asarray, results or ()) if a.dtype.kind == "f" and a.size]
     return any((np.isfinite(a) & (a % 0.5 != 0)).any() for a in fractions)
 
 
 def undefined(results: list[Any] | None) -> bool:
-    """Return whether there are no results, or is one that is not finite."""
+    """Return True if the function raised (results are None), or a result holds inf or NaN."""
     return results is None or any(not np.isfinite(a).all() for a in arrays(results) if a.dtype.kind == "f")
 
 
 def has_nan(results: Sequence[Any]) -> bool:
-    """Return whether a number of the results is NaN."""
+    """Return True if a result holds NaN."""
     return any(np.isnan(a).any() for a in arrays(results) if a.dtype.kind == "f")
 
 
 def tells_apart(name: str, args: Sequence[Any], function: Callable[..., Any]) -> bool:
-    """Return True if a mistake is clearly wrong on a case."""
+    """Return True if a mistake gives wrong numbers on a case, by more than rounding."""
     theirs = outcome(name, function, args)
     wrong = theirs is None or numbers_wrong(name, theirs, args)
     return wrong and not alike(right(name, args)[0], theirs, ROUNDED)
@@ -241,7 +245,7 @@ def form_error(name: str, results: list[Any], args: Sequence[Any]) -> str | None
 
 
 def as_wanted(got: Any, want: Any) -> Any:
-    """Convert a result to the expected type, if its numbers allow it."""
+    """Convert a result to the expected dtype, unless that would change its integers."""
     if not all(isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "fiub" for x in (got, want)):
         return got
     with np.errstate(all="ignore"):  # float64 may be too large
@@ -250,7 +254,7 @@ def as_wanted(got: Any, want: Any) -> Any:
 
 
 def alike(got: Any, other: Any, close: float = CLOSE) -> bool:
-    """Return True if results agree; None agrees with None, and values that cannot be compared do not."""
+    """Return True if two lists of results agree up to rounding (`close`); None agrees with None only."""
     if got is None or other is None:
         return got is other
     try:

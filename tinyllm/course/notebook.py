@@ -1,4 +1,4 @@
-"""Turn a lesson's script into a Jupyter notebook, without Jupyter: the format is a little JSON."""
+"""Turn a lesson's script into a Jupyter notebook. Jupyter is not needed: a notebook is a JSON file."""
 
 import json
 
@@ -18,7 +18,7 @@ def to_notebook(source: str) -> str:
 
 
 def _cell(number, cell):
-    """Return a cell of prose or code as the format wants it; the text is a list of lines with their ends."""
+    """Return a cell as a dict of nbformat 4; "source" is a list of its lines, each with its line end."""
     common = {"id": f"cell-{number}", "metadata": {}, "source": cell.text.splitlines(keepends=True)}
     if cell.prose:
         return {"cell_type": "markdown", **common}

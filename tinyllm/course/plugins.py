@@ -121,7 +121,7 @@ STUB = "raise NotImplementedError"
 
 
 def definitions(statements: Iterable[ast.stmt]) -> dict[str, str]:
-    """Return {name: source} of everything that statements define; functions without their docstrings."""
+    """Return {name: source} of all definitions among statements, functions without their docstrings."""
     found = {}
     for node in statements:
         if isinstance(node, ast.FunctionDef):
@@ -221,7 +221,7 @@ def validated(part: Part, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _look(part, function, results, args):
-    """Run the specification once, and compare types, shapes and finite numbers. Raises PartFailure."""
+    """Compare types, shapes and finiteness of results with the specification's. Raises PartFailure."""
     expected = run(part.op, OPS[part.op].reference, args)
     try:
         if OPS[part.op].mutates and len(results) != len(expected):
@@ -252,7 +252,7 @@ def _form(value):
 
 
 def _place(part, error, comma=""):
-    """Name the part, and the line of its file that an exception passed through last; `comma` ends it."""
+    """Return the title of a student's function, and the line of its file that failed if it is known."""
     line = _line(error, part.path)
     return f"{part.title}, line {line}{comma}" if line else part.title
 
@@ -287,7 +287,7 @@ def unproven(parts: Sequence[Part], workspace: Path) -> str | None:
 
 
 def idle(parts: Sequence[Part], by: str) -> Iterator[str]:
-    """Yield lines about parts that were never called, with the reason if known. by: what ran, in words."""
+    """Yield lines about functions that were never called, with the reason if known. by: the run, in words."""
     names = [part.op for part in parts if not part.calls]
     if names:
         yield f"never called by {by}: {', '.join(names)}"
@@ -299,7 +299,7 @@ def idle(parts: Sequence[Part], by: str) -> Iterator[str]:
 
 
 def families_of(ops: Iterable[str]) -> dict[str, list[str]]:
-    """Return {family: the ops of tasks that it calls and a GPT does not}, for these ops."""
+    """Return {family of models: those of the given ops that it calls and a GPT does not}."""
     found: dict[str, list[str]] = {}
     tasks = {task.op: task for lesson in syllabus() for task in lesson.tasks if task.model}
     for op in ops:

@@ -244,7 +244,7 @@ def _exactly(sock, n, deadline, idle):
 
 
 def _patiently(sock, act, what, deadline, idle):
-    """Send or receive, and call `idle` every quarter of a second -> what `act(what)` returns."""
+    """Repeat act(what), which sends or receives, until it succeeds or the deadline passes -> its value."""
     while True:
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:

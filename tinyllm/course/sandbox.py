@@ -156,7 +156,7 @@ SECOND, THIRD, FOURTH = 24, 32, 40  # and arguments
 
 
 def seccomp_program(machine: str) -> list[tuple]:
-    """Return the filter in classic BPF: a list of (code, jump if true, jump if false, number)."""
+    """Return the filter of `seccomp` in classic BPF: [(code, jump if true, jump if false, number)]."""
     column, program = MACHINES[machine][0], for_calls(machine, ALLOWED, ALLOW)
     commands = [(EQUAL, 0, 1, command) for command in DENIED_FCNTL]
     program += for_argument(FCNTL[column], SECOND, commands, DENY, ALLOW)
@@ -169,7 +169,7 @@ def seccomp_program(machine: str) -> list[tuple]:
 
 
 def frozen_program(machine: str) -> list[tuple]:
-    """Return the filter of `freeze`, as instructions."""
+    """Return the filter of `freeze`, as instructions of classic BPF."""
     program = for_calls(machine, FROZEN, DENY)
     flags = [(LOAD, 0, 0, THIRD), (ANY_OF, 0, 1, PROT_EXEC), (RETURN, 0, 0, DENY),
              (LOAD, 0, 0, FOURTH), (ANY_OF, 0, 1, MAP_FIXED), (RETURN, 0, 0, DENY)]  # fmt: skip
@@ -178,7 +178,7 @@ def frozen_program(machine: str) -> list[tuple]:
 
 
 def for_calls(machine: str, names: dict | tuple, answer: int) -> list[tuple]:
-    """Return the start of a filter: kill on other architectures, and give these calls this answer."""
+    """Return the start of a filter: kill on other architectures, and give the calls in `names` one answer."""
     column, architecture = MACHINES[machine]
     program: list[tuple] = [(LOAD, 0, 0, MACHINE), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL)]
     program += [(LOAD, 0, 0, NUMBER)]
@@ -189,7 +189,7 @@ def for_calls(machine: str, names: dict | tuple, answer: int) -> list[tuple]:
 
 
 def for_argument(number: int, where: int, tests: list[tuple], answer: int, otherwise: int) -> list[tuple]:
-    """Return instructions for one call: an answer if a test of an argument is true, else the other answer."""
+    """Return instructions for one call: `answer` if a test of its argument is true, else `otherwise`."""
     program = [step for test in tests for step in (test, (RETURN, 0, 0, answer))]
     return [(EQUAL, 0, len(program) + 2, number), (LOAD, 0, 0, where), *program, (RETURN, 0, 0, otherwise)]
 
@@ -211,7 +211,7 @@ def freeze() -> None:
 
 @functools.cache  # by the server, for all the workers that it forks
 def filter_bytes(instructions: "Callable[[str], list[tuple]]") -> bytes:
-    """Return a filter as the kernel reads it. Raises OSError if this machine has none."""
+    """Return a filter's instructions as bytes for the kernel. Raises OSError if this machine has none."""
     machine = platform.machine()
     if sys.platform != "linux" or machine not in MACHINES:
         raise OSError(f"no seccomp filter for {sys.platform} on {machine}")

@@ -1,4 +1,4 @@
-"""Show texts in a terminal so that nothing scrolls off before it was seen.
+"""Show texts in a terminal one screen at a time, so that nothing scrolls away unread.
 
 A `Screen` takes the place of standard output. It counts the lines since somebody last pressed Enter, and
 waits before the first line for which there is no room.
@@ -21,9 +21,10 @@ Part = str | Sequence["Part"]  # a text, or parts that belong together
 
 
 class Screen:
-    """Standard output, a screen at a time.
+    """Take the place of standard output, and wait for Enter whenever the terminal is full.
 
-    waits: if False, as for a file, nothing waits. While `muted` is True, nothing is written.
+    waits: False if the output is a file: then nothing waits. While `muted` is True, nothing is written. A
+    `Part` is a text, or a list of parts that are kept on one screen if they fit.
     """
 
     def __init__(self, stream: Any, waits: bool):
@@ -45,7 +46,7 @@ class Screen:
         return len(text)
 
     def show(self, part: Part) -> None:
-        """Write parts; wait between them, from the outermost inwards, where they do not fit."""
+        """Write a part on one screen; if it is too long for one, write its parts one after another."""
         if not self.waits or self.used + needed(part) <= room():
             self.write(joined(part))
         elif self.used:
@@ -80,33 +81,33 @@ class Screen:
 
 
 def forget_typed() -> None:
-    """Drop keys that were typed while something was computed: they were no answer to the next question."""
+    """Discard keys typed during a computation, so that they do not answer the next question."""
     if termios and sys.stdin.isatty():
         termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
 def room() -> int:
-    """Return how many lines fit above a prompt."""
+    """Return how many lines fit on the terminal above a prompt."""
     return max(shutil.get_terminal_size().lines - 1, 2)
 
 
 def height(columns: int) -> int:
-    """Return how many lines of the terminal a line of so many columns takes."""
+    """Return how many terminal lines a line of `columns` columns takes when it is wrapped."""
     return 1 + max(columns - 1, 0) // shutil.get_terminal_size().columns
 
 
 def needed(part: Part) -> int:
-    """Return how many lines of the terminal parts take."""
+    """Return how many terminal lines a part takes."""
     return sum(height(width(line)) for line in joined(part).splitlines())
 
 
 def joined(part: Part) -> str:
-    """Return the whole text of parts."""
+    """Join the texts of a part."""
     return part if isinstance(part, str) else "".join(map(joined, part))
 
 
 def paragraphs(text: str) -> list[str]:
-    """Cut a text before its empty lines, but not below a heading nor above what is indented."""
+    """Split a text into paragraphs; a heading stays with the next one, indented lines with the one before."""
     found: list[str] = []
     for piece in re.split(r"(?<=\n)(?=\n\S)", text):
         if found and re.fullmatch(r"\s*#+ .*\n", found[-1]):

@@ -1,4 +1,4 @@
-"""Cut a lesson's script into steps, and show each before the code in it runs.
+"""Cut a lesson's script into steps, and show each step before its code runs.
 
 A lesson is a script in percent format, which editors also open as a notebook: `# %% [markdown]` opens a
 cell of prose, `# %%` one of code.
@@ -53,10 +53,10 @@ class Step:
 
 
 class Stepper:
-    """Show each step of a script before the frame that runs it gets there.
+    """Show the steps of a running script, each before its code runs, by tracing the script's frame.
 
-    waits: whether somebody sits in front of it. start: the step to start at; by default it is asked for when
-    the last run was left in the middle.
+    waits: True in a terminal, where Enter starts each step. start: the first step to show; by default the
+    user is asked if the last run was left in the middle.
     """
 
     def __init__(self, frame: FrameType, path: Path, waits: bool, start: int | None = None):
@@ -77,7 +77,7 @@ class Stepper:
         sys.settrace(lambda *event: None)  # functions that the cells call run at full speed
 
     def _ask_where(self):
-        """Return the step to start at: where the last run was left, if somebody says so."""
+        """Return the step to start at; ask the user if the last run was left in the middle."""
         stopped = min(place(self.folder), self.count)
         if not self.waits or stopped < 2:
             return 1
@@ -88,7 +88,7 @@ class Stepper:
                 return int(answer or stopped)
 
     def look(self, frame: FrameType, event: str, value: Any) -> Any:
-        """Trace the script: before a line of a new step, show that step."""
+        """Act as the trace function of the script: before the first line of a step runs, show the step."""
         if event == "line":
             while self.steps and self.steps[0].code and self.steps[0].code.line < frame.f_lineno:
                 self.show(self.steps.pop(0))
@@ -101,7 +101,7 @@ class Stepper:
         return self.look
 
     def end(self) -> None:
-        """Show the prose below the last code, and start at the beginning next time."""
+        """Show the prose after the last code, and record that the lesson was finished."""
         for step in self.steps:
             self.show(step)
         if self.waits:
@@ -121,7 +121,7 @@ class Stepper:
             self.screen.pause(f"{self.number} of {self.count}: Enter runs this code, q + Enter ends")
 
     def _laid_out(self, cell):
-        """Return a cell as parts for a screen, in colours if it is a terminal."""
+        """Format a cell for `Screen.show`: code as one part, prose in paragraphs, in colours if it waits."""
         if not cell.prose:
             bar = paint("|", FAINT * self.waits)
             lines = [f"{bar} {line}".rstrip() for line in cell.text.split("\n")]

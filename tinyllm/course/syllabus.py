@@ -14,8 +14,8 @@ from tinyllm.files import read_text, read_toml
 class Task:
     """A function for a student to write.
 
-    op: the op that it is compared with; kind: op, c, tests or run; model: the family that calls it, if no GPT
-    does.
+    op: the op that the function must equal. kind: "op", "c" (a C function), "tests" (a property test) or
+    "run" (a training). model: the family of models that calls the op, if a GPT does not.
     """
 
     name: str
@@ -79,7 +79,11 @@ class Lesson:
 
 
 def kept(promise: dict[str, Any], output: str) -> bool:
-    """Return whether a text is in the output, or the first number after some words is in a range."""
+    """Return True if a lesson's output keeps a promise of syllabus.toml.
+
+    The promise is {"text": ...}, which must occur, or {"after": words, "low": a, "high": b}: the first number
+    after the words must lie in this range.
+    """
     if "text" in promise:
         return promise["text"] in output
     _, found, after = output.partition(promise["after"])

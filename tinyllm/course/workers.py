@@ -245,7 +245,7 @@ class Worker:
         return failure
 
     def _after(self, answer):
-        """Describe the time limit that ended the wait for an answer."""
+        """Return how the call ran out of time, such as "ran for more than 2 seconds"."""
         if self.looks >= ASLEEP:
             return "waits without an end, and computes nothing"
         seconds, of = self.limits["total_seconds"], ""
@@ -254,7 +254,7 @@ class Worker:
         return f"ran for more than {seconds:g} second{'s' * (seconds != 1)}{of}. Is there an endless loop?"
 
     def _ask(self, message):
-        """Send a message and wait -> the answer, or an error for `_failed`."""
+        """Send a request and wait for the answer -> the answer, or an error for `_failed`."""
         if not self.failure and self.launcher.is_used_up():
             self.failure = Failure("timed_out", USED_UP)
         return self.failure or self._talk(protocol.send, message, SEND_SECONDS) or self._receive()
@@ -298,7 +298,7 @@ class Died:
 
 
 def _failure(answer, what, after):
-    """Turn an answer without a value into a Failure. after: the time limit, in words."""
+    """Turn an answer without a value into a Failure. what: the function. after: how it ran out of time."""
     if isinstance(answer, TimeoutError) or answer == Died(OUT_OF_TIME):
         return Failure("timed_out", f"{what} {after}")
     if isinstance(answer, Died):

@@ -1,7 +1,7 @@
-"""Apply what only an instructor knows to graded submissions: the roster, points set by hand, arrival times.
+"""Apply an instructor's tables to graded submissions: the roster, points set by hand, and arrival times.
 
-Three tables can lie beside the course file, and each grading reads them again. So a decision made once
-stays, whatever is graded later. The check's own points are kept in the record beside the ones set by hand.
+The tables lie beside the course file, and each grading reads them again, so that a decision made once holds
+for later gradings too. Records keep the points of the check beside the points set by hand.
 """
 
 import datetime
@@ -82,7 +82,7 @@ def student_key(row: Row) -> str:
 
 
 def once(found: dict, place: Any, row: Row) -> None:
-    """Raise UserError if a table has said something about this student, lesson or task before."""
+    """Raise UserError if the table already has a row for this student, or their lesson or task."""
     if place in found:
         depth = 1 if isinstance(place, str) else len(place)
         about = " and this ".join(("student", "lesson", "task")[:depth])
@@ -90,7 +90,7 @@ def once(found: dict, place: Any, row: Row) -> None:
 
 
 def find_task(course: Course, row: Row) -> tuple[Part, str]:
-    """Return the part and the name of the task that a row is about, "softmax" or "4/softmax"."""
+    """Return (part of the course, task name) for a row's cell "softmax" or "4/softmax". Raises UserError."""
     number, _, name = row.cells["task"].rpartition("/")
     found = [part for part in course.parts
              if name in part.points and number in ("", str(part.lesson.number))]  # fmt: skip
@@ -103,7 +103,7 @@ def find_task(course: Course, row: Row) -> tuple[Part, str]:
 
 
 def late_days(course: Course, row: Row) -> list[tuple[tuple[str, int], int]]:
-    """Return ((student, lesson), days late, begun days counted) for the lessons that a row is about."""
+    """Return [((student, lesson), days late)] for the lessons of a row; a begun day counts as a day."""
     parts = [part for part in course.parts if row.cells.get("lesson") in (None, "", str(part.lesson.number))]
     if not parts:
         raise UserError(f"{row.where}: the course has no lesson {row.cells['lesson'][:20]!r}")
@@ -121,7 +121,7 @@ def late_days(course: Course, row: Row) -> list[tuple[tuple[str, int], int]]:
 
 
 def moment(text: str, what: str, end: bool = False) -> datetime.datetime:
-    """Read a date or a time as 2026-10-01T23:59. end: a date without a time means the end of its day."""
+    """Read a time such as 2026-10-01T23:59, or a date: its first moment, or with `end` its last."""
     try:
         found = datetime.datetime.fromisoformat(text)
         return found + DAY if end and len(text) <= len("2026-10-01") else found

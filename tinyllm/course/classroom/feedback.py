@@ -149,14 +149,15 @@ def source(files: Files, part: Part, name: str) -> list[str]:
 
 
 def around(lines: list[str], line: int) -> range:
-    """Return the numbers of the lines near a line."""
+    """Return the line numbers near a line, from AROUND before it to AROUND after it."""
     return range(max(line - AROUND, 1), min(line + AROUND, len(lines)) + 1)
 
 
 def excerpt(part: Part, task: dict[str, Any], files: Files) -> tuple[list[str], list[int]]:
-    """Return the lines of a task's file, and the numbers of those to show.
+    """Return (all lines of a task's file, the numbers of the lines to show).
 
-    They are the function's, found without parsing the file, and the lines near an error that is elsewhere.
+    Shown are the task's function, found without parsing the file, and if the error is elsewhere, the lines
+    near it. A file without the function is shown whole.
     """
     kind = part.lesson.task(task["task"]).kind
     lines = source(files, part, "exercise.c" if kind == "c" else "exercise.py")

@@ -70,7 +70,7 @@ def find_submissions(folder: str | Path, course: Course) -> list[Submission]:
 
 
 def only(names: Collection[str], submissions: list[Submission]) -> set[str]:
-    """Return the students with these names, in any case. Raises UserError if there is none of a name."""
+    """Find students by name, ignoring case -> set of their names. Raises UserError for an unknown name."""
     known = {submission.student.casefold(): submission.student for submission in submissions}
     keys = [student_name(name).casefold() for name in names]
     for name, key in zip(names, keys, strict=True):

@@ -66,7 +66,7 @@ class Row:
 
 
 class Here:
-    """Run the library's own, trusted code in this process, through the interface of a Worker."""
+    """Stand in for a Worker: run a function of the library, which is trusted, in this process."""
 
     def __init__(self, name, function):
         self.name, self.function, self.failure = name, function, None
@@ -163,12 +163,12 @@ class Trial:
 
 
 def share(verdict: Verdict) -> float:
-    """Return the share of properties that hold, from 0 to 1."""
+    """Return the share of a verdict's properties that hold, from 0 to 1."""
     of = len(verdict.held) + len(verdict.broken)
     return len(verdict.held) / of if of else 0.0
 
 
 def broken_as_meant(breaks: str, verdict: Verdict) -> str | None:
-    """Return the property or message that rejected a wrong answer, if it is the intended one; else None."""
+    """Return the property or message that rejected a wrong answer, if it is the intended one (`breaks`)."""
     found = [title for title in (*verdict.broken, verdict.message) if breaks in title]
     return found[0] if found and verdict.state != "passed" else None

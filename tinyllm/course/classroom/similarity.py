@@ -79,7 +79,7 @@ class Pair(NamedTuple):
 
 
 def shape(node: Any) -> str:
-    """Write a statement or an expression without names, constants, types, and statements inside it."""
+    """Return the structure of a statement as text, without names, constants, types or inner statements."""
     if isinstance(node, ast.Name):
         return node.id if node.id in KEPT else "_"
     if isinstance(node, ast.Constant):
@@ -97,7 +97,7 @@ def shape(node: Any) -> str:
 
 
 def statements(text: str) -> Iterator[tuple[str, int, int]]:
-    """Yield (shape, first line, last line) of a file's statements but definitions, imports, docstrings."""
+    """Yield (shape, first line, last line) of each statement, except definitions, imports and docstrings."""
     skipped = ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef | ast.Import | ast.ImportFrom
     for node in ast.walk(ast.parse(text)):
         is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
@@ -119,7 +119,7 @@ def lines_of_c(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def fingerprint(folder: str, name: str, text: str) -> dict[Key, Place]:
-    """Return the statements of a file, each where it stands first. Raises SyntaxError and its like."""
+    """Return the statements of a file, each with its first place. Raises SyntaxError or ValueError."""
     text = re.sub(r"\r\n?", "\n", text)
     lines, found = text.split("\n"), dict[Key, Place]()
     for said, first, last in statements(text) if name.endswith(".py") else lines_of_c(text):
@@ -131,7 +131,7 @@ def fingerprint(folder: str, name: str, text: str) -> dict[Key, Place]:
 
 
 def known(part: Part) -> set[Key]:
-    """Return the statements of a lesson that everybody has: the starter's, and those of the solutions."""
+    """Return the statements of a lesson that do not count: those of the starter and of the solutions."""
     texts = [("exercise.py", part.lesson.starter)]
     texts += [(path.name, read_text(path)) for path in part.lesson.path.glob("exercise.c")]
     for task in map(part.lesson.task, part.points):
@@ -165,17 +165,17 @@ def fingerprints(submissions: Sequence[Submission],
 
 
 def worth(key: Key, count: int, students: int) -> float:
-    """Return the bits of a statement that two students share. count: how many of all students have it.
+    """Return the weight in bits of a statement that two students share; `count` students have it in all.
 
-    A statement that nobody else has counts as if a fraction of a student had it, at least a 16th: the fewer
-    parts it has, the more.
+    The rarer a statement is in the class, the larger its weight. To avoid a division by 0 where nobody else
+    has it, a fraction of a student is added: 1/16 for long statements, more for short ones.
     """
     prior = max(2 ** -((key[1].count("(") + key[1].count("_")) / 4), 1 / 16)
     return math.log2((students - 1) / (count - 2 + prior)) if students > 2 else -math.log2(prior)
 
 
 def similar(found: dict[str, dict[Key, Place]]) -> list[Pair]:
-    """Return the pairs that share more than chance gives, in a lesson or in all, the clearest first."""
+    """Return the pairs of students who share more than chance explains, the clearest first."""
     students = list(found)
     counts = Counter(key for mine in found.values() for key in mine)
     bits = {key: worth(key, n, len(students)) for key, n in counts.items() if n > 1}
@@ -211,10 +211,10 @@ def shared_bits(found: dict[str, dict[Key, Place]], bits: dict[Key, float]) -> n
 
 
 def beyond_chance(sums: np.ndarray, false_pairs: float) -> float:
-    """Return the limit in bits that a class without copies exceeds with `false_pairs` pairs on average.
+    """Return the limit in bits that on average `false_pairs` pairs of a class without copying would exceed.
 
-    Half of the pairs lie above the median, a quarter above the third quartile: so an exponential tail, whose
-    scale these two give, has 0.5 exp(-(limit - median) / scale) of all pairs above the limit.
+    Above the median, the pairs' sums are taken to fall off exponentially. The median and the third quartile
+    give the scale; a share of 0.5 exp(-(limit - median) / scale) of all pairs then lies above the limit.
     """
     floor = LEAST_BITS + math.log2(max(len(sums), 1) / false_pairs)
     if len(sums) < 3:
