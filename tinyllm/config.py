@@ -26,7 +26,7 @@ def setting(default: Any = dataclasses.MISSING, **metadata: Any) -> Any:
 
 
 def bounded(kind: Any, **metadata: Any) -> dataclasses.Field:
-    """Return a type with bounds or choices, for `conform`: `bounded(float | None, min=0)`."""
+    """Make a type with bounds or choices, for a declaration in `conform`: `bounded(float | None, min=0)`."""
     field = setting(**metadata)
     field.type = kind
     return field
@@ -76,7 +76,10 @@ def _is(value, kind):
 
 
 def wish(field: dataclasses.Field, null: bool = False) -> str:
-    """Describe the values that a field allows: `a whole number, at least 1 and at most 8`; null if asked."""
+    """Describe the values that a field may have: `a whole number, at least 1 and at most 8`.
+
+    With `null`, None is described too.
+    """
     if "choices" in field.metadata:
         return f"one of {', '.join(map(str, field.metadata['choices']))}"
     bounds = [f"{word} {field.metadata[key]}" for key, word in BOUNDS.items() if key in field.metadata]

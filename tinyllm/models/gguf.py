@@ -213,7 +213,7 @@ def _joined(scale, q):
 
 
 class Type(NamedTuple):
-    """A format of weights: ggml's code, the code of a file in this format, bytes per block, how to pack."""
+    """A format of weights: ggml's code for it, the code of a file in it, the bytes of 32 weights, packing."""
 
     code: int
     file_type: int

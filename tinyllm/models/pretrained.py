@@ -61,7 +61,7 @@ class Pretrained(Module):
 
     @classmethod
     def hf_write(cls, found: dict[str, Any], config: Any) -> dict[str, Any]:
-        """Return the fields as config.json has them, which `hf_read` undoes; some families override this."""
+        """Return the content of config.json, the inverse of `hf_read`; some families override this."""
         return found
 
     def file_name(self, name: str) -> str:
@@ -297,7 +297,7 @@ def _without_copies(model, stored):
 
 
 def read_rope(config: dict[str, Any]) -> dict[str, Any]:
-    """Return config.json with the settings of rotary positions in their older format.
+    """Convert the settings of rotary positions in config.json to their older format.
 
     `rope_parameters` of newer files becomes rope_theta, rope_scaling (None if nothing is scaled) and, where a
     file has it, partial_rotary_factor. As in transformers, a rope_scaling beside it replaces all of it.

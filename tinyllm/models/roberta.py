@@ -56,7 +56,7 @@ class Roberta(Bert):
 
     @classmethod
     def hf_write(cls, found: dict[str, Any], config: Any) -> dict[str, Any]:
-        """Return the fields with the rows of positions that belong to padding."""
+        """Return the config with a context that includes the rows of positions for padding."""
         return super().hf_write(found, config) | {
             "max_position_embeddings": config.context + config.first_position
         }

@@ -15,7 +15,7 @@ from tinyllm.tensor import Tensor, no_grad
 
 
 class _Memory(threading.local):
-    """Per-thread switch: False inside `without_memory`, where new arrays take no memory."""
+    """A setting of each thread: `real` is False inside `without_memory`."""
 
     real = True
 
@@ -60,10 +60,10 @@ _data: Any = vars(Tensor)["data"]  # the slot that `Unread.data` hides
 
 
 class Unread(Parameter):
-    """A parameter whose first numbers are drawn when `data` is first read; it is a plain Parameter then.
+    """A parameter whose random numbers are drawn when `data` is first read; then it becomes a Parameter.
 
-    They come from `Random(0, "init", name)`, with the name in the whole model if the model exists by then. So
-    they do not depend on the order in which its layers are made.
+    They are drawn from `Random(0, "init", name)`, where `name` is the parameter's name in the whole model, if
+    there is one by then. So they do not depend on the order in which a model's layers are made.
     """
 
     __slots__ = ()
@@ -113,7 +113,10 @@ class Buffer(Tensor):
 
 
 class Naming(type):
-    """Tell parameters and dropout layers of a new module their names in it, which decide random numbers."""
+    """The metaclass of Module: it tells the parameters and dropout layers of a new module their names.
+
+    The names decide their random numbers.
+    """
 
     def __call__(cls, *args: Any, **options: Any) -> Any:
         module = super().__call__(*args, **options)

@@ -1,7 +1,7 @@
 """Mixtures of experts: which experts a token uses, the products of each expert, and how load is balanced.
 
-Nothing has a capacity: an expert takes as many tokens as choose it, so no token is dropped (Gale et al.,
-"MegaBlocks: Efficient Sparse Training with Mixture-of-Experts", 2022).
+Experts have no limit of tokens, so no token is dropped (Gale et al., "MegaBlocks: Efficient Sparse Training
+with Mixture-of-Experts", 2022).
 """
 
 from collections.abc import Callable, Sequence
