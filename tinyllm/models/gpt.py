@@ -88,9 +88,11 @@ class GPT(Pretrained, nn.DecoderLM):
         self.finish(seed)
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
+        """Add the vectors of tokens and of positions -> (B, T, C)."""
         return self.drop(self.wte(tokens) + self.wpe(positions))
 
     def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
+        """Run the blocks and the last norm -> (B, T, C)."""
         for i, block in enumerate(self.h):
             x = block(x, cache[i] if cache else None, **where)
         return self.ln_f(x)

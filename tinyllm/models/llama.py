@@ -164,9 +164,11 @@ class Llama(Pretrained, nn.DecoderLM):
         return super().first_std(name) if given is None or name != "model.embed_tokens.weight" else given
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
+        """Look up the vectors of tokens -> (B, T, C)."""
         return self.model.embed_tokens(tokens)
 
     def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
+        """Run the blocks and the last norm -> (B, T, C)."""
         return self.model(x, positions, cache, **where)
 
     @classmethod
