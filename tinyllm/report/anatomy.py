@@ -1,6 +1,6 @@
-"""What a model is made of: a drawing of its parts, its costs, and what it has that another model has not.
+"""Describe a model: a drawing of its parts, its costs, and its differences from another model.
 
-Everything is read off the modules, so it holds for a model of any family.
+Everything is computed from the modules, so it works for every family of models.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from tinyllm.report.summary import own_shapes
 
 
 class Part(NamedTuple):
-    """A line of the drawing: a module, or several equal ones, at a depth."""
+    """One line of the drawing: a module, or several equal ones, indented by its depth in the model."""
 
     depth: int
     name: str
@@ -27,12 +27,12 @@ class Part(NamedTuple):
         return f"{'  ' * self.depth}{self.name:{32 - 2 * self.depth}} {self.kind} {self.shapes}".rstrip()
 
     def what(self) -> tuple[str, str]:
-        """Return what makes parts of two families equal: neither names nor depths."""
+        """Return (class, shapes), by which the parts of two models are compared."""
         return self.kind, self.shapes
 
 
 def parts(module: Module, name: str = "", depth: int = 0) -> list[Part]:
-    """Return the parts of a model in the order in which they are made; equal neighbours share a line."""
+    """Return the lines of a drawing of a model; equal neighbours in a stack of layers share a line."""
     shapes = [f"({', '.join(map(str, shape))})" for shape in own_shapes(module, set())]
     found = [Part(depth, name, plain(module).__name__, " + ".join(shapes))]
     children = [(n, parts(child, n, depth + 1)) for n, child in module.named_children()
@@ -46,7 +46,7 @@ def parts(module: Module, name: str = "", depth: int = 0) -> list[Part]:
 
 
 def plain(module: Module) -> type:
-    """Return the class of a module without the optimizations that passes add to it, such as FusedMLP."""
+    """Return the class of a module as the model's file wrote it: MLP for a FusedMLP made by a pass."""
     return next(c for c in type(module).__mro__ if not c.__name__.startswith("Fused"))
 
 
@@ -66,10 +66,10 @@ def explanations(model: Module) -> dict[str, str]:
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """The costs of a model: numbers learnt, bytes, and operations for a token.
+    """The costs of a model: parameters, bytes of the weights, and cache bytes and FLOPs of a token.
 
-    That is one more token at the end of a full context; without a cache, as in an encoder, it is the mean of
-    the tokens of a full context, which are read together.
+    The FLOPs are those of the last token of a full context, read through the KV cache. A model without a
+    cache, such as an encoder, reads all tokens together: then they are the mean per token.
     """
 
     parameters: int
@@ -80,7 +80,7 @@ class Costs:
 
 
 def costs(model: Any) -> Costs:
-    """Count the costs of a model; FLOPs count products and attention."""
+    """Compute the costs of a model; FLOPs are those of matrix products and attention."""
     count, active, seen = 0, 0, set[int]()
     for _, module in model.named_modules():
         numbers = sum(map(math.prod, own_shapes(module, seen)))

@@ -19,7 +19,7 @@ class LossCurves:
 
     @property
     def floor_in_sight(self) -> bool:
-        """Return True if a logarithmic axis from the floor up leaves at least a third for the losses."""
+        """Return True if the entropy floor fits on a log axis that leaves a third or more to the losses."""
         values = [y for _, y in self.train + self.val]
         if self.floor is None or not values:
             return False
@@ -28,7 +28,7 @@ class LossCurves:
 
 
 def column(records: list[dict], name: str) -> list[tuple[int, float]]:
-    """Return [(step, value)] of one field of the step records, without missing values."""
+    """Return [(step, value)] of one field of the log's step records, where the field is present."""
     steps = [record for record in records if record.get("kind") == "step"]
     return [(record["step"], record[name]) for record in steps if record.get(name) is not None]
 

@@ -40,7 +40,7 @@ def loss_chart(records: list[dict], floor_per_char: float | None = None, width: 
 
 
 class Grid:
-    """A grid of letters for a chart; `owners` holds the curve to which each letter belongs."""
+    """The characters of a chart; `owners` holds the curve of each, from which it gets its colour."""
 
     def __init__(self, columns, rows, x_max, y_min, y_max, ascii_only):
         self.columns, self.rows = columns, rows
@@ -51,13 +51,13 @@ class Grid:
         self.owners = [[None] * columns for _ in range(rows)]
 
     def _dot(self, x, y):
-        """Return the (row, column) of dots for a step and a loss."""
+        """Return the (row, column) of the dot for step x and loss y."""
         across, down = self.columns * self.across - 1, self.rows * self.down - 1
         height = math.log(max(y, self.y_min) / self.y_min) / math.log(self.y_max / self.y_min)
         return round((1 - height) * down), round(x / self.x_max * across)
 
     def value(self, row: int) -> float:
-        """Return the loss at a row of letters."""
+        """Return the loss that a row of characters stands for, to label the axis."""
         return self.y_max * (self.y_min / self.y_max) ** (row / (self.rows - 1))
 
     def _put(self, row, column, letter, owner):

@@ -1,4 +1,4 @@
-"""Say in words how a training went, from its loss curves: it diverged, overfitted, stood still, or falls."""
+"""Describe a training from its loss curves: it diverged, overfitted, stood still, or still improves."""
 
 from tinyllm.report.curves import LossCurves
 
@@ -39,13 +39,13 @@ def remark(curves: LossCurves) -> str:
 
 
 def between(train: list, steps: list[int]) -> list[tuple[int, float]]:
-    """Return [(step, mean training loss since the step before)], for steps with training losses."""
+    """Average the training loss between evaluations -> [(step, mean since the evaluation before)]."""
     parts = [(end, [loss for step, loss in train if begin < step <= end])
              for begin, end in zip([0, *steps], steps, strict=False)]  # fmt: skip
     return [(end, sum(losses) / len(losses)) for end, losses in parts if losses]
 
 
 def lowest(val: list, part: float) -> float:
-    """Return the lowest loss in the first part of a run, at least that of its first evaluation."""
+    """Return the lowest validation loss in the first `part` (0 to 1) of a run, or else the first loss."""
     end = part * val[-1][0]
     return min([loss for step, loss in val if step <= end] or [val[0][1]])

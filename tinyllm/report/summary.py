@@ -50,9 +50,9 @@ def _rows(model, batch, context):
 
 
 def own_shapes(module: Module, seen: set[int]) -> list[tuple[int, ...]]:
-    """Return the shapes of what a module itself has learnt, quantized or not, and note its tensors in `seen`.
+    """Return the shapes of a module's own parameters, quantized or not, without those of its children.
 
-    What is in `seen` already is left out, so that tied weights count once.
+    Adds the ids of its tensors to `seen` and leaves out those already there, so that tied weights count once.
     """
     if isinstance(module, QuantizedLinear):
         return [(module.n_in, module.n_out), *([] if module.bias is None else [(module.n_out,)])]
@@ -69,7 +69,7 @@ def _add(rows, name, shape, parameters, flops):
 
 
 def _end(part):
-    """Return the end of a name that is too long, from one of its dots if that fits."""
+    """Shorten a name that is too long to "..." and its end, if possible from one of its dots."""
     while len(part) > LONGEST and "." in part.lstrip("."):
         part = "..." + part.lstrip(".").partition(".")[2]
     return part if len(part) <= LONGEST else "..." + part[3 - LONGEST :]

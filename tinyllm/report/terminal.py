@@ -18,12 +18,12 @@ def has_colours() -> bool:
 
 
 def paint(text: str, code: str) -> str:
-    """Colour a text by an SGR code ("" for none), line by line: across its end a colour would fill a line."""
+    """Colour a text by an SGR code ("" for none), each line separately: else a colour may fill the line."""
     return "\n".join(f"\x1b[{code}m{line}\x1b[0m" if line and code else line for line in text.split("\n"))
 
 
 def columns(stream: Any = None, most: int = 80) -> int:
-    """Return how many columns may be used on a stream, by default standard output: those of its terminal.
+    """Return the width of the terminal of a stream, by default of standard output, in columns.
 
     At most `most`, which is also the answer without a terminal.
     """
@@ -51,7 +51,7 @@ def printable(text: str) -> str:
 
 
 def fold(text: str, first: str = "", further: str = "", cut: bool = False) -> str:
-    """Fold a text at 80 columns, or where a narrower terminal ends; `cut` breaks words that are longer.
+    """Fold a text at 80 columns, or at the terminal's width if it is narrower; `cut` breaks longer words.
 
     Lines begin with `first`, then `further`.
     """

@@ -1,4 +1,4 @@
-"""Show tokens as printable text: a token is bytes, which may be half a letter or a terminal's code."""
+"""Show tokens as printable text: their bytes may be half a character, or a control code."""
 
 import unicodedata
 

@@ -124,7 +124,7 @@ def model_settings(config: Any) -> dict[str, Any]:
 
 
 def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str, str]]:
-    """Return {flat name: (type, default, help)} of every setting of a recipe and a family of models."""
+    """Return {flat name: (type, default, help)} of all settings for a recipe and a family of models."""
     chosen = find_recipe(recipe or RunConfig.recipe)
     cls: Any = family(kind or PRESETS[LAPTOP]["model.type"])
     usual = PRESETS[LAPTOP] | cls.laptop
@@ -142,12 +142,12 @@ def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str,
 
 
 def known_settings(recipe: str = "", kind: str = "") -> dict[str, Any]:
-    """Return {flat name: type} of every setting of a recipe and a family of models."""
+    """Return {flat name: type} of all settings for a recipe and a family of models."""
     return {name: about[0] for name, about in settings_help(recipe, kind).items()}
 
 
 def usual_preset(kind: str | None = None) -> str:
-    """Return the preset of a family if none is asked for: laptop, or nano for a family without that."""
+    """Return the default preset of a family of models: laptop, or nano if the family has no laptop."""
     return LAPTOP if LAPTOP in family(kind or PRESETS[LAPTOP]["model.type"]).PRESETS else "nano"
 
 

@@ -45,7 +45,7 @@ class Progress:
         check(self, "progress.")
 
     def add(self, done: events.Stepped) -> None:
-        """Count one more step."""
+        """Add the numbers of a finished step to the counters and sums."""
         self.step += 1
         self.group_seconds += done.seconds
         counted = {"steps": 1, "tokens": done.tokens, "train_loss": done.loss, "grad_norm": done.grad_norm}
@@ -56,7 +56,7 @@ class Progress:
             self.group[name] = total if math.isfinite(total) else None  # JSON has no infinity and no NaN
 
     def new_group(self) -> tuple[dict[str, Any], float | None]:
-        """Return (means, tokens per second) since the last logged step, and begin a new group."""
+        """Return (means, tokens per second) since the last line of the log, and reset their sums."""
         sums: dict[str, Any] = self.group
         seconds = self.group_seconds
         self.group, self.group_seconds = {}, 0.0
@@ -160,7 +160,7 @@ class Loop:
         return done
 
     def measure(self) -> events.Evaluated:
-        """Evaluate the model, and record the step if it is the best so far."""
+        """Evaluate the model, and remember the step if its loss is the lowest so far."""
         progress = self.progress
         numbers = self.evaluate(self.model)
         loss = numbers["val_loss"]

@@ -29,9 +29,9 @@ def next_token(model: Any, batch: Batch) -> Tensor:
 
 
 def masked_token(model: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-    """Return the mean cross-entropy of the hidden tokens in nats, and the share whose guess is right.
+    """Return the mean cross-entropy of the hidden tokens in nats, and the accuracy: a masked language model.
 
-    A batch may have lengths (B,), behind which rows are padding.
+    The batch may have lengths (B,): what follows in a row is padding.
     """
     x = model.hidden(batch.tokens, lengths=batch.lengths)
     counted = np.flatnonzero(batch.targets != IGNORED)
@@ -40,7 +40,7 @@ def masked_token(model: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
 
 
 def text_class(model: Any, batch: Any) -> tuple[Tensor, dict[str, float]]:
-    """Return the mean cross-entropy of the classes of texts in nats, and the share that is right.
+    """Return the mean cross-entropy of the classes of texts in nats, and the accuracy.
 
     `batch` has tokens and segments (B, T), lengths (B,), and targets (B, 1), the number of each class.
     """
@@ -49,7 +49,7 @@ def text_class(model: Any, batch: Any) -> tuple[Tensor, dict[str, float]]:
 
 
 def guess(logits: Tensor, targets: np.ndarray) -> tuple[Tensor, dict[str, float]]:
-    """Return cross-entropy and accuracy of guesses: logits (N, V), targets (N,) -> (), {"accuracy": ...}."""
+    """Return mean cross-entropy and accuracy: logits (N, V), targets (N,) -> (), {"accuracy": ...}."""
     return F.cross_entropy(logits, targets), accuracy(logits.data, targets)
 
 
@@ -60,12 +60,12 @@ def accuracy(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
 
 
 def same_meaning(model: Any, batch: Any, temperature: float = 0.05) -> tuple[Tensor, dict[str, float]]:
-    """Return the loss of finding each text's partner among all partners of a batch, by their vectors.
+    """Return the contrastive loss of text vectors: each text must be nearest to its partner in the batch.
 
     Rows 2i and 2i + 1 of a batch are partners, such as two views of a sentence; tokens (2N, T), lengths
-    (2N,). The similarities of a text with all N partners, divided by `temperature`, are the logits of the
-    right one: InfoNCE with negatives from the batch. (Reimers and Gurevych, "Sentence-BERT", 2019;
-    Gao et al., "SimCSE", 2021, section 2.)
+    (2N,). The logits are the similarities of a text with all N candidates, divided by `temperature`; the
+    target is its partner (InfoNCE with the other texts of the batch as negatives). (Reimers and Gurevych,
+    "Sentence-BERT", 2019; Gao et al., "SimCSE", 2021, section 2.)
     """
     vectors = model.sentence_vectors(batch.tokens, batch.lengths)
     loss, logits = F.contrastive_loss(vectors[0::2], vectors[1::2], temperature)
@@ -93,11 +93,14 @@ def masked(tokens: np.ndarray, mask: int, vocab_size: int, *key: Any, rate: floa
 
 @dataclasses.dataclass(frozen=True)
 class DiffusedBatch(Batch):
-    """Texts of which a random share is hidden; the weight of a token that may be hidden is 1 / its share."""
+    """A batch for masked diffusion: texts of which a random share t is hidden.
+
+    The weight of each token that may be hidden is 1 / t of its row.
+    """
 
     @property
     def count(self) -> float:
-        """Return how many tokens may be hidden: the loss is a sum over the hidden ones, divided by this."""
+        """Return the divisor of the loss: how many tokens could have been hidden, not how many were."""
         return int(np.count_nonzero(np.asarray(self.weights)))
 
 
@@ -120,8 +123,9 @@ def diffused(tokens: np.ndarray, mask: int, *key: Any, shares: np.ndarray | None
 def diffusion(model: Any, batch: DiffusedBatch) -> tuple[Tensor, dict[str, float]]:
     """Return an upper bound of the mean negative log-likelihood of tokens in nats, and the accuracy.
 
-    The cross-entropy of each hidden token counts 1 / t: where few are hidden, each stands for many. The mean
-    over all shares t is the bound. (The same paper, equation 10; Nie et al., LLaDA, 2025, equation 3.)
+    The cross-entropy of a hidden token is weighted by 1 / t, t being the share of its row that is hidden:
+    where few are hidden, each stands for many. The mean over all t is the bound. (Sahoo et al., equation 10;
+    Nie et al., LLaDA, 2025, equation 3.)
     """
     x = model.hidden(batch.tokens)
     counted = np.flatnonzero(batch.targets != IGNORED)
@@ -166,7 +170,7 @@ def span_corruption(tokens: np.ndarray, sentinels: Sequence[int], *key: Any, end
 
 
 def _partitions(rows: int, total: int, parts: int, *key: Any) -> np.ndarray:
-    """Divide a number into random parts of at least 1, `rows` times, all divisions equally likely."""
+    """Divide `total` into `parts` random numbers of at least 1, in each row; all ways equally likely."""
     cuts = np.argsort(Random(*key).uniform((rows, total - 1)), axis=1)[:, : parts - 1] + 1
     return np.diff(np.sort(cuts, axis=1), axis=1, prepend=0, append=total)
 
@@ -195,7 +199,7 @@ def cut_lines(text: str, draws: Sequence[float]) -> tuple[str, str, str]:
 
 def middles(batch: Batch, tokenizer: Any, markers: Sequence[int], *key: Any, rate: float = 0.5,
             separator: str = "", room: int | None = None, **cuts: float) -> Batch:  # fmt: skip
-    """Move the middle to the end in some rows of text: a batch (B, T) -> the same with some new rows.
+    """Rearrange some rows of a batch for filling in the middle: a batch (B, T) -> a batch (B, T).
 
     Each row is chosen with probability `rate`; the others keep their bits. A chosen row becomes text again.
     It loses its first tokens if it would not fit into `room` tokens, by default T: the markers need room, and
@@ -222,7 +226,8 @@ def middles(batch: Batch, tokenizer: Any, markers: Sequence[int], *key: Any, rat
 def documents(text: str, separator: str) -> list[str]:
     """Cut a text behind each separator, if there is one, into parts that are not empty.
 
-    A separator before a space is inside of a document: a blank line of a function is before an indented one.
+    A separator followed by a space does not end a document: in code, a blank line before an indented line is
+    inside a function.
     """
     parts = re.split(rf"(?<={re.escape(separator)})(?=\S)", text) if separator else [text]
     return [part for part in parts if part] or [""]

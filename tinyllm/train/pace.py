@@ -1,6 +1,6 @@
-"""Plan a training in minutes: measure the speed of this machine, then fix the number of steps.
+"""Turn "train for N minutes" into a number of steps, by measuring the speed of this machine.
 
-The number is a setting like any other from then on, so that `train.steps` gives the same bits anywhere.
+From then on the number is the setting `train.steps`, with which a run gives the same bits anywhere.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ FEWEST, MOST = 3, 50  # steps to measure
 
 
 def plan_minutes(setup: TrainSetup, settings: dict[str, Any], minutes: float) -> TrainSetup:
-    """Return a setup with as many steps as this machine does in some minutes, all else unchanged.
+    """Return the setup with the number of steps that this machine does in `minutes`.
 
     `settings` are the flat settings that `setup` was made from; those that depend on the number of steps,
     such as the warm-up, follow it. Raises UserError if the minutes are too short for a step.
@@ -31,9 +31,9 @@ def plan_minutes(setup: TrainSetup, settings: dict[str, Any], minutes: float) ->
 
 
 def count_steps(setup: TrainSetup, seconds: float) -> int:
-    """Measure how many steps fit into some seconds, with evaluations and samples; two digits count.
+    """Measure how many steps fit into some seconds, evaluations and samples included; round to two digits.
 
-    The steps are those of another new model: nothing of `setup` changes. Raises UserError if none fits.
+    The steps train a fresh model, so `setup` does not change. Raises UserError if no step fits.
     """
     config = setup.config.train
     step = seconds_per_step(setup)
@@ -49,7 +49,7 @@ def count_steps(setup: TrainSetup, seconds: float) -> int:
 
 
 def seconds_per_step(setup: TrainSetup) -> float:
-    """Return the mean time of some steps of a new model, without the first, which also fills caches."""
+    """Measure the mean time of a step on a fresh model; the first step, which fills caches, is left out."""
     next(steps := setup.steps(), None)
     times: list[float] = []
     for done in steps:
@@ -62,7 +62,7 @@ def seconds_per_step(setup: TrainSetup) -> float:
 
 
 def seconds_of(action: Callable[[], Any]) -> float:
-    """Return how long a call takes."""
+    """Return how many seconds a call takes."""
     began = time.perf_counter()
     action()
     return time.perf_counter() - began

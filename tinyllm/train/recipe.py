@@ -20,9 +20,9 @@ class Plan:
     """The result of a recipe: the arguments of `train`, made from data and model.
 
     `train_tokens` and `val_tokens` count the data. `prompt` starts the samples if the setting
-    `train.sample_prompt` cannot be used. `healthy` holds the normal range of each number that the loss
-    reports, with advice for values outside of it: {name: (low, high, advice)}. `sample(model)` writes the
-    samples, if they are no continued text.
+    `train.sample_prompt` cannot be used. `healthy` is {name: (low, high, advice)}: the normal range of each
+    number that the loss reports, and advice for values outside of it. `sample(model)` returns a sample as
+    text; it is None if samples continue the prompt.
     """
 
     batches: Callable[[int], Any]
@@ -39,11 +39,12 @@ class Plan:
 class Recipe:
     """A named way to train: `build(config, corpus, tokenizer, model) -> Plan`, and its own settings.
 
-    `options` is a dataclass, whose settings are called NAME.FIELD. `text(config, corpus)` returns the bytes
-    that a new tokenizer learns from, if they differ from the corpus. `frame(options)` returns the text that
-    follows a prompt and the text that ends an answer, for generating. `objectives` are those of the models
-    that it can train. `adapt(model, corpus)` returns the model with the output layer that the recipe needs.
-    `prepare_tokenizer(tokenizer, options, objective)` adds special tokens to a new tokenizer.
+    `options` is the dataclass of its settings, which are called NAME.FIELD. `text(config, corpus)` returns
+    the bytes from which a new tokenizer learns; without it these are the corpus. `frame(options)` returns the
+    text after a prompt and the text after an answer, which `generate` needs. `objectives` names the
+    objectives of the models that it can train. `adapt(model, corpus)` returns the model with the output layer
+    that the recipe needs. `prepare_tokenizer(tokenizer, options, objective)` adds special tokens to a new
+    tokenizer.
     """
 
     name: str
@@ -80,7 +81,10 @@ def find_recipe(name: str) -> Recipe:
 
 
 def hold_out(corpus: Any, rows: list, fraction: float, what: str) -> tuple[list, list]:
-    """Return the first rows of a corpus, for training, and the last, for validation. Raises UserError."""
+    """Split examples into the first ones, for training, and the last ones, for validation.
+
+    Raises UserError if one of the two would be empty.
+    """
     held = round(len(rows) * fraction)
     if not 0 < held < len(rows):
         raise UserError(f"{corpus.name} has {len(rows)} {what}: give enough to hold out {fraction:g}")
@@ -88,7 +92,7 @@ def hold_out(corpus: Any, rows: list, fraction: float, what: str) -> tuple[list,
 
 
 def doctor(plan: Plan, record: dict[str, Any]) -> str:
-    """Return one line about the numbers that the loss reported in a log record, with advice; "" if none."""
+    """Return a line with the numbers that the loss reported, and advice for those out of range, or ""."""
     words = []
     for name, (low, high, advice) in plan.healthy.items():
         if (value := record.get(name)) is not None:

@@ -80,7 +80,7 @@ class Run:
         return [self.file, self.checkpoints, self.log.path, self.report, self.tokenizer, *old]
 
     def holds_something(self) -> bool:
-        """Return True if the folder holds a run, or files of an incomplete one."""
+        """Return True if the folder holds a run, complete or not."""
         return any(path.exists() for path in self._files())
 
     def check_writable(self) -> None:
@@ -134,7 +134,7 @@ class Run:
         atomic_write_text(self.file, text + "\n")
 
     def replaced_ops(self, more: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Return the note "replaced_ops", [{"op": name, ...}], or []; `more` declares other fields.
+        """Return the note "replaced_ops", [{"op": name, ...}] or []: the ops that were replaced in the run.
 
         Raises UserError on anything else.
         """
@@ -148,8 +148,8 @@ class Run:
     def read_config(self) -> tuple[RunConfig, Facts]:
         """Return (settings, facts) from run.json, checked in full, and load the notes.
 
-        A setting that is newer than the run has its usual value. Raises UserError when the file is missing,
-        damaged, or of a version with another layout.
+        A setting that did not exist when the run was written gets its default. Raises UserError when the file
+        is missing, damaged, or of a version with another layout.
         """
         if not os.path.exists(self.file) and (old := self._old_settings()) is not None:
             again = f"train again with `{_command(old, self.folder)}`"

@@ -11,17 +11,17 @@ from tinyllm.ops import lr_schedule
 
 
 def constant(done: float, config: Any) -> float:
-    """Keep the rate constant after the warm-up."""
+    """Return the factor 1: the learning rate stays constant after the warm-up."""
     return 1.0
 
 
 def linear(done: float, config: Any) -> float:
-    """Fall in a straight line to `min_lr_ratio`."""
+    """Return a factor that falls from 1 to `min_lr_ratio` in a straight line."""
     return 1.0 - (1.0 - config.min_lr_ratio) * done
 
 
 def wsd(done: float, config: Any) -> float:
-    """Stay stable, then fall in a straight line over the last `decay_fraction`.
+    """Return 1, and in the last `decay_fraction` of the run a factor that falls to `min_lr_ratio`.
 
     A run in its stable phase can be prolonged, because its end can be decided late. (Warm-up, stable, decay:
     Hu et al., MiniCPM, 2024, section 4.)

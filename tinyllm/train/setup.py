@@ -52,9 +52,10 @@ class TrainSetup:
         return loop
 
     def steps(self) -> Iterator[events.Stepped]:
-        """Train a new model from the beginning, yielding its steps; nothing is evaluated or written.
+        """Train a fresh copy of the model, and yield its steps; nothing is evaluated or written.
 
-        Nothing of this setup changes: batches and loss are copies, if they have a state.
+        This setup does not change: the model is built again, and the plan, whose batches and loss may have a
+        state, is copied.
         """
         happened = self._loop(build(self.model.config, seed=self.config.seed), copy.deepcopy(self.plan))
         return (event for event in happened if isinstance(event, events.Stepped))
@@ -137,7 +138,7 @@ def with_special_tokens(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
 
 
 def open_start(place: str) -> tuple[Any, Tokenizer]:
-    """Return (model, tokenizer) of a run, or of a Hugging Face folder. Raises UserError."""
+    """Load the model and tokenizer from which a new run starts: a run's, or a Hugging Face folder's."""
     model, tokenizer, _ = load_run(place)
     if any(isinstance(module, QuantizedLinear) for _, module in model.named_modules()):
         raise UserError(f"{place} holds quantised weights, which cannot be trained: give the original")

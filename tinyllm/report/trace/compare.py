@@ -18,7 +18,7 @@ ROUNDING = 1e-5  # as a share of the largest value: summing in another order can
 
 @dataclass(frozen=True)
 class Difference:
-    """One step whose results differ. `a` and `b` are the values at `index`, where they differ most."""
+    """A step whose results differ between two captures; at `index`, where most, they are `a` and `b`."""
 
     path: str  # the part of the model, such as h.0.attn
     op_a: str  # the op that ran there, or "" for a part of several ops
@@ -90,16 +90,16 @@ def _values(path, ops, x, y):
 
 
 def _what(step: Step) -> str:
-    """Name the op of a step, or the one or two ops of a part -> "" if there are more."""
+    """Return the name of a step's op, or of the one or two ops in a part, or "" if it has more."""
     ops = [step.op] if step.op else [inner.op or "" for inner in step.ops()]
     return " + ".join(ops) if len(ops) < 3 else ""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """The difference between two captures after one part of the model.
+    """The difference between the outputs of one part of the model in two captures.
 
-    `size` is the root mean square of the numbers in the first capture, `difference` of the differences.
+    `size` is the root mean square of the outputs in the first capture, `difference` that of the differences.
     """
 
     path: str

@@ -22,7 +22,7 @@ WATCHED = 48  # positions of a text at which the cache is examined
 
 @dataclass
 class Lens:
-    """The predictions that the model would make if it stopped after some layer.
+    """The logit lens at one layer: the predictions if the layers after it were left out.
 
     Source: nostalgebraist, "interpreting GPT: the logit lens", 2020.
     """
@@ -35,7 +35,7 @@ class Lens:
 
 @dataclass(frozen=True)
 class Head:
-    """Statistics of one attention head: means of its weights (T, T) over all tokens."""
+    """Statistics of the weights (T, T) of one attention head, averaged over queries: where it looks."""
 
     back: float  # how many tokens back
     first: float  # the weight on the text's first token
@@ -187,7 +187,7 @@ def last_norm(model: Any, root: Step) -> Any:
 
 
 def look(model: Any, norm: Any, name: str, x: np.ndarray, ids: list[int]) -> Lens:
-    """Apply the last norm and the output layer to the residual stream (T, C) at one place -> Lens."""
+    """Apply the last norm and the output layer to the residual stream (T, C) after a layer -> Lens."""
     with inference(model):
         log_p = ops.log_softmax(model.head(norm(Tensor(x[None]))).data[0])
     best = log_p.argmax(axis=-1)
@@ -196,10 +196,10 @@ def look(model: Any, norm: Any, name: str, x: np.ndarray, ids: list[int]) -> Len
 
 
 def watch_cache(model: Any, ids: list[int], logits: np.ndarray) -> tuple[list[Growth], int, float]:
-    """Read a text through a KV cache, and measure the cache at positions spread over the text.
+    """Read a text through a KV cache, and measure its size and FLOPs at positions spread over the text.
 
-    At each of these positions one token is read alone. Returns (list of Growth, bytes of the cache, largest
-    difference from the logits of the whole text).
+    At each of these positions one token is read alone. Returns (list of Growth, bytes of the full cache,
+    largest difference of the logits from those of the text read at once).
     """
     cache = model.new_cache()
     capacity = sum(layer.nbytes for layer in cache)

@@ -66,7 +66,7 @@ def adapt(model: Any, corpus: Any) -> Any:
 
 
 def texts(config: Any, corpus: Any) -> bytes:
-    """Return all texts as a tokenizer will see them, as bytes."""
+    """Join all texts of a corpus, from which a new tokenizer learns -> bytes."""
     return "\n".join(f"{first}\n{second or ''}" for first, second, _ in read_examples(corpus)).encode()
 
 

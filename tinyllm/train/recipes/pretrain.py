@@ -32,7 +32,7 @@ from tinyllm.train.recipe import Plan, recipe
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Settings of windows, and of how their tokens are hidden or moved; one for other models is ignored."""
+    """Settings of pretraining: which tokens are hidden or moved. Settings for other models are ignored."""
 
     hidden: float = setting(0.15, help="masked models and spans: the share to guess", above=0, below=1)
     span: float = setting(3.0, help="spans: how many tokens are hidden together, on average", min=1)
@@ -49,10 +49,10 @@ class PretrainConfig:
 
 @dataclass(frozen=True)
 class Windows:
-    """An objective on windows of a text: `batch(x, y, *key)` makes its batch of windows of `length` tokens.
+    """A pretraining objective: the windows that it needs, how to make a batch of them, and the loss.
 
-    x (B, length) are the tokens, y the token after each; `key` selects random numbers. Training sees
-    `learn(batch, *key)`, validation the batch itself.
+    `batch(x, y, *key)` makes a batch from tokens x (B, length) and the token after each, y; `key` selects the
+    random numbers. Validation uses this batch, training uses `learn(batch, *key)`.
     """
 
     length: int
@@ -64,9 +64,9 @@ class Windows:
 
 
 def causal(config: Any, tokenizer: Any, model: Any, separator: str) -> Windows:
-    """Return the objective of a model that predicts the next token, and may learn to fill in the middle.
+    """Return the objective of a decoder: predict the next token; in some windows, fill in the middle.
 
-    The validation loss is that of the text from left to right, so that it can be compared.
+    The validation loss is always that of the text from left to right, so that runs can be compared.
     """
     options = config.options
     markers = markers_of(tokenizer) if options.middle else ()
@@ -83,7 +83,7 @@ def causal(config: Any, tokenizer: Any, model: Any, separator: str) -> Windows:
 
 
 def hidden(config: Any, tokenizer: Any, model: Any, separator: str) -> Windows:
-    """Return the objective of a model that guesses hidden tokens: windows stand between [CLS] and [SEP]."""
+    """Return the objective of an encoder: guess hidden tokens of windows between [CLS] and [SEP]."""
     begin, end, mask = (
         tokenizer.special_tokens[model.special_tokens[role]] for role in ("begin", "end", "mask")
     )
@@ -108,7 +108,7 @@ def hidden(config: Any, tokenizer: Any, model: Any, separator: str) -> Windows:
 
 
 def framed(batch: Batch, begin: int, end: int) -> Batch:
-    """Return a batch whose rows stand between two tokens, which are no targets."""
+    """Put a token before and a token after each row of a batch; the two do not count in the loss."""
 
     def pad(x, first, last):
         return x if x is None else np.pad(x, ((0, 0), (1, 1)), constant_values=((0, 0), (first, last)))
@@ -118,7 +118,7 @@ def framed(batch: Batch, begin: int, end: int) -> Batch:
 
 
 def spans(config: Any, tokenizer: Any, model: Any, separator: str) -> Windows:
-    """Return the objective of an encoder-decoder: it reads a text with gaps, and writes what is missing."""
+    """Return the objective of an encoder-decoder: read a text with gaps, and write the missing spans."""
     ids, options, context = tokenizer.special_tokens, config.options, model.config.context
     sentinels = [ids[name] for i in range(len(ids)) if (name := f"{SPAN}{i}>") in ids]
     end = [] if model.config.end is None else [model.config.end]
@@ -144,7 +144,7 @@ OBJECTIVES = {"causal": causal, "masked": hidden, "spans": spans}
 
 
 def begin_words(tokenizer: Any) -> np.ndarray:
-    """Return True for the tokens that begin a word -> (V,).
+    """Return a mask (V,) of the vocabulary that is True for tokens that begin a word.
 
     In a vocabulary with ##ing these are the tokens without ##; in others, those that do not begin with a
     letter or a digit: a space belongs to the word behind it.
@@ -156,10 +156,10 @@ def begin_words(tokenizer: Any) -> np.ndarray:
 
 
 def of_documents(config: Any, corpus: Any, tokenizer: Any, context: int, windows: Windows) -> Plan:
-    """Return a plan that trains on whole documents, one a row, from their first token.
+    """Return a plan that trains on whole documents, one in each row of a batch.
 
-    A random window shows halves of documents, of which much cannot be known. What is longer than the context
-    is cut off.
+    A random window may begin inside a document, whose end depends on a beginning that the model does not see.
+    A document that is longer than the context is cut off at its end.
     """
     train, separator = config.train, corpus.separator.decode()
     if not (separator and corpus.text()):  # which raises UserError for tokens
@@ -188,7 +188,7 @@ def of_documents(config: Any, corpus: Any, tokenizer: Any, context: int, windows
 
 
 def prepare_tokenizer(tokenizer: Any, options: PretrainConfig, objective: str) -> None:
-    """Add the markers of a gap to a new tokenizer, if a model will learn to fill in the middle."""
+    """Add the special tokens for filling in the middle to a new tokenizer, if the settings ask for it."""
     if options.middle and objective == "causal":
         add_markers(tokenizer)
 

@@ -75,7 +75,7 @@ def frame(options: SFTConfig) -> tuple[str, str]:
 
 
 def encode_pairs(config: Any, corpus: Any, tokenizer: Any, model: Any, marks: list[int]) -> list[tuple]:
-    """Return [(ids of a prompt, ids of its answer, picture or None)]; with `marks`, they open each prompt."""
+    """Return [(ids of the prompt, ids of the answer, picture or None)]; each prompt begins with `marks`."""
     options = config.options
     asked = corpus.shown if marks else ((None, *pair) for pair in read_pairs(corpus))
     last = [model.config.end] if model.is_encoder_decoder and model.config.end is not None else []
@@ -140,7 +140,7 @@ def sft(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
 
 
 def describe(tokenizer: Any, example: tuple, model: Any) -> str:
-    """Return the prompt of an example with the likeliest answer about its picture."""
+    """Return the prompt of an example and the model's likeliest answer, to show as a sample."""
     prompt, answer, picture = example
     given = {"cache": model.cache_of(picture), "sampling": Sampling(temperature=0)}
     ids = generate(model, [prompt], max_tokens=len(answer), **given)[0]
