@@ -1,8 +1,10 @@
 """A run small enough to be done again and again, for the tests of training and for verify_kills.py."""
 
 import json
+import shutil
 
 from tinyllm.rng import Random
+from tinyllm.tokenizer import BPETokenizer, save_tokenizer
 from tinyllm.train import Run, make_config, prepare, reopen
 from tinyllm.train.log import MEASURED, read_log
 
@@ -75,3 +77,33 @@ def outcome(folder):
         files[str(path.relative_to(run.folder))] = (state["sha256"], progress)
     log = [{k: v for k, v in record.items() if k not in MEASURED} for record in read_log(run.log.path)]
     return files, log
+
+
+TOP = "run/checkpoints/step-00000002"
+TASK = {"task": "softmax", "state": "failed", "points": 0, "of": 1, "properties": 3, "properties_held": 1,
+        "message": "", "line": 1, "mistake": None, "step": None, "hint": None, "smallest_input": None,
+        "solution_seen": False}  # fmt: skip
+RECORD = {"student": "Ada", "problem": "", "isolation": "plain", "points": 0, "of": 1,
+          "lessons": [{"lesson": 4, "tasks": [TASK]}]}  # fmt: skip
+FILES = {
+    "grades/results.json": json.dumps({"course": "c", "isolation": "plain", "note": "", "left_out": [],
+                                       "submissions": [RECORD]}),
+    "course.toml": "seed = 5\n[[lesson]]\nnumber = 4\ndue = 2026-10-01\n[lesson.points]\nsoftmax = 1.5\n",
+    "roster.csv": "student\nAda\n", "settings.toml": "[train]\nsteps = 2\n[model]\nlayers = 1\n",
+    "model/tokenizer_config.json": '{"bos_token": "a", "chat_template": null}',
+    "picture.ppm": "P6\n2 2\n255\n" + "\0" * 12,
+}  # fmt: skip
+
+
+def make_files(folder):
+    """Write a file of each kind that tinyllm reads into a new folder, for verify_files.py."""
+    for name in ("", "bpe", "grades"):
+        (folder / name).mkdir()
+    text = write_text(folder / "text.txt", 300)
+    list(new_training(folder / "run", text, train__steps=2, train__eval_every=2, train__sample_every=2))
+    shutil.copytree(folder / TOP, folder / "model", ignore=shutil.ignore_patterns("state.json", "optim*"))
+    learnt = BPETokenizer.train(text.read_bytes(), 270)
+    for name, kind in (("bpe", "huggingface"), ("gpt2", "gpt2"), ("ranks", "tiktoken")):
+        save_tokenizer(learnt, folder / name, kind)
+    for name, content in FILES.items():
+        (folder / name).write_text(content)

@@ -25,6 +25,7 @@ PROOFS = {  # what each is given, in full and --quick
     "tokenizer": ([], ["--quick"]),
     "world": ([], ["--quick"]),
     "fuzz": ([], ["--quick"]),
+    "files": ([], ["--share", "40"]),
     "lessons": ([], ["--quick"]),
     "grading": ([], ["--quick"]),
     "names": ([], ["--quick"]),

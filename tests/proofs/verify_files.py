@@ -1,0 +1,150 @@
+"""Feed bad files of every format to every command that reads them: no traceback, no hang, nothing accepted.
+
+    python tests/proofs/verify_files.py [--share N]
+
+One file at a time of a small run, a model, tokenizers, a course and its results is cut, mutated (see
+fuzz_loaders.py), nested, filled with huge numbers, or replaced by a pipe, a device, a folder or a link to
+itself. Each command runs in a forked process with limits of memory and time. A finding is a traceback, a
+reached limit, a message of several lines, or a certainly wrong file that is accepted. --share N: every Nth.
+"""
+
+import argparse
+import contextlib
+import importlib
+import io
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from fuzz_loaders import mutate
+from tiny_run import TOP, make_files
+
+from tinyllm import files
+from tinyllm.cli import COMMANDS as PROGRAM
+from tinyllm.cli import main as tinyllm
+from tinyllm.train.checkpoint import _write_state
+
+SECONDS, CLOCK, MEMORY = 10, 100, 4 << 30  # of the processor, by the clock; bytes of address space
+PLACED = {"pipe": os.mkfifo, "folder": os.mkdir, "loop": lambda path: os.symlink(path, path),
+          "device": lambda path: os.symlink("/dev/zero", path)}  # fmt: skip
+INSERTED = {"deep": b"[" * 10**5, "long": b"9" * 5000, "huge": b"1" + b"0" * 400, "infinite": b"1e400",
+            "nan": b"NaN", "strange": b"\xff\xfe\x00\x1b[2J", "twice": b'1, "x": 2'}  # fmt: skip
+RESUME, GENERATE = "train --out run --resume --steps 2", "generate run --tokens 2 --which last"
+OF_MODEL = ("generate model --tokens 2", "inspect model")
+COMMANDS = {  # file: the commands that read it
+    "run/run.json": ("report run", GENERATE, RESUME), "run/log.jsonl": ("report run", RESUME),
+    "run/tokenizer.json": ("tokenizer encode run abc", GENERATE), f"{TOP}/state.json": (GENERATE, RESUME),
+    f"{TOP}/model.safetensors": (GENERATE, RESUME), f"{TOP}/optimizer.safetensors": (RESUME,),
+    "model/config.json": OF_MODEL, "model/model.safetensors": OF_MODEL,
+    "model/generation_config.json": OF_MODEL[:1], "model/tokenizer_config.json": ("chat model --tokens 2",),
+    "model/tokenizer.json": (OF_MODEL[0], "tokenizer encode model abc"),
+    "bpe/tokenizer.json": ("tokenizer encode bpe abc", "tokenizer convert bpe --to tiktoken --out new"),
+    "gpt2/vocab.json": ("tokenizer encode gpt2 abc",), "gpt2/merges.txt": ("tokenizer encode gpt2 abc",),
+    "ranks": ("tokenizer convert ranks --pattern gpt2 --out new",),
+    "grades/results.json": ("course report grades", "course export canvas grades --out new"),
+    "course.toml": ("course similar none",), "settings.toml": ("train --config settings.toml --data none",),
+    "roster.csv": ("course grade none --out new --roster roster.csv",),
+    "text.txt": ("data stats text.txt",), "picture.ppm": ("generate model --picture picture.ppm",),
+}  # fmt: skip
+
+
+def bad_versions(name, data, rng):
+    """Yield (what was done, the bytes or a function of the path, whether the file is certainly wrong)."""
+    yield from ((what, make, True) for what, make in PLACED.items())
+    is_json, closed = name.endswith(".json"), name.endswith((".json", ".safetensors"))
+    yield from ((f"cut at {end}", data[:end], closed) for end in (0, 1, len(data) // 2, len(data) - 2))
+    for what, inserted in INSERTED.items():
+        yield what, inserted, closed
+        if is_json:
+            yield f"{what} inside", b'{"x": ' + inserted + b"," + data.lstrip()[1:], True
+    for i in range(40):
+        changed = mutate(rng, data)
+        yield f"mutation {i}", signed(changed) if name.endswith("state.json") else changed, False
+
+
+def signed(data):
+    """Return a function that writes a state.json with the right digest, or the data if they are no object."""
+    with contextlib.suppress(ValueError, RecursionError, AttributeError):
+        state = json.loads(data)
+        state.pop("digest", None)
+        return lambda path: _write_state(path, state)
+    return data
+
+
+def run(words, sure=False):
+    """Run a command in a forked process -> what is wrong with how it ended, or ""."""
+    read, write = os.pipe()
+    if not (child := os.fork()):
+        for limit, value in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CPU, SECONDS)):
+            resource.setrlimit(limit, (value, value))
+        signal.setitimer(signal.ITIMER_REAL, CLOCK)
+        out, said = io.TextIOWrapper(io.BytesIO()), io.StringIO()
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
+                code = tinyllm(words.split())
+        except BaseException:
+            code, said = -1, io.StringIO(traceback.format_exc())
+        message = said.getvalue()
+        lines = [line for line in message.splitlines() if not line.startswith("note: ")]
+        good = code == 0 or (code == 2 and len(lines) == 1)
+        wrong = message if not good else "accepted" if sure and not code else ""
+        os.write(write, wrong[-3000:].encode())
+        os._exit(0)
+    os.close(write)
+    with open(read, "rb") as found:
+        text = found.read().decode(errors="replace")
+    status = os.waitpid(child, 0)[1]
+    return f"signal {os.WTERMSIG(status)}: a limit" if os.WIFSIGNALED(status) else text
+
+
+def feed(name, pristine, rng, share):
+    """Feed bad versions of one file to the commands that read it -> (bad files, commands, findings)."""
+    top, counts = name.split("/")[0], [0, 0, 0]
+    for what, bad, sure in list(bad_versions(name, (pristine / name).read_bytes(), rng))[::share]:
+        counts[0] += 1
+        for command in COMMANDS[name]:
+            for old in ("new", top):
+                shutil.rmtree(old, ignore_errors=True)
+                with contextlib.suppress(OSError):  # a file, a link or nothing
+                    os.unlink(old)
+            (shutil.copytree if (pristine / top).is_dir() else shutil.copy)(pristine / top, top)
+            os.unlink(name)
+            bad(Path(name)) if callable(bad) else Path(name).write_bytes(bad)
+            wrong = run(command, sure)
+            counts = [counts[0], counts[1] + 1, counts[2] + bool(wrong)]
+            print(f"{name}, {what}: {command}: {wrong}\n" if wrong else "", end="", flush=True)
+    return counts
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--share", type=int, default=1, metavar="N", help="take every Nth bad file only")
+    args = parser.parse_args(argv)
+    for module, _ in PROGRAM.values():  # once, not in each process
+        importlib.import_module(f"tinyllm.cli.{module}")
+    files.PATIENCE = 0.1  # for a pipe that nobody writes to
+    rng = random.Random(1)
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull) as nothing:
+        make_files(pristine := Path(folder, "pristine"))
+        shutil.copytree(pristine, Path(folder, "work"))
+        os.chdir(Path(folder, "work"))
+        os.dup2(nothing.fileno(), 0)
+        for command in dict.fromkeys(command for commands in COMMANDS.values() for command in commands):
+            if wrong := run(command):
+                raise SystemExit(f"the valid files are not valid: {command}: {wrong}")
+        counts = [feed(name, pristine, rng, args.share) for name in COMMANDS]
+        os.chdir("/")  # else the folder that is removed would be the one at hand
+    bad, commands, findings = map(sum, zip(*counts, strict=True))
+    print(f"=> {bad:,} bad files of {len(COMMANDS)} kinds, {commands:,} commands: {findings} findings")
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
