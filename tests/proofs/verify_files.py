@@ -111,9 +111,9 @@ def feed(name, pristine, rng, share):
         counts[0] += 1
         for command in COMMANDS[name]:
             for old in ("new", top):
-                shutil.rmtree(old, ignore_errors=True)
-                with contextlib.suppress(OSError):  # a file, a link or nothing
+                with contextlib.suppress(OSError):  # a folder, or nothing
                     os.unlink(old)
+                shutil.rmtree(old, ignore_errors=True)  # which would wait for a pipe
             (shutil.copytree if (pristine / top).is_dir() else shutil.copy)(pristine / top, top)
             os.unlink(name)
             bad(Path(name)) if callable(bad) else Path(name).write_bytes(bad)
