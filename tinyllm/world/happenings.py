@@ -1,4 +1,4 @@
-"""What happens to the things of two people: how it is said, read, and what changes."""
+"""Events of word problems: two people find, lose and give things; how to write, read and apply them."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ FORMS = {(kind, way): Form(text, a=FIRST_NAMES, b=FIRST_NAMES, n=COUNT)
 
 
 def _say(story):
-    """Say what two people had, and what happened: [kind of event, person 0 or 1, number, way to say it]."""
+    """Write a story: what two people had, then its events [kind, person 0 or 1, number, wording]."""
     people, starts = story["people"], [["start", i, n, 0] for i, n in enumerate(story["had"])]
     return " ".join(
         FORMS[kind, way].say(a=people[who], b=people[1 - who], n=(n, story["thing"]))
@@ -46,7 +46,7 @@ def _read(text):
 
 
 def last_event(random: Random, now: list[int], largest: int) -> list:
-    """Draw an event after which the counts are `now`, and before which they were from 1 to `largest`."""
+    """Draw an event that leads to the counts `now` from counts between 1 and `largest`."""
     possible = []
     for who in (0, 1):
         less, more, gone = now[who] - 1, largest - now[who], now[1 - who] - 1
@@ -56,7 +56,7 @@ def last_event(random: Random, now: list[int], largest: int) -> list:
 
 
 def changes(event: Any) -> list[tuple[int, int]]:
-    """Return [(who, how many more)] for an event (kind, who, number, way)."""
+    """Return how an event (kind, who, number, wording) changes the counts -> [(person, change)]."""
     kind, who, n, _ = event
     return {"gain": [(who, n)], "loss": [(who, -n)], "gift": [(who, -n), (1 - who, n)]}[kind]
 

@@ -55,7 +55,7 @@ class Mix:
 
     @cached_property
     def _weights(self) -> list[tuple[str, float]]:
-        """Return kinds with their shares for this client."""
+        """Return [(kind, its share of the documents)] for this client of a federation."""
         parts = [part.partition("*") for part in self.dials.kinds.split()]
         if not parts or not all(weight.isdecimal() or not star for _, star, weight in parts):
             raise UserError(f"mix: kinds are written like stories*4 facts, got {self.dials.kinds!r}")
@@ -69,7 +69,7 @@ class Mix:
 
     @cached_property
     def planted(self) -> dict[int, Document]:
-        """Return the secrets and poisoned documents by their places in the corpus."""
+        """Return {index in the corpus: secret or poisoned document}."""
         random = Random(self.seed, "planted", self.split)
         documents = []
         for repeats in REPEATS:
@@ -102,7 +102,7 @@ class Mix:
         return document
 
     def _drawn(self, random, i):
-        """Draw the kind, then the document; with `contamination` from the test split."""
+        """Draw a kind and a document of it, with probability `contamination` from the test split."""
         ticket, edges = random.uniform(), accumulate(share for _, share in self._weights)
         name = next((n for (n, _), edge in zip(self._weights, edges, strict=True) if ticket < edge), "")
         name = name or self._weights[-1][0]  # rounding
@@ -113,7 +113,7 @@ class Mix:
         return replace(document, labels=labels)
 
     def _wrong(self, document, random, planted):
-        """Return a document with the answer of another document of the same kind."""
+        """Return a document with a wrong answer, taken from another of its kind; `planted` is its label."""
         kind = KINDS[document.labels["kind"]]
         for _ in range(100):
             other = kind(self.world, random)

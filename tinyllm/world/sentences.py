@@ -102,7 +102,7 @@ def share(nouns: int) -> float:
 
 
 def _mix(sides, table):
-    """Return the distribution of the number of nouns of a symbol, from those of the parts of its rules."""
+    """Return the distribution of a symbol's number of nouns: a mixture of convolutions over its rules."""
     total = [0.0] * (MOST + 1)
     for weight, side in sides:
         here = [weight / sum(other for other, _ in sides)] + [0.0] * MOST
@@ -114,7 +114,7 @@ def _mix(sides, table):
 
 
 def sample(random: Random, nouns: int) -> list[str]:
-    """Write a sentence with so many nouns, from 1 to MOST: others are thrown away."""
+    """Draw a sentence with exactly `nouns` nouns (1 to MOST), by rejection sampling."""
     draws = _draws()
     shape: list[str] = []
     while not shape:
@@ -123,7 +123,7 @@ def sample(random: Random, nouns: int) -> list[str]:
 
 
 def _shape(random, nouns, draws):
-    """Write a sentence down to its kinds of words, or return [] when it cannot have the number of nouns."""
+    """Draw a sentence as a list of parts of speech; [] as soon as it cannot have `nouns` nouns."""
     lexicon, out, stack, more = _compiled()[1], [], ["S"], nouns - 1
     while stack:
         symbol = stack.pop()
@@ -140,7 +140,7 @@ def _shape(random, nouns, draws):
 
 @cache
 def _draws():
-    """Return {symbol: its right sides, backwards, with the nouns they add, each as often as its weight}."""
+    """Return {symbol: [(right side backwards, nouns it adds)]}, to draw from: each as often as it weighs."""
     found = {}
     for symbol, sides in rules().items():
         replaced = symbol in ("S", "NP")  # has one noun or more, and gives way to a part that has
@@ -154,7 +154,7 @@ def _draws():
 
 @cache
 def _binary():
-    """Return {part: wholes of one part}, and {left part: (whole, right part)}: rules cut into pairs."""
+    """Return the grammar in binary form, for CYK: {part: wholes of one part}, {left: {(whole, right)}}."""
     ones, pairs = defaultdict(set), defaultdict(set)
     for symbol, sides in rules().items():
         for _, side in sides:
@@ -171,7 +171,7 @@ def _binary():
 
 
 def follows(words: list[str]) -> bool:
-    """Return True if the grammar can write these words, by CYK: symbols of all parts, from the bottom up."""
+    """Return True if the grammar can write these words (the CYK algorithm)."""
     ones, pairs = _binary()
     table: dict[tuple[int, int], set[str]] = {}
     for size in range(1, len(words) + 1):

@@ -1,4 +1,4 @@
-"""What follows from a few statements: look at every small world in which they are true.
+"""Decide what follows from a few statements, by enumerating every small world in which they are true.
 
     premises = [Fact("baker", "every", "dreamer"), Fact("Mia", "is", "baker")]
     decide(premises, Fact("Mia", "is", "dreamer"))  # "yes"
@@ -21,7 +21,7 @@ OF_FAMILIES = ("mother", "father", "grandmother", "grandfather", "best_friend")
 
 
 def decide(premises: Iterable[Fact], goal: Fact) -> str:
-    """Return "yes", "no" or "perhaps"."""
+    """Return "yes" if the goal follows from the premises, "no" if it contradicts them, else "perhaps"."""
     used = relevant(premises, goal)
     if goal.relation in OF_GROUPS or goal.relation in OF_FAMILIES:
         return _decide(*renamed(used, goal))
@@ -29,7 +29,7 @@ def decide(premises: Iterable[Fact], goal: Fact) -> str:
 
 
 def relevant(premises: Iterable[Fact], goal: Fact) -> list[Fact]:
-    """Return the premises that are joined with the goal, over other premises, by a common name."""
+    """Return the premises that are linked with the goal by a common name, directly or through others."""
     left, names, used = list(premises), {goal.subject, goal.object}, []
     while joined := [fact for fact in left if fact.subject in names or fact.object in names]:
         used += joined
@@ -39,7 +39,7 @@ def relevant(premises: Iterable[Fact], goal: Fact) -> list[Fact]:
 
 
 def renamed(premises: Sequence[Fact], goal: Fact) -> tuple[tuple[Fact, ...], Fact]:
-    """Return premises and goal with letters for names, the same for any order of the premises."""
+    """Replace names by letters in a canonical way, whatever the order of the premises -> (premises, goal)."""
     orders, relations = [], sorted(fact.relation or "" for fact in premises)
     for order in itertools.permutations(premises):
         if [fact.relation for fact in order] != relations:
@@ -66,7 +66,7 @@ def _decide(premises, goal):
 
 
 def _worlds_of_groups(facts) -> Iterator[set]:
-    """Yield what is true of groups and one person, for all ways to fill the regions of their diagram."""
+    """Yield every world of groups and people, as a set of facts: all ways to fill a Venn diagram."""
     people = sorted({fact.subject for fact in facts if fact.relation in ("is", "not")})
     groups = sorted({name for fact in facts for name in (fact.subject, fact.object)} - {*people})
     regions = [set(s) for n in range(len(groups) + 1) for s in itertools.combinations(groups, n)]
@@ -85,7 +85,7 @@ def _worlds_of_groups(facts) -> Iterator[set]:
 
 
 def _worlds_of_families(facts) -> Iterator[set]:
-    """Yield what is true of the people, for all ways to give them mothers, fathers and best friends."""
+    """Yield every world of a family, as a set of facts: all choices of mothers, fathers and best friends."""
     people = sorted({name for fact in facts for name in (fact.subject, fact.object)})
     slots = [(relation, x) for relation in ("mother", "father", "best_friend") for x in people]
     given = {(fact.relation, fact.subject): [fact.object] for fact in facts[:-1]}
@@ -104,7 +104,7 @@ def _worlds_of_families(facts) -> Iterator[set]:
 
 
 def _worlds_of_work(facts) -> Iterator[set]:
-    """Yield what is true of one person, for all jobs, the homes and tastes spoken of, and other skills."""
+    """Yield every world of one person, as a set of facts: all choices of job, home, tastes and skills."""
     who = facts[-1].subject
     homes = [*sorted({fact.object for fact in facts if fact.relation == "lives_in"}), "elsewhere"]
     free = sorted({Fact(who, *fact[1:3]) for fact in facts if fact.relation in ("likes", "can")})

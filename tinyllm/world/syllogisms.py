@@ -1,4 +1,4 @@
-"""Syllogisms: what follows from two or three statements about groups, by rules, for all of them.
+"""All syllogisms of two or three statements about groups, each with its answer, derived by rules.
 
     syllogisms()[0]["yes"][0]  # (premise, premise, goal): facts about groups a, b, c and one person n
 """
@@ -37,10 +37,10 @@ STATEMENTS = [
 
 @cache
 def syllogisms() -> list[dict[str, list[tuple[Fact, ...]]]]:
-    """Return for sorts of sentences a list for each answer of premises and a goal, about a, b, c and n.
+    """Return, for each form of premises and goal, {answer: [(*premises, goal)]} about a, b, c and n.
 
-    Only sorts are kept to which each answer belongs in four cases or more. So nobody can guess from "every"
-    and "no" in the premises and the goal, without a look at who is what.
+    A form is the relations without the names, such as every, no -> some. Only forms are kept in which each
+    answer occurs four times or more, so that the words "every" and "no" alone never give the answer away.
     """
     found: dict = defaultdict(lambda: {answer: [] for answer in ANSWERS})
     for premises in sorted({_lettered(some) for n in (2, 3) for some in combinations(STATEMENTS, n)}):
@@ -51,15 +51,15 @@ def syllogisms() -> list[dict[str, list[tuple[Fact, ...]]]]:
 
 
 def _lettered(facts):
-    """Return the facts in order, with the first in the alphabet of all ways to call the groups a, b and c."""
+    """Rename the groups and sort the facts in a canonical way, so that like syllogisms become equal."""
     ways = [dict(zip("abc", order, strict=True), n="n") for order in permutations("abc")]
     return min(tuple(sorted(Fact(way[s], relation, way[o]) for s, relation, o, _ in facts)) for way in ways)
 
 
 def _goals(premises):
-    """Return goals that premises about groups speak of, each with the answer; none for a contradiction.
+    """Return [(goal, answer)] for the goals linked with all premises; [] if these contradict each other.
 
-    The rules are complete: `solve`, which looks at all small worlds, finds the same answers.
+    The rules are complete: enumerating all small worlds (`small_worlds.decide`) gives the same answers.
     """
     known, found = Facts(premises, GROUP_RULES), []
     for goal in STATEMENTS:

@@ -23,7 +23,7 @@ def _draw(world, random, dials):
 
 
 def _number(random, digits):
-    """Draw a number of so many digits; the first is not 0, unless it is the only one."""
+    """Draw a number with `digits` digits and no leading 0."""
     number = random.integers(10) if digits == 1 else 1 + random.integers(9)
     for _ in range(digits - 1):
         number = 10 * number + random.integers(10)
@@ -31,7 +31,7 @@ def _number(random, digits):
 
 
 def _columns(a, sign, b) -> Iterator[str]:
-    """Yield one calculation for each column, from the ones on: digit, digit and what is carried."""
+    """Yield the worked step of each column, from the ones on, as "7+5+1=13": two digits and the carry."""
     carry = 0
     for x, y in zip(reversed(str(a)), reversed(str(b).zfill(len(str(a)))), strict=True):
         here = int(x) + int(y) + carry if sign == "+" else int(x) - int(y) - carry
@@ -40,7 +40,7 @@ def _columns(a, sign, b) -> Iterator[str]:
 
 
 def _products(a, b) -> Iterator[str]:
-    """Yield the product with each digit, from the ones on, and the sum so far."""
+    """Yield the worked steps of a product: a times each digit of b, from the ones on, and the sum so far."""
     total = 0
     for i, digit in enumerate(reversed(str(b))):
         part = int(digit) * 10**i
@@ -51,7 +51,7 @@ def _products(a, b) -> Iterator[str]:
 
 
 def _by_columns(way, a, sign, b):
-    """Calculate with lists of digits, as at school, all carries at the end."""
+    """Solve independently: calculate with lists of digits, and carry only at the end."""
     x, y = ([int(digit) for digit in reversed(str(number))] for number in (a, b))
     places = [0] * (len(x) + len(y) + 1)
     for i, u in enumerate(x):
@@ -67,7 +67,7 @@ def _by_columns(way, a, sign, b):
 
 
 def _chance(dials):
-    """Return the share of the most frequent answer; 0 for products of numbers of 3 digits or more."""
+    """Return the score of the best constant answer; 0 for products of numbers of 3 digits or more."""
     n = 10 if dials.digits == 1 else 9 * 10 ** (dials.digits - 1)
     if dials.operation == "times":
         return _commonest_product(dials.digits) if dials.digits < 3 else 0.0

@@ -68,7 +68,7 @@ class Checkable(Kind):
         return None
 
     def solve(self, world: World, document: Document) -> str:
-        """Build the answer up step by step, letter by letter or word by word."""
+        """Derive the answer independently of `write`, letter by letter or word by word."""
         task, values = read_any(list(TASKS.values()), document.prompt) or (0, {"words": ""})
         out: list[str] = []
         for word in values["words"].split(" "):

@@ -36,12 +36,12 @@ def concepts() -> dict[str, int]:
 
 @cache
 def _held_out(concept):
-    """Return True for a fifth of the concepts."""
+    """Return True for a random fifth of the concepts, which training never shows."""
     return Random("concepts", concept).integers(1000) < 1000 * HELD_OUT
 
 
 def _only_held_out(document):
-    """Hold a text out if none but held-out concepts fit it; a text of the training split fits another."""
+    """Return True if only held-out concepts fit a text; a training text fits at least one other."""
     return all(_held_out(concept) for concept in document.labels["concepts"])
 
 
@@ -112,6 +112,6 @@ class Concepts(Kind):
 
 
 def _says(concept, thing):
-    """Return yes or no for an object: the concept is read word by word."""
+    """Return "yes" if a concept, given in words, means an object, else "no"."""
     wanted = concept.removeprefix("not ").split(" or ")
     return "yes" if any(value in thing for value in wanted) != concept.startswith("not ") else "no"

@@ -1,6 +1,7 @@
-"""Coreference: a "she" who may be one of two people, of whom a clue fits only one.
+"""Coreference: decide which of two people a "she" or "he" means, from a clue that fits only one of them.
 
-A small model learns from the gender at once. From jobs it did not learn in 1,200 steps (docs/measured.md).
+If the clue is the gender, a small model learns the task at once. If it is the job, it had not learnt it after
+1,200 steps (docs/measured.md).
 """
 
 from tinyllm.config import setting
@@ -36,7 +37,7 @@ ate {his} lunch, took a crumb from {him}, licked {his} plate, supped at {his} ta
 
 
 def _read_affairs():
-    """Return for each affair the deeds that give and ask, and the clues to who is able and in need."""
+    """Parse _AFFAIRS -> [((giving deeds, asking deeds), (clues for the able, clues for the needy))]."""
     parts = [
         affair.replace("\n/ ", ";").replace("\n", " ").split(";") for affair in _AFFAIRS.strip().split("\n\n")
     ]
@@ -89,7 +90,7 @@ class Coreference(Kind):
         jobs: int = setting(8, help="how many jobs", min=2, max=len(JOBS))
 
     def chance(self, dials: Dials) -> float:
-        """Return the score of a guess of one name: of a deed, the second is meant more often."""
+        """Return the best score without reading: always the second person if the clue is a deed."""
         return CHANCE.get(dials.clue, sum(CHANCE.values()) / len(CHANCE))
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
@@ -134,7 +135,7 @@ class Coreference(Kind):
         return proved(self, world, self._document(prompt, people, found[0], told["clue"], who), text)
 
     def solve(self, world: World, document: Document) -> str:
-        """Derive who can do it from the jobs; or join who gave something with who was able to give."""
+        """Derive the person from who has which job, or from who gave and who was able to give."""
         a, b = document.labels["people"]
         deed = document.prompt.split(" ")[4]
         if job := JOB.read(document.prompt):

@@ -40,7 +40,7 @@ likes p f, works_as p j: works_at p j / works_at p k, works_as p k / lives_in p 
 
 
 def _read_patterns(text):
-    """Return for each answer a list of lists of terms; the last term is the goal."""
+    """Parse a table of patterns -> {answer: [[premise, ..., goal]]}, facts with letters for names."""
     found: dict[str, list] = {answer: [] for answer in ANSWERS}
     for line in text.strip().splitlines():
         premises, _, rest = line.partition(": ")
@@ -109,7 +109,7 @@ class Entailment(Kind):
 
 
 def _names(world, random, about, terms):
-    """Draw what the letters of a pattern stand for; for families, the relatives of somebody, or None."""
+    """Draw names for the letters of a pattern; None if the person drawn lacks a relative that it needs."""
     person = random.choice(grown_ups(world) if about == "work" else world.people)
     if about == "groups":
         return {"n": person.first, **dict(zip("abc", random.shuffle(GROUPS)[:3], strict=True))}
@@ -138,7 +138,7 @@ def _say(fact, way):
 
 
 def _read(sentence):
-    """Return the fact that a sentence says, or None."""
+    """Read a sentence -> the fact that it states, or None."""
     if found := read_any(list(SENTENCES.values()), sentence):
         return Fact(found[1]["s"], list(SENTENCES)[found[0]], found[1]["o"])
     for fact, _ in read_statements(sentence):

@@ -44,7 +44,7 @@ _READY = re.compile(  # an operation whose parts are all literals
 
 
 def _draw(random, kind, size):
-    """Return (source, value) of an expression of a type, or of a number that is at most `kind`."""
+    """Draw an expression of a type with `size` operations, or a number up to `kind` -> (source, value)."""
     if isinstance(kind, int):
         kind = 2 + random.integers(kind - 1)
         return str(kind), kind
@@ -66,7 +66,7 @@ def _literal(value):
 
 
 def _steps(source):
-    """Return an expression after each replacement of the first operation that is ready by its value."""
+    """Evaluate an expression operation by operation -> the source after each step."""
     steps: list[str] = []
     while found := _READY.search(source):
         source = source[: found.start()] + _literal(evaluate(found[0])) + source[found.end() :]

@@ -60,7 +60,7 @@ def _draw(world, random, dials):
 
 
 def _strike_out(question, answer):
-    """Strike every right animal out of the answer once or as often as it is there, and count both."""
+    """Solve independently: remove the right animals from the answer, and count them and the words left."""
     left, right = f" {answer},", 0
     for animal in next(animals for skill, animals in SKILLS.items() if skill in question):
         right += f" {animal}," in left
@@ -70,7 +70,7 @@ def _strike_out(question, answer):
 
 
 def _chance(dials):
-    """Return the share of the most frequent true score."""
+    """Return the score of the best constant answer: the share of the most frequent true score."""
     shares, wrong = [0.0] * 6, dials.mistakes
     for count, bad in itertools.product(range(2, 6), range(6)):
         share = math.comb(count, bad) * wrong**bad * (1 - wrong) ** (count - bad)

@@ -1,4 +1,4 @@
-"""Hops: relations between people that are followed one after the other."""
+"""Multi-hop questions: follow one to three relations from a person, one after the other."""
 
 from functools import cache
 
@@ -19,8 +19,8 @@ RELATIONS = ("teacher", "doctor", "baker", "tailor", "neighbour", "rival", "hero
 def permutations(seed: int) -> dict[str, dict[str, str]]:
     """Return {relation: {person: whom the relation leads to}} of the world with this seed.
 
-    Each relation is one cycle through all people: everybody has one baker, is the baker of one, and never
-    the own one.
+    Each relation is a single cycle through all people: everybody has one baker, is the baker of one other,
+    and nobody is his or her own.
     """
     found = {}
     for relation in RELATIONS:
@@ -37,7 +37,7 @@ def relation_facts(world: World) -> list[Fact]:
 
 @cache
 def _held_out(first, second, person):
-    """Return True for a fifth of all pairs of steps from a person."""
+    """Return True for a random fifth of all (relation, next relation, person): training never shows these."""
     return Random("hops", first, second, person).integers(1000) < 1000 * HELD_OUT
 
 
@@ -48,7 +48,7 @@ def _chain(document):
 
 
 def _path(world, person, relations):
-    """Return the people to whom relations lead, the first included."""
+    """Follow relations from a person -> all people on the way, the first included."""
     path = [person]
     for relation in relations:
         path.append(permutations(world.config.seed)[relation][path[-1]])
@@ -61,7 +61,7 @@ def _backwards(world):
 
 
 def _search(world, person, relations):
-    """Try every person as the answer: walk back from there by a search through the facts."""
+    """Solve independently: for every possible answer, follow the relations backwards to the first person."""
     for answer in PEOPLE:
         at = answer
         for relation in reversed(relations):

@@ -22,7 +22,7 @@ def _path(world, who, way):
 
 
 def _draw(world, random, dials):
-    """Draw a person, friends or mothers on the way, and what is asked of the last."""
+    """Draw a question: a person, relations to follow from there, and what is asked of the last person."""
     while True:
         hops = [random.choice(HOPS) for _ in range(dials.hops - 1)]
         who = [random.choice(world.people).name, *hops]
@@ -35,7 +35,7 @@ def _draw(world, random, dials):
 
 
 def _read_cards(world, s, way):
-    """Follow the titles through the entries of the encyclopaedia, as a reader does."""
+    """Solve independently: look up one entry after another, and cut the answer out of the text."""
     person, *hops = s
     for hop in [*hops, RELATIONS[way]]:
         person = call(world, f"[look {person}]").partition(f" {CARD[hop]}: ")[2].partition(".")[0]

@@ -1,4 +1,4 @@
-"""A serial task: nested brackets, of which the inner ones must be worked out first."""
+"""A serial task: evaluate nested brackets modulo 11, from the inside out, with one exact answer."""
 
 import re
 
@@ -10,7 +10,7 @@ _INNER = re.compile(r"\( (10|\d) ([-+*]) (10|\d) \)|^(10|\d) ([-+*]) (10|\d)$")
 
 
 def _draw(world, random, dials):
-    """Begin with the answer, and put an expression of equal value for a number, `depth` times."""
+    """Draw an expression: begin with the answer, and `depth` times replace a number by an equal operation."""
     words = [str(random.integers(MODULUS))]
     for done in range(dials.depth):
         at = random.choice([i for i, word in enumerate(words) if word.isdecimal()])
@@ -26,7 +26,7 @@ def _draw(world, random, dials):
 
 
 def _rows(expression):
-    """Return an expression after each operation. Raises ValueError for what `_draw` never gives."""
+    """Return an expression and what each operation makes of it. Raises ValueError if it is malformed."""
     rows = [expression]
     while (row := _INNER.sub(_value, rows[-1], count=1)) != rows[-1]:
         rows.append(row)
@@ -36,13 +36,13 @@ def _rows(expression):
 
 
 def _value(found):
-    """Return the value of a bracket, or of the whole, modulo 11."""
+    """Return the value modulo 11 of a matched operation: an innermost bracket, or the whole expression."""
     a, sign, b = (part for part in found.groups() if part is not None)
     return str({"+": int(a) + int(b), "-": int(a) - int(b), "*": int(a) * int(b)}[sign] % MODULUS)
 
 
 def _on_a_stack(expression):
-    """Calculate with whole numbers on a stack, the remainder at the very end."""
+    """Solve independently: evaluate on a stack in whole numbers, and reduce modulo 11 only at the end."""
     values: list[int] = []
     signs: list[str] = []
     for word in [*expression.split(), ")"]:

@@ -16,7 +16,7 @@ LIKE = {"lives_in": "born_in", "born_in": "lives_in", "mother": "best_friend", "
 
 
 def _draw(world, random, dials):
-    """Draw two facts that need not be true: else a model could know which are, and never compare them."""
+    """Draw two facts, equal or not. They need not be true, so that a model must compare, not recall."""
     fact = other = None
     while not other:
         change = random.choice(CHANGES) if dials.change == "any" else dials.change
@@ -29,7 +29,7 @@ def _draw(world, random, dials):
 
 
 def _fact(world, random, people, relation):
-    """Draw a fact about one of the first people, or None: there may be no woman to be a mother."""
+    """Draw a fact about one of the first `people` people; None if nobody fits, as no woman for a mother."""
     one, *others = random.shuffle(world.people[:people])
     able = [who.name for who in others if PEOPLE.get(relation) in (who.girl, "anybody")]
     known = OBJECTS.get(relation, able)
@@ -37,7 +37,7 @@ def _fact(world, random, people, relation):
 
 
 def _changed(world, change, fact, spare):
-    """Return a fact that differs in one thing, taken from a spare one, or None if it would be the same."""
+    """Change one part of a fact, to that of `spare` -> the new fact, or None if it would not differ."""
     subject, relation, object, _ = fact
     if change == "roles":
         able = relation in PEOPLE and PEOPLE[relation] in (world.names[subject].girl, "anybody")
@@ -51,7 +51,7 @@ def _changed(world, change, fact, spare):
 
 
 def _look(prompt):
-    """Fill the names of the first sentence into all four wordings, and look for the second among them."""
+    """Solve independently: write the first fact in all four wordings, and look for the second sentence."""
     first, second = prompt.removesuffix(" The same?").split(" / ")
     for fact, _ in read_statements(first):
         for wording in STATEMENTS[str(fact.relation)]:

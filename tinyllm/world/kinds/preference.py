@@ -65,7 +65,7 @@ class Preference(Kind):
         return proved(self, world, self._document(world, lines[0], pair, rewards), text)
 
     def solve(self, world: World, document: Document) -> str:
-        """Judge both answers once more, with a count of one's own, and return the better one."""
+        """Return the better answer by `_judge`, which computes the true reward independently."""
         question, chosen, rejected = document.text.split("\n")
         scores = [_judge(world, question, answer[2:]) for answer in (chosen, rejected)]
         return (chosen if scores[0] > scores[1] else rejected)[2:]
@@ -83,7 +83,7 @@ class Preference(Kind):
 
 
 def _answer(random, person, relation):
-    """Return an answer as people give them: rarely too polite, hardly ever with repeats."""
+    """Draw an answer: wrong facts, politeness, digressions and repeats each have a fixed probability."""
     dice = [random.integers(100) for _ in range(6)]
     value = getattr(person, relation) if dice[0] < 65 else random.choice(VALUES[relation])
     fact = say(Fact(person.name, relation, value), random.integers(4))
@@ -101,7 +101,7 @@ def _answer(random, person, relation):
 
 
 def _judge(world, question, answer):
-    """Add up the true reward in eighths, from the words of the answer and the facts of the world."""
+    """Compute 8 times the true reward from words and facts: a solution that does not use `reward`."""
     subject, relation, truth, _ = questions(world)[question]
     known = {f.relation: f.object for r in VALUES for f in world.ask(Fact(subject, r, None))}
     found = [value for value in VALUES[relation] if len(re.split(re.escape(value), answer)) > 1]

@@ -12,7 +12,7 @@ NOBODY = "Nobody knows"
 
 
 def _draw(world, random, dials):
-    """Draw a person, a chain of hops - 1 people from there, and what is asked about the last."""
+    """Draw a question: a person, hops - 1 relations to follow from there, and what is asked at the end."""
     if random.happens(dials.unknown):
         return {"s": [_stranger(world, random)], "way": random.integers(len(RELATIONS))}
     while True:
@@ -31,7 +31,7 @@ def _stranger(world, random):
 
 
 def _proof(world, who, way):
-    """Return the facts that lead from a person to the answer, as many as there are."""
+    """Return the facts that lead from a person to the answer, fewer than `hops` if one is missing."""
     person, facts = who[0], []
     for hop in [*who[1:], RELATIONS[way]]:
         found = world.ask(Fact(person, hop, None))
@@ -41,7 +41,7 @@ def _proof(world, who, way):
 
 
 def _search(world, s, way):
-    """Follow the chain through the list of all facts, without the index."""
+    """Solve independently: follow the relations by searching the list of all facts."""
     (person, *hops), facts = s, world.facts()
     for hop in [*hops, RELATIONS[way]]:
         found = [fact.object for fact in facts if fact.subject == person and fact.relation == hop]

@@ -32,7 +32,7 @@ def _draw(world, random, dials):
 
 
 def _support(told, s, way):
-    """Return the numbers of the sentences that lead to the answer, and if they do."""
+    """Return (indices of the sentences that lead to the answer, True if the passage holds the answer)."""
     number = {(fact.subject, fact.relation): i for i, (fact, _) in enumerate(told)}
     support, person = [], s.removeprefix(FRIEND)
     if person != s:
@@ -48,7 +48,7 @@ def _labels(told, s, way):
 
 
 def _rules(told, s, way):
-    """Put the facts into a store, and ask it."""
+    """Find the answer independently: put the facts of the passage into a store, and query it."""
     facts, found = Facts(fact for fact, _ in told), [s]
     if s.startswith(FRIEND):
         found = [f.object for f in facts.find(Fact(s.removeprefix(FRIEND), "best_friend", None))]

@@ -35,12 +35,12 @@ def _obeys(order, rules):
 
 
 def _try_all(steps, rules):
-    """Try all orders, those first that begin as the list does."""
+    """Solve independently: return the first permutation of the steps that obeys the rules."""
     return next(", ".join(order) for order in permutations(steps) if _obeys(order, rules))
 
 
 def _score(answer: str | None, entry: Mapping[str, Any]) -> float:
-    """Score an answer: 1.0 for each step once, in any order that obeys the rules in the metadata."""
+    """Score an answer: 1.0 if it holds each step once in an order that obeys the rules, else 0.0."""
     order, labels = recipe.final(answer or "").split(", "), entry["metadata"]
     return float(sorted(order) == sorted(labels["steps"]) and _obeys(order, labels["rules"]))
 

@@ -73,7 +73,7 @@ def _labels(world, owner, way):
 
 
 def _by_words(world, prompt):
-    """Find the person and what is done to whom; harm decides between the answers that fit the words."""
+    """Solve independently, from the words of the prompt: who is meant, what is done, and if it harms."""
     owner = next(person.name for person in grown_ups(world) if person.name in prompt)
     thing = world.ask(Fact(owner, "owns", None))[0].object
     him = "her" if world.ask(Fact(owner, "is_a", "woman")) else "him"
@@ -85,7 +85,7 @@ def _by_words(world, prompt):
 
 
 def _chance(dials):
-    """Return the share of the most frequent answer that names nobody."""
+    """Return the score of the best constant answer: the most frequent one that names nobody."""
     harmless = 1 - dials.harmful
     return max(harmless * dials.lookalikes / 10, harmless * (1 - dials.lookalikes) / 5)
 

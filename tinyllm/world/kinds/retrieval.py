@@ -16,7 +16,7 @@ NOWHERE = "not said [0]"
 
 @cache
 def _known(world):
-    """Return {person: {relation: object}}, and {person: people with the same first or family name}."""
+    """Return {person: {relation: object}}, and {person: people who share only the first or last name}."""
     facts: dict[str, dict] = {person.name: {} for person in world.adults}
     for fact in world.facts():
         if fact.subject in facts and fact.relation in RELATIONS:
@@ -29,7 +29,7 @@ def _known(world):
 
 
 def _draw(world, random, dials):
-    """Draw a question, passages that do not answer it, and one that does in a place among them."""
+    """Draw a question and its passages: one at a random place answers it, or none does; the others do not."""
     facts, _ = _known(world)
     subject, way = random.choice(world.adults).name, random.integers(len(RELATIONS))
     source = 0 if random.happens(dials.missing) else 1 + random.integers(dials.passages)
@@ -45,7 +45,7 @@ def _draw(world, random, dials):
 
 
 def _other(world, random, subject, relation, misleads):
-    """Return a fact that does not answer the question, but looks as if, if it misleads."""
+    """Draw a fact that does not answer the question; if `misleads`, of a namesake or another relation."""
     facts, alike = _known(world)
     if misleads and alike[subject] and random.integers(2):
         name = random.choice(alike[subject])
@@ -59,7 +59,7 @@ def _other(world, random, subject, relation, misleads):
 
 
 def _labels(world, passages, s, way):
-    """Return what is asked and told; the source is the number of the passage with the answer, or 0."""
+    """Return the labels of a document; "source" is the number of the passage with the answer, or 0."""
     relation, right = RELATIONS[way], _known(world)[0][s][RELATIONS[way]]
     answers = [(i, fact.object) for i, (fact, _) in enumerate(passages, 1) if fact[:2] == (s, relation)]
     source, told = [*answers, (0, right)][0]
@@ -67,7 +67,7 @@ def _labels(world, passages, s, way):
 
 
 def _compare(world, prompt, s, way):
-    """Compare each passage with all that could be said about the person, true or not."""
+    """Solve independently: search the passages for every sentence that could be an answer, true or not."""
     told = sorted({facts[RELATIONS[way]] for facts in _known(world)[0].values()})
     for i, text in enumerate(prompt.split(" [")):
         for object_ in [one for one in told if one in text]:

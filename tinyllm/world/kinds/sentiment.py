@@ -58,12 +58,12 @@ def _draw(world, random, dials):
 
 
 def _good(claims, adjective):
-    """Return True if the thing was good: every denial turns the claim round."""
+    """Return True if the thing was good: each denial reverses the claim."""
     return (adjective in GOOD) ^ (sum(WRAPPINGS[i][0] == DENIED for i, _ in claims) % 2 == 1)
 
 
 def _count_denials(prompt, thing, way):
-    """Count the words that deny; an even number of them leaves the claim as it is."""
+    """Solve independently: count the denying words; an even number leaves the claim unchanged."""
     claim = prompt.partition(". Was ")[0].partition(", so ")[0].replace(" who", "").split(" ")
     denials = sum(word.lower() in ("lied", "not", "wrong", "nobody", *BAD) for word in claim)
     plain, deed = ("yes", "no")[denials % 2], THINGS[thing][denials % 2]

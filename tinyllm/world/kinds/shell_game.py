@@ -21,7 +21,7 @@ def _draw(world, random, dials):
 
 
 def _path(start, slots):
-    """Return where the pea is after each slot."""
+    """Return the cup with the pea after each slot (a swap or a pause)."""
     at, path, swaps = start, [], set(slots) - {PAUSE}
     if not (swaps <= set(SWAPS[1]) or swaps <= set(SWAPS[2])):
         raise ValueError(f"these are no swaps: {slots}")
@@ -33,7 +33,7 @@ def _path(start, slots):
 
 
 def _undo(start, slots):
-    """Find the cup from which all swaps, undone from the last one on, lead back to the start."""
+    """Solve independently: undo the swaps from the last to the first, for all cups at once."""
     pairs = [(*pair,) for slot in slots if slot != PAUSE for pair in slot.split("+")]
     where = dict(zip(CUPS, CUPS, strict=True))  # cup in the end -> cup before the swaps undone so far
     for a, b in reversed(pairs):

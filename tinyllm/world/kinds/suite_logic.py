@@ -36,7 +36,7 @@ SIMPLER = [("not true", "false"), ("not false", "true")] + [
 
 
 def _statement(random, value, size):
-    """Return a statement that is true or false as `value` says: 0 or 1."""
+    """Draw a statement with `size` parts whose truth is `value`: 0 (false) or 1 (true)."""
     if size == 1:
         return VALUES[value] if random.integers(2) else ("not true", "not false")[value]
     left = 1 + random.integers(size - 1)
@@ -48,7 +48,7 @@ def _statement(random, value, size):
 
 
 def _rounds(statement):
-    """Return a statement after each round of replacing what can be replaced."""
+    """Simplify a statement in rounds to "true" or "false" -> the statement after each round."""
     rounds, simpler = [], statement
     while simpler not in VALUES:
         before = simpler

@@ -75,7 +75,7 @@ def fair_share(n: int, k: int) -> str:
 
 
 def _commonest_sum(dials):
-    """Return 1/9 for one digit; else the largest share of sums, for which sums are counted."""
+    """Return the score of the best constant answer: the share of the most frequent digit sum."""
     counts = [0, *[1] * 9]
     for _ in range(dials.size - 1):
         counts = [sum(counts[max(0, s - 9) : s + 1]) for s in range(len(counts) + 9)]

@@ -11,7 +11,7 @@ BOTH = "both"
 
 
 def _draw(world, random, dials):
-    """Draw how many things both have in the end, and go back in time from there."""
+    """Draw a story backwards: first the counts at the end, then the events that led to them."""
     people = [random.choice(world.people).first for _ in range(2)]
     while people[0] == people[1]:
         people[1] = random.choice(world.people).first
@@ -28,7 +28,7 @@ def _draw(world, random, dials):
 
 
 def _follow(story, who=BOTH):
-    """Return the calculations, and the result. Raises ValueError if somebody would have nothing left."""
+    """Follow a story -> (calculations, result). Raises ValueError if somebody would have nothing left."""
     people, now, work = story["people"], list(story["had"]), []
     for event in story["events"]:
         for person, change in changes(event):
@@ -44,7 +44,7 @@ def _follow(story, who=BOTH):
 
 
 def _keep_books(story, who=BOTH):
-    """Count all that came in, less all that went out, of those who are asked for."""
+    """Solve independently: what the people asked about had at first, plus gains, less losses."""
     total = 0
     for i, person in enumerate(story["people"]):
         if who in (person, BOTH):
@@ -55,7 +55,7 @@ def _keep_books(story, who=BOTH):
 
 
 def _chance(dials):
-    """Return the probability of `largest`: counts are uniform, a fifth of questions is for the sum."""
+    """Return the score of always answering `largest`: counts are uniform; 1 in 5 questions asks for a sum."""
     n = dials.largest
     return 4 / 5 / n + (n - 1) / n**2 / 5
 
@@ -77,5 +77,5 @@ def word_problem(story: dict, many: str, who: str = BOTH) -> str:
 
 
 def _template(people, thing, events, asked, had):
-    """Return what is told of what, without names and numbers."""
+    """Return the form of a problem without names and numbers, by which problems are held out."""
     return [thing, asked == BOTH or people.index(asked), *(event[:2] for event in events)]
