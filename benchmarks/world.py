@@ -304,7 +304,7 @@ CONTEXT = {"pieces": BLANKS, "decay": 0.01}
 DEEP = {"layers": 3, "heads": 2}
 ABOUT = ("entailment", {"about": "family"}), ("entailment", {"about": "work"})
 WIDE = {"width": 128, "layers": 4, "heads": 4}
-FLAT = {"width": 128, "heads": 4, "embed_std": 1.0}
+FLAT = {"pieces": SPACED, "batch": 24, "width": 128, "heads": 4, "embed_std": 1.0, "muon": True, "decay": 0.1}
 SHORT = ("stories", {"length": "short"})
 EXPERIMENTS = {
     "shell-steps": shell(400, steps=True),
@@ -322,7 +322,8 @@ EXPERIMENTS = {
     "syllogisms": Rows((("entailment", {"about": "groups"}),), 1200, by="pattern", whole=True, **DEEP),
     "questions": questions(),
     "questions-plain": questions(ways=1, shuffle=False),
-    "stories-parse": Written((SHORT,), 2000, pieces=SPACED, batch=24, muon=True, decay=0.1, **FLAT),
+    "stories-parse": Written((SHORT,), 2000, **FLAT),
+    "stories-parse-shallow": Written((SHORT,), 1500, layers=1, lr=6e-3, **FLAT),
     **{kind: prose(kind) for kind in PROSE},
     "speed": speed,
 }  # fmt: skip
