@@ -115,7 +115,7 @@ def read_token_file(path: Any) -> tuple[np.ndarray, str]:
 
 
 def _reported(parts, file, total, progress):
-    """Yield the parts, and call progress(bytes read, total) after each."""
+    """Yield arrays of ids unchanged, and call progress(bytes read from the file, total) after each."""
     for part in parts:
         yield part
         if progress:

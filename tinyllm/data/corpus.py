@@ -15,10 +15,10 @@ from tinyllm.errors import UserError
 class Corpus:
     """A text for training.
 
-    `data` is bytes, because a byte tokenizer takes any file. `entropy`, for a generated text, returns the
-    entropy of its generator in nats per character. `separator` stands after every document. `pairs` are the
-    prompts and answers of the documents, where all of them have some. `shown` are (picture, prompt, answer)
-    of documents about pictures, which are bytes (H, W, 3).
+    `data` is bytes, because a byte tokenizer takes any file. `entropy()` returns the entropy of the generator
+    in nats per character, if the text was generated. `separator` stands after every document. `pairs` are
+    (prompt, answer) of the documents, if all have both. `shown` are (picture, prompt, answer) of documents
+    about pictures; a picture is bytes (H, W, 3).
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The named corpora: those of the world, three from the user's own Python, one from a package.
+"""Load a corpus by name: texts of the world, three from the installed Python, one from a package.
 
 Nothing is downloaded, and no code is run: docstrings are found by parsing.
 """

@@ -116,7 +116,7 @@ class Tokenizer:
         return found if arrays else [ids.tolist() for ids in found]
 
     def _encode_text(self, text, names):
-        """Encode one text, and the names of tokens in it, names {name: id} -> int32 array."""
+        """Encode one text; names {name: id} in it become these ids -> int32 array."""
         parts = [
             np.array([part], np.int32) if isinstance(part, int) else self._encode_ordinary(part)
             for part in cut_at_names(self._readable(text), names)
@@ -151,7 +151,7 @@ class Tokenizer:
         return map(self.encode_to_numpy, blocks(file, self._last_cut))
 
     def _last_cut(self, data):
-        """Return the last position where bytes can be cut and both sides encoded separately; 0 if none."""
+        """Return the last position at which bytes can be cut and each side encoded alone; 0 if none."""
         return 0
 
     def decode_bytes(self, ids: Ids) -> bytes:
@@ -244,7 +244,9 @@ class Tokenizer:
         return hashlib.sha256(dump(self.to_dict()) + f"Unicode {unicode.VERSION}".encode()).hexdigest()
 
     def _names(self, allowed):
-        """Return {name: id} of all names to look for. Raises UserError for an unknown one."""
+        """Return {name: id} of the added and the allowed special tokens. Raises UserError for an unknown
+        name.
+        """
         if isinstance(allowed, str):
             if allowed != "all":
                 given = f"{{{allowed!r}}}, not {allowed!r}"
@@ -281,7 +283,7 @@ def _with_special(tokens, special_tokens):
 
 
 def numbered(vocab: dict[str, int], names: Iterable[str]) -> dict[str, int]:
-    """Number added tokens as the `tokenizers` library does, which ignores ids in the file -> {name: id}."""
+    """Number added tokens as the `tokenizers` library does -> {name: id}; it ignores the ids in a file."""
     ids, largest = {}, -1
     for name in names:
         ids[name] = vocab.get(name, max(largest + 1, len(vocab)))
@@ -290,11 +292,11 @@ def numbered(vocab: dict[str, int], names: Iterable[str]) -> dict[str, int]:
 
 
 def _place_names(vocab, added, ignore_merges):
-    """Add the names of added tokens to the vocabulary, if the `tokenizers` library needs them there.
+    """Add the names of added tokens to the vocabulary, if without them the library would number them wrongly.
 
-    vocab, added: {name: id} -> the vocabulary of the file, and the names that the library numbers correctly.
-    With ignore_merges, names are left out: whole pieces are looked up in the vocabulary, so a text that
-    spells a name would become the added token.
+    vocab, added: {name: id} -> the vocabulary to write, and the added tokens that the `tokenizers` library
+    then numbers as here. With ignore_merges no names are added, because there a piece of text that is in the
+    vocabulary becomes that token: a text that spells a name would become the added token.
     """
     numberable = {name: i for name, i in added.items() if vocab.get(name, i) == i}
     if numbered(vocab, numberable) == numberable:

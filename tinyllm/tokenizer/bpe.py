@@ -131,7 +131,7 @@ class BPETokenizer(Tokenizer):
             yield piece.encode("utf-8", "surrogateescape")
 
     def encode(self, text: Text, allowed_special: Allowed = ()) -> list[int]:
-        """Write a text as a list of token ids: as `Tokenizer.encode`, with a short way for short texts."""
+        """Encode a text as `Tokenizer.encode` does, with a faster path for short texts."""
         if (bpe_encode._run is COMPILED and split_pieces._run is COMPILED_SPLIT and type(text) is str
                 and not (allowed_special or self.normalizer or self.added_tokens)):  # fmt: skip
             ids = self._kernel.encode_short(text, self._splitter.published)
@@ -229,7 +229,7 @@ def byte_level_document(vocabulary: Vocabulary, pattern: str | None) -> tuple[di
 
 
 def _joined(parts, encoded, arrays):
-    """Join the ids of a text: replace each part that is text by the next list in `encoded`."""
+    """Join the ids of one text: parts that are ids stay, each other part is the next list in `encoded`."""
     if len(parts) == 1 and not isinstance(parts[0], int):
         return next(encoded)
     if arrays:

@@ -71,7 +71,7 @@ def read_chat_template(folder: Path | str, special_tokens: Any) -> ChatTemplate 
 
 
 def find_source(folder: Path) -> tuple[str | None, dict[str, str]]:
-    """Return the program of a folder or None, and the special tokens that it may name, as {name: text}."""
+    """Find a folder's chat program -> (source or None, {name: text} of the special tokens it may use)."""
     path = folder / "tokenizer_config.json"
     config = read_json(path, {}, MOST) if os.path.lexists(path) else {}
     tokens = {}
@@ -91,7 +91,7 @@ def find_source(folder: Path) -> tuple[str | None, dict[str, str]]:
 
 
 def render(source: str, tokens: dict[str, str], conversations: list, where: str) -> list[str | None]:
-    """Run a program in a child process on conversations [(messages, whether a reply follows)].
+    """Render conversations [(messages, True if a reply follows)] by a program in a child process.
 
     Returns the texts, None for those that the program refuses. Raises UserError when it fails.
     """
@@ -110,7 +110,7 @@ def render(source: str, tokens: dict[str, str], conversations: list, where: str)
 
 
 def _from_texts(asked, answered, reply, with_system, special_tokens, where):
-    """Cut texts at their words: what is around them opens a turn, or ends one -> template, gap."""
+    """Derive a template from rendered texts: what stands around the known words opens or ends a turn."""
     user, model, again, system = WORDS
     try:
         before, between, end = _around(answered, user, model)
@@ -133,7 +133,7 @@ def _from_texts(asked, answered, reply, with_system, special_tokens, where):
 
 
 def _around(text, *words):
-    """Cut a text at words -> the texts around them. Raises ValueError unless the words follow each other."""
+    """Return the texts before, between and after words. Raises ValueError unless they occur in this order."""
     found = []
     for word in words:
         before, there, text = text.partition(word)
@@ -152,7 +152,7 @@ def _parts(text, special_tokens):
 
 
 def _spell(template, messages, gap):
-    """Write a conversation as the text that the program writes, with a gap before what the model says."""
+    """Render a conversation by a template, to compare with the program's text. gap: text before an answer."""
     parts = list(template.begin)
     for message in messages:
         ended = message["role"] not in template.unended

@@ -26,7 +26,7 @@ GROWTH = 256  # as many bytes may come of one; the largest that is in use, nmt_n
 
 
 class LibraryTokenizer(Tokenizer):
-    """A tokenizer of Hugging Face's library. It is *not* lossless.
+    """A tokenizer that runs in Hugging Face's library `tokenizers`. It is *not* lossless.
 
     Its normalizer may drop capitals, accents and white space, and text outside its vocabulary becomes the
     unknown token. `decode` uses the library's decoder and writes special tokens by name. A text must be

@@ -1,4 +1,4 @@
-"""Measure the fit of a vocabulary to a text: lengths of tokens, share of tokens used, words in one token."""
+"""Measure how well a vocabulary fits a text: bytes per token, tokens used, words that are one token."""
 
 import numpy as np
 

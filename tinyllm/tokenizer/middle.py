@@ -1,4 +1,4 @@
-"""The special tokens of a text with a gap: before its prefix, suffix and middle, and after the middle."""
+"""Special tokens for filling in the middle: before the prefix, suffix and middle of a text, and its end."""
 
 from typing import Any
 

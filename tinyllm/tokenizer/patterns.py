@@ -47,7 +47,7 @@ def compile_pattern(pattern: str) -> regex.Pattern:
 
 
 def _limit(compiled):
-    """Return {"timeout": ...} for user-supplied regexes only: it makes them 2 to 4 times slower."""
+    """Return the options of a search: a time limit, which takes time itself, only for a user's pattern."""
     return {} if compiled.pattern in NAMES or compiled.pattern == QWEN2 else {"timeout": PATIENCE}
 
 
@@ -118,13 +118,13 @@ class Splitter:
         return np.fromiter(accumulate(sizes), np.int64)
 
     def cuts(self, texts: list[bytes]) -> tuple[str | None, list[np.ndarray] | None]:
-        """Return the arguments of kernels: (published pattern, None) or (None, ends of pieces)."""
+        """Return what kernels need to split texts: (published pattern, None) or (None, ends of pieces)."""
         if self.published and split_pieces.backend == "compiled":
             return self.published, None
         return None, [self.ends(text) for text in texts]
 
     def last_cut(self, data: bytes) -> int:
-        """Return the last position where bytes can be cut without changing pieces; 0 if there is none."""
+        """Return the last position at which bytes can be cut so that no piece changes; 0 if there is none."""
         if not self.published or split_pieces.replaced:
             return 0  # an unknown pattern may look at any character
         if split_pieces.backend == "compiled":

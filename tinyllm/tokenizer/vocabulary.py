@@ -204,7 +204,7 @@ def _check_ids(vocab):
 
 
 def _merge(vocab, left, right, rank):
-    """Return the ids of a merge's two sides, and of the token that it makes."""
+    """Return the ids of a merge's two sides and of the token it makes. Raises UserError if one is missing."""
     ids = []
     for word in (left, right, left + right):
         if word not in vocab:

@@ -1,4 +1,4 @@
-"""Prove, each time a grammar is built, that no text has two derivations.
+"""Prove that a grammar is unambiguous, that is, that no text has two derivations; run when one is built.
 
 A *lead* of a branch is a beginning of its text: all before the first fork inside it, then a lead of one of
 the branches of that fork. If at every fork no lead of one branch is a prefix of a lead of another, whatever
@@ -72,7 +72,7 @@ def _check_words(grammar, node, sure, known):
 
 
 def _check_draw(grammar, node, known):
-    """Raise GrammarError if one entity that can be drawn begins with the words of another.
+    """Raise GrammarError if the words of one entity of a draw are a prefix of another's.
 
     In sorted order a prefix comes directly before a string that begins with it.
     """
@@ -103,7 +103,7 @@ def _show(lead):
 
 
 def domain(grammar: Any, var: str) -> list[Entity]:
-    """Return every entity that a variable can be."""
+    """Return all entities that can be drawn as a variable."""
     source = grammar.draws[var].source
     if len(source) == 1:
         return grammar.tables[source[0]]
@@ -124,7 +124,7 @@ def leads(grammar: Any, body: tuple) -> list[tuple]:
 
 
 def clash(grammar: Any, a: tuple, b: tuple, facts: dict) -> dict | None:
-    """Return facts under which one lead is a prefix of the other, or None if there are none."""
+    """Return values of variables {var: entity} with which one lead is a prefix of the other, or None."""
     while a and b:
         x, y = a[0], b[0]
         if isinstance(x, str) and isinstance(y, str):
@@ -151,7 +151,7 @@ def _substitute(lead, var, entity):
 
 
 def _possible(grammar, var, entity, facts):
-    """Return True unless the other facts rule out that an entity is drawn as `var`."""
+    """Return True if `var` can be this entity, given the values of the other variables."""
     draw = grammar.draws[var]
     owner, *attr = draw.source
     if attr and owner in facts and entity not in getattr(facts[owner], attr[0]):

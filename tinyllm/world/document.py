@@ -1,7 +1,7 @@
-"""What every kind of text has: a generator, a reader, a solver, a score, dials and splits.
+"""Define `Kind`, a kind of text about the world, with its generator, reader, solver, score and splits.
 
-Most kinds are functions under `task` (see task.py). Whatever is no question with one answer is a class in a
-file of world/kinds/:
+Most kinds are functions decorated with `task` (see task.py). A kind whose documents are not questions with
+one answer is a class in a file of world/kinds/:
 
     class Parity(Kind):
         \"\"\"Say if a row of bits holds an even or an odd number of ones.\"\"\"
@@ -37,7 +37,7 @@ ATTEMPTS = 10_000  # documents drawn before a split counts as empty
 
 @dataclass(frozen=True)
 class Document:
-    """A text with all that is known of it.
+    """A text about the world, with everything that is known about it.
 
     labels: facts about the text, by name; values that JSON can hold. truth: the right answer to what is
     asked, "" where nothing is asked. logprob: the exact log-probability in nats, where the kind knows it.
@@ -87,7 +87,7 @@ class Kind:
             cls.Dials = dataclass(frozen=True)(cls.Dials)
 
     def write(self, world: Any, random: Random, dials: Any) -> Document:
-        """Write one document; everything random comes from `random`."""
+        """Generate one document; all random numbers come from `random`."""
         raise NotImplementedError
 
     def read(self, world: Any, text: str) -> Document | None:
@@ -99,7 +99,7 @@ class Kind:
         raise NotImplementedError
 
     def chance(self, dials: Any) -> float:
-        """Return the mean score of the best guess that does not look at the question."""
+        """Return the mean score of the best constant answer, which ignores the question."""
         options = getattr(dials, self.options) if isinstance(self.options, str) else self.options
         return 1 / options if options else 0.0
 

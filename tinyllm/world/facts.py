@@ -74,7 +74,7 @@ class Facts:
         return True
 
     def _derive(self, rules):
-        """Apply all rules until a round adds nothing."""
+        """Apply all rules until no new fact follows."""
         grew = True
         while grew:
             grew = False
@@ -89,7 +89,7 @@ class Facts:
                         grew |= self._add(head, because)
 
     def _matches(self, body, bound, because):
-        """Yield every way to fulfil all terms of a body: the variables, and the facts used."""
+        """Yield each match of a rule's conditions: ({variable: value}, the facts that were used)."""
         if not body:
             yield bound, because
             return
@@ -115,7 +115,7 @@ class Facts:
         return self._index.get((pattern.relation,), [])
 
     def why(self, fact: Fact) -> list[Fact]:
-        """Return the given facts that prove a fact, [fact] for one that was given itself."""
+        """Return a proof of a fact: the given facts it was derived from, or [fact] if it was given itself."""
         because = self._from[fact]
         return list(dict.fromkeys(f for b in because for f in self.why(b))) if because else [fact]
 

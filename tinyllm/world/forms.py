@@ -1,4 +1,4 @@
-"""Sentences with slots, which are written from values and read back to them.
+"""Define sentences with slots that can be written from values, and read back to the values.
 
     lost = Form("{who} lost a {thing} in {place}.", thing=THINGS, place=PLACES)
     lost.say(who="Mia", thing="kite", place="Nutley")     # "Mia lost a kite in Nutley."
@@ -26,7 +26,7 @@ VALUES = {  # what everybody has, and what it can be
 
 
 class Shape(NamedTuple):
-    """The shape of a slot: how it looks, as a regular expression, how it is written, and how it is read."""
+    """The type of a slot: a regular expression, a function from value to text, and one from text to value."""
 
     pattern: str
     say: Callable[[Any], str]
@@ -90,7 +90,7 @@ class Form:
 
 
 def read_any(forms: Sequence[Form], text: str) -> tuple[int, dict[str, Any]] | None:
-    """Return the number of the first form that a text is of, with its values, or None."""
+    """Read a text by the first form that matches -> (index of the form, values), or None."""
     for i, form in enumerate(forms):
         if (values := form.read(text)) is not None:
             return i, values
@@ -98,7 +98,7 @@ def read_any(forms: Sequence[Form], text: str) -> tuple[int, dict[str, Any]] | N
 
 
 def proved(kind: Kind, world: Any, document: Document, text: str) -> Document | None:
-    """Return a document that was read, if it has this text and the truth that `solve` derives, else None."""
+    """Return a document that was read from `text` if it is right: equal text, and `solve` finds its truth."""
     return document if document.text == text and kind.solve(world, document) == document.truth else None
 
 
@@ -109,16 +109,16 @@ def grown_ups(world: Any) -> list[Any]:
 
 
 def listed(words: Sequence[str]) -> str:
-    """Return words as a list in English: a, b and c."""
+    """Join words as in English: a, b and c."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def lower(sentence: str, names: Iterable[str] = ()) -> str:
-    """Return a sentence as a part of another: no full stop, and a small letter first unless it is a name."""
+    """Turn a sentence into a clause: without full stop, and lower case at the start unless it is a name."""
     small = sentence if sentence.split(" ")[0] in names else sentence[0].lower() + sentence[1:]
     return small.removesuffix(".")
 
 
 def upper(part: str) -> str:
-    """Return the whole sentence of which `lower` made a part."""
+    """Turn a clause back into a sentence: the inverse of `lower`."""
     return part[:1].upper() + part[1:] + "."

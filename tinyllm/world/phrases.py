@@ -1,4 +1,4 @@
-"""How facts are said: for each relation four sentences, a question, and how to read them again."""
+"""Write facts as English and read them back: four sentences and a question for each relation."""
 
 import re
 from functools import cache

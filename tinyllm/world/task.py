@@ -80,7 +80,7 @@ class Task(Kind):
         return self._tell(world, way, fields, getattr(dials, "steps", True))
 
     def read(self, world: Any, text: str) -> Document | None:
-        """Match every way to ask, and write what was found again, with steps and without."""
+        """Match the text with each template, write the document again from the fields, and compare."""
         for way, template in enumerate(self.templates):
             with suppress(LookupError, ValueError, StopIteration):  # of fields that `draw` never gives
                 if fields := template.begins(text):
@@ -91,7 +91,7 @@ class Task(Kind):
         return None
 
     def solve(self, world: Any, document: Document) -> str:
-        """Take the fields from the prompt, and find the truth in the second way."""
+        """Read the fields from the prompt, and find the answer by the second algorithm."""
         for way, template in enumerate(self.templates):
             if (self.labels or document.labels["way"] == way) and (fields := template.read(document.prompt)):
                 known = {"world": world, "way": way, "fields": fields, "prompt": document.prompt}
@@ -110,7 +110,7 @@ class Task(Kind):
 
 
 def given(function: Callable, **known: Any) -> Any:
-    """Call a function with those of the known values that it has parameters for."""
+    """Call a function with those of the known values that it has parameters for, by name."""
     return function(**{name: known[name] for name in _parameters(function) if name in known})
 
 
