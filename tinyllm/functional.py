@@ -5,10 +5,14 @@ forward pass and, under it, their backward pass. Shapes, formulas and errors are
 same name in `tinyllm.ops`. An array that a backward pass uses stays in memory until then. Token ids, targets,
 masks and tables get no gradient. For a frozen weight (requires_grad False), the backward pass computes no
 product.
+
+Where a Tensor is expected, an array, a list or a number is taken too; it gets the dtype of the first Tensor,
+or float32. Kernels compute in float32 and refuse other dtypes; inside `with ops.use("numpy")` all functions
+take float64. matmul, the operators of Tensor, and `exp` to `concat` below take it anywhere.
 """
 
 from collections.abc import Callable, Iterable
-from functools import cache, partial
+from functools import cache, partial, wraps
 from typing import Any
 
 import numpy as np
@@ -19,14 +23,9 @@ from tinyllm.errors import missing
 from tinyllm.ops.attention import key_ranges
 from tinyllm.ops.loss import gradient_of_x
 from tinyllm.tape import mode, run
-from tinyllm.tensor import Tensor, as_array, matmul, record, remakeable
+from tinyllm.tensor import Tensor, as_array, as_tensor, as_tensors, matmul, record, remakeable
 
 Ints = Tensor | ArrayLike  # token ids, targets and indices
-
-
-def as_tensor(x: Any) -> Any:
-    """Convert an array, a list or a number to a Tensor of float32; return a Tensor unchanged."""
-    return x if isinstance(x, Tensor) else Tensor(np.asarray(x, np.float32))
 
 
 @cache
@@ -48,11 +47,16 @@ def apply(op: Any, *args: Any, again: bool = False, frozen: Callable | None = No
     `frozen` is used in place of the backward op if only the first argument needs a gradient; it returns only
     that.
     """
+    op_backward, moving, needed = _rule(op)
+    for i in moving:
+        if not isinstance(args[i], Tensor) and args[i] is not None:
+            known = dict(zip(moving, as_tensors(*[args[i] for i in moving]), strict=True))
+            args = tuple(known.get(i, x) for i, x in enumerate(args))
+            break
     y = op(*[x.data if isinstance(x, Tensor) else x for x in args])
     outputs = y if isinstance(y, tuple) else (y,)
     if not mode.recording:  # fast, because generation makes thousands of calls per second
         return Tensor(outputs[0])
-    op_backward, moving, needed = _rule(op)
     parents = [args[i] for i in moving if args[i] is not None]
     if frozen and not any(x.requires_grad for x in parents[1:]):
         op_backward = frozen
@@ -73,7 +77,7 @@ def apply(op: Any, *args: Any, again: bool = False, frozen: Callable | None = No
 
 def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     """Apply a layer of weights: x (..., I), w (I, O), b (O,) or None -> (..., O)."""
-    return apply(ops.linear, w.like(x), w, b, again=True, frozen=_product)
+    return apply(ops.linear, x, w, b, again=True, frozen=_product)
 
 
 def _product(dy, x, w):
@@ -82,6 +86,7 @@ def _product(dy, x, w):
 
 def linear_gelu(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     """Apply a layer and gelu_tanh: x (..., I), w (I, O), b (O,) or None -> (..., O)."""
+    x, w, b = as_tensors(x, w, b)
     parents = (x, w) if b is None else (x, w, b)
     bias = None if b is None else b.data
     y, h = ops.linear_gelu(x.data, w.data, bias)
@@ -95,9 +100,14 @@ def linear_gelu(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     return record(y, parents, backward, again=lambda: ops.gelu_tanh(h.data))
 
 
-# Arithmetic without operators. Inputs broadcast; numbers and plain arrays take the Tensor's dtype.
+# Arithmetic without operators. Inputs broadcast.
 
-exp, log, sqrt, tanh = Tensor.exp, Tensor.log, Tensor.sqrt, Tensor.tanh  # x (...) -> (...)
+
+def _function(method):
+    return wraps(method)(lambda x: method(as_tensor(x)))
+
+
+exp, log, sqrt, tanh = map(_function, (Tensor.exp, Tensor.log, Tensor.sqrt, Tensor.tanh))  # x (...) -> (...)
 
 
 def sigmoid(x: Tensor) -> Tensor:
@@ -113,11 +123,12 @@ def sigmoid(x: Tensor) -> Tensor:
 
 def relu(x: Tensor) -> Tensor:
     """Replace negative numbers by 0, with gradient 0 at 0: x (...) -> (...)."""
-    return maximum(0, as_tensor(x))
+    return maximum(0, x)
 
 
 def log_sigmoid(x: Tensor) -> Tensor:
     """Compute log sigmoid(x) = -log(1 + exp(-x)), finite where sigmoid(x) is 0: x (...) -> (...)."""
+    x = as_tensor(x)
     e = run(ops.exp, -np.abs(x.data))
     near = 1 + e  # log(1 + e) = log(near) + a correction for the rounding of near
     y = np.minimum(x.data, 0) - (run(ops.log, near) + (e - (near - 1)) / near)
@@ -129,23 +140,28 @@ def log_sigmoid(x: Tensor) -> Tensor:
 
 
 def minimum(x: Any, y: Any) -> Tensor:
-    """Return the elementwise minimum; x or y is a Tensor. Where they are equal, x gets the gradient."""
-    x, y = (x, x.like(y)) if isinstance(x, Tensor) else (y.like(x), y)
-    first = x.data <= y.data
+    """Return the elementwise minimum. Where x and y are equal, x gets the gradient."""
+    return _choose(np.minimum, np.less_equal, x, y)
+
+
+def maximum(x: Any, y: Any) -> Tensor:
+    """Return the elementwise maximum. Where x and y are equal, x gets the gradient."""
+    return _choose(np.maximum, np.greater_equal, x, y)
+
+
+def _choose(better, takes_first, x, y):
+    x, y = as_tensors(x, y)
+    first = takes_first(x.data, y.data)
 
     def backward(dz):
         return ops.sum_to_shape(dz * first, x.shape), ops.sum_to_shape(dz * ~first, y.shape)
 
-    return record(np.minimum(x.data, y.data), (x, y), backward)
-
-
-def maximum(x: Any, y: Any) -> Tensor:
-    """Return the elementwise maximum; x or y is a Tensor. Where they are equal, x gets the gradient."""
-    return -minimum(-x, -y)
+    return record(better(x.data, y.data), (x, y), backward)
 
 
 def clip(x: Tensor, low: Any, high: Any) -> Tensor:
-    """Limit x (...) to low..high, numbers or plain arrays; the gradient is 0 where x is beyond a limit."""
+    """Limit x (...) to low..high, numbers or plain arrays; elements outside the limits get no gradient."""
+    x = as_tensor(x)
     inside = (low <= x.data) & (x.data <= high)
 
     def backward(dy):
@@ -156,7 +172,7 @@ def clip(x: Tensor, low: Any, high: Any) -> Tensor:
 
 def concat(tensors: Iterable[Tensor], axis: int = -1) -> Tensor:
     """Join tensors along an axis. Raises ValueError unless their other axes agree."""
-    tensors = tuple(tensors)
+    tensors = as_tensors(*tensors)
     ends = np.cumsum([x.shape[axis] for x in tensors])[:-1]
 
     def backward(dy):
@@ -167,17 +183,17 @@ def concat(tensors: Iterable[Tensor], axis: int = -1) -> Tensor:
 
 def softmax(x: Tensor) -> Tensor:
     """Turn scores x (..., n) into probabilities (..., n)."""
-    return apply(ops.softmax, as_tensor(x))
+    return apply(ops.softmax, x)
 
 
 def log_softmax(x: Tensor) -> Tensor:
     """Turn scores x (..., n) into log probabilities (..., n)."""
-    return apply(ops.log_softmax, as_tensor(x))
+    return apply(ops.log_softmax, x)
 
 
 def cross_entropy(logits: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
     """Return the mean cross-entropy of targets: logits (..., V), targets (...) ints -> nats ()."""
-    return apply(ops.cross_entropy, as_tensor(logits), np.asarray(as_array(targets)), ignore_index)
+    return apply(ops.cross_entropy, logits, np.asarray(as_array(targets)), ignore_index)
 
 
 def token_losses(logits: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
@@ -185,7 +201,7 @@ def token_losses(logits: Tensor, targets: Ints, ignore_index: int = -100) -> Ten
 
     Ignored targets get 0.
     """
-    return apply(ops.token_losses, as_tensor(logits), np.asarray(as_array(targets)), ignore_index)
+    return apply(ops.token_losses, logits, np.asarray(as_array(targets)), ignore_index)
 
 
 def linear_token_losses(x: Tensor, w: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
@@ -212,27 +228,27 @@ def linear_cross_entropy(x: Tensor, w: Tensor, targets: Ints, ignore_index: int 
 
 def layernorm(x: Tensor, w: Tensor, b: Tensor, eps: float = 1e-5) -> Tensor:
     """Normalise every row: x (..., C), w (C,), b (C,) -> (..., C)."""
-    return apply(ops.layernorm, w.like(x), w, b, eps, again=True)
+    return apply(ops.layernorm, x, w, b, eps, again=True)
 
 
 def rmsnorm(x: Tensor, w: Tensor, eps: float = 1e-5) -> Tensor:
     """Scale every row to root mean square 1, then by w: x (..., C), w (C,) -> (..., C)."""
-    return apply(ops.rmsnorm, w.like(x), w, eps, again=True)
+    return apply(ops.rmsnorm, x, w, eps, again=True)
 
 
 def gelu(x: Tensor) -> Tensor:
     """Apply the exact gelu: x (...) -> (...)."""
-    return apply(ops.gelu, as_tensor(x))
+    return apply(ops.gelu, x)
 
 
 def gelu_tanh(x: Tensor) -> Tensor:
     """Apply GPT-2's gelu, an approximation with tanh: x (...) -> (...)."""
-    return apply(ops.gelu_tanh, as_tensor(x), again=True)
+    return apply(ops.gelu_tanh, x, again=True)
 
 
 def silu(x: Tensor) -> Tensor:
     """Apply x sigmoid(x): x (...) -> (...)."""
-    return apply(ops.silu, as_tensor(x))
+    return apply(ops.silu, x)
 
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
@@ -242,7 +258,8 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 
 def embedding(w: Tensor, ids: Ints) -> Tensor:
     """Look up rows of a table: w (V, C), ids (...) ints -> (..., C)."""
-    ids, vocab_size = np.asarray(as_array(ids)), w.shape[0]
+    w, ids = as_tensor(w), np.asarray(as_array(ids))
+    vocab_size = w.shape[0]
 
     def backward(dy):
         return (ops.embedding_backward(dy, ids, vocab_size),)
@@ -260,7 +277,7 @@ def put(x: Tensor, index: Ints, n: int) -> Tensor:
 
     Row i is the sum of the rows of x whose index is i, or 0 if there are none.
     """
-    index = np.asarray(as_array(index))
+    x, index = as_tensor(x), np.asarray(as_array(index))
 
     def backward(dy):
         return (ops.embedding(dy, index),)
@@ -287,10 +304,10 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths: np.
     how many keys a query sees, counted back from its own position, which is included. starts, ends (B, S): a
     query sees the keys t with starts <= t < ends; `ends` replaces causal (see `key_ranges`).
     """
-    q, k, v = (q, k, v) if isinstance(q, Tensor) else map(as_tensor, (q, k, v))
+    q, k, v, bias = as_tensors(q, k, v, bias)
     if not (bias is None and window is None and starts is None and ends is None):
         first, end = key_ranges(q.shape[:2], k.shape[1], causal, lengths, window, starts, ends)
-        return attention_ranges(q, k, v, first, end, None if bias is None else q.like(bias))
+        return attention_ranges(q, k, v, first, end, bias)
     return apply(ops.attention, q, k, v, causal, lengths)
 
 
@@ -306,7 +323,8 @@ def mean_pool(x: Tensor, lengths: np.ndarray) -> Tensor:
 
 
 def contrastive_loss(a: Tensor, b: Tensor, temperature: float) -> tuple[Tensor, np.ndarray]:
-    """Return the mean cross-entropy of finding each row's partner: a, b (N, C) -> (), logits (N, N)."""
+    """Return the mean cross-entropy of finding each row's partner: a, b (N, C) -> (), its logits (N, N)."""
+    a, b = as_tensors(a, b)
     loss, logits, lse = ops.contrastive_loss(a.data, b.data, temperature)
 
     def backward(dloss):
@@ -317,6 +335,7 @@ def contrastive_loss(a: Tensor, b: Tensor, temperature: float) -> tuple[Tensor, 
 
 def route(p: Tensor, scores: np.ndarray, top: int) -> tuple[Tensor, np.ndarray]:
     """Choose experts by scores (N, E), and weight them by p (N, E) -> weights (N, top), chosen (N, top)."""
+    p = as_tensor(p)
     weights, chosen = ops.route(p.data, scores, top)
 
     def backward(dweights):
@@ -331,7 +350,8 @@ def balance_loss(p: Tensor, chosen: np.ndarray) -> Tensor:
 
 
 def grouped_linear(x: Tensor, w: list[Tensor], counts: np.ndarray) -> Tensor:
-    """Multiply each group of rows by its matrix: x (N, I), w: E of (I, O), counts (E,) -> (N, O)."""
+    """Multiply each group of rows by its matrix: x (N, I), w E times (I, O), counts (E,) -> (N, O)."""
+    x, *w = as_tensors(x, *w)
 
     def forward():
         return ops.grouped_linear(x.data, [matrix.data for matrix in w], counts)
@@ -358,6 +378,7 @@ def split(x: Tensor, n: int) -> tuple[Tensor, ...]:
 
     Raises ValueError when the last axis does not divide by n.
     """
+    x = as_tensor(x)
 
     def backward(*dparts):
         return (ops.join(list(dparts)),)

@@ -339,6 +339,8 @@ class Tensor:
 
 def matmul(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
     """Multiply matrices: a (..., M, K), b (..., K, N) -> (..., M, N)."""
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+        a, b = as_tensors(a, b)
     y = run(ops.matmul, a.data, b.data, transpose_a=transpose_a, transpose_b=transpose_b)
 
     def backward(dy):
@@ -383,3 +385,14 @@ def remakeable(y: np.ndarray, again: Callable) -> Tensor:
 def as_array(x: Any) -> Any:
     """Return the array of a Tensor; anything else unchanged."""
     return x.data if isinstance(x, Tensor) else x
+
+
+def as_tensor(x: Any) -> Any:
+    """Return a plain array, a list or a number as a Tensor of float32; a Tensor unchanged."""
+    return x if isinstance(x, Tensor) else Tensor(np.asarray(x, np.float32))
+
+
+def as_tensors(*xs: Any) -> tuple[Any, ...]:
+    """Return all arguments as Tensors, those that are none with the dtype of the first one; keep None."""
+    like = next((x.like for x in xs if isinstance(x, Tensor)), as_tensor)
+    return tuple(x if x is None else like(x) for x in xs)

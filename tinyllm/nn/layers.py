@@ -77,7 +77,7 @@ class Head(Module):
         self.weight = weight
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.matmul(self.weight.like(x), self.weight, transpose_b=True)
+        return F.matmul(x, self.weight, transpose_b=True)
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
         return {"": 2 * batch * context * self.weight.data.size}
