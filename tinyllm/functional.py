@@ -50,8 +50,8 @@ def apply(op: Any, *args: Any, again: bool = False, frozen: Callable | None = No
     op_backward, moving, needed = _rule(op)
     for i in moving:
         if not isinstance(args[i], Tensor) and args[i] is not None:
-            known = dict(zip(moving, as_tensors(*[args[i] for i in moving]), strict=True))
-            args = tuple(known.get(i, x) for i, x in enumerate(args))
+            tensors = dict(zip(moving, as_tensors(*[args[i] for i in moving]), strict=True))
+            args = tuple(tensors.get(i, x) for i, x in enumerate(args))
             break
     y = op(*[x.data if isinstance(x, Tensor) else x for x in args])
     outputs = y if isinstance(y, tuple) else (y,)
