@@ -23,14 +23,14 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from tinyllm import ops
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, instead
 from tinyllm.nn import DecoderLM, EncoderDecoderLM, LanguageModel, inference
 from tinyllm.nn.cache import Filled, check_row
 from tinyllm.padding import pad_right
 from tinyllm.rng import Random, uniforms
 from tinyllm.sampling import Sampling, apply_masks
 from tinyllm.sequence import Sequence, Step
-from tinyllm.tokenizer.text import TextStream, read_prompt
+from tinyllm.tokenizer.text import TextStream, is_one_prompt, read_prompt
 
 DEFAULT = Sampling()
 PREFILL = 4096  # the limit of tokens in one forward pass, padding included; a longer prompt is read alone
@@ -91,8 +91,8 @@ class Engine:
         """
         stop = (stop,) if isinstance(stop, (str, int, np.integer)) else tuple(stop)
         strings = [s for s in stop if isinstance(s, str)]
-        if max_tokens < 0:
-            raise UserError(f"max_tokens must be at least 0, got {max_tokens}")
+        if max_tokens < 0 or max_tokens % 1:
+            raise UserError(f"max_tokens must be a whole number of at least 0, got {max_tokens}")
         if "" in strings:
             raise UserError("an empty stop string would stop everything: leave it out")
         if self.tokenizer is None and strings:
@@ -322,25 +322,34 @@ def _parts(sequences: list[Sequence], context: int) -> Iterator[tuple[int, int]]
         yield begin, len(sequences)
 
 
-def generate(model: Any, prompts: list, *, max_tokens: int, logprobs: bool = False, **options: Any) -> Any:
+OTHER_NAMES = {"max_new_tokens": "max_tokens="} | {
+    name: f"sampling=tl.Sampling({name}=...)" for name in ("temperature", "top_k", "top_p", "min_p")
+}
+
+
+@instead(**OTHER_NAMES)
+def generate(model: Any, prompts: Any, *, max_tokens: int, logprobs: bool = False, **options: Any) -> Any:
     """Continue each prompt by up to `max_tokens` tokens -> the new ids, a list for each prompt.
 
     Takes the options of `stream`. With logprobs=True the result is (ids, log-probabilities), both with a list
-    for each prompt. The ids include the tokens of a stop string, although the text from `stream` does not.
-    Raises UserError as `stream` does.
+    for each prompt. A prompt that is not in a list gives its list alone, unless n is above 1. The ids include
+    the tokens of a stop string, although the text from `stream` does not. Raises UserError as `stream` does.
     """
     engine, sequences = _start(model, prompts, max_tokens=max_tokens, logprobs=logprobs, **options)
     while engine.running or engine.waiting:
         engine._advance(show=False)
     _raise_errors(sequences)
-    ids = [s.tokens for s in sequences]
-    return (ids, [s.logprobs for s in sequences]) if logprobs else ids
+    ids, scores = [s.tokens for s in sequences], [s.logprobs for s in sequences]
+    if is_one_prompt(prompts) and len(ids) == 1:
+        (ids,), (scores,) = ids, scores  # type: ignore[assignment]
+    return (ids, scores) if logprobs else ids
 
 
-def stream(model: Any, prompts: list, *, max_tokens: int, **options: Any) -> Iterator[Step]:
+@instead(**OTHER_NAMES)
+def stream(model: Any, prompts: Any, *, max_tokens: int, **options: Any) -> Iterator[Step]:
     """Continue each prompt, yielding a `Step` for every new token of every row, in turn.
 
-    prompts: a list of lists of ids, or of texts if there is a tokenizer.
+    prompts: a list of lists of ids, or of texts if there is a tokenizer; or one of these.
     sampling: a `Sampling`, the settings for choosing tokens.
     seed: an int, or a list of one per prompt; then other prompts do not change the continuation of a prompt.
     n: how many times each prompt is continued; prompt b has the rows n * b to n * b + n - 1.
@@ -365,12 +374,11 @@ def _raise_errors(sequences: list[Sequence]) -> None:
         raise UserError(error)
 
 
-def _start(model: Any, prompts: list, *, max_tokens: int, sampling: Sampling = DEFAULT, stop: Any = (),
+def _start(model: Any, prompts: Any, *, max_tokens: int, sampling: Sampling = DEFAULT, stop: Any = (),
            seed: Any = 0, n: int = 1, mask: Callable | None = None, cache: list | None = None,
            tokenizer: Any = None, **options: Any) -> tuple[Engine, list[Sequence]]:  # fmt: skip
     """Make an engine and add the sequences of all prompts, n for each -> (engine, sequences)."""
-    if isinstance(prompts, (str, bytes)):
-        raise TypeError("prompts is a list of prompts: write [prompt]")
+    prompts = [prompts] if is_one_prompt(prompts) else prompts
     if n < 1:
         raise UserError(f"n must be at least 1, got {n}")
     if np.ndim(seed) and len(seed) != len(prompts):

@@ -3,7 +3,11 @@
 The command line prints a UserError and exits with code 2.
 """
 
-from typing import Any, NoReturn
+import difflib
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, NoReturn, TypeVar
 
 LONGEST = 560  # characters of a message
 
@@ -28,6 +32,12 @@ def _shortened(text):
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 203]}...{text[-200:]}"
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message about an unknown name: "; did you mean X?", or nothing."""
+    near = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 PYTORCH = {  # name: what to write instead, for Tensor, Module, tl, tl.nn and tl.functional
     "view": "reshape", "flatten": "reshape(-1)", "squeeze": "reshape", "unsqueeze": "x[:, None]",
     "permute": "transpose", "t": "T", "size": "shape, or data.size", "numel": "data.size",
@@ -50,7 +60,7 @@ PYTORCH = {  # name: what to write instead, for Tensor, Module, tl, tl.nn and tl
     "ReLU": "F.relu, a function that nn.Sequential takes", "GELU": "F.gelu, a function",
     "SiLU": "F.silu, a function", "Tanh": "F.tanh, a function", "Sigmoid": "F.sigmoid, a function",
     "Softmax": "F.softmax, a function", "Flatten": "x.reshape(len(x), -1)", "ModuleList": "a list",
-    "ModuleDict": "attributes", "ParameterList": "attributes", "CrossEntropyLoss": "F.cross_entropy",
+    "ModuleDict": "a dict", "ParameterList": "attributes", "CrossEntropyLoss": "F.cross_entropy",
     "MultiheadAttention": "nn.SelfAttention", "TransformerEncoderLayer": "nn.SelfAttention and nn.MLP",
     "functional": "import tinyllm.functional as F", "init": "nn.init_normal(model, seed)",
     "scaled_dot_product_attention": "F.attention", "layer_norm": "F.layernorm", "rms_norm": "F.rmsnorm",
@@ -58,6 +68,10 @@ PYTORCH = {  # name: what to write instead, for Tensor, Module, tl, tl.nn and tl
     "one_hot": "np.eye(n)[ids]", "zero_grad": "optimizer.zero_grad()", "modules": "named_modules",
     "children": "named_children", "named_buffers": "named_tensors", "register_buffer": "nn.Buffer",
     "requires_grad_": "freeze, or requires_grad = True", "apply": "named_modules",
+    "min": "-(-x).max()", "var": "data.var()", "abs": "abs(x)", "pow": "x ** n", "float32": "np.float32",
+    "append": "nn.Sequential(*layers)", "load_checkpoint": "tl.load(folder)",
+    "AutoModel": "tl.from_pretrained(folder)", "AutoModelForCausalLM": "tl.from_pretrained(folder)",
+    "AutoTokenizer": "tl.load_tokenizer(folder)",
     "generate": "tl.generate", "stream": "tl.stream",  # methods once tinyllm.engine is imported
 }  # fmt: skip
 
@@ -66,5 +80,25 @@ def missing(owner: Any, name: str) -> NoReturn:
     """Raise the AttributeError for a name that a module or object lacks, with a hint if PyTorch has it."""
     kind = owner if isinstance(owner, str) else type(owner).__name__
     hint = f"; use {PYTORCH[name]}" if name in PYTORCH else ""
-    known = {} if isinstance(owner, str) else {"name": name, "obj": owner}  # Python suggests similar names
-    raise AttributeError(f"{kind} has no {name}{hint}", **known)
+    if isinstance(owner, str):
+        raise AttributeError(f"{kind} has no {name}{hint or did_you_mean(name, dir(sys.modules[owner]))}")
+    raise AttributeError(f"{kind} has no {name}{hint}", name=name, obj=owner)  # Python suggests similar names
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def instead(**names: str) -> Callable[[Function], Function]:
+    """Make a function say what to write instead of arguments that PyTorch has: `@instead(dim="axis=")`."""
+
+    def decorate(function: Any) -> Any:
+        @wraps(function)
+        def call(*args, **options):
+            if wrong := names.keys() & options.keys():
+                name, kind = min(wrong), function.__qualname__.removesuffix(".__init__")
+                raise TypeError(f"{kind} has no argument {name}; use {names[name]}")
+            return function(*args, **options)
+
+        return call
+
+    return decorate

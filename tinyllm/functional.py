@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinyllm import ops
-from tinyllm.errors import missing
+from tinyllm.errors import instead, missing
 from tinyllm.ops.attention import key_ranges
 from tinyllm.ops.loss import gradient_of_x
 from tinyllm.tape import mode, run
@@ -170,6 +170,7 @@ def clip(x: Tensor, low: Any, high: Any) -> Tensor:
     return record(np.clip(x.data, low, high).astype(x.dtype, copy=False), (x,), backward)
 
 
+@instead(dim="axis=")
 def concat(tensors: Iterable[Tensor], axis: int = -1) -> Tensor:
     """Join tensors along an axis. Raises ValueError unless their other axes agree."""
     tensors = as_tensors(*tensors)
@@ -181,11 +182,13 @@ def concat(tensors: Iterable[Tensor], axis: int = -1) -> Tensor:
     return record(np.concatenate([x.data for x in tensors], axis), tensors, backward)
 
 
+@instead(dim="no argument for the last axis")
 def softmax(x: Tensor) -> Tensor:
     """Turn scores x (..., n) into probabilities (..., n)."""
     return apply(ops.softmax, x)
 
 
+@instead(dim="no argument for the last axis")
 def log_softmax(x: Tensor) -> Tensor:
     """Turn scores x (..., n) into log probabilities (..., n)."""
     return apply(ops.log_softmax, x)

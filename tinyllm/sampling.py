@@ -88,7 +88,7 @@ def apply_masks(logits: np.ndarray, masks: dict[int, tuple[Callable, list[int]]]
 
 
 def _as_booleans(may_come, vocab_size):
-    may_come = np.asarray(may_come)
+    may_come = np.asarray(list(may_come) if isinstance(may_come, (set, frozenset)) else may_come)
     if may_come.dtype == bool:
         if may_come.shape != (vocab_size,):
             raise UserError(f"a mask has {may_come.size} booleans for a vocabulary of {vocab_size}: give all")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinyllm import ops
-from tinyllm.errors import missing
+from tinyllm.errors import instead, missing
 from tinyllm.tape import Node, gradients, mode, plus, recording, run
 
 
@@ -275,6 +275,7 @@ class Tensor:
 
         return record(y, (self,), backward)
 
+    @instead(dim="axis=", keepdim="keepdims=")
     def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
         """Sum over one axis, several axes, or all."""
         shape = self.shape
@@ -285,11 +286,13 @@ class Tensor:
 
         return record(self.data.sum(axis=axis, keepdims=keepdims), (self,), backward)
 
+    @instead(dim="axis=", keepdim="keepdims=")
     def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
         """Average over one axis, several axes, or all."""
         total = self.sum(axis, keepdims)
         return total / (self.data.size / max(total.data.size, 1))
 
+    @instead(dim="axis=", keepdim="keepdims=")
     def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
         """Return the largest number along one axis, several axes, or all; equal maxima share the gradient."""
         most = self.data.max(axis=axis, keepdims=True)

@@ -38,7 +38,8 @@ def layer(bits, n_in, n_out, bias=True):
     linear = Linear(n_in, n_out, bias)
     for i, p in enumerate(linear.parameters()):
         p.data[...] = Random("layer", i).normal(p.shape)
-    return linear, LAYERS[bits].from_weights(linear.weight.data, linear.bias and linear.bias.data)
+    bias = None if linear.bias is None else linear.bias.data
+    return linear, LAYERS[bits].from_weights(linear.weight.data, bias)
 
 
 @bits

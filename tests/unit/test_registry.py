@@ -15,10 +15,14 @@ from tinyllm.ops import registry
 from tinyllm.ops.registry import OPS, _compiled, _ops_called, op, override, use
 
 
+def switches():
+    return dict(registry._state), {name: (o.choice, o.override) for name, o in OPS.items()}
+
+
 @pytest.fixture
 def double(monkeypatch):
     """A throw-away op with a twin, and the whole switchboard put back afterwards."""
-    before = registry._snapshot()
+    before, _ = switches()
     kernels = SimpleNamespace(double=lambda x: ("twin", x), double_bf16=lambda x: ("bf16", x))
     monkeypatch.setattr(registry, "_compiled", kernels)
 
@@ -29,7 +33,7 @@ def double(monkeypatch):
 
     yield double
     del OPS["double"]
-    registry._restore(before)
+    registry._Switch([(registry._state, "backend", before["backend"])])
 
 
 def test_an_op_keeps_its_name_words_and_signature(double):
@@ -80,10 +84,21 @@ def test_override_wins_over_every_backend_until_unplugged(double):
     (lambda: override(double=lambda x, y: x), TypeError, r"double is called as double\(x\)"),
 ])  # fmt: skip
 def test_a_wrong_switch_is_a_one_line_error_that_changes_nothing(double, switch, error, message):
-    before = registry._snapshot()
+    before = switches()
     with pytest.raises(error, match=message) as caught:
         switch()
-    assert "\n" not in str(caught.value) and registry._snapshot() == before
+    assert "\n" not in str(caught.value) and switches() == before
+
+
+def test_a_block_undoes_only_what_it_changed_itself(double):
+    with use("numpy"):
+        override(double=lambda x: ("mine", x))
+    assert double(1) == ("mine", 1)
+    with override(double=None):
+        use(double="bf16")
+    assert double(1) == ("mine", 1)
+    override(double=None)
+    assert double(1) == ("bf16", 1)
 
 
 def test_without_kernels_compiled_is_refused(double, monkeypatch):

@@ -4,12 +4,11 @@ A family is one file in this folder and one line here.
 """
 
 import dataclasses
-import difflib
 import os
 from pathlib import Path
 from typing import Any
 
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, did_you_mean
 from tinyllm.models.bert import Bert
 from tinyllm.models.deepseek_v3 import DeepseekV3
 from tinyllm.models.distilbert import DistilBert
@@ -47,9 +46,8 @@ def family(name: str) -> Any:
     name = SHORT.get(name, name) if isinstance(name, str) else name
     if not isinstance(name, str) or name not in FAMILIES:
         known = [*SHORT, *FAMILIES]
-        near = difflib.get_close_matches(str(name), known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-        raise UserError(f"there is no model {name!r}; {hint}")
+        hint = did_you_mean(str(name), known) or f"; there are {', '.join(known)}"
+        raise UserError(f"there is no model {name!r}{hint}")
     return FAMILIES[name]
 
 

@@ -34,7 +34,7 @@ from tinyllm.nn.module import (
     random_parameter,
     replace,
 )
-from tinyllm.nn.passes import checkpoint, fuse, pack_cache, recompute, tap
+from tinyllm.nn.passes import fuse, pack_cache, recompute, tap
 from tinyllm.nn.quantized import Int4Linear, Int8Linear, quantize
 
 __all__ = [
@@ -42,7 +42,7 @@ __all__ = [
     "EncoderLM", "Experts", "GatedMLP", "GroupedAttention", "Head", "Int4Linear", "Int8Linear", "KVCache",
     "LanguageModel", "LatentCache", "LayerNorm", "Linear", "LoRALinear", "Matrix", "Module", "Parameter",
     "RMSNorm", "Rope", "SelfAttention", "Sequential", "adapt", "adapter_state", "balance_loss",
-    "checkpoint", "full", "fuse", "inference", "init_normal", "load_adapter", "merge", "pack_cache",
+    "full", "fuse", "inference", "init_normal", "load_adapter", "merge", "pack_cache",
     "quantize", "random_parameter", "recompute", "replace", "rotate", "tap",
 ]  # fmt: skip
 

@@ -79,7 +79,7 @@ class EncoderDecoderLM(LanguageModel):
                  for a, b in pairwise(edges)]  # the bias of distances is the same in rows of equal length
         return F.concat(parts, axis=0)
 
-    def scored(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
+    def before_head(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
         """Return the decoder's output before `lm_head`, from which the logits of each target are computed.
 
         tokens (B, S), targets (B, T) -> (B, T, C). The decoder reads `start`, then the targets except the

@@ -77,9 +77,8 @@ def unchanged(expert: GatedMLP) -> bool:
 def balance_loss(layers: list[Experts]) -> Tensor:
     """Return `ops.balance_loss` of the last batch, over the tokens of all layers -> ().
 
-    It is `top` when all experts are used alike, and grows when the router prefers the same few; the others
-    would then learn nothing. Its gradient needs the graph of the last call, which `nn.checkpoint` does not
-    keep.
+    It is `top` for a balanced router, and grows when tokens go to the experts whose p is large: then the
+    others learn nothing. Its gradient needs the graph of the last call, which `tl.checkpoint` does not keep.
     """
     p = F.concat([layer.p for layer in layers], axis=0)
     return F.balance_loss(p, np.concatenate([layer.chosen for layer in layers]))

@@ -46,7 +46,7 @@ class LanguageModel(Module):
         """Run the model without its output layer: tokens (B, T) or (T,), ints -> (B, T, C)."""
         raise NotImplementedError
 
-    def scored(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
+    def before_head(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
         """Return the vectors from which `head` computes the logits of targets.
 
         tokens, targets (B, T) -> (B, T, C).
@@ -97,11 +97,11 @@ class LanguageModel(Module):
         if weights is not None:
             losses = self.token_losses(tokens, targets, **where)
             w = check_targets(weights, losses.shape, "weights").astype(np.float32)
-            if (w < 0).any():
+            if not (w >= 0).all():  # NaN, too
                 raise ValueError(f"weights must be at least 0, got {w.min()}: multiply token_losses instead")
             w *= np.atleast_2d(targets) != IGNORED
             return (losses * w).sum() / float(max(w.sum(), 1e-20))
-        x = self.scored(tokens, targets, **where)
+        x = self.before_head(tokens, targets, **where)
         targets = check_targets(targets, x.shape[:2])
         if type(self.lm_head) is not Head:  # quantized, tapped, or several layers
             counted = np.flatnonzero(targets != IGNORED)  # the others need no logits
@@ -114,11 +114,15 @@ class LanguageModel(Module):
 
         Ignored targets (-100) get 0. `loss` is the mean over the other targets.
         """
-        x = self.scored(tokens, targets, **where)
+        x = self.before_head(tokens, targets, **where)
         targets = check_targets(targets, x.shape[:2])
         if type(self.lm_head) is not Head:
             return F.token_losses(self.head(x), targets)
         return F.linear_token_losses(x, self.lm_head.weight, targets)
+
+    def log_probs(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
+        """Return the log probability of every target: tokens, targets (B, T) -> nats (B, T); 0 if ignored."""
+        return 0 - self.token_losses(tokens, targets, **where)
 
 
 def check_tokens(tokens: ArrayLike, vocab_size: int) -> np.ndarray:

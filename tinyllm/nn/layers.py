@@ -13,8 +13,8 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
-from tinyllm.nn.module import Module, Parameter, full, random_parameter
-from tinyllm.rng import Random
+from tinyllm.errors import instead
+from tinyllm.nn.module import Module, Parameter, full, new_stream, random_parameter
 from tinyllm.tensor import Tensor
 
 
@@ -25,6 +25,7 @@ class Linear(Module):
     it transposed.
     """
 
+    @instead(in_features="n_in=", out_features="n_out=")
     def __init__(self, n_in: int, n_out: int, bias: bool = True):
         self.weight = random_parameter((n_in, n_out), max(n_in, 1) ** -0.5)
         self.bias = Parameter(full(n_out)) if bias else None
@@ -60,6 +61,7 @@ class Embedding(Module):
     `Head` can share it.
     """
 
+    @instead(num_embeddings="count=", embedding_dim="width=")
     def __init__(self, count: int, width: int):
         self.weight = random_parameter((count, width), max(width, 1) ** -0.5)
 
@@ -144,6 +146,9 @@ class Sequential(Module):
 
     def __init__(self, *layers: Callable[[Any], Any]):
         self.layers = list(layers)
+        for layer in layers:
+            if not callable(layer):
+                raise TypeError(f"a layer is a Module or a function, got {layer!r}")
 
     def __call__(self, x: Any) -> Any:
         for layer in self.layers:

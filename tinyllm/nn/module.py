@@ -130,11 +130,12 @@ class Naming(type):
 class Module(metaclass=Naming):
     """A part of a model: call it on tensors to get a tensor. A subclass defines `forward` or `__call__`.
 
-    Every attribute that is a Parameter, a Buffer, a Module or a list of Modules belongs to it, in the order
-    of assignment, and has the attribute's name: `h.0.attn.c_attn.weight` is `model.h[0].attn.c_attn.weight`.
+    Every attribute that is a Parameter, a Buffer, a Module, or a list or dict of Modules belongs to it, in the
+    order of assignment, and has its name: `h.0.attn.c_attn.weight` is `model.h[0].attn.c_attn.weight`.
     """
 
     training = True  # dropout acts only while this is True; `train` and `eval` set it
+    packed = 0  # how many numbers it holds in other arrays than Parameters: quantised weights
     reached = 1.0  # the share of all positions that this module computes, for `flops`: an expert gets few
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
@@ -157,7 +158,8 @@ class Module(metaclass=Naming):
         count = self.num_parameters()
         lines = [type(self).__name__ + head + (f": {count:,} parameters" if count else "")]
         trees = [(name, child._tree()) for name, child in self.named_children()]
-        for (_, tree), group in groupby(trees, lambda item: (item[0].partition(".")[0], item[1])):
+        rows = enumerate(trees)
+        for (_, _, tree), group in groupby(trees, lambda item: _alike(*item, next(rows)[0])):
             names = [name for name, _ in group]
             label = names[0] + (f" to {names[-1]}, each" if len(names) > 1 else "")
             lines.append(f"  {label}: " + tree.replace("\n", "\n  "))
@@ -168,8 +170,8 @@ class Module(metaclass=Naming):
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
-            elif isinstance(value, (list, tuple)):
-                for i, item in enumerate(value):
+            elif isinstance(value, (list, tuple, dict)):
+                for i, item in value.items() if isinstance(value, dict) else enumerate(value):
                     if isinstance(item, Module):
                         yield f"{name}.{i}", item
 
@@ -206,8 +208,9 @@ class Module(metaclass=Naming):
         return self
 
     def num_parameters(self) -> int:
-        """Count the numbers in all parameters."""
-        return sum(math.prod(p.shape) for p in self.parameters())
+        """Count the numbers in all parameters, those of quantised layers too."""
+        packed = sum(module.packed for _, module in self.named_modules())
+        return packed + sum(math.prod(p.shape) for p in self.parameters())
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return {name: array} of all parameters and buffers: the arrays themselves, not copies."""
@@ -309,6 +312,12 @@ def inference(module: Module, modules: "list[Module] | None" = None) -> Iterator
             m.training = True
 
 
+def _alike(name, tree, place):
+    """Return a key that is equal for modules of one list that stand side by side and look alike."""
+    attribute, _, index = name.partition(".")
+    return attribute, int(index) - place if index.isdigit() else name, tree
+
+
 def _join(prefix, name):
     return f"{prefix}.{name}" if prefix else name
 
@@ -346,9 +355,10 @@ def replace(model: Module, kind: type | tuple[type, ...], fn: Callable[[str, Mod
     for module, name, child, new in swaps:
         new.train(child.training)
         attribute, _, index = name.partition(".")
-        if index:  # an element of a list, such as h.3
-            children = list(getattr(module, attribute))
-            children[int(index)] = new
+        if index:  # an element of a list or dict, such as h.3
+            old = getattr(module, attribute)
+            children: Any = dict(old) if isinstance(old, dict) else list(old)
+            children[index if isinstance(old, dict) else int(index)] = new
             setattr(module, attribute, children)
         else:
             setattr(module, name, new)

@@ -1,8 +1,7 @@
 """Passes: functions that change how the modules of a finished model are run.
 
-`fuse`, `recompute` and `checkpoint` keep every bit of the output; `tap` and `pack_cache` can change it.
-`LanguageModel` applies `fuse` and `recompute` to every new model, so model files contain only the
-mathematics.
+`fuse` and `recompute` keep every bit of the output; `tap` and `pack_cache` can change it. `LanguageModel`
+applies `fuse` and `recompute` to every new model, so model files contain only the mathematics.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,11 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import tinyllm.functional as F
-from tinyllm import checkpointing, ops
-from tinyllm.errors import UserError
+from tinyllm import ops
+from tinyllm.errors import UserError, did_you_mean
 from tinyllm.nn.attention import Attention
 from tinyllm.nn.cache import PACKED
-from tinyllm.nn.layers import MLP, Dropout, Linear
+from tinyllm.nn.layers import MLP, Linear
 from tinyllm.nn.module import Module
 from tinyllm.tensor import Tensor, remaking
 
@@ -50,12 +49,15 @@ def tap(model: Module, name: str, fn: Callable[[Tensor, Tensor], Tensor | None])
     """Watch or change the output of one module of a model inside a `with` block.
 
     Every call runs `fn(x, y)` on its first input x and its output y. If fn returns a Tensor, it replaces y.
-    Yields the module. Raises KeyError when the model has no module of this name.
+    Yields the module. Raises UserError when the model has no module of this name.
 
         with nn.tap(model, "h.1.mlp", lambda x, y: y * 0):
             logits = model(tokens)
     """
-    module = dict(model.named_modules())[name]
+    modules = dict(model.named_modules())
+    if name not in modules:
+        raise UserError(f"{type(model).__name__} has no module {name!r}{did_you_mean(name, modules)}")
+    module = modules[name]
     kind = type(module)
 
     def tapped(call, part, *args, **kwargs):
@@ -128,24 +130,3 @@ def pack_cache(model: Module, kind: str) -> Module:
             original = type(module).cache_class
             vars(module)["cache_class"] = PACKED[kind].get(original, original)
     return model
-
-
-def checkpoint(module: Module, *inputs: Tensor) -> Tensor:
-    """Compute module(*inputs) and keep only its inputs; the backward pass computes the module again.
-
-    Both runs draw the same dropout masks. The module maps Tensors to one Tensor. Source: Chen et al.,
-    "Training Deep Nets with Sublinear Memory Cost", 2016.
-    """
-    dropouts = [m for _, m in module.named_modules() if isinstance(m, Dropout)]
-    first = [d.random.counter for d in dropouts]
-
-    def run(*tensors):
-        now = [d.random.counter for d in dropouts]
-        for d, counter in zip(dropouts, first, strict=True):
-            d.random.counter = counter
-        y = module(*tensors)
-        for d, counter in zip(dropouts, now, strict=True):
-            d.random.counter = max(counter, d.random.counter)  # never repeat later draws
-        return y
-
-    return checkpointing.checkpoint(run, *inputs, params=module.parameters())

@@ -36,6 +36,7 @@ class QuantizedLinear(Module):
         self.scales = Buffer(full(scales_shape, 0, np.uint16), check_scales)
         self.bias = Buffer(full(n_out)) if bias else None
         self.n_in, self.n_out = n_in, n_out
+        self.packed = n_in * n_out + bias * n_out
 
     @classmethod
     def from_weights(cls, weight: np.ndarray, bias: np.ndarray | None = None) -> "QuantizedLinear":

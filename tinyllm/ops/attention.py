@@ -133,7 +133,7 @@ def key_ranges(shape: tuple[int, int], keys: int, causal: bool = True, lengths: 
     of row b is token n - S + s, where n = lengths[b], or T. `window` keeps the last `window` keys up to the
     query's own. `starts` (B, S) is the first key to see, such as the start of a packed document. `ends` (B,
     S) replaces the causal end, own token + 1: if the first P tokens all see each other, it is max(own token +
-    1, P). Raises ValueError when the window is below 1.
+    1, P). A query with an empty range gets zeros. Raises ValueError when the window is below 1.
     """
     B, S = shape
     if window is not None and window < 1:

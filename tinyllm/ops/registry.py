@@ -43,9 +43,6 @@ class PythonCall:
 
     _check: Callable | None
     _run: Callable
-    _fitted: set
-    _more: Callable | None
-    _count: int
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._check is not None:
@@ -158,7 +155,7 @@ class Op(Call):
     def resolve(self) -> None:
         """Decide which function a call runs; to be called when a backend or an override has changed."""
         if startup_error:
-            self._run = _refuse
+            self._run = _cannot_start
             return
         self._check = None if self.override else self.check
         run = self.override or inspect.unwrap(self.variants[self.backend])
@@ -177,7 +174,7 @@ class Op(Call):
         return f"<op {self.__name__}{self.__signature__}, run by {self.backend}>"
 
 
-def _refuse(*args, **kwargs):
+def _cannot_start(*args, **kwargs):
     raise startup_error
 
 
@@ -234,16 +231,26 @@ def op(function: Callable | None = None, **said: Any) -> Any:
 
 
 class _Switch:
-    """Undo a call of `use`, `override` or `watch` at the end of a `with` block."""
+    """Undo the own changes of `use`, `override` or `watch` at the end of a `with` block.
 
-    def __init__(self):
-        self._before = _snapshot()
+    changes: (dictionary, key, new value). Other changes that are made inside the block stay.
+    """
+
+    def __init__(self, changes):
+        self._before = [(place, key, place[key]) for place, key, _ in changes]
+        self._set(changes)
+
+    def _set(self, changes):
+        for place, key, value in changes:
+            place[key] = value
+        for o in OPS.values():  # all, because an op that calls a replaced op must not run its kernel
+            o.resolve()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exc):
-        _restore(self._before)
+        self._set(self._before)
 
 
 def _with_followers(per_op):
@@ -253,24 +260,6 @@ def _with_followers(per_op):
         if name not in chosen and o.follows in chosen and chosen[o.follows] in o.variants:
             chosen[name] = chosen[o.follows]
     return chosen
-
-
-def _snapshot():
-    return dict(_state), {name: (o.choice, o.override) for name, o in OPS.items()}
-
-
-def _restore(before):
-    state, per_op = before
-    _state.update(state)
-    for name, o in OPS.items():
-        o.choice, o.override = per_op.get(name, (None, None))
-    _resolve_all()
-
-
-def _resolve_all():
-    """Resolve every op again, because an op that calls a replaced op must not run its kernel."""
-    for o in OPS.values():
-        o.resolve()
 
 
 def _find(name):
@@ -295,15 +284,12 @@ def use(backend: str | None = None, **per_op: str) -> _Switch:
         variants = _find(name).variants
         if choice not in variants:
             raise UserError(f"{name} has no {choice!r} backend here: choose one of {', '.join(variants)}")
-    switch = _Switch()
+    changes: list[Any] = []
     if backend is not None:
-        _state["backend"] = backend
-        for o in OPS.values():
-            o.choice = None
-    for name, choice in _with_followers(per_op).items():
-        OPS[name].choice = choice
-    _resolve_all()
-    return switch
+        changes += [(_state, "backend", backend)]
+        changes += [(vars(o), "choice", None) for o in OPS.values() if o.choice]
+    return _Switch(changes + [(vars(OPS[name]), "choice", choice)
+                              for name, choice in _with_followers(per_op).items()])  # fmt: skip
 
 
 def override(**functions: Any) -> _Switch:
@@ -317,11 +303,7 @@ def override(**functions: Any) -> _Switch:
         if function is not None and list(inspect.signature(function).parameters) != list(wanted.parameters):
             got = inspect.signature(function)
             raise TypeError(f"{name} is called as {name}{wanted}; the override takes {got}")
-    switch = _Switch()
-    for name, function in functions.items():
-        OPS[name].override = function
-    _resolve_all()
-    return switch
+    return _Switch([(vars(OPS[name]), "override", function) for name, function in functions.items()])
 
 
 def watch(around: Callable[..., Any]) -> _Switch:
@@ -329,10 +311,7 @@ def watch(around: Callable[..., Any]) -> _Switch:
 
     The result of `around` is the result of the op. A nested watch replaces the outer one until it ends.
     """
-    switch = _Switch()
-    _state["around"] = around
-    _resolve_all()
-    return switch
+    return _Switch([(_state, "around", around)])
 
 
 def threads(n: int | None = None) -> int:

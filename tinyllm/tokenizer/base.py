@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, instead
 from tinyllm.ops import unicode
 from tinyllm.ops.bpe import bpe_encode
 from tinyllm.tokenizer import bpe_fast
@@ -81,6 +81,9 @@ class Tokenizer:
     def vocab_size(self) -> int:
         """Return the largest id plus one: the number of ids, special tokens and free ids included."""
         return len(self._tokens)
+
+    def __len__(self):
+        return self.vocab_size
 
     def __repr__(self):
         return f"<{type(self).__name__} with {self.vocab_size:,} tokens>"
@@ -193,6 +196,7 @@ class Tokenizer:
             raise UserError(f"there is no token {free}: this vocabulary leaves that id free")
         return ids
 
+    @instead(skip_special_tokens="ids without those of special_tokens")
     def decode(self, ids: Ids, errors: str = "replace") -> str:
         """Turn ids back into text.
 

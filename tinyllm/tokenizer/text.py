@@ -2,6 +2,7 @@
 
 import codecs
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 from tinyllm.errors import UserError
@@ -10,6 +11,11 @@ START = "<|endoftext|>"  # the first token of an empty prompt, or a newline if t
 
 
 SPAN = "<extra_id_"  # how the names of tokens begin that stand for a hidden part of a text
+
+
+def is_one_prompt(prompts: Any) -> bool:
+    """Return True for a text or a list of ids, False for a list of them."""
+    return isinstance(prompts, (str, bytes)) or (len(prompts) > 0 and isinstance(prompts[0], Integral))
 
 
 def read_prompt(config: Any, b: int, prompt: Any, tokenizer: Any, end: Sequence[int] = ()) -> list[int]:

@@ -28,11 +28,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     "mini": {"train.batch": 16, "train.steps": 5000},
     "small": {"train.batch": 8, "train.lr": 6e-4, "train.beta2": 0.95, "train.steps": 20000},
 }  # fmt: skip
-MAY_CHANGE = {  # on --resume, because these do not change the weights at a given step
+MAY_CHANGE = {  # on --resume
     "data",  # run.json holds its SHA-256
     "threads",
-    "train.steps",
     "train.checkpoint_every",
+    "train.steps",  # alone of these it changes the weights: the schedule stretches to the new number of steps
 }
 COUNT = {"min": 1, "max": 2**31 - 1}
 
@@ -181,7 +181,8 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
 def resumed(old: RunConfig, settings: dict[str, Any]) -> RunConfig:
     """Return the settings of a run that is resumed with some flat settings changed.
 
-    Raises UserError when a change would alter the result; it lists such changes as "name: old -> new".
+    Raises UserError when a change would alter the result, other than to train longer; it lists such changes
+    as "name: old -> new".
     """
     before, after = old.flat(), dict(settings)
     if "model.type" in settings:

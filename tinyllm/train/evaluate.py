@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm.data import Batch
+from tinyllm.errors import UserError
 from tinyllm.nn.module import inference
 
 
@@ -19,7 +20,7 @@ def evaluate(
     The result is deterministic, and neither the model nor a random stream is changed. `characters` (V,) is
     from `count_characters`. The loss per character is the nats of all predicted tokens, divided by the
     number of characters that they spell. A text can be spelled with other tokens too, so this is an upper
-    bound of the model's true loss per character.
+    bound of the model's true loss per character. Raises UserError when no target counts.
     """
     nats, counted, spelt = 0.0, 0.0, 0
     sums: dict[str, float] = {}
@@ -33,6 +34,8 @@ def evaluate(
             counted += batch.count
             if characters is not None:
                 spelt += int(characters[batch.targets[batch.targets >= 0]].sum())
+    if not counted:
+        raise UserError("there is nothing to evaluate: no batch, or no target that counts")
     found = {"val_loss": nats / counted, "val_loss_per_char": nats / spelt if spelt else None}
     return found | {f"val_{name}": total / counted for name, total in sums.items()}
 

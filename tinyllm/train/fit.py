@@ -41,7 +41,7 @@ def fit(
     model: Any,
     batches: Callable[[int], Any] | np.ndarray,
     steps: int,
-    lr: float = 3e-3,
+    lr: float | None = None,
     *,
     batch: int = 12,
     loss: Callable[[Any, Any], Any] = next_token,
@@ -52,9 +52,12 @@ def fit(
     """Train a model and return the loss of each step: `tl.fit(model, tokens, steps=200)[-1]`.
 
     `batches` are tokens (n,), of which `batch` random windows per step are taken, or a function of the step
-    that returns a `Batch` or (tokens, targets). `settings` are more fields of `TrainConfig`, such as schedule
+    that returns a `Batch` or (tokens, targets). `lr` is the highest learning rate: without it, that of the
+    optimizer, or 3e-3 if none is given. `settings` are more fields of `TrainConfig`, such as schedule
     and clip. Raises UserError on a bad setting, and when the loss is no longer finite.
     """
+    if lr is None:
+        lr = optimizer.lr if optimizer else 3e-3
     config = TrainConfig(**({"steps": steps, "lr": lr, "batch": batch} | settings))
     if not callable(batches):
         tokens, context = np.asarray(batches), model.config.context

@@ -102,6 +102,15 @@ def read_log(path: str | Path, length: int = LARGEST_LOG + 1) -> list[dict[str, 
     return records
 
 
+def free_memory() -> int | None:
+    """Return how many bytes of memory programs can still get, or None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text("utf-8").split("\n")
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
 def peak_rss_mb() -> float | None:
     """Return the peak memory of this process in MiB, or None where the system does not report it."""
     try:

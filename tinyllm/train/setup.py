@@ -12,6 +12,7 @@ from tinyllm.engine import generate
 from tinyllm.errors import UserError
 from tinyllm.models import build, family, names
 from tinyllm.models.generation import sampling_settings
+from tinyllm.nn.module import without_memory
 from tinyllm.nn.quantized import QuantizedLinear
 from tinyllm.sampling import Sampling
 from tinyllm.tokenizer import Tokenizer, make_tokenizer
@@ -19,6 +20,7 @@ from tinyllm.train import events
 from tinyllm.train.checkpoint import load_model
 from tinyllm.train.config import RunConfig, model_settings, usual_preset
 from tinyllm.train.fit import loop_of
+from tinyllm.train.log import free_memory
 from tinyllm.train.loop import Loop
 from tinyllm.train.recipe import Plan, find_recipe
 from tinyllm.train.run import Facts, Run, load_run
@@ -111,7 +113,10 @@ def prepare(
             recipe.prepare_tokenizer(tokenizer, config.options, family(config.model["type"]).objective)
         config = with_special_tokens(config, tokenizer)
     corpus.check_tokenizer(tokenizer)
-    model = model or build(config.model_config(tokenizer.vocab_size), seed=config.seed)
+    if not model:
+        settings = config.model_config(tokenizer.vocab_size)
+        check_memory(settings)
+        model = build(settings, seed=config.seed)
     if model.objective not in recipe.objectives:
         fitting = ", ".join(name for name in names() if family(name).objective in recipe.objectives)
         raise UserError(f"the recipe {recipe.name} cannot train a {model.model_type}: it needs {fitting}")
@@ -126,6 +131,18 @@ def prepare(
     found = corpus.name, corpus.size, corpus.sha256, plan.train_tokens, plan.val_tokens
     facts = Facts(*found, tokenizer.vocab_size, tokenizer.fingerprint(), corpus.entropy_per_char)
     return TrainSetup(config, tokenizer, model, plan, facts, corpus)
+
+
+def check_memory(settings: dict[str, Any]) -> None:
+    """Raise UserError if weights, gradients and AdamW's means of a new model exceed the free memory."""
+    with without_memory():
+        count = build(settings, seed=None).num_parameters()
+    free = free_memory()
+    if free is not None and 16 * count > free:
+        raise UserError(
+            f"training {count:,} parameters takes more than {16 * count / 2**30:,.1f} GiB of memory, and "
+            f"{free / 2**30:,.1f} GiB are free: choose a smaller model"
+        )
 
 
 def with_special_tokens(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
