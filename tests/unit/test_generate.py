@@ -377,8 +377,6 @@ def test_an_empty_prompt_begins_with_end_of_text_or_a_newline():
 def test_what_cannot_be_honoured_is_refused_at_the_call(prompts, options, message):
     with pytest.raises(UserError, match=re.escape(message)):
         stream(tiny(), prompts, **({"max_tokens": 5} | options))
-    with pytest.raises(TypeError, match=r"write \[prompt\]"):
-        stream(tiny(), "text", max_tokens=5)
 
 
 @pytest.mark.parametrize("temperature", [0, 1.0])
