@@ -324,9 +324,8 @@ class Tensor:
     def __getitem__(self, index):
         """Take a part, as NumPy indexing does; an element taken several times gets the sum of gradients."""
         shape, dtype = self.shape, self.dtype
-        index = tuple(map(as_array, index if isinstance(index, tuple) else (index,)))
-        index = tuple(np.array(i, None if len(i) else int) if isinstance(i, (list, tuple, range)) else i
-                      for i in index)  # fmt: skip
+        parts = map(as_array, index if isinstance(index, tuple) else (index,))
+        index = tuple(np.array(i, None if len(i) else int) if isinstance(i, Sequence) else i for i in parts)
         picks = any(isinstance(i, np.ndarray) for i in index)  # slices take no element twice
 
         def backward(dy):

@@ -130,8 +130,8 @@ class Naming(type):
 class Module(metaclass=Naming):
     """A part of a model: call it on tensors to get a tensor. A subclass defines `forward` or `__call__`.
 
-    Every attribute that is a Parameter, a Buffer, a Module, or a list or dict of Modules belongs to it, in the
-    order of assignment, and has its name: `h.0.attn.c_attn.weight` is `model.h[0].attn.c_attn.weight`.
+    Every attribute that is a Parameter, a Buffer, a Module, or a list or dict of Modules belongs to it, in
+    the order of assignment, and has its name: `h.0.attn.c_attn.weight` is `model.h[0].attn.c_attn.weight`.
     """
 
     training = True  # dropout acts only while this is True; `train` and `eval` set it
