@@ -13,7 +13,7 @@ import tinyllm.functional as F
 from tinyllm import nn, ops
 from tinyllm.errors import PYTORCH
 from tinyllm.models import family
-from tinyllm.nn.module import without_memory
+from tinyllm.nn.module import Unread, without_memory
 from tinyllm.tensor import Tensor
 from tinyllm.train.evaluate import evaluate
 
@@ -438,7 +438,7 @@ def test_a_tap_on_a_module_that_is_not_there_suggests_another():
 def test_fit_keeps_the_learning_rate_of_an_optimizer():
     """It trained at its own 3e-3, whatever rate the optimizer had been made with."""
     def rates(**options):
-        model, seen = seeded(MLP()), []
+        model, seen = MLP(), []
         optimizer = tl.SGD(model.parameters(), lr=1e-4)
 
         def loss(model, batch):

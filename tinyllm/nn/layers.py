@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
 from tinyllm.errors import instead
-from tinyllm.nn.module import Module, Parameter, full, new_stream, random_parameter
+from tinyllm.nn.module import Module, Parameter, full, random_parameter
+from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
 
 
