@@ -105,10 +105,10 @@ def read_log(path: str | Path, length: int = LARGEST_LOG + 1) -> list[dict[str, 
 def free_memory() -> int | None:
     """Return how many bytes of memory programs can still get, or None where the system does not say."""
     try:
-        lines = Path("/proc/meminfo").read_text("utf-8").split("\n")
+        with open("/proc/meminfo", encoding="ascii", errors="replace") as f:
+            return next((int(line.split()[1]) * 1024 for line in f if line.startswith("MemAvailable:")), None)
     except OSError:
         return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
 def peak_rss_mb() -> float | None:
