@@ -1,4 +1,4 @@
-"""Models that a user builds from parts: first numbers, `forward`, reprs, training, and PyTorch's names."""
+"""Models that a user builds from parts: first numbers, `forward`, reprs and training."""
 
 import copy
 import pickle
@@ -11,11 +11,8 @@ from hypothesis import strategies as st
 import tinyllm as tl
 import tinyllm.functional as F
 from tinyllm import nn, ops
-from tinyllm.errors import PYTORCH
-from tinyllm.models import family
 from tinyllm.nn.module import Unread, without_memory
 from tinyllm.tensor import Tensor
-from tinyllm.train.evaluate import evaluate
 
 
 class MLP(nn.Module):
@@ -326,142 +323,3 @@ def test_tensors_are_read_as_numbers_and_arrays():
     assert np.array(x) is not x.data and np.stack([x, x]).shape == (2, 2, 2)
     with pytest.raises(ValueError):
         float(x)
-
-
-# Names
-
-
-@pytest.mark.parametrize("owner, name, words", [
-    (Tensor([1.0]), "view", "Tensor has no view; use reshape"),
-    (MLP(), "zero_grad", r"MLP has no zero_grad; use optimizer\.zero_grad\(\)"),
-    (tl, "manual_seed", "tinyllm has no manual_seed; use the seed= of models"),
-    (nn, "ReLU", r"tinyllm\.nn has no ReLU; use F\.relu"),
-    (F, "layer_norm", r"tinyllm\.functional has no layer_norm; use F\.layernorm"),
-    (tl, "DataLoader", r"use tl\.get_batch"), (Tensor([1.0]), "tolist", r"use data\.tolist\(\)"),
-    (tl, "nonsense", "tinyllm has no nonsense$"), (MLP(), "nonsense", "MLP has no nonsense$"),
-])  # fmt: skip
-def test_names_of_pytorch_are_known(owner, name, words):
-    assert not hasattr(owner, name)
-    with pytest.raises(AttributeError, match=words) as caught:
-        getattr(owner, name)
-    assert "\n" not in str(caught.value)
-
-
-def test_the_table_names_nothing_that_exists_everywhere_and_only_what_exists():
-    owners = (Tensor([1.0]), nn.Module(), tl, nn, F)
-    assert [name for name in PYTORCH if all(hasattr(owner, name) for owner in owners)] == []
-    spaces = {"F": F, "tl": tl, "nn": nn, "np": np}
-    for fix in PYTORCH.values():
-        for word in fix.replace("(", " ").replace(")", " ").replace(",", " ").split():
-            space, _, name = word.strip(";").partition(".")
-            if space in spaces and name:
-                assert hasattr(spaces[space], name.partition(".")[0]), word
-
-
-@pytest.mark.parametrize("call, words", [
-    (lambda: Tensor([1.0]).sum(dim=0), r"Tensor.sum has no argument dim; use axis="),
-    (lambda: Tensor([1.0]).mean(keepdim=True), "keepdims="), (lambda: F.concat([[1.0]], dim=0), "axis="),
-    (lambda: F.softmax([1.0], dim=-1), "the last axis"),
-    (lambda: nn.Linear(in_features=3, out_features=4), "Linear has no argument in_features; use n_in="),
-    (lambda: tl.ByteTokenizer().decode([1], skip_special_tokens=True), "special_tokens"),
-    (lambda: tl.generate(None, ["a"], max_new_tokens=3), "max_tokens="),
-    (lambda: tl.generate(None, ["a"], max_tokens=3, temperature=1), r"tl\.Sampling\(temperature="),
-])  # fmt: skip
-def test_arguments_of_pytorch_are_known(call, words):
-    with pytest.raises(TypeError, match=words):
-        call()
-
-
-@pytest.mark.parametrize("owner, name, near", [(tl, "Tenso", "Tensor"), (nn, "Liner", "Linear"),
-                                               (F, "sofmax", "softmax")])  # fmt: skip
-def test_a_misspelt_name_of_a_module_is_guessed(owner, name, near):
-    with pytest.raises(AttributeError, match=f"has no {name}; did you mean {near}"):
-        getattr(owner, name)
-
-
-def test_a_misspelt_name_gets_pythons_own_suggestion():
-    with pytest.raises(AttributeError) as caught:
-        MLP().paramters  # noqa: B018
-    assert caught.value.name == "paramters" and "parameters" in dir(caught.value.obj)
-
-
-# Models and tokenizers
-
-
-def test_models_generate_and_tokenizers_are_called():
-    tokenizer = tl.ByteTokenizer()
-    assert tokenizer("ab") == tokenizer.encode("ab") == [97, 98]
-    assert tokenizer(["ab", b"c"]) == [[97, 98], [99]]
-    model = tl.GPT(tl.GPTConfig(vocab_size=256, context=8, layers=1, heads=1, width=8))
-    assert model.generate(["a"], max_tokens=3, tokenizer=tokenizer) == tl.generate(
-        model, ["a"], max_tokens=3, tokenizer=tokenizer)
-    assert [s.token for s in model.stream([[1]], max_tokens=3)] == model.generate([[1]], max_tokens=3)[0]
-    assert len(tokenizer) == 256
-
-
-def test_one_prompt_gives_one_list():
-    tokenizer = tl.ByteTokenizer()
-    model = tl.GPT(tl.GPTConfig(vocab_size=256, context=8, layers=1, heads=1, width=8))
-    options = {"max_tokens": 3, "tokenizer": tokenizer, "seed": 1}
-    (expected,), (logprobs,) = model.generate(["a"], logprobs=True, **options)
-    for one in ("a", [97], np.array([97])):
-        assert model.generate(one, **options) == expected
-        assert [step.token for step in model.stream(one, **options)] == expected
-    assert model.generate("a", logprobs=True, **options) == (expected, logprobs)
-    assert model.generate("a", n=2, **options)[0] == expected
-
-
-def test_a_mask_may_be_a_set_and_half_tokens_are_refused():
-    model = tl.GPT(tl.GPTConfig(vocab_size=9, context=8, layers=1, heads=1, width=8))
-    assert model.generate([1], max_tokens=3, mask=lambda ids: {4}) == [4, 4, 4]
-    with pytest.raises(tl.UserError, match=r"whole number of at least 0, got 2\.5"):
-        model.generate([1], max_tokens=2.5)
-
-
-def test_log_probs_and_weights_of_language_models():
-    tokens, targets = np.array([[1, 2, 3]]), np.array([[2, 3, -100]])
-    for name in ("gpt2", "t5"):
-        model = tl.build({"model_type": name, "vocab_size": 9} | family(name).PRESETS["nano"])
-        found = model.log_probs(tokens, targets).data
-        np.testing.assert_array_equal(found, -model.token_losses(tokens, targets).data)
-        assert (found[0, :2] < 0).all() and not np.signbit(found[0, 2])
-        with pytest.raises(ValueError, match="at least 0, got nan"):
-            model.loss(tokens, targets, weights=np.array([[1, np.nan, 1]]))
-
-
-def test_a_tap_on_a_module_that_is_not_there_suggests_another():
-    wrong = nn.tap(MLP(), "fcx", print)
-    with pytest.raises(tl.UserError, match="MLP has no module 'fcx'; did you mean fc"), wrong:
-        pass
-
-
-def test_fit_keeps_the_learning_rate_of_an_optimizer():
-    """It trained at its own 3e-3, whatever rate the optimizer had been made with."""
-    def rates(**options):
-        model, seen = MLP(), []
-        optimizer = tl.SGD(model.parameters(), lr=1e-4)
-
-        def loss(model, batch):
-            seen.append(optimizer.lr)
-            return (model(np.ones((1, 2), np.float32)) ** 2).mean()
-
-        batch = tl.Batch(np.zeros((1, 2), int), np.zeros((1, 2), int))
-        tl.fit(model, lambda step: batch, 3, loss=loss, optimizer=optimizer, warmup=0, **options)
-        return [*seen[1:], optimizer.lr]
-
-    assert rates()[0] == 1e-4 and max(rates()) == 1e-4 and rates(lr=0.01)[0] == 0.01
-
-
-def test_nothing_to_evaluate_is_said():
-    for batches in ([], [tl.Batch(np.zeros((1, 2), int), np.full((1, 2), -100))]):
-        with pytest.raises(tl.UserError, match="nothing to evaluate"):
-            evaluate(MLP(), batches, lambda model, batch: Tensor(0.0))
-
-
-def test_a_model_that_is_too_large_for_the_memory_is_refused_before_any_is_taken(tmp_path):
-    """A width of a million filled the memory without a word."""
-    text = tmp_path / "text.txt"
-    text.write_text("a text to learn " * 100)
-    settings = {"data": str(text), "preset": "nano", "model.width": 1_000_000, "tokenizer": "char"}
-    with pytest.raises(tl.UserError, match="GiB are free: choose a smaller model"):
-        tl.prepare(tl.make_config(settings))
