@@ -177,7 +177,7 @@ def call_guarded(name: str, shape: tuple, inputs: list[np.ndarray], sizes: list[
 
 
 def failure(number: int, address: int, operands: list[Operand]) -> Outside | Crash:
-    """Return the exception for a signal that the function caused."""
+    """Return the exception, Outside or Crash, for a signal that the student's function caused."""
     if number in (signal.SIGSEGV, signal.SIGBUS):
         for operand in operands:
             if said := operand.where(address):
@@ -193,7 +193,10 @@ def failure(number: int, address: int, operands: list[Operand]) -> Outside | Cra
 
 
 def twice(name: str, shape: tuple, inputs: list[np.ndarray], sizes: list[int] | tuple) -> np.ndarray:
-    """Call the function with its arrays at either end of their pages -> y. Raises Outside or Crash."""
+    """Call the C function twice, with its arrays at the end and at the beginning of their pages -> y.
+
+    Raises Outside or Crash, and Outside if the two results differ.
+    """
     sizes = [*sizes, *[0] * (3 - len(sizes))]
     first, second = (call_guarded(name, shape, inputs, sizes, at_end) for at_end in (True, False))
     if not np.allclose(first, second, rtol=1e-3, atol=1e-5, equal_nan=True):  # alignment may change sums
@@ -234,7 +237,7 @@ def stacks(a: np.ndarray, b: np.ndarray, transpose_a: bool = False,
 
 
 def choose(which: int) -> None:
-    """Select the kernel to call, by its number in the compiled file; see `answer_keys.catalogue`."""
+    """Select by its number which kernel of a compiled catalogue to call; see `answer_keys.catalogue`."""
     ctypes.c_int.in_dll(LIBRARY, "tinyllm_which").value = which
 
 

@@ -116,7 +116,7 @@ def has_body(source: str, op: str) -> bool:
 
 
 def measure(op: str, folder: str | Path) -> float | str:
-    """Measure the speed of a function of folder/exercise.c in another process -> number, or a sentence.
+    """Measure the speed of a function of exercise.c in another process -> number, or a sentence why not.
 
     The number is in GFLOP/s for matmul, in GB/s for softmax.
     """
@@ -140,7 +140,7 @@ def measure(op: str, folder: str | Path) -> float | str:
 
 @functools.cache
 def compiled_mistakes(op: str, level: str) -> dict[str, bytes]:
-    """Compile the known mistakes in a kernel, once in a process -> {name of a file: its bytes}.
+    """Compile the known wrong kernels of an op, once per process -> {name of a file: its bytes}.
 
     Raises ValueError where they do not compile.
     """

@@ -37,7 +37,7 @@ def interactive() -> bool:
 
 
 def in_notebook() -> bool:
-    """Return True if there is a notebook, with or without somebody in front of it."""
+    """Return True in a Jupyter kernel, also if the notebook is executed without a user."""
     return "ipykernel" in sys.modules
 
 
@@ -147,7 +147,7 @@ def compare(guess: float | None, actual: float) -> str:
 
 
 def progress(batches: Callable[[int], Any], steps: int) -> Callable[[int], Any]:
-    """Return a training's batches, a function of the step, that show in a terminal how far it is.
+    """Wrap a training's batches so that a terminal shows how far it is -> a function of the step.
 
     The line is erased at the last step. Without a terminal nothing is shown.
     """

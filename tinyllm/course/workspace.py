@@ -122,12 +122,12 @@ def hints(lesson: Lesson, task: str) -> list[str]:
 
 
 def place(folder: Path) -> int:
-    """Return the step at which somebody left the lesson in a folder of a workspace, or 0."""
+    """Return the step at which the student left a lesson, or 0. folder: the lesson's, in a workspace."""
     return _places(folder.parent).get(folder.name, 0)
 
 
 def keep_place(folder: Path, step: int) -> None:
-    """Record the step at which somebody is in a lesson of a workspace, 0 after the last."""
+    """Record the step of a lesson that the student has reached; 0 after the last one."""
     if (folder.parent / MARK).is_dir():
         places = json.dumps(_places(folder.parent) | {folder.name: step})
         with contextlib.suppress(UserError, OSError):  # a lesson can be read all the same

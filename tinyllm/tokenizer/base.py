@@ -248,9 +248,7 @@ class Tokenizer:
         return hashlib.sha256(dump(self.to_dict()) + f"Unicode {unicode.VERSION}".encode()).hexdigest()
 
     def _names(self, allowed):
-        """Return {name: id} of the added and the allowed special tokens. Raises UserError for an unknown
-        name.
-        """
+        """Return {name: id} of the added and allowed special tokens. Raises UserError for an unknown name."""
         if isinstance(allowed, str):
             if allowed != "all":
                 given = f"{{{allowed!r}}}, not {allowed!r}"

@@ -200,7 +200,7 @@ def read_regular(path: Path) -> bytes:
 
 
 class Bounded(io.FileIO):
-    """A file that refuses to read very many bytes at once."""
+    """A file that raises Refused if asked for very many bytes at once, as a malicious zip may do."""
 
     def read(self, size: int | None = -1) -> bytes:
         """Read `size` bytes. Raises Refused if this is far more than a submission needs."""
