@@ -1,7 +1,8 @@
 """config.json says all that a model is, or the model is refused; what others write there is obeyed."""
 
+import numpy as np
 import pytest
-from test_pretrained import MODELS, change, made
+from test_pretrained import MODELS, change, logits, made, open_there, theirs_logits
 
 from tinyllm.errors import UserError
 from tinyllm.models import family, from_pretrained
@@ -51,3 +52,23 @@ def test_heads_of_keys_that_are_null_are_as_many_as_heads(tmp_path):
     made("llama tied").save_pretrained(tmp_path)
     change(tmp_path, num_key_value_heads=None)
     assert from_pretrained(tmp_path).config.kv_heads == 4
+
+
+def test_dynamic_scaling_changes_nothing_within_the_context(tmp_path):
+    plain, scaling = made("llama"), {"rope_type": "dynamic", "factor": 4.0}
+    model = made("llama", scaling=scaling)
+    assert np.array_equal(logits(model), logits(plain))
+    model.save_pretrained(tmp_path)
+    assert from_pretrained(tmp_path).config.scaling == scaling
+    pytest.importorskip("torch")
+    theirs = open_there(pytest.importorskip("transformers"), tmp_path)
+    np.testing.assert_allclose(logits(plain), theirs_logits(theirs, model), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("scaling, message", [
+    ({"rope_type": "ntk", "factor": 2.0}, "transformers has no rope_scaling 'ntk'"),
+    ({"rope_type": "dynamic"}, "scaling"), ({"rope_type": "dynamic", "factor": 0.5}, "at least 1"),
+])  # fmt: skip
+def test_a_scaling_that_transformers_cannot_open_is_refused(scaling, message):
+    with pytest.raises(UserError, match=message):
+        made("llama", scaling=scaling)

@@ -143,3 +143,34 @@ def test_a_tokenizer_that_is_much_smaller_than_the_model_is_noted(folder, capsys
     save_tokenizer(CharTokenizer.train("abc"), folder / "tokenizer.json")
     main(["generate", str(folder), "--prompt", "a", "--tokens", "1"])
     assert "note: the model has 8 tokens, its tokenizer 3" in capsys.readouterr().err
+
+
+def test_beams_follow_the_folder_and_its_rules_are_not_called_missing(folder, capsys, monkeypatch):
+    used, found = [], [[([1], -1.0)]]
+    say(folder, length_penalty=0.2, early_stopping=True, num_beams=3, repetition_penalty=5.0)
+    monkeypatch.setattr(cli, "beam_search", lambda model, prompts, **options: used.append(options) or found)
+    words = ["generate", str(folder), "--prompt", "a", "--samples", "1", "--beams", "2"]
+    assert main(words) == 0
+    assert main([*words, "--length-penalty", "2"]) == 0
+    assert [(options["length_penalty"], options["early_stopping"]) for options in used] == [
+        (0.2, True), (2.0, True)]  # fmt: skip
+    told = capsys.readouterr().err
+    assert told.count("repetition_penalty = 5.0 in") == 2 and "length_penalty" not in told
+    assert main([*words[:-2], "--length-penalty", "2"]) == 2
+    assert main([*words[:-2], "--tokens", "1"]) == 0
+    assert "num_beams = 3 in generation_config.json is not applied" in capsys.readouterr().err
+
+
+def test_an_encoder_decoder_starts_and_ends_as_generation_config_says(tmp_path):
+    sizes = SIZES | {"head_width": 4, "hidden": 8}
+    build({"model_type": "t5", **sizes}).save_pretrained(tmp_path)
+    say(tmp_path, eos_token_id=5, decoder_start_token_id=7)
+    model = from_pretrained(tmp_path)
+    assert (model.config.start, model.config.end) == (7, 5)
+    model.save_pretrained(tmp_path)
+    assert from_pretrained(tmp_path).config == model.config
+    said = json.loads((tmp_path / "generation_config.json").read_text())
+    assert (said["decoder_start_token_id"], said["eos_token_id"]) == (7, 5)
+    say(tmp_path, eos_token_id=[3, 5])
+    from_pretrained(tmp_path).save_pretrained(tmp_path)
+    assert stop_ids(from_pretrained(tmp_path).generation) == [3, 5]

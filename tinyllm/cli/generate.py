@@ -18,7 +18,7 @@ from tinyllm.data import read_picture
 from tinyllm.engine import stream
 from tinyllm.errors import UserError
 from tinyllm.middle import middle_prompt
-from tinyllm.models.generation import ignored, sampling_settings, stop_ids
+from tinyllm.models.generation import BEAMS, ignored, sampling_settings, stop_ids
 from tinyllm.models.registry import locate
 from tinyllm.nn import EncoderDecoderLM
 from tinyllm.report.terminal import printable
@@ -74,8 +74,8 @@ def _opened(run, which, values, draws=True):
         separator, end = find_recipe(config.recipe).frame(config.options)
         values["stop"] = [*values["stop"], *([end] if separator and end else [])]
         return model, tokenizer, separator, _options(values, settings)
-    for setting in ignored(model.generation):
-        note(f"{setting} in generation_config.json is not applied: tinyllm lacks it")
+    for setting in ignored(model.generation, not draws):
+        note(f"{setting} in generation_config.json is not applied")
     note_ignored(tokenizer)
     ends, size = stop_ids(model.generation), model.config.vocab_size
     for end in ends:
@@ -89,8 +89,9 @@ def _opened(run, which, values, draws=True):
 
 @command("generate", extend=_add_sampling)
 def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = None, samples: int = 1,
-             tokens: int = 200, beams: int = 0, picture: str = "", unmask: int = 0, json: bool = False,
-             which: Literal["best", "last"] = "best", **values: Any) -> int:  # fmt: skip
+             tokens: int = 200, beams: int = 0, length_penalty: float | None = None, picture: str = "",
+             unmask: int = 0, json: bool = False, which: Literal["best", "last"] = "best",
+             **values: Any) -> int:  # fmt: skip
     """Continue a text with a trained model.
 
     The text is shown as it is written; of several, the first. Ctrl-C stops.
@@ -104,6 +105,7 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     --samples N     how many continuations
     --tokens N      how many tokens at most
     --beams N       search for the likeliest text, with N beginnings side by side
+    --length-penalty X  of --beams: above 0 prefers long texts (default: the model's, or 1)
     --picture FILE  show it a picture: a PPM file, or one of world:caption
     --unmask K      an encoder writes K tokens in each step, the surest first
     --json          print one JSON object at the end, with token ids
@@ -126,7 +128,8 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     options = {"n": samples, "tokenizer": tokenizer} | drawn
     given = _given(model, tokenizer, prompt, suffix, picture, tokens, beams, options)
     texts: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(samples)]
-    texts = _searched(model, given, tokens, beams, **options) if beams else texts
+    if beams or length_penalty is not None:
+        texts = _searched(model, given, tokens, beams, length_penalty, **options)
     steps = iter(()) if beams else stream(model, [given], max_tokens=tokens, **options)
     write = (lambda text, bold=False: None) if json else Writer()
     try:
@@ -163,11 +166,16 @@ def seen(model: Any, picture: Any, rows: int = 1) -> dict[str, Any]:
     return {"cache": model.cache_of(picture, rows), "overflow": "stop"}
 
 
-def _searched(model, prompt, tokens, beams, *, n, tokenizer, sampling, stop, seed):
+def _searched(model, prompt, tokens, beams, length_penalty, *, n, tokenizer, sampling, stop, seed):
     """Return the n best texts that beam search finds."""
+    if not beams:
+        raise UserError("--length-penalty is for --beams: leave it out, or add --beams 4")
     if sampling != Sampling():
         raise UserError("--beams draws nothing: leave out --temperature and what else is about drawing")
-    found = beam_search(model, [prompt], max_tokens=tokens, beams=beams, stop=stop, tokenizer=tokenizer)[0]
+    rules = {name: model.generation[name] for name in BEAMS if name in model.generation}
+    rules |= {} if length_penalty is None else {"length_penalty": length_penalty}
+    found = beam_search(model, [prompt], max_tokens=tokens, beams=beams, stop=stop, tokenizer=tokenizer,
+                        **rules)[0]  # fmt: skip
     ends, texts = [*stop, *([model.config.end] if model.is_encoder_decoder else [])], []
     for ids, score in found[:n]:
         stopped = ids[-1] in ends or tokenizer.decode(ids[-1:]) in ends

@@ -14,15 +14,17 @@ from tinyllm.files import read_json
 FILE = "generation_config.json"
 DRAWING = ("temperature", "top_k", "top_p", "min_p")  # without effect unless do_sample is true
 ALWAYS = ("repetition_penalty",)
+BEAMS = ("length_penalty", "early_stopping")
 IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 # Settings that do not change the choice of tokens. The length of a text is always given by the caller.
 HARMLESS = ("max_length", "max_new_tokens", "use_cache", "cache_implementation", "transformers_version",
             "return_dict_in_generate", "output_attentions", "output_hidden_states", "output_scores",
             "output_logits", "chat_format", "trust_remote_code", "do_sample")  # fmt: skip
 NEUTRAL = {"num_beams": 1, "num_beam_groups": 1, "num_return_sequences": 1, "typical_p": 1, "top_h": 0,
-           "epsilon_cutoff": 0, "eta_cutoff": 0, "no_repeat_ngram_size": 0, "length_penalty": 1,
-           "encoder_repetition_penalty": 1, "encoder_no_repeat_ngram_size": 0, "diversity_penalty": 0,
-           "guidance_scale": 1, "min_length": 0, "min_new_tokens": 0, "penalty_alpha": 0}  # fmt: skip
+           "epsilon_cutoff": 0, "eta_cutoff": 0, "no_repeat_ngram_size": 0, "repetition_penalty": 1,
+           "length_penalty": 1, "encoder_repetition_penalty": 1, "encoder_no_repeat_ngram_size": 0,
+           "diversity_penalty": 0, "guidance_scale": 1, "min_length": 0, "min_new_tokens": 0,
+           "penalty_alpha": 0}  # fmt: skip
 
 
 def read_generation(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
@@ -68,8 +70,12 @@ def sampling_settings(generation: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def ignored(generation: dict[str, Any]) -> list[str]:
-    """Return the settings that would change the choice of tokens but that tinyllm does not know."""
-    known = {*DRAWING, *ALWAYS, *IDS, *HARMLESS}
+def ignored(generation: dict[str, Any], beams: bool = False) -> list[str]:
+    """Return the settings that would change the choice of tokens but are not applied.
+
+    With `beams`, those of a beam search are, and the repetition_penalty is not.
+    """
+    known = {*DRAWING, *IDS, *HARMLESS, *((*BEAMS, "num_beams") if beams else ALWAYS)}
+    known |= set() if generation.get("num_beams", 1) != 1 else set(BEAMS)  # they change beams only
     return [f"{name} = {value!r}" for name, value in generation.items()
             if name not in known and value not in (False, [], {}, NEUTRAL.get(name))]  # fmt: skip

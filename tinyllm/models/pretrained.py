@@ -91,8 +91,10 @@ class Pretrained(Module):
         if bits := bits_of(self):
             found["quantization_config"] = {"quant_method": "tinyllm", "bits": bits}
         ends = self.generation.get("eos_token_id") if eos_token_id is None else eos_token_id
-        found |= {} if ends is None else {"eos_token_id": ends}
-        tokens = {name: found[name] for name in IDS if found.get(name) is not None}
+        said = {} if ends is None else {"eos_token_id": ends}
+        if not hasattr(self.config, "end"):
+            found |= said
+        tokens = {name: found[name] for name in IDS if found.get(name) is not None} | said
         blank = dict.fromkeys(name for name in IDS if name in found)
         _write_json(folder / "generation_config.json", blank | dict(self.generation) | tokens)
         _write_json(folder / "config.json", found)
@@ -148,6 +150,10 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
     missing or broken, or describes another kind of model.
     """
     config = _read_config(cls, folder, found)
+    generation = read_generation(folder, found)
+    for field, name in (("start", "decoder_start_token_id"), ("end", "eos_token_id")):
+        if hasattr(config, "start") and isinstance(generation.get(name), int):  # it counts, not config.json
+            config = dataclasses.replace(config, **{field: generation[name]})
     stored_bits = _read_bits(folder, found)
     if stored_bits and bits not in (None, stored_bits):
         raise UserError(f"{folder} has weights of {stored_bits} bits already: they cannot become {bits}")
@@ -182,7 +188,7 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
         raise UserError(f"{files.pop() if len(files) == 1 else folder}: {error}") from error
     if stored_bits:
         fuse_linears(model)
-    model.generation = read_generation(folder, found)
+    model.generation = generation
     return model.eval()
 
 

@@ -18,11 +18,14 @@ Angles = tuple[np.ndarray, np.ndarray]  # cosines and sines, from `Rope`
 class Rope:
     """Compute the angles of rotary position embeddings, by which queries and keys are rotated.
 
-    `scaling` is Hugging Face's `rope_scaling` dict, or None. Source: Su et al., "RoFormer", 2021.
+    `scaling` is Hugging Face's `rope_scaling` dict, a dict of the type "ntk", which transformers lacks, or
+    None. The type "dynamic" changes only positions beyond max_position_embeddings, which a model here never
+    reaches: it is as None. Source: Su et al., "RoFormer", 2021.
     """
 
     def __init__(self, width: int, theta: float = 10000.0, scaling: dict | None = None):
-        self.width, self.theta, self.scaling = width, theta, scaling
+        dynamic = scaling is not None and scaling.get("rope_type", scaling.get("type")) == "dynamic"
+        self.width, self.theta, self.scaling = width, theta, None if dynamic else scaling
         self.tables: Angles | None = None
 
     def tabulate(self, count: int) -> Angles:
