@@ -91,10 +91,11 @@ class LlamaConfig(Sizes):
     def check_scaling(self) -> None:
         """Raise UserError unless `scaling` is valid, known to transformers, and gives finite angles."""
         try:
-            kind = self.scaling.get("rope_type", self.scaling.get("type"))
+            scaling: Any = self.scaling
+            kind = scaling.get("rope_type", scaling.get("type"))
             if kind == "ntk":
                 raise UserError("transformers has no rope_scaling 'ntk': give dynamic, or a larger theta")
-            if kind == "dynamic" and not self.scaling.get("factor", 0) >= 1:
+            if kind == "dynamic" and not scaling.get("factor", 0) >= 1:
                 raise UserError(f"rope_scaling 'dynamic' needs a factor of at least 1, got {self.scaling}")
             with np.errstate(all="ignore"):
                 tables = nn.Rope(self.head_size, self.theta, self.scaling).tabulate(2)
