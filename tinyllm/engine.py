@@ -333,9 +333,7 @@ def generate(model: Any, prompts: Any, *, max_tokens: int, logprobs: bool = Fals
 
     Takes the options of `stream`. With logprobs=True the result is (ids, log-probabilities), both with a list
     for each prompt. A prompt that is not in a list gives its list alone, unless n is above 1. The ids include
-    the tokens of a stop string, although the text from `stream` does not. What a folder's
-    generation_config.json says is in `model.generation`; only the commands apply it. Raises UserError as
-    `stream` does.
+    the tokens of a stop string, although the text from `stream` does not. Raises UserError as `stream` does.
     """
     engine, sequences = _start(model, prompts, max_tokens=max_tokens, logprobs=logprobs, **options)
     while engine.running or engine.waiting:
