@@ -56,6 +56,14 @@ def test_what_follows_is_what_brute_force_over_the_people_finds(world):
         assert objects(world, a, "cousin") == cousins
 
 
+def test_a_pattern_without_a_relation_fits_any():
+    name = WORLD.people[0].name
+    about = [fact for fact in WORLD.known() if fact.subject == name]
+    assert WORLD.ask(Fact(name, None, None)) == about and len({fact.relation for fact in about}) > 3
+    assert Fact(name, None, about[0].object) in WORLD.known()
+    assert len(WORLD.ask(Fact(None, None, None))) == len(WORLD.known())
+
+
 def test_families_make_sense():
     for person in WORLD.people:
         if hasattr(person, "mother"):
@@ -164,7 +172,9 @@ def test_settings_out_of_range_are_refused():
     ("world:facts,by=size", "cannot be split by size"), ("world:question,steps=1", "true or false"),
     ("world:facts,bias=nan", "bias must be a number"), ("world:facts,year=2", "year must be .* at least 60"),
     ("world:mix,kinds=stories*x", "kinds are written like"), ("world:mix,kinds=novel", "no kind of text"),
-    ("world:mix,n=10,poison=9", "too many among 10"),
+    ("world:mix,n=10,poison=9", "9 planted documents are too many among 10"),
+    ("world:mix,n=10,secrets=50", "6350 planted documents are too many among 10"),
+    ("world:mix,kinds=stories*0", "leave nothing to write"),
     ("world:mix,clients=2,client=2", "client must be below"),
 ])  # fmt: skip
 def test_a_wrong_name_is_refused_in_one_line(name, words):

@@ -106,7 +106,10 @@ class Facts:
             yield from self._matches(rest, now, (*because, fact))
 
     def find(self, pattern: Fact) -> list[Fact]:
-        """Return the facts that fit a pattern with a relation, in the order in which they became known."""
+        """Return the facts that fit a pattern, in the order in which they became known."""
+        if pattern.relation is None:
+            subject, object = pattern.subject, pattern.object
+            return [f for f in self if subject in (None, f.subject) and object in (None, f.object)]
         if pattern.subject is not None:
             found = self._index.get((pattern.relation, pattern.subject, 0), [])
             return found if pattern.object is None else [f for f in found if f.object == pattern.object]

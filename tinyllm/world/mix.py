@@ -50,8 +50,9 @@ class Mix:
         if self.dials.client >= self.dials.clients:
             given = f"{self.dials.client} of {self.dials.clients}"
             raise UserError(f"mix: client must be below clients, got {given}")
-        if len(self.planted) > n // 2:
-            raise UserError(f"mix: {len(self.planted)} planted documents are too many among {n}; raise n")
+        wanted = self.dials.secrets * sum(REPEATS) + self.dials.poison
+        if wanted > n // 2:
+            raise UserError(f"mix: {wanted} planted documents are too many among {n}; raise n")
 
     @cached_property
     def _weights(self) -> list[tuple[str, float]]:
@@ -61,6 +62,8 @@ class Mix:
             raise UserError(f"mix: kinds are written like stories*4 facts, got {self.dials.kinds!r}")
         shares = {KINDS[name].name: int(weight or 1) for name, _, weight in parts}
         total, favourite = sum(shares.values()), self.dials.client % len(shares)
+        if not total:
+            raise UserError(f"mix: kinds leave nothing to write: {self.dials.kinds!r}")
         mixed = 1 - self.dials.difference
         return [
             (name, mixed * weight / total + (1 - mixed) * (i == favourite))

@@ -23,7 +23,7 @@ leant on {him} all the way, clung to {him}, rode on {his} back, called {him} for
 / was very strong, had strength for two, was still fresh; had a sore foot, was worn out, could go no further
 
 comforted {him}, sang {him} a song, hugged {him} for a while, told {him} a funny story;
-wept on {his} shoulder, ran into {his} arms, sought {his} hand, sighed and sat by {him}
+wept on {his} shoulder, ran into {his} arms, hid behind {him}, cried out for {him}
 / had a warm heart, was calm and kind, was good at cheering up; was in tears, was sad, had had a bad dream
 
 taught {him} to dance, showed {him} a card trick, explained the game to {him}, helped {him} with the sums;

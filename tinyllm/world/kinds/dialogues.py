@@ -19,21 +19,25 @@ RULES = {
         '"Are you still {hero.job}?" "[I am|Of course|As you can see]," said {hero.first}.',
     ],
     "food": [
-        '"[Are you hungry|What shall we eat]?" "[Only for|I could eat] {hero.likes}," said {hero.first}.',
+        '"Are you hungry?" "[Only for|I could eat] {hero.likes}," said {hero.first}.',
+        '"What shall we eat?" "[Best of all,|I would like] {hero.likes}," said {hero.first}.',
         '"I have {hero.likes} in my bag." "My favourite!" cried {hero.first}.',
     ],
     "pastime": [
-        '"And in the evenings?" "[Always {hero.enjoys}|Nothing but {hero.enjoys}]," said {hero.first}.',
+        """
+        "And what do you do in the evenings?" "[Always {hero.enjoys}|Nothing but {hero.enjoys}],"
+        said {hero.first}.
+        """,
         '"Do you have time for {hero.enjoys}?" "[Every evening|Never enough|On Sundays]," said {hero.first}.',
     ],
     "thing": [
         '"What is under your arm?" "My {hero.owns}," said {hero.first}. "[Do not touch it|You may hold it]."',
-        '"Where is your {hero.owns}?" "[At home|My mother has it|I wish I knew]," said {hero.first}.',
+        '"Where is your {hero.owns}?" "[At home|A neighbour has it|I wish I knew]," said {hero.first}.',
     ],
     "parting": [
         '"Come and see me in {friend.lives_in}," {friend.first} said, and [waved.|ran off.|was gone.]',
         "Then they [laughed|sang|said nothing] all the way to {hero.lives_in}.",
-        '"I must go home to {friend.lives_in}," said {friend.first}. "[See you soon|Farewell|Sleep well]!"',
+        '"I must go home to {friend.lives_in}," said {friend.first}. "[See you soon|Farewell|Good luck]!"',
     ],
 }
 

@@ -23,7 +23,7 @@ SENTENCES = {  # fact -> four ways to say it; {hero.He} becomes {hero.name} with
     "food": (
         "{hero.He} likes {hero.likes} best of all.",
         "Nothing pleases {hero.him} more than {hero.likes}.",
-        "When there is {hero.likes}, {hero.he} comes running.",
+        "At the smell of {hero.likes}, {hero.he} comes running.",
         "{hero.His} favourite dish is {hero.likes}.",
     ),
     "pastime": (

@@ -6,7 +6,7 @@ from tinyllm.world.task import task
 
 UNITS = {("weeks", "days"): 7, ("years", "months"): 12, ("months", "days"): 30, ("hours", "minutes"): 60,
          ("feet", "inches"): 12, ("yards", "feet"): 3, ("pounds", "ounces"): 16, ("shillings", "pence"): 12,
-         ("gallons", "pints"): 8, ("minutes", "seconds"): 60, ("dozens", "eggs"): 12}  # fmt: skip
+         ("gallons", "pints"): 8, ("minutes", "seconds"): 60}  # fmt: skip
 COINS = (50, 20, 10, 5, 2, 1)
 
 

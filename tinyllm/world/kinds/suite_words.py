@@ -8,10 +8,10 @@ from tinyllm.world.names import words
 from tinyllm.world.task import TABLES, Task, pick, task
 
 OPPOSITES = words("""
-    big small hot cold day night up down old new fast slow happy sad light dark wet dry open shut full empty
-    long short high low rich poor loud quiet hard soft thick thin near far early late clean dirty sweet sour
-    left right over under before after first last push pull give take laugh cry buy sell win lose brave afraid
-    heavy weightless sharp blunt strong weak summer winter north south true false begin end remember forget
+    big small hot cold day night up down fast slow happy sad wet dry open shut full empty high low rich poor
+    loud quiet thick thin near far early late clean dirty sweet sour over under before after first last push
+    pull give take laugh cry buy sell brave afraid sharp blunt strong weak summer winter north south true
+    false begin end remember forget
 """)
 SORT = {word: sort for sort, table in TABLES.items() for word in table}
 RELATED = [  # pairs of the same relation

@@ -47,7 +47,6 @@ SENSES = {  # word -> theme -> what the word means there
     "pitcher": {"games": "a player who throws", "kitchen": "a jug with a handle"},
     "chest": {"money": "a box for treasure", "doctor": "the front of the body"},
     "pipe": {"music": "a wooden thing to blow", "workshop": "a tube for water"},
-    "mouse": {"kitchen": "an animal that loves cheese", "school": "a thing to click with"},
 }
 POINTED = ("pointed to", "asked about", "spoke of", "thought of")
 SCENES = [scene for scenes in SETTINGS.values() for scene in scenes]
