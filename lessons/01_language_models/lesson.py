@@ -20,7 +20,6 @@ from tinyllm import ops
 from tinyllm.course.lesson_runner import bars, begin, compare, predict
 from tinyllm.course.page import write_page
 from tinyllm.course.pictures import next_letters
-from tinyllm.data import load_corpus
 from tinyllm.rng import Random
 from tinyllm.world import stories
 
@@ -36,7 +35,7 @@ folder = begin()
 # text is *held out*: the model never sees it, so that it can be measured there.
 
 # %%
-text = load_corpus("stories").text()
+text = stories.generate(n=3000)
 print(textwrap.fill(text[:253], 76))
 letters = sorted(set(text))
 number = {letter: i for i, letter in enumerate(letters)}

@@ -13,7 +13,8 @@ import tinyllm as tl
 from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.course.page import curves, write_page
-from tinyllm.data import get_batch, load_corpus
+from tinyllm.data import get_batch
+from tinyllm.world import stories
 
 folder = begin()
 
@@ -23,9 +24,9 @@ folder = begin()
 # the same text one character ahead.
 
 # %%
-corpus = load_corpus("stories")
-tokenizer = tl.CharTokenizer.train(corpus.text())
-tokens = tokenizer.encode_to_numpy(corpus.data)
+text = stories.generate(n=3000)
+tokenizer = tl.CharTokenizer.train(text)
+tokens = tokenizer.encode_to_numpy(text.encode())
 V = tokenizer.vocab_size
 config = tl.GPTConfig(vocab_size=V, context=32, layers=2, heads=4, width=64)
 

@@ -16,12 +16,13 @@ import tinyllm as tl
 from tinyllm import ops
 from tinyllm.course import lesson_runner
 from tinyllm.course.lesson_runner import bars, begin, compare, predict
-from tinyllm.data import get_batch, load_corpus
+from tinyllm.data import get_batch
 from tinyllm.nn import inference
 from tinyllm.report.trace import examine, take_text
 from tinyllm.report.trace.page import write_page
 from tinyllm.rng import Random
 from tinyllm.tokenizer import BPETokenizer
+from tinyllm.world import stories
 
 folder = begin()
 
@@ -34,9 +35,9 @@ folder = begin()
 # higher rate.
 
 # %%
-corpus = load_corpus("stories")
-tokenizer = BPETokenizer.train(corpus.text()[:200_000], vocab_size=1024)
-tokens = tokenizer.encode_to_numpy(corpus.data)
+text = stories.generate(n=3000)
+tokenizer = BPETokenizer.train(text[:200_000], vocab_size=1024)
+tokens = tokenizer.encode_to_numpy(text.encode())
 V, C, steps, lr = tokenizer.vocab_size, 96, 500, 7e-3
 config = tl.GPTConfig(
     V, context=128, layers=2, heads=3, width=C, init_std=C**-0.5
@@ -50,7 +51,7 @@ for step in range(steps):
     tl.clip_grad_norm(model.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
-per_token = len(corpus.data) / len(tokens)
+per_token = len(text) / len(tokens)
 print(f"loss {loss.item():.3f} nats per token of {per_token:.2f} characters")
 print(f"so {loss.item() / per_token:.3f} per character; lesson 1 had 0.287")
 

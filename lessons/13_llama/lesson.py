@@ -20,8 +20,9 @@ import tinyllm as tl
 from tinyllm import nn, ops
 from tinyllm.course.lesson_runner import begin, compare, predict, progress
 from tinyllm.course.page import curves, write_page
-from tinyllm.data import get_batch, load_corpus
+from tinyllm.data import get_batch
 from tinyllm.rng import Random
+from tinyllm.world import stories
 
 folder = begin()
 np.set_printoptions(precision=3, suppress=True)
@@ -228,9 +229,8 @@ CHANGES = {
 # size 1 / sqrt(C) was the good one. Training is lesson 8's loop on the stories.
 
 # %%
-corpus = load_corpus("stories")
-tokenizer = tl.CharTokenizer.train(corpus.text())
-tokens = tokenizer.encode_to_numpy(corpus.data)
+tokenizer = tl.CharTokenizer.train(text := stories.generate(n=3000))
+tokens = tokenizer.encode_to_numpy(text.encode())
 known, held_out = tokens[:-100_000], tokens[-100_000:]
 
 

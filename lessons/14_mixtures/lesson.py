@@ -20,10 +20,11 @@ import tinyllm as tl
 from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.course.page import curves, weights, write_page
-from tinyllm.data import get_batch, load_corpus
+from tinyllm.data import get_batch
 from tinyllm.models import build
 from tinyllm.nn.experts import Experts
 from tinyllm.rng import Random
+from tinyllm.world import stories
 
 folder = begin()
 np.set_printoptions(precision=3, suppress=True)
@@ -153,9 +154,9 @@ print("biases:", bias)
 # of half the hidden width out of eight. One mixture is balanced, one is not.
 
 # %%
-corpus = load_corpus("stories")
-tokenizer = tl.CharTokenizer.train(corpus.text())
-ids = tokenizer.encode_to_numpy(corpus.data)
+text = stories.generate(n=3000)
+tokenizer = tl.CharTokenizer.train(text)
+ids = tokenizer.encode_to_numpy(text.encode())
 known, held_out = ids[:-100_000], ids[-100_000:]
 V = tokenizer.vocab_size
 sizes = {"vocab_size": V, "context": 32, "layers": 2, "heads": 4}

@@ -8,6 +8,7 @@ import pytest
 
 import tinyllm.functional as F
 from tinyllm import nn, ops
+from tinyllm.errors import UserError
 from tinyllm.models import GPT, GPTConfig, Llama, LlamaConfig
 from tinyllm.nn.passes import FusedMLP
 from tinyllm.ops.registry import _compiled, memory
@@ -138,5 +139,5 @@ def test_a_tap_sees_a_part_and_may_change_it(name, part):
             changed = model(tokens).data
         assert not np.allclose(changed, before) and not seen[-1][1].data.any()
         assert np.array_equal(model(tokens).data, before)
-    with pytest.raises(KeyError), nn.tap(model, "h.7", print):
+    with pytest.raises(UserError), nn.tap(model, "h.7", print):
         pass

@@ -197,7 +197,6 @@ def test_bad_input_is_one_line_and_writes_nothing(trained, tmp_path, refused, mo
         ([run, "--tokens", "-1"], "at least 0"),
         ([run, "--tokens", "x"], "invalid int"),
         ([run, "--temperature", "-1"], "temperature"),
-        ([], "runs/ has no run with a checkpoint"),
         (["--diff", run], "two runs"),
         (["--diff", run, run, run], "got 3"),
         (["--diff", run, trained / "bytes"], "different tokenizers"),

@@ -56,13 +56,13 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, tempera
     models = [load_run(folder, which) for folder in runs]
     model, tokenizer, _ = models[0]
     ids, given = take_text(model, tokenizer, typed(prompt), tokens, temperature, seed)
-    if not prompt:
-        say(paragraph("without --prompt the model makes up a text, which begins behind an end of line (↵)"))
     if compared:
         show_difference(runs, models, ids, mine)
     else:
         folder = Path(runs[0]) if Path(runs[0]).is_dir() else Path()  # the shipped model has no folder here
         show_trace(runs[0], model, tokenizer, ids, given, Path(out or folder / "trace.html"))
+    if not prompt:
+        say(paragraph("without --prompt the model makes up a text, which begins behind an end of line (↵)"))
 
 
 def show_trace(run: str, model: Any, tokenizer: Any, ids: list[int], given: int, out: Path) -> None:
