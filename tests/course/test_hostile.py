@@ -98,6 +98,19 @@ def test_there_are_many():
     assert len(ATTACKS) >= 40
 
 
+def test_every_attack_that_the_code_names_is_tried():
+    folder = Path(__file__).with_name("hostile")
+    heads = "\n".join((folder / name).read_text("utf-8") for name in ("attacks.txt", "kernels.txt"))
+    tried = re.findall(r"(?m)^#### ([^|\n]+?)(?: \| .*)?$", heads)
+    code = [re.sub(r"\n\s*#?\s*", " ", path.read_text("utf-8"))  # a comment may go over several lines
+            for path in Path(tinyllm.__file__).parent.rglob("*.py")]  # fmt: skip
+    named = [name for text in code for some in re.findall(r"\(hostile: (.+?)\)", text)
+             for name in some.split("; ")]  # fmt: skip
+    kinds = tuple(name.removesuffix("...") for name in named if name.endswith("..."))
+    assert len(named) > 20 and any(name.startswith(kinds) for name in tried)
+    assert {name for name in named if not name.endswith("...")} <= set(tried)
+
+
 def attacked(launcher, code, monkeypatch):
     """Judge a file -> (verdict, everything that its workers printed)."""
     workers = []
