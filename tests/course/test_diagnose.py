@@ -166,6 +166,30 @@ def test_a_second_mistake_on_unusual_numbers_hides_no_first():
 
 
 BY_HAND = {
+    "attention without the 1/sqrt(D) factor": ("attention", """
+import numpy as np
+def attention(q, k, v, causal=True, lengths=None):
+    (B, S, H, D), (_, T, K, _) = q.shape, k.shape
+    y, lse = np.zeros_like(q), np.full((B, H, S), -np.inf, q.dtype)
+    for b in range(B):
+        n = T if lengths is None else int(lengths[b])
+        for h in range(H):
+            scores = q[b, :, h] @ k[b, :, h // (H // K)].T
+            for s in range(S):
+                seen = min(n, n - S + s + 1) if causal else n
+                if seen > 0:
+                    weights = np.exp(scores[s, :seen] - scores[s, :seen].max())
+                    y[b, s, h] = weights @ v[b, :seen, h // (H // K)] / weights.sum()
+                    lse[b, h, s] = scores[s, :seen].max() + np.log(weights.sum())
+    return y, lse
+"""),
+    "the right formula with nothing done to x": ("rope", "def rope(x, cos, sin):\n    return x.copy()"),
+    "the right formula with the rest missing after `dlogits = np.exp(logits - lse[..., None])`": (
+        "cross_entropy_backward", """
+import numpy as np
+def cross_entropy_backward(dloss, logits, targets, lse, ignore_index=-100):
+    return np.exp(logits - lse[..., None])
+"""),
     "softmax without subtracting the maximum, so that exp overflows": ("softmax", """
 import numpy as np
 def softmax(x):
@@ -243,6 +267,28 @@ def test_a_student_who_did_more_right_than_the_mistake_is_told_its_name(check, s
     op, text = BY_HAND[said]
     verdict = check(text, TASKS[op], effort=effort)
     assert verdict.mistake == said
+
+
+SEVERAL = {  # mistakes in one function: what one explains alone, and where
+    ("attention", "attention without the 1/sqrt(D) factor, where lengths is None"): """
+def attention(q, k, v, causal=True, lengths=None):
+    k, v = (np.repeat(x, q.shape[2] // k.shape[2], axis=2) for x in (k, v))
+    scores = np.einsum("bshd,bthd->bhst", q, k)
+    if causal:
+        scores = np.where(np.tri(*scores.shape[2:], scores.shape[3] - scores.shape[2]), scores, -np.inf)
+    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    total = e.sum(axis=-1, keepdims=True)
+    lse = scores.max(axis=-1) + np.log(total[..., 0])
+    return np.einsum("bhst,bthd->bshd", e / total, v).astype(np.float32), lse.astype(np.float32)""",
+    ("matmul_backward", "for da: da = dY B, without the transpose; for db: db = A dY, without the"): """
+def matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
+    return dy @ b, a @ dy""",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("op, words", SEVERAL)
+def test_of_several_mistakes_one_is_named_with_the_inputs_that_it_explains(check, op, words):
+    assert words in str(check(f"import numpy as np{SEVERAL[op, words]}", TASKS[op]).mistake)
 
 
 @pytest.mark.parametrize("said, about", [

@@ -16,7 +16,8 @@ from tinyllm.course.answer_keys import NAMELESS, answers
 from tinyllm.course.checker import judge_task
 from tinyllm.course.drawing import CASE_KINDS, PLAIN, case_kind, properties
 from tinyllm.course.kernels import find_compiler
-from tinyllm.course.naming import ROUNDED, alike, confirming, name_mistake, numbers_wrong
+from tinyllm.course.matching import ROUNDED, alike, numbers_wrong
+from tinyllm.course.naming import confirming, name_mistake
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workers import Launcher, best_level
 from tinyllm.testing import MISTAKES, made

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.course.naming import alike
+from tinyllm.course.matching import alike
 from tinyllm.ops import OPS, log_softmax, softmax
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import arrays

@@ -30,7 +30,8 @@ from tinyllm.course.failures import (
     right,
 )
 from tinyllm.course.fork_server import Steps
-from tinyllm.course.naming import READABLE, alike, confirming, form_error, name_mistake, same_mistake, weight
+from tinyllm.course.matching import alike, form_error
+from tinyllm.course.naming import READABLE, confirming, name_mistake, usual, weight
 from tinyllm.course.syllabus import Task
 from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
@@ -63,7 +64,8 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
     failed = set(map(id, every_wrong))
     fine = [args for args in tried if id(args) not in failed]
     passing = confirming([(args, None) for args in fine if case_kind(args) in (*PLAIN, VIEWS)])
-    wrong = confirming(wrong)
+    every, wrong = wrong, confirming(wrong)
+    wrong += usual(task.op, every, wrong)
     with Shrinker(task, start, title, effort, cut, left) as tries:
         if cut:
             wrong = list(filter(None, map(tries.part, (args for args, _ in wrong)))) or wrong
@@ -72,7 +74,7 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
         found = name_mistake(task.op, failing, known, [args for args, _ in passing],
                              lambda: left() - shrinking)
         tries.mistake = found and found[1]
-        first = next(args for args, out in failing if not found or same_mistake(task.op, args, out, found[1]))
+        first = next(args for args, out in failing if not found or found[1](args, out))
         tries.kind = case_kind(first)
         smaller = tries.smallest if effort else tries.readable
         inputs = [first, *([smaller(first)] if title != ARGUMENTS else [])]
@@ -168,7 +170,7 @@ class Shrinker:
         why = self.complaint(args)
         if why is None or self.mistake is None:
             return why is not None
-        return same_mistake(self.task.op, args, self.output(args), self.mistake)
+        return self.mistake(args, self.output(args))
 
     def output(self, args: Sequence[Any]) -> list[Any] | None:
         """Return the results on an input; None if it fails, [message] if a C function leaves its arrays."""

@@ -13,19 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.course.drawing import CASE_KINDS, PLAIN, case_kind, per_case
-from tinyllm.course.failures import require_forms, right
+from tinyllm.course.drawing import CASE_KINDS, PLAIN, case_kind, defaults, per_case
+from tinyllm.course.failures import right
+from tinyllm.course.matching import Suspect, numbers_wrong, telling, with_right
+from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
 from tinyllm.testing.by_rule import every_edit
-from tinyllm.testing.catalog import MISTAKES, NEIGHBOURS
-from tinyllm.testing.check import CLOSE, arrays, outcome, require_close, same
-from tinyllm.testing.properties import VIEWS
-from tinyllm.testing.relations import parameters
+from tinyllm.testing.catalog import MISTAKES
+from tinyllm.testing.check import arrays
+from tinyllm.testing.relations import bind, parameters
 
 PROBES = 4  # a mistake must fit one of these cases before the others are tried
 CERTAIN = 6  # failing cases with the numbers of a mistake that no other case then denies
 CONFIRMING = 16  # cases that fail, and as many others, to confirm a mistake on; of lists three times as many
-ROUNDED = 1e-4  # of the largest number; a difference up to this may be rounding
 READABLE = 300  # letters of an input; for a longer one, shorter cases are tried
 
 
@@ -55,6 +55,22 @@ def confirming(pairs: list[tuple]) -> list[tuple]:
     return [pairs[i] for i in sorted(chosen)]
 
 
+def usual(name: str, pairs: list[tuple], chosen: list[tuple]) -> list[tuple]:
+    """Choose a few more ordinary cases, on which the function gives results: those with default arguments.
+
+    pairs: (case, what is wrong); chosen: those of them that are chosen already.
+    """
+    fixed, taken = defaults(name), {id(args) for args, _ in chosen}
+    found = (pair for pair in pairs if id(pair[0]) not in taken and not isinstance(pair[1], Failure)
+             and case_kind(pair[0]) in PLAIN and is_given(bind(name, pair[0]), fixed))  # fmt: skip
+    return list(itertools.islice(found, CERTAIN if fixed else 0))
+
+
+def is_given(given: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Return True if arguments, by name, have the wanted values, which are no arrays."""
+    return all(np.ndim(given[key]) == 0 and given[key] == value for key, value in wanted.items())
+
+
 @per_case
 def widths(args: Sequence[Any]) -> Any:
     """Return the last axis' length of each array in a case; without arrays, the repr of the case."""
@@ -62,39 +78,126 @@ def widths(args: Sequence[Any]) -> Any:
 
 
 def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), passing: Sequence[tuple] = (),
-                 left: Callable[[], float] = lambda: 1.0) -> tuple[str, Callable[..., Any]] | None:
-    """Find the known mistake that gives the student's wrong results -> (sentence, function), or None.
+                 left: Callable[[], float] = lambda: 1.0) -> tuple[str, Callable[..., bool]] | None:
+    """Find the mistake that explains wrong results -> a sentence and `explains(case, results)`, or None.
+
+    There may be several mistakes in one function. One of them may explain all results where an argument has
+    its default, which hides another; or each of two results may have a mistake of its own.
 
     failing: pairs (case, the student's results on it, or None if the function raised), the simplest case
     first. more: known mistakes in addition to the op's own. passing: ordinary cases on which the student is
     right. left: returns the seconds that are left for trying mistakes made by rule.
     """
-    best, found, likely = 0, None, None
     answered = [pair for pair in failing if pair[1] is not None]
-    probes = answered[:: max(len(answered) // PROBES, 1)]
+    listed = [*more, *MISTAKES.get(name, ()), *miscounted(name, answered)]
+    searches = list(divided(name, failing, passing))
+    whole = searches[0].groups[0]
+    for i, pair in enumerate(itertools.chain(listed, every_edit(name) if answered else ())):
+        if whole.explained() or (i >= len(listed) and left() < 0):
+            break
+        known: dict = {}
+        for group in itertools.chain.from_iterable(search.groups for search in searches):
+            group.try_mistake(pair, i < len(listed), known)
+    return next(filter(None, (search.found() for search in searches)), None)
 
-    listed = [*more, *MISTAKES.get(name, ())]
 
-    def suspects():
-        yield from itertools.chain(listed, miscounted(name, answered))
-        for pair in every_edit(name) if answered and best < len(failing) else ():
-            if best == len(failing) or left() < 0:
-                return
-            yield pair
+class Group:
+    """Failing cases, and the mistake that explains most of them so far.
 
-    for pair in suspects():
-        if probes and denied(name, probes[0], pair[1]):
-            continue
-        if not any(same_mistake(name, args, out, pair[1]) for args, out in probes):
-            continue
-        shown = [same_mistake(name, args, out, pair[1]) for args, out in failing]
-        if sum(shown) <= best or contradicted(name, failing, shown, pair[1]):
-            continue
-        if not any(tells_apart(name, args, pair[1]) for args in passing):
-            best, found = sum(shown), pair
-        elif all(shown) and pair in listed and sum(telling(got) for _, got in failing) >= CERTAIN:
-            likely = likely or pair  # but the function does more right than the mistake
-    return found or likely
+    output: the number of the result that is looked at, if not all are. The rest is as in `name_mistake`.
+    """
+
+    def __init__(self, name, failing, passing, output=None):
+        self.name, self.failing, self.passing, self.output = name, failing, passing, output
+        answered = [pair for pair in failing if pair[1] is not None]
+        self.probes = answered[:: max(len(answered) // PROBES, 1)]
+        self.telling = sum(telling(got) for _, got in failing)
+        self.best, self.pair, self.likely = 0, None, None
+
+    def explained(self) -> bool:
+        """Return True if a mistake explains all the cases."""
+        return self.best == len(self.failing)
+
+    def try_mistake(self, pair: tuple, listed: bool, known: dict) -> None:
+        """Keep a mistake, a pair as in MISTAKES, if it explains more cases than those before it.
+
+        known: its results, by the id of a case.
+        """
+        suspect = Suspect(self.name, pair[1], self.output, known)
+        if self.explained() or (self.probes and suspect.denied(self.probes[0])):
+            return
+        if not any(suspect.explains(args, out) for args, out in self.probes):
+            return
+        shown = [suspect.explains(args, out) for args, out in self.failing]
+        if sum(shown) <= self.best or suspect.contradicted(self.failing, shown, widths):
+            return
+        if not any(suspect.wrong(args) for args in self.passing):
+            self.best, self.pair = sum(shown), pair
+        elif all(shown) and listed and self.telling >= CERTAIN:
+            self.likely = self.likely or pair  # but the function does more right than the mistake
+
+    def found(self) -> tuple[str, Callable[..., bool]] | None:
+        """Return the mistake that was found, as `name_mistake` does."""
+        pair = self.pair or self.likely
+        return pair and (pair[0], Suspect(self.name, pair[1], self.output).explains)
+
+
+class Search:
+    """Groups of the cases that have something in common: one of all results, others of one result each.
+
+    words: what the cases have in common, if these are not all cases.
+    """
+
+    def __init__(self, name, failing, passing, words=""):
+        self.words, self.groups = words, [Group(name, failing, passing)]
+        answered = [(args, out) for args, out in failing if out is not None]
+        self.labels = OPS[name].outputs
+        if len(self.labels) < 2 or any(len(out) != len(self.labels) for _, out in answered):
+            return
+        parts = []
+        for i in range(len(self.labels)):
+            pairs = [(args, with_right(name, args, out, i)) for args, out in answered]
+            wrong = [pair for pair in pairs if numbers_wrong(name, pair[1], pair[0])]
+            fine = [args for args, out in pairs if not numbers_wrong(name, out, args)]
+            if wrong:
+                parts.append(Group(name, wrong, [*passing, *fine], i))
+        self.groups += parts if len(parts) > 1 else []
+
+    def found(self) -> tuple[str, Callable[..., bool]] | None:
+        """Return what explains the results, as `name_mistake` does."""
+        whole, *parts = self.groups
+        where = self.words and f", where {self.words} (elsewhere more is wrong)"
+        found = whole.found()
+        if found and (whole.explained() or not where):
+            return found[0] + where, found[1]
+        if parts and all(part.pair and part.explained() for part in parts):
+            several = [(self.labels[part.output], *part.found()) for part in parts]
+            said = "; ".join(f"for {label}: {said}" for label, said, _ in several)
+            return said + where, lambda *case: any(explains(*case) for *_, explains in several)
+        return None
+
+
+def divided(name: str, failing: list[tuple], passing: Sequence[tuple]) -> Iterator[Search]:
+    """Yield a search in all cases, then in those without special arguments, if the numbers of these tell."""
+    yield Search(name, failing, passing)
+    for words, holds in conditions(name, failing[0][0] if failing else ()):
+        some = [pair for pair in failing if holds(bind(name, pair[0]))]
+        if len(some) < len(failing) and sum(telling(got) for _, got in some) >= PROBES:
+            yield Search(name, some, [args for args in passing if holds(bind(name, args))], words)
+
+
+def conditions(name: str, args: Sequence[Any]) -> Iterator[tuple[str, Callable[[dict], bool]]]:
+    """Yield what a case without special arguments has: words, and a test of arguments by name."""
+    given = bind(name, args) if args else {}
+    fixed = {key: value for key, value in defaults(name).items() if key in given}
+    for some in [*([key] for key in fixed), *([list(fixed)] if len(fixed) > 1 else [])]:
+        wanted = {key: fixed[key] for key in some}
+        words = " and ".join(f"{key} is {value}" for key, value in wanted.items())
+        yield words, functools.partial(is_given, wanted=wanted)
+    for key, other in itertools.permutations(given, 2):
+        if isinstance(given[key], np.ndarray) and given[key].dtype.kind in "iu" and type(given[other]) is int:
+            yield (f"no element of {key} is {other}",
+                   lambda given, key=key, other=other: not (given[key] == given[other]).any())
 
 
 def miscounted(name: str, answered: list[tuple]) -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -130,134 +233,3 @@ def term(name: str, factor: int, powers: Sequence[int]) -> str:
     """Format a term of a count, such as "- 2 * width * width" for factor -2 and powers (0, 0, 0, 2)."""
     names = [each for each, n in zip(parameters(name), powers, strict=True) for _ in range(n)]
     return f"{'-' if factor < 0 else '+'} {' * '.join([str(abs(factor)), *names])}"
-
-
-def same_mistake(name: str, args: Sequence[Any], got: Any, function: Callable[..., Any]) -> bool:
-    """Return True if a mistake gives the student's results `got` on a case: wrong numbers, or wrong types."""
-    theirs = outcome(name, function, args)
-    if got is None or theirs is None or not alike(got, theirs, closeness(name, args)):
-        return False
-    if numbers_wrong(name, got, args):
-        return numbers_wrong(name, theirs, args)
-    error = form_error(name, got, args)
-    return error is not None and error == form_error(name, theirs, args)
-
-
-@per_case
-def closeness(name: str, args: Sequence[Any]) -> float:
-    """Return the relative tolerance of a case: how far a sum in another order may be off, as float32."""
-    expected, _, bounds = right(name, args)
-    shares = [np.max(bound, initial=0) / max(np.max(np.abs(want), where=np.isfinite(want), initial=0), 1e-30)
-              for want, bound in zip(expected, bounds, strict=False)
-              if isinstance(want, np.ndarray | np.generic) and want.dtype.kind == "f"]  # fmt: skip
-    return float(np.clip(max(shares, default=0), CLOSE, 10 * CLOSE))
-
-
-def denied(name: str, probe: tuple, function: Callable[..., Any]) -> bool:
-    """Return True if a mistake does not give the student's results on one ordinary case: a quick test.
-
-    probe: (case, the student's results on it).
-    """
-    args, got = probe
-    if case_kind(args) not in PLAIN or name in NEIGHBOURS:
-        return False
-    return not alike(got, outcome(name, function, args), ROUNDED)
-
-
-def contradicted(name: str, failing: list[tuple], shown: list[bool], function: Callable[..., Any]) -> bool:
-    """Return True if a mistake that gives the student's results on some failing cases does not on the others.
-
-    One ordinary case or view with other numbers is enough. On extreme cases a second mistake of the student
-    may hide the first. So there a quarter as many cases may differ as agree, or half as many if ordinary
-    cases of two widths agree. shown: for each failing case, True if it agrees.
-    """
-    against, widely, neighbours = 0, set(), NEIGHBOURS.get(name, lambda args: [])
-    for (args, got), agrees in zip(failing, shown, strict=True):
-        plain = case_kind(args) in PLAIN
-        if agrees:
-            widely |= {widths(args)} if plain else set()
-            continue
-        theirs = outcome(name, function, args)
-        if alike(got, theirs, ROUNDED):
-            continue  # rounding
-        if not plain and undefined(theirs) != undefined(got) and not has_nan(right(name, args)[0]):
-            continue  # one of the two avoids a NaN that the other gives
-        if mixed(got, [theirs, *(outcome(name, function, near) for near in neighbours(args))]):
-            continue  # on a threshold, where rounding decides
-        if plain or case_kind(args) == VIEWS:
-            return True
-        against += 1
-    return (4 if len(widely) < 2 else 2) * against > sum(shown)
-
-
-def mixed(got: Any, several: Sequence[Any]) -> bool:
-    """Return True if each number of `got` is near that of at least one of `several` other results."""
-    try:
-        near = [[np.isclose(a, b, ROUNDED, 0, equal_nan=True) for a, b in zip(got, other, strict=True)]
-                for other in several]  # fmt: skip
-        return len(several) > 1 and all(np.any(some, axis=0).all() for some in zip(*near, strict=True))
-    except (TypeError, ValueError):  # no results, or of other types and shapes
-        return False
-
-
-def telling(results: list[Any] | None) -> bool:
-    """Return True if results hold a number such as 0.37, which two mistakes hardly share by chance."""
-    fractions = [a for a in map(np.asarray, results or ()) if a.dtype.kind == "f" and a.size]
-    return any((np.isfinite(a) & (a % 0.5 != 0)).any() for a in fractions)
-
-
-def undefined(results: list[Any] | None) -> bool:
-    """Return True if the function raised (results are None), or a result holds inf or NaN."""
-    return results is None or any(not np.isfinite(a).all() for a in arrays(results) if a.dtype.kind == "f")
-
-
-def has_nan(results: Sequence[Any]) -> bool:
-    """Return True if a result holds NaN."""
-    return any(np.isnan(a).any() for a in arrays(results) if a.dtype.kind == "f")
-
-
-def tells_apart(name: str, args: Sequence[Any], function: Callable[..., Any]) -> bool:
-    """Return True if a mistake gives wrong numbers on a case, by more than rounding."""
-    theirs = outcome(name, function, args)
-    wrong = theirs is None or numbers_wrong(name, theirs, args)
-    return wrong and not alike(right(name, args)[0], theirs, ROUNDED)
-
-
-def numbers_wrong(name: str, results: list[Any], args: Sequence[Any]) -> bool:
-    """Return True if the numbers of results are wrong. Their types do not count."""
-    wanted = right(name, args)
-    if len(results) == len(wanted[0]):
-        results = [as_wanted(got, want) for got, want in zip(results, wanted[0], strict=True)]
-    try:
-        require_close(name, results, wanted)
-    except Exception:  # the value cannot be compared
-        return True
-    return False
-
-
-def form_error(name: str, results: list[Any], args: Sequence[Any]) -> str | None:
-    """Return a sentence about wrong types and shapes of results, or None if they are right."""
-    try:
-        require_forms(name, results, args)
-    except AssertionError as error:
-        return str(error)
-    return None
-
-
-def as_wanted(got: Any, want: Any) -> Any:
-    """Convert a result to the expected dtype, unless that would change its integers."""
-    if not all(isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "fiub" for x in (got, want)):
-        return got
-    with np.errstate(all="ignore"):  # float64 may be too large
-        cast = got.astype(np.float32 if want.dtype.kind == "f" else want.dtype)
-    return cast if want.dtype.kind == "f" or np.array_equal(cast, got) else got
-
-
-def alike(got: Any, other: Any, close: float = CLOSE) -> bool:
-    """Return True if two lists of results agree up to rounding (`close`); None agrees with None only."""
-    if got is None or other is None:
-        return got is other
-    try:
-        return same(got, other, close)
-    except Exception:
-        return False

@@ -18,7 +18,7 @@ from tinyllm.ops import OPS
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import expectation, outcome, require_close
 from tinyllm.testing.edits import VARIANTS, Edit, changed, parsed
-from tinyllm.testing.operators import OPERATORS, code, order, put, shifted
+from tinyllm.testing.operators import OPERATORS, code, order, put, shifted, stops
 from tinyllm.testing.relations import bind, specs_only
 
 LEFT_ALONE = ("shapes",)  # helpers of many ops, which nobody writes again
@@ -56,6 +56,8 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any],
             yield f"{name} rounded to float16", f"{name} = {name}.astype(np.float16)"
         if isinstance(value, list | bytes):
             yield f"nothing done to {name}", f"return list({name})"
+        if kind(value) == "f" and np.ndim(value):
+            yield f"nothing done to {name}", f"return {name}"
         if isinstance(value, list | bytes) or (np.ndim(getattr(value, "T", 0)) and value.dtype.kind != "f"):
             rows = "..., " if hasattr(value, "ndim") else ""
             for said, part in (("the last of {} alone", "-1:"), ("the first of {} alone", ":1"),
@@ -161,6 +163,7 @@ def smaller(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[st
 def larger(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield every edit of several statements or of a variable: a sentence and the changed tree."""
     yield from order(tree)
+    yield from stops(tree)
     yield from everywhere(tree)
     whole = [key for key, value in example.items() if type(value) is int or kind(value) in ("i", "u")]
     for said, node, new in names(tree, whole):

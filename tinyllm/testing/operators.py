@@ -340,6 +340,20 @@ def order(node: Any) -> Edits:
             yield words, changed(node, body=[*body[:i], *body[j:end], *body[i:j], *body[end:]])
 
 
+def stops(node: Any) -> Edits:
+    """Return a variable as soon as it has a value."""
+    body = getattr(node, "body", None)
+    last = body[-1] if isinstance(node, ast.FunctionDef) and body else None
+    if not isinstance(last, ast.Return) or isinstance(last.value, ast.Tuple):
+        return
+    for i, each in enumerate(body[:-1]):
+        target = each.targets[0] if isinstance(each, ast.Assign) else getattr(each, "target", None)
+        if isinstance(target, ast.Name):
+            soon = ast.Return(ast.Name(target.id, ast.Load()))
+            if ast.dump(last) != ast.dump(soon) or i < len(body) - 2:
+                yield f"the rest missing after {code(each)}", changed(node, body=[*body[: i + 1], soon])
+
+
 def called(name: str, value: ast.expr) -> ast.Call:
     """Return the node of a function call with one argument."""
     return ast.Call(expression(name), [value], [])

@@ -1,0 +1,202 @@
+"""Compare the results of a function with those of a mistake: is it wrong in the same way?
+
+Rounding does not count, nor what one of the two does with NaN, nor results on a threshold.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinyllm.course.drawing import PLAIN, case_kind, per_case
+from tinyllm.course.failures import require_forms, right
+from tinyllm.testing.catalog import NEIGHBOURS
+from tinyllm.testing.check import CLOSE, arrays, narrow, outcome, require_close, same, widen
+from tinyllm.testing.properties import VIEWS
+
+ROUNDED = 1e-4  # of the largest number; a difference up to this may be rounding
+ROUNDINGS = 4  # as often as a mistake rounds, a function with the same mistake may
+Case = Sequence[Any]
+
+
+class Suspect:
+    """A mistake that may be behind wrong results.
+
+    output: the number of the result that it is compared in; the others then count as right. known: a dict
+    that keeps its results by the id of a case, so that it runs once on each, as long as the cases live.
+    """
+
+    def __init__(self, name, function, output=None, known=None):
+        self.name, self.function, self.output = name, function, output
+        self.known = known
+
+    def results(self, args: Case, exact: bool = False) -> list[Any] | None:
+        """Return the mistake's results on a case, in float64 if `exact`; None if it raises."""
+        known = {} if self.known is None else self.known
+        key = id(args), exact
+        if key not in known:
+            given = [widen(value) for value in args] if exact else args
+            known[key] = outcome(self.name, self.function, given)
+        return self.seen(args, known[key])
+
+    def seen(self, args: Case, results: list[Any] | None) -> list[Any] | None:
+        """Return results with right ones in place of those that are not compared."""
+        return results if self.output is None else with_right(self.name, args, results, self.output)
+
+    def explains(self, args: Case, got: list[Any] | None) -> bool:
+        """Return True if results are wrong in the same way as the mistake's: in numbers or types."""
+        got, theirs = self.seen(args, got), self.results(args)
+        if got is None or theirs is None or not self.equal(args, got, theirs):
+            return False
+        if numbers_wrong(self.name, got, args):
+            return numbers_wrong(self.name, theirs, args)
+        error = form_error(self.name, got, args)
+        return error is not None and error == form_error(self.name, theirs, args)
+
+    def equal(self, args: Case, got: list[Any], theirs: list[Any]) -> bool:
+        """Return True if results differ by the rounding of right results, or by that of the mistake.
+
+        A mistake may round more: scores that nobody divides by sqrt(D) are larger, and so is what exp makes
+        of their last digits. How much it rounds is what float64 changes.
+        """
+        if alike(got, theirs, closeness(self.name, args)):
+            return True
+        exact = self.results(args, exact=True) if alike(got, theirs, ROUNDED) else None
+        return exact is not None and alike(got, exact, ROUNDINGS * distance(theirs, exact))
+
+    def denied(self, probe: tuple) -> bool:
+        """Return True if one ordinary case contradicts the mistake, which is quicker than to look at several.
+
+        probe: a case and the results on it.
+        """
+        args, got = probe
+        if case_kind(args) not in PLAIN or self.name in NEIGHBOURS:
+            return False
+        return not alike(self.seen(args, got), self.results(args), ROUNDED)
+
+    def contradicted(self, failing: list[tuple], shown: list[bool], widths: Callable[[Case], Any]) -> bool:
+        """Return True if other cases contradict a mistake that explains some cases.
+
+        On ordinary numbers, views included, one contradicting case is enough. On other cases a second mistake
+        may hide the first: there a quarter may differ, or more if ordinary cases of several widths agree.
+        shown: for each failing case, True if the mistake explains it.
+        """
+        against, widely, neighbours = 0, set(), NEIGHBOURS.get(self.name, lambda args: [])
+        for (args, out), agrees in zip(failing, shown, strict=True):
+            plain = case_kind(args) in PLAIN
+            if agrees:
+                widely |= {widths(args)} if plain else set()
+                continue
+            got, theirs = self.seen(args, out), self.results(args)
+            if alike(got, theirs, ROUNDED):
+                continue  # rounding
+            if not plain and undefined(theirs) != undefined(got) and not has_nan(right(self.name, args)[0]):
+                continue  # one of the two avoids a NaN that the other gives
+            near = (outcome(self.name, self.function, each) for each in neighbours(args))
+            if mixed(got, [theirs, *(self.seen(args, each) for each in near)]):
+                continue  # on a threshold, where rounding decides
+            if plain or case_kind(args) == VIEWS:
+                return True
+            against += 1
+        return (4 if len(widely) < 2 else 2) * against > sum(shown)
+
+    def wrong(self, args: Case) -> bool:
+        """Return True if the mistake is clearly wrong on a case."""
+        theirs = self.results(args)
+        wrong = theirs is None or numbers_wrong(self.name, theirs, args)
+        return wrong and not alike(right(self.name, args)[0], theirs, ROUNDED)
+
+
+def with_right(name: str, args: Case, results: list[Any] | None, output: int) -> list[Any] | None:
+    """Return the right results of a case, but for one."""
+    expected = right(name, args)[0]
+    if results is None or len(results) != len(expected):
+        return None
+    return [results[i] if i == output else narrow(want) for i, want in enumerate(expected)]
+
+
+def distance(results: list[Any], others: list[Any]) -> float:
+    """Return the largest difference of finite numbers, as a share of the largest number of its array."""
+    shares = [0.0]
+    for a, b in zip(results, others, strict=False):
+        if isinstance(a, np.ndarray | np.generic) and np.shape(a) == np.shape(b) and a.dtype.kind == "f":
+            finite = np.isfinite(a) & np.isfinite(b)
+            size = np.max(np.abs(b), where=finite, initial=0)
+            shares.append(float(np.max(np.abs(a - b), where=finite, initial=0) / max(size, 1e-30)))
+    return max(shares)
+
+
+@per_case
+def closeness(name: str, args: Case) -> float:
+    """Return the share of the largest number by which float32 in another order may differ."""
+    expected, _, bounds = right(name, args)
+    shares = [np.max(bound, initial=0) / max(np.max(np.abs(want), where=np.isfinite(want), initial=0), 1e-30)
+              for want, bound in zip(expected, bounds, strict=False)
+              if isinstance(want, np.ndarray | np.generic) and want.dtype.kind == "f"]  # fmt: skip
+    return float(np.clip(max(shares, default=0), CLOSE, 10 * CLOSE))
+
+
+def mixed(got: Any, several: Sequence[Any]) -> bool:
+    """Return True if each number of the results is that of one of several results."""
+    try:
+        near = [[np.isclose(a, b, ROUNDED, 0, equal_nan=True) for a, b in zip(got, other, strict=True)]
+                for other in several]  # fmt: skip
+        return len(several) > 1 and all(np.any(some, axis=0).all() for some in zip(*near, strict=True))
+    except (TypeError, ValueError):  # no results, or of other types and shapes
+        return False
+
+
+def telling(results: list[Any] | None) -> bool:
+    """Return whether results are fractions that two mistakes do not have in common by chance."""
+    fractions = [a for a in map(np.asarray, results or ()) if a.dtype.kind == "f" and a.size]
+    return any((np.isfinite(a) & (a % 0.5 != 0)).any() for a in fractions)
+
+
+def undefined(results: list[Any] | None) -> bool:
+    """Return whether there are no results, or is one that is not finite."""
+    return results is None or any(not np.isfinite(a).all() for a in arrays(results) if a.dtype.kind == "f")
+
+
+def has_nan(results: Sequence[Any]) -> bool:
+    """Return whether a number of the results is NaN."""
+    return any(np.isnan(a).any() for a in arrays(results) if a.dtype.kind == "f")
+
+
+def numbers_wrong(name: str, results: list[Any], args: Case) -> bool:
+    """Return True if the numbers of results are wrong. Their types do not count."""
+    wanted = right(name, args)
+    if len(results) == len(wanted[0]):
+        results = [as_wanted(got, want) for got, want in zip(results, wanted[0], strict=True)]
+    try:
+        require_close(name, results, wanted)
+    except Exception:  # the value cannot be compared
+        return True
+    return False
+
+
+def form_error(name: str, results: list[Any], args: Case) -> str | None:
+    """Return a sentence about wrong types and shapes of results, or None if they are right."""
+    try:
+        require_forms(name, results, args)
+    except AssertionError as error:
+        return str(error)
+    return None
+
+
+def as_wanted(got: Any, want: Any) -> Any:
+    """Convert a result to the expected type, if its numbers allow it."""
+    if not all(isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "fiub" for x in (got, want)):
+        return got
+    with np.errstate(all="ignore"):  # float64 may be too large
+        cast = got.astype(np.float32 if want.dtype.kind == "f" else want.dtype)
+    return cast if want.dtype.kind == "f" or np.array_equal(cast, got) else got
+
+
+def alike(got: Any, other: Any, close: float = CLOSE) -> bool:
+    """Return True if results agree; None agrees with None, and values that cannot be compared do not."""
+    if got is None or other is None:
+        return got is other
+    try:
+        return same(got, other, close)
+    except Exception:
+        return False
