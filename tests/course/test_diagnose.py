@@ -308,6 +308,15 @@ def test_the_property_that_is_named_is_that_of_the_input(said, about, monkeypatc
     assert verdict.mistake == said
 
 
+@pytest.mark.parametrize("effort", [0, 10])
+def test_the_smallest_input_has_no_axis_that_could_be_shorter(effort):
+    """Sizes of 2 are the first that are drawn: once the smallest attention had 30 numbers."""
+    said = "attention without the 1/sqrt(D) factor"
+    verdict = wrong_as("attention", dict(MISTAKES["attention"])[said], effort)
+    assert verdict.mistake == said
+    assert len(re.findall(r"\d\.\d", verdict.smallest_input)) <= 10
+
+
 @pytest.mark.parametrize("op", ["attention", "rope", "layernorm_backward"])
 def test_every_op_has_ordinary_cases(op):
     """Their sizes are seldom so plain that nothing else is special about a case."""

@@ -79,6 +79,7 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
         smaller = tries.smallest if effort else tries.readable
         inputs = [first, *([smaller(first)] if title != ARGUMENTS else [])]
         smallest = min(inputs, key=tries.letters)
+        smallest = tries.cut_down(smallest) if title != ARGUMENTS and not cut else smallest
         why = tries.complaint(smallest) or next(why for args, why in wrong if args is first)
         formed = form_error(task.op, tries.output(smallest) or [], smallest) is None
         step = None if found or cut or not formed else tries.first_different_step(smallest)
@@ -202,6 +203,15 @@ class Shrinker:
             return best
         return best if self.cut else tuple(bind(name, found).values())
 
+    def cut_down(self, args: tuple) -> tuple:
+        """Cut each axis to its first element where the input still fails in this way."""
+        for axis in sorted({axis for axes in declared(self.task.op) for axis in axes or () if axis != "..."}):
+            for more in (True, False):
+                tried = first_of_axis(self.task.op, args, axis, more)
+                if tried and is_valid(self.task.op, tried) and self.fails(tried):
+                    args = tried
+        return args
+
     def readable(self, args: tuple) -> tuple:
         """Replace an input that is long to read by the shortest failing one among more cases.
 
@@ -233,6 +243,41 @@ class Shrinker:
                 return f"{step} = {as_text(value)}" if agreed else None  # it may go quite another way
             agreed = True
         return None
+
+
+def declared(name: str) -> list[Any]:
+    """Return the axes of an op's arguments by their letters, such as [["...", "I"], None]."""
+    return getattr(OPS[name].check, "axes", [])
+
+
+def first_of_axis(name: str, args: tuple, axis: str, more: bool) -> tuple | None:
+    """Cut an axis to its first element, wherever it has this letter -> arguments, or None if it has no more.
+
+    more: cut arrays of one axis and the same length too, for which no letters are declared, such as lengths.
+    """
+    found, sizes = list(args), set()
+    for i, axes in enumerate(declared(name)):
+        if axes and axis in axes and isinstance(args[i], np.ndarray):
+            at = axes.index(axis) - len(axes)
+            sizes.add(args[i].shape[at])
+            found[i] = np.take(args[i], [0], at) if args[i].shape[at] else args[i]
+    if max(sizes, default=0) < 2:
+        return None
+    letters = dict(enumerate(declared(name)))
+    for i, value in enumerate(args):
+        if more and not letters.get(i) and np.shape(value) in {(n,) for n in sizes}:
+            found[i] = value[:1].copy() if isinstance(value, np.ndarray) else value
+    return tuple(found)
+
+
+def is_valid(name: str, args: tuple) -> bool:
+    """Return True if the specification accepts arguments."""
+    try:
+        OPS[name].check(*args)
+        right(name, args)
+    except Exception:  # whatever it refuses
+        return False
+    return True
 
 
 def in_any_layout(value: Any) -> Any:
