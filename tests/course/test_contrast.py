@@ -37,6 +37,8 @@ def test_a_condition_that_other_cases_deny_is_not_said(op, wrong):
     ("return -right(x)", "the right y, its sign turned"),
     ("return right(x)[..., ::-1]", "the right y in reverse order along axis -1"),
     ("return right(x) * 0.125", "the right y times 0.125"),
+    ("return right(x) + np.float32(0.001) * right(x).max(initial=0)",
+     "the right y, but only to 2 digits: is float16 used, or something small added?"),
     ("return right(x) * x.shape[-1]", "the right y multiplied by x.shape[-1]"),
     ("return right(x) if x.ndim < 3 else x", "x itself, where x has more than two axes"),
     ("return right(x) if x.ndim < 3 else x * x + 7",
@@ -45,6 +47,6 @@ def test_a_condition_that_other_cases_deny_is_not_said(op, wrong):
 def test_wrong_results_are_described_by_how_and_where_they_differ(body, said, monkeypatch):
     """Without a known mistake: as facts of all cases."""
     monkeypatch.setattr(diagnose, "name_mistake", lambda *args: None)
-    space = {"right": OPS["softmax"].reference}
+    space = {"np": np, "right": OPS["softmax"].reference}
     exec(f"def softmax(x):\n    {body}", space)
     assert wrong_as("softmax", space["softmax"]).mistake == said

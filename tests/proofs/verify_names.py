@@ -61,14 +61,15 @@ def equal_on_all_cases(op, one, other):
 
 def try_names(op, every=1):
     """Name the mistakes of an op that are made by rule -> (how many are named, of how many, wrong names)."""
-    known, named, tried, wrongly = dict([*every_edit(op), *MISTAKES.get(op, ())]), 0, 0, []
+    known, named, tried, wrongly = [*every_edit(op), *MISTAKES.get(op, ())], 0, 0, []
     with specs_only():
         for said, function in made(op)[::every]:
             if not gives_wrong_numbers(op, function):
                 continue
             name, tried = name_of(op, function), tried + 1
             named += name is not None
-            if name not in (None, said) and not equal_on_all_cases(op, function, known[name]):
+            theirs = [other for each, other in known if each == name]  # of two places, say
+            if name not in (None, said) and not any(equal_on_all_cases(op, function, x) for x in theirs):
                 wrongly.append((said, name))
     return named, tried, wrongly
 

@@ -87,6 +87,10 @@ def test_each_operator_says_what_it_does():
     ("for i in range(a, b): y = i", "`range(a + 1, b + 1)` for `range(a, b)`"),
     ("for pair in pairs: y = pair", "`pairs` without its last"),
     ("y = [f(pair) for pair in pairs]", "each of `pairs` only once"),
+    ("y = x.sum(axis=0)", "the last alone of what `x.sum(axis=0)` adds"),  # = for += in a loop
+    ("y = targets != ignored", "`targets >= 0` for `targets != ignored`"),
+    ("total = p.sum()", "1 for `p.sum()`"),
+    ("found.append(new)", "`found.append(new)` left out"),
 ])  # fmt: skip
 def test_operators_make_what_strangers_got_wrong(line, words):
     nodes = list(ast.walk(ast.parse(line)))

@@ -97,7 +97,9 @@ def relation(name: str, triples: list[tuple]) -> str | None:
         if part := partly(got, want):
             tried[part] = tried.get(part, 0) + 1
     best = max(tried, key=lambda said: tried[said], default=None)
-    return best if best is not None and tried[best] >= 0.9 * len(telling) else constant_factor(telling)
+    if best is not None and tried[best] >= 0.9 * len(telling):
+        return best
+    return constant_factor(telling) or about(telling)
 
 
 def guesses(name: str, args: Sequence[Any], want: np.ndarray) -> Iterator[tuple[str, Any]]:
@@ -131,7 +133,11 @@ def guesses(name: str, args: Sequence[Any], want: np.ndarray) -> Iterator[tuple[
     if wide.ndim:
         yield "{} in rising order", np.sort(wide, axis=-1)
         yield "{} in falling order", -np.sort(-wide, axis=-1)
+        yield "the sum of {} everywhere", np.full_like(wide, wide.sum())
     for a, b in itertools.combinations(range(wide.ndim), 2):
+        if wide.shape[a] == wide.shape[b]:
+            words = f"with its axes {a - wide.ndim} and {b - wide.ndim} exchanged"
+            yield f"the sum of {{}} and of the same {words}", wide + wide.swapaxes(a, b)
         yield f"{{}} with its axes {a - wide.ndim} and {b - wide.ndim} exchanged", wide.swapaxes(a, b)
     for said, value in values_of(name, args):
         if np.ndim(value) and np.shape(value) == wide.shape:
@@ -195,6 +201,16 @@ def constant_factor(triples: list[tuple]) -> str | None:
         found.append(factor)
     same = np.ptp(found) <= NEAR * abs(found[0]) and not near(found[0], 1)
     return f"{{}} times {found[0]:.4g}" if same else None
+
+
+def about(triples: list[tuple]) -> str | None:
+    """Say to how many digits all results are right, two or more -> a sentence with {}, or None."""
+    if any(np.asarray(got).dtype.kind != "f" for _, got, _ in triples):
+        return None
+    for digits in (3, 2):
+        if all(alike([got], [want], 10.0**-digits) for _, got, want in triples):
+            return f"{{}}, but only to {digits} digits: is float16 used, or something small added?"
+    return None
 
 
 def condition(name: str, failing: Sequence[tuple], passing: Sequence[tuple], precise: float) -> str | None:

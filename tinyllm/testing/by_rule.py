@@ -68,6 +68,8 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any],
             yield f"{name} everywhere as it is at the first place along axis {axis}", f"{name} = {first}"
         if kind(value) == "f" and name not in kept:
             yield f"the absolute value of {name}", f"{name} = np.abs({name})"
+            yield f"the sign of {name} turned", f"{name} = -{name}"
+            yield f"1 - {name} for {name}", f"{name} = 1 - {name}"
             yield f"{name} rounded to float16", f"{name} = {name}.astype(np.float16).astype(np.float32)"
             yield f"{name} cut to whole numbers", f"{name} = np.trunc({name})"
     for a, b in itertools.combinations(names, 2):

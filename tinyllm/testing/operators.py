@@ -25,6 +25,7 @@ OTHER_FUNCTION = {"exp": ("exp2", "expm1"), "log": ("log2", "log10", "log1p"), "
                   "sin": ("cos", "tan"), "rint": ("trunc", "floor"), "sqrt": ("square",)}  # fmt: skip
 GUARDS = ("max", "min", "np.maximum", "np.minimum")
 METHODS = ("swapaxes", "reshape", "astype", "repeat", "cumsum")
+GROWING = ("append", "extend", "update")
 KEYWORDS = ("dtype", "initial", "key", "kind", "keepdims")
 ITERATORS = ("range", "pairwise")
 ROUNDS = {"{} without its first": "list({})[1:]", "{} without its last": "list({})[:-1]",
@@ -136,6 +137,13 @@ def reductions(node: Any) -> Edits:
         for other in REDUCTIONS.get(node.func.attr, ()):
             new = changed(node, func=changed(node.func, attr=other))
             yield f"{other} for {node.func.attr} in {code(node)}", new
+        if node.func.attr in ("sum", "mean"):
+            axis = next((each.value for each in node.keywords if each.arg == "axis"), ast.Constant(None))
+            kept = any(each.arg == "keepdims" for each in node.keywords)
+            for at, said in ((-1, "last"), (0, "first")):  # = for += in a loop, or a loop that ends too soon
+                index = expression(f"[{at}]" if kept else f"{at}")
+                new = ast.Call(expression("np.take"), [node.func.value, index, axis], [])
+                yield f"the {said} alone of what {code(node)} adds", new
 
 
 def axes(node: Any) -> Edits:
@@ -202,6 +210,9 @@ def comparisons(node: Any) -> Edits:
     """Mutate comparisons: >= or < for >, and so on."""
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
         kind = type(node.ops[0])
+        if kind is ast.NotEq:
+            new = changed(node, ops=[ast.GtE()], comparators=[ast.Constant(0)])
+            yield f"{code(new)} for {code(node)}", new
         for new in OTHERS.get(kind, ()):
             yield f"{SIGNS[new]} for {SIGNS[kind]} in {code(node)}", changed(node, ops=[new()])
 
@@ -313,6 +324,15 @@ def statements(node: Any) -> Edits:
             new = ast.BinOp(ast.Name(node.target.id, ast.Load()), node.op, node.value)
             words = f"`{node.target.id} = ...`, which leaves the caller's array as it was"
             yield words, ast.Assign([node.target], new)
+    if isinstance(node, ast.Expr) and getattr(getattr(node.value, "func", None), "attr", "") in GROWING:
+        yield f"{code(node)} left out", ast.Pass()
+    if isinstance(node, ast.Return) and isinstance(node.value, ast.Name):
+        for said, part in (("last", ":-1"), ("first", "1:")):
+            yield f"the {said} of {code(node.value)} lost", ast.Return(expression(f"{node.value.id}[{part}]"))
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+        for value in ("0", "1"):
+            words = f"{value} for {code(node.value)}"
+            yield words, ast.Assign(node.targets, expression(value))
     if isinstance(node, ast.Assign):
         again = ast.unparse(node.targets[0]) in (each.id for each in ast.walk(node.value)
                                                  if isinstance(each, ast.Name))  # fmt: skip
