@@ -154,7 +154,6 @@ mistake("parallel_block", "a block without its residual sum", SUMMED,
         "linear(np.concatenate([y, gelu_tanh(h)], axis=-1), narrow)")
 mistake("parallel_block", "outputs of the MLP before those of attention, for a matrix that has them after",
         SIDES, "[gelu_tanh(h), y]")
-mistake("parallel_block", "an MLP without its activation", "gelu_tanh(h)", "h")
 mistake("parallel_block", "gelu on the outputs of attention too", SIDES, "[gelu_tanh(y), gelu_tanh(h)]")
 mistake("parallel_block", "v taken before k", "", """
 q_end, D = x.shape[2], x.shape[2] // heads
@@ -179,8 +178,6 @@ mistake("count_cache_bytes", "keys without values", NUMBERS, NUMBERS.removeprefi
 mistake("count_cache_bytes", "bits, where bytes were asked for", NUMBERS, NUMBERS.removesuffix(" // 8"))
 mistake("count_cache_bytes", "numbers, where bytes were asked for", NUMBERS,
         NUMBERS.removesuffix(" * bits // 8"))
-mistake("count_cache_bytes", "float32 whatever bits say", "", "bits = 32")
-mistake("count_cache_bytes", "one layer's cache, without the others", "", "layers = 1")
 mistake("count_parameters", "a count without biases", "width * 3 * width + 3 * width + width * width + width",
         "4 * width * width", "width * 4 * width + 4 * width + 4 * width * width + width", "8 * width * width")
 mistake("count_parameters", "a count in which the output layer has a table of its own, not the tokens'",

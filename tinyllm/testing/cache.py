@@ -40,16 +40,12 @@ BOUNDS = {"unpack_int8": ulps(1)}
 mistake("pack_int8", "one scale for all rows: a large row takes the digits of the others",
         "np.max(np.abs(x), axis=-1, initial=0)",
         "np.broadcast_to(np.max(np.abs(x), initial=0), x.shape[:-1])")
-mistake("pack_int8", "the largest number, where the largest size belongs",
-        "np.max(np.abs(x), axis=-1, initial=0)", "np.max(x, axis=-1, initial=0)")
 mistake("pack_int8", "numbers cut off, not rounded to nearest", "np.rint(q)", "np.trunc(q)")
 mistake("pack_int8", "halves rounded up, where ties go to the even number", "np.rint(q)", "np.floor(q + 0.5)")
 mistake("pack_int8", "scales for 8 bits with sign -128 to 127: 128 does not fit", "np.float32(127)",
         "np.float32(128)")
 mistake("pack_int8", "the scale 0 for a row with an infinity or NaN, which hides it",
         "np.where(finite, scales, np.float32(np.nan))", "scales")
-mistake("unpack_int8", "divided by the scale, where it multiplies",
-        "q.astype(scales.dtype) * scales[..., None]", "q.astype(scales.dtype) / scales[..., None]")
 mistake("unpack_int8", "the product in int8, which wraps around",
         "q.astype(scales.dtype) * scales[..., None]",
         "(q * scales[..., None].astype(np.int8)).astype(scales.dtype)")

@@ -114,7 +114,6 @@ mistake("grouped_linear_backward", "dw averaged over the tokens of a group",
 
 mistake("combine_experts", "results that are not brought back to their tokens", "y[places]",
         "y.reshape(*places.shape, y.shape[1])")
-mistake("combine_experts", "the weights forgotten", "weights[..., None] * y[places]", "y[places]")
 mistake("combine_experts", "weights in the order of the experts: they belong to the places",
         "weights[..., None]", "weights.reshape(-1)[places][..., None]")
 mistake("combine_experts_backward", "dy left in the order of the tokens",

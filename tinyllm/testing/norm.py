@@ -112,12 +112,9 @@ mistake("rmsnorm", "weights taken as 1 + w, as Gemma stores them", "x * rstd * w
 mistake("rmsnorm_backward", "dw = sum(dy x), with x not normalised", "rows(dy * normal)", "rows(dy * x)")
 mistake("rmsnorm_backward", "a gradient that takes rstd for a constant",
         "dn - normal * (dn * normal).mean(axis=-1, keepdims=True)", "dn")
-mistake("rmsnorm_backward", "the sum over the channels, where the mean belongs",
-        "(dn * normal).mean(axis=-1, keepdims=True)", "(dn * normal).sum(axis=-1, keepdims=True)")
 mistake("rmsnorm_backward", "dn with its mean taken away too, as layernorm does",
         "dn - normal * (dn * normal).mean(axis=-1, keepdims=True)",
         "dn - dn.mean(axis=-1, keepdims=True) - normal * (dn * normal).mean(axis=-1, keepdims=True)")
-mistake("rmsnorm_backward", "dx without the factor w", "dy * w", "dy")
 
 
 @variant("layernorm")

@@ -36,8 +36,6 @@ mistake("relative_buckets", "the sign of distances turned: keys before the query
 mistake("relative_buckets", "no half of the buckets for each side: both share all",
         "buckets //= 1 if causal else 2", "",
         "later = (distance > 0) * (0 if causal else buckets)", "later = 0 * distance")
-mistake("relative_buckets", "both directions as if the attention were causal", "", "causal = True")
-mistake("relative_buckets", "the halves used by causal attention too", "", "causal = False")
 mistake("relative_buckets", "later keys of causal attention counted by their distance", NEAR,
         "np.abs(distance)")
 mistake("relative_buckets", "one distance for each bucket, and no logarithm",

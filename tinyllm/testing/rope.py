@@ -111,9 +111,6 @@ mistake("scaled_rope_tables", "a step between kept and slowed pairs, where a ram
         "kept + (1 - kept) / factor", "np.round(kept) + (1 - np.round(kept)) / factor")
 mistake("scaled_rope_tables", "yarn's growth of cos alone; sin grows too", "np.sin(angle) * growth",
         "np.sin(angle)")
-mistake("scaled_rope_tables", "an attention_factor that is given, but ignored",
-        "settings['attention_factor'] or 1 + 0.1 * np.log(max(factor, 1))",
-        "1 + 0.1 * np.log(max(factor, 1))")
 mistake("scaled_rope_tables", "yarn with beta_fast 32 and beta_slow 1 whatever was given",
         "DEFAULTS.get(kind, {}) | scaling",
         "DEFAULTS.get(kind, {}) | scaling | ({'beta_fast': 32, 'beta_slow': 1} if kind == 'yarn' else {})")

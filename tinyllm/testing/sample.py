@@ -123,7 +123,6 @@ DRAWN = "(reached > aim).argmax(axis=-1)"
 ZERO = "np.where(kept, logits, -np.inf)", "np.where(kept, logits, 0)"
 
 mistake("temperature", "probabilities where logits belong", "logits / float(t)", "softmax(logits / float(t))")
-mistake("temperature", "logits divided by t^2", "logits / float(t)", "logits / float(t) / float(t)")
 mistake("temperature", "logits minus t", "logits / float(t)", "logits - float(t)")
 mistake("temperature", "only the largest logit divided by t", "logits / float(t)",
         "np.where(logits == logits.max(axis=-1, keepdims=True, initial=-np.inf), logits / float(t), logits)")
