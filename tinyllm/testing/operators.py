@@ -362,8 +362,8 @@ def order(node: Any) -> Edits:
 
 def stops(node: Any) -> Edits:
     """Return a variable as soon as it has a value."""
-    body = getattr(node, "body", None)
-    last = body[-1] if isinstance(node, ast.FunctionDef) and body else None
+    body: list[Any] = node.body if isinstance(node, ast.FunctionDef) else [None]
+    last = body[-1]
     if not isinstance(last, ast.Return) or isinstance(last.value, ast.Tuple):
         return
     for i, each in enumerate(body[:-1]):
