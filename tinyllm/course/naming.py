@@ -196,8 +196,12 @@ def conditions(name: str, args: Sequence[Any]) -> Iterator[tuple[str, Callable[[
         yield words, functools.partial(is_given, wanted=wanted)
     for key, other in itertools.permutations(given, 2):
         if isinstance(given[key], np.ndarray) and given[key].dtype.kind in "iu" and type(given[other]) is int:
-            yield (f"no element of {key} is {other}",
-                   lambda given, key=key, other=other: not (given[key] == given[other]).any())
+            yield f"no element of {key} is {other}", functools.partial(lacks, key=key, other=other)
+
+
+def lacks(given: dict[str, Any], key: str, other: str) -> bool:
+    """Return True if no element of one argument is another argument."""
+    return not (given[key] == given[other]).any()
 
 
 def miscounted(name: str, answered: list[tuple]) -> Iterator[tuple[str, Callable[..., Any]]]:
