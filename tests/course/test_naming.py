@@ -1,0 +1,41 @@
+"""Several mistakes in one function, and the input that shows one."""
+
+import re
+
+import numpy as np
+import pytest
+from judged import wrong_as
+
+from tinyllm.testing import MISTAKES
+
+SEVERAL = {  # mistakes in one function: what one explains alone, and where
+    ("attention", "attention without the 1/sqrt(D) factor, where lengths is None"): """
+def attention(q, k, v, causal=True, lengths=None):
+    k, v = (np.repeat(x, q.shape[2] // k.shape[2], axis=2) for x in (k, v))
+    scores = np.einsum("bshd,bthd->bhst", q, k)
+    if causal:
+        scores = np.where(np.tri(*scores.shape[2:], scores.shape[3] - scores.shape[2]), scores, -np.inf)
+    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    total = e.sum(axis=-1, keepdims=True)
+    lse = scores.max(axis=-1) + np.log(total[..., 0])
+    return np.einsum("bhst,bthd->bshd", e / total, v).astype(np.float32), lse.astype(np.float32)""",
+    ("matmul_backward", "for da: da = dY B, without the transpose; for db: db = A dY, without the"): """
+def matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
+    return dy @ b, a @ dy""",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("op, words", SEVERAL)
+def test_of_several_mistakes_one_is_named_with_the_inputs_that_it_explains(op, words):
+    space = {"np": np}
+    exec(SEVERAL[op, words], space)
+    assert words in str(wrong_as(op, space[op]).mistake)
+
+
+@pytest.mark.parametrize("effort", [0, 10])
+def test_the_smallest_input_has_no_axis_that_could_be_shorter(effort):
+    """Sizes of 2 are the first that are drawn: once the smallest attention had 30 numbers."""
+    said = "attention without the 1/sqrt(D) factor"
+    verdict = wrong_as("attention", dict(MISTAKES["attention"])[said], effort)
+    assert verdict.mistake == said
+    assert len(re.findall(r"\d\.\d", verdict.smallest_input)) <= 10
