@@ -64,8 +64,7 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
     failed = set(map(id, every_wrong))
     fine = [args for args in tried if id(args) not in failed]
     passing = confirming([(args, None) for args in fine if case_kind(args) in (*PLAIN, VIEWS)])
-    every, wrong = wrong, confirming(wrong)
-    wrong += usual(task.op, every, wrong)
+    wrong = [*(chosen := confirming(wrong)), *usual(task.op, wrong, chosen)]
     with Shrinker(task, start, title, effort, cut, left) as tries:
         if cut:
             wrong = list(filter(None, map(tries.part, (args for args, _ in wrong)))) or wrong
