@@ -148,7 +148,8 @@ def mixed(got: Any, several: Sequence[Any]) -> bool:
 
 def telling(results: list[Any] | None) -> bool:
     """Return whether results are fractions that two mistakes do not have in common by chance."""
-    fractions = [a for a in map(np.asarray, results or ()) if a.dtype.kind == "f" and a.size]
+    numbers = [np.asarray(a) for a in results or () if isinstance(a, (float, np.generic))]
+    fractions = [a for a in (*numbers, *arrays(results or ())) if a.dtype.kind == "f"]
     return any((np.isfinite(a) & (a % 0.5 != 0)).any() for a in fractions)
 
 
