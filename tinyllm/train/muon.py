@@ -7,7 +7,7 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.nn import Linear, Module
-from tinyllm.train.optimizer import AdamW
+from tinyllm.train.optimizer import AdamW, decay_groups
 
 # Coefficients (a, b, c) of x -> a x + b x^3 + c x^5, one line per iteration. One after the other they bring
 # all numbers from 0.01 to 1 into 0.72 to 1.28; each is the best of its degree for the range that the one
@@ -66,10 +66,7 @@ def muon_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:
     Embeddings, the output layer, biases and the weights of norms are others; vectors do not decay.
     """
     linear = {id(part.weight) for _, part in model.named_modules() if isinstance(part, Linear)}
-    groups: dict[tuple[bool, bool], list[Any]] = {}
-    for p in model.parameters(trainable=True):
-        groups.setdefault((id(p) in linear, p.ndim >= 2), []).append(p)
-    return [
-        {"params": params, "use_muon": muon, "weight_decay": weight_decay if matrix else 0.0}
-        for (muon, matrix), params in groups.items()
-    ]
+    parameters = model.parameters(trainable=True)
+    matrices, vectors = decay_groups((p for p in parameters if id(p) not in linear), weight_decay)
+    moved = [p for p in parameters if id(p) in linear]
+    return [matrices, vectors, {"params": moved, "use_muon": True, "weight_decay": weight_decay}]

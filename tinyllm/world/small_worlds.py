@@ -39,7 +39,7 @@ def relevant(premises: Iterable[Fact], goal: Fact) -> list[Fact]:
 
 
 def renamed(premises: Sequence[Fact], goal: Fact) -> tuple[tuple[Fact, ...], Fact]:
-    """Replace names by letters in a canonical way, whatever the order of the premises -> (premises, goal)."""
+    """Replace names by letters; the order of the premises does not matter -> (premises, goal)."""
     orders, relations = [], sorted(fact.relation or "" for fact in premises)
     for order in itertools.permutations(premises):
         if [fact.relation for fact in order] != relations:
