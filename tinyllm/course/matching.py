@@ -65,7 +65,7 @@ class Suspect:
         return exact is not None and alike(got, exact, ROUNDINGS * distance(theirs, exact))
 
     def denied(self, probe: tuple) -> bool:
-        """Return True if one ordinary case contradicts the mistake, which is quicker than to look at several.
+        """Return True if the mistake gives other results on one ordinary case: a quick first test.
 
         probe: a case and the results on it.
         """
@@ -108,7 +108,7 @@ class Suspect:
 
 
 def with_right(name: str, args: Case, results: list[Any] | None, output: int) -> list[Any] | None:
-    """Return the right results of a case, but for one."""
+    """Return the right results of a case, but with result number `output` taken from `results`."""
     expected = right(name, args)[0]
     if results is None or len(results) != len(expected):
         return None
@@ -147,19 +147,19 @@ def mixed(got: Any, several: Sequence[Any]) -> bool:
 
 
 def telling(results: list[Any] | None) -> bool:
-    """Return whether results are fractions that two mistakes do not have in common by chance."""
+    """Return True if results hold a fraction: two mistakes rarely give the same one by chance."""
     numbers = [np.asarray(a) for a in results or () if isinstance(a, (float, np.generic))]
     fractions = [a for a in (*numbers, *arrays(results or ())) if a.dtype.kind == "f"]
     return any((np.isfinite(a) & (a % 0.5 != 0)).any() for a in fractions)
 
 
 def undefined(results: list[Any] | None) -> bool:
-    """Return whether there are no results, or is one that is not finite."""
+    """Return True if there are no results, or a number among them is not finite."""
     return results is None or any(not np.isfinite(a).all() for a in arrays(results) if a.dtype.kind == "f")
 
 
 def has_nan(results: Sequence[Any]) -> bool:
-    """Return whether a number of the results is NaN."""
+    """Return True if a number of the results is NaN."""
     return any(np.isnan(a).any() for a in arrays(results) if a.dtype.kind == "f")
 
 

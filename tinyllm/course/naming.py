@@ -158,7 +158,8 @@ class Search:
         for i in range(len(self.labels)):
             pairs = [(args, with_right(name, args, out, i)) for args, out in answered]
             wrong = [pair for pair in pairs if numbers_wrong(name, pair[1], pair[0])]
-            fine = [args for args, out in pairs if not numbers_wrong(name, out, args)]
+            seen = {id(pair) for pair in wrong}
+            fine = [pair[0] for pair in pairs if id(pair) not in seen]
             if wrong:
                 parts.append(Group(name, wrong, [*passing, *fine], i))
         self.groups += parts if len(parts) > 1 else []

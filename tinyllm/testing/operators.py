@@ -361,7 +361,7 @@ def order(node: Any) -> Edits:
 
 
 def stops(node: Any) -> Edits:
-    """Return a variable as soon as it has a value."""
+    """Mutate the end of a function: return a variable as soon as it has a value, without what follows."""
     body: list[Any] = node.body if isinstance(node, ast.FunctionDef) else [None]
     last = body[-1]
     if not isinstance(last, ast.Return) or isinstance(last.value, ast.Tuple):
