@@ -120,7 +120,7 @@ def rhyme(word: str, options: list[str]) -> str:
     return next(other for other in options if FAMILY[other] == FAMILY[word])
 
 
-@task("Do people call {name} he or she?", "{name} came in, and down sat", choices=("he", "she"),
+@task("Do people call {name} he or she?", "The word for {name}, of he and she, is", choices=("he", "she"),
       slots={"name": FIRST_NAMES},
       splits={"name": lambda document: document.labels["name"], "way": Task.splits["way"]},
       draw=lambda world, random, dials: {"name": random.choice(FIRST_NAMES)},
