@@ -8,7 +8,8 @@ product.
 
 Where a Tensor is expected, an array, a list or a number is taken too; it gets the dtype of the first Tensor,
 or float32. Kernels compute in float32 and refuse other dtypes; inside `with ops.use("numpy")` all functions
-take float64. matmul, the operators of Tensor, and `exp` to `concat` below take it anywhere.
+take float64. matmul, the operators of Tensor, and the functions from `exp` to `concat` take float64 with
+kernels too.
 """
 
 from collections.abc import Callable, Iterable

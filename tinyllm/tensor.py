@@ -395,6 +395,6 @@ def as_tensor(x: Any) -> Any:
 
 
 def as_tensors(*xs: Any) -> tuple[Any, ...]:
-    """Return all arguments as Tensors, those that are none with the dtype of the first one; keep None."""
+    """Convert all arguments to Tensors, with the dtype of the first one that is a Tensor; None stays None."""
     like = next((x.like for x in xs if isinstance(x, Tensor)), as_tensor)
     return tuple(x if x is None else like(x) for x in xs)

@@ -1,4 +1,4 @@
-"""Time how fast tinyllm, its specifications and other libraries read a prompt and write tokens.
+"""Time how fast tinyllm, with kernels and without, and other libraries read prompts and write tokens.
 
 Every engine runs the same untrained weights and takes the likeliest token. Before another library is timed,
 its logits after the prompt must equal tinyllm's.
@@ -127,7 +127,7 @@ def _must_agree(setting, name, engine, theirs, ours):
 def prefill_flops(model: Any, tokens: int) -> int:
     """Count the operations of reading a prompt and scoring what follows.
 
-    The output layer runs at the last position only, and so does what the last block makes of its keys and
+    The output layer runs at the last position only, and so does the last block, except for its keys and
     values.
     """
     last, total = f".{model.config.layers - 1}.", 0

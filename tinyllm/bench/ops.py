@@ -1,4 +1,4 @@
-"""Time every op that training and generating call against its specification, with the same arguments.
+"""Time each op that training and generating use: its kernel and its specification, on equal arguments.
 
 The calls are recorded, not listed: a GPT and a LLaMA of one layer train for a step and GPTs write two tokens
 while `registry.watch` records the ops, once on kernels and once on the specifications, which call further

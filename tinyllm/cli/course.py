@@ -241,7 +241,7 @@ def report(out: str, *, json: bool = False) -> None:
 
 
 def histogram(records: list, bins: int = 10) -> list[str]:
-    """Return a bar for each tenth of the points with how many submissions reached it, the best first."""
+    """Return a line for each tenth of the points, the best first: how many submissions have it, and a bar."""
     shares = [record["points"] / record["of"] for record in records if not record["problem"] and record["of"]]
     counts = Counter(min(max(int(share * bins), 0), bins - 1) for share in shares)
     most = max(counts.values(), default=1)

@@ -66,7 +66,7 @@ def progress() -> None:
 
 
 def print_map(everything: bool) -> None:
-    """Print the lessons with what they are about, or only those begun, without; then the next step."""
+    """Print all lessons and what they are about, or only the titles of those begun; then the next step."""
     reached = opened(find_workspace())
     for lesson in syllabus():
         word, passed = reached.state(lesson)

@@ -18,7 +18,7 @@ def note(text: str) -> None:
 
 
 def note_ignored(tokenizer: Any) -> Any:
-    """Say what a tokenizer's file asks for that is not done, and return the tokenizer."""
+    """Print a note for each setting in a tokenizer's file that is not applied; return the tokenizer."""
     for name in tokenizer.ignored:
         note(f"{name} in the tokenizer's file is not applied: a text gets all its tokens, and no others")
     return tokenizer

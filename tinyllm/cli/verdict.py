@@ -17,7 +17,7 @@ EQUALS = "your output equals"
 
 
 class Screen:
-    """Print what is known about a task: first that it fails, later in its place the whole verdict."""
+    """Print that a task fails as soon as this is known, and later the whole verdict in its place."""
 
     def __init__(self):
         self.is_terminal = sys.stdout.isatty()

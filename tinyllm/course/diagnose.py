@@ -51,8 +51,9 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
              timer: Callable[[], Callable[[], float]] | None = None) -> Any:
     """Find the smallest input that fails, and the mistake behind it -> the verdict.
 
-    broken: {property: [(args, complaint)]}. tried: all cases whose numbers were looked at. Without effort
-    no clock counts, so that a grader always says the same. The rest is as in `judge`.
+    broken: {property: [(args, complaint)]}. tried: all cases whose numbers were checked. effort: with 0 there
+    is no time limit, so that a grader always gives the same answer. The other arguments are those of
+    `checker.judge`.
     """
     left = timer() if timer else seconds_left(SECONDS if effort else math.inf)
     numbers = [title for title in broken if title.startswith(RIGHT)]
@@ -164,7 +165,7 @@ class Shrinker:
         return next((pair for pair in tried if pair[1]), None)
 
     def fails(self, args: Sequence[Any]) -> bool:
-        """Return True if the function fails on an input of this kind, in the way of the mistake, if any."""
+        """Return True if an input of the wanted kind fails, in the same way as the named mistake, if any."""
         if self.kind not in (None, case_kind(args)):
             return False
         why = self.complaint(args)
@@ -229,7 +230,7 @@ class Shrinker:
         return len(describe(self.task.op, args))
 
     def first_different_step(self, args: Sequence[Any]) -> str | None:
-        """Return "name = value" of the specification's first array that none of the function's equals."""
+        """Return "name = value" of the specification's first array that the function never has, or None."""
         name = self.task.op
         answer = self.fresh().steps(self.task.name, args)
         if isinstance(answer, Failure):
@@ -250,9 +251,9 @@ def declared(name: str) -> list[Any]:
 
 
 def first_of_axis(name: str, args: tuple, axis: str, more: bool) -> tuple | None:
-    """Cut an axis to its first element, wherever it has this letter -> arguments, or None if it has no more.
+    """Keep the first element of an axis in all arguments that declare it -> arguments; None if it is alone.
 
-    more: cut arrays of one axis and the same length too, for which no letters are declared, such as lengths.
+    axis: its letter. more: also cut undeclared one-dimensional arrays of the same length, such as `lengths`.
     """
     found, sizes = list(args), set()
     for i, axes in enumerate(declared(name)):

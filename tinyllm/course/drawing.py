@@ -36,7 +36,7 @@ MORE_CASES = 400  # drawn if the first ones are too long to read
 
 
 def per_case(function: Any) -> Any:
-    """Cache the results of a function whose last argument is a case: many functions are tried on the same."""
+    """Cache the results of a function whose last argument is a case, because each case is used many times."""
     found: dict = {}  # by the case's id -> (the case, kept so that its id is not reused, the result)
 
     @functools.wraps(function)
@@ -112,7 +112,7 @@ def defaults(name: str) -> dict[str, Any]:
 
 
 def with_defaults(name: str, cases: Sequence[tuple]) -> list[tuple]:
-    """Return the first NAMED cases on which the op works with its defaults, with these defaults put in."""
+    """Replace optional arguments by their defaults -> the first NAMED cases that the op then accepts."""
     plain: list[tuple] = []
     others: list[tuple] = []
     for args in cases:

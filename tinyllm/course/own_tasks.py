@@ -202,7 +202,7 @@ def forget(lesson: Lesson) -> None:
 
 
 def example() -> dict[str, str]:
-    """Return a small complete task, {name: text}: the first blocks of lessons/README.md on own tasks."""
+    """Return a small complete task, {name: text}, from the blocks of code in lessons/README.md."""
     text = read_text(lessons_folder() / "README.md").partition("### Your own tasks\n")[2]
     blocks = re.findall(r"^```\w+\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     return dict(zip((*FILES, HINTS), blocks, strict=False))

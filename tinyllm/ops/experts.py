@@ -55,9 +55,9 @@ def balance_loss(p: Array, chosen: Array) -> Array:
     """Compute the loss that balances a router: E * sum over experts of load * mean p.
 
     p (N, E), chosen (N, top) ints -> (). The load of an expert is the share of tokens that chose it, so all
-    loads add up to `top`. That is also the loss of a balanced router; it is larger when experts with a large
-    p also get many tokens. Without tokens it is 0. (Fedus, Zoph and Shazeer, "Switch Transformers", 2022,
-    section 2.2.)
+    loads add up to `top`. A balanced router has the loss `top`; it is larger when experts with a large p also
+    get many tokens. Without tokens it is 0. (Fedus, Zoph and Shazeer, "Switch Transformers", 2022, section
+    2.2.)
     """
     n, experts = p.shape
     load = expert_counts(chosen, experts).astype(p.dtype) / max(n, 1)

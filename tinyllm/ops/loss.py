@@ -81,8 +81,8 @@ def token_losses_backward(dlosses: Array, logits: Array, targets: Array, lse: Ar
 def linear_token_losses(x: Array, w: Array, targets: Array, ignore_index: int = -100) -> tuple[Array, Array]:
     """Compute token_losses of the logits x w^T: the last layer and the loss in one op.
 
-    x (..., C), w (V, C), targets (...) ints -> losses (...), lse (...). The compiled twin never stores all
-    logits at once. Raises ValueError when sizes do not fit, and as cross_entropy does.
+    x (..., C), w (V, C), targets (...) ints -> losses (...), lse (...). The kernel never stores all logits at
+    once. Raises ValueError when sizes do not fit, and as cross_entropy does.
     """
     logits = matmul(rows(x), w, transpose_b=True)
     return token_losses(logits.reshape(*x.shape[:-1], w.shape[0]), targets, ignore_index)

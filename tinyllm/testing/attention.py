@@ -1,4 +1,4 @@
-"""Cases of attention; mistakes, and right variants."""
+"""Test attention: cases, common mistakes, correct variants."""
 
 import numpy as np
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Cases of the chain rule and of undoing broadcasting; mistakes, and right variants."""
+"""Test the chain rule and undoing broadcasting: cases, common mistakes, correct variants."""
 
 import numpy as np
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Cases of a whole block and of its costs; mistakes, and right variants."""
+"""Test a whole block and its costs: cases, common mistakes, correct variants."""
 
 
 import numpy as np

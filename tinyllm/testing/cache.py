@@ -1,4 +1,4 @@
-"""Cases of packing the KV cache; mistakes, and right variants."""
+"""Test packing the KV cache: cases, common mistakes, correct variants."""
 
 import numpy as np
 from hypothesis import strategies as st

@@ -210,7 +210,7 @@ def parse(code: str) -> Any:
 
 
 def matches(node: Any, pattern: Any) -> bool:
-    """Return True if a node is the same code as a pattern, or as its first statement if it is a list."""
+    """Return True if a node is the same code as a pattern, or as the first statement of a list of them."""
     wanted = pattern[0] if isinstance(pattern, list) else pattern
     return equal(node, wanted)
 

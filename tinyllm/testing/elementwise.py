@@ -1,4 +1,4 @@
-"""Cases of the elementwise ops; mistakes, and right variants."""
+"""Test the elementwise ops: cases, common mistakes, correct variants."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Cases of embedding; mistakes, and right variants."""
+"""Test embedding: cases, common mistakes, correct variants."""
 
 import numpy as np
 from hypothesis import strategies as st

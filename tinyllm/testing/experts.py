@@ -1,4 +1,4 @@
-"""Cases of the ops of a mixture of experts; mistakes, and right variants."""
+"""Test the ops of a mixture of experts: cases, common mistakes, correct variants."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -49,7 +49,7 @@ def grouped_linear(draw):
 
 @st.composite
 def combine_experts(draw):
-    """Draw results of experts, weights, and a different place for each result."""
+    """Draw results of experts, weights, and the row numbers of the results in random order."""
     n, top, c = draw(sizes), draw(few), draw(sizes)
     order = Random(draw(seeds), "places").shuffle(range(n * top))
     places = np.array(order, np.int64).reshape(n, top)

@@ -1,4 +1,4 @@
-"""Cases of hiding tokens and spans; mistakes, and right variants."""
+"""Test hiding tokens and spans: cases, common mistakes, correct variants."""
 
 import numpy as np
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Cases of scores against latent vectors; mistakes, and right variants."""
+"""Test scores against latent vectors: cases, common mistakes, correct variants."""
 
 import numpy as np
 from hypothesis import strategies as st

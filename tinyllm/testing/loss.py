@@ -1,4 +1,4 @@
-"""Cases of cross_entropy and of the losses per token; mistakes, and right variants."""
+"""Test cross_entropy and the losses per token: cases, common mistakes, correct variants."""
 
 
 import numpy as np

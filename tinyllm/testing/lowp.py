@@ -1,4 +1,4 @@
-"""Cases of rounding to bfloat16; mistakes, and right variants."""
+"""Test rounding to bfloat16: cases, common mistakes, correct variants."""
 
 import numpy as np
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Cases of matmul and linear; mistakes, and right variants."""
+"""Test matmul and linear: cases, common mistakes, correct variants."""
 
 import math
 

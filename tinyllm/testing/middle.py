@@ -1,4 +1,4 @@
-"""Cases of filling in the middle, with repeated letters and empty parts; mistakes, and right variants."""
+"""Test filling in the middle, also of empty parts: cases, common mistakes, correct variants."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Cases of bigram counts, entropy and perplexity; mistakes, and right variants."""
+"""Test bigram counts, entropy and perplexity: cases, common mistakes, correct variants."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Cases of layernorm and rmsnorm; mistakes, and right variants."""
+"""Test layernorm and rmsnorm: cases, common mistakes, correct variants."""
 
 import numpy as np
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Cases of the optimizer's ops; mistakes, and right variants."""
+"""Test the optimizer's ops: cases, common mistakes, correct variants."""
 
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Cases of pass@k; mistakes, and right variants."""
+"""Test pass@k: cases, common mistakes, correct variants."""
 
 import numpy as np
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Cases of cutting pictures into patches and placing vectors; mistakes, and right variants."""
+"""Test cutting pictures into patches and placing vectors: cases, common mistakes, correct variants."""
 
 import numpy as np
 from hypothesis import strategies as st

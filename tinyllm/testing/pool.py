@@ -1,4 +1,4 @@
-"""Cases of mean pooling and of the contrastive loss; mistakes, and right variants."""
+"""Test mean pooling and the contrastive loss: cases, common mistakes, correct variants."""
 
 import numpy as np
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Names of an op's properties, which reports of a check show, and which known mistakes break."""
+"""Names of the properties that an op must have; reports of a check show them."""
 
 ORDINARY = "right on ordinary numbers"
 ORDINARY_INPUT = "right on ordinary input"  # of ops that take no numbers

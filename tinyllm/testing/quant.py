@@ -22,7 +22,7 @@ def weights(draw):
 
 @st.composite
 def numbers(draw):
-    """Draw rows of one kind of numbers, or with blocks of very different sizes; also zeros and infinities."""
+    """Draw rows of numbers; some have blocks of very different sizes, or an infinite or extreme number."""
     x = floats(draw, (*draw(leading), draw(inner)))
     if draw(st.booleans()) and x.size:
         x = np.array(x)

@@ -1,4 +1,4 @@
-"""Cases of buckets of relative positions; mistakes, and a right variant."""
+"""Test buckets of relative positions: cases, common mistakes, correct variants."""
 
 import math
 

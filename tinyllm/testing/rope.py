@@ -1,4 +1,4 @@
-"""Cases of rope and its tables; mistakes, and right variants."""
+"""Test rope and its tables: cases, common mistakes, correct variants."""
 
 import numpy as np
 from hypothesis import strategies as st

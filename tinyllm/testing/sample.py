@@ -1,4 +1,4 @@
-"""Cases of the sampling ops; mistakes, and right variants."""
+"""Test the sampling ops: cases, common mistakes, correct variants."""
 
 import numpy as np
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Cases of softmax and log_softmax; mistakes, and right variants."""
+"""Test softmax and log_softmax: cases, common mistakes, correct variants."""
 
 import math
 

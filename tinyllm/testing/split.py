@@ -1,4 +1,4 @@
-"""Cases of split and join; mistakes, and right variants."""
+"""Test split and join: cases, common mistakes, correct variants."""
 
 from hypothesis import strategies as st
 

@@ -84,7 +84,7 @@ class LibraryTokenizer(Tokenizer):
         return WholeStream(self)
 
     def add_special_tokens(self, names: Iterable[str]) -> None:
-        """Raise UserError unless the file has these special tokens: the library's vocabulary is its own."""
+        """Raise UserError unless the file has these special tokens, because this class cannot add any."""
         if missing := [name for name in names if name not in self.special_tokens]:
             raise UserError(f"this tokenizer has no special token {missing[0]!r}, which is needed here")
 
@@ -142,7 +142,7 @@ class LibraryTokenizer(Tokenizer):
 
 
 def growth(part: dict | None) -> float:
-    """Return how many bytes a normalizer, pre-tokenizer or decoder that the library took makes of one."""
+    """Return how many bytes one byte can become in a normalizer, pre-tokenizer or decoder."""
     part = part or {"type": None}
     members = part.get("normalizers") or part.get("pretokenizers") or part.get("decoders") or ()
     grown = math.prod(map(growth, members), start=2.0 if part["type"] == "ByteLevel" else 1.0)

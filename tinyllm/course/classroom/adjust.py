@@ -47,7 +47,7 @@ def find_tables(course_file: str | None, given: dict[str, str | None]) -> dict[s
 
 
 def read_tables(course: Course, tables: dict[str, Path]) -> Adjustments:
-    """Read the tables -> Adjustments. Raises UserError with the table and the line that cannot be meant."""
+    """Read the tables -> Adjustments. Raises UserError, with table and line, for a wrong line."""
     found = Adjustments()
     if "roster" in tables:
         rows = read_sheet(tables["roster"], "student")

@@ -1,4 +1,4 @@
-"""Read and write tables as CSV: what spreadsheets of any country write, and never a formula.
+"""Read CSV tables from spreadsheets of any country, and write CSV tables without formulas.
 
 A table may begin with a byte order mark, end its lines as Windows does, and separate its columns by commas,
 semicolons or tabs. What is written is text to every spreadsheet: a name or comment cannot be run.
@@ -57,7 +57,7 @@ def read_sheet(path: str | Path, *needed: str) -> list[Row]:
 
 
 def headings(head: list[str], needed: Sequence[str], where: str) -> list[str]:
-    """Return the headings of a table. Raises UserError if one is missing, or stands there twice."""
+    """Return the headings of a table. Raises UserError if one is missing, or occurs twice."""
     while not head[-1]:
         head.pop()
     if missing := [name for name in needed if name not in head]:

@@ -2,8 +2,8 @@
 
 Submissions are compared as sets of statements, each without names, constants, comments and types; so renaming
 and reordering change nothing. What the starter or the library's own solution has does not count. A statement
-that two students share is worth log2(1 / share of the others who have it too) bits, so that what everybody
-writes is worth nothing, and a rare way to write something much.
+that two students share is worth log2(1 / share of the others who have it too) bits, so a statement that
+everybody writes is worth nothing, and a rare one is worth much.
 
 What chance gives is read from the class itself: most pairs worked independently, and above the median their
 sums of bits fall off about exponentially. The limit is where a class of this size, without any copies, would

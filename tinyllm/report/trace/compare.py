@@ -18,7 +18,7 @@ ROUNDING = 1e-5  # as a share of the largest value: summing in another order can
 
 @dataclass(frozen=True)
 class Difference:
-    """A step whose results differ between two captures; at `index`, where most, they are `a` and `b`."""
+    """A step whose results differ between two captures: most at `index`, where they are `a` and `b`."""
 
     path: str  # the part of the model, such as h.0.attn
     op_a: str  # the op that ran there, or "" for a part of several ops
