@@ -1,7 +1,7 @@
 """Test ops: draw cases that break numeric code, check any implementation, and know common mistakes.
 
-For each file of `ops`, a file of the same name here holds cases, error bounds, common mistakes and correct variants.
-In tinyllm only `course` and its commands import this package, so training does not wait for Hypothesis.
+For each file of `ops`, a file of the same name here holds cases, error bounds, common mistakes and correct
+variants. In tinyllm only `course` and its commands import this package: training does not wait for Hypothesis.
 """
 
 from tinyllm.testing.by_rule import made
