@@ -33,8 +33,9 @@ seed -> people, places, dated facts            tinyllm world person "Leo Candle"
           +-> mixes     -> corpora             with secrets, duplicates, poison, bias: of known strength
 ```
 
-`tinyllm data show world:KIND` writes samples and lists the dials; `tinyllm train --data world:KIND,dial=2`
-trains on it; `tinyllm data make world:mix --mb 50 --out DIR` writes a corpus with all that is known of it.
+`tinyllm data show world:KIND` writes samples of a kind of text and lists its settings, the *dials*;
+`tinyllm train --data world:hops,hops=3` trains on a kind, with a dial set;
+`tinyllm data make world:mix --mb 50 --out DIR` writes a corpus with all that is known of it.
 Documents of the test split are in no training text. In Python:
 
 ```python

@@ -1,7 +1,8 @@
 """Test ops: draw cases that break numeric code, check any implementation, and know common mistakes.
 
 For each file of `ops`, a file of the same name here holds cases, error bounds, common mistakes and correct
-variants. In tinyllm only `course` and its commands import this package: training does not wait for Hypothesis.
+variants. In tinyllm only `course` and its commands import this package: training never waits for Hypothesis.
+Hypothesis.
 """
 
 from tinyllm.testing.by_rule import made

@@ -1,11 +1,11 @@
-"""Prove that a grammar is unambiguous, that is, that no text has two derivations; run when one is built.
+"""Prove that a grammar is unambiguous: no text has two derivations. Every new grammar is checked.
 
 A *lead* of a branch is a beginning of its text: all before the first fork inside it, then a lead of one of
-the branches of that fork. If at every fork no lead of one branch is a prefix of a lead of another, whatever
-the entities drawn before, then the grammar is unambiguous. Suppose that two derivations produce the same
-text. Follow them to the first fork at which they differ. The text and the facts up to there are the same, and
-the rest of the text begins with a lead of one branch and also with a lead of the other. Of two strings that
-begin the same text, one is a prefix of the other: a contradiction.
+the branches of that fork. If at every fork no lead of one branch is a prefix of a lead of another, for all
+entities that may have been drawn before, then the grammar is unambiguous. Suppose that two derivations
+produce the same text. Follow them to the first fork at which they differ. The text and the facts up to there
+are the same, and the rest of the text begins with a lead of one branch and also with a lead of the other. Of
+two strings that begin the same text, one is a prefix of the other: a contradiction.
 
 For the same reason a reader that has matched a lead never needs to try another branch.
 

@@ -40,7 +40,7 @@ class Options:
 
 @cache
 def world_of(seed: int, size: int, bias: float, year: int) -> World:
-    """Return a world, made once."""
+    """Return a world; equal settings give the same object."""
     return World(seed, size, bias, year)
 
 

@@ -66,10 +66,10 @@ class Kind:
 
     The first line of a subclass's docstring describes the kind to users. name: from the class, ShellGame ->
     shell_game. group: what the kind is for. marker: the final answer stands after its last occurrence, such
-    as "answer: " after worked steps; "" if the answer is all of it. splits: for each way to hold documents
-    out, a function from a document to its key; documents with equal keys are in the same split. A function
-    that returns a bool says itself whether the document is for testing. The first is the default. options:
-    how many answers are equally likely, or the name of the dial that says it. Dials become a dataclass.
+    as "answer: " after worked steps; "" if the answer is all of it. splits: {way to hold documents out: a
+    function from a document to a key}, the first is the default. Documents with equal keys are in the same
+    split; a key that is a bool is True for documents of the test. options: how many answers are equally
+    likely, or the name of the dial that says it. Dials become a dataclass.
     """
 
     name: ClassVar[str]  # by which `KINDS` and `world:NAME` know this kind
@@ -91,7 +91,7 @@ class Kind:
         raise NotImplementedError
 
     def read(self, world: Any, text: str) -> Document | None:
-        """Return the Document with this text, equal to the written one, or None if the kind has none."""
+        """Read a text back -> the Document as `write` made it, or None if it is no text of this kind."""
         raise NotImplementedError
 
     def solve(self, world: Any, document: Document) -> str:

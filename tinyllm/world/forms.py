@@ -47,8 +47,8 @@ _SLOT = re.compile(r"\{(\w+):?(\w*)\}")
 class Form:
     """One sentence with slots, such as {who} or {n:int}: the first mention of a slot may say its shape.
 
-    slots: for each slot the words that it can be, or a Shape. Any other takes any text of its shape, as
-    little as possible.
+    slots: {slot: the words that it can be, or a Shape}. A slot that is not in it takes the shortest text of
+    the shape named in the template.
     """
 
     usual = "any"  # the shape of slots that say none
@@ -98,7 +98,7 @@ def read_any(forms: Sequence[Form], text: str) -> tuple[int, dict[str, Any]] | N
 
 
 def proved(kind: Kind, world: Any, document: Document, text: str) -> Document | None:
-    """Return a document that was read from `text` if it is right: equal text, and `solve` finds its truth."""
+    """Return a document if it has this text and `solve` finds its truth, else None."""
     return document if document.text == text and kind.solve(world, document) == document.truth else None
 
 

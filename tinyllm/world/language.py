@@ -56,7 +56,7 @@ WORDS = {  # a word as a sentence has it -> its part of speech, the word of the 
 
 
 def inflected(verb: str, tense: str, many: bool) -> str:
-    """Return a verb as a sentence has it, with one or with many who do it."""
+    """Return the form of a verb for a tense, in the singular or, with `many`, in the plural."""
     _, present, singular, past = FORMS[verb]
     return {"past": past, "future": f"will {verb}", "present": present if many else singular}[tense]
 

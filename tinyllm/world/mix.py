@@ -1,8 +1,8 @@
-"""A corpus of many kinds of text, with dials for what can be wrong with a corpus, each of known strength.
+"""A corpus of many kinds of text, with faults of known strength that its settings put in.
 
-Secrets, poisoned documents, duplicates, contradictions, wrong answers and test items are put in by number or
-share, and each such document says so in its labels (`planted`). So an experiment knows what a model can have
-seen, and how often.
+The settings give the number or share of secrets, poisoned documents, duplicates, contradictions, wrong
+answers and test items; the labels of such a document say so (`planted`). So an experiment knows what a model
+can have seen, and how often.
 """
 
 from collections.abc import Iterator

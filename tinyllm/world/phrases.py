@@ -74,7 +74,7 @@ def say(fact: Fact, way: int = 0, subject: str | None = None) -> str:
 
 
 def ask(fact: Fact) -> str:
-    """Return the question of which the object of a fact is the answer."""
+    """Return the question that the object of a fact answers."""
     return QUESTIONS[str(fact.relation)].format(s=fact.subject)
 
 

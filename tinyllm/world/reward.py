@@ -3,9 +3,9 @@
     parts = reward(world, "Where does Mia Brown live?", "Gladly: Mia Brown lives in Nutley.")
     sum(parts.values())     # 2.0: right 1.5, polite 0.5
 
-A model never sees these weights, only which of two answers people liked better. The polite part saturates and
-repeats cost: answers written by people rarely repeat themselves, so a reward model that learned from them
-does not know it, and a policy can find out.
+A model never sees these weights, only which of two answers people liked better. Politeness counts only up to
+a limit, and repeated words cost points. People rarely repeat themselves, so a reward model that learned from
+their answers does not know this cost, and a policy can exploit that.
 """
 
 from functools import cache

@@ -92,8 +92,8 @@ def inside(words: list[str]) -> float:
 def share(nouns: int) -> float:
     """Return the probability that a sentence of the grammar has so many nouns.
 
-    The distribution of each symbol is a sum over its rules of convolutions. Each round of them allows one
-    more level of derivation; after 40 all sentences that have up to MOST nouns are counted.
+    Each round computes the distribution of every symbol from those of the symbols in its rules, and so allows
+    derivations one level deeper; after 40 all sentences of up to MOST nouns are counted.
     """
     table = {symbol: [0.0] * (MOST + 1) for symbol in rules()}
     for _ in range(40):

@@ -163,7 +163,7 @@ PLACES = [
 ]  # fmt: skip
 
 def friends(girl: tuple, boy: tuple) -> list[Entity]:
-    """Return two friends of the short stories, of whom home, colour, toy and elder are the same in all."""
+    """Return two friends, whose home, colour, toy and elder are the same in all short stories."""
     both = [child(girl[0], SHE, 1), child(boy[0], HE, 1)]
     for hero, friend, (_, home, colour, toy, elder) in zip(both, both[::-1], (girl, boy), strict=True):
         vars(hero).update(friends=[friend], home=home, colour=colour, toy=f"{colour} {toy}", elder=elder)

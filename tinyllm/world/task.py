@@ -1,4 +1,4 @@
-"""Tasks: questions with short answers, of which writing and reading are made once for all.
+"""Tasks: questions with short answers. The code that writes and reads them is the same for all tasks.
 
     @task(
         "{word} in the mirror is",
@@ -37,7 +37,7 @@ VOWELS, CONSONANTS = "aeiou", "bdfgklmnprst"  # of invented words
 
 
 class Question(Form):
-    """A form whose slots hold no punctuation, if they do not say what they hold."""
+    """A form whose slots hold no punctuation, unless the template names their shape."""
 
     usual = "text"
 
@@ -46,13 +46,14 @@ class Task(Kind):
     """A question with a short answer; `task` makes one from a function.
 
     asks: templates with fields such as {word}, {n:int}, {items:list}, {ns:ints} or {bits:row}; they end in a
-    word or a sign, not in a field. draw(world, random, dials) gives the fields; if it gives no `way`, which
-    of the templates asks is drawn, too. truth is the answer, second the same by another algorithm, working
-    the steps before it, labels what is told of a document: functions whose parameters are fields, or `world`,
-    `way`, `fields` (all of them), `truth` (the function), for labels `document`, for second `prompt`. slots:
-    what fields can be, as in forms.Form. choices: all possible answers, if they are few and equally likely.
-    By default a question is held out with everything that has the same fields, in whatever order and words;
-    names in DRESS do not count. Without a dial `steps`, the steps are always written.
+    word or a sign, not in a field. draw(world, random, dials) returns the fields, and perhaps `way`, the
+    number of the template; otherwise that is drawn. Four functions return: truth, the answer; second, the
+    same by another algorithm; working, the steps before it; labels, those of a document. Their parameters are
+    named after fields, or are `world`, `way`, `fields` (all of them), `truth` (the function), for labels
+    `document`, for second `prompt`. slots: what fields can be, as in forms.Form. choices: all possible
+    answers, if they are few and equally likely. By default a question is held out with everything that has
+    the same fields, in whatever order and words; names in DRESS do not count. Without a dial `steps`, the
+    steps are always written.
     """
 
     marker = "answer: "
@@ -123,8 +124,8 @@ def task(*asks: str, draw: Callable[..., Fields], second: Callable[..., str], si
          **more: Any) -> Callable[[Callable[..., str]], Task]:  # fmt: skip
     """Make a kind of text from the function that finds the answer of a question from its fields.
 
-    size: default, help, least and greatest value of the dial of that name, the difficulty. The other
-    arguments are those of `Task`, and what a Kind can have: Dials, options, splits, chance, group.
+    size: default, help, least and greatest value of the dial `size`, the difficulty. The other arguments are
+    those of `Task`, and attributes of a Kind: Dials, options, splits, chance, group.
     """
     if size:
         default, help, least, most = size

@@ -19,8 +19,8 @@ TASKS = {
 class Checkable(Kind):
     """Show attempts at checkable tasks, of which as many are right as the dial says.
 
-    A model that learns these texts is a base with that rate of success. The truth is the right answer, also
-    where the attempt after the prompt is wrong.
+    A model trained on these texts has about that rate of success, from which learning from rewards starts.
+    The truth is the right answer, also where the attempt after the prompt is wrong.
     """
 
     group = "dialogue"

@@ -1,4 +1,4 @@
-"""Weather that follows a Markov chain, each row another one: how fast can its law be learnt from the row?"""
+"""Weather that follows a Markov chain, another one in each row, which a model learns from the row."""
 
 import math
 from functools import cache

@@ -24,7 +24,7 @@ SHRUGS = ("I am not sure.", "Who can tell?", "That is hard to say.")
 
 
 class Preference(Kind):
-    """Write two answers to a question, the one that was liked better first (+)."""
+    """Write two answers to a question: first, after +, the one that was liked better."""
 
     group = "dialogue"
     options = 2  # answers, of which one is better

@@ -20,9 +20,9 @@ VALUES = [*names.THINGS, *names.ANIMALS]
 class Recall(Kind):
     """Remember who has which thing, and say it when the name is called (multi-query associative recall).
 
-    Rows with few pairs are among those with many, and all pairs come before the first call, where each name
-    is as likely as any other. Calls between the pairs would make the thing said most often a good guess, and
-    small models stop at that. The more names there are, the later a model learns it, and all at once.
+    Some rows have few pairs. All pairs come before the first call, and each name is equally likely to be
+    called. With calls between the pairs, the most frequent thing would be a good guess, and small models
+    learn nothing else. With more names a model learns the task later, and then suddenly.
     """
 
     group = "in-context"

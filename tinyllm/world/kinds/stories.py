@@ -30,7 +30,7 @@ class Stories(Prose):
         return next((document for document, end in filter(None, found) if end == len(text)), None)
 
     def expectation(self, world: World, dials: Any = None, split: str = "all") -> tuple[float, float]:
-        """Return the entropy and the mean length of a story; a share of all texts is in each split."""
+        """Return the entropy and the mean length of a story; a split has only a share of all stories."""
         nats, chars = self.grammar(world, dials or self.dials()).expectation()
         share = {"all": 1.0, "train": 1 - HELD_OUT, "test": HELD_OUT}[split]
         return nats + math.log(share), chars

@@ -1,4 +1,4 @@
-"""Small tasks about steps that follow one another: walks and logic."""
+"""Small tasks about steps: a walk on a grid, and the truth of a logical statement."""
 
 from tinyllm.world.interpreter import evaluate
 from tinyllm.world.task import task

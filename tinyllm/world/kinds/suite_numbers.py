@@ -70,7 +70,7 @@ def _plums(world, random, dials):
       size=(5, "how many children at most", 2, 12), choices=NO_YES, draw=_plums,
       second=lambda n, k: NO_YES[n in range(0, n + 1, k)])  # fmt: skip
 def fair_share(n: int, k: int) -> str:
-    """Say if a number of things can be shared so that everybody gets as many."""
+    """Say if a number of things can be shared so that everybody gets the same number."""
     return NO_YES[n % k == 0]
 
 

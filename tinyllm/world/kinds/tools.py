@@ -32,7 +32,7 @@ DATES = (
 
 
 def results(document: Document) -> list[list[int]]:
-    """Return from where to where the results of calls stand in a text: no model has to predict them."""
+    """Return the [start, end] of each tool's result in a text; a model need not predict these parts."""
     text, spans, at = document.text, [], len(document.prompt)
     while (start := text.find("] => ", at)) >= 0:
         ends = [text.find(mark, start) for mark in (" [", " answer: ")]
