@@ -164,7 +164,7 @@ def values_of(name: str, args: Sequence[Any]) -> Iterator[tuple[str, Any]]:
 
 
 def partly(got: Any, want: Any) -> str | None:
-    """Return words with {} if only the first or last element of an axis is wrong, or only it is right."""
+    """Find out if only the first or last element of an axis is wrong, or right -> words with {}, or None."""
     got, want = np.asarray(got), np.asarray(want)
     numbers = all(a.dtype.kind in "fiu" for a in (got, want))
     if got.shape != want.shape or not want.ndim or not numbers:
@@ -204,7 +204,7 @@ def constant_factor(triples: list[tuple]) -> str | None:
 
 
 def about(triples: list[tuple]) -> str | None:
-    """Say to how many digits all results are right, two or more -> a sentence with {}, or None."""
+    """Find out if all results are right to three digits, or two -> words with {}, or None."""
     if any(np.asarray(got).dtype.kind != "f" for _, got, _ in triples):
         return None
     for digits in (3, 2):

@@ -1,6 +1,6 @@
-"""Compare the results of a function with those of a mistake: is it wrong in the same way?
+"""Compare wrong results with those of a known mistake, to find out if the function makes this mistake.
 
-Rounding does not count, nor what one of the two does with NaN, nor results on a threshold.
+Differences by rounding, about NaN, or on a threshold do not count.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,8 +22,8 @@ Case = Sequence[Any]
 class Suspect:
     """A mistake that may be behind wrong results.
 
-    output: the number of the result that it is compared in; the others then count as right. known: a dict
-    that keeps its results by the id of a case, so that it runs once on each, as long as the cases live.
+    output: the number of the only result to compare; None compares all. known: {id of a case: the mistake's
+    results}, so that it runs once on each case; the cases must not be freed.
     """
 
     def __init__(self, name, function, output=None, known=None):
@@ -40,7 +40,7 @@ class Suspect:
         return self.seen(args, known[key])
 
     def seen(self, args: Case, results: list[Any] | None) -> list[Any] | None:
-        """Return results with right ones in place of those that are not compared."""
+        """Replace the results that are not compared by right ones."""
         return results if self.output is None else with_right(self.name, args, results, self.output)
 
     def explains(self, args: Case, got: list[Any] | None) -> bool:
@@ -54,10 +54,10 @@ class Suspect:
         return error is not None and error == form_error(self.name, theirs, args)
 
     def equal(self, args: Case, got: list[Any], theirs: list[Any]) -> bool:
-        """Return True if results differ by the rounding of right results, or by that of the mistake.
+        """Return True if results and those of the mistake differ by rounding only.
 
-        A mistake may round more: scores that nobody divides by sqrt(D) are larger, and so is what exp makes
-        of their last digits. How much it rounds is what float64 changes.
+        A mistake may round more than right code: scores that are not divided by sqrt(D) are larger, and exp
+        magnifies their rounding errors. A run of the mistake in float64 measures how much.
         """
         if alike(got, theirs, closeness(self.name, args)):
             return True
@@ -128,7 +128,7 @@ def distance(results: list[Any], others: list[Any]) -> float:
 
 @per_case
 def closeness(name: str, args: Case) -> float:
-    """Return the share of the largest number by which float32 in another order may differ."""
+    """Return how far sums of float32 in another order may differ, as a share of the largest number."""
     expected, _, bounds = right(name, args)
     shares = [np.max(bound, initial=0) / max(np.max(np.abs(want), where=np.isfinite(want), initial=0), 1e-30)
               for want, bound in zip(expected, bounds, strict=False)
@@ -137,7 +137,7 @@ def closeness(name: str, args: Case) -> float:
 
 
 def mixed(got: Any, several: Sequence[Any]) -> bool:
-    """Return True if each number of the results is that of one of several results."""
+    """Return True if each number of `got` equals the number at its place in one of several results."""
     try:
         near = [[np.isclose(a, b, ROUNDED, 0, equal_nan=True) for a, b in zip(got, other, strict=True)]
                 for other in several]  # fmt: skip
@@ -147,7 +147,7 @@ def mixed(got: Any, several: Sequence[Any]) -> bool:
 
 
 def telling(results: list[Any] | None) -> bool:
-    """Return True if results hold a fraction: two mistakes rarely give the same one by chance."""
+    """Return True if results hold a fraction, because two mistakes rarely give the same one by chance."""
     numbers = [np.asarray(a) for a in results or () if isinstance(a, (float, np.generic))]
     fractions = [a for a in (*numbers, *arrays(results or ())) if a.dtype.kind == "f"]
     return any((np.isfinite(a) & (a % 0.5 != 0)).any() for a in fractions)

@@ -56,9 +56,9 @@ def confirming(pairs: list[tuple]) -> list[tuple]:
 
 
 def usual(name: str, pairs: list[tuple], chosen: list[tuple]) -> list[tuple]:
-    """Choose a few more ordinary cases, on which the function gives results: those with default arguments.
+    """Choose a few more ordinary cases with default arguments, on which the function gives results.
 
-    pairs: (case, what is wrong); chosen: those of them that are chosen already.
+    pairs: (case, what is wrong); chosen: the pairs to leave out.
     """
     fixed, taken = defaults(name), {id(args) for args, _ in chosen}
     found = (pair for pair in pairs if id(pair[0]) not in taken and not isinstance(pair[1], Failure)
@@ -104,7 +104,7 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
 class Group:
     """Failing cases, and the mistake that explains most of them so far.
 
-    output: the number of the result that is looked at, if not all are. The rest is as in `name_mistake`.
+    output: the number of the only result to compare; None compares all. The rest is as in `name_mistake`.
     """
 
     def __init__(self, name, failing, passing, output=None):
@@ -119,9 +119,10 @@ class Group:
         return self.best == len(self.failing)
 
     def try_mistake(self, pair: tuple, listed: bool, known: dict) -> None:
-        """Keep a mistake, a pair as in MISTAKES, if it explains more cases than those before it.
+        """Keep a mistake if it explains more cases than the best one so far.
 
-        known: its results, by the id of a case.
+        pair: as in MISTAKES. listed: False if it was made by rule. known: {id of a case: the mistake's
+        results}.
         """
         suspect = Suspect(self.name, pair[1], self.output, known)
         if self.explained() or (self.probes and suspect.denied(self.probes[0])):
@@ -143,9 +144,10 @@ class Group:
 
 
 class Search:
-    """Groups of the cases that have something in common: one of all results, others of one result each.
+    """Find mistakes in some cases: one for all results of an op together, or one for each result.
 
-    words: what the cases have in common, if these are not all cases.
+    words: the condition that these cases meet, or "" for all cases. groups: one `Group` for all results,
+    others for one each.
     """
 
     def __init__(self, name, failing, passing, words=""):
@@ -179,7 +181,7 @@ class Search:
 
 
 def divided(name: str, failing: list[tuple], passing: Sequence[tuple]) -> Iterator[Search]:
-    """Yield a search in all cases, then in those without special arguments, if the numbers of these tell."""
+    """Yield a search in all cases, then one in the cases of each condition, if their numbers tell enough."""
     yield Search(name, failing, passing)
     for words, holds in conditions(name, failing[0][0] if failing else ()):
         some = [pair for pair in failing if holds(bind(name, pair[0]))]
@@ -201,7 +203,7 @@ def conditions(name: str, args: Sequence[Any]) -> Iterator[tuple[str, Callable[[
 
 
 def lacks(given: dict[str, Any], key: str, other: str) -> bool:
-    """Return True if no element of one argument is another argument."""
+    """Return True if no element of the argument `key` equals the argument `other`."""
     return not (given[key] == given[other]).any()
 
 

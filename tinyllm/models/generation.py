@@ -73,7 +73,7 @@ def sampling_settings(generation: dict[str, Any]) -> dict[str, Any]:
 def ignored(generation: dict[str, Any], beams: bool = False) -> list[str]:
     """Return the settings that would change the choice of tokens but are not applied.
 
-    With `beams`, those of a beam search are, and the repetition_penalty is not.
+    With `beams`, the settings of beam search are applied, and repetition_penalty is not.
     """
     known = {*DRAWING, *IDS, *HARMLESS, *((*BEAMS, "num_beams") if beams else ALWAYS)}
     known |= set() if generation.get("num_beams", 1) != 1 else set(BEAMS)  # they change beams only

@@ -22,7 +22,7 @@ NAMES = ("num_local_experts", "num_experts")
 
 @dataclass(frozen=True)
 class MixtralConfig(LlamaConfig):
-    """The sizes of a Mixtral: LLaMA's, a window, and its experts. Raises UserError as LLaMA's do."""
+    """The sizes of a Mixtral: LLaMA's, a window, and its experts. Raises UserError if inconsistent."""
 
     normalise = True  # not a setting, but a derived family may override it
 

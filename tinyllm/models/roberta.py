@@ -11,7 +11,7 @@ from tinyllm.models.bert import Bert, BertConfig
 
 @dataclass(frozen=True, kw_only=True)
 class RobertaConfig(BertConfig):
-    """The sizes of a RoBERTa: BERT's, and the id of the padding token. Raises UserError as BERT's do."""
+    """The sizes of a RoBERTa: BERT's, and the id of the padding token. Raises UserError if inconsistent."""
 
     hf_class = "Roberta"
 

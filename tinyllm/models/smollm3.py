@@ -12,7 +12,7 @@ from tinyllm.models.llama import COMMON, Llama, LlamaConfig
 
 @dataclass(frozen=True)
 class SmolLM3Config(LlamaConfig):
-    """The sizes of a SmolLM3: LLaMA's, and which layers have no positions. Raises UserError as LLaMA's do."""
+    """The sizes of a SmolLM3, and which layers have no positions. Raises UserError if inconsistent."""
 
     no_rope_every: int = setting(  # type: ignore[assignment]
         4, min=2, max=2**24, hf="no_rope_layer_interval", help="one layer in this many has no positions"
