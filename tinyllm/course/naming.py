@@ -190,7 +190,7 @@ def divided(name: str, failing: list[tuple], passing: Sequence[tuple]) -> Iterat
 
 
 def conditions(name: str, args: Sequence[Any]) -> Iterator[tuple[str, Callable[[dict], bool]]]:
-    """Yield what a case without special arguments has: words, and a test of arguments by name."""
+    """Yield conditions that simple cases meet: words such as "causal is True", and a test of arguments."""
     given = bind(name, args) if args else {}
     fixed = {key: value for key, value in defaults(name).items() if key in given}
     for some in [*([key] for key in fixed), *([list(fixed)] if len(fixed) > 1 else [])]:

@@ -213,7 +213,7 @@ def _joined(scale, q):
 
 
 class Type(NamedTuple):
-    """A format of weights: ggml's code for it, the code of a file in it, the bytes of 32 weights, packing."""
+    """A format of weights: ggml's codes of a tensor and of a file, the bytes of 32 weights, how to pack."""
 
     code: int
     file_type: int
