@@ -118,8 +118,11 @@ def test_a_whole_session(here, tiny, capsys, refused, monkeypatch):
     assert outcome(here / "run") == first
     assert main(resume) == 0  # finished: shows the end again
     assert outcome(here / "run") == first
+    assert "learning rate" not in capsys.readouterr().err
     assert main([*resume, "--steps", "14"]) == 0
-    assert "going on after step 12" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "going on after step 12" in out
+    assert "note: the learning rate now falls until step 14 in place of 12" in err
     assert main([*command, "--overwrite"]) == 0
     assert outcome(here / "run") == first
 

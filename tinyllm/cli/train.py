@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinyllm.cli.command import command
 from tinyllm.cli.progress import Display, JsonDisplay
-from tinyllm.cli.text import entry, paragraph, progress_bar
+from tinyllm.cli.text import entry, note, paragraph, progress_bar
 from tinyllm.config import flatten, parse_assignments
 from tinyllm.errors import UserError
 from tinyllm.files import read_toml
@@ -223,7 +223,12 @@ def resumed_run(out: str, settings: dict[str, Any]) -> tuple[Run, RunConfig]:
     run = Run(out)
     stored, _ = run.read_config()
     run.check_writable()
-    return run, resumed(stored, settings)
+    config = resumed(stored, settings)
+    before, after = stored.train.steps, config.train.steps
+    if before != after and config.train.schedule != "constant":
+        note(f"the learning rate now falls until step {after:,} in place of {before:,}: weights will differ "
+             f"from those of a run that had {after:,} steps from the start")  # fmt: skip
+    return run, config
 
 
 def free_folder(config: RunConfig, overwrite: bool, ending: str = "") -> Path:
