@@ -4,6 +4,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +151,17 @@ class Module(metaclass=Naming):
 
     def __repr__(self):
         return self._tree()
+
+    def _repr_html_(self):
+        """Return the tree for a notebook, where a part that has parts can be folded."""
+        lines, html = self._tree().split("\n"), ""
+        depths = [len(line) - len(line.lstrip()) for line in lines]
+        for line, depth, after in zip(lines, depths, [*depths[1:], 0], strict=True):
+            text, indent = escape(line.strip()), 'style="margin-left: 1em"'
+            opened = f"<details {indent}{' open' * (depth < 4)}><summary>{text}</summary>"
+            html += opened if after > depth else f"<div {indent}>{text}</div>"
+            html += "</details>" * ((depth - after) // 2)
+        return html
 
     def _tree(self):
         """Return a line of text for this module and for each module inside; equal neighbours share a line."""
