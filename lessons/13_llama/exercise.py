@@ -71,8 +71,8 @@ def scaled_rope_tables(positions, width, base, scaling):
     the pair, from the pair with beta_fast turns, rounded down, to that with
     beta_slow turns, rounded up; by default 32 and 1 turns. A pair of index
     width ln(context / (2 pi turns)) / (2 ln base) has that many. These two ends
-    are at least 0 and at most width - 1, and at least 0.001 apart. In ntk,
-    width - 2 is at least 1. Angles are computed in float64, and the tables are
-    float32.
+    are at least 0 and at most width - 1, and at least 0.001 apart. They are not
+    rounded if "truncate" is False. In ntk, width - 2 is at least 1. Angles are
+    computed in float64, and the tables are float32.
     """
     raise NotImplementedError

@@ -1,7 +1,9 @@
 """Folders as Hugging Face has them: what is saved opens here and there, and nothing broken gets in."""
 
+import contextlib
 import dataclasses
 import json
+import re
 import tracemalloc
 
 import numpy as np
@@ -10,6 +12,7 @@ import safetensors.numpy
 from tiny_gpt import shaken
 
 import tinyllm as tl
+from tinyllm import nn
 from tinyllm.errors import UserError
 from tinyllm.models import build, family, from_pretrained, names
 from tinyllm.models.pretrained import second_names
@@ -22,6 +25,8 @@ SCALINGS = {
     "linear": {}, "yarn": {"original_max_position_embeddings": 6},
     "llama3": {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 6},
 }  # fmt: skip
+DEEP = {"rope_type": "yarn", "factor": 40, "beta_fast": 4, "mscale": 0.7, "mscale_all_dim": 1.0,
+        "original_max_position_embeddings": 60}  # fmt: skip
 T5_SIZES = SIZES | {"heads": 3, "head_width": 6, "hidden": 20, "tied": True}
 LATENT = {"kv_heads": 4, "hidden": 48, "head_width": 6, "plain_width": 7, "value_width": 5, "latent": 10,
           "expert_hidden": 12}  # fmt: skip
@@ -47,6 +52,8 @@ MODELS = {
     "falcon": {"model_type": "falcon", **SIZES, "hidden": 48},
     "falcon of many heads": {"model_type": "falcon", **SIZES, "hidden": 128, "multi_query": False,
                              "bias": True, "tied": False},
+    "falcon scaled": {"model_type": "falcon", **SIZES, "hidden": 48, "scaling": DEEP | {"truncate": False}},
+    "deepseek_v3 scaled": {"model_type": "deepseek_v3", **SIZES, **LATENT, "scaling": DEEP},
     "fuyu": {"model_type": "fuyu", **SIZES, "hidden": 48, "side": 6, "patch": 3, "picture": 7,
              "theta": 300.0},
     "gpt_neox": {"model_type": "gpt_neox", **SIZES, "hidden": 48, "rotated": 0.5},
@@ -57,6 +64,8 @@ MODELS = {
     "t5 untied": {"model_type": "t5", **T5_SIZES, "decoder_layers": 1, "tied": False, "buckets": 6,
                   "max_distance": 9},
     "mt5": {"model_type": "mt5", **T5_SIZES},
+    "gpt_neox scaled": {"model_type": "gpt_neox", **SIZES, "hidden": 48, "rotated": 0.5, "theta": 300.0,
+                        "scaling": {"rope_type": "linear", "factor": 4.0}},
     "gpt_neox in turn": {"model_type": "gpt_neox", **SIZES, "hidden": 48, "parallel": False, "tied": True},
     "bert": {"model_type": "bert", **SIZES, "hidden": 48, "dropout": 0.1, "eps": 1e-5},
     "distilbert": {"model_type": "distilbert", **SIZES, "hidden": 48, "class_dropout": 0.2},
@@ -168,13 +177,18 @@ def open_there(transformers, folder, dtype="float32", **options):
     return getattr(transformers, cls).from_pretrained(folder, dtype=dtype, **options)
 
 
-def theirs_logits(model, ours):
+def called(model, ours, **options):
+    """Call a model of transformers with what ours reads."""
     import torch
 
     names = ("input_ids", "decoder_input_ids")
     given = {name: torch.from_numpy(x.copy()) for name, x in zip(names, inputs(ours), strict=False)}
     with torch.no_grad():
-        return model(**given).logits.numpy()
+        return model(**given, **options)
+
+
+def theirs_logits(model, ours):
+    return called(model, ours).logits.numpy()
 
 
 @each
@@ -200,6 +214,37 @@ def test_what_transformers_saves_opens_here(tmp_path, transformers, name, dtype,
     assert ours.config.context == 12
     for setting, value in vars(made(name).config).items():
         assert "dropout" not in setting or getattr(ours.config, setting) == value
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if family(name.split()[0]).objective != "masked"])
+def test_transformers_has_the_same_states_after_every_block(tmp_path, transformers, name):
+    """Its last state is after the last norm, as `hidden` here; of an encoder-decoder, the decoder's."""
+    ours, found = made(name), []
+    ours.save_pretrained(tmp_path)
+    block = re.compile(r"(h|(model|gpt_neox|language_model)\.layers|decoder\.block)\.\d+")
+    blocks = [path for path, _ in ours.named_modules() if block.fullmatch(path)]
+    with contextlib.ExitStack() as stack:
+        for path in blocks:
+            stack.enter_context(nn.tap(ours, path, lambda x, y: found.append(y.data)))
+        with nn.tap(ours, "lm_head", lambda x, y: found.append(x.data)):
+            logits(ours)
+    theirs = called(open_there(transformers, tmp_path), ours, output_hidden_states=True)
+    states = theirs.decoder_hidden_states if ours.is_encoder_decoder else theirs.hidden_states
+    last = found.pop() / (ours.config.width**-0.5 if getattr(ours.config, "scaled", False) else 1)
+    assert len(blocks) == len(found) == len(states) - 1 >= 1
+    for mine, other in zip([*found[:-1], last], states[1:], strict=True):
+        np.testing.assert_allclose(mine, other.numpy(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["yarn", "llama3"])
+def test_a_scaling_that_says_no_training_context_has_the_model_s(tmp_path, transformers, kind):
+    made(f"llama {kind}", scaling=made(f"llama {kind}").config.scaling | {
+        "original_max_position_embeddings": 12}).save_pretrained(tmp_path)  # fmt: skip
+    said = {"rope_type": kind, "factor": 4.0, **SCALINGS[kind]}
+    del said["original_max_position_embeddings"]
+    change(tmp_path, rope_scaling=said)
+    ours, theirs = from_pretrained(tmp_path), open_there(transformers, tmp_path)
+    np.testing.assert_allclose(logits(ours), theirs_logits(theirs, ours), rtol=1e-4, atol=1e-4)
 
 
 @each
@@ -290,6 +335,9 @@ def test_a_name_with_and_without_prefix_in_two_shards_is_refused(tmp_path):
     ("llama", {"rope_parameters": {"rope_type": "llama3", "factor": 8.0}}, "scaling.*lacks"),
     ("llama", {"rope_scaling": {"rope_type": "longrope", "factor": 8.0}}, "longrope.*not known"),
     ("llama", {"rope_scaling": {"rope_type": "linear", "factor": 0.0}}, "scaling"),
+    ("falcon", {"rope_scaling": {"rope_type": "linear"}}, "config.json.*scaling.*lacks factor"),
+    ("deepseek_v3", {"rope_scaling": DEEP | {"mscale_all_dim": "x"}}, "mscale_all_dim must be a number"),
+    ("gpt_neox", {"rope_scaling": DEEP | {"truncate": 1}}, "truncate must be true or false, got 1"),
     ("llama", {"rope_scaling": [8.0]}, "must be an object"),
     ("qwen2", {"use_sliding_window": True}, "use_sliding_window = True"),
     ("mistral", {"sliding_window": 0}, "window must be a whole number, at least 1"),

@@ -18,7 +18,7 @@ from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.models.llama import PRESETS, Llama, LlamaBlock, LlamaConfig
 from tinyllm.models.sizes import SIZE
-from tinyllm.nn.attention import Angles
+from tinyllm.nn.attention import Angles, yarn_growth
 from tinyllm.ops import balance_bias
 from tinyllm.tensor import Tensor
 
@@ -77,6 +77,7 @@ class LatentAttention(nn.Attention):
         self.latent, self.plain = c.latent, c.plain_width
         scale = (c.latent + rotated) / (c.plain_width + rotated)
         self.scale = scale**0.5  # F.attention divides by sqrt(latent + rotated)
+        self.scale *= yarn_growth(c.scaling or {}, "mscale_all_dim") ** 2
         inner = c.heads * (c.plain_width + rotated)
         if c.query_latent is None:
             self.q_proj = nn.Linear(c.width, inner, bias=False)
@@ -187,7 +188,7 @@ class DeepseekV3(Llama):
     hf_usual = {"n_group": 8, "topk_group": 4, "num_experts_per_tok": 8, "first_k_dense_replace": 3,
                 "routed_scaling_factor": 2.5, "q_lora_rank": 1536}  # fmt: skip
     hf_settings: ClassVar[dict[str, Any]] = {
-        "hidden_act": ("silu",), "rope_interleave": (True,), "rope_scaling": (None,), "mlp_bias": (False,),
+        "hidden_act": ("silu",), "rope_interleave": (True,), "mlp_bias": (False,),
         "num_key_value_heads": lambda config: (config.heads,), "n_mtp": (None,),
         "head_dim": lambda config: (config.head_size,),
     }  # fmt: skip

@@ -15,14 +15,14 @@ from tinyllm import nn
 from tinyllm.config import setting
 from tinyllm.models.gpt_neox import PRESETS, NeoXMLP
 from tinyllm.models.pretrained import Pretrained, read_rope
-from tinyllm.models.sizes import HIDDEN, THETA, TIED, Sizes
+from tinyllm.models.sizes import HIDDEN, TIED, RotarySizes
 from tinyllm.nn.attention import Angles
 from tinyllm.nn.decoder import Cache
 from tinyllm.tensor import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class FalconConfig(Sizes):
+class FalconConfig(RotarySizes):
     """The sizes of a Falcon. Raises UserError if they are inconsistent."""
 
     hf = {"eps": "layer_norm_epsilon"}
@@ -31,7 +31,6 @@ class FalconConfig(Sizes):
     hidden: int = setting(**HIDDEN, hf="ffn_hidden_size")
     multi_query: bool = setting(True, hf="multi_query", help="all heads share one head of keys and values")
     bias: bool = setting(False, hf="bias", help="linear layers add a bias")
-    theta: float = setting(10000.0, **THETA, hf="rope_theta")
     tied: bool = setting(True, **TIED)
 
     @property
@@ -90,7 +89,6 @@ class Falcon(Pretrained, nn.DecoderLM):
     hf_settings = {
         "activation": ("gelu",), "alibi": (False,), "new_decoder_architecture": (False,),
         "parallel_attn": (True,), "hidden_dropout": (0.0,), "num_ln_in_parallel_attn": (None, 1),
-        "rope_scaling": (None,),
     }  # fmt: skip
     residual_outputs = ("dense.weight", "dense_4h_to_h.weight")
 
@@ -101,7 +99,7 @@ class Falcon(Pretrained, nn.DecoderLM):
         self.ln_f = nn.LayerNorm(config.width, eps=config.eps)
         embedding = self.word_embeddings.weight
         self.lm_head = nn.Head(embedding if config.tied else nn.Parameter(nn.full(embedding.shape)))
-        self.rope = nn.Rope(config.width // config.heads, config.theta)
+        self.rope = nn.Rope(config.rotary_width, config.theta, config.scaling)
         self.finish(seed)
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:

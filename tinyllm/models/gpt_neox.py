@@ -18,7 +18,7 @@ from tinyllm import nn
 from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.models.pretrained import Pretrained, read_rope
-from tinyllm.models.sizes import HIDDEN, THETA, TIED, WITH_HIDDEN, Sizes
+from tinyllm.models.sizes import HIDDEN, TIED, WITH_HIDDEN, RotarySizes
 from tinyllm.nn.attention import Angles
 from tinyllm.nn.decoder import Cache
 from tinyllm.tensor import Tensor
@@ -27,11 +27,12 @@ PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 2048}}  # a
 
 
 @dataclass(frozen=True, kw_only=True)
-class GPTNeoXConfig(Sizes):
+class GPTNeoXConfig(RotarySizes):
     """The sizes of a GPT-NeoX, and how its block is built. Raises UserError if they are inconsistent."""
 
+    hf = {"theta": "rotary_emb_base"}
+
     hidden: int = setting(**HIDDEN, hf="intermediate_size")
-    theta: float = setting(10000.0, **THETA, hf="rotary_emb_base")
     rotated: float = setting(0.25, above=0, max=1, hf="rotary_pct", help="the part of a head that is rotated")
     parallel: bool = setting(True, hf="use_parallel_residual", help="attention and MLP read the same input")
     tied: bool = setting(False, **TIED)
@@ -98,7 +99,7 @@ class NeoXBody(nn.Module):
         self.embed_in = nn.Embedding(config.vocab_size, config.width)
         self.layers = [NeoXBlock(config) for _ in range(config.layers)]
         self.final_layer_norm = nn.LayerNorm(config.width, eps=config.eps)
-        self.rope = nn.Rope(config.rotary_width, config.theta)
+        self.rope = nn.Rope(config.rotary_width, config.theta, config.scaling)
 
     def __call__(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
         angles = self.rope(positions)
@@ -117,9 +118,7 @@ class GPTNeoX(Pretrained, nn.DecoderLM):
     hf_transposed = True
     hf_names = (("embed_out.", "lm_head."),)
     hf_ignored = r"gpt_neox\.layers\.\d+\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)"
-    hf_settings = {
-        "hidden_act": ("gelu",), "attention_bias": (True,), "hidden_dropout": (0.0,), "rope_scaling": (None,),
-    }  # fmt: skip
+    hf_settings = {"hidden_act": ("gelu",), "attention_bias": (True,), "hidden_dropout": (0.0,)}
     residual_outputs = ("attention.dense.weight", "dense_4h_to_h.weight")
 
     def __init__(self, config: GPTNeoXConfig, seed: int | None = 0):

@@ -16,7 +16,7 @@ from tinyllm import nn
 from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.models.pretrained import Pretrained, read_rope
-from tinyllm.models.sizes import HIDDEN, SIZE, THETA, TIED, Sizes
+from tinyllm.models.sizes import HIDDEN, SIZE, TIED, RotarySizes
 from tinyllm.nn.attention import Angles
 from tinyllm.nn.decoder import Cache
 from tinyllm.tensor import Tensor
@@ -42,7 +42,7 @@ NO_BIAS: dict[str, Any] = {"attention_bias": (False,), "mlp_bias": (False,)}  # 
 
 
 @dataclass(frozen=True, kw_only=True)
-class LlamaConfig(Sizes):
+class LlamaConfig(RotarySizes):
     """The sizes of a LLaMA, such as `LlamaConfig(vocab_size=65, **Llama.PRESETS["nano"])`.
 
     Raises UserError if the sizes are inconsistent.
@@ -55,8 +55,6 @@ class LlamaConfig(Sizes):
     kv_heads: int = setting(**SIZE, hf="num_key_value_heads", help="K: heads of keys and values")
     hidden: int = setting(**HIDDEN, hf="intermediate_size")
     head_width: int | None = setting(None, **SIZE, hf="head_dim", help="D; none means width / heads")
-    theta: float = setting(10000.0, **THETA, hf="rope_theta")
-    scaling: dict | None = setting(None, hf="rope_scaling", help="stretches angles for long contexts")  # noqa: RUF009
     bias: bool = setting(False, hf="attention_bias", help="attention's linear layers add a bias")
     mlp_bias: bool = setting(False, hf="mlp_bias", help="the MLP's linear layers add a bias")
     tied: bool = setting(False, **TIED)
@@ -73,8 +71,6 @@ class LlamaConfig(Sizes):
             raise UserError(
                 f"{self.heads} heads cannot share {self.kv_heads} kv_heads: make heads a multiple of kv_heads"
             )
-        if self.scaling is not None:
-            self.check_scaling()
 
     def check_heads(self) -> None:
         if (self.head_width is None and self.width % self.heads) or self.head_size % 2:
@@ -88,21 +84,7 @@ class LlamaConfig(Sizes):
         """Return D, the width of a head."""
         return self.head_width or self.width // self.heads
 
-    def check_scaling(self) -> None:
-        """Raise UserError unless `scaling` is valid, known to transformers, and gives finite angles."""
-        try:
-            scaling: Any = self.scaling
-            kind = scaling.get("rope_type", scaling.get("type"))
-            if kind == "ntk":
-                raise UserError("transformers has no rope_scaling 'ntk': give dynamic, or a larger theta")
-            if kind == "dynamic" and not scaling.get("factor", 0) >= 1:
-                raise UserError(f"rope_scaling 'dynamic' needs a factor of at least 1, got {self.scaling}")
-            with np.errstate(all="ignore"):
-                tables = nn.Rope(self.head_size, self.theta, self.scaling).tabulate(2)
-        except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
-            raise UserError(f"scaling: {error}") from error
-        if not np.isfinite(tables).all():
-            raise UserError(f"scaling {self.scaling} gives angles that are not finite")
+    rotary_width = head_size
 
 
 class LlamaBlock(nn.Module):

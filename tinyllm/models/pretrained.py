@@ -25,6 +25,7 @@ from tinyllm.models.weights import PICKLES, Stored, read_header, save_weights
 from tinyllm.nn import Linear, LoRALinear, Matrix, Module
 from tinyllm.nn.module import fitting, without_memory
 from tinyllm.nn.quantized import bits_of, fuse_linears, quantize, quantized_zeros
+from tinyllm.ops.rope import CONTEXT
 
 MAX_JSON_BYTES = 1 << 24  # a config.json is about a kilobyte, the index of a large model a megabyte
 
@@ -306,17 +307,20 @@ def read_rope(config: dict[str, Any]) -> dict[str, Any]:
     """Convert the settings of rotary positions in config.json to their older format.
 
     `rope_parameters` of newer files becomes rope_theta, rope_scaling (None if nothing is scaled) and, where a
-    file has it, partial_rotary_factor. As in transformers, a rope_scaling beside it replaces all of it.
-    Raises UserError when they are no object.
+    file has it, partial_rotary_factor. As in transformers, a rope_scaling beside it replaces all of it, and a
+    training context that llama3 and yarn need is max_position_embeddings where nothing is said. Raises
+    UserError when they are no object.
     """
     rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
     if not isinstance(rope, dict):
         raise UserError(f"rope_scaling must be an object, got {rope!r}")
     plain = ("rope_theta", "partial_rotary_factor")
     scaling = {key: value for key, value in rope.items() if key not in plain}
-    scaled = rope.get("rope_type", rope.get("type", "default")) != "default"
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind in ("llama3", "yarn") and CONTEXT not in scaling:
+        scaling[CONTEXT] = config.get("max_position_embeddings")
     found = {"rope_theta": 10000.0} | config | {name: rope[name] for name in plain if name in rope}
-    return found | {"rope_scaling": scaling if scaled else None}
+    return found | {"rope_scaling": None if kind == "default" else scaling}
 
 
 def read_object(path: Path) -> dict[str, Any]:

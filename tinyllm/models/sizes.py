@@ -3,8 +3,11 @@
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
+from tinyllm.nn import Rope
 
 SIZE: dict[str, Any] = {"min": 1, "max": 2**24}
 PART: dict[str, Any] = {"min": 0, "below": 1}
@@ -54,6 +57,40 @@ class Sizes:
             if self.head_parts > 1:
                 wanted = f"heads * a multiple of {self.head_parts}"
             raise UserError(f"{self.heads} heads cannot share a width of {self.width}: make width {wanted}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RotarySizes(Sizes):
+    """The sizes of a transformer whose positions rotate queries and keys. Raises UserError as `Sizes`."""
+
+    theta: float = setting(10000.0, **THETA, hf="rope_theta")
+    scaling: dict | None = setting(None, hf="rope_scaling", help="stretches angles for long contexts")  # noqa: RUF009
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.scaling is not None:
+            self.check_scaling()
+
+    @property
+    def rotary_width(self) -> int:
+        """Return how many channels of a head are rotated by its position."""
+        return self.width // self.heads
+
+    def check_scaling(self) -> None:
+        """Raise UserError unless `scaling` is valid, known to transformers, and gives finite angles."""
+        try:
+            scaling: Any = self.scaling
+            kind = scaling.get("rope_type", scaling.get("type"))
+            if kind == "ntk":
+                raise UserError("transformers has no rope_scaling 'ntk': give dynamic, or a larger theta")
+            if kind == "dynamic" and not scaling.get("factor", 0) >= 1:
+                raise UserError(f"rope_scaling 'dynamic' needs a factor of at least 1, got {self.scaling}")
+            with np.errstate(all="ignore"):
+                tables = Rope(self.rotary_width, self.theta, self.scaling).tabulate(2)
+        except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
+            raise UserError(f"scaling: {error}") from error
+        if not np.isfinite(tables).all():
+            raise UserError(f"scaling {self.scaling} gives angles that are not finite")
 
 
 def hf_names(config: Any, field: Any) -> tuple[str, ...]:

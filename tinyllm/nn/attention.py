@@ -1,5 +1,6 @@
 """Self-attention layers: each position averages values of the positions before it and its own."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from tinyllm.ops.attention import key_ranges
 from tinyllm.tensor import Tensor
 
 Angles = tuple[np.ndarray, np.ndarray]  # cosines and sines, from `Rope`
+MSCALES = ("mscale", "mscale_all_dim")  # DeepSeek's: see `yarn_growth`
 
 
 class Rope:
@@ -20,12 +22,18 @@ class Rope:
 
     `scaling` is Hugging Face's `rope_scaling` dict, a dict of the type "ntk", which transformers lacks, or
     None. The type "dynamic" changes only positions beyond max_position_embeddings, which a model here never
-    reaches: it is as None. Source: Su et al., "RoFormer", 2021.
+    reaches: it is as None. The numbers `mscale` and `mscale_all_dim`, which DeepSeek's models have beside
+    YaRN's, become an attention_factor. Source: Su et al., "RoFormer", 2021.
     """
 
     def __init__(self, width: int, theta: float = 10000.0, scaling: dict | None = None):
-        dynamic = scaling is not None and scaling.get("rope_type", scaling.get("type")) == "dynamic"
-        self.width, self.theta, self.scaling = width, theta, None if dynamic else scaling
+        kind = None if scaling is None else scaling.get("rope_type", scaling.get("type"))
+        if scaling is not None and kind == "yarn":
+            growth, of_scores = (yarn_growth(scaling, name) for name in MSCALES)
+            if all(map(scaling.get, MSCALES)) and scaling.get("attention_factor") is None:
+                scaling = scaling | {"attention_factor": growth / of_scores}
+            scaling = {name: value for name, value in scaling.items() if name not in MSCALES}
+        self.width, self.theta, self.scaling = width, theta, None if kind == "dynamic" else scaling
         self.tables: Angles | None = None
 
     def tabulate(self, count: int) -> Angles:
@@ -42,6 +50,17 @@ class Rope:
             self.tables = self.tabulate(count)
         cos, sin = self.tables
         return cos[positions], sin[positions]
+
+
+def yarn_growth(scaling: dict, name: str) -> float:
+    """Return 1 + 0.1 m ln(factor), where m is the number `name` in a scaling, 0 if it is not there.
+
+    Raises ValueError unless m is a number from 0 to 100.
+    """
+    m = scaling.get(name) or 0
+    if not (isinstance(m, int | float) and 0 <= m <= 100):
+        raise ValueError(f"rope_scaling: {name} must be a number from 0 to 100, got {m!r}")
+    return 1 + 0.1 * m * math.log(max(scaling.get("factor", 1), 1)) if m else 1.0
 
 
 def rotate(x: Tensor, angles: Angles) -> Tensor:

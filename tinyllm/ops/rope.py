@@ -29,7 +29,8 @@ CONTEXT = "original_max_position_embeddings"
 LLAMA3 = (CONTEXT, "low_freq_factor", "high_freq_factor")
 OPTIONAL = ("rope_theta", "attention_factor")
 NEEDED = {"linear": (), "ntk": (), "llama3": LLAMA3, "yarn": (CONTEXT,)}
-DEFAULTS: dict[Any, dict] = {"yarn": {"beta_fast": 32.0, "beta_slow": 1.0, "attention_factor": None}}
+DEFAULTS: dict[Any, dict] = {"yarn": {"beta_fast": 32.0, "beta_slow": 1.0, "attention_factor": None,
+                                   "truncate": True}}
 
 
 def check_scaling(positions: Array, width: int, base: float, scaling: dict[str, Any]) -> None:
@@ -43,7 +44,9 @@ def check_scaling(positions: Array, width: int, base: float, scaling: dict[str, 
         wrong = [f"lacks {name}" for name in sorted(needed - set(scaling))]
         wrong += [f"does not know {name!r}" for name in sorted(map(str, set(scaling) - allowed))]
         raise ValueError(f"rope_scaling of type {kind!r} {' and '.join(wrong)}")
-    for name in sorted(set(scaling) - {"rope_type", "type"}):
+    if not isinstance(scaling.get("truncate", True), bool):
+        raise ValueError(f"rope_scaling: truncate must be true or false, got {scaling['truncate']!r}")
+    for name in sorted(set(scaling) - {"rope_type", "type", "truncate"}):
         value = scaling[name]
         number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
         if not (number and 0 < value < 1e300) and not (value is None and name in OPTIONAL):
@@ -62,7 +65,9 @@ def yarn_kept(width: int, base: float, s: dict[str, Any]) -> Array:
     """Return the share (0 to 1) of each pair's frequency that yarn keeps: 1 for fast pairs, 0 for slow."""
     turns = np.array([s["beta_fast"], s["beta_slow"]])
     pairs = width * np.log(s[CONTEXT] / (2 * np.pi * turns)) / (2 * np.log(base))
-    first, last = max(np.floor(pairs[0]), 0), min(np.ceil(pairs[1]), width - 1)
+    if s["truncate"]:
+        pairs = np.floor(pairs[0]), np.ceil(pairs[1])
+    first, last = max(pairs[0], 0), min(pairs[1], width - 1)
     return 1 - np.clip((np.arange(width // 2) - first) / max(last - first, 0.001), 0, 1)
 
 
@@ -78,7 +83,8 @@ def scaled_rope_tables(positions: Array, width: int, base: float,
     "llama3"  pairs with many turns in original_max_position_embeddings tokens keep f, pairs with few get
               f / factor, and pairs between low_freq_factor and high_freq_factor turns a mean of both
     "yarn"    the same with beta_slow and beta_fast turns, and cos and sin are multiplied by
-              attention_factor, by default 1 + 0.1 ln(factor) (Peng et al. 2023, arXiv 2309.00071)
+              attention_factor, by default 1 + 0.1 ln(factor) (Peng et al. 2023, arXiv 2309.00071); the pairs
+              with that many turns are rounded to whole ones unless "truncate" is false
     Raises ValueError on another kind and on settings that are missing or not known.
     """
     kind, factor = scaling.get("rope_type", scaling.get("type")), scaling["factor"]

@@ -46,6 +46,7 @@ def scaled_rope_tables(draw):
         scaling |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
     if kind == "yarn of its own growth":
         scaling |= {"attention_factor": 1.5, "beta_fast": 16, "beta_slow": 2}
+        scaling |= {"truncate": False} if draw(st.booleans()) else {}
     return positions, width, base, scaling
 
 
@@ -128,7 +129,9 @@ def scaled_rope_tables_by_wavelengths(positions, width, base, scaling):
         growth = scaling.get("attention_factor") or 0.1 * np.log(max(factor, 1)) + 1
         ends = [width * np.log(context / (scaling.get(beta, usual) * 2 * np.pi)) / (2 * np.log(base))
                 for beta, usual in (("beta_fast", 32), ("beta_slow", 1))]
-        low, high = max(np.floor(ends[0]), 0), min(np.ceil(ends[1]), width - 1)
+        if scaling.get("truncate", True):
+            ends = [np.floor(ends[0]), np.ceil(ends[1])]
+        low, high = max(ends[0], 0), min(ends[1], width - 1)
     for i in range(width // 2):
         f, slowed = base ** (-2 * i / width), 1.0
         wavelength = 2 * np.pi / f
