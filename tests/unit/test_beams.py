@@ -1,7 +1,5 @@
 """Beam search: one beam is greedy, many enough find the best text, and transformers finds the same."""
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,13 +17,18 @@ SIZES = {"vocab_size": V, "context": 12, "layers": 2, "heads": 2, "width": 8}
 T5_SIZES = {"model_type": "t5", "head_width": 4, "hidden": 12, "buckets": 6, "max_distance": 5, "end": END}
 KINDS = {"gpt": {"model_type": "gpt"}, "t5": T5_SIZES,
          "t5 untied": T5_SIZES | {"tied": False, "scaled": False, "mlp": "gated-gelu"}}  # fmt: skip
+LLAMA = {"kv_heads": 1, "hidden": 12}
+OTHERS = {"llama": LLAMA, "mistral": LLAMA | {"window": 3}, "qwen2": LLAMA, "qwen3": LLAMA, "smollm3": LLAMA,
+          "mixtral": LLAMA | {"experts": 3}, "qwen3_moe": LLAMA | {"experts": 3}, "falcon": {"hidden": 12},
+          "gpt_neox": {"hidden": 12, "rotated": 0.5}, "mt5": T5_SIZES}  # fmt: skip
 PROMPTS = [[3, 4, 5], [2], [7, 3, 3, 6, 8]]
 each = pytest.mark.parametrize("kind", KINDS)
 
 
 def lively(kind, seed, std=0.5):
     """A small model that is neither sure of itself nor indifferent."""
-    return shaken(tl.build(SIZES | KINDS[kind], seed=None), std, seed).eval()
+    settings = KINDS[kind] if kind in KINDS else {"model_type": kind} | OTHERS[kind]
+    return shaken(tl.build(SIZES | settings, seed=None), std, seed).eval()
 
 
 def logprobs(model, prompt, text):
@@ -79,24 +82,30 @@ SETTINGS = [(True, 1.0, 2), (True, -0.5, 4), (False, 0.0, 4), (False, 1.0, 3), (
             (False, -0.5, 3), ("never", 1.0, 4), ("never", 0.0, 2), ("never", 2.0, 3)]  # fmt: skip
 
 
-@each
+@pytest.mark.parametrize("kind", [*KINDS, *OTHERS])
 def test_transformers_finds_the_same(tmp_path, kind):
+    """Here for prompts of unequal lengths at once, there for each alone; one beam is greedy decoding."""
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     model = lively(kind, 0)
     model.save_pretrained(tmp_path)
     theirs = getattr(transformers, model.architecture).from_pretrained(tmp_path)
-    for (early_stopping, length_penalty, beams), prompt in itertools.product(SETTINGS, PROMPTS):
-        shared = {"early_stopping": early_stopping, "length_penalty": length_penalty}
-        ((*ours,),) = beam_search(model, [prompt], beams=beams, max_tokens=7, stop=[END], **shared)
-        found = theirs.generate(
-            torch.tensor([prompt]), num_beams=beams, num_return_sequences=beams, max_new_tokens=7,
-            do_sample=False, eos_token_id=END, pad_token_id=0, output_scores=True,
-            return_dict_in_generate=True, **shared,
-        )  # fmt: skip
-        ids = [row[1 if model.is_encoder_decoder else len(prompt) :].tolist() for row in found.sequences]
-        ids = [row[: row.index(END) + 1] if END in row else row for row in ids]
-        assert [text for text, _ in ours] == ids
-        np.testing.assert_allclose([x for _, x in ours], found.sequences_scores, rtol=1e-4, atol=1e-4)
+    shared = {"max_new_tokens": 7, "do_sample": False, "eos_token_id": END, "pad_token_id": 0}
+
+    def written(prompt, **options):
+        found = theirs.generate(torch.tensor([prompt]), return_dict_in_generate=True, **shared, **options)
+        rows = [row[1 if model.is_encoder_decoder else len(prompt) :].tolist() for row in found.sequences]
+        return [row[: row.index(END) + 1] if END in row else row for row in rows], found
+
+    greedy = tl.generate(model, PROMPTS, max_tokens=7, sampling=tl.Sampling(temperature=0), stop=[END])
+    assert greedy == [written(prompt)[0][0] for prompt in PROMPTS]
+    for early_stopping, length_penalty, beams in SETTINGS if kind in KINDS else SETTINGS[1::3]:
+        options = {"early_stopping": early_stopping, "length_penalty": length_penalty}
+        together = beam_search(model, PROMPTS, beams=beams, max_tokens=7, stop=[END], **options)
+        for prompt, ours in zip(PROMPTS, together, strict=True):
+            ids, found = written(prompt, num_beams=beams, num_return_sequences=beams, output_scores=True,
+                                 **options)  # fmt: skip
+            assert [text for text, _ in ours] == ids
+            np.testing.assert_allclose([x for _, x in ours], found.sequences_scores, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("changes, message", [
