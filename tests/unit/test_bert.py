@@ -69,6 +69,43 @@ def test_sentences_are_the_same_in_any_batch_and_order(name):
             model.embed_sentences(wrong)
 
 
+def pooled(folder, **modes):
+    """Write the files of a sentence-transformers folder with these modes of pooling."""
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 32, **modes}))
+    steps = [{"idx": 0, "type": "sentence_transformers.models.Transformer"}, {"type": "a.Pooling"}]
+    (folder / "modules.json").write_text(json.dumps(steps))
+
+
+def test_a_folder_of_sentences_says_how_they_are_pooled(tmp_path):
+    made("bert", task="encode").save_pretrained(tmp_path)
+    before = from_pretrained(tmp_path).embed_sentences([[5, 3, 6], [7, 1]])
+    pooled(tmp_path, pooling_mode_cls_token=False, pooling_mode_mean_tokens=True, include_prompt=True)
+    assert np.array_equal(before, from_pretrained(tmp_path).embed_sentences([[5, 3, 6], [7, 1]]))
+    pooled(tmp_path, pooling_mode_cls_token=True, pooling_mode_mean_tokens=False)
+    model = from_pretrained(tmp_path)
+    model.for_task("encode").save_pretrained(tmp_path / "again")
+    for judged in (model, from_pretrained(tmp_path / "again")):
+        first = judged.hidden([[7, 1]]).data[0, 0]
+        expected = first / np.sqrt((first * first).sum())
+        for found in (judged.embed_sentences([[5, 3, 6], [7, 1]])[1], judged.sentence_vectors([[7, 1]], [2])):
+            np.testing.assert_allclose(np.ravel(found.data), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_other_poolings_and_steps_are_refused(tmp_path):
+    made("bert").save_pretrained(tmp_path)
+    both = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}
+    for modes, message in (({"pooling_mode_max_tokens": True}, "for pooling_mode_max_tokens, and tiny"),
+                           (both, "cls_token, "), ({}, "asks for no pooling")):  # fmt: skip
+        pooled(tmp_path, **modes)
+        with pytest.raises(UserError, match=message) as error:
+            from_pretrained(tmp_path)
+        assert "1_Pooling" in str(error.value)
+    (tmp_path / "modules.json").write_text('[{"type": "sentence_transformers.models.Dense"}]')
+    with pytest.raises(UserError, match=r"modules\.json has a step 'Dense', and tinyllm runs"):
+        from_pretrained(tmp_path)
+
+
 @each
 def test_texts_in_one_row_are_as_alone(name):
     model = made(name)

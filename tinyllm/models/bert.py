@@ -225,6 +225,7 @@ class Bert(Pretrained, nn.EncoderLM):
         known = self.state_dict()
         model.load_state_dict({name: known.get(name, new) for name, new in model.state_dict().items()})
         model.train(self.training)
+        model.pooling = self.pooling
         return model
 
     @classmethod

@@ -9,6 +9,7 @@ from typing import Any
 from tinyllm.errors import UserError
 
 FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # no pickles, no code
+OTHERS = ["[!1]*/*", "consolidated*"]  # other folders than 1_Pooling, such as onnx
 
 
 def is_hub_name(place: Path | str) -> bool:
@@ -35,7 +36,7 @@ def download(name: str) -> Path:
         raise UserError(f"there is no folder {name}; {how}, or give the folder of a model") from None
     fetch: Any = huggingface_hub.snapshot_download
     try:
-        return Path(fetch(name, allow_patterns=list(FILES), ignore_patterns=["*/*", "consolidated*"]))
+        return Path(fetch(name, allow_patterns=list(FILES), ignore_patterns=OTHERS))
     except Exception as error:  # no network, no such model, no permission: dozens of classes
         why = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(f"cannot download {name} from the Hub of Hugging Face: {why[:200]}") from None

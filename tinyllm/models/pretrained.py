@@ -20,6 +20,7 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, read_json
 from tinyllm.models.generation import IDS, read_generation
+from tinyllm.models.sentences import pooling_files, read_pooling
 from tinyllm.models.sizes import hf_names
 from tinyllm.models.weights import PICKLES, Stored, read_header, save_weights
 from tinyllm.nn import Linear, LoRALinear, Matrix, Module
@@ -98,6 +99,10 @@ class Pretrained(Module):
         tokens = {name: found[name] for name in IDS if found.get(name) is not None} | said
         blank = dict.fromkeys(name for name in IDS if name in found)
         _write_json(folder / "generation_config.json", blank | dict(self.generation) | tokens)
+        if pooling := getattr(self, "pooling", None):
+            for name, content in pooling_files(pooling, self.config.width).items():
+                (folder / name).parent.mkdir(exist_ok=True)
+                _write_json(folder / name, content)
         _write_json(folder / "config.json", found)
 
 
@@ -190,6 +195,8 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
     if stored_bits:
         fuse_linears(model)
     model.generation = generation
+    if cls.objective == "masked":
+        model.pooling = read_pooling(folder)
     return model.eval()
 
 

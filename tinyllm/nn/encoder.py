@@ -27,6 +27,7 @@ class EncoderLM(LanguageModel):
         "pad": "[PAD]", "begin": "[CLS]", "end": "[SEP]", "mask": "[MASK]",
     }  # fmt: skip
     separators = 1  # how many end tokens stand between two texts
+    pooling: str | None = None  # "cls": a text's vector is that of its first token; else the mean of all
 
     def framed(self, ids: dict[str, int], first: Sequence[int], second: Sequence[int] | None = None,
                ) -> tuple[list[int], list[int]]:  # fmt: skip
@@ -48,17 +49,18 @@ class EncoderLM(LanguageModel):
     def sentence_vectors(self, tokens: ArrayLike, lengths: ArrayLike) -> Tensor:
         """Return the mean of each text's positions, scaled to length 1: (B, T), lengths (B,) -> (B, C).
 
-        Source: Reimers and Gurevych, "Sentence-BERT", 2019.
+        With the pooling "cls", it is the first position. Source: Reimers and Gurevych, "Sentence-BERT", 2019.
         """
-        mean = F.mean_pool(self.hidden(tokens, lengths=np.asarray(lengths)), np.asarray(lengths))
-        return mean / (mean * mean).sum(axis=-1, keepdims=True).sqrt()
+        x, lengths = self.hidden(tokens, lengths=np.asarray(lengths)), np.asarray(lengths)
+        pooled = x[:, 0] if self.pooling == "cls" else F.mean_pool(x, lengths)
+        return pooled / (pooled * pooled).sum(axis=-1, keepdims=True).sqrt()
 
     def embed_sentences(self, rows: Sequence[Sequence[int]], room: int = 2048) -> np.ndarray:
         """Return a vector of length 1 for each text: N lists of ids -> (N, C).
 
-        The product of two vectors is their similarity. To save the time of padding, texts are packed into
-        rows of about `room` tokens, in which each text sees only itself. Raises UserError when a text is
-        empty or too long.
+        The product of two vectors is their similarity. The pooling is that of `sentence_vectors`. To save the
+        time of padding, texts are packed into rows of about `room` tokens, in which each text sees only
+        itself. Raises UserError when a text is empty or too long.
         """
         lengths = check_texts(rows)
         found = np.empty((len(rows), self.config.width), np.float32)
@@ -71,7 +73,10 @@ class EncoderLM(LanguageModel):
                 where = {"starts": starts, "ends": ends}
                 where = {name: np.repeat(x, lengths[chosen])[None] for name, x in where.items()}
                 x = self.hidden(np.concatenate([rows[i] for i in chosen.tolist()]), **where).data[0]
-                found[chosen] = np.add.reduceat(x, starts, axis=0) / lengths[chosen, None]
+                if self.pooling == "cls":
+                    found[chosen] = x[starts]
+                else:
+                    found[chosen] = np.add.reduceat(x, starts, axis=0) / lengths[chosen, None]
         return found / np.sqrt((found * found).sum(axis=-1, keepdims=True))
 
 
