@@ -15,6 +15,9 @@ CHATML = (
     EACH + "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}" + REPLY
     + "{{ '<|im_start|>assistant\n' }}{% endif %}"
 )  # fmt: skip
+IN_LOOP = CHATML.replace(
+    EACH, EACH + "{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\n"
+    "You are brief.<|im_end|>\\n' }}{% endif %}")  # fmt: skip
 LLAMA3 = (
     "{{ bos_token }}" + EACH + "{{'<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'"
     " + message['content'] | trim + '<|eot_id|>'}}" + REPLY
@@ -31,7 +34,9 @@ MISTRAL = (
     "{% else %}{{ raise_exception('no ' + message['role']) }}{% endif %}{% endfor %}"
 )  # fmt: skip
 NUMBERED = EACH + "{{'<|im_start|>' ~ loop.index ~ message['content'] ~ '<|im_end|>'}}{% endfor %}"
-NAMES = {"chatml": CHATML, "llama3": LLAMA3, "default": DEFAULT, "mistral": MISTRAL}
+NAMES = {"chatml": CHATML, "llama3": LLAMA3, "default": DEFAULT, "mistral": MISTRAL, "in loop": IN_LOOP,
+         "meta": module.LLAMA3}  # fmt: skip
+NO_JINJA2 = "raise ModuleNotFoundError(\"No module named 'jinja2'\")"
 TOKENS = ["<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
           "<|eot_id|>", "[INST]", "[/INST]", "</s>", "<s>"]  # fmt: skip
 BYTES = ByteTokenizer(TOKENS)
@@ -106,10 +111,32 @@ def test_what_is_no_plain_template_is_refused(name, tmp_path, monkeypatch):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("source", [CHATML, CHATML.replace("\n", "\\n"), IN_LOOP, module.LLAMA3 + "\n"])
+def test_known_programs_need_no_jinja2(source, tmp_path, monkeypatch):
+    """What is known of them is what jinja2 would have told."""
+    at, names = folder(tmp_path, source), BYTES.special_tokens
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "CHILD", NO_JINJA2)
+        found = read_chat_template(at, names)
+    pytest.importorskip("jinja2")
+    monkeypatch.setattr(module, "known_template", lambda *given: None)
+    assert found == read_chat_template(at, names)
+
+
+@pytest.mark.parametrize("edit", [
+    lambda text: text.replace("'<|im_end|>' + '\n'", "'<|im_end|>'"), lambda text: text + " ",
+    lambda text: IN_LOOP.replace("brief", "{{ bos_token }}<|im_end|>"),
+    lambda text: IN_LOOP.replace("brief", "' + bos_token + '"),
+])
+def test_nearly_the_same_program_is_not_known(edit):
+    assert edit(CHATML) != CHATML and module.known_template(edit(CHATML), {"bos_token": ""}) is None
+    assert module.known_template(module.LLAMA3, {"bos_token": "<s>"}) is None
+
+
 def test_without_jinja2_it_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "CHILD", "raise ModuleNotFoundError(\"No module named 'jinja2'\")")
+    monkeypatch.setattr(module, "CHILD", NO_JINJA2)
     with pytest.raises(UserError, match="pip install jinja2"):
-        read_chat_template(folder(tmp_path, CHATML), BYTES.special_tokens)
+        read_chat_template(folder(tmp_path, MISTRAL), BYTES.special_tokens)
 
 
 @pytest.mark.parametrize("source", [[], [{"name": "tool", "template": "x"}], [{"name": "default"}], 3])

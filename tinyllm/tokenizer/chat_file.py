@@ -3,7 +3,8 @@
 Such a program comes from strangers and could be anything, so it never runs in this process and never meets
 what a user types. A child process with little memory and time renders a few conversations of known words in
 jinja2's sandbox. What stands around the words is the template, as data: a `ChatTemplate`. A program that is
-more than this, such as one that counts turns, is refused.
+more than this, such as one that counts turns, is refused. Two programs that many folders have are known by
+their text, and need no jinja2.
 """
 
 import json
@@ -11,18 +12,34 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tinyllm.errors import UserError
 from tinyllm.files import read_json, read_text
-from tinyllm.tokenizer.chat import ChatTemplate, Special
+from tinyllm.tokenizer.chat import CHAT_TEMPLATES, ChatTemplate, Special
 
 MOST = 1 << 20  # bytes of a template, and of what it may write
 SECONDS = 5  # of the processor for the child, which needs less than one
 TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 WORDS = ("Quokka", "Wombat", "Numbat", "Potoroo")  # no template has them
 UNLIKE = "does not write every turn in the same way: tinyllm cannot use it"
+REPLY = "{% endfor %}{% if add_generation_prompt %}"
+CHATML = (  # of Qwen 2, SmolLM 2 and many others
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + "
+    "'<|im_end|>' + '\\n'}}" + REPLY + "{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+LLAMA3 = (  # of LLaMA 3
+    "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = "
+    "'<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n'+ message['content'] | trim + "
+    "'<|eot_id|>' %}{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}{{ content }}"
+    + REPLY + "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"
+)
+BY_DEFAULT = re.compile(  # what ChatML says if no system text is given
+    r"(?<=^{% for message in messages %}){% if loop\.first and messages\[0\]\['role'\] != 'system' %}{{ "
+    r"'<\|im_start\|>system\\n([^'\\<]*)<\|im_end\|>\\n' }}{% endif %}"
+)
 CHILD = f"""import json, sys
 try:
     import resource
@@ -57,6 +74,9 @@ def read_chat_template(folder: Path | str, special_tokens: Any) -> ChatTemplate 
     source, tokens = find_source(folder)
     if source is None:
         return None
+    known = known_template(source, tokens)
+    if known and set(known.special_tokens) <= set(special_tokens):
+        return known
     roles = ("user", "assistant", "user", "system")
     said = [{"role": role, "content": word} for role, word in zip(roles, WORDS, strict=True)]
     user, model, again, system = said
@@ -88,6 +108,21 @@ def find_source(folder: Path) -> tuple[str | None, dict[str, str]]:
     if source is not None and not isinstance(source, str):
         raise UserError(f"{path}: chat_template is no text, and no list with a text named default")
     return source, tokens
+
+
+def known_template(source: str, tokens: dict[str, str]) -> ChatTemplate | None:
+    """Return the template of a program whose text is known, None for others."""
+    plain = source.removesuffix("\n").replace("\n", "\\n")  # in a string of Jinja, both are a line break
+    if plain == LLAMA3 and tokens["bos_token"] == "<|begin_of_text|>":
+        return CHAT_TEMPLATES["llama3"]
+    usual, chatml = BY_DEFAULT.search(plain), CHAT_TEMPLATES["chatml"]
+    if BY_DEFAULT.sub("", plain) != CHATML:
+        return None
+    if usual is None:
+        return chatml
+    mark, word = chatml.roles["system"]
+    roles = {role: parts for role, parts in chatml.roles.items() if role != "system"}
+    return replace(chatml, roles=roles, begin=(mark, word + usual[1], *chatml.end))
 
 
 def render(source: str, tokens: dict[str, str], conversations: list, where: str) -> list[str | None]:
