@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tinyllm.bench.generation import Engine
 from tinyllm.cli import main
 from tinyllm.models import build, family, names
 from tinyllm.nn import DecoderLM, quantize
@@ -75,6 +76,22 @@ def test_the_command(capsys):
     assert max(map(len, out.splitlines())) <= 80
     assert main(["inspect", "llama", "--preset", "llama-110m", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["parameters"] == 134_105_856
+
+
+@pytest.mark.parametrize("name, tasks", [("bert", ["reading"]), ("roberta", ["reading"]),
+                                         ("t5", ["reading", "writing"])])  # fmt: skip
+def test_models_that_read_both_directions_are_timed_too(name, tasks, tmp_path, capsys):
+    model(name, context=16).save_pretrained(tmp_path)
+    assert main(["inspect", str(tmp_path)]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "1,000 tokens take" in line]
+    assert [line.split(" here ")[0] for line in lines] == tasks
+
+
+def test_an_early_end_does_not_make_writing_fast():
+    settings = {"model_type": "t5", "vocab_size": 48, "end": 0}
+    silent = build(settings | family("t5").PRESETS["nano"], seed=None)
+    steps, new = Engine(silent).begin([3, 4], 5)  # without weights, token 0 is the first of the likeliest
+    assert len(list(steps)) == new == 5
 
 
 @pytest.mark.parametrize("words, said", [

@@ -18,7 +18,7 @@ from tinyllm.bench.setting import LlamaSetting, Setting
 from tinyllm.bench.timing import Contender, compare, race
 from tinyllm.engine import generate, stream
 from tinyllm.errors import UserError
-from tinyllm.nn import Embedding, quantize
+from tinyllm.nn import Embedding, EncoderLM, inference, quantize
 from tinyllm.ops.registry import threads
 from tinyllm.sampling import Sampling
 from tinyllm.tensor import Tensor
@@ -40,8 +40,11 @@ class Engine:
         return next(stream(self.model, [prompt], max_tokens=1, sampling=GREEDY)).logits
 
     def begin(self, prompt: list[int], new: int) -> tuple[Iterator, int]:
-        """Read the prompt, and return the arguments for `go_on`, which writes `new` tokens."""
-        steps = stream(self.model, [prompt], max_tokens=new + 1, sampling=GREEDY)
+        """Read the prompt, and return the arguments for `go_on`, which writes `new` tokens, none an end."""
+        end = getattr(self.model.config, "end", None)
+        allowed = np.arange(self.model.config.vocab_size) != end
+        mask = None if end is None else lambda ids: allowed
+        steps = stream(self.model, [prompt], max_tokens=new + 1, sampling=GREEDY, mask=mask)
         next(steps)
         return steps, new
 
@@ -94,12 +97,19 @@ def _work(model):
 
 
 def measure_rates(model: Any, seconds: float = 1.0) -> dict[str, float]:
-    """Time one row of a model -> tokens per second of reading, and of writing after half a context."""
+    """Time one row of a model -> tokens per second of reading, and of writing after half a context.
+
+    A model that fills in masked tokens only reads.
+    """
     engine = Engine(model)
     prompt, half, new = _work(model)
     tokens = {"reading": len(prompt), "writing": new}
-    times = race({"reading": Contender(partial(engine.prefill, prompt)),
-                  "writing": Contender(engine.go_on, partial(engine.begin, half, new))}, seconds)  # fmt: skip
+    if isinstance(model, EncoderLM):
+        with inference(model):
+            times = race({"reading": Contender(partial(model.hidden, prompt))}, seconds)
+    else:
+        write = Contender(engine.go_on, partial(engine.begin, half, new))
+        times = race({"reading": Contender(partial(engine.prefill, prompt)), "writing": write}, seconds)
     return {what: tokens[what] / median(taken) for what, taken in times.items()}
 
 

@@ -60,7 +60,7 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
         _show_difference(opened[0][0], opened[1][0])
         return
     found, has_weights = opened[0]
-    rates = measure_rates(found) if has_weights and isinstance(found, DecoderLM) else {}
+    rates = measure_rates(found) if has_weights else {}
     if json:
         print(dumps({"model_type": found.model_type, "config": asdict(found.config)} | asdict(costs(found))
                     | {f"{what}_tokens_per_second": rate for what, rate in rates.items()}))  # fmt: skip
