@@ -350,7 +350,7 @@ def stream(model: Any, prompts: Any, *, max_tokens: int, **options: Any) -> Iter
     """Continue each prompt, yielding a `Step` for every new token of every row, in turn.
 
     prompts: a list of lists of ids, or of texts if there is a tokenizer; or one of these.
-    sampling: a `Sampling`, the settings for choosing tokens.
+    sampling: a `Sampling`. Only the commands apply a folder's generation_config.json (`model.generation`).
     seed: an int, or a list of one per prompt; then other prompts do not change the continuation of a prompt.
     n: how many times each prompt is continued; prompt b has the rows n * b to n * b + n - 1.
     cache: from `model.new_cache(rows)`, one row for each continuation.

@@ -293,7 +293,10 @@ def test_shards_are_read(tmp_path):
     (lambda name: False, {"x": 3}, "no weight_map"),
     (lambda name: False, ["a.safetensors"], "no weight_map"),
     (lambda name: False, {"x": "c.safetensors"}, r"no weights at .*c\.safetensors"),
-    (lambda name: ".1." in name, {"x": "a.safetensors"}, r"lack model\.layers\.1"),
+    (lambda name: ".1." in name, {"model.norm.weight": "a.safetensors"}, r"lack model\.layers\.1"),
+    (lambda name: False, {"x": "a.safetensors"}, r"index\.json says that x is in a\.saf.*, and it is not"),
+    (lambda name: ".1." in name, {"model.norm.weight": "b.safetensors", "lm_head.weight": "a.safetensors"},
+     r"model\.norm\.weight is in b"),
 ])  # fmt: skip
 def test_broken_shards_are_refused(tmp_path, split, weight_map, message):
     made("llama").save_pretrained(tmp_path)
@@ -410,6 +413,19 @@ def test_a_folder_that_cannot_be_written_is_a_user_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         made("gpt2").save_pretrained(tmp_path / "file" / "folder")
+
+
+def test_an_adapter_is_not_left_out_silently(tmp_path):
+    made("llama").save_pretrained(tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"adapter_config\.json describes an adapter"):
+        from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta"])
+def test_without_segments_there_is_no_such_model_in_transformers(name):
+    with pytest.raises(UserError, match="segments must be a whole number, at least 1"):
+        made(name, segments=0)
 
 
 def test_a_folder_of_checkpoints_is_told_from_one_of_them(tmp_path):

@@ -267,6 +267,9 @@ def _read_headers(folder: Path) -> dict[str, Stored]:
             if name in found:
                 raise UserError(f"{folder} holds {name} twice: in {found[name].path.name} and in {file}")
             found[name] = array
+    for name, file in shards.items():
+        if name not in found or found[name].path.name != file:
+            raise UserError(f"{index} says that {name} is in {file}, and it is not")
     return found
 
 

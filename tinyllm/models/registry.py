@@ -101,8 +101,9 @@ def from_pretrained(folder: Path | str, bits: int | None = None) -> Any:
     `folder` may also be "shipped", the small model in this package, or owner/model, a model on the Hub (see
     `locate`). The model is in evaluation mode; a quantised checkpoint gives a quantised model. With `bits`, 8
     or 4, each linear layer is rounded as it is read, as `quantize` does, so the full weights are never in
-    memory at once. Raises UserError, naming the file, when one is missing or broken, or describes a model
-    that tinyllm cannot run.
+    memory at once. Files are read in blocks, without a second copy; they are not memory-mapped, because most
+    weights are stored transposed, and a mapped file that becomes shorter kills the process. Raises UserError,
+    naming the file, when one is missing or broken, or describes a model that tinyllm cannot run.
     """
     folder = locate(folder)
     if not os.path.isdir(folder):
@@ -110,6 +111,8 @@ def from_pretrained(folder: Path | str, bits: int | None = None) -> Any:
     here = os.path.exists(folder / "config.json")
     if below := [] if here else sorted(folder.glob("checkpoints/*/config.json")):
         raise UserError(f"{folder} has no config.json: give a checkpoint in it, such as {below[-1].parent}")
+    if os.path.lexists(adapter := folder / "adapter_config.json"):
+        raise UserError(f"{adapter} describes an adapter, which tinyllm does not apply: merge it first")
     found = read_object(folder / "config.json")
     name = found.get("model_type")
     if not isinstance(name, str) or name not in FAMILIES:

@@ -15,7 +15,7 @@ class RobertaConfig(BertConfig):
 
     hf_class = "Roberta"
 
-    segments: int = setting(1, min=0, max=2**24, hf="type_vocab_size", help="how many kinds of segments")
+    segments: int = setting(1, min=1, max=2**24, hf="type_vocab_size", help="how many kinds of segments")
     pad: int = setting(1, min=0, max=2**24, hf="pad_token_id", help="the id of the padding token")
 
     @property
