@@ -14,7 +14,7 @@ def tiny_gpt(vocab_size, context=32, layers=2, heads=2, width=16, seed=3):
 def shaken(model, std=0.3, seed=0, dtype=np.float32):
     """Add noise to the weights of a model, large enough for every part of it to matter."""
     rng = np.random.default_rng(seed)
-    for p in model.parameters():
+    for _, p in model.named_tensors():
         p.data = (p.data + rng.normal(size=p.shape) * std).astype(dtype)
     return model
 
