@@ -292,7 +292,7 @@ def similar(folder: str, *, out: str = "similar.html", course: str | None = None
 @command("course export")
 def export(kind: Kind, grades: str | None = None, *, out: str, package: str | None = None,
            course: str | None = None) -> None:  # fmt: skip
-    """Write what another system reads.
+    """Write files for another system, such as Gradescope or Canvas.
 
     KIND            gradescope, classroom50, nbgrader, canvas, moodle, junit,
                     gradescope-results

@@ -144,7 +144,7 @@ def check_minutes(minutes: float | None, resume: bool, settings: dict[str, Any])
 
 
 def prepare_run(run: Run, config: RunConfig, resume: bool, plugins: "Plugins") -> TrainSetup:
-    """Read the data of a run, make its tokenizer and its model, and try what is plugged in."""
+    """Read the data of a run, make its tokenizer and its model, and try the student's functions, if any."""
     if config.threads:
         threads(config.threads)
     with progress_bar("tokenizer") as move:

@@ -132,7 +132,7 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
     cases. explain: False skips the diagnosis. effort: how many inputs to try for the smallest that fails.
     known: more mistakes to recognise, as pairs (sentence, function). cut: a function that splits a case into
     smaller ones; the smallest input is then one of these. every: the properties, and cases that test each.
-    first: called with the task and what is wrong, as soon as something is. timer: starts the clock for the
+    first: called with the task and what is wrong, as soon as anything fails. timer: starts the clock for the
     search for the cause, as `seconds_left` does.
     """
     every = every or properties(task.op, count, variant)

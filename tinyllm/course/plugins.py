@@ -299,7 +299,7 @@ def idle(parts: Sequence[Part], by: str) -> Iterator[str]:
 
 
 def families_of(ops: Iterable[str]) -> dict[str, list[str]]:
-    """Return {family of models: those of the given ops that it calls and a GPT does not}."""
+    """Return {family of models: the given ops that it calls and a GPT does not}."""
     found: dict[str, list[str]] = {}
     tasks = {task.op: task for lesson in syllabus() for task in lesson.tasks if task.model}
     for op in ops:

@@ -1,7 +1,7 @@
 """Show texts in a terminal one screen at a time, so that nothing scrolls away unread.
 
 A `Screen` takes the place of standard output. It counts the lines since somebody last pressed Enter, and
-waits before the first line for which there is no room.
+waits before the first line that does not fit.
 """
 
 import re
@@ -35,7 +35,7 @@ class Screen:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        """Write a text, and wait before each line for which there is no room -> its length."""
+        """Write a text, and wait before each line that does not fit -> the length of the text."""
         for line in () if self.muted else text.splitlines(keepends=True):
             if self.waits and self.used >= room() and not self.column:
                 self.pause("Enter shows more, q + Enter ends")

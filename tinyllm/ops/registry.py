@@ -97,7 +97,7 @@ class Op(Call):
 
     @functools.cached_property
     def specification(self) -> Callable:
-        """Return the NumPy body, in which every op is its specification, never a kernel or an override."""
+        """Return the NumPy body; the ops that it calls are specifications too, never kernels or overrides."""
         f, called = self.reference, {o.__name__: o.specification for o in self.calls}
         return self._checked(types.FunctionType(f.__code__, f.__globals__ | called, None, f.__defaults__))
 

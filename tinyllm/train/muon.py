@@ -30,7 +30,7 @@ def orthogonalize(m: np.ndarray) -> np.ndarray:
 
 
 class Muon(AdamW):
-    """Move the matrices of linear layers along their orthogonalised momentum, all others as AdamW does.
+    """Move matrices of linear layers along their orthogonalised momentum, other parameters as AdamW does.
 
     A gradient's matrix has a few large singular values and many small ones, so a step along it changes the
     layer in a few directions only. Muon makes all of them about equal. Such a step changes a weight by about

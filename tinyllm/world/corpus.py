@@ -26,7 +26,7 @@ def _of_world(name):
 
 @dataclass(frozen=True)
 class Options:
-    """Choose a world, and which of its documents to take; the dials of a kind stand beside these."""
+    """Settings of every text of the world: which world, and which documents. A kind has dials of its own."""
 
     n: int = setting(10_000, help="how many documents", min=1, max=10_000_000)
     seed: int = setting(0, help="other documents for every number", min=0, max=2**63 - 1)

@@ -58,18 +58,18 @@ class Document:
 
 @dataclass(frozen=True)
 class NoDials:
-    """The dials of a kind without any."""
+    """The settings of a kind that has none."""
 
 
 class Kind:
-    """One kind of text: subclasses give `write`, `read` and `solve`.
+    """One kind of text: subclasses define `write`, `read` and `solve`.
 
-    The first line of a subclass's docstring describes the kind to users. name: from the class, ShellGame ->
-    shell_game. group: what the kind is for. marker: the final answer stands after its last occurrence, such
-    as "answer: " after worked steps; "" if the answer is all of it. splits: {way to hold documents out: a
-    function from a document to a key}, the first is the default. Documents with equal keys are in the same
-    split; a key that is a bool is True for documents of the test. options: how many answers are equally
-    likely, or the name of the dial that says it. Dials become a dataclass.
+    The first line of a subclass's docstring describes the kind to users. Its class `Dials` has the settings.
+    name: ShellGame becomes shell_game. group: the heading under which lists show the kind. marker: the text
+    before the final answer, such as "answer: " after worked steps, or "". splits: {way to hold documents out:
+    a function from a document to a key}, the first is the default. Documents with equal keys are in the same
+    split; a key True or False tells if a document is for testing. options: how many answers are equally
+    likely, or the name of the dial that has this number.
     """
 
     name: ClassVar[str]  # by which `KINDS` and `world:NAME` know this kind
@@ -122,7 +122,7 @@ class Kind:
         return last.strip().removesuffix(".")
 
     def score_answer(self, answer: str | None, entry: Mapping[str, Any]) -> float:
-        """Score an answer: 1.0 if it is right, else 0.0. The signature is that of reasoning environments."""
+        """Score an answer: 1.0 if it is right, else 0.0. Environments for reasoning call it so."""
         return float(answer is not None and self.final(answer) == entry["answer"].removesuffix("."))
 
     def entry(self, document: Document) -> dict:

@@ -104,7 +104,7 @@ def proved(kind: Kind, world: Any, document: Document, text: str) -> Document | 
 
 @cache
 def grown_ups(world: Any) -> list[Any]:
-    """Return the people of whom everything in VALUES is known; in an early year some are children."""
+    """Return the people for whom every relation in VALUES is known; in an early year some are children."""
     return [person for person in world.people if all(hasattr(person, relation) for relation in VALUES)]
 
 

@@ -216,7 +216,7 @@ class Grammar:
     # Measuring.
 
     def cases(self, variables: Iterable[str]) -> list[tuple[float, dict]]:
-        """List (probability, facts) for every combination of values of variables and their dependencies."""
+        """List (probability, facts) for all values of some variables and of the variables they depend on."""
         order: list[Draw] = []
         for var in variables:
             self._ancestors(var, order)

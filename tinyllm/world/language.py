@@ -32,7 +32,7 @@ class Language:
         self.tenses = dict(zip(TENSES, ["", *random.shuffle(["th", "sh", "l", "m"])], strict=False))
 
     def phrase(self, phrase: list, case: str) -> list[str]:
-        """Return the words of a noun with its adjectives, which stand after it and have its endings."""
+        """Return the words of a noun with its adjectives, which follow it and take its endings."""
         noun, many, adjectives = phrase
         return [self.stems[word] + (self.plural if many else "") + case for word in (noun, *adjectives)]
 

@@ -1,9 +1,8 @@
 """Pictures of 16 x 16 dots: up to four things of eight colours and eight shapes, one in each quarter.
 
 A scene is a list of [quarter, colour, shape] in reading order. `render` paints it; `recognise` reads a
-picture back by symmetry and width, without the drawings that `render` uses. It is night in all pictures, and
-every colour is brighter than the sky: so brightness tells the shape, also in a colour in which a model never
-saw it.
+picture back by symmetry and width, without the drawings that `render` uses. The background is dark and every
+colour is brighter, so brightness alone shows the shape, also in a new combination with a colour.
 """
 
 import re

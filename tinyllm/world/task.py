@@ -111,7 +111,7 @@ class Task(Kind):
 
 
 def given(function: Callable, **known: Any) -> Any:
-    """Call a function with those of the known values that it has parameters for, by name."""
+    """Call a function with the known values for which it has parameters of the same name."""
     return function(**{name: known[name] for name in _parameters(function) if name in known})
 
 
@@ -173,7 +173,7 @@ def pick(random: Random, items: Sequence, n: int) -> list:
 
 
 def take(random: Random, items: Sequence, n: int) -> list:
-    """Draw n different items, in random order, of which n may be all."""
+    """Draw n different items in random order; n may be the number of all items."""
     left = list(items)
     return [left.pop(random.integers(len(left))) for _ in range(n)]
 

@@ -106,7 +106,7 @@ class World:
         return list(held.values())
 
     def history(self) -> list[Fact]:
-        """Return all facts that were ever given, by the day from which each held."""
+        """Return all facts that were ever given, in the order of the days when they began to hold."""
         return list(self._base)
 
     def known(self, before: Date | None = None) -> Facts:
@@ -141,7 +141,7 @@ class World:
 
     @cached_property
     def adults(self) -> list[Entity]:
-        """Return the people of whom all is known in the world's year: job, tastes, treasure and friend."""
+        """Return the people whose job, tastes, treasure and friend are all known in the world's year."""
         return [person for person in self.people if vars(person).keys() >= ADULT]
 
     # How it comes about.

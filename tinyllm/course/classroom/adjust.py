@@ -75,7 +75,7 @@ def read_tables(course: Course, tables: dict[str, Path]) -> Adjustments:
 
 
 def student_key(row: Row) -> str:
-    """Return the student of a row, in the form in which students are compared. Raises UserError."""
+    """Return a row's student in a normal form, so that names can be compared. Raises UserError."""
     if not row.cells["student"]:
         raise UserError(f"{row.where} names no student")
     return student_name(row.cells["student"]).casefold()

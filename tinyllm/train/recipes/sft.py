@@ -94,8 +94,8 @@ def encode_pairs(config: Any, corpus: Any, tokenizer: Any, model: Any, marks: li
 def sft(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     """Return a plan that trains on rows of pairs; only the tokens of answers count in the loss.
 
-    An encoder-decoder reads the prompt, and writes the answer. A model that sees pictures gets those of the
-    corpus before their prompts.
+    An encoder-decoder reads the prompt, and writes the answer. A model that sees pictures gets the corpus's
+    picture before each prompt.
     """
     train, options, context = config.train, config.options, model.config.context
     apart = model.is_encoder_decoder

@@ -90,7 +90,7 @@ class Coreference(Kind):
         jobs: int = setting(8, help="how many jobs", min=2, max=len(JOBS))
 
     def chance(self, dials: Dials) -> float:
-        """Return the best score without reading: always the second person if the clue is a deed."""
+        """Return the best score of a guess without reading, such as always the second person."""
         return CHANCE.get(dials.clue, sum(CHANCE.values()) / len(CHANCE))
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:

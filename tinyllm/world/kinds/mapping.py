@@ -1,7 +1,7 @@
 """Random mappings, which can only be known from the row itself, with the best possible accuracy at each shot.
 
 Words are separated by blanks, and each is one token. labels["scored"] lists the positions of the words that
-can be predicted from those before; the loss belongs there.
+can be predicted from earlier ones; only these should count in a loss.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Pairs of answers, of which people liked one better, from a true reward that stays hidden."""
+"""Pairs of answers, of which one was liked better; a reward that no text shows decides which."""
 
 import re
 

@@ -1,7 +1,7 @@
 """Associative recall: pairs, then calls for one half of a pair.
 
 Words are separated by blanks, and each is one token. labels["scored"] lists the positions of the words that
-can be predicted from those before; the loss belongs there.
+can be predicted from earlier ones; only these should count in a loss.
 """
 
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ class Recall(Kind):
         return document if document.text == text else None
 
     def solve(self, world: World, document: Document) -> str:
-        """Take the word after the first time that the name is said."""
+        """Return the word after the first occurrence of the name."""
         words = document.prompt.split()
         return words[words.index(words[-1]) + 1]
 

@@ -1,4 +1,4 @@
-"""Small tasks about lists of words: said again, sorted, compared."""
+"""Small tasks about lists of words: repeat, sort and compare them."""
 
 from tinyllm.world.forms import FIRST_NAMES
 from tinyllm.world.task import NO_YES, THINGS, WORDS, pick, task
