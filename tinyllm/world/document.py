@@ -122,7 +122,7 @@ class Kind:
         return last.strip().removesuffix(".")
 
     def score_answer(self, answer: str | None, entry: Mapping[str, Any]) -> float:
-        """Score an answer: 1.0 if it is right, else 0.0. Environments for reasoning call it so."""
+        """Score an answer: 1.0 if it is right, else 0.0; called as in outside reasoning environments."""
         return float(answer is not None and self.final(answer) == entry["answer"].removesuffix("."))
 
     def entry(self, document: Document) -> dict:
