@@ -10,7 +10,6 @@ from tinyllm.models.registry import make_config
 
 
 @pytest.mark.parametrize("name, changes, field", [
-    ("deepseek_v3", {"scaling": {"rope_type": "linear", "factor": 2.0}}, "scaling"),
     ("deepseek_v3", {"kv_heads": 2}, "kv_heads"), ("deepseek_v3", {"mlp_bias": True}, "mlp_bias"),
     ("qwen3_moe", {"window": 3}, "window"), ("mt5", {"tied": False, "scaled": True}, "scaled"),
     *[(name, {"bias": True}, "bias") for name in ("mistral", "mixtral", "qwen2")],
