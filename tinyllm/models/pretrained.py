@@ -19,7 +19,7 @@ import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, read_json
-from tinyllm.models.generation import IDS, read_generation
+from tinyllm.models.generation import FILE, IDS, read_generation
 from tinyllm.models.sentences import pooling_files, read_pooling
 from tinyllm.models.sizes import hf_names
 from tinyllm.models.weights import PICKLES, Stored, read_header, save_weights
@@ -157,9 +157,7 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
     """
     config = _read_config(cls, folder, found)
     generation = read_generation(folder, found)
-    for field, name in (("start", "decoder_start_token_id"), ("end", "eos_token_id")):
-        if hasattr(config, "start") and isinstance(generation.get(name), int):  # it counts, not config.json
-            config = dataclasses.replace(config, **{field: generation[name]})
+    config = _with_ends(config, generation, folder)
     stored_bits = _read_bits(folder, found)
     if stored_bits and bits not in (None, stored_bits):
         raise UserError(f"{folder} has weights of {stored_bits} bits already: they cannot become {bits}")
@@ -238,6 +236,17 @@ def _read_config(cls, folder, found):
         if found.get(name, allowed[0]) not in allowed:
             known = f"tinyllm's {cls.__name__} cannot run"
             raise UserError(f"{where} says {name} = {found[name]!r}, which {known}")
+    return config
+
+
+def _with_ends(config, generation, folder):
+    """Return an encoder-decoder's config with the start and end of generation_config.json, if any."""
+    for field, name in (("start", "decoder_start_token_id"), ("end", "eos_token_id")):
+        token = generation.get(name)
+        if hasattr(config, "start") and isinstance(token, int):  # it counts, not config.json
+            if not 0 <= token < (size := config.vocab_size):
+                raise UserError(f"{folder / FILE}: {name} {token} is no token of a vocabulary of {size}")
+            config = dataclasses.replace(config, **{field: token})
     return config
 
 
