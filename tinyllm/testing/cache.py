@@ -12,7 +12,7 @@ SPREAD = tuple(kind for kind in USUAL if kind != "zero")
 
 @st.composite
 def pack_int8(draw):
-    """Draw rows of usual numbers, of halves with the scale 1 (ties), and with an infinity or NaN."""
+    """Draw rows of usual numbers, of multiples of 1/2 with scale 1 (ties), and with an infinity or NaN."""
     shape = *draw(leading), draw(sizes)
     kind = draw(st.sampled_from(("usual", "usual", "halves", "broken")))
     if kind == "halves":

@@ -121,7 +121,7 @@ def late_days(course: Course, row: Row) -> list[tuple[tuple[str, int], int]]:
 
 
 def moment(text: str, what: str, end: bool = False) -> datetime.datetime:
-    """Read a time such as 2026-10-01T23:59, or a date: its first moment, or with `end` its last."""
+    """Read a time such as 2026-10-01T23:59; a date gives its first moment, or with `end` its last."""
     try:
         found = datetime.datetime.fromisoformat(text)
         return found + DAY if end and len(text) <= len("2026-10-01") else found
