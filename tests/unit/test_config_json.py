@@ -1,11 +1,13 @@
 """config.json says all that a model is, or the model is refused; what others write there is obeyed."""
 
+import dataclasses
+
 import numpy as np
 import pytest
-from test_pretrained import MODELS, change, logits, made, open_there, theirs_logits
+from test_pretrained import MODELS, SCALINGS, change, logits, made, open_there, theirs_logits
 
 from tinyllm.errors import UserError
-from tinyllm.models import family, from_pretrained
+from tinyllm.models import family, from_pretrained, names
 from tinyllm.models.registry import make_config
 
 
@@ -62,6 +64,22 @@ def test_dynamic_scaling_changes_nothing_within_the_context(tmp_path):
     pytest.importorskip("torch")
     theirs = open_there(pytest.importorskip("transformers"), tmp_path)
     np.testing.assert_allclose(logits(plain), theirs_logits(theirs, model), rtol=1e-4, atol=1e-4)
+
+
+ROTARY = [name for name in names()
+          if any(f.name == "scaling" for f in dataclasses.fields(family(name).config_class))]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["linear", "dynamic", "yarn", "llama3"])
+@pytest.mark.parametrize("name", ROTARY)
+def test_every_scaling_is_that_of_transformers_in_every_rotary_family(tmp_path, name, kind):
+    pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    model = made(name, scaling={"rope_type": kind, "factor": 4.0, **SCALINGS.get(kind, {})})
+    model.save_pretrained(tmp_path)
+    theirs = theirs_logits(open_there(transformers, tmp_path), model)
+    np.testing.assert_allclose(logits(model), theirs, rtol=1e-4, atol=1e-4)
+    assert kind == "dynamic" or not np.allclose(logits(model), logits(made(name)), atol=1e-2)
 
 
 @pytest.mark.parametrize("scaling, message", [
