@@ -68,3 +68,8 @@ def test_stats_of_binary_data_say_so(tmp_path, capsys):
     path.write_bytes(b"\xff\0")
     assert main(["data", "stats", str(path)]) == 0
     assert "--tokenizer byte" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_long_dial_has_its_help_below(capsys):
+    assert main(["data", "show", "world:mix", "--n", "1"]) == 0
+    assert "\n    kinds of text, each with its weight\n" in capsys.readouterr().err

@@ -39,7 +39,9 @@ def paragraph(text: str, indent: int = 0, further: int | None = None) -> str:
 
 
 def entry(head: str, text: str, cut: bool = False) -> str:
-    """Fold a text to the right of its head."""
+    """Fold a text to the right of its head, or below a head that takes most of a line."""
+    if len(head) > columns() // 2:
+        return head.rstrip() + "\n" + fold(text, "    ", "    ", cut)
     return fold(text, head, " " * len(head), cut)
 
 
