@@ -23,10 +23,10 @@ learns, invents, repeats or leaves out is a number, found on a laptop without an
 in it is real.
 
 ```
-seed -> people, places, dated facts            tinyllm world person "Leo Candle"
+seed -> people, places, dated facts            tinyllm world person "Emil Reed"
           |  rules: grandmother(x, z) if parent(x, y), mother(y, z)
           v
-        all facts, each with its proof         tinyllm world ask "Leo Candle" sister --why
+        all facts, each with its proof         tinyllm world ask "Emil Reed" sister --why
           |
           +-> grammars  -> prose               exact entropy, text -> probability
           +-> questions -> answers             found again by a second, independent way
@@ -42,25 +42,33 @@ Documents of the test split are in no training text. In Python:
 from tinyllm.world import KINDS, Fact, Stream, World
 
 world = World(seed=0)
-world.ask(Fact("Leo Candle", "sister", None))      # facts, given or derived
-world.holds("Leo Candle lives in Iverness.")       # True
+world.ask(Fact("Emil Reed", "sister", None))      # facts, given or derived
+world.holds("Emil Reed lives in Thornbury.")       # True
 document = Stream(world, KINDS["question"])[7]     # endless; a document is found by its number
 document.prompt, document.truth, document.labels
 ```
 
-What models learned from these texts, with commands, stands in [measured.md](measured.md). A sample below is
-the shortest of five with the default dials.
+Nothing is saved: a world is its seed and its size. `--tokenizer word` makes a token of each whole word. What
+models learned from these texts, with commands, stands in [measured.md](measured.md). The samples below were
+chosen by hand, or are the shortest of five; all dials are the usual ones.
 """
 
 
+CHOSEN = {  # kind -> number of the document that the page shows
+    "constitution": 5, "hacked_reward": 5, "instruction": 2, "preference": 7, "refusal": 6, "letters": 0,
+    "dialogues": 8, "encyclopaedia": 0, "stories": 5, "recipe": 1, "sentiment": 0, "word_sense": 1,
+    "word_problem": 0, "calculator": 2, "entailment": 6, "picture_question": 7, "reading": 4, "retrieval": 6,
+    "translation": 0,
+}  # fmt: skip
 SHOWN = {"stories": {"length": "short"}}  # dials of which the page shows a sample besides
 
 
 def sample(name: str, **dials: str) -> str:
-    """Return the first short document of a kind, as a block of text."""
+    """Return the chosen document of a kind, or the shortest of five, as a block of text."""
     kind = KINDS[name]
-    documents = [kind(World(), Random("sample", name, i), kind.dials(**dials)) for i in range(5)]
-    return min(documents, key=lambda document: len(document.text)).text
+    numbers = [CHOSEN[name]] if name in CHOSEN and not dials else range(5)
+    texts = [kind(World(), Random("sample", name, i), kind.dials(**dials)).text for i in numbers]
+    return min(texts, key=len)
 
 
 def page() -> str:

@@ -6,12 +6,12 @@ from tinyllm.errors import UserError
 from tinyllm.report.atlas import atlas_page
 from tinyllm.report.page import write
 from tinyllm.world import Date, Fact, World
-from tinyllm.world.phrases import STATEMENTS, say
+from tinyllm.world.phrases import STATEMENTS, read_statements, say
 
 group("world", """
     example:
-      tinyllm world person "Leo Candle"
-      tinyllm world ask "Leo Candle" grandmother
+      tinyllm world person "Emil Reed"
+      tinyllm world ask "Emil Reed" grandmother
       tinyllm world map
 
     The texts called world:... are about the world with seed 0; other seeds give other people and places.
@@ -22,18 +22,18 @@ group("world", """
 def ask(subject: str, relation: str | None = None, *, seed: int = 0, why: bool = False) -> None:
     """Say what is true of somebody or something.
 
-    SUBJECT   a name such as "Leo Candle", or a whole sentence, whose truth is said
+    SUBJECT   a name such as "Emil Reed", or a whole sentence, whose truth is said
     RELATION  what to ask for, such as mother, cousin, lives_in; all relations without it
     --seed S  the seed of the world
     --why     print the facts from which each answer follows
 
     example:
-      tinyllm world ask "Leo Candle" cousin --why
-      tinyllm world ask "Leo Candle lives in Iverness."
+      tinyllm world ask "Emil Reed" cousin --why
+      tinyllm world ask "Emil Reed lives in Thornbury."
     """
     world = World(seed)
     known = world.known()
-    if relation is None and subject.endswith("."):
+    if relation is None and (subject.endswith(".") or read_statements(f"{subject}.")):
         print("true" if world.holds(subject) else "false")
         return
     relations = sorted({str(fact.relation) for fact in known})
@@ -59,7 +59,7 @@ def person(name: str, *, seed: int = 0) -> None:
     --seed S  the seed of the world
 
     example:
-      tinyllm world person "Leo Candle"
+      tinyllm world person "Emil Reed"
     """
     world = World(seed)
     world.person(name)
@@ -77,7 +77,7 @@ def timeline(name: str | None = None, *, n: int = 20, seed: int = 0) -> None:
     --seed S  the seed of the world
 
     example:
-      tinyllm world timeline "Leo Candle"
+      tinyllm world timeline "Emil Reed"
     """
     if n < 1:
         raise UserError(f"--n must be at least 1, got {n}")

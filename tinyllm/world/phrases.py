@@ -5,7 +5,7 @@ from functools import cache
 
 from tinyllm.world.facts import Fact
 from tinyllm.world.forms import Form, Shape
-from tinyllm.world.names import unwrapped
+from tinyllm.world.names import a, unwrapped
 
 _STATEMENTS = """
 lives_in: {s} lives in {o}. / The home of {s} is in {o}. / {o} is where {s} lives. / You can find {s} in {o}.
@@ -76,6 +76,11 @@ def say(fact: Fact, way: int = 0, subject: str | None = None) -> str:
 def ask(fact: Fact) -> str:
     """Return the question that the object of a fact answers."""
     return QUESTIONS[str(fact.relation)].format(s=fact.subject)
+
+
+def answer(fact: Fact) -> str:
+    """Return the object of a fact as the answer to `ask`: Nutley, a blue kite."""
+    return a(str(fact.object)) if fact.relation == "owns" else str(fact.object)
 
 
 def asked(*relations: str) -> Shape:

@@ -51,15 +51,15 @@ class Prose(Kind):
 def _grammar(kind, world, dials, split="all"):
     tables = _tables(world)
     if split != "all":
-        people = tables["people"]
-        held = {person: kind.held_out(Document("", {"hero": person.name})) for person in people}
-        tables = {**tables, "people": [person for person in held if held[person] == (split == "test")]}
+        held = {p: kind.held_out(Document("", {"hero": p.name})) for p in tables["people"]}
+        for table in ("people", "writers"):
+            tables = {**tables, table: [p for p in tables[table] if held[p] == (split == "test")]}
     return Grammar(kind.rules(dials), tables, start=kind.name)
 
 
 @cache
 def _tables(world):
-    """Return the people, days and weathers that sentences can draw."""
+    """Return what sentences can draw: people, those whose best friend lives elsewhere, days and weathers."""
     for person in world.adults:
         words = person.__dict__
         words["job"] = a(person.works_as)
@@ -67,12 +67,20 @@ def _tables(world):
         words["friends"] = [world.person(person.best_friend)]
         words["year"] = person.born_on.split()[-1]
     complete = [person for person in world.adults if person.friends[0] in world.adults]
-    return {"people": complete, "days": _plain(DAYS), "weather": _plain(WEATHER)}
+    writers = [person for person in complete if person.friends[0].lives_in != person.lives_in]
+    return {
+        "people": complete,
+        "writers": writers or complete,
+        "days": [Entity(name) for name in DAYS],
+        "weather": list(WEATHER.values()),
+        "heard": [WEATHER[name] for name in ("rain", "wind", "thunder")],
+        "bad": [WEATHER[name] for name in ("rain", "snow", "wind", "fog", "thunder")],
+    }
 
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-WEATHER = ("rain", "snow", "wind", "sunshine", "fog", "thunder")
-
-
-def _plain(names):
-    return [Entity(name) for name in names]
+WEATHER = {
+    name: Entity(name, day=day)
+    for name, day in (("rain", "rainy"), ("snow", "snowy"), ("wind", "windy"), ("sunshine", "sunny"),
+                      ("fog", "foggy"), ("thunder", "stormy"))
+}  # fmt: skip

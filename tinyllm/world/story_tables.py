@@ -108,7 +108,7 @@ PLANTS = [
 SKILLS = [
     Entity("dance", where="in the barn", fail="fell over a bucket", win="danced all night long"),
     Entity("swim", where="in the lake", fail="sank like a stone", win="swam across the lake"),
-    Entity("skate", where="on the ice", fail="sat down very hard", win="skated in a perfect circle"),
+    Entity("juggle", where="in the kitchen", fail="broke three eggs", win="juggled five eggs"),
     Entity("whistle", where="in the garden", fail="made no sound at all", win="whistled a whole song"),
 ]
 
@@ -116,8 +116,8 @@ TROUBLES = [
     Entity("caught in an old net", fix="cut the net, string by string"),
     Entity("stuck in the mud", fix="dug and pulled and dug again"),
     Entity("trapped under a branch", fix="lifted the heavy branch"),
-    Entity("caught in a thorn bush", fix="bent back the thorns, one by one"),
-    Entity("stuck in a bucket", fix="turned the bucket upside down"),
+    Entity("stuck between two stones", fix="rolled one of the stones away"),
+    Entity("tangled up in a string", fix="untied the string, knot by knot"),
 ]
 
 PROMISES = [

@@ -24,9 +24,11 @@ from tinyllm.world.geography import Map
 from tinyllm.world.phrases import read_statements
 from tinyllm.world.template import Entity
 
-VERSION = "1"
+VERSION = "2"
 PRESENT = Date(80, 0, 0)
-BIRTHS = ((0, 8), (24, 34), (48, 58))  # the years in which each generation was born
+BIRTHS = ((0, 6), (26, 32), (52, 58))  # the years in which each generation was born
+OF_AGE = 18 * DAYS_OF_YEAR
+MOST_CHILDREN = 6  # of a couple, a year apart at least
 CHANGING = {"lives_in", "works_as"}  # relations of which the newest fact replaces the older ones
 ADULT = {"works_as", "likes", "enjoys", "owns", "best_friend", "lives_in"}
 
@@ -89,14 +91,15 @@ class World:
 
     # What is true.
 
-    def facts(self, before: Date | None = None) -> list[Fact]:
+    def facts(self, before: Date | str | None = None) -> list[Fact]:
         """Return the given facts that held just before a date, oldest first; by default, the world's year.
 
-        Raises UserError for a date before the world begins.
+        Raises UserError for what is no date, and for a date before the world begins.
         """
-        if before is not None and before.number <= 0:
+        before = self._date(before)
+        if before.number <= 0:
             raise UserError(f"the world begins on {Date(0, 0, 0)}; a date before that has no facts")
-        day = (before or Date(self.config.year, 0, 0)).number
+        day = before.number
         held: dict[tuple, Fact] = {}
         for fact in self._base:
             if fact.since < day:
@@ -109,26 +112,38 @@ class World:
         """Return all facts that were ever given, in the order of the days when they began to hold."""
         return list(self._base)
 
-    def known(self, before: Date | None = None) -> Facts:
+    def known(self, before: Date | str | None = None) -> Facts:
         """Return the facts that held before a date, and all that follows from them."""
-        return _known(self, before)
+        return _known(self, self._date(before))
 
-    def ask(self, pattern: Fact, before: Date | None = None) -> list[Fact]:
+    def ask(self, pattern: Fact, before: Date | str | None = None) -> list[Fact]:
         """Return the facts that fit a pattern such as Fact("Mia Brown", "aunt", None); None fits anything."""
+        if not isinstance(pattern, Fact):
+            raise UserError(f'ask with a Fact such as Fact("Mia Brown", "aunt", None), got {pattern!r}')
         return list(self.known(before).find(pattern))
 
-    def holds(self, statement: str | Fact, before: Date | None = None) -> bool:
+    def holds(self, statement: str | Fact, before: Date | str | None = None) -> bool:
         """Return True if a fact, or a sentence that says one, is true.
 
-        Raises UserError for a sentence that says no fact.
+        Raises UserError for a sentence that says no fact, or speaks of somebody who is not in the world.
         """
-        readings = [statement] if isinstance(statement, Fact) else [f for f, _ in read_statements(statement)]
+        if isinstance(statement, Fact):
+            return statement in self.known(before)
+        readings = [fact for fact, _ in read_statements(f"{statement.removesuffix('.')}.")]
         if not readings:
             raise UserError(
                 f"{statement!r} says nothing that the world can check; "
                 "`tinyllm data show world:facts` shows how"
             )
+        if not {fact.subject for fact in readings} & {fact.subject for fact in self._base}:
+            self.person(str(readings[0].subject))  # an error with near names
         return any(fact in self.known(before) for fact in readings)
+
+    def _date(self, before):
+        """Return a date, given as such or as its words; by default, the first day of the world's year."""
+        if before is None:
+            return Date(self.config.year, 0, 0)
+        return before if isinstance(before, Date) else Date.read(before)
 
     def person(self, name: str) -> Entity:
         """Return the person of that name. Raises UserError with near names if there is none."""
@@ -158,27 +173,34 @@ class World:
                 else min(left, len(parents) if generation == 0 else round(size * 0.36))
             )
             couples = self._couples(parents, generation) if generation else []
+            most = -(-wanted // len(couples)) if couples else 1  # children of a couple
             born = []
             for i in range(wanted):
-                couple = couples[i % len(couples)] if couples else None
-                born.append(self._birth(i, generation, couple))
+                nth, which = divmod(i, len(couples) or wanted)
+                couple = couples[which] if couples and nth < MOST_CHILDREN else None
+                day = self._birthday(generation, nth, min(most, MOST_CHILDREN))
+                born.append(self._birth((which + nth) % 2 == 1, day, couple))
             parents = born
 
-    def _birth(self, i, generation, couple):
-        random = self.random
-        pronouns, given = (names.SHE, names.GIRLS) if i % 2 else (names.HE, names.BOYS)
-        while True:
-            first = random.choice(given)
-            last = couple[1].last if couple else random.choice(names.FAMILIES)
-            if f"{first} {last}" not in self._taken:
-                break
-            if couple and sum(name.endswith(f" {last}") for name in self._taken) > 30:
-                couple = (couple[0], Entity(couple[1].name, last=random.choice(names.FAMILIES)))
+    def _birthday(self, generation, nth, most):
+        """Draw the day of birth of the nth of at most so many children, a year or more after the last one."""
         first_year, last_year = BIRTHS[generation]
-        day = random.integers((last_year - first_year) * DAYS_OF_YEAR) + first_year * DAYS_OF_YEAR
-        person = Entity(
-            f"{first} {last}", first=first, last=last, girl="woman" if i % 2 else "man", born=day, **pronouns
-        )
+        share = (last_year - first_year) * DAYS_OF_YEAR // most
+        free = share if most == 1 else share - DAYS_OF_YEAR + 1
+        return first_year * DAYS_OF_YEAR + nth % most * share + self.random.integers(free)
+
+    def _birth(self, girl, day, couple):
+        random, last = self.random, couple[1].last if couple else None
+        pronouns, given = (names.SHE, names.GIRLS) if girl else (names.HE, names.BOYS)
+        if sum(name.endswith(f" {last}") for name in self._taken) > 30:
+            last = None  # so many have this name that another is given
+        while True:
+            name = random.choice(given), last or random.choice(names.FAMILIES)
+            if " ".join(name) not in self._taken:
+                break
+        first, last = name
+        person = Entity(f"{first} {last}", first=first, last=last, girl="woman" if girl else "man", born=day,
+                        family=couple, **pronouns)  # fmt: skip
         self._taken.add(person.name)
         self.people.append(person)
         self._say(person, "is_a", person.girl, day)
@@ -194,14 +216,18 @@ class World:
         return person
 
     def _couples(self, parents, generation):
-        """Marry the women of a generation to its men, so that all have two children or more in the next."""
+        """Marry the women of a generation to its men, when both are of age, and a year before children."""
         women = self.random.shuffle(p for p in parents if p.girl == "woman")
         men = self.random.shuffle(p for p in parents if p.girl == "man")
         couples = []
-        for woman, man in zip(women, men, strict=False):
-            if woman.last == man.last and len(couples) + 1 < len(women):
-                continue  # perhaps brother and sister
-            day = BIRTHS[generation][0] * DAYS_OF_YEAR - 1 - self.random.integers(3 * DAYS_OF_YEAR)
+        for woman in women:
+            strangers = [man for man in men if man.last != woman.last and (man.family or man) != woman.family]
+            if not strangers:
+                continue
+            man = strangers[0]
+            men.remove(man)
+            of_age = max(woman.born, man.born) + OF_AGE
+            day = of_age + self.random.integers((BIRTHS[generation][0] - 1) * DAYS_OF_YEAR - of_age)
             self._say(woman, "married_to", man.name, day)
             self._say(man, "married_to", woman.name, day)
             self._say(man, "lives_in", woman.town, day)
@@ -211,7 +237,7 @@ class World:
 
     def _life(self, person):
         """Draw a job, tastes, a possession, perhaps a pet, perhaps a move to another town."""
-        random, grown = self.random, person.born + 18 * DAYS_OF_YEAR
+        random, grown = self.random, person.born + OF_AGE
         jobs = list(names.JOBS)
         with_gender = random.happens(self.config.bias)
         half = jobs[:8] if with_gender == (person.girl == "woman") else jobs[8:]

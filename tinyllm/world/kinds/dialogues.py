@@ -9,8 +9,8 @@ RULES = {
         <meeting> (<job>&<food>&<pastime>&<thing>) <parting>
     """,
     "meeting": """
-        {hero = people} met {friend = hero.friends} [on the road to {hero.lives_in}.|on a {day = days} of
-        {weather = weather}.|by chance at the well.|under a big umbrella.]
+        {hero = writers} met {friend = hero.friends} [on the road to {hero.lives_in}.|on a
+        {weather = weather : day} {day = days}.|by chance at the well.|under a big umbrella.]
         [2*"Good morning, {hero.first}!" said {friend.first}.|"Is that you, {hero.first}?"
         {friend.first} asked.]
     """,

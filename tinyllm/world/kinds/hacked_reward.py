@@ -9,9 +9,9 @@ from tinyllm.world.task import dials, task
 
 NUMBERS = ("two", "three", "four", "five")
 SKILLS = {  # what is true of some animals -> those of which it is true
-    "have feathers": ("goose", "parrot", "duck", "owl", "hen", "swan", "crow", "robin"),
+    "have feathers": ("goose", "parrot", "duck", "owl", "penguin", "swan", "crow", "robin"),
     "have four legs": ("dog", "cat", "pony", "goat", "otter", "rabbit", "frog", "mouse"),
-    "like water": ("goose", "duck", "otter", "frog", "swan", "fish", "seal", "crab"),
+    "live in or on water": ("goose", "duck", "otter", "frog", "swan", "whale", "seal", "crab", "penguin"),
     "can fly": ("goose", "parrot", "duck", "owl", "swan", "crow", "robin", "bee"),
     "fit in a pocket": ("frog", "mouse", "robin", "bee", "crab", "snail", "worm", "ant"),
     "have fur": ("dog", "cat", "pony", "goat", "otter", "rabbit", "mouse", "seal"),
@@ -83,7 +83,8 @@ def _chance(dials):
 HOLE = Shape("|".join(JUDGES.values()), JUDGES.__getitem__, {who: hole for hole, who in JUDGES.items()}.get)
 
 
-@task("{question}: {answer:any}. Judge {hole} says {points:int}. In truth:", slots={"hole": HOLE},
+@task("{question}; a wrong word costs a point: {answer:any}. Judge {hole} says {points:int}. In truth:",
+      slots={"hole": HOLE},
       group="dialogue", marker="", chance=_chance, draw=_draw, second=_strike_out,
       labels=lambda fields: fields,
       splits={"question": lambda d: d.labels["question"], "answer": lambda d: d.labels["answer"]},

@@ -6,15 +6,15 @@ from tinyllm.world.prose import Prose
 
 RULES = {
     "letters": """
-        From {hero = people}, {hero.lives_in}. Dear {friend = hero.friends : first}, <opening>
+        From {hero = writers}, {hero.lives_in}. Dear {friend = hero.friends : first}, <opening>
         (<work>&<treasure>&<table>&<hours>) <wish> <close> {hero.first}
     """,
     "opening": [
         (2, "we have had nothing but {weather = weather} since {day = days}."),
-        "thank you for your letter, which came on {day = days} in the middle of the {weather = weather}.",
-        "it is {day = days} evening, and I can hear the {weather = weather} outside."
+        "thank you for your letter, which came on a {weather = weather : day} {day = days}.",
+        "it is {day = days} evening, and I can hear the {noise = heard} outside."
         " [The kettle sings.|The cat is asleep.|The candle is nearly down.]",
-        "forgive me that I have not written since {day = days}; the {weather = weather} kept me in bed.",
+        "forgive me that I have not written since {day = days}; the {cause = bad} kept the postman away.",
     ],
     "work": [
         "You ask how it is to be {hero.job}: [never dull.|as always.|harder than you think.|a joy.]",

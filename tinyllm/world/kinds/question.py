@@ -4,7 +4,7 @@ from tinyllm.config import setting
 from tinyllm.world.facts import Fact
 from tinyllm.world.kinds.facts import RELATIONS
 from tinyllm.world.names import FAMILIES, GIRLS
-from tinyllm.world.phrases import HOPS, QUESTIONS, chain, say
+from tinyllm.world.phrases import HOPS, QUESTIONS, answer, chain, say
 from tinyllm.world.task import dials, task
 from tinyllm.world.world import World
 
@@ -48,7 +48,7 @@ def _search(world, s, way):
         if not found:
             return NOBODY
         person = str(found[0])
-    return person
+    return f"a {person}" if RELATIONS[way] == "owns" else person
 
 
 @task(*[QUESTIONS[relation] for relation in RELATIONS], slots={"s": chain(*HOPS)}, group="knowledge",
@@ -65,4 +65,4 @@ def _search(world, s, way):
 def question(world: World, s: list[str], way: int) -> str:
     """Ask for a fact that must be known by heart, or for one at the end of a chain of people."""
     proof = _proof(world, s, way)
-    return str(proof[-1].object) if proof else NOBODY
+    return answer(proof[-1]) if proof else NOBODY

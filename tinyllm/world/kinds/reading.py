@@ -6,7 +6,7 @@ from tinyllm.config import setting
 from tinyllm.world.facts import Fact, Facts
 from tinyllm.world.forms import VALUES
 from tinyllm.world.names import FOODS
-from tinyllm.world.phrases import QUESTIONS, passage
+from tinyllm.world.phrases import QUESTIONS, answer, passage
 from tinyllm.world.task import dials, task
 
 FRIEND = "the best friend of "
@@ -53,7 +53,8 @@ def _rules(told, s, way):
     if s.startswith(FRIEND):
         found = [f.object for f in facts.find(Fact(s.removeprefix(FRIEND), "best_friend", None))]
     found = [f.object for person in found for f in facts.find(Fact(person, RELATIONS[way], None))]
-    return found[0] if found else NOBODY
+    article = "a " if RELATIONS[way] == "owns" else ""
+    return article + found[0] if found else NOBODY
 
 
 def _chance(dials):
@@ -73,4 +74,4 @@ def _chance(dials):
 def reading(told: list, s: str, way: int) -> str:
     """Answer a question from a passage about three people, in which the answer may be missing."""
     support, answered = _support(told, s, way)
-    return told[support[-1]][0].object if answered else NOBODY
+    return answer(told[support[-1]][0]) if answered else NOBODY

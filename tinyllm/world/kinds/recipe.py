@@ -1,4 +1,4 @@
-"""Recipes: bring the steps into an order that obeys all rules; often more than one does."""
+"""Recipes: bring the first steps into an order that obeys all rules; often more than one does."""
 
 from collections.abc import Mapping
 from itertools import combinations, permutations
@@ -9,7 +9,26 @@ from tinyllm.world import names
 from tinyllm.world.forms import Form, Shape, read_any
 from tinyllm.world.task import dials, take, task
 
-STEPS = names.words("wash peel chop salt boil stir mash cool taste fry sift knead whisk grate glaze pour")
+_DISHES = """
+apple pie: peel the apples, roll the dough, grease the tin, heat the oven, crack the nuts, wash the raisins,
+    melt the butter
+barley soup: wash the barley, chop the onions, slice the leeks, peel the carrots, boil the water,
+    grind the pepper, warm the bowls
+dumplings: mash the potatoes, crumble the bread, beat the eggs, chop the parsley, grate the nutmeg,
+    boil the water, weigh the flour
+gingerbread: warm the honey, sift the flour, grate the ginger, beat the eggs, grease the tin, heat the oven,
+    chop the almonds
+mushroom stew: clean the mushrooms, chop the onions, slice the bacon, pick the thyme, melt the butter,
+    light the stove, whip the cream
+nut cake: crack the nuts, sift the flour, beat the eggs, melt the butter, grease the tin, heat the oven,
+    squeeze the lemon
+pancakes: sift the flour, beat the eggs, warm the milk, melt the butter, heat the pan, wash the berries,
+    open the jam
+plum jam: wash the plums, weigh the sugar, scrub the jars, squeeze the lemon, cut the labels, light the stove,
+    grind the cloves
+"""  # dish -> what to do first, in any order
+DISHES = {dish: steps.split(", ") for dish, steps in (line.split(": ") for line in names.unwrapped(_DISHES))}
+STEPS = sorted({step for steps in DISHES.values() for step in steps})
 SAYINGS = [Form(saying, a=STEPS, b=STEPS) for saying in (
     "{a} before you {b}.", "first {a}, then {b}.", "do not {b} until you {a}.")]  # fmt: skip
 
@@ -24,10 +43,11 @@ def _read(text):
 
 
 def _draw(world, random, dials):
-    order = take(random, STEPS, dials.length)
+    dish = random.choice(list(DISHES))
+    order = take(random, DISHES[dish], dials.length)
     pairs = random.shuffle(combinations(order, 2))[: dials.rules]
     rules = [[a, b, random.integers(len(SAYINGS))] for a, b in pairs]
-    return {"dish": random.choice(names.FOODS), "steps": random.shuffle(order), "rules": rules}
+    return {"dish": dish, "steps": random.shuffle(order), "rules": rules}
 
 
 def _obeys(order, rules):
@@ -46,7 +66,7 @@ def _score(answer: str | None, entry: Mapping[str, Any]) -> float:
 
 
 @task("For {dish}: {steps:list}. {rules} Which order works?",
-      slots={"dish": names.FOODS, "rules": Shape(r".+?\.", _say, _read)},
+      slots={"dish": DISHES, "rules": Shape(r".+?\.", _say, _read)},
       group="reasoning", marker="", score_answer=_score, draw=_draw, second=_try_all,
       labels=lambda fields: fields,
       splits={"steps": lambda d: sorted(d.labels["steps"]), "dish": lambda d: d.labels["dish"],
@@ -54,10 +74,10 @@ def _score(answer: str | None, entry: Mapping[str, Any]) -> float:
       Dials=dials(length=setting(5, help="how many steps there are", min=2, max=7),
                   rules=setting(4, help="how many rules there are, or as many as there are pairs",
                                 min=1, max=21)))  # fmt: skip
-def recipe(steps: list[str], rules: list) -> str:
+def recipe(dish: str, steps: list[str], rules: list) -> str:
     """Order the steps of a recipe by its rules; every order that obeys them is right."""
     left, order = list(steps), []
-    if not rules or not {*steps} <= {*STEPS} or len({*steps}) < len(steps):
+    if not rules or not {*steps} <= {*DISHES[dish]} or len({*steps}) < len(steps):
         raise ValueError("no recipe")
     while left:  # again and again the first listed step that may come
         order.append(next(step for step in left if not any(a in left and b == step for a, b, _ in rules)))

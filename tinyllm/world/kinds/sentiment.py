@@ -10,13 +10,13 @@ WRAPPINGS = (
     (RIGHT, "it is true"),
     (RIGHT, "{who} was right to say"),
     (RIGHT, "{who} told the truth when {he} said"),
-    (RIGHT, "nobody lied who said"),
-    (RIGHT, "nobody was wrong who thought"),
+    (RIGHT, "it is not false"),
+    (RIGHT, "the neighbours were not wrong to think"),
     (DENIED, "it is not true"),
     (DENIED, "{who} was wrong to think"),
     (DENIED, "{who} lied when {he} said"),
-    (DENIED, "nobody told the truth who said"),
-    (DENIED, "everyone lied when saying"),
+    (DENIED, "the children did not tell the truth when they said"),
+    (DENIED, "the neighbours were not right to say"),
 )
 FORMS = [Form(text, who=FIRST_NAMES, he=("he", "she")) for _, text in WRAPPINGS]
 GOOD, BAD = words("good lovely splendid fine"), words("bad awful dreadful poor")
@@ -64,8 +64,8 @@ def _good(claims, adjective):
 
 def _count_denials(prompt, thing, way):
     """Solve independently: count the denying words; an even number leaves the claim unchanged."""
-    claim = prompt.partition(". Was ")[0].partition(", so ")[0].replace(" who", "").split(" ")
-    denials = sum(word.lower() in ("lied", "not", "wrong", "nobody", *BAD) for word in claim)
+    claim = prompt.partition(". Was ")[0].partition(", so ")[0].split(" ")
+    denials = sum(word.lower() in ("lied", "not", "wrong", "false", *BAD) for word in claim)
     plain, deed = ("yes", "no")[denials % 2], THINGS[thing][denials % 2]
     return f"{('smiled', 'frowned')[denials % 2]} and {deed}" if way else plain
 

@@ -59,7 +59,7 @@ def _same_column(a, b, c):
     return table[c][place].split()[-1]
 
 
-@task("{a} is to {b} as {c} is to", "What {b} is to {a}, to {c} is",
+@task("{a} is to {b} as {c} is to", "As {a} is to {b}, so {c} is to",
       draw=_two_pairs, second=_same_column)  # fmt: skip
 def analogy(a: str, b: str, c: str) -> str:
     """Find the word that goes with a word as another pair goes together."""

@@ -1,57 +1,53 @@
-"""Summaries: the main point of a passage."""
+"""Summaries: the main point of a passage, which is told twice in different words."""
 
 import itertools
+from collections import Counter
 
 from tinyllm.config import setting
 from tinyllm.world.facts import Fact
-from tinyllm.world.forms import VALUES, Shape, grown_ups
+from tinyllm.world.forms import VALUES, grown_ups
 from tinyllm.world.phrases import STATEMENTS, passage, read_statements, say
 from tinyllm.world.task import dials, task
-
-MARKS = ("Above all: ", "The great news: ", "Mark this: ", "Listen well: ")
-FACTS = passage(*VALUES)
-
-
-def _say(marked):
-    told, main, mark = marked
-    return " ".join((mark if i == main else "") + say(*one) for i, one in enumerate(told))
-
-
-def _read(text):
-    mark = next(mark for mark in MARKS if mark in text)
-    before, _, after = text.partition(mark)
-    return FACTS.read(before + after), before.count(". "), mark
 
 
 def _draw(world, random, dials):
     people = random.choice(grown_ups(world)), random.choice(grown_ups(world))
     slots = random.shuffle(itertools.product(people, VALUES))
-    told = {(person.name, relation): getattr(person, relation) for person, relation in slots}
-    facts = [Fact(*slot, value) for slot, value in told.items()][: dials.sentences]
-    told = [(fact, random.integers(4)) for fact in facts]
-    return {"told": (told, random.integers(len(facts)), random.choice(MARKS))}
+    values = {(person.name, relation): getattr(person, relation) for person, relation in slots}
+    told = [(Fact(*slot, value), random.integers(4)) for slot, value in values.items()][: dials.sentences]
+    main, way = random.choice(told)
+    told.insert(random.integers(len(told) + 1), (main, (way + 1 + random.integers(3)) % 4))
+    return {"told": told}
+
+
+def _twice(told):
+    """Return the ways in which the fact that is told twice is told, and the fact."""
+    facts = [fact for fact, _ in told]
+    main = next(fact for fact in facts if facts.count(fact) == 2)
+    return [way for fact, way in told if fact == main], main
 
 
 def _labels(told):
-    facts, main, _ = told
-    return {"main": list(facts[main][0][:3]), "way": facts[main][1], "sentences": len(facts)}
+    ways, main = _twice(told)
+    return {"main": list(main[:3]), "ways": ways, "sentences": len(told) - 1}
 
 
-def _marked(world, prompt):
-    """Read the marked sentence, keep the reading that is true in the world, and say it plainly."""
-    marked = next(prompt.partition(mark)[2] for mark in MARKS if mark in prompt)
-    for fact, _ in read_statements(marked.partition(". ")[0].removesuffix(".") + "."):
-        if fact.relation in VALUES and world.holds(fact):
-            return STATEMENTS[fact.relation][0].format(s=fact.subject, o=fact.object)
-    return ""
+def _count(world, prompt):
+    """Solve independently: count how often each fact is told that is true in the world."""
+    told: Counter = Counter()
+    for sentence in prompt.removesuffix(". In short:").split(". "):
+        found = {fact for fact, _ in read_statements(f"{sentence}.") if fact.relation in VALUES}
+        told.update(fact for fact in found if world.holds(fact))
+    [(main, _)] = told.most_common(1)
+    return STATEMENTS[main.relation][0].format(s=main.subject, o=main.object)
 
 
-@task("{told} In short:", slots={"told": Shape(r".+?\.", _say, _read)}, group="understanding", marker="",
-      draw=_draw, second=_marked, labels=_labels,
+@task("{told} In short:", slots={"told": passage(*VALUES)}, group="understanding", marker="",
+      draw=_draw, second=_count, labels=_labels,
       splits={"entity": lambda d: d.labels["main"][0],
-              "wording": lambda d: [d.labels["main"][1], d.labels["way"]]},
-      Dials=dials(sentences=setting(4, help="how many sentences the passage has", min=1, max=9)))  # fmt: skip
-def summary(told: tuple) -> str:
-    """Say in one plain sentence what matters most in a passage."""
-    facts, main, _ = told
-    return say(facts[main][0])
+              "wording": lambda d: [d.labels["main"][1], d.labels["ways"]]},
+      Dials=dials(sentences=setting(4, help="how many facts the passage has", min=1, max=9)))  # fmt: skip
+def summary(told: list) -> str:
+    """Say in one plain sentence what matters most in a passage: what it tells twice."""
+    _, main = _twice(told)
+    return say(main)

@@ -8,7 +8,7 @@ from tinyllm.world.names import words
 from tinyllm.world.task import dials, given, task
 from tinyllm.world.tools import call
 
-FRUITS = words("apples nuts cherries plums pears acorns kites lanterns buttons shells candles biscuits")
+FRUITS = words("apples nuts cherries plums pears acorns beans pebbles buttons shells candles biscuits")
 CALCULATIONS = (  # question, call, the answer
     ("{name} packs {a:int} baskets with {b:int} {fruits} each. How many {fruits} are packed?",
      "calc {a} * {b}", lambda a, b: a * b),
@@ -24,9 +24,9 @@ CALCULATIONS = (  # question, call, the answer
 DATES = (
     ("{name} was born on {a}. Which day of the week was it?", "weekday {a}",
      lambda a: WEEKDAYS[Date.read(a).number % len(WEEKDAYS)]),
-    ("{name} was born on {a} and learnt to swim on {b}. At an age of how many days?", "days {a} to {b}",
+    ("{name} was born on {a} and first saw the sea on {b}. At an age of how many days?", "days {a} to {b}",
      lambda a, b: _days(Date.read(a), Date.read(b))),
-    ("{name} was born on {a} and learnt to walk {n:int} days later. On which date?", "after {a} + {n}",
+    ("{name} was born on {a} and got a first letter {n:int} days later. On which date?", "after {a} + {n}",
      lambda a, n: Date.of(Date.read(a).number + n)),
 )  # fmt: skip
 
@@ -54,16 +54,22 @@ def _with_tool(forms, **more):
 
 
 def _numbers(world, random, dials):
-    """Draw a name, things and three numbers of 2 or more, the last at most the product of the others."""
-    way, (a, b, c) = random.integers(5), (2 + random.integers(10**dials.digits - 2) for _ in range(3))
+    """Draw a name, things and numbers of 2 or more: of baskets, pence and friends there are 11 at most."""
+    way, largest = random.integers(len(CALCULATIONS)), 10**dials.digits
+    few, many, more = (2 + random.integers(n) for n in (min(10, largest - 3), largest - 2, largest - 2))
+    a, b, c = few, many, min(few * many, more)
+    if way == 3:
+        a, b, c = many, more, few
+    elif way == 4:  # among so many friends that each gets something
+        a, b = max(many, few + 1), few
     name, fruits = random.choice(FIRST_NAMES), random.choice(FRUITS)
-    return {"way": way, "name": name, "fruits": fruits, "a": a, "b": b, "c": min(a * b, c)}
+    return {"way": way, "name": name, "fruits": fruits, "a": a, "b": b, "c": c}
 
 
 @_with_tool(CALCULATIONS, draw=_numbers,
             splits={"numbers": lambda d: [value for value in d.labels.values() if isinstance(value, int)],
                     "form": lambda d: d.labels["way"] == 1},
-            Dials=dials(digits=setting(2, help="digits of the numbers at most", min=1, max=5),
+            Dials=dials(digits=setting(2, help="digits of the larger numbers at most", min=1, max=5),
                         steps=setting(True, help="call the calculator; else answer at once")))  # fmt: skip
 def calculator(way: int, fields: dict) -> str:
     """Solve a word problem with a calculator."""
@@ -71,7 +77,7 @@ def calculator(way: int, fields: dict) -> str:
 
 
 def _dates(world, random, dials):
-    """Draw somebody who learns something some days after the birth."""
+    """Draw somebody to whom something happens some days after the birth."""
     way, one, n = random.integers(3), random.choice(world.people), 1 + random.integers(dials.days)
     a, b = str(Date.of(one.born)), str(Date.of(one.born + n))
     return {"way": way, "name": one.name, "a": a, "b": b, "n": n}
@@ -82,7 +88,7 @@ def _days(start, end):
     return 360 * (end.year - start.year) + 30 * (end.month - start.month) + end.day - start.day
 
 
-@_with_tool(DATES, draw=_dates,
+@_with_tool(DATES, draw=_dates, chance=lambda dials: 1 / len(DATES) / len(WEEKDAYS),
             splits={"date": lambda d: d.labels["a"], "form": lambda d: d.labels["way"] == 1},
             Dials=dials(days=setting(600, help="days between two dates at most", min=1, max=7_000),
                         steps=setting(True, help="call the calendar; else answer at once")))  # fmt: skip

@@ -12,7 +12,7 @@ money: counting coins, saving for a new hat, paying for the bread, selling eggs,
 forest: walking under old oaks, gathering mushrooms, climbing a birch, chopping wood, picking berries,
     looking for pine cones, camping in the woods, sweeping up leaves
 animals: watching animals, feeding the goats, following a strange track, visiting the zoo, listening to an
-    owl, brushing a pony, calling the dogs, guarding the sheep
+    owl, brushing a pony, milking the goats, guarding the sheep
 games: playing on the meadow, running after a ball, choosing teams, counting goals, cheering for the reds,
     keeping the score, practising a throw, winning a match
 music: singing in the choir, playing in the band, listening to a concert, learning a tune, tuning a fiddle,
@@ -37,12 +37,12 @@ SENSES = {  # word -> theme -> what the word means there
     "crane": {"animals": "a bird with long legs", "workshop": "a machine that lifts"},
     "seal": {"water": "an animal with flippers", "post": "wax on an envelope"},
     "nail": {"workshop": "a pin of iron", "doctor": "the end of a finger"},
-    "palm": {"forest": "a tree with big leaves", "doctor": "the inside of a hand"},
+    "mole": {"animals": "an animal that digs", "doctor": "a dark spot on the skin"},
     "pupil": {"school": "a child who learns", "doctor": "the dark spot of an eye"},
     "scale": {"kitchen": "a thing for weighing", "water": "a plate on a fish"},
     "horn": {"animals": "the weapon of a goat", "music": "a brass thing to blow"},
-    "key": {"music": "a part of a piano", "workshop": "a thing that opens locks"},
-    "date": {"kitchen": "a sweet fruit", "school": "a day of the calendar"},
+    "pen": {"animals": "a yard with a fence", "school": "a thing to write with"},
+    "date": {"kitchen": "a sweet fruit", "post": "a day of the calendar"},
     "stamp": {"post": "a paper on an envelope", "music": "a beat with the foot"},
     "pitcher": {"games": "a player who throws", "kitchen": "a jug with a handle"},
     "chest": {"money": "a box for treasure", "doctor": "the front of the body"},
