@@ -96,10 +96,9 @@ class World:
 
         Raises UserError for what is no date, and for a date before the world begins.
         """
-        before = self._date(before)
-        if before.number <= 0:
+        day = self._date(before).number
+        if day <= 0:
             raise UserError(f"the world begins on {Date(0, 0, 0)}; a date before that has no facts")
-        day = before.number
         held: dict[tuple, Fact] = {}
         for fact in self._base:
             if fact.since < day:
