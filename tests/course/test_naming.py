@@ -1,5 +1,6 @@
 """Several mistakes in one function, and the input that shows one."""
 
+import math
 import re
 
 import numpy as np
@@ -39,3 +40,13 @@ def test_the_smallest_input_has_no_axis_that_could_be_shorter(effort):
     verdict = wrong_as("attention", dict(MISTAKES["attention"])[said], effort)
     assert verdict.mistake == said
     assert len(re.findall(r"\d\.\d", verdict.smallest_input)) <= 10
+
+
+def test_a_mistake_is_named_where_the_function_rounds_less_than_the_specification():
+    """Of 1 + erf(x) little is left in float32 for negative x; a function in float64 has all its digits."""
+
+    def gelu_tanh(x):
+        phi = (1 + np.vectorize(math.erf, otypes=[float])(x.astype(np.float64) * 0.5**0.5)) / 2
+        return (x * phi).astype(np.float32)
+
+    assert wrong_as("gelu_tanh", gelu_tanh).mistake == "exact gelu, where the tanh form was asked for"
