@@ -50,3 +50,15 @@ def test_a_mistake_is_named_where_the_function_rounds_less_than_the_specificatio
         return (x * phi).astype(np.float32)
 
     assert wrong_as("gelu_tanh", gelu_tanh).mistake == "exact gelu, where the tanh form was asked for"
+
+
+def test_two_names_with_a_condition_are_three_guesses():
+    """v of m squared, once "lr and grad_scale exchanged" where beta1 is 0.9, and w had a name of its own."""
+
+    def adamw_step(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, grad_scale=1.0):
+        g = (g * grad_scale).astype(w.dtype)
+        m[...] = beta1 * m + (1 - beta1) * g
+        v[...] = beta2 * v + (1 - beta2) * m * m
+        w -= lr * (m / (1 - beta1**step) / (np.sqrt(v / (1 - beta2**step)) + eps) + weight_decay * w)
+
+    assert "exchanged" not in str(wrong_as("adamw_step", adamw_step).mistake)

@@ -154,7 +154,7 @@ class Search:
         self.words, self.groups = words, [Group(name, failing, passing)]
         answered = [(args, out) for args, out in failing if out is not None]
         self.labels = OPS[name].outputs
-        if len(self.labels) < 2 or any(len(out) != len(self.labels) for _, out in answered):
+        if words or len(self.labels) < 2 or any(len(out) != len(self.labels) for _, out in answered):
             return
         parts = []
         for i in range(len(self.labels)):
@@ -176,7 +176,7 @@ class Search:
         if parts and all(part.pair and part.explained() for part in parts):
             several = [(self.labels[part.output], *part.found()) for part in parts]
             said = "; ".join(f"for {label}: {said}" for label, said, _ in several)
-            return said + where, lambda *case: any(explains(*case) for *_, explains in several)
+            return said, lambda *case: any(explains(*case) for *_, explains in several)
         return None
 
 
