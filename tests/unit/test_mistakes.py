@@ -97,6 +97,12 @@ def test_operators_make_what_strangers_got_wrong(line, words):
     assert words in [said for operator in OPERATORS for node in nodes for said, _ in operator(node)]
 
 
+def test_attention_is_tried_with_as_many_queries_as_keys():
+    """As in training; none of the first 60 cases was, so a softmax over the queries passed."""
+    shapes = [(q.shape[1], k.shape[1]) for q, k, *_ in draw_cases("attention")]
+    assert sum(s == t > 1 for s, t in shapes) > 5
+
+
 def test_what_a_specification_refuses_does_not_hide_a_mistake():
     """Sums over the other axis are 0 for some rows, which `sample` refuses and a student does not."""
     wrong = edited("sample", "np.cumsum(probs, axis=-1, dtype=np.float64)", "np.cumsum(probs, axis=0)")

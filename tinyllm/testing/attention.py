@@ -20,7 +20,8 @@ widths = st.sampled_from((2, 1, 3, 4, 7, 8, 16, 20, 32, 64, 65))
 def attention(draw, kinds=USUAL):
     """Draw a case with as many queries as keys, with fewer (as in decoding), or rarely with more."""
     B, S, K, D = draw(few), draw(queries), draw(st.sampled_from((1, 2, 3))), draw(widths)
-    T = draw(sizes) + (S if draw(st.sampled_from((True, True, False))) else 0)
+    n = draw(sizes)
+    T = draw(st.sampled_from((S + n, S, S + n, n)))
     H = K * draw(st.sampled_from((1, 2, 3)))
     causal = draw(st.booleans())
     lengths = ints(draw, (B,), T + 1) if draw(st.booleans()) else None
