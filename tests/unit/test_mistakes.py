@@ -78,7 +78,15 @@ def test_each_operator_says_what_it_does():
     ("y = x[1:]", "`x[:-1]` for `x[1:]`"),
     ("y[-1:] = 1", "`y[:1]` for `y[-1:]`"),
     ("y = x[:i]", "`x[:i - 1]` for `x[:i]`"),
-    ("y = max(n, 1)", "`n - 1` for `n`"),
+    ("y = x[:i]", "`x[:i + 1]` for `x[:i]`"),
+    ("y = x[:i]", "`x[1:i + 1]` for `x[:i]`"),
+    ("y = max(n, 1)", "`n` one too small"),
+    ("y = s + x * s * (1 - s)", "`(s + x) * s * (1 - s)` for `s + x * s * (1 - s)`"),
+    ("y = x.sum()", "the root of the sum of squares for `x.sum()`"),
+    ("y = np.where(kept, x, -np.inf)", "-1e9 for -np.inf"),
+    ("y = np.full(n, -100)", "-1 for `-100`"),
+    ("y = sorted(ids, key=rank)", "sorted missing around `ids`"),
+    ("y = i + 1 < len(ids)", "`i + 1 < len(ids) - 1` for `i + 1 < len(ids)`"),
     ("y = min(known, key=rank)", "key missing in `min(known, key=rank)`"),
     ("y = min(known, key=rank)", "the first of `known`, not its min"),
     ("y = totals.get(pair, 0)", "`totals.get(pair, 1)` for `totals.get(pair, 0)`"),
@@ -95,6 +103,23 @@ def test_each_operator_says_what_it_does():
 def test_operators_make_what_strangers_got_wrong(line, words):
     nodes = list(ast.walk(ast.parse(line)))
     assert words in [said for operator in OPERATORS for node in nodes for said, _ in operator(node)]
+
+
+@pytest.mark.parametrize("name, words", [
+    ("top_k", "the absolute value of `logits` in"),
+    ("sample", "u everywhere as its first number"),
+    ("contrastive_loss", "each row of a and b divided by its length"),
+    ("llama_block", "a mistake in rope: pairs of neighbours"),
+    ("transformer_block", "0.001 for 1e-05"),
+    ("gelu_tanh", "relu for gelu_tanh"),
+])  # fmt: skip
+def test_edits_of_whole_functions_make_what_strangers_got_wrong(name, words):
+    assert any(words in said for said, _ in every_edit(name))
+
+
+def test_a_mistake_in_an_op_is_one_in_the_ops_that_call_it():
+    wrong = next(function for said, function in every_edit("llama_block") if "pairs of neighbours" in said)
+    assert any(caught("llama_block", wrong, args) for args in draw_cases("llama_block", 20))
 
 
 def test_attention_is_tried_with_as_many_queries_as_keys():

@@ -14,14 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.ops import OPS
+from tinyllm.ops import OPS, override
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import expectation, outcome, require_close
-from tinyllm.testing.edits import VARIANTS, Edit, changed, parsed
-from tinyllm.testing.operators import OPERATORS, code, order, put, shifted, stops
+from tinyllm.testing.edits import MISTAKES, VARIANTS, Edit, changed, edit_trees, parsed, swapped
+from tinyllm.testing.operators import ACTIVATIONS, OPERATORS, called, code, order, shifted, stops
 from tinyllm.testing.relations import bind, specs_only
 
 LEFT_ALONE = ("shapes",)  # helpers of many ops, which nobody writes again
+ROWS = {  # what may be done to the rows of an argument
+    "each row of {} divided by its length": "{0} / np.sqrt(({0} * {0}).sum(axis=-1, keepdims=True))",
+    "the mean of each row of {} taken away": "{0} - {0}.mean(axis=-1, keepdims=True)",
+    "{} divided by the square root of its width": "{0} / max({0}.shape[-1], 1) ** 0.5",
+}
 Mistake = tuple[str, Callable[..., Any]]  # a sentence and a wrong function
 
 
@@ -72,16 +77,30 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any],
             yield f"1 - {name} for {name}", f"{name} = 1 - {name}"
             yield f"{name} rounded to float16", f"{name} = {name}.astype(np.float16).astype(np.float32)"
             yield f"{name} cut to whole numbers", f"{name} = np.trunc({name})"
-    for a, b in itertools.combinations(names, 2):
+        if kind(value) and name not in kept:
+            yield f"{name} everywhere as its first number", f"{name} = np.full_like({name}, {name}.flat[0])"
+    yield from of_several(example, kept)
+
+
+def of_several(example: dict[str, Any], kept: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield mistakes about the rows of all arrays, and two arguments exchanged, as `parameters` does."""
+    floats = [key for key, value in example.items()
+              if kind(value) == "f" and np.ndim(value) and key not in kept]  # fmt: skip
+    for some in [*([key] for key in floats), *([floats] if len(floats) > 1 else [])]:
+        for said, new in ROWS.items():
+            yield said.format(" and ".join(some)), "; ".join(f"{key} = {new.format(key)}" for key in some)
+    for a, b in itertools.combinations(example, 2):
         if type(example[a]) is not type(example[b]):
             continue
         yield f"{a} and {b} exchanged", f"{a}, {b} = ({b}, {a})"
 
 
-def names(tree: ast.FunctionDef, whole: Sequence[str] = ()) -> Iterator[tuple[str, ast.AST, ast.AST]]:
+def names(tree: ast.FunctionDef, whole: Sequence[str] = (), real: Sequence[str] = (),
+          ) -> Iterator[tuple[str, ast.AST, ast.AST]]:  # fmt: skip
     """Yield mistakes about variables: one is taken for another -> sentences, the names, their replacements.
 
-    whole: the variables that hold whole numbers, which are also taken one too large or too small.
+    whole: the variables that hold whole numbers, which are also taken one too large or too small; real: those
+    that hold others, of which the absolute value is taken.
     """
     known = [each.arg for each in tree.args.args]
     loads = []
@@ -97,6 +116,8 @@ def names(tree: ast.FunctionDef, whole: Sequence[str] = ()) -> Iterator[tuple[st
             for by in (1, -1):
                 new = shifted(node, by)
                 yield f"{code(new)} for `{node.id}`{here}", node, new
+        if node.id in real:
+            yield f"the absolute value of `{node.id}`{here}", node, called("np.abs", node)
         for other in dict.fromkeys(known) if node.id in known else ():
             if other != node.id:
                 yield f"`{other}` for `{node.id}`{here}", node, ast.Name(other, ast.Load())
@@ -120,25 +141,13 @@ def everywhere(tree: ast.FunctionDef) -> Iterator[tuple[str, ast.FunctionDef]]:
             yield f"everything along {said}", twin
 
 
-def swapped(tree: Any, old: ast.AST, new: ast.AST) -> Any:
-    """Return a tree with one node replaced. Only the nodes around it are copied; all others are shared."""
-    if tree is old:
-        return new
-    for field, value in ast.iter_fields(tree):
-        several = isinstance(value, list)
-        for i, child in enumerate(value if several else [value]):
-            twin = swapped(child, old, new) if isinstance(child, ast.AST) else child
-            if twin is not child:
-                return changed(tree, **{field: put(value, i, twin) if several else twin})
-    return tree
-
-
 def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
     """Yield every edit of an op by rule, mistake or not: pairs of a sentence and a function.
 
     example: the arguments of a case, by name.
     """
     trees, spec = parsed(name), OPS[name].reference
+    yield from inherited(name)
     for said, line in parameters(trees[spec], example, OPS[name].mutates):
         start = ast.parse(line).body
         yield said, Edit(name, trees | {spec: changed(trees[spec], body=start + trees[spec].body)})
@@ -152,11 +161,29 @@ def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
                     yield said, Edit(name, theirs | {function: tree})
 
 
+def inherited(name: str) -> Iterator[Mistake]:
+    """Yield the listed mistakes of the ops that a specification calls: pairs of a sentence and a function."""
+    for function in parsed(name):
+        inner = function.__name__
+        if inner != name and getattr(OPS.get(inner), "reference", None) is function:
+            for said, wrong in MISTAKES.get(inner, ()):
+                yield f"a mistake in {inner}: {said}", functools.partial(run_with, name, inner, wrong)
+    for other in [each for each in ACTIVATIONS if each != name] if name in ACTIVATIONS else ():
+        line = f"return {ACTIVATIONS[other].format('x')}"
+        yield f"{other} for {name}", Edit(name, functools.partial(edit_trees, name, "", line))
+
+
+def run_with(name: str, inner: str, wrong: Callable[..., Any], *args: Any) -> Any:
+    """Run a specification that calls a wrong function in place of an op."""
+    with override(**{inner: wrong}):
+        return OPS[name].reference(*args)
+
+
 def smaller(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield every edit of one expression or statement of a function: a sentence and the changed tree."""
     stands = where(tree)
     for operator in OPERATORS:
-        for node in ast.walk(ast.Module(tree.body, [])):
+        for node in (*ast.walk(ast.Module(tree.body, [])), *tree.args.defaults):
             here = stands.get(node, "") if isinstance(node, ast.Constant) else ""
             for said, new in operator(node):
                 yield said + here, swapped(tree, node, new)
@@ -168,7 +195,8 @@ def larger(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str
     yield from stops(tree)
     yield from everywhere(tree)
     whole = [key for key, value in example.items() if type(value) is int or kind(value) in ("i", "u")]
-    for said, node, new in names(tree, whole):
+    real = [key for key, value in example.items() if kind(value) == "f"]
+    for said, node, new in names(tree, whole, real):
         yield said, swapped(tree, node, new)
 
 

@@ -244,6 +244,24 @@ def changed(node: Any, **fields: Any) -> Any:
     return new
 
 
+def put(elements: list[Any], i: int, new: Any) -> list[Any]:
+    """Return a list with one element replaced."""
+    return [*elements[:i], new, *elements[i + 1 :]]
+
+
+def swapped(tree: Any, old: ast.AST, new: ast.AST) -> Any:
+    """Return a tree with one node replaced. Only the nodes around it are copied; all others are shared."""
+    if tree is old:
+        return new
+    for field, value in ast.iter_fields(tree):
+        several = isinstance(value, list)
+        for i, child in enumerate(value if several else [value]):
+            twin = swapped(child, old, new) if isinstance(child, ast.AST) else child
+            if twin is not child:
+                return changed(tree, **{field: put(value, i, twin) if several else twin})
+    return tree
+
+
 class Replace(ast.NodeTransformer):
     """Replace every occurrence of old code by new code."""
 

@@ -133,7 +133,7 @@ def gelu_tanh_by_float64(x):
 def silu_backward_by_two_cases(dy, x):
     e = np.exp(-np.abs(x))
     s = np.where(x >= 0, 1 / (1 + e), e / (1 + e))
-    return dy * s * (1 + x * (1 - s))
+    return dy * (s + x * s * (1 - s))
 
 
 @variant("add")

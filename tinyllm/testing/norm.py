@@ -137,7 +137,7 @@ def layernorm_backward_by_projection(dy, x, w, mean, rstd):
     n = (x - mean[..., None]) * rstd[..., None]
     dn = dy * w
     along_n = np.einsum("...c,...c->...", dn, n)[..., None]
-    dx = (dn - (dn.sum(-1, keepdims=True) + n * along_n) / x.dtype.type(C)) * rstd[..., None]
+    dx = (C * dn - dn.sum(-1, keepdims=True) - n * along_n) * rstd[..., None] / x.dtype.type(C)
     flat = (dy * n).reshape(-1, C), dy.reshape(-1, C)
     return dx, flat[0].sum(0), flat[1].sum(0)
 
@@ -147,7 +147,7 @@ def rmsnorm_backward_row_by_row(dy, x, w, rstd):
     C = x.shape[-1]
     dx, dw = np.empty_like(x), np.zeros_like(w)
     for at in np.ndindex(x.shape[:-1]):
-        n, dn = x[at] * rstd[at], dy[at] * w
-        dx[at] = rstd[at] * (dn - n * (np.dot(dn, n) / max(C, 1)))
-        dw += dy[at] * n
+        r, dn = rstd[at], dy[at] * w
+        dx[at] = r * dn - x[at] * r**3 * (np.dot(dn, x[at]) / max(C, 1))
+        dw += dy[at] * x[at] * r
     return dx, dw

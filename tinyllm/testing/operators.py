@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tinyllm.ops import OPS
-from tinyllm.testing.edits import changed
+from tinyllm.testing.edits import changed, put, swapped
 
 TURNED = {ast.Add: ast.Sub, ast.Sub: ast.Add}
 SIGNS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
@@ -40,11 +40,6 @@ def code(node: ast.AST) -> str:
     """Write the code of a node in backquotes, shortened if it is long."""
     text = " ".join(ast.unparse(node).split())
     return f"`{text if len(text) <= LONG else text[: LONG - 4] + ' ...'}`"
-
-
-def put(elements: list[Any], i: int, new: Any) -> list[Any]:
-    """Return a list with one element replaced."""
-    return [*elements[:i], new, *elements[i + 1 :]]
 
 
 def expression(text: str) -> ast.expr:
@@ -127,6 +122,11 @@ def brackets(node: Any) -> Edits:
                           changed(side, right=ast.BinOp(side.right, ast.Mult(), other))]  # fmt: skip
     if is_a(node, ast.BinOp, ast.Add, ast.Sub) and is_a(node.left, ast.BinOp, ast.Mult):
         found.append(changed(node.left, left=changed(node, left=node.left.left)))
+    if is_a(node, ast.BinOp, ast.Add, ast.Sub) and is_a(node.right, ast.BinOp, ast.Mult):
+        first = node.right
+        while is_a(first.left, ast.BinOp, ast.Mult):
+            first = first.left
+        found.append(swapped(node.right, first.left, changed(node, right=first.left)))
     for new in found:
         yield f"{code(new)} for {code(node)}", new
 
@@ -144,6 +144,10 @@ def reductions(node: Any) -> Edits:
                 index = expression(f"[{at}]" if kept else f"{at}")
                 new = ast.Call(expression("np.take"), [node.func.value, index, axis], [])
                 yield f"the {said} alone of what {code(node)} adds", new
+        if node.func.attr == "sum":
+            squared = changed(node.func, value=ast.BinOp(node.func.value, ast.Pow(), ast.Constant(2)))
+            root = called("np.sqrt", changed(node, func=squared))
+            yield f"the root of the sum of squares for {code(node)}", root
 
 
 def axes(node: Any) -> Edits:
@@ -183,12 +187,18 @@ def cases(node: Any) -> Edits:
 
 
 def numbers(node: Any) -> Edits:
-    """Mutate numbers as if mistyped: without a digit, ten times as large, or half as large."""
+    """Mutate numbers as if mistyped: without a digit, ten times as large, or half as large; -1 for -100."""
+    if ast.unparse(node) == "-np.inf":
+        for finite in ("-1e9", "0.0", "1e-9"):
+            yield f"{finite} for -np.inf", expression(finite)
+    if is_a(node, ast.UnaryOp, ast.USub) and type(getattr(node.operand, "value", None)) is int:
+        for whole in (-1, 0):
+            yield f"{whole} for {code(node)}", ast.Constant(whole)
     if not isinstance(node, ast.Constant) or type(node.value) is not float or not 0 < abs(node.value) < 1e6:
         return
     text = repr(node.value)
     places = [i for i, each in enumerate(text) if each.isdigit() and len(text) > 4 and "e" not in text]
-    others = [node.value * 10, node.value / 10, node.value * 2, node.value / 2]
+    others = [node.value * 10, node.value / 10, node.value * 2, node.value / 2, node.value * 100]
     others += [float(text[:i] + text[i + 1 :]) for i in places]
     for other in dict.fromkeys(others):
         if other != node.value:
@@ -213,6 +223,9 @@ def comparisons(node: Any) -> Edits:
         if kind is ast.NotEq:
             new = changed(node, ops=[ast.GtE()], comparators=[ast.Constant(0)])
             yield f"{code(new)} for {code(node)}", new
+        if kind in (ast.Lt, ast.LtE, ast.Gt, ast.GtE):
+            new = changed(node, comparators=[shifted(node.comparators[0], -1)])
+            yield f"{code(new)} for {code(node)}", new
         for new in OTHERS.get(kind, ()):
             yield f"{SIGNS[new]} for {SIGNS[kind]} in {code(node)}", changed(node, ops=[new()])
 
@@ -231,12 +244,15 @@ def edges(node: Any) -> Edits:
             yield f"{code(node)} counted from 1", shifted(node, 1)
     if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice):
         lower, upper = node.slice.lower, node.slice.upper
+        moved = []
         if lower is not None and upper is None:
-            later = changed(node, slice=changed(node.slice, lower=shifted(lower, 1)))
-            yield f"{code(later)} for {code(node)}", later
+            moved = [ast.Slice(shifted(lower, 1))]
         if lower is None and upper is not None:
-            sooner = changed(node, slice=changed(node.slice, upper=shifted(upper, -1)))
-            yield f"{code(sooner)} for {code(node)}", sooner
+            moved = [ast.Slice(None, shifted(upper, -1)), ast.Slice(None, shifted(upper, 1)),
+                     ast.Slice(ast.Constant(1), shifted(upper, 1))]  # fmt: skip
+        for part in moved:
+            other = changed(node, slice=part)
+            yield f"{code(other)} for {code(node)}", other
         if (lower is None) != (upper is None):
             yield f"{code(node.value)} for {code(node)}", changed(node, slice=ast.Slice())
             other = changed(node, slice=ast.Slice(opposite(upper), opposite(lower)))
@@ -255,7 +271,7 @@ def calls(node: Any) -> Edits:
         for i, value in enumerate(node.args):
             yield f"{code(value)} alone, without {name}", value
             fewer = shifted(value, -1)
-            yield f"{code(fewer)} for {code(value)}", changed(node, args=put(node.args, i, fewer))
+            yield f"{code(value)} one too small", changed(node, args=put(node.args, i, fewer))
     if name in ("min", "max") and len(node.args) == 1:
         first = called("next", called("iter", node.args[0]))
         yield f"the first of {code(node.args[0])}, not its {name}", first
@@ -267,7 +283,8 @@ def calls(node: Any) -> Edits:
         new = ast.BinOp(node.args[0], ast.Add(), expression(tiny))
         yield f"{tiny} added inside the logarithm", changed(node, args=[new])
     plain = isinstance(node.func, ast.Name) or name.startswith(("np.", "math."))
-    if plain and len(node.args) == 1 and not node.keywords and name not in (*ITERATORS, "len", *GUARDS):
+    alone = len(node.args) == 1 and (name == "sorted" or not node.keywords)
+    if plain and alone and name not in (*ITERATORS, "len", *GUARDS):
         yield f"{name} missing around {code(node.args[0])}", node.args[0]
     for other in ACTIVATIONS if name in ACTIVATIONS else ():
         if other != name:

@@ -209,13 +209,18 @@ def top_k_by_rank(logits, k):
 
 
 @variant("top_p")
-def top_p_by_rank(logits, p):
-    order = np.argsort(-logits, axis=-1, kind="stable")
-    sorted_p = np.take_along_axis(softmax(logits), order, axis=-1).astype(np.float64)
-    reached = sorted_p.cumsum(axis=-1)
-    count = (reached - sorted_p < p * reached[..., -1:]).cumprod(axis=-1).sum(axis=-1, keepdims=True)
-    rank = np.argsort(order, axis=-1, kind="stable")
-    return np.where(rank < np.maximum(count, 0), logits, logits.dtype.type(-np.inf))
+def top_p_one_by_one(logits, p):
+    y = np.full_like(logits, -np.inf)
+    for at in np.ndindex(logits.shape[:-1]):
+        row, chances = logits[at], softmax(logits[at]).astype(np.float64)
+        order = sorted(range(len(row)), key=lambda i, row=row: -row[i])
+        total, whole = 0.0, chances[order].cumsum()[-1:]
+        for i in order:
+            y[at][i] = row[i]
+            total += chances[i]
+            if total >= p * whole:
+                break
+    return y
 
 
 @variant("sample")
