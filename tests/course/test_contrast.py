@@ -40,6 +40,11 @@ def test_a_condition_that_other_cases_deny_is_not_said(op, wrong):
     ("return right(x) + np.float32(0.001) * right(x).max(initial=0)",
      "the right y, but only to 2 digits: is float16 used, or something small added?"),
     ("return right(x) * x.shape[-1]", "the right y multiplied by x.shape[-1]"),
+    ("y = right(x); return np.where(y > 0.3, 0, y)", "the right y, but with 0 at some places"),
+    ("y = right(x); return np.random.default_rng(y.size).permuted(y)",
+     "the numbers of the right y, but not in their places"),
+    ("y = right(x); return y * 0 + y.mean(axis=-1, keepdims=True)",
+     "the mean of the right y everywhere along axis -1"),
     ("return right(x) if x.ndim < 3 else x", "x itself, where x has more than two axes"),
     ("return right(x) if x.ndim < 3 else x * x + 7",
      "the right result, except where x has more than two axes"),
@@ -50,3 +55,12 @@ def test_wrong_results_are_described_by_how_and_where_they_differ(body, said, mo
     space = {"np": np, "right": OPS["softmax"].reference}
     exec(f"def softmax(x):\n    {body}", space)
     assert wrong_as("softmax", space["softmax"]).mistake == said
+
+
+def test_of_several_results_the_right_ones_are_said():
+    def contrastive_loss(a, b, temperature):
+        loss, logits, lse = OPS["contrastive_loss"].reference(a, b, temperature)
+        return np.asarray((loss**2).sum() + 7, a.dtype), logits, lse
+
+    said = wrong_as("contrastive_loss", contrastive_loss).mistake
+    assert said == "the right logits and lse, but another loss"

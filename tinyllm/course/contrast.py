@@ -63,11 +63,13 @@ def difference(name: str, failing: Sequence[tuple], right: Callable[..., Any]) -
     labels = OPS[name].outputs if len(OPS[name].outputs) == count else ["result"] * count
     said = [relation(name, [(args, got[i], want[i]) for args, got, want in pairs
                             if not near(got[i], want[i])]) for i in wrong]  # fmt: skip
-    if not said or None in said:
+    fine = [labels[i] for i in range(count) if i not in wrong]
+    if not said or (None in said and not fine):
         return None
+    if None in said:
+        return f"the right {' and '.join(fine)}, but another {' and '.join(labels[i] for i in wrong)}"
     text = " and ".join(each.format("the right " + labels[i])
                         for i, each in zip(wrong, said, strict=True) if each)  # fmt: skip
-    fine = [labels[i] for i in range(count) if i not in wrong]
     return text + (f"; {' and '.join(fine)} {'is' if len(fine) == 1 else 'are'} right" if fine else "")
 
 
@@ -99,7 +101,7 @@ def relation(name: str, triples: list[tuple]) -> str | None:
     best = max(tried, key=lambda said: tried[said], default=None)
     if best is not None and tried[best] >= 0.9 * len(telling):
         return best
-    return constant_factor(telling) or about(telling)
+    return constant_factor(telling) or about(telling) or elsewhere(name, telling)
 
 
 def guesses(name: str, args: Sequence[Any], want: np.ndarray) -> Iterator[tuple[str, Any]]:
@@ -130,6 +132,7 @@ def guesses(name: str, args: Sequence[Any], want: np.ndarray) -> Iterator[tuple[
         yield "{} shifted by one place" + words, np.roll(wide, 1, axis)
         yield "{} shifted back by one place" + words, np.roll(wide, -1, axis)
         yield "the running sum of {}" + words, np.cumsum(wide, axis)
+        yield "the mean of {} everywhere" + words, wide.mean(axis, keepdims=True) + np.zeros_like(wide)
     if wide.ndim:
         yield "{} in rising order", np.sort(wide, axis=-1)
         yield "{} in falling order", -np.sort(-wide, axis=-1)
@@ -169,9 +172,7 @@ def partly(got: Any, want: Any) -> str | None:
     numbers = all(a.dtype.kind in "fiu" for a in (got, want))
     if got.shape != want.shape or not want.ndim or not numbers:
         return None
-    scale = np.max(np.abs(want), where=np.isfinite(want), initial=0)
-    with np.errstate(all="ignore"):
-        fine = np.isclose(got, want, rtol=NEAR, atol=NEAR * float(scale), equal_nan=True)
+    fine = same_numbers(got, want)
     for axis in range(want.ndim):
         rows = np.moveaxis(fine, axis, 0).reshape(want.shape[axis], -1).all(axis=1)
         if len(rows) < 2 or rows.all():
@@ -201,6 +202,29 @@ def constant_factor(triples: list[tuple]) -> str | None:
         found.append(factor)
     same = np.ptp(found) <= NEAR * abs(found[0]) and not near(found[0], 1)
     return f"{{}} times {found[0]:.4g}" if same else None
+
+
+def elsewhere(name: str, triples: list[tuple]) -> str | None:
+    """Say that the right numbers are in other places, or others among them -> a sentence with {}, or None."""
+    if any(np.shape(got) != np.shape(want) or not numeric((got, want)) for _, got, want in triples):
+        return None
+    if all(near(np.sort(got, axis=None), np.sort(want, axis=None)) for _, got, want in triples):
+        return "the numbers of {}, but not in their places"
+    fits: dict[str, int] = {}
+    for args, got, want in triples:
+        values = [("0", 0.0), ("-inf", -np.inf), ("NaN", np.nan), *values_of(name, args)]
+        for said, value in values:
+            if np.ndim(value) == 0 or np.shape(value) == np.shape(want):
+                fits[said] = fits.get(said, 0) + near(np.where(same_numbers(got, want), want, value), got)
+    said = max(fits, key=lambda said: fits[said])
+    return f"{{}}, but with {said} at some places" if fits[said] == len(triples) else None
+
+
+def same_numbers(got: Any, want: Any) -> Any:
+    """Compare two arrays number by number, but for rounding -> an array of booleans."""
+    scale = np.max(np.abs(want), where=np.isfinite(want), initial=0)
+    with np.errstate(all="ignore"):
+        return np.isclose(got, want, rtol=NEAR, atol=NEAR * float(scale), equal_nan=True)
 
 
 def about(triples: list[tuple]) -> str | None:
