@@ -183,6 +183,8 @@ def test_no_text_is_a_formula_in_a_sheet(text):
     lambda record: record["lessons"][0].update(lesson=-4),
     lambda record: record["lessons"][0].update(deducted=-1),
     lambda record: record["lessons"][0]["tasks"][0].update(state="great"),
+    lambda record: record["lessons"][0]["tasks"][0].update(points=9, of=1),
+    lambda record: record["lessons"][0]["tasks"][0].update(properties=0, properties_held=9),
 ])  # fmt: skip
 def test_a_result_that_was_edited_by_hand_is_one_line(course, edit):
     write_results("out", course, adjusted(course, "Ada", "Bob", roster=ROSTER), "plain")

@@ -61,6 +61,10 @@ def read_results(out: str | Path) -> dict[str, Any]:
                 conform([lesson.get("late_days", 0), lesson.get("deducted", 0)], [POINTS])
                 conform([task["override"] for task in lesson["tasks"] if "override" in task],
                         [{"checked": POINTS, "comment": str}])  # fmt: skip
+                for task in lesson["tasks"]:
+                    too_many = task["points"] > task["of"] and "override" not in task  # by hand it may be
+                    if too_many or task["properties_held"] > task["properties"]:
+                        raise UserError(f"{path} gives more than there is for the task {task['task'][:60]!r}")
         names = [record["student"] for record in results["submissions"]]
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise UserError(f"{path} holds the student {twice[0][:60]!r} twice")
