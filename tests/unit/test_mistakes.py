@@ -80,6 +80,9 @@ def test_each_operator_says_what_it_does():
     ("y = x[:i]", "`x[:i - 1]` for `x[:i]`"),
     ("y = x[:i]", "`x[:i + 1]` for `x[:i]`"),
     ("y = x[:i]", "`x[1:i + 1]` for `x[:i]`"),
+    ("y = a_function_with(a_long_name, and_another_argument, of_many)[:n]",
+     "`... with(a_long_name, and_another_argument, of_many)[:n + 1]` for "
+     "`... ion_with(a_long_name, and_another_argument, of_many)[:n]`"),
     ("y = max(n, 1)", "`n` one too small"),
     ("y = s + x * s * (1 - s)", "`(s + x) * s * (1 - s)` for `s + x * s * (1 - s)`"),
     ("y = x.sum()", "the root of the sum of squares for `x.sum()`"),

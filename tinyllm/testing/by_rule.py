@@ -17,8 +17,8 @@ import numpy as np
 from tinyllm.ops import OPS, override
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import expectation, outcome, require_close
-from tinyllm.testing.edits import MISTAKES, VARIANTS, Edit, changed, edit_trees, parsed, swapped
-from tinyllm.testing.operators import ACTIVATIONS, OPERATORS, called, code, order, shifted, stops
+from tinyllm.testing.edits import MISTAKES, VARIANTS, Edit, changed, code, edit_trees, parsed, swapped
+from tinyllm.testing.operators import ACTIVATIONS, OPERATORS, called, order, shifted, stops
 from tinyllm.testing.relations import bind, specs_only
 
 LEFT_ALONE = ("shapes",)  # helpers of many ops, which nobody writes again

@@ -24,6 +24,7 @@ from tinyllm.ops import OPS
 from tinyllm.ops.registry import Op
 from tinyllm.testing.properties import RIGHT
 
+LONG = 60  # letters of code in a sentence
 COMMON = {"math": math, "np": np, **OPS}  # names that new code may use, besides those of the op's module
 MISTAKES: dict = {}  # op -> list of (sentence, function)
 VARIANTS: dict = {}  # op -> list of right functions, written differently: a checker must accept them all
@@ -260,6 +261,19 @@ def swapped(tree: Any, old: ast.AST, new: ast.AST) -> Any:
             if twin is not child:
                 return changed(tree, **{field: put(value, i, twin) if several else twin})
     return tree
+
+
+def code(node: ast.AST, end: bool = False) -> str:
+    """Write the code of a node in backquotes, shortened if it is long: its beginning, or its end."""
+    text = " ".join(ast.unparse(node).split())
+    short = f"... {text[4 - LONG :]}" if end else f"{text[: LONG - 4]} ..."
+    return f"`{text if len(text) <= LONG else short}`"
+
+
+def instead(new: ast.AST, old: ast.AST) -> str:
+    """Say that new code stands for old: by their ends, where they begin with the same long code."""
+    end = code(new) == code(old)
+    return f"{code(new, end)} for {code(old, end)}"
 
 
 class Replace(ast.NodeTransformer):

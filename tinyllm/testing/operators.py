@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tinyllm.ops import OPS
-from tinyllm.testing.edits import changed, put, swapped
+from tinyllm.testing.edits import changed, code, instead, put, swapped
 
 TURNED = {ast.Add: ast.Sub, ast.Sub: ast.Add}
 SIGNS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
@@ -32,14 +32,7 @@ ROUNDS = {"{} without its first": "list({})[1:]", "{} without its last": "list({
           "the first of {} alone": "list({})[:1]", "{} in reverse order": "list({})[::-1]",
           "each of {} only once": "dict.fromkeys({})"}  # fmt: skip
 TINY = ("1e-3", "1e-5", "1e-6", "1e-7", "1e-8", "1e-9", "1e-10", "1e-12")  # added against log(0)
-LONG = 60  # letters of code in a sentence
 Edits = Iterator[tuple[str, ast.AST]]  # sentences, and the nodes that take a node's place
-
-
-def code(node: ast.AST) -> str:
-    """Write the code of a node in backquotes, shortened if it is long."""
-    text = " ".join(ast.unparse(node).split())
-    return f"`{text if len(text) <= LONG else text[: LONG - 4] + ' ...'}`"
 
 
 def expression(text: str) -> ast.expr:
@@ -128,7 +121,7 @@ def brackets(node: Any) -> Edits:
             first = first.left
         found.append(swapped(node.right, first.left, changed(node, right=first.left)))
     for new in found:
-        yield f"{code(new)} for {code(node)}", new
+        yield instead(new, node), new
 
 
 def reductions(node: Any) -> Edits:
@@ -222,10 +215,10 @@ def comparisons(node: Any) -> Edits:
         kind = type(node.ops[0])
         if kind is ast.NotEq:
             new = changed(node, ops=[ast.GtE()], comparators=[ast.Constant(0)])
-            yield f"{code(new)} for {code(node)}", new
+            yield instead(new, node), new
         if kind in (ast.Lt, ast.LtE, ast.Gt, ast.GtE):
             new = changed(node, comparators=[shifted(node.comparators[0], -1)])
-            yield f"{code(new)} for {code(node)}", new
+            yield instead(new, node), new
         for new in OTHERS.get(kind, ()):
             yield f"{SIGNS[new]} for {SIGNS[kind]} in {code(node)}", changed(node, ops=[new()])
 
@@ -236,10 +229,10 @@ def edges(node: Any) -> Edits:
         last = min(len(node.args) - 1, 1)
         for i, step in ((last, -1), (last, 1), *(((0, 1), (0, -1)) if last else ())):
             new = changed(node, args=put(node.args, i, shifted(node.args[i], step)))
-            yield f"{code(new)} for {code(node)}", new
+            yield instead(new, node), new
         for step in (1, -1) if last else ():
             new = changed(node, args=[shifted(value, step) for value in node.args[:2]] + node.args[2:])
-            yield f"{code(new)} for {code(node)}", new
+            yield instead(new, node), new
         if isinstance(node.func, ast.Attribute):
             yield f"{code(node)} counted from 1", shifted(node, 1)
     if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice):
@@ -252,11 +245,11 @@ def edges(node: Any) -> Edits:
                      ast.Slice(ast.Constant(1), shifted(upper, 1))]  # fmt: skip
         for part in moved:
             other = changed(node, slice=part)
-            yield f"{code(other)} for {code(node)}", other
+            yield instead(other, node), other
         if (lower is None) != (upper is None):
             yield f"{code(node.value)} for {code(node)}", changed(node, slice=ast.Slice())
             other = changed(node, slice=ast.Slice(opposite(upper), opposite(lower)))
-            yield f"{code(other)} for {code(node)}", other
+            yield instead(other, node), other
     if isinstance(node, ast.Constant) and type(node.value) is int and node.value > 1:
         for other in (node.value + 1, node.value - 1):
             yield f"{other} for {node.value}", ast.Constant(other)
@@ -278,7 +271,7 @@ def calls(node: Any) -> Edits:
     for i, value in enumerate(node.args):
         if isinstance(value, ast.Constant) and type(value.value) is int and value.value in (0, 1):
             new = changed(node, args=put(node.args, i, ast.Constant(1 - value.value)))
-            yield f"{code(new)} for {code(node)}", new
+            yield instead(new, node), new
     for tiny in TINY if name == "np.log" else ():
         new = ast.BinOp(node.args[0], ast.Add(), expression(tiny))
         yield f"{tiny} added inside the logarithm", changed(node, args=[new])
@@ -324,7 +317,7 @@ def flags(node: Any) -> Edits:
     if isinstance(switch, bool):
         new = changed(node, value=ast.Constant(not switch))
         if node.arg not in KEYWORDS:
-            yield f"{code(new)} for {code(node)}", new
+            yield instead(new, node), new
     if is_a(node, ast.UnaryOp, ast.Not, ast.Invert):
         yield f"`not` missing before {code(node.operand)}", node.operand
 
