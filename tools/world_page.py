@@ -72,23 +72,25 @@ def sample(name: str, **dials: str) -> str:
 
 
 def page() -> str:
-    """Return the page."""
+    """Return the page: in each group a table of the kinds whose sample is one line, then the others."""
     groups = defaultdict(list)
     for name, kind in KINDS.items():
         groups[kind.group].append(name)
     parts = [HEAD]
     for group, names in sorted(groups.items(), key=lambda item: (item[0] == "suite", item[0])):
+        samples = {name: sample(name) for name in names}
+        rows = [f"| `{name}` | {describe(name)} | {text.replace('|', chr(92) + '|')} |"
+                for name, text in samples.items() if "\n" not in text]  # fmt: skip
         parts.append(f"## {group.capitalize()}\n")
-        if group == "suite":
-            rows = [f"| `{name}` | {describe(name)} | {sample(name)} |" for name in names]
+        if rows:
             parts.append("| kind | what | sample |\n|---|---|---|\n" + "\n".join(rows) + "\n")
-            continue
-        for name in names:
-            parts.append(f"**{name}** - {describe(name)}\n\n```\n{sample(name)}\n```\n")
+        for name, text in samples.items():
+            if "\n" in text:
+                parts.append(f"**{name}** - {describe(name)}\n\n```\n{text}\n```\n")
             for dial, value in SHOWN.get(name, {}).items():
                 told = KINDS[name].Dials.__dataclass_fields__[dial].metadata["help"]
-                text = sample(name, **{dial: value})
-                parts.append(f"With `{dial}={value}` ({told}):\n\n```\n{text}\n```\n")
+                parts.append(f"`{name}` with `{dial}={value}` ({told}):\n\n```\n"
+                             f"{sample(name, **{dial: value})}\n```\n")  # fmt: skip
     return "\n".join(parts)
 
 
