@@ -10,6 +10,7 @@ from tinyllm import nn
 from tinyllm.errors import PYTORCH
 from tinyllm.models import family
 from tinyllm.tensor import Tensor
+from tinyllm.train import setup
 from tinyllm.train.evaluate import evaluate
 
 # Names
@@ -149,3 +150,11 @@ def test_a_model_that_is_too_large_for_the_memory_is_refused_before_any_is_taken
     settings = {"data": str(text), "preset": "nano", "model.width": 1_000_000, "tokenizer": "char"}
     with pytest.raises(tl.UserError, match="GiB are free: choose a smaller model"):
         tl.prepare(tl.make_config(settings))
+
+
+def test_muon_may_train_a_model_that_is_too_large_for_adamw(monkeypatch):
+    sizes = {"model_type": "llama", "vocab_size": 9} | family("llama").PRESETS["nano"]
+    monkeypatch.setattr(setup, "free_memory", lambda: 14 * tl.build(sizes, seed=None).num_parameters())
+    setup.check_memory(sizes, "muon")
+    with pytest.raises(tl.UserError, match="GiB are free"):
+        setup.check_memory(sizes, "adamw")

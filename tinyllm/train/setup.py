@@ -115,7 +115,7 @@ def prepare(
     corpus.check_tokenizer(tokenizer)
     if not model:
         settings = config.model_config(tokenizer.vocab_size)
-        check_memory(settings)
+        check_memory(settings, config.train.optimizer)
         model = build(settings, seed=config.seed)
     if model.objective not in recipe.objectives:
         fitting = ", ".join(name for name in names() if family(name).objective in recipe.objectives)
@@ -133,14 +133,18 @@ def prepare(
     return TrainSetup(config, tokenizer, model, plan, facts, corpus)
 
 
-def check_memory(settings: dict[str, Any]) -> None:
-    """Raise UserError if weights, gradients and AdamW's means of a new model exceed the free memory."""
+def check_memory(settings: dict[str, Any], optimizer: str) -> None:
+    """Raise UserError if weights, gradients and an optimizer's means for a new model exceed the free memory.
+
+    AdamW keeps two means for each parameter, Muon one for most of them.
+    """
     with without_memory():
         count = build(settings, seed=None).num_parameters()
     free = free_memory()
-    if free is not None and 16 * count > free:
+    needed = (12 if optimizer == "muon" else 16) * count
+    if free is not None and needed > free:
         raise UserError(
-            f"training {count:,} parameters takes more than {16 * count / 2**30:,.1f} GiB of memory, and "
+            f"training {count:,} parameters takes more than {needed / 2**30:,.1f} GiB of memory, and "
             f"{free / 2**30:,.1f} GiB are free: choose a smaller model"
         )
 
