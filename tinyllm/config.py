@@ -16,7 +16,7 @@ from tinyllm.errors import UserError
 
 BOUNDS = {"min": "at least", "above": "above", "max": "at most", "below": "below"}
 NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-LARGEST = 1e300  # no setting and no number in a file reaches it, so sums and averages of them stay finite
+LARGEST_NUMBER = 1e300  # no setting and no number in a file reaches it, so their sums and means stay finite
 WORDS = NAMES | {str: "a text", dict: "an object", list: "a list", type(None): "null"}
 
 
@@ -41,8 +41,9 @@ def check(config: Any, prefix: str = "") -> None:
     """Check every field of a dataclass instance by its type and its metadata.
 
     `min` and `max` are inclusive bounds, `above` and `below` exclusive ones; `choices` lists the allowed
-    values. A float field also takes an int; numbers must be finite, and below LARGEST. What a dict holds is
-    checked as well: dict[str, float]. Raises UserError that names the field, with `prefix`, and the value.
+    values. A float field also takes an int; numbers must be finite, and below LARGEST_NUMBER. What a dict
+    holds is checked as well: dict[str, float]. Raises UserError that names the field, with `prefix`, and the
+    value.
     """
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -72,7 +73,7 @@ def _is(value, kind):
     if kind not in (int, float):
         return kind is Any or isinstance(value, typing.get_origin(kind) or kind)
     number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
-    return number and abs(value) < LARGEST  # which is false for NaN
+    return number and abs(value) < LARGEST_NUMBER  # which is false for NaN
 
 
 def wish(field: dataclasses.Field, null: bool = False) -> str:

@@ -20,8 +20,7 @@ from io import BufferedIOBase, BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
-from tinyllm.config import LARGEST as LARGEST_NUMBER
-from tinyllm.config import conform
+from tinyllm.config import LARGEST_NUMBER, conform
 from tinyllm.errors import UserError
 
 LARGEST = 2**26  # bytes of a file of settings, results or tokens; weights and texts have other limits

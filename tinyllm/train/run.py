@@ -264,8 +264,7 @@ class Run:
         progress, log_bytes = Progress(), 0
         remove_leftovers(self.folder)
         if path := self.last_checkpoint():
-            checkpoint.verify(path)
-            progress, log_bytes = progress_of(path)
+            progress, log_bytes = progress_of(path, checkpoint.verify(path))
             if progress.step > steps:
                 raise UserError(f"this run has done {progress.step} steps already: give more --steps")
             model.load_state_dict(checkpoint.load_model(path).state_dict())
@@ -277,9 +276,12 @@ class Run:
         return progress
 
 
-def progress_of(path: Path) -> tuple[Progress, int]:
-    """Return the progress in a checkpoint, and how many bytes of the log belong to it. Raises UserError."""
-    state = checkpoint.read_state(path)
+def progress_of(path: Path, state: dict[str, Any] | None = None) -> tuple[Progress, int]:
+    """Return the progress in a checkpoint, and how many bytes of the log belong to it. Raises UserError.
+
+    `state` is its state.json, if it has been read already.
+    """
+    state = state or checkpoint.read_state(path)
     try:
         conform(state, STATE)
         if unknown := sorted(state["progress"].keys() - Progress.__dataclass_fields__.keys()):
@@ -331,6 +333,5 @@ def load_run(folder: str | Path, which: str = "best",
     if tokenizer.vocab_size != facts.vocab_size:
         raise UserError(f"{run.tokenizer} has {tokenizer.vocab_size} tokens, the model {facts.vocab_size}")
     path = run.find_checkpoint(which)
-    progress_of(path)
-    checkpoint.verify(path, lambda name: name != "optimizer.safetensors")
+    progress_of(path, checkpoint.verify(path, lambda name: name != "optimizer.safetensors"))
     return checkpoint.load_model(path, bits).eval(), tokenizer, config
