@@ -2,9 +2,10 @@
 
 Greedy decoding takes the likeliest token each time, and cannot take it back. Beam search scores all
 continuations of its N beginnings, and keeps the best N. A text that ends is set aside, with the score log p /
-length ** length_penalty. The results equal those of transformers, with its rules for `early_stopping`. With
-True, the search stops as soon as N texts are set aside; with False, when also the best beginning, scored at
-its present length, does not beat the worst of them; with "never", when it could not beat it at any length.
+length ** length_penalty. The results equal those of transformers, whose rules for `early_stopping` are:
+True: stop as soon as N texts are set aside.
+False: stop when also the best beginning, scored at its present length, does not beat the worst such text.
+"never": stop when also the best beginning could not beat the worst such text at any length.
 """
 
 from collections.abc import Sequence

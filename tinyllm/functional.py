@@ -44,9 +44,8 @@ def _rule(op):
 def apply(op: Any, *args: Any, again: bool = False, frozen: Callable | None = None) -> Tensor:
     """Run an op on its arguments, Tensors or not, and record its backward op -> the first output.
 
-    `again` says that the op is cheap enough to be computed a second time (see `tinyllm.tensor.remaking`).
-    `frozen` is used in place of the backward op if only the first argument needs a gradient; it returns only
-    that.
+    again: True if the op is cheap enough to be computed a second time (see `tinyllm.tensor.remaking`).
+    frozen: replaces the backward op if only the first argument needs a gradient, and returns only this one.
     """
     op_backward, moving, needed = _rule(op)
     for i in moving:

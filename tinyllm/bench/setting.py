@@ -11,7 +11,7 @@ from tinyllm.train import make_config
 
 @dataclass(frozen=True)
 class Setting:
-    """The name and sizes of a GPT and of its batch; by default 65 tokens, as in Shakespeare's works."""
+    """The name and sizes of a GPT and of its batch; by default 65 tokens, the characters of Shakespeare."""
 
     name: str
     layers: int

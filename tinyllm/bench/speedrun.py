@@ -19,7 +19,7 @@ TRIAL = 12  # steps that are timed before a training of some minutes is planned
 
 def measure_speedrun(settings: dict[str, Any], target: float | None = None, minutes: float | None = None,
                      peers: bool = False) -> Iterator[dict]:  # fmt: skip
-    """Train with flat settings, yielding a record at each evaluation, until the target is reached.
+    """Train until a target is reached, yielding a record at each evaluation; settings {"train.lr": ...}.
 
     `target` is in nats per character; None means 0.05 above the floor of a text whose entropy is known, and
     no target for other texts. With `minutes` there are as many steps as fit into them at the speed of a few
@@ -45,7 +45,7 @@ def measure_speedrun(settings: dict[str, Any], target: float | None = None, minu
 
 
 def _until(goal: float | None, engine: str, measured: Iterator[dict]) -> Iterator[dict]:
-    """Add to every record what was aimed at, and stop when it is reached."""
+    """Add the engine and the target loss to every record, and stop when the target is reached."""
     for record in measured:
         reached = goal is not None and record["val_loss_per_char"] <= goal
         yield {"bench": "speedrun", "engine": engine, "target": goal, "reached": reached} | record

@@ -1,7 +1,7 @@
 """Time functions in turns, A B A B, and take medians, because the speed of a machine varies.
 
 Two functions that take turns meet the same interruptions, so the ratio of their times varies less than each
-time. But one must not disturb the next: the idle threads of a library may spin for a while (OpenBLAS's for a
+time. But one function must not disturb the next: the idle threads of a library may spin for a while (OpenBLAS's for a
 tenth of a second) on the cores that the next one needs. So every turn waits until no thread spins, and then
 warms up.
 """
@@ -46,7 +46,7 @@ def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
 
 
 def compare(contenders: dict[str, Contender], seconds: float, least: int = 3, **about: Any) -> Iterator[dict]:
-    """Time contenders in turns, yielding a record for each, with its median time and the fields `about`.
+    """Time contenders in turns, yielding a record for each: its median time, and a copy of `about`.
 
     The field `times` is the time divided by that of the first contender, whose record lacks this field.
     """

@@ -37,7 +37,7 @@ def list_corpora(*, json: bool = False) -> None:
 
     Each line has name, size and SHA-256; for a corpus that is not available it says what to do.
 
-    --json  print JSON, with the dials of each kind
+    --json  print JSON, with the dials (settings) of each kind
 
     example:
       tinyllm data list --json
@@ -71,7 +71,7 @@ def list_corpora(*, json: bool = False) -> None:
 
 
 def dials(name: str) -> dict:
-    """Return the dials of a kind of text with their defaults."""
+    """Return the dials (settings) of a kind of text with their defaults."""
     return {field.name: field.default for field in fields(dials_of(name))}
 
 
@@ -108,7 +108,7 @@ def show(name: str, *, n: int | None = None, seed: int | None = None) -> None:
 
 
 def show_documents(name: str, n: int, seed: int | None) -> None:
-    """Print documents of the world, each after a blank line; their dials go to standard error."""
+    """Print documents of the world, each after a blank line; their settings go to standard error."""
     named = read_name(name)
     if seed is not None:
         named = replace(named, options=replace(named.options, seed=seed))
@@ -125,7 +125,7 @@ def show_documents(name: str, n: int, seed: int | None) -> None:
 def make(name: str, *, mb: float = 10.0, out: str) -> None:
     """Write a text of the world to a folder: training and test text, and all that is known of each document.
 
-    NAME       a kind such as world:mix, with its dials
+    NAME       a kind such as world:mix, with its dials (settings)
     --mb SIZE  how large the training text is to be, in megabytes; the test text is a tenth of it
     --out DIR  a new folder for train.txt, test.txt, train.jsonl, test.jsonl and about.json
 

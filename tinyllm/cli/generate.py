@@ -149,7 +149,7 @@ def _report(as_json, prompt, suffix, seed, texts):
 
 
 def _given(model, tokenizer, prompt, suffix, picture, tokens, beams, options):
-    """Return a prompt for `stream`, with a picture before it or a gap behind it; the options change."""
+    """Return a prompt for `stream`, with a picture before it or a gap behind it; change `options`."""
     if picture and (beams or suffix is not None):
         raise UserError(f"--{'beams' if beams else 'suffix'} reads no pictures: leave it out")
     if suffix is not None:
@@ -162,7 +162,7 @@ def _given(model, tokenizer, prompt, suffix, picture, tokens, beams, options):
 
 
 def seen(model: Any, picture: Any, rows: int = 1) -> dict[str, Any]:
-    """Return the arguments of `stream` for prompts that begin with a picture: it never leaves the context."""
+    """Return the arguments of `stream` for prompts that begin with a picture, which never leaves the context."""
     return {"cache": model.cache_of(picture, rows), "overflow": "stop"}
 
 

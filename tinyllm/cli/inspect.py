@@ -72,7 +72,7 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
 
 
 def _opened(name: str, preset: str, which: str) -> tuple[Any, bool]:
-    """Open a model -> it, and whether it has weights: a family's name gives an untrained one without any."""
+    """Open a model -> (model, True if it has weights); the name of a family gives one without weights."""
     if os.path.exists(locate(name)):
         run = Run(locate(name))
         return from_pretrained(run.folder if run.is_model() else run.find_checkpoint(which)), True

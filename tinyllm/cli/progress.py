@@ -129,7 +129,7 @@ class Display:
         self.bar.set_description_str(" ".join(parts), refresh=False)
 
     def logged(self, record: dict) -> None:
-        """Say after the first steps how long it will take, then show progress, unless a bar shows it."""
+        """Say after the first steps how long training will take; then print progress, if no bar shows it."""
         evaluated, now = record["val_loss"] is not None, time.perf_counter()
         if self.pace and not self.planned and record["step"] < self.config.steps:
             self.say(f"this takes about {self.left(record)}: {self.speed:,.0f} tokens/s")

@@ -84,7 +84,7 @@ def train(
 ) -> int:
     """Train a model on a text, or go on with a run.
 
-    RECIPE           what to train for (pretrain); see below
+    RECIPE           what to train for, from `recipes` at the end (pretrain)
     --set KEY=VALUE  any setting, such as model.heads=4 or train.checkpoint_every=50
     --config FILE    settings in TOML, with tables [model] and [train]
     --mine N,N       run what you wrote in these lessons; slower, so 200 steps

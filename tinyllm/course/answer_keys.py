@@ -19,10 +19,12 @@ NAMELESS = ("ran for more than", "does not compile", "it calls abort()")  # no o
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer to a task. text: the student's file.
+    """One answer to a task.
 
-    sentence: the mistake; for a right answer, how it is written. breaks: words from the property that should
-    reject it, or from the verdict's message; empty for a right answer. other_files: pairs (name, text).
+    text: the student's file.
+    sentence: the mistake; for a right answer, how it is written.
+    breaks: words from the property that should reject it, or from the verdict's message; "" for a right one.
+    other_files: pairs (name, text).
     """
 
     sentence: str
@@ -73,9 +75,10 @@ def edited(text: str, edits: Iterable[tuple[str, str]]) -> str:
 
 @functools.cache
 def catalogue(op: str) -> tuple[list[str], str]:
-    """Join the wrong kernels of an op that give results, so that their mistakes can be named, in one C file.
+    """Write one C file with the wrong kernels of an op, by whose results mistakes can be named.
 
-    -> (a sentence for each mistake, C source). The global variable `tinyllm_which` selects the kernel to run.
+    -> (a sentence for each mistake, C source). Kernels that crash are left out. The global variable
+    `tinyllm_which` selects the kernel to run.
     """
     chosen = [answer for answer in kernels(op).wrong if answer.breaks not in NAMELESS]
     found: Any = re.search(rf"void {op}\((.*?)\)", kernels(op).reference)

@@ -72,7 +72,7 @@ def collect(path: Path, lesson: Lesson, imports: dict[str, None], pieces: dict[s
 
 
 def parts_in(folder: str | Path) -> tuple[list[Part], list[str]]:
-    """Import the capstone's functions from folder/exercise.py -> (parts, missing names). Raises UserError."""
+    """Import the capstone's functions from folder/exercise.py -> (list of Part, missing names)."""
     path = Path(folder).absolute() / "exercise.py"
     source = read_text(path, MAX_FILE, "utf-8-sig")
     there = attempted(source, "", path)

@@ -32,9 +32,10 @@ TIMES = 20  # the tolerance is this many times the deviation of the control run,
 class Trial:
     """The result of training with some of the student's functions, compared step by step with the library's.
 
-    right: True if every loss and gradient norm was within the tolerance. If not, `step` is the first one
-    outside: there `what` ("loss" or the gradient norm) was `got`, and the library's value is `want`. failure:
-    set if a function failed.
+    right: True if every loss and gradient norm was within the tolerance.
+    step: if not, the first step where `what` ("loss" or the gradient norm) was outside.
+    got, want: the value there, and the library's value.
+    failure: set if a function failed.
     """
 
     right: bool
@@ -85,7 +86,7 @@ def nudged(value: Any) -> Any:
 
 def tolerances(values: Sequence[float], control: Sequence[float],
             least: float | np.ndarray = ALLOWED) -> tuple[float, ...]:
-    """Return each step's tolerance: TIMES the control run's largest deviation so far, at least `least`."""
+    """Return each step's tolerance: 20 times the control run's largest deviation so far, or `least`."""
     spread = np.maximum.accumulate(np.abs(np.subtract(values, control)))
     return tuple(np.maximum(least, TIMES * spread).tolist())
 
@@ -119,7 +120,7 @@ class Blame:
         return tuple(step.loss for step in steps), tuple(step.grad_norm for step in steps)
 
     def trial(self, ops: Sequence[str], title: str) -> Trial:
-        """Train with some of the student's parts, until a loss or gradient leaves the range -> Trial."""
+        """Train with some of the student's functions, until a loss or gradient leaves the range -> Trial."""
         expected, training = self.expected(), self.setup.steps()
         with plug_in([self.parts[op] for op in ops]), np.errstate(all="ignore"):
             for step, want in enumerate(expected, 1):

@@ -61,11 +61,11 @@ def setup(seed: int) -> TrainSetup:
 
 
 class OutOfTime(PartFailure):
-    """A part did not finish within the time limit of its worker."""
+    """A part (a student's function, as an op) did not finish within the time limit of its worker."""
 
 
 def train(seed: int, parts: Sequence[Part] = ()) -> list[float]:
-    """Train with the student's parts in place of the library's ops -> the loss of every step.
+    """Train with the student's parts (functions) in place of the library's ops -> the loss of every step.
 
     Raises PartFailure if a part fails or its results stop the training, OutOfTime if a worker's time is up.
     """
@@ -73,7 +73,7 @@ def train(seed: int, parts: Sequence[Part] = ()) -> list[float]:
 
 
 def run_on(parts: Sequence[Part], training: Iterator[Any]) -> Iterator[Any]:
-    """Yield the events of a training with the student's parts in place of ops. Raises as `train`."""
+    """Yield the events of a training with the student's functions in place of ops. Raises as `train`."""
     step = 1
     with plug_in(parts), np.errstate(all="ignore"):
         while True:
@@ -241,7 +241,7 @@ def is_there(worker: Any, op: str) -> bool:
 
 
 def in_worker(worker: Any, op: str) -> Part:
-    """Return a part whose function runs in a worker."""
+    """Return a `Part` (a function that replaces an op) whose function runs in a worker."""
 
     def call(*args, **kwargs):
         bound = OPS[op].__signature__.bind(*args, **kwargs)

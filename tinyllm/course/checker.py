@@ -74,9 +74,12 @@ def judge_lesson(tasks: Iterable[Task], launcher: Launcher, path: Path, soon: bo
                  judge: Callable[..., Verdict] = judge_task, **options: Any) -> Iterator[tuple[Verdict, str]]:
     """Check tasks of a lesson in a student's file -> pairs (Verdict, the first lines it printed).
 
-    A file that cannot be imported is tried only once, not again for every task. soon=True is for a student
-    who waits: endless loops and searches for a cause then share PATIENCE seconds, and each may use half of
-    what is left. judge: the function that checks one task; options: passed on to it.
+    A file that cannot be imported is tried only once, not again for every task.
+
+    soon: True for a student who waits: endless loops and searches for a cause then share PATIENCE seconds,
+        and each may use half of what is left.
+    judge: the function that checks one task.
+    options: passed on to `judge`.
     """
     before = launcher.used()
 
@@ -128,12 +131,15 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
           timer: Callable[[], Callable[[], float]] | None = None) -> Verdict:
     """Check one op -> Verdict.
 
-    start: a function that returns a fresh worker with the student's exercise.py. variant: the seed of hidden
-    cases. explain: False skips the diagnosis. effort: how many inputs to try for the smallest that fails.
-    known: more mistakes to recognise, as pairs (sentence, function). cut: a function that splits a case into
-    smaller ones; the smallest input is then one of these. every: the properties, and cases that test each.
-    first: called with the task and what is wrong, as soon as anything fails. timer: starts the clock for the
-    search for the cause, as `seconds_left` does.
+    start: a function that returns a fresh worker with the student's exercise.py.
+    variant: the seed of hidden cases.
+    explain: False skips the diagnosis.
+    effort: how many inputs to try for the smallest that fails.
+    known: more mistakes to recognise, as pairs (sentence, function).
+    cut: a function that splits a case into smaller ones; the smallest input is then one of these.
+    every: the properties, and cases that test each.
+    first: called with the task and what is wrong, as soon as anything fails.
+    timer: starts the clock for the search for the cause, as `diagnose.seconds_left` does.
     """
     every = every or properties(task.op, count, variant)
     held: list[str] = []

@@ -29,9 +29,11 @@ def describe(name: str, failing: Sequence[tuple], wrong: Sequence[tuple], fine: 
              right: Callable[..., Any], fails: Callable[[tuple], bool]) -> str | None:
     """Describe how, and on which inputs, results are wrong -> the end of "your output equals ...", or None.
 
-    failing, right: as in `difference`. wrong, fine: all cases that failed and all that passed. fails: runs
-    the function on a new case, and returns True if it fails. A condition is confirmed on new cases, because
-    one of many possible conditions may fit a few cases by chance.
+    failing, right: as in `difference`.
+    wrong, fine: all cases that failed and all that passed.
+    fails: runs the function on a new case, and returns True if it fails.
+
+    A condition is confirmed on new cases: one of many possible conditions may fit a few cases by chance.
     """
     how = difference(name, failing, right)
     where = condition(name, wrong, fine, 0 if how else PRECISE)
@@ -48,8 +50,8 @@ def describe(name: str, failing: Sequence[tuple], wrong: Sequence[tuple], fine: 
 def difference(name: str, failing: Sequence[tuple], right: Callable[..., Any]) -> str | None:
     """Describe how wrong results differ from the right ones, as "zeros in place of the right dx" -> or None.
 
-    failing: pairs (case, the wrong results on it). right: a function of (name, case); its first value is the
-    list of right results.
+    failing: pairs (case, the wrong results on it).
+    right: a function of (name, case); its first value is the list of right results.
     """
     wanted = [list(right(name, args)[0]) for args, _ in failing]
     pairs = [(args, got, want) for (args, got), want in zip(failing, wanted, strict=True)

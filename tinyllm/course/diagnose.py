@@ -2,8 +2,7 @@
 
 `naming` finds the mistake that gives the same wrong numbers. Then Hypothesis looks for the smallest input
 that fails in this way. If no mistake fits, `contrast` says how the results differ from the right ones, or on
-which inputs they do; and the first variable of the specification is shown whose value no variable of the
-function has.
+which inputs they differ. And the specification's first variable whose value the function never has is shown.
 
 While a student waits, both searches have a budget of processor time, which other work does not shorten.
 """
@@ -51,8 +50,11 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
              timer: Callable[[], Callable[[], float]] | None = None) -> Any:
     """Find the smallest input that fails, and the mistake behind it -> the verdict.
 
-    broken: {property: [(args, complaint)]}. tried: all cases whose numbers were checked. With effort 0 there
-    is no time limit, so a grader always gives the same answer. The rest is as in `checker.judge`.
+    broken: {property: [(args, complaint)]}.
+    tried: all cases whose numbers were checked.
+    effort: 0 means no time limit, so that a grader always gives the same answer.
+
+    The rest is as in `checker.judge`.
     """
     left = timer() if timer else seconds_left(SECONDS if effort else math.inf)
     numbers = [title for title in broken if title.startswith(RIGHT)]
@@ -98,7 +100,7 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
 
 
 def compared(name: str, got: list[Any], args: Sequence[Any]) -> tuple[str, str] | None:
-    """Return (the right results, the function's) as text, only those that differ; None if it is too long."""
+    """Return as text (the right results, the function's results) that differ; None if this is too long."""
     expected = right(name, args)[0]
     one = is_plain_list(expected)
     try:

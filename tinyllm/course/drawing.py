@@ -1,6 +1,6 @@
-"""Draw the inputs that a task is tried on, and sort them into properties.
+"""Draw random inputs (cases) to try a task on, and group them by the property that each tests.
 
-Hypothesis draws them from a seed. The same seed gives the same inputs on every machine with the same version
+Hypothesis draws the inputs from a seed. The same seed gives the same inputs on every machine with the same version
 of Hypothesis.
 """
 
@@ -112,7 +112,7 @@ def defaults(name: str) -> dict[str, Any]:
 
 
 def with_defaults(name: str, cases: Sequence[tuple]) -> list[tuple]:
-    """Replace optional arguments by their defaults -> the first NAMED cases that the op then accepts."""
+    """Replace optional arguments by their defaults -> some cases (NAMED, a constant) that the op accepts."""
     plain: list[tuple] = []
     others: list[tuple] = []
     for args in cases:

@@ -142,8 +142,8 @@ def used() -> float:
 def end(child: int | None, patience: int) -> dict:
     """Kill a worker and its descendants -> {"signal": number or None, "cpu": seconds of processor time}.
 
-    patience: milliseconds to wait for the worker to end by itself. signal: the signal that ended it in that
-    time, 0 if it exited, None if it had to be killed.
+    patience: milliseconds to wait for the worker to end by itself.
+    signal: the signal that ended the worker in that time, 0 if it exited, None if it had to be killed.
     """
     died_of, before = None, used()
     for _ in range(patience if child else 0):

@@ -7,8 +7,8 @@ compiled shared library, because a worker is only given files with such names.
 
 At the level landlock the pages are made once, and then `sandbox.freeze` denies the system calls that could
 open them, move them, or catch their faults. `elf_symbols` has refused sources that name other code. This is
-no full protection: the C shares a process with this file, Python and NumPy. Code that searches memory for
-their data or functions, without names, can cheat about its arrays or call NumPy's matrix product. At the
+no full protection: the C shares a process with this file, Python and NumPy. C that searches memory for the
+data or functions of these, without names, can cheat about its arrays or call NumPy's matrix product. At the
 level plain, only accidents are caught.
 """
 
@@ -159,7 +159,10 @@ class Operand:
 
 def call_guarded(name: str, shape: tuple, inputs: list[np.ndarray], sizes: list[int],
                  at_end: bool) -> np.ndarray:
-    """Call the C function once -> y. Raises Outside or Crash."""
+    """Call the C function once, arrays at the end (`at_end`) or the beginning of their pages -> y.
+
+    Raises Outside or Crash.
+    """
     arrays = [np.full(shape, np.nan, np.float32), *inputs]
     operands = OPERANDS[: len(arrays)]
     for operand, called, a in zip(operands, NAMES[name], arrays, strict=True):

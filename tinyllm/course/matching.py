@@ -22,8 +22,9 @@ Case = Sequence[Any]
 class Suspect:
     """A mistake that may be behind wrong results.
 
-    output: the number of the only result to compare; None compares all. known: {id of a case: the mistake's
-    results}, so that it runs once on each case; the cases must not be freed.
+    output: the number of the only result to compare; None compares all.
+    known: {id of a case: the mistake's results}, so that the mistake runs once on each case; the cases must
+        not be freed.
     """
 
     def __init__(self, name, function, output=None, known=None):

@@ -39,7 +39,7 @@ def weight(args: Sequence[Any]) -> tuple[int, int]:
 def confirming(pairs: list[tuple]) -> list[tuple]:
     """Choose a few of the failing cases, on which a suspected mistake must give the student's results.
 
-    They include the smallest of each width, in order from simple to complex. pairs: (case, anything else).
+    They include the smallest of each width, from simple to complex. pairs: a list of (case, anything else).
     """
     pairs = sorted(pairs, key=lambda pair: (CASE_KINDS.index(case_kind(pair[0])), weight(pair[0])))
     count = CONFIRMING if any(next(arrays(args), None) is not None for args, _ in pairs) else 3 * CONFIRMING
@@ -81,12 +81,13 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
                  left: Callable[[], float] = lambda: 1.0) -> tuple[str, Callable[..., bool]] | None:
     """Find the mistake that explains wrong results -> a sentence and `explains(case, results)`, or None.
 
-    There may be several mistakes in one function. One of them may explain all results where an argument has
-    its default, which hides another; or each of two results may have a mistake of its own.
+    One function may have several mistakes. One mistake may explain all results where an argument has its
+    default, which hides another; or each of two results may have a mistake of its own.
 
-    failing: pairs (case, the student's results on it, or None if the function raised), the simplest case
-    first. more: known mistakes in addition to the op's own. passing: ordinary cases on which the student is
-    right. left: returns the seconds that are left for trying mistakes made by rule.
+    failing: pairs (case, the student's results, or None if the function raised), the simplest case first.
+    more: known mistakes in addition to the op's own.
+    passing: ordinary cases on which the student is right.
+    left: returns the seconds that are left for trying mistakes made by rule.
     """
     answered = [pair for pair in failing if pair[1] is not None]
     listed = [*more, *MISTAKES.get(name, ()), *miscounted(name, answered)]
@@ -121,8 +122,9 @@ class Group:
     def try_mistake(self, pair: tuple, listed: bool, known: dict) -> None:
         """Keep a mistake if it explains more cases than the best one so far.
 
-        pair: as in MISTAKES. listed: False if it was made by rule. known: {id of a case: the mistake's
-        results}.
+        pair: as in MISTAKES.
+        listed: False if the mistake was made by rule.
+        known: {id of a case: the mistake's results}.
         """
         suspect = Suspect(self.name, pair[1], self.output, known)
         if self.explained() or (self.probes and suspect.denied(self.probes[0])):
@@ -146,8 +148,8 @@ class Group:
 class Search:
     """Find mistakes in some cases: one for all results of an op together, or one for each result.
 
-    words: the condition that these cases meet, or "" for all cases. groups: one `Group` for all results,
-    others for one each.
+    words: the condition that these cases meet, or "" for all cases.
+    groups: a `Group` for all results together, and one for each result.
     """
 
     def __init__(self, name, failing, passing, words=""):

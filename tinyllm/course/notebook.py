@@ -6,9 +6,9 @@ from tinyllm.course.stepping import cells
 
 
 def to_notebook(source: str) -> str:
-    """Convert a script in percent format -> the text of an .ipynb file.
+    """Convert a script whose cells begin with `# %%` (percent format) -> the text of an .ipynb file.
 
-    The format is nbformat 4.5 (https://nbformat.readthedocs.io): a list of cells, each with an id.
+    The file's format is nbformat 4.5 (https://nbformat.readthedocs.io): a list of cells, each with an id.
     """
     found = [_cell(number, cell) for number, cell in enumerate(cells(source))]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}

@@ -70,7 +70,10 @@ def _branch(bottom, layers, name):
 
 
 def clocks(frequencies: np.ndarray, pairs: Sequence[tuple[int, int]]) -> Html:
-    """Draw a dial for each frequency, in a row for each (query's position, key's position) -> HTML."""
+    """Draw dials, a row for each (query's position, key's position), a column for each frequency -> HTML.
+
+    A dial has two hands, at the angles frequency * position of the query and of the key.
+    """
     gap, shapes = 200, list[Html | Dial]()
     for column, f in enumerate(frequencies):
         shapes.append(label(250 + gap * column, 24, f"f = {f:.3g}", "big"))

@@ -272,12 +272,12 @@ def _at(path, line, message):
 
 
 def plug_in(parts: Sequence[Part]) -> AbstractContextManager:
-    """Replace ops by these parts, from now on or for a `with` block."""
+    """Replace ops by the student's functions in `parts`, from now on or for a `with` block."""
     return override(**{part.op: part.function for part in parts})
 
 
 def unproven(parts: Sequence[Part], workspace: Path) -> str | None:
-    """Return a line about parts that have not passed `tinyllm check` in the workspace, or None."""
+    """Return a line about functions that have not passed `tinyllm check` in the workspace, or None."""
     progress, names = Progress(workspace), []
     for part in parts:
         state = progress.task(find_lesson(str(part.lesson)), part.op).get("state")
@@ -287,7 +287,7 @@ def unproven(parts: Sequence[Part], workspace: Path) -> str | None:
 
 
 def idle(parts: Sequence[Part], by: str) -> Iterator[str]:
-    """Yield lines about functions that were never called, with the reason if known. by: the run, in words."""
+    """Yield lines about functions that `by`, a run in words, never called, with the reason if known."""
     names = [part.op for part in parts if not part.calls]
     if names:
         yield f"never called by {by}: {', '.join(names)}"
@@ -299,7 +299,7 @@ def idle(parts: Sequence[Part], by: str) -> Iterator[str]:
 
 
 def families_of(ops: Iterable[str]) -> dict[str, list[str]]:
-    """Return {family of models: the given ops that it calls and a GPT does not}."""
+    """Return {family of models: those of the given ops that this family calls and a GPT does not}."""
     found: dict[str, list[str]] = {}
     tasks = {task.op: task for lesson in syllabus() for task in lesson.tasks if task.model}
     for op in ops:

@@ -48,7 +48,7 @@ class Closed(EOFError):
 
 
 def dump(value: object) -> bytes:
-    """Write a value as a frame: any of the types above -> bytes. Raises ProtocolError for other types."""
+    """Write a value as a frame -> bytes. Raises ProtocolError for a type that the module's text lacks."""
     arrays = _Arrays()
     plain = _plain(value, arrays, 0)
     header = {"value": plain, "arrays": [[a.dtype.str, a.shape] for a in arrays]}
@@ -99,7 +99,7 @@ def _plain(value, arrays, depth):
 
 
 def layout_of(a: np.ndarray) -> str:
-    """Name the memory layout of an array, so that a view arrives as a view: it may matter to a function."""
+    """Name the memory layout of an array, so that a view arrives as a view, which a function may need."""
     if not a.flags.c_contiguous:
         return "fortran" if a.flags.f_contiguous else "gaps"
     return "plain" if a.flags.writeable else "read-only"

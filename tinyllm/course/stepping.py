@@ -55,8 +55,8 @@ class Step:
 class Stepper:
     """Show the steps of a running script, each before its code runs, by tracing the script's frame.
 
-    waits: True in a terminal, where Enter starts each step. start: the first step to show; by default the
-    user is asked if the last run was left in the middle.
+    waits: True in a terminal, where Enter starts each step.
+    start: the first step to show; by default the user is asked if the last run was left in the middle.
     """
 
     def __init__(self, frame: FrameType, path: Path, waits: bool, start: int | None = None):
@@ -121,7 +121,7 @@ class Stepper:
             self.screen.pause(f"{self.number} of {self.count}: Enter runs this code, q + Enter ends")
 
     def _laid_out(self, cell):
-        """Format a cell for `Screen.show`: code as one part, prose in paragraphs, in colours if it waits."""
+        """Format a cell for `Screen.show`: code as one part, prose in paragraphs; in colours if `waits`."""
         if not cell.prose:
             bar = paint("|", FAINT * self.waits)
             lines = [f"{bar} {line}".rstrip() for line in cell.text.split("\n")]

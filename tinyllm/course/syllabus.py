@@ -14,8 +14,9 @@ from tinyllm.files import read_text, read_toml
 class Task:
     """A function for a student to write.
 
-    op: the op that the function must equal. kind: "op", "c" (a C function), "tests" (a property test) or
-    "run" (a training). model: the family of models that calls the op, if a GPT does not.
+    op: the op that the function must equal.
+    kind: "op", "c" (a C function), "tests" (a property test) or "run" (a training).
+    model: the family of models that calls the op, if a GPT does not.
     """
 
     name: str

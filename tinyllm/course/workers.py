@@ -101,8 +101,8 @@ def why_not(level: str) -> str | None:
 class Launcher:
     """Start workers, one after another; use it as a context manager, from one thread.
 
-    forks: whether a server forks them, as on Linux; otherwise each is a plain subprocess. cpu_seconds: the
-    processor time that all workers and this process may take together. When it is used up, calls fail.
+    forks: True if a server forks the workers, as on Linux; otherwise each is a plain subprocess.
+    cpu_seconds: the processor time of all workers and this process together; when it is used up, calls fail.
     """
 
     def __init__(self, level, forks=sys.platform == "linux", cpu_seconds=math.inf):
@@ -139,9 +139,9 @@ class Launcher:
 
 
 class Worker:
-    """One fresh process with one student's file in it. `call` its functions; leave it with `with`.
+    """A fresh process with one student's file in it, whose functions `call` runs; a `with` block ends it.
 
-    When it has ended, `output` holds the first bytes that the student's code printed.
+    After the block, `output` holds the first bytes that the student's code printed.
     """
 
     def __init__(self, launcher, code, limits):
@@ -292,13 +292,13 @@ def asked(answer: Any) -> tuple[Any, Any, Any]:
 
 @dataclass(frozen=True)
 class Died:
-    """The worker died instead of answering. signal: what ended it; 0 if it exited, None if unknown."""
+    """The worker died instead of answering. signal: its number; 0 if the worker exited, None if unknown."""
 
     signal: int | None
 
 
 def _failure(answer, what, after):
-    """Turn an answer without a value into a Failure. what: the function. after: how it ran out of time."""
+    """Turn an answer without a value into a Failure of the function `what`, with `after` if time ran out."""
     if isinstance(answer, TimeoutError) or answer == Died(OUT_OF_TIME):
         return Failure("timed_out", f"{what} {after}")
     if isinstance(answer, Died):

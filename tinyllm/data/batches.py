@@ -18,13 +18,17 @@ from tinyllm.rng import Random
 
 @dataclass(frozen=True)
 class Batch:
-    """Tokens, their targets, optional weights of the targets, starts and ends, all of shape (B, T).
+    """The arrays of one step of training; all but the first two may be None.
 
-    A target of -100 does not count. `starts` holds the first position that each token may attend to: the
-    start of its text, if a row holds several texts; `ends` the position behind the last one. For an
-    encoder-decoder, tokens (B, S) are what it reads, `lengths` (B,) of them without padding, and targets
-    (B, T) what it should write. `pictures` (B, side, side, 3) belong to the rows. Subclasses may add arrays
-    whose first axis is B.
+    tokens (B, T): what the model reads; for an encoder-decoder (B, S).
+    targets (B, T): what the model should predict or write; a target of -100 does not count.
+    weights (B, T): how much each target counts.
+    starts (B, T): the first position that each token may attend to: the start of its text in the row.
+    ends (B, T): the position behind the last one that each token may attend to.
+    lengths (B,): how many tokens of each row an encoder-decoder reads; the others are padding.
+    pictures (B, side, side, 3): a picture for each row.
+
+    Subclasses may add arrays whose first axis is B.
     """
 
     tokens: np.ndarray

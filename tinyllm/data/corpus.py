@@ -15,10 +15,11 @@ from tinyllm.errors import UserError
 class Corpus:
     """A text for training.
 
-    `data` is bytes, because a byte tokenizer takes any file. `entropy()` returns the entropy of the generator
-    in nats per character, if the text was generated. `separator` stands after every document. `pairs` are
-    (prompt, answer) of the documents, if all have both. `shown` are (picture, prompt, answer) of documents
-    about pictures; a picture is bytes (H, W, 3).
+    data: bytes, because a byte tokenizer takes any file.
+    entropy: a function that returns the generator's entropy in nats per character, if the text was generated.
+    separator: stands after every document.
+    pairs: (prompt, answer) of each document, if all have both.
+    shown: (picture, prompt, answer) of documents about pictures; a picture is bytes (H, W, 3).
     """
 
     name: str

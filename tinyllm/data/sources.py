@@ -37,7 +37,7 @@ class Source:
 def load_corpus(name: str | os.PathLike) -> Corpus:
     """Load a text: a name from `SOURCES`, a file, glob, folder or .gz, or - for standard input -> Corpus.
 
-    `world:KIND`, with dials such as `world:facts,groups=7`, are texts of the world. A name takes precedence
+    `world:KIND`, with dials (settings) as in `world:facts,groups=7`, are texts of the world. A name takes precedence
     over a file of the same name; write ./stories for the file. A file that
     `tinyllm tokenizer encode --out` wrote gives an `EncodedCorpus`. Raises UserError.
     """
@@ -65,7 +65,7 @@ def stories_corpus(seed: int = 0) -> Corpus:
 
 
 def world_corpus(name: str) -> Corpus:
-    """Generate a text of the world from its name, as in world:facts,groups=7. Raises UserError."""
+    """Generate the text of the world that a name such as world:facts,groups=7 describes. Raises UserError."""
     named = read_name(name)
     texts: list[str] = []
     pairs: list[tuple[str, str]] = []

@@ -26,8 +26,10 @@ STRANGER = "not in the roster"
 class Adjustments:
     """Hold what the tables say. Students are known by the names of their submissions, in any case.
 
-    roster: {student: (name, {column: cell})}, or None. overrides: {(student, lesson, task): (points or None,
-    comment)}. late: {(student, lesson): days}; where: {student: the row that names it}, for messages.
+    roster: {student: (name, {column: cell})}, or None.
+    overrides: {(student, lesson, task): (points or None, comment)}.
+    late: {(student, lesson): days}.
+    where: {student: the row that names the student}, for messages.
     """
 
     roster: dict[str, tuple[str, dict[str, str]]] | None = None

@@ -211,8 +211,8 @@ CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 def canvas(results: dict[str, Any], out: str | Path) -> str | None:
     """Write points as CSV for Canvas: one assignment, with the points that it is worth in its name.
 
-    The roster's columns "id", "sis user id" and so on fill in those of Canvas, its "name" the first. Returns
-    a sentence about students without an ID, which Canvas must then recognise by their names.
+    The roster's columns "id", "sis user id" and so on fill in Canvas's columns of these names, and "name"
+    fills in "Student". Returns a sentence about students without an ID: Canvas must know them by name.
     """
     submissions = results["submissions"]
     of = number(submissions[0]["of"]) if submissions else "0"

@@ -87,9 +87,11 @@ def grade_all(submissions: list[Submission], course: Course, out: str | Path, le
               again: Collection[str] = ()) -> list[dict[str, Any]]:
     """Grade submissions -> list of records, in the order of the students' names.
 
-    begin: called with the number of submissions; step: called whenever one is done. again: grade only these
-    students, even if nothing has changed; the others keep their records. For a course without a seed, one is
-    drawn and stored in `out`.
+    begin: called with the number of submissions.
+    step: called whenever one is done.
+    again: grade only these students, even if nothing has changed; the others keep their records.
+
+    For a course without a seed, one is drawn and stored in `out`.
     """
     parts = Path(out, ".parts")
     begin(len(submissions))

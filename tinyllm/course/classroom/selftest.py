@@ -35,8 +35,9 @@ from tinyllm.testing.relations import specs_only
 class Row:
     """The results of the self-test on one task.
 
-    rejected: pairs (sentence of a mistake, the property that rejected it as intended, or None). wrongly:
-    right answers that were rejected, with the reason. blocked: why the task cannot be tried here, or "".
+    rejected: pairs (sentence of a mistake, the property that rejected it as intended, or None).
+    wrongly: right answers that were rejected, with the reason.
+    blocked: why the task cannot be tried here, or "".
     """
 
     lesson: int

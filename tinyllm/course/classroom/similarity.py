@@ -63,7 +63,7 @@ class Finding(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Name two students who share statements. shared: (bits, place in one's file, place in the other's)."""
+    """Name two students who share statements. shared: (bits, place in a file of `one`, in one of `other`)."""
 
     one: str
     other: str
@@ -167,8 +167,8 @@ def fingerprints(submissions: Sequence[Submission],
 def worth(key: Key, count: int, students: int) -> float:
     """Return the weight in bits of a statement that two students share; `count` students have it in all.
 
-    The rarer a statement is in the class, the larger its weight. To avoid a division by 0 where nobody else
-    has it, a fraction of a student is added: 1/16 for long statements, more for short ones.
+    The rarer a statement is in the class, the larger its weight. To avoid a division by 0 where no third
+    student has it, a fraction of a student is added: 1/16 for long statements, more for short ones.
     """
     prior = max(2 ** -((key[1].count("(") + key[1].count("_")) / 4), 1 / 16)
     return math.log2((students - 1) / (count - 2 + prior)) if students > 2 else -math.log2(prior)
