@@ -14,8 +14,8 @@ def middle_prompt(model: Any, tokenizer: Any, prefix: str | bytes, suffix: str |
     """Return the ids after which a model writes the middle of a text, and then the token that ends it.
 
     The order is prefix, suffix, middle (PSM), which all models with such markers know; with `suffix_first`
-    it is SPM (see `ops.move_middle`). If the context has no room for the text and `max_tokens` more, tokens far from the gap
-    are left out. Raises UserError if the tokenizer has no markers, or the context no room.
+    it is SPM (see `ops.move_middle`). If the context has no room for the text and `max_tokens` more, tokens
+    far from the gap are left out. Raises UserError if the tokenizer has no markers, or the context no room.
     """
     markers, context = markers_of(tokenizer), model.config.context
     room = context - max_tokens - len(markers)
