@@ -111,7 +111,7 @@ def _search(model, searches, cache, last, stops):
 
 
 def _read(model, texts, max_tokens):
-    """Fill the cache with prompts of any lengths -> the cache, a row for each, and their last tokens (B,)."""
+    """Fill the cache with prompts of any lengths -> the cache, a row for each, and the last tokens (B,)."""
     lengths = np.array([len(ids) for ids in texts])
     if isinstance(model, EncoderDecoderLM):
         cache = model.new_cache(len(texts), max_tokens)

@@ -85,7 +85,7 @@ class Engine:
         seed, sample: the key of the random numbers; other sequences in the batch do not change the result.
         mask: a function from the ids so far, prompt included, to the allowed next ids, or to V booleans.
         cache: one row, from `model.new_cache()`, that may already hold the first tokens of the prompt. When
-            the sequence ends, it holds the window without its last token, so a later prompt can continue it.
+            the sequence ends, the cache holds all of the window but the last token, for a later prompt.
 
         Raises UserError when a prompt or a setting is invalid.
         """

@@ -55,8 +55,8 @@ def unmask(model: EncoderLM, tokens: np.ndarray, mask: int, *, per_step: int = 1
 
     In each step a token is drawn for every mask with `sampling`, but only some are kept: those of the largest
     probability (order="surest"), or those that come next in a random order ("random"). With "random",
-    per_step 1 and temperature 1, texts have exactly the probabilities that the model has learnt. With more in
-    a step it is faster, but the tokens of one step are drawn independently of each other. `seed` is an int,
+    per_step 1 and temperature 1, texts have exactly the probabilities that the model has learnt. More tokens
+    per step are faster, but those of one step are drawn independently of each other. `seed` is an int,
     or one for each row; then other rows do not change what is written in a row. Ids in `never` are not
     written. Raises UserError on a bad setting, or when texts exceed the context. (Chang et al., "MaskGIT",
     2022, section 3.2; Nie et al., LLaDA, 2025, section 2.4.)

@@ -1,7 +1,7 @@
 """The tape of autograd: records of the forward pass, and the backward pass over them.
 
 `tinyllm.tensor.record` makes the records. `gradients` does for arrays what `ops.backpropagate` does for
-scalars. `run` lets the tape call ops on any dtype.
+scalars. `run` calls an op on arrays of any dtype: by its specification where kernels take only float32.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from tinyllm.ops.shapes import FLOAT32
 
 
 class Mode(threading.local):
-    """Switches of each thread: `recording`, and `remade`, the outputs to be dropped, or None."""
+    """Switches of each thread: `recording`, and `remade`, the outputs that a `remaking` block will drop."""
 
     recording: bool = True
     remade: "list[Any] | None" = None  # see `tinyllm.tensor.remaking`
@@ -38,10 +38,10 @@ def recording(flag: bool) -> Iterator[None]:
 class Node:
     """The record of one step of the forward pass, from which the backward pass computes gradients.
 
-    `sources` has a key for each input, under which its gradient is collected: (node, i) for output i of
-    another step, (tensor, 0) for a leaf, None for a tensor without gradient. `backward` turns gradients of
-    outputs into those of inputs. `outputs` has (shape, dtype) of each output, not the output: so an
-    activation is freed when no closure needs it.
+    sources: a key for each input, under which the input's gradient is collected: (node, i) for output i of
+        another step, (tensor, 0) for a leaf, None for a tensor without gradient.
+    backward: turns gradients of outputs into gradients of inputs.
+    outputs: (shape, dtype) of each output, without the array, which is freed when no closure needs it.
     """
 
     __slots__ = ("__weakref__", "backward", "outputs", "sources")

@@ -79,7 +79,7 @@ class Tensor:
     """An array with a gradient.
 
     `data` is the array: floats and lists of floats become float32, whole numbers int64; arrays keep their
-    dtype. `grad` is None, or the sum of gradients that `backward` has computed. It may share memory with
+    dtype. `grad` is None, or the sum of gradients that `backward` has computed. `grad` may share memory with
     other gradients, so replace it, never write into it. Raises TypeError if a tensor that requires a gradient
     does not hold floats.
     """

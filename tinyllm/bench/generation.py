@@ -40,7 +40,7 @@ class Engine:
         return next(stream(self.model, [prompt], max_tokens=1, sampling=GREEDY)).logits
 
     def begin(self, prompt: list[int], new: int) -> tuple[Iterator, int]:
-        """Read the prompt -> the arguments with which `go_on` writes `new` tokens, none of them an end token."""
+        """Read the prompt -> the arguments with which `go_on` writes `new` tokens, none an end token."""
         end = getattr(self.model.config, "end", None)
         allowed = np.arange(self.model.config.vocab_size) != end
         mask = None if end is None else lambda ids: allowed

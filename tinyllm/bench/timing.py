@@ -1,9 +1,9 @@
 """Time functions in turns, A B A B, and take medians, because the speed of a machine varies.
 
 Two functions that take turns meet the same interruptions, so the ratio of their times varies less than each
-time. But one function must not disturb the next: the idle threads of a library may spin for a while (OpenBLAS's for a
-tenth of a second) on the cores that the next one needs. So every turn waits until no thread spins, and then
-warms up.
+time. But one function must not disturb the next: the idle threads of a library may spin for a while
+(OpenBLAS's for a tenth of a second) on the cores that the next one needs. So every turn waits until no
+thread spins, and then warms up.
 """
 
 from collections.abc import Callable, Iterator

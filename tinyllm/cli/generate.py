@@ -162,7 +162,7 @@ def _given(model, tokenizer, prompt, suffix, picture, tokens, beams, options):
 
 
 def seen(model: Any, picture: Any, rows: int = 1) -> dict[str, Any]:
-    """Return the arguments of `stream` for prompts that begin with a picture, which never leaves the context."""
+    """Return the arguments of `stream` for prompts that begin with a picture, which stays in the context."""
     return {"cache": model.cache_of(picture, rows), "overflow": "stop"}
 
 

@@ -1,7 +1,7 @@
 """Draw random inputs (cases) to try a task on, and group them by the property that each tests.
 
-Hypothesis draws the inputs from a seed. The same seed gives the same inputs on every machine with the same version
-of Hypothesis.
+Hypothesis draws the inputs from a seed. The same seed gives the same inputs on every machine with the same
+version of Hypothesis.
 """
 
 import contextlib

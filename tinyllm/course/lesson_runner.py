@@ -147,7 +147,7 @@ def compare(guess: float | None, actual: float) -> str:
 
 
 def progress(batches: Callable[[int], Any], steps: int) -> Callable[[int], Any]:
-    """Wrap a training's batches so that a terminal shows how far it is -> a function of the step.
+    """Wrap a training's batches so that a terminal shows the progress -> a function of the step.
 
     The line is erased at the last step. Without a terminal nothing is shown.
     """

@@ -33,7 +33,7 @@ MOST = 2**18  # the product of the two largest arguments: so many scores has an 
 
 
 class Bench:
-    """One implementation under test, which answers calls and stores the last one."""
+    """One implementation under test, which answers calls and stores the last call."""
 
     def __init__(self, op, function):
         self.op, self.function = op, function

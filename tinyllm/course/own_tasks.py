@@ -172,7 +172,7 @@ def bound(expected: Any, tolerance: float) -> Any:
 
 
 def require_usable(name: str, args: tuple, where: str) -> None:
-    """Raise UserError unless the reference works on a case, and both can be sent to a worker and back."""
+    """Raise UserError unless the reference works on a case, and a worker can be sent case and results."""
     try:
         value = run_spec(name, args)
         protocol.dump([list(args), value])

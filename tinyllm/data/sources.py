@@ -37,8 +37,8 @@ class Source:
 def load_corpus(name: str | os.PathLike) -> Corpus:
     """Load a text: a name from `SOURCES`, a file, glob, folder or .gz, or - for standard input -> Corpus.
 
-    `world:KIND`, with dials (settings) as in `world:facts,groups=7`, are texts of the world. A name takes precedence
-    over a file of the same name; write ./stories for the file. A file that
+    `world:KIND`, with dials (settings) as in `world:facts,groups=7`, are texts of the world. A name takes
+    precedence over a file of the same name; write ./stories for the file. A file that
     `tinyllm tokenizer encode --out` wrote gives an `EncodedCorpus`. Raises UserError.
     """
     name = os.fspath(name)

@@ -113,7 +113,7 @@ class MaskedHead(nn.Module):
 class Bert(Pretrained, nn.EncoderLM):
     """BERT: tokens (B, T) -> logits (B, T, V) of the tokens at masked positions.
 
-    `config.task` decides the output layer: "masked" has this one, "classify" has `classify`, and "encode" has
+    `config.task` decides the output layer: "masked" has `head`, "classify" has `classify`, and "encode" has
     none. `seed` decides the initial weights; with `seed=None` the matrices stay zero, for weights that are
     read from a file.
     """
@@ -191,7 +191,8 @@ class Bert(Pretrained, nn.EncoderLM):
     def positions(self, tokens: np.ndarray, places: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """Return each token's row in the table of positions: three arrays of ints (B, T) -> (B, T).
 
-        `places` counts from the start of a token's text; `starts` is where that is in the row.
+        places: each token's place in its text, counted from 0.
+        starts: where in the row the token's text starts.
         """
         return np.broadcast_to(places, tokens.shape)
 
@@ -239,7 +240,7 @@ class Bert(Pretrained, nn.EncoderLM):
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Return config.json with BERT's defaults for settings that a file leaves out, and the task.
 
-        Raises UserError when it describes another task.
+        Raises UserError when the file describes another task.
         """
         tasks = {cls.config_class.hf_class + end: task for task, end in TASKS.items()}
         names = config.get("architectures") or [cls.config_class.hf_class + "Model"]

@@ -65,8 +65,8 @@ class LatentAttention(nn.Attention):
 
     x (B, T, C) -> (B, T, C). The key of a head is W c for a token's vector c. It is never computed: q . W c =
     (W^T q) . c, so W^T is applied to each query instead. All heads attend to the same vectors, which are c
-    and a rotated part behind it, and only these are cached. They also serve as values; each head's matrix is
-    applied to their average.
+    and a rotated part behind it, and only these are cached. The vectors also serve as values; each head's
+    matrix is applied to their average.
     """
 
     cache_class = nn.LatentCache

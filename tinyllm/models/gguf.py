@@ -23,7 +23,10 @@ BLOCK = ALIGNMENT = 32
 
 
 class Layout(NamedTuple):
-    """llama.cpp's names for the parts of a family; `pairs` is True if it rotates neighbouring channels."""
+    """llama.cpp's names for the parts of a family, and how it rotates the channels of a head.
+
+    pairs: True if llama.cpp rotates channels 2i and 2i + 1 as a pair, False if i and i + D/2, as here.
+    """
 
     architecture: str
     names: dict[str, str]

@@ -1,8 +1,8 @@
 """Checkpoints in Hugging Face's layout: a folder with config.json and model.safetensors.
 
 tinyllm opens the checkpoints that transformers writes for these families, and transformers opens tinyllm's.
-The metadata `hf` of a config's field is its name in config.json; the attributes of `Pretrained` describe the
-other differences.
+The metadata `hf` of a config's field gives the field's name in config.json; the attributes of `Pretrained`
+describe the other differences.
 """
 
 import dataclasses
@@ -58,7 +58,7 @@ class Pretrained(Module):
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json in the format that is read; a family with several formats overrides this."""
+        """Return config.json in the format that tinyllm reads; a family with more formats overrides this."""
         return cls.hf_usual | config
 
     @classmethod
@@ -199,7 +199,7 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
 
 
 def _one_at_a_time(model: Module, read: Callable[[str, Any], None]) -> Any:
-    """Return the context in which `quantize` reads one layer's weights, and at whose end they are dropped."""
+    """Return a context manager for `quantize` that reads a layer's weights, and drops them at its end."""
     names = {id(tensor): name for name, tensor in model.named_tensors()}
 
     @contextmanager
@@ -251,7 +251,7 @@ def _with_ends(config, generation, folder):
 
 
 def _read_bits(folder, found):
-    """Return 8 or 4 if tinyllm has quantised the weights, None if nobody has. Raises UserError for others."""
+    """Return 8 or 4 if tinyllm quantised the weights, None if nobody did, else raise UserError."""
     quantization = found.get("quantization_config")
     if quantization is None:
         return None
@@ -326,9 +326,9 @@ def read_rope(config: dict[str, Any]) -> dict[str, Any]:
     """Convert the settings of rotary positions in config.json to their older format.
 
     `rope_parameters` of newer files becomes rope_theta, rope_scaling (None if nothing is scaled) and, where a
-    file has it, partial_rotary_factor. As in transformers, a rope_scaling beside it replaces all of it, and a
-    training context that llama3 and yarn need is max_position_embeddings where nothing is said. Raises
-    UserError when they are no object.
+    file has it, partial_rotary_factor. As in transformers, `rope_parameters` is ignored if the file also has
+    a rope_scaling. For the kinds llama3 and yarn, max_position_embeddings is the training context if the
+    setting original_max_position_embeddings is missing. Raises UserError when one of the two is no object.
     """
     rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
     if not isinstance(rope, dict):

@@ -1,4 +1,4 @@
-"""Read and write how a folder of sentence-transformers makes a text's vector from those of its tokens.
+"""Read and write how a folder of sentence-transformers makes the vector of a text from its tokens' vectors.
 
 `modules.json` lists the steps: a Transformer, a Pooling that `1_Pooling/config.json` describes, and often a
 Normalize, which is always done here. (Reimers and Gurevych, "Sentence-BERT", 2019, section 3.)

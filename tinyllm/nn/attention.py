@@ -21,8 +21,8 @@ class Rope:
     """Compute the angles of rotary position embeddings, by which queries and keys are rotated.
 
     `scaling` is Hugging Face's `rope_scaling` dict, a dict of the type "ntk", which transformers lacks, or
-    None. The type "dynamic" changes only positions beyond max_position_embeddings, which a model here never
-    reaches: it is as None. The numbers `mscale` and `mscale_all_dim`, which DeepSeek's models have beside
+    None. The type "dynamic" changes only positions beyond max_position_embeddings, which no model here ever
+    reaches, so it equals None. The numbers `mscale` and `mscale_all_dim`, which DeepSeek's models have beside
     YaRN's, become an attention_factor. Source: Su et al., "RoFormer", 2021.
     """
 
@@ -78,7 +78,7 @@ def attention_with_dropout(q: Tensor, k: Tensor, v: Tensor, drop: Dropout, bias:
                            **where: Any) -> Tensor:  # fmt: skip
     """Compute `F.attention` with dropout of the attention weights: q (B, S, H, D) -> (B, S, H, D).
 
-    It stores all weights (B, H, S, T), so it is slower and needs more memory.
+    This stores all weights (B, H, S, T), so it is slower than `F.attention` and needs more memory.
     """
     (B, S, H, D), (T, K) = q.shape, k.shape[1:3]
     groups = q.reshape(B, S, K, H // K, D).transpose(0, 2, 3, 1, 4)  # the query heads of each kv head
@@ -121,9 +121,9 @@ class Attention(Module):
         """Average the values for each query: q (B, T, H * D), k, v (B, T, K * D) -> (B, T, H * D).
 
         q, k and v may also have their heads on an axis of their own. `angles`, a pair of tables from `Rope`,
-        rotates queries and keys by their positions; tables of fewer channels than a head rotate only its
-        first ones. The cache keeps the rotated keys, because the position of a key never changes. `where` is
-        passed on to `F.attention`: bias, lengths, starts, ends.
+        rotates queries and keys by their positions; tables of fewer channels than a head rotate only the
+        head's first channels. The cache keeps the rotated keys, because the position of a key never changes.
+        `where` is passed on to `F.attention`: bias, lengths, starts, ends.
         """
         if not self.causal:
             where["causal"] = False

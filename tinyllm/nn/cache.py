@@ -22,7 +22,7 @@ class KVCache:
     lengths[b] positions, and `attention(q, keys, values, lengths=cache.lengths)` ignores the others. So
     prompts of different lengths are decoded together without padding.
 
-    If `ends` is True, `append` raises Filled after it has appended. The engine sets it on the last layer when
+    If `ends` is True, `append` appends and then raises Filled. The engine sets `ends` on the last layer when
     a pass is only to fill the caches: the rest of the last block would be computed for nothing.
     """
 

@@ -17,9 +17,10 @@ from tinyllm.tensor import Tensor
 class EncoderLM(LanguageModel):
     """A model that reads whole texts, to predict masked tokens or to turn a text into a vector.
 
-    tokens (B, T) -> logits (B, T, V). A subclass makes the modules and defines `hidden`, which takes
-    `segments` (B, T), each token's text of a pair (0 or 1), and `lengths` (B,), how many tokens of each row
-    are no padding.
+    tokens (B, T) -> logits (B, T, V). A subclass makes the modules and defines `hidden`, which takes:
+
+    segments (B, T): 0 for tokens of the first text of a pair, 1 for tokens of the second.
+    lengths (B,): how many tokens of each row are no padding.
     """
 
     objective = "masked"
@@ -49,7 +50,8 @@ class EncoderLM(LanguageModel):
     def sentence_vectors(self, tokens: ArrayLike, lengths: ArrayLike) -> Tensor:
         """Return the mean of each text's positions, scaled to length 1: (B, T), lengths (B,) -> (B, C).
 
-        With the pooling "cls", it is the first position. Source: Reimers and Gurevych, "Sentence-BERT", 2019.
+        With the pooling "cls", it is the vector of the first position. Source: Reimers and Gurevych,
+        "Sentence-BERT", 2019.
         """
         x, lengths = self.hidden(tokens, lengths=np.asarray(lengths)), np.asarray(lengths)
         pooled = x[:, 0] if self.pooling == "cls" else F.mean_pool(x, lengths)

@@ -15,8 +15,8 @@ class Experts(Module):
 
     x (B, T, C) -> (B, T, C). The router's probabilities are a softmax over all E experts. The weights are the
     probabilities of the chosen experts, divided by their sum if `normalise`. No token is dropped; of equal
-    probabilities the expert with the lower number is chosen. After a call, `p` (N, E) has the probabilities
-    of its N tokens, for `balance_loss`, and `chosen` (N, top) the experts that they used.
+    probabilities the expert with the lower number is chosen. After a call on N tokens, `p` (N, E) has the
+    probabilities, for `balance_loss`, and `chosen` (N, top) the experts that each token used.
 
     Sources: Shazeer et al., "Outrageously Large Neural Networks", 2017; Jiang et al., "Mixtral of Experts",
     2024, section 2.1.
@@ -69,7 +69,7 @@ class Experts(Module):
 
 
 def unchanged(expert: GatedMLP) -> bool:
-    """Return True if an expert is as it was made: not tapped, no layer quantized, adapted or replaced."""
+    """Return True if an expert is as it was made: not watched by `tap`, no layer quantized or replaced."""
     layers = expert.gate_proj, expert.up_proj, expert.down_proj
     return type(expert) is GatedMLP and all(type(layer) is Linear for layer in layers)
 
@@ -77,8 +77,9 @@ def unchanged(expert: GatedMLP) -> bool:
 def balance_loss(layers: list[Experts]) -> Tensor:
     """Return `ops.balance_loss` of the last batch, over the tokens of all layers -> ().
 
-    It is `top` for a balanced router, and grows when tokens go to the experts whose p is large: then the
-    others learn nothing. Its gradient needs the graph of the last call, which `tl.checkpoint` does not keep.
+    The loss is `top` for a balanced router, and grows when tokens go to the experts whose p is large: then
+    the others learn nothing. Its gradient needs the graph of the last call, which `tl.checkpoint` does not
+    keep.
     """
     p = F.concat([layer.p for layer in layers], axis=0)
     return F.balance_loss(p, np.concatenate([layer.chosen for layer in layers]))

@@ -56,8 +56,8 @@ class LanguageModel(Module):
     def first_std(self, name: str) -> float:
         """Return the standard deviation with which a weight is initialised: `config.init_std`, or 0.02.
 
-        For the 2 * layers weights that write to the residual stream it is divided by sqrt(2 * layers), so
-        that the stream does not grow (Radford et al. 2019, section 2.3).
+        The std of the 2 * layers weights that write to the residual stream is divided by sqrt(2 * layers),
+        so that the stream does not grow (Radford et al. 2019, section 2.3).
         """
         std = 0.02 if self.config.init_std is None else self.config.init_std
         return std / (2 * self.config.layers) ** 0.5 if name.endswith(self.residual_outputs) else std

@@ -2,8 +2,8 @@
 
 Matrices start as normal random numbers of mean 0 and variance 1 / n_in, so that layers keep the size of their
 input (LeCun et al., "Efficient BackProp", 1998); biases start as zeros, the weights of norms as ones.
-`init_normal(model, seed)` draws other numbers. They depend on the name of the parameter in the model, not on
-the order in which layers were made; so two layers outside of models, both called `weight`, start alike if
+`init_normal(model, seed)` draws other numbers. The numbers depend on the parameter's name in the model, not
+on the order in which layers were made; so two layers outside of models, both called `weight`, start alike if
 their shapes agree.
 """
 

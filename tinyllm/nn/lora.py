@@ -87,5 +87,5 @@ def load_adapter(model: Module, state: dict[str, np.ndarray]) -> None:
 
 
 def merge(model: Module) -> Module:
-    """Add every adapter to the weight of its layer and remove it, in place; return the model."""
+    """Add every adapter to the weight of its layer and remove the adapter, in place; return the model."""
     return replace(model, LoRALinear, lambda name, layer: cast(LoRALinear, layer).merged())

@@ -16,7 +16,7 @@ from tinyllm.tensor import Tensor, no_grad
 
 
 class _Memory(threading.local):
-    """A setting of each thread: `real` is False inside `without_memory`."""
+    """A setting of each thread: `real` is True if new arrays take memory, False inside `without_memory`."""
 
     real = True
 
@@ -63,8 +63,8 @@ _data: Any = vars(Tensor)["data"]  # the slot that `Unread.data` hides
 class Unread(Parameter):
     """A parameter whose random numbers are drawn when `data` is first read; then it becomes a Parameter.
 
-    They are drawn from `Random(0, "init", name)`, where `name` is the parameter's name in the whole model, if
-    there is one by then. So they do not depend on the order in which a model's layers are made.
+    The numbers come from `Random(0, "init", name)`, where `name` is the parameter's name in the whole model,
+    if it is in one by then. So they do not depend on the order in which a model's layers are made.
     """
 
     __slots__ = ()
@@ -131,8 +131,9 @@ class Naming(type):
 class Module(metaclass=Naming):
     """A part of a model: call it on tensors to get a tensor. A subclass defines `forward` or `__call__`.
 
-    Every attribute that is a Parameter, a Buffer, a Module, or a list or dict of Modules belongs to it, in
-    the order of assignment, and has its name: `h.0.attn.c_attn.weight` is `model.h[0].attn.c_attn.weight`.
+    Every attribute that is a Parameter, a Buffer, a Module, or a list or dict of Modules belongs to the
+    module, in the order of assignment. The attribute gives the name: `h.0.attn.c_attn.weight` is
+    `model.h[0].attn.c_attn.weight`.
     """
 
     training = True  # dropout acts only while this is True; `train` and `eval` set it
@@ -299,7 +300,7 @@ def init_normal(module: Module, seed: int, std: float | Callable[[str], float] |
     Vectors, which are biases and the weights of norms, are left as they are. `std` is the standard deviation,
     or a function that returns it for a parameter's name, or None for each parameter's own `std`. The numbers
     of each parameter come from `Random(seed, "init", name)`, so adding a layer does not change the others.
-    A new model of layers holds those of seed 0.
+    A new model made of layers holds the numbers of seed 0.
     """
     for name, p in module.named_parameters():
         if p.ndim >= 2:

@@ -21,7 +21,7 @@ LARGE = 2 << 20  # `recompute` drops activations for inputs of this many bytes: 
 
 
 def around(module: Module, fn: Callable[..., Any]) -> None:
-    """Wrap one module: calling it runs `fn(call, module, *inputs)`, where `call` is its own `__call__`.
+    """Wrap one module: calling it runs `fn(call, module, *inputs)`; `call(module, *inputs)` is the old call.
 
     The module gets a new subclass of its class, so other modules of the class are not slowed down.
     """
@@ -77,7 +77,7 @@ def recompute(model: Module, large: float = LARGE) -> Module:
 
     A block is a module in a list, such as `h.0`, but not in a list inside a block. If a block's input has at
     least `large` bytes, the block keeps only the residual stream and the inputs and output of attention. With
-    products in bf16 it keeps everything, because computing it again would take too long. Returns the model.
+    products in bf16 a block keeps everything, because to compute it again takes too long. Returns the model.
     """
     for path, module in model.named_modules():
         if any(name.isdigit() for name in path.split(".")):
@@ -117,7 +117,7 @@ def fuse(model: Module) -> Module:
 def pack_cache(model: Module, kind: str) -> Module:
     """Make the KV caches of a model hold "bf16" or "int8" numbers, or "float32" again; return the model.
 
-    It concerns the caches that `new_cache` makes from now on, also for generation. For attention, which
+    This concerns the caches that `new_cache` makes from now on, also for generation. For attention, which
     computes in float32, a cache unpacks the keys and values of one layer at a time. Raises UserError on
     another kind, and for models that are no decoders.
     """

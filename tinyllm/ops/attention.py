@@ -111,7 +111,7 @@ def attention_backward(dy: Array, q: Array, k: Array, v: Array, y: Array, lse: A
     dy, y (B, S, H, D), lse (B, H, S), the rest as in attention
     -> dq (B, S, H, D), dk (B, T, K, D), dv (B, T, K, D).
     The probabilities are computed again, p = exp(score - lse). Each row's sum of dp * p, inside
-    softmax_backward, equals dy . y: a kernel that never holds a whole row of p takes it from y instead
+    softmax_backward, equals dy . y: a kernel that never holds a whole row of p computes the sum from y
     (Dao et al. 2022, appendix B).
     """
     check_lengths(k, lengths)

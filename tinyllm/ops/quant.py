@@ -197,8 +197,8 @@ def quantize_rows(x: Array) -> tuple[Array, Array]:
     """Round the inputs of a product to 8 bits, with one scale for each block of 32 of a row.
 
     x (..., I) -> q (..., N, 32) int8, scales (..., N) float32: scale = max |x| / 127, q = x / scale, rounded
-    to nearest, ties to even, 0 where the scale is. A block with an infinity or NaN has scale NaN and q 0, so
-    that a product of it is NaN. float64 passes through float32 first.
+    to nearest, ties to even; where scale is 0, q is 0. A block with an infinity or NaN has scale NaN and q 0,
+    so that a product of it is NaN. float64 passes through float32 first.
     """
     n = ceil_div(x.shape[-1], BLOCK)
     blocks = np.zeros((*x.shape[:-1], n * BLOCK), np.float32)

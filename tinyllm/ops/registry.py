@@ -102,7 +102,7 @@ class Op(Call):
         return self._checked(types.FunctionType(f.__code__, f.__globals__ | called, None, f.__defaults__))
 
     def _checked(self, run):
-        """Add the op's checks to one of its implementations, so that tests can call that directly."""
+        """Add the op's checks to one of its implementations, so that tests can call the result directly."""
         if self.check is None:
             return run
 
@@ -231,9 +231,9 @@ def op(function: Callable | None = None, **said: Any) -> Any:
 
 
 class _Switch:
-    """Undo the own changes of `use`, `override` or `watch` at the end of a `with` block.
+    """Make the changes of a `use`, `override` or `watch`, and undo them at the end of a `with` block.
 
-    changes: (dictionary, key, new value). Other changes that are made inside the block stay.
+    changes: a list of (dictionary, key, new value). Other changes that the block makes stay.
     """
 
     def __init__(self, changes):
@@ -271,7 +271,7 @@ def _find(name):
 def use(backend: str | None = None, **per_op: str) -> _Switch:
     """Choose the backend of all ops (`use("numpy")`, `use("compiled")`) or of some (`use(matmul="bf16")`).
 
-    It takes effect at once; as a context manager (`with use("numpy"):`) it is undone at the end of the block.
+    The choice holds at once; as a context manager (`with use("numpy"):`) it ends with the block.
     Naming a backend for all ops also clears the choices for single ops. A choice for matmul also holds for
     linear and the backward ops of both, which follow it. Raises UserError on an unknown backend or op, and
     for "compiled" if the kernels were not built.

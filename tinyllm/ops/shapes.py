@@ -32,9 +32,10 @@ class ShapeCheck:
     """The check of an op, made from a declaration such as "x (..., I), w (I, O), b (O,)".
 
     Equal letters stand for equal sizes, and "..." for the same leading axes. An argument that is None is not
-    checked. Raises ValueError on other shapes, because NumPy might broadcast them and hide the mistake. Then
-    it calls `more`, a check of what shapes cannot express. `fitted` is a cache of shapes that passed the
-    check, because a model uses the same ones again and again.
+    checked. Raises ValueError on other shapes, because NumPy might broadcast them and hide the mistake.
+
+    more: a second check, of what shapes cannot express.
+    fitted: a cache of shapes that passed, because a model uses the same ones again and again.
     """
 
     def __init__(self, declaration: str, signature: inspect.Signature, more: Callable | None = None):

@@ -93,9 +93,10 @@ def label(x: float, y: float, text: str, class_: str = "") -> Html:
 
 def diagram(title: str, description: str, size: tuple[int, int], shapes: Iterable[Box | Arrow | Dial | Html],
             unit: str = "") -> Html:
-    """Return a <figure> with a title and shapes, the first at the bottom.
+    """Return a <figure> with a title and shapes, drawn in order: later shapes cover earlier ones.
 
-    `description` is a text alternative for people who cannot see the picture.
+    description: a text alternative for people who cannot see the picture.
+    unit: a few words beside the title, such as a unit or a legend.
     """
     drawn = [shape if isinstance(shape, Html) else shape.draw() for shape in shapes]
     picture = tag("svg", tag("title", title), tag("desc", description), drawn, role="img",

@@ -40,7 +40,7 @@ def loss_chart(records: list[dict], floor_per_char: float | None = None, width: 
 
 
 class Grid:
-    """The characters of a chart; `owners` holds the curve of each, from which it gets its colour."""
+    """The characters of a chart; `owners` holds the curve that each one belongs to, for its colour."""
 
     def __init__(self, columns, rows, x_max, y_min, y_max, ascii_only):
         self.columns, self.rows = columns, rows

@@ -36,7 +36,9 @@ def chart(title: str, description: str, series: list[Series], unit: str, log: bo
           tall: bool = False, log_x: bool = False) -> Html:
     """Return a <figure> with a title, a legend and the curves; nothing when there are no points.
 
-    `description` is a text alternative for people who cannot see the picture. log, log_x: logarithmic axes.
+    description: a text alternative for people who cannot see the picture.
+    unit: the unit of the values, shown beside the title.
+    log, log_x: logarithmic axes.
     """
     series = [s for s in series if s.points]
     if not series:

@@ -241,7 +241,6 @@ def forward_backward(
     a time. Each part's mean is weighted by its share of the targets that count, so loss and gradients
     equal those of the whole batch. With `all_reduce` the mean is over the batches of all processes.
 
-
     Raises UserError when no target of the batch counts.
     """
     count = batch.count

@@ -90,7 +90,7 @@ def _values(path, ops, x, y):
 
 
 def _what(step: Step) -> str:
-    """Return the name of a step's op, or of the one or two ops in a part, or "" if it has more."""
+    """Return the name of a step's op, or of the one or two ops in a part, or "" if the part has more."""
     ops = [step.op] if step.op else [inner.op or "" for inner in step.ops()]
     return " + ".join(ops) if len(ops) < 3 else ""
 
