@@ -129,17 +129,14 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
           every: dict[str, list[tuple]] | None = None,
           first: Callable[[str, str], Any] = lambda task, message: None,
           timer: Callable[[], Callable[[], float]] | None = None) -> Verdict:
-    """Check one op -> Verdict.
+    """Check one op -> Verdict. start: a function that returns a fresh worker with the student's exercise.py.
 
-    start: a function that returns a fresh worker with the student's exercise.py.
-    variant: the seed of hidden cases.
-    explain: False skips the diagnosis.
-    effort: how many inputs to try for the smallest that fails.
+    variant: the seed of hidden cases; every: the properties, and cases that test each.
+    explain: False skips the diagnosis; effort: how many inputs to try for the smallest that fails.
     known: more mistakes to recognise, as pairs (sentence, function).
     cut: a function that splits a case into smaller ones; the smallest input is then one of these.
-    every: the properties, and cases that test each.
     first: called with the task and what is wrong, as soon as anything fails.
-    timer: starts the clock for the search for the cause, as `diagnose.seconds_left` does.
+    timer: starts the clock for the search for the cause; `diagnose.seconds_left` is one.
     """
     every = every or properties(task.op, count, variant)
     held: list[str] = []

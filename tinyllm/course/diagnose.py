@@ -50,11 +50,8 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
              timer: Callable[[], Callable[[], float]] | None = None) -> Any:
     """Find the smallest input that fails, and the mistake behind it -> the verdict.
 
-    broken: {property: [(args, complaint)]}.
-    tried: all cases whose numbers were checked.
-    effort: 0 means no time limit, so that a grader always gives the same answer.
-
-    The rest is as in `checker.judge`.
+    broken: {property: [(args, complaint)]}; tried: all cases whose numbers were checked. With effort 0 there
+    is no time limit, so a grader always gives the same answer. The rest is as in `checker.judge`.
     """
     left = timer() if timer else seconds_left(SECONDS if effort else math.inf)
     numbers = [title for title in broken if title.startswith(RIGHT)]
