@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from judged import wrong_as
 
+from tinyllm.ops import OPS
 from tinyllm.testing import MISTAKES
 
 SEVERAL = {  # mistakes in one function: what one explains alone, and where
@@ -62,3 +63,13 @@ def test_two_names_with_a_condition_are_three_guesses():
         w -= lr * (m / (1 - beta1**step) / (np.sqrt(v / (1 - beta2**step)) + eps) + weight_decay * w)
 
     assert "exchanged" not in str(wrong_as("adamw_step", adamw_step).mistake)
+
+
+def test_results_of_a_wrong_shape_are_compared_with_those_of_a_mistake():
+    """Both may have a shape that does not fit the tolerance of the right result; that raised an error."""
+
+    def matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
+        da, db = OPS["matmul_backward"].reference(dy, a, b, transpose_a, transpose_b)
+        return da.swapaxes(-1, -2) if transpose_a else da, db
+
+    assert wrong_as("matmul_backward", matmul_backward).state == "failed"

@@ -146,9 +146,13 @@ def within(name: str, args: Case, got: list[Any] | None, theirs: list[Any] | Non
     bounds = right(name, args)[2]
     if got is None or theirs is None or not len(got) == len(theirs) == len(bounds):
         return False
-    return all(np.shape(a) == np.shape(b) and isinstance(b, np.ndarray | np.generic) and b.dtype.kind == "f"
-               and bool(np.isclose(a, b, 0, 2 * np.asarray(bound), equal_nan=True).all())
-               for a, b, bound in zip(got, theirs, bounds, strict=True))  # fmt: skip
+    for a, b, bound in zip(got, theirs, bounds, strict=True):
+        fits = np.shape(a) == np.shape(b) and np.shape(bound) in ((), np.shape(a))
+        if not fits or not isinstance(b, np.ndarray | np.generic) or b.dtype.kind != "f":
+            return False
+        if not np.isclose(a, b, 0, 2 * np.asarray(bound), equal_nan=True).all():
+            return False
+    return True
 
 
 def mixed(got: Any, several: Sequence[Any]) -> bool:
