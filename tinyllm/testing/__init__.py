@@ -2,7 +2,6 @@
 
 For each file of `ops`, a file of the same name here holds cases, error bounds, common mistakes and correct
 variants. In tinyllm only `course` and its commands import this package: training never waits for Hypothesis.
-Hypothesis.
 """
 
 from tinyllm.testing.by_rule import made

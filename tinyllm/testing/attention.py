@@ -45,7 +45,7 @@ def attention_ranges(draw, kinds=USUAL):
 
 
 class Sizes:
-    """The scores of one case and bounds of their errors, from which the tolerances are computed."""
+    """The attention scores of one case and bounds of their float32 errors; tolerances follow from these."""
 
     def __init__(self, q, k, v, seen, bias=0):
         self.D, self.T = q.shape[3], k.shape[1]
@@ -59,7 +59,7 @@ class Sizes:
         self.score_off = np.where(self.seen, EPS * (self.D + 8) * sizes, 0)
 
     def y_off(self):
-        """Bound the error of y by that of the weights; if it is large, by the range of the values."""
+        """Bound the error of y by the weights' error times |v|; if that is large, by 2 times the largest |v|."""
         p = run_spec("softmax", (self.scores,))
         worst = largest(self.score_off)
         relative = np.expm1(np.minimum(2 * worst, 0.5)) + EPS * (2 * self.T + 16)
@@ -67,12 +67,12 @@ class Sizes:
         return np.where(worst > 0.1, 2 * largest(self.v, axis=2), off) + TINY
 
     def bound(self, results):
-        """Bound the errors of y and lse; that of lse comes from the largest score, the sum and the log."""
+        """Bound the errors of y and lse; in lse, the largest score, the sum and the log are inexact."""
         lse = np.where(np.isfinite(results[1]), np.abs(results[1]), 0)
         return self.y_off().swapaxes(1, 2), largest(self.score_off)[..., 0] + EPS * (self.T + 8 + lse)
 
     def backward_bound(self, dy, lse):
-        """Bound the errors of the gradients: the formulas with all terms positive, and the error of p."""
+        """Bound the errors of dq, dk, dv, dscores: float32 roundings of the terms' sizes, and errors of p."""
         S = dy.shape[1]
         lse = np.where(np.isfinite(lse), lse, 0)[..., None]
         p = np.exp(self.scores - lse)
@@ -95,13 +95,13 @@ class Sizes:
 
 
 def attention_bound(args, results):
-    """Bound the errors of attention."""
+    """Bound the errors of attention's y and lse in float32."""
     q, k, v, causal, lengths = args
     return Sizes(q, k, v, attention_mask(q, k, causal, lengths)).bound(results)
 
 
 def attention_backward_bound(args, results):
-    """Bound the errors of the gradients of attention."""
+    """Bound the errors of attention's dq, dk and dv in float32."""
     dy, q, k, v, _, lse, causal, lengths = args
     return Sizes(q, k, v, attention_mask(q, k, causal, lengths)).backward_bound(dy, lse)[:3]
 
@@ -114,12 +114,12 @@ def ranges_sizes(q, k, v, starts, ends, bias):
 
 
 def ranges_bound(args, results):
-    """Bound the errors of attention_ranges."""
+    """Bound the errors of y and lse of attention_ranges in float32."""
     return ranges_sizes(*args).bound(results)
 
 
 def ranges_backward_bound(args, results):
-    """Bound the errors of the gradients of attention_ranges, also of the bias."""
+    """Bound the errors of dq, dk, dv and dbias of attention_ranges in float32."""
     dy, q, k, v, starts, ends, bias, _, lse = args
     *others, dscores = ranges_sizes(q, k, v, starts, ends, bias).backward_bound(dy, lse)
     return *others, 0 if bias is None else sum_to_shape(dscores, bias.shape) + TINY

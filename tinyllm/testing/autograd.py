@@ -31,7 +31,7 @@ def stretched(draw):
 
 
 def backpropagate_bound(args, results):
-    """Bound the error: products along a path are rounded at each step, sums at each term."""
+    """Bound the errors of the gradients: float32 rounds each product along a path, and each term of a sum."""
     (local,) = args
     return (EPS * 4 * (len(local) + 1) * run_spec("backpropagate", (np.abs(local),)) + TINY,)
 

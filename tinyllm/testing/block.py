@@ -63,7 +63,7 @@ def parallel_blocks(draw):
 
 
 def block_bound(args, results):
-    """Bound the error: each of two norms of few channels can magnify a rounding error a hundredfold."""
+    """Bound the error of y: two norms of few channels can each magnify a float32 rounding a hundredfold."""
     (y,) = results
     return (EPS * 4000 * (4 + np.abs(y).max(initial=0)),)
 

@@ -1,8 +1,9 @@
 """Helpers that compute tolerances: how far a float32 result may differ from the exact one.
 
 They follow one rule (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1): a sum of n
-products, in any order, is off by at most about n * EPS times the sum of the products' absolute values. So a
-tolerance is the op applied to absolute values, times EPS, times the number of roundings behind a result.
+products, in any order, is off by at most about n * EPS times the sum of the products' absolute values, where
+EPS = 2^-23 is float32's unit of rounding. So a tolerance is the op applied to absolute values, times EPS,
+times the number of roundings behind a result. In the files of ops, "a rounding" of x means EPS times |x|.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,8 @@ def absolute(value: Any) -> Any:
 def of_sizes(name: str, roundings: Callable[..., Any]) -> Callable[..., Any]:
     """Return the error bound of an op that only multiplies and adds: op(absolute values) * EPS * roundings.
 
-    roundings: a function of the op's arguments, by name; it returns the number of roundings in one result.
+    EPS: 2^-23, float32's unit of rounding.
+    roundings: a function of the op's arguments, by name, that returns the number of roundings in one result.
     """
 
     def bound(args, results):
@@ -36,7 +38,7 @@ def of_sizes(name: str, roundings: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def ulps(n: float) -> Callable[..., Any]:
-    """Return the error bound of an op whose result is rounded n times."""
+    """Return the error bound of an op whose results y have n float32 roundings: n * 2^-23 * |y|."""
     return lambda args, results: tuple(n * EPS * np.abs(y) + TINY for y in results)
 
 

@@ -97,7 +97,7 @@ def of_several(example: dict[str, Any], kept: Sequence[str]) -> Iterator[tuple[s
 
 def names(tree: ast.FunctionDef, whole: Sequence[str] = (), real: Sequence[str] = (),
           ) -> Iterator[tuple[str, ast.AST, ast.AST]]:  # fmt: skip
-    """Yield mistakes about variables: one is taken for another -> sentences, the names, their replacements.
+    """Yield mistakes about variables, one taken for another -> triples (sentence, old node, new node).
 
     whole: the variables that hold whole numbers, which are also taken one too large or too small; real: those
     that hold others, of which the absolute value is taken.

@@ -46,7 +46,7 @@ _constants: LRUCache = LRUCache(1024)  # Hypothesis's own constants, without tho
 def without_found_constants() -> Iterator[None]:
     """Keep Hypothesis from drawing constants that it finds in imported modules, inside a `with` block.
 
-    Its cache of such constants, which may be filled already, is replaced too.
+    Hypothesis's cache of such constants, which may be filled already, is replaced too.
     """
     constants = getattr(providers, "Constants", None)
     ours: dict[str, Any] = {"_get_local_constants": constants, "CONSTANTS_CACHE": _constants}

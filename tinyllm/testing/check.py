@@ -22,10 +22,10 @@ def check(name: str, function: Callable[..., Any], args: Sequence[Any], contiguo
     """Check that a function does what an op's specification does, on one case.
 
     Results must have the right number, types and shapes, and share no memory with the inputs or each other.
-    They must be within the op's bound of the float64 specification, be NaN or infinite where it is, and have
-    the same bits in a second run. Inputs must not be changed. With `contiguous`, results must be contiguous
-    too, as those of kernels are. Raises AssertionError that names the op, the expected and the actual result,
-    and the case.
+    They must be within the op's error bound of what the specification gives in float64, NaN or infinite where
+    that is, and the same bits in a second run. Inputs must not be changed. With `contiguous`, results must be
+    contiguous too, as a kernel's are. Raises AssertionError that names the op, the expected and the actual
+    result, and the case.
     """
     args = tuple(bind(name, args).values())
     try:
@@ -70,7 +70,7 @@ def run(name: str, function: Callable[..., Any], args: Sequence[Any]) -> list[An
 
 
 class Results(list):
-    """The list of a function's results, with `kind`: it returned a tuple, a list or a single value."""
+    """The list of a function's results; `kind` says if these came as a tuple, a list or a single value."""
 
     def __init__(self, value):
         super().__init__(value if isinstance(value, tuple | list) else [value])

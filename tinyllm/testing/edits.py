@@ -1,11 +1,11 @@
-"""Mistakes, most of them written as edits: an op's specification with one expression or statement replaced.
+"""Mistakes, most written as edits: an op's specification (its NumPy code) with one expression replaced.
 
     mistake("softmax_backward", "y dy, without the sum over the row",
             "dy - (dy * y).sum(axis=-1, keepdims=True)", "dy")
 
 An edit is applied to the specification's syntax tree. So it takes one line, and it fails as soon as the code
-that it changes no longer exists. Only a mistake with another algorithm is written as a function. `operators`
-makes more edits by rule; for an op that is no exercise, only edits that it does not make are listed.
+that it changes no longer exists. Only a mistake with another algorithm is written as a function. The file
+`operators` makes more edits by rule; for an op that is no exercise, only other edits are listed.
 """
 
 import ast
@@ -33,9 +33,11 @@ VARIANTS: dict = {}  # op -> list of right functions, written differently: a che
 def mistake(name: str, sentence: str, *changes: str, breaks: str = RIGHT, times: int = 1) -> Any:
     """Register a mistake that people make in an op: an edit of its specification, or a decorated function.
 
-    sentence: completes "your output equals ...". changes: pairs of old code and new code, as in `edited`;
-    without changes this returns a decorator for a function. breaks: the property, from `properties`, whose
-    test must reject the mistake; by default any property about numbers.
+    sentence: completes "your output equals ...".
+    changes: old code, new code, old code, new code, ..., as in `edited`; without changes this returns a
+        decorator for a function.
+    breaks: the property, from `properties`, whose test must reject the mistake; by default any about numbers.
+    times: how often each old code must occur in the specification.
     """
 
     def register(function):
@@ -47,9 +49,9 @@ def mistake(name: str, sentence: str, *changes: str, breaks: str = RIGHT, times:
 
 
 class Edit:
-    """An op's specification with changed code, which is compiled at the first call.
+    """An op's specification (its NumPy code) with changes, which is compiled at the first call.
 
-    trees: the syntax trees, in the form of `parsed`, or a function that makes them.
+    trees: {function: syntax tree}, the op's own function first, or a function that makes this dict.
     """
 
     def __init__(self, name, trees):
@@ -58,7 +60,7 @@ class Edit:
 
     @functools.cached_property
     def function(self) -> Callable[..., Any]:
-        """Compile the changed specification. Raises ValueError if old code does not occur in it."""
+        """Compile the changed specification. Raises ValueError if the specification lacks old code."""
         return build(self.__name__, self.trees() if callable(self.trees) else self.trees)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -76,17 +78,17 @@ def variant(name: str) -> Callable[..., Any]:
 
 
 def edited(name: str, *changes: str, times: int = 1) -> Callable[..., Any]:
-    """Return an op's specification with code replaced: pairs `old, new` of expressions or statements.
+    """Return an op's specification (its NumPy code) with `changes`: old code, new code, old code, ...
 
-    Old code is looked up in the specification, then in the helper functions that it calls. If new is "", the
-    statement is removed; if old is "", new is inserted at the start. Raises ValueError unless each old code
-    occurs `times` times.
+    Each is an expression or a statement. Old code is looked up in the specification, then in the helper
+    functions that it calls. If new is "", the statement is removed; if old is "", new is inserted at the
+    start. Raises ValueError unless each old code occurs `times` times.
     """
     return build(name, edit_trees(name, *changes, times=times))
 
 
 def edit_trees(name: str, *changes: str, times: int = 1) -> dict[Any, ast.FunctionDef]:
-    """Return the syntax trees of an edited specification, in the form of `parsed`."""
+    """Make the changes of `edited` -> {function: syntax tree} of the op and its helpers, the op first."""
     trees = dict(parsed(name))
     for old, new in zip(changes[::2], changes[1::2], strict=True):
         spec = OPS[name].reference
@@ -166,7 +168,7 @@ def build(name: str, trees: dict[Any, ast.FunctionDef]) -> Callable[..., Any]:
 
 @functools.lru_cache(maxsize=256)
 def links(*functions: Any) -> list[tuple[str, str, Any]]:
-    """List under which names modules know some functions: (module, name in this module, function)."""
+    """Return the names that modules have for some functions: a list of (module, name there, function)."""
     found = []
     for module, space in {each.__module__: COMMON | each.__globals__ for each in functions}.items():
         known = ((key, value.reference if isinstance(value, Op) else value) for key, value in space.items())
@@ -211,7 +213,7 @@ def parse(code: str) -> Any:
 
 
 def matches(node: Any, pattern: Any) -> bool:
-    """Return True if a node is the same code as a pattern, or as the first statement of a list of them."""
+    """Return True if a node is the same code as a pattern, or as its first statement if it is a list."""
     wanted = pattern[0] if isinstance(pattern, list) else pattern
     return equal(node, wanted)
 

@@ -41,45 +41,45 @@ def linear_token_losses(draw):
 
 
 def lse_off(logits):
-    """Bound the error of each log-sum-exp: roundings of the terms of the sum, and of its largest logit."""
+    """Bound the error of each log-sum-exp: float32 roundings of the sum's terms and of the largest logit."""
     return EPS * (8 + logits.shape[-1] + 4 * largest(logits)[..., 0])
 
 
 def cross_entropy_bound(args, results):
-    """Bound the error of the loss: the largest error of a log-sum-exp, and a rounding per row in the mean."""
+    """Bound the errors of the loss (the worst log-sum-exp's, a float32 rounding per row) and of lse."""
     logits, targets, _ = args
     each = lse_off(logits)
     return EPS * (targets.size + 4) * np.abs(results[0]) + 3 * np.max(each, initial=EPS), each
 
 
 def cross_entropy_backward_bound(args, results):
-    """Bound the error of each row's gradient, which is a share of the gradient of the loss."""
+    """Bound the errors of dlogits in float32: as in token_losses, for a loss divided by the count."""
     dloss, _, targets, lse, ignore_index = args
     count = max(int(np.sum(targets != ignore_index)), 1)
     return token_losses_backward_bound((np.full_like(lse, dloss / count), *args[1:]), results)
 
 
 def token_losses_bound(args, results):
-    """Bound the error of a loss: the error of its log-sum-exp, and a rounding of the difference."""
+    """Bound the errors of each loss (its log-sum-exp's, and 2 float32 roundings of the loss) and of lse."""
     each = lse_off(args[0])
     return each + 2 * EPS * np.abs(results[0]), each
 
 
 def token_losses_backward_bound(args, results):
-    """Bound the error: the argument of exp is rounded, and so is the subtraction of 1 at the target."""
+    """Bound the error of dlogits: float32 rounds the argument of exp, and p - 1 at the target."""
     dlosses, logits, _, lse, _ = args
     p = np.exp(logits - lse[..., None]) * (8 + 2 * largest(logits) + np.abs(lse)[..., None])
     return (EPS * np.abs(dlosses)[..., None] * (p + 4) + TINY,)
 
 
 def logits_of(x, w):
-    """Return the logits x w^T (..., V), and a bound of the errors in each row (..., 1)."""
+    """Return the logits x w^T (..., V), and a bound of their float32 errors, one for each row (..., 1)."""
     sizes = np.abs(x) @ np.abs(w).T
     return x @ w.T, EPS * (2 + w.shape[1]) * largest(sizes)
 
 
 def linear_token_losses_bound(args, results):
-    """Bound the error: an error of the logits changes log-sum-exp and target logit by at most as much."""
+    """Bound the errors of losses and lse: token_losses_bound, and what the float32 error of logits adds."""
     x, w, targets, ignore_index = args
     logits, off = logits_of(x, w)
     losses, each = token_losses_bound((logits, targets, ignore_index), results)
@@ -87,7 +87,7 @@ def linear_token_losses_bound(args, results):
 
 
 def linear_token_losses_backward_bound(args, results):
-    """Bound the errors of both products with dlogits, in which p is off by p (exp(error of logits) - 1)."""
+    """Bound the errors of dx and dw, products with dlogits: float32 sums, and p off by an error of logits."""
     dlosses, x, w, targets, lse, ignore_index = args
     logits, off = logits_of(x, w)
     kept = (targets != ignore_index)[..., None]

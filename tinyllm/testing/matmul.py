@@ -46,13 +46,13 @@ def linear(draw):
 
 
 def linear_gelu(args, results):
-    """Bound the error: linear's error times the slope of gelu_tanh (below 1.2), plus gelu_tanh's error."""
+    """Bound the errors of y (linear's, times gelu_tanh's slope below 1.2, and gelu_tanh's own) and of h."""
     (size,) = BOUNDS["linear"](args, results[1:])
     return 1.2 * size + 8 * EPS * np.abs(results[1]) + TINY, size
 
 
 def linear_gelu_backward(args, results):
-    """Bound the error: linear_backward's error for the largest possible dh, plus the effect of dh's error."""
+    """Bound the errors of dx, dw and db: linear_backward's for the largest dh, |dy| (1.2 + |h|)."""
     dy, x, w, h = args
     return of_sizes("linear_backward", lambda dy, **_: 40 + 2 * math.prod(dy.shape))(
         (np.abs(dy) * (1.2 + np.abs(h)), x, w), results

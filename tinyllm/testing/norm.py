@@ -29,7 +29,7 @@ def rmsnorm(draw):
 
 
 def layernorm_bound(args, results):
-    """Bound the error: x - mean is off by `e`, a few roundings of x, which changes y and the variance.
+    """Bound the errors of y, mean and rstd: x - mean is off by `e`, C + 4 float32 roundings of the largest x.
 
     If `e` is not small beside the standard deviation (a constant row of huge numbers), only a bound of y is
     known: |x - mean| rstd is at most sqrt(C).
@@ -46,7 +46,7 @@ def layernorm_bound(args, results):
 
 
 def layernorm_backward_bound(args, results):
-    """Bound the error: the formulas with all terms positive, and the cancellation in x - mean."""
+    """Bound the errors of dx, dw and db: float32 roundings of all terms' sizes; x - mean may cancel."""
     dy, x, w, center, rstd = args
     center, rstd, C, N = center[..., None], rstd[..., None], x.shape[-1], len(rows(x))
     normal = np.abs(x - center) * rstd
@@ -59,13 +59,13 @@ def layernorm_backward_bound(args, results):
 
 
 def rmsnorm_bound(args, results):
-    """Bound the error: roundings of a mean of squares, its root and two products; nothing cancels."""
+    """Bound the errors of y and rstd: C + 8 float32 roundings of the results, in which nothing cancels."""
     C = args[0].shape[-1]
     return tuple(EPS * (C + 8) * np.abs(y) + TINY for y in results)
 
 
 def rmsnorm_backward_bound(args, results):
-    """Bound the error: the formulas with all terms positive."""
+    """Bound the errors of dx and dw: float32 roundings of the formulas with all terms positive."""
     dy, x, w, rstd = args
     rstd, C, N = rstd[..., None], x.shape[-1], len(rows(x))
     normal, dn = np.abs(x) * rstd, np.abs(dy * w)

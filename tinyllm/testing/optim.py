@@ -39,7 +39,7 @@ def clip_grads(draw):
 
 
 def adamw_bound(args, results):
-    """Bound the error: the terms of m may cancel, also in m + (1 - beta1) (g - m); those of v cannot."""
+    """Bound the errors of the new w, m and v: float32 roundings of their terms; only v's cannot cancel."""
     given = bind("adamw_step", args)
     v = results[2]
     b1, b2, step, rate = given["beta1"], given["beta2"], given["step"], given["lr"]
@@ -50,7 +50,7 @@ def adamw_bound(args, results):
 
 
 def grad_norm_bound(args, results):
-    """Bound the error of a sum of squares, in which nothing cancels."""
+    """Bound the error of the norm: n + 4 float32 roundings for n squares, in whose sum nothing cancels."""
     count = sum(g.size for g in args[0])
     return (EPS * (4 + count) * results[0] + TINY,)
 
@@ -66,7 +66,7 @@ def schedules(draw):
 
 
 def schedule_bound(args, results):
-    """Bound the error: a few roundings of the largest rate, since cos differs between C libraries."""
+    """Bound the error of the rate: 1e-9 times the largest rate, since cos differs between C libraries."""
     return (1e-9 * args[2],)
 
 

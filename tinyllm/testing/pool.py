@@ -30,25 +30,25 @@ def contrastive_loss(draw):
 
 
 def mean_pool_bound(args, results):
-    """Bound the error: a rounding at each addition and of the quotient, relative to the mean of |x|."""
+    """Bound the error of the mean: T + 2 float32 roundings of the mean of |x|."""
     x, lengths = args
     real = (np.arange(x.shape[1]) < lengths[:, None])[..., None]
     return (EPS * (2 + x.shape[1]) * np.where(real, np.abs(x), 0).sum(axis=1) / lengths[:, None] + TINY,)
 
 
 def mean_pool_backward_bound(args, results):
-    """Bound the error of the quotient dy / length."""
+    """Bound the error of dx = dy / length: 2 float32 roundings."""
     return (2 * EPS * np.abs(results[0]) + TINY,)
 
 
 def scaled(a, b, temperature):
-    """Return the logits of contrastive_loss, and bounds of their errors."""
+    """Return the logits of contrastive_loss, and bounds of their float32 errors."""
     logits, off = logits_of(a, b)
     return logits / temperature, (off + 2 * EPS * np.abs(logits)) / temperature
 
 
 def contrastive_loss_bound(args, results):
-    """Bound the error: an error of the logits changes log-sum-exp and target logit by at most as much."""
+    """Bound the errors of loss, logits and lse: cross_entropy's, and what the float32 error of logits adds."""
     logits, off = scaled(*args)
     N = len(logits)
     worst = off.max(axis=-1, initial=0)
@@ -57,7 +57,7 @@ def contrastive_loss_bound(args, results):
 
 
 def contrastive_loss_backward_bound(args, results):
-    """Bound the errors of dlogits and of its two products."""
+    """Bound the errors of da and db, products of dlogits with b and a: float32 sums of an inexact dlogits."""
     dloss, a, b, temperature, logits, lse = args
     N = len(a)
     ids = np.arange(N)

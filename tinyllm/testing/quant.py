@@ -63,7 +63,7 @@ def layer(bits):
 
 
 def product_bound(bits):
-    """Return the error bound of a quantised product: a rounding per block, relative to |x| times |w|."""
+    """Return the error bound of a quantised product: 5 float32 roundings of |x| |w|, and one per block."""
 
     def bound(args, results):
         x, q, scales, n_out, b = args

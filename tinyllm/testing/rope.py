@@ -30,7 +30,7 @@ def rope(draw):
 
 
 def ulps_of_one(n):
-    """Return the error bound of cosines and sines, n roundings of 1; their angles are float64."""
+    """Return the error bound of cosines and sines: n float32 roundings of 1; the angles are float64."""
     return lambda args, results: tuple(np.full(y.shape, n * EPS) for y in results)
 
 
@@ -54,7 +54,7 @@ CASES = {"rope_tables": rope_tables(), "scaled_rope_tables": scaled_rope_tables(
 
 
 def rope_bound(args, results):
-    """Bound the error by |a cos| + |b sin| for each pair (a, b), in both directions of rotation."""
+    """Bound the error of y, or of dx: 4 float32 roundings of |a cos| + |b sin| and |b cos| + |a sin|."""
     x, cos, sin = (np.abs(value) for value in args)
     half = x.shape[-1] // 2
     a, b, cos, sin = x[..., :half], x[..., half:], cos[..., None, :], sin[..., None, :]

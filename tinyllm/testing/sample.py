@@ -80,9 +80,10 @@ def beam_step(draw):
 
 
 def near(position, distance, least, most, exact=lambda args: False):
-    """Return a function for NEIGHBOURS: it moves argument `position` of a case by +-`distance`.
+    """Return a function for NEIGHBOURS that moves argument `position` of a case by -+`distance`.
 
-    If `exact(case)` is true, rounding cannot matter, and it returns no neighbours.
+    The results of these neighbours are right too, because rounding may move the argument so far. If
+    `exact(case)` is true, nothing is rounded, and the function returns no neighbours.
     """
 
     def neighbours(args):

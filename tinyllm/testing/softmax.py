@@ -21,26 +21,26 @@ def rows_of_scores(draw):
 
 
 def softmax_bound(args, results):
-    """Bound the error: x - max is rounded relative to x, which exp turns into a relative error of y."""
+    """Bound the error of y: float32 roundings of x - max, relative to x, which exp makes relative to y."""
     (x,), (y,) = args, results
     return (y * EPS * (8 + x.shape[-1] + 2 * largest(x)) + TINY,)
 
 
 def softmax_backward_bound(args, results):
-    """Bound the error: the formula with all terms positive."""
+    """Bound the error of dx: n + 4 float32 roundings of the formula with all terms positive."""
     dy, y = args
     n = y.shape[-1]
     return (EPS * (4 + n) * y * (np.abs(dy) + (np.abs(dy) * y).sum(-1, keepdims=True)) + TINY,)
 
 
 def log_softmax_bound(args, results):
-    """Bound the error: x, its maximum and the logarithm are rounded, each relative to x."""
+    """Bound the error of y: float32 roundings of x, of its maximum and of the logarithm."""
     (x,) = args
     return (np.broadcast_to(EPS * (8 + x.shape[-1] + 4 * largest(x)), x.shape),)
 
 
 def log_softmax_backward_bound(args, results):
-    """Bound the error: exp(y) has a relative error from the rounding of y."""
+    """Bound the error of dx: float32 roundings of dy and of the sum, and of y, which exp makes relative."""
     dy, y = args
     p = np.exp(y) * (1 + np.where(np.isfinite(y), np.abs(y), 0))
     return (EPS * (4 + y.shape[-1]) * (np.abs(dy) + p * np.abs(dy).sum(-1, keepdims=True)) + TINY,)
