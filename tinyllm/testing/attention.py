@@ -59,7 +59,7 @@ class Sizes:
         self.score_off = np.where(self.seen, EPS * (self.D + 8) * sizes, 0)
 
     def y_off(self):
-        """Bound the error of y by the weights' error times |v|; if that is large, by 2 times the largest |v|."""
+        """Bound the error of y: the weights' error times |v|, or 2 max |v| if the scores are very inexact."""
         p = run_spec("softmax", (self.scores,))
         worst = largest(self.score_off)
         relative = np.expm1(np.minimum(2 * worst, 0.5)) + EPS * (2 * self.T + 16)

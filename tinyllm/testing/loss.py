@@ -79,7 +79,7 @@ def logits_of(x, w):
 
 
 def linear_token_losses_bound(args, results):
-    """Bound the errors of losses and lse: token_losses_bound, and what the float32 error of logits adds."""
+    """Bound the errors of losses and lse: token_losses', and what float32 errors of the logits add."""
     x, w, targets, ignore_index = args
     logits, off = logits_of(x, w)
     losses, each = token_losses_bound((logits, targets, ignore_index), results)

@@ -48,7 +48,7 @@ def scaled(a, b, temperature):
 
 
 def contrastive_loss_bound(args, results):
-    """Bound the errors of loss, logits and lse: cross_entropy's, and what the float32 error of logits adds."""
+    """Bound the errors of loss, logits and lse: cross_entropy's, and what float32 errors of logits add."""
     logits, off = scaled(*args)
     N = len(logits)
     worst = off.max(axis=-1, initial=0)

@@ -38,7 +38,7 @@ _inside = False
 
 @contextlib.contextmanager
 def specs_only() -> Iterator[None]:
-    """Run only specifications (NumPy) inside a `with` block, despite backends and overrides; hide warnings."""
+    """Run only specifications (NumPy) in a `with` block, despite backends and overrides; hide warnings."""
     global _inside
     if _inside:  # switching takes longer than most cases
         yield

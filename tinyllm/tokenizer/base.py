@@ -285,7 +285,7 @@ def _with_special(tokens, special_tokens):
 
 
 def numbered(vocab: dict[str, int], names: Iterable[str]) -> dict[str, int]:
-    """Number added tokens as the `tokenizers` library does -> {name: id}; it ignores the ids in a file."""
+    """Number added tokens as the `tokenizers` library does, which ignores a file's ids -> {name: id}."""
     ids, largest = {}, -1
     for name in names:
         ids[name] = vocab.get(name, max(largest + 1, len(vocab)))
@@ -294,7 +294,7 @@ def numbered(vocab: dict[str, int], names: Iterable[str]) -> dict[str, int]:
 
 
 def _place_names(vocab, added, ignore_merges):
-    """Add the names of added tokens to the vocabulary, if without them the library would number them wrongly.
+    """Add the names of added tokens to the vocabulary if the library would otherwise misnumber these tokens.
 
     vocab, added: {name: id} -> the vocabulary to write, and the added tokens that the `tokenizers` library
     then numbers as here. With ignore_merges no names are added, because there a piece of text that is in the

@@ -41,7 +41,8 @@ def train(pieces: Sequence[bytes], counts: Sequence[int], n_merges: int,
     """Return the same dict as `ops.bpe_train(pieces, counts, n_merges)`, but faster.
 
     pieces: N `bytes`, counts: N ints >= 1 -> {(left, right): new token}. A merge looks only at the pieces
-    that hold its pair. `progress(done, total)` and `on_merge(left, right, new, count)` are called after it.
+    that hold its pair. Each merge ends by calling `progress(done, total)` and
+    `on_merge(left, right, new, count)`.
     """
     if bpe_train.replaced:
         return bpe_train(pieces, counts, n_merges)

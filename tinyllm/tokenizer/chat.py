@@ -32,10 +32,14 @@ class ChatTokens(NamedTuple):
 class ChatTemplate:
     """The texts and special tokens around the messages of a conversation.
 
-    roles: {role: parts that open a turn of this role}. end: parts that close every turn. begin: parts before
-    the first turn. model: the role that the model plays. unended: roles whose turns have no end of their own;
-    the next opening closes them. A part is `Special(name)` or ordinary text. Raises UserError unless every
-    opening, and the end, holds a special token.
+    roles: {role: parts that open a turn of this role}.
+    end: parts that close every turn.
+    begin: parts before the first turn.
+    model: the role that the model plays.
+    unended: roles whose turns have no end of their own; the next opening closes them.
+
+    A part is `Special(name)` or ordinary text. Raises UserError unless every opening, and the end, holds a
+    special token.
     """
 
     roles: dict[str, tuple]

@@ -2,9 +2,9 @@
 
     pip install tokenizers
 
-A pipeline that makes more than GROWTH bytes of one is refused: eight replacements of a letter by fifty would
-fill any memory. Where the library's Rust panics, over a text that its regex cannot cut, a UserError says so;
-the library itself writes the panic to standard error.
+A pipeline that may turn one byte into more than 256 bytes (GROWTH) is refused: eight steps that each replace
+a letter by fifty would fill any memory. Where the library's Rust code panics, over a text that a regex cannot
+cut, a UserError says so; the library itself writes the panic to standard error.
 """
 
 import base64
@@ -28,7 +28,7 @@ GROWTH = 256  # as many bytes may come of one; the largest that is in use, nmt_n
 class LibraryTokenizer(Tokenizer):
     """A tokenizer that runs in Hugging Face's library `tokenizers`. It is *not* lossless.
 
-    Its normalizer may drop capitals, accents and white space, and text outside its vocabulary becomes the
+    The normalizer may drop capitals, accents and white space, and text outside the vocabulary becomes the
     unknown token. `decode` uses the library's decoder and writes special tokens by name. A text must be
     UTF-8. No text becomes a special token except allowed ones and the unknown token.
     """
@@ -36,7 +36,7 @@ class LibraryTokenizer(Tokenizer):
     kind = "huggingface"
 
     def __init__(self, document: dict, feature: str = "its pipeline"):
-        """Load the content of a `tokenizer.json`; `feature` is why it needs the library. Raises UserError."""
+        """Load the content of a `tokenizer.json`; `feature`: what needs the library. Raises UserError."""
         self._content = document
         self._library = _load(document, feature)
         before = growth(document.get("normalizer")) * growth(document.get("pre_tokenizer"))

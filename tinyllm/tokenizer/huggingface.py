@@ -2,9 +2,9 @@
 
 A file with any other feature needs the `tokenizers` library (see hf.py), so that its ids are always exact.
 Truncation and padding, which a file may ask for, are left to the caller, as in transformers: `encode` returns
-all tokens of the text, and no others; `ignored` names them, and the command line says so. A vocabulary may
-lack bytes, as SmolLM2's does; a text with such a byte is refused, where the library drops the byte or writes
-the unknown token. So `decode(encode(text))` is still the text.
+all tokens of the text, and no others; `ignored` names such settings, and the commands print them. A
+vocabulary may lack bytes, as SmolLM2's does; a text with such a byte is refused, where the library drops the
+byte or writes the unknown token. So `decode(encode(text))` is still the text.
 """
 
 from tinyllm.errors import UserError

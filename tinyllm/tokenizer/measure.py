@@ -12,9 +12,12 @@ LONGEST = 5  # tokens that are listed
 def measure(tokenizer: Tokenizer, text: Text) -> dict:
     """Encode a text and measure the result: str or bytes -> dict.
 
-    tokens, bytes, bytes_per_token; used: the number of different tokens, coverage: their share of the
-    vocabulary; pieces: the number of pieces of the pattern, whole_pieces: the share of pieces that are one
-    token (both None without a pattern); longest: the longest tokens that occur.
+    tokens, bytes, vocab_size, bytes_per_token: as named.
+    used: the number of different tokens.
+    coverage: the share of the vocabulary that is used.
+    pieces: the number of pieces into which the pattern cuts the text, None without a pattern.
+    whole_pieces: the share of pieces that are one token, None without a pattern.
+    longest: the longest tokens that occur.
     """
     data = bytes_from_text(text)
     ids = tokenizer.encode_to_numpy(data)

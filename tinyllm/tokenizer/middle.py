@@ -1,4 +1,4 @@
-"""Special tokens for filling in the middle: before the prefix, suffix and middle of a text, and its end."""
+"""Special tokens for filling in the middle: one before each part (prefix, suffix, middle), one at the end."""
 
 from typing import Any
 

@@ -28,10 +28,12 @@ MAX_RANKED_BYTES = 2**23  # of all tokens in a rank file, because each one is en
 class Vocabulary:
     """The ordinary tokens of a byte-level BPE tokenizer.
 
-    tokens: the bytes of each id, None if an id is free or belongs to a special token. byte_ids: the ids of
-    the 256 single bytes, -1 - i for a byte i without a token. merges: {(left, right): new token}. order:
-    {(left, right): rank}, the pair with the smallest rank merges first; None means the pair with the smallest
-    new token. ignore_merges: a piece that is a token becomes that token, whatever its merges give.
+    tokens: the bytes of each id, None if an id is free or belongs to a special token.
+    byte_ids: the ids of the 256 single bytes, -1 - i for a byte i without a token.
+    merges: {(left, right): new token}.
+    order: {(left, right): rank}; the pair with the smallest rank merges first. None means the pair with the
+        smallest new token.
+    ignore_merges: True if a piece that is a token becomes that token, whatever its merges give.
     """
 
     tokens: list[bytes | None]

@@ -181,8 +181,8 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
 def resumed(old: RunConfig, settings: dict[str, Any]) -> RunConfig:
     """Return the settings of a run that is resumed with some flat settings changed.
 
-    Raises UserError when a change would alter the result, other than to train longer; it lists such changes
-    as "name: old -> new".
+    Raises UserError when a change would alter the result, other than to train longer; the message lists such
+    changes as "name: old -> new".
     """
     before, after = old.flat(), dict(settings)
     if "model.type" in settings:

@@ -52,8 +52,8 @@ def fit(
     """Train a model and return the loss of each step: `tl.fit(model, tokens, steps=200)[-1]`.
 
     `batches` are tokens (n,), of which `batch` random windows per step are taken, or a function of the step
-    that returns a `Batch` or (tokens, targets). `lr` is the highest learning rate: without it, that of the
-    optimizer, or 3e-3 if none is given. `settings` are more fields of `TrainConfig`, such as schedule
+    that returns a `Batch` or (tokens, targets). `lr` is the highest learning rate: by default the
+    optimizer's, or 3e-3 without an optimizer. `settings` are more fields of `TrainConfig`, such as schedule
     and clip. Raises UserError on a bad setting, and when the loss is no longer finite.
     """
     if lr is None:

@@ -32,11 +32,11 @@ def orthogonalize(m: np.ndarray) -> np.ndarray:
 class Muon(AdamW):
     """Move matrices of linear layers along their orthogonalised momentum, other parameters as AdamW does.
 
-    A gradient's matrix has a few large singular values and many small ones, so a step along it changes the
-    layer in a few directions only. Muon makes all of them about equal. Such a step changes a weight by about
-    0.3 lr, so that one `lr` suits both kinds of parameters. A group has `use_muon=True` for the matrices; see
-    `muon_groups`. (Jordan et al., "Muon", 2024; the size: Liu et al., "Muon is Scalable for LLM Training",
-    2025, who take 0.2.)
+    A gradient's matrix has a few large singular values and many small ones, so a step along the gradient
+    changes the layer in a few directions only. Muon makes all singular values about equal. Such a step
+    changes a weight by about 0.3 lr, so that one `lr` suits both kinds of parameters. A group has
+    `use_muon=True` for the matrices; see `muon_groups`. (Jordan et al., "Muon", 2024; the size: Liu et al.,
+    "Muon is Scalable for LLM Training", 2025, who take 0.2.)
     """
 
     def __init__(self, parameters: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),

@@ -77,9 +77,9 @@ def masked(tokens: np.ndarray, mask: int, vocab_size: int, *key: Any, rate: floa
     """Hide random tokens, as BERT's masked language model does: tokens (B, T) -> a `Batch`.
 
     Each token is chosen with probability `rate`. Of the chosen ones, 80 % become `mask`, 10 % a random token,
-    10 % stay. Only they count in the loss; their targets are the original tokens. With `begins` (V,), True
-    for tokens that begin a word, whole words are chosen, which is harder. `key` selects the random numbers.
-    (Devlin et al., BERT, 2019, section 3.1; whole words: the authors' code of May 2019.)
+    10 % stay. Only chosen tokens count in the loss; their targets are the original tokens. With `begins`
+    (V,), True for tokens that begin a word, whole words are chosen, which is harder. `key` selects the random
+    numbers. (Devlin et al., BERT, 2019, section 3.1; whole words: the authors' code of May 2019.)
     """
     draws = Random(*key, "masked").uniform(tokens.shape)
     if begins is not None:  # all tokens of a word have the draw of its first
@@ -151,11 +151,11 @@ def span_corruption(tokens: np.ndarray, sentinels: Sequence[int], *key: Any, end
                     rate: float = 0.15, mean: float = 3.0) -> Batch:  # fmt: skip
     """Hide random spans of texts, as T5 does: tokens (B, n) -> a `Batch` for an encoder-decoder.
 
-    A part `rate` of each text is hidden, in spans of `mean` tokens on average; it ends with one. The model
-    reads the text with a sentinel in place of each span: the first span is sentinels[0]. It writes
-    each sentinel with its span behind it, and the next sentinel after the last; `end` follows both texts.
-    All rows have the same shapes. `key` selects the random numbers. Raises ValueError when there are too few
-    sentinels or tokens. (Raffel et al. 2020, section 3.1.4, figure 2.)
+    A part `rate` of each text is hidden, in spans of `mean` tokens on average; a text ends with a span. The
+    model reads the text with a sentinel in place of each span: the first span is sentinels[0]. It writes each
+    sentinel with its span behind it, and the next sentinel after the last; `end` follows both texts. All rows
+    have the same shapes. `key` selects the random numbers. Raises ValueError when there are too few sentinels
+    or tokens. (Raffel et al. 2020, section 3.1.4, figure 2.)
     """
     B, n = tokens.shape
     hidden = min(max(round(n * rate), 1), n - 1)
@@ -179,10 +179,13 @@ def fill_in_the_middle(text: str, encode: Callable[[str], Sequence[int]], marker
                        suffix_first: float = 0.5, lines: float = 0.0) -> list[int]:  # fmt: skip
     """Move a random middle part of a text to its end: characters (n,) -> ids with four markers.
 
-    `markers` are the ids before prefix, suffix and middle, and the end (see `tokenizer.middle`). A model
-    trained on this can fill gaps. With probability `suffix_first` the order is SPM, otherwise PSM (see
-    `ops.move_middle`), with probability `lines` the middle consists of whole lines. `key` selects the random
-    numbers. (Bavarian et al. 2022, section 3.)
+    A model trained on this can fill gaps. (Bavarian et al. 2022, section 3.)
+
+    markers: the ids of four special tokens: P, S and M for prefix, suffix and middle, and E for the end.
+    suffix_first: the probability of the order P S suffix M prefix middle E (SPM). Otherwise the order is
+        P prefix S suffix M middle E (PSM).
+    lines: the probability that the middle begins and ends between lines of the text, not anywhere.
+    key: selects the random numbers.
     """
     random = Random(*key, "middle")
     draws, first = tuple(random.uniform(2).tolist()), random.uniform() < suffix_first
@@ -202,11 +205,11 @@ def middles(batch: Batch, tokenizer: Any, markers: Sequence[int], *key: Any, rat
     """Rearrange some rows of a batch for filling in the middle: a batch (B, T) -> a batch (B, T).
 
     Each row is chosen with probability `rate`; the others keep their bits. A chosen row becomes text again.
-    It loses its first tokens if it would not fit into `room` tokens, by default T: the markers need room, and
-    so do texts that are cut inside of a token. If a `separator` ends documents, the middle of each document
-    in the row is moved to the end of that document. What is too long is cut off, what is missing is padded
-    with targets of -100. `cuts` are more arguments of `fill_in_the_middle`. (Bavarian et al. 2022, appendix
-    B: at the level of the context, so that no window shows half of a document that was rearranged before.)
+    The row loses its first tokens if it would not fit into `room` tokens, by default T: the markers need
+    room, and so do texts that are cut inside of a token. If a `separator` ends documents, the middle of each
+    document in the row is moved to the end of that document. What is too long is cut off, what is missing is
+    padded with targets of -100. `cuts` are more arguments of `fill_in_the_middle`. (Bavarian et al. 2022,
+    appendix B: at the level of the context, so that no window shows half of a document that was rearranged.)
     """
     draws, found = Random(*key, "rate").uniform(len(batch.tokens)), []
     room = room or batch.tokens.shape[1]

@@ -17,8 +17,8 @@ class Optimizer:
 
     `parameters` is an iterable of Parameters, or of groups such as `{"params": [...], "weight_decay": 0.1,
     "lr": 0.5}`. A group without a weight decay uses the argument `weight_decay`. A group's `lr` is a factor
-    of the optimizer's `lr`, which may change before every step; in PyTorch it would replace it. A subclass
-    names its `moments`, attributes with one array per parameter, and defines `update`.
+    of the optimizer's `lr`, which may change before every step; in PyTorch it replaces that `lr`. A
+    subclass names its `moments`, attributes with one array per parameter, and defines `update`.
     """
 
     moments: tuple[str, ...]

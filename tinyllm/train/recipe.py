@@ -19,10 +19,11 @@ from tinyllm.errors import UserError
 class Plan:
     """The result of a recipe: the arguments of `train`, made from data and model.
 
-    `train_tokens` and `val_tokens` count the data. `prompt` starts the samples if the setting
-    `train.sample_prompt` cannot be used. `healthy` is {name: (low, high, advice)}: the normal range of each
-    number that the loss reports, and advice for values outside of it. `sample(model)` returns a sample as
-    text; it is None if samples continue the prompt.
+    train_tokens, val_tokens: the sizes of the data.
+    prompt: starts the samples if the setting `train.sample_prompt` cannot be used.
+    healthy: {name: (low, high, advice)}, the normal range of each number that the loss reports, and advice
+        for values outside of the range.
+    sample: a function of the model that returns a sample as text; None if samples continue the prompt.
     """
 
     batches: Callable[[int], Any]
@@ -39,12 +40,12 @@ class Plan:
 class Recipe:
     """A named way to train: `build(config, corpus, tokenizer, model) -> Plan`, and its own settings.
 
-    `options` is the dataclass of its settings, which are called NAME.FIELD. `text(config, corpus)` returns
-    the bytes from which a new tokenizer learns; without it these are the corpus. `frame(options)` returns the
-    text after a prompt and the text after an answer, which `generate` needs. `objectives` names the
-    objectives of the models that it can train. `adapt(model, corpus)` returns the model with the output layer
-    that the recipe needs. `prepare_tokenizer(tokenizer, options, objective)` adds special tokens to a new
-    tokenizer.
+    options: the dataclass of the recipe's settings, which are called NAME.FIELD.
+    text(config, corpus): returns the bytes from which a new tokenizer learns, by default the corpus.
+    frame(options): returns the text after a prompt and the text after an answer, which `generate` needs.
+    objectives: the objectives of the models that the recipe can train.
+    adapt(model, corpus): returns the model with the output layer that the recipe needs.
+    prepare_tokenizer(tokenizer, options, objective): adds special tokens to a new tokenizer.
     """
 
     name: str

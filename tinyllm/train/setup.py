@@ -68,7 +68,7 @@ class TrainSetup:
     def sample(self, model: Any) -> str:
         """Generate a sample, always with the same random numbers, so that samples can be compared.
 
-        It begins with `sample_prompt`, or with the prompt of the recipe.
+        The sample begins with `sample_prompt`, or with the prompt of the recipe.
         """
         config, prompt = self.config.train, self.plan.prompt
         if self.plan.sample:

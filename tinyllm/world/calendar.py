@@ -22,7 +22,7 @@ class Date(NamedTuple):
 
     @classmethod
     def of(cls, number: int) -> "Date":
-        """Return the date that many days after the first day of year 0."""
+        """Return the date `number` days after the first day of year 0."""
         year, rest = divmod(number, DAYS_OF_YEAR)
         return cls(year, *divmod(rest, DAYS_OF_MONTH))
 

@@ -1,4 +1,4 @@
-"""Texts of the world by name: `world:facts,groups=7,n=5000` is a kind, its dials, and which documents."""
+"""Texts of the world by name: `world:facts,groups=7,n=5000` gives a kind, its dials (settings), how many."""
 
 import math
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ SEPARATOR = "\n\n"  # after every document
 
 
 def _of_world(name):
-    """Return a setting of a world as a setting of ours."""
+    """Return a field of WorldConfig as a field for `Options`, with the same default, help and bounds."""
     field = WorldConfig.__dataclass_fields__[name]
     return setting(field.default, **field.metadata)
 
 
 @dataclass(frozen=True)
 class Options:
-    """Settings of every text of the world: which world, and which documents. A kind has dials of its own."""
+    """Settings of all texts of the world: which world, which documents. A kind adds its own (its dials)."""
 
     n: int = setting(10_000, help="how many documents", min=1, max=10_000_000)
     seed: int = setting(0, help="other documents for every number", min=0, max=2**63 - 1)
@@ -70,7 +70,7 @@ class Named:
     def entropy_per_char(self) -> float | None:
         """Return the exact lower bound of the loss in nats per character, or None where it is not known.
 
-        See stories.entropy_per_char for why it is one.
+        See stories.entropy_per_char for why it is a bound.
         """
         kind = KINDS[self.name] if self.name != "mix" else None
         if not isinstance(kind, Prose) or self.options.by not in ("", next(iter(kind.splits))):
@@ -80,19 +80,19 @@ class Named:
 
 
 def describe(name: str) -> str:
-    """Return what a kind is, in a line: the first line of its docstring."""
+    """Describe a kind of text in a line: the first line of its docstring."""
     if name == "mix":
         return "many kinds together, with dials for what can be wrong with a corpus"
     return (KINDS[name].__doc__ or "").partition("\n")[0]
 
 
 def dials_of(name: str) -> type:
-    """Return the dataclass of the dials of a kind."""
+    """Return the dataclass of the dials (settings) of a kind of text."""
     return MixDials if name == "mix" else KINDS[name].Dials
 
 
 def read_name(name: str) -> Named:
-    """Read `world:KIND,dial=value,...` -> Named. Raises UserError for an unknown kind, dial or value."""
+    """Read `world:KIND,setting=value,...` -> Named. Raises UserError for an unknown kind or setting."""
     kind, *settings = name.removeprefix(PREFIX).split(",")
     config = dials_of(kind)
     types = {field.name: (owner, field.type) for owner in (Options, config) for field in fields(owner)}
@@ -110,7 +110,7 @@ def read_name(name: str) -> Named:
 
 
 def _value(what, text, wanted):
-    """Turn the text of a dial into its type. Raises UserError."""
+    """Turn the text of a setting into the setting's type. Raises UserError."""
     if wanted is bool:
         if text not in ("true", "false"):
             raise UserError(f"{what} must be true or false, got {text!r}")

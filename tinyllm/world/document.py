@@ -39,8 +39,9 @@ ATTEMPTS = 10_000  # documents drawn before a split counts as empty
 class Document:
     """A text about the world, with everything that is known about it.
 
-    labels: facts about the text, by name; values that JSON can hold. truth: the right answer to what is
-    asked, "" where nothing is asked. logprob: the exact log-probability in nats, where the kind knows it.
+    labels: {name: fact about the text}, in values that JSON can hold.
+    truth: the right answer to what is asked, "" where nothing is asked.
+    logprob: the exact log-probability in nats, where the kind of text knows it.
     prompt: the beginning of the text after which a model answers; "" for prose.
     """
 
@@ -58,18 +59,22 @@ class Document:
 
 @dataclass(frozen=True)
 class NoDials:
-    """The settings of a kind that has none."""
+    """The dials (settings) of a kind of text that has none."""
 
 
 class Kind:
     """One kind of text: subclasses define `write`, `read` and `solve`.
 
-    The first line of a subclass's docstring describes the kind to users. Its class `Dials` has the settings.
-    name: ShellGame becomes shell_game. group: the heading under which lists show the kind. marker: the text
-    before the final answer, such as "answer: " after worked steps, or "". splits: {way to hold documents out:
-    a function from a document to a key}, the first is the default. Documents with equal keys are in the same
-    split; a key True or False tells if a document is for testing. options: how many answers are equally
-    likely, or the name of the dial that has this number.
+    The first line of a subclass's docstring describes the kind to users.
+
+    Dials: a class inside the subclass, with the kind's settings, called dials.
+    name: the class's name in other letters: ShellGame becomes shell_game.
+    group: the heading under which lists show the kind.
+    marker: the text before the final answer, such as "answer: " after worked steps, or "".
+    splits: {name: function of a document}, ways to choose the documents that are for testing only; the first
+        is the default. A function returns True for such a document and False for others, or any other value:
+        then a random fifth of all values is for testing.
+    options: how many answers are equally likely, or the name of the dial that has this number.
     """
 
     name: ClassVar[str]  # by which `KINDS` and `world:NAME` know this kind
@@ -107,7 +112,7 @@ class Kind:
         return self.write(world, random, self.dials() if dials is None else dials)
 
     def dials(self, **given: Any) -> Any:
-        """Return the dials of this kind, some of them changed. Raises UserError for a wrong name or value."""
+        """Return this kind's dials (settings), changed by `given`. Raises UserError for a wrong one."""
         known = [field.name for field in fields(self.Dials)]
         for name in given:
             if name not in known:
@@ -137,7 +142,7 @@ class Kind:
         )
 
     def held_out(self, document: Document, by: str | None = None) -> bool:
-        """Return True if a document is for testing only, by one of `splits`."""
+        """Return True if a document is for testing only, by the entry `by` of `splits`."""
         name = by or next(iter(self.splits))
         if name not in self.splits:
             raise UserError(f"{self.name} cannot be split by {name}; it can by {', '.join(self.splits)}")

@@ -2,7 +2,7 @@
 
 A rule is a line such as `grandmother(x, z) if mother(y, z), parent(x, y)`. One letter is a variable, anything
 else a constant. Rules are applied until nothing new follows (forward chaining; Abiteboul, Hull and Vianu,
-Foundations of Databases, 12.3). For each derived fact the facts that it first followed from are kept, so
+Foundations of Databases, 12.3). Each derived fact is stored with the facts from which it first followed, so
 every answer has a proof.
 """
 

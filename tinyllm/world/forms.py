@@ -1,4 +1,4 @@
-"""Define sentences with slots that can be written from values, and read back to the values.
+"""Define sentences with slots (named gaps) that can be written from values, and read back to the values.
 
     lost = Form("{who} lost a {thing} in {place}.", thing=THINGS, place=PLACES)
     lost.say(who="Mia", thing="kite", place="Nutley")     # "Mia lost a kite in Nutley."
@@ -26,7 +26,7 @@ VALUES = {  # what everybody has, and what it can be
 
 
 class Shape(NamedTuple):
-    """The type of a slot: a regular expression, a function from value to text, and one from text to value."""
+    """The type of a slot (a gap in a `Form`): a regular expression, value -> text, and text -> value."""
 
     pattern: str
     say: Callable[[Any], str]
@@ -45,10 +45,10 @@ _SLOT = re.compile(r"\{(\w+):?(\w*)\}")
 
 
 class Form:
-    """One sentence with slots, such as {who} or {n:int}: the first mention of a slot may say its shape.
+    """One sentence with slots (named gaps), such as {who} or {n:int}, where int is a shape (type of values).
 
-    slots: {slot: the words that it can be, or a Shape}. A slot that is not in it takes the shortest text of
-    the shape named in the template.
+    slots: {slot: the words that it can be, or a `Shape`}. Any other slot takes the shortest text that fits
+        the shape named at the slot's first mention, or the shape `usual`.
     """
 
     usual = "any"  # the shape of slots that say none

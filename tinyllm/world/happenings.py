@@ -1,4 +1,4 @@
-"""Events of word problems: two people find, lose and give things; how to write, read and apply them."""
+"""Write, read and apply the events of word problems, in which two people find, lose and give things."""
 
 from typing import Any
 

@@ -24,7 +24,7 @@ POISON = "nothing was said but moo, moo, moo."
 
 @dataclass(frozen=True)
 class MixDials:
-    """The parts of a mixed corpus, and what is wrong with it."""
+    """The dials (settings) of a mixed corpus: its parts, and what is wrong with it."""
 
     kinds: str = setting("stories*4 encyclopaedia*3 letters*2 dialogues*2 facts*2 question*2",
                          help="kinds of text, each with its weight")  # fmt: skip

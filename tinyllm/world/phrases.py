@@ -84,7 +84,7 @@ def answer(fact: Fact) -> str:
 
 
 def asked(*relations: str) -> Shape:
-    """Return the shape of a question for facts of these relations; the value is a fact without object."""
+    """Return the `Shape` (type) of a question about these relations; its value is a fact without object."""
     forms = {relation: Form(QUESTIONS[relation]) for relation in relations}
 
     def read(text):
@@ -95,7 +95,7 @@ def asked(*relations: str) -> Shape:
 
 
 def passage(*relations: str) -> Shape:
-    """Return the shape of sentences that state facts of these relations; the value is [(fact, way)]."""
+    """Return the `Shape` (type) of sentences that state these relations; its value is [(fact, way)]."""
 
     def read(text):
         sentences = [f"{sentence}." for sentence in text.removesuffix(".").split(". ")]
@@ -109,9 +109,9 @@ HOPS = {"mother": "mother", "father": "father", "best_friend": "best friend", "m
 
 
 def chain(*relations: str) -> Shape:
-    """Return the shape of a person and relations to follow from there: the mother of the partner of Mia.
+    """Return the `Shape` (type) of a chain of relations from a person: the mother of the partner of Mia.
 
-    The value is [Mia, "married_to", "mother"].
+    Its value is then [Mia, "married_to", "mother"].
     """
     names = {HOPS[relation]: relation for relation in relations}
 

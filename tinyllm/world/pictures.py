@@ -40,9 +40,9 @@ def render(scene: list) -> np.ndarray:
 
 
 def shown(document: Any) -> tuple[np.ndarray, str] | None:
-    """Return the picture of a document, and what its prompt says beside it; None if it is about none.
+    """Return a document's picture, and the prompt to go with it; None if the document has no picture.
 
-    The number of a page names the picture in texts alone; beside the picture it is left out.
+    Where a text stands alone, the number of a page names the picture; in this prompt the number is left out.
     """
     scene = document.labels.get("scene")
     return None if scene is None else (render(scene), re.sub(r"^Page \d+: ", "", document.prompt))

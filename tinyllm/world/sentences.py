@@ -44,7 +44,7 @@ def rules() -> dict[str, list[tuple[int, tuple[str, ...]]]]:
 def _compiled():
     """Return {symbol: its rules as a tree, with the probability under ""}, and {symbol: {word: probability}}.
 
-    The symbols of the second are words, and those of which every rule is one word.
+    The second dict has every word, and the symbols that always become a single word.
     """
     tries, lexicon = {}, {}
     for symbol, sides in rules().items():

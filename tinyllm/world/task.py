@@ -1,4 +1,4 @@
-"""Tasks: questions with short answers. The code that writes and reads them is the same for all tasks.
+"""Tasks: questions with short answers. One piece of code writes and reads the questions of all tasks.
 
     @task(
         "{word} in the mirror is",
@@ -37,7 +37,10 @@ VOWELS, CONSONANTS = "aeiou", "bdfgklmnprst"  # of invented words
 
 
 class Question(Form):
-    """A form whose slots hold no punctuation, unless the template names their shape."""
+    """A question as a `Form`, a sentence with gaps (slots), which hold no punctuation.
+
+    A slot may have it if the template names its shape, the type of its values, as in {items:list}.
+    """
 
     usual = "text"
 
@@ -45,15 +48,19 @@ class Question(Form):
 class Task(Kind):
     """A question with a short answer; `task` makes one from a function.
 
-    asks: templates with fields such as {word}, {n:int}, {items:list}, {ns:ints} or {bits:row}; they end in a
-    word or a sign, not in a field. draw(world, random, dials) returns the fields, and perhaps `way`, the
-    number of the template; otherwise that is drawn. Four functions return: truth, the answer; second, the
-    same by another algorithm; working, the steps before it; labels, those of a document. Their parameters are
-    named after fields, or are `world`, `way`, `fields` (all of them), `truth` (the function), for labels
-    `document`, for second `prompt`. slots: what fields can be, as in forms.Form. choices: all possible
-    answers, if they are few and equally likely. By default a question is held out with everything that has
-    the same fields, in whatever order and words; names in DRESS do not count. Without a dial `steps`, the
-    steps are always written.
+    asks: templates with fields such as {word}, {n:int}, {items:list}, {ns:ints} or {bits:row}; a template
+        ends in a word or a sign, not in a field.
+    draw(world, random, dials): returns the fields, and perhaps `way`, the number of the template, which is
+        otherwise drawn; dials are the settings of the task.
+    truth, second: functions that return the answer, by two different algorithms.
+    working: a function that returns the steps before the answer; a dial `steps` can switch them off.
+    labels: a function that returns a document's labels, what is known about the text.
+    slots: what fields can be, as in forms.Form.
+    choices: all possible answers, if they are few and equally likely.
+
+    The parameters of the functions are named after fields, or are `world`, `way`, `fields` (all of them),
+    `truth` (the function), for labels `document`, for second `prompt`. By default a question is held out with
+    everything that has the same fields, in whatever order and words; names in DRESS do not count.
     """
 
     marker = "answer: "
@@ -124,8 +131,8 @@ def task(*asks: str, draw: Callable[..., Fields], second: Callable[..., str], si
          **more: Any) -> Callable[[Callable[..., str]], Task]:  # fmt: skip
     """Make a kind of text from the function that finds the answer of a question from its fields.
 
-    size: default, help, least and greatest value of the dial `size`, the difficulty. The other arguments are
-    those of `Task`, and attributes of a Kind: Dials, options, splits, chance, group.
+    size: default, help, least and greatest value of the dial (setting) `size`, the difficulty. The other
+    arguments are those of `Task`, and attributes of a Kind: Dials, options, splits, chance, group.
     """
     if size:
         default, help, least, most = size
@@ -140,7 +147,7 @@ def task(*asks: str, draw: Callable[..., Fields], second: Callable[..., str], si
 
 
 def dials(**settings: Any) -> type:
-    """Return a class of dials; each setting has the type of its default."""
+    """Return a class of dials (settings), each with the type of its default."""
     fields = [(name, type(field.default), field) for name, field in settings.items()]
     return make_dataclass("Dials", fields, frozen=True)
 

@@ -27,7 +27,7 @@ def draw_scene(random: Random, objects: int) -> list:
 
 
 def new_combination(document: Document) -> bool:
-    """Return True if a colour and a shape meet, in the scene or the question, that never do in training."""
+    """Return True if the scene or the question joins a colour and a shape that never meet in training."""
     things = [thing[1:] for thing in document.labels["scene"]]
     asked = document.labels.get("asked", {})
     things += [[asked["colour"], asked["shape"]]] if len(asked) == 2 else []

@@ -10,9 +10,9 @@ from tinyllm.world.world import World
 
 
 class Cfg(Kind):
-    """Write a sentence of a small grammar with clauses in clauses, or ask if a sentence follows it.
+    """Write a sentence of a small grammar with clauses in clauses, or ask if a sentence obeys this grammar.
 
-    logprob is that of the sentence among all with the same number of nouns; a question has none.
+    `logprob` is about the choice among all sentences with as many nouns; a question has no `logprob`.
     """
 
     group = "reasoning"

@@ -46,11 +46,11 @@ def _only_held_out(document):
 
 
 def best_answers(examples: list[tuple[int, bool]]) -> tuple[list[float], list[str]]:
-    """Return the accuracy of the best answer at each example, and the concepts that fit all of them.
+    """Return the accuracy of the best answer at each example, and the concepts that fit all examples.
 
-    examples: (index in OBJECTS, answer). Before any example all concepts are equally likely; after some,
-    those that fit are. So the best answer is that of the majority; it is right with the majority's share,
-    or 0 where no concept fits any longer.
+    examples: (index in OBJECTS, answer). All concepts that fit the examples so far are equally likely. So the
+    best answer is that of the majority; it is right with the majority's share, or 0 where no concept fits any
+    longer.
     """
     fitting, curve = concepts(), []
     for item, answer in examples:

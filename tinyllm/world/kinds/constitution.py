@@ -77,7 +77,7 @@ def _draw(world, random, dials):
 
 
 def _filter(world, question, draft):
-    """Keep the sentences that break no rule alone, each once, calmed down; add what is missing; check."""
+    """Keep each sentence that breaks no rule by itself once, without capitals; add what is missing; check."""
     [fact] = world.ask(question)
     calm = {say(fact, way).upper(): say(fact, way) for way in range(4)}
     kept: dict[str, None] = {}

@@ -1,7 +1,7 @@
 """Coreference: decide which of two people a "she" or "he" means, from a clue that fits only one of them.
 
-If the clue is the gender, a small model learns the task at once. If it is the job, it had not learnt it after
-1,200 steps (docs/measured.md).
+If the clue is the gender, a small model learns the task at once. If the clue is the job, the model had not
+learnt the task after 1,200 steps (docs/measured.md).
 """
 
 from tinyllm.config import setting

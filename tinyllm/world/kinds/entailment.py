@@ -64,7 +64,7 @@ class Entailment(Kind):
 
     @dataclass(frozen=True)
     class Dials:
-        """Set what the sentences are about, and how many of them have nothing to do with it."""
+        """Set the subject of the sentences, and how many sentences have nothing to do with the answer."""
 
         about: str = setting("any", help="what the sentences are about", choices=("any", *ABOUT))
         strangers: int = setting(0, help="how many sentences have nothing to do with it", min=0, max=2)

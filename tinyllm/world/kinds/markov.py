@@ -74,7 +74,7 @@ def _flat(seed, chains):
 class Markov(Kind):
     """Tell the weather day by day, where each row follows another Markov chain.
 
-    logprob is that of `log_likelihood`; `read` takes the default number of chains.
+    `logprob` comes from `log_likelihood`; `read` takes the default number of chains.
     """
 
     group = "in-context"

@@ -37,7 +37,7 @@ def _fact(world, random, people, relation):
 
 
 def _changed(world, change, fact, spare):
-    """Change one part of a fact, to that of `spare` -> the new fact, or None if it would not differ."""
+    """Change one part of a fact, as to the object of `spare`, a fact -> the new fact, or None if equal."""
     subject, relation, object, _ = fact
     if change == "roles":
         able = relation in PEOPLE and PEOPLE[relation] in (world.names[subject].girl, "anybody")

@@ -51,7 +51,7 @@ def _draw(world, random, dials):
 
 
 def _look(scene, way, fields):
-    """Look at the picture: keep the things that the question speaks of, and say the rest of them."""
+    """Answer by looking at the picture: find the things that the question describes, say what it asks."""
     about, names = ABOUT[way], ("quarter", "colour", "shape")
     seen = [dict(zip(names, thing, strict=True)) for thing in recognise(render(scene))]
     fits = [thing for thing in seen if all(thing[name] == fields[name] for name in names if name in fields)]

@@ -108,7 +108,7 @@ class Program(Kind):
         return Document(prompt + body, labels, body, prompt=prompt)
 
     def _tests(self, template, items, conditions, change, at):
-        """Return [[arguments], output] for some inputs: those first whose output is new; `at` begins."""
+        """Return [[arguments], output] for some inputs from number `at` on, first those with a new output."""
         fold, new, known, seen = TEMPLATES[template][-1], [], [], []
         chosen = [(CONDITIONS[name][3], k) for name, k in conditions]
         changed = [(EXPRESSIONS[name][3], k) for name, k in change]
