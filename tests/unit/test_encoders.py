@@ -54,6 +54,8 @@ def test_words_are_hidden_as_a_whole(seed, rate):
     assert abs(chosen.mean() - rate) < 0.1
     again = masked(tokens, 15, 16, seed, rate=rate, begins=begins)
     assert np.array_equal(batch.tokens, again.tokens)
+    other = masked(tokens, 15, 16, seed, 1, rate=rate, begins=begins)
+    assert not np.array_equal(other.targets, batch.targets)
 
 
 def test_hidden_tokens_are_replaced_by_masks_others_and_themselves():

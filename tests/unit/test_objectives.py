@@ -40,11 +40,13 @@ def test_the_last_span_ends_the_text_the_others_are_anywhere_and_sentinels_must_
         span_corruption(np.zeros((1, 100), int), [9, 8, 7, 6, 5], 0)
 
 
-def test_a_prefix_can_be_seen_both_ways():
+def test_a_prefix_does_not_count_and_can_be_seen_both_ways():
     x, y = np.arange(32).reshape(4, 8), np.arange(1, 33).reshape(4, 8)
     batch = tl.Batch(x, y)
     one, both = (prefix(batch, np.array([0, 1, 3, 8]), both_ways=ways) for ways in (False, True))
     assert np.array_equal(one.targets, both.targets) and one.ends is None
+    assert [int((row != -100).sum()) for row in one.targets] == [8, 8, 6, 1]  # the first target is token 1
+    assert np.array_equal(one.targets[2, 2:], y[2, 2:])
     assert both.ends[:, :4].tolist() == [[1, 2, 3, 4], [1, 2, 3, 4], [3, 3, 3, 4], [8, 8, 8, 8]]
     sizes = {"vocab_size": 50, "context": 8, "layers": 2, "heads": 1, "width": 8, "init_std": 0.5}
     model = tl.build({"model_type": "gpt", **sizes})

@@ -294,21 +294,18 @@ def test_reprs_are_short_and_say_what_a_thing_is(tmp_path):
 # Tensors
 
 
-def test_plain_arrays_are_taken_as_tensors():
+def test_layers_take_plain_arrays_and_lists():
+    """Functions do, too: see test_functional.py."""
     x, w = tl.Random("x").normal((2, 3)), Tensor(tl.Random("w").normal((3, 4)))
-    for f in (F.relu, F.sigmoid, F.softmax, F.log_softmax, F.gelu, F.gelu_tanh, F.silu,
-              lambda x: F.linear(x, w), lambda x: F.cross_entropy(x, [0, 2]),
-              lambda x: F.token_losses(x, [0, 2]), lambda x: x @ w, lambda x: x + w[:, 0],
-              lambda x: F.attention(x[None, :, None], x[None, :, None], x[None, :, None]),
-              nn.LayerNorm(3), nn.RMSNorm(3), nn.Linear(3, 2), nn.MLP(3, 4), nn.SelfAttention(3, 1),
-              nn.Head(w.T), nn.Sequential(nn.Linear(3, 2), F.relu)):  # fmt: skip
-        batch = x[None] if isinstance(f, nn.SelfAttention) else x
-        y = f(Tensor(batch)).data
+    for layer in (nn.LayerNorm(3), nn.RMSNorm(3), nn.Linear(3, 2), nn.MLP(3, 4), nn.SelfAttention(3, 1),
+                  nn.Head(w.T), nn.Sequential(nn.Linear(3, 2), F.relu)):  # fmt: skip
+        batch = x[None] if isinstance(layer, nn.SelfAttention) else x
+        y = layer(Tensor(batch)).data
         assert y.dtype == np.float32
         for plain in (batch, batch.astype(np.float64), batch.tolist()):
-            if not isinstance(plain, list) or isinstance(f, nn.Module):
-                assert np.array_equal(f(plain).data, y)
-    assert F.softmax([0.0, 0.0]).data.tolist() == [0.5, 0.5]
+            assert np.array_equal(layer(plain).data, y)
+    assert np.array_equal((x @ w).data, (Tensor(x) @ w).data)
+    assert np.array_equal((x + w[:, 0]).data, (Tensor(x) + w[:, 0]).data)
 
 
 def test_a_plain_array_takes_the_dtype_of_the_weights():

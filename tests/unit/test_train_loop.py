@@ -23,7 +23,6 @@ from tinyllm.train import events, fit, next_token, train
 from tinyllm.train.config import make_config
 from tinyllm.train.log import read_log
 from tinyllm.train.loop import forward_backward
-from tinyllm.train.objectives import masked, prefix
 from tinyllm.train.recipe import RECIPES, Plan, doctor, recipe
 from tinyllm.train.recipes.pretrain import PretrainConfig
 from tinyllm.train.setup import prepare, reopen
@@ -178,29 +177,7 @@ def test_a_group_with_a_rate_of_its_own():
     assert np.array_equal(first.data, before) and step.lr == 1e-2
 
 
-# Objectives: the same loss on other batches.
-
-
-def test_masked_hides_what_counts_and_nothing_else():
-    x = Random("masked").integers(10, (64, 50)).astype(np.int32)
-    batch = masked(x, 10, 10, 0, 3)
-    counted = batch.targets != -100
-    assert np.array_equal(batch.targets[counted], x[counted])
-    assert np.array_equal(batch.tokens[~counted], x[~counted])
-    assert counted.mean() == pytest.approx(0.15, abs=0.02)
-    assert (batch.tokens[counted] == 10).mean() == pytest.approx(0.8, abs=0.06)
-    assert (batch.tokens[counted] == x[counted]).mean() == pytest.approx(0.1 + 0.1 / 10, abs=0.05)
-    again = masked(x, 10, 10, 0, 3)
-    assert np.array_equal(batch.tokens, again.tokens) and not np.array_equal(
-        masked(x, 10, 10, 0, 4).targets, again.targets
-    )
-
-
-def test_a_prefix_does_not_count():
-    x, y = windows(0)
-    batch = prefix(Batch(x, y), np.array([0, 1, 3, 8]))
-    assert [int((row != -100).sum()) for row in batch.targets] == [8, 8, 6, 1]  # the first target is token 1
-    assert np.array_equal(batch.targets[2, 2:], y[2, 2:])
+# Rows of pairs, and objectives on them.
 
 
 IDS = st.integers(1, 9)
