@@ -49,7 +49,7 @@ class Engine:
 
     A sequence whose logits are NaN, or whose mask allows no token, ends with `finish="error"` and a message
     in `error`; the others continue. When `step` is interrupted, by an error in a mask or by Ctrl-C, the next
-    call repeats it.
+    call repeats the step.
     """
 
     def __init__(self, model: Any, tokenizer: Any = None, *, batch: int = 256, logprobs: bool = False,

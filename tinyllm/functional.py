@@ -326,7 +326,7 @@ def mean_pool(x: Tensor, lengths: np.ndarray) -> Tensor:
 
 
 def contrastive_loss(a: Tensor, b: Tensor, temperature: float) -> tuple[Tensor, np.ndarray]:
-    """Return the mean cross-entropy of finding each row's partner: a, b (N, C) -> (), its logits (N, N)."""
+    """Return the mean cross-entropy of finding each row's partner: a, b (N, C) -> (), logits (N, N)."""
     a, b = as_tensors(a, b)
     loss, logits, lse = ops.contrastive_loss(a.data, b.data, temperature)
 

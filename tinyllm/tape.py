@@ -55,7 +55,7 @@ class Node:
 def topological(root: Node) -> list[Node]:
     """List root and all nodes it depends on, so that every node comes after the ones it depends on.
 
-    It uses a loop with its own stack, because a graph may be deeper than Python's recursion limit.
+    A loop with its own stack does this, because a graph may be deeper than Python's recursion limit.
     """
     order: list[Node] = []
     seen, stack = set(), [(root, False)]

@@ -51,9 +51,9 @@ def record(y: Any, parents: Sequence["Tensor"], backward: Callable, again: Calla
     """Wrap the output of a step in a Tensor, and record how its gradient flows back to the parents.
 
     y is an array or a tuple of arrays -> a Tensor or a tuple of Tensors. `backward(dy)` takes one gradient
-    per output and returns one per parent, in order; None means zero. It changes no array, and may return None
-    for a parent without `requires_grad`. `again()`, for cheap steps, computes y a second time (see
-    `remaking`).
+    per output and returns one per parent, in order; None means zero. `backward` changes no array, and may
+    return None for a parent without `requires_grad`. `again()`, for cheap steps, computes y a second time
+    (see `remaking`).
     """
     if not mode.recording:  # fast, because generation makes thousands of calls per second
         return tuple(map(Tensor, y)) if isinstance(y, tuple) else Tensor(y)

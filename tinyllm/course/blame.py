@@ -50,7 +50,8 @@ class Trial:
 class Finding:
     """The result of `Blame.find`: the ops that make the run wrong, in order.
 
-    losses: the library's. all_parts: the result of training with all of the student's functions.
+    losses: the library's losses.
+    all_parts: the result of training with all of the student's functions.
     """
 
     culprits: tuple[str, ...]

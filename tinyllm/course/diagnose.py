@@ -251,7 +251,8 @@ def declared(name: str) -> list[Any]:
 def first_of_axis(name: str, args: tuple, axis: str, more: bool) -> tuple | None:
     """Keep the first element of an axis in all arguments that declare it -> arguments; None if it is alone.
 
-    axis: its letter. more: also cut undeclared one-dimensional arrays of the same length, such as `lengths`.
+    axis: the letter of the axis.
+    more: also cut undeclared one-dimensional arrays of the same length, such as `lengths`.
     """
     found, sizes = list(args), set()
     for i, axes in enumerate(declared(name)):

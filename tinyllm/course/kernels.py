@@ -153,10 +153,10 @@ def compiled_mistakes(op: str, level: str) -> dict[str, bytes]:
 
 @contextlib.contextmanager
 def known_mistakes(launcher: Launcher, op: str, folder: Path) -> Iterator[list[tuple]]:
-    """Yield the known mistakes in a kernel for `checker.judge`, as pairs (sentence, function), in a `with`.
+    """Give the `with` block the known mistakes in a kernel for `checker.judge`, as (sentence, function).
 
     They are compiled in `folder` when the first one is run. A function returns the results of the kernel, or
-    a message on where it left its arrays.
+    a message on where the kernel left its arrays.
     """
     with contextlib.ExitStack() as stack:
 

@@ -1,7 +1,7 @@
 """The tools of a lesson's script: start it, ask before a result, answer after it, show pictures.
 
-In a terminal `begin` makes the script stop before each piece of code. q or Ctrl-C leaves it, and the next
-start goes on from there. Piped, it shows everything without waiting. `predict` asks before a result, in a
+In a terminal `begin` makes the script stop before each piece of code. q or Ctrl-C ends the script, and the
+next start goes on from there. Piped, the script runs without waiting. `predict` asks before a result, in a
 terminal and in a notebook, and `compare` answers after it.
 """
 

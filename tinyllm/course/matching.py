@@ -68,7 +68,7 @@ class Suspect:
     def denied(self, probe: tuple) -> bool:
         """Return True if the mistake gives other results on one ordinary case: a quick first test.
 
-        probe: a case and the results on it.
+        probe: a case and the results on this case.
         """
         args, got = probe
         if case_kind(args) not in PLAIN or self.name in NEIGHBOURS:

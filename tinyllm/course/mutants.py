@@ -1,7 +1,7 @@
 """Judge a student's property test by the wrong implementations that it catches.
 
-`def test_softmax(softmax)` gets an implementation and asserts what must be true of it. It is run on every
-right implementation that the library has (the specification and its variants) and on every known mistake.
+`def test_softmax(softmax)` gets an implementation and asserts what must be true of it. The test is run on all
+right implementations that the library has (the specification and its variants) and on every known mistake.
 Each run has a fresh worker. The implementation runs in this process: the test gets a stand-in that sends the
 arguments here, so a test cannot read the code of an implementation.
 

@@ -1,7 +1,7 @@
 """Name the mistake behind wrong results: a known mistake that gives the same wrong numbers.
 
 The known mistakes are listed in `testing` or made by rule. Each runs on the cases on which the student's
-function fails. A mistake that gives the student's numbers on some of them is named, unless it gives clearly
+function fails. A mistake that gives the student's numbers on some cases is named, unless it gives clearly
 different numbers on others, or fails where the student is right.
 """
 
@@ -58,7 +58,8 @@ def confirming(pairs: list[tuple]) -> list[tuple]:
 def usual(name: str, pairs: list[tuple], chosen: list[tuple]) -> list[tuple]:
     """Choose a few more ordinary cases with default arguments, on which the function gives results.
 
-    pairs: (case, what is wrong); chosen: the pairs to leave out.
+    pairs: a list of (case, what is wrong).
+    chosen: the pairs to leave out.
     """
     fixed, taken = defaults(name), {id(args) for args, _ in chosen}
     found = (pair for pair in pairs if id(pair[0]) not in taken and not isinstance(pair[1], Failure)

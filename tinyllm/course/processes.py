@@ -2,8 +2,8 @@
 
 A forked worker takes a millisecond to start, can be isolated, and leaves no processes behind: the server is
 the parent of everything that it starts. A plain subprocess is for a student's own `check` on macOS, where a
-process that has used NumPy must not fork, and on Windows, which has no fork. It must import NumPy, and only a
-limit by the clock ends it. Processes that it starts are not killed.
+process that has used NumPy must not fork, and on Windows, which has no fork. Such a subprocess must import
+NumPy, only a limit by the clock ends it, and processes that it starts are not killed.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ OUT_OF_TIME = getattr(signal, "SIGXCPU", -1)  # the signal that ends a process w
 
 
 def python_command(where: str) -> tuple[list[str], dict[str, str]]:
-    """Return the command that starts fork_server.py, and its environment; where: its argument SOCKET."""
+    """Return the command that starts fork_server.py with SOCKET = `where`, and the environment for it."""
     command = [sys.executable, "-I", "-S", "-u"]  # -u: what is printed is not lost in a crash
     environment = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PATH": os.defpath}
     if "SYSTEMROOT" in os.environ:  # Windows starts nothing without it

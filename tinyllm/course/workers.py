@@ -4,8 +4,8 @@
 with a value or a `Failure`. Whatever the student's code does, this process goes on.
 
 The limit is on processor time, which does not depend on other work on the machine. A sleeping worker uses no
-processor time, so on Linux the worker is inspected every quarter of a second. If it was asleep at ASLEEP
-inspections while an answer was due, its time is up (hostile: a wait without end, for nobody). A worker that
+processor time, so on Linux the worker is inspected every quarter of a second. If it was asleep at several
+inspections (ASLEEP) while an answer was due, its time is up (hostile: a wait without end). A worker that
 is ready to run but gets no processor does not count as asleep. Limits by the clock are many times larger;
 they catch all other cases, also on systems where sleep cannot be seen.
 """
@@ -76,7 +76,7 @@ def plain_words() -> str:
 
 @functools.cache
 def why_not(level: str) -> str | None:
-    """Test a level of isolation -> a sentence that says why it does not work here, or None if it works."""
+    """Test a level of isolation -> a sentence that says why this does not work here; None if it works."""
     if level == "plain":
         return None
     if sys.platform != "linux":

@@ -38,7 +38,7 @@ def token_array(data: bytes | np.ndarray, tokenizer: Any, cache: Any = None) -> 
 
     `cache` is a folder, None for the default one, or False for none. The array is mapped from the cache file
     if possible. If `data` is an array of tokens, from an `EncodedCorpus`, it is checked and returned. Raises
-    UserError if the tokenizer cannot encode the text, or a token is outside its vocabulary.
+    UserError if the tokenizer cannot encode the text, or a token is not in the vocabulary.
     """
     if isinstance(data, np.ndarray):
         largest = max((int(data[i : i + CHUNK].max()) for i in range(0, len(data), CHUNK)), default=0)

@@ -97,7 +97,7 @@ class BertEncoder(nn.Module):
 
 
 class MaskedHead(nn.Module):
-    """Score every token as the one behind a mask, by a product with its embedding: (..., C) -> (..., V)."""
+    """Score all tokens for a masked place, by products with their embeddings: (..., C) -> (..., V)."""
 
     def __init__(self, config: BertConfig, embedding: nn.Parameter):
         self.bias = nn.Parameter(nn.full(config.vocab_size))

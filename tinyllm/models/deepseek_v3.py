@@ -4,7 +4,7 @@ DeepSeek-AI, "DeepSeek-V2", 2024, section 2.1 (multi-head latent attention), and
 Report", 2024, section 2.1. What differs from `llama.py`: keys and values of all heads are made from one short
 vector per token, and the cache holds only that; only some channels of a head are rotated; and blocks after
 the first few have experts, some of which every token uses. Each expert has a bias, which is added to its
-score when experts are chosen; it grows while the expert gets too few tokens.
+score when experts are chosen; the bias grows while the expert gets too few tokens.
 """
 
 from dataclasses import dataclass
@@ -127,8 +127,8 @@ class BalancedExperts(nn.Experts):
     """Experts chosen by sigmoid scores plus a bias, and shared experts that every token uses.
 
     x (B, T, C) -> (B, T, C). The bias decides which experts are chosen, not the weights of their results.
-    After each step of a training it rises for experts with less than their share of tokens, and falls for the
-    others (Wang et al., "Auxiliary-Loss-Free Load Balancing Strategy for Mixture-of-Experts", 2024).
+    After each training step the bias rises for experts with less than their share of tokens, and falls for
+    the others (Wang et al., "Auxiliary-Loss-Free Load Balancing Strategy for Mixture-of-Experts", 2024).
     """
 
     def __init__(self, config: DeepseekV3Config):

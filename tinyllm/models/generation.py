@@ -30,8 +30,8 @@ NEUTRAL = {"num_beams": 1, "num_beam_groups": 1, "num_return_sequences": 1, "typ
 def read_generation(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a folder's generation_config.json.
 
-    Without that file, they are the eos_token_id of config.json. Settings that are null or that change nothing
-    are left out. Raises UserError when the file is broken, or a value has the wrong type.
+    Without that file, the only one is eos_token_id of config.json. Settings that are null or that change
+    nothing are left out. Raises UserError when the file is broken, or a value has the wrong type.
     """
     path = folder / FILE
     ends = {"eos_token_id": config.get("eos_token_id")}

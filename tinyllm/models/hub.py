@@ -27,7 +27,7 @@ def is_hub_name(place: Path | str) -> bool:
 def download(name: str) -> Path:
     """Download the model called owner/model, or its changed files -> its folder in the Hub's cache.
 
-    Raises UserError when huggingface_hub is missing, or with the first line of the error when it fails.
+    Raises UserError when huggingface_hub is missing, or with the error's first line when the download fails.
     """
     try:
         import huggingface_hub

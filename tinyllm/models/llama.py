@@ -161,7 +161,7 @@ class Llama(Pretrained, nn.DecoderLM):
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json in its older format, with LLaMA's defaults for settings that it leaves out."""
+        """Return config.json in its older format, with LLaMA's defaults for settings that are missing."""
         found = {"rms_norm_eps": 1e-6, "num_key_value_heads": None} | cls.hf_usual | config
         if found["num_key_value_heads"] is None:
             found["num_key_value_heads"] = found.get("num_attention_heads")

@@ -20,8 +20,8 @@ class EncoderDecoderLM(LanguageModel):
 
     tokens (B, S), decoder_tokens (B, T) -> logits (B, T, V). A subclass makes the modules `shared` (the
     embedding), `encoder`, `decoder` and `lm_head`; the decoder has its blocks in `block`, each with a method
-    `read`. Its `config` also has context, the limit of S and of T; heads, head_width; start, the token that
-    the decoder begins with; and end, the token that ends a text, or None.
+    `read`. The model's `config` also has context, the limit of S and of T; heads, head_width; start, the
+    token that the decoder begins with; and end, the token that ends a text, or None.
     """
 
     is_encoder_decoder = True

@@ -17,8 +17,8 @@ from tinyllm.tensor import Tensor
 class LanguageModel(Module):
     """A model that scores every token of its vocabulary at every position: tokens (B, T) -> logits (B, T, V).
 
-    A subclass makes the modules, among them `lm_head`, calls `finish`, and defines `hidden`. Its `config` has
-    at least vocab_size, context, layers and width.
+    A subclass makes the modules, among them `lm_head`, calls `finish`, and defines `hidden`. The model's
+    `config` has at least vocab_size, context, layers and width.
     """
 
     config: Any

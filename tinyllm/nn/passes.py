@@ -48,7 +48,7 @@ def _wrapped(kind, fn):
 def tap(model: Module, name: str, fn: Callable[[Tensor, Tensor], Tensor | None]) -> Iterator[Module]:
     """Watch or change the output of one module of a model inside a `with` block.
 
-    Every call runs `fn(x, y)` on its first input x and its output y. If fn returns a Tensor, it replaces y.
+    Every call runs `fn(x, y)` on its first input x and its output y. If fn returns a Tensor, this replaces y.
     Yields the module. Raises UserError when the model has no module of this name.
 
         with nn.tap(model, "h.1.mlp", lambda x, y: y * 0):

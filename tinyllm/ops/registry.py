@@ -327,8 +327,11 @@ def threads(n: int | None = None) -> int:
 def memory() -> dict[str, int] | None:
     """Return statistics of the pool of memory for the kernels' results -> {name: number}.
 
-    hits: blocks that were reused; misses: blocks allocated by the system; used, idle, peak and capacity in
-    bytes. Returns None without kernels, because NumPy's memory is not in the pool.
+    hits: how many blocks were reused.
+    misses: how many blocks the system allocated.
+    used, idle, peak, capacity: in bytes.
+
+    Returns None without kernels, because NumPy's memory is not in the pool.
     """
     return None if _compiled is None else _compiled.memory()
 

@@ -69,7 +69,7 @@ class Costs:
     """The costs of a model: parameters, bytes of the weights, and cache bytes and FLOPs of a token.
 
     The FLOPs are those of the last token of a full context, read through the KV cache. A model without a
-    cache, such as an encoder, reads all tokens together: then they are the mean per token.
+    cache, such as an encoder, reads all tokens together: then the FLOPs are the mean per token.
     """
 
     parameters: int

@@ -39,7 +39,9 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any],
                kept: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
     """Yield mistakes about arguments: one is ignored, one too large or small, or two are exchanged.
 
-    Each is a sentence and a first statement for the function. example: the arguments of a case, by name.
+    Each is a sentence and a first statement for the function.
+
+    example: the arguments of a case, by name.
     kept: the arguments that the op changes in place, which therefore must not be replaced by new arrays.
     """
     names = [argument.arg for argument in tree.args.args]
@@ -99,8 +101,8 @@ def names(tree: ast.FunctionDef, whole: Sequence[str] = (), real: Sequence[str] 
           ) -> Iterator[tuple[str, ast.AST, ast.AST]]:  # fmt: skip
     """Yield mistakes about variables, one taken for another -> triples (sentence, old node, new node).
 
-    whole: the variables that hold whole numbers, which are also taken one too large or too small; real: those
-    that hold others, of which the absolute value is taken.
+    whole: the variables that hold whole numbers, which are also taken one too large or too small.
+    real: the variables that hold other numbers, of which the absolute value is taken.
     """
     known = [each.arg for each in tree.args.args]
     loads = []

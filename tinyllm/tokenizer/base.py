@@ -52,8 +52,10 @@ class Tokenizer:
     def __init__(self, tokens, special_tokens=()):
         """Number the special tokens after the ordinary ones, unless they have ids.
 
-        tokens: the bytes of each ordinary id, None where an id is free. special_tokens: names, or {name: id}
-        with free ids. Raises UserError for an id that is taken or out of range.
+        tokens: the bytes of each ordinary id, None where an id is free.
+        special_tokens: names, or {name: id} with free ids.
+
+        Raises UserError for an id that is taken or out of range.
         """
         names = check_names(special_tokens)
         given = isinstance(special_tokens, dict)

@@ -3,7 +3,7 @@
 The files hold neither the split pattern nor the special tokens: the caller gives both. The ids are those
 of tiktoken for every text that is UTF-8. Other bytes are split and merged like any others, where tiktoken's
 private `_encode_bytes` guesses tokens for the end of a text. A str with lone surrogates gives the tokens of
-their bytes, so that it comes back, where tiktoken joins two to a character and replaces one by U+FFFD.
+their bytes, so that the str comes back, where tiktoken joins two to a character and replaces one by U+FFFD.
 """
 
 import base64

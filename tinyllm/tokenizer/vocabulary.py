@@ -81,8 +81,12 @@ class Vocabulary:
                    names: Collection[str] = ()) -> Vocabulary:  # fmt: skip
         """Build a vocabulary from tokens in GPT-2's characters.
 
-        vocab: {token: id}. merges: [(left, right)] in order. names: added tokens, which are not written in
-        GPT-2's characters; if a merge makes one, it is an ordinary token too. Raises UserError.
+        vocab: {token: id}.
+        merges: [(left, right)] in order.
+        names: added tokens, which are not written in GPT-2's characters; if a merge makes one, the name is an
+            ordinary token too.
+
+        Raises UserError.
         """
         _check_ids(vocab)
         pairs, order = {}, {}

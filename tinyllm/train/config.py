@@ -152,7 +152,7 @@ def usual_preset(kind: str | None = None) -> str:
 
 
 def make_config(settings: dict[str, Any]) -> RunConfig:
-    """Build a `RunConfig` from flat settings; the preset gives the values that they leave out.
+    """Build a `RunConfig` from settings {"train.lr": 0.001, ...}; the preset gives all other values.
 
     Raises UserError on an unknown name or a bad value.
     """
@@ -179,7 +179,7 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
 
 
 def resumed(old: RunConfig, settings: dict[str, Any]) -> RunConfig:
-    """Return the settings of a run that is resumed with some flat settings changed.
+    """Return the settings of a run that is resumed with some of them changed: {"train.lr": 0.001, ...}.
 
     Raises UserError when a change would alter the result, other than to train longer; the message lists such
     changes as "name: old -> new".

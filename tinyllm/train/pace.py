@@ -20,8 +20,8 @@ FEWEST, MOST = 3, 50  # steps to measure
 def plan_minutes(setup: TrainSetup, settings: dict[str, Any], minutes: float) -> TrainSetup:
     """Return the setup with the number of steps that this machine does in `minutes`.
 
-    `settings` are the flat settings that `setup` was made from; those that depend on the number of steps,
-    such as the warm-up, follow it. Raises UserError if the minutes are too short for a step.
+    `settings` are those that `setup` was made from, {"train.lr": 0.001, ...}; those that depend on the number
+    of steps, such as the warm-up, follow it. Raises UserError if the minutes are too short for a step.
     """
     steps = count_steps(setup, 60 * minutes)
     train = make_config(settings | {"train.steps": steps}).train

@@ -44,7 +44,7 @@ class Map:
     def route(self, start: str, goal: str) -> tuple[int, list[str]]:
         """Return the miles and the places of the shortest way (Dijkstra).
 
-        Of equally short ways it is the first by name.
+        Of equally short ways, the first by name is returned.
         """
         self.neighbours(goal)
         queue: list[tuple[int, list[str]]] = [(0, [start])]

@@ -29,8 +29,10 @@ def write_results(out: str | Path, course: Course, records: list[dict[str, Any]]
                   left_out: Sequence[str] = (), files: dict[str, Files] | None = None) -> None:
     """Write the tables, results.json and feedback into a folder.
 
-    left_out: files that are no submissions; files: each student's, to show the code. Raises UserError where
-    it cannot be written.
+    left_out: names of files that are no submissions.
+    files: each student's files, to show the code.
+
+    Raises UserError where the folder cannot be written.
     """
     out = Path(out)
     try:
