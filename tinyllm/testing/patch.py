@@ -21,7 +21,7 @@ def patches(draw):
 @st.composite
 def place(draw):
     """Draw the vectors of a text, some places in it, and a vector for each place."""
-    B, T, C = draw(few), draw(sizes), draw(sizes)
+    B, T, C = draw(few), draw(sizes), max(draw(sizes), 1)  # reshape(-1, 0) is an error of NumPy
     at = np.array(draw(st.lists(st.booleans(), min_size=B * T, max_size=B * T)), bool).reshape(B, T)
     return floats(draw, (B, T, C)), floats(draw, (int(at.sum()), C)), at
 
@@ -72,3 +72,9 @@ def place_by_counting(x, vectors, at):
     for i, (b, t) in enumerate(zip(*np.nonzero(at), strict=True)):
         y[b, t] = vectors[i]
     return y
+
+
+@variant("place_backward")
+def place_backward_by_list(dy, at):
+    taken = [dy[b, t] for b, t in zip(*np.nonzero(at), strict=True)]
+    return np.where(at[..., None], dy.dtype.type(0), dy), np.array(taken, dy.dtype).reshape(-1, dy.shape[2])
