@@ -131,6 +131,17 @@ def test_attention_is_tried_with_as_many_queries_as_keys():
     assert sum(s == t > 1 for s, t in shapes) > 5
 
 
+@pytest.mark.parametrize("name, old, new", [
+    ("mask_tokens", "how < 0.8", "how < 0.85"),
+    ("unpack_int8", "scales[..., None]", "np.nan_to_num(scales[..., None])"),
+    ("scaled_rope_tables", "np.clip((turns - s['low_freq_factor']) / (s['high_freq_factor'] - "
+     "s['low_freq_factor']), 0, 1)", "(turns - s['low_freq_factor']) / (s['high_freq_factor'] - "
+     "s['low_freq_factor'])"),
+])  # fmt: skip
+def test_wrong_answers_of_strangers_that_once_passed_are_caught(name, old, new):
+    assert any(caught(name, edited(name, old, new), args) for args in draw_cases(name))
+
+
 def test_what_a_specification_refuses_does_not_hide_a_mistake():
     """Sums over the other axis are 0 for some rows, which `sample` refuses and a student does not."""
     wrong = edited("sample", "np.cumsum(probs, axis=-1, dtype=np.float64)", "np.cumsum(probs, axis=0)")

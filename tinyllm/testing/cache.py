@@ -28,10 +28,14 @@ def pack_int8(draw):
 
 @st.composite
 def unpack_int8(draw):
-    """Draw packed numbers and their scales."""
+    """Draw packed numbers and their scales, one of which may be NaN."""
     lead, width = draw(leading), draw(sizes)
     q = (ints(draw, (*lead, width), 255) - 127).astype(np.int8)
-    return q, floats(draw, lead, SPREAD)
+    scales = floats(draw, lead, SPREAD)
+    if scales.size and draw(st.booleans()):
+        scales = np.array(scales)
+        scales.flat[-1] = np.nan
+    return q, scales
 
 
 CASES = {"pack_int8": pack_int8(), "unpack_int8": unpack_int8()}
