@@ -226,7 +226,7 @@ CHANGES = {
 
 # %% [markdown]
 # The last line is not LLaMA's, which keeps GPT-2's 0.02. But in lesson 5 the
-# size 1 / sqrt(C) was the good one. Training is lesson 8's loop on the stories.
+# size 1 / sqrt(C) was the good one. Training is lesson 8's loop, `tl.fit`.
 
 # %%
 tokenizer = tl.CharTokenizer.train(text := stories.generate(n=3000))
@@ -236,17 +236,10 @@ known, held_out = tokens[:-100_000], tokens[-100_000:]
 
 def train(config, steps, seed=0):
     """Train a model -> the model, the losses, and that on held-out text."""
-    model, losses = Model(config, seed), []
-    optimizer = tl.AdamW(model.parameters(), lr=3e-3)
+    model = Model(config, seed)
     batch = progress(lambda step: get_batch(known, seed, step, 16, 32), steps)
-    for step in range(steps):
-        optimizer.lr = ops.lr_schedule(step, steps, 3e-3, 20, 0.1)
-        loss = model.loss(*batch(step))
-        loss.backward()
-        tl.clip_grad_norm(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
+    optimizer = tl.AdamW(model.parameters(), lr=3e-3)
+    losses = tl.fit(model, batch, steps, optimizer=optimizer, warmup=20)
     with tl.no_grad():
         test = get_batch(held_out, 99, 0, batch=64, context=32)
         return model, losses, model.loss(*test).item()

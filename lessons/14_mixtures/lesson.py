@@ -170,17 +170,10 @@ KINDS = {
 
 def train(kind, steps):
     """Train one kind of model -> the model, its losses, ms a step."""
-    model = build(sizes | KINDS[kind]).train()
-    optimizer = tl.AdamW(model.parameters(), lr=3e-3)
-    losses, start = [], time.process_time()
-    for step in range(steps):
-        optimizer.lr = ops.lr_schedule(step, steps, 3e-3, 20, 0.1)
-        loss = model.loss(*get_batch(known, 0, step, batch=16, context=32))
-        loss.backward()
-        tl.clip_grad_norm(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
+    model, start = build(sizes | KINDS[kind]), time.process_time()
+    losses = tl.fit(  # lesson 8's loop
+        model, lambda step: get_batch(known, 0, step, 16, 32), steps,
+        optimizer=tl.AdamW(model.parameters(), lr=3e-3), warmup=20)
     return model.eval(), losses, time.process_time() - start
 
 

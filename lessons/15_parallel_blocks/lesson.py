@@ -182,16 +182,9 @@ known, held_out = tokens[:-100_000], tokens[-100_000:]
 def train(config, steps, seed=0):
     """Train a model -> the losses, and that on held-out text."""
     model = Model(config, seed)
-    optimizer = tl.AdamW(model.parameters(), lr=3e-3)
-    losses = []
-    for step in range(steps):
-        optimizer.lr = ops.lr_schedule(step, steps, 3e-3, 20, 0.1)
-        loss = model.loss(*get_batch(known, seed, step, batch=16, context=32))
-        loss.backward()
-        tl.clip_grad_norm(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
+    losses = tl.fit(  # lesson 8's loop
+        model, lambda step: get_batch(known, seed, step, 16, 32), steps,
+        optimizer=tl.AdamW(model.parameters(), lr=3e-3), warmup=20)
     with tl.no_grad():
         test = get_batch(held_out, 99, 0, batch=64, context=32)
         return losses, model.loss(*test).item()

@@ -167,17 +167,10 @@ test = get_batch(held_out, 99, 0, batch=32, context=T)
 
 def train(kind, steps, seed):
     """Train a model -> the model, its losses, and that on held-out text."""
-    model = build(sizes | KINDS[kind], seed).train()
-    optimizer = tl.AdamW(model.parameters(), lr=3e-3)
-    losses = []
-    for step in range(steps):
-        optimizer.lr = ops.lr_schedule(step, steps, 3e-3, 20, 0.1)
-        loss = model.loss(*get_batch(known, seed, step, batch=8, context=T))
-        loss.backward()
-        tl.clip_grad_norm(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
+    model = build(sizes | KINDS[kind], seed)
+    losses = tl.fit(  # lesson 8's loop
+        model, lambda step: get_batch(known, seed, step, 8, T), steps,
+        optimizer=tl.AdamW(model.parameters(), lr=3e-3), warmup=20)
     with tl.no_grad():
         return model.eval(), losses, model.loss(*test).item()
 
