@@ -287,9 +287,9 @@ def speed(seed):
 
 
 def shell(n, **dials):
-    """Follow 1 to 12 swaps of two pairs of cups -> share right by swaps."""
+    """Follow 1 to 12 swaps of two pairs of cups, or of one (hands=1) -> share right by swaps."""
     parts = {f"{m} swaps": ("shell_game", {"moves": m} | dials) for m in range(1, 13)}
-    test = {name: parts[name] for name in ("1 swaps", "2 swaps", "4 swaps", "8 swaps", "12 swaps")}
+    test = {f"{m} swaps": parts[f"{m} swaps"] for m in (1, 2, 3, 4, 6, 8, 12)}
     return Rows((*parts.values(),), n, test, pieces=BLANKS, batch=60, layers=3, heads=2, lr=2e-3)
 
 
@@ -314,6 +314,7 @@ EXPERIMENTS = {
     "recall-early": Rows((("recall", {"queries": 1}),), 800, measure=each_call, embed_std=1.0, **CONTEXT),
     "translation": Rows((("translation", {}),), 800, pieces=CHARACTERS, lr=1e-3, **WIDE),
     "shell-direct": shell(2000),
+    "shell-one-pair": shell(2000, hands=1),
     "captions": Rows((("caption", {}),), 1200, pictures=True, heads=2),
     "coreference": Rows((("coreference", {"clue": "gender"}),), 300, whole=True, **DEEP),
     "coreference-jobs": Rows((("coreference", {"clue": "job"}),), 1200, whole=True, **DEEP),
