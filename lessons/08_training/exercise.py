@@ -42,7 +42,7 @@ def clip_grads(grads, norm, limit):
     keeping the direction.
 
     grads: list of arrays, norm: their length together -> new list. If
-    nothing is clipped, it may hold the same arrays.
+    nothing is clipped, the new list may hold the same arrays.
     """
     raise NotImplementedError
 
