@@ -33,13 +33,13 @@ _serial = itertools.count()  # for different names of temporary files
 
 
 @contextmanager
-def atomic_write(path: Path | str, mode: str = "w", encoding: str | None = None) -> Iterator[IO]:
+def atomic_write(path: Path | str, mode: str = "w") -> Iterator[IO]:
     """Write a file so that its path always holds the whole old content or the whole new one.
 
     Write as `with atomic_write(path, "wb") as f: f.write(data)`. When the block raises, the target is left as
     it was and the temporary file is removed. A process that is killed can leave a temporary file
-    `.NAME.PID-N.tmp`; it is never read, and `remove_leftovers` deletes it. `mode` is "w" (text, UTF-8 by
-    default) or "wb". Raises UserError when the file cannot be written, and when the target exists but is not
+    `.NAME.PID-N.tmp`; it is never read, and `remove_leftovers` deletes it. `mode` is "w" (text in UTF-8)
+    or "wb". Raises UserError when the file cannot be written, and when the target exists but is not
     a regular file: a rename would replace a device or a pipe instead of writing to it.
     """
     if mode not in ("w", "wb"):
@@ -48,10 +48,9 @@ def atomic_write(path: Path | str, mode: str = "w", encoding: str | None = None)
     if path.exists() and not path.is_file():
         raise UserError(f"cannot write {path}: it is not a regular file; choose another name")
     temporary = path.with_name(f".{path.name[:40]}.{os.getpid()}-{next(_serial)}.tmp")
-    if mode == "w":
-        encoding = encoding or "utf-8"
+    text = {"encoding": "utf-8", "newline": "\n"} if mode == "w" else {}
     try:
-        with open(temporary, mode, encoding=encoding, newline="\n" if mode == "w" else None) as f:
+        with open(temporary, mode, **text) as f:  # type: ignore[call-overload]
             yield f
             f.flush()
             os.fsync(f.fileno())

@@ -96,7 +96,7 @@ def _work(model):
     return prompt, prompt[: context // 2], min(NEW, context - context // 2)
 
 
-def measure_rates(model: Any, seconds: float = 1.0) -> dict[str, float]:
+def measure_rates(model: Any) -> dict[str, float]:
     """Time one row of a model -> tokens per second of reading, and of writing after half a context.
 
     A model that fills in masked tokens only reads.
@@ -106,10 +106,10 @@ def measure_rates(model: Any, seconds: float = 1.0) -> dict[str, float]:
     tokens = {"reading": len(prompt), "writing": new}
     if isinstance(model, EncoderLM):
         with inference(model):
-            times = race({"reading": Contender(partial(model.hidden, prompt))}, seconds)
+            times = race({"reading": Contender(partial(model.hidden, prompt))}, 1.0)
     else:
         write = Contender(engine.go_on, partial(engine.begin, half, new))
-        times = race({"reading": Contender(partial(engine.prefill, prompt)), "writing": write}, seconds)
+        times = race({"reading": Contender(partial(engine.prefill, prompt)), "writing": write}, 1.0)
     return {what: tokens[what] / median(taken) for what, taken in times.items()}
 
 

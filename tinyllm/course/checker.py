@@ -117,10 +117,10 @@ WARNING = re.compile(r"^.*\.py:\d+: RuntimeWarning: .*\n(?:  .*\n)?", re.MULTILI
 FOLDER = re.compile(r"^.*[/\\](?=[^/\\]+\.py:\d+: \w*Warning: )", re.MULTILINE)  # of a student's own warning
 
 
-def first_lines(output: bytes | bytearray, count: int = 5) -> str:
-    """Return the first lines that a student's code printed, safe to show in a terminal -> str."""
+def first_lines(output: bytes | bytearray) -> str:
+    """Return the first five lines that a student's code printed, safe to show in a terminal -> str."""
     lines = FOLDER.sub("", WARNING.sub("", bytes(output).decode("utf-8", "replace"))).split("\n")
-    return "\n".join(printable(line, 200) for line in lines[:count] if line.strip())
+    return "\n".join(printable(line, 200) for line in lines[:5] if line.strip())
 
 
 def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, variant: int = 0,

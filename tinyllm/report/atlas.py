@@ -57,6 +57,6 @@ def _of(world, name, relation):
     return str(found[0].object) if found else ""
 
 
-def _events(world, n=60):
+def _events(world):
     told = [fact for fact in world.history() if fact.since and fact.relation in STATEMENTS]
-    return [[str(Date.of(fact.since)), say(fact)] for fact in told[-n:]]
+    return [[str(Date.of(fact.since)), say(fact)] for fact in told[-60:]]

@@ -88,15 +88,14 @@ class Here:
             return Failure("failed", f"{type(error).__name__}: {error}")
 
 
-def run_selftest(course: Course, level: str, workers: int | None = None,
-                 step: Callable[[Row], Any] = lambda row: None) -> list[Row]:
+def run_selftest(course: Course, level: str, step: Callable[[Row], Any] = lambda row: None) -> list[Row]:
     """Try every task of a course, each in a separate process, several at a time -> list of Row.
 
     step is called with each row, in the course's order.
     """
     tasks = [(part.lesson, part.lesson.task(name)) for part in course.parts for name in part.points]
     rows = []
-    with ProcessPoolExecutor(workers or os.cpu_count() or 1, CONTEXT) as pool:
+    with ProcessPoolExecutor(os.cpu_count() or 1, CONTEXT) as pool:
         longest_first = sorted(tasks, key=lambda pair: pair[1].kind == "op")
         tried = {task: pool.submit(try_task, lesson, task, level) for lesson, task in longest_first}
         for _, task in tasks:
