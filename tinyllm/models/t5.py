@@ -226,7 +226,7 @@ class T5(Pretrained, EncoderDecoderLM):
     token_settings = {"start": "pad", "end": "end"}
     laptop = {  # a lower rate, because scores are not divided by sqrt(D)
         "train.lr": 2e-3, "train.batch": 32, "train.steps": 1500, "train.optimizer": "adamw",
-        "train.min_lr_ratio": 0.1,
+        "train.min_lr_ratio": 0.1, "train.weight_decay": 0.1,
     }  # fmt: skip
     hf_transposed = True
     hf_ignored = r"(en|de)coder\.embed_tokens\.weight|decoder\.block\.0\.layer\.1\..*bias\.weight"
