@@ -58,8 +58,8 @@ def clip_grads(grads: list[Array], norm: float, limit: float) -> list[Array]:
     """Shorten a list of gradients to length `limit` when their norm is greater, keeping the direction.
 
     grads: list of arrays, norm: their length together -> new list. If nothing is clipped, the new list may
-        hold the same arrays. Raises ValueError when the limit is negative. (Pascanu, Mikolov and Bengio 2013,
-        algorithm 1.)
+    hold the same arrays. Raises ValueError when the limit is negative. (Pascanu, Mikolov and Bengio 2013,
+    algorithm 1.)
     """
     if not norm > limit:
         return list(grads)
