@@ -26,7 +26,10 @@ def setting(default: Any = dataclasses.MISSING, **metadata: Any) -> Any:
 
 
 def bounded(kind: Any, **metadata: Any) -> dataclasses.Field:
-    """Make a type with bounds or choices, for a declaration in `conform`: `bounded(float | None, min=0)`."""
+    """Describe a value of a type with limits: `bounded(float | None, min=0)` is None or a float from 0 on.
+
+    `conform` checks values against such descriptions. metadata: as in `setting`.
+    """
     field = setting(**metadata)
     field.type = kind
     return field

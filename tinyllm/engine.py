@@ -47,9 +47,9 @@ class Engine:
     prefill_chunk: read prompts in chunks of this many tokens, which limits the memory for a long prompt.
     overflow: "slide" or "stop" when the context is full; see the module's docstring for "slide".
 
-    A sequence whose logits are NaN, or whose mask allows no token, ends with `finish="error"` and a message
-    in `error`; the others continue. When `step` is interrupted, by an error in a mask or by Ctrl-C, the next
-    call repeats the step.
+    A sequence whose logits are NaN, or whose mask (a function that says which tokens may come next) allows
+    no token, ends with `finish="error"` and a message in `error`; the others continue. When `step` is
+    interrupted, by an error in such a function or by Ctrl-C, the next call repeats the step.
     """
 
     def __init__(self, model: Any, tokenizer: Any = None, *, batch: int = 256, logprobs: bool = False,

@@ -52,7 +52,7 @@ follow the schedule for the new total."""
 
 
 def list_settings(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of settings, and the recipes and all settings to the end of the help."""
+    """Add a flag for each of some settings; and list all recipes and settings at the end of the help."""
     settings: dict = {}
     for recipe in RECIPES:
         for kind in names():

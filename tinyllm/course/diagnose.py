@@ -163,7 +163,10 @@ class Shrinker:
         return next((pair for pair in tried if pair[1]), None)
 
     def fails(self, args: Sequence[Any]) -> bool:
-        """Return True if an input of the wanted kind fails, in the same way as the named mistake, if any."""
+        """Return True if args are of the kind that is looked for, and the function fails on them.
+
+        Where a mistake was named, the function must also give that mistake's results.
+        """
         if self.kind not in (None, case_kind(args)):
             return False
         why = self.complaint(args)

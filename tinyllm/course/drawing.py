@@ -53,7 +53,10 @@ def per_case(function: Any) -> Any:
 
 @per_case
 def case_kind(args: Sequence[Any]) -> str:
-    """Return the property that a case tests: infinite, small, extreme, views or ordinary (in this order)."""
+    """Return what is special about a case: infinite, small or extreme numbers, or arrays that are views.
+
+    Where several fit, it is the first of these; where none does, the case is ordinary.
+    """
     given_arrays = list(arrays(args))
     numbers = [a for a in given_arrays if a.dtype.kind == "f"]
     if any(np.isinf(a).any() for a in numbers):

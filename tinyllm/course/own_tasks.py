@@ -123,7 +123,10 @@ def may_be_imported(node: ast.stmt) -> bool:
 
 
 def register(lesson: Lesson, reference: Any, cases: Any) -> None:
-    """Make each function of a reference an op with cases and bounds. Raises UserError for a useless case."""
+    """Register each function of an instructor's solution as an op, with cases and error bounds.
+
+    Raises UserError for cases that are missing, that the solution fails on, or that are no tuples.
+    """
     tolerance = getattr(cases, "TOLERANCE", 1e-5)
     for task in lesson.tasks:
         made: Any = op(getattr(reference, task.name), outputs=("the result",), grads=())

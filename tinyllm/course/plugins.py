@@ -287,7 +287,10 @@ def unproven(parts: Sequence[Part], workspace: Path) -> str | None:
 
 
 def idle(parts: Sequence[Part], by: str) -> Iterator[str]:
-    """Yield lines about functions that `by`, a run in words, never called, with the reason if known."""
+    """Yield lines about the student's functions that were never called, with the reason if it is known.
+
+    by: what should have called them, in words, such as "this training".
+    """
     names = [part.op for part in parts if not part.calls]
     if names:
         yield f"never called by {by}: {', '.join(names)}"

@@ -49,7 +49,7 @@ class Corpus:
         return self.entropy() if self.entropy else None
 
     def check_tokenizer(self, tokenizer: Any) -> None:
-        """Raise UserError unless the tokenizer fits the data. Every tokenizer fits a text."""
+        """Raise UserError if the data are tokens of another tokenizer; for a text, any tokenizer will do."""
 
     def text(self) -> str:
         """Return the data as text. Raises UserError if it is not UTF-8, or holds NUL as binary files do."""

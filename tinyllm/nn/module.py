@@ -116,7 +116,7 @@ class Buffer(Tensor):
 class Naming(type):
     """The metaclass of Module: it tells the parameters and dropout layers of a new module their names.
 
-    The names decide their random numbers.
+    A parameter draws its first values, and a dropout layer its zeros, from a seed that its name is part of.
     """
 
     def __call__(cls, *args: Any, **options: Any) -> Any:

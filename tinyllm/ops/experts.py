@@ -87,7 +87,7 @@ def balance_bias(bias: Array, counts: Array, rate: float) -> Array:
 
 
 def check_grouped(x: Array, w: Sequence[Array] | Array, counts: Array) -> None:
-    """Raise ValueError unless x has a row for every count, and there is one matrix for each group."""
+    """Raise ValueError unless the counts add up to the rows of x, and each group has one matrix."""
     shapes = {m.shape for m in w}
     if x.ndim != 2 or counts.shape != (len(w),) or len(shapes) != 1 or len(next(iter(shapes))) != 2:
         found = f"x {x.shape}, counts {counts.shape} and {len(w)} matrices of shapes {sorted(shapes)}"
@@ -169,7 +169,10 @@ def combine_experts_backward(dz: Array, y: Array, weights: Array, places: Array)
 
 
 def rounded_lists(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a bf16 variant take a list of matrices: stack it into one array, which `on_rounded` can round."""
+    """Let an op's variant for bfloat16 take a list of matrices too.
+
+    They are stacked into one array, because `on_rounded`, which rounds the inputs, rounds arrays only.
+    """
     return lambda *args: run(*[np.stack(x) if isinstance(x, list | tuple) else x for x in args])
 
 

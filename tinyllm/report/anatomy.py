@@ -46,7 +46,7 @@ def parts(module: Module, name: str = "", depth: int = 0) -> list[Part]:
 
 
 def plain(module: Module) -> type:
-    """Return the class of a module as the model's file wrote it: MLP for a FusedMLP made by a pass."""
+    """Return the class that the model's code has used: MLP, where `nn.fuse` made a FusedMLP of it."""
     return next(c for c in type(module).__mro__ if not c.__name__.startswith("Fused"))
 
 

@@ -25,7 +25,7 @@ def mask_tokens(draw):
 
 @st.composite
 def corrupt_spans(draw):
-    """Draw a text that is divided into spans, and sentinels that count down from 99."""
+    """Draw a text, how long its kept and hidden spans are, and ids for the gaps (sentinels): 99, 98, ..."""
     count, rng = draw(st.sampled_from((1, 2, 3, 6))), Random(draw(seeds), "spans")
     kept, hidden = (1 + rng.integers(4, count) for _ in range(2))
     tokens = ints(draw, (int(kept.sum() + hidden.sum()),), 50)

@@ -1,4 +1,4 @@
-"""Test scores against latent vectors: cases, common mistakes, correct variants."""
+"""Cases, common mistakes and correct variants of the op that scores queries against compressed keys."""
 
 import numpy as np
 from hypothesis import strategies as st

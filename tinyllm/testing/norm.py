@@ -59,7 +59,7 @@ def layernorm_backward_bound(args, results):
 
 
 def rmsnorm_bound(args, results):
-    """Bound the errors of y and rstd: C + 8 float32 roundings of the results, in which nothing cancels."""
+    """Bound the errors of y and rstd by C + 8 float32 roundings of each: squares never cancel."""
     C = args[0].shape[-1]
     return tuple(EPS * (C + 8) * np.abs(y) + TINY for y in results)
 

@@ -41,7 +41,7 @@ def expression(text: str) -> ast.expr:
 
 
 def opposite(node: Any) -> Any:
-    """Return the node of a value with its sign changed; None for None."""
+    """Return the syntax tree of `-value`, given that of `value`; None for None."""
     if node is None or is_a(node, ast.UnaryOp, ast.USub):
         return node and node.operand
     return ast.UnaryOp(ast.USub(), node)

@@ -55,7 +55,10 @@ CASES = {"rope_tables": rope_tables(), "scaled_rope_tables": scaled_rope_tables(
 
 
 def rope_bound(args, results):
-    """Bound the error of y, or of dx: 4 float32 roundings of |a cos| + |b sin| and |b cos| + |a sin|."""
+    """Bound the error of y, or of dx.
+
+    For each pair of channels (a, b) it is 4 float32 roundings of |a cos| + |b sin| and |b cos| + |a sin|.
+    """
     x, cos, sin = (np.abs(value) for value in args)
     half = x.shape[-1] // 2
     a, b, cos, sin = x[..., :half], x[..., half:], cos[..., None, :], sin[..., None, :]

@@ -80,10 +80,11 @@ def beam_step(draw):
 
 
 def near(position, distance, least, most, exact=lambda args: False):
-    """Return a function for NEIGHBOURS that moves argument `position` of a case by -+`distance`.
+    """Return a function that lists a case's neighbours, for NEIGHBOURS of `catalog`.
 
-    The results of these neighbours are right too, because rounding may move the argument so far. If
-    `exact(case)` is true, nothing is rounded, and the function returns no neighbours.
+    A neighbour has the same arguments, but that number `position` is moved by -`distance` or `distance`, and
+    kept from `least` to `most`. Rounding may move it by as much, so a neighbour's results are accepted too.
+    Where `exact(case)` is true, nothing is rounded, and there are no neighbours.
     """
 
     def neighbours(args):

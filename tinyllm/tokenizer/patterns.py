@@ -92,7 +92,7 @@ def split(compiled: regex.Pattern, text: str) -> Iterator[str]:
 
 
 class Splitter:
-    """Cut text into pieces by a pattern, with a kernel if it is a published one."""
+    """Cut text into pieces by a pattern; those in PATTERNS, of well-known tokenizers, run in C."""
 
     def __init__(self, pattern: str):
         """Compile a pattern: a name in PATTERNS or a regular expression. Raises UserError."""

@@ -79,14 +79,15 @@ class Vocabulary:
     @classmethod
     def from_words(cls, vocab: dict[str, int], merges: Iterable, ignore_merges: bool,
                    names: Collection[str] = ()) -> Vocabulary:  # fmt: skip
-        """Build a vocabulary from tokens in GPT-2's characters.
+        """Build a vocabulary from tokens as GPT-2's files write them: a printable character for each byte.
 
         vocab: {token: id}.
         merges: [(left, right)] in order.
-        names: added tokens, which are not written in GPT-2's characters; if a merge makes one, the name is an
-            ordinary token too.
+        ignore_merges: True encodes a piece that is itself a token at once, without merging.
+        names: added tokens such as `<|endoftext|>`, which are written as they are. A name that a merge makes
+            as well is an ordinary token too.
 
-        Raises UserError.
+        Raises UserError for an id or a merge that is there twice or does not fit.
         """
         _check_ids(vocab)
         pairs, order = {}, {}
@@ -136,8 +137,9 @@ class Vocabulary:
     def encode(self, piece: bytes) -> list[int]:
         """Encode a piece: bytes -> list of ids.
 
-        If `bpe_encode` is replaced, the replacement runs. Raises UserError if this vocabulary has an `order`
-        or `ignore_merges`, which a replacement cannot use, and for a byte without a token.
+        A function that has replaced `bpe_encode` (see `tl.override`) runs in its place; it cannot use `order`
+        and `ignore_merges`, so with either of them it is refused with a UserError. A byte without a token
+        always raises UserError.
         """
         if bpe_encode.replaced:
             if self.order is not None or self.ignore_merges:

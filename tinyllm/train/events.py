@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Started:
-    """Training begins, or goes on, after `step` of `steps` steps."""
+    """Training begins, or goes on: `step` of its `steps` updates are done."""
 
     step: int
     steps: int
