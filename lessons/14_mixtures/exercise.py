@@ -36,8 +36,9 @@ def balance_loss(p, chosen):
     mean p.
 
     p (N, E), chosen (N, top) ints -> (). The load of an expert is the share of
-    tokens that chose it, so all loads add up to `top`. A balanced router has the
-    loss `top`; it is larger when experts with a large p also get many tokens.
+    tokens that chose it, so all loads add up to `top`. A balanced router has
+    the loss `top`; it is larger when experts with a large p also get many
+    tokens.
     Without tokens it is 0.
     """
     raise NotImplementedError

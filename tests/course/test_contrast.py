@@ -5,6 +5,7 @@ import pytest
 from judged import wrong_as
 
 from tinyllm.course import diagnose
+from tinyllm.course.contrast import relation
 from tinyllm.ops import OPS
 
 
@@ -44,7 +45,7 @@ def test_a_condition_that_other_cases_deny_is_not_said(op, wrong):
     ("y = right(x); return np.random.default_rng(y.size).permuted(y)",
      "the numbers of the right y, but not in their places"),
     ("y = right(x); return y * 0 + y.mean(axis=-1, keepdims=True)",
-     "the mean of the right y everywhere along axis -1"),
+     "1 / n everywhere in place of the right y"),
     ("return right(x) if x.ndim < 3 else x", "x itself, where x has more than two axes"),
     ("return right(x) if x.ndim < 3 else x * x + 7",
      "the right result, except where x has more than two axes"),
@@ -55,6 +56,12 @@ def test_wrong_results_are_described_by_how_and_where_they_differ(body, said, mo
     space = {"np": np, "right": OPS["softmax"].reference}
     exec(f"def softmax(x):\n    {body}", space)
     assert wrong_as("softmax", space["softmax"]).mistake == said
+
+
+def test_a_mean_that_is_not_one_share_of_one_is_said():
+    rng = np.random.default_rng(0)
+    cases = [((x,), x * 0 + x.mean(axis=-1, keepdims=True), x) for x in rng.normal(size=(8, 3, 4))]
+    assert relation("softmax", cases) == "the mean of {} everywhere along axis -1"
 
 
 def test_of_several_results_the_right_ones_are_said():

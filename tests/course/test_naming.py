@@ -31,7 +31,7 @@ def matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
 def test_of_several_mistakes_one_is_named_with_the_inputs_that_it_explains(op, words):
     space = {"np": np}
     exec(SEVERAL[op, words], space)
-    assert words in str(wrong_as(op, space[op]).mistake)
+    assert str(wrong_as(op, space[op]).mistake).startswith(words)
 
 
 @pytest.mark.parametrize("effort", [0, 10])

@@ -149,7 +149,9 @@ def prepare_run(run: Run, config: RunConfig, resume: bool, plugins: "Plugins") -
         threads(config.threads)
     with progress_bar("tokenizer") as move:
         setup = reopen(run, config) if resume else prepare(config, progress=move)
-    if not resume:
+    if resume:
+        note_longer(run, config)
+    else:
         plugins.try_out(setup)
     return setup
 
@@ -223,12 +225,15 @@ def resumed_run(out: str, settings: dict[str, Any]) -> tuple[Run, RunConfig]:
     run = Run(out)
     stored, _ = run.read_config()
     run.check_writable()
-    config = resumed(stored, settings)
-    before, after = stored.train.steps, config.train.steps
+    return run, resumed(stored, settings)
+
+
+def note_longer(run: Run, config: RunConfig) -> None:
+    """Say that the schedule stretches, where a run goes on for another number of steps than it had."""
+    before, after = run.read_config()[0].train.steps, config.train.steps
     if before != after and config.train.schedule != "constant":
         note(f"the learning rate now falls until step {after:,} in place of {before:,}: weights will differ "
              f"from those of a run that had {after:,} steps from the start")  # fmt: skip
-    return run, config
 
 
 def free_folder(config: RunConfig, overwrite: bool, ending: str = "") -> Path:

@@ -150,14 +150,15 @@ class Search:
     """Find mistakes in some cases: one for all results of an op together, or one for each result.
 
     words: the condition that these cases meet, or "" for all cases.
+    split: False looks only for a mistake that explains all results together.
     groups: a `Group` for all results together, and one for each result.
     """
 
-    def __init__(self, name, failing, passing, words=""):
+    def __init__(self, name, failing, passing, words="", split=True):
         self.words, self.groups = words, [Group(name, failing, passing)]
         answered = [(args, out) for args, out in failing if out is not None]
         self.labels = OPS[name].outputs
-        if words or len(self.labels) < 2 or any(len(out) != len(self.labels) for _, out in answered):
+        if not split or len(self.labels) < 2 or any(len(out) != len(self.labels) for _, out in answered):
             return
         parts = []
         for i in range(len(self.labels)):
@@ -178,31 +179,39 @@ class Search:
             return found[0] + where, found[1]
         if parts and all(part.pair and part.explained() for part in parts):
             several = [(self.labels[part.output], *part.found()) for part in parts]
+            sentences = {said for _, said, _ in several}
             said = "; ".join(f"for {label}: {said}" for label, said, _ in several)
-            return said, lambda *case: any(explains(*case) for *_, explains in several)
+            said = sentences.pop() if len(sentences) == 1 else said
+            return said + where, lambda *case: any(explains(*case) for *_, explains in several)
         return None
 
 
 def divided(name: str, failing: list[tuple], passing: Sequence[tuple]) -> Iterator[Search]:
     """Yield a search in all cases, then one in the cases of each condition, if their numbers tell enough."""
     yield Search(name, failing, passing)
-    for words, holds in conditions(name, failing[0][0] if failing else ()):
+    for words, holds, switches in conditions(name, failing[0][0] if failing else ()):
         some = [pair for pair in failing if holds(bind(name, pair[0]))]
         if len(some) < len(failing) and sum(telling(got) for _, got in some) >= PROBES:
-            yield Search(name, some, [args for args in passing if holds(bind(name, args))], words)
+            fine = [args for args in passing if holds(bind(name, args))]
+            yield Search(name, some, fine, words, split=switches)
 
 
-def conditions(name: str, args: Sequence[Any]) -> Iterator[tuple[str, Callable[[dict], bool]]]:
-    """Yield conditions that simple cases meet: words such as "causal is True", and a test of arguments."""
+def conditions(name: str, args: Sequence[Any]) -> Iterator[tuple[str, Callable[[dict], bool], bool]]:
+    """Yield conditions that simple cases meet: words such as "causal is True", and a test of arguments.
+
+    The third value is True if all that it sets are switches (True, False or None): these choose between ways
+    through a function, each of which may have mistakes of its own.
+    """
     given = bind(name, args) if args else {}
     fixed = {key: value for key, value in defaults(name).items() if key in given}
     for some in [*([key] for key in fixed), *([list(fixed)] if len(fixed) > 1 else [])]:
         wanted = {key: fixed[key] for key in some}
         words = " and ".join(f"{key} is {value}" for key, value in wanted.items())
-        yield words, functools.partial(is_given, wanted=wanted)
+        switches = all(value is None or isinstance(value, bool) for value in wanted.values())
+        yield words, functools.partial(is_given, wanted=wanted), switches
     for key, other in itertools.permutations(given, 2):
         if isinstance(given[key], np.ndarray) and given[key].dtype.kind in "iu" and type(given[other]) is int:
-            yield f"no element of {key} is {other}", functools.partial(lacks, key=key, other=other)
+            yield f"no element of {key} is {other}", functools.partial(lacks, key=key, other=other), False
 
 
 def lacks(given: dict[str, Any], key: str, other: str) -> bool:

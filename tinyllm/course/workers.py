@@ -5,9 +5,9 @@ with a value or a `Failure`. Whatever the student's code does, this process goes
 
 The limit is on processor time, which does not depend on other work on the machine. A sleeping worker uses no
 processor time, so on Linux the worker is inspected every quarter of a second. If it was asleep at several
-inspections (ASLEEP) while an answer was due, its time is up (hostile: a wait without end). A worker that
-is ready to run but gets no processor does not count as asleep. Limits by the clock are many times larger;
-they catch all other cases, also on systems where sleep cannot be seen.
+inspections (ASLEEP) while an answer was due, its time is up (hostile: a wait without end, for nobody). A
+worker that is ready to run but gets no processor does not count as asleep. Limits by the clock are many times
+larger; they catch all other cases, also on systems where sleep cannot be seen.
 """
 
 import functools
