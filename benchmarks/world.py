@@ -296,7 +296,7 @@ def shell(n, **dials):
 def questions(**dials):
     """Ask about people of whom only an encyclopaedia told; others were asked about."""
     parts = ("encyclopaedia", dials, "all"), ("question", {})
-    return Rows(parts, 2500, heads=2, wanted=told, parts=2)
+    return Rows(parts, 6000, heads=2, wanted=told, parts=2)
 
 
 LETTERS = ("mapping", {"letters": 3}), ("mapping", {})  # rows with few letters show the way

@@ -71,3 +71,9 @@ def test_of_several_results_the_right_ones_are_said():
 
     said = wrong_as("contrastive_loss", contrastive_loss).mistake
     assert said == "the right logits and lse, but another loss"
+
+
+@pytest.mark.parametrize("result", [10**4000, -(10**400), {"a": 1}, "y", [1.0], True])
+def test_results_that_are_no_numbers_are_judged_too(result):
+    """They once ended in a verdict that nothing could be judged."""
+    assert wrong_as("softmax", lambda x: result).state == "failed"

@@ -88,7 +88,7 @@ def judge(task: Task, start: Callable[[], Any], folder: Path | None = None, vari
         if worker.failure:  # a file that does not run rejects no implementation
             return unusable(task, worker.failure, unknown)
     trial = run_test(task, start, correct[0])  # whether it runs at all; this one does not count
-    runs = [trial] if no_judgement(trial) else run_all(task, start, correct, mutants, variant)
+    runs = [trial] if no_judgement(trial) else run_all(task, start, correct, mutants)
     alarms: list[tuple[Failure, str | None]] = []
     for failure, bench in runs[: len(correct)]:
         if failure and no_judgement((failure, bench)):
@@ -123,15 +123,16 @@ def no_judgement(run: tuple[Failure | None, Bench]) -> bool:
 
 
 def run_all(task: Task, start: Callable[[], Any], correct: list[Callable[..., Any]], mutants: list[tuple],
-            variant: int) -> list[tuple[Failure | None, Bench]]:
+            ) -> list[tuple[Failure | None, Bench]]:  # fmt: skip
     """Run a test on every implementation -> list of the results of `run_test`, right implementations first.
 
-    The variant decides the order of the runs. Workers are fresh, but clocks, process numbers and access times
-    of files continue, so in a known order a test could find out which implementation is a mutant.
+    Each time the order is another. Workers are fresh, but clocks, process numbers and access times of files
+    continue, so a test can count its runs. In an order that stays, the feedback of one submission after the
+    other would tell it which implementations are mutants.
     """
     functions = [*correct, *(function for _, function in mutants)]
     order = list(range(len(functions)))
-    random.Random(variant).shuffle(order)
+    random.SystemRandom().shuffle(order)
     runs = {i: run_test(task, start, functions[i]) for i in order}
     return [runs[i] for i in range(len(functions))]
 
