@@ -229,7 +229,7 @@ def resumed_run(out: str, settings: dict[str, Any]) -> tuple[Run, RunConfig]:
 
 
 def note_longer(run: Run, config: RunConfig) -> None:
-    """Say that the schedule stretches, where a run goes on for another number of steps than it had."""
+    """Print a note if a resumed run has another number of steps than before: its schedule stretches."""
     before, after = run.read_config()[0].train.steps, config.train.steps
     if before != after and config.train.schedule != "constant":
         note(f"the learning rate now falls until step {after:,} in place of {before:,}: weights will differ "
