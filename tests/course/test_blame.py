@@ -1,4 +1,4 @@
-"""`blame`: which of a student's functions spoils a run of `train --mine`."""
+"""`blame`: which of a student's functions breaks a run of `train --mine`."""
 
 from plugin_run import DIAGONAL, train, write
 

@@ -137,7 +137,7 @@ def test_where_the_time_is_up_the_best_input_so_far_stays(check, monkeypatch):
             tries.append(args)
             return "wrong" if len(tries) < 5 else None
 
-    found = OutOfTime(SOFTMAX, None, "right on ordinary numbers", 40).smallest(first)
+    found = OutOfTime(SOFTMAX, None, "correct results on ordinary numbers", 40).smallest(first)
     assert weight(found) == min(map(weight, tries[:4])) < weight(first)
 
 
@@ -253,7 +253,7 @@ def softmax(x):
     return y
 """, explain=False)  # fmt: skip
     assert "inputs are left as they were" in verdict.broken
-    assert "right on ordinary numbers" in verdict.held
+    assert "correct results on ordinary numbers" in verdict.held
 
 
 def test_answers_that_change_are_found(check):
@@ -270,7 +270,7 @@ PADDED = ["x" * 100_000] + ["y"] * 1000  # numpy would give each of them the roo
 
 
 def test_an_answer_takes_no_more_memory_than_it_has():
-    title, case = "right on ordinary numbers", (0, 10, 0.1, 1, 0.1)
+    title, case = "correct results on ordinary numbers", (0, 10, 0.1, 1, 0.1)
     tracemalloc.start()
     worker = Here("lr_schedule", lambda *_: [PADDED])
     assert failures.complaint("lr_schedule", title, worker, "lr_schedule", case)

@@ -118,10 +118,10 @@ def test_no_student_writes_on_the_page_of_another_or_a_formula():
 
 
 @pytest.mark.parametrize("held, broken, points", [
-    (("right on what is empty or has one element",), ("right on ordinary numbers",), 0),
-    (("right on what is empty or has one element",), ("right on ordinary input",), 0),
-    (("right on ordinary numbers",), ("right on what is empty or has one element",), 5),
-    (("right about mutant 1: it",), ("right about mutant 2",), 5),
+    (("correct results on what is empty or has one element",), ("correct results on ordinary numbers",), 0),
+    (("correct results on what is empty or has one element",), ("correct results on ordinary input",), 0),
+    (("correct results on ordinary numbers",), ("correct results on what is empty or has one element",), 5),
+    (("correct about mutant 1: it",), ("correct about mutant 2",), 5),
     (("inputs are left as they were",), (), 0),
 ])  # fmt: skip
 def test_a_part_of_the_points_needs_ordinary_input(held, broken, points):

@@ -246,7 +246,7 @@ def test_what_this_machine_could_not_try_is_tried_again(tmp_path, monkeypatch, c
     record, asked = json.loads(path.read_text()), []
     monkeypatch.setattr(queue, "run_all", lambda todo, *rest: asked.extend(todo))
     for state, message, judged in [
-        ("passed", "", 0), ("timed_out", "softmax did not come to an end in time", 1),
+        ("passed", "", 0), ("timed_out", "softmax ran for too long", 1),
         ("blocked", "SyntaxError: invalid syntax", 0), ("blocked", f"{UNJUDGED} (OSError)", 1),
         ("blocked", "ModuleNotFoundError: No module named 'scipy'", 1), ("blocked", kernels.NONE, 1),
         ("blocked", "PermissionError: [Errno 13] Permission denied: '/etc/passwd'", 0),

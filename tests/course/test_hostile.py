@@ -21,7 +21,7 @@ from tinyllm.testing.properties import STEADY
 TEXT = Path(__file__).with_name("hostile").joinpath("attacks.txt").read_text("utf-8")
 ATTACKS = dict(re.findall(r"(?ms)^#### (.+?)\n(.*?)(?=^#### |\Z)", TEXT))
 SOFTMAX = Task("softmax", "softmax")
-ORDINARY = "right on ordinary numbers"
+ORDINARY = "correct results on ordinary numbers"
 SHORT = {"memory": 3 * 2**27, "cpu_seconds": 1}
 FENCED = pytest.mark.skipif(bool(why_not("landlock")), reason=f"landlock: {why_not('landlock')}")
 

@@ -152,7 +152,7 @@ def test_chance_earns_no_part_of_the_points(judge_test):
     """With partial points, only a test that spares all right functions and catches most mutants gets some."""
     call = "def test_softmax(softmax):\n    y = softmax(np.ones((2, 3), np.float32))\n"
     verdict = judge_test(f"{call}    assert y.dtype == np.float32\n")
-    assert verdict.state == "failed" and not any(title.startswith("right") for title in verdict.held)
+    assert verdict.state == "failed" and not any(title.startswith("correct") for title in verdict.held)
 
 
 @pytest.mark.parametrize("ask", [

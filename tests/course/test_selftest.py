@@ -33,7 +33,7 @@ def test_selftest_says_what_it_tried_and_its_last_line_sums_up(tmp_path, monkeyp
     assert main(["course", "selftest", "--mutants"]) == 0
     told = capsys.readouterr().out
     assert re.search(r"softmax +100% +0%", told)
-    assert "right on huge and tiny numbers: softmax without subtracting the maximum" in told
+    assert "correct results on huge and tiny numbers: softmax without subtracting the maximum" in told
     said = r"2 tasks, (\d+) of \1 mutants rejected, (\d+) of \2 variants accepted"
     assert re.fullmatch(said, told.splitlines()[-1])
 

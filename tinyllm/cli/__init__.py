@@ -33,7 +33,7 @@ COMMANDS = {  # name -> module, what it does
     "solution": ("lesson", "show the library's own code of a task"),
     "progress": ("lesson", "show where you are in the lessons"),
     "course": ("course", "hand out lessons, and grade what comes back"),
-    "blame": ("blame", "find out which of your functions spoils a run of `train --mine`"),
+    "blame": ("blame", "find out which of your functions breaks a run of `train --mine`"),
     "bench": ("bench", "measure how fast this machine trains and generates"),
     "doctor": ("doctor", "say what this machine and this installation can do"),
 }

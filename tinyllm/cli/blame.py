@@ -1,4 +1,4 @@
-"""`tinyllm blame`: find which of your functions spoils a run of `train --mine`."""
+"""`tinyllm blame`: find which of your functions breaks a run of `train --mine`."""
 
 import sys
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from tinyllm.train.setup import reopen
 
 @command("blame")
 def blame(run: str | None = None) -> int:
-    """Find out which of your functions spoils a run of `train --mine`.
+    """Find out which of your functions breaks a run of `train --mine`.
 
     It trains the first steps again, with fewer and fewer of your functions. The exit code is 1 if one is to
     blame.

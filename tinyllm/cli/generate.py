@@ -29,12 +29,12 @@ from tinyllm.train import load_run
 from tinyllm.train.recipe import find_recipe
 
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
-WELCOME = "Type a beginning; the model goes on. Type a space before a new word. See /help."
+WELCOME = "Type a beginning; the model continues it. A new word needs a space. See /help."
 HELP = """\
 The model continues your text. It is no assistant: it writes texts like those
 that it was trained on.
   any text   is added to the end of the text, exactly as you type it
-  (nothing)  the model goes on
+  (nothing)  the model continues
   /reset     begin a new text
   /quit      leave, as Ctrl-D does
 Ctrl-C stops the model; where nothing is written, a second one leaves.
@@ -289,11 +289,11 @@ def chat(run: str | None = None, *, tokens: int = 100, picture: str = "",
          which: Literal["best", "last"] = "best", **values: Any) -> int:  # fmt: skip
     """Write a text in turns with a model.
 
-    You type the beginning, the model goes on, you go on. A model that was trained on stories tells stories:
-    it is no assistant and answers no questions. Where the tokenizer or the folder has a chat template, your
-    lines are the user's turns in it.
+    You type the beginning, the model continues it, then you do. A model that was trained on stories tells
+    stories: it is no assistant and answers no questions. Where the tokenizer or the folder has a chat
+    template, your lines are the user's turns in it.
 
-    Your line is put behind the text as it is. An empty line lets the model go on. Ctrl-C stops the model
+    Your line is put behind the text as it is. An empty line lets the model continue. Ctrl-C stops the model
     (where it is silent, a second one leaves), /reset begins a new text, /quit or Ctrl-D leaves, /help
     explains. Without a terminal, each line of standard input is answered.
 

@@ -93,7 +93,7 @@ def compile_in(folder: Path, level: str, arguments: list[str]) -> Failure | None
     except subprocess.TimeoutExpired:
         os.killpg(compiler.pid, signal.SIGKILL)  # and what it has started
         compiler.wait()
-        return Failure("timed_out", "the compiler did not come to an end in time")
+        return Failure("timed_out", "the compiler ran for too long")
     with open_regular(messages) as f:
         return compile_error(f.read(2**16).decode("utf-8", "replace"))
 

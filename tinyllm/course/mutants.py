@@ -83,7 +83,7 @@ def judge(task: Task, start: Callable[[], Any], folder: Path | None = None, vari
           **options: Any) -> Verdict:
     """Check one property test -> Verdict; the arguments are as in `checker.judge`."""
     mutants, correct = MISTAKES[task.op], right_functions(task.op)
-    unknown = tuple(f"right about mutant {i}" for i in range(1, len(mutants) + 1))
+    unknown = tuple(f"correct about mutant {i}" for i in range(1, len(mutants) + 1))
     with start() as worker:
         if worker.failure:  # a file that does not run rejects no implementation
             return unusable(task, worker.failure, unknown)
@@ -101,7 +101,7 @@ def judge(task: Task, start: Callable[[], Any], folder: Path | None = None, vari
         caught = []
     share = len(caught) / len(mutants) - len(alarms) / len(correct)
     counted = caught[: max(math.floor(share * len(mutants) + 1e-9), 0)]
-    earns = not alarms and len(caught) > FLOOR * len(mutants)  # points go to what begins with "right"
+    earns = not alarms and len(caught) > FLOOR * len(mutants)  # points go to what begins with "correct"
     held = tuple(f"{unknown[i] if earns else f'it catches mutant {i + 1}'}: {mutants[i][0]}" for i in counted)
     rest = [i for i in range(len(mutants)) if i not in counted]
     if alarms:

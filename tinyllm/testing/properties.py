@@ -1,12 +1,12 @@
 """Names of the properties that an op must have; reports of a check show them."""
 
-ORDINARY = "right on ordinary numbers"
-ORDINARY_INPUT = "right on ordinary input"  # of ops that take no numbers
-INFINITE = "right where scores are -inf"
-EXTREME = "right on huge and tiny numbers"
-VIEWS = "right on views with other strides"
-SMALL = "right on what is empty or has one element"
-RIGHT = "right "  # the names of properties about numbers begin with this
+ORDINARY = "correct results on ordinary numbers"
+ORDINARY_INPUT = "correct results on ordinary input"  # of ops that take no numbers
+INFINITE = "correct results where scores are -inf"
+EXTREME = "correct results on huge and tiny numbers"
+VIEWS = "correct results on views with other strides"
+SMALL = "correct results on what is empty or has one element"
+RIGHT = "correct "  # the names of properties about numbers begin with this
 FORM = "results have the right types and shapes"
 PURE = "inputs are left as they were"
 STEADY = "the same input gives the same result twice"

@@ -26,7 +26,7 @@ HEAD = """# A course: what counts, for how many points, and until when.
 # variants   how many different sets of hidden inputs there are; each student
 #            always meets the same one
 # partial    whether a task that is right on ordinary input earns the share of
-#            "right on ..." that hold
+#            "correct ..." that hold
 # points_per_late_day   what each day begun after `due` costs
 # due        a date, or a time such as 2026-10-01T23:59. Only the system that
 #            collected a submission knows when it came: `course grade` reads
