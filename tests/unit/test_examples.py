@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import tinyllm
 from tinyllm.data import rows, sources
 from tinyllm.errors import UserError
 from tinyllm.models import GPT, GPTConfig, build, family, from_pretrained
 from tinyllm.tokenizer import ByteTokenizer, save_tokenizer
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-PROGRAMS = ("chat.py", "complete_code.py", "describe_picture.py", "embed.py", "finetune_gpt2.py", "names.py",
+PROGRAMS = ("complete_code.py", "describe_picture.py", "embed.py", "finetune_gpt2.py", "names.py",
             "shakespeare.py", "translate.py")  # fmt: skip
 
 
@@ -121,29 +120,6 @@ def test_pictures_are_described(run):
     out = run(*few, "Which thing is red?")
     assert out.count("loss on new pictures") == 2 and "200 captions and answers" in out
     assert "\nThe picture shows " in out and out.splitlines()[-1].startswith("Which thing is red? ")
-
-
-def test_chat_trains_once_then_remembers(run, monkeypatch):
-    lines = iter(["Once", "and then", ""])
-    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
-    seen, stream = [], tinyllm.stream
-
-    def spy(model, prompts, tokenizer, **options):
-        seen.append(tokenizer.decode(prompts[0]))
-        return stream(model, prompts, tokenizer=tokenizer, **options)
-
-    monkeypatch.setattr(tinyllm, "stream", spy)
-    out = run("chat.py", "--steps", "2")
-    assert "training one on stories, 2 steps" in out and not list(lines)
-    again = run("chat.py", "--once", "Once")
-    assert "training" not in again and again.rstrip("\n") in out
-    # The model continues the whole text so far, or what it can see of it.
-    assert seen[0] == seen[2] == "Once"
-    said = re.findall(r"[a-z]{3,}", again)[-3:]  # words: the cut may be inside a character
-    assert seen[1].endswith("and then") and all(word in seen[1] for word in said)
-    Path("runs/chat/tokenizer.json").unlink()
-    with pytest.raises(SystemExit, match=r"tokenizer\.json"):
-        run("chat.py", "--once", "Once")
 
 
 def test_complete_code_trains_once_and_writes_at_a_cursor(run, tmp_path):
