@@ -17,11 +17,13 @@ import time
 
 from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict
+from tinyllm.course.page import write_page
+from tinyllm.course.pictures import coloured
 from tinyllm.data import load_corpus
 from tinyllm.tokenizer import BPETokenizer
 from tinyllm.tokenizer.patterns import compile_pattern, split
 
-begin()
+folder = begin()
 
 # %% [markdown]
 # ## Text is bytes
@@ -152,12 +154,17 @@ assert list(tokenizer.merges)[:20] == list(merges)  # the same merges
 guess = predict("bytes per token with 512 tokens")
 size = len(corpus.encode()) / len(tokenizer.encode(corpus))
 print(compare(guess, size))
+figures = []
 for vocab_size in (256, 300, 512, 1024):
     t = BPETokenizer.train(corpus, vocab_size)
     n = len(t.encode(corpus))
-    each = len(corpus) / n
-    print(f"  {vocab_size:>5} tokens: {each:.2f} bytes each, {n:,} in all")
+    each = f"{len(corpus) / n:.2f} bytes each"
+    print(f"  {vocab_size:>5} tokens: {each}, {n:,} in all")
     print("       ", "|".join(t.decode([i]) for i in t.encode(corpus[:34])))
+    cut = [t.decode_bytes([i]) for i in t.encode(corpus[:180])]
+    figures.append(coloured(f"{vocab_size:,} tokens", each, cut))
+lead = "The beginning of the same story, in four vocabularies."
+write_page(folder / "tokens.html", "Tokens", lead, figures)
 
 # %% [markdown]
 # Each doubling of the vocabulary gains less, because each new pair is rarer

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from test_report import EVIL, Page
 
+from tinyllm.course import pictures
 from tinyllm.course.page import curves, roofline, weights, write_page
-from tinyllm.course.pictures import clocks, computation_graph, dots, next_letters, transformer
 from tinyllm.report.svg import heat_map
 
 ROWS = np.array([[1.0, 0.0], [0.254, 0.746]])
@@ -54,16 +54,22 @@ def points(path):
 
 def test_the_hands_of_the_clocks_keep_their_angle():
     """What the picture is drawn for: turned by 100 positions, key and query are as far apart as before."""
-    text = clocks(np.array([1.0, 0.3]), [(5, 2), (105, 102)])
+    text = pictures.clocks(np.array([1.0, 0.3]), [(5, 2), (105, 102)])
     hands = [points(d) for d in re.findall(r'<g class="arrow \w+"><path d="([^"]+)"', text)]
     turns = [np.arctan2(y0 - y1, x1 - x0) for (x0, y0), (x1, y1) in hands]
     between = (np.array(turns[1::2]) - turns[::2]) % (2 * np.pi)  # query less key, of each dial
     assert np.allclose(between, [3, 3, 0.9, 0.9], atol=0.02)
 
 
+def test_what_comes_back_through_a_norm_touches_the_circle():
+    text = pictures.norm_circle(np.array([1.2, -1.2, 0.0]), np.array([0.6, -0.3, 1.5]))
+    n, along, _, dx = (np.diff(points(d), axis=0)[0] for d in re.findall(r'<path d="([^"Z]+)"></path>', text))
+    assert abs(n @ dx) < 0.01 * np.hypot(*n) * np.hypot(*dx) and abs(along @ dx) < 10 < np.hypot(*along)
+
+
 def test_the_graph_names_every_value_gradient_and_slope():
     nodes = {"a": (0, 0, 2, -24), "loss": (200, 0, 16, 1)}
-    text = computation_graph("a graph", nodes, [("a", "loss", "b = -3")])
+    text = pictures.computation_graph("a graph", nodes, [("a", "loss", "b = -3")])
     words = re.findall(r"<text[^>]*>([^<]+)<", text)
     assert words == ["slope b = -3", "a = 2", "gradient -24", "loss = 16", "gradient +1"]
 
@@ -77,7 +83,10 @@ def test_the_roof_bends_where_arithmetic_takes_as_long_as_memory():
     assert float(dot[0]) == 250 and high < float(dot[1]) < low
 
 
-@pytest.mark.parametrize("picture", [transformer(), next_letters(EVIL, ["<", "\n"], ROWS, EVIL)])
+@pytest.mark.parametrize("picture", [
+    pictures.transformer(), pictures.next_letters(EVIL, ["<", "\n"], ROWS, EVIL),
+    pictures.coloured(EVIL, EVIL, [EVIL.encode(), b"\xff"]),
+])  # fmt: skip
 def test_pictures_are_whole_and_words_in_them_stay_words(tmp_path, picture):
     write_page(tmp_path / "page.html", "pictures", "", [picture])
     text = (tmp_path / "page.html").read_text("utf-8")
@@ -93,7 +102,7 @@ def test_a_heat_map_names_its_rows_and_columns():
 
 def test_a_picture_has_a_square_for_each_dot_and_lines_between_patches():
     picture = np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3)
-    drawn = str(dots("Dots", picture, "few", patch=2))
+    drawn = str(pictures.dots("Dots", picture, "few", patch=2))
     for (y, x), dot in zip(np.ndindex(2, 4), picture.reshape(8, 3).tolist(), strict=True):
         assert f'<rect x="{x}" y="{y}" width="1" height="1" fill="#{bytes(dot).hex()}"' in drawn
     assert drawn.count("<rect") == 8 and 'd="M2 0V2"' in drawn

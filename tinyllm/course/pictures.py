@@ -1,13 +1,13 @@
-"""Draw pictures for lessons: a computation graph, a transformer, rotary positions, counts, dots."""
+"""Draw pictures for lessons: a computation graph, a transformer, rotary positions, tokens, dots and more."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from tinyllm.report.diagram import Arrow, Box, Dial, diagram, label
-from tinyllm.report.page import Html, tag
+from tinyllm.report.page import Html, figure, tag
 from tinyllm.report.svg import heat_map
-from tinyllm.report.tokens import visible
+from tinyllm.report.tokens import running, visible
 
 
 def computation_graph(title: str, nodes: dict[str, tuple[float, float, float, float]],
@@ -101,15 +101,40 @@ def dots(title: str, picture: np.ndarray, unit: str = "", patch: int = 1) -> Htm
     drawn = [tag("title", title), *squares, tag("path", d=lines, stroke="#888", stroke_width=0.06)]
     image = tag("svg", drawn, role="img", viewBox=f"0 0 {W} {H}", aria_label=f"{title}: {unit}",
                 style="display: block; width: 100%", shape_rendering="crispEdges")  # fmt: skip
-    caption = tag("figcaption", tag("strong", title), tag("span", unit, class_="unit"))
-    return tag("figure", caption, image)
+    return figure(title, unit, image)
 
 
 def next_letters(title: str, letters: Sequence[str], probs: np.ndarray, unit: str) -> Html:
     """Draw the probabilities (V, V) of the next letter, in a row for each letter before it -> HTML."""
     picture = heat_map(np.sqrt(probs), f"{title}: {len(letters)} rows")
     marks = [tag("span", visible(letter.encode())) for letter in letters]
-    caption = tag("figcaption", tag("strong", title), tag("span", unit, class_="unit"))
     body = tag("div", tag("div", marks, class_="rows"), tag("div", marks, class_="tops"), picture,
                class_="letters", style=f"--n:{len(letters)}")  # fmt: skip
-    return tag("figure", caption, tag("div", body, class_="wide"), class_="drawn")
+    return figure(title, unit, tag("div", body, class_="wide"), class_="drawn")
+
+
+def coloured(title: str, unit: str, tokens: Iterable[bytes]) -> Html:
+    """Draw a text cut into tokens; neighbours have different colours -> HTML."""
+    styles = ("--s:40", "--s:40; --hot: var(--cool)")
+    drawn = [tag("span", running(token), class_="heat", style=styles[i % 2]) for i, token in enumerate(tokens)]
+    return figure(title, unit, tag("div", drawn, class_="text"))
+
+
+def norm_circle(n: np.ndarray, dn: np.ndarray) -> Html:
+    """Draw what a norm lets through of a gradient dn (3,) of the normalised row n (3,) -> HTML.
+
+    Rows of three numbers with mean 0 form a plane; those with variance 1 are a circle in it.
+    """
+    plane = np.array([[1, -1, 0], [1, 1, -2]]) / np.sqrt([[2], [6]])
+    row, gradient = plane @ n, plane @ dn
+    left = gradient - row * (gradient @ row) / (row @ row)
+
+    def at(vector):
+        return 480 + 80 * vector[0], 240 - 80 * vector[1]
+
+    ends = at(row), at(row + gradient), at(row + left)
+    shapes = [tag("g", tag("circle", cx=480, cy=240, r=80 * 3**0.5), class_="dial"),
+              Arrow([at((0, 0)), ends[0]], "n", "floor"), Arrow([ends[1], ends[2]], "along n", "faint", False),
+              Arrow(ends[:2], "dn, without its mean", "val"), Arrow(ends[::2], "dx", "train")]  # fmt: skip
+    words = "the part of dn along n is removed, and what is left touches the circle"
+    return diagram("Back through a norm", words, (960, 480), shapes, words)

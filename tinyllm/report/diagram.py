@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tinyllm.report.page import Html, tag
+from tinyllm.report.page import Html, figure, tag
 
 HEAD = 9  # length of an arrow's head
 
@@ -102,5 +102,4 @@ def diagram(title: str, description: str, size: tuple[int, int], shapes: Iterabl
     picture = tag("svg", tag("title", title), tag("desc", description), drawn, role="img",
                   viewBox=f"0 0 {size[0]} {size[1]}", class_="diagram",
                   aria_label=f"{title}: {description}")  # fmt: skip
-    caption = tag("figcaption", tag("strong", title), tag("span", unit, class_="unit"))
-    return tag("figure", caption, tag("div", picture, class_="wide"), class_="drawn")
+    return figure(title, unit, tag("div", picture, class_="wide"), class_="drawn")

@@ -62,6 +62,12 @@ def section(title: str, note: Any, *content: Any) -> Html:
     return html([tag("h2", title), tag("p", note, class_="note") if note else None, *content])
 
 
+def figure(title: str, unit: str, *content: Any, **attributes: Any) -> Html:
+    """Return content in a frame, below a title and a few words beside it, such as a unit."""
+    caption = tag("figcaption", tag("strong", title), tag("span", unit, class_="unit"))
+    return tag("figure", caption, *content, **attributes)
+
+
 def details(summary: str, *content: Any) -> Html:
     """Return content that is hidden until the reader opens it by its summary."""
     return tag("details", tag("summary", summary), *content)
