@@ -152,7 +152,7 @@ def test_chat_goes_on_from_what_was_said(tinyllm, capsys, monkeypatch):
     typed(monkeypatch, "", "ab", "c", "/quit", "never read")
     assert tinyllm("chat", "RUN", "--tokens", "3", "--temperature", "0") == 0
     first = expected("ab", 3, **GREEDY)[1]
-    second = expected("ab" + first + "c", 3, **GREEDY)[1]
+    second = expected(f"ab{first} c", 3, **GREEDY)[1]
     lines = ["", "ab", first, "c", second, "/quit", ""]  # what was typed is shown as a terminal would
     assert capsys.readouterr().out.split("\n")[1:] == lines
 
@@ -246,6 +246,23 @@ def test_a_conversation_goes_on_from_what_is_seen_of_it():
         reply.close()
         said += truth
         assert conversation.ids == said
+
+
+@pytest.mark.parametrize("said, line, read", [
+    ("ab", "c d", " c d"), ("ab.", "c", " c"), ("ab ", "c", "c"), ("", "c", "c"), ("ab", ", c", ", c"),
+    ("ab", " c", " c"), ("ab", "", ""), ("\u732b", "\u732b", "\u732b"),
+])  # fmt: skip
+def test_a_new_word_is_not_glued_to_the_last_one(said, line, read):
+    """The first two lines of a newcomer once gave "She liked the starThe dog"."""
+    conversation = cli.Conversation(tiny(), CharTokenizer.train("abcd., \u732b"))
+    conversation.ids = conversation.tokenizer.encode(said)
+    assert conversation.spaced(line) == read
+    conversation = cli.Conversation(tiny(), TOKENIZER, "b")
+    conversation.ids = TOKENIZER.encode("ab")
+    assert conversation.spaced("c") == "c"  # a question that follows an answer
+    conversation = cli.Conversation(tiny(), CharTokenizer.train("ACGT"))
+    conversation.ids = [0]
+    assert conversation.spaced("G") == "G"
 
 
 def test_what_a_terminal_would_obey_is_not_written(capsys):

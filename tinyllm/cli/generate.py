@@ -21,7 +21,7 @@ from tinyllm.middle import middle_prompt
 from tinyllm.models.generation import BEAMS, ignored, sampling_settings, stop_ids
 from tinyllm.models.registry import locate
 from tinyllm.nn import EncoderDecoderLM
-from tinyllm.report.terminal import printable
+from tinyllm.report.terminal import printable, width
 from tinyllm.sampling import Sampling
 from tinyllm.tokenizer.chat_file import read_chat_template
 from tinyllm.tokenizer.middle import markers_of
@@ -29,11 +29,11 @@ from tinyllm.train import load_run
 from tinyllm.train.recipe import find_recipe
 
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
-WELCOME = "Type a beginning; the model continues it. A new word needs a space. See /help."
+WELCOME = "Type the beginning of a text; the model continues it, then you do. See /help."
 HELP = """\
 The model continues your text. It is no assistant: it writes texts like those
 that it was trained on.
-  any text   is added to the end of the text, exactly as you type it
+  any text   is added to the end of the text, with a space between two words
   (nothing)  the model continues
   /reset     begin a new text
   /quit      leave, as Ctrl-D does
@@ -252,6 +252,8 @@ class Conversation:
         self.picture = picture
         self.separator = separator
         self.model, self.tokenizer, self.options = model, tokenizer, options
+        one_by_one = isinstance(model, EncoderDecoderLM) or picture is not None
+        self.is_one_text = not (separator or tokenizer.chat or one_by_one)
         self.stop = [*stop, *([tokenizer.chat.stop_id(tokenizer)] if tokenizer.chat else [])]
         self.seed = seed  # of the next turn
         self.ids: list[int] = []
@@ -274,6 +276,16 @@ class Conversation:
             self.ids.append(step.token)
             yield step.text
 
+    def spaced(self, text: str) -> str:
+        """Return what a person types, with a space before it if it begins with a new word."""
+        end = self.tokenizer.decode(self.ids[-4:])[-1:] if self.is_one_text else ""
+        begins = text[:1].isalnum() and (end.isalnum() or end in [*".,;:!?"])
+        if begins and width(end + text[0]) == 2:  # letters of East Asia have a width of 2 each
+            with suppress(UserError):  # the characters of this tokenizer may include no space
+                self.tokenizer.encode(" ")
+                return f" {text}"
+        return text
+
     def _read(self, text: str) -> list[int]:
         """Encode what a person says; an empty text lets the model finish a turn that was cut off."""
         chat = self.tokenizer.chat
@@ -293,9 +305,9 @@ def chat(run: str | None = None, *, tokens: int = 100, picture: str = "",
     stories: it is no assistant and answers no questions. Where the tokenizer or the folder has a chat
     template, your lines are the user's turns in it.
 
-    Your line is put behind the text as it is. An empty line lets the model continue. Ctrl-C stops the model
-    (where it is silent, a second one leaves), /reset begins a new text, /quit or Ctrl-D leaves, /help
-    explains. Without a terminal, each line of standard input is answered.
+    Your line is put behind the text, with a space between two words. An empty line lets the model continue.
+    Ctrl-C stops the model (where it is silent, a second one leaves), /reset begins a new text, /quit or
+    Ctrl-D leaves, /help explains. Without a terminal, each line of standard input is answered.
 
     RUN             a run, a model's folder, or `shipped`; if left out, the newest run
                     in runs/, or the model that comes with tinyllm if there is none
@@ -369,7 +381,7 @@ def _turn(conversation, line, tokens):
     write = Writer()
     try:
         with suppress(KeyboardInterrupt):
-            for text in conversation.reply(line, tokens):
+            for text in conversation.reply(conversation.spaced(line), tokens):
                 write(text)
         write("\n")
     except UserError as error:
