@@ -135,6 +135,9 @@ def test_fit_keeps_the_learning_rate_of_an_optimizer():
         return [*seen[1:], optimizer.lr]
 
     assert rates()[0] == 1e-4 and max(rates()) == 1e-4 and rates(lr=0.01)[0] == 0.01
+    bars = []
+    rates(progress=lambda losses, total: bars.append(total) or losses)
+    assert bars == [3]  # in a notebook, minutes of training once passed in silence
 
 
 def test_nothing_to_evaluate_is_said():

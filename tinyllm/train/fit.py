@@ -47,14 +47,16 @@ def fit(
     loss: Callable[[Any, Any], Any] = next_token,
     optimizer: Optimizer | None = None,
     seed: int = 0,
+    progress: Callable[..., Any] | None = None,
     **settings: Any,
 ) -> list[float]:
     """Train a model and return the loss of each step: `tl.fit(model, tokens, steps=200)[-1]`.
 
     `batches` are tokens (n,), of which `batch` random windows per step are taken, or a function of the step
     that returns a `Batch` or (tokens, targets). `lr` is the highest learning rate: by default the
-    optimizer's, or 3e-3 without an optimizer. `settings` are more fields of `TrainConfig`, such as schedule
-    and clip. Raises UserError on a bad setting, and when the loss is no longer finite.
+    optimizer's, or 3e-3 without an optimizer. `progress=tqdm.tqdm` shows a bar. `settings` are more fields of
+    `TrainConfig`, such as schedule and clip. Raises UserError on a bad setting, and when the loss is no
+    longer finite.
     """
     if lr is None:
         lr = optimizer.lr if optimizer else 3e-3
@@ -66,4 +68,5 @@ def fit(
             return Batch(*get_batch(tokens, seed, step, batch, context))
 
     loop = loop_of(config, model, batches, loss, seed, optimizer)
-    return [event.loss for event in loop if isinstance(event, events.Stepped)]
+    losses = (event.loss for event in loop if isinstance(event, events.Stepped))
+    return list(progress(losses, total=steps) if progress else losses)
