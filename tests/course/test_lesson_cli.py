@@ -62,7 +62,7 @@ def test_the_way_from_lesson_to_lesson_is_said(say, here):
     assert "write it in 00_setup/exercise.py; `tinyllm hint 0` helps" in say("check 0", 1)
     write(0, ADD)
     said = say("check 0")
-    assert "next: `tinyllm lesson start 1`" in said and "the same in tinyllm/ops/elementwise.py: compare" in said
+    assert "next: `tinyllm lesson start 1`" in said and "in tinyllm/ops/elementwise.py: compare" in said
     assert "next: `tinyllm lesson start 1`" in say("lesson")
     assert "nothing was changed" in say("lesson start 0")
     assert "`tinyllm lesson start N`" in say("lesson begin", 2)

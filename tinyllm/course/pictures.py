@@ -116,7 +116,7 @@ def next_letters(title: str, letters: Sequence[str], probs: np.ndarray, unit: st
 def coloured(title: str, unit: str, tokens: Iterable[bytes]) -> Html:
     """Draw a text cut into tokens; neighbours have different colours -> HTML."""
     styles = ("--s:40", "--s:40; --hot: var(--cool)")
-    drawn = [tag("span", running(token), class_="heat", style=styles[i % 2]) for i, token in enumerate(tokens)]
+    drawn = [tag("span", running(each), class_="heat", style=styles[i % 2]) for i, each in enumerate(tokens)]
     return figure(title, unit, tag("div", drawn, class_="text"))
 
 
@@ -134,7 +134,7 @@ def norm_circle(n: np.ndarray, dn: np.ndarray) -> Html:
 
     ends = at(row), at(row + gradient), at(row + left)
     shapes = [tag("g", tag("circle", cx=480, cy=240, r=80 * 3**0.5), class_="dial"),
-              Arrow([at((0, 0)), ends[0]], "n", "floor"), Arrow([ends[1], ends[2]], "along n", "faint", False),
+              Arrow([at((0, 0)), ends[0]], "n", "floor"), Arrow(ends[1:], "along n", "faint", False),
               Arrow(ends[:2], "dn, without its mean", "val"), Arrow(ends[::2], "dx", "train")]  # fmt: skip
     words = "the part of dn along n is removed, and what is left touches the circle"
     return diagram("Back through a norm", words, (960, 480), shapes, words)
