@@ -130,11 +130,11 @@ def norm_circle(n: np.ndarray, dn: np.ndarray) -> Html:
     left = gradient - row * (gradient @ row) / (row @ row)
 
     def at(vector):
-        return 480 + 80 * vector[0], 240 - 80 * vector[1]
+        return 480 + 100 * vector[0], 230 - 100 * vector[1]
 
     ends = at(row), at(row + gradient), at(row + left)
-    shapes = [tag("g", tag("circle", cx=480, cy=240, r=80 * 3**0.5), class_="dial"),
-              Arrow([at((0, 0)), ends[0]], "n", "floor"), Arrow(ends[1:], "along n", "faint", False),
-              Arrow(ends[:2], "dn, without its mean", "val"), Arrow(ends[::2], "dx", "train")]  # fmt: skip
-    words = "the part of dn along n is removed, and what is left touches the circle"
-    return diagram("Back through a norm", words, (960, 480), shapes, words)
+    shapes: list = [tag("g", tag("circle", cx=480, cy=230, r=100 * 3**0.5), class_="dial")]
+    shapes += [Arrow([at((0, 0)), ends[0]], "n", "floor"), Arrow(ends[1:], "along n", "faint", False)]
+    shapes += [Arrow(ends[:2], "dn", "val"), Arrow(ends[::2], "dx", "train")]
+    words = "dn, here without its mean, loses its part along n; what is left touches the circle"
+    return diagram("Back through a norm", words, (960, 430), shapes, words)
