@@ -155,6 +155,16 @@ def test_gpt2_files_are_read_from_either_or_from_the_folder(tmp_path):
     assert named.decode([259]) == "never"
 
 
+def test_a_part_of_a_merge_is_an_ordinary_token_though_no_merge_makes_it(tmp_path):
+    """It was taken for a special token, and the merge was saved without it."""
+    tokenizer = load_tokenizer(gpt2_folder(tmp_path, GPT2_VOCAB, GPT2_MERGES.replace("h e\n", "")))
+    assert "he" not in tokenizer.special_tokens
+    save_tokenizer(tokenizer, tmp_path / "t.json")
+    assert load_tokenizer(tmp_path / "t.json").fingerprint() == tokenizer.fingerprint()
+    with pytest.raises(UserError, match="'he' cannot have the id 257, which is taken"):
+        load_tokenizer(tmp_path, special_tokens=["he", "一"])
+
+
 @pytest.mark.parametrize("vocab, merges, match", [
     ({"a": 70}, "", "same id"), ({"h": ...}, "", "'h'"), ({"": 300}, "", "''"),
     *(({"a": wrong}, "", "id of the token 'a'") for wrong in (-1, 2**30, "64")),

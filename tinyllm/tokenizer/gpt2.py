@@ -55,7 +55,7 @@ def _named(path, parse):
 
 
 def _build(vocab, merges, pattern, special_tokens=None):
-    made = {left + right for left, right in merges} | set(CHARACTERS.values())
+    made = {word for left, right in merges for word in (left, right, left + right)} | set(CHARACTERS.values())
     if special_tokens is None:
         special_tokens = [
             word for word in vocab if word not in made and (word.isascii() or token_bytes(word) is None)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 from tinyllm.errors import UserError
@@ -84,8 +84,8 @@ class Vocabulary:
         vocab: {token: id}.
         merges: [(left, right)] in order.
         ignore_merges: True encodes a piece that is itself a token at once, without merging.
-        names: added tokens such as `<|endoftext|>`, which are written as they are. A name that a merge makes
-            as well is an ordinary token too.
+        names: added tokens such as `<|endoftext|>`, which are written as they are. A name that is part
+            of a merge is an ordinary token too.
 
         Raises UserError for an id or a merge that is there twice or does not fit.
         """
@@ -96,7 +96,7 @@ class Vocabulary:
             if pair in pairs:
                 raise UserError(f"merges[{rank}], {left[:40]!r} and {right[:40]!r}, is there twice")
             pairs[pair], order[pair] = new, rank
-        made = {*pairs.values(), *(vocab.get(character) for character in CHARACTERS.values())}
+        made = {*pairs.values(), *chain.from_iterable(pairs), *map(vocab.get, CHARACTERS.values())}
         tokens: list[bytes | None] = [None] * (max(vocab.values(), default=-1) + 1)
         for word, i in vocab.items():
             if word in names and i not in made:
