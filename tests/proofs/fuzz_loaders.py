@@ -225,6 +225,9 @@ def check(name, folder, data):
         for text in TEXTS:
             check_text(tokenizer, text, ())
             check_text(tokenizer, text, "all")
+        save_tokenizer(tokenizer, folder / "again")
+        again = load_tokenizer(folder / "again")
+        assert again.fingerprint() == tokenizer.fingerprint(), "saved, it is another"
     took = time.thread_time() - began
     assert took < LIMIT, f"{took:.1f} seconds"
 

@@ -30,7 +30,7 @@ SOURCES = [HERE / "fuzz_tokenizer.c", HERE / "fuzz_encode.c", *native.BPE]
 FLAGS = ["-g1", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
 STRICT = {"ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=8", "UBSAN_OPTIONS": "print_stacktrace=1"}
 QUICK = {"split": 2000, "encode": 200, "merge": 200, "decode": 2000, "train": 40}  # executions
-QUICK_LOADER = 60
+QUICK_LOADER = 100
 TEXTS = [
     "the cat's 12 naïve hats sat on the mat, THE Mat's\r\n\n  end \n", "a" * 700, "ab" * 300, "the mat " * 20,
     "😀😁e\u0301 中文字", " \t \u00a0\u2028", "I'll 1234567890 don'T ǅemu_ſ's",

@@ -25,7 +25,7 @@ from pathlib import Path
 from tinyllm.errors import UserError
 folder = sys.argv[1]
 whole = fuzz_loaders.load_tokenizer
-def broken(path, pattern):
+def broken(path, pattern=None):
     tokenizer = whole(path, pattern)
     {mistake}
     return tokenizer
@@ -69,6 +69,7 @@ def test_every_target_in_c_sees_a_mistake(tmp_path, monkeypatch):
     ("raise UserError('')", "not one clear line"),
     ("tokenizer.decode_bytes = lambda ids: b''", "decode_bytes gives other bytes"),
     ("tokenizer.encode = lambda text, allowed: [tokenizer.vocab_size]", "an id that is none"),
+    ("tokenizer.fingerprint = lambda: id(tokenizer)", "saved, it is another"),
 ])  # fmt: skip
 def test_a_broken_loader_is_a_finding(mistake, seen, tmp_path):
     program = BROKEN_LOADER.format(mistake=mistake)

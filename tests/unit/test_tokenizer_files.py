@@ -1,12 +1,9 @@
 """A saved tokenizer comes back. Whatever else a file holds, it loads or gets one clear line."""
 
-import copy
 import json
 import sys
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tinyllm.errors import UserError
 from tinyllm.ops import unicode
@@ -274,87 +271,6 @@ def test_a_cut_file_is_refused(tmp_path):
     data = json_file.dump(LEARNT.to_dict()).rstrip()
     for end in {*range(0, len(data), 97), *range(len(data) - 5, len(data))}:
         refused(tmp_path, data[:end])
-
-
-# Changed at random: every format loads, or gets one line
-
-
-@pytest.fixture(scope="session")
-def valid(tmp_path_factory):
-    """A valid file of each format: (name, bytes, options of loading it, the files beside it)."""
-    folder = tmp_path_factory.mktemp("valid")
-    save_tokenizer(LEARNT, folder / "ranks", "tiktoken")
-    save_tokenizer(TOKENIZERS[5], folder / "gpt2", "gpt2")
-    vocab, merges = ((folder / "gpt2" / name).read_bytes() for name in ("vocab.json", "merges.txt"))
-    return [
-        *(("t", json_file.dump(TOKENIZERS[i].to_dict()), {}, {}) for i in (1, 4, 6, 7, 10)),
-        ("t", (folder / "ranks").read_bytes(), {"pattern": "gpt2"}, {}),
-        ("vocab.json", vocab, {}, {"merges.txt": merges}),
-        ("merges.txt", merges, {}, {"vocab.json": vocab}),
-    ]
-
-
-def load_or_one_line(folder, name, data, options, beside):
-    for other, content in beside.items():
-        (folder / other).write_bytes(content)
-    try:
-        tokenizer = load(folder, data, name, **options)
-        ids = tokenizer.encode(TEXT)
-    except UserError as error:
-        assert str(error).isprintable() and len(str(error)) < 500
-        return
-    if isinstance(tokenizer, BPETokenizer) and not tokenizer.normalizer:
-        assert tokenizer.decode_bytes(ids) == TEXT.encode()
-    assert not set(ids) & set(tokenizer.special_tokens.values())
-    save_tokenizer(tokenizer, folder / "again")
-    assert load_tokenizer(folder / "again").fingerprint() == tokenizer.fingerprint()
-
-
-@given(st.data())
-def test_changed_files_load_or_get_one_line(tmp_path_factory, valid, data):
-    name, content, options, beside = data.draw(st.sampled_from(valid))
-    content = bytearray(content)
-    for _ in range(data.draw(st.integers(1, 3))):
-        at = data.draw(st.integers(0, len(content) - 1))
-        end = data.draw(st.integers(at, min(at + 80, len(content))))
-        kind = data.draw(st.integers(0, 3))
-        if kind == 0:
-            del content[at:]
-        elif kind == 1:
-            content[at : at + data.draw(st.integers(0, 9))] = data.draw(st.binary(max_size=4))
-        elif kind == 2:
-            content[at:at] = content[at:end]
-        else:
-            content[at : at + 1] = data.draw(st.sampled_from([b"[", b"]", b"{", b'"', b"null", b"9", b","]))
-        content = content or bytearray(b" ")
-    load_or_one_line(tmp_path_factory.mktemp("changed"), name, bytes(content), options, beside)
-
-
-junk = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3)
-    | st.sampled_from(["ByteLevel", "Sequence", "Split", "NFC", "<|end|>", 2**24, 300, -1, "a", "Ġ"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
-)  # fmt: skip
-
-
-def replace_one(draw, value, new):
-    """Put a new value somewhere into a nest of lists and dicts, or take a key away."""
-    if isinstance(value, dict | list) and value and draw(st.integers(0, 9)):
-        key = draw(st.sampled_from(list(value) if isinstance(value, dict) else range(len(value))))
-        if not draw(st.integers(0, 15)) and isinstance(value, dict):
-            del value[key]
-        else:
-            value[key] = replace_one(draw, value[key], new)
-        return value
-    return new
-
-
-@given(st.data(), junk)
-def test_junk_anywhere_loads_or_gets_one_line(tmp_path_factory, valid, data, new):
-    name, content, options, beside = data.draw(st.sampled_from(valid[:5]))
-    changed = replace_one(data.draw, copy.deepcopy(json.loads(content)), new)
-    changed = json.dumps(changed).encode()
-    load_or_one_line(tmp_path_factory.mktemp("junk"), name, changed, options, beside)
 
 
 def test_the_fingerprint_tells_the_vocabulary_and_the_version_of_unicode(monkeypatch):
