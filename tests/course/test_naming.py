@@ -53,6 +53,12 @@ def test_a_mistake_is_named_where_the_function_rounds_less_than_the_specificatio
     assert wrong_as("gelu_tanh", gelu_tanh).mistake == "exact gelu, where the tanh form was asked for"
 
 
+@pytest.mark.parametrize("result", [{"y": 1}, "y", [1, [2]], None])
+def test_results_of_another_kind_have_no_name(result):
+    verdict = wrong_as("add", lambda x, y: result)
+    assert verdict.state == "failed" and verdict.mistake is None
+
+
 def test_two_names_with_a_condition_are_three_guesses():
     """v of m squared, once "lr and grad_scale exchanged" where beta1 is 0.9, and w had a name of its own."""
 

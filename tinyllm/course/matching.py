@@ -146,13 +146,16 @@ def within(name: str, args: Case, got: list[Any] | None, theirs: list[Any] | Non
     bounds = right(name, args)[2]
     if got is None or theirs is None or not len(got) == len(theirs) == len(bounds):
         return False
-    for a, b, bound in zip(got, theirs, bounds, strict=True):
-        fits = np.shape(a) == np.shape(b) and np.shape(bound) in ((), np.shape(a))
-        if not fits or not isinstance(b, np.ndarray | np.generic) or b.dtype.kind != "f":
-            return False
-        if not np.isclose(a, b, 0, 2 * np.asarray(bound), equal_nan=True).all():
-            return False
-    return True
+    try:
+        for a, b, bound in zip(got, theirs, bounds, strict=True):
+            fits = np.shape(a) == np.shape(b) and np.shape(bound) in ((), np.shape(a))
+            if not fits or not isinstance(b, np.ndarray | np.generic) or b.dtype.kind != "f":
+                return False
+            if not np.isclose(a, b, 0, 2 * np.asarray(bound), equal_nan=True).all():
+                return False
+        return True
+    except (TypeError, ValueError):  # a dict, say, or a list of lists of several lengths
+        return False
 
 
 def mixed(got: Any, several: Sequence[Any]) -> bool:
