@@ -192,6 +192,7 @@ def test_files_of_a_bare_encoder_have_no_prefix(tmp_path):
     ("bert", {"tie_word_embeddings": False}, "tie_word_embeddings"),
     ("bert", {"architectures": ["BertForQuestionAnswering"]}, "BertForQuestionAnswering.*BertModel"),
     ("bert", {"architectures": ["BertForSequenceClassification"]}, r"lack pooler\.weight"),
+    ("bert", {"architectures": [{}]}, "tinyllm runs"),
     ("bert", {"type_vocab_size": 3}, r"encoder\.segments\.weight has shape"),
     ("bert", {"num_attention_heads": 5}, "5 heads cannot share"),
     ("distilbert", {"sinusoidal_pos_embds": True}, "sinusoidal_pos_embds"),

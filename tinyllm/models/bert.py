@@ -244,7 +244,7 @@ class Bert(Pretrained, nn.EncoderLM):
         """
         tasks = {cls.config_class.hf_class + end: task for task, end in TASKS.items()}
         names = config.get("architectures") or [cls.config_class.hf_class + "Model"]
-        if not isinstance(names, list) or names[0] not in tasks:
+        if not isinstance(names, list) or names[0] not in [*tasks]:  # it may be an object
             raise UserError(f"architectures = {names!r}, and tinyllm runs {', '.join(tasks)}")
         labels = config.get("id2label") if tasks[names[0]] == "classify" else None
         if isinstance(labels, dict):
