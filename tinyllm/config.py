@@ -175,7 +175,7 @@ def convert(name: str, value: Any, known: dict[str, Any]) -> Any:
             return _from_text(value, kind)
         if type(value) is kind or (kind is float and type(value) is int) or kind not in NAMES:
             return value if kind not in NAMES else kind(value)
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, RecursionError):
         pass
     raise UserError(f"{name} must be {NAMES.get(kind, 'JSON')}, got {value!r}")
 

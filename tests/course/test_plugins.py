@@ -58,6 +58,7 @@ BROKEN = {
     "an exit": (lambda s: s + "raise SystemExit(0)\n", "ends Python"),
     "other arguments": (lambda s: s + "def softmax(z):\n    return z\n", "softmax is called as softmax(x)"),
     "no function": (lambda s: s + "softmax = 3\n", "softmax is no function"),
+    "deep": (lambda s: f"{s}x = {'-' * 900}1\n", "recursion"),
 }
 
 

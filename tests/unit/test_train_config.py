@@ -50,6 +50,11 @@ def test_bad_settings_are_one_line(name, value, message):
     assert "\n" not in str(caught.value)
 
 
+def test_json_that_is_nested_deeply_is_refused():
+    with pytest.raises(UserError, match=r"^model\.scaling must be JSON"):
+        make_config({"model.type": "llama", "model.scaling": "[" * 10**5})
+
+
 @given(st.data())
 def test_settings_survive_text(data):
     """Writing every setting as text, as flags do, and reading it again changes nothing."""

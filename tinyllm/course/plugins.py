@@ -110,10 +110,9 @@ def attempted(source: str, stub: str, path: Path) -> set[str]:
     """Return the names whose definitions differ from those of the stub -> set of str. Raises UserError."""
     untouched = definitions(ast.parse(stub).body)
     try:
-        tree = ast.parse(source)
+        written = definitions(ast.parse(source).body).items()
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UserError(_at(path, getattr(error, "lineno", None), getattr(error, "msg", error))) from None
-    written = definitions(tree.body).items()
     return {name for name, text in written if text not in (untouched.get(name), STUB)}
 
 
