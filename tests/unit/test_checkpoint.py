@@ -231,6 +231,12 @@ def test_a_state_that_is_wrong_or_contradicts_itself_is_refused(copy, place, val
     assert (copy / "log.jsonl").read_bytes() == before
 
 
+def test_a_folder_of_checkpoints_without_settings_is_no_run(copy):
+    Run(copy).file.unlink()
+    for which in ("best", "last"):
+        refused(lambda which=which: Run(copy).find_checkpoint(which), "holds no run: there is no run.json")
+
+
 def test_a_run_without_its_folder_of_checkpoints_loses_nothing(copy):
     """It once cut the log to nothing, trained again, and then could save no checkpoint."""
     log = (copy / "log.jsonl").read_bytes()

@@ -223,10 +223,9 @@ class Run:
         """
         if which not in ("best", "last"):
             raise ValueError(f'which must be "best" or "last", got {which!r}')
+        self.read_config()  # which says what the folder is, if it is no run
         last = self.last_checkpoint()
         if last is None:
-            if not self.holds_something():
-                self._read_file()
             self.check_checkpoints()
             resume = f"tinyllm train --out {shlex.quote(str(self.folder))} --resume"
             raise UserError(f"{self.folder} holds no checkpoint yet: train it first with `{resume}`")
