@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -23,7 +24,7 @@ from tinyllm.report.remarks import remark
 from tinyllm.report.run import render, write_report
 from tinyllm.report.svg import Axes, Series, chart, heat_map, log_ticks, shrink, ticks
 from tinyllm.train import Run
-from tinyllm.train.log import read_log
+from tinyllm.train.log import RunLog, read_log
 
 EVIL = '<script>alert("x")</script>&amp;\'"<img src=x onerror=y>\x1b[31m'
 
@@ -119,6 +120,10 @@ def test_a_damaged_log_is_refused_and_a_torn_line_is_not(tmp_path):
         path.write_bytes(content)
         with pytest.raises(UserError, match="damaged"):
             read_log(path)
+    path.unlink()
+    os.mkfifo(path)  # which would wait for a reader
+    with pytest.raises(UserError, match="not a regular file"):
+        RunLog(path).append({})
 
 
 @pytest.mark.parametrize("first, more", [
