@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tinyllm.cli import main
 from tinyllm.errors import UserError
+from tinyllm.models import build
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, load_tokenizer, save_tokenizer
 from tinyllm.tokenizer.hf import LibraryTokenizer
 from tinyllm.tokenizer.patterns import QWEN2
@@ -142,6 +143,27 @@ def test_text_streamed_is_the_text_decoded_as_a_whole(tokenizer):
         assert whole.endswith(shown) and (known or whole == shown)
 
     same()
+
+
+def test_a_broken_character_takes_back_no_whole_one_before_it():
+    """The library turns all the bytes beside an invalid one into U+FFFD."""
+    alone = {f"<0x{byte:02X}>": i for i, byte in enumerate("\n你".encode(), 10)}
+    vocab = LLAMA["model"]["vocab"] | alone
+    tokenizer = LibraryTokenizer(LLAMA | {"model": LLAMA["model"] | {"vocab": vocab}})
+    for ids, text in ([7, 11, 12, 13], "a你"), ([7, 10, 11, 12, 13, 11], "a" + 5 * "\ufffd"), ([10, 7], "\n a"):
+        for known in range(3):
+            stream = TextStream(tokenizer, before=ids[:known])
+            shown = "".join(map(stream.push, ids[known:])) + stream.finish()
+            assert tokenizer.decode(ids) == text and text.endswith(shown) and (known or text == shown)
+
+
+def test_what_beams_find_keeps_the_space_of_its_first_token(tmp_path, capsys):
+    model = build({"model_type": "gpt2", "vocab_size": 5, "context": 8, "layers": 1, "heads": 1, "width": 8})
+    model.wte.weight.data[:4] = 0  # so that it only writes what it has read: " a"
+    model.save_pretrained(tmp_path)
+    load(tmp_path, T5)
+    assert main(["generate", str(tmp_path), "--prompt", "a", "--tokens", "2", "--beams", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["samples"][0]["text"] == " a a"
 
 
 def test_a_stop_string_with_a_space_ends_the_text():

@@ -25,6 +25,7 @@ from tinyllm.report.terminal import printable, width
 from tinyllm.sampling import Sampling
 from tinyllm.tokenizer.chat_file import read_chat_template
 from tinyllm.tokenizer.middle import markers_of
+from tinyllm.tokenizer.text import TextStream, read_prompt
 from tinyllm.train import load_run
 from tinyllm.train.recipe import find_recipe
 
@@ -177,9 +178,11 @@ def _searched(model, prompt, tokens, beams, length_penalty, *, n, tokenizer, sam
     found = beam_search(model, [prompt], max_tokens=tokens, beams=beams, stop=stop, tokenizer=tokenizer,
                         **rules)[0]  # fmt: skip
     ends, texts = [*stop, *([model.config.end] if model.is_encoder_decoder else [])], []
+    before = [] if model.is_encoder_decoder else read_prompt(model.config, 0, prompt, tokenizer)
     for ids, score in found[:n]:
         stopped = ids[-1] in ends or tokenizer.decode(ids[-1:]) in ends
-        shown = tokenizer.decode(ids[:-1] if stopped else ids)
+        text = TextStream(tokenizer, before=before)  # decoded alone, the first token may lose its space
+        shown = "".join(map(text.push, ids[:-1] if stopped else ids)) + text.finish()
         finish = "stop" if stopped else "length"
         texts.append({"text": shown, "tokens": ids, "score": score, "finish": finish})
     return texts

@@ -81,7 +81,7 @@ class LibraryTokenizer(Tokenizer):
 
     def decode_stream(self) -> WholeStream:
         """Return an incremental decoder; the text of a token may depend on the tokens before it."""
-        return WholeStream(self)
+        return WholeStream(self, {self._library.token_to_id(f"<0x{byte:02X}>") for byte in range(256)})
 
     def add_special_tokens(self, names: Iterable[str]) -> None:
         """Raise UserError unless the file has these special tokens, because this class cannot add any."""

@@ -1,7 +1,7 @@
 """Read prompts into token ids, and turn generated tokens into text as they come."""
 
 import codecs
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -58,7 +58,7 @@ def _start_token(tokenizer: Any) -> int:
 
 
 class ByteStream:
-    """Decode tokens one by one from their bytes, and hold back incomplete characters."""
+    """Decode tokens one by one from their bytes: hold back incomplete characters, replace lone surrogates."""
 
     def __init__(self, tokenizer: Any):
         self._bytes = tokenizer.decode_bytes
@@ -77,18 +77,22 @@ class WholeStream:
     """Decode all tokens so far at every step, and return the new text.
 
     This is for decoders that depend on other tokens, such as WordPiece, or SentencePiece, where the first
-    token loses its space. U+FFFD at the end is held back: it may become a character.
+    token loses its space. U+FFFD at the end is held back: it may become a character. So are the last tokens
+    if they are in `single_bytes`: an invalid byte behind them would turn all of them into U+FFFD.
     """
 
-    def __init__(self, tokenizer: Any):
-        self._decode = tokenizer.decode
+    def __init__(self, tokenizer: Any, single_bytes: Collection[int | None] = ()):
+        self._decode, self._single_bytes = tokenizer.decode, single_bytes
         self._ids: list[int] = []
         self._shown = ""
 
     def push(self, ids: Sequence[int]) -> str:
         """Add tokens and return the text that they complete."""
         self._ids += ids
-        return self._new(self._decode(self._ids).rstrip("\ufffd"))
+        end = len(self._ids)
+        while end and self._ids[end - 1] in self._single_bytes:
+            end -= 1
+        return self._new(self._decode(self._ids[:end]).rstrip("\ufffd"))
 
     def finish(self) -> str:
         """Return the text that was held back."""
