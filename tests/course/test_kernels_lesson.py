@@ -17,6 +17,7 @@ from tinyllm.course.answer_keys import NAMELESS, answers, edited, read
 from tinyllm.course.checker import judge_lesson
 from tinyllm.course.elf_symbols import EARLY, NO_OBJECT, refusal, runs_at_load
 from tinyllm.course.failures import INSIDE
+from tinyllm.course.fork_server import descendants
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workers import why_not
 from tinyllm.testing.properties import ORDINARY
@@ -277,6 +278,21 @@ def test_a_compiler_that_never_stops_talking_takes_no_memory_of_ours(tmp_path, m
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**20
+
+
+def test_a_grader_that_has_to_end_leaves_no_compiler_behind(tmp_path, monkeypatch):
+    wait, stops = subprocess.Popen.wait, iter([SystemExit(1)])  # as SIGTERM does, while it waits
+
+    def interrupted(process, timeout=None):
+        for stop in stops:
+            raise stop
+        return wait(process, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    before = descendants()
+    with pytest.raises(SystemExit):
+        kernels.build(GOOD, "softmax", tmp_path, "plain", tmp_path)
+    assert descendants() == before
 
 
 def test_comments_without_an_end_take_no_time():

@@ -91,9 +91,11 @@ def compile_in(folder: Path, level: str, arguments: list[str]) -> Failure | None
         if compiler.wait(COMPILE_SECONDS) == 0:
             return None
     except subprocess.TimeoutExpired:
-        os.killpg(compiler.pid, signal.SIGKILL)  # and what it has started
-        compiler.wait()
         return Failure("timed_out", "the compiler ran for too long")
+    finally:
+        if compiler.returncode is None:  # its time is up, or this process has to end
+            os.killpg(compiler.pid, signal.SIGKILL)  # and what it has started
+            compiler.wait()
     with open_regular(messages) as f:
         return compile_error(f.read(2**16).decode("utf-8", "replace"))
 
