@@ -178,6 +178,8 @@ def test_bad_gpt2_files_are_refused(vocab, merges, match, tmp_path):
 
 
 def test_gpt2_files_beside_others(tmp_path):
+    with pytest.raises(UserError, match="without merges nothing makes the token 'he'"):  # no special token
+        load_tokenizer(gpt2_folder(tmp_path, GPT2_VOCAB, "#version: 0.2\n"))
     gpt2_folder(tmp_path, GPT2_VOCAB, GPT2_MERGES)
     (tmp_path / "added_tokens.json").write_text("{}")
     with pytest.raises(UserError, match="added_tokens"):
@@ -299,7 +301,7 @@ CHAT.chat = ChatTemplate({"assistant": (Special("<|end|>"),)}, (Special("<|end|>
     (BPETokenizer([], "gpt4"), "gpt2", "pre_tokenizer"),
     (BPETokenizer([], special_tokens=["aé"]), "gpt2", "added_tokens"),
     (BPETokenizer([], special_tokens=["é"]), "gpt2", "added_tokens|model"),
-    (WHOLE, "gpt2", "added_tokens|model"),
+    (WHOLE, "gpt2", "nothing makes the token 'abc'"),
 ])  # fmt: skip
 def test_what_a_format_cannot_say_is_refused(tokenizer, format, match, tmp_path):
     with pytest.raises(UserError, match=match) as error:

@@ -60,6 +60,8 @@ def _build(vocab, merges, pattern, special_tokens=None):
         special_tokens = [
             word for word in vocab if word not in made and (word.isascii() or token_bytes(word) is None)
         ]
+        if not merges and (words := [word for word in special_tokens if word.isascii() and word.isalnum()]):
+            raise UserError(f"without merges nothing makes the token {words[0][:40]!r}: is merges.txt empty?")
     vocabulary = Vocabulary.from_words(vocab, merges, False, set(special_tokens))
     return BPETokenizer.from_vocabulary(vocabulary, pattern, _numbered(vocab, special_tokens))
 
