@@ -9,7 +9,7 @@ from typing import Any
 from tinyllm.errors import UserError
 
 FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # no pickles, no code
-OTHERS = ["[!1]*/*", "consolidated*"]  # not downloaded: folders but 1_Pooling, such as onnx; weights twice
+OTHERS = ["[!1]*/*", "1[!_]*/*", "consolidated*"]  # not downloaded: folders but 1_...; weights twice
 
 
 def is_hub_name(place: Path | str) -> bool:
