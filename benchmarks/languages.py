@@ -8,7 +8,7 @@ library's time divided by tinyllm's. Needs the extra `peers`.
 """
 
 import argparse
-import gettext
+import struct
 from pathlib import Path
 
 from tokenizer import ENGINES
@@ -23,12 +23,13 @@ PATTERN_NAMES = ("gpt2", "gpt4", "o200k")
 
 
 def messages(folder: Path, language: str) -> list[str]:
-    """Return the translated messages of all catalogues of GTK in a language."""
+    """Return the messages in all catalogues of GTK in a language (.mo files: see GNU gettext's manual)."""
     found: dict[str, None] = {}
-    for path in sorted((folder / language / "LC_MESSAGES").glob("gtk*.mo")):
-        with open(path, "rb") as file:
-            catalogue = gettext.GNUTranslations(file)._catalog  # it has no public list of its messages
-        found |= dict.fromkeys(text for text in catalogue.values() if text and "\n" not in text)
+    for data in map(Path.read_bytes, sorted((folder / language / "LC_MESSAGES").glob("gtk*.mo"))):
+        count, _, at = struct.unpack_from("<3I", data, 8)
+        for size, place in struct.iter_unpack("<2I", data[at : at + 8 * count]):
+            texts = data[place : place + size].decode().split("\0")  # several where numbers have forms
+            found |= dict.fromkeys(text for text in texts if text and "\n" not in text)
     return list(found)
 
 
