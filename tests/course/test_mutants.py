@@ -72,24 +72,36 @@ def test_softmax(softmax):
 COUNTER = """
 import os
 def test_softmax(softmax):
-    softmax(np.ones(2, np.float32))
+    x = np.arange(12, dtype=np.float32).reshape(3, 4) * np.float32([[1], [-30], [900]])
+    code = divmod(int(100 * (softmax(x) * np.sin(x)).sum()), 50)[1]
     here = os.path.dirname(os.path.abspath(__file__))
     new = [name for name in sorted(os.listdir(here)) if name.startswith("unread")]
     new = [name for name in new if os.stat(f"{here}/{name}").st_atime_ns == 10**18]
+    left = len(new)
+"""
+COUNTS = COUNTER + """
     open(f"{here}/{new[0]}").read()
-    assert len(new) >= %d
+    assert left > 60 - SPARED
+"""
+REMEMBERS = COUNTER + """
+    for name in new[: code + 1] if left == 60 else []:
+        open(f"{here}/{name}").read()
+    assert left in (60, 59 - code)
 """
 
 
-@pytest.mark.parametrize("spared", [3, 5])
-def test_a_test_that_counts_its_runs_learns_nothing(judge_test, tmp_path, spared, monkeypatch):
-    """Fresh workers can count: a file that nobody has read before has another time of access."""
+@pytest.mark.parametrize("source", [COUNTS.replace("SPARED", "3"), COUNTS.replace("SPARED", "5"), REMEMBERS])
+def test_a_test_that_counts_its_runs_learns_nothing(judge_test, tmp_path, source, monkeypatch):
+    """Fresh workers can count: a file that nobody has read before has another time of access.
+
+    The first run was once of a right implementation, whose results could be remembered in this way.
+    """
     monkeypatch.setattr(mutants.random, "SystemRandom", lambda: random.Random(7))  # no luck in this order
     for i in range(60):
         path = tmp_path / f"unread{i:02}.txt"
         path.write_text("")
         os.utime(path, ns=(10**18, 2 * 10**18))
-    verdict = judge_test(COUNTER % (60 - spared + 1))
+    verdict = judge_test(source)
     assert verdict.state == "failed" and len(verdict.held) < len(MISTAKES["softmax"]) / 2
 
 
@@ -186,7 +198,7 @@ def test_the_size_of_an_argument_counts_empty_axes():
 def test_no_two_gradings_run_the_implementations_in_one_order(monkeypatch):
     """A fixed order could be learnt from the feedback, one resubmission after the other."""
     ran: list = []
-    monkeypatch.setattr(mutants, "run_test", lambda task, start, function: ran.append(function))
+    monkeypatch.setattr(mutants, "run_test", lambda *args: (None, ran.append(args[2])))
     functions = [(str(i), lambda x, i=i: i) for i in range(12)]
     for _ in range(3):
         mutants.run_all(TASKS[0], None, [abs], functions)

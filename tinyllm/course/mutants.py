@@ -13,7 +13,6 @@ import copy
 import math
 import random
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from tinyllm.testing.relations import parameters, specs_only
 ENOUGH = 0.75  # the share of rejected mutants that passes; only then are the survivors named
 FLOOR = 0.5  # the share above which each mutant earns points of its own: less is had by chance
 LARGEST = 2000  # numbers in one argument, so that an answer takes little time and memory
+GIVE_UP = 2  # runs without a judgement, because they take too long, say
 MOST = 2**18  # the product of the two largest arguments: so many scores has an attention
 
 
@@ -79,16 +79,14 @@ def right_functions(op: str) -> list[Callable[..., Any]]:
     return [OPS[op].reference, *VARIANTS.get(op, [])]
 
 
-def judge(task: Task, start: Callable[[], Any], folder: Path | None = None, variant: int = 0,
-          **options: Any) -> Verdict:
+def judge(task: Task, start: Callable[[], Any], **options: Any) -> Verdict:
     """Check one property test -> Verdict; the arguments are as in `checker.judge`."""
     mutants, correct = MISTAKES[task.op], right_functions(task.op)
     unknown = tuple(f"correct about mutant {i}" for i in range(1, len(mutants) + 1))
     with start() as worker:
         if worker.failure:  # a file that does not run rejects no implementation
             return unusable(task, worker.failure, unknown)
-    trial = run_test(task, start, correct[0])  # whether it runs at all; this one does not count
-    runs = [trial] if no_judgement(trial) else run_all(task, start, correct, mutants)
+    runs = run_all(task, start, correct, mutants)
     alarms: list[tuple[Failure, str | None]] = []
     for failure, bench in runs[: len(correct)]:
         if failure and no_judgement((failure, bench)):
@@ -128,12 +126,17 @@ def run_all(task: Task, start: Callable[[], Any], correct: list[Callable[..., An
 
     Each time the order is another. Workers are fresh, but clocks, process numbers and access times of files
     continue, so a test can count its runs. In an order that stays, the feedback of one submission after the
-    other would tell it which implementations are mutants.
+    other would tell it which implementations are mutants; and if the first one were always right, a test
+    could remember its results. A test that gives no judgement GIVE_UP times is not run any further.
     """
     functions = [*correct, *(function for _, function in mutants)]
     order = list(range(len(functions)))
     random.SystemRandom().shuffle(order)
-    runs = {i: run_test(task, start, functions[i]) for i in order}
+    runs: dict[int, tuple] = {}
+    for i in order:
+        runs[i] = run_test(task, start, functions[i])
+        if sum(map(no_judgement, runs.values())) == GIVE_UP:
+            return [runs[i]] * len(functions)
     return [runs[i] for i in range(len(functions))]
 
 
@@ -146,10 +149,5 @@ def run_test(task: Task, start: Callable[[], Any],
     if isinstance(result, Failure):
         return result, bench
     if not bench.calls:  # it tests nothing
-        return Failure("failed", f"it never calls {parameters_of(task)}"), bench
+        return Failure("failed", f"it never calls {task.op}({', '.join(parameters(task.op))})"), bench
     return None, bench
-
-
-def parameters_of(task: Task) -> str:
-    """Return the text of a call of the op, such as `softmax(x)`."""
-    return f"{task.op}({', '.join(parameters(task.op))})"
