@@ -179,6 +179,15 @@ def test_a_worker_that_does_not_start_says_why(code, monkeypatch):
     assert set(descendants()) == before
 
 
+def test_a_compiler_may_read_all_of_a_folder_but_the_library_in_it(tmp_path):
+    for name in ("bin", "lib/gcc", "lib/python3/numpy", "lib/python3/tinyllm/ops"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "lib/back").symlink_to(tmp_path)
+    seen = sandbox.without(str(tmp_path), f"{tmp_path}/lib/python3/tinyllm")
+    assert {os.path.relpath(path, tmp_path) for path in seen} == {"bin", "lib/gcc", "lib/python3/numpy"}
+    assert sandbox.without(str(tmp_path), f"{tmp_path}2") == [str(tmp_path)]
+
+
 @pytest.mark.skipif(not sandbox.landlock_version(), reason="no Landlock here")
 @pytest.mark.parametrize("more, reason", [
     ("\ndef landlock(*a):\n    pass\n", "can read what it should not"),

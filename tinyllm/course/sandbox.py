@@ -251,13 +251,23 @@ def limits(memory: int = 2**31, cpu_seconds: int = 60, file_size: int = 2**24, f
             continue
 
 
-def visible(compiler: str) -> tuple:
+def visible(compiler: str) -> list:
     """Return the paths that a compiler may read and run: the system's, and its own if it is in /opt.
 
-    The rest of /opt stays hidden, because courses may lie there.
+    The rest of /opt stays hidden, because courses may lie there, and so does this library.
     """
     parts = compiler.split("/")
-    return (*SYSTEM, "/".join(parts[:3])) if parts[1] == "opt" else SYSTEM
+    own = ["/".join(parts[:3])] if parts[1] == "opt" else []
+    library = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    return [path for each in (*SYSTEM, *own) for path in without(os.path.realpath(each), library)]
+
+
+def without(folder: str, hidden: str) -> list:
+    """Return paths that cover all files in a folder, except those in a folder `hidden` inside of it."""
+    if not f"{hidden}/".startswith(f"{folder}/"):
+        return [folder]
+    inside = [] if folder == hidden else [each for each in os.scandir(folder) if not each.is_symlink()]
+    return [path for each in inside for path in without(each.path, hidden)]
 
 
 def compile_fenced(level: str, command: list[str]) -> None:
