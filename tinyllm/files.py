@@ -239,11 +239,14 @@ def _whole(text):
     return int(text)
 
 
-def read_toml(path: Path | str) -> dict[str, Any]:
-    """Read a TOML file of at most a megabyte; dates become text. Raises UserError, with the path."""
+def read_toml(path: Path | str, kind: Any = None) -> dict[str, Any]:
+    """Read a TOML file of at most a megabyte; dates become text. `kind` and errors are as in `read_json`."""
     text = read_text(path, 2**20, "utf-8-sig")
     try:
-        return _plain(tomllib.loads(text, parse_float=_number))
+        value = _plain(tomllib.loads(text, parse_float=_number))
+        if kind is not None:
+            conform(value, kind)
+        return value
     except RecursionError:
         raise UserError(f"{path} is nested too deeply") from None
     except tomllib.TOMLDecodeError as error:

@@ -125,6 +125,7 @@ def test_the_stub_is_indented_like_the_reference_and_one_that_does_not_run_is_re
     ("mistakes.py", "np.stack\\(shifted\\).sum\\(axis=0\\) / k", "x + k", "cannot be made"),
     ("mistakes.py", r"(?s:.*)", "", "has no mistake of moving_average"),
     ("mistakes.py", r"import numpy as np", "import nowhere", "mistakes.py, line 3: ModuleNotFoundError"),
+    ("hints.toml", r"(?s:.*)", "moving_average = 3", "hints.toml holds a whole number as moving_average"),
 ])  # fmt: skip
 def test_a_bad_folder_is_one_line_and_leaves_nothing_behind(folder, file, old, new, words):
     text = (folder / file).read_text("utf-8")

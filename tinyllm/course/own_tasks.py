@@ -22,6 +22,7 @@ from tinyllm.course import protocol
 from tinyllm.course.drawing import defaults, properties
 from tinyllm.course.plugins import import_file
 from tinyllm.course.syllabus import Lesson, Task, lessons_folder
+from tinyllm.course.workspace import hints
 from tinyllm.errors import UserError
 from tinyllm.files import read_text
 from tinyllm.ops import OPS
@@ -57,6 +58,7 @@ def load_lesson(folder: str | Path) -> Lesson:
     tasks = tuple(Task(name, name) for name in functions)
     own: Any = {"home": str(home), "stub": stub, "version": version}
     lesson = Lesson(number, home.name, title, "", 0, 0, 0, (), tasks, (), **own)
+    hints(lesson, functions[0])  # which are refused now, not when a student asks for them
     reference = import_file(home / FILES[0], f"tinyllm_task_{version[:12]}")
     if taken := [x for x in functions if x in OPS and getattr(OPS[x], "version", None) != version]:
         raise UserError(f"{home / FILES[0]}: another op or task is called {taken[0]}; choose another name")

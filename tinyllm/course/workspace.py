@@ -118,7 +118,7 @@ def lay_out(files: dict[str, bytes], folder: Path, name: str = "exercise.py") ->
 def hints(lesson: Lesson, task: str) -> list[str]:
     """Return the hints of a task, from a nudge to almost the answer -> list of str."""
     path = lesson.path / "hints.toml"
-    return read_toml(path).get(task, []) if path.is_file() else []
+    return read_toml(path, {str: [str]}).get(task, []) if path.is_file() else []
 
 
 def place(folder: Path) -> int:
