@@ -322,7 +322,7 @@ def _parts(sequences: list[Sequence], context: int) -> Iterator[tuple[int, int]]
         yield begin, len(sequences)
 
 
-OTHER_NAMES = {"max_new_tokens": "max_tokens="} | {
+OTHER_NAMES = {"max_new_tokens": "max_tokens=", "do_sample": "sampling=tl.Sampling(temperature=0)"} | {
     name: f"sampling=tl.Sampling({name}=...)" for name in ("temperature", "top_k", "top_p", "min_p")
 }
 

@@ -38,7 +38,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-PYTORCH = {  # name: what to write instead, for Tensor, Module, tl, tl.nn and tl.functional
+PYTORCH = {  # name: what to write instead, for Tensor, Module, Tokenizer, tl, tl.nn and tl.functional
     "view": "reshape", "flatten": "reshape(-1)", "squeeze": "reshape", "unsqueeze": "x[:, None]",
     "permute": "transpose", "t": "T", "size": "shape, or data.size", "numel": "data.size",
     "argmax": "data.argmax", "tolist": "data.tolist()", "std": "data.std()",
@@ -72,13 +72,17 @@ PYTORCH = {  # name: what to write instead, for Tensor, Module, tl, tl.nn and tl
     "append": "nn.Sequential(*layers)", "load_checkpoint": "tl.load(folder)",
     "AutoModel": "tl.from_pretrained(folder)", "AutoModelForCausalLM": "tl.from_pretrained(folder)",
     "AutoTokenizer": "tl.load_tokenizer(folder)",
+    "from_pretrained": "tl.from_pretrained(folder)", "contiguous": "it as it is", "repeat": "F.concat",
+    "chunk": "F.split(x, n)", "split": "F.split(x, n)", "batch_decode": "decode for each list of ids",
+    "tokenize": "decode_bytes([i]) for each id", "get_vocab": "decode_bytes([i]) for i in range(vocab_size)",
+    "eos_token_id": "special_tokens", "pad_token_id": "special_tokens", "eos_token": "special_tokens",
     "generate": "tl.generate", "stream": "tl.stream",  # methods once tinyllm.engine is imported
 }  # fmt: skip
 
 
 def missing(owner: Any, name: str) -> NoReturn:
     """Raise the AttributeError for a name that a module or object lacks, with a hint if PyTorch has it."""
-    kind = owner if isinstance(owner, str) else type(owner).__name__
+    kind = owner if isinstance(owner, str) else (owner if isinstance(owner, type) else type(owner)).__name__
     hint = f"; use {PYTORCH[name]}" if name in PYTORCH else ""
     if isinstance(owner, str):
         raise AttributeError(f"{kind} has no {name}{hint or did_you_mean(name, dir(sys.modules[owner]))}")

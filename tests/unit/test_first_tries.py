@@ -23,6 +23,8 @@ from tinyllm.train.evaluate import evaluate
     (nn, "ReLU", r"tinyllm\.nn has no ReLU; use F\.relu"),
     (F, "layer_norm", r"tinyllm\.functional has no layer_norm; use F\.layernorm"),
     (tl, "DataLoader", r"use tl\.get_batch"), (Tensor([1.0]), "tolist", r"use data\.tolist\(\)"),
+    (tl.GPT, "from_pretrained", r"GPT has no from_pretrained; use tl\.from_pretrained\(folder\)"),
+    (tl.ByteTokenizer(), "eos_token_id", "ByteTokenizer has no eos_token_id; use special_tokens"),
     (tl, "nonsense", "tinyllm has no nonsense$"), (MLP(), "nonsense", "MLP has no nonsense$"),
 ])  # fmt: skip
 def test_names_of_pytorch_are_known(owner, name, words):
@@ -51,6 +53,8 @@ def test_the_table_names_nothing_that_exists_everywhere_and_only_what_exists():
     (lambda: tl.ByteTokenizer().decode([1], skip_special_tokens=True), "special_tokens"),
     (lambda: tl.generate(None, ["a"], max_new_tokens=3), "max_tokens="),
     (lambda: tl.generate(None, ["a"], max_tokens=3, temperature=1), r"tl\.Sampling\(temperature="),
+    (lambda: tl.generate(None, ["a"], max_tokens=3, do_sample=False), r"tl\.Sampling\(temperature=0\)"),
+    (lambda: tl.AdamW(MLP()), r"AdamW takes model\.parameters\(\)"),
 ])  # fmt: skip
 def test_arguments_of_pytorch_are_known(call, words):
     with pytest.raises(TypeError, match=words):
@@ -82,6 +86,7 @@ def test_models_generate_and_tokenizers_are_called():
         model, ["a"], max_tokens=3, tokenizer=tokenizer)
     assert [s.token for s in model.stream([[1]], max_tokens=3)] == model.generate([[1]], max_tokens=3)[0]
     assert len(tokenizer) == 256
+    assert tl.token_array("ab", tokenizer, cache=False).tolist() == [97, 98]
 
 
 def test_one_prompt_gives_one_list():

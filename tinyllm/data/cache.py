@@ -33,8 +33,8 @@ def cache_folder() -> Path:
     return Path(base, "tinyllm")
 
 
-def token_array(data: bytes | np.ndarray, tokenizer: Any, cache: Any = None) -> np.ndarray:
-    """Encode a text, or load its tokens from the cache: bytes -> read-only array (n,), uint16 or uint32.
+def token_array(data: str | bytes | np.ndarray, tokenizer: Any, cache: Any = None) -> np.ndarray:
+    """Encode a text, or load its tokens from the cache: text -> read-only array (n,), uint16 or uint32.
 
     `cache` is a folder, None for the default one, or False for none. The array is mapped from the cache file
     if possible. If `data` is an array of tokens, from an `EncodedCorpus`, it is checked and returned. Raises
@@ -46,6 +46,7 @@ def token_array(data: bytes | np.ndarray, tokenizer: Any, cache: Any = None) -> 
             last = tokenizer.vocab_size - 1
             raise UserError(f"the data holds token {largest}, and the last token of this tokenizer is {last}")
         return data
+    data = data.encode() if isinstance(data, str) else data
     path = None
     if cache is not False:
         path = _cache_path(hashlib.sha256(data).digest(), tokenizer, cache)

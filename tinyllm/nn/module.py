@@ -127,6 +127,9 @@ class Naming(type):
         module.dropout_stream()
         return module
 
+    if not TYPE_CHECKING:
+        __getattr__ = missing  # such as GPT.from_pretrained
+
 
 class Module(metaclass=Naming):
     """A part of a model: call it on tensors to get a tensor. A subclass defines `forward` or `__call__`.

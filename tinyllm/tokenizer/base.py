@@ -8,11 +8,11 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import count
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from tinyllm.errors import UserError, instead
+from tinyllm.errors import UserError, instead, missing
 from tinyllm.ops import unicode
 from tinyllm.ops.bpe import bpe_encode
 from tinyllm.tokenizer import bpe_fast
@@ -86,6 +86,9 @@ class Tokenizer:
 
     def __len__(self):
         return self.vocab_size
+
+    if not TYPE_CHECKING:
+        __getattr__ = missing
 
     def __repr__(self):
         return f"<{type(self).__name__} with {self.vocab_size:,} tokens>"

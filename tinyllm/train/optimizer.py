@@ -24,6 +24,8 @@ class Optimizer:
     moments: tuple[str, ...]
 
     def __init__(self, parameters: Iterable[Any], lr: float, weight_decay: float):
+        if hasattr(parameters, "parameters"):
+            raise TypeError(f"{type(self).__name__} takes model.parameters(), not the model")
         parameters = list(parameters)
         if not (parameters and isinstance(parameters[0], dict)):
             parameters = [{"params": parameters}]
