@@ -16,15 +16,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 import tinyllm as tl
-import tinyllm.functional as F
-from tinyllm import nn
 from tinyllm.ops.loss import IGNORED
-from tinyllm.tensor import Tensor
 from tinyllm.train.config import TrainConfig
 from tinyllm.train.fit import loop_of
 from tinyllm.world import KINDS, Stream, World
 from tinyllm.world.corpus import read_name
-from tinyllm.world.kinds.caption import picture
 
 WORLD = World()
 BLANKS = r"\S+|\n"  # a token is what stands between blanks
@@ -35,7 +31,6 @@ STUDENT_T = {  # seeds -> half a 95 % interval in standard errors
     2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262,
 }  # fmt: skip
 PROSE = "stories", "encyclopaedia", "letters", "dialogues"
-PATCHES, SIDE = 16, 4  # a picture of 16 x 16 dots is 4 x 4 patches of 4 x 4
 
 
 class Pieces:
@@ -57,33 +52,6 @@ class Pieces:
         return "".join(pieces[token] for token in tokens)
 
 
-class Viewer(tl.Llama):
-    """A LLaMA that sees a picture instead of the first 16 tokens of a row."""
-
-    pixels: np.ndarray
-
-    def __init__(self, config, seed):
-        super().__init__(config, seed)
-        self.look = nn.Linear(3 * SIDE**2, config.width)
-        self.finish(seed)
-
-    def embed(self, tokens, positions):
-        return F.concat([self.look(Tensor(self.pixels)), super().embed(tokens[:, PATCHES:], positions)], 1)
-
-
-@dataclass(frozen=True)
-class View(tl.Batch):
-    """A batch with the pictures of its rows, float32 (B, 16, 48)."""
-
-    pixels: np.ndarray | None = None
-
-
-def patches(document):
-    """Return the picture of a document as rows of dots between -1 and 1."""
-    dots = picture(document).reshape(4, SIDE, 4, SIDE, 3).swapaxes(1, 2)
-    return dots.reshape(PATCHES, -1).astype(np.float32) / 127.5 - 1
-
-
 @dataclass(frozen=True)
 class Rows:
     """Train on documents of some kinds in turn, one a row, and ask about documents of their test split.
@@ -103,7 +71,6 @@ class Rows:
     whole: bool = False
     parts: int = 1
     pieces: str = WORDS
-    pictures: bool = False
     batch: int = 32
     width: int = 64
     layers: int = 2
@@ -125,10 +92,8 @@ class Rows:
         seen = [stream[i] for stream in streams for i in range(2000)]
         seen += [document for documents in asked.values() for document in documents]
         pieces = Pieces("".join(document.text + "\n" for document in seen), self.pieces)
-        context = 40 + max(len(pieces.encode(document.text)) for document in seen) + PATCHES * self.pictures
-        sizes = {"context": context, "width": self.width, "layers": self.layers, "heads": self.heads,
-                 "embed_std": self.embed_std}  # fmt: skip
-        model = model_of(len(pieces.numbers), seed, self.pictures, **sizes)
+        context = 40 + max(len(pieces.encode(document.text)) for document in seen)
+        model = self._model(len(pieces.numbers), context, seed)
 
         def take(step):
             n = len(streams)
@@ -142,6 +107,14 @@ class Rows:
             settings |= {"optimizer": optimizer, "schedule": "linear", "min_lr_ratio": 0.0}
         seconds = learn(model, take, self.steps, seed, self.lr, self.decay, **settings)
         return self._figures(model, asked, pieces, seed), seconds
+
+    def _model(self, vocab_size, context, seed):
+        """Return a LLaMA with the first weights of the experiments."""
+        heads, width = self.heads, self.width
+        config = tl.LlamaConfig(vocab_size, context=context, layers=self.layers, heads=heads, kv_heads=heads,
+                                width=width, hidden=round(width / 6) * 16, init_std=width**-0.5,
+                                embed_std=self.embed_std)  # fmt: skip
+        return tl.Llama(config, seed=seed)
 
     def _figures(self, model, asked, pieces, seed):
         figures = {}
@@ -160,17 +133,15 @@ class Rows:
 
     def _batch(self, documents, pieces, whole=False):
         """Return a row for each document; targets are answers, or the words that can be predicted."""
-        first = PATCHES * self.pictures
-        lines = [[0] * first + pieces.encode(document.text + "\n") for document in documents]
+        lines = [pieces.encode(document.text + "\n") for document in documents]
         tokens = np.zeros((len(lines), max(map(len, lines))), np.int32)
         targets = np.full_like(tokens, IGNORED)
         for row, (line, document) in enumerate(zip(lines, documents, strict=True)):
             tokens[row, : len(line)] = line
-            answer = slice(first + (0 if whole else len(pieces.encode(document.prompt))), len(line))
+            answer = slice(0 if whole else len(pieces.encode(document.prompt)), len(line))
             scored = document.labels.get("scored", answer)
             targets[row, scored] = tokens[row, scored]
-        pixels = np.stack([*map(patches, documents)]) if self.pictures else None
-        return View(tokens[:, :-1], np.ascontiguousarray(targets[:, 1:]), pixels=pixels)
+        return tl.Batch(tokens[:, :-1], np.ascontiguousarray(targets[:, 1:]))
 
 
 class Written(Rows):
@@ -204,15 +175,6 @@ class Written(Rows):
         return super()._batch(begun, pieces, whole)
 
 
-def model_of(vocab_size, seed, sees=False, *, context, width, layers, heads, embed_std):
-    """Return a LLaMA with the first weights of the experiments."""
-    hidden = round(width / 6) * 16
-    config = tl.LlamaConfig(vocab_size, context=context, layers=layers, heads=heads, kv_heads=heads,
-                            width=width, hidden=hidden, init_std=width**-0.5,
-                            embed_std=embed_std)  # fmt: skip
-    return (Viewer if sees else tl.Llama)(config, seed=seed)
-
-
 def learn(model, batches, steps, seed, lr=3e-3, decay=0.05, **settings):
     """Train a model -> processor seconds."""
     began = time.process_time()
@@ -222,14 +184,12 @@ def learn(model, batches, steps, seed, lr=3e-3, decay=0.05, **settings):
 
 
 def _loss(model, batch):
-    model.pixels = batch.pixels
     end = 1 + np.flatnonzero((batch.targets != IGNORED).any(axis=0))[-1]  # no later token is seen
     return model.loss(batch.tokens[:, :end], batch.targets[:, :end])
 
 
 def _guess(model, batch):
     """Return the likeliest token at each place."""
-    model.pixels = batch.pixels
     with tl.no_grad():
         return model(batch.tokens).data.argmax(-1)
 
@@ -315,7 +275,6 @@ EXPERIMENTS = {
     "translation": Rows((("translation", {}),), 800, pieces=CHARACTERS, lr=1e-3, **WIDE),
     "shell-direct": shell(2000),
     "shell-one-pair": shell(2000, hands=1),
-    "captions": Rows((("caption", {}),), 1200, pictures=True, heads=2),
     "coreference": Rows((("coreference", {"clue": "gender"}),), 300, whole=True, **DEEP),
     "coreference-jobs": Rows((("coreference", {"clue": "job"}),), 1200, whole=True, **DEEP),
     "paraphrase": Rows((("paraphrase", {}),), 3000, whole=True, **DEEP),
