@@ -197,7 +197,7 @@ def test_settings_out_of_range_are_refused():
     ("world:novel", "no kind of text called novel"), ("world:", "no kind of text called"),
     ("world:facts,cheese=1", "has no dial 'cheese=1'"), ("world:facts,groups", "has no dial 'groups'"),
     ("world:facts,groups=9", "groups must be .* at most 7"),
-    ("world:facts,groups=x", "groups must be a number"),
+    ("world:facts,groups=x", "groups must be a whole number"),
     ("world:facts,n=0", "n must be .* at least 1"), ("world:facts,split=dev", "split must be"),
     ("world:facts,by=size", "cannot be split by size"), ("world:question,steps=1", "true or false"),
     ("world:facts,bias=nan", "bias must be a number"), ("world:facts,year=2", "year must be .* at least 60"),

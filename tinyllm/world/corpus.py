@@ -1,12 +1,11 @@
 """Texts of the world by name: `world:facts,groups=7,n=5000` gives a kind, its dials (settings), how many."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
-from tinyllm.config import check, setting
+from tinyllm.config import check, convert, setting
 from tinyllm.errors import UserError
 from tinyllm.world.document import Document, Stream
 from tinyllm.world.kinds import KINDS
@@ -102,23 +101,9 @@ def read_name(name: str) -> Named:
         if dial not in types or not equals:
             raise UserError(f"{PREFIX}{kind} has no dial {part!r}; write NAME=VALUE with {', '.join(types)}")
         owner, wanted = types[dial]
-        given[owner][dial] = _value(f"{PREFIX}{kind}: {dial}", value, wanted)
+        where = f"{PREFIX}{kind}: {dial}"
+        given[owner][dial] = convert(where, value, {where: wanted})
     options, dials = Options(**given[Options]), config(**given[config])
     check(options, f"{PREFIX}{kind}: ")
     check(dials, f"{PREFIX}{kind}: ")
     return Named(kind, options, dials)
-
-
-def _value(what, text, wanted):
-    """Turn the text of a setting into the setting's type. Raises UserError."""
-    if wanted is bool:
-        if text not in ("true", "false"):
-            raise UserError(f"{what} must be true or false, got {text!r}")
-        return text == "true"
-    try:
-        number = wanted(text)
-    except ValueError:
-        raise UserError(f"{what} must be a number, got {text!r}") from None
-    if wanted is float and not math.isfinite(number):
-        raise UserError(f"{what} must be a number, got {text!r}")
-    return number
