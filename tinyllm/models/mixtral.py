@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 from tinyllm import nn
 from tinyllm.config import setting
 from tinyllm.errors import UserError
-from tinyllm.models.llama import COMMON, NO_BIAS, PRESETS, Llama, LlamaBlock, LlamaConfig
+from tinyllm.models.llama import COMMON, NO_BIAS, PRESETS, Llama, LlamaBlock
+from tinyllm.models.mistral import MistralConfig
 from tinyllm.models.sizes import SIZE
 from tinyllm.tensor import Tensor
 
@@ -21,14 +22,11 @@ NAMES = ("num_local_experts", "num_experts")
 
 
 @dataclass(frozen=True)
-class MixtralConfig(LlamaConfig):
-    """The sizes of a Mixtral: LLaMA's, a window, and its experts. Raises UserError if inconsistent."""
+class MixtralConfig(MistralConfig):
+    """The sizes of a Mixtral: Mistral's, and its experts. Raises UserError if inconsistent."""
 
     normalise = True  # not a setting, but a derived family may override it
 
-    window: int | None = setting(  # type: ignore[assignment]
-        None, **SIZE, hf="sliding_window", help="how many tokens back it sees"
-    )
     experts: int = setting(8, **SIZE, hf=NAMES, help="E: how many experts there are")
     top: int = setting(2, **SIZE, hf="num_experts_per_tok", help="how many of them a token uses")
     balance: float = setting(

@@ -7,12 +7,11 @@
 The function gets data and model, and returns a `Plan`.
 """
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, did_you_mean
 
 
 @dataclass
@@ -75,9 +74,8 @@ def recipe(name: str, help: str, options: type | None = None, **more: Any) -> Ca
 def find_recipe(name: str) -> Recipe:
     """Return a recipe by its name. Raises UserError when there is none."""
     if not isinstance(name, str) or name not in RECIPES:
-        near = difflib.get_close_matches(str(name), RECIPES, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(RECIPES)}"
-        raise UserError(f"there is no recipe {name!r}; {hint}")
+        hint = did_you_mean(str(name), RECIPES) or f"; there are {', '.join(RECIPES)}"
+        raise UserError(f"there is no recipe {name!r}{hint}")
     return RECIPES[name]
 
 
