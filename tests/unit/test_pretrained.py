@@ -313,6 +313,23 @@ def test_masks_of_old_files_are_left_out(tmp_path):
     ("t5", {"is_gated_act": True}, "is_gated_act"),
     ("deepseek_v3", {"head_dim": 8}, "head_dim = 8"), ("mistral", {"attention_bias": True}, "attention_bias"),
     ("llama tied", {"tie_word_embeddings": False}, r"lack lm_head\.weight"),
+    ("bert", {"position_embedding_type": "relative_key"}, "position_embedding_type = 'relative_key'"),
+    ("bert", {"is_decoder": True}, "is_decoder = True"),
+    ("bert", {"add_cross_attention": True}, "add_cross_attention"),
+    ("bert", {"hidden_act": "relu"}, "hidden_act = 'relu'"),
+    ("bert", {"tie_word_embeddings": False}, "tie_word_embeddings"),
+    ("bert", {"architectures": ["BertForQuestionAnswering"]}, "BertForQuestionAnswering.*BertModel"),
+    ("bert", {"architectures": ["BertForSequenceClassification"]}, r"lack pooler\.weight"),
+    ("bert", {"architectures": [{}]}, "tinyllm runs"),
+    ("bert", {"type_vocab_size": 3}, r"encoder\.segments\.weight has shape"),
+    ("bert", {"num_attention_heads": 5}, "5 heads cannot share"),
+    ("distilbert", {"sinusoidal_pos_embds": True}, "sinusoidal_pos_embds"),
+    ("distilbert", {"activation": "relu"}, "activation = 'relu'"),
+    ("roberta", {"pad_token_id": 20}, "context must be a whole number, at least 1"),
+    ("fuyu", {"qk_layernorm": False}, "qk_layernorm = False"), ("fuyu", {"num_channels": 1}, "channels = 1"),
+    ("fuyu", {"hidden_act": "gelu"}, "hidden_act = 'gelu'"),
+    ("fuyu", {"text_config": [1]}, "text_config must be an object"),
+    ("fuyu", {"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling"),
 ])  # fmt: skip
 def test_other_models_are_refused(tmp_path, name, changes, message):
     made(name).save_pretrained(tmp_path)

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from verify_world import broken
 
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
@@ -18,11 +19,6 @@ PINNED = Path(__file__).with_name("world_bytes.json")  # running this file write
 ALPHABET = set(map(chr, range(32, 127))) | {"\n"}
 WORLD = World()
 every_kind = pytest.mark.parametrize("name", KINDS)
-
-
-def right(document):
-    """Whether the answer that a text gives is the truth: of attempts and preferences, some are not."""
-    return document.labels.get("right") is not False and not document.labels.get("mistaken")
 
 
 def digest(name, n=40):
@@ -46,14 +42,9 @@ def test_a_document_reads_back_and_two_ways_give_its_truth(name, seed):
     assert kind(WORLD, Random(seed), settings) == document
     assert document.text.startswith(document.prompt) and set(document.text) <= ALPHABET
     assert json.loads(json.dumps(document.labels)) == document.labels, "labels are what JSON can hold"
-    read = kind.read(WORLD, document.text)
-    if document.logprob is not None and settings != kind.dials():  # a text does not say with which dials
-        read = replace(read, logprob=document.logprob)
-    assert read == document
-    assert kind.solve(WORLD, document) == document.truth
+    assert broken(kind, Random(seed), settings) is None
     if document.prompt:
         entry = kind.entry(document)
-        assert kind.score_answer(document.answer, entry) == right(document)
         assert kind.score_answer(document.truth, entry) == 1
         assert kind.score_answer(f"{document.truth} or not", entry) < 1
         assert kind.score_answer(None, entry) == kind.score_answer("", entry) == 0
