@@ -49,6 +49,13 @@ def test_rope_scaling_replaces_rope_parameters_as_in_transformers(tmp_path, name
     assert (config.scaling, config.theta) == (scaling, usual)
 
 
+def test_a_gpt2_that_says_nothing_of_dropout_has_that_of_transformers(tmp_path):
+    made("gpt2").save_pretrained(tmp_path)
+    change(tmp_path, resid_pdrop=..., embd_pdrop=..., attn_pdrop=...)
+    config = from_pretrained(tmp_path).config
+    assert (config.dropout, config.embed_dropout, config.attention_dropout) == (0.1, None, 0.1)
+
+
 def test_heads_of_keys_that_are_null_are_as_many_as_heads(tmp_path):
     made("llama tied").save_pretrained(tmp_path)
     change(tmp_path, num_key_value_heads=None)

@@ -150,13 +150,6 @@ def test_dropout_is_written_read_and_applied(tmp_path, name, dropouts, changes):
     assert np.array_equal(before, logits(loaded.eval()))
 
 
-def test_a_gpt2_that_says_nothing_of_dropout_has_that_of_transformers(tmp_path):
-    made("gpt2").save_pretrained(tmp_path)
-    change(tmp_path, resid_pdrop=..., embd_pdrop=..., attn_pdrop=...)
-    config = from_pretrained(tmp_path).config
-    assert (config.dropout, config.embed_dropout, config.attention_dropout) == (0.1, None, 0.1)
-
-
 def test_a_mistral_says_whether_it_has_a_window(tmp_path):
     """Where nothing is said, transformers takes a window of 4096 tokens."""
     made("mistral", window=None).save_pretrained(tmp_path)
