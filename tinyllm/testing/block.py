@@ -113,11 +113,9 @@ HEADS = "linear(n, w).reshape(B, T, w.shape[1] // D, D)"
 TURNED = "attention(rope(q, *tables), rope(k, *tables), v)"
 SECOND = "n = rmsnorm(x, norm_2)[0]"
 GATED = "swiglu(linear(n, mlp[0]), linear(n, mlp[1]))"
-MERGED = "linear(y.reshape(B, T, heads * D), attend[3])"
 
 mistake("llama_block", "queries and keys that are not turned by their positions", TURNED,
         "attention(q, k, v)")
-mistake("llama_block", "only the queries turned by rope; keys turn too", "rope(k, *tables)", "k")
 mistake("llama_block", "queries and keys turned the other way round", "np.arange(T)", "-np.arange(T)")
 mistake("llama_block", "values turned by rope, as queries and keys are", TURNED,
         TURNED.replace(" v)", " rope(v, *tables))"))
@@ -141,17 +139,12 @@ mistake("llama_block", "an MLP without its gate: silu(up) alone", GATED,
         "linear(n, mlp[1]) / (1 + np.exp(-linear(n, mlp[1])))")
 mistake("llama_block", "an MLP that reads the first norm's output, not a norm of the new x", SECOND, "")
 mistake("llama_block", "an MLP that reads x without the second norm", SECOND, "n = x")
-mistake("llama_block", "attention without its output matrix's sum: the residual is missing",
-        f"x = add(x, {MERGED})", f"x = {MERGED}")
 mistake("llama_block", "attention scaled by 1 / sqrt(C), as if there were one head",
         "rope(q, *tables)", "rope(q * heads**-0.5, *tables)")
 SIDES = "[y, gelu_tanh(h)]"
-SUMMED = "add(x, linear(np.concatenate([y, gelu_tanh(h)], axis=-1), narrow))"
 
 mistake("parallel_block", "an MLP after attention, in turn: it reads the new x", "gelu_tanh(h)",
         "gelu_tanh(linear(layernorm(add(x, linear(y, narrow[:C])), *norm)[0], widen[:, C + 2 * D :]))")
-mistake("parallel_block", "a block without its residual sum", SUMMED,
-        "linear(np.concatenate([y, gelu_tanh(h)], axis=-1), narrow)")
 mistake("parallel_block", "outputs of the MLP before those of attention, for a matrix that has them after",
         SIDES, "[gelu_tanh(h), y]")
 mistake("parallel_block", "gelu on the outputs of attention too", SIDES, "[gelu_tanh(y), gelu_tanh(h)]")
@@ -161,8 +154,6 @@ q, k, v, h = np.split(widen, [q_end, q_end + D, q_end + 2 * D], axis=1)
 widen = np.concatenate([q, v, k, h], axis=1)""")
 mistake("parallel_block", "the channels of the MLP taken first, before q, k and v",
         "", "widen = np.roll(widen, x.shape[2] - narrow.shape[0], axis=1)")
-mistake("parallel_block", "only the queries turned by rope; keys turn too", "rope(k[:, :, None], *tables)",
-        "k[:, :, None]")
 mistake("parallel_block", "values turned by rope, as queries and keys are", "attention(q, k, v)",
         "attention(q, k, rope(v, *tables))")
 mistake("parallel_block", "queries and keys that are not turned by their positions",
@@ -171,11 +162,10 @@ mistake("parallel_block", "queries and keys turned the other way round", "np.ara
 mistake("parallel_block", "attention that sees the future: the mask is missing", "attention(q, k, v)",
         "attention(q, k, v, False)")
 mistake("parallel_block", "x normalised in the sum: what is added to is x itself",
-        SUMMED,
+        "add(x, linear(np.concatenate([y, gelu_tanh(h)], axis=-1), narrow))",
         "add(layernorm(x, *norm)[0], linear(np.concatenate([y, gelu_tanh(h)], axis=-1), narrow))")
 NUMBERS = "2 * tokens * layers * kv_heads * head_width * bits // 8"
 mistake("count_cache_bytes", "keys without values", NUMBERS, NUMBERS.removeprefix("2 * "))
-mistake("count_cache_bytes", "bits, where bytes were asked for", NUMBERS, NUMBERS.removesuffix(" // 8"))
 mistake("count_cache_bytes", "numbers, where bytes were asked for", NUMBERS,
         NUMBERS.removesuffix(" * bits // 8"))
 mistake("count_parameters", "a count without biases", "width * 3 * width + 3 * width + width * width + width",

@@ -103,11 +103,9 @@ mistake("silu_backward", "dy silu(x): the function itself, where its slope belon
         "dy * silu(x)")
 mistake("sigmoid", "exp(x) / (1 + exp(x)), which overflows into NaN",
         "", "return np.exp(x) / (1 + np.exp(x))", breaks=EXTREME)
-mistake("sigmoid", "tanh, which runs from -1", "", "return np.tanh(x)")
 mistake("swiglu", "gelu(gate) up, which is GEGLU", "silu(gate)", "gelu(gate)")
 mistake("swiglu", "silu(gate up): only the gate goes through silu", "silu(gate) * up", "silu(gate * up)")
 mistake("swiglu", "gate silu(up): the other half goes through silu", "silu(gate) * up", "gate * silu(up)")
-mistake("swiglu_backward", "dup = dy gate, with the gate before silu", "dy * silu(gate)", "dy * gate")
 mistake("swiglu_backward", "dgate with sigmoid(gate) for the derivative of silu",
         "silu_backward(dy * up, gate)", "dy * up * sigmoid(gate)")
 mistake("add", "x changed in place", "return x + y", "x += y\nreturn x", breaks=PURE)

@@ -21,7 +21,6 @@ CASES = {"embedding": embedding()}
 BOUNDS = {"embedding_backward": of_sizes("embedding_backward", lambda ids, **_: 1 + ids.size)}
 
 
-mistake("embedding", "rows counted from 1", "w[ids]", "w[ids - 1]")
 mistake("embedding", "rows multiplied by sqrt(C)", "w[ids]", "w[ids] * w.shape[1] ** 0.5")
 mistake("embedding", "columns of the table where rows belong", "w[ids]", "w.T[ids]")
 mistake("embedding", "the batch read as one flat list of ids", "w[ids]", "w[ids.ravel()]")

@@ -73,11 +73,9 @@ BOUNDS = {
 
 CHOSEN = 'np.argsort(-scores, axis=1, kind="stable")[:, :top]'
 COUNTS = "expert_counts(chosen, experts).astype(p.dtype)"
-STEP = "bias.dtype.type(rate) * behind.astype(bias.dtype)"
 MEAN = "load * p.sum(axis=0) / max(n, 1)"
 WEIGHTS = "np.take_along_axis(p, chosen, axis=1)"
 
-mistake("route", "the experts with the smallest scores", "-scores", "scores")
 mistake("route", "experts chosen by p: the scores decide, and p is only the weight", "-scores", "-p")
 mistake("route", "the scores as weights: they only decide who is chosen", WEIGHTS,
         "np.take_along_axis(scores, chosen, axis=1)")
@@ -89,20 +87,15 @@ mistake("route", "weights that are divided by their sum: that is for the caller 
         f"({WEIGHTS} / {WEIGHTS}.sum(axis=1, keepdims=True)).astype(p.dtype)")
 mistake("route_backward", "a gradient for every expert, chosen or not", "np.zeros_like(p, order=\"C\")",
         "np.ones_like(p, order=\"C\")")
-mistake("balance_loss", "the factor E forgotten: a balanced loss is then top / E",
-        f"({MEAN}).sum() * experts", f"({MEAN}).sum()")
 mistake("balance_loss", "the load divided by its sum: with top-k routing it adds up to k",
         f"{COUNTS} / max(n, 1)", f"{COUNTS} / max(chosen.size, 1)")
 mistake("balance_loss", "p or the load added up over the tokens, where a mean or share belongs", MEAN,
         "load * p.sum(axis=0)")
-mistake("balance_loss", "the factor N, the number of tokens, for E", f"({MEAN}).sum() * experts",
-        f"({MEAN}).sum() * n")
 mistake("balance_loss", "the square of the load: a count has no gradient", MEAN, "load * load")
 mistake("balance_bias", "the bias raised of those that have too many tokens",
         "counts.sum() - counts * len(counts)", "counts * len(counts) - counts.sum()")
 mistake("balance_bias", "a step as large as the lack of tokens: the rule uses its sign alone",
         "np.sign(counts.sum() - counts * len(counts))", "counts.mean() - counts")
-mistake("balance_bias", "a bias of its own, not added to the one before", f"bias + {STEP}", STEP)
 mistake("grouped_linear", "all rows with the first matrix", "matmul(x[rows], matrix)",
         "matmul(x[rows], w[0])")
 mistake("grouped_linear", "groups of equal size", "groups(counts)", "groups(np.sort(counts)[::-1])")

@@ -23,9 +23,6 @@ BOUNDS = {"latent_scores": of_sizes("latent_scores", lambda q, c, **_: 4 + q.sha
 SHORT = 'np.einsum("...hd,lhd->...hl", q, w)'
 mistake("latent_scores", "scores divided by the root of the latent width, not of the keys' width",
         "q.shape[-1] ** 0.5", "c.shape[-1] ** 0.5")
-mistake("latent_scores", "scores that are not divided by sqrt(D)", "short @ c.T / q.shape[-1] ** 0.5",
-        "short @ c.T")
-mistake("latent_scores", "scores divided by D, not by its root", "q.shape[-1] ** 0.5", "q.shape[-1]")
 mistake("latent_scores", "short divided by sqrt(D); only scores are", SHORT, f"{SHORT} / q.shape[-1] ** 0.5",
         "short @ c.T / q.shape[-1] ** 0.5", "short @ c.T")
 mistake("latent_scores", "the matrix of the first head for all heads", SHORT,

@@ -92,8 +92,6 @@ mistake("layernorm", "the variance divided by C - 1, not by C", VARIANCE,
         "((x - mean) ** 2).sum(axis=-1, keepdims=True) / max(x.shape[-1] - 1, 1)")
 mistake("layernorm", "the variance as mean(x^2) - mean(x)^2, which cancels when the mean is large", VARIANCE,
         "(x * x).mean(axis=-1, keepdims=True) - mean * mean", breaks=EXTREME)
-mistake("layernorm", "mean and variance along the first axis", "x.mean(axis=-1, keepdims=True)",
-        "x.mean(axis=0, keepdims=True)", VARIANCE, "((x - mean) ** 2).mean(axis=0, keepdims=True)")
 mistake("layernorm", "normalised rows without the learnt weight and bias", "(x - mean) * rstd * w + b",
         "(x - mean) * rstd")
 mistake("layernorm", "weights taken as 1 + w", "(x - mean) * rstd * w", "(x - mean) * rstd * (1 + w)")
@@ -109,7 +107,6 @@ mistake("rmsnorm", "the mean subtracted, as layernorm does", "", "x = x - x.mean
 mistake("rmsnorm", "1 / (root mean square + eps), with eps outside the square root",
         f"({SQUARES} + eps) ** -0.5", f"1 / ({SQUARES} ** 0.5 + eps)")
 mistake("rmsnorm", "weights taken as 1 + w, as Gemma stores them", "x * rstd * w", "x * rstd * (1 + w)")
-mistake("rmsnorm_backward", "dw = sum(dy x), with x not normalised", "rows(dy * normal)", "rows(dy * x)")
 mistake("rmsnorm_backward", "a gradient that takes rstd for a constant",
         "dn - normal * (dn * normal).mean(axis=-1, keepdims=True)", "dn")
 mistake("rmsnorm_backward", "dn with its mean taken away too, as layernorm does",

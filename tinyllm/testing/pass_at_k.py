@@ -31,8 +31,6 @@ mistake("pass_at_k", "the chance that none of the k samples passes", SHARE,
         "math.comb(n - c, k) / math.comb(n, k)")
 mistake("pass_at_k", "1 for a problem that any of the n samples solves: that is pass@n", SHARE,
         "float(c > 0)")
-mistake("pass_at_k", "the sum over the problems, where their mean belongs", "sum(shares) / len(shares)",
-        "sum(shares)")
 mistake("pass_at_k", "the first k samples taken to be those that passed", SHARE, "float(c >= k)")
 
 

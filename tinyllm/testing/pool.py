@@ -83,7 +83,6 @@ mistake("mean_pool", "the mean of all positions, padding too", "np.where(real(le
         "x", "lengths[:, None].astype(x.dtype)", "x.dtype.type(x.shape[1])")
 mistake("mean_pool", "padding left out of the sum, but counted in the divisor",
         "lengths[:, None].astype(x.dtype)", "x.dtype.type(x.shape[1])")
-mistake("mean_pool", "sums that are not divided by the lengths", MEAN, "kept.sum(axis=1)")
 mistake("mean_pool", "the first position of each text, as BERT's pooler takes it", MEAN, "x[:, 0]")
 mistake("mean_pool", "the last position of each text", MEAN, "x[np.arange(len(x)), lengths - 1]")
 mistake("mean_pool", "the largest number of each channel, not the mean", MEAN,
@@ -95,13 +94,8 @@ np.broadcast_to(kept.sum(axis=(0, 1)) / max(lengths.sum(), 1), (x.shape[0], x.sh
 mistake("mean_pool_backward", "a gradient that also flows into the padding",
         "np.where(real(lengths, x.shape[1]), share[:, None], dy.dtype.type(0))",
         "np.repeat(share[:, None], x.shape[1], axis=1)")
-mistake("mean_pool_backward", "the whole gradient for every position, not divided by the length",
-        "dy / lengths[:, None].astype(dy.dtype)", "dy")
 mistake("mean_pool_backward", "a gradient divided by T, padding counted",
         "lengths[:, None].astype(dy.dtype)", "dy.dtype.type(x.shape[1])")
-mistake("contrastive_loss", "logits multiplied by the temperature, not divided",
-        "matmul(a, b, transpose_b=True) / float(temperature)",
-        "matmul(a, b, transpose_b=True) * float(temperature)")
 mistake("contrastive_loss", "the similarity of partners alone, without competitors",
         "matmul(a, b, transpose_b=True)", "np.diag((a * b).sum(axis=-1))")
 mistake("contrastive_loss", "rows of a competing for each row of b", "matmul(a, b, transpose_b=True)",
