@@ -3,13 +3,11 @@
 Most functions are `apply(ops.X, ...)`, whose gradient is the op `X_backward`. The others contain their
 forward pass and, under it, their backward pass. Shapes, formulas and errors are documented at the op of the
 same name in `tinyllm.ops`. An array that a backward pass uses stays in memory until then. Token ids, targets,
-masks and tables get no gradient. For a frozen weight (requires_grad False), the backward pass computes no
-product.
+masks and tables get no gradient. The backward pass computes no product for a frozen weight.
 
 Where a Tensor is expected, an array, a list or a number is taken too; it gets the dtype of the first Tensor,
 or float32. Kernels compute in float32 and refuse other dtypes; inside `with ops.use("numpy")` all functions
-take float64. matmul, the operators of Tensor, and the functions from `exp` to `concat` take float64 with
-kernels too.
+take float64. matmul, Tensor's operators, and the functions from `exp` to `concat` take float64 with kernels.
 """
 
 from collections.abc import Callable, Iterable
@@ -33,8 +31,8 @@ Ints = Tensor | ArrayLike  # token ids, targets and indices
 def _rule(op):
     """Return how to differentiate op X: its backward op, and two lists of indices.
 
-    The first list has the inputs of X that get gradients. The second has what the backward op takes after the
-    gradient of X's first output, as indices into [*inputs of X, *outputs of X].
+    The first list has the inputs of X that get gradients. The second has the other arguments of the backward
+    op, after the gradient of X's first output, as indices into [*inputs of X, *outputs of X].
     """
     inputs, backward = [*op.__signature__.parameters], ops.OPS[f"{op.__name__}_backward"]
     known, (_, *names) = [*inputs, *op.outputs], backward.__signature__.parameters
@@ -45,7 +43,7 @@ def apply(op: Any, *args: Any, again: bool = False, frozen: Callable | None = No
     """Run an op on its arguments, Tensors or not, and record its backward op -> the first output.
 
     again: True if the op is cheap enough to be computed a second time (see `tinyllm.tensor.remaking`).
-    frozen: replaces the backward op if only the first argument needs a gradient, and returns only this one.
+    frozen: runs in place of the backward op if only the first argument needs a gradient; returns only that.
     """
     op_backward, moving, needed = _rule(op)
     for i in moving:
@@ -348,7 +346,7 @@ def route(p: Tensor, scores: np.ndarray, top: int) -> tuple[Tensor, np.ndarray]:
 
 
 def balance_loss(p: Tensor, chosen: np.ndarray) -> Tensor:
-    """Return E * sum(load * mean p), which is smaller if experts are used alike: p, chosen (N, top) -> ()."""
+    """Return E * sum(load * mean p), least if experts are used equally: p (N, E), chosen (N, top) -> ()."""
     return apply(ops.balance_loss, p, chosen)
 
 

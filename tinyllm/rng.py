@@ -2,9 +2,8 @@
 
 Everything random in tinyllm (initial weights, batch order, dropout, sampling, the story world) comes from
 here, because NumPy promises stable streams only for its raw bit generators, not for its distributions. The
-generator is SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA
-2014): output i is a hash of key + i * GOLDEN, so any position can be reached at once and the whole state is
-two integers.
+generator is SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014):
+output i is a hash of key + i * GOLDEN, so any position is reached at once and the state is two integers.
 """
 
 import functools
@@ -52,8 +51,8 @@ def _fold(key):
 def uniforms(keys: ArrayLike, counters: ArrayLike) -> np.ndarray:
     """Draw one number from each of many streams -> float64 (n,) in [0, 1).
 
-    keys: the `key` of each of n Randoms; counters: how many words were drawn from each. The numbers are those
-    that `uniform()` of each Random would draw next.
+    keys: the `key` of each of n Randoms; counters: how many words were drawn from each. The `uniform()` of
+    each Random would draw the same number next.
     """
     z = np.array(counters, np.uint64) + np.uint64(1)
     z *= np.uint64(GOLDEN)

@@ -1,7 +1,7 @@
 """The tape of autograd: records of the forward pass, and the backward pass over them.
 
 `tinyllm.tensor.record` makes the records. `gradients` does for arrays what `ops.backpropagate` does for
-scalars. `run` calls an op on arrays of any dtype: by its specification where kernels take only float32.
+scalars. `run` calls an op on arrays of any dtype, although kernels take only float32.
 """
 
 import contextlib
@@ -80,7 +80,7 @@ def gradients(y: Any, dy: np.ndarray) -> dict[Any, np.ndarray]:
     while order:
         node = order.pop()
         if node.backward is None:
-            raise RuntimeError("backward() was here before and freed the graph: run the forward pass again")
+            raise RuntimeError("an earlier backward() has freed the graph: run the forward pass again")
         dys = [grads.pop((node, i), None) for i in range(len(node.outputs))]
         if any(d is not None for d in dys):
             dys = [np.zeros(shape, dtype) if d is None else d.astype(dtype, copy=False)
@@ -93,7 +93,7 @@ def gradients(y: Any, dy: np.ndarray) -> dict[Any, np.ndarray]:
 
 
 def run(op: Any, *arrays: np.ndarray, **options: bool) -> Any:
-    """Run an op on arrays of any dtype: the specification, if kernels cannot take them (not float32)."""
+    """Run an op on arrays of any dtype, by its specification if one of them is not float32."""
     for x in arrays:
         if type(x) is not np.ndarray or (x.dtype is not FLOAT32 and x.dtype != FLOAT32):
             run_by = op if op.backend in ("numpy", "override") else op.specification

@@ -80,8 +80,8 @@ class Tensor:
 
     `data` is the array: floats and lists of floats become float32, whole numbers int64; arrays keep their
     dtype. `grad` is None, or the sum of gradients that `backward` has computed. `grad` may share memory with
-    other gradients, so replace it, never write into it. Raises TypeError if a tensor that requires a gradient
-    does not hold floats.
+    other gradients, so replace it, never write into it. Raises TypeError unless a tensor with gradient holds
+    floats.
     """
 
     __slots__ = ("__weakref__", "_node", "_output", "data", "grad", "requires_grad")
@@ -322,7 +322,7 @@ class Tensor:
         return record(self.data.transpose(order), (self,), backward)
 
     def __getitem__(self, index):
-        """Take a part, as NumPy indexing does; an element taken several times gets the sum of gradients."""
+        """Take a part, as NumPy's indexing does; an element taken twice gets both gradients, added."""
         shape, dtype = self.shape, self.dtype
         parts = map(as_array, index if isinstance(index, tuple) else (index,))
         index = tuple(np.array(i, None if len(i) else int) if isinstance(i, Sequence) else i for i in parts)

@@ -33,8 +33,8 @@ def perplexity(p):
     """Compute the perplexity of a model: exp of the mean of -ln p.
 
     p (n,), the probability that the model gave to each token of a text -> (). A
-    perplexity of k is that of a guess between k equally likely tokens; 1 is
-    perfect. It is infinite if some p is 0, and 1 for n = 0.
+    guess between k equally likely tokens has perplexity k; 1 is perfect.
+    Perplexity is infinite if some p is 0, and 1 for n = 0.
     """
     raise NotImplementedError
 

@@ -17,9 +17,8 @@ def attention(q, k, v, causal=True, lengths=None):
     log-sum-exp of each query's scores. The queries are the last S tokens of the
     keys; causal hides the keys after a query's own token. Query head h reads kv
     head h // (H / K). With lengths (B,), row b has only its first lengths[b]
-    keys, and its queries are the last S of those. A query that may see no key
-    reads y = 0 and has lse = -inf. Values must be finite even where they are
-    hidden.
+    keys, and its queries are the last S of these. A query that may see no key
+    gets y = 0 and lse = -inf. Values must be finite even where they are hidden.
     """
     raise NotImplementedError
 

@@ -24,8 +24,8 @@ def test_attention(attention):
     log-sum-exp of each query's scores, which are q . k / sqrt(D). The queries
     are the last S tokens of the keys; causal hides the keys after a query's own
     token. Query head h reads kv head h // (H / K). With lengths (B,), row b has
-    only its first lengths[b] keys, and its queries are the last S of those. A
-    query that may see no key reads y = 0 and has lse = -inf.
+    only its first lengths[b] keys, and its queries are the last S of these. A
+    query that may see no key gets y = 0 and lse = -inf.
     """
     raise NotImplementedError
 

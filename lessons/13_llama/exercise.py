@@ -55,8 +55,8 @@ def scaled_rope_tables(positions, width, base, scaling):
     """Tabulate cosines and sines for a context `factor` times as long as the
     training context.
 
-    As rope_tables, with scaling a dictionary as Hugging Face's rope_scaling. By
-    its "rope_type":
+    Like rope_tables; scaling is a dictionary like Hugging Face's rope_scaling.
+    By its "rope_type":
     "linear"  every frequency f becomes f / factor
     "ntk"     the base becomes base * factor^(width / (width - 2)): the slowest
               pair turns at f / factor, the fastest at f
@@ -68,9 +68,9 @@ def scaled_rope_tables(positions, width, base, scaling):
 
     The mean is kept f + (1 - kept) f / factor. For llama3, kept grows from 0 to
     1 with the number of turns. For yarn, it falls from 1 to 0 with the index of
-    the pair, from the pair with beta_fast turns, rounded down, to that with
-    beta_slow turns, rounded up; by default 32 and 1 turns. A pair of index
-    width ln(context / (2 pi turns)) / (2 ln base) has that many. These two ends
+    the pair, from the pair with beta_fast turns, rounded down, to the pair
+    with beta_slow turns, rounded up; by default 32 and 1 turns. The pair with n
+    turns has the index width ln(context / (2 pi n)) / (2 ln base). The two ends
     are at least 0 and at most width - 1, and at least 0.001 apart. They are not
     rounded if "truncate" is False. In ntk, width - 2 is at least 1. Angles are
     computed in float64, and the tables are float32.

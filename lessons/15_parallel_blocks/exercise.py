@@ -12,7 +12,7 @@ import numpy as np
 
 
 def count_cache_bytes(tokens, layers, kv_heads, head_width, bits=32):
-    """Count the bytes of a KV cache that holds so many tokens -> int.
+    """Count the bytes of a KV cache that holds this many tokens -> int.
 
     In each layer there are a key and a value for each kv head, of head_width
     numbers with this many bits.

@@ -43,8 +43,8 @@ def beam_step(scores, logprobs, count):
     """Do a step of beam search: find the best ways to continue N beginnings of
     a text by one token.
 
-    scores (N,), the log-probability of each beginning; logprobs (N, V), those
-    of every next token after it -> beams, the numbers of the beginnings,
+    scores (N,), the log-probability of each beginning; logprobs (N, V), the
+    log-probability of every next token -> beams, the numbers of the beginnings,
     tokens, totals = score + logprob, each (m,), the best first, where m is the
     smaller of count and N V. Of equal totals the smaller beam comes first, then
     the smaller id.

@@ -27,8 +27,8 @@ def pack_int8(x):
 
     x (..., D) -> q (..., D) int8, scales (...) float32: scale = max |x| / 127,
     q = x / scale rounded to nearest, ties to even; a row of zeros has scale 0.
-    A row with an infinity or NaN has scale NaN and q 0, so that what is
-    computed from it is NaN. float64 passes through float32 first.
+    A row with an infinity or NaN has scale NaN and q 0, so that results
+    computed from it are NaN. float64 passes through float32 first.
     """
     raise NotImplementedError
 

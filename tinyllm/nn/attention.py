@@ -22,7 +22,7 @@ class Rope:
 
     `scaling` is Hugging Face's `rope_scaling` dict, a dict of the type "ntk", which transformers lacks, or
     None. The type "dynamic" changes only positions beyond max_position_embeddings, which no model here ever
-    reaches, so it equals None. The numbers `mscale` and `mscale_all_dim`, which DeepSeek's models have beside
+    reaches, so it equals None. The numbers `mscale` and `mscale_all_dim`, which DeepSeek's models add to
     YaRN's, become an attention_factor. Source: Su et al., "RoFormer", 2021.
     """
 
@@ -53,7 +53,7 @@ class Rope:
 
 
 def yarn_growth(scaling: dict, name: str) -> float:
-    """Return 1 + 0.1 m ln(factor), where m is the number `name` in a scaling, 0 if it is not there.
+    """Return 1 + 0.1 m ln(factor), where m is the number `name` in a scaling, or 0 if it is missing.
 
     Raises ValueError unless m is a number from 0 to 100.
     """
@@ -120,10 +120,10 @@ class Attention(Module):
             angles: Angles | None = None, **where: Any) -> Tensor:  # fmt: skip
         """Average the values for each query: q (B, T, H * D), k, v (B, T, K * D) -> (B, T, H * D).
 
-        q, k and v may also have their heads on an axis of their own. `angles`, a pair of tables from `Rope`,
-        rotates queries and keys by their positions; tables of fewer channels than a head rotate only the
-        head's first channels. The cache keeps the rotated keys, because the position of a key never changes.
-        `where` is passed on to `F.attention`: bias, lengths, starts, ends.
+        q, k and v may also be (B, T, heads, D). `angles`, a pair of tables from `Rope`, rotates queries and
+        keys by their positions; tables of fewer channels than a head rotate only the head's first channels.
+        The cache keeps the rotated keys, because the position of a key never changes. `where` is passed on to
+        `F.attention`: bias, lengths, starts, ends.
         """
         if not self.causal:
             where["causal"] = False

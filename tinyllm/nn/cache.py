@@ -124,7 +124,7 @@ class LatentCache(KVCache):
 
 
 class CrossCache(KVCache):
-    """The cache of a decoder layer in an encoder-decoder: its own keys and values, and those of the encoder.
+    """The cache of a decoder layer in an encoder-decoder: its own keys and values, and the encoder's.
 
     `source` has keys and values of the encoder's output, which are computed once, when the text is read.
     """
@@ -168,7 +168,7 @@ def check_row(cache: list[KVCache], config: Any, length: int) -> None:
 
 
 class Half:
-    """Pack a cache in bfloat16, stored as uint16, the upper half of a float32: half the memory."""
+    """Pack a cache in bfloat16 (the upper half of a float32, stored as uint16), in half the memory."""
 
     def __init__(self, batch: int, context: int, heads: int, width: int, dtype: Any = None):
         super().__init__(batch, context, heads, width, np.uint16)  # type: ignore[call-arg]

@@ -66,7 +66,7 @@ class DecoderLM(LanguageModel):
 def positions_of(tokens: np.ndarray, cache: list[KVCache] | None, context: int) -> np.ndarray:
     """Return the position of each token: tokens (B, T), a list of KVCache or None -> int64 (B, T).
 
-    Positions begin after those in the cache. Raises UserError when they exceed the context.
+    Positions go on after the cached ones. Raises UserError when they exceed the context.
     """
     past = cache[0].lengths if cache else np.zeros(len(tokens), np.int64)
     positions = past[:, None] + np.arange(tokens.shape[1])

@@ -60,9 +60,9 @@ class EncoderLM(LanguageModel):
     def embed_sentences(self, rows: Sequence[Sequence[int]], room: int = 2048) -> np.ndarray:
         """Return a vector of length 1 for each text: N lists of ids -> (N, C).
 
-        The product of two vectors is their similarity. The pooling is that of `sentence_vectors`. To save the
-        time of padding, texts are packed into rows of about `room` tokens, in which each text sees only
-        itself. Raises UserError when a text is empty or too long.
+        The product of two vectors is their similarity. Pooling is as in `sentence_vectors`. To save the time
+        of padding, texts are packed into rows of about `room` tokens, in which each text sees only itself.
+        Raises UserError when a text is empty or too long.
         """
         lengths = check_texts(rows)
         found = np.empty((len(rows), self.config.width), np.float32)

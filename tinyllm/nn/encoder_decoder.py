@@ -62,9 +62,8 @@ class EncoderDecoderLM(LanguageModel):
                source: ArrayLike | None = None, lengths: ArrayLike | None = None) -> Tensor:  # fmt: skip
         """Run the model without its output layer: decoder_tokens (B, T), ints -> (B, T, C).
 
-        The text that the encoder reads is either in a cache (see `read`), and the decoder's tokens continue
-        the cached ones; or it is `source` (B, S), with `lengths` (B,). Raises UserError as calling the model
-        does.
+        The encoder's text is either in a cache (see `read`), whose decoder tokens the given ones continue; or
+        it is `source` (B, S), with `lengths` (B,). Raises UserError as calling the model does.
         """
         tokens = check_tokens(decoder_tokens, self.config.vocab_size)
         positions_of(tokens, cache, self.config.context)  # type: ignore[arg-type]
@@ -82,8 +81,7 @@ class EncoderDecoderLM(LanguageModel):
     def before_head(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
         """Return the decoder's output before `lm_head`, from which the logits of each target are computed.
 
-        tokens (B, S), targets (B, T) -> (B, T, C). The decoder reads `start`, then the targets except the
-        last.
+        tokens (B, S), targets (B, T) -> (B, T, C). The decoder reads `start` and all targets but the last.
         """
         before = np.atleast_2d(targets)[:, :-1]
         shifted = np.pad(np.where(before == IGNORED, self.config.start, before), ((0, 0), (1, 0)),

@@ -63,7 +63,7 @@ class Experts(Module):
         return self.weigh(self.p, self.p.data)
 
     def weigh(self, p: Tensor, scores: np.ndarray) -> tuple[Tensor, np.ndarray]:
-        """Choose experts by scores (N, E) and weight them by p (N, E); the result is that of `route`."""
+        """Choose experts by scores (N, E), and weight them by p (N, E); returns the same as `route`."""
         weights, chosen = F.route(p, scores, self.top)
         return weights / weights.sum(axis=1, keepdims=True) if self.normalise else weights, chosen
 
@@ -77,9 +77,8 @@ def unchanged(expert: GatedMLP) -> bool:
 def balance_loss(layers: list[Experts]) -> Tensor:
     """Return `ops.balance_loss` of the last batch, over the tokens of all layers -> ().
 
-    The loss is `top` for a balanced router, and grows when tokens go to the experts whose p is large: then
-    the others learn nothing. Its gradient needs the graph of the last call, which `tl.checkpoint` does not
-    keep.
+    The loss is `top` for a balanced router, and is larger when most tokens go to experts with a large p: then
+    the others learn nothing. Its gradient needs the last call's graph, which `tl.checkpoint` drops.
     """
     p = F.concat([layer.p for layer in layers], axis=0)
     return F.balance_loss(p, np.concatenate([layer.chosen for layer in layers]))

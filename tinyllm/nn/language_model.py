@@ -78,8 +78,8 @@ class LanguageModel(Module):
     def __call__(self, tokens: ArrayLike, *given: Any, **where: Any) -> Tensor:
         """Score every token of the vocabulary at every position.
 
-        tokens (B, T) or (T,), ints -> logits (B, T, V). The other arguments are those of `hidden`. Raises
-        UserError when there are no tokens, too many for the context, or ids outside the vocabulary.
+        tokens (B, T) or (T,), ints -> logits (B, T, V). The other arguments go to `hidden`. Raises UserError
+        when there are no tokens, too many for the context, or ids outside the vocabulary.
         """
         return self.head(self.hidden(tokens, *given, **where))
 
@@ -128,8 +128,7 @@ class LanguageModel(Module):
 def check_tokens(tokens: ArrayLike, vocab_size: int) -> np.ndarray:
     """Check token ids and return them as an array: (B, T) or (T,), ints -> (B, T).
 
-    Raises UserError when there are none, or one is outside the vocabulary; TypeError when they are not whole
-    numbers.
+    Raises UserError when there are none, or one is outside the vocabulary; TypeError unless they are ints.
     """
     tokens = np.asarray(tokens)
     if tokens.ndim == 1:

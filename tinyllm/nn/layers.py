@@ -3,8 +3,7 @@
 Matrices start as normal random numbers of mean 0 and variance 1 / n_in, so that layers keep the size of their
 input (LeCun et al., "Efficient BackProp", 1998); biases start as zeros, the weights of norms as ones.
 `init_normal(model, seed)` draws other numbers. The numbers depend on the parameter's name in the model, not
-on the order in which layers were made; so two layers outside of models, both called `weight`, start alike if
-their shapes agree.
+on the order in which layers were made; so outside of a model, layers of one class and size start equal.
 """
 
 from collections.abc import Callable
@@ -22,8 +21,7 @@ from tinyllm.tensor import Tensor
 class Linear(Module):
     """Multiply by a matrix and add a bias: y = x @ weight + bias.
 
-    x (..., n_in) -> y (..., n_out). The weight is (n_in, n_out), as in GPT-2's checkpoint; PyTorch stores
-    it transposed.
+    x (..., n_in) -> y (..., n_out). The weight is (n_in, n_out), as in GPT-2's file; PyTorch's is transposed.
     """
 
     @instead(in_features="n_in=", out_features="n_out=")
@@ -42,7 +40,7 @@ class Linear(Module):
 class Matrix(Module):
     """Multiply by a matrix that `quantize` and adapters do not change: y = x @ weight, (..., m) -> (..., n).
 
-    For layers where a small error has a large effect, such as the choice of experts.
+    It suits layers where a small error has a large effect, such as the choice of experts.
     """
 
     def __init__(self, n_in: int, n_out: int):
@@ -105,8 +103,7 @@ class LayerNorm(Module):
 class RMSNorm(Module):
     """Scale each row to a mean square of 1, then multiply by learnt weights.
 
-    x (..., width) -> y (..., width). Source: Zhang and Sennrich, "Root Mean Square Layer Normalization",
-    2019.
+    x (..., width) -> y (..., width). (Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.)
     """
 
     def __init__(self, width: int, eps: float = 1e-5):

@@ -64,7 +64,7 @@ class Unread(Parameter):
     """A parameter whose random numbers are drawn when `data` is first read; then it becomes a Parameter.
 
     The numbers come from `Random(0, "init", name)`, where `name` is the parameter's name in the whole model,
-    if it is in one by then. So they do not depend on the order in which a model's layers are made.
+    if it is part of one at that time. So they do not depend on the order in which a model's layers are made.
     """
 
     __slots__ = ()
@@ -114,9 +114,9 @@ class Buffer(Tensor):
 
 
 class Naming(type):
-    """The metaclass of Module: it tells the parameters and dropout layers of a new module their names.
+    """The metaclass of Module: it gives the parameters and dropout layers of a new module their names.
 
-    A parameter draws its first values, and a dropout layer its zeros, from a seed that its name is part of.
+    A parameter's first values, and a dropout layer's zeros, are drawn by a key that contains its name.
     """
 
     def __call__(cls, *args: Any, **options: Any) -> Any:
@@ -182,7 +182,7 @@ class Module(metaclass=Naming):
         return "\n".join(lines)
 
     def named_children(self) -> "Iterator[tuple[str, Module]]":
-        """Yield (name, module) for each module directly inside; those in a list are `h.0`, `h.1`, ..."""
+        """Yield (name, module) for each module directly inside; a list `h` gives `h.0`, `h.1`, ..."""
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
@@ -224,7 +224,7 @@ class Module(metaclass=Naming):
         return self
 
     def num_parameters(self) -> int:
-        """Count the numbers in all parameters, those of quantised layers too."""
+        """Count the numbers in all parameters, also of quantised layers."""
         packed = sum(module.packed for _, module in self.named_modules())
         return packed + sum(math.prod(p.shape) for p in self.parameters())
 
@@ -282,7 +282,7 @@ class Module(metaclass=Naming):
                 vars(module)["random"] = Random(*key, "dropout", name)
 
     def after_step(self) -> None:
-        """Update what does not learn by gradients, after each step of a training; most modules do nothing."""
+        """Update values that learn without gradients, after each training step; most modules have none."""
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
         """Count the floating-point operations of this module's own matrix products -> {label: number}.
@@ -329,7 +329,7 @@ def inference(module: Module, modules: "list[Module] | None" = None) -> Iterator
 
 
 def _alike(name, tree, place):
-    """Return a key that is equal for modules of one list that stand side by side and look alike."""
+    """Return a key that is equal for neighbours in a list of modules if they look alike."""
     attribute, _, index = name.partition(".")
     return attribute, int(index) - place if index.isdigit() else name, tree
 

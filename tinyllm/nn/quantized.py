@@ -1,4 +1,4 @@
-"""Linear layers with weights of 8 or 4 bits, with which generating is faster: fewer bytes have to be read.
+"""Linear layers with weights of 8 or 4 bits, which make generating faster: fewer bytes have to be read.
 
 `quantize(model, 8)` replaces the layers of a model. `ops/quant.py` explains the format of the packed weights,
 how large their errors are, and why the products are fast.
@@ -42,7 +42,7 @@ class QuantizedLinear(Module):
     def from_weights(cls, weight: np.ndarray, bias: np.ndarray | None = None) -> "QuantizedLinear":
         """Quantize arrays into a layer: weight (n_in, n_out), bias (n_out,) or None.
 
-        Raises ValueError when a weight is not finite, or its size is 2^127 or more.
+        Raises ValueError when a weight is not finite, or its absolute value is 2^127 or more.
         """
         n_in, n_out = weight.shape
         layer = cls(n_in, n_out, bias=bias is not None)
@@ -188,7 +188,7 @@ def quantize(model: Module, bits: int,
 
 
 def quantized_zeros(model: Module, bits: int) -> Module:
-    """Replace all linear layers by quantized layers of zeros, to load weights into; return the model.
+    """Replace all linear layers by quantized layers of zeros, for weights to be loaded; return the model.
 
     Call `fuse_linears` when the weights are loaded.
     """

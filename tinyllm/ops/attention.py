@@ -82,9 +82,9 @@ def attention(q: Array, k: Array, v: Array, causal: bool = True,
     q (B, S, H, D), k and v (B, T, K, D) -> y (B, S, H, D), lse (B, H, S), the log-sum-exp of each query's
     scores. The queries are the last S tokens of the keys; causal hides the keys after a query's own token.
     Query head h reads kv head h // (H / K). With lengths (B,), row b has only its first lengths[b] keys, and
-    its queries are the last S of those. A query that may see no key reads y = 0 and has lse = -inf. Values
-    must be finite even where they are hidden. Raises ValueError when the shapes do not fit. (Vaswani et al.
-    2017, section 3.2; shared heads: Ainslie et al. 2023.)
+    its queries are the last S of these. A query that may see no key gets y = 0 and lse = -inf. Values must be
+    finite even where they are hidden. Raises ValueError when the shapes do not fit. (Vaswani et al. 2017,
+    section 3.2; shared heads: Ainslie et al. 2023.)
     """
     check_lengths(k, lengths)
     scores = masked_scores(q, k, causal, lengths)
@@ -127,7 +127,7 @@ def attention_backward(dy: Array, q: Array, k: Array, v: Array, y: Array, lse: A
 def key_ranges(shape: tuple[int, int], keys: int, causal: bool = True, lengths: Array | None = None,
                window: int | None = None, starts: Array | None = None,
                ends: Array | None = None) -> tuple[Array, ...]:
-    """Return the range of keys that each query may see, as attention_ranges takes it.
+    """Return the range of keys that each query may see, for attention_ranges.
 
     shape (B, S), keys = T -> starts, ends (B, S): a query may see the keys t with starts <= t < ends. Query s
     of row b is token n - S + s, where n = lengths[b], or T. `window` keeps the last `window` keys up to the

@@ -81,7 +81,7 @@ def parallel_block(x: Array, heads: int, norm: Pair, widen: Array, narrow: Array
 
 @op
 def count_cache_bytes(tokens: int, layers: int, kv_heads: int, head_width: int, bits: int = 32) -> int:
-    """Count the bytes of a KV cache that holds so many tokens -> int.
+    """Count the bytes of a KV cache that holds this many tokens -> int.
 
     In each layer there are a key and a value for each kv head, of head_width numbers with this many bits.
     """

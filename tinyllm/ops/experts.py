@@ -56,8 +56,7 @@ def balance_loss(p: Array, chosen: Array) -> Array:
 
     p (N, E), chosen (N, top) ints -> (). The load of an expert is the share of tokens that chose it, so all
     loads add up to `top`. A balanced router has the loss `top`; it is larger when experts with a large p also
-    get many tokens. Without tokens it is 0. (Fedus, Zoph and Shazeer, "Switch Transformers", 2022, section
-    2.2.)
+    get many tokens. Without tokens it is 0. (Fedus et al., "Switch Transformers", 2022, section 2.2.)
     """
     n, experts = p.shape
     load = expert_counts(chosen, experts).astype(p.dtype) / max(n, 1)
@@ -124,7 +123,7 @@ def grouped_linear(x: Array, w: Any, counts: Array) -> Array:
 
 @op(check=check_grouped_backward, follows="grouped_linear")
 def grouped_linear_backward(dy: Array, x: Array, w: Any, counts: Array) -> tuple[Array, Array]:
-    """Compute the gradients of grouped_linear, those of linear for each group.
+    """Compute the gradients of grouped_linear: for each group, the gradients of linear.
 
     dy (N, O), x (N, I), w: E matrices (I, O), counts (E,) -> dx (N, I), dw (E, I, O); the gradient of a
     matrix whose group is empty is 0.
@@ -161,7 +160,7 @@ def combine_experts(y: Array, weights: Array, places: Array) -> Array:
 def combine_experts_backward(dz: Array, y: Array, weights: Array, places: Array) -> tuple[Array, Array]:
     """Compute the gradients of combine_experts with respect to the results and their weights.
 
-    dz (N, C), the rest as in combine_experts -> dy (N * top, C), dweights (N, top), each dz[n] . y[place].
+    dz (N, C), the rest as in combine_experts -> dy (N * top, C), dweights (N, top): dz[n] . y[places[n, k]].
     """
     dy = np.empty(y.shape, y.dtype)
     dy[places] = weights[..., None] * dz[:, None]

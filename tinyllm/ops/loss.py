@@ -106,7 +106,7 @@ CHUNK = 1 << 23  # the number of logits that are computed at a time: 32 MiB
 
 
 def gradient_of_x(dlosses: Array, x: Array, w: Array, targets: Array, lse: Array, ignore_index: int) -> Array:
-    """Compute dx of linear_token_losses_backward, and no dw, because w is frozen; some rows at a time."""
+    """Compute dx of linear_token_losses_backward for a frozen w, which needs no dw, a few rows at a time."""
     dx, flat = np.empty_like(x, order="C"), [each.reshape(-1) for each in (dlosses, targets, lse)]
     step = max(CHUNK // max(len(w), 1), 1)
     for row in range(0, len(rows(x)), step):

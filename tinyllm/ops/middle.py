@@ -1,8 +1,7 @@
 """Fill in the middle: cut a text in three, and move the middle to the end, where a decoder can write it.
 
-Bavarian et al., "Efficient Training of Language Models to Fill in the Middle", 2022, section 3 and
-appendix D. The text is cut before it is encoded, so that a model also learns gaps that begin or end inside
-of what would be one token.
+Bavarian et al., "Efficient Training of Language Models to Fill in the Middle", 2022, section 3 and appendix
+D. The text is cut before it is encoded, so that a model also learns gaps that begin or end inside a token.
 """
 
 from collections.abc import Sequence

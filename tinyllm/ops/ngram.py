@@ -36,8 +36,8 @@ def entropy(p: Array) -> Array:
 def perplexity(p: Array) -> Array:
     """Compute the perplexity of a model: exp of the mean of -ln p.
 
-    p (n,), the probability that the model gave to each token of a text -> (). A perplexity of k is that of
-    a guess between k equally likely tokens; 1 is perfect. It is infinite if some p is 0, and 1 for n = 0.
+    p (n,), the probability that the model gave to each token of a text -> (). A guess between k equally
+    likely tokens has perplexity k; 1 is perfect. Perplexity is infinite if some p is 0, and 1 for n = 0.
     """
     with np.errstate(divide="ignore"):
         return np.exp(-np.log(p).sum() / max(p.size, 1))

@@ -1,4 +1,4 @@
-"""Pictures as rows of vectors: cut a picture into patches, and put their vectors among those of a text.
+"""Pictures as rows of vectors: cut a picture into patches, and put their vectors among the vectors of a text.
 
 Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, section 3.1.
 """

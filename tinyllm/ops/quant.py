@@ -15,9 +15,9 @@ The numbers lie in memory in the order in which a product reads them: 16 outputs
 block, and in a block 4 inputs of all 16 outputs side by side, which is what one instruction multiplies
 (`vpdpbusd`). With G = ceil(O / 16) and N = ceil(I / 32), and zeros where O and I end:
 
-    8 bits: q (G, N, 8, 16, 4) int8,  q[g, n, j, o, i] is that of w[32 n + 4 j + i, 16 g + o]
-    4 bits: q (G, N, 4, 16, 4) uint8, q + 8 of two numbers: [..., j, :, :] has quad j in its lower four bits,
-            quad j + 4 in its upper ones
+    8 bits: q (G, N, 8, 16, 4) int8,  q[g, n, j, o, i] belongs to w[32 n + 4 j + i, 16 g + o]
+    4 bits: q (G, N, 4, 16, 4) uint8, a byte holds q + 8 for j in its lower four bits, and for j + 4 in its
+            upper ones
     scales (G, N, 16) uint16
 
 The inputs of a product are rounded to 8 bits too, row by row and block by block (`quantize_rows`). A block's
@@ -129,7 +129,7 @@ def rounded(blocks: Array, scale: Array, low: int, high: int) -> Array:
 
 
 def squared_error(blocks: Array, scale: Array) -> Array:
-    """Sum each block's squared errors in 4 bits; its largest weight is the unit: (N, 32, O) -> (N, O)."""
+    """Sum each block's squared 4-bit errors, in units of its largest weight: (N, 32, O) -> (N, O)."""
     largest = np.max(np.abs(blocks), axis=1)
     unit = np.where(largest == 0, np.float32(1), largest)
     errors = (blocks - rounded(blocks, scale, -8, 7) * scale[:, None]) / unit[:, None]
@@ -146,7 +146,7 @@ def ordered(halves: Array) -> Array:
 
 
 def linear_quantized(bits: int, x: Array, q: Array, scales: Array, n_out: int, b: Array | None) -> Array:
-    """Compute y = x W + b: for each block, both scales times the product of both rounded parts, summed."""
+    """Compute y = x W + b: the sum over blocks of the product of both rounded parts, times both scales."""
     xq, x_scales = quantize_rows(rows(x))
     wq, w_scales = unpack(bits, q), spread(scales)
     y = np.zeros((len(xq), wq.shape[2]), x.dtype)
@@ -161,10 +161,10 @@ def linear_quantized(bits: int, x: Array, q: Array, scales: Array, n_out: int, b
 def quantize_int8(w: Array) -> tuple[Array, Array]:
     """Round weights to 8 bits, with one scale for each block of 32 inputs of an output.
 
-    w (I, O) -> q (G, N, 8, 16, 4) int8, scales (G, N, 16) uint16, in the order that the head of this file
-    shows: scale = max |w| / 127, rounded up to a bfloat16; q = w / scale, rounded to nearest, ties to even.
-    A block of zeros has scale 0. float64 passes through float32 first. Raises ValueError on weights that
-    are not finite, or 2^127 and more.
+    w (I, O) -> q (G, N, 8, 16, 4) int8, scales (G, N, 16) uint16, in the order shown at the top of this file:
+    scale = max |w| / 127, rounded up to a bfloat16; q = w / scale, rounded to nearest, ties to even. A block
+    of zeros has scale 0. float64 passes through float32 first. Raises ValueError on weights that are not
+    finite, or 2^127 and more.
     """
     blocks = cut("quantize_int8", w)
     halves = bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(127))
@@ -176,10 +176,10 @@ def quantize_int8(w: Array) -> tuple[Array, Array]:
 def quantize_int4(w: Array) -> tuple[Array, Array]:
     """Round weights to 4 bits, with one scale for each block of 32 inputs of an output.
 
-    w (I, O) -> q (G, N, 4, 16, 4) uint8, two numbers in each, scales (G, N, 16) uint16. m is the weight of
-    largest size in a block (if m and -m both occur, the positive one). scale = -m / 7.5, -m / 8, -m / 8.5 or
-    -m / 9, rounded to a bfloat16: the first with the smallest sum of squared errors. q = w / scale, rounded
-    to nearest, ties to even, and cut to -8..7. The rest as in quantize_int8.
+    w (I, O) -> q (G, N, 4, 16, 4) uint8, two numbers in each, scales (G, N, 16) uint16. m is the weight with
+    the largest |m| in a block (if m and -m both occur, the positive one). scale = -m / 7.5, -m / 8, -m / 8.5
+    or -m / 9, rounded to a bfloat16: the first with the smallest sum of squared errors. q = w / scale,
+    rounded to nearest, ties to even, and cut to -8..7. The rest as in quantize_int8.
     """
     blocks = cut("quantize_int4", w)
     high, low = np.max(blocks, axis=1), np.min(blocks, axis=1)

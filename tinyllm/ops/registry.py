@@ -1,8 +1,8 @@
 """The registry of ops: `@op` registers a NumPy function as a specification; backends can replace it.
 
-An op is run by its NumPy body (`numpy`), by the C kernel of the same name, its twin (`compiled`), by a kernel
-of another precision (`bf16`), or by a function that you plug in (`override`). Ops call ops, so a replacement
-is used in the whole model.
+An op is run by its NumPy body (`numpy`), by the C kernel of the same name (`compiled`), by a kernel of
+another precision (`bf16`), or by a function that you plug in (`override`). Ops call ops, so a replacement is
+used in the whole model.
 """
 
 import functools
@@ -62,8 +62,8 @@ Call: Any = PythonCall if _compiled is None else _compiled.Call
 class Op(Call):
     """A pure function on arrays with one specification and several implementations.
 
-    `reference` is the NumPy body, `compiled` the C twin or None, `override` the plugged-in function or None.
-    The other attributes are the arguments of the decorator; see `op`.
+    `reference` is the NumPy body, `compiled` the C kernel or None, `override` the plugged-in function or
+    None. The other attributes are the arguments of the decorator; see `op`.
     """
 
     def __init__(self, function, outputs=None, grads=("x",), shapes=None, check=None, flops=0, mutates=(),
@@ -153,7 +153,7 @@ class Op(Call):
         return wanted if wanted in self.variants else "numpy"
 
     def resolve(self) -> None:
-        """Decide which function a call runs; to be called when a backend or an override has changed."""
+        """Decide which function a call runs; call this when a backend or an override has changed."""
         if startup_error:
             self._run = _cannot_start
             return
@@ -217,7 +217,7 @@ def op(function: Callable | None = None, **said: Any) -> Any:
     grads    the arguments that X_backward returns gradients for, ("x",) by default
     shapes   the shapes of arguments, such as "x (..., I), w (I, O)"; see `ShapeCheck`
     check    a function of the op's arguments that raises ValueError("needs ..., got ...") for anything that
-             shapes cannot express; both run before the specification and the twin, not before an override
+             shapes cannot express; both run before the specification and the kernel, not before an override
     flops    operations for each number of the first output, or a function (arguments by name, result) -> int
     mutates  the arguments that the op changes in place
     follows  the op whose choice of backend this op shares; matmul_backward follows matmul

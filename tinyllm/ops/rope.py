@@ -76,15 +76,15 @@ def scaled_rope_tables(positions: Array, width: int, base: float,
                        scaling: dict[str, Any]) -> tuple[Array, Array]:
     """Tabulate cosines and sines for a context `factor` times as long as the training context.
 
-    As rope_tables, with scaling a dictionary as Hugging Face's rope_scaling. By its "rope_type":
+    Like rope_tables; scaling is a dictionary like Hugging Face's rope_scaling. By its "rope_type":
     "linear"  every frequency f becomes f / factor (Chen et al. 2023, arXiv 2306.15595)
     "ntk"     the base becomes base * factor^(width / (width - 2)): the slowest pair turns at f / factor, the
               fastest at f
     "llama3"  pairs with many turns in original_max_position_embeddings tokens keep f, pairs with few get
               f / factor, and pairs between low_freq_factor and high_freq_factor turns a mean of both
     "yarn"    the same with beta_slow and beta_fast turns, and cos and sin are multiplied by
-              attention_factor, by default 1 + 0.1 ln(factor) (Peng et al. 2023, arXiv 2309.00071); the pairs
-              with that many turns are rounded to whole ones unless "truncate" is false
+              attention_factor, by default 1 + 0.1 ln(factor) (Peng et al. 2023, arXiv 2309.00071); the
+              indices of these two pairs are rounded unless "truncate" is false
     Raises ValueError on another kind and on settings that are missing or not known.
     """
     kind, factor = scaling.get("rope_type", scaling.get("type")), scaling["factor"]

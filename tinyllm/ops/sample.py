@@ -1,7 +1,6 @@
 """From logits to the next token: change the distribution, drop unlikely tokens, draw one.
 
-Each filter takes and returns logits (..., V), in which dropped tokens are -inf. Of equal logits the smaller
-id wins.
+Each filter takes and returns logits (..., V); dropped tokens are -inf. Of equal logits the smaller id wins.
 """
 
 import numpy as np
@@ -22,7 +21,7 @@ def by_rank(logits: Array) -> Array:
 
 
 def keep_ranks(logits: Array, order: Array, kept: Array) -> Array:
-    """Set all logits to -inf except those of the tokens order[..., r] for which kept[..., r] is True."""
+    """Set all logits to -inf, except for the tokens order[..., r] where kept[..., r] is True."""
     mask = np.empty(logits.shape, bool)
     np.put_along_axis(mask, order, kept, axis=-1)
     return keep(logits, mask)
@@ -118,10 +117,10 @@ def sample(probs: Array, u: Array) -> Array:
 def beam_step(scores: Array, logprobs: Array, count: int) -> tuple[Array, Array, Array]:
     """Do a step of beam search: find the best ways to continue N beginnings of a text by one token.
 
-    scores (N,), the log-probability of each beginning; logprobs (N, V), those of every next token after it ->
-    beams, the numbers of the beginnings, tokens, totals = score + logprob, each (m,), the best first, where m
-    is the smaller of count and N V. Of equal totals the smaller beam comes first, then the smaller id. Raises
-    ValueError unless count >= 1.
+    scores (N,), the log-probability of each beginning; logprobs (N, V), the log-probability of every next
+    token -> beams, the numbers of the beginnings, tokens, totals = score + logprob, each (m,), the best
+    first, where m is the smaller of count and N V. Of equal totals the smaller beam comes first, then the
+    smaller id. Raises ValueError unless count >= 1.
     """
     if count < 1:
         raise ValueError(f"beam_step needs count >= 1, got {count}")

@@ -23,7 +23,7 @@ def erf(x: Array) -> Array:
 
 
 def linear_flops(args: dict[str, Any], result: Any) -> int:
-    """Count the operations of a linear layer: for each output, a product and a sum for every input -> int."""
+    """Count the operations of a linear layer: 2 n_in for each output, products and sums -> int."""
     y = result[0] if isinstance(result, tuple) else result
     return 2 * y.size * args["x"].shape[-1]
 

@@ -1,7 +1,7 @@
 """Softmax and its logarithm, over the last axis.
 
-A row that is all -inf (every token masked) has no largest score. Its softmax is defined as 0 and its
-log-sum-exp as -inf, so that a query that sees no key gets 0. The result of a row with +inf or NaN is NaN.
+For a row that is all -inf (every token masked), the softmax is defined as 0 and its log-sum-exp as -inf, so
+that a query that sees no key gets 0. The result of a row with +inf or NaN is NaN.
 """
 
 import numpy as np
