@@ -1,17 +1,16 @@
 """Prove that a grammar is unambiguous: no text has two derivations. Every new grammar is checked.
 
-A *lead* of a branch is a beginning of its text: all before the first fork inside it, then a lead of one of
-the branches of that fork. If at every fork no lead of one branch is a prefix of a lead of another, for all
-entities that may have been drawn before, then the grammar is unambiguous. Suppose that two derivations
-produce the same text. Follow them to the first fork at which they differ. The text and the facts up to there
-are the same, and the rest of the text begins with a lead of one branch and also with a lead of the other. Of
-two strings that begin the same text, one is a prefix of the other: a contradiction.
+A *lead* of a branch is a beginning of its text: the part before the first fork inside it, then a lead of one
+branch of that fork. If at every fork no lead of one branch is a prefix of a lead of another, for all entities
+that may have been drawn before, then the grammar is unambiguous. Suppose that two derivations produce the
+same text. Follow them to the first fork at which they differ. The text and the facts up to there are the
+same, and the rest of the text begins with a lead of one branch and also with a lead of the other. Of two
+strings that begin the same text, one is a prefix of the other: a contradiction.
 
 For the same reason a reader that has matched a lead never needs to try another branch.
 
 A lead may mention entities drawn earlier, so two leads are compared for every pair of values of these
-entities. The condition is stricter than necessary (a lead stops early), so an author must sometimes reword a
-sentence.
+entities. The condition is stricter than necessary (leads stop early), so some sentences must be reworded.
 """
 
 from itertools import pairwise
@@ -32,7 +31,7 @@ def check(grammar: Any) -> None:
 def _check_scope(grammar, body, sure, maybe, known):
     """Check a body; `sure` are the variables drawn on every path to it, `maybe` those drawn on some path.
 
-    known: pairs of a variable and an attribute that were found to have words, to which this adds.
+    known: pairs (variable, attribute) that are known to have words; new ones are added.
     """
     for node in body:
         if isinstance(node, Mention):
@@ -72,7 +71,7 @@ def _check_words(grammar, node, sure, known):
 
 
 def _check_draw(grammar, node, known):
-    """Raise GrammarError if the words of one entity of a draw are a prefix of another's.
+    """Raise GrammarError if the words of an entity in a draw are a prefix of another entity's words.
 
     In sorted order a prefix comes directly before a string that begins with it.
     """

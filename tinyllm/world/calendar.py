@@ -14,7 +14,7 @@ DAYS_OF_MONTH, DAYS_OF_YEAR = 30, 360
 
 
 class Date(NamedTuple):
-    """A date, ordered as time is: Date(41, 4, 3) is 3 May 41, for months count from 0 and days from 0."""
+    """A date; earlier ones are smaller. Date(41, 4, 3) is 4 May 41: months and days count from 0."""
 
     year: int
     month: int
@@ -28,7 +28,7 @@ class Date(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> "Date":
-        """Return the date that `str` wrote: "3 May 41" -> Date. Raises UserError."""
+        """Return the date that `str` wrote: "3 May 41" -> Date. Raises UserError for other texts."""
         words = text.split()
         if len(words) == 3 and words[0].isdecimal() and words[1] in MONTHS and words[2].isdecimal():
             date = cls(int(words[2]), MONTHS.index(words[1]), int(words[0]) - 1)

@@ -28,7 +28,7 @@ class Options:
     """Settings of all texts of the world: which world, which documents. A kind adds its own (its dials)."""
 
     n: int = setting(10_000, help="how many documents", min=1, max=10_000_000)
-    seed: int = setting(0, help="other documents for every number", min=0, max=2**63 - 1)
+    seed: int = setting(0, help="each number gives other documents", min=0, max=2**63 - 1)
     split: str = setting("train", help="which documents", choices=("train", "test", "all"))
     by: str = setting("", help="how the test documents are held out")
     world: int = _of_world("seed")

@@ -17,8 +17,7 @@ one answer is a class in a file of world/kinds/:
         def solve(self, world, document): ...  # the truth, found in another way than `write` found it
 
 `KINDS` finds it by its file. Every kind promises, and tests/unit/test_world_kinds.py checks: the same key
-gives the same document; a document reads back as itself; two ways to find the truth agree; its own answer
-scores 1.
+gives the same document; a document reads back as itself; two ways to the truth agree; its answer scores 1.
 """
 
 import hashlib
@@ -72,7 +71,7 @@ class Kind:
     group: the heading under which lists show the kind.
     marker: the text before the final answer, such as "answer: " after worked steps, or "".
     splits: {name: function of a document}, ways to choose the documents that are for testing only; the first
-        is the default. A function returns True for such a document and False for others, or any other value:
+        is the default. A function returns True for a test document and False for others, or any other value:
         then a random fifth of all values is for testing.
     options: how many answers are equally likely, or the name of the dial that has this number.
     """
@@ -100,7 +99,7 @@ class Kind:
         raise NotImplementedError
 
     def solve(self, world: Any, document: Document) -> str:
-        """Derive the truth of a document from its prompt or text and the world, not as `write` derived it."""
+        """Derive the truth of a document from its text and the world, in another way than `write` does."""
         raise NotImplementedError
 
     def chance(self, dials: Any) -> float:
@@ -122,16 +121,16 @@ class Kind:
         return dials
 
     def final(self, answer: str) -> str:
-        """Return the final answer in a text that a model wrote: what follows the marker, no full stop."""
+        """Return the final answer in a text that a model wrote: the part after the marker, no full stop."""
         last = answer.rpartition(self.marker)[2] if self.marker else answer
         return last.strip().removesuffix(".")
 
     def score_answer(self, answer: str | None, entry: Mapping[str, Any]) -> float:
-        """Score an answer: 1.0 if it is right, else 0.0; called as in outside reasoning environments."""
+        """Score an answer: 1.0 if it equals the answer of `entry` (see the method `entry`), else 0.0."""
         return float(answer is not None and self.final(answer) == entry["answer"].removesuffix("."))
 
     def entry(self, document: Document) -> dict:
-        """Return a document in the form of outside reasoning environments: question, answer and metadata."""
+        """Return a document in the form of Reasoning Gym's entries: question, answer and metadata."""
         return {"question": document.prompt, "answer": document.truth,
                 "metadata": {"source_dataset": self.name, **document.labels}}  # fmt: skip
 

@@ -98,7 +98,7 @@ def read_any(forms: Sequence[Form], text: str) -> tuple[int, dict[str, Any]] | N
 
 
 def proved(kind: Kind, world: Any, document: Document, text: str) -> Document | None:
-    """Return a document if it has this text and `solve` finds its truth, else None."""
+    """Return the document if its text is `text` and `solve` finds its truth, else None."""
     return document if document.text == text and kind.solve(world, document) == document.truth else None
 
 

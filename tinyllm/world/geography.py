@@ -1,4 +1,4 @@
-"""The map: places on a grid, roads between them, and how far it is along the roads."""
+"""The map: places on a grid, roads between them, and shortest ways along the roads."""
 
 import itertools
 import math
@@ -36,7 +36,7 @@ class Map:
         self.roads[min(a, b), max(a, b)] = self._miles(a, b)
 
     def neighbours(self, place: str) -> dict[str, int]:
-        """Return the places that a road leads to from here, with the miles."""
+        """Return {other place: miles} for each road that begins at a place."""
         if place not in self.places:
             raise UserError(f"no place is called {place}; there are {', '.join(self.places)}")
         return {b if a == place else a: miles for (a, b), miles in self.roads.items() if place in (a, b)}

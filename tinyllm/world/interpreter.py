@@ -42,10 +42,9 @@ FUNCTIONS = {
 
 
 def run(source: str, name: str, arguments: Sequence, budget: int = 10_000) -> Any:
-    """Run a function of a program -> what it returns; numbers, texts, and lists of them go in and out.
+    """Run a function of a program -> its result. Arguments and results are numbers, texts, and lists of them.
 
-    budget: the most steps. Raises UserError, in one line, for an error of the program or anything outside the
-    safe part.
+    budget: the most steps. Raises UserError, in one line, for an error of the program or anything unsafe.
     """
     machine = _Machine(budget)
     with _errors():
@@ -57,7 +56,7 @@ def run(source: str, name: str, arguments: Sequence, budget: int = 10_000) -> An
 
 
 def evaluate(expression: str, budget: int = 1_000) -> Any:
-    """Compute the value of one expression, as `run` does it."""
+    """Compute the value of one expression, within the limits of `run`."""
     with _errors():
         return _Machine(budget).value(_parse(expression.strip(), "eval").body, {})
 
@@ -96,7 +95,7 @@ class _Machine:
             raise UserError(f"the program takes more than {self.budget:,} steps")
 
     def call(self, name, arguments):
-        """Return what a function of the program returns."""
+        """Call a function of the program, and return its result."""
         if name not in self.functions:
             raise UserError(f"there is no function {name}; only {', '.join([*FUNCTIONS, *self.functions])}")
         node, given = self.functions[name], self.functions[name].args

@@ -1,8 +1,8 @@
-"""A corpus of many kinds of text, with faults of known strength that its settings put in.
+"""A corpus of many kinds of text, with as many faults as its settings ask for.
 
 The settings give the number or share of secrets, poisoned documents, duplicates, contradictions, wrong
-answers and test items; the labels of such a document say so (`planted`). So an experiment knows what a model
-can have seen, and how often.
+answers and test items; the label `planted` marks these documents. So an experiment knows what a model can
+have seen, and how often.
 """
 
 from collections.abc import Iterator

@@ -62,7 +62,7 @@ def recognise(picture: np.ndarray) -> list:
 
 
 def _shape(at):
-    """Name the shape of a mask (7, 7): first by its symmetries, then by how wide it is where."""
+    """Name the shape of a mask (7, 7), by its symmetries and by the width of its edges."""
     if (at == at[:, ::-1]).all():  # left and right are the same
         top, bottom = at[0].sum(), at[-1].sum()
         return "heart" if top > 1 else {1: "tree", 2: "star"}.get(int(bottom), "house")

@@ -1,7 +1,7 @@
-"""What the programs of the world are made of: themes, conditions, changes, and ways to fold a list.
+"""The parts of the world's programs: themes, conditions, changes, and ways to fold a list.
 
 Each operation is given twice: as source, and as a function of Python that computes the outputs of tests. The
-second is written differently where it can be, so that one proves the other.
+second is written differently where possible, so that each checks the other.
 """
 
 from collections.abc import Iterable

@@ -14,8 +14,7 @@ from tinyllm.world.world import World
 class Prose(Kind):
     """A kind whose documents a grammar writes; subclasses give `rules`.
 
-    The grammar is proved unambiguous when it is built, so `logprob` is exact, and so are the entropy and the
-    mean length.
+    The grammar is proved unambiguous when it is built, so `logprob`, entropy and mean length are exact.
     """
 
     group = "prose"
@@ -42,7 +41,7 @@ class Prose(Kind):
     def expectation(self, world: World, dials: Any = None, split: str = "all") -> tuple[float, float]:
         """Return the exact entropy of a document of a split, in nats, and its mean length in characters.
 
-        The documents of a split are about a part of the people only, so they are a little easier to predict.
+        The documents of a split are about some of the people only, so they are a little easier to predict.
         """
         return _grammar(self, world, dials or self.dials(), split).expectation()
 

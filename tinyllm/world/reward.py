@@ -32,7 +32,7 @@ def questions(world: Any) -> dict[str, Fact]:
 def reward(world: Any, prompt: str, answer: str) -> dict[str, float]:
     """Return the parts of the true reward of an answer; their sum is the reward.
 
-    prompt: one of `questions`; for any other nothing is right, wrong or helpful.
+    prompt: one of `questions`; for any other prompt, nothing is right, wrong or helpful.
     """
     fact = questions(world).get(prompt)
     parts = {"right": 0.0, "wrong": 0.0, "helpful": 0.0}

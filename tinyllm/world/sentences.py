@@ -1,8 +1,8 @@
 """A small context-free grammar of sentences, with exact probabilities.
 
-Clauses stand in clauses, and each verb agrees with a noun that may be far away. `inside` sums over all
-derivations of a sentence, for some have two: did the owl see the goat near the hen, or was it near the hen
-that the owl saw the goat?
+Clauses contain clauses, and each verb agrees with a noun that may be far away. `inside` sums over all
+derivations of a sentence, because some have two: in "the owl saw the goat near the hen", the goat or the
+seeing may be near the hen.
 """
 
 import math
@@ -28,7 +28,7 @@ VP{n}: 3 A{n} | 3 V{n} NP | 1 V{n} NP near NP
 
 @cache
 def rules() -> dict[str, list[tuple[int, tuple[str, ...]]]]:
-    """Return {symbol: [(weight, right side)]}; what is not a symbol is a word."""
+    """Return {symbol: [(weight, right side)]}; all other items of a side are words."""
     found: dict[str, list[tuple[int, tuple[str, ...]]]] = {}
     for i, n in enumerate("sp"):
         for line in GRAMMAR.strip().format(n=n).splitlines():
@@ -90,10 +90,10 @@ def inside(words: list[str]) -> float:
 
 @cache
 def share(nouns: int) -> float:
-    """Return the probability that a sentence of the grammar has so many nouns.
+    """Return the probability that a sentence of the grammar has this many nouns.
 
-    Each round computes the distribution of every symbol from those of the symbols in its rules, and so allows
-    derivations one level deeper; after 40 all sentences of up to MOST nouns are counted.
+    Each round computes every symbol's distribution from the distributions of the symbols in its rules, and so
+    allows derivations one level deeper; after 40 all sentences of up to MOST nouns are counted.
     """
     table = {symbol: [0.0] * (MOST + 1) for symbol in rules()}
     for _ in range(40):
@@ -140,7 +140,7 @@ def _shape(random, nouns, draws):
 
 @cache
 def _draws():
-    """Return {symbol: [(right side backwards, nouns it adds)]}, to draw from: each as often as it weighs."""
+    """Return {symbol: [(right side backwards, nouns it adds)]} to draw from, each repeated by its weight."""
     found = {}
     for symbol, sides in rules().items():
         replaced = symbol in ("S", "NP")  # has one noun or more, and gives way to a part that has

@@ -5,7 +5,7 @@
     stories.entropy_per_char()                  # nats: no model can have a lower loss on average
     stories.sample(Random(0)).labels            # {"hero": "Lily", "thing": "kite", "plot": "lost", ...}
 
-These functions are about long stories; `grammar("short")` is that of short ones. story_tables.py holds the
+These functions are about long stories; `grammar("short")` writes short ones. story_tables.py holds the
 entities, storylines.py and storylines_short.py the plots; grammar.py writes, parses and measures texts.
 """
 
@@ -38,8 +38,8 @@ def sample(rng: Random) -> Document:
 def generate(seed: int = 0, n: int = DEFAULT_STORIES) -> str:
     """Write n stories, each followed by a blank line -> str.
 
-    Story i depends only on the seed and on i, so a longer corpus begins with the shorter one. The bytes are
-    the same on every machine.
+    Story i depends only on the seed and on i, so a longer corpus begins with the shorter one. All machines
+    give the same bytes.
     """
     return "".join(sample(Random(seed, "story", i)).text + SEPARATOR for i in range(n))
 

@@ -1,7 +1,7 @@
 """The rules of the short stories: the ten plots in five or six sentences, about children with facts.
 
-Lily always has a red kite, a grandmother and a friend called Tom. So most of what comes again in a story
-follows from its hero: a small model learns such facts before it learns to look back. See template.py.
+Lily always has a red kite, a grandmother and a friend called Tom. So most repeated words of a story follow
+from its hero: a small model learns such facts before it learns to look back. See template.py.
 """
 
 SHORT_RULES = {

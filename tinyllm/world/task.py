@@ -39,7 +39,7 @@ VOWELS, CONSONANTS = "aeiou", "bdfgklmnprst"  # of invented words
 class Question(Form):
     """A question as a `Form`, a sentence with gaps (slots), which hold no punctuation.
 
-    A slot may have it if the template names its shape, the type of its values, as in {items:list}.
+    A slot may hold punctuation if the template names its shape, the type of its values, as in {items:list}.
     """
 
     usual = "text"
@@ -54,7 +54,7 @@ class Task(Kind):
         otherwise drawn; dials are the settings of the task.
     truth, second: functions that return the answer, by two different algorithms.
     working: a function that returns the steps before the answer; a dial `steps` can switch them off.
-    labels: a function that returns a document's labels, what is known about the text.
+    labels: a function that returns a document's labels: facts about the text.
     slots: what fields can be, as in forms.Form.
     choices: all possible answers, if they are few and equally likely.
 
@@ -129,10 +129,10 @@ def _parameters(function):
 
 def task(*asks: str, draw: Callable[..., Fields], second: Callable[..., str], size: tuple = (),
          **more: Any) -> Callable[[Callable[..., str]], Task]:  # fmt: skip
-    """Make a kind of text from the function that finds the answer of a question from its fields.
+    """Make a kind of text from a function that takes the fields of a question and returns its answer.
 
     size: default, help, least and greatest value of the dial (setting) `size`, the difficulty. The other
-    arguments are those of `Task`, and attributes of a Kind: Dials, options, splits, chance, group.
+    arguments are fields of `Task`, and attributes of a Kind: Dials, options, splits, chance, group.
     """
     if size:
         default, help, least, most = size

@@ -27,7 +27,7 @@ class Entity:
         self.__dict__.update(words)
 
     def say(self, attr: str) -> str:
-        """Return the words called `attr`; if `attr` has a capital, so have the words: His -> "His"."""
+        """Return the words called `attr`, with a capital if `attr` has one: His -> "His"."""
         words = getattr(self, attr[0].lower() + attr[1:])
         return words if attr[0].islower() else words[0].upper() + words[1:]
 
@@ -45,7 +45,7 @@ class Mention:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Draw:
-    """Draw an entity from `source` other than those in `unlike`, call it `var`, and insert its words `attr`.
+    """Draw an entity from `source` that is not in `unlike`, call it `var`, and insert its words `attr`.
 
     `source` is (table,) or (variable, name of a list that belongs to it).
     """

@@ -2,7 +2,7 @@
 
     call(world, "... How many apples are that? [calc 27 * 43]")   # "1161"
 
-A call stands in square brackets: the name of a tool, and what it works on. The result is written after `=>`.
+A call in square brackets has the name of a tool and its input. The result is written after `=>`.
 """
 
 import re
@@ -22,7 +22,7 @@ _CALL = re.compile(r"\[([a-z]+) ([^\[\]\n]*)\]")
 def call(world: Any, text: str) -> str:
     """Run the last call in a text -> its result, in one line.
 
-    Raises UserError, in one line, for a text without a call, an unknown tool and what a tool cannot do.
+    Raises UserError, in one line, for a text without a call, an unknown tool, or input that the tool refuses.
     """
     found = _CALL.findall(text[-1000:])
     if not found:

@@ -6,7 +6,7 @@
     world.facts(before=Date.read("1 January 60"))         # what was true then
 
 Three generations live in 24 places joined by roads. Everything is drawn from the seed with tinyllm.rng, so a
-world is the same everywhere; VERSION changes when the same seed begins to give another one.
+world is the same everywhere; VERSION changes whenever the same seed begins to give another world.
 """
 
 import difflib
@@ -60,7 +60,7 @@ class WorldConfig:
     bias is the chance that a woman has one of the first eight jobs, and a man one of the last eight.
     """
 
-    seed: int = setting(0, help="another world for every number", min=0, max=2**63 - 1)
+    seed: int = setting(0, help="each number gives another world", min=0, max=2**63 - 1)
     size: int = setting(240, help="how many people live there", min=12, max=1500)
     bias: float = setting(0.5, help="chance of a job of the half that goes with the gender", min=0, max=1)
     year: int = setting(80, help="the year in which facts hold, if no other is asked for", min=60, max=80)
@@ -94,7 +94,7 @@ class World:
     def facts(self, before: Date | str | None = None) -> list[Fact]:
         """Return the given facts that held just before a date, oldest first; by default, the world's year.
 
-        Raises UserError for what is no date, and for a date before the world begins.
+        Raises UserError for a text that is no date, and for a date before the world begins.
         """
         day = self._date(before).number
         if day <= 0:
@@ -122,9 +122,9 @@ class World:
         return list(self.known(before).find(pattern))
 
     def holds(self, statement: str | Fact, before: Date | str | None = None) -> bool:
-        """Return True if a fact, or a sentence that says one, is true.
+        """Return True if a fact, or a sentence that states one, is true.
 
-        Raises UserError for a sentence that says no fact, or speaks of somebody who is not in the world.
+        Raises UserError for a sentence that states no fact, or names somebody who is not in the world.
         """
         if isinstance(statement, Fact):
             return statement in self.known(before)
@@ -139,7 +139,7 @@ class World:
         return any(fact in self.known(before) for fact in readings)
 
     def _date(self, before):
-        """Return a date, given as such or as its words; by default, the first day of the world's year."""
+        """Return a date that is given as Date or as text; by default, the first day of the world's year."""
         if before is None:
             return Date(self.config.year, 0, 0)
         return before if isinstance(before, Date) else Date.read(before)
@@ -182,7 +182,7 @@ class World:
             parents = born
 
     def _birthday(self, generation, nth, most):
-        """Draw the day of birth of the nth of at most so many children, a year or more after the last one."""
+        """Draw the birthday of child number `nth` of at most `most`, a year or more after the one before."""
         first_year, last_year = BIRTHS[generation]
         share = (last_year - first_year) * DAYS_OF_YEAR // most
         free = share if most == 1 else share - DAYS_OF_YEAR + 1

@@ -1,4 +1,4 @@
-"""The kinds of text, one file each or one for a few that belong together; `KINDS` has them by name."""
+"""The kinds of text; a file has one kind, or a few related ones. `KINDS` finds them by name."""
 
 import difflib
 import importlib

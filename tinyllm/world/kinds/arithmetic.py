@@ -31,7 +31,7 @@ def _number(random, digits):
 
 
 def _columns(a, sign, b) -> Iterator[str]:
-    """Yield the worked step of each column, from the ones on, as "7+5+1=13": two digits and the carry."""
+    """Yield the worked step of each column, the ones first, such as "7+5+1=13": two digits and the carry."""
     carry = 0
     for x, y in zip(reversed(str(a)), reversed(str(b).zfill(len(str(a)))), strict=True):
         here = int(x) + int(y) + carry if sign == "+" else int(x) - int(y) - carry
@@ -40,7 +40,7 @@ def _columns(a, sign, b) -> Iterator[str]:
 
 
 def _products(a, b) -> Iterator[str]:
-    """Yield the worked steps of a product: a times each digit of b, from the ones on, and the sum so far."""
+    """Yield the worked steps of a product: a times each digit of b, the ones first, and the sum so far."""
     total = 0
     for i, digit in enumerate(reversed(str(b))):
         part = int(digit) * 10**i

@@ -21,13 +21,13 @@ def picture(document: Document) -> np.ndarray:
 
 
 def draw_scene(random: Random, objects: int) -> list:
-    """Draw a scene of one thing up to `objects` things."""
+    """Draw a scene of 1 to `objects` things."""
     at = random.shuffle(range(4))[: 1 + random.integers(objects)]
     return [[QUARTERS[i], random.choice(COLOURS), random.choice(LOOKS)] for i in sorted(at)]
 
 
 def new_combination(document: Document) -> bool:
-    """Return True if the scene or the question joins a colour and a shape that never meet in training."""
+    """Return True if the scene or the question has a shape in a colour that it never has in training."""
     things = [thing[1:] for thing in document.labels["scene"]]
     asked = document.labels.get("asked", {})
     things += [[asked["colour"], asked["shape"]]] if len(asked) == 2 else []

@@ -12,7 +12,7 @@ from tinyllm.world.world import World
 class Cfg(Kind):
     """Write a sentence of a small grammar with clauses in clauses, or ask if a sentence obeys this grammar.
 
-    `logprob` is about the choice among all sentences with as many nouns; a question has no `logprob`.
+    `logprob` is the probability among all sentences with equally many nouns; questions have none.
     """
 
     group = "reasoning"

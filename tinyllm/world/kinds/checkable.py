@@ -19,8 +19,8 @@ TASKS = {
 class Checkable(Kind):
     """Show attempts at checkable tasks; a dial sets how many of them are right.
 
-    A model trained on these texts has about that rate of success. The truth is the right answer, also where
-    the attempt after the prompt is wrong.
+    A model trained on these texts has about that rate of success. The truth is the right answer, even if the
+    attempt after the prompt is wrong.
     """
 
     group = "dialogue"

@@ -20,8 +20,8 @@ OBJECTS = list(product(*ATTRIBUTES))
 def concepts() -> dict[str, int]:
     """Return {concept: the set of objects that it means, as bits in the order of OBJECTS}.
 
-    Concepts are one value, two values joined by `or`, and `not` of each of these: with every concept its
-    opposite is there too, so yes and no are equally likely.
+    A concept is one value, two values joined by `or`, or `not` of one of these. As each concept has its
+    opposite, yes and no are equally likely.
     """
     values = [value for attribute in ATTRIBUTES for value in attribute]
     means = {v: sum(1 << i for i, thing in enumerate(OBJECTS) if v in thing) for v in values}
@@ -49,8 +49,7 @@ def best_answers(examples: list[tuple[int, bool]]) -> tuple[list[float], list[st
     """Return the accuracy of the best answer at each example, and the concepts that fit all examples.
 
     examples: (index in OBJECTS, answer). All concepts that fit the examples so far are equally likely. So the
-    best answer is that of the majority; it is right with the majority's share, or 0 where no concept fits any
-    longer.
+    best answer is the one that most of them give, and its accuracy is their share; 0 if no concept fits.
     """
     fitting, curve = concepts(), []
     for item, answer in examples:

@@ -1,4 +1,4 @@
-"""A constitution of eight rules with exact checks: drafts that break some, critiques, revisions."""
+"""A constitution of eight rules with exact checks: drafts that break some rules, critiques, revisions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -77,7 +77,7 @@ def _draw(world, random, dials):
 
 
 def _filter(world, question, draft):
-    """Keep each sentence that breaks no rule by itself once, without capitals; add what is missing; check."""
+    """Solve independently: keep sentences that break no rule, add a polite closing if needed, and check."""
     [fact] = world.ask(question)
     calm = {say(fact, way).upper(): say(fact, way) for way in range(4)}
     kept: dict[str, None] = {}

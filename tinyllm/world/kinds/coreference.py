@@ -90,7 +90,7 @@ class Coreference(Kind):
         jobs: int = setting(8, help="how many jobs", min=2, max=len(JOBS))
 
     def chance(self, dials: Dials) -> float:
-        """Return the best score of a guess without reading, such as always the second person."""
+        """Return the best score of a constant guess, such as always the second person."""
         return CHANCE.get(dials.clue, sum(CHANCE.values()) / len(CHANCE))
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
@@ -135,7 +135,7 @@ class Coreference(Kind):
         return proved(self, world, self._document(prompt, people, found[0], told["clue"], who), text)
 
     def solve(self, world: World, document: Document) -> str:
-        """Derive the person from who has which job, or from who gave and who was able to give."""
+        """Derive the person from the jobs, or from the facts who gave and who was able to give."""
         a, b = document.labels["people"]
         deed = document.prompt.split(" ")[4]
         if job := JOB.read(document.prompt):

@@ -1,4 +1,4 @@
-"""Conversations of two friends, one of whom asks."""
+"""Conversations of two friends: one asks, the other answers."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Entailment: what follows, what cannot be, and what stays open, proved by looking at every small world."""
+"""Entailment: if a sentence follows, is impossible, or stays open, proved by looking at every small world."""
 
 from dataclasses import dataclass
 

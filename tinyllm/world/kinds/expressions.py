@@ -44,7 +44,7 @@ _READY = re.compile(  # an operation whose parts are all literals
 
 
 def _draw(random, kind, size):
-    """Draw an expression of a type with `size` operations, or a number up to `kind` -> (source, value)."""
+    """Draw an expression of type `kind` with `size` operations; for an int `kind`, a number from 2 to it."""
     if isinstance(kind, int):
         kind = 2 + random.integers(kind - 1)
         return str(kind), kind

@@ -1,4 +1,4 @@
-"""What a model must know by heart: statements of facts."""
+"""Statements of facts, which a model must know by heart."""
 
 from functools import cache
 

@@ -17,10 +17,9 @@ RELATIONS = ("teacher", "doctor", "baker", "tailor", "neighbour", "rival", "hero
 
 @cache
 def permutations(seed: int) -> dict[str, dict[str, str]]:
-    """Return {relation: {person: whom the relation leads to}} of the world with this seed.
+    """Return {relation: {person: the related person}} of the world with this seed.
 
-    Each relation is a single cycle through all people: everybody has one baker, is the baker of one other,
-    and nobody is his or her own.
+    Each relation is a single cycle through all people: everybody has one baker and is the baker of one.
     """
     found = {}
     for relation in RELATIONS:
@@ -42,7 +41,7 @@ def _held_out(first, second, person):
 
 
 def _chain(document):
-    """Hold a question out if two steps of it in a row are held out; single steps never are."""
+    """Return True if two consecutive steps of a question are held out; single steps never are."""
     steps, path = document.labels["relations"], document.labels["path"]
     return any(_held_out(*two) for two in zip(steps, steps[1:], path, strict=False))
 

@@ -19,9 +19,9 @@ ROLL = names.GIRLS[:32] + names.BOYS[:32]
 def best_curve(length: int = 64, shortest: int = 8, longest: int = 31) -> list[float]:
     """Return the accuracy of the best possible guess of each word of an `induction`.
 
-    Word i is the first one again if the period p is i. Given that nothing was repeated so far, this has
-    probability h = 1 / (longest - i + 1); else the word is one of the 64 - i that were not heard yet. Once
-    something was repeated, all is certain.
+    Word i is the first word again if the period is i. If nothing was repeated so far, the probability of this
+    is 1 / (longest - i + 1); else word i is one of the 64 - i words that have not occurred. After the first
+    repetition, every word is certain.
     """
     shortest, curve = min(shortest, longest), []
     for i in range(length):
@@ -64,7 +64,7 @@ class Induction(Kind):
         return document if document.text == text else None
 
     def solve(self, world: World, document: Document) -> str:
-        """Try every shift until the text fits on itself."""
+        """Try every shift until the text equals its shifted copy."""
         words = document.prompt.split()
         shift = next(p for p in range(1, len(words)) if words[p:] == words[:-p])
         return words[-shift]

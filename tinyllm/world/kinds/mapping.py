@@ -1,4 +1,4 @@
-"""Random mappings, which can only be known from the row itself, with the best possible accuracy at each shot.
+"""Random mappings, which can only be learnt from the examples (shots) in the text itself.
 
 Words are separated by blanks, and each is one token. labels["scored"] lists the positions of the words that
 can be predicted from earlier ones; only these should count in a loss.
@@ -16,7 +16,7 @@ LETTERS = list("abcdefghijklmnop")
 
 
 def best_curve(shots: int = 24, letters: int = 8) -> list[float]:
-    """Return the accuracy of the best possible answers to a `mapping` at shots 0, 1, ... and the question.
+    """Return the best possible accuracy in a `mapping` at examples (shots) 0, 1, ... and at the question.
 
     A letter that was shown is certain, any other is a guess among the labels. After k shots a letter was not
     shown with probability (1 - 1/letters)^k. The letter of the question was always shown.

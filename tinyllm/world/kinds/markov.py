@@ -1,4 +1,4 @@
-"""Weather that follows a Markov chain, another one in each row, which a model learns from the row."""
+"""Weather that follows a Markov chain, a different one in each text, which a model learns from the text."""
 
 import math
 from functools import cache
@@ -17,7 +17,7 @@ PARTS = 60  # the probabilities of the chains of a set are multiples of 1/60
 
 @cache
 def chain(seed: int, number: int) -> list[list[int]]:
-    """Return chain number k of a world as weights: row i says what follows WEATHER[i]; its sum is PARTS.
+    """Return a chain by its number: row i has the weights of what follows WEATHER[i]; their sum is PARTS.
 
     A row is drawn uniformly from all rows of positive weights.
     """
@@ -31,9 +31,9 @@ def chain(seed: int, number: int) -> list[list[int]]:
 def predictive(world: World, words: list[str], chains: int = 16) -> np.ndarray:
     """Return the best possible prediction of each word -> (words, 6), probabilities of WEATHER.
 
-    With a set of `chains` it is their mean, weighted by how well each fits the words so far (Bayes). With 0,
-    every text has a new chain with rows from Dirichlet(1, ..., 1): after n_i visits to i, of which n_ij went
-    on to j, j follows with probability (n_ij + 1) / (n_i + 6). The first word is uniform.
+    With `chains` chains it is the mean of their predictions, weighted by how well each fits the words so far
+    (Bayes). With 0, every text has a new chain with rows from Dirichlet(1, ..., 1): after n_i visits to i, of
+    which n_ij went on to j, j follows with probability (n_ij + 1) / (n_i + 6). The first word is uniform.
     """
     days = [WEATHER.index(word) for word in words]
     table = np.array([chain(world.config.seed, k) for k in range(chains)] or [[[1] * 6] * 6], np.float64)
@@ -49,7 +49,7 @@ def predictive(world: World, words: list[str], chains: int = 16) -> np.ndarray:
 
 
 def log_likelihood(world: World, words: list[str], chains: int = 16) -> float:
-    """Return the exact log-probability of weather in nats, when it is drawn with this number of chains.
+    """Return the exact log-probability in nats of a text that was drawn with this number of chains.
 
     It is the sum of the logarithms of `predictive`, but in whole numbers up to the last step.
     """

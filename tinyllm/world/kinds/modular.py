@@ -26,7 +26,7 @@ def _draw(world, random, dials):
 
 
 def _rows(expression):
-    """Return an expression and what each operation makes of it. Raises ValueError if it is malformed."""
+    """Return an expression before and after each operation. Raises ValueError if it is malformed."""
     rows = [expression]
     while (row := _INNER.sub(_value, rows[-1], count=1)) != rows[-1]:
         rows.append(row)

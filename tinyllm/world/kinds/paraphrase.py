@@ -29,7 +29,7 @@ def _draw(world, random, dials):
 
 
 def _fact(world, random, people, relation):
-    """Draw a fact about one of the first `people` people; None if nobody fits, as no woman for a mother."""
+    """Draw a fact about one of the first `people` people; None if nobody fits, e.g. no woman as mother."""
     one, *others = random.shuffle(world.people[:people])
     able = [who.name for who in others if PEOPLE.get(relation) in (who.girl, "anybody")]
     known = OBJECTS.get(relation, able)
@@ -37,7 +37,7 @@ def _fact(world, random, people, relation):
 
 
 def _changed(world, change, fact, spare):
-    """Change one part of a fact, as to the object of `spare`, a fact -> the new fact, or None if equal."""
+    """Change one part of a fact, such as its object to the object of the fact `spare` -> a fact or None."""
     subject, relation, object, _ = fact
     if change == "roles":
         able = relation in PEOPLE and PEOPLE[relation] in (world.names[subject].girl, "anybody")

@@ -1,4 +1,4 @@
-"""Pairs of answers, of which one was liked better; a reward that no text shows decides which."""
+"""Pairs of answers; a hidden reward decides which one was liked better."""
 
 import re
 

@@ -1,7 +1,7 @@
 """Programs: small functions with a docstring and tests.
 
 A program filters a list, changes what is left and folds it; the template names the fold. Its source and the
-outputs of its tests come from different columns of one table; the interpreter proves that they agree.
+outputs of its tests come from different columns of a table; the interpreter proves that they agree.
 """
 
 from collections.abc import Mapping
@@ -108,7 +108,7 @@ class Program(Kind):
         return Document(prompt + body, labels, body, prompt=prompt)
 
     def _tests(self, template, items, conditions, change, at):
-        """Return [[arguments], output] for some inputs from number `at` on, first those with a new output."""
+        """Return [[arguments], output] of some inputs from number `at` on, new outputs first."""
         fold, new, known, seen = TEMPLATES[template][-1], [], [], []
         chosen = [(CONDITIONS[name][3], k) for name, k in conditions]
         changed = [(EXPRESSIONS[name][3], k) for name, k in change]

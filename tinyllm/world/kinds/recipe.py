@@ -1,4 +1,4 @@
-"""Recipes: bring the first steps into an order that obeys all rules; often more than one does."""
+"""Recipes: bring the first steps into an order that obeys all rules; often several orders do."""
 
 from collections.abc import Mapping
 from itertools import combinations, permutations

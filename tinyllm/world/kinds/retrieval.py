@@ -29,7 +29,7 @@ def _known(world):
 
 
 def _draw(world, random, dials):
-    """Draw a question and its passages: one at a random place answers it, or none does; the others do not."""
+    """Draw a question and its passages; one of them, at a random place, answers it, or none does."""
     facts, _ = _known(world)
     subject, way = random.choice(world.adults).name, random.integers(len(RELATIONS))
     source = 0 if random.happens(dials.missing) else 1 + random.integers(dials.passages)
@@ -45,7 +45,7 @@ def _draw(world, random, dials):
 
 
 def _other(world, random, subject, relation, misleads):
-    """Draw a fact that does not answer the question; if `misleads`, of a namesake or another relation."""
+    """Draw a fact that does not answer the question; if `misleads`, about a namesake or another relation."""
     facts, alike = _known(world)
     if misleads and alike[subject] and random.integers(2):
         name = random.choice(alike[subject])

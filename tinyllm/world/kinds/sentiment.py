@@ -1,4 +1,4 @@
-"""Sentiment behind nested denials, with or without what follows from it."""
+"""Sentiment behind nested denials, asked directly or by its consequence."""
 
 from tinyllm.config import setting
 from tinyllm.world.forms import FIRST_NAMES, Form, Shape, lower, read_any
@@ -85,7 +85,7 @@ CLAIM = "{claims} that the {thing} was {adjective}"
                   consequences=setting(False, help="tell what somebody did then, instead of asking if the "
                                                    "thing was good")))  # fmt: skip
 def sentiment(claims: list, thing: str, adjective: str, way: int) -> str:
-    """See through denials of denials to whether a thing was good."""
+    """Say if a thing was good, seeing through denials of denials."""
     if not claims:
         raise ValueError("nobody says anything")
     good = _good(claims, adjective)

@@ -66,5 +66,5 @@ def _rounds(statement):
       second=lambda statement: VALUES[evaluate(statement.replace("true", "1").replace("false", "0")) > 0],
       working=lambda statement: ", ".join(_rounds(statement)))  # fmt: skip
 def logic(statement: str) -> str:
-    """Say if a statement of true, false, and, or, not is true."""
+    """Say if a logical statement is true or false."""
     return _rounds(statement)[-1]

@@ -38,7 +38,7 @@ def _behind_nobody(pairs):
       size=(4, "how many people there are", 2, 8), options="size",
       draw=_queue, second=_behind_nobody)  # fmt: skip
 def queue(pairs: list[str]) -> str:
-    """Find who is first in a queue, if it is told who is behind whom."""
+    """Find out who is first in a queue from who is behind whom."""
     ahead = {pair.split()[0]: pair.split()[-1] for pair in pairs}
     person = next(iter(ahead))
     while person in ahead:

@@ -62,7 +62,7 @@ def _same_column(a, b, c):
 @task("{a} is to {b} as {c} is to", "As {a} is to {b}, so {c} is to",
       draw=_two_pairs, second=_same_column)  # fmt: skip
 def analogy(a: str, b: str, c: str) -> str:
-    """Find the word that goes with a word as another pair goes together."""
+    """Complete an analogy between two pairs of words."""
     return next(dict(pairs) for pairs in RELATED if (a, b) in pairs)[c]
 
 
@@ -126,5 +126,5 @@ def rhyme(word: str, options: list[str]) -> str:
       draw=lambda world, random, dials: {"name": random.choice(FIRST_NAMES)},
       second=lambda name: ("she", "he")[FIRST_NAMES.index(name) >= len(names.GIRLS)])  # fmt: skip
 def he_or_she(name: str) -> str:
-    """Say if a first name is that of a woman or of a man."""
+    """Say if a first name belongs to a woman or a man."""
     return "she" if name in names.GIRLS else "he"

@@ -21,7 +21,7 @@ def _draw(world, random, dials):
 
 
 def _twice(told):
-    """Return the ways in which the fact that is told twice is told, and the fact."""
+    """Find the fact that is told twice -> ([its two ways], the fact)."""
     facts = [fact for fact, _ in told]
     main = next(fact for fact in facts if facts.count(fact) == 2)
     return [way for fact, way in told if fact == main], main
@@ -33,7 +33,7 @@ def _labels(told):
 
 
 def _count(world, prompt):
-    """Solve independently: count how often each fact is told that is true in the world."""
+    """Solve independently: count how often each true fact is told."""
     told: Counter = Counter()
     for sentence in prompt.removesuffix(". In short:").split(". "):
         found = {fact for fact, _ in read_statements(f"{sentence}.") if fact.relation in VALUES}

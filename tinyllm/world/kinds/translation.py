@@ -30,7 +30,7 @@ def _read(text):
 
 
 def _word_by_word(world, prompt):
-    """Rewrite the English words one by one, from left to right, without a look at the meaning."""
+    """Rewrite the English words one by one, from left to right, ignoring the meaning."""
     own, out, waiting, verb = language(world.config.seed), [], [], ""
     tense = "future" if " will " in prompt else "present"
     for word in prompt.removesuffix(" ->").split(" "):

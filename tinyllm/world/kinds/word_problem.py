@@ -77,5 +77,5 @@ def word_problem(story: dict, many: str, who: str = BOTH) -> str:
 
 
 def _template(people, thing, events, asked, had):
-    """Return the form of a problem without names and numbers, by which problems are held out."""
+    """Return a problem without its names and numbers; problems are held out by this."""
     return [thing, asked == BOTH or people.index(asked), *(event[:2] for event in events)]

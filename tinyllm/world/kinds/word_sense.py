@@ -1,4 +1,4 @@
-"""Word sense: a word with two meanings, of which the context decides one."""
+"""Word sense: the context of a word with two meanings decides which is meant."""
 
 from tinyllm.world.forms import FIRST_NAMES
 from tinyllm.world.names import unwrapped
