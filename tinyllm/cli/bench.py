@@ -77,7 +77,7 @@ def bench(work: Work | None = None, *, peers: bool = False, quick: bool = False,
     --tokenizer SPEC  speedrun: as in tinyllm train
     --target LOSS     speedrun: nats per character at which it ends (default 0.05
                       above the floor of a text whose entropy is known)
-    --minutes N       speedrun: plan the training for so many minutes of this machine
+    --minutes N       speedrun: plan the training for N minutes on this machine
     --json            print one JSON object per line
 
     examples:
@@ -234,7 +234,7 @@ def verdict(records: list[dict]) -> str:
 
 
 def outcome(records: list[dict]) -> str:
-    """Say for every engine what it took to reach the target, or how far it came."""
+    """Say for every engine how many tokens and how much time the target took, or how far it came."""
     said = []
     for engine in dict.fromkeys(r["engine"] for r in records):
         last = [r for r in records if r["engine"] == engine][-1]

@@ -21,8 +21,7 @@ from tinyllm.train.setup import reopen
 def blame(run: str | None = None) -> int:
     """Find out which of your functions breaks a run of `train --mine`.
 
-    It trains the first steps again, with fewer and fewer of your functions. The exit code is 1 if one is to
-    blame.
+    The first steps are trained again with fewer and fewer of your functions. Exit code 1: one is to blame.
 
     RUN  a run; the newest in runs/ if not given
 

@@ -123,7 +123,7 @@ def grade(
                  a time limit; stops accidents, not attackers
 
     roster.csv, overrides.csv and received.csv beside the course file are read without being named, at each
-    grading. Lateness is judged by received.csv alone: the times of files are set by whoever zips them.
+    grading. Lateness is judged by received.csv alone, because students can set the times of files.
     """
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be 1 or more, not {workers}")
@@ -204,7 +204,7 @@ def listed(names: list) -> str:
 
 @command("course report")
 def report(out: str, *, json: bool = False) -> None:
-    """Say where the class is stuck.
+    """Show which tasks the class is stuck on.
 
     OUT     the folder of an earlier `course grade`
     --json  print the report for programs
@@ -241,7 +241,7 @@ def report(out: str, *, json: bool = False) -> None:
 
 
 def histogram(records: list, bins: int = 10) -> list[str]:
-    """Return a line for each tenth of the points, the best first: how many submissions have it, and a bar."""
+    """Return a line for each tenth of the points, the best first: the number of submissions, and a bar."""
     shares = [record["points"] / record["of"] for record in records if not record["problem"] and record["of"]]
     counts = Counter(min(max(int(share * bins), 0), bins - 1) for share in shares)
     most = max(counts.values(), default=1)
@@ -250,7 +250,7 @@ def histogram(records: list, bins: int = 10) -> list[str]:
 
 
 def stuck(tasks: list, most: int = 5) -> list[str]:
-    """Return lines about the tasks that the smallest share of those who tried them have passed."""
+    """Return lines about the tasks that the fewest students passed, as a share of those who tried."""
     rows = []
     for task in tasks:
         passed = task.get("passed", 0)

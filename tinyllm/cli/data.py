@@ -126,7 +126,7 @@ def make(name: str, *, mb: float = 10.0, out: str) -> None:
     """Write a text of the world to a folder: training and test text, and all that is known of each document.
 
     NAME       a kind such as world:mix, with its dials (settings)
-    --mb SIZE  how large the training text is to be, in megabytes; the test text is a tenth of it
+    --mb SIZE  megabytes of the training text; the test text has a tenth as many
     --out DIR  a new folder for train.txt, test.txt, train.jsonl, test.jsonl and about.json
 
     example:
@@ -170,7 +170,7 @@ def write_split(name: str, split: str, mb: float, folder: Path) -> dict:
 
 
 def enough(named: Named, split: str, mb: float) -> int:
-    """Return a number of documents that has mb megabytes, from the lengths of a hundred."""
+    """Return a number of documents that is sure to give `mb` megabytes, from the lengths of a hundred."""
     few = replace(named, options=replace(named.options, split=split, n=max(100, named.options.n)))
     lengths = [len(document.text) + len(SEPARATOR) for document in islice(few.documents(), 100)]
     return min(10_000_000, int(mb * 1e6 / (sum(lengths) / len(lengths)) * 1.5) + 100)

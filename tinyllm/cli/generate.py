@@ -66,8 +66,8 @@ def _options(values: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]
 def _opened(run, which, values, draws=True):
     """Return a run's model, its tokenizer, what follows a prompt, and the arguments of `stream`.
 
-    The model's generation_config.json may say how to draw tokens. A run that has learnt answers has a
-    separator between prompt and answer, and an end; other folders may say which tokens end a text.
+    The model's generation_config.json may give settings of sampling. A run that has learnt answers has a
+    separator between prompt and answer, and an end; other folders may list tokens that end a text.
     """
     model, tokenizer, config = load_run(run, which=which, bits=values["bits"])
     settings = sampling_settings(model.generation) if draws else {}
@@ -102,7 +102,7 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     RUN             a run, a model's folder, or `shipped`; if left out, the newest run
                     in runs/, or the model that comes with tinyllm if there is none
     --prompt TEXT   the beginning; without it the model makes one up
-    --suffix TEXT   what comes after: write what is missing (see pretrain.middle)
+    --suffix TEXT   the text after a gap, which the model fills (see pretrain.middle)
     --samples N     how many continuations
     --tokens N      how many tokens at most
     --beams N       search for the likeliest text, with N beginnings side by side
@@ -142,7 +142,7 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
 
 
 def _report(as_json, prompt, suffix, seed, texts):
-    """Print what was written as JSON, if that is asked for -> exit code."""
+    """Print the texts as JSON if `as_json` -> exit code."""
     if as_json:
         around = {"prompt": prompt} | ({"suffix": suffix} if suffix is not None else {})
         print(dumps({**around, "seed": seed, "samples": texts}, ensure_ascii=False))
@@ -227,7 +227,7 @@ def _unmask(model, tokenizer, prompt, as_json, tokens, samples, *, sampling, see
 
 
 def _read_whole(model, tokenizer, prompt, as_json, *_, **unused):
-    """Show what an encoder makes of a text: its masks filled in, or its classes."""
+    """Show an encoder's result on a text: the text with its masks filled in, or its classes."""
     if model.lm_head is None:
         title, rows = prompt, [fill.classes(model, tokenizer, typed(prompt))]
     else:
@@ -309,7 +309,7 @@ def chat(run: str | None = None, *, tokens: int = 100, picture: str = "",
     template, your lines are the user's turns in it.
 
     Your line is put behind the text, with a space between two words. An empty line lets the model continue.
-    Ctrl-C stops the model (where it is silent, a second one leaves), /reset begins a new text, /quit or
+    Ctrl-C stops the model (when it is silent, a second one leaves), /reset begins a new text, /quit or
     Ctrl-D leaves, /help explains. Without a terminal, each line of standard input is answered.
 
     RUN             a run, a model's folder, or `shipped`; if left out, the newest run

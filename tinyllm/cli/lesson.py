@@ -260,7 +260,7 @@ def hint(n: str, task: str | None = None) -> None:
     """Give the next hint for a task.
 
     N     the number of a lesson
-    TASK  the first that is not done, if not given
+    TASK  a function; the first that is not done, if not given
 
     example:
       tinyllm hint 4 softmax

@@ -61,7 +61,7 @@ def quoted(value: Any) -> str:
 class Writer:
     """Write a text to standard output piece by piece; in a terminal, break lines between words.
 
-    There, a word appears when it is complete, because only then is it known if it fits into the line.
+    A word then appears only when it is complete, because before that nobody knows if it fits into the line.
     Control codes are replaced.
     """
 

@@ -23,7 +23,7 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, tempera
 
     Send a text through a trained model and show what happens inside: how surprising each token was and what
     the model expected instead, where its heads look, what it would say layer by layer, every op with shapes
-    and FLOPs, and the KV cache. Writes a page that opens from disk, and prints the same basics.
+    and FLOPs, and the KV cache. Writes a page that opens from disk, and prints a summary.
 
     With --diff, show where two runs first differ on the text, or with --mine your functions and the
     library's: which op, in which layer, how much.

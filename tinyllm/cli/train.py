@@ -52,7 +52,7 @@ follow the schedule for the new total."""
 
 
 def list_settings(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for each of some settings; and list all recipes and settings at the end of the help."""
+    """Add a flag for each setting in FLAGS, and list all recipes and settings at the end of the help."""
     settings: dict = {}
     for recipe in RECIPES:
         for kind in names():
@@ -91,7 +91,7 @@ def train(
     --out DIR        the folder of the run (runs/DATA-PRESET)
     --resume         go on with the run in DIR
     --overwrite      replace the run in DIR
-    --minutes M      as many steps as this machine does in M minutes; it says how many
+    --minutes M      train as many steps as fit into M minutes on this machine
     --json           print the lines of log.jsonl and nothing else
 
     examples:
@@ -132,7 +132,7 @@ def check_arguments(recipe: str | None, out: str | None, resume: bool, overwrite
 
 
 def check_minutes(minutes: float | None, resume: bool, settings: dict[str, Any]) -> None:
-    """Raise UserError when something else than --minutes decides the number of steps."""
+    """Raise UserError if another argument besides --minutes decides the number of steps."""
     if minutes is None:
         return
     if not 0 < minutes < float("inf"):
@@ -157,7 +157,7 @@ def prepare_run(run: Run, config: RunConfig, resume: bool, plugins: "Plugins") -
 
 
 def planned(setup: TrainSetup, settings: dict[str, Any], minutes: float, quiet: bool) -> TrainSetup:
-    """Return a setup with as many steps as fit into some minutes, and say how many these are."""
+    """Return a setup with as many steps as fit into some minutes, and print their number."""
     say = (lambda text: None) if quiet else partial(print, flush=True)
     say("measuring the speed of this machine ...")
     setup = plan_minutes(setup, settings, minutes)
@@ -254,7 +254,7 @@ def free_folder(config: RunConfig, overwrite: bool, ending: str = "") -> Path:
 def stop_on_signals(stopping: threading.Event, said: str = "") -> Iterator[None]:
     """Let Ctrl-C (or SIGTERM) set the event `stopping`; a second one stops at once.
 
-    `said` is written to standard error at the first.
+    `said` is written to standard error at the first signal.
     """
 
     def ask(number: int, frame: object) -> None:

@@ -22,7 +22,7 @@ group("world", """
 def ask(subject: str, relation: str | None = None, *, seed: int = 0, why: bool = False) -> None:
     """Say what is true of somebody or something.
 
-    SUBJECT   a name such as "Emil Reed", or a whole sentence, whose truth is said
+    SUBJECT   a name such as "Emil Reed", or a sentence, to ask if it is true
     RELATION  what to ask for, such as mother, cousin, lives_in; all relations without it
     --seed S  the seed of the world
     --why     print the facts from which each answer follows

@@ -75,7 +75,7 @@ def edited(text: str, edits: Iterable[tuple[str, str]]) -> str:
 
 @functools.cache
 def catalogue(op: str) -> tuple[list[str], str]:
-    """Write one C file with the wrong kernels of an op, by whose results mistakes can be named.
+    """Write one C file with the wrong kernels of an op, whose results serve to name mistakes.
 
     -> (a sentence for each mistake, C source). Kernels that crash are left out. The global variable
     `tinyllm_which` selects the kernel to run.

@@ -6,8 +6,7 @@ losses by some millionths. A wrong function changes a loss by hundredths, at onc
 learning rate amplifies small differences. So the tolerance is measured by a control run: it trains on the
 specifications, with every third number of their results moved to the next float.
 
-The norm of the gradient is compared in the same way, because clipping and AdamW hide a wrong factor in a
-backward op from the loss.
+The gradient's norm is compared too, because clipping and AdamW hide a wrong factor in a backward op.
 """
 
 import functools

@@ -73,7 +73,7 @@ def train(seed: int, parts: Sequence[Part] = ()) -> list[float]:
 
 
 def run_on(parts: Sequence[Part], training: Iterator[Any]) -> Iterator[Any]:
-    """Yield the events of a training with the student's functions in place of ops. Raises as `train`."""
+    """Yield the events of a training with the student's functions as ops. Raises what `train` raises."""
     step = 1
     with plug_in(parts), np.errstate(all="ignore"):
         while True:
@@ -94,7 +94,7 @@ def tell(parts: Sequence[Part] = (), heard: Callable[[int, float], None] = lambd
     """Train a GPT large enough to write stories -> (losses in nats per character, a story that it wrote).
 
     heard(step, loss) is called after each step. Raises PartFailure as `train` does, and after five steps if
-    all of them would take more than `patience` seconds.
+    all steps would take more than `patience` seconds.
     """
     story = prepare(make_config(STORY))
     sample = story.corpus.data[:100_000].decode("utf-8", "ignore")
@@ -274,7 +274,7 @@ def written_back(op: str, args: list[Any], value: Any, after: Any) -> Any:
 def hand_in(folder: str | Path, parts: list[Part], missing: list[str]) -> dict[str, Any]:
     """Train with the student's functions, and write report.json and report.md into a folder -> the report.
 
-    The same functions give the same bytes. Raises PartFailure.
+    The same functions give the same bytes. Raises PartFailure if one fails.
     """
     runs = []
     for seed in REPORTED_SEEDS:

@@ -76,8 +76,8 @@ def judge_lesson(tasks: Iterable[Task], launcher: Launcher, path: Path, soon: bo
 
     A file that cannot be imported is tried only once, not again for every task.
 
-    soon: True for a student who waits: endless loops and searches for a cause then share PATIENCE seconds,
-        and each may use half of what is left.
+    soon: True for a student who waits: endless loops and searches for a cause then share PATIENCE seconds;
+        each may use half of the rest.
     judge: the function that checks one task.
     options: passed on to `judge`.
     """
@@ -202,8 +202,8 @@ def wrong_later(task: Task, start: Callable[[], Any], every: dict[str, list[tupl
     """Check that a function gives the same results after many calls -> pairs (case, what is wrong).
 
     All other checks use a fresh worker for each property. Here one worker first answers LATE_CALLS calls, on
-    the cases of all properties in an order that the seed decides. After these its results must equal those of
-    a fresh worker bit by bit. A function that only takes too long is not reported.
+    the cases of all properties in an order that the seed decides. Then its results must equal a fresh
+    worker's bit by bit. A function that only takes too long is not reported.
     """
     cases = [(title, args) for title, some in every.items() if title.startswith(RIGHT) for args in some]
     random.Random(seed).shuffle(cases)

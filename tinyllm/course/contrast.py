@@ -48,7 +48,7 @@ def describe(name: str, failing: Sequence[tuple], wrong: Sequence[tuple], fine: 
 
 
 def difference(name: str, failing: Sequence[tuple], right: Callable[..., Any]) -> str | None:
-    """Describe how wrong results differ from the right ones, as "zeros in place of the right dx" -> or None.
+    """Describe how wrong results differ from the right ones: "zeros in place of the right dx"; or None.
 
     failing: pairs (case, the wrong results on it).
     right: a function of (name, case); its first value is the list of right results.
@@ -77,7 +77,7 @@ def difference(name: str, failing: Sequence[tuple], right: Callable[..., Any]) -
 
 
 def numeric(values: Sequence[Any]) -> bool:
-    """Return True if all values are arrays, or numbers that float64 has room for."""
+    """Return True if all values are arrays, or numbers in the range of float64."""
     return all(isinstance(x, np.ndarray | np.generic | float) or (isinstance(x, int) and abs(x) < 2**1023)
                for x in values)  # fmt: skip
 
@@ -88,7 +88,7 @@ def near(got: Any, want: Any) -> bool:
 
 
 def relation(name: str, triples: list[tuple]) -> str | None:
-    """Find a formula that makes wrong results from the right ones -> words such as "1 minus {}", or None.
+    """Find a formula that turns the right results into the wrong ones -> words like "1 minus {}", or None.
 
     {} stands for the name of the right result. triples: (case, the wrong result, the right result).
     """
@@ -209,7 +209,7 @@ def constant_factor(triples: list[tuple]) -> str | None:
 
 
 def elsewhere(name: str, triples: list[tuple]) -> str | None:
-    """Say that the right numbers are in other places, or others among them -> a sentence with {}, or None."""
+    """Find out if the right numbers are in other places, or mixed with others -> words with {}, or None."""
     if any(np.shape(got) != np.shape(want) or not numeric((got, want)) for _, got, want in triples):
         return None
     if all(near(np.sort(got, axis=None), np.sort(want, axis=None)) for _, got, want in triples):
@@ -225,7 +225,7 @@ def elsewhere(name: str, triples: list[tuple]) -> str | None:
 
 
 def same_numbers(got: Any, want: Any) -> Any:
-    """Compare two arrays number by number, but for rounding -> an array of booleans."""
+    """Compare two arrays number by number, ignoring rounding -> an array of booleans."""
     scale = np.max(np.abs(want), where=np.isfinite(want), initial=0)
     with np.errstate(all="ignore"):
         return np.isclose(got, want, rtol=NEAR, atol=NEAR * float(scale), equal_nan=True)
@@ -246,8 +246,7 @@ def condition(name: str, failing: Sequence[tuple], passing: Sequence[tuple], pre
 
     precise: of the inputs with this property, at least this share must fail.
 
-    Empty inputs do not count, because little can be wrong on them; if all that fail are empty, that is the
-    answer.
+    Empty inputs count only if all failing inputs are empty, because little can be wrong on them.
     """
     if all(map(empty, failing)) and not all(map(empty, passing)):
         return "an input is empty"

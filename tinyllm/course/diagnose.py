@@ -2,7 +2,8 @@
 
 `naming` finds the mistake that gives the same wrong numbers. Then Hypothesis looks for the smallest input
 that fails in this way. If no mistake fits, `contrast` says how the results differ from the right ones, or on
-which inputs they differ. And the specification's first variable whose value the function never has is shown.
+which inputs they differ. The message also shows the specification's first variable whose value the function
+never has.
 
 While a student waits, both searches have a budget of processor time, which other work does not shorten.
 """
@@ -51,7 +52,7 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
     """Find the smallest input that fails, and the mistake behind it -> the verdict.
 
     broken: {property: [(args, complaint)]}; tried: all cases whose numbers were checked. With effort 0 there
-    is no time limit, so a grader always gives the same answer. The rest is as in `checker.judge`.
+    is no time limit, so a grader always gives the same answer. The other arguments are as in `checker.judge`.
     """
     left = timer() if timer else seconds_left(SECONDS if effort else math.inf)
     numbers = [title for title in broken if title.startswith(RIGHT)]
@@ -158,12 +159,12 @@ class Shrinker:
         return self.output(args)
 
     def part(self, args: Sequence[Any]) -> tuple | None:
-        """Cut a case by `cut`, and return the first piece that fails, with what is wrong -> pair, or None."""
+        """Cut a case by `cut` -> (the first piece that fails, what is wrong with it), or None."""
         tried = ((part, self.complaint(part)) for part in self.cut(args))
         return next((pair for pair in tried if pair[1]), None)
 
     def fails(self, args: Sequence[Any]) -> bool:
-        """Return True if args are of the kind that is looked for, and the function fails on them.
+        """Return True if the function fails on args, and they are of the wanted kind.
 
         Where a mistake was named, the function must also give that mistake's results.
         """
@@ -273,7 +274,7 @@ def first_of_axis(name: str, args: tuple, axis: str, more: bool) -> tuple | None
 
 
 def is_valid(name: str, args: tuple) -> bool:
-    """Return True if the specification accepts arguments."""
+    """Return True if the specification accepts these arguments."""
     try:
         OPS[name].check(*args)
         right(name, args)

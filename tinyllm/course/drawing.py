@@ -53,7 +53,7 @@ def per_case(function: Any) -> Any:
 
 @per_case
 def case_kind(args: Sequence[Any]) -> str:
-    """Return what is special about a case: infinite, small or extreme numbers, or arrays that are views.
+    """Return what is special about a case: infinite numbers, small arrays, extreme numbers, or views.
 
     Where several fit, it is the first of these; where none does, the case is ordinary.
     """
@@ -115,7 +115,7 @@ def defaults(name: str) -> dict[str, Any]:
 
 
 def with_defaults(name: str, cases: Sequence[tuple]) -> list[tuple]:
-    """Replace optional arguments by their defaults -> some cases (NAMED, a constant) that the op accepts."""
+    """Replace optional arguments by their defaults -> at most NAMED cases, all accepted by the op."""
     plain: list[tuple] = []
     others: list[tuple] = []
     for args in cases:

@@ -6,8 +6,8 @@ array; weak symbols count too.
 
 No code may run while the library is loaded, before anything guards it. The linker makes such code from
 sections of many names and kinds. So an object may only have the sections of ordinary C (`SECTIONS`), and the
-linked library, which has no start files, must ask the loader for nothing that runs: `runs_at_load` reads what
-the loader reads.
+linked library, which has no start files, must not make the loader run anything: `runs_at_load` reads the same
+tables as the loader.
 
 C that uses no names is not stopped here: a system call in assembly, or a search of the loader's tables from
 the address of `memcpy`. The filter in `sandbox.freeze` denies such system calls.
@@ -146,7 +146,7 @@ def runs_at_load(data: bytes) -> str:
 
 
 def mapped(data: bytes, programs: list[tuple], address: int, length: int) -> bytes:
-    """Return what the loader puts at an address. Raises ValueError where it puts nothing."""
+    """Return the bytes that the loader puts at an address. Raises ValueError where it puts nothing."""
     for kind, _, offset, start, _, in_file, *_ in programs:
         if kind == LOADABLE and start <= address and address + length <= start + in_file:
             return data[offset + address - start : offset + address - start + length]

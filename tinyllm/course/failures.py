@@ -98,7 +98,7 @@ def results_in(name: str, answer: Any) -> list[Any]:
 
 
 def left_alone(name: str, args: Sequence[Any], after: Any) -> str | None:
-    """Return a sentence if an op that must work in place left its arguments as they were; or None."""
+    """Return a sentence if an op that must work in place did not change its arguments; else None."""
     places = [parameters(name).index(argument) for argument in OPS[name].mutates]
     if not places or not isinstance(after, list) or any(bits(after[i]) != bits(args[i]) for i in places):
         return None
@@ -172,5 +172,5 @@ IMPORTS = {"np": "import numpy as np"} | {name: f"import {name}" for name in STA
 
 
 def out_of_bounds(failure: Failure) -> bool:
-    """Return True if a C function failed by accessing memory outside its arrays (see `guard_pages`)."""
+    """Return True if a C function failed by an access outside its arrays (see `guard_pages`)."""
     return failure.message.startswith("Outside: ")

@@ -3,7 +3,7 @@
 Each array is placed once at the end of its pages and once at their beginning, so that the first access beyond
 either end is a fault. A handler in C jumps out of the fault and reports the address. Workers import this
 file, so it uses only the standard library and NumPy. The file `kernels.py` beside it is not Python but the
-compiled shared library, because a worker is only given files with such names.
+compiled shared library, because a worker gets only files with the endings of code.
 
 At the level landlock the pages are made once, and then `sandbox.freeze` denies the system calls that could
 open them, move them, or catch their faults. `elf_symbols` has refused sources that name other code. This is
@@ -108,7 +108,7 @@ class Operand:
         self.require_closed(libc)
 
     def require_closed(self, libc: ctypes.CDLL) -> None:
-        """Raise OSError unless the margins are really closed: a filter could answer mprotect with a lie."""
+        """Raise OSError unless the margins are really closed: a filter could fake the success of mprotect."""
         reader, writer = os.pipe()
         opened = [libc.write(writer, ctypes.c_void_p(self.base + at), ctypes.c_size_t(1)) == 1
                   for at in (MARGIN - 1, MARGIN + ROOM)]  # fmt: skip

@@ -158,7 +158,7 @@ def known_mistakes(launcher: Launcher, op: str, folder: Path) -> Iterator[list[t
     """Give the `with` block the known mistakes in a kernel for `checker.judge`, as (sentence, function).
 
     They are compiled in `folder` when the first one is run. A function returns the results of the kernel, or
-    a message on where the kernel left its arrays.
+    a message on an access outside its arrays.
     """
     with contextlib.ExitStack() as stack:
 

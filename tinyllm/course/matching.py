@@ -1,4 +1,4 @@
-"""Compare wrong results with those of a known mistake, to find out if the function makes this mistake.
+"""Compare wrong results with a known mistake's results, to find out if the function makes this mistake.
 
 Differences by rounding, about NaN, or on a threshold do not count.
 """
@@ -23,8 +23,7 @@ class Suspect:
     """A mistake that may be behind wrong results.
 
     output: the number of the only result to compare; None compares all.
-    known: {id of a case: the mistake's results}, so that the mistake runs once on each case; the cases must
-        not be freed.
+    known: {id of a case that stays alive: the mistake's results}, so that the mistake runs once for each.
     """
 
     def __init__(self, name, function, output=None, known=None):
@@ -41,7 +40,7 @@ class Suspect:
         return self.seen(args, known[key])
 
     def seen(self, args: Case, results: list[Any] | None) -> list[Any] | None:
-        """Replace the results that are not compared by right ones."""
+        """Put right results in place of the ones that are not compared."""
         return results if self.output is None else with_right(self.name, args, results, self.output)
 
     def explains(self, args: Case, got: list[Any] | None) -> bool:
@@ -55,7 +54,7 @@ class Suspect:
         return error is not None and error == form_error(self.name, theirs, args)
 
     def equal(self, args: Case, got: list[Any], theirs: list[Any]) -> bool:
-        """Return True if results and those of the mistake differ by rounding only.
+        """Return True if results differ from the mistake's by rounding only.
 
         A mistake may round more than right code: scores that are not divided by sqrt(D) are larger, and exp
         magnifies their rounding errors. A run of the mistake in float64 measures how much.
@@ -139,9 +138,9 @@ def closeness(name: str, args: Case) -> float:
 
 
 def within(name: str, args: Case, got: list[Any] | None, theirs: list[Any] | None) -> bool:
-    """Return True if no number of two results differs by more than two right ones may.
+    """Return True if two results differ by no more than two right results may.
 
-    Of a sum that cancels, such as 1 + erf(x), nothing but rounding may be left, so shares of it say nothing.
+    If a sum such as 1 + erf(x) cancels, only rounding errors are left, and relative differences mean nothing.
     """
     bounds = right(name, args)[2]
     if got is None or theirs is None or not len(got) == len(theirs) == len(bounds):
@@ -159,7 +158,7 @@ def within(name: str, args: Case, got: list[Any] | None, theirs: list[Any] | Non
 
 
 def mixed(got: Any, several: Sequence[Any]) -> bool:
-    """Return True if each number of `got` equals the number at its place in one of several results."""
+    """Return True if each number of `got` equals the number at the same place in one of several results."""
     try:
         near = [[np.isclose(a, b, ROUNDED, 0, equal_nan=True) for a, b in zip(got, other, strict=True)]
                 for other in several]  # fmt: skip

@@ -124,10 +124,10 @@ def run_all(task: Task, start: Callable[[], Any], correct: list[Callable[..., An
             ) -> list[tuple[Failure | None, Bench]]:  # fmt: skip
     """Run a test on every implementation -> list of the results of `run_test`, right implementations first.
 
-    Each time the order is another. Workers are fresh, but clocks, process numbers and access times of files
-    continue, so a test can count its runs. In an order that stays, the feedback of one submission after the
-    other would tell it which implementations are mutants; and if the first one were always right, a test
-    could remember its results. A test that gives no judgement GIVE_UP times is not run any further.
+    The order differs each time. Workers are fresh, but clocks, process numbers and access times of files
+    continue, so a test can count its runs. With a fixed order, the feedback on many submissions would tell
+    which implementations are mutants; and if the first one were always right, a test could remember its
+    results. A test that gives no judgement GIVE_UP times is not run any further.
     """
     functions = [*correct, *(function for _, function in mutants)]
     order = list(range(len(functions)))

@@ -39,7 +39,7 @@ def weight(args: Sequence[Any]) -> tuple[int, int]:
 def confirming(pairs: list[tuple]) -> list[tuple]:
     """Choose a few of the failing cases, on which a suspected mistake must give the student's results.
 
-    They include the smallest of each width, from simple to complex. pairs: a list of (case, anything else).
+    They include the smallest case of each width (see `widths`), from simple to complex. pairs: (case, ...).
     """
     pairs = sorted(pairs, key=lambda pair: (CASE_KINDS.index(case_kind(pair[0])), weight(pair[0])))
     count = CONFIRMING if any(next(arrays(args), None) is not None for args, _ in pairs) else 3 * CONFIRMING
@@ -68,7 +68,7 @@ def usual(name: str, pairs: list[tuple], chosen: list[tuple]) -> list[tuple]:
 
 
 def is_given(given: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Return True if arguments, by name, have the wanted values, which are no arrays."""
+    """Return True if arguments, {name: value}, have the wanted values, none of which is an array."""
     return all(np.ndim(given[key]) == 0 and given[key] == value for key, value in wanted.items())
 
 
@@ -187,7 +187,7 @@ class Search:
 
 
 def divided(name: str, failing: list[tuple], passing: Sequence[tuple]) -> Iterator[Search]:
-    """Yield a search in all cases, then one in the cases of each condition, if their numbers tell enough."""
+    """Yield a search in all cases, then one for each condition that leaves cases with enough evidence."""
     yield Search(name, failing, passing)
     for words, holds, switches in conditions(name, failing[0][0] if failing else ()):
         some = [pair for pair in failing if holds(bind(name, pair[0]))]
@@ -199,8 +199,8 @@ def divided(name: str, failing: list[tuple], passing: Sequence[tuple]) -> Iterat
 def conditions(name: str, args: Sequence[Any]) -> Iterator[tuple[str, Callable[[dict], bool], bool]]:
     """Yield conditions that simple cases meet: words such as "causal is True", and a test of arguments.
 
-    The third value is True if all that it sets are switches (True, False or None): these choose between ways
-    through a function, each of which may have mistakes of its own.
+    The third value is True if the condition is only about switches (True, False or None): these choose
+    between ways through a function, each of which may have mistakes of its own.
     """
     given = bind(name, args) if args else {}
     fixed = {key: value for key, value in defaults(name).items() if key in given}

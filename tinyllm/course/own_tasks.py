@@ -2,9 +2,8 @@
 
 A folder N_name, N from 100, holds reference.py (each public function is a task), cases.py (inputs, under the
 function's name) and mistakes.py, which calls `mistake` and `variant` as the library's own files in `testing`
-do; hints.toml is optional. A function becomes an op, and from there on nothing knows the difference: checker,
-grader, hints and self-test. The folder's code is the instructor's and runs in this process; a student's code
-runs in a worker, as always.
+do; hints.toml is optional. A function becomes an op, which checker, grader, hints and self-test treat like
+any other. The folder's code is the instructor's and runs in this process; a student's code runs in a worker.
 """
 
 import ast
@@ -118,7 +117,7 @@ def read_reference(text: str, path: Path) -> tuple[list[str], str, str]:
 
 
 def may_be_imported(node: ast.stmt) -> bool:
-    """Return whether a statement imports what a student's file may import too."""
+    """Return True if a statement imports a module that a student's file may import too."""
     module = node.module if isinstance(node, ast.ImportFrom) else ""
     module = node.names[0].name if isinstance(node, ast.Import) else module
     return (module or "").partition(".")[0] in {"numpy", *sys.stdlib_module_names}
@@ -127,7 +126,7 @@ def may_be_imported(node: ast.stmt) -> bool:
 def register(lesson: Lesson, reference: Any, cases: Any) -> None:
     """Register each function of an instructor's solution as an op, with cases and error bounds.
 
-    Raises UserError for cases that are missing, that the solution fails on, or that are no tuples.
+    Raises UserError for cases that are missing, that are no tuples, or on which the solution fails.
     """
     tolerance = getattr(cases, "TOLERANCE", 1e-5)
     for task in lesson.tasks:

@@ -17,7 +17,7 @@ FOOTER = "Written by a lesson of tinyllm. The page holds all it needs: no script
 
 def curves(title: str, unit: str, values: dict[str, Sequence[float]], log: bool = False,
            at: Sequence[float] | None = None, dashed: str = "") -> Html:
-    """Draw at most four curves in one frame: values {name: list of numbers}, by step or `at` -> HTML.
+    """Draw at most four curves in one frame: values {name: numbers} at steps 0, 1, ... or `at` -> HTML.
 
     dashed: the name of a curve that may lie on another.
     """

@@ -1,8 +1,7 @@
 """Run models on a student's functions: load them from a workspace and plug them in by `override`.
 
 The code runs in the student's own process, on their own machine; only the checker and the grader isolate it.
-Any error inside a student's function becomes one line that names the function, the lesson and the line of the
-file.
+An error inside a student's function becomes one line with the function, the lesson and the line of the file.
 """
 
 import ast
@@ -66,7 +65,7 @@ class Part:
 
 
 def parse_lessons(texts: Iterable[str]) -> list[Lesson]:
-    """Read the values of --mine, such as ["4,7", "8"] -> lessons, each once. Raises UserError."""
+    """Read the values of --mine, such as ["4,7", "8"] -> lessons, each once. Raises UserError for others."""
     numbers = [number.strip() for text in texts for number in text.split(",")]
     if "" in numbers:
         raise UserError(f"--mine {','.join(texts)}: give lessons by number, for example --mine 4,7")
@@ -107,7 +106,7 @@ def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Part], 
 
 
 def attempted(source: str, stub: str, path: Path) -> set[str]:
-    """Return the names whose definitions differ from those of the stub -> set of str. Raises UserError."""
+    """Return the names whose definitions differ from the stub's -> set of str. Raises UserError."""
     untouched = definitions(ast.parse(stub).body)
     try:
         written = definitions(ast.parse(source).body).items()
@@ -159,7 +158,7 @@ def import_file(path: Path, name: str = "") -> ModuleType:
 
 
 def make_part(name: str, lesson: int, path: Path, module: ModuleType, source: str) -> Part:
-    """Return the part that replaces an op by a file's function. Raises UserError."""
+    """Return the part that replaces an op by a file's function. Raises UserError if this does not fit."""
     function = getattr(module, name, None)
     if not callable(function):
         raise UserError(f"{short_path(path)}: {name} is no function")
@@ -301,7 +300,7 @@ def idle(parts: Sequence[Part], by: str) -> Iterator[str]:
 
 
 def families_of(ops: Iterable[str]) -> dict[str, list[str]]:
-    """Return {family of models: those of the given ops that this family calls and a GPT does not}."""
+    """Return {family of models: the given ops that this family calls and a GPT does not}."""
     found: dict[str, list[str]] = {}
     tasks = {task.op: task for lesson in syllabus() for task in lesson.tasks if task.model}
     for op in ops:

@@ -104,7 +104,7 @@ class ForkServer:
     def end(self, patience: int) -> dict[str, Any]:
         """Kill all workers, and what they have started -> the answer of `fork_server.end`.
 
-        patience: milliseconds to wait for one that is about to end by itself.
+        patience: milliseconds to wait for a worker that is about to end by itself.
         """
         try:
             protocol.send(self.control, {"do": "end", "patience": patience}, 10)

@@ -6,8 +6,7 @@ JSON lacks are objects with one key: {"t": tuple}, {"d": dict as pairs}, {"a": a
 number, layout in memory]}, {"s": scalar of NumPy}, {"b": bytes}, {"f": float that is not finite}.
 
 Neither side trusts the other: sizes are checked before memory is allocated, there are few types, and pickle
-is not used. Workers import this file too, and they cannot import tinyllm, so it uses only the standard
-library and NumPy.
+is not used. This file uses only the standard library and NumPy: workers import it, and cannot import tinyllm.
 """
 
 import io
@@ -48,7 +47,7 @@ class Closed(EOFError):
 
 
 def dump(value: object) -> bytes:
-    """Write a value as a frame -> bytes. Raises ProtocolError for a type that the module's text lacks."""
+    """Write a value as a frame -> bytes. Raises ProtocolError for types that the top of this file lacks."""
     arrays = _Arrays()
     plain = _plain(value, arrays, 0)
     header = {"value": plain, "arrays": [[a.dtype.str, a.shape] for a in arrays]}

@@ -45,7 +45,7 @@ def _libc():
 
 
 def _call(number, *args):
-    """Make a system call. Raises OSError."""
+    """Make a system call. Raises OSError if it fails."""
     wide = [ctypes.c_long(a) if isinstance(a, int) else a for a in args]
     result = _libc().syscall(ctypes.c_long(number), *wide)
     if result < 0:
@@ -254,7 +254,7 @@ def limits(memory: int = 2**31, cpu_seconds: int = 60, file_size: int = 2**24, f
 def visible(compiler: str) -> list:
     """Return the paths that a compiler may read and run: the system's, and its own if it is in /opt.
 
-    The rest of /opt stays hidden, because courses may lie there, and so does this library.
+    The rest of /opt stays hidden, because it may contain courses and this library.
     """
     parts = compiler.split("/")
     own = ["/".join(parts[:3])] if parts[1] == "opt" else []

@@ -23,7 +23,7 @@ Part = str | Sequence["Part"]  # a text, or parts that belong together
 class Screen:
     """Take the place of standard output, and wait for Enter whenever the terminal is full.
 
-    waits: False if the output is a file: then nothing waits.
+    waits: False if the output is a file, so that nobody has to press Enter.
     muted: while this is True, nothing is written.
 
     A `Part` is a text, or a list of parts that are kept on one screen if they fit.

@@ -48,7 +48,7 @@ class Lesson:
 
     @property
     def name(self) -> str:
-        """Return what the commands call the lesson: its number, or the folder of an instructor's own."""
+        """Return the lesson's name in commands: its number, or the folder of an instructor's own lesson."""
         return self.home or str(self.number)
 
     @property
@@ -71,7 +71,7 @@ class Lesson:
         return [promise for promise in self.expected if not kept(promise, output)]
 
     def task(self, name: str) -> Task:
-        """Return one of the tasks by name. Raises UserError."""
+        """Return one of the tasks by name. Raises UserError if there is none."""
         for task in self.tasks:
             if task.name == name:
                 return task
@@ -95,7 +95,7 @@ def kept(promise: dict[str, Any], output: str) -> bool:
 
 
 def lessons_folder() -> Path:
-    """Return the folder of the lessons: in the package, or in a checkout next to it. Raises UserError."""
+    """Return the folder of the lessons: in the package, or in a checkout next to it; else raise UserError."""
     package = Path(__file__).parents[1]
     for folder in (package / "lessons", package.parent / "lessons"):
         if (folder / "syllabus.toml").is_file():
@@ -122,7 +122,7 @@ def _task(name, kind="op", op=None, model=""):
 
 
 def find_lesson(number: int | str) -> Lesson:
-    """Return the lesson with a number, or its folder's name. Raises UserError."""
+    """Return the lesson with this number or folder name. Raises UserError if there is none."""
     for lesson in syllabus():
         if str(number) in (str(lesson.number), f"{lesson.number:02}", lesson.folder):
             return lesson

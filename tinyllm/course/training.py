@@ -41,7 +41,7 @@ class Plugins:
 
     @contextmanager
     def explaining(self, run: Run | None = None) -> Iterator[None]:
-        """If a run diverges in the `with` block, name the student's functions in the message."""
+        """Name the student's functions in the message if a run diverges in the `with` block."""
         try:
             yield
         except Diverged as error:

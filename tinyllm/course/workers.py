@@ -125,7 +125,7 @@ class Launcher:
         return self.cpu + time.process_time()
 
     def is_used_up(self) -> bool:
-        """Return whether the workers that have ended and this process took all their processor time."""
+        """Return True if this process and the workers that have ended took all their processor time."""
         return self.used() > self.cpu_seconds
 
     def launch(self, request: dict[str, Any]) -> socket.socket:
@@ -208,7 +208,7 @@ class Worker:
         """Run a function whose arguments are functions that run in this process -> value, or a Failure.
 
         remotes: {name: function of (args, kwargs) -> a reply, as `fork_server.remote` reads it}. At most
-        `limit` calls are made, in as much processor time of this process as the worker has itself.
+        `limit` calls are made, in as much processor time of this process as the worker itself may use.
         """
         message = {"function": function, "args": [], "remote": list(remotes)}
         begun = time.process_time()

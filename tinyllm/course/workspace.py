@@ -59,7 +59,7 @@ def start_lesson(
 
 
 def exercise_path(lesson: Lesson, workspace: Path, file: str | Path | None = None) -> Path:
-    """Find the student's exercise -> Path. Raises UserError."""
+    """Find the student's exercise -> Path. Raises UserError if there is none."""
     if file is None:
         path = workspace / lesson.folder / "exercise.py"
         if os.path.lexists(path):  # what it is, is said when it is read
@@ -90,7 +90,7 @@ def versions(folder: Path) -> dict[str, int]:
 def copied(path: Path) -> Iterator[Path]:
     """Copy an exercise and the code next to it into a temporary folder, for a `with` block -> its path.
 
-    A worker may read the whole folder of its file, so that folder must hold nothing else. Raises UserError if
+    A worker may read the whole folder of its file, so this folder must hold nothing else. Raises UserError if
     the exercise cannot be read or is too large.
     """
     files: dict[str, bytes] = {}

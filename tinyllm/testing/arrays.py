@@ -1,8 +1,7 @@
 """Draw difficult arrays: sizes, numbers and memory layouts that break numeric code.
 
 Hypothesis draws only a size, a kind of numbers, a layout and a seed; the numbers themselves come from
-`Random`. So drawing a case is cheap, and a failing one shrinks to a small size, whole numbers and a plain
-layout.
+`Random`. So cases are cheap to draw, and shrink to small sizes, whole numbers and plain layouts if they fail.
 """
 
 import contextlib
@@ -96,7 +95,7 @@ _ordinary = False
 
 @contextlib.contextmanager
 def ordinary() -> Iterator[None]:
-    """Inside a `with` block, draw only ordinary numbers in plain layouts, and hide none by -inf."""
+    """Draw only ordinary numbers in plain layouts inside a `with` block, and hide none by -inf."""
     global _ordinary
     _ordinary = True
     try:
@@ -133,7 +132,7 @@ def ints(draw: Any, shape: Iterable[int], below: int) -> np.ndarray:
 
 def scores(draw: Any, shape: Iterable[int], kinds: Sequence[str] = USUAL,
            shares: Sequence[float] = (0, 0, 0.4)) -> np.ndarray:
-    """Draw float32 logits, of which a share is -inf; this share is drawn from `shares`."""
+    """Draw float32 logits; a share of them, drawn from `shares`, is -inf."""
     kind, share, layout, seed = draw(recipes(kinds, (0,) if _ordinary else shares, ANY_LAYOUT))
     return arrange(hide(make_floats(tuple(shape), kind, seed), share, seed), layout)
 

@@ -72,7 +72,7 @@ class Sizes:
         return self.y_off().swapaxes(1, 2), largest(self.score_off)[..., 0] + EPS * (self.T + 8 + lse)
 
     def backward_bound(self, dy, lse):
-        """Bound the errors of dq, dk, dv, dscores: float32 roundings of the terms' sizes, and errors of p."""
+        """Bound the errors of dq, dk, dv, dscores: float32 roundings of the terms, and errors of p."""
         S = dy.shape[1]
         lse = np.where(np.isfinite(lse), lse, 0)[..., None]
         p = np.exp(self.scores - lse)

@@ -33,7 +33,7 @@ def blocks(draw):
 
 @st.composite
 def llama_blocks(draw):
-    """Draw a block of LLaMA with a few channels, and as many query heads as kv heads, or more."""
+    """Draw a block of LLaMA with a few channels, and one or more query heads for each kv head."""
     B, T = draw(st.sampled_from((2, 1, 3, 0))), draw(st.sampled_from((3, 1, 2, 6, 9)))
     K, shared = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((2, 1, 3)))
     D, C = draw(st.sampled_from((4, 2))), draw(st.sampled_from((6, 4, 1, 12)))

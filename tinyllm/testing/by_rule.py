@@ -39,10 +39,10 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any],
                kept: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
     """Yield mistakes about arguments: one is ignored, one too large or small, or two are exchanged.
 
-    Each is a sentence and a first statement for the function.
+    Each is a sentence, and a statement to put at the beginning of the function.
 
     example: the arguments of a case, by name.
-    kept: the arguments that the op changes in place, which therefore must not be replaced by new arrays.
+    kept: the arguments that the op changes in place; they must not be replaced by new arrays.
     """
     names = [argument.arg for argument in tree.args.args]
     defaults = dict(zip(reversed(names), map(ast.unparse, reversed(tree.args.defaults)), strict=False))
@@ -85,7 +85,7 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any],
 
 
 def of_several(example: dict[str, Any], kept: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield mistakes about the rows of all arrays, and two arguments exchanged, as `parameters` does."""
+    """Yield mistakes about the rows of arrays, and two arguments exchanged, in the form of `parameters`."""
     floats = [key for key, value in example.items()
               if kind(value) == "f" and np.ndim(value) and key not in kept]  # fmt: skip
     for some in [*([key] for key in floats), *([floats] if len(floats) > 1 else [])]:
@@ -102,7 +102,7 @@ def names(tree: ast.FunctionDef, whole: Sequence[str] = (), real: Sequence[str] 
     """Yield mistakes about variables, one taken for another -> triples (sentence, old node, new node).
 
     whole: the variables that hold whole numbers, which are also taken one too large or too small.
-    real: the variables that hold other numbers, of which the absolute value is taken.
+    real: the variables that hold other numbers, which are replaced by their absolute values.
     """
     known = [each.arg for each in tree.args.args]
     loads = []

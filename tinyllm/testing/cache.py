@@ -1,4 +1,4 @@
-"""Test packing the KV cache: cases, common mistakes, correct variants."""
+"""Test the ops that pack the KV cache: cases, common mistakes, correct variants."""
 
 import numpy as np
 from hypothesis import strategies as st

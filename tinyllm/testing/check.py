@@ -1,4 +1,4 @@
-"""Check an implementation of an op: the C twin, an override, or the specification in float32.
+"""Check an implementation of an op: the C kernel, an override, or the specification in float32.
 
 The specification, run in float64 on the same numbers, gives the right results; the bounds in `catalog` say
 how far an implementation may differ.
@@ -19,13 +19,13 @@ MAY_RETURN_INPUTS = {"clip_grads", "sum_to_shape"}  # where there is nothing to 
 
 
 def check(name: str, function: Callable[..., Any], args: Sequence[Any], contiguous: bool = False) -> None:
-    """Check that a function does what an op's specification does, on one case.
+    """Check that a function agrees with an op's specification on one case.
 
     Results must have the right number, types and shapes, and share no memory with the inputs or each other.
-    They must be within the op's error bound of what the specification gives in float64, NaN or infinite where
-    that is, and the same bits in a second run. Inputs must not be changed. With `contiguous`, results must be
-    contiguous too, as a kernel's are. Raises AssertionError that names the op, the expected and the actual
-    result, and the case.
+    They must be within the op's error bound of the specification's float64 results, NaN or infinite in the
+    same places, and have the same bits in a second run. Inputs must not be changed. With `contiguous`,
+    results must be contiguous too, as a kernel's are. Raises AssertionError that names the op, the expected
+    and the actual result, and the case.
     """
     args = tuple(bind(name, args).values())
     try:
@@ -78,7 +78,7 @@ class Results(list):
 
 
 def require_container(results: list[Any], expected: list[Any]) -> None:
-    """Raise AssertionError if a function returned a tuple or a list instead of what it should return."""
+    """Raise AssertionError if a function returned a wrong container, such as a list instead of a tuple."""
     got, want = getattr(results, "kind", None), getattr(expected, "kind", None)
     if got and want and got != want and want != "tuple" and (want == "list" or len(results) == len(expected)):
         array = len(expected) == 1 and isinstance(expected[0], np.ndarray)
@@ -199,8 +199,7 @@ def require_form(label: object, got: Any, want: Any) -> None:
 def as_array(value: Any) -> np.ndarray:
     """Return a result as an array.
 
-    If it holds text, or lists of different lengths, it becomes an array of objects: NumPy would pad texts to
-    the longest.
+    Text, or lists of different lengths, become an array of objects: NumPy would pad texts to the longest.
     """
     try:
         return np.asarray(value, object if holds_text(value) else None)

@@ -5,7 +5,7 @@
 
 An edit is applied to the specification's syntax tree. So it takes one line, and it fails as soon as the code
 that it changes no longer exists. Only a mistake with another algorithm is written as a function. The file
-`operators` makes more edits by rule; for an op that is no exercise, only other edits are listed.
+`operators` makes more edits by rule; for an op that is no exercise, only edits that no rule makes are listed.
 """
 
 import ast
@@ -168,7 +168,7 @@ def build(name: str, trees: dict[Any, ast.FunctionDef]) -> Callable[..., Any]:
 
 @functools.lru_cache(maxsize=256)
 def links(*functions: Any) -> list[tuple[str, str, Any]]:
-    """Return the names that modules have for some functions: a list of (module, name there, function)."""
+    """Return the names of some functions in all modules: a list of (module, name there, function)."""
     found = []
     for module, space in {each.__module__: COMMON | each.__globals__ for each in functions}.items():
         known = ((key, value.reference if isinstance(value, Op) else value) for key, value in space.items())
@@ -273,7 +273,7 @@ def code(node: ast.AST, end: bool = False) -> str:
 
 
 def instead(new: ast.AST, old: ast.AST) -> str:
-    """Say that new code stands for old: by their ends, where they begin with the same long code."""
+    """Say that new code stands for old; if both begin with the same long code, only their ends are quoted."""
     end = code(new) == code(old)
     return f"{code(new, end)} for {code(old, end)}"
 

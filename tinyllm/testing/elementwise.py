@@ -46,13 +46,13 @@ def activation_backward(args, results):
 
 
 def swiglu(args, results):
-    """Bound the error of y: that of silu, 8 float32 roundings of gate, times |up|."""
+    """Bound the error of y: 8 float32 roundings of gate, as for silu, times |up|."""
     gate, up = args
     return (8 * EPS * np.abs(gate * up) + TINY,)
 
 
 def swiglu_backward(args, results):
-    """Bound the errors of dgate and dup: those of silu' and silu in float32, times their other factors."""
+    """Bound the errors of dgate = dy up silu'(gate) and dup = dy silu(gate): silu' and silu are inexact."""
     dy, gate, up = args
     return (16 * EPS * np.abs(dy * up) * (1 + np.abs(gate)) + TINY, 8 * EPS * np.abs(dy * gate) + TINY)
 

@@ -14,7 +14,7 @@ experts = st.sampled_from((2, 1, 3, 4, 8, 17))
 
 @st.composite
 def route(draw):
-    """Draw scores, some of them equal, and probabilities p, which are sometimes the scores themselves."""
+    """Draw scores, some of them equal, and probabilities p, which may be the scores themselves."""
     n, count = draw(sizes), draw(experts)
     p = floats(draw, (n, count))
     scores = p if draw(st.booleans()) else floats(draw, (n, count))

@@ -1,8 +1,7 @@
 """Test every backward op against finite differences of its forward specification.
 
 Along one random direction u, the slope of <dy, f(x + h u)> at h = 0 must equal <dx, u>, where dx is the
-result of the backward op for dy. One direction tests all partial derivatives at once: a wrong one passes only
-by chance.
+result of the backward op for dy. One direction tests all partial derivatives; wrong ones pass only by chance.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,8 +24,8 @@ def gradcheck(name: str, args: Sequence[Any], backward: Callable[..., Any] | Non
     """Compare an op's backward with finite differences, in float64 -> the relative error (float).
 
     args: a case of the forward op; its inputs with gradients are replaced by normal random numbers of the
-    same shapes. backward: the function to test, by default the specification. The error is about 1e-10 if the
-    backward is right.
+    same shapes. backward: the function to test, by default the specification. A right backward has an error
+    of about 1e-10.
     """
     rng = Random(seed, "gradcheck", name)
     known = {key: widen(value) for key, value in bind(name, args).items()}

@@ -1,4 +1,4 @@
-"""Test hiding tokens and spans: cases, common mistakes, correct variants."""
+"""Test the ops that hide tokens and spans: cases, common mistakes, correct variants."""
 
 import numpy as np
 from hypothesis import strategies as st

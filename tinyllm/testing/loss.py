@@ -15,14 +15,14 @@ from tinyllm.testing.relations import backward_cases
 
 @st.composite
 def cross_entropy(draw):
-    """Draw logits, some of them -inf, and targets, of which none, some or all are ignored."""
+    """Draw logits, some of them -inf, and targets; none, some or all of these are ignored."""
     shape, vocab = draw(leading), draw(sizes) or 1
     targets, ignore_index = some_ignored(draw, shape, vocab)
     return scores(draw, (*shape, vocab)), targets, ignore_index
 
 
 def some_ignored(draw, shape, vocab):
-    """Draw targets, of which none, some or all are ignored -> targets, ignore_index."""
+    """Draw targets; none, some or all of them are ignored -> targets, ignore_index."""
     ignore_index = draw(st.sampled_from((-100, -1, 0)))
     targets = ints(draw, shape, vocab)
     share = draw(st.sampled_from((0.0, 0.5, 0.3, 1.0)))

@@ -1,4 +1,4 @@
-"""Test filling in the middle, also of empty parts: cases, common mistakes, correct variants."""
+"""Test the ops that move the middle of a text: cases, common mistakes, correct variants."""
 
 import itertools
 

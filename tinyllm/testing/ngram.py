@@ -41,7 +41,7 @@ def entropy_bound(args, results):
 
 
 def perplexity_bound(args, results):
-    """Bound the error of the perplexity: float32 roundings of the mean of -ln p, which exp makes relative."""
+    """Bound the error of the perplexity: exp turns errors of the mean of -ln p into relative errors."""
     (p,), (y,) = args, results
     with np.errstate(divide="ignore"):
         total = np.abs(np.log(p)).sum() / max(p.size, 1)

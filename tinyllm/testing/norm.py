@@ -46,7 +46,7 @@ def layernorm_bound(args, results):
 
 
 def layernorm_backward_bound(args, results):
-    """Bound the errors of dx, dw and db: float32 roundings of all terms' sizes; x - mean may cancel."""
+    """Bound the errors of dx, dw and db: float32 roundings of all terms; x - mean may cancel."""
     dy, x, w, center, rstd = args
     center, rstd, C, N = center[..., None], rstd[..., None], x.shape[-1], len(rows(x))
     normal = np.abs(x - center) * rstd

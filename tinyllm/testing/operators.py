@@ -1,8 +1,7 @@
 """Operators that make mistakes by rule: each changes a specification as people do when they get it wrong.
 
 An operator is a generator: a node of a syntax tree -> pairs of a sentence and a node to replace it. The
-sentence says what is wrong, in the words of the code: "the sign of `x` turned". `by_rule` applies the
-operators.
+sentence names the mistake in the code, such as "the sign of `x` turned". `by_rule` applies them.
 """
 
 import ast
@@ -41,7 +40,7 @@ def expression(text: str) -> ast.expr:
 
 
 def opposite(node: Any) -> Any:
-    """Return the syntax tree of `-value`, given that of `value`; None for None."""
+    """Return the syntax tree of `-value` for the tree of `value`; None for None."""
     if node is None or is_a(node, ast.UnaryOp, ast.USub):
         return node and node.operand
     return ast.UnaryOp(ast.USub(), node)
@@ -106,7 +105,7 @@ def terms(node: Any) -> Edits:
 
 
 def brackets(node: Any) -> Edits:
-    """Mutate brackets: drop those around a sum that is multiplied, or add them."""
+    """Mutate brackets: drop the brackets around a sum that is multiplied, or add them."""
     found = []
     if is_a(node, ast.BinOp, ast.Mult):
         for side, other in ((node.left, node.right), (node.right, node.left)):
@@ -170,7 +169,7 @@ def exchanges(node: Any) -> Edits:
 
 
 def cases(node: Any) -> Edits:
-    """Mutate conditional expressions and np.where: take one case always."""
+    """Mutate conditional expressions and np.where: always take the same case."""
     if isinstance(node, ast.IfExp):
         yield f"{code(node.body)} always, whatever {code(node.test)} is", node.body
         yield f"{code(node.orelse)} always, whatever {code(node.test)} is", node.orelse
@@ -371,7 +370,7 @@ def order(node: Any) -> Edits:
 
 
 def stops(node: Any) -> Edits:
-    """Mutate the end of a function: return a variable as soon as it has a value, without what follows."""
+    """Mutate the end of a function: return a variable as soon as it has a value, and skip the rest."""
     body: list[Any] = node.body if isinstance(node, ast.FunctionDef) else [None]
     last = body[-1]
     if not isinstance(last, ast.Return) or isinstance(last.value, ast.Tuple):

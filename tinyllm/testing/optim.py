@@ -39,7 +39,7 @@ def clip_grads(draw):
 
 
 def adamw_bound(args, results):
-    """Bound the errors of the new w, m and v: float32 roundings of their terms; only v's cannot cancel."""
+    """Bound the errors of the new w, m and v: float32 roundings of their terms, which cancel except in v."""
     given = bind("adamw_step", args)
     v = results[2]
     b1, b2, step, rate = given["beta1"], given["beta2"], given["step"], given["lr"]
@@ -50,7 +50,7 @@ def adamw_bound(args, results):
 
 
 def grad_norm_bound(args, results):
-    """Bound the error of the norm: n + 4 float32 roundings for n squares, in whose sum nothing cancels."""
+    """Bound the error of the norm: n + 4 float32 roundings for n squares, whose sum cannot cancel."""
     count = sum(g.size for g in args[0])
     return (EPS * (4 + count) * results[0] + TINY,)
 

@@ -1,4 +1,4 @@
-"""Test cutting pictures into patches and placing vectors: cases, common mistakes, correct variants."""
+"""Test the ops that cut pictures and place vectors: cases, common mistakes, correct variants."""
 
 import numpy as np
 from hypothesis import strategies as st

@@ -40,7 +40,7 @@ ASCII = ((r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", "A-Z"), (r"\p{Ll}\p{Lm}\p{Lo}\p{M}",
 
 
 def with_pattern(*replacements):
-    """Return the edit (old code, new code) of split_pieces that replaces parts of its pattern."""
+    """Return (old code, new code), an edit that replaces parts of the pattern of split_pieces."""
     changes = "".join(f".replace({old!r}, {new!r})" for old, new in replacements)
     return FOUND, FOUND.replace("PATTERNS[pattern]", f"PATTERNS[pattern]{changes}")
 

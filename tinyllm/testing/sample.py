@@ -82,9 +82,9 @@ def beam_step(draw):
 def near(position, distance, least, most, exact=lambda args: False):
     """Return a function that lists a case's neighbours, for NEIGHBOURS of `catalog`.
 
-    A neighbour has the same arguments, but that number `position` is moved by -`distance` or `distance`, and
-    kept from `least` to `most`. Rounding may move it by as much, so a neighbour's results are accepted too.
-    Where `exact(case)` is true, nothing is rounded, and there are no neighbours.
+    A neighbour has the same arguments, but argument number `position` is moved by -`distance` or `distance`,
+    and kept between `least` and `most`. Rounding may move it as far, so a neighbour's results are accepted
+    too. Where `exact(case)` is true, nothing is rounded, and there are no neighbours.
     """
 
     def neighbours(args):

@@ -15,13 +15,13 @@ widths = st.sampled_from((*(n for n in SIZES if n), 130, 300))  # longer than a 
 
 @st.composite
 def rows_of_scores(draw):
-    """Draw rows of scores, of which none, some or all are masked (-inf)."""
+    """Draw rows of scores; in each, none, some or all are masked (-inf)."""
     kinds = (*USUAL, "far below zero", "far below zero")
     return (scores(draw, (*draw(leading), draw(widths)), kinds, shares=(0, 0, 0.4, 1)),)
 
 
 def softmax_bound(args, results):
-    """Bound the error of y: float32 roundings of x - max, relative to x, which exp makes relative to y."""
+    """Bound the error of y: exp turns float32 rounding errors of x - max into relative errors of y."""
     (x,), (y,) = args, results
     return (y * EPS * (8 + x.shape[-1] + 2 * largest(x)) + TINY,)
 
@@ -40,7 +40,7 @@ def log_softmax_bound(args, results):
 
 
 def log_softmax_backward_bound(args, results):
-    """Bound the error of dx: float32 roundings of dy and of the sum, and of y, which exp makes relative."""
+    """Bound the error of dx: float32 roundings of dy and of the sum, and relative errors of exp(y)."""
     dy, y = args
     p = np.exp(y) * (1 + np.where(np.isfinite(y), np.abs(y), 0))
     return (EPS * (4 + y.shape[-1]) * (np.abs(dy) + p * np.abs(dy).sum(-1, keepdims=True)) + TINY,)

@@ -24,7 +24,7 @@ STRANGER = "not in the roster"
 
 @dataclass
 class Adjustments:
-    """Hold what the tables say. Students are known by the names of their submissions, in any case.
+    """The content of the tables. A student's key is the name of the submission, ignoring case.
 
     roster: {student: (name, {column: cell})}, or None.
     overrides: {(student, lesson, task): (points or None, comment)}.
@@ -39,7 +39,7 @@ class Adjustments:
 
 
 def find_tables(course_file: str | None, given: dict[str, str | None]) -> dict[str, Path]:
-    """Return the tables to read: those that were named, or else roster.csv and so on beside the course file.
+    """Return the tables to read: the named ones, or else roster.csv and so on beside the course file.
 
     given: {"roster": path or None, ...}.
     """
@@ -84,7 +84,7 @@ def student_key(row: Row) -> str:
 
 
 def once(found: dict, place: Any, row: Row) -> None:
-    """Raise UserError if the table already has a row for this student, or their lesson or task."""
+    """Raise UserError if the table already has a row for this student, lesson or task."""
     if place in found:
         depth = 1 if isinstance(place, str) else len(place)
         about = " and this ".join(("student", "lesson", "task")[:depth])
@@ -116,7 +116,7 @@ def late_days(course: Course, row: Row) -> list[tuple[tuple[str, int], int]]:
         if part.due:
             due = moment(part.due, f"{row.where}: lesson {part.lesson.number} is due", end=True)
             if (came.tzinfo is None) != (due.tzinfo is None):
-                raise UserError(f"{row.where}: of {came} and {due}, when it was due, one has a time zone")
+                raise UserError(f"{row.where}: give {came} and the due date {due} a time zone, or neither")
             late = max(came - due, late)
         found.append(((student_key(row), part.lesson.number), math.ceil(late / DAY)))
     return found
@@ -171,5 +171,5 @@ def adjust_lesson(found: Adjustments, course: Course, key: str, lesson: dict[str
 
 
 def points_of(lesson: dict[str, Any]) -> float:
-    """Return the points of one lesson of a record, less what was deducted for late days."""
+    """Return the points of one lesson of a record, minus the deduction for late days."""
     return sum(task["points"] for task in lesson["tasks"]) - lesson.get("deducted", 0)

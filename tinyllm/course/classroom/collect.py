@@ -31,7 +31,7 @@ JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # invisible, but som
 
 @dataclass
 class Submission:
-    """One student's files by lesson folder and name, or the problem for which it was refused."""
+    """A student's files by lesson folder and name, or the reason why they were refused."""
 
     student: str
     source: Path
@@ -134,7 +134,7 @@ def left_out(folder: str | Path) -> list[str]:
 
 
 def student_name(name: str) -> str:
-    """Return a student's name in a normal form, so that two ways to write an accent give the same name."""
+    """Return a student's name in a normal form, so that both ways to encode an accent give the same name."""
     text = " ".join(unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace")).split())
     kept = (c if c.isprintable() or c in JOINERS else "\N{REPLACEMENT CHARACTER}" for c in text)
     return "".join(kept).strip(JOINERS) or "?"
@@ -229,7 +229,7 @@ def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
 
 
 def require_honest(entry: zipfile.ZipInfo) -> None:
-    """Refuse a zip with an entry that would be dangerous to unpack. Raises Refused."""
+    """Raise Refused if an entry of a zip would be dangerous to unpack."""
     said = printable(entry.filename, 60)
     parts = entry.filename.replace("\\", "/").split("/")
     if entry.filename.startswith(("/", "\\")) or ":" in parts[0] or ".." in parts:

@@ -80,7 +80,7 @@ def _digest(text):
 
 
 def new_course() -> str:
-    """Return the text of a course file with every lesson, a point for each task, and a fresh seed -> str."""
+    """Return the text of a course file with every lesson, a point for each task, and a fresh seed."""
     lines = [HEAD.format(seed=new_seed())]
     for lesson in syllabus():
         points = "".join(f"{task.name} = 1\n" for task in lesson.tasks)

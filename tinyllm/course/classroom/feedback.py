@@ -1,4 +1,4 @@
-"""Write what a student reads about a submission: a page with their code beside what the check found in it.
+"""Write a page for each student about their submission: their code beside the findings of the check.
 
 All text from students (names, messages, code) is shown as text, never as markup.
 """
@@ -38,7 +38,7 @@ def headline(task: dict[str, Any]) -> str:
 
 
 def remarks(task: dict[str, Any]) -> Iterator[str]:
-    """Yield what there is to say about a task: its message, mistake, input and hint; decisions by hand last.
+    """Yield remarks on a task: its message, mistake, input and hint, and points set by the instructor.
 
     The smallest input has a line for each argument; everything else is one line.
     """
@@ -100,7 +100,7 @@ def overview(record: dict[str, Any]) -> Html:
 
 
 def broken_file(lesson: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the first task of a lesson whose file is no Python, so that none of its tasks could run."""
+    """Return the first task of a lesson if its file does not parse, so that none of its tasks could run."""
     return next((task for task in lesson["tasks"]
                  if task["state"] == "blocked" and task["message"].startswith(UNPARSED)), None)  # fmt: skip
 

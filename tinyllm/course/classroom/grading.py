@@ -4,7 +4,7 @@ The result is a plain record that depends only on the submission, the course and
 processor time where the system counts it (see `workers`), and searches are limited by counts. There is also a
 limit of processor time for a whole submission, the time of this process included: when it is used up, tasks
 that were judged keep their verdicts, and the others are timed out. A limit by the clock, many times longer,
-catches code that waits without using the processor and without being recognised as asleep.
+catches code that waits but is not recognised as asleep.
 """
 
 import contextlib

@@ -55,7 +55,7 @@ def choose_level(wanted: str, required: bool = False) -> str:
         if reason is None:
             return level
     told = "; ".join(f"{level}: {reason}" for level, reason in reasons.items())
-    raise UserError(f"no isolation that is wanted works here ({told}); `tinyllm doctor` says what does")
+    raise UserError(f"none of the wanted levels of isolation works here ({told}); see `tinyllm doctor`")
 
 
 def find_submissions(folder: str | Path, course: Course) -> list[Submission]:
@@ -143,7 +143,7 @@ def write(path: Path, record: Any) -> None:
 
 
 def read(path: Path, kind: Any = RECORD) -> Any:
-    """Return what was written to a file, a record by default; None if it is missing or damaged."""
+    """Return the content of a file from `write`, by default a record; None if it is missing or damaged."""
     try:
         return read_json(path, kind)
     except UserError:
@@ -184,8 +184,8 @@ def prepare(course: Course, variants: set[int], interrupted: Collection[int] = (
 def interrupts() -> Iterator[list[int]]:
     """Collect interrupts -> a list, which stays empty while there are none.
 
-    KeyboardInterrupt is not enough: in a callback, such as Hypothesis's for the garbage collector, Python
-    prints it and continues.
+    KeyboardInterrupt is not enough: if it is raised in a callback, such as Hypothesis's for the garbage
+    collector, Python prints it and continues.
     """
     seen, usual = [], signal.default_int_handler
 
@@ -248,7 +248,7 @@ def run_one(submission: Submission, course: Course, level: str, path: str) -> No
 
 
 def bound_memory(more: int = 2**30) -> None:
-    """Bound how much this process may grow, in bytes; what needs more gets MemoryError. Linux only.
+    """Bound how many bytes this process may grow; beyond them, MemoryError is raised. Linux only.
 
     The limits of `protocol` and `mutants` should make this needless. Workers set their own limit.
     """

@@ -3,7 +3,7 @@
 An instructor may keep a solved copy of the lessons: code between `# BEGIN SOLUTION` and `# END SOLUTION` is
 replaced by `raise NotImplementedError`. A marker that is nearly one of these is an error, not a comment. Then
 everything is scanned: stubs must be stubs, and no line of a function's body in the library may occur in an
-exercise, or in a lesson's text before the lesson after the one that asks for this function.
+exercise, or in the text of any lesson up to the one that asks for this function.
 """
 
 import ast

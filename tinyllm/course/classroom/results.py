@@ -1,7 +1,6 @@
 """Write the results of grading: two tables, results.json and a page for each student; and sum them up.
 
-All text from students (names, messages) is shown as text: never as a formula in a spreadsheet or as markup in
-a page.
+All text from students (names, messages) stays text: never a formula in a spreadsheet or markup in a page.
 """
 
 import json
@@ -50,7 +49,7 @@ def write_results(out: str | Path, course: Course, records: list[dict[str, Any]]
 
 
 def read_results(out: str | Path) -> dict[str, Any]:
-    """Read what an earlier grading wrote -> the dict of results.json. Raises UserError."""
+    """Read the results.json of an earlier grading -> dict. Raises UserError if it is missing or damaged."""
     path = Path(out) / "results.json"
     if not os.path.lexists(path):
         raise UserError(f"there is no {path}; `tinyllm course grade` writes one")
@@ -98,7 +97,7 @@ def tables(records: list[dict[str, Any]]) -> list[str]:
 
 
 def by_hand(record: dict[str, Any]) -> str:
-    """Return what was set by hand for a student: "4/softmax: 2 for 0, comment"."""
+    """Return the points that an instructor set for a student: "4/softmax: 2 for 0, comment"."""
     said = []
     for lesson in record["lessons"]:
         for task in lesson["tasks"]:

@@ -1,7 +1,7 @@
 """Read CSV tables from spreadsheets of any country, and write CSV tables without formulas.
 
 A table may begin with a byte order mark, end its lines as Windows does, and separate its columns by commas,
-semicolons or tabs. What is written is text to every spreadsheet: a name or comment cannot be run.
+semicolons or tabs. Every cell is written so that a spreadsheet reads it as text: no name or comment can run.
 """
 
 import csv

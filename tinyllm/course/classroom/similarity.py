@@ -1,13 +1,13 @@
 """Find pairs of submissions that share more code than chance explains.
 
 Submissions are compared as sets of statements, each without names, constants, comments and types; so renaming
-and reordering change nothing. What the starter or the library's own solution has does not count. A statement
-that two students share is worth log2(1 / share of the others who have it too) bits, so a statement that
-everybody writes is worth nothing, and a rare one is worth much.
+and reordering change nothing. Statements of the starter and of the library's own solution do not count. A
+statement that two students share is worth log2(1 / share of the others who have it too) bits, so a statement
+that everybody writes is worth nothing, and a rare one much.
 
-What chance gives is read from the class itself: most pairs worked independently, and above the median their
-sums of bits fall off about exponentially. The limit is where a class of this size, without any copies, would
-have one pair in twenty gradings. Small stubs are alike by nature: a pair above the limit is a reason to look.
+Chance is estimated from the class itself: most pairs worked independently, and above the median their sums of
+bits fall off about exponentially. The limit is where a class of this size, without any copies, would have one
+pair in twenty gradings. Small stubs are alike by nature: a pair above the limit is a reason to look.
 """
 
 import ast
@@ -108,7 +108,7 @@ def statements(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def lines_of_c(text: str) -> Iterator[tuple[str, int, int]]:
-    """Yield (shape, line, line) of the lines of a C file."""
+    """Yield (shape, line number, line number again) of each line of a C file."""
     comment = re.compile(r"//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
     blank = comment.sub(lambda found: "\n" * found[0].count("\n"), text)
     for i, line in enumerate(blank.split("\n"), 1):
@@ -131,7 +131,7 @@ def fingerprint(folder: str, name: str, text: str) -> dict[Key, Place]:
 
 
 def known(part: Part) -> set[Key]:
-    """Return the statements of a lesson that do not count: those of the starter and of the solutions."""
+    """Return the statements of a lesson that do not count: the starter's and the solutions'."""
     texts = [("exercise.py", part.lesson.starter)]
     texts += [(path.name, read_text(path)) for path in part.lesson.path.glob("exercise.c")]
     for task in map(part.lesson.task, part.points):
@@ -167,8 +167,8 @@ def fingerprints(submissions: Sequence[Submission],
 def worth(key: Key, count: int, students: int) -> float:
     """Return the weight in bits of a statement that two students share; `count` students have it in all.
 
-    The rarer a statement is in the class, the larger its weight. To avoid a division by 0 where no third
-    student has it, a fraction of a student is added: 1/16 for long statements, more for short ones.
+    The rarer a statement is in the class, the larger its weight. The number of other students who have it is
+    raised by 1/16, or more for short statements, to avoid a division by 0.
     """
     prior = max(2 ** -((key[1].count("(") + key[1].count("_")) / 4), 1 / 16)
     return math.log2((students - 1) / (count - 2 + prior)) if students > 2 else -math.log2(prior)
@@ -211,7 +211,7 @@ def shared_bits(found: dict[str, dict[Key, Place]], bits: dict[Key, float]) -> n
 
 
 def beyond_chance(sums: np.ndarray, false_pairs: float) -> float:
-    """Return the limit in bits that on average `false_pairs` pairs of a class without copying would exceed.
+    """Return a limit in bits; in a class without copying, `false_pairs` pairs exceed it on average.
 
     Above the median, the pairs' sums are taken to fall off exponentially. The median and the third quartile
     give the scale; a share of 0.5 exp(-(limit - median) / scale) of all pairs then lies above the limit.
