@@ -72,7 +72,7 @@ def size(model: Any) -> int:
 
 
 def data_of(run: Run) -> tuple[TrainSetup | None, str]:
-    """Reopen the data of a run -> (its TrainSetup, ""), or (None, the reason why that is impossible)."""
+    """Reopen the data of a run -> (its TrainSetup, ""), or (None, the reason why it cannot be opened)."""
     config, _ = run.read_config()
     if config.data == "-":
         return None, "the run's data came from standard input"

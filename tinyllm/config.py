@@ -44,9 +44,8 @@ def check(config: Any, prefix: str = "") -> None:
     """Check every field of a dataclass instance by its type and its metadata.
 
     `min` and `max` are inclusive bounds, `above` and `below` exclusive ones; `choices` lists the allowed
-    values. A float field also takes an int; numbers must be finite, and below LARGEST_NUMBER. What a dict
-    holds is checked as well: dict[str, float]. Raises UserError that names the field, with `prefix`, and the
-    value.
+    values. A float field also takes an int; numbers must be finite, and below LARGEST_NUMBER. The values of a
+    dict such as dict[str, float] are checked too. Raises UserError with `prefix`, the field and the value.
     """
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -95,10 +94,9 @@ def wish(field: dataclasses.Field, null: bool = False) -> str:
 def conform(value: Any, kind: Any, at: str = "") -> None:
     """Check that a value read from JSON has the declared type.
 
-    A declaration is a type such as int or `str | None`, or `bounded` of one, [kind] for a list, {str: kind}
-    for an object with any keys, or {"name": kind, ...} for an object with at least these. Types and bounds
-    are those of `check`. Raises UserError; its message begins with a verb, to follow a file's name, and
-    contains `at`, the place of the value.
+    A declaration is a type such as int or `str | None`, a type with limits from `bounded`, [kind] for a list,
+    {str: kind} for an object with any keys, or {"name": kind, ...} for an object with at least these. Raises
+    UserError; its message begins with a verb, to follow a file's name, and has `at`, the value's place.
     """
     if isinstance(kind, list) and isinstance(value, list):
         for i, item in enumerate(value):

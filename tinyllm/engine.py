@@ -7,7 +7,7 @@ used again. `generate` and `stream` use an engine.
 
 On the compiled backend the logits, and so the tokens, are the same bits with and without a cache, with any
 size of prefill chunks, and with any other sequences in the batch. This holds because a kernel computes each
-row separately, and the n-th draw of a sequence is number n of `Random(seed, "sample", b)`.
+row separately, and the n-th token of a sequence uses the n-th number of its own random stream.
 
 When the context is full, the window slides: the last half of the text (context // 2 tokens) is read again as
 if it were the whole text, and decoding continues until the context is full again. So text is read again only
@@ -47,9 +47,9 @@ class Engine:
     prefill_chunk: read prompts in chunks of this many tokens, which limits the memory for a long prompt.
     overflow: "slide" or "stop" when the context is full; see the module's docstring for "slide".
 
-    A sequence whose logits are NaN, or whose mask (a function that says which tokens may come next) allows
-    no token, ends with `finish="error"` and a message in `error`; the others continue. When `step` is
-    interrupted, by an error in such a function or by Ctrl-C, the next call repeats the step.
+    A sequence whose logits are NaN, or whose mask (a function that says which tokens may come next) allows no
+    token, ends with `finish="error"` and a message in `error`; the others continue. When `step` is
+    interrupted, by an error in a mask or by Ctrl-C, the next call repeats the step.
     """
 
     def __init__(self, model: Any, tokenizer: Any = None, *, batch: int = 256, logprobs: bool = False,
@@ -98,7 +98,7 @@ class Engine:
         if self.tokenizer is None and strings:
             raise UserError("stop strings need a tokenizer: pass tokenizer=, or stop at token ids")
         if self.has_encoder and cache:
-            raise UserError("an encoder reads every prompt anew: leave out cache=")
+            raise UserError("an encoder reads the whole of every prompt: leave out cache=")
         config, source = self.model.config, None
         end = (config.end,) if self.has_encoder and config.end is not None else ()
         ids = read_prompt(config, self._added, prompt, self.tokenizer, end)
@@ -332,8 +332,8 @@ def generate(model: Any, prompts: Any, *, max_tokens: int, logprobs: bool = Fals
     """Continue each prompt by up to `max_tokens` tokens -> the new ids, a list for each prompt.
 
     Takes the options of `stream`. With logprobs=True the result is (ids, log-probabilities), both with a list
-    for each prompt. A prompt that is not in a list gives its list alone, unless n is above 1. The ids include
-    the tokens of a stop string, although the text from `stream` does not. Raises UserError as `stream` does.
+    for each prompt. A prompt that is not in a list gives one list of ids, unless n is above 1. The ids
+    include a stop string's tokens, which `stream`'s text leaves out. Raises UserError as `stream` does.
     """
     engine, sequences = _start(model, prompts, max_tokens=max_tokens, logprobs=logprobs, **options)
     while engine.running or engine.waiting:

@@ -16,7 +16,7 @@ class UserError(ValueError):
     """The exception for a wrong file, flag, size or other input from outside the program.
 
     The message is one printable line that says what is wrong and what to do about it. It may quote names and
-    contents of files: `one_line` escapes what a terminal should not get.
+    contents of files: `one_line` escapes control codes.
     """
 
     def __init__(self, message: object):
@@ -24,7 +24,7 @@ class UserError(ValueError):
 
 
 def one_line(message: object) -> str:
-    """Shorten a message to one line of bounded length, and escape what a terminal cannot show."""
+    """Shorten a message to one line of bounded length, and escape characters that are not printable."""
     return _shortened("".join(c if c.isprintable() else repr(c)[1:-1] for c in _shortened(str(message))))
 
 
@@ -93,7 +93,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def instead(**names: str) -> Callable[[Function], Function]:
-    """Make a function say what to write instead of arguments that PyTorch has: `@instead(dim="axis=")`."""
+    """Make a function refuse PyTorch's names of arguments, and name its own: `@instead(dim="axis=")`."""
 
     def decorate(function: Any) -> Any:
         @wraps(function)

@@ -126,7 +126,7 @@ def open_regular(path: Path | str, follow: bool = True) -> Iterator[BufferedRead
 def pipe_or_file(path: str, flags: int) -> int:
     """Open a file or a pipe, such as <(...) of a shell, as the `opener` of open().
 
-    A pipe is waited for until somebody writes to it. Raises UserError when nobody does in PATIENCE seconds.
+    Waits until somebody writes to a pipe. Raises UserError when nobody does within PATIENCE seconds.
     """
     handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
     if stat.S_ISFIFO(os.fstat(handle).st_mode):
@@ -148,7 +148,7 @@ def read_bytes(path: Path | str, most: int = LARGEST) -> bytes:
 
 
 def read_text(path: Path | str, most: int = LARGEST, encoding: str = "utf-8") -> str:
-    """Read a regular file -> text. Raises UserError as `read_bytes`, and when it is not in this encoding."""
+    """Read a regular file -> text. Raises UserError as `read_bytes` does, or if it is in another encoding."""
     try:
         return read_bytes(path, most).decode(encoding)
     except UnicodeDecodeError as error:

@@ -53,13 +53,13 @@ def unmask(model: EncoderLM, tokens: np.ndarray, mask: int, *, per_step: int = 1
            never: Sequence[int] = ()) -> np.ndarray:  # fmt: skip
     """Replace all masks of texts, `per_step` of each text in a step: tokens (B, T) -> (B, T).
 
-    In each step a token is drawn for every mask with `sampling`, but only some are kept: those of the largest
-    probability (order="surest"), or those that come next in a random order ("random"). With "random",
-    per_step 1 and temperature 1, texts have exactly the probabilities that the model has learnt. More tokens
-    per step are faster, but those of one step are drawn independently of each other. `seed` is an int,
-    or one for each row; then other rows do not change what is written in a row. Ids in `never` are not
-    written. Raises UserError on a bad setting, or when texts exceed the context. (Chang et al., "MaskGIT",
-    2022, section 3.2; Nie et al., LLaDA, 2025, section 2.4.)
+    In each step a token is drawn for every mask with `sampling`, but only some are kept: the most probable
+    ones (order="surest"), or the next ones in a random order ("random"). With "random", per_step 1 and
+    temperature 1, texts have exactly the probabilities that the model has learnt. More tokens per step are
+    faster, but the tokens of one step are drawn independently of each other. `seed` is an int, or one for
+    each row; then other rows do not change what is written in a row. Ids in `never` are not written. Raises
+    UserError on a bad setting, or when texts exceed the context. (Chang et al., "MaskGIT", 2022, section 3.2;
+    Nie et al., LLaDA, 2025, section 2.4.)
     """
     if per_step < 1 or order not in ("surest", "random"):
         raise UserError(f'per_step must be at least 1, order "surest" or "random"; got {per_step}, {order!r}')
@@ -87,7 +87,7 @@ def write(model: EncoderLM, tokenizer: Any, prompt: Any, length: int, rows: int 
           **options: Any) -> list[tuple[str, list[int]]]:  # fmt: skip
     """Write `rows` texts with an encoder: fill the masks of a prompt, or up to `length` masks after it.
 
-    Returns the text and the ids of each row, prompt included. `options` are those of `unmask`. Raises
+    Returns the text and the ids of each row, prompt included. `options` are passed to `unmask`. Raises
     UserError when the prompt leaves no room in the context.
     """
     name = model.special_tokens["mask"]

@@ -32,7 +32,7 @@ def fill_middle(model: Any, tokenizer: Any, gaps: Sequence[tuple[str, str]], max
                 suffix_first: bool = False, **options: Any) -> list[str]:  # fmt: skip
     """Write what belongs between the two parts of each text: gaps, a list of (prefix, suffix) -> texts.
 
-    options: those of `generate`, such as sampling and seed; with n, the n texts for a gap follow each other.
+    options: passed to `generate`, such as sampling and seed; with n, the n texts for a gap follow each other.
     Raises UserError as `middle_prompt` does.
     """
     end = markers_of(tokenizer)[-1]

@@ -16,8 +16,7 @@ class Sampling:
     """Settings for choosing the next token from the logits.
 
     They apply in this order: repetition penalty, temperature, top-k, top-p, min-p. Temperature 0 takes the
-    likeliest token; of equally likely ones, that with the smallest id. Raises UserError when a setting is out
-    of range.
+    likeliest token; of equally likely ones, the one with the smallest id. Raises UserError if one is wrong.
     """
 
     temperature: float = 1.0
@@ -68,7 +67,7 @@ def apply_masks(logits: np.ndarray, masks: dict[int, tuple[Callable, list[int]]]
 
     masks: {row: (mask, the ids so far)}. A mask is called with these ids and returns the allowed ids, or V
     booleans. errors: {row: message}, for a mask that allows no token or an id outside the vocabulary, and for
-    logits that are NaN; the logits of such a row become 0.
+    logits that are NaN; the logits of these rows become 0.
     """
     errors = {}
     if masks:

@@ -40,7 +40,7 @@ class Engine:
         return next(stream(self.model, [prompt], max_tokens=1, sampling=GREEDY)).logits
 
     def begin(self, prompt: list[int], new: int) -> tuple[Iterator, int]:
-        """Read the prompt -> the arguments with which `go_on` writes `new` tokens, none an end token."""
+        """Read the prompt -> arguments for `go_on`, which then writes `new` tokens, none an end token."""
         end = getattr(self.model.config, "end", None)
         allowed = np.arange(self.model.config.vocab_size) != end
         mask = None if end is None else lambda ids: allowed
@@ -59,7 +59,7 @@ def measure_generation(setting: Setting | LlamaSetting, seconds: float, least: i
     """Time generation of one row with untrained weights, yielding a record for each task and engine.
 
     The task "prefill" reads a prompt and chooses the next token. The task "decode" writes tokens after half a
-    context; reading that is not timed. With `with_peers`, a library that is not installed has a record that
+    context, whose reading is not timed. With `with_peers`, a library that is not installed has a record that
     says so. Raises UserError when a peer's logits differ.
     """
     model = setting.model()
@@ -137,8 +137,7 @@ def _must_agree(setting, name, engine, theirs, ours):
 def prefill_flops(model: Any, tokens: int) -> int:
     """Count the operations of reading a prompt and scoring what follows.
 
-    The output layer runs at the last position only, and so does the last block, except for its keys and
-    values.
+    The output layer, and the last block except its keys and values, run at the last position only.
     """
     last, total = f".{model.config.layers - 1}.", 0
     for name, module in model.named_modules():

@@ -31,7 +31,7 @@ def load(name: str) -> ModuleType:
 
 
 def load_torch() -> ModuleType:
-    """Return benchmarks/train.py, which needs PyTorch. Raises UserError where that is not installed."""
+    """Return benchmarks/train.py, which needs PyTorch. Raises UserError where PyTorch is not installed."""
     try:
         return load("train")
     except ImportError as error:

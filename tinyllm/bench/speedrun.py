@@ -23,9 +23,9 @@ def measure_speedrun(settings: dict[str, Any], target: float | None = None, minu
 
     `target` is in nats per character; None means 0.05 above the floor of a text whose entropy is known, and
     no target for other texts. With `minutes` there are as many steps as fit into them at the speed of a few
-    trial steps; otherwise as many as the settings say. Seconds are those of training steps alone. With
-    `peers` PyTorch then trains nanoGPT's recipe for CPUs, by characters, for the same time. Raises UserError
-    when PyTorch is missing, and for settings and data that do not fit.
+    trial steps; otherwise as many as the settings say. Seconds count training steps only. With `peers`
+    PyTorch then trains nanoGPT's recipe for CPUs, by characters, for the same time. Raises UserError when
+    PyTorch is missing, and for settings and data that do not fit.
     """
     torch = load_torch() if peers else None
     setup = prepare(make_config(settings))
@@ -66,7 +66,7 @@ def _recipe(setup: TrainSetup) -> Iterator[dict]:
 
 
 def _characters(setup: TrainSetup) -> tuple[Any, Any, int]:
-    """Return the characters of a run's text: those for training, those held out, and how many there are."""
+    """Return the characters of a run's text as ids (training part, held-out part), and how many differ."""
     corpus = load_corpus(setup.config.data)
     tokenizer = make_tokenizer("char", corpus.data)
     learnt, held_out = (

@@ -27,8 +27,7 @@ class Contender(NamedTuple):
 def race(contenders: dict[str, Contender], seconds: float, least: int = 3) -> dict[str, list[float]]:
     """Time contenders in turns for about `seconds` -> {name: [seconds per call, one per round]}.
 
-    There are at least `least` rounds, however long they take. Each contender first runs untimed, so that
-    caches and pools are warm.
+    There are at least `least` rounds, however long they take. Each contender first runs untimed, to warm up.
     """
     turns = {name: _calibrate(contender) for name, contender in contenders.items()}
     times: dict[str, list[float]] = {name: [] for name in contenders}
@@ -41,14 +40,14 @@ def race(contenders: dict[str, Contender], seconds: float, least: int = 3) -> di
 
 
 def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
-    """Return the time of `slow` divided by the time of `fast`: the median over the rounds of a race."""
+    """Return the time of `slow` divided by the time of `fast`: the median over the rounds of a `race`."""
     return median(a / b for a, b in zip(times[slow], times[fast], strict=True))
 
 
 def compare(contenders: dict[str, Contender], seconds: float, least: int = 3, **about: Any) -> Iterator[dict]:
     """Time contenders in turns, yielding a record for each: its median time, and a copy of `about`.
 
-    The field `times` is the time divided by that of the first contender, whose record lacks this field.
+    The field `times` is the time divided by the first contender's, whose record lacks this field.
     """
     times = race(contenders, seconds, least)
     first = next(iter(times))

@@ -24,7 +24,7 @@ class Batch:
     targets (B, T): what the model should predict or write; a target of -100 does not count.
     weights (B, T): how much each target counts.
     starts (B, T): the first position that each token may attend to: the start of its text in the row.
-    ends (B, T): the position behind the last one that each token may attend to.
+    ends (B, T): one more than the last position that each token may attend to.
     lengths (B,): how many tokens of each row an encoder-decoder reads; the others are padding.
     pictures (B, side, side, 3): a picture for each row.
 
@@ -64,8 +64,7 @@ def get_batch(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw random windows: tokens (n,) -> x, y int32 (B, T); y is the token after each token of x.
 
-    Equal arguments give equal windows. Every window is equally likely. Raises UserError if there are too few
-    tokens for one window.
+    Equal arguments give equal windows. Every window is equally likely. Raises UserError if none fits.
     """
     starts = Random(seed, "batch", step).integers(_check(tokens, batch, context), batch)
     return _windows(tokens, starts, context)

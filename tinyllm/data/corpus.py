@@ -49,7 +49,7 @@ class Corpus:
         return self.entropy() if self.entropy else None
 
     def check_tokenizer(self, tokenizer: Any) -> None:
-        """Raise UserError if the data are tokens of another tokenizer; for a text, any tokenizer will do."""
+        """Accept every tokenizer: only the data of `EncodedCorpus` are tokens of one tokenizer."""
 
     def text(self) -> str:
         """Return the data as text. Raises UserError if it is not UTF-8, or holds NUL as binary files do."""

@@ -1,4 +1,4 @@
-"""Read a picture from a PPM file, or take one of the world's."""
+"""Read a picture from a PPM file, or take one from the world's texts about pictures."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ def read_picture(where: str) -> np.ndarray:
     """Read a picture -> uint8 (H, W, 3): red, green and blue of each dot.
 
     `where` is a PPM file of the kind P6, or a text of the world about pictures, such as
-    world:caption,split=test,seed=3: then it is the first picture of this text. Raises UserError.
+    world:caption,split=test,seed=3, whose first picture is taken. Raises UserError.
     """
     if where.startswith(PREFIX):
         if not (shown := load_corpus(re.sub(r",n=\d+", "", where) + ",n=1").shown):

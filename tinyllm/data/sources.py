@@ -59,7 +59,7 @@ def load_corpus(name: str | os.PathLike) -> Corpus:
 
 
 def stories_corpus(seed: int = 0) -> Corpus:
-    """Generate stories -> Corpus; the one called stories has seed 0."""
+    """Generate stories -> Corpus; the corpus called "stories" has seed 0."""
     data, separator = stories.generate(seed).encode("ascii"), stories.SEPARATOR.encode()
     return Corpus("stories", data, SOURCES["stories"].description, stories.entropy_per_char, separator)
 
@@ -115,7 +115,7 @@ def load_docstrings() -> bytes:
 
 
 def _docstrings(node, name):
-    """Yield (name, docstring) of a module, class or function and of those defined in it."""
+    """Yield (name, docstring) of a module, class or function, and of the classes and functions in it."""
     if doc := ast.get_docstring(node):
         yield name, doc
     for child in node.body:

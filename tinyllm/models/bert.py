@@ -114,8 +114,7 @@ class Bert(Pretrained, nn.EncoderLM):
     """BERT: tokens (B, T) -> logits (B, T, V) of the tokens at masked positions.
 
     `config.task` decides the output layer: "masked" has `head`, "classify" has `classify`, and "encode" has
-    none. `seed` decides the initial weights; with `seed=None` the matrices stay zero, for weights that are
-    read from a file.
+    none. `seed` decides the initial weights; with `seed=None` matrices stay zero, for weights from a file.
     """
 
     model_type = "bert"
@@ -153,7 +152,7 @@ class Bert(Pretrained, nn.EncoderLM):
 
     @classmethod
     def hf_ignored(cls, config: BertConfig) -> str:
-        """Return a regular expression for names of weights in files that this task does not need."""
+        """Return a regular expression for names of weights that this task does not need from a file."""
         unused = rf"|{cls.hf_base}pooler\..*|cls\.seq_relationship\..*" if config.task == "masked" else ""
         return rf"{cls.hf_base}embeddings\.position_ids" + unused
 
@@ -197,7 +196,7 @@ class Bert(Pretrained, nn.EncoderLM):
         return np.broadcast_to(places, tokens.shape)
 
     def head(self, x: Tensor) -> Tensor:
-        """Score every token of the vocabulary at each position: (..., C) -> (..., V). Raises UserError."""
+        """Score every token of the vocabulary: (..., C) -> (..., V). Raises UserError for another task."""
         if self.lm_head is None:
             raise UserError(f"a {self.architecture} does not score tokens: its task is {self.config.task}")
         return self.lm_head(x)
@@ -205,7 +204,7 @@ class Bert(Pretrained, nn.EncoderLM):
     def classify(self, tokens: ArrayLike, segments: ArrayLike | None = None, **where: Any) -> Tensor:
         """Score every class of a text from its first position: tokens (B, T) -> logits (B, labels).
 
-        The other arguments are those of `hidden`. Raises UserError when the task is not "classify".
+        The other arguments go to `hidden`. Raises UserError when the task is not "classify".
         """
         if self.classifier is None:
             raise UserError(f"a {self.architecture} has no classes: use model.for_task('classify', labels)")

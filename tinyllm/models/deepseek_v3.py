@@ -2,9 +2,9 @@
 
 DeepSeek-AI, "DeepSeek-V2", 2024, section 2.1 (multi-head latent attention), and "DeepSeek-V3 Technical
 Report", 2024, section 2.1. What differs from `llama.py`: keys and values of all heads are made from one short
-vector per token, and the cache holds only that; only some channels of a head are rotated; and blocks after
-the first few have experts, some of which every token uses. Each expert has a bias, which is added to its
-score when experts are chosen; the bias grows while the expert gets too few tokens.
+vector per token, and the cache holds only this vector; only some channels of a head are rotated; and blocks
+after the first few have experts, some of which every token uses. Each expert has a bias, which is added to
+its score when experts are chosen; the bias grows while the expert gets too few tokens.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ EPS = 1e-6  # of the norms of short vectors, which config.json does not mention
 
 @dataclass(frozen=True, kw_only=True)
 class DeepseekV3Config(LlamaConfig):
-    """The sizes of a DeepSeek-V3: LLaMA's, those of the latent vectors, and its experts.
+    """The sizes of a DeepSeek-V3: LLaMA's, and the sizes of the latent vectors and the experts.
 
     Raises UserError if they are inconsistent.
     """

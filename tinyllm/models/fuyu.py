@@ -5,9 +5,9 @@ patches, and one linear layer turns the pixels of each patch into a vector. The 
 the mark, for each patch; the patch's vector replaces the vector of its mark. From there on, patches are
 treated as words: each sees the patches before it and none after it. There is no separate encoder of pictures.
 Without a picture, a mark is a token like any other. The decoder is Persimmon (Elsen et al., 2023), which
-differs from GPT-NeoX in this: attention comes before the MLP, not beside it; a layer norm for the queries and
-keys of each head, so that their products cannot grow without limit; and the squares of relu in the MLP (So et
-al., "Primer", 2021).
+differs from GPT-NeoX in this: attention comes before the MLP, not beside it; each head's queries and keys
+have a layer norm, so that their products cannot grow without limit; and the MLP squares relu (So et al.,
+"Primer", 2021).
 """
 
 from dataclasses import dataclass
@@ -154,9 +154,9 @@ class Fuyu(Pretrained, nn.DecoderLM):
                **where: Any) -> Tensor:  # fmt: skip
         """Run the model without its output layer: tokens (B, T) or (T,), ints -> (B, T, C).
 
-        The vectors of `pictures`, bytes (N, side, side, 3), replace those of the marks among the tokens, in
-        reading order. The other arguments are those of `DecoderLM.hidden`. Raises UserError when there are
-        not as many marks as patches, and as calling the model does.
+        The vectors of `pictures`, bytes (N, side, side, 3), replace the vectors of the marks among the
+        tokens, in reading order. Other arguments: see `DecoderLM.hidden`. Raises UserError when there are not
+        as many marks as patches, and as calling the model does.
         """
         tokens = check_tokens(tokens, self.config.vocab_size)
         positions = positions_of(tokens, cache, self.config.context)

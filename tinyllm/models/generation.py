@@ -1,7 +1,7 @@
 """Read generation_config.json: how a model's authors want tokens to be drawn, and which tokens end a text.
 
 Settings that the file does not mention stay as tinyllm has them. If `do_sample` is false, the likeliest token
-is taken. If it is missing, the file's temperature and filters are ignored, as transformers does.
+is taken. If `do_sample` is missing, the file's temperature and filters are ignored, as in transformers.
 """
 
 import os
@@ -30,7 +30,7 @@ NEUTRAL = {"num_beams": 1, "num_beam_groups": 1, "num_return_sequences": 1, "typ
 def read_generation(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a folder's generation_config.json.
 
-    Without that file, the only one is eos_token_id of config.json. Settings that are null or that change
+    Without that file, the only setting is eos_token_id of config.json. Settings that are null or that change
     nothing are left out. Raises UserError when the file is broken, or a value has the wrong type.
     """
     path = folder / FILE

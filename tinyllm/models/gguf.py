@@ -187,7 +187,7 @@ def _value(value, whole=(4, "I")):
 def pack_q8_0(x: np.ndarray) -> bytes:
     """Pack numbers in ggml's Q8_0, blocks of 32 rounded to 8 bits: x (n, k) -> bytes.
 
-    The number of largest size in a block becomes 127 or -127.
+    The number with the largest absolute value in a block becomes 127 or -127.
     """
     blocks = x.reshape(-1, BLOCK)
     scale = np.abs(blocks).max(axis=1, keepdims=True) / np.float32(127)
@@ -200,8 +200,8 @@ def pack_q8_0(x: np.ndarray) -> bytes:
 def pack_q4_0(x: np.ndarray) -> bytes:
     """Pack numbers in ggml's Q4_0, blocks of 32 rounded to 4 bits: x (n, k) -> bytes.
 
-    The number of largest size in a block becomes -8. Byte i of a block holds number i in its low bits, number
-    i + 16 in its high bits, each plus 8.
+    The number with the largest absolute value in a block becomes -8. Byte i of a block holds number i in its
+    low bits, number i + 16 in its high bits, each plus 8.
     """
     blocks = x.reshape(-1, BLOCK)
     largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=1, keepdims=True), axis=1)

@@ -4,8 +4,7 @@ Black et al., "GPT-NeoX-20B: An Open-Source Autoregressive Language Model", 2022
 the same residual stream, and their results are added together: x + attention(norm1(x)) + mlp(norm2(x)). So
 the MLP need not wait for attention, and large models train faster; Chowdhery et al., "PaLM", 2022, section 2,
 found no loss of quality. Only some channels of each head are rotated by the position. Pythia's models have
-this layout and these parameter names. `falcon.py` has one norm for both parts, and one head of keys and
-values.
+this layout and these parameter names. In `falcon.py` both parts share one norm.
 """
 
 from dataclasses import dataclass

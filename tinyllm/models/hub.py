@@ -15,7 +15,7 @@ OTHERS = ["[!1]*/*", "1[!_]*/*", "consolidated*"]  # not downloaded: folders but
 def is_hub_name(place: Path | str) -> bool:
     """Return True for a name such as owner/model, unless a folder of this name or one called owner exists.
 
-    runs/NAME is no such name, because the command line stores its runs there.
+    Returns False for runs/NAME, because the command line stores its runs there.
     """
     name = str(place)
     fits = re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, re.ASCII) is not None

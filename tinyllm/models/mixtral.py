@@ -1,6 +1,6 @@
 """Mixtral: LLaMA with a mixture of experts as its MLP. Jiang et al., "Mixtral of Experts", 2024.
 
-Every token uses 2 of 8 MLPs, so the model has the knowledge of a large one at the cost of a small one. The
+Every token uses 2 of 8 MLPs, so the model has the parameters of a large model at the cost of a small one. The
 layer is `nn.Experts`. While training, the loss contains `balance` times `nn.balance_loss`, so that all
 experts are used.
 """

@@ -34,8 +34,7 @@ MAX_JSON_BYTES = 1 << 24  # a config.json is about a kilobyte, the index of a la
 class Pretrained(Module):
     """Base of models that can be saved as a Hugging Face folder.
 
-    A model is made from a config and a `seed`, which decides its initial weights; with `seed=None` matrices
-    stay zero, for weights that are read from a file.
+    A model is made from a config and a `seed` for its initial weights; with `seed=None` matrices stay zero.
     """
 
     config: Any
@@ -199,7 +198,7 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
 
 
 def _one_at_a_time(model: Module, read: Callable[[str, Any], None]) -> Any:
-    """Return a context manager for `quantize` that reads a layer's weights, and drops them at its end."""
+    """Return a context manager for `quantize` that reads a layer's weights, and frees them at its end."""
     names = {id(tensor): name for name, tensor in model.named_tensors()}
 
     @contextmanager
@@ -314,7 +313,7 @@ def second_names(model: Module) -> dict[str, str]:
 
 
 def _without_copies(model, stored):
-    """Leave out arrays that repeat a tied one under its second name. Raises UserError when they differ."""
+    """Leave out copies of tied arrays under their second names. Raises UserError when a copy differs."""
     copies = {name: tied for name, tied in second_names(model).items() if {name, tied} <= stored.keys()}
     for name, tied in copies.items():
         if not np.array_equal(stored[name].read(), stored[tied].read()):
@@ -327,8 +326,8 @@ def read_rope(config: dict[str, Any]) -> dict[str, Any]:
 
     `rope_parameters` of newer files becomes rope_theta, rope_scaling (None if nothing is scaled) and, where a
     file has it, partial_rotary_factor. As in transformers, `rope_parameters` is ignored if the file also has
-    a rope_scaling. For the kinds llama3 and yarn, max_position_embeddings is the training context if the
-    setting original_max_position_embeddings is missing. Raises UserError when one of the two is no object.
+    a rope_scaling. For the kinds llama3 and yarn, max_position_embeddings is the training context unless the
+    scaling has original_max_position_embeddings. Raises UserError for a rope setting that is no object.
     """
     rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
     if not isinstance(rope, dict):

@@ -42,7 +42,7 @@ def names() -> list[str]:
 
 
 def family(name: str) -> Any:
-    """Return the class of a family, given its model_type or a short name such as gpt. Raises UserError."""
+    """Return the class of a family, given its model_type or a short name like gpt; else raise UserError."""
     name = SHORT.get(name, name) if isinstance(name, str) else name
     if not isinstance(name, str) or name not in FAMILIES:
         known = [*SHORT, *FAMILIES]
@@ -71,9 +71,8 @@ def make_config(settings: dict[str, Any]) -> Any:
 def build(config: Any, seed: int | None = 0) -> Any:
     """Build an untrained model from a config, or from a dict for `make_config`.
 
-    `seed` decides the initial weights; with None the matrices stay zero, for weights that are read from a
-    file. Raises UserError if the settings are inconsistent, or not possible in the family, TypeError for
-    another type of config.
+    `seed` decides the initial weights; with None the matrices stay zero, for weights from a file. Raises
+    UserError for inconsistent or impossible settings, TypeError for another type of config.
     """
     if isinstance(config, dict):
         config = make_config(config)

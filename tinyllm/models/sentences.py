@@ -17,9 +17,9 @@ MOST = 1 << 20  # bytes
 
 
 def read_pooling(folder: Path) -> str | None:
-    """Return "mean" or "cls", as the folder of an encoder says, or None if it says nothing.
+    """Return the pooling that an encoder's folder asks for, "mean" or "cls"; None if it asks for none.
 
-    Raises UserError when a file is broken, or asks for anything else, such as a maximum or another layer.
+    Raises UserError when a file is broken, or asks for anything else, such as a maximum or a further layer.
     """
     if os.path.lexists(path := folder / "modules.json"):
         for module in read_json(path, [{}], MOST):
@@ -40,7 +40,7 @@ def read_pooling(folder: Path) -> str | None:
 
 
 def pooling_files(kind: str, width: int) -> dict[str, object]:
-    """Return {path in the folder: content} of the files that say which pooling a model has."""
+    """Return {path in the folder: content} of the files that describe a model's pooling."""
     modes = {name: name == POOLINGS[kind] for name in POOLINGS.values()}
     return {
         "modules.json": [

@@ -61,7 +61,7 @@ class Sizes:
 
 @dataclass(frozen=True, kw_only=True)
 class RotarySizes(Sizes):
-    """The sizes of a transformer whose positions rotate queries and keys. Raises UserError as `Sizes`."""
+    """The sizes of a transformer with rotary positions. Raises UserError if they are inconsistent."""
 
     theta: float = setting(10000.0, **THETA, hf="rope_theta")
     scaling: dict | None = setting(None, hf="rope_scaling", help="stretches angles for long contexts")  # noqa: RUF009

@@ -1,7 +1,7 @@
 """SmolLM3: LLaMA without rotary positions in some of its layers. Bakouch et al., "SmolLM3", 2025.
 
-Every fourth layer has no positions (NoPE), which helps with texts longer than those in training. Source: Yang
-et al., "Rope to Nope and Back Again", 2025.
+Every fourth layer has no positions (NoPE), which helps with texts longer than in training. Source: Yang et
+al., "Rope to Nope and Back Again", 2025.
 """
 
 from dataclasses import dataclass

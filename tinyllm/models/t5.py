@@ -63,7 +63,7 @@ class T5Config:
     head_width: int = setting(**SIZE, hf="d_kv", help="D; H * D may differ from C")
     hidden: int = setting(**SIZE, hf="d_ff", help="the inner width of the MLP")
     context: int = setting(512, **SIZE, hf="n_positions", help="the longest text that is read or written")
-    decoder_layers: int | None = setting(None, **SIZE, hf="num_decoder_layers", help="none: as many")
+    decoder_layers: int | None = setting(None, **SIZE, hf="num_decoder_layers", help="none: the encoder's")
     buckets: int = setting(32, min=4, max=2**16, hf="relative_attention_num_buckets", help="of distances")
     max_distance: int = setting(128, **SIZE, hf="relative_attention_max_distance", help="then all are equal")
     mlp: str = setting("relu", hf="feed_forward_proj", choices=MLPS, help="relu or gated-gelu")
@@ -132,7 +132,7 @@ class T5MLP(Module):
 
 
 class T5Layer(Module):
-    """Attention or an MLP with its norm: x + part(norm(x)). Checkpoints call the part by its class."""
+    """Attention or an MLP with its norm: x + part(norm(x)). In checkpoints, the part's name is its class."""
 
     SelfAttention: Any
     EncDecAttention: Any
@@ -171,7 +171,7 @@ class T5Block(Module):
 
 
 class T5Stack(Module):
-    """The encoder or the decoder: x (B, T, C) -> (B, T, C)."""
+    """The encoder or the decoder of a T5: x (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: T5Config, layers: int, decodes: bool):
         self.config, self.causal = config, decodes
@@ -211,8 +211,7 @@ class T5Stack(Module):
 class T5(Pretrained, EncoderDecoderLM):
     """T5: tokens (B, S), decoder_tokens (B, T) -> logits (B, T, V).
 
-    `seed` decides the initial weights; with `seed=None` the matrices stay zero, for weights that are read
-    from a file.
+    `seed` decides the initial weights; with `seed=None` matrices stay zero, for weights from a file.
     """
 
     model_type = "t5"
@@ -248,9 +247,9 @@ class T5(Pretrained, EncoderDecoderLM):
     def first_std(self, name: str) -> float:
         """Return the standard deviation with which a weight is initialised, as T5 does except for distances.
 
-        The first weights of q are smaller by sqrt(D), because scores are not divided by it. The numbers for
-        distances begin with a std of 1, not C^-0.5: AdamW takes a thousand steps to make small ones large
-        enough for heads to tell neighbours apart, and until then the model does not know the order of words.
+        The initial weights of q are divided by sqrt(D), because scores are not. The numbers for distances
+        begin with a std of 1, not C^-0.5: AdamW takes a thousand steps to make small ones large enough for
+        heads to tell neighbours apart, and until then the model does not know the order of words.
         """
         c = self.config
         sizes = {"shared.weight": 1, "relative_attention_bias.weight": 1, ".q.weight": c.width * c.head_width,

@@ -27,7 +27,7 @@ class Part(NamedTuple):
         return f"{'  ' * self.depth}{self.name:{32 - 2 * self.depth}} {self.kind} {self.shapes}".rstrip()
 
     def what(self) -> tuple[str, str]:
-        """Return (class, shapes), by which the parts of two models are compared."""
+        """Return (class, shapes), to compare the parts of two models."""
         return self.kind, self.shapes
 
 
@@ -46,7 +46,7 @@ def parts(module: Module, name: str = "", depth: int = 0) -> list[Part]:
 
 
 def plain(module: Module) -> type:
-    """Return the class that the model's code has used: MLP, where `nn.fuse` made a FusedMLP of it."""
+    """Return the class that a module had before `nn.fuse`, such as MLP for a FusedMLP."""
     return next(c for c in type(module).__mro__ if not c.__name__.startswith("Fused"))
 
 
@@ -68,8 +68,8 @@ def explanations(model: Module) -> dict[str, str]:
 class Costs:
     """The costs of a model: parameters, bytes of the weights, and cache bytes and FLOPs of a token.
 
-    The FLOPs are those of the last token of a full context, read through the KV cache. A model without a
-    cache, such as an encoder, reads all tokens together: then the FLOPs are the mean per token.
+    FLOPs are counted for the last token of a full context, read through the KV cache. A model without a
+    cache, such as an encoder, reads all tokens together: then FLOPs are the mean per token.
     """
 
     parameters: int
@@ -80,7 +80,7 @@ class Costs:
 
 
 def costs(model: Any) -> Costs:
-    """Compute the costs of a model; FLOPs are those of matrix products and attention."""
+    """Compute the costs of a model; FLOPs count matrix products and attention."""
     count, active, seen = 0, 0, set[int]()
     for _, module in model.named_modules():
         numbers = sum(map(math.prod, own_shapes(module, seen)))
@@ -112,7 +112,7 @@ def differences(one: Any, other: Any) -> list[str]:
 
 
 def settings_that_differ(one: Any, other: Any) -> list[tuple[str, str, str]]:
-    """Return (setting, value in one, value in other) where two configs differ; - is no such setting."""
+    """Return (setting, value in one, value in other) where two configs differ; - if one lacks it."""
     values = [{f.name: str(getattr(c, f.name)) for f in dataclasses.fields(c)} for c in (one, other)]
     names = list(dict.fromkeys([*values[0], *values[1]]))
     found = [(name, values[0].get(name, "-"), values[1].get(name, "-")) for name in names]

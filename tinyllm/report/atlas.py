@@ -22,7 +22,7 @@ def atlas_page(world: World) -> str:
 
 
 def map_picture(world: World) -> Html:
-    """Return the map as SVG: roads as lines with their miles, places as dots as large as their population."""
+    """Return the map as SVG: roads as lines with their miles, places as dots sized by population."""
     at = {name: ((x + 0.5) * CELL, (y + 0.5) * CELL) for name, (x, y) in world.map.places.items()}
     parts = []
     for (a, b), miles in world.map.roads.items():

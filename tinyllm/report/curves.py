@@ -19,7 +19,7 @@ class LossCurves:
 
     @property
     def floor_in_sight(self) -> bool:
-        """Return True if the entropy floor fits on a log axis that leaves a third or more to the losses."""
+        """Return True if a log axis with the entropy floor leaves a third or more of itself to the losses."""
         values = [y for _, y in self.train + self.val]
         if self.floor is None or not values:
             return False

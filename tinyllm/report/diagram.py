@@ -1,7 +1,7 @@
 """Draw diagrams as SVG: boxes with words in them, arrows, and dials with hands.
 
-Coordinates are those of the picture, from its upper left corner; it is scaled to the width of the page.
-Colours are classes of the page's style sheet.
+Coordinates count from the upper left corner of the picture, which is scaled to the width of the page. Colours
+are classes of the page's style sheet.
 """
 
 import math
@@ -63,7 +63,7 @@ class Arrow:
 class Dial:
     """A clock's face of radius r with two hands (angle, style), and the angle between them filled.
 
-    Angles are in radians, counted from the right and against the clock.
+    Angles are in radians, anticlockwise from the right.
     """
 
     x: float
@@ -87,7 +87,7 @@ class Dial:
 
 
 def label(x: float, y: float, text: str, class_: str = "") -> Html:
-    """Return words around a point; those in the class "left" begin there."""
+    """Return words centred on a point; words of the class "left" begin there."""
     return tag("text", text, x=round(x, 1), y=round(y, 1), class_=class_ or None)
 
 

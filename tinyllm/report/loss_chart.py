@@ -20,8 +20,7 @@ def loss_chart(records: list[dict], floor_per_char: float | None = None, width: 
     """Draw the losses in the records of a log as text.
 
     The training loss is a line, the validation loss is drawn as points, and the entropy floor is a dashed
-    line, or a number in the legend if it is too far below the losses. Returns "" if there is nothing to draw
-    yet.
+    line, or a number in the legend if it is too far below the losses. Returns "" if nothing can be drawn.
     """
     curves = loss_curves(records, floor_per_char)
     points = curves.train + curves.val

@@ -50,7 +50,7 @@ def _rows(model, batch, context):
 
 
 def own_shapes(module: Module, seen: set[int]) -> list[tuple[int, ...]]:
-    """Return the shapes of a module's own parameters, quantized or not, without those of its children.
+    """Return the shapes of a module's own parameters, also quantized ones, without its children's.
 
     Adds the ids of its tensors to `seen` and leaves out those already there, so that tied weights count once.
     """

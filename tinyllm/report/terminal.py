@@ -18,14 +18,14 @@ def has_colours() -> bool:
 
 
 def paint(text: str, code: str) -> str:
-    """Colour a text by an SGR code ("" for none), each line separately: else a colour may fill the line."""
+    """Colour a text by an SGR code ("" for none), each line by itself, or the colour may fill the line."""
     return "\n".join(f"\x1b[{code}m{line}\x1b[0m" if line and code else line for line in text.split("\n"))
 
 
 def columns(stream: Any = None, most: int = 80) -> int:
     """Return the width of the terminal of a stream, by default of standard output, in columns.
 
-    At most `most`, which is also the answer without a terminal.
+    Returns at most `most`, and `most` without a terminal.
     """
     try:
         found = os.get_terminal_size((stream or sys.stdout).fileno()).columns

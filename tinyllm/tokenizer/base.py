@@ -38,10 +38,9 @@ Ids = Iterable[int] | np.ndarray
 class Tokenizer:
     """Base of all tokenizers, which turn text into ids and back: `decode(encode(text)) == text`.
 
-    Ids 0 to n - 1 are the ordinary tokens; the special ones follow, in the order of `special_tokens`. A
-    name of a special token in a text is encoded as ordinary text, unless `encode(text,
-    allowed_special={name})` allows it. So text that a user types cannot end a document, or open another
-    turn in a chat.
+    Ids 0 to n - 1 are the ordinary tokens; the special ones follow, in the order of `special_tokens`. A name
+    of a special token in a text is encoded as ordinary text, unless `encode(text, allowed_special={name})`
+    allows it. So a user's text cannot end a document, or open another turn in a chat.
     """
 
     kind = ""  # the name of this kind in the command line
@@ -72,7 +71,7 @@ class Tokenizer:
         self.added_tokens = dict(names)
 
     def add_special_tokens(self, names: Iterable[str]) -> None:
-        """Add special tokens that this tokenizer lacks, numbered after all others. Raises UserError."""
+        """Add the names that are not special tokens yet, numbered after all others. Raises UserError."""
         new = [name for name in check_names(names) if name not in self.special_tokens]
         ids = dict(zip(new, count(self.vocab_size)))
         self._tokens = _with_special(self._tokens, ids)
@@ -165,8 +164,7 @@ class Tokenizer:
     def decode_bytes(self, ids: Ids) -> bytes:
         """Concatenate the bytes of the tokens; a special token gives its name.
 
-        ids: a sequence or one-dimensional array of ints -> bytes. Raises UserError for an id outside the
-        vocabulary.
+        ids: a sequence or an array (n,) of ints -> bytes. Raises UserError for an id outside the vocabulary.
         """
         if bpe_fast.kernels(bpe_encode):
             data = self._decoder.decode(ids)

@@ -63,8 +63,7 @@ class BPETokenizer(Tokenizer):
 
         ranks: {bytes: rank}. Two neighbours merge if they form a token together; the lowest rank goes first,
         then the leftmost pair. A piece that is a token becomes that token without merging. special_tokens:
-        {name: id}, or names to be numbered after the ranks. Raises UserError for ranks that lack a byte or
-        occur twice.
+        {name: id}, or names to be numbered after the ranks. Raises UserError if ranks lack a byte or repeat.
         """
         return cls.from_vocabulary(Vocabulary.from_ranks(ranks), pattern, special_tokens)
 
@@ -72,8 +71,8 @@ class BPETokenizer(Tokenizer):
     def whole_words(cls, text: Text, most: int = 2**16, pattern: str = "gpt2") -> BPETokenizer:
         """Make a tokenizer whose tokens are the words of a text, and all bytes for other words.
 
-        A word is a piece of the pattern, with the blank before it. Of more than `most` tokens the least
-        frequent words are left out; equally frequent ones are taken in the order of their bytes.
+        A word is a piece of the pattern, with the space before it. With more than `most` tokens, the least
+        frequent words are left out, and of equally frequent ones the later in the order of bytes.
         """
         splitter = Splitter(pattern)
         data = bytes_from_text(text)

@@ -64,7 +64,7 @@ class CharTokenizer(Tokenizer):
 
 
 def _characters(text):
-    """Return a str unchanged, and bytes decoded from UTF-8. Raises UserError."""
+    """Return a str unchanged, and bytes decoded from UTF-8. Raises UserError if they are not UTF-8."""
     if isinstance(text, str):
         return text
     try:

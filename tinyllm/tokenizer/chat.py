@@ -38,8 +38,7 @@ class ChatTemplate:
     model: the role that the model plays.
     unended: roles whose turns have no end of their own; the next opening closes them.
 
-    A part is `Special(name)` or ordinary text. Raises UserError unless every opening, and the end, holds a
-    special token.
+    A part is `Special(name)` or ordinary text. Raises UserError if an opening or the end has no Special.
     """
 
     roles: dict[str, tuple]

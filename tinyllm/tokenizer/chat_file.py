@@ -1,10 +1,9 @@
 """Read the chat template of a Hugging Face folder: a program in Jinja that writes conversations as text.
 
-Such a program comes from strangers and could be anything, so it never runs in this process and never meets
-what a user types. A child process with little memory and time renders a few conversations of known words in
-jinja2's sandbox. What stands around the words is the template, as data: a `ChatTemplate`. A program that is
-more than this, such as one that counts turns, is refused. Two programs that many folders have are known by
-their text, and need no jinja2.
+Such a program comes from strangers and could be anything, so it never runs in this process and never gets a
+user's text. A child process with little memory and time renders a few conversations of known words in
+jinja2's sandbox. The texts around these words become the template, as data: a `ChatTemplate`. A program that
+does more, such as counting turns, is refused. Two common ones are recognised by their text, without jinja2.
 """
 
 import json
@@ -67,8 +66,8 @@ def read_chat_template(folder: Path | str, special_tokens: Any) -> ChatTemplate 
     """Read the chat template of a folder; None if it has none.
 
     special_tokens: the names of the tokenizer's special tokens; where the program writes one, the template
-    has that token. Raises UserError when a file is broken, jinja2 is missing, or the program does not write
-    every turn in the same way.
+    has that token. Raises UserError when a file is broken, jinja2 is missing, or the program writes turns in
+    different ways.
     """
     folder = Path(folder)
     source, tokens = find_source(folder)
@@ -128,7 +127,7 @@ def known_template(source: str, tokens: dict[str, str]) -> ChatTemplate | None:
 def render(source: str, tokens: dict[str, str], conversations: list, where: str) -> list[str | None]:
     """Render conversations [(messages, True if a reply follows)] by a program in a child process.
 
-    Returns the texts, None for those that the program refuses. Raises UserError when it fails.
+    Returns the texts, None where the program refuses a conversation. Raises UserError when it fails.
     """
     try:
         child = subprocess.run([sys.executable, "-I", "-c", CHILD], capture_output=True, timeout=4 * SECONDS,
@@ -145,7 +144,7 @@ def render(source: str, tokens: dict[str, str], conversations: list, where: str)
 
 
 def _from_texts(asked, answered, reply, with_system, special_tokens, where):
-    """Derive a template from rendered texts: what stands around the known words opens or ends a turn."""
+    """Derive a template from rendered texts: the texts around the known words open and end turns."""
     user, model, again, system = WORDS
     try:
         before, between, end = _around(answered, user, model)

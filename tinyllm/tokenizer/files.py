@@ -105,6 +105,6 @@ def _build(path, data, pattern, special_tokens):
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise UserError("not a tokenizer file: it has no model")
     if pattern is not None or special_tokens is not None:
-        given = "its pattern is" if pattern is not None else "its special tokens are"
-        raise UserError(f"this file says itself what {given}; leave out the one given")
+        given = "a pattern" if pattern is not None else "special tokens"
+        raise UserError(f"this file brings {given} of its own: do not give any")
     return huggingface.from_dict(content)

@@ -1,7 +1,7 @@
 """GPT-2's files (OpenAI, 2019): `vocab.json`, {token: id}, and `merges.txt`, two tokens a line.
 
-The files do not list special tokens. Unless the caller names them, an entry that no merge makes counts as a
-special token if it is plain ASCII, like "<|endoftext|>", or if it is not written in GPT-2's characters.
+The files do not list special tokens. If the caller does not name them, they are the entries that no merge
+makes and that are plain ASCII, like "<|endoftext|>", or not written in GPT-2's characters.
 """
 
 import json
@@ -33,7 +33,7 @@ def looks_like_vocab(content: Any) -> bool:
 
 def load(vocab_path: str | Path, merges_path: str | Path, pattern: str | None,
          special_tokens: Any) -> BPETokenizer:  # fmt: skip
-    """Load a tokenizer from the two files. Raises UserError."""
+    """Load a tokenizer from the two files. Raises UserError if one is missing or wrong."""
     added = Path(vocab_path).with_name("added_tokens.json")
     if os.path.lexists(added):
         advice = "convert the folder to a tokenizer.json"

@@ -3,8 +3,8 @@
     pip install tokenizers
 
 A pipeline that may turn one byte into more than 256 bytes (GROWTH) is refused: eight steps that each replace
-a letter by fifty would fill any memory. Where the library's Rust code panics, over a text that a regex cannot
-cut, a UserError says so; the library itself writes the panic to standard error.
+a letter by fifty would fill any memory. If the library's Rust code panics, because a regex cannot cut a text,
+this becomes a UserError; the library also writes the panic to standard error.
 """
 
 import base64
@@ -156,7 +156,7 @@ def growth(part: dict | None) -> float:
 
 
 def _load(document, feature="its pipeline"):
-    """Load a tokenizer.json with the library. Raises UserError."""
+    """Load a tokenizer.json with the library. Raises UserError if that fails."""
     try:
         import tokenizers
     except ImportError:

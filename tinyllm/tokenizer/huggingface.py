@@ -3,7 +3,7 @@
 A file with any other feature needs the `tokenizers` library (see hf.py), so that its ids are always exact.
 Truncation and padding, which a file may ask for, are left to the caller, as in transformers: `encode` returns
 all tokens of the text, and no others; `ignored` names such settings, and the commands print them. A
-vocabulary may lack bytes, as SmolLM2's does; a text with such a byte is refused, where the library drops the
+vocabulary may lack bytes, as SmolLM2's does; a text with such a byte is refused, while the library drops the
 byte or writes the unknown token. So `decode(encode(text))` is still the text.
 """
 
@@ -34,7 +34,7 @@ class NeedsLibrary(Exception):
 
 
 def from_dict(document: dict) -> Tokenizer:
-    """Build a tokenizer from the content of a `tokenizer.json`. Raises UserError."""
+    """Build a tokenizer from the content of a `tokenizer.json`. Raises UserError if that is wrong."""
     unknown = sorted(document.keys() - {"version", "added_tokens", "model", *PARTS})
     if unknown:
         raise UserError(f"the file has a field {unknown[0][:40]!r}, which no tokenizer.json has")

@@ -47,7 +47,7 @@ def compile_pattern(pattern: str) -> regex.Pattern:
 
 
 def _limit(compiled):
-    """Return the options of a search: a time limit, which takes time itself, only for a user's pattern."""
+    """Return the options of a search: a time limit only for a user's pattern, as checking it takes time."""
     return {} if compiled.pattern in NAMES or compiled.pattern == QWEN2 else {"timeout": PATIENCE}
 
 
@@ -92,10 +92,10 @@ def split(compiled: regex.Pattern, text: str) -> Iterator[str]:
 
 
 class Splitter:
-    """Cut text into pieces by a pattern; those in PATTERNS, of well-known tokenizers, run in C."""
+    """Cut text into pieces by a pattern; the patterns in PATTERNS, from well-known tokenizers, run in C."""
 
     def __init__(self, pattern: str):
-        """Compile a pattern: a name in PATTERNS or a regular expression. Raises UserError."""
+        """Compile a pattern: a name in PATTERNS or a regular expression. Raises UserError if it is wrong."""
         self._compiled = compile_pattern(pattern)
         self.published = pattern if pattern in PATTERNS else NAMES.get(pattern)  # None: a regex of the user
 

@@ -75,8 +75,7 @@ def check_names(names: Iterable[str]) -> list[str]:
 def cut_at_names(text: Any, ids: dict[Any, int]) -> Iterator[Any]:
     """Cut a text at names, {name: id}: yield the ids, and the parts of the text between them.
 
-    Text and names are all str, or all bytes. The leftmost name is taken first; if several start there, the
-    longest.
+    Text and names are all str, or all bytes. The leftmost name is taken first; of several there, the longest.
     """
     if not ids:
         yield text
@@ -101,7 +100,7 @@ def blocks(file: BinaryIO, last_cut: Callable[[bytes], int], size: int = BLOCK) 
 
     last_cut(data) returns the last position where bytes can be cut, or 0; it must not depend on the bytes
     before or after data. A block grows until it can be cut. Raises UserError beyond LARGEST_BLOCK, TypeError
-    for a file in text mode.
+    in text mode.
     """
     held: list[bytes] = []
     n = 0

@@ -19,10 +19,9 @@ def is_one_prompt(prompts: Any) -> bool:
 
 
 def read_prompt(config: Any, b: int, prompt: Any, tokenizer: Any, end: Sequence[int] = ()) -> list[int]:
-    """Return the ids of prompt number b; `end` is put behind those of a text.
+    """Return the ids of prompt number b; if the prompt is a text, `end` is added to its ids.
 
-    Tokens for hidden parts (`<extra_id_0>`) are found by their names. Raises UserError if the model cannot
-    read the prompt.
+    Tokens for hidden parts (`<extra_id_0>`) are found by name. Raises UserError if the model cannot read it.
     """
     if isinstance(prompt, (str, bytes)):
         if tokenizer is None:
@@ -109,7 +108,7 @@ class TextStream:
     """Turn tokens into text as they come, never showing half a character or a part of a stop string.
 
     The text ends before the first complete stop string; then `stopped` is True. Token boundaries do not
-    matter: the texts joined are what `tokenizer.decode` adds for the pushed tokens after those in `before`.
+    matter: joined, the texts are what the pushed tokens add to the decoded text of `before`.
     """
 
     def __init__(self, tokenizer: Any, stop: Sequence[str] = (), before: Sequence[int] = ()):
@@ -125,7 +124,7 @@ class TextStream:
         return self._release()
 
     def finish(self) -> str:
-        """Return the text that was still held back: there are no more tokens."""
+        """Return the text that was still held back, after the last token."""
         if self.stopped:
             return ""
         self._held += self._stream.finish()

@@ -1,9 +1,9 @@
 """Rank files of tiktoken (`load.py`, OpenAI 2022): a line for each token, its bytes in base64 and its rank.
 
-The files hold neither the split pattern nor the special tokens: the caller gives both. The ids are those
-of tiktoken for every text that is UTF-8. Other bytes are split and merged like any others, where tiktoken's
-private `_encode_bytes` guesses tokens for the end of a text. A str with lone surrogates gives the tokens of
-their bytes, so that the str comes back, where tiktoken joins two to a character and replaces one by U+FFFD.
+The files hold neither the split pattern nor the special tokens: the caller gives both. Every text in UTF-8
+gets tiktoken's ids. Other bytes are split and merged in the same way, while tiktoken's private
+`_encode_bytes` guesses tokens for the end of a text. Lone surrogates in a str are encoded as bytes, so that
+decoding gives the str back, while tiktoken joins two to a character and replaces one by U+FFFD.
 """
 
 import base64
@@ -56,7 +56,7 @@ def _read(data):
 
 
 def dump(tokenizer: Tokenizer) -> bytes:
-    """Return the bytes of a rank file, which cannot hold pattern and special tokens. Raises UserError."""
+    """Return the bytes of a rank file, without pattern and special tokens. Raises UserError."""
     vocabulary = check_plain(tokenizer, "a rank file").vocabulary
     ranks = sorted(ranks_of(vocabulary).items(), key=lambda item: item[1])
     return b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in ranks)

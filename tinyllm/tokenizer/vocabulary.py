@@ -87,7 +87,7 @@ class Vocabulary:
         names: added tokens such as `<|endoftext|>`, which are written as they are. A name that is part
             of a merge is an ordinary token too.
 
-        Raises UserError for an id or a merge that is there twice or does not fit.
+        Raises UserError for an id or a merge that occurs twice or does not fit.
         """
         _check_ids(vocab)
         pairs, order = {}, {}
@@ -137,9 +137,8 @@ class Vocabulary:
     def encode(self, piece: bytes) -> list[int]:
         """Encode a piece: bytes -> list of ids.
 
-        A function that has replaced `bpe_encode` (see `tl.override`) runs in its place; it cannot use `order`
-        and `ignore_merges`, so with either of them it is refused with a UserError. A byte without a token
-        always raises UserError.
+        If `bpe_encode` is replaced (see `tl.override`), the replacement runs; it cannot use `order` and
+        `ignore_merges`, so either of them raises UserError. A byte without a token always raises UserError.
         """
         if bpe_encode.replaced:
             if self.order is not None or self.ignore_merges:
@@ -154,7 +153,7 @@ class Vocabulary:
         return ids
 
     def first_ids(self, piece: bytes) -> bytes | list[int]:
-        """Return the ids of single bytes: the bytes themselves if they are numbered 0 to 255."""
+        """Return the id of each byte of a piece: the bytes themselves if their ids are 0 to 255."""
         return piece if self.byte_ids == _BYTE_IDS else [self.byte_ids[byte] for byte in piece]
 
 

@@ -127,7 +127,7 @@ def verify(path: Path, only: Callable[[str], bool] = lambda name: True) -> dict[
     """Check that the files of a checkpoint are unchanged, and return its state.
 
     `only(name)` chooses the files to check. Raises UserError, naming the file, when one is missing, cut short
-    or changed, or weights are not in the state.
+    or changed, or state.json has no digest of it.
     """
     state = read_state(path)
     weights = [file.name for file in Path(path).glob("*.safetensors")]

@@ -64,7 +64,7 @@ class TrainConfig:
     sample_tokens: int = setting(500, help="the length of a sample", **COUNT)
     sample_prompt: str | None = setting(None, help="what a sample begins with; none: the recipe decides")
     sample_temperature: float = setting(0.8, help="temperature of samples, and of generate", min=0)
-    sample_min_p: float = setting(0.1, help="their min-p: the least share of the likeliest", min=0, max=1)
+    sample_min_p: float = setting(0.1, help="min-p of samples: least share of the likeliest", min=0, max=1)
 
     def __post_init__(self):
         check(self, "train.")

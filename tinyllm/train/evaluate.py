@@ -16,11 +16,11 @@ def evaluate(
 ) -> dict[str, float | None]:
     """Return {"val_loss": nats per target, "val_loss_per_char": nats per character} over some batches.
 
-    The result also has the means of numbers that `loss` reports beside the loss: "val_accuracy" of
-    "accuracy". The result is deterministic, and neither the model nor a random stream is changed.
-    `characters` (V,) is from `count_characters`. The loss per character is the nats of all predicted tokens,
-    divided by the number of characters that they spell. A text can be spelled with other tokens too, so this
-    is an upper bound of the model's true loss per character. Raises UserError when no target counts.
+    The result also has the means of the numbers that `loss` reports beside the loss, such as "val_accuracy".
+    The result is deterministic, and neither the model nor a random stream is changed. `characters` (V,) is
+    from `count_characters`. The loss per character is the nats of all predicted tokens, divided by the number
+    of characters that they spell. A text can be spelled with other tokens too, so this is an upper bound of
+    the model's true loss per character. Raises UserError when no target counts.
     """
     nats, counted, spelt = 0.0, 0.0, 0
     sums: dict[str, float] = {}

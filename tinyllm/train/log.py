@@ -80,8 +80,8 @@ class RunLog:
 def read_log(path: str | Path, length: int = LARGEST_LOG + 1) -> list[dict[str, Any]]:
     """Return the records of a log.jsonl, without a last line that a crash cut short.
 
-    With `length`, only so many bytes are read, which end with a line. Raises UserError when the file is
-    missing or any other line is not a JSON object.
+    With `length`, only this many bytes are read, which must end with a line. Raises UserError when the file
+    is missing or any other line is not a JSON object.
     """
     with open_regular(path) as f:
         data = f.read(min(length, LARGEST_LOG + 1))

@@ -238,8 +238,8 @@ def forward_backward(
     """Add the gradients of a batch to the parameters -> (mean loss, {name: mean of a number `loss` reports}).
 
     With `accumulate=n` the batch is computed in n parts, so that memory holds the activations of one part at
-    a time. Each part's mean is weighted by its share of the targets that count, so loss and gradients
-    equal those of the whole batch. With `all_reduce` the mean is over the batches of all processes.
+    a time. Each part's mean is weighted by its share of the targets that count, so loss and gradients equal
+    the whole batch's. With `all_reduce` the mean is over the batches of all processes.
 
     Raises UserError when no target of the batch counts.
     """

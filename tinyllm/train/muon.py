@@ -1,4 +1,4 @@
-"""Muon: an optimizer that moves the matrix of a layer along an orthogonal matrix, as AdamW cannot."""
+"""Muon: an optimizer that moves the matrix of a layer along an orthogonal matrix."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -19,7 +19,7 @@ def orthogonalize(m: np.ndarray) -> np.ndarray:
     """Bring all singular values of a matrix near to 1: M = U S V^T (I, O) -> about U V^T (I, O).
 
     An odd polynomial of a matrix acts on its singular values alone and needs only products, so no
-    decomposition is computed. Directions below a hundredth of the matrix's length stay smaller.
+    decomposition is computed. Singular values below a hundredth of the matrix's norm stay smaller.
     """
     x = np.ascontiguousarray(m.T) if m.shape[0] > m.shape[1] else m
     x = x * np.float32(1 / (1.02 * ops.grad_norm([x]) + 1e-30))  # no singular value is above 1 then
@@ -34,9 +34,9 @@ class Muon(AdamW):
 
     A gradient's matrix has a few large singular values and many small ones, so a step along the gradient
     changes the layer in a few directions only. Muon makes all singular values about equal. Such a step
-    changes a weight by about 0.3 lr, so that one `lr` suits both kinds of parameters. A group has
-    `use_muon=True` for the matrices; see `muon_groups`. (Jordan et al., "Muon", 2024; the size: Liu et al.,
-    "Muon is Scalable for LLM Training", 2025, who take 0.2.)
+    changes a weight by about 0.3 lr, so that one `lr` suits both kinds of parameters. The group of the
+    matrices has `use_muon=True`; see `muon_groups`. (Jordan et al., "Muon", 2024; the size: Liu et al., "Muon
+    is Scalable for LLM Training", 2025, who take 0.2.)
     """
 
     def __init__(self, parameters: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),

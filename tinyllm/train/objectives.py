@@ -29,9 +29,9 @@ def next_token(model: Any, batch: Batch) -> Tensor:
 
 
 def masked_token(model: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-    """Return the mean cross-entropy of the hidden tokens in nats, and the accuracy: a masked language model.
+    """Return the mean cross-entropy of hidden tokens in nats, and the accuracy: for masked language models.
 
-    The batch may have lengths (B,): what follows in a row is padding.
+    The batch may have lengths (B,): later tokens of a row are padding.
     """
     x = model.hidden(batch.tokens, lengths=batch.lengths)
     counted = np.flatnonzero(batch.targets != IGNORED)
@@ -124,8 +124,8 @@ def diffusion(model: Any, batch: DiffusedBatch) -> tuple[Tensor, dict[str, float
     """Return an upper bound of the mean negative log-likelihood of tokens in nats, and the accuracy.
 
     The cross-entropy of a hidden token is weighted by 1 / t, t being the share of its row that is hidden:
-    where few are hidden, each stands for many. The mean over all t is the bound. (Sahoo et al., equation 10;
-    Nie et al., LLaDA, 2025, equation 3.)
+    where few tokens are hidden, each counts for many. The mean over all t is the bound. (Sahoo et al.,
+    equation 10; Nie et al., LLaDA, 2025, equation 3.)
     """
     x = model.hidden(batch.tokens)
     counted = np.flatnonzero(batch.targets != IGNORED)
@@ -207,9 +207,9 @@ def middles(batch: Batch, tokenizer: Any, markers: Sequence[int], *key: Any, rat
     Each row is chosen with probability `rate`; the others keep their bits. A chosen row becomes text again.
     The row loses its first tokens if it would not fit into `room` tokens, by default T: the markers need
     room, and so do texts that are cut inside of a token. If a `separator` ends documents, the middle of each
-    document in the row is moved to the end of that document. What is too long is cut off, what is missing is
-    padded with targets of -100. `cuts` are more arguments of `fill_in_the_middle`. (Bavarian et al. 2022,
-    appendix B: at the level of the context, so that no window shows half of a document that was rearranged.)
+    document in the row is moved to the end of that document. Longer rows are cut off, shorter ones padded
+    with targets of -100. `cuts` are more arguments of `fill_in_the_middle`. (Bavarian et al. 2022, appendix
+    B: at the level of the context, so that no window shows half of a document that was rearranged.)
     """
     draws, found = Random(*key, "rate").uniform(len(batch.tokens)), []
     room = room or batch.tokens.shape[1]

@@ -13,7 +13,7 @@ from tinyllm.errors import UserError
 
 
 class Optimizer:
-    """Base of optimizers: parameters with their settings, and arrays like them that steps remember.
+    """Base of optimizers: parameters with their settings, and arrays of the same shapes, kept between steps.
 
     `parameters` is an iterable of Parameters, or of groups such as `{"params": [...], "weight_decay": 0.1,
     "lr": 0.5}`. A group without a weight decay uses the argument `weight_decay`. A group's `lr` is a factor
@@ -74,7 +74,7 @@ class Optimizer:
         return state
 
     def check_state(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        """Raise UserError unless names and shapes are those of this optimizer's state."""
+        """Raise UserError unless names and shapes equal this optimizer's state."""
         expected = {name: array.shape for name, array in self.state_dict().items()}
         if shapes.keys() != expected.keys():
             raise UserError(
@@ -90,7 +90,7 @@ class Optimizer:
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Load a state from `state_dict`.
 
-        Raises UserError when it belongs to other parameters, or holds what no training leaves behind.
+        Raises UserError when it belongs to other parameters, or holds numbers that no training can produce.
         """
         self.check_state({name: array.shape for name, array in state.items()})
         for name, own in self.state_dict().items():

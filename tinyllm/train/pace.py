@@ -1,6 +1,6 @@
 """Turn "train for N minutes" into a number of steps, by measuring the speed of this machine.
 
-From then on the number is the setting `train.steps`, with which a run gives the same bits anywhere.
+The number becomes the setting `train.steps`, so the run gives the same bits on any machine.
 """
 
 import dataclasses
@@ -20,8 +20,8 @@ FEWEST, MOST = 3, 50  # steps to measure
 def plan_minutes(setup: TrainSetup, settings: dict[str, Any], minutes: float) -> TrainSetup:
     """Return the setup with the number of steps that this machine does in `minutes`.
 
-    `settings` are those that `setup` was made from, {"train.lr": 0.001, ...}; those that depend on the number
-    of steps, such as the warm-up, follow it. Raises UserError if the minutes are too short for a step.
+    `settings`, {"train.lr": 0.001, ...}, are the ones that `setup` was made from; the warm-up and others that
+    depend on the number of steps are adapted. Raises UserError if the minutes are too short for a step.
     """
     steps = count_steps(setup, 60 * minutes)
     train = make_config(settings | {"train.steps": steps}).train

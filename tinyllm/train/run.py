@@ -3,7 +3,7 @@
 runs/NAME/run.json          every setting; facts about the data, by SHA-256; notes of the caller
           tokenizer.json
           log.jsonl         what happened
-          report.html       the same as a page
+          report.html       all of this, as a page
           checkpoints/      the last and the best
 """
 
@@ -174,7 +174,7 @@ class Run:
         return config, found
 
     def _read_file(self):
-        """Return the content of run.json. Raises UserError that says what the folder is, if it is no run."""
+        """Return the content of run.json. If the folder is no run, raises UserError that says what it is."""
         if os.path.lexists(self.file):
             return read_json(self.file)
         nothing = "it is a link to nothing" if os.path.lexists(self.folder) else "there is no such folder"
@@ -235,7 +235,7 @@ class Run:
         return last if best is None else checkpoint.list_checkpoints(self.checkpoints).get(best, last)
 
     def check_checkpoints(self) -> None:
-        """Raise UserError when the folder of the checkpoints, which every run has, is gone."""
+        """Raise UserError when the run's folder of checkpoints is missing."""
         if not self.checkpoints.is_dir():
             reason = "is not a folder" if os.path.lexists(self.checkpoints) else "is gone"
             raise UserError(f"{self.folder} holds no checkpoints: {self.checkpoints} {reason}; put it back, "

@@ -1,8 +1,7 @@
 """Learning-rate schedules: a warm-up, then one of four shapes.
 
 Large first steps with fresh Adam statistics damage a model, so the rate climbs from zero during the
-*warm-up*. After it follows a shape: a function from the progress since the warm-up (0 to 1) to a factor of
-`lr`.
+*warm-up*. Then comes a shape: a function from the progress since the warm-up (0 to 1) to a factor of `lr`.
 """
 
 from typing import Any

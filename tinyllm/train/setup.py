@@ -56,8 +56,7 @@ class TrainSetup:
     def steps(self) -> Iterator[events.Stepped]:
         """Train a fresh copy of the model, and yield its steps; nothing is evaluated or written.
 
-        This setup does not change: the model is built again, and the plan, whose batches and loss may have a
-        state, is copied.
+        This setup does not change: the model is built again, and the plan, which may have a state, is copied.
         """
         happened = self._loop(build(self.model.config, seed=self.config.seed), copy.deepcopy(self.plan))
         return (event for event in happened if isinstance(event, events.Stepped))

@@ -45,7 +45,7 @@ class Step:
 
     @property
     def is_product(self) -> bool:
-        """Return True for matrix products and attention: the ops that count operations by a function."""
+        """Return True for matrix products and attention: ops whose `flops` is a function."""
         return self.op is not None and callable(OPS[self.op].flops)
 
     def walk(self) -> Iterator["Step"]:
@@ -55,7 +55,7 @@ class Step:
         yield self
 
     def ops(self) -> Iterator["Step"]:
-        """Yield the ops that the model called, without those that an op's specification called."""
+        """Yield the ops that the model called, but not the ops that a specification called."""
         for step in self.steps:
             if step.op:
                 yield step

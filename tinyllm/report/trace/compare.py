@@ -18,7 +18,7 @@ ROUNDING = 1e-5  # as a share of the largest value: summing in another order can
 
 @dataclass(frozen=True)
 class Difference:
-    """A step whose results differ between two captures: most at `index`, where they are `a` and `b`."""
+    """A step whose results differ between two captures, most at `index`: `a` in one, `b` in the other."""
 
     path: str  # the part of the model, such as h.0.attn
     op_a: str  # the op that ran there, or "" for a part of several ops
@@ -99,7 +99,7 @@ def _what(step: Step) -> str:
 class Layer:
     """The difference between the outputs of one part of the model in two captures.
 
-    `size` is the root mean square of the outputs in the first capture, `difference` that of the differences.
+    `size` and `difference` are root mean squares: of the first capture's outputs, and of the differences.
     """
 
     path: str

@@ -86,7 +86,7 @@ class Trace:
 
 
 def head_facts(weights: np.ndarray) -> Head:
-    """Compute the statistics of a head: weights (T, T), rows sum to 1."""
+    """Compute the statistics of a head from its weights (T, T), whose rows sum to 1."""
     T = len(weights)
     distance = np.arange(T)[:, None] - np.arange(T)
     return Head(
@@ -199,7 +199,7 @@ def watch_cache(model: Any, ids: list[int], logits: np.ndarray) -> tuple[list[Gr
     """Read a text through a KV cache, and measure its size and FLOPs at positions spread over the text.
 
     At each of these positions one token is read alone. Returns (list of Growth, bytes of the full cache,
-    largest difference of the logits from those of the text read at once).
+    largest difference from the logits of the text read at once).
     """
     cache = model.new_cache()
     capacity = sum(layer.nbytes for layer in cache)

@@ -49,7 +49,7 @@ class Limits:
 
 
 def write_page(trace: Trace, title: str, path: str | Path) -> int:
-    """Write the page of a `Trace` to a file -> its size in bytes. Raises UserError."""
+    """Write the page of a `Trace` to a file -> its size in bytes. Raises UserError if that fails."""
     return write(path, render(trace, title))
 
 

@@ -8,7 +8,7 @@ Table = tuple[list[str], list[list[str]]]  # the heads of columns, and rows whos
 
 
 def layers(trace: Trace) -> Table:
-    """Tabulate by layer: the mean length of the stream and of the vectors added to it, and the lens."""
+    """Tabulate by layer: mean length of the stream and of the vectors added to it, surprisal by the lens."""
     rows = []
     for i, lens in enumerate(trace.lens):
         added = [f"{lengths[i - 1].mean():.3f}" if i else "" for lengths in trace.added.values()]

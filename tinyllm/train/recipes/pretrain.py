@@ -39,8 +39,8 @@ class PretrainConfig:
     whole_words: bool = setting(False, help="masked models: hide all tokens of a word together")
     diffusion: bool = setting(False, help="masked models: hide any share of a text, to write whole texts")
     middle: float = setting(0.0, help="decoders: the share of windows to fill in the middle", min=0, max=1)
-    suffix_first: float = setting(0.5, help="the share of those with the suffix first", min=0, max=1)
-    lines: float = setting(0.0, help="the share of those with whole lines in the middle", min=0, max=1)
+    suffix_first: float = setting(0.5, help="of these, the share with the suffix first", min=0, max=1)
+    lines: float = setting(0.0, help="of these, the share with whole lines in the middle", min=0, max=1)
     documents: bool = setting(False, help="decoders: a whole document in each row, not a random window")
 
     def __post_init__(self):
@@ -66,7 +66,7 @@ class Windows:
 def causal(config: Any, tokenizer: Any, model: Any, separator: str) -> Windows:
     """Return the objective of a decoder: predict the next token; in some windows, fill in the middle.
 
-    The validation loss is always that of the text from left to right, so that runs can be compared.
+    Validation always reads the text from left to right, so that losses of runs can be compared.
     """
     options = config.options
     markers = markers_of(tokenizer) if options.middle else ()
@@ -146,8 +146,8 @@ OBJECTIVES = {"causal": causal, "masked": hidden, "spans": spans}
 def begin_words(tokenizer: Any) -> np.ndarray:
     """Return a mask (V,) of the vocabulary that is True for tokens that begin a word.
 
-    In a vocabulary with ##ing these are the tokens without ##; in others, those that do not begin with a
-    letter or a digit: a space belongs to the word behind it.
+    In a vocabulary with ##ing these are the tokens without ##; in others, the tokens that do not begin with a
+    letter or a digit: a space belongs to the word after it.
     """
     texts = [tokenizer.decode([i]) for i in range(tokenizer.vocab_size)]
     if any(text.startswith("##") for text in texts):
@@ -158,8 +158,8 @@ def begin_words(tokenizer: Any) -> np.ndarray:
 def of_documents(config: Any, corpus: Any, tokenizer: Any, context: int, windows: Windows) -> Plan:
     """Return a plan that trains on whole documents, one in each row of a batch.
 
-    A random window may begin inside a document, whose end depends on a beginning that the model does not see.
-    A document that is longer than the context is cut off at its end.
+    A random window may begin inside a document: then its end depends on a beginning that the model does not
+    see. A document that is longer than the context is cut off at its end.
     """
     train, separator = config.train, corpus.separator.decode()
     if not (separator and corpus.text()):  # which raises UserError for tokens

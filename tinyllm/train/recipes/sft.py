@@ -63,7 +63,7 @@ def read_pairs(corpus: Any) -> list[tuple[str, str]]:
 
 
 def texts(config: Any, corpus: Any) -> bytes:
-    """Return all prompts and answers as a tokenizer will see them, as bytes."""
+    """Return the bytes of all prompts and answers, as a tokenizer will see them."""
     options = config.options
     pairs = (prompt + options.separator + answer + options.end for prompt, answer in read_pairs(corpus))
     return "".join(pairs).encode()
