@@ -91,7 +91,7 @@ def test_a_folder_is_a_place_for_tokenizer_json(tmp_path):
         with pytest.raises(UserError, match="cannot read"):
             load_tokenizer(path)
     for extra in ({"pattern": "gpt2"}, {"special_tokens": []}):
-        with pytest.raises(UserError, match="says itself"):
+        with pytest.raises(UserError, match="of its own"):
             load_tokenizer(tmp_path, **extra)
 
 

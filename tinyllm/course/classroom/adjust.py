@@ -116,7 +116,7 @@ def late_days(course: Course, row: Row) -> list[tuple[tuple[str, int], int]]:
         if part.due:
             due = moment(part.due, f"{row.where}: lesson {part.lesson.number} is due", end=True)
             if (came.tzinfo is None) != (due.tzinfo is None):
-                raise UserError(f"{row.where}: give {came} and the due date {due} a time zone, or neither")
+                raise UserError(f"{row.where}: of {came} and the due date {due}, only one has a time zone")
             late = max(came - due, late)
         found.append(((student_key(row), part.lesson.number), math.ceil(late / DAY)))
     return found
