@@ -184,17 +184,12 @@ def complaints(task: Task, title: str, worker: Any, cases: Sequence[tuple],
         if first and not unanswered(why):
             first(task.name, format_failure(why))
             first = None
-        yield args, bounded(why)
+        yield args, why if isinstance(why, Failure) else printable(why)  # it may quote what a worker sent
 
 
 def unanswered(why: Failure | str) -> bool:
     """Return True if a function is missing, was blocked or ran too long, so that it is not called again."""
     return isinstance(why, Failure) and why.state != "failed"
-
-
-def bounded(why: Failure | str) -> Failure | str:
-    """Make a sentence safe to show, one line of limited length: it may quote what a worker sent."""
-    return why if isinstance(why, Failure) else printable(why)
 
 
 def wrong_later(task: Task, start: Callable[[], Any], every: dict[str, list[tuple]],
