@@ -11,9 +11,9 @@ def checkpoint(fn: Callable, *inputs: Tensor, params: Iterable[Tensor] = ()) -> 
 
     This saves memory and costs time. fn maps Tensors to one Tensor and must return the same bits when called
     again, so random numbers must be among its inputs. params are the other leaves of the graph that fn uses
-    and that need gradients, such as a block's parameters. Raises RuntimeError if fn uses such a leaf that is
-    not listed: at once if nothing else needs a gradient, else in the backward pass. Source: Chen et al.,
-    "Training Deep Nets with Sublinear Memory Cost", 2016.
+    and that need gradients, such as a block's parameters. Raises RuntimeError if one of them is not listed:
+    at once if nothing else needs a gradient, else in the backward pass. Source: Chen et al., "Training Deep
+    Nets with Sublinear Memory Cost", 2016.
     """
     params = tuple(params)
     if not any(x.requires_grad for x in inputs + params):  # then fn must record nothing

@@ -55,8 +55,8 @@ def pass_at_k(passed, n, k):
 
         1 - C(n - passed, k) / C(n, k)
 
-    which is the share of all choices of k among the n samples that hold at
-    least one that passed; C(a, b) is the number of ways to choose b of a
-    things, 0 if b > a.
+    which is the share of all ways to choose k of the n samples in which at
+    least one passed; C(a, b) is the number of ways to choose b of a things, 0
+    if b > a.
     """
     raise NotImplementedError

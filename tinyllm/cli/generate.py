@@ -305,7 +305,7 @@ def chat(run: str | None = None, *, tokens: int = 100, picture: str = "",
     """Write a text in turns with a model.
 
     You type the beginning, the model continues it, then you do. A model that was trained on stories tells
-    stories: it is no assistant and answers no questions. Where the tokenizer or the folder has a chat
+    stories: it is not an assistant and answers no questions. Where the tokenizer or the folder has a chat
     template, your lines are the user's turns in it.
 
     Your line is put behind the text, with a space between two words. An empty line lets the model continue.

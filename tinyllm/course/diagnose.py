@@ -2,8 +2,7 @@
 
 `naming` finds the mistake that gives the same wrong numbers. Then Hypothesis looks for the smallest input
 that fails in this way. If no mistake fits, `contrast` says how the results differ from the right ones, or on
-which inputs they differ. The message also shows the specification's first variable whose value the function
-never has.
+which inputs they differ. The specification's first variable whose value the function never has is also shown.
 
 While a student waits, both searches have a budget of processor time, which other work does not shorten.
 """
@@ -117,7 +116,7 @@ def seconds_left(seconds: float, clock: Callable[[], float] = time.process_time)
 
 
 def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> str:
-    """Return the property to report as failed, which may be another than the one tested."""
+    """Return the property to report as failed, which may not be the one that was tested."""
     if isinstance(why, Failure):
         return INSIDE if out_of_bounds(why) else kind
     if why == WRITES:

@@ -7,7 +7,7 @@ compiled shared library, because a worker gets only files with the endings of co
 
 At the level landlock the pages are made once, and then `sandbox.freeze` denies the system calls that could
 open them, move them, or catch their faults. `elf_symbols` has refused sources that name other code. This is
-no full protection: the C shares a process with this file, Python and NumPy. C that searches memory for the
+not full protection: the C shares a process with this file, Python and NumPy. C that searches memory for the
 data or functions of these, without names, can cheat about its arrays or call NumPy's matrix product. At the
 level plain, only accidents are caught.
 """

@@ -85,7 +85,7 @@ def files_of(home: Path) -> list[Path]:
 
 
 def number_of(folder: Path) -> int:
-    """Return the number in the name of a folder of tasks. Raises UserError if it has no such name."""
+    """Return the number in the name of a folder of tasks. Raises UserError if the name has none."""
     number = re.match(r"(\d{1,4})_\w+\Z", folder.name, re.ASCII)
     if not number or int(number[1]) < FIRST:
         raise UserError(f"{folder} should be named as {FIRST}_averages: a number from {FIRST}, and a name")
@@ -126,7 +126,7 @@ def may_be_imported(node: ast.stmt) -> bool:
 def register(lesson: Lesson, reference: Any, cases: Any) -> None:
     """Register each function of an instructor's solution as an op, with cases and error bounds.
 
-    Raises UserError for cases that are missing, that are no tuples, or on which the solution fails.
+    Raises UserError for cases that are missing, that are not tuples, or on which the solution fails.
     """
     tolerance = getattr(cases, "TOLERANCE", 1e-5)
     for task in lesson.tasks:

@@ -187,7 +187,7 @@ class Fuyu(Pretrained, nn.DecoderLM):
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Return config.json with the settings of its object `text_config` at the top level.
 
-        Raises UserError when `text_config` is no object.
+        Raises UserError when `text_config` is not an object.
         """
         text = config.get("text_config") or {}
         if not isinstance(text, dict):

@@ -58,10 +58,10 @@ LAYOUTS = {
 def save_gguf(model: Any, path: Path | str, vocabulary: dict[str, Any] | None = None, bits: int = 32) -> None:
     """Write a model to a GGUF file, with weights of 32, 8 or 4 bits.
 
-    Vectors, positions, and matrices whose rows are no multiple of 32 stay float32. `vocabulary` is the result
-    of `tokenizer.gguf.vocabulary`; a file without it serves programs that encode texts themselves. Raises
-    UserError when llama.cpp cannot run this model (another family than LAYOUTS has, YaRN, a window, quantized
-    weights), the vocabulary has another size, or the file cannot be written.
+    Vectors, positions, and matrices whose rows are not multiples of 32 stay float32. `vocabulary` is the
+    result of `tokenizer.gguf.vocabulary`; a file without it serves programs that encode texts themselves.
+    Raises UserError when llama.cpp cannot run this model (another family than LAYOUTS has, YaRN, a window,
+    quantized weights), the vocabulary has another size, or the file cannot be written.
     """
     layout = LAYOUTS.get(model.model_type)
     if layout is None:

@@ -327,7 +327,7 @@ def read_rope(config: dict[str, Any]) -> dict[str, Any]:
     `rope_parameters` of newer files becomes rope_theta, rope_scaling (None if nothing is scaled) and, where a
     file has it, partial_rotary_factor. As in transformers, `rope_parameters` is ignored if the file also has
     a rope_scaling. For the kinds llama3 and yarn, max_position_embeddings is the training context unless the
-    scaling has original_max_position_embeddings. Raises UserError for a rope setting that is no object.
+    scaling has original_max_position_embeddings. Raises UserError for a rope setting that is not an object.
     """
     rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
     if not isinstance(rope, dict):

@@ -20,7 +20,7 @@ class EncoderLM(LanguageModel):
     tokens (B, T) -> logits (B, T, V). A subclass makes the modules and defines `hidden`, which takes:
 
     segments (B, T): 0 for tokens of the first text of a pair, 1 for tokens of the second.
-    lengths (B,): how many tokens of each row are no padding.
+    lengths (B,): how many tokens of each row are not padding.
     """
 
     objective = "masked"

@@ -25,7 +25,7 @@ def transformer_block(x: Array, heads: int, norm_1: Pair, qkv: Pair, project: Pa
     x (B, T, C) -> (B, T, C). The six arguments after heads are pairs [weight, bias], with the weights norm_1
     and norm_2 (C,), qkv (C, 3 C), project (C, C), widen (C, 4 C) and narrow (4 C, C). The outputs of qkv are
     all of q, then all of k, then all of v. Channels are cut into heads of C / heads each; attention is
-    causal; the activation is gelu_tanh. Raises ValueError when C is no multiple of heads. (Radford et al.
+    causal; the activation is gelu_tanh. Raises ValueError when C is not a multiple of heads. (Radford et al.
     2019, section 2.3.)
     """
     B, T, C = x.shape

@@ -25,9 +25,9 @@ def pass_at_k(passed: Sequence[int], n: int, k: int) -> float:
 
         1 - C(n - passed, k) / C(n, k)
 
-    which is the share of all choices of k among the n samples that hold at least one that passed; C(a, b) is
-    the number of ways to choose b of a things, 0 if b > a. Raises ValueError unless 1 <= k <= n, and there
-    are problems with 0 <= passed <= n.
+    which is the share of all ways to choose k of the n samples in which at least one passed; C(a, b) is the
+    number of ways to choose b of a things, 0 if b > a. Raises ValueError unless 1 <= k <= n, and there are
+    problems with 0 <= passed <= n.
     """
     shares = [1 - math.comb(n - c, k) / math.comb(n, k) for c in passed]
     return sum(shares) / len(shares)

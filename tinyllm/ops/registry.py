@@ -165,7 +165,7 @@ class Op(Call):
     def _refuse(self, error):
         """Raise the ValueError of a check with the op's name in front of its message.
 
-        An AttributeError means that an argument is no array; the implementation raises a clearer error.
+        An AttributeError means that an argument is not an array; the implementation raises a clearer error.
         """
         if isinstance(error, ValueError):
             raise ValueError(f"{self.__name__} {error}") from None

@@ -1,8 +1,8 @@
 """Make mistakes by rule: apply every operator of `operators` to an op's specification.
 
 An operator changes one node of the syntax tree. This file adds edits of whole functions: an argument is
-ignored, one variable is taken for another, all sums are taken along another axis. An edit that does not
-change the results of any drawn case is no mistake, and `made` leaves it out.
+ignored, one variable is taken for another, all sums are taken along another axis. An edit that changes the
+results of no drawn case is not a mistake, and `made` leaves it out.
 """
 
 import ast
@@ -133,7 +133,7 @@ def where(tree: ast.AST) -> dict[ast.AST, str]:
 
 
 def everywhere(tree: ast.FunctionDef) -> Iterator[tuple[str, ast.FunctionDef]]:
-    """Yield mistakes about all axes at once: every `axis=` is another one -> sentences and functions."""
+    """Yield mistakes about all axes at once: every `axis=` gets another value -> sentences and functions."""
     for axis, said in ((0, "the first axis"), (-2, "the last axis but one"), (None, "all axes together")):
         twin = copy.deepcopy(tree)
         found = [each for each in ast.walk(twin) if isinstance(each, ast.keyword) and each.arg == "axis"]

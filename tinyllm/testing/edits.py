@@ -5,7 +5,7 @@
 
 An edit is applied to the specification's syntax tree. So it takes one line, and it fails as soon as the code
 that it changes no longer exists. Only a mistake with another algorithm is written as a function. The file
-`operators` makes more edits by rule; for an op that is no exercise, only edits that no rule makes are listed.
+`operators` makes more edits by rule, which are listed here again for exercises only.
 """
 
 import ast

@@ -187,7 +187,7 @@ class Run:
         raise UserError(f"{self.folder} holds no run: {reason}{beside and f'; there are {beside}'}")
 
     def is_model(self) -> bool:
-        """Return True for the folder of a model that is no run, such as a checkpoint."""
+        """Return True for the folder of a model that is not a run, such as a checkpoint."""
         return (os.path.lexists(self.folder / "config.json") and not os.path.lexists(self.file)
                 and self._old_settings() is None)  # fmt: skip
 
@@ -315,8 +315,8 @@ def load_run(folder: str | Path, which: str = "best",
 
     `folder` is a run, a Hugging Face folder with a tokenizer.json, a name on its Hub, or "shipped", the small
     model in this package. `which` is "best" (lowest validation loss) or "last". The model is in evaluation
-    mode; config is a `RunConfig`, or None if the folder is no run. `bits`, 8 or 4, quantises linear layers as
-    they are read; the model of a quantised run has such layers. Raises UserError naming the file that is
+    mode; config is a `RunConfig`, or None if the folder is not a run. `bits`, 8 or 4, quantises linear layers
+    as they are read; the model of a quantised run has such layers. Raises UserError naming the file that is
     missing or damaged.
     """
     run = Run(locate(folder))

@@ -95,7 +95,7 @@ class Kind:
         raise NotImplementedError
 
     def read(self, world: Any, text: str) -> Document | None:
-        """Read a text back -> the Document as `write` made it, or None if it is no text of this kind."""
+        """Read a text back -> the Document as `write` made it, or None if it is not of this kind."""
         raise NotImplementedError
 
     def solve(self, world: Any, document: Document) -> str:

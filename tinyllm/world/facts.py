@@ -39,7 +39,7 @@ _UNLIKE = re.compile(r"\b(\w) != (\w)\b")
 
 
 def read_rules(text: str) -> list[Rule]:
-    """Read rules, one a line. Raises UserError for a line that is no rule."""
+    """Read rules, one a line. Raises UserError for a line that is not a rule."""
     rules = []
     for line in filter(None, map(str.strip, text.splitlines())):
         head, found, body = line.partition(" if ")

@@ -7,7 +7,7 @@ def words(text: str) -> list[str]:
 
 
 def unwrapped(text: str) -> list[str]:
-    """Return the lines of a table; a line that begins with blanks goes on with the one before."""
+    """Return the lines of a table; a line that begins with blanks continues the one before."""
     return text.strip().replace("\n    ", " ").splitlines()
 
 

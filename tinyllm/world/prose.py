@@ -1,4 +1,4 @@
-"""Prose of exactly known probability: a kind that is a grammar over the people of the world."""
+"""Prose whose probability is exactly known, because a grammar over the people of the world writes it."""
 
 from functools import cache
 from typing import Any

@@ -94,7 +94,7 @@ class World:
     def facts(self, before: Date | str | None = None) -> list[Fact]:
         """Return the given facts that held just before a date, oldest first; by default, the world's year.
 
-        Raises UserError for a text that is no date, and for a date before the world begins.
+        Raises UserError for a text that is not a date, and for a date before the world begins.
         """
         day = self._date(before).number
         if day <= 0:

@@ -28,7 +28,7 @@ def write_results(out: str | Path, course: Course, records: list[dict[str, Any]]
                   left_out: Sequence[str] = (), files: dict[str, Files] | None = None) -> None:
     """Write the tables, results.json and feedback into a folder.
 
-    left_out: names of files that are no submissions.
+    left_out: names of files that are not submissions.
     files: each student's files, to show the code.
 
     Raises UserError where the folder cannot be written.

@@ -131,7 +131,7 @@ class _Recorder:
 
 @contextmanager
 def capture(model: Module, keep: bool = True) -> Iterator[Step]:
-    """Capture what a model does in a `with` block -> the root of a tree of Step, whole when the block ends.
+    """Capture a model's work in a `with` block -> the root of a tree of Step, complete when the block ends.
 
     keep=False forgets the arrays and keeps names, shapes and FLOPs. Only one capture can run at a time;
     models in other threads are ignored.
