@@ -26,7 +26,7 @@ def mask_tokens(tokens: Array, draws: Array, how: Array, other: Array, mask: int
 
 
 def check_spans(tokens: Array, kept: Array, hidden: Array, sentinels: Array) -> None:
-    """Raise ValueError unless the spans divide the text and there is one sentinel more than spans."""
+    """Raise ValueError unless the spans add up to the text and there is one sentinel more than spans."""
     total = int(np.sum(kept) + np.sum(hidden))
     if total != len(tokens):
         raise ValueError(f"spans of {total} tokens do not divide a text of {len(tokens)}")

@@ -1,4 +1,4 @@
-"""Build pages: single HTML files without scripts that open from disk and need no network.
+"""Build pages: single HTML files that open from disk, without scripts or network.
 
 The template is page.html and the style is style.css, in this folder. Text is escaped unless it is `Html`, so
 names, samples and tokens cannot inject HTML.

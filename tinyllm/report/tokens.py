@@ -29,7 +29,7 @@ def running(token: bytes) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a name, such as a folder's, with characters that control a terminal replaced."""
+    """Return a name, such as a folder's, replacing characters that control a terminal."""
     return running(text.encode("utf-8", "surrogateescape"))
 
 

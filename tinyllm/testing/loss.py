@@ -87,7 +87,7 @@ def linear_token_losses_bound(args, results):
 
 
 def linear_token_losses_backward_bound(args, results):
-    """Bound the errors of dx and dw, products with dlogits: float32 sums, and p off by an error of logits."""
+    """Bound the errors of dx and dw, products with dlogits: float32 sums, and errors of p and of logits."""
     dlosses, x, w, targets, lse, ignore_index = args
     logits, off = logits_of(x, w)
     kept = (targets != ignore_index)[..., None]

@@ -10,7 +10,7 @@ from tinyllm.world.world import World
 
 
 class Cfg(Kind):
-    """Write a sentence of a small grammar with clauses in clauses, or ask if a sentence obeys this grammar.
+    """Write a sentence of a small grammar with nested clauses, or ask if a sentence obeys this grammar.
 
     `logprob` is the probability among all sentences with equally many nouns; questions have none.
     """

@@ -67,5 +67,5 @@ def _one_in_both(world, random, dials):
       chance=lambda dials: 1 / dials.size if dials.size > 1 else 0.0,
       second=lambda x, a, y, b: (set(a) & set(b)).pop())  # fmt: skip
 def common(x: str, a: list[str], y: str, b: list[str]) -> str:
-    """Find the one thing that two people both have."""
+    """Find the only thing that two people both have."""
     return next(thing for thing in a if thing in b)
