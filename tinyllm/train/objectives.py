@@ -95,7 +95,7 @@ def masked(tokens: np.ndarray, mask: int, vocab_size: int, *key: Any, rate: floa
 class DiffusedBatch(Batch):
     """A batch for masked diffusion: texts of which a random share t is hidden.
 
-    The weight of each token that may be hidden is 1 / t of its row.
+    Each token that may be hidden has the weight 1 / t, with the t of its row.
     """
 
     @property

@@ -84,7 +84,7 @@ class Run:
         return any(path.exists() for path in self._files())
 
     def check_writable(self) -> None:
-        """Raise UserError when the folder could not be written, without writing anything."""
+        """Raise UserError if the folder cannot be written; this check writes nothing."""
         place = self.folder.absolute()
         while not place.exists() and place != place.parent:
             place = place.parent

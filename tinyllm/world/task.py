@@ -12,8 +12,8 @@
         return word[::-1]
 
 A task is the function that finds the answer from the fields of a question; `task` makes a kind of text of it.
-A question is one of the templates with its fields filled in. So it is read by matching the templates, and its
-answer by writing the document again and comparing: no task has a reader of its own.
+A question is one of the templates with its fields filled in. So a question is read by matching the templates,
+and an answer by writing the document again and comparing: no task has a reader of its own.
 """
 
 import inspect

@@ -26,7 +26,7 @@ def report(paths: list[str], *, on: list[str], json: bool = False) -> None:
       tinyllm tokenizer report small.json large.json --on stories pydocs book.txt
       tinyllm tokenizer report byte book.json --on book.txt --json
 
-      each     bytes per token: the more, the longer the text that a context holds
+      each     bytes per token: the more, the more text fits into a context
       in use   the share of the vocabulary that occurs; the rest is never learnt
       whole    the share of pieces (words, more or less) that are one token
     """

@@ -226,7 +226,7 @@ def beyond_chance(sums: np.ndarray, false_pairs: float) -> float:
 
 def similarity_page(course: Course, found: dict[str, dict[Key, Place]], pairs: list[Pair],
                     left: Sequence[str]) -> str:
-    """Return a page with the pairs, the statements that they share side by side -> HTML."""
+    """Return a page with the pairs of students, and what each pair shares, side by side -> HTML."""
     count = len(found) * (len(found) - 1) // 2
     lead = f"{len(found)} submissions, {count:,} pairs; above what chance gives: {len(pairs)}"
     body: list[Html] = [tag("p", CAUTION), tag("p", RULE, class_="note")]

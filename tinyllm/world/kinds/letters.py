@@ -1,4 +1,4 @@
-"""Letters from one person of the world to the best friend."""
+"""Letters from one person of the world to their best friend."""
 
 from typing import Any
 
