@@ -121,7 +121,7 @@ class Random:
         return self.integers(2**20) < share * 2**20
 
     def normal(self, size: int | tuple[int, ...]) -> np.ndarray:
-        """Draw float32 numbers with mean 0 and variance 1: the sum of twelve uniforms, minus 6.
+        """Draw float32 numbers with mean 0 and variance 1: the sum of twelve uniforms, moved to mean 0.
 
         The sum is taken in integers, so the bits are the same everywhere; a logarithm or a cosine would not
         be. The tails end at six standard deviations.
