@@ -145,8 +145,6 @@ SIDES = "[y, gelu_tanh(h)]"
 
 mistake("parallel_block", "an MLP after attention, in turn: it reads the new x", "gelu_tanh(h)",
         "gelu_tanh(linear(layernorm(add(x, linear(y, narrow[:C])), *norm)[0], widen[:, C + 2 * D :]))")
-mistake("parallel_block", "outputs of the MLP before those of attention, for a matrix that has them after",
-        SIDES, "[gelu_tanh(h), y]")
 mistake("parallel_block", "gelu on the outputs of attention too", SIDES, "[gelu_tanh(y), gelu_tanh(h)]")
 mistake("parallel_block", "v taken before k", "", """
 q_end, D = x.shape[2], x.shape[2] // heads

@@ -89,11 +89,7 @@ mistake("route_backward", "a gradient for every expert, chosen or not", "np.zero
         "np.ones_like(p, order=\"C\")")
 mistake("balance_loss", "the load divided by its sum: with top-k routing it adds up to k",
         f"{COUNTS} / max(n, 1)", f"{COUNTS} / max(chosen.size, 1)")
-mistake("balance_loss", "p or the load added up over the tokens, where a mean or share belongs", MEAN,
-        "load * p.sum(axis=0)")
 mistake("balance_loss", "the square of the load: a count has no gradient", MEAN, "load * load")
-mistake("balance_bias", "the bias raised of those that have too many tokens",
-        "counts.sum() - counts * len(counts)", "counts * len(counts) - counts.sum()")
 mistake("balance_bias", "a step as large as the lack of tokens: the rule uses its sign alone",
         "np.sign(counts.sum() - counts * len(counts))", "counts.mean() - counts")
 mistake("grouped_linear", "all rows with the first matrix", "matmul(x[rows], matrix)",

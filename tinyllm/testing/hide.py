@@ -65,9 +65,6 @@ mistake("corrupt_spans", "the sentinels taken from the end", SPANS,
         "zip(marks[:0:-1], pieces[0::2], pieces[1::2], strict=True)", "marks[-1]", "marks[0]")
 mistake("corrupt_spans", "a sentinel for every hidden token, not for every span", "read += [stays, mark]",
         "read += [stays, mark.repeat(len(goes))]")
-mistake("corrupt_spans", "what the encoder reads and what the decoder writes exchanged",
-        "np.concatenate(read), np.concatenate([*written, marks[-1]])",
-        "np.concatenate([*written, marks[-1]]), np.concatenate(read)")
 mistake("corrupt_spans", "each sentinel behind its span", "written += [mark, goes]",
         "written += [goes, mark]")
 mistake("corrupt_spans", "spans deleted, with no sentinel in their place", "read += [stays, mark]",

@@ -98,7 +98,6 @@ mistake("layernorm", "weights taken as 1 + w", "(x - mean) * rstd * w", "(x - me
 mistake("layernorm_backward", "a gradient that takes mean and rstd for constants", DN_MEANS, "dn")
 mistake("layernorm_backward", "sums over the channels where means belong", DN_MEANS,
         DN_MEANS.replace("mean", "sum"))
-mistake("layernorm_backward", "dw = sum(dy x), with x not normalised", "rows(dy * normal)", "rows(dy * x)")
 mistake("layernorm_backward", "dw and db averaged over the rows, not summed", "rows(dy * normal).sum(axis=0)",
         "rows(dy * normal).mean(axis=0)", "rows(dy).sum(axis=0)", "rows(dy).mean(axis=0)")
 mistake("rmsnorm", "the standard deviation, which is taken around the mean, for the root mean square",

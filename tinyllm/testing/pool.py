@@ -98,8 +98,6 @@ mistake("mean_pool_backward", "a gradient divided by T, padding counted",
         "lengths[:, None].astype(dy.dtype)", "dy.dtype.type(x.shape[1])")
 mistake("contrastive_loss", "the similarity of partners alone, without competitors",
         "matmul(a, b, transpose_b=True)", "np.diag((a * b).sum(axis=-1))")
-mistake("contrastive_loss", "rows of a competing for each row of b", "matmul(a, b, transpose_b=True)",
-        "matmul(b, a, transpose_b=True)")
 mistake("contrastive_loss", "the first row of b as everybody's partner", "np.arange(len(a))",
         "np.zeros(len(a), np.int64)")
 mistake("contrastive_loss", "the sum over the rows, not the mean",

@@ -181,9 +181,6 @@ if logprobs.shape[1]:
 mistake("beam_step", "the worst continuations, not the best",
         "totals = (scores[:, None] + logprobs).reshape(-1)",
         "totals = -(scores[:, None] + logprobs).reshape(-1)")
-mistake("beam_step", "beams and tokens exchanged: a place is beam V + token",
-        "best // logprobs.shape[1], best % logprobs.shape[1], totals[best]",
-        "best % logprobs.shape[1], best // logprobs.shape[1], totals[best]")
 mistake("beam_step", "places divided by the number of beams, not of tokens",
         "best // logprobs.shape[1], best % logprobs.shape[1], totals[best]",
         "best // len(scores), best % len(scores), totals[best]")
