@@ -74,14 +74,9 @@ def size(value: Any) -> int:
     return 1 if not isinstance(value, int) or abs(value) < 2**63 else LARGEST + 1
 
 
-def right_functions(op: str) -> list[Callable[..., Any]]:
-    """Return every right implementation of an op -> list of functions, the specification first."""
-    return [OPS[op].reference, *VARIANTS.get(op, [])]
-
-
 def judge(task: Task, start: Callable[[], Any], **options: Any) -> Verdict:
     """Check one property test -> Verdict; the arguments are as in `checker.judge`."""
-    mutants, correct = MISTAKES[task.op], right_functions(task.op)
+    mutants, correct = MISTAKES[task.op], [OPS[task.op].reference, *VARIANTS.get(task.op, [])]
     unknown = tuple(f"correct about mutant {i}" for i in range(1, len(mutants) + 1))
     with start() as worker:
         if worker.failure:  # a file that does not run rejects no implementation

@@ -16,7 +16,7 @@ from typing import Any
 from tinyllm.config import conform
 from tinyllm.course.syllabus import Lesson, syllabus
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_text, parse_json, read_bytes, read_text, read_toml
+from tinyllm.files import atomic_write_text, parse_json, read_bytes, read_json, read_text, read_toml
 
 MARK, PLACES = ".tinyllm", "places.json"
 COPIED = ("lesson.py", "exercise.py")
@@ -137,9 +137,7 @@ def keep_place(folder: Path, step: int) -> None:
 def _places(workspace):
     """Return {lesson's folder: step}; a damaged file counts as empty."""
     with contextlib.suppress(UserError):
-        places = parse_json(read_bytes(workspace / MARK / PLACES, 2**16))
-        conform(places, {str: int})
-        return places
+        return read_json(workspace / MARK / PLACES, {str: int}, 2**16)
     return {}
 
 
