@@ -164,6 +164,7 @@ def test_prints_and_warnings_of_the_student_are_shown_and_those_of_numpy_are_not
     write(4, "import numpy as np\ndef softmax(x):\n    return np.exp(1000 + x * x)\n")
     said = say("check 4", 1)
     assert "Warning" not in said and "printed" not in said
+    assert said.count("not attempted, for the file lacks it") == 4  # once two lines each
 
 
 def test_what_is_shown_of_the_output_belongs_to_the_smallest_input(say):

@@ -58,8 +58,8 @@ def format_verdict(lesson: Any, verdict: Any, before: Any, printed: str = "") ->
     if not verdict.runs:
         return [line.rstrip()]
     if verdict.state == "not_attempted":
-        missing = verdict.message.startswith("there is no function")
-        return [line.rstrip(), *([inset(verdict.message)] if missing else [])]
+        lacks = verdict.message.startswith("there is no function")
+        return [line.rstrip() + ", for the file lacks it" * lacks]
     line += f" {len(verdict.held)} of {of} {COUNTED.get(kind, 'properties hold')}"
     if before is not None and before != len(verdict.held):
         line += f", {before} before"
