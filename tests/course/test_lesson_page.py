@@ -38,14 +38,14 @@ def test_whatever_words_it_is_given_stay_words(tmp_path):
 
 
 def test_a_notebook_shows_a_page_below_the_cell(tmp_path, monkeypatch):
-    """It once said only where the file was. The frame keeps the page's style off the notebook."""
+    """The frame keeps the page's style off the notebook; IPython warned above each that was not in a div."""
     shown = []
     display = types.SimpleNamespace(HTML=str, display=shown.append)
     monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
     monkeypatch.setitem(sys.modules, "IPython.display", display)
     write(tmp_path / "page.html", 'a "loss"')
     (frame,) = shown
-    assert re.fullmatch(r'<iframe srcdoc="[^"<>]+" sandbox style="[^"]+"></iframe>', frame)
+    assert re.fullmatch(r'<div><iframe srcdoc="[^"<>]+" sandbox style="[^"]+"></iframe></div>', frame)
 
 
 def points(path):

@@ -166,8 +166,9 @@ def show_page(path: Path) -> None:
     print(f"wrote {short_path(path)}, {path.stat().st_size / 1000:.0f} kB: open it in a browser")
     if in_notebook():
         shown = sys.modules["IPython.display"]  # which every notebook has loaded
-        frame = f'<iframe srcdoc="{escape(read_text(path))}" sandbox style="width: 100%; height: 44rem">'
-        shown.display(shown.HTML(f"{frame}</iframe>"))
+        size = "width: 100%; height: 44rem; border: 0"
+        frame = f'<iframe srcdoc="{escape(read_text(path))}" sandbox style="{size}"></iframe>'
+        shown.display(shown.HTML(f"<div>{frame}</div>"))  # without the div IPython warns
 
 
 def bars(values: Iterable[float], labels: Sequence[Any], width: int = 48) -> str:
