@@ -1,5 +1,6 @@
 """The atlas of the world: one page with its map, its towns, its families and what happened."""
 
+from tinyllm.report.diagram import Arrow, diagram
 from tinyllm.report.page import Html, assemble, details, section, table, tag
 from tinyllm.world import Date, Fact, World
 from tinyllm.world.geography import COLUMNS, ROWS
@@ -14,7 +15,7 @@ def atlas_page(world: World) -> str:
     lead = f"{len(world.people)} people, {len(world.map.places)} places, {known:,} facts of the year {year}"
     towns = [_town(world, place) for place in world.map.places]
     body = [
-        section("The map", "A number beside a road is its length in miles.", map_picture(world)),
+        section("The map", None, map_picture(world)),
         section("The towns", "Who lives there; click on a name.", towns),
         section("The last events", None, table("events", ["date", "what happened"], _events(world))),
     ]
@@ -24,20 +25,15 @@ def atlas_page(world: World) -> str:
 def map_picture(world: World) -> Html:
     """Return the map as SVG: roads as lines with their miles, places as dots sized by population."""
     at = {name: ((x + 0.5) * CELL, (y + 0.5) * CELL) for name, (x, y) in world.map.places.items()}
-    parts = []
-    for (a, b), miles in world.map.roads.items():
-        (x, y), (u, v) = at[a], at[b]
-        parts.append(tag("line", x1=x, y1=y, x2=u, y2=v, stroke="currentColor", stroke_opacity=0.35))
-        where = {"x": (x + u) / 2 + 3, "y": (y + v) / 2 - 3}
-        parts.append(tag("text", miles, **where, font_size=10, fill="currentColor", fill_opacity=0.6))
+    shapes: list = [Arrow([at[a], at[b]], str(miles), "faint", head=False)
+                    for (a, b), miles in world.map.roads.items()]  # fmt: skip
     for name, (x, y) in at.items():
         people = len(world.ask(Fact(None, "lives_in", name)))
         r = 3 + people / 4
-        parts.append(tag("circle", tag("title", f"{people} people"), cx=x, cy=y, r=r, fill="currentColor"))
-        where = {"x": x, "y": y - r - 5, "text_anchor": "middle"}
-        parts.append(tag("text", name, **where, font_size=12, fill="currentColor"))
-    box = f"0 0 {COLUMNS * CELL} {ROWS * CELL}"
-    return tag("svg", parts, viewBox=box, role="img", aria_label="map of places and roads", width="100%")
+        dot = tag("circle", tag("title", f"{people} people"), cx=x, cy=y, r=r, fill="currentColor")
+        shapes += [dot, tag("text", name, x=x, y=y - r - 11, class_="on", style="fill: var(--ink)")]
+    unit = "a number beside a road is its length in miles"
+    return diagram("Places and roads", "the map of the world", (COLUMNS * CELL, ROWS * CELL), shapes, unit)
 
 
 def _town(world, place):
