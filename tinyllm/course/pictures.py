@@ -121,7 +121,7 @@ def coloured(title: str, unit: str, tokens: Iterable[bytes]) -> Html:
 
 
 def norm_circle(n: np.ndarray, dn: np.ndarray) -> Html:
-    """Draw what a norm lets through of a gradient dn (3,) of the normalised row n (3,) -> HTML.
+    """Draw the part of a gradient dn (3,) that a norm passes on, for a normalised row n (3,) -> HTML.
 
     Rows of three numbers with mean 0 form a plane; those with variance 1 are a circle in it.
     """

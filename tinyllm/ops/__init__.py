@@ -1,7 +1,7 @@
 """Ops: pure functions on arrays. Each op and its backward stand side by side, one file for each topic.
 
 The NumPy body of an op is its specification: float32 in gives float32 out, float64 in gives float64 out, and
-inputs are not changed. NumPy's RuntimeWarning stays on where an infinity turns into NaN, to be seen by users.
+inputs are not changed. NumPy's RuntimeWarning stays on where an infinity turns into NaN, so users see it.
 
 Every file of this folder is imported here, and every registered op is an attribute of this module.
 """

@@ -139,7 +139,7 @@ def record_name(submission: Submission, course: Course, level: str) -> str:
 
 @functools.cache
 def digest_of_code() -> str:
-    """Return a digest of tinyllm: if its code was mended in place, it must judge again."""
+    """Return a digest of tinyllm's code: when it changes, submissions must be judged again."""
     files = sorted(Path(__file__).parents[2].rglob("*.py"))
     return hashlib.sha256(b"".join(hashlib.sha256(read_bytes(path)).digest() for path in files)).hexdigest()
 
