@@ -16,7 +16,7 @@ class Sampling:
     """Settings for choosing the next token from the logits.
 
     They apply in this order: repetition penalty, temperature, top-k, top-p, min-p. Temperature 0 takes the
-    likeliest token; of equally likely ones, the one with the smallest id. Raises UserError if one is wrong.
+    likeliest token; of equally likely ones, the one with the smallest id. Raises UserError on bad settings.
     """
 
     temperature: float = 1.0

@@ -116,7 +116,7 @@ def grade(
       tinyllm course grade submissions --out grades2 --require-isolation --workers 4
       tinyllm course grade submissions --student "Ada Lovelace"
 
-    `auto` takes the first isolation that works here, as `tinyllm doctor` tells:
+    `auto` takes the first isolation that works here, as `tinyllm doctor` reports:
       landlock   Linux: each test in a fresh process without network, processes,
                  or files but the student's own
       plain      macOS, Windows, old kernels: a fresh process for each test, with
@@ -353,7 +353,7 @@ def selftest(*, json: bool = False, mutants: bool = False, course: str | None = 
     """Grade the grader: references, starters, mutants.
 
     --json         print the table for programs
-    --mutants      and for each mutant the property it breaks
+    --mutants      also print the property that each mutant breaks
     --course FILE  the course file, not course.toml
 
     example:

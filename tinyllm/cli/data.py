@@ -35,7 +35,7 @@ group("data", """
 def list_corpora(*, json: bool = False) -> None:
     """List the corpora that have names, and the kinds of texts of the world.
 
-    Each line has name, size and SHA-256; for a corpus that is not available it says what to do.
+    Each line has name, size and SHA-256, or what to do if the corpus is not available.
 
     --json  print JSON, with the dials (settings) of each kind
 
@@ -210,7 +210,7 @@ def measure(corpus: Corpus) -> dict:
 
     unigram: the loss of a model that knows only how frequent each character is. gzip: the size after
     compression, as a loss. entropy: the exact lower bound, for a generated corpus. distinct trigrams: the
-    share of three words in a row that occur nowhere before; most frequent opening: the share of documents
+    share of word triples that did not occur before; most frequent opening: the share of documents
     that begin with the same four words.
     """
     try:

@@ -62,8 +62,8 @@ class EncoderDecoderLM(LanguageModel):
                source: ArrayLike | None = None, lengths: ArrayLike | None = None) -> Tensor:  # fmt: skip
         """Run the model without its output layer: decoder_tokens (B, T), ints -> (B, T, C).
 
-        The encoder's text is either in a cache (see `read`), whose decoder tokens the given ones continue; or
-        it is `source` (B, S), with `lengths` (B,). Raises UserError as calling the model does.
+        The encoder's text is in a cache (see `read`), and the given tokens continue the cached ones; or it is
+        `source` (B, S), with `lengths` (B,). Raises UserError as calling the model does.
         """
         tokens = check_tokens(decoder_tokens, self.config.vocab_size)
         positions_of(tokens, cache, self.config.context)  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ def modest(draw):
 
 @st.composite
 def dropout(draw):
-    """Draw an array, the key of dropout's random numbers, also the largest key, and a probability."""
+    """Draw an array, a key of dropout's random numbers (sometimes the largest), and a probability."""
     key = draw(st.sampled_from(KEYS)), draw(st.sampled_from((0, 1, 7, 2**64 - 3)))
     return floats(draw, draw(shapes)), key, draw(st.sampled_from((0.5, 0.1, 0.0, 0.9, 0.999999)))
 

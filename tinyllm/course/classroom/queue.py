@@ -88,7 +88,7 @@ def grade_all(submissions: list[Submission], course: Course, out: str | Path, le
     """Grade submissions -> list of records, in the order of the students' names.
 
     begin: called with the number of submissions.
-    step: called whenever one is done.
+    step: called whenever a submission is done.
     again: grade only these students, even if nothing has changed; the others keep their records.
 
     For a course without a seed, one is drawn and stored in `out`.

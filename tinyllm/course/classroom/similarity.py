@@ -47,7 +47,7 @@ Key = tuple[str, str]  # folder of a lesson, statement without names
 
 
 class Place(NamedTuple):
-    """Say where a statement stands: a file, a line, and its text."""
+    """The place of a statement: a file, a line, and its text."""
 
     file: str
     line: int
@@ -55,7 +55,7 @@ class Place(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """Hold the bits that two students share in a lesson's folder, and the limit that they exceed."""
+    """The bits that two students share in a lesson's folder, and the limit that they exceed."""
 
     lesson: str
     bits: float
@@ -63,7 +63,7 @@ class Finding(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Name two students who share statements. shared: (bits, place in a file of `one`, in one of `other`)."""
+    """Two students who share statements. shared: (bits, place in a file of `one`, in one of `other`)."""
 
     one: str
     other: str

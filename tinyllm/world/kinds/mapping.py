@@ -26,7 +26,7 @@ def best_curve(shots: int = 24, letters: int = 8) -> list[float]:
 
 
 class Mapping(Kind):
-    """Find out from examples which colour belongs to which letter; every row has its own colours."""
+    """Find out from examples which colour belongs to which letter; every text has its own colours."""
 
     group = "in-context"
     splits = {"map": lambda document: sorted(document.labels["map"].items())}

@@ -72,7 +72,7 @@ def _flat(seed, chains):
 
 
 class Markov(Kind):
-    """Tell the weather day by day, where each row follows another Markov chain.
+    """Tell the weather day by day, where each text follows another Markov chain.
 
     `logprob` comes from `log_likelihood`; `read` takes the default number of chains.
     """

@@ -20,7 +20,7 @@ VALUES = [*names.THINGS, *names.ANIMALS]
 class Recall(Kind):
     """Remember who has which thing, and say it when the name is called (multi-query associative recall).
 
-    Some rows have few pairs. All pairs come before the first call, and each name is equally likely to be
+    Some texts have few pairs. All pairs come before the first call, and each name is equally likely to be
     called. With calls between the pairs, the most frequent thing would be a good guess, and small models
     learn nothing else. With more names a model learns the task later, and then suddenly.
     """
