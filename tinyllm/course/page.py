@@ -55,7 +55,7 @@ def roofline(gflops: float, gb_per_second: float, dots: dict[str, tuple[float, f
 
 
 def write_page(path: Path, title: str, lead: str, figures: Iterable[Html]) -> None:
-    """Write figures to an HTML file and say where it is, or show it in a notebook. Raises UserError."""
+    """Write figures to an HTML file and say where it is, or show it in a notebook."""
     drawn = [html(figure) for figure in figures]
     if len(drawn) % 2:  # the first above the pairs
         drawn[0] = tag("div", drawn[0], style="grid-column: 1 / -1; min-width: 0")

@@ -106,7 +106,7 @@ def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Part], 
 
 
 def attempted(source: str, stub: str, path: Path) -> set[str]:
-    """Return the names whose definitions differ from the stub's -> set of str. Raises UserError."""
+    """Return the names whose definitions differ from the stub's. Raises UserError for bad syntax."""
     untouched = definitions(ast.parse(stub).body)
     try:
         written = definitions(ast.parse(source).body).items()
@@ -219,7 +219,7 @@ def validated(part: Part, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _look(part, function, results, args):
-    """Compare types, shapes and finiteness of results with the specification's. Raises PartFailure."""
+    """Raise PartFailure if results differ from the specification's in type, shape or finiteness."""
     expected = run(part.op, OPS[part.op].reference, args)
     try:
         if OPS[part.op].mutates and len(results) != len(expected):

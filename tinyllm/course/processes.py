@@ -147,7 +147,7 @@ class Spawner:
                 raise UserError(f"the worker process does not start: {last or 'it says nothing'}") from None
 
     def _let_in(self, process, door, token):
-        """Accept the connection of this process and of no other -> its socket. Raises OSError."""
+        """Accept only this process's connection -> its socket. Raises OSError if none comes."""
         door.settimeout(0.25)
         for _ in range(4 * START_SECONDS):
             with contextlib.suppress(TimeoutError):

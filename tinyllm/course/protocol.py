@@ -209,7 +209,7 @@ def copy(value: object) -> "Any":
 
 
 def _read(exactly):
-    """Read a frame -> value. exactly(n) must return the next n bytes. Raises ProtocolError."""
+    """Read a frame -> value. exactly(n) must return the next n bytes. Raises ProtocolError for other data."""
     magic, length = PREFIX.unpack(exactly(PREFIX.size))
     if magic != MAGIC or length > MAX_HEADER:
         raise ProtocolError("not a frame: it starts with something else")

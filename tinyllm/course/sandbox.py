@@ -200,7 +200,7 @@ def seccomp() -> None:
 
 
 def freeze() -> None:
-    """Forbid changes to the memory layout from now on, if a seccomp filter is in force. Raises OSError.
+    """Forbid changes to the memory layout from now on, if a seccomp filter is in force.
 
     Pages keep their rights and addresses, no new code can be loaded, and signals keep their handlers. New
     memory can still be allocated; freed memory stays mapped, which `free` tolerates.

@@ -37,7 +37,7 @@ def find_workspace(start: str | Path = ".") -> Path:
 def start_lesson(
     lesson: Lesson, workspace: Path, more: dict[str, str] | None = None
 ) -> tuple[Path, list[str]]:
-    """Copy a lesson's files into the workspace -> (the folder, the names that were copied). Raises UserError.
+    """Copy a lesson's files into the workspace -> (the folder, the names that were copied).
 
     A file that exists already is left alone. more: {name: text} of files to write beside them.
     """
@@ -168,7 +168,7 @@ class Progress:
         return self.tasks.setdefault(f"{lesson.number}/{name}", {})
 
     def save(self) -> None:
-        """Write the file atomically; write nothing in a folder without lessons. Raises UserError."""
+        """Write the file atomically, if the folder has lessons. Raises UserError on failure."""
         workspace = self.path.parent.parent
         if not (self.path.parent.exists() or any((workspace / one.folder).is_dir() for one in syllabus())):
             return
@@ -197,7 +197,7 @@ def passed_ops(lesson: Lesson, workspace: Path) -> set[str]:
 
 
 def read_progress(data: bytes) -> dict[str, dict[str, Any]]:
-    """Read the bytes of a progress file -> dict of dicts by "LESSON/TASK". Raises UserError."""
+    """Read a progress file -> dict of dicts by "LESSON/TASK". Raises UserError for other bytes."""
     content = parse_json(data)
     conform(content, {"tasks": {str: {}}})
     return {key: {name: value for name, value in task.items() if type(value) is FIELDS.get(name)}

@@ -18,7 +18,7 @@ def read_picture(where: str) -> np.ndarray:
     """Read a picture -> uint8 (H, W, 3): red, green and blue of each dot.
 
     `where` is a PPM file of the kind P6, or a text of the world about pictures, such as
-    world:caption,split=test,seed=3, whose first picture is taken. Raises UserError.
+    world:caption,split=test,seed=3, whose first picture is taken. Raises UserError for any other.
     """
     if where.startswith(PREFIX):
         if not (shown := load_corpus(re.sub(r",n=\d+", "", where) + ",n=1").shown):

@@ -9,7 +9,7 @@ from tinyllm.ops.shapes import Array
 
 
 def real(lengths: Array, T: int) -> Array:
-    """Return True for positions that are not padding: lengths (B,) -> (B, T, 1). Raises ValueError."""
+    """Return True for positions that are not padding: lengths (B,), each from 1 to T -> (B, T, 1)."""
     if np.any((lengths < 1) | (lengths > T)):
         raise ValueError(f"mean_pool: lengths must be from 1 to {T}, got {lengths.tolist()}")
     return (np.arange(T) < lengths[:, None])[..., None]

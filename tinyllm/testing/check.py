@@ -36,7 +36,7 @@ def check(name: str, function: Callable[..., Any], args: Sequence[Any], contiguo
 
 
 def require_all(name: str, function: Callable[..., Any], args: tuple, contiguous: bool) -> None:
-    """Check all the properties that `check` lists, one after another. Raises AssertionError."""
+    """Check the properties that `check` lists. Raises AssertionError at the first that does not hold."""
     before = [bits(value) for value in args]
     results = run(name, function, args)
     for argument, value, old in zip(parameters(name), args, before, strict=False):

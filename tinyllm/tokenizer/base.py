@@ -71,7 +71,7 @@ class Tokenizer:
         self.added_tokens = dict(names)
 
     def add_special_tokens(self, names: Iterable[str]) -> None:
-        """Add the names that are not special tokens yet, numbered after all others. Raises UserError."""
+        """Add the names that are not special tokens yet, as the next ids. Raises UserError for a bad one."""
         new = [name for name in check_names(names) if name not in self.special_tokens]
         ids = dict(zip(new, count(self.vocab_size)))
         self._tokens = _with_special(self._tokens, ids)

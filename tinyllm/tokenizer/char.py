@@ -22,7 +22,7 @@ class CharTokenizer(Tokenizer):
     kind = "char"
 
     def __init__(self, characters, special_tokens=()):
-        """Make a tokenizer from a list of one-character strings, in ascending order. Raises UserError."""
+        """Make a tokenizer of single characters, in ascending order. Raises UserError for any other list."""
         for i, character in enumerate(characters):
             if not isinstance(character, str) or len(character) != 1:
                 raise UserError(f"characters[{i}] is {str(character)[:20]!r}, which is not one character")

@@ -56,7 +56,7 @@ def _read(data):
 
 
 def dump(tokenizer: Tokenizer) -> bytes:
-    """Return the bytes of a rank file, without pattern and special tokens. Raises UserError."""
+    """Return the bytes of a rank file, without pattern and special tokens. Raises as `ranks_of` does."""
     vocabulary = check_plain(tokenizer, "a rank file").vocabulary
     ranks = sorted(ranks_of(vocabulary).items(), key=lambda item: item[1])
     return b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in ranks)

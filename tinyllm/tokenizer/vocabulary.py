@@ -58,7 +58,7 @@ class Vocabulary:
     def from_ranks(cls, ranks: dict[bytes, int]) -> Vocabulary:
         """Build a vocabulary from tiktoken's ranks: neighbours that form a token merge, lowest rank first.
 
-        ranks: {bytes: rank}, with all single bytes; the ranks become the ids. Raises UserError. The merge
+        ranks: {bytes: rank}, with all single bytes, else UserError; the ranks become the ids. The merge
         that makes a token does not depend on the surrounding text, because no earlier merge crosses its ends.
         So it is found by encoding the token by itself, with the merges that make shorter tokens. A token that
         no merge makes occurs only as a whole piece.

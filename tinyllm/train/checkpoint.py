@@ -150,7 +150,7 @@ def load_model(path: Path, bits: int | None = None) -> Any:
 
 
 def load_state(path: Path, name: str, part: Any) -> None:
-    """Load NAME.safetensors of a checkpoint into `part`, such as the optimizer. Raises UserError."""
+    """Load NAME.safetensors into `part`, such as the optimizer. Raises UserError if it does not fit."""
     file = path / f"{name}.safetensors"
 
     def load():

@@ -77,7 +77,7 @@ def read_tables(course: Course, tables: dict[str, Path]) -> Adjustments:
 
 
 def student_key(row: Row) -> str:
-    """Return a row's student in a normal form, so that names can be compared. Raises UserError."""
+    """Return a row's student in a normal form, to compare names. Raises UserError if there is none."""
     if not row.cells["student"]:
         raise UserError(f"{row.where} names no student")
     return student_name(row.cells["student"]).casefold()
@@ -92,7 +92,7 @@ def once(found: dict, place: Any, row: Row) -> None:
 
 
 def find_task(course: Course, row: Row) -> tuple[Part, str]:
-    """Return (part of the course, task name) for a row's cell "softmax" or "4/softmax". Raises UserError."""
+    """Return (part of the course, task name) for a row's task, "softmax" or with its lesson "4/softmax"."""
     number, _, name = row.cells["task"].rpartition("/")
     found = [part for part in course.parts
              if name in part.points and number in ("", str(part.lesson.number))]  # fmt: skip

@@ -109,7 +109,7 @@ def read_submission(submission: Submission, lessons: list[Lesson]) -> None:
 
 
 def take(submission: Submission, lessons: list[Lesson], files: Files) -> None:
-    """Read and keep the files that belong to a lesson, and the progress. Raises Refused."""
+    """Read and keep the files that belong to a lesson, and the progress. Raises Refused if too large."""
     for path, read in files:
         if path.parts[-2:] == PROGRESS:
             submission.progress = submission.progress or read()
@@ -177,7 +177,7 @@ def hidden(name: str) -> bool:
 
 
 def in_folder(root: Path) -> Files:
-    """Find the files of a folder; links to folders are not followed. Raises Refused."""
+    """Find the files of a folder, without following links to folders. Raises Refused if it has too many."""
     seen = 0
     for here, folders, names in os.walk(root, followlinks=False):
         relative = PurePosixPath(*Path(here).relative_to(root).parts)
@@ -210,7 +210,7 @@ class Bounded(io.FileIO):
 
 
 def in_zip(archive: zipfile.ZipFile) -> Files:
-    """Check all entries of a zip, then find its files. Raises Refused."""
+    """Find the files of a zip. Raises Refused first if any entry is dangerous to unpack."""
     entries = archive.infolist()
     for entry in entries:
         require_honest(entry)

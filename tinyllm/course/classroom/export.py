@@ -107,7 +107,7 @@ def pack(files: dict[str, str | bytes]) -> bytes:
 def read_package(path: str | Path | None) -> tuple[str, bytes]:
     """Return the name and the bytes of a wheel or a source distribution of tinyllm, to install elsewhere.
 
-    A package index may have another project of this name, so exports bring the file. Raises UserError.
+    Exports bring it, as a package index may have another tinyllm. Raises UserError for any other file.
     """
     make = "`pip wheel --no-deps FOLDER` makes one in a checkout"
     if path is None:

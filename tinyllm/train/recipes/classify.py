@@ -57,7 +57,7 @@ def read_examples(corpus: Any) -> list[Example]:
 
 
 def adapt(model: Any, corpus: Any) -> Any:
-    """Return the model with an output layer for the classes of a corpus. Raises UserError."""
+    """Return the model with an output layer for the classes of a corpus, 2 to MOST; else raises UserError."""
     labels = sorted({label for *_, label in read_examples(corpus)})
     if not 2 <= len(labels) <= MOST:
         raise UserError(f"{corpus.name} has {len(labels)} classes: give examples of 2 to {MOST}")
