@@ -141,6 +141,9 @@ def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
 
 
 def load_weights(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Read a safetensors file -> ({name: array}, metadata). Raises UserError as `read_header` does."""
+    """Read a safetensors file -> ({name: array}, metadata): `model.load_state_dict(load_weights(path)[0])`.
+
+    Raises UserError as `read_header` does.
+    """
     stored, metadata = read_header(path)
     return {name: array.read() for name, array in stored.items()}, metadata
