@@ -43,7 +43,7 @@ def test_it_ends_where_the_target_is_reached(settings):
 
 
 def test_minutes_are_planned_by_the_speed_of_trial_steps(settings, monkeypatch):
-    monkeypatch.setattr(speedrun, "median", lambda seconds: list(seconds) and 1.0)  # a second for each
+    monkeypatch.setattr(speedrun, "seconds_per_step", lambda setup: 1.0)
     assert list(measure_speedrun(settings, minutes=0.07))[-1]["step"] == 4
 
 

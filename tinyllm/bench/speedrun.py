@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
-from statistics import median
 from typing import Any
 
 from tinyllm.bench.peers import load_torch
@@ -12,9 +10,9 @@ from tinyllm.data import load_corpus, token_array
 from tinyllm.ops.registry import threads
 from tinyllm.tokenizer import make_tokenizer
 from tinyllm.train import TrainSetup, events, make_config, prepare
+from tinyllm.train.pace import seconds_per_step
 
 NEAR = 0.05  # nats per character above the floor of a text whose entropy is known: the default target
-TRIAL = 12  # steps that are timed before a training of some minutes is planned
 
 
 def measure_speedrun(settings: dict[str, Any], target: float | None = None, minutes: float | None = None,
@@ -30,8 +28,8 @@ def measure_speedrun(settings: dict[str, Any], target: float | None = None, minu
     torch = load_torch() if peers else None
     setup = prepare(make_config(settings))
     if minutes is not None:
-        pace = median(event.seconds for event in islice(setup.steps(), TRIAL))
-        setup = prepare(make_config(settings | {"train.steps": max(1, int(60 * minutes / pace))}))
+        steps = max(1, int(60 * minutes / seconds_per_step(setup)))
+        setup = prepare(make_config(settings | {"train.steps": steps}))
     floor = setup.facts.entropy_per_char
     goal = floor + NEAR if target is None and floor is not None else target
     record: dict = {}
