@@ -148,7 +148,7 @@ def prefill_flops(model: Any, tokens: int) -> int:
 
 
 def decode_bytes(model: Any, length: float) -> float:
-    """Count the bytes that one token reads: all weights but embeddings, and `length` keys and values."""
+    """Count the bytes read to decode a token: all weights but embeddings, and `length` keys and values."""
     read = 0
     for _, module in model.named_modules():
         if isinstance(module, Embedding) or any(True for _ in module.named_children()):

@@ -97,7 +97,7 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
 
 
 def compared(name: str, got: list[Any], args: Sequence[Any]) -> tuple[str, str] | None:
-    """Return as text (the right results, the function's results) that differ; None if this is too long."""
+    """Return, as text, the results that differ: (right, the function's); None if it is too long to read."""
     expected = right(name, args)[0]
     one = is_plain_list(expected)
     try:

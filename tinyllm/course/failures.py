@@ -75,10 +75,7 @@ def ask(name: str, worker: Any, function: str, args: Sequence[Any], names: Seque
 
 
 def wrong_arguments(name: str, worker: Any, function: str, args: Sequence[Any]) -> Failure | str | None:
-    """Check that the student's function has the op's defaults, and takes all arguments by keyword.
-
-    -> what is wrong, or None.
-    """
+    """Return what is wrong with the student's function's defaults or argument names, or None."""
     given, optional = bind(name, args), defaults(name)
     needed = [value for argument, value in given.items() if argument not in optional]
     usual = results_in(name, ask(name, worker, function, args))

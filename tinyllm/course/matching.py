@@ -1,6 +1,6 @@
 """Compare wrong results with a known mistake's results, to find out if the function makes this mistake.
 
-Differences by rounding, about NaN, or on a threshold do not count.
+Differences that come from rounding, from NaN, or from a number on a threshold do not count.
 """
 
 from collections.abc import Callable, Sequence
@@ -180,7 +180,7 @@ def undefined(results: list[Any] | None) -> bool:
 
 
 def has_nan(results: Sequence[Any]) -> bool:
-    """Return True if a number of the results is NaN."""
+    """Return True if there is a NaN in the results."""
     return any(np.isnan(a).any() for a in arrays(results) if a.dtype.kind == "f")
 
 

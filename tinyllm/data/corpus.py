@@ -64,9 +64,7 @@ class Corpus:
         raise UserError(f"{self.name} is not text ({what}); convert it to UTF-8, or use --tokenizer byte")
 
     def split(self, fraction: float = 0.1) -> tuple:
-        """Split off the last part for validation -> (training bytes, validation bytes).
-
-        The validation part is about `fraction` of the data.
+        """Split off the last part, about `fraction`, for validation -> (training bytes, validation bytes).
 
         If the corpus has a separator, the cut is between documents. It is never inside a character.
         Raises UserError if a part would be empty.

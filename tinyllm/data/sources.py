@@ -65,7 +65,7 @@ def stories_corpus(seed: int = 0) -> Corpus:
 
 
 def world_corpus(name: str) -> Corpus:
-    """Generate the text of the world that a name such as world:facts,groups=7 describes. Raises UserError."""
+    """Generate a text of the world from its name, such as world:facts,groups=7, or raise UserError."""
     named = read_name(name)
     texts: list[str] = []
     pairs: list[tuple[str, str]] = []

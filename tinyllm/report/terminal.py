@@ -18,7 +18,7 @@ def has_colours() -> bool:
 
 
 def paint(text: str, code: str) -> str:
-    """Colour a text by an SGR code ("" for none), each line by itself, or the colour may fill the line."""
+    """Colour a text by an SGR code ("" for none), line by line, so that no colour runs beyond the text."""
     return "\n".join(f"\x1b[{code}m{line}\x1b[0m" if line and code else line for line in text.split("\n"))
 
 

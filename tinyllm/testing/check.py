@@ -267,7 +267,7 @@ def same(got: list[Any], other: list[Any] | None, close: float = CLOSE) -> bool:
 
 
 def agree(a: Any, b: Any, close: float = CLOSE) -> bool:
-    """Return True if two results agree; NaN agrees with NaN."""
+    """Return True if two results are equal up to rounding (`close`, relative), NaN where NaN is."""
     a, b = as_array(a), np.asarray(b)
     if a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":
         return a.tolist() == b.tolist()

@@ -20,7 +20,7 @@ def relative_buckets(draw):
 
 
 def other_side_of_an_edge(args):
-    """Return the case with a max_distance that is smaller, and larger, by a rounding error."""
+    """Return two cases whose max_distance is smaller, and larger, by a few roundings."""
     distance, buckets, limit, causal = args
     return [(distance, buckets, limit * (1 + change), causal) for change in (-1e-6, 1e-6)]
 

@@ -276,9 +276,9 @@ class Run:
 
 
 def progress_of(path: Path, state: dict[str, Any] | None = None) -> tuple[Progress, int]:
-    """Return the progress in a checkpoint, and how many bytes of the log belong to it. Raises UserError.
+    """Return the progress in a checkpoint, and how many bytes of the log belong to it.
 
-    `state` is its state.json, if it has been read already.
+    `state` is its state.json, if it has been read already. Raises UserError if it is damaged.
     """
     state = state or checkpoint.read_state(path)
     try:

@@ -141,7 +141,7 @@ class Kind:
         )
 
     def held_out(self, document: Document, by: str | None = None) -> bool:
-        """Return True if a document is for testing only, by the entry `by` of `splits`."""
+        """Return True if a document is for testing only. by: a name in `splits`, by default the first."""
         name = by or next(iter(self.splits))
         if name not in self.splits:
             raise UserError(f"{self.name} cannot be split by {name}; it can by {', '.join(self.splits)}")

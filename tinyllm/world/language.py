@@ -62,7 +62,7 @@ def inflected(verb: str, tense: str, many: bool) -> str:
 
 
 def base(said: str, many: bool) -> list[str]:
-    """Return [verb, tense] of a verb in a sentence. Raises ValueError if it is in the wrong number."""
+    """Return [verb, tense] of a verb. Raises ValueError unless it is plural if `many`, else singular."""
     tense = "future" if said.startswith("will ") else WORDS[said][2] or "present"
     verb = WORDS[said.removeprefix("will ")][1]
     if inflected(verb, tense, many) != said:

@@ -132,7 +132,7 @@ def try_task(lesson: Lesson, task: Task, level: str) -> Row:
 
 
 class Trial:
-    """Judge answers of the self-test in the same way as a student's."""
+    """The judge of the self-test: it treats each answer as a student's."""
 
     def __init__(self, lesson, task, launcher, folder):
         self.lesson, self.task, self.launcher, self.folder = lesson, task, launcher, folder

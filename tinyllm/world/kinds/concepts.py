@@ -1,4 +1,4 @@
-"""Concepts: yes or no by a hidden rule over size, colour and shape, to be found from examples."""
+"""Concepts: answer yes or no by a rule about size, colour and shape that only examples show."""
 
 from functools import cache
 from itertools import combinations, product
@@ -60,7 +60,7 @@ def best_answers(examples: list[tuple[int, bool]]) -> tuple[list[float], list[st
 
 
 class Concepts(Kind):
-    """Find the rule behind yes and no, over size, colour and shape; some rules are only in the test."""
+    """Find the rule behind yes and no, about size, colour and shape; some rules occur only in the test."""
 
     group = "in-context"
     options = 2
@@ -99,7 +99,7 @@ class Concepts(Kind):
         return document if known and document.text == text else None
 
     def solve(self, world: World, document: Document) -> str:
-        """Try every concept by its words on every example; those that fit must agree on the question."""
+        """Try every concept, in words, on every example; those that fit must agree on the question."""
         words = document.prompt.split()
         things = [words[i : i + 3] for i in range(0, len(words), 4)]
         answers = {
