@@ -14,24 +14,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 import tinyllm.functional as F
-from tinyllm import ops
+from tinyllm import nn, ops
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.models.pretrained import Pretrained
-from tinyllm.nn import (
-    Attention,
-    CrossCache,
-    Dropout,
-    Embedding,
-    EncoderDecoderLM,
-    Head,
-    KVCache,
-    Linear,
-    Module,
-    Parameter,
-    RMSNorm,
-    full,
-)
+from tinyllm.models.sizes import SIZE
 from tinyllm.tensor import Tensor
 
 NEWER: dict[str, Any] = {"mlp": "gated-gelu", "tied": False, "scaled": False}  # version 1.1
@@ -42,7 +29,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "mini": {"layers": 4, "heads": 6, "width": 384, "head_width": 64, "hidden": 1024, "context": 256} | NEWER,
     "small": {"layers": 6, "heads": 8, "width": 512, "head_width": 64, "hidden": 2048},  # T5, 60M parameters
 }
-SIZE: dict[str, Any] = {"min": 1, "max": 2**24}
 MLPS = "relu", "gated-gelu"
 STARTS = "decoder_start_token_id", "pad_token_id"  # one token for both
 SENTINELS = 32  # of new tokenizers; T5's own has 100
@@ -86,7 +72,7 @@ class T5Config:
             object.__setattr__(self, "decoder_layers", self.layers)
 
 
-class T5Attention(Attention):
+class T5Attention(nn.Attention):
     """Attention without a division by sqrt(D): x (B, T, C) -> (B, T, C)."""
 
     same_input: tuple[str, ...] = ("q", "k", "v")
@@ -94,10 +80,10 @@ class T5Attention(Attention):
     def __init__(self, config: T5Config, causal: bool = False):
         inner = config.heads * config.head_width
         super().__init__(config.width, config.heads, None, None, config.dropout, config.head_width, causal)
-        self.q, self.k, self.v = (Linear(config.width, inner, bias=False) for _ in range(3))
-        self.o = Linear(inner, config.width, bias=False)
+        self.q, self.k, self.v = (nn.Linear(config.width, inner, bias=False) for _ in range(3))
+        self.o = nn.Linear(inner, config.width, bias=False)
 
-    def __call__(self, x: Tensor, cache: KVCache | None = None, **where: Any) -> Tensor:
+    def __call__(self, x: Tensor, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
         q, k, v = self.q(x), self.k(x), self.v(x)
         return self.o(self.mix(q * self.head_width**0.5, k, v, cache, **where))  # F.attention divides by it
 
@@ -112,7 +98,7 @@ class T5CrossAttention(T5Attention):
         return self.o(self.mix(self.q(x) * self.head_width**0.5, k, v, lengths=lengths))
 
 
-class T5MLP(Module):
+class T5MLP(nn.Module):
     """Feed-forward block, with a gate in version 1.1: x (..., C) -> (..., C)."""
 
     wi: Any
@@ -122,32 +108,32 @@ class T5MLP(Module):
     def __init__(self, config: T5Config):
         self.same_input = () if config.mlp == "relu" else ("wi_0", "wi_1")
         for name in self.same_input or ("wi",):
-            setattr(self, name, Linear(config.width, config.hidden, bias=False))
-        self.wo = Linear(config.hidden, config.width, bias=False)
-        self.drop = Dropout(config.dropout)
+            setattr(self, name, nn.Linear(config.width, config.hidden, bias=False))
+        self.wo = nn.Linear(config.hidden, config.width, bias=False)
+        self.drop = nn.Dropout(config.dropout)
 
     def __call__(self, x: Tensor) -> Tensor:
         h = F.gelu_tanh(self.wi_0(x)) * self.wi_1(x) if self.same_input else F.relu(self.wi(x))
         return self.wo(self.drop(h))
 
 
-class T5Layer(Module):
+class T5Layer(nn.Module):
     """Attention or an MLP with its norm: x + part(norm(x)). In checkpoints, the part's name is its class."""
 
     SelfAttention: Any
     EncDecAttention: Any
 
-    def __init__(self, config: T5Config, **part: Module):
+    def __init__(self, config: T5Config, **part: nn.Module):
         ((self.kind, module),) = part.items()
         setattr(self, self.kind, module)
-        self.layer_norm = RMSNorm(config.width, config.eps)
-        self.drop = Dropout(config.dropout)
+        self.layer_norm = nn.RMSNorm(config.width, config.eps)
+        self.drop = nn.Dropout(config.dropout)
 
     def __call__(self, x: Tensor, *given: Any, **where: Any) -> Tensor:
         return x + self.drop(getattr(self, self.kind)(self.layer_norm(x), *given, **where))
 
 
-class T5Block(Module):
+class T5Block(nn.Module):
     """One transformer block: attention, in a decoder cross-attention, an MLP: (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: T5Config, decodes: bool):
@@ -156,7 +142,7 @@ class T5Block(Module):
             self.layer.append(T5Layer(config, EncDecAttention=T5CrossAttention(config)))
         self.layer.append(T5Layer(config, DenseReluDense=T5MLP(config)))
 
-    def __call__(self, x: Tensor, cache: KVCache | None = None, memory: Memory | None = None,
+    def __call__(self, x: Tensor, cache: nn.KVCache | None = None, memory: Memory | None = None,
                  **where: Any) -> Tensor:  # fmt: skip
         x = self.layer[0](x, cache, **where)
         if memory is not None:
@@ -170,16 +156,16 @@ class T5Block(Module):
         return k, v
 
 
-class T5Stack(Module):
+class T5Stack(nn.Module):
     """The encoder or the decoder of a T5: x (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: T5Config, layers: int, decodes: bool):
         self.config, self.causal = config, decodes
         self.block = [T5Block(config, decodes) for _ in range(layers)]
         first = self.block[0].layer[0].SelfAttention
-        first.relative_attention_bias = Embedding(config.buckets, config.heads)
-        self.final_layer_norm = RMSNorm(config.width, config.eps)
-        self.drop = Dropout(config.dropout)
+        first.relative_attention_bias = nn.Embedding(config.buckets, config.heads)
+        self.final_layer_norm = nn.RMSNorm(config.width, config.eps)
+        self.drop = nn.Dropout(config.dropout)
 
     def bias(self, queries: int, keys: int, past: int = 0) -> Tensor:
         """Return the numbers for distances, which are added to the scores of every layer: (H, queries, keys).
@@ -191,7 +177,7 @@ class T5Stack(Module):
         buckets = ops.relative_buckets(distance, c.buckets, c.max_distance, self.causal)
         return table(buckets).transpose(2, 0, 1)
 
-    def __call__(self, x: Tensor, cache: list[CrossCache] | None = None, memory: Tensor | None = None,
+    def __call__(self, x: Tensor, cache: list[nn.CrossCache] | None = None, memory: Tensor | None = None,
                  lengths: np.ndarray | None = None) -> Tensor:  # fmt: skip
         """Run the blocks. A decoder also attends to `memory`, the encoder's output, or to the cached one."""
         where: dict[str, Any] = {} if self.causal else {"lengths": lengths}
@@ -208,7 +194,7 @@ class T5Stack(Module):
         return x * self.config.width**-0.5 if self.causal and self.config.scaled else x
 
 
-class T5(Pretrained, EncoderDecoderLM):
+class T5(Pretrained, nn.EncoderDecoderLM):
     """T5: tokens (B, S), decoder_tokens (B, T) -> logits (B, T, V).
 
     `seed` decides the initial weights; with `seed=None` matrices stay zero, for weights from a file.
@@ -238,10 +224,11 @@ class T5(Pretrained, EncoderDecoderLM):
 
     def __init__(self, config: T5Config, seed: int | None = 0):
         self.config = config
-        self.shared = Embedding(config.vocab_size, config.width)
+        self.shared = nn.Embedding(config.vocab_size, config.width)
         self.encoder = T5Stack(config, config.layers, decodes=False)
         self.decoder = T5Stack(config, config.decoder_layers or config.layers, decodes=True)
-        self.lm_head = Head(self.shared.weight if config.tied else Parameter(full(self.shared.weight.shape)))
+        table = self.shared.weight
+        self.lm_head = nn.Head(table if config.tied else nn.Parameter(nn.full(table.shape)))
         self.finish(seed)
 
     def first_std(self, name: str) -> float:
