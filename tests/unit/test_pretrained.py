@@ -204,6 +204,9 @@ def test_what_transformers_saves_opens_here(tmp_path, transformers, name, dtype,
     open_there(transformers, tmp_path / "ours", dtype=dtype).save_pretrained(tmp_path / "theirs", **options)
     assert (tmp_path / "theirs" / "model.safetensors.index.json").exists() == bool(options)
     ours, theirs = from_pretrained(tmp_path / "theirs"), open_there(transformers, tmp_path / "theirs")
+    ours.save_pretrained(tmp_path / "back")
+    first, back = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("ours", "back"))
+    assert (first == back) == (dtype == "float32")
     np.testing.assert_allclose(logits(ours), theirs_logits(theirs, ours), rtol=1e-4, atol=1e-4)
     assert ours.config.context == 12
     for setting, value in vars(made(name).config).items():
@@ -302,12 +305,17 @@ def test_masks_of_old_files_are_left_out(tmp_path):
     ("t5", {"decoder_start_token_id": 19}, "start 19 is no token of a vocabulary of 19"),
     ("t5", {"d_kv": 7}, r"SelfAttention\.q\.weight has shape"),
     *[(name, {"is_causal": False}, "is_causal = False") for name in ("llama", "gpt2", "qwen2", "falcon")],
+    *[(name, {"per_layer_config": {"0": {"skip": ["mlp"]}}}, "per_layer_config") for name in ("bert", "t5")],
+    ("gpt_neox", {"head_dim": 4}, "head_dim = 4"),
+    *[(name, {"layer_types": ["sliding_attention"] * 2, "sliding_window": 2}, "layer_types = .'sliding")
+      for name in ("smollm3", "qwen2", "qwen3")],
     ("t5", {"dense_act_fn": "silu"}, "dense_act_fn = 'silu'"),
     ("t5", {"is_gated_act": True}, "is_gated_act"),
     ("deepseek_v3", {"head_dim": 8}, "head_dim = 8"), ("mistral", {"attention_bias": True}, "attention_bias"),
     ("llama tied", {"tie_word_embeddings": False}, r"lack lm_head\.weight"),
     ("bert", {"position_embedding_type": "relative_key"}, "position_embedding_type = 'relative_key'"),
     ("bert", {"is_decoder": True}, "is_decoder = True"),
+    *[(name, {"is_causal": True}, "is_causal = True") for name in ("bert", "distilbert", "roberta")],
     ("bert", {"add_cross_attention": True}, "add_cross_attention"),
     ("bert", {"hidden_act": "relu"}, "hidden_act = 'relu'"),
     ("bert", {"tie_word_embeddings": False}, "tie_word_embeddings"),

@@ -117,7 +117,10 @@ class GPTNeoX(Pretrained, nn.DecoderLM):
     hf_transposed = True
     hf_names = (("embed_out.", "lm_head."),)
     hf_ignored = r"gpt_neox\.layers\.\d+\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)"
-    hf_settings = {"hidden_act": ("gelu",), "attention_bias": (True,), "hidden_dropout": (0.0,)}
+    hf_settings = {
+        "hidden_act": ("gelu",), "attention_bias": (True,), "hidden_dropout": (0.0,),
+        "head_dim": lambda config: (config.width // config.heads, None),
+    }  # fmt: skip
     residual_outputs = ("attention.dense.weight", "dense_4h_to_h.weight")
 
     def __init__(self, config: GPTNeoXConfig, seed: int | None = 0):

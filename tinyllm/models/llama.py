@@ -39,6 +39,10 @@ COMMON: dict[str, Any] = {  # `hf_settings` of all families that derive from thi
     "head_dim": lambda config: (config.head_size, None),  # written also if it is width / heads
 }
 NO_BIAS: dict[str, Any] = {"attention_bias": (False,), "mlp_bias": (False,)}  # of families without these
+NO_WINDOW: dict[str, Any] = {
+    "use_sliding_window": (False,),
+    "layer_types": lambda config: (["full_attention"] * config.layers, None),
+}
 
 
 @dataclass(frozen=True, kw_only=True)

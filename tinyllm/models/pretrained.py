@@ -51,6 +51,7 @@ class Pretrained(Module):
     # A regular expression, or a function from a config to it, for names in files that no model needs.
     hf_ignored: ClassVar[Any] = r"(?!)"
     hf_names: ClassVar[Any] = ()  # parts of names: ((in files, in the model), ...), or such a function
+    hf_copies: ClassVar[dict[str, str]] = {}  # {a second name in files: the model's name of the same tensor}
     hf_transposed = False  # weights of linear layers are stored as (n_out, n_in)
     generation: Any = MappingProxyType({})  # what generation_config.json says: see `models/generation.py`
     hf_embedding = ""  # its name: where lm_head differs from it, they are untied, whatever config.json says
@@ -229,8 +230,8 @@ def _read_config(cls, folder, found):
         config = cls.config_class(**settings)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
-    causal = {} if cls.objective == "masked" else {"is_causal": (True,)}
-    for name, values in (cls.hf_settings | causal).items():
+    always = {"per_layer_config": (None, {}), "is_causal": (cls.objective != "masked",)}
+    for name, values in (cls.hf_settings | always).items():
         allowed = _allowed(values, config)
         if found.get(name, allowed[0]) not in allowed:
             known = f"tinyllm's {cls.__name__} cannot run"
@@ -301,7 +302,7 @@ def _renamed(cls: Any, config: Any, stored: dict[str, Stored]) -> dict[str, Stor
     return found
 
 
-def second_names(model: Module) -> dict[str, str]:
+def second_names(model: Pretrained) -> dict[str, str]:
     """Return {second name: first name} of tensors that have two, as a tied output layer and embedding do."""
     first = {id(tensor): name for name, tensor in model.named_tensors()}
     found = {
@@ -309,7 +310,7 @@ def second_names(model: Module) -> dict[str, str]:
         for path, module in model.named_modules()
         for attribute, value in vars(module).items()
     }
-    return {name: tied for name, tied in found.items() if tied not in (None, name)}
+    return {name: tied for name, tied in found.items() if tied not in (None, name)} | model.hf_copies
 
 
 def _without_copies(model, stored):

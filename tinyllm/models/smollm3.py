@@ -7,7 +7,7 @@ al., "Rope to Nope and Back Again", 2025.
 from dataclasses import dataclass
 
 from tinyllm.config import setting
-from tinyllm.models.llama import COMMON, Llama, LlamaConfig
+from tinyllm.models.llama import COMMON, NO_WINDOW, Llama, LlamaConfig
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,7 @@ class SmolLM3(Llama):
     architecture = "SmolLM3ForCausalLM"
     config_class = SmolLM3Config
     hf_usual = {"tie_word_embeddings": True, "rope_theta": 2000000.0}
-    hf_settings = COMMON | {
-        "use_sliding_window": (False,),
+    hf_settings = COMMON | NO_WINDOW | {
         "no_rope_layers": lambda config: (
             [int((i + 1) % config.no_rope_every > 0) for i in range(config.layers)], None,
         ),

@@ -214,7 +214,8 @@ class T5(Pretrained, nn.EncoderDecoderLM):
         "train.min_lr_ratio": 0.1, "train.weight_decay": 0.1,
     }  # fmt: skip
     hf_transposed = True
-    hf_ignored = r"(en|de)coder\.embed_tokens\.weight|decoder\.block\.0\.layer\.1\..*bias\.weight"
+    hf_ignored = r"decoder\.block\.0\.layer\.1\..*bias\.weight"
+    hf_copies: ClassVar = {f"{name}coder.embed_tokens.weight": "shared.weight" for name in ("en", "de")}
     hf_settings: ClassVar[dict[str, Any]] = {
         "is_encoder_decoder": (True,),
         "is_gated_act": lambda config: (config.mlp != "relu",),
