@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tinyllm as tl
 from tinyllm import ops, threads
 from tinyllm.bench import peers
 from tinyllm.models import build
@@ -13,6 +14,7 @@ from tinyllm.models.registry import family
 from tinyllm.nn import Experts, balance_loss, tap
 from tinyllm.ops.registry import override
 from tinyllm.tensor import Tensor
+from tinyllm.train import train
 
 SIZES = {"vocab_size": 13, "context": 8, "layers": 2, "heads": 2, "kv_heads": 2, "width": 16, "hidden": 12}
 
@@ -102,21 +104,27 @@ def test_the_bias_decides_who_is_chosen_and_not_how_much_a_result_counts():
     np.testing.assert_allclose(layer(x).data, before, rtol=1e-5, atol=1e-6)
 
 
-def test_a_training_step_moves_the_bias_once_and_it_is_saved(tmp_path):
-    from tinyllm import Batch, from_pretrained
-    from tinyllm.train import AdamW, train
-
+def trained(**options):
+    """Train a model whose biases move -> the model, and how far the first layer's have moved."""
     model, layer = balanced(balance_rate=0.25)
-    tokens = np.random.default_rng(0).integers(0, 13, (4, 9))
-    batch = Batch(tokens[:, :-1], tokens[:, 1:])
-    loss, optimizer = (lambda m, b: m.loss(b.tokens, b.targets)), AdamW(model.parameters())
-    for _ in train(model, lambda step: batch, loss, optimizer, steps=3, schedule=lambda step: 1e-4):
+    tokens = np.repeat([[0], [1], [2], [3]], 9, axis=1)  # each row wants experts of its own
+    batch = tl.Batch(tokens[:, :-1], tokens[:, 1:])
+    loss, optimizer = (lambda m, b: m.loss(b.tokens, b.targets)), tl.AdamW(model.parameters())
+    for _ in train(model, lambda step: batch, loss, optimizer, schedule=lambda step: 1e-4, **options):
         pass
-    moved = layer.correction.data / np.float32(0.25)
+    return model, layer.correction.data / np.float32(0.25)
+
+
+def test_micro_batches_move_the_bias_as_the_whole_batch_does():
+    assert np.array_equal(trained(steps=1, accumulate=4)[1], trained(steps=1)[1])
+
+
+def test_a_training_step_moves_the_bias_once_and_it_is_saved(tmp_path):
+    model, moved = trained(steps=3)
     assert moved.any() and np.isin(moved, [-3, -2, -1, 0, 1, 2, 3]).all()
     model.save_pretrained(tmp_path)
-    again = dict(from_pretrained(tmp_path).named_tensors())
-    assert np.array_equal(again["model.layers.0.mlp.correction"].data, layer.correction.data)
+    again = dict(tl.from_pretrained(tmp_path).named_tensors())
+    assert np.array_equal(again["model.layers.0.mlp.correction"].data / np.float32(0.25), moved)
 
 
 def test_an_override_of_linear_reaches_the_experts():

@@ -20,6 +20,7 @@ from tinyllm.models.llama import PRESETS, Llama, LlamaBlock, LlamaConfig
 from tinyllm.models.sizes import SIZE
 from tinyllm.nn.attention import Angles, yarn_growth
 from tinyllm.ops import balance_bias
+from tinyllm.ops.experts import expert_counts
 from tinyllm.tensor import Tensor
 
 EPS = 1e-6  # of the norms of short vectors, which config.json does not mention
@@ -136,6 +137,7 @@ class BalancedExperts(nn.Experts):
         super().__init__(c.width, c.expert_hidden, c.experts, c.top, c.normalise)
         self.shared_experts = nn.GatedMLP(c.width, c.expert_hidden * c.shared)
         self.correction = nn.Buffer(nn.full(c.experts))
+        self.load = np.zeros(c.experts, np.int64)  # tokens of each expert in all micro-batches of a step
         self.config = c
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -153,10 +155,13 @@ class BalancedExperts(nn.Experts):
             np.put_along_axis(hidden, kept[..., None], False, axis=1)
             wanted = np.where(hidden, -np.inf, grouped).reshape(n, -1)
         weights, chosen = self.weigh(scores, wanted)
+        if self.training:
+            self.load = self.load + expert_counts(chosen, c.experts)
         return weights * c.weight, chosen
 
     def after_step(self) -> None:
-        self.correction.data = balance_bias(self.correction.data, self.counts, self.config.balance_rate)
+        self.correction.data = balance_bias(self.correction.data, self.load, self.config.balance_rate)
+        self.load = np.zeros_like(self.load)
 
 
 class DeepseekV3Block(LlamaBlock):
