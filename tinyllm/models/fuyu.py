@@ -185,11 +185,12 @@ class Fuyu(Pretrained, nn.DecoderLM):
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json with the settings of its object `text_config` at the top level.
+        """Return config.json with Fuyu's defaults, and the settings of `text_config` at the top level.
 
         Raises UserError when `text_config` is not an object.
         """
         text = config.get("text_config") or {}
         if not isinstance(text, dict):
             raise UserError(f"text_config must be an object, got {text!r}")
-        return read_rope({"rope_theta": 25000.0} | text | config)
+        usual = {"rope_theta": 25000.0, "image_size": 300, "patch_size": 30, "image_token_id": 71011}
+        return read_rope(usual | text | config)
