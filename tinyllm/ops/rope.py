@@ -68,7 +68,7 @@ def yarn_kept(width: int, base: float, s: dict[str, Any]) -> Array:
     if s["truncate"]:
         pairs = np.floor(pairs[0]), np.ceil(pairs[1])
     first, last = max(pairs[0], 0), min(pairs[1], width - 1)
-    return 1 - np.clip((np.arange(width // 2) - first) / max(last - first, 0.001), 0, 1)
+    return 1 - np.clip((np.arange(width // 2) - first) / (last - first or 0.001), 0, 1)
 
 
 @op(outputs=("cos", "sin"), check=check_scaling)
