@@ -1,4 +1,4 @@
-"""GPT-NeoX: attention and MLP side by side in one block, complete in this file.
+"""GPT-NeoX: LLaMA with another block, in which attention and MLP stand side by side.
 
 Black et al., "GPT-NeoX-20B: An Open-Source Autoregressive Language Model", 2022, section 2.1. Both parts read
 the same residual stream, and their results are added together: x + attention(norm1(x)) + mlp(norm2(x)). So
@@ -8,18 +8,16 @@ this layout and these parameter names. In `falcon.py` both parts share one norm.
 """
 
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from typing import Any, ClassVar
 
 import tinyllm.functional as F
 from tinyllm import nn
 from tinyllm.config import setting
 from tinyllm.errors import UserError
-from tinyllm.models.pretrained import Pretrained, read_rope
+from tinyllm.models.llama import Llama
+from tinyllm.models.pretrained import read_rope
 from tinyllm.models.sizes import HIDDEN, TIED, WITH_HIDDEN, RotarySizes
 from tinyllm.nn.attention import Angles
-from tinyllm.nn.decoder import Cache
 from tinyllm.tensor import Tensor
 
 PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 2048}}  # as Pythia-160m
@@ -79,7 +77,7 @@ class NeoXMLP(nn.Module):
 class NeoXBlock(nn.Module):
     """One transformer block: x + attention(norm(x)) + mlp(other norm(x)): (B, T, C) -> (B, T, C)."""
 
-    def __init__(self, config: GPTNeoXConfig):
+    def __init__(self, config: GPTNeoXConfig, layer: int):
         self.parallel = config.parallel
         self.input_layernorm = nn.LayerNorm(config.width, eps=config.eps)
         self.post_attention_layernorm = nn.LayerNorm(config.width, eps=config.eps)
@@ -91,50 +89,25 @@ class NeoXBlock(nn.Module):
         return after + self.mlp(self.post_attention_layernorm(x if self.parallel else after))
 
 
-class NeoXBody(nn.Module):
-    """Run the blocks and the last norm: x (B, T, C) -> (B, T, C)."""
-
-    def __init__(self, config: GPTNeoXConfig):
-        self.embed_in = nn.Embedding(config.vocab_size, config.width)
-        self.layers = [NeoXBlock(config) for _ in range(config.layers)]
-        self.final_layer_norm = nn.LayerNorm(config.width, eps=config.eps)
-        self.rope = nn.Rope(config.rotary_width, config.theta, config.scaling)
-
-    def __call__(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
-        angles = self.rope(positions)
-        for i, layer in enumerate(self.layers):
-            x = layer(x, angles, cache[i] if cache else None, **where)
-        return self.final_layer_norm(x)
-
-
-class GPTNeoX(Pretrained, nn.DecoderLM):
+class GPTNeoX(Llama):
     """GPT-NeoX: tokens (B, T) -> logits (B, T, V)."""
 
     model_type = "gpt_neox"
     architecture = "GPTNeoXForCausalLM"
     config_class = GPTNeoXConfig
     PRESETS = PRESETS
-    hf_transposed = True
-    hf_names = (("embed_out.", "lm_head."),)
+    block = NeoXBlock
+    norm = nn.LayerNorm
+    hf_names: ClassVar[Any] = (
+        ("gpt_neox.embed_in.", "model.embed_tokens."), ("gpt_neox.layers.", "model.layers."),
+        ("gpt_neox.final_layer_norm.", "model.norm."), ("embed_out.", "lm_head."),
+    )  # fmt: skip
     hf_ignored = r"gpt_neox\.layers\.\d+\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)"
-    hf_settings = {
+    hf_settings: ClassVar[dict[str, Any]] = {
         "hidden_act": ("gelu",), "attention_bias": (True,), "hidden_dropout": (0.0,),
         "head_dim": lambda config: (config.width // config.heads, None),
     }  # fmt: skip
     residual_outputs = ("attention.dense.weight", "dense_4h_to_h.weight")
-
-    def __init__(self, config: GPTNeoXConfig, seed: int | None = 0):
-        self.config = config
-        self.gpt_neox = NeoXBody(config)
-        embedding = self.gpt_neox.embed_in.weight
-        self.lm_head = nn.Head(embedding if config.tied else nn.Parameter(nn.full(embedding.shape)))
-        self.finish(seed)
-
-    def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
-        return self.gpt_neox.embed_in(tokens)
-
-    def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
-        return self.gpt_neox(x, positions, cache, **where)
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:

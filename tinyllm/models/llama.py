@@ -117,11 +117,11 @@ class LlamaBlock(nn.Module):
 class LlamaBody(nn.Module):
     """The blocks and the last norm, which checkpoints call `model`: x (B, T, C) -> (B, T, C)."""
 
-    def __init__(self, config: LlamaConfig, block: type[LlamaBlock] = LlamaBlock):
+    def __init__(self, config: Any, block: Any, norm: Any):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
         self.layers = [block(config, i) for i in range(config.layers)]
-        self.norm = nn.RMSNorm(config.width, config.eps)
-        self.rope = nn.Rope(config.head_size, config.theta, config.scaling)
+        self.norm = norm(config.width, eps=config.eps)
+        self.rope = nn.Rope(config.rotary_width, config.theta, config.scaling)
 
     def __call__(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
         angles = self.rope(positions)
@@ -141,18 +141,19 @@ class Llama(Pretrained, nn.DecoderLM):
     hf_ignored = r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
     hf_settings = COMMON
     block: ClassVar[type] = LlamaBlock
+    norm: ClassVar[type] = nn.RMSNorm  # the last one
     residual_outputs = ("o_proj.weight", "down_proj.weight")
 
-    def __init__(self, config: LlamaConfig, seed: int | None = 0):
+    def __init__(self, config: Any, seed: int | None = 0):
         self.config = config
-        self.model = LlamaBody(config, self.block)
+        self.model = LlamaBody(config, self.block, self.norm)
         embedding = self.model.embed_tokens.weight
         self.lm_head = nn.Head(embedding if config.tied else nn.Parameter(nn.full(embedding.shape)))
         self.finish(seed)
 
     def first_std(self, name: str) -> float:
         """Return the standard deviation of a new weight: `embed_std` for embeddings, else from `init_std`."""
-        given = None if self.config.tied else self.config.embed_std
+        given = None if self.config.tied else getattr(self.config, "embed_std", None)
         return super().first_std(name) if given is None or name != "model.embed_tokens.weight" else given
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
