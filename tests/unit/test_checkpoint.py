@@ -231,12 +231,6 @@ def test_a_state_that_is_wrong_or_contradicts_itself_is_refused(copy, place, val
     assert (copy / "log.jsonl").read_bytes() == before
 
 
-def test_a_folder_of_checkpoints_without_settings_is_no_run(copy):
-    Run(copy).file.unlink()
-    for which in ("best", "last"):
-        refused(lambda which=which: Run(copy).find_checkpoint(which), "holds no run: there is no run.json")
-
-
 def test_a_run_without_its_folder_of_checkpoints_loses_nothing(copy):
     """It once cut the log to nothing, trained again, and then could save no checkpoint."""
     log = (copy / "log.jsonl").read_bytes()
@@ -249,6 +243,11 @@ def test_a_run_without_its_folder_of_checkpoints_loses_nothing(copy):
             reason = "is not a folder" if make else "is gone"
             refused(lambda action=action: action(copy), f"checkpoints {reason}", "--overwrite")
         assert (copy / "log.jsonl").read_bytes() == log
+
+
+def test_checkpoints_without_run_json_are_no_run(copy):
+    Run(copy).file.unlink()
+    refused(Run(copy).find_checkpoint, "holds no run: there is no run.json")
 
 
 def test_a_checkpoint_that_cannot_be_saved_promises_no_earlier_one(tmp_path):
@@ -300,18 +299,6 @@ def test_a_run_with_a_setting_that_is_not_known_is_refused(copy):
     content["settings"]["train"]["later"] = 2
     (copy / "run.json").write_text(json.dumps(content))
     refused(lambda: load_run(copy), "train.later is unknown; did another version of tinyllm write it?")
-
-
-def test_a_run_of_the_first_layout_is_refused_with_the_command_that_trains_again(copy):
-    old = {"data": "my text.txt", "preset": "nano", "seed": 3, "train": {"steps": 5}, "found": {}}
-    (copy / "config.json").write_text(json.dumps(old))
-    (copy / "run.json").unlink()
-    command = f"tinyllm train --data 'my text.txt' --preset nano --steps 5 --seed 3 --out {copy} --overwrite"
-    for action in (load_run, resumed_training):
-        refused(lambda action=action: action(copy), "older version", command)
-    with Run(copy).rewritten():
-        pass
-    assert not (copy / "config.json").exists()
 
 
 def test_pruning_keeps_what_it_is_told_and_clears_leftovers(tmp_path):

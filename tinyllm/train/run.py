@@ -76,8 +76,7 @@ class Run:
         return f'<iframe srcdoc="{page}" sandbox width="100%" height="800" style="border: 0"></iframe>'
 
     def _files(self):
-        old = [self.folder / "config.json"] if self._old_settings() is not None else []
-        return [self.file, self.checkpoints, self.log.path, self.report, self.tokenizer, *old]
+        return [self.file, self.checkpoints, self.log.path, self.report, self.tokenizer]
 
     def holds_something(self) -> bool:
         """Return True if the folder holds a run, complete or not."""
@@ -149,11 +148,8 @@ class Run:
         """Return (settings, facts) from run.json, checked in full, and load the notes.
 
         A setting that did not exist when the run was written gets its default. Raises UserError when the file
-        is missing, damaged, or of a version with another layout.
+        is missing or damaged.
         """
-        if not os.path.exists(self.file) and (old := self._old_settings()) is not None:
-            again = f"train again with `{_command(old, self.folder)}`"
-            raise UserError(f"{self.folder} holds a run of an older version, which cannot be read: {again}")
         content = self._read_file()
         try:
             parts = content if isinstance(content, dict) else {}
@@ -188,16 +184,7 @@ class Run:
 
     def is_model(self) -> bool:
         """Return True for the folder of a model that is not a run, such as a checkpoint."""
-        return (os.path.lexists(self.folder / "config.json") and not os.path.lexists(self.file)
-                and self._old_settings() is None)  # fmt: skip
-
-    def _old_settings(self):
-        """Return the settings of a run in the old layout, which kept them in config.json; or None."""
-        try:
-            content = read_json(self.folder / "config.json")
-            return content if "found" in content and isinstance(content["train"], dict) else None
-        except (UserError, TypeError, KeyError):
-            return None
+        return os.path.lexists(self.folder / "config.json") and not os.path.lexists(self.file)
 
     def read_tokenizer(self) -> Tokenizer:
         """Return the run's tokenizer.
@@ -293,14 +280,6 @@ def progress_of(path: Path, state: dict[str, Any] | None = None) -> tuple[Progre
         raise UserError(f"{path / 'state.json'} {error}; was it saved by another version of tinyllm? "
                         f"{checkpoint.ADVICE}") from error  # fmt: skip
     return progress, state["log_bytes"]
-
-
-def _command(old, folder):
-    """Return the command that repeats a run of the old layout."""
-    flags = {"--data": old.get("data"), "--tokenizer": old.get("tokenizer"), "--preset": old.get("preset"),
-             "--steps": old["train"].get("steps"), "--seed": old.get("seed"), "--out": folder}  # fmt: skip
-    words = [f"{flag} {shlex.quote(str(value))}" for flag, value in flags.items() if value is not None]
-    return f"tinyllm train {' '.join(words)} --overwrite"
 
 
 def list_runs(folder: str | Path = "runs") -> list[Run]:
