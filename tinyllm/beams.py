@@ -4,8 +4,8 @@ Greedy decoding takes the likeliest token each time, and cannot take it back. Be
 continuations of its N beginnings, and keeps the best N. A text that ends is set aside, with the score log p /
 length ** length_penalty. The results equal those of transformers, whose rules for `early_stopping` are:
 True: stop as soon as N texts are set aside.
-False: then go on until the best beginning, scored at its present length, does not beat the worst of them.
-"never": then go on until the best beginning could not beat the worst of them at any length.
+False: then continue until the best beginning, scored at its present length, does not beat the worst of them.
+"never": then continue until the best beginning could not beat the worst of them at any length.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Time each op that training and generating use: its kernel and its specification, on equal arguments.
 
-While `registry.watch` records the ops, a GPT and a LLaMA of one layer train for a step and GPTs write two
-tokens, once on kernels and once on the specifications, which call further ops. So a new op is measured as
-soon as a model uses it. The rate of a product is in FLOP/s. All other ops are limited by memory; their rate
+A GPT and a LLaMA of one layer train for a step and GPTs write two tokens, while `registry.watch` records the
+ops: once on kernels and once on the specifications, which call further ops. So a new op is measured as soon
+as a model uses it. The rate of a product is in FLOP/s. All other ops are limited by memory; their rate
 is the bytes of arguments and results, each counted once, per second.
 """
 

@@ -79,7 +79,7 @@ class Suspect:
         """Return True if other cases contradict a mistake that explains some cases.
 
         On ordinary numbers, views included, one contradicting case is enough. On other cases a second mistake
-        may hide the first: there a quarter may differ, or more if ordinary cases of several widths agree.
+        may hide the first: a quarter of these may differ, or more if ordinary cases of several widths agree.
         shown: for each failing case, True if the mistake explains it.
         """
         against, widely, neighbours = 0, set(), NEIGHBOURS.get(self.name, lambda args: [])

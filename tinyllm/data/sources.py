@@ -39,7 +39,7 @@ def load_corpus(name: str | os.PathLike) -> Corpus:
 
     `world:KIND`, with dials (settings) as in `world:facts,groups=7`, are texts of the world. A name takes
     precedence over a file of the same name; write ./stories for the file. A file that
-    `tinyllm tokenizer encode --out` wrote gives an `EncodedCorpus`. Raises UserError.
+    `tinyllm tokenizer encode --out` wrote gives an `EncodedCorpus`. Raises UserError for other names.
     """
     name = os.fspath(name)
     if name == "stories":

@@ -3,7 +3,7 @@
 Such a program comes from strangers and could be anything, so it never runs in this process and never gets a
 user's text. A child process with little memory and time renders a few conversations of known words in
 jinja2's sandbox. The texts around these words become the template, as data: a `ChatTemplate`. A program that
-does more, such as counting turns, is refused. Two common ones are recognised by their text, without jinja2.
+does more, such as counting turns, is refused. Two common programs are recognised by their text.
 """
 
 import json

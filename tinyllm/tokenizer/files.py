@@ -58,7 +58,7 @@ def make_tokenizer(spec: str, data: bytes, progress: Callable[[int, int], None] 
     """Make the tokenizer that a command line names.
 
     spec: "char", "word" or "bpe:4096" (made from `data`), "byte", "world" (1,024 tokens, learnt from the
-    texts of the world), or the path of a tokenizer file. Raises UserError.
+    texts of the world), or the path of a tokenizer file. Raises UserError for another.
     """
     if spec == "char":
         return CharTokenizer.train(data)

@@ -1,7 +1,7 @@
 """GPT-2's files (OpenAI, 2019): `vocab.json`, {token: id}, and `merges.txt`, two tokens a line.
 
-The files do not list special tokens. If the caller does not name them, they are the entries that no merge
-makes and that are plain ASCII, like "<|endoftext|>", or not written in GPT-2's characters.
+The files do not list special tokens. If the caller does not name them, they are all entries that no merge
+makes, if they are plain ASCII, like "<|endoftext|>", or hold a character that stands for no byte.
 """
 
 import json

@@ -26,7 +26,7 @@ def looks_like_ranks(data: bytes) -> bool:
 
 
 def load(data: bytes, pattern: str | None, special_tokens: Iterable[str] | None) -> BPETokenizer:
-    """Load a tokenizer from the bytes of a rank file. Raises UserError, naming the line."""
+    """Load a tokenizer from a rank file's bytes. Raises UserError, naming a bad line."""
     if pattern is None:
         raise UserError(
             'a rank file does not say where text is cut: give a pattern, such as pattern="gpt4", or '

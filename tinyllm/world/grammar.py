@@ -76,7 +76,8 @@ class Grammar:
 
     `rules` maps a name to a template, to a list of templates (one is chosen), or to a dict of templates
     (one is chosen and its key is noted as a fact, under the rule's name). A template may be given as
-    (weight, template). `tables` maps a name to a list of entities. Raises GrammarError.
+    (weight, template). `tables` maps a name to a list of entities. Raises GrammarError
+    if a rule is malformed, or a text has two derivations.
     """
 
     def __init__(self, rules, tables, start="story"):
