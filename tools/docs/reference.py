@@ -89,7 +89,9 @@ def _is_public(node: ast.AST) -> bool:
 
 def _signature(node: Node) -> Html:
     if isinstance(node, ast.ClassDef):
-        return html(["class ", tag("b", node.name)])
+        made = [m.args for m in node.body if isinstance(m, ast.FunctionDef) and m.name == "__init__"]
+        given = [f"({ast.unparse(args).removeprefix('self').removeprefix(', ')})" for args in made]
+        return html(["class ", tag("b", node.name), *given])
     returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
     return html([tag("b", node.name), f"({ast.unparse(node.args)}){returns}"])
 
