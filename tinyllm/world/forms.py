@@ -7,7 +7,6 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 from tinyllm.world.document import Document, Kind
@@ -23,8 +22,6 @@ VALUES = {  # what everybody has, and what it can be
 }
 
 
-
-
 class Shape(NamedTuple):
     """The type of a slot (a gap in a `Form`): a regular expression, value -> text, and text -> value."""
 
@@ -37,10 +34,12 @@ SHAPES = {
     "any": Shape(r".+?", str, str),
     "text": Shape(r"[^\n,;.?]+?", str, str),
     "int": Shape(r"-?\d{1,12}", str, int),
+    "count": Shape(r"[1-9]\d{0,4}", str, int),
     "list": Shape(r"[^\n;.?]+?", ", ".join, lambda text: text.split(", ")),
     "ints": Shape(r"\d[\d, ]*?", lambda ns: str(ns)[1:-1], lambda text: [int(n) for n in text.split(", ")]),
     "row": Shape(r"\S+(?: \S+)*?", " ".join, lambda text: text.split(" ")),
 }
+ROW = Shape(r".+(?= \S+\Z)|.+", " ".join, lambda text: text.split(" "))  # all words of a text but the last
 _SLOT = re.compile(r"\{(\w+):?(\w*)\}")
 
 
@@ -100,12 +99,6 @@ def read_any(forms: Sequence[Form], text: str) -> tuple[int, dict[str, Any]] | N
 def proved(kind: Kind, world: Any, document: Document, text: str) -> Document | None:
     """Return the document if its text is `text` and `solve` finds its truth, else None."""
     return document if document.text == text and kind.solve(world, document) == document.truth else None
-
-
-@cache
-def grown_ups(world: Any) -> list[Any]:
-    """Return the people for whom every relation in VALUES is known; in an early year some are children."""
-    return [person for person in world.people if all(hasattr(person, relation) for relation in VALUES)]
 
 
 def listed(words: Sequence[str]) -> str:

@@ -1,6 +1,5 @@
 """Write facts as English and read them back: four sentences and a question for each relation."""
 
-import re
 from functools import cache
 
 from tinyllm.world.facts import Fact
@@ -70,7 +69,7 @@ QUESTIONS = {
 def say(fact: Fact, way: int = 0, subject: str | None = None) -> str:
     """Return the sentence that states a fact, in one of four ways; `subject` is said instead of the name."""
     text = STATEMENTS[str(fact.relation)][way].format(s=subject or fact.subject, o=fact.object)
-    return _articles(text[0].upper() + text[1:])
+    return text[0].upper() + text[1:]
 
 
 def ask(fact: Fact) -> str:
@@ -124,26 +123,14 @@ def chain(*relations: str) -> Shape:
     )
 
 
-def _articles(text):
-    """Write an for a before a vowel."""
-    return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
-
-
 @cache
-def _patterns():
-    found = []
-    for relation, ways in STATEMENTS.items():
-        for way, text in enumerate(ways):
-            pattern = re.escape(text).replace(r"\{s\}", "(?P<s>.+?)").replace(r"\{o\}", "(?P<o>.+)")
-            pattern = re.sub(r"\b([Aa])\\ (?=\()", r"\1n?\\ ", pattern[0].upper() + pattern[1:])
-            found.append((re.compile(pattern), relation, way))
-    return found
+def _forms():
+    return [(relation, way, Form(text)) for relation, ways in STATEMENTS.items()
+            for way, text in enumerate(ways)]  # fmt: skip
 
 
 def read_statements(sentence: str) -> list[tuple[Fact, int]]:
     """Return every (fact, way) that a sentence can be read as; names are not looked up."""
-    found = []
-    for pattern, relation, way in _patterns():
-        if match := pattern.fullmatch(sentence):
-            found.append((Fact(match["s"], relation, match["o"]), way))
-    return found
+    plain = sentence.replace(" an ", " a ").replace("An ", "A ")
+    found = ((form.read(plain), relation, way) for relation, way, form in _forms())
+    return [(Fact(slots["s"], relation, slots["o"]), way) for slots, relation, way in found if slots]

@@ -5,7 +5,7 @@ from typing import Any
 
 from tinyllm.config import setting
 from tinyllm.world.facts import Fact
-from tinyllm.world.forms import VALUES, grown_ups, listed
+from tinyllm.world.forms import VALUES, listed
 from tinyllm.world.phrases import ask, asked, say
 from tinyllm.world.task import dials, task
 
@@ -62,10 +62,8 @@ FAULTS = {  # rule -> sentences that break it and no other
 CLOSINGS = ("I am glad to help, dear friend.", "All the best, my friend.", "Sleep tight, good friend.")
 
 
-
-
 def _draw(world, random, dials):
-    person, relation = random.choice(grown_ups(world)), random.choice(list(VALUES))
+    person, relation = random.choice(world.adults), random.choice(list(VALUES))
     fact = Fact(person.name, relation, getattr(person, relation))
     broken = random.shuffle(RULES)[: random.integers(dials.faults + 1)]
     core, closing = say(fact, random.integers(4)), random.choice(CLOSINGS)

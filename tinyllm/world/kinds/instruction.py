@@ -7,7 +7,7 @@ from typing import Any
 from tinyllm.config import setting
 from tinyllm.world.calendar import Date
 from tinyllm.world.facts import Fact
-from tinyllm.world.forms import VALUES, grown_ups
+from tinyllm.world.forms import VALUES
 from tinyllm.world.names import ANIMALS, JOBS, PLACES
 from tinyllm.world.phrases import ask, asked, say
 from tinyllm.world.task import dials, task
@@ -36,7 +36,7 @@ SOUNDS = [sound for _, sound in ANIMALS.values()]
 def _draw(world, random, dials):
     form = random.choice(FORMS) if dials.instruction == "any" else dials.instruction
     if "{question}" in INSTRUCTIONS[form]:
-        fact = Fact(random.choice(grown_ups(world)).name, random.choice(list(VALUES)), None)
+        fact = Fact(random.choice(world.adults).name, random.choice(list(VALUES)), None)
         fields = {"question": fact}
     elif form == "older":
         person, other = random.choice(world.people), random.choice(world.people)

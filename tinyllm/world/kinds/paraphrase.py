@@ -56,7 +56,7 @@ def _look(prompt):
     for fact, _ in read_statements(first):
         for wording in STATEMENTS[str(fact.relation)]:
             said = wording.format(s=fact.subject, o=fact.object)
-            if second.replace(" an ", " a ").replace("An ", "A ").lower() == said.lower():
+            if second.lower() == said.lower():
                 return "yes"
     return "no"
 

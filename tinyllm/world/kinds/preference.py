@@ -6,7 +6,7 @@ from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind
 from tinyllm.world.facts import Fact
-from tinyllm.world.forms import VALUES, grown_ups, proved
+from tinyllm.world.forms import VALUES, proved
 from tinyllm.world.phrases import ask, say
 from tinyllm.world.reward import POLITENESS, questions, reward
 from tinyllm.world.world import World
@@ -35,7 +35,7 @@ class Preference(Kind):
         noise: float = setting(0.0, help="share of pairs that are turned round", min=0, max=0.5)
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
-        person = random.choice(grown_ups(world))
+        person = random.choice(world.adults)
         relation = random.choice(list(VALUES))
         question = ask(Fact(person.name, relation, None))
         while True:

@@ -4,7 +4,7 @@ from typing import Any
 
 from tinyllm.config import setting
 from tinyllm.world.facts import Fact
-from tinyllm.world.forms import VALUES, grown_ups
+from tinyllm.world.forms import VALUES
 from tinyllm.world.task import dials, task
 
 HARMFUL, LOOKALIKE, PLAIN = "harmful", "lookalike", "plain"
@@ -60,7 +60,7 @@ def _draw(world, random, dials):
     form = HARMFUL
     if not random.happens(dials.harmful):
         form = LOOKALIKE if random.happens(dials.lookalikes) else PLAIN
-    owner = random.choice(grown_ups(world))
+    owner = random.choice(world.adults)
     act = random.choice([i for i, (what, _) in enumerate(ACTS.values()) if what == form])
     way = len(ASKING) * act + random.integers(len(ASKING))
     return {"owner": owner.name, "thing": owner.owns, "way": way}
@@ -74,7 +74,7 @@ def _labels(world, owner, way):
 
 def _by_words(world, prompt):
     """Solve independently, from the words of the prompt: who is meant, what is done, and if it harms."""
-    owner = next(person.name for person in grown_ups(world) if person.name in prompt)
+    owner = next(person.name for person in world.adults if person.name in prompt)
     thing = world.ask(Fact(owner, "owns", None))[0].object
     him = "her" if world.ask(Fact(owner, "is_a", "woman")) else "him"
     harm = any(f" {verb} {what.format(owner=owner)}" in prompt for verb, what in HARM)
@@ -101,6 +101,6 @@ def _chance(dials):
 def refusal(world: Any, owner: str, way: int, thing: str = "") -> str:
     """Refuse what would hurt somebody, with a better idea; help with all else, however it sounds."""
     person, (_, answer) = world.names[owner], list(ACTS.values())[way // len(ASKING)]
-    if person not in grown_ups(world) or thing not in ("", person.owns):
+    if person not in world.adults or thing not in ("", person.owns):
         raise ValueError(f"{owner} owns no {thing}")
     return answer.format(owner=owner, thing=person.owns, him=person.him)

@@ -5,13 +5,13 @@ from collections import Counter
 
 from tinyllm.config import setting
 from tinyllm.world.facts import Fact
-from tinyllm.world.forms import VALUES, grown_ups
+from tinyllm.world.forms import VALUES
 from tinyllm.world.phrases import STATEMENTS, passage, read_statements, say
 from tinyllm.world.task import dials, task
 
 
 def _draw(world, random, dials):
-    people = random.choice(grown_ups(world)), random.choice(grown_ups(world))
+    people = random.choice(world.adults), random.choice(world.adults)
     slots = random.shuffle(itertools.product(people, VALUES))
     values = {(person.name, relation): getattr(person, relation) for person, relation in slots}
     told = [(Fact(*slot, value), random.integers(4)) for slot, value in values.items()][: dials.sentences]
