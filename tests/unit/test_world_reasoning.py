@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise, permutations, product
 
@@ -30,7 +31,7 @@ def some(name, n, split="all", **dials):
     ("arithmetic", {"digits": 2, "operation": "times", "backwards": True}), ("word_problem", {}),
     ("word_problem", {"events": 1, "largest": 5}), ("shell_game", {"moves": 3}), ("shell_game", {"hands": 1}),
     ("modular", {}), ("hops", {"hops": 3}), ("cfg", {"ask": True}), ("mapping", {"shots": 3}), ("recall", {}),
-    ("induction", {}), ("concepts", {}), ("concepts", {"shots": 3}),
+    ("induction", {}), ("concepts", {}), ("concepts", {"shots": 3}), ("question", {"unknown": 0.5}),
     ("paraphrase", {}), ("entailment", {}),
 ])  # fmt: skip
 def test_no_constant_answer_is_right_more_often_than_chance(name, dials):
@@ -80,6 +81,34 @@ def test_held_out_hops_are_in_no_training_text():
             steps[split] |= {pair for pair in pairs if split == "train" or hop == 2}
     assert len(steps["test"]) > 200 and not steps["train"] & steps["test"]
     assert not any(KINDS["hops"].held_out(document) for document in some("hops", 100, hops=1))
+
+
+def test_the_sentences_that_support_an_answer_are_enough_and_each_is_needed():
+    kind = KINDS["reading"]
+    for document in some("reading", 150) + some("reading", 150, hops=2):
+        *told, question = document.prompt.replace(". ", ".\n").split("\n")
+        support = [told[i - 1] for i in document.labels["support"]]
+        for left_out in [None, *support]:
+            kept = [sentence for sentence in support if sentence != left_out]
+            prompt = " ".join([*kept, question]) if kept else question
+            found = kind.solve(WORLD, replace(document, prompt=prompt)) or "Nobody knows"
+            assert (found == document.truth) == (left_out is None or not support)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_the_facts_that_support_an_answer_lead_from_the_person_to_it(n):
+    for document in some("question", 100, hops=n):
+        at = document.labels["subject"]
+        for sentence in document.labels["support"]:
+            readings = [fact for fact, _ in read_statements(sentence) if fact.subject == at]
+            [fact] = [fact for fact in readings if fact in WORLD.known()]
+            at = fact.object
+        assert document.truth.removeprefix("a ") == at and len(document.labels["support"]) == n
+    facts = {fact[:3] for fact in hops.relation_facts(WORLD)}
+    for document in some("hops", 100, hops=n):
+        path = *document.labels["path"], document.truth
+        steps = zip(path[:-1], document.labels["relations"], path[1:], strict=True)
+        assert all(step in facts for step in steps)
 
 
 def test_every_order_that_obeys_the_rules_of_a_recipe_is_right():

@@ -5,12 +5,10 @@ learnt the task after 1,200 steps (docs/measured.md).
 """
 
 from tinyllm.config import setting
-from tinyllm.rng import Random
-from tinyllm.world.document import Document, Kind
 from tinyllm.world.facts import Fact, Facts, read_rules
-from tinyllm.world.forms import FIRST_NAMES, Form, proved, read_any
+from tinyllm.world.forms import FIRST_NAMES, Form, Shape, read_any
 from tinyllm.world.names import BOYS, GIRLS, JOBS, THINGS, words
-from tinyllm.world.world import World
+from tinyllm.world.task import dials, task
 
 # what the first did for the second, or asked of the second / clues to who could give, and to who was in need
 _AFFAIRS = """
@@ -65,90 +63,85 @@ DEEDS = [
     for deed in dict.fromkeys(deed for deed, _ in CLUES)
 ]
 DEED_NUMBERS = {form.template: i for i, form in enumerate(DEEDS)}
-CAUSE = Form("{a} met {b} and {did} because {he} {clue}. Who {clue}?", a=FIRST_NAMES, b=FIRST_NAMES,
-             he=("he", "she"), clue=[clue for _, clue in CLUES])  # fmt: skip
-JOB = Form("{a} is a {job} and {b} is a {other}. {c} met {d} when {he} went to {skill}. Who went to {skill}?",
-           a=FIRST_NAMES, b=FIRST_NAMES, c=FIRST_NAMES, d=FIRST_NAMES, he=("he", "she"), job=JOBS, other=JOBS,
-           skill=[skill for skill, _, _ in JOBS.values()])  # fmt: skip
 CHANCE = {"gender": 0.5, "job": 0.5, "cause": 0.54}
 RULES = read_rules("can(x, y) if works_as(x, z), skill(z, y)")
 
 
-class Coreference(Kind):
-    """Tell which of two people is meant by "she" or "he"."""
-
-    group = "understanding"
-    splits = {
-        "combination": lambda d: [d.labels["deed"], d.labels["clue"]],
-        "people": lambda d: d.labels["people"],
-    }
-
-    class Dials:
-        clue: str = setting("any", choices=("any", *CHANCE),
-                            help="gender and job, the job alone, or the cause of a deed")  # fmt: skip
-        names: int = setting(4, help="how many names of women, and of men: fewer are easier", min=2, max=40)
-        jobs: int = setting(8, help="how many jobs", min=2, max=len(JOBS))
-
-    def chance(self, dials: Dials) -> float:
-        """Return the best score of a constant guess, such as always the second person."""
-        return CHANCE.get(dials.clue, sum(CHANCE.values()) / len(CHANCE))
-
-    def write(self, world: World, random: Random, dials: Dials) -> Document:
-        he = random.choice(list(PRONOUNS))
-        a, b = random.shuffle((GIRLS if he == "she" else BOYS)[: dials.names])[:2]
-        clue = random.choice(list(CHANCE)) if dials.clue == "any" else dials.clue
-        if clue != "cause":
-            who = random.integers(2)
-            if clue == "gender":
-                other = random.choice((BOYS if he == "she" else GIRLS)[: dials.names])
-                a, b = (other, b) if who else (a, other)
-            jobs = random.shuffle(list(JOBS)[: dials.jobs])[:2]
-            c, d = random.shuffle([a, b])
-            skill = JOBS[jobs[who]][0]
-            prompt = JOB.say(a=a, b=b, c=c, d=d, he=he, job=jobs[0], other=jobs[1], skill=skill)
-            return self._document(prompt, [a, b], jobs, skill, [a, b][who])
-        # Evenly drawn, neither the deed nor the clue alone would say anything. Drawn unevenly, each says a
-        # little, which raises the best guess to 0.54; whether it helps a small model was not shown.
-        affair, gives, able = random.choice(AFFAIRS), random.integers(10) < 6, random.integers(10) < 3
-        deed, said = random.choice(affair[0][not gives]), random.choice(affair[1][not able])
-        i, who = DEED_NUMBERS[deed], int(gives != able)
-        did = DEEDS[i].say(**PRONOUNS[he], thing=random.choice(LENT))
-        prompt = CAUSE.say(a=a, b=b, did=did, he=he, clue=said)
-        return self._document(prompt, [a, b], i, said, [a, b][who])
-
-    def read(self, world: World, text: str) -> Document | None:
-        prompt, _, who = text.partition("? ")
-        prompt += "?"
-        told = JOB.read(prompt) or CAUSE.read(prompt)
-        people = [told["a"], told["b"]] if told else []
-        if not told or who not in people or told["he"] != _he(who):
-            return None
-        if "job" in told:
-            document = self._document(prompt, people, [told["job"], told["other"]], told["skill"], who)
-            return proved(self, world, document, text) if {told["c"], told["d"]} == {*people} else None
-        found = read_any(DEEDS, told["did"])
-        if not found or (DEEDS[found[0]].template, told["clue"]) not in CLUES:
-            return None
-        said = {found[1].get("him"), found[1].get("his")}
-        if _he(people[0]) != _he(people[1]) or not said <= {None, *PRONOUNS[told["he"]].values()}:
-            return None
-        return proved(self, world, self._document(prompt, people, found[0], told["clue"], who), text)
-
-    def solve(self, world: World, document: Document) -> str:
-        """Derive the person from the jobs, or from the facts who gave and who was able to give."""
-        a, b = document.labels["people"]
-        deed = document.prompt.split(" ")[4]
-        if job := JOB.read(document.prompt):
-            told = [Fact(job["a"], "works_as", job["job"]), Fact(job["b"], "works_as", job["other"])]
-            skills = [Fact(name, "skill", skill) for name, (skill, _, _) in JOBS.items()]
-            return str(Facts([*told, *skills], RULES).find(Fact(None, "can", job["skill"]))[0].subject)
-        clue = document.prompt.partition(". Who")[0].partition(" because ")[2]
-        able = not any(word in NEED for word in clue.split(" "))
-        return a if able == (deed in GIVING) else b
-
-    def _document(self, prompt, people, deed, clue, who):
-        return self.asked(prompt, who, {"people": people, "deed": deed, "clue": clue})
+def _read_deed(text):
+    """Read a deed -> (its number, its words). Raises ValueError."""
+    if found := read_any(DEEDS, text):
+        return found
+    raise ValueError(f"this is no deed: {text}")
 
 
 def _he(name):
     return "she" if name in GIRLS else "he"
+
+
+def _draw(world, random, dials):
+    he = random.choice(list(PRONOUNS))
+    a, b = random.shuffle((GIRLS if he == "she" else BOYS)[: dials.names])[:2]
+    clue = random.choice(list(CHANCE)) if dials.clue == "any" else dials.clue
+    if clue != "cause":
+        who = random.integers(2)
+        if clue == "gender":
+            stranger = random.choice((BOYS if he == "she" else GIRLS)[: dials.names])
+            a, b = (stranger, b) if who else (a, stranger)
+        jobs = random.shuffle(list(JOBS)[: dials.jobs])[:2]
+        c, d = random.shuffle([a, b])
+        return {"way": 1, "a": a, "b": b, "c": c, "d": d, "he": he, "job": jobs[0], "other": jobs[1],
+                "skill": JOBS[jobs[who]][0]}  # fmt: skip
+    # Evenly drawn, neither the deed nor the clue alone would say anything. Drawn unevenly, each says a
+    # little, which raises the best guess to 0.54; whether it helps a small model was not shown.
+    affair, gives, able = random.choice(AFFAIRS), random.integers(10) < 6, random.integers(10) < 3
+    deed, said = random.choice(affair[0][not gives]), random.choice(affair[1][not able])
+    did = DEED_NUMBERS[deed], {**PRONOUNS[he], "thing": random.choice(LENT)}
+    return {"way": 0, "a": a, "b": b, "did": did, "he": he, "clue": said}
+
+
+def _labels(a, b, did=(0, {}), clue="", job="", other="", skill=""):
+    return {"people": [a, b], "deed": [job, other] if job else did[0], "clue": skill or clue}
+
+
+def _combination(document):
+    """Hold out two jobs in whatever order, or a deed with a clue."""
+    deed = document.labels["deed"]
+    return sorted(deed) if isinstance(deed, list) else [deed, document.labels["clue"]]
+
+
+def _by_words(prompt, a, b, clue="", job="", other="", skill=""):
+    """Solve independently: by who has which job, or by who gave and who was able to give."""
+    if job:
+        told = [Fact(a, "works_as", job), Fact(b, "works_as", other)]
+        skills = [Fact(name, "skill", skill) for name, (skill, _, _) in JOBS.items()]
+        return Facts([*told, *skills], RULES).find(Fact(None, "can", skill))[0].subject
+    able = not any(word in NEED for word in clue.split(" "))
+    return a if able == (prompt.split(" ")[4] in GIVING) else b
+
+
+@task("{a} met {b} and {did} because {he} {clue}. Who {clue}?",
+      "{a} is a {job} and {b} is a {other}. {c} met {d} when {he} went to {skill}. Who went to {skill}?",
+      slots={**dict.fromkeys("abcd", FIRST_NAMES), "job": JOBS, "other": JOBS, "he": PRONOUNS,
+             "skill": [skill for skill, _, _ in JOBS.values()], "clue": [clue for _, clue in CLUES],
+             "did": Shape(r".+?", lambda did: DEEDS[did[0]].say(**did[1]), _read_deed)},
+      group="understanding", marker="", draw=_draw, second=_by_words, labels=_labels,
+      chance=lambda dials: CHANCE.get(dials.clue, sum(CHANCE.values()) / len(CHANCE)),
+      splits={"combination": _combination,
+              "people": lambda d: d.labels["people"]},
+      Dials=dials(clue=setting("any", choices=("any", *CHANCE),
+                               help="gender and job, the job alone, or the cause of a deed"),
+                  names=setting(4, help="how many names of women, and of men: fewer are easier",
+                                min=2, max=40),
+                  jobs=setting(8, help="how many jobs", min=2, max=len(JOBS))))  # fmt: skip
+def coreference(a: str, b: str, he: str, did: tuple = (0, {}), clue: str = "", c: str = "", d: str = "",
+                job: str = "", other: str = "", skill: str = "") -> str:  # fmt: skip
+    """Tell which of two people is meant by "she" or "he"."""
+    if job:
+        [who] = [name for name, known in ((a, job), (b, other)) if JOBS[known][0] == skill]
+        fits = {a, b} == {c, d}
+    else:
+        who, fits = (a, b)[CLUES[DEEDS[did[0]].template, clue]], _he(a) == _he(b)
+        fits &= {did[1].get("him"), did[1].get("his")} <= {None, *PRONOUNS[he].values()}
+    if not fits or he != _he(who):
+        raise ValueError("the pronoun fits nobody")
+    return who

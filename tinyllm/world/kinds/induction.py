@@ -4,14 +4,10 @@ Words are separated by blanks, and each is one token. labels["scored"] lists the
 can be predicted from earlier ones; only these should count in a loss.
 """
 
-from dataclasses import dataclass
-
 from tinyllm.config import setting
-from tinyllm.rng import Random
 from tinyllm.world import names
-from tinyllm.world.document import Document, Kind
-from tinyllm.world.task import take
-from tinyllm.world.world import World
+from tinyllm.world.forms import ROW
+from tinyllm.world.task import dials, take, task
 
 ROLL = names.GIRLS[:32] + names.BOYS[:32]
 
@@ -32,42 +28,34 @@ def best_curve(length: int = 64, shortest: int = 8, longest: int = 31) -> list[f
     return curve
 
 
-class Induction(Kind):
+def _draw(world, random, dials):
+    shortest = min(dials.shortest, dials.longest)
+    roll = take(random, ROLL, shortest + random.integers(dials.longest - shortest + 1))
+    return {"row": (roll * (dials.length // len(roll) + 1))[: dials.length - 1]}
+
+
+def _labels(row):
+    period = len({*row})
+    return {"period": period, "scored": list(range(period + 1, len(row) + 1))}
+
+
+def _shift(row):
+    """Try every shift until the row fits on itself."""
+    return row[-next(p for p in range(1, len(row)) if row[p:] == row[:-p])]
+
+
+@task("{row}", slots={"row": ROW}, group="in-context", marker="", options=len(ROLL),
+      draw=_draw, second=_shift, labels=_labels,
+      splits={"text": lambda document: document.text, "period": lambda document: document.labels["period"]},
+      Dials=dials(length=setting(64, help="how many names are called", min=64, max=256),
+                  shortest=setting(8, help="least number of names before they repeat", min=1, max=32),
+                  longest=setting(31, help="greatest number of names before they repeat", min=1, max=32)),
+      )  # fmt: skip
+def induction(row: list[str]) -> str:
     """Go on with a roll call that is repeated again and again."""
-
-    group = "in-context"
-    splits = {"text": lambda document: document.text, "period": lambda document: document.labels["period"]}
-
-    @dataclass(frozen=True)
-    class Dials:
-        length: int = setting(64, help="how many names are called", min=64, max=256)
-        shortest: int = setting(8, help="least number of names before they repeat", min=1, max=32)
-        longest: int = setting(31, help="greatest number of names before they repeat", min=1, max=32)
-
-    def write(self, world: World, random: Random, dials: Dials) -> Document:
-        shortest = min(dials.shortest, dials.longest)
-        period = shortest + random.integers(dials.longest - shortest + 1)
-        return self._document(take(random, ROLL, period), dials.length)
-
-    def _document(self, roll, length):
-        words = (roll * (length // len(roll) + 1))[:length]
-        labels = {"period": len(roll), "scored": list(range(len(roll) + 1, length))}
-        return self.asked(" ".join(words[:-1]), words[-1], labels)
-
-    def read(self, world: World, text: str) -> Document | None:
-        words = text.split(" ")
-        period = words.index(words[0], 1) if words[0] in words[1:] else 0
-        roll = words[:period]
-        if not 1 <= period <= 32 or len(words) < 64 or len(set(roll)) < period or not set(roll) <= set(ROLL):
-            return None
-        document = self._document(roll, len(words))
-        return document if document.text == text else None
-
-    def solve(self, world: World, document: Document) -> str:
-        """Try every shift until the text equals its shifted copy."""
-        words = document.prompt.split()
-        shift = next(p for p in range(1, len(words)) if words[p:] == words[:-p])
-        return words[-shift]
-
-    def chance(self, dials: Dials) -> float:
-        return 1 / len(ROLL)
+    roll = row[: len({*row})]
+    if not {*row} <= {*ROLL} or len(roll) > 32 or len(row) < 63:
+        raise ValueError("no roll call")
+    if row != (roll * len(row))[: len(row)]:
+        raise ValueError("it is not repeated")
+    return row[-len(roll)]

@@ -4,13 +4,10 @@ Words are separated by blanks, and each is one token. labels["scored"] lists the
 can be predicted from earlier ones; only these should count in a loss.
 """
 
-from dataclasses import dataclass
-
 from tinyllm.config import setting
-from tinyllm.rng import Random
 from tinyllm.world import names
-from tinyllm.world.document import Document, Kind
-from tinyllm.world.world import World
+from tinyllm.world.forms import ROW
+from tinyllm.world.task import dials, task
 
 LETTERS = list("abcdefghijklmnop")
 
@@ -25,47 +22,38 @@ def best_curve(shots: int = 24, letters: int = 8) -> list[float]:
     return [1 - (1 - 1 / letters) ** k * (1 - guess) for k in range(shots)] + [1.0]
 
 
-class Mapping(Kind):
-    """Find out from examples which colour belongs to which letter; every text has its own colours."""
+def _draw(world, random, dials):
+    colours = {letter: random.choice(names.COLOURS) for letter in LETTERS[: dials.letters]}
+    shown = [random.choice(LETTERS[: dials.letters]) for _ in range(dials.shots)]
+    asked = random.choice([letter for letter in LETTERS if letter in shown])
+    return {"row": [*(word for letter in shown for word in (letter, colours[letter])), asked]}
 
-    group = "in-context"
-    splits = {"map": lambda document: sorted(document.labels["map"].items())}
 
-    @dataclass(frozen=True)
-    class Dials:
-        shots: int = setting(24, help="how many examples come before the question", min=1, max=48)
-        letters: int = setting(8, help="how many letters there are", min=1, max=len(LETTERS))
+def _labels(document):
+    words = document.text.split(" ")
+    letters, colours = words[::2], words[1::2]
+    bayes = [1.0 if x in letters[:i] else 1 / len(names.COLOURS) for i, x in enumerate(letters)]
+    known = dict(zip(letters, colours, strict=True))
+    return {"map": known, "bayes": bayes, "scored": list(range(1, len(words), 2))}
 
-    def write(self, world: World, random: Random, dials: Dials) -> Document:
-        colours = {letter: random.choice(names.COLOURS) for letter in LETTERS[: dials.letters]}
-        shown = [random.choice(LETTERS[: dials.letters]) for _ in range(dials.shots)]
-        asked = random.choice([letter for letter in LETTERS if letter in shown])
-        return self._document([(letter, colours[letter]) for letter in [*shown, asked]])
 
-    def _document(self, pairs):
-        shown: dict[str, str] = {}
-        bayes = []
-        for letter, colour in pairs:
-            bayes.append(1.0 if letter in shown else 1 / len(names.COLOURS))
-            shown.setdefault(letter, colour)
-        *words, truth = [word for pair in pairs for word in pair]
-        labels = {"map": shown, "bayes": bayes, "scored": list(range(1, 2 * len(pairs), 2))}
-        return self.asked(" ".join(words), truth, labels)
+def _last_shown(row):
+    """Look for the last time that the letter was shown."""
+    *words, letter = row
+    return words[len(words) - words[::-1].index(letter)]
 
-    def read(self, world: World, text: str) -> Document | None:
-        words = text.split(" ")
-        letters, colours = words[::2], words[1::2]
-        if len(letters) != len(colours) or letters[-1] not in letters[:-1] or set(letters) - set(LETTERS):
-            return None
-        pairs = list(zip(letters, colours, strict=True))
-        known = dict(pairs)
-        good = all(known[letter] == colour and colour in names.COLOURS for letter, colour in pairs)
-        return self._document(pairs) if good else None
 
-    def solve(self, world: World, document: Document) -> str:
-        """Look for the last time that the letter was shown."""
-        *words, letter = document.prompt.split()
-        return words[len(words) - 1 - words[::-1].index(letter) + 1]
-
-    def chance(self, dials: Dials) -> float:
-        return 1 / len(names.COLOURS)
+@task("{row}", slots={"row": ROW}, group="in-context", marker="", options=len(names.COLOURS),
+      draw=_draw, second=_last_shown, labels=_labels,
+      splits={"map": lambda document: sorted(document.labels["map"].items())},
+      Dials=dials(shots=setting(24, help="how many examples come before the question", min=1, max=48),
+                  letters=setting(8, help="how many letters there are", min=1, max=len(LETTERS))),
+      )  # fmt: skip
+def mapping(row: list[str]) -> str:
+    """Find out from examples which colour belongs to which letter; every row has its own colours."""
+    known = dict(zip(row[::2], row[1::2], strict=False))
+    if not {*row[::2]} <= {*LETTERS} or not {*known.values()} <= {*names.COLOURS}:
+        raise ValueError("these are other words")
+    if any(known[letter] != colour for letter, colour in zip(row[::2], row[1::2], strict=False)):
+        raise ValueError("a letter has two colours")
+    return known[row[-1]]

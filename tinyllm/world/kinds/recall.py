@@ -1,67 +1,51 @@
 """Associative recall: pairs, then calls for one half of a pair.
 
 Words are separated by blanks, and each is one token. labels["scored"] lists the positions of the words that
-can be predicted from earlier ones; only these should count in a loss.
+can be predicted from earlier ones; only these should count in a loss. Some rows have few pairs. All pairs
+come before the first call, and each name is equally likely to be called. With calls between the pairs, the
+most frequent thing would be a good guess, and small models learn nothing else. With more names a model learns
+the task later, and then suddenly.
 """
 
-from dataclasses import dataclass
-
 from tinyllm.config import setting
-from tinyllm.rng import Random
 from tinyllm.world import names
-from tinyllm.world.document import Document, Kind
-from tinyllm.world.task import take
-from tinyllm.world.world import World
+from tinyllm.world.forms import ROW
+from tinyllm.world.task import dials, take, task
 
 KEYS = [name for pair in zip(names.GIRLS[:12], names.BOYS[:12], strict=True) for name in pair]
 VALUES = [*names.THINGS, *names.ANIMALS]
 
 
-class Recall(Kind):
-    """Remember who has which thing, and say it when the name is called (multi-query associative recall).
+def _draw(world, random, dials):
+    n, most = 2 + random.integers(dials.pairs - 1), max(dials.pairs, dials.names)
+    keys, values = take(random, KEYS[:most], n), take(random, VALUES[:most], n)
+    pairs = dict(zip(keys, values, strict=True))
+    called = [random.choice(keys) for _ in range(dials.queries)]
+    return {"row": [word for key in (*keys, *called) for word in (key, pairs[key])][:-1]}
 
-    Some texts have few pairs. All pairs come before the first call, and each name is equally likely to be
-    called. With calls between the pairs, the most frequent thing would be a good guess, and small models
-    learn nothing else. With more names a model learns the task later, and then suddenly.
-    """
 
-    group = "in-context"
-    splits = {"pairs": lambda document: sorted(document.labels["pairs"].items())}
+def _labels(row):
+    pairs = dict(zip(row[::2], row[1::2], strict=False))
+    return {"pairs": pairs, "scored": list(range(2 * len(pairs) + 1, len(row) + 1, 2))}
 
-    @dataclass(frozen=True)
-    class Dials:
-        pairs: int = setting(8, help="how many people with a thing there are at most", min=2, max=len(KEYS))
-        names: int = setting(
-            8, help="of how many names and things they are; at least pairs", min=2, max=len(KEYS)
-        )
-        queries: int = setting(16, help="how often somebody is called", min=1, max=48)
 
-    def write(self, world: World, random: Random, dials: Dials) -> Document:
-        n = 2 + random.integers(dials.pairs - 1)
-        names = max(dials.pairs, dials.names)
-        keys, values = take(random, KEYS[:names], n), take(random, VALUES[:names], n)
-        called = [random.choice(keys) for _ in range(dials.queries)]
-        return self._document(dict(zip(keys, values, strict=True)), called)
-
-    def _document(self, pairs, called):
-        words = [word for key in (*pairs, *called) for word in (key, pairs[key])]
-        scored = list(range(2 * len(pairs) + 1, len(words), 2))
-        return self.asked(" ".join(words[:-1]), words[-1], {"pairs": pairs, "scored": scored})
-
-    def read(self, world: World, text: str) -> Document | None:
-        words = text.split(" ")
-        pairs = dict(zip(words[::2], words[1::2], strict=False))
-        if not set(pairs) <= set(KEYS) or not set(pairs.values()) <= set(VALUES):
-            return None
-        if not 2 <= len(pairs) == len(set(pairs.values())) or len(words) <= 2 * len(pairs):
-            return None
-        document = self._document(pairs, words[2 * len(pairs) :: 2])
-        return document if document.text == text else None
-
-    def solve(self, world: World, document: Document) -> str:
-        """Return the word after the first occurrence of the name."""
-        words = document.prompt.split()
-        return words[words.index(words[-1]) + 1]
-
-    def chance(self, dials: Dials) -> float:
-        return 1 / max(dials.pairs, dials.names)
+@task("{row}", slots={"row": ROW}, group="in-context", marker="", draw=_draw, labels=_labels,
+      second=lambda row: row[row.index(row[-1]) + 1],
+      chance=lambda dials: 1 / max(dials.pairs, dials.names),
+      splits={"pairs": lambda document: sorted(document.labels["pairs"].items())},
+      Dials=dials(
+          pairs=setting(8, help="how many people with a thing there are at most", min=2, max=len(KEYS)),
+          names=setting(8, help="of how many names and things they are; at least pairs", min=2,
+                        max=len(KEYS)),
+          queries=setting(16, help="how often somebody is called", min=1, max=48)),
+      )  # fmt: skip
+def recall(row: list[str]) -> str:
+    """Remember who has which thing, and say it when the name is called (multi-query associative recall)."""
+    pairs = dict(zip(row[::2], row[1::2], strict=False))
+    called = row[2 * len(pairs) :: 2]
+    again = [word for key in (*pairs, *called) for word in (key, pairs.get(key))][:-1]
+    if row != again or len({*pairs.values()}) < max(2, len(pairs)):
+        raise ValueError("not all pairs, then all calls")
+    if not {*pairs} <= {*KEYS} or not {*pairs.values()} <= {*VALUES}:
+        raise ValueError("these are other words")
+    return pairs[row[-1]]
