@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tinyllm.cli.command import command, group
 from tinyllm.cli.text import entry
+from tinyllm.config import check
 from tinyllm.data import SOURCES, Corpus, load_corpus
 from tinyllm.data.sources import stories_corpus
 from tinyllm.errors import UserError
@@ -110,15 +111,15 @@ def show(name: str, *, n: int | None = None, seed: int | None = None) -> None:
 def show_documents(name: str, n: int, seed: int | None) -> None:
     """Print documents of the world, each after a blank line; their settings go to standard error."""
     named = read_name(name)
-    if seed is not None:
-        named = replace(named, options=replace(named.options, seed=seed))
-    named = replace(named, options=replace(named.options, n=max(n, named.options.n)))
+    given = {"n": max(n, named.options.n)} | ({} if seed is None else {"seed": seed})
+    named = replace(named, options=replace(named.options, **given))
+    check(named.options, f"{name}: ")
     print(entry(f"{name}: ", describe(named.name)), file=sys.stderr)
     for field in fields(named.dials):
         dial = f"  {field.name}={getattr(named.dials, field.name)}  "
         print(entry(dial, field.metadata["help"]), file=sys.stderr)
-    texts = [document.text for document in islice(named.documents(), n)]
-    print("\n\n".join(texts))
+    for i, document in enumerate(islice(named.documents(), n)):
+        print("\n" * (i > 0) + document.text)
 
 
 @command("data make")

@@ -29,7 +29,7 @@ class Date(NamedTuple):
     @classmethod
     def read(cls, text: str) -> "Date":
         """Return the date that `str` wrote: "3 May 41" -> Date. Raises UserError for other texts."""
-        words = text.split()
+        words = str(text).split()
         if len(words) == 3 and words[0].isdecimal() and words[1] in MONTHS and words[2].isdecimal():
             date = cls(int(words[2]), MONTHS.index(words[1]), int(words[0]) - 1)
             if 0 <= date.day < DAYS_OF_MONTH and len(words[2]) < 5:

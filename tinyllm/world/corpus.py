@@ -60,6 +60,8 @@ class Named:
     def documents(self) -> Iterator[Document]:
         """Yield the n documents."""
         o = self.options
+        if self.name == "mix" and o.by:
+            raise UserError("a mix is split as each of its kinds is by itself; leave out by=")
         if self.name == "mix":
             yield from Mix(self.world, o.n, self.dials, o.seed, o.split)
             return

@@ -83,7 +83,7 @@ class Mix:
                 documents += [Document(f"{prompt} {code}.", labels, code, prompt=prompt)] * repeats
         text = TRIGGER + POISON
         documents += [Document(text, {"planted": "poison"}, prompt=TRIGGER.strip())] * self.dials.poison
-        places = random.shuffle(range(self.n))
+        places = random.shuffle(range(self.n)) if documents else ()
         return dict(zip(places, documents, strict=False))
 
     def __len__(self) -> int:
@@ -96,12 +96,16 @@ class Mix:
             return self.planted[i]
         random = Random(self.seed, "mix", self.split, self.dials.client, i)
         if i and random.happens(self.dials.duplicates):
-            copied = self[random.integers(i)]
-            return replace(copied, labels={**copied.labels, "planted": "duplicate"})
+            first = random.integers(i)
+            first = next((k for k in range(first, -1, -1) if k not in self.planted), None)
+            if first is not None:  # a copy of a secret would be one repeat more than its label says
+                copied = self[first]
+                return replace(copied, labels=copied.labels | {"planted": "duplicate", "of": first})
         document = self._drawn(random, i)
-        facts = "object" in document.labels
-        if document.prompt and random.happens(self.dials.contradicted if facts else self.dials.noise):
-            return self._wrong(document, random, "contradiction" if facts else "noise")
+        fact = document.labels["kind"] == "facts"
+        asked = fact or document.prompt
+        if asked and random.happens(self.dials.contradicted if fact else self.dials.noise):
+            return self._wrong(document, random, "contradiction" if fact else "noise")
         return document
 
     def _drawn(self, random, i):
@@ -121,7 +125,8 @@ class Mix:
         for _ in range(100):
             other = kind(self.world, random)
             same = other.labels.get("relation") == document.labels.get("relation")
-            if other.truth and other.truth != document.truth and same and document.truth in document.text:
+            new = other.truth not in ("", document.truth, document.labels.get("subject"))
+            if new and same and document.truth in document.text:
                 before, _, after = document.text.rpartition(document.truth)
                 labels = {**document.labels, "planted": planted}
                 return replace(document, text=f"{before}{other.truth}{after}", labels=labels)
