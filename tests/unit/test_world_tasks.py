@@ -1,12 +1,13 @@
 """The tasks of the suite: how many there are, their chance levels, and bad answers."""
 
-import time
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
 from tinyllm.rng import Random
 from tinyllm.world import KINDS, World
+from tinyllm.world.names import JOBS
 from tinyllm.world.task import Task, task
 
 WORLD = World()
@@ -55,15 +56,14 @@ def test_no_two_kinds_have_one_name():
     assert len(names) == len(KINDS) and max(names.values()) == 1
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_no_hostile_text_is_read_slowly(name):
-    template = KINDS[name].asks[-1].partition("{")[0]
-    start = time.process_time()
-    for text in (
-        "a b, " * 500,
-        f"{template}{'a has b; c has d. ' * 100}",
-        f"{template}{'1, ' * 500}",
-        "1 " * 900,
-    ):
-        assert KINDS[name].read(WORLD, text) is None
-    assert time.process_time() - start < 0.5
+@pytest.mark.parametrize(("name", "text"), [
+    ("queue", "At the bakery Ada is behind Ben, Ben is behind Ada. Who is served first? Ada"),
+    ("fair_share", "Can 0 children share 5 plums fairly? no"),
+    ("coins", "The fewest coins for 99999999999 pence are 1"),
+    ("calculator", "Tom shares 7 nuts fairly with -1 friends. How many nuts are left over? 0"),
+    ("entailment", " ".join(f"Every {a} is a {b}." for a, b in pairwise((*JOBS, "baker")))
+     + " Is it so that every baker is a doctor? yes"),
+    ("facts", f"An {WORLD.people[0].owns} belongs to {WORLD.people[0].name}."),
+])  # fmt: skip
+def test_what_is_never_written_is_not_read(name, text):
+    assert KINDS[name].read(WORLD, text) is None

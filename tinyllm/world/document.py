@@ -31,7 +31,7 @@ from tinyllm.errors import UserError
 from tinyllm.rng import Random
 
 HELD_OUT = 0.2  # the share of keys that only the test split has
-ATTEMPTS = 10_000  # documents drawn before a split counts as empty
+ATTEMPTS = 10_000  # after so many a search is given up: a split is empty, a world too small
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Kind:
         raise NotImplementedError
 
     def chance(self, dials: Any) -> float:
-        """Return the mean score of the best constant answer, which ignores the question."""
+        """Return the mean score of the best constant answer, or of a guess among the options shown."""
         options = getattr(dials, self.options) if isinstance(self.options, str) else self.options
         return 1 / options if options else 0.0
 
@@ -150,6 +150,12 @@ class Kind:
             return key
         digest = hashlib.sha256(f"{self.name} {name} {key}".encode()).digest()
         return int.from_bytes(digest[:4], "big") < HELD_OUT * 2**32
+
+
+def attempts() -> Iterator[int]:
+    """Count up to ATTEMPTS, then raise UserError: for a search that a small world may never end."""
+    yield from range(ATTEMPTS)
+    raise UserError("this world has no such text with these dials; take more people, or a later year")
 
 
 class Stream:

@@ -1,7 +1,8 @@
 """Prose whose probability is exactly known, because a grammar over the people of the world writes it."""
 
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from tinyllm.rng import Random
 from tinyllm.world.document import Document, Kind
@@ -18,6 +19,7 @@ class Prose(Kind):
     """
 
     group = "prose"
+    reads: ClassVar[Sequence[dict]] = ({},)  # dials whose grammars together read all texts of the kind
 
     def rules(self, dials: Any) -> dict:
         """Return the rules of the grammar; see template.py."""
@@ -31,9 +33,9 @@ class Prose(Kind):
         return self.grammar(world, dials).sample(random)
 
     def read(self, world: World, text: str) -> Document | None:
-        """Return the document of a text, with the probability that it has with the default dials."""
-        read = self.grammar(world, self.dials()).parse(text)
-        return read[0] if read and read[1] == len(text) else None
+        """Return the document of a text, with its probability by the first of `reads` that fits."""
+        found = (self.grammar(world, self.dials(**dials)).parse(text) for dials in self.reads)
+        return next((document for document, end in filter(None, found) if end == len(text)), None)
 
     def solve(self, world: World, document: Document) -> str:
         return ""

@@ -3,9 +3,7 @@
 from typing import Any
 
 from tinyllm.config import setting
-from tinyllm.world.document import Document
 from tinyllm.world.prose import Prose
-from tinyllm.world.world import World
 
 SENTENCES = {  # fact -> four ways to say it; {hero.He} becomes {hero.name} without pronouns
     "born": (
@@ -53,19 +51,12 @@ class Encyclopaedia(Prose):
     """Describe a person as an encyclopaedia would."""
 
     splits = {"entity": lambda document: document.labels["hero"]}
+    reads = {}, {"pronouns": False}
 
     class Dials:
         ways: int = setting(4, help="how many ways to say each fact", min=1, max=4)
         shuffle: bool = setting(True, help="sentences in any order")
         pronouns: bool = setting(True, help="she and he instead of the name")
-
-    def read(self, world: World, text: str) -> Document | None:
-        """Return the document of an entry, with pronouns or without."""
-        for pronouns in (True, False):
-            found = self.grammar(world, self.dials(pronouns=pronouns)).parse(text)
-            if found and found[1] == len(text):
-                return found[0]
-        return None
 
     def rules(self, dials: Any) -> dict:
         """Return an opening that gives name and home, and all sentences after it."""

@@ -1,12 +1,10 @@
 """Entailment: if a sentence follows, is impossible, or stays open, proved by looking at every small world."""
 
-from dataclasses import dataclass
-
 from tinyllm.config import setting
 from tinyllm.rng import Random
-from tinyllm.world.document import Document, Kind
+from tinyllm.world.document import Document, Kind, attempts
 from tinyllm.world.facts import Fact
-from tinyllm.world.forms import FIRST_NAMES, Form, grown_ups, lower, proved, read_any, upper
+from tinyllm.world.forms import FIRST_NAMES, Form, lower, proved, read_any, upper
 from tinyllm.world.names import JOBS, PLACES, words
 from tinyllm.world.phrases import read_statements, say
 from tinyllm.world.small_worlds import ANSWERS, OF_FAMILIES, decide, relevant, renamed
@@ -62,10 +60,7 @@ class Entailment(Kind):
     group = "understanding"
     splits = {"names": lambda d: d.labels["names"], "pattern": lambda d: d.labels["pattern"]}
 
-    @dataclass(frozen=True)
     class Dials:
-        """Set the subject of the sentences, and how many sentences have nothing to do with the answer."""
-
         about: str = setting("any", help="what the sentences are about", choices=("any", *ABOUT))
         strangers: int = setting(0, help="how many sentences have nothing to do with it", min=0, max=2)
 
@@ -77,9 +72,9 @@ class Entailment(Kind):
         answer = random.choice(ANSWERS)
         cases = random.choice(syllogisms()) if about == "groups" else PATTERNS[about]
         terms = random.choice(cases[answer])
-        names = None
-        while names is None:
-            names = _names(world, random, about, terms)
+        for _ in attempts():
+            if names := _names(world, random, about, terms):
+                break
         facts = [_fact(term, names) for term in terms]
         said = [_say(fact, random.integers(4)) for fact in facts]
         free = random.shuffle(group for group in GROUPS if group not in names.values())
@@ -92,7 +87,7 @@ class Entailment(Kind):
         goal, mark, answer = rest.partition("? ")
         premises = _split(story)
         *facts, last = [_read(sentence) for sentence in [*premises, upper(goal)]]
-        if not so or not mark or not last or not all(facts):
+        if not so or not mark or not last or not all(facts) or not _small(facts, last):
             return None
         return proved(self, world, self._document(premises, upper(goal), facts, last, answer), text)
 
@@ -110,7 +105,7 @@ class Entailment(Kind):
 
 def _names(world, random, about, terms):
     """Draw names for the letters of a pattern; None if the person drawn lacks a relative that it needs."""
-    person = random.choice(grown_ups(world) if about == "work" else world.people)
+    person = random.choice(world.adults if about == "work" else world.people)
     if about == "groups":
         return {"n": person.first, **dict(zip("abc", random.shuffle(GROUPS)[:3], strict=True))}
     if about == "work":
@@ -145,6 +140,13 @@ def _read(sentence):
         if fact.relation in SAID:
             return fact._replace(object=fact.object.replace("The ", "the "))
     return None
+
+
+def _small(facts, last):
+    """Return True if there are so few facts and names that all worlds can be looked at."""
+    used = [*relevant(facts, last), last]
+    names = {name for fact in used for name in (fact.subject, fact.object)}
+    return len(used) <= 4 and len(names) <= (3 if last.relation in OF_FAMILIES else 4)
 
 
 def _split(story):

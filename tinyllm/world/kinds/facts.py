@@ -46,7 +46,7 @@ class Facts(Kind):
     def read(self, world: World, text: str) -> Document | None:
         """Return the document of a statement that is about a fact of this world."""
         for fact, way in read_statements(text):
-            if fact.relation in RELATIONS and fact in world.known():
+            if fact.relation in RELATIONS and fact in world.known() and say(fact, way) == text:
                 return self._said(fact, way)
         return None
 

@@ -1,6 +1,7 @@
 """Questions about people that are answered with look-ups in the encyclopaedia."""
 
 from tinyllm.config import setting
+from tinyllm.world.document import attempts
 from tinyllm.world.facts import Fact
 from tinyllm.world.kinds.tools import results
 from tinyllm.world.phrases import QUESTIONS, chain
@@ -23,7 +24,7 @@ def _path(world, who, way):
 
 def _draw(world, random, dials):
     """Draw a question: a person, relations to follow from there, and what is asked of the last person."""
-    while True:
+    for _ in attempts():
         hops = [random.choice(HOPS) for _ in range(dials.hops - 1)]
         who = [random.choice(world.people).name, *hops]
         way = random.integers(len(RELATIONS))
@@ -53,5 +54,5 @@ def _read_cards(world, s, way):
       Dials=dials(hops=setting(1, help="people to look up", min=1, max=3),
                   steps=setting(True, help="look it up; else answer at once")))  # fmt: skip
 def lookup(world: World, s: list[str], way: int) -> str:
-    """Answer a question about a person with one or two look-ups in the encyclopaedia."""
+    """Answer a question about a person with look-ups in the encyclopaedia, one for each person on the way."""
     return _path(world, s, way)[-1]

@@ -1,6 +1,7 @@
 """Questions about facts that must be known by heart: there is no text to look in."""
 
 from tinyllm.config import setting
+from tinyllm.world.document import attempts
 from tinyllm.world.facts import Fact
 from tinyllm.world.kinds.facts import RELATIONS
 from tinyllm.world.names import FAMILIES, GIRLS
@@ -15,7 +16,7 @@ def _draw(world, random, dials):
     """Draw a question: a person, hops - 1 relations to follow from there, and what is asked at the end."""
     if random.happens(dials.unknown):
         return {"s": [_stranger(world, random)], "way": random.integers(len(RELATIONS))}
-    while True:
+    for _ in attempts():
         who = [random.choice(world.people).name]
         who += [random.choice(list(HOPS)) for _ in range(dials.hops - 1)]
         way = random.integers(len(RELATIONS))
@@ -24,7 +25,7 @@ def _draw(world, random, dials):
 
 
 def _stranger(world, random):
-    while True:
+    for _ in attempts():
         name = f"{random.choice(GIRLS)} {random.choice(FAMILIES)}"
         if name not in world.names:
             return name
@@ -51,8 +52,13 @@ def _search(world, s, way):
     return f"a {person}" if RELATIONS[way] == "owns" else person
 
 
+def _chance(dials):
+    """Return the score of the best constant answer: that nobody knows, or one of 16 jobs or foods."""
+    return max(dials.unknown, (1 - dials.unknown) / (16 * len(RELATIONS)))
+
+
 @task(*[QUESTIONS[relation] for relation in RELATIONS], slots={"s": chain(*HOPS)}, group="knowledge",
-      marker="Answer: ", draw=_draw, second=_search,
+      marker="Answer: ", chance=_chance, draw=_draw, second=_search,
       working=lambda world, s, way: " ".join(say(fact) for fact in _proof(world, s, way)[:-1]),
       labels=lambda world, s, way: {"subject": s[0], "chain": s[1:], "relation": RELATIONS[way],
                                     "support": [say(fact) for fact in _proof(world, s, way)]},

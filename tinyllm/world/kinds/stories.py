@@ -5,7 +5,7 @@ from typing import Any
 
 from tinyllm.config import setting
 from tinyllm.world import stories
-from tinyllm.world.document import HELD_OUT, Document
+from tinyllm.world.document import HELD_OUT
 from tinyllm.world.grammar import Grammar
 from tinyllm.world.prose import Prose
 from tinyllm.world.world import World
@@ -15,6 +15,7 @@ class Stories(Prose):
     """Tell a little story with a beginning, a problem and an end."""
 
     splits = {"text": lambda document: document.text, "plot": lambda document: document.labels["plot"]}
+    reads = [{"length": length} for length in stories.RULES_BY_LENGTH]
 
     class Dials:
         length: str = setting("long", choices=tuple(stories.RULES_BY_LENGTH),
@@ -23,11 +24,6 @@ class Stories(Prose):
     def grammar(self, world: World, dials: Any) -> Grammar:
         """Return the grammar of the stories, which have people and places of their own in every world."""
         return stories.grammar(dials.length)
-
-    def read(self, world: World, text: str) -> Document | None:
-        """Return the document of a long or short text, with its probability among stories of that length."""
-        found = (stories.grammar(length).parse(text) for length in stories.RULES_BY_LENGTH)
-        return next((document for document, end in filter(None, found) if end == len(text)), None)
 
     def expectation(self, world: World, dials: Any = None, split: str = "all") -> tuple[float, float]:
         """Return the entropy and the mean length of a story; a split has only a share of all stories."""

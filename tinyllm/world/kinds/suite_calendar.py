@@ -1,10 +1,9 @@
 """Small tasks about clocks, the calendar and birthdays."""
 
-from dataclasses import make_dataclass
-
 from tinyllm.config import setting
 from tinyllm.world.calendar import WEEKDAYS, Date
-from tinyllm.world.task import pick, task
+from tinyllm.world.document import attempts
+from tinyllm.world.task import dials, pick, task
 
 
 def _time(world, random, dials):
@@ -19,7 +18,7 @@ def _minute_by_minute(time, n):
     return f"{hours}:{minutes:02}"
 
 
-@task("{n:int} minutes after {time} it is", "The train of {time} takes {n:int} minutes. It arrives at",
+@task("{n:count} minutes after {time} it is", "The train of {time} takes {n:count} minutes. It arrives at",
       size=(60, "how many minutes at most", 2, 600), draw=_time, second=_minute_by_minute)  # fmt: skip
 def clock(time: str, n: int) -> str:
     """Tell the time some minutes after a time."""
@@ -28,7 +27,7 @@ def clock(time: str, n: int) -> str:
     return f"{hours % 24}:{minutes:02}"
 
 
-@task("Today is {day}. In {n:int} days it will be", "What day is it {n:int} days after {day}?",
+@task("Today is {day}. In {n:count} days it will be", "What day is it {n:count} days after {day}?",
       size=(8, "how many days at most", 2, 99), choices=WEEKDAYS,
       draw=lambda world, random, dials: {"day": random.choice(WEEKDAYS),
                                          "n": 2 + random.integers(dials.size - 1)},
@@ -39,19 +38,17 @@ def weekday_after(day: str, n: int) -> str:
 
 
 def _birthdays(world, random, dials):
-    while True:
+    for _ in attempts():
         one, two = pick(random, world.people, 2)
         if one.born != two.born and abs(one.born - two.born) < 360 * dials.years:
             a, b = str(Date.of(one.born)), str(Date.of(two.born))
             return {"one": one.name, "a": a, "two": two.name, "b": b}
 
 
-_YEARS = setting(60, help="how many years may lie between the birthdays", min=1, max=60)
-
-
 @task("{one} was born on {a}, {two} on {b}. The older one is",
       "Birthdays: {one}, {a}; {two}, {b}. Who is older?",
-      Dials=make_dataclass("Dials", [("years", int, _YEARS)], frozen=True), options=2, draw=_birthdays,
+      options=2, draw=_birthdays,
+      Dials=dials(years=setting(60, help="how many years may lie between the birthdays", min=1, max=60)),
       second=lambda one, a, two, b: min((Date.read(a).number, one), (Date.read(b).number, two))[1],
       )  # fmt: skip
 def older(one: str, a: str, two: str, b: str) -> str:

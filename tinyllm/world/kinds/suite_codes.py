@@ -37,7 +37,7 @@ def acronym(words: list[str]) -> str:
     return "".join(word[0] for word in words)
 
 
-@task("Each letter moves on by {n:int}: {word} becomes", "The spy moves {word} on by {n:int}:",
+@task("Each letter moves on by {n:count}: {word} becomes", "The spy moves {word} on by {n:count}:",
       size=(1, "how far letters move at most", 1, 25),
       draw=lambda world, random, dials: {"n": 1 + random.integers(dials.size), "word": random.choice(WORDS)},
       second=lambda n, word: word.translate(str.maketrans(ABC, ABC[n:] + ABC[:n])))  # fmt: skip

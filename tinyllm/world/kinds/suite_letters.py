@@ -1,19 +1,27 @@
 """Small tasks about the letters of words."""
 
 from collections import Counter, defaultdict
-from functools import reduce
+from functools import cache, reduce
 from string import ascii_lowercase as ABC
 
 from tinyllm.world.task import CONSONANTS, NO_YES, VOWELS, WORDS, babble, task
 
-BY_LETTER: dict[int, list[dict]] = defaultdict(list)  # count -> a letter and a word
-for _word in WORDS:
-    for _letter in ABC:
-        BY_LETTER[_word.count(_letter)].append({"letter": _letter, "word": _word})
+SIZE = 12, "letters of the word at most", 4, 12
+
+
+@cache
+def _known(size):
+    """Return the words of up to `size` letters, and {count: a letter and a word in which it is so often}."""
+    words, found = [word for word in WORDS if len(word) <= size], defaultdict(list)
+    for word in words:
+        for letter in ABC:
+            found[word.count(letter)].append({"letter": letter, "word": word})
+    return words, found
 
 
 @task("Spell {word}, please:", "The letters of {word} are",
-      draw=lambda world, random, dials: {"word": random.choice(WORDS)},
+      size=SIZE, chance=lambda dials: 1 / len(_known(dials.size)[0]),
+      draw=lambda world, random, dials: {"word": random.choice(_known(dials.size)[0])},
       second=lambda word: "".join(f"{letter}-" for letter in word)[:-1])  # fmt: skip
 def spell(word: str) -> str:
     """Spell a word, letter by letter."""
@@ -29,9 +37,9 @@ def mirror(word: str) -> str:
     return word[::-1]
 
 
-@task("How many times is the letter {letter} in {word}?", "In {word}, the letter {letter} is so often:",
-      choices=("0", "1", "2"),
-      draw=lambda world, random, dials: random.choice(BY_LETTER[random.integers(3)]),
+@task("How many times is the letter {letter} in {word}?", "Count the letter {letter} in {word}:",
+      choices=("0", "1", "2"), size=SIZE,
+      draw=lambda world, random, dials: random.choice(_known(dials.size)[1][random.integers(3)]),
       second=lambda letter, word: str(len(word) - len(word.replace(letter, ""))))  # fmt: skip
 def count_letter(letter: str, word: str) -> str:
     """Count how often a letter is in a word."""

@@ -47,7 +47,7 @@ def _some_things(world, random, dials):
     return {"words": words[1:], "word": words[random.integers(dials.size) + 1 if random.integers(2) else 0]}
 
 
-@task("In the basket: {words:list}. Is {word} in it?", "Among {words:list}, do you see {word}?",
+@task("In the basket: {words:list}. Do you find {word} in it?", "Among {words:list}, do you see {word}?",
       size=(4, "how many words there are", 1, 16), choices=NO_YES, draw=_some_things,
       second=lambda words, word: NO_YES[f" {word}," in f" {', '.join(words)},"])  # fmt: skip
 def member(words: list[str], word: str) -> str:

@@ -66,7 +66,8 @@ def _plums(world, random, dials):
     return {"n": k * each + (0 if fair else 1 + random.integers(k - 1)), "k": k}
 
 
-@task("Can {k:int} children share {n:int} plums fairly?", "Are {n:int} plums a fair share for {k:int}?",
+@task("Can {k:count} children share {n:count} plums fairly?",
+      "Are {n:count} plums a fair share for {k:count}?",
       size=(5, "how many children at most", 2, 12), choices=NO_YES, draw=_plums,
       second=lambda n, k: NO_YES[n in range(0, n + 1, k)])  # fmt: skip
 def fair_share(n: int, k: int) -> str:

@@ -20,7 +20,7 @@ def _digit_by_digit(n):
     return text
 
 
-@task("A Roman stonemason writes {n:int} as", "In Roman numerals, {n:int} is",
+@task("A Roman stonemason writes {n:count} as", "In Roman numerals, {n:count} is",
       size=(60, "the largest number", 2, 3999), options="size", second=_digit_by_digit,
       draw=lambda world, random, dials: {"n": 1 + random.integers(dials.size)})  # fmt: skip
 def roman(n: int) -> str:

@@ -41,6 +41,6 @@ def queue(pairs: list[str]) -> str:
     """Find out who is first in a queue from who is behind whom."""
     ahead = {pair.split()[0]: pair.split()[-1] for pair in pairs}
     person = next(iter(ahead))
-    while person in ahead:
-        person = ahead[person]
+    for _ in pairs:
+        person = ahead.get(person, person)
     return person

@@ -21,7 +21,9 @@ RELATED = [  # pairs of the same relation
 
 
 @task("The opposite of {word} is", "Not {word} but",
-      draw=lambda world, random, dials: {"word": random.choice(OPPOSITES)},
+      size=(len(OPPOSITES) // 2, "how many pairs of words", 1, len(OPPOSITES) // 2),
+      chance=lambda dials: 1 / (2 * dials.size),
+      draw=lambda world, random, dials: {"word": random.choice(OPPOSITES[: 2 * dials.size])},
       second=lambda word: dict(zip(OPPOSITES[::2] + OPPOSITES[1::2], OPPOSITES[1::2] + OPPOSITES[::2],
                                    strict=True))[word])  # fmt: skip
 def opposite(word: str) -> str:
@@ -49,7 +51,7 @@ def odd_one_out(words: list[str]) -> str:
 
 
 def _two_pairs(world, random, dials):
-    (x, y), (z, _) = pick(random, random.choice(RELATED), 2)
+    (x, y), (z, _) = pick(random, random.choice(RELATED[: dials.size]), 2)
     return {"a": x, "b": y, "c": z}
 
 
@@ -60,6 +62,8 @@ def _same_column(a, b, c):
 
 
 @task("{a} is to {b} as {c} is to", "As {a} is to {b}, so {c} is to",
+      size=(4, "how many relations: what a job can do, its tool, its place; sounds", 1, 4),
+      chance=lambda dials: 1 / min(len(names.JOBS) * dials.size, 4 * len(names.ANIMALS)),
       draw=_two_pairs, second=_same_column)  # fmt: skip
 def analogy(a: str, b: str, c: str) -> str:
     """Complete an analogy between two pairs of words."""
@@ -98,7 +102,8 @@ def _by_rule(word):
 
 
 @task("One {word}, two", "The plural of {word} is", second=_by_rule,
-      draw=lambda world, random, dials: {"word": random.choice(PLURALS[::2])})  # fmt: skip
+      size=(len(PLURALS) // 2, "how many nouns", 2, len(PLURALS) // 2), options="size",
+      draw=lambda world, random, dials: {"word": random.choice(PLURALS[: 2 * dials.size : 2])})  # fmt: skip
 def plural(word: str) -> str:
     """Give the plural of a noun."""
     return PLURALS[PLURALS.index(word) + 1]
@@ -120,10 +125,12 @@ def rhyme(word: str, options: list[str]) -> str:
     return next(other for other in options if FAMILY[other] == FAMILY[word])
 
 
-@task("Do people call {name} he or she?", "The word for {name}, of he and she, is", choices=("he", "she"),
+@task("Do people call {name} he or she?", "Of he and she, the right word for {name} is",
+      size=(40, "how many names of women, and of men", 1, 40), choices=("he", "she"),
       slots={"name": FIRST_NAMES},
       splits={"name": lambda document: document.labels["name"], "way": Task.splits["way"]},
-      draw=lambda world, random, dials: {"name": random.choice(FIRST_NAMES)},
+      draw=lambda world, random, dials: {"name": random.choice([*names.GIRLS[: dials.size],
+                                                                *names.BOYS[: dials.size]])},
       second=lambda name: ("she", "he")[FIRST_NAMES.index(name) >= len(names.GIRLS)])  # fmt: skip
 def he_or_she(name: str) -> str:
     """Say if a first name belongs to a woman or a man."""

@@ -10,23 +10,23 @@ from tinyllm.world.tools import call
 
 FRUITS = words("apples nuts cherries plums pears acorns beans pebbles buttons shells candles biscuits")
 CALCULATIONS = (  # question, call, the answer
-    ("{name} packs {a:int} baskets with {b:int} {fruits} each. How many {fruits} are packed?",
+    ("{name} packs {a:count} baskets with {b:count} {fruits} each. How many {fruits} are packed?",
      "calc {a} * {b}", lambda a, b: a * b),
-    ("{name} fills {a:int} boxes with {b:int} {fruits} each; {c:int} are left. How many are there?",
+    ("{name} fills {a:count} boxes with {b:count} {fruits} each; {c:count} are left. How many are there?",
      "calc {a} * {b} + {c}", lambda a, b, c: a * b + c),
-    ("Of {a:int} bags with {b:int} {fruits} each {name} loses {c:int} {fruits}. How many come home?",
+    ("Of {a:count} bags with {b:count} {fruits} each {name} loses {c:count} {fruits}. How many come home?",
      "calc {a} * {b} - {c}", lambda a, b, c: a * b - c),
-    ("{name} has {a:int} {fruits}, finds {b:int} more and sells all at {c:int} pence. For how much?",
+    ("{name} has {a:count} {fruits}, finds {b:count} more and sells all at {c:count} pence. For how much?",
      "calc ({a} + {b}) * {c}", lambda a, b, c: a * c + b * c),
-    ("{name} shares {a:int} {fruits} fairly with {b:int} friends. How many {fruits} are left over?",
+    ("{name} shares {a:count} {fruits} fairly with {b:count} friends. How many {fruits} are left over?",
      "calc {a} % ({b} + 1)", lambda a, b: a - a // (b + 1) * (b + 1)),
 )  # fmt: skip
 DATES = (
     ("{name} was born on {a}. Which day of the week was it?", "weekday {a}",
      lambda a: WEEKDAYS[Date.read(a).number % len(WEEKDAYS)]),
-    ("{name} was born on {a} and first saw the sea on {b}. At an age of how many days?", "days {a} to {b}",
+    ("{name} was born on {a} and first saw the sea on {b}. After how many days?", "days {a} to {b}",
      lambda a, b: _days(Date.read(a), Date.read(b))),
-    ("{name} was born on {a} and got a first letter {n:int} days later. On which date?", "after {a} + {n}",
+    ("{name} was born on {a} and got a first letter {n:count} days later. On which date?", "after {a} + {n}",
      lambda a, n: Date.of(Date.read(a).number + n)),
 )  # fmt: skip
 

@@ -53,7 +53,7 @@ SCENES = [scene for scenes in SETTINGS.values() for scene in scenes]
 
 
 def _draw(world, random, dials):
-    word = random.choice(list(SENSES))
+    word = random.choice(list(SENSES)[: dials.size])
     theme = random.choice(list(SENSES[word]))
     who, pointed = random.choice(world.people).first, random.choice(POINTED)
     return {"word": word, "who": who, "pointed": pointed, "setting": random.choice(SETTINGS[theme])}
@@ -67,7 +67,8 @@ def _by_theme(word, setting):
 
 @task("{who} was {setting} and {pointed} the {word}. What is the {word} here?",
       slots={"who": FIRST_NAMES, "setting": SCENES, "pointed": POINTED, "word": SENSES},
-      group="understanding", marker="", options=2, draw=_draw, second=_by_theme,
+      group="understanding", marker="", options=2, size=(len(SENSES), "how many words", 1, len(SENSES)),
+      draw=_draw, second=_by_theme,
       labels=lambda word, setting: {"word": word, "setting": setting},
       splits={"combination": lambda d: [d.labels["word"], d.labels["setting"]]})  # fmt: skip
 def word_sense(word: str, setting: str) -> str:
