@@ -40,7 +40,7 @@ def _labels(row):
 
 
 def _shift(row):
-    """Try every shift until the row fits on itself."""
+    """Try every shift until the row equals its shifted copy."""
     return row[-next(p for p in range(1, len(row)) if row[p:] == row[:-p])]
 
 
