@@ -50,7 +50,7 @@ def _last_shown(row):
                   letters=setting(8, help="how many letters there are", min=1, max=len(LETTERS))),
       )  # fmt: skip
 def mapping(row: list[str]) -> str:
-    """Find out from examples which colour belongs to which letter; every row has its own colours."""
+    """Find out from examples which colour belongs to which letter; every text has its own colours."""
     known = dict(zip(row[::2], row[1::2], strict=False))
     if not {*row[::2]} <= {*LETTERS} or not {*known.values()} <= {*names.COLOURS}:
         raise ValueError("these are other words")
