@@ -111,8 +111,8 @@ def show(name: str, *, n: int | None = None, seed: int | None = None) -> None:
 def show_documents(name: str, n: int, seed: int | None) -> None:
     """Print documents of the world, each after a blank line; their settings go to standard error."""
     named = read_name(name)
-    given = {"n": max(n, named.options.n)} | ({} if seed is None else {"seed": seed})
-    named = replace(named, options=replace(named.options, **given))
+    given = named.options if seed is None else replace(named.options, seed=seed)
+    named = replace(named, options=replace(given, n=max(n, given.n)))
     check(named.options, f"{name}: ")
     print(entry(f"{name}: ", describe(named.name)), file=sys.stderr)
     for field in fields(named.dials):
