@@ -229,13 +229,6 @@ def test_every_kind_is_written_about_every_world_with_known_truth(options):
     assert len(list(read_name(f"world:mix,n=8,split=all,{options}").documents())) == 8
 
 
-def test_a_world_in_which_nobody_has_a_grandmother_has_no_questions_about_one():
-    kind, world = KINDS["entailment"], World(31, 12)
-    with pytest.raises(UserError, match="take more people"):
-        for i in range(60):
-            kind(world, Random(i), kind.dials(about="family"))
-
-
 def test_a_named_corpus_is_its_documents():
     corpus = load_corpus("world:facts,n=50,groups=3")
     stream = Stream(WORLD, KINDS["facts"], KINDS["facts"].dials(groups=3))
@@ -267,14 +260,6 @@ def test_the_entropy_of_prose_is_the_mean_of_minus_logprob(name):
         assert abs(mean - exact) <= 4 * error + 1e-9
     assert load_corpus(f"world:{name},n=30,split=all").entropy_per_char == nats / (chars + len(SEPARATOR))
     assert load_corpus(f"world:{name},n=30").entropy_per_char < nats / chars
-
-
-@pytest.mark.parametrize("kind", ["letters", "dialogues"])
-def test_friends_who_write_or_visit_live_in_different_towns(kind):
-    for i in range(200):
-        labels = KINDS[kind](WORLD, Random("towns", i)).labels
-        hero, friend = WORLD.person(labels["hero"]), WORLD.person(labels["friend"])
-        assert hero.best_friend == friend.name and hero.lives_in != friend.lives_in
 
 
 def test_planted_documents_are_as_many_as_the_dials_say():

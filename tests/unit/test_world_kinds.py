@@ -114,5 +114,20 @@ def test_a_split_that_no_document_is_in_is_refused():
         Stream(WORLD, Always(), by="colour")[0]
 
 
+def test_a_world_in_which_nobody_has_a_grandmother_has_no_questions_about_one():
+    kind, world = KINDS["entailment"], World(31, 12)
+    with pytest.raises(UserError, match="take more people"):
+        for i in range(60):
+            kind(world, Random(i), kind.dials(about="family"))
+
+
+@pytest.mark.parametrize("kind", ["letters", "dialogues"])
+def test_friends_who_write_or_visit_live_in_different_towns(kind):
+    for i in range(200):
+        labels = KINDS[kind](WORLD, Random("towns", i)).labels
+        hero, friend = WORLD.person(labels["hero"]), WORLD.person(labels["friend"])
+        assert hero.best_friend == friend.name and hero.lives_in != friend.lives_in
+
+
 if __name__ == "__main__":
     PINNED.write_text(json.dumps({name: digest(name) for name in KINDS}, indent=1) + "\n")
