@@ -226,8 +226,8 @@ FOREIGN = [
     {"model__type": "Unigram"}, {"model__type": 7}, {"model__dropout": 0.1}, {"model__byte_fallback": True},
     {"model__novelty": 1}, {"normalizer": {"type": "NFKC"}}, {"decoder": None}, {"pre_tokenizer": None},
     {"pre_tokenizer": LEVEL}, {"pre_tokenizer": LEVEL | {"add_prefix_space": True}},
-    {"pre_tokenizer__pretokenizers__0__invert": True},
-    {"pre_tokenizer__pretokenizers__0__pattern": {"Regex": r"\w+"}}, {"added_tokens": token(lstrip=True)},
+    {"pre_tokenizer__pretokenizers__0__invert": True}, {"added_tokens": token(lstrip=True)},
+    *({"pre_tokenizer__pretokenizers__0__pattern": {"Regex": wrong}} for wrong in (r"\w+", [], {"a": "b"})),
     {"added_tokens": token(id=300)}, {"added_tokens": token(normalized=True), "normalizer": {"type": "NFC"}},
 ]  # fmt: skip
 

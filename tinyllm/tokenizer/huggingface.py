@@ -130,7 +130,7 @@ def _pattern(document, extra):
         return "gpt2" if whole else None
     pattern = members[0].get("pattern") if isinstance(members[0], dict) else None
     source = pattern.get("Regex") if isinstance(pattern, dict) else None
-    known = source in NAMES or source == QWEN2
+    known = isinstance(source, str) and (source in NAMES or source == QWEN2)
     split = {"type": "Split", "pattern": {"Regex": source}, "behavior": "Isolated", "invert": False}
     # The known patterns match every character, so nothing is left to remove between their matches.
     same = [split, split | {"behavior": "Removed", "invert": True}] if known else [split]
