@@ -217,7 +217,7 @@ def bpe_merge(ids, pair, new_id):
         i += 1
     return ids
 """),
-    "a merge that leaves the right half out of the step: the index moves by one": ("bpe_merge", """
+    "a merge after which the index moves by one, not by two": ("bpe_merge", """
 def bpe_merge(ids, pair, new_id):
     found = []
     for i in range(len(ids)):

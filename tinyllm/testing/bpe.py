@@ -73,8 +73,7 @@ mistake("bpe_merge", "a merge that loses the last token", "i < len(ids)", "i < l
 mistake("bpe_merge", "a merge of ba as well as ab", FOUND, "sorted(ids[i : i + 2]) == sorted(pair)")
 mistake("bpe_merge", "a merge that keeps the right half beside the new token", "merged.append(new_id)",
         "merged += [new_id, right]")
-mistake("bpe_merge", "a merge that leaves the right half out of the step: the index moves by one", "i += 2",
-        "i += 1")
+mistake("bpe_merge", "a merge after which the index moves by one, not by two", "i += 2", "i += 1")
 mistake("bpe_merge", "a merge that steps over the token after each new one, which may begin a pair", "i += 2",
         "merged += ids[i + 2 : i + 3]\ni += 3")
 mistake("bpe_merge", "the right merge with 256 for every new token", "merged.append(new_id)",
