@@ -249,7 +249,8 @@ def test_quantised_weights_count_as_parameters():
     model = nn.Sequential(nn.Linear(32, 16), nn.Linear(16, 16, bias=False))
     count = model.num_parameters()
     assert nn.quantize(model, 8).num_parameters() == count == 32 * 16 + 16 + 256
-    assert f"{count} parameters" in repr(model) and "layers.0: Int8Linear" in repr(model)
+    shown = repr(model)  # once with the shapes in which the weights are packed
+    assert f"{count} parameters" in shown and "layers.0: Int8Linear, weight (32, 16) in 8 bits" in shown
 
 
 TREE = """\

@@ -169,10 +169,8 @@ class Module(metaclass=Naming):
 
     def _tree(self):
         """Return a line of text for this module and for each module inside; equal neighbours share a line."""
-        own = [(name, t) for name, t in vars(self).items() if isinstance(t, (Parameter, Buffer))]
-        head = "".join(f", {name} {tuple(t.shape)}" for name, t in own)
         count = self.num_parameters()
-        lines = [type(self).__name__ + head + (f": {count:,} parameters" if count else "")]
+        lines = [type(self).__name__ + self._arrays() + (f": {count:,} parameters" if count else "")]
         trees = [(name, child._tree()) for name, child in self.named_children()]
         rows = enumerate(trees)
         for (_, _, tree), group in groupby(trees, lambda item: _alike(*item, next(rows)[0])):
@@ -180,6 +178,11 @@ class Module(metaclass=Naming):
             label = names[0] + (f" to {names[-1]}, each" if len(names) > 1 else "")
             lines.append(f"  {label}: " + tree.replace("\n", "\n  "))
         return "\n".join(lines)
+
+    def _arrays(self):
+        """Describe the parameters and buffers of this module itself, for the tree."""
+        own = [(name, t) for name, t in vars(self).items() if isinstance(t, (Parameter, Buffer))]
+        return "".join(f", {name} {tuple(t.shape)}" for name, t in own)
 
     def named_children(self) -> "Iterator[tuple[str, Module]]":
         """Yield (name, module) for each module directly inside; a list `h` gives `h.0`, `h.1`, ..."""

@@ -38,6 +38,10 @@ class QuantizedLinear(Module):
         self.n_in, self.n_out = n_in, n_out
         self.packed = n_in * n_out + bias * n_out
 
+    def _arrays(self):
+        bias = "" if self.bias is None else f", bias ({self.n_out},)"
+        return f", weight ({self.n_in}, {self.n_out}) in {self.bits} bits{bias}"
+
     @classmethod
     def from_weights(cls, weight: np.ndarray, bias: np.ndarray | None = None) -> "QuantizedLinear":
         """Quantize arrays into a layer: weight (n_in, n_out), bias (n_out,) or None.
