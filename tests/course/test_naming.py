@@ -53,9 +53,11 @@ def test_a_mistake_is_named_where_the_function_rounds_less_than_the_specificatio
     assert wrong_as("gelu_tanh", gelu_tanh).mistake == "exact gelu, where the tanh form was asked for"
 
 
-@pytest.mark.parametrize("result", [{"y": 1}, "y", [1, [2]], None, 10**400])
-def test_results_of_another_kind_have_no_name(result):
-    verdict = wrong_as("add", lambda x, y: result)
+@pytest.mark.parametrize("op, result", [
+    *(("add", result) for result in ({"y": 1}, "y", [1, [2]], None, 10**400)), ("balance_loss", -(2**70)),
+])  # fmt: skip
+def test_results_of_another_kind_have_no_name(op, result):
+    verdict = wrong_as(op, lambda *args: result)
     assert verdict.state == "failed" and verdict.mistake is None
 
 

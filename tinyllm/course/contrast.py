@@ -228,6 +228,7 @@ def same_numbers(got: Any, want: Any) -> Any:
     """Compare two arrays number by number, ignoring rounding -> an array of booleans."""
     scale = np.max(np.abs(want), where=np.isfinite(want), initial=0)
     with np.errstate(all="ignore"):
+        got = np.asarray(got, np.float64)  # of a whole number beyond int64, too
         return np.isclose(got, want, rtol=NEAR, atol=NEAR * float(scale), equal_nan=True)
 
 
