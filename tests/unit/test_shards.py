@@ -9,6 +9,7 @@ from test_pretrained import logits, made, rewrite
 
 from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained
+from tinyllm.train import load_run
 
 
 def shard(folder, split, weight_map=None):
@@ -59,5 +60,7 @@ def test_a_name_with_and_without_prefix_in_two_shards_is_refused(tmp_path):
 def test_an_adapter_is_not_left_out_silently(tmp_path):
     made("llama").save_pretrained(tmp_path)
     (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(UserError, match=r"adapter_config\.json describes an adapter"):
-        from_pretrained(tmp_path)
+    for opened in (from_pretrained, load_run):
+        with pytest.raises(UserError, match=r"adapter_config\.json describes an adapter"):
+            opened(tmp_path)
+        (tmp_path / "config.json").unlink(missing_ok=True)  # as in most folders of adapters

@@ -184,7 +184,8 @@ class Run:
 
     def is_model(self) -> bool:
         """Return True for the folder of a model that is not a run, such as a checkpoint."""
-        return os.path.lexists(self.folder / "config.json") and not os.path.lexists(self.file)
+        known = [os.path.lexists(self.folder / name) for name in ("config.json", "adapter_config.json")]
+        return any(known) and not os.path.lexists(self.file)
 
     def read_tokenizer(self) -> Tokenizer:
         """Return the run's tokenizer.
