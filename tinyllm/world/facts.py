@@ -81,11 +81,8 @@ class Facts:
             for rule in rules:
                 for bound, because in list(self._matches(rule.body, {}, ())):
                     if all(bound[a] != bound[b] for a, b in rule.unlike):
-                        head = Fact(
-                            _value(rule.head.subject, bound),
-                            rule.head.relation,
-                            _value(rule.head.object, bound),
-                        )
+                        subject, relation, object, _ = rule.head
+                        head = Fact(_value(subject, bound), relation, _value(object, bound))
                         grew |= self._add(head, because)
 
     def _matches(self, body, bound, because):

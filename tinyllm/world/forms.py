@@ -39,7 +39,9 @@ SHAPES = {
     "ints": Shape(r"\d[\d, ]*?", lambda ns: str(ns)[1:-1], lambda text: [int(n) for n in text.split(", ")]),
     "row": Shape(r"\S+(?: \S+)*?", " ".join, lambda text: text.split(" ")),
 }
-ROW = Shape(r".+(?= \S+\Z)|.+", " ".join, lambda text: text.split(" "))  # all words of a text but the last
+# All words of a text but the last. Blanks separate words, and each is one token; labels["scored"]
+# lists the positions of the words that can be predicted from earlier ones: only these should count in a loss.
+ROW = Shape(r".+(?= \S+\Z)|.+", " ".join, lambda text: text.split(" "))
 _SLOT = re.compile(r"\{(\w+):?(\w*)\}")
 
 

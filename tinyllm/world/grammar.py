@@ -108,12 +108,9 @@ class Grammar:
         templates = rule.values() if isinstance(rule, dict) else rule
         weighted = [t if isinstance(t, tuple) else (1, t) for t in templates]
         choice = Choice(tuple((weight, read(template)) for weight, template in weighted))
-        self.forks[choice] = Fork(
-            [
-                (weight, label and (name, label), self._compile(body))
-                for label, (weight, body) in zip(labels, choice.options, strict=True)
-            ]
-        )
+        labelled = zip(labels, choice.options, strict=True)
+        self.forks[choice] = Fork([(weight, label and (name, label), self._compile(body))
+                                   for label, (weight, body) in labelled])  # fmt: skip
         return (choice,)
 
     def _compile(self, body):

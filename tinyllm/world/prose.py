@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 from tinyllm.rng import Random
+from tinyllm.world.calendar import WEEKDAYS
 from tinyllm.world.document import Document, Kind
 from tinyllm.world.grammar import Grammar
 from tinyllm.world.names import a
@@ -72,14 +73,13 @@ def _tables(world):
     return {
         "people": complete,
         "writers": writers or complete,
-        "days": [Entity(name) for name in DAYS],
+        "days": [Entity(name) for name in WEEKDAYS],
         "weather": list(WEATHER.values()),
         "heard": [WEATHER[name] for name in ("rain", "wind", "thunder")],
         "bad": [WEATHER[name] for name in ("rain", "snow", "wind", "fog", "thunder")],
     }
 
 
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 WEATHER = {
     name: Entity(name, day=day)
     for name, day in (("rain", "rainy"), ("snow", "snowy"), ("wind", "windy"), ("sunshine", "sunny"),

@@ -166,11 +166,7 @@ class World:
         parents = [None] * (2 * round(size * 0.14))
         for generation in range(3):
             left = size - len(self.people)
-            wanted = (
-                left
-                if generation == 2
-                else min(left, len(parents) if generation == 0 else round(size * 0.36))
-            )
+            wanted = min(left, (len(parents), round(size * 0.36), left)[generation])
             couples = self._couples(parents, generation) if generation else []
             most = -(-wanted // len(couples)) if couples else 1  # children of a couple
             born = []

@@ -1,8 +1,4 @@
-"""A roll call that is repeated, with the best possible accuracy at each word.
-
-Words are separated by blanks, and each is one token. labels["scored"] lists the positions of the words that
-can be predicted from earlier ones; only these should count in a loss.
-"""
+"""A roll call that is repeated, with the best possible accuracy at each word."""
 
 from tinyllm.config import setting
 from tinyllm.world import names

@@ -1,8 +1,4 @@
-"""Random mappings, which can only be learnt from the examples (shots) in the text itself.
-
-Words are separated by blanks, and each is one token. labels["scored"] lists the positions of the words that
-can be predicted from earlier ones; only these should count in a loss.
-"""
+"""Random mappings, which can only be learnt from the examples (shots) in the text itself."""
 
 from tinyllm.config import setting
 from tinyllm.world import names

@@ -54,11 +54,7 @@ class Preference(Kind):
 
     def read(self, world: World, text: str) -> Document | None:
         lines = text.split("\n")
-        if (
-            len(lines) != 3
-            or [line[:2] for line in lines[1:]] != ["+ ", "- "]
-            or lines[0] not in questions(world)
-        ):
+        if [line[:2] for line in lines[1:]] != ["+ ", "- "] or lines[0] not in questions(world):
             return None
         pair = [line[2:] for line in lines[1:]]
         rewards = [sum(reward(world, lines[0], answer).values()) for answer in pair]

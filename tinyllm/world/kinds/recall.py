@@ -1,10 +1,8 @@
 """Associative recall: pairs, then calls for one half of a pair.
 
-Words are separated by blanks, and each is one token. labels["scored"] lists the positions of the words that
-can be predicted from earlier ones; only these should count in a loss. Some texts have few pairs. All pairs
-come before the first call, and each name is equally likely to be called. With calls between the pairs, the
-most frequent thing would be a good guess, and small models learn nothing else. With more names a model learns
-the task later, and then suddenly.
+Some texts have few pairs. All pairs come before the first call, and each name is equally likely to be called.
+With calls between the pairs, the most frequent thing would be a good guess, and small models learn nothing
+else. With more names a model learns the task later, and then suddenly.
 """
 
 from tinyllm.config import setting
