@@ -152,9 +152,6 @@ class Run:
         """
         content = self._read_file()
         try:
-            parts = content if isinstance(content, dict) else {}
-            if missing := [name for name in ("settings", "facts", "notes") if name not in parts]:
-                raise ValueError(f"it holds no {missing[0]}")
             settings, facts, notes = flatten(content["settings"]), content["facts"], content["notes"]
             known = known_settings(settings["recipe"], settings["model.type"])
             if unknown := sorted(settings.keys() - known.keys()):  # one that is missing is newer than the run
@@ -172,7 +169,7 @@ class Run:
     def _read_file(self):
         """Return the content of run.json. If the folder is no run, raises UserError that says what it is."""
         if os.path.lexists(self.file):
-            return read_json(self.file)
+            return read_json(self.file, {"settings": {}, "facts": {}, "notes": {}})
         nothing = "it is a link to nothing" if os.path.lexists(self.folder) else "there is no such folder"
         reason = "it is a file" if os.path.exists(self.folder) else nothing
         if os.path.isdir(self.folder):
