@@ -324,7 +324,6 @@ def test_masks_of_old_files_are_left_out(tmp_path):
     ("fuyu", {"hidden_act": "gelu"}, "hidden_act = 'gelu'"),
     ("fuyu", {"text_config": [1]}, "text_config must be an object"),
     ("fuyu", {"image_token_id": ...}, "token 71011 is outside"), ("fuyu", {"patch_size": ...}, "of 30 do"),
-    ("fuyu", {"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_scaling"),
 ])  # fmt: skip
 def test_other_models_are_refused(tmp_path, name, changes, message):
     made(name).save_pretrained(tmp_path)

@@ -1,4 +1,4 @@
-"""Fuyu: a decoder that also reads pictures, complete in this file.
+"""Fuyu: a decoder that also reads pictures.
 
 Bavishi et al., "Fuyu-8B: A Multimodal Architecture for AI Agents", Adept, 2023. A picture is cut into
 patches, and one linear layer turns the pixels of each patch into a vector. The text contains a special token,
@@ -21,8 +21,9 @@ from tinyllm import nn, ops
 from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.models.gpt_neox import NeoXAttention, NeoXMLP
+from tinyllm.models.llama import LlamaBody
 from tinyllm.models.pretrained import Pretrained, read_rope
-from tinyllm.models.sizes import HIDDEN, SIZE, THETA, WITH_HIDDEN, Sizes
+from tinyllm.models.sizes import HIDDEN, SIZE, THETA, WITH_HIDDEN, RotarySizes
 from tinyllm.nn.attention import Angles
 from tinyllm.nn.decoder import Cache, positions_of
 from tinyllm.nn.language_model import check_tokens
@@ -33,7 +34,7 @@ COLOURS = 3  # numbers for each dot: red, green, blue
 
 
 @dataclass(frozen=True, kw_only=True)
-class FuyuConfig(Sizes):
+class FuyuConfig(RotarySizes):
     """The sizes of a Fuyu, and of the pictures that it sees. Raises UserError if they are inconsistent."""
 
     head_parts = 4  # half of each head is rotated, in pairs
@@ -50,6 +51,11 @@ class FuyuConfig(Sizes):
             raise UserError(f"patches of {self.patch} do not fill a side of {self.side}: make it a multiple")
         if self.picture >= self.vocab_size:
             raise UserError(f"picture: token {self.picture} is outside of a vocabulary of {self.vocab_size}")
+
+    @property
+    def rotary_width(self) -> int:
+        """Return half of the width of a head."""
+        return self.width // self.heads // 2
 
 
 class FuyuAttention(NeoXAttention):
@@ -77,7 +83,7 @@ class FuyuMLP(NeoXMLP):
 class FuyuBlock(nn.Module):
     """One transformer block: x + attention(norm(x)), then x + mlp(norm(x)): (B, T, C) -> (B, T, C)."""
 
-    def __init__(self, config: FuyuConfig):
+    def __init__(self, config: FuyuConfig, layer: int):
         self.input_layernorm = nn.LayerNorm(config.width, eps=config.eps)
         self.self_attn = FuyuAttention(config)
         self.post_attention_layernorm = nn.LayerNorm(config.width, eps=config.eps)
@@ -86,22 +92,6 @@ class FuyuBlock(nn.Module):
     def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), angles, cache, **where)
         return x + self.mlp(self.post_attention_layernorm(x))
-
-
-class FuyuBody(nn.Module):
-    """Run the blocks and the last norm: x (B, T, C) -> (B, T, C)."""
-
-    def __init__(self, config: FuyuConfig):
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
-        self.layers = [FuyuBlock(config) for _ in range(config.layers)]
-        self.final_layernorm = nn.LayerNorm(config.width, eps=config.eps)
-        self.rope = nn.Rope(config.width // config.heads // 2, config.theta)  # half of each head is rotated
-
-    def __call__(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
-        angles = self.rope(positions)
-        for i, layer in enumerate(self.layers):
-            x = layer(x, angles, cache[i] if cache else None, **where)
-        return self.final_layernorm(x)
 
 
 class Fuyu(Pretrained, nn.DecoderLM):
@@ -115,11 +105,11 @@ class Fuyu(Pretrained, nn.DecoderLM):
     token_settings: ClassVar[dict[str, str]] = {"picture": "picture"}
     hf_prefix = "model."
     hf_transposed = True
-    hf_names = (("language_model.model.", "language_model."), ("language_model.lm_head.", "lm_head."))
+    hf_names = (("language_model.model.", "language_model."), ("language_model.lm_head.", "lm_head."),
+                ("language_model.final_layernorm.", "language_model.norm."))  # fmt: skip
     hf_settings = {
         "hidden_act": ("relu2",), "qk_layernorm": (True,), "num_channels": (COLOURS,),
-        "partial_rotary_factor": (0.5,), "rope_scaling": (None,), "hidden_dropout": (0.0,),
-        "tie_word_embeddings": (False,),
+        "partial_rotary_factor": (0.5,), "hidden_dropout": (0.0,), "tie_word_embeddings": (False,),
     }  # fmt: skip
     residual_outputs = ("self_attn.dense.weight", "dense_4h_to_h.weight")
 
@@ -127,7 +117,7 @@ class Fuyu(Pretrained, nn.DecoderLM):
         self.config = config
         self.vision_embed_tokens = nn.Linear(config.patch**2 * COLOURS, config.width)
         self.vision_embed_tokens.reached = 0.0  # FLOPs are counted for texts
-        self.language_model = FuyuBody(config)
+        self.language_model = LlamaBody(config, FuyuBlock, nn.LayerNorm)
         self.lm_head = nn.Head(nn.Parameter(nn.full(self.language_model.embed_tokens.weight.shape)))
         self.finish(seed)
 
@@ -181,7 +171,7 @@ class Fuyu(Pretrained, nn.DecoderLM):
         return self.language_model(x, positions, cache, **where)
 
     def file_name(self, name: str) -> str:
-        return name
+        return name.replace("language_model.norm.", "language_model.final_layernorm.")
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:

@@ -115,7 +115,7 @@ class LlamaBlock(nn.Module):
 
 
 class LlamaBody(nn.Module):
-    """The blocks and the last norm, which checkpoints call `model`: x (B, T, C) -> (B, T, C)."""
+    """The embedding, the blocks and the last norm; a call runs the last two: x (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: Any, block: Any, norm: Any):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
