@@ -101,9 +101,11 @@ def test_other_poolings_and_steps_are_refused(tmp_path):
         with pytest.raises(UserError, match=message) as error:
             from_pretrained(tmp_path)
         assert "1_Pooling" in str(error.value)
-    (tmp_path / "modules.json").write_text('[{"type": "sentence_transformers.models.Dense"}]')
-    with pytest.raises(UserError, match=r"modules\.json has a step 'Dense', and tinyllm runs"):
-        from_pretrained(tmp_path)
+    for step, message in (('"type": "sentence_transformers.models.Dense"', "has a step 'Dense', and tinyllm"),
+                          ('"type": "x.Pooling", "path": "2_P"', "has its Pooling in '2_P'")):  # fmt: skip
+        (tmp_path / "modules.json").write_text(f"[{{{step}}}]")
+        with pytest.raises(UserError, match=rf"modules\.json {message}"):
+            from_pretrained(tmp_path)
 
 
 @each

@@ -27,6 +27,8 @@ def read_pooling(folder: Path) -> str | None:
             if name not in STEPS.values():
                 known = ", ".join(STEPS.values())
                 raise UserError(f"{path} has a step {name[:40]!r}, and tinyllm runs {known}")
+            if name == "Pooling" and (place := str(module.get("path", POOLING))) != POOLING:
+                raise UserError(f"{path} has its Pooling in {place[:40]!r}, and tinyllm reads {POOLING}")
     if not os.path.lexists(path := folder / POOLING / "config.json"):
         return None
     found = read_json(path, {}, MOST)
