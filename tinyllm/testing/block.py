@@ -163,7 +163,6 @@ mistake("parallel_block", "x normalised in the sum: what is added to is x itself
         "add(x, linear(np.concatenate([y, gelu_tanh(h)], axis=-1), narrow))",
         "add(layernorm(x, *norm)[0], linear(np.concatenate([y, gelu_tanh(h)], axis=-1), narrow))")
 NUMBERS = "2 * tokens * layers * kv_heads * head_width * bits // 8"
-mistake("count_cache_bytes", "keys without values", NUMBERS, NUMBERS.removeprefix("2 * "))
 mistake("count_cache_bytes", "numbers, where bytes were asked for", NUMBERS,
         NUMBERS.removesuffix(" * bits // 8"))
 mistake("count_parameters", "a count without biases", "width * 3 * width + 3 * width + width * width + width",

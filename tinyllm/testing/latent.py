@@ -21,8 +21,6 @@ CASES = {"latent_scores": latent_scores()}
 BOUNDS = {"latent_scores": of_sizes("latent_scores", lambda q, c, **_: 4 + q.shape[-1] + c.shape[-1])}
 
 SHORT = 'np.einsum("...hd,lhd->...hl", q, w)'
-mistake("latent_scores", "scores divided by the root of the latent width, not of the keys' width",
-        "q.shape[-1] ** 0.5", "c.shape[-1] ** 0.5")
 mistake("latent_scores", "short divided by sqrt(D); only scores are", SHORT, f"{SHORT} / q.shape[-1] ** 0.5",
         "short @ c.T / q.shape[-1] ** 0.5", "short @ c.T")
 mistake("latent_scores", "the matrix of the first head for all heads", SHORT,

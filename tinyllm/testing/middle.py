@@ -30,10 +30,6 @@ KEPT = "prefix[max(len(prefix) - before, 0) :]"
 
 mistake("split_middle", "a split that never reaches the end: n characters have n + 1 places",
         "len(text) + 1", "len(text)")
-mistake("split_middle", "a split with the places in the order of the draws, the later perhaps first",
-        PLACES, PLACES.replace("sorted", ""))
-mistake("split_middle", "a split that loses the character at the end of the middle", "text[end:]",
-        "text[end + 1 :]")
 mistake("split_middle", "a split that has the last character of the middle twice", "text[begin:end]",
         "text[begin : end + 1]")
 mistake("split_middle", "the parts in the order prefix, suffix, middle",

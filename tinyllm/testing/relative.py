@@ -42,8 +42,6 @@ mistake("relative_buckets", "one distance for each bucket, and no logarithm",
         "np.where(distance < exact, distance, far)", "np.minimum(distance, buckets - 1)")
 mistake("relative_buckets", "logarithms rounded to the nearest, not down", "steps.astype(np.int64)",
         "np.round(steps).astype(np.int64)")
-mistake("relative_buckets", "steps that fill all buckets, those of the exact distances too",
-        "np.float32(buckets - exact)", "np.float32(buckets)")
 
 
 @variant("relative_buckets")
