@@ -85,8 +85,7 @@ def judge(task: Task, start: Callable[[], Any], **options: Any) -> Verdict:
     alarms: list[tuple[Failure, str | None]] = []
     for failure, bench in runs[: len(correct)]:
         if failure and no_judgement((failure, bench)):
-            state, message, line = failure.state, failure.message, failure.line
-            return Verdict(task.name, state, broken=unknown, message=message, line=line)
+            return Verdict(task.name, failure.state, (), unknown, failure.message, failure.line)
         if failure:
             alarms.append((failure, bench.last))
     caught = [i for i, run in enumerate(runs[len(correct) :]) if run[0] and not no_judgement(run)]

@@ -125,7 +125,7 @@ def kept_seed(folder: Path) -> int:
     """Return the seed that is stored in a folder; the first call draws it."""
     if (seed := read(folder / "seed.json", int)) is None:
         seed = new_seed()
-        write(folder / "seed.json", seed)
+        atomic_write_text(folder / "seed.json", json.dumps(seed))
     return seed
 
 
@@ -142,11 +142,6 @@ def digest_of_code() -> str:
     """Return a digest of tinyllm's code: when it changes, submissions must be judged again."""
     files = sorted(Path(__file__).parents[2].rglob("*.py"))
     return hashlib.sha256(b"".join(hashlib.sha256(read_bytes(path)).digest() for path in files)).hexdigest()
-
-
-def write(path: Path, record: Any) -> None:
-    """Write a record to its file, whole or not at all."""
-    atomic_write_text(path, json.dumps(record, sort_keys=True))
 
 
 def read(path: Path, kind: Any = RECORD) -> Any:
@@ -251,7 +246,7 @@ def run_one(submission: Submission, course: Course, level: str, path: str) -> No
     for part in course.parts:
         ensure(part.lesson)
     bound_memory()
-    write(Path(path), grade(submission, course, level))
+    atomic_write_text(path, json.dumps(grade(submission, course, level), sort_keys=True))
 
 
 def bound_memory(more: int = 2**30) -> None:
