@@ -37,7 +37,7 @@ def test_a_release_holds_stubs_only(course):
     paths = [path for path in Path("handout").rglob("*") if path.is_file()]
     assert sorted(path.name for path in paths) == ["README.md", "exercise.py", "lesson.py"]
     handout = read("handout/README.md")
-    assert "seed" not in handout and "installs another project" in handout
+    assert "seed" not in handout and "installs another project" in handout and "exercise.c" not in handout
     assert main(["course", "release", "handout"]) == 2  # never over another
 
 

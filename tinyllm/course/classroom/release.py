@@ -165,11 +165,13 @@ def readme(course: Course) -> str:
     if first is None:
         return "\n".join([*lines, "", "Hand in the folders, in a folder or a zip that has your name.", ""])
     exercise = f"{first.folder}/exercise.py"
+    in_c = any(part.lesson.task(name).kind == "c" for part in course.parts for name in part.points)
     lines += [
         "",
         f"Step through a lesson with `python {first.folder}/lesson.py`, fill in `{exercise}`,",
         f"and see how it does with `tinyllm check {first.number} {exercise}`.",
-        "Hand in the folders with your exercise.py and exercise.c, in a folder or a zip that has your name.",
+        f"Hand in the folders with your exercise.py{' and exercise.c' * in_c}, in a folder or a zip that has",
+        "your name.",
         "",
     ]
     return "\n".join(lines)
