@@ -13,7 +13,7 @@ from tinyllm.course.diagnose import Shrinker
 from tinyllm.course.drawing import properties
 from tinyllm.course.naming import READABLE, name_mistake, weight
 from tinyllm.course.reference_solution import solved
-from tinyllm.course.syllabus import Task, syllabus
+from tinyllm.course.syllabus import Task, find_lesson, syllabus
 from tinyllm.course.workers import Failure, Launcher
 from tinyllm.ops import OPS
 from tinyllm.testing import VARIANTS
@@ -207,14 +207,19 @@ class Waiting:
         self.failure = Failure("timed_out", "it ran for more than a while")
         return self.failure
 
+    call_with = call
 
-def test_endless_functions_share_the_patience_of_a_student(tmp_path):
-    """Three of them once took 4 seconds each, and every input of a search as much again."""
+
+@pytest.mark.parametrize("three, times", [
+    ([TASKS[op] for op in ("add", "entropy", "softmax")], 1), (find_lesson(11).tasks, 2),
+])  # fmt: skip
+def test_endless_functions_share_the_patience_of_a_student(tmp_path, three, times):
+    """Three of them once took 4 seconds each, tests 20, and every input of a search as much again."""
     (tmp_path / "exercise.py").touch()
-    launcher, three = Waiting(), [TASKS[op] for op in ("add", "entropy", "softmax")]
+    launcher = Waiting()
     verdicts = [verdict for verdict, _ in judge_lesson(three, launcher, tmp_path / "exercise.py", soon=True)]
     assert [verdict.state for verdict in verdicts] == 3 * ["timed_out"]
-    assert min(launcher.limits) == SOON[0] and launcher.clock <= PATIENCE
+    assert min(launcher.limits) == SOON[0] and launcher.clock <= times * PATIENCE
 
 
 def test_a_function_that_ends_on_ordinary_numbers_only_is_waited_for_once(check, launcher):

@@ -88,7 +88,7 @@ def judge_lesson(tasks: Iterable[Task], launcher: Launcher, path: Path, soon: bo
 
     def limits(kind: str) -> dict | None:
         seconds = int(min(max(share(), SOON[0]), SOON[1]))
-        return {"cpu_seconds": seconds} if soon and kind in ("op", "c") else None
+        return {"cpu_seconds": seconds} if soon and kind != "run" else None
 
     broken, there = None, path.is_file()
     if there:
