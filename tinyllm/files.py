@@ -229,7 +229,7 @@ def _without_repetition(pairs):
 def _number(text):
     number = float(text)
     if not abs(number) < LARGEST_NUMBER:
-        raise UserError(f"holds {text[:20]}, which is no finite number below {LARGEST_NUMBER:g}")
+        raise UserError(f"holds {text[:20]}, which is not a finite number below {LARGEST_NUMBER:g}")
     return number
 
 

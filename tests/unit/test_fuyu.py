@@ -193,9 +193,9 @@ def test_what_cannot_be_done_with_pictures_is_refused(run, refused):
     look = ("generate", run[0], "--prompt", "The picture", "--picture")
     pathlib.Path("half.ppm").write_bytes(ppm(np.zeros((16, 16, 3), np.uint8))[:-1])
     pathlib.Path("small.ppm").write_bytes(ppm(np.zeros((8, 16, 3), np.uint8)))
-    assert "half.ppm is no whole PPM file" in refused(*look, "half.ppm")
+    assert "half.ppm is not a whole PPM file" in refused(*look, "half.ppm")
     pathlib.Path("remarks.ppm").write_bytes(b"P6 " + 99 * b"# " + b"x")  # must not be tried in 2^99 ways
-    assert "remarks.ppm is no whole PPM file" in refused(*look, "remarks.ppm")
+    assert "remarks.ppm is not a whole PPM file" in refused(*look, "remarks.ppm")
     assert "has 16 x 8 dots, and the model reads 16 x 16" in refused(*look, "small.ppm")
     assert "world:stories is about no pictures" in refused(*look, "world:stories")
     assert "--beams reads no pictures" in refused(*look, "world:caption", "--beams", "2")

@@ -298,7 +298,7 @@ def test_masks_of_old_files_are_left_out(tmp_path):
     ("t5", {"relative_attention_num_buckets": 3}, "buckets must be a whole number, at least 4"),
     ("t5", {"relative_attention_max_distance": 16}, "max_distance must exceed half of 32 buckets"),
     ("t5", {"num_decoder_layers": 2**24}, "16777216 layers, the weights"),
-    ("t5", {"decoder_start_token_id": 19}, "start 19 is no token of a vocabulary of 19"),
+    ("t5", {"decoder_start_token_id": 19}, "start 19 is not in a vocabulary of 19"),
     ("t5", {"d_kv": 7}, r"SelfAttention\.q\.weight has shape"),
     *[(name, {"is_causal": "bert" in name}, "is_causal = ") for name in ("gpt2", "t5", "bert", "roberta")],
     *[(name, {"per_layer_config": {"0": {"skip": ["mlp"]}}}, "per_layer_config") for name in ("bert", "t5")],

@@ -130,7 +130,7 @@ def test_a_damaged_log_is_refused_and_a_torn_line_is_not(tmp_path):
     ({"train_loss": 10**400}, ["too long"]), ({"seconds": 10**320}, ["too long"]),
     ({"step": 10**20}, ["step"]), ({"step": -1}, ["step"]), ({"step": 13}, ["step", "line 2"]),
     ({"seconds": -5}, ["seconds"]), ({"seconds": None}, ["seconds"]), ({"kind": "stop"}, ["kind"]),
-    ({"train_loss": 1e308, "lr": 1e308, "val_loss": -1e308}, ["no finite number"]),
+    ({"train_loss": 1e308, "lr": 1e308, "val_loss": -1e308}, ["not a finite number"]),
     ({"train_loss": 1e100, "lr": 1e100, "val_loss": 1e-300, "val_loss_per_char": 1e100}, None),
     ({"train_loss": 1e100, "val_loss": -1e100, "val_loss_per_char": 5e-324}, None),
 ])  # fmt: skip

@@ -179,7 +179,7 @@ def test_the_shortest_way_is_as_short_as_any():
 
 def test_rules_that_are_none_are_refused():
     for line in ("a(x, y)", "a(x) if b(x, y)", "grand if", "a(x, y) if b(x, y), c(x)"):
-        with pytest.raises(UserError, match="this is no rule"):
+        with pytest.raises(UserError, match="this is not a rule"):
             read_rules(line)
 
 

@@ -134,7 +134,7 @@ def make(name: str, *, mb: float = 10.0, out: str) -> None:
       tinyllm data make world:mix --mb 50 --out corpus
     """
     if not name.startswith(PREFIX):
-        raise UserError(f"{name} is no text of the world; `tinyllm data list` shows them")
+        raise UserError(f"{name} is not a text of the world; `tinyllm data list` shows them")
     if not 0 < mb <= 2000:
         raise UserError(f"--mb must be above 0 and at most 2000, got {mb}")
     folder = Path(out)

@@ -28,7 +28,7 @@ def read_picture(where: str) -> np.ndarray:
     header = HEADER.match(data)
     width, height = map(int, header.groups()) if header else (0, 0)
     if not header or len(data) - header.end() != width * height * 3:
-        raise UserError(f"{where} is no whole PPM file of the kind P6 with 255 levels: write one with GIMP")
+        raise UserError(f"{where} is not a whole PPM file (P6 with 255 levels): write one with GIMP")
     return np.frombuffer(data, np.uint8, offset=header.end()).reshape(height, width, 3)
 
 

@@ -38,7 +38,7 @@ class GPTNeoXConfig(RotarySizes):
         super().__post_init__()
         if self.rotary_width < 2 or self.rotary_width % 2:
             part = f"{self.rotated} of a head of {self.width // self.heads}"
-            raise UserError(f"rotated: {part} is no even number of channels")
+            raise UserError(f"rotated: {part} is not an even number of channels")
 
     @property
     def rotary_width(self) -> int:

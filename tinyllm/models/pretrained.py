@@ -245,7 +245,7 @@ def _with_ends(config, generation, folder):
         token = generation.get(name)
         if hasattr(config, "start") and isinstance(token, int):  # it counts, not config.json
             if not 0 <= token < (size := config.vocab_size):
-                raise UserError(f"{folder / FILE}: {name} {token} is no token of a vocabulary of {size}")
+                raise UserError(f"{folder / FILE}: {name} {token} is not in a vocabulary of {size}")
             config = dataclasses.replace(config, **{field: token})
     return config
 

@@ -67,7 +67,7 @@ class T5Config:
             raise UserError(f"max_distance must exceed half of {self.buckets} buckets")
         for name, token in (("start", self.start), ("end", self.end)):
             if token is not None and token >= self.vocab_size:
-                raise UserError(f"{name} {token} is no token of a vocabulary of {self.vocab_size}")
+                raise UserError(f"{name} {token} is not in a vocabulary of {self.vocab_size}")
         if self.decoder_layers is None:
             object.__setattr__(self, "decoder_layers", self.layers)
 

@@ -45,7 +45,7 @@ def assemble(title: str, lead: str, body: Iterable[Any], footer: Any) -> str:
 
 def write(path: str | Path, text: str) -> int:
     """Write a page to a file -> its size in bytes. Raises UserError when it cannot be written."""
-    data = text.encode("utf-8", "replace")  # names of files may hold bytes that are no text
+    data = text.encode("utf-8", "replace")  # names of files may hold bytes that are not text
     atomic_write_bytes(path, data)
     return len(data)
 

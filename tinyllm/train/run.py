@@ -167,7 +167,7 @@ class Run:
         return config, found
 
     def _read_file(self):
-        """Return the content of run.json. If the folder is no run, raises UserError that says what it is."""
+        """Return the content of run.json. Raises UserError, saying what the folder is, if it is not a run."""
         if os.path.lexists(self.file):
             return read_json(self.file, {"settings": {}, "facts": {}, "notes": {}})
         nothing = "it is a link to nothing" if os.path.lexists(self.folder) else "there is no such folder"

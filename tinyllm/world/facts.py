@@ -46,7 +46,7 @@ def read_rules(text: str) -> list[Rule]:
         terms = [Fact(s, relation, o) for relation, s, o in _TERM.findall(head) + _TERM.findall(body)]
         unlike = tuple(_UNLIKE.findall(body))
         if not found or len(terms) < 2 or line.count("(") != len(terms):
-            raise UserError(f"this is no rule: {line!r}; write a(x, y) if b(x, z), c(z, y), x != y")
+            raise UserError(f"this is not a rule: {line!r}; write a(x, y) if b(x, z), c(z, y), x != y")
         rules.append(Rule(terms[0], tuple(terms[1:]), unlike))
     return rules
 

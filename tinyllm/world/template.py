@@ -152,4 +152,4 @@ def _read_braces(inside):
     if draw := _DRAW.fullmatch(inside):
         unlike = tuple(re.findall(r"\w+", draw[3]))
         return Draw(draw[1], tuple(draw[2].split(".")), unlike, draw[4] or "name")
-    raise GrammarError(f"{{{inside}}} is no mention like {{hero.his}} and no draw like {{hero = children}}")
+    raise GrammarError(f"{{{inside}}} is neither a mention, {{hero.his}}, nor a draw, {{hero = children}}")
