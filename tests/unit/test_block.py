@@ -47,12 +47,12 @@ def test_falcons_function_and_module_are_one():
     model = Falcon(FalconConfig(vocab_size=5, context=9, layers=1, heads=4, width=24, hidden=20), seed=3)
     for name, p in model.named_parameters():
         p.data += 0.1 * Random(4, name).normal(p.shape).astype(np.float32)
-    block, x = model.h[0], Random(5).normal((2, 9, 24)).astype(np.float32)
+    block, x = model.model.layers[0], Random(5).normal((2, 9, 24)).astype(np.float32)
     widen = [block.self_attention.query_key_value.weight.data, block.mlp.dense_h_to_4h.weight.data]
     narrow = [block.self_attention.dense.weight.data, block.mlp.dense_4h_to_h.weight.data]
     got = ops.parallel_block(x, 4, pair(block.input_layernorm), np.hstack(widen), np.vstack(narrow))
     with tl.override(gelu=ops.gelu_tanh.reference):
-        wanted = block(Tensor(x), model.rope(np.arange(9)[None].repeat(2, 0))).data
+        wanted = block(Tensor(x), model.model.rope(np.arange(9)[None].repeat(2, 0))).data
     assert np.allclose(got, wanted, rtol=1e-5, atol=1e-5)
 
 

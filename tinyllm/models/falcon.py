@@ -2,22 +2,20 @@
 
 Almazrouei et al., "The Falcon Series of Open Language Models", 2023; the layout is PaLM's (Chowdhery et al.,
 2022, section 2): x + attention(norm(x)) + mlp(norm(x)), no biases, and multi-query attention (Shazeer, "Fast
-Transformer Decoding: One Write-Head is All You Need", 2019), whose KV cache is H times smaller. Parameter
-names equal Falcon-7B's checkpoint.
+Transformer Decoding: One Write-Head is All You Need", 2019), whose KV cache is H times smaller. All but the
+block is LLaMA's. Parameter names equal Falcon-7B's checkpoint.
 """
 
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from typing import Any, ClassVar
 
 from tinyllm import nn
 from tinyllm.config import setting
 from tinyllm.models.gpt_neox import PRESETS, NeoXMLP
-from tinyllm.models.pretrained import Pretrained, read_rope
+from tinyllm.models.llama import Llama
+from tinyllm.models.pretrained import read_rope
 from tinyllm.models.sizes import HIDDEN, TIED, RotarySizes
 from tinyllm.nn.attention import Angles
-from tinyllm.nn.decoder import Cache
 from tinyllm.tensor import Tensor
 
 
@@ -67,7 +65,7 @@ class MultiQueryAttention(nn.Attention):
 class FalconBlock(nn.Module):
     """One transformer block: x + attention(norm(x)) + mlp(norm(x)): (B, T, C) -> (B, T, C)."""
 
-    def __init__(self, config: FalconConfig):
+    def __init__(self, config: FalconConfig, layer: int):
         self.input_layernorm = nn.LayerNorm(config.width, eps=config.eps)
         self.self_attention = MultiQueryAttention(config)
         self.mlp = NeoXMLP(config.width, config.hidden, config.bias)
@@ -77,39 +75,25 @@ class FalconBlock(nn.Module):
         return x + self.self_attention(normed, angles, cache, **where) + self.mlp(normed)
 
 
-class Falcon(Pretrained, nn.DecoderLM):
+class Falcon(Llama):
     """Falcon: tokens (B, T) -> logits (B, T, V)."""
 
     model_type = "falcon"
     architecture = "FalconForCausalLM"
     config_class = FalconConfig
     PRESETS = PRESETS
+    block = FalconBlock
+    norm = nn.LayerNorm
     hf_prefix = "transformer."
-    hf_transposed = True
-    hf_settings = {
+    hf_names: ClassVar[Any] = (  # with a digit behind h., because "4h." is the end of a layer's name
+        ("word_embeddings.", "model.embed_tokens."), ("ln_f.", "model.norm."),
+        *((f"h.{digit}", f"model.layers.{digit}") for digit in range(10)),
+    )  # fmt: skip
+    hf_settings: ClassVar[dict[str, Any]] = {
         "activation": ("gelu",), "alibi": (False,), "new_decoder_architecture": (False,),
         "parallel_attn": (True,), "hidden_dropout": (0.0,), "num_ln_in_parallel_attn": (None, 1),
     }  # fmt: skip
     residual_outputs = ("dense.weight", "dense_4h_to_h.weight")
-
-    def __init__(self, config: FalconConfig, seed: int | None = 0):
-        self.config = config
-        self.word_embeddings = nn.Embedding(config.vocab_size, config.width)
-        self.h = [FalconBlock(config) for _ in range(config.layers)]
-        self.ln_f = nn.LayerNorm(config.width, eps=config.eps)
-        embedding = self.word_embeddings.weight
-        self.lm_head = nn.Head(embedding if config.tied else nn.Parameter(nn.full(embedding.shape)))
-        self.rope = nn.Rope(config.rotary_width, config.theta, config.scaling)
-        self.finish(seed)
-
-    def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
-        return self.word_embeddings(tokens)
-
-    def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
-        angles = self.rope(positions)
-        for i, block in enumerate(self.h):
-            x = block(x, angles, cache[i] if cache else None, **where)
-        return self.ln_f(x)
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
