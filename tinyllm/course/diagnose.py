@@ -152,7 +152,7 @@ class Shrinker:
         return complaint(self.task.op, self.title, self.fresh(), self.task.name, args)
 
     def afresh(self, args: Sequence[Any]) -> list[Any] | None:
-        """Return the results on an input from a new worker, whose recorded output is of this call only."""
+        """Return the results on an input from a new worker, so that all it has printed is from this call."""
         self.__exit__()
         self.worker = None
         return self.output(args)

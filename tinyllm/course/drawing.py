@@ -92,7 +92,7 @@ WRITES = "it writes into an input, which belongs to the caller; work on a copy"
 def properties(name: str, count: int = CASES_PER_TASK, variant: int = 0) -> dict[str, list[tuple]]:
     """Return the properties of an op and the cases that test them -> {property: list of argument tuples}.
 
-    Every student gets the same cases. A variant adds some that are drawn from it as a seed.
+    Every student gets the same cases. variant: the seed of further cases; 0 adds none.
     """
     cases = draw_cases(name, count) + (draw_cases(name, HIDDEN_CASES, variant) if variant else [])
     sample = cases[:20] + (cases[count:][:5] if variant else [])

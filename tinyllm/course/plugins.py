@@ -60,7 +60,7 @@ class Part:
         return f"your {self.op} (lesson {self.lesson}, {short_path(self.path)})"
 
     def record(self) -> dict[str, Any]:
-        """Return the record of this function that a run keeps."""
+        """Return what a run stores about this function."""
         return {"op": self.op, "lesson": self.lesson, "sha256": self.sha256}
 
 

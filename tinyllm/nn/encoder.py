@@ -48,7 +48,7 @@ class EncoderLM(LanguageModel):
         return tokens + behind, [0] * len(tokens) + [other] * len(behind)
 
     def sentence_vectors(self, tokens: ArrayLike, lengths: ArrayLike) -> Tensor:
-        """Return the mean of each text's positions, scaled to length 1: (B, T), lengths (B,) -> (B, C).
+        """Return the mean vector of each text, scaled to length 1: tokens (B, T), lengths (B,) -> (B, C).
 
         With the pooling "cls", it is the vector of the first position. Source: Reimers and Gurevych,
         "Sentence-BERT", 2019.

@@ -110,7 +110,7 @@ def domain(grammar: Any, var: str) -> list[Entity]:
 
 
 def leads(grammar: Any, body: tuple) -> list[tuple]:
-    """Return the leads of a body, each a tuple of strings and mentions."""
+    """Return the leads (see above) of a body, each a tuple of strings and mentions."""
     fixed: list[str | Mention] = []
     for node in body:
         if isinstance(node, Draw):

@@ -34,7 +34,7 @@ class Prose(Kind):
         return self.grammar(world, dials).sample(random)
 
     def read(self, world: World, text: str) -> Document | None:
-        """Return the document of a text, with its probability by the first of `reads` that fits."""
+        """Return the document of a text, by the grammar of the first dials in `reads` that can write it."""
         found = (self.grammar(world, self.dials(**dials)).parse(text) for dials in self.reads)
         return next((document for document, end in filter(None, found) if end == len(text)), None)
 

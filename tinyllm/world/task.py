@@ -118,7 +118,7 @@ class Task(Kind):
 
 
 def given(function: Callable, **known: Any) -> Any:
-    """Call a function with the known values for which it has parameters of the same name."""
+    """Call a function, and pass it the known values that it has parameters for."""
     return function(**{name: known[name] for name in _parameters(function) if name in known})
 
 

@@ -146,8 +146,8 @@ OBJECTIVES = {"causal": causal, "masked": hidden, "spans": spans}
 def begin_words(tokenizer: Any) -> np.ndarray:
     """Return a mask (V,) of the vocabulary that is True for tokens that begin a word.
 
-    In a vocabulary with ##ing these are the tokens without ##; in others, the tokens that do not begin with a
-    letter or a digit: a space belongs to the word after it.
+    In a vocabulary with tokens such as ##ing these are the ones without ##; in others, the tokens that do not
+    begin with a letter or a digit: a space belongs to the word after it.
     """
     texts = [tokenizer.decode([i]) for i in range(tokenizer.vocab_size)]
     if any(text.startswith("##") for text in texts):

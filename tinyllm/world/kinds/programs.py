@@ -57,7 +57,7 @@ class Program(Kind):
         examples: int = setting(1, help="examples in the docstring", min=0, max=4)
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
-        """Draw functions, at most 30, until one gives different outputs for its tests."""
+        """Return a function whose tests have different outputs, if one of 30 drawn functions does."""
         for _ in range(30):
             document = self._draw(random, dials)
             outputs = [output for _, output in document.labels["tests"]]
