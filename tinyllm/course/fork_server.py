@@ -1,11 +1,11 @@
 """Fork one fresh worker for every test, from a process that has numpy loaded.
 
 This process starts as `python -I -S fork_server.py SOCKET NUMPY`, so that neither tinyllm nor any other
-installed package can be imported. Over the socket it gets requests: {"do": "start", "code": FILE, "folder":
-SCRATCH, ...}, with a second socket for the new worker to talk with the grader; {"do": "end"}, which kills
-everything that workers have started and returns how the last one ended. The server never runs a student's
-code, and it is the parent of all that a worker leaves behind, so nothing outlives a test (hostile: a daemon
-that outlives the test).
+installed package can be imported. Over the socket it gets two kinds of requests. {"do": "start", "code":
+FILE, "folder": SCRATCH, ...} comes with a second socket, for the new worker to talk with the grader. {"do":
+"end"} kills all that workers have started, and returns how the last one ended. The server never runs a
+student's code, and it is the parent of all that a worker leaves behind, so nothing outlives a test (hostile:
+a daemon that outlives the test).
 
 SOCKET is the number of a file descriptor. Where processes cannot be forked safely it is "PORT:TOKEN": then
 this process itself is the only worker, and connects to the grader at that port.
@@ -247,7 +247,7 @@ def remote(protocol: "ModuleType", sock: socket.socket, name: str) -> "Callable"
 class Steps:
     """Record the variables of a function as it returns, in a `with` block: {name: value} in `found`.
 
-    function: None records nothing.
+    If function is None, nothing is recorded.
     """
 
     def __init__(self, function):

@@ -187,7 +187,7 @@ class Search:
 
 
 def divided(name: str, failing: list[tuple], passing: Sequence[tuple]) -> Iterator[Search]:
-    """Yield a search in all cases, then one for each condition that leaves cases with enough evidence."""
+    """Yield a search in all cases, then one for each condition that enough telling cases meet."""
     yield Search(name, failing, passing)
     for words, holds, switches in conditions(name, failing[0][0] if failing else ()):
         some = [pair for pair in failing if holds(bind(name, pair[0]))]

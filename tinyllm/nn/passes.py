@@ -119,7 +119,7 @@ def pack_cache(model: Module, kind: str) -> Module:
 
     This concerns the caches that `new_cache` makes from now on, also for generation. For attention, which
     computes in float32, a cache unpacks the keys and values of one layer at a time. Raises UserError on
-    another kind, and unless the model is a decoder.
+    another kind, and for a model that is not a decoder.
     """
     if kind not in PACKED:
         raise UserError(f"a cache can hold {', '.join(PACKED)}, not {kind}")

@@ -46,7 +46,7 @@ def linear(draw):
 
 
 def linear_gelu(args, results):
-    """Bound the errors of y (linear's, times gelu_tanh's slope below 1.2, and gelu_tanh's own) and of h."""
+    """Bound the errors of y and h: gelu_tanh makes h's error up to 1.2 times as large, and adds its own."""
     (size,) = BOUNDS["linear"](args, results[1:])
     return 1.2 * size + 8 * EPS * np.abs(results[1]) + TINY, size
 

@@ -16,8 +16,8 @@ NORMAL, CONTROL = 1, 3  # types of tokens
 def vocabulary(tokenizer: Tokenizer) -> dict[str, Any]:
     """Return the settings of a byte-level BPE tokenizer, as llama.cpp reads them.
 
-    A text ends at the special token with the lowest id; if there is none, at the byte 0, because llama.cpp
-    would take some other token. Raises UserError for other tokenizers, and for a user-defined pattern.
+    A text ends at the special token with the lowest id. Without one it ends at the byte 0, because
+    llama.cpp would take another token. Raises UserError for other tokenizers, and for a user-defined pattern.
     """
     bpe = check_plain(tokenizer, "GGUF")
     pattern = NAMES.get(PATTERNS.get(bpe.pattern, bpe.pattern) or "", bpe.pattern)

@@ -63,7 +63,7 @@ class Step:
                 yield from step.ops()
 
     def parts(self) -> list["Step"]:
-        """Return every part of the model that was called, itself included."""
+        """Return the called parts of the model: this step, unless it is an op, and all inside it."""
         return [step for step in self.walk() if step.op is None]
 
     @property
