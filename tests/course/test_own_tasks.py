@@ -154,3 +154,7 @@ def test_a_file_that_is_a_pipe_is_not_said_to_be_missing(folder, capsys):
     for command in (["course", "task", "check", str(folder)], ["check", "4", "exercise.py"]):
         assert main(command) == 2
         assert "it is not a regular file" in capsys.readouterr().err
+    os.unlink("exercise.py")
+    for name, command in ("exercise.py", ["check", "4"]), ("100_loop", ["course", "task", "check"]):
+        os.symlink(name, name)
+        assert main([*command, name]) == 2 and capsys.readouterr().err.count("\n") == 1

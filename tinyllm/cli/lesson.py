@@ -1,6 +1,7 @@
 """`tinyllm lesson | check | hint | solution | progress`: a student's way through the lessons."""
 
 import inspect
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -196,7 +197,7 @@ def check_once(lesson: Any, path: Any, workspace: Any, json: bool, verbose: bool
     use_one_thread()
     level = best_level()
     progress = opened(workspace)
-    own = path.resolve() == (workspace / lesson.folder / "exercise.py").resolve()
+    own = os.path.realpath(path) == os.path.realpath(workspace / lesson.folder / "exercise.py")
     if not json:
         print(f"lesson {lesson.number}, {lesson.title}: {checked(lesson, path)}")
         print(paragraph(isolation_words(level)) + "\n" if verbose else "", flush=True)

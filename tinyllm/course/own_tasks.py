@@ -47,7 +47,7 @@ def ensure(lesson: Lesson) -> None:
 
 def load_lesson(folder: str | Path) -> Lesson:
     """Load the tasks of a folder -> Lesson. Raises UserError, with file and line, if one cannot be used."""
-    home = Path(folder).resolve()
+    home = Path(os.path.realpath(folder))  # a link to itself is no error yet
     number = number_of(home)
     if missing := [name for name in FILES if not os.path.lexists(home / name)]:
         raise UserError(f"{folder} has no {missing[0]}; `tinyllm course task new {folder}` shows an example")
