@@ -105,9 +105,9 @@ def test_only_regular_files_of_bounded_size_are_read(tmp_path):
 
 @pytest.mark.parametrize("text, words", [
     (b"", "not JSON"), (b"\xff", "byte 0 is not UTF-8"), (b"[" * 10**5, "nested"), (b"9" * 5000, "too long"),
-    (b'{"a": 1, "b": 1, "a": 1}', "the key 'a' twice"), (b"NaN", "no finite"), (b"[-Infinity]", "no finite"),
+    (b'{"a": 1, "b": 1, "a": 1}', "the key 'a' twice"), (b"NaN", "a finite"), (b"[-Infinity]", "a finite"),
     (b'["\\ud800"]', "half a character"), (b'{"\\udc00\\ud800": 1}', "half a character"),
-    (b"1e400", "no finite"), (b"-1e305", "no finite"), (b"1" + b"0" * 400, "too long"),
+    (b"1e400", "a finite"), (b"-1e305", "a finite"), (b"1" + b"0" * 400, "too long"),
     (b"[" + b"0," * 2**22 + b"0]", "more than 4,194,304 values"),
 ])  # fmt: skip
 def test_json_of_others_is_parsed_within_bounds(tmp_path, text, words):
@@ -127,7 +127,7 @@ def test_whole_characters_in_json_are_read():
 @pytest.mark.parametrize("text, words", [
     (b"[a", "not valid"), (b"x=" + b"[" * 5000, "nested"),
     (b"x=" + b"9" * 5000, "holds a number that is too long$"),
-    (b"\xff", "UTF-8"), (bytes(2**20 + 1), "more than"), (b"x=1e400", "no finite"), (b"x=nan", "no finite"),
+    (b"\xff", "UTF-8"), (bytes(2**20 + 1), "more than"), (b"x=1e400", "a finite"), (b"x=nan", "a finite"),
 ])  # fmt: skip
 def test_toml_of_others_is_read_within_bounds(tmp_path, text, words):
     (tmp_path / "x.toml").write_bytes(text)

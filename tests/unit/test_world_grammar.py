@@ -143,7 +143,7 @@ def test_draws_that_cannot_be_equal_are_not_called_ambiguous():
     ({"story": "a]"}, "unexpected"),
     ({"story": "{a"}, "unmatched"),
     ({"story": "a>"}, "unmatched"),
-    ({"story": "{a b}"}, "no mention"),
+    ({"story": "{a b}"}, "neither a mention"),
     ({"story": "<a>"}, "no rule"),
     ({"story": "<a>", "a": "b<story>"}, "contains itself"),
     ({"story": "[a|0*b]"}, "weight"),
