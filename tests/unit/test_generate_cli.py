@@ -257,12 +257,10 @@ def test_a_new_word_is_not_glued_to_the_last_one(said, line, read):
     conversation = cli.Conversation(tiny(), CharTokenizer.train("abcd., \u732b"))
     conversation.ids = conversation.tokenizer.encode(said)
     assert conversation.spaced(line) == read
-    conversation = cli.Conversation(tiny(), TOKENIZER, "b")
-    conversation.ids = TOKENIZER.encode("ab")
-    assert conversation.spaced("c") == "c"  # a question that follows an answer
-    conversation = cli.Conversation(tiny(), CharTokenizer.train("ACGT"))
-    conversation.ids = [0]
-    assert conversation.spaced("G") == "G"
+    for tokenizer, separator in ((TOKENIZER, "b"), (CharTokenizer.train("ACGT"), "")):
+        conversation = cli.Conversation(tiny(), tokenizer, separator)
+        conversation.ids = [0]  # a question after an answer; an alphabet without a space
+        assert conversation.spaced("c") == "c"
 
 
 def test_what_a_terminal_would_obey_is_not_written(capsys):

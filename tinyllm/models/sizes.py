@@ -1,6 +1,6 @@
 """The sizes that most families have, and their presets."""
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -45,6 +45,12 @@ class Sizes:
     init_std: float | None = setting(
         None, above=0, max=1, hf="initializer_range", help="std of new weights; none means 0.02"
     )
+
+    def __new__(cls, *_: Any, **given: Any) -> Any:
+        theirs = {hf: f.name for f in fields(cls) for hf in hf_names(cls, f)} | {"block_size": "context"}
+        for name in given.keys() & theirs.keys() - {f.name for f in fields(cls)}:
+            raise TypeError(f"{cls.__name__} has no setting {name}; use {theirs[name]}=")
+        return super().__new__(cls)
 
     def __post_init__(self):
         check(self)
