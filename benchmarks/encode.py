@@ -7,14 +7,15 @@ programs only make one slower; they disturb seconds of the processor less. Needs
 """
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+
+import tinyllm as tl
+from tinyllm.bench.memory import run_child
+from tinyllm.bench.peers import load
 
 SIZES = {"vocab_size": 30522, "context": 512, "layers": 6, "heads": 12, "width": 384, "hidden": 1536}
 BATCH, TIMES = 32, 7
@@ -25,27 +26,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Encode 64 sentences beside transformers.")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each engine (default 3)")
     parser.add_argument("--threads", type=int, default=2, help="threads of each (default 2)")
-    parser.add_argument("--engine", choices=ENGINES, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.engine:
-        print(json.dumps(measure(ENGINES[args.engine](args.folder, args.threads))))
-        return
-    import tinyllm as tl
-
     with tempfile.TemporaryDirectory() as folder:
         model = tl.build({"model_type": "bert", "task": "encode", **SIZES}, seed=0)
         model.save_pretrained(folder)
         found: dict[str, list] = {name: [] for name in ENGINES}
         for _ in range(args.rounds):
             for name, times in found.items():
-                words = [sys.executable, __file__, "--engine", name, "--folder", folder]
-                words += ["--threads", str(args.threads)]
-                times.append(json.loads(subprocess.run(words, check=True, capture_output=True).stdout))
-    apart = np.abs(np.subtract(*(found[name][0][1] for name in ENGINES))).max()
+                work = {"engine": name, "folder": folder, "threads": args.threads}
+                times.append(run_child(load("encode").measure, work, f"encoding with {name}"))
+    apart = np.abs(np.subtract(*(found[name][0]["sums"] for name in ENGINES))).max()
     print(f"64 sentences of {sum(map(len, sentences()))} tokens, {args.threads} threads:")
     for i, what in enumerate(("passed", "of the processor")):
-        ours, theirs = (1000 * min(times[i] for times, _ in found[name]) for name in ENGINES)
+        ours, theirs = (1000 * min(run["seconds"][i] for run in found[name]) for name in ENGINES)
         print(f"tinyllm {ours:.0f} ms, transformers {theirs:.0f} ms {what}: {theirs / ours:.2f} x")
     print(f"largest difference of a vector's weighted sum: {apart:.1e}")
 
@@ -56,8 +49,9 @@ def sentences() -> list[list[int]]:
     return [rng.integers(1000, 30000, n).tolist() for n in rng.integers(4, 41, 64)]
 
 
-def measure(encode) -> tuple[list[float], list[float]]:
+def measure(engine: str, folder: str, threads: int) -> dict[str, list[float]]:
     """Return the shortest seconds of some encodings, passed and of the processor, and sums as a check."""
+    encode = ENGINES[engine](folder, threads)
     clocks = time.perf_counter, time.process_time
     times = []
     for _ in range(TIMES):
@@ -65,13 +59,11 @@ def measure(encode) -> tuple[list[float], list[float]]:
         vectors = encode(sentences())
         times.append([clock() - start for clock, start in zip(clocks, began, strict=True)])
     weights = np.linspace(0, 1, SIZES["width"])
-    return np.min(times, axis=0).tolist(), (vectors * weights).sum(axis=1).tolist()
+    return {"seconds": np.min(times, axis=0).tolist(), "sums": (vectors * weights).sum(axis=1).tolist()}
 
 
 def tinyllm_engine(folder: str, threads: int):
     """Return tinyllm's function from lists of ids to vectors."""
-    import tinyllm as tl
-
     tl.threads(threads)
     model = tl.from_pretrained(Path(folder))
     return model.embed_sentences
