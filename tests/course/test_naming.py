@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from judged import wrong_as
 
+from tinyllm.course import checker
 from tinyllm.ops import OPS
 from tinyllm.testing import MISTAKES
 
@@ -55,10 +56,16 @@ def test_a_mistake_is_named_where_the_function_rounds_less_than_the_specificatio
 
 @pytest.mark.parametrize("op, result", [
     *(("add", result) for result in ({"y": 1}, "y", [1, [2]], None, 10**400)), ("balance_loss", -(2**70)),
+    ("count_cache_bytes", ()), ("count_cache_bytes", 10**400),
 ])  # fmt: skip
 def test_results_of_another_kind_have_no_name(op, result):
     verdict = wrong_as(op, lambda *args: result)
-    assert verdict.state == "failed" and verdict.mistake is None
+    assert verdict.state == "failed" and verdict.mistake is None and verdict.smallest_input
+
+
+def test_a_verdict_stands_though_the_search_for_its_cause_fails(monkeypatch):
+    monkeypatch.setattr(checker, "diagnose", lambda *args: 1 / 0)
+    assert "failed: ZeroDivisionError" in wrong_as("add", lambda x, y: x).message
 
 
 def test_two_names_with_a_condition_are_three_guesses():

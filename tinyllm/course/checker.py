@@ -172,7 +172,17 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
         broken = {title: wrong for title, wrong in broken.items() if not unanswered(wrong[0][1])}
         numbers = [args for title in (*held, *broken) if title.startswith(RIGHT) for args in every[title]]
         numbers = [args for args in numbers if id(args) not in stopped]
-        return diagnose(task, start, broken, verdict, effort, known, numbers, cut, timer)
+        return explained(why, task, start, broken, verdict, effort, known, numbers, cut, timer)
+
+
+def explained(why: Failure | str, task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]],
+              verdict: Any, *more: Any) -> Verdict:
+    """Search for the cause of a failure as `diagnose` does; if this fails, return the verdict without it."""
+    try:
+        return diagnose(task, start, broken, verdict, *more)
+    except Exception as error:  # over results that nobody thought of
+        message = f"{format_failure(why)} (the search for the cause failed: {type(error).__name__})"
+        return verdict(state="failed", message=printable(message))
 
 
 def complaints(task: Task, title: str, worker: Any, cases: Sequence[tuple],

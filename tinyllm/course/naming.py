@@ -226,7 +226,8 @@ def miscounted(name: str, answered: list[tuple]) -> Iterator[tuple[str, Callable
     mistake or none. answered: pairs (case, the student's results on it). (Edits of the specification cannot
     tell two terms of equal size apart, so their sentences would be guesses.)
     """
-    whole = [(args, out[0]) for args, out in answered if all(type(x) is int for x in (*args, *out))]
+    whole = [(args, out[0]) for args, out in answered if len(out) == 1
+             and all(type(x) is int and abs(x) < 2**63 for x in (*args, *out))]  # fmt: skip
     if len(whole) < max(len(answered), CERTAIN):
         return
     wrong = np.array([got - right(name, args)[0][0] for args, got in whole], np.float64)
