@@ -76,9 +76,6 @@ COUNTS = "expert_counts(chosen, experts).astype(p.dtype)"
 MEAN = "load * p.sum(axis=0) / max(n, 1)"
 WEIGHTS = "np.take_along_axis(p, chosen, axis=1)"
 
-mistake("route", "experts chosen by p: the scores decide, and p is only the weight", "-scores", "-p")
-mistake("route", "the scores as weights: they only decide who is chosen", WEIGHTS,
-        "np.take_along_axis(scores, chosen, axis=1)")
 mistake("route", "the higher number first where scores are equal", CHOSEN,
         'np.argsort(scores, axis=1, kind="stable")[:, ::-1][:, :top]')
 mistake("route", "the chosen in the order of their numbers, not the best first", CHOSEN,

@@ -28,13 +28,8 @@ SPM = "[begin, between, *suffix, last, *prefix, *middle, end]"
 AFTER = "max(room // 2, room - len(prefix))"
 KEPT = "prefix[max(len(prefix) - before, 0) :]"
 
-mistake("split_middle", "a split that never reaches the end: n characters have n + 1 places",
-        "len(text) + 1", "len(text)")
 mistake("split_middle", "a split that has the last character of the middle twice", "text[begin:end]",
         "text[begin : end + 1]")
-mistake("split_middle", "the parts in the order prefix, suffix, middle",
-        "return text[:begin], text[begin:end], text[end:]",
-        "return text[:begin], text[end:], text[begin:end]")
 mistake("split_middle", "a middle whose end is drawn from what follows its beginning, so that late places "
         "are likelier", PLACES, "[begin := int(draws[0] * (len(text) + 1)), "
         "begin + int(draws[1] * (len(text) - begin + 1))]")

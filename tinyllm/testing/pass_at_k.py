@@ -27,8 +27,6 @@ mistake("pass_at_k", "k times the share that passes, at most 1: chances of diffe
         SHARE, "min(1.0, k * c / n)")
 mistake("pass_at_k", "the chance that all k samples pass, not at least one", SHARE,
         "math.comb(c, k) / math.comb(n, k)")
-mistake("pass_at_k", "the chance that none of the k samples passes", SHARE,
-        "math.comb(n - c, k) / math.comb(n, k)")
 mistake("pass_at_k", "1 for a problem that any of the n samples solves: that is pass@n", SHARE,
         "float(c > 0)")
 mistake("pass_at_k", "the first k samples taken to be those that passed", SHARE, "float(c >= k)")

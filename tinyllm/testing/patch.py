@@ -30,8 +30,6 @@ CASES = {"patches": patches(), "place": place()}
 BOUNDS: dict = {}
 
 SQUARES = "squares.swapaxes(2, 3)"
-mistake("patches", "rows of dots where squares belong: reshape alone cuts a picture into strips",
-        SQUARES, "squares")
 mistake("patches", "squares from top to bottom, then from left to right", SQUARES,
         "squares.transpose(0, 3, 1, 2, 4, 5)")
 mistake("patches", "squares whose rows and columns are exchanged", SQUARES,
