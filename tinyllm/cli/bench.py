@@ -210,7 +210,8 @@ def line(r: dict) -> str:
     rate = next((f"{short(r[part])} {unit}" for part, unit in RATES.items() if part in r), "")
     known = r.get("share_of_roof")
     share = f"{100 * known:.0f}%" if known is not None else "-" if took else ""
-    memory = f"{mib(r['peak_rss_mb']):>10}" if "peak_rss_mb" in r else ""
+    peak = "?" if r.get("peak_rss_mb") is None else f"{r['peak_rss_mb']:,.0f}"
+    memory = f"{peak + ' MiB':>10}" if "peak_rss_mb" in r else ""
     ratio = next((f"{short(r[part])} x{of}" for part, of in RATIOS.items() if part in r), "")
     mark = "!" if r.get("slower_than_spec") else ""
     return f"{name:{room}}{took:>8}{rate:>15}{share:>5}{memory} {ratio}{mark}".rstrip()
@@ -262,8 +263,3 @@ def time(seconds: float) -> str:
         if seconds >= 0.9995 * size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds * 1e9:.3g} ns"
-
-
-def mib(amount: float | None) -> str:
-    """Write an amount of memory: 12.3 -> 12 MiB."""
-    return "? MiB" if amount is None else f"{amount:,.0f} MiB"

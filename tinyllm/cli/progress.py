@@ -63,7 +63,8 @@ class Display:
         plan = f"Train {what} for {counted(self.config.steps, 'step')} on {facts.data}."
         self.say(paragraph(printable(plan), further=0))
         asked = config.tokenizer.removeprefix("bpe:")
-        vocabulary = f"{facts.vocab_size:,} different tokens"
+        vocabulary, floor = f"{facts.vocab_size:,} different tokens", facts.entropy_per_char
+        possible = "" if floor is None else f"; the best possible is {floor:.3f}, the entropy of the grammar"
         if asked.isdigit() and facts.vocab_size < int(asked):
             vocabulary += f", not {int(asked):,}: there are no more pairs to merge"
         rows = {
@@ -71,7 +72,7 @@ class Display:
                     f"to train on, {facts.val_tokens:,} to validate, {vocabulary}",
             "plan": f"steps of {self.config.batch} x {context} tokens, "
                     f"learning rate {self.config.lr:g} ({self.config.schedule}), seed {config.seed}",
-            "loss": f"in nats per character{best_possible(facts.entropy_per_char)}",
+            "loss": f"in nats per character{possible}",
             "run": str(self.run.folder),
         }  # fmt: skip
         self.say("\n".join(entry(f"{name:<6} ", printable(text)) for name, text in rows.items()) + "\n")
@@ -213,11 +214,6 @@ def verdict(last: dict, floor: float | None) -> str:
                             f"{floor:.3f}")  # fmt: skip
     lines.append(f"trained in {duration(last['seconds'])}, peak memory {last['peak_rss_mb'] or '?'} MiB")
     return "\n".join(lines)
-
-
-def best_possible(floor: float | None) -> str:
-    """Return words about the entropy of a generated text; "" if it is not known."""
-    return "" if floor is None else f"; the best possible is {floor:.3f}, the entropy of the grammar"
 
 
 def duration(seconds: float) -> str:

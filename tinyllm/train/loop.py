@@ -141,7 +141,8 @@ class Loop:
         """Do one update: forward, backward, clip, step."""
         began = time.perf_counter()
         step, optimizer = self.progress.step, self.optimizer
-        batch = as_batch(self.batches(step))
+        batch = self.batches(step)
+        batch = Batch(*batch) if isinstance(batch, tuple) else batch  # (tokens, targets), perhaps weights
         self.model.train().dropout_stream(self.seed, step)
         loss, numbers = forward_backward(self.model, batch, self.loss, self.accumulate, self.all_reduce)
         grad_norm = gradient_norm(optimizer.parameters)
@@ -220,11 +221,6 @@ class Loop:
 
 
 train = Loop  # so that one can write `for event in train(...)`
-
-
-def as_batch(batch: Any) -> Any:
-    """Turn (tokens, targets) or (tokens, targets, weights) into a `Batch`; return a Batch unchanged."""
-    return Batch(*batch) if isinstance(batch, tuple) else batch
 
 
 def stateful(**parts: Any) -> dict[str, Any]:
