@@ -2,11 +2,16 @@
 
 sentiment: claims behind denials ("Jane lied when she said that the soup was good"); was the thing good?
 entailment: statements, and whether another one follows from them. Pretraining sees other texts of the kind,
-which end in what somebody did who knew the answer: smile or frown, nod, shrug or shake the head. That word is
-always hidden (as in Guu et al., "REALM", 2020, section 3.4). A class is asked for as a gap in that place
-(Schick and Schuetze, "Exploiting Cloze Questions", 2021); fine-tuning shows some --labels. The test asks
-about documents of the test split, which are in no training text. Figures: the share of right classes with new
-weights, with pretrained ones before any label, and after.
+which begin with what somebody did who knew the answer: smile or frown, nod, shrug or shake the head. That
+word is always hidden (as in Guu et al., "REALM", 2020, section 3.4). A class is asked for as a gap in that
+place (Schick and Schuetze, "Exploiting Cloze Questions", 2021); fine-tuning shows some --labels. The test
+asks about documents of the test split, which are in no training text. Figures: the share of right classes
+with new weights, with pretrained ones before any label, and after.
+
+The gap stands in front because BERT numbers its places: there, the gap and what is asked have the same places
+in every text. Entailment compares two words (is it the same town, does the skill belong to the job), and both
+must be found before anything can be learnt from them: with two blocks, eight heads and attention that begins
+louder than usual (LOUD), this takes 2,000 steps; without, 6,000 steps were not enough.
 """
 
 import argparse
@@ -18,63 +23,65 @@ from world import WORDS, WORLD, Pieces
 import tinyllm as tl
 from tinyllm.nn.encoder import padded
 from tinyllm.nn.module import inference
+from tinyllm.ops.loss import IGNORED
 from tinyllm.train.objectives import masked, masked_token
 from tinyllm.train.recipes.classify import TextBatch
 from tinyllm.world import KINDS, Stream
 
-SIZES = {"heads": 4, "width": 64, "hidden": 256, "context": 80, "init_std": 0.1}
+SIZES = {"width": 64, "hidden": 256, "context": 80, "init_std": 0.1}
 DEEDS = {  # kind -> answer -> the word that says what somebody does who knows it
     "sentiment": {"yes": "smiled", "no": "frowned"},
     "entailment": {"yes": "nods", "perhaps": "shrugs", "no": "shakes"},
 }
-SETTINGS = {  # the kind's dials, and how long which model learns
-    "sentiment": {"dials": {"depth": 2}, "layers": 3, "pretraining": 3500, "fine_tuning": 300},
-    "entailment": {"dials": {"about": "work"}, "layers": 3, "pretraining": 3500, "fine_tuning": 300},
-}
+SETTINGS = {  # the kind's dials, the model, how much of a text is hidden, and how long which model learns
+    "sentiment": {"dials": {"depth": 2}, "layers": 3, "heads": 4, "rate": 0.2, "pretraining": 3500,
+                  "fine_tuning": 300},
+    "entailment": {"dials": {"about": "work"}, "layers": 2, "heads": 8, "rate": 0, "pretraining": 7000,
+                   "fine_tuning": 300},
+}  # fmt: skip
+LOUD = {  # ends of names -> by how much entailment's first weights are larger than init_std says
+    "tokens.weight": 4, "v_proj.weight": 3, "o_proj.weight": 3, "q_proj.weight": 2, "k_proj.weight": 2,
+}  # fmt: skip
 BATCH, ASKED, RATE = 64, 1000, 2e-3
+GAP = 2  # the place of the deed, behind [CLS] Mia
 SPECIAL = ("[PAD]", "[CLS]", "[SEP]", "[MASK]")
 
 
-def told(kind, document):
-    """Return a text that ends in what somebody did who knows the answer."""
-    answer = document.answer.split()[0]
-    return f"{document.prompt} {DEEDS[kind].get(answer, answer)}"
+def told(kind, document, deed=""):
+    """Return a text that begins with what somebody did who knows the answer."""
+    deed = deed or DEEDS[kind].get(document.truth, document.answer.split()[0])
+    if kind == "sentiment":
+        claim = document.prompt.partition(", so ")[0].partition(". Was")[0]
+        return f"Mia {deed}, for {claim}"
+    said, _, goal = document.prompt.partition(" Is it so that ")
+    return f"Mia {deed} if {goal.removesuffix('?')}. {said}"
 
 
-def asked(document):
-    """Return the same without the last word."""
-    claim, question, _ = document.prompt.partition(". Was")
-    return f"{claim}, so Mia" if question else claim
-
-
-def run(kind, seed, labels, dials, layers, pretraining, fine_tuning):
+def run(kind, seed, labels, *, dials, layers, heads, rate, pretraining, fine_tuning):
     """Train both models of one seed -> {figure: value}."""
     deeds = DEEDS[kind]
     labelled, unseen = (stream(kind, split, seed, **dials) for split in ("train", "test"))
     more = {"consequences": True} if kind == "sentiment" else {}
     unlabelled = stream(kind, "train", seed + 1, **dials, **more)
     seen = [each[i] for each in (labelled, unlabelled, unseen) for i in range(2000)]
-    pieces = Pieces("\n".join(told(kind, each) for each in seen) + ", so Mia", WORDS)
+    pieces = Pieces("\n".join(told(kind, each) for each in seen), WORDS)
     ids = {name: len(pieces.numbers) + i for i, name in enumerate(SPECIAL)}
     size = len(pieces.numbers) + len(ids)
 
-    def framed(text):
-        return [ids["[CLS]"], *pieces.encode(text), ids["[SEP]"]]
+    def gaps(documents, rate=0, step=0):
+        """Return texts whose deed is hidden, which is to be guessed, with a share of the other words."""
+        rows = [[ids["[CLS]"], *pieces.encode(told(kind, each)), ids["[SEP]"]] for each in documents]
+        tokens, lengths = padded(rows)
+        shown, targets = tokens.copy(), np.full_like(tokens, IGNORED)
+        if rate:
+            batch = masked(tokens, ids["[MASK]"], size, seed, step, rate=rate)
+            real = np.arange(tokens.shape[1]) < lengths[:, None]
+            shown, targets = batch.tokens, np.where(real, batch.targets, IGNORED)
+        shown[:, GAP], targets[:, GAP] = ids["[MASK]"], tokens[:, GAP]
+        return TextBatch(shown, targets, lengths=lengths)
 
     def hidden(step):
-        """Hide a fifth of the words, and always the last."""
-        tokens, lengths = padded([framed(told(kind, unlabelled[step * BATCH + i])) for i in range(BATCH)])
-        batch, places = masked(tokens, ids["[MASK]"], size, seed, step, rate=0.2), np.arange(tokens.shape[1])
-        last, real = places == lengths[:, None] - 2, places < lengths[:, None]
-        targets = np.where(last, tokens, np.where(real, batch.targets, -100))
-        return TextBatch(np.where(last, ids["[MASK]"], batch.tokens), targets, lengths=lengths)
-
-    def gaps(documents):
-        """Return texts whose last word is hidden, which is to be guessed."""
-        tokens, lengths = padded([framed(f"{asked(each)} {deeds[each.truth]}") for each in documents])
-        last = np.arange(tokens.shape[1]) == lengths[:, None] - 2
-        targets = np.where(last, tokens, -100)
-        return TextBatch(np.where(last, ids["[MASK]"], tokens), targets, lengths=lengths)
+        return gaps([unlabelled[step * BATCH + i] for i in range(BATCH)], rate, step)
 
     def few(step):
         chosen = tl.Random(seed, "few", step).integers(labels, BATCH // 2)
@@ -84,12 +91,14 @@ def run(kind, seed, labels, dials, layers, pretraining, fine_tuning):
         choices = [pieces.encode(deed)[0] for deed in deeds.values()]
         with inference(model):
             batch = gaps([unseen[i] for i in range(ASKED)])
-            scores = model(batch.tokens, lengths=batch.lengths).data[batch.targets >= 0][:, choices]
-        return np.mean(np.take(choices, scores.argmax(-1)) == batch.targets[batch.targets >= 0])
+            scores = model(batch.tokens, lengths=batch.lengths).data[:, GAP, choices]
+        return np.mean(np.take(choices, scores.argmax(-1)) == batch.targets[:, GAP])
 
     began = time.process_time()
-    config = {"model_type": "bert", "vocab_size": size, "layers": layers, **SIZES}
+    config = {"model_type": "bert", "vocab_size": size, "layers": layers, "heads": heads, **SIZES}
     new, pretrained = (tl.build(config, seed) for _ in range(2))
+    for name, p in (*new.named_parameters(), *pretrained.named_parameters()) if kind == "entailment" else ():
+        p.data *= np.float32(next((LOUD[end] for end in LOUD if name.endswith(end)), 1))
     learn(pretrained, seed, hidden, pretraining, RATE)
     return {
         "new weights": right(learn(new, seed, few, fine_tuning, 1e-3)),
