@@ -36,7 +36,7 @@ DEEDS = {  # kind -> answer -> the word that says what somebody does who knows i
 SETTINGS = {  # the kind's dials, the model, how much of a text is hidden, and how long which model learns
     "sentiment": {"dials": {"depth": 2}, "layers": 3, "heads": 4, "rate": 0.2, "pretraining": 3500,
                   "fine_tuning": 300},
-    "entailment": {"dials": {"about": "work"}, "layers": 2, "heads": 8, "rate": 0, "pretraining": 7000,
+    "entailment": {"dials": {"about": "work"}, "layers": 2, "heads": 8, "rate": 0, "pretraining": 8000,
                    "fine_tuning": 300},
 }  # fmt: skip
 LOUD = {  # ends of names -> by how much entailment's first weights are larger than init_std says

@@ -376,7 +376,7 @@ class Remade(Tensor):
 
 
 def remakeable(y: np.ndarray, again: Callable) -> Tensor:
-    """Return y as a Tensor that a `remaking` block drops at its end, and that `again()` recomputes."""
+    """Return y as a Tensor, whose array `remaking` drops at the end of its block and `again()` recomputes."""
     if mode.remade is None:
         return Tensor(y)
     tensor = Remade(y, again)

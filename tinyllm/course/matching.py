@@ -44,7 +44,7 @@ class Suspect:
         return results if self.output is None else with_right(self.name, args, results, self.output)
 
     def explains(self, args: Case, got: list[Any] | None) -> bool:
-        """Return True if results are wrong in the same way as the mistake's: in numbers or types."""
+        """Return True if `got` equals the mistake's results, and the same is wrong: numbers, or the form."""
         got, theirs = self.seen(args, got), self.results(args)
         if got is None or theirs is None or not self.equal(args, got, theirs):
             return False

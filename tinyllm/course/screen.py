@@ -104,7 +104,7 @@ def needed(part: Part) -> int:
 
 
 def joined(part: Part) -> str:
-    """Join the texts of a part."""
+    """Return the text of a part: all its texts, however deeply they are nested."""
     return part if isinstance(part, str) else "".join(map(joined, part))
 
 

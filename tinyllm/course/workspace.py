@@ -160,7 +160,7 @@ class Progress:
 
     @property
     def aside(self) -> Path:
-        """Return the new path of a damaged file."""
+        """Return the path to which a damaged file is moved."""
         return self.path.with_name("progress.damaged")
 
     def task(self, lesson: Lesson, name: str) -> dict[str, Any]:

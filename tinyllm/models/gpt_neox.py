@@ -42,7 +42,7 @@ class GPTNeoXConfig(RotarySizes):
 
     @property
     def rotary_width(self) -> int:
-        """Return how many channels of a head are rotated by its position."""
+        """Return how many channels of each head are rotated by a token's position."""
         return int(self.width // self.heads * self.rotated)
 
 

@@ -162,7 +162,7 @@ def aligned(x: np.ndarray) -> np.ndarray:
 
 
 def check_scales(name: str, scales: np.ndarray) -> None:
-    """Raise UserError unless bfloat16 scales are finite."""
+    """Raise UserError if a scale, given as the bits of a bfloat16 number, is infinite or NaN."""
     if ((scales & 0x7FFF) >= 0x7F80).any():  # infinity and NaN; the upper bit is the sign
         raise UserError(f"{name} holds scales that are not finite: these weights are broken")
 

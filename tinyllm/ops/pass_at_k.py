@@ -10,7 +10,7 @@ from tinyllm.ops.registry import op
 
 
 def check_samples(passed: Sequence[int], n: int, k: int) -> None:
-    """Raise ValueError unless there are problems, 1 <= k <= n, and 0 to n samples passed."""
+    """Raise ValueError if `passed` is empty, k is not 1 to n, or a number in `passed` is not 0 to n."""
     if not 1 <= k <= n:
         raise ValueError(f"needs 1 <= k <= n, got k = {k}, n = {n}")
     if not passed or not 0 <= min(passed) <= max(passed) <= n:

@@ -56,13 +56,13 @@ def check_scaling(positions: Array, width: int, base: float, scaling: dict[str, 
 
 
 def llama3_kept(width: int, base: float, s: dict[str, Any]) -> Array:
-    """Return the share (0 to 1) of each pair's frequency that llama3 keeps: 1 for fast pairs, 0 for slow."""
+    """Return the weight (0 to 1) of each pair's old frequency f: 1 for fast pairs, 0 for slow: f / factor."""
     turns = base ** (-np.arange(0, width, 2) / width) * s[CONTEXT] / (2 * np.pi)
     return np.clip((turns - s["low_freq_factor"]) / (s["high_freq_factor"] - s["low_freq_factor"]), 0, 1)
 
 
 def yarn_kept(width: int, base: float, s: dict[str, Any]) -> Array:
-    """Return the share (0 to 1) of each pair's frequency that yarn keeps: 1 for fast pairs, 0 for slow."""
+    """Return the weight (0 to 1) of each pair's old frequency f: 1 for fast pairs, 0 for slow: f / factor."""
     turns = np.array([s["beta_fast"], s["beta_slow"]])
     pairs = width * np.log(s[CONTEXT] / (2 * np.pi * turns)) / (2 * np.log(base))
     if s["truncate"]:

@@ -53,7 +53,7 @@ def printable(text: str) -> str:
 def fold(text: str, first: str = "", further: str = "", cut: bool = False) -> str:
     """Fold a text at 80 columns, or at the terminal's width if it is narrower; `cut` breaks longer words.
 
-    Lines begin with `first`, then `further`.
+    The first line begins with `first`, the others with `further`.
     """
     return textwrap.fill(text, columns(), initial_indent=first, subsequent_indent=further,
                          break_long_words=cut, break_on_hyphens=False)  # fmt: skip

@@ -1,7 +1,7 @@
 """Byte-level byte pair encoding, the tokenizer of GPT-2 and of most models since.
 
 The algorithms are four ops in `tinyllm/ops/bpe.py`. Compiled kernels (csrc/bpe/) split, train and encode;
-without them `bpe_fast.py` does the same in Python, and this class caches the ids of pieces.
+without them `bpe_fast.py` does the same in Python, and `BPETokenizer` caches the ids of pieces.
 """
 
 from __future__ import annotations

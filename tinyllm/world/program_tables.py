@@ -59,7 +59,7 @@ ONLY = {"total": True, "most": True, "join": False}  # templates that are for nu
 
 
 def said(operations: Iterable[tuple], part: int, x: str = "") -> list[str]:
-    """Return the words (part 1) or the code (part 2) of operations, each with its constant put in."""
+    """Return the words (part 1), or the code (part 2) on the variable x, of operations (name, constant)."""
     return [(CONDITIONS | EXPRESSIONS)[name][part].format(x=x, k=k) for name, k in operations]
 
 

@@ -37,9 +37,10 @@ STATEMENTS = [
 
 @cache
 def syllogisms() -> list[dict[str, list[tuple[Fact, ...]]]]:
-    """Return, for each form of premises and goal, {answer: [(*premises, goal)]} about a, b, c and n.
+    """Return a list with a dict for each form: {answer: [(*premises, goal)]}.
 
-    A form is the relations without the names, such as every, no -> some. Only forms are kept in which each
+    These are facts about groups a, b, c and a person n. A form is the relations of the premises and of the
+    goal without the names, such as every, no -> some. Only forms are kept in which each
     answer occurs four times or more, so that the words "every" and "no" alone never give the answer away.
     """
     found: dict = defaultdict(lambda: {answer: [] for answer in ANSWERS})

@@ -91,7 +91,8 @@ _DRAW = re.compile(r"(\w+) = (\w+(?:\.\w+)?)((?: - \w+)*)(?: : (\w+))?")
 def read(template: str) -> tuple:
     """Turn a template into its body, a tuple of nodes; lines are joined by spaces.
 
-    Raises GrammarError if brackets do not match or braces hold neither a draw nor a mention.
+    Raises GrammarError if brackets do not match, or braces hold neither a draw ({hero = children}) nor a
+    mention ({hero.his}).
     """
     template = " ".join(template.split())
     tokens = _TOKEN.findall(template)
