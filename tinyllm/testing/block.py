@@ -11,6 +11,7 @@ from tinyllm.testing.bounds import EPS
 from tinyllm.testing.edits import mistake, variant
 
 counts = st.sampled_from((2, 1, 3, 5, 12, 64, 100))
+odd = st.sampled_from((1, 3, 5))
 
 
 @st.composite
@@ -70,7 +71,8 @@ def block_bound(args, results):
 
 sizes = st.tuples(counts, counts, st.sampled_from((1, 2, 12)), st.sampled_from((1, 2, 8, 96)))
 CASES = {"transformer_block": blocks(), "llama_block": llama_blocks(), "parallel_block": parallel_blocks(),
-         "count_cache_bytes": st.tuples(counts, counts, counts, counts, st.sampled_from((32, 16, 8, 4))),
+         "count_cache_bytes": st.tuples(counts, counts, counts, counts, st.sampled_from((32, 16, 8, 4)))
+         | st.tuples(odd, odd, odd, odd, st.just(4)),
          "count_parameters": sizes, "count_flops": sizes}  # fmt: skip
 BOUNDS = {"transformer_block": block_bound, "llama_block": block_bound, "parallel_block": block_bound}
 
@@ -165,6 +167,8 @@ mistake("parallel_block", "x normalised in the sum: what is added to is x itself
 NUMBERS = "2 * tokens * layers * kv_heads * head_width * bits // 8"
 mistake("count_cache_bytes", "numbers, where bytes were asked for", NUMBERS,
         NUMBERS.removesuffix(" * bits // 8"))
+mistake("count_cache_bytes", "keys and values rounded down to bytes apart, each by half a byte",
+        NUMBERS, "tokens * layers * kv_heads * head_width * bits // 8 * 2")
 mistake("count_parameters", "a count without biases", "width * 3 * width + 3 * width + width * width + width",
         "4 * width * width", "width * 4 * width + 4 * width + 4 * width * width + width", "8 * width * width")
 mistake("count_parameters", "a count in which the output layer has a table of its own, not the tokens'",

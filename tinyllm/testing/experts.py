@@ -10,12 +10,13 @@ from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.relations import backward_cases
 
 experts = st.sampled_from((2, 1, 3, 4, 8, 17))
+rows = st.sampled_from((2, 1, 3, 0, 16, 33))  # of a batch: one in six has no token
 
 
 @st.composite
 def route(draw):
     """Draw scores, some of them equal, and probabilities p, which may be the scores themselves."""
-    n, count = draw(sizes), draw(experts)
+    n, count = draw(rows), draw(experts)
     p = floats(draw, (n, count))
     scores = p if draw(st.booleans()) else floats(draw, (n, count))
     return p, scores, draw(st.integers(1, count))
@@ -24,7 +25,7 @@ def route(draw):
 @st.composite
 def balance_loss(draw):
     """Draw probabilities, and different experts for each token; some experts are never chosen."""
-    n, count = draw(sizes), draw(experts)
+    n, count = draw(rows), draw(experts)
     order = Random(draw(seeds), "chosen").uniform((n, count)).argsort(axis=1)
     return floats(draw, (n, count), MODEST), np.array(order[:, : draw(st.integers(1, count))], np.int32)
 
@@ -86,6 +87,7 @@ mistake("route_backward", "a gradient for every expert, chosen or not", "np.zero
         "np.ones_like(p, order=\"C\")")
 mistake("balance_loss", "the load divided by its sum: with top-k routing it adds up to k",
         f"{COUNTS} / max(n, 1)", f"{COUNTS} / max(chosen.size, 1)")
+mistake("balance_loss", "a loss above 0 where there are no tokens", MEAN, f"{MEAN} + (n == 0) / experts")
 mistake("balance_loss", "the square of the load: a count has no gradient", MEAN, "load * load")
 mistake("balance_bias", "a step as large as the lack of tokens: the rule uses its sign alone",
         "np.sign(counts.sum() - counts * len(counts))", "counts.mean() - counts")
