@@ -10,8 +10,9 @@ with new weights, with pretrained ones before any label, and after.
 
 The gap stands in front because BERT numbers its places: there, the gap and what is asked have the same places
 in every text. Entailment compares two words (is it the same town, does the skill belong to the job), and both
-must be found before anything can be learnt from them: with two blocks, eight heads and attention that begins
-louder than usual (LOUD), this takes 2,000 steps; without, 6,000 steps were not enough.
+must be found before anything can be learnt from them. With eight heads in two blocks, and attention that
+begins louder than usual (LOUD), this takes 2,000 steps; without, 6,000 steps were not enough. Hiding a fifth
+of the other words as well, as BERT's own training does, needs more steps; one seed of sentiment then failed.
 """
 
 import argparse
@@ -24,22 +25,21 @@ import tinyllm as tl
 from tinyllm.nn.encoder import padded
 from tinyllm.nn.module import inference
 from tinyllm.ops.loss import IGNORED
-from tinyllm.train.objectives import masked, masked_token
+from tinyllm.train.objectives import masked_token
 from tinyllm.train.recipes.classify import TextBatch
 from tinyllm.world import KINDS, Stream
 
-SIZES = {"width": 64, "hidden": 256, "context": 80, "init_std": 0.1}
+SIZES = {"layers": 2, "heads": 8, "width": 64, "hidden": 256, "context": 80, "init_std": 0.1}
 DEEDS = {  # kind -> answer -> the word that says what somebody does who knows it
     "sentiment": {"yes": "smiled", "no": "frowned"},
     "entailment": {"yes": "nods", "perhaps": "shrugs", "no": "shakes"},
 }
-SETTINGS = {  # the kind's dials, the model, how much of a text is hidden, and how long which model learns
-    "sentiment": {"dials": {"depth": 2}, "layers": 3, "heads": 4, "rate": 0.2, "pretraining": 3500,
-                  "fine_tuning": 300},
-    "entailment": {"dials": {"about": "work"}, "layers": 2, "heads": 8, "rate": 0, "pretraining": 8000,
-                   "fine_tuning": 300},
-}  # fmt: skip
-LOUD = {  # ends of names -> by how much entailment's first weights are larger than init_std says
+SETTINGS = {  # the kind's dials, and how many steps pretraining has
+    "sentiment": {"dials": {"depth": 2}, "pretraining": 3500},
+    "entailment": {"dials": {"about": "work"}, "pretraining": 8000},
+}
+FINE_TUNING = 300  # steps
+LOUD = {  # ends of names -> by how much first weights are larger than init_std says
     "tokens.weight": 4, "v_proj.weight": 3, "o_proj.weight": 3, "q_proj.weight": 2, "k_proj.weight": 2,
 }  # fmt: skip
 BATCH, ASKED, RATE = 64, 1000, 2e-3
@@ -57,7 +57,7 @@ def told(kind, document, deed=""):
     return f"Mia {deed} if {goal.removesuffix('?')}. {said}"
 
 
-def run(kind, seed, labels, *, dials, layers, heads, rate, pretraining, fine_tuning):
+def run(kind, seed, labels, *, dials, pretraining):
     """Train both models of one seed -> {figure: value}."""
     deeds = DEEDS[kind]
     labelled, unseen = (stream(kind, split, seed, **dials) for split in ("train", "test"))
@@ -68,20 +68,16 @@ def run(kind, seed, labels, *, dials, layers, heads, rate, pretraining, fine_tun
     ids = {name: len(pieces.numbers) + i for i, name in enumerate(SPECIAL)}
     size = len(pieces.numbers) + len(ids)
 
-    def gaps(documents, rate=0, step=0):
-        """Return texts whose deed is hidden, which is to be guessed, with a share of the other words."""
+    def gaps(documents):
+        """Return texts whose deed is hidden, which is to be guessed."""
         rows = [[ids["[CLS]"], *pieces.encode(told(kind, each)), ids["[SEP]"]] for each in documents]
         tokens, lengths = padded(rows)
         shown, targets = tokens.copy(), np.full_like(tokens, IGNORED)
-        if rate:
-            batch = masked(tokens, ids["[MASK]"], size, seed, step, rate=rate)
-            real = np.arange(tokens.shape[1]) < lengths[:, None]
-            shown, targets = batch.tokens, np.where(real, batch.targets, IGNORED)
         shown[:, GAP], targets[:, GAP] = ids["[MASK]"], tokens[:, GAP]
         return TextBatch(shown, targets, lengths=lengths)
 
-    def hidden(step):
-        return gaps([unlabelled[step * BATCH + i] for i in range(BATCH)], rate, step)
+    def many(step):
+        return gaps([unlabelled[step * BATCH + i] for i in range(BATCH)])
 
     def few(step):
         chosen = tl.Random(seed, "few", step).integers(labels, BATCH // 2)
@@ -95,15 +91,15 @@ def run(kind, seed, labels, *, dials, layers, heads, rate, pretraining, fine_tun
         return np.mean(np.take(choices, scores.argmax(-1)) == batch.targets[:, GAP])
 
     began = time.process_time()
-    config = {"model_type": "bert", "vocab_size": size, "layers": layers, "heads": heads, **SIZES}
+    config = {"model_type": "bert", "vocab_size": size, **SIZES}
     new, pretrained = (tl.build(config, seed) for _ in range(2))
-    for name, p in (*new.named_parameters(), *pretrained.named_parameters()) if kind == "entailment" else ():
+    for name, p in (*new.named_parameters(), *pretrained.named_parameters()):
         p.data *= np.float32(next((LOUD[end] for end in LOUD if name.endswith(end)), 1))
-    learn(pretrained, seed, hidden, pretraining, RATE)
+    learn(pretrained, seed, many, pretraining, RATE)
     return {
-        "new weights": right(learn(new, seed, few, fine_tuning, 1e-3)),
+        "new weights": right(learn(new, seed, few, FINE_TUNING, 1e-3)),
         "unasked": right(pretrained),
-        "pretrained": right(learn(pretrained, seed, few, fine_tuning, 1e-3)),
+        "pretrained": right(learn(pretrained, seed, few, FINE_TUNING, 1e-3)),
         "seconds": time.process_time() - began,
     }
 
