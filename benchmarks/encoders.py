@@ -10,9 +10,10 @@ with new weights, with pretrained ones before any label, and after.
 
 The gap stands in front because BERT numbers its places: there, the gap and what is asked have the same places
 in every text. Entailment compares two words (is it the same town, does the skill belong to the job), and both
-must be found before anything can be learnt from them. With eight heads in two blocks, and attention that
-begins louder than usual (LOUD), this takes 2,000 steps; without, 6,000 steps were not enough. Hiding a fifth
-of the other words as well, as BERT's own training does, needs more steps; one seed of sentiment then failed.
+must be found before anything can be learnt from them. In trials with seed 0, eight heads in two blocks whose
+attention begins louder than usual (LOUD) were right about 96 % after 2,500 steps; without LOUD, four heads in
+three blocks about 82 % after 3,000. Hiding a fifth of the other words as well, as BERT's own training does,
+needs more steps; one seed of sentiment then failed (docs/measured.md).
 """
 
 import argparse
@@ -47,9 +48,9 @@ GAP = 2  # the place of the deed, behind [CLS] Mia
 SPECIAL = ("[PAD]", "[CLS]", "[SEP]", "[MASK]")
 
 
-def told(kind, document, deed=""):
+def told(kind, document):
     """Return a text that begins with what somebody did who knows the answer."""
-    deed = deed or DEEDS[kind].get(document.truth, document.answer.split()[0])
+    deed = DEEDS[kind].get(document.truth, document.answer.split()[0])
     if kind == "sentiment":
         claim = document.prompt.partition(", so ")[0].partition(". Was")[0]
         return f"Mia {deed}, for {claim}"

@@ -5,6 +5,7 @@ waits for memory, so a few more tokens should cost little. Both start behind the
 """
 
 import argparse
+from statistics import median
 
 import numpy as np
 
@@ -42,7 +43,7 @@ def main():
             model = build({"model_type": family, "vocab_size": 32000, **sizes})
             model = model if bits == 32 else quantize(model, bits)
             times = race({"few": contender(model, args.tokens), "one": contender(model, 1)}, args.seconds)
-            one = 1e3 * sorted(times["one"])[len(times["one"]) // 2]
+            one = 1e3 * median(times["one"])
             print(f"{family}, {bits} bits a weight: one token {one:.1f} ms, {args.tokens} tokens "
                   f"{ratio(times, 'few', 'one'):.2f} times as long", flush=True)  # fmt: skip
 

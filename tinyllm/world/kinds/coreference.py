@@ -104,7 +104,7 @@ def _labels(a, b, did=(0, {}), clue="", job="", other="", skill=""):
 
 
 def _combination(document):
-    """Hold out two jobs in whatever order, or a deed with a clue."""
+    """Return what a split holds out: two jobs, whose order does not matter, or a deed and a clue."""
     deed = document.labels["deed"]
     return sorted(deed) if isinstance(deed, list) else [deed, document.labels["clue"]]
 
