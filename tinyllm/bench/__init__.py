@@ -1,1 +1,1 @@
-"""Measurements of speed and memory: of ops, training, generating and tokenizers on this machine."""
+"""Measure the speed and memory of ops, training, generating and tokenizers on this machine."""

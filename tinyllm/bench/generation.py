@@ -1,7 +1,7 @@
-"""Time how fast tinyllm, with kernels and without, and other libraries read prompts and write tokens.
+"""Time how fast tinyllm (with and without kernels) and other libraries read prompts and write tokens.
 
-Every engine runs the same untrained weights and takes the likeliest token. Before another library is timed,
-its logits after the prompt must equal tinyllm's.
+All of them run the same untrained weights and choose the likeliest token. Before another library is timed,
+its logits after the prompt must equal tinyllm's logits.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,17 +30,17 @@ LONGEST = 512  # tokens of the prompt that prefill reads
 
 
 class Engine:
-    """A tinyllm model to time; the context manager `around()` chooses the backend."""
+    """A tinyllm model to time; `around()` is a context manager that chooses the backend."""
 
     def __init__(self, model: Any, around: Callable = nullcontext) -> None:
         self.model, self.around = model, around
 
     def prefill(self, prompt: list[int]) -> np.ndarray:
-        """Read a prompt (ids) and return the logits of the token that follows, (V,)."""
+        """Read a prompt of token ids, and return the logits of the next token, (V,)."""
         return next(stream(self.model, [prompt], max_tokens=1, sampling=GREEDY)).logits
 
     def begin(self, prompt: list[int], new: int) -> tuple[Iterator, int]:
-        """Read the prompt -> arguments for `go_on`, which then writes `new` tokens, none an end token."""
+        """Read a prompt, and return the arguments for `go_on`. The end token will not be generated."""
         end = getattr(self.model.config, "end", None)
         allowed = np.arange(self.model.config.vocab_size) != end
         mask = None if end is None else lambda ids: allowed
@@ -49,18 +49,18 @@ class Engine:
         return steps, new
 
     def go_on(self, steps: Iterator, new: int) -> None:
-        """Write `new` tokens."""
+        """Generate the `new` tokens after the prompt that `begin` read."""
         for _ in steps:
             pass
 
 
 def measure_generation(setting: Setting | LlamaSetting, seconds: float, least: int = 3,
                        with_peers: bool = False) -> Iterator[dict]:  # fmt: skip
-    """Time generation of one row with untrained weights, yielding a record for each task and engine.
+    """Time how fast one sequence is generated, and yield a record for each task and engine.
 
-    The task "prefill" reads a prompt and chooses the next token. The task "decode" writes tokens after half a
-    context, whose reading is not timed. With `with_peers`, a library that is not installed has a record that
-    says so. Raises UserError when a peer's logits differ.
+    The task "prefill" reads a prompt and chooses the next token. The task "decode" writes tokens after a
+    prompt of half the context; reading this prompt is not timed. With `with_peers`, other libraries are timed
+    too, with a remark if one is missing. Raises UserError when a library's logits differ from tinyllm's.
     """
     model = setting.model()
     prompt, half, new = _work(model)
@@ -97,9 +97,9 @@ def _work(model):
 
 
 def measure_rates(model: Any) -> dict[str, float]:
-    """Time one row of a model -> tokens per second of reading, and of writing after half a context.
+    """Measure how many tokens per second a model reads, and writes after a prompt of half the context.
 
-    A model that fills in masked tokens only reads.
+    A model that fills in masked tokens only reads. Returns {"reading": rate, "writing": rate}.
     """
     engine = Engine(model)
     prompt, half, new = _work(model)
@@ -115,7 +115,7 @@ def measure_rates(model: Any) -> dict[str, float]:
 
 def measure_batch(setting: Setting | LlamaSetting, rows: int, seconds: float,
                   least: int = 3) -> Iterator[dict]:  # fmt: skip
-    """Time many rows at once, each with 16 tokens of prompt and 40 new ones, yielding one record."""
+    """Time generating many sequences at once, each of 16 prompt tokens and 40 new ones; yield one record."""
     model = setting.model()
     new = min(40, model.config.context - 16)
     prompts = np.random.default_rng(0).integers(0, model.config.vocab_size, (rows, 16)).tolist()
@@ -135,9 +135,9 @@ def _must_agree(setting, name, engine, theirs, ours):
 
 
 def prefill_flops(model: Any, tokens: int) -> int:
-    """Count the operations of reading a prompt and scoring what follows.
+    """Count the operations that read a prompt and compute the logits of the next token.
 
-    The output layer, and the last block except its keys and values, run at the last position only.
+    The output layer, and the last block except its keys and values, run only at the last position.
     """
     last, total = f".{model.config.layers - 1}.", 0
     for name, module in model.named_modules():
@@ -148,7 +148,7 @@ def prefill_flops(model: Any, tokens: int) -> int:
 
 
 def decode_bytes(model: Any, length: float) -> float:
-    """Count the bytes read to decode a token: all weights but embeddings, and `length` keys and values."""
+    """Count the bytes read to generate a token: all weights but embeddings, and `length` keys and values."""
     read = 0
     for _, module in model.named_modules():
         if isinstance(module, Embedding) or any(True for _ in module.named_children()):

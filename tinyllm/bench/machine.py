@@ -1,4 +1,4 @@
-"""Facts about the machine and the installation, which `bench` prints first and `doctor` judges."""
+"""Collect facts about this machine and the installation, for `tinyllm bench` and `tinyllm doctor`."""
 
 import os
 import platform
@@ -19,7 +19,7 @@ VARIABLES = ("TINYLLM_", "OPENBLAS_", "OMP_", "MKL_")  # environment variables t
 
 
 def summary() -> dict:
-    """Return the facts printed above every list of measurements; None where the system gives no answer."""
+    """Return the facts that `bench` prints first; a value is None where the system gives no answer."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     return {
@@ -80,7 +80,7 @@ def memory() -> dict[str, int | None]:
 
 
 def compilers() -> dict[str, str]:
-    """Return {command: version} of the installed C compilers, each under one name only."""
+    """Return {command: version} for the installed C compilers; two names of one compiler count once."""
     found, seen = {}, set()
     names = [*os.environ.get("CC", "").split()[:1], "cc", "gcc", "clang", "cl"]
     for name in names:
@@ -92,7 +92,7 @@ def compilers() -> dict[str, str]:
 
 
 def cache() -> dict:
-    """Return the folder of the token cache, and whether it can be written."""
+    """Return the folder of the token cache, and whether files can be written there."""
     folder = cache_folder()
     place = folder
     while not place.exists() and place != place.parent:
@@ -101,7 +101,7 @@ def cache() -> dict:
 
 
 def source_folder() -> Path | None:
-    """Return the folder of tinyllm's source if this copy runs from there, else None."""
+    """Return the folder of tinyllm's source code if tinyllm runs from it, else None."""
     root = Path(__file__).resolve().parents[2]
     return root if (root / "csrc").is_dir() else None
 

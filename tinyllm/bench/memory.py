@@ -1,4 +1,4 @@
-"""Measure the peak memory of training, each time in a fresh process."""
+"""Measure the peak memory of training, in a fresh process for each measurement."""
 
 import functools
 import json
@@ -25,9 +25,9 @@ print(json.dumps(run(**json.loads(sys.argv[1]))))
 
 
 def train_and_look(setting: dict, engine: str, n_threads: int, steps: int) -> dict[str, float | None]:
-    """Train for some steps in this process, which should be fresh -> peak memory in MiB, before and after.
+    """Train for some steps in this process, and return the peak memory in MiB before and after training.
 
-    "Before" is the memory of the interpreter and its libraries; "after" is the memory that training adds.
+    The process should be fresh: the memory before training is that of the interpreter and its libraries.
     """
     sizes = Setting(**setting)
     peers = load_torch() if engine == "torch" else None
@@ -41,16 +41,16 @@ def train_and_look(setting: dict, engine: str, n_threads: int, steps: int) -> di
 
 @functools.cache  # memory does not vary between calls
 def peak_memory(setting: Setting, engine: str, steps: int = 3) -> dict:
-    """Train in a fresh process -> record. Raises UserError when that process fails."""
+    """Train in a fresh process, and return a record with its peak memory. Raises UserError if it fails."""
     work = {"setting": asdict(setting), "engine": engine, "n_threads": threads(), "steps": steps}
     record = {"bench": "memory", "setting": setting.name, "engine": engine, "steps": steps}
     return record | run_child(train_and_look, work, f"training {setting.name} with {engine}")
 
 
 def run_child(function: Callable[..., dict], work: dict[str, Any], what: str) -> dict:
-    """Run function(**work) in a fresh process -> its result. Arguments and result travel as JSON.
+    """Call function(**work) in a fresh process, and return the result.
 
-    Raises UserError when that process fails; `what` names the work in the message.
+    Arguments and result are sent as JSON. Raises UserError with the word `what` when the process fails.
     """
     script = CHILD.format(module=function.__module__, name=function.__name__)
     package = str(Path(tinyllm.bench.__file__).parents[2])

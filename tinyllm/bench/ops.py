@@ -1,9 +1,9 @@
-"""Time each op that training and generating use: its kernel and its specification, on equal arguments.
+"""Time the kernel and the specification of each op that training and generating use.
 
-A GPT and a LLaMA of one layer train for a step and GPTs write two tokens, while `registry.watch` records the
-ops: once on kernels and once on the specifications, which call further ops. So a new op is measured as soon
-as a model uses it. The rate of a product is in FLOP/s. All other ops are limited by memory; their rate
-is the bytes of arguments and results, each counted once, per second.
+To find these ops, a GPT and a LLaMA of one layer train for a step and GPTs write two tokens, while
+`registry.watch` records every call. They do so on the kernels and on the specifications, because these call
+further ops. So a new op is measured as soon as a model uses it. The rate of a matrix product is in FLOP/s.
+All other ops are limited by memory: their rate is the bytes of arguments and results per second.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ PRODUCTS = {"linear", "linear_backward", "matmul", "matmul_backward"}  # whose s
 
 
 class Case(NamedTuple):
-    """One call to measure; `flops` counts its arithmetic, None where memory bounds the time."""
+    """A call to measure; `flops` is its number of operations, or None if memory limits its speed."""
 
     op: str
     args: tuple
@@ -41,7 +41,7 @@ class Case(NamedTuple):
 
 
 def work(s: Setting) -> None:
-    """Train a GPT and a LLaMA of this size for a step; generate with the GPT, also with quantized weights."""
+    """Train a GPT and a LLaMA of this size for a step; generate with the GPT and with quantized copies."""
     sizes: Any = {"context": s.context, "layers": s.layers, "heads": s.heads, "width": s.width}
     llama = Llama(LlamaConfig(s.vocab_size, **sizes, kv_heads=s.heads, hidden=4 * s.width))
     training_step(s)()
@@ -51,7 +51,7 @@ def work(s: Setting) -> None:
 
 
 def cases(setting: Setting) -> list[Case]:
-    """Return the calls to measure: for each op that has a kernel, one call for each combination of shapes."""
+    """Return the calls to measure: one for each op with a kernel and each combination of shapes."""
     found: dict[tuple, Case] = {}
 
     def record(op: Any, run: Any, *args: Any, **kwargs: Any) -> Any:
@@ -73,7 +73,7 @@ def cases(setting: Setting) -> list[Case]:
 
 
 def product_flops(op: Any, arguments: dict[str, Any], result: Any) -> float | None:
-    """Count the operations of a product, forward or backward; None for an op that is not a product."""
+    """Count the operations of a matrix product, forward or backward; None for any other op."""
     name = op.__name__.removesuffix(BACKWARD)
     backward = name != op.__name__
     forward = OPS[name]
@@ -87,7 +87,7 @@ def product_flops(op: Any, arguments: dict[str, Any], result: Any) -> float | No
 
 
 def measure_ops(setting: Setting, seconds: float, least: int = 3) -> Iterator[dict]:
-    """Time the kernels of ops against their specifications, yielding one record for each of `cases`."""
+    """Time kernels and their specifications, and yield one record for each of `cases`."""
     for case in cases(setting) if ops.registry._compiled else ():
         o = OPS[case.op]
         ours, spec = (partial(run, *case.args, **case.kwargs) for run in (o.compiled, o.reference))
@@ -104,7 +104,7 @@ def measure_ops(setting: Setting, seconds: float, least: int = 3) -> Iterator[di
 
 
 def shape(args: tuple) -> str:
-    """Write the first two different shapes of the arrays: `12x64x128, 128x384`; of a list, its length."""
+    """Write the first two different shapes of arrays, as in `12x64x128, 128x384`; for a list, its length."""
     shapes = []
     for arg in args:
         if isinstance(arg, list):

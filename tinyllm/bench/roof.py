@@ -1,8 +1,8 @@
-"""The roof: the highest rates of this machine, measured by probes in the same run as everything else.
+"""Measure the roof: the highest rates of computing and of reading memory that this machine reaches.
 
-No kernel computes faster than multiply-adds on registers, or reads faster than all threads together sum an
-array too large for any cache (Williams, Waterman and Patterson, "Roofline", 2009). Data that stays in a cache
-may be read faster: then the share of the roof is above 1.
+One probe does multiply-adds on registers: no kernel computes faster. In the other, all threads sum an array
+that is too large for any cache. Kernels whose data stays in a cache may read faster, with a share of the roof
+above 1. Source: Williams, Waterman and Patterson, "Roofline", 2009.
 """
 
 import os
@@ -21,14 +21,14 @@ BUFFER = 1 << 28  # bytes, or four times the last cache if that is more
 
 @dataclass(frozen=True)
 class Roof:
-    """The best measured rate of each kind; None without kernels, or without bf16 instructions."""
+    """The highest measured rates; None without kernels, or for bf16 without such instructions."""
 
     gflops: float | None = None
     bf16_gflops: float | None = None
     gb_per_second: float | None = None
 
     def share(self, record: dict) -> float | None:
-        """Return a record's rate as a share of the roof, or None where one of the two is missing."""
+        """Return a record's rate divided by the roof, or None if either is unknown."""
         if record.get("gb_per_second") is not None:
             return record["gb_per_second"] / self.gb_per_second if self.gb_per_second else None
         roof = self.gflops
@@ -39,7 +39,7 @@ class Roof:
 
 
 def measure_roof(seconds: float = 1.0) -> Roof:
-    """Run the probes in turn for `seconds`, with as many threads as the kernels -> Roof."""
+    """Run the probes in turn for `seconds`, with the kernels' number of threads; return a Roof."""
     kernels: Any = registry._compiled
     if kernels is None:
         return Roof()

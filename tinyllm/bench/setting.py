@@ -1,4 +1,4 @@
-"""Settings of the measurements: the presets, as they train, and two larger models to decode with."""
+"""Define the model sizes that are measured: the presets of `tinyllm train`, and two larger models."""
 
 from dataclasses import asdict, dataclass, replace
 
@@ -11,7 +11,7 @@ from tinyllm.train import make_config
 
 @dataclass(frozen=True)
 class Setting:
-    """The name and sizes of a GPT and of its batch; by default 65 tokens, the characters of Shakespeare."""
+    """The name and sizes of a GPT and its batch; the default vocabulary is Shakespeare's 65 characters."""
 
     name: str
     layers: int
@@ -22,7 +22,7 @@ class Setting:
     vocab_size: int = 65
 
     def model(self) -> GPT:
-        """Return an untrained GPT of this size, always with the same weights."""
+        """Return an untrained GPT of this size; its weights are always the same."""
         sizes = asdict(self)
         del sizes["name"], sizes["batch"]
         return GPT(GPTConfig(**sizes))
@@ -36,12 +36,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class LlamaSetting:
-    """A preset of LLaMA, to generate with."""
+    """A preset of LLaMA, used to measure generation."""
 
     name: str
 
     def model(self) -> Llama:
-        """Return an untrained LLaMA of this preset, always with the same weights."""
+        """Return an untrained LLaMA of this preset; its weights are always the same."""
         sizes: dict = Llama.PRESETS[self.name]
         return Llama(LlamaConfig(**sizes))
 
@@ -59,6 +59,6 @@ LLAMA = LlamaSetting("llama-110m")
 
 
 def settings(work: str | None, quick: bool = False) -> list:
-    """Return the settings that a kind of measurement runs; with `quick` only the first."""
+    """Return the settings for a kind of measurement, such as "train"; with `quick` only the first."""
     larger: dict[str | None, list] = {"ops": [replace(SMALL, vocab_size=65)], "generate": [SMALL, LLAMA]}
     return [*SETTINGS.values(), *larger.get(work, [])][: 1 if quick else None]

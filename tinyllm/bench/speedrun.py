@@ -1,4 +1,4 @@
-"""Train against the clock: how many tokens and minutes until a target loss on held-out text."""
+"""Measure how many tokens and minutes training takes to reach a target loss on held-out text."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,13 +17,13 @@ NEAR = 0.05  # nats per character above the floor of a text whose entropy is kno
 
 def measure_speedrun(settings: dict[str, Any], target: float | None = None, minutes: float | None = None,
                      peers: bool = False) -> Iterator[dict]:  # fmt: skip
-    """Train until a target is reached, yielding a record at each evaluation; settings {"train.lr": ...}.
+    """Train until the loss reaches a target, and yield a record at each evaluation.
 
-    `target` is in nats per character; None means 0.05 above the floor of a text whose entropy is known, and
-    no target for other texts. With `minutes` there are as many steps as fit into them at the speed of a few
-    trial steps; otherwise as many as the settings say. Seconds count training steps only. With `peers`
-    PyTorch then trains nanoGPT's recipe for CPUs, by characters, for the same time. Raises UserError when
-    PyTorch is missing, and for settings and data that do not fit.
+    `settings` are those of a configuration, such as {"train.lr": 1e-3}. `target` is in nats per character;
+    None means 0.05 above the entropy of the text, and no target if the entropy is unknown. `minutes` replaces
+    the number of steps by an estimate of how many fit into this time. Only training steps count as time. With
+    `peers`, PyTorch then trains nanoGPT's recipe for CPUs, by characters, for as long. Raises UserError when
+    PyTorch is missing, and when the settings do not fit the data.
     """
     torch = load_torch() if peers else None
     setup = prepare(make_config(settings))

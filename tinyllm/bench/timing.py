@@ -1,9 +1,9 @@
 """Time functions in turns, A B A B, and take medians, because the speed of a machine varies.
 
 Two functions that take turns meet the same interruptions, so the ratio of their times varies less than each
-time. But one function must not disturb the next: the idle threads of a library may spin for a while
-(OpenBLAS's for a tenth of a second) on the cores that the next one needs. So every turn waits until no
-thread spins, and then warms up.
+time. But one function must not disturb the next: idle threads of a library may stay busy for a while (in
+OpenBLAS for a tenth of a second) and occupy the cores. So every turn waits until no thread is busy, and then
+calls its function once untimed.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,9 +25,9 @@ class Contender(NamedTuple):
 
 
 def race(contenders: dict[str, Contender], seconds: float, least: int = 3) -> dict[str, list[float]]:
-    """Time contenders in turns for about `seconds` -> {name: [seconds per call, one per round]}.
+    """Time contenders in turns for about `seconds`; return {name: [seconds per call in each round]}.
 
-    There are at least `least` rounds, however long they take. Each contender first runs untimed, to warm up.
+    There are at least `least` rounds, however long they take. Each contender first runs once untimed.
     """
     turns = {name: _calibrate(contender) for name, contender in contenders.items()}
     times: dict[str, list[float]] = {name: [] for name in contenders}
@@ -40,14 +40,14 @@ def race(contenders: dict[str, Contender], seconds: float, least: int = 3) -> di
 
 
 def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
-    """Return the time of `slow` divided by the time of `fast`: the median over the rounds of a `race`."""
+    """Return the median ratio, over the rounds of `race`, of the time of `slow` to the time of `fast`."""
     return median(a / b for a, b in zip(times[slow], times[fast], strict=True))
 
 
 def compare(contenders: dict[str, Contender], seconds: float, least: int = 3, **about: Any) -> Iterator[dict]:
-    """Time contenders in turns, yielding a record for each: its median time, and a copy of `about`.
+    """Time contenders in turns, and yield a record for each: its median time, and all that `about` says.
 
-    The field `times` is the time divided by the first contender's, whose record lacks this field.
+    The field "times" is the ratio to the first contender's time; the first record does not have it.
     """
     times = race(contenders, seconds, least)
     first = next(iter(times))

@@ -23,7 +23,7 @@ SLOW = 10**11  # operations in a step: for larger steps NumPy's specs, which wou
 
 
 def training_step(setting: Setting, model: Any = None) -> Callable[[], float]:
-    """Return a function that does one update and returns the loss, for a model or a new GPT."""
+    """Return a function that trains a model (or a new GPT) for one step and returns the loss."""
     model = model or setting.model()
     x, y = setting.tokens()
     optimizer = AdamW(decay_groups(model.parameters(), 0.1), lr=1e-3, betas=(0.9, 0.99))
@@ -39,19 +39,19 @@ def training_step(setting: Setting, model: Any = None) -> Callable[[], float]:
 
 
 def step_flops(setting: Setting) -> int:
-    """Count the operations of a step's matrix products: the forward pass, and twice as many backward."""
+    """Count the operations of the matrix products in a training step, forward and backward."""
     parts = (m.flops(setting.batch, setting.context) for _, m in setting.model().named_modules())
     return 3 * sum(n for part in parts for n in part.values())
 
 
 def measure_training(setting: Setting, seconds: float, least: int = 3,
                      peers: bool = False) -> Iterator[dict]:  # fmt: skip
-    """Time training steps, yielding a record for each engine, also for engines that were left out.
+    """Time training steps, and yield a record for each engine, also for engines that cannot run here.
 
-    Engines: tinyllm's kernels in float32 and with products in bfloat16, its NumPy specs, and with `peers`
-    PyTorch: eager and compiled, float32 and bfloat16 autocast. They take turns, with the same weights, batch
-    and number of threads. Raises UserError when PyTorch is missing, and when its loss differs from tinyllm's,
-    because then the two would not do the same work.
+    The engines are tinyllm's kernels (in float32, or with products in bfloat16), its NumPy specifications,
+    and with `peers` PyTorch (eager or compiled, in float32 or with bfloat16 autocast). They take turns, with
+    the same weights, batch and number of threads. Raises UserError when PyTorch is missing, and when its loss
+    differs from tinyllm's: then the two would not do the same work.
     """
     flops = step_flops(setting)
     engines: dict[str, dict] = {name: {} for name in OURS if name != "numpy" or flops < SLOW}

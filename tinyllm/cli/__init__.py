@@ -1,7 +1,7 @@
-"""The command line: `tinyllm COMMAND ...`. The only package that prints.
+"""Run the commands of the command line, `tinyllm COMMAND ...`. No other package prints.
 
-A command is a function under `@command` (see command.py). Only the module of the chosen command is imported,
-so `tinyllm --help` is quick.
+A command is a function decorated with `@command` (see command.py). Only the module of the chosen command is
+imported, so `tinyllm --help` is quick.
 """
 
 import argparse
@@ -47,7 +47,7 @@ EXAMPLE = """example:
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that raises UserError of one line, and keeps the line breaks of examples."""
+    """An ArgumentParser that raises UserError for bad arguments and keeps line breaks in the help text."""
 
     def __init__(self, *args, **kwargs):
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
@@ -57,9 +57,9 @@ class Parser(argparse.ArgumentParser):
         self.commands: dict[Any, Any] = {}  # name -> parser
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse as argparse does, but let an option stand before a last, optional argument.
+        """Parse arguments, and accept an optional positional argument also after an option.
 
-        argparse alone reads `check 4 --json FILE` as `check 4 --json` and does not accept FILE.
+        argparse alone does not accept FILE in `check 4 --json FILE`.
         """
         found, unknown = super().parse_known_args(args, namespace)
         if self._again or self._subparsers or not unknown or unknown[0].startswith("-"):
@@ -75,7 +75,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command and return the exit code: 0 or the command's, 2 on UserError, 130 on an interrupt."""
+    """Run a command, and return its exit code: 2 after a UserError, 130 after an interrupt."""
     if sys.stdout is None:  # the program that started this one closed it
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     if hasattr(sys.stdout, "reconfigure"):  # replace letters that the terminal cannot show
@@ -140,7 +140,7 @@ def _complain(message: object) -> int:
 
 
 def build_parser(command: str | None = None) -> Parser:
-    """Return the parser. Only `command` gets its options; other commands are names without options."""
+    """Return the parser of the command line. To save time, only `command` gets its options."""
     parser = Parser(
         prog="tinyllm",
         description="Learn how language models work, lesson by lesson, and use the library\n"

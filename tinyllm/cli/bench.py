@@ -1,4 +1,4 @@
-"""`tinyllm bench`: how fast this machine runs ops, trains, learns and generates, and its memory."""
+"""Implement `tinyllm bench`, which measures speed and memory on this machine."""
 
 import argparse
 import sys
@@ -72,11 +72,11 @@ def bench(work: Work | None = None, *, peers: bool = False, quick: bool = False,
     --quick           nano only, for a rough idea in seconds
     --batch N         generate: N prompts at once, and nothing else
     --threads N       threads of the kernels (default all CPUs)
-    --data FILE       tokenizer, speedrun: a file or corpus (default stdlib-code,
-                      stories)
+    --data FILE       tokenizer, speedrun: a file or corpus (default: stdlib-code
+                      for tokenizer, stories for speedrun)
     --tokenizer SPEC  speedrun: as in tinyllm train
-    --target LOSS     speedrun: nats per character at which it ends (default 0.05
-                      above the floor of a text whose entropy is known)
+    --target LOSS     speedrun: stop at this loss in nats per character (default
+                      0.05 above the entropy of the text, if it is known)
     --minutes N       speedrun: plan the training for N minutes on this machine
     --json            print one JSON object per line
 
@@ -193,9 +193,9 @@ RATIOS = {"times_torch": " torch", "times_spec": " spec", "times": "", "twice": 
 
 
 def line(r: dict) -> str:
-    """Write any record in 80 columns: what was measured, time, rate, share of the roof, memory, ratio.
+    """Write a record as a line of 80 columns: name, time, rate, share of the roof, memory and ratio.
 
-    What a line leaves out is in `--json`.
+    `--json` prints the whole record.
     """
     name = " ".join(str(r[part]) for part in NAMES if part in r)
     if "skipped" in r:
@@ -235,7 +235,7 @@ def verdict(records: list[dict]) -> str:
 
 
 def outcome(records: list[dict]) -> str:
-    """Say for every engine how many tokens and how much time the target took, or how far it came."""
+    """Say how many tokens and how much time each engine took, and the target or loss that it reached."""
     said = []
     for engine in dict.fromkeys(r["engine"] for r in records):
         last = [r for r in records if r["engine"] == engine][-1]
@@ -252,13 +252,13 @@ VERDICTS = {"ops": verdict, "speedrun": outcome}
 
 
 def short(number: float) -> str:
-    """Write a number with three digits, or more before the point: 2.22, 12.3, 12,345."""
+    """Write a number with three digits, but never cut its whole part: 2.22, 12.3, 12,345."""
     digits = 2 if number < 9.995 else 1 if number < 99.95 else 0
     return f"{number:,.{digits}f}"
 
 
 def time(seconds: float) -> str:
-    """Write a time with three digits and a unit: 0.00123 -> 1.23 ms."""
+    """Write a time with three digits and a unit: 0.00123 becomes `1.23 ms`."""
     for unit, size in (("s", 1), ("ms", 1e-3), ("us", 1e-6)):
         if seconds >= 0.9995 * size:
             return f"{seconds / size:.3g} {unit}"

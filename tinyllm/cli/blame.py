@@ -1,4 +1,4 @@
-"""`tinyllm blame`: find which of your functions breaks a run of `train --mine`."""
+"""Implement `tinyllm blame`, which finds the student's function that breaks a run of `train --mine`."""
 
 import sys
 from collections.abc import Iterator
@@ -21,7 +21,8 @@ from tinyllm.train.setup import reopen
 def blame(run: str | None = None) -> int:
     """Find out which of your functions breaks a run of `train --mine`.
 
-    The first steps are trained again with fewer and fewer of your functions. Exit code 1: one is to blame.
+    The first steps are trained again with fewer and fewer of your functions.
+    The exit code is 1 if one of them is to blame.
 
     RUN  a run; the newest in runs/ if not given
 
@@ -57,7 +58,7 @@ def blame(run: str | None = None) -> int:
 
 
 def newest() -> Run:
-    """Return the newest run in runs/ with functions of the student. Raises UserError if there is none."""
+    """Return the newest run in runs/ that used a student's functions. Raises UserError if there is none."""
     for run in list_runs():
         with suppress(UserError):
             if replaced_ops(run):
@@ -66,7 +67,7 @@ def newest() -> Run:
 
 
 def format_finding(blame: Blame, finding: Finding) -> Iterator[str]:
-    """Yield lines that describe a finding."""
+    """Yield lines that say which functions are to blame."""
     last, steps = finding.losses[-1], blame.steps
     yield f"the library's own functions reach a loss of {last:.4f} after {steps} steps"
     trial = finding.all_parts

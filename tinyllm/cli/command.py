@@ -4,8 +4,6 @@
     def quantize(run: str, *, bits: Literal[8, 4] = 8, out: str | None = None, overwrite: bool = False):
         '''Write a copy of a run whose weights have 8 or 4 bits.
 
-        It cannot be trained any further.
-
         RUN          the folder of a training run
         --bits       bits of a weight
         --out DIR    the folder of the new run (default RUN-intBITS)
@@ -17,10 +15,10 @@
 
 Parameters before the `*` are positional arguments, the others are options. The annotation gives the type:
 `bool` is a switch, `Literal` a choice, `list[T]` takes several values. A parameter without a default is
-required. Each parameter has one line of help in the docstring, `--name METAVAR help`; a parameter without a
-line, or a line without a parameter, raises TypeError at import. Text above these lines is the description;
-the paragraph that begins with `example:`, and all below it, is shown at the end. Paragraphs are folded at 80
-columns, but not those with an indented line.
+required. Each parameter has one line of help in the docstring, `--name METAVAR help`. A parameter without a
+line, or a line without a parameter, raises TypeError at import. The text above these lines is the
+description. The paragraph that begins with `example:`, and all below it, is shown at the end. Paragraphs are
+folded at 80 columns, unless they contain an indented line.
 """
 
 import argparse
@@ -36,7 +34,7 @@ LINE = re.compile(r"(--[a-z][\w-]*|[A-Z][A-Z_]*)( [A-Z][\w,/=.|:-]*(?: \.\.\.)?)
 
 
 class Command(NamedTuple):
-    """A function, the words that call it, and the parts of its docstring."""
+    """A function, the words that call it on the command line, and the parts of its docstring."""
 
     words: tuple[str, ...]
     function: Callable[..., int | None]
@@ -52,10 +50,10 @@ GROUPS: dict[str, str] = {}  # first word of two-word commands -> end of the gro
 
 
 def command(name: str, extend: Callable[[argparse.ArgumentParser], None] | None = None) -> Callable:
-    """Return a decorator that registers a function as `tinyllm NAME`; "data list" is a command of a group.
+    """Return a decorator that registers a function as `tinyllm NAME`. Two words name a command of a group.
 
-    `extend(parser)` may add arguments that a signature cannot list; the function gets their values in its
-    `**` parameter. Raises TypeError when docstring and signature disagree.
+    `extend(parser)` may add arguments that a signature cannot list; the function gets their values as keyword
+    arguments. Raises TypeError when docstring and signature disagree.
     """
 
     def register(function: Callable) -> Callable:
@@ -123,9 +121,10 @@ def _parameters(function: Callable) -> list[inspect.Parameter]:
 
 
 def add_commands(first: str, what: str, add: Callable[..., argparse.ArgumentParser]) -> None:
-    """Build the parser of every registered command whose first word is `first`; `what` describes a group.
+    """Build the parsers of the registered commands whose first word is `first`.
 
-    `add(name, help=, description=, epilog=)` makes an empty parser, as argparse's subparsers do.
+    If they form a group, `what` describes it. `add(name, help=, description=, epilog=)` makes an empty
+    parser, like the method `add_parser` of argparse's subparsers.
     """
     found = [c for words, c in COMMANDS.items() if words[0] == first]
     if len(found) == 1 and len(found[0].words) == 1:

@@ -1,4 +1,4 @@
-"""`tinyllm course init | release | grade | report | similar | export | task | selftest`: for instructors."""
+"""Implement `tinyllm course`, the commands for instructors who release and grade exercises."""
 
 import argparse
 import os
@@ -47,7 +47,7 @@ Kind = Literal["gradescope", "classroom50", "nbgrader", "canvas", "moodle", "jun
 
 
 def find_course(path: str | None) -> Course:
-    """Read a course file, by default course.toml here; without one, a course of all lessons is returned."""
+    """Read a course file (default: course.toml in this folder); if there is none, return all lessons."""
     if path:
         return load_course(path)
     return load_course(COURSE_FILE) if os.path.lexists(COURSE_FILE) else whole_course()
@@ -74,7 +74,7 @@ def _add_from(parser: argparse.ArgumentParser) -> None:  # `from` cannot be the 
 
 @command("course release", extend=_add_from)
 def release(out: str, *, course: str | None = None, **more: str | None) -> None:
-    """Write what students get into a folder.
+    """Write the files for students into a folder.
 
     OUT              a new folder
     --course FILE    the course file, not course.toml
@@ -144,7 +144,7 @@ def grade(
 
 def grade_folder(folder: str, course: Course, tables: dict[str, Path], out: str, level: str,
                  workers: int | None, students: list[str]) -> list | None:
-    """Grade submissions, apply the tables, and write the results -> list of records; None if interrupted."""
+    """Grade submissions, apply the tables and write the results; return records, or None if interrupted."""
     adjustments, submissions = read_tables(course, tables), find_submissions(folder, course)
     again = only(students, submissions)
     with tqdm(desc="grading", unit="", file=sys.stderr, disable=None, leave=False) as bar:
@@ -161,7 +161,7 @@ def grade_folder(folder: str, course: Course, tables: dict[str, Path], out: str,
 
 
 def print_graded(records: list, others: list, total: float, out: str, level: str) -> None:
-    """Print a summary of a grading, and where its results are."""
+    """Print a summary of the grades, and the files that contain the results."""
     missing = [record["student"] for record in records if record["problem"] == MISSING]
     refused = [record for record in records if record["problem"] not in ("", MISSING, LATER)]
     for record in refused:
@@ -192,12 +192,12 @@ def plural(n: int, word: str) -> str:
 
 
 def left_out_words(names: list) -> str:
-    """Return a sentence about files that are not submissions."""
+    """Return a sentence that names files which are not submissions."""
     return f"{listed(names)}: neither a folder nor a zip, so left out"
 
 
 def listed(names: list) -> str:
-    """Return the first names of a list, and how many more there are."""
+    """Return the first names of a list as text, and how many more there are."""
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return ", ".join(names[:10]) + more
 
@@ -241,7 +241,7 @@ def report(out: str, *, json: bool = False) -> None:
 
 
 def histogram(records: list, bins: int = 10) -> list[str]:
-    """Return a line for each tenth of the points, the best first: the number of submissions, and a bar."""
+    """Return a histogram of grades as lines, the best tenth first: number of submissions, and a bar."""
     shares = [record["points"] / record["of"] for record in records if not record["problem"] and record["of"]]
     counts = Counter(min(max(int(share * bins), 0), bins - 1) for share in shares)
     most = max(counts.values(), default=1)
@@ -250,7 +250,7 @@ def histogram(records: list, bins: int = 10) -> list[str]:
 
 
 def stuck(tasks: list, most: int = 5) -> list[str]:
-    """Return lines about the tasks that the fewest students passed, as a share of those who tried."""
+    """Return lines about the hardest tasks: those with the smallest share of passes among attempts."""
     rows = []
     for task in tasks:
         passed = task.get("passed", 0)
@@ -272,8 +272,9 @@ def similar(folder: str, *, out: str = "similar.html", course: str | None = None
     example:
       tinyllm course similar submissions --out similar.html
 
-    Names, constants, comments and order do not count; nor does what the starter, the library's solution or
-    most others have. A pair is a reason to look, not a verdict: small exercises are alike by nature.
+    Names, constants, comments and order are ignored, and so is code that is also in the starter, the
+    library's solution or most submissions. A pair is a reason to look, not a verdict: small exercises are
+    alike by nature.
     """
     from tinyllm.course.classroom import similarity  # here: it is needed once a term
 
@@ -319,16 +320,16 @@ def export(kind: Kind, grades: str | None = None, *, out: str, package: str | No
 def own_task(verb: Literal["new", "check"], folder: str) -> int:
     """Write and check tasks of your own.
 
-    VERB    new, for a small example to change; check, to try it
-    FOLDER  such as 100_averages: reference.py, cases.py, mistakes.py
+    VERB    new writes a small example to change; check tries it
+    FOLDER  such as 100_averages: has reference.py, cases.py, mistakes.py
 
     example:
       tinyllm course task new 100_averages
       tinyllm course task check 100_averages
 
-    Each public function of reference.py is a task; students get its signature and docstring. A course has
-    them by `folder = "100_averages"` in a [[lesson]] of course.toml. `tinyllm check 100_averages answer.py`
-    tries an answer as `tinyllm check 4` does.
+    Each public function of reference.py is a task; students get its signature and docstring. To use the tasks
+    in a course, write `folder = "100_averages"` in a [[lesson]] of course.toml. Students try their answer
+    with `tinyllm check 100_averages answer.py`.
     """
     if verb == "new":
         print("\n".join(str(path) for path in write_template(folder)))
@@ -350,10 +351,10 @@ def own_task(verb: Literal["new", "check"], folder: str) -> int:
 
 @command("course selftest")
 def selftest(*, json: bool = False, mutants: bool = False, course: str | None = None) -> int:
-    """Grade the grader: references, starters, mutants.
+    """Test the grader on right answers, untouched starters and known mistakes.
 
     --json         print the table for programs
-    --mutants      also print the property that each mutant breaks
+    --mutants      also print the property that each mistake breaks
     --course FILE  the course file, not course.toml
 
     example:
@@ -377,7 +378,7 @@ def selftest(*, json: bool = False, mutants: bool = False, course: str | None = 
 
 
 def format_row(row: Row, mutants: bool) -> str:
-    """Format a row of the table, with lines about every wrong judgement."""
+    """Format a row of the self-test's table, and below it a line about every wrong judgement."""
     name = f"  {row.lesson:>2} {row.task:<22}"
     if row.blocked:
         return f"{name}    blocked: {row.blocked}"

@@ -1,4 +1,4 @@
-"""`tinyllm data list | show | stats`: the texts to learn from, and how predictable they are."""
+"""Implement `tinyllm data`, which lists, shows, measures and makes texts to learn from."""
 
 import hashlib
 import math
@@ -34,7 +34,7 @@ group("data", """
 
 @command("data list")
 def list_corpora(*, json: bool = False) -> None:
-    """List the corpora that have names, and the kinds of texts of the world.
+    """List the corpora that have names, and the kinds of generated text.
 
     Each line has name, size and SHA-256, or what to do if the corpus is not available.
 
@@ -78,7 +78,7 @@ def dials(name: str) -> dict:
 
 @command("data show")
 def show(name: str, *, n: int | None = None, seed: int | None = None) -> None:
-    """Print the beginning of a text, or a passage from it; or documents of a kind of text of the world.
+    """Print the beginning of a text or a passage from it, or documents of a kind of generated text.
 
     NAME      a corpus, file, folder, pattern, .gz or -, or a kind such as world:question,hops=2
     --n N     how many characters to print (1500), or how many documents (5)
@@ -109,7 +109,7 @@ def show(name: str, *, n: int | None = None, seed: int | None = None) -> None:
 
 
 def show_documents(name: str, n: int, seed: int | None) -> None:
-    """Print documents of the world, each after a blank line; their settings go to standard error."""
+    """Print generated documents with blank lines between them, and their settings to standard error."""
     named = read_name(name)
     given = named.options if seed is None else replace(named.options, seed=seed)
     named = replace(named, options=replace(given, n=max(n, given.n)))
@@ -124,7 +124,7 @@ def show_documents(name: str, n: int, seed: int | None) -> None:
 
 @command("data make")
 def make(name: str, *, mb: float = 10.0, out: str) -> None:
-    """Write a text of the world to a folder: training and test text, and all that is known of each document.
+    """Write generated text to a folder: training and test text, and all that is known of each document.
 
     NAME       a kind such as world:mix, with its dials (settings)
     --mb SIZE  megabytes of the training text; the test text has a tenth as many
@@ -153,7 +153,7 @@ def make(name: str, *, mb: float = 10.0, out: str) -> None:
 
 
 def write_split(name: str, split: str, mb: float, folder: Path) -> dict:
-    """Write documents of one split until there are enough bytes -> their number, bytes and SHA-256."""
+    """Write `mb` megabytes of documents of one split; return their number, bytes and SHA-256."""
     named = read_name(name)
     size, count, digest = 0, 0, hashlib.sha256()
     wanted = replace(named, options=replace(named.options, split=split, n=enough(named, split, mb)))
@@ -171,7 +171,7 @@ def write_split(name: str, split: str, mb: float, folder: Path) -> dict:
 
 
 def enough(named: Named, split: str, mb: float) -> int:
-    """Return a number of documents that is sure to give `mb` megabytes, from the lengths of a hundred."""
+    """Estimate from a hundred documents how many give `mb` megabytes; the result is rather too high."""
     few = replace(named, options=replace(named.options, split=split, n=max(100, named.options.n)))
     lengths = [len(document.text) + len(SEPARATOR) for document in islice(few.documents(), 100)]
     return min(10_000_000, int(mb * 1e6 / (sum(lengths) / len(lengths)) * 1.5) + 100)
@@ -207,12 +207,12 @@ def stats(name: str, *, json: bool = False) -> None:
 
 
 def measure(corpus: Corpus) -> dict:
-    """Measure a corpus -> {name: value}. In data that is not text, each byte counts as a character.
+    """Measure a corpus, and return {name: value}. In data that is not text, each byte counts as a character.
 
     unigram: the loss of a model that knows only how frequent each character is. gzip: the size after
-    compression, as a loss. entropy: the exact lower bound, for a generated corpus. distinct trigrams: the
-    share of word triples that did not occur before; most frequent opening: the share of documents
-    that begin with the same four words.
+    compression, as a loss. entropy: the exact lower bound of the loss, for a generated corpus. distinct
+    trigrams: the number of different word triples divided by all triples. most frequent opening: the share of
+    documents that begin with the most frequent four words.
     """
     try:
         text, is_text = corpus.text(), True

@@ -1,4 +1,4 @@
-"""`tinyllm doctor`: show what this installation can do, what is wrong with it, and how to mend it."""
+"""Implement `tinyllm doctor`, which says what works in this installation and how to repair the rest."""
 
 import importlib
 import math
@@ -42,7 +42,7 @@ def doctor(*, json: bool = False) -> int:
 
 
 def examine() -> dict:
-    """Collect all facts, and do three training steps as a trial."""
+    """Collect all facts about the installation, and train for three steps as a trial."""
     facts = {"tinyllm": __version__, "kernels": kernels(), "trial": trial()}
     facts |= {"unicode": unicode.VERSION}
     facts |= {"isolation": {level: why_not(level) for level in LEVELS}}
@@ -50,7 +50,7 @@ def examine() -> dict:
 
 
 def kernels() -> dict:
-    """Return whether there are kernels, why not, and a source file that is newer than the kernels."""
+    """Return if kernels are built, the reason if not, and a source file that is newer than they are."""
     module = registry._compiled
     reason = None
     if module is None:
@@ -74,7 +74,7 @@ def _newer_source(module: Any) -> str | None:
 
 
 def trial(steps: int = 3) -> dict:
-    """Train nano for some steps, with the current backend and with the specs -> the last loss of each."""
+    """Train the preset nano with the current backend and with the specs, and compare the last losses."""
     losses = []
     for backend in (None, "numpy"):
         with registry.use(backend):
@@ -85,7 +85,7 @@ def trial(steps: int = 3) -> dict:
 
 
 def diagnose(facts: dict) -> list[dict[str, str]]:
-    """Return [{"problem": what is wrong, "advice": what to do}] from the facts."""
+    """Find problems in the facts; return [{"problem": what is wrong, "advice": what to do}]."""
     state, trial, cache = facts["kernels"], facts["trial"], facts["cache"]
     best, available = next(iter(facts["levels"]), None), facts["memory"]["available"]
     again = f"in the folder of tinyllm's source run: {REINSTALL}"

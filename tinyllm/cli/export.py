@@ -1,4 +1,4 @@
-"""`tinyllm export RUN`: write a model as a GGUF file for llama.cpp and the programs built on it."""
+"""Implement `tinyllm export`, which writes a model as a GGUF file for llama.cpp."""
 
 import os
 from typing import Literal
@@ -9,10 +9,10 @@ from tinyllm.cli.command import command
 @command("export")
 def export(run: str | None = None, *, out: str = "model.gguf", bits: Literal[32, 8, 4] = 32,
            which: Literal["best", "last"] = "best", overwrite: bool = False) -> None:  # fmt: skip
-    """Write a model as a GGUF file.
+    """Write a model as a GGUF file for llama.cpp.
 
-    llama.cpp, and the programs that are built on it, open such a file. Other programs that know
-    Hugging Face's layout open a checkpoint's folder as it is.
+    Programs that are built on llama.cpp also open such a file. Programs that read models of
+    Hugging Face open the folder of a checkpoint directly and need no export.
 
     RUN          a run, or a model's folder; the newest run in runs/ if not given
     --out FILE   the file to write (default model.gguf)

@@ -1,4 +1,4 @@
-"""`tinyllm generate` and `tinyllm chat`: let a trained model write."""
+"""Implement `tinyllm generate` and `tinyllm chat`, which let a trained model write."""
 
 import argparse
 import dataclasses
@@ -95,9 +95,9 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
              **values: Any) -> int:  # fmt: skip
     """Continue a text with a trained model.
 
-    The text is shown as it is written; of several, the first. Ctrl-C stops.
-    A run of sft gets its separator after the prompt, and stops where an answer ends.
-    Models such as bert fill in each [MASK], or say a class; t5 answers the prompt.
+    The first continuation is shown while the model writes it. Ctrl-C stops.
+    After training with `sft`, the model answers the prompt and stops at the answer's end.
+    Models such as bert fill in each [MASK], or name a class; t5 answers the prompt.
 
     RUN             a run, a model's folder, or `shipped`; if left out, the newest run
                     in runs/, or the model that comes with tinyllm if there is none
@@ -106,8 +106,8 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     --samples N     how many continuations
     --tokens N      how many tokens at most
     --beams N       search for the likeliest text, with N beginnings side by side
-    --length-penalty X  of --beams: above 0 prefers long texts (default: the model's, or 1)
-    --picture FILE  show it a picture: a PPM file, or one of world:caption
+    --length-penalty X  for --beams: above 0 prefers long texts (default: the model's, or 1)
+    --picture FILE  show the model a picture: a PPM file, or one of world:caption
     --unmask K      an encoder writes K tokens in each step, the surest first
     --json          print one JSON object at the end, with token ids
     --which         which checkpoint
@@ -163,7 +163,7 @@ def _given(model, tokenizer, prompt, suffix, picture, tokens, beams, options):
 
 
 def seen(model: Any, picture: Any, rows: int = 1) -> dict[str, Any]:
-    """Return the arguments of `stream` for prompts that begin with a picture, which stays in the context."""
+    """Return the arguments with which `stream` puts a picture before each prompt and keeps it in context."""
     return {"cache": model.cache_of(picture, rows), "overflow": "stop"}
 
 
@@ -245,9 +245,10 @@ class Conversation:
     """A text that a person and a model write in turns.
 
     With a chat template, each text of the person is a turn, and the model ends its own turns. Without a
-    template, `separator` (of a run that has learnt answers) is added to the person's text. In every turn the
-    model reads the conversation again, or its last part if it is longer than the context, so an interrupted
-    turn leaves no half-filled cache. With a `picture`, each text is a new question about it.
+    template, `separator` is added to the person's text, as in the run's training data. In every turn the
+    model reads the conversation again (or its last part, if the context is too short for all), so an
+    interrupted turn leaves no half-filled cache. With a `picture`, each text is a new question about the
+    picture.
     """
 
     def __init__(self, model: Any, tokenizer: Any, separator: str = "", seed: int = 0,
@@ -262,7 +263,7 @@ class Conversation:
         self.ids: list[int] = []
 
     def reply(self, text: str, max_tokens: int) -> Iterator[str]:
-        """Append `text`, and yield what the model writes after it, piece by piece."""
+        """Append `text` to the conversation, and yield the model's answer piece by piece."""
         context, given = self.model.config.context, {"tokenizer": self.tokenizer, "stop": self.stop}
         if text and self.picture is not None:
             self.ids = [*self.model.picture_marks]
@@ -280,7 +281,7 @@ class Conversation:
             yield step.text
 
     def spaced(self, text: str) -> str:
-        """Return what a person types, with a space before it if it begins with a new word."""
+        """Return a person's text, after a space if it would otherwise touch the last word."""
         end = self.tokenizer.decode(self.ids[-4:])[-1:] if self.is_one_text else ""
         begins = text[:1].isalnum() and (end.isalnum() or end in [*".,;:!?"])
         if begins and width(end + text[0]) == 2:  # letters of East Asia have a width of 2 each
@@ -305,12 +306,12 @@ def chat(run: str | None = None, *, tokens: int = 100, picture: str = "",
     """Write a text in turns with a model.
 
     You type the beginning, the model continues it, then you do. A model that was trained on stories tells
-    stories: it is not an assistant and answers no questions. Where the tokenizer or the folder has a chat
-    template, your lines are the user's turns in it.
+    stories: it is not an assistant and answers no questions. If the model has a chat template, each of your
+    lines is a turn of the user.
 
-    Your line is put behind the text, with a space between two words. An empty line lets the model continue.
-    Ctrl-C stops the model (when it is silent, a second one leaves), /reset begins a new text, /quit or
-    Ctrl-D leaves, /help explains. Without a terminal, each line of standard input is answered.
+    Your line is added to the text, after a space if that is needed. An empty line lets the model continue.
+    Ctrl-C stops the model (or leaves, if the model is silent and you press it twice), /reset begins a new
+    text, /quit or Ctrl-D leaves, /help explains. Without a terminal, each line of standard input is answered.
 
     RUN             a run, a model's folder, or `shipped`; if left out, the newest run
                     in runs/, or the model that comes with tinyllm if there is none

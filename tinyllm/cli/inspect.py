@@ -1,4 +1,4 @@
-"""`tinyllm inspect`: draw what a model is made of, say what it costs, and compare two."""
+"""Implement `tinyllm inspect`, which shows the parts and costs of a model, or compares two models."""
 
 import os
 from dataclasses import asdict
@@ -33,10 +33,10 @@ COUNTED = ("parameters", "bytes of weights", "bytes of keys and values a token",
 @command("inspect")
 def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: str = "nano",
             which: Literal["best", "last"] = "best", json: bool = False) -> None:  # fmt: skip
-    """Show what a model is made of and what it costs.
+    """Show the parts of a model and what they cost.
 
-    Draw its parts, say what each does, and count parameters, bytes and operations. A model with weights is
-    also timed. With --diff, compare two: - marks what only the first has, + what only the second has.
+    Say what each part does, and count parameters, bytes and operations. A model with weights is also timed.
+    With --diff, compare two models: - marks what only the first has, + what only the second has.
 
     MODEL          a run, a model's folder, `shipped`, or a family such as llama; if
                    left out, the newest run in runs/, or `shipped` if there is none

@@ -1,4 +1,4 @@
-"""`tinyllm lesson | check | hint | solution | progress`: a student's way through the lessons."""
+"""Implement the commands for students: `tinyllm lesson`, `check`, `hint`, `solution` and `progress`."""
 
 import inspect
 import os
@@ -67,7 +67,7 @@ def progress() -> None:
 
 
 def print_map(everything: bool) -> None:
-    """Print all lessons and what they are about, or only the titles of those begun; then the next step."""
+    """Print what all lessons are about, or only the titles of lessons begun; then print the next step."""
     reached = opened(find_workspace())
     for lesson in syllabus():
         word, passed = reached.state(lesson)
@@ -104,7 +104,7 @@ def note(text: object) -> None:
 
 
 def next_lesson(states: Any) -> Any:
-    """Return the next lesson: the first that is started, else the first not done after the last done.
+    """Return the lesson to do next: one that is started, else the first to do after the last one done.
 
     states: pairs (lesson, state), where state is "", "started" or "done". Returns None if all are done.
     """
@@ -116,7 +116,7 @@ def next_lesson(states: Any) -> Any:
 
 
 def next_of(lesson: Any, progress: Any) -> str:
-    """Return the next command for a lesson: copy it, step through it, or check it."""
+    """Return the command that a student needs next: to copy a lesson, step through it, or check it."""
     word, passed = progress.state(lesson)
     if word == "started" and not passed:
         script = progress.path.parent.parent / lesson.folder / "lesson.py"
@@ -125,7 +125,7 @@ def next_of(lesson: Any, progress: Any) -> str:
 
 
 def start(lesson: Any, notebook: bool = False) -> None:
-    """Copy a lesson, and say what to do with it."""
+    """Copy a lesson into the workspace, and print what to do with it."""
     more = {"lesson.ipynb": to_notebook(read_text(lesson.path / "lesson.py"))} if notebook else {}
     folder, copied = start_lesson(lesson, find_workspace(), more)
     script, exercise = short_path(folder / "lesson.py"), short_path(folder / lesson.exercise)
@@ -180,7 +180,7 @@ def check(n: str, file: str | None = None, *, watch: bool = False, verbose: bool
 
 
 def named_lesson(n: str) -> Any:
-    """Return the lesson with a number, or the one in an instructor's own folder."""
+    """Return the lesson with the number `n`, or the instructor's own tasks in the folder `n`."""
     if Path(n, "reference.py").is_file():
         from tinyllm.course.own_tasks import load_lesson  # here: hypothesis takes a while to import
 
@@ -189,7 +189,7 @@ def named_lesson(n: str) -> Any:
 
 
 def check_once(lesson: Any, path: Any, workspace: Any, json: bool, verbose: bool) -> bool:
-    """Judge every task, print the verdicts, and save the progress -> True if all passed."""
+    """Judge every task, print the verdicts, and save the progress; return True if all tasks passed."""
     from tinyllm.course.checker import as_record, judge_lesson  # here, because these need hypothesis
     from tinyllm.course.processes import use_one_thread
     from tinyllm.course.workers import Launcher, best_level, isolation_words
@@ -229,7 +229,7 @@ def check_once(lesson: Any, path: Any, workspace: Any, json: bool, verbose: bool
 
 
 def checked(lesson: Any, path: Any) -> str:
-    """Return the name of the file that a lesson checks, which may lie beside the file at `path`."""
+    """Return the name of the file to check: `path`, or the file beside it that the lesson names."""
     return short_path(path if lesson.exercise == "exercise.py" else path.with_name(lesson.exercise))
 
 
@@ -261,7 +261,7 @@ def hint(n: str, task: str | None = None) -> None:
     """Give the next hint for a task.
 
     N     the number of a lesson
-    TASK  a function; the first that is not done, if not given
+    TASK  a function; if left out, the first that is not done
 
     example:
       tinyllm hint 4 softmax
@@ -290,7 +290,7 @@ NO_SOLUTION = {  # by the kind of task
 
 @command("solution")
 def solution(n: str, task: str | None = None) -> None:
-    """Show the library's own code of a task, and record that you looked.
+    """Show the library's own code for a task, and record that you looked.
 
     N     the number of a lesson
     TASK  the name of a function; may be left out where the lesson has only one

@@ -10,9 +10,9 @@ ABOUT_SHIPPED = "the shipped model: 1.0M parameters; it knows only the world's s
 
 
 def chosen(run: str | None, shipped: bool = False) -> str:
-    """Return `run`; if it is None, the newest run in runs/ with a checkpoint, and say which on stderr.
+    """Return `run`, or the newest run in runs/ that has a checkpoint; print to stderr which was chosen.
 
-    If there is none, return the model that comes with tinyllm, if `shipped`, or raise UserError.
+    If there is none, raise UserError, or with `shipped` return the model that comes with tinyllm.
     """
     if run is not None:
         return run

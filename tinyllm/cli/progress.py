@@ -28,7 +28,7 @@ WIDE = 70  # columns of a bar that has room for the speed
 
 
 class Display:
-    """Show a training run: model, data, a line or a bar, samples, the loss curve, what to do next."""
+    """Show a training run on a terminal: its plan, progress, samples and loss curve, and what to do next."""
 
     def __init__(self, run: Run, setup: TrainSetup) -> None:
         self.run, self.setup, self.config = run, setup, setup.config.train
@@ -78,7 +78,7 @@ class Display:
         self.say("\n".join(entry(f"{name:<6} ", printable(text)) for name, text in rows.items()) + "\n")
 
     def show(self, event: Any) -> None:
-        """Show an event of training; some kinds show nothing."""
+        """Show an event of training. Some kinds of events are ignored."""
         if isinstance(event, events.Started):
             self.start(event)
         elif isinstance(event, events.Stepped):
@@ -130,7 +130,7 @@ class Display:
         self.bar.set_description_str(" ".join(parts), refresh=False)
 
     def logged(self, record: dict) -> None:
-        """Say after the first steps how long training will take; then print progress, if no bar shows it."""
+        """Print a record of the log if no bar is shown; estimate once how long the training will take."""
         evaluated, now = record["val_loss"] is not None, time.perf_counter()
         if self.pace and not self.planned and record["step"] < self.config.steps:
             self.say(f"this takes about {self.left(record)}: {self.speed:,.0f} tokens/s")
@@ -142,7 +142,7 @@ class Display:
             self.say(f"doctor  {said}")
 
     def left(self, record: dict) -> str:
-        """Return the time that the steps after a record will take, in words."""
+        """Return in words how long the training will go on after a record of the log."""
         return duration((self.config.steps - record["step"]) * self.pace)
 
     def line(self, record: dict) -> str:

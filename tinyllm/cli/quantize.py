@@ -1,4 +1,4 @@
-"""`tinyllm quantize RUN`: copy a run with weights of 8 or 4 bits."""
+"""Implement `tinyllm quantize`, which copies a run with weights of 8 or 4 bits."""
 
 from typing import Literal
 
@@ -16,8 +16,7 @@ def quantize(
 ) -> None:
     """Round a trained model's weights to 8 or 4 bits.
 
-    Write a copy of a run whose weights have 8 or 4 bits: smaller, and faster to generate with.
-    It cannot be trained any further.
+    The copy is smaller and generates faster, but cannot be trained any further.
 
     RUN          the folder of a training run; the newest in runs/ if not given
     --bits       bits of a weight

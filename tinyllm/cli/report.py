@@ -1,4 +1,4 @@
-"""`tinyllm report RUN`: write the report.html of a run again."""
+"""Implement `tinyllm report`, which writes the report.html of a run again."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ def report(run: str | None = None, *, out: str | None = None) -> None:
     """Write the report.html of a run again.
 
     RUN         the folder of a run; the newest in runs/ if not given
-    --out FILE  where to write it (default RUN/report.html)
+    --out FILE  the file to write (default RUN/report.html)
 
     example:
       tinyllm report runs/stories-laptop

@@ -1,4 +1,4 @@
-"""Text for terminals: indented, quoted, written piece by piece; and a progress bar."""
+"""Write text in terminals: indent, fold and quote it, print it piece by piece, and show progress."""
 
 import re
 import shlex
@@ -18,14 +18,14 @@ def note(text: str) -> None:
 
 
 def note_ignored(tokenizer: Any) -> Any:
-    """Print a note for each setting in a tokenizer's file that is not applied; return the tokenizer."""
+    """Print a note for each setting that tinyllm ignores in a tokenizer's file; return the tokenizer."""
     for name in tokenizer.ignored:
         note(f"{name} in the tokenizer's file is not applied: a text gets all its tokens, and no others")
     return tokenizer
 
 
 def typed(text: str) -> bytes:
-    """Return an argument or a line from the terminal as bytes, exactly as they were typed."""
+    """Return the bytes that a person typed for an argument or a line in the terminal."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -33,20 +33,20 @@ def typed(text: str) -> bytes:
 
 
 def paragraph(text: str, indent: int = 0, further: int | None = None) -> str:
-    """Indent a text and fold it; all lines after the first are indented a little more."""
+    """Fold and indent a text; later lines are indented by `further` spaces, by default two more."""
     further = indent + 2 if further is None else further
     return fold(text, " " * indent, " " * further)
 
 
 def entry(head: str, text: str, cut: bool = False) -> str:
-    """Fold a text to the right of its head, or below a head that takes most of a line."""
+    """Fold a text and put it to the right of a heading, or below the heading if this is long."""
     if len(head) > columns() // 2:
         return head.rstrip() + "\n" + fold(text, "    ", "    ", cut)
     return fold(text, head, " " * len(head), cut)
 
 
 def indented(text: str, lines: int | None = None) -> str:
-    """Return a text, or its first lines, indented by two spaces and folded."""
+    """Fold a text (or only its first `lines`), and indent it by two spaces."""
     room = columns() - 6  # for two spaces, and the dots
     rows = [part for row in text.strip("\n").split("\n") for part in textwrap.wrap(row, room) or [""]]
     shown = rows[:lines] if lines else rows
@@ -61,8 +61,8 @@ def quoted(value: Any) -> str:
 class Writer:
     """Write a text to standard output piece by piece; in a terminal, break lines between words.
 
-    A word then appears only when it is complete, because before that nobody knows if it fits into the line.
-    Control codes are replaced.
+    In a terminal, a word appears only when it is complete, because an incomplete one may not fit into the
+    line. Control codes are replaced.
     """
 
     def __init__(self) -> None:
@@ -101,9 +101,9 @@ class Writer:
 
 @contextmanager
 def progress_bar(what: str, **settings: Any) -> Iterator[Callable[[int, int], None]]:
-    """Yield a callback (done, total) that moves a bar on standard error; without a terminal it shows nothing.
+    """Yield a callback (done, total) that moves a progress bar on standard error, if this is a terminal.
 
-    `settings` are tqdm's. The bar appears with the first call and is removed at the end.
+    The bar appears with the first call and is removed at the end. `settings` are passed to tqdm.
     """
     from tqdm import tqdm
 

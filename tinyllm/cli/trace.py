@@ -1,4 +1,4 @@
-"""`tinyllm trace`: show the inside of a model on one text, and where two models first differ."""
+"""Implement `tinyllm trace`, which shows what happens inside a model, and where two models differ."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -19,24 +19,23 @@ from tinyllm.train import load_run
 def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, temperature: float = 0.0,
           seed: int = 0, which: Literal["best", "last"] = "best", out: str | None = None,
           diff: list[str] | None = None, mine: str | None = None) -> None:  # fmt: skip
-    """Show what happens inside a model on a text, or where two differ.
+    """Show what happens inside a model on a text, or where two models differ.
 
-    Send a text through a trained model and show what happens inside: how surprising each token was and what
-    the model expected instead, where its heads look, what it would say layer by layer, every op with shapes
-    and FLOPs, and the KV cache. Writes a page that opens from disk, and prints a summary.
+    Write an HTML page and print a summary: how surprising each token was and what the model expected instead,
+    where its heads look, what each layer would predict, every op with shapes and FLOPs, and the KV cache.
 
-    With --diff, show where two runs first differ on the text, or with --mine your functions and the
-    library's: which op, in which layer, how much.
+    With --diff RUN RUN, show where two runs first differ on the text: which op, in which layer, how much.
+    With --diff RUN --mine N, compare your functions with the library's in the same way.
 
     RUN              a run, or `shipped`; the newest in runs/ if not given
     --prompt TEXT    the text, or its beginning
     --tokens N       how many tokens the model adds
-    --temperature X  how random they are
+    --temperature X  how random these tokens are
     --seed S         the same seed writes the same text
     --which          which checkpoint
-    --out FILE       the page (default RUN/trace.html); --diff writes none
-    --diff RUN ...   compare two runs, or one with --mine
-    --mine N,N       compare the library's ops with yours of these lessons
+    --out FILE       the page (default RUN/trace.html); --diff writes no page
+    --diff RUN ...   compare two runs, or one run with --mine
+    --mine N,N       compare the library's ops with yours from these lessons
 
     example:
       tinyllm trace runs/stories-laptop --prompt "Once upon a time"
@@ -66,7 +65,7 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, tempera
 
 
 def show_trace(run: str, model: Any, tokenizer: Any, ids: list[int], given: int, out: Path) -> None:
-    """Examine a model on a text, print the findings, and write the page."""
+    """Record what a model does with a text, print a summary, and write the page."""
     from tinyllm.report.trace import examine
     from tinyllm.report.trace.page import write_page
     from tinyllm.report.trace.terminal import show
@@ -79,7 +78,7 @@ def show_trace(run: str, model: Any, tokenizer: Any, ids: list[int], given: int,
 
 
 def show_difference(runs: list[str], models: list, ids: list[int], mine: str | None) -> None:
-    """Capture two models, compare them, and print the findings."""
+    """Record what two models do with a text, and print where they first differ."""
     from tinyllm.report.trace.compare import compare_captures
     from tinyllm.report.trace.terminal import show_comparison
 
@@ -93,7 +92,7 @@ def show_difference(runs: list[str], models: list, ids: list[int], mine: str | N
 
 
 def observe(model: Any, ids: list[int]) -> Any:
-    """Capture one forward pass -> Step."""
+    """Record one forward pass, with all its ops, as a Step."""
     from tinyllm.report.trace import capture
 
     with inference(model), capture(model) as root:
@@ -102,10 +101,10 @@ def observe(model: Any, ids: list[int]) -> Any:
 
 
 def observe_mine(lessons: str, model: Any, ids: list[int]) -> list:
-    """Capture a pass with the library's ops and one with the student's -> [Step, Step, names of ops].
+    """Return a pass with the library's ops, a pass with the student's, and the names of these ops.
 
-    All other ops run on their specifications, so that attention calls the student's softmax and the two
-    captures can be compared op by op.
+    All other ops run on their specifications. So attention calls the student's softmax, and the two passes
+    can be compared op by op.
     """
     from tinyllm.course.plugins import idle, load_parts, parse_lessons, plug_in
     from tinyllm.course.workspace import find_workspace
@@ -138,5 +137,5 @@ def check_alike(runs: list[str], models: list, ids: list[int]) -> None:
 
 
 def say(text: str, coloured: bool = False) -> None:
-    """Print a text. A coloured text is printed unchanged: its tokens are already printable."""
+    """Print a text, and make it printable first unless it is `coloured`."""
     print(text if coloured else printable(text))

@@ -1,4 +1,4 @@
-"""`tinyllm train`: train a model on a text, and show how it goes."""
+"""Implement `tinyllm train`, which trains a model on a text and shows the progress."""
 
 import argparse
 import os
@@ -82,14 +82,14 @@ def train(
     json: bool = False,
     **flags: str | None,
 ) -> int:
-    """Train a model on a text, or go on with a run.
+    """Train a model on a text, or continue an earlier training run.
 
     RECIPE           what to train for, from `recipes` at the end (pretrain)
     --set KEY=VALUE  any setting, such as model.heads=4 or train.checkpoint_every=50
     --config FILE    settings in TOML, with tables [model] and [train]
-    --mine N,N       run what you wrote in these lessons; slower, so 200 steps
-    --out DIR        the folder of the run (runs/DATA-PRESET)
-    --resume         go on with the run in DIR
+    --mine N,N       use your functions from these lessons; slower, so 200 steps
+    --out DIR        the folder of the run (default runs/DATA-PRESET)
+    --resume         continue the run in DIR
     --overwrite      replace the run in DIR
     --minutes M      train as many steps as fit into M minutes on this machine
     --json           print the lines of log.jsonl and nothing else
@@ -99,7 +99,7 @@ def train(
       tinyllm train --minutes 5                 for about five minutes
       tinyllm train --data book.txt --tokenizer bpe:1024 --steps 500 --out runs/book
       tinyllm train --model llama --preset mini --set train.eval_every=50
-      tinyllm train --out runs/book --resume --steps 1000         go on, for longer
+      tinyllm train --out runs/book --resume --steps 1000         train longer
       tinyllm train sft --data pairs.tsv --set start=runs/book    learn to answer
       tinyllm train --mine 4,6                  on your own softmax and attention
     """
@@ -122,7 +122,7 @@ def train(
 
 
 def check_arguments(recipe: str | None, out: str | None, resume: bool, overwrite: bool) -> None:
-    """Raise UserError on arguments that contradict each other, before anything is read."""
+    """Raise UserError if arguments contradict each other; no file is read for this."""
     if recipe is not None:
         find_recipe(recipe)  # in `--mine 4 6` the 6 is meant for --mine
     if resume and overwrite:
@@ -132,7 +132,7 @@ def check_arguments(recipe: str | None, out: str | None, resume: bool, overwrite
 
 
 def check_minutes(minutes: float | None, resume: bool, settings: dict[str, Any]) -> None:
-    """Raise UserError if another argument besides --minutes decides the number of steps."""
+    """Raise UserError if --minutes is given together with an argument that sets the number of steps."""
     if minutes is None:
         return
     if not 0 < minutes < float("inf"):
@@ -144,7 +144,7 @@ def check_minutes(minutes: float | None, resume: bool, settings: dict[str, Any])
 
 
 def prepare_run(run: Run, config: RunConfig, resume: bool, plugins: "Plugins") -> TrainSetup:
-    """Read the data of a run, make its tokenizer and its model, and try the student's functions, if any."""
+    """Read the data of a run, make its tokenizer and model, and try out the student's functions, if any."""
     if config.threads:
         threads(config.threads)
     with progress_bar("tokenizer") as move:
@@ -157,7 +157,7 @@ def prepare_run(run: Run, config: RunConfig, resume: bool, plugins: "Plugins") -
 
 
 def planned(setup: TrainSetup, settings: dict[str, Any], minutes: float, quiet: bool) -> TrainSetup:
-    """Return a setup with as many steps as fit into some minutes, and print their number."""
+    """Return a setup with as many steps as fit into `minutes`, and print the number of steps."""
     say = (lambda text: None) if quiet else partial(print, flush=True)
     say("measuring the speed of this machine ...")
     setup = plan_minutes(setup, settings, minutes)
@@ -168,7 +168,7 @@ def planned(setup: TrainSetup, settings: dict[str, Any], minutes: float, quiet: 
 
 
 def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: "Plugins", as_json: bool) -> int:
-    """Iterate over the events of training and show them -> exit code."""
+    """Train, show the events of the training, and return the exit code."""
     if not resume:
         for name, value in plugins.notes.items():
             run.note(name, value)
@@ -193,7 +193,7 @@ def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: "Plugins", as_
 
 
 def settings_of(config: str | None, given: dict[str, str], assignments: list[str]) -> dict[str, Any]:
-    """Return {flat name: value} of the user's settings: --config, then flags, then --set."""
+    """Return {"section.name": value} of the settings in --config, the flags, and --set; the last one wins."""
     return (flatten(read_toml(config)) if config else {}) | given | parse_assignments(assignments)
 
 
@@ -229,7 +229,7 @@ def resumed_run(out: str, settings: dict[str, Any]) -> tuple[Run, RunConfig]:
 
 
 def note_longer(run: Run, config: RunConfig) -> None:
-    """Print a note if a resumed run has another number of steps than before: its schedule stretches."""
+    """Print a note if a resumed run gets another number of steps, which changes its learning rates."""
     before, after = run.read_config()[0].train.steps, config.train.steps
     if before != after and config.train.schedule != "constant":
         note(f"the learning rate now falls until step {after:,} in place of {before:,}: weights will differ "
@@ -237,7 +237,7 @@ def note_longer(run: Run, config: RunConfig) -> None:
 
 
 def free_folder(config: RunConfig, overwrite: bool, ending: str = "") -> Path:
-    """Return runs/DATA-PRESET, plus model and recipe if not the default, plus a number if that is taken."""
+    """Return runs/DATA-PRESET, with model and recipe if not the default, and a number if it is taken."""
     name = re.sub(r"\W+", "-", Path(config.data).name.split(".")[0]).strip("-") or "stdin"
     kind, usual = config.model["type"], make_config({"preset": config.preset}).model["type"]
     words = [name, config.preset, kind if kind != usual else "", ending,
@@ -252,7 +252,7 @@ def free_folder(config: RunConfig, overwrite: bool, ending: str = "") -> Path:
 
 @contextmanager
 def stop_on_signals(stopping: threading.Event, said: str = "") -> Iterator[None]:
-    """Let Ctrl-C (or SIGTERM) set the event `stopping`; a second one stops at once.
+    """Let Ctrl-C or SIGTERM set the event `stopping`; a second signal stops the program at once.
 
     `said` is written to standard error at the first signal.
     """

@@ -17,7 +17,7 @@ EQUALS = "your output equals"
 
 
 class Screen:
-    """Print that a task fails as soon as this is known, and later the whole verdict in its place."""
+    """Print at once that a task fails, and replace this later by the whole verdict."""
 
     def __init__(self):
         self.is_terminal = sys.stdout.isatty()
@@ -26,13 +26,13 @@ class Screen:
         self.lines = 0  # of a first answer that can be erased
 
     def first_answer(self, task: str, message: str) -> None:
-        """Print what is wrong with a task, before the search for the cause, which takes seconds."""
+        """Print how a task fails, before the search for the cause, which takes seconds."""
         lines = [f"  {task:<24} failed", inset(message), inset("looking for the cause ...")]
         self.show("failed", lines)
         self.lines = "\n".join(lines).count("\n") + 1 if self.erases else 0
 
     def show(self, state: str, paragraphs: list[str]) -> None:
-        """Print the paragraphs about a task in place of its first answer."""
+        """Print the paragraphs about a task, over the text that `first_answer` printed."""
         if self.lines:
             print(f"\033[{self.lines}A\033[J", end="")
             self.lines = 0
@@ -51,7 +51,7 @@ def inset(text: str) -> str:
 
 
 def format_verdict(lesson: Any, verdict: Any, before: Any, printed: str = "") -> list[str]:
-    """Format a verdict -> paragraphs, first the one with the name of the task."""
+    """Format a verdict as paragraphs; the first contains the name of the task."""
     of = len(verdict.held) + len(verdict.broken)
     line = f"  {verdict.task:<24} {WORDS.get(verdict.state, verdict.state):<14}"
     kind = lesson.task(verdict.task).kind
@@ -70,7 +70,7 @@ def format_verdict(lesson: Any, verdict: Any, before: Any, printed: str = "") ->
 
 
 def reasons(verdict: Any, kind: str) -> list[str]:
-    """Format why a task fails: the property, the name of the mistake, the smallest input -> paragraphs."""
+    """Format as paragraphs why a task fails: the property, the name of the mistake, the smallest input."""
     lines = []
     if verdict.broken and kind != "tests" and verdict.state == "failed":
         lines.append(inset(f"fails: {cause(verdict)}"))
@@ -88,7 +88,7 @@ def reasons(verdict: Any, kind: str) -> list[str]:
 
 
 def format_output(printed: str) -> list[str]:
-    """Format the first lines that a student's code printed -> paragraphs."""
+    """Format as paragraphs the first lines that a student's code printed."""
     lines = [paragraph(each, 8, 12) for each in printed.split("\n")]
     return [inset("the first lines that your code printed:"), *lines] if printed else []
 

@@ -1,4 +1,4 @@
-"""`tinyllm world ask | person | timeline | map | atlas`: what is true in the world that texts are about."""
+"""Implement `tinyllm world`, which shows what is true in the invented world of the generated texts."""
 
 from tinyllm.cli.command import command, group
 from tinyllm.cli.text import entry
@@ -20,10 +20,10 @@ group("world", """
 
 @command("world ask")
 def ask(subject: str, relation: str | None = None, *, seed: int = 0, why: bool = False) -> None:
-    """Say what is true of somebody or something.
+    """Say what is true of a person, a place or a thing in the world.
 
     SUBJECT   a name such as "Emil Reed", or a sentence, to ask if it is true
-    RELATION  what to ask for, such as mother, cousin, lives_in; all relations without it
+    RELATION  what to ask for, such as mother, cousin, lives_in (default: all relations)
     --seed S  the seed of the world
     --why     print the facts from which each answer follows
 
@@ -53,7 +53,7 @@ def ask(subject: str, relation: str | None = None, *, seed: int = 0, why: bool =
 
 @command("world person")
 def person(name: str, *, seed: int = 0) -> None:
-    """Describe a person: what is known, in sentences.
+    """Describe a person of the world: say in sentences all that is known.
 
     NAME      first and last name
     --seed S  the seed of the world
@@ -70,9 +70,9 @@ def person(name: str, *, seed: int = 0) -> None:
 
 @command("world timeline")
 def timeline(name: str | None = None, *, n: int = 20, seed: int = 0) -> None:
-    """List what happened, in order of time.
+    """List events of the world, or of one person, in order of time.
 
-    NAME      a person; without it, the last events of the world
+    NAME      a person (default: the last events of the whole world)
     --n N     how many events
     --seed S  the seed of the world
 
@@ -92,7 +92,7 @@ def timeline(name: str | None = None, *, n: int = 20, seed: int = 0) -> None:
 
 @command("world map")
 def draw_map(*, seed: int = 0) -> None:
-    """Draw the places and list the roads between them.
+    """Draw the places of the world, and list the roads between them.
 
     --seed S  the seed of the world
 
@@ -104,7 +104,7 @@ def draw_map(*, seed: int = 0) -> None:
 
 @command("world atlas")
 def atlas(*, out: str = "atlas.html", seed: int = 0) -> None:
-    """Write a page with the map, the towns and who lives there.
+    """Write an HTML page with the map, the towns and their inhabitants.
 
     --out FILE  the page
     --seed S    the seed of the world

@@ -1,4 +1,4 @@
-"""`tinyllm tokenizer`: make a tokenizer, see what it does to a text, compare it with others."""
+"""Implement `tinyllm tokenizer`, which trains, uses, shows, converts and compares tokenizers."""
 
 from tinyllm.cli.command import group
 from tinyllm.cli.tokenizer import encode, report, show, train  # noqa: F401  (they register their commands)

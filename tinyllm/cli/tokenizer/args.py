@@ -1,4 +1,4 @@
-"""Read arguments that several commands share: a text, names of special tokens, a path to write to."""
+"""Read arguments that several commands share: a text, special tokens, and the path of a new file."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from tinyllm.files import LARGEST, read_bytes, read_stream
 
 
 def text_of(text: str | None, file: str | None) -> bytes:
-    """Return the bytes that the user means: an argument, a file, or standard input."""
+    """Return the user's text as bytes, from an argument, a file or standard input."""
     if file is not None and text is not None:
         raise UserError("give a TEXT or --file, not both")
     if file in (None, "-") and text in (None, "-"):
@@ -23,14 +23,14 @@ def text_of(text: str | None, file: str | None) -> bytes:
 
 
 def allowed_special(names: list[str] | None) -> list[str] | str:
-    """Turn the values of `--allow-special` into the argument `allowed_special` of `encode`."""
+    """Turn the values of `--allow-special` into the argument `allowed_special` of `Tokenizer.encode`."""
     return "all" if names == ["all"] else names or []
 
 
 def free_path(path: str, overwrite: bool, folder: bool = False) -> Path:
-    """Return a path to write to, which may be a folder if `folder`.
+    """Return the path of a new file, or of a new folder with `folder`.
 
-    Raises UserError when it cannot be written, before any work is done.
+    Raises UserError when it cannot be written, so that no work is done in vain.
     """
     out = Path(path)
     if out.exists() and not overwrite:

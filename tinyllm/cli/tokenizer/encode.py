@@ -1,4 +1,4 @@
-"""`tinyllm tokenizer encode | decode | convert`: text into ids and back, and files into other formats."""
+"""Implement `tinyllm tokenizer encode`, `decode` and `convert`."""
 
 import os
 import re
@@ -21,16 +21,16 @@ def encode(path: str, text: str | None = None, *, file: str | None = None,
            overwrite: bool = False) -> None:  # fmt: skip
     """Turn text into token ids.
 
-    With --out the file may be larger than memory; training maps the result from the disk:
+    With --out, the file may be larger than memory. Training can use the result:
     tinyllm train --data book.tokens --tokenizer book.json
 
     PATH                      a tokenizer file, or a folder with one
-    TEXT                      the text; - or nothing reads standard input
+    TEXT                      the text; if it is - or left out, standard input is read
     --file F                  read the text from a file
-    --allow-special NAME ...  parse these special tokens, or "all"; otherwise they are ordinary text
+    --allow-special NAME ...  recognize these special tokens, or "all"; others are ordinary text
     --json                    print ids and counts as JSON
     --out TOKENS              write the tokens of --file to this file
-    --overwrite               replace TOKENS if it is there
+    --overwrite               replace TOKENS if it exists
 
     example:
       tinyllm tokenizer encode book.json "To be, or not to be"
@@ -69,7 +69,7 @@ def decode(path: str, ids: list[str] | None = None) -> None:
     """Turn token ids into text, byte for byte.
 
     PATH  a tokenizer file, or a folder with one
-    IDS   token ids; - or nothing reads standard input
+    IDS   token ids; if they are - or left out, standard input is read
 
     example:
       tinyllm tokenizer decode book.json 84 111 32 98 101
@@ -94,24 +94,24 @@ def convert(path: str, *, to: Literal["huggingface", "tiktoken", "gpt2"] = "hugg
             overwrite: bool = False) -> None:  # fmt: skip
     """Write a tokenizer in another format.
 
-    A format that cannot hold everything is refused; nothing is left out, unless you say so. Rank files and
-    GPT-2's two files hold neither the pattern nor special tokens: when one is read, --pattern and --special
-    supply them.
+    If the format cannot store everything, nothing is written, unless you allow it with an option. Rank files
+    and GPT-2's two files contain neither the pattern nor special tokens; give them with --pattern and
+    --special.
 
     PATH                a tokenizer in any of the formats
     --to                the format
     --out PATH          the file, or folder for gpt2, to write
-    --pattern           where a rank file's text is cut: gpt2, gpt4, o200k or a regex
-    --special NAME ...  special tokens to number after a rank file's tokens
+    --pattern           how text is cut (for a rank file): gpt2, gpt4, o200k or a regex
+    --special NAME ...  special tokens to add after the tokens of a rank file
     --drop-chat         leave a chat template out
-    --overwrite         replace it if it is there
+    --overwrite         replace PATH if it exists
 
     example:
       tinyllm tokenizer convert ranks --pattern gpt4 --out tokenizer.json
       tinyllm tokenizer convert book.json --to tiktoken --out ranks
 
       huggingface  tokenizer.json, as Hugging Face's tokenizers reads and writes it
-      tiktoken     a rank file: a line for each token, base64 and rank
+      tiktoken     a rank file: a line for each token, in base64, and its rank
       gpt2         a folder with vocab.json and merges.txt
     """
     target = free_path(out, overwrite, folder=to != "tiktoken")

@@ -1,4 +1,4 @@
-"""`tinyllm tokenizer report`: compare several vocabularies on several texts."""
+"""Implement `tinyllm tokenizer report`, which compares several vocabularies on several texts."""
 
 import os
 from json import dumps
@@ -18,7 +18,7 @@ HEAD = ["tokenizer", "corpus", "bytes", "tokens", "each", "in use", "whole"]
 def report(paths: list[str], *, on: list[str], json: bool = False) -> None:
     """Compare vocabularies on texts.
 
-    PATHS            tokenizer files, folders with one, or byte
+    PATHS            tokenizer files, folders that contain one, or byte
     --on CORPUS ...  files, folders, globs, .gz, or names of corpora
     --json           print one JSON object per line
 
@@ -26,9 +26,9 @@ def report(paths: list[str], *, on: list[str], json: bool = False) -> None:
       tinyllm tokenizer report small.json large.json --on stories pydocs book.txt
       tinyllm tokenizer report byte book.json --on book.txt --json
 
-      each     bytes per token: the more, the more text fits into a context
+      each     bytes per token: with more, more text fits into a context
       in use   the share of the vocabulary that occurs; the rest is never learnt
-      whole    the share of pieces (words, more or less) that are one token
+      whole    the share of pieces (roughly words) that are one token
     """
     from tinyllm.data import load_corpus
 

@@ -1,4 +1,4 @@
-"""`tinyllm tokenizer show`: a text in its tokens, in colours, with their ids."""
+"""Implement `tinyllm tokenizer show`, which shows the tokens of a text in colours."""
 
 from json import dumps
 from shutil import get_terminal_size
@@ -15,15 +15,15 @@ from tinyllm.tokenizer import load_tokenizer, make_tokenizer
 @command("tokenizer show")
 def show(text: str | None = None, *, file: str | None = None, tokenizer: str = "bpe:4096",
          allow_special: list[str] | None = None, json: bool = False) -> None:  # fmt: skip
-    """Show a text in its tokens, in colours, with their ids.
+    """Show the tokens of a text in colours, with their ids.
 
     A space is shown as ·, an end of line as ↵, a tab as →; bytes that are not text as \\xff.
 
-    TEXT                      the text; - or nothing reads standard input
+    TEXT                      the text; if it is - or left out, standard input is read
     --file F                  read the text from a file
-    --tokenizer PATH          a file, a folder with one, byte, char or bpe:N, which is learnt from pydocs
-    --allow-special NAME ...  parse these special tokens, or "all"; otherwise they are ordinary text
-    --json                    print id, text and place of each token as JSON
+    --tokenizer PATH          a file, a folder with one, byte, char, or bpe:N (learnt from the corpus pydocs)
+    --allow-special NAME ...  recognize these special tokens, or "all"; others are ordinary text
+    --json                    print id, text and position of each token as JSON
 
     example:
       tinyllm tokenizer show "Once upon a time"

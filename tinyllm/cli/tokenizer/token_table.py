@@ -1,4 +1,4 @@
-"""Show tokens in a terminal: every byte visible, control codes spelled, widths known."""
+"""Show tokens in a terminal, in rows that fit its width, with every byte visible."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ SPECIAL = "1;38;5;231;48;5;124"
 
 
 class Cell(NamedTuple):
-    """A token in a row: its text, the text below it, and True for a special token."""
+    """A token in a row: its text, the text to write below it, and True if the token is special."""
 
     text: str
     below: str = ""
@@ -22,22 +22,22 @@ class Cell(NamedTuple):
 
 
 def visible(token: bytes) -> str:
-    """Return a token as printable text, with escapes for letters that the output cannot show."""
+    """Return a token as printable text, with escapes for characters that the terminal cannot show."""
     shown = tokens.visible(token)
     return shown if can_print(shown) else repr(token)[2:-1]
 
 
 def fit(text: str, room: int) -> str:
-    """Cut a text to some columns, with .. at its end if anything is left out."""
+    """Cut a text to `room` columns, and end it with .. if anything was cut off."""
     if width(text) <= room:
         return text
     return next(_chunks(text, room - 2)) + ".."
 
 
 def rows(cells: Iterable[Cell], room: int, colours: bool) -> Iterator[str]:
-    """Lay cells side by side -> lines in pairs (tokens, then the texts below), at most `room` columns wide.
+    """Put cells side by side; yield a line of tokens, then a line of the texts below them, and so on.
 
-    Neighbouring cells have different colours; without `colours`, | separates them.
+    Lines have at most `room` columns. Neighbours have different colours; without `colours`, | separates them.
     """
     line: list[tuple] = []
     at = 0

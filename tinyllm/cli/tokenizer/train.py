@@ -1,4 +1,4 @@
-"""`tinyllm tokenizer train`: learn a vocabulary from a text, and show every merge if asked."""
+"""Implement `tinyllm tokenizer train`, which learns a vocabulary from a text."""
 
 import io
 import os
@@ -25,13 +25,13 @@ def train(file: str, *, vocab: int, out: str, pattern: str = "gpt2", special: li
     """Learn a byte-level BPE vocabulary from text.
 
     FILE                a file, folder, glob, .gz, - or the name of a corpus
-    --vocab N           how many tokens to have
+    --vocab N           the number of tokens
     --out PATH          the JSON file to write
-    --pattern           where text is cut: gpt2, gpt4, o200k or a regex
+    --pattern           how text is cut: gpt2, gpt4, o200k or a regex
     --special NAME ...  special tokens to add, such as "<|endoftext|>"
-    --chat              a chat template to keep in the file, with its special tokens
+    --chat              a chat template to store in the file, with its special tokens
     --watch             show every merge: its count, parts and token
-    --overwrite         replace PATH if it is there
+    --overwrite         replace PATH if it exists
     --json              print the result as JSON
 
     example:
@@ -71,7 +71,7 @@ def train(file: str, *, vocab: int, out: str, pattern: str = "gpt2", special: li
 
 
 class Watch:
-    """A callback that prints every merge on a line, with its count, its parts and the token they make."""
+    """A callback that prints a line for every merge: its count, the two parts, and the new token."""
 
     def __init__(self) -> None:
         self.tokens = [bytes([i]) for i in range(BYTES)]
