@@ -1,4 +1,4 @@
-"""The public names: `tinyllm.NAME` is `tinyllm.api.NAME`; all are imported when one is first used."""
+"""List the public names of tinyllm; the first use of one, such as `tinyllm.GPT`, imports all of them."""
 
 from tinyllm.checkpointing import checkpoint
 from tinyllm.data import Batch, Corpus, get_batch, load_corpus, load_tokens, token_array, token_file

@@ -1,11 +1,11 @@
-"""Beam search: look for the likeliest text by keeping the N likeliest beginnings at each step.
+"""Find likely texts by beam search, which keeps the N likeliest beginnings at each step.
 
-Greedy decoding takes the likeliest token each time, and cannot take it back. Beam search scores all
-continuations of its N beginnings, and keeps the best N. A text that ends is set aside, with the score log p /
-length ** length_penalty. The results equal those of transformers, whose rules for `early_stopping` are:
-True: stop as soon as N texts are set aside.
-False: then continue until the best beginning, scored at its present length, does not beat the worst of them.
-"never": then continue until the best beginning could not beat the worst of them at any length.
+Greedy decoding takes the likeliest token at each step and cannot undo a choice. Beam search scores every
+continuation of its N beginnings, and keeps the best N. A finished text is set aside with the score log p /
+length ** length_penalty. `early_stopping` says when to end, with the same results as in transformers:
+True: as soon as N texts are set aside.
+False: when, in addition, the best beginning at its present length does not beat the worst text set aside.
+"never": when, in addition, the best beginning could not beat the worst text set aside at any length.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from tinyllm.tokenizer.text import read_prompt
 
 @dataclass
 class Beams:
-    """The beam search for one prompt: N beginnings with their log-probabilities, and the texts that ended."""
+    """Hold the beam search for one prompt: N beginnings, their log-probabilities, and the finished texts."""
 
     limit: int  # the largest number of tokens of a text
     length_penalty: float
@@ -34,7 +34,7 @@ class Beams:
     done: bool = False
 
     def advance(self, logprobs: np.ndarray, stops: frozenset[int]) -> list[int]:
-        """Continue all beginnings by one token: logprobs (N, V) -> the old beginning of each new one."""
+        """Extend the beginnings by one token, given logprobs (N, V); return each one's old index."""
         N = len(logprobs)
         best = ops.beam_step(self.scores, logprobs, max(2, 1 + len(stops)) * N)  # N of them do not end
         going: list[tuple[list[int], float, int]] = []
@@ -61,12 +61,12 @@ class Beams:
 def beam_search(model: Any, prompts: list, *, max_tokens: int, beams: int = 4, length_penalty: float = 1.0,
                 early_stopping: bool | str = False, stop: Sequence[int | str] = (),
                 tokenizer: Any = None) -> list[list[tuple[list[int], float]]]:  # fmt: skip
-    """Write the likeliest texts after each prompt -> for each prompt, up to N pairs (ids, score), best first.
+    """Find the likeliest continuations of each prompt -> for each, up to N pairs (ids, score), best first.
 
     prompts: lists of ids, or texts if there is a tokenizer; their lengths may differ.
-    length_penalty: above 0 prefers long texts, 0 compares their probabilities, below 0 prefers short ones.
+    length_penalty: above 0 prefers long texts, 0 compares probabilities alone, below 0 prefers short texts.
     early_stopping: True, False or "never"; see the module's docstring.
-    stop: ids, or strings of one token, that end a text; the end token of an encoder-decoder always does.
+    stop: ids, or strings of one token, that end a text. The end token of an encoder-decoder always ends it.
 
     A text also ends after `max_tokens`, or when the context is full. One beam is greedy decoding, unless
     early_stopping is "never". Raises UserError when a prompt or a setting is invalid.

@@ -1,4 +1,4 @@
-"""Gradient checkpointing: keep only the inputs of a computation, and repeat it in the backward pass."""
+"""Define gradient checkpointing: keep only a computation's inputs, and compute again in the backward pass."""
 
 from collections.abc import Callable, Iterable
 
@@ -10,10 +10,10 @@ def checkpoint(fn: Callable, *inputs: Tensor, params: Iterable[Tensor] = ()) -> 
     """Compute fn(*inputs) and keep only its inputs; the backward pass computes it again.
 
     This saves memory and costs time. fn maps Tensors to one Tensor and must return the same bits when called
-    again, so random numbers must be among its inputs. params are the other leaves of the graph that fn uses
-    and that need gradients, such as a block's parameters. Raises RuntimeError if one of them is not listed:
-    at once if nothing else needs a gradient, else in the backward pass. Source: Chen et al., "Training Deep
-    Nets with Sublinear Memory Cost", 2016.
+    again, so random numbers must be among its inputs. `params` lists all other tensors that fn uses and that
+    need gradients, such as a block's parameters. Raises RuntimeError if one is missing from the list: at once
+    if no listed tensor needs a gradient, else in the backward pass. Source: Chen et al., "Training Deep Nets
+    with Sublinear Memory Cost", 2016.
     """
     params = tuple(params)
     if not any(x.requires_grad for x in inputs + params):  # then fn must record nothing

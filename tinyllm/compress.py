@@ -1,7 +1,7 @@
 """Make a trained model smaller: write a run whose weights are rounded to 8 or 4 bits.
 
-A quantised run is a normal run folder with one checkpoint, and run.json notes its bits. It can generate and
-chat, but training cannot continue from it.
+A quantised run is a normal run folder with one checkpoint; its run.json says how many bits it has. It can
+generate and chat, but training cannot continue from it.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from tinyllm.train.setup import TrainSetup, reopen
 
 @dataclass(frozen=True)
 class Quantized:
-    """The result of `quantize_run`: bytes and losses before and after; no losses if data cannot be read."""
+    """Hold the result of `quantize_run`: sizes and losses before and after. Losses are None without data."""
 
     run: Run
     bytes_before: int
@@ -34,7 +34,7 @@ def quantize_run(
 ) -> Quantized:
     """Quantize the model of the run `source` to 8 or 4 bits, and write it as a run in the folder `out`.
 
-    The validation loss is measured before and after, if the run's data can be read and has not changed.
+    The validation loss is measured before and after if the data of the run can be read and has not changed.
     Raises UserError, before anything is written, when the run or the folder cannot be used.
     """
     old, new = Run(source), Run(out)
@@ -58,7 +58,7 @@ def quantize_run(
 
 
 def check_folders(old: Run, new: Run, overwrite: bool) -> None:
-    """Raise UserError unless `new` can be written and is another folder than `old`."""
+    """Raise UserError if `new` cannot be written, or is `old`, or holds a run and `overwrite` is False."""
     new.check_writable()
     if os.path.realpath(new.folder) == os.path.realpath(old.folder):
         raise UserError(f"{new.folder} is the run itself: choose another --out")
@@ -67,12 +67,12 @@ def check_folders(old: Run, new: Run, overwrite: bool) -> None:
 
 
 def size(model: Any) -> int:
-    """Return the bytes of all arrays that a model saves."""
+    """Return the total size of a model's saved arrays in bytes."""
     return sum(array.nbytes for array in model.state_dict().values())
 
 
 def data_of(run: Run) -> tuple[TrainSetup | None, str]:
-    """Reopen the data of a run -> (its TrainSetup, ""), or (None, the reason why it cannot be opened)."""
+    """Open the data that a run was trained on -> (its TrainSetup, ""), or (None, the reason why not)."""
     config, _ = run.read_config()
     if config.data == "-":
         return None, "the run's data came from standard input"
@@ -88,6 +88,6 @@ def loss(model: Any, setup: TrainSetup | None) -> float | None:
 
 
 def default_folder(source: str | Path, bits: int) -> Path:
-    """Return the default folder of a quantised run: runs/stories-laptop -> runs/stories-laptop-int8."""
+    """Return a folder for the quantised copy of a run: runs/stories-laptop -> runs/stories-laptop-int8."""
     name = f"{Path(os.path.realpath(source)).name}-int{bits}"
     return Path(source, "..", name) if Path(source).name in ("", "..") else Path(source).with_name(name)

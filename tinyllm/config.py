@@ -1,6 +1,6 @@
-"""Settings as dataclass fields, whose metadata contains bounds and a help text.
+"""Describe settings as dataclass fields; the metadata of a field holds its bounds and its help text.
 
-Validation, flags, files and documentation are derived from them:
+Validation, flags, files and documentation are derived from these fields, such as
 `field(default=0.0, metadata={"help": "...", "min": 0, "below": 1})`.
 """
 
@@ -21,14 +21,14 @@ WORDS = NAMES | {str: "a text", dict: "an object", list: "a list", type(None): "
 
 
 def setting(default: Any = dataclasses.MISSING, **metadata: Any) -> Any:
-    """Make a dataclass field with metadata such as help, min and below, and perhaps a default."""
+    """Make a dataclass field with metadata such as help, min and below, and optionally a default."""
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def bounded(kind: Any, **metadata: Any) -> dataclasses.Field:
-    """Describe a value of a type with limits: `bounded(float | None, min=0)` is None or a float from 0 on.
+    """Declare a type with limits: `bounded(float | None, min=0)` allows None and floats of at least 0.
 
-    `conform` checks values against such descriptions. metadata: as in `setting`.
+    `conform` checks values against such declarations. The metadata is the same as in `setting`.
     """
     field = setting(**metadata)
     field.type = kind
@@ -41,7 +41,7 @@ def kinds(field: dataclasses.Field) -> tuple[Any, ...]:
 
 
 def check(config: Any, prefix: str = "") -> None:
-    """Check every field of a dataclass instance by its type and its metadata.
+    """Check every field of a dataclass instance against its type and its metadata.
 
     `min` and `max` are inclusive bounds, `above` and `below` exclusive ones; `choices` lists the allowed
     values. A float field also takes an int; numbers must be finite, and below LARGEST_NUMBER. The values of a
@@ -59,7 +59,7 @@ def check(config: Any, prefix: str = "") -> None:
 
 
 def allowed(field: dataclasses.Field, value: Any) -> bool:
-    """Return True if a field may have this value, by its type and its metadata."""
+    """Return True if the type and the metadata of a field allow this value."""
     found = [kind for kind in kinds(field) if _is(value, kind)]
     if not found or value is None:
         return bool(found)
@@ -79,9 +79,9 @@ def _is(value, kind):
 
 
 def wish(field: dataclasses.Field, null: bool = False) -> str:
-    """Describe the values that a field may have: `a whole number, at least 1 and at most 8`.
+    """Describe in words the values that a field allows, such as "a whole number, at least 1 and at most 8".
 
-    With `null`, None is described too.
+    With `null`, the words also mention None.
     """
     if "choices" in field.metadata:
         return f"one of {', '.join(map(str, field.metadata['choices']))}"
@@ -96,7 +96,7 @@ def conform(value: Any, kind: Any, at: str = "") -> None:
 
     A declaration is a type such as int or `str | None`, a type with limits from `bounded`, [kind] for a list,
     {str: kind} for an object with any keys, or {"name": kind, ...} for an object with at least these. Raises
-    UserError; its message begins with a verb, to follow a file's name, and has `at`, the value's place.
+    UserError with a message that quotes the path `at`, and begins with a verb to follow a file's name.
     """
     if isinstance(kind, list) and isinstance(value, list):
         for i, item in enumerate(value):
@@ -120,7 +120,7 @@ type_hints = functools.cache(typing.get_type_hints)  # slow: it parses every ann
 
 
 def describe(config_class: type, prefix: str = "") -> dict[str, tuple[Any, str, str]]:
-    """Return {flat name: (type, default as text, help)} of all fields of a dataclass, nested ones too."""
+    """Return {flat name: (type, default as text, help)} for all fields of a dataclass, also nested ones."""
     found, hints = {}, type_hints(config_class)
     for field in dataclasses.fields(config_class):
         default = json.dumps(field.default).strip('"') if type(field.default) in NAMES else ""
@@ -156,9 +156,9 @@ def parse_assignments(assignments: list[str]) -> dict[str, str]:
 
 
 def convert(name: str, value: Any, known: dict[str, Any]) -> Any:
-    """Convert the text of a flag, or a value of TOML or JSON, to the type of the setting `name`.
+    """Convert the text of a flag, or a value from TOML or JSON, to the type of the setting `name`.
 
-    `known` is {flat name: type} of all settings. Raises UserError on an unknown name and a wrong type.
+    `known` maps flat names of settings to types. Raises UserError for an unknown name or a wrong type.
     """
     if name not in known:
         hint = f"did you mean {near}? " if (near := _nearest(name, known)) else ""

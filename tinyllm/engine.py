@@ -1,9 +1,9 @@
-"""Generation: continue many texts at once with a model, token by token.
+"""Generate text: continue many texts at once with a model, token by token.
 
 An `Engine` decodes all its sequences in one batch. First a sequence's prompt is read into the KV cache
 (prefill). Then, for each new token, the model scores the vocabulary, a token is drawn, and it becomes the
-next input (decoding). Sequences can be added and end while others run; the cache rows of those that ended are
-used again. `generate` and `stream` use an engine.
+next input (decoding). Sequences can be added and end while others run; the cache rows of finished sequences
+are used again. `generate` and `stream` use an engine.
 
 On the compiled backend the logits, and so the tokens, are the same bits with and without a cache, with any
 size of prefill chunks, and with any other sequences in the batch. This holds because a kernel computes each
@@ -43,12 +43,12 @@ class Engine:
 
     batch: the largest number of sequences decoded at once; others wait until one ends.
     logprobs: True computes the log-probability of each drawn token under the model.
-    use_cache: False reads the whole window again for every token: slow, a check that the cache is right.
+    use_cache: False reads the whole window again for every token, a slow check that the cache is right.
     prefill_chunk: read prompts in chunks of this many tokens, which limits the memory for a long prompt.
-    overflow: "slide" or "stop" when the context is full; see the module's docstring for "slide".
+    overflow: what happens when the context is full: "stop", or "slide" as the module's docstring explains.
 
-    A sequence whose logits are NaN, or whose mask (a function that says which tokens may come next) allows no
-    token, ends with `finish="error"` and a message in `error`; the others continue. When `step` is
+    A mask is a function that says which tokens may come next. A sequence whose logits are NaN, or whose mask
+    allows no token, ends with `finish="error"` and a message in `error`; the others continue. When `step` is
     interrupted, by an error in a mask or by Ctrl-C, the next call repeats the step.
     """
 
@@ -83,9 +83,9 @@ class Engine:
             newline if the tokenizer has no `<|endoftext|>`.
         stop: strings or token ids that end the sequence; strings need a tokenizer.
         seed, sample: the key of the random numbers; other sequences in the batch do not change the result.
-        mask: a function from the ids so far, prompt included, to the allowed next ids, or to V booleans.
+        mask: a function: the ids so far, prompt included -> the allowed next ids, or V booleans.
         cache: one row, from `model.new_cache()`, that may already hold the first tokens of the prompt. When
-            the sequence ends, the cache holds all of the window but the last token, for a later prompt.
+            the sequence ends, the cache holds the window without its last token, for a later prompt.
 
         Raises UserError when a prompt or a setting is invalid.
         """
@@ -130,7 +130,7 @@ class Engine:
             yield from self.step()
 
     def step(self) -> list[Step]:
-        """Continue every running sequence by one token -> one Step for each, in the order of `add`."""
+        """Continue every running sequence by one token -> a Step for each, in the order they were added."""
         return sorted(self._advance(), key=lambda step: step.sequence.index)
 
     def _advance(self, show: bool = True) -> list[Step]:
@@ -331,9 +331,9 @@ OTHER_NAMES = {"max_new_tokens": "max_tokens=", "do_sample": "sampling=tl.Sampli
 def generate(model: Any, prompts: Any, *, max_tokens: int, logprobs: bool = False, **options: Any) -> Any:
     """Continue each prompt by up to `max_tokens` tokens -> the new ids, a list for each prompt.
 
-    Takes the options of `stream`. With logprobs=True the result is (ids, log-probabilities), both with a list
-    for each prompt. A prompt that is not in a list gives one list of ids, unless n is above 1. The ids
-    include a stop string's tokens, which `stream`'s text leaves out. Raises UserError as `stream` does.
+    The options and errors are those of `stream`. With logprobs=True the result is (ids, log-probabilities),
+    each with a list for each prompt. A prompt that is not in a list gives one list of ids, unless n is above
+    1. The ids include the tokens of a stop string, which the text of `stream` leaves out.
     """
     engine, sequences = _start(model, prompts, max_tokens=max_tokens, logprobs=logprobs, **options)
     while engine.running or engine.waiting:
@@ -347,18 +347,17 @@ def generate(model: Any, prompts: Any, *, max_tokens: int, logprobs: bool = Fals
 
 @instead(**OTHER_NAMES)
 def stream(model: Any, prompts: Any, *, max_tokens: int, **options: Any) -> Iterator[Step]:
-    """Continue each prompt, yielding a `Step` for every new token of every row, in turn.
+    """Continue each prompt, and yield a `Step` for every new token of every row, in turn.
 
-    prompts: a list of lists of ids, or of texts if there is a tokenizer; or one of these.
+    prompts: a list of lists of ids, or of texts if there is a tokenizer; or a single prompt.
     sampling: a `Sampling`. Only the commands apply a folder's generation_config.json (`model.generation`).
-    seed: an int, or a list of one per prompt; then other prompts do not change the continuation of a prompt.
+    seed: an int, or a list with an int per prompt, which makes each result independent of the other prompts.
     n: how many times each prompt is continued; prompt b has the rows n * b to n * b + n - 1.
     cache: from `model.new_cache(rows)`, one row for each continuation.
     stop, mask: see `Engine.add`; the same for all rows.
     tokenizer, batch, logprobs, use_cache, prefill_chunk, overflow: see `Engine`.
 
-    Raises UserError, at the call, when a prompt or a setting is invalid, and after the last step when a
-    sequence has ended with an error.
+    Raises UserError for an invalid prompt or setting at once, and for failed sequences after the last step.
     """
     engine, sequences = _start(model, prompts, max_tokens=max_tokens, **options)
     return _steps(engine, sequences)

@@ -1,4 +1,4 @@
-"""UserError, the exception for mistakes that a user can correct, and hints for users of PyTorch.
+"""Define UserError, the exception for mistakes that a user can correct, and hints for users of PyTorch.
 
 The command line prints a UserError and exits with code 2.
 """
@@ -13,10 +13,10 @@ LONGEST = 560  # characters of a message
 
 
 class UserError(ValueError):
-    """The exception for a wrong file, flag, size or other input from outside the program.
+    """Report a wrong file, flag, size or other input from outside the program.
 
     The message is one printable line that says what is wrong and what to do about it. It may quote names and
-    contents of files: `one_line` escapes control codes.
+    contents of files, because `one_line` escapes control codes.
     """
 
     def __init__(self, message: object):
@@ -33,7 +33,7 @@ def _shortened(text):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the end of a message about an unknown name: "; did you mean X?", or nothing."""
+    """Return a hint for an unknown name, "; did you mean X?", or "" if no known name is similar."""
     near = difflib.get_close_matches(name, known, 1)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -81,7 +81,7 @@ PYTORCH = {  # name: what to write instead, for Tensor, Module, Tokenizer, tl, t
 
 
 def missing(owner: Any, name: str) -> NoReturn:
-    """Raise the AttributeError for a name that a module or object lacks, with a hint if PyTorch has it."""
+    """Raise the AttributeError for a missing name of a module or object, with a hint if PyTorch has it."""
     kind = owner if isinstance(owner, str) else (owner if isinstance(owner, type) else type(owner)).__name__
     hint = f"; use {PYTORCH[name]}" if name in PYTORCH else ""
     if isinstance(owner, str):
@@ -93,7 +93,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def instead(**names: str) -> Callable[[Function], Function]:
-    """Make a function refuse PyTorch's names of arguments, and name its own: `@instead(dim="axis=")`."""
+    """Refuse a function's arguments with PyTorch's names, and suggest others: `@instead(dim="axis=")`."""
 
     def decorate(function: Any) -> Any:
         @wraps(function)

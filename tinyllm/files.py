@@ -36,7 +36,7 @@ _serial = itertools.count()  # for different names of temporary files
 def atomic_write(path: Path | str, mode: str = "w") -> Iterator[IO]:
     """Write a file so that its path always holds the whole old content or the whole new one.
 
-    Write as `with atomic_write(path, "wb") as f: f.write(data)`. When the block raises, the target is left as
+    Use it as `with atomic_write(path, "wb") as f: f.write(data)`. When the block raises, the target stays as
     it was and the temporary file is removed. A process that is killed can leave a temporary file
     `.NAME.PID-N.tmp`; it is never read, and `remove_leftovers` deletes it. `mode` is "w" (text in UTF-8)
     or "wb". Raises UserError when the file cannot be written, and when the target exists but is not
@@ -64,13 +64,13 @@ def atomic_write(path: Path | str, mode: str = "w") -> Iterator[IO]:
 
 
 def atomic_write_bytes(path: Path | str, data: bytes) -> None:
-    """Write `data` (bytes) to `path`, whole or not at all. Raises UserError when it cannot."""
+    """Write bytes to `path`, whole or not at all. Raises UserError when the file cannot be written."""
     with atomic_write(path, "wb") as f:
         f.write(data)
 
 
 def atomic_write_text(path: Path | str, text: str) -> None:
-    """Write `text` (str) to `path` as UTF-8, whole or not at all. Raises UserError when it cannot."""
+    """Write text to `path` as UTF-8, whole or not at all. Raises UserError when it cannot be written."""
     with atomic_write(path, "w") as f:
         f.write(text)
 
@@ -78,7 +78,7 @@ def atomic_write_text(path: Path | str, text: str) -> None:
 def sync_folder(folder: Path | str) -> None:
     """Flush a folder's list of names to the disk, so that a rename survives a power cut.
 
-    Windows cannot open a folder; there the rename itself is all that can be done.
+    Windows cannot open a folder, so there only the rename itself is done.
     """
     if os.name == "nt":
         return
@@ -90,7 +90,7 @@ def sync_folder(folder: Path | str) -> None:
 
 
 def remove_leftovers(folder: Path | str) -> None:
-    """Delete temporary files that killed processes left in `folder`, while nothing else writes there."""
+    """Delete temporary files of killed processes in `folder`. Nothing else may be writing there."""
     for leftover in Path(folder).glob(".*.tmp"):
         if re.fullmatch(r"\..+\.\d+(-\d+)?\.tmp", leftover.name):  # a temporary file, not any hidden file
             with suppress(OSError):
@@ -99,11 +99,11 @@ def remove_leftovers(folder: Path | str) -> None:
 
 @contextmanager
 def open_regular(path: Path | str, follow: bool = True) -> Iterator[BufferedReader]:
-    """Open a regular file for reading in binary mode, for a `with` block.
+    """Open a regular file for reading in binary mode, as a context manager.
 
-    Files that somebody else may have written are read through here, because opening a pipe could block the
-    program, and a device may never end; only texts may be pipes (data/reading.py). Without `follow`, a link
-    is refused. Raises UserError, with the path, when the system refuses to open the file or to read it.
+    Use it for files that somebody else may have written: opening a pipe could block the program, and reading
+    a device may never end. (Texts may come from pipes: see data/reading.py.) Without `follow`, a link is
+    refused. Raises UserError, with the path, when the system refuses to open the file or to read it.
     """
     flags = os.O_RDONLY
     for flag in ("O_BINARY", "O_NONBLOCK", *(() if follow else ("O_NOFOLLOW",))):
@@ -124,7 +124,7 @@ def open_regular(path: Path | str, follow: bool = True) -> Iterator[BufferedRead
 
 
 def pipe_or_file(path: str, flags: int) -> int:
-    """Open a file or a pipe, such as <(...) of a shell, as the `opener` of open().
+    """Open a file, or a pipe such as a shell's <(...); for use as the `opener` of open().
 
     Waits until somebody writes to a pipe. Raises UserError when nobody does within PATIENCE seconds.
     """
@@ -148,7 +148,7 @@ def read_bytes(path: Path | str, most: int = LARGEST) -> bytes:
 
 
 def read_text(path: Path | str, most: int = LARGEST, encoding: str = "utf-8") -> str:
-    """Read a regular file -> text. Raises UserError as `read_bytes` does, or if it is in another encoding."""
+    """Read a regular file -> text. Raises UserError if `read_bytes` does, or if the encoding is wrong."""
     try:
         return read_bytes(path, most).decode(encoding)
     except UnicodeDecodeError as error:
@@ -156,9 +156,9 @@ def read_text(path: Path | str, most: int = LARGEST, encoding: str = "utf-8") ->
 
 
 def read_stream(stream: IO[bytes] | BufferedIOBase, name: object, most: int) -> bytes:
-    """Read a stream to its end, such as standard input. Raises UserError if it has more than `most` bytes.
+    """Read a stream, such as standard input, to its end. Raises UserError if it has more than `most` bytes.
 
-    It is read in parts, because one long read would need twice the memory.
+    The stream is read in parts, because one long read would need twice the memory.
     """
     data = bytearray()
     while part := stream.read(2**20):
@@ -169,9 +169,9 @@ def read_stream(stream: IO[bytes] | BufferedIOBase, name: object, most: int) -> 
 
 
 def read_json(path: Path | str, kind: Any = None, most: int = LARGEST) -> Any:
-    """Read a JSON file; `kind` declares the type of its content, as for `conform`.
+    """Read a JSON file, and check its content against the type `kind` (see `conform`) if one is given.
 
-    Raises UserError, with the path, as `read_bytes`, `parse_json` and `conform` do.
+    Raises UserError, with the path, when the file cannot be read, is not JSON, or has another type.
     """
     data = read_bytes(path, most)
     try:
@@ -189,7 +189,7 @@ def parse_json(data: bytes | str, halves: bool = False) -> Any:
     Raises UserError on text that is not JSON, more than MOST values, deep nesting, a key that occurs twice,
     NaN, and numbers that are infinite or too long. It also refuses single surrogates (halves of a character),
     because a text with one cannot be written to a file; `halves` allows them. The message begins with a verb,
-    to follow a file's name.
+    because callers put the file's name before it.
     """
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     if count_values(raw) > MOST:
@@ -214,7 +214,7 @@ def parse_json(data: bytes | str, halves: bool = False) -> Any:
 
 
 def count_values(data: bytes) -> int:
-    """Return an upper bound of the number of values in JSON text, without parsing it."""
+    """Return an upper bound on the number of values in JSON text, without parsing it."""
     return 1 + sum(map(data.count, (b",", b"[", b"{")))
 
 
@@ -240,7 +240,7 @@ def _whole(text):
 
 
 def read_toml(path: Path | str, kind: Any = None) -> dict[str, Any]:
-    """Read a TOML file of at most a megabyte; dates become text. `kind` and errors are as in `read_json`."""
+    """Read a TOML file of at most a megabyte; dates become text. `kind` and errors: see `read_json`."""
     text = read_text(path, 2**20, "utf-8-sig")
     try:
         value = _plain(tomllib.loads(text, parse_float=_number))

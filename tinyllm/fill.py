@@ -51,15 +51,14 @@ def fill(model: EncoderLM, tokenizer: Any, text: Any, top: int = 5) -> tuple[str
 def unmask(model: EncoderLM, tokens: np.ndarray, mask: int, *, per_step: int = 1,
            sampling: Sampling = DEFAULT, seed: Any = 0, order: str = "surest",
            never: Sequence[int] = ()) -> np.ndarray:  # fmt: skip
-    """Replace all masks of texts, `per_step` of each text in a step: tokens (B, T) -> (B, T).
+    """Replace all masks in a batch of texts, in steps of `per_step` masks per text: tokens (B, T) -> (B, T).
 
-    In each step a token is drawn for every mask with `sampling`, but only some are kept: the most probable
-    ones (order="surest"), or the next ones in a random order ("random"). With "random", per_step 1 and
-    temperature 1, texts have exactly the probabilities that the model has learnt. More tokens per step are
-    faster, but the tokens of one step are drawn independently of each other. `seed` is an int, or one for
-    each row; then other rows do not change what is written in a row. Ids in `never` are not written. Raises
-    UserError on a bad setting, or when texts exceed the context. (Chang et al., "MaskGIT", 2022, section 3.2;
-    Nie et al., LLaDA, 2025, section 2.4.)
+    Each step draws a token for every mask with `sampling`, but keeps only some: the most probable ones
+    (order="surest"), or the next ones in a random order ("random"). With "random", per_step 1 and temperature
+    1, texts have exactly the probabilities that the model has learnt. More tokens per step are faster, but
+    are drawn independently of each other. `seed` is an int, or a list of one for each row, which then does
+    not depend on other rows. Ids in `never` are not written. Raises UserError on a bad setting, or when texts
+    exceed the context. (Chang et al., "MaskGIT", 2022, section 3.2; Nie et al., LLaDA, 2025, section 2.4.)
     """
     if per_step < 1 or order not in ("surest", "random"):
         raise UserError(f'per_step must be at least 1, order "surest" or "random"; got {per_step}, {order!r}')
@@ -85,10 +84,10 @@ def unmask(model: EncoderLM, tokens: np.ndarray, mask: int, *, per_step: int = 1
 
 def write(model: EncoderLM, tokenizer: Any, prompt: Any, length: int, rows: int = 1,
           **options: Any) -> list[tuple[str, list[int]]]:  # fmt: skip
-    """Write `rows` texts with an encoder: fill the masks of a prompt, or up to `length` masks after it.
+    """Write `rows` texts with an encoder: fill the masks of the prompt, or add `length` masks and fill those.
 
-    Returns the text and the ids of each row, prompt included. `options` are passed to `unmask`. Raises
-    UserError when the prompt leaves no room in the context.
+    Returns the text and the ids of each row, prompt included. Fewer masks are added if the context is too
+    short. `options` are passed to `unmask`. Raises UserError when the prompt leaves no space in the context.
     """
     name = model.special_tokens["mask"]
     mask, ids = tokenizer.special_tokens[name], tokenizer.encode(prompt, {name})
@@ -105,7 +104,7 @@ def write(model: EncoderLM, tokenizer: Any, prompt: Any, length: int, rows: int 
 def classes(model: Any, tokenizer: Any, text: Any, second: str | None = None) -> Guesses:
     """Classify a text, or a pair of texts -> the classes and their probabilities, the likeliest first.
 
-    Raises UserError when the model has no classes.
+    Raises UserError when the model was not made for classification.
     """
     other = None if second is None else tokenizer.encode(second)
     ids, segments = model.framed(tokenizer.special_tokens, tokenizer.encode(text), other)

@@ -1,4 +1,4 @@
-"""Differentiable ops: each function runs an op, and records how its gradient is computed.
+"""Define differentiable ops: each function runs an op, and records how its gradient is computed.
 
 Most functions are `apply(ops.X, ...)`, whose gradient is the op `X_backward`. The others contain their
 forward pass and, under it, their backward pass. Shapes, formulas and errors are documented at the op of the
@@ -40,10 +40,10 @@ def _rule(op):
 
 
 def apply(op: Any, *args: Any, again: bool = False, frozen: Callable | None = None) -> Tensor:
-    """Run an op on its arguments, Tensors or not, and record its backward op -> the first output.
+    """Run an op on its arguments, Tensors or plain values, and record its backward op -> the first output.
 
     again: True if the op is cheap enough to be computed a second time (see `tinyllm.tensor.remaking`).
-    frozen: runs in place of the backward op if only the first argument needs a gradient; returns only that.
+    frozen: replaces the backward op if only the first argument needs a gradient; it returns only this one.
     """
     op_backward, moving, needed = _rule(op)
     for i in moving:
@@ -74,7 +74,7 @@ def apply(op: Any, *args: Any, again: bool = False, frozen: Callable | None = No
 
 
 def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-    """Apply a layer of weights: x (..., I), w (I, O), b (O,) or None -> (..., O)."""
+    """Compute x @ w + b: x (..., I), w (I, O), b (O,) or None -> (..., O)."""
     return apply(ops.linear, x, w, b, again=True, frozen=_product)
 
 
@@ -83,7 +83,7 @@ def _product(dy, x, w):
 
 
 def linear_gelu(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-    """Apply a layer and gelu_tanh: x (..., I), w (I, O), b (O,) or None -> (..., O)."""
+    """Compute gelu_tanh(x @ w + b): x (..., I), w (I, O), b (O,) or None -> (..., O)."""
     x, w, b = as_tensors(x, w, b)
     parents = (x, w) if b is None else (x, w, b)
     bias = None if b is None else b.data
@@ -125,7 +125,7 @@ def relu(x: Tensor) -> Tensor:
 
 
 def log_sigmoid(x: Tensor) -> Tensor:
-    """Compute log sigmoid(x) = -log(1 + exp(-x)), finite where sigmoid(x) is 0: x (...) -> (...)."""
+    """Compute log sigmoid(x) = -log(1 + exp(-x)), also where sigmoid(x) is rounded to 0: x (...) -> (...)."""
     x = as_tensor(x)
     e = run(ops.exp, -np.abs(x.data))
     near = 1 + e  # log(1 + e) = log(near) + a correction for the rounding of near
@@ -158,7 +158,7 @@ def _choose(better, takes_first, x, y):
 
 
 def clip(x: Tensor, low: Any, high: Any) -> Tensor:
-    """Limit x (...) to low..high, numbers or plain arrays; elements outside the limits get no gradient."""
+    """Limit x (...) to the range low..high. Elements outside the range get no gradient."""
     x = as_tensor(x)
     inside = (low <= x.data) & (x.data <= high)
 
@@ -170,7 +170,7 @@ def clip(x: Tensor, low: Any, high: Any) -> Tensor:
 
 @instead(dim="axis=")
 def concat(tensors: Iterable[Tensor], axis: int = -1) -> Tensor:
-    """Join tensors along an axis. Raises ValueError unless their other axes agree."""
+    """Join tensors along an axis. Raises ValueError if their other axes differ."""
     tensors = as_tensors(*tensors)
     ends = np.cumsum([x.shape[axis] for x in tensors])[:-1]
 
@@ -182,42 +182,42 @@ def concat(tensors: Iterable[Tensor], axis: int = -1) -> Tensor:
 
 @instead(dim="no argument for the last axis")
 def softmax(x: Tensor) -> Tensor:
-    """Turn scores x (..., n) into probabilities (..., n)."""
+    """Turn scores into probabilities along the last axis: x (..., n) -> (..., n)."""
     return apply(ops.softmax, x)
 
 
 @instead(dim="no argument for the last axis")
 def log_softmax(x: Tensor) -> Tensor:
-    """Turn scores x (..., n) into log probabilities (..., n)."""
+    """Turn scores into log-probabilities along the last axis: x (..., n) -> (..., n)."""
     return apply(ops.log_softmax, x)
 
 
 def cross_entropy(logits: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
-    """Return the mean cross-entropy of targets: logits (..., V), targets (...) ints -> nats ()."""
+    """Return the mean cross-entropy in nats: logits (..., V), targets (...) ints -> ()."""
     return apply(ops.cross_entropy, logits, np.asarray(as_array(targets)), ignore_index)
 
 
 def token_losses(logits: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
-    """Return the cross-entropy of every target: logits (..., V), targets (...) ints -> nats (...).
+    """Return the cross-entropy of every target in nats: logits (..., V), targets (...) ints -> (...).
 
-    Ignored targets get 0.
+    Targets equal to ignore_index get 0.
     """
     return apply(ops.token_losses, logits, np.asarray(as_array(targets)), ignore_index)
 
 
 def linear_token_losses(x: Tensor, w: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
-    """Return token_losses of the logits x w^T without storing them: x (..., C), w (V, C) -> nats (...).
+    """Return token_losses of the logits x w^T without storing the logits: x (..., C), w (V, C) -> (...).
 
-    targets (...) ints; ignored targets get 0.
+    targets (...) ints; targets equal to ignore_index get 0.
     """
     targets = np.asarray(as_array(targets))
     return apply(ops.linear_token_losses, x, w, targets, ignore_index, frozen=gradient_of_x)
 
 
 def linear_cross_entropy(x: Tensor, w: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
-    """Average linear_token_losses over the targets that are not ignored.
+    """Return the mean of linear_token_losses over the targets that are not ignored, in nats.
 
-    x (..., C), w (V, C), targets (...) ints -> nats (). If ops.cross_entropy is replaced, the replacement
+    x (..., C), w (V, C), targets (...) ints -> (). If ops.cross_entropy is replaced, the replacement
     runs and the logits are stored.
     """
     if ops.cross_entropy.replaced or ops.cross_entropy_backward.replaced:
@@ -228,12 +228,12 @@ def linear_cross_entropy(x: Tensor, w: Tensor, targets: Ints, ignore_index: int 
 
 
 def layernorm(x: Tensor, w: Tensor, b: Tensor, eps: float = 1e-5) -> Tensor:
-    """Normalise every row: x (..., C), w (C,), b (C,) -> (..., C)."""
+    """Normalise each row to mean 0 and variance 1, times w plus b: x (..., C), w, b (C,) -> (..., C)."""
     return apply(ops.layernorm, x, w, b, eps, again=True)
 
 
 def rmsnorm(x: Tensor, w: Tensor, eps: float = 1e-5) -> Tensor:
-    """Scale every row to root mean square 1, then by w: x (..., C), w (C,) -> (..., C)."""
+    """Scale every row to root mean square 1, then multiply by w: x (..., C), w (C,) -> (..., C)."""
     return apply(ops.rmsnorm, x, w, eps, again=True)
 
 
@@ -243,22 +243,22 @@ def gelu(x: Tensor) -> Tensor:
 
 
 def gelu_tanh(x: Tensor) -> Tensor:
-    """Apply GPT-2's gelu, an approximation with tanh: x (...) -> (...)."""
+    """Apply gelu as GPT-2 approximates it, with tanh: x (...) -> (...)."""
     return apply(ops.gelu_tanh, x, again=True)
 
 
 def silu(x: Tensor) -> Tensor:
-    """Apply x sigmoid(x): x (...) -> (...)."""
+    """Compute x * sigmoid(x): x (...) -> (...)."""
     return apply(ops.silu, x)
 
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
-    """Multiply one half of a layer by silu of the other: gate, up (...) -> silu(gate) * up (...)."""
+    """Compute silu(gate) * up, the gated activation of LLaMA's MLP: gate, up (...) -> (...)."""
     return apply(ops.swiglu, gate, up, again=True)
 
 
 def embedding(w: Tensor, ids: Ints) -> Tensor:
-    """Look up rows of a table: w (V, C), ids (...) ints -> (..., C)."""
+    """Look up rows of a table by their ids: w (V, C), ids (...) ints -> (..., C)."""
     w, ids = as_tensor(w), np.asarray(as_array(ids))
     vocab_size = w.shape[0]
 
@@ -269,14 +269,14 @@ def embedding(w: Tensor, ids: Ints) -> Tensor:
 
 
 def take(x: Tensor, index: Ints) -> Tensor:
-    """Gather rows: x (N, C), index (...) ints -> (..., C). Raises IndexError on an index outside 0..N-1."""
+    """Select rows by index: x (N, C), index (...) ints -> (..., C). Raises IndexError outside 0..N-1."""
     return embedding(x, index)
 
 
 def put(x: Tensor, index: Ints, n: int) -> Tensor:
-    """Scatter rows, the transpose of take: x (..., C), index (...) ints in 0..n-1 -> (n, C).
+    """Add rows into a table of n rows, the transpose of take: x (..., C), index (...) ints -> (n, C).
 
-    Row i is the sum of the rows of x whose index is i, or 0 if there are none.
+    Row i of the result is the sum of the rows of x with index i, or 0 if there are none; 0 <= index < n.
     """
     x, index = as_tensor(x), np.asarray(as_array(index))
 
@@ -287,19 +287,19 @@ def put(x: Tensor, index: Ints, n: int) -> Tensor:
 
 
 def place(x: Tensor, vectors: Tensor, at: np.ndarray) -> Tensor:
-    """Replace vectors of x (B, T, C) where at (B, T) is True by the vectors (N, C) -> (B, T, C)."""
+    """Overwrite vectors of x (B, T, C) where at (B, T) is True with vectors (N, C), in order -> (B, T, C)."""
     return apply(ops.place, x, vectors, at)
 
 
 def rope(x: Tensor, cos: Tensor | np.ndarray, sin: Tensor | np.ndarray) -> Tensor:
-    """Rotate pairs of channels by tables cos, sin ([B,] T, D/2): x (B, T, H, D) -> (B, T, H, D)."""
+    """Rotate pairs of channels by angles, given as tables cos, sin ([B,] T, D/2); x, y are (B, T, H, D)."""
     return apply(ops.rope, x, cos, sin)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths: np.ndarray | None = None,
               bias: Any = None, window: int | None = None, starts: np.ndarray | None = None,
               ends: np.ndarray | None = None) -> Tensor:  # fmt: skip
-    """Average values with softmax(q k^T / sqrt(D)): q (B, S, H, D), k and v (B, T, K, D) -> (B, S, H, D).
+    """Average values with weights softmax(q k^T / sqrt(D)): q (B, S, H, D), k, v (B, T, K, D) -> q's shape.
 
     causal, lengths: see `ops.attention`. bias: broadcasts to (H, S, T) and is added to the scores. window:
     how many keys a query sees, counted back from its own position, which is included. starts, ends (B, S): a
@@ -314,17 +314,17 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths: np.
 
 def attention_ranges(q: Tensor, k: Tensor, v: Tensor, starts: np.ndarray, ends: np.ndarray,
                      bias: Tensor | None = None) -> Tensor:  # fmt: skip
-    """Compute attention in which a query sees the keys starts <= t < ends (B, S); bias is added to scores."""
+    """Compute attention where a query sees keys starts <= t < ends, both (B, S); bias is added to scores."""
     return apply(ops.attention_ranges, q, k, v, starts, ends, bias)
 
 
 def mean_pool(x: Tensor, lengths: np.ndarray) -> Tensor:
-    """Average the positions of each text that are not padding: x (B, T, C), lengths (B,) -> (B, C)."""
+    """Average each text's vectors without its padding: x (B, T, C), lengths (B,) -> (B, C)."""
     return apply(ops.mean_pool, x, lengths)
 
 
 def contrastive_loss(a: Tensor, b: Tensor, temperature: float) -> tuple[Tensor, np.ndarray]:
-    """Return the mean cross-entropy of finding each row's partner: a, b (N, C) -> (), logits (N, N)."""
+    """Return (loss (), logits (N, N)) for finding the partner b[i] of each a[i]: a, b (N, C)."""
     a, b = as_tensors(a, b)
     loss, logits, lse = ops.contrastive_loss(a.data, b.data, temperature)
 
@@ -335,7 +335,7 @@ def contrastive_loss(a: Tensor, b: Tensor, temperature: float) -> tuple[Tensor, 
 
 
 def route(p: Tensor, scores: np.ndarray, top: int) -> tuple[Tensor, np.ndarray]:
-    """Choose experts by scores (N, E), and weight them by p (N, E) -> weights (N, top), chosen (N, top)."""
+    """Choose each token's `top` experts by scores (N, E) -> weights from p (N, E), chosen, both (N, top)."""
     p = as_tensor(p)
     weights, chosen = ops.route(p.data, scores, top)
 
@@ -346,12 +346,12 @@ def route(p: Tensor, scores: np.ndarray, top: int) -> tuple[Tensor, np.ndarray]:
 
 
 def balance_loss(p: Tensor, chosen: np.ndarray) -> Tensor:
-    """Return E * sum(load * mean p), least if experts are used equally: p (N, E), chosen (N, top) -> ()."""
+    """Return E * sum(load * mean p), which is least for an equal load: p (N, E), chosen (N, top) -> ()."""
     return apply(ops.balance_loss, p, chosen)
 
 
 def grouped_linear(x: Tensor, w: list[Tensor], counts: np.ndarray) -> Tensor:
-    """Multiply each group of rows by its matrix: x (N, I), w E times (I, O), counts (E,) -> (N, O)."""
+    """Multiply each group of rows by its own matrix: x (N, I), w E times (I, O), counts (E,) -> (N, O)."""
     x, *w = as_tensors(x, *w)
 
     def forward():
@@ -365,12 +365,12 @@ def grouped_linear(x: Tensor, w: list[Tensor], counts: np.ndarray) -> Tensor:
 
 
 def combine_experts(y: Tensor, weights: Tensor, places: np.ndarray) -> Tensor:
-    """Sum each token's rows of y by weight: y (N * top, C), weights (N, top), places (N, top) -> (N, C)."""
+    """Return the weighted sum of each token's rows: y (N * top, C), weights and places (N, top) -> (N, C)."""
     return apply(ops.combine_experts, y, weights, places)
 
 
 def dropout(x: Tensor, key: tuple[int, int], p: float) -> Tensor:
-    """Set numbers to 0 with probability p, by a key from `Random.reserve`: x (...) -> (...)."""
+    """Set each number to 0 with probability p, and scale the rest; key: from `Random.reserve`."""
     return apply(ops.dropout, x, key, p)
 
 

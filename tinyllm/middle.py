@@ -1,4 +1,4 @@
-"""Fill in the middle of a text, with a decoder that was trained to do so."""
+"""Fill in the middle of a text with a decoder that was trained to do so."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,11 +11,11 @@ from tinyllm.tokenizer.middle import markers_of
 
 def middle_prompt(model: Any, tokenizer: Any, prefix: str | bytes, suffix: str | bytes, max_tokens: int,
                   suffix_first: bool = False) -> list[int]:  # fmt: skip
-    """Return the ids after which a model writes the middle of a text, and then the token that ends it.
+    """Return the prompt from which a model writes the middle of a text, and then the token that ends it.
 
     The order is prefix, suffix, middle (PSM), which all models with such markers know; with `suffix_first`
-    it is SPM (see `ops.move_middle`). If the context has no room for the text and `max_tokens` more, tokens
-    far from the gap are left out. Raises UserError if the tokenizer has no markers, or the context no room.
+    the order is SPM (see `ops.move_middle`). If the context is too short for the text and `max_tokens` more,
+    tokens far from the gap are left out. Raises UserError if the tokenizer has no markers, or nothing fits.
     """
     markers, context = markers_of(tokenizer), model.config.context
     room = context - max_tokens - len(markers)
@@ -30,10 +30,10 @@ def middle_prompt(model: Any, tokenizer: Any, prefix: str | bytes, suffix: str |
 
 def fill_middle(model: Any, tokenizer: Any, gaps: Sequence[tuple[str, str]], max_tokens: int = 64,
                 suffix_first: bool = False, **options: Any) -> list[str]:  # fmt: skip
-    """Write what belongs between the two parts of each text: gaps, a list of (prefix, suffix) -> texts.
+    """Write a text into each gap: gaps, a list of (prefix, suffix) -> texts.
 
     options: passed to `generate`, such as sampling and seed; with n, the n texts for a gap follow each other.
-    Raises UserError as `middle_prompt` does.
+    Raises UserError if the tokenizer has no markers, or `max_tokens` fill the context.
     """
     end = markers_of(tokenizer)[-1]
     prompts = [middle_prompt(model, tokenizer, *gap, max_tokens, suffix_first) for gap in gaps]

@@ -10,15 +10,15 @@ import numpy as np
 
 
 def attention(q, k, v, causal=True, lengths=None):
-    """Return for every query the mean of the values, weighted by
-    softmax(q . k / sqrt(D)).
+    """Return for every query a mean of the values, weighted by softmax(q . k /
+    sqrt(D)).
 
     q (B, S, H, D), k and v (B, T, K, D) -> y (B, S, H, D), lse (B, H, S), the
-    log-sum-exp of each query's scores. The queries are the last S tokens of the
-    keys; causal hides the keys after a query's own token. Query head h reads kv
-    head h // (H / K). With lengths (B,), row b has only its first lengths[b]
-    keys, and its queries are the last S of these. A query that may see no key
-    gets y = 0 and lse = -inf. Values must be finite even where they are hidden.
+    log-sum-exp of each query's scores. The queries are the last S of the T
+    tokens; causal hides the keys after a query's own token. Query head h reads
+    kv head h // (H / K). With lengths (B,), row b has only its first lengths[b]
+    keys, and its queries are the last S of these tokens. A query that sees no
+    key gets y = 0 and lse = -inf. Values must be finite even where hidden.
     """
     raise NotImplementedError
 

@@ -22,10 +22,10 @@ def test_attention(attention):
 
     q (B, S, H, D), k and v (B, T, K, D) -> y (B, S, H, D), lse (B, H, S), the
     log-sum-exp of each query's scores, which are q . k / sqrt(D). The queries
-    are the last S tokens of the keys; causal hides the keys after a query's own
+    are the last S of the T tokens; causal hides the keys after a query's own
     token. Query head h reads kv head h // (H / K). With lengths (B,), row b has
-    only its first lengths[b] keys, and its queries are the last S of these. A
-    query that may see no key gets y = 0 and lse = -inf.
+    only its first lengths[b] keys, and its queries are the last S of these
+    tokens. A query that sees no key gets y = 0 and lse = -inf.
     """
     raise NotImplementedError
 

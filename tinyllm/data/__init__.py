@@ -1,4 +1,4 @@
-"""Texts for training (named corpora, files, generated stories), their tokens and batches."""
+"""Load texts for training (named corpora, files, generated stories), encode them, and draw batches."""
 
 from tinyllm.data.batches import Batch, eval_batches, get_batch, rows, two_texts
 from tinyllm.data.cache import cache_folder, load_tokens, token_array, token_file

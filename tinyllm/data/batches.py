@@ -1,6 +1,6 @@
-"""Batches: windows of a token stream or rows of texts, which depend only on the seed and the step.
+"""Make batches for training: windows of a token stream, or rows of separate texts.
 
-No state is kept between steps, so a run resumed at step 1000 gets the same batches as an uninterrupted run.
+A batch depends only on the seed and the step, so a run resumed at step 1000 gets the same batches as before.
 """
 
 import dataclasses
@@ -18,14 +18,14 @@ from tinyllm.rng import Random
 
 @dataclass(frozen=True)
 class Batch:
-    """The arrays of one step of training; all but the first two may be None.
+    """The arrays of one training step; all but the first two may be None.
 
     tokens (B, T): what the model reads; for an encoder-decoder (B, S).
     targets (B, T): what the model should predict or write; a target of -100 does not count.
     weights (B, T): how much each target counts.
-    starts (B, T): the first position that each token may attend to: the start of its text in the row.
+    starts (B, T): the first position that each token may attend to (the start of its text).
     ends (B, T): one more than the last position that each token may attend to.
-    lengths (B,): how many tokens of each row an encoder-decoder reads; the others are padding.
+    lengths (B,): how many tokens of each row an encoder-decoder reads; the rest is padding.
     pictures (B, side, side, 3): a picture for each row.
 
     Subclasses may add arrays whose first axis is B.
@@ -41,19 +41,19 @@ class Batch:
 
     @property
     def count(self) -> float:
-        """Return the divisor of a mean: the number of targets that count, or the sum of their weights."""
+        """Return the divisor of a mean loss: the number of targets that count, or their weights' sum."""
         counted = self.targets != IGNORED
         return int(counted.sum()) if self.weights is None else float(self.weights[counted].sum())
 
     def split(self, parts: int) -> "Iterator[Batch]":
-        """Yield the batch in parts of whole rows, as equal as possible; none is empty."""
+        """Split the rows into at most `parts` parts of nearly equal size, and yield each part as a batch."""
         edges = [len(self.tokens) * i // parts for i in range(parts + 1)]
         for start, end in itertools.pairwise(edges):
             if start < end:
                 yield self.rows(slice(start, end))
 
     def rows(self, which: slice | np.ndarray) -> "Batch":
-        """Return the batch of some rows."""
+        """Return a batch with the selected rows only."""
         arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         chosen = {name: x[which] for name, x in arrays.items() if isinstance(x, np.ndarray)}
         return dataclasses.replace(self, **chosen)
@@ -64,7 +64,7 @@ def get_batch(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw random windows: tokens (n,) -> x, y int32 (B, T); y is the token after each token of x.
 
-    Equal arguments give equal windows. Every window is equally likely. Raises UserError if none fits.
+    Every window is equally likely. Equal arguments draw equal windows. Raises UserError if all are too long.
     """
     starts = Random(seed, "batch", step).integers(_check(tokens, batch, context), batch)
     return _windows(tokens, starts, context)
@@ -73,10 +73,10 @@ def get_batch(
 def eval_batches(
     tokens: np.ndarray, context: int, batch: int, limit: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the same windows every time, spread evenly over the text: x, y int32 (b, T), b at most `batch`.
+    """Yield batches of windows that are spread evenly over the text: x, y int32 (b, T), b at most `batch`.
 
-    There are `limit` windows in all, or fewer if only fewer fit without overlap: no target occurs twice.
-    Raises UserError if there are too few tokens for one window.
+    Every call yields the same windows. There are `limit` of them, or as many as fit without overlap, so no
+    target occurs twice. Raises UserError if there are too few tokens for one window.
     """
     _check(tokens, batch, context)
     if limit < 1:
@@ -113,7 +113,7 @@ def rows(
     pad: int = 0,
     packed: bool = False,
 ) -> Batch:
-    """Make a batch for learning answers from pairs of token lists -> Batch (B, T), T at most `context`.
+    """Make a batch from pairs of a prompt and an answer, both lists of tokens -> Batch (B, T), T <= context.
 
     A row is a prompt and its answer, cut off on the right at context + 1 tokens, padded on the right. Targets
     count inside answers only. With `packed`, a row holds as many consecutive pairs as fit, so that there is
@@ -140,9 +140,9 @@ def rows(
 
 
 def two_texts(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], context: int) -> Batch:
-    """Make a batch for an encoder-decoder from pairs of token lists -> Batch, tokens (B, S), targets (B, T).
+    """Make a batch for an encoder-decoder, which reads prompts (B, S) and writes answers (B, T).
 
-    Both texts are cut off on the right at `context` tokens, and padded on the right.
+    Both are lists of tokens, cut off on the right at `context` tokens, and padded on the right.
     """
     read, written = ([row[:context] for row in rows] for rows in (prompts, answers))
     tokens, targets = pad_right(read).astype(np.int32), pad_right(written, IGNORED).astype(np.int32)

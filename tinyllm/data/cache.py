@@ -1,8 +1,9 @@
-"""The token cache: encode a text once, then map its tokens from a file instead of holding them in memory.
+"""Cache tokens on disk: encode a text once, then map its tokens from a file instead of loading them.
 
 A cache file is named after the SHA-256 of the text and of the tokenizer, so it can never be out of date. It
 holds a header (magic, bytes per token, count, CRC-32 of the rest, SHA-256 of the tokenizer), then the tokens,
-little-endian. A file that contradicts its header is replaced. If it cannot be written, tokens stay in memory.
+little-endian. A file that contradicts its header is replaced. If no file can be written, tokens stay in
+memory.
 """
 
 import hashlib
@@ -25,7 +26,7 @@ CHUNK = 2**24
 
 
 def cache_folder() -> Path:
-    """Return $TINYLLM_CACHE, or tinyllm in the user's cache folder ($XDG_CACHE_HOME, else ~/.cache)."""
+    """Return the folder of cache files: $TINYLLM_CACHE, or tinyllm in $XDG_CACHE_HOME or ~/.cache."""
     if own := os.environ.get("TINYLLM_CACHE"):
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
@@ -36,8 +37,8 @@ def token_array(data: str | bytes | np.ndarray, tokenizer: Any, cache: Any = Non
     """Encode a text, or load its tokens from the cache: text -> read-only array (n,), uint16 or uint32.
 
     `cache` is a folder, None for the default one, or False for none. The array is mapped from the cache file
-    if possible. If `data` is an array of tokens, from an `EncodedCorpus`, it is checked and returned. Raises
-    UserError if the tokenizer cannot encode the text, or a token is not in the vocabulary.
+    if possible. If `data` is already an array of tokens (from an `EncodedCorpus`), it is checked and
+    returned. Raises UserError if the tokenizer cannot encode the text, or a token is not in the vocabulary.
     """
     if isinstance(data, np.ndarray):
         largest = max((int(data[i : i + CHUNK].max()) for i in range(0, len(data), CHUNK)), default=0)
@@ -65,8 +66,8 @@ def token_file(path: Any, tokenizer: Any, cache: Any = None, progress: Callable 
                out: Any = None) -> np.ndarray:
     """Encode a file that may be larger than memory -> read-only array (n,), mapped from disk.
 
-    `cache` is a folder, or None for the default one. With `out`, the tokens are written to this path instead,
-    from where `load_tokens` reads them. `progress(done, total)` counts encoded bytes. Raises UserError if the
+    `cache` is a folder, or None for the default one. With `out`, the tokens are written to that path instead,
+    and `load_tokens` can read them. `progress(done, total)` counts encoded bytes. Raises UserError if the
     file cannot be read, or its tokens cannot be written.
     """
     with open_regular(path) as file:
@@ -89,7 +90,7 @@ def token_file(path: Any, tokenizer: Any, cache: Any = None, progress: Callable 
 
 
 def holds_tokens(path: Any) -> bool:
-    """Return True if the path is a file with the first bytes of a token file."""
+    """Return True if the path is a file that begins like a token file."""
     try:
         with open_regular(path) as f:
             return f.read(len(MAGIC)) == MAGIC
@@ -98,7 +99,7 @@ def holds_tokens(path: Any) -> bool:
 
 
 def load_tokens(path: Any) -> np.ndarray:
-    """Map the tokens that `token_file` wrote to `out` -> read-only array (n,) of uint16 or uint32.
+    """Map a file that `token_file` wrote with `out` -> read-only array (n,) of uint16 or uint32.
 
     Raises UserError if the file is missing, cut short or damaged in any byte.
     """
@@ -106,7 +107,7 @@ def load_tokens(path: Any) -> np.ndarray:
 
 
 def read_token_file(path: Any) -> tuple[np.ndarray, str]:
-    """Return the tokens as `load_tokens` does, and the fingerprint of their tokenizer."""
+    """Return the tokens in a file and the fingerprint of the tokenizer that made them, or raise UserError."""
     try:
         return _read(path)
     except (OSError, ValueError):

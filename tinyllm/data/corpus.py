@@ -1,4 +1,4 @@
-"""A corpus: bytes with a name, a fingerprint, and a split into training and validation parts."""
+"""Define a corpus: bytes with a name, a fingerprint, and a split into training and validation parts."""
 
 import hashlib
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from tinyllm.errors import UserError
 class Corpus:
     """A text for training.
 
-    data: bytes, because a byte tokenizer takes any file.
-    entropy: a function that returns the generator's entropy in nats per character, if the text was generated.
-    separator: stands after every document.
-    pairs: (prompt, answer) of each document, if all have both.
-    shown: (picture, prompt, answer) of documents about pictures; a picture is bytes (H, W, 3).
+    data: the text as bytes, so that a byte tokenizer can take any file.
+    entropy: for a generated text, a function that returns the generator's entropy in nats per character.
+    separator: the bytes that stand after every document.
+    pairs: (prompt, answer) of each document, or () unless all documents have both.
+    shown: (picture, prompt, answer) of each document about a picture; a picture is bytes (H, W, 3).
     """
 
     name: str
@@ -40,19 +40,19 @@ class Corpus:
 
     @property
     def size(self) -> int:
-        """Return the number of bytes."""
+        """Return the number of bytes in the corpus."""
         return len(self.data)
 
     @property
     def entropy_per_char(self) -> float | None:
-        """Return the entropy of the generator of the text in nats per character, or None without one."""
+        """Return the entropy of a generated text in nats per character, or None for other texts."""
         return self.entropy() if self.entropy else None
 
     def check_tokenizer(self, tokenizer: Any) -> None:
-        """Accept every tokenizer: only the data of `EncodedCorpus` are tokens of one tokenizer."""
+        """Accept every tokenizer, because any can encode text; `EncodedCorpus` raises UserError for most."""
 
     def text(self) -> str:
-        """Return the data as text. Raises UserError if it is not UTF-8, or holds NUL as binary files do."""
+        """Return the data as text. Raises UserError if it is not UTF-8 or contains a NUL byte."""
         try:
             text = self.data.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -66,7 +66,7 @@ class Corpus:
     def split(self, fraction: float = 0.1) -> tuple:
         """Split off the last part, about `fraction`, for validation -> (training bytes, validation bytes).
 
-        If the corpus has a separator, the cut is between documents. It is never inside a character.
+        The cut is between documents if the corpus has a separator, and never inside a character.
         Raises UserError if a part would be empty.
         """
         cut = _cut(self.data, _training(len(self.data), fraction), self.separator)
@@ -80,7 +80,7 @@ class Corpus:
 
 @dataclass(frozen=True, repr=False)
 class EncodedCorpus(Corpus):
-    """Tokens that `tinyllm tokenizer encode --out` wrote, mapped from the disk, without their text.
+    """Hold tokens that `tinyllm tokenizer encode --out` wrote, mapped from the disk, without their text.
 
     `made_by` is the fingerprint of the tokenizer that wrote the tokens.
     """
@@ -90,7 +90,7 @@ class EncodedCorpus(Corpus):
 
     @cached_property
     def sha256(self) -> str:
-        """Return the SHA-256 of the tokens in the file."""
+        """Return the SHA-256 of the tokens as they stand in the file."""
         digest = hashlib.sha256()
         for start in range(0, len(self.tokens), CHUNK):
             digest.update(self.tokens[start : start + CHUNK].data)
@@ -98,18 +98,18 @@ class EncodedCorpus(Corpus):
 
     @property
     def size(self) -> int:
-        """Return the number of bytes that the tokens take."""
+        """Return the size of all tokens in bytes."""
         return self.tokens.nbytes
 
     def check_tokenizer(self, tokenizer: Any) -> None:
-        """Raise UserError unless this tokenizer made the tokens."""
+        """Raise UserError if the tokens were made by another tokenizer."""
         if tokenizer.fingerprint() != self.made_by:
             raise UserError(
                 f"{self.name} was made by another tokenizer: give --tokenizer the file that made it"
             )
 
     def text(self) -> str:
-        """Raise UserError, because there is no text."""
+        """Raise UserError, because only the tokens of the corpus are known, not its text."""
         raise UserError(f"{self.name} holds tokens, not text: give --tokenizer the file that made them")
 
     def split(self, fraction: float = 0.1) -> tuple:

@@ -1,4 +1,4 @@
-"""Read a picture from a PPM file, or take one from the world's texts about pictures."""
+"""Read a picture from a PPM file or from a generated corpus with pictures."""
 
 import re
 from pathlib import Path
@@ -15,10 +15,10 @@ HEADER = re.compile(rb"P6\s+(?:#[^\n]*\n\s*)*(\d{1,5})\s+(\d{1,5})\s+255\s")
 
 
 def read_picture(where: str) -> np.ndarray:
-    """Read a picture -> uint8 (H, W, 3): red, green and blue of each dot.
+    """Read a picture -> uint8 (H, W, 3): red, green and blue of each pixel.
 
-    `where` is a PPM file of the kind P6, or a text of the world about pictures, such as
-    world:caption,split=test,seed=3, whose first picture is taken. Raises UserError for any other.
+    `where` is a PPM file of type P6, or the name of a generated corpus with pictures, such as
+    world:caption,split=test,seed=3; its first picture is returned. Raises UserError for anything else.
     """
     if where.startswith(PREFIX):
         if not (shown := load_corpus(re.sub(r",n=\d+", "", where) + ",n=1").shown):
@@ -33,6 +33,6 @@ def read_picture(where: str) -> np.ndarray:
 
 
 def ppm(picture: np.ndarray) -> bytes:
-    """Return a picture (H, W, 3) of bytes as a PPM file of the kind P6."""
+    """Return a picture (H, W, 3) of bytes as a PPM file of type P6."""
     height, width, _ = picture.shape
     return b"P6\n%d %d\n255\n" % (width, height) + np.ascontiguousarray(picture).tobytes()

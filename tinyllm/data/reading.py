@@ -1,7 +1,7 @@
-"""Read a corpus from a path: a file, a folder, a glob pattern, a .gz, or - for standard input.
+"""Read a corpus from a path: a file, a folder, a glob pattern, a .gz, or "-" for standard input.
 
-Everything is read into memory, up to MAX_BYTES in all. The bytes of a .gz are counted while it is unpacked,
-so a small file that would become a huge one is refused in time.
+Everything is read into memory, up to MAX_BYTES in all. The unpacked bytes of a .gz count, so a small file
+that would become a huge one is refused in time.
 """
 
 import glob
@@ -19,7 +19,7 @@ MAX_BYTES = 2**29  # a larger text is encoded to a file by `tinyllm tokenizer en
 
 
 def read(where: str) -> tuple[bytes, str]:
-    """Read a path, pattern or - -> (bytes, description). Raises UserError if that fails."""
+    """Read a file, folder, glob pattern or "-" -> (bytes, description). Raises UserError if that fails."""
     if not where:
         raise UserError("the name of the corpus is empty; see `tinyllm data list`")
     path = Path(where)
@@ -34,7 +34,7 @@ def read(where: str) -> tuple[bytes, str]:
 
 
 def read_file(path: Path) -> bytes:
-    """Read one file -> bytes, unpacked if its name ends in .gz. Raises UserError if that fails."""
+    """Read one file -> bytes, unpacked if its name ends in .gz. Raises UserError if it cannot be read."""
     try:
         found = os.stat(path)
         if not (stat.S_ISREG(found.st_mode) or stat.S_ISFIFO(found.st_mode)):
@@ -84,6 +84,6 @@ def _read_many(where, paths):
 
 
 def join(parts: list[bytes]) -> bytes:
-    """Join texts so that each begins on a new line."""
+    """Join texts into one, so that each begins on a new line."""
     lines = [part if part.endswith(b"\n") else part + b"\n" for part in parts[:-1]]
     return b"".join(lines + parts[-1:])

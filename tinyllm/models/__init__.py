@@ -1,4 +1,4 @@
-"""Models: one file for each family, the registry of families, and reading and writing of weights."""
+"""Define models: one file for each family, the registry of families, and reading and writing of weights."""
 
 from tinyllm.models.gpt import GPT, GPTConfig
 from tinyllm.models.llama import Llama, LlamaConfig

@@ -1,7 +1,7 @@
-"""BERT: an encoder, in which each position sees the tokens on both sides; complete in this file.
+"""Define BERT, an encoder in which each position sees the tokens on both sides; complete in this file.
 
 Devlin, Chang, Lee and Toutanova, "BERT: Pre-training of Deep Bidirectional Transformers for Language
-Understanding", 2019. What differs from GPT-2: no causal mask; norms after each sum instead of before each
+Understanding", 2019. Differences from GPT-2: no causal mask; norms after each sum instead of before each
 part; a vector for the segment of each token; and an output layer that fills in masked tokens, or gives a
 text a class. `distilbert.py` and `roberta.py` are the same encoder with other names.
 """
@@ -55,12 +55,12 @@ class BertConfig(Sizes):
 
     @property
     def architecture(self) -> str:
-        """Return the name of the class in transformers, which config.json needs."""
+        """Return the name of this model's class in transformers, which config.json needs."""
         return self.hf_class + TASKS[self.task]
 
 
 class BertBlock(nn.Module):
-    """One transformer block: norm(x + attention(x)), then norm(x + mlp(x)): (B, T, C) -> (B, T, C)."""
+    """Run one transformer block: x = norm(x + attention(x)), then norm(x + mlp(x)), all (B, T, C)."""
 
     def __init__(self, config: BertConfig):
         width, heads = config.width, config.heads
@@ -97,7 +97,7 @@ class BertEncoder(nn.Module):
 
 
 class MaskedHead(nn.Module):
-    """Score all tokens for a masked place, by products with their embeddings: (..., C) -> (..., V)."""
+    """Score all tokens for a masked position by products with the embeddings: (..., C) -> (..., V)."""
 
     def __init__(self, config: BertConfig, embedding: nn.Parameter):
         self.bias = nn.Parameter(nn.full(config.vocab_size))
@@ -111,7 +111,7 @@ class MaskedHead(nn.Module):
 
 
 class Bert(Pretrained, nn.EncoderLM):
-    """BERT: tokens (B, T) -> logits (B, T, V) of the tokens at masked positions.
+    """A BERT model: tokens (B, T) -> logits (B, T, V) of the tokens at masked positions.
 
     `config.task` decides the output layer: "masked" has `head`, "classify" has `classify`, and "encode" has
     none. `seed` decides the initial weights; with `seed=None` matrices stay zero, for weights from a file.
@@ -152,7 +152,7 @@ class Bert(Pretrained, nn.EncoderLM):
 
     @classmethod
     def hf_ignored(cls, config: BertConfig) -> str:
-        """Return a regular expression for names of weights that this task does not need from a file."""
+        """Return a regular expression for the names of weights in a file that this task does not need."""
         unused = rf"|{cls.hf_base}pooler\..*|cls\.seq_relationship\..*" if config.task == "masked" else ""
         return rf"{cls.hf_base}embeddings\.position_ids" + unused
 
@@ -172,7 +172,7 @@ class Bert(Pretrained, nn.EncoderLM):
         `segments` (B, T) tells the sentences of a pair apart; the default is 0 everywhere. `where` is passed
         on to `F.attention`: with `lengths` (B,), tokens of row b after the first lengths[b] are padding; if a
         row holds several texts, `starts` and `ends` (B, T) are the limits of each token's text. Raises
-        UserError as calling the model does, and on a segment that the model lacks.
+        UserError when tokens or segments are out of range, or the context is too short.
         """
         tokens = check_tokens(tokens, self.config.vocab_size)
         segments = np.zeros(tokens.shape, np.int64) if segments is None else np.atleast_2d(segments)
@@ -188,7 +188,7 @@ class Bert(Pretrained, nn.EncoderLM):
         return self.encoder(tokens, self.positions(tokens, places, starts), segments, **where)
 
     def positions(self, tokens: np.ndarray, places: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        """Return each token's row in the table of positions: three arrays of ints (B, T) -> (B, T).
+        """Return the index of each token in the table of positions: three arrays of ints (B, T) -> (B, T).
 
         places: each token's place in its text, counted from 0.
         starts: where in the row the token's text starts.
@@ -196,7 +196,7 @@ class Bert(Pretrained, nn.EncoderLM):
         return np.broadcast_to(places, tokens.shape)
 
     def head(self, x: Tensor) -> Tensor:
-        """Score every token of the vocabulary: (..., C) -> (..., V). Raises UserError for another task."""
+        """Score every token: (..., C) -> (..., V). Raises UserError unless the task is "masked"."""
         if self.lm_head is None:
             raise UserError(f"a {self.architecture} does not score tokens: its task is {self.config.task}")
         return self.lm_head(x)
@@ -217,9 +217,9 @@ class Bert(Pretrained, nn.EncoderLM):
         return self.pool(self.pooler(x[:, 0]))
 
     def for_task(self, task: str, labels: list[str] | None = None, seed: int = 0) -> "Bert":
-        """Return a model with the weights of this encoder and the output layer of another task.
+        """Return a model for another task, with the weights of this encoder and the task's output layer.
 
-        Weights that this model lacks are new, from `seed`.
+        Weights that this model lacks are drawn with `seed`.
         """
         model = type(self)(replace(self.config, task=task, labels=labels), seed)
         known = self.state_dict()
@@ -230,17 +230,14 @@ class Bert(Pretrained, nn.EncoderLM):
 
     @classmethod
     def hf_write(cls, found: dict[str, Any], config: Any) -> dict[str, Any]:
-        """Return `found` with the name of transformers' class and two tables of the labels."""
+        """Add the name of transformers' class and two tables of the labels to the settings `found`."""
         ids = {name: i for i, name in enumerate(config.labels or [])} or None
         names = dict(enumerate(config.labels or [])) or None
         return found | {"architectures": [config.architecture], "id2label": names, "label2id": ids}
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json with BERT's defaults for settings that a file leaves out, and the task.
-
-        Raises UserError when the file describes another task.
-        """
+        """Complete a config.json with BERT's defaults and the task. Raises UserError for an unknown task."""
         tasks = {cls.config_class.hf_class + end: task for task, end in TASKS.items()}
         names = config.get("architectures") or [cls.config_class.hf_class + "Model"]
         if not isinstance(names, list) or names[0] not in [*tasks]:  # it may be an object

@@ -1,7 +1,7 @@
-"""DeepSeek-V3: LLaMA with a latent KV cache, and experts that are balanced without a loss.
+"""Define DeepSeek-V3: LLaMA with a latent KV cache, and experts that are balanced without a loss.
 
 DeepSeek-AI, "DeepSeek-V2", 2024, section 2.1 (multi-head latent attention), and "DeepSeek-V3 Technical
-Report", 2024, section 2.1. What differs from `llama.py`: keys and values of all heads are made from one short
+Report", 2024, section 2.1. Differences from `llama.py`: keys and values of all heads are made from one short
 vector per token, and the cache holds only this vector; only some channels of a head are rotated; and blocks
 after the first few have experts, some of which every token uses. Each expert has a bias, which is added to
 its score when experts are chosen; the bias grows while the expert gets too few tokens.
@@ -28,7 +28,7 @@ EPS = 1e-6  # of the norms of short vectors, which config.json does not mention
 
 @dataclass(frozen=True, kw_only=True)
 class DeepseekV3Config(LlamaConfig):
-    """The sizes of a DeepSeek-V3: LLaMA's, and the sizes of the latent vectors and the experts.
+    """The sizes of a DeepSeek-V3: all sizes of LLaMA, and the sizes of the latent vectors and the experts.
 
     Raises UserError if they are inconsistent.
     """
@@ -62,7 +62,7 @@ class DeepseekV3Config(LlamaConfig):
 
 
 class LatentAttention(nn.Attention):
-    """Multi-head latent attention: keys and values of all heads are made from one short vector per token.
+    """Apply multi-head latent attention: one short vector per token gives the keys and values of all heads.
 
     x (B, T, C) -> (B, T, C). The key of a head is W c for a token's vector c. It is never computed: q . W c =
     (W^T q) . c, so W^T is applied to each query instead. All heads attend to the same vectors, which are c
@@ -120,14 +120,14 @@ def per_head(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def halves(x: Tensor) -> Tensor:
-    """Move channels 2i and 2i + 1, a pair that DeepSeek rotates, to i and i + D/2, as `rotate` expects it."""
+    """Move channels 2i and 2i + 1, which DeepSeek rotates as a pair, to i and i + D/2 for `rotate`."""
     return F.concat([x[..., 0::2], x[..., 1::2]])
 
 
 class BalancedExperts(nn.Experts):
-    """Experts chosen by sigmoid scores plus a bias, and shared experts that every token uses.
+    """Apply experts chosen by sigmoid scores plus a bias, and shared experts that every token uses.
 
-    x (B, T, C) -> (B, T, C). The bias decides which experts are chosen, not the weights of their results.
+    x (B, T, C) -> (B, T, C). The bias changes which experts are chosen, but not the weights of their results.
     After each training step the bias rises for experts with less than their share of tokens, and falls for
     the others (Wang et al., "Auxiliary-Loss-Free Load Balancing Strategy for Mixture-of-Experts", 2024).
     """
@@ -165,7 +165,7 @@ class BalancedExperts(nn.Experts):
 
 
 class DeepseekV3Block(LlamaBlock):
-    """One transformer block: x + attention(norm(x)), then x + mlp(norm(x)): (B, T, C) -> (B, T, C)."""
+    """Run one transformer block: x = x + attention(norm(x)), then x + mlp(norm(x)), all (B, T, C)."""
 
     def __init__(self, config: DeepseekV3Config, layer: int):
         self.input_layernorm = nn.RMSNorm(config.width, config.eps)
@@ -177,7 +177,7 @@ class DeepseekV3Block(LlamaBlock):
 
 
 class DeepseekV3(Llama):
-    """DeepSeek-V3: tokens (B, T) -> logits (B, T, V)."""
+    """A DeepSeek-V3 model: tokens (B, T) -> logits (B, T, V)."""
 
     model_type = "deepseek_v3"
     architecture = "DeepseekV3ForCausalLM"
@@ -201,5 +201,5 @@ class DeepseekV3(Llama):
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json with DeepSeek-V3's defaults for settings that a file leaves out."""
+        """Complete a config.json with the defaults of DeepSeek-V3."""
         return super().hf_read({"n_routed_experts": config.get("num_local_experts", 256)} | config)

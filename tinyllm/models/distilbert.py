@@ -1,4 +1,4 @@
-"""DistilBERT: half as deep as BERT, without segments, trained to give a BERT's outputs (Sanh et al. 2019)."""
+"""Define DistilBERT: half as deep as BERT, without segments, trained to imitate a BERT (Sanh et al. 2019)."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,7 +10,7 @@ from tinyllm.models.bert import Bert, BertConfig
 
 @dataclass(frozen=True, kw_only=True)
 class DistilBertConfig(BertConfig):
-    """The sizes of a DistilBERT; config.json has other names for them. Raises UserError if inconsistent."""
+    """The sizes of a DistilBERT, named differently in config.json. Raises UserError if inconsistent."""
 
     hf = {"layers": "n_layers", "heads": "n_heads", "width": "dim", "hidden": "hidden_dim",
           "dropout": "dropout", "class_dropout": "seq_classif_dropout"}  # fmt: skip
@@ -27,7 +27,7 @@ class DistilBertConfig(BertConfig):
 
 
 class DistilBert(Bert):
-    """DistilBERT: tokens (B, T) -> logits (B, T, V) of the tokens at masked positions."""
+    """A DistilBERT model: tokens (B, T) -> logits (B, T, V) of the tokens at masked positions."""
 
     model_type = "distilbert"
     config_class = DistilBertConfig

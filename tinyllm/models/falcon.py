@@ -1,9 +1,9 @@
-"""Falcon: attention and MLP side by side after one norm, and one head of keys and values.
+"""Define Falcon: attention and MLP side by side after one norm, and one head of keys and values.
 
-Almazrouei et al., "The Falcon Series of Open Language Models", 2023; the layout is PaLM's (Chowdhery et al.,
-2022, section 2): x + attention(norm(x)) + mlp(norm(x)), no biases, and multi-query attention (Shazeer, "Fast
-Transformer Decoding: One Write-Head is All You Need", 2019), whose KV cache is H times smaller. All but the
-block is LLaMA's. Parameter names equal Falcon-7B's checkpoint.
+Almazrouei et al., "The Falcon Series of Open Language Models", 2023. As in PaLM (Chowdhery et al., 2022,
+section 2), a block is x + attention(norm(x)) + mlp(norm(x)), without biases, with multi-query attention
+(Shazeer, "Fast Transformer Decoding: One Write-Head is All You Need", 2019), whose KV cache is H times
+smaller. The rest is taken from LLaMA. Parameter names equal the names in Falcon-7B's checkpoint.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class FalconConfig(RotarySizes):
 
 
 class MultiQueryAttention(nn.Attention):
-    """Attention with one head of keys and values; one linear layer makes all queries, keys and values.
+    """Apply attention with one head of keys and values; one linear layer makes all queries, keys and values.
 
     x (B, T, C) -> (B, T, C).
     """
@@ -63,7 +63,7 @@ class MultiQueryAttention(nn.Attention):
 
 
 class FalconBlock(nn.Module):
-    """One transformer block: x + attention(norm(x)) + mlp(norm(x)): (B, T, C) -> (B, T, C)."""
+    """Run one transformer block: x + attention(norm(x)) + mlp(norm(x)), all (B, T, C)."""
 
     def __init__(self, config: FalconConfig, layer: int):
         self.input_layernorm = nn.LayerNorm(config.width, eps=config.eps)
@@ -76,7 +76,7 @@ class FalconBlock(nn.Module):
 
 
 class Falcon(Llama):
-    """Falcon: tokens (B, T) -> logits (B, T, V)."""
+    """A Falcon model: tokens (B, T) -> logits (B, T, V)."""
 
     model_type = "falcon"
     architecture = "FalconForCausalLM"
@@ -97,7 +97,7 @@ class Falcon(Llama):
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json with Falcon's defaults for settings that a file leaves out."""
+        """Complete a config.json with Falcon's default width of the MLP, four times the model's width."""
         width, hidden = config.get("hidden_size"), config.get("ffn_hidden_size")
         inner = 4 * width if hidden is None and isinstance(width, int) else hidden
         return read_rope(config) | {"ffn_hidden_size": inner}

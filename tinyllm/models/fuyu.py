@@ -1,12 +1,12 @@
-"""Fuyu: a decoder that also reads pictures.
+"""Define Fuyu, a decoder that also reads pictures.
 
 Bavishi et al., "Fuyu-8B: A Multimodal Architecture for AI Agents", Adept, 2023. A picture is cut into
 patches, and one linear layer turns the pixels of each patch into a vector. The text contains a special token,
 the mark, for each patch; the patch's vector replaces the vector of its mark. From there on, patches are
 treated as words: each sees the patches before it and none after it. There is no separate encoder of pictures.
 Without a picture, a mark is a token like any other. The decoder is Persimmon (Elsen et al., 2023), which
-differs from GPT-NeoX in this: attention comes before the MLP, not beside it; each head's queries and keys
-have a layer norm, so that their products cannot grow without limit; and the MLP squares relu (So et al.,
+differs from GPT-NeoX in three points: attention comes before the MLP, not beside it; each head's queries and
+keys have a layer norm, so that their products cannot grow without limit; and the MLP squares relu (So et al.,
 "Primer", 2021).
 """
 
@@ -54,12 +54,12 @@ class FuyuConfig(RotarySizes):
 
     @property
     def rotary_width(self) -> int:
-        """Return half of the width of a head."""
+        """Return the number of channels of a head that are rotated: half of the head."""
         return self.width // self.heads // 2
 
 
 class FuyuAttention(NeoXAttention):
-    """Attention of GPT-NeoX with norms for queries and keys: x (B, T, C) -> (B, T, C)."""
+    """Apply the attention of GPT-NeoX with norms for queries and keys: x (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: FuyuConfig):
         super().__init__(config)
@@ -73,7 +73,7 @@ class FuyuAttention(NeoXAttention):
 
 
 class FuyuMLP(NeoXMLP):
-    """Feed-forward block: widen, apply relu and square, narrow: x (..., C) -> (..., C)."""
+    """Apply a feed-forward block: widen, apply relu, square, narrow: x (..., C) -> (..., C)."""
 
     def __call__(self, x: Tensor) -> Tensor:
         positive = F.relu(self.dense_h_to_4h(x))
@@ -81,7 +81,7 @@ class FuyuMLP(NeoXMLP):
 
 
 class FuyuBlock(nn.Module):
-    """One transformer block: x + attention(norm(x)), then x + mlp(norm(x)): (B, T, C) -> (B, T, C)."""
+    """Run one transformer block: x = x + attention(norm(x)), then x + mlp(norm(x)), all (B, T, C)."""
 
     def __init__(self, config: FuyuConfig, layer: int):
         self.input_layernorm = nn.LayerNorm(config.width, eps=config.eps)
@@ -95,7 +95,7 @@ class FuyuBlock(nn.Module):
 
 
 class Fuyu(Pretrained, nn.DecoderLM):
-    """Fuyu: tokens (B, T), with a mark for each patch of the pictures -> logits (B, T, V)."""
+    """A Fuyu model: tokens (B, T), with a mark for each patch of the pictures -> logits (B, T, V)."""
 
     model_type = "fuyu"
     architecture = "FuyuForCausalLM"
@@ -145,8 +145,8 @@ class Fuyu(Pretrained, nn.DecoderLM):
         """Run the model without its output layer: tokens (B, T) or (T,), ints -> (B, T, C).
 
         The vectors of `pictures`, bytes (N, side, side, 3), replace the vectors of the marks among the
-        tokens, in reading order. Other arguments: see `DecoderLM.hidden`. Raises UserError when there are not
-        as many marks as patches, and as calling the model does.
+        tokens, in reading order. Other arguments: see `DecoderLM.hidden`. Raises UserError when the numbers
+        of marks and patches differ, a token is out of range, or the context is too short.
         """
         tokens = check_tokens(tokens, self.config.vocab_size)
         positions = positions_of(tokens, cache, self.config.context)
@@ -175,7 +175,7 @@ class Fuyu(Pretrained, nn.DecoderLM):
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json with Fuyu's defaults, and the settings of `text_config` at the top level.
+        """Complete a config.json with Fuyu's defaults, and copy `text_config` to the top level.
 
         Raises UserError when `text_config` is not an object.
         """

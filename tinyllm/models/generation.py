@@ -1,7 +1,7 @@
-"""Read generation_config.json: how a model's authors want tokens to be drawn, and which tokens end a text.
+"""Read generation_config.json: the settings for drawing tokens, and the tokens that end a text.
 
-Settings that the file does not mention stay as tinyllm has them. If `do_sample` is false, the likeliest token
-is taken. If `do_sample` is missing, the file's temperature and filters are ignored, as in transformers.
+If the file leaves out a setting, tinyllm's default applies. If `do_sample` is false, the likeliest token is
+taken. If `do_sample` is missing, the file's temperature and filters are ignored, as in transformers.
 """
 
 import os
@@ -30,8 +30,8 @@ NEUTRAL = {"num_beams": 1, "num_beam_groups": 1, "num_return_sequences": 1, "typ
 def read_generation(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a folder's generation_config.json.
 
-    Without that file, the only setting is eos_token_id of config.json. Settings that are null or that change
-    nothing are left out. Raises UserError when the file is broken, or a value has the wrong type.
+    Without that file, the only setting is eos_token_id of config.json. Settings that are null are left out.
+    Raises UserError when the file is broken, or a value has the wrong type.
     """
     path = folder / FILE
     ends = {"eos_token_id": config.get("eos_token_id")}
@@ -71,7 +71,7 @@ def sampling_settings(generation: dict[str, Any]) -> dict[str, Any]:
 
 
 def ignored(generation: dict[str, Any], beams: bool = False) -> list[str]:
-    """Return the settings that would change the choice of tokens but are not applied.
+    """List the settings in the file that would change the choice of tokens but are not applied.
 
     With `beams`, the settings of beam search are applied, and repetition_penalty is not.
     """

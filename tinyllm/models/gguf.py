@@ -1,9 +1,9 @@
-"""Write a model as a GGUF file, which llama.cpp and the programs built on it open.
+"""Write a model as a GGUF file, the format of llama.cpp and the programs built on it.
 
 A GGUF file holds settings (names with typed values), then a table of tensors (name, shape, type, place), then
 their numbers, each tensor at a multiple of 32 bytes, all little-endian
 (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). Matrices are (n_out, n_in). Weights of 8 and 4
-bits are ggml's Q8_0 and Q4_0: 32 neighbours in a row share one float16 scale.
+bits are in ggml's formats Q8_0 and Q4_0, where 32 neighbours in a row share one float16 scale.
 """
 
 import re
@@ -23,9 +23,9 @@ BLOCK = ALIGNMENT = 32
 
 
 class Layout(NamedTuple):
-    """llama.cpp's names for the parts of a family, and how it rotates the channels of a head.
+    """llama.cpp's names for the parts of a family, and the order of the channels that it rotates.
 
-    pairs: True if llama.cpp rotates channels 2i and 2i + 1 as a pair, False if i and i + D/2, as here.
+    pairs: True if llama.cpp rotates channels 2i and 2i + 1 as a pair, False if i and i + D/2, as tinyllm.
     """
 
     architecture: str
@@ -60,7 +60,7 @@ def save_gguf(model: Any, path: Path | str, vocabulary: dict[str, Any] | None = 
 
     Vectors, positions, and matrices whose rows are not multiples of 32 stay float32. `vocabulary` is the
     result of `tokenizer.gguf.vocabulary`; a file without it serves programs that encode texts themselves.
-    Raises UserError when llama.cpp cannot run this model (another family than LAYOUTS has, YaRN, a window,
+    Raises UserError when llama.cpp cannot run this model (a family missing from LAYOUTS, YaRN, a window,
     quantized weights), the vocabulary has another size, or the file cannot be written.
     """
     layout = LAYOUTS.get(model.model_type)
@@ -216,7 +216,7 @@ def _joined(scale, q):
 
 
 class Type(NamedTuple):
-    """A format of weights: ggml's codes of a tensor and of a file, the bytes of 32 weights, how to pack."""
+    """A format of weights: ggml's codes for a tensor and a file, bytes per 32 weights, how to pack them."""
 
     code: int
     file_type: int

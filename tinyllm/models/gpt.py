@@ -1,4 +1,4 @@
-"""GPT-2: a stack of transformer blocks, complete in this file.
+"""Define GPT-2, a stack of transformer blocks; complete in this file.
 
 Radford, Wu, Child, Luan, Amodei and Sutskever, "Language Models are Unsupervised Multitask Learners",
 2019. Layout and parameter names equal GPT-2's checkpoint, so the published weights load as they are.
@@ -40,10 +40,10 @@ class GPTConfig(Sizes):
 
 
 class Block(nn.Module):
-    """One transformer block: x + attention(norm(x)), then x + mlp(norm(x)).
+    """Run one transformer block: x = x + attention(norm(x)), then x + mlp(norm(x)).
 
     x (B, T, C) -> (B, T, C). The sums form the residual stream through all blocks; attention and MLP each
-    read a normalised copy of it and add their result.
+    read a normalised copy of the stream and add their result to it.
     """
 
     def __init__(self, config: GPTConfig):
@@ -60,7 +60,7 @@ class Block(nn.Module):
 
 
 class GPT(Pretrained, nn.DecoderLM):
-    """GPT-2: tokens (B, T) -> logits (B, T, V)."""
+    """A GPT-2 model: tokens (B, T) -> logits (B, T, V)."""
 
     model_type = "gpt2"
     architecture = "GPT2LMHeadModel"
@@ -88,18 +88,18 @@ class GPT(Pretrained, nn.DecoderLM):
         self.finish(seed)
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
-        """Add the vectors of tokens and of positions -> (B, T, C)."""
+        """Add the vectors of tokens and of positions: two arrays of ints (B, T) -> (B, T, C)."""
         return self.drop(self.wte(tokens) + self.wpe(positions))
 
     def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
-        """Run the blocks and the last norm -> (B, T, C)."""
+        """Run the blocks and the last norm: x (B, T, C) -> (B, T, C)."""
         for i, block in enumerate(self.h):
             x = block(x, cache[i] if cache else None, **where)
         return self.ln_f(x)
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json with GPT-2's dropout of 0.1 for settings that a file leaves out."""
+        """Complete a config.json with GPT-2's default dropout, 0.1."""
         found = dict.fromkeys((*DROPS, "attn_pdrop"), 0.1) | config
         same = found["embd_pdrop"] == found["resid_pdrop"]
         return found | {"embd_pdrop": None if same else found["embd_pdrop"]}

@@ -1,4 +1,4 @@
-"""GPT-NeoX: LLaMA with another block, in which attention and MLP stand side by side.
+"""Define GPT-NeoX: LLaMA with another block, in which attention and MLP stand side by side.
 
 Black et al., "GPT-NeoX-20B: An Open-Source Autoregressive Language Model", 2022, section 2.1. Both parts read
 the same residual stream, and their results are added together: x + attention(norm1(x)) + mlp(norm2(x)). So
@@ -47,7 +47,7 @@ class GPTNeoXConfig(RotarySizes):
 
 
 class NeoXAttention(nn.Attention):
-    """Attention whose one linear layer holds q, k and v of head 0, then of head 1, and so on.
+    """Apply attention with one linear layer for q, k and v of head 0, then of head 1, and so on.
 
     x (B, T, C) -> (B, T, C).
     """
@@ -64,7 +64,7 @@ class NeoXAttention(nn.Attention):
 
 
 class NeoXMLP(nn.Module):
-    """Feed-forward block: widen, apply the exact gelu, narrow: x (..., C) -> (..., C)."""
+    """Apply a feed-forward block: widen, apply the exact gelu, narrow: x (..., C) -> (..., C)."""
 
     def __init__(self, width: int, hidden: int, bias: bool = True):
         self.dense_h_to_4h = nn.Linear(width, hidden, bias)
@@ -75,7 +75,7 @@ class NeoXMLP(nn.Module):
 
 
 class NeoXBlock(nn.Module):
-    """One transformer block: x + attention(norm(x)) + mlp(other norm(x)): (B, T, C) -> (B, T, C)."""
+    """Run one transformer block: x + attention(norm1(x)) + mlp(norm2(x)), all (B, T, C)."""
 
     def __init__(self, config: GPTNeoXConfig, layer: int):
         self.parallel = config.parallel
@@ -90,7 +90,7 @@ class NeoXBlock(nn.Module):
 
 
 class GPTNeoX(Llama):
-    """GPT-NeoX: tokens (B, T) -> logits (B, T, V)."""
+    """A GPT-NeoX model: tokens (B, T) -> logits (B, T, V)."""
 
     model_type = "gpt_neox"
     architecture = "GPTNeoXForCausalLM"
@@ -111,7 +111,7 @@ class GPTNeoX(Llama):
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json in its older format, which has other names for two settings."""
+        """Complete a config.json, and add the rotary settings under their older names."""
         found = read_rope({"rope_theta": config.get("rotary_emb_base", 10000.0)} | config)
         part = found.get("partial_rotary_factor", config.get("rotary_pct", 0.25))
         return found | {"rotary_emb_base": found["rope_theta"], "rotary_pct": part}

@@ -1,4 +1,4 @@
-"""Download models from the Hub of Hugging Face: the only file of tinyllm that may use the network."""
+"""Download models from the Hub of Hugging Face. No other file of tinyllm uses the network."""
 
 import functools
 import os
@@ -13,7 +13,7 @@ OTHERS = ["[!1]*/*", "1[!_]*/*", "consolidated*"]  # not downloaded: folders but
 
 
 def is_hub_name(place: Path | str) -> bool:
-    """Return True for a name such as owner/model, unless a folder of this name or one called owner exists.
+    """Return True for a name like owner/model, unless a folder of this name or a folder `owner` exists.
 
     Returns False for runs/NAME, because the command line stores its runs there.
     """
@@ -25,9 +25,9 @@ def is_hub_name(place: Path | str) -> bool:
 
 @functools.cache
 def download(name: str) -> Path:
-    """Download the model called owner/model, or its changed files -> its folder in the Hub's cache.
+    """Download a model, or only the files that changed: owner/model -> its folder in the Hub's cache.
 
-    Raises UserError when huggingface_hub is missing, or with the error's first line when the download fails.
+    Raises UserError when huggingface_hub is missing or the download fails.
     """
     try:
         import huggingface_hub

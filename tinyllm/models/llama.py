@@ -1,6 +1,6 @@
-"""LLaMA: GPT-2 with some parts replaced, complete in this file.
+"""Define LLaMA: GPT-2 with some parts replaced, complete in this file.
 
-Touvron et al., "LLaMA: Open and Efficient Foundation Language Models", 2023. What differs from GPT-2:
+Touvron et al., "LLaMA: Open and Efficient Foundation Language Models", 2023. Differences from GPT-2:
 RMSNorm, which does not subtract the mean; positions that rotate queries and keys (RoPE) instead of adding a
 vector; a gate in the MLP (SwiGLU); no biases; an output layer that is not the embedding. Query heads may
 share keys and values (grouped-query attention: Ainslie et al., "GQA", 2023) for a smaller KV cache.
@@ -92,7 +92,7 @@ class LlamaConfig(RotarySizes):
 
 
 class LlamaBlock(nn.Module):
-    """One transformer block: x + attention(norm(x)), then x + mlp(norm(x)): (B, T, C) -> (B, T, C)."""
+    """Run one transformer block: x = x + attention(norm(x)), then x + mlp(norm(x)), all (B, T, C)."""
 
     def __init__(self, config: LlamaConfig, layer: int):
         self.input_layernorm = nn.RMSNorm(config.width, config.eps)
@@ -106,7 +106,7 @@ class LlamaBlock(nn.Module):
 
     @staticmethod
     def make_mlp(config: Any) -> nn.Module:
-        """Make the feed-forward part of a block; a derived family may override it."""
+        """Make the feed-forward part of a block. Families that need another one override this method."""
         return nn.GatedMLP(config.width, config.hidden, config.mlp_bias)
 
     def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
@@ -115,7 +115,7 @@ class LlamaBlock(nn.Module):
 
 
 class LlamaBody(nn.Module):
-    """The embedding, the blocks and the last norm; a call runs the last two: x (B, T, C) -> (B, T, C)."""
+    """Hold the embedding, and run the blocks and the last norm: x (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: Any, block: Any, norm: Any):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.width)
@@ -131,7 +131,7 @@ class LlamaBody(nn.Module):
 
 
 class Llama(Pretrained, nn.DecoderLM):
-    """LLaMA: tokens (B, T) -> logits (B, T, V)."""
+    """A LLaMA model: tokens (B, T) -> logits (B, T, V)."""
 
     model_type = "llama"
     architecture = "LlamaForCausalLM"
@@ -152,21 +152,21 @@ class Llama(Pretrained, nn.DecoderLM):
         self.finish(seed)
 
     def first_std(self, name: str) -> float:
-        """Return the standard deviation of a new weight: `embed_std` for embeddings, else from `init_std`."""
+        """Return the standard deviation of a new weight: `embed_std` for embeddings, or from `init_std`."""
         given = None if self.config.tied else getattr(self.config, "embed_std", None)
         return super().first_std(name) if given is None or name != "model.embed_tokens.weight" else given
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
-        """Look up the vectors of tokens -> (B, T, C)."""
+        """Look up the vectors of tokens (B, T) -> (B, T, C)."""
         return self.model.embed_tokens(tokens)
 
     def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
-        """Run the blocks and the last norm -> (B, T, C)."""
+        """Run the blocks and the last norm: x (B, T, C) -> (B, T, C)."""
         return self.model(x, positions, cache, **where)
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json in its older format, with LLaMA's defaults for settings that are missing."""
+        """Complete a config.json with LLaMA's defaults, and give the rotary settings their older names."""
         found = {"rms_norm_eps": 1e-6, "num_key_value_heads": None} | cls.hf_usual | config
         if found["num_key_value_heads"] is None:
             found["num_key_value_heads"] = found.get("num_attention_heads")

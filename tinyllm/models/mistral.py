@@ -1,4 +1,4 @@
-"""Mistral: LLaMA with a sliding window in attention. Jiang et al., "Mistral 7B", 2023."""
+"""Define Mistral: LLaMA with a sliding window in attention. Jiang et al., "Mistral 7B", 2023."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from tinyllm.models.sizes import SIZE
 
 @dataclass(frozen=True)
 class MistralConfig(LlamaConfig):
-    """The sizes of a Mistral: LLaMA's sizes and a window. Raises UserError if they are inconsistent."""
+    """The sizes of a Mistral: all sizes of LLaMA, and a window. Raises UserError if they are inconsistent."""
 
     window: int | None = setting(  # type: ignore[assignment]
         None, **SIZE, hf="sliding_window", help="how many tokens back it sees"
@@ -17,7 +17,7 @@ class MistralConfig(LlamaConfig):
 
 
 class Mistral(Llama):
-    """Mistral: tokens (B, T) -> logits (B, T, V)."""
+    """A Mistral model: tokens (B, T) -> logits (B, T, V)."""
 
     model_type = "mistral"
     architecture = "MistralForCausalLM"

@@ -1,4 +1,4 @@
-"""Mixtral: LLaMA with a mixture of experts as its MLP. Jiang et al., "Mixtral of Experts", 2024.
+"""Define Mixtral: LLaMA with a mixture of experts as its MLP. Jiang et al., "Mixtral of Experts", 2024.
 
 Every token uses 2 of 8 MLPs, so the model has the parameters of a large model at the cost of a small one. The
 layer is `nn.Experts`. While training, the loss contains `balance` times `nn.balance_loss`, so that all
@@ -23,7 +23,7 @@ NAMES = ("num_local_experts", "num_experts")
 
 @dataclass(frozen=True)
 class MixtralConfig(MistralConfig):
-    """The sizes of a Mixtral: Mistral's, and its experts. Raises UserError if inconsistent."""
+    """The sizes of a Mixtral: all sizes of Mistral, and its experts. Raises UserError if inconsistent."""
 
     normalise = True  # not a setting, but a derived family may override it
 
@@ -40,7 +40,7 @@ class MixtralConfig(MistralConfig):
 
 
 class MixtralBlock(LlamaBlock):
-    """LLaMA's block with experts: (B, T, C) -> (B, T, C)."""
+    """Run LLaMA's transformer block with experts as the MLP: (B, T, C) -> (B, T, C)."""
 
     @staticmethod
     def make_mlp(config: MixtralConfig) -> nn.Experts:
@@ -48,9 +48,9 @@ class MixtralBlock(LlamaBlock):
 
 
 class Mixtral(Llama):
-    """Mixtral: tokens (B, T) -> logits (B, T, V).
+    """A Mixtral model: tokens (B, T) -> logits (B, T, V).
 
-    In a preset, the two experts of a token compute as much as the MLP of LLaMA's preset of the same name.
+    In a preset, the two experts of a token compute as much as the MLP in the LLaMA preset of the same name.
     """
 
     model_type = "mixtral"
@@ -70,7 +70,7 @@ class Mixtral(Llama):
 
     def loss(self, tokens: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None,
              **where: Any) -> Tensor:  # fmt: skip
-        """Return the loss of `LanguageModel.loss`; in training mode, with the load-balancing loss added."""
+        """Return `LanguageModel.loss`, and in training mode add the load-balancing loss of the experts."""
         loss = super().loss(tokens, targets, weights, **where)
         if not self.training or not self.config.balance:
             return loss

@@ -1,4 +1,4 @@
-"""mT5: version 1.1 of T5, trained on many languages. Xue et al., "mT5", 2021."""
+"""Define mT5: version 1.1 of T5, trained on many languages. Xue et al., "mT5", 2021."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ class MT5Config(T5Config):
 
 
 class MT5(T5):
-    """mT5: tokens (B, S), decoder_tokens (B, T) -> logits (B, T, V)."""
+    """An mT5 model: tokens (B, S), decoder_tokens (B, T) -> logits (B, T, V)."""
 
     model_type = "mt5"
     architecture = "MT5ForConditionalGeneration"
@@ -25,5 +25,5 @@ class MT5(T5):
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json with T5's defaults; the decoder's output is never scaled."""
+        """Complete a config.json with T5's defaults. The decoder's output is never scaled."""
         return super().hf_read(config) | {"scale_decoder_outputs": False}

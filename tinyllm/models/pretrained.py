@@ -1,6 +1,6 @@
-"""Checkpoints in Hugging Face's layout: a folder with config.json and model.safetensors.
+"""Read and write checkpoints in Hugging Face's layout: a folder with config.json and model.safetensors.
 
-tinyllm opens the checkpoints that transformers writes for these families, and transformers opens tinyllm's.
+For these families tinyllm opens checkpoints of transformers, and transformers opens checkpoints of tinyllm.
 The metadata `hf` of a config's field gives the field's name in config.json; the attributes of `Pretrained`
 describe the other differences.
 """
@@ -58,7 +58,7 @@ class Pretrained(Module):
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json in the format that tinyllm reads; a family with more formats overrides this."""
+        """Complete the settings of a config.json with defaults; a family with more formats overrides this."""
         return cls.hf_usual | config
 
     @classmethod
@@ -123,7 +123,7 @@ def _write_json(path, value):
 def describe(cls: Any, config: Any) -> dict[str, Any]:
     """Return the config.json of a family's model: its settings, and the constants of the family.
 
-    Raises UserError when config.json cannot express this config: the family has no such model.
+    Raises UserError when config.json cannot express this config, because the family has no such model.
     """
     found: dict[str, Any] = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
     found |= {"architectures": [getattr(cls, "architecture", None)], "model_type": cls.model_type,
@@ -303,7 +303,7 @@ def _renamed(cls: Any, config: Any, stored: dict[str, Stored]) -> dict[str, Stor
 
 
 def second_names(model: Pretrained) -> dict[str, str]:
-    """Return {second name: first name} of tensors that have two, as a tied output layer and embedding do."""
+    """Return {second name: first name} of tensors with two names, such as a tied output layer."""
     first = {id(tensor): name for name, tensor in model.named_tensors()}
     found = {
         f"{path}.{attribute}": first.get(id(value))

@@ -1,4 +1,4 @@
-"""Qwen2: LLaMA with biases on queries, keys and values. Yang et al., "Qwen2 Technical Report", 2024."""
+"""Define Qwen2: LLaMA with biases on queries, keys and values. Yang et al., "Qwen2 Technical Report"."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from tinyllm.models.llama import COMMON, NO_BIAS, NO_WINDOW, Llama, LlamaConfig
 
 @dataclass(frozen=True)
 class Qwen2Config(LlamaConfig):
-    """The sizes of a Qwen2, the same as LLaMA's. Raises UserError if they are inconsistent."""
+    """The sizes of a Qwen2, the same as for LLaMA. Raises UserError if they are inconsistent."""
 
     qkv_bias = True
 
 
 class Qwen2(Llama):
-    """Qwen2: tokens (B, T) -> logits (B, T, V)."""
+    """A Qwen2 model: tokens (B, T) -> logits (B, T, V)."""
 
     model_type = "qwen2"
     architecture = "Qwen2ForCausalLM"

@@ -1,4 +1,4 @@
-"""Qwen3: LLaMA with norms on queries and keys. Yang et al., "Qwen3 Technical Report", 2025."""
+"""Define Qwen3: LLaMA with norms on queries and keys. Yang et al., "Qwen3 Technical Report", 2025."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from tinyllm.models.llama import COMMON, NO_WINDOW, Llama, LlamaConfig
 
 @dataclass(frozen=True)
 class Qwen3Config(LlamaConfig):
-    """The sizes of a Qwen3, the same as LLaMA's. Raises UserError if they are inconsistent."""
+    """The sizes of a Qwen3, the same as for LLaMA. Raises UserError if they are inconsistent."""
 
     qk_norm = True
 
 
 class Qwen3(Llama):
-    """Qwen3: tokens (B, T) -> logits (B, T, V)."""
+    """A Qwen3 model: tokens (B, T) -> logits (B, T, V)."""
 
     model_type = "qwen3"
     architecture = "Qwen3ForCausalLM"

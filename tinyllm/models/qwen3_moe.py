@@ -1,4 +1,4 @@
-"""Qwen3-MoE: Qwen3 with a mixture of experts as its MLP. Yang et al., "Qwen3 Technical Report", 2025."""
+"""Define Qwen3-MoE: Qwen3 with a mixture of experts. Yang et al., "Qwen3 Technical Report", 2025."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from tinyllm.models.sizes import SIZE
 
 @dataclass(frozen=True)
 class Qwen3MoeConfig(MixtralConfig):
-    """The sizes of a Qwen3-MoE: Qwen3's, and its experts. Raises UserError if they are inconsistent."""
+    """The sizes of a Qwen3-MoE: all sizes of Qwen3, and its experts. Raises UserError if inconsistent."""
 
     qk_norm = True
 
@@ -22,7 +22,7 @@ class Qwen3MoeConfig(MixtralConfig):
 
 
 class Qwen3Moe(Mixtral):
-    """Qwen3-MoE: tokens (B, T) -> logits (B, T, V)."""
+    """A Qwen3-MoE model: tokens (B, T) -> logits (B, T, V)."""
 
     model_type = "qwen3_moe"
     architecture = "Qwen3MoeForCausalLM"
@@ -36,6 +36,6 @@ class Qwen3Moe(Mixtral):
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json with Qwen3-MoE's defaults for settings that a file leaves out."""
+        """Complete a config.json with the defaults of Qwen3-MoE."""
         count = config.get("num_experts", config.get("num_local_experts", 128))  # transformers writes either
         return super().hf_read(config | {"num_local_experts": count, "sliding_window": None})

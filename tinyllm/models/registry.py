@@ -1,4 +1,4 @@
-"""The registry of model families, named by `model_type` in Hugging Face's config.json.
+"""Register the model families under their names, the `model_type` in Hugging Face's config.json.
 
 A family is one file in this folder and one line here.
 """
@@ -42,7 +42,7 @@ def names() -> list[str]:
 
 
 def family(name: str) -> Any:
-    """Return the class of a family, given its model_type or a short name like gpt; else raise UserError."""
+    """Return the class of a family by its model_type or a short name like gpt, or raise UserError."""
     name = SHORT.get(name, name) if isinstance(name, str) else name
     if not isinstance(name, str) or name not in FAMILIES:
         known = [*SHORT, *FAMILIES]
@@ -52,7 +52,7 @@ def family(name: str) -> Any:
 
 
 def make_config(settings: dict[str, Any]) -> Any:
-    """Return a family's config from a dict with `model_type` and the fields of its config class.
+    """Make a family's config from a dict with `model_type` and the fields of the config class.
 
     Raises UserError on an unknown family, an unknown or missing field, or a value out of bounds.
     """
@@ -84,10 +84,11 @@ def build(config: Any, seed: int | None = 0) -> Any:
 
 
 def locate(place: Path | str) -> Path:
-    """Return the folder of a model, which is downloaded if `place` is its name on the Hub of Hugging Face.
+    """Return the folder of a model, and download the model first if `place` is a name on the Hub.
 
-    `place` is a folder; or "shipped", the model in this package, unless there is a folder of that name; or
-    owner/model, the name of a model on the Hub, unless there is such a folder or one called owner.
+    `place` is a folder; or "shipped", the model in this package, unless there is such a folder; or
+    owner/model, a model on the Hub of Hugging Face, unless there is a folder of that name or a folder
+    `owner`.
     """
     if is_hub_name(place):
         return download(str(place))
@@ -99,10 +100,10 @@ def from_pretrained(folder: Path | str, bits: int | None = None) -> Any:
 
     `folder` may also be "shipped", the small model in this package, or owner/model, a model on the Hub (see
     `locate`). The model is in evaluation mode; a quantised checkpoint gives a quantised model. With `bits`, 8
-    or 4, each linear layer is rounded as it is read, as `quantize` does, so the full weights are never in
-    memory at once. Files are read in blocks, without a second copy; they are not memory-mapped, because most
-    weights are stored transposed, and a mapped file that becomes shorter kills the process. Raises UserError,
-    naming the file, when one is missing or broken, or describes a model that tinyllm cannot run.
+    or 4, each linear layer is quantised as soon as it is read, so the full weights are never in memory at
+    once. Files are read in blocks, without a second copy. They are not memory-mapped, because most weights
+    are stored transposed, and because a mapped file that becomes shorter kills the process. Raises UserError
+    with the name of a file that is missing or broken, or that describes a model tinyllm cannot run.
     """
     folder = locate(folder)
     if not os.path.isdir(folder):

@@ -1,4 +1,4 @@
-"""RoBERTa: BERT with positions that are counted from the id of the padding token. Liu et al., 2019."""
+"""Define RoBERTa: BERT whose first position has the number after the padding token's id. Liu et al., 2019."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,7 +11,7 @@ from tinyllm.models.bert import Bert, BertConfig
 
 @dataclass(frozen=True, kw_only=True)
 class RobertaConfig(BertConfig):
-    """The sizes of a RoBERTa: BERT's, and the id of the padding token. Raises UserError if inconsistent."""
+    """The sizes of a RoBERTa, and the id of the padding token. Raises UserError if they are inconsistent."""
 
     hf_class = "Roberta"
 
@@ -20,12 +20,12 @@ class RobertaConfig(BertConfig):
 
     @property
     def first_position(self) -> int:  # type: ignore[override]
-        """Return the row of the first position in the table of positions; padding uses the row before it."""
+        """Return the index of the first position in the table of positions; padding has the index before."""
         return self.pad + 1
 
 
 class Roberta(Bert):
-    """RoBERTa: tokens (B, T) -> logits (B, T, V) of the tokens at masked positions."""
+    """A RoBERTa model: tokens (B, T) -> logits (B, T, V) of the tokens at masked positions."""
 
     model_type = "roberta"
     config_class = RobertaConfig
@@ -38,7 +38,7 @@ class Roberta(Bert):
     separators = 2
 
     def positions(self, tokens: np.ndarray, places: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        """Return each token's row in the table of positions; all padding tokens have the same row."""
+        """Return the index of each token in the table of positions; all padding tokens have one index."""
         pad, real = self.config.pad, tokens != self.config.pad
         count = np.pad(np.cumsum(real, axis=1), ((0, 0), (1, 0)))  # real tokens before each place
         before = np.take_along_axis(count, np.broadcast_to(starts, tokens.shape), axis=1)
@@ -56,14 +56,14 @@ class Roberta(Bert):
 
     @classmethod
     def hf_write(cls, found: dict[str, Any], config: Any) -> dict[str, Any]:
-        """Return the config with a context that includes the rows of positions for padding."""
+        """Return the config with RoBERTa's context, which counts table entries that no position uses."""
         return super().hf_write(found, config) | {
             "max_position_embeddings": config.context + config.first_position
         }
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json with a context that does not include the rows of positions for padding."""
+        """Complete a config.json, and leave table entries that no position uses out of the context."""
         found = super().hf_read(config)
         rows, pad = (found.get(name) for name in ("max_position_embeddings", "pad_token_id"))
         if isinstance(rows, int) and isinstance(pad, int):

@@ -1,4 +1,4 @@
-"""Read and write how a folder of sentence-transformers makes the vector of a text from its tokens' vectors.
+"""Read and write how a folder of sentence-transformers pools the vectors of tokens into a text's vector.
 
 `modules.json` lists the steps: a Transformer, a Pooling that `1_Pooling/config.json` describes, and often a
 Normalize, which is always done here. (Reimers and Gurevych, "Sentence-BERT", 2019, section 3.)
@@ -17,7 +17,7 @@ MOST = 1 << 20  # bytes
 
 
 def read_pooling(folder: Path) -> str | None:
-    """Return the pooling that an encoder's folder asks for, "mean" or "cls"; None if it asks for none.
+    """Return the pooling that an encoder's folder asks for, "mean" or "cls", or None.
 
     Raises UserError when a file is broken, or asks for anything else, such as a maximum or a further layer.
     """
@@ -42,7 +42,7 @@ def read_pooling(folder: Path) -> str | None:
 
 
 def pooling_files(kind: str, width: int) -> dict[str, object]:
-    """Return {path in the folder: content} of the files that describe a model's pooling."""
+    """Return the files that describe a model's pooling, as {path in the folder: content}."""
     modes = {name: name == POOLINGS[kind] for name in POOLINGS.values()}
     return {
         "modules.json": [

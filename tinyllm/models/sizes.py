@@ -1,4 +1,4 @@
-"""The sizes that most families have, and their presets."""
+"""Define the sizes that most families have, and their presets."""
 
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, ClassVar
@@ -28,7 +28,7 @@ WITH_HIDDEN = {name: sizes | {"hidden": 4 * sizes["width"]} for name, sizes in P
 class Sizes:
     """The sizes of a transformer, such as `GPTConfig(vocab_size=65, **GPT.PRESETS["nano"])`.
 
-    Raises UserError if they are inconsistent. A family adds settings of its own.
+    A family adds settings of its own. Raises UserError if the sizes are inconsistent.
     """
 
     hf: ClassVar[dict[str, Any]] = {}  # {setting: its name in config.json, if it is not the one below}
@@ -57,7 +57,7 @@ class Sizes:
         self.check_heads()
 
     def check_heads(self) -> None:
-        """Raise UserError unless all heads have the same width, a multiple of `head_parts`."""
+        """Raise UserError if the heads do not all have the same width, a multiple of `head_parts`."""
         if self.width % (self.heads * self.head_parts):
             wanted = "a multiple of heads"
             if self.head_parts > 1:
@@ -79,11 +79,11 @@ class RotarySizes(Sizes):
 
     @property
     def rotary_width(self) -> int:
-        """Return how many channels of a head are rotated by its position."""
+        """Return the number of channels in each head that are rotated by a token's position."""
         return self.width // self.heads
 
     def check_scaling(self) -> None:
-        """Raise UserError unless `scaling` is valid, known to transformers, and gives finite angles."""
+        """Raise UserError if `scaling` is invalid, unknown to transformers, or gives infinite angles."""
         try:
             scaling: Any = self.scaling
             kind = scaling.get("rope_type", scaling.get("type"))
@@ -100,7 +100,7 @@ class RotarySizes(Sizes):
 
 
 def hf_names(config: Any, field: Any) -> tuple[str, ...]:
-    """Return the names that a config's field has in config.json: all are written, only the first is read."""
+    """Return the names of a config's field in config.json: all are written, but only the first is read."""
     renamed = getattr(config, "hf", {})
     names = renamed.get(field.name, field.metadata.get("hf", field.name))
     return names if isinstance(names, tuple) else (names,)

@@ -1,4 +1,4 @@
-"""SmolLM3: LLaMA without rotary positions in some of its layers. Bakouch et al., "SmolLM3", 2025.
+"""Define SmolLM3: LLaMA without rotary positions in some of its layers. Bakouch et al., "SmolLM3", 2025.
 
 Every fourth layer has no positions (NoPE), which helps with texts longer than in training. Source: Yang et
 al., "Rope to Nope and Back Again", 2025.
@@ -20,7 +20,7 @@ class SmolLM3Config(LlamaConfig):
 
 
 class SmolLM3(Llama):
-    """SmolLM3: tokens (B, T) -> logits (B, T, V)."""
+    """A SmolLM3 model: tokens (B, T) -> logits (B, T, V)."""
 
     model_type = "smollm3"
     architecture = "SmolLM3ForCausalLM"

@@ -1,11 +1,11 @@
-"""T5: an encoder reads a text, a decoder writes another one; complete in this file.
+"""Define T5: an encoder reads a text, and a decoder writes another one; complete in this file.
 
-Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", 2020. What
-differs from GPT-2: the encoder's positions see each other in both directions; the decoder also looks at the
-encoder's output (cross-attention). Positions: a learnt number for each distance, shared by all layers of a
-stack, is added to the scores. Scores are not divided by sqrt(D); the initial weights of q are smaller by this
-factor. RMSNorm; no biases. Version 1.1 has a gate in the MLP and an output layer that is not the embedding
-(Shazeer, "GLU Variants Improve Transformer", 2020). Parameter names equal Hugging Face's.
+Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text Transformer", 2020.
+Differences from GPT-2: positions in the encoder see each other in both directions; the decoder also attends
+to the encoder's output (cross-attention); a learnt number for each distance between positions, shared by all
+layers of a stack, is added to the scores; scores are not divided by sqrt(D), so the initial weights of q are
+smaller by this factor; RMSNorm; no biases. Version 1.1 has a gate in the MLP, and its output layer is not the
+embedding (Shazeer, "GLU Variants Improve Transformer", 2020). Parameter names equal Hugging Face's.
 """
 
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ class T5Config:
 
 
 class T5Attention(nn.Attention):
-    """Attention without a division by sqrt(D): x (B, T, C) -> (B, T, C)."""
+    """Apply self-attention without dividing the scores by sqrt(D): x (B, T, C) -> (B, T, C)."""
 
     same_input: tuple[str, ...] = ("q", "k", "v")
 
@@ -89,7 +89,7 @@ class T5Attention(nn.Attention):
 
 
 class T5CrossAttention(T5Attention):
-    """Attention from the decoder to the encoder's output: x (B, T, C) -> (B, T, C)."""
+    """Apply attention from the decoder to the encoder's output: x (B, T, C) -> (B, T, C)."""
 
     same_input = ("k", "v")
 
@@ -99,7 +99,7 @@ class T5CrossAttention(T5Attention):
 
 
 class T5MLP(nn.Module):
-    """Feed-forward block, with a gate in version 1.1: x (..., C) -> (..., C)."""
+    """Apply a feed-forward block, with a gate in version 1.1: x (..., C) -> (..., C)."""
 
     wi: Any
     wi_0: Any
@@ -118,7 +118,7 @@ class T5MLP(nn.Module):
 
 
 class T5Layer(nn.Module):
-    """Attention or an MLP with its norm: x + part(norm(x)). In checkpoints, the part's name is its class."""
+    """Compute x + part(norm(x)); the part is attention or an MLP, named by its class in checkpoints."""
 
     SelfAttention: Any
     EncDecAttention: Any
@@ -134,7 +134,7 @@ class T5Layer(nn.Module):
 
 
 class T5Block(nn.Module):
-    """One transformer block: attention, in a decoder cross-attention, an MLP: (B, T, C) -> (B, T, C)."""
+    """Run attention, then cross-attention (in a decoder), then an MLP: x (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: T5Config, decodes: bool):
         self.layer = [T5Layer(config, SelfAttention=T5Attention(config, causal=decodes))]
@@ -150,14 +150,14 @@ class T5Block(nn.Module):
         return self.layer[-1](x)
 
     def read(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Make keys and values for cross-attention: the encoder's (B, S, C) -> k, v (B, S, H, D)."""
+        """Make keys and values for cross-attention from the encoder's output (B, S, C): both (B, S, H, D)."""
         cross = self.layer[1].EncDecAttention
         k, v = (part(x).reshape(*x.shape[:2], cross.heads, cross.head_width) for part in (cross.k, cross.v))
         return k, v
 
 
 class T5Stack(nn.Module):
-    """The encoder or the decoder of a T5: x (B, T, C) -> (B, T, C)."""
+    """Run the encoder or the decoder of a T5: x (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: T5Config, layers: int, decodes: bool):
         self.config, self.causal = config, decodes
@@ -168,7 +168,7 @@ class T5Stack(nn.Module):
         self.drop = nn.Dropout(config.dropout)
 
     def bias(self, queries: int, keys: int, past: int = 0) -> Tensor:
-        """Return the numbers for distances, which are added to the scores of every layer: (H, queries, keys).
+        """Return the learnt numbers for distances, which every layer adds to its scores: (H, queries, keys).
 
         `past` is the number of positions before the first query.
         """
@@ -195,7 +195,7 @@ class T5Stack(nn.Module):
 
 
 class T5(Pretrained, nn.EncoderDecoderLM):
-    """T5: tokens (B, S), decoder_tokens (B, T) -> logits (B, T, V).
+    """A T5 model: tokens (B, S), decoder_tokens (B, T) -> logits (B, T, V).
 
     `seed` decides the initial weights; with `seed=None` matrices stay zero, for weights from a file.
     """
@@ -233,7 +233,7 @@ class T5(Pretrained, nn.EncoderDecoderLM):
         self.finish(seed)
 
     def first_std(self, name: str) -> float:
-        """Return the standard deviation with which a weight is initialised, as T5 does except for distances.
+        """Return the standard deviation of a new weight, the same as in T5 except for distances.
 
         The initial weights of q are divided by sqrt(D), because scores are not. The numbers for distances
         begin with a std of 1, not C^-0.5: AdamW takes a thousand steps to make small ones large enough for
@@ -247,7 +247,7 @@ class T5(Pretrained, nn.EncoderDecoderLM):
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Return config.json with T5's defaults for settings that a file leaves out.
+        """Complete a config.json with T5's defaults.
 
         Version 1.0, which ties the output layer to the embedding, also scales the decoder's output.
         """

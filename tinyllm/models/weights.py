@@ -1,6 +1,6 @@
-"""Read and write weights as safetensors files, which hold arrays and cannot hold code.
+"""Read and write weights as safetensors files, which contain arrays and cannot contain code.
 
-A file is eight bytes that give the length of the header, the header in JSON ({name: {dtype, shape,
+A file contains eight bytes with the length of the header, the header in JSON ({name: {dtype, shape,
 data_offsets}}), and the numbers, little-endian, one array after the other
 (https://github.com/huggingface/safetensors#format).
 """
@@ -39,7 +39,7 @@ NUMPY = {code: np.dtype(name).newbyteorder("<") for name, code in DTYPES.items()
 
 
 def save_weights(model_or_state: Any, path: Path | str, metadata: dict[str, str] | None = None) -> None:
-    """Write a model, or {name: array}, to a safetensors file; if that fails, an old file stays unchanged.
+    """Write a model, or {name: array}, to a safetensors file. If writing fails, an old file stays unchanged.
 
     Arrays are written one by one, so saving needs no second copy of them in memory. Raises UserError when
     the file cannot be written, TypeError for dtypes that the format lacks.
@@ -71,7 +71,7 @@ def _header(state, metadata):
 
 @dataclass(frozen=True)
 class Stored:
-    """An array in a safetensors file that has not been read yet."""
+    """An array in a safetensors file whose numbers are read on demand."""
 
     path: Path
     dtype: str  # as the format calls it, such as F32
@@ -84,9 +84,9 @@ class Stored:
         return self.dtype == "BF16" or NUMPY[self.dtype].kind == "f"
 
     def read(self, dtype: Any = None, transposed: bool = False) -> np.ndarray:
-        """Read the array; BF16 becomes float32. `dtype` converts it, `transposed` returns its transpose.
+        """Read the array, converted to `dtype` if given, and transposed if asked; BF16 becomes float32.
 
-        It is read in blocks of rows, so there is never a second copy of it in memory.
+        It is read in blocks of rows, so there is never a second copy of the array in memory.
         """
         kind = np.dtype("<u2") if self.dtype == "BF16" else NUMPY[self.dtype]
         own = np.dtype(np.float32) if self.dtype == "BF16" else kind.newbyteorder("=")
@@ -143,7 +143,7 @@ def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
 def load_weights(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Read a safetensors file -> ({name: array}, metadata): `model.load_state_dict(load_weights(path)[0])`.
 
-    Raises UserError as `read_header` does.
+    Raises the same errors as `read_header`.
     """
     stored, metadata = read_header(path)
     return {name: array.read() for name, array in stored.items()}, metadata

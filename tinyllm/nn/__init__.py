@@ -1,4 +1,4 @@
-"""Parts of models: modules with named parameters, layers, attention, the KV cache, and passes over models."""
+"""Define parts of models: modules with named parameters, layers, attention, the KV cache, and passes."""
 
 from functools import partial
 from typing import TYPE_CHECKING

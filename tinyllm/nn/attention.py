@@ -1,4 +1,4 @@
-"""Self-attention layers: each position averages values of the positions before it and its own."""
+"""Define self-attention layers: each position averages the values of earlier positions and its own."""
 
 import math
 from typing import Any
@@ -18,7 +18,7 @@ MSCALES = ("mscale", "mscale_all_dim")  # DeepSeek's: see `yarn_growth`
 
 
 class Rope:
-    """Compute the angles of rotary position embeddings, by which queries and keys are rotated.
+    """Compute the angles by which rotary position embeddings rotate queries and keys.
 
     `scaling` is Hugging Face's `rope_scaling` dict, a dict of the type "ntk", which transformers lacks, or
     None. The type "dynamic" changes only positions beyond max_position_embeddings, which no model here ever
@@ -37,7 +37,7 @@ class Rope:
         self.tables: Angles | None = None
 
     def tabulate(self, count: int) -> Angles:
-        """Compute the cosines and sines of the first `count` positions: two arrays (count, width / 2)."""
+        """Return the cosines and sines of the first `count` positions: two arrays (count, width / 2)."""
         if self.scaling is None:
             return ops.rope_tables(np.arange(count), self.width, self.theta)
         return ops.scaled_rope_tables(np.arange(count), self.width, self.theta, self.scaling)
@@ -53,7 +53,7 @@ class Rope:
 
 
 def yarn_growth(scaling: dict, name: str) -> float:
-    """Return 1 + 0.1 m ln(factor), where m is the number `name` in a scaling, or 0 if it is missing.
+    """Return 1 + 0.1 m ln(factor), where m is the number called `name` in the dict `scaling`, by default 0.
 
     Raises ValueError unless m is a number from 0 to 100.
     """
@@ -64,7 +64,7 @@ def yarn_growth(scaling: dict, name: str) -> float:
 
 
 def rotate(x: Tensor, angles: Angles) -> Tensor:
-    """Rotate the channels of every head by angles: x (B, T, H, D) -> (B, T, H, D).
+    """Rotate the channels of every head by the angles of their positions: x (B, T, H, D) -> (B, T, H, D).
 
     With n angles for each position, only the first 2 n channels are rotated.
     """
@@ -98,10 +98,10 @@ class Attention(Module):
     With `causal=False`, the average is over all positions, as in BERT.
 
     There are H query heads of width D, by default C / H; they may share K heads of keys and values. With a
-    cache, the input is the new positions only, and their keys and values are appended to the cache; the
-    output has the same bits as without one, on the compiled backend. While training, each query ignores keys
+    cache, the input is the new positions only, and their keys and values are appended to the cache; on the
+    compiled backend the output has the same bits as without a cache. While training, each query ignores keys
     with probability `dropout`. A subclass computes q, k and v, and calls `mix`. Raises ValueError if the
-    heads do not divide the width.
+    width is not a multiple of the heads.
     Sources: Vaswani et al., "Attention Is All You Need", 2017, section 3.2; Ainslie et al., "GQA", 2023.
     """
 
@@ -121,7 +121,7 @@ class Attention(Module):
         """Average the values for each query: q (B, T, H * D), k, v (B, T, K * D) -> (B, T, H * D).
 
         q, k and v may also be (B, T, heads, D). `angles`, a pair of tables from `Rope`, rotates queries and
-        keys by their positions; tables of fewer channels than a head rotate only the head's first channels.
+        keys by their positions; tables with fewer channels than a head rotate only the head's first channels.
         The cache keeps the rotated keys, because the position of a key never changes. `where` is passed on to
         `F.attention`: bias, lengths, starts, ends.
         """
@@ -150,7 +150,7 @@ class Attention(Module):
 
 
 class SelfAttention(Attention):
-    """Attention of GPT-2, where one linear layer makes q, k and v: x (B, T, C) -> (B, T, C)."""
+    """Apply GPT-2's attention, where one linear layer makes q, k and v: x (B, T, C) -> (B, T, C)."""
 
     def __init__(self, width: int, heads: int, bias: bool = True, dropout: float = 0.0):
         super().__init__(width, heads, dropout=dropout)
@@ -163,7 +163,7 @@ class SelfAttention(Attention):
 
 
 class GroupedAttention(Attention):
-    """Attention of LLaMA, with a layer each for q, k and v, and rotary positions: x (B, T, C) -> (B, T, C).
+    """Apply LLaMA's attention, with separate layers for q, k and v, and rotary positions: (B, T, C) -> same.
 
     With `norm_eps`, each head's queries and keys are scaled by an RMSNorm first, so that their products
     cannot grow without limit (Henry et al., "Query-Key Normalization for Transformers", 2020).

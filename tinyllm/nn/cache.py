@@ -1,4 +1,4 @@
-"""The KV cache: keys and values of past tokens, so that decoding computes the newest token only."""
+"""Define the KV cache: keys and values of past tokens, so that decoding computes the newest token only."""
 
 from typing import Any
 
@@ -16,14 +16,14 @@ class Filled(Exception):
 
 
 class KVCache:
-    """Keys and values of one attention layer for a batch of rows; every row has its own length.
+    """Keep the keys and values of one attention layer for a batch of rows; each row has its own length.
 
     `keys` and `values` are (B, context, K, D), allocated at once for the whole context. Row b uses the first
     lengths[b] positions, and `attention(q, keys, values, lengths=cache.lengths)` ignores the others. So
     prompts of different lengths are decoded together without padding.
 
     If `ends` is True, `append` appends and then raises Filled. The engine sets `ends` on the last layer when
-    a pass is only to fill the caches: the rest of the last block would be computed for nothing.
+    a pass only fills the caches: computing the rest of the last block would be a waste.
     """
 
     ends = False
@@ -40,7 +40,7 @@ class KVCache:
 
     @property
     def length(self) -> int:
-        """Return the number of positions that the longest row holds."""
+        """Return the number of positions in the longest row."""
         return int(self.lengths[0] if len(self.lengths) == 1 else self.lengths.max(initial=0))
 
     @property
@@ -51,9 +51,9 @@ class KVCache:
     def append(self, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Append S new positions to every row, and return the keys and values of all positions.
 
-        k, v (B, S, K, D) -> keys, values as `read` returns them: do not write to them, and read only the
-        first `lengths[b]` positions of row b. Raises UserError, and changes nothing, when a row cannot hold S
-        more. Raises ValueError for other shapes.
+        k, v (B, S, K, D) -> keys, values from `read`: do not write to them, and read only the first
+        `lengths[b]` positions of row b. Raises UserError, and changes nothing, when a row cannot hold S more
+        positions. Raises ValueError for other shapes.
         """
         batch, context, heads, width = self.keys.shape
         S = k.shape[1]
@@ -77,7 +77,7 @@ class KVCache:
             getattr(self, name)[where] = x
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return keys and values (B, context, K, D): the cache's own arrays.
+        """Return keys and values (B, context, K, D), as the cache's own arrays.
 
         A packed cache returns unpacked copies, only as long as the longest row.
         """
@@ -88,7 +88,7 @@ class KVCache:
         np.minimum(self.lengths, length, out=self.lengths)
 
     def rows(self, begin: int, end: int) -> Any:
-        """Return the rows from `begin` to `end` as a cache that shares their memory."""
+        """Return a cache of the rows from `begin` to `end` that shares the memory of this cache."""
         view = object.__new__(type(self))
         for name in self.stored:
             setattr(view, name, getattr(self, name)[begin:end])
@@ -96,7 +96,7 @@ class KVCache:
         return view
 
     def copy(self, other: Any, rows: np.ndarray, targets: np.ndarray) -> None:
-        """Overwrite the rows `targets` of this cache with `rows` of another cache, or of this one."""
+        """Overwrite the rows `targets` of this cache with `rows` of `other`, a cache that may be this one."""
         if len(rows):
             longest = other.lengths[rows].max()
             for name in self.stored:
@@ -104,7 +104,7 @@ class KVCache:
             self.lengths[targets] = other.lengths[rows]
 
     def clear(self, row: int) -> None:
-        """Empty a row and set its numbers to 0, because they may be NaN."""
+        """Empty a row, and set its numbers to 0, because they may be NaN."""
         for name in (*self.stored, "lengths"):
             getattr(self, name)[row] = 0
 
@@ -117,16 +117,16 @@ class KVCache:
 
 
 class LatentCache(KVCache):
-    """The cache of multi-head latent attention, in which one array serves as keys and as values."""
+    """Keep the vectors of multi-head latent attention, in one array that is both `keys` and `values`."""
 
     stored: tuple[str, ...] = ("keys",)
     values = property(lambda self: self.keys)  # type: ignore[assignment]
 
 
 class CrossCache(KVCache):
-    """The cache of a decoder layer in an encoder-decoder: its own keys and values, and the encoder's.
+    """Keep a decoder layer's own keys and values, and in `source` those of an encoder's output.
 
-    `source` has keys and values of the encoder's output, which are computed once, when the text is read.
+    The keys and values of the encoder's output are computed once, when the text is read.
     """
 
     def __init__(self, batch: int, context: int, heads: int, width: int, room: int,
@@ -154,9 +154,9 @@ class CrossCache(KVCache):
 
 
 def check_row(cache: list[KVCache], config: Any, length: int) -> None:
-    """Raise UserError unless a cache has one row, fits the model, and has room for `length` tokens.
+    """Raise UserError unless a cache has one row, fits the model, and has space for `length` tokens.
 
-    If `length` exceeds the model's context, room for the context is enough.
+    If `length` exceeds the model's context, space for the context is enough.
     """
     rows, room = len(cache[0].lengths), cache[0].keys.shape[1]
     if len(cache) != config.layers or rows != 1:
@@ -168,7 +168,7 @@ def check_row(cache: list[KVCache], config: Any, length: int) -> None:
 
 
 class Half:
-    """Pack a cache in bfloat16 (the upper half of a float32, stored as uint16), in half the memory."""
+    """Pack a cache in bfloat16 (the upper half of a float32, stored as uint16) to halve its memory."""
 
     def __init__(self, batch: int, context: int, heads: int, width: int, dtype: Any = None):
         super().__init__(batch, context, heads, width, np.uint16)  # type: ignore[call-arg]
@@ -184,9 +184,9 @@ class Half:
 
 
 class Int8:
-    """Pack a cache in 8 bits for each number, and a float32 scale for each head of each position.
+    """Pack a cache in 8 bits for each number, with a float32 scale for each head of each position.
 
-    A number's error depends only on its own head and position, so rows stay independent.
+    The error of a number depends only on its own head and position, so rows stay independent.
     """
 
     def __init__(self, batch: int, context: int, heads: int, width: int, dtype: Any = None):
@@ -196,7 +196,7 @@ class Int8:
 
     @property
     def scales(self: Any) -> tuple[str, ...]:
-        """Return the names of the arrays of scales, the second half of `stored`."""
+        """Return the names of the arrays with scales, the second half of `stored`."""
         return self.stored[len(self.stored) // 2 :]
 
     def write(self: Any, where: Any, k: np.ndarray, v: np.ndarray) -> None:

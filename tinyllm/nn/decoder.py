@@ -1,4 +1,4 @@
-"""DecoderLM: the base of all models that read tokens from left to right and predict the next one."""
+"""Define DecoderLM, the base of models that read tokens from left to right and predict the next one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ Cache = list[KVCache] | None
 
 
 class DecoderLM(LanguageModel):
-    """A model that reads tokens and scores every possible next token: tokens (B, T) -> logits (B, T, V).
+    """Base of models that score every possible next token: tokens (B, T) -> logits (B, T, V).
 
     A subclass makes the modules, among them `lm_head`, and defines two methods: `embed(tokens, positions)`
     turns ids into vectors (B, T, C), and `body(x, positions, cache)` runs the blocks and the last norm.
@@ -27,7 +27,7 @@ class DecoderLM(LanguageModel):
     stream: Callable[..., Any]
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
-        """Return the vectors of tokens: tokens (B, T), positions (B, T) -> (B, T, C)."""
+        """Turn tokens into vectors: tokens (B, T), positions (B, T) -> (B, T, C)."""
         raise NotImplementedError
 
     def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
@@ -40,9 +40,10 @@ class DecoderLM(LanguageModel):
     def hidden(self, tokens: ArrayLike, cache: Cache = None, **where: Any) -> Tensor:
         """Run the model without its output layer: tokens (B, T) or (T,), ints -> (B, T, C).
 
-        With a cache, the tokens continue the cached ones; decoding then calls `head` on the last position
+        With a cache, the tokens continue the cached tokens; decoding then calls `head` on the last position
         only. `where` is passed on to `F.attention` in every block: `starts` separates packed documents,
-        `ends` lets the tokens of a prefix see each other. Raises UserError as calling the model does.
+        `ends` lets the tokens of a prefix see each other. Raises UserError for a bad token or too many
+        tokens.
         """
         tokens = check_tokens(tokens, self.config.vocab_size)
         positions = positions_of(tokens, cache, self.config.context)
@@ -51,8 +52,8 @@ class DecoderLM(LanguageModel):
     def new_cache(self, batch: int = 1, length: int | None = None) -> list[KVCache]:
         """Return an empty KV cache for `batch` rows of up to `length` tokens: one KVCache for each block.
 
-        Without a length, each row has room for the whole context. Raises UserError unless every block has one
-        `nn.Attention`; a model of other blocks overrides this method.
+        Without a length, each row has space for the whole context. Raises UserError unless every block has
+        one `nn.Attention`; a model with other blocks overrides this method.
         """
         c = self.config
         dtype = next(m for _, m in self.named_modules() if isinstance(m, Embedding)).weight.dtype
@@ -66,7 +67,7 @@ class DecoderLM(LanguageModel):
 def positions_of(tokens: np.ndarray, cache: list[KVCache] | None, context: int) -> np.ndarray:
     """Return the position of each token: tokens (B, T), a list of KVCache or None -> int64 (B, T).
 
-    Positions go on after the cached ones. Raises UserError when they exceed the context.
+    Positions are counted after the cached tokens. Raises UserError when they exceed the context.
     """
     past = cache[0].lengths if cache else np.zeros(len(tokens), np.int64)
     positions = past[:, None] + np.arange(tokens.shape[1])

@@ -1,4 +1,4 @@
-"""EncoderLM: the base of all models in which each position sees the whole text, in both directions."""
+"""Define EncoderLM, the base of models in which each position sees the whole text, in both directions."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -15,7 +15,7 @@ from tinyllm.tensor import Tensor
 
 
 class EncoderLM(LanguageModel):
-    """A model that reads whole texts, to predict masked tokens or to turn a text into a vector.
+    """Base of models that read whole texts, to predict masked tokens or to turn a text into a vector.
 
     tokens (B, T) -> logits (B, T, V). A subclass makes the modules and defines `hidden`, which takes:
 
@@ -34,8 +34,8 @@ class EncoderLM(LanguageModel):
                ) -> tuple[list[int], list[int]]:  # fmt: skip
         """Add the special tokens of BERT: [CLS] first [SEP], or [CLS] first [SEP] second [SEP].
 
-        -> (ids, segments): segments is 0 for tokens of the first text, 1 for those of the second. `ids` maps
-        a tokenizer's special tokens to ids. The longer text is cut until both fit into the context.
+        Returns (ids, segments), where segments is 0 for tokens of the first text, 1 for the second. `ids`
+        maps the names of special tokens to ids. The longer text is cut until both fit into the context.
         """
         begin, end = (ids[self.special_tokens[role]] for role in ("begin", "end"))
         texts = [list(text) for text in (first, second) if text is not None]
@@ -50,8 +50,8 @@ class EncoderLM(LanguageModel):
     def sentence_vectors(self, tokens: ArrayLike, lengths: ArrayLike) -> Tensor:
         """Return the mean vector of each text, scaled to length 1: tokens (B, T), lengths (B,) -> (B, C).
 
-        With the pooling "cls", it is the vector of the first position. Source: Reimers and Gurevych,
-        "Sentence-BERT", 2019.
+        The pooling "cls" takes the vector of the first position instead of the mean. Source: Reimers and
+        Gurevych, "Sentence-BERT", 2019.
         """
         x, lengths = self.hidden(tokens, lengths=np.asarray(lengths)), np.asarray(lengths)
         pooled = x[:, 0] if self.pooling == "cls" else F.mean_pool(x, lengths)
@@ -60,9 +60,9 @@ class EncoderLM(LanguageModel):
     def embed_sentences(self, rows: Sequence[Sequence[int]], room: int = 2048) -> np.ndarray:
         """Return a vector of length 1 for each text: N lists of ids -> (N, C).
 
-        The product of two vectors is their similarity. Pooling is as in `sentence_vectors`. To save the time
-        of padding, texts are packed into rows of about `room` tokens, in which each text sees only itself.
-        Raises UserError when a text is empty or too long.
+        The dot product of two vectors is their similarity. The pooling is the same as in `sentence_vectors`.
+        To need less padding, texts are packed into rows of about `room` tokens, in which each text sees only
+        itself. Raises UserError when a text is empty or too long.
         """
         lengths = check_texts(rows)
         found = np.empty((len(rows), self.config.width), np.float32)
@@ -83,7 +83,7 @@ class EncoderLM(LanguageModel):
 
 
 def check_texts(rows: Sequence[Sequence[int]]) -> np.ndarray:
-    """Return the lengths of lists of ids, ints (N,). Raises UserError if one is empty."""
+    """Return the lengths of lists of ids as ints (N,). Raises UserError if a list is empty."""
     lengths = np.array([len(row) for row in rows], np.int64)
     if not lengths.all():
         raise UserError(f"text {int(np.argmin(lengths))} has no tokens: leave it out")
@@ -91,6 +91,6 @@ def check_texts(rows: Sequence[Sequence[int]]) -> np.ndarray:
 
 
 def padded(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Pad lists of ids with zeros: N lists -> tokens (N, T), lengths (N,). Raises UserError if one is []."""
+    """Pad lists of ids with zeros -> tokens (N, T), lengths (N,). Raises UserError if a list is empty."""
     lengths = check_texts(rows)
     return pad_right(rows), lengths

@@ -1,4 +1,4 @@
-"""EncoderDecoderLM: the base of all models that read one text with an encoder and write another."""
+"""Define EncoderDecoderLM, the base of models that read one text with an encoder and write another."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -16,7 +16,7 @@ from tinyllm.tensor import Tensor
 
 
 class EncoderDecoderLM(LanguageModel):
-    """A model that reads one text with an encoder and writes another with a decoder.
+    """Base of models that read one text with an encoder and write another with a decoder.
 
     tokens (B, S), decoder_tokens (B, T) -> logits (B, T, V). A subclass makes the modules `shared` (the
     embedding), `encoder`, `decoder` and `lm_head`; the decoder has its blocks in `block`, each with a method
@@ -44,14 +44,14 @@ class EncoderDecoderLM(LanguageModel):
     def encode(self, tokens: ArrayLike, lengths: ArrayLike | None = None) -> Tensor:
         """Run the encoder: tokens (B, S) or (S,), ints; lengths (B,) or None -> (B, S, C).
 
-        Raises UserError as calling the model does.
+        Raises UserError when a token is out of range, or there are too many.
         """
         tokens = check_tokens(tokens, self.config.vocab_size)
         positions_of(tokens, None, self.config.context)  # raises when there are too many
         return self.encoder(self.shared(tokens), lengths=check_lengths(lengths, tokens))
 
     def read(self, tokens: ArrayLike, cache: list[CrossCache], lengths: ArrayLike | None = None) -> None:
-        """Encode texts once, and store keys and values of the result in a cache for decoding."""
+        """Encode texts once, and store the decoder's keys and values for the encoded texts in a cache."""
         x = self.encode(tokens, lengths)
         for block, layer in zip(self.decoder.block, cache, strict=True):
             layer.source.truncate(0)
@@ -62,8 +62,8 @@ class EncoderDecoderLM(LanguageModel):
                source: ArrayLike | None = None, lengths: ArrayLike | None = None) -> Tensor:  # fmt: skip
         """Run the model without its output layer: decoder_tokens (B, T), ints -> (B, T, C).
 
-        The encoder's text is in a cache (see `read`), and the given tokens continue the cached ones; or it is
-        `source` (B, S), with `lengths` (B,). Raises UserError as calling the model does.
+        Either `source` (B, S), with `lengths` (B,), is the encoder's text; or `read` has stored that text in
+        the cache, and the given tokens continue the cached ones. Raises UserError for bad or too many tokens.
         """
         tokens = check_tokens(decoder_tokens, self.config.vocab_size)
         positions_of(tokens, cache, self.config.context)  # type: ignore[arg-type]
@@ -79,7 +79,7 @@ class EncoderDecoderLM(LanguageModel):
         return F.concat(parts, axis=0)
 
     def before_head(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
-        """Return the decoder's output before `lm_head`, from which the logits of each target are computed.
+        """Return the decoder's output, from which `lm_head` computes the logits of each target.
 
         tokens (B, S), targets (B, T) -> (B, T, C). The decoder reads `start` and all targets but the last.
         """
@@ -89,9 +89,9 @@ class EncoderDecoderLM(LanguageModel):
         return self.hidden(shifted, source=tokens, **where)
 
     def new_cache(self, batch: int = 1, length: int | None = None) -> list[CrossCache]:
-        """Return an empty cache for `batch` rows, each with room for `length` tokens that the decoder writes.
+        """Return an empty cache for `batch` rows, each with space for `length` tokens of the decoder.
 
-        Without a length, there is room for the whole context.
+        Without a length, there is space for the whole context.
         """
         c = self.config
         room = c.context if length is None else min(length, c.context)
@@ -100,7 +100,7 @@ class EncoderDecoderLM(LanguageModel):
 
 
 def check_lengths(lengths: ArrayLike | None, tokens: np.ndarray) -> np.ndarray | None:
-    """Return lengths as an array (B,), or None. Raises ValueError unless each row has 1 to S tokens."""
+    """Return lengths as an array (B,) or None. Raises ValueError unless each row has 1 to S tokens."""
     if lengths is None:
         return None
     found, (B, S) = np.asarray(lengths), tokens.shape

@@ -1,4 +1,4 @@
-"""A mixture of experts: several MLPs, of which a router chooses a few for each token."""
+"""Define a mixture of experts: several MLPs, of which a router chooses a few for each token."""
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class Experts(Module):
 
     @property
     def counts(self) -> np.ndarray:
-        """Return how many tokens of the last call chose each expert -> (E,) int64."""
+        """Count the tokens of the last call that chose each expert -> (E,) int64."""
         return expert_counts(self.chosen, len(self.experts))
 
     def apply(self, x: Tensor) -> Tensor:
@@ -63,22 +63,22 @@ class Experts(Module):
         return self.weigh(self.p, self.p.data)
 
     def weigh(self, p: Tensor, scores: np.ndarray) -> tuple[Tensor, np.ndarray]:
-        """Choose experts by scores (N, E), and weight them by p (N, E); returns the same as `route`."""
+        """Choose experts by scores (N, E), and weight them by p (N, E) -> weights, numbers, both (N, top)."""
         weights, chosen = F.route(p, scores, self.top)
         return weights / weights.sum(axis=1, keepdims=True) if self.normalise else weights, chosen
 
 
 def unchanged(expert: GatedMLP) -> bool:
-    """Return True if an expert is as it was made: not watched by `tap`, no layer quantized or replaced."""
+    """Return True if an expert is a plain GatedMLP: no `tap` on it, no layer quantized or replaced."""
     layers = expert.gate_proj, expert.up_proj, expert.down_proj
     return type(expert) is GatedMLP and all(type(layer) is Linear for layer in layers)
 
 
 def balance_loss(layers: list[Experts]) -> Tensor:
-    """Return `ops.balance_loss` of the last batch, over the tokens of all layers -> ().
+    """Return `ops.balance_loss` of the last batch over the tokens of all layers, a number ().
 
     The loss is `top` for a balanced router, and is larger when most tokens go to experts with a large p: then
-    the others learn nothing. Its gradient needs the last call's graph, which `tl.checkpoint` drops.
+    the others learn nothing. Its gradient needs the graph of the last call, which `tl.checkpoint` drops.
     """
     p = F.concat([layer.p for layer in layers], axis=0)
     return F.balance_loss(p, np.concatenate([layer.chosen for layer in layers]))

@@ -1,4 +1,4 @@
-"""LanguageModel: the base of all models, with logits, losses and first weights."""
+"""Define LanguageModel, the base of all models: logits, losses and first weights."""
 
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from tinyllm.tensor import Tensor
 
 
 class LanguageModel(Module):
-    """A model that scores every token of its vocabulary at every position: tokens (B, T) -> logits (B, T, V).
+    """Base of models that score every token at every position: tokens (B, T) -> logits (B, T, V).
 
     A subclass makes the modules, among them `lm_head`, calls `finish`, and defines `hidden`. The model's
     `config` has at least vocab_size, context, layers and width.
@@ -32,7 +32,7 @@ class LanguageModel(Module):
 
     @property
     def picture_marks(self) -> list[int]:
-        """Return the tokens that stand for a picture in a prompt; [] if the model sees no pictures."""
+        """Return the tokens that stand for a picture in a prompt, or [] if the model sees no pictures."""
         return []
 
     def cache_of(self, picture: np.ndarray, rows: int = 1) -> Any:
@@ -47,17 +47,17 @@ class LanguageModel(Module):
         raise NotImplementedError
 
     def before_head(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
-        """Return the vectors from which `head` computes the logits of targets.
+        """Return the vectors from which `head` computes the logits of the targets.
 
         tokens, targets (B, T) -> (B, T, C).
         """
         return self.hidden(tokens, **where)
 
     def first_std(self, name: str) -> float:
-        """Return the standard deviation with which a weight is initialised: `config.init_std`, or 0.02.
+        """Return the standard deviation of a new weight: `config.init_std`, by default 0.02.
 
-        The std of the 2 * layers weights that write to the residual stream is divided by sqrt(2 * layers),
-        so that the stream does not grow (Radford et al. 2019, section 2.3).
+        For the 2 * layers weights that write to the residual stream it is divided by sqrt(2 * layers), so
+        that the stream does not grow (Radford et al. 2019, section 2.3).
         """
         std = 0.02 if self.config.init_std is None else self.config.init_std
         return std / (2 * self.config.layers) ** 0.5 if name.endswith(self.residual_outputs) else std
@@ -110,7 +110,7 @@ class LanguageModel(Module):
         return F.linear_cross_entropy(x, self.lm_head.weight, targets)  # never stores all logits
 
     def token_losses(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
-        """Return the cross-entropy of every target: tokens, targets (B, T) -> nats (B, T).
+        """Return the cross-entropy of every target in nats: tokens, targets (B, T) -> (B, T).
 
         Ignored targets (-100) get 0. `loss` is the mean over the other targets.
         """
@@ -121,14 +121,14 @@ class LanguageModel(Module):
         return F.linear_token_losses(x, self.lm_head.weight, targets)
 
     def log_probs(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
-        """Return the log probability of every target: tokens, targets (B, T) -> nats (B, T); 0 if ignored."""
+        """Return the log-probability of every target, 0 if ignored: tokens, targets (B, T) -> (B, T)."""
         return 0 - self.token_losses(tokens, targets, **where)
 
 
 def check_tokens(tokens: ArrayLike, vocab_size: int) -> np.ndarray:
     """Check token ids and return them as an array: (B, T) or (T,), ints -> (B, T).
 
-    Raises UserError when there are none, or one is outside the vocabulary; TypeError unless they are ints.
+    Raises UserError when there are no ids or one is outside the vocabulary, TypeError unless they are ints.
     """
     tokens = np.asarray(tokens)
     if tokens.ndim == 1:
@@ -144,7 +144,7 @@ def check_tokens(tokens: ArrayLike, vocab_size: int) -> np.ndarray:
 
 
 def check_targets(targets: ArrayLike, tokens_shape: tuple[int, ...], name: str = "targets") -> np.ndarray:
-    """Return targets as an array (B, T). Raises ValueError unless they have the shape of the tokens."""
+    """Return targets as an array (B, T). Raises ValueError if their shape differs from the tokens."""
     targets = np.atleast_2d(targets)
     if targets.shape != tuple(tokens_shape):
         raise ValueError(f"{name} {targets.shape} must have the shape of tokens {tuple(tokens_shape)}")

@@ -1,4 +1,4 @@
-"""The layers of a transformer, each with a few parameters and one op.
+"""Define the layers of a transformer, each with a few parameters and one op.
 
 Matrices start as normal random numbers of mean 0 and variance 1 / n_in, so that layers keep the size of their
 input (LeCun et al., "Efficient BackProp", 1998); biases start as zeros, the weights of norms as ones.
@@ -21,7 +21,7 @@ from tinyllm.tensor import Tensor
 class Linear(Module):
     """Multiply by a matrix and add a bias: y = x @ weight + bias.
 
-    x (..., n_in) -> y (..., n_out). The weight is (n_in, n_out), as in GPT-2's file; PyTorch's is transposed.
+    x (..., n_in) -> y (..., n_out). The weight is (n_in, n_out), as in GPT-2's file; PyTorch transposes it.
     """
 
     @instead(in_features="n_in=", out_features="n_out=")
@@ -38,9 +38,9 @@ class Linear(Module):
 
 
 class Matrix(Module):
-    """Multiply by a matrix that `quantize` and adapters do not change: y = x @ weight, (..., m) -> (..., n).
+    """Multiply by a matrix that `quantize` and adapters leave alone: y = x @ weight, (..., m) -> (..., n).
 
-    It suits layers where a small error has a large effect, such as the choice of experts.
+    Use it where a small error has a large effect, such as in the choice of experts.
     """
 
     def __init__(self, n_in: int, n_out: int):
@@ -56,8 +56,8 @@ class Matrix(Module):
 class Embedding(Module):
     """Look up a row of a table for each id.
 
-    ids (...) -> y (..., width). The weight is (count, width), and starts with variance 1 / width, so that a
-    `Head` can share it.
+    ids (...) -> y (..., width). The weight (count, width) starts with variance 1 / width, so that a `Head`
+    can share it.
     """
 
     @instead(num_embeddings="count=", embedding_dim="width=")
@@ -71,7 +71,7 @@ class Embedding(Module):
 class Head(Module):
     """Score every token of the vocabulary by a product with its vector: x (..., C) -> x @ weight^T (..., V).
 
-    The weight (V, C) is a new Parameter, or the weight of an `Embedding`: then the two layers are tied.
+    The weight (V, C) is a new Parameter, or the weight of an `Embedding`, which ties the two layers.
     """
 
     def __init__(self, weight: Tensor):
@@ -118,8 +118,8 @@ class Dropout(Module):
     """While training, set each number to zero with probability p and divide the others by 1 - p.
 
     x (...) -> y (...), and y is x itself outside of training. The random stream `self.random` decides which
-    numbers are dropped, so no mask is stored. In a model, each layer has a stream of its own; a training that
-    can be resumed calls `Module.dropout_stream` before each step. Raises ValueError for a p outside [0, 1).
+    numbers are dropped, so no mask is stored. Each layer of a model has its own stream; to make a training
+    resumable, call `Module.dropout_stream` before each step. Raises ValueError for a p outside [0, 1).
     Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014.
     """
 
@@ -161,7 +161,7 @@ class Sequential(Module):
 
 
 class MLP(Module):
-    """The feed-forward block of GPT-2: widen, apply gelu, narrow: y = gelu(x @ c_fc) @ c_proj.
+    """Apply GPT-2's feed-forward block: widen, apply gelu, narrow: y = gelu(x @ c_fc) @ c_proj.
 
     x (..., width) -> y (..., width). The inner width `hidden` is usually 4 * width.
     """
@@ -175,7 +175,7 @@ class MLP(Module):
 
 
 class GatedMLP(Module):
-    """The feed-forward block of LLaMA, with a gate: y = (silu(x @ gate) * (x @ up)) @ down.
+    """Apply LLaMA's feed-forward block, with a gate: y = (silu(x @ gate) * (x @ up)) @ down.
 
     x (..., width) -> y (..., width). Source: Shazeer, "GLU Variants Improve Transformer", 2020.
     """

@@ -1,4 +1,4 @@
-"""LoRA: freeze each weight matrix W and train a small product A B that is added to it (Hu et al. 2021).
+"""Train with LoRA: freeze each weight matrix W, and train a small product A B added to it (Hu et al. 2021).
 
 nn.adapt(model, rank=8)                        # freezes all but the adapters
 tl.fit(model, ...)
@@ -20,7 +20,7 @@ from tinyllm.tensor import Tensor
 
 
 class LoRALinear(Module):
-    """A frozen linear layer with an adapter: y = x W + bias + (alpha / rank) (x A) B.
+    """Apply a frozen linear layer with an adapter: y = x W + bias + (alpha / rank) (x A) B.
 
     x (..., n_in) -> y (..., n_out). A (n_in, rank) starts with random numbers, B (rank, n_out) with zeros, so
     a new adapter changes nothing.
@@ -58,8 +58,8 @@ class LoRALinear(Module):
 def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str = "", seed: int = 0) -> Module:
     """Freeze a model, and add a trainable adapter to every linear layer whose name matches `where`.
 
-    `where` is a regular expression such as `attn`. Adapters from an earlier call stay trainable. Changes the
-    model and returns it. Raises UserError, and changes nothing, when no layer matches.
+    `where` is a regular expression such as `attn`. Adapters from an earlier call stay trainable. The model is
+    changed in place and returned. Raises UserError, and changes nothing, when no layer matches.
     """
     linears = [name for name, module in model.named_modules() if isinstance(module, Linear)]
     if not any(re.search(where, name) for name in linears):
@@ -76,7 +76,7 @@ def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str = "", se
 
 
 def adapter_state(model: Module) -> dict[str, np.ndarray]:
-    """Return {name: array} of the adapters, without the frozen weights."""
+    """Return {name: array} of the adapters only, without the frozen weights."""
     return {name: p.data for name, p in model.named_parameters() if ".lora_" in name}
 
 

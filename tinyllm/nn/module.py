@@ -1,4 +1,4 @@
-"""Module: the base of layers and models, which knows its parameters by name."""
+"""Define Module, the base of layers and models, which knows its parameters by name."""
 
 import math
 import threading
@@ -26,9 +26,9 @@ _memory = _Memory()
 
 @contextmanager
 def without_memory() -> Iterator[None]:
-    """Let modules that are made in a `with` block have read-only arrays, which take no memory.
+    """Make the arrays of new modules in a `with` block read-only zeros that take no memory.
 
-    So the names and shapes in a file can be checked against a model before anything large is allocated.
+    This is how a file's names and shapes are checked against a model before anything large is allocated.
     """
     before, _memory.real = _memory.real, False
     try:
@@ -47,7 +47,7 @@ class Parameter(Tensor):
     """A tensor that training changes: it requires a gradient, and its module lists it by name.
 
     `std` is the standard deviation that `init_normal` gives a matrix by default. `name` is the parameter's
-    name in the largest module that was made with it so far.
+    name in the largest module that contains it.
     """
 
     __slots__ = ("name", "std")
@@ -64,7 +64,7 @@ class Unread(Parameter):
     """A parameter whose random numbers are drawn when `data` is first read; then it becomes a Parameter.
 
     The numbers come from `Random(0, "init", name)`, where `name` is the parameter's name in the whole model,
-    if it is part of one at that time. So they do not depend on the order in which a model's layers are made.
+    if it is part of a model at that time. So they do not depend on the order in which layers are made.
     """
 
     __slots__ = ()
@@ -88,7 +88,7 @@ class Unread(Parameter):
 
 
 def random_parameter(shape: tuple[int, ...], std: float) -> Parameter:
-    """Return a new parameter of normal random numbers, which depend on its name: see `Unread`."""
+    """Return a new parameter with normal random numbers that depend on its name; see `Unread`."""
     if not _memory.real:
         return Parameter(full(shape), std)
     p = Parameter(np.broadcast_to(np.float32(0), shape), std)
@@ -103,7 +103,7 @@ def _draw(seed, name, p, std):
 class Buffer(Tensor):
     """A tensor that belongs to a module and is saved with it, but that training does not change.
 
-    `check(name, array)`, if given, is called before an array is loaded into it, and may raise UserError.
+    `check(name, array)`, if given, is called before an array is loaded, and may raise UserError.
     """
 
     __slots__ = ("check",)
@@ -114,9 +114,9 @@ class Buffer(Tensor):
 
 
 class Naming(type):
-    """The metaclass of Module: it gives the parameters and dropout layers of a new module their names.
+    """The metaclass of Module: it names the parameters and dropout layers of every new module.
 
-    A parameter's first values, and a dropout layer's zeros, are drawn by a key that contains its name.
+    The name is part of the key for drawing a parameter's first values or the zeros of dropout.
     """
 
     def __call__(cls, *args: Any, **options: Any) -> Any:
@@ -135,7 +135,7 @@ class Module(metaclass=Naming):
     """A part of a model: call it on tensors to get a tensor. A subclass defines `forward` or `__call__`.
 
     Every attribute that is a Parameter, a Buffer, a Module, or a list or dict of Modules belongs to the
-    module, in the order of assignment. The attribute gives the name: `h.0.attn.c_attn.weight` is
+    module, in the order of assignment. Names follow attributes: `h.0.attn.c_attn.weight` is
     `model.h[0].attn.c_attn.weight`.
     """
 
@@ -185,7 +185,7 @@ class Module(metaclass=Naming):
         return "".join(f", {name} {tuple(t.shape)}" for name, t in own)
 
     def named_children(self) -> "Iterator[tuple[str, Module]]":
-        """Yield (name, module) for each module directly inside; a list `h` gives `h.0`, `h.1`, ..."""
+        """Yield (name, module) for each direct child. A list `h` gives the names `h.0`, `h.1`, ..."""
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
@@ -195,17 +195,17 @@ class Module(metaclass=Naming):
                         yield f"{name}.{i}", item
 
     def named_modules(self, prefix: str = "") -> "Iterator[tuple[str, Module]]":
-        """Yield (name, module) for this module, called `prefix`, and all inside it, depth first."""
+        """Yield (name, module) for this module and all modules inside, depth first; `prefix` is its name."""
         yield prefix, self
         for name, child in self.named_children():
             yield from child.named_modules(_join(prefix, name))
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Yield (name, parameter) in order of assignment; a shared parameter only under its first name."""
+        """Yield (name, parameter) in order of assignment, a shared parameter only under its first name."""
         yield from self._named(Parameter)
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield (name, tensor) of all parameters and buffers, each once: everything that is saved."""
+        """Yield (name, tensor) once for each parameter and buffer, which is everything that is saved."""
         yield from self._named((Parameter, Buffer))
 
     def _named(self, kinds):
@@ -221,22 +221,22 @@ class Module(metaclass=Naming):
         return [p for _, p in self.named_parameters() if p.requires_grad or not trainable]
 
     def freeze(self) -> "Module":
-        """Set `requires_grad` of all parameters inside to False; return the module."""
+        """Set `requires_grad` of all parameters of the module to False; return the module."""
         for p in self.parameters():
             p.requires_grad = False
         return self
 
     def num_parameters(self) -> int:
-        """Count the numbers in all parameters, also of quantised layers."""
+        """Count the numbers in all parameters, including quantised layers."""
         packed = sum(module.packed for _, module in self.named_modules())
         return packed + sum(math.prod(p.shape) for p in self.parameters())
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Return {name: array} of all parameters and buffers: the arrays themselves, not copies."""
+        """Return {name: array} of all parameters and buffers. The arrays are not copies."""
         return {name: tensor.data for name, tensor in self.named_tensors()}
 
     def check_state(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        """Raise UserError unless this module's parameters and buffers have exactly these names and shapes."""
+        """Raise UserError unless the module's parameters and buffers have exactly these names and shapes."""
         tensors = dict(self.named_tensors())
         for name, tensor in tensors.items():
             if name not in shapes:
@@ -254,8 +254,8 @@ class Module(metaclass=Naming):
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Copy {name: array} into parameters and buffers.
 
-        Raises UserError naming the first array that is missing, unknown, not finite, or has another shape or
-        another kind of numbers. Everything is checked first, so a bad state changes nothing.
+        Raises UserError with the name of the first array that is missing, unknown or not finite, or that has
+        another shape or kind of numbers. Everything is checked first, so a bad state changes nothing.
         """
         self.check_state({name: np.shape(array) for name, array in state.items()})
         arrays = [(tensor, fitting(name, state[name], tensor)) for name, tensor in self.named_tensors()]
@@ -263,13 +263,13 @@ class Module(metaclass=Naming):
             tensor.data[...] = array
 
     def train(self, training: bool = True) -> "Module":
-        """Switch this module and all inside it to training mode, where dropout acts; return the module."""
+        """Switch the module and all modules inside to training mode, with dropout; return the module."""
         for _, module in self.named_modules():
             module.training = training
         return self
 
     def eval(self) -> "Module":
-        """Switch this module and all inside it to evaluation mode, where nothing is random; return it."""
+        """Switch to evaluation mode, without randomness, also in all modules inside; return the module."""
         return self.train(False)
 
     def dropout_stream(self, *key: Any) -> None:
@@ -285,28 +285,28 @@ class Module(metaclass=Naming):
                 vars(module)["random"] = Random(*key, "dropout", name)
 
     def after_step(self) -> None:
-        """Update values that learn without gradients, after each training step; most modules have none."""
+        """Update values that learn without gradients, after each training step. Most modules have none."""
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
         """Count the floating-point operations of this module's own matrix products -> {label: number}.
 
-        Modules inside it are not counted. A multiplication and an addition are two operations.
+        Modules inside are not counted. A multiplication and an addition are two operations.
         """
         return {}
 
 
 def forward_flops(model: Module, context: int) -> int:
-    """Count the FLOPs of matrix products and attention when `context` tokens go through a model at once."""
+    """Count the FLOPs of all matrix products and attention when a model reads `context` tokens at once."""
     return sum(n for _, part in model.named_modules() for n in part.flops(1, context).values())
 
 
 def init_normal(module: Module, seed: int, std: float | Callable[[str], float] | None = None) -> None:
     """Fill every matrix of a model with normal random numbers of mean 0, the same on every machine.
 
-    Vectors, which are biases and the weights of norms, are left as they are. `std` is the standard deviation,
-    or a function that returns it for a parameter's name, or None for each parameter's own `std`. The numbers
-    of each parameter come from `Random(seed, "init", name)`, so adding a layer does not change the others.
-    A new model made of layers holds the numbers of seed 0.
+    Vectors (biases and the weights of norms) are left as they are. `std` is the standard deviation, or a
+    function that returns it for a parameter's name, or None for each parameter's own `std`. The numbers of
+    each parameter come from `Random(seed, "init", name)`, so adding a layer does not change the others. A new
+    model made of layers has the numbers of seed 0.
     """
     for name, p in module.named_parameters():
         if p.ndim >= 2:
@@ -342,9 +342,9 @@ def _join(prefix, name):
 
 
 def fitting(name: str, array: np.ndarray, tensor: Tensor) -> np.ndarray:
-    """Return an array converted to the dtype of the tensor that it will be copied into.
+    """Convert an array to the dtype of the tensor that it will be copied into.
 
-    Raises UserError, with the name, when the array holds another kind of numbers, NaN or infinity.
+    Raises UserError, with the name, when the array has another kind of numbers, NaN or infinity.
     """
     array, kind = np.asarray(array), tensor.dtype
     if kind.kind != "f" and array.dtype != kind:

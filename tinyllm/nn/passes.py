@@ -1,4 +1,4 @@
-"""Passes: functions that change how the modules of a finished model are run.
+"""Change how the modules of a finished model are run, by functions called passes.
 
 `fuse` and `recompute` keep every bit of the output; `tap` and `pack_cache` can change it. `LanguageModel`
 applies `fuse` and `recompute` to every new model, so model files contain only the mathematics.
@@ -21,7 +21,7 @@ LARGE = 2 << 20  # `recompute` drops activations for inputs of this many bytes: 
 
 
 def around(module: Module, fn: Callable[..., Any]) -> None:
-    """Wrap one module: calling it runs `fn(call, module, *inputs)`; `call(module, *inputs)` is the old call.
+    """Wrap one module, so that calling it runs `fn(call, module, *inputs)`, where `call` is the old method.
 
     The module gets a new subclass of its class, so other modules of the class are not slowed down.
     """
@@ -48,7 +48,7 @@ def _wrapped(kind, fn):
 def tap(model: Module, name: str, fn: Callable[[Tensor, Tensor], Tensor | None]) -> Iterator[Module]:
     """Watch or change the output of one module of a model inside a `with` block.
 
-    Every call runs `fn(x, y)` on its first input x and its output y. If fn returns a Tensor, this replaces y.
+    Every call runs `fn(x, y)` on its first input x and its output y. A Tensor returned by fn replaces y.
     Yields the module. Raises UserError when the model has no module of this name.
 
         with nn.tap(model, "h.1.mlp", lambda x, y: y * 0):
@@ -73,11 +73,11 @@ def tap(model: Module, name: str, fn: Callable[[Tensor, Tensor], Tensor | None])
 
 
 def recompute(model: Module, large: float = LARGE) -> Module:
-    """Save memory in training: let blocks drop activations, which the backward pass computes again.
+    """Save memory in training: let blocks drop activations, and compute them again in the backward pass.
 
     A block is a module in a list, such as `h.0`, but not in a list inside a block. If a block's input has at
     least `large` bytes, the block keeps only the residual stream and the inputs and output of attention. With
-    products in bf16 a block keeps everything, because to compute it again takes too long. Returns the model.
+    products in bf16 a block keeps everything, because computing it again takes too long. Returns the model.
     """
     for path, module in model.named_modules():
         if any(name.isdigit() for name in path.split(".")):
@@ -98,7 +98,7 @@ def _remade(call, block, x, *args, **kwargs):
 
 
 class FusedMLP(MLP):
-    """An MLP whose first layer and activation run in one kernel: see `fuse`."""
+    """An MLP that runs its first layer and its activation in one kernel; see `fuse`."""
 
     def __call__(self, x: Tensor) -> Tensor:
         if type(self.c_fc) is not Linear:  # quantized, adapted or tapped
@@ -115,11 +115,11 @@ def fuse(model: Module) -> Module:
 
 
 def pack_cache(model: Module, kind: str) -> Module:
-    """Make the KV caches of a model hold "bf16" or "int8" numbers, or "float32" again; return the model.
+    """Make a model's KV caches store "bf16" or "int8" numbers, or "float32" again; return the model.
 
-    This concerns the caches that `new_cache` makes from now on, also for generation. For attention, which
-    computes in float32, a cache unpacks the keys and values of one layer at a time. Raises UserError on
-    another kind, and for a model that is not a decoder.
+    This applies to caches made by `new_cache` from now on, also in generation. A cache unpacks the keys and
+    values of one layer at a time, because attention computes in float32. Raises UserError for another kind,
+    and for a model that is not a decoder.
     """
     if kind not in PACKED:
         raise UserError(f"a cache can hold {', '.join(PACKED)}, not {kind}")

@@ -1,4 +1,4 @@
-"""Linear layers with weights of 8 or 4 bits, which make generating faster: fewer bytes have to be read.
+"""Define linear layers with weights of 8 or 4 bits, which generate faster because they read fewer bytes.
 
 `quantize(model, 8)` replaces the layers of a model. `ops/quant.py` explains the format of the packed weights,
 how large their errors are, and why the products are fast.
@@ -23,7 +23,7 @@ from tinyllm.tensor import Tensor, record
 class QuantizedLinear(Module):
     """Base of Int8Linear and Int4Linear: y = x @ W + bias, with packed weights, for inference only.
 
-    x (..., n_in) -> y (..., n_out). A new layer holds zeros. The backward pass raises RuntimeError.
+    x (..., n_in) -> y (..., n_out). The weights of a new layer are 0. The backward pass raises RuntimeError.
     """
 
     bits: int
@@ -64,7 +64,7 @@ class QuantizedLinear(Module):
 
     def product(self, x: Tensor, q: np.ndarray, scales: np.ndarray, n_out: int,
                 bias: np.ndarray | None) -> Tensor:  # fmt: skip
-        """Multiply x by packed weights, of one layer or of several joined ones, and add a bias."""
+        """Multiply x by packed weights, of one layer or of several joined layers, and add a bias."""
         apply = ops.linear_int8 if self.bits == 8 else ops.linear_int4
         return record(apply(x.data, q, scales, n_out, bias), (x,), self._no_gradient)
 
@@ -78,7 +78,7 @@ class QuantizedLinear(Module):
 
 
 class Int8Linear(QuantizedLinear):
-    """A linear layer with weights of 8 bits, a quarter of float32's size: x (..., n_in) -> (..., n_out).
+    """Apply a linear layer with weights of 8 bits, a quarter of float32: x (..., n_in) -> (..., n_out).
 
     The backward pass raises RuntimeError.
     """
@@ -87,7 +87,7 @@ class Int8Linear(QuantizedLinear):
 
 
 class Int4Linear(QuantizedLinear):
-    """A linear layer with weights of 4 bits, a seventh of float32's size: x (..., n_in) -> (..., n_out).
+    """Apply a linear layer with weights of 4 bits, a seventh of float32: x (..., n_in) -> (..., n_out).
 
     The backward pass raises RuntimeError.
     """
@@ -99,11 +99,11 @@ LAYERS = {8: Int8Linear, 4: Int4Linear}
 
 
 class FusedLinears:
-    """Compute several quantized layers with the same input by one product, if the input is a single row.
+    """Compute several quantized layers of one input in a single product, if the input is a single row.
 
     Fewer calls make decoding faster. The arrays of the layers become views into the concatenated arrays. The
-    layer that is called first computes the product of all layers; the others take their part of it when they
-    are called with the same tensor. Several rows would be slower, because the parts would have to be copied.
+    layer that is called first computes the product of all layers; the others return their part of the product
+    when they are called with the same tensor. With several rows, copying the parts would cost too much time.
     """
 
     def __init__(self, layers: list):
@@ -119,7 +119,7 @@ class FusedLinears:
 
     @staticmethod
     def can_fuse(layers: list) -> bool:
-        """Return True if all layers have one class and input width, no bias, and multiples of 16 outputs."""
+        """Return True if all layers have one class, one input width, no bias, and multiples of 16 outputs."""
         return isinstance(layers[0], QuantizedLinear) and all(
             type(layer) is type(layers[0]) and layer.n_in == layers[0].n_in and layer.bias is None
             and layer.n_out % 16 == 0 for layer in layers
@@ -134,7 +134,7 @@ class FusedLinears:
         return joint
 
     def applies_to(self, x: Tensor) -> bool:
-        """Return True if x is one row and every layer still holds its part of the joined arrays."""
+        """Return True if x is one row, and every layer still uses its part of the joined arrays."""
         if x.data.size != self.n_in:
             return False
         if x is self.latest[0]:
@@ -153,7 +153,7 @@ class FusedLinears:
 
 
 def aligned(x: np.ndarray) -> np.ndarray:
-    """Copy an array to an address that is a multiple of 64 bytes, for the speed of kernels."""
+    """Copy an array to an address that is a multiple of 64 bytes, which makes kernels faster."""
     memory = np.empty(x.nbytes + 64, np.uint8)
     start = -memory.ctypes.data % 64
     y = memory[start : start + x.nbytes].view(x.dtype).reshape(x.shape)
@@ -171,10 +171,10 @@ def quantize(model: Module, bits: int,
              reading: Callable[[Module], AbstractContextManager] = nullcontext) -> Module:  # fmt: skip
     """Replace every Linear of a model by a layer with weights of 8 or 4 bits, in place; return the model.
 
-    The output layer (`Head`) is quantized too; if it shares its weight with the embedding, the embedding
-    keeps the original. Norms, biases and embeddings stay float32. `reading(layer)` is a context in which a
-    layer's weights can be read, for a caller that loads them only then. Raises UserError, and changes
-    nothing, when bits is another number, the model has adapters, or a layer's weights cannot be quantised.
+    The output layer (`Head`) is quantized too; an embedding that shares its weight keeps the original. Norms,
+    biases and embeddings stay float32. `reading(layer)` is a context manager that gives a layer its weights,
+    for callers that load weights only when needed. Raises UserError, and changes nothing, when bits is
+    another number, the model has adapters, or a layer's weights cannot be quantised.
     """
     if bits not in LAYERS:
         raise UserError(f"weights can have 8 or 4 bits, not {bits}")
@@ -192,7 +192,7 @@ def quantize(model: Module, bits: int,
 
 
 def quantized_zeros(model: Module, bits: int) -> Module:
-    """Replace all linear layers by quantized layers of zeros, for weights to be loaded; return the model.
+    """Replace all linear layers by quantized layers of zeros, to be loaded from a file; return the model.
 
     Call `fuse_linears` when the weights are loaded.
     """
@@ -212,7 +212,7 @@ def _matrix(layer):
 
 
 def fuse_linears(model: Module) -> Module:
-    """Fuse the quantized layers that a module lists in `same_input`, where possible; return the model."""
+    """Fuse the quantized layers that each module lists in `same_input`, where possible; return the model."""
     for _, module in model.named_modules():
         siblings = [getattr(module, name) for name in getattr(module, "same_input", ())]
         if siblings and FusedLinears.can_fuse(siblings):
@@ -221,5 +221,5 @@ def fuse_linears(model: Module) -> Module:
 
 
 def bits_of(model: Module) -> int | None:
-    """Return 8 or 4 if a model has quantised layers, else None."""
+    """Return 8 or 4 if a model has quantised layers, or None."""
     return next((m.bits for _, m in model.named_modules() if isinstance(m, QuantizedLinear)), None)

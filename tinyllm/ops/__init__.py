@@ -1,4 +1,4 @@
-"""Ops: pure functions on arrays. Each op and its backward stand side by side, one file for each topic.
+"""Define ops: pure functions on arrays, one file for each topic, an op's gradient right after the op.
 
 The NumPy body of an op is its specification: float32 in gives float32 out, float64 in gives float64 out, and
 inputs are not changed. NumPy's RuntimeWarning stays on where an infinity turns into NaN, so users see it.

@@ -1,4 +1,4 @@
-"""Attention: for each query, the mean of the values, weighted by how well each key matches the query."""
+"""Define attention: for each query, a mean of the values, weighted by how well keys match the query."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tinyllm.ops.softmax import logsumexp, softmax, softmax_backward
 
 
 def attention_mask(q: Array, k: Array, causal: bool, lengths: Array | None) -> Array:
-    """Return True where a query may look at a key, (B, 1, S, T) or (1, 1, S, T).
+    """Return a mask that is True where a query may see a key, (B, 1, S, T) or (1, 1, S, T).
 
     Row b has n = lengths[b] keys (T when lengths is None), and query s is token n - S + s of that row.
     """
@@ -29,26 +29,26 @@ GRADIENT = "dy (B, S, H, D), y (B, S, H, D), lse (B, H, S)"
 
 
 def check_heads(q: Array, k: Array, *rest: Any) -> None:
-    """Raise ValueError unless the number of kv heads divides the number of query heads."""
+    """Raise ValueError unless the number of query heads is a multiple of the number of kv heads."""
     H, K, D = q.shape[2], k.shape[2], q.shape[3]
     if D == 0 or K == 0 or H % K:
         raise ValueError(f"needs D >= 1 and H a multiple of K, got D = {D}, H = {H}, K = {K}")
 
 
 def check_lengths(k: Array, lengths: Array | None) -> None:
-    """Raise ValueError unless lengths is None, or has a number of keys from 0 to T for each row."""
+    """Raise ValueError unless lengths is None, or has a number from 0 to T for each row."""
     B, T = k.shape[:2]
     if lengths is not None and (lengths.shape != (B,) or np.any((lengths < 0) | (lengths > T))):
         raise ValueError(f"attention needs one length in 0..{T} for each of {B} rows, got {lengths.tolist()}")
 
 
 def to_heads(x: Array, group: int = 1) -> Array:
-    """Put heads first and repeat each kv head for its queries: (B, T, K, D) -> (B, K * group, T, D)."""
+    """Put heads first, and repeat each kv head for its queries: (B, T, K, D) -> (B, K * group, T, D)."""
     return x.swapaxes(1, 2).repeat(group, axis=1)
 
 
 def sum_groups(dx: Array, group: int) -> Array:
-    """Compute the gradient of to_heads: sum over each kv head's queries, dx (B, H, T, D) -> (B, T, K, D)."""
+    """Compute the gradient of to_heads by summing each kv head's copies: dx (B, H, T, D) -> (B, T, K, D)."""
     B, H, T, D = dx.shape
     return dx.reshape(B, H // group, group, T, D).sum(axis=2).swapaxes(1, 2)
 
@@ -60,7 +60,7 @@ def all_scores(q: Array, k: Array) -> Array:
 
 
 def masked_scores(q: Array, k: Array, causal: bool, lengths: Array | None) -> Array:
-    """Return q . k / sqrt(D) for every query and key of a head (B, H, S, T), -inf where a key is hidden."""
+    """Return q . k / sqrt(D) for every query and key of a head (B, H, S, T), and -inf for hidden keys."""
     return np.where(attention_mask(q, k, causal, lengths), all_scores(q, k), -np.inf)
 
 
@@ -77,13 +77,13 @@ def attention_flops(args: dict[str, Any], result: Any) -> int:
 @op(outputs=("y", "lse"), grads=("q", "k", "v"), shapes=SHAPES, check=check_heads, flops=attention_flops)
 def attention(q: Array, k: Array, v: Array, causal: bool = True,
               lengths: Array | None = None) -> tuple[Array, Array]:
-    """Return for every query the mean of the values, weighted by softmax(q . k / sqrt(D)).
+    """Return for every query a mean of the values, weighted by softmax(q . k / sqrt(D)).
 
     q (B, S, H, D), k and v (B, T, K, D) -> y (B, S, H, D), lse (B, H, S), the log-sum-exp of each query's
-    scores. The queries are the last S tokens of the keys; causal hides the keys after a query's own token.
+    scores. The queries are the last S of the T tokens; causal hides the keys after a query's own token.
     Query head h reads kv head h // (H / K). With lengths (B,), row b has only its first lengths[b] keys, and
-    its queries are the last S of these. A query that may see no key gets y = 0 and lse = -inf. Values must be
-    finite even where they are hidden. Raises ValueError when the shapes do not fit. (Vaswani et al. 2017,
+    its queries are the last S of these tokens. A query that sees no key gets y = 0 and lse = -inf. Values
+    must be finite even where hidden. Raises ValueError when the shapes do not fit. (Vaswani et al. 2017,
     section 3.2; shared heads: Ainslie et al. 2023.)
     """
     check_lengths(k, lengths)
@@ -110,8 +110,8 @@ def attention_backward(dy: Array, q: Array, k: Array, v: Array, y: Array, lse: A
 
     dy, y (B, S, H, D), lse (B, H, S), the rest as in attention
     -> dq (B, S, H, D), dk (B, T, K, D), dv (B, T, K, D).
-    The probabilities are computed again, p = exp(score - lse). Each row's sum of dp * p, inside
-    softmax_backward, equals dy . y: a kernel that never holds a whole row of p computes the sum from y
+    The probabilities are computed again, p = exp(score - lse). The sum of dp * p over a row of scores, inside
+    softmax_backward, equals dy . y, so a kernel that never stores a whole row of p can compute the sum from y
     (Dao et al. 2022, appendix B).
     """
     check_lengths(k, lengths)
@@ -131,9 +131,9 @@ def key_ranges(shape: tuple[int, int], keys: int, causal: bool = True, lengths: 
 
     shape (B, S), keys = T -> starts, ends (B, S): a query may see the keys t with starts <= t < ends. Query s
     of row b is token n - S + s, where n = lengths[b], or T. `window` keeps the last `window` keys up to the
-    query's own. `starts` (B, S) is the first key to see, such as the start of a packed document. `ends` (B,
-    S) replaces the causal end, own token + 1: if the first P tokens all see each other, it is max(own token +
-    1, P). A query with an empty range gets zeros. Raises ValueError when the window is below 1.
+    query's own key. `starts` (B, S) is the first key to see, such as the start of a packed document. `ends`
+    (B, S) replaces the causal end, own token + 1: if the first P tokens all see each other, it is max(own
+    token + 1, P). A query with an empty range gets zeros. Raises ValueError when the window is below 1.
     """
     B, S = shape
     if window is not None and window < 1:
@@ -151,7 +151,7 @@ RANGES = f"{SHAPES}, starts (B, S), ends (B, S)"
 
 
 def check_ranges(q: Array, k: Array, v: Array, starts: Array, ends: Array, bias: Array | None = None) -> None:
-    """Raise ValueError unless heads fit, ranges lie in 0..T and the bias broadcasts to (H, S, T)."""
+    """Raise ValueError unless heads fit, ranges lie in 0..T, and the bias broadcasts to (H, S, T)."""
     check_heads(q, k)
     T, whole = k.shape[1], (q.shape[2], q.shape[1], k.shape[1])
     for name, x in (("starts", starts), ("ends", ends)):
