@@ -1,6 +1,6 @@
-"""Describe a model: a drawing of its parts, its costs, and its differences from another model.
+"""Describe a model: draw its parts, compute its costs, and compare it with another model.
 
-Everything is computed from the modules, so it works for every family of models.
+This works for every family of models, because all facts are read from the modules.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from tinyllm.report.summary import own_shapes
 
 
 class Part(NamedTuple):
-    """One line of the drawing: a module, or several equal ones, indented by its depth in the model."""
+    """One line in the drawing of a model: a module, or several equal modules."""
 
     depth: int
     name: str
@@ -27,12 +27,12 @@ class Part(NamedTuple):
         return f"{'  ' * self.depth}{self.name:{32 - 2 * self.depth}} {self.kind} {self.shapes}".rstrip()
 
     def what(self) -> tuple[str, str]:
-        """Return (class, shapes), to compare the parts of two models."""
+        """Return (class, shapes), by which parts of two models are compared."""
         return self.kind, self.shapes
 
 
 def parts(module: Module, name: str = "", depth: int = 0) -> list[Part]:
-    """Return the lines of a drawing of a model; equal neighbours in a stack of layers share a line."""
+    """List the parts of a model in the order of a drawing; equal layers in a row share one line."""
     shapes = [f"({', '.join(map(str, shape))})" for shape in own_shapes(module, set())]
     found = [Part(depth, name, plain(module).__name__, " + ".join(shapes))]
     children = [(n, parts(child, n, depth + 1)) for n, child in module.named_children()
@@ -46,7 +46,7 @@ def parts(module: Module, name: str = "", depth: int = 0) -> list[Part]:
 
 
 def plain(module: Module) -> type:
-    """Return the class that a module had before `nn.fuse`, such as MLP for a FusedMLP."""
+    """Return the class of a module without fusing: MLP for a FusedMLP."""
     return next(c for c in type(module).__mro__ if not c.__name__.startswith("Fused"))
 
 
@@ -55,7 +55,7 @@ def _whats(tree):
 
 
 def explanations(model: Module) -> dict[str, str]:
-    """Return {class: the first paragraph of its docstring} for all parts of a model."""
+    """Map the class of each part of a model to the first paragraph of the class's docstring."""
     found = {}
     for _, module in list(model.named_modules())[1:]:
         if not isinstance(module, Dropout):
@@ -66,10 +66,10 @@ def explanations(model: Module) -> dict[str, str]:
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """The costs of a model: parameters, bytes of the weights, and cache bytes and FLOPs of a token.
+    """The costs of a model: parameters and bytes of all weights; KV cache bytes and FLOPs for one token.
 
-    FLOPs are counted for the last token of a full context, read through the KV cache. A model without a
-    cache, such as an encoder, reads all tokens together: then FLOPs are the mean per token.
+    FLOPs are counted for the last token of a full context, with the tokens before it in the KV cache. For a
+    model without a cache, such as an encoder, FLOPs are the mean over all tokens of a full context.
     """
 
     parameters: int
@@ -80,7 +80,7 @@ class Costs:
 
 
 def costs(model: Any) -> Costs:
-    """Compute the costs of a model; FLOPs count matrix products and attention."""
+    """Compute the costs of a model; only matrix products and attention count as FLOPs."""
     count, active, seen = 0, 0, set[int]()
     for _, module in model.named_modules():
         numbers = sum(map(math.prod, own_shapes(module, seen)))
@@ -96,9 +96,9 @@ def costs(model: Any) -> Costs:
 
 
 def differences(one: Any, other: Any) -> list[str]:
-    """Compare the parts of two models -> lines that begin with a space, - (only in one) or + (only in other).
+    """List the parts of two models: lines begin with - (only in one), + (only in other) or a space (in both).
 
-    Parts are equal if their classes and the shapes of their weights are; names do not matter.
+    Two parts are equal if they have the same class and the same weight shapes. Their names do not matter.
     """
     old, new = parts(one)[1:], parts(other)[1:]
     matcher = difflib.SequenceMatcher(None, [p.what() for p in old], [p.what() for p in new], autojunk=False)
@@ -112,7 +112,7 @@ def differences(one: Any, other: Any) -> list[str]:
 
 
 def settings_that_differ(one: Any, other: Any) -> list[tuple[str, str, str]]:
-    """Return (setting, value in one, value in other) where two configs differ; - if one lacks it."""
+    """Return (setting, value in one, value in other) where two configs differ; - is a missing setting."""
     values = [{f.name: str(getattr(c, f.name)) for f in dataclasses.fields(c)} for c in (one, other)]
     names = list(dict.fromkeys([*values[0], *values[1]]))
     found = [(name, values[0].get(name, "-"), values[1].get(name, "-")) for name in names]

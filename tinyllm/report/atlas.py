@@ -1,4 +1,4 @@
-"""The atlas of the world: one page with its map, its towns, its families and what happened."""
+"""Write the atlas of a world: one page with its map, its towns, its people and its last events."""
 
 from tinyllm.report.diagram import Arrow, diagram
 from tinyllm.report.page import Html, assemble, details, section, table, tag
@@ -10,7 +10,7 @@ CELL = 64  # pixels between two columns of the map
 
 
 def atlas_page(world: World) -> str:
-    """Return the page of a world as HTML."""
+    """Return the atlas of a world as the text of an HTML page."""
     seed, year, known = world.config.seed, world.config.year, len(world.known())
     lead = f"{len(world.people)} people, {len(world.map.places)} places, {known:,} facts of the year {year}"
     towns = [_town(world, place) for place in world.map.places]
@@ -23,7 +23,7 @@ def atlas_page(world: World) -> str:
 
 
 def map_picture(world: World) -> Html:
-    """Return the map as SVG: roads as lines with their miles, places as dots sized by population."""
+    """Draw the map of a world as SVG: lines are roads with their miles, larger dots have more people."""
     at = {name: ((x + 0.5) * CELL, (y + 0.5) * CELL) for name, (x, y) in world.map.places.items()}
     shapes: list = [Arrow([at[a], at[b]], str(miles), "faint", head=False)
                     for (a, b), miles in world.map.roads.items()]  # fmt: skip

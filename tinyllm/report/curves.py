@@ -1,4 +1,4 @@
-"""Turn the records of a log into curves, which the terminal chart and the report draw."""
+"""Read loss curves from the log of a training, for the chart in the terminal and the HTML report."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ TINY = 1e-3  # a loss of 0 has no logarithm
 
 @dataclass(frozen=True)
 class LossCurves:
-    """Train and validation loss as [(step, nats)], and the entropy floor or None.
+    """Training and validation loss as [(step, nats)], and the entropy of the text if it is known.
 
     `unit` is "nats per token" or "nats per character".
     """
@@ -19,7 +19,7 @@ class LossCurves:
 
     @property
     def floor_in_sight(self) -> bool:
-        """Return True if a log axis with the entropy floor leaves a third or more of itself to the losses."""
+        """Return True if the losses fill a third or more of a log axis that also shows the entropy floor."""
         values = [y for _, y in self.train + self.val]
         if self.floor is None or not values:
             return False
@@ -28,13 +28,13 @@ class LossCurves:
 
 
 def column(records: list[dict], name: str) -> list[tuple[int, float]]:
-    """Return [(step, value)] of one field of the log's step records, where the field is present."""
+    """Return [(step, value)] for one field of a log; steps without a value are left out."""
     steps = [record for record in records if record.get("kind") == "step"]
     return [(record["step"], record[name]) for record in steps if record.get(name) is not None]
 
 
 def characters_per_token(records: list[dict]) -> float | None:
-    """Return the mean number of characters in a token of the validation text, or None if it is not known."""
+    """Return the mean number of characters per token in the validation text, or None if unknown."""
     for record in reversed(records):
         per_token, per_char = record.get("val_loss"), record.get("val_loss_per_char")
         if per_token is not None and per_char is not None:
@@ -44,10 +44,10 @@ def characters_per_token(records: list[dict]) -> float | None:
 
 
 def loss_curves(records: list[dict], floor_per_char: float | None = None) -> LossCurves:
-    """Return the loss curves, all in one unit: nats per character, or per token where that is not known.
+    """Return the loss curves of a log in nats per character; per token if the length of tokens is unknown.
 
-    Losses per character can be compared between tokenizers, and with the entropy floor. The training loss is
-    logged per token only; it is divided by the characters in a token of the validation text.
+    Losses per character can be compared between tokenizers, and with the entropy floor. A log has the
+    training loss per token only, so it is divided by the mean number of characters per validation token.
     """
     train, size = column(records, "train_loss"), characters_per_token(records)
     if size is None:

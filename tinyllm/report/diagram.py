@@ -1,7 +1,7 @@
 """Draw diagrams as SVG: boxes with words in them, arrows, and dials with hands.
 
-Coordinates count from the upper left corner of the picture, which is scaled to the width of the page. Colours
-are classes of the page's style sheet.
+Coordinates count from the upper left corner. The picture is scaled to the width of the page. The page's style
+sheet gives the colours; a shape names a class in it.
 """
 
 import math
@@ -15,7 +15,7 @@ HEAD = 9  # length of an arrow's head
 
 @dataclass(frozen=True)
 class Box:
-    """A box around the point (x, y), with a text and a smaller note below it; `round` makes it an ellipse."""
+    """A box centred on (x, y) with a text, and a smaller note below the text; `round` rounds its ends."""
 
     x: float
     y: float
@@ -39,7 +39,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Arrow:
-    """A line through points, with a head at its end unless `head` is False, and a label beside its middle."""
+    """A line through points, with an arrowhead (if `head`), and a label at the middle of the last segment."""
 
     points: Sequence[tuple[float, float]]
     label: str = ""
@@ -61,9 +61,9 @@ class Arrow:
 
 @dataclass(frozen=True)
 class Dial:
-    """A clock's face of radius r with two hands (angle, style), and the angle between them filled.
+    """A clock face of radius r with two hands; the angle from the first to the second is filled.
 
-    Angles are in radians, anticlockwise from the right.
+    A hand is (angle, style). Angles are in radians, anticlockwise from the right.
     """
 
     x: float
@@ -87,7 +87,7 @@ class Dial:
 
 
 def label(x: float, y: float, text: str, class_: str = "") -> Html:
-    """Return words centred on a point; words of the class "left" begin there."""
+    """Return SVG text centred on (x, y); with class_="left" it begins there."""
     return tag("text", text, x=round(x, 1), y=round(y, 1), class_=class_ or None)
 
 

@@ -1,6 +1,6 @@
-"""Draw the curve of the loss in a terminal: with Braille dots, eight to a letter, or in plain ASCII.
+"""Draw loss curves as text: with Braille letters, which have eight dots each, or in plain ASCII.
 
-The vertical axis is logarithmic, because a linear axis would hide the small improvements of most of a run.
+The vertical axis is logarithmic: on a linear axis, the small improvements late in a run would not be seen.
 """
 
 import itertools
@@ -19,8 +19,8 @@ def loss_chart(records: list[dict], floor_per_char: float | None = None, width: 
                ascii_only: bool = False, colour: bool = False) -> str:
     """Draw the losses in the records of a log as text.
 
-    The training loss is a line, the validation loss is drawn as points, and the entropy floor is a dashed
-    line, or a number in the legend if it is too far below the losses. Returns "" if nothing can be drawn.
+    The training loss is a line, the validation loss is drawn as points. The entropy floor is a dashed line;
+    if it is far below the losses, only the legend gives its value. Returns "" for a log without losses.
     """
     curves = loss_curves(records, floor_per_char)
     points = curves.train + curves.val
@@ -39,7 +39,7 @@ def loss_chart(records: list[dict], floor_per_char: float | None = None, width: 
 
 
 class Grid:
-    """The characters of a chart; `owners` holds the curve that each one belongs to, for its colour."""
+    """The characters of a chart, and for each the name of its curve (`owners`), which sets the colour."""
 
     def __init__(self, columns, rows, x_max, y_min, y_max, ascii_only):
         self.columns, self.rows = columns, rows
@@ -56,7 +56,7 @@ class Grid:
         return round((1 - height) * down), round(x / self.x_max * across)
 
     def value(self, row: int) -> float:
-        """Return the loss that a row of characters stands for, to label the axis."""
+        """Return the loss at the height of a row of characters."""
         return self.y_max * (self.y_min / self.y_max) ** (row / (self.rows - 1))
 
     def _put(self, row, column, letter, owner):
@@ -64,13 +64,13 @@ class Grid:
         self.owners[row][column] = owner
 
     def dashes(self, y: float) -> None:
-        """Draw a horizontal line at a loss."""
+        """Draw a dashed horizontal line at the loss `y`."""
         row = self._dot(0, y)[0] // self.down
         for column in range(self.columns):
             self._put(row, column, "-" if self.ascii_only else "┄", "floor")
 
     def line(self, points: list) -> None:
-        """Draw straight lines from point to point, one dot at a time."""
+        """Connect points (step, loss) by straight lines of dots."""
         dots = [self._dot(x, y) for x, y in points]
         for (row, column), (next_row, next_column) in zip(dots, dots[1:] or dots, strict=False):
             n = max(abs(next_row - row), abs(next_column - column), 1)
@@ -89,7 +89,7 @@ class Grid:
         self._put(row, column, chr(before | dot), "train")
 
     def marks(self, points: list) -> None:
-        """Draw a dot at each point."""
+        """Draw a large dot at each point (step, loss)."""
         for x, y in points:
             row, column = self._dot(x, y)
             self._put(row // self.down, column // self.across, "o" if self.ascii_only else "●", "val")

@@ -1,7 +1,7 @@
 """Build pages: single HTML files that open from disk, without scripts or network.
 
-The template is page.html and the style is style.css, in this folder. Text is escaped unless it is `Html`, so
-names, samples and tokens cannot inject HTML.
+The template page.html and the style sheet style.css are in this folder. Text is escaped unless it is of the
+class `Html`, so names, samples and tokens cannot inject HTML.
 """
 
 from collections.abc import Iterable
@@ -16,11 +16,11 @@ FOLDER = Path(__file__).parent
 
 
 class Html(str):
-    """Text that is HTML already."""
+    """A string of HTML, which is not escaped again."""
 
 
 def html(content: Any) -> Html:
-    """Return content as HTML: `Html` unchanged, None as empty text, lists joined, anything else escaped."""
+    """Return content as HTML: keep `Html`, drop None, join lists, and escape anything else."""
     if isinstance(content, Html):
         return content
     if isinstance(content, (list, tuple)):
@@ -29,14 +29,14 @@ def html(content: Any) -> Html:
 
 
 def tag(name: str, *content: Any, **attributes: Any) -> Html:
-    """Return an element: tag("td", 5, class_="n") is <td class="n">5</td>. Attributes can be None."""
+    """Return an HTML element: tag("td", 5, class_="n") is <td class="n">5</td>; skip attributes of None."""
     said = "".join(f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
                    for key, value in attributes.items() if value is not None)
     return Html(f"<{name}{said}>{html(content)}</{name}>")
 
 
 def assemble(title: str, lead: str, body: Iterable[Any], footer: Any) -> str:
-    """Return a page as text, assembled from its parts."""
+    """Fill the template with the parts of a page and return the page as text."""
     template = Template(read_text(FOLDER / "page.html"))
     style = read_text(FOLDER / "style.css")
     parts = {"title": html(title), "lead": html(lead), "footer": html(footer), "style": style}
@@ -44,14 +44,14 @@ def assemble(title: str, lead: str, body: Iterable[Any], footer: Any) -> str:
 
 
 def write(path: str | Path, text: str) -> int:
-    """Write a page to a file -> its size in bytes. Raises UserError when it cannot be written."""
+    """Write a page to a file and return its size in bytes; raise UserError if the file cannot be written."""
     data = text.encode("utf-8", "replace")  # names of files may hold bytes that are not text
     atomic_write_bytes(path, data)
     return len(data)
 
 
 def cards(facts: list[tuple[str, Any, str]]) -> Html:
-    """Return a row of large figures, each given as (name, value, unit)."""
+    """Return a row of numbers in large type, each given as (name, value, unit)."""
     items = [tag("div", tag("dt", name), tag("dd", value, " ", tag("small", unit)))
              for name, value, unit in facts]
     return tag("dl", items, class_="numbers") if items else Html()
@@ -63,18 +63,18 @@ def section(title: str, note: Any, *content: Any) -> Html:
 
 
 def figure(title: str, unit: str, *content: Any, **attributes: Any) -> Html:
-    """Return content in a frame, below a title and a few words beside it, such as a unit."""
+    """Return content in a frame with a title, and beside the title a unit or a few other words."""
     caption = tag("figcaption", tag("strong", title), tag("span", unit, class_="unit"))
     return tag("figure", caption, *content, **attributes)
 
 
 def details(summary: str, *content: Any) -> Html:
-    """Return content that is hidden until the reader opens it by its summary."""
+    """Return content that is hidden until the reader clicks on its summary."""
     return tag("details", tag("summary", summary), *content)
 
 
 def table(label: str, head: list[Any], rows: Iterable[list[Any]], class_: str = "") -> Html:
-    """Return a table that scrolls. Cells are content or elements td or th; `label` is for screen readers."""
+    """Return a table that scrolls; a cell is text or a td or th element, `label` is for screen readers."""
     top = tag("tr", [cell if _is_cell(cell) else tag("th", cell, scope="col") for cell in head])
     body = [tag("tr", [cell if _is_cell(cell) else tag("td", cell) for cell in row]) for row in rows]
     inside = tag("table", tag("thead", top), tag("tbody", body))
@@ -86,15 +86,15 @@ def _is_cell(cell: Any) -> bool:
 
 
 def number(value: Any, **attributes: Any) -> Html:
-    """Return a cell that is aligned to the right."""
+    """Return a table cell whose value is aligned to the right."""
     return tag("td", value, class_="n", **attributes)
 
 
 def row_head(value: Any, **attributes: Any) -> Html:
-    """Return the cell that names a row."""
+    """Return the header cell of a table row."""
     return tag("th", value, scope="row", **attributes)
 
 
 def column_head(value: Any) -> Html:
-    """Return the head of a column of numbers."""
+    """Return the header cell of a table column that holds numbers."""
     return tag("th", value, scope="col", class_="n")

@@ -1,4 +1,4 @@
-"""Describe a training from its loss curves: it diverged, overfitted, stood still, or still improves."""
+"""Judge a training by its loss curves: did it diverge, overfit, stand still or still improve?"""
 
 from tinyllm.report.curves import LossCurves
 
@@ -11,7 +11,7 @@ SAME, FALLING = 0.995, 0.98  # how far the validation loss falls: in the last th
 
 
 def remark(curves: LossCurves) -> str:
-    """Return one sentence or two about a finished training, with advice; "" if there is nothing to say."""
+    """Return advice about a finished training, in a few sentences; "" if there is nothing to say."""
     val = [(step, loss) for step, loss in curves.val if step > 0]
     train = between(curves.train, [step for step, _ in val])
     if len(val) < FEWEST or len(train) < FEWEST:
@@ -39,13 +39,13 @@ def remark(curves: LossCurves) -> str:
 
 
 def between(train: list, steps: list[int]) -> list[tuple[int, float]]:
-    """Average the training loss between evaluations -> [(step, mean since the evaluation before)]."""
+    """Average the training loss between evaluations at `steps`; return [(step, mean since the last one)]."""
     parts = [(end, [loss for step, loss in train if begin < step <= end])
              for begin, end in zip([0, *steps], steps, strict=False)]  # fmt: skip
     return [(end, sum(losses) / len(losses)) for end, losses in parts if losses]
 
 
 def lowest(val: list, part: float) -> float:
-    """Return the lowest validation loss in the first `part` (0 to 1) of a run, or else the first loss."""
+    """Return the lowest loss in the first `part` (0 to 1) of a run, or the first loss if none is so early."""
     end = part * val[-1][0]
     return min([loss for step, loss in val if step <= end] or [val[0][1]])

@@ -1,5 +1,4 @@
-"""Write report.html, a page about a run, from its run.json and log.jsonl.
-"""
+"""Write report.html, a page about a training run, from the run's files run.json and log.jsonl."""
 
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ FOOTER = Html("Written by tinyllm from log.jsonl and run.json; <code>tinyllm rep
 
 
 def write_report(run: Any, path: str | Path | None = None) -> Path:
-    """Write the report of a `Run` to `path`, by default report.html in its folder, and return the path.
+    """Write the report of a training run and return its path, by default report.html in the run's folder.
 
-    Raises UserError when the folder holds no run, its log is damaged, or the page cannot be written.
+    Raises UserError if the folder holds no run, the log is damaged, or the page cannot be written.
     """
     config, facts = run.read_config()
     text = render(run.folder.absolute().name, config, facts, read_log(run.log.path), run.replaced_ops())
@@ -29,7 +28,7 @@ def write_report(run: Any, path: str | Path | None = None) -> Path:
 
 
 def render(title: str, config: Any, facts: Any, records: list[dict], replaced: Any = ()) -> str:
-    """Return the report as HTML text."""
+    """Return the report of a training run as HTML text."""
     steps = [record for record in records if record.get("kind") == "step"]
     with without_memory():
         model: Any = build(config.model_config(facts.vocab_size), seed=None)

@@ -1,4 +1,4 @@
-"""The table of a model's parts, with the parameters and floating-point operations of each."""
+"""Tabulate the parameters and floating-point operations of each part of a model."""
 
 import math
 import re
@@ -11,11 +11,11 @@ LONGEST = 22  # letters of a part's name, so that a line fits into 80 columns
 
 
 def summarise(model: Module, batch: int = 1, context: int = 1) -> str:
-    """Return a table, at most 80 columns wide, of a model's parts for a forward pass over tokens (B, T).
+    """Return a table of a model's parts: shapes, parameters, and FLOPs of a forward pass over tokens (B, T).
 
-    Equal parts of a stack share a line with their number: `h.*.ln_1` and 12. FLOPs count matrix products and
-    causal attention; a multiplication and an addition are two. Norms, activations and sums, about one
-    percent, are left out. A backward pass takes twice as many FLOPs as a forward pass.
+    Equal parts of different layers share a line: `h.*.ln_1` 12 means twelve of them. A multiplication and an
+    addition are two FLOPs. Only matrix products and causal attention are counted; norms, activations and
+    sums would add about one percent. A backward pass takes twice as many. Lines have at most 80 columns.
     """
     rows = _rows(model, batch, context)
     parameters = sum(n for _, _, n, _ in rows.values())
@@ -50,9 +50,9 @@ def _rows(model, batch, context):
 
 
 def own_shapes(module: Module, seen: set[int]) -> list[tuple[int, ...]]:
-    """Return the shapes of a module's own parameters, also quantized ones, without its children's.
+    """Return the shapes of a module's own parameters, quantized or not, without those in its children.
 
-    Adds the ids of its tensors to `seen` and leaves out those already there, so that tied weights count once.
+    Parameters whose ids are in `seen` are left out, and new ids are added, so that tied weights count once.
     """
     if isinstance(module, QuantizedLinear):
         return [(module.n_in, module.n_out), *([] if module.bias is None else [(module.n_out,)])]

@@ -1,7 +1,7 @@
-"""Draw line charts and heat maps as SVG, sharp at every width, in light, dark and print.
+"""Draw line charts and heat maps as SVG, for light pages, dark pages and print.
 
-The SVG of a chart holds lines, dots and grid, which may be stretched; its coordinates run from 0 to 1000 on
-both axes. Numbers and words are HTML around it, so that they keep their size on a phone.
+The SVG of a chart has coordinates from 0 to 1000 on both axes and is stretched to the page's width. It holds
+lines, dots and the grid. Numbers and words are HTML around the SVG, so that they keep their size.
 """
 
 import itertools
@@ -21,9 +21,9 @@ TINY = 1e-9  # a chart with smaller values gets a linear axis
 
 @dataclass(frozen=True)
 class Series:
-    """One curve: its name, its points [(x, y)], and how it looks.
+    """One curve of a chart, with its points [(x, y)].
 
-    `style` is a class of the page's CSS, `look` is "line", "dots" or "dashes".
+    `style` is a CSS class of the page; `look` is "line", "dots" or "dashes".
     """
 
     name: str
@@ -34,11 +34,11 @@ class Series:
 
 def chart(title: str, description: str, series: list[Series], unit: str, log: bool = False,
           tall: bool = False, log_x: bool = False) -> Html:
-    """Return a <figure> with a title, a legend and the curves; nothing when there are no points.
+    """Return a <figure> with a title, a legend and the curves, or empty HTML if there are no points.
 
     description: a text alternative for people who cannot see the picture.
     unit: the unit of the values, shown beside the title.
-    log, log_x: logarithmic axes.
+    log, log_x: make the y axis, the x axis logarithmic.
     """
     series = [s for s in series if s.points]
     if not series:
@@ -57,8 +57,8 @@ def chart(title: str, description: str, series: list[Series], unit: str, log: bo
 def heat_map(x: np.ndarray, description: str, names: Sequence[str] = ()) -> Html:
     """Draw a matrix (N, N) of numbers from 0 to 1 as cells; larger numbers are darker.
 
-    names: N labels for rows and columns. Neighbouring cells of one shade become one stroke, and cells near 0
-    are left out.
+    names: N labels, for both rows and columns. To keep the SVG small, neighbours of the same shade in a row
+    are one stroke, and cells near 0 are left out.
     """
     strokes: dict[int, str] = {}
     for row, shades in enumerate(np.rint(np.clip(x, 0, 1) * SHADES).astype(int).tolist()):
@@ -79,7 +79,7 @@ def heat_map(x: np.ndarray, description: str, names: Sequence[str] = ()) -> Html
 
 
 def shrink(x: np.ndarray, side: int) -> np.ndarray:
-    """Reduce a matrix (N, N) to at most (side, side) by taking the maximum of blocks."""
+    """Reduce a matrix (N, N) to at most (side, side): each new cell is the maximum of a block of cells."""
     n = len(x)
     if n <= side:
         return x
@@ -90,7 +90,7 @@ def shrink(x: np.ndarray, side: int) -> np.ndarray:
 
 
 class Axes:
-    """Map steps and values to coordinates of the SVG."""
+    """The axes of a chart, which map x (a step) and y (a value) to coordinates of the SVG."""
 
     def __init__(self, points: list, log: bool, log_x: bool = False):
         xs, ys = [x for x, _ in points], [y for _, y in points]
@@ -107,13 +107,13 @@ class Axes:
         self.x_ticks = log_ticks(self.x_min, self.x_max) if log_x else ticks(0, self.x_max, 5)
 
     def x(self, value: float) -> float:
-        """Return the horizontal coordinate of a step."""
+        """Return the horizontal SVG coordinate of a step."""
         if self.log_x:
             return round(SIZE * math.log(value / self.x_min) / math.log(self.x_max / self.x_min), 2)
         return round(SIZE * value / self.x_max, 2)
 
     def y(self, value: float) -> float:
-        """Return the vertical coordinate of a value."""
+        """Return the vertical SVG coordinate of a value."""
         if self.log:
             part = math.log(value / self.low) / math.log(self.high / self.low)
         else:
@@ -121,11 +121,11 @@ class Axes:
         return round(SIZE * (1 - part), 2)
 
     def grid(self) -> Html:
-        """Return a line for each tick of the vertical axis."""
+        """Return an SVG path with a horizontal line at each tick of the vertical axis."""
         return tag("path", class_="grid", d="".join(f"M0 {self.y(value)}H{SIZE}" for value in self.y_ticks))
 
     def labels(self) -> Html:
-        """Return the numbers at the axes, positioned in percent."""
+        """Return the numbers beside the axes as HTML."""
         ys = [tag("span", _number(v), class_="y", style=f"top:{self.y(v) / 10:.2f}%") for v in self.y_ticks]
         xs = [tag("span", _number(v), class_="x", style=f"left:{self.x(v) / 10:.2f}%") for v in self.x_ticks]
         return tag("div", ys, xs, aria_hidden="true")
@@ -157,7 +157,7 @@ def ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Return round numbers that are spread over a logarithmic axis from low to high."""
+    """Return round numbers from low to high for the ticks of a logarithmic axis."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for digits in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 6, 8)):
         found = [round(d * 10.0**k, 12) for k in decades for d in digits if low <= d * 10.0**k <= high]

@@ -1,4 +1,4 @@
-"""Text for terminals: its width and colours, folding, tables, bars."""
+"""Format text for terminals: colours, widths, folded lines, tables and bars."""
 
 import math
 import os
@@ -13,19 +13,19 @@ BOLD, FAINT, ITALIC = "1", "2", "3"  # SGR codes
 
 
 def has_colours() -> bool:
-    """Return True in a terminal with colours, unless the user asks for none (no-color.org)."""
+    """Return True if standard output is a terminal with colours and NO_COLOR is not set (no-color.org)."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def paint(text: str, code: str) -> str:
-    """Colour a text by an SGR code ("" for none), line by line, so that no colour runs beyond the text."""
+    """Put a colour's escape codes (SGR) around every line of a text; the code "" changes nothing."""
     return "\n".join(f"\x1b[{code}m{line}\x1b[0m" if line and code else line for line in text.split("\n"))
 
 
 def columns(stream: Any = None, most: int = 80) -> int:
-    """Return the width of the terminal of a stream, by default of standard output, in columns.
+    """Return the width of a stream's terminal in columns, but at most `most`.
 
-    Returns at most `most`, and `most` without a terminal.
+    The stream is standard output by default. If it is no terminal, the result is `most`.
     """
     try:
         found = os.get_terminal_size((stream or sys.stdout).fileno()).columns
@@ -35,7 +35,7 @@ def columns(stream: Any = None, most: int = 80) -> int:
 
 
 def can_print(text: str) -> bool:
-    """Return True if standard output can show these letters."""
+    """Return True if the encoding of standard output has all letters of a text."""
     try:
         text.encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:
@@ -44,14 +44,14 @@ def can_print(text: str) -> bool:
 
 
 def printable(text: str) -> str:
-    """Replace control codes, and letters that standard output cannot show."""
+    """Replace control codes and letters that the encoding of standard output lacks."""
     text = "".join(letter if letter in "\n\t" or letter.isprintable() else "\ufffd" for letter in text)
     encoding = sys.stdout.encoding or "ascii"
     return text.encode(encoding, "replace").decode(encoding)
 
 
 def fold(text: str, first: str = "", further: str = "", cut: bool = False) -> str:
-    """Fold a text at 80 columns, or at the terminal's width if it is narrower; `cut` breaks longer words.
+    """Fold a text into lines that fit into the terminal and 80 columns; `cut` allows to break long words.
 
     The first line begins with `first`, the others with `further`.
     """
@@ -60,9 +60,9 @@ def fold(text: str, first: str = "", further: str = "", cut: bool = False) -> st
 
 
 def table(head: list[str], rows: list[list[str]], align: str = "") -> list[str]:
-    """Format rows in columns as wide as their widest cell -> lines.
+    """Format a table as lines of text; each column is as wide as its widest cell.
 
-    `align` has a < or > for each column; without it the first is aligned to the left, others to the right.
+    `align` has < (left) or > (right) for each column. By default only the first column is aligned left.
     """
     cells = [head, *rows]
     sides = align or "<" + ">" * (len(head) - 1)
@@ -72,32 +72,32 @@ def table(head: list[str], rows: list[list[str]], align: str = "") -> list[str]:
 
 
 def width(text: str) -> int:
-    """Count the columns of a terminal that a text takes: two for the letters of East Asia and for emoji.
+    """Return how many columns a text fills in a terminal: emoji and East Asian letters fill two.
 
-    Colours take none.
+    Escape codes for colours fill none.
     """
     return sum(map(char_width, STYLE.sub("", text)))
 
 
 def char_width(c: str) -> int:
-    """Count the columns of a terminal that a character takes."""
+    """Return how many columns a character fills in a terminal: 0, 1 or 2."""
     if unicodedata.category(c) in ("Mn", "Me"):
         return 0
     return 2 if unicodedata.east_asian_width(c) in "WF" else 1
 
 
 def pad(text: str, room: int, side: str = "<") -> str:
-    """Fill a text with spaces to `room` columns; `side` < aligns it to the left, > to the right."""
+    """Add spaces until a text fills `room` columns: after the text if `side` is "<", before it if ">"."""
     spaces = " " * (room - width(text))
     return text + spaces if side == "<" else spaces + text
 
 
 def bar(share: float, width: int = 24) -> str:
-    """Draw a share from 0 to 1 as a bar."""
+    """Draw a share from 0 to 1 as a bar of # signs; `width` of them are 1."""
     return "#" * round(width * share) if math.isfinite(share) else ""
 
 
 def short(n: int) -> str:
-    """Write a count with three digits and a unit: 85056 -> 85.1 k."""
+    """Write a count with three digits and k, M, G, T or P: 85056 becomes 85.1 k."""
     power = min(int(math.log10(n / 0.9995) // 3), 5) if n else 0
     return f"{n / 1000**power:.3g} {['', 'k', 'M', 'G', 'T', 'P'][power]}".strip()

@@ -1,4 +1,4 @@
-"""Show tokens as printable text: their bytes may be half a character, or a control code."""
+"""Show tokens as printable text, also tokens that hold part of a character or a control code."""
 
 import unicodedata
 
@@ -8,7 +8,7 @@ LONGEST = 16  # letters of a label
 
 
 def visible(token: bytes) -> str:
-    """Return a token as printable text: spaces as signs, anything unprintable as \\xff or \\u202e."""
+    """Return a token as printable text: spaces and line ends as signs, other bytes like \\xff or \\u202e."""
     text = token.decode("utf-8", "surrogateescape")
     shown = "".join(map(_visible_character, text))
     if text and unicodedata.combining(text[0]) and shown[0] == text[0]:
@@ -17,19 +17,19 @@ def visible(token: bytes) -> str:
 
 
 def label(token: bytes) -> str:
-    """Return a token for a table: as `visible` shows it, but a long one is cut."""
+    """Return a token as printable text of at most 16 letters, for a table."""
     shown = visible(token) or "(empty)"
     return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
 
 
 def running(token: bytes) -> str:
-    """Return a token for running text: spaces are kept, and line ends are kept after a visible sign."""
+    """Return a token as printable text that keeps spaces, and keeps line ends after a visible sign."""
     text = token.decode("utf-8", "surrogateescape")
     return "".join(IN_TEXT.get(c) or _visible_character(c) for c in text)
 
 
 def plain(text: str) -> str:
-    """Return a name, such as a folder's, replacing characters that control a terminal."""
+    """Make a name, such as a folder's, safe to print: replace characters that control a terminal."""
     return running(text.encode("utf-8", "surrogateescape"))
 
 

@@ -1,4 +1,4 @@
-"""Traces: run one text through a model, record every op, and show the results.
+"""Run one text through a model, record every op, and show the results.
 
 `capture` records the ops of a forward pass, `examine` computes surprisal, attention, logit lens, norms, FLOPs
 and the KV cache from them, `page` and `terminal` show the results, and `compare` finds where two captures

@@ -1,8 +1,8 @@
-"""Capture a forward pass: every op with its module, inputs and outputs.
+"""Capture a forward pass: record every op with its module, inputs and outputs.
 
-The model is not changed. During a capture, `registry.watch` wraps every op and `nn.passes.around` wraps every
-part, so that no parts are fused. The result is a tree: a part holds the parts and ops that it called, and an
-op that was run by its specification holds the ops that the specification called.
+During a capture, `registry.watch` wraps every op, and `nn.passes.around` wraps every part of the model, which
+also turns off fusing. Afterwards the model is as before. The result is a tree of calls: a part has the parts
+and ops that it called below it; an op that was run by its NumPy specification has the ops called there.
 """
 
 import functools
@@ -22,10 +22,10 @@ from tinyllm.tensor import Tensor
 
 @dataclass
 class Step:
-    """A call of an op, or of a part of the model (then `op` is None), with the steps inside it.
+    """A call of an op, or of a part of the model (then `op` is None), with the calls that it made in `steps`.
 
-    `path` is the part's name, such as h.0.attn. Inputs and outputs are tuples of arrays, or of None if
-    only shapes are recorded; inputs that are not arrays (flags, counts) are kept.
+    `path` is the part's name, such as h.0.attn. `inputs` has all arguments, also flags and counts; `outputs`
+    has all results. Both are empty if only shapes are recorded.
     """
 
     path: str
@@ -40,22 +40,22 @@ class Step:
 
     @property
     def label(self) -> str:
-        """Return the name of the op, or of the part."""
+        """Return the name of the op, or the path of the part."""
         return self.op or self.path
 
     @property
     def is_product(self) -> bool:
-        """Return True for matrix products and attention: ops whose `flops` is a function."""
+        """Return True for matrix products and attention, whose FLOPs are computed by a function."""
         return self.op is not None and callable(OPS[self.op].flops)
 
     def walk(self) -> Iterator["Step"]:
-        """Yield all steps inside this one, then itself: inner steps come before outer ones."""
+        """Yield all steps inside this step, then this step; inner steps come before outer steps."""
         for step in self.steps:
             yield from step.walk()
         yield self
 
     def ops(self) -> Iterator["Step"]:
-        """Yield the ops that the model called, but not the ops that a specification called."""
+        """Yield the ops that the model called, but not the ops that other ops called."""
         for step in self.steps:
             if step.op:
                 yield step
@@ -63,18 +63,18 @@ class Step:
                 yield from step.ops()
 
     def parts(self) -> list["Step"]:
-        """Return the called parts of the model: this step, unless it is an op, and all inside it."""
+        """Return the steps that are calls of parts of the model, inner parts first."""
         return [step for step in self.walk() if step.op is None]
 
     @property
     def is_block(self) -> bool:
-        """Return True for a layer of the model: a part in a list, such as h.0 or model.layers.0."""
+        """Return True for a call of a layer, such as h.0 or model.layers.0."""
         names = self.path.split(".")
         return self.op is None and names[-1].isdigit() and not any(n.isdigit() for n in names[:-1])
 
     @property
     def in_block(self) -> bool:
-        """Return True for a layer and every step inside it."""
+        """Return True for a call of a layer, or of anything inside a layer."""
         return any(name.isdigit() for name in self.path.split("."))
 
 
@@ -131,9 +131,9 @@ class _Recorder:
 
 @contextmanager
 def capture(model: Module, keep: bool = True) -> Iterator[Step]:
-    """Capture a model's work in a `with` block -> the root of a tree of Step, complete when the block ends.
+    """Record what a model runs in a `with` block as a tree of `Step`, which is complete when the block ends.
 
-    keep=False forgets the arrays and keeps names, shapes and FLOPs. Only one capture can run at a time;
+    With keep=False, names, shapes and FLOPs are recorded, but no arrays. Only one capture can run at a time;
     models in other threads are ignored.
     """
     recorder = _Recorder(keep)

@@ -1,8 +1,8 @@
 """Find the first difference between two captures of one text, with its op, layer and size.
 
-Both trees are walked together in the order of execution. If both have the same steps in a part, the steps are
-compared one by one. If the steps differ (a layer of 8-bit weights runs another op than one of float32), only
-the outputs of the part are compared.
+The two trees of steps are walked together, in the order of execution. Where a part of the model ran the same
+ops in both, these are compared one by one. Where it ran different ops (a layer with 8-bit weights runs other
+ops than a float32 layer), only its inner parts and its outputs are compared.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ ROUNDING = 1e-5  # as a share of the largest value: summing in another order can
 
 @dataclass(frozen=True)
 class Difference:
-    """A step whose results differ between two captures, most at `index`: `a` in one, `b` in the other."""
+    """A step whose results differ between two captures; the largest difference is `a` and `b` at `index`."""
 
     path: str  # the part of the model, such as h.0.attn
     op_a: str  # the op that ran there, or "" for a part of several ops
@@ -32,17 +32,17 @@ class Difference:
 
     @property
     def beyond_rounding(self) -> bool:
-        """Return True if the difference is more than rounding."""
+        """Return True if the difference is too large to be caused by rounding."""
         return self.share > ROUNDING
 
 
 def compare(a: Step, b: Step) -> list[Difference]:
-    """Compare two captures -> a Difference for each pair of steps that differ, in order."""
+    """Compare two captures and return a `Difference` for each pair of steps that differ, in order."""
     return list(_walk(a, b))
 
 
 def first_difference(differences: list[Difference]) -> Difference | None:
-    """Return the first difference that is more than rounding, or None."""
+    """Return the first difference that is too large to be caused by rounding, or None."""
     return next((d for d in differences if d.beyond_rounding), None)
 
 
@@ -97,9 +97,9 @@ def _what(step: Step) -> str:
 
 @dataclass(frozen=True)
 class Layer:
-    """The difference between the outputs of one part of the model in two captures.
+    """The difference between the outputs of one part of a model in two captures.
 
-    `size` and `difference` are root mean squares: of the first capture's outputs, and of the differences.
+    `size` is the root mean square of the first output, `difference` the root mean square of the differences.
     """
 
     path: str
@@ -108,12 +108,12 @@ class Layer:
 
     @property
     def share(self) -> float:
-        """Return the difference as a share of the size."""
+        """Return `difference` divided by `size`."""
         return self.difference / self.size if self.size else float(self.difference > 0)
 
 
 def compare_layers(a: Step, b: Step) -> list[Layer]:
-    """Compare the outputs of embeddings, layers, the last norm and the output layer, in order."""
+    """Compare two captures part by part: embeddings, layers, the last norm and the output layer, in order."""
     others = {part.path: part for part in b.parts()}
     found = []
     for part in a.parts():
@@ -131,7 +131,7 @@ def _rms(x):
 
 @dataclass
 class Comparison:
-    """Two captures of one text: `differences` and `layers` as `compare` and `compare_layers` find them."""
+    """The results of comparing two captures of one text, op by op (`differences`) and layer by layer."""
 
     name_a: str
     name_b: str
@@ -144,7 +144,7 @@ class Comparison:
 
 
 def compare_captures(a: Step, b: Step, ids: list[int], name_a: str, name_b: str) -> Comparison:
-    """Compare two captures of `model(ids)`."""
+    """Compare two captures of the same ids, under the names name_a and name_b."""
     log_p = [log_softmax.reference(root.steps[-1].outputs[0][0].astype(np.float64)) for root in (a, b)]
     agree = int((log_p[0].argmax(-1) == log_p[1].argmax(-1)).sum())
     nats = None

@@ -1,4 +1,4 @@
-"""Examine a forward pass over a text: `Trace` holds everything that the page and the terminal show."""
+"""Examine a forward pass over a text: surprisal, attention, logit lens, residual stream, KV cache, FLOPs."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ WATCHED = 48  # positions of a text at which the cache is examined
 
 @dataclass
 class Lens:
-    """The logit lens at one layer: the predictions if the layers after it were left out.
+    """The logit lens at one layer: what the model would predict if all later layers were left out.
 
     Source: nostalgebraist, "interpreting GPT: the logit lens", 2020.
     """
@@ -35,7 +35,7 @@ class Lens:
 
 @dataclass(frozen=True)
 class Head:
-    """Statistics of the weights (T, T) of one attention head, averaged over queries: where it looks."""
+    """Statistics of the attention weights (T, T) of one head, averaged over the queries."""
 
     back: float  # how many tokens back
     first: float  # the weight on the text's first token
@@ -43,14 +43,14 @@ class Head:
     previous: float  # on the token before; over all tokens but the first
 
     def words(self) -> tuple[str, str]:
-        """Return the statistics as two phrases."""
+        """Return two phrases: how far the head looks back, and its weight on three positions."""
         return (f"{self.back:.1f} tokens back on average",
                 f"first {self.first:.0%}, previous {self.previous:.0%}, self {self.itself:.0%}")
 
 
 @dataclass
 class Growth:
-    """The KV cache when it holds `length` tokens, and the FLOPs of the newest token with it and without."""
+    """The bytes of a KV cache of `length` tokens, and the FLOPs of the last token with and without cache."""
 
     length: int
     bytes: int
@@ -60,7 +60,7 @@ class Growth:
 
 @dataclass
 class Trace:
-    """The results of one model on one text with T tokens; L layers, H heads, V tokens in the vocabulary."""
+    """The results of one forward pass over a text of T tokens (L layers, H heads, a vocabulary of V)."""
 
     ids: list  # T
     prompt_length: int  # how many of the ids were given; the model wrote the others
@@ -81,12 +81,12 @@ class Trace:
 
     @property
     def predicted(self) -> np.ndarray:
-        """Return the surprisal of every token that was predicted: all but the first."""
+        """Return the surprisal of all tokens but the first, which nothing predicts."""
         return self.surprisal[1:]
 
 
 def head_facts(weights: np.ndarray) -> Head:
-    """Compute the statistics of a head from its weights (T, T), whose rows sum to 1."""
+    """Compute where an attention head looks from its weights (T, T), whose rows sum to 1."""
     T = len(weights)
     distance = np.arange(T)[:, None] - np.arange(T)
     return Head(
@@ -99,10 +99,10 @@ def head_facts(weights: np.ndarray) -> Head:
 
 def take_text(model: Any, tokenizer: Any, prompt: str | bytes, tokens: int = 0, temperature: float = 0.0,
               seed: int = 0) -> tuple[list[int], int]:
-    """Read a prompt and continue it with the model -> (ids, number of ids in the prompt).
+    """Let a model continue a prompt by up to `tokens` tokens; return (all ids, number of ids in the prompt).
 
-    prompt: str or bytes; an empty one becomes the token that texts start from. Stops when the context is
-    full. Raises UserError when the model cannot read the prompt.
+    An empty prompt becomes the token with which texts begin. The text ends when the context is full. Raises
+    UserError if the model cannot read the prompt.
     """
     if tokens < 0:
         raise UserError(f"--tokens must be at least 0, got {tokens}")
@@ -116,7 +116,7 @@ def take_text(model: Any, tokenizer: Any, prompt: str | bytes, tokens: int = 0, 
 def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | None = None) -> Trace:
     """Run ids through a model and compute everything that a trace shows.
 
-    Raises UserError when the model's numbers are not finite.
+    Raises UserError if the logits are not finite.
     """
     with inference(model), capture(model) as root:
         logits = model(np.array([ids])).data[0]
@@ -142,7 +142,7 @@ def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | Non
 
 
 def likeliest(log_p: np.ndarray) -> list[tuple[int, float]]:
-    """Return the likeliest tokens of one position as (id, p); if several are equal, smaller ids first."""
+    """Return the most likely tokens at one position as (id, p); of equal ones, the smaller id comes first."""
     best = np.argsort(-log_p, kind="stable")[:CANDIDATES]
     return [(int(i), float(np.exp(log_p[i]))) for i in best]
 
@@ -158,9 +158,9 @@ def residual_stream(blocks: list[Step]) -> list[np.ndarray]:
 
 
 def additions(blocks: list[Step]) -> dict[str, np.ndarray]:
-    """Return the lengths of the vectors that attention and MLP add to the stream: {part: (L, T)}.
+    """Return the lengths of the vectors that layers add: {"attention": (L, T), "mlp": (L, T)}.
 
-    Attention is the part of a layer that runs an attention op; the MLP is the part with the other products.
+    In a layer, the part that runs an attention op is "attention"; other parts with matrix products are "mlp".
     """
     found: dict[str, list] = {"attention": [], "mlp": []}
     for block in blocks:
@@ -174,20 +174,20 @@ def additions(blocks: list[Step]) -> dict[str, np.ndarray]:
 
 
 def attention_map(step: Step) -> np.ndarray:
-    """Recompute the weights of a call of attention, because its kernel does not store them -> (H, S, T)."""
+    """Compute the weights (H, S, T) of an attention step again, because kernels do not store them."""
     q, k, _, causal, lengths = step.inputs
     return ops.softmax(masked_scores(q, k, causal, lengths))[0]
 
 
 def last_norm(model: Any, root: Step) -> Any:
-    """Return the part of a model that ran after its last layer: the norm before the output layer."""
+    """Return the norm between the last layer and the output layer of a model."""
     parts = root.parts()
     last = max(i for i, part in enumerate(parts) if part.is_block)
     return dict(model.named_modules())[parts[last + 1].path]
 
 
 def look(model: Any, norm: Any, name: str, x: np.ndarray, ids: list[int]) -> Lens:
-    """Apply the last norm and the output layer to the residual stream (T, C) after a layer -> Lens."""
+    """Return the logit lens at one layer: apply the last norm and the output layer to its stream (T, C)."""
     with inference(model):
         log_p = ops.log_softmax(model.head(norm(Tensor(x[None]))).data[0])
     best = log_p.argmax(axis=-1)
@@ -196,10 +196,10 @@ def look(model: Any, norm: Any, name: str, x: np.ndarray, ids: list[int]) -> Len
 
 
 def watch_cache(model: Any, ids: list[int], logits: np.ndarray) -> tuple[list[Growth], int, float]:
-    """Read a text through a KV cache, and measure its size and FLOPs at positions spread over the text.
+    """Read a text with a KV cache, and measure bytes and FLOPs for 48 positions spread over the text.
 
-    At each of these positions one token is read alone. Returns (list of Growth, bytes of the full cache,
-    largest difference from the logits of the text read at once).
+    At these positions one token is read alone. `logits` are the logits of the text read at once. Returns
+    (list of Growth, bytes of a full cache, largest difference from `logits`).
     """
     cache = model.new_cache()
     capacity = sum(layer.nbytes for layer in cache)
@@ -217,5 +217,5 @@ def watch_cache(model: Any, ids: list[int], logits: np.ndarray) -> tuple[list[Gr
 
 
 def products(root: Step) -> int:
-    """Count the FLOPs of matrix products and attention in a capture."""
+    """Sum the FLOPs of matrix products and attention in a capture."""
     return sum(step.flops for step in root.ops() if step.is_product)

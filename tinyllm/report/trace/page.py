@@ -1,4 +1,4 @@
-"""The page of a trace: the text, the logit lens, the residual stream, attention, ops and the KV cache."""
+"""Write the HTML page of a trace: text, logit lens, residual stream, attention, ops and KV cache."""
 
 import math
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ FOOTER = Html("Written by <code>tinyllm trace</code>. The page holds all it need
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits on what is shown of a long text, so that the page stays small."""
+    """The most that a page shows of a long text."""
 
     tokens: int = 400  # in the text and its table
     lens_cells: int = 4000
@@ -49,12 +49,12 @@ class Limits:
 
 
 def write_page(trace: Trace, title: str, path: str | Path) -> int:
-    """Write the page of a `Trace` to a file -> its size in bytes. Raises UserError if that fails."""
+    """Write the page of a trace to a file and return its size in bytes; raise UserError if that fails."""
     return write(path, render(trace, title))
 
 
 def render(trace: Trace, title: str) -> str:
-    """Return the page as text; limits on what is shown keep it below MAX_BYTES."""
+    """Return the page of a trace as HTML text; of a long text only as much is shown as fits into 2 MB."""
     limits = Limits()
     while True:
         text = _render(trace, title, limits)

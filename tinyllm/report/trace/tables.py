@@ -1,4 +1,4 @@
-"""Tables and sentences about a trace, for the page and for the terminal."""
+"""Make the tables and sentences about a trace that both the page and the terminal show."""
 
 from tinyllm.report.terminal import short
 from tinyllm.report.trace.examine import Trace, head_facts
@@ -8,7 +8,7 @@ Table = tuple[list[str], list[list[str]]]  # the heads of columns, and rows whos
 
 
 def layers(trace: Trace) -> Table:
-    """Tabulate by layer: mean length of the stream and of the vectors added to it, surprisal by the lens."""
+    """Tabulate, by layer, mean lengths of the stream and of the additions, and surprisal by logit lens."""
     rows = []
     for i, lens in enumerate(trace.lens):
         added = [f"{lengths[i - 1].mean():.3f}" if i else "" for lengths in trace.added.values()]
@@ -18,7 +18,7 @@ def layers(trace: Trace) -> Table:
 
 
 def heads(trace: Trace) -> Table:
-    """Tabulate the mean distance, in tokens, that each head looks back."""
+    """Tabulate how many tokens each attention head looks back on average."""
     shown = range(min(len(trace.attention[0]), MOST_HEADS))
     rows = [[part, *(f"{head_facts(weights[h]).back:.1f}" for h in shown)]
             for part, weights in zip(trace.parts, trace.attention, strict=True)]
@@ -26,7 +26,7 @@ def heads(trace: Trace) -> Table:
 
 
 def ops_by_kind(trace: Trace) -> Table:
-    """Tabulate the FLOPs of each kind of op, the largest first."""
+    """Tabulate calls and FLOPs of each op, the most FLOPs first."""
     by_op: dict[str, list[int]] = {}
     for step in trace.ops:
         by_op.setdefault(step.op or "", []).append(step.flops)
@@ -37,13 +37,13 @@ def ops_by_kind(trace: Trace) -> Table:
 
 
 def cache(trace: Trace) -> Table:
-    """Tabulate the size of the KV cache and the work for one more token, as the cache grows."""
+    """Tabulate the bytes of the KV cache and the FLOPs of the newest token, as the cache grows."""
     rows = [[f"{n:,}" for n in (g.length, g.bytes, g.flops, g.flops_without)] for g in trace.growth]
     return ["tokens", "bytes held", "FLOPs of the newest", "FLOPs without the cache"], rows
 
 
 def ops_note(trace: Trace) -> str:
-    """Describe the work of one forward pass over the whole text."""
+    """Describe in a sentence how many ops and FLOPs one pass over the whole text took."""
     total = sum(step.flops for step in trace.ops)
     products = sum(step.flops for step in trace.ops if step.is_product)
     return (f"One pass over the whole text: {len(trace.ops)} ops, {total:,} operations on numbers, "
@@ -51,7 +51,7 @@ def ops_note(trace: Trace) -> str:
 
 
 def cache_note(trace: Trace) -> str:
-    """Describe the memory that the KV cache takes and the work that it saves."""
+    """Describe in two sentences the memory that the KV cache takes and the FLOPs that it saves."""
     last = trace.growth[-1]
     same = "the logits are the same bits with it and without"
     if trace.cache_difference:

@@ -65,7 +65,7 @@ def _expected(trace: Trace, candidates: list, width: int) -> str:
 
 
 def place(difference: Difference) -> str:
-    """Describe in words where a difference is: layer 0, attention in h.0.attn."""
+    """Describe where a difference is, such as "layer 0, h.0.attn: attention"."""
     path = difference.path
     layer = next((piece for piece in path.split(".") if piece.isdigit()), None)
     where = f"layer {layer}, {path}" if layer else path or "the model"
@@ -76,7 +76,7 @@ def place(difference: Difference) -> str:
 
 
 def amount(difference: Difference) -> str:
-    """Describe in words how much two results differ."""
+    """Describe how much two results differ, in numbers."""
     if difference.note:
         return difference.note
     share = f"{100 * difference.share:.2g} %" if np.isfinite(difference.share) else "infinitely many times"
@@ -92,7 +92,7 @@ def _indented(text: str) -> list[str]:
 
 
 def show_comparison(comparison: Comparison) -> str:
-    """Format a `Comparison` for a terminal."""
+    """Format the comparison of two captures for a terminal."""
     c = comparison
     lines = [f"A  {c.name_a}", f"B  {c.name_b}", f"on {c.tokens} tokens", ""]
     if not c.differences:
