@@ -1,7 +1,7 @@
-"""Test ops: draw cases that break numeric code, check any implementation, and know common mistakes.
+"""Test implementations of ops with difficult arrays, error bounds and lists of common mistakes.
 
-For each file of `ops`, a file of the same name here holds cases, error bounds, common mistakes and correct
-variants. In tinyllm only `course` and its commands import this package: training never waits for Hypothesis.
+Each file of `ops` has a file of the same name here with cases, error bounds, common mistakes and correct
+variants. Only `course` and its commands import this package, so that training need not load Hypothesis.
 """
 
 from tinyllm.testing.by_rule import made

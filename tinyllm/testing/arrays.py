@@ -1,7 +1,7 @@
 """Draw difficult arrays: sizes, numbers and memory layouts that break numeric code.
 
-Hypothesis draws only a size, a kind of numbers, a layout and a seed; the numbers themselves come from
-`Random`. So cases are cheap to draw, and shrink to small sizes, whole numbers and plain layouts if they fail.
+Hypothesis draws only a size, a kind of numbers, a layout and a seed; `Random` makes the numbers. So cases are
+cheap to draw, and a case that fails is reduced to a small size, whole numbers and a plain layout.
 """
 
 import contextlib
@@ -79,12 +79,12 @@ ANY_LAYOUT = ("plain", "plain", *LAYOUTS)
 
 
 def arrange(a: np.ndarray, layout: str) -> np.ndarray:
-    """Copy an array into another memory layout; only "repeated row" changes its values."""
+    """Copy an array into another memory layout; only the layout "repeated row" changes the values."""
     return LAYOUTS[layout](a) if a.ndim else a
 
 
 def make_floats(shape: tuple[int, ...], kind: str, seed: int, layout: str = "plain") -> np.ndarray:
-    """Make a float32 array with a kind of numbers from KINDS and a memory layout from LAYOUTS."""
+    """Make a float32 array from a seed; `kind` is a key of KINDS, `layout` a key of LAYOUTS."""
     numbers = np.asarray(KINDS[kind](Random(seed, kind), math.prod(shape)), np.float32)
     return arrange(numbers.reshape(shape), layout)
 
@@ -95,7 +95,7 @@ _ordinary = False
 
 @contextlib.contextmanager
 def ordinary() -> Iterator[None]:
-    """Draw only ordinary numbers in plain layouts inside a `with` block, and hide none by -inf."""
+    """Make all strategies draw ordinary numbers in plain layouts, without -inf, inside a `with` block."""
     global _ordinary
     _ordinary = True
     try:
@@ -105,7 +105,7 @@ def ordinary() -> Iterator[None]:
 
 
 def recipes(*choices: Sequence[Any]) -> st.SearchStrategy:
-    """Return a strategy that draws one item from each of some lists, and a seed; see `ordinary`."""
+    """Return a strategy that draws one item of each list, and a seed; `ordinary` rules out unusual items."""
     if _ordinary:
         choices = tuple(tuple(x for x in some if x not in UNUSUAL) or some for some in choices)
     return tuples(*map(tuple, choices))
@@ -113,32 +113,32 @@ def recipes(*choices: Sequence[Any]) -> st.SearchStrategy:
 
 @functools.cache  # strategies are slow to make
 def tuples(*choices: Sequence[Any]) -> st.SearchStrategy:
-    """Return a strategy that draws one item from each of some tuples, and a seed."""
+    """Return a strategy that draws one item of each tuple, and a seed."""
     return st.tuples(*map(st.sampled_from, choices), seeds)
 
 
 def floats(draw: Any, shape: Iterable[int], kinds: Sequence[str] = USUAL,
            layouts: Sequence[str] = ANY_LAYOUT) -> np.ndarray:
-    """Draw a float32 array of a given shape, with one of these kinds of numbers and one of these layouts."""
+    """Draw a float32 array of a given shape; its kind of numbers and its memory layout are drawn, too."""
     kind, layout, seed = draw(recipes(kinds, layouts))
     return make_floats(tuple(shape), kind, seed, layout)
 
 
 def ints(draw: Any, shape: Iterable[int], below: int) -> np.ndarray:
-    """Draw whole numbers in [0, below), or zeros if below is 0, as int64 or int32."""
+    """Draw an int32 or int64 array of numbers in [0, below), or of zeros if below is 0."""
     dtype, layout, seed = draw(recipes((np.int64, np.int32), ANY_LAYOUT))
     return arrange(Random(seed, "ints").integers(max(below, 1), tuple(shape)).astype(dtype), layout)
 
 
 def scores(draw: Any, shape: Iterable[int], kinds: Sequence[str] = USUAL,
            shares: Sequence[float] = (0, 0, 0.4)) -> np.ndarray:
-    """Draw float32 logits; a share of them, drawn from `shares`, is -inf."""
+    """Draw float32 logits, and set a share of them to -inf; the share is drawn from `shares`."""
     kind, share, layout, seed = draw(recipes(kinds, (0,) if _ordinary else shares, ANY_LAYOUT))
     return arrange(hide(make_floats(tuple(shape), kind, seed), share, seed), layout)
 
 
 def hide(a: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Set a share of the elements to -inf, as a mask does; if share < 1, every row keeps a finite element."""
+    """Set a random share of the elements to -inf; if the share is below 1, keep one element in every row."""
     a = np.array(a)
     if a.size and share:
         rng = Random(seed, "hide")

@@ -1,4 +1,4 @@
-"""Test attention: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for attention."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -18,7 +18,7 @@ widths = st.sampled_from((2, 1, 3, 4, 7, 8, 16, 20, 32, 64, 65))
 
 @st.composite
 def attention(draw, kinds=USUAL):
-    """Draw a case with as many queries as keys, with fewer (as in decoding), or rarely with more."""
+    """Draw a case of attention: as many queries as keys, fewer queries (as in decoding), or rarely more."""
     B, S, K, D = draw(few), draw(queries), draw(st.sampled_from((1, 2, 3))), draw(widths)
     n = draw(sizes)
     T = draw(st.sampled_from((S + n, S, S + n, n)))
@@ -31,7 +31,7 @@ def attention(draw, kinds=USUAL):
 
 @st.composite
 def attention_ranges(draw, kinds=USUAL):
-    """Draw a case with windows or arbitrary ranges of keys, also empty ones, with or without a bias."""
+    """Draw a case of attention_ranges: windows or random ranges of keys, some empty; sometimes a bias."""
     q, k, v, causal, lengths = draw(attention(kinds))
     (B, S, H, _), T = q.shape, k.shape[1]
     window = draw(st.sampled_from((1, 3, 70, None)))
@@ -45,7 +45,7 @@ def attention_ranges(draw, kinds=USUAL):
 
 
 class Sizes:
-    """The attention scores of one case and bounds of their float32 errors; tolerances follow from these."""
+    """The attention scores of one case with their largest float32 errors, to compute error bounds from."""
 
     def __init__(self, q, k, v, seen, bias=0):
         self.D, self.T = q.shape[3], k.shape[1]
@@ -59,7 +59,7 @@ class Sizes:
         self.score_off = np.where(self.seen, EPS * (self.D + 8) * sizes, 0)
 
     def y_off(self):
-        """Bound the error of y: the weights' error times |v|, or 2 max |v| if the scores are very inexact."""
+        """Bound the error of y by |v| times the error of the weights; by 2 max |v| if scores are inexact."""
         p = run_spec("softmax", (self.scores,))
         worst = largest(self.score_off)
         relative = np.expm1(np.minimum(2 * worst, 0.5)) + EPS * (2 * self.T + 16)
@@ -67,12 +67,12 @@ class Sizes:
         return np.where(worst > 0.1, 2 * largest(self.v, axis=2), off) + TINY
 
     def bound(self, results):
-        """Bound the errors of y and lse; in lse, the largest score, the sum and the log are inexact."""
+        """Bound the errors of y and of lse, the log of the sum of exp(scores)."""
         lse = np.where(np.isfinite(results[1]), np.abs(results[1]), 0)
         return self.y_off().swapaxes(1, 2), largest(self.score_off)[..., 0] + EPS * (self.T + 8 + lse)
 
     def backward_bound(self, dy, lse):
-        """Bound the errors of dq, dk, dv, dscores: float32 roundings of the terms, and errors of p."""
+        """Bound the errors of dq, dk, dv and dscores from rounding errors and the errors of the weights p."""
         S = dy.shape[1]
         lse = np.where(np.isfinite(lse), lse, 0)[..., None]
         p = np.exp(self.scores - lse)
@@ -107,7 +107,7 @@ def attention_backward_bound(args, results):
 
 
 def ranges_sizes(q, k, v, starts, ends, bias):
-    """Return the `Sizes` of a case of attention_ranges, from which its error bounds follow."""
+    """Compute the scores of a case of attention_ranges with their float32 errors."""
     key = np.arange(k.shape[1])
     seen = (starts[..., None] <= key) & (key < ends[..., None])
     return Sizes(q, k, v, seen[:, None], 0 if bias is None else bias)

@@ -1,4 +1,4 @@
-"""Test the chain rule and undoing broadcasting: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for the chain rule and undoing broadcasting."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -14,7 +14,7 @@ MILD = ("whole", "normal", "equal", "zero")
 
 @st.composite
 def graphs(draw):
-    """Draw a graph of a few scalars; a node may be used many times, once or never."""
+    """Draw a computation graph of up to 12 scalars; a node may be used many times, once or never."""
     n = draw(st.sampled_from((2, 3, 4, 1, 0, 5, 8, 12)))
     local = floats(draw, (n, n), MILD)
     used = Random(draw(seeds), "graph").uniform((n, n)) < 0.6
@@ -23,7 +23,7 @@ def graphs(draw):
 
 @st.composite
 def stretched(draw):
-    """Draw a gradient, and a shape that broadcasts to the gradient's shape."""
+    """Draw a gradient, and a smaller shape that broadcasts to its shape."""
     full = draw(st.lists(st.sampled_from((2, 3, 1, 0, 4)), max_size=4))
     kept = full[draw(st.integers(0, len(full))):]
     shape = tuple(n if draw(st.booleans()) else 1 for n in kept)
@@ -31,7 +31,7 @@ def stretched(draw):
 
 
 def backpropagate_bound(args, results):
-    """Bound the errors of the gradients: float32 rounds each product along a path, and each term of a sum."""
+    """Bound the errors of gradients in float32, where every product and every term of a sum is rounded."""
     (local,) = args
     return (EPS * 4 * (len(local) + 1) * run_spec("backpropagate", (np.abs(local),)) + TINY,)
 

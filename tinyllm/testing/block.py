@@ -1,4 +1,4 @@
-"""Test a whole block and its costs: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for a whole block and its costs."""
 
 
 import numpy as np
@@ -16,7 +16,7 @@ odd = st.sampled_from((1, 3, 5))
 
 @st.composite
 def blocks(draw):
-    """Draw a block of GPT-2 with a few channels, and weights as large as in a new model."""
+    """Draw a GPT-2 block with few channels, and with weights as large as in an untrained model."""
     B, T = draw(st.sampled_from((2, 1, 3, 0))), draw(st.sampled_from((3, 1, 2, 6, 9)))
     heads, D = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((2, 4, 1, 8)))
     C, rng = heads * D, Random(draw(seeds), "block")
@@ -34,7 +34,7 @@ def blocks(draw):
 
 @st.composite
 def llama_blocks(draw):
-    """Draw a block of LLaMA with a few channels, and one or more query heads for each kv head."""
+    """Draw a LLaMA block with few channels; one or more query heads share a kv head."""
     B, T = draw(st.sampled_from((2, 1, 3, 0))), draw(st.sampled_from((3, 1, 2, 6, 9)))
     K, shared = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((2, 1, 3)))
     D, C = draw(st.sampled_from((4, 2))), draw(st.sampled_from((6, 4, 1, 12)))
@@ -52,7 +52,7 @@ def llama_blocks(draw):
 
 @st.composite
 def parallel_blocks(draw):
-    """Draw a block of PaLM with a few channels, and one head or several."""
+    """Draw a PaLM block with few channels and one to three heads."""
     B, T = draw(st.sampled_from((2, 1, 3, 0))), draw(st.sampled_from((3, 1, 2, 6, 9)))
     heads, D = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((2, 4, 8)))
     C, F, rng = heads * D, draw(st.sampled_from((8, 1, 5))), Random(draw(seeds), "parallel")
@@ -64,7 +64,7 @@ def parallel_blocks(draw):
 
 
 def block_bound(args, results):
-    """Bound the error of y: two norms of few channels can each magnify a float32 rounding a hundredfold."""
+    """Bound the error of a block's output; each norm over few channels can magnify errors a hundredfold."""
     (y,) = results
     return (EPS * 4000 * (4 + np.abs(y).max(initial=0)),)
 

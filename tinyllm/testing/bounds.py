@@ -1,9 +1,9 @@
-"""Helpers that compute tolerances: how far a float32 result may differ from the exact one.
+"""Compute tolerances: how far a float32 result may differ from the exact result.
 
-They follow one rule (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1): a sum of n
-products, in any order, is off by at most about n * EPS times the sum of the products' absolute values, where
-EPS = 2^-23 is float32's unit of rounding. So a tolerance is the op applied to absolute values, times EPS,
-times the number of roundings behind a result. In the files of ops, "a rounding" of x means EPS times |x|.
+All of them follow one rule (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1). A sum of
+n products is wrong by at most about n * EPS times the sum of their absolute values, where EPS = 2^-23 is the
+distance from 1 to the next float32 number. So a tolerance is EPS times the number of roundings times the
+op's result for absolute values.
 """
 
 from collections.abc import Callable
@@ -18,15 +18,15 @@ TINY = 1e-37  # below this float32 has subnormals or, in fast kernels, zero
 
 
 def absolute(value: Any) -> Any:
-    """Return the absolute values of an array of floats; return anything else unchanged."""
+    """Return the absolute values if `value` is an array of floats; return anything else unchanged."""
     return np.abs(value) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
 
 
 def of_sizes(name: str, roundings: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the error bound of an op that only multiplies and adds: op(absolute values) * EPS * roundings.
+    """Return the error bound of an op that only multiplies and adds: 2^-23 * roundings * op(|arguments|).
 
-    EPS: 2^-23, float32's unit of rounding.
-    roundings: a function of the op's arguments, by name, that returns the number of roundings in one result.
+    roundings: a function that takes the op's arguments by name and returns the number of roundings behind a
+        result.
     """
 
     def bound(args, results):
@@ -38,15 +38,15 @@ def of_sizes(name: str, roundings: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def ulps(n: float) -> Callable[..., Any]:
-    """Return the error bound of an op whose results y have n float32 roundings: n * 2^-23 * |y|."""
+    """Return the error bound n * 2^-23 * |y| of an op whose results y are rounded n times in float32."""
     return lambda args, results: tuple(n * EPS * np.abs(y) + TINY for y in results)
 
 
 def largest(x: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Return the largest finite absolute value along an axis, which is kept with length 1."""
+    """Return the largest finite absolute value along an axis; the axis stays, with length 1."""
     return np.max(np.where(np.isfinite(x), np.abs(x), 0), axis=axis, keepdims=True, initial=0)
 
 
 def mean(x: np.ndarray) -> np.ndarray:
-    """Return the mean along the last axis, which is kept with length 1."""
+    """Return the mean along the last axis; the axis stays, with length 1."""
     return x.mean(axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Cases of byte pair encoding: few different bytes, so that pairs repeat, overlap and tie."""
+"""Draw cases of byte pair encoding from few different bytes, so that pairs repeat, overlap and tie."""
 
 import itertools
 from collections import Counter
@@ -15,7 +15,7 @@ syllables = st.sampled_from((b"a", b"ab", b"aaa", b"b", b"bab", b"aab", b"abc", 
 
 
 def texts_of(pieces, min_size=0):
-    """Draw a text as pieces, and how often each of them occurs."""
+    """Draw a list of pieces of a text, and a list that counts how often each piece occurs."""
     return st.lists(st.tuples(pieces, st.integers(1, 4)), min_size=min_size, max_size=5).map(
         lambda pairs: ([piece for piece, _ in pairs], [count for _, count in pairs]))
 
@@ -27,7 +27,7 @@ long_pieces = st.lists(syllables, min_size=3, max_size=8).map(b"".join)
 
 @st.composite
 def bpe_encode(draw, pieces, texts):
-    """Draw a piece, and merges learnt from other pieces of the same syllables."""
+    """Draw a piece of text, and merges that were learnt from other pieces made of the same syllables."""
     piece = draw(pieces)
     merges = run_spec("bpe_train", (*draw(texts), draw(st.integers(0, 20))))
     return draw(st.sampled_from((piece, list(piece)))), merges

@@ -1,8 +1,8 @@
-"""Make mistakes by rule: apply every operator of `operators` to an op's specification.
+"""Make mistakes by rule: change the specification of an op (its NumPy code) in every usual way.
 
-An operator changes one node of the syntax tree. This file adds edits of whole functions: an argument is
-ignored, one variable is taken for another, all sums are taken along another axis. An edit that changes the
-results of no drawn case is not a mistake, and `made` leaves it out.
+The operators of `operators` change one node of the syntax tree. This file adds edits of whole functions: an
+argument is ignored, two variables are confused, all sums run along another axis. `made` keeps only real
+mistakes: edits that change the results of a drawn case.
 """
 
 import ast
@@ -31,15 +31,15 @@ Mistake = tuple[str, Callable[..., Any]]  # a sentence and a wrong function
 
 
 def kind(value: Any) -> str:
-    """Return NumPy's letter for the type of an array's numbers, such as "f"; "" for other values."""
+    """Return the kind of an array's numbers as NumPy's letter, such as "f"; return "" for other values."""
     return value.dtype.kind if isinstance(value, np.ndarray | np.generic) else ""
 
 
 def parameters(tree: ast.FunctionDef, example: dict[str, Any],
                kept: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
-    """Yield mistakes about arguments: one is ignored, one too large or small, or two are exchanged.
+    """Yield mistakes about arguments: one is ignored, one is too large or small, or two are exchanged.
 
-    Each is a sentence, and a statement to put at the beginning of the function.
+    A mistake is a pair: a sentence, and a statement to insert at the beginning of the function.
 
     example: the arguments of a case, by name.
     kept: the arguments that the op changes in place; they must not be replaced by new arrays.
@@ -85,7 +85,7 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any],
 
 
 def of_several(example: dict[str, Any], kept: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield mistakes about the rows of arrays, and two arguments exchanged, in the form of `parameters`."""
+    """Yield mistakes about rows of arrays, and exchanged arguments: pairs of a sentence and a statement."""
     floats = [key for key, value in example.items()
               if kind(value) == "f" and np.ndim(value) and key not in kept]  # fmt: skip
     for some in [*([key] for key in floats), *([floats] if len(floats) > 1 else [])]:
@@ -99,10 +99,10 @@ def of_several(example: dict[str, Any], kept: Sequence[str]) -> Iterator[tuple[s
 
 def names(tree: ast.FunctionDef, whole: Sequence[str] = (), real: Sequence[str] = (),
           ) -> Iterator[tuple[str, ast.AST, ast.AST]]:  # fmt: skip
-    """Yield mistakes about variables, one taken for another -> triples (sentence, old node, new node).
+    """Yield mistakes that use the wrong variable or value, as (sentence, old node, new node).
 
-    whole: the variables that hold whole numbers, which are also taken one too large or too small.
-    real: the variables that hold other numbers, which are replaced by their absolute values.
+    whole: variables of whole numbers; they are also made one too large or too small.
+    real: variables of other numbers; they are also replaced by their absolute values.
     """
     known = [each.arg for each in tree.args.args]
     loads = []
@@ -126,14 +126,14 @@ def names(tree: ast.FunctionDef, whole: Sequence[str] = (), real: Sequence[str] 
 
 
 def where(tree: ast.AST) -> dict[ast.AST, str]:
-    """Return {node: words such as " in `y = x + 1`"}, which say in which statement a node is."""
+    """Map each node of a tree to words that quote the node's statement, such as " in `y = x + 1`"."""
     kinds = ast.Assign | ast.AugAssign | ast.Return
     return {node: f" in {code(each)}" for each in ast.walk(tree) if isinstance(each, kinds)
             for node in ast.walk(each)}  # fmt: skip
 
 
 def everywhere(tree: ast.FunctionDef) -> Iterator[tuple[str, ast.FunctionDef]]:
-    """Yield mistakes about all axes at once: every `axis=` gets another value -> sentences and functions."""
+    """Yield mistakes that change the axis of all calls at once, as (sentence, changed function)."""
     for axis, said in ((0, "the first axis"), (-2, "the last axis but one"), (None, "all axes together")):
         twin = copy.deepcopy(tree)
         found = [each for each in ast.walk(twin) if isinstance(each, ast.keyword) and each.arg == "axis"]
@@ -144,7 +144,7 @@ def everywhere(tree: ast.FunctionDef) -> Iterator[tuple[str, ast.FunctionDef]]:
 
 
 def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
-    """Yield every edit of an op by rule, mistake or not: pairs of a sentence and a function.
+    """Yield every edit that the rules make of an op, even if no result changes, as (sentence, function).
 
     example: the arguments of a case, by name.
     """
@@ -164,7 +164,7 @@ def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
 
 
 def inherited(name: str) -> Iterator[Mistake]:
-    """Yield the listed mistakes of the ops that a specification calls: pairs of a sentence and a function."""
+    """Yield mistakes of an op that come from listed mistakes of the ops it calls: (sentence, function)."""
     for function in parsed(name):
         inner = function.__name__
         if inner != name and getattr(OPS.get(inner), "reference", None) is function:
@@ -176,13 +176,13 @@ def inherited(name: str) -> Iterator[Mistake]:
 
 
 def run_with(name: str, inner: str, wrong: Callable[..., Any], *args: Any) -> Any:
-    """Run a specification that calls a wrong function in place of an op."""
+    """Run the specification of the op `name` with a wrong function in place of the op `inner`."""
     with override(**{inner: wrong}):
         return OPS[name].reference(*args)
 
 
 def smaller(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield every edit of one expression or statement of a function: a sentence and the changed tree."""
+    """Yield every edit of one expression or statement of a function, as (sentence, changed tree)."""
     stands = where(tree)
     for operator in OPERATORS:
         for node in (*ast.walk(ast.Module(tree.body, [])), *tree.args.defaults):
@@ -192,7 +192,7 @@ def smaller(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[st
 
 
 def larger(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield every edit of several statements or of a variable: a sentence and the changed tree."""
+    """Yield every edit of several statements or of a variable, as (sentence, changed tree)."""
     yield from order(tree)
     yield from stops(tree)
     yield from everywhere(tree)
@@ -204,14 +204,14 @@ def larger(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str
 
 @functools.lru_cache(maxsize=4)
 def every_edit(name: str) -> list[Mistake]:
-    """Make every edit of an op by rule, mistake or not: (sentence, function), as in MISTAKES."""
+    """List every edit that the rules make of an op, even if no result changes, as (sentence, function)."""
     example = bind(name, draw_cases(name)[0])
     return [(f"the right formula with {said}", function) for said, function in proposals(name, example)]
 
 
 @functools.lru_cache(maxsize=4)
 def made(name: str) -> list[Mistake]:
-    """Make an op's mistakes by rule: the edits that give a wrong result on at least one drawn case."""
+    """List the edits that the rules make of an op and that give a wrong result for some drawn case."""
     with specs_only():
         cases = [(args, expectation(name, args)) for args in draw_cases(name)]
         return [(said, function) for said, function in every_edit(name)
@@ -219,7 +219,7 @@ def made(name: str) -> list[Mistake]:
 
 
 def rejected(name: str, function: Callable[..., Any], args: Sequence[Any], wanted: tuple) -> bool:
-    """Return True if a function raises an error on a case, or its results are not the expected ones."""
+    """Return True if a function raises an error on a case or returns other results than `wanted`."""
     try:
         require_close(name, outcome(name, function, args) or [], wanted)
     except Exception:

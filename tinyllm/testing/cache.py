@@ -1,4 +1,4 @@
-"""Test the ops that pack the KV cache: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for packing a KV cache."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ SPREAD = tuple(kind for kind in USUAL if kind != "zero")
 
 @st.composite
 def pack_int8(draw):
-    """Draw rows of usual numbers, of multiples of 1/2 with scale 1 (ties), and with an infinity or NaN."""
+    """Draw rows to pack: usual numbers, multiples of 1/2 that tie in rounding, or one infinity or NaN."""
     shape = *draw(leading), draw(sizes)
     kind = draw(st.sampled_from(("usual", "usual", "halves", "broken")))
     if kind == "halves":
@@ -28,7 +28,7 @@ def pack_int8(draw):
 
 @st.composite
 def unpack_int8(draw):
-    """Draw packed numbers and their scales, one of which may be NaN."""
+    """Draw packed numbers and a scale for each row; the last scale may be NaN."""
     lead, width = draw(leading), draw(sizes)
     q = (ints(draw, (*lead, width), 255) - 127).astype(np.int8)
     scales = floats(draw, lead, SPREAD)

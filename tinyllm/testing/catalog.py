@@ -1,10 +1,10 @@
 """Collect cases, bounds, mistakes and variants of every op from the other files of this folder.
 
-`CASES[name]` is a Hypothesis strategy of argument tuples in float32. `BOUNDS[name]` takes the arguments and
-the expected results in float64, and returns one tolerance per result; an op without a bound must give exactly
-the expected numbers. `NEIGHBOURS[name]` returns cases that differ from a case by a rounding error in a
-threshold; their results are accepted too. `MISTAKES[name]` is a list of (sentence, wrong function),
-`VARIANTS[name]` a list of right functions.
+`CASES[name]` is a Hypothesis strategy that draws an op's arguments in float32. `BOUNDS[name]` takes arguments
+and expected results in float64 and returns one tolerance per result; ops without a bound must return exactly
+the expected numbers. `NEIGHBOURS[name]` takes a case and returns cases that differ by a rounding error in a
+threshold; their results are right, too. `MISTAKES[name]` is a list of (sentence, wrong function), and
+`VARIANTS[name]` is a list of right functions.
 """
 
 import contextlib
@@ -44,9 +44,9 @@ _constants: LRUCache = LRUCache(1024)  # Hypothesis's own constants, without tho
 
 @contextlib.contextmanager
 def without_found_constants() -> Iterator[None]:
-    """Keep Hypothesis from drawing constants that it finds in imported modules, inside a `with` block.
+    """Keep Hypothesis from drawing constants that it found in imported modules, inside a `with` block.
 
-    Hypothesis's cache of such constants, which may be filled already, is replaced too.
+    The cache in which Hypothesis keeps such constants is replaced, too.
     """
     constants = getattr(providers, "Constants", None)
     ours: dict[str, Any] = {"_get_local_constants": constants, "CONSTANTS_CACHE": _constants}
@@ -57,10 +57,10 @@ def without_found_constants() -> Iterator[None]:
 @functools.cache
 @specs_only()
 def draw_cases(name: str, count: int = 60, variant: int = 0, plain: bool = False) -> list[tuple]:
-    """Return the first `count` cases of an op that Hypothesis draws: a list of argument tuples.
+    """Let Hypothesis draw `count` cases of an op: a list of argument tuples.
 
-    variant: the seed. plain: draw ordinary numbers in plain layouts only. The cases are the same on every
-    machine with the same Hypothesis, whatever else is imported.
+    variant: the seed. plain: draw ordinary numbers in plain layouts only. Every machine with the same version
+    of Hypothesis draws the same cases.
     """
     drawn = []
 

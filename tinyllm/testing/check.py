@@ -1,7 +1,7 @@
 """Check an implementation of an op: the C kernel, an override, or the specification in float32.
 
-The specification, run in float64 on the same numbers, gives the right results; the bounds in `catalog` say
-how far an implementation may differ.
+The right results are computed by the specification (the op's NumPy code) in float64 from the same numbers.
+The error bounds in `catalog` say how far an implementation may differ.
 """
 
 import warnings
@@ -19,13 +19,13 @@ MAY_RETURN_INPUTS = {"clip_grads", "sum_to_shape"}  # where there is nothing to 
 
 
 def check(name: str, function: Callable[..., Any], args: Sequence[Any], contiguous: bool = False) -> None:
-    """Check that a function agrees with an op's specification on one case.
+    """Check that a function agrees with an op's specification (its NumPy code) on one case.
 
-    Results must have the right number, types and shapes, and share no memory with the inputs or each other.
-    They must be within the op's error bound of the specification's float64 results, NaN or infinite in the
-    same places, and have the same bits in a second run. Inputs must not be changed. With `contiguous`,
-    results must be contiguous too, as a kernel's are. Raises AssertionError that names the op, the expected
-    and the actual result, and the case.
+    Results must have the right number, types and shapes, and share no memory with inputs or with each other.
+    They must lie within the op's error bound around the specification's float64 results, and be NaN or
+    infinite in the same places. A second run must give the same bits. Inputs must not be changed. With
+    `contiguous`, results must also be contiguous. Raises AssertionError with the op, the case, and the
+    expected and the actual result.
     """
     args = tuple(bind(name, args).values())
     try:
@@ -36,7 +36,7 @@ def check(name: str, function: Callable[..., Any], args: Sequence[Any], contiguo
 
 
 def require_all(name: str, function: Callable[..., Any], args: tuple, contiguous: bool) -> None:
-    """Check the properties that `check` lists. Raises AssertionError at the first that does not hold."""
+    """Check all properties listed in `check`; raise AssertionError at the first that does not hold."""
     before = [bits(value) for value in args]
     results = run(name, function, args)
     for argument, value, old in zip(parameters(name), args, before, strict=False):
@@ -48,7 +48,7 @@ def require_all(name: str, function: Callable[..., Any], args: tuple, contiguous
 
 
 def require(holds: object, message: str) -> None:
-    """Raise AssertionError with a message unless `holds`; used because `python -O` removes `assert`."""
+    """Raise AssertionError unless `holds` is true; unlike `assert`, this also works under `python -O`."""
     if not holds:
         raise AssertionError(message)
 
@@ -70,7 +70,7 @@ def run(name: str, function: Callable[..., Any], args: Sequence[Any]) -> list[An
 
 
 class Results(list):
-    """The list of a function's results; `kind` says if these came as a tuple, a list or a single value."""
+    """The list of a function's results; `kind` says whether it returned a tuple, a list or one value."""
 
     def __init__(self, value):
         super().__init__(value if isinstance(value, tuple | list) else [value])
@@ -89,7 +89,7 @@ def require_container(results: list[Any], expected: list[Any]) -> None:
 
 
 def widen(value: Any) -> Any:
-    """Convert float32 values to float64, also inside a list; return other values unchanged."""
+    """Convert float32 arrays to float64, also inside a list; return other values unchanged."""
     if isinstance(value, list):
         return [widen(element) for element in value]
     is_float = isinstance(value, np.ndarray | np.generic) and value.dtype == np.float32
@@ -97,7 +97,7 @@ def widen(value: Any) -> Any:
 
 
 def bits(value: Any) -> Any:
-    """Return a key for comparing values bit by bit: two keys are equal if all bits are."""
+    """Return a key for comparing values bit by bit: equal keys mean equal bits."""
     if isinstance(value, list):
         return [bits(element) for element in value]
     is_array = isinstance(value, np.ndarray | np.generic)
@@ -105,7 +105,7 @@ def bits(value: Any) -> Any:
 
 
 def arrays(values: Iterable[Any]) -> Iterator[np.ndarray]:
-    """Yield every array among some values, also inside lists."""
+    """Yield all arrays in a sequence of values, also arrays inside lists."""
     for value in values:
         if isinstance(value, list):
             yield from arrays(value)
@@ -114,7 +114,7 @@ def arrays(values: Iterable[Any]) -> Iterator[np.ndarray]:
 
 
 def require_own_memory(name: str, results: list[Any], args: Sequence[Any], contiguous: bool) -> None:
-    """Raise AssertionError if a result is a view of an input or of another result."""
+    """Raise AssertionError if a result shares memory with an input or with another result."""
     if name in MAY_RETURN_INPUTS:
         return
     taken = list(arrays(args))
@@ -126,12 +126,12 @@ def require_own_memory(name: str, results: list[Any], args: Sequence[Any], conti
 
 
 def require_expected(name: str, results: list[Any], args: Sequence[Any]) -> None:
-    """Raise AssertionError unless types, shapes and numbers agree with the specification."""
+    """Raise AssertionError unless results have the types, shapes and numbers of the specification's."""
     require_close(name, results, expectation(name, args))
 
 
 def expectation(name: str, args: Sequence[Any]) -> tuple[list, list[list], Any]:
-    """Compute the right results of a case -> (results, right results by NEIGHBOURS, bounds)."""
+    """Return (right results, results of neighbouring cases that are right too, error bounds) of a case."""
     wide = [widen(value) for value in args]
     expected = run(name, OPS[name].reference, wide)
     others = [run(name, OPS[name].reference, near) for near in NEIGHBOURS.get(name, lambda args: [])(wide)]
@@ -140,7 +140,7 @@ def expectation(name: str, args: Sequence[Any]) -> tuple[list, list[list], Any]:
 
 
 def require_close(name: str, results: list[Any], wanted: tuple) -> None:
-    """Raise AssertionError unless every result agrees with `wanted`, an `expectation`."""
+    """Raise AssertionError unless every result agrees with `wanted`, which `expectation` returned."""
     expected, others, bounds = wanted
     if is_plain_list(expected):  # of tokens, say: its elements are no results of their own
         require_container(results, expected)
@@ -155,12 +155,12 @@ def require_close(name: str, results: list[Any], wanted: tuple) -> None:
 
 
 def is_plain_list(expected: list[Any]) -> bool:
-    """Return True if a result is a list without arrays, such as a list of tokens."""
+    """Return True if the expected results are one list without arrays, such as a list of tokens."""
     return getattr(expected, "kind", "") == "list" and next(arrays(expected), None) is None
 
 
 def labelled(name: str, results: list[Any], expected: list[Any]) -> list[tuple[Any, Any, Any]]:
-    """Return (name, result, expected) of each result. Raises AssertionError if their number differs."""
+    """Return (name, result, expected) for each result; raise AssertionError if there are too many or few."""
     require_container(results, expected)
     due = f"{len(expected)} result{'s' * (len(expected) != 1)}"
     require(len(results) == len(expected), f"it should return {due}, not {len(results)}")
@@ -177,7 +177,7 @@ WIDENED = (": float32 in, float32 out. NumPy's own numbers widen it, such as np.
 
 
 def require_form(label: object, got: Any, want: Any) -> None:
-    """Raise AssertionError unless an array has the right dtype and shape, a Python value the right type."""
+    """Raise AssertionError unless a result has the right type or, for arrays, the right dtype and shape."""
     if not isinstance(want, np.ndarray | np.generic):
         kind = type(want).__name__
         same = isinstance(got, type(want)) or (isinstance(want, float) and as_array(got).ndim == 0)
@@ -197,9 +197,9 @@ def require_form(label: object, got: Any, want: Any) -> None:
 
 
 def as_array(value: Any) -> np.ndarray:
-    """Return a result as an array.
+    """Return a result as an array; texts, and lists of different lengths, become an array of objects.
 
-    Text, or lists of different lengths, become an array of objects: NumPy would pad texts to the longest.
+    Otherwise NumPy would pad all texts to the length of the longest.
     """
     try:
         return np.asarray(value, object if holds_text(value) else None)
@@ -213,7 +213,7 @@ def holds_text(value: Any) -> bool:
 
 
 def require_numbers(label: object, got: np.ndarray, wanted: list[np.ndarray], bound: Any) -> None:
-    """Raise AssertionError unless every number is within the bound of one of the wanted numbers."""
+    """Raise AssertionError unless every number differs by at most `bound` from one of the wanted numbers."""
     if got.dtype.kind not in "fiub":
         require(got.tolist() == wanted[0].tolist(), f"{label} should be {wanted[0]}, got {got}")
         return
@@ -235,12 +235,12 @@ def require_numbers(label: object, got: np.ndarray, wanted: list[np.ndarray], bo
 
 
 def digits(number: Any) -> str:
-    """Write a number in at most 7 digits; write whole numbers in full, and -0 as 0."""
+    """Write a float with at most 7 digits (-0 as 0), and an integer with all digits."""
     return f"{float(number) or 0.0:.7g}" if number.dtype.kind == "f" else f"{number}"
 
 
 def outcome(name: str, function: Callable[..., Any], args: Sequence[Any]) -> list[Any] | None:
-    """Return the results of a function on copies of its arguments, or None if it raises an error."""
+    """Run a function on copies of its arguments; return its results, or None if it raises an error."""
     own = [copied(value) for value in args]
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):  # a mistake may cause warnings
@@ -251,7 +251,7 @@ def outcome(name: str, function: Callable[..., Any], args: Sequence[Any]) -> lis
 
 
 def copied(value: Any) -> Any:
-    """Copy an argument, and the arrays and lists inside it, because a mistake may write into them."""
+    """Copy an argument, and arrays and lists inside it, because a wrong function may write into them."""
     if isinstance(value, np.ndarray):
         return np.array(value)
     if isinstance(value, list):
@@ -260,14 +260,14 @@ def copied(value: Any) -> Any:
 
 
 def same(got: list[Any], other: list[Any] | None, close: float = CLOSE) -> bool:
-    """Return True if two lists of results have equal shapes and relative differences up to `close`."""
+    """Return True if two lists of results have the same shapes and differ by at most `close` (relative)."""
     if other is None or len(got) != len(other):
         return False
     return all(agree(a, b, close) for a, b in zip(got, other, strict=True))
 
 
 def agree(a: Any, b: Any, close: float = CLOSE) -> bool:
-    """Return True if two results are equal up to rounding (`close`, relative), NaN where NaN is."""
+    """Return True if two results differ by at most `close` (relative) and are NaN in the same places."""
     a, b = as_array(a), np.asarray(b)
     if a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":
         return a.tolist() == b.tolist()
@@ -282,7 +282,7 @@ def agree(a: Any, b: Any, close: float = CLOSE) -> bool:
 
 
 def describe(name: str, args: Sequence[Any]) -> str:
-    """Write the arguments of a case as Python code, one line each; say where the layout is unusual."""
+    """Write the arguments of a case as lines of Python code; a comment marks arrays that are views."""
     return listed(zip(parameters(name), args, strict=False))
 
 
@@ -297,7 +297,7 @@ def listed(pairs: Iterable[tuple[Any, Any]]) -> str:
 
 
 def as_text(value: Any, limit: int = 400) -> str:
-    """Write a value as Python code that can be pasted after `import numpy as np`; shorten a long one."""
+    """Write a value as Python code that runs after `import numpy as np`; shorten it beyond 400 letters."""
     if isinstance(value, list | tuple) and any(isinstance(each, np.ndarray) for each in value):
         inner = ", ".join(as_text(each, limit) for each in value)
         text = f"[{inner}]" if isinstance(value, list) else f"({inner}{',' * (len(value) == 1)})"
@@ -317,7 +317,7 @@ MAKERS = {"int64": "np.array", "float64": "np.array", "bool": "np.array"}  # oth
 
 
 def array_as_text(a: np.ndarray) -> str:
-    """Write an array as Python code that makes its numbers; the layout in memory is left out."""
+    """Write an array as Python code that makes an equal array, in the usual memory layout."""
     if not a.size and a.ndim != 1:
         return f"np.zeros({a.shape}, np.{a.dtype})"
     maker = MAKERS.get(str(a.dtype), f"np.{a.dtype}")
@@ -325,7 +325,7 @@ def array_as_text(a: np.ndarray) -> str:
 
 
 def numbers_as_text(a: np.ndarray) -> str:
-    """Write the numbers of an array as nested lists, with the fewest digits that give the same number."""
+    """Write an array as nested lists, with just enough digits to read back the same numbers."""
     if a.ndim:
         return f"[{', '.join(map(numbers_as_text, a))}]"
     text = str(a[()])
@@ -333,7 +333,7 @@ def numbers_as_text(a: np.ndarray) -> str:
 
 
 def narrow(value: Any) -> Any:
-    """Convert float64 values to float32, also inside a list; return other values unchanged."""
+    """Convert float64 arrays to float32, also inside a list; return other values unchanged."""
     if isinstance(value, list):
         return [narrow(element) for element in value]
     wide = isinstance(value, np.ndarray | np.generic) and value.dtype == np.float64

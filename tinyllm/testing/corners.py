@@ -1,4 +1,4 @@
-"""Random settings, often at the ends of their ranges, for property tests."""
+"""Draw random settings for property tests, often at the ends of their ranges."""
 
 from dataclasses import fields
 from typing import Any
@@ -7,7 +7,7 @@ from tinyllm.rng import Random
 
 
 def corner(config: type, random: Random) -> Any:
-    """Draw an instance of a dataclass: each setting is its default, an end of its range, or in between."""
+    """Draw an instance of a dataclass; a field has its default, an end of its range, or a value inside."""
     given = {}
     for field in fields(config):
         rule = field.metadata

@@ -1,11 +1,11 @@
-"""Mistakes, most written as edits: an op's specification (its NumPy code) with one expression replaced.
+"""Define mistakes as edits: an op's specification (its NumPy code) with one expression replaced.
 
     mistake("softmax_backward", "y dy, without the sum over the row",
             "dy - (dy * y).sum(axis=-1, keepdims=True)", "dy")
 
-An edit is applied to the specification's syntax tree. So it takes one line, and it fails as soon as the code
-that it changes no longer exists. Only a mistake with another algorithm is written as a function. The file
-`operators` makes more edits by rule, which are listed here again for exercises only.
+An edit changes the syntax tree of the specification. It takes one line, and it raises an error if the old
+code does not exist. Only a mistake that uses another algorithm is written as a function. `operators` makes
+more edits by rule; a mistake for an exercise is listed even if a rule makes it, too.
 """
 
 import ast
@@ -34,9 +34,9 @@ def mistake(name: str, sentence: str, *changes: str, breaks: str = RIGHT, times:
     """Register a mistake that people make in an op: an edit of its specification, or a decorated function.
 
     sentence: completes "your output equals ...".
-    changes: old code, new code, old code, new code, ..., as in `edited`; without changes this returns a
-        decorator for a function.
-    breaks: the property, from `properties`, whose test must reject the mistake; by default any about numbers.
+    changes: old code, new code, old code, new code, ... as in `edited`. Without changes the result is a
+        decorator for a wrong function.
+    breaks: the property in `properties` that the mistake breaks; by default, that the numbers are right.
     times: how often each old code must occur in the specification.
     """
 
@@ -49,9 +49,9 @@ def mistake(name: str, sentence: str, *changes: str, breaks: str = RIGHT, times:
 
 
 class Edit:
-    """An op's specification (its NumPy code) with changes, which is compiled at the first call.
+    """A changed specification of an op (its NumPy code), which is compiled when it is first called.
 
-    trees: {function: syntax tree}, the op's own function first, or a function that makes this dict.
+    trees: {function: syntax tree} with the op's own function first, or a function that returns this dict.
     """
 
     def __init__(self, name, trees):
@@ -60,7 +60,7 @@ class Edit:
 
     @functools.cached_property
     def function(self) -> Callable[..., Any]:
-        """Compile the changed specification. Raises ValueError if the specification lacks old code."""
+        """Compile the changed specification; raise ValueError if it lacks the code to be changed."""
         return build(self.__name__, self.trees() if callable(self.trees) else self.trees)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -68,7 +68,7 @@ class Edit:
 
 
 def variant(name: str) -> Callable[..., Any]:
-    """Register a right implementation of an op that is written differently from its specification."""
+    """Register a right implementation of an op that is not written like the op's specification."""
 
     def register(function):
         VARIANTS.setdefault(name, []).append(function)
@@ -80,15 +80,15 @@ def variant(name: str) -> Callable[..., Any]:
 def edited(name: str, *changes: str, times: int = 1) -> Callable[..., Any]:
     """Return an op's specification (its NumPy code) with `changes`: old code, new code, old code, ...
 
-    Each is an expression or a statement. Old code is looked up in the specification, then in the helper
-    functions that it calls. If new is "", the statement is removed; if old is "", new is inserted at the
-    start. Raises ValueError unless each old code occurs `times` times.
+    Old and new code are expressions or statements. Old code is looked for in the specification, then in the
+    helper functions that the specification calls. If new is "", the statement is removed. If old is "", new
+    is inserted at the start. Raises ValueError unless each old code occurs `times` times.
     """
     return build(name, edit_trees(name, *changes, times=times))
 
 
 def edit_trees(name: str, *changes: str, times: int = 1) -> dict[Any, ast.FunctionDef]:
-    """Make the changes of `edited` -> {function: syntax tree} of the op and its helpers, the op first."""
+    """Return the syntax trees of `edited`, as {function: tree}: the op's own first, then its helpers'."""
     trees = dict(parsed(name))
     for old, new in zip(changes[::2], changes[1::2], strict=True):
         spec = OPS[name].reference
@@ -107,7 +107,7 @@ def edit_trees(name: str, *changes: str, times: int = 1) -> dict[Any, ast.Functi
 
 
 def strip_types(tree: Any) -> None:
-    """Remove the types from a function's signature, in place: other modules may lack their names."""
+    """Remove the type hints from a function's signature in place, because they use names of its module."""
     tree.returns = None
     signature = tree.args
     for argument in [*signature.args, *signature.kwonlyargs, signature.vararg, signature.kwarg]:
@@ -116,7 +116,7 @@ def strip_types(tree: Any) -> None:
 
 
 class Unguarded(ast.NodeTransformer):
-    """Remove the checks of arguments from a function, because they would hide what a mistake does."""
+    """Remove the checks of arguments from a function, so that a mistake runs and gives a result."""
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
         return None if isinstance(node.body[-1], ast.Raise) else self.generic_visit(node)
@@ -127,7 +127,7 @@ class Unguarded(ast.NodeTransformer):
 
 @functools.cache
 def tree_of(function: Callable[..., Any]) -> ast.FunctionDef:
-    """Parse a function, without its decorators, types and checks of arguments."""
+    """Return a function's syntax tree without decorators, type hints and checks of arguments."""
     tree: Any = Unguarded().visit(ast.parse(textwrap.dedent(inspect.getsource(function)))).body[0]
     tree.decorator_list = []
     strip_types(tree)
@@ -136,9 +136,9 @@ def tree_of(function: Callable[..., Any]) -> ast.FunctionDef:
 
 @functools.cache
 def parsed(name: str, form: Callable[..., Any] | None = None) -> dict[Any, ast.FunctionDef]:
-    """Parse the functions of a specification -> {function: tree}, first the op's own, then its helpers.
+    """Return {function: syntax tree} for an op's specification and, after it, the helpers that it calls.
 
-    form: a right variant, to be parsed in place of the specification.
+    form: a right variant of the op, to be parsed in place of the specification.
     """
     found: dict[Any, ast.FunctionDef] = {}
     todo: list[Any] = [form or OPS[name].reference]
@@ -156,7 +156,7 @@ def parsed(name: str, form: Callable[..., Any] | None = None) -> dict[Any, ast.F
 
 
 def build(name: str, trees: dict[Any, ast.FunctionDef]) -> Callable[..., Any]:
-    """Compile the syntax trees of functions that call each other -> the op's own function."""
+    """Compile the syntax trees of an op's functions, which call each other; return the first of them."""
     spaces = {function.__module__: COMMON | function.__globals__ for function in trees}
     for function, tree in trees.items():
         exec(compiled(function, tree, name), spaces[function.__module__])
@@ -168,7 +168,7 @@ def build(name: str, trees: dict[Any, ast.FunctionDef]) -> Callable[..., Any]:
 
 @functools.lru_cache(maxsize=256)
 def links(*functions: Any) -> list[tuple[str, str, Any]]:
-    """Return the names of some functions in all modules: a list of (module, name there, function)."""
+    """Find the names by which modules know some functions; return a list of (module, name, function)."""
     found = []
     for module, space in {each.__module__: COMMON | each.__globals__ for each in functions}.items():
         known = ((key, value.reference if isinstance(value, Op) else value) for key, value in space.items())
@@ -181,7 +181,7 @@ _compiled: dict = {}  # function -> (its own tree, compiled): most edits change 
 
 
 def compiled(function: Any, tree: ast.FunctionDef, name: str) -> types.CodeType:
-    """Compile the definition of a function, in which no loop can run for ever."""
+    """Compile a function's definition, with an end put to its loops, so that none can run for ever."""
     if function in _compiled and _compiled[function][0] is tree:
         return _compiled[function][1]
     loops = any(isinstance(node, ast.While) for node in ast.walk(tree))
@@ -193,10 +193,10 @@ def compiled(function: Any, tree: ast.FunctionDef, name: str) -> types.CodeType:
 
 
 class EndedLoops(ast.NodeTransformer):
-    """Make every `while` raise an error after 1,000 rounds, because an edit may make it endless."""
+    """Make every `while` loop raise an error after 1,000 rounds, because an edited loop may be endless."""
 
     def visit_While(self, node: ast.While) -> ast.For:
-        """Replace a `while` by a `for` that breaks when the condition is false, and raises at its end."""
+        """Replace a `while` loop by a `for` loop of 1,000 rounds, followed by an error."""
         self.generic_visit(node)
         ending = ast.If(ast.UnaryOp(ast.Not(), node.test), [ast.Break()], [])
         rounds = ast.parse("range(1_000)", mode="eval").body
@@ -205,7 +205,7 @@ class EndedLoops(ast.NodeTransformer):
 
 
 def parse(code: str) -> Any:
-    """Parse code -> the node of an expression, or a list of statements."""
+    """Parse code into the node of an expression, or into a list of statements."""
     try:
         return ast.parse(code.strip(), mode="eval").body
     except SyntaxError:
@@ -213,13 +213,13 @@ def parse(code: str) -> Any:
 
 
 def matches(node: Any, pattern: Any) -> bool:
-    """Return True if a node is the same code as a pattern, or as its first statement if it is a list."""
+    """Return True if a node is the same code as a pattern; of a list of statements, the first counts."""
     wanted = pattern[0] if isinstance(pattern, list) else pattern
     return equal(node, wanted)
 
 
 def equal(a: Any, b: Any) -> bool:
-    """Return True if two nodes, or two values of their fields, are the same code."""
+    """Return True if two syntax trees, or two lists or values inside them, are the same code."""
     if type(a) is not type(b):
         return False
     if isinstance(a, list):
@@ -230,12 +230,12 @@ def equal(a: Any, b: Any) -> bool:
 
 
 def count(tree: ast.AST, pattern: Any) -> int:
-    """Count the nodes of a syntax tree that equal the pattern."""
+    """Count the nodes of a syntax tree that are the same code as a pattern."""
     return sum(matches(node, pattern) for node in ast.walk(tree))
 
 
 def as_statements(code: Any) -> list[Any]:
-    """Return code as a list of statements."""
+    """Return a list of statements as it is, and put an expression into such a list."""
     return code if isinstance(code, list) else [ast.Expr(code)]
 
 
@@ -253,7 +253,7 @@ def put(elements: list[Any], i: int, new: Any) -> list[Any]:
 
 
 def swapped(tree: Any, old: ast.AST, new: ast.AST) -> Any:
-    """Return a tree with one node replaced. Only the nodes around it are copied; all others are shared."""
+    """Return a syntax tree with one node replaced; only the nodes above the new node are copied."""
     if tree is old:
         return new
     for field, value in ast.iter_fields(tree):
@@ -266,14 +266,14 @@ def swapped(tree: Any, old: ast.AST, new: ast.AST) -> Any:
 
 
 def code(node: ast.AST, end: bool = False) -> str:
-    """Write the code of a node in backquotes, shortened if it is long: its beginning, or its end."""
+    """Write a node's code in backquotes; of long code, only the beginning or (if `end`) the end."""
     text = " ".join(ast.unparse(node).split())
     short = f"... {text[4 - LONG :]}" if end else f"{text[: LONG - 4]} ..."
     return f"`{text if len(text) <= LONG else short}`"
 
 
 def instead(new: ast.AST, old: ast.AST) -> str:
-    """Say that new code stands for old; if both begin with the same long code, only their ends are quoted."""
+    """Return "`new` for `old`" with the code of two nodes; if long codes begin alike, quote their ends."""
     end = code(new) == code(old)
     return f"{code(new, end)} for {code(old, end)}"
 
@@ -285,7 +285,7 @@ class Replace(ast.NodeTransformer):
         self.old, self.new = old, new
 
     def visit(self, node: Any) -> Any:
-        """Return the new code if a node is the old code, else the node."""
+        """Return the new code for a node that is the old code; visit the children of other nodes."""
         if not matches(node, self.old):
             return self.generic_visit(node)
         if isinstance(self.old, list):

@@ -1,4 +1,4 @@
-"""Test the elementwise ops: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for the elementwise ops."""
 
 import math
 
@@ -16,7 +16,7 @@ shapes = st.one_of(st.tuples(leading, sizes).map(lambda s: (*s[0], s[1])), st.ju
 
 @st.composite
 def arrays(draw, count):
-    """Draw `count` arrays of one shape; a single array may hold the largest numbers."""
+    """Draw `count` arrays of one shape; if count is 1, the array may hold the largest floats."""
     shape = draw(shapes)
     return tuple(floats(draw, shape, (*USUAL, "huge") if count == 1 else USUAL) for _ in range(count))
 
@@ -29,30 +29,30 @@ def modest(draw):
 
 @st.composite
 def dropout(draw):
-    """Draw an array, a key of dropout's random numbers (sometimes the largest), and a probability."""
+    """Draw an array, a key (seed, counter) of random numbers, and a probability, for dropout."""
     key = draw(st.sampled_from(KEYS)), draw(st.sampled_from((0, 1, 7, 2**64 - 3)))
     return floats(draw, draw(shapes)), key, draw(st.sampled_from((0.5, 0.1, 0.0, 0.9, 0.999999)))
 
 
 def activation(args, results):
-    """Bound the error of y: 8 float32 roundings of x, because 1 + erf, 1 + tanh, 1 - sigmoid may cancel."""
+    """Bound the error of an activation by 8 * 2^-23 |x|: 1 + erf, 1 + tanh and 1 - sigmoid lose digits."""
     return (8 * EPS * np.abs(args[0]) + TINY,)
 
 
 def activation_backward(args, results):
-    """Bound the error of dx: 16 float32 roundings of dy (1 + |x|); the slope has terms as large as x."""
+    """Bound the error of dx by 16 * 2^-23 |dy| (1 + |x|): the slope is a sum of terms as large as x."""
     dy, x = args
     return (16 * EPS * np.abs(dy) * (1 + np.abs(x)) + TINY,)
 
 
 def swiglu(args, results):
-    """Bound the error of y: 8 float32 roundings of gate, as for silu, times |up|."""
+    """Bound the error of y = silu(gate) up by 8 * 2^-23 |gate| |up|."""
     gate, up = args
     return (8 * EPS * np.abs(gate * up) + TINY,)
 
 
 def swiglu_backward(args, results):
-    """Bound the errors of dgate = dy up silu'(gate) and dup = dy silu(gate): silu' and silu are inexact."""
+    """Bound the float32 errors of dgate = dy up silu'(gate) and dup = dy silu(gate)."""
     dy, gate, up = args
     return (16 * EPS * np.abs(dy * up) * (1 + np.abs(gate)) + TINY, 8 * EPS * np.abs(dy * gate) + TINY)
 

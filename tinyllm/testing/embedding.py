@@ -1,4 +1,4 @@
-"""Test embedding: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for embedding."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -10,7 +10,7 @@ from tinyllm.testing.edits import mistake, variant
 
 @st.composite
 def embedding(draw):
-    """Draw a table and ids, most of which occur several times."""
+    """Draw an embedding table and ids; most ids occur several times."""
     vocab, width, shape = draw(sizes), draw(sizes), (*draw(leading), draw(sizes))
     if not vocab:
         shape = (*shape, 0)  # an empty table has no ids

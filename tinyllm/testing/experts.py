@@ -1,4 +1,4 @@
-"""Test the ops of a mixture of experts: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for the ops of a mixture of experts."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -15,7 +15,7 @@ rows = st.sampled_from((2, 1, 3, 0, 16, 33))  # of a batch: one in six has no to
 
 @st.composite
 def route(draw):
-    """Draw scores, some of them equal, and probabilities p, which may be the scores themselves."""
+    """Draw probabilities, scores (sometimes the same array), and the number of experts to choose."""
     n, count = draw(rows), draw(experts)
     p = floats(draw, (n, count))
     scores = p if draw(st.booleans()) else floats(draw, (n, count))
@@ -24,7 +24,7 @@ def route(draw):
 
 @st.composite
 def balance_loss(draw):
-    """Draw probabilities, and different experts for each token; some experts are never chosen."""
+    """Draw the probabilities of experts, and a few chosen experts for each token; some may have no token."""
     n, count = draw(rows), draw(experts)
     order = Random(draw(seeds), "chosen").uniform((n, count)).argsort(axis=1)
     return floats(draw, (n, count), MODEST), np.array(order[:, : draw(st.integers(1, count))], np.int32)
@@ -32,7 +32,7 @@ def balance_loss(draw):
 
 @st.composite
 def balance_bias(draw):
-    """Draw a bias and counts, some of which are exactly the average."""
+    """Draw a bias and a count for each expert, and a step size; some counts equal the mean."""
     count = draw(experts)
     counts = ints(draw, (count,), 4)
     return floats(draw, (count,)), counts, draw(st.sampled_from((0.25, 0.0, 0.001)))
@@ -40,7 +40,7 @@ def balance_bias(draw):
 
 @st.composite
 def grouped_linear(draw):
-    """Draw groups of rows, some of them empty, and a matrix for each group; some matrices are square."""
+    """Draw groups of rows and a matrix for each group; groups may be empty, matrices may be square."""
     counts = ints(draw, (draw(experts),), draw(st.sampled_from((1, 3, 20))))
     wide, narrow = draw(sizes), draw(sizes)
     if draw(st.sampled_from((False, False, True))):
@@ -50,7 +50,7 @@ def grouped_linear(draw):
 
 @st.composite
 def combine_experts(draw):
-    """Draw results of experts, weights, and the row numbers of the results in random order."""
+    """Draw rows computed by experts, and for each token its weights and the numbers of its rows."""
     n, top, c = draw(sizes), draw(few), draw(sizes)
     order = Random(draw(seeds), "places").shuffle(range(n * top))
     places = np.array(order, np.int64).reshape(n, top)

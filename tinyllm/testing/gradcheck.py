@@ -1,7 +1,7 @@
 """Test every backward op against finite differences of its forward specification.
 
-Along one random direction u, the slope of <dy, f(x + h u)> at h = 0 must equal <dx, u>, where dx is the
-result of the backward op for dy. One direction tests all partial derivatives; wrong ones pass only by chance.
+The backward op computes dx from dy. For a random direction u, <dx, u> must equal the slope of
+<dy, f(x + h u)> at h = 0. One direction tests all partial derivatives; wrong ones pass only by chance.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,11 +21,11 @@ STENCIL = ((1, 8 / 12), (-1, -8 / 12), (2, -1 / 12), (-2, 1 / 12))
 
 def gradcheck(name: str, args: Sequence[Any], backward: Callable[..., Any] | None = None,
               seed: int = 0) -> float:
-    """Compare an op's backward with finite differences, in float64 -> the relative error (float).
+    """Compare the gradients of an op with finite differences in float64; return the relative error.
 
-    args: a case of the forward op; its inputs with gradients are replaced by normal random numbers of the
-    same shapes. backward: the function to test, by default the specification. A right backward has an error
-    of about 1e-10.
+    A right backward function has an error of about 1e-10.
+    args: a case of the forward op; inputs that have gradients are replaced by normal random numbers.
+    backward: the function to test, by default the specification of the backward op.
     """
     rng = Random(seed, "gradcheck", name)
     known = {key: widen(value) for key, value in bind(name, args).items()}
@@ -55,5 +55,5 @@ def gradcheck(name: str, args: Sequence[Any], backward: Callable[..., Any] | Non
 
 
 def normal(rng: Random, shape: tuple[int, ...]) -> np.ndarray:
-    """Draw float64 numbers from the normal distribution."""
+    """Draw a float64 array of normal random numbers."""
     return rng.normal(shape).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Test the ops that hide tokens and spans: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for hiding tokens and spans."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ lengths = st.sampled_from((2, 1, 3, 5, 9, 40))
 
 @st.composite
 def mask_tokens(draw):
-    """Draw texts, and random numbers for each token, some of which are exactly 0.8, 0.9 or the rate."""
+    """Draw texts and two random numbers per token; some numbers are exactly 0.8, 0.9 or the rate."""
     shape, rate = (*draw(leading), draw(lengths)), draw(st.sampled_from((0.5, 0.15, 0.9)))
     rng = Random(draw(seeds), "masks")
     draws, how = rng.uniform(shape), rng.uniform(shape)
@@ -25,7 +25,7 @@ def mask_tokens(draw):
 
 @st.composite
 def corrupt_spans(draw):
-    """Draw a text, how long its kept and hidden spans are, and ids for the gaps (sentinels): 99, 98, ..."""
+    """Draw a text, the lengths of its kept and hidden spans, and sentinel ids for the gaps: 99, 98, ..."""
     count, rng = draw(st.sampled_from((1, 2, 3, 6))), Random(draw(seeds), "spans")
     kept, hidden = (1 + rng.integers(4, count) for _ in range(2))
     tokens = ints(draw, (int(kept.sum() + hidden.sum()),), 50)

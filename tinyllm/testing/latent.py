@@ -1,4 +1,4 @@
-"""Cases, common mistakes and correct variants of the op that scores queries against compressed keys."""
+"""Provide test cases, common mistakes and correct variants for attention scores of compressed keys."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -10,7 +10,7 @@ from tinyllm.testing.edits import mistake, variant
 
 @st.composite
 def latent_scores(draw):
-    """Draw queries of a few heads, and none, one or several latent vectors; some matrices are square."""
+    """Draw queries with a few heads, zero to five latent vectors, and the matrix that makes keys of them."""
     H, D = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((4, 2, 1, 8)))
     L, N = draw(st.sampled_from((6, 4, 1, 8, 2))), draw(st.sampled_from((3, 1, 5, 0)))
     return (floats(draw, (*draw(leading), H, D), MODEST), floats(draw, (N, L), MODEST),

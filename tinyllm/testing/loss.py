@@ -1,4 +1,4 @@
-"""Test cross_entropy and the losses per token: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for cross_entropy and the losses per token."""
 
 
 import numpy as np
@@ -15,14 +15,14 @@ from tinyllm.testing.relations import backward_cases
 
 @st.composite
 def cross_entropy(draw):
-    """Draw logits, some of them -inf, and targets; none, some or all of these are ignored."""
+    """Draw logits, some of them -inf, and targets; some, all or none of the targets are ignored."""
     shape, vocab = draw(leading), draw(sizes) or 1
     targets, ignore_index = some_ignored(draw, shape, vocab)
     return scores(draw, (*shape, vocab)), targets, ignore_index
 
 
 def some_ignored(draw, shape, vocab):
-    """Draw targets; none, some or all of them are ignored -> targets, ignore_index."""
+    """Draw (targets, ignore_index); some, all or none of the targets equal ignore_index."""
     ignore_index = draw(st.sampled_from((-100, -1, 0)))
     targets = ints(draw, shape, vocab)
     share = draw(st.sampled_from((0.0, 0.5, 0.3, 1.0)))
@@ -34,52 +34,52 @@ def some_ignored(draw, shape, vocab):
 
 @st.composite
 def linear_token_losses(draw):
-    """Draw the input of the output layer, its table, and targets."""
+    """Draw the input and the weight table of the output layer, and targets, some of them ignored."""
     shape, vocab, width = draw(leading), draw(sizes) or 1, draw(sizes)
     x, w = floats(draw, (*shape, width), kinds=MODEST), floats(draw, (vocab, width), kinds=MODEST)
     return x, w, *some_ignored(draw, shape, vocab)
 
 
 def lse_off(logits):
-    """Bound the error of each log-sum-exp: float32 roundings of the sum's terms and of the largest logit."""
+    """Bound the float32 error of the log-sum-exp of each row of logits."""
     return EPS * (8 + logits.shape[-1] + 4 * largest(logits)[..., 0])
 
 
 def cross_entropy_bound(args, results):
-    """Bound the errors of the loss (the worst log-sum-exp's, a float32 rounding per row) and of lse."""
+    """Bound the float32 errors of the mean loss and of lse, the log-sum-exp of each row of logits."""
     logits, targets, _ = args
     each = lse_off(logits)
     return EPS * (targets.size + 4) * np.abs(results[0]) + 3 * np.max(each, initial=EPS), each
 
 
 def cross_entropy_backward_bound(args, results):
-    """Bound the errors of dlogits in float32: as in token_losses, for a loss divided by the count."""
+    """Bound the float32 errors of dlogits, the gradient of a mean over the targets that count."""
     dloss, _, targets, lse, ignore_index = args
     count = max(int(np.sum(targets != ignore_index)), 1)
     return token_losses_backward_bound((np.full_like(lse, dloss / count), *args[1:]), results)
 
 
 def token_losses_bound(args, results):
-    """Bound the errors of each loss (its log-sum-exp's, and 2 float32 roundings of the loss) and of lse."""
+    """Bound the float32 errors of each token's loss and of lse, the log-sum-exp of each row of logits."""
     each = lse_off(args[0])
     return each + 2 * EPS * np.abs(results[0]), each
 
 
 def token_losses_backward_bound(args, results):
-    """Bound the error of dlogits: float32 rounds the argument of exp, and p - 1 at the target."""
+    """Bound the float32 error of dlogits, where the argument of exp is rounded, and p - 1 at targets."""
     dlosses, logits, _, lse, _ = args
     p = np.exp(logits - lse[..., None]) * (8 + 2 * largest(logits) + np.abs(lse)[..., None])
     return (EPS * np.abs(dlosses)[..., None] * (p + 4) + TINY,)
 
 
 def logits_of(x, w):
-    """Return the logits x w^T (..., V), and a bound of their float32 errors, one for each row (..., 1)."""
+    """Return the logits x w^T (..., V), and for each row a bound (..., 1) of their float32 errors."""
     sizes = np.abs(x) @ np.abs(w).T
     return x @ w.T, EPS * (2 + w.shape[1]) * largest(sizes)
 
 
 def linear_token_losses_bound(args, results):
-    """Bound the errors of losses and lse: token_losses', and what float32 errors of the logits add."""
+    """Bound the float32 errors of losses and lse whose logits x w^T are inexact already."""
     x, w, targets, ignore_index = args
     logits, off = logits_of(x, w)
     losses, each = token_losses_bound((logits, targets, ignore_index), results)
@@ -87,7 +87,7 @@ def linear_token_losses_bound(args, results):
 
 
 def linear_token_losses_backward_bound(args, results):
-    """Bound the errors of dx and dw, products with dlogits: float32 sums, and errors of p and of logits."""
+    """Bound the float32 errors of dx and dw, which are products with inexact dlogits."""
     dlosses, x, w, targets, lse, ignore_index = args
     logits, off = logits_of(x, w)
     kept = (targets != ignore_index)[..., None]

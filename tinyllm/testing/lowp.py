@@ -1,4 +1,4 @@
-"""Test rounding to bfloat16: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for rounding to bfloat16."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -19,7 +19,7 @@ corners = bits.map(lambda words: np.array(words, np.uint32).view(np.float32))
 
 @st.composite
 def numbers(draw):
-    """Draw numbers of every kind, in any layout."""
+    """Draw a float32 array with any kind of numbers and any memory layout."""
     return floats(draw, (*draw(leading), draw(sizes)))
 
 

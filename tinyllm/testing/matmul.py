@@ -1,4 +1,4 @@
-"""Test matmul and linear: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for matmul and linear."""
 
 import math
 
@@ -14,9 +14,9 @@ inner = st.sampled_from((*SIZES, 130, 257, 400))  # longer than one block of a k
 
 @st.composite
 def matmul(draw):
-    """Draw two matrices or stacks of matrices whose leading axes broadcast; either may be transposed.
+    """Draw two matrices, or two stacks of matrices whose leading axes broadcast; any may be transposed.
 
-    Some are square, because there a forgotten transpose does not change the shape.
+    Some matrices are square: there, a forgotten transpose gives wrong numbers in the right shape.
     """
     m, k, n = draw(sizes), draw(inner), draw(sizes)
     if draw(st.sampled_from((False, False, True))):
@@ -30,14 +30,14 @@ def matmul(draw):
 
 
 def _broadcasts(stack):
-    """Return shapes that broadcast with `stack`: itself, (), its last axis, its first axis, all ones."""
+    """Return shapes that broadcast with `stack`: the same, (), only the last axis, only the first, ones."""
     ones = tuple(1 for _ in stack)
     return stack, (), stack[1:], (*stack[:1], *ones[1:]), ones
 
 
 @st.composite
 def linear(draw):
-    """Draw an input with any number of axes, weights, and a bias or None."""
+    """Draw an input with one or more axes, a matrix of weights, and a bias or None."""
     wide, narrow = draw(inner), draw(sizes)
     if draw(st.sampled_from((False, False, True))):
         wide = narrow  # there a forgotten transpose does not change the shape
@@ -46,13 +46,13 @@ def linear(draw):
 
 
 def linear_gelu(args, results):
-    """Bound the errors of y and h: gelu_tanh makes h's error up to 1.2 times as large, and adds its own."""
+    """Bound the errors of y and h; the slope of gelu_tanh, at most 1.2, multiplies the error of h."""
     (size,) = BOUNDS["linear"](args, results[1:])
     return 1.2 * size + 8 * EPS * np.abs(results[1]) + TINY, size
 
 
 def linear_gelu_backward(args, results):
-    """Bound the errors of dx, dw and db: linear_backward's for the largest dh, |dy| (1.2 + |h|)."""
+    """Bound the errors of dx, dw and db by the bounds of linear_backward for dh = |dy| (1.2 + |h|)."""
     dy, x, w, h = args
     return of_sizes("linear_backward", lambda dy, **_: 40 + 2 * math.prod(dy.shape))(
         (np.abs(dy) * (1.2 + np.abs(h)), x, w), results
@@ -141,7 +141,7 @@ def linear_by_einsum(x, w, b=None):
 
 
 def undo(gradient, shape):
-    """Undo broadcasting: sum a gradient over the leading axes along which an input was repeated."""
+    """Sum a gradient over the axes along which broadcasting repeated an input."""
     extra = gradient.ndim - len(shape)
     gradient = gradient.sum(axis=tuple(range(extra)))
     return gradient.sum(axis=tuple(i for i, n in enumerate(shape) if n == 1), keepdims=True).reshape(shape)

@@ -1,4 +1,4 @@
-"""Test the ops that move the middle of a text: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for moving the middle of a text."""
 
 import itertools
 

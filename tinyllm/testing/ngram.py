@@ -1,4 +1,4 @@
-"""Test bigram counts, entropy and perplexity: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for bigram counts, entropy and perplexity."""
 
 import math
 
@@ -15,33 +15,33 @@ lengths = st.sampled_from((2, 1, 3, 0, 5, 9, 40, 200))
 
 @st.composite
 def bigram_counts(draw):
-    """Draw texts with a small or a large vocabulary."""
+    """Draw the ids of a text, and the size of its vocabulary."""
     vocab = draw(st.sampled_from((2, 1, 3, 7, 20)))
     return ints(draw, (draw(lengths),), vocab), vocab
 
 
 @st.composite
 def distributions(draw):
-    """Draw rows of probabilities; some are 0, and in some rows one is 1."""
+    """Draw rows of probabilities; some probabilities are 0 or 1."""
     x = scores(draw, (*draw(leading), draw(sizes.filter(bool))), shares=(0, 0, 0.5, 0.9))
     return (run_spec("softmax", (x,)),)
 
 
 @st.composite
 def probabilities(draw):
-    """Draw the probabilities that a model gave to the tokens of a text; some are 0."""
+    """Draw a model's probabilities for the tokens of a text; some are 0."""
     p = np.exp(-np.abs(floats(draw, (draw(lengths),), layouts=("plain", "every second"))))
     return (np.where(p > 0.99, np.float32(0), p) if draw(st.integers(0, 5)) == 5 else p,)
 
 
 def entropy_bound(args, results):
-    """Bound the error of the entropy: n + 8 float32 roundings of the result for n probabilities."""
+    """Bound the float32 error of an entropy y of n probabilities by (n + 8) * 2^-23 * y."""
     (p,), (y,) = args, results
     return (EPS * (p.shape[-1] + 8) * (y + EPS * p.shape[-1]) + TINY,)
 
 
 def perplexity_bound(args, results):
-    """Bound the error of the perplexity: exp turns errors of the mean of -ln p into relative errors."""
+    """Bound the float32 error of a perplexity: the error of the mean of -ln p is its relative error."""
     (p,), (y,) = args, results
     with np.errstate(divide="ignore"):
         total = np.abs(np.log(p)).sum() / max(p.size, 1)

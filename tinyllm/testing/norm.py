@@ -1,4 +1,4 @@
-"""Test layernorm and rmsnorm: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for layernorm and rmsnorm."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -15,7 +15,7 @@ epsilons = st.sampled_from((1e-5, 1e-6, 0.1))
 
 @st.composite
 def layernorm(draw):
-    """Draw rows of every kind of numbers; in constant rows and rows far from zero, the variance cancels."""
+    """Draw rows, weights, biases and eps; some rows are constant or far from zero, where digits are lost."""
     shape, width = draw(leading), draw(widths)
     w, b = floats(draw, (width,), kinds=MODEST), floats(draw, (width,), kinds=MODEST)
     return floats(draw, (*shape, width), kinds=(*USUAL, "far from zero")), w, b, draw(epsilons)
@@ -23,16 +23,16 @@ def layernorm(draw):
 
 @st.composite
 def rmsnorm(draw):
-    """Draw rows of every kind of numbers, and weights."""
+    """Draw rows of any kind of numbers, weights and eps."""
     shape, width = draw(leading), draw(widths)
     return floats(draw, (*shape, width)), floats(draw, (width,), kinds=MODEST), draw(epsilons)
 
 
 def layernorm_bound(args, results):
-    """Bound the errors of y, mean and rstd: x - mean is off by `e`, C + 4 float32 roundings of the largest x.
+    """Bound the float32 errors of y, mean and rstd = 1 / sqrt(var + eps).
 
-    If `e` is not small beside the standard deviation (a constant row of huge numbers), only a bound of y is
-    known: |x - mean| rstd is at most sqrt(C).
+    The error of x - mean is e = (C + 4) * 2^-23 * max |x|. In a constant row of huge numbers, e is larger
+    than the standard deviation; then y is bounded by |x - mean| rstd, which is at most sqrt(C).
     """
     x, w, b, _ = args
     y, center, rstd = results
@@ -46,7 +46,7 @@ def layernorm_bound(args, results):
 
 
 def layernorm_backward_bound(args, results):
-    """Bound the errors of dx, dw and db: float32 roundings of all terms; x - mean may cancel."""
+    """Bound the float32 errors of dx, dw and db, where x - mean may lose digits."""
     dy, x, w, center, rstd = args
     center, rstd, C, N = center[..., None], rstd[..., None], x.shape[-1], len(rows(x))
     normal = np.abs(x - center) * rstd
@@ -59,13 +59,13 @@ def layernorm_backward_bound(args, results):
 
 
 def rmsnorm_bound(args, results):
-    """Bound the errors of y and rstd by C + 8 float32 roundings of each: squares never cancel."""
+    """Bound the float32 errors of y and rstd = 1 / rms by (C + 8) * 2^-23 of their absolute values."""
     C = args[0].shape[-1]
     return tuple(EPS * (C + 8) * np.abs(y) + TINY for y in results)
 
 
 def rmsnorm_backward_bound(args, results):
-    """Bound the errors of dx and dw: float32 roundings of the formulas with all terms positive."""
+    """Bound the float32 errors of dx and dw by rounding errors of the formulas with all terms positive."""
     dy, x, w, rstd = args
     rstd, C, N = rstd[..., None], x.shape[-1], len(rows(x))
     normal, dn = np.abs(x) * rstd, np.abs(dy * w)

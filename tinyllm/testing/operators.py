@@ -1,7 +1,7 @@
-"""Operators that make mistakes by rule: each changes a specification as people do when they get it wrong.
+"""Make mistakes by rule: operators change the code of an op's specification as people do by mistake.
 
-An operator is a generator: a node of a syntax tree -> pairs of a sentence and a node to replace it. The
-sentence names the mistake in the code, such as "the sign of `x` turned". `by_rule` applies them.
+An operator takes a node of a syntax tree and yields pairs: a sentence, such as "the sign of `x` turned", and
+a node to put in place of the old one. `by_rule` applies the operators to every node.
 """
 
 import ast
@@ -35,19 +35,19 @@ Edits = Iterator[tuple[str, ast.AST]]  # sentences, and the nodes that take a no
 
 
 def expression(text: str) -> ast.expr:
-    """Parse the code of an expression."""
+    """Parse the code of an expression into a syntax tree."""
     return ast.parse(text, mode="eval").body
 
 
 def opposite(node: Any) -> Any:
-    """Return the syntax tree of `-value` for the tree of `value`; None for None."""
+    """Return the syntax tree of -x for the syntax tree of x, or None for None."""
     if node is None or is_a(node, ast.UnaryOp, ast.USub):
         return node and node.operand
     return ast.UnaryOp(ast.USub(), node)
 
 
 def shifted(node: ast.expr, by: int) -> ast.BinOp:
-    """Return the node of a value plus a whole number."""
+    """Return the syntax tree of x + `by`, where `node` is the syntax tree of x."""
     return ast.BinOp(node, ast.Add() if by > 0 else ast.Sub(), ast.Constant(abs(by)))
 
 
@@ -57,7 +57,7 @@ def is_a(node: ast.AST, kind: Any, *operators: type) -> bool:
 
 
 def signs(node: Any) -> Edits:
-    """Mutate signs: + for -, - for +, and no minus sign."""
+    """Mutate signs: write + for - or - for +, or drop a minus sign."""
     if is_a(node, ast.BinOp | ast.AugAssign, ast.Add, ast.Sub):
         term = node.right if isinstance(node, ast.BinOp) else node.value
         yield f"the sign of {code(term)} turned", changed(node, op=TURNED[type(node.op)]())
@@ -86,7 +86,7 @@ def factors(node: Any) -> Edits:
 
 
 def terms(node: Any) -> Edits:
-    """Mutate sums and conditions: leave out one of their terms."""
+    """Mutate sums, `and` and `or`: leave out one term."""
     if is_a(node, ast.BinOp, ast.Add, ast.BitAnd, ast.BitOr):
         yield f"{code(node.left)} left out of {code(node)}", node.right
     if is_a(node, ast.BinOp, ast.Add, ast.Sub, ast.BitAnd, ast.BitOr):
@@ -124,7 +124,7 @@ def brackets(node: Any) -> Edits:
 
 
 def reductions(node: Any) -> Edits:
-    """Mutate reductions: a mean or a maximum for a sum, and so on."""
+    """Mutate reductions: take a mean or a maximum in place of a sum, and so on."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         for other in REDUCTIONS.get(node.func.attr, ()):
             new = changed(node, func=changed(node.func, attr=other))
@@ -143,7 +143,7 @@ def reductions(node: Any) -> Edits:
 
 
 def axes(node: Any) -> Edits:
-    """Mutate `axis=`: reduce along another axis."""
+    """Mutate the argument `axis=` of a call: take another axis."""
     for i, keyword in enumerate(getattr(node, "keywords", ())):
         for axis, said in ((0, "the first axis"), (-1, "the last axis"), (-2, "the last axis but one"),
                            (None, "all axes together")):  # fmt: skip
@@ -153,7 +153,7 @@ def axes(node: Any) -> Edits:
 
 
 def exchanges(node: Any) -> Edits:
-    """Mutate the order of two operands, arguments or results: exchange them."""
+    """Exchange two operands, arguments or results."""
     if is_a(node, ast.BinOp, ast.Sub, ast.Div, ast.MatMult, ast.Pow):
         words = f"{code(node.left)} and {code(node.right)} exchanged"
         yield words, changed(node, left=node.right, right=node.left)
@@ -169,7 +169,7 @@ def exchanges(node: Any) -> Edits:
 
 
 def cases(node: Any) -> Edits:
-    """Mutate conditional expressions and np.where: always take the same case."""
+    """Mutate conditional expressions and np.where: take the same case whatever the condition is."""
     if isinstance(node, ast.IfExp):
         yield f"{code(node.body)} always, whatever {code(node.test)} is", node.body
         yield f"{code(node.orelse)} always, whatever {code(node.test)} is", node.orelse
@@ -179,7 +179,7 @@ def cases(node: Any) -> Edits:
 
 
 def numbers(node: Any) -> Edits:
-    """Mutate numbers as if mistyped: without a digit, ten times as large, or half as large; -1 for -100."""
+    """Mutate numbers: drop a digit, multiply or divide by 2 or 10, or write -1 for -100."""
     if ast.unparse(node) == "-np.inf":
         for finite in ("-1e9", "0.0", "1e-9"):
             yield f"{finite} for -np.inf", expression(finite)
@@ -209,7 +209,7 @@ def squares(node: Any) -> Edits:
 
 
 def comparisons(node: Any) -> Edits:
-    """Mutate comparisons: >= or < for >, and so on."""
+    """Mutate comparisons: write >= or < for >, and so on."""
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
         kind = type(node.ops[0])
         if kind is ast.NotEq:
@@ -223,7 +223,7 @@ def comparisons(node: Any) -> Edits:
 
 
 def edges(node: Any) -> Edits:
-    """Mutate ranges and slices: begin or end one early or late, or count from 1."""
+    """Mutate ranges and slices: begin or end one element too early or too late, or count from 1."""
     if isinstance(node, ast.Call) and ast.unparse(node.func) in ("range", "np.arange"):
         last = min(len(node.args) - 1, 1)
         for i, step in ((last, -1), (last, 1), *(((0, 1), (0, -1)) if last else ())):
@@ -255,7 +255,7 @@ def edges(node: Any) -> Edits:
 
 
 def calls(node: Any) -> Edits:
-    """Mutate calls: drop a function, a guard such as np.maximum or a keyword; confuse log2 and log."""
+    """Mutate calls: drop a call, a keyword or a guard such as np.maximum, or confuse log and log2."""
     if not isinstance(node, ast.Call):
         return
     name = ast.unparse(node.func)
@@ -297,7 +297,7 @@ def calls(node: Any) -> Edits:
 
 
 def powers(node: Any) -> Edits:
-    """Mutate powers (drop the exponent, its sign or a square root), and drop `.T`."""
+    """Mutate powers: drop an exponent, its sign or a square root. Also drop `.T`."""
     if is_a(node, ast.BinOp, ast.Pow):
         yield f"{code(node.left)} without its power {code(node.right)}", node.left
         if is_a(node.right, ast.UnaryOp, ast.USub):
@@ -311,7 +311,7 @@ def powers(node: Any) -> Edits:
 
 
 def flags(node: Any) -> Edits:
-    """Mutate booleans: False for True, or the reverse; drop a `not`."""
+    """Mutate booleans: exchange True and False, or drop a `not`."""
     switch = getattr(node.value, "value", None) if isinstance(node, ast.keyword) else None
     if isinstance(switch, bool):
         new = changed(node, value=ast.Constant(not switch))
@@ -350,7 +350,7 @@ def statements(node: Any) -> Edits:
 
 
 def rounds(node: Any) -> Edits:
-    """Mutate loops: drop the first or last round, drop repeated items, or go backwards."""
+    """Mutate loops: skip the first or last round, skip repeated items, or go backwards."""
     if isinstance(node, ast.For | ast.comprehension):
         for said, new in ROUNDS.items():
             other = expression(new.format(ast.unparse(node.iter)))
@@ -358,7 +358,7 @@ def rounds(node: Any) -> Edits:
 
 
 def order(node: Any) -> Edits:
-    """Mutate the order of statements: do some of them later."""
+    """Mutate the order of statements: move some of them down."""
     body = getattr(node, "body", None)
     if isinstance(node, ast.Module) or not isinstance(body, list) or not isinstance(body[0], ast.stmt):
         return
@@ -384,7 +384,7 @@ def stops(node: Any) -> Edits:
 
 
 def called(name: str, value: ast.expr) -> ast.Call:
-    """Return the node of a function call with one argument."""
+    """Return the syntax tree of a call of the function `name` with the argument `value`."""
     return ast.Call(expression(name), [value], [])
 
 

@@ -1,4 +1,4 @@
-"""Test the optimizer's ops: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for the optimizer's ops."""
 
 import math
 
@@ -13,7 +13,7 @@ from tinyllm.testing.relations import bind, run_spec
 
 @st.composite
 def adamw_step(draw):
-    """Draw the first step, where m and v are 0, or a later one; arrays changed in place are contiguous."""
+    """Draw the first step of AdamW, where m and v are 0, or a later step; w, m and v are contiguous."""
     shape = (*draw(leading), draw(sizes))
     w, m, v = (floats(draw, shape, kinds=MODEST, layouts=PLAIN) for _ in range(3))
     step = draw(st.sampled_from((1, 2, 10, 1000, 100_000)))
@@ -26,20 +26,20 @@ def adamw_step(draw):
 
 @st.composite
 def gradients(draw, kinds=USUAL):
-    """Draw a list of arrays of any shapes; it may be empty."""
+    """Draw a list of up to four gradients with any shapes."""
     return [floats(draw, (*draw(leading), draw(sizes)), kinds) for _ in range(draw(st.integers(0, 4)))]
 
 
 @st.composite
 def clip_grads(draw):
-    """Draw gradients, their norm, and a limit, which may be half of the norm or infinite."""
+    """Draw gradients, their norm, and a limit of the norm, which may be infinite."""
     grads = draw(gradients())
     norm = run_spec("grad_norm", (grads,))
     return grads, norm, draw(st.sampled_from((1.0, norm / 2 or 1.0, 0.01, 100.0, float("inf"))))
 
 
 def adamw_bound(args, results):
-    """Bound the errors of the new w, m and v: float32 roundings of their terms, which cancel except in v."""
+    """Bound the float32 errors of the new w, m and v by rounding errors of all their terms."""
     given = bind("adamw_step", args)
     v = results[2]
     b1, b2, step, rate = given["beta1"], given["beta2"], given["step"], given["lr"]
@@ -50,14 +50,14 @@ def adamw_bound(args, results):
 
 
 def grad_norm_bound(args, results):
-    """Bound the error of the norm: n + 4 float32 roundings for n squares, whose sum cannot cancel."""
+    """Bound the float32 error of a norm y of n numbers by (n + 4) * 2^-23 * y."""
     count = sum(g.size for g in args[0])
     return (EPS * (4 + count) * results[0] + TINY,)
 
 
 @st.composite
 def schedules(draw):
-    """Draw steps in and after the warm-up, which ends before, at or after the end of training."""
+    """Draw a learning rate schedule and a step, often at the end of the warm-up or of the training."""
     steps = draw(st.sampled_from((10, 100, 3, 1, 2000)))
     warmup = draw(st.sampled_from([n for n in (0, 1, 2, 5, 100) if n < steps]))
     step = draw(st.sampled_from((0, 1, warmup, warmup + 1, steps - 1, steps, steps // 2, 2 * steps)))
@@ -66,7 +66,7 @@ def schedules(draw):
 
 
 def schedule_bound(args, results):
-    """Bound the error of the rate: 1e-9 times the largest rate, since cos differs between C libraries."""
+    """Bound the error of a rate by 1e-9 times the largest rate, because C libraries differ in cos."""
     return (1e-9 * args[2],)
 
 

@@ -1,4 +1,4 @@
-"""Test pass@k: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for pass@k."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -8,7 +8,7 @@ from tinyllm.testing.edits import mistake, variant
 
 @st.composite
 def pass_at_k(draw):
-    """Draw problems whose samples pass never, always or sometimes, and k up to the number of samples."""
+    """Draw for a few problems how many of n samples passed, and k from 1 to n."""
     n = draw(st.sampled_from((5, 10, 1, 2, 20, 200)))
     k = draw(st.sampled_from([k for k in (2, 1, 3, n // 2, n) if 1 <= k <= n]))
     some = st.one_of(st.sampled_from((0, 1, n)), st.integers(0, n))
@@ -40,7 +40,7 @@ def all_samples_together(passed, n, k):
 
 @variant("pass_at_k")
 def by_factors(passed, n, k):
-    """Multiply the chances that each of k draws, without putting back, is a sample that fails."""
+    """Multiply the chances that k samples, drawn one after another, all fail."""
     return float(np.mean([1 - np.prod([max(n - c - i, 0) / (n - i) for i in range(k)]) for c in passed]))
 
 

@@ -1,4 +1,4 @@
-"""Test the ops that cut pictures and place vectors: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for cutting pictures and placing vectors."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ few = st.sampled_from((2, 1, 3, 0))
 
 @st.composite
 def patches(draw):
-    """Draw pictures that squares fill exactly, most of them not square themselves."""
+    """Draw pictures, most of them not square, and the side of squares that fill each picture exactly."""
     side = draw(st.sampled_from((2, 1, 3, 4)))
     rows, columns = draw(st.sampled_from(((2, 3), (3, 2), (1, 1), (2, 2), (1, 4), (0, 2))))
     return floats(draw, (draw(few), side * rows, side * columns, draw(st.sampled_from((3, 1, 2))))), side
@@ -20,7 +20,7 @@ def patches(draw):
 
 @st.composite
 def place(draw):
-    """Draw the vectors of a text, some places in it, and a vector for each place."""
+    """Draw the vectors of a text, a mask of places in the text, and a new vector for each place."""
     B, T, C = draw(few), draw(sizes), max(draw(sizes), 1)  # reshape(-1, 0) is an error of NumPy
     at = np.array(draw(st.lists(st.booleans(), min_size=B * T, max_size=B * T)), bool).reshape(B, T)
     return floats(draw, (B, T, C)), floats(draw, (int(at.sum()), C)), at

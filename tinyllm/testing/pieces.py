@@ -1,4 +1,4 @@
-"""Cases of cutting a text into pieces: short runs of characters of every class, also broken UTF-8."""
+"""Draw texts to cut into pieces: short runs of characters of every class, and broken UTF-8."""
 
 from hypothesis import strategies as st
 
@@ -24,7 +24,7 @@ texts = st.one_of(st.lists(parts), few, st.lists(st.binary(max_size=4), max_size
 
 @st.composite
 def cut_anywhere(draw):
-    """Draw a text whose ends may be cut off inside a character."""
+    """Draw the bytes of a text; its first or last character may be incomplete."""
     text = draw(texts)
     return text[draw(st.integers(0, 3)) : len(text) - draw(st.integers(0, 3))]
 
@@ -40,7 +40,7 @@ ASCII = ((r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", "A-Z"), (r"\p{Ll}\p{Lm}\p{Lo}\p{M}",
 
 
 def with_pattern(*replacements):
-    """Return (old code, new code), an edit that replaces parts of the pattern of split_pieces."""
+    """Return an edit of split_pieces, as (old code, new code), that replaces parts of its pattern."""
     changes = "".join(f".replace({old!r}, {new!r})" for old, new in replacements)
     return FOUND, FOUND.replace("PATTERNS[pattern]", f"PATTERNS[pattern]{changes}")
 

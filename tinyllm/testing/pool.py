@@ -1,4 +1,4 @@
-"""Test mean pooling and the contrastive loss: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for mean pooling and the contrastive loss."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ from tinyllm.testing.loss import cross_entropy_backward_bound, cross_entropy_bou
 
 @st.composite
 def mean_pool(draw):
-    """Draw texts of different lengths; the padding of some is NaN."""
+    """Draw the vectors of padded texts, and the texts' lengths; the padding may be NaN."""
     B, T, C = draw(few), draw(few) or 1, draw(sizes)
     lengths = 1 + Random(draw(seeds), "lengths").integers(T, B)
     x = floats(draw, (B, T, C))
@@ -23,32 +23,32 @@ def mean_pool(draw):
 
 @st.composite
 def contrastive_loss(draw):
-    """Draw vectors and their partners, some of them very similar."""
+    """Draw a row of vectors and a row of their partners, which may be very similar."""
     N, C = draw(few), draw(sizes)
     a, b = (floats(draw, (N, C), kinds=MODEST) for _ in range(2))
     return a, a + np.float32(0.1) * b if draw(st.booleans()) else b, draw(st.sampled_from((1.0, 0.5, 0.05)))
 
 
 def mean_pool_bound(args, results):
-    """Bound the error of the mean: T + 2 float32 roundings of the mean of |x|."""
+    """Bound the float32 error of a mean by (T + 2) * 2^-23 times the mean of |x|."""
     x, lengths = args
     real = (np.arange(x.shape[1]) < lengths[:, None])[..., None]
     return (EPS * (2 + x.shape[1]) * np.where(real, np.abs(x), 0).sum(axis=1) / lengths[:, None] + TINY,)
 
 
 def mean_pool_backward_bound(args, results):
-    """Bound the error of dx = dy / length: 2 float32 roundings."""
+    """Bound the float32 error of dx = dy / length by 2 * 2^-23 * |dx|."""
     return (2 * EPS * np.abs(results[0]) + TINY,)
 
 
 def scaled(a, b, temperature):
-    """Return the logits of contrastive_loss, and bounds of their float32 errors."""
+    """Return the logits of contrastive_loss, and bounds for their float32 errors."""
     logits, off = logits_of(a, b)
     return logits / temperature, (off + 2 * EPS * np.abs(logits)) / temperature
 
 
 def contrastive_loss_bound(args, results):
-    """Bound the errors of loss, logits and lse: cross_entropy's, and what float32 errors of logits add."""
+    """Bound the errors of loss, logits and lse; inexact logits add to the error bounds of cross_entropy."""
     logits, off = scaled(*args)
     N = len(logits)
     worst = off.max(axis=-1, initial=0)
@@ -57,7 +57,7 @@ def contrastive_loss_bound(args, results):
 
 
 def contrastive_loss_backward_bound(args, results):
-    """Bound the errors of da and db, products of dlogits with b and a: float32 sums of an inexact dlogits."""
+    """Bound the float32 errors of da and db, which are products of an inexact dlogits with b and with a."""
     dloss, a, b, temperature, logits, lse = args
     N = len(a)
     ids = np.arange(N)

@@ -1,4 +1,4 @@
-"""Names of the properties that an op must have; reports of a check show them."""
+"""Name the properties that an implementation of an op must have; the report of a check shows them."""
 
 ORDINARY = "correct results on ordinary numbers"
 ORDINARY_INPUT = "correct results on ordinary input"  # of ops that take no numbers

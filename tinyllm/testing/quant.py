@@ -1,4 +1,4 @@
-"""Cases of quantised weights: rounding must be exact; products may differ by the rounding of a sum."""
+"""Test quantised weights: packed numbers must be exact, products may differ by float32 rounding."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -16,13 +16,13 @@ MIXED = (0.0, 1e-30, 1e-3, 1.0, 1e4, 1e30)  # sizes of whole blocks of inputs
 
 @st.composite
 def weights(draw):
-    """Draw a matrix with one kind of numbers."""
+    """Draw a matrix of weights of one kind of numbers."""
     return (floats(draw, (draw(inner), draw(sizes))),)
 
 
 @st.composite
 def numbers(draw):
-    """Draw rows of numbers; some have blocks of very different sizes, or an infinite or extreme number."""
+    """Draw rows of numbers; blocks of 32 may differ much in size, and one number may be infinite or huge."""
     x = floats(draw, (*draw(leading), draw(inner)))
     if draw(st.booleans()) and x.size:
         x = np.array(x)
@@ -35,7 +35,7 @@ def numbers(draw):
 
 
 def packed(bits):
-    """Return a strategy for a layer's packed weights in any layout -> (q, scales), n_in, n_out."""
+    """Return a strategy that draws packed weights and their shape: (q, scales, n_in, n_out)."""
 
     @st.composite
     def draw_packed(draw):
@@ -51,7 +51,7 @@ def packed(bits):
 
 
 def layer(bits):
-    """Return a strategy for the arguments of a product with quantised weights, with or without a bias."""
+    """Return a strategy for products with quantised weights; it draws the bias as an array or None."""
 
     @st.composite
     def draw_layer(draw):
@@ -63,7 +63,7 @@ def layer(bits):
 
 
 def product_bound(bits):
-    """Return the error bound of a quantised product: 5 float32 roundings of |x| |w|, and one per block."""
+    """Return the error bound of products with quantised weights: (5 + blocks) * 2^-23 * |x| |w|."""
 
     def bound(args, results):
         x, q, scales, n_out, b = args

@@ -1,8 +1,8 @@
-"""Find out from signatures which results an op has, and where the arguments of its backward op come from.
+"""Make the cases of backward ops from the cases of their forward ops, by the names of arguments.
 
-`layernorm_backward(dy, x, w, mean, rstd)` takes a gradient, then inputs and outputs of `layernorm` by name,
-and returns one gradient for each differentiable input. So the cases and the gradient check of every backward
-op follow from `outputs` and `grads` in the decorator of its forward op.
+`layernorm_backward(dy, x, w, mean, rstd)` takes a gradient, then inputs and outputs of `layernorm` under the
+same names, and returns a gradient for each differentiable input. `outputs` and `grads` in the decorator of
+the forward op list these names, so no backward op needs cases of its own.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ def parameters(name: str) -> tuple[str, ...]:
 
 
 def bind(name: str, args: Sequence[Any]) -> dict[str, Any]:
-    """Name an op's arguments, defaults included: ("softmax", (x,)) -> {"x": x}."""
+    """Return {name: value} of an op's arguments, defaults included: bind("softmax", (x,)) is {"x": x}."""
     bound = OPS[name].__signature__.bind(*args)
     bound.apply_defaults()
     return dict(bound.arguments)
@@ -38,7 +38,7 @@ _inside = False
 
 @contextlib.contextmanager
 def specs_only() -> Iterator[None]:
-    """Run only specifications (NumPy) in a `with` block, despite backends and overrides; hide warnings."""
+    """Make every op run its NumPy specification in a `with` block, without overrides or NumPy warnings."""
     global _inside
     if _inside:  # switching takes longer than most cases
         yield
@@ -52,18 +52,18 @@ def specs_only() -> Iterator[None]:
 
 
 def run_spec(name: str, args: Sequence[Any]) -> Any:
-    """Run an op's specification; the ops that it calls are specifications too."""
+    """Run the NumPy specification of an op, and of all ops that it calls."""
     with specs_only():
         return OPS[name].reference(*args)
 
 
 def first(result: Any) -> Any:
-    """Return the first result of an op, which is the differentiable one."""
+    """Return the first result of an op; it is the only one that is differentiated."""
     return result[0] if isinstance(result, tuple) else result
 
 
 def backward_args(name: str, args: Sequence[Any], result: Any, dy: np.ndarray) -> tuple:
-    """Return the arguments of `name`_backward, given the arguments and result of the forward op, and dy."""
+    """Return the arguments of `name`_backward: `dy`, and values picked from `args` and `result` of `name`."""
     known = bind(name, args)
     known |= zip(OPS[name].outputs, result if isinstance(result, tuple) else (result,), strict=True)
     if name == "embedding":
@@ -72,7 +72,7 @@ def backward_args(name: str, args: Sequence[Any], result: Any, dy: np.ndarray) -
 
 
 def backward_cases(name: str, cases: st.SearchStrategy, kinds: Sequence[str] = USUAL) -> st.SearchStrategy:
-    """Return a strategy for cases of `name`_backward: draw a case of the forward op, run it, and draw dy."""
+    """Return a strategy for cases of `name`_backward, which draws a case of `name`, runs it, and draws dy."""
 
     @st.composite
     def draw_case(draw):

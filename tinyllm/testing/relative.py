@@ -1,4 +1,4 @@
-"""Test buckets of relative positions: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for buckets of relative positions."""
 
 import math
 
@@ -12,7 +12,7 @@ from tinyllm.testing.edits import mistake, variant
 
 @st.composite
 def relative_buckets(draw):
-    """Draw short and long distances, and sizes for which no logarithm is exactly at the edge of a bucket."""
+    """Draw distances, and sizes of buckets in which no integer distance has its logarithm at an edge."""
     buckets, limit = draw(st.sampled_from(((32, 128), (8, 20), (4, 9), (16, 50), (7, 11))))
     random, spread = Random(draw(seeds), "distances"), draw(st.sampled_from((8, 40, 300)))
     distance = random.integers(2 * spread + 1, (*draw(leading), draw(st.sampled_from((5, 1, 9))))) - spread
@@ -20,7 +20,7 @@ def relative_buckets(draw):
 
 
 def other_side_of_an_edge(args):
-    """Return two cases whose max_distance is smaller, and larger, by a few roundings."""
+    """Return two cases that differ only in max_distance, which is 1e-6 of its value smaller or larger."""
     distance, buckets, limit, causal = args
     return [(distance, buckets, limit * (1 + change), causal) for change in (-1e-6, 1e-6)]
 

@@ -1,4 +1,4 @@
-"""Test rope and its tables: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for rope and its tables."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -14,14 +14,14 @@ bases = st.sampled_from((10000.0, 100.0, 500000.0))
 
 @st.composite
 def rope_tables(draw):
-    """Draw small and large positions in any order, for one row or for several."""
+    """Draw positions in any order, for all rows or for each row, an even width and a base."""
     shape = (draw(sizes),) if draw(st.booleans()) else (draw(few), draw(few))
     return ints(draw, shape, draw(st.sampled_from((8, 1, 100_000)))), draw(even), draw(bases)
 
 
 @st.composite
 def rope(draw):
-    """Draw vectors, and positions in any order, as in packed sequences, for each row or for all."""
+    """Draw vectors, and the cos and sin of positions in any order, for all rows or for each row."""
     shape = (draw(few), draw(sizes), draw(few), draw(even))
     own = shape[:2] if draw(st.booleans()) else shape[1:2]
     positions = ints(draw, own, draw(st.sampled_from((8, 1, 5000))))
@@ -30,13 +30,13 @@ def rope(draw):
 
 
 def ulps_of_one(n):
-    """Return the error bound of cosines and sines: n float32 roundings of 1; the angles are float64."""
+    """Return the error bound n * 2^-23 for cosines and sines, whose angles are computed in float64."""
     return lambda args, results: tuple(np.full(y.shape, n * EPS) for y in results)
 
 
 @st.composite
 def scaled_rope_tables(draw):
-    """Draw every kind of scaling, for small and large contexts."""
+    """Draw positions and one kind of scaling of RoPE, for a small or large context."""
     positions, width, base = draw(rope_tables())
     positions = positions + 1  # at 0 every frequency gives the same
     kind = draw(st.sampled_from(("linear", "ntk", "llama3", "yarn", "yarn of its own growth")))
@@ -55,9 +55,9 @@ CASES = {"rope_tables": rope_tables(), "scaled_rope_tables": scaled_rope_tables(
 
 
 def rope_bound(args, results):
-    """Bound the error of y, or of dx.
+    """Bound the float32 error of y or dx.
 
-    For each pair of channels (a, b) it is 4 float32 roundings of |a cos| + |b sin| and |b cos| + |a sin|.
+    For a pair of channels (a, b), the bounds are 4 * 2^-23 times |a cos| + |b sin| and |b cos| + |a sin|.
     """
     x, cos, sin = (np.abs(value) for value in args)
     half = x.shape[-1] // 2
@@ -121,7 +121,7 @@ mistake("scaled_rope_tables", "yarn with beta_fast 32 and beta_slow 1 whatever w
 
 @variant("scaled_rope_tables")
 def scaled_rope_tables_by_wavelengths(positions, width, base, scaling):
-    """Compute the frequencies pair by pair from wavelengths, as Hugging Face's code does."""
+    """Compute the frequency of each pair of channels from its wavelength, like Hugging Face's code."""
     kind, factor = scaling["rope_type"], scaling["factor"]
     context, growth = scaling.get("original_max_position_embeddings"), 1.0
     if kind == "ntk":

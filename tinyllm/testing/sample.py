@@ -1,4 +1,4 @@
-"""Test the sampling ops: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for the sampling ops."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -16,25 +16,25 @@ KINDS = ("whole", "normal", "wide", "small", "equal", "far from zero")  # whole,
 
 @st.composite
 def logits(draw):
-    """Draw rows of at least one logit, some of which are -inf already."""
+    """Draw rows of logits; a row has one or more logits, and some are -inf."""
     return scores(draw, (*draw(leading), draw(sizes) or 1), KINDS)
 
 
 def with_number(*choices):
-    """Return a strategy for logits and one of these numbers, such as k or p."""
+    """Return a strategy for pairs of logits and one of the given numbers, such as k or p."""
     return st.tuples(logits(), st.sampled_from(choices))
 
 
 @st.composite
 def repetition_penalty(draw):
-    """Draw logits, a penalty, and ids for every row: none, or some that occur twice."""
+    """Draw logits, a list of ids for every row, which may be empty or repeat an id, and a penalty."""
     x = draw(logits())
     used = ints(draw, (*x.shape[:-1], draw(sizes)), x.shape[-1])
     return x, used, draw(st.sampled_from((2.0, 1.0, 1.3, 0.5)))
 
 
 def make_probs(shape, seed, kind):
-    """Make probabilities: multiples of 1/4, whose sums are exact, or any; only kind "dense" has no 0."""
+    """Make rows of probabilities: multiples of 1/4 (kind "quarters"), any, or without zeros ("dense")."""
     rng = Random(seed, "probs")
     if kind == "quarters":
         cuts = np.sort(rng.integers(5, (*shape[:-1], shape[-1] - 1)), axis=-1) / 4
@@ -48,9 +48,9 @@ def make_probs(shape, seed, kind):
 
 @st.composite
 def sample(draw):
-    """Draw probabilities and u, which is often exactly on the edge between two tokens, or just below 1.
+    """Draw probabilities and u, which is often exactly at the edge between two tokens, or just below 1.
 
-    Some rows do not sum to 1; u is then a share of their total.
+    Some rows do not sum to 1; for these, u is a share of the row's sum.
     """
     shape = (*draw(leading), draw(sizes) or 1)
     seed, kind = draw(seeds), draw(st.sampled_from(("quarters", "any", "dense")))
@@ -67,7 +67,7 @@ def sample(draw):
 
 @st.composite
 def beam_step(draw):
-    """Draw beginnings and next tokens; sums of multiples of 1/64 are exact, and often equal."""
+    """Draw scores of beams and of next tokens: multiples of 1/64, so that sums are exact and often tie."""
     N, V = draw(st.sampled_from((2, 1, 3, 4))), draw(sizes) or 1
     rng = Random(draw(seeds), "beams")
     scores = -rng.integers(draw(st.sampled_from((9, 400))), N) / 64
@@ -80,11 +80,11 @@ def beam_step(draw):
 
 
 def near(position, distance, least, most, exact=lambda args: False):
-    """Return a function that lists a case's neighbours, for NEIGHBOURS of `catalog`.
+    """Return a function that lists the neighbours of a case, whose results are accepted as right, too.
 
-    A neighbour has the same arguments, but argument number `position` is moved by -`distance` or `distance`,
-    and kept between `least` and `most`. Rounding may move it as far, so a neighbour's results are accepted
-    too. Where `exact(case)` is true, nothing is rounded, and there are no neighbours.
+    A neighbour differs only in argument number `position`, which is larger or smaller by `distance`, and kept
+    between `least` and `most`: a rounding error could have the same effect. If `exact(case)` is true, nothing
+    is rounded, and there are no neighbours. `catalog` keeps these functions in NEIGHBOURS.
     """
 
     def neighbours(args):

@@ -1,4 +1,4 @@
-"""Test softmax and log_softmax: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for softmax and log_softmax."""
 
 import math
 
@@ -15,32 +15,32 @@ widths = st.sampled_from((*(n for n in SIZES if n), 130, 300))  # longer than a 
 
 @st.composite
 def rows_of_scores(draw):
-    """Draw rows of scores; in each, none, some or all are masked (-inf)."""
+    """Draw rows of scores; none, some or all scores of a row are masked (-inf)."""
     kinds = (*USUAL, "far below zero", "far below zero")
     return (scores(draw, (*draw(leading), draw(widths)), kinds, shares=(0, 0, 0.4, 1)),)
 
 
 def softmax_bound(args, results):
-    """Bound the error of y: exp turns float32 rounding errors of x - max into relative errors of y."""
+    """Bound the float32 error of y: a rounding error of x - max becomes a relative error of y."""
     (x,), (y,) = args, results
     return (y * EPS * (8 + x.shape[-1] + 2 * largest(x)) + TINY,)
 
 
 def softmax_backward_bound(args, results):
-    """Bound the error of dx: n + 4 float32 roundings of the formula with all terms positive."""
+    """Bound the float32 error of dx by (n + 4) * 2^-23 times the formula with all terms positive."""
     dy, y = args
     n = y.shape[-1]
     return (EPS * (4 + n) * y * (np.abs(dy) + (np.abs(dy) * y).sum(-1, keepdims=True)) + TINY,)
 
 
 def log_softmax_bound(args, results):
-    """Bound the error of y: float32 roundings of x, of its maximum and of the logarithm."""
+    """Bound the float32 error of y by rounding errors of x, of the maximum of x, and of the logarithm."""
     (x,) = args
     return (np.broadcast_to(EPS * (8 + x.shape[-1] + 4 * largest(x)), x.shape),)
 
 
 def log_softmax_backward_bound(args, results):
-    """Bound the error of dx: float32 roundings of dy and of the sum, and relative errors of exp(y)."""
+    """Bound the float32 error of dx by rounding errors of dy and of the sum, and by errors of exp(y)."""
     dy, y = args
     p = np.exp(y) * (1 + np.where(np.isfinite(y), np.abs(y), 0))
     return (EPS * (4 + y.shape[-1]) * (np.abs(dy) + p * np.abs(dy).sum(-1, keepdims=True)) + TINY,)

@@ -1,4 +1,4 @@
-"""Test split and join: cases, common mistakes, correct variants."""
+"""Provide test cases, common mistakes and correct variants for split and join."""
 
 from hypothesis import strategies as st
 
@@ -8,14 +8,14 @@ from tinyllm.testing.edits import mistake
 
 @st.composite
 def split(draw):
-    """Draw an array, and a number of parts that divides its last axis."""
+    """Draw an array, and a number of equal parts into which its last axis can be split."""
     n = draw(st.sampled_from((2, 1, 3, 4)))
     return floats(draw, (*draw(leading), n * draw(sizes))), n
 
 
 @st.composite
 def join(draw):
-    """Draw parts of one shape in different layouts."""
+    """Draw a list of arrays to join, which have the same shape and different memory layouts."""
     shape = (*draw(leading), draw(sizes))
     return ([floats(draw, shape) for _ in range(draw(st.sampled_from((2, 1, 3, 4))))],)
 
