@@ -53,6 +53,10 @@ def with_gradients(model, step=0):
     return model
 
 
+def same_weights(a, b):
+    return all(np.array_equal(p.data, q.data) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+
+
 def test_linear_layers_are_moved_along_orthogonal_matrices_and_all_others_as_by_adamw():
     ours, adams = with_gradients(small_model()), with_gradients(small_model())
     before = {name: p.data.copy() for name, p in ours.named_parameters()}
@@ -92,8 +96,7 @@ def test_it_goes_on_from_its_state():
     for step in range(2, 4):
         with_gradients(half, step)
         again.step()
-    assert all(np.array_equal(p.data, q.data)
-               for p, q in zip(whole.parameters(), half.parameters(), strict=True))  # fmt: skip
+    assert same_weights(whole, half)
 
 
 def test_no_memory_for_squares_that_it_does_not_need():
@@ -104,3 +107,11 @@ def test_no_memory_for_squares_that_it_does_not_need():
 def test_parameters_without_groups_are_refused():
     with pytest.raises(ValueError, match="muon_groups"):
         Muon(small_model().parameters())
+
+
+def test_matrices_moved_together_get_the_bits_of_matrices_moved_alone(monkeypatch):
+    together, alone = with_gradients(small_model()), with_gradients(small_model())
+    Muon(muon_groups(together, 0.1)).step(0.5)
+    monkeypatch.setattr("tinyllm.train.muon.TOGETHER", 1)
+    Muon(muon_groups(alone, 0.1)).step(0.5)
+    assert same_weights(together, alone)

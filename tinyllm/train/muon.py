@@ -1,5 +1,6 @@
 """Muon: an optimizer that moves the matrix of a layer along an orthogonal matrix."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,20 +14,23 @@ from tinyllm.train.optimizer import AdamW, decay_groups
 # all numbers from 0.01 to 1 into 0.72 to 1.28; each is the best of its degree for the range that the one
 # before leaves (Amsel et al., "The Polar Express", 2025). Nearer to 1 would cost time and teach no more.
 POLYNOMIALS = ((7.5653, -21.5405, 15.7935), (3.8477, -3.2116, 0.7055), (2.6713, -1.9853, 0.4535))
+TOGETHER = 1 << 20  # numbers in matrices that are orthogonalised together: 4 MiB, which stay in a near cache
 
 
 def orthogonalize(m: np.ndarray) -> np.ndarray:
-    """Bring all singular values of a matrix near to 1: M = U S V^T (I, O) -> about U V^T (I, O).
+    """Bring all singular values of matrices near to 1: M = U S V^T (..., I, O) -> about U V^T (..., I, O).
 
     An odd polynomial of a matrix acts on its singular values alone and needs only products, so no
     decomposition is computed. Singular values below a hundredth of the matrix's norm stay smaller.
     """
-    x = np.ascontiguousarray(m.T) if m.shape[0] > m.shape[1] else m
-    x = x * np.float32(1 / (1.02 * ops.grad_norm([x]) + 1e-30))  # no singular value is above 1 then
+    x = np.ascontiguousarray(m.swapaxes(-1, -2)) if m.shape[-2] > m.shape[-1] else m
+    norms = [ops.grad_norm([matrix]) for matrix in x.reshape(-1, *x.shape[-2:])]
+    scales = np.array([1 / (1.02 * norm + 1e-30) for norm in norms], np.float32)  # no value is above 1 then
+    x = x * scales.reshape(*x.shape[:-2], 1, 1)
     for a, b, c in np.array(POLYNOMIALS, np.float32):
         square = ops.matmul(x, x, transpose_b=True)
         x = a * x + ops.matmul(b * square + c * ops.matmul(square, square), x)
-    return x if x.shape == m.shape else x.T
+    return x if x.shape == m.shape else x.swapaxes(-1, -2)
 
 
 class Muon(AdamW):
@@ -49,15 +53,37 @@ class Muon(AdamW):
         self.use_muon = [group.get("use_muon", False) for group in groups for _ in group["params"]]
         self.v = [v[:0] if muon else v for v, muon in zip(self.v, self.use_muon, strict=True)]  # has none
 
+    def step(self, grad_scale: float = 1.0) -> None:
+        """Update every parameter that has a gradient, in place; each gradient is multiplied by grad_scale.
+
+        Matrices of one shape are orthogonalised together: many small products at once use all threads.
+        """
+        super().step(grad_scale)
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for i, p in enumerate(self.parameters):
+            if self.use_muon[i] and p.grad is not None:
+                alike.setdefault(p.shape, []).append(i)
+        for shape, indices in alike.items():
+            count = max(1, TOGETHER // math.prod(shape))
+            for first in range(0, len(indices), count):
+                self._move(indices[first : first + count], grad_scale)
+
     def update(self, i: int, p: Any, lr: float, grad_scale: float) -> None:
-        """Update parameter number i in place, with its own learning rate."""
+        """Update parameter number i in place, with its own learning rate; `step` moves the matrices."""
         if not self.use_muon[i]:
-            return super().update(i, p, lr, grad_scale)
-        grad, m, beta = p.grad * np.float32(grad_scale), self.m[i], np.float32(self.momentum)
-        m += (1 - beta) * (grad - m)
-        ahead = beta * m + (1 - beta) * grad  # Nesterov's momentum
-        p.data *= np.float32(1 - lr * self.weight_decays[i])
-        p.data -= np.float32(lr * self.size * max(p.shape) ** 0.5) * orthogonalize(ahead)
+            super().update(i, p, lr, grad_scale)
+
+    def _move(self, indices: list[int], grad_scale: float) -> None:
+        """Move matrices of the same shape along their orthogonalised momentum."""
+        beta, ahead = np.float32(self.momentum), []
+        for i in indices:
+            grad, m = self.parameters[i].grad * np.float32(grad_scale), self.m[i]
+            m += (1 - beta) * (grad - m)
+            ahead.append(beta * m + (1 - beta) * grad)  # Nesterov's momentum
+        for i, direction in zip(indices, orthogonalize(np.stack(ahead)), strict=True):
+            p, lr = self.parameters[i], self.lr * self.lr_factors[i]
+            p.data *= np.float32(1 - lr * self.weight_decays[i])
+            p.data -= np.float32(lr * self.size * max(p.shape) ** 0.5) * direction
 
 
 def muon_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:
