@@ -1,5 +1,5 @@
-"""Lessons, the checker and the grader; in tinyllm only the command line imports this package.
+"""Teach with lessons, check a student's code, and grade it. Only the command line imports this package.
 
-The code of a student who is checked or graded never runs in this process. `workers` and `processes` start
-other processes and talk with them by `protocol`; `fork_server`, `sandbox` and `guard_pages` run in those.
+A student's code never runs in the process that checks or grades it. `workers` and `processes` start other
+processes and talk with them by `protocol`; `fork_server`, `sandbox` and `guard_pages` run in these processes.
 """

@@ -1,8 +1,8 @@
 """Read right and wrong answers to the tasks in C and to the property tests, from answers.toml of the lessons.
 
-They test the grader: a wrong answer says which property should reject it. `course selftest` and the tests use
-them, and for C also the checker, to name a student's mistake. Answers to an op are functions, in `testing`;
-answers to the capstone are in `classroom/capstone_answers.py`.
+`course selftest` tests the grader with these answers: a wrong answer says which property should reject it.
+The checker uses the answers in C to name a student's mistake. The answers for ops are functions in `testing`,
+and the answers to the capstone are in `classroom/capstone_answers.py`.
 """
 
 import functools
@@ -19,11 +19,11 @@ NAMELESS = ("ran for more than", "does not compile", "it calls abort()")  # no o
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer to a task.
+    """A right or wrong answer to a task.
 
-    text: the student's file.
-    sentence: the mistake; for a right answer, how it is written.
-    breaks: words from the property that should reject it, or from the verdict's message; "" for a right one.
+    text: the content of the student's file.
+    sentence: names the mistake, or describes a right answer.
+    breaks: words from the property or the message that should reject the answer; "" for a right answer.
     other_files: pairs (name, text).
     """
 
@@ -35,7 +35,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Answers:
-    """Right and wrong answers to a task. file: the name of the student's file; reference: a full solution."""
+    """Right and wrong answers to a task, with the student's file name and a full solution (`reference`)."""
 
     file: str
     reference: str
@@ -45,18 +45,18 @@ class Answers:
 
 @functools.cache
 def read(number: int) -> dict[str, Any]:
-    """Read a lesson's answers.toml -> dict; the format is explained in that file."""
+    """Read the answers.toml of a lesson. The file explains its format."""
     return read_toml(find_lesson(number).path / "answers.toml")
 
 
 def answers(task: Task) -> Answers:
-    """Return the answers to a task in C or to a property test -> Answers."""
+    """Return the right and wrong answers to a task in C or to a property test."""
     return kernels(task.op) if task.kind == "c" else suites(task)
 
 
 @functools.cache
 def kernels(op: str) -> Answers:
-    """Read an op's example kernels in C, some right and some wrong on purpose -> Answers."""
+    """Read the example kernels of an op in C, some right and some wrong on purpose."""
     found = read(10)[op]
     reference = found["reference"]
     wrong = tuple(Answer(said, edited(reference, zip(e[::2], e[1::2], strict=True)), breaks)
@@ -65,7 +65,7 @@ def kernels(op: str) -> Answers:
 
 
 def edited(text: str, edits: Iterable[tuple[str, str]]) -> str:
-    """Apply edits (old, new) to a text: replace `old` everywhere. Raises ValueError if it does not occur."""
+    """Apply edits (old, new) to a text: replace every `old`. Raises ValueError if there is none."""
     for old, new in edits:
         if old not in text:
             raise ValueError(f"there is no {old!r} to change")
@@ -75,10 +75,10 @@ def edited(text: str, edits: Iterable[tuple[str, str]]) -> str:
 
 @functools.cache
 def catalogue(op: str) -> tuple[list[str], str]:
-    """Write one C file with the wrong kernels of an op, whose results serve to name mistakes.
+    """Return a sentence for each wrong kernel of an op, and one C file with all these kernels.
 
-    -> (a sentence for each mistake, C source). Kernels that crash are left out. The global variable
-    `tinyllm_which` selects the kernel to run.
+    The global variable `tinyllm_which` selects the kernel to run. Kernels that crash are left out. A
+    student's mistake is named by the kernel that gives the same results.
     """
     chosen = [answer for answer in kernels(op).wrong if answer.breaks not in NAMELESS]
     found: Any = re.search(rf"void {op}\((.*?)\)", kernels(op).reference)
@@ -93,7 +93,7 @@ def catalogue(op: str) -> tuple[list[str], str]:
 
 
 def suites(task: Task) -> Answers:
-    """Return right and wrong property tests of an op, for a task of lesson 11 -> Answers."""
+    """Return right and wrong property tests of an op, for a task of lesson 11."""
     every = read(11)
     found = every[task.op]
 

@@ -16,10 +16,10 @@ MARK = "# gathered from your lessons; SHA-256 of what follows: "
 
 
 def gather(folder: str | Path) -> str:
-    """Copy the student's functions of lessons 4 to 9 into folder/exercise.py -> a line about the result.
+    """Copy the student's functions of lessons 4 to 9 into folder/exercise.py; return a line about the result.
 
-    The lessons' folders are expected next to `folder`. A file that the student has changed is kept.
-    Raises UserError if an exercise does not parse, or if two define one name differently.
+    The folders of these lessons must be next to `folder`. A file that the student has changed is kept.
+    Raises UserError if an exercise is not valid Python, or if two exercises define a name differently.
     """
     folder = Path(folder).absolute()
     target, stub = folder / "exercise.py", find_lesson(12).path / "exercise.py"
@@ -47,7 +47,7 @@ def gather(folder: str | Path) -> str:
 
 
 def collect(path: Path, lesson: Lesson, imports: dict[str, None], pieces: dict[str, tuple[str, str]]) -> bool:
-    """Add an exercise's imports and definitions, without the stubs -> True if there were any."""
+    """Add the imports and definitions of an exercise, but no stubs; return True if there were any."""
     source = read_text(path, MAX_FILE, "utf-8-sig")
     written = attempted(source, lesson.starter, path)
     lines, seen = source.splitlines(), set()
@@ -72,7 +72,7 @@ def collect(path: Path, lesson: Lesson, imports: dict[str, None], pieces: dict[s
 
 
 def parts_in(folder: str | Path) -> tuple[list[Part], list[str]]:
-    """Import the capstone's functions from folder/exercise.py -> (list of Part, missing names)."""
+    """Import the capstone's functions from folder/exercise.py; return them and the missing names."""
     path = Path(folder).absolute() / "exercise.py"
     source = read_text(path, MAX_FILE, "utf-8-sig")
     there = attempted(source, "", path)

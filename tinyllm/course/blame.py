@@ -3,8 +3,8 @@
 The library gives the same bits on every machine, so its losses on a run's data, model and seed are exact
 numbers. A correct function may add in another order and differ in the last bits, which changes the first
 losses by some millionths. A wrong function changes a loss by hundredths, at once or one step later. A high
-learning rate amplifies small differences. So the tolerance is measured by a control run: it trains on the
-specifications, with every third number of their results moved to the next float.
+learning rate amplifies small differences. So a control run measures the tolerance: it trains with the
+library's specifications, and moves every third number of their results to the next float.
 
 The gradient's norm is compared too, because clipping and AdamW hide a wrong factor in a backward op.
 """
@@ -29,11 +29,11 @@ TIMES = 20  # the tolerance is this many times the deviation of the control run,
 
 @dataclass(frozen=True)
 class Trial:
-    """The result of training with some of the student's functions, compared step by step with the library's.
+    """The result of training with some of the student's functions, compared step by step with the library.
 
     right: True if every loss and gradient norm was within the tolerance.
-    step: if not, the first step where `what` ("loss" or the gradient norm) was outside.
-    got, want: the value there, and the library's value.
+    step: the first step where `what` ("loss" or the gradient norm) was outside the tolerance, or None.
+    got, want: the value at this step, and the library's value.
     failure: set if a function failed.
     """
 
@@ -74,7 +74,7 @@ def perturbed(op: str) -> Callable[..., Any]:
 
 
 def nudged(value: Any) -> Any:
-    """Return an array with every third number replaced by the next larger float; other values unchanged."""
+    """Return a copy of an array with every third number replaced by the next larger float."""
     if not isinstance(value, np.ndarray | np.generic) or value.dtype.kind != "f":
         return value
     flat = np.array(value).reshape(-1)
@@ -86,7 +86,7 @@ def nudged(value: Any) -> Any:
 
 def tolerances(values: Sequence[float], control: Sequence[float],
             least: float | np.ndarray = ALLOWED) -> tuple[float, ...]:
-    """Return each step's tolerance: 20 times the control run's largest deviation so far, or `least`."""
+    """Return the tolerance of each step: 20 times the control run's largest deviation up to this step."""
     spread = np.maximum.accumulate(np.abs(np.subtract(values, control)))
     return tuple(np.maximum(least, TIMES * spread).tolist())
 
@@ -102,7 +102,7 @@ class Blame:
         self.losses = self.allowed = self.norms = self.allowed_norms = ()
 
     def expected(self) -> tuple[float, ...]:
-        """Return the losses with the library's own functions; they are computed once -> tuple of float."""
+        """Return the losses of training with the library's own functions. They are computed only once."""
         if not self.losses:
             self.losses, self.norms = self.run_through("the library's own")
             with override(**{op: perturbed(op) for op in self.parts}):
@@ -112,7 +112,7 @@ class Blame:
         return self.losses
 
     def run_through(self, title: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Train for all steps -> (losses, gradient norms), two tuples of float."""
+        """Train for all steps; return the losses and the gradient norms."""
         training, steps = self.setup.steps(), []
         for _ in range(self.steps):
             self.tick(title)
@@ -120,7 +120,7 @@ class Blame:
         return tuple(step.loss for step in steps), tuple(step.grad_norm for step in steps)
 
     def trial(self, ops: Sequence[str], title: str) -> Trial:
-        """Train with some of the student's functions, until a loss or gradient leaves the range -> Trial."""
+        """Train with some of the student's functions, until a loss or a gradient norm is out of tolerance."""
         expected, training = self.expected(), self.setup.steps()
         with plug_in([self.parts[op] for op in ops]), np.errstate(all="ignore"):
             for step, want in enumerate(expected, 1):
@@ -141,7 +141,7 @@ class Blame:
         return Trial(True)
 
     def find(self) -> Finding:
-        """Find the functions to blame -> Finding; its culprits are empty if the losses are in range."""
+        """Find the functions to blame. The finding has no culprits if all losses are within tolerance."""
         ops = list(self.parts)
         whole = self.trial(ops, "all of yours")
         if whole.right:

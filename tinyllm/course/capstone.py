@@ -1,8 +1,8 @@
-"""Train a small GPT on a student's own functions, judge its loss, and report on it: the capstone.
+"""Run the capstone: train a small GPT on a student's own functions, judge its losses, and write a report.
 
 One experiment runs in three ways: for the student's report (functions in the student's own process), for the
 checker (functions in a worker, called over a socket), and for the expected losses (the library's functions).
-The seed decides the first weights and the batches, so for each seed the library's losses are exact numbers.
+The seed decides the first weights and the batches, so the library's losses for a seed are exact numbers.
 The range of the final loss over many seeds is in syllabus.toml.
 """
 
@@ -56,24 +56,24 @@ CASES = 20  # on which each part is tried separately
 
 @functools.cache
 def setup(seed: int) -> TrainSetup:
-    """Prepare the data, tokenizer, settings and model of a seed -> TrainSetup."""
+    """Prepare the data, tokenizer, settings and model for training with a seed."""
     return prepare(make_config(SETTINGS | {"seed": seed}))
 
 
 class OutOfTime(PartFailure):
-    """A part (a student's function, as an op) did not finish within the time limit of its worker."""
+    """A student's function, which replaces an op, did not finish within its worker's time limit."""
 
 
 def train(seed: int, parts: Sequence[Part] = ()) -> list[float]:
-    """Train with the student's parts (functions) in place of the library's ops -> the loss of every step.
+    """Train with the student's functions (`parts`) in place of the ops; return the loss of each step.
 
-    Raises PartFailure if a part fails or its results stop the training, OutOfTime if a worker's time is up.
+    Raises PartFailure if a function fails or its results stop the training, OutOfTime if it takes too long.
     """
     return [event.loss for event in run_on(parts, setup(seed).steps())]
 
 
 def run_on(parts: Sequence[Part], training: Iterator[Any]) -> Iterator[Any]:
-    """Yield the events of a training with the student's functions as ops. Raises what `train` raises."""
+    """Yield the events of a training that uses the student's functions as ops. Raises errors as `train`."""
     step = 1
     with plug_in(parts), np.errstate(all="ignore"):
         while True:
@@ -91,10 +91,10 @@ def run_on(parts: Sequence[Part], training: Iterator[Any]) -> Iterator[Any]:
 
 def tell(parts: Sequence[Part] = (), heard: Callable[[int, float], None] = lambda step, loss: None,
          patience: float = 900) -> tuple[list[float], str]:
-    """Train a GPT large enough to write stories -> (losses in nats per character, a story that it wrote).
+    """Train a GPT large enough to write stories; return its losses in nats per character, and a story.
 
-    heard(step, loss) is called after each step. Raises PartFailure as `train` does, and after five steps if
-    all steps would take more than `patience` seconds.
+    heard(step, loss) is called after each step. Raises PartFailure like `train`, and also if the first five
+    steps show that training would take more than `patience` seconds.
     """
     story = prepare(make_config(STORY))
     sample = story.corpus.data[:100_000].decode("utf-8", "ignore")
@@ -116,30 +116,30 @@ def tell(parts: Sequence[Part] = (), heard: Callable[[int, float], None] = lambd
 
 @functools.cache
 def expected(seed: int) -> tuple[float, ...]:
-    """Return the losses of the training run with the library's functions, one per step -> tuple of float."""
+    """Return the loss of each step when the training uses the library's functions."""
     return tuple(train(seed))
 
 
 @functools.cache
 def tolerance(seed: int) -> tuple[float, ...]:
-    """Return the tolerance of each step's loss, measured as `blame` does -> tuple of float."""
+    """Return the tolerance for the loss of each step, measured by a control run as in `blame`."""
     with override(**{op: perturbed(op) for op in PARTS}):
         return tolerances(expected(seed), train(seed))
 
 
 def limits() -> tuple[float, float]:
-    """Read the range that the final loss must be in, for every seed, from syllabus.toml -> (low, high)."""
+    """Read from syllabus.toml the lowest and highest final loss that is allowed, whatever the seed."""
     (entry,) = (entry for entry in find_lesson(12).expected if "low" in entry)
     return entry["low"], entry["high"]
 
 
 def final(losses: Sequence[float]) -> float:
-    """Return the final loss: the mean over the last steps."""
+    """Return the final loss of a training: the mean over its last steps."""
     return float(np.mean(losses[-LAST:]))
 
 
 def seeds(variant: int) -> dict[str, int]:
-    """Return the seeds of the training runs to judge -> {name in messages: seed}.
+    """Return {name for messages: seed} of the training runs that a student's functions must pass.
 
     A grader uses hidden seeds, because a student could hard-code the losses of known seeds.
     """
@@ -149,14 +149,14 @@ def seeds(variant: int) -> dict[str, int]:
 
 
 def expect(variant: int) -> None:
-    """Compute the expected losses of a variant now, so that processes forked later have them."""
+    """Compute and cache the expected losses of a variant, so that processes forked later have them."""
     for seed in seeds(variant).values():
         tolerance(seed)
 
 
 def judge(task: Task, start: Callable[[], Any], folder: Path | None = None, variant: int = 0,
           **options: Any) -> Verdict:
-    """Check that a GPT learns on the functions of an exercise -> Verdict; arguments as in `checker.judge`."""
+    """Check that a GPT learns with the functions of an exercise. The arguments are as in `checker.judge`."""
     titles = [ALONE.format(op) for op in PARTS]
     titles += [what.format(name) for name in seeds(variant) for what in (IN_RANGE, AT_EVERY_STEP)]
     with start() as worker:
@@ -195,7 +195,7 @@ AT_EVERY_STEP = "the losses with {} are the library's at every step"
 
 
 def compared(seed: int, losses: Sequence[float], name: str) -> tuple[list[str], str]:
-    """Compare the losses of a training run with the library's -> (properties that hold, message or "")."""
+    """Compare a run's losses with the library's; return the properties that hold, and a message or ""."""
     (low, high), held, why = limits(), [], ""
     apart = np.abs(np.subtract(losses, expected(seed)))
     the_same = bool(np.all(apart <= tolerance(seed)))
@@ -213,10 +213,10 @@ def compared(seed: int, losses: Sequence[float], name: str) -> tuple[list[str], 
 
 
 def parts_alone(yours: list[str], start: Callable[[], Any], variant: int) -> tuple[list[str], str, str]:
-    """Check each function alone on cases of its op -> (properties that hold, what is wrong or "", state).
+    """Check each function alone on its op's cases; return (properties that hold, what is wrong, state).
 
-    The student's functions compute the losses, so losses alone prove nothing: a function could return the
-    library's hard-coded losses, whatever the other functions do.
+    Right losses alone would prove nothing, because the student's functions compute them: one function could
+    return hard-coded losses, whatever the other functions do.
     """
     held, why, state = [], "", "failed"
     for op in yours:
@@ -235,13 +235,13 @@ def parts_alone(yours: list[str], start: Callable[[], Any], variant: int) -> tup
 
 
 def is_there(worker: Any, op: str) -> bool:
-    """Return True if the exercise defines the function of an op, and it is not an unchanged stub."""
+    """Return True if the exercise has a function for an op that is not an unchanged stub."""
     answer = worker.call(op, draw_cases(op, CASES)[0])
     return not (isinstance(answer, Failure) and answer.state == "not_attempted")
 
 
 def in_worker(worker: Any, op: str) -> Part:
-    """Return a `Part` (a function that replaces an op) whose function runs in a worker."""
+    """Return a `Part` that replaces an op by the student's function, which runs in a worker."""
 
     def call(*args, **kwargs):
         bound = OPS[op].__signature__.bind(*args, **kwargs)
@@ -260,7 +260,7 @@ def in_worker(worker: Any, op: str) -> Part:
 
 
 def written_back(op: str, args: list[Any], value: Any, after: Any) -> Any:
-    """Copy the arguments that an in-place op changed in the worker into the arrays of this process."""
+    """Copy the arrays that an in-place op changed in a worker into the arguments in this process."""
     names = list(OPS[op].__signature__.parameters)
     for name in OPS[op].mutates:
         at = names.index(name)
@@ -272,9 +272,9 @@ def written_back(op: str, args: list[Any], value: Any, after: Any) -> Any:
 
 
 def hand_in(folder: str | Path, parts: list[Part], missing: list[str]) -> dict[str, Any]:
-    """Train with the student's functions, and write report.json and report.md into a folder -> the report.
+    """Train with the student's functions, write report.json and report.md, and return the report.
 
-    The same functions give the same bytes. Raises PartFailure if one fails.
+    The same functions give the same bytes. Raises PartFailure if a function fails.
     """
     runs = []
     for seed in REPORTED_SEEDS:
@@ -302,7 +302,7 @@ def hand_in(folder: str | Path, parts: list[Part], missing: list[str]) -> dict[s
 
 
 def conclusion(report: dict[str, Any], folder: str | Path) -> str:
-    """Return a sentence on whether the losses are right, which parts were used, and where the report is."""
+    """Say if the losses are right, which of the student's functions were used, and where the report is."""
     wrong = [str(run["seed"]) for run in report["runs"] if not run["exact"]]
     missing = len(report["missing"])
     if wrong:
@@ -315,7 +315,7 @@ def conclusion(report: dict[str, Any], folder: str | Path) -> str:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """Format the report for people, in Markdown."""
+    """Format the report as Markdown."""
     low, high = report["range"]
     lines = ["# A GPT on my own parts", ""]
     mine = ", ".join(f"`{part['op']}`" for part in report["parts"]) or "none"

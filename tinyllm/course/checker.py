@@ -1,7 +1,7 @@
 """Check a student's function, in another process, on the library's own cases and properties.
 
-A task is judged by its op. The op's cases are sorted into properties (ordinary numbers, extreme ones, empty
-arrays, views...). Each property gets a fresh worker. `diagnose` explains the first failure.
+The cases of the task's op are sorted into properties (ordinary numbers, extreme ones, empty arrays,
+views...). Each property is checked in a fresh worker. `diagnose` explains the first failure.
 """
 
 import functools
@@ -30,9 +30,9 @@ LATE_CALLS = 200  # in one worker: a function may be right only at first
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of checking one task. state: passed, failed, not_attempted, timed_out or blocked.
+    """The result of checking one task; `state` is passed, failed, not_attempted, timed_out or blocked.
 
-    blocked: the task could not be tried, because the file does not run or asked for something forbidden.
+    A task is blocked if it could not be tried, because the file does not run or did something forbidden.
     """
 
     task: str
@@ -49,7 +49,7 @@ class Verdict:
 
 
 def as_record(lesson: Lesson, verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as a dict of plain values, for `check --json` and `course grade --json`."""
+    """Convert a verdict to a dict of plain values, for `check --json` and `course grade --json`."""
     record = {name: getattr(verdict, name) for name in
               ("task", "state", "mistake", "smallest_input", "message", "line", "step")}  # fmt: skip
     hint = next(iter(hints(lesson, verdict.task)), None) if verdict.state != "passed" else None
@@ -61,7 +61,7 @@ JUDGES = {"op": "checker", "c": "kernels", "tests": "mutants", "run": "capstone"
 
 
 def judge_task(task: Task, start: Callable[[], Any], folder: Path, **options: Any) -> Verdict:
-    """Check one task of any kind -> Verdict. folder: where the student's files are; options as in `judge`."""
+    """Check a task of any kind. `folder` contains the student's files; the options are those of `judge`."""
     module = importlib.import_module(f"tinyllm.course.{JUDGES[task.kind]}")  # which may import this one
     return module.judge(task, start, folder=folder, **options)
 
@@ -72,12 +72,12 @@ SOON = (2, 3)  # the least and most that a worker gets of it: enough for a funct
 
 def judge_lesson(tasks: Iterable[Task], launcher: Launcher, path: Path, soon: bool = False,
                  judge: Callable[..., Verdict] = judge_task, **options: Any) -> Iterator[tuple[Verdict, str]]:
-    """Check tasks of a lesson in a student's file -> pairs (Verdict, the first lines it printed).
+    """Check tasks in a student's file; yield each Verdict with the first lines that the code printed.
 
     A file that cannot be imported is tried only once, not again for every task.
 
-    soon: True for a student who waits: endless loops and searches for a cause then share PATIENCE seconds;
-        each may use half of the rest.
+    soon: True for a student who waits. Endless loops and searches for a cause then share PATIENCE seconds:
+        each may use half of the time that is left.
     judge: the function that checks one task.
     options: passed on to `judge`.
     """
@@ -118,7 +118,7 @@ FOLDER = re.compile(r"^.*[/\\](?=[^/\\]+\.py:\d+: \w*Warning: )", re.MULTILINE) 
 
 
 def first_lines(output: bytes | bytearray) -> str:
-    """Return the first five lines that a student's code printed, safe to show in a terminal -> str."""
+    """Return the first five lines that a student's code printed, safe to show in a terminal."""
     lines = FOLDER.sub("", WARNING.sub("", bytes(output).decode("utf-8", "replace"))).split("\n")
     return "\n".join(printable(line, 200) for line in lines[:5] if line.strip())
 
@@ -129,14 +129,14 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
           every: dict[str, list[tuple]] | None = None,
           first: Callable[[str, str], Any] = lambda task, message: None,
           timer: Callable[[], Callable[[], float]] | None = None) -> Verdict:
-    """Check one op -> Verdict. start: a function that returns a fresh worker with the student's exercise.py.
+    """Check a student's function for one op. `start()` returns a fresh worker with the student's exercise.py.
 
-    variant: the seed of hidden cases; every: the properties, and cases that test each.
-    explain: False skips the diagnosis; effort: how many inputs to try for the smallest that fails.
+    variant: the seed of hidden cases; every: the cases of each property, in place of generated ones.
+    explain: False skips the diagnosis; effort: how many inputs to try when searching the smallest that fails.
     known: more mistakes to recognise, as pairs (sentence, function).
-    cut: a function that splits a case into smaller ones; the smallest input is then one of these.
+    cut: a function that splits a case into smaller ones, among which the smallest failing input is searched.
     first: called with the task and what is wrong, as soon as anything fails.
-    timer: starts the clock for the search for the cause; `diagnose.seconds_left` is one.
+    timer: starts the clock for the search for the cause, for example `diagnose.seconds_left`.
     """
     every = every or properties(task.op, count, variant)
     held: list[str] = []
@@ -177,7 +177,7 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
 
 def explained(why: Failure | str, task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]],
               verdict: Any, *more: Any) -> Verdict:
-    """Search for the cause of a failure as `diagnose` does; if this fails, return the verdict without it."""
+    """Search for the cause of a failure with `diagnose`; if this raises, return a verdict without a cause."""
     try:
         return diagnose(task, start, broken, verdict, *more)
     except Exception as error:  # over results that nobody thought of
@@ -187,7 +187,7 @@ def explained(why: Failure | str, task: Task, start: Callable[[], Any], broken: 
 
 def complaints(task: Task, title: str, worker: Any, cases: Sequence[tuple],
                first: Callable[[str, str], Any] | None) -> Iterator[tuple]:
-    """Yield (case, what is wrong) for each case that violates a property; report the first one to `first`."""
+    """Yield (case, what is wrong) for each case that violates a property; call `first` for the first case."""
     for args in cases:
         if not (why := complaint(task.op, title, worker, task.name, args)):
             continue
@@ -198,17 +198,17 @@ def complaints(task: Task, title: str, worker: Any, cases: Sequence[tuple],
 
 
 def unanswered(why: Failure | str) -> bool:
-    """Return True if a function is missing, was blocked or ran too long, so that it is not called again."""
+    """Return True if a function is missing, was blocked or ran too long: then it is not called again."""
     return isinstance(why, Failure) and why.state != "failed"
 
 
 def wrong_later(task: Task, start: Callable[[], Any], every: dict[str, list[tuple]],
                 seed: int) -> list[tuple]:
-    """Check that a function gives the same results after many calls -> pairs (case, what is wrong).
+    """Check that a function gives the same results after many calls; return pairs (case, what is wrong).
 
     All other checks use a fresh worker for each property. Here one worker first answers LATE_CALLS calls, on
-    the cases of all properties in an order that the seed decides. Then its results must equal a fresh
-    worker's bit by bit. A function that only takes too long is not reported.
+    the cases of all properties in an order that the seed decides. After that, its results must have the same
+    bits as those of a fresh worker. A function that only takes too long is not reported.
     """
     cases = [(title, args) for title, some in every.items() if title.startswith(RIGHT) for args in some]
     random.Random(seed).shuffle(cases)
@@ -227,13 +227,13 @@ def wrong_later(task: Task, start: Callable[[], Any], every: dict[str, list[tupl
 
 
 def output_bits(task: Task, worker: Any, args: tuple) -> Any:
-    """Return the bits of the student's results on a case, or a Failure."""
+    """Return the bits of the results that the student's function gives on a case, or a Failure."""
     answer = ask(task.op, worker, task.name, args)
     return answer if isinstance(answer, Failure) else bits(list(results_of(task.op, *answer)))
 
 
 def unusable(task: Task, failure: Failure, every: Sequence[str] | dict[str, Any]) -> Verdict:
-    """Return the verdict on a function whose file cannot be imported: no property holds."""
+    """Return the verdict for a file that cannot be imported: no property holds."""
     state = "blocked" if failure.state == "failed" else failure.state
     message = format_failure(failure)
     return Verdict(task.name, state, broken=tuple(every), message=message, line=failure.line, runs=False)

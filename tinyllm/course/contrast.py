@@ -1,7 +1,7 @@
 """Describe how wrong results differ from the right ones, and on which inputs, without guessing the cause.
 
-`diagnose` uses this when no known mistake fits. `difference` compares results: "-1 times the right dx", "the
-right y in reverse order". `condition` compares failing with passing inputs: "lengths is given".
+`diagnose` needs this when no known mistake fits. `difference` compares results, and finds words such as "-1
+times the right dx". `condition` compares failing with passing inputs, and finds "lengths is given".
 """
 
 import itertools
@@ -27,13 +27,13 @@ OTHER_SEED = 1  # of the cases that confirm a property
 
 def describe(name: str, failing: Sequence[tuple], wrong: Sequence[tuple], fine: Sequence[tuple],
              right: Callable[..., Any], fails: Callable[[tuple], bool]) -> str | None:
-    """Describe how, and on which inputs, results are wrong -> the end of "your output equals ...", or None.
+    """Say how, and on which inputs, results are wrong, as the end of "your output equals ..."; or None.
 
     failing, right: as in `difference`.
     wrong, fine: all cases that failed and all that passed.
     fails: runs the function on a new case, and returns True if it fails.
 
-    A condition is confirmed on new cases: one of many possible conditions may fit a few cases by chance.
+    A condition is confirmed on new cases, because one of many conditions may fit a few cases by chance.
     """
     how = difference(name, failing, right)
     where = condition(name, wrong, fine, 0 if how else PRECISE)
@@ -48,10 +48,10 @@ def describe(name: str, failing: Sequence[tuple], wrong: Sequence[tuple], fine: 
 
 
 def difference(name: str, failing: Sequence[tuple], right: Callable[..., Any]) -> str | None:
-    """Describe how wrong results differ from the right ones: "zeros in place of the right dx"; or None.
+    """Describe how wrong results differ from the right ones, as in "zeros in place of the right dx"; or None.
 
-    failing: pairs (case, the wrong results on it).
-    right: a function of (name, case); its first value is the list of right results.
+    failing: pairs (case, its wrong results).
+    right: a function of (name, case) whose first value is the list of right results.
     """
     wanted = [list(right(name, args)[0]) for args, _ in failing]
     pairs = [(args, got, want) for (args, got), want in zip(failing, wanted, strict=True)
@@ -88,9 +88,9 @@ def near(got: Any, want: Any) -> bool:
 
 
 def relation(name: str, triples: list[tuple]) -> str | None:
-    """Find a formula that turns the right results into the wrong ones -> words like "1 minus {}", or None.
+    """Find a formula that turns right results into wrong ones: words such as "1 minus {}", or None.
 
-    {} stands for the name of the right result. triples: (case, the wrong result, the right result).
+    {} stands for the name of the right result. triples: (case, wrong result, right result).
     """
     telling = [each for each in triples if np.size(each[2]) > 1] or triples
     if len(telling) < ENOUGH:
@@ -109,7 +109,7 @@ def relation(name: str, triples: list[tuple]) -> str | None:
 
 
 def guesses(name: str, args: Sequence[Any], want: np.ndarray) -> Iterator[tuple[str, Any]]:
-    """Yield possible wrong results, made from the right one: pairs such as ("1 minus {}", 1 - want)."""
+    """Yield possible wrong results with their description: pairs such as ("1 minus {}", 1 - want)."""
     if want.dtype.kind not in "fiu":
         return
     wide = want.astype(np.float64)
@@ -157,7 +157,7 @@ def guesses(name: str, args: Sequence[Any], want: np.ndarray) -> Iterator[tuple[
 
 
 def values_of(name: str, args: Sequence[Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the numbers and arrays among the arguments of a case, and the lengths of their axes, by name."""
+    """Yield (name, value) of the numbers and arrays in a case, and of the lengths of their axes."""
     for argument, value in bind(name, args).items():
         if isinstance(value, np.ndarray):
             if value.dtype.kind in "fiu":
@@ -171,7 +171,7 @@ def values_of(name: str, args: Sequence[Any]) -> Iterator[tuple[str, Any]]:
 
 
 def partly(got: Any, want: Any) -> str | None:
-    """Find out if only the first or last element of an axis is wrong, or right -> words with {}, or None."""
+    """Say which part is wrong if only the first or last element of an axis is wrong (or right), else None."""
     got, want = np.asarray(got), np.asarray(want)
     numbers = all(a.dtype.kind in "fiu" for a in (got, want))
     if got.shape != want.shape or not want.ndim or not numbers:
@@ -191,7 +191,7 @@ def partly(got: Any, want: Any) -> str | None:
 
 
 def constant_factor(triples: list[tuple]) -> str | None:
-    """Find one factor between right and wrong results on all cases -> "{} times 2", say, or None."""
+    """Find a factor between right and wrong results that is the same in all cases: "{} times 2", or None."""
     found = []
     for _, got, want in triples:
         if not numeric((got, want)):  # of a kernel in C, words
@@ -209,7 +209,7 @@ def constant_factor(triples: list[tuple]) -> str | None:
 
 
 def elsewhere(name: str, triples: list[tuple]) -> str | None:
-    """Find out if the right numbers are in other places, or mixed with others -> words with {}, or None."""
+    """Say so if the right numbers are in wrong places or mixed with other numbers; else return None."""
     if any(np.shape(got) != np.shape(want) or not numeric((got, want)) for _, got, want in triples):
         return None
     if all(near(np.sort(got, axis=None), np.sort(want, axis=None)) for _, got, want in triples):
@@ -225,7 +225,7 @@ def elsewhere(name: str, triples: list[tuple]) -> str | None:
 
 
 def same_numbers(got: Any, want: Any) -> Any:
-    """Compare two arrays number by number, ignoring rounding -> an array of booleans."""
+    """Compare two arrays number by number, ignoring rounding; return an array of booleans."""
     scale = np.max(np.abs(want), where=np.isfinite(want), initial=0)
     with np.errstate(all="ignore"):
         got = np.asarray(got, np.float64)  # of a whole number beyond int64, too
@@ -233,7 +233,7 @@ def same_numbers(got: Any, want: Any) -> Any:
 
 
 def about(triples: list[tuple]) -> str | None:
-    """Find out if all results are right to three digits, or two -> words with {}, or None."""
+    """Say so if all results are right to two or three digits only; else return None."""
     if any(np.asarray(got).dtype.kind != "f" for _, got, _ in triples):
         return None
     for digits in (3, 2):
@@ -243,9 +243,9 @@ def about(triples: list[tuple]) -> str | None:
 
 
 def condition(name: str, failing: Sequence[tuple], passing: Sequence[tuple], precise: float) -> str | None:
-    """Find a property of all failing inputs that few others have -> "x has more than one axis", say, or None.
+    """Find a property of all failing and few other inputs, such as "x has more than one axis"; or None.
 
-    precise: of the inputs with this property, at least this share must fail.
+    precise: at least this share of the inputs with the property must fail.
 
     Empty inputs count only if all failing inputs are empty, because little can be wrong on them.
     """
@@ -273,7 +273,7 @@ def empty(args: Sequence[Any]) -> bool:
 
 
 def facts(name: str, args: Sequence[Any]) -> dict[str, None]:
-    """Return properties of a case, such as "n is 0", the plainest first -> dict used as an ordered set."""
+    """Return properties of a case, such as "n is 0", simple ones first, as the keys of a dict."""
     found: list[str] = []
     given = bind(name, args)
     for argument, value in given.items():

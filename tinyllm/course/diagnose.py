@@ -1,10 +1,10 @@
 """Explain why a function fails: find the smallest failing input, and the mistake or first step that differs.
 
-`naming` finds the mistake that gives the same wrong numbers. Then Hypothesis looks for the smallest input
-that fails in this way. If no mistake fits, `contrast` says how the results differ from the right ones, or on
-which inputs they differ. The specification's first variable whose value the function never has is also shown.
+`naming` finds the known mistake that gives the same wrong numbers. Then Hypothesis looks for the smallest
+input that fails in the same way. If no mistake fits, `contrast` says how the results differ from the right
+ones, or on which inputs. The specification's first variable whose value the function never has is also shown.
 
-While a student waits, both searches have a budget of processor time, which other work does not shorten.
+If a student waits, both searches have a budget of processor time, so that other work does not shorten them.
 """
 
 import math
@@ -48,7 +48,7 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
              known: Sequence[tuple] = (), tried: Sequence[tuple] = (),
              cut: Callable[..., Any] | None = None,
              timer: Callable[[], Callable[[], float]] | None = None) -> Any:
-    """Find the smallest input that fails, and the mistake behind it -> the verdict.
+    """Find the smallest input that fails and the mistake that causes it, and return the verdict.
 
     broken: {property: [(args, complaint)]}; tried: all cases whose numbers were checked. With effort 0 there
     is no time limit, so a grader always gives the same answer. The other arguments are as in `checker.judge`.
@@ -97,7 +97,7 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
 
 
 def compared(name: str, got: list[Any], args: Sequence[Any]) -> tuple[str, str] | None:
-    """Return, as text, the results that differ: (right, the function's); None if it is too long to read."""
+    """Return as text the right result that differs, and the function's; None if they are long to read."""
     expected = right(name, args)[0]
     one = is_plain_list(expected)
     try:
@@ -110,7 +110,7 @@ def compared(name: str, got: list[Any], args: Sequence[Any]) -> tuple[str, str] 
 
 
 def seconds_left(seconds: float, clock: Callable[[], float] = time.process_time) -> Callable[[], float]:
-    """Start a timer -> a function that returns how many of the seconds are left."""
+    """Start a timer; return a function that tells how many of the seconds are left."""
     end = clock() + seconds
     return lambda: end - clock()
 
@@ -127,7 +127,7 @@ def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> 
 
 
 class Shrinker:
-    """Search for a small input on which the student's function fails. A worker that dies is replaced."""
+    """A search for a small input on which the student's function fails. It replaces workers that die."""
 
     def __init__(self, task, start, title, effort, cut=None, left=lambda: 1.0):
         self.task, self.start, self.title, self.effort, self.cut = task, start, title, effort, cut
@@ -152,20 +152,20 @@ class Shrinker:
         return complaint(self.task.op, self.title, self.fresh(), self.task.name, args)
 
     def afresh(self, args: Sequence[Any]) -> list[Any] | None:
-        """Return the results on an input from a new worker, so that all it has printed is from this call."""
+        """Return the results on an input from a new worker, which thus prints nothing from other calls."""
         self.__exit__()
         self.worker = None
         return self.output(args)
 
     def part(self, args: Sequence[Any]) -> tuple | None:
-        """Cut a case by `cut` -> (the first piece that fails, what is wrong with it), or None."""
+        """Cut a case with `cut`; return (the first piece that fails, what is wrong) or None."""
         tried = ((part, self.complaint(part)) for part in self.cut(args))
         return next((pair for pair in tried if pair[1]), None)
 
     def fails(self, args: Sequence[Any]) -> bool:
-        """Return True if the function fails on args, and they are of the wanted kind.
+        """Return True if args are of the wanted kind, and the function fails on them.
 
-        Where a mistake was named, the function must also give that mistake's results.
+        If a mistake was named, the function must also give the same results as this mistake.
         """
         if self.kind not in (None, case_kind(args)):
             return False
@@ -175,14 +175,14 @@ class Shrinker:
         return self.mistake(args, self.output(args))
 
     def output(self, args: Sequence[Any]) -> list[Any] | None:
-        """Return the results on an input; None if it fails, [message] if a C function leaves its arrays."""
+        """Return the results on an input: None if it fails, [message] if a C function leaves its arrays."""
         answer = ask(self.task.op, self.fresh(), self.task.name, args)
         if isinstance(answer, Failure):
             return [answer.message] if out_of_bounds(answer) else None
         return results_of(self.task.op, *answer)
 
     def smallest(self, args: tuple) -> tuple:
-        """Search for the smallest failing input with Hypothesis; return `args` if none smaller is found."""
+        """Search for the smallest failing input with Hypothesis; return `args` if it is the smallest."""
         name, best = self.task.op, args
 
         def fails(drawn):
@@ -205,7 +205,7 @@ class Shrinker:
         return best if self.cut else tuple(bind(name, found).values())
 
     def cut_down(self, args: tuple) -> tuple:
-        """Cut each axis to its first element where the input still fails in this way."""
+        """Cut each axis to its first element, if the input then still fails in the same way."""
         for axis in sorted({axis for axes in declared(self.task.op) for axis in axes or () if axis != "..."}):
             for more in (True, False):
                 tried = first_of_axis(self.task.op, args, axis, more)
@@ -214,7 +214,7 @@ class Shrinker:
         return args
 
     def readable(self, args: tuple) -> tuple:
-        """Replace an input that is long to read by the shortest failing one among more cases.
+        """Replace an input that is long to read by the shortest failing input among more cases.
 
         The search is limited by counts, not by a clock, so that a grader always gives the same answer.
         """
@@ -227,11 +227,11 @@ class Shrinker:
         return next((x for x in smaller[:MORE_TRIES] if self.fails(x)), args)
 
     def letters(self, args: Sequence[Any]) -> int:
-        """Return how many letters an input takes in a message."""
+        """Return the number of letters that an input needs in a message."""
         return len(describe(self.task.op, args))
 
     def first_different_step(self, args: Sequence[Any]) -> str | None:
-        """Return "name = value" of the specification's first array that the function never has, or None."""
+        """Return "name = value" of the first array of the specification that the function lacks, or None."""
         name = self.task.op
         answer = self.fresh().steps(self.task.name, args)
         if isinstance(answer, Failure):
@@ -252,7 +252,7 @@ def declared(name: str) -> list[Any]:
 
 
 def first_of_axis(name: str, args: tuple, axis: str, more: bool) -> tuple | None:
-    """Keep the first element of an axis in all arguments that declare it -> arguments; None if it is alone.
+    """Cut an axis to its first element in all arguments that declare it; None if there is only one.
 
     axis: the letter of the axis.
     more: also cut undeclared one-dimensional arrays of the same length, such as `lengths`.
@@ -283,12 +283,12 @@ def is_valid(name: str, args: tuple) -> bool:
 
 
 def in_any_layout(value: Any) -> Any:
-    """Sort the numbers of an array -> (n,), so that arrays of other layouts can be compared."""
+    """Sort the numbers of an array into a vector, to compare arrays that may be transposed or reshaped."""
     return np.sort(value, axis=None) if isinstance(value, np.ndarray) else value
 
 
 def steps_of(function: Callable[..., Any], args: Sequence[Any]) -> list[tuple[str, Any]]:
-    """Run a function and record its local variables when it returns -> pairs (name, value), in order."""
+    """Run a function; return the (name, value) of its local variables at its end, in order."""
     with Steps(function) as steps:
         function(*map(copied, args))
     order = {name: i for i, name in enumerate(function.__code__.co_varnames)}

@@ -1,4 +1,4 @@
-"""Draw random inputs (cases) to try a task on, and group them by the property that each tests.
+"""Generate random inputs (cases) for a task, and group them by the property that they test.
 
 Hypothesis draws the inputs from a seed. The same seed gives the same inputs on every machine with the same
 version of Hypothesis.
@@ -55,7 +55,7 @@ def per_case(function: Any) -> Any:
 def case_kind(args: Sequence[Any]) -> str:
     """Return what is special about a case: infinite numbers, small arrays, extreme numbers, or views.
 
-    Where several fit, it is the first of these; where none does, the case is ordinary.
+    If several fit, the first of these is returned; if none fits, the case is ordinary.
     """
     given_arrays = list(arrays(args))
     numbers = [a for a in given_arrays if a.dtype.kind == "f"]
@@ -115,7 +115,7 @@ def defaults(name: str) -> dict[str, Any]:
 
 
 def with_defaults(name: str, cases: Sequence[tuple]) -> list[tuple]:
-    """Replace optional arguments by their defaults -> at most NAMED cases, all accepted by the op."""
+    """Return at most NAMED cases with their optional arguments replaced by the defaults."""
     plain: list[tuple] = []
     others: list[tuple] = []
     for args in cases:

@@ -1,16 +1,16 @@
-"""Read a compiled C file, and refuse what a kernel must not use: in the object, and in the linked library.
+"""Refuse compiled C code of a student that uses more than a kernel needs, or that runs when it is loaded.
 
-A kernel needs only the C library's functions for mathematics, memory and text. So a file is refused by name
-if it calls, for example, `dlsym` to find NumPy's matrix product, or `mprotect` to open the pages around an
-array; weak symbols count too.
+A kernel needs only the C library's functions for mathematics, memory and text. So an object file is refused
+if it names other functions: for example `dlsym`, which can find NumPy's matrix product, or `mprotect`, which
+can open the pages around an array. Weak symbols count too.
 
-No code may run while the library is loaded, before anything guards it. The linker makes such code from
+No code may run while the library is loaded, because no guard is active yet. The linker makes such code from
 sections of many names and kinds. So an object may only have the sections of ordinary C (`SECTIONS`), and the
 linked library, which has no start files, must not make the loader run anything: `runs_at_load` reads the same
 tables as the loader.
 
-C that uses no names is not stopped here: a system call in assembly, or a search of the loader's tables from
-the address of `memcpy`. The filter in `sandbox.freeze` denies such system calls.
+This does not stop C code that needs no names, such as a system call in assembly. The filter in
+`sandbox.freeze` denies these system calls.
 
 The format is ELF (System V ABI, "Object Files"). Only 64-bit ELF, the format of Linux, is read.
 """
@@ -60,9 +60,9 @@ EARLY = "it has code that runs when it is loaded (a constructor or an ifunc), or
 
 
 def refusal(data: bytes) -> str:
-    """Return one line on why an object file may not be linked, or "". data: the bytes of the file.
+    """Return in one line why an object file may not be linked, or "". data: the bytes of the file.
 
-    A file that is not 64-bit little-endian ELF is accepted: other systems have other formats.
+    A file that is not 64-bit little-endian ELF is accepted, because other systems have other formats.
     """
     if data[:6] != b"\x7fELF\x02\x01":
         return ""
@@ -83,10 +83,10 @@ def refusal(data: bytes) -> str:
 
 
 def names(data: bytes) -> tuple[set[str], set[str], bool]:
-    """Read an object file's symbols -> (undefined names, exported names, True if code runs at load time).
+    """Return an object file's undefined names, its exported names, and True if code may run at load time.
 
-    An ifunc, or a section that is not in `SECTIONS`, may run at load time. Raises struct.error, IndexError,
-    ValueError or OverflowError if the file is damaged.
+    Such code comes from an ifunc or from a section that is not in `SECTIONS`. Raises struct.error,
+    IndexError, ValueError or OverflowError if the file is damaged.
     """
     _, at, size, count, last = HEADER.unpack_from(data)
     if size != SECTION.size:
@@ -119,9 +119,9 @@ def text_at(data: bytes, table: tuple, at: int) -> str:
 
 
 def runs_at_load(data: bytes) -> str:
-    """Say in one line that a linked library would run code as it is loaded; "" if it would not.
+    """Say in one line which code of a linked library would run as it is loaded; "" if there is none.
 
-    data: the bytes of the library. It is linked without start files, which run code themselves.
+    data: the bytes of the library, which is linked without start files, because these run code.
     """
     if data[:6] != b"\x7fELF\x02\x01":
         return ""
@@ -146,7 +146,7 @@ def runs_at_load(data: bytes) -> str:
 
 
 def mapped(data: bytes, programs: list[tuple], address: int, length: int) -> bytes:
-    """Return the bytes that the loader puts at an address. Raises ValueError where it puts nothing."""
+    """Return the bytes that the loader puts at an address. Raises ValueError if there are none."""
     for kind, _, offset, start, _, in_file, *_ in programs:
         if kind == LOADABLE and start <= address and address + length <= start + in_file:
             return data[offset + address - start : offset + address - start + length]

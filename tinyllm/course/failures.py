@@ -1,4 +1,4 @@
-"""Judge the results of a student's function on one case under one property, and put failures into words."""
+"""Judge the results of a student's function on a case, and describe failures in words."""
 
 import re
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ INSIDE = "it stays inside its arrays"  # a property of functions in C
 
 
 def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[Any]) -> Failure | str | None:
-    """Run the student's function on one case and check one property -> None, a Failure, or what is wrong."""
+    """Run the student's function on a case and check a property; return None, a Failure, or what is wrong."""
     if title == ARGUMENTS:
         return wrong_arguments(name, worker, function, args)
     answer = ask(name, worker, function, args, whole=title == PURE)
@@ -64,10 +64,10 @@ def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[
 
 def ask(name: str, worker: Any, function: str, args: Sequence[Any], names: Sequence[str] = (),
         whole: bool = False) -> Any:
-    """Call the student's function in a worker -> (its value, its arguments after the call), or a Failure.
+    """Call the student's function in a worker; return (its value, its arguments afterwards) or a Failure.
 
-    The arguments after the call are sent back only if the op works in place or `whole` is True, else they are
-    None: sending takes time. names: names of the arguments, to pass them by keyword.
+    To save time, the arguments are None unless the op works in place or `whole` is True. `names` are the
+    names of the arguments to pass by keyword.
     """
     whole = whole or bool(OPS[name].mutates)
     answer = worker.call(function, args, send_args=whole, names=names)
@@ -75,7 +75,7 @@ def ask(name: str, worker: Any, function: str, args: Sequence[Any], names: Seque
 
 
 def wrong_arguments(name: str, worker: Any, function: str, args: Sequence[Any]) -> Failure | str | None:
-    """Return what is wrong with the student's function's defaults or argument names, or None."""
+    """Return what is wrong with the default values or argument names of a student's function, or None."""
     given, optional = bind(name, args), defaults(name)
     needed = [value for argument, value in given.items() if argument not in optional]
     usual = results_in(name, ask(name, worker, function, args))
@@ -107,7 +107,7 @@ def left_alone(name: str, args: Sequence[Any], after: Any) -> str | None:
 
 
 def wrong_container(name: str, value: Any, args: Sequence[Any]) -> str | None:
-    """Return a sentence if a value is None or of the wrong container: a list for an array, say; else None."""
+    """Return a sentence if a value is None or has a wrong type, such as a list for an array; else None."""
     if OPS[name].mutates:
         return None
     if value is None:
@@ -124,14 +124,14 @@ def wrong_container(name: str, value: Any, args: Sequence[Any]) -> str | None:
 
 
 def value_as_text(value: Any) -> str:
-    """Return the type of a value with its article: "a list", "an array"."""
+    """Name the type of a value with its article: "a list", "an array"."""
     kind = "array" if isinstance(value, np.ndarray) else type(value).__name__
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 @per_case
 def right(name: str, args: Sequence[Any]) -> tuple[Any, list, Any]:
-    """Return (right results, and what `require_close` needs to compare with them) of an op on a case."""
+    """Return the right results of an op on a case, and what `require_close` needs for comparing."""
     return expectation(name, args)
 
 
@@ -169,5 +169,5 @@ IMPORTS = {"np": "import numpy as np"} | {name: f"import {name}" for name in STA
 
 
 def out_of_bounds(failure: Failure) -> bool:
-    """Return True if a C function failed by an access outside its arrays (see `guard_pages`)."""
+    """Return True if a C function failed because of an access outside its arrays (see `guard_pages`)."""
     return failure.message.startswith("Outside: ")

@@ -1,14 +1,14 @@
 """Fork one fresh worker for every test, from a process that has numpy loaded.
 
 This process starts as `python -I -S fork_server.py SOCKET NUMPY`, so that neither tinyllm nor any other
-installed package can be imported. Over the socket it gets two kinds of requests. {"do": "start", "code":
-FILE, "folder": SCRATCH, ...} comes with a second socket, for the new worker to talk with the grader. {"do":
-"end"} kills all that workers have started, and returns how the last one ended. The server never runs a
-student's code, and it is the parent of all that a worker leaves behind, so nothing outlives a test (hostile:
-a daemon that outlives the test).
+installed package can be imported. The socket transmits two kinds of requests. {"do": "start", "code": FILE,
+"folder": SCRATCH, ...} comes with a second socket, over which the new worker talks with the grader. {"do":
+"end"} kills all processes that workers have started, and returns how the last worker ended. The server never
+runs a student's code. Processes that a worker leaves behind become its children, so none of them outlives a
+test (hostile: a daemon that outlives the test).
 
-SOCKET is the number of a file descriptor. Where processes cannot be forked safely it is "PORT:TOKEN": then
-this process itself is the only worker, and connects to the grader at that port.
+SOCKET is the number of a file descriptor. On systems where processes cannot be forked safely it is
+"PORT:TOKEN": then this process is itself the only worker, and connects to the grader at this port.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ MAX_TEXT = 4000  # characters of an error message that are sent
 
 
 def load_file(name: str, path: str) -> "Any":
-    """Import a file as a module called `name`."""
+    """Import a file as a module with a given name."""
     spec: Any = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
@@ -85,7 +85,7 @@ def serve(protocol: "ModuleType", sandbox: "ModuleType", control: socket.socket)
 
 
 def run_worker(protocol: "ModuleType", sandbox: "ModuleType", sock: socket.socket, request: dict) -> None:
-    """Run as a worker until the grader closes the connection, then exit; this never returns."""
+    """Run as a worker until the grader closes the connection, then exit. This function never returns."""
     code = 1
     try:
         work(protocol, sandbox, sock, request)
@@ -96,7 +96,7 @@ def run_worker(protocol: "ModuleType", sandbox: "ModuleType", sock: socket.socke
 
 
 def descendants(root: int | None = None) -> list[int]:
-    """Return the ids of all descendants of this process, or of `root`; needs Linux's /proc."""
+    """Return the ids of all descendants of `root` (default: this process), which needs Linux's /proc."""
     found, todo = [], [root or os.getpid()]
     while todo:
         pid = todo.pop()
@@ -140,10 +140,10 @@ def used() -> float:
 
 
 def end(child: int | None, patience: int) -> dict:
-    """Kill a worker and its descendants -> {"signal": number or None, "cpu": seconds of processor time}.
+    """Kill a worker and its descendants; return {"signal": number or None, "cpu": processor time in seconds}.
 
     patience: milliseconds to wait for the worker to end by itself.
-    signal: the signal that ended the worker in that time, 0 if it exited, None if it had to be killed.
+    signal: the signal that ended the worker by then, 0 if it exited, None if it had to be killed.
     """
     died_of, before = None, used()
     for _ in range(patience if child else 0):
@@ -157,7 +157,7 @@ def end(child: int | None, patience: int) -> dict:
 
 
 def kill_all(child: int | None = None) -> None:
-    """Kill every descendant until there is none (hostile: a fork bomb)."""
+    """Kill all descendants until none is left (hostile: a fork bomb)."""
     for _ in range(10_000):
         for pid in {*descendants(), *([child] if child else [])}:
             with contextlib.suppress(OSError):
@@ -172,7 +172,7 @@ def kill_all(child: int | None = None) -> None:
 
 
 def detach(control: socket.socket, fd: int) -> socket.socket:
-    """Close all files of the server except the socket to the grader -> that socket."""
+    """Close all files of the server except the socket to the grader, and return this socket."""
     os.setsid()
     control.close()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -209,7 +209,7 @@ def work(protocol: "ModuleType", sandbox: "ModuleType", sock: socket.socket, req
 
 
 def answer(protocol: "ModuleType", sock: socket.socket, module: "ModuleType", call: dict, code: str) -> None:
-    """Run one function of the student's module, and send its result or its error."""
+    """Call a function of the student's module, and send its result or its error."""
     try:
         function = getattr(module, call["function"], None)
         if not callable(function):
@@ -229,7 +229,7 @@ def answer(protocol: "ModuleType", sock: socket.socket, module: "ModuleType", ca
 
 
 def remote(protocol: "ModuleType", sock: socket.socket, name: str) -> "Callable":
-    """Return a stand-in for a function of the grader: it sends the arguments and returns the result."""
+    """Return a function that calls one of the grader: it sends the arguments and returns the answer."""
 
     def ask(*args, **kwargs):
         protocol.send(sock, {"ask": name, "args": list(args), "kwargs": kwargs})
@@ -245,9 +245,9 @@ def remote(protocol: "ModuleType", sock: socket.socket, name: str) -> "Callable"
 
 
 class Steps:
-    """Record the variables of a function as it returns, in a `with` block: {name: value} in `found`.
+    """A context manager that records in `found` the variables {name: value} of a function when it returns.
 
-    If function is None, nothing is recorded.
+    If the function is None, nothing is recorded.
     """
 
     def __init__(self, function):
@@ -268,7 +268,7 @@ class Steps:
 
 
 def sendable(protocol: "ModuleType", found: dict) -> list[tuple]:
-    """Return the variables that can be sent, as pairs of name and value."""
+    """Return (name, value) of the variables that the protocol can send."""
     steps = []
     for name, value in list(found.items())[:64]:
         with contextlib.suppress(Exception):
@@ -278,7 +278,7 @@ def sendable(protocol: "ModuleType", found: dict) -> list[tuple]:
 
 
 def describe(error: "Any", code: str) -> dict:
-    """Return the kind, the message and the line of the student's file for an exception -> dict."""
+    """Return a dict with the kind and message of an exception, and its line in the student's file."""
     kind = type(error).__name__
     of_the_file = isinstance(error, SyntaxError) and error.filename == code
     try:

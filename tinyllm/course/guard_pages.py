@@ -1,15 +1,14 @@
 """Run a student's C function in a worker, with its arrays between forbidden pages of memory.
 
 Each array is placed once at the end of its pages and once at their beginning, so that the first access beyond
-either end is a fault. A handler in C jumps out of the fault and reports the address. Workers import this
-file, so it uses only the standard library and NumPy. The file `kernels.py` beside it is not Python but the
-compiled shared library, because a worker gets only files with the endings of code.
+either end is a fault. A handler in C catches the fault and reports the address. Workers import this file, so
+it uses only the standard library and NumPy. In a worker, `kernels.py` beside this file is the compiled shared
+library, because only files with the endings of code are copied to workers.
 
-At the level landlock the pages are made once, and then `sandbox.freeze` denies the system calls that could
-open them, move them, or catch their faults. `elf_symbols` has refused sources that name other code. This is
-not full protection: the C shares a process with this file, Python and NumPy. C that searches memory for the
-data or functions of these, without names, can cheat about its arrays or call NumPy's matrix product. At the
-level plain, only accidents are caught.
+At the isolation level landlock, the pages are made once; then `sandbox.freeze` denies the system calls that
+could open or move them, or catch their faults. `elf_symbols` has refused sources that name other code. This
+is not full protection: the C code shares a process with Python and NumPy, so it can search their memory to
+cheat about its arrays or to call NumPy's matrix product. At the level plain, only accidents are caught.
 """
 
 import ctypes
@@ -92,11 +91,11 @@ class Outside(Exception):
 
 
 class Crash(Exception):
-    """The student's function crashed, but not by an access outside its arrays."""
+    """The student's function crashed for another reason than an access outside its arrays."""
 
 
 class Operand:
-    """Memory for an array between two forbidden margins; the array touches one of them."""
+    """Memory for an array between two margins that nobody may access; the array touches one margin."""
 
     def __init__(self, libc):
         self.map = mmap.mmap(-1, ROOM + 2 * MARGIN)
@@ -108,7 +107,7 @@ class Operand:
         self.require_closed(libc)
 
     def require_closed(self, libc: ctypes.CDLL) -> None:
-        """Raise OSError unless the margins are really closed: a filter could fake the success of mprotect."""
+        """Raise OSError if the margins are not really closed, as when a filter fakes mprotect's success."""
         reader, writer = os.pipe()
         opened = [libc.write(writer, ctypes.c_void_p(self.base + at), ctypes.c_size_t(1)) == 1
                   for at in (MARGIN - 1, MARGIN + ROOM)]  # fmt: skip
@@ -131,7 +130,7 @@ class Operand:
         self.start, self.constant = self.base + self.first, constant
 
     def where(self, address: int) -> str | None:
-        """Describe an address in or beside this operand; return None for any other address."""
+        """Describe an address in this memory or its margins; return None for any other address."""
         if not self.base <= address < self.base + len(self.bytes):
             return None
         at, n = (address - self.start) // 4, self.size // 4
@@ -139,7 +138,7 @@ class Operand:
         return f"it touches {self.name}[{at}], {side} of {self.name}, which has {n} elements"
 
     def out_of_bounds(self) -> str | None:
-        """Describe a write that was not allowed; return None if there was none."""
+        """Describe a forbidden write into this memory; return None if there was none."""
         low, high = self.pages
         changed = self.bytes[low:high] != self.before
         if not self.constant:
@@ -153,13 +152,13 @@ class Operand:
         return f"it writes to {self.name}[{at}], {side} of {self.name}, which has {self.size // 4} elements"
 
     def values(self, shape: tuple) -> np.ndarray:
-        """Return a copy of the elements."""
+        """Return a copy of the array in this memory."""
         return self.bytes[self.first : self.first + self.size].view(np.float32).reshape(shape).copy()
 
 
 def call_guarded(name: str, shape: tuple, inputs: list[np.ndarray], sizes: list[int],
                  at_end: bool) -> np.ndarray:
-    """Call the C function once, arrays at the end (`at_end`) or the beginning of their pages -> y.
+    """Call the C function and return y; arrays are at the end (`at_end`) or the beginning of their pages.
 
     Raises Outside or Crash.
     """
@@ -196,7 +195,7 @@ def failure(number: int, address: int, operands: list[Operand]) -> Outside | Cra
 
 
 def twice(name: str, shape: tuple, inputs: list[np.ndarray], sizes: list[int] | tuple) -> np.ndarray:
-    """Call the C function twice, with its arrays at the end and at the beginning of their pages -> y.
+    """Call the C function with arrays at the end of their pages, then at the beginning; return y.
 
     Raises Outside or Crash, and Outside if the two results differ.
     """
@@ -208,13 +207,13 @@ def twice(name: str, shape: tuple, inputs: list[np.ndarray], sizes: list[int] | 
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
-    """Compute softmax by the student's C function: x (..., n) -> y (..., n)."""
+    """Compute softmax with the student's C function: x (..., n) -> y (..., n)."""
     [(rows,)] = matrices("softmax", [x])
     return twice("softmax", rows.shape, [rows], rows.shape).reshape(x.shape)
 
 
 def matmul(*args: Any) -> np.ndarray:
-    """Compute the op matmul by calling the student's C function for one pair of matrices after another."""
+    """Compute the op matmul with the student's C function, which multiplies one pair of matrices."""
     a, b = stacks(*args)
     y = np.empty((*a.shape[:-1], b.shape[-1]), np.float32)
     for i, (one, other) in zip(np.ndindex(y.shape[:-2]), matrices("matmul", args), strict=True):
@@ -223,7 +222,7 @@ def matmul(*args: Any) -> np.ndarray:
 
 
 def matrices(op: str, args: Sequence[Any]) -> list[tuple]:
-    """Cut the arguments of a case into matrices for a C function -> list of argument tuples."""
+    """Cut the arguments of a case into matrices; return the arguments of each call of a C function."""
     if op == "softmax":
         x = args[0]
         return [(np.array(x, order="C").reshape(math.prod(x.shape[:-1]), x.shape[-1]),)]
@@ -240,17 +239,17 @@ def stacks(a: np.ndarray, b: np.ndarray, transpose_a: bool = False,
 
 
 def choose(which: int) -> None:
-    """Select by its number which kernel of a compiled catalogue to call; see `answer_keys.catalogue`."""
+    """Select the kernel to call by its number in a compiled `answer_keys.catalogue`."""
     ctypes.c_int.in_dll(LIBRARY, "tinyllm_which").value = which
 
 
 def library() -> ctypes.CDLL:
-    """Return the shared library beside this file."""
+    """Load the compiled shared library beside this file."""
     return ctypes.CDLL(os.path.join(os.path.dirname(os.path.abspath(__file__)), "kernels.py"))
 
 
 def speed(name: str, seconds: float = 0.3) -> float:
-    """Measure a student's function without guard pages: GFLOP/s of matmul, GB/s of softmax."""
+    """Return the speed of a student's function without guard pages, in GFLOP/s (matmul) or GB/s (softmax)."""
     function, rng = getattr(library(), name), np.random.default_rng(0)
     n = 512 if name == "matmul" else 1024
     y, a, b = (rng.standard_normal((n, n), dtype=np.float32) for _ in "yab")

@@ -1,7 +1,7 @@
 """Compile a student's `exercise.c`, and judge its functions on the cases of the ops.
 
-`guard_pages.py` runs them in a worker: it cuts the ops' cases into the matrices that C functions take, and
-turns a segmentation fault into a sentence.
+`guard_pages.py` runs these functions in a worker. It cuts the cases of ops into single matrices, which is
+what C functions take, and turns a segmentation fault into a sentence.
 """
 
 import contextlib
@@ -47,16 +47,16 @@ if sys.platform == "win32":  # the guard pages are POSIX
 
 
 def find_compiler() -> str | None:
-    """Return the system's C compiler, as an absolute path, or None."""
+    """Return the absolute path of the system's C compiler, or None."""
     if sys.platform == "win32":
         return None
     return next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
 
 
 def build(source: str, op: str, folder: str | Path, level: str, home: str | Path) -> Path | Failure:
-    """Compile a C source to folder/kernels.py -> the path of the script that runs it, or a Failure.
+    """Compile a C source in a folder; return the path of a script that runs the code, or a Failure.
 
-    home: the folder of the student's headers. `elf_symbols` says which functions a source may call.
+    home: the folder of the student's headers. `elf_symbols` decides which functions a source may call.
     """
     folder = Path(folder)
     (folder / "exercise.c").write_text(source, "utf-8")
@@ -78,7 +78,7 @@ def build(source: str, op: str, folder: str | Path, level: str, home: str | Path
 
 
 def compile_in(folder: Path, level: str, arguments: list[str]) -> Failure | None:
-    """Run the compiler in a folder, in a sandbox -> None, or a Failure with its first error."""
+    """Run the compiler in a folder and in a sandbox; return None, or a Failure with the first error."""
     script = str(Path(__file__).with_name("sandbox.py"))
     command = [sys.executable, "-I", "-S", script, level, find_compiler() or "", *FLAGS, *arguments]
     messages = folder / "messages.txt"  # a file has a size limit; a pipe could fill our memory
@@ -101,7 +101,7 @@ def compile_in(folder: Path, level: str, arguments: list[str]) -> Failure | None
 
 
 def compile_error(said: str) -> Failure:
-    """Read the first error of a compiler -> Failure with its line."""
+    """Return the first error in a compiler's output as a Failure with its line."""
     said = without_scratch(said)
     for line in said.splitlines():
         if found := re.match(r"exercise\.c:(\d{1,7}):(?:\d+:)? (?:fatal )?error: (.*)", line):
@@ -111,16 +111,16 @@ def compile_error(said: str) -> Failure:
 
 
 def has_body(source: str, op: str) -> bool:
-    """Return True if a C source defines a function with something between its braces."""
+    """Return True if a C source defines a function whose body is not empty."""
     bare = re.sub(r"/\*.*?(?:\*/|\Z)|//[^\n]*", " ", source, flags=re.DOTALL)
     body = re.search(rf"\b{op}\s*\([^()]*\)[^;{{}}]{{0,200}}\{{\s*(.)", bare, re.DOTALL)
     return body is not None and body[1] != "}"
 
 
 def measure(op: str, folder: str | Path) -> float | str:
-    """Measure the speed of a function of exercise.c in another process -> number, or a sentence why not.
+    """Measure the speed of a function of exercise.c in another process; return a sentence if this fails.
 
-    The number is in GFLOP/s for matmul, in GB/s for softmax.
+    The unit is GFLOP/s for matmul, GB/s for softmax.
     """
     path = Path(folder) / "exercise.c"
     source = read_text(path, MAX_SOURCE) if path.is_file() else ""
@@ -142,9 +142,9 @@ def measure(op: str, folder: str | Path) -> float | str:
 
 @functools.cache
 def compiled_mistakes(op: str, level: str) -> dict[str, bytes]:
-    """Compile the known wrong kernels of an op, once per process -> {name of a file: its bytes}.
+    """Compile the known wrong kernels of an op, once per process; return {file name: bytes}.
 
-    Raises ValueError where they do not compile.
+    Raises ValueError if they do not compile.
     """
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder:
         runner = build(catalogue(op)[1], op, folder, level, folder)
@@ -155,10 +155,10 @@ def compiled_mistakes(op: str, level: str) -> dict[str, bytes]:
 
 @contextlib.contextmanager
 def known_mistakes(launcher: Launcher, op: str, folder: Path) -> Iterator[list[tuple]]:
-    """Give the `with` block the known mistakes in a kernel for `checker.judge`, as (sentence, function).
+    """Open a context with the known mistakes of a kernel as pairs (sentence, function), for `checker.judge`.
 
-    They are compiled in `folder` when the first one is run. A function returns the results of the kernel, or
-    a message on an access outside its arrays.
+    The mistakes are compiled in `folder` when a function is first called. A function returns the results of a
+    wrong kernel, or a message if the kernel leaves its arrays.
     """
     with contextlib.ExitStack() as stack:
 
@@ -179,9 +179,9 @@ def known_mistakes(launcher: Launcher, op: str, folder: Path) -> Iterator[list[t
 
 def judge(task: Task, start: Callable[[], Any], folder: Path | None = None, count: int = CASES_PER_TASK,
           variant: int = 0, **options: Any) -> Verdict:
-    """Check one C function -> Verdict; the arguments are as in `checker.judge`.
+    """Check a C function. The arguments are as in `checker.judge`.
 
-    folder: where exercise.c is. The state is blocked if this machine has no compiler.
+    folder: contains exercise.c. The state is "blocked" if this machine has no compiler.
     """
     found, path = properties(task.op, count, variant), Path(folder or ".") / "exercise.c"
     every = {INSIDE: [args for cases in found.values() for args in cases]}

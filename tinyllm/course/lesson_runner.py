@@ -1,8 +1,8 @@
-"""The tools of a lesson's script: start it, ask before a result, answer after it, show pictures.
+"""Help a lesson's script to stop before each step, ask for predictions, and show results.
 
 In a terminal `begin` makes the script stop before each piece of code. q or Ctrl-C ends the script, and the
-next start goes on from there. Piped, the script runs without waiting. `predict` asks before a result, in a
-terminal and in a notebook, and `compare` answers after it.
+next start continues from there. Without a terminal, the script runs without waiting. `predict` asks for a
+number before a result is shown, in a terminal and in a notebook, and `compare` comments on it afterwards.
 """
 
 import argparse
@@ -27,7 +27,7 @@ QUIET = "TINYLLM_LESSON"  # if it is "quiet", a script shows results only, and n
 
 
 def quiet() -> bool:
-    """Return True if TINYLLM_LESSON is "quiet"."""
+    """Return True if the environment variable TINYLLM_LESSON is "quiet"."""
     return os.environ.get(QUIET) == "quiet"
 
 
@@ -37,14 +37,14 @@ def interactive() -> bool:
 
 
 def in_notebook() -> bool:
-    """Return True in a Jupyter kernel, also if the notebook is executed without a user."""
+    """Return True in a Jupyter kernel, even if the notebook runs without a user."""
     return "ipykernel" in sys.modules
 
 
 def begin() -> Path:
-    """Start stepping through the script that calls this -> its folder; in a notebook the current folder.
+    """Start stepping through the script that calls this; return its folder (in a notebook, the current one).
 
-    The options of the script: --from N starts at step N, --library does not use the student's functions.
+    Options of the script: --from N starts at step N; --library does not use the student's functions.
     """
     frame = sys._getframe(1)
     path = frame.f_globals.get("__file__")  # no notebook has one
@@ -70,7 +70,7 @@ def _options(path):
 
 
 def use_own(folder: Path) -> None:
-    """Let ops run the student's functions that have passed `tinyllm check`, and say which these are."""
+    """Replace ops by the student's functions that passed `tinyllm check`, and print their names."""
     lesson = next((lesson for lesson in syllabus() if lesson.folder == folder.name), None)
     passed = passed_ops(lesson, folder.parent) if lesson else set()
     if not lesson or not passed:
@@ -102,7 +102,7 @@ def _leave(kind, error, trace):
 
 
 def predict(question: str) -> float | None:
-    """Ask for a number before the result is shown -> float, or None without an answer."""
+    """Ask for a number before the result is shown; return None without an answer."""
     if getattr(sys.stdout, "muted", False):  # steps that are not shown
         return None
     notebook = in_notebook() and not quiet()
@@ -132,7 +132,7 @@ def _read(prompt):
 
 
 def compare(guess: float | None, actual: float) -> str:
-    """Compare a prediction with the result -> one line to print."""
+    """Return a line that compares a prediction with the result."""
     said = f"{actual:,}" if isinstance(actual, int) else f"{actual:.4g}"
     if guess is None:
         return f"it is {said}"
@@ -147,7 +147,7 @@ def compare(guess: float | None, actual: float) -> str:
 
 
 def progress(batches: Callable[[int], Any], steps: int) -> Callable[[int], Any]:
-    """Wrap a training's batches so that a terminal shows the progress -> a function of the step.
+    """Wrap the function batches(step) of a training so that a terminal shows the progress.
 
     The line is erased at the last step. Without a terminal nothing is shown.
     """
@@ -162,7 +162,7 @@ def progress(batches: Callable[[int], Any], steps: int) -> Callable[[int], Any]:
 
 
 def show_page(path: Path) -> None:
-    """Say where a page is; in a notebook, show it below the cell."""
+    """Print the path of an HTML page; in a notebook, show the page below the cell."""
     print(f"wrote {short_path(path)}, {path.stat().st_size / 1000:.0f} kB: open it in a browser")
     if in_notebook():
         shown = sys.modules["IPython.display"]  # which every notebook has loaded
@@ -172,7 +172,7 @@ def show_page(path: Path) -> None:
 
 
 def bars(values: Iterable[float], labels: Sequence[Any], width: int = 48) -> str:
-    """Draw values >= 0 as horizontal bars, one line for each -> str."""
+    """Draw values >= 0 as horizontal bars, one per line."""
     values = [float(v) for v in values]
     if len(values) != len(labels):
         raise UserError(f"{len(values)} values need as many labels, not {len(labels)}")
@@ -183,5 +183,5 @@ def bars(values: Iterable[float], labels: Sequence[Any], width: int = 48) -> str
 
 
 def note(text: str) -> str:
-    """Lay out a paragraph for a terminal -> str."""
+    """Fold a paragraph at 80 columns for a terminal."""
     return textwrap.fill(" ".join(text.split()), 80)

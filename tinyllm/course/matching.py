@@ -1,4 +1,4 @@
-"""Compare wrong results with a known mistake's results, to find out if the function makes this mistake.
+"""Compare wrong results with the results of a known mistake, to find out if a function makes this mistake.
 
 Differences that come from rounding, from NaN, or from a number on a threshold do not count.
 """
@@ -20,10 +20,10 @@ Case = Sequence[Any]
 
 
 class Suspect:
-    """A mistake that may be behind wrong results.
+    """A known mistake that may explain wrong results.
 
     output: the number of the only result to compare; None compares all.
-    known: {id of a case that stays alive: the mistake's results}, so that the mistake runs once for each.
+    known: a cache {id of a case: the mistake's results}; the cases must stay alive.
     """
 
     def __init__(self, name, function, output=None, known=None):
@@ -40,11 +40,11 @@ class Suspect:
         return self.seen(args, known[key])
 
     def seen(self, args: Case, results: list[Any] | None) -> list[Any] | None:
-        """Put right results in place of the ones that are not compared."""
+        """Replace all results that are not compared by the right ones."""
         return results if self.output is None else with_right(self.name, args, results, self.output)
 
     def explains(self, args: Case, got: list[Any] | None) -> bool:
-        """Return True if `got` equals the mistake's results, and the same is wrong: numbers, or the form."""
+        """Return True if `got` equals the results of the mistake, and the same is wrong in both."""
         got, theirs = self.seen(args, got), self.results(args)
         if got is None or theirs is None or not self.equal(args, got, theirs):
             return False
@@ -54,7 +54,7 @@ class Suspect:
         return error is not None and error == form_error(self.name, theirs, args)
 
     def equal(self, args: Case, got: list[Any], theirs: list[Any]) -> bool:
-        """Return True if results differ from the mistake's by rounding only.
+        """Return True if results differ from the mistake's results only by rounding.
 
         A mistake may round more than right code: scores that are not divided by sqrt(D) are larger, and exp
         magnifies their rounding errors. A run of the mistake in float64 measures how much.
@@ -65,7 +65,7 @@ class Suspect:
         return exact is not None and alike(got, exact, ROUNDINGS * distance(theirs, exact))
 
     def denied(self, probe: tuple) -> bool:
-        """Return True if the mistake gives other results on one ordinary case: a quick first test.
+        """Return True if the mistake gives other results on one ordinary case, which is a quick first test.
 
         probe: a case and the results on this case.
         """
@@ -78,9 +78,9 @@ class Suspect:
     def contradicted(self, failing: list[tuple], shown: list[bool], widths: Callable[[Case], Any]) -> bool:
         """Return True if other cases contradict a mistake that explains some cases.
 
-        On ordinary numbers, views included, one contradicting case is enough. On other cases a second mistake
-        may hide the first: a quarter of these may differ, or more if ordinary cases of several widths agree.
-        shown: for each failing case, True if the mistake explains it.
+        On ordinary numbers, including views, one contradicting case is enough. On other cases a second
+        mistake may hide the first, so a quarter of them may differ, or more if ordinary cases of several
+        widths agree. shown: for each failing case, True if the mistake explains it.
         """
         against, widely, neighbours = 0, set(), NEIGHBOURS.get(self.name, lambda args: [])
         for (args, out), agrees in zip(failing, shown, strict=True):
@@ -117,7 +117,7 @@ def with_right(name: str, args: Case, results: list[Any] | None, output: int) ->
 
 
 def distance(results: list[Any], others: list[Any]) -> float:
-    """Return the largest difference of finite numbers, as a share of the largest number of its array."""
+    """Return the largest difference of finite numbers, each divided by the largest number of its array."""
     shares = [0.0]
     for a, b in zip(results, others, strict=False):
         if isinstance(a, np.ndarray | np.generic) and np.shape(a) == np.shape(b) and a.dtype.kind == "f":
@@ -129,7 +129,7 @@ def distance(results: list[Any], others: list[Any]) -> float:
 
 @per_case
 def closeness(name: str, args: Case) -> float:
-    """Return how far sums of float32 in another order may differ, as a share of the largest number."""
+    """Return the relative error that is allowed because float32 sums depend on the order."""
     expected, _, bounds = right(name, args)
     shares = [np.max(bound, initial=0) / max(np.max(np.abs(want), where=np.isfinite(want), initial=0), 1e-30)
               for want, bound in zip(expected, bounds, strict=False)
@@ -138,7 +138,7 @@ def closeness(name: str, args: Case) -> float:
 
 
 def within(name: str, args: Case, got: list[Any] | None, theirs: list[Any] | None) -> bool:
-    """Return True if two results differ by no more than two right results may.
+    """Return True if two results are as close as two right results must be.
 
     If a sum such as 1 + erf(x) cancels, only rounding errors are left, and relative differences mean nothing.
     """
@@ -158,7 +158,7 @@ def within(name: str, args: Case, got: list[Any] | None, theirs: list[Any] | Non
 
 
 def mixed(got: Any, several: Sequence[Any]) -> bool:
-    """Return True if each number of `got` equals the number at the same place in one of several results."""
+    """Return True if each number of `got` equals the number at its place in one of `several` results."""
     try:
         near = [[np.isclose(a, b, ROUNDED, 0, equal_nan=True) for a, b in zip(got, other, strict=True)]
                 for other in several]  # fmt: skip
@@ -168,14 +168,14 @@ def mixed(got: Any, several: Sequence[Any]) -> bool:
 
 
 def telling(results: list[Any] | None) -> bool:
-    """Return True if results hold a fraction, because two mistakes rarely give the same one by chance."""
+    """Return True if results contain a fraction, which two mistakes rarely have in common by chance."""
     numbers = [np.asarray(a) for a in results or () if isinstance(a, (float, np.generic))]
     fractions = [a for a in (*numbers, *arrays(results or ())) if a.dtype.kind == "f"]
     return any((np.isfinite(a) & (a % 0.5 != 0)).any() for a in fractions)
 
 
 def undefined(results: list[Any] | None) -> bool:
-    """Return True if there are no results, or a number among them is not finite."""
+    """Return True if there are no results, or if a number is not finite."""
     return results is None or any(not np.isfinite(a).all() for a in arrays(results) if a.dtype.kind == "f")
 
 
@@ -185,7 +185,7 @@ def has_nan(results: Sequence[Any]) -> bool:
 
 
 def numbers_wrong(name: str, results: list[Any], args: Case) -> bool:
-    """Return True if the numbers of results are wrong. Their types do not count."""
+    """Return True if numbers in the results are wrong. Types are not compared."""
     wanted = right(name, args)
     if len(results) == len(wanted[0]):
         results = [as_wanted(got, want) for got, want in zip(results, wanted[0], strict=True)]
@@ -197,7 +197,7 @@ def numbers_wrong(name: str, results: list[Any], args: Case) -> bool:
 
 
 def form_error(name: str, results: list[Any], args: Case) -> str | None:
-    """Return a sentence about wrong types and shapes of results, or None if they are right."""
+    """Return a sentence about wrong types or shapes of results, or None if all are right."""
     try:
         require_forms(name, results, args)
     except AssertionError as error:
@@ -215,7 +215,7 @@ def as_wanted(got: Any, want: Any) -> Any:
 
 
 def alike(got: Any, other: Any, close: float = CLOSE) -> bool:
-    """Return True if results agree; None agrees with None, and values that cannot be compared do not."""
+    """Return True if results agree. None agrees with None; values that cannot be compared do not agree."""
     if got is None or other is None:
         return got is other
     try:

@@ -2,8 +2,8 @@
 
 `def test_softmax(softmax)` gets an implementation and asserts what must be true of it. The test is run on all
 right implementations that the library has (the specification and its variants) and on every known mistake.
-Each run has a fresh worker. The implementation runs in this process: the test gets a stand-in that sends the
-arguments here, so a test cannot read the code of an implementation.
+Each run has a fresh worker. The implementation runs in this process: the test gets a function that only sends
+its arguments here, so a test cannot read the code of an implementation.
 
 The mark is the share of mutants rejected minus the share of right implementations rejected (Youden, "Index
 for rating diagnostic tests", 1950). `assert False` rejects everything and gets 0, as `pass` does.
@@ -33,14 +33,14 @@ MOST = 2**18  # the product of the two largest arguments: so many scores has an 
 
 
 class Bench:
-    """One implementation under test, which answers calls and stores the last call."""
+    """An implementation under test. It answers calls, and stores the last call."""
 
     def __init__(self, op, function):
         self.op, self.function = op, function
         self.last, self.calls = None, 0
 
     def answer(self, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Carry out a call -> the reply for `fork_server.remote`."""
+        """Call the implementation, and return the reply for `fork_server.remote`."""
         self.calls += 1
         try:
             bound = OPS[self.op].__signature__.bind(*args, **kwargs)
@@ -62,7 +62,7 @@ class Bench:
 
 
 def size(value: Any) -> int:
-    """Count the numbers in an argument, as a measure of its cost; an empty axis counts as 1."""
+    """Count the numbers in an argument, to limit the cost of a call; an empty axis counts as 1."""
     if isinstance(value, np.ndarray):
         return math.prod(max(n, 1) for n in value.shape)
     if isinstance(value, list | tuple):
@@ -75,7 +75,7 @@ def size(value: Any) -> int:
 
 
 def judge(task: Task, start: Callable[[], Any], **options: Any) -> Verdict:
-    """Check one property test -> Verdict; the arguments are as in `checker.judge`."""
+    """Check a property test. The arguments are as in `checker.judge`."""
     mutants, correct = MISTAKES[task.op], [OPS[task.op].reference, *VARIANTS.get(task.op, [])]
     unknown = tuple(f"correct about mutant {i}" for i in range(1, len(mutants) + 1))
     with start() as worker:
@@ -116,9 +116,9 @@ def no_judgement(run: tuple[Failure | None, Bench]) -> bool:
 
 def run_all(task: Task, start: Callable[[], Any], correct: list[Callable[..., Any]], mutants: list[tuple],
             ) -> list[tuple[Failure | None, Bench]]:  # fmt: skip
-    """Run a test on every implementation -> list of the results of `run_test`, right implementations first.
+    """Run a test on every implementation; return the results of `run_test`, right implementations first.
 
-    The order differs each time. Workers are fresh, but clocks, process numbers and access times of files
+    The order of the runs is random. Workers are fresh, but clocks, process numbers and access times of files
     continue, so a test can count its runs. With a fixed order, the feedback on many submissions would tell
     which implementations are mutants; and if the first one were always right, a test could remember its
     results. A test that gives no judgement GIVE_UP times is not run any further.
@@ -136,7 +136,7 @@ def run_all(task: Task, start: Callable[[], Any], correct: list[Callable[..., An
 
 def run_test(task: Task, start: Callable[[], Any],
              function: Callable[..., Any]) -> tuple[Failure | None, Bench]:
-    """Run the student's test on one implementation -> (Failure or None, its Bench)."""
+    """Run the student's test on an implementation; return (Failure or None, the Bench that was used)."""
     bench = Bench(task.op, function)
     with start() as worker:
         result = worker.call_with(task.name, {task.op: bench.answer})

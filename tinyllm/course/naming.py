@@ -1,8 +1,8 @@
-"""Name the mistake behind wrong results: a known mistake that gives the same wrong numbers.
+"""Find the known mistake that gives the same wrong numbers as a student's function.
 
-The known mistakes are listed in `testing` or made by rule. Each runs on the cases on which the student's
-function fails. A mistake that gives the student's numbers on some cases is named, unless it gives clearly
-different numbers on others, or fails where the student is right.
+The known mistakes are listed in `testing` or made by rule. They run on the cases on which the student's
+function fails. A mistake is named if it gives the student's numbers on some cases, unless it gives clearly
+different numbers on others, or is wrong where the student is right.
 """
 
 import functools
@@ -31,13 +31,13 @@ READABLE = 300  # letters of an input; for a longer one, shorter cases are tried
 
 @per_case
 def weight(args: Sequence[Any]) -> tuple[int, int]:
-    """Return the size of a case, to sort by: (numbers in its arrays, letters). Empty counts as largest."""
+    """Return the size of a case for sorting: (numbers in arrays, letters). An empty case is the largest."""
     size = sum(a.size for a in arrays(args))
     return size or 10**9, len(repr(args)) if size < READABLE else 0  # writing long arrays takes long
 
 
 def confirming(pairs: list[tuple]) -> list[tuple]:
-    """Choose a few of the failing cases, on which a suspected mistake must give the student's results.
+    """Choose a few failing cases, on which a suspected mistake must give the student's results.
 
     They include the smallest case of each width (see `widths`), from simple to complex. pairs: (case, ...).
     """
@@ -56,7 +56,7 @@ def confirming(pairs: list[tuple]) -> list[tuple]:
 
 
 def usual(name: str, pairs: list[tuple], chosen: list[tuple]) -> list[tuple]:
-    """Choose a few more ordinary cases with default arguments, on which the function gives results.
+    """Choose a few more ordinary cases with default arguments for which the function gives results.
 
     pairs: a list of (case, what is wrong).
     chosen: the pairs to leave out.
@@ -68,22 +68,22 @@ def usual(name: str, pairs: list[tuple], chosen: list[tuple]) -> list[tuple]:
 
 
 def is_given(given: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Return True if arguments, {name: value}, have the wanted values, none of which is an array."""
+    """Return True if the arguments `given` contain all {name: value} of `wanted`, which has no arrays."""
     return all(np.ndim(given[key]) == 0 and given[key] == value for key, value in wanted.items())
 
 
 @per_case
 def widths(args: Sequence[Any]) -> Any:
-    """Return the last axis' length of each array in a case; without arrays, the repr of the case."""
+    """Return the length of the last axis of each array in a case; without arrays, the case as text."""
     return tuple(a.shape[-1:] for a in arrays(args)) or repr(args)
 
 
 def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), passing: Sequence[tuple] = (),
                  left: Callable[[], float] = lambda: 1.0) -> tuple[str, Callable[..., bool]] | None:
-    """Find the mistake that explains wrong results -> a sentence and `explains(case, results)`, or None.
+    """Find the mistake that explains wrong results; return a sentence and `explains(case, results)`, or None.
 
-    One function may have several mistakes. One mistake may explain all results where an argument has its
-    default, which hides another; or each of two results may have a mistake of its own.
+    A function may have several mistakes. So a mistake is also named if it explains all results for one value
+    of an argument, such as its default, or if each of two results has its own mistake.
 
     failing: pairs (case, the student's results, or None if the function raised), the simplest case first.
     more: known mistakes in addition to the op's own.
@@ -106,7 +106,7 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
 class Group:
     """Failing cases, and the mistake that explains most of them so far.
 
-    output: the number of the only result to compare; None compares all. The rest is as in `name_mistake`.
+    output: the number of the only result to compare; None compares all. Other arguments: see `name_mistake`.
     """
 
     def __init__(self, name, failing, passing, output=None):
@@ -117,7 +117,7 @@ class Group:
         self.best, self.pair, self.likely = 0, None, None
 
     def explained(self) -> bool:
-        """Return True if a mistake explains all the cases."""
+        """Return True if a mistake explains all cases of the group."""
         return self.best == len(self.failing)
 
     def try_mistake(self, pair: tuple, listed: bool, known: dict) -> None:
@@ -141,13 +141,13 @@ class Group:
             self.likely = self.likely or pair  # but the function does more right than the mistake
 
     def found(self) -> tuple[str, Callable[..., bool]] | None:
-        """Return the mistake that was found, as `name_mistake` does."""
+        """Return the mistake that was found, in the form of `name_mistake`."""
         pair = self.pair or self.likely
         return pair and (pair[0], Suspect(self.name, pair[1], self.output).explains)
 
 
 class Search:
-    """Find mistakes in some cases: one for all results of an op together, or one for each result.
+    """A search for a mistake that explains all results of an op, or one mistake for each result.
 
     words: the condition that these cases meet, or "" for all cases.
     split: False looks only for a mistake that explains all results together.
@@ -171,7 +171,7 @@ class Search:
         self.groups += parts if len(parts) > 1 else []
 
     def found(self) -> tuple[str, Callable[..., bool]] | None:
-        """Return what explains the results, as `name_mistake` does."""
+        """Return the mistake or mistakes that explain the results, in the form of `name_mistake`."""
         whole, *parts = self.groups
         where = self.words and f", where {self.words} (elsewhere more is wrong)"
         found = whole.found()
@@ -187,7 +187,7 @@ class Search:
 
 
 def divided(name: str, failing: list[tuple], passing: Sequence[tuple]) -> Iterator[Search]:
-    """Yield a search in all cases, then one for each condition that enough telling cases meet."""
+    """Yield a search in all cases, then a search for each condition that enough cases meet."""
     yield Search(name, failing, passing)
     for words, holds, switches in conditions(name, failing[0][0] if failing else ()):
         some = [pair for pair in failing if holds(bind(name, pair[0]))]
@@ -197,10 +197,10 @@ def divided(name: str, failing: list[tuple], passing: Sequence[tuple]) -> Iterat
 
 
 def conditions(name: str, args: Sequence[Any]) -> Iterator[tuple[str, Callable[[dict], bool], bool]]:
-    """Yield conditions that simple cases meet: words such as "causal is True", and a test of arguments.
+    """Yield conditions on arguments: words such as "causal is True", a function that tests it, and a flag.
 
-    The third value is True if the condition is only about switches (True, False or None): these choose
-    between ways through a function, each of which may have mistakes of its own.
+    The flag is True if the condition is only about switches (True, False or None). A switch chooses between
+    ways through a function, each of which may have its own mistakes.
     """
     given = bind(name, args) if args else {}
     fixed = {key: value for key, value in defaults(name).items() if key in given}
@@ -220,11 +220,11 @@ def lacks(given: dict[str, Any], key: str, other: str) -> bool:
 
 
 def miscounted(name: str, answered: list[tuple]) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Find which one or two terms a wrong count (of parameters, of FLOPs) lacks or has too many -> a mistake.
+    """Yield the mistake in a wrong count of parameters or FLOPs: one or two terms missing or too many.
 
-    The terms are products of powers of the arguments, fitted to the errors by least squares. Yields one
-    mistake or none. answered: pairs (case, the student's results on it). (Edits of the specification cannot
-    tell two terms of equal size apart, so their sentences would be guesses.)
+    The terms are products of powers of the arguments, fitted to the errors by least squares. Yields nothing
+    if they do not fit. answered: pairs (case, the student's results). Edits of the specification would not
+    do, because they cannot tell two terms of equal size apart.
     """
     whole = [(args, out[0]) for args, out in answered if len(out) == 1
              and all(type(x) is int and abs(x) < 2**63 for x in (*args, *out))]  # fmt: skip
@@ -245,7 +245,7 @@ def miscounted(name: str, answered: list[tuple]) -> Iterator[tuple[str, Callable
 
 
 def off_by(spec: Callable[..., int], terms: list[tuple], *args: int) -> int:
-    """Return the right count plus wrong terms; a term is (factor, the power of each argument)."""
+    """Return the right count plus wrong terms; each term is (factor, power of each argument)."""
     return spec(*args) + sum(n * math.prod(map(pow, args, powers)) for n, powers in terms)
 
 

@@ -6,7 +6,7 @@ from tinyllm.course.stepping import cells
 
 
 def to_notebook(source: str) -> str:
-    """Convert a script whose cells begin with `# %%` (percent format) -> the text of an .ipynb file.
+    """Convert a script in percent format (cells begin with `# %%`) to the text of an .ipynb file.
 
     The file's format is nbformat 4.5 (https://nbformat.readthedocs.io): a list of cells, each with an id.
     """

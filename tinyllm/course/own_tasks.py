@@ -1,9 +1,9 @@
 """Load an instructor's own tasks from a folder, as a lesson beside the library's.
 
-A folder N_name, N from 100, holds reference.py (each public function is a task), cases.py (inputs, under the
-function's name) and mistakes.py, which calls `mistake` and `variant` as the library's own files in `testing`
-do; hints.toml is optional. A function becomes an op, which checker, grader, hints and self-test treat like
-any other. The folder's code is the instructor's and runs in this process; a student's code runs in a worker.
+The folder is called N_name, with N >= 100. It contains reference.py (each public function is a task),
+cases.py (inputs, under the function's name), mistakes.py (calls `mistake` and `variant`, like the files in
+`testing`) and perhaps hints.toml. Each function becomes an op, so checker, grader, hints and self-test need
+no change. The instructor's code in this folder runs in this process; a student's code runs in a worker.
 """
 
 import ast
@@ -40,13 +40,13 @@ LARGEST_SIZE = 20  # what a generator of cases gets as `size`; small ones are tr
 
 
 def ensure(lesson: Lesson) -> None:
-    """Load a lesson's own tasks if this process does not know them, for processes that were not forked."""
+    """Load an instructor's tasks if this process, which may not be a fork, does not have them yet."""
     if lesson.home and any(task.op not in OPS for task in lesson.tasks):
         load_lesson(lesson.home)
 
 
 def load_lesson(folder: str | Path) -> Lesson:
-    """Load the tasks of a folder -> Lesson. Raises UserError, with file and line, if one cannot be used."""
+    """Load the tasks in a folder as a Lesson. Raises UserError with file and line if one cannot be used."""
     home = Path(os.path.realpath(folder))  # a link to itself is no error yet
     number = number_of(home)
     if missing := [name for name in FILES if not os.path.lexists(home / name)]:
@@ -75,7 +75,7 @@ def load_lesson(folder: str | Path) -> Lesson:
 
 
 def helpers(home: Path) -> list[str]:
-    """Return the texts of the other Python files in a folder of tasks, which its three files may import."""
+    """Return the texts of other Python files in a folder of tasks, which the tasks may import."""
     return [read_text(path, 2**20, "utf-8-sig") for path in files_of(home) if path.name not in FILES]
 
 
@@ -85,7 +85,7 @@ def files_of(home: Path) -> list[Path]:
 
 
 def number_of(folder: Path) -> int:
-    """Return the number in the name of a folder of tasks. Raises UserError if the name has none."""
+    """Return the number in the name of a folder of tasks. Raises UserError if there is no number."""
     number = re.match(r"(\d{1,4})_\w+\Z", folder.name, re.ASCII)
     if not number or int(number[1]) < FIRST:
         raise UserError(f"{folder} should be named as {FIRST}_averages: a number from {FIRST}, and a name")
@@ -93,7 +93,7 @@ def number_of(folder: Path) -> int:
 
 
 def read_reference(text: str, path: Path) -> tuple[list[str], str, str]:
-    """Return the names of a reference's public functions, the stub made from them, and its title."""
+    """Return the public functions' names in a reference, the stub made from it, and the lesson's title."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -117,7 +117,7 @@ def read_reference(text: str, path: Path) -> tuple[list[str], str, str]:
 
 
 def may_be_imported(node: ast.stmt) -> bool:
-    """Return True if a statement imports a module that a student's file may import too."""
+    """Return True if a statement imports a module that students may import, too."""
     module = node.module if isinstance(node, ast.ImportFrom) else ""
     module = node.names[0].name if isinstance(node, ast.Import) else module
     return (module or "").partition(".")[0] in {"numpy", *sys.stdlib_module_names}
@@ -167,7 +167,7 @@ def strategy(given: Any, where: str) -> st.SearchStrategy:
 
 
 def bound(expected: Any, tolerance: float) -> Any:
-    """Return how far a result may be off: a share of its largest number; 0 for whole numbers and text."""
+    """Return the allowed error of a result: a share of its largest number, 0 for integers and text."""
     floats = isinstance(expected, float) or getattr(getattr(expected, "dtype", None), "kind", "") == "f"
     if not floats:
         return 0
@@ -176,7 +176,7 @@ def bound(expected: Any, tolerance: float) -> Any:
 
 
 def require_usable(name: str, args: tuple, where: str) -> None:
-    """Raise UserError unless the reference works on a case, and a worker can be sent case and results."""
+    """Raise UserError if the reference fails on a case, or the case or its results cannot be sent."""
     try:
         value = run_spec(name, args)
         protocol.dump([list(args), value])
@@ -186,7 +186,7 @@ def require_usable(name: str, args: tuple, where: str) -> None:
 
 
 def require_mistakes(name: str, path: Path) -> None:
-    """Raise UserError unless there is a mistake for a task, and every edit can be made."""
+    """Raise UserError if a task has no mistake, or if a mistake's edit does not fit the reference."""
     if not MISTAKES.get(name):
         raise UserError(f"{path} has no mistake of {name}; one must show that a wrong answer is rejected")
     for said, function in MISTAKES[name]:
@@ -197,7 +197,7 @@ def require_mistakes(name: str, path: Path) -> None:
 
 
 def forget(lesson: Lesson) -> None:
-    """Take a lesson's tasks out of this process."""
+    """Remove the tasks of a lesson from this process."""
     for task in lesson.tasks:
         for table in (OPS, CASES, BOUNDS, MISTAKES, VARIANTS):
             table.pop(task.name, None)
@@ -206,14 +206,14 @@ def forget(lesson: Lesson) -> None:
 
 
 def example() -> dict[str, str]:
-    """Return a small complete task, {name: text}, from the blocks of code in lessons/README.md."""
+    """Return a small complete task as {file name: text}, taken from lessons/README.md."""
     text = read_text(lessons_folder() / "README.md").partition("### Your own tasks\n")[2]
     blocks = re.findall(r"^```\w+\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     return dict(zip((*FILES, HINTS), blocks, strict=False))
 
 
 def write_template(folder: str | Path) -> list[Path]:
-    """Write a folder with a small complete task to start from -> the paths. Raises UserError if it exists."""
+    """Write a folder with a small complete task; return its paths. Raises UserError if it exists."""
     folder = Path(folder)
     if folder.exists():
         raise UserError(f"{folder} is there already")

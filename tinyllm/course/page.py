@@ -1,4 +1,4 @@
-"""Write a lesson's pictures to one HTML file, without scripts and without requests to a network."""
+"""Write a lesson's pictures to one HTML file, which contains no scripts and loads nothing."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,9 +17,9 @@ FOOTER = "Written by a lesson of tinyllm. The page holds all it needs: no script
 
 def curves(title: str, unit: str, values: dict[str, Sequence[float]], log: bool = False,
            at: Sequence[float] | None = None, dashed: str = "") -> Html:
-    """Draw at most four curves in one frame: values {name: numbers} at steps 0, 1, ... or `at` -> HTML.
+    """Draw at most four curves {name: numbers} as HTML, at steps 0, 1, ... or at the steps `at`.
 
-    dashed: the name of a curve that may lie on another.
+    dashed: the name of a curve to draw dashed, because it may lie on another.
     """
     series = [Series(name, list(zip(at or range(len(ys)), map(float, ys), strict=True)), style,
                      "dashes" if name == dashed else "line")
@@ -29,7 +29,7 @@ def curves(title: str, unit: str, values: dict[str, Sequence[float]], log: bool 
 
 
 def weights(title: str, tokens: Sequence[str], rows: np.ndarray) -> Html:
-    """Draw attention weights as a table: rows (T, T), one row for each query, and T tokens -> HTML."""
+    """Draw attention weights `rows` (T, T) as an HTML table, with a row for each query, and T tokens."""
     head = ["%", *(tag("th", token, scope="col", class_="tok") for token in tokens)]
     body = [[row_head(token, class_="tok"),
              *(tag("td", round(100 * w) or "", class_="heat", style=f"--s:{100 * w:.0f}") for w in row)]
@@ -38,12 +38,12 @@ def weights(title: str, tokens: Sequence[str], rows: np.ndarray) -> Html:
 
 
 def told(title: str, text: str) -> Html:
-    """Format a text that a model wrote -> HTML."""
+    """Format a text that a model wrote as HTML."""
     return tag("figure", tag("figcaption", tag("strong", title)), tag("p", text, class_="told"))
 
 
 def roofline(gflops: float, gb_per_second: float, dots: dict[str, tuple[float, float]]) -> Html:
-    """Draw the roof, and at most three programs below it: {name: (operations per byte, GFLOP/s)} -> HTML."""
+    """Draw a roofline as HTML, with at most three programs {name: (operations per byte, GFLOP/s)}."""
     ridge = gflops / gb_per_second
     at = [0.1, ridge, max(1000.0, 2 * ridge)]
     series = [Series("the roof", [(x, min(x * gb_per_second, gflops)) for x in at], "floor")]
@@ -55,7 +55,7 @@ def roofline(gflops: float, gb_per_second: float, dots: dict[str, tuple[float, f
 
 
 def write_page(path: Path, title: str, lead: str, figures: Iterable[Html]) -> None:
-    """Write figures to an HTML file and say where it is, or show it in a notebook."""
+    """Write figures to an HTML file and print its path; in a notebook, show the file."""
     drawn = [html(figure) for figure in figures]
     if len(drawn) % 2:  # the first above the pairs
         drawn[0] = tag("div", drawn[0], style="grid-column: 1 / -1; min-width: 0")

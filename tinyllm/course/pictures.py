@@ -12,7 +12,7 @@ from tinyllm.report.tokens import running, visible
 
 def computation_graph(title: str, nodes: dict[str, tuple[float, float, float, float]],
                       edges: Sequence[tuple[str, str, str]]) -> Html:
-    """Draw nodes {name: (x, y, value, gradient)} and edges (from, to, slope) -> HTML."""
+    """Draw a graph of nodes {name: (x, y, value, gradient)} and edges (from, to, slope) as HTML."""
     shapes: list = []
     for start, end, slope in edges:
         (x0, y0, *_), (x1, y1, *_) = nodes[start], nodes[end]
@@ -35,7 +35,7 @@ STREAM = 430  # where the residual stream runs
 
 
 def transformer() -> Html:
-    """Draw a GPT at the left and one of its blocks, larger, at the right -> HTML."""
+    """Draw a GPT at the left and one of its blocks, larger, at the right, as HTML."""
     shapes: list = [Arrow([(120, 590), (120, 42)], style="thick")]
     model = [(575, "tokens", "(T)", ""), (500, "embedding", "+ position", "train"),
              (410, "block 1", "", "val"), (350, "block 2", "", "val"), (250, "block N", "", "val"),
@@ -70,9 +70,9 @@ def _branch(bottom, layers, name):
 
 
 def clocks(frequencies: np.ndarray, pairs: Sequence[tuple[int, int]]) -> Html:
-    """Draw dials, a row for each (query's position, key's position), a column for each frequency -> HTML.
+    """Draw rotary positions as dials in HTML: a row per (query's, key's position), a column per frequency.
 
-    A dial has two hands, at the angles frequency * position of the query and of the key.
+    A dial has two hands, for the query and for the key, at the angles frequency * position.
     """
     gap, shapes = 200, list[Html | Dial]()
     for column, f in enumerate(frequencies):
@@ -89,7 +89,7 @@ def clocks(frequencies: np.ndarray, pairs: Sequence[tuple[int, int]]) -> Html:
 
 
 def dots(title: str, picture: np.ndarray, unit: str = "", patch: int = 1) -> Html:
-    """Draw a picture (H, W, 3) of bytes, with lines between patches of `patch` dots -> HTML."""
+    """Draw a picture (H, W, 3) of bytes as HTML, with lines between patches of `patch` dots."""
     H, W, _ = picture.shape
     squares = [
         tag("rect", x=x, y=y, width=1, height=1, fill="#" + bytes(picture[y, x]).hex())
@@ -105,7 +105,7 @@ def dots(title: str, picture: np.ndarray, unit: str = "", patch: int = 1) -> Htm
 
 
 def next_letters(title: str, letters: Sequence[str], probs: np.ndarray, unit: str) -> Html:
-    """Draw the probabilities (V, V) of the next letter, in a row for each letter before it -> HTML."""
+    """Draw the probabilities (V, V) of the next letter as HTML, with a row for each previous letter."""
     picture = heat_map(np.sqrt(probs), f"{title}: {len(letters)} rows")
     marks = [tag("span", visible(letter.encode())) for letter in letters]
     body = tag("div", tag("div", marks, class_="rows"), tag("div", marks, class_="tops"), picture,
@@ -114,16 +114,16 @@ def next_letters(title: str, letters: Sequence[str], probs: np.ndarray, unit: st
 
 
 def coloured(title: str, unit: str, tokens: Iterable[bytes]) -> Html:
-    """Draw a text cut into tokens; neighbours have different colours -> HTML."""
+    """Draw a text cut into tokens as HTML; neighbours have different colours."""
     styles = ("--s:40", "--s:40; --hot: var(--cool)")
     drawn = [tag("span", running(each), class_="heat", style=styles[i % 2]) for i, each in enumerate(tokens)]
     return figure(title, unit, tag("div", drawn, class_="text"))
 
 
 def norm_circle(n: np.ndarray, dn: np.ndarray) -> Html:
-    """Draw the part of a gradient dn (3,) that a norm passes on, for a normalised row n (3,) -> HTML.
+    """Draw as HTML what a norm does to a gradient dn (3,), for a normalised row n (3,).
 
-    Rows of three numbers with mean 0 form a plane; those with variance 1 are a circle in it.
+    Rows of three numbers with mean 0 form a plane, in which rows with variance 1 form a circle.
     """
     plane = np.array([[1, -1, 0], [1, 1, -2]]) / np.sqrt([[2], [6]])
     row, gradient = plane @ n, plane @ dn

@@ -1,7 +1,7 @@
 """Run models on a student's functions: load them from a workspace and plug them in by `override`.
 
-The code runs in the student's own process, on their own machine; only the checker and the grader isolate it.
-An error inside a student's function becomes one line with the function, the lesson and the line of the file.
+The code runs in the student's own process and is not isolated, unlike in the checker and the grader. An error
+inside a student's function becomes one line that names the function, the lesson and the line of the file.
 """
 
 import ast
@@ -56,16 +56,16 @@ class Part:
 
     @property
     def title(self) -> str:
-        """Return the name for messages."""
+        """Return the function's name for messages."""
         return f"your {self.op} (lesson {self.lesson}, {short_path(self.path)})"
 
     def record(self) -> dict[str, Any]:
-        """Return what a run stores about this function."""
+        """Return the facts about this function that a training run stores."""
         return {"op": self.op, "lesson": self.lesson, "sha256": self.sha256}
 
 
 def parse_lessons(texts: Iterable[str]) -> list[Lesson]:
-    """Read the values of --mine, such as ["4,7", "8"] -> lessons, each once. Raises UserError for others."""
+    """Return the lessons that --mine names, as in ["4,7", "8"]. Raises UserError for unknown lessons."""
     numbers = [number.strip() for text in texts for number in text.split(",")]
     if "" in numbers:
         raise UserError(f"--mine {','.join(texts)}: give lessons by number, for example --mine 4,7")
@@ -74,10 +74,10 @@ def parse_lessons(texts: Iterable[str]) -> list[Lesson]:
 
 
 def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Part], list[str]]:
-    """Import a student's functions of some lessons -> (list of Part, lines about functions not used).
+    """Import a student's functions for some lessons; return them, and lines about functions not used.
 
-    Raises UserError if a file is missing or cannot be imported, if a function takes other arguments than its
-    op, or if nothing has been attempted.
+    Raises UserError if a file is missing or cannot be imported, if a function and its op take different
+    arguments, or if nothing has been attempted.
     """
     parts, skipped, unwritten = {}, [], []
     for lesson in lessons:
@@ -106,7 +106,7 @@ def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Part], 
 
 
 def attempted(source: str, stub: str, path: Path) -> set[str]:
-    """Return the names whose definitions differ from the stub's. Raises UserError for bad syntax."""
+    """Return the names that are defined differently than in the stub. Raises UserError for bad syntax."""
     untouched = definitions(ast.parse(stub).body)
     try:
         written = definitions(ast.parse(source).body).items()
@@ -119,7 +119,7 @@ STUB = "raise NotImplementedError"
 
 
 def definitions(statements: Iterable[ast.stmt]) -> dict[str, str]:
-    """Return {name: source} of all definitions among statements, functions without their docstrings."""
+    """Return {name: source} of all definitions in some statements; docstrings of functions are left out."""
     found = {}
     for node in statements:
         if isinstance(node, ast.FunctionDef):
@@ -158,7 +158,7 @@ def import_file(path: Path, name: str = "") -> ModuleType:
 
 
 def make_part(name: str, lesson: int, path: Path, module: ModuleType, source: str) -> Part:
-    """Return the part that replaces an op by a file's function. Raises UserError if this does not fit."""
+    """Return a Part that replaces an op by a function of a file. Raises UserError if it does not fit."""
     function = getattr(module, name, None)
     if not callable(function):
         raise UserError(f"{short_path(path)}: {name} is no function")
@@ -174,7 +174,7 @@ def make_part(name: str, lesson: int, path: Path, module: ModuleType, source: st
 
 
 def takes(signature: inspect.Signature, names: list[str]) -> bool:
-    """Return True if a signature accepts arguments of these names, by position and by keyword."""
+    """Return True if a signature accepts arguments with these names, by position and by keyword."""
     try:
         signature.bind(*names)
         signature.bind(**dict.fromkeys(names))
@@ -186,8 +186,8 @@ def takes(signature: inspect.Signature, names: list[str]) -> bool:
 def validated(part: Part, function: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a student's function: add its name to errors, and validate its results.
 
-    Types and shapes are compared once for every form of arguments, and again if they change. Numbers that are
-    not finite are looked for in every result.
+    Types and shapes are compared once for each combination of argument types and shapes, and again if the
+    results' form changes. Every result is searched for numbers that are not finite.
     """
     o = OPS[part.op]
 
@@ -270,7 +270,7 @@ def _at(path, line, message):
 
 
 def plug_in(parts: Sequence[Part]) -> AbstractContextManager:
-    """Replace ops by the student's functions in `parts`, from now on or for a `with` block."""
+    """Replace ops by the student's functions in `parts`, permanently or for a `with` block."""
     return override(**{part.op: part.function for part in parts})
 
 
@@ -287,7 +287,7 @@ def unproven(parts: Sequence[Part], workspace: Path) -> str | None:
 def idle(parts: Sequence[Part], by: str) -> Iterator[str]:
     """Yield lines about the student's functions that were never called, with the reason if it is known.
 
-    by: what should have called them, in words, such as "this training".
+    by: the name of what should have called them, such as "this training".
     """
     names = [part.op for part in parts if not part.calls]
     if names:
@@ -300,7 +300,7 @@ def idle(parts: Sequence[Part], by: str) -> Iterator[str]:
 
 
 def families_of(ops: Iterable[str]) -> dict[str, list[str]]:
-    """Return {family of models: the given ops that this family calls and a GPT does not}."""
+    """Return {family of models: ops} for the given ops that this family calls and a GPT does not call."""
     found: dict[str, list[str]] = {}
     tasks = {task.op: task for lesson in syllabus() for task in lesson.tasks if task.model}
     for op in ops:

@@ -1,9 +1,9 @@
-"""Start and end worker processes: forked by a server on Linux, each a plain subprocess elsewhere.
+"""Start and end worker processes: forks of a server on Linux, plain subprocesses on other systems.
 
-A forked worker takes a millisecond to start, can be isolated, and leaves no processes behind: the server is
-the parent of everything that it starts. A plain subprocess is for a student's own `check` on macOS, where a
-process that has used NumPy must not fork, and on Windows, which has no fork. Such a subprocess must import
-NumPy, only a limit by the clock ends it, and processes that it starts are not killed.
+A forked worker starts in a millisecond, can be isolated, and leaves no processes behind, because the server
+becomes their parent. A plain subprocess is for a student's own `check` on macOS, where a process that has
+used NumPy must not fork, and on Windows, which has no fork. It must first import NumPy, only a limit in real
+time ends it, and processes that it starts are not killed.
 """
 
 import contextlib
@@ -43,10 +43,10 @@ def python_command(where: str) -> tuple[list[str], dict[str, str]]:
 
 
 def use_one_thread() -> None:
-    """Let NumPy multiply on one thread: for small products, threads that wait take most of the time.
+    """Let NumPy multiply matrices on one thread, because waiting threads make small products slow.
 
-    The library in NumPy's wheels reads OPENBLAS_NUM_THREADS only when it is loaded. Other builds of NumPy
-    keep their threads.
+    OpenBLAS, which is part of NumPy's wheels, reads OPENBLAS_NUM_THREADS only when it is loaded. Other builds
+    of NumPy keep their threads.
     """
     for path in Path(np.__file__).parents[1].glob("numpy.libs/*openblas*"):
         with contextlib.suppress(OSError, AttributeError):
@@ -67,7 +67,7 @@ def readable_paths() -> list[str]:
 
 
 class ForkServer:
-    """Start workers by a fork_server.py process. Raises UserError if that process does not start."""
+    """A process of fork_server.py that starts workers. Raises UserError if it does not start."""
 
     def __init__(self):
         self.control, theirs = socket.socketpair()
@@ -85,7 +85,7 @@ class ForkServer:
             raise UserError("the worker process does not start; `tinyllm doctor` may say why") from None
 
     def close(self) -> None:
-        """End the server, and with it all workers."""
+        """End the server and all its workers."""
         self.control.close()
         try:
             self.process.wait(10)
@@ -94,7 +94,7 @@ class ForkServer:
             self.process.wait()
 
     def start(self, request: dict[str, Any]) -> socket.socket:
-        """Start a worker -> the socket that leads to it. Raises one of GONE if the server has died."""
+        """Start a worker, and return the socket to it. Raises an exception of GONE if the server has died."""
         sock, theirs = socket.socketpair()
         with theirs:
             protocol.send(self.control, request | {"do": "start"}, 10)
@@ -102,7 +102,7 @@ class ForkServer:
         return sock
 
     def end(self, patience: int) -> dict[str, Any]:
-        """Kill all workers, and what they have started -> the answer of `fork_server.end`.
+        """Kill all workers and the processes that they started; return the answer of `fork_server.end`.
 
         patience: milliseconds to wait for a worker that is about to end by itself.
         """
@@ -118,7 +118,7 @@ class ForkServer:
 
 
 class Spawner:
-    """Start each worker as a plain subprocess; it has the methods of ForkServer."""
+    """A substitute for ForkServer that starts each worker as a plain subprocess."""
 
     def __init__(self):
         self.processes = []
@@ -128,7 +128,7 @@ class Spawner:
         self.end(0)
 
     def start(self, request: dict[str, Any]) -> socket.socket:
-        """Start a worker -> the socket that leads to it. Raises UserError if it does not start."""
+        """Start a worker, and return the socket to it. Raises UserError if the worker does not start."""
         token, output = secrets.token_hex(16), Path(request["folder"], OUTPUT)
         with socket.create_server(("127.0.0.1", 0)) as door, open(output, "ab") as said:
             command, environment = python_command(f"{door.getsockname()[1]}:{token}")
@@ -161,7 +161,7 @@ class Spawner:
         raise OSError("nobody has called")
 
     def end(self, patience: int) -> dict[str, Any]:
-        """Kill all workers -> the last one's signal and processor time, as `ForkServer.end` does."""
+        """Kill all workers; return the signal and processor time of the last one, like `ForkServer.end`."""
         code, before = None, used()
         while self.processes:
             process = self.processes.pop(0)
@@ -172,5 +172,5 @@ class Spawner:
         return {"signal": code if code is None else max(-code, 0), "cpu": used() - before}
 
     def asleep(self) -> bool:
-        """Return False: sleep is not observed here, and the limit by the clock ends the worker."""
+        """Return False, because sleep is not observed here. A limit in real time ends the worker."""
         return False

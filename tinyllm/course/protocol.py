@@ -1,4 +1,4 @@
-"""Send values over a socket, as a JSON header and the bytes of arrays; nothing in them can be executed.
+"""Send values over a socket, as a JSON header and the bytes of arrays. Nothing that is sent can be executed.
 
 A frame is four letters, the length of the header (uint32, little-endian), the header, and the arrays. The
 header is {"value": ..., "arrays": [[dtype, shape] of each]}. Plain values are written as JSON; types that
@@ -6,7 +6,7 @@ JSON lacks are objects with one key: {"t": tuple}, {"d": dict as pairs}, {"a": a
 number, layout in memory]}, {"s": scalar of NumPy}, {"b": bytes}, {"f": float that is not finite}.
 
 Neither side trusts the other: sizes are checked before memory is allocated, there are few types, and pickle
-is not used. This file uses only the standard library and NumPy: workers import it, and cannot import tinyllm.
+is not used. This file uses only the standard library and NumPy, because workers cannot import tinyllm.
 """
 
 import io
@@ -47,7 +47,7 @@ class Closed(EOFError):
 
 
 def dump(value: object) -> bytes:
-    """Write a value as a frame -> bytes. Raises ProtocolError for types that the top of this file lacks."""
+    """Encode a value as a frame. Raises ProtocolError for types that the protocol cannot send."""
     arrays = _Arrays()
     plain = _plain(value, arrays, 0)
     header = {"value": plain, "arrays": [[a.dtype.str, a.shape] for a in arrays]}
@@ -98,7 +98,7 @@ def _plain(value, arrays, depth):
 
 
 def layout_of(a: np.ndarray) -> str:
-    """Name the memory layout of an array, so that a view arrives as a view, which a function may need."""
+    """Name the memory layout of an array, so that a view is still a view on the other side."""
     if not a.flags.c_contiguous:
         return "fortran" if a.flags.f_contiguous else "gaps"
     return "plain" if a.flags.writeable else "read-only"
@@ -183,7 +183,7 @@ def _key(key):
 
 def send(sock: "Any", value: object, seconds: float | None = None,
          idle: "Callable[[], bool] | None" = None) -> None:
-    """Send a value. Raises ProtocolError, Closed, or TimeoutError; seconds and idle as in `receive`."""
+    """Send a value. Raises ProtocolError, Closed or TimeoutError. For `seconds` and `idle` see `receive`."""
     deadline = None if seconds is None else time.monotonic() + seconds
     left = memoryview(dump(value))
     while left:
@@ -194,7 +194,7 @@ def send(sock: "Any", value: object, seconds: float | None = None,
 
 
 def receive(sock: "Any", seconds: float | None = None, idle: "Callable[[], bool] | None" = None) -> "Any":
-    """Wait for a value. Raises ProtocolError, Closed, or TimeoutError after `seconds` in all.
+    """Wait for a value. Raises ProtocolError, Closed, or TimeoutError after `seconds`.
 
     idle: called after each quarter of a second without data; if it returns True, TimeoutError is raised.
     """
@@ -203,7 +203,7 @@ def receive(sock: "Any", seconds: float | None = None, idle: "Callable[[], bool]
 
 
 def copy(value: object) -> "Any":
-    """Return a copy of a value as the other side would receive it."""
+    """Return a copy of a value in the form in which the other side would receive it."""
     frame = io.BytesIO(dump(value))
     return _read(lambda n: bytearray(frame.read(n)))
 

@@ -20,7 +20,7 @@ def solved(task: Task) -> str:
 
 
 def source(functions: Iterable[Callable[..., Any]]) -> str:
-    """Return a file with these functions and the library code that they use."""
+    """Return the text of a file with these functions and the library code that they use."""
     found: dict[str, str] = {}
     for function in functions:
         collect(function, found)
@@ -28,7 +28,7 @@ def source(functions: Iterable[Callable[..., Any]]) -> str:
 
 
 def collect(function: Callable[..., Any], found: dict[str, str]) -> None:
-    """Add the source of a function, without its decorators, and of the tinyllm functions that it uses."""
+    """Add to `found` the source of a function without decorators, and of the helpers that it uses."""
     tree: Any = ast.parse(inspect.getsource(function))
     tree.body[0].decorator_list = []
     strip_types(tree.body[0])
@@ -46,7 +46,7 @@ def collect(function: Callable[..., Any], found: dict[str, str]) -> None:
 
 
 def helpers(function: Callable[..., Any]) -> list[Callable[..., Any]]:
-    """Return the helpers of a function in tinyllm that are not ops, each before its callers -> list.
+    """Return the functions of tinyllm, except ops, that a function uses; each stands before its callers.
 
     Helpers in ops/shapes.py are left out, because they only check arguments.
     """

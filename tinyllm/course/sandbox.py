@@ -4,15 +4,15 @@ A restriction can be tightened but never removed. `limits` sets POSIX resource l
 allows the process to open files only below a few folders, and to signal only its own children (from version 6
 on). `seccomp` (Linux 3.5) allows only the system calls that a function on arrays needs. `freeze` also denies
 calls that change the memory layout, for a worker that runs C between guard pages. Landlock and seccomp are
-called by ctypes, because the standard library does not offer them. "Hostile: ..." names the submissions in
-tests/course/hostile that would succeed without the code there.
+called with ctypes, because the standard library does not offer them. "Hostile: ..." names submissions in
+tests/course/hostile that would succeed without the code at this place.
 
-Run as `python -I -S sandbox.py LEVEL COMPILER ARGUMENTS...` this file becomes the compiler of a student's C,
-behind `limits` and `landlock`: a compiler runs no code that it reads, but `#include "/home/me/secret"` would
-show a file in its messages, and a header that includes itself takes for ever.
+`python -I -S sandbox.py LEVEL COMPILER ARGUMENTS...` compiles a student's C code with `limits` and
+`landlock`. A compiler does not run the code, but `#include "/home/me/secret"` would show a file in an error
+message, and a header that includes itself takes for ever.
 
-landlock(7), seccomp(2) and filter.h of the Linux kernel are the sources of the numbers. The worker reads this
-file, so it imports the standard library only.
+The numbers come from landlock(7), seccomp(2) and filter.h of the Linux kernel. Workers import this file, so
+it uses only the standard library.
 """
 
 import ctypes
@@ -55,7 +55,7 @@ def _call(number, *args):
 
 
 def landlock_version() -> int:
-    """Return the version of Landlock that this kernel offers; 0 if there is none."""
+    """Return the version of Landlock in this Linux kernel; 0 if there is none."""
     if sys.platform != "linux":
         return 0
     try:
@@ -65,7 +65,7 @@ def landlock_version() -> int:
 
 
 def landlock(readable: list | tuple = (), writable: list | tuple = (), executable: list | tuple = ()) -> None:
-    """Allow this process to open files only below these paths. Raises OSError if that is not possible.
+    """Let this process open only files below these paths. Raises OSError if this is not possible.
 
     Hostile: hidden tests; other students' folders; the library's own source, read; a report in the grader's
     place; a file system that fills up.
@@ -156,7 +156,7 @@ SECOND, THIRD, FOURTH = 24, 32, 40  # and arguments
 
 
 def seccomp_program(machine: str) -> list[tuple]:
-    """Return the filter of `seccomp` in classic BPF: [(code, jump if true, jump if false, number)]."""
+    """Return the filter of `seccomp` as BPF instructions: [(code, jump if true, jump if false, number)]."""
     column, program = MACHINES[machine][0], for_calls(machine, ALLOWED, ALLOW)
     commands = [(EQUAL, 0, 1, command) for command in DENIED_FCNTL]
     program += for_argument(FCNTL[column], SECOND, commands, DENY, ALLOW)
@@ -169,7 +169,7 @@ def seccomp_program(machine: str) -> list[tuple]:
 
 
 def frozen_program(machine: str) -> list[tuple]:
-    """Return the filter of `freeze`, as instructions of classic BPF."""
+    """Return the filter of `freeze` as BPF instructions."""
     program = for_calls(machine, FROZEN, DENY)
     flags = [(LOAD, 0, 0, THIRD), (ANY_OF, 0, 1, PROT_EXEC), (RETURN, 0, 0, DENY),
              (LOAD, 0, 0, FOURTH), (ANY_OF, 0, 1, MAP_FIXED), (RETURN, 0, 0, DENY)]  # fmt: skip
@@ -178,7 +178,7 @@ def frozen_program(machine: str) -> list[tuple]:
 
 
 def for_calls(machine: str, names: dict | tuple, answer: int) -> list[tuple]:
-    """Return the start of a filter: kill on other architectures, and give the calls in `names` one answer."""
+    """Return the start of a filter, which kills other architectures and gives all `names` the same answer."""
     column, architecture = MACHINES[machine]
     program: list[tuple] = [(LOAD, 0, 0, MACHINE), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL)]
     program += [(LOAD, 0, 0, NUMBER)]
@@ -189,21 +189,21 @@ def for_calls(machine: str, names: dict | tuple, answer: int) -> list[tuple]:
 
 
 def for_argument(number: int, where: int, tests: list[tuple], answer: int, otherwise: int) -> list[tuple]:
-    """Return instructions for one call: `answer` if a test of its argument is true, else `otherwise`."""
+    """Return instructions for a system call: `answer` if a test of an argument is true, else `otherwise`."""
     program = [step for test in tests for step in (test, (RETURN, 0, 0, answer))]
     return [(EQUAL, 0, len(program) + 2, number), (LOAD, 0, 0, where), *program, (RETURN, 0, 0, otherwise)]
 
 
 def seccomp() -> None:
-    """Deny this process all system calls not listed: they fail with EPERM. Raises OSError if unsupported."""
+    """Let all system calls that are not listed fail with EPERM. Raises OSError if this is not possible."""
     _filter(seccomp_program)
 
 
 def freeze() -> None:
     """Forbid changes to the memory layout from now on, if a seccomp filter is in force.
 
-    Pages keep their rights and addresses, no new code can be loaded, and signals keep their handlers. New
-    memory can still be allocated; freed memory stays mapped, which `free` tolerates.
+    Pages keep their rights and addresses, no new code can be loaded, and signals keep their handlers. Memory
+    can still be allocated, but is not given back to the system.
     """
     if sys.platform == "linux" and _libc().prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2:
         _filter(frozen_program)
@@ -211,7 +211,7 @@ def freeze() -> None:
 
 @functools.cache  # by the server, for all the workers that it forks
 def filter_bytes(instructions: "Callable[[str], list[tuple]]") -> bytes:
-    """Return a filter's instructions as bytes for the kernel. Raises OSError if this machine has none."""
+    """Return the instructions of a filter as bytes. Raises OSError if this machine has no such filter."""
     machine = platform.machine()
     if sys.platform != "linux" or machine not in MACHINES:
         raise OSError(f"no seccomp filter for {sys.platform} on {machine}")
@@ -231,7 +231,7 @@ def _filter(instructions):
 
 
 def limits(memory: int = 2**31, cpu_seconds: int = 60, file_size: int = 2**24, files: int = 64) -> None:
-    """Limit this process: address space and file sizes in bytes, processor time in seconds, open files.
+    """Limit this process: address space and file size in bytes, seconds of processor time, open files.
 
     Hostile: memory without end; a function without end; a file system that fills up.
     """
@@ -252,9 +252,9 @@ def limits(memory: int = 2**31, cpu_seconds: int = 60, file_size: int = 2**24, f
 
 
 def visible(compiler: str) -> list:
-    """Return the paths that a compiler may read and run: the system's, and its own if it is in /opt.
+    """Return the paths that a compiler may read and run: system folders, and its own folder in /opt.
 
-    The rest of /opt stays hidden, because it may contain courses and this library.
+    Other folders in /opt stay hidden, because they may contain courses and this library.
     """
     parts = compiler.split("/")
     own = ["/".join(parts[:3])] if parts[1] == "opt" else []
@@ -263,7 +263,7 @@ def visible(compiler: str) -> list:
 
 
 def without(folder: str, hidden: str) -> list:
-    """Return paths that cover all files in a folder, except those in a folder `hidden` inside of it."""
+    """Return paths that cover all files in a folder, except the files in its subfolder `hidden`."""
     if not f"{hidden}/".startswith(f"{folder}/"):
         return [folder]
     inside = [] if folder == hidden else [each for each in os.scandir(folder) if not each.is_symlink()]
@@ -271,7 +271,7 @@ def without(folder: str, hidden: str) -> list:
 
 
 def compile_fenced(level: str, command: list[str]) -> None:
-    """Restrict this process and become the compiler, which may write to the current folder only."""
+    """Restrict this process and replace it by the compiler, which may only write to the current folder."""
     limits(memory=2**31, cpu_seconds=20, file_size=2**24, files=256)
     if level != "plain":
         system = visible(os.path.realpath(command[0]))

@@ -1,7 +1,7 @@
 """Show texts in a terminal one screen at a time, so that nothing scrolls away unread.
 
-A `Screen` takes the place of standard output. It counts the lines since somebody last pressed Enter, and
-waits before the first line that does not fit.
+A `Screen` replaces standard output. It counts the lines since the user last pressed Enter, and waits for
+Enter before the first line that does not fit.
 """
 
 import re
@@ -21,7 +21,7 @@ Part = str | Sequence["Part"]  # a text, or parts that belong together
 
 
 class Screen:
-    """Take the place of standard output, and wait for Enter whenever the terminal is full.
+    """A substitute for standard output that waits for Enter whenever the terminal is full.
 
     waits: False if the output is a file, so that nobody has to press Enter.
     muted: while this is True, nothing is written.
@@ -37,7 +37,7 @@ class Screen:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        """Write a text, and wait before each line that does not fit -> the length of the text."""
+        """Write a text, wait before each line that does not fit, and return the text's length."""
         for line in () if self.muted else text.splitlines(keepends=True):
             if self.waits and self.used >= room() and not self.column:
                 self.pause("Enter shows more, q + Enter ends")
@@ -48,7 +48,7 @@ class Screen:
         return len(text)
 
     def show(self, part: Part) -> None:
-        """Write a part on one screen; if it is too long for one, write its parts one after another."""
+        """Write a part on one screen, or, if it is too long, its parts one after another."""
         if not self.waits or self.used + needed(part) <= room():
             self.write(joined(part))
         elif self.used:
@@ -66,7 +66,7 @@ class Screen:
         self.ask(paint(f"{dashes} {prompt}", FAINT) + " ")
 
     def ask(self, prompt: str) -> str:
-        """Read a line -> str; q, or the end of the input, ends the program."""
+        """Read a line from the user; q or the end of the input ends the program."""
         if self.used and self.used + needed(prompt) - 1 > room():
             self.pause("Enter goes on, q + Enter ends")
         forget_typed()
@@ -89,17 +89,17 @@ def forget_typed() -> None:
 
 
 def room() -> int:
-    """Return how many lines fit on the terminal above a prompt."""
+    """Return the number of lines that fit on the terminal above a prompt."""
     return max(shutil.get_terminal_size().lines - 1, 2)
 
 
 def height(columns: int) -> int:
-    """Return how many terminal lines a line of `columns` columns takes when it is wrapped."""
+    """Return the number of terminal lines for a line of `columns` columns, which may be wrapped."""
     return 1 + max(columns - 1, 0) // shutil.get_terminal_size().columns
 
 
 def needed(part: Part) -> int:
-    """Return how many terminal lines a part takes."""
+    """Return the number of terminal lines that a part needs."""
     return sum(height(width(line)) for line in joined(part).splitlines())
 
 
@@ -109,7 +109,7 @@ def joined(part: Part) -> str:
 
 
 def paragraphs(text: str) -> list[str]:
-    """Split a text into paragraphs; a heading stays with the next one, indented lines with the one before."""
+    """Split a text into paragraphs; keep headings with the text below, indented lines with the text above."""
     found: list[str] = []
     for piece in re.split(r"(?<=\n)(?=\n\S)", text):
         if found and re.fullmatch(r"\s*#+ .*\n", found[-1]):

@@ -1,7 +1,7 @@
 """Cut a lesson's script into steps, and show each step before its code runs.
 
-A lesson is a script in percent format, which editors also open as a notebook: `# %% [markdown]` opens a
-cell of prose, `# %%` one of code.
+A lesson is a script in percent format, which editors can also open as a notebook: a cell of prose begins with
+`# %% [markdown]`, a cell of code with `# %%`.
 """
 
 import re
@@ -20,7 +20,7 @@ from tinyllm.report.terminal import BOLD, FAINT, ITALIC, paint
 
 @dataclass(frozen=True)
 class Cell:
-    """Prose or code between two `# %%`, and the line of the file where it starts, counted from 1."""
+    """Prose or code between two `# %%`, and the number of its first line, counted from 1."""
 
     line: int
     prose: bool
@@ -28,7 +28,7 @@ class Cell:
 
 
 def cells(source: str) -> list[Cell]:
-    """Cut a script in percent format -> list of Cell."""
+    """Cut a script in percent format into cells."""
     found: list[tuple[int, bool, list[str]]] = []
     for number, line in enumerate(source.splitlines(), 1):
         if line.startswith("# %%"):
@@ -46,14 +46,14 @@ def _text(lines, prose):
 
 @dataclass
 class Step:
-    """A cell of code, or None at the end of a lesson, and the prose before it."""
+    """A cell of code with the prose before it. At the end of a lesson, the code may be None."""
 
     prose: list[Cell] = field(default_factory=list)
     code: Cell | None = None
 
 
 class Stepper:
-    """Show the steps of a running script, each before its code runs, by tracing the script's frame.
+    """A tracer that shows each step of a running script before the step's code runs.
 
     waits: True in a terminal, where Enter starts each step.
     start: the first step to show; by default the user is asked if the last run was left in the middle.
@@ -88,7 +88,7 @@ class Stepper:
                 return int(answer or stopped)
 
     def look(self, frame: FrameType, event: str, value: Any) -> Any:
-        """Act as the trace function of the script: before the first line of a step runs, show the step."""
+        """Show a step before its first line runs. This is the trace function of the script."""
         if event == "line":
             while self.steps and self.steps[0].code and self.steps[0].code.line < frame.f_lineno:
                 self.show(self.steps.pop(0))
@@ -101,7 +101,7 @@ class Stepper:
         return self.look
 
     def end(self) -> None:
-        """Show the prose after the last code, and record that the lesson was finished."""
+        """Show the prose after the last code, and record that the lesson is finished."""
         for step in self.steps:
             self.show(step)
         if self.waits:
@@ -131,7 +131,7 @@ class Stepper:
 
 
 def steps(found: Iterable[Cell]) -> list[Step]:
-    """Group cells into steps, each of which ends with code; at the end there may be prose alone."""
+    """Group cells into steps that end with code; the last step may be prose alone."""
     grouped = [Step()]
     for cell in found:
         if cell.prose:

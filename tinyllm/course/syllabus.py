@@ -27,7 +27,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Lesson:
-    """One lesson; the fields are explained in syllabus.toml."""
+    """A lesson. Its fields are explained in syllabus.toml."""
 
     number: int
     folder: str
@@ -48,12 +48,12 @@ class Lesson:
 
     @property
     def name(self) -> str:
-        """Return the lesson's name in commands: its number, or the folder of an instructor's own lesson."""
+        """Return the lesson's name in commands: its number, or the folder of an instructor's own tasks."""
         return self.home or str(self.number)
 
     @property
     def path(self) -> Path:
-        """Return the lesson's folder, in the package or the instructor's."""
+        """Return the folder of the lesson, either in the package or the instructor's own."""
         return Path(self.home) if self.home else lessons_folder() / self.folder
 
     @property
@@ -67,11 +67,11 @@ class Lesson:
         return "exercise.c" if all(task.kind == "c" for task in self.tasks) else "exercise.py"
 
     def broken(self, output: str) -> list[dict[str, Any]]:
-        """Return the promises in syllabus.toml that the output of lesson.py does not keep."""
+        """Return the expectations in syllabus.toml that the output of lesson.py does not meet."""
         return [promise for promise in self.expected if not kept(promise, output)]
 
     def task(self, name: str) -> Task:
-        """Return one of the tasks by name. Raises UserError if there is none."""
+        """Return the task with a given name. Raises UserError if there is none."""
         for task in self.tasks:
             if task.name == name:
                 return task
@@ -80,10 +80,10 @@ class Lesson:
 
 
 def kept(promise: dict[str, Any], output: str) -> bool:
-    """Return True if a lesson's output keeps a promise of syllabus.toml.
+    """Return True if a lesson's output meets an expectation in syllabus.toml.
 
-    The promise is {"text": ...}, which must occur, or {"after": words, "low": a, "high": b}: the first number
-    after the words must lie in this range.
+    An expectation is {"text": ...}, which must occur, or {"after": words, "low": a, "high": b}: the first
+    number after these words must lie between a and b.
     """
     if "text" in promise:
         return promise["text"] in output
@@ -95,7 +95,7 @@ def kept(promise: dict[str, Any], output: str) -> bool:
 
 
 def lessons_folder() -> Path:
-    """Return the folder of the lessons: in the package, or in a checkout next to it; else raise UserError."""
+    """Return the folder of the lessons, in the package or beside it. Raises UserError if there is none."""
     package = Path(__file__).parents[1]
     for folder in (package / "lessons", package.parent / "lessons"):
         if (folder / "syllabus.toml").is_file():
@@ -105,7 +105,7 @@ def lessons_folder() -> Path:
 
 @functools.cache
 def syllabus() -> tuple[Lesson, ...]:
-    """Return every lesson, in order -> tuple of Lesson."""
+    """Return all lessons in order."""
     data = read_toml(lessons_folder() / "syllabus.toml")
     return tuple(map(_lesson, data["lesson"]))
 
@@ -122,7 +122,7 @@ def _task(name, kind="op", op=None, model=""):
 
 
 def find_lesson(number: int | str) -> Lesson:
-    """Return the lesson with this number or folder name. Raises UserError if there is none."""
+    """Return the lesson with a number or folder name. Raises UserError if there is none."""
     for lesson in syllabus():
         if str(number) in (str(lesson.number), f"{lesson.number:02}", lesson.folder):
             return lesson

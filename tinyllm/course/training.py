@@ -32,7 +32,7 @@ class Plugins:
     on_interrupt: str = ""  # the message of the first Ctrl-C
 
     def try_out(self, setup: Any) -> None:
-        """Train a new model for one step, so that a failure comes before anything is written."""
+        """Train a new model for one step as a test, before anything is written."""
         with self.explaining():
             if self.parts:
                 next(setup.steps())
@@ -41,7 +41,7 @@ class Plugins:
 
     @contextmanager
     def explaining(self, run: Run | None = None) -> Iterator[None]:
-        """Name the student's functions in the message if a run diverges in the `with` block."""
+        """Name the student's functions in the error if training in the `with` block diverges."""
         try:
             yield
         except Diverged as error:
@@ -55,7 +55,7 @@ class Plugins:
             raise UserError(f"{error.what}; these were yours: {names}; {ask}") from None
 
     def conclusion(self, run: Run, trained: bool) -> Iterator[str]:
-        """Yield lines on how often each function ran, if anything was trained, and what to do next."""
+        """Yield lines that say how often each function was called, and what to do next."""
         if not self.parts:
             return
         from tinyllm.course.plugins import idle
@@ -70,9 +70,9 @@ class Plugins:
 
 
 def replaced_ops(run: Run) -> list[dict[str, Any]]:
-    """Return a run's notes about the student's functions: [{"op": ..., "lesson": ..., "sha256": ...}].
+    """Return what a run recorded about the student's functions: [{"op": ..., "lesson": ..., "sha256": ...}].
 
-    Raises UserError when the run, or this note, is damaged.
+    Raises UserError when the run or this record is damaged.
     """
     run.read_config()
     return run.replaced_ops({"lesson": int, "sha256": str})
@@ -80,9 +80,9 @@ def replaced_ops(run: Run) -> list[dict[str, Any]]:
 
 @contextmanager
 def plugged_in(lessons: list[str] | None, resumed: str | None = None) -> Iterator[Plugins]:
-    """Plug in the student's functions of some lessons, for a `with` block -> Plugins.
+    """Open a context in which the student's functions of some lessons replace ops.
 
-    resumed: the folder of a run, whose notes name its lessons. Raises UserError before anything is written.
+    resumed: the folder of a run that has recorded its lessons. Raises UserError before anything is written.
     """
     if resumed and not lessons:
         lessons = list(dict.fromkeys(str(record["lesson"]) for record in replaced_ops(Run(resumed))))

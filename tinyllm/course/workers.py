@@ -1,13 +1,13 @@
 """Call a student's functions in worker processes, with limits on time.
 
-`Launcher` starts workers at one level of isolation. A `Worker` runs one student's file and answers `call`
-with a value or a `Failure`. Whatever the student's code does, this process goes on.
+`Launcher` starts workers at one level of isolation. A `Worker` runs a student's file and answers `call` with
+a value or a `Failure`. This process continues, whatever the student's code does.
 
 The limit is on processor time, which does not depend on other work on the machine. A sleeping worker uses no
 processor time, so on Linux the worker is inspected every quarter of a second. If it was asleep at several
 inspections (ASLEEP) while an answer was due, its time is up (hostile: a wait without end, for nobody). A
-worker that is ready to run but gets no processor does not count as asleep. Limits by the clock are many times
-larger; they catch all other cases, also on systems where sleep cannot be seen.
+worker that is ready to run but gets no processor does not count as asleep. Much larger limits in real time
+catch all other cases, also on systems where sleep cannot be seen.
 """
 
 import functools
@@ -47,7 +47,7 @@ SPAWNED_SECONDS = 60  # by the clock, for a plain subprocess, whose sleep cannot
 
 @dataclass(frozen=True)
 class Failure:
-    """The reason for a missing value. state: failed, timed_out, not_attempted, or blocked by the sandbox."""
+    """The reason why there is no value. state: failed, timed_out, not_attempted, or blocked (forbidden)."""
 
     state: str
     message: str
@@ -76,7 +76,7 @@ def plain_words() -> str:
 
 @functools.cache
 def why_not(level: str) -> str | None:
-    """Test a level of isolation -> a sentence that says why this does not work here; None if it works."""
+    """Test a level of isolation; return a sentence why it does not work on this machine, or None."""
     if level == "plain":
         return None
     if sys.platform != "linux":
@@ -99,10 +99,10 @@ def why_not(level: str) -> str | None:
 
 
 class Launcher:
-    """Start workers, one after another; use it as a context manager, from one thread.
+    """A context manager that starts workers, one after another. Use it in one thread only.
 
-    forks: True if a server forks the workers, as on Linux; otherwise each is a plain subprocess.
-    cpu_seconds: the processor time of all workers and this process together; when it is used up, calls fail.
+    forks: True if a server forks the workers, as on Linux; otherwise each worker is a plain subprocess.
+    cpu_seconds: the limit of processor time for all workers and this process together; then calls fail.
     """
 
     def __init__(self, level, forks=sys.platform == "linux", cpu_seconds=math.inf):
@@ -117,19 +117,19 @@ class Launcher:
         self.server.close()
 
     def start(self, code: str | Path, limits: dict[str, float] | None = None) -> "Worker":
-        """Start a worker for a student's file -> Worker, whose `failure` says if the file itself failed."""
+        """Start a worker for a student's file. If the file itself fails, the worker has a `failure`."""
         return Worker(self, Path(code).resolve(), LIMITS | (limits or {}))
 
     def used(self) -> float:
-        """Return the seconds of processor time that this process and the workers that have ended took."""
+        """Return the seconds of processor time that this process and all ended workers have used."""
         return self.cpu + time.process_time()
 
     def is_used_up(self) -> bool:
-        """Return True if this process and the workers that have ended took all their processor time."""
+        """Return True if this process and its ended workers have used up all their processor time."""
         return self.used() > self.cpu_seconds
 
     def launch(self, request: dict[str, Any]) -> socket.socket:
-        """Start a process for a request; the server is started again if it has died."""
+        """Start a process for a request. If the server has died, start it again first."""
         try:
             return self.server.start(request)
         except GONE:
@@ -139,9 +139,9 @@ class Launcher:
 
 
 class Worker:
-    """A fresh process with one student's file in it, whose functions `call` runs; a `with` block ends it.
+    """A fresh process that runs functions of a student's file, and ends with the `with` block.
 
-    After the block, `output` holds the first bytes that the student's code printed.
+    After the block, `output` contains the first bytes that the student's code printed.
     """
 
     def __init__(self, launcher, code, limits):
@@ -191,10 +191,10 @@ class Worker:
 
     def call(self, function: str, args: Sequence[Any], send_args: bool = False,
              names: Sequence[str] = ()) -> Any:
-        """Run one of the file's functions -> its value, or a Failure.
+        """Call a function of the file, and return its value or a Failure.
 
-        With `send_args` the result is (value, the arguments as the function left them). With `names` the
-        arguments are given by name.
+        With `send_args` the result is (value, the arguments after the call). With `names` the arguments are
+        passed by keyword.
         """
         message: dict[str, Any] = {"function": function, "args": list(args)}
         message |= {"send_args": True} if send_args else {}
@@ -205,9 +205,9 @@ class Worker:
         return self._failed(answer, function)
 
     def call_with(self, function: str, remotes: dict[str, Callable[..., Any]], limit: int = 2000) -> Any:
-        """Run a function whose arguments are functions that run in this process -> value, or a Failure.
+        """Call a function whose arguments are functions of this process; return its value or a Failure.
 
-        remotes: {name: function of (args, kwargs) -> a reply, as `fork_server.remote` reads it}. At most
+        remotes: {name: function of (args, kwargs) that returns a reply for `fork_server.remote`}. At most
         `limit` calls are made, in as much processor time of this process as the worker itself may use.
         """
         message = {"function": function, "args": [], "remote": list(remotes)}
@@ -226,7 +226,7 @@ class Worker:
         return self.failure
 
     def steps(self, function: str, args: Sequence[Any]) -> list[tuple[str, Any]] | Failure:
-        """Run a function and look at its variables as it returns -> list of (name, value), or a Failure."""
+        """Call a function; return the (name, value) of its variables at its end, or a Failure."""
         answer = self._ask({"function": function, "args": list(args), "steps": True})
         steps = answer.get("steps") if isinstance(answer, dict) else None
         if not isinstance(steps, list) or len(steps) > MAX_STEPS:
@@ -281,7 +281,7 @@ class Worker:
 
 
 def asked(answer: Any) -> tuple[Any, Any, Any]:
-    """Read a worker's request for a call -> (name, args, kwargs); (None, None, None) if it is invalid."""
+    """Return (name, args, kwargs) of a worker's request for a call; three times None if it is invalid."""
     if not isinstance(answer, dict):
         return None, None, None
     name, args, kwargs = (answer.get(key) for key in ("ask", "args", "kwargs"))
@@ -292,7 +292,7 @@ def asked(answer: Any) -> tuple[Any, Any, Any]:
 
 @dataclass(frozen=True)
 class Died:
-    """The worker died instead of answering. signal: its number; 0 if the worker exited, None if unknown."""
+    """The worker died instead of answering. signal: the number; 0 if the worker exited, None if unknown."""
 
     signal: int | None
 
@@ -320,7 +320,7 @@ def _failure(answer, what, after):
 
 
 def without_scratch(text: str) -> str:
-    """Return a message without the paths of temporary folders, which differ on every run."""
+    """Return a message without the paths of temporary folders, which change with every run."""
     top = tempfile.gettempdir()
     for path in sorted({top, os.path.realpath(top)}, key=len, reverse=True):  # macOS has two names for it
         text = re.sub(re.escape(path) + r"[/\\]+tinyllm-\w*[/\\]*", "", text)

@@ -1,7 +1,7 @@
 """Find and fill a student's workspace: copies of lessons, and the progress in `.tinyllm`.
 
-Copies are made once and never overwritten. The workspace is the nearest folder with a `.tinyllm`, from the
-current folder upwards, or else the current folder.
+Files are copied once and never overwritten. The workspace is the nearest folder that contains `.tinyllm`: the
+current folder or a folder above it, else the current folder.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ FIELDS = {"state": str, "held": int, "hints": int, "solution": bool}  # of a tas
 
 
 def find_workspace(start: str | Path = ".") -> Path:
-    """Return the nearest workspace, from `start` upwards; `start` if there is none -> Path."""
+    """Return the nearest workspace from `start` upwards, or `start` if there is none."""
     start = Path(start).absolute()
     for folder in (start, *start.parents):
         if (folder / MARK).is_dir() and folder != Path.home():
@@ -37,9 +37,9 @@ def find_workspace(start: str | Path = ".") -> Path:
 def start_lesson(
     lesson: Lesson, workspace: Path, more: dict[str, str] | None = None
 ) -> tuple[Path, list[str]]:
-    """Copy a lesson's files into the workspace -> (the folder, the names that were copied).
+    """Copy a lesson's files into the workspace; return the folder, and the names of the copied files.
 
-    A file that exists already is left alone. more: {name: text} of files to write beside them.
+    A file that exists already is not changed. more: {name: text} of other files to write.
     """
     folder = workspace / lesson.folder
     sources = [path for path in sorted(lesson.path.iterdir())
@@ -59,7 +59,7 @@ def start_lesson(
 
 
 def exercise_path(lesson: Lesson, workspace: Path, file: str | Path | None = None) -> Path:
-    """Find the student's exercise -> Path. Raises UserError if there is none."""
+    """Return the path of the student's exercise. Raises UserError if there is none."""
     if file is None:
         path = workspace / lesson.folder / "exercise.py"
         if os.path.lexists(path):  # what it is, is said when it is read
@@ -77,7 +77,7 @@ def exercise_path(lesson: Lesson, workspace: Path, file: str | Path | None = Non
 
 
 def versions(folder: Path) -> dict[str, int]:
-    """Return the time of the last save of each file that a check may read -> {name: nanoseconds}."""
+    """Return {name: time in nanoseconds} of the last save of each file that a check may read."""
     found = {}
     with contextlib.suppress(OSError):  # an editor may remove a file for a moment
         for path in sorted(folder.iterdir()):
@@ -88,10 +88,10 @@ def versions(folder: Path) -> dict[str, int]:
 
 @contextlib.contextmanager
 def copied(path: Path) -> Iterator[Path]:
-    """Copy an exercise and the code next to it into a temporary folder, for a `with` block -> its path.
+    """Copy an exercise and the code beside it into a temporary folder for a `with` block; yield its path.
 
-    A worker may read the whole folder of its file, so this folder must hold nothing else. Raises UserError if
-    the exercise cannot be read or is too large.
+    A worker may read the whole folder, so it must contain nothing else. Raises UserError if the exercise
+    cannot be read or is too large.
     """
     files: dict[str, bytes] = {}
     for other in sorted(path.parent.iterdir()):
@@ -105,7 +105,7 @@ def copied(path: Path) -> Iterator[Path]:
 
 
 def lay_out(files: dict[str, bytes], folder: Path, name: str = "exercise.py") -> Path:
-    """Write an exercise and the code next to it into a folder for a worker -> the path of the exercise.
+    """Write an exercise and the code beside it into a worker's folder; return the exercise's path.
 
     files: {name: bytes}. Files that are not code or are too large are left out.
     """
@@ -116,13 +116,13 @@ def lay_out(files: dict[str, bytes], folder: Path, name: str = "exercise.py") ->
 
 
 def hints(lesson: Lesson, task: str) -> list[str]:
-    """Return the hints of a task, from a nudge to almost the answer -> list of str."""
+    """Return the hints of a task, from a small hint to almost the answer."""
     path = lesson.path / "hints.toml"
     return read_toml(path, {str: [str]}).get(task, []) if path.is_file() else []
 
 
 def place(folder: Path) -> int:
-    """Return the step at which the student left a lesson, or 0. folder: the lesson's, in a workspace."""
+    """Return the step at which the student left the lesson in a folder of the workspace, or 0."""
     return _places(folder.parent).get(folder.name, 0)
 
 
@@ -142,9 +142,9 @@ def _places(workspace):
 
 
 class Progress:
-    """A student's progress: each task's state, properties held, and hints and solutions seen.
+    """A student's progress: the state of each task, properties that hold, hints and solutions seen.
 
-    A damaged file counts as empty. `problem` then says so, and `save` renames it first.
+    A damaged file counts as empty. Then `problem` says so, and `save` renames the file first.
     """
 
     def __init__(self, workspace):
@@ -164,11 +164,11 @@ class Progress:
         return self.path.with_name("progress.damaged")
 
     def task(self, lesson: Lesson, name: str) -> dict[str, Any]:
-        """Return the record of a task, a dict that the caller may change; `save` writes it."""
+        """Return the record of a task. The caller may change this dict, and `save` writes it."""
         return self.tasks.setdefault(f"{lesson.number}/{name}", {})
 
     def save(self) -> None:
-        """Write the file atomically, if the folder has lessons. Raises UserError on failure."""
+        """Write the file atomically, if the workspace exists or has lessons. Raises UserError on failure."""
         workspace = self.path.parent.parent
         if not (self.path.parent.exists() or any((workspace / one.folder).is_dir() for one in syllabus())):
             return
@@ -183,21 +183,21 @@ class Progress:
             raise UserError(f"cannot keep your progress in {place}: {error.strerror}") from None
 
     def state(self, lesson: Lesson) -> tuple[str, int]:
-        """Return a lesson's state and count its passed tasks -> ("done", "started" or "", int)."""
+        """Return a lesson's state ("done", "started" or "") and the number of passed tasks."""
         passed = sum(self.task(lesson, task.name).get("state") == "passed" for task in lesson.tasks)
         here = (self.path.parent.parent / lesson.folder).is_dir()
         return ("done" if passed == len(lesson.tasks) else "started" if here else "", passed)
 
 
 def passed_ops(lesson: Lesson, workspace: Path) -> set[str]:
-    """Return the names of a lesson's ops that have passed `tinyllm check` in a workspace."""
+    """Return the ops of a lesson whose tasks have passed `tinyllm check` in a workspace."""
     progress = Progress(workspace)
     ops = [task.name for task in lesson.tasks if task.kind == "op"]
     return {name for name in ops if progress.task(lesson, name).get("state") == "passed"}
 
 
 def read_progress(data: bytes) -> dict[str, dict[str, Any]]:
-    """Read a progress file -> dict of dicts by "LESSON/TASK". Raises UserError for other bytes."""
+    """Read a progress file as {"LESSON/TASK": record}. Raises UserError if the file is damaged."""
     content = parse_json(data)
     conform(content, {"tasks": {str: {}}})
     return {key: {name: value for name, value in task.items() if type(value) is FIELDS.get(name)}
@@ -205,7 +205,7 @@ def read_progress(data: bytes) -> dict[str, dict[str, Any]]:
 
 
 def short_path(path: str | Path) -> str:
-    """Format a path for messages: relative to the current folder if it is inside."""
+    """Format a path for messages: relative to the current folder if it is inside this folder."""
     with contextlib.suppress(ValueError):
         return str(Path(path).absolute().relative_to(Path.cwd()))
     return str(path)

@@ -1,1 +1,1 @@
-"""The instructor's side: a course file, releases, grading of many submissions, reports and exports."""
+"""Help instructors: read course files, release exercises, grade many submissions, report and export."""

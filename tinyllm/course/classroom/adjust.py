@@ -1,7 +1,7 @@
 """Apply an instructor's tables to graded submissions: the roster, points set by hand, and arrival times.
 
-The tables lie beside the course file, and each grading reads them again, so that a decision made once holds
-for later gradings too. Records keep the points of the check beside the points set by hand.
+The tables are files beside the course file. Each grading reads them again, so a decision that was made once
+also holds later. Records keep the points from the check beside the points set by hand.
 """
 
 import datetime
@@ -24,12 +24,12 @@ STRANGER = "not in the roster"
 
 @dataclass
 class Adjustments:
-    """The content of the tables. A student's key is the name of the submission, ignoring case.
+    """The content of the tables. A student is identified by the name of the submission, ignoring case.
 
     roster: {student: (name, {column: cell})}, or None.
     overrides: {(student, lesson, task): (points or None, comment)}.
     late: {(student, lesson): days}.
-    where: {student: the row that names the student}, for messages.
+    where: {student: table and line that name the student}, for messages.
     """
 
     roster: dict[str, tuple[str, dict[str, str]]] | None = None
@@ -39,7 +39,7 @@ class Adjustments:
 
 
 def find_tables(course_file: str | None, given: dict[str, str | None]) -> dict[str, Path]:
-    """Return the tables to read: the named ones, or else roster.csv and so on beside the course file.
+    """Return the paths of the tables to read: the given ones, else roster.csv etc. beside the course file.
 
     given: {"roster": path or None, ...}.
     """
@@ -49,7 +49,7 @@ def find_tables(course_file: str | None, given: dict[str, str | None]) -> dict[s
 
 
 def read_tables(course: Course, tables: dict[str, Path]) -> Adjustments:
-    """Read the tables -> Adjustments. Raises UserError, with table and line, for a wrong line."""
+    """Read the tables. Raises UserError for a wrong line; the message names the table and the line."""
     found = Adjustments()
     if "roster" in tables:
         rows = read_sheet(tables["roster"], "student")
@@ -77,14 +77,14 @@ def read_tables(course: Course, tables: dict[str, Path]) -> Adjustments:
 
 
 def student_key(row: Row) -> str:
-    """Return a row's student in a normal form, to compare names. Raises UserError if there is none."""
+    """Return the student of a row, in a normal form for comparing. Raises UserError if the cell is empty."""
     if not row.cells["student"]:
         raise UserError(f"{row.where} names no student")
     return student_name(row.cells["student"]).casefold()
 
 
 def once(found: dict, place: Any, row: Row) -> None:
-    """Raise UserError if the table already has a row for this student, lesson or task."""
+    """Raise UserError if the table already has a row for the same student, lesson or task."""
     if place in found:
         depth = 1 if isinstance(place, str) else len(place)
         about = " and this ".join(("student", "lesson", "task")[:depth])
@@ -92,7 +92,7 @@ def once(found: dict, place: Any, row: Row) -> None:
 
 
 def find_task(course: Course, row: Row) -> tuple[Part, str]:
-    """Return (part of the course, task name) for a row's task, "softmax" or with its lesson "4/softmax"."""
+    """Return the lesson and the name of the task that a row names as "softmax" or "4/softmax"."""
     number, _, name = row.cells["task"].rpartition("/")
     found = [part for part in course.parts
              if name in part.points and number in ("", str(part.lesson.number))]  # fmt: skip
@@ -105,7 +105,7 @@ def find_task(course: Course, row: Row) -> tuple[Part, str]:
 
 
 def late_days(course: Course, row: Row) -> list[tuple[tuple[str, int], int]]:
-    """Return [((student, lesson), days late)] for the lessons of a row; a begun day counts as a day."""
+    """Return [((student, lesson), days late)] for the lessons of a row, with days rounded up."""
     parts = [part for part in course.parts if row.cells.get("lesson") in (None, "", str(part.lesson.number))]
     if not parts:
         raise UserError(f"{row.where}: the course has no lesson {row.cells['lesson'][:20]!r}")
@@ -123,7 +123,7 @@ def late_days(course: Course, row: Row) -> list[tuple[tuple[str, int], int]]:
 
 
 def moment(text: str, what: str, end: bool = False) -> datetime.datetime:
-    """Read a time such as 2026-10-01T23:59; a date gives its first moment, or with `end` its last."""
+    """Read a time such as 2026-10-01T23:59. A date means the start of the day, or with `end` its end."""
     try:
         found = datetime.datetime.fromisoformat(text)
         return found + DAY if end and len(text) <= len("2026-10-01") else found
@@ -133,9 +133,9 @@ def moment(text: str, what: str, end: bool = False) -> datetime.datetime:
 
 def adjust(found: Adjustments, course: Course, level: str,
            records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Apply the tables to records -> list of records; students who handed in nothing get one too.
+    """Apply the tables to records. Students in the roster who handed in nothing get a record, too.
 
-    Raises UserError if a table is about somebody whom neither the roster nor a submission names.
+    Raises UserError if a table names a student who is neither in the roster nor has a submission.
     """
     records = list(records)  # "Ada" and "ADA", who handed in two submissions, have a record each
     known = {record["student"].casefold() for record in records}
@@ -158,7 +158,7 @@ def adjust(found: Adjustments, course: Course, level: str,
 
 
 def adjust_lesson(found: Adjustments, course: Course, key: str, lesson: dict[str, Any]) -> None:
-    """Set the points of one lesson of a record, in place."""
+    """Change the points of one lesson of a record in place."""
     for task in lesson["tasks"]:
         points, comment = found.overrides.get((key, lesson["lesson"], task["task"]), (None, ""))
         if points is not None or comment:

@@ -1,7 +1,7 @@
-"""Right and wrong submissions of the capstone, to test the grader with.
+"""Make right and wrong submissions of the capstone that test the grader.
 
-All are made from the library's own functions. A wrong submission redefines a function at the end of the file,
-or leaves one out. The texts of wrong functions are in the lesson's answers.toml.
+All consist of the library's own functions. A wrong submission redefines a function at the end of the file,
+or leaves one out. The wrong functions are in the lesson's answers.toml.
 """
 
 import json
@@ -18,30 +18,30 @@ from tinyllm.testing import VARIANTS
 
 
 def parts(functions: dict[str, Callable[..., Any]]) -> str:
-    """Return a file with these functions and the library code that they use. functions: {op: function}."""
+    """Return the text of a file with the functions {op: function} and the library code that they use."""
     names = "".join(f"{op} = {f.__name__}\n" for op, f in functions.items() if f.__name__ != op)
     return source(functions.values()) + "\n" + names
 
 
 def references(without: Sequence[str] = ()) -> dict[str, Callable[..., Any]]:
-    """Return the library's functions for the ops of the capstone, except `without` -> {op: function}."""
+    """Return {op: the library's function} for the ops of the capstone, except those in `without`."""
     return {op: OPS[op].reference for op in PARTS if op not in without}
 
 
 def variants(which: int) -> dict[str, Callable[..., Any]]:
-    """Return every op in a right but different form -> {op: function}. which: the number of the variant."""
+    """Return {op: function} with the capstone's ops in another right form, the form with number `which`."""
     return {op: VARIANTS[op][which % len(VARIANTS[op])] for op in PARTS}
 
 
 def by_heart() -> str:
-    """Return a file that reports hard-coded losses of the library and computes nothing."""
+    """Return the text of a file that returns hard-coded losses and computes nothing."""
     known = {float(setup(seed).model.wte.weight.data[0, 0]): list(map(float, expected(seed)))
              for seed in seeds(0).values()}  # fmt: skip
     return read(12)["by_heart"].replace("LOSSES", repr(known))
 
 
 def capstone_answers() -> Answers:
-    """Return the answers to the capstone -> Answers."""
+    """Return right and wrong answers to the capstone."""
     whole, stub = parts(references()), read_text(find_lesson(12).path / "exercise.py")
     report = ("report.json", json.dumps({"lesson": 12, "reached": True, "missing": []}))
     wrong = [Answer(said, whole + text, breaks) for said, breaks, text in read(12)["wrong"]]

@@ -1,7 +1,7 @@
-"""Read the submissions of students, folders or zips, without trusting them.
+"""Read the submissions of students, which are folders or zips, without trusting them.
 
-A zip is never unpacked to the paths in it. Its whole list of contents is checked first (absolute paths, `..`,
-links, sizes). Then only the files that a lesson asks for are read, each up to a limit.
+A zip is never unpacked to the paths in it. First all its entries are checked (absolute paths, `..`, links,
+sizes). Then only the files that a lesson asks for are read, each up to a limit.
 """
 
 import functools
@@ -41,13 +41,13 @@ class Submission:
 
     @property
     def digest(self) -> str:
-        """Return a hexadecimal digest of these files."""
+        """Return a hexadecimal digest of the submission's files."""
         parts = [f"{self.student}\0{self.problem}".encode("utf-8", "surrogateescape"), self.progress]
         parts += [f"{k!r}\0".encode("utf-8", "surrogateescape") + v for k, v in sorted(self.files.items())]
         return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
     def keep(self, place: tuple[str, str], data: bytes) -> None:
-        """Add a file. Raises Refused if it is too large, or if there is another file of its name."""
+        """Add a file. Raises Refused if it is too large, or if its name is already in use."""
         if len(data) > MAX_FILE:
             raise Refused(f"{place[1]} has more than {MAX_FILE >> 20} MiB")
         if sum(map(len, self.files.values())) + len(data) > MAX_TOTAL or len(self.files) >= MAX_FILES:
@@ -57,16 +57,16 @@ class Submission:
 
 
 class Refused(Exception):
-    """A submission is refused; the message is one line."""
+    """The error for a submission that is refused; its message is one line."""
 
 
 Files = Iterator[tuple[PurePosixPath, Callable[[], bytes]]]  # each file's path, and a function that reads it
 
 
 def collect(folder: str | Path, lessons: list[Lesson]) -> list[Submission]:
-    """Read every submission below a folder, in the order of their names -> list of Submission.
+    """Read every submission in a folder, sorted by name.
 
-    If a student has two submissions, both are refused, because no program knows which one counts.
+    If a student has two submissions, both are refused, because nobody can know which one counts.
     """
     found = []
     for entry in filter(is_submission, entries(folder)):
@@ -109,7 +109,7 @@ def read_submission(submission: Submission, lessons: list[Lesson]) -> None:
 
 
 def take(submission: Submission, lessons: list[Lesson], files: Files) -> None:
-    """Read and keep the files that belong to a lesson, and the progress. Raises Refused if too large."""
+    """Read the files of lessons, and the student's progress file. Raises Refused if they are too large."""
     for path, read in files:
         if path.parts[-2:] == PROGRESS:
             submission.progress = submission.progress or read()
@@ -118,13 +118,13 @@ def take(submission: Submission, lessons: list[Lesson], files: Files) -> None:
 
 
 def entries(folder: str | Path) -> list[Path]:
-    """List the files and folders in a folder that are not hidden, sorted by name -> list of paths."""
+    """List the files and folders in a folder, except hidden ones, sorted by name."""
     found = sorted(Path(folder).iterdir(), key=lambda path: os.fsencode(path.name))
     return [path for path in found if not path.name.startswith(".") and path.name != "__MACOSX"]
 
 
 def is_submission(entry: Path) -> bool:
-    """Return True for a folder, a zip or the like, False for other files, such as a list of names."""
+    """Return True for a folder or an archive, False for other files, such as a list of names."""
     return not entry.is_file() or entry.is_symlink() or entry.suffix.lower() in (".zip", *OTHERS)
 
 
@@ -134,14 +134,14 @@ def left_out(folder: str | Path) -> list[str]:
 
 
 def student_name(name: str) -> str:
-    """Return a student's name in a normal form, so that both ways to encode an accent give the same name."""
+    """Return a student's name in Unicode normal form, so that equal names have equal characters."""
     text = " ".join(unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace")).split())
     kept = (c if c.isprintable() or c in JOINERS else "\N{REPLACEMENT CHARACTER}" for c in text)
     return "".join(kept).strip(JOINERS) or "?"
 
 
 def refuse_twins(submissions: list[Submission]) -> list[Submission]:
-    """Refuse submissions with the same student name, ignoring case -> list with one submission per name."""
+    """Refuse submissions with the same student name, ignoring case; return one submission per name."""
     by_name: dict[str, list[Submission]] = {}
     for submission in submissions:
         by_name.setdefault(submission.student.casefold(), []).append(submission)
@@ -157,7 +157,7 @@ def refuse_twins(submissions: list[Submission]) -> list[Submission]:
 
 
 def destination(path: PurePosixPath, lessons: list[Lesson]) -> tuple[str, str] | None:
-    """Return the lesson folder and the name under which a file is kept, or None if it is not collected.
+    """Return the lesson folder and the name for a file of a submission, or None if it is not needed.
 
     path: the path of the file within the submission.
     """
@@ -172,12 +172,12 @@ def destination(path: PurePosixPath, lessons: list[Lesson]) -> tuple[str, str] |
 
 
 def hidden(name: str) -> bool:
-    """Return True if a file or folder of this name is not part of a student's work."""
+    """Return True if the name of a file or folder shows that it is not part of a student's work."""
     return name.startswith(".") or name in ("__MACOSX", "__pycache__")
 
 
 def in_folder(root: Path) -> Files:
-    """Find the files of a folder, without following links to folders. Raises Refused if it has too many."""
+    """Find the files in a folder; ignore links to folders. Raises Refused if there are too many files."""
     seen = 0
     for here, folders, names in os.walk(root, followlinks=False):
         relative = PurePosixPath(*Path(here).relative_to(root).parts)
@@ -200,7 +200,7 @@ def read_regular(path: Path) -> bytes:
 
 
 class Bounded(io.FileIO):
-    """A file that raises Refused if asked for very many bytes at once, as a malicious zip may do."""
+    """A file that raises Refused when very many bytes are read at once, because of a malicious zip."""
 
     def read(self, size: int | None = -1) -> bytes:
         """Read `size` bytes. Raises Refused if this is far more than a submission needs."""
@@ -210,7 +210,7 @@ class Bounded(io.FileIO):
 
 
 def in_zip(archive: zipfile.ZipFile) -> Files:
-    """Find the files of a zip. Raises Refused first if any entry is dangerous to unpack."""
+    """Find the files in a zip. Raises Refused if any entry would be dangerous to unpack."""
     entries = archive.infolist()
     for entry in entries:
         require_honest(entry)
@@ -223,7 +223,7 @@ def in_zip(archive: zipfile.ZipFile) -> Files:
 
 
 def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    """Read a zip's entry, up to one byte more than the limit, even if its header states another size."""
+    """Read an entry of a zip, up to one byte more than the limit, whatever size its header claims."""
     with archive.open(entry) as f:
         return f.read(MAX_FILE + 1)
 

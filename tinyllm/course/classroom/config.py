@@ -1,6 +1,6 @@
 """Read `course.toml`: the lessons and tasks that count, their points and due dates, and the secret seed.
 
-Whoever knows the seed knows the hidden inputs, so a release for students does not contain this file.
+The seed determines the hidden inputs, so a release for students does not contain this file.
 """
 
 import datetime
@@ -44,7 +44,7 @@ points_per_late_day = 0
 
 @dataclass(frozen=True)
 class Part:
-    """One lesson of a course: its tasks' points by name, and when it is due."""
+    """A lesson of a course, with the points of each task and the due date."""
 
     lesson: Lesson
     points: dict[str, float]
@@ -53,7 +53,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Course:
-    """A course. `parts` are in the order of the lessons. If seed is None, grading draws one."""
+    """A course; its `parts` are in the order of the lessons. If `seed` is None, grading chooses one."""
 
     title: str
     seed: int | None
@@ -68,7 +68,7 @@ class Course:
         return sum(sum(part.points.values()) for part in self.parts)
 
     def variant(self, student: str) -> int:
-        """Return the seed of one student's hidden inputs: from 1, the same on every call."""
+        """Return the seed of a student's hidden inputs: a number of at least 1, always the same."""
         if self.seed is None:
             raise ValueError("a course without a seed has no hidden inputs")
         number = _digest(f"{self.seed}/{student}") % self.variants
@@ -100,7 +100,7 @@ def whole_course() -> Course:
 
 
 def load_course(path: str | Path) -> Course:
-    """Read a course file -> Course. Raises UserError if it is missing, not TOML, or has unknown settings."""
+    """Read a course file. Raises UserError if it is missing, is not TOML, or has unknown settings."""
     path = Path(path)
     if not os.path.lexists(path):
         raise UserError(f"there is no {path}; `tinyllm course init` writes one")

@@ -1,6 +1,6 @@
-"""Export to other systems: Gradescope, Classroom 50, nbgrader, Canvas and Moodle; JUnit's XML for all others.
+"""Export to Gradescope, Classroom 50, nbgrader, Canvas and Moodle, and to other systems as JUnit XML.
 
-There are two kinds of exports: packages that let another system run this grader, and results in its format.
+Some exports are packages that let another system run this grader; others are results in its format.
 """
 
 import io
@@ -92,7 +92,7 @@ pathlib.Path("result.json").write_text(json.dumps(result, indent=2) + "\\n")
 
 
 def pack(files: dict[str, str | bytes]) -> bytes:
-    """Return a zip of files, the same bytes on every call; scripts are executable. files: {name: content}."""
+    """Return a zip of the files {name: content}, with executable scripts. Equal files give equal bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in sorted(files.items()):
@@ -105,9 +105,9 @@ def pack(files: dict[str, str | bytes]) -> bytes:
 
 
 def read_package(path: str | Path | None) -> tuple[str, bytes]:
-    """Return the name and the bytes of a wheel or a source distribution of tinyllm, to install elsewhere.
+    """Return the name and the bytes of a wheel or a source distribution of tinyllm.
 
-    Exports bring it, as a package index may have another tinyllm. Raises UserError for any other file.
+    Exports contain it because a package index may have another tinyllm. Raises UserError for any other file.
     """
     make = "`pip wheel --no-deps FOLDER` makes one in a checkout"
     if path is None:
@@ -129,7 +129,7 @@ def seedless(course: Course) -> str:
 
 
 def gradescope(course: Course, out: str | Path, path: str | Path, package: str | Path | None) -> None:
-    """Write the autograder's zip for Gradescope. Students never see it, so it has the whole course file."""
+    """Write the zip of an autograder for Gradescope. Students never see it, so it may contain the seed."""
     name, data = read_package(package)
     if not Path(path).is_file():
         raise UserError(f"there is no {path} to pack; `tinyllm course init` writes one")
@@ -144,7 +144,7 @@ def gradescope(course: Course, out: str | Path, path: str | Path, package: str |
 
 
 def classroom50(course: Course, out: str | Path, path: str | Path, package: str | Path | None) -> None:
-    """Write autograders/ASSIGNMENT as a zip: autograder.py, the package, a course file without its seed."""
+    """Write autograders/ASSIGNMENT as a zip: autograder.py, the package, and a course file without seed."""
     name, data = read_package(package)
     if own := [part.lesson.folder for part in course.parts if part.lesson.home]:
         raise UserError(f"students can read this export, and it would hold the answers of {', '.join(own)}")
@@ -175,12 +175,12 @@ KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name
 
 
 def notebook_tasks(part: Part) -> list[str]:
-    """Return the names of a lesson's tasks that a cell of a notebook can check."""
+    """Return the names of the tasks in a lesson that can be checked in a notebook."""
     return [name for name in part.points if part.lesson.task(name).kind == "op" and not part.lesson.home]
 
 
 def notebook_cells(part: Part, text: str) -> Iterator[dict[str, Any]]:
-    """Yield the exercise as one cell to fill in, then for each task a cell that gives points."""
+    """Yield the cells of a notebook: the exercise to fill in, then for each task a cell that gives points."""
     number = part.lesson.number
     intro = f"# {number}. {part.lesson.title}\n\nFill in the functions. The cells below check them."
     yield _cell("markdown", f"lesson-{number}", intro)
@@ -194,7 +194,7 @@ def notebook_cells(part: Part, text: str) -> Iterator[dict[str, Any]]:
 
 
 def with_solution_marks(text: str) -> str:
-    """Put nbgrader's marks around the body of each stub; without marks it would empty the whole cell."""
+    """Put nbgrader's marks around each stub's body; otherwise nbgrader would empty the whole cell."""
     marked = r"\1### BEGIN SOLUTION\n\1raise NotImplementedError\n\1### END SOLUTION"
     return re.sub(r"^([ \t]+)raise NotImplementedError$", marked, text, flags=re.MULTILINE)
 
@@ -209,10 +209,10 @@ CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 
 
 def canvas(results: dict[str, Any], out: str | Path) -> str | None:
-    """Write points as CSV for Canvas: one assignment, with the points that it is worth in its name.
+    """Write points as CSV for Canvas, as one assignment whose name tells the highest number of points.
 
-    The roster's columns "id", "sis user id" and so on fill in Canvas's columns of these names, and "name"
-    fills in "Student". Returns a sentence about students without an ID: Canvas must know them by name.
+    The roster's columns "id", "sis user id" and so on become Canvas's columns of these names; "name" becomes
+    "Student". Returns a warning if students have no ID, because Canvas must then recognize their names.
     """
     submissions = results["submissions"]
     of = number(submissions[0]["of"]) if submissions else "0"
@@ -230,7 +230,7 @@ def canvas(results: dict[str, Any], out: str | Path) -> str | None:
 
 
 def moodle(results: dict[str, Any], out: str | Path) -> None:
-    """Write points and comments as CSV for Moodle's import of grades, with the columns of its export."""
+    """Write points and comments as CSV, with the columns that Moodle uses to export and import grades."""
     lessons = [lesson["lesson"] for lesson in (results["submissions"] or [{"lessons": []}])[0]["lessons"]]
     head = ["Username", "Full name", "ID number", "Email address", *(f"Lesson {n}" for n in lessons)]
     rows = [[*head, cell(results["course"]), "Feedback comments"]]
@@ -251,7 +251,7 @@ JUNIT = {"passed": "", "failed": "failures", "not_attempted": "skipped"}  # ever
 
 
 def junit(results: dict[str, Any], out: str | Path) -> None:
-    """Write JUnit's XML: a test suite for each student, a test case for each task."""
+    """Write results as JUnit XML: a test suite for each student, a test case for each task."""
     root = ElementTree.Element("testsuites", name=results["course"])
     for record in results["submissions"]:
         states = [task["state"] for lesson in record["lessons"] for task in lesson["tasks"]]
@@ -274,7 +274,7 @@ def junit(results: dict[str, Any], out: str | Path) -> None:
 
 
 def gradescope_results(results: dict[str, Any], out: str | Path) -> None:
-    """Write the results.json of Gradescope for one submission."""
+    """Write the results of one submission as a results.json for Gradescope."""
     if len(results["submissions"]) != 1:
         raise UserError(f"Gradescope wants one submission at a time, not {len(results['submissions'])}")
     record = results["submissions"][0]

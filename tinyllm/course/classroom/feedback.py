@@ -22,7 +22,7 @@ AROUND, MOST_LINES, WIDEST = 4, 300, 200  # lines before and after an error; lin
 
 
 def feedback_name(student: str) -> str:
-    """Return the name of a student's feedback file: STUDENT.html, or with a hash if that is not safe."""
+    """Return the name of a student's feedback file: STUDENT.html, with a hash if the name is not safe."""
     plain = re.sub(r"[^\w.-]+", "_", student).strip("-._")[:60]
     plain = plain.encode()[:150].decode("utf-8", "ignore")  # a file's name has at most 255 bytes
     if plain == student and not re.search(r"-[0-9a-f]{8}\Z", plain):  # or another's page
@@ -31,16 +31,16 @@ def feedback_name(student: str) -> str:
 
 
 def headline(task: dict[str, Any]) -> str:
-    """Describe the state of a task in a few words -> str."""
+    """Describe the state of a task in a few words."""
     word = WORDS.get(task["state"], task["state"])
     tried = task["properties"] and task["state"] in ("passed", "failed")
     return f"{word}, {task['properties_held']} of {task['properties']} properties hold" if tried else word
 
 
 def remarks(task: dict[str, Any]) -> Iterator[str]:
-    """Yield remarks on a task: its message, mistake, input and hint, and points set by the instructor.
+    """Yield remarks on a task: message, mistake, failing input, hint, and points set by the instructor.
 
-    The smallest input has a line for each argument; everything else is one line.
+    The failing input has a line for each argument; every other remark is one line.
     """
     where = f" (line {task['line']})" if task["line"] else ""
     if task["message"] and not task["message"].startswith("NotImplementedError"):
@@ -69,7 +69,7 @@ def remark_lines(task: dict[str, Any]) -> list[str]:
 
 
 def feedback(course: Course, record: dict[str, Any], files: Files) -> str:
-    """Return one student's page -> HTML."""
+    """Return the feedback page of a student as HTML."""
     name = record.get("roster", {}).get("name", "")
     lead = f"{record['student']}{f' ({name})' if name else ''}: {number(record['points'])} of " \
            f"{number(record['of'])} points"  # fmt: skip
@@ -88,7 +88,7 @@ def feedback(course: Course, record: dict[str, Any], files: Files) -> str:
 
 
 def overview(record: dict[str, Any]) -> Html:
-    """Return a row of large figures: points, tasks, late days."""
+    """Return a student's points, tasks and late days as a row of large figures."""
     tasks = [task for lesson in record["lessons"] for task in lesson["tasks"]]
     passed = sum(task["state"] == "passed" for task in tasks)
     facts = [("points", number(record["points"]), f"of {number(record['of'])}"),
@@ -100,13 +100,13 @@ def overview(record: dict[str, Any]) -> Html:
 
 
 def broken_file(lesson: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the first task of a lesson if its file does not parse, so that none of its tasks could run."""
+    """Return the first task of a lesson whose file is not valid Python, or None if the file is valid."""
     return next((task for task in lesson["tasks"]
                  if task["state"] == "blocked" and task["message"].startswith(UNPARSED)), None)  # fmt: skip
 
 
 def unparsed(part: Part, lesson: dict[str, Any], files: Files) -> Html | None:
-    """Return a note about a file that Python cannot read, with the lines around the error, or None."""
+    """Return a note with the lines around the error if a lesson's file is not valid Python, else None."""
     task = broken_file(lesson)
     if task is None:
         return None
@@ -118,7 +118,7 @@ def unparsed(part: Part, lesson: dict[str, Any], files: Files) -> Html | None:
 
 
 def lesson_section(part: Part, lesson: dict[str, Any], files: Files) -> Html:
-    """Return the tasks of a lesson, each with what was found and the student's code."""
+    """Return a section about a lesson: for each task the findings and the student's code."""
     broken = broken_file(lesson)
     parts: list[Html | None] = [tag("h2", f"Lesson {part.lesson.number}: {part.lesson.title}")]
     if lesson.get("late_days"):
@@ -143,21 +143,21 @@ def lesson_section(part: Part, lesson: dict[str, Any], files: Files) -> Html:
 
 
 def source(files: Files, part: Part, name: str) -> list[str]:
-    """Return the lines of a student's file as Python counts them; none if there is no such file."""
+    """Return the lines of a student's file, split as Python splits them; [] if there is no such file."""
     data = files.get((part.lesson.folder, name), b"")[:READ]
     return re.split(r"\r\n|\r|\n", data.decode("utf-8-sig", "replace"))
 
 
 def around(lines: list[str], line: int) -> range:
-    """Return the line numbers near a line, from AROUND before it to AROUND after it."""
+    """Return the numbers of the lines from AROUND before to AROUND after a line."""
     return range(max(line - AROUND, 1), min(line + AROUND, len(lines)) + 1)
 
 
 def excerpt(part: Part, task: dict[str, Any], files: Files) -> tuple[list[str], list[int]]:
-    """Return (all lines of a task's file, the numbers of the lines to show).
+    """Return all lines of a task's file, and the numbers of the lines to show.
 
-    Shown are the task's function, found without parsing the file, and if the error is elsewhere, the lines
-    near it. A file without the function is shown whole.
+    The lines to show are the task's function, and the lines near the error if it is elsewhere. A file without
+    the function is shown whole.
     """
     kind = part.lesson.task(task["task"]).kind
     lines = source(files, part, "exercise.c" if kind == "c" else "exercise.py")
@@ -175,7 +175,7 @@ def excerpt(part: Part, task: dict[str, Any], files: Files) -> tuple[list[str], 
 
 
 def code(lines: list[str], shown: Sequence[int], marked: int | None) -> Html | None:
-    """Return some lines of a file with their numbers, one of them marked; None if all of them are empty."""
+    """Return some lines of a file with line numbers, one of them `marked`; None if all are empty."""
     last = next((k for k in range(len(shown), 0, -1) if lines[shown[k - 1] - 1].strip()), 0)
     shown, rows = shown[:last], []
     for before, i in zip([0, *shown], shown[:MOST_LINES], strict=False):

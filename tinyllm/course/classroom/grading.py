@@ -1,10 +1,10 @@
 """Grade one submission: judge each task in workers, and compute the points.
 
-The result is a plain record that depends only on the submission, the course and the library: limits are in
-processor time where the system counts it (see `workers`), and searches are limited by counts. There is also a
-limit of processor time for a whole submission, the time of this process included: when it is used up, tasks
-that were judged keep their verdicts, and the others are timed out. A limit by the clock, many times longer,
-catches code that waits but is not recognised as asleep.
+The result is a plain record that depends only on the submission, the course and the library: code is limited
+in processor time where the system counts it (see `workers`), and searches in their number of steps. Processor
+time is also limited for the whole submission, including the time of this process. When it is used up, the
+tasks that were judged keep their verdicts, and the other tasks are timed out. A much longer limit in real
+time catches code that only waits and is not recognised as asleep.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ CLOCK_SECONDS = 7200  # the limit by the clock for one submission
 
 
 def grade(submission: Submission, course: Course, level: str) -> dict[str, Any]:
-    """Grade a submission -> record, a dict of plain values."""
+    """Grade a submission, and return a record: a dict of plain values."""
     with (tempfile.TemporaryDirectory(prefix="tinyllm-") as folder,
           Launcher(level, cpu_seconds=CPU_SECONDS) as launcher):
         end = time.monotonic() + CLOCK_SECONDS
@@ -54,7 +54,7 @@ def empty_record(submission: Submission, course: Course, level: str, problem: st
 
 def as_grades(submission: Submission, course: Course, level: str, problem: str,
               verdicts: list[list[Verdict]]) -> dict[str, Any]:
-    """Return the record of a submission. verdicts: a list for each part of the course."""
+    """Return the record of a submission from its verdicts, a list for each lesson of the course."""
     seen: dict[str, dict[str, Any]] = {}
     with contextlib.suppress(UserError):  # it is for `course report` only
         seen = read_progress(submission.progress)
@@ -71,7 +71,7 @@ def as_grades(submission: Submission, course: Course, level: str, problem: str,
 
 def grade_lesson(submission: Submission, course: Course, part: Part, launcher: Launcher, folder: Path,
                  end: float) -> list[Verdict]:
-    """Judge one lesson's tasks -> list of Verdict. end: the monotonic time after which no task is begun."""
+    """Judge the tasks of a lesson. No task is begun after the time `end`, given by the monotonic clock."""
     here = folder / part.lesson.folder
     here.mkdir()
     files = submission.files.items()
@@ -92,7 +92,7 @@ def grade_lesson(submission: Submission, course: Course, part: Part, launcher: L
 
 
 def scored(part: Part, verdict: Verdict, partial: bool) -> dict[str, Any]:
-    """Return a verdict as a record with its points; `partial` is explained in `course.toml`."""
+    """Return a verdict as a record with its points; with `partial`, failed tasks may earn a share."""
     of, share = part.points[verdict.task], float(verdict.state == "passed")
     if partial and verdict.state == "failed" and not {ORDINARY, ORDINARY_INPUT} & {*verdict.broken}:
         right = [title for title in (*verdict.held, *verdict.broken) if title.startswith(RIGHT)]

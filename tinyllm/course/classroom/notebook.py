@@ -15,7 +15,7 @@ from tinyllm.course.workers import Launcher, best_level
 
 
 def check_cell(number: int, name: str, history: list[str]) -> None:
-    """Judge one task on the cells that were run. Raises AssertionError with the verdict if it fails."""
+    """Judge a task on the code of the cells run so far. Raises AssertionError with the verdict on failure."""
     lesson = find_lesson(number)
     task = lesson.task(name)
     with tempfile.TemporaryDirectory() as folder, Launcher(best_level()) as launcher:
@@ -28,6 +28,6 @@ def check_cell(number: int, name: str, history: list[str]) -> None:
 
 
 def joined_cells(history: list[str]) -> str:
-    """Join the cells that define or import something -> str. Jupyter's own commands become `pass`."""
+    """Join the cells that define or import something, and replace Jupyter's own commands by `pass`."""
     cells = [text for text in history if re.search(r"\b(def|import)\b", text) and "check_cell(" not in text]
     return re.sub(r"^(\s*)get_ipython\(\).*$", r"\1pass", "\n\n".join(cells), flags=re.MULTILINE) + "\n"

@@ -1,7 +1,7 @@
 """Grade many submissions at once, one process for each, and continue after an interrupt.
 
-Each process writes its record into OUT/.parts and ends; if it crashes, only its own record is lost. The name
-of a record is a hash of all that it depends on: files, course, library, Python and isolation.
+Each process writes one record into OUT/.parts and ends; if it crashes, only this record is lost. The name of
+a record is a hash of everything that it depends on: files, course, library, Python and isolation.
 """
 
 import contextlib
@@ -44,9 +44,9 @@ LOST = "its grading process ended, by a crash or after four hours; grade again"
 
 
 def choose_level(wanted: str, required: bool = False) -> str:
-    """Return the level of isolation to grade with. Raises UserError if it does not work here.
+    """Return the level of isolation to use for grading. Raises UserError if it does not work here.
 
-    required: refuse `plain`, which does not stop attackers.
+    With `required`, the level `plain` is refused, because it does not stop attackers.
     """
     reasons = {level: why_not(level) for level in (LEVELS if wanted == "auto" else (wanted,))}
     if required and "plain" in reasons:
@@ -59,7 +59,7 @@ def choose_level(wanted: str, required: bool = False) -> str:
 
 
 def find_submissions(folder: str | Path, course: Course) -> list[Submission]:
-    """Return every submission of a folder. Raises UserError if there is none."""
+    """Return all submissions in a folder. Raises UserError if there is none."""
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder} with submissions")
@@ -70,7 +70,7 @@ def find_submissions(folder: str | Path, course: Course) -> list[Submission]:
 
 
 def only(names: Collection[str], submissions: list[Submission]) -> set[str]:
-    """Find students by name, ignoring case -> set of their names. Raises UserError for an unknown name."""
+    """Return the students in `names` as spelled in the submissions. Raises UserError for an unknown name."""
     known = {submission.student.casefold(): submission.student for submission in submissions}
     keys = [student_name(name).casefold() for name in names]
     for name, key in zip(names, keys, strict=True):
@@ -85,13 +85,13 @@ def grade_all(submissions: list[Submission], course: Course, out: str | Path, le
               workers: int | None = None, step: Callable[[], Any] = lambda: None,
               begin: Callable[[int], Any] = lambda total: None,
               again: Collection[str] = ()) -> list[dict[str, Any]]:
-    """Grade submissions -> list of records, in the order of the students' names.
+    """Grade submissions, and return their records in the order of the students' names.
 
     begin: called with the number of submissions.
     step: called whenever a submission is done.
     again: grade only these students, even if nothing has changed; the others keep their records.
 
-    For a course without a seed, one is drawn and stored in `out`.
+    If the course has no seed, a random seed is stored in `out`.
     """
     parts = Path(out, ".parts")
     begin(len(submissions))
@@ -122,7 +122,7 @@ def grade_all(submissions: list[Submission], course: Course, out: str | Path, le
 
 
 def kept_seed(folder: Path) -> int:
-    """Return the seed that is stored in a folder; the first call draws it."""
+    """Return the seed that is stored in a folder; if there is none, store a random one first."""
     if (seed := read(folder / "seed.json", int)) is None:
         seed = new_seed()
         atomic_write_text(folder / "seed.json", json.dumps(seed))
@@ -139,13 +139,13 @@ def record_name(submission: Submission, course: Course, level: str) -> str:
 
 @functools.cache
 def digest_of_code() -> str:
-    """Return a digest of tinyllm's code: when it changes, submissions must be judged again."""
+    """Return a digest of tinyllm's code. When it changes, submissions must be judged again."""
     files = sorted(Path(__file__).parents[2].rglob("*.py"))
     return hashlib.sha256(b"".join(hashlib.sha256(read_bytes(path)).digest() for path in files)).hexdigest()
 
 
 def read(path: Path, kind: Any = RECORD) -> Any:
-    """Return the content of a file from `write`, by default a record; None if it is missing or damaged."""
+    """Read a JSON file, by default a record. Returns None if the file is missing or damaged."""
     try:
         return read_json(path, kind)
     except UserError:
@@ -166,7 +166,7 @@ def is_final(record: dict[str, Any] | None) -> bool:
 
 
 def prepare(course: Course, variants: set[int], interrupted: Collection[int] = ()) -> None:
-    """Draw all cases and compute the right results before processes are forked, which then share them."""
+    """Generate all cases and right results now, so that processes forked later share them."""
     if CONTEXT.get_start_method() != "fork":
         return
     tasks = [part.lesson.task(name) for part in course.parts for name in part.points]
@@ -184,9 +184,9 @@ def prepare(course: Course, variants: set[int], interrupted: Collection[int] = (
 
 @contextlib.contextmanager
 def interrupts() -> Iterator[list[int]]:
-    """Collect interrupts -> a list, which stays empty while there are none.
+    """Yield a list to which every interrupt, such as Ctrl-C, is appended.
 
-    KeyboardInterrupt is not enough: if it is raised in a callback, such as Hypothesis's for the garbage
+    KeyboardInterrupt alone is not enough: if it is raised in a callback, for example of the garbage
     collector, Python prints it and continues.
     """
     seen, usual = [], signal.default_int_handler
@@ -208,9 +208,9 @@ def interrupts() -> Iterator[list[int]]:
 
 def run_all(todo: list[tuple[Submission, Path]], course: Course, level: str, workers: int,
             step: Callable[[], Any], interrupted: Collection[int] = ()) -> None:
-    """Grade submissions, `workers` processes at a time; start no more once `interrupted` is not empty.
+    """Grade submissions in `workers` processes at a time; start no more once `interrupted` is not empty.
 
-    If a process is killed, its workers end too: their server exits when its socket closes.
+    If a process is killed, its workers end too, because their server exits when the socket closes.
     """
     todo, running = list(reversed(todo)), list[tuple[Any, float]]()
     try:
@@ -240,7 +240,7 @@ def run_all(todo: list[tuple[Submission, Path]], course: Course, level: str, wor
 
 
 def run_one(submission: Submission, course: Course, level: str, path: str) -> None:
-    """Grade one submission and write its record; this is the main function of a grading process."""
+    """Grade one submission, and write its record. A grading process runs only this function."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides what an interrupt means
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
     for part in course.parts:
@@ -250,9 +250,9 @@ def run_one(submission: Submission, course: Course, level: str, path: str) -> No
 
 
 def bound_memory(more: int = 2**30) -> None:
-    """Bound how many bytes this process may grow; beyond them, MemoryError is raised. Linux only.
+    """Let this process grow by at most `more` bytes, after which MemoryError is raised. Linux only.
 
-    The limits of `protocol` and `mutants` should make this needless. Workers set their own limit.
+    The limits in `protocol` and `mutants` should make this needless. Workers set their own limit.
     """
     if sys.platform != "linux":
         return

@@ -1,9 +1,9 @@
 """Write a release for students: lessons and stubs, without any line of a solution.
 
 An instructor may keep a solved copy of the lessons: code between `# BEGIN SOLUTION` and `# END SOLUTION` is
-replaced by `raise NotImplementedError`. A marker that is nearly one of these is an error, not a comment. Then
-everything is scanned: stubs must be stubs, and no line of a function's body in the library may occur in an
-exercise, or in the text of any lesson up to the one that asks for this function.
+replaced by `raise NotImplementedError`. A misspelled marker is an error. Then all texts are scanned: stubs
+must be empty, and no line of a library function that students will write may occur in an exercise, or in a
+lesson up to the lesson that asks for this function.
 """
 
 import ast
@@ -31,7 +31,7 @@ LONG_ENOUGH = 24  # characters; a shorter line may occur in a lesson by chance
 
 
 def write_release(course: Course, out: str | Path, source: str | Path | None = None) -> list[Path]:
-    """Write a release into a new folder -> the paths written. Raises UserError before anything is written."""
+    """Write a release into a new folder, and return its paths. Raises UserError before it writes anything."""
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is there already and not empty; a release goes into a new folder")
@@ -62,7 +62,7 @@ def write_release(course: Course, out: str | Path, source: str | Path | None = N
 
 
 def stubs(text: str, path: Path) -> str:
-    """Replace the code between the markers by a stub -> str. Raises UserError for a malformed marker."""
+    """Replace the code between solution markers by a stub. Raises UserError for a misspelled marker."""
     kept, inside = [], None
     for number, line in enumerate(text.splitlines(keepends=True), 1):
         word = line.strip()
@@ -85,7 +85,7 @@ def stubs(text: str, path: Path) -> str:
 
 
 def require_stubs(part: Part, folder: Path, texts: dict[tuple[str, str], str]) -> None:
-    """Raise UserError unless the function of every task is empty. texts: {(lesson's folder, name): text}."""
+    """Raise UserError if a task's function is not a stub. texts: {(lesson's folder, file name): text}."""
     path, c_text = folder / "exercise.py", texts.get((part.lesson.folder, "exercise.c"), "")
     try:
         tree = ast.parse(texts[part.lesson.folder, "exercise.py"])
@@ -107,13 +107,13 @@ def require_stubs(part: Part, folder: Path, texts: dict[tuple[str, str], str]) -
 
 
 def is_stub(function: ast.FunctionDef) -> bool:
-    """Return True if a function is only a docstring and `raise NotImplementedError`."""
+    """Return True if a function contains only a docstring and `raise NotImplementedError`."""
     body = function.body[1:] if ast.get_docstring(function) is not None else function.body
     return len(body) == 1 and ast.unparse(body[0]).removesuffix("()") == "raise NotImplementedError"
 
 
 def solution_lines(course: Course) -> dict[str, tuple[str, int]]:
-    """Collect the library's lines that give a solution away -> {line without spaces: (op, lesson)}."""
+    """Return {line without spaces: (op, lesson)} for the library's lines that would reveal a solution."""
     found: dict[str, tuple[str, int]] = {}
     for part in course.parts:
         for name in part.points:
@@ -134,7 +134,7 @@ def without_spaces(line: str) -> str:
 
 
 def scan(course: Course, texts: dict[tuple[str, str], str]) -> None:
-    """Search the texts of a release for lines of solutions. Raises UserError if there is one."""
+    """Raise UserError if the texts of a release contain a line of a solution."""
     known = solution_lines(course)
     numbers = {part.lesson.folder: part.lesson.number for part in course.parts}
     for (folder, name), text in texts.items():
@@ -146,7 +146,7 @@ def scan(course: Course, texts: dict[tuple[str, str], str]) -> None:
 
 
 def readme(course: Course) -> str:
-    """Return the README of a release, with the lessons and due dates -> Markdown."""
+    """Return the README of a release as Markdown, with the lessons and their due dates."""
     install = [
         f"Install tinyllm {__version__} from the file or link that your instructor gave you, for example",
         f"with `python -m pip install '{WHEEL}-{__version__}.tar.gz[course]'`. Do not use `pip install",

@@ -1,6 +1,6 @@
-"""Write the results of grading: two tables, results.json and a page for each student; and sum them up.
+"""Write and summarise the results of grading: two tables, results.json, and a page for each student.
 
-All text from students (names, messages) stays text: never a formula in a spreadsheet or markup in a page.
+Text from students (names, messages) is never read as a formula in a spreadsheet or as markup in a page.
 """
 
 import json
@@ -29,7 +29,7 @@ def write_results(out: str | Path, course: Course, records: list[dict[str, Any]]
     """Write the tables, results.json and feedback into a folder.
 
     left_out: names of files that are not submissions.
-    files: each student's files, to show the code.
+    files: {student: files}, to show the code.
 
     Raises UserError where the folder cannot be written.
     """
@@ -49,7 +49,7 @@ def write_results(out: str | Path, course: Course, records: list[dict[str, Any]]
 
 
 def read_results(out: str | Path) -> dict[str, Any]:
-    """Read the results.json of an earlier grading -> dict. Raises UserError if it is missing or damaged."""
+    """Read the results.json of an earlier grading. Raises UserError if it is missing or damaged."""
     path = Path(out) / "results.json"
     if not os.path.lexists(path):
         raise UserError(f"there is no {path}; `tinyllm course grade` writes one")
@@ -75,7 +75,7 @@ def read_results(out: str | Path) -> dict[str, Any]:
 
 
 def tables(records: list[dict[str, Any]]) -> list[str]:
-    """Return grades.csv, with a column for each lesson, and tasks.csv, with one for each task."""
+    """Return grades.csv, with a column for each lesson, and tasks.csv, with a column for each task."""
     heads = dict.fromkeys(name for record in records for name in record.get("roster", ()))
     late = any("late_days" in lesson for record in records for lesson in record["lessons"])
     grades, tasks = [], []
@@ -97,7 +97,7 @@ def tables(records: list[dict[str, Any]]) -> list[str]:
 
 
 def by_hand(record: dict[str, Any]) -> str:
-    """Return the points that an instructor set for a student: "4/softmax: 2 for 0, comment"."""
+    """Describe the points that an instructor set by hand, as in "4/softmax: 2 for 0, comment"."""
     said = []
     for lesson in record["lessons"]:
         for task in lesson["tasks"]:
@@ -109,7 +109,7 @@ def by_hand(record: dict[str, Any]) -> str:
 
 
 def summary(results: dict[str, Any]) -> dict[str, Any]:
-    """Summarise a grading: states of tasks, common bugs, who asked for solutions -> dict of plain values."""
+    """Summarise a grading as a dict: states of tasks, common mistakes, who looked at solutions."""
     graded = [record for record in results["submissions"] if not record["problem"]]
     tasks: dict[tuple[int, str], Counter] = {}
     bugs: Counter = Counter()

@@ -1,8 +1,8 @@
 """Test the grader: it must accept right answers and reject wrong ones.
 
-The reference, the untouched starter and every answer that is a file (C, property tests, the capstone) run in
-a worker. An op's mutants and variants are functions of the library. They run in this process, but their
-values are sent through the same protocol.
+The reference solution, the untouched starter and every answer that is a file (C, property tests, the
+capstone) run in a worker. An op's mutants (known mistakes) and variants (other right ways to write it) are
+functions of the library. They run in this process, but their values are sent through the same protocol.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ from tinyllm.testing.relations import specs_only
 
 @dataclass(frozen=True)
 class Row:
-    """The results of the self-test on one task.
+    """The results of the self-test for one task.
 
     rejected: pairs (sentence of a mistake, the property that rejected it as intended, or None).
     wrongly: right answers that were rejected, with the reason.
@@ -67,7 +67,7 @@ class Row:
 
 
 class Here:
-    """Stand in for a Worker: run a function of the library, which is trusted, in this process."""
+    """A substitute for a Worker that runs a trusted function of the library in this process."""
 
     def __init__(self, name, function):
         self.name, self.function, self.failure = name, function, None
@@ -79,7 +79,7 @@ class Here:
         pass
 
     def call(self, name: str, args: Sequence[Any], send_args: bool = False, names: Sequence[str] = ()) -> Any:
-        """Run the function on a copy of the arguments."""
+        """Call the function with copies of the arguments."""
         args = protocol.copy(list(args))
         try:
             value = self.function(**dict(zip(names, args, strict=True))) if names else self.function(*args)
@@ -89,9 +89,9 @@ class Here:
 
 
 def run_selftest(course: Course, level: str, step: Callable[[Row], Any] = lambda row: None) -> list[Row]:
-    """Try every task of a course, each in a separate process, several at a time -> list of Row.
+    """Test the grader on every task of a course; each task has a process, and several run at once.
 
-    step is called with each row, in the course's order.
+    step(row) is called with each row, in the order of the course.
     """
     tasks = [(part.lesson, part.lesson.task(name)) for part in course.parts for name in part.points]
     rows = []
@@ -105,7 +105,7 @@ def run_selftest(course: Course, level: str, step: Callable[[Row], Any] = lambda
 
 
 def try_task(lesson: Lesson, task: Task, level: str) -> Row:
-    """Try one task -> Row."""
+    """Test the grader on one task."""
     ensure(lesson)
     specs = contextlib.nullcontext() if task.kind == "run" else specs_only()  # training runs on the kernels
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Launcher(level) as launcher, specs:
@@ -132,13 +132,13 @@ def try_task(lesson: Lesson, task: Task, level: str) -> Row:
 
 
 class Trial:
-    """The judge of the self-test: it treats each answer as a student's."""
+    """A judge that treats answers to a task like the work of a student."""
 
     def __init__(self, lesson, task, launcher, folder):
         self.lesson, self.task, self.launcher, self.folder = lesson, task, launcher, folder
 
     def starter(self) -> Verdict:
-        """Judge the lesson's files as students receive them, with nothing filled in."""
+        """Judge the lesson's files in the state in which students receive them."""
         stub = self.lesson.stub
         return self.text("exercise.py", stub) if stub else self.judge(self.lesson.path)
 
@@ -150,7 +150,7 @@ class Trial:
             return self.judge(Path(place))
 
     def judge(self, place: Path) -> Verdict:
-        """Judge the files of a folder."""
+        """Judge the files in a folder."""
         limits = {"cpu_seconds": 4 if self.task.kind == "run" else 1}
         code = place / "exercise.py"
         return judge_task(self.task, lambda: self.launcher.start(code, limits), place, explain=False)
@@ -169,6 +169,6 @@ def share(verdict: Verdict) -> float:
 
 
 def broken_as_meant(breaks: str, verdict: Verdict) -> str | None:
-    """Return the property or message that rejected a wrong answer, if it is the intended one (`breaks`)."""
+    """Return the property or message that rejected a wrong answer, or None if `breaks` is not in it."""
     found = [title for title in (*verdict.broken, verdict.message) if breaks in title]
     return found[0] if found and verdict.state != "passed" else None

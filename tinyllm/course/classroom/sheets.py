@@ -1,7 +1,7 @@
 """Read CSV tables from spreadsheets of any country, and write CSV tables without formulas.
 
-A table may begin with a byte order mark, end its lines as Windows does, and separate its columns by commas,
-semicolons or tabs. Every cell is written so that a spreadsheet reads it as text: no name or comment can run.
+Tables may begin with a byte order mark, have the line ends of Windows, and separate columns by commas,
+semicolons or tabs. Cells are written so that a spreadsheet never reads a name or a comment as a formula.
 """
 
 import csv
@@ -20,16 +20,16 @@ POINTS = re.compile(r"\d{1,6}([.,]\d{1,6})?", re.ASCII)
 
 
 class Row(NamedTuple):
-    """One row of a table: its cells by column, and where it stands, for messages."""
+    """A row of a table: its cells by column, and its file and line for messages."""
 
     cells: dict[str, str]
     where: str
 
 
 def read_sheet(path: str | Path, *needed: str) -> list[Row]:
-    """Read a table with a row of headings -> list of Row; headings become lower case, empty rows vanish.
+    """Read a table with a row of headings. Headings become lower case; empty rows are left out.
 
-    Raises UserError if it cannot be read, lacks a needed column, or has a row that does not fit.
+    Raises UserError if the file cannot be read, lacks a needed column, or has a row of the wrong length.
     """
     text = re.sub(r"\A\s*sep=.\s*?\n", "", read_text(path, LARGEST, "utf-8-sig"))  # Excel's own first line
     first = text.lstrip().partition("\n")[0]
@@ -57,7 +57,7 @@ def read_sheet(path: str | Path, *needed: str) -> list[Row]:
 
 
 def headings(head: list[str], needed: Sequence[str], where: str) -> list[str]:
-    """Return the headings of a table. Raises UserError if one is missing, or occurs twice."""
+    """Return the headings of a table. Raises UserError if a heading is missing or occurs twice."""
     while not head[-1]:
         head.pop()
     if missing := [name for name in needed if name not in head]:
@@ -69,7 +69,7 @@ def headings(head: list[str], needed: Sequence[str], where: str) -> list[str]:
 
 
 def read_points(row: Row, column: str) -> float:
-    """Return the points in a cell, 1.5 or 1,5. Raises UserError for all but a number of 0 or more."""
+    """Read the points in a cell, such as 1.5 or 1,5. Raises UserError if they are not a number >= 0."""
     text = row.cells[column]
     if not POINTS.fullmatch(text):
         raise UserError(f"{row.where}: {column} should be a number such as 2 or 1.5, not {text[:40]!r}")
@@ -79,19 +79,19 @@ def read_points(row: Row, column: str) -> float:
 def cell(text: str) -> str:
     """Return a text as one line for a cell of a spreadsheet, changed if it could be read as a formula.
 
-    `csv` does not quote a lone carriage return, after which a spreadsheet would begin another cell.
+    Line breaks become spaces: `csv` does not quote a lone carriage return, which would begin another cell.
     """
     line = " ".join(text.split())
     return "'" + line if line[:1] in tuple("=+-@＝＋－＠") else line  # also full-width signs
 
 
 def number(value: float) -> str:
-    """Format points; whole numbers without .0 -> str."""
+    """Format points, whole numbers without `.0`."""
     return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def sheet(rows: list[list[str]]) -> str:
-    """Format rows as CSV, the same bytes on every system -> str."""
+    """Format rows as CSV, with the same bytes on every system."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

@@ -2,12 +2,12 @@
 
 Submissions are compared as sets of statements, each without names, constants, comments and types; so renaming
 and reordering change nothing. Statements of the starter and of the library's own solution do not count. A
-statement that two students share is worth log2(1 / share of the others who have it too) bits, so a statement
-that everybody writes is worth nothing, and a rare one much.
+statement that two students share has a weight of log2(1 / p) bits, if a share p of the other students has it
+too. So a statement that everybody writes weighs nothing, and a rare statement weighs much.
 
 Chance is estimated from the class itself: most pairs worked independently, and above the median their sums of
-bits fall off about exponentially. The limit is where a class of this size, without any copies, would have one
-pair in twenty gradings. Small stubs are alike by nature: a pair above the limit is a reason to look.
+bits fall off about exponentially. A class of this size without any copies would have one pair above the limit
+in twenty gradings. Small stubs are alike by nature, so a pair above the limit is only a reason to look.
 """
 
 import ast
@@ -55,7 +55,7 @@ class Place(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """The bits that two students share in a lesson's folder, and the limit that they exceed."""
+    """The sum of bits that two students share in a lesson's folder, and the limit that it exceeds."""
 
     lesson: str
     bits: float
@@ -63,7 +63,7 @@ class Finding(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two students who share statements. shared: (bits, place in a file of `one`, in one of `other`)."""
+    """Two students who share statements. shared: (bits, place in `one`'s file, place in `other`'s file)."""
 
     one: str
     other: str
@@ -72,7 +72,7 @@ class Pair(NamedTuple):
 
     @property
     def words(self) -> str:
-        """Return who shares what: "Ada and Bob: 70 bits in all lessons ..., 12 statements"."""
+        """Say in words what the two share: "Ada and Bob: 70 bits in all lessons ..., 12 statements"."""
         clearest = max(self.findings, key=lambda each: each.bits / each.limit)
         told = f"{clearest.bits:.0f} bits in {clearest.lesson}, where chance gives up to {clearest.limit:.0f}"
         return plain(f"{self.one} and {self.other}: {told}; {len(self.shared)} statements")
@@ -108,7 +108,7 @@ def statements(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def lines_of_c(text: str) -> Iterator[tuple[str, int, int]]:
-    """Yield (shape, line number, line number again) of each line of a C file."""
+    """Yield (shape, line number, line number) of each line of a C file, in the form of `statements`."""
     comment = re.compile(r"//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
     blank = comment.sub(lambda found: "\n" * found[0].count("\n"), text)
     for i, line in enumerate(blank.split("\n"), 1):
@@ -131,7 +131,7 @@ def fingerprint(folder: str, name: str, text: str) -> dict[Key, Place]:
 
 
 def known(part: Part) -> set[Key]:
-    """Return the statements of a lesson that do not count: the starter's and the solutions'."""
+    """Return the statements of a lesson that are ignored, because the starter or a solution has them."""
     texts = [("exercise.py", part.lesson.starter)]
     texts += [(path.name, read_text(path)) for path in part.lesson.path.glob("exercise.c")]
     for task in map(part.lesson.task, part.points):
@@ -144,7 +144,7 @@ def known(part: Part) -> set[Key]:
 
 def fingerprints(submissions: Sequence[Submission],
                  course: Course) -> tuple[dict[str, dict[Key, Place]], list[str]]:
-    """Return ({student: statements that count}, sentences about files that cannot be compared)."""
+    """Return {student: statements to compare}, and sentences about files that cannot be compared."""
     ignored = set[Key]().union(*map(known, course.parts))
     found: dict[str, dict[Key, Place]] = {}
     left = []
@@ -165,10 +165,10 @@ def fingerprints(submissions: Sequence[Submission],
 
 
 def worth(key: Key, count: int, students: int) -> float:
-    """Return the weight in bits of a statement that two students share; `count` students have it in all.
+    """Return the weight in bits of a statement that `count` of all students have.
 
-    The rarer a statement is in the class, the larger its weight. The number of other students who have it is
-    raised by 1/16, or more for short statements, to avoid a division by 0.
+    The rarer a statement is in the class, the larger its weight. To avoid a division by 0, the number of
+    other students who have it is raised by 1/16, or more for short statements.
     """
     prior = max(2 ** -((key[1].count("(") + key[1].count("_")) / 4), 1 / 16)
     return math.log2((students - 1) / (count - 2 + prior)) if students > 2 else -math.log2(prior)
@@ -201,7 +201,7 @@ def similar(found: dict[str, dict[Key, Place]]) -> list[Pair]:
 
 
 def shared_bits(found: dict[str, dict[Key, Place]], bits: dict[Key, float]) -> np.ndarray:
-    """Return the sums of the bits that students share -> (students, students)."""
+    """Return the sums of the bits that each pair of students shares, (students, students)."""
     sums, keys = np.zeros((len(found), len(found))), list(bits)
     for start in range(0, len(keys), CHUNK):
         chunk = keys[start : start + CHUNK]
@@ -211,10 +211,10 @@ def shared_bits(found: dict[str, dict[Key, Place]], bits: dict[Key, float]) -> n
 
 
 def beyond_chance(sums: np.ndarray, false_pairs: float) -> float:
-    """Return a limit in bits; in a class without copying, `false_pairs` pairs exceed it on average.
+    """Return a limit in bits that `false_pairs` pairs exceed on average in a class without copying.
 
-    Above the median, the pairs' sums are taken to fall off exponentially. The median and the third quartile
-    give the scale; a share of 0.5 exp(-(limit - median) / scale) of all pairs then lies above the limit.
+    Above the median, the sums of pairs should fall off exponentially, with a scale from the median and the
+    third quartile. Then a share of 0.5 exp(-(limit - median) / scale) of all pairs is above the limit.
     """
     floor = LEAST_BITS + math.log2(max(len(sums), 1) / false_pairs)
     if len(sums) < 3:
@@ -226,7 +226,7 @@ def beyond_chance(sums: np.ndarray, false_pairs: float) -> float:
 
 def similarity_page(course: Course, found: dict[str, dict[Key, Place]], pairs: list[Pair],
                     left: Sequence[str]) -> str:
-    """Return a page with the pairs of students, and what each pair shares, side by side -> HTML."""
+    """Return an HTML page with the pairs of students; what a pair shares is shown side by side."""
     count = len(found) * (len(found) - 1) // 2
     lead = f"{len(found)} submissions, {count:,} pairs; above what chance gives: {len(pairs)}"
     body: list[Html] = [tag("p", CAUTION), tag("p", RULE, class_="note")]
@@ -249,5 +249,5 @@ def side_by_side(pair: Pair) -> Html:
 
 
 def code(text: str) -> Html:
-    """Return a cell with a line of code."""
+    """Return a cell of an HTML table with a line of code."""
     return tag("td", plain(text), class_="tok", style="white-space: pre-wrap; overflow-wrap: anywhere")
