@@ -1,4 +1,4 @@
-"""Training: one loop, objectives, recipes, the optimizer, and the folder of a run."""
+"""Train models: the training loop, objectives, recipes, optimizers, and the folder of a run."""
 
 from tinyllm.train import recipes  # noqa: F401  importing them registers them
 from tinyllm.train.config import RunConfig, TrainConfig, make_config

@@ -6,7 +6,7 @@
 
 The files of the first line form a Hugging Face folder, which other programs can open. A checkpoint is written
 under a temporary name, every file is flushed to the disk, and then the folder is renamed, which is one atomic
-step. So if a save fails, even by a power cut or a full disk, the previous checkpoint stays intact.
+step. So if saving fails, even because of a power cut or a full disk, earlier checkpoints stay intact.
 """
 
 import hashlib
@@ -33,11 +33,11 @@ STEP = re.compile(r"step-(\d{8,})")  # the name of a checkpoint's folder
 def save_checkpoint(
     folder: Path, step: int, write: Callable[[Path], None], states: dict[str, dict], state: dict[str, Any]
 ) -> Path:
-    """Write the checkpoint of `step` and return its path.
+    """Write a checkpoint after step number `step`, and return its path.
 
-    `write(path)` fills the new folder with the model's files; `states` is {"optimizer": {name: array}, ...},
-    one file each; `state` goes to state.json. Raises UserError when a file cannot be written; earlier
-    checkpoints are then untouched.
+    `write(path)` writes the model's files into the new folder. `states` is {"optimizer": {name: array}, ...},
+    and each entry becomes a file. `state` is written to state.json. Raises UserError when a file cannot be
+    written; earlier checkpoints then stay intact.
     """
     target = Path(folder) / f"step-{step:08d}"
     if target.exists():  # the same step of the same run: the same bits
@@ -90,7 +90,7 @@ def list_checkpoints(folder: Path) -> dict[int, Path]:
 
 
 def prune_checkpoints(folder: Path, keep: set[int | None]) -> None:
-    """Delete every checkpoint whose step is not in `keep`, and unfinished ones from killed processes.
+    """Delete all checkpoints whose step is not in `keep`, and unfinished ones that killed processes left.
 
     A folder is renamed first, so that a crash leaves no incomplete checkpoint that looks complete.
     """
@@ -126,8 +126,8 @@ def read_state(path: Path) -> dict[str, Any]:
 def verify(path: Path, only: Callable[[str], bool] = lambda name: True) -> dict[str, Any]:
     """Check that the files of a checkpoint are unchanged, and return its state.
 
-    `only(name)` chooses the files to check. Raises UserError, naming the file, when one is missing, cut short
-    or changed, or state.json has no digest of it.
+    `only(name)` chooses the files to check. Raises UserError, naming the file, when a file is missing, cut
+    short or changed, or state.json has no digest of the file.
     """
     state = read_state(path)
     weights = [file.name for file in Path(path).glob("*.safetensors")]
@@ -142,15 +142,15 @@ def verify(path: Path, only: Callable[[str], bool] = lambda name: True) -> dict[
 
 
 def load_model(path: Path, bits: int | None = None) -> Any:
-    """Return the model of a checkpoint, or with bits its quantised model.
+    """Return the model of a checkpoint, quantised if `bits` are given.
 
-    Raises UserError, naming the file, when it is damaged.
+    Raises UserError, naming the file, when a file is damaged.
     """
     return _naming(path / "model.safetensors", lambda: from_pretrained(path, bits))
 
 
 def load_state(path: Path, name: str, part: Any) -> None:
-    """Load NAME.safetensors into `part`, such as the optimizer. Raises UserError if it does not fit."""
+    """Load NAME.safetensors into `part`, such as an optimizer. Raises UserError if the file does not fit."""
     file = path / f"{name}.safetensors"
 
     def load():

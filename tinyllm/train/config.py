@@ -1,7 +1,7 @@
-"""The settings of a training run: `TrainConfig` for the loop, `RunConfig` adds data, tokenizer and model.
+"""Define the settings of training: `TrainConfig` for the loop, `RunConfig` also for data and model.
 
-Every setting has one flat name, such as `train.lr` or `model.heads`. Settings come in layers, and a later
-layer wins: the preset, the `--config` file, the flags, `--set`.
+Every setting has one flat name, such as `train.lr` or `model.heads`. Values come from the preset, the
+`--config` file, the flags and `--set`; later ones replace earlier ones.
 """
 
 import dataclasses
@@ -81,8 +81,8 @@ class TrainConfig:
 class RunConfig:
     """All settings that decide the weights of a run: data, tokenizer, model, training and seed.
 
-    `model` holds `type`, the family, and the fields of its config except the vocabulary, which the tokenizer
-    decides. `options` is the recipe's own dataclass, if it has one. `threads` changes only the speed.
+    `model` contains the family as `type`, and the fields of its config except the vocabulary size (from the
+    tokenizer). `options` is the recipe's own dataclass, if it has one. `threads` changes only the speed.
     """
 
     recipe: str = setting("pretrain", help="what is trained for")
@@ -106,17 +106,17 @@ class RunConfig:
         return settings | ({self.recipe: options} if options else {})
 
     def flat(self) -> dict[str, Any]:
-        """Return all settings in one level: {"data": ..., "model.heads": ..., "train.lr": ...}."""
+        """Return all settings in a flat dict: {"data": ..., "model.heads": ..., "train.lr": ...}."""
         return flatten(self.nested())
 
     def model_config(self, vocab_size: int) -> dict[str, Any]:
-        """Return the dict for `tinyllm.build` that describes the model of this run."""
+        """Return the model's config as a dict for `tinyllm.build`."""
         sizes = {name: value for name, value in self.model.items() if name != "type"}
         return {"model_type": self.model["type"], "vocab_size": vocab_size} | sizes
 
 
 def model_settings(config: Any) -> dict[str, Any]:
-    """Return a family's config as settings `model.*`: type, and all fields except the vocabulary size."""
+    """Return a model's config as settings: its type, and all fields except the vocabulary size."""
     families: dict[str, Any] = {name: family(name) for name in names()}
     (kind,) = (name for name, cls in families.items() if cls.config_class is type(config))
     fields = dataclasses.asdict(config)
@@ -152,9 +152,9 @@ def usual_preset(kind: str | None = None) -> str:
 
 
 def make_config(settings: dict[str, Any]) -> RunConfig:
-    """Build a `RunConfig` from settings {"train.lr": 0.001, ...}; the preset gives all other values.
+    """Build a `RunConfig` from settings {"train.lr": 0.001, ...}; all other values come from the preset.
 
-    Raises UserError on an unknown name or a bad value.
+    Raises UserError for an unknown name or a bad value.
     """
     recipe = find_recipe(settings.get("recipe", RunConfig.recipe))
     preset = settings.get("preset") or usual_preset(settings.get("model.type"))
@@ -179,10 +179,10 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
 
 
 def resumed(old: RunConfig, settings: dict[str, Any]) -> RunConfig:
-    """Return the settings of a run that is resumed with some of them changed: {"train.lr": 0.001, ...}.
+    """Return the settings of a resumed run, changed by `settings`: {"train.steps": 1000, ...}.
 
-    Raises UserError when a change would alter the result, other than to train longer; the message lists such
-    changes as "name: old -> new".
+    Raises UserError when a change would alter the result in another way than by training longer. The message
+    lists these changes as "name: old -> new".
     """
     before, after = old.flat(), dict(settings)
     if "model.type" in settings:

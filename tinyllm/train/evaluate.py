@@ -1,4 +1,4 @@
-"""Compute the validation loss: the loss on text that the model was not trained on."""
+"""Compute the validation loss, which is the loss on text that the model was not trained on."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -16,11 +16,11 @@ def evaluate(
 ) -> dict[str, float | None]:
     """Return {"val_loss": nats per target, "val_loss_per_char": nats per character} over some batches.
 
-    The result also has the means of the numbers that `loss` reports beside the loss, such as "val_accuracy".
-    The result is deterministic, and neither the model nor a random stream is changed. `characters` (V,) is
-    from `count_characters`. The loss per character is the nats of all predicted tokens, divided by the number
-    of characters that they spell. A text can be spelled with other tokens too, so this is an upper bound of
-    the model's true loss per character. Raises UserError when no target counts.
+    The result also has the means of other numbers that `loss` reports, such as "val_accuracy". It is
+    deterministic, and neither the model nor a random stream is changed. `characters` (V,) is from
+    `count_characters`. The loss per character is the nats of all predicted tokens, divided by their number of
+    characters. The same text could also be written with other tokens, so this is an upper bound of the
+    model's true loss per character. Raises UserError when no target counts.
     """
     nats, counted, spelt = 0.0, 0.0, 0
     sums: dict[str, float] = {}
@@ -41,16 +41,16 @@ def evaluate(
 
 
 def perplexity(nats: float) -> str:
-    """Write e to the power of a loss as text: 12.34, 2.5e+30, or inf if it exceeds a float."""
+    """Format the perplexity, exp(nats), as 12.34, 2.5e+30, or inf if it is too large for a float."""
     value = math.exp(nats) if nats < 709 else math.inf
     return f"{value:.2f}" if value < 1e6 else f"{value:.3g}"
 
 
 def count_characters(tokenizer: Any) -> np.ndarray:
-    """Count the characters that begin in each token of a tokenizer -> (V,).
+    """Count the characters that begin in each token of a tokenizer, (V,).
 
-    In UTF-8 only the first byte of a character does not have the form 10xxxxxx. So the counts of a text's
-    tokens add up to its number of characters, even if a character is split over tokens.
+    In UTF-8, all bytes of a character except the first have the form 10xxxxxx. So the counts of a text's
+    tokens add up to its number of characters, even if a character is split over several tokens.
     """
     spelt = (tokenizer.decode_bytes([token]) for token in range(tokenizer.vocab_size))
     return np.array([sum(byte & 0xC0 != 0x80 for byte in text) for text in spelt], np.int64)

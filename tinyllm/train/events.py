@@ -1,4 +1,4 @@
-"""Events that `train` yields: small records of what happened. The caller decides what to show."""
+"""Define the events that `train` yields: small records of what happened, which the caller may show."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Started:
-    """Training begins, or goes on: `step` of its `steps` updates are done."""
+    """Training begins or continues: `step` of all `steps` updates are done."""
 
     step: int
     steps: int
@@ -14,7 +14,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Stepped:
-    """One update is done: `step` counts from 1, `numbers` come from the loss function."""
+    """Update number `step` is done, counted from 1; `numbers` come from the loss function."""
 
     step: int
     loss: float
@@ -27,7 +27,7 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The validation loss after `step` updates, per token and per character; `numbers` holds all measures."""
+    """The validation loss after `step` updates, per token and per character; `numbers` has all measures."""
 
     step: int
     val_loss: float

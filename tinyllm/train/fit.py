@@ -1,4 +1,4 @@
-"""Train with a `TrainConfig`, or in one line with `fit`, for scripts and experiments."""
+"""Train models in scripts and experiments, with a `TrainConfig` or in one line with `fit`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -52,10 +52,10 @@ def fit(
 ) -> list[float]:
     """Train a model and return the loss of each step: `tl.fit(model, tokens, steps=200)[-1]`.
 
-    `batches` are tokens (n,), of which `batch` random windows per step are taken, or a function of the step
-    that returns a `Batch` or (tokens, targets). `lr` is the highest learning rate: by default the
-    optimizer's, or 3e-3 without an optimizer. `progress=tqdm.tqdm` shows a bar. `settings` are more fields of
-    `TrainConfig`, such as schedule and clip. Raises UserError on a bad setting, and when the loss is no
+    `batches` are tokens (n,), from which each step takes `batch` random windows, or a function of the step
+    that returns a `Batch` or (tokens, targets). `lr` is the highest learning rate (default: the optimizer's
+    rate, or 3e-3 without an optimizer). `progress=tqdm.tqdm` shows a bar. `settings` are more fields of
+    `TrainConfig`, such as schedule and clip. Raises UserError for a bad setting, and when the loss is no
     longer finite.
     """
     if lr is None:

@@ -31,13 +31,13 @@ KINDS: dict[str, Any] = {  # and all have a step; a chart can draw numbers in th
 
 
 class RunLog:
-    """Append to a log.jsonl, flush it and cut it."""
+    """A log.jsonl, to which records are appended; it can be flushed and cut."""
 
     def __init__(self, path: Path):
         self.path = path
 
     def append(self, record: dict[str, Any]) -> None:
-        """Add one record as one line. Raises UserError when it cannot be written."""
+        """Append a record as one line. Raises UserError when the line cannot be written."""
         line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
         with self._open() as f:
             f.write(line.encode("utf-8", "surrogatepass"))
@@ -49,9 +49,9 @@ class RunLog:
             return f.tell()
 
     def cut(self, length: int) -> None:
-        """Drop everything after the first `length` bytes; a resumed run writes it again.
+        """Cut the log after `length` bytes; a resumed run writes the later lines again.
 
-        Raises UserError when the log is shorter, or what is kept is damaged.
+        Raises UserError when the log is shorter, or the remaining lines are damaged.
         """
         size = self.path.stat().st_size if self.path.exists() else 0
         if size < length:
@@ -78,10 +78,10 @@ class RunLog:
 
 
 def read_log(path: str | Path, length: int = LARGEST_LOG + 1) -> list[dict[str, Any]]:
-    """Return the records of a log.jsonl, without a last line that a crash cut short.
+    """Return the records of a log.jsonl, without an incomplete last line.
 
-    With `length`, only this many bytes are read, which must end with a line. Raises UserError when the file
-    is missing or any other line is not a JSON object.
+    With `length`, only this many bytes are read, which must end with a complete line. Raises UserError when
+    the file is missing or any other line is not a JSON object.
     """
     with open_regular(path) as f:
         data = f.read(min(length, LARGEST_LOG + 1))
@@ -105,7 +105,7 @@ def read_log(path: str | Path, length: int = LARGEST_LOG + 1) -> list[dict[str, 
 
 
 def free_memory() -> int | None:
-    """Return how many bytes of memory programs can still get, or None where the system does not say."""
+    """Return the number of free bytes of memory, or None if the system does not report it."""
     try:
         with open("/proc/meminfo", encoding="ascii", errors="replace") as f:
             return next((int(line.split()[1]) * 1024 for line in f if line.startswith("MemAvailable:")), None)
@@ -114,7 +114,7 @@ def free_memory() -> int | None:
 
 
 def peak_rss_mb() -> float | None:
-    """Return the peak memory of this process in MiB, or None where the system does not report it."""
+    """Return the peak memory of this process in MiB, or None if the system does not report it."""
     try:
         # Not getrusage: on Linux it also counts the memory of the parent process before exec.
         with open("/proc/self/status", encoding="ascii", errors="replace") as f:

@@ -1,9 +1,9 @@
-"""The training loop, for every model, every objective and every kind of data.
+"""Train any model with any objective on any kind of data, in one loop.
 
 Read `Loop.__iter__` first: it calls all methods below. A run that was killed anywhere and resumed ends with
 the same bits as an uninterrupted run. There are four reasons: batches and dropout are functions of the seed
-and the step; evaluation and samples use separate random streams; all other state is in `Progress` or in
-arrays that a checkpoint holds; and on resuming, the log is cut back to its length at the checkpoint.
+and the step; evaluation and samples use separate random streams; a checkpoint stores all other state; and a
+resumed run cuts the log back to its length at the checkpoint.
 """
 
 import math
@@ -23,7 +23,7 @@ from tinyllm.train.optimizer import Optimizer, clipped_step, gradient_norm
 
 
 class Diverged(UserError):
-    """A loss, gradient or weight is not finite. `what` is the message without the advice."""
+    """The error for a loss, gradient or weight that is not finite. `what` is the message without advice."""
 
     def __init__(self, what: str, advice: str):
         super().__init__(f"{what}; {advice}")
@@ -32,7 +32,7 @@ class Diverged(UserError):
 
 @dataclass
 class Progress:
-    """The state of a run apart from arrays: counters and sums. Every checkpoint holds it."""
+    """The counters and sums of a run, which every checkpoint stores."""
 
     step: int = setting(0, min=0)
     best_step: int | None = setting(None, min=0)
@@ -56,7 +56,7 @@ class Progress:
             self.group[name] = total if math.isfinite(total) else None  # JSON has no infinity and no NaN
 
     def new_group(self) -> tuple[dict[str, Any], float | None]:
-        """Return (means, tokens per second) since the last line of the log, and reset their sums."""
+        """Return the means and the tokens per second since the last line of the log, and reset the sums."""
         sums: dict[str, Any] = self.group
         seconds = self.group_seconds
         self.group, self.group_seconds = {}, 0.0
@@ -72,11 +72,11 @@ class Loop:
     """Train a model: `for event in train(model, batches, loss, optimizer, steps=100): ...`
 
     `batches(step)` returns the batch of a step: a `Batch`, or (tokens, targets). `loss(model, batch)` returns
-    a Tensor, the mean over the targets that count, or (Tensor, {name: number}); the numbers go into the log.
-    If `batches` or `loss` has `state_dict` and `load_state_dict`, checkpoints save its state.
+    a Tensor, the mean over the targets that count, or (Tensor, {name: number}); the numbers are logged.
+    Checkpoints save the state of `batches` and `loss` if they have `state_dict` and `load_state_dict`.
 
     Iterating raises Diverged when a loss or a gradient is not finite, and UserError when a file cannot be
-    written; the checkpoints then stay intact.
+    written. In both cases the checkpoints stay intact.
     """
 
     model: Any
@@ -138,7 +138,7 @@ class Loop:
             yield self.log(evaluation)
 
     def train_step(self) -> events.Stepped:
-        """Do one update: forward, backward, clip, step."""
+        """Do one update: forward pass, backward pass, clipping, and the optimizer's step."""
         began = time.perf_counter()
         step, optimizer = self.progress.step, self.optimizer
         batch = self.batches(step)
@@ -179,7 +179,7 @@ class Loop:
         return events.Sampled(self.progress.step, text)
 
     def log(self, evaluation: events.Evaluated | None = None) -> events.Logged:
-        """Add a line to the log: means since the last line, and the evaluation if this step had one."""
+        """Add a line to the log: means since the last line, and the evaluation, if there is one."""
         progress = self.progress
         progress.seconds = time.perf_counter() - self.began
         means, tokens_per_second = progress.new_group()
@@ -212,7 +212,7 @@ class Loop:
         return events.Saved(progress.step, self.checkpoint.save(self.model, states, progress))
 
     def check_finite(self, step: int, what: str, value: float) -> None:
-        """Raise Diverged if a value is not finite, before anything computed from it is saved."""
+        """Raise Diverged if a value is not finite, so that nothing computed from it is saved."""
         if not math.isfinite(value):
             last = self.checkpoint.last_checkpoint() if self.checkpoint else None
             kept = f"the last good checkpoint is {last}" if last else "no checkpoint had been saved yet"
@@ -224,18 +224,18 @@ train = Loop  # so that one can write `for event in train(...)`
 
 
 def stateful(**parts: Any) -> dict[str, Any]:
-    """Return the parts of a training run that have a `state_dict`, which checkpoints save."""
+    """Return the parts of a training run that have a `state_dict`, because checkpoints save them."""
     return {name: part for name, part in parts.items() if hasattr(part, "state_dict")}
 
 
 def forward_backward(
     model: Any, batch: Any, loss: Callable, accumulate: int = 1, all_reduce: Callable | None = None
 ) -> tuple[float, dict[str, float]]:
-    """Add the gradients of a batch to the parameters -> (mean loss, {name: mean of a number `loss` reports}).
+    """Add a batch's gradients to the parameters; return the mean loss, and means of other reported numbers.
 
-    With `accumulate=n` the batch is computed in n parts, so that memory holds the activations of one part at
-    a time. Each part's mean is weighted by its share of the targets that count, so loss and gradients equal
-    the whole batch's. With `all_reduce` the mean is over the batches of all processes.
+    With `accumulate=n` the batch is computed in n parts, so that only one part's activations are in memory.
+    Each part is weighted by its share of the targets that count, so loss and gradients are as without parts.
+    With `all_reduce` the mean is over the batches of all processes.
 
     Raises UserError when no target of the batch counts.
     """

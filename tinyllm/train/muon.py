@@ -1,4 +1,4 @@
-"""Muon: an optimizer that moves the matrix of a layer along an orthogonal matrix."""
+"""Implement Muon, an optimizer that updates the matrix of a layer by an orthogonal matrix."""
 
 import math
 from collections.abc import Iterable
@@ -18,10 +18,10 @@ TOGETHER = 1 << 20  # numbers in matrices that are orthogonalised together: 4 Mi
 
 
 def orthogonalize(m: np.ndarray) -> np.ndarray:
-    """Bring all singular values of matrices near to 1: M = U S V^T (..., I, O) -> about U V^T (..., I, O).
+    """Make all singular values of matrices about 1: M = U S V^T (..., I, O) -> about U V^T (..., I, O).
 
-    An odd polynomial of a matrix acts on its singular values alone and needs only products, so no
-    decomposition is computed. Singular values below a hundredth of the matrix's norm stay smaller.
+    An odd polynomial of a matrix changes only the singular values. It needs only matrix products, so no
+    decomposition is computed. Singular values below a hundredth of the matrix's norm stay smaller than 1.
     """
     x = np.ascontiguousarray(m.swapaxes(-1, -2)) if m.shape[-2] > m.shape[-1] else m
     norms = [ops.grad_norm([matrix]) for matrix in x.reshape(-1, *x.shape[-2:])]
@@ -34,13 +34,13 @@ def orthogonalize(m: np.ndarray) -> np.ndarray:
 
 
 class Muon(AdamW):
-    """Move matrices of linear layers along their orthogonalised momentum, other parameters as AdamW does.
+    """Update matrices of linear layers by their orthogonalised momentum, and other parameters by AdamW.
 
     A gradient's matrix has a few large singular values and many small ones, so a step along the gradient
     changes the layer in a few directions only. Muon makes all singular values about equal. Such a step
     changes a weight by about 0.3 lr, so that one `lr` suits both kinds of parameters. The group of the
     matrices has `use_muon=True`; see `muon_groups`. (Jordan et al., "Muon", 2024; the size: Liu et al., "Muon
-    is Scalable for LLM Training", 2025, who take 0.2.)
+    is Scalable for LLM Training", 2025, who use 0.2.)
     """
 
     def __init__(self, parameters: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
@@ -54,9 +54,9 @@ class Muon(AdamW):
         self.v = [v[:0] if muon else v for v, muon in zip(self.v, self.use_muon, strict=True)]  # has none
 
     def step(self, grad_scale: float = 1.0) -> None:
-        """Update every parameter that has a gradient, in place; each gradient is multiplied by grad_scale.
+        """Update every parameter that has a gradient, in place; gradients are multiplied by `grad_scale`.
 
-        Matrices of one shape are orthogonalised together: many small products at once use all threads.
+        Matrices of equal shape are orthogonalised together, because many products at once use all threads.
         """
         super().step(grad_scale)
         alike: dict[tuple[int, ...], list[int]] = {}
@@ -87,9 +87,9 @@ class Muon(AdamW):
 
 
 def muon_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split a model's trainable parameters into groups for `Muon`: the matrices of linear layers, and others.
+    """Split a model's trainable parameters into groups for `Muon`: matrices of linear layers, and others.
 
-    Embeddings, the output layer, biases and the weights of norms are others; vectors do not decay.
+    The others are embeddings, the output layer, biases and the weights of norms. Vectors do not decay.
     """
     linear = {id(part.weight) for _, part in model.named_modules() if isinstance(part, Linear)}
     parameters = model.parameters(trainable=True)

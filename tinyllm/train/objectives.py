@@ -1,7 +1,7 @@
-"""Objectives: losses, and functions that make batches for them.
+"""Define training objectives: losses, and functions that make batches for them.
 
-A loss is a function `loss(model, batch) -> Tensor`, or `(Tensor, {name: number})`; see `train`. Most
-objectives are the same loss on other batches: they differ in the tokens that the model sees, and in the
+A loss is a function `loss(model, batch)` that returns a Tensor or (Tensor, {name: number}); see `train`. Most
+objectives use the same loss on different batches: they differ in the tokens that the model sees, and in the
 targets that count. Random numbers come from a key such as (seed, step).
 """
 
@@ -29,9 +29,9 @@ def next_token(model: Any, batch: Batch) -> Tensor:
 
 
 def masked_token(model: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-    """Return the mean cross-entropy of hidden tokens in nats, and the accuracy: for masked language models.
+    """Return the mean cross-entropy of hidden tokens in nats, and the accuracy, for masked language models.
 
-    The batch may have lengths (B,): later tokens of a row are padding.
+    The batch may have lengths (B,); tokens after a row's length are padding.
     """
     x = model.hidden(batch.tokens, lengths=batch.lengths)
     counted = np.flatnonzero(batch.targets != IGNORED)
@@ -40,9 +40,9 @@ def masked_token(model: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
 
 
 def text_class(model: Any, batch: Any) -> tuple[Tensor, dict[str, float]]:
-    """Return the mean cross-entropy of the classes of texts in nats, and the accuracy.
+    """Return the mean cross-entropy of classifying texts in nats, and the accuracy.
 
-    `batch` has tokens and segments (B, T), lengths (B,), and targets (B, 1), the number of each class.
+    `batch` has tokens and segments (B, T), lengths (B,), and the numbers of the classes as targets (B, 1).
     """
     logits = model.classify(batch.tokens, batch.segments, lengths=batch.lengths)
     return guess(logits, batch.targets[:, 0])
@@ -54,7 +54,7 @@ def guess(logits: Tensor, targets: np.ndarray) -> tuple[Tensor, dict[str, float]
 
 
 def accuracy(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    """Return the share of rows whose largest logit is the target's: (N, V), (N,) -> {"accuracy": ...}."""
+    """Return the share of rows whose target has the largest logit: (N, V), (N,) -> {"accuracy": ...}."""
     right = logits.argmax(axis=-1) == targets
     return {"accuracy": float(right.mean()) if right.size else 0.0}
 
@@ -63,8 +63,8 @@ def same_meaning(model: Any, batch: Any, temperature: float = 0.05) -> tuple[Ten
     """Return the contrastive loss of text vectors: each text must be nearest to its partner in the batch.
 
     Rows 2i and 2i + 1 of a batch are partners, such as two views of a sentence; tokens (2N, T), lengths
-    (2N,). The logits are the similarities of a text with all N candidates, divided by `temperature`; the
-    target is its partner (InfoNCE with the other texts of the batch as negatives). (Reimers and Gurevych,
+    (2N,). The logits are a text's similarities with all N candidates, divided by `temperature`; the target is
+    the partner (InfoNCE with the other texts of the batch as negatives). (Reimers and Gurevych,
     "Sentence-BERT", 2019; Gao et al., "SimCSE", 2021, section 2.)
     """
     vectors = model.sentence_vectors(batch.tokens, batch.lengths)
@@ -74,11 +74,11 @@ def same_meaning(model: Any, batch: Any, temperature: float = 0.05) -> tuple[Ten
 
 def masked(tokens: np.ndarray, mask: int, vocab_size: int, *key: Any, rate: float = 0.15,
            begins: np.ndarray | None = None) -> Batch:  # fmt: skip
-    """Hide random tokens, as BERT's masked language model does: tokens (B, T) -> a `Batch`.
+    """Hide random tokens to train a masked language model like BERT: tokens (B, T) -> a `Batch`.
 
-    Each token is chosen with probability `rate`. Of the chosen ones, 80 % become `mask`, 10 % a random token,
-    10 % stay. Only chosen tokens count in the loss; their targets are the original tokens. With `begins`
-    (V,), True for tokens that begin a word, whole words are chosen, which is harder. `key` selects the random
+    Each token is chosen with probability `rate`. Of the chosen tokens, 80 % become `mask`, 10 % become a
+    random token, and 10 % stay. Only chosen tokens count in the loss; their targets are the original tokens.
+    With `begins` (V,), True for tokens that begin a word, whole words are chosen. `key` selects the random
     numbers. (Devlin et al., BERT, 2019, section 3.1; whole words: the authors' code of May 2019.)
     """
     draws = Random(*key, "masked").uniform(tokens.shape)
@@ -93,24 +93,24 @@ def masked(tokens: np.ndarray, mask: int, vocab_size: int, *key: Any, rate: floa
 
 @dataclasses.dataclass(frozen=True)
 class DiffusedBatch(Batch):
-    """A batch for masked diffusion: texts of which a random share t is hidden.
+    """A batch for masked diffusion: in each row, a random share t of the tokens is hidden.
 
     Each token that may be hidden has the weight 1 / t, with the t of its row.
     """
 
     @property
     def count(self) -> float:
-        """Return the divisor of the loss: how many tokens could have been hidden, not how many were."""
+        """Return the divisor of the loss: the number of tokens that may be hidden, hidden or not."""
         return int(np.count_nonzero(np.asarray(self.weights)))
 
 
 def diffused(tokens: np.ndarray, mask: int, *key: Any, shares: np.ndarray | None = None) -> DiffusedBatch:
     """Hide a random share of each text: tokens (B, T) -> a batch for `diffusion`.
 
-    `shares` (B,) are the probabilities t with which the tokens of each row become `mask`. By default they are
-    drawn from (0, 1], one from each of B equal parts, so that every batch has easy and hard texts. `key`
-    selects the random numbers. (Sahoo et al., "Simple and Effective Masked Diffusion Language Models", 2024,
-    section 3, with the linear schedule, and appendix C for the equal parts.)
+    `shares` (B,) are the probabilities t with which the tokens of each row become `mask`. By default one t is
+    drawn from each of B equal parts of (0, 1], so that every batch has easy and hard texts. `key` selects the
+    random numbers. (Sahoo et al., "Simple and Effective Masked Diffusion Language Models", 2024, section 3,
+    with the linear schedule, and appendix C for the equal parts.)
     """
     if shares is None:
         shares = 1 - (Random(*key, "share").uniform() + np.arange(len(tokens))) / len(tokens)
@@ -123,9 +123,9 @@ def diffused(tokens: np.ndarray, mask: int, *key: Any, shares: np.ndarray | None
 def diffusion(model: Any, batch: DiffusedBatch) -> tuple[Tensor, dict[str, float]]:
     """Return an upper bound of the mean negative log-likelihood of tokens in nats, and the accuracy.
 
-    The cross-entropy of a hidden token is weighted by 1 / t, t being the share of its row that is hidden:
-    where few tokens are hidden, each counts for many. The mean over all t is the bound. (Sahoo et al.,
-    equation 10; Nie et al., LLaDA, 2025, equation 3.)
+    The cross-entropy of a hidden token is weighted by 1 / t, where t is the hidden share of its row: if few
+    tokens are hidden, each of them counts more. The mean over all t is the bound. (Sahoo et al., equation 10;
+    Nie et al., LLaDA, 2025, equation 3.)
     """
     x = model.hidden(batch.tokens)
     counted = np.flatnonzero(batch.targets != IGNORED)
@@ -136,10 +136,10 @@ def diffusion(model: Any, batch: DiffusedBatch) -> tuple[Tensor, dict[str, float
 
 
 def prefix(batch: Batch, lengths: np.ndarray, both_ways: bool = False) -> Batch:
-    """Ignore the targets inside a prefix of each row, of lengths (B,) tokens; return the new batch.
+    """Return a batch in which the first `lengths` (B,) tokens of each row do not count as targets.
 
-    With `both_ways`, the tokens of the prefix see each other, as an encoder's do: a prefix language model.
-    (Raffel et al., T5, 2020, section 3.2.1.)
+    With `both_ways`, the tokens of this prefix see each other in both directions, as in a prefix language
+    model (Raffel et al., T5, 2020, section 3.2.1).
     """
     place, lengths = np.arange(batch.targets.shape[1]), np.asarray(lengths)[:, None]
     targets = np.where(place >= lengths - 1, batch.targets, IGNORED)
@@ -149,13 +149,13 @@ def prefix(batch: Batch, lengths: np.ndarray, both_ways: bool = False) -> Batch:
 
 def span_corruption(tokens: np.ndarray, sentinels: Sequence[int], *key: Any, end: Sequence[int] = (),
                     rate: float = 0.15, mean: float = 3.0) -> Batch:  # fmt: skip
-    """Hide random spans of texts, as T5 does: tokens (B, n) -> a `Batch` for an encoder-decoder.
+    """Hide random spans of texts to train an encoder-decoder like T5: tokens (B, n) -> a `Batch`.
 
-    A part `rate` of each text is hidden, in spans of `mean` tokens on average; a text ends with a span. The
-    model reads the text with a sentinel in place of each span: the first span is sentinels[0]. It writes each
-    sentinel with its span behind it, and the next sentinel after the last; `end` follows both texts. All rows
-    have the same shapes. `key` selects the random numbers. Raises ValueError when there are too few sentinels
-    or tokens. (Raffel et al. 2020, section 3.1.4, figure 2.)
+    A share `rate` of each text is hidden, in spans of `mean` tokens on average; a text ends with a span. The
+    model reads the text with a sentinel token in place of each span: sentinels[0] for the first, and so on.
+    It writes each sentinel followed by the hidden span, and one more sentinel at the end. Both texts end with
+    `end`. All rows have the same shapes. `key` selects the random numbers. Raises ValueError when there are
+    too few sentinels or tokens. (Raffel et al. 2020, section 3.1.4, figure 2.)
     """
     B, n = tokens.shape
     hidden = min(max(round(n * rate), 1), n - 1)
@@ -177,14 +177,14 @@ def _partitions(rows: int, total: int, parts: int, *key: Any) -> np.ndarray:
 
 def fill_in_the_middle(text: str, encode: Callable[[str], Sequence[int]], markers: Sequence[int], *key: Any,
                        suffix_first: float = 0.5, lines: float = 0.0) -> list[int]:  # fmt: skip
-    """Move a random middle part of a text to its end: characters (n,) -> ids with four markers.
+    """Move a random middle part of a text to the end, and return token ids with four markers.
 
-    A model trained on this can fill gaps. (Bavarian et al. 2022, section 3.)
+    A model that is trained on such texts can fill gaps. (Bavarian et al. 2022, section 3.)
 
     markers: the ids of four special tokens: P, S and M for prefix, suffix and middle, and E for the end.
     suffix_first: the probability of the order P S suffix M prefix middle E (SPM). Otherwise the order is
         P prefix S suffix M middle E (PSM).
-    lines: the probability that the middle begins and ends between lines of the text, not anywhere.
+    lines: the probability that the middle consists of whole lines.
     key: selects the random numbers.
     """
     random = Random(*key, "middle")
@@ -194,7 +194,7 @@ def fill_in_the_middle(text: str, encode: Callable[[str], Sequence[int]], marker
 
 
 def cut_lines(text: str, draws: Sequence[float]) -> tuple[str, str, str]:
-    """Cut a text at two random places between its lines -> (prefix, middle, suffix)."""
+    """Cut a text at two random places between lines, and return (prefix, middle, suffix)."""
     ends = [0, *accumulate(map(len, text.splitlines(keepends=True)))]
     begin, end = sorted(ends[int(u * len(ends))] for u in draws)
     return text[:begin], text[begin:end], text[end:]
@@ -202,14 +202,14 @@ def cut_lines(text: str, draws: Sequence[float]) -> tuple[str, str, str]:
 
 def middles(batch: Batch, tokenizer: Any, markers: Sequence[int], *key: Any, rate: float = 0.5,
             separator: str = "", room: int | None = None, **cuts: float) -> Batch:  # fmt: skip
-    """Rearrange some rows of a batch for filling in the middle: a batch (B, T) -> a batch (B, T).
+    """Rearrange some rows of a batch (B, T) to train filling in the middle; return a batch (B, T).
 
-    Each row is chosen with probability `rate`; the others keep their bits. A chosen row becomes text again.
-    The row loses its first tokens if it would not fit into `room` tokens, by default T: the markers need
-    room, and so do texts that are cut inside of a token. If a `separator` ends documents, the middle of each
-    document in the row is moved to the end of that document. Longer rows are cut off, shorter ones padded
-    with targets of -100. `cuts` are more arguments of `fill_in_the_middle`. (Bavarian et al. 2022, appendix
-    B: at the level of the context, so that no window shows half of a document that was rearranged.)
+    Each row is chosen with probability `rate`; other rows do not change. A chosen row is decoded, rearranged
+    and encoded again. It first loses tokens at its beginning if it would not fit into `room` tokens (default
+    T), because the markers need room. If a `separator` ends documents, the middle of each document in the row
+    is moved to the end of this document. Longer rows are cut off, shorter rows are padded with targets of
+    -100. `cuts` are more arguments of `fill_in_the_middle`. (Bavarian et al. 2022, appendix B: rearranging
+    inside of a context never shows half of a rearranged document.)
     """
     draws, found = Random(*key, "rate").uniform(len(batch.tokens)), []
     room = room or batch.tokens.shape[1]
@@ -227,10 +227,10 @@ def middles(batch: Batch, tokenizer: Any, markers: Sequence[int], *key: Any, rat
 
 
 def documents(text: str, separator: str) -> list[str]:
-    """Cut a text behind each separator, if there is one, into parts that are not empty.
+    """Cut a text into documents behind each separator; without a separator, it is one document.
 
-    A separator followed by a space does not end a document: in code, a blank line before an indented line is
-    inside a function.
+    A separator before a space does not end a document, because in code a blank line before an indented line
+    is inside a function.
     """
     parts = re.split(rf"(?<={re.escape(separator)})(?=\S)", text) if separator else [text]
     return [part for part in parts if part] or [""]

@@ -1,4 +1,4 @@
-"""AdamW, SGD and gradient clipping, with the state that an optimizer keeps between steps.
+"""Implement AdamW, SGD and gradient clipping, with the state that an optimizer keeps between steps.
 
 The arithmetic of AdamW is in `ops/optim.py`.
 """
@@ -13,11 +13,11 @@ from tinyllm.errors import UserError
 
 
 class Optimizer:
-    """Base of optimizers: parameters with their settings, and arrays of the same shapes, kept between steps.
+    """The base class of optimizers: parameters, their settings, and state arrays for each parameter.
 
     `parameters` is an iterable of Parameters, or of groups such as `{"params": [...], "weight_decay": 0.1,
-    "lr": 0.5}`. A group without a weight decay uses the argument `weight_decay`. A group's `lr` is a factor
-    of the optimizer's `lr`, which may change before every step; in PyTorch it replaces that `lr`. A
+    "lr": 0.5}`. A group without a weight decay uses the argument `weight_decay`. A group's `lr` is multiplied
+    by the optimizer's `lr`, which may change before every step (in PyTorch, the group's `lr` replaces it). A
     subclass names its `moments`, attributes with one array per parameter, and defines `update`.
     """
 
@@ -51,7 +51,7 @@ class Optimizer:
         return f"{type(self).__name__}({count:,} numbers, {', '.join(settings)})"
 
     def step(self, grad_scale: float = 1.0) -> None:
-        """Update every parameter that has a gradient, in place; each gradient is multiplied by grad_scale."""
+        """Update every parameter that has a gradient, in place; gradients are multiplied by `grad_scale`."""
         self.steps += 1
         for i, p in enumerate(self.parameters):
             if p.grad is not None:
@@ -67,14 +67,14 @@ class Optimizer:
             p.grad = None
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Return the state of `step` as arrays: {"steps": (), "m.0": ..., ...}."""
+        """Return the optimizer's state as arrays: {"steps": (), "m.0": ..., ...}."""
         state = {"steps": np.array(self.steps, np.int64)}
         for i in range(len(self.parameters)):
             state |= {f"{name}.{i}": getattr(self, name)[i] for name in self.moments}
         return state
 
     def check_state(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        """Raise UserError unless names and shapes equal this optimizer's state."""
+        """Raise UserError if the names and shapes are not those of this optimizer's state."""
         expected = {name: array.shape for name, array in self.state_dict().items()}
         if shapes.keys() != expected.keys():
             raise UserError(
@@ -88,9 +88,9 @@ class Optimizer:
             )
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Load a state from `state_dict`.
+        """Load a state that `state_dict` returned.
 
-        Raises UserError when it belongs to other parameters, or holds numbers that no training can produce.
+        Raises UserError when the state belongs to other parameters, or has numbers that cannot occur.
         """
         self.check_state({name: array.shape for name, array in state.items()})
         for name, own in self.state_dict().items():
@@ -110,7 +110,7 @@ class AdamW(Optimizer):
     """Move every weight against its gradient, divided by the gradient's usual size.
 
     Adam keeps two running means for every weight: `m` of its gradient and `v` of its squared gradient.
-    Parameters and groups: see `Optimizer`. (Loshchilov and Hutter, Decoupled Weight Decay Regularization,
+    For parameters and groups see `Optimizer`. (Loshchilov and Hutter, Decoupled Weight Decay Regularization,
     2019.)
     """
 
@@ -138,7 +138,7 @@ class AdamW(Optimizer):
 class SGD(Optimizer):
     """Move every weight against its gradient, or with momentum against a running sum of gradients.
 
-    m = momentum m + gradient + weight_decay w, and w = w - lr m, as in PyTorch. Parameters and groups: see
+    m = momentum m + gradient + weight_decay w, and w = w - lr m, as in PyTorch. For parameters and groups see
     `Optimizer`. (Polyak, Some methods of speeding up the convergence of iteration methods, 1964.)
     """
 
@@ -159,10 +159,10 @@ class SGD(Optimizer):
 
 
 def decay_groups(parameters: Iterable[Any], weight_decay: float) -> list[dict[str, Any]]:
-    """Split parameters into groups for `AdamW`: matrices, which decay, and vectors, which do not.
+    """Split parameters into groups for `AdamW`: matrices have weight decay, vectors have none.
 
-    Decay keeps products small. Biases and the weights of norms do not need it, and pulling them to zero
-    hurts (Brown et al., GPT-3, 2020, appendix B; nanoGPT does the same).
+    Decay keeps products small. Biases and the weights of norms do not need decay, and pulling them to zero
+    hurts (Brown et al., GPT-3, 2020, appendix B; nanoGPT).
     """
     parameters = list(parameters)
     return [
@@ -172,24 +172,24 @@ def decay_groups(parameters: Iterable[Any], weight_decay: float) -> list[dict[st
 
 
 def gradient_norm(parameters: Iterable[Any]) -> float:
-    """Return the length of the vector of all gradients."""
+    """Return the Euclidean norm of all gradients, taken as one vector."""
     return float(ops.grad_norm([p.grad for p in parameters if p.grad is not None]))
 
 
 def clip_factor(norm: float, limit: float) -> float:
-    """Return min(1, limit / norm), the factor that limits a gradient's length; limit 0 gives 1.
+    """Return min(1, limit / norm), the factor that clips a gradient of length `norm`; 1 if `limit` is 0.
 
-    `optimizer.step(clip_factor(norm, limit))` clips without rewriting the gradients.
+    `optimizer.step(clip_factor(norm, limit))` clips without changing the gradients.
     """
     return float(limit) / norm if norm > limit > 0 else 1.0
 
 
 def clip_grad_norm(parameters: Iterable[Any], limit: float) -> float:
-    """Shorten the whole gradient to length `limit` if it is longer, and return its original length.
+    """Scale the whole gradient down to length `limit` if it is longer; return its original length.
 
-    So a single unusual batch cannot damage the model: the direction stays, the size is limited (Pascanu et
-    al., On the difficulty of training recurrent neural networks, 2013). `limit=0` only measures. Raises
-    ValueError when the limit is negative.
+    So a single unusual batch cannot damage the model: the direction stays, the length is limited (Pascanu et
+    al., On the difficulty of training recurrent neural networks, 2013). With `limit=0` nothing is scaled.
+    Raises ValueError when the limit is negative.
     """
     with_grad = [p for p in parameters if p.grad is not None]
     norm = gradient_norm(with_grad)
@@ -201,9 +201,9 @@ def clip_grad_norm(parameters: Iterable[Any], limit: float) -> float:
 
 
 def clipped_step(optimizer: Optimizer, norm: float, limit: float) -> None:
-    """Do one optimizer step with gradients of length `norm` clipped to `limit` (0: not clipped).
+    """Do one optimizer step with the gradients, of length `norm`, clipped to `limit` (0: not clipped).
 
-    The step scales the gradients while it reads them. If ops.clip_grads is replaced, the replacement runs.
+    The step scales the gradients while it reads them. If ops.clip_grads is replaced, the replacement clips.
     """
     if ops.clip_grads.replaced:
         clip_grad_norm(optimizer.parameters, limit)

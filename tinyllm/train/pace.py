@@ -18,10 +18,10 @@ FEWEST, MOST = 3, 50  # steps to measure
 
 
 def plan_minutes(setup: TrainSetup, settings: dict[str, Any], minutes: float) -> TrainSetup:
-    """Return the setup with the number of steps that this machine does in `minutes`.
+    """Return a setup with the number of steps that this machine does in `minutes`.
 
-    `settings`, {"train.lr": 0.001, ...}, are the ones that `setup` was made from; the warm-up and others that
-    depend on the number of steps are adapted. Raises UserError if the minutes are too short for a step.
+    `setup` was made from `settings`, {"train.lr": 0.001, ...}. Settings that depend on the number of steps,
+    such as the warm-up, are adapted. Raises UserError if there is no time for a step.
     """
     steps = count_steps(setup, 60 * minutes)
     train = make_config(settings | {"train.steps": steps}).train
@@ -31,7 +31,7 @@ def plan_minutes(setup: TrainSetup, settings: dict[str, Any], minutes: float) ->
 
 
 def count_steps(setup: TrainSetup, seconds: float) -> int:
-    """Measure how many steps fit into some seconds, evaluations and samples included; round to two digits.
+    """Estimate how many steps fit into some seconds, with evaluations and samples; round to two digits.
 
     The steps train a fresh model, so `setup` does not change. Raises UserError if no step fits.
     """
@@ -49,7 +49,7 @@ def count_steps(setup: TrainSetup, seconds: float) -> int:
 
 
 def seconds_per_step(setup: TrainSetup) -> float:
-    """Measure the mean time of a step on a fresh model; the first step, which fills caches, is left out."""
+    """Measure the mean time of a step on a fresh model, without the first step, which fills caches."""
     next(steps := setup.steps(), None)
     times: list[float] = []
     for done in steps:
@@ -62,7 +62,7 @@ def seconds_per_step(setup: TrainSetup) -> float:
 
 
 def seconds_of(action: Callable[[], Any]) -> float:
-    """Return how many seconds a call takes."""
+    """Return the seconds that a call takes."""
     began = time.perf_counter()
     action()
     return time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""Recipes of `tinyllm train NAME`. A recipe is one function in one file of `recipes/`.
+"""Register the recipes of `tinyllm train NAME`. A recipe is a function in a file of `recipes/`.
 
     @recipe("pretrain", "predict the next token of a text")
     def pretrain(config, corpus, tokenizer, model):
@@ -18,8 +18,8 @@ from tinyllm.errors import UserError, did_you_mean
 class Plan:
     """The result of a recipe: the arguments of `train`, made from data and model.
 
-    train_tokens, val_tokens: the sizes of the data.
-    prompt: starts the samples if the setting `train.sample_prompt` cannot be used.
+    train_tokens, val_tokens: the number of tokens for training and for validation.
+    prompt: the beginning of samples if the setting `train.sample_prompt` cannot be used.
     healthy: {name: (low, high, advice)}, the normal range of each number that the loss reports, and advice
         for values outside of the range.
     sample: a function of the model that returns a sample as text; None if samples continue the prompt.
@@ -37,7 +37,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named way to train: `build(config, corpus, tokenizer, model) -> Plan`, and its own settings.
+    """A named way to train, with its settings. `build(config, corpus, tokenizer, model)` returns a Plan.
 
     options: the dataclass of the recipe's settings, which are called NAME.FIELD.
     text(config, corpus): returns the bytes from which a new tokenizer learns, by default the corpus.
@@ -62,7 +62,7 @@ RECIPES: dict[str, Recipe] = {}
 
 
 def recipe(name: str, help: str, options: type | None = None, **more: Any) -> Callable[[Callable], Callable]:
-    """Register a function as the recipe `name`; `more` are other fields of `Recipe`."""
+    """Return a decorator that registers a function as a recipe; `more` are other fields of `Recipe`."""
 
     def register(build: Callable[..., Plan]) -> Callable[..., Plan]:
         RECIPES[name] = Recipe(name, help, build, options, **more)
@@ -80,9 +80,9 @@ def find_recipe(name: str) -> Recipe:
 
 
 def hold_out(corpus: Any, rows: list, fraction: float, what: str) -> tuple[list, list]:
-    """Split examples into the first ones, for training, and the last ones, for validation.
+    """Split examples into a first part for training and a last part for validation.
 
-    Raises UserError if one of the two would be empty.
+    Raises UserError if one part would be empty.
     """
     held = round(len(rows) * fraction)
     if not 0 < held < len(rows):
@@ -91,7 +91,7 @@ def hold_out(corpus: Any, rows: list, fraction: float, what: str) -> tuple[list,
 
 
 def doctor(plan: Plan, record: dict[str, Any]) -> str:
-    """Return a line with the numbers that the loss reported, and advice for those out of range, or ""."""
+    """Return a line with the numbers that the loss reported, and advice if they are out of range; or ""."""
     words = []
     for name, (low, high, advice) in plan.healthy.items():
         if (value := record.get(name)) is not None:

@@ -1,4 +1,4 @@
-"""A run: the folder that holds everything about one training run.
+"""Read and write the folder of a training run, which contains everything about the run.
 
 runs/NAME/run.json          every setting; facts about the data, by SHA-256; notes of the caller
           tokenizer.json
@@ -31,7 +31,7 @@ from tinyllm.train.loop import Progress, stateful
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts about the data and the tokenizer, kept in run.json."""
+    """Facts about the data and the tokenizer, which are stored in run.json."""
 
     data: str
     bytes: int
@@ -51,7 +51,7 @@ GROUP = {"steps": bounded(int, min=1), "tokens": bounded(int, min=0)}  # where a
 
 
 class Run:
-    """The folder of a run: paths of its files, and methods that write and read them."""
+    """The folder of a run: paths of its files, and methods that write and read these files."""
 
     def __init__(self, folder: str | Path):
         if folder == "":
@@ -79,11 +79,11 @@ class Run:
         return [self.file, self.checkpoints, self.log.path, self.report, self.tokenizer]
 
     def holds_something(self) -> bool:
-        """Return True if the folder holds a run, complete or not."""
+        """Return True if the folder contains a run, complete or not."""
         return any(path.exists() for path in self._files())
 
     def check_writable(self) -> None:
-        """Raise UserError if the folder cannot be written; this check writes nothing."""
+        """Raise UserError if files cannot be written into the folder. This check writes nothing."""
         place = self.folder.absolute()
         while not place.exists() and place != place.parent:
             place = place.parent
@@ -93,16 +93,16 @@ class Run:
             raise UserError(f"cannot write the run to {self.folder}: no permission to write in {place}")
 
     def create(self, config: RunConfig, facts: Facts, tokenizer: Tokenizer) -> None:
-        """Begin a run: remove the files of an earlier one, then write the tokenizer, and run.json last."""
+        """Begin a run: remove the files of an earlier run, then write the tokenizer, and last run.json."""
         with self.rewritten():
             save_tokenizer(tokenizer, self.tokenizer)
             self.write(config, facts)
 
     @contextmanager
     def rewritten(self) -> Iterator[None]:
-        """Remove the files of an earlier run; the `with` block then writes a new one, run.json last.
+        """Remove the files of an earlier run, so that the `with` block can write a new run.
 
-        So a folder with a run.json is always a complete run.
+        The block must write run.json last. So a folder with a run.json is always a complete run.
         """
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,7 @@ class Run:
         self._write()
 
     def note(self, name: str, value: Any) -> None:
-        """Store a JSON value in run.json under "notes", at once if the file exists."""
+        """Store a JSON value under "notes" in run.json, now if the file exists, else when it is written."""
         self.notes[name] = value
         if self._content:
             self._write()
@@ -133,9 +133,9 @@ class Run:
         atomic_write_text(self.file, text + "\n")
 
     def replaced_ops(self, more: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Return the note "replaced_ops", [{"op": name, ...}] or []: the ops that were replaced in the run.
+        """Return the ops that were replaced in the run, from the note "replaced_ops": [{"op": name, ...}].
 
-        Raises UserError on anything else.
+        Raises UserError if the note has another form.
         """
         records = self.notes.get("replaced_ops", [])
         try:
@@ -145,7 +145,7 @@ class Run:
         return records
 
     def read_config(self) -> tuple[RunConfig, Facts]:
-        """Return (settings, facts) from run.json, checked in full, and load the notes.
+        """Return the settings and facts in run.json, and load the notes.
 
         A setting that did not exist when the run was written gets its default. Raises UserError when the file
         is missing or damaged.
@@ -187,7 +187,7 @@ class Run:
     def read_tokenizer(self) -> Tokenizer:
         """Return the run's tokenizer.
 
-        Raises UserError if its fingerprint differs from the one in run.json.
+        Raises UserError if the tokenizer's fingerprint differs from the one in run.json.
         """
         _, facts = self.read_config()
         tokenizer = load_tokenizer(self.tokenizer)
@@ -202,7 +202,7 @@ class Run:
         return next(reversed(checkpoint.list_checkpoints(self.checkpoints).values()), None)
 
     def find_checkpoint(self, which: str = "best") -> Path:
-        """Return the path of the "last" checkpoint, or of the "best": the lowest validation loss.
+        """Return the path of the "last" checkpoint, or of the "best", with the lowest validation loss.
 
         Raises UserError when there is none yet.
         """
@@ -227,7 +227,7 @@ class Run:
                             "or train again with --overwrite")  # fmt: skip
 
     def save(self, model: Any, states: dict[str, Any], progress: Progress) -> Path:
-        """Write a checkpoint, delete all but the last and the best, and return its path."""
+        """Write a checkpoint and return its path; delete all checkpoints except the last and the best."""
 
         def write(folder):
             model.save_pretrained(folder)
@@ -240,9 +240,9 @@ class Run:
         return path
 
     def restore(self, model: Any, optimizer: Any, plan: Any, steps: int) -> Progress:
-        """Load the last checkpoint, or return to the start if there is none.
+        """Load the last checkpoint, or start from the beginning if there is none.
 
-        Raises UserError when the checkpoint is damaged, or more than `steps` steps are done.
+        Raises UserError when the checkpoint is damaged, or if the run has done more than `steps` steps.
         """
         self.check_checkpoints()  # before anything is changed
         progress, log_bytes = Progress(), 0
@@ -261,9 +261,9 @@ class Run:
 
 
 def progress_of(path: Path, state: dict[str, Any] | None = None) -> tuple[Progress, int]:
-    """Return the progress in a checkpoint, and how many bytes of the log belong to it.
+    """Return the progress in a checkpoint, and the length of the log, in bytes, when it was written.
 
-    `state` is its state.json, if it has been read already. Raises UserError if it is damaged.
+    `state` is the content of state.json, if it has been read already. Raises UserError if it is damaged.
     """
     state = state or checkpoint.read_state(path)
     try:
@@ -290,11 +290,11 @@ def load_run(folder: str | Path, which: str = "best",
              bits: int | None = None) -> tuple[Any, Tokenizer, RunConfig | None]:  # fmt: skip
     """Open a trained model: `model, tokenizer, config = tl.load("runs/stories-laptop")`.
 
-    `folder` is a run, a Hugging Face folder with a tokenizer.json, a name on its Hub, or "shipped", the small
-    model in this package. `which` is "best" (lowest validation loss) or "last". The model is in evaluation
-    mode; config is a `RunConfig`, or None if the folder is not a run. `bits`, 8 or 4, quantises linear layers
-    as they are read; the model of a quantised run has such layers. Raises UserError naming the file that is
-    missing or damaged.
+    `folder` is a run, a Hugging Face folder with a tokenizer.json, a name on the Hugging Face Hub, or
+    "shipped" for the small model in this package. `which` is "best" (lowest validation loss) or "last". The
+    model is in evaluation mode; config is a `RunConfig`, or None if the folder is not a run. `bits` (8 or 4)
+    quantises linear layers when they are read; a quantised run needs no `bits`. Raises UserError, naming the
+    file, when a file is missing or damaged.
     """
     run = Run(locate(folder))
     if run.is_model():

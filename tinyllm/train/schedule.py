@@ -1,7 +1,7 @@
-"""Learning-rate schedules: a warm-up, then one of four shapes.
+"""Compute learning rates by a schedule: a warm-up, then one of four shapes.
 
-Large first steps with fresh Adam statistics damage a model, so the rate climbs from zero during the
-*warm-up*. Then comes a shape: a function from the progress since the warm-up (0 to 1) to a factor of `lr`.
+Large first steps damage a model, because Adam's statistics are still poor. So the rate rises from zero during
+the *warm-up*. A shape is a function from the progress after the warm-up (0 to 1) to a factor of `lr`.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from tinyllm.ops import lr_schedule
 
 
 def constant(done: float, config: Any) -> float:
-    """Return the factor 1: the learning rate stays constant after the warm-up."""
+    """Return the factor 1, so that the learning rate stays constant after the warm-up."""
     return 1.0
 
 
@@ -20,9 +20,9 @@ def linear(done: float, config: Any) -> float:
 
 
 def wsd(done: float, config: Any) -> float:
-    """Return 1, and in the last `decay_fraction` of the run a factor that falls to `min_lr_ratio`.
+    """Return a factor of 1 that falls to `min_lr_ratio` in the last `decay_fraction` of the run.
 
-    A run in its stable phase can be prolonged, because its end can be decided late. (Warm-up, stable, decay:
+    So the number of steps can be decided late, before the rate falls. (WSD stands for warm-up, stable, decay:
     Hu et al., MiniCPM, 2024, section 4.)
     """
     left = (1.0 - done) / config.decay_fraction

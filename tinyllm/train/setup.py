@@ -1,4 +1,4 @@
-"""Prepare a training run from its settings: read the data, make tokenizer and model."""
+"""Prepare a training run from its settings: read the data, and make the tokenizer and the model."""
 
 import copy
 import dataclasses
@@ -28,7 +28,7 @@ from tinyllm.train.run import Facts, Run, load_run
 
 @dataclass
 class TrainSetup:
-    """Everything that a run trains with, built from a RunConfig by `prepare`."""
+    """Everything that a training run needs. `prepare` makes it from a RunConfig."""
 
     config: RunConfig
     tokenizer: Tokenizer
@@ -40,10 +40,10 @@ class TrainSetup:
     def train(
         self, run: Run | None = None, resume: bool = False, stop: Callable[[], bool] = lambda: False
     ) -> Loop:
-        """Return the loop, which trains and yields events; `run` keeps log and checkpoints.
+        """Return a loop that trains and yields events; the log and checkpoints are written into `run`.
 
-        `resume` continues from the last checkpoint. When `stop()` is true, the run saves itself and ends
-        after the current step. Raises UserError when the checkpoint is damaged.
+        `resume` continues from the last checkpoint. When `stop()` is true, the loop saves a checkpoint and
+        ends after the current step. Raises UserError when the last checkpoint is damaged.
         """
         loop = self._loop(self.model, self.plan)
         loop.evaluate, loop.sample, loop.checkpoint, loop.stop = self.plan.evaluate, self.sample, run, stop
@@ -54,7 +54,7 @@ class TrainSetup:
         return loop
 
     def steps(self) -> Iterator[events.Stepped]:
-        """Train a fresh copy of the model, and yield its steps; nothing is evaluated or written.
+        """Train a fresh model and yield the steps; nothing is evaluated or written.
 
         This setup does not change: the model is built again, and the plan, which may have a state, is copied.
         """
@@ -93,9 +93,9 @@ def prepare(
         for event in setup.train():  # see tinyllm/train/events.py
             print(event)
 
-    Give `corpus`, `tokenizer` and `model` if they exist already: a resumed run never trains its tokenizer
-    again, nor reads the weights of `start`. `progress` is passed to the tokenizer's training. Raises
-    UserError when the parts do not fit.
+    Give `corpus`, `tokenizer` and `model` if they exist already, as in a resumed run, which does not train
+    its tokenizer again. `progress` is passed to the tokenizer's training. Raises UserError when the parts do
+    not fit together.
     """
     corpus, recipe = corpus or load_corpus(config.data), find_recipe(config.recipe)
     if config.start and not model:
@@ -133,9 +133,9 @@ def prepare(
 
 
 def check_memory(settings: dict[str, Any], optimizer: str) -> None:
-    """Raise UserError if weights, gradients and an optimizer's means for a new model exceed the free memory.
+    """Raise UserError if a new model's weights, gradients and optimizer state exceed the free memory.
 
-    AdamW keeps two means for each parameter, Muon one for most of them.
+    AdamW keeps two means for each parameter; Muon keeps one mean for most parameters.
     """
     with without_memory():
         count = build(settings, seed=None).num_parameters()
@@ -158,7 +158,7 @@ def with_special_tokens(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
 
 
 def open_start(place: str) -> tuple[Any, Tokenizer]:
-    """Load the model and tokenizer from which a new run starts: a run's, or a Hugging Face folder's."""
+    """Load the model and tokenizer with which a new run starts, from a run or a Hugging Face folder."""
     model, tokenizer, _ = load_run(place)
     if any(isinstance(module, QuantizedLinear) for _, module in model.named_modules()):
         raise UserError(f"{place} holds quantised weights, which cannot be trained: give the original")
@@ -168,7 +168,7 @@ def open_start(place: str) -> tuple[Any, Tokenizer]:
 def reopen(run: Run, config: RunConfig) -> TrainSetup:
     """Prepare an existing run to continue, with the settings `config`.
 
-    Raises UserError when its data has changed, or its weights are quantised.
+    Raises UserError when the run's data has changed, or its weights are quantised.
     """
     _, facts = run.read_config()
     if bits := run.notes.get("bits"):

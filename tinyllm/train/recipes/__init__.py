@@ -1,4 +1,4 @@
-"""The recipes of `tinyllm train`, one file each; every file in this folder is imported."""
+"""Contain the recipes of `tinyllm train`. Every file in this folder is a recipe and is imported."""
 
 import importlib
 import pkgutil

@@ -1,4 +1,4 @@
-"""Classification: give a text, or a pair of texts, one of a few classes."""
+"""Train a model to classify texts, or pairs of texts, into a few classes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,17 +20,17 @@ Example = tuple[str, str | None, str]  # text, second text, class
 
 @dataclass(frozen=True)
 class TextBatch(Batch):
-    """Texts (B, T) with their segments (B, T) and lengths (B,); targets (B, 1) are the numbers of classes."""
+    """A batch of texts (B, T) with segments (B, T) and lengths (B,); targets (B, 1) are class numbers."""
 
     segments: np.ndarray | None = None
     lengths: np.ndarray | None = None
 
 
 def read_examples(corpus: Any) -> list[Example]:
-    """Return [(text, second text or None, class)] of a JSONL or a TSV file, or of a world's questions.
+    """Return [(text, second text or None, class)] of a JSONL or TSV file, or of generated questions.
 
-    A line of JSONL is {"text": ..., "label": ...}, and may have "second", the other text of a pair; a line of
-    TSV has the same two or three in the order text, second, label. Raises UserError, naming the line.
+    A line of JSONL is {"text": ..., "label": ...}, and may have "second", the other text of a pair. A line of
+    TSV has the cells text, second (may be missing) and label. Raises UserError, naming the line.
     """
     if corpus.pairs:
         return [(text, None, label.strip()) for text, label in corpus.pairs]
@@ -57,7 +57,7 @@ def read_examples(corpus: Any) -> list[Example]:
 
 
 def adapt(model: Any, corpus: Any) -> Any:
-    """Return the model with an output layer for the classes of a corpus, 2 to MOST; else raises UserError."""
+    """Return the model with an output layer for a corpus's classes. Raises UserError if not 2 to MOST."""
     labels = sorted({label for *_, label in read_examples(corpus)})
     if not 2 <= len(labels) <= MOST:
         raise UserError(f"{corpus.name} has {len(labels)} classes: give examples of 2 to {MOST}")
@@ -66,14 +66,14 @@ def adapt(model: Any, corpus: Any) -> Any:
 
 
 def texts(config: Any, corpus: Any) -> bytes:
-    """Join all texts of a corpus, from which a new tokenizer learns -> bytes."""
+    """Join all texts of a corpus as bytes from which a new tokenizer learns."""
     return "\n".join(f"{first}\n{second or ''}" for first, second, _ in read_examples(corpus)).encode()
 
 
 @recipe("classify", "learn the classes of texts, from a JSONL or TSV file", text=texts,
         objectives=("masked",), adapt=adapt)  # fmt: skip
 def classify(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
-    """Return a plan that trains on the first examples and validates on the last."""
+    """Return a plan that trains on the first examples of a corpus and validates on the last ones."""
     train, labels = config.train, model.config.labels
     examples, cut = [], 0
     for first, second, label in read_examples(corpus):

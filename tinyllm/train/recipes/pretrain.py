@@ -1,4 +1,4 @@
-"""Pretraining on random windows of a text: predict the next token, or tokens or spans that are hidden."""
+"""Pretrain on random windows of a text: predict the next token, hidden tokens, or hidden spans."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,7 +32,7 @@ from tinyllm.train.recipe import Plan, recipe
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Settings of pretraining: which tokens are hidden or moved. Settings for other models are ignored."""
+    """The settings of pretraining. Those that do not concern the model's objective are ignored."""
 
     hidden: float = setting(0.15, help="masked models and spans: the share to guess", above=0, below=1)
     span: float = setting(3.0, help="spans: how many tokens are hidden together, on average", min=1)
@@ -49,10 +49,10 @@ class PretrainConfig:
 
 @dataclass(frozen=True)
 class Windows:
-    """A pretraining objective: the windows that it needs, how to make a batch of them, and the loss.
+    """A pretraining objective: the length of windows, a function that makes batches, and the loss.
 
-    `batch(x, y, *key)` makes a batch from tokens x (B, length) and the token after each, y; `key` selects the
-    random numbers. Validation uses this batch, training uses `learn(batch, *key)`.
+    `batch(x, y, *key)` makes a batch from tokens x (B, length) and their next tokens y; `key` selects the
+    random numbers. Validation uses this batch, and training uses `learn(batch, *key)`.
     """
 
     length: int
@@ -64,7 +64,7 @@ class Windows:
 
 
 def causal(config: Any, tokenizer: Any, model: Any, separator: str) -> Windows:
-    """Return the objective of a decoder: predict the next token; in some windows, fill in the middle.
+    """Return the objective of a decoder: predict the next token, or fill in the middle in some windows.
 
     Validation always reads the text from left to right, so that losses of runs can be compared.
     """
@@ -108,7 +108,7 @@ def hidden(config: Any, tokenizer: Any, model: Any, separator: str) -> Windows:
 
 
 def framed(batch: Batch, begin: int, end: int) -> Batch:
-    """Put a token before and a token after each row of a batch; the two do not count in the loss."""
+    """Put a token before and a token after each row of a batch. Both do not count in the loss."""
 
     def pad(x, first, last):
         return x if x is None else np.pad(x, ((0, 0), (1, 1)), constant_values=((0, 0), (first, last)))
@@ -146,8 +146,8 @@ OBJECTIVES = {"causal": causal, "masked": hidden, "spans": spans}
 def begin_words(tokenizer: Any) -> np.ndarray:
     """Return a mask (V,) of the vocabulary that is True for tokens that begin a word.
 
-    In a vocabulary with tokens such as ##ing these are the ones without ##; in others, the tokens that do not
-    begin with a letter or a digit: a space belongs to the word after it.
+    In a vocabulary with tokens such as ##ing, these are the tokens without ##. In other vocabularies they are
+    the tokens that do not begin with a letter or a digit, because a space belongs to the word after it.
     """
     texts = [tokenizer.decode([i]) for i in range(tokenizer.vocab_size)]
     if any(text.startswith("##") for text in texts):
@@ -158,8 +158,8 @@ def begin_words(tokenizer: Any) -> np.ndarray:
 def of_documents(config: Any, corpus: Any, tokenizer: Any, context: int, windows: Windows) -> Plan:
     """Return a plan that trains on whole documents, one in each row of a batch.
 
-    A random window may begin inside a document: then its end depends on a beginning that the model does not
-    see. A document that is longer than the context is cut off at its end.
+    A random window, in contrast, may begin inside a document, and then the model does not see the document's
+    beginning. A document that is longer than the context is cut off at its end.
     """
     train, separator = config.train, corpus.separator.decode()
     if not (separator and corpus.text()):  # which raises UserError for tokens
@@ -188,7 +188,7 @@ def of_documents(config: Any, corpus: Any, tokenizer: Any, context: int, windows
 
 
 def prepare_tokenizer(tokenizer: Any, options: PretrainConfig, objective: str) -> None:
-    """Add the special tokens for filling in the middle to a new tokenizer, if the settings ask for it."""
+    """Add special tokens to a new tokenizer if the settings ask for filling in the middle."""
     if options.middle and objective == "causal":
         add_markers(tokenizer)
 

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning on pairs of prompt and answer: only the answers count in the loss."""
+"""Fine-tune on pairs of prompt and answer (SFT); only the answers count in the loss."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ ADVICE = "take a larger model.context, or shorter pairs"
 
 @dataclass(frozen=True)
 class SFTConfig:
-    """The layout of a pair in a text: prompt, separator, answer, end."""
+    """The settings of a pair's layout in a text: prompt, separator, answer, end."""
 
     separator: str = setting("\n", help="text between a prompt and its answer")
     end: str = setting("\n", help="text that ends an answer, and is learnt with it")
@@ -63,7 +63,7 @@ def read_pairs(corpus: Any) -> list[tuple[str, str]]:
 
 
 def texts(config: Any, corpus: Any) -> bytes:
-    """Return the bytes of all prompts and answers, as a tokenizer will see them."""
+    """Return all prompts and answers as bytes, in the layout that the tokenizer will see."""
     options = config.options
     pairs = (prompt + options.separator + answer + options.end for prompt, answer in read_pairs(corpus))
     return "".join(pairs).encode()
@@ -94,8 +94,8 @@ def encode_pairs(config: Any, corpus: Any, tokenizer: Any, model: Any, marks: li
 def sft(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     """Return a plan that trains on rows of pairs; only the tokens of answers count in the loss.
 
-    An encoder-decoder reads the prompt, and writes the answer. A model that sees pictures gets the corpus's
-    picture before each prompt.
+    An encoder-decoder reads the prompt and writes the answer. A model that sees pictures gets a picture of
+    the corpus before each prompt.
     """
     train, options, context = config.train, config.options, model.config.context
     apart = model.is_encoder_decoder
@@ -140,7 +140,7 @@ def sft(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
 
 
 def describe(tokenizer: Any, example: tuple, model: Any) -> str:
-    """Return the prompt of an example and the model's likeliest answer, to show as a sample."""
+    """Return a sample for the user: the prompt of an example, and the model's likeliest answer."""
     prompt, answer, picture = example
     given = {"cache": model.cache_of(picture), "sampling": Sampling(temperature=0)}
     ids = generate(model, [prompt], max_tokens=len(answer), **given)[0]
