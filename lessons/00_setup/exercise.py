@@ -5,7 +5,7 @@ Then run `tinyllm check 0`.
 
 
 def add(x, y):
-    """Add two arrays of one shape, as the residual stream does.
+    """Add two arrays of one shape, for example to the residual stream.
 
     x, y (...) -> (...). Both come back as they were.
     """

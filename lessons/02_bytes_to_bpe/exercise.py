@@ -10,8 +10,8 @@ items are integers too. What you are given must come back as it was.
 def bpe_pair_counts(pieces, counts):
     """Count how often each pair of neighbouring tokens occurs.
 
-    pieces: N sequences of tokens, counts: how often each occurs in the text
-    -> {(left, right): count}. Neighbours overlap: (5, 5, 5) holds the pair
+    pieces: N sequences of tokens, counts: how often each piece occurs in the
+    text -> {(left, right): count}. Neighbours overlap: (5, 5, 5) holds the pair
     (5, 5) twice.
     """
     raise NotImplementedError
@@ -30,10 +30,11 @@ def bpe_train(pieces, counts, n_merges):
     """Learn merges: find the pair that occurs most often, make it a token, and
     repeat.
 
-    pieces: N sequences of bytes, counts: how often each occurs (at least 1) ->
-    {(left, right): new token}, at most n_merges of them, numbered from 256:
-    fewer when every piece has become a single token. Between pairs with equal
-    counts the smallest pair wins, so the result depends only on the counts.
+    pieces: N sequences of bytes, counts: how often each piece occurs (at least
+    1) -> {(left, right): new token}. New tokens are numbered from 256; there
+    are n_merges of them, or fewer if every piece has become a single token. Of
+    pairs with equal counts the smallest wins, so the result depends only on the
+    counts.
     """
     raise NotImplementedError
 

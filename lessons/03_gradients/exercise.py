@@ -22,12 +22,12 @@ def backpropagate(local):
 
 
 def sum_to_shape(dy, shape):
-    """Undo broadcasting in a gradient: sum over the axes along which an input
-    of this shape was stretched.
+    """Undo broadcasting in a gradient: sum over the axes along which the input
+    was stretched.
 
-    dy (...) -> shape. Broadcasting uses an element several times, and its
-    gradient is the sum over all uses. If nothing was stretched, dy itself is
-    returned.
+    dy (...) -> shape, the shape of the input. Broadcasting uses an element
+    several times, and its gradient is the sum over all uses. If nothing was
+    stretched, dy itself is returned.
     """
     raise NotImplementedError
 

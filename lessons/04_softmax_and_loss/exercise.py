@@ -39,8 +39,8 @@ def log_softmax(x):
 
 
 def cross_entropy(logits, targets, ignore_index=-100):
-    """Average -log p(target) = lse - logit[target] over the targets that are
-    not ignored.
+    """Return the mean of -log p(target) = lse - logit[target] over the targets
+    that are not ignored.
 
     logits (..., V), targets (...) ints -> loss (), lse (...), the log-sum-exp
     of each row. The loss is 0 when every target is ignored.

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def linear(x, w, b=None):
-    """Apply one layer of weights to every row: y = x W + b.
+    """Multiply every row by a weight matrix and add a bias: y = x W + b.
 
     x (..., I), w (I, O), b (O,) or None -> (..., O).
     """
@@ -18,8 +18,8 @@ def linear(x, w, b=None):
 
 
 def gelu_tanh(x):
-    """Approximate gelu by a tanh, as GPT-2 does:
-    y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
+    """Approximate gelu by a tanh:
+    y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, as in GPT-2.
 
     x (...) -> (...). No finite x is too large for it.
     """
@@ -27,7 +27,7 @@ def gelu_tanh(x):
 
 
 def embedding(w, ids):
-    """Look up each id's row of the table.
+    """Look up the row of the table for each id.
 
     w (V, C), ids (...) ints -> (..., C).
     """
@@ -35,7 +35,7 @@ def embedding(w, ids):
 
 
 def layernorm(x, w, b, eps=1e-5):
-    """Give every row mean 0 and variance 1, then a learnt scale and shift:
+    """Normalise every row to mean 0 and variance 1, then scale and shift it:
     y = (x - mean) rstd w + b.
 
     x (..., C), w (C,), b (C,) -> y (..., C), mean (...), rstd (...), where
@@ -53,7 +53,7 @@ def layernorm_backward(dy, x, w, mean, rstd):
 
 
 def rmsnorm(x, w, eps=1e-5):
-    """Scale every row to root mean square 1, then by learnt weights:
+    """Scale every row to root mean square 1, then multiply by learnt weights:
     y = x rstd w.
 
     x (..., C), w (C,) -> y (..., C), rstd (...), where rstd =

@@ -12,8 +12,8 @@ import numpy as np
 
 
 def transformer_block(x, heads, norm_1, qkv, project, norm_2, widen, narrow):
-    """Add attention, then an MLP, to the residual stream:
-    x + attention(norm(x)), then x + mlp(norm(x)).
+    """Apply GPT-2's transformer block: x = x + attention(norm(x)), then
+    x + mlp(norm(x)).
 
     x (B, T, C) -> (B, T, C). The six arguments after heads are pairs [weight,
     bias], with the weights norm_1 and norm_2 (C,), qkv (C, 3 C), project (C,
@@ -37,8 +37,8 @@ def count_parameters(vocab_size, context, layers, width):
 
 
 def count_flops(vocab_size, context, layers, width):
-    """Count the operations of a forward pass of a GPT-2 over `context` tokens
-    -> int.
+    """Count the operations of a GPT-2's forward pass over `context` tokens ->
+    int.
 
     A multiplication and an addition are two operations. Only matrix products
     and attention count; in attention, each query is multiplied with the keys up

@@ -48,12 +48,11 @@ def clip_grads(grads, norm, limit):
 
 
 def lr_schedule(step, steps, lr, warmup, min_lr_ratio):
-    """Compute the learning rate of a step: a linear warm-up, then half a cosine
-    down.
+    """Compute the learning rate of a step: a linear warm-up, then a fall along
+    half a cosine.
 
     step, counted from 0, of steps in all -> float. Step i of the warm-up gets
-    lr (i + 1) / (warmup + 1); from step warmup, which gets lr, the rate falls
-    towards min_lr_ratio lr, which step `steps` would reach, and stays there.
-    The warm-up is shorter than the training: warmup < steps.
+    lr (i + 1) / (warmup + 1). Step warmup gets lr; from there the rate falls to
+    min_lr_ratio lr at step `steps`, and stays there. warmup < steps.
     """
     raise NotImplementedError

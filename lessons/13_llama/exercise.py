@@ -21,8 +21,8 @@ def rmsnorm_backward(dy, x, w, rstd):
 
 
 def swiglu(gate, up):
-    """Multiply one half of a layer by silu of the other half: y = silu(gate)
-    up.
+    """Multiply `up` by silu of `gate`, the two halves of a layer:
+    y = silu(gate) up.
 
     gate, up (...) of one shape -> (...).
     """
@@ -38,8 +38,8 @@ def swiglu_backward(dy, gate, up):
 
 
 def llama_block(x, heads, norm_1, attend, norm_2, mlp, base=10000.0):
-    """Add attention, then a gated MLP, to the residual stream, with LLaMA's
-    parts and no biases.
+    """Apply LLaMA's transformer block: add attention to x, then a gated MLP,
+    without biases.
 
     x (B, T, C) -> (B, T, C). norm_1 and norm_2 (C,) are weights of rmsnorm.
     attend holds the matrices of queries (C, H D), keys and values (C, K D), and

@@ -15,8 +15,8 @@ def route(p, scores, top):
 
     p, scores (N, E), top in 1..E -> weights (N, top), chosen (N, top) int64,
     the best first. Of equal scores the lower number wins. In Mixtral the scores
-    are p itself; in DeepSeek-V3 they are p plus a bias, which decides who is
-    chosen but not how much a result counts.
+    are p itself. In DeepSeek-V3 they are p plus a bias, which changes which
+    experts are chosen but not their weights.
     """
     raise NotImplementedError
 
@@ -45,8 +45,8 @@ def balance_loss(p, chosen):
 
 
 def balance_bias(bias, counts, rate):
-    """Move each expert's bias by `rate`: up if it got fewer tokens than the
-    average, down if more.
+    """Raise an expert's bias by `rate` if it got fewer tokens than average,
+    lower it if it got more.
 
     bias (E,), counts (E,) ints, how many tokens chose each expert -> (E,). An
     expert with exactly its share keeps its bias.

@@ -12,24 +12,24 @@ import numpy as np
 
 
 def count_cache_bytes(tokens, layers, kv_heads, head_width, bits=32):
-    """Count the bytes of a KV cache that holds this many tokens -> int.
+    """Count the bytes of a KV cache with this many tokens -> int.
 
-    In each layer there are a key and a value for each kv head, of head_width
-    numbers with this many bits.
+    In each layer, every token has a key and a value for each kv head, of
+    head_width numbers of `bits` bits.
     """
     raise NotImplementedError
 
 
 def parallel_block(x, heads, norm, widen, narrow, base=10000.0):
-    """Add attention and an MLP side by side, as PaLM and Falcon do:
+    """Apply PaLM's transformer block, attention and MLP side by side:
     x + attention(norm(x)) + mlp(norm(x)).
 
-    x (B, T, C) -> (B, T, C). norm is the weight and bias (C,) of the one
+    x (B, T, C) -> (B, T, C). norm is the weight and bias (C,) of the one
     layernorm. widen (C, C + 2 D + F), with D = C / heads, makes everything from
-    it in one product: all of q, then one head k and one v that all query heads
-    share, then the F channels of the MLP. rope turns q and k at positions
+    norm(x) in one product: all of q, then one head k and one v that all query
+    heads share, then the F channels of the MLP. rope turns q and k at positions
     0 .. T - 1 with this base; attention is causal; the activation is gelu_tanh.
-    narrow (C + F, C) takes the outputs of attention and then of the MLP back in
+    narrow (C + F, C) multiplies the outputs of attention and then of the MLP in
     one product. No biases. The eps of the norm is 1e-5.
     """
     raise NotImplementedError

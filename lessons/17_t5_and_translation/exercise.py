@@ -10,13 +10,13 @@ import numpy as np
 
 
 def corrupt_spans(tokens, kept, hidden, sentinels):
-    """Take spans out of a text: the encoder reads what is left, the decoder
-    writes what was taken.
+    """Take spans out of a text, so that the encoder reads the rest and the
+    decoder writes the spans.
 
     tokens (n,), kept (s,), hidden (s,), sentinels (s + 1,), ints -> what is
     read and what is written, ints. The first kept[0] tokens stay, the next
     hidden[0] go, kept[1] stay, and so on; s is 1 or more. In what is read,
-    sentinels[i] stands in place of span i. In what is written, it stands before
+    sentinels[i] replaces span i. In what is written, sentinels[i] stands before
     span i, and the last sentinel ends the text: [1, 2, 3, 4] with kept [1, 1],
     hidden [1, 1] and sentinels [99, 98, 97] gives [1, 99, 3, 98] and [99, 2,
     98, 4, 97].

@@ -14,8 +14,8 @@ def split_middle(text, draws):
 
     draws: two numbers from [0, 1), one for each place. A draw u chooses place
     floor(u (n + 1)): place i is before character i, and place n is the end of
-    the text. The smaller place comes first, whichever draw it is from. Each
-    part can be empty; joined, they are the text.
+    the text. The cut with the smaller place comes first. Each part can be
+    empty; joined, they are the text.
     """
     raise NotImplementedError
 
@@ -23,8 +23,8 @@ def split_middle(text, draws):
 def move_middle(prefix, middle, suffix, markers, suffix_first):
     """Join the tokens of a text's three parts so that the middle comes last.
 
-    markers: the tokens P, S, M and E -> list of all tokens and markers, which
-    is
+    markers: the tokens P, S, M and E -> a list of all tokens and markers in the
+    order
 
         P prefix S suffix M middle E        (PSM), or with suffix_first
         P S suffix M prefix middle E        (SPM).
@@ -36,12 +36,13 @@ def move_middle(prefix, middle, suffix, markers, suffix_first):
 
 
 def trim_sides(prefix, suffix, room):
-    """Shorten the tokens around a gap to `room` in all, keeping those next to
-    the gap.
+    """Shorten the tokens around a gap to `room` tokens in all, keeping the
+    tokens next to the gap.
 
-    -> (the end of the prefix, the beginning of the suffix). Each side gets half
-    of the room; if room is odd, the prefix gets one token more. Room that one
-    side does not need goes to the other. Nothing is lost if all of it fits.
+    Returns (the end of the prefix, the beginning of the suffix). Each side
+    gets half of the room; if room is odd, the prefix gets one token more. Room
+    that one side does not need goes to the other. If everything fits, nothing
+    is cut.
     """
     raise NotImplementedError
 
@@ -55,8 +56,8 @@ def pass_at_k(passed, n, k):
 
         1 - C(n - passed, k) / C(n, k)
 
-    which is the share of all ways to choose k of the n samples in which at
-    least one passed; C(a, b) is the number of ways to choose b of a things, 0
-    if b > a.
+    where C(a, b) is the number of ways to choose b of a things, 0 if b > a.
+    This is the share of all ways to choose k of the n samples in which at least
+    one passed.
     """
     raise NotImplementedError

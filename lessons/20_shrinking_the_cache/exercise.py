@@ -13,10 +13,10 @@ def latent_scores(q, c, w):
     """Compute scores without making keys from latent vectors: multiply the
     queries by w instead.
 
-    q (..., H, D), c (N, L), w (L, H, D) -> short (..., H, L), scores (..., H,
+    q (..., H, D), c (N, L), w (L, H, D) -> short (..., H, L), scores (..., H,
     N). The key of vector n for head h would be c_n @ w[:, h]. short is the
-    query after w: its product with c_n equals the product of q and that key.
-    Only scores are divided by sqrt(D), D being the width of the keys.
+    query times w: its product with c_n equals the product of q and that key.
+    Only scores are divided by sqrt(D), where D is the width of the keys.
     """
     raise NotImplementedError
 

@@ -163,7 +163,7 @@ def check_ranges(q: Array, k: Array, v: Array, starts: Array, ends: Array, bias:
 
 
 def range_scores(q: Array, k: Array, starts: Array, ends: Array, bias: Array | None) -> Array:
-    """Return all scores (B, H, S, T), bias included, with -inf outside of each query's range."""
+    """Return q . k / sqrt(D) + bias for every query and key (B, H, S, T), -inf outside each query's range."""
     key = np.arange(k.shape[1])
     seen = (starts[..., None] <= key) & (key < ends[..., None])
     scores = all_scores(q, k)
@@ -171,7 +171,7 @@ def range_scores(q: Array, k: Array, starts: Array, ends: Array, bias: Array | N
 
 
 def ranges_flops(args: dict[str, Any], result: Any) -> int:
-    """Count the operations of the products q k^T and p v in all heads, for the keys of each query's range."""
+    """Count the operations of the products q k^T and p v in all heads, for keys in the queries' ranges."""
     seen = np.maximum(args["ends"] - args["starts"], 0).sum()
     return 4 * args["q"].shape[2] * args["q"].shape[3] * int(seen)
 
@@ -182,7 +182,8 @@ def attention_ranges(q: Array, k: Array, v: Array, starts: Array, ends: Array,
                      bias: Array | None = None) -> tuple[Array, Array]:
     """Compute attention in which each query sees only a range of keys, with a bias added to the scores.
 
-    A query's y is the mean of v[t], weighted by softmax(q . k[t] / sqrt(D) + bias), over starts <= t < ends.
+    For each query y is the mean of v[t] over starts <= t < ends, weighted by softmax(q . k[t] / sqrt(D) +
+    bias).
 
     q (B, S, H, D), k and v (B, T, K, D), starts and ends (B, S) ints in 0..T, bias None or an array that
     broadcasts to (H, S, T) -> y (B, S, H, D), lse (B, H, S), as in attention. An empty range gives y = 0. The
@@ -201,7 +202,7 @@ def attention_ranges_backward(dy: Array, q: Array, k: Array, v: Array, starts: A
     """Compute the gradients of attention_ranges with respect to q, k, v and the bias.
 
     dy, y (B, S, H, D), lse (B, H, S), the rest as in attention_ranges -> dq (B, S, H, D), dk and dv
-    (B, T, K, D), dbias of bias's shape, the sum over rows of the batch and broadcast axes; None without bias.
+    (B, T, K, D), dbias, summed over the batch and broadcast axes to bias's shape, or None without a bias.
     """
     lse = np.where(lse == -np.inf, 0, lse)
     p = np.exp(range_scores(q, k, starts, ends, bias) - lse[..., None])

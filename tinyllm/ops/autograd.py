@@ -1,4 +1,4 @@
-"""The chain rule on a graph of scalars, and gradients of NumPy's broadcasting.
+"""Apply the chain rule to a graph of scalars, and compute gradients of NumPy's broadcasting.
 
 Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors", Nature 1986.
 """
@@ -26,10 +26,10 @@ def backpropagate(local: Array) -> Array:
 
 @op
 def sum_to_shape(dy: Array, shape: tuple[int, ...]) -> Array:
-    """Undo broadcasting in a gradient: sum over the axes along which an input of this shape was stretched.
+    """Undo broadcasting in a gradient: sum over the axes along which the input was stretched.
 
-    dy (...) -> shape. Broadcasting uses an element several times, and its gradient is the sum over all uses.
-    If nothing was stretched, dy itself is returned.
+    dy (...) -> shape, the shape of the input. Broadcasting uses an element several times, and its gradient is
+    the sum over all uses. If nothing was stretched, dy itself is returned.
     """
     if dy.shape == shape:
         return dy

@@ -1,7 +1,7 @@
-"""The blocks of GPT-2, LLaMA and PaLM, each as one function of its weights; sizes and FLOPs of a GPT-2.
+"""Define the blocks of GPT-2, LLaMA and PaLM as functions of their weights; count a GPT-2's sizes and FLOPs.
 
-The models are made of modules (`tinyllm/models/`), which hold the weights. These functions compute the same
-in one place, and tests compare the two.
+The models are made of modules (`tinyllm/models/`), which hold the weights. Each function here computes the
+same block in one place, and tests compare the two.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ Pair = list[Array]  # a weight and a bias
 @op
 def transformer_block(x: Array, heads: int, norm_1: Pair, qkv: Pair, project: Pair, norm_2: Pair, widen: Pair,
                       narrow: Pair) -> Array:
-    """Add attention, then an MLP, to the residual stream: x + attention(norm(x)), then x + mlp(norm(x)).
+    """Apply GPT-2's transformer block: x = x + attention(norm(x)), then x + mlp(norm(x)).
 
     x (B, T, C) -> (B, T, C). The six arguments after heads are pairs [weight, bias], with the weights norm_1
     and norm_2 (C,), qkv (C, 3 C), project (C, C), widen (C, 4 C) and narrow (4 C, C). The outputs of qkv are
@@ -40,7 +40,7 @@ def transformer_block(x: Array, heads: int, norm_1: Pair, qkv: Pair, project: Pa
 @op
 def llama_block(x: Array, heads: int, norm_1: Array, attend: list[Array], norm_2: Array, mlp: list[Array],
                 base: float = 10000.0) -> Array:
-    """Add attention, then a gated MLP, to the residual stream, with LLaMA's parts and no biases.
+    """Apply LLaMA's transformer block: add attention to x, then a gated MLP, without biases.
 
     x (B, T, C) -> (B, T, C). norm_1 and norm_2 (C,) are weights of rmsnorm. attend holds the matrices of
     queries (C, H D), keys and values (C, K D), and the output (H D, C), where H is heads and K follows from
@@ -62,13 +62,13 @@ def llama_block(x: Array, heads: int, norm_1: Array, attend: list[Array], norm_2
 @op
 def parallel_block(x: Array, heads: int, norm: Pair, widen: Array, narrow: Array,
                    base: float = 10000.0) -> Array:
-    """Add attention and an MLP side by side, as PaLM and Falcon do: x + attention(norm(x)) + mlp(norm(x)).
+    """Apply PaLM's transformer block, attention and MLP side by side: x + attention(norm(x)) + mlp(norm(x)).
 
     x (B, T, C) -> (B, T, C). norm is the weight and bias (C,) of the one layernorm. widen (C, C + 2 D + F),
-    with D = C / heads, makes everything from it in one product: all of q, then one head k and one v that all
-    query heads share, then the F channels of the MLP. rope turns q and k at positions 0 .. T - 1 with this
-    base; attention is causal; the activation is gelu_tanh. narrow (C + F, C) takes the outputs of attention
-    and then of the MLP back in one product. No biases. (Chowdhery et al. 2022, section 2; Shazeer 2019.)
+    with D = C / heads, makes everything from norm(x) in one product: all of q, then one head k and one v that
+    all query heads share, then the F channels of the MLP. rope turns q and k at positions 0 .. T - 1 with
+    this base; attention is causal; the activation is gelu_tanh. narrow (C + F, C) multiplies the outputs of
+    attention and then of the MLP in one product. No biases. (Chowdhery et al. 2022, section 2; Shazeer 2019.)
     """
     B, T, C = x.shape
     D = C // heads
@@ -81,9 +81,9 @@ def parallel_block(x: Array, heads: int, norm: Pair, widen: Array, narrow: Array
 
 @op
 def count_cache_bytes(tokens: int, layers: int, kv_heads: int, head_width: int, bits: int = 32) -> int:
-    """Count the bytes of a KV cache that holds this many tokens -> int.
+    """Count the bytes of a KV cache with this many tokens -> int.
 
-    In each layer there are a key and a value for each kv head, of head_width numbers with this many bits.
+    In each layer, every token has a key and a value for each kv head, of head_width numbers of `bits` bits.
     """
     return 2 * tokens * layers * kv_heads * head_width * bits // 8
 
@@ -104,7 +104,7 @@ def count_parameters(vocab_size: int, context: int, layers: int, width: int) -> 
 
 @op
 def count_flops(vocab_size: int, context: int, layers: int, width: int) -> int:
-    """Count the operations of a forward pass of a GPT-2 over `context` tokens -> int.
+    """Count the operations of a GPT-2's forward pass over `context` tokens -> int.
 
     A multiplication and an addition are two operations. Only matrix products and attention count; in
     attention, each query is multiplied with the keys up to its own token, and as many values are weighted

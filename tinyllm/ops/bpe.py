@@ -1,13 +1,13 @@
-"""Byte pair encoding: build a vocabulary by repeatedly joining the pair of tokens that occurs most often.
+"""Learn byte pair encoding: repeatedly join the pair of neighbouring tokens that occurs most often.
 
 Gage, "A new algorithm for data compression", 1994; Sennrich, Haddow and Birch, "Neural machine translation
 of rare words with subword units", ACL 2016, section 3.2; over bytes: Radford et al., "Language models are
 unsupervised multitask learners" (GPT-2), 2019, section 2.2.
 
 A token is an integer. Tokens 0 to 255 are the bytes; token 256 is the first pair that was learnt, 257 the
-second, and so on. A *piece* is a short part of a text, such as a word; no token reaches beyond it. A piece
-can be a `bytes` object, because its items are integers. `merges` is a dict {(left, right): new token}, in the
-order of learning.
+second, and so on. A *piece* is a short part of a text, such as a word; a token never spans two pieces. A
+piece can be a `bytes` object, because its items are integers. `merges` is a dict {(left, right): new token},
+in the order of learning.
 
 These four functions are written to be read: each looks at everything again for every merge. The tokenizer
 gets the same results from `tinyllm/tokenizer/bpe_fast.py`, which looks only at what the last merge changed.
@@ -25,7 +25,7 @@ BYTES = 256  # the first tokens are the bytes, so any text can be written before
 def bpe_pair_counts(pieces: Sequence[Sequence[int]], counts: Sequence[int]) -> dict[tuple[int, int], int]:
     """Count how often each pair of neighbouring tokens occurs.
 
-    pieces: N sequences of tokens, counts: how often each occurs in the text -> {(left, right): count}.
+    pieces: N sequences of tokens, counts: how often each piece occurs in the text -> {(left, right): count}.
     Neighbours overlap: (5, 5, 5) holds the pair (5, 5) twice.
     """
     totals: dict[tuple[int, int], int] = {}
@@ -59,9 +59,9 @@ def bpe_train(pieces: Sequence[Sequence[int]], counts: Sequence[int],
               n_merges: int) -> dict[tuple[int, int], int]:
     """Learn merges: find the pair that occurs most often, make it a token, and repeat.
 
-    pieces: N sequences of bytes, counts: how often each occurs (at least 1) -> {(left, right): new token},
-    at most n_merges of them, numbered from 256: fewer when every piece has become a single token. Between
-    pairs with equal counts the smallest pair wins, so the result depends only on the counts.
+    pieces: N sequences of bytes, counts: how often each piece occurs (at least 1) -> {(left, right): new
+    token}. New tokens are numbered from 256; there are n_merges of them, or fewer if every piece has become a
+    single token. Of pairs with equal counts the smallest wins, so the result depends only on the counts.
     """
     merges = {}
     for new_id in range(BYTES, BYTES + n_merges):

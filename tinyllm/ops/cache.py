@@ -1,4 +1,4 @@
-"""Compression of the KV cache to 8 bits: each head has its own scale at each position."""
+"""Compress the KV cache to 8 bits: each head has its own scale at each position."""
 
 import numpy as np
 

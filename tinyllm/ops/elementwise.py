@@ -1,4 +1,4 @@
-"""Ops that compute every number separately: activation functions, the residual sum, dropout.
+"""Define ops that compute every number separately: activation functions, the residual sum, dropout.
 
 `X_backward(dy, inputs...)` returns dy times the derivative of X.
 """
@@ -22,7 +22,7 @@ def exp(x: Array) -> Array:
 
 @op(flops=1)
 def log(x: Array) -> Array:
-    """Take the natural logarithm of every number: x (...) -> (...); -inf at 0, NaN below."""
+    """Take the natural logarithm of every number: x (...) -> (...). It is -inf at 0 and NaN below."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.log(x)
 
@@ -37,20 +37,20 @@ def tanh(x: Array) -> Array:
 def sigmoid(x: Array) -> Array:
     """Map every number into 0..1: y = 1 / (1 + exp(-x)).
 
-    x (...) -> (...). exp only ever sees numbers below zero, so it cannot overflow.
+    x (...) -> (...). exp is only applied to numbers of at most zero, so it cannot overflow.
     """
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, e) / (1 + e)
 
 
 def bounded(x: Array) -> Array:
-    """Limit x to [-40, 40]: outside, gelu is exactly 0 or x; inside, x * x * x cannot overflow."""
+    """Limit x to [-40, 40]. Outside, gelu is exactly 0 or x; inside, x * x * x cannot overflow."""
     return np.clip(x, -40, 40)
 
 
 @op(flops=5)
 def gelu(x: Array) -> Array:
-    """Multiply x by the chance that a standard normal number is below it: y = x (1 + erf(x / sqrt 2)) / 2.
+    """Multiply x by the probability that a standard normal number is below x: x (1 + erf(x / sqrt 2)) / 2.
 
     x (...) -> (...). (Hendrycks and Gimpel 2016, exact form.)
     """
@@ -70,7 +70,7 @@ def gelu_backward(dy: Array, x: Array) -> Array:
 
 @op(flops=9)
 def gelu_tanh(x: Array) -> Array:
-    """Approximate gelu by a tanh, as GPT-2 does: y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
+    """Approximate gelu by a tanh: y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, as in GPT-2.
 
     x (...) -> (...). (Hendrycks and Gimpel 2016, section 2.)
     """
@@ -94,7 +94,7 @@ def gelu_tanh_backward(dy: Array, x: Array) -> Array:
 
 @op(flops=4)
 def silu(x: Array) -> Array:
-    """Multiply x by its own sigmoid: y = x / (1 + exp(-x)).
+    """Multiply x by sigmoid(x): y = x / (1 + exp(-x)).
 
     x (...) -> (...). (Ramachandran, Zoph and Le 2017, "swish".)
     """
@@ -113,7 +113,7 @@ def silu_backward(dy: Array, x: Array) -> Array:
 
 @op(grads=("gate", "up"), shapes="gate (...), up (...)", flops=5)
 def swiglu(gate: Array, up: Array) -> Array:
-    """Multiply one half of a layer by silu of the other half: y = silu(gate) up.
+    """Multiply `up` by silu of `gate`, the two halves of a layer: y = silu(gate) up.
 
     gate, up (...) of one shape -> (...). Raises ValueError when the shapes differ. (Shazeer 2020.)
     """
@@ -131,7 +131,7 @@ def swiglu_backward(dy: Array, gate: Array, up: Array) -> tuple[Array, Array]:
 
 @op(shapes="x (...), y (...)", flops=1)
 def add(x: Array, y: Array) -> Array:
-    """Add two arrays of one shape, as the residual stream does.
+    """Add two arrays of one shape, for example to the residual stream.
 
     x, y (...) -> (...). Raises ValueError when the shapes differ.
     """
@@ -141,7 +141,7 @@ def add(x: Array, y: Array) -> Array:
 def keep_mask(key: tuple[int, int], shape: tuple[int, ...], p: float) -> Array:
     """Draw the mask of dropout from a key: a boolean array of `shape`, False with probability p.
 
-    Sixteen random bits decide one element, so p is rounded to a multiple of 1/65536.
+    Each element uses sixteen random bits, so p is rounded to a multiple of 1/65536.
     """
     n = math.prod(shape)
     words = Random.at(*key).bits(-(-n // 4)).astype("<u8", copy=False)  # "<": the same on any byte order

@@ -1,4 +1,4 @@
-"""Embedding: a table with one row of numbers per token id."""
+"""Define embedding: look up rows of a table, which has one row of numbers per token id."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from tinyllm.ops.shapes import Array, ids_below, rows
 
 @op(grads=("w",), shapes="w (V, C)")
 def embedding(w: Array, ids: Array) -> Array:
-    """Look up each id's row of the table.
+    """Look up the row of the table for each id.
 
     w (V, C), ids (...) ints -> (..., C). Raises IndexError when an id is outside 0..V-1.
     """
@@ -21,7 +21,7 @@ def embedding_backward(dy: Array, ids: Array, vocab_size: int) -> Array:
     """Add up the gradients of all tokens with the same id, in order of occurrence, in this id's row of dw.
 
     dy (..., C), ids (...) ints -> dw (vocab_size, C); rows of ids that do not occur are 0. Raises
-    IndexError as embedding does.
+    IndexError when an id is outside 0..vocab_size-1.
     """
     ids_below("embedding", ids, vocab_size)
     dw = np.zeros((vocab_size, dy.shape[-1]), dy.dtype)

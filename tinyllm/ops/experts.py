@@ -1,4 +1,4 @@
-"""Mixtures of experts: which experts a token uses, the products of each expert, and how load is balanced.
+"""Compute mixtures of experts: choose each token's experts, multiply by their matrices, balance their load.
 
 Experts have no limit of tokens, so no token is dropped (Gale et al., "MegaBlocks: Efficient Sparse Training
 with Mixture-of-Experts", 2022).
@@ -25,8 +25,8 @@ def route(p: Array, scores: Array, top: int) -> tuple[Array, Array]:
     """Choose the experts with the `top` largest scores for every token, and return their weights p.
 
     p, scores (N, E), top in 1..E -> weights (N, top), chosen (N, top) int64, the best first. Of equal scores
-    the lower number wins. In Mixtral the scores are p itself; in DeepSeek-V3 they are p plus a bias, which
-    decides who is chosen but not how much a result counts.
+    the lower number wins. In Mixtral the scores are p itself. In DeepSeek-V3 they are p plus a bias, which
+    changes which experts are chosen but not their weights.
     """
     chosen = np.argsort(-scores, axis=1, kind="stable")[:, :top]
     return np.take_along_axis(p, chosen, axis=1), np.ascontiguousarray(chosen)
@@ -34,7 +34,7 @@ def route(p: Array, scores: Array, top: int) -> tuple[Array, Array]:
 
 @op(shapes="dweights (N, K), p (N, E), chosen (N, K)")
 def route_backward(dweights: Array, p: Array, chosen: Array) -> Array:
-    """Compute the gradient of route with respect to p: 0 for experts that were not chosen.
+    """Compute the gradient of route with respect to p, which is 0 for experts that were not chosen.
 
     dweights (N, top), p (N, E), chosen (N, top) -> dp (N, E). The choice itself has no gradient.
     """
@@ -76,7 +76,7 @@ def balance_loss_backward(dloss: Array, p: Array, chosen: Array) -> Array:
 
 @op(outputs=("new",), shapes="bias (E), counts (E)")
 def balance_bias(bias: Array, counts: Array, rate: float) -> Array:
-    """Move each expert's bias by `rate`: up if it got fewer tokens than the average, down if more.
+    """Raise an expert's bias by `rate` if it got fewer tokens than average, lower it if it got more.
 
     bias (E,), counts (E,) ints, how many tokens chose each expert -> (E,). An expert with exactly its share
     keeps its bias. (Wang et al., "Auxiliary-Loss-Free Load Balancing Strategy for Mixture-of-Experts", 2024.)
@@ -105,7 +105,7 @@ def check_grouped_backward(dy: Array, x: Array, w: Sequence[Array] | Array, coun
 
 
 def groups(counts: Array) -> list[slice]:
-    """Return the rows of each group: [2, 0, 3] -> [0:2, 2:2, 2:5]."""
+    """Return the rows of each group as slices: [2, 0, 3] -> [0:2, 2:2, 2:5]."""
     ends = np.cumsum(counts).tolist()
     return [slice(begin, end) for begin, end in zip([0, *ends], ends, strict=False)]
 
@@ -125,8 +125,8 @@ def grouped_linear(x: Array, w: Any, counts: Array) -> Array:
 def grouped_linear_backward(dy: Array, x: Array, w: Any, counts: Array) -> tuple[Array, Array]:
     """Compute the gradients of grouped_linear: for each group, the gradients of linear.
 
-    dy (N, O), x (N, I), w: E matrices (I, O), counts (E,) -> dx (N, I), dw (E, I, O); the gradient of a
-    matrix whose group is empty is 0.
+    dy (N, O), x (N, I), w: E matrices (I, O), counts (E,) -> dx (N, I), dw (E, I, O). The gradient of a
+    matrix is 0 if its group is empty.
     """
     dx = [matmul(dy[rows], matrix, transpose_b=True) for rows, matrix in zip(groups(counts), w, strict=True)]
     dw = [matmul(x[rows], dy[rows], transpose_a=True) for rows in groups(counts)]
@@ -134,7 +134,7 @@ def grouped_linear_backward(dy: Array, x: Array, w: Any, counts: Array) -> tuple
 
 
 def check_combine(y: Array, weights: Array, places: Array) -> None:
-    """Raise ValueError unless `places` has each row number of y exactly once; TypeError if it is not ints."""
+    """Raise ValueError unless `places` has each row number of y exactly once, TypeError if it is not ints."""
     if places.dtype.kind not in "iu":
         raise TypeError(f"combine_experts needs integer places, got {places.dtype}")
     flat = places.ravel()
@@ -148,7 +148,7 @@ COMBINED = "y (M, C), weights (N, K), places (N, K)"
 
 @op(outputs=("z",), grads=("y", "weights"), shapes=COMBINED, check=check_combine)
 def combine_experts(y: Array, weights: Array, places: Array) -> Array:
-    """Add up the results of each token's experts, multiplied by the token's weights for them.
+    """Add up the results of each token's experts, multiplied by the token's weights for the experts.
 
     y (N * top, C), weights (N, top), places (N, top) ints -> z (N, C): z[n] is the sum over k of
     weights[n, k] * y[places[n, k]], in this order. Raises ValueError unless each row of y has one place.
@@ -168,9 +168,9 @@ def combine_experts_backward(dz: Array, y: Array, weights: Array, places: Array)
 
 
 def rounded_lists(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Let an op's variant for bfloat16 take a list of matrices too.
+    """Let an op's variant for bfloat16 also take a list of matrices.
 
-    They are stacked into one array, because `on_rounded`, which rounds the inputs, rounds arrays only.
+    The list is stacked into one array, because `on_rounded`, which rounds the inputs, rounds only arrays.
     """
     return lambda *args: run(*[np.stack(x) if isinstance(x, list | tuple) else x for x in args])
 

@@ -1,4 +1,4 @@
-"""Hide parts of a text that a model then guesses: single tokens, as BERT does, or spans, as T5 does.
+"""Hide parts of a text that a model then guesses: single tokens for BERT, or spans for T5.
 
 Random numbers are arguments, so that the functions are pure.
 """
@@ -17,8 +17,8 @@ def mask_tokens(tokens: Array, draws: Array, how: Array, other: Array, mask: int
 
     tokens (...) ints; draws and how (...), random numbers from 0 up to 1; other (...), random tokens ->
     seen (...), targets (...) ints. A hidden token becomes mask where how < 0.8, its `other` where how < 0.9.
-    Targets are the original tokens where one is hidden, in any of the three ways, and -100 elsewhere. (Devlin
-    et al., "BERT", 2019, section 3.1.)
+    Targets are the original tokens at all places where a token is hidden, and -100 elsewhere. (Devlin et al.,
+    "BERT", 2019, section 3.1.)
     """
     chosen = draws < rate
     changed = np.where(how < 0.8, mask, np.where(how < 0.9, other, tokens))
@@ -26,7 +26,7 @@ def mask_tokens(tokens: Array, draws: Array, how: Array, other: Array, mask: int
 
 
 def check_spans(tokens: Array, kept: Array, hidden: Array, sentinels: Array) -> None:
-    """Raise ValueError unless the spans add up to the text and there is one sentinel more than spans."""
+    """Raise ValueError unless the spans add up to the text and there is one more sentinel than spans."""
     total = int(np.sum(kept) + np.sum(hidden))
     if total != len(tokens):
         raise ValueError(f"spans of {total} tokens do not divide a text of {len(tokens)}")
@@ -37,11 +37,11 @@ def check_spans(tokens: Array, kept: Array, hidden: Array, sentinels: Array) -> 
 @op(outputs=("read", "written"), grads=(), shapes="tokens (n), kept (s), hidden (s), sentinels (m)",
     check=check_spans)  # fmt: skip
 def corrupt_spans(tokens: Array, kept: Array, hidden: Array, sentinels: Array) -> tuple[Array, Array]:
-    """Take spans out of a text: the encoder reads what is left, the decoder writes what was taken.
+    """Take spans out of a text, so that the encoder reads the rest and the decoder writes the spans.
 
     tokens (n,), kept (s,), hidden (s,), sentinels (s + 1,), ints -> what is read and what is written, ints.
     The first kept[0] tokens stay, the next hidden[0] go, kept[1] stay, and so on; s is 1 or more. In what is
-    read, sentinels[i] stands in place of span i. In what is written, it stands before span i, and the last
+    read, sentinels[i] replaces span i. In what is written, sentinels[i] stands before span i, and the last
     sentinel ends the text: [1, 2, 3, 4] with kept [1, 1], hidden [1, 1] and sentinels [99, 98, 97] gives
     [1, 99, 3, 98] and [99, 2, 98, 4, 97]. Raises ValueError when the spans do not divide the text. (Raffel et
     al., "T5", 2020, section 3.1.4.)

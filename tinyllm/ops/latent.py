@@ -1,4 +1,4 @@
-"""Attention scores from a latent cache: it holds one short vector per token in place of all heads' keys."""
+"""Compute attention scores from a latent cache, which has one short vector per token instead of keys."""
 
 import numpy as np
 
@@ -11,8 +11,8 @@ def latent_scores(q: Array, c: Array, w: Array) -> tuple[Array, Array]:
     """Compute scores without making keys from latent vectors: multiply the queries by w instead.
 
     q (..., H, D), c (N, L), w (L, H, D) -> short (..., H, L), scores (..., H, N). The key of vector n for
-    head h would be c_n @ w[:, h]. short is the query after w: its product with c_n equals the product of q
-    and that key. Only scores are divided by sqrt(D), D being the width of the keys. (DeepSeek-AI,
+    head h would be c_n @ w[:, h]. short is the query times w: its product with c_n equals the product of q
+    and that key. Only scores are divided by sqrt(D), where D is the width of the keys. (DeepSeek-AI,
     "DeepSeek-V2", 2024, section 2.1.2.)
     """
     short = np.einsum("...hd,lhd->...hl", q, w)

@@ -1,4 +1,4 @@
-"""Cross-entropy: the negative log-likelihood (nll) of each target token in nats, and its mean."""
+"""Compute cross-entropy: the negative log-likelihood (nll) of each target token in nats, and the mean."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ IGNORED = -100  # the default of ignore_index: a target that does not count
 
 
 def kept_targets(logits: Array, targets: Array, ignore_index: int) -> Array:
-    """Return True for the targets that count, (...) bool. Raises ValueError when one is not a token id."""
+    """Return True for each target that counts, (...) bool. Raises ValueError if one is not a token id."""
     V, kept = logits.shape[-1], targets != ignore_index
     outside = kept & ((targets < 0) | (targets >= V))
     if np.any(outside):
@@ -22,7 +22,7 @@ def kept_targets(logits: Array, targets: Array, ignore_index: int) -> Array:
 
 @op(outputs=("loss", "lse"), grads=("logits",), shapes="logits (..., V), targets (...)")
 def cross_entropy(logits: Array, targets: Array, ignore_index: int = -100) -> tuple[Array, Array]:
-    """Average -log p(target) = lse - logit[target] over the targets that are not ignored.
+    """Return the mean of -log p(target) = lse - logit[target] over the targets that are not ignored.
 
     logits (..., V), targets (...) ints -> loss (), lse (...), the log-sum-exp of each row. The loss is 0 when
     every target is ignored. Raises ValueError when a target is neither in 0..V-1 nor ignore_index.
@@ -50,9 +50,9 @@ def cross_entropy_backward(dloss: Array, logits: Array, targets: Array, lse: Arr
 
 @op(outputs=("losses", "lse"), grads=("logits",), shapes="logits (..., V), targets (...)")
 def token_losses(logits: Array, targets: Array, ignore_index: int = -100) -> tuple[Array, Array]:
-    """Compute -log p(target) = lse - logit[target] for every target, in nats; 0 where it is ignored.
+    """Compute -log p(target) = lse - logit[target] for every target, in nats; ignored targets get 0.
 
-    logits (..., V), targets (...) ints -> losses (...), lse (...). Raises ValueError as cross_entropy does.
+    logits (..., V), targets (...) ints -> losses (...), lse (...). Raises the same errors as cross_entropy.
     """
     kept = kept_targets(logits, targets, ignore_index)
     losses, lse = np.zeros(targets.shape, logits.dtype), cross_entropy(logits, targets, ignore_index)[1]
@@ -65,9 +65,8 @@ def token_losses_backward(dlosses: Array, logits: Array, targets: Array, lse: Ar
                           ignore_index: int = -100) -> Array:
     """Compute the gradient of token_losses: dlogits = (softmax(logits) - onehot) dlosses.
 
-    Unlike the gradient of cross_entropy, it is not divided by the number of targets.
-
-    dlosses (...), logits (..., V), targets (...), lse (...) -> dlogits (..., V); 0 in ignored rows.
+    dlosses (...), logits (..., V), targets (...), lse (...) -> dlogits (..., V); 0 in ignored rows. The
+    gradient is not divided by the number of targets, because the losses are not averaged.
     """
     kept = kept_targets(logits, targets, ignore_index)
     count = logits.dtype.type(kept.sum())
@@ -82,7 +81,7 @@ def linear_token_losses(x: Array, w: Array, targets: Array, ignore_index: int = 
     """Compute token_losses of the logits x w^T: the last layer and the loss in one op.
 
     x (..., C), w (V, C), targets (...) ints -> losses (...), lse (...). The kernel never stores all logits at
-    once. Raises ValueError when sizes do not fit, and as cross_entropy does.
+    once. Raises ValueError when sizes do not fit, or a target is not allowed.
     """
     logits = matmul(rows(x), w, transpose_b=True)
     return token_losses(logits.reshape(*x.shape[:-1], w.shape[0]), targets, ignore_index)
@@ -106,7 +105,7 @@ CHUNK = 1 << 23  # the number of logits that are computed at a time: 32 MiB
 
 
 def gradient_of_x(dlosses: Array, x: Array, w: Array, targets: Array, lse: Array, ignore_index: int) -> Array:
-    """Compute dx of linear_token_losses_backward for a frozen w, which needs no dw, a few rows at a time."""
+    """Compute dx alone of linear_token_losses_backward, for a frozen w, a few rows at a time."""
     dx, flat = np.empty_like(x, order="C"), [each.reshape(-1) for each in (dlosses, targets, lse)]
     step = max(CHUNK // max(len(w), 1), 1)
     for row in range(0, len(rows(x)), step):

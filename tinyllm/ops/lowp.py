@@ -1,4 +1,4 @@
-"""Low precision: rounding numbers to bfloat16."""
+"""Round numbers to low precision: bfloat16."""
 
 import numpy as np
 
@@ -8,10 +8,10 @@ from tinyllm.ops.shapes import Array
 
 @op
 def round_bf16(x: Array) -> Array:
-    """Round to the nearest number that bfloat16 can hold.
+    """Round numbers to the nearest bfloat16 number.
 
     x (...) -> (...) of the same dtype. bfloat16 is the top half of a float32: its sign, exponent and first 7
-    mantissa bits. Ties go to the even neighbour; what is too large becomes infinite; NaN stays NaN. float64
+    mantissa bits. Ties go to the even neighbour; too large numbers become infinite; NaN stays NaN. float64
     passes through float32 first. (Kalamkar et al., "A Study of BFLOAT16 for Deep Learning Training", 2019.)
     """
     single = np.array(x, np.float32, order="C")  # a copy: its bits are changed below

@@ -1,4 +1,4 @@
-"""Matrix products: matmul, and linear, which is matmul with weights and a bias.
+"""Multiply matrices: matmul, and linear, which is matmul with weights and a bias.
 
 `use(matmul="bf16")` is mixed precision: both operands of every product are rounded to bfloat16, sums stay
 float32. `linear` and both backward ops follow the choice made for `matmul`; `use(linear="bf16")` changes only
@@ -40,7 +40,7 @@ def check_matmul_backward(dy: Array, a: Array, b: Array, transpose_a: bool = Fal
 
 
 def matmul_flops(args: dict[str, Any], y: Array) -> int:
-    """Count 2 K operations for each output: K multiplications and K additions."""
+    """Count 2 K operations for each output, because K numbers are multiplied and added."""
     return 2 * y.size * args["a"].shape[-2 if args["transpose_a"] else -1]
 
 
@@ -79,7 +79,7 @@ def matmul_backward(dy: Array, a: Array, b: Array, transpose_a: bool = False,
 
 @op(grads=("x", "w", "b"), shapes=LAYER, flops=linear_flops, follows="matmul")
 def linear(x: Array, w: Array, b: Array | None = None) -> Array:
-    """Apply one layer of weights to every row: y = x W + b.
+    """Multiply every row by a weight matrix and add a bias: y = x W + b.
 
     x (..., I), w (I, O), b (O,) or None -> (..., O). Raises ValueError when the sizes do not fit.
     """
@@ -102,8 +102,8 @@ def linear_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]
 def linear_gelu(x: Array, w: Array, b: Array | None = None) -> tuple[Array, Array]:
     """Apply a layer and its activation in one pass: y = gelu_tanh(h), h = x W + b.
 
-    x (..., I), w (I, O), b (O,) or None -> y, h, both (..., O); h is what the backward pass needs. Raises
-    ValueError when the sizes do not fit.
+    x (..., I), w (I, O), b (O,) or None -> y, h, both (..., O). The backward pass needs h. Raises ValueError
+    when the sizes do not fit.
     """
     h = linear(x, w, b)
     return gelu_tanh(h), h
@@ -122,7 +122,7 @@ def linear_gelu_backward(dy: Array, x: Array, w: Array, h: Array) -> tuple[Array
 
 
 def on_rounded(specification: Callable, operands: int) -> Callable:
-    """Return a specification that first rounds its first `operands` arguments to bfloat16."""
+    """Return a specification that rounds its first `operands` arguments to bfloat16 before it starts."""
 
     def run(*args: Any, **options: Any) -> Any:
         return specification(*map(round_bf16, args[:operands]), *args[operands:], **options)

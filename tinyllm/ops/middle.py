@@ -33,8 +33,8 @@ def split_middle(text: str, draws: Sequence[float]) -> tuple[str, str, str]:
     """Cut a text of n characters at two random places -> (prefix, middle, suffix).
 
     draws: two numbers from [0, 1), one for each place. A draw u chooses place floor(u (n + 1)): place i is
-    before character i, and place n is the end of the text. The smaller place comes first, whichever draw it
-    is from. Each part can be empty; joined, they are the text. Raises ValueError for other draws.
+    before character i, and place n is the end of the text. The cut with the smaller place comes first. Each
+    part can be empty; joined, they are the text. Raises ValueError for other draws.
     """
     begin, end = sorted(int(u * (len(text) + 1)) for u in draws)
     return text[:begin], text[begin:end], text[end:]
@@ -45,7 +45,7 @@ def move_middle(prefix: Sequence[int], middle: Sequence[int], suffix: Sequence[i
                 suffix_first: bool) -> list[int]:  # fmt: skip
     """Join the tokens of a text's three parts so that the middle comes last.
 
-    markers: the tokens P, S, M and E -> list of all tokens and markers, which is
+    markers: the tokens P, S, M and E -> a list of all tokens and markers in the order
 
         P prefix S suffix M middle E        (PSM), or with suffix_first
         P S suffix M prefix middle E        (SPM).
@@ -62,11 +62,11 @@ def move_middle(prefix: Sequence[int], middle: Sequence[int], suffix: Sequence[i
 @op(outputs=("prefix", "suffix"), check=check_room)
 def trim_sides(prefix: Sequence[int], suffix: Sequence[int],
                room: int) -> tuple[Sequence[int], Sequence[int]]:  # fmt: skip
-    """Shorten the tokens around a gap to `room` in all, keeping those next to the gap.
+    """Shorten the tokens around a gap to `room` tokens in all, keeping the tokens next to the gap.
 
-    -> (the end of the prefix, the beginning of the suffix). Each side gets half of the room; if room is odd,
-    the prefix gets one token more. Room that one side does not need goes to the other. Nothing is lost if all
-    of it fits. Raises ValueError when room < 0.
+    Returns (the end of the prefix, the beginning of the suffix). Each side gets half of the room; if room is
+    odd, the prefix gets one token more. Room that one side does not need goes to the other. If everything
+    fits, nothing is cut. Raises ValueError when room < 0.
     """
     after = max(room // 2, room - len(prefix))
     suffix = suffix[:after]

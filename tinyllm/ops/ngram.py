@@ -1,4 +1,4 @@
-"""The bigram model, which counts which token follows which; entropy and perplexity to measure any model.
+"""Count which token follows which (the bigram model); measure any model by entropy and perplexity.
 
 Shannon, "A Mathematical Theory of Communication", 1948, section 3 (counting) and section 6 (entropy).
 """

@@ -1,4 +1,4 @@
-"""Normalisation over the last axis: LayerNorm and RMSNorm."""
+"""Normalise over the last axis: LayerNorm and RMSNorm."""
 
 from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array, rows
@@ -6,7 +6,7 @@ from tinyllm.ops.shapes import Array, rows
 
 @op(outputs=("y", "mean", "rstd"), grads=("x", "w", "b"), shapes="x (..., C), w (C,), b (C,)", flops=8)
 def layernorm(x: Array, w: Array, b: Array, eps: float = 1e-5) -> tuple[Array, Array, Array]:
-    """Give every row mean 0 and variance 1, then a learnt scale and shift: y = (x - mean) rstd w + b.
+    """Normalise every row to mean 0 and variance 1, then scale and shift it: y = (x - mean) rstd w + b.
 
     x (..., C), w (C,), b (C,) -> y (..., C), mean (...), rstd (...), where rstd = 1 / sqrt(variance + eps).
     Raises ValueError when w or b does not have C entries. (Ba, Kiros and Hinton 2016, section 3.)
@@ -33,7 +33,7 @@ def layernorm_backward(dy: Array, x: Array, w: Array, mean: Array, rstd: Array) 
 
 @op(outputs=("y", "rstd"), grads=("x", "w"), shapes="x (..., C), w (C,)", flops=4)
 def rmsnorm(x: Array, w: Array, eps: float = 1e-5) -> tuple[Array, Array]:
-    """Scale every row to root mean square 1, then by learnt weights: y = x rstd w.
+    """Scale every row to root mean square 1, then multiply by learnt weights: y = x rstd w.
 
     x (..., C), w (C,) -> y (..., C), rstd (...), where rstd = 1 / sqrt(mean(x^2) + eps).
     Raises ValueError when w does not have C entries. (Zhang and Sennrich 2019, section 4.)

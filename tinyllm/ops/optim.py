@@ -1,4 +1,4 @@
-"""The arithmetic of training: measure and clip gradients, update weights, schedule the learning rate."""
+"""Define the arithmetic of training: clip gradients, update weights, schedule the learning rate."""
 
 import math
 from typing import Any
@@ -69,12 +69,11 @@ def clip_grads(grads: list[Array], norm: float, limit: float) -> list[Array]:
 
 @op
 def lr_schedule(step: int, steps: int, lr: float, warmup: int, min_lr_ratio: float) -> float:
-    """Compute the learning rate of a step: a linear warm-up, then half a cosine down.
+    """Compute the learning rate of a step: a linear warm-up, then a fall along half a cosine.
 
-    step, counted from 0, of steps in all -> float. Step i of the warm-up gets lr (i + 1) / (warmup + 1); from
-    step warmup, which gets lr, the rate falls towards min_lr_ratio lr, which step `steps` would reach, and
-    stays there; warmup < steps. (Loshchilov and Hutter, "SGDR", 2017, section 3; warm-up: Goyal et al. 2017,
-    section 2.2.)
+    step, counted from 0, of steps in all -> float. Step i of the warm-up gets lr (i + 1) / (warmup + 1). Step
+    warmup gets lr; from there the rate falls to min_lr_ratio lr at step `steps`, and stays there. warmup <
+    steps. (Loshchilov and Hutter, "SGDR", 2017, section 3; warm-up: Goyal et al. 2017, section 2.2.)
     """
     if step < warmup:
         return lr * (step + 1) / (warmup + 1)

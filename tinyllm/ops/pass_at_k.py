@@ -1,4 +1,4 @@
-"""pass@k: how often at least one of k programs that a model writes for a problem passes its tests.
+"""Estimate pass@k: how often at least one of k programs that a model writes passes the tests of a problem.
 
 Chen et al., "Evaluating Large Language Models Trained on Code", 2021, section 2.1.
 """
@@ -10,7 +10,7 @@ from tinyllm.ops.registry import op
 
 
 def check_samples(passed: Sequence[int], n: int, k: int) -> None:
-    """Raise ValueError if `passed` is empty, k is not 1 to n, or a number in `passed` is not 0 to n."""
+    """Raise ValueError if `passed` is empty or not within 0..n, or k is not within 1..n."""
     if not 1 <= k <= n:
         raise ValueError(f"needs 1 <= k <= n, got k = {k}, n = {n}")
     if not passed or not 0 <= min(passed) <= max(passed) <= n:
@@ -25,9 +25,9 @@ def pass_at_k(passed: Sequence[int], n: int, k: int) -> float:
 
         1 - C(n - passed, k) / C(n, k)
 
-    which is the share of all ways to choose k of the n samples in which at least one passed; C(a, b) is the
-    number of ways to choose b of a things, 0 if b > a. Raises ValueError unless 1 <= k <= n, and there are
-    problems with 0 <= passed <= n.
+    where C(a, b) is the number of ways to choose b of a things, 0 if b > a. This is the share of all ways to
+    choose k of the n samples in which at least one passed. Raises ValueError unless 1 <= k <= n, and there
+    are problems with 0 <= passed <= n.
     """
     shares = [1 - math.comb(n - c, k) / math.comb(n, k) for c in passed]
     return sum(shares) / len(shares)

@@ -1,4 +1,4 @@
-"""Pictures as rows of vectors: cut a picture into patches, and put their vectors among the vectors of a text.
+"""Turn pictures into rows of vectors: cut a picture into patches, and put their vectors into a text's.
 
 Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021, section 3.1.
 """
@@ -10,7 +10,7 @@ from tinyllm.ops.shapes import Array
 
 
 def whole_patches(pictures: Array, side: int) -> None:
-    """Raise ValueError unless pictures can be cut into squares of `side` dots."""
+    """Raise ValueError unless pictures can be cut into squares of `side` pixels."""
     H, W = np.shape(pictures)[1:3]
     if side < 1 or H % side or W % side:
         raise ValueError(f"cannot cut {H} x {W} dots into squares of {side} x {side}")
