@@ -1,9 +1,9 @@
 """Time the kernel and the specification of each op that training and generating use.
 
 To find these ops, a GPT and a LLaMA of one layer train for a step and GPTs write two tokens, while
-`registry.watch` records every call. They do so on the kernels and on the specifications, because these call
-further ops. So a new op is measured as soon as a model uses it. The rate of a matrix product is in FLOP/s.
-All other ops are limited by memory: their rate is the bytes of arguments and results per second.
+`registry.watch` records every call: once on the kernels, and once on the specifications, which call more ops.
+So a new op is measured as soon as a model uses it. The rate of a matrix product is in FLOP/s. All other ops
+are limited by memory: their rate is the bytes of arguments and results per second.
 """
 
 from collections.abc import Iterator

@@ -11,7 +11,7 @@ from tinyllm.errors import UserError
 def load(name: str) -> ModuleType:
     """Return the module benchmarks/NAME.py of the checkout that this copy of tinyllm runs from.
 
-    Raises UserError where there is no checkout, ImportError where a library that it uses is not installed.
+    Raises UserError if there is no checkout, ImportError if a library that the module uses is not installed.
     """
     known = f"benchmarks.{name}"
     if known not in sys.modules:
@@ -31,7 +31,7 @@ def load(name: str) -> ModuleType:
 
 
 def load_torch() -> ModuleType:
-    """Return benchmarks/train.py, which needs PyTorch. Raises UserError where PyTorch is not installed."""
+    """Return benchmarks/train.py, which needs PyTorch. Raises UserError if PyTorch is not installed."""
     try:
         return load("train")
     except ImportError as error:

@@ -77,7 +77,7 @@ def release(out: str, *, course: str | None = None, **more: str | None) -> None:
     """Write the files for students into a folder.
 
     OUT              a new folder
-    --course FILE    the course file, not course.toml
+    --course FILE    the course file (default course.toml)
 
     example:
       tinyllm course release handout
@@ -102,14 +102,14 @@ def grade(
     FOLDER               holds a folder or a zip for each student
     --out OUT            a folder for grades.csv, tasks.csv and feedback (grades)
     --json               print results.json as well
-    --workers N          submissions at a time; one per core
-    --isolation          how students' code is fenced in
+    --workers N          submissions at a time (default one per core)
+    --isolation          how students' code is isolated
     --require-isolation  refuse to grade where only `plain` works
-    --course FILE        the course file, not course.toml
+    --course FILE        the course file (default course.toml)
     --student NAME       grade this student again, and nobody else; may be repeated
-    --roster FILE        student, and any of name, id, email, section ...
-    --overrides FILE     student, task, points, comment: points set by hand
-    --received FILE      in place of received.csv: student, time, and perhaps lesson
+    --roster FILE        a table of student, and any of name, id, email, section ...
+    --overrides FILE     points set by hand: a table of student, task, points, comment
+    --received FILE      times of arrival: a table of student, time, and perhaps lesson
 
     example:
       tinyllm course grade submissions
@@ -250,7 +250,7 @@ def histogram(records: list, bins: int = 10) -> list[str]:
 
 
 def stuck(tasks: list, most: int = 5) -> list[str]:
-    """Return lines about the hardest tasks: those with the smallest share of passes among attempts."""
+    """Return lines about the hardest tasks, in which the smallest share of attempts passed."""
     rows = []
     for task in tasks:
         passed = task.get("passed", 0)
@@ -267,7 +267,7 @@ def similar(folder: str, *, out: str = "similar.html", course: str | None = None
 
     FOLDER         holds a folder or a zip for each student
     --out FILE     a page with the lines side by side
-    --course FILE  the course file, not course.toml
+    --course FILE  the course file (default course.toml)
 
     example:
       tinyllm course similar submissions --out similar.html
@@ -300,7 +300,7 @@ def export(kind: Kind, grades: str | None = None, *, out: str, package: str | No
     GRADES          the folder of an earlier `course grade`
     --out FILE      the file or folder to write
     --package FILE  a wheel of tinyllm, which gradescope and classroom50 install
-    --course FILE   the course file, not course.toml
+    --course FILE   the course file (default course.toml)
 
     example:
       tinyllm course export canvas grades --out canvas.csv
@@ -355,7 +355,7 @@ def selftest(*, json: bool = False, mutants: bool = False, course: str | None = 
 
     --json         print the table for programs
     --mutants      also print the property that each mistake breaks
-    --course FILE  the course file, not course.toml
+    --course FILE  the course file (default course.toml)
 
     example:
       tinyllm course selftest

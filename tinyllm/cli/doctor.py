@@ -50,7 +50,7 @@ def examine() -> dict:
 
 
 def kernels() -> dict:
-    """Return if kernels are built, the reason if not, and a source file that is newer than they are."""
+    """Return {"built": True or False, "reason": why not, "older_than": a newer source file} for kernels."""
     module = registry._compiled
     reason = None
     if module is None:

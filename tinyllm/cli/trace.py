@@ -125,7 +125,7 @@ def observe_mine(lessons: str, model: Any, ids: list[int]) -> list:
 
 
 def check_alike(runs: list[str], models: list, ids: list[int]) -> None:
-    """Raise UserError unless two runs have the same tokenizer and room for the text."""
+    """Raise UserError if two runs have different tokenizers, or a context too short for the text."""
     (_, mine, _), (other, theirs, _) = models
     if mine.fingerprint() != theirs.fingerprint():
         raise UserError(f"{runs[0]} and {runs[1]} have different tokenizers: no text is the same to both")

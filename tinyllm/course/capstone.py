@@ -73,7 +73,7 @@ def train(seed: int, parts: Sequence[Part] = ()) -> list[float]:
 
 
 def run_on(parts: Sequence[Part], training: Iterator[Any]) -> Iterator[Any]:
-    """Yield the events of a training that uses the student's functions as ops. Raises errors as `train`."""
+    """Yield the events of a training on the student's functions. Raises the same errors as `train`."""
     step = 1
     with plug_in(parts), np.errstate(all="ignore"):
         while True:
@@ -235,7 +235,7 @@ def parts_alone(yours: list[str], start: Callable[[], Any], variant: int) -> tup
 
 
 def is_there(worker: Any, op: str) -> bool:
-    """Return True if the exercise has a function for an op that is not an unchanged stub."""
+    """Return True if the exercise defines the function of an op and the stub was changed."""
     answer = worker.call(op, draw_cases(op, CASES)[0])
     return not (isinstance(answer, Failure) and answer.state == "not_attempted")
 

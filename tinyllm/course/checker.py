@@ -61,7 +61,7 @@ JUDGES = {"op": "checker", "c": "kernels", "tests": "mutants", "run": "capstone"
 
 
 def judge_task(task: Task, start: Callable[[], Any], folder: Path, **options: Any) -> Verdict:
-    """Check a task of any kind. `folder` contains the student's files; the options are those of `judge`."""
+    """Check a task of any kind. `folder` contains the student's files; options are passed to `judge`."""
     module = importlib.import_module(f"tinyllm.course.{JUDGES[task.kind]}")  # which may import this one
     return module.judge(task, start, folder=folder, **options)
 
@@ -208,7 +208,7 @@ def wrong_later(task: Task, start: Callable[[], Any], every: dict[str, list[tupl
 
     All other checks use a fresh worker for each property. Here one worker first answers LATE_CALLS calls, on
     the cases of all properties in an order that the seed decides. After that, its results must have the same
-    bits as those of a fresh worker. A function that only takes too long is not reported.
+    bits as a fresh worker's results. A function that only takes too long is not reported.
     """
     cases = [(title, args) for title, some in every.items() if title.startswith(RIGHT) for args in some]
     random.Random(seed).shuffle(cases)

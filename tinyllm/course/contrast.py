@@ -27,7 +27,7 @@ OTHER_SEED = 1  # of the cases that confirm a property
 
 def describe(name: str, failing: Sequence[tuple], wrong: Sequence[tuple], fine: Sequence[tuple],
              right: Callable[..., Any], fails: Callable[[tuple], bool]) -> str | None:
-    """Say how, and on which inputs, results are wrong, as the end of "your output equals ..."; or None.
+    """Return the end of "your output equals ...", which says how and where results are wrong; or None.
 
     failing, right: as in `difference`.
     wrong, fine: all cases that failed and all that passed.
@@ -209,7 +209,7 @@ def constant_factor(triples: list[tuple]) -> str | None:
 
 
 def elsewhere(name: str, triples: list[tuple]) -> str | None:
-    """Say so if the right numbers are in wrong places or mixed with other numbers; else return None."""
+    """Describe right numbers that are in wrong places or mixed with other numbers; else return None."""
     if any(np.shape(got) != np.shape(want) or not numeric((got, want)) for _, got, want in triples):
         return None
     if all(near(np.sort(got, axis=None), np.sort(want, axis=None)) for _, got, want in triples):
@@ -233,7 +233,7 @@ def same_numbers(got: Any, want: Any) -> Any:
 
 
 def about(triples: list[tuple]) -> str | None:
-    """Say so if all results are right to two or three digits only; else return None."""
+    """Describe results that are right to two or three digits only; else return None."""
     if any(np.asarray(got).dtype.kind != "f" for _, got, _ in triples):
         return None
     for digits in (3, 2):

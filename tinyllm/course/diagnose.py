@@ -1,10 +1,10 @@
-"""Explain why a function fails: find the smallest failing input, and the mistake or first step that differs.
+"""Explain why a function fails: find the smallest failing input, and the mistake or the first wrong step.
 
 `naming` finds the known mistake that gives the same wrong numbers. Then Hypothesis looks for the smallest
 input that fails in the same way. If no mistake fits, `contrast` says how the results differ from the right
-ones, or on which inputs. The specification's first variable whose value the function never has is also shown.
+ones, or on which inputs. Also shown is the specification's first variable that the function never computes.
 
-If a student waits, both searches have a budget of processor time, so that other work does not shorten them.
+If a student waits, both searches have a budget of processor time, which does not depend on other work.
 """
 
 import math
@@ -97,7 +97,7 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
 
 
 def compared(name: str, got: list[Any], args: Sequence[Any]) -> tuple[str, str] | None:
-    """Return as text the right result that differs, and the function's; None if they are long to read."""
+    """Return as text the right results and the function's, where they differ; None if they are long."""
     expected = right(name, args)[0]
     one = is_plain_list(expected)
     try:
@@ -116,7 +116,7 @@ def seconds_left(seconds: float, clock: Callable[[], float] = time.process_time)
 
 
 def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> str:
-    """Return the property to report as failed, which may not be the one that was tested."""
+    """Return the property to report as failed, which may differ from the property that was tested."""
     if isinstance(why, Failure):
         return INSIDE if out_of_bounds(why) else kind
     if why == WRITES:
@@ -152,7 +152,7 @@ class Shrinker:
         return complaint(self.task.op, self.title, self.fresh(), self.task.name, args)
 
     def afresh(self, args: Sequence[Any]) -> list[Any] | None:
-        """Return the results on an input from a new worker, which thus prints nothing from other calls."""
+        """Return the results on an input from a new worker, whose output is then from this call alone."""
         self.__exit__()
         self.worker = None
         return self.output(args)
@@ -182,7 +182,7 @@ class Shrinker:
         return results_of(self.task.op, *answer)
 
     def smallest(self, args: tuple) -> tuple:
-        """Search for the smallest failing input with Hypothesis; return `args` if it is the smallest."""
+        """Search for the smallest failing input with Hypothesis; return `args` if none is smaller."""
         name, best = self.task.op, args
 
         def fails(drawn):
@@ -252,7 +252,7 @@ def declared(name: str) -> list[Any]:
 
 
 def first_of_axis(name: str, args: tuple, axis: str, more: bool) -> tuple | None:
-    """Cut an axis to its first element in all arguments that declare it; None if there is only one.
+    """Cut an axis to its first element in all arguments that declare it; None if it has only one element.
 
     axis: the letter of the axis.
     more: also cut undeclared one-dimensional arrays of the same length, such as `lengths`.
@@ -288,7 +288,7 @@ def in_any_layout(value: Any) -> Any:
 
 
 def steps_of(function: Callable[..., Any], args: Sequence[Any]) -> list[tuple[str, Any]]:
-    """Run a function; return the (name, value) of its local variables at its end, in order."""
+    """Run a function; return (name, value) of its local variables at its end, in order."""
     with Steps(function) as steps:
         function(*map(copied, args))
     order = {name: i for i, name in enumerate(function.__code__.co_varnames)}

@@ -4,8 +4,7 @@ This process starts as `python -I -S fork_server.py SOCKET NUMPY`, so that neith
 installed package can be imported. The socket transmits two kinds of requests. {"do": "start", "code": FILE,
 "folder": SCRATCH, ...} comes with a second socket, over which the new worker talks with the grader. {"do":
 "end"} kills all processes that workers have started, and returns how the last worker ended. The server never
-runs a student's code. Processes that a worker leaves behind become its children, so none of them outlives a
-test (hostile: a daemon that outlives the test).
+runs a student's code. Processes that a worker leaves behind become its children, so none outlives a test.
 
 SOCKET is the number of a file descriptor. On systems where processes cannot be forked safely it is
 "PORT:TOKEN": then this process is itself the only worker, and connects to the grader at this port.
@@ -157,8 +156,8 @@ def end(child: int | None, patience: int) -> dict:
 
 
 def kill_all(child: int | None = None) -> None:
-    """Kill all descendants until none is left (hostile: a fork bomb)."""
-    for _ in range(10_000):
+    """Kill all descendants until none is left."""
+    for _ in range(10_000):  # (hostile: a fork bomb; a daemon that outlives the test)
         for pid in {*descendants(), *([child] if child else [])}:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
@@ -229,7 +228,7 @@ def answer(protocol: "ModuleType", sock: socket.socket, module: "ModuleType", ca
 
 
 def remote(protocol: "ModuleType", sock: socket.socket, name: str) -> "Callable":
-    """Return a function that calls one of the grader: it sends the arguments and returns the answer."""
+    """Return a function that calls a function of the grader: it sends the arguments over the socket."""
 
     def ask(*args, **kwargs):
         protocol.send(sock, {"ask": name, "args": list(args), "kwargs": kwargs})

@@ -3,7 +3,7 @@
 Each array is placed once at the end of its pages and once at their beginning, so that the first access beyond
 either end is a fault. A handler in C catches the fault and reports the address. Workers import this file, so
 it uses only the standard library and NumPy. In a worker, `kernels.py` beside this file is the compiled shared
-library, because only files with the endings of code are copied to workers.
+library, because workers only get files with endings such as .py.
 
 At the isolation level landlock, the pages are made once; then `sandbox.freeze` denies the system calls that
 could open or move them, or catch their faults. `elf_symbols` has refused sources that name other code. This

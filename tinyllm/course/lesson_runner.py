@@ -42,7 +42,7 @@ def in_notebook() -> bool:
 
 
 def begin() -> Path:
-    """Start stepping through the script that calls this; return its folder (in a notebook, the current one).
+    """Start stepping through the calling script; return its folder (in a notebook, the current folder).
 
     Options of the script: --from N starts at step N; --library does not use the student's functions.
     """

@@ -40,11 +40,11 @@ class Suspect:
         return self.seen(args, known[key])
 
     def seen(self, args: Case, results: list[Any] | None) -> list[Any] | None:
-        """Replace all results that are not compared by the right ones."""
+        """Put right results in place of the results that are not compared."""
         return results if self.output is None else with_right(self.name, args, results, self.output)
 
     def explains(self, args: Case, got: list[Any] | None) -> bool:
-        """Return True if `got` equals the results of the mistake, and the same is wrong in both."""
+        """Return True if `got` equals the results of the mistake and is wrong in the same way."""
         got, theirs = self.seen(args, got), self.results(args)
         if got is None or theirs is None or not self.equal(args, got, theirs):
             return False
@@ -65,7 +65,7 @@ class Suspect:
         return exact is not None and alike(got, exact, ROUNDINGS * distance(theirs, exact))
 
     def denied(self, probe: tuple) -> bool:
-        """Return True if the mistake gives other results on one ordinary case, which is a quick first test.
+        """Return True if the mistake gives other results on one ordinary case. This is a quick first test.
 
         probe: a case and the results on this case.
         """
@@ -117,7 +117,7 @@ def with_right(name: str, args: Case, results: list[Any] | None, output: int) ->
 
 
 def distance(results: list[Any], others: list[Any]) -> float:
-    """Return the largest difference of finite numbers, each divided by the largest number of its array."""
+    """Return the largest difference of finite numbers, relative to the largest number of their array."""
     shares = [0.0]
     for a, b in zip(results, others, strict=False):
         if isinstance(a, np.ndarray | np.generic) and np.shape(a) == np.shape(b) and a.dtype.kind == "f":

@@ -6,7 +6,7 @@ Each run has a fresh worker. The implementation runs in this process: the test g
 its arguments here, so a test cannot read the code of an implementation.
 
 The mark is the share of mutants rejected minus the share of right implementations rejected (Youden, "Index
-for rating diagnostic tests", 1950). `assert False` rejects everything and gets 0, as `pass` does.
+for rating diagnostic tests", 1950). `assert False` rejects everything and gets 0, and so does `pass`.
 """
 
 import copy

@@ -123,7 +123,7 @@ class Group:
     def try_mistake(self, pair: tuple, listed: bool, known: dict) -> None:
         """Keep a mistake if it explains more cases than the best one so far.
 
-        pair: as in MISTAKES.
+        pair: (sentence, function), as in MISTAKES.
         listed: False if the mistake was made by rule.
         known: {id of a case: the mistake's results}.
         """
@@ -187,7 +187,7 @@ class Search:
 
 
 def divided(name: str, failing: list[tuple], passing: Sequence[tuple]) -> Iterator[Search]:
-    """Yield a search in all cases, then a search for each condition that enough cases meet."""
+    """Yield a search over all cases, then one for each condition, over the cases that meet the condition."""
     yield Search(name, failing, passing)
     for words, holds, switches in conditions(name, failing[0][0] if failing else ()):
         some = [pair for pair in failing if holds(bind(name, pair[0]))]
@@ -197,7 +197,7 @@ def divided(name: str, failing: list[tuple], passing: Sequence[tuple]) -> Iterat
 
 
 def conditions(name: str, args: Sequence[Any]) -> Iterator[tuple[str, Callable[[dict], bool], bool]]:
-    """Yield conditions on arguments: words such as "causal is True", a function that tests it, and a flag.
+    """Yield conditions on arguments: words such as "causal is True", a function that tests this, a flag.
 
     The flag is True if the condition is only about switches (True, False or None). A switch chooses between
     ways through a function, each of which may have its own mistakes.
@@ -223,8 +223,8 @@ def miscounted(name: str, answered: list[tuple]) -> Iterator[tuple[str, Callable
     """Yield the mistake in a wrong count of parameters or FLOPs: one or two terms missing or too many.
 
     The terms are products of powers of the arguments, fitted to the errors by least squares. Yields nothing
-    if they do not fit. answered: pairs (case, the student's results). Edits of the specification would not
-    do, because they cannot tell two terms of equal size apart.
+    if they do not fit. answered: pairs (case, the student's results). Edits of the specification do not
+    help here, because they cannot tell two terms of equal size apart.
     """
     whole = [(args, out[0]) for args, out in answered if len(out) == 1
              and all(type(x) is int and abs(x) < 2**63 for x in (*args, *out))]  # fmt: skip

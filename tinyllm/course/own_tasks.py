@@ -1,4 +1,4 @@
-"""Load an instructor's own tasks from a folder, as a lesson beside the library's.
+"""Load an instructor's own tasks from a folder, as another lesson.
 
 The folder is called N_name, with N >= 100. It contains reference.py (each public function is a task),
 cases.py (inputs, under the function's name), mistakes.py (calls `mistake` and `variant`, like the files in
@@ -40,7 +40,7 @@ LARGEST_SIZE = 20  # what a generator of cases gets as `size`; small ones are tr
 
 
 def ensure(lesson: Lesson) -> None:
-    """Load an instructor's tasks if this process, which may not be a fork, does not have them yet."""
+    """Load an instructor's tasks if this process does not have them, because it was not forked."""
     if lesson.home and any(task.op not in OPS for task in lesson.tasks):
         load_lesson(lesson.home)
 

@@ -4,8 +4,8 @@ A restriction can be tightened but never removed. `limits` sets POSIX resource l
 allows the process to open files only below a few folders, and to signal only its own children (from version 6
 on). `seccomp` (Linux 3.5) allows only the system calls that a function on arrays needs. `freeze` also denies
 calls that change the memory layout, for a worker that runs C between guard pages. Landlock and seccomp are
-called with ctypes, because the standard library does not offer them. "Hostile: ..." names submissions in
-tests/course/hostile that would succeed without the code at this place.
+called with ctypes, because the standard library does not offer them. Comments with "hostile:" name
+submissions in tests/course/hostile that would succeed without the code at this place.
 
 `python -I -S sandbox.py LEVEL COMPILER ARGUMENTS...` compiles a student's C code with `limits` and
 `landlock`. A compiler does not run the code, but `#include "/home/me/secret"` would show a file in an error
@@ -65,11 +65,9 @@ def landlock_version() -> int:
 
 
 def landlock(readable: list | tuple = (), writable: list | tuple = (), executable: list | tuple = ()) -> None:
-    """Let this process open only files below these paths. Raises OSError if this is not possible.
-
-    Hostile: hidden tests; other students' folders; the library's own source, read; a report in the grader's
-    place; a file system that fills up.
-    """
+    """Let this process open only files below these paths. Raises OSError if this is not possible."""
+    # (hostile: hidden tests; other students' folders; the library's own source, read; a report in the
+    # grader's place; a file system that fills up)
     version = landlock_version()
     if version < 1:
         raise OSError("this kernel has no Landlock")
@@ -178,7 +176,7 @@ def frozen_program(machine: str) -> list[tuple]:
 
 
 def for_calls(machine: str, names: dict | tuple, answer: int) -> list[tuple]:
-    """Return the start of a filter, which kills other architectures and gives all `names` the same answer."""
+    """Return the start of a filter: kill on other architectures, and give all `names` the same answer."""
     column, architecture = MACHINES[machine]
     program: list[tuple] = [(LOAD, 0, 0, MACHINE), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL)]
     program += [(LOAD, 0, 0, NUMBER)]
@@ -231,10 +229,8 @@ def _filter(instructions):
 
 
 def limits(memory: int = 2**31, cpu_seconds: int = 60, file_size: int = 2**24, files: int = 64) -> None:
-    """Limit this process: address space and file size in bytes, seconds of processor time, open files.
-
-    Hostile: memory without end; a function without end; a file system that fills up.
-    """
+    """Limit this process: address space and file size in bytes, seconds of processor time, open files."""
+    # (hostile: memory without end; a function without end; a file system that fills up)
     try:
         import resource
     except ImportError:  # Windows, where only the grader's clock ends a worker

@@ -5,9 +5,9 @@ a value or a `Failure`. This process continues, whatever the student's code does
 
 The limit is on processor time, which does not depend on other work on the machine. A sleeping worker uses no
 processor time, so on Linux the worker is inspected every quarter of a second. If it was asleep at several
-inspections (ASLEEP) while an answer was due, its time is up (hostile: a wait without end, for nobody). A
-worker that is ready to run but gets no processor does not count as asleep. Much larger limits in real time
-catch all other cases, also on systems where sleep cannot be seen.
+inspections (ASLEEP) while an answer was due, its time is up. A worker that is ready to run but gets no
+processor does not count as asleep. Much larger limits in real time catch all other cases, also on systems
+where sleep cannot be seen.
 """
 
 import functools
@@ -31,7 +31,7 @@ from tinyllm.errors import UserError
 
 LEVELS = ("landlock", "plain")  # the strongest first
 SEND_SECONDS = 60  # by the clock, until a worker has received a request
-ASLEEP = 20  # inspections, a quarter of a second apart: 5 seconds in a worker's life
+ASLEEP = 20  # inspections, 1/4 s apart: 5 s in a worker's life (hostile: a wait without end, for nobody)
 USED_UP = "it and the tasks before it used up the time for a whole submission"
 MAX_STEPS = 64  # variables of a function that are looked at
 MAX_OUTPUT = 20_000  # bytes of what a student prints (hostile: output without end)
@@ -102,7 +102,7 @@ class Launcher:
     """A context manager that starts workers, one after another. Use it in one thread only.
 
     forks: True if a server forks the workers, as on Linux; otherwise each worker is a plain subprocess.
-    cpu_seconds: the limit of processor time for all workers and this process together; then calls fail.
+    cpu_seconds: processor time for all workers and this process together; calls fail when it is used up.
     """
 
     def __init__(self, level, forks=sys.platform == "linux", cpu_seconds=math.inf):
@@ -226,7 +226,7 @@ class Worker:
         return self.failure
 
     def steps(self, function: str, args: Sequence[Any]) -> list[tuple[str, Any]] | Failure:
-        """Call a function; return the (name, value) of its variables at its end, or a Failure."""
+        """Call a function; return (name, value) of its local variables at its end, or a Failure."""
         answer = self._ask({"function": function, "args": list(args), "steps": True})
         steps = answer.get("steps") if isinstance(answer, dict) else None
         if not isinstance(steps, list) or len(steps) > MAX_STEPS:
@@ -281,7 +281,7 @@ class Worker:
 
 
 def asked(answer: Any) -> tuple[Any, Any, Any]:
-    """Return (name, args, kwargs) of a worker's request for a call; three times None if it is invalid."""
+    """Return (name, args, kwargs) of a worker's request for a call, or (None, None, None) if invalid."""
     if not isinstance(answer, dict):
         return None, None, None
     name, args, kwargs = (answer.get(key) for key in ("ask", "args", "kwargs"))

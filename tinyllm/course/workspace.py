@@ -127,7 +127,7 @@ def place(folder: Path) -> int:
 
 
 def keep_place(folder: Path, step: int) -> None:
-    """Record the step of a lesson that the student has reached; 0 after the last one."""
+    """Record the step that the student has reached in a lesson, 0 after the last step."""
     if (folder.parent / MARK).is_dir():
         places = json.dumps(_places(folder.parent) | {folder.name: step})
         with contextlib.suppress(UserError, OSError):  # a lesson can be read all the same

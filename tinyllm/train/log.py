@@ -1,6 +1,6 @@
 """Write and read log.jsonl: one JSON object per line, oldest first.
 
-A resumed run cuts the log back to its length at the checkpoint.
+A resumed run cuts the log back to the length that is stored in the checkpoint.
 
 The first line describes the data (`"kind": "data"`: name, size and SHA-256 of the text). Then come
 lines of `"kind": "sample"` and `"kind": "step"`; the last line of a finished run is a step.

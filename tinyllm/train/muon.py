@@ -39,8 +39,8 @@ class Muon(AdamW):
     A gradient's matrix has a few large singular values and many small ones, so a step along the gradient
     changes the layer in a few directions only. Muon makes all singular values about equal. Such a step
     changes a weight by about 0.3 lr, so that one `lr` suits both kinds of parameters. The group of the
-    matrices has `use_muon=True`; see `muon_groups`. (Jordan et al., "Muon", 2024; the size: Liu et al., "Muon
-    is Scalable for LLM Training", 2025, who use 0.2.)
+    matrices has `use_muon=True`; see `muon_groups`. (Jordan et al., "Muon", 2024. Liu et al., "Muon is
+    Scalable for LLM Training", 2025, use 0.2 lr.)
     """
 
     def __init__(self, parameters: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
@@ -69,7 +69,7 @@ class Muon(AdamW):
                 self._move(indices[first : first + count], grad_scale)
 
     def update(self, i: int, p: Any, lr: float, grad_scale: float) -> None:
-        """Update parameter number i in place, with its own learning rate; `step` moves the matrices."""
+        """Update parameter number i in place, unless it is a matrix, which `step` updates."""
         if not self.use_muon[i]:
             super().update(i, p, lr, grad_scale)
 

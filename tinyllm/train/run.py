@@ -1,10 +1,10 @@
 """Read and write the folder of a training run, which contains everything about the run.
 
-runs/NAME/run.json          every setting; facts about the data, by SHA-256; notes of the caller
+runs/NAME/run.json          all settings; facts about the data, with its SHA-256; notes
           tokenizer.json
           log.jsonl         what happened
-          report.html       all of this, as a page
-          checkpoints/      the last and the best
+          report.html       a page that shows the run
+          checkpoints/      the last and the best checkpoint
 """
 
 import json

@@ -36,8 +36,8 @@ SCHEDULES: dict[str, Any] = {"cosine": None, "constant": constant, "linear": lin
 def learning_rate(step: int, config: Any) -> float:
     """Return the learning rate of step `step`, counted from 0.
 
-    `config` has lr, steps, warmup, schedule, min_lr_ratio and decay_fraction (a `TrainConfig`). The last
-    step is `steps - 1`.
+    `config`, such as a `TrainConfig`, has the fields lr, steps, warmup, schedule, min_lr_ratio and
+    decay_fraction. The last step is `steps - 1`.
     """
     shape = SCHEDULES[config.schedule]
     if step < config.warmup or shape is None:

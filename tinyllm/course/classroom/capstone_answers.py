@@ -29,7 +29,7 @@ def references(without: Sequence[str] = ()) -> dict[str, Callable[..., Any]]:
 
 
 def variants(which: int) -> dict[str, Callable[..., Any]]:
-    """Return {op: function} with the capstone's ops in another right form, the form with number `which`."""
+    """Return {op: function} with the capstone's ops in a different right form, number `which`."""
     return {op: VARIANTS[op][which % len(VARIANTS[op])] for op in PARTS}
 
 

@@ -200,7 +200,7 @@ def read_regular(path: Path) -> bytes:
 
 
 class Bounded(io.FileIO):
-    """A file that raises Refused when very many bytes are read at once, because of a malicious zip."""
+    """A file that raises Refused if a malicious zip makes us read very many bytes at once."""
 
     def read(self, size: int | None = -1) -> bytes:
         """Read `size` bytes. Raises Refused if this is far more than a submission needs."""

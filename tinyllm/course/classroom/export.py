@@ -209,7 +209,7 @@ CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 
 
 def canvas(results: dict[str, Any], out: str | Path) -> str | None:
-    """Write points as CSV for Canvas, as one assignment whose name tells the highest number of points.
+    """Write points as CSV for Canvas, as one assignment that has the name of the course.
 
     The roster's columns "id", "sis user id" and so on become Canvas's columns of these names; "name" becomes
     "Student". Returns a warning if students have no ID, because Canvas must then recognize their names.

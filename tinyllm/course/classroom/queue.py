@@ -70,7 +70,7 @@ def find_submissions(folder: str | Path, course: Course) -> list[Submission]:
 
 
 def only(names: Collection[str], submissions: list[Submission]) -> set[str]:
-    """Return the students in `names` as spelled in the submissions. Raises UserError for an unknown name."""
+    """Find students by name, ignoring case; return their names. Raises UserError for an unknown name."""
     known = {submission.student.casefold(): submission.student for submission in submissions}
     keys = [student_name(name).casefold() for name in names]
     for name, key in zip(names, keys, strict=True):

@@ -31,7 +31,7 @@ def write_results(out: str | Path, course: Course, records: list[dict[str, Any]]
     left_out: names of files that are not submissions.
     files: {student: files}, to show the code.
 
-    Raises UserError where the folder cannot be written.
+    Raises UserError if the folder cannot be written.
     """
     out = Path(out)
     try:

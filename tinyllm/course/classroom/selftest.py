@@ -89,7 +89,7 @@ class Here:
 
 
 def run_selftest(course: Course, level: str, step: Callable[[Row], Any] = lambda row: None) -> list[Row]:
-    """Test the grader on every task of a course; each task has a process, and several run at once.
+    """Test the grader on every task of a course; several tasks run at once, each in its own process.
 
     step(row) is called with each row, in the order of the course.
     """
@@ -169,6 +169,6 @@ def share(verdict: Verdict) -> float:
 
 
 def broken_as_meant(breaks: str, verdict: Verdict) -> str | None:
-    """Return the property or message that rejected a wrong answer, or None if `breaks` is not in it."""
+    """Return the property or message that rejected a wrong answer if it contains `breaks`, else None."""
     found = [title for title in (*verdict.broken, verdict.message) if breaks in title]
     return found[0] if found and verdict.state != "passed" else None

@@ -1,4 +1,4 @@
-"""Contain the recipes of `tinyllm train`. Every file in this folder is a recipe and is imported."""
+"""Collect the recipes of `tinyllm train`: each file in this folder is a recipe and is imported."""
 
 import importlib
 import pkgutil

@@ -27,7 +27,7 @@ class TextBatch(Batch):
 
 
 def read_examples(corpus: Any) -> list[Example]:
-    """Return [(text, second text or None, class)] of a JSONL or TSV file, or of generated questions.
+    """Return [(text, second text or None, class)] from a JSONL or TSV file, or generated questions.
 
     A line of JSONL is {"text": ..., "label": ...}, and may have "second", the other text of a pair. A line of
     TSV has the cells text, second (may be missing) and label. Raises UserError, naming the line.
@@ -57,7 +57,7 @@ def read_examples(corpus: Any) -> list[Example]:
 
 
 def adapt(model: Any, corpus: Any) -> Any:
-    """Return the model with an output layer for a corpus's classes. Raises UserError if not 2 to MOST."""
+    """Give a model an output layer for the corpus's classes. Raises UserError unless they are 2 to MOST."""
     labels = sorted({label for *_, label in read_examples(corpus)})
     if not 2 <= len(labels) <= MOST:
         raise UserError(f"{corpus.name} has {len(labels)} classes: give examples of 2 to {MOST}")

@@ -32,7 +32,7 @@ from tinyllm.train.recipe import Plan, recipe
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """The settings of pretraining. Those that do not concern the model's objective are ignored."""
+    """The settings of pretraining. A setting of another objective than the model's is ignored."""
 
     hidden: float = setting(0.15, help="masked models and spans: the share to guess", above=0, below=1)
     span: float = setting(3.0, help="spans: how many tokens are hidden together, on average", min=1)

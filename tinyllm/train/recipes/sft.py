@@ -34,7 +34,7 @@ class SFTConfig:
 
 
 def read_pairs(corpus: Any) -> list[tuple[str, str]]:
-    r"""Return [(prompt, answer)] of a JSONL file ({"prompt": ..., "answer": ...}) or a TSV file.
+    r"""Return [(prompt, answer)] from a JSONL file ({"prompt": ..., "answer": ...}) or a TSV file.
 
     In a TSV file, write \n and \t for a new line and a tab in a cell. Raises UserError, naming the line.
     """
@@ -92,7 +92,7 @@ def encode_pairs(config: Any, corpus: Any, tokenizer: Any, model: Any, marks: li
 @recipe("sft", "learn to answer, from pairs in a JSONL or TSV file", SFTConfig, text=texts, frame=frame,
         objectives=("causal", "spans"))  # fmt: skip
 def sft(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
-    """Return a plan that trains on rows of pairs; only the tokens of answers count in the loss.
+    """Return a plan that trains on pairs of prompt and answer; only answers count in the loss.
 
     An encoder-decoder reads the prompt and writes the answer. A model that sees pictures gets a picture of
     the corpus before each prompt.
