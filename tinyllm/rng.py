@@ -1,4 +1,4 @@
-"""Random numbers that are the same bits on every platform and with every version of Python and NumPy.
+"""Draw random numbers that are the same bits on every platform, Python version and NumPy version.
 
 Everything random in tinyllm (initial weights, batch order, dropout, sampling, the story world) comes from
 here, because NumPy promises stable streams only for its raw bit generators, not for its distributions. The
@@ -51,8 +51,8 @@ def _fold(key):
 def uniforms(keys: ArrayLike, counters: ArrayLike) -> np.ndarray:
     """Draw one number from each of many streams -> float64 (n,) in [0, 1).
 
-    keys: the `key` of each of n Randoms; counters: how many words were drawn from each. The `uniform()` of
-    each Random would draw the same number next.
+    keys: the `key` of each of n Randoms; counters: how many words were drawn from each. Each number is what
+    `uniform()` of that Random would draw next.
     """
     z = np.array(counters, np.uint64) + np.uint64(1)
     z *= np.uint64(GOLDEN)
@@ -64,7 +64,7 @@ class Random:
     """A stream of random numbers named by a key, such as `Random(seed, "batch", step)`.
 
     Equal keys give equal streams; different keys give unrelated ones. `counter` is the number of 64-bit words
-    drawn so far. Setting it moves to that place in the stream, so it is all that must be saved to resume.
+    drawn so far. Setting it moves to that place in the stream, so saving it is enough to resume.
     """
 
     def __init__(self, *key: int | str):
@@ -73,7 +73,7 @@ class Random:
 
     @classmethod
     def at(cls, key: int, counter: int) -> "Random":
-        """Return a stream at the place that `reserve` returned."""
+        """Return a stream that starts at a place returned by `reserve`."""
         random = cls()
         random.key, random.counter = key, counter
         return random
@@ -117,14 +117,14 @@ class Random:
         return (((self.bits(size) >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32)).astype(np.int64)
 
     def happens(self, share: float) -> bool:
-        """Return True with probability `share`, which is rounded to a multiple of 2**-20."""
+        """Return True with probability `share`, rounded to a multiple of 2**-20."""
         return self.integers(2**20) < share * 2**20
 
     def normal(self, size: int | tuple[int, ...]) -> np.ndarray:
-        """Draw float32 numbers with mean 0 and variance 1: the sum of twelve uniforms, moved to mean 0.
+        """Draw float32 numbers with mean 0 and variance 1: the sum of twelve uniforms, shifted to mean 0.
 
-        The sum is taken in integers, so the bits are the same everywhere; a logarithm or a cosine would not
-        be. The tails end at six standard deviations.
+        Integers are summed, so the bits are the same everywhere; a logarithm or a cosine could differ. The
+        tails end at six standard deviations.
         """
         shape = (size,) if isinstance(size, int) else tuple(size)
         total = np.zeros(math.prod(shape), np.int64)
@@ -135,7 +135,7 @@ class Random:
         return ((total - 6 * 65535) * (1.0 / 65536)).astype(np.float32).reshape(shape)
 
     def choice(self, items: Sequence) -> Any:
-        """Draw one element of a non-empty sequence, each equally likely."""
+        """Draw one element of a non-empty sequence; all elements are equally likely."""
         return items[self.integers(len(items))]
 
     def shuffle(self, items: Iterable) -> list:

@@ -1,4 +1,4 @@
-"""Sampling: how the next tokens of many texts are chosen at once."""
+"""Choose the next tokens of many texts at once by sampling."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Sampling:
     """Settings for choosing the next token from the logits.
 
     They apply in this order: repetition penalty, temperature, top-k, top-p, min-p. Temperature 0 takes the
-    likeliest token; of equally likely ones, the one with the smallest id. Raises UserError on bad settings.
+    likeliest token, and the smallest id of equally likely tokens. Raises UserError on bad settings.
     """
 
     temperature: float = 1.0
@@ -42,8 +42,8 @@ class Sampling:
     def choose(self, logits: np.ndarray, ids: list[list[int]], uniforms: np.ndarray) -> np.ndarray:
         """Choose the next token of every row.
 
-        logits (B, V); ids: for each row, the prompt and the tokens so far; uniforms (B,) in [0, 1), random
-        numbers -> ids (B,). Rows do not depend on each other. Temperature 0 ignores the uniforms.
+        logits (B, V); ids: for each row, the prompt and the tokens so far; uniforms (B,), random numbers in
+        [0, 1) -> ids (B,). Rows do not depend on each other. Temperature 0 ignores the uniforms.
         """
         if self.repetition_penalty != 1:
             longest = max(map(len, ids))
@@ -65,9 +65,9 @@ def apply_masks(logits: np.ndarray, masks: dict[int, tuple[Callable, list[int]]]
                 ) -> tuple[np.ndarray, dict[int, str]]:  # fmt: skip
     """Set the logits of tokens that a row's mask forbids to -inf: logits (B, V) -> (B, V), errors.
 
-    masks: {row: (mask, the ids so far)}. A mask is called with these ids and returns the allowed ids, or V
-    booleans. errors: {row: message}, for a mask that allows no token or an id outside the vocabulary, and for
-    logits that are NaN; the logits of these rows become 0.
+    masks: {row: (mask, the ids so far)}. A mask takes these ids and returns the allowed ids, or V booleans.
+    errors: {row: message}, for a mask that allows no token or an id outside the vocabulary, and for logits
+    that are NaN. The logits of rows with errors become 0.
     """
     errors = {}
     if masks:

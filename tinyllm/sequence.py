@@ -1,4 +1,4 @@
-"""Sequence and Step: a text that an engine continues, and one new token of it."""
+"""Define Sequence, a text that an engine continues, and Step, one new token of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from tinyllm.tokenizer.text import TextStream
 class Sequence:
     """A text that an engine continues. `ids` are the prompt and the tokens drawn so far.
 
-    For an encoder-decoder, the prompt is `source`, and `ids` begin with the decoder's start token.
+    For an encoder-decoder, `source` is the prompt, and `ids` begin with the decoder's start token.
     """
 
     index: int  # the number of sequences added before
@@ -35,12 +35,12 @@ class Sequence:
 
     @property
     def tokens(self) -> list[int]:
-        """Return the ids that were drawn."""
+        """Return the ids that were drawn, without the prompt."""
         return self.ids[self.prompt_length :]
 
     @property
     def window(self) -> list[int]:
-        """Return the ids that the model sees. The last of them is not in the cache yet."""
+        """Return the ids that the model sees. The last id is not in the cache yet."""
         return self.ids[self.begin :]
 
     def _push(self, token: int, most: float, show: bool) -> str:
@@ -74,7 +74,7 @@ class Step:
 
     @property
     def row(self) -> int:
-        """Return the index of the sequence: how many were added to the engine before it."""
+        """Return the index of the sequence: the number of sequences that the engine got before it."""
         return self.sequence.index
 
     @property

@@ -14,7 +14,7 @@ def softmax(x):
     y_i = exp(x_i) / sum_j exp(x_j).
 
     x (..., n) -> y (..., n); every y >= 0, every row sums to 1 (to 0 where all
-    of x is -inf). The largest score is subtracted first: it changes nothing in
+    of x is -inf). The largest score is subtracted first: this does not change
     the quotient, and exp can no longer overflow.
     """
     raise NotImplementedError
@@ -29,7 +29,7 @@ def softmax_backward(dy, y):
 
 
 def log_softmax(x):
-    """Turn scores into log probabilities along the last axis:
+    """Turn scores into log-probabilities along the last axis:
     y_i = x_i - log sum_j exp(x_j).
 
     x (..., n) -> y (..., n); exp(y) sums to 1. A row of nothing but -inf stays

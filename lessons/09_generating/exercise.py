@@ -10,8 +10,8 @@ import numpy as np
 
 
 def temperature(logits, t):
-    """Divide logits by t: below 1 sharpens the distribution, above 1 flattens
-    it.
+    """Divide logits by t: a t below 1 sharpens the distribution, a t above 1
+    flattens it.
 
     logits (..., V) -> (..., V). t > 0.
     """
@@ -41,7 +41,7 @@ def repetition_penalty(logits, ids, penalty):
     """Lower the logits of tokens that were already used.
 
     logits (..., V), ids (..., n) ints -> (..., V). A used token's logit is
-    divided by penalty where it is positive and multiplied where it is negative;
-    how often it was used does not matter. penalty > 0.
+    divided by penalty if it is positive, and multiplied by penalty otherwise,
+    no matter how often the token was used. penalty > 0.
     """
     raise NotImplementedError

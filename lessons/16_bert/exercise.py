@@ -41,11 +41,12 @@ def mean_pool_backward(dy, x, lengths):
 
 
 def contrastive_loss(a, b, temperature):
-    """Average -log p(partner): row i of b is the partner of row i of a; p is a
-    softmax over all rows of b.
+    """Return the mean of -log p(partner), where row i of b is the partner of
+    row i of a.
 
     a (N, C), b (N, C) -> loss (), logits (N, N), lse (N,), the log-sum-exp of
     each row. The logits are the products of every row of a with every row of b,
-    divided by temperature. The loss of no rows is 0.
+    divided by temperature; p is their softmax over the rows of b. Without rows
+    the loss is 0.
     """
     raise NotImplementedError

@@ -28,11 +28,11 @@ def relative_buckets(distance, buckets, max_distance, causal):
     """Map distances to buckets: each short distance has its own, longer
     distances share one.
 
-    distance (...), the key's position minus the query's -> (...) ints below
-    `buckets`. With causal, keys before the query have all buckets, and later
-    ones fall into bucket 0. Otherwise the first half of the buckets is for keys
-    up to the query, the second half for keys after it. Among n buckets,
-    distances below e = n // 2 have one each. A larger one, d, goes to e + (n -
+    distance (...), the key's position minus the query's -> (...) ints below
+    `buckets`. With causal, keys before the query use all buckets, and later
+    keys fall into bucket 0. Otherwise the first half of the buckets is for keys
+    up to the query, the second half for keys after it. Among n buckets, each
+    distance below e = n // 2 has its own. A larger distance d goes to e + (n -
     e) ln(d / e) / ln(max_distance / e), rounded down, but not beyond n - 1.
     max_distance > e.
     """

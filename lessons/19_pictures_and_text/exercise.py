@@ -13,7 +13,7 @@ def patches(pictures, side):
     """Cut pictures into squares, in reading order: from left to right, then
     from top to bottom.
 
-    pictures (B, H, W, K), K numbers for each dot -> (B, n, side * side * K)
+    pictures (B, H, W, K), K numbers for each pixel -> (B, n, side * side * K)
     with n = H / side * W / side. The numbers of a square are in the order of
     the picture: by row, by column, by colour. The result is a new array.
     """
@@ -21,8 +21,8 @@ def patches(pictures, side):
 
 
 def place(x, vectors, at):
-    """Replace the vectors of x where `at` is True by other vectors, in reading
-    order.
+    """Replace the vectors of x where `at` is True by the given vectors, in
+    reading order.
 
     x (B, T, C), vectors (N, C), at (B, T) booleans, N of them True -> (B, T,
     C).
@@ -31,8 +31,8 @@ def place(x, vectors, at):
 
 
 def place_backward(dy, at):
-    """Pass each gradient to the array from which its vector came; replaced
-    vectors of x get 0.
+    """Compute the gradients of place: dy goes to dvectors where `at` is True,
+    and to dx elsewhere.
 
     dy (B, T, C), at (B, T) booleans -> dx (B, T, C), dvectors (N, C).
     """

@@ -20,7 +20,7 @@ def whole_patches(pictures: Array, side: int) -> None:
 def patches(pictures: Array, side: int) -> Array:
     """Cut pictures into squares, in reading order: from left to right, then from top to bottom.
 
-    pictures (B, H, W, K), K numbers for each dot -> (B, n, side * side * K) with n = H / side * W / side.
+    pictures (B, H, W, K), K numbers for each pixel -> (B, n, side * side * K) with n = H / side * W / side.
     The numbers of a square are in the order of the picture: by row, by column, by colour. Raises ValueError
     when squares do not fill a picture.
     """
@@ -40,7 +40,7 @@ def enough_vectors(x: Array, vectors: Array, at: Array) -> None:
 
 @op(grads=("x", "vectors"), shapes="x (B, T, C), vectors (N, C), at (B, T)", check=enough_vectors)
 def place(x: Array, vectors: Array, at: Array) -> Array:
-    """Replace the vectors of x where `at` is True by other vectors, in reading order.
+    """Replace the vectors of x where `at` is True by the given vectors, in reading order.
 
     x (B, T, C), vectors (N, C), at (B, T) booleans, N of them True -> (B, T, C). Raises ValueError when the
     number of places is not N.
@@ -52,7 +52,7 @@ def place(x: Array, vectors: Array, at: Array) -> Array:
 
 @op(shapes="dy (B, T, C), at (B, T)")
 def place_backward(dy: Array, at: Array) -> tuple[Array, Array]:
-    """Pass each gradient to the array from which its vector came; replaced vectors of x get 0.
+    """Compute the gradients of place: dy goes to dvectors where `at` is True, and to dx elsewhere.
 
     dy (B, T, C), at (B, T) booleans -> dx (B, T, C), dvectors (N, C).
     """

@@ -1,4 +1,4 @@
-"""Cut a text into pieces, about one for each word, before byte pair encoding: no token crosses a cut.
+"""Cut a text into pieces, about one for each word, before byte pair encoding; no token spans two pieces.
 
 Without the cuts, "dog", "dog." and "dog!" would each become a token.
 """
@@ -34,9 +34,9 @@ PATTERNS = {"gpt2": GPT2, "gpt4": GPT4, "o200k": O200K}
 def split_pieces(text: bytes, pattern: str) -> Array:
     """Return where a text is cut into pieces, which are the consecutive matches of a pattern.
 
-    text: n bytes, pattern: "gpt2", "gpt4" or "o200k" -> int64 array: the end of each piece; the last is
-    n. A byte that is not UTF-8 counts as one character, neither letter nor digit nor space (PEP 383). Raises
-    TypeError for a text that is not bytes, UserError for another pattern.
+    text: n bytes, pattern: "gpt2", "gpt4" or "o200k" -> int64 array of the ends of all pieces; the last end
+    is n. A byte that is not UTF-8 counts as one character, neither letter nor digit nor space (PEP 383).
+    Raises TypeError for a text that is not bytes, UserError for another pattern.
     """
     if not isinstance(text, (bytes, bytearray, memoryview)):
         raise TypeError(f"text must be bytes, not {type(text).__name__}; use text.encode()")

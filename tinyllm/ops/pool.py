@@ -1,4 +1,4 @@
-"""One vector for a whole text, and a loss that brings vectors of texts with the same meaning together."""
+"""Make one vector for a whole text, and bring vectors of texts with the same meaning together."""
 
 import numpy as np
 
@@ -38,11 +38,12 @@ def mean_pool_backward(dy: Array, x: Array, lengths: Array) -> Array:
 
 @op(outputs=("loss", "logits", "lse"), grads=("a", "b"), shapes="a (N, C), b (N, C)")
 def contrastive_loss(a: Array, b: Array, temperature: float) -> tuple[Array, Array, Array]:
-    """Average -log p(partner): row i of b is the partner of row i of a; p is a softmax over all rows of b.
+    """Return the mean of -log p(partner), where row i of b is the partner of row i of a.
 
     a (N, C), b (N, C) -> loss (), logits (N, N), lse (N,), the log-sum-exp of each row. The logits are the
-    products of every row of a with every row of b, divided by temperature. The loss of no rows is 0. (Oord,
-    Li and Vinyals, "InfoNCE", 2018, section 2.3; Gao et al., "SimCSE", 2021, section 2.)
+    products of every row of a with every row of b, divided by temperature; p is their softmax over the rows
+    of b. Without rows the loss is 0. (Oord, Li and Vinyals, "InfoNCE", 2018, section 2.3; Gao et al. 2021,
+    section 2.)
     """
     logits = matmul(a, b, transpose_b=True) / float(temperature)
     loss, lse = cross_entropy(logits, np.arange(len(a)))

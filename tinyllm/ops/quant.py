@@ -1,6 +1,6 @@
-"""Quantised weights: 8 or 4 bits for each, and one scale for every 32.
+"""Quantise weights to 8 or 4 bits, with one scale for every 32 weights.
 
-Reading weights from memory limits the speed of decoding, so smaller weights make it faster.
+Reading weights from memory limits the speed of decoding, so smaller weights make decoding faster.
 
 A weight matrix w (I, O) is cut into blocks of 32 inputs of one output. Each block is stored as whole numbers
 q and one scale, and its weights are `scale * q`. The scale is a bfloat16, the upper half of a float32, stored
@@ -37,18 +37,18 @@ LIMIT = 2.0**127  # from here on, rounding could carry a weight beyond float32
 
 
 def ceil_div(a: int, b: int) -> int:
-    """Divide and round up."""
+    """Divide a by b and round up."""
     return -(-a // b)
 
 
 def packed_shapes(bits: int, n_in: int, n_out: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the shapes of q and scales for weights (n_in, n_out)."""
+    """Return the shapes of q and scales for packed weights (n_in, n_out)."""
     groups, blocks = ceil_div(n_out, OUTPUTS), ceil_div(n_in, BLOCK)
     return (groups, blocks, bits, OUTPUTS, 4), (groups, blocks, OUTPUTS)
 
 
 def check_layer(bits: int) -> Callable[..., None]:
-    """Return the function that checks the arguments of linear_int8 or of linear_int4."""
+    """Return the function that checks the arguments of linear_int8 (bits = 8) or linear_int4 (bits = 4)."""
     kind, half = np.dtype(np.int8 if bits == 8 else np.uint8), np.dtype(np.uint16)
 
     def check(x, q, scales, n_out, b=None):
@@ -67,12 +67,12 @@ def check_layer(bits: int) -> Callable[..., None]:
 
 
 def bfloat16_up(x: Array) -> Array:
-    """Round float32 numbers >= 0 up to bfloat16 -> the upper halves of their bits, uint16."""
+    """Round float32 numbers >= 0 up to bfloat16, returned as uint16 (the upper halves of float32)."""
     return ((x.view(np.uint32) + np.uint32(0xFFFF)) >> np.uint32(16)).astype(np.uint16)
 
 
 def bfloat16(x: Array) -> Array:
-    """Round finite float32 numbers to bfloat16, ties to even -> the upper halves of their bits, uint16."""
+    """Round finite float32 numbers to bfloat16, ties to even, returned as uint16."""
     bits = x.view(np.uint32)
     bits = bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))
     return (bits >> np.uint32(16)).astype(np.uint16)
@@ -96,25 +96,25 @@ def separate(q: Array) -> Array:
 
 
 def unpack(bits: int, q: Array) -> Array:
-    """Return packed weights of 8 or 4 bits as whole numbers -> (N, 32, 16 G) int8."""
+    """Unpack weights of 8 or 4 bits into whole numbers -> (N, 32, 16 G) int8."""
     if bits == 4:
         q = np.concatenate([q & np.uint8(15), q >> np.uint8(4)], axis=2).astype(np.int8) - np.int8(8)
     return separate(q)
 
 
 def spread(scales: Array) -> Array:
-    """Convert scales to float32, one row for each block of inputs: (G, N, 16) -> (N, 16 G)."""
+    """Convert scales to float32, with one row for each block of inputs: (G, N, 16) -> (N, 16 G)."""
     return from_bfloat16(scales).transpose(1, 0, 2).reshape(scales.shape[1], len(scales) * OUTPUTS)
 
 
 def dequantize(bits: int, q: Array, scales: Array, n_in: int, n_out: int) -> Array:
-    """Compute the weights scale * q, exactly, from packed ones -> float32 (n_in, n_out)."""
+    """Compute weights = scale * q from packed weights, exactly -> float32 (n_in, n_out)."""
     w = unpack(bits, q) * spread(scales)[:, None]
     return w.reshape(len(w) * BLOCK, w.shape[2])[:n_in, :n_out]
 
 
 def cut(name: str, w: Array) -> Array:
-    """Cut weights (I, O) into blocks (N, 32, 16 G), with zeros where O and I end."""
+    """Cut weights (I, O) into blocks (N, 32, 16 G), filled up with zeros."""
     if not np.all(np.abs(w) < LIMIT):  # false for NaN too
         raise ValueError(f"{name} needs finite weights below 2^127: these are broken")
     groups, n = ceil_div(w.shape[1], OUTPUTS), ceil_div(w.shape[0], BLOCK)
@@ -124,12 +124,12 @@ def cut(name: str, w: Array) -> Array:
 
 
 def rounded(blocks: Array, scale: Array, low: int, high: int) -> Array:
-    """Divide blocks (N, 32, 16 G) by scales (N, 16 G) -> whole numbers low..high, ties to even."""
+    """Divide blocks (N, 32, 16 G) by scales (N, 16 G), and round to whole numbers low..high, ties to even."""
     return np.clip(np.rint(blocks / np.where(scale == 0, np.float32(1), scale)[:, None]), low, high)
 
 
 def squared_error(blocks: Array, scale: Array) -> Array:
-    """Sum each block's squared 4-bit errors, in units of its largest weight: (N, 32, O) -> (N, O)."""
+    """Sum the squared 4-bit errors of each block, relative to its largest weight: (N, 32, O) -> (N, O)."""
     largest = np.max(np.abs(blocks), axis=1)
     unit = np.where(largest == 0, np.float32(1), largest)
     errors = (blocks - rounded(blocks, scale, -8, 7) * scale[:, None]) / unit[:, None]
@@ -146,7 +146,7 @@ def ordered(halves: Array) -> Array:
 
 
 def linear_quantized(bits: int, x: Array, q: Array, scales: Array, n_out: int, b: Array | None) -> Array:
-    """Compute y = x W + b: the sum over blocks of the product of both rounded parts, times both scales."""
+    """Compute y = x W + b, where x and W are rounded: add each block's dot products, times both scales."""
     xq, x_scales = quantize_rows(rows(x))
     wq, w_scales = unpack(bits, q), spread(scales)
     y = np.zeros((len(xq), wq.shape[2]), x.dtype)
@@ -179,7 +179,7 @@ def quantize_int4(w: Array) -> tuple[Array, Array]:
     w (I, O) -> q (G, N, 4, 16, 4) uint8, two numbers in each, scales (G, N, 16) uint16. m is the weight with
     the largest |m| in a block (if m and -m both occur, the positive one). scale = -m / 7.5, -m / 8, -m / 8.5
     or -m / 9, rounded to a bfloat16: the first with the smallest sum of squared errors. q = w / scale,
-    rounded to nearest, ties to even, and cut to -8..7. The rest as in quantize_int8.
+    rounded to nearest, ties to even, and cut to -8..7. The rest is the same as in quantize_int8.
     """
     blocks = cut("quantize_int4", w)
     high, low = np.max(blocks, axis=1), np.min(blocks, axis=1)
@@ -194,11 +194,11 @@ def quantize_int4(w: Array) -> tuple[Array, Array]:
 
 @op(outputs=("q", "scales"), shapes="x (..., I)")
 def quantize_rows(x: Array) -> tuple[Array, Array]:
-    """Round the inputs of a product to 8 bits, with one scale for each block of 32 of a row.
+    """Round the inputs of a product to 8 bits, with one scale for each block of 32 inputs in a row.
 
     x (..., I) -> q (..., N, 32) int8, scales (..., N) float32: scale = max |x| / 127, q = x / scale, rounded
     to nearest, ties to even; where scale is 0, q is 0. A block with an infinity or NaN has scale NaN and q 0,
-    so that a product of it is NaN. float64 passes through float32 first.
+    so that its products are NaN. float64 passes through float32 first.
     """
     n = ceil_div(x.shape[-1], BLOCK)
     blocks = np.zeros((*x.shape[:-1], n * BLOCK), np.float32)

@@ -1,4 +1,4 @@
-"""The registry of ops: `@op` registers a NumPy function as a specification; backends can replace it.
+"""Register ops: `@op` makes a NumPy function the specification of an op, and backends can replace it.
 
 An op is run by its NumPy body (`numpy`), by the C kernel of the same name (`compiled`), by a kernel of
 another precision (`bf16`), or by a function that you plug in (`override`). Ops call ops, so a replacement is
@@ -36,7 +36,7 @@ BACKWARD = "_backward"
 
 
 class PythonCall:
-    """The base class of Op: a call runs `_check`, unless it is None, and then `_run`.
+    """Base class of Op: a call runs `_check`, unless it is None, and then `_run`.
 
     With kernels, a C class with the same behaviour is used, because each token takes dozens of calls.
     """
@@ -63,7 +63,7 @@ class Op(Call):
     """A pure function on arrays with one specification and several implementations.
 
     `reference` is the NumPy body, `compiled` the C kernel or None, `override` the plugged-in function or
-    None. The other attributes are the arguments of the decorator; see `op`.
+    None. The other attributes are the arguments of the decorator `op`.
     """
 
     def __init__(self, function, outputs=None, grads=("x",), shapes=None, check=None, flops=0, mutates=(),
@@ -97,7 +97,7 @@ class Op(Call):
 
     @functools.cached_property
     def specification(self) -> Callable:
-        """Return the NumPy body; the ops that it calls are specifications too, never kernels or overrides."""
+        """Return the NumPy body, which calls only other NumPy bodies, never kernels or overrides."""
         f, called = self.reference, {o.__name__: o.specification for o in self.calls}
         return self._checked(types.FunctionType(f.__code__, f.__globals__ | called, None, f.__defaults__))
 
@@ -126,7 +126,7 @@ class Op(Call):
         return register
 
     def count_flops(self, args: dict[str, Any], result: Any) -> int:
-        """Count the operations of one call -> int. args: {name: value}; result: what the call returned."""
+        """Count the operations of one call, given its arguments {name: value} and its result -> int."""
         if callable(self.flops):
             return self.flops(args, result)
         y = result[0] if isinstance(result, tuple) else result
@@ -139,12 +139,12 @@ class Op(Call):
 
     @property
     def replaced(self) -> bool:
-        """Return True while an override runs this op, or an op that its specification calls."""
+        """Return True while an override replaces this op, or an op that its specification calls."""
         return self.override is not None or any(o.replaced for o in self.calls)
 
     @property
     def backend(self) -> str:
-        """Name the implementation that runs this op now: override, bf16, compiled or numpy."""
+        """Return the name of the implementation that runs this op now: override, bf16, compiled or numpy."""
         if self.override is not None:
             return "override"
         if self.replaced:  # a kernel would not call the override
@@ -153,7 +153,7 @@ class Op(Call):
         return wanted if wanted in self.variants else "numpy"
 
     def resolve(self) -> None:
-        """Decide which function a call runs; call this when a backend or an override has changed."""
+        """Decide which function a call runs, after a backend or an override has changed."""
         if startup_error:
             self._run = _cannot_start
             return
@@ -214,10 +214,10 @@ def op(function: Callable | None = None, **said: Any) -> Any:
     """Register a NumPy function as the specification of an op, and declare the properties of the op.
 
     outputs  the names of its results, ("y",) by default; of X_backward, "d" + each of X's `grads`
-    grads    the arguments that X_backward returns gradients for, ("x",) by default
+    grads    the arguments for which X_backward returns gradients, ("x",) by default
     shapes   the shapes of arguments, such as "x (..., I), w (I, O)"; see `ShapeCheck`
-    check    a function of the op's arguments that raises ValueError("needs ..., got ...") for anything that
-             shapes cannot express; both run before the specification and the kernel, not before an override
+    check    a function of the op's arguments that raises ValueError("needs ..., got ...") for conditions that
+             shapes cannot express; both checks run before specification and kernel, not before an override
     flops    operations for each number of the first output, or a function (arguments by name, result) -> int
     mutates  the arguments that the op changes in place
     follows  the op whose choice of backend this op shares; matmul_backward follows matmul
@@ -271,9 +271,9 @@ def _find(name):
 def use(backend: str | None = None, **per_op: str) -> _Switch:
     """Choose the backend of all ops (`use("numpy")`, `use("compiled")`) or of some (`use(matmul="bf16")`).
 
-    The choice holds at once; as a context manager (`with use("numpy"):`) it ends with the block.
-    Naming a backend for all ops also clears the choices for single ops. A choice for matmul also holds for
-    linear and the backward ops of both, which follow it. Raises UserError on an unknown backend or op, and
+    The choice applies at once; as a context manager (`with use("numpy"):`) it ends with the block.
+    Naming a backend for all ops also clears the choices for single ops. A choice for matmul also applies to
+    linear, and to the backward ops of matmul and linear. Raises UserError on an unknown backend or op, and
     for "compiled" if the kernels were not built.
     """
     if backend is not None and backend not in BACKENDS:
@@ -296,7 +296,7 @@ def override(**functions: Any) -> _Switch:
     """Replace ops by your functions: `override(softmax=f)`, as a call or as a context manager.
 
     Every op that calls softmax, and so the whole model, then runs f. None removes an override. Raises
-    UserError when there is no op of that name, TypeError when the arguments differ from the op's.
+    UserError when there is no op of that name, TypeError when the arguments of f differ from the op's.
     """
     for name, function in functions.items():
         wanted = _find(name).__signature__
@@ -315,7 +315,7 @@ def watch(around: Callable[..., Any]) -> _Switch:
 
 
 def threads(n: int | None = None) -> int:
-    """Return the number of threads of the kernels; with n, set it first. Results do not depend on it.
+    """Set the number of threads of the kernels to n if given, and return it. Results do not depend on it.
 
     Without kernels it is 1, because NumPy's threads are not counted. Raises UserError unless n >= 1.
     """
@@ -337,7 +337,7 @@ def memory() -> dict[str, int] | None:
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:
-    """Return an uninitialised array; with kernels, from their memory pool, which avoids page faults."""
+    """Return an uninitialised array. With kernels it is from their memory pool, which avoids page faults."""
     return np.empty(shape, dtype) if _compiled is None else _compiled.empty(shape, np.dtype(dtype))
 
 

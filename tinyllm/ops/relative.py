@@ -1,4 +1,4 @@
-"""T5's relative positions: a learnt number for each distance of key and query is added to the score."""
+"""Compute T5's relative positions: a learnt number for the distance of key and query, added to the score."""
 
 import numpy as np
 
@@ -11,10 +11,10 @@ def relative_buckets(distance: Array, buckets: int, max_distance: int, causal: b
     """Map distances to buckets: each short distance has its own, longer distances share one.
 
     distance (...), the key's position minus the query's -> (...) ints below `buckets`. With causal, keys
-    before the query have all buckets, and later ones fall into bucket 0. Otherwise the first half of the
-    buckets is for keys up to the query, the second half for keys after it. Among n buckets, distances below
-    e = n // 2 have one each. A larger one, d, goes to e + (n - e) ln(d / e) / ln(max_distance / e), rounded
-    down, but not beyond n - 1. max_distance > e. (Raffel et al., "T5", 2020, section 2.1.)
+    before the query use all buckets, and later keys fall into bucket 0. Otherwise the first half of the
+    buckets is for keys up to the query, the second half for keys after it. Among n buckets, each distance
+    below e = n // 2 has its own. A larger distance d goes to e + (n - e) ln(d / e) / ln(max_distance / e),
+    rounded down, but not beyond n - 1. max_distance > e. (Raffel et al., "T5", 2020, section 2.1.)
     """
     buckets //= 1 if causal else 2
     later = (distance > 0) * (0 if causal else buckets)

@@ -1,6 +1,6 @@
-"""Rotary position embedding: rotate each pair of channels by an angle that grows with the position.
+"""Embed positions by rotation: rotate each pair of channels by an angle that grows with the position.
 
-The dot product of a query and a key then depends only on how far apart they are.
+The dot product of a query and a key then depends only on the distance between them.
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ DEFAULTS: dict[Any, dict] = {"yarn": {"beta_fast": 32.0, "beta_slow": 1.0, "atte
 
 
 def check_scaling(positions: Array, width: int, base: float, scaling: dict[str, Any]) -> None:
-    """Raise ValueError unless scaling is a dictionary of a known kind, with the settings of this kind."""
+    """Raise ValueError unless scaling is a dictionary of a known kind, with the settings of that kind."""
     kind = scaling.get("rope_type", scaling.get("type"))
     if kind not in NEEDED:
         raise ValueError(f"rope_scaling of type {kind!r} is not known: choose one of {', '.join(NEEDED)}")
@@ -56,13 +56,13 @@ def check_scaling(positions: Array, width: int, base: float, scaling: dict[str, 
 
 
 def llama3_kept(width: int, base: float, s: dict[str, Any]) -> Array:
-    """Return the weight (0 to 1) of each pair's old frequency f: 1 for fast pairs, 0 for slow: f / factor."""
+    """Return llama3's weight for each pair of channels: 1 keeps the frequency f, 0 makes it f / factor."""
     turns = base ** (-np.arange(0, width, 2) / width) * s[CONTEXT] / (2 * np.pi)
     return np.clip((turns - s["low_freq_factor"]) / (s["high_freq_factor"] - s["low_freq_factor"]), 0, 1)
 
 
 def yarn_kept(width: int, base: float, s: dict[str, Any]) -> Array:
-    """Return the weight (0 to 1) of each pair's old frequency f: 1 for fast pairs, 0 for slow: f / factor."""
+    """Return YaRN's weight for each pair of channels: 1 keeps the frequency f, 0 makes it f / factor."""
     turns = np.array([s["beta_fast"], s["beta_slow"]])
     pairs = width * np.log(s[CONTEXT] / (2 * np.pi * turns)) / (2 * np.log(base))
     if s["truncate"]:
@@ -85,7 +85,7 @@ def scaled_rope_tables(positions: Array, width: int, base: float,
     "yarn"    the same with beta_slow and beta_fast turns, and cos and sin are multiplied by
               attention_factor, by default 1 + 0.1 ln(factor) (Peng et al. 2023, arXiv 2309.00071); the
               indices of these two pairs are rounded unless "truncate" is false
-    Raises ValueError on another kind and on settings that are missing or not known.
+    Raises ValueError for another kind, and for missing or unknown settings.
     """
     kind, factor = scaling.get("rope_type", scaling.get("type")), scaling["factor"]
     settings = DEFAULTS.get(kind, {}) | scaling
@@ -102,7 +102,7 @@ def scaled_rope_tables(positions: Array, width: int, base: float,
 
 
 def check_rope(x: Array, cos: Array, sin: Array) -> None:
-    """Raise ValueError unless x has four axes and the tables fit its positions and pairs."""
+    """Raise ValueError unless x has four axes, and the tables fit its positions and pairs."""
     half = x.shape[-1] // 2 if x.ndim == 4 else None
     fits = x.ndim == 4 and cos.shape in ((x.shape[1], half), (*x.shape[:2], half))
     if not fits or x.shape[-1] % 2 or sin.shape != cos.shape:

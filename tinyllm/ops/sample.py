@@ -1,4 +1,4 @@
-"""From logits to the next token: change the distribution, drop unlikely tokens, draw one.
+"""Choose the next token from logits: change the distribution, drop unlikely tokens, draw one.
 
 Each filter takes and returns logits (..., V); dropped tokens are -inf. Of equal logits the smaller id wins.
 """
@@ -16,12 +16,12 @@ def keep(logits: Array, kept: Array) -> Array:
 
 
 def by_rank(logits: Array) -> Array:
-    """Sort token ids by logit, the largest first -> (..., V); equal logits by rising id, NaN last."""
+    """Sort token ids by logit, the largest first -> (..., V). Equal logits are sorted by id; NaN is last."""
     return np.argsort(-logits, axis=-1, kind="stable")
 
 
 def keep_ranks(logits: Array, order: Array, kept: Array) -> Array:
-    """Set all logits to -inf, except for the tokens order[..., r] where kept[..., r] is True."""
+    """Keep the logits of the tokens order[..., r] for which kept[..., r] is True; the others become -inf."""
     mask = np.empty(logits.shape, bool)
     np.put_along_axis(mask, order, kept, axis=-1)
     return keep(logits, mask)
@@ -29,7 +29,7 @@ def keep_ranks(logits: Array, order: Array, kept: Array) -> Array:
 
 @op
 def temperature(logits: Array, t: float) -> Array:
-    """Divide logits by t: below 1 sharpens the distribution, above 1 flattens it.
+    """Divide logits by t: a t below 1 sharpens the distribution, a t above 1 flattens it.
 
     logits (..., V) -> (..., V). Raises ValueError unless t > 0.
     """
@@ -84,8 +84,8 @@ def min_p(logits: Array, p: float) -> Array:
 def repetition_penalty(logits: Array, ids: Array, penalty: float) -> Array:
     """Lower the logits of tokens that were already used.
 
-    logits (..., V), ids (..., n) ints -> (..., V). A used token's logit is divided by penalty where it is
-    positive and multiplied where it is negative; how often it was used does not matter. Raises ValueError
+    logits (..., V), ids (..., n) ints -> (..., V). A used token's logit is divided by penalty if it is
+    positive, and multiplied by penalty otherwise, no matter how often the token was used. Raises ValueError
     unless penalty > 0, IndexError when an id is outside 0..V-1. (Keskar et al., "CTRL", 2019, section 4.1.)
     """
     if not penalty > 0:

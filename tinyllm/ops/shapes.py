@@ -1,4 +1,4 @@
-"""Helpers of the specifications: rows, erf, counts of operations, and checks of shapes and ids."""
+"""Define helpers of the specifications: rows, erf, counts of operations, and checks of shapes and ids."""
 
 import inspect
 import math
@@ -29,13 +29,13 @@ def linear_flops(args: dict[str, Any], result: Any) -> int:
 
 
 class ShapeCheck:
-    """The check of an op, made from a declaration such as "x (..., I), w (I, O), b (O,)".
+    """Check an op's arguments against declared shapes such as "x (..., I), w (I, O), b (O,)".
 
     Equal letters stand for equal sizes, and "..." for the same leading axes. An argument that is None is not
     checked. Raises ValueError on other shapes, because NumPy might broadcast them and hide the mistake.
 
-    more: a second check, of what shapes cannot express.
-    fitted: a cache of shapes that passed, because a model uses the same ones again and again.
+    more: a second check, for conditions that shapes cannot express.
+    fitted: a cache of shapes that passed, because a model uses the same shapes again and again.
     """
 
     def __init__(self, declaration: str, signature: inspect.Signature, more: Callable | None = None):
@@ -76,7 +76,7 @@ def fit(declared: list, shapes: tuple) -> bool:
 
 
 def ids_below(name: str, ids: Array, n: int) -> None:
-    """Raise TypeError unless ids are integers, IndexError unless all are in 0..n-1; NumPy would accept -1."""
+    """Raise TypeError unless ids are integers, IndexError unless all are in 0..n-1; NumPy accepts -1."""
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{name} needs integer ids, got {ids.dtype}; use ids.astype(np.int32)")
     outside = (ids < 0) | (ids >= n)

@@ -7,7 +7,7 @@ from tinyllm.ops.shapes import Array
 
 
 def check_split(x: Array, n: int) -> None:
-    """Raise ValueError unless the last axis divides by n."""
+    """Raise ValueError unless the length of the last axis is a multiple of n."""
     if not isinstance(n, int) or n < 1 or x.ndim < 1 or x.shape[-1] % n:
         raise ValueError(f"cannot cut the last axis of {x.shape} into {n} equal parts")
 
@@ -23,7 +23,7 @@ def check_join(parts: list[Array]) -> None:
 def split(x: Array, n: int) -> tuple[Array, ...]:
     """Cut the last axis into n equal parts, such as queries, keys and values from one matrix product.
 
-    x (..., n * C) -> n arrays (..., C). Raises ValueError when the last axis does not divide by n.
+    x (..., n * C) -> n arrays (..., C). Raises ValueError when the last axis is not a multiple of n.
     """
     return tuple(part.copy() for part in np.split(x, n, axis=-1))
 

@@ -1,6 +1,6 @@
-"""The class of every character in Unicode 16.0, independent of the versions of `regex` and Python.
+"""Give the class of every character in Unicode 16.0, independent of the versions of `regex` and Python.
 
-Text is cut by classes of characters. If these came from an installed package, one tokenizer could give other
+Text is cut by classes of characters. If an installed package gave the classes, a tokenizer could give other
 ids on another machine. `unicode-16.0.txt` is the only table; the kernels use it too (csrc/unicode_tables.py).
 tiktoken 0.14 and tokenizers 0.23 use the same version. tools/unicode_classes.py writes the table.
 """
@@ -22,7 +22,7 @@ CHANGED = {0x0295: 0x0250}
 
 @cache
 def classes() -> Array:
-    """Return the class of every character -> uint8 (1,114,112), the code of one of these letters.
+    """Return the class of every character -> uint8 (1,114,112), each the code of one of these letters.
 
     U: upper case and title case, L: lower case, C: letter without case, M: mark, N: number, R: line break,
     S: other white space, O: all others, X: not assigned.
