@@ -24,6 +24,12 @@ BY_HALVES(wide_fma, _mm256_fmadd_ps(x[i], y[i], z[i]))
 BY_HALVES(wide_sqrt, _mm256_sqrt_ps(x[i]))
 BY_HALVES(wide_max, _mm256_max_ps(y[i], x[i]))
 BY_HALVES(wide_min, _mm256_min_ps(y[i], x[i]))
+static inline __attribute__((always_inline)) wide wide_quarters(const void *quarters) {
+    wide y;
+    memcpy(&y, quarters, sizeof y);
+    return y;
+}
+#define VEC_QUARTERS(q) wide_quarters(q)
 #define VEC_FMA(a, b, c) wide_fma(a, b, c)
 #define VEC_SQRT(a) wide_sqrt(a, a, a)
 #define VEC_MAX(a, b) wide_max(a, b, b)

@@ -4,12 +4,21 @@ import os
 import subprocess
 import sys
 
+import pytest
 import verify
-from native import HERE
+from native import FLAGS, HERE, compiler, have
 
 
 def test_every_proof_is_in_the_list():
     assert {path.stem.removeprefix("verify_") for path in HERE.glob("verify_*.py")} == set(verify.PROOFS)
+
+
+@pytest.mark.skipif(not have(compiler()), reason="needs a C compiler")
+@pytest.mark.parametrize("source", sorted(HERE.glob("*.c")), ids=lambda path: path.name)
+def test_every_driver_and_level_compiles(source):
+    command = [*compiler(), *FLAGS, "-Werror", "-fsyntax-only", str(source)]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def stub(tmp_path, monkeypatch, **bodies):
