@@ -16,6 +16,13 @@ INLINE v16 v_polynomial(const float *c, int n, v16 x) {
 }
 #define POLYNOMIAL(c, x) v_polynomial(c, (int)(sizeof c / sizeof *c), x)
 
+/* x**n + c[n - 1] x**(n - 1) + ... + c[0], a multiplication less */
+INLINE v16 v_monic(const float *c, int n, v16 x) {
+    v16 y = v_add(x, v_set(c[n - 1]));
+    for (int i = n - 2; i >= 0; i--) y = v_fma(y, x, v_set(c[i]));
+    return y;
+}
+
 /* 2**n, -126 <= n <= 127 */
 INLINE v16 v_power_of_two(i16 n) { return i_float(i_shift_left(i_add(n, i_set(127)), 23)); }
 
@@ -113,22 +120,23 @@ INLINE float one_log(float x) { return v_log(v_set(x)).part[0][0]; }
 #define FAR 14.5f /* the normal distribution has less than half the smallest float beyond this */
 
 /* c exp(-t**2 / 2), 0 <= t <= FAR. The rounding error of a square would grow t * t times: here the exact product goes
- * into the remainder, as in v_reduce, and only n comes from a rounded one. */
+ * into the remainder, as in v_reduce, and only n comes from a rounded one. The remainder is -2 r, so that no halving is
+ * needed, and exp(r) = 1 + (-2 r) q(-2 r). */
 INLINE v16 v_bell_times(v16 t, v16 c) {
-    v16 half = v_mul(t, v_set(-0.5f));
-    v16 shifted = v_fma(v_mul(half, t), v_set(1.44269504f), MAGIC);
+    static const float q[] = {-0.5f, 0.124999985f, -0.0208331514f, 0.00260426640f, -0.000261521084f, 0.0000215953988f};
+    v16 shifted = v_fma(v_mul(t, t), v_set(-0.721347520f), MAGIC);
     v16 n = v_sub(shifted, MAGIC);
-    v16 r = v_fma(half, t, v_mul(n, v_set(-0.693359375f)));
-    r = v_fma(n, v_set(2.12194440e-4f), r);
-    return v_scale(v_exp_near(r), c, shifted);
+    v16 r = v_fma(t, t, v_mul(n, v_set(1.38671875f)));
+    r = v_fma(n, v_set(-4.24388886e-4f), r);
+    return v_scale(v_fma(POLYNOMIAL(q, r), r, v_set(1.0f)), c, shifted);
 }
 
 /* c P(X > t) for a standard normal number X, 0 <= t <= FAR: c exp(-t**2 / 2) p(t) / q(t). All coefficients are positive,
  * so nothing cancels. */
 INLINE v16 v_tail_times(v16 t, v16 c) {
-    static const float p[] = {0.5f, 0.43759498f, 0.182690144f, 0.0404418111f, 0.00408559991f};
-    static const float q[] = {1.0f, 1.67307484f, 1.20029688f, 0.468024969f, 0.101379164f, 0.0102409581f};
-    return v_bell_times(t, v_div(v_mul(c, POLYNOMIAL(p, t)), POLYNOMIAL(q, t)));
+    static const float p[] = {48.4592934f, 42.4789238f, 17.7588882f, 3.93811417f, 0.398946911f};
+    static const float q[] = {96.9185867f, 162.28772f, 116.544922f, 45.500412f, 9.87201405f};
+    return v_bell_times(t, v_div(v_mul(c, POLYNOMIAL(p, t)), v_monic(q, 5, t)));
 }
 
 /* --- gelu_tanh: x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x**3) ------------------------------------- */
