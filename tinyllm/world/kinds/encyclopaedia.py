@@ -61,7 +61,8 @@ class Encyclopaedia(Prose):
     def rules(self, dials: Any) -> dict:
         """Return an opening that gives name and home, and all sentences after it."""
         facts = ["[" + "|".join(ways[: dials.ways]) + "]" for ways in SENTENCES.values()]
-        body = f"({'&'.join(facts)})" if dials.shuffle else " ".join(facts)
+        first, *others = facts  # without shuffling, what has the fewest values is said last
+        body = f"({'&'.join(facts)})" if dials.shuffle else " ".join([first, *reversed(others)])
         if not dials.pronouns:
             for pronoun, name in NAMED.items():
                 body = body.replace(pronoun, name)
