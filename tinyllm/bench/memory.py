@@ -50,7 +50,7 @@ def peak_memory(setting: Setting, engine: str, steps: int = 3) -> dict:
 def run_child(function: Callable[..., dict], work: dict[str, Any], what: str) -> dict:
     """Call function(**work) in a fresh process, and return the result.
 
-    Arguments and result are sent as JSON. Raises UserError with the word `what` when the process fails.
+    Arguments and result are sent as JSON. Raises UserError when the process fails; `what` names the work.
     """
     script = CHILD.format(module=function.__module__, name=function.__name__)
     package = str(Path(tinyllm.bench.__file__).parents[2])

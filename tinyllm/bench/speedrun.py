@@ -19,10 +19,10 @@ def measure_speedrun(settings: dict[str, Any], target: float | None = None, minu
                      peers: bool = False) -> Iterator[dict]:  # fmt: skip
     """Train until the loss reaches a target, and yield a record at each evaluation.
 
-    `settings` are those of a configuration, such as {"train.lr": 1e-3}. `target` is in nats per character;
-    None means 0.05 above the entropy of the text, and no target if the entropy is unknown. `minutes` replaces
-    the number of steps by an estimate of how many fit into this time. Only training steps count as time. With
-    `peers`, PyTorch then trains nanoGPT's recipe for CPUs, by characters, for as long. Raises UserError when
+    `settings` configure the training: {"train.lr": 1e-3, ...}. `target` is in nats per character; None means
+    0.05 above the entropy of the text, and no target if the entropy is unknown. `minutes` replaces the number
+    of steps by an estimate of how many fit into this time. Only training steps count as time. With `peers`,
+    PyTorch then trains nanoGPT's recipe for CPUs, by characters, for the same time. Raises UserError when
     PyTorch is missing, and when the settings do not fit the data.
     """
     torch = load_torch() if peers else None

@@ -40,7 +40,7 @@ def race(contenders: dict[str, Contender], seconds: float, least: int = 3) -> di
 
 
 def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
-    """Return the median ratio, over the rounds of `race`, of the time of `slow` to the time of `fast`."""
+    """Return the time of `slow` divided by the time of `fast`, as the median over the rounds of `race`."""
     return median(a / b for a, b in zip(times[slow], times[fast], strict=True))
 
 

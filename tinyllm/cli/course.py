@@ -47,7 +47,7 @@ Kind = Literal["gradescope", "classroom50", "nbgrader", "canvas", "moodle", "jun
 
 
 def find_course(path: str | None) -> Course:
-    """Read a course file (default: course.toml in this folder); if there is none, return all lessons."""
+    """Read a course file (default: ./course.toml). Without a file, return a course of all lessons."""
     if path:
         return load_course(path)
     return load_course(COURSE_FILE) if os.path.lexists(COURSE_FILE) else whole_course()
@@ -107,9 +107,9 @@ def grade(
     --require-isolation  refuse to grade where only `plain` works
     --course FILE        the course file (default course.toml)
     --student NAME       grade this student again, and nobody else; may be repeated
-    --roster FILE        a table of student, and any of name, id, email, section ...
-    --overrides FILE     points set by hand: a table of student, task, points, comment
-    --received FILE      times of arrival: a table of student, time, and perhaps lesson
+    --roster FILE        a table with student, and any of name, id, email, section ...
+    --overrides FILE     points set by hand: a table with student, task, points, comment
+    --received FILE      times of arrival: a table with student, time, and perhaps lesson
 
     example:
       tinyllm course grade submissions

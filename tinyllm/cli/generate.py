@@ -281,7 +281,7 @@ class Conversation:
             yield step.text
 
     def spaced(self, text: str) -> str:
-        """Return a person's text, after a space if it would otherwise touch the last word."""
+        """Put a space before a person's text if the text would otherwise touch the last word."""
         end = self.tokenizer.decode(self.ids[-4:])[-1:] if self.is_one_text else ""
         begins = text[:1].isalnum() and (end.isalnum() or end in [*".,;:!?"])
         if begins and width(end + text[0]) == 2:  # letters of East Asia have a width of 2 each

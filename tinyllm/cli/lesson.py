@@ -104,7 +104,7 @@ def note(text: object) -> None:
 
 
 def next_lesson(states: Any) -> Any:
-    """Return the lesson to do next: one that is started, else the first to do after the last one done.
+    """Return the lesson to do next: the first that is started, else the first after the last one done.
 
     states: pairs (lesson, state), where state is "", "started" or "done". Returns None if all are done.
     """

@@ -98,7 +98,7 @@ class Display:
                 self.say(f"{when} it writes:\n{indented(printable(event.text), lines=4)}\n")
 
     def start(self, event: events.Started) -> None:
-        """Start the bar, in a terminal."""
+        """Start the progress bar if the output is a terminal."""
         if event.step:
             self.say(f"going on after step {event.step:,}")
             self.size = characters_per_token(read_log(self.run.log.path)) or 1.0
@@ -142,7 +142,7 @@ class Display:
             self.say(f"doctor  {said}")
 
     def left(self, record: dict) -> str:
-        """Return in words how long the training will go on after a record of the log."""
+        """Return in words how much training time is left after a record of the log."""
         return duration((self.config.steps - record["step"]) * self.pace)
 
     def line(self, record: dict) -> str:

@@ -137,5 +137,5 @@ def check_alike(runs: list[str], models: list, ids: list[int]) -> None:
 
 
 def say(text: str, coloured: bool = False) -> None:
-    """Print a text, and make it printable first unless it is `coloured`."""
+    """Print a text. Control characters are replaced, unless the text is `coloured`."""
     print(text if coloured else printable(text))

@@ -84,7 +84,7 @@ def train(
 ) -> int:
     """Train a model on a text, or continue an earlier training run.
 
-    RECIPE           the kind of training, from `recipes` at the end (pretrain)
+    RECIPE           the kind of training, from `recipes` at the end (default pretrain)
     --set KEY=VALUE  any setting, such as model.heads=4 or train.checkpoint_every=50
     --config FILE    settings in TOML, with tables [model] and [train]
     --mine N,N       use your functions from these lessons; slower, so 200 steps

@@ -77,8 +77,8 @@ def edited(text: str, edits: Iterable[tuple[str, str]]) -> str:
 def catalogue(op: str) -> tuple[list[str], str]:
     """Return a sentence for each wrong kernel of an op, and one C file with all these kernels.
 
-    The global variable `tinyllm_which` selects the kernel to run. Kernels that crash are left out. A
-    student's mistake is named by the kernel that gives the same results.
+    The global variable `tinyllm_which` selects the kernel to run. Kernels that crash are left out. If a
+    kernel gives the same wrong results as a student's, its sentence names the student's mistake.
     """
     chosen = [answer for answer in kernels(op).wrong if answer.breaks not in NAMELESS]
     found: Any = re.search(rf"void {op}\((.*?)\)", kernels(op).reference)

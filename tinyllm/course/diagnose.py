@@ -231,7 +231,7 @@ class Shrinker:
         return len(describe(self.task.op, args))
 
     def first_different_step(self, args: Sequence[Any]) -> str | None:
-        """Return "name = value" of the first array of the specification that the function lacks, or None."""
+        """Return "name = value" of the specification's first array that the function lacks, or None."""
         name = self.task.op
         answer = self.fresh().steps(self.task.name, args)
         if isinstance(answer, Failure):

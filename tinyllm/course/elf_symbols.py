@@ -110,7 +110,7 @@ def names(data: bytes) -> tuple[set[str], set[str], bool]:
 
 
 def text_at(data: bytes, table: tuple, at: int) -> str:
-    """Return the string at an offset in a string table. Raises ValueError if it is outside or has no end."""
+    """Return the string at an offset in a string table. Raises ValueError if no complete string is there."""
     _, kind, _, _, offset, length, *_ = table
     end = data.index(b"\0", offset + at, min(offset + at + MAX_LENGTH, offset + length))
     if kind != STRTAB:

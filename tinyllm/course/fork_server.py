@@ -95,7 +95,7 @@ def run_worker(protocol: "ModuleType", sandbox: "ModuleType", sock: socket.socke
 
 
 def descendants(root: int | None = None) -> list[int]:
-    """Return the ids of all descendants of `root` (default: this process), which needs Linux's /proc."""
+    """Return the ids of all descendants of `root` (default: this process). This needs Linux's /proc."""
     found, todo = [], [root or os.getpid()]
     while todo:
         pid = todo.pop()

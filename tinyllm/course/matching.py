@@ -129,7 +129,7 @@ def distance(results: list[Any], others: list[Any]) -> float:
 
 @per_case
 def closeness(name: str, args: Case) -> float:
-    """Return the relative error that is allowed because float32 sums depend on the order."""
+    """Return the relative error to allow, because float32 sums depend on the order of their terms."""
     expected, _, bounds = right(name, args)
     shares = [np.max(bound, initial=0) / max(np.max(np.abs(want), where=np.isfinite(want), initial=0), 1e-30)
               for want, bound in zip(expected, bounds, strict=False)

@@ -223,8 +223,8 @@ def miscounted(name: str, answered: list[tuple]) -> Iterator[tuple[str, Callable
     """Yield the mistake in a wrong count of parameters or FLOPs: one or two terms missing or too many.
 
     The terms are products of powers of the arguments, fitted to the errors by least squares. Yields nothing
-    if they do not fit. answered: pairs (case, the student's results). Edits of the specification do not
-    help here, because they cannot tell two terms of equal size apart.
+    if they do not fit. answered: pairs (case, the student's results). Edits of the specification would not
+    find it, because they cannot tell two terms of equal size apart.
     """
     whole = [(args, out[0]) for args, out in answered if len(out) == 1
              and all(type(x) is int and abs(x) < 2**63 for x in (*args, *out))]  # fmt: skip

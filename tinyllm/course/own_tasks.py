@@ -40,13 +40,13 @@ LARGEST_SIZE = 20  # what a generator of cases gets as `size`; small ones are tr
 
 
 def ensure(lesson: Lesson) -> None:
-    """Load an instructor's tasks if this process does not have them, because it was not forked."""
+    """Load an instructor's tasks if this process does not have them yet. (A forked process has them.)"""
     if lesson.home and any(task.op not in OPS for task in lesson.tasks):
         load_lesson(lesson.home)
 
 
 def load_lesson(folder: str | Path) -> Lesson:
-    """Load the tasks in a folder as a Lesson. Raises UserError with file and line if one cannot be used."""
+    """Load the tasks in a folder as a Lesson. Raises UserError with file and line for an unusable task."""
     home = Path(os.path.realpath(folder))  # a link to itself is no error yet
     number = number_of(home)
     if missing := [name for name in FILES if not os.path.lexists(home / name)]:
@@ -93,7 +93,7 @@ def number_of(folder: Path) -> int:
 
 
 def read_reference(text: str, path: Path) -> tuple[list[str], str, str]:
-    """Return the public functions' names in a reference, the stub made from it, and the lesson's title."""
+    """Return the names of a reference's public functions, a stub made from them, and the title."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -149,7 +149,7 @@ def register(lesson: Lesson, reference: Any, cases: Any) -> None:
 
 
 def strategy(given: Any, where: str) -> st.SearchStrategy:
-    """Return a Hypothesis strategy for a list of cases, a function of (random, size), or a strategy."""
+    """Make a Hypothesis strategy from a list of cases or a function of (random, size); keep a strategy."""
     def tidy(args):
         if not isinstance(args, tuple):
             shown = repr(args).split("\n")[0][:60]

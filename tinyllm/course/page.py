@@ -38,7 +38,7 @@ def weights(title: str, tokens: Sequence[str], rows: np.ndarray) -> Html:
 
 
 def told(title: str, text: str) -> Html:
-    """Format a text that a model wrote as HTML."""
+    """Format as HTML a text that a model wrote."""
     return tag("figure", tag("figcaption", tag("strong", title)), tag("p", text, class_="told"))
 
 

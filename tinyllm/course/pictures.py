@@ -114,7 +114,7 @@ def next_letters(title: str, letters: Sequence[str], probs: np.ndarray, unit: st
 
 
 def coloured(title: str, unit: str, tokens: Iterable[bytes]) -> Html:
-    """Draw a text cut into tokens as HTML; neighbours have different colours."""
+    """Draw as HTML a text cut into tokens; neighbours have different colours."""
     styles = ("--s:40", "--s:40; --hot: var(--cool)")
     drawn = [tag("span", running(each), class_="heat", style=styles[i % 2]) for i, each in enumerate(tokens)]
     return figure(title, unit, tag("div", drawn, class_="text"))

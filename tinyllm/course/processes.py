@@ -94,7 +94,7 @@ class ForkServer:
             self.process.wait()
 
     def start(self, request: dict[str, Any]) -> socket.socket:
-        """Start a worker, and return the socket to it. Raises an exception in GONE if the server died."""
+        """Start a worker, and return the socket to it. Raises one of the errors GONE if the server died."""
         sock, theirs = socket.socketpair()
         with theirs:
             protocol.send(self.control, request | {"do": "start"}, 10)

@@ -15,7 +15,7 @@ STANDARD = "import math\nimport heapq\nfrom itertools import pairwise\n\nimport 
 
 
 def solved(task: Task) -> str:
-    """Return the source of an exercise with one task solved: the op and the functions that it calls."""
+    """Return an exercise in which a task is solved with the code of the op and the functions it calls."""
     return source([OPS[task.op].reference])
 
 

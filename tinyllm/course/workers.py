@@ -60,7 +60,7 @@ def best_level() -> str:
 
 
 def isolation_words(level: str) -> str:
-    """Return a sentence for reports that describes a level of isolation."""
+    """Describe a level of isolation in a sentence for reports."""
     if level == "plain":
         return "isolation: plain (fresh processes, deadlines): stops accidents, not attackers"
     files = "the student's and Python's; of others only names and sizes"
@@ -76,7 +76,7 @@ def plain_words() -> str:
 
 @functools.cache
 def why_not(level: str) -> str | None:
-    """Test a level of isolation; return a sentence why it does not work on this machine, or None."""
+    """Test a level of isolation; return a sentence that says why it does not work here, or None."""
     if level == "plain":
         return None
     if sys.platform != "linux":
@@ -207,8 +207,8 @@ class Worker:
     def call_with(self, function: str, remotes: dict[str, Callable[..., Any]], limit: int = 2000) -> Any:
         """Call a function whose arguments are functions of this process; return its value or a Failure.
 
-        remotes: {name: function of (args, kwargs) that returns a reply for `fork_server.remote`}. At most
-        `limit` calls are made, in as much processor time of this process as the worker itself may use.
+        remotes: {name: function of (args, kwargs) that returns a reply for `fork_server.remote`}. There may
+        be `limit` calls. They may use as much processor time of this process as the worker itself may use.
         """
         message = {"function": function, "args": [], "remote": list(remotes)}
         begun = time.process_time()

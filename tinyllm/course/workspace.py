@@ -1,7 +1,7 @@
 """Find and fill a student's workspace: copies of lessons, and the progress in `.tinyllm`.
 
-Files are copied once and never overwritten. The workspace is the nearest folder that contains `.tinyllm`: the
-current folder or a folder above it, else the current folder.
+Files are copied once and never overwritten. The workspace is the current folder or the nearest folder above
+it that contains `.tinyllm`. If there is none, it is the current folder.
 """
 
 import contextlib

@@ -181,8 +181,8 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
 def resumed(old: RunConfig, settings: dict[str, Any]) -> RunConfig:
     """Return the settings of a resumed run, changed by `settings`: {"train.steps": 1000, ...}.
 
-    Raises UserError when a change would alter the result in another way than by training longer. The message
-    lists these changes as "name: old -> new".
+    Raises UserError when a change would alter the result; training longer is allowed. The message lists the
+    changes as "name: old -> new".
     """
     before, after = old.flat(), dict(settings)
     if "model.type" in settings:

@@ -234,7 +234,7 @@ def forward_backward(
     """Add a batch's gradients to the parameters; return the mean loss, and means of other reported numbers.
 
     With `accumulate=n` the batch is computed in n parts, so that only one part's activations are in memory.
-    Each part is weighted by its share of the targets that count, so loss and gradients are as without parts.
+    Each part is weighted by its share of the targets that count, so loss and gradients do not change.
     With `all_reduce` the mean is over the batches of all processes.
 
     Raises UserError when no target of the batch counts.

@@ -100,7 +100,7 @@ class DiffusedBatch(Batch):
 
     @property
     def count(self) -> float:
-        """Return the divisor of the loss: the number of tokens that may be hidden, hidden or not."""
+        """Return the divisor of the loss: the number of all tokens that could have been hidden."""
         return int(np.count_nonzero(np.asarray(self.weights)))
 
 

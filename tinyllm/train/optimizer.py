@@ -74,7 +74,7 @@ class Optimizer:
         return state
 
     def check_state(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        """Raise UserError if the names and shapes are not those of this optimizer's state."""
+        """Raise UserError if names or shapes differ from this optimizer's state."""
         expected = {name: array.shape for name, array in self.state_dict().items()}
         if shapes.keys() != expected.keys():
             raise UserError(
@@ -90,7 +90,7 @@ class Optimizer:
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Load a state that `state_dict` returned.
 
-        Raises UserError when the state belongs to other parameters, or has numbers that cannot occur.
+        Raises UserError when the state belongs to other parameters, or contains impossible numbers.
         """
         self.check_state({name: array.shape for name, array in state.items()})
         for name, own in self.state_dict().items():

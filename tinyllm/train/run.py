@@ -93,7 +93,7 @@ class Run:
             raise UserError(f"cannot write the run to {self.folder}: no permission to write in {place}")
 
     def create(self, config: RunConfig, facts: Facts, tokenizer: Tokenizer) -> None:
-        """Begin a run: remove the files of an earlier run, then write the tokenizer, and last run.json."""
+        """Begin a run: remove the files of an earlier run, write the tokenizer, and finally run.json."""
         with self.rewritten():
             save_tokenizer(tokenizer, self.tokenizer)
             self.write(config, facts)
@@ -261,7 +261,7 @@ class Run:
 
 
 def progress_of(path: Path, state: dict[str, Any] | None = None) -> tuple[Progress, int]:
-    """Return the progress in a checkpoint, and the length of the log, in bytes, when it was written.
+    """Return the progress in a checkpoint, and the length that the log had then, in bytes.
 
     `state` is the content of state.json, if it has been read already. Raises UserError if it is damaged.
     """

@@ -1,4 +1,4 @@
-"""Make right and wrong submissions of the capstone that test the grader.
+"""Make right and wrong submissions of the capstone, to test the grader with them.
 
 All consist of the library's own functions. A wrong submission redefines a function at the end of the file,
 or leaves one out. The wrong functions are in the lesson's answers.toml.

@@ -109,7 +109,7 @@ def read_submission(submission: Submission, lessons: list[Lesson]) -> None:
 
 
 def take(submission: Submission, lessons: list[Lesson], files: Files) -> None:
-    """Read the files of lessons, and the student's progress file. Raises Refused if they are too large."""
+    """Read the files that lessons need, and the progress file. Raises Refused if they are too large."""
     for path, read in files:
         if path.parts[-2:] == PROGRESS:
             submission.progress = submission.progress or read()

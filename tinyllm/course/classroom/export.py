@@ -107,7 +107,7 @@ def pack(files: dict[str, str | bytes]) -> bytes:
 def read_package(path: str | Path | None) -> tuple[str, bytes]:
     """Return the name and the bytes of a wheel or a source distribution of tinyllm.
 
-    Exports contain it because a package index may have another tinyllm. Raises UserError for any other file.
+    Exports contain it, because another project may be called tinyllm. Raises UserError for other files.
     """
     make = "`pip wheel --no-deps FOLDER` makes one in a checkout"
     if path is None:

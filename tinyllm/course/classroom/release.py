@@ -2,8 +2,8 @@
 
 An instructor may keep a solved copy of the lessons: code between `# BEGIN SOLUTION` and `# END SOLUTION` is
 replaced by `raise NotImplementedError`. A misspelled marker is an error. Then all texts are scanned: stubs
-must be empty, and no line of a library function that students will write may occur in an exercise, or in a
-lesson up to the lesson that asks for this function.
+must be empty, and no line of the library's code for a task may occur in an exercise, or in the text of a
+lesson up to the task's own lesson.
 """
 
 import ast

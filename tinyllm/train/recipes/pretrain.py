@@ -32,7 +32,7 @@ from tinyllm.train.recipe import Plan, recipe
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """The settings of pretraining. A setting of another objective than the model's is ignored."""
+    """The settings of pretraining. Each kind of model ignores the settings that it does not need."""
 
     hidden: float = setting(0.15, help="masked models and spans: the share to guess", above=0, below=1)
     span: float = setting(3.0, help="spans: how many tokens are hidden together, on average", min=1)
@@ -108,7 +108,7 @@ def hidden(config: Any, tokenizer: Any, model: Any, separator: str) -> Windows:
 
 
 def framed(batch: Batch, begin: int, end: int) -> Batch:
-    """Put a token before and a token after each row of a batch. Both do not count in the loss."""
+    """Put a token before and a token after each row of a batch. Neither counts in the loss."""
 
     def pad(x, first, last):
         return x if x is None else np.pad(x, ((0, 0), (1, 1)), constant_values=((0, 0), (first, last)))
