@@ -14,7 +14,7 @@ import numpy as np
 from tinyllm.data import cache_folder
 from tinyllm.ops import registry
 
-KERNELS: Any = registry._compiled  # None where they were not built
+KERNELS: Any = registry._compiled  # None if they were not built
 VARIABLES = ("TINYLLM_", "OPENBLAS_", "OMP_", "MKL_")  # environment variables that change speed or backend
 
 
@@ -24,13 +24,13 @@ def summary() -> dict:
     blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     return {
         "cpu": cpu_model(),
-        "cpus": cpus,  # that this process may use
+        "cpus": cpus,  # CPUs that this process may use
         "level": KERNELS.level() if KERNELS else None,  # instructions of the kernels
         "threads": registry.threads(),
         "compiled_ops": len(backends().get("compiled", [])),
         "ops": len(registry.OPS),
         "blas": " ".join(str(blas[key]) for key in ("name", "version") if blas.get(key)) or "unknown",
-        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,  # of the last minute
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,  # over the last minute
         "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(VARIABLES)},
     }
 
@@ -40,7 +40,7 @@ def installation() -> dict:
     packages = ("numpy", "regex", "safetensors", "tqdm")
     return {
         "compilers": compilers(),
-        "levels": KERNELS.levels() if KERNELS else [],  # that this CPU can run, best first
+        "levels": KERNELS.levels() if KERNELS else [],  # all that this CPU can run, best first
         "backends": backends(),
         "memory": memory(),
         "pool": registry.memory(),

@@ -20,7 +20,7 @@ def load(name: str) -> ModuleType:
         if path is None or not path.is_file():
             raise UserError("--peers and `bench tokenizer` need a checkout: the package has no benchmarks/")
         spec = importlib.util.spec_from_file_location(known, path)
-        assert spec and spec.loader  # as there always are for a .py file
+        assert spec and spec.loader  # always true for a .py file
         sys.modules[known] = module = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)

@@ -60,6 +60,6 @@ def measure_roof(seconds: float = 1.0) -> Roof:
 def _buffer_bytes() -> int:
     try:
         last = max(os.sysconf("SC_LEVEL3_CACHE_SIZE"), os.sysconf("SC_LEVEL2_CACHE_SIZE"))
-    except (AttributeError, ValueError, OSError):  # a system that does not say
+    except (AttributeError, ValueError, OSError):  # the system does not report it
         last = 0
     return max(BUFFER, 4 * last)

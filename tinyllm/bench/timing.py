@@ -69,7 +69,7 @@ def settle(patience: float = 1.0) -> None:
 def _calibrate(contender: Contender) -> tuple[int, float]:
     """Return the calls in a sample (1 with `prepare`, which serves one call), and seconds to warm up."""
     once = _sample(contender, 1, 0)
-    if once > 100 * SHORTEST:  # so long that waking threads does not matter
+    if once > 100 * SHORTEST:  # waking threads takes no time in comparison
         return 1, 0
     again = _sample(contender, 1, WARM_UP)
     return 1 if contender.prepare else max(1, min(1000, round(SHORTEST / again))), WARM_UP

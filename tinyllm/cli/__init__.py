@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         kwargs.setdefault("allow_abbrev", False)  # an abbreviation that works today may be ambiguous tomorrow
         super().__init__(*args, **kwargs)
-        self._again = False  # parsing a second time
+        self._again = False  # True while parsing a second time
         self.commands: dict[Any, Any] = {}  # name -> parser
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
             raise
         return _complain("this command needs hypothesis; install it: pip install hypothesis")
     except KeyboardInterrupt as stop:
-        if stop.args:  # it says where the work was interrupted
+        if stop.args:  # the message says where the work was interrupted
             print(f"tinyllm: {stop}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader, such as `head`, has stopped reading

@@ -135,7 +135,7 @@ def _refuse_mistakes(work: str | None, peers: bool, batch: int | None, data: str
     if data == "-":
         raise UserError("--data is read twice, so it cannot be standard input; give a file or a corpus")
     if peers and work != "tokenizer":
-        load_torch()  # complain now, not after the ops
+        load_torch()  # raises now, not after the ops were timed
 
 
 def _measure(kind: str, brief: bool, quick: bool, peers: bool, batch: int | None,

@@ -276,7 +276,7 @@ def similar(folder: str, *, out: str = "similar.html", course: str | None = None
     library's solution or most submissions. A pair is a reason to look, not a verdict: small exercises are
     alike by nature.
     """
-    from tinyllm.course.classroom import similarity  # here: it is needed once a term
+    from tinyllm.course.classroom import similarity  # imported here, because it is needed once a term
 
     found = find_course(course)
     statements, left = similarity.fingerprints(find_submissions(folder, found), found)

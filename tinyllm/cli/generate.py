@@ -82,7 +82,7 @@ def _opened(run, which, values, draws=True):
     for end in ends:
         if end >= size:
             note(f"no text ends with eos_token_id = {end}: the model has {size} tokens")
-    if size - tokenizer.vocab_size > size // 8:  # fewer are padding, never learnt
+    if size - tokenizer.vocab_size > size // 8:  # a small difference is padding, which is never learnt
         note(f"the model has {size} tokens, its tokenizer {tokenizer.vocab_size}: is it another model's?")
     values["stop"] = [*values["stop"], *ends]
     return model, tokenizer, "", _options(values, settings)
@@ -327,14 +327,14 @@ def chat(run: str | None = None, *, tokens: int = 100, picture: str = "",
     run = chosen(run, shipped=True)
     model, tokenizer, separator, options = _opened(run, which, values)
     tokenizer.chat = tokenizer.chat or read_chat_template(locate(run), tokenizer.special_tokens)
-    stream(model, [[0]], max_tokens=tokens, tokenizer=tokenizer, **options)  # complain now, not later
+    stream(model, [[0]], max_tokens=tokens, tokenizer=tokenizer, **options)  # raises now, not later
     shown = read_picture(picture) if picture else None
     if picture:
-        model.cache_of(shown)  # complain now, here too
+        model.cache_of(shown)  # raises now, not later
     conversation = Conversation(model, tokenizer, separator, picture=shown, **options)
     print(WELCOME)
     if hasattr(sys.stdin, "reconfigure"):
-        sys.stdin.reconfigure(errors="surrogateescape")  # as in arguments: a bad line ends nothing
+        sys.stdin.reconfigure(errors="surrogateescape")  # as in arguments, so that a bad line raises no error
     try:
         for line in _lines():
             if not sys.stdin.isatty():
@@ -350,7 +350,7 @@ def chat(run: str | None = None, *, tokens: int = 100, picture: str = "",
 
 def _lines():
     """Yield the lines that somebody types, until Ctrl-D; raise the second Ctrl-C in a row."""
-    again = False  # the first was perhaps meant for the model, which was quicker
+    again = False  # the first was perhaps meant to stop the model
     while True:
         try:
             line = input("> ")

@@ -182,7 +182,7 @@ def check(n: str, file: str | None = None, *, watch: bool = False, verbose: bool
 def named_lesson(n: str) -> Any:
     """Return the lesson with the number `n`, or the instructor's own tasks in the folder `n`."""
     if Path(n, "reference.py").is_file():
-        from tinyllm.course.own_tasks import load_lesson  # here: hypothesis takes a while to import
+        from tinyllm.course.own_tasks import load_lesson  # imported here: hypothesis takes a while to load
 
         return load_lesson(n)
     return find_lesson(n)
@@ -301,7 +301,7 @@ def solution(n: str, task: str | None = None) -> None:
     from tinyllm.course.reference_solution import helpers  # here, because it needs hypothesis
 
     home = next((each.number for each in syllabus() if n in [task.name for task in each.tasks]), None)
-    if home is not None:  # a task, where the lesson should stand
+    if home is not None:  # the user gave a task in place of a lesson
         raise UserError(f"give the lesson, too: `tinyllm solution {home} {n}`")
     lesson = find_lesson(n)
     names = [each.name for each in lesson.tasks]

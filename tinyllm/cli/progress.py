@@ -22,7 +22,7 @@ from tinyllm.train.recipe import doctor
 from tinyllm.train.run import Run
 from tinyllm.train.setup import TrainSetup
 
-QUIET = 10  # seconds without a line, where no bar moves
+QUIET = 10  # seconds without a line, if there is no bar
 FEWEST = 50  # steps of a curve that is worth a chart
 WIDE = 70  # columns of a bar that has room for the speed
 
@@ -38,7 +38,7 @@ class Display:
         self.loss: float | None = None  # of the last step
         self.pace = self.speed = 0.0  # seconds a step and tokens a second, a moving mean
         self.last_sample = ""
-        self.planned = False  # it was said how long the training takes
+        self.planned = False  # True if the expected time has been printed
         self.last_line = time.perf_counter()
 
     def __enter__(self) -> "Display":
@@ -108,7 +108,7 @@ class Display:
                 total=self.config.steps,
                 initial=event.step,
                 ncols=width,
-                nrows=shutil.get_terminal_size().lines,  # else nothing is shown where the size is not known
+                nrows=shutil.get_terminal_size().lines,  # without it, nothing is shown if the size is unknown
                 bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {desc} {remaining} left",
                 mininterval=0.2,
             )
@@ -180,7 +180,7 @@ class Display:
         prompt = first_words(self.setup.corpus.data[:200])
         masked = model.objective == "masked"
         prompt = quoted(f"{prompt} {model.special_tokens['mask']}" if masked and model.lm_head else prompt)
-        if self.setup.plan.prompt[:1] == model.picture_marks[:1] != []:  # it has learnt with pictures
+        if self.setup.plan.prompt[:1] == model.picture_marks[:1] != []:  # the model was trained with pictures
             folder += f" --picture {quoted(self.setup.config.data)}"
         self.say(
             f"\nwhat next:\n"

@@ -68,7 +68,7 @@ class Writer:
     def __init__(self) -> None:
         self.limit = columns(most=sys.maxsize) if sys.stdout.isatty() else 0
         self.at = 0  # columns that are written in this line
-        self.blanks = self.word = ""  # held back
+        self.blanks = self.word = ""  # text that is not written yet
 
     def __call__(self, text: str, bold: bool = False) -> None:
         """Write a piece of the text; `bold` sets it off in a terminal with colours."""

@@ -104,7 +104,7 @@ def train(
       tinyllm train --mine 4,6                  on your own softmax and attention
     """
     given = {name: value for name, value in (flags | {"recipe": recipe}).items() if value is not None}
-    from tinyllm.course.training import plugged_in  # the one thing that training knows of the course
+    from tinyllm.course.training import plugged_in  # the only import from the course
 
     check_arguments(recipe, out, resume, overwrite)
     chosen = settings_of(config, given, set or [])

@@ -43,7 +43,7 @@ def ask(subject: str, relation: str | None = None, *, seed: int = 0, why: bool =
     found = [fact for name in asked for fact in known.find(Fact(subject, name, None))]
     if not found:
         if subject not in {fact.subject for fact in known}:
-            world.person(subject)  # an error with near names
+            world.person(subject)  # raises an error with similar names
         raise UserError(f"nothing is known of {relation} of {subject}")
     for fact in found:
         print(entry(f"{fact.relation:<14} ", str(fact.object)))

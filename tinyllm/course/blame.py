@@ -57,7 +57,7 @@ class Finding:
     losses: tuple[float, ...]
     all_parts: Trial
     failures: dict
-    together: bool = False  # only the combination leaves the range, no single part
+    together: bool = False  # True if only the combination is out of tolerance
     confirmed: bool = False  # the other parts alone stay in range
 
 
@@ -146,7 +146,7 @@ class Blame:
         whole = self.trial(ops, "all of yours")
         if whole.right:
             return Finding((), self.expected(), whole, {})
-        ops = [op for op in ops if self.parts[op].calls] or ops  # never called, so not to blame
+        ops = [op for op in ops if self.parts[op].calls] or ops  # functions never called are not to blame
         failures: dict[str, str] = {}
 
         def stays(some: list[str], title: str) -> bool:

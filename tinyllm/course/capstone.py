@@ -51,7 +51,7 @@ STORY = {  # large enough to write, and still half a minute in NumPy
 REPORTED_SEEDS = (0, 1, 2)
 REPORT = ("report.md", "report.json")  # for people, for programs
 LAST = 10  # the final loss is the mean over so many last steps
-CASES = 20  # on which each part is tried separately
+CASES = 20  # cases on which each function is tried alone
 
 
 @functools.cache
@@ -189,7 +189,7 @@ def judge(task: Task, start: Callable[[], Any], folder: Path | None = None, vari
     return Verdict(task.name, state, tuple(title for title in titles if title in held), broken, why)
 
 
-ALONE = "yours, and right by itself: {}"  # only these earn a part of the points
+ALONE = "yours, and right by itself: {}"  # only these properties earn points
 IN_RANGE = "the loss with {} ends in the range"
 AT_EVERY_STEP = "the losses with {} are the library's at every step"
 
@@ -291,7 +291,7 @@ def hand_in(folder: str | Path, parts: list[Part], missing: list[str]) -> dict[s
     report = {
         "lesson": 12, "versions": versions, "settings": SETTINGS, "range": list(limits()),
         "parts": [part.record() | {"calls": part.calls} for part in parts], "missing": missing, "runs": runs,
-        "reached": all(run["exact"] for run in runs) and not missing,  # wrong parts may end lower by chance
+        "reached": all(run["exact"] for run in runs) and not missing,  # wrong ones may get there by chance
     }  # fmt: skip
     try:
         atomic_write_text(Path(folder, REPORT[1]), json.dumps(report, indent=1) + "\n")

@@ -44,7 +44,7 @@ class Verdict:
     mistake: str | None = None
     step: str | None = None  # if no known mistake fits: the first step that differs, and its right value
     smallest_input: str | None = None
-    results: tuple[str, str] | None = None  # the right ones on it, and the function's own
+    results: tuple[str, str] | None = None  # right results on this input, and the function's results
     runs: bool = True  # False if the file itself fails, so that nothing in it was tried
 
 
@@ -62,7 +62,7 @@ JUDGES = {"op": "checker", "c": "kernels", "tests": "mutants", "run": "capstone"
 
 def judge_task(task: Task, start: Callable[[], Any], folder: Path, **options: Any) -> Verdict:
     """Check a task of any kind. `folder` contains the student's files; options are passed to `judge`."""
-    module = importlib.import_module(f"tinyllm.course.{JUDGES[task.kind]}")  # which may import this one
+    module = importlib.import_module(f"tinyllm.course.{JUDGES[task.kind]}")  # it may import this module
     return module.judge(task, start, folder=folder, **options)
 
 
@@ -113,8 +113,8 @@ def judge_lesson(tasks: Iterable[Task], launcher: Launcher, path: Path, soon: bo
         yield verdict, next(filter(None, (first_lines(worker.output) for worker in last)), "")
 
 
-WARNING = re.compile(r"^.*\.py:\d+: RuntimeWarning: .*\n(?:  .*\n)?", re.MULTILINE)  # NumPy's, of numbers
-FOLDER = re.compile(r"^.*[/\\](?=[^/\\]+\.py:\d+: \w*Warning: )", re.MULTILINE)  # of a student's own warning
+WARNING = re.compile(r"^.*\.py:\d+: RuntimeWarning: .*\n(?:  .*\n)?", re.MULTILINE)  # NumPy's, about numbers
+FOLDER = re.compile(r"^.*[/\\](?=[^/\\]+\.py:\d+: \w*Warning: )", re.MULTILINE)  # in a student's own warning
 
 
 def first_lines(output: bytes | bytearray) -> str:
@@ -180,7 +180,7 @@ def explained(why: Failure | str, task: Task, start: Callable[[], Any], broken: 
     """Search for the cause of a failure with `diagnose`; if this raises, return a verdict without a cause."""
     try:
         return diagnose(task, start, broken, verdict, *more)
-    except Exception as error:  # over results that nobody thought of
+    except Exception as error:  # caused by results that nobody thought of
         message = f"{format_failure(why)} (the search for the cause failed: {type(error).__name__})"
         return verdict(state="failed", message=printable(message))
 

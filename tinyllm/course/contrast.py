@@ -17,11 +17,11 @@ from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import arrays
 from tinyllm.testing.relations import bind
 
-NEAR = 1e-4  # of the largest number: a relation holds, but for rounding
+NEAR = 1e-4  # relative difference that may come from rounding
 ENOUGH = 3  # cases of more than one number that a relation must hold on
-CHANCE = 1e-3  # that all failing cases have a property by accident
+CHANCE = 1e-3  # the probability that all failing cases share a property by chance
 OTHERS = 0.3  # the share of all cases that must be without the property
-PRECISE = 0.55  # of the cases with the property must fail, where nothing else is known
+PRECISE = 0.55  # the share of the cases with the property that must fail
 OTHER_SEED = 1  # of the cases that confirm a property
 
 
@@ -194,7 +194,7 @@ def constant_factor(triples: list[tuple]) -> str | None:
     """Find a factor between right and wrong results that is the same in all cases: "{} times 2", or None."""
     found = []
     for _, got, want in triples:
-        if not numeric((got, want)):  # of a kernel in C, words
+        if not numeric((got, want)):  # a kernel in C may give a message
             return None
         got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
         there = np.isfinite(want) & (want != 0)
@@ -261,7 +261,7 @@ def condition(name: str, failing: Sequence[tuple], passing: Sequence[tuple], pre
         if not all(fact in each for each in bad) or without < OTHERS or (1 - without) ** len(bad) > CHANCE:
             continue
         precision = len(bad) / (len(bad) + with_it)
-        if precision > share + 0.05:  # of two that fit, the plainer one
+        if precision > share + 0.05:  # of two that fit, the simpler property
             best, share = fact, precision
     return best
 
@@ -286,7 +286,7 @@ def facts(name: str, args: Sequence[Any]) -> dict[str, None]:
         elif isinstance(value, np.ndarray):
             found += facts_of_array(argument, value)
         elif isinstance(value, int | float | np.generic):
-            found += [f"{argument} is 0"] if value == 0 else []  # what is not 0 says nothing
+            found += [f"{argument} is 0"] if value == 0 else []  # that a value is not 0 says nothing
             found += [f"{argument} is {'not ' if value != 1 else ''}1"]
         elif isinstance(value, list | tuple | bytes):
             found += [f"{argument} has {'one element' if len(value) == 1 else 'several elements'}"]

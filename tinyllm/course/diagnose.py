@@ -40,7 +40,7 @@ from tinyllm.testing.properties import ARGUMENTS, FORM, PURE, RIGHT, STEADY, VIE
 from tinyllm.testing.relations import bind, parameters
 
 SECONDS = 4  # for both searches, if a student waits
-NAMING = 0.6  # of the time, at most, to find a name
+NAMING = 0.6  # at most this share of the time is for finding a name
 MORE_TRIES = 30
 
 
@@ -55,7 +55,7 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
     """
     left = timer() if timer else seconds_left(SECONDS if effort else math.inf)
     numbers = [title for title in broken if title.startswith(RIGHT)]
-    by_chance = any(why == DIFFER for _, why in broken.get(STEADY, ()))  # so that numbers say nothing
+    by_chance = any(why == DIFFER for _, why in broken.get(STEADY, ()))  # then comparing numbers is useless
     numbers = numbers if not by_chance else []
     title = STEADY if by_chance else (numbers or list(broken))[0]
     wrong = [pair for each in numbers or [title] for pair in broken[each]]
@@ -241,7 +241,7 @@ class Shrinker:
             if step in parameters(name) or not isinstance(value, np.ndarray):
                 continue
             if not any(alike([other], [in_any_layout(value)]) for other in theirs):
-                return f"{step} = {as_text(value)}" if agreed else None  # it may go quite another way
+                return f"{step} = {as_text(value)}" if agreed else None  # it may work in another way
             agreed = True
         return None
 
@@ -277,7 +277,7 @@ def is_valid(name: str, args: tuple) -> bool:
     try:
         OPS[name].check(*args)
         right(name, args)
-    except Exception:  # whatever it refuses
+    except Exception:  # any error means that the arguments are refused
         return False
     return True
 

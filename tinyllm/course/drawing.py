@@ -120,7 +120,7 @@ def with_defaults(name: str, cases: Sequence[tuple]) -> list[tuple]:
     others: list[tuple] = []
     for args in cases:
         given = tuple((bind(name, args) | defaults(name)).values())
-        with contextlib.suppress(ValueError, IndexError):  # this case needs what it was given
+        with contextlib.suppress(ValueError, IndexError):  # skip cases that need their own arguments
             run(name, OPS[name].reference, given)  # on copies of what it changes
             (plain if case_kind(given) in (*PLAIN, VIEWS) else others).append(given)
         if len(plain) == NAMED:

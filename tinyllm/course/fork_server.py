@@ -62,7 +62,7 @@ def serve(protocol: "ModuleType", sandbox: "ModuleType", control: socket.socket)
     """Fork workers on request until the grader closes the connection."""
     ctypes.CDLL(None).prctl(sandbox.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     protocol.send(control, "ready")
-    readable = protocol.receive(control)  # once, for these are many paths
+    readable = protocol.receive(control)  # sent only once, because these are many paths
     with contextlib.suppress(OSError):  # no filter for this machine: the worker says so
         sandbox.filter_bytes(sandbox.seccomp_program)  # made before any fork
     child = None
@@ -281,7 +281,7 @@ def describe(error: "Any", code: str) -> dict:
     kind = type(error).__name__
     of_the_file = isinstance(error, SyntaxError) and error.filename == code
     try:
-        message = str(error.msg if of_the_file else error)  # str(error) would say the place again
+        message = str(error.msg if of_the_file else error)  # str(error) would repeat the place
     except BaseException:
         message = "its message cannot be read"
     line = error.lineno if of_the_file else None

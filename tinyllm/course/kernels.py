@@ -93,8 +93,8 @@ def compile_in(folder: Path, level: str, arguments: list[str]) -> Failure | None
     except subprocess.TimeoutExpired:
         return Failure("timed_out", "the compiler ran for too long")
     finally:
-        if compiler.returncode is None:  # its time is up, or this process has to end
-            os.killpg(compiler.pid, signal.SIGKILL)  # and what it has started
+        if compiler.returncode is None:  # it ran too long, or this process has to end
+            os.killpg(compiler.pid, signal.SIGKILL)  # also ends the processes that it started
             compiler.wait()
     with open_regular(messages) as f:
         return compile_error(f.read(2**16).decode("utf-8", "replace"))

@@ -47,7 +47,7 @@ def begin() -> Path:
     Options of the script: --from N starts at step N; --library does not use the student's functions.
     """
     frame = sys._getframe(1)
-    path = frame.f_globals.get("__file__")  # no notebook has one
+    path = frame.f_globals.get("__file__")  # notebooks have no file
     folder = Path.cwd() if path is None else Path(path).absolute().parent
     if path is None:
         use_own(folder)
@@ -75,7 +75,7 @@ def use_own(folder: Path) -> None:
     passed = passed_ops(lesson, folder.parent) if lesson else set()
     if not lesson or not passed:
         return
-    from tinyllm.course.plugins import load_parts, plug_in  # here: it takes a while
+    from tinyllm.course.plugins import load_parts, plug_in  # imported here, because it takes a while
 
     try:
         parts = [part for part in load_parts([lesson], folder.parent)[0] if part.op in passed]
@@ -165,7 +165,7 @@ def show_page(path: Path) -> None:
     """Print the path of an HTML page; in a notebook, show the page below the cell."""
     print(f"wrote {short_path(path)}, {path.stat().st_size / 1000:.0f} kB: open it in a browser")
     if in_notebook():
-        shown = sys.modules["IPython.display"]  # which every notebook has loaded
+        shown = sys.modules["IPython.display"]  # every notebook has loaded this module
         size = "width: 100%; height: 44rem; border: 0"
         frame = f'<iframe srcdoc="{escape(read_text(path))}" sandbox style="{size}"></iframe>'
         shown.display(shown.HTML(f"<div>{frame}</div>"))  # without the div IPython warns

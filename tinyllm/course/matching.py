@@ -15,7 +15,7 @@ from tinyllm.testing.check import CLOSE, arrays, narrow, outcome, require_close,
 from tinyllm.testing.properties import VIEWS
 
 ROUNDED = 1e-4  # of the largest number; a difference up to this may be rounding
-ROUNDINGS = 4  # as often as a mistake rounds, a function with the same mistake may
+ROUNDINGS = 4  # a function may round as much as the mistake, this many times
 Case = Sequence[Any]
 
 

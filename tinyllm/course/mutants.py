@@ -29,7 +29,7 @@ ENOUGH = 0.75  # the share of rejected mutants that passes; only then are the su
 FLOOR = 0.5  # the share above which each mutant earns points of its own: less is had by chance
 LARGEST = 2000  # numbers in one argument, so that an answer takes little time and memory
 GIVE_UP = 2  # runs without a judgement, because they take too long, say
-MOST = 2**18  # the product of the two largest arguments: so many scores has an attention
+MOST = 2**18  # of the sizes of the two largest arguments: the scores of an attention
 
 
 class Bench:
@@ -53,7 +53,7 @@ class Bench:
             before = [bits(value) for value in args]
             self.last = describe(self.op, args)
             with specs_only(), np.errstate(all="ignore"):
-                OPS[self.op].variants["numpy"](*copy.deepcopy(args))  # which refuses for all
+                OPS[self.op].variants["numpy"](*copy.deepcopy(args))  # raises if the arguments are wrong
                 value = self.function(*args)
         except Exception as error:
             return {"raised": printable(f"{type(error).__name__}: {error}")}
@@ -142,6 +142,6 @@ def run_test(task: Task, start: Callable[[], Any],
         result = worker.call_with(task.name, {task.op: bench.answer})
     if isinstance(result, Failure):
         return result, bench
-    if not bench.calls:  # it tests nothing
+    if not bench.calls:  # the test never called the implementation
         return Failure("failed", f"it never calls {task.op}({', '.join(parameters(task.op))})"), bench
     return None, bench

@@ -24,7 +24,7 @@ from tinyllm.testing.check import arrays
 from tinyllm.testing.relations import bind, parameters
 
 PROBES = 4  # a mistake must fit one of these cases before the others are tried
-CERTAIN = 6  # failing cases with the numbers of a mistake that no other case then denies
+CERTAIN = 6  # so many failing cases with a mistake's numbers are proof
 CONFIRMING = 16  # cases that fail, and as many others, to confirm a mistake on; of lists three times as many
 READABLE = 300  # letters of an input; for a longer one, shorter cases are tried
 
@@ -138,7 +138,7 @@ class Group:
         if not any(suspect.wrong(args) for args in self.passing):
             self.best, self.pair = sum(shown), pair
         elif all(shown) and listed and self.telling >= CERTAIN:
-            self.likely = self.likely or pair  # but the function does more right than the mistake
+            self.likely = self.likely or pair  # although the function is right where the mistake is wrong
 
     def found(self) -> tuple[str, Callable[..., bool]] | None:
         """Return the mistake that was found, in the form of `name_mistake`."""

@@ -47,7 +47,7 @@ def ensure(lesson: Lesson) -> None:
 
 def load_lesson(folder: str | Path) -> Lesson:
     """Load the tasks in a folder as a Lesson. Raises UserError with file and line for an unusable task."""
-    home = Path(os.path.realpath(folder))  # a link to itself is no error yet
+    home = Path(os.path.realpath(folder))  # a link to itself raises no error here
     number = number_of(home)
     if missing := [name for name in FILES if not os.path.lexists(home / name)]:
         raise UserError(f"{folder} has no {missing[0]}; `tinyllm course task new {folder}` shows an example")
@@ -57,7 +57,7 @@ def load_lesson(folder: str | Path) -> Lesson:
     tasks = tuple(Task(name, name) for name in functions)
     own: Any = {"home": str(home), "stub": stub, "version": version}
     lesson = Lesson(number, home.name, title, "", 0, 0, 0, (), tasks, (), **own)
-    hints(lesson, functions[0])  # which are refused now, not when a student asks for them
+    hints(lesson, functions[0])  # raises now, not when a student asks for a hint
     reference = import_file(home / FILES[0], f"tinyllm_task_{version[:12]}")
     if taken := [x for x in functions if x in OPS and getattr(OPS[x], "version", None) != version]:
         raise UserError(f"{home / FILES[0]}: another op or task is called {taken[0]}; choose another name")

@@ -200,7 +200,7 @@ def validated(part: Part, function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             result = function(*args, **kwargs)
         except PartFailure:
-            raise  # of another part, inside this one
+            raise  # from another function, called inside this one
         except KeyboardInterrupt as stop:
             raise stop if stop.args else KeyboardInterrupt(f"stopped inside {_place(part, stop)}") from None
         except Exception as error:

@@ -37,7 +37,7 @@ def python_command(where: str) -> tuple[list[str], dict[str, str]]:
     """Return the command that starts fork_server.py with SOCKET = `where`, and the environment for it."""
     command = [sys.executable, "-I", "-S", "-u"]  # -u: what is printed is not lost in a crash
     environment = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PATH": os.defpath}
-    if "SYSTEMROOT" in os.environ:  # Windows starts nothing without it
+    if "SYSTEMROOT" in os.environ:  # Windows starts no process without it
         environment["SYSTEMROOT"] = os.environ["SYSTEMROOT"]
     return [*command, str(SCRIPT), where, str(Path(np.__file__).parents[1])], environment
 

@@ -34,7 +34,7 @@ MAX_NDIM = 16
 LOOK = 0.25  # seconds between two looks at a worker that does not answer
 MAX_PAIRS = 1024  # of one dict: a hostile sender can choose keys whose hashes are equal
 MAX_KEY = 8  # values in a tuple that is a key
-HALF = re.compile("[\ud800-\udfff]")  # of a character: a lone surrogate, which cannot be encoded
+HALF = re.compile("[\ud800-\udfff]")  # a lone surrogate, half of a character, cannot be encoded
 DTYPE = re.compile(r"[<>|][biuf](?:1|2|4|8|16)")  # never evaluated (hostile: a header with a program in it)
 
 

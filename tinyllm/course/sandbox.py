@@ -31,7 +31,7 @@ PR_SET_NO_NEW_PRIVS, PR_GET_SECCOMP, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER = 38
 LANDLOCK_CREATE, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT = 444, 445, 446  # the same on every architecture
 READ = 1 << 2 | 1 << 3  # READ_FILE, READ_DIR
 EXECUTE = 1 << 0
-WRITE = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 14  # and remove, and make files and folders
+WRITE = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 14  # also remove and make files and folders
 ON_FILES = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14  # the rights that make sense for a single file
 FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}  # version -> how many rights on files it knows
 SCOPES = 3  # abstract sockets and signals, from version 6
@@ -243,7 +243,7 @@ def limits(memory: int = 2**31, cpu_seconds: int = 60, file_size: int = 2**24, f
         try:
             last = value + 2 if name == "CPU" and hard == resource.RLIM_INFINITY else value
             resource.setrlimit(kind, (value, last))  # SIGXCPU says why; SIGKILL follows if that is ignored
-        except (ValueError, OSError):  # macOS refuses some; the report names the level, not each limit
+        except (ValueError, OSError):  # macOS refuses some limits
             continue
 
 

@@ -66,7 +66,7 @@ class Stepper:
         opening = [cell for cell in every if cell.prose and cell.line < frame.f_lineno]
         self.steps = steps(cell for cell in every if cell.line > frame.f_lineno)
         self.count = sum(step.code is not None for step in self.steps)
-        self.number, self.fell = 0, False  # fell: an exception, such as that of q, leaves the script
+        self.number, self.fell = 0, False  # fell: an exception ends the script (q raises one)
         self.start = min(start or self._ask_where(), self.count)
         if self.start > 1:
             self.screen.show(f"running steps 1 to {self.start - 1} without showing them ...\n")

@@ -26,9 +26,9 @@ class Plugins:
 
     parts: list = field(default_factory=list)
     introduction: list[str] = field(default_factory=list)
-    settings: dict[str, Any] = field(default_factory=dict)  # unless the user gives others
-    ending: str = ""  # of the name of the run's folder
-    notes: dict[str, Any] = field(default_factory=dict)  # what the run records of these functions
+    settings: dict[str, Any] = field(default_factory=dict)  # used if the user gives no others
+    ending: str = ""  # the end of the name of the run's folder
+    notes: dict[str, Any] = field(default_factory=dict)  # what the run records about these functions
     on_interrupt: str = ""  # the message of the first Ctrl-C
 
     def try_out(self, setup: Any) -> None:

@@ -107,7 +107,7 @@ class Launcher:
 
     def __init__(self, level, forks=sys.platform == "linux", cpu_seconds=math.inf):
         self.level, self.forks, self.cpu_seconds = level, forks, cpu_seconds
-        self.server, self.cpu = None, -time.process_time()  # of this process so far; workers' when they end
+        self.server, self.cpu = None, -time.process_time()  # its time so far, negative; workers' are added
 
     def __enter__(self):
         self.server = ForkServer() if self.forks else Spawner()
@@ -163,7 +163,7 @@ class Worker:
             answer = self._receive()
             if not (isinstance(answer, dict) and "ready" in answer):
                 self.failure = self._failed(answer, "the file")
-        except BaseException:  # an interrupt, say: nobody else would end it
+        except BaseException:  # for example an interrupt: nobody else would end the process
             self.__exit__()
             raise
 

@@ -62,7 +62,7 @@ def exercise_path(lesson: Lesson, workspace: Path, file: str | Path | None = Non
     """Return the path of the student's exercise. Raises UserError if there is none."""
     if file is None:
         path = workspace / lesson.folder / "exercise.py"
-        if os.path.lexists(path):  # what it is, is said when it is read
+        if os.path.lexists(path):  # even if it is no file: reading it raises an error
             return path
         start = "" if lesson.home else f"`tinyllm lesson start {lesson.number}` makes one, or "
         raise UserError(f"there is no {short_path(path)}; {start}give the file's name")
@@ -98,7 +98,7 @@ def copied(path: Path) -> Iterator[Path]:
         if other.suffix in CODE and len(files) < MAX_FILES:
             with contextlib.suppress(UserError):  # a file that cannot be read, or is too large, is left out
                 files[other.name] = read_bytes(other, MAX_FILE)
-    alone = not path.exists() and path.with_suffix(".c").is_file()  # which is all that lesson 10 needs
+    alone = not path.exists() and path.with_suffix(".c").is_file()  # lesson 10 needs no other file
     files[path.name] = b"" if alone else read_bytes(path, MAX_FILE)
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder:
         yield lay_out(files, Path(folder), path.name)
@@ -130,7 +130,7 @@ def keep_place(folder: Path, step: int) -> None:
     """Record the step that the student has reached in a lesson, 0 after the last step."""
     if (folder.parent / MARK).is_dir():
         places = json.dumps(_places(folder.parent) | {folder.name: step})
-        with contextlib.suppress(UserError, OSError):  # a lesson can be read all the same
+        with contextlib.suppress(UserError, OSError):  # failing to record a place does not matter
             atomic_write_text(folder.parent / MARK / PLACES, places + "\n")
 
 

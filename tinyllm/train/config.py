@@ -32,7 +32,7 @@ MAY_CHANGE = {  # on --resume
     "data",  # run.json holds its SHA-256
     "threads",
     "train.checkpoint_every",
-    "train.steps",  # alone of these it changes the weights: the schedule stretches to the new number of steps
+    "train.steps",  # the only one that changes the weights: the schedule stretches
 }
 COUNT = {"min": 1, "max": 2**31 - 1}
 
@@ -188,7 +188,7 @@ def resumed(old: RunConfig, settings: dict[str, Any]) -> RunConfig:
     if "model.type" in settings:
         after["model.type"] = family(settings["model.type"]).model_type
     changed = [name for name in ("recipe", "model.type") if after.get(name, before[name]) != before[name]]
-    if not changed:  # else the other settings are of another recipe or family, and unknown to this one
+    if not changed:  # else settings of another recipe or family may be unknown here
         new = make_config(before | settings)
         after = new.flat()
         changed = [name for name in after if after[name] != before[name] and name not in MAY_CHANGE]

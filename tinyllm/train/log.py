@@ -22,7 +22,7 @@ LARGEST_LOG = 2**28  # bytes: a million steps
 # These fields differ from run to run; everything else in the log is the same, bit for bit.
 MEASURED = ("tokens_per_second", "seconds", "peak_rss_mb")
 STEP_FIELDS = ("train_loss", "val_loss", "val_loss_per_char", "lr", "grad_norm", *MEASURED)
-KINDS: dict[str, Any] = {  # and all have a step; a chart can draw numbers in these bounds
+KINDS: dict[str, Any] = {  # all have a step, too; a chart can draw numbers in these bounds
     "step": dict.fromkeys(STEP_FIELDS, bounded(float | None, min=-1e100, max=1e100))
     | dict.fromkeys(MEASURED, bounded(float | None, min=0, max=1e15))
     | {"seconds": bounded(float, min=0, max=1e15)},
@@ -94,7 +94,7 @@ def read_log(path: str | Path, length: int = LARGEST_LOG + 1) -> list[dict[str, 
             if line:
                 conform(record := parse_json(line), {"kind": bounded(str, choices=("data", *KINDS))})
                 if kind := KINDS.get(record["kind"]):
-                    conform(record, kind | {"step": bounded(int, min=step, max=10**15)})  # it never falls
+                    conform(record, kind | {"step": bounded(int, min=step, max=10**15)})  # steps never fall
                     step = record["step"]
                 records.append(record)
         except UserError as error:

@@ -92,13 +92,13 @@ class Loop:
     sample: Any = None  # model -> text
     checkpoint: Any = None  # a `Run`, which keeps log and checkpoints
     all_reduce: Callable[[list], list] | None = None  # arrays -> their sums over all processes
-    seed: int = 0  # names the random numbers of dropout
+    seed: int = 0  # selects the random numbers of dropout
     eval_every: int = 100
     sample_every: int = 500
     log_every: int = 10
     checkpoint_every: int = 200
     about: dict[str, Any] | None = None  # the first line of the log
-    progress: Progress = field(default_factory=Progress)  # where to go on; see `Run.restore`
+    progress: Progress = field(default_factory=Progress)  # where to continue; see `Run.restore`
     stop: Callable[[], bool] = lambda: False  # if true, save and end after the current step
 
     def __iter__(self) -> Iterator[Any]:
@@ -121,7 +121,7 @@ class Loop:
             if self.checkpoint and saving:
                 yield self.save()
         if progress.step < self.steps:
-            if self.checkpoint and progress.step:  # at step 0 a new start would do the same again
+            if self.checkpoint and progress.step:  # at step 0 there is nothing to save
                 yield self.save()
             yield events.Stopped(progress.step)
 
@@ -245,7 +245,7 @@ def forward_backward(
         raise UserError("no target of a batch counts: check the data, or take a larger context")
     value = 0.0
     means: dict[str, float] = {}
-    for piece in batch.split(accumulate) if count else [batch]:  # empty: only to get the numbers' names
+    for piece in batch.split(accumulate) if count else [batch]:  # an empty batch gives the numbers' names
         share = piece.count / total
         if count and not share:
             continue

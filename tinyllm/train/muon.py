@@ -25,7 +25,7 @@ def orthogonalize(m: np.ndarray) -> np.ndarray:
     """
     x = np.ascontiguousarray(m.swapaxes(-1, -2)) if m.shape[-2] > m.shape[-1] else m
     norms = [ops.grad_norm([matrix]) for matrix in x.reshape(-1, *x.shape[-2:])]
-    scales = np.array([1 / (1.02 * norm + 1e-30) for norm in norms], np.float32)  # no value is above 1 then
+    scales = np.array([1 / (1.02 * norm + 1e-30) for norm in norms], np.float32)  # singular values are < 1
     x = x * scales.reshape(*x.shape[:-2], 1, 1)
     for a, b, c in np.array(POLYNOMIALS, np.float32):
         square = ops.matmul(x, x, transpose_b=True)
@@ -51,7 +51,7 @@ class Muon(AdamW):
         super().__init__(groups, lr, betas, eps, weight_decay)
         self.momentum, self.size = momentum, size
         self.use_muon = [group.get("use_muon", False) for group in groups for _ in group["params"]]
-        self.v = [v[:0] if muon else v for v, muon in zip(self.v, self.use_muon, strict=True)]  # has none
+        self.v = [v[:0] if muon else v for v, muon in zip(self.v, self.use_muon, strict=True)]  # Muon: none
 
     def step(self, grad_scale: float = 1.0) -> None:
         """Update every parameter that has a gradient, in place; gradients are multiplied by `grad_scale`.

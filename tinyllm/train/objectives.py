@@ -82,7 +82,7 @@ def masked(tokens: np.ndarray, mask: int, vocab_size: int, *key: Any, rate: floa
     numbers. (Devlin et al., BERT, 2019, section 3.1; whole words: the authors' code of May 2019.)
     """
     draws = Random(*key, "masked").uniform(tokens.shape)
-    if begins is not None:  # all tokens of a word have the draw of its first
+    if begins is not None:  # all tokens of a word use the random number of its first token
         places = np.where(begins[tokens], np.arange(tokens.shape[1]), 0)
         draws = np.take_along_axis(draws, np.maximum.accumulate(places, axis=1), axis=1)
     how = Random(*key, "how").uniform(tokens.shape)

@@ -99,7 +99,7 @@ class Optimizer:
                 raise UserError(f"optimizer state {name} holds {array.dtype}, where {own.dtype} belongs")
             if not np.isfinite(array).all():
                 raise UserError(f"optimizer state {name} holds numbers that are not finite: it is damaged")
-            if not name.startswith("m") and (array < 0).any():  # squares, and a count
+            if not name.startswith("m") and (array < 0).any():  # v and the number of steps are never negative
                 raise UserError(f"optimizer state {name} holds numbers below 0: it is damaged")
         self.steps = int(state["steps"])
         for name in self.moments:

@@ -47,7 +47,7 @@ class Facts:
 
 
 STATE = {"step": bounded(int, min=0), "progress": {}, "log_bytes": bounded(int, min=0)}  # in state.json
-GROUP = {"steps": bounded(int, min=1), "tokens": bounded(int, min=0)}  # where anything has been summed
+GROUP = {"steps": bounded(int, min=1), "tokens": bounded(int, min=0)}  # present if anything has been summed
 
 
 class Run:
@@ -154,7 +154,7 @@ class Run:
         try:
             settings, facts, notes = flatten(content["settings"]), content["facts"], content["notes"]
             known = known_settings(settings["recipe"], settings["model.type"])
-            if unknown := sorted(settings.keys() - known.keys()):  # one that is missing is newer than the run
+            if unknown := sorted(settings.keys() - known.keys()):  # a missing setting is newer than the run
                 raise ValueError(f"{unknown[0]} is unknown; did another version of tinyllm write it?")
             found = Facts(**facts)
             config, self.notes = make_config(settings), dict(notes)
@@ -208,7 +208,7 @@ class Run:
         """
         if which not in ("best", "last"):
             raise ValueError(f'which must be "best" or "last", got {which!r}')
-        self.read_config()  # which says what the folder is, if it is no run
+        self.read_config()  # raises an error that says what the folder is, if it is no run
         last = self.last_checkpoint()
         if last is None:
             self.check_checkpoints()
@@ -299,7 +299,7 @@ def load_run(folder: str | Path, which: str = "best",
     run = Run(locate(folder))
     if run.is_model():
         model, tokenizer = from_pretrained(run.folder, bits), load_tokenizer(run.tokenizer)
-        if (size := model.config.vocab_size) < tokenizer.vocab_size:  # more are padding, never learnt
+        if (size := model.config.vocab_size) < tokenizer.vocab_size:  # a larger size is padding, never learnt
             raise UserError(
                 f"the model in {run.folder} has {size} tokens, its tokenizer {tokenizer.vocab_size}"
             )

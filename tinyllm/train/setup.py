@@ -183,7 +183,7 @@ def reopen(run: Run, config: RunConfig) -> TrainSetup:
             f"{facts.sha256[:12]}... then; bring it back, or start a new run"
         )
     tokenizer, last = run.read_tokenizer(), run.last_checkpoint()
-    model = load_model(last) if last else None  # before memory is taken for what run.json says
+    model = load_model(last) if last else None  # first, so that a damaged run.json takes no memory
     if model:
         found = {"model_type": model.model_type} | dataclasses.asdict(model.config)
         for name, wanted in config.model_config(tokenizer.vocab_size).items():

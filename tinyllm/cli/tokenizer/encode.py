@@ -80,7 +80,7 @@ def decode(path: str, ids: list[str] | None = None) -> None:
         ids = [read_stream(sys.stdin.buffer, "standard input", LARGEST).decode("utf-8", "replace")]
     words = re.split(r"[\s,\[\]]+", " ".join(ids))  # also reads lists as Python and JSON write them
     for word in filter(None, words):
-        if not re.fullmatch(r"[0-9]{1,18}", word):  # which int64 holds
+        if not re.fullmatch(r"[0-9]{1,18}", word):  # numbers that fit into int64
             raise UserError(f"{word[:40]!r} is not a token id; ids are whole numbers such as 104 101")
     data = tokenizer.decode_bytes([int(word) for word in words if word])
     sys.stdout.flush()

@@ -137,7 +137,7 @@ def adjust(found: Adjustments, course: Course, level: str,
 
     Raises UserError if a table names a student who is neither in the roster nor has a submission.
     """
-    records = list(records)  # "Ada" and "ADA", who handed in two submissions, have a record each
+    records = list(records)  # "Ada" and "ADA" have two records
     known = {record["student"].casefold() for record in records}
     records += [empty_record(Submission(student, Path()), course, level, MISSING)
                 for key, (student, _) in (found.roster or {}).items() if key not in known]  # fmt: skip

@@ -56,7 +56,7 @@ def as_grades(submission: Submission, course: Course, level: str, problem: str,
               verdicts: list[list[Verdict]]) -> dict[str, Any]:
     """Return the record of a submission from its verdicts, a list for each lesson of the course."""
     seen: dict[str, dict[str, Any]] = {}
-    with contextlib.suppress(UserError):  # it is for `course report` only
+    with contextlib.suppress(UserError):  # only `course report` needs it
         seen = read_progress(submission.progress)
     lessons, points = [], 0
     for part, found in zip(course.parts, verdicts, strict=True):

@@ -55,7 +55,7 @@ def read_results(out: str | Path) -> dict[str, Any]:
         raise UserError(f"there is no {path}; `tinyllm course grade` writes one")
     try:
         results = read_json(path, RESULTS)
-        for record in results["submissions"]:  # what is there only if tables were read
+        for record in results["submissions"]:  # fields that exist only if tables were read
             conform(record.get("roster", {}), {str: str})
             conform(record.get("remark", ""), str)
             for lesson in record["lessons"]:
@@ -63,7 +63,7 @@ def read_results(out: str | Path) -> dict[str, Any]:
                 conform([task["override"] for task in lesson["tasks"] if "override" in task],
                         [{"checked": POINTS, "comment": str}])  # fmt: skip
                 for task in lesson["tasks"]:
-                    too_many = task["points"] > task["of"] and "override" not in task  # by hand it may be
+                    too_many = task["points"] > task["of"] and "override" not in task  # instructors may
                     if too_many or task["properties_held"] > task["properties"]:
                         raise UserError(f"{path} gives more than there is for the task {task['task'][:60]!r}")
         names = [record["student"] for record in results["submissions"]]

@@ -14,7 +14,7 @@ from tinyllm.train.evaluate import evaluate
 from tinyllm.train.objectives import text_class
 from tinyllm.train.recipe import Plan, hold_out, recipe
 
-MOST = 1000  # classes; more are rather a free text
+MOST = 1000  # classes; with more, the labels are probably free text
 Example = tuple[str, str | None, str]  # text, second text, class
 
 

@@ -58,8 +58,8 @@ class Windows:
     length: int
     batch: Callable[..., Batch]
     loss: Callable[[Any, Batch], Any]
-    characters: np.ndarray | None = None  # of each token, if the loss is one per character
-    sample: Callable[[Any, list[int]], str] | None = None  # of another kind than a continued text
+    characters: np.ndarray | None = None  # of each token, to compute the loss per character
+    sample: Callable[[Any, list[int]], str] | None = None  # None: samples continue a text
     learn: Callable[..., Batch] = lambda batch, *key: batch
 
 

@@ -51,7 +51,7 @@ def read_pairs(corpus: Any) -> list[tuple[str, str]]:
             else:
                 prompt, answer = line.rstrip("\r").split("\t")
                 pair = tuple(cell.replace("\\n", "\n").replace("\\t", "\t") for cell in (prompt, answer))
-            if not all(isinstance(text, str) and text.encode() for text in pair):  # no lone surrogates either
+            if not all(isinstance(text, str) and text.encode() for text in pair):  # fails for lone surrogates
                 raise ValueError
         except (ValueError, KeyError, TypeError):
             raise UserError(
