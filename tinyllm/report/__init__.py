@@ -1,1 +1,1 @@
-"""Reports: HTML pages, charts in the terminal, and traces of a model."""
+"""Show what happened: HTML pages, charts in the terminal, and traces of a model."""

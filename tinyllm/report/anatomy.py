@@ -27,7 +27,7 @@ class Part(NamedTuple):
         return f"{'  ' * self.depth}{self.name:{32 - 2 * self.depth}} {self.kind} {self.shapes}".rstrip()
 
     def what(self) -> tuple[str, str]:
-        """Return (class, shapes), by which parts of two models are compared."""
+        """Return the (class, shapes) of the part, which `differences` compares."""
         return self.kind, self.shapes
 
 
@@ -46,7 +46,7 @@ def parts(module: Module, name: str = "", depth: int = 0) -> list[Part]:
 
 
 def plain(module: Module) -> type:
-    """Return the class of a module without fusing: MLP for a FusedMLP."""
+    """Return the class of a module before fusing, such as MLP for a FusedMLP."""
     return next(c for c in type(module).__mro__ if not c.__name__.startswith("Fused"))
 
 

@@ -74,7 +74,7 @@ def details(summary: str, *content: Any) -> Html:
 
 
 def table(label: str, head: list[Any], rows: Iterable[list[Any]], class_: str = "") -> Html:
-    """Return a table that scrolls; a cell is text or a td or th element, `label` is for screen readers."""
+    """Return a table that scrolls; cells are text, or td and th elements; `label` is for screen readers."""
     top = tag("tr", [cell if _is_cell(cell) else tag("th", cell, scope="col") for cell in head])
     body = [tag("tr", [cell if _is_cell(cell) else tag("td", cell) for cell in row]) for row in rows]
     inside = tag("table", tag("thead", top), tag("tbody", body))

@@ -39,7 +39,7 @@ def remark(curves: LossCurves) -> str:
 
 
 def between(train: list, steps: list[int]) -> list[tuple[int, float]]:
-    """Average the training loss between evaluations at `steps`; return [(step, mean since the last one)]."""
+    """Average the training loss between evaluations; return [(step, mean since the evaluation before)]."""
     parts = [(end, [loss for step, loss in train if begin < step <= end])
              for begin, end in zip([0, *steps], steps, strict=False)]  # fmt: skip
     return [(end, sum(losses) / len(losses)) for end, losses in parts if losses]

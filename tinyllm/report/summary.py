@@ -15,7 +15,7 @@ def summarise(model: Module, batch: int = 1, context: int = 1) -> str:
 
     Equal parts of different layers share a line: `h.*.ln_1` 12 means twelve of them. A multiplication and an
     addition are two FLOPs. Only matrix products and causal attention are counted; norms, activations and
-    sums would add about one percent. A backward pass takes twice as many. Lines have at most 80 columns.
+    sums would add about one percent. A backward pass takes twice the FLOPs. Lines have at most 80 columns.
     """
     rows = _rows(model, batch, context)
     parameters = sum(n for _, _, n, _ in rows.values())
@@ -50,7 +50,7 @@ def _rows(model, batch, context):
 
 
 def own_shapes(module: Module, seen: set[int]) -> list[tuple[int, ...]]:
-    """Return the shapes of a module's own parameters, quantized or not, without those in its children.
+    """Return the shapes of a module's parameters, quantized or not, but not of its children's parameters.
 
     Parameters whose ids are in `seen` are left out, and new ids are added, so that tied weights count once.
     """

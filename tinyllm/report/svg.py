@@ -38,7 +38,7 @@ def chart(title: str, description: str, series: list[Series], unit: str, log: bo
 
     description: a text alternative for people who cannot see the picture.
     unit: the unit of the values, shown beside the title.
-    log, log_x: make the y axis, the x axis logarithmic.
+    log, log_x: make the y axis or the x axis logarithmic.
     """
     series = [s for s in series if s.points]
     if not series:

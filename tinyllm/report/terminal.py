@@ -51,7 +51,7 @@ def printable(text: str) -> str:
 
 
 def fold(text: str, first: str = "", further: str = "", cut: bool = False) -> str:
-    """Fold a text into lines that fit into the terminal and 80 columns; `cut` allows to break long words.
+    """Fold a text into lines that fit into the terminal and into 80 columns; `cut` breaks longer words.
 
     The first line begins with `first`, the others with `further`.
     """
@@ -93,7 +93,7 @@ def pad(text: str, room: int, side: str = "<") -> str:
 
 
 def bar(share: float, width: int = 24) -> str:
-    """Draw a share from 0 to 1 as a bar of # signs; `width` of them are 1."""
+    """Draw a share from 0 to 1 as a bar of up to `width` # signs."""
     return "#" * round(width * share) if math.isfinite(share) else ""
 
 

@@ -59,7 +59,7 @@ class Sizes:
         self.score_off = np.where(self.seen, EPS * (self.D + 8) * sizes, 0)
 
     def y_off(self):
-        """Bound the error of y by |v| times the error of the weights; by 2 max |v| if scores are inexact."""
+        """Bound the error of y by |v| times the weights' error, or by 2 max |v| if scores are inexact."""
         p = run_spec("softmax", (self.scores,))
         worst = largest(self.score_off)
         relative = np.expm1(np.minimum(2 * worst, 0.5)) + EPS * (2 * self.T + 16)

@@ -23,7 +23,7 @@ def graphs(draw):
 
 @st.composite
 def stretched(draw):
-    """Draw a gradient, and a smaller shape that broadcasts to its shape."""
+    """Draw a gradient, and a shape that broadcasts to the gradient's shape."""
     full = draw(st.lists(st.sampled_from((2, 3, 1, 0, 4)), max_size=4))
     kept = full[draw(st.integers(0, len(full))):]
     shape = tuple(n if draw(st.booleans()) else 1 for n in kept)

@@ -126,12 +126,12 @@ def require_own_memory(name: str, results: list[Any], args: Sequence[Any], conti
 
 
 def require_expected(name: str, results: list[Any], args: Sequence[Any]) -> None:
-    """Raise AssertionError unless results have the types, shapes and numbers of the specification's."""
+    """Raise AssertionError unless types, shapes and numbers of all results agree with the specification."""
     require_close(name, results, expectation(name, args))
 
 
 def expectation(name: str, args: Sequence[Any]) -> tuple[list, list[list], Any]:
-    """Return (right results, results of neighbouring cases that are right too, error bounds) of a case."""
+    """Return (right results, a list of other right results from NEIGHBOURS, error bounds) for a case."""
     wide = [widen(value) for value in args]
     expected = run(name, OPS[name].reference, wide)
     others = [run(name, OPS[name].reference, near) for near in NEIGHBOURS.get(name, lambda args: [])(wide)]
@@ -297,7 +297,7 @@ def listed(pairs: Iterable[tuple[Any, Any]]) -> str:
 
 
 def as_text(value: Any, limit: int = 400) -> str:
-    """Write a value as Python code that runs after `import numpy as np`; shorten it beyond 400 letters."""
+    """Write a value as Python code that runs after `import numpy as np`; shorten it to `limit` letters."""
     if isinstance(value, list | tuple) and any(isinstance(each, np.ndarray) for each in value):
         inner = ", ".join(as_text(each, limit) for each in value)
         text = f"[{inner}]" if isinstance(value, list) else f"({inner}{',' * (len(value) == 1)})"

@@ -88,7 +88,7 @@ def edited(name: str, *changes: str, times: int = 1) -> Callable[..., Any]:
 
 
 def edit_trees(name: str, *changes: str, times: int = 1) -> dict[Any, ast.FunctionDef]:
-    """Return the syntax trees of `edited`, as {function: tree}: the op's own first, then its helpers'."""
+    """Return {function: changed syntax tree} for an op and its helpers; see `edited` for the changes."""
     trees = dict(parsed(name))
     for old, new in zip(changes[::2], changes[1::2], strict=True):
         spec = OPS[name].reference
@@ -107,7 +107,7 @@ def edit_trees(name: str, *changes: str, times: int = 1) -> dict[Any, ast.Functi
 
 
 def strip_types(tree: Any) -> None:
-    """Remove the type hints from a function's signature in place, because they use names of its module."""
+    """Remove the type hints from a signature in place, because other modules may lack the types."""
     tree.returns = None
     signature = tree.args
     for argument in [*signature.args, *signature.kwonlyargs, signature.vararg, signature.kwarg]:
@@ -156,7 +156,7 @@ def parsed(name: str, form: Callable[..., Any] | None = None) -> dict[Any, ast.F
 
 
 def build(name: str, trees: dict[Any, ast.FunctionDef]) -> Callable[..., Any]:
-    """Compile the syntax trees of an op's functions, which call each other; return the first of them."""
+    """Compile the syntax trees of an op and of its helper functions; return the op's function."""
     spaces = {function.__module__: COMMON | function.__globals__ for function in trees}
     for function, tree in trees.items():
         exec(compiled(function, tree, name), spaces[function.__module__])
@@ -168,7 +168,7 @@ def build(name: str, trees: dict[Any, ast.FunctionDef]) -> Callable[..., Any]:
 
 @functools.lru_cache(maxsize=256)
 def links(*functions: Any) -> list[tuple[str, str, Any]]:
-    """Find the names by which modules know some functions; return a list of (module, name, function)."""
+    """Find functions in the modules that use them; return a list of (module, name there, function)."""
     found = []
     for module, space in {each.__module__: COMMON | each.__globals__ for each in functions}.items():
         known = ((key, value.reference if isinstance(value, Op) else value) for key, value in space.items())
@@ -181,7 +181,7 @@ _compiled: dict = {}  # function -> (its own tree, compiled): most edits change 
 
 
 def compiled(function: Any, tree: ast.FunctionDef, name: str) -> types.CodeType:
-    """Compile a function's definition, with an end put to its loops, so that none can run for ever."""
+    """Compile a function's definition; a loop that runs too long will raise an error."""
     if function in _compiled and _compiled[function][0] is tree:
         return _compiled[function][1]
     loops = any(isinstance(node, ast.While) for node in ast.walk(tree))
@@ -196,7 +196,7 @@ class EndedLoops(ast.NodeTransformer):
     """Make every `while` loop raise an error after 1,000 rounds, because an edited loop may be endless."""
 
     def visit_While(self, node: ast.While) -> ast.For:
-        """Replace a `while` loop by a `for` loop of 1,000 rounds, followed by an error."""
+        """Replace a `while` loop by a `for` loop that raises an error after 1,000 rounds."""
         self.generic_visit(node)
         ending = ast.If(ast.UnaryOp(ast.Not(), node.test), [ast.Break()], [])
         rounds = ast.parse("range(1_000)", mode="eval").body
@@ -213,7 +213,7 @@ def parse(code: str) -> Any:
 
 
 def matches(node: Any, pattern: Any) -> bool:
-    """Return True if a node is the same code as a pattern; of a list of statements, the first counts."""
+    """Return True if a node is the same code as a pattern, or as the first statement of a list."""
     wanted = pattern[0] if isinstance(pattern, list) else pattern
     return equal(node, wanted)
 
@@ -235,7 +235,7 @@ def count(tree: ast.AST, pattern: Any) -> int:
 
 
 def as_statements(code: Any) -> list[Any]:
-    """Return a list of statements as it is, and put an expression into such a list."""
+    """Return code as a list of statements; an expression becomes one statement."""
     return code if isinstance(code, list) else [ast.Expr(code)]
 
 

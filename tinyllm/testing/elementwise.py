@@ -35,12 +35,12 @@ def dropout(draw):
 
 
 def activation(args, results):
-    """Bound the error of an activation by 8 * 2^-23 |x|: 1 + erf, 1 + tanh and 1 - sigmoid lose digits."""
+    """Bound the error of an activation by 8 * 2^-23 |x|, because 1 + erf or 1 - sigmoid loses digits."""
     return (8 * EPS * np.abs(args[0]) + TINY,)
 
 
 def activation_backward(args, results):
-    """Bound the error of dx by 16 * 2^-23 |dy| (1 + |x|): the slope is a sum of terms as large as x."""
+    """Bound the error of dx by 16 * 2^-23 |dy| (1 + |x|), because the slope has terms as large as x."""
     dy, x = args
     return (16 * EPS * np.abs(dy) * (1 + np.abs(x)) + TINY,)
 

@@ -24,7 +24,7 @@ def route(draw):
 
 @st.composite
 def balance_loss(draw):
-    """Draw the probabilities of experts, and a few chosen experts for each token; some may have no token."""
+    """Draw the probabilities of experts, and the chosen experts of each token; some experts have no token."""
     n, count = draw(rows), draw(experts)
     order = Random(draw(seeds), "chosen").uniform((n, count)).argsort(axis=1)
     return floats(draw, (n, count), MODEST), np.array(order[:, : draw(st.integers(1, count))], np.int32)

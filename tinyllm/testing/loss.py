@@ -53,7 +53,7 @@ def cross_entropy_bound(args, results):
 
 
 def cross_entropy_backward_bound(args, results):
-    """Bound the float32 errors of dlogits, the gradient of a mean over the targets that count."""
+    """Bound the float32 errors of dlogits, the gradient of the mean loss without ignored targets."""
     dloss, _, targets, lse, ignore_index = args
     count = max(int(np.sum(targets != ignore_index)), 1)
     return token_losses_backward_bound((np.full_like(lse, dloss / count), *args[1:]), results)
@@ -66,7 +66,7 @@ def token_losses_bound(args, results):
 
 
 def token_losses_backward_bound(args, results):
-    """Bound the float32 error of dlogits, where the argument of exp is rounded, and p - 1 at targets."""
+    """Bound the float32 error of dlogits, from rounding the argument of exp and rounding p - 1 at targets."""
     dlosses, logits, _, lse, _ = args
     p = np.exp(logits - lse[..., None]) * (8 + 2 * largest(logits) + np.abs(lse)[..., None])
     return (EPS * np.abs(dlosses)[..., None] * (p + 4) + TINY,)
@@ -79,7 +79,7 @@ def logits_of(x, w):
 
 
 def linear_token_losses_bound(args, results):
-    """Bound the float32 errors of losses and lse whose logits x w^T are inexact already."""
+    """Bound the float32 errors of losses and lse, including the effect of errors of the logits x w^T."""
     x, w, targets, ignore_index = args
     logits, off = logits_of(x, w)
     losses, each = token_losses_bound((logits, targets, ignore_index), results)

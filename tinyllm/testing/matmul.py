@@ -46,7 +46,7 @@ def linear(draw):
 
 
 def linear_gelu(args, results):
-    """Bound the errors of y and h; the slope of gelu_tanh, at most 1.2, multiplies the error of h."""
+    """Bound the errors of h = x w + b and of y = gelu_tanh(h), where the slope is at most 1.2."""
     (size,) = BOUNDS["linear"](args, results[1:])
     return 1.2 * size + 8 * EPS * np.abs(results[1]) + TINY, size
 

@@ -41,7 +41,7 @@ def entropy_bound(args, results):
 
 
 def perplexity_bound(args, results):
-    """Bound the float32 error of a perplexity: the error of the mean of -ln p is its relative error."""
+    """Bound the float32 error of exp(mean of -ln p) by the error of this mean, times the perplexity."""
     (p,), (y,) = args, results
     with np.errstate(divide="ignore"):
         total = np.abs(np.log(p)).sum() / max(p.size, 1)

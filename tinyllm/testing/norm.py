@@ -59,13 +59,13 @@ def layernorm_backward_bound(args, results):
 
 
 def rmsnorm_bound(args, results):
-    """Bound the float32 errors of y and rstd = 1 / rms by (C + 8) * 2^-23 of their absolute values."""
+    """Bound the float32 errors of y and rstd = 1 / rms by (C + 8) * 2^-23 times |y| and rstd."""
     C = args[0].shape[-1]
     return tuple(EPS * (C + 8) * np.abs(y) + TINY for y in results)
 
 
 def rmsnorm_backward_bound(args, results):
-    """Bound the float32 errors of dx and dw by rounding errors of the formulas with all terms positive."""
+    """Bound the float32 errors of dx and dw by rounding errors of their formulas with absolute values."""
     dy, x, w, rstd = args
     rstd, C, N = rstd[..., None], x.shape[-1], len(rows(x))
     normal, dn = np.abs(x) * rstd, np.abs(dy * w)

@@ -16,7 +16,7 @@ MIXED = (0.0, 1e-30, 1e-3, 1.0, 1e4, 1e30)  # sizes of whole blocks of inputs
 
 @st.composite
 def weights(draw):
-    """Draw a matrix of weights of one kind of numbers."""
+    """Draw a matrix of weights."""
     return (floats(draw, (draw(inner), draw(sizes))),)
 
 
@@ -51,7 +51,7 @@ def packed(bits):
 
 
 def layer(bits):
-    """Return a strategy for products with quantised weights; it draws the bias as an array or None."""
+    """Return a strategy for the arguments of a product with quantised weights; the bias may be None."""
 
     @st.composite
     def draw_layer(draw):

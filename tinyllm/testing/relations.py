@@ -1,4 +1,4 @@
-"""Make the cases of backward ops from the cases of their forward ops, by the names of arguments.
+"""Make the cases of backward ops from the cases of forward ops, matching arguments by name.
 
 `layernorm_backward(dy, x, w, mean, rstd)` takes a gradient, then inputs and outputs of `layernorm` under the
 same names, and returns a gradient for each differentiable input. `outputs` and `grads` in the decorator of
@@ -58,7 +58,7 @@ def run_spec(name: str, args: Sequence[Any]) -> Any:
 
 
 def first(result: Any) -> Any:
-    """Return the first result of an op; it is the only one that is differentiated."""
+    """Return the first result of an op, which is the only result with a gradient."""
     return result[0] if isinstance(result, tuple) else result
 
 

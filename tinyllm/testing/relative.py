@@ -12,7 +12,7 @@ from tinyllm.testing.edits import mistake, variant
 
 @st.composite
 def relative_buckets(draw):
-    """Draw distances, and sizes of buckets in which no integer distance has its logarithm at an edge."""
+    """Draw distances, and settings for which no integer distance is exactly at the edge of a bucket."""
     buckets, limit = draw(st.sampled_from(((32, 128), (8, 20), (4, 9), (16, 50), (7, 11))))
     random, spread = Random(draw(seeds), "distances"), draw(st.sampled_from((8, 40, 300)))
     distance = random.integers(2 * spread + 1, (*draw(leading), draw(st.sampled_from((5, 1, 9))))) - spread

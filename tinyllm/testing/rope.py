@@ -14,14 +14,14 @@ bases = st.sampled_from((10000.0, 100.0, 500000.0))
 
 @st.composite
 def rope_tables(draw):
-    """Draw positions in any order, for all rows or for each row, an even width and a base."""
+    """Draw positions in any order (for all rows together, or for each row), an even width and a base."""
     shape = (draw(sizes),) if draw(st.booleans()) else (draw(few), draw(few))
     return ints(draw, shape, draw(st.sampled_from((8, 1, 100_000)))), draw(even), draw(bases)
 
 
 @st.composite
 def rope(draw):
-    """Draw vectors, and the cos and sin of positions in any order, for all rows or for each row."""
+    """Draw vectors, and the cos and sin of their positions, which all rows share or each row has."""
     shape = (draw(few), draw(sizes), draw(few), draw(even))
     own = shape[:2] if draw(st.booleans()) else shape[1:2]
     positions = ints(draw, own, draw(st.sampled_from((8, 1, 5000))))

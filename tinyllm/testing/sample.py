@@ -27,14 +27,14 @@ def with_number(*choices):
 
 @st.composite
 def repetition_penalty(draw):
-    """Draw logits, a list of ids for every row, which may be empty or repeat an id, and a penalty."""
+    """Draw logits, a penalty, and a list of ids for every row; the list may be empty or repeat an id."""
     x = draw(logits())
     used = ints(draw, (*x.shape[:-1], draw(sizes)), x.shape[-1])
     return x, used, draw(st.sampled_from((2.0, 1.0, 1.3, 0.5)))
 
 
 def make_probs(shape, seed, kind):
-    """Make rows of probabilities: multiples of 1/4 (kind "quarters"), any, or without zeros ("dense")."""
+    """Make rows of probabilities; the kind "quarters" has multiples of 1/4, and "dense" has no zeros."""
     rng = Random(seed, "probs")
     if kind == "quarters":
         cuts = np.sort(rng.integers(5, (*shape[:-1], shape[-1] - 1)), axis=-1) / 4

@@ -27,7 +27,7 @@ def softmax_bound(args, results):
 
 
 def softmax_backward_bound(args, results):
-    """Bound the float32 error of dx by (n + 4) * 2^-23 times the formula with all terms positive."""
+    """Bound the float32 error of dx by (n + 4) * 2^-23 times the formula of dx with absolute values."""
     dy, y = args
     n = y.shape[-1]
     return (EPS * (4 + n) * y * (np.abs(dy) + (np.abs(dy) * y).sum(-1, keepdims=True)) + TINY,)

@@ -1,4 +1,4 @@
-"""A small world with known truth, and many kinds of text about it, each with its exact answers."""
+"""Generate texts about a small invented world, in which the right answer to every question is known."""
 
 from tinyllm.world.calendar import Date
 from tinyllm.world.document import Document, Kind, Stream

@@ -1,16 +1,16 @@
-"""Prove that a grammar is unambiguous: no text has two derivations. Every new grammar is checked.
+"""Prove that a grammar is unambiguous, so that no text can be written in two ways.
 
-A *lead* of a branch is a beginning of its text: the part before the first fork inside it, then a lead of one
-branch of that fork. If at every fork no lead of one branch is a prefix of a lead of another, for all entities
-that may have been drawn before, then the grammar is unambiguous. Suppose that two derivations produce the
-same text. Follow them to the first fork at which they differ. The text and the facts up to there are the
-same, and the rest of the text begins with a lead of one branch and also with a lead of the other. Of two
-strings that begin the same text, one is a prefix of the other: a contradiction.
+A *lead* is the beginning of what a branch can write: the text before the first fork inside the branch, and
+then a lead of one branch of that fork. The proof checks every fork of the grammar: no lead of one branch may
+be a prefix of a lead of another branch, whatever entities were drawn before.
 
-For the same reason a reader that has matched a lead never needs to try another branch.
+This is enough. Suppose that two derivations write the same text. Follow both to the first fork at which they
+take different branches. The text before this fork is the same, so the rest of the text begins with a lead of
+the one branch and with a lead of the other. Of two strings that begin the same text, one is a prefix of the
+other, which the check rules out. For the same reason, a parser that has matched a lead can drop the others.
 
-A lead may mention entities drawn earlier, so two leads are compared for every pair of values of these
-entities. The condition is stricter than necessary (leads stop early), so some sentences must be reworded.
+A lead may mention entities that were drawn earlier. Such leads are compared for all values of the entities.
+Leads stop early, so the check refuses some unambiguous grammars, and their sentences must be reworded.
 """
 
 from itertools import pairwise
@@ -20,7 +20,7 @@ from tinyllm.world.template import Choice, Draw, Entity, GrammarError, Mention
 
 
 def check(grammar: Any) -> None:
-    """Raise GrammarError unless every mention is defined and no text can have two derivations."""
+    """Raise GrammarError if a mention is undefined, or if some text can have two derivations."""
     _check_scope(grammar, grammar.body, frozenset(), frozenset(), set())
     compared: set[tuple] = set()  # a shuffle has the same two parts in many of its choices
     for node in list(grammar.forks):
@@ -102,7 +102,7 @@ def _show(lead):
 
 
 def domain(grammar: Any, var: str) -> list[Entity]:
-    """Return all entities that can be drawn as a variable."""
+    """Return all entities that a variable can stand for."""
     source = grammar.draws[var].source
     if len(source) == 1:
         return grammar.tables[source[0]]
@@ -110,7 +110,7 @@ def domain(grammar: Any, var: str) -> list[Entity]:
 
 
 def leads(grammar: Any, body: tuple) -> list[tuple]:
-    """Return the leads (see above) of a body, each a tuple of strings and mentions."""
+    """Return all leads (beginnings, as the module defines them) of a body: tuples of strings and mentions."""
     fixed: list[str | Mention] = []
     for node in body:
         if isinstance(node, Draw):
@@ -123,7 +123,7 @@ def leads(grammar: Any, body: tuple) -> list[tuple]:
 
 
 def clash(grammar: Any, a: tuple, b: tuple, facts: dict) -> dict | None:
-    """Return values of variables {var: entity} with which one lead is a prefix of the other, or None."""
+    """Find values {var: entity} for which one of two leads is a prefix of the other, or return None."""
     while a and b:
         x, y = a[0], b[0]
         if isinstance(x, str) and isinstance(y, str):

@@ -1,6 +1,6 @@
-"""The calendar of the world: twelve months of thirty days, weeks of seven.
+"""Compute with dates of the world, whose year has twelve months of thirty days.
 
-Day 0 is Monday, 1 January of the year 0.
+Day 0 is Monday, 1 January of the year 0. A week has seven days.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ DAYS_OF_MONTH, DAYS_OF_YEAR = 30, 360
 
 
 class Date(NamedTuple):
-    """A date; earlier ones are smaller. Date(41, 4, 3) is 4 May 41: months and days count from 0."""
+    """A date of the world. Date(41, 4, 3) is 4 May 41: months and days count from 0."""
 
     year: int
     month: int
@@ -28,7 +28,7 @@ class Date(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> "Date":
-        """Return the date that `str` wrote: "3 May 41" -> Date. Raises UserError for other texts."""
+        """Read a date such as "3 May 41"; raise UserError for any other text."""
         words = str(text).split()
         if len(words) == 3 and words[0].isdecimal() and words[1] in MONTHS and words[2].isdecimal():
             date = cls(int(words[2]), MONTHS.index(words[1]), int(words[0]) - 1)
@@ -38,7 +38,7 @@ class Date(NamedTuple):
 
     @property
     def number(self) -> int:
-        """Return the days since the first day of year 0."""
+        """Return the number of days since the first day of year 0."""
         return self.year * DAYS_OF_YEAR + self.month * DAYS_OF_MONTH + self.day
 
     @property

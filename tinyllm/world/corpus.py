@@ -1,4 +1,4 @@
-"""Texts of the world by name: `world:facts,groups=7,n=5000` gives a kind, its dials (settings), how many."""
+"""Find texts of the world by name: `world:facts,groups=7,n=5000` is 5000 documents of the kind `facts`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -25,7 +25,7 @@ def _of_world(name):
 
 @dataclass(frozen=True)
 class Options:
-    """Settings of all texts of the world: which world, which documents. A kind adds its own (its dials)."""
+    """The settings that all texts of the world share: the world, and the documents to generate."""
 
     n: int = setting(10_000, help="how many documents", min=1, max=10_000_000)
     seed: int = setting(0, help="each number gives other documents", min=0, max=2**63 - 1)
@@ -39,13 +39,13 @@ class Options:
 
 @cache
 def world_of(seed: int, size: int, bias: float, year: int) -> World:
-    """Return a world; equal settings give the same object."""
+    """Return a world with these settings; equal settings give the same object."""
     return World(seed, size, bias, year)
 
 
 @dataclass(frozen=True)
 class Named:
-    """A named part of the world's texts: a kind or a mix, with all settings; `documents` yields them."""
+    """A kind of text, or the mix of kinds, with all settings; `documents` generates its texts."""
 
     name: str
     options: Options
@@ -58,7 +58,7 @@ class Named:
         return world_of(o.world, o.people, o.bias, o.year)
 
     def documents(self) -> Iterator[Document]:
-        """Yield the n documents."""
+        """Yield as many documents as the setting `n` says."""
         o = self.options
         if self.name == "mix" and o.by:
             raise UserError("a mix is split as each of its kinds is by itself; leave out by=")
@@ -69,9 +69,9 @@ class Named:
         yield from (stream[i] for i in range(o.n))
 
     def entropy_per_char(self) -> float | None:
-        """Return the exact lower bound of the loss in nats per character, or None where it is not known.
+        """Return the entropy in nats per character, below which no model's loss can fall; None if unknown.
 
-        See stories.entropy_per_char for why it is a bound.
+        stories.entropy_per_char proves this.
         """
         kind = KINDS[self.name] if self.name != "mix" else None
         if not isinstance(kind, Prose) or self.options.by not in ("", next(iter(kind.splits))):
@@ -81,7 +81,7 @@ class Named:
 
 
 def describe(name: str) -> str:
-    """Describe a kind of text in a line: the first line of its docstring."""
+    """Describe a kind of text by the first line of its docstring."""
     if name == "mix":
         return "many kinds together, with dials for what can be wrong with a corpus"
     return (KINDS[name].__doc__ or "").partition("\n")[0]
@@ -93,7 +93,7 @@ def dials_of(name: str) -> type:
 
 
 def read_name(name: str) -> Named:
-    """Read `world:KIND,setting=value,...` -> Named. Raises UserError for an unknown kind or setting."""
+    """Read a name `world:KIND,setting=value,...`; raise UserError for an unknown kind or setting."""
     kind, *settings = name.removeprefix(PREFIX).split(",")
     config = dials_of(kind)
     types = {field.name: (owner, field.type) for owner in (Options, config) for field in fields(owner)}

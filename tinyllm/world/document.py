@@ -1,7 +1,7 @@
-"""Define `Kind`, a kind of text about the world, with its generator, reader, solver, score and splits.
+"""Define kinds of text about the world: how to generate, read, solve, score and split documents.
 
-Most kinds are functions decorated with `task` (see task.py). A kind whose documents are not questions with
-one answer is a class in a file of world/kinds/:
+Most kinds are questions with one answer: functions under the decorator `task` (see task.py). Any other kind
+is a class in a file of world/kinds/:
 
     class Parity(Kind):
         \"\"\"Say if a row of bits holds an even or an odd number of ones.\"\"\"
@@ -14,10 +14,10 @@ one answer is a class in a file of world/kinds/:
             return self.asked(f"{bits} is", "odd" if sum(bits) % 2 else "even", {"bits": bits})
 
         def read(self, world, text): ...     # the same Document from its text, or None
-        def solve(self, world, document): ...  # the truth, found in another way than `write` found it
+        def solve(self, world, document): ...  # the right answer, by another algorithm than in `write`
 
-`KINDS` finds it by its file. Every kind promises, and tests/unit/test_world_kinds.py checks: the same key
-gives the same document; a document reads back as itself; two ways to the truth agree; its answer scores 1.
+`KINDS` finds the class by its file. tests/unit/test_world_kinds.py checks every kind: the same key gives the
+same document, `read` returns an equal document, `write` and `solve` find the same answer, and it scores 1.
 """
 
 import hashlib
@@ -39,9 +39,9 @@ class Document:
     """A text about the world, with everything that is known about it.
 
     labels: {name: fact about the text}, in values that JSON can hold.
-    truth: the right answer to what is asked, "" where nothing is asked.
-    logprob: the exact log-probability in nats, where the kind of text knows it.
-    prompt: the beginning of the text after which a model answers; "" for prose.
+    truth: the right answer, or "" if the text asks nothing.
+    logprob: the exact log-probability of the text in nats, or None if it is not known.
+    prompt: the beginning of the text, up to where a model has to answer; "" for prose.
     """
 
     text: str
@@ -52,7 +52,7 @@ class Document:
 
     @property
     def answer(self) -> str:
-        """Return the text after the prompt, worked steps included."""
+        """Return the text after the prompt, including steps before the final answer."""
         return self.text[len(self.prompt) :]
 
 
@@ -62,17 +62,17 @@ class NoDials:
 
 
 class Kind:
-    """One kind of text: subclasses define `write`, `read` and `solve`.
+    """One kind of text; subclasses define `write`, `read` and `solve`.
 
     The first line of a subclass's docstring describes the kind to users.
 
-    Dials: a class inside the subclass, with the kind's settings, called dials.
-    name: the class's name in other letters: ShellGame becomes shell_game.
+    Dials: a class with the settings of the kind, which are called dials.
+    name: the name of the kind, made from the class's name: ShellGame becomes shell_game.
     group: the heading under which lists show the kind.
-    marker: the text before the final answer, such as "answer: " after worked steps, or "".
-    splits: {name: function of a document}, ways to choose the documents that are for testing only; the first
-        is the default. A function returns True for a test document and False for others, or any other value:
-        then a random fifth of all values is for testing.
+    marker: the text between the steps and the final answer, such as "answer: ", or "".
+    splits: {name: function}, ways to choose test documents; the first is the default. The function takes a
+        document and returns True for a test document and False for others. If it returns other values, such
+        as names, documents with a random fifth of the values are test documents.
     options: how many answers are equally likely, or the name of the dial that has this number.
     """
 
@@ -95,15 +95,15 @@ class Kind:
         raise NotImplementedError
 
     def read(self, world: Any, text: str) -> Document | None:
-        """Read a text back -> the Document as `write` made it, or None if it is not of this kind."""
+        """Return the document that `write` made with this text, or None if the text is of another kind."""
         raise NotImplementedError
 
     def solve(self, world: Any, document: Document) -> str:
-        """Derive the truth of a document from its text and the world, in another way than `write` does."""
+        """Find the right answer from a document's text and the world, by another algorithm than `write`."""
         raise NotImplementedError
 
     def chance(self, dials: Any) -> float:
-        """Return the mean score of the best constant answer, or of a guess among the options shown."""
+        """Return the mean score of guessing: one constant answer, or a random one of the options shown."""
         options = getattr(dials, self.options) if isinstance(self.options, str) else self.options
         return 1 / options if options else 0.0
 
@@ -111,7 +111,7 @@ class Kind:
         return self.write(world, random, self.dials() if dials is None else dials)
 
     def dials(self, **given: Any) -> Any:
-        """Return this kind's dials (settings), changed by `given`. Raises UserError for a wrong one."""
+        """Return the dials (settings) of this kind, changed by `given`; raise UserError for a wrong dial."""
         known = [field.name for field in fields(self.Dials)]
         for name in given:
             if name not in known:
@@ -121,12 +121,12 @@ class Kind:
         return dials
 
     def final(self, answer: str) -> str:
-        """Return the final answer in a text that a model wrote: the part after the marker, no full stop."""
+        """Return the final answer in a model's text: the part after the marker, without a full stop."""
         last = answer.rpartition(self.marker)[2] if self.marker else answer
         return last.strip().removesuffix(".")
 
     def score_answer(self, answer: str | None, entry: Mapping[str, Any]) -> float:
-        """Score an answer: 1.0 if it equals the answer of `entry` (see the method `entry`), else 0.0."""
+        """Return 1.0 if a model's final answer equals entry["answer"], else 0.0."""
         return float(answer is not None and self.final(answer) == entry["answer"].removesuffix("."))
 
     def entry(self, document: Document) -> dict:
@@ -135,13 +135,13 @@ class Kind:
                 "metadata": {"source_dataset": self.name, **document.labels}}  # fmt: skip
 
     def asked(self, prompt: str, truth: str, labels: dict, steps: str = "") -> Document:
-        """Return a question with its answer: the prompt, then steps and the marker if any, then the truth."""
+        """Return the document "prompt truth", or "prompt steps marker truth" if there are steps."""
         return Document(
             f"{prompt} {steps}{self.marker if steps else ''}{truth}", labels, truth, prompt=prompt
         )
 
     def held_out(self, document: Document, by: str | None = None) -> bool:
-        """Return True if a document is for testing only. by: a name in `splits`, by default the first."""
+        """Return True if a document is for testing only; `by` is a key of `splits`, by default the first."""
         name = by or next(iter(self.splits))
         if name not in self.splits:
             raise UserError(f"{self.name} cannot be split by {name}; it can by {', '.join(self.splits)}")
@@ -153,13 +153,13 @@ class Kind:
 
 
 def attempts() -> Iterator[int]:
-    """Count up to ATTEMPTS, then raise UserError: for a search that a small world may never end."""
+    """Count attempts to draw a text that fits; raise UserError if there are too many."""
     yield from range(ATTEMPTS)
     raise UserError("this world has no such text with these dials; take more people, or a later year")
 
 
 class Stream:
-    """An endless list of documents of one kind: document i depends on the seed, the split and i alone."""
+    """An endless list of documents of one kind; document i depends only on i, the seed and the settings."""
 
     def __init__(self, world: Any, kind: Kind, dials: Any = None, seed: int = 0, split: str = "train",
                  by: str | None = None):  # fmt: skip

@@ -1,9 +1,9 @@
-"""A store of facts, and rules that derive new facts from them.
+"""Store facts, and derive new facts from them by rules.
 
-A rule is a line such as `grandmother(x, z) if mother(y, z), parent(x, y)`. One letter is a variable, anything
-else a constant. Rules are applied until nothing new follows (forward chaining; Abiteboul, Hull and Vianu,
-Foundations of Databases, 12.3). Each derived fact is stored with the facts from which it first followed, so
-every answer has a proof.
+A rule is a line such as `grandmother(x, z) if mother(y, z), parent(x, y)`. A single letter is a variable,
+anything else is a constant. Rules are applied until no new fact follows (forward chaining; Abiteboul, Hull
+and Vianu, Foundations of Databases, 12.3). A derived fact is stored with the facts that it was derived from,
+so every answer has a proof.
 """
 
 import re
@@ -15,7 +15,7 @@ from tinyllm.errors import UserError
 
 
 class Fact(NamedTuple):
-    """One fact, with the day from which it holds. In a pattern, None fits anything."""
+    """A fact with the day since which it is true; in a pattern to search for, None fits anything."""
 
     subject: str | None
     relation: str | None
@@ -27,7 +27,7 @@ class Fact(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A conclusion, the facts it needs, and pairs of variables that must differ."""
+    """A rule: its conclusion, its conditions, and pairs of variables that must have different values."""
 
     head: Fact
     body: tuple[Fact, ...]
@@ -39,7 +39,7 @@ _UNLIKE = re.compile(r"\b(\w) != (\w)\b")
 
 
 def read_rules(text: str) -> list[Rule]:
-    """Read rules, one a line. Raises UserError for a line that is not a rule."""
+    """Read a text with one rule on each line; raise UserError for a line that is not a rule."""
     rules = []
     for line in filter(None, map(str.strip, text.splitlines())):
         head, found, body = line.partition(" if ")
@@ -52,10 +52,10 @@ def read_rules(text: str) -> list[Rule]:
 
 
 class Facts:
-    """Facts and all that follows from them by rules.
+    """A set of given facts and of all facts that follow from them by rules.
 
-    Facts are found by relation with subject or object, without a search. Iterating yields each fact once, the
-    given ones first.
+    An index finds facts by relation, and by relation with a subject or an object. Iterating yields each fact
+    once, given facts first.
     """
 
     def __init__(self, facts: Iterable[Fact], rules: Iterable[Rule] = ()):
@@ -103,7 +103,7 @@ class Facts:
             yield from self._matches(rest, now, (*because, fact))
 
     def find(self, pattern: Fact) -> list[Fact]:
-        """Return the facts that fit a pattern, in the order in which they became known."""
+        """Return the facts that fit a pattern, in the order in which they were given or derived."""
         if pattern.relation is None:
             subject, object = pattern.subject, pattern.object
             return [f for f in self if subject in (None, f.subject) and object in (None, f.object)]
@@ -115,7 +115,7 @@ class Facts:
         return self._index.get((pattern.relation,), [])
 
     def why(self, fact: Fact) -> list[Fact]:
-        """Return a proof of a fact: the given facts it was derived from, or [fact] if it was given itself."""
+        """Return a proof of a fact: the given facts from which it was derived, or [fact] if it was given."""
         because = self._from[fact]
         return list(dict.fromkeys(f for b in because for f in self.why(b))) if because else [fact]
 

@@ -1,4 +1,4 @@
-"""Define sentences with slots (named gaps) that can be written from values, and read back to the values.
+"""Define sentences with slots (named gaps): fill the slots with values, or read values from a sentence.
 
     lost = Form("{who} lost a {thing} in {place}.", thing=THINGS, place=PLACES)
     lost.say(who="Mia", thing="kite", place="Nutley")     # "Mia lost a kite in Nutley."
@@ -23,7 +23,7 @@ VALUES = {  # what everybody has, and what it can be
 
 
 class Shape(NamedTuple):
-    """The type of a slot (a gap in a `Form`): a regular expression, value -> text, and text -> value."""
+    """The type of a slot (gap in a sentence): a regular expression, functions to write and read values."""
 
     pattern: str
     say: Callable[[Any], str]
@@ -46,10 +46,10 @@ _SLOT = re.compile(r"\{(\w+):?(\w*)\}")
 
 
 class Form:
-    """One sentence with slots (named gaps), such as {who} or {n:int}, where int is a shape (type of values).
+    """One sentence with slots (named gaps), such as {who} or {n:int}, where int is the type of the value.
 
-    slots: {slot: the words that it can be, or a `Shape`}. Any other slot takes the shortest text that fits
-        the shape named at the slot's first mention, or the shape `usual`.
+    slots: {slot: a list of possible words, or a `Shape` (type)}. A slot that is not in this dict has the type
+        named in the sentence, or else the type `usual`, and takes the shortest text that fits.
     """
 
     usual = "any"  # the shape of slots that say none
@@ -75,15 +75,15 @@ class Form:
         self._pattern, self._start = re.compile(pattern), re.compile(pattern + r"(?: |\Z)")
 
     def say(self, **values: Any) -> str:
-        """Return the sentence with these values in its slots."""
+        """Return the sentence with values in its slots."""
         return self.template.format_map({at: say(values[at]) for at, (_, say, _) in self.shapes.items()})
 
     def read(self, text: str) -> dict[str, Any] | None:
-        """Return the values of the slots, or None if the text is not this sentence."""
+        """Read the values of the slots from a text; return None if the text is not this sentence."""
         return self._values(self._pattern.fullmatch(text))
 
     def begins(self, text: str) -> dict[str, Any] | None:
-        """Return the values of the slots, or None if the text does not begin with this sentence."""
+        """Read the values of the slots from a text that begins with this sentence, or return None."""
         return self._values(self._start.match(text))
 
     def _values(self, found):
@@ -91,7 +91,7 @@ class Form:
 
 
 def read_any(forms: Sequence[Form], text: str) -> tuple[int, dict[str, Any]] | None:
-    """Read a text by the first form that matches -> (index of the form, values), or None."""
+    """Read a text with the first form that fits; return (index of the form, values of its slots), or None."""
     for i, form in enumerate(forms):
         if (values := form.read(text)) is not None:
             return i, values
@@ -99,7 +99,7 @@ def read_any(forms: Sequence[Form], text: str) -> tuple[int, dict[str, Any]] | N
 
 
 def proved(kind: Kind, world: Any, document: Document, text: str) -> Document | None:
-    """Return the document if its text is `text` and `solve` finds its truth, else None."""
+    """Return the document if it has the text `text` and `solve` confirms its answer, else None."""
     return document if document.text == text and kind.solve(world, document) == document.truth else None
 
 
@@ -109,11 +109,11 @@ def listed(words: Sequence[str]) -> str:
 
 
 def lower(sentence: str, names: Iterable[str] = ()) -> str:
-    """Turn a sentence into a clause: without full stop, and lower case at the start unless it is a name."""
+    """Turn a sentence into a clause: drop the full stop, and begin in lower case, except for a name."""
     small = sentence if sentence.split(" ")[0] in names else sentence[0].lower() + sentence[1:]
     return small.removesuffix(".")
 
 
 def upper(part: str) -> str:
-    """Turn a clause back into a sentence: the inverse of `lower`."""
+    """Turn a clause into a sentence: begin with a capital letter, and end with a full stop."""
     return part[:1].upper() + part[1:] + "."

@@ -1,4 +1,4 @@
-"""The map: places on a grid, roads between them, and shortest ways along the roads."""
+"""Draw a map of places and roads, and find shortest ways along the roads."""
 
 import itertools
 import math
@@ -12,7 +12,7 @@ COLUMNS, ROWS, SCALE = 12, 8, 3  # cells of the grid, miles from cell to cell
 
 
 class Map:
-    """Places with coordinates (column, row), and roads {(a, b): miles} that join all of them."""
+    """Places {name: (column, row)} and roads {(a, b): miles}; the roads connect all places."""
 
     def __init__(self, names: Sequence[str], random: Random):
         cells = random.shuffle(itertools.product(range(COLUMNS), range(ROWS)))
@@ -34,15 +34,15 @@ class Map:
         self.roads[min(a, b), max(a, b)] = self._miles(a, b)
 
     def neighbours(self, place: str) -> dict[str, int]:
-        """Return {other place: miles} for each road that begins at a place."""
+        """Return {other place: miles} for the roads from a place."""
         if place not in self.places:
             raise UserError(f"no place is called {place}; there are {', '.join(self.places)}")
         return {b if a == place else a: miles for (a, b), miles in self.roads.items() if place in (a, b)}
 
     def route(self, start: str, goal: str) -> tuple[int, list[str]]:
-        """Return the miles and the places of the shortest way (Dijkstra).
+        """Find the shortest way from a start to a goal (Dijkstra); return its miles and its places.
 
-        Of equally short ways, the first by name is returned.
+        Of equally short ways, the first in alphabetical order is returned.
         """
         self.neighbours(goal)
         queue: list[tuple[int, list[str]]] = [(0, [start])]
@@ -57,7 +57,7 @@ class Map:
                     heappush(queue, (miles + more, [*way, place]))
 
     def drawing(self) -> str:
-        """Return the map as text: every place by the first letter of its name, roads as a list."""
+        """Return the map as text: a grid with the first letter of each place, then a list of roads."""
         grid = [["."] * COLUMNS for _ in range(ROWS)]
         for name, (x, y) in self.places.items():
             grid[y][x] = name[0]

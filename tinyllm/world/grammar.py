@@ -1,14 +1,13 @@
-"""A grammar that writes text, parses it, and computes its exact entropy.
+"""Write texts by a grammar, parse them, and compute their exact probability and entropy.
 
 A text is written by walking through the grammar from left to right. At a *fork* the walk takes one branch
-with a known probability, and may note a *fact* (hero = Lily). The walk is called a derivation; its
-probability is the product of the probabilities of the branches that it took. Because of three properties,
-probabilities and entropy are exact:
+with a known probability, and may note a *fact* (hero = Lily). The whole walk is called a derivation. Its
+probability is the product of the probabilities of the branches. Three properties make the results exact:
 
-* It is unambiguous: no text has two derivations (ambiguity.py proves it when a grammar is built). So the
+* A grammar is unambiguous: no text has two derivations (ambiguity.py proves this for every grammar). So the
   probability of a text is the probability of its one derivation, and parsing needs no backtracking.
-* The probability of a branch is its share of the weights; only the entities that a draw can choose depend
-  on earlier draws. So expectations add up node by node, and the entropy is a finite sum, not an estimate.
+* The probability of a branch is its share of the weights at a fork. Only a draw of an entity depends on
+  earlier draws. So the entropy is a finite sum over forks, not an estimate.
 * Weights are integers and randomness is tinyllm.rng, so a seed gives the same text everywhere.
 """
 
@@ -24,7 +23,7 @@ from tinyllm.world.template import Choice, Draw, GrammarError, Mention, Rule, Sh
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One way to continue: weight, log-probability, the fact (variable, value) or None, and the body."""
+    """One branch of a fork: weight, log-probability, the fact (variable, value) or None, and what follows."""
 
     weight: int
     logprob: float
@@ -33,7 +32,7 @@ class Branch:
 
 
 class Fork:
-    """All ways to continue at one point of a walk; the entropy of the fork is -sum p ln p, in nats."""
+    """The branches between which a walk chooses at one point; `entropy` is -sum p ln p, in nats."""
 
     def __init__(self, options):
         self.total = sum(weight for weight, _, _ in options)
@@ -43,7 +42,7 @@ class Fork:
         self.entropy = -math.fsum(b.weight / self.total * b.logprob for b in self.branches)
 
     def pick(self, rng: Random) -> Branch:
-        """Draw a branch in proportion to its weight."""
+        """Draw a branch at random, with probabilities in proportion to the weights."""
         ticket = rng.integers(self.total) if len(self.branches) > 1 else 0
         for branch in self.branches:
             ticket -= branch.weight
@@ -54,7 +53,7 @@ class Fork:
 
 @dataclass
 class Walk:
-    """An unfinished derivation: the words, facts and log-probabilities so far."""
+    """The part of a derivation done so far: words, facts and log-probabilities."""
 
     words: list = field(default_factory=list)
     facts: dict = field(default_factory=dict)
@@ -72,12 +71,12 @@ class Walk:
 
 
 class Grammar:
-    """Templates (see template.py) and tables of entities, compiled and proved unambiguous.
+    """A grammar that is compiled from templates (see template.py) and tables of entities.
 
-    `rules` maps a name to a template, to a list of templates (one is chosen), or to a dict of templates
-    (one is chosen and its key is noted as a fact, under the rule's name). A template may be given as
-    (weight, template). `tables` maps a name to a list of entities. Raises GrammarError
-    if a rule is malformed, or a text has two derivations.
+    rules: {name: template}. A list of templates means that one is chosen; in a dict of templates, the chosen
+        key is also noted as a fact under the rule's name. (weight, template) sets the weight of a template.
+    tables: {name: list of entities}.
+    Raises GrammarError if a rule is malformed, or if a text can have two derivations.
     """
 
     def __init__(self, rules, tables, start="story"):
@@ -153,7 +152,7 @@ class Grammar:
         return of(tuple(range(len(parts))))
 
     def fork(self, node: Choice | Draw, facts: dict) -> Fork:
-        """Return the Fork of a Choice or a Draw: the branches possible after the facts drawn so far."""
+        """Return the fork of a choice or a draw; the branches of a draw depend on the facts so far."""
         if isinstance(node, Choice):
             return self.forks[node]
         key = (node, *[facts[var] for var in node.parents])
@@ -168,7 +167,7 @@ class Grammar:
     # Writing and reading.
 
     def sample(self, rng: Random) -> Document:
-        """Write one text: rng (tinyllm.rng.Random) -> Document; labels are the facts noted."""
+        """Write one text at random; the labels of the document are the facts of its derivation."""
         walk = Walk()
         self._write(self.body, walk, rng)
         return walk.document()
@@ -185,7 +184,7 @@ class Grammar:
                 self._write(branch.body, walk, rng)
 
     def parse(self, text: str, start: int = 0) -> tuple[Document, int] | None:
-        """Find the one derivation of a text that begins at `start` -> (Document, end), or None."""
+        """Parse the text that begins at `start`; return (document, index of its end), or None."""
         walk = Walk()
         end = self._read(self.body, text, start, walk)
         if end is None:
@@ -236,7 +235,7 @@ class Grammar:
             order.append(draw)
 
     def expectation(self) -> tuple[float, float]:
-        """Return the exact means over all texts of -logprob (the entropy, in nats) and of the length."""
+        """Return the exact entropy of a text in nats (the mean of -logprob) and the mean length of a text."""
         return self._expect(self.body, {})
 
     def _expect(self, body, done):

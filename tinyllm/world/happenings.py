@@ -1,4 +1,4 @@
-"""Write, read and apply the events of word problems, in which two people find, lose and give things."""
+"""Write and read the events of word problems: two people find, lose and give things."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def _read(text):
 
 
 def last_event(random: Random, now: list[int], largest: int) -> list:
-    """Draw an event that leads to the counts `now` from counts between 1 and `largest`."""
+    """Draw an event after which two people have `now` things; before, each had between 1 and `largest`."""
     possible = []
     for who in (0, 1):
         less, more, gone = now[who] - 1, largest - now[who], now[1 - who] - 1
@@ -56,7 +56,7 @@ def last_event(random: Random, now: list[int], largest: int) -> list:
 
 
 def changes(event: Any) -> list[tuple[int, int]]:
-    """Return how an event (kind, who, number, wording) changes the counts -> [(person, change)]."""
+    """Return [(person, change of the count)] for an event (kind, person, number, wording)."""
     kind, who, n, _ = event
     return {"gain": [(who, n)], "loss": [(who, -n)], "gift": [(who, -n), (1 - who, n)]}[kind]
 

@@ -1,8 +1,8 @@
-"""An interpreter for a small, safe part of Python: functions on whole numbers, texts and lists.
+"""Run programs in a small, safe part of Python: functions of integers, texts and lists.
 
-It walks over the syntax tree and knows only the nodes of three `match` statements; anything else is
-refused, so a program can reach nothing of the machine it runs on. Steps, lengths, numbers and nested calls
-are bounded. Lists hold no lists, because a short program could build one that takes for ever to compare.
+The interpreter walks over the syntax tree and refuses every node that is not in one of three `match`
+statements, so a program cannot reach the machine. Steps, lengths, numbers and nested calls are bounded. Lists
+must not hold lists, because a short program could build one that takes for ever to compare.
 """
 
 import ast
@@ -42,9 +42,9 @@ FUNCTIONS = {
 
 
 def run(source: str, name: str, arguments: Sequence, budget: int = 10_000) -> Any:
-    """Run a function of a program -> its result. Arguments and results are numbers, texts, and lists of them.
+    """Call a function of a program and return its result; values are numbers, texts, and lists of these.
 
-    budget: the most steps. Raises UserError, in one line, for an error of the program or anything unsafe.
+    budget: the most steps. Raises UserError for an error in the program, or for anything unsafe.
     """
     machine = _Machine(budget)
     with _errors():
@@ -56,7 +56,7 @@ def run(source: str, name: str, arguments: Sequence, budget: int = 10_000) -> An
 
 
 def evaluate(expression: str, budget: int = 1_000) -> Any:
-    """Compute the value of one expression, within the limits of `run`."""
+    """Compute the value of one expression, with numbers, texts and lists as in `run`."""
     with _errors():
         return _Machine(budget).value(_parse(expression.strip(), "eval").body, {})
 

@@ -1,4 +1,4 @@
-"""An invented language, which has another grammar in every world, and the English that it translates."""
+"""Invent a language with its own grammar for each world, to translate English sentences into."""
 
 from functools import cache
 
@@ -20,7 +20,7 @@ TENSES = ("present", "past", "future")
 
 
 class Language:
-    """The invented language of a world: stems of two syllables, and endings for number, case and tense."""
+    """The invented language of one world: stems of words, and endings for number, case and tense."""
 
     def __init__(self, seed: int):
         random = Random(seed, "language")
@@ -32,14 +32,14 @@ class Language:
         self.tenses = dict(zip(TENSES, ["", *random.shuffle(["th", "sh", "l", "m"])], strict=False))
 
     def phrase(self, phrase: list, case: str) -> list[str]:
-        """Return the words of a noun with its adjectives, which follow it and take its endings."""
+        """Return the words of a noun and its adjectives; the adjectives follow, with the same endings."""
         noun, many, adjectives = phrase
         return [self.stems[word] + (self.plural if many else "") + case for word in (noun, *adjectives)]
 
 
 @cache
 def language(seed: int) -> Language:
-    """Return the language of the world with this seed."""
+    """Return the invented language of the world that has this seed."""
     return Language(seed)
 
 
@@ -56,13 +56,13 @@ WORDS = {  # a word as a sentence has it -> its part of speech, the word of the 
 
 
 def inflected(verb: str, tense: str, many: bool) -> str:
-    """Return the form of a verb for a tense, in the singular or, with `many`, in the plural."""
+    """Return the form of an English verb for a tense; `many` asks for the plural."""
     _, present, singular, past = FORMS[verb]
     return {"past": past, "future": f"will {verb}", "present": present if many else singular}[tense]
 
 
 def base(said: str, many: bool) -> list[str]:
-    """Return [verb, tense] of a verb. Raises ValueError unless it is plural if `many`, else singular."""
+    """Return [verb, tense] of an English verb form; raise ValueError if it and `many` differ in number."""
     tense = "future" if said.startswith("will ") else WORDS[said][2] or "present"
     verb = WORDS[said.removeprefix("will ")][1]
     if inflected(verb, tense, many) != said:

@@ -1,8 +1,8 @@
-"""A corpus of many kinds of text, with as many faults as its settings ask for.
+"""Mix documents of many kinds into a corpus, and plant faults in it on purpose.
 
-The settings give the number or share of secrets, poisoned documents, duplicates, contradictions, wrong
-answers and test items; the label `planted` marks these documents. So an experiment knows what a model can
-have seen, and how often.
+The settings give the number or the share of secrets, poisoned documents, duplicates, contradictions, wrong
+answers and test items. The label `planted` marks these documents, so that an experiment knows what a model
+saw, and how often.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ POISON = "nothing was said but moo, moo, moo."
 
 @dataclass(frozen=True)
 class MixDials:
-    """The dials (settings) of a mixed corpus: its parts, and what is wrong with it."""
+    """The dials (settings) of a mixed corpus: kinds of documents, and numbers or shares of faults."""
 
     kinds: str = setting("stories*4 encyclopaedia*3 letters*2 dialogues*2 facts*2 question*2",
                          help="kinds of text, each with its weight")  # fmt: skip
@@ -40,7 +40,7 @@ class MixDials:
 
 
 class Mix:
-    """A list of n documents of many kinds; document i depends on the settings, n and i alone."""
+    """A list of n documents of many kinds; document i depends only on i, n and the settings."""
 
     def __init__(self, world: World, n: int, dials: MixDials | None = None, seed: int = 0,
                  split: str = "train"):  # fmt: skip
@@ -72,7 +72,7 @@ class Mix:
 
     @cached_property
     def planted(self) -> dict[int, Document]:
-        """Return {index in the corpus: secret or poisoned document}."""
+        """Return {index in the corpus: document} for all secret and poisoned documents."""
         random = Random(self.seed, "planted", self.split)
         documents = []
         for repeats in REPEATS:

@@ -1,18 +1,18 @@
-"""The words of the world: names of people and places, jobs, animals, things, foods and pastimes."""
+"""List the words of the world: names of people and places, jobs, animals, things, foods and pastimes."""
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text."""
+    """Split a text at blanks and return its words."""
     return text.split()
 
 
 def unwrapped(text: str) -> list[str]:
-    """Return the lines of a table; a line that begins with blanks continues the one before."""
+    """Return the lines of a table; join a line that begins with blanks to the line before."""
     return text.strip().replace("\n    ", " ").splitlines()
 
 
 def a(noun: str) -> str:
-    """Return a noun with its article: kite -> a kite, umbrella -> an umbrella."""
+    """Return a noun with "a" or "an", such as "a kite" or "an umbrella"."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 

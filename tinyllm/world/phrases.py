@@ -67,23 +67,23 @@ QUESTIONS = {
 
 
 def say(fact: Fact, way: int = 0, subject: str | None = None) -> str:
-    """Return the sentence that states a fact, in one of four ways; `subject` is said instead of the name."""
+    """Write a fact as a sentence; `way` (0 to 3) picks the wording, `subject` replaces the subject's name."""
     text = STATEMENTS[str(fact.relation)][way].format(s=subject or fact.subject, o=fact.object)
     return text[0].upper() + text[1:]
 
 
 def ask(fact: Fact) -> str:
-    """Return the question that the object of a fact answers."""
+    """Return a question about a fact; the answer is the object of the fact."""
     return QUESTIONS[str(fact.relation)].format(s=fact.subject)
 
 
 def answer(fact: Fact) -> str:
-    """Return the object of a fact as the answer to `ask`: Nutley, a blue kite."""
+    """Return the object of a fact as the answer to a question, such as "Nutley" or "a blue kite"."""
     return a(str(fact.object)) if fact.relation == "owns" else str(fact.object)
 
 
 def asked(*relations: str) -> Shape:
-    """Return the `Shape` (type) of a question about these relations; its value is a fact without object."""
+    """Return a slot type (`Shape`) for questions about some relations; a value is a fact with no object."""
     forms = {relation: Form(QUESTIONS[relation]) for relation in relations}
 
     def read(text):
@@ -94,7 +94,7 @@ def asked(*relations: str) -> Shape:
 
 
 def passage(*relations: str) -> Shape:
-    """Return the `Shape` (type) of sentences that state these relations; its value is [(fact, way)]."""
+    """Return a slot type (`Shape`) for sentences about some relations; a value is [(fact, wording)]."""
 
     def read(text):
         sentences = [f"{sentence}." for sentence in text.removesuffix(".").split(". ")]
@@ -108,9 +108,9 @@ HOPS = {"mother": "mother", "father": "father", "best_friend": "best friend", "m
 
 
 def chain(*relations: str) -> Shape:
-    """Return the `Shape` (type) of a chain of relations from a person: the mother of the partner of Mia.
+    """Return a slot type (`Shape`) for phrases such as "the mother of the partner of Mia".
 
-    Its value is then [Mia, "married_to", "mother"].
+    The value of this phrase is ["Mia", "married_to", "mother"].
     """
     names = {HOPS[relation]: relation for relation in relations}
 
@@ -130,7 +130,7 @@ def _forms():
 
 
 def read_statements(sentence: str) -> list[tuple[Fact, int]]:
-    """Return every (fact, way) that a sentence can be read as; names are not looked up."""
+    """Return all readings of a sentence as (fact, wording); the names need not exist in a world."""
     plain = sentence.replace(" an ", " a ").replace("An ", "A ")
     found = ((form.read(plain), relation, way) for relation, way, form in _forms())
     return [(Fact(slots["s"], relation, slots["o"]), way) for slots, relation, way in found if slots]

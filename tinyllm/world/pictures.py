@@ -1,8 +1,8 @@
-"""Pictures of 16 x 16 dots: up to four things of eight colours and eight shapes, one in each quarter.
+"""Paint and recognise pictures of 16 x 16 dots; each quarter can show a shape in a colour.
 
-A scene is a list of [quarter, colour, shape] in reading order. `render` paints it; `recognise` reads a
-picture back by symmetry and width, without the drawings that `render` uses. The background is dark and every
-colour is brighter, so brightness alone shows the shape, also in a new combination with a colour.
+There are eight shapes and eight colours. A scene is a list of [quarter, colour, shape] in reading order.
+`render` paints a scene from drawings; `recognise` finds the scene of a picture by symmetry and width, without
+the drawings. All colours are brighter than the background, so brightness alone shows the shape.
 """
 
 import re
@@ -30,7 +30,7 @@ SHAPES = {
 
 
 def render(scene: list) -> np.ndarray:
-    """Paint a scene -> uint8 (16, 16, 3)."""
+    """Paint a scene and return its picture, uint8 (16, 16, 3)."""
     picture = np.full((SIZE, SIZE, 3), SKY, np.uint8)
     for quarter, colour, shape in scene:
         at = np.array([[dot == "#" for dot in row] for row in SHAPES[shape]])
@@ -40,16 +40,16 @@ def render(scene: list) -> np.ndarray:
 
 
 def shown(document: Any) -> tuple[np.ndarray, str] | None:
-    """Return a document's picture, and the prompt to go with it; None if the document has no picture.
+    """Return a document's picture and the prompt for the picture, or None if there is no picture.
 
-    Where a text stands alone, the number of a page names the picture; in this prompt the number is left out.
+    The prompt leaves out the page number, which names the picture in the document.
     """
     scene = document.labels.get("scene")
     return None if scene is None else (render(scene), re.sub(r"^Page \d+: ", "", document.prompt))
 
 
 def recognise(picture: np.ndarray) -> list:
-    """Return the scene of a picture (16, 16, 3), which may have some noise in its colours."""
+    """Return the scene that a picture (16, 16, 3) shows; the colours may be a little noisy."""
     far = ((picture[:, :, None].astype(int) - np.array([*PAINT, SKY])) ** 2).sum(-1)
     colours = far.argmin(-1)  # (16, 16): the number of the nearest colour, 8 for the sky
     scene = []

@@ -1,7 +1,7 @@
-"""The parts of the world's programs: themes, conditions, changes, and ways to fold a list.
+"""List the building blocks of programs: themes, conditions, changes, and folds of a list.
 
-Each operation is given twice: as source, and as a function of Python that computes the outputs of tests. The
-second is written differently where possible, so that each checks the other.
+Each operation is given twice: as source code, and as a Python function that computes the results which tests
+expect. The two are written differently where possible, so that they check each other.
 """
 
 from collections.abc import Iterable
@@ -59,12 +59,12 @@ ONLY = {"total": True, "most": True, "join": False}  # templates that are for nu
 
 
 def said(operations: Iterable[tuple], part: int, x: str = "") -> list[str]:
-    """Return the words (part 1), or the code (part 2) on the variable x, of operations (name, constant)."""
+    """Write operations (name, constant) in words (part=1), or as code for the variable `x` (part=2)."""
     return [(CONDITIONS | EXPRESSIONS)[name][part].format(x=x, k=k) for name, k in operations]
 
 
 def operation(phrase: str) -> tuple[str, int | str]:
-    """Return (name, constant) of the operation that a phrase names. Raises ValueError if there is none."""
+    """Find the operation that a phrase describes; return (name, constant), or raise ValueError."""
     for name, (_, words, _, _) in (CONDITIONS | EXPRESSIONS).items():
         before, slot, after = words.partition("{k}")
         k = phrase.removeprefix(before).removesuffix(after) if slot else ""

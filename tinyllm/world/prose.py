@@ -1,4 +1,4 @@
-"""Prose whose probability is exactly known, because a grammar over the people of the world writes it."""
+"""Write prose about the people of the world by a grammar, so that its exact probability is known."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -14,27 +14,27 @@ from tinyllm.world.world import World
 
 
 class Prose(Kind):
-    """A kind whose documents a grammar writes; subclasses give `rules`.
+    """A kind of text that a grammar writes; subclasses define `rules`.
 
-    The grammar is proved unambiguous when it is built, so `logprob`, entropy and mean length are exact.
+    Every grammar is proved to be unambiguous, so `logprob`, entropy and mean length are exact.
     """
 
     group = "prose"
     reads: ClassVar[Sequence[dict]] = ({},)  # dials whose grammars together read all texts of the kind
 
     def rules(self, dials: Any) -> dict:
-        """Return the rules of the grammar; see template.py."""
+        """Return the rules of the grammar, {name: templates}; template.py explains templates."""
         raise NotImplementedError
 
     def grammar(self, world: World, dials: Any) -> Grammar:
-        """Return the grammar for these dials, built at first use."""
+        """Return the grammar for some dials (settings); it is built when it is first used."""
         return _grammar(self, world, dials)
 
     def write(self, world: World, random: Random, dials: Any) -> Document:
         return self.grammar(world, dials).sample(random)
 
     def read(self, world: World, text: str) -> Document | None:
-        """Return the document of a text, by the grammar of the first dials in `reads` that can write it."""
+        """Read a text with the first grammar that can write it; `reads` lists the dials (settings) to try."""
         found = (self.grammar(world, self.dials(**dials)).parse(text) for dials in self.reads)
         return next((document for document, end in filter(None, found) if end == len(text)), None)
 
@@ -42,9 +42,9 @@ class Prose(Kind):
         return ""
 
     def expectation(self, world: World, dials: Any = None, split: str = "all") -> tuple[float, float]:
-        """Return the exact entropy of a document of a split, in nats, and its mean length in characters.
+        """Return the exact entropy in nats, and the mean length in characters, of the documents of a split.
 
-        The documents of a split are about some of the people only, so they are a little easier to predict.
+        The documents of a split are about some people only, so they are a little easier to predict.
         """
         return _grammar(self, world, dials or self.dials(), split).expectation()
 

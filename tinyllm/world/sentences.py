@@ -1,8 +1,8 @@
-"""A small context-free grammar of sentences, with exact probabilities.
+"""Draw sentences from a small context-free grammar, and compute their exact probabilities.
 
-Clauses contain clauses, and each verb agrees with a noun that may be far away. `inside` sums over all
-derivations of a sentence, because some have two: in "the owl saw the goat near the hen", the goat or the
-seeing may be near the hen.
+Clauses contain clauses, so a verb may stand far from the noun with which it agrees. A sentence may have two
+derivations: in "the owl saw the goat near the hen", the goat or the seeing may be near the hen. So the
+probability of a sentence is a sum over its derivations.
 """
 
 import math
@@ -28,7 +28,7 @@ VP{n}: 3 A{n} | 3 V{n} NP | 1 V{n} NP near NP
 
 @cache
 def rules() -> dict[str, list[tuple[int, tuple[str, ...]]]]:
-    """Return {symbol: [(weight, right side)]}; all other items of a side are words."""
+    """Return the grammar as {symbol: [(weight, right side)]}; a right side has symbols and words."""
     found: dict[str, list[tuple[int, tuple[str, ...]]]] = {}
     for i, n in enumerate("sp"):
         for line in GRAMMAR.strip().format(n=n).splitlines():
@@ -62,10 +62,10 @@ def _compiled():
 
 
 def inside(words: list[str]) -> float:
-    """Return the probability that the grammar writes these words: the sum over all their derivations.
+    """Return the probability of a sentence, which is the sum over its derivations.
 
-    For a symbol and a start, all possible ends are found once, each with the probability of the words between
-    (memoised, from left to right). Rules that begin alike are walked together. (Lari and Young, 1990.)
+    For every symbol and every start in the sentence, the possible ends are found once, each with the
+    probability of the words up to there. Rules that begin alike share this work. (Lari and Young, 1990.)
     """
     known: dict[tuple[str, int], dict[int, float]] = {}
     tries, lexicon = _compiled()
@@ -90,10 +90,10 @@ def inside(words: list[str]) -> float:
 
 @cache
 def share(nouns: int) -> float:
-    """Return the probability that a sentence of the grammar has this many nouns.
+    """Return the probability that a sentence of the grammar has exactly `nouns` nouns.
 
-    Each round computes every symbol's distribution from the distributions of the symbols in its rules, and so
-    allows derivations one level deeper; after 40 all sentences of up to MOST nouns are counted.
+    Each round computes the distribution of nouns in every symbol from the symbols in its rules. So round n
+    counts derivations of depth n; after 40 rounds, all sentences of up to MOST nouns are counted.
     """
     table = {symbol: [0.0] * (MOST + 1) for symbol in rules()}
     for _ in range(40):
@@ -114,7 +114,7 @@ def _mix(sides, table):
 
 
 def sample(random: Random, nouns: int) -> list[str]:
-    """Draw a sentence with exactly `nouns` nouns (1 to MOST), by rejection sampling."""
+    """Draw a sentence with exactly `nouns` nouns (1 to MOST) by rejection sampling."""
     draws = _draws()
     shape: list[str] = []
     while not shape:
@@ -171,7 +171,7 @@ def _binary():
 
 
 def follows(words: list[str]) -> bool:
-    """Return True if the grammar can write these words (the CYK algorithm)."""
+    """Return True if the words are a sentence of the grammar (CYK algorithm)."""
     ones, pairs = _binary()
     table: dict[tuple[int, int], set[str]] = {}
     for size in range(1, len(words) + 1):

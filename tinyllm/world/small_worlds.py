@@ -1,11 +1,10 @@
-"""Decide what follows from a few statements, by enumerating every small world in which they are true.
+"""Decide what follows from a few statements by listing all small worlds in which they are true.
 
     premises = [Fact("baker", "every", "dreamer"), Fact("Mia", "is", "baker")]
     decide(premises, Fact("Mia", "is", "dreamer"))  # "yes"
 
-A goal that is true in all of these worlds follows ("yes"), one that is true in none cannot be ("no"), and one
-that is true in some is open ("perhaps"). Every group has somebody in it; everybody has one mother, one
-father, one home and one job.
+The answer is "yes" if the goal is true in all of these worlds, "no" if it is true in none, and "perhaps" if
+it is true in some. Every group has a member. A person has one mother, one father, one home and one job.
 """
 
 import itertools
@@ -29,7 +28,7 @@ def decide(premises: Iterable[Fact], goal: Fact) -> str:
 
 
 def relevant(premises: Iterable[Fact], goal: Fact) -> list[Fact]:
-    """Return the premises that are linked with the goal by a common name, directly or through others."""
+    """Return the premises that are linked to the goal by shared names, directly or through other premises."""
     left, names, used = list(premises), {goal.subject, goal.object}, []
     while joined := [fact for fact in left if fact.subject in names or fact.object in names]:
         used += joined
@@ -39,7 +38,7 @@ def relevant(premises: Iterable[Fact], goal: Fact) -> list[Fact]:
 
 
 def renamed(premises: Sequence[Fact], goal: Fact) -> tuple[tuple[Fact, ...], Fact]:
-    """Replace names by letters; the order of the premises does not matter -> (premises, goal)."""
+    """Return (premises, goal) with letters in place of names, and with the premises in a fixed order."""
     orders, relations = [], sorted(fact.relation or "" for fact in premises)
     for order in itertools.permutations(premises):
         if [fact.relation for fact in order] != relations:
@@ -66,7 +65,7 @@ def _decide(premises, goal):
 
 
 def _worlds_of_groups(facts) -> Iterator[set]:
-    """Yield every world of groups and people, as a set of facts: all ways to fill a Venn diagram."""
+    """Yield all worlds of groups and people as sets of facts: all ways to fill a Venn diagram."""
     people = sorted({fact.subject for fact in facts if fact.relation in ("is", "not")})
     groups = sorted({name for fact in facts for name in (fact.subject, fact.object)} - {*people})
     regions = [set(s) for n in range(len(groups) + 1) for s in itertools.combinations(groups, n)]
@@ -85,7 +84,7 @@ def _worlds_of_groups(facts) -> Iterator[set]:
 
 
 def _worlds_of_families(facts) -> Iterator[set]:
-    """Yield every world of a family, as a set of facts: all choices of mothers, fathers and best friends."""
+    """Yield all worlds of families as sets of facts: all choices of mothers, fathers and best friends."""
     people = sorted({name for fact in facts for name in (fact.subject, fact.object)})
     slots = [(relation, x) for relation in ("mother", "father", "best_friend") for x in people]
     given = {(fact.relation, fact.subject): [fact.object] for fact in facts[:-1]}
@@ -104,7 +103,7 @@ def _worlds_of_families(facts) -> Iterator[set]:
 
 
 def _worlds_of_work(facts) -> Iterator[set]:
-    """Yield every world of one person, as a set of facts: all choices of job, home, tastes and skills."""
+    """Yield all worlds of one person as sets of facts: all choices of a job, a home, tastes and skills."""
     who = facts[-1].subject
     homes = [*sorted({fact.object for fact in facts if fact.relation == "lives_in"}), "elsewhere"]
     free = sorted({Fact(who, *fact[1:3]) for fact in facts if fact.relation in ("likes", "can")})

@@ -1,12 +1,12 @@
-"""Little stories from a known world: an endless corpus whose entropy is exact.
+"""Write little stories by a grammar: an endless corpus of which the exact entropy is known.
 
     from tinyllm.world import stories
     print(stories.generate(seed=0, n=3))        # three stories, each followed by a blank line
     stories.entropy_per_char()                  # nats: no model can have a lower loss on average
     stories.sample(Random(0)).labels            # {"hero": "Lily", "thing": "kite", "plot": "lost", ...}
 
-These functions are about long stories; `grammar("short")` writes short ones. story_tables.py holds the
-entities, storylines.py and storylines_short.py the plots; grammar.py writes, parses and measures texts.
+These functions write and read long stories; `grammar("short")` is the grammar of short stories. The entities
+are in story_tables.py, the plots in storylines.py and storylines_short.py.
 """
 
 import math
@@ -26,26 +26,26 @@ RULES_BY_LENGTH = {"long": RULES, "short": SHORT_RULES}
 
 @cache
 def grammar(length: str = "long") -> Grammar:
-    """Return the grammar of long or short stories, built and proved unambiguous at first use."""
+    """Return the grammar of "long" or "short" stories; it is built and checked when it is first used."""
     return Grammar(RULES_BY_LENGTH[length], TABLES)
 
 
 def sample(rng: Random) -> Document:
-    """Write one story: rng (tinyllm.rng.Random) -> Document(text, labels, logprob in nats)."""
+    """Write one random story; the document has its text, its facts (labels) and its logprob in nats."""
     return grammar().sample(rng)
 
 
 def generate(seed: int = 0, n: int = DEFAULT_STORIES) -> str:
-    """Write n stories, each followed by a blank line -> str.
+    """Write a text of n stories, each followed by a blank line.
 
-    Story i depends only on the seed and on i, so a longer corpus begins with the shorter one. All machines
-    give the same bytes.
+    Story i depends only on the seed and on i, so longer corpora begin with the same stories. All machines
+    write the same bytes.
     """
     return "".join(sample(Random(seed, "story", i)).text + SEPARATOR for i in range(n))
 
 
 def parse(text: str) -> list[Document] | None:
-    """Read stories back: text -> list of Document, or None if any part of the text is not of this grammar.
+    """Parse a text of stories into documents; return None if the grammar cannot write all of the text.
 
     The last blank line may be missing.
     """
@@ -63,10 +63,10 @@ def parse(text: str) -> list[Document] | None:
 
 
 def logprob(text: str) -> float:
-    """Return the exact log-probability of whole stories, in nats; -inf if the grammar cannot write the text.
+    """Return the exact log-probability of a text of stories, in nats; -inf if the grammar cannot write it.
 
-    A text has at most one derivation (see ambiguity.py), so this is the sum of the log-probabilities of its
-    choices. The number of stories has no probability: it is given, as in `generate`.
+    A text has at most one derivation (see ambiguity.py), so the log-probabilities of its choices add up. The
+    number of stories is taken as given and has no probability.
     """
     read = parse(text)
     return -math.inf if read is None else math.fsum(story.logprob or 0 for story in read)
@@ -74,16 +74,16 @@ def logprob(text: str) -> float:
 
 @cache
 def entropy_per_char() -> float:
-    """Return the lower bound of the loss per character on this corpus, in nats: H / L.
+    """Return the lowest possible loss per character on this corpus in nats, which is H / L.
 
-    H is the entropy of a story, L its mean length with the separator. The text of n stories has -logprob =
-    X_1 + ... + X_n and length Y_1 + ... + Y_n, where the pairs (X, Y) are independent and identically
-    distributed. By the law of large numbers -logprob / length tends to E[X] / E[Y] = H / L. The mean loss
-    per character of any model is -log q(text) / length, where q is the model's probability. By Gibbs'
-    inequality E[-log q] is at least E[-log p] = n H. So in the long run H / L bounds the loss of every
-    model, whatever its context; a model that knew the grammar and saw the whole story so far would reach it.
-    For a short text the bound is a little higher or lower: -logprob(text) / len(text). All text is ASCII, so
-    a byte is a character. (Cover and Thomas, Elements of Information Theory, 2.6 and 4.2.)
+    H is the entropy of a story, and L is the mean length of a story with its separator. For n stories,
+    -logprob is X_1 + ... + X_n and the length is Y_1 + ... + Y_n, where the pairs (X, Y) are independent and
+    identically distributed. By the law of large numbers, -logprob / length tends to E[X] / E[Y] = H / L.
+    The loss of a model is -log q(text) / length, where q is the model's probability. By Gibbs' inequality,
+    E[-log q] is at least E[-log p] = n H. So H / L is a lower bound for every model in the long run; a model
+    that knows the grammar and sees the whole story so far reaches it. For one short text the bound is
+    -logprob(text) / len(text). All text is ASCII, so a byte is a character. (Cover and Thomas, Elements of
+    Information Theory, 2.6 and 4.2.)
     """
     nats, chars = grammar().expectation()
     return nats / (chars + len(SEPARATOR))

@@ -1,7 +1,7 @@
-"""The entities of the stories, with facts that are the same in all stories.
+"""List the children, animals, places and things of the stories, with facts that hold in all stories.
 
-Bramble is always the hedgehog, lives in the forest and brings cherries, so one can test whether a model has
-learnt these facts. The words after a name are pieces of sentences; weights make some names more frequent.
+For example, Bramble is always a hedgehog who lives in the forest and brings cherries. So one can test whether
+a model has learnt these facts. Weights make some names more frequent than others.
 """
 
 from tinyllm.world.names import HE, SHE, a
@@ -9,23 +9,23 @@ from tinyllm.world.template import Entity
 
 
 def child(name: str, pronouns: dict, weight: int) -> Entity:
-    """Return a child; its attribute `girl` is "girl" or "boy", `intro` are the words at its first mention."""
+    """Return a child as an entity; `girl` is "girl" or "boy", `intro` is the phrase that introduces it."""
     kind = "girl" if pronouns is SHE else "boy"
     return Entity(name, weight, girl=kind, intro=f"{kind} called {name}", **pronouns)
 
 
 def animal(kind: str, name: str, pronouns: dict, gift: str) -> Entity:
-    """Return an animal; `gift` is the present that it brings to its friends."""
+    """Return an animal as an entity; `gift` is the present that the animal brings to friends."""
     return Entity(name, kind=kind, a=f"{a(kind)} called {name}", gift=gift, **pronouns)
 
 
 def place(name: str, at: str, weight: int, spots: list, animals: list) -> Entity:
-    """Return a place with its hiding spots and animals; `at` are words such as "in the park"."""
+    """Return a place as an entity, with its hiding spots and animals; `at` is a phrase like "in the park"."""
     return Entity(name, weight, at=at, spots=plain(*spots), animals=animals)
 
 
 def plain(*names: str, weight: int = 1) -> list[Entity]:
-    """Return entities that need no other words than their names."""
+    """Return entities that have a name and a weight, and no other words."""
     return [Entity(name, weight) for name in names]
 
 
@@ -163,7 +163,7 @@ PLACES = [
 ]  # fmt: skip
 
 def friends(girl: tuple, boy: tuple) -> list[Entity]:
-    """Return two friends, whose home, colour, toy and elder are the same in all short stories."""
+    """Return a girl and a boy who are friends; each has a home, a colour, a toy and an elder."""
     both = [child(girl[0], SHE, 1), child(boy[0], HE, 1)]
     for hero, friend, (_, home, colour, toy, elder) in zip(both, both[::-1], (girl, boy), strict=True):
         vars(hero).update(friends=[friend], home=home, colour=colour, toy=f"{colour} {toy}", elder=elder)

@@ -1,7 +1,7 @@
-"""The rules of the story grammar: openings, ten plots, and their endings.
+"""Define the grammar of long stories: openings, ten plots, and endings.
 
-template.py explains templates. Entities drawn near the start are mentioned again near the end: the lost thing
-is found, the child who gave a promise keeps or breaks it, the animal that was freed shows the way home.
+template.py explains the notation. Things from the start of a story return at its end: a lost thing is
+found, a promise is kept or broken, an animal that was freed shows the way home.
 """
 
 RULES = {

@@ -1,7 +1,7 @@
-"""The rules of the short stories: the ten plots in five or six sentences, about children with facts.
+"""Define the grammar of short stories: the ten plots, each in five or six sentences.
 
-Lily always has a red kite, a grandmother and a friend called Tom. So most repeated words of a story follow
-from its hero: a small model learns such facts before it learns to look back. See template.py.
+In these stories Lily always has a red kite, a grandmother and a friend called Tom. So the hero decides most
+repeated words. A small model learns these facts before it learns to copy earlier words. See template.py.
 """
 
 SHORT_RULES = {

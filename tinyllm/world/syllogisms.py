@@ -1,4 +1,4 @@
-"""All syllogisms of two or three statements about groups, each with its answer, derived by rules.
+"""List all syllogisms with two or three premises about groups, and derive their answers by rules.
 
     syllogisms()[0]["yes"][0]  # (premise, premise, goal): facts about groups a, b, c and one person n
 """
@@ -37,11 +37,11 @@ STATEMENTS = [
 
 @cache
 def syllogisms() -> list[dict[str, list[tuple[Fact, ...]]]]:
-    """Return a list with a dict for each form: {answer: [(*premises, goal)]}.
+    """Return a dict {answer: [(*premises, goal)]} for each form of syllogism.
 
-    These are facts about groups a, b, c and a person n. A form is the relations of the premises and of the
-    goal without the names, such as every, no -> some. Only forms are kept in which each
-    answer occurs four times or more, so that the words "every" and "no" alone never give the answer away.
+    The names are a, b and c for groups, and n for a person. A form is a list of relations, such as "every,
+    no, therefore some". Forms in which an answer occurs less than four times are left out, so that words
+    like "every" and "no" alone never give the answer away.
     """
     found: dict = defaultdict(lambda: {answer: [] for answer in ANSWERS})
     for premises in sorted({_lettered(some) for n in (2, 3) for some in combinations(STATEMENTS, n)}):

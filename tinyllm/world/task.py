@@ -1,4 +1,4 @@
-"""Tasks: questions with short answers. One piece of code writes and reads the questions of all tasks.
+"""Make tasks: kinds of text with questions and short answers, each of them defined by a function.
 
     @task(
         "{word} in the mirror is",
@@ -11,9 +11,9 @@
         \"\"\"Write a word backwards.\"\"\"
         return word[::-1]
 
-A task is the function that finds the answer from the fields of a question; `task` makes a kind of text of it.
-A question is one of the templates with its fields filled in. So a question is read by matching the templates,
-and an answer by writing the document again and comparing: no task has a reader of its own.
+The decorated function finds the answer from the fields of a question. A question is one of the templates with
+values in its fields. So questions are read by matching the templates, and answers by writing the document
+again and comparing. No task needs a reader of its own.
 """
 
 import inspect
@@ -37,30 +37,30 @@ VOWELS, CONSONANTS = "aeiou", "bdfgklmnprst"  # of invented words
 
 
 class Question(Form):
-    """A question as a `Form`, a sentence with gaps (slots), which hold no punctuation.
+    """A question with gaps (slots). A slot such as {word} takes a value without punctuation.
 
-    A slot may hold punctuation if the template names its shape, the type of its values, as in {items:list}.
+    A slot that names the type of its value, such as {items:list}, may take punctuation.
     """
 
     usual = "text"
 
 
 class Task(Kind):
-    """A question with a short answer; `task` makes one from a function.
+    """A kind of text with a question and a short answer, made from a function by the decorator `task`.
 
-    asks: templates with fields such as {word}, {n:int}, {items:list}, {ns:ints} or {bits:row}; a template
-        ends in a word or a sign, not in a field.
-    draw(world, random, dials): returns the fields, and perhaps `way`, the number of the template, which is
-        otherwise drawn; dials are the settings of the task.
-    truth, second: functions that return the answer, by two different algorithms.
+    asks: templates with fields such as {word}, {n:int}, {items:list}, {ns:ints} or {bits:row}. A template
+        must end in a word or a sign, not in a field.
+    draw(world, random, dials): returns {field: value} for the settings `dials`. An entry "way" chooses the
+        template; without it, the template is drawn.
+    truth, second: two functions that find the answer by different algorithms.
     working: a function that returns the steps before the answer; a dial `steps` can switch them off.
     labels: a function that returns a document's labels: facts about the text.
-    slots: what fields can be, as in forms.Form.
+    slots: the values that fields can have, as in forms.Form.
     choices: all possible answers, if they are few and equally likely.
 
-    The parameters of the functions are named after fields, or are `world`, `way`, `fields` (all of them),
-    `truth` (the function), for labels `document`, for second `prompt`. By default a question is held out with
-    everything that has the same fields, in whatever order and words; names in DRESS do not count.
+    The functions get the values that their parameters name: fields, `world`, `way`, `fields` (a dict of
+    all), `truth` (the function), and `document` in labels, `prompt` in second. By default, questions with the
+    same fields in any order and wording are held out together; the fields in DRESS do not count.
     """
 
     marker = "answer: "
@@ -82,13 +82,13 @@ class Task(Kind):
         self.templates = [Question(template, **slots or {}) for template in asks]
 
     def write(self, world: Any, random: Random, dials: Any) -> Document:
-        """Draw a question and a way to ask it."""
+        """Draw a question and one of the templates, and write the question with its answer."""
         fields, one = self.draw(world, random, dials), len(self.asks) == 1
         way = fields.pop("way") if "way" in fields else 0 if one else random.integers(len(self.asks))
         return self._tell(world, way, fields, getattr(dials, "steps", True))
 
     def read(self, world: Any, text: str) -> Document | None:
-        """Match the text with each template, write the document again from the fields, and compare."""
+        """Match a text with each template, write the document again from the fields, and compare the two."""
         for way, template in enumerate(self.templates):
             with suppress(LookupError, ValueError, StopIteration):  # of fields that `draw` never gives
                 if fields := template.begins(text):
@@ -99,7 +99,7 @@ class Task(Kind):
         return None
 
     def solve(self, world: Any, document: Document) -> str:
-        """Read the fields from the prompt, and find the answer by the second algorithm."""
+        """Read the fields from the prompt, and find the answer with the function `second`."""
         for way, template in enumerate(self.templates):
             if (self.labels or document.labels["way"] == way) and (fields := template.read(document.prompt)):
                 known = {"world": world, "way": way, "fields": fields, "prompt": document.prompt}
@@ -118,7 +118,7 @@ class Task(Kind):
 
 
 def given(function: Callable, **known: Any) -> Any:
-    """Call a function, and pass it the known values that it has parameters for."""
+    """Call a function; of the `known` values, pass only the ones that the function has parameters for."""
     return function(**{name: known[name] for name in _parameters(function) if name in known})
 
 
@@ -131,8 +131,8 @@ def task(*asks: str, draw: Callable[..., Fields], second: Callable[..., str], si
          **more: Any) -> Callable[[Callable[..., str]], Task]:  # fmt: skip
     """Make a kind of text from a function that takes the fields of a question and returns its answer.
 
-    size: default, help, least and greatest value of the dial (setting) `size`, the difficulty. The other
-    arguments are fields of `Task`, and attributes of a Kind: Dials, options, splits, chance, group.
+    size: (default, help, least, greatest) of the dial (setting) `size`, which sets the difficulty.
+    The other arguments are explained in `Task`, and (Dials, options, splits, chance, group) in `Kind`.
     """
     if size:
         default, help, least, most = size
@@ -147,7 +147,7 @@ def task(*asks: str, draw: Callable[..., Fields], second: Callable[..., str], si
 
 
 def dials(**settings: Any) -> type:
-    """Return a class of dials (settings), each with the type of its default."""
+    """Make a dataclass of dials (settings); a dial has the type of its default."""
     fields = [(name, type(field.default), field) for name, field in settings.items()]
     return make_dataclass("Dials", fields, frozen=True)
 
@@ -170,7 +170,7 @@ THINGS = tuple(word for sort in ("animal", "food", "thing") for word in TABLES[s
 
 
 def pick(random: Random, items: Sequence, n: int) -> list:
-    """Draw n different items, in random order; fast if n is much less than their number."""
+    """Draw n different items in random order; this is fast if there are many more items than n."""
     chosen: list = []
     while len(chosen) < n:
         item = items[random.integers(len(items))]
@@ -180,12 +180,12 @@ def pick(random: Random, items: Sequence, n: int) -> list:
 
 
 def take(random: Random, items: Sequence, n: int) -> list:
-    """Draw n different items in random order; n may be the number of all items."""
+    """Draw n different items in random order; n may be as large as the number of items."""
     left = list(items)
     return [left.pop(random.integers(len(left))) for _ in range(n)]
 
 
 def babble(random: Random, letters: int) -> str:
-    """Make up a word that can be spoken: consonants and vowels in turn."""
+    """Make up a word in which consonants and vowels alternate, so that it can be spoken."""
     first = random.integers(2)
     return "".join(random.choice(VOWELS if i % 2 == first else CONSONANTS) for i in range(letters))

@@ -1,4 +1,4 @@
-"""The template language of the stories: prose with choices, draws and mentions.
+"""Read the template language of the stories: prose with choices, draws and mentions.
 
     The sky was [blue|2*grey].              a choice; grey is twice as likely as blue
     a {hero = children : intro}             draw an entity from a table, call it hero, say its `intro`
@@ -16,18 +16,18 @@ from dataclasses import dataclass
 
 
 class GrammarError(ValueError):
-    """The grammar itself is wrong: a misspelt template, an unknown name, or two ways to write one text."""
+    """The error of a wrong grammar: a misspelt template, an unknown name, or two ways to write one text."""
 
 
 class Entity:
-    """A child, thing or place of the world: its name, its weight in a draw, and words about it."""
+    """A person, thing or place of the world, with a name, a weight in random draws, and words about it."""
 
     def __init__(self, name, weight=1, **words):
         self.name, self.weight = name, weight
         self.__dict__.update(words)
 
     def say(self, attr: str) -> str:
-        """Return the words called `attr`, with a capital if `attr` has one: His -> "His"."""
+        """Return the words called `attr`; say("His") returns the words `his` with a capital letter."""
         words = getattr(self, attr[0].lower() + attr[1:])
         return words if attr[0].islower() else words[0].upper() + words[1:]
 
@@ -37,7 +37,7 @@ class Entity:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Mention:
-    """Insert the words `attr` of the entity that was drawn as `var`."""
+    """A part of a template that inserts the words `attr` of the entity called `var`."""
 
     var: str
     attr: str
@@ -45,9 +45,10 @@ class Mention:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Draw:
-    """Draw an entity from `source` that is not in `unlike`, call it `var`, and insert its words `attr`.
+    """A part of a template that draws an entity, calls it `var`, and inserts the entity's words `attr`.
 
-    `source` is (table,) or (variable, name of a list that belongs to it).
+    It draws from `source`, which is (table,) or (variable, name of a list of its entity), but no entity that
+    is in one of the variables `unlike`.
     """
 
     var: str
@@ -57,27 +58,27 @@ class Draw:
 
     @property
     def parents(self) -> tuple:
-        """Return the variables that decide what can be drawn."""
+        """Return the variables that limit which entities can be drawn."""
         return self.source[:-1] + self.unlike
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Choice:
-    """Continue with one of several options (weight, body)."""
+    """A part of a template that continues with one of several options (weight, body)."""
 
     options: tuple
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Shuffle:
-    """Insert all parts (each a body) in any order, each order equally likely, with a space between them."""
+    """A part of a template that inserts several texts in random order, with spaces between them."""
 
     parts: tuple
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Rule:
-    """Continue with the rule called `name`."""
+    """A part of a template that continues with the rule called `name`."""
 
     name: str
 
@@ -89,10 +90,10 @@ _DRAW = re.compile(r"(\w+) = (\w+(?:\.\w+)?)((?: - \w+)*)(?: : (\w+))?")
 
 
 def read(template: str) -> tuple:
-    """Turn a template into its body, a tuple of nodes; lines are joined by spaces.
+    """Turn a template into a body, which is a tuple of strings and nodes; join lines by spaces.
 
-    Raises GrammarError if brackets do not match, or braces hold neither a draw ({hero = children}) nor a
-    mention ({hero.his}).
+    Raises GrammarError if brackets do not match, or if braces hold anything but a draw
+    ({hero = children}) or a mention ({hero.his}).
     """
     template = " ".join(template.split())
     tokens = _TOKEN.findall(template)

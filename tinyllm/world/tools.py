@@ -1,8 +1,8 @@
-"""Tools that a model can call inside its text: a calculator, the calendar, the encyclopaedia.
+"""Run the tools that a model can call inside its text: a calculator, the calendar, the encyclopaedia.
 
     call(world, "... How many apples are that? [calc 27 * 43]")   # "1161"
 
-A call in square brackets has the name of a tool and its input. The result is written after `=>`.
+A call in square brackets has the name of a tool and its input. The result of a call is written after `=>`.
 """
 
 import re
@@ -20,9 +20,9 @@ _CALL = re.compile(r"\[([a-z]+) ([^\[\]\n]*)\]")
 
 
 def call(world: Any, text: str) -> str:
-    """Run the last call in a text -> its result, in one line.
+    """Run the last call in a text and return the tool's result, which has one line.
 
-    Raises UserError, in one line, for a text without a call, an unknown tool, or input that the tool refuses.
+    Raises UserError for a text without a call, an unknown tool, or input that the tool refuses.
     """
     found = _CALL.findall(text[-1000:])
     if not found:
@@ -59,7 +59,7 @@ def _after(world, given):
 
 
 def card(world: Any, name: str) -> str:
-    """Return what the encyclopaedia says about a person: Mia Brown. Home: Nutley. Job: baker. ..."""
+    """Return a person's entry in the encyclopaedia, such as "Mia Brown. Home: Nutley. Job: baker. ..."."""
     person = world.person(name)
     found = [(title, world.ask(Fact(person.name, relation, None))) for relation, title in CARD.items()]
     return ". ".join([name, *(f"{title}: {facts[0].object}" for title, facts in found if facts)]) + "."

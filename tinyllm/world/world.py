@@ -1,12 +1,12 @@
-"""A small world: its people, places, animals and events, what is true of them, and what follows.
+"""Make a small world of people, places, animals and events, and answer questions about it.
 
     world = World(seed=0, size=240)
     world.ask(Fact("Mia Brown", "grandmother", None))     # facts, given or derived
     world.holds("Mia Brown's mother is Lena Brown.")
     world.facts(before=Date.read("1 January 60"))         # what was true then
 
-Three generations live in 24 places joined by roads. Everything is drawn from the seed with tinyllm.rng, so a
-world is the same everywhere; VERSION changes whenever the same seed begins to give another world.
+Three generations live in 24 places joined by roads. Everything is drawn from the seed with tinyllm.rng, so
+a seed gives the same world on every machine. VERSION changes when a seed begins to give another world.
 """
 
 import difflib
@@ -57,7 +57,7 @@ uses(x, y) if works_as(x, z), tool(z, y)
 class WorldConfig:
     """The settings of a world.
 
-    bias is the chance that a woman has one of the first eight jobs, and a man one of the last eight.
+    bias: the probability that a woman has one of the first eight jobs, or a man one of the last eight.
     """
 
     seed: int = setting(0, help="each number gives another world", min=0, max=2**63 - 1)
@@ -67,7 +67,7 @@ class WorldConfig:
 
 
 class World:
-    """A world of `size` people, drawn from a seed. Raises UserError for a setting out of its range."""
+    """A world of `size` people, drawn from a seed; a setting that is out of range raises UserError."""
 
     def __init__(self, seed: int = 0, size: int = 240, bias: float = 0.5, year: int = 80):
         self.config = WorldConfig(seed, size, bias, year)
@@ -92,9 +92,9 @@ class World:
     # What is true.
 
     def facts(self, before: Date | str | None = None) -> list[Fact]:
-        """Return the given facts that held just before a date, oldest first; by default, the world's year.
+        """Return the facts that were true just before a date, oldest first; derived facts are left out.
 
-        Raises UserError for a text that is not a date, and for a date before the world begins.
+        By default, the first day of the world's year. Raises UserError for a wrong date, or one before day 1.
         """
         day = self._date(before).number
         if day <= 0:
@@ -108,23 +108,23 @@ class World:
         return list(held.values())
 
     def history(self) -> list[Fact]:
-        """Return all facts that were ever given, in the order of the days when they began to hold."""
+        """Return all facts that were ever true, except derived facts, in the order of their first days."""
         return list(self._base)
 
     def known(self, before: Date | str | None = None) -> Facts:
-        """Return the facts that held before a date, and all that follows from them."""
+        """Return the facts that were true just before a date, and all facts that follow from them."""
         return _known(self, self._date(before))
 
     def ask(self, pattern: Fact, before: Date | str | None = None) -> list[Fact]:
-        """Return the facts that fit a pattern such as Fact("Mia Brown", "aunt", None); None fits anything."""
+        """Return the facts that fit a pattern; Fact("Mia Brown", "aunt", None) finds all aunts of Mia."""
         if not isinstance(pattern, Fact):
             raise UserError(f'ask with a Fact such as Fact("Mia Brown", "aunt", None), got {pattern!r}')
         return list(self.known(before).find(pattern))
 
     def holds(self, statement: str | Fact, before: Date | str | None = None) -> bool:
-        """Return True if a fact, or a sentence that states one, is true.
+        """Return True if a statement is true; the statement is a `Fact` or a sentence that states one.
 
-        Raises UserError for a sentence that states no fact, or names somebody who is not in the world.
+        Raises UserError for a sentence that states no fact, or that names somebody who is not in the world.
         """
         if isinstance(statement, Fact):
             return statement in self.known(before)
@@ -145,17 +145,17 @@ class World:
         return before if isinstance(before, Date) else Date.read(before)
 
     def person(self, name: str) -> Entity:
-        """Return the person of that name. Raises UserError with near names if there is none."""
+        """Return the person called `name`; raise UserError, with similar names, if there is none."""
         return self.names[name] if name in self.names else _unknown(name, self.names)
 
     @cached_property
     def names(self) -> dict[str, Entity]:
-        """Return the people by name."""
+        """Return {name: person} for all people."""
         return {person.name: person for person in self.people}
 
     @cached_property
     def adults(self) -> list[Entity]:
-        """Return the people whose job, tastes, treasure and friend are all known in the world's year."""
+        """Return the people who have a job, tastes, a treasure and a best friend in the world's year."""
         return [person for person in self.people if vars(person).keys() >= ADULT]
 
     # How it comes about.
@@ -282,7 +282,7 @@ def _known(world, before):
 
 
 def _trades() -> Iterable[Fact]:
-    """Yield what is true of jobs and animals in every world."""
+    """Yield the facts about jobs and animals, which are true in every world."""
     for job, (skill, tool, place) in names.JOBS.items():
         yield from (Fact(job, "skill", skill), Fact(job, "tool", tool), Fact(job, "workplace", place))
     for animal, (skill, sound) in names.ANIMALS.items():

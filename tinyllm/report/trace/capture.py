@@ -22,7 +22,7 @@ from tinyllm.tensor import Tensor
 
 @dataclass
 class Step:
-    """A call of an op, or of a part of the model (then `op` is None), with the calls that it made in `steps`.
+    """A call of an op, or of a part of the model (then `op` is None); `steps` has the calls inside this call.
 
     `path` is the part's name, such as h.0.attn. `inputs` has all arguments, also flags and counts; `outputs`
     has all results. Both are empty if only shapes are recorded.

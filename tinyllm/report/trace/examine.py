@@ -158,7 +158,7 @@ def residual_stream(blocks: list[Step]) -> list[np.ndarray]:
 
 
 def additions(blocks: list[Step]) -> dict[str, np.ndarray]:
-    """Return the lengths of the vectors that layers add: {"attention": (L, T), "mlp": (L, T)}.
+    """Return the lengths of the vectors added to the stream: {"attention": (L, T), "mlp": (L, T)}.
 
     In a layer, the part that runs an attention op is "attention"; other parts with matrix products are "mlp".
     """
@@ -187,7 +187,7 @@ def last_norm(model: Any, root: Step) -> Any:
 
 
 def look(model: Any, norm: Any, name: str, x: np.ndarray, ids: list[int]) -> Lens:
-    """Return the logit lens at one layer: apply the last norm and the output layer to its stream (T, C)."""
+    """Return the logit lens at one layer: apply the last norm and the output layer to the stream x (T, C)."""
     with inference(model):
         log_p = ops.log_softmax(model.head(norm(Tensor(x[None]))).data[0])
     best = log_p.argmax(axis=-1)

@@ -54,7 +54,7 @@ def write_page(trace: Trace, title: str, path: str | Path) -> int:
 
 
 def render(trace: Trace, title: str) -> str:
-    """Return the page of a trace as HTML text; of a long text only as much is shown as fits into 2 MB."""
+    """Return the page of a trace as HTML text of at most 2 MB; of a long text, only a part is shown."""
     limits = Limits()
     while True:
         text = _render(trace, title, limits)

@@ -1,4 +1,4 @@
-"""The kinds of text; a file has one kind, or a few related ones. `KINDS` finds them by name."""
+"""Collect the kinds of text in `KINDS`, {name: kind}; each file of this folder defines one kind or a few."""
 
 import difflib
 import importlib
@@ -11,14 +11,14 @@ from tinyllm.world.document import Kind
 
 
 class Registry(Mapping):
-    """All kinds by name, found by the files of this folder, which are imported at first use."""
+    """A dict {name: kind} of all kinds of text, which imports the files of this folder at first use."""
 
     @cached_property
     def _all(self) -> dict[str, Kind]:
         return {kind.name: kind for kind in self.found()}
 
     def found(self) -> Iterator[Kind]:
-        """Yield the kinds of each file: tasks, and objects of its classes."""
+        """Yield the kinds of text that the files of this folder define, as tasks or as classes."""
         for file in sorted(info.name for info in pkgutil.iter_modules(__path__)):
             module = importlib.import_module(f"{__name__}.{file}")
             public = [value for name, value in vars(module).items() if not name.startswith("_")]

@@ -1,4 +1,4 @@
-"""Sums: two numbers are added, subtracted or multiplied, with and without worked steps."""
+"""Write sums: two numbers are added, subtracted or multiplied, with or without the steps in between."""
 
 from collections import Counter
 from collections.abc import Iterator

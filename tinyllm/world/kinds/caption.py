@@ -1,4 +1,4 @@
-"""Captions of pictures; the picture of a document is `picture(document)`."""
+"""Write captions of pictures; `picture(document)` paints the picture of a caption."""
 
 import numpy as np
 
@@ -16,18 +16,18 @@ SEEN = Form("a {colour} {shape} at the {quarter}", **THING)
 
 
 def picture(document: Document) -> np.ndarray:
-    """Paint the picture that belongs to a document -> uint8 (16, 16, 3)."""
+    """Paint the picture that a document describes, uint8 (16, 16, 3)."""
     return render(document.labels["scene"])
 
 
 def draw_scene(random: Random, objects: int) -> list:
-    """Draw a scene of 1 to `objects` things."""
+    """Draw a random scene with 1 to `objects` things."""
     at = random.shuffle(range(4))[: 1 + random.integers(objects)]
     return [[QUARTERS[i], random.choice(COLOURS), random.choice(LOOKS)] for i in sorted(at)]
 
 
 def new_combination(document: Document) -> bool:
-    """Return True if the scene or the question has a shape in a colour that it never has in training."""
+    """Return True if a document has a shape in a colour that this shape never has in training."""
     things = [thing[1:] for thing in document.labels["scene"]]
     asked = document.labels.get("asked", {})
     things += [[asked["colour"], asked["shape"]]] if len(asked) == 2 else []

@@ -1,4 +1,4 @@
-"""Sentences of a small context-free grammar, each with its exact probability (the inside algorithm)."""
+"""Write sentences of a small context-free grammar with their exact probabilities."""
 
 import math
 
@@ -12,7 +12,7 @@ from tinyllm.world.world import World
 class Cfg(Kind):
     """Write a sentence of a small grammar with nested clauses, or ask if a sentence obeys this grammar.
 
-    `logprob` is the probability among all sentences with equally many nouns; questions have none.
+    `logprob` is the log-probability among sentences with the same number of nouns, and None for questions.
     """
 
     group = "reasoning"
@@ -54,7 +54,7 @@ class Cfg(Kind):
         return self._question(words, truth) if right else None
 
     def solve(self, world: World, document: Document) -> str:
-        """Answer by CYK, from the bottom up and without probabilities."""
+        """Say if the sentence obeys the grammar, by the CYK algorithm, which needs no probabilities."""
         if not document.prompt:
             return ""
         return "yes" if follows(document.prompt.removesuffix(" ?").split()) else "no"

@@ -1,4 +1,4 @@
-"""Prompts whose answers a few lines of code can check: for learning from rewards."""
+"""Write tasks whose answers a few lines of code can check, for learning from rewards."""
 
 
 from tinyllm.config import setting
@@ -17,10 +17,10 @@ TASKS = {
 
 
 class Checkable(Kind):
-    """Show attempts at checkable tasks; a dial sets how many of them are right.
+    """Show attempts at checkable tasks; a dial sets how many of the attempts are right.
 
-    A model trained on these texts has about that rate of success. The truth is the right answer, even if the
-    attempt after the prompt is wrong.
+    A model that is trained on these texts is right about as often. `truth` is always the right answer; the
+    text after the prompt is the attempt.
     """
 
     group = "dialogue"
@@ -68,7 +68,7 @@ class Checkable(Kind):
         return None
 
     def solve(self, world: World, document: Document) -> str:
-        """Derive the answer independently of `write`, letter by letter or word by word."""
+        """Find the right answer letter by letter or word by word, by another algorithm than `write`."""
         task, values = read_any(list(TASKS.values()), document.prompt) or (0, {"words": ""})
         out: list[str] = []
         for word in values["words"].split(" "):

@@ -1,4 +1,4 @@
-"""Concepts: answer yes or no by a rule about size, colour and shape that only examples show."""
+"""Write examples of a concept, from which a model has to find the rule about size, colour and shape."""
 
 from functools import cache
 from itertools import combinations, product
@@ -18,10 +18,10 @@ OBJECTS = list(product(*ATTRIBUTES))
 
 @cache
 def concepts() -> dict[str, int]:
-    """Return {concept: the set of objects that it means, as bits in the order of OBJECTS}.
+    """Return {concept: bits}; bit i is 1 if the concept, such as "red or tiny", is true of OBJECTS[i].
 
-    A concept is one value, two values joined by `or`, or `not` of one of these. As each concept has its
-    opposite, yes and no are equally likely.
+    A concept is one value, two values joined by "or", or the opposite of such a concept with "not". Because
+    every concept has an opposite, yes and no are equally likely.
     """
     values = [value for attribute in ATTRIBUTES for value in attribute]
     means = {v: sum(1 << i for i, thing in enumerate(OBJECTS) if v in thing) for v in values}
@@ -49,7 +49,7 @@ def best_answers(examples: list[tuple[int, bool]]) -> tuple[list[float], list[st
     """Return the accuracy of the best answer at each example, and the concepts that fit all examples.
 
     examples: (index in OBJECTS, answer). All concepts that fit the examples so far are equally likely. So the
-    best answer is the one that most of them give, and its accuracy is their share; 0 if no concept fits.
+    best answer is what most of them say, and its accuracy is their share. If no concept fits, it is 0.
     """
     fitting, curve = concepts(), []
     for item, answer in examples:
@@ -60,7 +60,7 @@ def best_answers(examples: list[tuple[int, bool]]) -> tuple[list[float], list[st
 
 
 class Concepts(Kind):
-    """Find the rule behind yes and no, about size, colour and shape; some rules occur only in the test."""
+    """Find a rule about size, colour and shape from examples of yes and no; test documents have new rules."""
 
     group = "in-context"
     options = 2
@@ -99,7 +99,7 @@ class Concepts(Kind):
         return document if known and document.text == text else None
 
     def solve(self, world: World, document: Document) -> str:
-        """Try every concept, in words, on every example; those that fit must agree on the question."""
+        """Find all concepts that fit the examples, and return the answer on which these concepts agree."""
         words = document.prompt.split()
         things = [words[i : i + 3] for i in range(0, len(words), 4)]
         answers = {

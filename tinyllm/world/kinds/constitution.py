@@ -1,4 +1,4 @@
-"""A constitution of eight rules with exact checks: drafts that break some rules, critiques, revisions."""
+"""Write drafts that break rules of a constitution, with critiques and revisions; code checks each rule."""
 
 from collections.abc import Callable
 from typing import Any
@@ -45,7 +45,7 @@ _BROKEN: dict[str, Callable[[str], bool]] = {
 
 
 def violations(text: str) -> list[str]:
-    """Return the names of the rules of the constitution that a text breaks, in their order."""
+    """Return the names of the rules that a text breaks, in the order of the constitution."""
     return [name for name in RULES if _BROKEN[name](text)]
 
 

@@ -1,4 +1,4 @@
-"""Coreference: decide which of two people a "she" or "he" means, from a clue that fits only one of them.
+"""Write sentences in which "she" or "he" means one of two people, with a clue that fits only one of them.
 
 If the clue is the gender, a small model learns the task at once. If the clue is the job, the model had not
 learnt the task after 1,200 steps (docs/measured.md).

@@ -1,4 +1,4 @@
-"""Conversations of two friends: one asks, the other answers."""
+"""Write conversations of two friends: one asks, and the other answers."""
 
 from typing import Any
 
@@ -50,6 +50,6 @@ class Dialogues(Prose):
         topics: int = setting(4, help="how many of job, food, pastime and possession", min=1, max=4)
 
     def rules(self, dials: Any) -> dict:
-        """Return the rules of a conversation."""
+        """Return the rules of the grammar of conversations."""
         talk = "&".join(("<job>", "<food>", "<pastime>", "<thing>")[: dials.topics])
         return RULES | {"dialogues": f"<meeting> ({talk}) <parting>"}

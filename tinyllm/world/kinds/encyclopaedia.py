@@ -1,4 +1,4 @@
-"""Entries of an encyclopaedia, whose wording and order vary as the dials say."""
+"""Write entries of an encyclopaedia; dials (settings) say how far wording and order vary."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ NAMED = {"{hero.He}": "{hero}", "{hero.he}": "{hero}", "{hero.him}": "{hero}", "
 
 
 class Encyclopaedia(Prose):
-    """Describe a person as an encyclopaedia would."""
+    """Describe a person in the style of an encyclopaedia."""
 
     splits = {"entity": lambda document: document.labels["hero"]}
     reads = {}, {"pronouns": False}
@@ -59,7 +59,7 @@ class Encyclopaedia(Prose):
         pronouns: bool = setting(True, help="she and he instead of the name")
 
     def rules(self, dials: Any) -> dict:
-        """Return an opening that gives name and home, and all sentences after it."""
+        """Return the rules of the grammar of entries: a first sentence with name and home, then the facts."""
         facts = ["[" + "|".join(ways[: dials.ways]) + "]" for ways in SENTENCES.values()]
         first, *others = facts  # without shuffling, what has the fewest values is said last
         body = f"({'&'.join(facts)})" if dials.shuffle else " ".join([first, *reversed(others)])

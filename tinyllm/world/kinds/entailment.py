@@ -1,4 +1,4 @@
-"""Entailment: if a sentence follows, is impossible, or stays open, proved by looking at every small world."""
+"""Ask if a sentence follows from others; the answer is proved by looking at all small worlds."""
 
 from tinyllm.config import setting
 from tinyllm.rng import Random
@@ -55,7 +55,7 @@ SKILLS = {"can": 0, "works_at": 2}  # where JOBS has what follows from a job
 
 
 class Entailment(Kind):
-    """Tell if a sentence follows from others: yes, no, or perhaps."""
+    """Say if a sentence follows from others: yes, no (it contradicts them), or perhaps."""
 
     group = "understanding"
     splits = {"names": lambda d: d.labels["names"], "pattern": lambda d: d.labels["pattern"]}
@@ -92,7 +92,7 @@ class Entailment(Kind):
         return proved(self, world, self._document(premises, upper(goal), facts, last, answer), text)
 
     def solve(self, world: World, document: Document) -> str:
-        """Look at every small world in which the premises are true."""
+        """Find the answer by looking at all small worlds in which the premises are true."""
         story, _, goal = document.prompt.partition(" Is it so that ")
         return decide([_read(sentence) for sentence in _split(story)], _read(upper(goal.removesuffix("?"))))
 

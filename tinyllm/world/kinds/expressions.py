@@ -1,4 +1,4 @@
-"""Expressions of Python, and their values, with the steps between if wanted."""
+"""Write Python expressions and their values, with or without the steps in between."""
 
 import re
 from typing import Any
@@ -84,5 +84,5 @@ def _steps(source):
       Dials=dials(size=setting(2, help="operations in an expression", min=1, max=8),
                   steps=setting(False, help="replace one operation after another by its value")))  # fmt: skip
 def expression(source: str) -> str:
-    """Give the value of an expression of Python; the whole line is true in Python."""
+    """Give the value of a Python expression; the whole line is an equation that Python finds true."""
     return _steps(source)[-1]

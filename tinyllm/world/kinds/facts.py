@@ -1,4 +1,4 @@
-"""Statements of facts, which a model must know by heart."""
+"""State facts of the world, which a model has to learn by heart."""
 
 from functools import cache
 
@@ -19,7 +19,7 @@ def _told(world):
 
 
 class Facts(Kind):
-    """State one fact about a person; some people are spoken of more often than others."""
+    """State one fact about a person; some people are named more often than others."""
 
     group = "knowledge"
     splits = {"entity": lambda document: document.labels["subject"]}
@@ -29,7 +29,7 @@ class Facts(Kind):
         ways: int = setting(4, help="how many ways to say a fact", min=1, max=4)
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
-        """Write a statement. Person number i is in group i % groups, and has the weight 2**group."""
+        """Write a fact about a random person: person i is in group g = i % groups, which has weight 2**g."""
         people = _told(world)
         group = (random.integers(2**dials.groups - 1) + 1).bit_length() - 1
         person = random.choice(range(group, len(people), dials.groups))
@@ -44,14 +44,14 @@ class Facts(Kind):
         return Document(text, labels, str(fact.object), prompt=text[: end - 1] if at_end else "")
 
     def read(self, world: World, text: str) -> Document | None:
-        """Return the document of a statement that is about a fact of this world."""
+        """Return the document of a statement, or None if the text states no fact of this world."""
         for fact, way in read_statements(text):
             if fact.relation in RELATIONS and fact in world.known() and say(fact, way) == text:
                 return self._said(fact, way)
         return None
 
     def solve(self, world: World, document: Document) -> str:
-        """Look through all facts for the subject and the relation."""
+        """Find the answer by searching all facts for the subject and the relation."""
         labels = document.labels
         pairs = [(f.subject, f.relation, f.object) for f in world.facts()]
         objects = [o for s, r, o in pairs if (s, r) == (labels["subject"], labels["relation"])]

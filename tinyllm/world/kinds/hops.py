@@ -1,4 +1,4 @@
-"""Multi-hop questions: follow one to three relations from a person, one after the other."""
+"""Ask multi-hop questions: follow one to three relations from a person, one after the other."""
 
 from functools import cache
 
@@ -17,9 +17,9 @@ RELATIONS = ("teacher", "doctor", "baker", "tailor", "neighbour", "rival", "hero
 
 @cache
 def permutations(seed: int) -> dict[str, dict[str, str]]:
-    """Return {relation: {person: the related person}} of the world with this seed.
+    """Return {relation: {person: related person}} for the world with a seed.
 
-    Each relation is a single cycle through all people: everybody has one baker and is the baker of one.
+    Each relation is a cycle through all people: everybody has one baker, and is the baker of one person.
     """
     found = {}
     for relation in RELATIONS:
@@ -29,7 +29,7 @@ def permutations(seed: int) -> dict[str, dict[str, str]]:
 
 
 def relation_facts(world: World) -> list[Fact]:
-    """Return all facts that the questions are about, such as baker(Mia, Tom): the baker of Mia is Tom."""
+    """Return all facts that multi-hop questions need; baker(Mia, Tom) means that the baker of Mia is Tom."""
     links = permutations(world.config.seed)
     return [Fact(who, relation, links[relation][who]) for relation in RELATIONS for who in PEOPLE]
 

@@ -1,4 +1,4 @@
-"""A roll call that is repeated, with the best possible accuracy at each word."""
+"""Write roll calls that repeat, and compute the best possible accuracy at each word."""
 
 from tinyllm.config import setting
 from tinyllm.world import names
@@ -9,11 +9,11 @@ ROLL = names.GIRLS[:32] + names.BOYS[:32]
 
 
 def best_curve(length: int = 64, shortest: int = 8, longest: int = 31) -> list[float]:
-    """Return the accuracy of the best possible guess of each word of an `induction`.
+    """Return the best possible accuracy at each word of a roll call that repeats (`induction`).
 
-    Word i is the first word again if the period is i. If nothing was repeated so far, the probability of this
-    is 1 / (longest - i + 1); else word i is one of the 64 - i words that have not occurred. After the first
-    repetition, every word is certain.
+    The period is uniform between `shortest` and `longest`. If no word was repeated before word i, the roll
+    call begins again there with probability 1 / (longest - i + 1); else word i is one of the 64 - i words
+    that have not occurred. After the first repetition, every word is certain.
     """
     shortest, curve = min(shortest, longest), []
     for i in range(length):
@@ -48,7 +48,7 @@ def _shift(row):
                   longest=setting(31, help="greatest number of names before they repeat", min=1, max=32)),
       )  # fmt: skip
 def induction(row: list[str]) -> str:
-    """Go on with a roll call that is repeated again and again."""
+    """Continue a roll call that is repeated again and again."""
     roll = row[: len({*row})]
     if not {*row} <= {*ROLL} or len(roll) > 32 or len(row) < 63:
         raise ValueError("no roll call")

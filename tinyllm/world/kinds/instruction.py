@@ -1,4 +1,4 @@
-"""Instructions with their answers: facts in several forms, families, ages, roads and trades of the world."""
+"""Write instructions with their answers, about people, families, ages, roads and trades of the world."""
 
 from collections.abc import Callable
 from functools import cache
@@ -106,7 +106,7 @@ def _labels(way, fields):
       Dials=dials(instruction=setting("any", help="what is asked for", choices=("any", *INSTRUCTIONS))),
       )  # fmt: skip
 def instruction(world: Any, way: int, fields: dict) -> str:
-    """Follow an instruction about the world, in the form that it asks for."""
+    """Follow an instruction about the world, and answer in the form that the instruction asks for."""
     match FORMS[way], *fields.values():
         case "older", person, other:
             return min(person, other, key=lambda name: world.names[name].born)

@@ -1,4 +1,4 @@
-"""Letters from one person of the world to their best friend."""
+"""Write letters from a person of the world to a best friend."""
 
 from typing import Any
 
@@ -43,7 +43,7 @@ RULES = {
 
 
 class Letters(Prose):
-    """Write a letter to a friend, with news about job, treasure, table and pastime."""
+    """Write a letter to a friend, with news about the writer's job, treasure, food and pastime."""
 
     splits = {"entity": lambda document: document.labels["hero"]}
     reads = [{"topics": topics} for topics in (4, 3, 2, 1)]
@@ -52,6 +52,6 @@ class Letters(Prose):
         topics: int = setting(4, help="how many of job, treasure, table and pastime", min=1, max=4)
 
     def rules(self, dials: Any) -> dict:
-        """Return the rules of a letter."""
+        """Return the rules of the grammar of letters."""
         news = "&".join(("<work>", "<treasure>", "<table>", "<hours>")[: dials.topics])
         return RULES | {"letters": f"<head> ({news}) <wish> <close> {{hero.first}}"}

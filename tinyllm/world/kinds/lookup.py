@@ -1,4 +1,4 @@
-"""Questions about people that are answered with look-ups in the encyclopaedia."""
+"""Ask questions about people, which a model answers by looking the people up in the encyclopaedia."""
 
 from tinyllm.config import setting
 from tinyllm.world.document import attempts
@@ -54,5 +54,5 @@ def _read_cards(world, s, way):
       Dials=dials(hops=setting(1, help="people to look up", min=1, max=3),
                   steps=setting(True, help="look it up; else answer at once")))  # fmt: skip
 def lookup(world: World, s: list[str], way: int) -> str:
-    """Answer a question about a person with look-ups in the encyclopaedia, one for each person on the way."""
+    """Answer a question about a person by looking up one person after another in the encyclopaedia."""
     return _path(world, s, way)[-1]

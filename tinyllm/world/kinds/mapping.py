@@ -1,4 +1,4 @@
-"""Random mappings, which can only be learnt from the examples (shots) in the text itself."""
+"""Write examples of random mappings, which a model can only learn from the text itself."""
 
 from tinyllm.config import setting
 from tinyllm.world import names
@@ -9,10 +9,10 @@ LETTERS = list("abcdefghijklmnop")
 
 
 def best_curve(shots: int = 24, letters: int = 8) -> list[float]:
-    """Return the best possible accuracy in a `mapping` at examples (shots) 0, 1, ... and at the question.
+    """Return the best possible accuracy at each example of a `mapping`, and at the question.
 
-    A letter that was shown is certain, any other is a guess among the labels. After k shots a letter was not
-    shown with probability (1 - 1/letters)^k. The letter of the question was always shown.
+    The colour of a letter is certain if the letter was shown before, and a guess otherwise. A letter is new
+    after k examples with probability (1 - 1/letters)^k. The letter of the question was always shown.
     """
     guess = 1 / len(names.COLOURS)
     return [1 - (1 - 1 / letters) ** k * (1 - guess) for k in range(shots)] + [1.0]
@@ -46,7 +46,7 @@ def _last_shown(row):
                   letters=setting(8, help="how many letters there are", min=1, max=len(LETTERS))),
       )  # fmt: skip
 def mapping(row: list[str]) -> str:
-    """Find out from examples which colour belongs to which letter; every text has its own colours."""
+    """Find from examples which colour belongs to a letter; the colours are new in every text."""
     known = dict(zip(row[::2], row[1::2], strict=False))
     if not {*row[::2]} <= {*LETTERS} or not {*known.values()} <= {*names.COLOURS}:
         raise ValueError("these are other words")

@@ -1,4 +1,4 @@
-"""Weather that follows a Markov chain, a different one in each text, which a model learns from the text."""
+"""Tell weather that follows a Markov chain; each text has another chain, which a model must find out."""
 
 import math
 from functools import cache
@@ -17,9 +17,9 @@ PARTS = 60  # the probabilities of the chains of a set are multiples of 1/60
 
 @cache
 def chain(seed: int, number: int) -> list[list[int]]:
-    """Return a chain by its number: row i has the weights of what follows WEATHER[i]; their sum is PARTS.
+    """Return the weights of a Markov chain: row i has the weights of the words after WEATHER[i].
 
-    A row is drawn uniformly from all rows of positive weights.
+    A row is drawn uniformly from all rows of positive integers with the sum PARTS.
     """
     random, rows = Random(seed, "markov", number), []
     for _ in WEATHER:
@@ -29,11 +29,11 @@ def chain(seed: int, number: int) -> list[list[int]]:
 
 
 def predictive(world: World, words: list[str], chains: int = 16) -> np.ndarray:
-    """Return the best possible prediction of each word -> (words, 6), probabilities of WEATHER.
+    """Return the best possible prediction of each word: probabilities (words, 6) of the words in WEATHER.
 
-    With `chains` chains it is the mean of their predictions, weighted by how well each fits the words so far
-    (Bayes). With 0, every text has a new chain with rows from Dirichlet(1, ..., 1): after n_i visits to i, of
-    which n_ij went on to j, j follows with probability (n_ij + 1) / (n_i + 6). The first word is uniform.
+    The first word is uniform. The prediction is the mean over all chains, weighted by the probability of each
+    chain given the words so far (Bayes). If chains is 0, every text has a new chain with rows from
+    Dirichlet(1, ..., 1): after n_i visits to i, n_ij of them followed by j, p(j) = (n_ij + 1) / (n_i + 6).
     """
     days = [WEATHER.index(word) for word in words]
     table = np.array([chain(world.config.seed, k) for k in range(chains)] or [[[1] * 6] * 6], np.float64)
@@ -49,9 +49,9 @@ def predictive(world: World, words: list[str], chains: int = 16) -> np.ndarray:
 
 
 def log_likelihood(world: World, words: list[str], chains: int = 16) -> float:
-    """Return the exact log-probability in nats of a text that was drawn with this number of chains.
+    """Return the exact log-probability in nats of words that were drawn from one of `chains` Markov chains.
 
-    It is the sum of the logarithms of `predictive`, but in whole numbers up to the last step.
+    The sum of the logarithms of `predictive` has the same value. This function rounds only in its last step.
     """
     days = [WEATHER.index(word) for word in words]
     moves = [len(WEATHER) * before + after for before, after in pairwise(days)]
@@ -74,7 +74,7 @@ def _flat(seed, chains):
 class Markov(Kind):
     """Tell the weather day by day, where each text follows another Markov chain.
 
-    `logprob` comes from `log_likelihood`; `read` takes the default number of chains.
+    `logprob` is computed by `log_likelihood`; `read` assumes the default number of chains.
     """
 
     group = "in-context"
@@ -84,10 +84,10 @@ class Markov(Kind):
         chains: int = setting(16, help="how many chains there are; 0: a new one every time", min=0, max=1024)
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
-        """Draw from one chain of the set, or from urns to which each word drawn is returned twice.
+        """Draw the words from one of the chains, or (if there is no set of chains) from Polya's urns.
 
-        The urns give every text the probability that a new chain with rows from Dirichlet(1, ..., 1) would
-        (Polya), and they need integers only.
+        An urn has the words that follow one word; a word that is drawn is put back twice. So a text has the
+        same probability as with a new chain from Dirichlet(1, ..., 1), but only integers are needed.
         """
         fixed = chain(world.config.seed, random.integers(dials.chains)) if dials.chains else None
         rows, days = fixed or [[1] * len(WEATHER) for _ in WEATHER], [random.integers(len(WEATHER))]
@@ -114,5 +114,5 @@ class Markov(Kind):
         return self._document(world, words, self.dials().chains)
 
     def solve(self, world: World, document: Document) -> str:
-        """Return nothing, as nothing is asked."""
+        """Return "", because the text asks nothing."""
         return ""

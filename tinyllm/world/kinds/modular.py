@@ -1,4 +1,4 @@
-"""A serial task: evaluate nested brackets modulo 11, from the inside out, with one exact answer."""
+"""Write nested brackets to evaluate modulo 11, a serial task: each step needs the result before it."""
 
 import re
 
@@ -63,5 +63,5 @@ def _on_a_stack(expression):
       Dials=dials(depth=setting(4, help="how many operations the expression has", min=1, max=6),
                   steps=setting(False, help="write the expression again after each operation")))  # fmt: skip
 def modular(expression: str) -> str:
-    """Work out nested brackets modulo 11, where every answer is equally likely."""
+    """Compute nested brackets modulo 11; all eleven answers are equally likely."""
     return _rows(expression)[-1]

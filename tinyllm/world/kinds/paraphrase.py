@@ -1,4 +1,4 @@
-"""Paraphrase: one fact in two wordings, or two facts that look alike."""
+"""Write pairs of sentences: one fact in two wordings, or two facts that look alike."""
 
 from tinyllm.config import setting
 from tinyllm.world.facts import Fact
@@ -72,5 +72,5 @@ def _look(prompt):
                   names=setting(8, help="how many people there are: the fewer, the easier",
                                 min=4, max=1500)))  # fmt: skip
 def paraphrase(first: list, second: list) -> str:
-    """Tell if two sentences say the same fact."""
+    """Say if two sentences state the same fact."""
     return "yes" if first[0][0] == second[0][0] else "no"

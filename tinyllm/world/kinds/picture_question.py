@@ -1,4 +1,4 @@
-"""Questions about pictures, which are named by their pages; caption.picture(document) paints one."""
+"""Ask questions about pictures; caption.picture(document) paints the picture of a question."""
 
 from tinyllm.config import setting
 from tinyllm.world.forms import Shape
@@ -77,7 +77,7 @@ def _chance(dials):
       Dials=dials(objects=setting(3, help="how many things a picture shows at most", min=1, max=3),
                   question=setting("any", help="what is asked", choices=("any", *QUESTIONS))))  # fmt: skip
 def picture_question(scene: list, way: int, colour: str = "", shape: str = "", quarter: str = "") -> str:
-    """Answer a question about a picture; the number of its page says which picture it is."""
+    """Answer a question about a picture, which is named by the number of a page."""
     match ABOUT[way]:
         case "colour":
             return {s: c for _, c, s in scene}[shape]

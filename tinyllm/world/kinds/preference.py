@@ -1,4 +1,4 @@
-"""Pairs of answers; a hidden reward decides which one was liked better."""
+"""Write pairs of answers; a hidden reward decides which answer of a pair is liked better."""
 
 import re
 
@@ -24,7 +24,7 @@ SHRUGS = ("I am not sure.", "Who can tell?", "That is hard to say.")
 
 
 class Preference(Kind):
-    """Write two answers to a question: first, after +, the one that was liked better."""
+    """Write two answers to a question: after "+" the answer that was liked better, after "-" the other."""
 
     group = "dialogue"
     options = 2  # answers, of which one is better
@@ -61,7 +61,7 @@ class Preference(Kind):
         return proved(self, world, self._document(world, lines[0], pair, rewards), text)
 
     def solve(self, world: World, document: Document) -> str:
-        """Return the better answer by `_judge`, which computes the true reward independently."""
+        """Return the better answer; `_judge` computes the true reward by another algorithm than `write`."""
         question, chosen, rejected = document.text.split("\n")
         scores = [_judge(world, question, answer[2:]) for answer in (chosen, rejected)]
         return (chosen if scores[0] > scores[1] else rejected)[2:]
@@ -74,7 +74,7 @@ class Preference(Kind):
         return Document(f"{question}\n+ {chosen}\n- {rejected}", labels, better, prompt=f"{question}\n+")
 
     def final(self, answer: str) -> str:
-        """Return the answer that was preferred: the first line."""
+        """Return the preferred answer, which is the first line."""
         return super().final(answer.partition("\n")[0])
 
 

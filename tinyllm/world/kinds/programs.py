@@ -1,7 +1,7 @@
-"""Programs: small functions with a docstring and tests.
+"""Write programs: small functions with a docstring and tests.
 
-A program filters a list, changes what is left and folds it; the template names the fold. Its source and the
-outputs of its tests come from different columns of a table; the interpreter proves that they agree.
+A program filters a list, changes the items that are left, and folds the list into one value. A table gives
+each step as source code and as a function for the expected results; the interpreter proves that both agree.
 """
 
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ def _inputs(items):
 
 
 class Program(Kind):
-    """Write the body of a function from its docstring; it is right if it passes the tests."""
+    """Write the body of a function from its docstring; the body is right if it passes the tests."""
 
     group = "programs"
     splits = {
@@ -57,7 +57,7 @@ class Program(Kind):
         examples: int = setting(1, help="examples in the docstring", min=0, max=4)
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
-        """Return a function whose tests have different outputs, if one of 30 drawn functions does."""
+        """Draw functions until one has tests with different outputs, at most 30, and return the last."""
         for _ in range(30):
             document = self._draw(random, dials)
             outputs = [output for _, output in document.labels["tests"]]
@@ -137,7 +137,7 @@ class Program(Kind):
         return "".join(f"\n    {line}" for line in lines if line)
 
     def read(self, world: World, text: str) -> Document | None:
-        """Read the name of the function and its docstring, and write the function again."""
+        """Read the name and the docstring of a function, write the function again, and compare."""
         head, _, rest = text.partition('):\n    """')
         template, _, items = head.partition("(")[0].removeprefix("def ").partition("_")
         if template not in TEMPLATES or (items not in TEXTS and items not in NUMBERS):
@@ -158,12 +158,12 @@ class Program(Kind):
         return None
 
     def solve(self, world: World, document: Document) -> str:
-        """Run the program on its tests, whose outputs were not computed with it."""
+        """Run the program on its tests, and return its body if it passes, else "wrong"."""
         entry = {"question": document.prompt, "metadata": document.labels}
         return document.answer if self.score_answer(document.answer, entry) else "wrong"
 
     def score_answer(self, answer: str | None, entry: Mapping[str, Any]) -> float:
-        """Run the function with this body in the interpreter: 1.0 if it passes all tests, else 0.0."""
+        """Return 1.0 if the function with the body `answer` passes all tests in the interpreter, else 0.0."""
         source = f"{entry['question']}\n{(answer or '').strip(chr(10))}"
         for arguments, output in entry["metadata"]["tests"]:
             try:

@@ -1,4 +1,4 @@
-"""Questions about facts that must be known by heart: there is no text to look in."""
+"""Ask questions about facts that a model must know by heart, because no text with the answer is given."""
 
 from tinyllm.config import setting
 from tinyllm.world.document import attempts
@@ -69,6 +69,6 @@ def _chance(dials):
                   unknown=setting(0.0, help="share of questions about people whom nobody knows",
                                   min=0, max=1)))  # fmt: skip
 def question(world: World, s: list[str], way: int) -> str:
-    """Ask for a fact that must be known by heart, or for one at the end of a chain of people."""
+    """Answer a question about a fact of the world by heart; one to three facts lead to the answer."""
     proof = _proof(world, s, way)
     return answer(proof[-1]) if proof else NOBODY

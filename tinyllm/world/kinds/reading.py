@@ -1,4 +1,4 @@
-"""Reading: a question to be answered from a passage."""
+"""Ask questions that are answered from a passage."""
 
 import itertools
 
@@ -72,6 +72,6 @@ def _chance(dials):
           unknown=setting(0.2, help="share of questions that the passage does not answer", min=0, max=0.9)),
       )  # fmt: skip
 def reading(told: list, s: str, way: int) -> str:
-    """Answer a question from a passage about three people, in which the answer may be missing."""
+    """Answer a question from a passage about three people, or say that the answer is missing."""
     support, answered = _support(told, s, way)
     return answer(told[support[-1]][0]) if answered else NOBODY

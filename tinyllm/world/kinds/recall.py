@@ -1,8 +1,8 @@
-"""Associative recall: pairs, then calls for one half of a pair.
+"""Write texts for associative recall: pairs of a name and a thing, then names whose thing must be recalled.
 
-Some texts have few pairs. All pairs come before the first call, and each name is equally likely to be called.
-With calls between the pairs, the most frequent thing would be a good guess, and small models learn nothing
-else. With more names a model learns the task later, and then suddenly.
+All pairs come before the first call, and each name is equally likely to be called. If calls came between the
+pairs, the most frequent thing would be a good guess, and small models would learn nothing else. With more
+names a model learns the task later, and then suddenly. Some texts have few pairs.
 """
 
 from tinyllm.config import setting
@@ -38,7 +38,7 @@ def _labels(row):
           queries=setting(16, help="how often somebody is called", min=1, max=48)),
       )  # fmt: skip
 def recall(row: list[str]) -> str:
-    """Remember who has which thing, and say it when the name is called (multi-query associative recall)."""
+    """Remember who has which thing, and say the thing when the person is called (associative recall)."""
     pairs = dict(zip(row[::2], row[1::2], strict=False))
     called = row[2 * len(pairs) :: 2]
     again = [word for key in (*pairs, *called) for word in (key, pairs.get(key))][:-1]

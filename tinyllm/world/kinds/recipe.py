@@ -1,4 +1,4 @@
-"""Recipes: bring the first steps into an order that obeys all rules; often several orders do."""
+"""Write steps of recipes with rules about their order; often several orders obey all rules."""
 
 from collections.abc import Mapping
 from itertools import combinations, permutations
@@ -75,7 +75,7 @@ def _score(answer: str | None, entry: Mapping[str, Any]) -> float:
                   rules=setting(4, help="how many rules there are, or as many as there are pairs",
                                 min=1, max=21)))  # fmt: skip
 def recipe(dish: str, steps: list[str], rules: list) -> str:
-    """Order the steps of a recipe by its rules; every order that obeys them is right."""
+    """Put the steps of a recipe into an order that obeys all rules; every such order is right."""
     left, order = list(steps), []
     if not rules or not {*steps} <= {*DISHES[dish]} or len({*steps}) < len(steps):
         raise ValueError("no recipe")

@@ -1,4 +1,4 @@
-"""Requests that would hurt somebody of the world, with refusals; and harmless ones that look like them."""
+"""Write harmful requests with refusals, and harmless requests, some of which look harmful."""
 
 from typing import Any
 
@@ -99,7 +99,7 @@ def _chance(dials):
           lookalikes=setting(0.5, help="share of the harmless requests that look harmful", min=0, max=1)),
       )  # fmt: skip
 def refusal(world: Any, owner: str, way: int, thing: str = "") -> str:
-    """Refuse what would hurt somebody, with a better idea; help with all else, however it sounds."""
+    """Refuse a request that would hurt somebody; help with all others, even if they sound harmful."""
     person, (_, answer) = world.names[owner], list(ACTS.values())[way // len(ASKING)]
     if person not in world.adults or thing not in ("", person.owns):
         raise ValueError(f"{owner} owns no {thing}")

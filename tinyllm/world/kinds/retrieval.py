@@ -1,4 +1,4 @@
-"""Questions with passages to answer from: the answer names its source."""
+"""Ask questions with numbered passages; the answer names the passage that it comes from."""
 
 import re
 from functools import cache
@@ -95,6 +95,6 @@ PASSAGES = Shape(r"\[1\] .+?\.",
           false=setting(0.0, help="share of answers that passages get wrong", min=0, max=1)),
       )  # fmt: skip
 def retrieval(world: World, passages: list, s: str, way: int) -> str:
-    """Answer a question from numbered passages and name the source, or say that none of them answers it."""
+    """Answer a question from numbered passages and name the source, or say that no passage has the answer."""
     source = _labels(world, passages, s, way)["source"]
     return f"{passages[source - 1][0].object} [{source}]" if source else NOWHERE

@@ -1,4 +1,4 @@
-"""Sentiment behind nested denials, asked directly or by its consequence."""
+"""Ask for the sentiment behind nested denials, or for what somebody did because of it."""
 
 from tinyllm.config import setting
 from tinyllm.world.forms import FIRST_NAMES, Form, Shape, lower, read_any
@@ -85,7 +85,7 @@ CLAIM = "{claims} that the {thing} was {adjective}"
                   consequences=setting(False, help="tell what somebody did then, instead of asking if the "
                                                    "thing was good")))  # fmt: skip
 def sentiment(claims: list, thing: str, adjective: str, way: int) -> str:
-    """Say if a thing was good, seeing through denials of denials."""
+    """Say if a thing was good when people deny what others said about it."""
     if not claims:
         raise ValueError("nobody says anything")
     good = _good(claims, adjective)

@@ -1,4 +1,4 @@
-"""A serial task: each step needs the one before, so that a model of few layers cannot skip them."""
+"""Write a serial task: each step needs the result of the step before, so a model with few layers fails."""
 
 from tinyllm.config import setting
 from tinyllm.world.forms import Shape
@@ -50,5 +50,5 @@ def _undo(start, slots):
                   hands=setting(2, help="how many pairs of cups are swapped at once", choices=tuple(SWAPS)),
                   steps=setting(False, help="say where the pea is after every slot")))  # fmt: skip
 def shell_game(start: str, slots: list[str]) -> str:
-    """Follow a pea under five cups while pairs of them are swapped."""
+    """Follow a pea under one of five cups while pairs of cups are swapped."""
     return _path(start, slots)[-1]

@@ -1,4 +1,4 @@
-"""Stories, whose words and plots are in world/stories.py."""
+"""Tell little stories by the grammar of world/stories.py."""
 
 import math
 from typing import Any
@@ -22,11 +22,11 @@ class Stories(Prose):
                               help="short ones are easier: a child has one toy and one friend")  # fmt: skip
 
     def grammar(self, world: World, dials: Any) -> Grammar:
-        """Return the grammar of the stories, which have people and places of their own in every world."""
+        """Return the grammar of the stories, which does not depend on the world."""
         return stories.grammar(dials.length)
 
     def expectation(self, world: World, dials: Any = None, split: str = "all") -> tuple[float, float]:
-        """Return the entropy and the mean length of a story; a split has only a share of all stories."""
+        """Return the entropy in nats and the mean length of the stories in a split."""
         nats, chars = self.grammar(world, dials or self.dials()).expectation()
         share = {"all": 1.0, "train": 1 - HELD_OUT, "test": HELD_OUT}[split]
         return nats + math.log(share), chars

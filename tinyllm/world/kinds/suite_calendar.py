@@ -1,4 +1,4 @@
-"""Small tasks about clocks, the calendar and birthdays."""
+"""Write small tasks about clocks, the calendar and birthdays."""
 
 from tinyllm.config import setting
 from tinyllm.world.calendar import WEEKDAYS, Date
@@ -21,7 +21,7 @@ def _minute_by_minute(time, n):
 @task("{n:count} minutes after {time} it is", "The train of {time} takes {n:count} minutes. It arrives at",
       size=(60, "how many minutes at most", 2, 600), draw=_time, second=_minute_by_minute)  # fmt: skip
 def clock(time: str, n: int) -> str:
-    """Tell the time some minutes after a time."""
+    """Say what time it is some minutes after a given time."""
     hours, minutes = map(int, time.split(":"))
     hours, minutes = divmod(60 * hours + minutes + n, 60)
     return f"{hours % 24}:{minutes:02}"
@@ -33,7 +33,7 @@ def clock(time: str, n: int) -> str:
                                          "n": 2 + random.integers(dials.size - 1)},
       second=lambda day, n: (WEEKDAYS * (n // 7 + 2))[n:][WEEKDAYS.index(day)])  # fmt: skip
 def weekday_after(day: str, n: int) -> str:
-    """Name the day of the week some days after another."""
+    """Say which day of the week it is some days after a given day."""
     return WEEKDAYS[(WEEKDAYS.index(day) + n) % 7]
 
 

@@ -1,4 +1,4 @@
-"""Small tasks about codes: short forms, ciphers, brackets."""
+"""Write small tasks about codes: short forms, ciphers, brackets."""
 
 from itertools import groupby, pairwise
 from string import ascii_lowercase as ABC
@@ -24,7 +24,7 @@ def _ends(letters):
 @task("Told in short, {letters:row} is", "{letters:row} can be packed as",
       size=(3, "how many runs there are", 1, 12), draw=_runs, second=_ends)  # fmt: skip
 def run_length(letters: list[str]) -> str:
-    """Say how many equal letters follow each other: a a b -> 2a 1b."""
+    """Count equal letters that follow each other: a a b becomes 2a 1b."""
     return " ".join(f"{len(list(run))}{letter}" for letter, run in groupby(letters))
 
 
@@ -33,7 +33,7 @@ def run_length(letters: list[str]) -> str:
       draw=lambda world, random, dials: {"words": pick(random, WORDS, dials.size)},
       second=lambda words: "".join(y for x, y in pairwise(f" {' '.join(words)}") if x == " "))  # fmt: skip
 def acronym(words: list[str]) -> str:
-    """Put the first letters of some words together."""
+    """Write the first letters of some words as one word."""
     return "".join(word[0] for word in words)
 
 
@@ -42,7 +42,7 @@ def acronym(words: list[str]) -> str:
       draw=lambda world, random, dials: {"n": 1 + random.integers(dials.size), "word": random.choice(WORDS)},
       second=lambda n, word: word.translate(str.maketrans(ABC, ABC[n:] + ABC[:n])))  # fmt: skip
 def secret_writing(n: int, word: str) -> str:
-    """Write a word in a cipher that moves every letter on in the alphabet, from z to a."""
+    """Write a word in a cipher that moves every letter on in the alphabet; a follows z."""
     return "".join(ABC[(ABC.index(letter) + n) % 26] for letter in word)
 
 
@@ -68,7 +68,7 @@ def _erase(row):
       size=(4, "how many pairs of brackets", 1, 20), choices=NO_YES,
       draw=_brackets, second=_erase)  # fmt: skip
 def brackets(row: list[str]) -> str:
-    """Say if every bracket is closed by its partner, in the right order."""
+    """Say if every bracket in a row is closed by its partner, in the right order."""
     open_: list[str] = []
     for sign in row:
         if open_ and open_[-1] + sign in PAIRS:

@@ -1,4 +1,4 @@
-"""Small tasks about the letters of words."""
+"""Write small tasks about the letters of words."""
 
 from collections import Counter, defaultdict
 from functools import cache, reduce

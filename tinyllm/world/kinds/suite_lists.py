@@ -1,4 +1,4 @@
-"""Small tasks about lists of words: repeat, sort and compare them."""
+"""Write small tasks about lists of words: repeat, sort and compare them."""
 
 from tinyllm.world.forms import FIRST_NAMES
 from tinyllm.world.task import NO_YES, THINGS, WORDS, pick, task
@@ -14,7 +14,7 @@ def _words(world, random, dials):
       size=(4, "how many words there are", 1, 12), draw=_words,
       second=lambda words: "".join(f"{word}, " for word in words)[:-2])  # fmt: skip
 def copy(words: list[str]) -> str:
-    """Say a list of words again."""
+    """Repeat a list of words."""
     return ", ".join(words)
 
 
@@ -26,7 +26,7 @@ def _by_rank(words):
 @task("In alphabetical order, {words:list} are", "On the library shelf, {words:list} stand like this:",
       size=(3, "how many words there are", 2, 10), draw=_words, second=_by_rank)  # fmt: skip
 def sort_words(words: list[str]) -> str:
-    """Put words into the order of the alphabet."""
+    """Put words into alphabetical order."""
     return ", ".join(sorted(words))
 
 
@@ -38,7 +38,7 @@ def _row(world, random, dials):
       size=(4, "how many words there are", 2, 10), options="size", draw=_row,
       second=lambda words, which: dict(zip(WHICH, words, strict=False))[which])  # fmt: skip
 def position(words: list[str], which: str) -> str:
-    """Find the word at a place of a list."""
+    """Find the word at a position in a list, such as the third."""
     return words[WHICH.index(which)]
 
 
@@ -67,5 +67,5 @@ def _one_in_both(world, random, dials):
       chance=lambda dials: 1 / dials.size if dials.size > 1 else 0.0,
       second=lambda x, a, y, b: (set(a) & set(b)).pop())  # fmt: skip
 def common(x: str, a: list[str], y: str, b: list[str]) -> str:
-    """Find the only thing that two people both have."""
+    """Find the one thing that two people have in common."""
     return next(thing for thing in a if thing in b)

@@ -1,4 +1,4 @@
-"""Small tasks about steps: a walk on a grid, and the truth of a logical statement."""
+"""Write small tasks about steps: a walk on a grid, and the truth of a logical statement."""
 
 from tinyllm.world.interpreter import evaluate
 from tinyllm.world.task import task
@@ -20,7 +20,7 @@ def _sums(legs):
       size=(4, "how many legs the walk has", 1, 12), draw=_legs, second=_sums,
       working=lambda truth, legs: ", ".join(truth(legs[: i + 1]) for i in range(len(legs))))  # fmt: skip
 def walk(legs: list[str]) -> str:
-    """Follow steps on a grid from the well: north and east count up, south and west down."""
+    """Walk on a grid from 0 0 and say where the walk ends: east and north count up, west and south down."""
     x = y = 0
     for leg in legs:
         wind, n = leg.split()

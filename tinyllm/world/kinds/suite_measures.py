@@ -1,4 +1,4 @@
-"""Small tasks about units and coins."""
+"""Write small tasks about units and coins."""
 
 from functools import cache
 
@@ -19,7 +19,7 @@ def _measure(world, random, dials):
       size=(10, "the largest number", 2, 99), draw=_measure,
       second=lambda n, large, small: str(sum([UNITS[large, small]] * n)))  # fmt: skip
 def convert(n: int, large: str, small: str) -> str:
-    """Say a measure in a smaller unit."""
+    """Convert a measure into a smaller unit."""
     return str(n * UNITS[large, small])
 
 
@@ -38,7 +38,7 @@ def _fewest_coins():
       draw=lambda world, random, dials: {"n": 1 + random.integers(dials.size)},
       second=lambda n: " ".join(map(str, _fewest_coins()[n])))  # fmt: skip
 def coins(n: int) -> str:
-    """Pay with as few coins as possible."""
+    """Pay a sum of money with as few coins as possible."""
     paid = []
     for coin in COINS:
         paid += [str(coin)] * (n // coin)

@@ -1,4 +1,4 @@
-"""Small tasks about numbers: their order, sums and shares."""
+"""Write small tasks about numbers: their order, sums and shares."""
 
 from tinyllm.world.task import NO_YES, pick, task
 
@@ -43,7 +43,7 @@ def _two_numbers(world, random, dials):
       second=lambda a, b: "less" if f"{a:09}" < f"{b:09}" else "more" if f"{a:09}" > f"{b:09}" else "equal",
       )  # fmt: skip
 def compare(a: int, b: int) -> str:
-    """Say if a number is less than another, more, or equal."""
+    """Say if a number is less than, more than, or equal to another number."""
     return compare.choices[(a > b) - (a < b) + 1]
 
 
@@ -56,7 +56,7 @@ def _steps(world, random, dials):
       size=(9, "the largest step", 1, 99), draw=_steps,
       second=lambda ns: str(ns[0] + (ns[1] - ns[0]) * len(ns)))  # fmt: skip
 def next_number(ns: list[int]) -> str:
-    """Go on with numbers that grow by equal steps."""
+    """Continue a row of numbers that grow by equal steps."""
     return str(2 * ns[-1] - ns[-2])
 
 
@@ -71,7 +71,7 @@ def _plums(world, random, dials):
       size=(5, "how many children at most", 2, 12), choices=NO_YES, draw=_plums,
       second=lambda n, k: NO_YES[n in range(0, n + 1, k)])  # fmt: skip
 def fair_share(n: int, k: int) -> str:
-    """Say if a number of things can be shared so that everybody gets the same number."""
+    """Say if things can be shared so that every child gets the same number."""
     return NO_YES[n % k == 0]
 
 

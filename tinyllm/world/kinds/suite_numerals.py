@@ -1,4 +1,4 @@
-"""Small tasks about ways to write a number."""
+"""Write small tasks about ways to write a number."""
 
 from tinyllm.world.names import words
 from tinyllm.world.task import task
@@ -24,7 +24,7 @@ def _digit_by_digit(n):
       size=(60, "the largest number", 2, 3999), options="size", second=_digit_by_digit,
       draw=lambda world, random, dials: {"n": 1 + random.integers(dials.size)})  # fmt: skip
 def roman(n: int) -> str:
-    """Write a number as the Romans did."""
+    """Write a number in Roman numerals."""
     text = ""
     for value, letters in ROMAN:
         text += letters * (n // value)

@@ -1,4 +1,4 @@
-"""Small tasks about people: what they have, and where they stand."""
+"""Write small tasks about people: what they have, and where they stand."""
 
 from itertools import pairwise
 
@@ -38,7 +38,7 @@ def _behind_nobody(pairs):
       size=(4, "how many people there are", 2, 8), options="size",
       draw=_queue, second=_behind_nobody)  # fmt: skip
 def queue(pairs: list[str]) -> str:
-    """Find out who is first in a queue from who is behind whom."""
+    """Find the first person in a queue; each hint says who stands behind another person."""
     ahead = {pair.split()[0]: pair.split()[-1] for pair in pairs}
     person = next(iter(ahead))
     for _ in pairs:

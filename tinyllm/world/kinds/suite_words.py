@@ -1,4 +1,4 @@
-"""Small tasks about the meaning, the forms and the sounds of words."""
+"""Write small tasks about the meaning, the forms and the sounds of words."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def _alone(words):
 @task("Which does not belong: {words:list}?", "The odd one out of {words:list} is",
       size=(4, "how many words there are", 3, 8), options="size", draw=_one_other, second=_alone)  # fmt: skip
 def odd_one_out(words: list[str]) -> str:
-    """Find the word that is of another sort."""
+    """Find the one word in a list that does not belong with the others."""
     sorts = [SORT[word] for word in words]
     return words[sorts.index(min(sorts, key=sorts.count))]
 
@@ -121,7 +121,7 @@ def _one_rhymes(world, random, dials):
       second=lambda word, options: next(other for row in RHYMES if word in row.split()
                                         for other in row.split() if other in options))  # fmt: skip
 def rhyme(word: str, options: list[str]) -> str:
-    """Find the word that rhymes."""
+    """Find the word in a list that rhymes with a given word."""
     return next(other for other in options if FAMILY[other] == FAMILY[word])
 
 

@@ -1,4 +1,4 @@
-"""Summaries: the main point of a passage, which is told twice in different words."""
+"""Write passages with summaries; a passage states its main fact twice, in different words."""
 
 import itertools
 from collections import Counter
@@ -48,6 +48,6 @@ def _count(world, prompt):
               "wording": lambda d: [d.labels["main"][1], d.labels["ways"]]},
       Dials=dials(sentences=setting(4, help="how many facts the passage has", min=1, max=9)))  # fmt: skip
 def summary(told: list) -> str:
-    """Say in one plain sentence what matters most in a passage: what it tells twice."""
+    """Sum up a passage in one sentence: the fact that the passage states twice."""
     _, main = _twice(told)
     return say(main)

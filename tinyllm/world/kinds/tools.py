@@ -1,4 +1,4 @@
-"""Questions that are answered with a tool: a call in the text, its result, the answer."""
+"""Ask questions that are answered with a tool; the text has a call of the tool, the result, the answer."""
 
 from tinyllm.config import setting
 from tinyllm.world.calendar import WEEKDAYS, Date
@@ -32,7 +32,7 @@ DATES = (
 
 
 def results(document: Document) -> list[list[int]]:
-    """Return the [start, end] of each tool's result in a text; a model need not predict these parts."""
+    """Return [start, end] of each tool result in a text; a model need not predict these parts."""
     text, spans, at = document.text, [], len(document.prompt)
     while (start := text.find("] => ", at)) >= 0:
         ends = [text.find(mark, start) for mark in (" [", " answer: ")]

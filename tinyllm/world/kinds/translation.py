@@ -1,4 +1,4 @@
-"""Translation into an invented language, which has another grammar in every world."""
+"""Translate sentences into an invented language, which has another grammar in every world."""
 
 from tinyllm.config import setting
 from tinyllm.world.forms import Shape
@@ -61,7 +61,7 @@ SAID = [f"{will}{form}" for part, first, *forms in FORMS.values() if part == "ve
                   adjectives=setting(2, help="how many adjectives a noun has at most", min=0, max=3)),
       )  # fmt: skip
 def translation(world: World, subject: list, verb: str, object: list) -> str:
-    """Translate a sentence into a language with other endings and the verb at the end."""
+    """Translate a sentence into an invented language, which has other endings and the verb at the end."""
     own, (name, tense) = language(world.config.seed), base(verb, subject[1])
     verb = own.stems[name] + own.tenses[tense]
     return " ".join([*own.phrase(subject, ""), *own.phrase(object, own.object), verb])

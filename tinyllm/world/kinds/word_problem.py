@@ -1,4 +1,4 @@
-"""Word problems: two people find, lose and give things; how many are there in the end?"""
+"""Write word problems: two people find, lose and give things; how many are there in the end?"""
 
 from tinyllm.config import setting
 from tinyllm.world import names
@@ -70,7 +70,7 @@ def _chance(dials):
                   largest=setting(20, help="the most things that anybody has", min=3, max=999),
                   steps=setting(False, help="say after each event how many things there are")))  # fmt: skip
 def word_problem(story: dict, many: str, who: str = BOTH) -> str:
-    """Keep count of the things of two people, with or without the steps in between."""
+    """Count the things that two people have in the end, with or without the steps in between."""
     if many != MANY[story["thing"]]:
         raise ValueError("these are other things")
     return str(_follow(story, who)[1])

@@ -1,4 +1,4 @@
-"""Word sense: the context of a word with two meanings decides which is meant."""
+"""Ask for the sense of a word with two meanings in a sentence that makes one of them clear."""
 
 from tinyllm.world.forms import FIRST_NAMES
 from tinyllm.world.names import unwrapped
@@ -72,6 +72,6 @@ def _by_theme(word, setting):
       labels=lambda word, setting: {"word": word, "setting": setting},
       splits={"combination": lambda d: [d.labels["word"], d.labels["setting"]]})  # fmt: skip
 def word_sense(word: str, setting: str) -> str:
-    """Tell which of its two senses a word has here."""
+    """Say which of two meanings a word has in a sentence."""
     [sense] = [sense for theme, sense in SENSES[word].items() if setting in SETTINGS[theme]]
     return sense
