@@ -79,5 +79,5 @@ class Step:
 
     @property
     def logits(self) -> np.ndarray:
-        """Return the logits (V,) of the model for this token, before any sampling setting."""
+        """Return the model's logits (V,) for this token, before any sampling setting is applied."""
         return self.all_logits[self.place]

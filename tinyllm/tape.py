@@ -1,4 +1,4 @@
-"""The tape of autograd: records of the forward pass, and the backward pass over them.
+"""Record the forward pass on a tape, and compute gradients by going back over the records.
 
 `tinyllm.tensor.record` makes the records. `gradients` does for arrays what `ops.backpropagate` does for
 scalars. `run` calls an op on arrays of any dtype, although kernels take only float32.
@@ -27,7 +27,7 @@ mode = Mode()
 
 @contextlib.contextmanager
 def recording(flag: bool) -> Iterator[None]:
-    """Switch recording on or off for the length of a `with` block."""
+    """Switch recording on or off inside a `with` block."""
     before, mode.recording = mode.recording, flag
     try:
         yield
@@ -38,10 +38,10 @@ def recording(flag: bool) -> Iterator[None]:
 class Node:
     """The record of one step of the forward pass, from which the backward pass computes gradients.
 
-    sources: a key for each input, under which the input's gradient is collected: (node, i) for output i of
-        another step, (tensor, 0) for a leaf, None for a tensor without gradient.
+    sources: for each input, the key under which its gradient is collected: (node, i) for output i of another
+        step, (tensor, 0) for a leaf, None for a tensor without gradient.
     backward: turns gradients of outputs into gradients of inputs.
-    outputs: (shape, dtype) of each output, without the array, which is freed when no closure needs it.
+    outputs: (shape, dtype) of each output; the array itself is freed when no closure needs it.
     """
 
     __slots__ = ("__weakref__", "backward", "outputs", "sources")
@@ -53,7 +53,7 @@ class Node:
 
 
 def topological(root: Node) -> list[Node]:
-    """List root and all nodes it depends on, so that every node comes after the ones it depends on.
+    """List root and all nodes it depends on, so that every node comes after the nodes it depends on.
 
     A loop with its own stack does this, because a graph may be deeper than Python's recursion limit.
     """
@@ -93,7 +93,7 @@ def gradients(y: Any, dy: np.ndarray) -> dict[Any, np.ndarray]:
 
 
 def run(op: Any, *arrays: np.ndarray, **options: bool) -> Any:
-    """Run an op on arrays of any dtype, by its specification if one of them is not float32."""
+    """Run an op on arrays of any dtype; arrays that are not float32 go to its specification."""
     for x in arrays:
         if type(x) is not np.ndarray or (x.dtype is not FLOAT32 and x.dtype != FLOAT32):
             run_by = op if op.backend in ("numpy", "override") else op.specification
@@ -102,5 +102,5 @@ def run(op: Any, *arrays: np.ndarray, **options: bool) -> Any:
 
 
 def plus(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Add two arrays: of one shape by the op `add`, of others by NumPy, which broadcasts."""
+    """Add two arrays: by the op `add` if they have one shape, else by NumPy, which broadcasts."""
     return run(ops.add, x, y) if x.shape == y.shape else x + y

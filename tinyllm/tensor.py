@@ -1,9 +1,9 @@
-"""Tensor: an array that remembers how it was computed, so that its gradients can be computed.
+"""Define Tensor, an array that remembers how it was computed, so that gradients can be computed.
 
 Every differentiable function computes its output with NumPy arrays. It passes the output to `record`, with
 its inputs and a closure that turns the output's gradient into one gradient per input. `Tensor.backward` calls
-these closures from the last to the first, and frees each one with the activations that it kept. So a second
-`backward()` through the same records is an error, and there are no gradients of gradients.
+these closures from the last to the first, and frees each closure with the activations that it kept. So a
+second `backward()` through the same records is an error, and there are no gradients of gradients.
 
     def softmax(x):
         y = ops.softmax(x.data)
@@ -25,7 +25,7 @@ from tinyllm.tape import Node, gradients, mode, plus, recording, run
 
 
 def no_grad() -> contextlib.AbstractContextManager[None]:
-    """Compute without recording inside a `with` block, as in evaluation and generation."""
+    """Compute without recording inside a `with` block, for evaluation and generation."""
     return recording(False)
 
 
@@ -33,7 +33,7 @@ def no_grad() -> contextlib.AbstractContextManager[None]:
 def remaking() -> Iterator[None]:
     """Save memory: at the end of a `with` block, drop the outputs that are cheap to compute again.
 
-    These are the outputs of steps that pass `again` to `record`; the backward pass recomputes the same bits.
+    These outputs come from steps that pass `again` to `record`; the backward pass recomputes the same bits.
     Source: Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Models", 2022.
     """
     made: list[weakref.ref[Remade]] = []
@@ -80,8 +80,8 @@ class Tensor:
 
     `data` is the array: floats and lists of floats become float32, whole numbers int64; arrays keep their
     dtype. `grad` is None, or the sum of gradients that `backward` has computed. `grad` may share memory with
-    other gradients, so replace it, never write into it. Raises TypeError unless a tensor with gradient holds
-    floats.
+    other gradients, so replace it and never write into it. Raises TypeError if a tensor with gradient does
+    not hold floats.
     """
 
     __slots__ = ("__weakref__", "_node", "_output", "data", "grad", "requires_grad")
@@ -119,7 +119,7 @@ class Tensor:
         return len(self.data)
 
     def numpy(self) -> np.ndarray:
-        """Return the array itself, not a copy."""
+        """Return the array itself; it is not copied."""
         return self.data
 
     def item(self) -> float:
@@ -139,13 +139,13 @@ class Tensor:
         return np.array(self.data, dtype) if copy else np.asarray(self.data, dtype)
 
     def detach(self) -> "Tensor":
-        """Return the same array as a new leaf that needs no gradient."""
+        """Return a new leaf with the same array that needs no gradient."""
         return Tensor(self.data)
 
     def backward(self, grad: Any = None) -> None:
         """Compute the gradient of this tensor for every leaf that requires one, and add it to `leaf.grad`.
 
-        grad is the gradient to start from, by default 1 for a tensor with one element. Frees the graph.
+        `grad` is the gradient to start from, by default 1 for a tensor with one element. The graph is freed.
         Raises RuntimeError when nothing was recorded or the graph was freed, ValueError when grad is missing
         or has another shape than the tensor.
         """
@@ -162,7 +162,7 @@ class Tensor:
     # Arithmetic broadcasts as NumPy does; a gradient is summed over the axes its input was stretched along.
 
     def like(self, x: Any) -> "Tensor":
-        """Return x as a Tensor; a number or a plain array gets the float dtype of this tensor."""
+        """Convert x to a Tensor; a number or a plain array gets the float dtype of this tensor."""
         if isinstance(x, Tensor):
             return x
         return Tensor(np.asarray(x, self.dtype if self.dtype.kind == "f" else None))
@@ -277,7 +277,7 @@ class Tensor:
 
     @instead(dim="axis=", keepdim="keepdims=")
     def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
-        """Sum over one axis, several axes, or all."""
+        """Sum over one axis, over several axes, or over all."""
         shape = self.shape
 
         def backward(dy):
@@ -288,13 +288,13 @@ class Tensor:
 
     @instead(dim="axis=", keepdim="keepdims=")
     def mean(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
-        """Average over one axis, several axes, or all."""
+        """Average over one axis, over several axes, or over all."""
         total = self.sum(axis, keepdims)
         return total / (self.data.size / max(total.data.size, 1))
 
     @instead(dim="axis=", keepdim="keepdims=")
     def max(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> "Tensor":
-        """Return the largest number along one axis, several axes, or all; equal maxima share the gradient."""
+        """Return the largest numbers over one axis, several, or all; equal maxima share the gradient."""
         most = self.data.max(axis=axis, keepdims=True)
 
         def backward(dy):
@@ -313,7 +313,7 @@ class Tensor:
         return record(self.data.reshape(*shape), (self,), backward)
 
     def transpose(self, *axes: int) -> "Tensor":
-        """Put the axes in the order of `axes`; reverse them when none are given."""
+        """Reorder the axes as listed in `axes`, or reverse them when none are given."""
         order = [a % self.ndim for a in axes] or range(self.ndim)[::-1]
 
         def backward(dy):
@@ -376,7 +376,7 @@ class Remade(Tensor):
 
 
 def remakeable(y: np.ndarray, again: Callable) -> Tensor:
-    """Return y as a Tensor, whose array `remaking` drops at the end of its block and `again()` recomputes."""
+    """Make a Tensor of y, whose array `remaking` can drop and `again()` computes again."""
     if mode.remade is None:
         return Tensor(y)
     tensor = Remade(y, again)
@@ -385,16 +385,16 @@ def remakeable(y: np.ndarray, again: Callable) -> Tensor:
 
 
 def as_array(x: Any) -> Any:
-    """Return the array of a Tensor; anything else unchanged."""
+    """Return the array of a Tensor; return anything else unchanged."""
     return x.data if isinstance(x, Tensor) else x
 
 
 def as_tensor(x: Any) -> Any:
-    """Return a plain array, a list or a number as a Tensor of float32; a Tensor unchanged."""
+    """Convert an array, a list or a number to a Tensor of float32; return a Tensor unchanged."""
     return x if isinstance(x, Tensor) else Tensor(np.asarray(x, np.float32))
 
 
 def as_tensors(*xs: Any) -> tuple[Any, ...]:
-    """Convert all arguments to Tensors, with the dtype of the first one that is a Tensor; None stays None."""
+    """Convert all arguments to Tensors with the dtype of the first Tensor among them; None stays None."""
     like = next((x.like for x in xs if isinstance(x, Tensor)), as_tensor)
     return tuple(x if x is None else like(x) for x in xs)

@@ -1,4 +1,4 @@
-"""The version of this library, and the name under which a package index may list it.
+"""Give the version of this library, and the name under which a package index may list it.
 
 `pip install tinyllm` installs another project that had the name first; import name and command stay tinyllm.
 """

@@ -1,4 +1,4 @@
-"""Tokenizers: turn text into token ids and back, without loss."""
+"""Define tokenizers, which turn text into token ids and back, without loss."""
 
 from tinyllm.tokenizer.base import Tokenizer
 from tinyllm.tokenizer.bpe import BPETokenizer

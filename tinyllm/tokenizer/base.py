@@ -1,6 +1,6 @@
-"""The base class of tokenizers: special tokens, bytes and text, decoding, and the content of files.
+"""Define the base class of tokenizers: special tokens, bytes and text, decoding, and the content of files.
 
-A subclass defines its vocabulary, `_encode_ordinary`, which turns text without special tokens into ids, and
+A subclass defines its vocabulary; `_encode_ordinary`, which turns text without special tokens into ids; and
 `_document`, its part of the file.
 """
 
@@ -38,8 +38,8 @@ Ids = Iterable[int] | np.ndarray
 class Tokenizer:
     """Base of all tokenizers, which turn text into ids and back: `decode(encode(text)) == text`.
 
-    Ids 0 to n - 1 are the ordinary tokens; the special ones follow, in the order of `special_tokens`. A name
-    of a special token in a text is encoded as ordinary text, unless `encode(text, allowed_special={name})`
+    Ids 0 to n - 1 are the ordinary tokens; special tokens follow, in the order of `special_tokens`. A name of
+    a special token in a text is encoded as ordinary text, unless `encode(text, allowed_special={name})`
     allows it. So a user's text cannot end a document, or open another turn in a chat.
     """
 
@@ -71,7 +71,7 @@ class Tokenizer:
         self.added_tokens = dict(names)
 
     def add_special_tokens(self, names: Iterable[str]) -> None:
-        """Add the names that are not special tokens yet, as the next ids. Raises UserError for a bad one."""
+        """Give the next ids to names that are not special tokens yet. Raises UserError for a bad name."""
         new = [name for name in check_names(names) if name not in self.special_tokens]
         ids = dict(zip(new, count(self.vocab_size)))
         self._tokens = _with_special(self._tokens, ids)
@@ -80,7 +80,7 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """Return the largest id plus one: the number of ids, special tokens and free ids included."""
+        """Return the largest id plus one, which counts special tokens and free ids too."""
         return len(self._tokens)
 
     def __len__(self):
@@ -109,11 +109,11 @@ class Tokenizer:
         return self._encode_all([text], allowed_special)[0]
 
     def encode_to_numpy(self, text: Text, allowed_special: Allowed = ()) -> np.ndarray:
-        """Return the same ids as `encode`, in an int32 array."""
+        """Encode a text, and return the ids as an int32 array."""
         return self._encode_all([text], allowed_special, arrays=True)[0]
 
     def encode_batch(self, texts: Iterable[Text], allowed_special: Allowed = ()) -> list[list[int]]:
-        """Encode each of several texts: a list of lists of ids."""
+        """Encode several texts -> a list with a list of ids for each text."""
         return self._encode_all(texts, allowed_special)
 
     def _encode_all(self, texts, allowed_special, arrays=False):
@@ -151,7 +151,7 @@ class Tokenizer:
         return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
     def encode_file(self, file: BinaryIO) -> Iterator[np.ndarray]:
-        """Encode a text larger than memory -> iterator of int32 arrays of ids.
+        """Encode a text that may be larger than memory -> iterator of int32 arrays of ids.
 
         file: opened in binary mode. Special tokens are not looked for.
         """
@@ -203,8 +203,8 @@ class Tokenizer:
     def decode(self, ids: Ids, errors: str = "replace") -> str:
         """Turn ids back into text.
 
-        `decode(encode(text))` is the text. Where the bytes are not UTF-8, as a model may write them, `errors`
-        decides as in `bytes.decode`: U+FFFD by default; "strict" raises UnicodeDecodeError.
+        `decode(encode(text))` is the text. A model may write bytes that are not UTF-8; then `errors` decides,
+        as in `bytes.decode`: the default writes U+FFFD, and "strict" raises UnicodeDecodeError.
         """
         text = self._decoder.text(ids) if type(ids) is list and bpe_fast.kernels(bpe_encode) else None
         return text_from_bytes(self.decode_bytes(ids), errors) if text is None else text
@@ -288,7 +288,7 @@ def _with_special(tokens, special_tokens):
 
 
 def numbered(vocab: dict[str, int], names: Iterable[str]) -> dict[str, int]:
-    """Number added tokens as the `tokenizers` library does, which ignores a file's ids -> {name: id}."""
+    """Number added tokens like the `tokenizers` library, which ignores the ids in a file -> {name: id}."""
     ids, largest = {}, -1
     for name in names:
         ids[name] = vocab.get(name, max(largest + 1, len(vocab)))

@@ -1,4 +1,4 @@
-"""Byte-level byte pair encoding, the tokenizer of GPT-2 and of most models since.
+"""Define byte-level byte pair encoding, the tokenizer of GPT-2 and of most models since.
 
 The algorithms are four ops in `tinyllm/ops/bpe.py`. Compiled kernels (csrc/bpe/) split, train and encode;
 without them `bpe_fast.py` does the same in Python, and `BPETokenizer` caches the ids of pieces.
@@ -31,7 +31,7 @@ WAVE = 2**24  # bytes of small texts that the kernels get at once
 
 
 class BPETokenizer(Tokenizer):
-    """Byte-level BPE: tokens are bytes and frequent pairs of tokens, so every text can be encoded."""
+    """Byte-level BPE: tokens are bytes and frequent sequences of bytes, so every text can be encoded."""
 
     kind = "bpe"
 
@@ -49,7 +49,7 @@ class BPETokenizer(Tokenizer):
     ) -> BPETokenizer:
         """Make a tokenizer from any `Vocabulary`.
 
-        special_tokens: {name: id} with free ids, or names to be numbered after the vocabulary.
+        special_tokens: {name: id} with free ids, or names, which get the ids after the vocabulary.
         """
         tokenizer = cls.__new__(cls)
         tokenizer._set_up(vocabulary, pattern, special_tokens)
@@ -63,16 +63,16 @@ class BPETokenizer(Tokenizer):
 
         ranks: {bytes: rank}. Two neighbours merge if they form a token together; the lowest rank goes first,
         then the leftmost pair. A piece that is a token becomes that token without merging. special_tokens:
-        {name: id}, or names to be numbered after the ranks. Raises UserError if ranks lack a byte or repeat.
+        {name: id}, or names to get the ids after the ranks. Raises UserError if ranks lack a byte or repeat.
         """
         return cls.from_vocabulary(Vocabulary.from_ranks(ranks), pattern, special_tokens)
 
     @classmethod
     def whole_words(cls, text: Text, most: int = 2**16, pattern: str = "gpt2") -> BPETokenizer:
-        """Make a tokenizer whose tokens are the words of a text, and all bytes for other words.
+        """Make a tokenizer whose tokens are the words of a text, and all single bytes for other words.
 
         A word is a piece of the pattern, with the space before it. With more than `most` tokens, the least
-        frequent words are left out, and of equally frequent ones the later in the order of bytes.
+        frequent words are left out; of equally frequent words, those that are later in the order of bytes.
         """
         splitter = Splitter(pattern)
         data = bytes_from_text(text)
@@ -100,7 +100,7 @@ class BPETokenizer(Tokenizer):
               on_merge: Callable[[int, int, int, int], None] | None = None) -> BPETokenizer:  # fmt: skip
         """Learn a vocabulary from text.
 
-        texts: a str, bytes, an iterable of them, or one text in a file opened in binary mode, which may be
+        texts: a str, bytes, an iterable of these, or a file in binary mode, which is one text and may be
         larger than memory. vocab_size counts the 256 bytes, the merges and the special tokens; the result is
         smaller if the text runs out of pairs. The order of the texts does not change the result. No piece
         crosses from one text to the next, so do not cut one text into several; use a file instead.
@@ -125,12 +125,12 @@ class BPETokenizer(Tokenizer):
         return cls(merges, pattern, special_tokens)
 
     def pieces(self, text: Text) -> Iterator[bytes]:
-        """Split a text by the pattern: str or bytes -> iterator of bytes. No token crosses a piece."""
+        """Cut a text by the pattern: str or bytes -> iterator of bytes. No token spans two pieces."""
         for piece in self._splitter.pieces(self._normalized(text_keeping_bytes(text))):
             yield piece.encode("utf-8", "surrogateescape")
 
     def encode(self, text: Text, allowed_special: Allowed = ()) -> list[int]:
-        """Encode a text as `Tokenizer.encode` does, with a faster path for short texts."""
+        """Encode a text as a list of token ids; see `Tokenizer.encode`. Short texts take a faster path."""
         if (bpe_encode._run is COMPILED and split_pieces._run is COMPILED_SPLIT and type(text) is str
                 and not (allowed_special or self.normalizer or self.added_tokens)):  # fmt: skip
             ids = self._kernel.encode_short(text, self._splitter.published)
@@ -188,7 +188,7 @@ class BPETokenizer(Tokenizer):
 
 
 def check_plain(tokenizer: Tokenizer, format: str) -> BPETokenizer:
-    """Return the tokenizer. Raises UserError if it has features other than BPE, pattern, special tokens."""
+    """Return the tokenizer. Raises UserError if it has features besides BPE, pattern and special tokens."""
     if not isinstance(tokenizer, BPETokenizer):
         raise UserError(f"{format} holds byte-level BPE, not a {tokenizer.kind} tokenizer")
     if tokenizer.chat:
@@ -200,9 +200,9 @@ def check_plain(tokenizer: Tokenizer, format: str) -> BPETokenizer:
 
 
 def byte_level_document(vocabulary: Vocabulary, pattern: str | None) -> tuple[dict, dict]:
-    """Return pre_tokenizer, decoder and model of a tokenizer.json, and the part that only tinyllm reads.
+    """Return pre_tokenizer, decoder and model of a tokenizer.json, and fields that only tinyllm reads.
 
-    pattern: as for `BPETokenizer`, or None if text is not split.
+    pattern: the same as for `BPETokenizer`, or None if text is not split.
     """
     words, merges = vocabulary.words()
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}

@@ -1,4 +1,4 @@
-"""Fast `bpe_train` and `bpe_encode` in Python, which look only at what the last merge changed.
+"""Train and encode BPE fast in Python, by looking only at what the last merge changed.
 
 The specs in `ops/bpe.py` define the result. Tests compare both on thousands of random cases. If an op is
 replaced (`tinyllm.override(bpe_merge=f)`), the ops run instead.
@@ -20,14 +20,14 @@ DEAD = -2  # a mark in place of the right half of a merge
 
 
 def kernels(operation: Any) -> Any:
-    """Return the compiled module if a kernel runs this op, else None."""
+    """Return the compiled module if a kernel runs this op, or None."""
     if operation._run is operation.variants.get("compiled"):  # the usual case, and the quick answer
         return _compiled
     return _compiled if operation.backend == "compiled" else None
 
 
 def check_bytes(ids: Sequence[int]) -> None:
-    """Raise UserError if ids hold -1 - i, which stands for a byte i without a token."""
+    """Raise UserError if ids contain -1 - i, which marks a byte i that has no token."""
     if ids and min(ids) < 0:
         raise UserError(
             f"the text has the byte 0x{-1 - min(ids):02x}, for which this vocabulary has no token; take it "
@@ -41,8 +41,8 @@ def train(pieces: Sequence[bytes], counts: Sequence[int], n_merges: int,
     """Return the same dict as `ops.bpe_train(pieces, counts, n_merges)`, but faster.
 
     pieces: N `bytes`, counts: N ints >= 1 -> {(left, right): new token}. A merge looks only at the pieces
-    that hold its pair. Each merge ends by calling `progress(done, total)` and
-    `on_merge(left, right, new, count)`.
+    that contain its pair. After each merge, `progress(done, total)` and `on_merge(left, right, new, count)`
+    are called.
     """
     if bpe_train.replaced:
         return bpe_train(pieces, counts, n_merges)
@@ -91,10 +91,10 @@ def _merge_everywhere(pair, new_id, tokens, counts, totals, where):
 
 
 def encode(piece: bytes | list[int], merges: Merges, order: Merges | None = None) -> list[int]:
-    """Encode a piece: return the list of `ops.bpe_encode(piece, merges)` in O(n log n) for n bytes.
+    """Encode a piece to the same ids as `ops.bpe_encode(piece, merges)`, in O(n log n) for n bytes.
 
-    The heap holds every pair that could be merged; the one learnt first is on top, then the leftmost. With
-    `order`, {(left, right): rank}, the smallest rank goes first instead of the smallest new token.
+    A heap holds every pair that could be merged. The pair learnt first is on top, and of equal pairs the
+    leftmost. With `order`, {(left, right): rank}, the pair with the smallest rank goes first.
     """
     order = merges if order is None else order
     ids = list(piece)

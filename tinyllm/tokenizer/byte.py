@@ -1,4 +1,4 @@
-"""The byte tokenizer: a token is a byte, and nothing is learnt."""
+"""Define the byte tokenizer: a token is a byte, and nothing is learnt."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from tinyllm.tokenizer.vocabulary import Vocabulary
 
 
 class ByteTokenizer(Tokenizer):
-    """One token per byte: 256 ids suffice for any text, but an emoji takes four tokens."""
+    """A tokenizer with one token per byte: 256 ids suffice for any text, but an emoji takes four tokens."""
 
     kind = "byte"
 

@@ -1,7 +1,7 @@
 """Write bytes as GPT-2's characters, because JSON cannot hold a token that is half a character.
 
 Each byte gets a visible character: printable Latin-1 characters represent themselves, and all other bytes
-get U+0100, U+0101... in order (`bytes_to_unicode` in GPT-2's encoder.py, 2019). The space is "\u0120".
+get U+0100, U+0101... in order (`bytes_to_unicode` in GPT-2's encoder.py, 2019). The space is "Ġ".
 """
 
 _PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
@@ -20,7 +20,7 @@ def characters(token: bytes) -> str:
 
 
 def token_bytes(word: str) -> bytes | None:
-    """Read GPT-2's characters as bytes; None if one of them stands for no byte."""
+    """Read GPT-2's characters as bytes, or return None if a character stands for no byte."""
     try:
         token = word.translate(_TO_BYTES).encode("latin-1")
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""The character tokenizer: a token is a character that occurs in the training text."""
+"""Define the character tokenizer: a token is a character that occurs in the training text."""
 
 from collections.abc import Iterable
 
@@ -17,7 +17,7 @@ EVERY_CHARACTER = {
 
 
 class CharTokenizer(Tokenizer):
-    """One token per character, numbered in the order of Unicode; other characters raise UserError."""
+    """A tokenizer with one token per character, in the order of Unicode; unknown ones raise UserError."""
 
     kind = "char"
 
@@ -36,7 +36,7 @@ class CharTokenizer(Tokenizer):
 
     @classmethod
     def train(cls, text: Text, special_tokens: Iterable[str] = ()) -> "CharTokenizer":
-        """Make a tokenizer of the characters in a text, str or UTF-8 bytes. Raises UserError if empty."""
+        """Make a tokenizer of the characters in a text, str or UTF-8 bytes. Raises UserError for no text."""
         return cls(sorted(set(_characters(text))), special_tokens)
 
     def _readable(self, text):

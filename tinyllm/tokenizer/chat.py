@@ -1,6 +1,6 @@
 """Write conversations as tokens.
 
-Special tokens mark where turns begin and end. Messages are encoded as ordinary text, even if they spell the
+Special tokens mark where turns begin and end. Messages are encoded as ordinary text, even if they contain the
 name of a special token. So nobody can end a turn by typing and continue in another role.
 
 Every text is encoded separately. So a message never changes the tokens of its neighbours, and a longer
@@ -22,7 +22,7 @@ class Special:
 
 
 class ChatTokens(NamedTuple):
-    """A conversation: its ids, and a mask that is True for ids that the model learns or has written."""
+    """The ids of a conversation, and a mask that is True for ids that the model learns or has written."""
 
     ids: list[int]
     mask: list[bool]
@@ -67,7 +67,7 @@ class ChatTemplate:
 
     @property
     def special_tokens(self) -> list[str]:
-        """Return the names of the special tokens that a tokenizer must have, each once."""
+        """Return the names of the special tokens that a tokenizer must have, without repetition."""
         found = (part.name for _, parts in self._places() for part in parts if isinstance(part, Special))
         return list(dict.fromkeys(found))
 
@@ -86,8 +86,8 @@ class ChatTemplate:
 
         messages: a sequence of {"role": role, "content": str} -> `ChatTokens`. With `reply`, the ids end
         with the opening of the model's next turn, for `generate` to continue. The mask is True in turns of
-        the model's role, from the content to the special token that ends it. Raises UserError for a role that
-        is not in the template and for a special token that is not in the tokenizer.
+        the model's role, from the content to the special token that ends the turn. Raises UserError for a
+        role that is not in the template and for a special token that is not in the tokenizer.
         """
         self.check(tokenizer)
         ids = self._ids(tokenizer, self.begin)
@@ -109,7 +109,7 @@ class ChatTemplate:
         """Encode a user's turn and the opening of the model's next turn -> the ids to append.
 
         before: the ids so far, which end in a turn of the model; empty for a new conversation. If that turn
-        lacks the special token that ends it, the token is added first.
+        lacks the special token that ends it, this token is added first.
         """
         ids = self.encode(tokenizer, [{"role": "user", "content": text}], reply=True).ids
         if not len(before):
@@ -153,7 +153,7 @@ class ChatTemplate:
 
     @classmethod
     def from_dict(cls, fields: Any) -> "ChatTemplate":
-        """Build a template from a dict of `to_dict`. Raises UserError naming what is wrong."""
+        """Build a template from a dict made by `to_dict`. Raises UserError if the dict is malformed."""
         if not isinstance(fields, dict) or fields.keys() - {"unended"} != {"model", "begin", "roles", "end"}:
             raise UserError("a chat template has the fields model, begin, roles and end, and no others")
         if not isinstance(fields["roles"], dict):

@@ -63,11 +63,11 @@ json.dump([text if text is None else text[:{MOST}] for text in written], sys.std
 
 
 def read_chat_template(folder: Path | str, special_tokens: Any) -> ChatTemplate | None:
-    """Read the chat template of a folder; None if it has none.
+    """Read the chat template of a folder, or return None if the folder has none.
 
-    special_tokens: the names of the tokenizer's special tokens; where the program writes one, the template
-    has that token. Raises UserError when a file is broken, jinja2 is missing, or the program writes turns in
-    different ways.
+    special_tokens: the names of the tokenizer's special tokens; where the program writes such a name, the
+    template has that token. Raises UserError when a file is broken, jinja2 is missing, or the program writes
+    turns in different ways.
     """
     folder = Path(folder)
     source, tokens = find_source(folder)
@@ -110,7 +110,7 @@ def find_source(folder: Path) -> tuple[str | None, dict[str, str]]:
 
 
 def known_template(source: str, tokens: dict[str, str]) -> ChatTemplate | None:
-    """Return the template of a program whose text is known, None for others."""
+    """Return the template of a program whose text is known, or None for other programs."""
     plain = source.removesuffix("\n").replace("\n", "\\n")  # in a string of Jinja, both are a line break
     if plain == LLAMA3 and tokens["bos_token"] == "<|begin_of_text|>":
         return CHAT_TEMPLATES["llama3"]
@@ -127,7 +127,7 @@ def known_template(source: str, tokens: dict[str, str]) -> ChatTemplate | None:
 def render(source: str, tokens: dict[str, str], conversations: list, where: str) -> list[str | None]:
     """Render conversations [(messages, True if a reply follows)] by a program in a child process.
 
-    Returns the texts, None where the program refuses a conversation. Raises UserError when it fails.
+    Returns a text for each, or None where the program refuses. Raises UserError when the program fails.
     """
     try:
         child = subprocess.run([sys.executable, "-I", "-c", CHILD], capture_output=True, timeout=4 * SECONDS,

@@ -20,12 +20,12 @@ OF_THE_WORLD = Path(__file__).with_name("world.json")  # made by tools/world_tok
 
 
 def load_tokenizer(path: str | Path, pattern: str | None = None, special_tokens: Any = None) -> Tokenizer:
-    """Load a tokenizer from a file of any format, or from a folder with one.
+    """Load a tokenizer from a file of any format, or from a folder with such a file.
 
-    Formats: a `tokenizer.json`, as `save_tokenizer` and Hugging Face write it; a rank file of tiktoken,
-    which needs `pattern` ("gpt2", "gpt4", "o200k" or a regular expression) and may have `special_tokens`
-    ({name: id}, or names to be numbered after the ranks); GPT-2's `vocab.json` and `merges.txt` in one folder
-    (give the path of either). Raises UserError naming what is wrong with the file.
+    Formats: a `tokenizer.json` of `save_tokenizer` or Hugging Face; a rank file of tiktoken, which needs
+    `pattern` ("gpt2", "gpt4", "o200k" or a regular expression) and may have `special_tokens` ({name: id},
+    or names, which get the ids after the ranks); GPT-2's `vocab.json` and `merges.txt` in one folder (give
+    the path of either). Raises UserError that says what is wrong with the file.
     """
     path = _in_folder(path)
     data = read_bytes(path)
@@ -38,7 +38,7 @@ def load_tokenizer(path: str | Path, pattern: str | None = None, special_tokens:
 
 
 def save_tokenizer(tokenizer: Tokenizer, path: str | Path, format: str | None = None) -> None:
-    """Write a tokenizer, whole or not at all. Raises UserError if the format cannot hold it.
+    """Write a tokenizer, whole or not at all. Raises UserError if the format cannot express it.
 
     format: None or "huggingface" writes a `tokenizer.json`, to the path or into an existing folder;
     "tiktoken" a rank file; "gpt2" a folder with `vocab.json` and `merges.txt`.
@@ -58,7 +58,7 @@ def make_tokenizer(spec: str, data: bytes, progress: Callable[[int, int], None] 
     """Make the tokenizer that a command line names.
 
     spec: "char", "word" or "bpe:4096" (made from `data`), "byte", "world" (1,024 tokens, learnt from the
-    texts of the world), or the path of a tokenizer file. Raises UserError for another.
+    texts of the world), or the path of a tokenizer file. Raises UserError for anything else.
     """
     if spec == "char":
         return CharTokenizer.train(data)

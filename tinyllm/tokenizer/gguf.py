@@ -1,4 +1,4 @@
-"""The settings of a GGUF file that describe a tokenizer; models/gguf.py writes the file."""
+"""Describe a tokenizer as settings of a GGUF file; models/gguf.py writes the file."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ NORMAL, CONTROL = 1, 3  # types of tokens
 
 
 def vocabulary(tokenizer: Tokenizer) -> dict[str, Any]:
-    """Return the settings of a byte-level BPE tokenizer, as llama.cpp reads them.
+    """Return the settings of a byte-level BPE tokenizer for llama.cpp.
 
-    A text ends at the special token with the lowest id. Without one it ends at the byte 0, because
+    A text ends at the special token with the lowest id. Without special tokens it ends at the byte 0, because
     llama.cpp would take another token. Raises UserError for other tokenizers, and for a user-defined pattern.
     """
     bpe = check_plain(tokenizer, "GGUF")

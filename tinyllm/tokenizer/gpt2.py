@@ -1,7 +1,7 @@
-"""GPT-2's files (OpenAI, 2019): `vocab.json`, {token: id}, and `merges.txt`, two tokens a line.
+"""Read and write GPT-2's files (OpenAI, 2019): `vocab.json`, {token: id}; `merges.txt`, two tokens a line.
 
 The files do not list special tokens. If the caller does not name them, they are all entries that no merge
-makes, if they are plain ASCII, like "<|endoftext|>", or hold a character that stands for no byte.
+makes, and that are plain ASCII, like "<|endoftext|>", or contain a character that stands for no byte.
 """
 
 import json
@@ -21,7 +21,7 @@ MOST = 2**20  # lines in a merges.txt: a file must not be able to fill the memor
 
 
 def looks_like_merges(data: bytes) -> bool:
-    """Return True if a file begins like a `merges.txt`: with its header, or with two words."""
+    """Return True if a file begins like a `merges.txt`: with the header, or with two words."""
     first = data[:1000].split(b"\n", 1)[0].strip()
     return first.startswith(b"#version") or (first[:1] not in b'{["' and len(first.split(b" ")) == 2)
 

@@ -3,8 +3,8 @@
     pip install tokenizers
 
 A pipeline that may turn one byte into more than 256 bytes (GROWTH) is refused: eight steps that each replace
-a letter by fifty would fill any memory. If the library's Rust code panics, because a regex cannot cut a text,
-this becomes a UserError; the library also writes the panic to standard error.
+a letter by fifty would fill any memory. The library's Rust code panics when a regex cannot cut a text; this
+becomes a UserError, but the library also writes the panic to standard error.
 """
 
 import base64
@@ -60,7 +60,7 @@ class LibraryTokenizer(Tokenizer):
         return np.array(self._encoding(text, names).ids, np.int32)
 
     def offsets(self, text: Text, allowed_special: Allowed = ()) -> list[tuple[int, int]]:
-        """Return the offsets that the library reports -> list of (start, end), in characters or in bytes."""
+        """Return each token's position as the library reports it: (start, end), in characters or in bytes."""
         places = self._encoding(text, self._names(allowed_special)).offsets
         if isinstance(text, str):
             return places
@@ -68,7 +68,7 @@ class LibraryTokenizer(Tokenizer):
         return [(at[start], at[end]) for start, end in places]
 
     def decode(self, ids: Ids, errors: str = "replace") -> str:
-        """Turn ids into text as the library's decoder does, special tokens included.
+        """Turn ids into text with the library's decoder, special tokens included.
 
         ids: a sequence or one-dimensional array of ints. Bytes that are not UTF-8 become U+FFFD, and
         `errors` has no effect. Raises UserError for an id outside the vocabulary.
@@ -76,11 +76,11 @@ class LibraryTokenizer(Tokenizer):
         return self._run(self._library.decode, self._checked(ids), skip_special_tokens=False)
 
     def decode_bytes(self, ids: Ids) -> bytes:
-        """Return the UTF-8 of the text that `decode` returns."""
+        """Return the decoded text as UTF-8 bytes; see `decode`."""
         return self.decode(ids).encode()
 
     def decode_stream(self) -> WholeStream:
-        """Return an incremental decoder; the text of a token may depend on the tokens before it."""
+        """Return an incremental decoder. The text of a token may depend on the tokens before it."""
         return WholeStream(self, {self._library.token_to_id(f"<0x{byte:02X}>") for byte in range(256)})
 
     def add_special_tokens(self, names: Iterable[str]) -> None:

@@ -1,9 +1,9 @@
 """Read a `tokenizer.json` natively: byte-level BPE of GPT-2, LLaMA 3 and Qwen, and tinyllm's own files.
 
 A file with any other feature needs the `tokenizers` library (see hf.py), so that its ids are always exact.
-Truncation and padding, which a file may ask for, are left to the caller, as in transformers: `encode` returns
+A file may ask for truncation and padding. As in transformers, these are left to the caller: `encode` returns
 all tokens of the text, and no others; `ignored` names such settings, and the commands print them. A
-vocabulary may lack bytes, as SmolLM2's does; a text with such a byte is refused, while the library drops the
+vocabulary may lack bytes, as SmolLM2's does. A text with such a byte is refused, while the library drops the
 byte or writes the unknown token. So `decode(encode(text))` is still the text.
 """
 
@@ -30,11 +30,11 @@ EXTRA = {"pattern": str, "special_tokens": dict, "chat": dict}  # in model["tiny
 
 
 class NeedsLibrary(Exception):
-    """A tokenizer.json has a feature that only the `tokenizers` library reproduces."""
+    """Signal that a tokenizer.json has a feature that only the `tokenizers` library reproduces."""
 
 
 def from_dict(document: dict) -> Tokenizer:
-    """Build a tokenizer from the content of a `tokenizer.json`. Raises UserError if that is wrong."""
+    """Build a tokenizer from the content of a `tokenizer.json`. Raises UserError if the content is wrong."""
     unknown = sorted(document.keys() - {"version", "added_tokens", "model", *PARTS})
     if unknown:
         raise UserError(f"the file has a field {unknown[0][:40]!r}, which no tokenizer.json has")

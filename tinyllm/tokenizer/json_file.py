@@ -19,7 +19,7 @@ def dump(fields: dict) -> bytes:
 
 
 def one_of(value: Any, where: str, *kinds: type) -> Any:
-    """Return a value if its type is one of `kinds`, else raise UserError; a bool is not a number."""
+    """Return the value if its type is one of `kinds`, or raise UserError. A bool is not a number."""
     if type(value) not in kinds:
         expected = " or ".join(WORDS[kind] for kind in kinds)
         given = f"the text {value[:20]!r}" if isinstance(value, str) else WORDS[type(value)]

@@ -12,7 +12,7 @@ LONGEST = 5  # tokens that are listed
 def measure(tokenizer: Tokenizer, text: Text) -> dict:
     """Encode a text and measure the result: str or bytes -> dict.
 
-    tokens, bytes, vocab_size, bytes_per_token: as named.
+    tokens, bytes, vocab_size, bytes_per_token: what their names say.
     used: the number of different tokens.
     coverage: the share of the vocabulary that is used.
     pieces: the number of pieces into which the pattern cuts the text, None without a pattern.

@@ -1,4 +1,4 @@
-"""Special tokens for filling in the middle: one before each part (prefix, suffix, middle), one at the end."""
+"""Define special tokens for filling in the middle: one before prefix, suffix and middle, one at the end."""
 
 from typing import Any
 
@@ -13,20 +13,20 @@ MARKERS = (  # prefix, suffix, middle, end
 
 
 def find_markers(tokenizer: Any) -> tuple[int, ...] | None:
-    """Return the ids of the markers of prefix, suffix, middle and end, or None if there are none."""
+    """Return the ids of the markers of prefix, suffix, middle and end, or None if they are missing."""
     known = tokenizer.special_tokens | tokenizer.added_tokens
     found = next((names for names in MARKERS if all(name in known for name in names)), None)
     return found and tuple(known[name] for name in found)
 
 
 def add_markers(tokenizer: Any) -> None:
-    """Add the markers to a tokenizer that has none."""
+    """Add the markers of prefix, suffix, middle and end to a tokenizer that has none."""
     if not find_markers(tokenizer):
         tokenizer.add_special_tokens(MARKERS[0])
 
 
 def markers_of(tokenizer: Any) -> tuple[int, ...]:
-    """Return the ids of the markers of prefix, suffix, middle and end. Raises UserError if there are none."""
+    """Return the ids of the markers of prefix, suffix, middle and end. Raises UserError without markers."""
     markers = find_markers(tokenizer)
     if not markers:
         names = ", ".join(MARKERS[0])

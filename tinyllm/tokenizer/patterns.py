@@ -1,4 +1,4 @@
-"""Cut a text into pieces by any regular expression; the published ones are in ops/pieces.py."""
+"""Cut a text into pieces by any regular expression. Published patterns are in ops/pieces.py."""
 
 from collections.abc import Iterator
 from itertools import accumulate, pairwise
@@ -28,7 +28,7 @@ _BEHIND_A_WORD = regex.compile(rb"(?r)(?<=[A-Za-z])[ \n]")  # a cut in all PATTE
 
 
 def compile_pattern(pattern: str) -> regex.Pattern:
-    """Compile a name in PATTERNS or a regular expression. Raises UserError naming what is wrong."""
+    """Compile a name in PATTERNS, or a regular expression. Raises UserError if it is invalid."""
     if not isinstance(pattern, str):
         names = ", ".join(PATTERNS)
         raise UserError(f"a split pattern is {names} or a regex in a str, not {type(pattern).__name__}")
@@ -109,7 +109,7 @@ class Splitter:
         return split(self._compiled, text)
 
     def ends(self, data: bytes) -> np.ndarray:
-        """Split bytes into pieces -> the offset at which each piece ends, int64 array."""
+        """Split bytes into pieces -> int64 array of the offsets at which the pieces end."""
         text = data.decode("utf-8", "surrogateescape")
         pieces = self.pieces(text)
         if len(text) == len(data):  # each character is one byte
@@ -124,7 +124,7 @@ class Splitter:
         return None, [self.ends(text) for text in texts]
 
     def last_cut(self, data: bytes) -> int:
-        """Return the last position at which bytes can be cut so that no piece changes; 0 if there is none."""
+        """Return the last position at which bytes can be cut without changing a piece, or 0."""
         if not self.published or split_pieces.replaced:
             return 0  # an unknown pattern may look at any character
         if split_pieces.backend == "compiled":

@@ -1,4 +1,4 @@
-"""Convert texts to bytes and back, find names of special tokens in them, and read large files in blocks."""
+"""Convert texts to bytes and back, find names of special tokens in texts, and read large files in blocks."""
 
 import re
 from collections import Counter
@@ -16,9 +16,9 @@ LARGEST_BLOCK = 2**30  # bytes of text without a place to cut it
 
 
 def bytes_from_text(text: Text) -> bytes:
-    """Return the UTF-8 bytes of a str, or bytes unchanged.
+    """Return the UTF-8 bytes of a str; return bytes unchanged.
 
-    A str of Python may hold lone surrogates (halves of a character, from broken JSON or file names), which
+    A str of Python may contain lone surrogates (halves of a character, from broken JSON or file names), which
     UTF-8 forbids. They are encoded in the same way as other characters, so that nothing is lost.
     """
     if isinstance(text, str):
@@ -38,7 +38,7 @@ def text_keeping_bytes(text: Text) -> str:
 
 
 def text_from_bytes(data: bytes, errors: str = "replace") -> str:
-    """Decode bytes as UTF-8 in which the lone surrogates of `bytes_from_text` are allowed.
+    """Decode bytes as UTF-8, but allow the lone surrogates that `bytes_from_text` writes.
 
     If the bytes are invalid in any other way, `errors` decides. So the invalid output of a model does not
     become surrogates, which `print` and files refuse.
@@ -52,7 +52,7 @@ def text_from_bytes(data: bytes, errors: str = "replace") -> str:
 
 
 def check_names(names: Iterable[str]) -> list[str]:
-    """Return the names of special tokens as a list: distinct, not empty, not too long, valid UTF-8."""
+    """Return names of special tokens as a list. Raises UserError if one is empty, repeated or too long."""
     if isinstance(names, str):
         raise TypeError(f"special_tokens is a list of names: write [{names!r}], not {names!r}")
     names = list(names)
@@ -73,9 +73,9 @@ def check_names(names: Iterable[str]) -> list[str]:
 
 
 def cut_at_names(text: Any, ids: dict[Any, int]) -> Iterator[Any]:
-    """Cut a text at names, {name: id}: yield the ids, and the parts of the text between them.
+    """Cut a text at names, {name: id}: yield the ids, and the parts of the text between the names.
 
-    Text and names are all str, or all bytes. The leftmost name is taken first; of several there, the longest.
+    Text and names are all str, or all bytes. The leftmost name is cut first; of several there, the longest.
     """
     if not ids:
         yield text

@@ -14,14 +14,14 @@ SPAN = "<extra_id_"  # how the names of tokens begin that stand for a hidden par
 
 
 def is_one_prompt(prompts: Any) -> bool:
-    """Return True for one text or one list of ids, False for a list of texts or of such lists."""
+    """Return True for one text or one list of ids, False for a list of texts or a list of such lists."""
     return isinstance(prompts, (str, bytes)) or (len(prompts) > 0 and isinstance(prompts[0], Integral))
 
 
 def read_prompt(config: Any, b: int, prompt: Any, tokenizer: Any, end: Sequence[int] = ()) -> list[int]:
-    """Return the ids of prompt number b; if the prompt is a text, `end` is added to its ids.
+    """Return the ids of prompt number b. If the prompt is a text, `end` is added to its ids.
 
-    Tokens for hidden parts (`<extra_id_0>`) are found by name. Raises UserError if the model cannot read it.
+    Tokens for hidden parts (`<extra_id_0>`) are found by name. Raises UserError for an invalid prompt.
     """
     if isinstance(prompt, (str, bytes)):
         if tokenizer is None:
@@ -64,20 +64,20 @@ class ByteStream:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, ids: Sequence[int]) -> str:
-        """Add tokens and return the text that they complete."""
+        """Add tokens, and return the text that is complete now."""
         return self._decoder.decode(self._bytes(ids))
 
     def finish(self) -> str:
-        """Return the text that was held back: U+FFFD for an incomplete character."""
+        """Return the text that was held back, with U+FFFD for an incomplete character."""
         return self._decoder.decode(b"", final=True)
 
 
 class WholeStream:
     """Decode all tokens so far at every step, and return the new text.
 
-    This is for decoders that depend on other tokens, such as WordPiece, or SentencePiece, where the first
-    token loses its space. U+FFFD at the end is held back: it may become a character. So are the last tokens
-    if they are in `single_bytes`: an invalid byte behind them would turn all of them into U+FFFD.
+    This is for decoders in which a token's text depends on other tokens, such as WordPiece or SentencePiece.
+    U+FFFD at the end is held back, because it may become a character. The last tokens are held back if they
+    are in `single_bytes`, because an invalid byte behind them would turn all of them into U+FFFD.
     """
 
     def __init__(self, tokenizer: Any, single_bytes: Collection[int | None] = ()):
@@ -86,7 +86,7 @@ class WholeStream:
         self._shown = ""
 
     def push(self, ids: Sequence[int]) -> str:
-        """Add tokens and return the text that they complete."""
+        """Add tokens, and return the text that is complete now."""
         self._ids += ids
         end = len(self._ids)
         while end and self._ids[end - 1] in self._single_bytes:
@@ -124,7 +124,7 @@ class TextStream:
         return self._release()
 
     def finish(self) -> str:
-        """Return the text that was still held back, after the last token."""
+        """Return the text that is still held back after the last token."""
         if self.stopped:
             return ""
         self._held += self._stream.finish()

@@ -1,9 +1,9 @@
-"""Rank files of tiktoken (`load.py`, OpenAI 2022): a line for each token, its bytes in base64 and its rank.
+"""Read and write rank files of tiktoken (`load.py`, OpenAI 2022): a line has a token in base64 and its rank.
 
-The files hold neither the split pattern nor the special tokens: the caller gives both. Every text in UTF-8
+The files contain neither the split pattern nor the special tokens: the caller gives both. Every text in UTF-8
 gets tiktoken's ids. Other bytes are split and merged in the same way, while tiktoken's private
 `_encode_bytes` guesses tokens for the end of a text. Lone surrogates in a str are encoded as bytes, so that
-decoding gives the str back, while tiktoken joins two to a character and replaces one by U+FFFD.
+decoding gives the str back, while tiktoken joins two into a character and replaces a single one by U+FFFD.
 """
 
 import base64
@@ -20,13 +20,13 @@ _LINE = re.compile(rb"([A-Za-z0-9+/]+={0,2}) ([0-9]{1,9})")
 
 
 def looks_like_ranks(data: bytes) -> bool:
-    """Return True if the first line is base64, in a multiple of four characters, and a rank."""
+    """Return True if the first line is base64, in a multiple of four characters, and then a rank."""
     match = re.match(rb"\s*%b(?=[\r\n]|\Z)" % _LINE.pattern, data)
     return match is not None and len(match[1]) % 4 == 0
 
 
 def load(data: bytes, pattern: str | None, special_tokens: Iterable[str] | None) -> BPETokenizer:
-    """Load a tokenizer from a rank file's bytes. Raises UserError, naming a bad line."""
+    """Load a tokenizer from the bytes of a rank file. Raises UserError with the number of a bad line."""
     if pattern is None:
         raise UserError(
             'a rank file does not say where text is cut: give a pattern, such as pattern="gpt4", or '
@@ -56,14 +56,14 @@ def _read(data):
 
 
 def dump(tokenizer: Tokenizer) -> bytes:
-    """Return the bytes of a rank file, without pattern and special tokens. Raises as `ranks_of` does."""
+    """Return the bytes of a rank file, without pattern and special tokens; errors are those of `ranks_of`."""
     vocabulary = check_plain(tokenizer, "a rank file").vocabulary
     ranks = sorted(ranks_of(vocabulary).items(), key=lambda item: item[1])
     return b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in ranks)
 
 
 def ranks_of(vocabulary: Vocabulary) -> dict[bytes, int]:
-    """Return a vocabulary as {bytes: rank}. Raises UserError unless these ranks give the same vocabulary."""
+    """Return a vocabulary as {bytes: rank}. Raises UserError unless the ranks give the same vocabulary."""
     vocabulary.words()  # raises where two tokens have the same bytes
     if Vocabulary.from_ranks(vocabulary.ids) != vocabulary:
         raise UserError("ranks would write some text in other tokens than this vocabulary; take huggingface")

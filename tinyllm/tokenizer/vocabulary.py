@@ -1,7 +1,7 @@
-"""The vocabulary of a byte-level BPE tokenizer: its tokens, and the pairs that merge, in order.
+"""Define the vocabulary of a byte-level BPE tokenizer: its tokens, and the pairs that merge, in order.
 
-A vocabulary trained by tinyllm numbers the bytes 0 to 255 and the merges from 256 on. Files from elsewhere
-have other numbers: GPT-2's file puts the printable bytes first, tiktoken's leave gaps for special tokens.
+A vocabulary trained by tinyllm numbers the bytes 0 to 255 and the merges from 256 on. Other files have other
+numbers: GPT-2's file puts the printable bytes first, tiktoken's files leave gaps for special tokens.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Vocabulary:
     merges: {(left, right): new token}.
     order: {(left, right): rank}; the pair with the smallest rank merges first. None means the pair with the
         smallest new token.
-    ignore_merges: True if a piece that is a token becomes that token, whatever its merges give.
+    ignore_merges: True if a piece that is a token always becomes that token, without merging.
     """
 
     tokens: list[bytes | None]
@@ -59,9 +59,9 @@ class Vocabulary:
         """Build a vocabulary from tiktoken's ranks: neighbours that form a token merge, lowest rank first.
 
         ranks: {bytes: rank}, with all single bytes, else UserError; the ranks become the ids. The merge
-        that makes a token does not depend on the surrounding text, because no earlier merge crosses its ends.
-        So it is found by encoding the token by itself, with the merges that make shorter tokens. A token that
-        no merge makes occurs only as a whole piece.
+        that makes a token does not depend on the surrounding text, because no earlier merge crosses the
+        token's ends. So encoding the token by itself, with the merges that make shorter tokens, finds the
+        merge. A token that no merge makes occurs only as a whole piece.
         """
         tokens = _check_ranks(ranks)
         byte_ids = [ranks[bytes([byte])] for byte in range(BYTES)]
@@ -113,7 +113,7 @@ class Vocabulary:
         return cls(tokens, byte_ids, pairs, None if ascending else order, ignore_merges)
 
     def words(self) -> tuple[dict[str, int], list[list[str]]]:
-        """Return {token: id} and the merges in order, tokens written in GPT-2's characters.
+        """Return ({token: id}, merges in order), with tokens written in GPT-2's characters.
 
         Raises UserError if two tokens have the same bytes, which a file cannot express.
         """
@@ -137,8 +137,8 @@ class Vocabulary:
     def encode(self, piece: bytes) -> list[int]:
         """Encode a piece: bytes -> list of ids.
 
-        If `bpe_encode` is replaced (see `tl.override`), the replacement runs; it cannot use `order` and
-        `ignore_merges`, so either of them raises UserError. A byte without a token always raises UserError.
+        If `bpe_encode` is replaced (see `tl.override`), the replacement runs. It cannot use `order` and
+        `ignore_merges`, so they raise UserError. A byte without a token always raises UserError.
         """
         if bpe_encode.replaced:
             if self.order is not None or self.ignore_merges:
@@ -153,7 +153,7 @@ class Vocabulary:
         return ids
 
     def first_ids(self, piece: bytes) -> bytes | list[int]:
-        """Return the id of each byte of a piece: the bytes themselves if their ids are 0 to 255."""
+        """Return the id of each byte of a piece, which is the piece itself if bytes have the ids 0 to 255."""
         return piece if self.byte_ids == _BYTE_IDS else [self.byte_ids[byte] for byte in piece]
 
 
