@@ -1,1 +1,1 @@
-"""Show what happened: HTML pages, charts in the terminal, and traces of a model."""
+"""Show what a model does and how its training went: HTML pages, charts in the terminal, traces."""

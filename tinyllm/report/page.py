@@ -29,7 +29,7 @@ def html(content: Any) -> Html:
 
 
 def tag(name: str, *content: Any, **attributes: Any) -> Html:
-    """Return an HTML element: tag("td", 5, class_="n") is <td class="n">5</td>; skip attributes of None."""
+    """Return an HTML element: tag("td", 5, class_="n") is <td class="n">5</td>. None drops an attribute."""
     said = "".join(f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
                    for key, value in attributes.items() if value is not None)
     return Html(f"<{name}{said}>{html(content)}</{name}>")

@@ -13,7 +13,7 @@ LONGEST = 22  # letters of a part's name, so that a line fits into 80 columns
 def summarise(model: Module, batch: int = 1, context: int = 1) -> str:
     """Return a table of a model's parts: shapes, parameters, and FLOPs of a forward pass over tokens (B, T).
 
-    Equal parts of different layers share a line: `h.*.ln_1` 12 means twelve of them. A multiplication and an
+    Equal parts of different layers share a line: `h.*.ln_1` 12 stands for 12 parts. A multiplication and an
     addition are two FLOPs. Only matrix products and causal attention are counted; norms, activations and
     sums would add about one percent. A backward pass takes twice the FLOPs. Lines have at most 80 columns.
     """

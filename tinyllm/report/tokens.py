@@ -8,7 +8,7 @@ LONGEST = 16  # letters of a label
 
 
 def visible(token: bytes) -> str:
-    """Return a token as printable text: spaces become signs, unprintable characters \\xff or \\u202e."""
+    """Return a token as printable text: a space becomes a sign, an unprintable character \\xff or \\u202e."""
     text = token.decode("utf-8", "surrogateescape")
     shown = "".join(map(_visible_character, text))
     if text and unicodedata.combining(text[0]) and shown[0] == text[0]:

@@ -1,4 +1,4 @@
-"""Provide test cases, common mistakes and correct variants for attention."""
+"""Provide test cases, common mistakes and correct variants for the attention ops."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -45,7 +45,7 @@ def attention_ranges(draw, kinds=USUAL):
 
 
 class Sizes:
-    """The attention scores of one case with their largest float32 errors, to compute error bounds from."""
+    """The attention scores of one case, and bounds for their float32 errors."""
 
     def __init__(self, q, k, v, seen, bias=0):
         self.D, self.T = q.shape[3], k.shape[1]
@@ -107,7 +107,7 @@ def attention_backward_bound(args, results):
 
 
 def ranges_sizes(q, k, v, starts, ends, bias):
-    """Compute the scores of a case of attention_ranges with their float32 errors."""
+    """Compute the scores of a case of attention_ranges, and bounds for their float32 errors."""
     key = np.arange(k.shape[1])
     seen = (starts[..., None] <= key) & (key < ends[..., None])
     return Sizes(q, k, v, seen[:, None], 0 if bias is None else bias)

@@ -1,4 +1,4 @@
-"""Provide test cases, common mistakes and correct variants for the chain rule and undoing broadcasting."""
+"""Provide test cases, common mistakes and correct variants for the ops backpropagate and sum_to_shape."""
 
 import numpy as np
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Provide test cases, common mistakes and correct variants for a whole block and its costs."""
+"""Provide test cases, common mistakes and correct variants for transformer blocks and their costs."""
 
 
 import numpy as np

@@ -164,7 +164,7 @@ def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
 
 
 def inherited(name: str) -> Iterator[Mistake]:
-    """Yield the known mistakes of the ops that an op calls, and other activations: (sentence, function)."""
+    """Yield mistakes in the ops that an op calls, and one activation for another, as (sentence, function)."""
     for function in parsed(name):
         inner = function.__name__
         if inner != name and getattr(OPS.get(inner), "reference", None) is function:

@@ -60,7 +60,7 @@ class Edit:
 
     @functools.cached_property
     def function(self) -> Callable[..., Any]:
-        """Compile the changed specification; raise ValueError if it lacks the code to be changed."""
+        """Compile the changed specification; raise ValueError if the code to be changed does not exist."""
         return build(self.__name__, self.trees() if callable(self.trees) else self.trees)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

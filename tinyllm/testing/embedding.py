@@ -1,4 +1,4 @@
-"""Provide test cases, common mistakes and correct variants for embedding."""
+"""Provide test cases, common mistakes and correct variants for the op embedding."""
 
 import numpy as np
 from hypothesis import strategies as st

@@ -32,7 +32,7 @@ def gradients(draw, kinds=USUAL):
 
 @st.composite
 def clip_grads(draw):
-    """Draw gradients, their norm, and a limit of the norm, which may be infinite."""
+    """Draw gradients, their norm, and the norm to clip them to, which may be infinite."""
     grads = draw(gradients())
     norm = run_spec("grad_norm", (grads,))
     return grads, norm, draw(st.sampled_from((1.0, norm / 2 or 1.0, 0.01, 100.0, float("inf"))))

@@ -40,7 +40,7 @@ def all_samples_together(passed, n, k):
 
 @variant("pass_at_k")
 def by_factors(passed, n, k):
-    """Multiply the chances that k samples, drawn one after another, all fail."""
+    """Return 1 minus the product of the chances that each of k samples fails, averaged over problems."""
     return float(np.mean([1 - np.prod([max(n - c - i, 0) / (n - i) for i in range(k)]) for c in passed]))
 
 

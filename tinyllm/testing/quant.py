@@ -63,7 +63,7 @@ def layer(bits):
 
 
 def product_bound(bits):
-    """Return the error bound of products with quantised weights: (5 + blocks) * 2^-23 * |x| |w|."""
+    """Return the error bound of products with quantised weights: (5 + number of blocks) * 2^-23 * |x| |w|."""
 
     def bound(args, results):
         x, q, scales, n_out, b = args

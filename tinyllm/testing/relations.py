@@ -72,7 +72,7 @@ def backward_args(name: str, args: Sequence[Any], result: Any, dy: np.ndarray) -
 
 
 def backward_cases(name: str, cases: st.SearchStrategy, kinds: Sequence[str] = USUAL) -> st.SearchStrategy:
-    """Return a strategy for cases of `name`_backward, which draws a case of `name`, runs it, and draws dy."""
+    """Return a strategy for cases of `name`_backward: draw a case of `name`, run the op, and draw dy."""
 
     @st.composite
     def draw_case(draw):

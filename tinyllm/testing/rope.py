@@ -21,7 +21,7 @@ def rope_tables(draw):
 
 @st.composite
 def rope(draw):
-    """Draw vectors, and the cos and sin of their positions, which all rows share or each row has."""
+    """Draw vectors, and the cos and sin of their positions; rows share positions or have their own."""
     shape = (draw(few), draw(sizes), draw(few), draw(even))
     own = shape[:2] if draw(st.booleans()) else shape[1:2]
     positions = ints(draw, own, draw(st.sampled_from((8, 1, 5000))))

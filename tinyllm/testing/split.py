@@ -1,4 +1,4 @@
-"""Provide test cases, common mistakes and correct variants for split and join."""
+"""Provide test cases, common mistakes and correct variants for the ops split and join."""
 
 from hypothesis import strategies as st
 
@@ -15,7 +15,7 @@ def split(draw):
 
 @st.composite
 def join(draw):
-    """Draw a list of arrays to join, which have the same shape and different memory layouts."""
+    """Draw a list of arrays of one shape, in different memory layouts, to be joined."""
     shape = (*draw(leading), draw(sizes))
     return ([floats(draw, shape) for _ in range(draw(st.sampled_from((2, 1, 3, 4))))],)
 

@@ -16,8 +16,8 @@ is a class in a file of world/kinds/:
         def read(self, world, text): ...     # the same Document from its text, or None
         def solve(self, world, document): ...  # the right answer, by another algorithm than in `write`
 
-`KINDS` finds the class by its file. tests/unit/test_world_kinds.py checks every kind: the same key gives the
-same document, `read` returns an equal document, `write` and `solve` find the same answer, and it scores 1.
+`KINDS` finds the class by its file. tests/unit/test_world_kinds.py checks every kind: the same seed gives the
+same document, `read` returns an equal document, `write` and `solve` find one answer, and the answer scores 1.
 """
 
 import hashlib

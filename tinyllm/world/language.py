@@ -1,4 +1,4 @@
-"""Invent a language with its own grammar for each world, to translate English sentences into."""
+"""Invent a language with its own grammar for each world, for tasks of translation."""
 
 from functools import cache
 

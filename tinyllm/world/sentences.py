@@ -62,7 +62,7 @@ def _compiled():
 
 
 def inside(words: list[str]) -> float:
-    """Return the probability of a sentence, which is the sum over its derivations.
+    """Return the probability of a sentence: the sum of the probabilities of its derivations.
 
     For every symbol and every start in the sentence, the possible ends are found once, each with the
     probability of the words up to there. Rules that begin alike share this work. (Lari and Young, 1990.)
@@ -92,8 +92,8 @@ def inside(words: list[str]) -> float:
 def share(nouns: int) -> float:
     """Return the probability that a sentence of the grammar has exactly `nouns` nouns.
 
-    Each round computes the distribution of nouns in every symbol from the symbols in its rules. So round n
-    counts derivations of depth n; after 40 rounds, all sentences of up to MOST nouns are counted.
+    Round n finds, for every symbol, the distribution of nouns in derivations of depth n, from the
+    distributions of round n - 1. After 40 rounds, all sentences of up to MOST nouns are counted.
     """
     table = {symbol: [0.0] * (MOST + 1) for symbol in rules()}
     for _ in range(40):

@@ -1,4 +1,4 @@
-"""Write little stories by a grammar: an endless corpus of which the exact entropy is known.
+"""Write little stories by a grammar: an endless corpus whose exact entropy is known.
 
     from tinyllm.world import stories
     print(stories.generate(seed=0, n=3))        # three stories, each followed by a blank line

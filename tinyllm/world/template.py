@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 
 class GrammarError(ValueError):
-    """The error of a wrong grammar: a misspelt template, an unknown name, or two ways to write one text."""
+    """An error in a grammar: a misspelt template, an unknown name, or two ways to write one text."""
 
 
 class Entity:
@@ -47,8 +47,8 @@ class Mention:
 class Draw:
     """A part of a template that draws an entity, calls it `var`, and inserts the entity's words `attr`.
 
-    It draws from `source`, which is (table,) or (variable, name of a list of its entity), but no entity that
-    is in one of the variables `unlike`.
+    `source` is (table,) or (variable, name of a list that belongs to its entity). Entities in the variables
+    `unlike` are not drawn.
     """
 
     var: str

@@ -1,8 +1,8 @@
 """Capture a forward pass: record every op with its module, inputs and outputs.
 
 During a capture, `registry.watch` wraps every op, and `nn.passes.around` wraps every part of the model, which
-also turns off fusing. Afterwards the model is as before. The result is a tree of calls: a part has the parts
-and ops that it called below it; an op that was run by its NumPy specification has the ops called there.
+also turns off fusing. Afterwards the model is as before. The result is a tree of calls: below a part are the
+parts and ops that it called, and below an op are the ops that its NumPy specification called.
 """
 
 import functools
@@ -131,7 +131,7 @@ class _Recorder:
 
 @contextmanager
 def capture(model: Module, keep: bool = True) -> Iterator[Step]:
-    """Record what a model runs in a `with` block as a tree of `Step`, which is complete when the block ends.
+    """Record what a model runs in a `with` block; the tree of `Step` is complete when the block ends.
 
     With keep=False, names, shapes and FLOPs are recorded, but no arrays. Only one capture can run at a time;
     models in other threads are ignored.

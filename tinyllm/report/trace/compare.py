@@ -18,7 +18,7 @@ ROUNDING = 1e-5  # as a share of the largest value: summing in another order can
 
 @dataclass(frozen=True)
 class Difference:
-    """A step whose results differ between two captures; the largest difference is `a` and `b` at `index`."""
+    """A step whose results differ between two captures, most at `index`, where the values are `a` and `b`."""
 
     path: str  # the part of the model, such as h.0.attn
     op_a: str  # the op that ran there, or "" for a part of several ops
@@ -144,7 +144,7 @@ class Comparison:
 
 
 def compare_captures(a: Step, b: Step, ids: list[int], name_a: str, name_b: str) -> Comparison:
-    """Compare two captures of the same ids, under the names name_a and name_b."""
+    """Compare two captures of the same ids; the result calls them name_a and name_b."""
     log_p = [log_softmax.reference(root.steps[-1].outputs[0][0].astype(np.float64)) for root in (a, b)]
     agree = int((log_p[0].argmax(-1) == log_p[1].argmax(-1)).sum())
     nats = None

@@ -86,7 +86,7 @@ class Trace:
 
 
 def head_facts(weights: np.ndarray) -> Head:
-    """Compute where an attention head looks from its weights (T, T), whose rows sum to 1."""
+    """Compute the statistics of an attention head from its weights (T, T), whose rows sum to 1."""
     T = len(weights)
     distance = np.arange(T)[:, None] - np.arange(T)
     return Head(
@@ -114,7 +114,7 @@ def take_text(model: Any, tokenizer: Any, prompt: str | bytes, tokens: int = 0, 
 
 
 def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | None = None) -> Trace:
-    """Run ids through a model and compute everything that a trace shows.
+    """Run token ids through a model and compute everything that a trace shows.
 
     Raises UserError if the logits are not finite.
     """
@@ -142,7 +142,7 @@ def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | Non
 
 
 def likeliest(log_p: np.ndarray) -> list[tuple[int, float]]:
-    """Return the most likely tokens at one position as (id, p); of equal ones, the smaller id comes first."""
+    """Return the most likely tokens at a position as (id, p); of two equal p, the smaller id comes first."""
     best = np.argsort(-log_p, kind="stable")[:CANDIDATES]
     return [(int(i), float(np.exp(log_p[i]))) for i in best]
 

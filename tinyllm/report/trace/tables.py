@@ -8,7 +8,7 @@ Table = tuple[list[str], list[list[str]]]  # the heads of columns, and rows whos
 
 
 def layers(trace: Trace) -> Table:
-    """Tabulate by layer: length of the residual stream, length of the added vectors, lens surprisal."""
+    """Tabulate by layer: length of the stream, lengths of the added vectors, surprisal by the logit lens."""
     rows = []
     for i, lens in enumerate(trace.lens):
         added = [f"{lengths[i - 1].mean():.3f}" if i else "" for lengths in trace.added.values()]

@@ -20,7 +20,7 @@ class Checkable(Kind):
     """Show attempts at checkable tasks; a dial sets how many of the attempts are right.
 
     A model that is trained on these texts is right about as often. `truth` is always the right answer; the
-    text after the prompt is the attempt.
+    text after the prompt is the attempt, right or wrong.
     """
 
     group = "dialogue"

@@ -17,7 +17,7 @@ RELATIONS = ("teacher", "doctor", "baker", "tailor", "neighbour", "rival", "hero
 
 @cache
 def permutations(seed: int) -> dict[str, dict[str, str]]:
-    """Return {relation: {person: related person}} for the world with a seed.
+    """Return {relation: {person: related person}} for the world with this seed.
 
     Each relation is a cycle through all people: everybody has one baker, and is the baker of one person.
     """

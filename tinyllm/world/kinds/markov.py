@@ -1,4 +1,4 @@
-"""Tell weather that follows a Markov chain; each text has another chain, which a model must find out."""
+"""Tell the weather by a Markov chain; each text has another chain, which a model must find out."""
 
 import math
 from functools import cache

@@ -57,7 +57,7 @@ class Program(Kind):
         examples: int = setting(1, help="examples in the docstring", min=0, max=4)
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
-        """Draw functions until one has tests with different outputs, at most 30, and return the last."""
+        """Draw up to 30 functions, until the tests of one have different outputs; return the last one."""
         for _ in range(30):
             document = self._draw(random, dials)
             outputs = [output for _, output in document.labels["tests"]]

@@ -1,4 +1,4 @@
-"""Ask questions that are answered with a tool; the text has a call of the tool, the result, the answer."""
+"""Ask questions that are answered with a tool; the text has a call, the tool's result and the answer."""
 
 from tinyllm.config import setting
 from tinyllm.world.calendar import WEEKDAYS, Date
