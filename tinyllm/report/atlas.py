@@ -37,7 +37,7 @@ def map_picture(world: World) -> Html:
 
 
 def _town(world, place):
-    """Return a fold with the feasts, the roads and the people of a place."""
+    """Return a section, closed at first, with the feasts, the roads and the people of a place."""
     feasts = [str(fact.subject) for fact in world.ask(Fact(None, "held_in", place))]
     near = sorted(world.map.neighbours(place).items())
     roads = ", ".join(f"{name} ({miles} miles)" for name, miles in near)

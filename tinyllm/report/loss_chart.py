@@ -112,7 +112,7 @@ def _legend(curves, ascii_only, colour):
 
 
 def _frame(grid, colour):
-    """Return the rows with the numbers of the vertical axis at their left."""
+    """Return the lines of the chart, with the numbers of the vertical axis at the left."""
     bar = "|" if grid.ascii_only else "│"
     lines = []
     for row in range(grid.rows):

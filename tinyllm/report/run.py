@@ -137,7 +137,7 @@ def _data_rows(facts: Any) -> dict[str, str]:
 
 
 def _settings(config: Any, facts: Any) -> Html:
-    """Return two tables: data with model, and training settings."""
+    """Return two tables: settings of data and model, and settings of the training."""
     flat = config.flat()
     settings = {k: repr(v) if isinstance(v, str) and not v.isprintable() else v for k, v in flat.items()}
     train = {name: value for name, value in settings.items() if name.startswith("train.")}

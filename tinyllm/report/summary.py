@@ -69,7 +69,7 @@ def _add(rows, name, shape, parameters, flops):
 
 
 def _end(part):
-    """Shorten a name that is too long to "..." and its end, if possible from one of its dots."""
+    """Shorten a long name to "..." and the end of the name, if possible from one of the dots in it."""
     while len(part) > LONGEST and "." in part.lstrip("."):
         part = "..." + part.lstrip(".").partition(".")[2]
     return part if len(part) <= LONGEST else "..." + part[3 - LONGEST :]

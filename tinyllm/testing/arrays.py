@@ -55,7 +55,7 @@ def _inner(a):
 
 
 def _gap(a):
-    """Return the number between elements, NaN or an impossible id: reading it makes a result wrong."""
+    """Return the number to put between elements: NaN or an impossible id, so that reading it shows."""
     return np.nan if a.dtype.kind == "f" else False if a.dtype.kind == "b" else np.iinfo(a.dtype).min
 
 

@@ -130,5 +130,5 @@ class Facts:
 
 
 def _value(term, bound):
-    """Return the value of a variable, None if it has none yet, or the constant itself."""
+    """Return the value of a variable (None if it has no value yet), or a constant as it is."""
     return bound.get(term) if len(term) == 1 else term

@@ -239,7 +239,7 @@ class Grammar:
         return self._expect(self.body, {})
 
     def _expect(self, body, done):
-        """Return the two means of a body: sums over its nodes, weighted means over the branches of forks."""
+        """Return mean nats and mean length of a body: sums over nodes, weighted means over branches."""
         nats = chars = 0.0
         for node in body:
             if isinstance(node, Choice):

@@ -71,7 +71,7 @@ def _parse(source, mode):
 
 @contextmanager
 def _errors():
-    """Turn what Python raises about a program into a UserError of one line."""
+    """Turn an error that Python raises about a program into a UserError of one line."""
     try:
         yield
     except UserError:
@@ -83,7 +83,7 @@ def _errors():
 
 
 class _Machine:
-    """Functions, and the steps that are left; `names` is {variable: value} of the function that runs."""
+    """The state of a run: functions, and steps left; `names` is {variable: value} in the running function."""
 
     def __init__(self, budget):
         self.functions, self.budget, self.steps, self.depth = {}, budget, budget, 0

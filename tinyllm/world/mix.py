@@ -120,7 +120,7 @@ class Mix:
         return replace(document, labels=labels)
 
     def _wrong(self, document, random, planted):
-        """Return a document with a wrong answer, taken from another of its kind; `planted` is its label."""
+        """Return a document with the answer of another document of its kind, and with the label `planted`."""
         kind = KINDS[document.labels["kind"]]
         for _ in range(100):
             other = kind(self.world, random)

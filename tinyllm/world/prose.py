@@ -61,7 +61,7 @@ def _grammar(kind, world, dials, split="all"):
 
 @cache
 def _tables(world):
-    """Return what sentences can draw: people, those whose best friend lives elsewhere, days and weathers."""
+    """Return what sentences can draw: people, people whose best friend lives elsewhere, days, weathers."""
     for person in world.adults:
         words = person.__dict__
         words["job"] = a(person.works_as)

@@ -102,7 +102,7 @@ def share(nouns: int) -> float:
 
 
 def _mix(sides, table):
-    """Return the distribution of a symbol's number of nouns: a mixture of convolutions over its rules."""
+    """Return the distribution of the nouns in a symbol: a mixture over its rules of convolutions."""
     total = [0.0] * (MOST + 1)
     for weight, side in sides:
         here = [weight / sum(other for other, _ in sides)] + [0.0] * MOST

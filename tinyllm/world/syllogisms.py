@@ -52,7 +52,7 @@ def syllogisms() -> list[dict[str, list[tuple[Fact, ...]]]]:
 
 
 def _lettered(facts):
-    """Rename the groups and sort the facts in a canonical way, so that like syllogisms become equal."""
+    """Rename the groups and sort the facts, so that syllogisms that differ only in names become equal."""
     ways = [dict(zip("abc", order, strict=True), n="n") for order in permutations("abc")]
     return min(tuple(sorted(Fact(way[s], relation, way[o]) for s, relation, o, _ in facts)) for way in ways)
 

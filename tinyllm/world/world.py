@@ -161,7 +161,7 @@ class World:
     # How it comes about.
 
     def _families(self):
-        """Draw three generations; a couple of one has the children of the next."""
+        """Draw three generations; the children of a generation's couples are the next generation."""
         size = self.config.size
         parents = [None] * (2 * round(size * 0.14))
         for generation in range(3):
@@ -211,7 +211,7 @@ class World:
         return person
 
     def _couples(self, parents, generation):
-        """Marry the women of a generation to its men, when both are of age, and a year before children."""
+        """Marry the women and men of a generation when both are of age, a year or more before children."""
         women = self.random.shuffle(p for p in parents if p.girl == "woman")
         men = self.random.shuffle(p for p in parents if p.girl == "man")
         couples = []
@@ -253,7 +253,7 @@ class World:
             self._say(person, "lives_in", random.choice(names.PLACES), day)
 
     def _friendships(self):
-        """Give everybody a best friend of nearly the same age, which need not be mutual."""
+        """Give everybody a best friend of nearly the same age; the friend may have another best friend."""
         by_age = sorted(self.people, key=lambda p: p.born)
         for i, person in enumerate(by_age):
             near = [p for p in by_age[max(0, i - 8) : i + 9] if p is not person]
@@ -270,7 +270,7 @@ class World:
         self._base.append(Fact(person.name, relation, value, day))
 
     def _describe(self):
-        """Give every person its present facts as words, for grammars: {person.job}, {person.home}."""
+        """Give every person its present facts as attributes, for grammars: {person.job}, {person.home}."""
         for fact in self.facts():
             if fact.subject in self.names:
                 self.names[fact.subject].__dict__[fact.relation] = fact.object

@@ -79,7 +79,7 @@ class Step:
 
 
 class _Recorder:
-    """Build the tree from the calls of the capturing thread; ignore other threads."""
+    """Build the tree of steps from all calls in the thread that captures; ignore other threads."""
 
     def __init__(self, keep: bool):
         self.keep = keep

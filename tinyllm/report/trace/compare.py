@@ -63,7 +63,7 @@ def _common_parts(a: Step, b: Step) -> list[tuple[Step, Step]]:
 
 
 def _difference(a, b):
-    """Compare the outputs of two steps -> Difference or None."""
+    """Compare the outputs of two steps; return a Difference, or None if they are equal."""
     ops = [_what(step) for step in (a, b)]
     for x, y in zip(a.outputs, b.outputs, strict=False):
         x, y = np.asarray(x), np.asarray(y)
@@ -90,7 +90,7 @@ def _values(path, ops, x, y):
 
 
 def _what(step: Step) -> str:
-    """Return the name of a step's op, or of the one or two ops in a part, or "" if the part has more."""
+    """Return the name of a step's op; for a part of one or two ops, return their names, else ""."""
     ops = [step.op] if step.op else [inner.op or "" for inner in step.ops()]
     return " + ".join(ops) if len(ops) < 3 else ""
 

@@ -176,7 +176,7 @@ def _lens_row(trace: Trace, lens: Lens, shown: range) -> list:
 
 
 def _residual(trace: Trace) -> Html:
-    """Return charts of the residual stream and of the certainty of the lens by layer."""
+    """Return charts by layer: lengths in the residual stream, and surprisal by the logit lens."""
     stream = list(enumerate(trace.residual.mean(axis=1).tolist()))
     series = [Series("the stream", stream, "train")]
     for kind, lengths in trace.added.items():
@@ -250,7 +250,7 @@ def _shape(shape: tuple) -> str:
 
 
 def _cache(trace: Trace) -> Html:
-    """Return charts of the size of the KV cache and of the work that it saves."""
+    """Return charts of the size of the KV cache, and of the FLOPs with and without the cache."""
     sizes = [(g.length, g.bytes / 1024) for g in trace.growth]
     room = trace.capacity / 1024
     full = [(sizes[0][0], room), (sizes[-1][0], room)]

@@ -87,7 +87,7 @@ def amount(difference: Difference) -> str:
 
 
 def _indented(text: str) -> list[str]:
-    """Break a line at the width of the terminal -> list of lines, indented by two spaces."""
+    """Break a line at the width of the terminal; return lines that are indented by two spaces."""
     return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
 
 

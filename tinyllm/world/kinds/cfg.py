@@ -64,5 +64,5 @@ class Cfg(Kind):
 
 
 def _one_for_many(words, i):
-    """Return the words with word i in its other number: owls for owl, sees for see."""
+    """Exchange singular and plural in word i of some words: owls for owl, sees for see."""
     return [*words[:i], OTHER[words[i]], *words[i + 1 :]]

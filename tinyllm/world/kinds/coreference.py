@@ -35,7 +35,7 @@ ate {his} lunch, took a crumb from {him}, licked {his} plate, supped at {his} ta
 
 
 def _read_affairs():
-    """Parse _AFFAIRS -> [((giving deeds, asking deeds), (clues for the able, clues for the needy))]."""
+    """Parse _AFFAIRS into [((giving deeds, asking deeds), (clues for the able, clues for the needy))]."""
     parts = [
         affair.replace("\n/ ", ";").replace("\n", " ").split(";") for affair in _AFFAIRS.strip().split("\n\n")
     ]
@@ -68,7 +68,7 @@ RULES = read_rules("can(x, y) if works_as(x, z), skill(z, y)")
 
 
 def _read_deed(text):
-    """Read a deed -> (its number, its words). Raises ValueError."""
+    """Read a deed; return (its number, its words), or raise ValueError."""
     if found := read_any(DEEDS, text):
         return found
     raise ValueError(f"this is no deed: {text}")
@@ -104,7 +104,7 @@ def _labels(a, b, did=(0, {}), clue="", job="", other="", skill=""):
 
 
 def _combination(document):
-    """Return what a split holds out: two jobs, whose order does not matter, or a deed and a clue."""
+    """Return what a split holds out: two jobs in alphabetical order, or a deed and a clue."""
     deed = document.labels["deed"]
     return sorted(deed) if isinstance(deed, list) else [deed, document.labels["clue"]]
 

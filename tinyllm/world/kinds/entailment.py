@@ -38,7 +38,7 @@ likes p f, works_as p j: works_at p j / works_at p k, works_as p k / lives_in p 
 
 
 def _read_patterns(text):
-    """Parse a table of patterns -> {answer: [[premise, ..., goal]]}, facts with letters for names."""
+    """Parse a table of patterns into {answer: [[premise, ..., goal]]}: facts with letters for names."""
     found: dict[str, list] = {answer: [] for answer in ANSWERS}
     for line in text.strip().splitlines():
         premises, _, rest = line.partition(": ")
@@ -104,7 +104,7 @@ class Entailment(Kind):
 
 
 def _names(world, random, about, terms):
-    """Draw names for the letters of a pattern; None if the person drawn lacks a relative that it needs."""
+    """Draw names for the letters of a pattern; return None if a needed relative does not exist."""
     person = random.choice(world.adults if about == "work" else world.people)
     if about == "groups":
         return {"n": person.first, **dict(zip("abc", random.shuffle(GROUPS)[:3], strict=True))}
@@ -133,7 +133,7 @@ def _say(fact, way):
 
 
 def _read(sentence):
-    """Read a sentence -> the fact that it states, or None."""
+    """Return the fact that a sentence states, or None."""
     if found := read_any(list(SENTENCES.values()), sentence):
         return Fact(found[1]["s"], list(SENTENCES)[found[0]], found[1]["o"])
     for fact, _ in read_statements(sentence):

@@ -44,7 +44,7 @@ _READY = re.compile(  # an operation whose parts are all literals
 
 
 def _draw(random, kind, size):
-    """Draw an expression of type `kind` with `size` operations; for an int `kind`, a number from 2 to it."""
+    """Draw an expression of a type with `size` operations; an int `kind` means a number from 2 to `kind`."""
     if isinstance(kind, int):
         kind = 2 + random.integers(kind - 1)
         return str(kind), kind
@@ -66,7 +66,7 @@ def _literal(value):
 
 
 def _steps(source):
-    """Evaluate an expression operation by operation -> the source after each step."""
+    """Evaluate an expression operation by operation; return the source after each operation."""
     steps: list[str] = []
     while found := _READY.search(source):
         source = source[: found.start()] + _literal(evaluate(found[0])) + source[found.end() :]

@@ -47,7 +47,7 @@ def _chain(document):
 
 
 def _path(world, person, relations):
-    """Follow relations from a person -> all people on the way, the first included."""
+    """Follow relations from a person; return all people on the way, beginning with this person."""
     path = [person]
     for relation in relations:
         path.append(permutations(world.config.seed)[relation][path[-1]])

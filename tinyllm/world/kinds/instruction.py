@@ -55,7 +55,7 @@ def _draw(world, random, dials):
 
 @cache
 def _children(world):
-    """Return for everybody who has children their names, the oldest first."""
+    """Return {parent: names of the children, the oldest first}."""
     found: dict[str, list[str]] = {}
     for person in sorted(world.people, key=lambda p: (p.born, p.name)):
         for parent in filter(None, (vars(person).get("mother"), vars(person).get("father"))):
@@ -64,7 +64,7 @@ def _children(world):
 
 
 def _ask(world, way, fields):
-    """Ask the facts of the world."""
+    """Solve independently: search the facts of the world."""
 
     def find(*pattern):
         return world.ask(Fact(*pattern))

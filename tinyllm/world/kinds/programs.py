@@ -80,7 +80,7 @@ class Program(Kind):
         return self._document(template, items, parts, short, dials.examples)
 
     def _constant(self, random, name, items):
-        """Return a constant for an operation, "" for one that needs none."""
+        """Return a constant for an operation, or "" if the operation needs no constant."""
         if name in LETTERS:
             word = random.choice(TEXTS[items]).lower()
             inside = word[1 + random.integers(2)]
@@ -175,7 +175,7 @@ class Program(Kind):
 
 
 def _code(value):
-    """Write a value as the source of a program does."""
+    """Write a value as source code."""
     if isinstance(value, list):
         return f"[{', '.join(map(_code, value))}]"
     return f'"{value}"' if isinstance(value, str) else repr(value)

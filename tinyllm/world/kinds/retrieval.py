@@ -29,7 +29,7 @@ def _known(world):
 
 
 def _draw(world, random, dials):
-    """Draw a question and its passages; one of them, at a random place, answers it, or none does."""
+    """Draw a question and passages; one passage at a random place has the answer, or no passage has it."""
     facts, _ = _known(world)
     subject, way = random.choice(world.adults).name, random.integers(len(RELATIONS))
     source = 0 if random.happens(dials.missing) else 1 + random.integers(dials.passages)

@@ -11,7 +11,7 @@ SIZE = 12, "letters of the word at most", 4, 12
 
 @cache
 def _known(size):
-    """Return the words of up to `size` letters, and {count: a letter and a word in which it is so often}."""
+    """Return the words of up to `size` letters, and {n: [a letter, and a word with n of this letter]}."""
     words, found = [word for word in WORDS if len(word) <= size], defaultdict(list)
     for word in words:
         for letter in ABC:
@@ -47,7 +47,7 @@ def count_letter(letter: str, word: str) -> str:
 
 
 def _another(random, letter):
-    """Draw another letter of the same sort."""
+    """Draw another vowel for a vowel, or another consonant for a consonant."""
     return random.choice((VOWELS if letter in VOWELS else CONSONANTS).replace(letter, ""))
 
 

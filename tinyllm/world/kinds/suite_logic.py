@@ -48,7 +48,7 @@ def _statement(random, value, size):
 
 
 def _rounds(statement):
-    """Simplify a statement in rounds to "true" or "false" -> the statement after each round."""
+    """Simplify a statement in rounds to "true" or "false"; return the statement after each round."""
     rounds, simpler = [], statement
     while simpler not in VALUES:
         before = simpler

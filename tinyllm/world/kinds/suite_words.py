@@ -38,7 +38,7 @@ def _one_other(world, random, dials):
 
 
 def _alone(words):
-    """Return the word that is in a table with no other."""
+    """Return the word that is in no table with another of the words."""
     return next(x for x in words if sum(x in t and y in t for t in TABLES.values() for y in words) == 1)
 
 

@@ -21,7 +21,7 @@ def _draw(world, random, dials):
 
 
 def _twice(told):
-    """Find the fact that is told twice -> ([its two ways], the fact)."""
+    """Find the fact that is told twice; return ([its two wordings], the fact)."""
     facts = [fact for fact, _ in told]
     main = next(fact for fact in facts if facts.count(fact) == 2)
     return [way for fact, way in told if fact == main], main

@@ -28,7 +28,7 @@ def _draw(world, random, dials):
 
 
 def _follow(story, who=BOTH):
-    """Follow a story -> (calculations, result). Raises ValueError if somebody would have nothing left."""
+    """Follow a story; return (calculations, result), or raise ValueError if somebody has nothing left."""
     people, now, work = story["people"], list(story["had"]), []
     for event in story["events"]:
         for person, change in changes(event):
