@@ -41,5 +41,5 @@ def _visible_character(c: str) -> str:
     if "\udc80" <= c <= "\udcff":
         return f"\\x{ord(c) - 0xDC00:02x}"
     if not c.isprintable() or "\ufe00" <= c <= "\ufe0f" or ord(c) >= 0xE0000:
-        return f"\\u{ord(c):04x}"  # such as those that only change how their neighbours look
+        return f"\\u{ord(c):04x}"  # such as a letter that only changes how its neighbours look
     return c

@@ -25,7 +25,7 @@ from tinyllm.ops.registry import Op
 from tinyllm.testing.properties import RIGHT
 
 LONG = 60  # letters of code in a sentence
-COMMON = {"math": math, "np": np, **OPS}  # names that new code may use, besides those of the op's module
+COMMON = {"math": math, "np": np, **OPS}  # names that new code may use, besides names of the op's module
 MISTAKES: dict = {}  # op -> list of (sentence, function)
 VARIANTS: dict = {}  # op -> list of right functions, written differently: a checker must accept them all
 

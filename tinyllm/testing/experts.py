@@ -24,7 +24,7 @@ def route(draw):
 
 @st.composite
 def balance_loss(draw):
-    """Draw the probabilities of experts, and the chosen experts of each token; some experts have no token."""
+    """Draw probabilities of experts, and the chosen experts of each token; an expert may have no token."""
     n, count = draw(rows), draw(experts)
     order = Random(draw(seeds), "chosen").uniform((n, count)).argsort(axis=1)
     return floats(draw, (n, count), MODEST), np.array(order[:, : draw(st.integers(1, count))], np.int32)
@@ -32,7 +32,7 @@ def balance_loss(draw):
 
 @st.composite
 def balance_bias(draw):
-    """Draw a bias and a count for each expert, and a step size; some counts equal the mean."""
+    """Draw a bias and a count for each expert, and a step size; a count may equal the mean."""
     count = draw(experts)
     counts = ints(draw, (count,), 4)
     return floats(draw, (count,)), counts, draw(st.sampled_from((0.25, 0.0, 0.001)))

@@ -130,7 +130,7 @@ class _Machine:
             case ast.AugAssign(target, op, value):
                 old = self.value(target, names)
                 if isinstance(old, list):
-                    self.refuse(node)  # for it would change the list for all who hold it
+                    self.refuse(node)  # because it would change the list under its other names, too
                 self.store(target, self.good(self.apply(op, old, self.value(value, names))), names)
             case ast.If(test, body, other):
                 return self.block(body if self.value(test, names) else other, names)

@@ -196,7 +196,7 @@ def look(model: Any, norm: Any, name: str, x: np.ndarray, ids: list[int]) -> Len
 
 
 def watch_cache(model: Any, ids: list[int], logits: np.ndarray) -> tuple[list[Growth], int, float]:
-    """Read a text with a KV cache, and measure bytes and FLOPs for 48 positions spread over the text.
+    """Read a text with a KV cache, and measure bytes and FLOPs at up to 48 positions spread over the text.
 
     At these positions one token is read alone. `logits` are the logits of the text read at once. Returns
     (list of Growth, bytes of a full cache, largest difference from `logits`).

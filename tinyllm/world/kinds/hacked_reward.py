@@ -8,7 +8,7 @@ from tinyllm.world.forms import Form, Shape
 from tinyllm.world.task import dials, task
 
 NUMBERS = ("two", "three", "four", "five")
-SKILLS = {  # what is true of some animals -> those of which it is true
+SKILLS = {  # what some animals can do or are -> these animals
     "have feathers": ("goose", "parrot", "duck", "owl", "penguin", "swan", "crow", "robin"),
     "have four legs": ("dog", "cat", "pony", "goat", "otter", "rabbit", "frog", "mouse"),
     "live in or on water": ("goose", "duck", "otter", "frog", "swan", "whale", "seal", "crab", "penguin"),

@@ -11,13 +11,13 @@ ROLL = names.GIRLS[:32] + names.BOYS[:32]
 def best_curve(length: int = 64, shortest: int = 8, longest: int = 31) -> list[float]:
     """Return the best possible accuracy at each word of a roll call that repeats (`induction`).
 
-    The period is uniform between `shortest` and `longest`. If no word was repeated before word i, the roll
-    call begins again there with probability 1 / (longest - i + 1); else word i is one of the 64 - i words
-    that have not occurred. After the first repetition, every word is certain.
+    The period is uniform between `shortest` and `longest`. If no word was repeated before word i, then from
+    i = `shortest` on, word i is the first word again with probability 1 / (longest - i + 1), else one of the
+    64 - i words that have not occurred. After the first repetition, every word is certain.
     """
     shortest, curve = min(shortest, longest), []
     for i in range(length):
-        open_periods = longest - max(i, shortest) + 1  # those that the words so far allow
+        open_periods = longest - max(i, shortest) + 1  # how many periods the words so far allow
         again = 1 / open_periods if shortest <= i <= longest else 0.0
         unsure = max(0, open_periods) / (longest - shortest + 1)
         curve.append(1 - unsure + unsure * max(again, (1 - again) / max(1, len(ROLL) - i)))
