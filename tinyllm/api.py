@@ -17,6 +17,7 @@ from tinyllm.models import (
 from tinyllm.nn import Int4Linear, Int8Linear, quantize
 from tinyllm.ops import lr_schedule, override, use
 from tinyllm.ops.registry import empty_pool, memory, threads
+from tinyllm.report.graph import draw
 from tinyllm.rng import Random
 from tinyllm.sampling import Sampling
 from tinyllm.tensor import Tensor, no_grad
@@ -47,7 +48,7 @@ __all__ = [
     "GPT", "SGD", "AdamW", "BPETokenizer", "Batch", "ByteTokenizer", "CharTokenizer", "ChatTemplate",
     "Corpus",
     "Engine", "GPTConfig", "Int4Linear", "Int8Linear", "Llama", "LlamaConfig", "Muon", "Random", "Run",
-    "Sampling", "Tensor", "UserError", "build", "checkpoint", "clip_grad_norm", "decay_groups",
+    "Sampling", "Tensor", "UserError", "build", "checkpoint", "clip_grad_norm", "decay_groups", "draw",
     "empty_pool", "fit", "from_pretrained", "generate", "get_batch", "learning_rate", "load",
     "load_corpus", "load_tokenizer", "load_tokens", "load_weights", "lr_schedule", "make_config",
     "memory", "muon_groups", "no_grad", "override", "prepare", "quantize", "save_tokenizer", "save_weights",

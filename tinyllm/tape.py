@@ -41,7 +41,8 @@ class Node:
     sources: for each input, the key under which its gradient is collected: (node, i) for output i of another
         step, (tensor, 0) for a leaf, None for a tensor without gradient.
     backward: turns gradients of outputs into gradients of inputs.
-    outputs: (shape, dtype) of each output; the array itself is freed when no closure needs it.
+    outputs: (shape, dtype, value) of each output. Its array is freed when no closure needs it; `value` is
+        the number of an array with one element, for pictures, and else None.
     """
 
     __slots__ = ("__weakref__", "backward", "outputs", "sources")
@@ -70,10 +71,11 @@ def topological(root: Node) -> list[Node]:
     return order
 
 
-def gradients(y: Any, dy: np.ndarray) -> dict[Any, np.ndarray]:
+def gradients(y: Any, dy: np.ndarray, steps: dict[Node, list] | None = None) -> dict[Any, np.ndarray]:
     """Compute the gradients of all leaves from dy, the gradient of a tensor y -> {leaf: gradient}.
 
-    The records are freed. Each gradient has the dtype of its tensor, also in a graph of mixed dtypes.
+    Each gradient has the dtype of its tensor, also in a graph of mixed dtypes. The records are freed, unless
+    `steps` is given: it collects the gradients of the outputs of each step.
     """
     grads: dict[Any, Any] = {y.source: dy}
     order = topological(y._node) if y._node else []
@@ -84,11 +86,14 @@ def gradients(y: Any, dy: np.ndarray) -> dict[Any, np.ndarray]:
         dys = [grads.pop((node, i), None) for i in range(len(node.outputs))]
         if any(d is not None for d in dys):
             dys = [np.zeros(shape, dtype) if d is None else d.astype(dtype, copy=False)
-                   for d, (shape, dtype) in zip(dys, node.outputs, strict=True)]  # fmt: skip
+                   for d, (shape, dtype, _) in zip(dys, node.outputs, strict=True)]  # fmt: skip
             for source, dx in zip(node.sources, node.backward(*dys), strict=True):
                 if source and dx is not None:
                     grads[source] = plus(grads[source], dx) if source in grads else dx
-        node.sources, node.backward = (), None
+        if steps is None:
+            node.sources, node.backward = (), None
+        else:
+            steps[node] = dys
     return {leaf: np.asarray(dx, leaf.dtype) for (leaf, _), dx in grads.items()}
 
 

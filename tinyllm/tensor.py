@@ -60,7 +60,7 @@ def record(y: Any, parents: Sequence["Tensor"], backward: Callable, again: Calla
     arrays = y if isinstance(y, tuple) else (y,)
     outputs = tuple(Tensor(a) for a in arrays) if again is None else (remakeable(y, again),)
     if any(p.requires_grad for p in parents):
-        likes = tuple((out.shape, out.dtype) for out in outputs)
+        likes = tuple((a.shape, a.dtype, a.item() if a.size == 1 else None) for a in arrays)
         node = Node(tuple(p.source for p in parents), backward, likes)
         for i, out in enumerate(outputs):
             out.requires_grad = True

@@ -20,7 +20,6 @@ import tinyllm as tl
 from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.course.page import write_page
-from tinyllm.course.pictures import computation_graph
 
 folder = begin()
 np.set_printoptions(precision=4, suppress=True)
@@ -91,26 +90,6 @@ for name, gradient in zip(names, gradients, strict=True):
     print(f"  {name:>4} {gradient:+.1f}")
 
 # %% [markdown]
-# Here is the graph as a picture. Walk it backwards with a finger: each gradient
-# is the one to its right times the slope between the two.
-
-# %%
-places = [(90, 60), (90, 180), (330, 280), (330, 120), (590, 190), (850, 190)]
-results = (a, b, c, d, e, e * e)
-nodes = {
-    name: (*place, value, float(gradient))
-    for name, place, value, gradient in zip(
-        names, places, results, gradients, strict=True
-    )
-}
-edges = [("a", "d", f"b = {b:g}"), ("b", "d", f"a = {a:g}"), ("d", "e", "1"),
-         ("c", "e", "1"), ("e", "loss", f"2 e = {2 * e:g}")]
-picture = computation_graph("loss = (a b + c)^2", nodes, edges)
-lead = "Values are computed to the right, gradients back to the left."
-page = folder / "graph.html"
-write_page(page, "A computation is a graph", lead, [picture])
-
-# %% [markdown]
 # ## The same with a tape
 #
 # Nobody writes that table by hand. tinyllm's `Tensor` records each step while
@@ -121,9 +100,21 @@ write_page(page, "A computation is a graph", lead, [picture])
 
 # %%
 ta, tb, tc = (tl.Tensor([v], requires_grad=True) for v in (a, b, c))
-te = ta * tb + tc
-(te * te).sum().backward()
+td = ta * tb
+te = td + tc
+loss = te**2
+picture = tl.draw(loss, a=ta, b=tb, c=tc, d=td, e=te, loss=loss)
+loss.backward()
 print("a, b, c:", ta.grad, tb.grad, tc.grad)
+
+# %% [markdown]
+# Until `backward()`, `tl.draw` draws what the tape holds. Walk it backwards with
+# a finger: each gradient is the one to its right times the slope between the
+# two.
+
+# %%
+lead = "Values are computed to the right, gradients back to the left."
+write_page(folder / "graph.html", "A computation is a graph", lead, [picture])
 
 # %% [markdown]
 # ## What it costs

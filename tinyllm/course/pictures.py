@@ -1,4 +1,4 @@
-"""Draw pictures for lessons: a computation graph, a transformer, rotary positions, tokens, dots and more."""
+"""Draw pictures for lessons: a transformer, rotary positions, tokens, dots and more."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,24 +8,6 @@ from tinyllm.report.diagram import Arrow, Box, Dial, diagram, label
 from tinyllm.report.page import Html, figure, tag
 from tinyllm.report.svg import heat_map
 from tinyllm.report.tokens import running, visible
-
-
-def computation_graph(title: str, nodes: dict[str, tuple[float, float, float, float]],
-                      edges: Sequence[tuple[str, str, str]]) -> Html:
-    """Draw a graph of nodes {name: (x, y, value, gradient)} and edges (from, to, slope) as HTML."""
-    shapes: list = []
-    for start, end, slope in edges:
-        (x0, y0, *_), (x1, y1, *_) = nodes[start], nodes[end]
-        span = np.hypot(x1 - x0, y1 - y0)
-        dx, dy = 62 * (x1 - x0) / span, 34 * (y1 - y0) / span
-        shapes.append(Arrow([(x0 + dx, y0 + dy), (x1 - dx, y1 - dy)], f"slope {slope}", "train"))
-    for name, (x, y, value, gradient) in nodes.items():
-        shapes.append(Box(x, y, f"{name} = {value:g}", "", "train", 112, 42, round=True))
-        shapes.append(label(x, y + 37, f"gradient {gradient:+g}", "val"))
-    words = "; ".join(f"{name} is {v:g}, gradient {g:g}" for name, (_, _, v, g) in nodes.items())
-    unit = "blue: values, computed to the right; orange: gradients, computed back to the left"
-    return diagram(title, words, (960, 330), shapes, unit)
-
 
 ATTENTION = (("norm", "each token: mean 0, variance 1", "other"), ("linear", "C to 3 C: q, k and v", "train"),
              ("attention", "H heads; tokens read from each other", "val"), ("linear", "C to C", "train"))

@@ -101,5 +101,6 @@ def diagram(title: str, description: str, size: tuple[int, int], shapes: Iterabl
     drawn = [shape if isinstance(shape, Html) else shape.draw() for shape in shapes]
     picture = tag("svg", tag("title", title), tag("desc", description), drawn, role="img",
                   viewBox=f"0 0 {size[0]} {size[1]}", class_="diagram",
-                  aria_label=f"{title}: {description}")  # fmt: skip
+                  aria_label=f"{title}: {description}",
+                  style=f"min-width: {size[0] * 3 // 4}px" if size[0] > 1200 else None)  # fmt: skip
     return figure(title, unit, tag("div", picture, class_="wide"), class_="drawn")

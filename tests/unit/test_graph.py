@@ -1,0 +1,96 @@
+"""`tl.draw`: what it says about a graph is what was computed, and the graph stays as it was."""
+
+import re
+
+import numpy as np
+import pytest
+from test_report import EVIL, Page
+
+import tinyllm as tl
+from tinyllm import functional as F
+from tinyllm.tensor import record
+
+
+def leaf(x):
+    return tl.Tensor(x, requires_grad=True)
+
+
+def words(picture):
+    return re.findall(r"<text[^>]*>([^<]+)<", picture)
+
+
+def test_every_value_gradient_slope_and_operation_is_drawn_as_micrograd_draws_it():
+    """The neuron of micrograd's notebook. This was asked for and could not be done: 9 of 10 first tasks."""
+    x1, x2, w1, w2, b = map(leaf, (2.0, 0.0, -3.0, 1.0, 6.8813735870195432))
+    n = x1 * w1 + x2 * w2 + b
+    o = n.tanh()
+    drawn = words(tl.draw(o, **{name: value for name, value in locals().items() if name != "o"}))
+    assert drawn.count("slope 1") == 5 and {"slope 0.5", "slope 0", "slope -3", "slope 2"} <= {*drawn}
+    for said in ("x1 = 2, gradient -1.5", "w1 = -3, gradient +1", "x2 = 0, gradient +0.5", "*, gradient +0.5",
+                 "w2 = 1, gradient +0", "b = 6.881, gradient +0.5", "0.7071, tanh, gradient +1"):  # fmt: skip
+        assert ", ".join(drawn).count(said) == 1 + (said[0] == "*"), said
+    o.backward()  # not freed
+    assert w1.grad == pytest.approx(1) and x1.grad == pytest.approx(-1.5)
+
+
+def test_an_input_used_twice_gets_two_slopes_and_a_long_arrow_passes_below():
+    t = leaf(3.0)
+    picture = tl.draw(t * t / t, t=t)
+    assert "slope 3 + 3" in words(picture) and "gradient +1" in words(picture)
+    (bent,) = (d for d in re.findall(r'<path d="([^"Z]+)"', picture) if d.count("L") == 3)
+    heights = [float(point.split()[1]) for point in bent[1:].split("L")]
+    assert heights[0] < heights[1] == heights[2] > heights[3]
+
+
+def test_a_model_names_its_parameters_and_arrays_show_shapes_and_lengths():
+    model = tl.nn.Sequential(tl.nn.Linear(3, 2), F.relu, tl.nn.Linear(2, 1))
+    loss = ((model(np.ones((4, 3), np.float32)) - 1) ** 2).mean()
+    drawn = words(tl.draw(loss))
+    loss.backward()
+    length = np.linalg.norm(model.layers[0].weight.grad)
+    at = drawn.index("layers.0.weight (3, 2)")
+    assert drawn[at + 1] == f"gradient of length {length:.3g}"
+    assert {"(4, 2)", "linear", "max or min", "sum", f"{loss.item():.4g}"} <= {*drawn}
+
+
+def test_a_step_with_several_outputs_is_one_box():
+    x = leaf(np.arange(4, dtype=np.float32))
+    first, second = F.split(x, 2)
+    drawn = words(tl.draw(first * second))
+    assert "split" in drawn and "gradient of length 3.74" in drawn  # of the sum: 2, 3, 0, 1
+
+
+def test_a_step_that_passes_nothing_back_has_gradient_0():
+    x, w = leaf(2.0), leaf(3.0)
+    y = record(x.data + 1, (w * w, x), lambda dy: (None, dy))
+    assert words(tl.draw(y, w=w)).count("gradient +0") == 2
+
+
+def test_what_cannot_be_drawn_is_refused():
+    x = leaf(2.0)
+    y = x * x
+    y.backward()
+    for nothing in (x, y, tl.Tensor([1.0]), np.ones(2)):
+        with pytest.raises(ValueError, match=r"before its backward\(\)"):
+            tl.draw(nothing)
+    for _ in range(61):
+        x = x + 1.0
+    with pytest.raises(ValueError, match="graph of 61 steps"):
+        tl.draw(x)
+
+
+def test_a_notebook_and_a_page_show_it_and_names_stay_words(tmp_path):
+    x = leaf(2.0)
+    picture = tl.draw(x * x, **{EVIL: x})
+    picture.save(tmp_path / "graph.html")
+    text = (tmp_path / "graph.html").read_text("utf-8")
+    assert not Page(text).open and "<script" not in text and "<img" not in text
+    assert re.fullmatch(r'<iframe srcdoc="[^"<>]+" sandbox style="[^"]+"></iframe>', picture._repr_html_())
+    assert "notebook" in repr(picture)
+
+
+def test_a_record_keeps_no_array():
+    """Only the value of a single number: training needs no more memory than before pictures."""
+    h = leaf(np.ones(2, np.float32)) * 2
+    assert h._node.outputs == (((2,), np.float32, None),)
+    assert h.sum()._node.outputs == (((), np.float32, 4.0),)

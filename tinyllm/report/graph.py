@@ -1,0 +1,131 @@
+"""Draw the graph that a tensor was computed by: each step with its value, gradient and slopes."""
+
+from html import escape
+from inspect import getclosurevars
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinyllm.report.diagram import Arrow, Box, diagram, label
+from tinyllm.report.page import Html, assemble, write
+from tinyllm.tape import Node, gradients, topological
+from tinyllm.tensor import Tensor
+
+MOST = 60  # steps; nobody can read a picture of more
+SIGNS = {"add": "+", "mul": "*", "truediv": "/", "pow": "**", "getitem": "[ ]", "choose": "max or min"}
+HIGH = 110  # from one row to the next
+GAP = 140  # between the boxes of two columns
+LEAD = "Values are computed to the right, gradients back to the left."
+
+
+class Picture(Html):
+    """A picture as HTML. A notebook shows it below the cell; `save` writes a page."""
+
+    def __repr__(self):
+        return "<a picture: a notebook shows it, and .save('graph.html') writes a page>"
+
+    def _repr_html_(self):
+        size = "width: 100%; height: 36rem; border: 0"
+        return f'<iframe srcdoc="{escape(self.page())}" sandbox style="{size}"></iframe>'
+
+    def page(self) -> str:
+        """Return a page with the picture as text."""
+        return assemble("A computation is a graph", LEAD, [self], "Drawn by tinyllm.")
+
+    def save(self, path: str | Path) -> None:
+        """Write a page with the picture. Raises UserError when the file cannot be written."""
+        write(path, self.page())
+
+
+def draw(y: Tensor, /, **names: Any) -> Picture:
+    """Draw how a tensor was computed: `tl.draw(loss, a=a, b=b)` also names a and b; `**globals()` names all.
+
+    Each box has a value, or the shape if it is not a single number, the operation that made it, and the
+    gradient of y with respect to it, or that gradient's length. If y is not a single number, gradients are
+    those of its sum. The slope beside an arrow is the derivative of one number with respect to another.
+    Inputs that need no gradient are left out. Call it before `backward()`, which frees the graph. Raises
+    ValueError if there is no graph or it has more than 60 steps.
+    """
+    last = getattr(y, "_node", None)
+    if last is None or last.backward is None:
+        raise ValueError("no graph: draw a result of tensors with requires_grad=True, before its backward()")
+    steps = topological(last)
+    if len(steps) > MOST:
+        raise ValueError(f"nobody can read a graph of {len(steps)} steps: draw one of at most {MOST}")
+    inputs = [source[0] for step in steps for source in step.sources if source]
+    leaves = dict.fromkeys(part for part in inputs if isinstance(part, Tensor))
+    found: dict[Any, Any] = {}
+    grads = gradients(y, np.ones_like(y.data), found) | {step: dys[0] for step, dys in found.items()}
+    called = {t.source[0]: name for name, t in names.items()
+              if isinstance(t, Tensor) and t.source and name[0] != "_"}  # fmt: skip
+    texts = {part: _text(part, called.get(part) or getattr(part, "name", "")) for part in [*leaves, *steps]}
+    far = GAP + max(110, 9 * max(map(len, texts.values())))
+    places = _places(steps, leaves)
+    boxes, shapes, words = dict[Any, Box](), list[Any](), list[str]()
+    for part, (column, row) in places.items():
+        operation, dx = _operation(part) if isinstance(part, Node) else "", grads.get(part)
+        dx = np.zeros(1) if dx is None else dx  # a backward pass may return None in place of zeros
+        said = f"{dx.item():+.4g}" if dx.size == 1 else f"of length {np.linalg.norm(dx):.3g}"
+        x, height = far * column + far / 2, HIGH * row + HIGH / 2
+        boxes[part] = Box(x, height, texts[part], operation, "train", far - GAP, 46, round=True)
+        shapes += [boxes[part], label(x, height + 37, f"gradient {said}", "val")]
+        words.append(f"{texts[part]}, gradient {said}")
+    arrows = [arrow for step in steps for arrow in _arrows(step, boxes, far)]
+    columns, rows = (1 + max(axis) for axis in zip(*places.values(), strict=True))
+    unit = "blue: values, computed to the right; orange: gradients, computed back to the left"
+    title = f"The graph of {called.get(last, 'a tensor')}"
+    return Picture(diagram(title, "; ".join(words), (far * columns, HIGH * rows), arrows + shapes, unit))
+
+
+def _text(part, name):
+    shape, value = (part.shape, part.data) if isinstance(part, Tensor) else part.outputs[0][::2]
+    if np.prod(shape) != 1:
+        return f"{name} {shape}".strip()
+    return f"{name} = {np.asarray(value).item():.4g}".removeprefix(" = ")
+
+
+def _operation(step):
+    """Return the name of a step's operation, from the function that contains its backward pass."""
+    name = step.backward.__qualname__.split(".<locals>")[0].split(".")[-1].strip("_")
+    if name == "apply":
+        name = getclosurevars(step.backward).nonlocals["op_backward"].__name__.strip("_")
+    return SIGNS.get(name, name.removesuffix("_backward"))
+
+
+def _places(steps, leaves):
+    """Return {step or leaf: (column, row)}: each is to the left of those that used it, at their height."""
+    users: dict[Any, list] = {part: [] for part in [*leaves, *steps]}
+    column = dict.fromkeys(leaves, 0)
+    for step in steps:
+        sources = [source[0] for source in step.sources if source]
+        column[step] = 1 + max(column[source] for source in sources)
+        for i, source in enumerate(sources):
+            users[source].append((step, i))
+    for leaf in leaves:
+        column[leaf] = min(column[user] for user, _ in users[leaf]) - 1
+    columns = [[part for part in users if column[part] == i] for i in range(1 + max(column.values()))]
+    rows: dict[Any, int] = {}
+    for parts in reversed(columns):
+        parts.sort(key=lambda part: np.mean([rows[user] + i / 9 for user, i in users[part]] or [0]))
+        first = (max(map(len, columns)) - len(parts)) // 2  # between rows is room for long arrows
+        rows |= {part: first + i for i, part in enumerate(parts)}
+    return {part: (column[part], rows[part]) for part in users}
+
+
+def _arrows(step, boxes, far):
+    """Draw an arrow to a step from each of its inputs, with the slope where both are single numbers."""
+    (shape, dtype, value), *others = step.outputs
+    shares = step.sources if value is None or others else step.backward(np.ones(shape, dtype))
+    slopes: dict[Any, list] = {}
+    for source, share in zip(step.sources, shares, strict=True):
+        if source:
+            single = isinstance(share, (np.ndarray, np.generic)) and share.size == 1
+            slopes.setdefault(source[0], []).extend([f"{share.item():.4g}"] if single else [])
+    for part, said in slopes.items():
+        start, end = boxes[part], boxes[step]
+        points = [(start.x + start.width / 2, start.y), (end.x - end.width / 2, end.y)]
+        if end.x - start.x > 1.5 * far:  # below the boxes between the two
+            low = max(start.y, end.y) + HIGH / 2
+            points[1:1] = [(start.x + far / 2, low), (end.x - far / 2 - 60, low)]
+        yield Arrow(points, f"slope {' + '.join(said)}" if said else "", "train")
