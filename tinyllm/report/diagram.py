@@ -87,7 +87,7 @@ class Dial:
 
 
 def label(x: float, y: float, text: str, class_: str = "") -> Html:
-    """Return SVG text centred on (x, y); with class_="left" it begins there."""
+    """Return SVG text that is centred on (x, y) or, with class_="left", begins at (x, y)."""
     return tag("text", text, x=round(x, 1), y=round(y, 1), class_=class_ or None)
 
 

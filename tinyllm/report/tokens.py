@@ -29,7 +29,7 @@ def running(token: bytes) -> str:
 
 
 def plain(text: str) -> str:
-    """Make a name, such as a folder's, safe to print: replace characters that control a terminal."""
+    """Make the name of a file or a folder safe to print: replace characters that control a terminal."""
     return running(text.encode("utf-8", "surrogateescape"))
 
 

@@ -140,7 +140,7 @@ def expectation(name: str, args: Sequence[Any]) -> tuple[list, list[list], Any]:
 
 
 def require_close(name: str, results: list[Any], wanted: tuple) -> None:
-    """Raise AssertionError unless every result agrees with `wanted`, which `expectation` returned."""
+    """Raise AssertionError unless every result agrees with `wanted`, a result of `expectation`."""
     expected, others, bounds = wanted
     if is_plain_list(expected):  # of tokens, say: its elements are no results of their own
         require_container(results, expected)

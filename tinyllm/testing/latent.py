@@ -10,7 +10,7 @@ from tinyllm.testing.edits import mistake, variant
 
 @st.composite
 def latent_scores(draw):
-    """Draw queries with a few heads, zero to five latent vectors, and the matrix that makes keys of them."""
+    """Draw queries with a few heads, up to five latent vectors, and the matrix that turns these into keys."""
     H, D = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((4, 2, 1, 8)))
     L, N = draw(st.sampled_from((6, 4, 1, 8, 2))), draw(st.sampled_from((3, 1, 5, 0)))
     return (floats(draw, (*draw(leading), H, D), MODEST), floats(draw, (N, L), MODEST),

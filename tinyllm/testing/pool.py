@@ -23,7 +23,7 @@ def mean_pool(draw):
 
 @st.composite
 def contrastive_loss(draw):
-    """Draw N vectors, N partners, which may be very similar to the vectors, and a temperature."""
+    """Draw N vectors, a partner for each vector (sometimes very similar), and a temperature."""
     N, C = draw(few), draw(sizes)
     a, b = (floats(draw, (N, C), kinds=MODEST) for _ in range(2))
     return a, a + np.float32(0.1) * b if draw(st.booleans()) else b, draw(st.sampled_from((1.0, 0.5, 0.05)))

@@ -20,7 +20,7 @@ def relative_buckets(draw):
 
 
 def other_side_of_an_edge(args):
-    """Return two cases that differ only in max_distance, which is 1e-6 of its value smaller or larger."""
+    """Return the case twice: with max_distance times 1 - 1e-6, and with max_distance times 1 + 1e-6."""
     distance, buckets, limit, causal = args
     return [(distance, buckets, limit * (1 + change), causal) for change in (-1e-6, 1e-6)]
 

@@ -80,7 +80,7 @@ def beam_step(draw):
 
 
 def near(position, distance, least, most, exact=lambda args: False):
-    """Return a function that lists the neighbours of a case, whose results are accepted as right, too.
+    """Return a function that lists the neighbours of a case; results of a neighbour are accepted, too.
 
     A neighbour differs only in argument number `position`, which is larger or smaller by `distance`, and kept
     between `least` and `most`: a rounding error could have the same effect. If `exact(case)` is true, nothing

@@ -45,7 +45,7 @@ class Step:
 
     @property
     def is_product(self) -> bool:
-        """Return True for matrix products and attention, whose FLOPs are computed by a function."""
+        """Return True if the step is a matrix product or attention."""
         return self.op is not None and callable(OPS[self.op].flops)
 
     def walk(self) -> Iterator["Step"]:

@@ -1,4 +1,4 @@
-"""State facts of the world, which a model has to learn by heart."""
+"""State facts about people; a model has to learn these facts by heart."""
 
 from functools import cache
 

@@ -1,4 +1,4 @@
-"""Write examples of random mappings, which a model can only learn from the text itself."""
+"""Write examples of random mappings; a model can learn a mapping only from the text itself."""
 
 from tinyllm.config import setting
 from tinyllm.world import names

@@ -77,7 +77,7 @@ def _chance(dials):
       Dials=dials(objects=setting(3, help="how many things a picture shows at most", min=1, max=3),
                   question=setting("any", help="what is asked", choices=("any", *QUESTIONS))))  # fmt: skip
 def picture_question(scene: list, way: int, colour: str = "", shape: str = "", quarter: str = "") -> str:
-    """Answer a question about a picture, which is named by the number of a page."""
+    """Answer a question about a picture; a page number names the picture."""
     match ABOUT[way]:
         case "colour":
             return {s: c for _, c, s in scene}[shape]

@@ -1,4 +1,4 @@
-"""Ask for the sense of a word with two meanings in a sentence that makes one of them clear."""
+"""Ask which meaning a word with two meanings has in a sentence."""
 
 from tinyllm.world.forms import FIRST_NAMES
 from tinyllm.world.names import unwrapped
