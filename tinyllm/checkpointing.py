@@ -1,4 +1,4 @@
-"""Define gradient checkpointing: keep only a computation's inputs, and compute again in the backward pass."""
+"""Keep only a computation's inputs, and repeat it in the backward pass (gradient checkpointing)."""
 
 from collections.abc import Callable, Iterable
 

@@ -72,7 +72,7 @@ def size(model: Any) -> int:
 
 
 def data_of(run: Run) -> tuple[TrainSetup | None, str]:
-    """Open the data that a run was trained on -> (its TrainSetup, ""), or (None, the reason why not)."""
+    """Open the data that a run was trained on -> (its TrainSetup, ""), or (None, why it cannot be opened)."""
     config, _ = run.read_config()
     if config.data == "-":
         return None, "the run's data came from standard input"

@@ -83,7 +83,7 @@ class Engine:
             newline if the tokenizer has no `<|endoftext|>`.
         stop: strings or token ids that end the sequence; strings need a tokenizer.
         seed, sample: the key of the random numbers; other sequences in the batch do not change the result.
-        mask: a function: the ids so far, prompt included -> the allowed next ids, or V booleans.
+        mask: a function from the ids so far, prompt included, to the allowed next ids, or to V booleans.
         cache: one row, from `model.new_cache()`, that may already hold the first tokens of the prompt. When
             the sequence ends, the cache holds the window without its last token, for a later prompt.
 
@@ -331,9 +331,9 @@ OTHER_NAMES = {"max_new_tokens": "max_tokens=", "do_sample": "sampling=tl.Sampli
 def generate(model: Any, prompts: Any, *, max_tokens: int, logprobs: bool = False, **options: Any) -> Any:
     """Continue each prompt by up to `max_tokens` tokens -> the new ids, a list for each prompt.
 
-    The options and errors are those of `stream`. With logprobs=True the result is (ids, log-probabilities),
-    each with a list for each prompt. A prompt that is not in a list gives one list of ids, unless n is above
-    1. The ids include the tokens of a stop string, which the text of `stream` leaves out.
+    The options and errors are the same as in `stream`. With logprobs=True the result is (ids,
+    log-probabilities), both with a list for each prompt. A single prompt, given without a list, gives one
+    list of ids if n is 1. The ids include the tokens of a stop string, which the text of `stream` leaves out.
     """
     engine, sequences = _start(model, prompts, max_tokens=max_tokens, logprobs=logprobs, **options)
     while engine.running or engine.waiting:

@@ -148,7 +148,7 @@ def read_bytes(path: Path | str, most: int = LARGEST) -> bytes:
 
 
 def read_text(path: Path | str, most: int = LARGEST, encoding: str = "utf-8") -> str:
-    """Read a regular file -> text. Raises UserError if `read_bytes` does, or if the encoding is wrong."""
+    """Read a regular file -> text. Raises UserError if it is too long, unreadable or in another encoding."""
     try:
         return read_bytes(path, most).decode(encoding)
     except UnicodeDecodeError as error:
@@ -187,7 +187,7 @@ def parse_json(data: bytes | str, halves: bool = False) -> Any:
     """Parse JSON that may be malformed or malicious.
 
     Raises UserError on text that is not JSON, more than MOST values, deep nesting, a key that occurs twice,
-    NaN, and numbers that are infinite or too long. It also refuses single surrogates (halves of a character),
+    NaN, and numbers that are infinite or too long. Single surrogates (halves of a character) are refused too,
     because a text with one cannot be written to a file; `halves` allows them. The message begins with a verb,
     because callers put the file's name before it.
     """

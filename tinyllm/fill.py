@@ -56,9 +56,10 @@ def unmask(model: EncoderLM, tokens: np.ndarray, mask: int, *, per_step: int = 1
     Each step draws a token for every mask with `sampling`, but keeps only some: the most probable ones
     (order="surest"), or the next ones in a random order ("random"). With "random", per_step 1 and temperature
     1, texts have exactly the probabilities that the model has learnt. More tokens per step are faster, but
-    are drawn independently of each other. `seed` is an int, or a list of one for each row, which then does
-    not depend on other rows. Ids in `never` are not written. Raises UserError on a bad setting, or when texts
-    exceed the context. (Chang et al., "MaskGIT", 2022, section 3.2; Nie et al., LLaDA, 2025, section 2.4.)
+    are drawn independently of each other. `seed` is an int, or a list of an int per row, which makes rows
+    independent of each other. Ids in `never` are not written. Raises UserError on a bad setting, or when
+    texts exceed the context. (Chang et al., "MaskGIT", 2022, section 3.2; Nie et al., LLaDA, 2025, section
+    2.4.)
     """
     if per_step < 1 or order not in ("surest", "random"):
         raise UserError(f'per_step must be at least 1, order "surest" or "random"; got {per_step}, {order!r}')

@@ -43,7 +43,7 @@ def apply(op: Any, *args: Any, again: bool = False, frozen: Callable | None = No
     """Run an op on its arguments, Tensors or plain values, and record its backward op -> the first output.
 
     again: True if the op is cheap enough to be computed a second time (see `tinyllm.tensor.remaking`).
-    frozen: replaces the backward op if only the first argument needs a gradient; it returns only this one.
+    frozen: replaces the backward op if only the first argument needs a gradient; returns that gradient.
     """
     op_backward, moving, needed = _rule(op)
     for i in moving:
@@ -243,7 +243,7 @@ def gelu(x: Tensor) -> Tensor:
 
 
 def gelu_tanh(x: Tensor) -> Tensor:
-    """Apply gelu as GPT-2 approximates it, with tanh: x (...) -> (...)."""
+    """Apply GPT-2's approximation of gelu by a tanh: x (...) -> (...)."""
     return apply(ops.gelu_tanh, x, again=True)
 
 
@@ -377,7 +377,7 @@ def dropout(x: Tensor, key: tuple[int, int], p: float) -> Tensor:
 def split(x: Tensor, n: int) -> tuple[Tensor, ...]:
     """Cut the last axis into n equal parts: x (..., n * C) -> n tensors (..., C), contiguous in memory.
 
-    Raises ValueError when the last axis does not divide by n.
+    Raises ValueError when the length of the last axis is not a multiple of n.
     """
     x = as_tensor(x)
 

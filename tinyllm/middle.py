@@ -13,7 +13,7 @@ def middle_prompt(model: Any, tokenizer: Any, prefix: str | bytes, suffix: str |
                   suffix_first: bool = False) -> list[int]:  # fmt: skip
     """Return the prompt from which a model writes the middle of a text, and then the token that ends it.
 
-    The order is prefix, suffix, middle (PSM), which all models with such markers know; with `suffix_first`
+    The order is prefix, suffix, middle (PSM), which all models with these markers know; with `suffix_first`
     the order is SPM (see `ops.move_middle`). If the context is too short for the text and `max_tokens` more,
     tokens far from the gap are left out. Raises UserError if the tokenizer has no markers, or nothing fits.
     """
@@ -30,7 +30,7 @@ def middle_prompt(model: Any, tokenizer: Any, prefix: str | bytes, suffix: str |
 
 def fill_middle(model: Any, tokenizer: Any, gaps: Sequence[tuple[str, str]], max_tokens: int = 64,
                 suffix_first: bool = False, **options: Any) -> list[str]:  # fmt: skip
-    """Write a text into each gap: gaps, a list of (prefix, suffix) -> texts.
+    """Write the missing text of each gap: a list of (prefix, suffix) -> a list of texts.
 
     options: passed to `generate`, such as sampling and seed; with n, the n texts for a gap follow each other.
     Raises UserError if the tokenizer has no markers, or `max_tokens` fill the context.

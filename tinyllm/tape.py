@@ -16,7 +16,7 @@ from tinyllm.ops.shapes import FLOAT32
 
 
 class Mode(threading.local):
-    """Switches of each thread: `recording`, and `remade`, the outputs that a `remaking` block will drop."""
+    """Hold each thread's switches: `recording`, and `remade`, the outputs that `remaking` will drop."""
 
     recording: bool = True
     remade: "list[Any] | None" = None  # see `tinyllm.tensor.remaking`
@@ -98,7 +98,7 @@ def gradients(y: Any, dy: np.ndarray, steps: dict[Node, list] | None = None) -> 
 
 
 def run(op: Any, *arrays: np.ndarray, **options: bool) -> Any:
-    """Run an op on arrays of any dtype; arrays that are not float32 go to its specification."""
+    """Run an op on arrays of any dtype: by its specification unless all arrays are float32."""
     for x in arrays:
         if type(x) is not np.ndarray or (x.dtype is not FLOAT32 and x.dtype != FLOAT32):
             run_by = op if op.backend in ("numpy", "override") else op.specification

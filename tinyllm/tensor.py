@@ -139,7 +139,7 @@ class Tensor:
         return np.array(self.data, dtype) if copy else np.asarray(self.data, dtype)
 
     def detach(self) -> "Tensor":
-        """Return a new leaf with the same array that needs no gradient."""
+        """Return a new leaf that shares this tensor's array and needs no gradient."""
         return Tensor(self.data)
 
     def backward(self, grad: Any = None) -> None:
@@ -376,7 +376,7 @@ class Remade(Tensor):
 
 
 def remakeable(y: np.ndarray, again: Callable) -> Tensor:
-    """Make a Tensor of y, whose array `remaking` can drop and `again()` computes again."""
+    """Return y as a Tensor; `remaking` can drop the array, and `again()` computes it again."""
     if mode.remade is None:
         return Tensor(y)
     tensor = Remade(y, again)

@@ -41,8 +41,8 @@ def clip_grads(grads, norm, limit):
     """Shorten a list of gradients to length `limit` when their norm is greater,
     keeping the direction.
 
-    grads: list of arrays, norm: their length together -> new list. If
-    nothing is clipped, the new list may hold the same arrays.
+    grads: list of arrays, norm: their joint length -> new list. If nothing is
+    clipped, the new list may hold the same arrays.
     """
     raise NotImplementedError
 
@@ -51,7 +51,7 @@ def lr_schedule(step, steps, lr, warmup, min_lr_ratio):
     """Compute the learning rate of a step: a linear warm-up, then a fall along
     half a cosine.
 
-    step, counted from 0, of steps in all -> float. Step i of the warm-up gets
+    step: counted from 0, steps: the total -> float. Step i of the warm-up gets
     lr (i + 1) / (warmup + 1). Step warmup gets lr; from there the rate falls to
     min_lr_ratio lr at step `steps`, and stays there. warmup < steps.
     """

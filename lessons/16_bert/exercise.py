@@ -22,7 +22,7 @@ def mask_tokens(tokens, draws, how, other, mask, rate):
 
 
 def mean_pool(x, lengths):
-    """Average the positions of each text, without the padding behind it.
+    """Average the positions of each text, without the padding after it.
 
     x (B, T, C), lengths (B,) ints from 1 to T -> (B, C), the mean of the first
     lengths[b] positions of text b. The numbers in the padding are never used,
@@ -32,7 +32,7 @@ def mean_pool(x, lengths):
 
 
 def mean_pool_backward(dy, x, lengths):
-    """Share the gradient of each mean among the positions that it averages.
+    """Divide the gradient of each mean equally among the averaged positions.
 
     dy (B, C), x (B, T, C), lengths (B,) -> dx (B, T, C): dy / length, and 0 for
     padding.

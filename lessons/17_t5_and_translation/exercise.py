@@ -25,10 +25,10 @@ def corrupt_spans(tokens, kept, hidden, sentinels):
 
 
 def relative_buckets(distance, buckets, max_distance, causal):
-    """Map distances to buckets: each short distance has its own, longer
-    distances share one.
+    """Map distances to buckets: each short distance has its own bucket, longer
+    distances share buckets.
 
-    distance (...), the key's position minus the query's -> (...) ints below
+    distance (...), the key's position minus the query's -> (...) ints below
     `buckets`. With causal, keys before the query use all buckets, and later
     keys fall into bucket 0. Otherwise the first half of the buckets is for keys
     up to the query, the second half for keys after it. Among n buckets, each
@@ -44,9 +44,9 @@ def beam_step(scores, logprobs, count):
     a text by one token.
 
     scores (N,), the log-probability of each beginning; logprobs (N, V), the
-    log-probability of every next token -> beams, the numbers of the beginnings,
-    tokens, totals = score + logprob, each (m,), the best first, where m is the
-    smaller of count and N V. Of equal totals the smaller beam comes first, then
-    the smaller id.
+    log-probability of every next token -> beams (the numbers of the
+    beginnings), tokens and totals = score + logprob, each (m,), the best first;
+    m is the smaller of count and N V. Of equal totals the smaller beam comes
+    first, then the smaller id.
     """
     raise NotImplementedError

@@ -1,6 +1,6 @@
 """Make batches for training: windows of a token stream, or rows of separate texts.
 
-A batch depends only on the seed and the step, so a run resumed at step 1000 gets the same batches as before.
+A batch depends only on seed and step, so a resumed run gets the same batches as an uninterrupted run.
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ class Batch:
 
     @property
     def count(self) -> float:
-        """Return the divisor of a mean loss: the number of targets that count, or their weights' sum."""
+        """Return the divisor of a mean loss: how many targets count, or the sum of their weights."""
         counted = self.targets != IGNORED
         return int(counted.sum()) if self.weights is None else float(self.weights[counted].sum())
 
@@ -64,7 +64,7 @@ def get_batch(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw random windows: tokens (n,) -> x, y int32 (B, T); y is the token after each token of x.
 
-    Every window is equally likely. Equal arguments draw equal windows. Raises UserError if all are too long.
+    Every window is equally likely. Equal arguments draw equal windows. Raises UserError if no window fits.
     """
     starts = Random(seed, "batch", step).integers(_check(tokens, batch, context), batch)
     return _windows(tokens, starts, context)

@@ -65,7 +65,7 @@ def stories_corpus(seed: int = 0) -> Corpus:
 
 
 def world_corpus(name: str) -> Corpus:
-    """Generate the text named like world:facts,groups=7 -> Corpus. Raises UserError if there is none."""
+    """Generate a text from a name like world:facts,groups=7 -> Corpus. Raises UserError for a bad name."""
     named = read_name(name)
     texts: list[str] = []
     pairs: list[tuple[str, str]] = []

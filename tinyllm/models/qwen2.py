@@ -1,4 +1,4 @@
-"""Define Qwen2: LLaMA with biases on queries, keys and values. Yang et al., "Qwen2 Technical Report"."""
+"""Define Qwen2: LLaMA with biases on q, k and v. Yang et al., "Qwen2 Technical Report", 2024."""
 
 from dataclasses import dataclass
 

@@ -86,9 +86,8 @@ def build(config: Any, seed: int | None = 0) -> Any:
 def locate(place: Path | str) -> Path:
     """Return the folder of a model, and download the model first if `place` is a name on the Hub.
 
-    `place` is a folder; or "shipped", the model in this package, unless there is such a folder; or
-    owner/model, a model on the Hub of Hugging Face, unless there is a folder of that name or a folder
-    `owner`.
+    `place` is a folder; or "shipped", the model in this package; or owner/model, a model on the Hub of
+    Hugging Face. An existing folder with such a name, or a folder `owner`, takes precedence.
     """
     if is_hub_name(place):
         return download(str(place))

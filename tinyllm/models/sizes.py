@@ -57,7 +57,7 @@ class Sizes:
         self.check_heads()
 
     def check_heads(self) -> None:
-        """Raise UserError if the heads do not all have the same width, a multiple of `head_parts`."""
+        """Raise UserError unless all heads have one width, which is a multiple of `head_parts`."""
         if self.width % (self.heads * self.head_parts):
             wanted = "a multiple of heads"
             if self.head_parts > 1:
@@ -83,7 +83,7 @@ class RotarySizes(Sizes):
         return self.width // self.heads
 
     def check_scaling(self) -> None:
-        """Raise UserError if `scaling` is invalid, unknown to transformers, or gives infinite angles."""
+        """Raise UserError if `scaling` is invalid, unknown to transformers, or its angles are not finite."""
         try:
             scaling: Any = self.scaling
             kind = scaling.get("rope_type", scaling.get("type"))

@@ -118,7 +118,7 @@ class T5MLP(nn.Module):
 
 
 class T5Layer(nn.Module):
-    """Compute x + part(norm(x)); the part is attention or an MLP, named by its class in checkpoints."""
+    """Compute x + part(norm(x)), where the part is attention or an MLP; checkpoints name it by class."""
 
     SelfAttention: Any
     EncDecAttention: Any

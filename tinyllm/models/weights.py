@@ -86,7 +86,7 @@ class Stored:
     def read(self, dtype: Any = None, transposed: bool = False) -> np.ndarray:
         """Read the array, converted to `dtype` if given, and transposed if asked; BF16 becomes float32.
 
-        It is read in blocks of rows, so there is never a second copy of the array in memory.
+        The file is read in blocks of rows, so there is never a second copy of the array in memory.
         """
         kind = np.dtype("<u2") if self.dtype == "BF16" else NUMPY[self.dtype]
         own = np.dtype(np.float32) if self.dtype == "BF16" else kind.newbyteorder("=")

@@ -20,10 +20,10 @@ MSCALES = ("mscale", "mscale_all_dim")  # DeepSeek's: see `yarn_growth`
 class Rope:
     """Compute the angles by which rotary position embeddings rotate queries and keys.
 
-    `scaling` is Hugging Face's `rope_scaling` dict, a dict of the type "ntk", which transformers lacks, or
-    None. The type "dynamic" changes only positions beyond max_position_embeddings, which no model here ever
-    reaches, so it equals None. The numbers `mscale` and `mscale_all_dim`, which DeepSeek's models add to
-    YaRN's, become an attention_factor. Source: Su et al., "RoFormer", 2021.
+    `scaling` is None, or a dict like Hugging Face's `rope_scaling`; the type "ntk" is allowed too, though
+    transformers lacks it. The type "dynamic" changes only positions beyond max_position_embeddings, which no
+    model here ever reaches, so it equals None. The numbers `mscale` and `mscale_all_dim`, which DeepSeek's
+    models add to YaRN's settings, become an attention_factor. Source: Su et al., "RoFormer", 2021.
     """
 
     def __init__(self, width: int, theta: float = 10000.0, scaling: dict | None = None):
@@ -64,7 +64,7 @@ def yarn_growth(scaling: dict, name: str) -> float:
 
 
 def rotate(x: Tensor, angles: Angles) -> Tensor:
-    """Rotate the channels of every head by the angles of their positions: x (B, T, H, D) -> (B, T, H, D).
+    """Rotate the channels of every head by the angles for each position: x (B, T, H, D) -> (B, T, H, D).
 
     With n angles for each position, only the first 2 n channels are rotated.
     """
@@ -163,7 +163,7 @@ class SelfAttention(Attention):
 
 
 class GroupedAttention(Attention):
-    """Apply LLaMA's attention, with separate layers for q, k and v, and rotary positions: (B, T, C) -> same.
+    """Apply LLaMA's attention, with layers for q, k and v and rotary positions: x (B, T, C) -> (B, T, C).
 
     With `norm_eps`, each head's queries and keys are scaled by an RMSNorm first, so that their products
     cannot grow without limit (Henry et al., "Query-Key Normalization for Transformers", 2020).

@@ -88,7 +88,7 @@ class KVCache:
         np.minimum(self.lengths, length, out=self.lengths)
 
     def rows(self, begin: int, end: int) -> Any:
-        """Return a cache of the rows from `begin` to `end` that shares the memory of this cache."""
+        """Return a view of the rows from `begin` to `end`, a cache that uses the same memory."""
         view = object.__new__(type(self))
         for name in self.stored:
             setattr(view, name, getattr(self, name)[begin:end])
@@ -124,9 +124,9 @@ class LatentCache(KVCache):
 
 
 class CrossCache(KVCache):
-    """Keep a decoder layer's own keys and values, and in `source` those of an encoder's output.
+    """Keep keys and values of a decoder layer, and in `source` the keys and values of the encoder's output.
 
-    The keys and values of the encoder's output are computed once, when the text is read.
+    `source` is filled once, when the encoder's text is read.
     """
 
     def __init__(self, batch: int, context: int, heads: int, width: int, room: int,

@@ -42,8 +42,7 @@ class DecoderLM(LanguageModel):
 
         With a cache, the tokens continue the cached tokens; decoding then calls `head` on the last position
         only. `where` is passed on to `F.attention` in every block: `starts` separates packed documents,
-        `ends` lets the tokens of a prefix see each other. Raises UserError for a bad token or too many
-        tokens.
+        `ends` lets the tokens of a prefix see each other. Raises UserError for bad or too many tokens.
         """
         tokens = check_tokens(tokens, self.config.vocab_size)
         positions = positions_of(tokens, cache, self.config.context)

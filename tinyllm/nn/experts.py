@@ -78,7 +78,7 @@ def balance_loss(layers: list[Experts]) -> Tensor:
     """Return `ops.balance_loss` of the last batch over the tokens of all layers, a number ().
 
     The loss is `top` for a balanced router, and is larger when most tokens go to experts with a large p: then
-    the others learn nothing. Its gradient needs the graph of the last call, which `tl.checkpoint` drops.
+    other experts learn nothing. Its gradient needs the graph of the last call, which `tl.checkpoint` drops.
     """
     p = F.concat([layer.p for layer in layers], axis=0)
     return F.balance_loss(p, np.concatenate([layer.chosen for layer in layers]))

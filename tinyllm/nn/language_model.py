@@ -1,4 +1,4 @@
-"""Define LanguageModel, the base of all models: logits, losses and first weights."""
+"""Define LanguageModel, the base of all models, with logits, losses and initial weights."""
 
 from typing import Any, ClassVar
 
@@ -38,7 +38,7 @@ class LanguageModel(Module):
     def cache_of(self, picture: np.ndarray, rows: int = 1) -> Any:
         """Return a KV cache whose rows have read a picture, for prompts that begin with `picture_marks`.
 
-        Raises UserError when the model sees no pictures, or none of this size.
+        Raises UserError when the model sees no pictures, or only pictures of another size.
         """
         raise UserError(f"a {type(self).__name__} sees no pictures: give the folder of a model that does")
 
@@ -56,8 +56,8 @@ class LanguageModel(Module):
     def first_std(self, name: str) -> float:
         """Return the standard deviation of a new weight: `config.init_std`, by default 0.02.
 
-        For the 2 * layers weights that write to the residual stream it is divided by sqrt(2 * layers), so
-        that the stream does not grow (Radford et al. 2019, section 2.3).
+        For each of the 2 * layers weights that write to the residual stream, the result is divided by
+        sqrt(2 * layers), so that the stream does not grow (Radford et al. 2019, section 2.3).
         """
         std = 0.02 if self.config.init_std is None else self.config.init_std
         return std / (2 * self.config.layers) ** 0.5 if name.endswith(self.residual_outputs) else std

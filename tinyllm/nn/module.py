@@ -26,7 +26,7 @@ _memory = _Memory()
 
 @contextmanager
 def without_memory() -> Iterator[None]:
-    """Make the arrays of new modules in a `with` block read-only zeros that take no memory.
+    """Give new modules in a `with` block read-only arrays of zeros, which take no memory.
 
     This is how a file's names and shapes are checked against a model before anything large is allocated.
     """

@@ -182,8 +182,7 @@ def attention_ranges(q: Array, k: Array, v: Array, starts: Array, ends: Array,
                      bias: Array | None = None) -> tuple[Array, Array]:
     """Compute attention in which each query sees only a range of keys, with a bias added to the scores.
 
-    For each query y is the mean of v[t] over starts <= t < ends, weighted by softmax(q . k[t] / sqrt(D) +
-    bias).
+    A query's y is the mean of v[t], starts <= t < ends, with weights softmax(q . k[t] / sqrt(D) + bias).
 
     q (B, S, H, D), k and v (B, T, K, D), starts and ends (B, S) ints in 0..T, bias None or an array that
     broadcasts to (H, S, T) -> y (B, S, H, D), lse (B, H, S), as in attention. An empty range gives y = 0. The

@@ -1,7 +1,7 @@
 """Compute mixtures of experts: choose each token's experts, multiply by their matrices, balance their load.
 
-Experts have no limit of tokens, so no token is dropped (Gale et al., "MegaBlocks: Efficient Sparse Training
-with Mixture-of-Experts", 2022).
+An expert takes any number of tokens, so no token is dropped (Gale et al., "MegaBlocks: Efficient Sparse
+Training with Mixture-of-Experts", 2022).
 """
 
 from collections.abc import Callable, Sequence
@@ -65,7 +65,7 @@ def balance_loss(p: Array, chosen: Array) -> Array:
 
 @op(shapes="p (N, E), chosen (N, K)")
 def balance_loss_backward(dloss: Array, p: Array, chosen: Array) -> Array:
-    """Compute the gradient of balance_loss with respect to p; the loads, which are counts, have none.
+    """Compute the gradient of balance_loss with respect to p, treating the loads as constants.
 
     dloss (), p (N, E), chosen (N, top) -> dp (N, E), the same for every token.
     """
@@ -160,7 +160,7 @@ def combine_experts(y: Array, weights: Array, places: Array) -> Array:
 def combine_experts_backward(dz: Array, y: Array, weights: Array, places: Array) -> tuple[Array, Array]:
     """Compute the gradients of combine_experts with respect to the results and their weights.
 
-    dz (N, C), the rest as in combine_experts -> dy (N * top, C), dweights (N, top): dz[n] . y[places[n, k]].
+    dz (N, C), the rest as in combine_experts -> dy (N * top, C), dweights[n, k] = dz[n] . y[places[n, k]].
     """
     dy = np.empty(y.shape, y.dtype)
     dy[places] = weights[..., None] * dz[:, None]

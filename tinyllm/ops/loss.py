@@ -105,7 +105,7 @@ CHUNK = 1 << 23  # the number of logits that are computed at a time: 32 MiB
 
 
 def gradient_of_x(dlosses: Array, x: Array, w: Array, targets: Array, lse: Array, ignore_index: int) -> Array:
-    """Compute dx alone of linear_token_losses_backward, for a frozen w, a few rows at a time."""
+    """Compute only dx of linear_token_losses_backward, for a frozen w, a few rows at a time."""
     dx, flat = np.empty_like(x, order="C"), [each.reshape(-1) for each in (dlosses, targets, lse)]
     step = max(CHUNK // max(len(w), 1), 1)
     for row in range(0, len(rows(x)), step):

@@ -57,7 +57,7 @@ def grad_norm(grads: list[Array]) -> float:
 def clip_grads(grads: list[Array], norm: float, limit: float) -> list[Array]:
     """Shorten a list of gradients to length `limit` when their norm is greater, keeping the direction.
 
-    grads: list of arrays, norm: their length together -> new list. If nothing is clipped, the new list may
+    grads: list of arrays, norm: their joint length -> new list. If nothing is clipped, the new list may
     hold the same arrays. Raises ValueError when the limit is negative. (Pascanu, Mikolov and Bengio 2013,
     algorithm 1.)
     """
@@ -71,9 +71,9 @@ def clip_grads(grads: list[Array], norm: float, limit: float) -> list[Array]:
 def lr_schedule(step: int, steps: int, lr: float, warmup: int, min_lr_ratio: float) -> float:
     """Compute the learning rate of a step: a linear warm-up, then a fall along half a cosine.
 
-    step, counted from 0, of steps in all -> float. Step i of the warm-up gets lr (i + 1) / (warmup + 1). Step
-    warmup gets lr; from there the rate falls to min_lr_ratio lr at step `steps`, and stays there. warmup <
-    steps. (Loshchilov and Hutter, "SGDR", 2017, section 3; warm-up: Goyal et al. 2017, section 2.2.)
+    step: counted from 0, steps: the total -> float. Step i of the warm-up gets lr (i + 1) / (warmup + 1).
+    Step warmup gets lr; from there the rate falls to min_lr_ratio lr at step `steps`, and stays there. warmup
+    < steps. (Loshchilov and Hutter, "SGDR", 2017, section 3; warm-up: Goyal et al. 2017, section 2.2.)
     """
     if step < warmup:
         return lr * (step + 1) / (warmup + 1)

@@ -1,4 +1,4 @@
-"""Estimate pass@k: how often at least one of k programs that a model writes passes the tests of a problem.
+"""Estimate pass@k: the chance that at least one of k programs from a model passes a problem's tests.
 
 Chen et al., "Evaluating Large Language Models Trained on Code", 2021, section 2.1.
 """

@@ -17,7 +17,7 @@ def real(lengths: Array, T: int) -> Array:
 
 @op(shapes="x (B, T, C), lengths (B)")
 def mean_pool(x: Array, lengths: Array) -> Array:
-    """Average the positions of each text, without the padding behind it.
+    """Average the positions of each text, without the padding after it.
 
     x (B, T, C), lengths (B,) ints from 1 to T -> (B, C), the mean of the first lengths[b] positions of text
     b. The numbers in the padding are never used, even if they are NaN. Raises ValueError on other lengths.
@@ -28,7 +28,7 @@ def mean_pool(x: Array, lengths: Array) -> Array:
 
 @op(shapes="dy (B, C), x (B, T, C), lengths (B)")
 def mean_pool_backward(dy: Array, x: Array, lengths: Array) -> Array:
-    """Share the gradient of each mean among the positions that it averages.
+    """Divide the gradient of each mean equally among the averaged positions.
 
     dy (B, C), x (B, T, C), lengths (B,) -> dx (B, T, C): dy / length, and 0 for padding.
     """

@@ -146,7 +146,7 @@ def ordered(halves: Array) -> Array:
 
 
 def linear_quantized(bits: int, x: Array, q: Array, scales: Array, n_out: int, b: Array | None) -> Array:
-    """Compute y = x W + b, where x and W are rounded: add each block's dot products, times both scales."""
+    """Compute y = x W + b with rounded x and W: sum each block's dot product times both scales."""
     xq, x_scales = quantize_rows(rows(x))
     wq, w_scales = unpack(bits, q), spread(scales)
     y = np.zeros((len(xq), wq.shape[2]), x.dtype)
@@ -163,8 +163,8 @@ def quantize_int8(w: Array) -> tuple[Array, Array]:
 
     w (I, O) -> q (G, N, 8, 16, 4) int8, scales (G, N, 16) uint16, in the order shown at the top of this file:
     scale = max |w| / 127, rounded up to a bfloat16; q = w / scale, rounded to nearest, ties to even. A block
-    of zeros has scale 0. float64 passes through float32 first. Raises ValueError on weights that are not
-    finite, or 2^127 and more.
+    of zeros has scale 0. float64 passes through float32 first. Raises ValueError unless all weights are
+    finite, with absolute values below 2^127.
     """
     blocks = cut("quantize_int8", w)
     halves = bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(127))

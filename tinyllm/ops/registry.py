@@ -213,7 +213,7 @@ def _ops_called(function, seen):
 def op(function: Callable | None = None, **said: Any) -> Any:
     """Register a NumPy function as the specification of an op, and declare the properties of the op.
 
-    outputs  the names of its results, ("y",) by default; of X_backward, "d" + each of X's `grads`
+    outputs  the names of the op's results, ("y",) by default; for X_backward, "d" + each of X's `grads`
     grads    the arguments for which X_backward returns gradients, ("x",) by default
     shapes   the shapes of arguments, such as "x (..., I), w (I, O)"; see `ShapeCheck`
     check    a function of the op's arguments that raises ValueError("needs ..., got ...") for conditions that
@@ -325,7 +325,7 @@ def threads(n: int | None = None) -> int:
 
 
 def memory() -> dict[str, int] | None:
-    """Return statistics of the pool of memory for the kernels' results -> {name: number}.
+    """Return statistics of the memory pool in which kernels store results -> {name: number}.
 
     hits: how many blocks were reused.
     misses: how many blocks the system allocated.
@@ -337,7 +337,7 @@ def memory() -> dict[str, int] | None:
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:
-    """Return an uninitialised array. With kernels it is from their memory pool, which avoids page faults."""
+    """Return an uninitialised array. Kernels take it from their memory pool, to avoid page faults."""
     return np.empty(shape, dtype) if _compiled is None else _compiled.empty(shape, np.dtype(dtype))
 
 

@@ -8,7 +8,7 @@ from tinyllm.ops.shapes import Array
 
 @op
 def relative_buckets(distance: Array, buckets: int, max_distance: int, causal: bool) -> Array:
-    """Map distances to buckets: each short distance has its own, longer distances share one.
+    """Map distances to buckets: each short distance has its own bucket, longer distances share buckets.
 
     distance (...), the key's position minus the query's -> (...) ints below `buckets`. With causal, keys
     before the query use all buckets, and later keys fall into bucket 0. Otherwise the first half of the

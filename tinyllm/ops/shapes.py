@@ -1,4 +1,4 @@
-"""Define helpers of the specifications: rows, erf, counts of operations, and checks of shapes and ids."""
+"""Help specifications: view rows, compute erf, count operations, check shapes and ids."""
 
 import inspect
 import math
@@ -23,7 +23,7 @@ def erf(x: Array) -> Array:
 
 
 def linear_flops(args: dict[str, Any], result: Any) -> int:
-    """Count the operations of a linear layer: 2 n_in for each output, products and sums -> int."""
+    """Count the operations of a linear layer: n_in products and n_in sums for each output -> int."""
     y = result[0] if isinstance(result, tuple) else result
     return 2 * y.size * args["x"].shape[-1]
 
@@ -60,7 +60,7 @@ class ShapeCheck:
 
 
 def fit(declared: list, shapes: tuple) -> bool:
-    """Return True if shapes match declared axes such as [["...", "I"], ["I", "O"]]; None matches any."""
+    """Return True if shapes match declared axes such as [["...", "I"], ["I", "O"]]; None matches all."""
     sizes: dict[str, Any] = {}
     for axes, shape in zip(declared, shapes, strict=False):
         if axes is None or shape is None:

@@ -22,7 +22,7 @@ CHANGED = {0x0295: 0x0250}
 
 @cache
 def classes() -> Array:
-    """Return the class of every character -> uint8 (1,114,112), each the code of one of these letters.
+    """Return the class of every character, as the code of a letter -> uint8 (1,114,112).
 
     U: upper case and title case, L: lower case, C: letter without case, M: mark, N: number, R: line break,
     S: other white space, O: all others, X: not assigned.

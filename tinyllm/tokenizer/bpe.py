@@ -71,8 +71,8 @@ class BPETokenizer(Tokenizer):
     def whole_words(cls, text: Text, most: int = 2**16, pattern: str = "gpt2") -> BPETokenizer:
         """Make a tokenizer whose tokens are the words of a text, and all single bytes for other words.
 
-        A word is a piece of the pattern, with the space before it. With more than `most` tokens, the least
-        frequent words are left out; of equally frequent words, those that are later in the order of bytes.
+        A word is a piece cut by the pattern, with the space before it. With more than `most` tokens, the
+        least frequent words are left out; of equally frequent words, those later in the order of bytes.
         """
         splitter = Splitter(pattern)
         data = bytes_from_text(text)
@@ -125,7 +125,7 @@ class BPETokenizer(Tokenizer):
         return cls(merges, pattern, special_tokens)
 
     def pieces(self, text: Text) -> Iterator[bytes]:
-        """Cut a text by the pattern: str or bytes -> iterator of bytes. No token spans two pieces."""
+        """Cut a text into pieces by the pattern: str or bytes -> iterator of bytes."""
         for piece in self._splitter.pieces(self._normalized(text_keeping_bytes(text))):
             yield piece.encode("utf-8", "surrogateescape")
 

@@ -17,7 +17,7 @@ EVERY_CHARACTER = {
 
 
 class CharTokenizer(Tokenizer):
-    """A tokenizer with one token per character, in the order of Unicode; unknown ones raise UserError."""
+    """A tokenizer with one token per character, in the order of Unicode. Other characters raise UserError."""
 
     kind = "char"
 
@@ -36,7 +36,7 @@ class CharTokenizer(Tokenizer):
 
     @classmethod
     def train(cls, text: Text, special_tokens: Iterable[str] = ()) -> "CharTokenizer":
-        """Make a tokenizer of the characters in a text, str or UTF-8 bytes. Raises UserError for no text."""
+        """Make a tokenizer of the characters in a text (str or UTF-8), or raise UserError for empty text."""
         return cls(sorted(set(_characters(text))), special_tokens)
 
     def _readable(self, text):

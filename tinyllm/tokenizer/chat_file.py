@@ -125,9 +125,9 @@ def known_template(source: str, tokens: dict[str, str]) -> ChatTemplate | None:
 
 
 def render(source: str, tokens: dict[str, str], conversations: list, where: str) -> list[str | None]:
-    """Render conversations [(messages, True if a reply follows)] by a program in a child process.
+    """Write conversations [(messages, True if a reply follows)] as text by a program in a child process.
 
-    Returns a text for each, or None where the program refuses. Raises UserError when the program fails.
+    Returns a text for each, or None if the program refuses it. Raises UserError when the program fails.
     """
     try:
         child = subprocess.run([sys.executable, "-I", "-c", CHILD], capture_output=True, timeout=4 * SECONDS,

@@ -55,7 +55,7 @@ def save_tokenizer(tokenizer: Tokenizer, path: str | Path, format: str | None = 
 
 
 def make_tokenizer(spec: str, data: bytes, progress: Callable[[int, int], None] | None = None) -> Tokenizer:
-    """Make the tokenizer that a command line names.
+    """Make a tokenizer from its name on the command line.
 
     spec: "char", "word" or "bpe:4096" (made from `data`), "byte", "world" (1,024 tokens, learnt from the
     texts of the world), or the path of a tokenizer file. Raises UserError for anything else.

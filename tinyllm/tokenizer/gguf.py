@@ -17,7 +17,7 @@ def vocabulary(tokenizer: Tokenizer) -> dict[str, Any]:
     """Return the settings of a byte-level BPE tokenizer for llama.cpp.
 
     A text ends at the special token with the lowest id. Without special tokens it ends at the byte 0, because
-    llama.cpp would take another token. Raises UserError for other tokenizers, and for a user-defined pattern.
+    llama.cpp would choose another token. Raises UserError for other tokenizers, and user-defined patterns.
     """
     bpe = check_plain(tokenizer, "GGUF")
     pattern = NAMES.get(PATTERNS.get(bpe.pattern, bpe.pattern) or "", bpe.pattern)

@@ -30,7 +30,7 @@ class LibraryTokenizer(Tokenizer):
 
     The normalizer may drop capitals, accents and white space, and text outside the vocabulary becomes the
     unknown token. `decode` uses the library's decoder and writes special tokens by name. A text must be
-    UTF-8. No text becomes a special token except allowed ones and the unknown token.
+    UTF-8. Names of special tokens in a text are ordinary text, unless they are allowed.
     """
 
     kind = "huggingface"

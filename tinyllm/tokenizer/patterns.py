@@ -92,7 +92,7 @@ def split(compiled: regex.Pattern, text: str) -> Iterator[str]:
 
 
 class Splitter:
-    """Cut text into pieces by a pattern; the patterns in PATTERNS, from well-known tokenizers, run in C."""
+    """Cut text into pieces by a pattern. The well-known patterns in PATTERNS run in C."""
 
     def __init__(self, pattern: str):
         """Compile a pattern: a name in PATTERNS or a regular expression. Raises UserError if it is wrong."""

@@ -20,7 +20,7 @@ _LINE = re.compile(rb"([A-Za-z0-9+/]+={0,2}) ([0-9]{1,9})")
 
 
 def looks_like_ranks(data: bytes) -> bool:
-    """Return True if the first line is base64, in a multiple of four characters, and then a rank."""
+    """Return True if the first line is base64 text, in a multiple of four characters, and a rank."""
     match = re.match(rb"\s*%b(?=[\r\n]|\Z)" % _LINE.pattern, data)
     return match is not None and len(match[1]) % 4 == 0
 
@@ -56,7 +56,7 @@ def _read(data):
 
 
 def dump(tokenizer: Tokenizer) -> bytes:
-    """Return the bytes of a rank file, without pattern and special tokens; errors are those of `ranks_of`."""
+    """Return the bytes of a rank file, without pattern and special tokens. Errors: see `ranks_of`."""
     vocabulary = check_plain(tokenizer, "a rank file").vocabulary
     ranks = sorted(ranks_of(vocabulary).items(), key=lambda item: item[1])
     return b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in ranks)

@@ -56,10 +56,10 @@ class Vocabulary:
 
     @classmethod
     def from_ranks(cls, ranks: dict[bytes, int]) -> Vocabulary:
-        """Build a vocabulary from tiktoken's ranks: neighbours that form a token merge, lowest rank first.
+        """Build a vocabulary from tiktoken's ranks. Neighbours merge if they form a token, lowest rank first.
 
-        ranks: {bytes: rank}, with all single bytes, else UserError; the ranks become the ids. The merge
-        that makes a token does not depend on the surrounding text, because no earlier merge crosses the
+        ranks: {bytes: rank}; the ranks become the ids. Raises UserError if a single byte is missing. The
+        merge that makes a token does not depend on the surrounding text, because no earlier merge crosses the
         token's ends. So encoding the token by itself, with the merges that make shorter tokens, finds the
         merge. A token that no merge makes occurs only as a whole piece.
         """
@@ -79,7 +79,7 @@ class Vocabulary:
     @classmethod
     def from_words(cls, vocab: dict[str, int], merges: Iterable, ignore_merges: bool,
                    names: Collection[str] = ()) -> Vocabulary:  # fmt: skip
-        """Build a vocabulary from tokens as GPT-2's files write them: a printable character for each byte.
+        """Build a vocabulary from tokens in GPT-2's spelling, with a printable character for each byte.
 
         vocab: {token: id}.
         merges: [(left, right)] in order.
@@ -137,8 +137,8 @@ class Vocabulary:
     def encode(self, piece: bytes) -> list[int]:
         """Encode a piece: bytes -> list of ids.
 
-        If `bpe_encode` is replaced (see `tl.override`), the replacement runs. It cannot use `order` and
-        `ignore_merges`, so they raise UserError. A byte without a token always raises UserError.
+        If `bpe_encode` is replaced (see `tl.override`), the replacement runs; a vocabulary with `order` or
+        `ignore_merges` then raises UserError. A byte without a token always raises UserError.
         """
         if bpe_encode.replaced:
             if self.order is not None or self.ignore_merges:
