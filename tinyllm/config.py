@@ -28,7 +28,7 @@ def setting(default: Any = dataclasses.MISSING, **metadata: Any) -> Any:
 def bounded(kind: Any, **metadata: Any) -> dataclasses.Field:
     """Declare a type with limits: `bounded(float | None, min=0)` allows None and floats of at least 0.
 
-    `conform` checks values against such declarations. The metadata is the same as in `setting`.
+    `conform` checks values against these declarations. The metadata is the same as in `setting`.
     """
     field = setting(**metadata)
     field.type = kind

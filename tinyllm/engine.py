@@ -79,7 +79,7 @@ class Engine:
             cache: list | None = None) -> Sequence:  # fmt: skip
         """Add a prompt, to be continued by up to `max_tokens` tokens -> its Sequence.
 
-        prompt: ids, or a text if there is a tokenizer. An empty one starts from `<|endoftext|>`, or from a
+        prompt: ids, or a text if there is a tokenizer. An empty prompt starts from `<|endoftext|>`, or from a
             newline if the tokenizer has no `<|endoftext|>`.
         stop: strings or token ids that end the sequence; strings need a tokenizer.
         seed, sample: the key of the random numbers; other sequences in the batch do not change the result.

@@ -93,7 +93,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def instead(**names: str) -> Callable[[Function], Function]:
-    """Refuse a function's arguments with PyTorch's names, and suggest others: `@instead(dim="axis=")`."""
+    """Make a function refuse PyTorch's argument names, and name its own: `@instead(dim="axis=")`."""
 
     def decorate(function: Any) -> Any:
         @wraps(function)

@@ -85,7 +85,7 @@ def unmask(model: EncoderLM, tokens: np.ndarray, mask: int, *, per_step: int = 1
 
 def write(model: EncoderLM, tokenizer: Any, prompt: Any, length: int, rows: int = 1,
           **options: Any) -> list[tuple[str, list[int]]]:  # fmt: skip
-    """Write `rows` texts with an encoder: fill the masks of the prompt, or add `length` masks and fill those.
+    """Write `rows` texts with an encoder: fill the masks of the prompt, or add `length` masks and fill them.
 
     Returns the text and the ids of each row, prompt included. Fewer masks are added if the context is too
     short. `options` are passed to `unmask`. Raises UserError when the prompt leaves no space in the context.

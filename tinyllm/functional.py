@@ -287,7 +287,7 @@ def put(x: Tensor, index: Ints, n: int) -> Tensor:
 
 
 def place(x: Tensor, vectors: Tensor, at: np.ndarray) -> Tensor:
-    """Overwrite vectors of x (B, T, C) where at (B, T) is True with vectors (N, C), in order -> (B, T, C)."""
+    """Replace vectors of x (B, T, C) by `vectors` (N, C), in order, where at (B, T) is True -> (B, T, C)."""
     return apply(ops.place, x, vectors, at)
 
 

@@ -159,7 +159,7 @@ class Tensor:
         for leaf, dx in gradients(self, grad).items():
             leaf.grad = dx if leaf.grad is None else np.asarray(plus(leaf.grad, dx))
 
-    # Arithmetic broadcasts as NumPy does; a gradient is summed over the axes its input was stretched along.
+    # Arithmetic broadcasts as in NumPy; a gradient is summed over the axes where an input was stretched.
 
     def like(self, x: Any) -> "Tensor":
         """Convert x to a Tensor; a number or a plain array gets the float dtype of this tensor."""
@@ -322,7 +322,7 @@ class Tensor:
         return record(self.data.transpose(order), (self,), backward)
 
     def __getitem__(self, index):
-        """Take a part, as NumPy's indexing does; an element taken twice gets both gradients, added."""
+        """Take a part by NumPy's indexing; an element taken twice gets the sum of both gradients."""
         shape, dtype = self.shape, self.dtype
         parts = map(as_array, index if isinstance(index, tuple) else (index,))
         index = tuple(np.array(i, None if len(i) else int) if isinstance(i, Sequence) else i for i in parts)

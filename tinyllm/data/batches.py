@@ -117,7 +117,7 @@ def rows(
 
     A row is a prompt and its answer, cut off on the right at context + 1 tokens, padded on the right. Targets
     count inside answers only. With `packed`, a row holds as many consecutive pairs as fit, so that there is
-    less padding; `starts` hides the earlier pairs of a row from the later ones.
+    less padding; `starts` hides earlier pairs of a row from later pairs.
     """
     lines: list[tuple[list[int], list[int], list[int]]] = []  # tokens, the same or -100, where pairs begin
     for prompt, answer in zip(prompts, answers, strict=True):

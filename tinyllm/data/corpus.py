@@ -49,7 +49,7 @@ class Corpus:
         return self.entropy() if self.entropy else None
 
     def check_tokenizer(self, tokenizer: Any) -> None:
-        """Accept every tokenizer. (`EncodedCorpus` overrides this method and accepts only one.)"""
+        """Accept every tokenizer. (`EncodedCorpus` overrides this method and accepts only its own.)"""
 
     def text(self) -> str:
         """Return the data as text. Raises UserError if it is not UTF-8 or contains a NUL byte."""

@@ -57,7 +57,7 @@ def read_file(path: Path) -> bytes:
 
 
 def _files_below(folder):
-    """List the regular files in a folder and its subfolders, sorted by name, without hidden ones."""
+    """List the regular files in a folder and its subfolders, sorted by name, without hidden files."""
     found = []
     for where, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]

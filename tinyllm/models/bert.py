@@ -152,7 +152,7 @@ class Bert(Pretrained, nn.EncoderLM):
 
     @classmethod
     def hf_ignored(cls, config: BertConfig) -> str:
-        """Return a regular expression for the names of weights in a file that this task does not need."""
+        """Return a regular expression for the names of stored weights that this task does not need."""
         unused = rf"|{cls.hf_base}pooler\..*|cls\.seq_relationship\..*" if config.task == "masked" else ""
         return rf"{cls.hf_base}embeddings\.position_ids" + unused
 

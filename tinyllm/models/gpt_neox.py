@@ -47,7 +47,7 @@ class GPTNeoXConfig(RotarySizes):
 
 
 class NeoXAttention(nn.Attention):
-    """Apply attention with one linear layer for q, k and v of head 0, then of head 1, and so on.
+    """Apply attention; one linear layer makes q, k and v of head 0, then of head 1, and so on.
 
     x (B, T, C) -> (B, T, C).
     """

@@ -106,7 +106,7 @@ class LlamaBlock(nn.Module):
 
     @staticmethod
     def make_mlp(config: Any) -> nn.Module:
-        """Make the feed-forward part of a block. Families that need another one override this method."""
+        """Make the feed-forward part of a block. Families with another kind override this method."""
         return nn.GatedMLP(config.width, config.hidden, config.mlp_bias)
 
     def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None, **where: Any) -> Tensor:

@@ -75,7 +75,7 @@ class Pretrained(Module):
         """Write config.json, generation_config.json and model.safetensors into an existing or a new folder.
 
         Each file is written whole or not at all; config.json comes last. Raises UserError when a file cannot
-        be written, the model has adapters, or config.json cannot express its config.
+        be written, the model has adapters, or config.json cannot express the model's config.
         """
         found = describe(type(self), self.config)
         folder = Path(folder)
@@ -123,7 +123,7 @@ def _write_json(path, value):
 def describe(cls: Any, config: Any) -> dict[str, Any]:
     """Return the config.json of a family's model: its settings, and the constants of the family.
 
-    Raises UserError when config.json cannot express this config, because the family has no such model.
+    Raises UserError when config.json cannot express this config.
     """
     found: dict[str, Any] = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
     found |= {"architectures": [getattr(cls, "architecture", None)], "model_type": cls.model_type,

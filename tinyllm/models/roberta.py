@@ -56,14 +56,14 @@ class Roberta(Bert):
 
     @classmethod
     def hf_write(cls, found: dict[str, Any], config: Any) -> dict[str, Any]:
-        """Return the config with RoBERTa's context, which counts table entries that no position uses."""
+        """Return the config with RoBERTa's context, which counts unused entries of its position table."""
         return super().hf_write(found, config) | {
             "max_position_embeddings": config.context + config.first_position
         }
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Complete a config.json, and leave table entries that no position uses out of the context."""
+        """Complete a config.json, and leave unused entries of the position table out of the context."""
         found = super().hf_read(config)
         rows, pad = (found.get(name) for name in ("max_position_embeddings", "pad_token_id"))
         if isinstance(rows, int) and isinstance(pad, int):

@@ -11,7 +11,7 @@ from tinyllm.errors import UserError
 from tinyllm.files import read_json
 
 POOLINGS = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}
-POOLING = "1_Pooling"  # a folder inside that of the model
+POOLING = "1_Pooling"  # a folder inside the model's folder
 STEPS = {"": "Transformer", POOLING: "Pooling", "2_Normalize": "Normalize"}  # by folder
 MOST = 1 << 20  # bytes
 

@@ -179,7 +179,7 @@ class T5Stack(nn.Module):
 
     def __call__(self, x: Tensor, cache: list[nn.CrossCache] | None = None, memory: Tensor | None = None,
                  lengths: np.ndarray | None = None) -> Tensor:  # fmt: skip
-        """Run the blocks. A decoder also attends to `memory`, the encoder's output, or to the cached one."""
+        """Run the blocks. A decoder also attends to `memory`, the encoder's output, or to a cached one."""
         where: dict[str, Any] = {} if self.causal else {"lengths": lengths}
         past, keys = (cache[0].length, cache[0].keys.shape[1]) if cache else (0, x.shape[1])
         where["bias"], x = self.bias(x.shape[1], keys, past), self.drop(x)
@@ -236,7 +236,7 @@ class T5(Pretrained, nn.EncoderDecoderLM):
         """Return the standard deviation of a new weight, the same as in T5 except for distances.
 
         The initial weights of q are divided by sqrt(D), because scores are not. The numbers for distances
-        begin with a std of 1, not C^-0.5: AdamW takes a thousand steps to make small ones large enough for
+        begin with a std of 1, not C^-0.5: AdamW takes a thousand steps to make small numbers large enough for
         heads to tell neighbours apart, and until then the model does not know the order of words.
         """
         c = self.config

@@ -74,7 +74,7 @@ class Stored:
     """An array in a safetensors file whose numbers are read on demand."""
 
     path: Path
-    dtype: str  # as the format calls it, such as F32
+    dtype: str  # its name in the format, such as F32
     shape: tuple[int, ...]
     offset: int  # the index of its first byte in the file
 

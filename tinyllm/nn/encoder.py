@@ -28,7 +28,7 @@ class EncoderLM(LanguageModel):
         "pad": "[PAD]", "begin": "[CLS]", "end": "[SEP]", "mask": "[MASK]",
     }  # fmt: skip
     separators = 1  # how many end tokens stand between two texts
-    pooling: str | None = None  # "cls": a text's vector is that of its first token; else the mean of all
+    pooling: str | None = None  # "cls": a text gets the vector of its first token; else the mean of all
 
     def framed(self, ids: dict[str, int], first: Sequence[int], second: Sequence[int] | None = None,
                ) -> tuple[list[int], list[int]]:  # fmt: skip

@@ -20,8 +20,8 @@ class EncoderDecoderLM(LanguageModel):
 
     tokens (B, S), decoder_tokens (B, T) -> logits (B, T, V). A subclass makes the modules `shared` (the
     embedding), `encoder`, `decoder` and `lm_head`; the decoder has its blocks in `block`, each with a method
-    `read`. The model's `config` also has context, the limit of S and of T; heads, head_width; start, the
-    token that the decoder begins with; and end, the token that ends a text, or None.
+    `read`. The model's `config` also has: context, the limit of S and T; heads; head_width; start, the
+    decoder's first token; and end, the token that ends a text, or None.
     """
 
     is_encoder_decoder = True
@@ -63,7 +63,7 @@ class EncoderDecoderLM(LanguageModel):
         """Run the model without its output layer: decoder_tokens (B, T), ints -> (B, T, C).
 
         Either `source` (B, S), with `lengths` (B,), is the encoder's text; or `read` has stored that text in
-        the cache, and the given tokens continue the cached ones. Raises UserError for bad or too many tokens.
+        the cache, and the tokens continue the cached tokens. Raises UserError for bad or too many tokens.
         """
         tokens = check_tokens(decoder_tokens, self.config.vocab_size)
         positions_of(tokens, cache, self.config.context)  # type: ignore[arg-type]

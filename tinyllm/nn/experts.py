@@ -42,7 +42,7 @@ class Experts(Module):
 
     @property
     def counts(self) -> np.ndarray:
-        """Count the tokens of the last call that chose each expert -> (E,) int64."""
+        """Count how many tokens chose each expert in the last call -> (E,) int64."""
         return expert_counts(self.chosen, len(self.experts))
 
     def apply(self, x: Tensor) -> Tensor:

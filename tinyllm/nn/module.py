@@ -195,7 +195,7 @@ class Module(metaclass=Naming):
                         yield f"{name}.{i}", item
 
     def named_modules(self, prefix: str = "") -> "Iterator[tuple[str, Module]]":
-        """Yield (name, module) for this module and all modules inside, depth first; `prefix` is its name."""
+        """Yield (name, module) for this module, called `prefix`, and all modules inside, depth first."""
         yield prefix, self
         for name, child in self.named_children():
             yield from child.named_modules(_join(prefix, name))
@@ -277,7 +277,7 @@ class Module(metaclass=Naming):
 
         Each dropout layer gets its own stream, `Random(*key, "dropout", the layer's name)`, and counts its
         draws from zero. So the masks of a step depend on seed, step and layer only. A resumed run draws the
-        same masks, and each micro-batch of a step draws new ones. Processes that train one model together
+        same masks, and each micro-batch of a step draws new masks. Processes that train one model together
         add their rank to the key.
         """
         for name, module in self.named_modules():

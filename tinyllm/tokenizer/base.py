@@ -93,7 +93,7 @@ class Tokenizer:
         return f"<{type(self).__name__} with {self.vocab_size:,} tokens>"
 
     def __call__(self, text: Text | Iterable[Text], allowed_special: Allowed = ()) -> list[Any]:
-        """Encode a text as `encode` does, or each of a list of texts: `tokenizer(["a", "b"])`."""
+        """Encode a text like `encode`, or each text of a list: `tokenizer(["a", "b"])`."""
         if isinstance(text, (str, bytes, bytearray, memoryview)):
             return self.encode(text, allowed_special)
         return self.encode_batch(text, allowed_special)

@@ -57,8 +57,8 @@ def save_tokenizer(tokenizer: Tokenizer, path: str | Path, format: str | None = 
 def make_tokenizer(spec: str, data: bytes, progress: Callable[[int, int], None] | None = None) -> Tokenizer:
     """Make a tokenizer from its name on the command line.
 
-    spec: "char", "word" or "bpe:4096" (made from `data`), "byte", "world" (1,024 tokens, learnt from the
-    texts of the world), or the path of a tokenizer file. Raises UserError for anything else.
+    spec: "char", "word" or "bpe:4096" (made from `data`), "byte", "world" (1,024 tokens, learnt from
+    tinyllm's generated texts), or the path of a tokenizer file. Raises UserError for anything else.
     """
     if spec == "char":
         return CharTokenizer.train(data)

@@ -2,9 +2,9 @@
 
 A file with any other feature needs the `tokenizers` library (see hf.py), so that its ids are always exact.
 A file may ask for truncation and padding. As in transformers, these are left to the caller: `encode` returns
-all tokens of the text, and no others; `ignored` names such settings, and the commands print them. A
-vocabulary may lack bytes, as SmolLM2's does. A text with such a byte is refused, while the library drops the
-byte or writes the unknown token. So `decode(encode(text))` is still the text.
+all tokens of the text, and no others; `ignored` lists these settings, and the commands print them. A
+vocabulary may lack bytes, for example in SmolLM2. A text with such a byte is refused, while the library drops
+the byte or writes the unknown token. So `decode(encode(text))` is still the text.
 """
 
 from tinyllm.errors import UserError

@@ -124,7 +124,7 @@ class Splitter:
         return None, [self.ends(text) for text in texts]
 
     def last_cut(self, data: bytes) -> int:
-        """Return the last position at which bytes can be cut without changing a piece, or 0."""
+        """Return the last position where bytes can be cut without changing a piece, 0 if there is none."""
         if not self.published or split_pieces.replaced:
             return 0  # an unknown pattern may look at any character
         if split_pieces.backend == "compiled":

@@ -14,7 +14,7 @@ SPAN = "<extra_id_"  # how the names of tokens begin that stand for a hidden par
 
 
 def is_one_prompt(prompts: Any) -> bool:
-    """Return True for one text or one list of ids, False for a list of texts or a list of such lists."""
+    """Return True for one text or one list of ids, False for a list of texts or of lists of ids."""
     return isinstance(prompts, (str, bytes)) or (len(prompts) > 0 and isinstance(prompts[0], Integral))
 
 
