@@ -32,6 +32,7 @@ CASES_PER_TASK = 60
 HIDDEN_CASES = 30  # more cases, from a seed that students do not know
 LEAST = 12  # the least number of ordinary cases, so that failing on ordinary numbers is noticed
 NAMED = 6  # cases without optional arguments, and with arguments by name
+EMPTY_SEEDS, EMPTY_CASES = 6, 15  # cases with an empty axis, of several seeds: one varies too little
 MORE_CASES = 400  # drawn if the first ones are too long to read
 
 
@@ -96,8 +97,13 @@ def properties(name: str, count: int = CASES_PER_TASK, variant: int = 0) -> dict
     """
     cases = draw_cases(name, count) + (draw_cases(name, HIDDEN_CASES, variant) if variant else [])
     sample = cases[:20] + (cases[count:][:5] if variant else [])
-    large = [LARGE[name]] if name in LARGE else []
-    found = {title: [args for args in cases + large if case_kind(args) == title]
+    others = [LARGE[name]] if name in LARGE else []
+    met = {empty_axes(args) for args in cases}
+    for seed in range(EMPTY_SEEDS):
+        for args in draw_cases(name, EMPTY_CASES, seed, plain=True, empty=True):
+            others += [args] if empty_axes(args) not in met else []
+            met.add(empty_axes(args))
+    found = {title: [args for args in cases + others if case_kind(args) == title]
              for title in CASE_KINDS}  # fmt: skip
     for title in PLAIN if sum(len(found[title]) for title in PLAIN) < LEAST else ():
         found[title] += [x for x in draw_cases(name, plain=True) if case_kind(x) == title][:LEAST]
@@ -105,6 +111,12 @@ def properties(name: str, count: int = CASES_PER_TASK, variant: int = 0) -> dict
     if not OPS[name].mutates:
         found[PURE] = sample
     return found | {ARGUMENTS: with_defaults(name, cases), STEADY: cases[:5]}
+
+
+def empty_axes(args: Sequence[Any]) -> frozenset[tuple[int, int, bool]]:
+    """Return the axes of length 0 in a case -> (argument, axis from the end, True for the first)."""
+    return frozenset((i, a.ndim - axis, axis == 0) for i, value in enumerate(args) for a in arrays([value])
+                     for axis, length in enumerate(a.shape) if length == 0)  # fmt: skip
 
 
 @functools.cache

@@ -19,11 +19,39 @@ from tinyllm.rng import Random
 SIZES = (2, 1, 3, 0, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 70)  # around the SIMD widths 4, 8, 16
 FEW = (2, 1, 3, 0, 5)  # for axes that a kernel only loops over
 
-sizes = st.sampled_from(SIZES)
-few = st.sampled_from(FEW)
+_emptied = [-1, 0]  # which of the lengths of a case that can be 0 is, or -1; how many were drawn
+
+
+def axis(*choices: Any) -> st.SearchStrategy:
+    """Return a strategy that draws the length of an axis, or a tuple of lengths; see `one_empty`."""
+    empty = [each for each in choices if 0 in np.ravel(each)]
+    small = [each for each in choices if each not in empty][:4]
+
+    def as_wanted(length: Any) -> Any:
+        if _emptied[0] < 0 or not empty:
+            return length
+        _emptied[1] += 1
+        some = empty if _emptied[1] == _emptied[0] + 1 else small
+        return some[choices.index(length) % len(some)]
+
+    return st.sampled_from(choices).map(as_wanted)
+
+
+@st.composite
+def one_empty(draw: Any, cases: st.SearchStrategy) -> Any:
+    """Draw a small case in which one axis is empty and all others are not, if any can be empty."""
+    _emptied[:] = draw(st.integers(0, 3)), 0
+    try:
+        return draw(cases)
+    finally:
+        _emptied[0] = -1
+
+
+sizes = axis(*SIZES)
+few = axis(*FEW)
 seeds = st.integers(0, 2**16)
-leading = st.sampled_from(  # the axes before the last, along which an op works
-    ((3,), (), (2,), (2, 3), (1,), (0,), (5,), (3, 1), (2, 0), (1, 4), (2, 1, 2), (17,)))
+leading = axis(  # the axes before the last, along which an op works
+    (3,), (), (2,), (2, 3), (1,), (0,), (5,), (3, 1), (2, 0), (1, 4), (2, 1, 2), (17,))
 
 KINDS = {
     "whole": lambda rng, n: rng.integers(9, n) - 4.0,

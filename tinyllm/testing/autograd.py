@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.rng import Random
-from tinyllm.testing.arrays import floats, seeds
+from tinyllm.testing.arrays import axis, floats, seeds
 from tinyllm.testing.bounds import EPS, TINY, of_sizes
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.relations import run_spec
@@ -15,7 +15,7 @@ MILD = ("whole", "normal", "equal", "zero")
 @st.composite
 def graphs(draw):
     """Draw a computation graph of up to 12 scalars; a node may be used many times, once or never."""
-    n = draw(st.sampled_from((2, 3, 4, 1, 0, 5, 8, 12)))
+    n = draw(axis(2, 3, 4, 1, 0, 5, 8, 12))
     local = floats(draw, (n, n), MILD)
     used = Random(draw(seeds), "graph").uniform((n, n)) < 0.6
     return (np.where(np.tril(used, -1), local, np.float32(0)),)
@@ -24,7 +24,7 @@ def graphs(draw):
 @st.composite
 def stretched(draw):
     """Draw a gradient, and a shape that broadcasts to the gradient's shape."""
-    full = draw(st.lists(st.sampled_from((2, 3, 1, 0, 4)), max_size=4))
+    full = draw(st.lists(axis(2, 3, 1, 0, 4), max_size=4))
     kept = full[draw(st.integers(0, len(full))):]
     shape = tuple(n if draw(st.booleans()) else 1 for n in kept)
     return floats(draw, tuple(full)), shape

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tinyllm.ops import attention, gelu_tanh, layernorm, linear, rmsnorm, rope, rope_tables, silu
 from tinyllm.rng import Random
-from tinyllm.testing.arrays import floats, seeds
+from tinyllm.testing.arrays import axis, floats, seeds
 from tinyllm.testing.bounds import EPS
 from tinyllm.testing.edits import mistake, variant
 
@@ -17,7 +17,7 @@ odd = st.sampled_from((1, 3, 5))
 @st.composite
 def blocks(draw):
     """Draw a GPT-2 block with few channels, and with weights as large as in an untrained model."""
-    B, T = draw(st.sampled_from((2, 1, 3, 0))), draw(st.sampled_from((3, 1, 2, 6, 9)))
+    B, T = draw(axis(2, 1, 3, 0)), draw(st.sampled_from((3, 1, 2, 6, 9)))
     heads, D = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((2, 4, 1, 8)))
     C, rng = heads * D, Random(draw(seeds), "block")
 
@@ -35,7 +35,7 @@ def blocks(draw):
 @st.composite
 def llama_blocks(draw):
     """Draw a LLaMA block with few channels; one or more query heads share a kv head."""
-    B, T = draw(st.sampled_from((2, 1, 3, 0))), draw(st.sampled_from((3, 1, 2, 6, 9)))
+    B, T = draw(axis(2, 1, 3, 0)), draw(st.sampled_from((3, 1, 2, 6, 9)))
     K, shared = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((2, 1, 3)))
     D, C = draw(st.sampled_from((4, 2))), draw(st.sampled_from((6, 4, 1, 12)))
     F, rng = draw(st.sampled_from((8, 1, 5))), Random(draw(seeds), "llama")
@@ -53,7 +53,7 @@ def llama_blocks(draw):
 @st.composite
 def parallel_blocks(draw):
     """Draw a PaLM block with few channels and one to three heads."""
-    B, T = draw(st.sampled_from((2, 1, 3, 0))), draw(st.sampled_from((3, 1, 2, 6, 9)))
+    B, T = draw(axis(2, 1, 3, 0)), draw(st.sampled_from((3, 1, 2, 6, 9)))
     heads, D = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((2, 4, 8)))
     C, F, rng = heads * D, draw(st.sampled_from((8, 1, 5))), Random(draw(seeds), "parallel")
     norm = [(1 + 0.3 * rng.normal(C)).astype(np.float32), (0.3 * rng.normal(C)).astype(np.float32)]

@@ -19,7 +19,7 @@ from hypothesis.internal.cache import LRUCache
 from hypothesis.internal.conjecture import providers
 
 from tinyllm.ops import OPS
-from tinyllm.testing.arrays import ordinary
+from tinyllm.testing.arrays import one_empty, ordinary
 from tinyllm.testing.edits import MISTAKES, VARIANTS
 from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_cases, bind, specs_only
 
@@ -56,17 +56,18 @@ def without_found_constants() -> Iterator[None]:
 
 @functools.cache
 @specs_only()
-def draw_cases(name: str, count: int = 60, variant: int = 0, plain: bool = False) -> list[tuple]:
+def draw_cases(name: str, count: int = 60, variant: int = 0, plain: bool = False,
+               empty: bool = False) -> list[tuple]:
     """Let Hypothesis draw `count` cases of an op: a list of argument tuples.
 
-    variant: the seed. plain: draw ordinary numbers in plain layouts only. Every machine with the same version
-    of Hypothesis draws the same cases.
+    variant: the seed. plain: draw ordinary numbers in plain layouts only. empty: make one axis of each empty.
+    Every machine with the same version of Hypothesis draws the same cases.
     """
     drawn = []
 
     @settings(max_examples=count, phases=[Phase.generate], **QUIET)
     @seed(variant)
-    @given(args=CASES[name])
+    @given(args=one_empty(CASES[name]) if empty else CASES[name])
     def draw(args):
         drawn.append(tuple(bind(name, args).values()))
 

@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.testing.arrays import MODEST, floats, leading
+from tinyllm.testing.arrays import MODEST, axis, floats, leading
 from tinyllm.testing.bounds import of_sizes
 from tinyllm.testing.edits import mistake, variant
 
@@ -12,7 +12,7 @@ from tinyllm.testing.edits import mistake, variant
 def latent_scores(draw):
     """Draw queries with a few heads, up to five latent vectors, and the matrix that turns these into keys."""
     H, D = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((4, 2, 1, 8)))
-    L, N = draw(st.sampled_from((6, 4, 1, 8, 2))), draw(st.sampled_from((3, 1, 5, 0)))
+    L, N = draw(st.sampled_from((6, 4, 1, 8, 2))), draw(axis(3, 1, 5, 0))
     return (floats(draw, (*draw(leading), H, D), MODEST), floats(draw, (N, L), MODEST),
             floats(draw, (L, H, D), MODEST))  # fmt: skip
 

@@ -5,11 +5,11 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.testing.arrays import SIZES, floats, leading, sizes
+from tinyllm.testing.arrays import SIZES, axis, floats, leading, sizes
 from tinyllm.testing.bounds import EPS, TINY, of_sizes
 from tinyllm.testing.edits import mistake, variant
 
-inner = st.sampled_from((*SIZES, 130, 257, 400))  # longer than one block of a kernel's inner loop
+inner = axis(*SIZES, 130, 257, 400)  # longer than one block of a kernel's inner loop
 
 
 @st.composite

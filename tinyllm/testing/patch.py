@@ -3,18 +3,18 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.testing.arrays import floats, sizes
+from tinyllm.testing.arrays import axis, floats, sizes
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import PURE
 
-few = st.sampled_from((2, 1, 3, 0))
+few = axis(2, 1, 3, 0)
 
 
 @st.composite
 def patches(draw):
     """Draw pictures, most of them not square, and the side of squares that fill each picture exactly."""
     side = draw(st.sampled_from((2, 1, 3, 4)))
-    rows, columns = draw(st.sampled_from(((2, 3), (3, 2), (1, 1), (2, 2), (1, 4), (0, 2))))
+    rows, columns = draw(axis((2, 3), (3, 2), (1, 1), (2, 2), (1, 4), (0, 2)))
     return floats(draw, (draw(few), side * rows, side * columns, draw(st.sampled_from((3, 1, 2))))), side
 
 
