@@ -350,6 +350,12 @@ def test_a_loss_may_be_a_float_of_python_and_one_of_numpy_is_told_in_words_what_
     assert verdict.mistake is None or "astype missing" in verdict.mistake
 
 
+def test_a_mask_must_replace_numbers_not_multiply_them(check):
+    """What is replaced may be infinite, and 0 times infinity is NaN."""
+    text = "def place_backward(dy, at):\n    return dy * ~at[..., None], dy[at]"
+    assert "which keeps NaN and infinity" in check(text, TASKS["place_backward"]).mistake
+
+
 def test_writing_into_an_input_is_called_by_no_other_name(check):
     verdict = check("def add(x, y):\n    x += y\n    return x", TASKS["add"])
     assert verdict.broken[0] == PURE and verdict.mistake is None

@@ -47,6 +47,12 @@ def test_each_property_is_checked(words, function):
     assert words in complaint("softmax", function, X.copy())
 
 
+def test_several_results_are_a_tuple():
+    """A list passed, though the library takes a list for one result."""
+    with pytest.raises(AssertionError, match="it should return a tuple, not a list"):
+        check("split_middle", lambda text, draws: ["", text, ""], ("ab", (0.0, 0.9)))
+
+
 def test_contiguity_is_checked_where_it_is_promised():
     def strided(x):
         return np.asfortranarray(softmax(x))

@@ -19,7 +19,7 @@ from tinyllm.rng import Random
 SIZES = (2, 1, 3, 0, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 70)  # around the SIMD widths 4, 8, 16
 FEW = (2, 1, 3, 0, 5)  # for axes that a kernel only loops over
 
-_emptied = [-1, 0]  # which of the lengths of a case that can be 0 is, or -1; how many were drawn
+_emptied = [-1, 0]  # which axis is empty, of those of a case that can be, or -1; how many of them were drawn
 
 
 def axis(*choices: Any) -> st.SearchStrategy:

@@ -80,9 +80,9 @@ class Results(list):
 def require_container(results: list[Any], expected: list[Any]) -> None:
     """Raise AssertionError if a function returned a wrong container, such as a list instead of a tuple."""
     got, want = getattr(results, "kind", None), getattr(expected, "kind", None)
-    if got and want and got != want and want != "tuple" and (want == "list" or len(results) == len(expected)):
+    if got and want and got != want and (want == "list" or len(results) == len(expected)):
         array = len(expected) == 1 and isinstance(expected[0], np.ndarray)
-        due = "a list" if want == "list" else "an array" if array else "one value"
+        due = "an array" if array else "one value" if want == "value" else f"a {want}"
         found = "an array" if got == "value" and isinstance(results[0], np.ndarray) else f"a {got}"
         comma = ": is there a comma too many?" if got == "tuple" and want == "value" else ""
         raise AssertionError(f"it should return {due}, not {found}{comma}")

@@ -6,6 +6,7 @@ a node to put in place of the old one. `by_rule` applies the operators to every 
 
 import ast
 import itertools
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -169,13 +170,17 @@ def exchanges(node: Any) -> Edits:
 
 
 def cases(node: Any) -> Edits:
-    """Mutate conditional expressions and np.where: take the same case whatever the condition is."""
+    """Mutate conditional expressions and np.where: take one case always, or multiply by the condition."""
     if isinstance(node, ast.IfExp):
         yield f"{code(node.body)} always, whatever {code(node.test)} is", node.body
         yield f"{code(node.orelse)} always, whatever {code(node.test)} is", node.orelse
     if isinstance(node, ast.Call) and ast.unparse(node.func) == "np.where" and len(node.args) == 3:
         for value in node.args[1:]:
             yield f"{code(value)} everywhere, whatever {code(node.args[0])} is", value
+        for where, value, other in (("", *node.args[1:]), ("~", *node.args[:0:-1])):
+            if re.search(r"\b0(\.0)?\)?$", ast.unparse(other)):
+                words = f"{code(value)} multiplied by 0 in {code(node)}, which keeps NaN and infinity"
+                yield words, expression(f"({ast.unparse(value)}) * {where}({ast.unparse(node.args[0])})")
 
 
 def numbers(node: Any) -> Edits:

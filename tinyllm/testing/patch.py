@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.testing.arrays import axis, floats, sizes
+from tinyllm.testing.arrays import axis, floats, scores, sizes
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import PURE
 
@@ -20,13 +20,13 @@ def patches(draw):
 
 @st.composite
 def place(draw):
-    """Draw the vectors of a text, a mask of places in the text, and a new vector for each place."""
+    """Draw vectors of a text, some of them infinite, a mask of places, and a new vector for each place."""
     B, T, C = draw(few), draw(sizes), max(draw(sizes), 1)  # reshape(-1, 0) is an error of NumPy
     at = np.array(draw(st.lists(st.booleans(), min_size=B * T, max_size=B * T)), bool).reshape(B, T)
-    return floats(draw, (B, T, C)), floats(draw, (int(at.sum()), C)), at
+    return scores(draw, (B, T, C)), floats(draw, (int(at.sum()), C)), at
 
 
-CASES = {"patches": patches(), "place": place()}
+CASES = {"patches": patches(), "place": place(), "place_backward": place().map(lambda args: args[::2])}
 BOUNDS: dict = {}
 
 SQUARES = "squares.swapaxes(2, 3)"
