@@ -177,10 +177,10 @@ def cases(node: Any) -> Edits:
     if isinstance(node, ast.Call) and ast.unparse(node.func) == "np.where" and len(node.args) == 3:
         for value in node.args[1:]:
             yield f"{code(value)} everywhere, whatever {code(node.args[0])} is", value
-        for where, value, other in (("", *node.args[1:]), ("~", *node.args[:0:-1])):
+        for sign, value, other in (("", node.args[1], node.args[2]), ("~", node.args[2], node.args[1])):
             if re.search(r"\b0(\.0)?\)?$", ast.unparse(other)):
                 words = f"{code(value)} multiplied by 0 in {code(node)}, which keeps NaN and infinity"
-                yield words, expression(f"({ast.unparse(value)}) * {where}({ast.unparse(node.args[0])})")
+                yield words, expression(f"({ast.unparse(value)}) * {sign}({ast.unparse(node.args[0])})")
 
 
 def numbers(node: Any) -> Edits:
