@@ -1,12 +1,16 @@
 """How results differ from the right ones, and on which inputs: facts, where no mistake has a name."""
 
+import itertools
+
 import numpy as np
 import pytest
-from judged import wrong_as
+from judged import TASKS, wrong_as
 
 from tinyllm.course import diagnose
 from tinyllm.course.contrast import relation
+from tinyllm.course.drawing import empty_axes, properties
 from tinyllm.ops import OPS
+from tinyllm.testing.catalog import draw_cases
 
 
 def test_a_condition_that_most_right_results_meet_too_is_not_said():
@@ -77,3 +81,17 @@ def test_of_several_results_the_right_ones_are_said():
 def test_results_that_are_no_numbers_are_judged_too(result):
     """They once ended in a verdict that nothing could be judged."""
     assert wrong_as("softmax", lambda x: result).state == "failed"
+
+
+@pytest.mark.parametrize("op", sorted(TASKS))
+def test_every_axis_that_can_be_empty_is_empty_in_some_case(op):
+    """A layernorm that fails on a batch of no rows once passed."""
+    can, tried = ({axis for args in cases for axis in empty_axes(args)}
+                  for cases in (draw_cases(op, 150, 7), itertools.chain(*properties(op).values())))
+    assert can - tried == ({(0, 3, True)} if op == "sum_to_shape" else set())  # of 15 ways in this one
+
+
+def test_a_function_that_fails_on_an_empty_batch_is_rejected():
+    verdict = wrong_as("add", lambda x, y: np.stack(list(map(np.add, x, y))) if x.ndim else x + y)
+    assert verdict.message == "ValueError: need at least one array to stack"
+    assert verdict.mistake == "the right result, except where an input is empty"
