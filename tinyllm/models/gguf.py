@@ -25,7 +25,7 @@ BLOCK = ALIGNMENT = 32
 class Layout(NamedTuple):
     """llama.cpp's names for the parts of a family, and the order of the channels that it rotates.
 
-    pairs: True if llama.cpp rotates channels 2i and 2i + 1 as a pair, False if i and i + D/2, as we do.
+    pairs: True if llama.cpp rotates channels 2i and 2i + 1 as a pair, False if it rotates i and i + D/2.
     """
 
     architecture: str

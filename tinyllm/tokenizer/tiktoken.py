@@ -3,7 +3,7 @@
 The files contain neither the split pattern nor the special tokens: the caller gives both. Every text in UTF-8
 gets tiktoken's ids. Other bytes are split and merged in the same way, while tiktoken's private
 `_encode_bytes` guesses tokens for the end of a text. Lone surrogates in a str are encoded as bytes, so that
-decoding gives the str back, while tiktoken joins two into a character and replaces a single one by U+FFFD.
+decoding gives the str back; tiktoken joins two into a character, and replaces one alone by U+FFFD.
 """
 
 import base64
