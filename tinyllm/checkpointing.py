@@ -7,7 +7,7 @@ from tinyllm.tensor import Tensor, no_grad, record
 
 
 def checkpoint(fn: Callable, *inputs: Tensor, params: Iterable[Tensor] = ()) -> Tensor:
-    """Compute fn(*inputs) and keep only its inputs; the backward pass computes it again.
+    """Compute fn(*inputs), keep only the inputs, and compute fn again in the backward pass.
 
     This saves memory and costs time. fn maps Tensors to one Tensor and must return the same bits when called
     again, so random numbers must be among its inputs. `params` lists all other tensors that fn uses and that

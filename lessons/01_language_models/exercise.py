@@ -41,7 +41,7 @@ def perplexity(p):
 
 def sample(probs, u):
     """Draw a token: the smallest id at which the running sum of probabilities
-    exceeds u times their total.
+    exceeds u times the total.
 
     probs (..., V), u (...) in [0, 1) -> ids (...) int64. A token of probability
     0 is never drawn. Sums are float64.

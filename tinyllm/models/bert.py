@@ -219,7 +219,7 @@ class Bert(Pretrained, nn.EncoderLM):
     def for_task(self, task: str, labels: list[str] | None = None, seed: int = 0) -> "Bert":
         """Return a model for another task, with the weights of this encoder and the task's output layer.
 
-        Weights that this model lacks are drawn with `seed`.
+        Weights that this encoder lacks are drawn with `seed`.
         """
         model = type(self)(replace(self.config, task=task, labels=labels), seed)
         known = self.state_dict()

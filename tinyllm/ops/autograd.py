@@ -1,4 +1,4 @@
-"""Apply the chain rule to a graph of scalars, and compute gradients of NumPy's broadcasting.
+"""Apply the chain rule to a graph of scalars, and undo NumPy's broadcasting in gradients.
 
 Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors", Nature 1986.
 """

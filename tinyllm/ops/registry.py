@@ -337,7 +337,7 @@ def memory() -> dict[str, int] | None:
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:
-    """Return an uninitialised array. Kernels take it from their memory pool, to avoid page faults."""
+    """Return an uninitialised array, from the memory pool of the kernels if there is one."""
     return np.empty(shape, dtype) if _compiled is None else _compiled.empty(shape, np.dtype(dtype))
 
 

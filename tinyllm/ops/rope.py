@@ -76,7 +76,7 @@ def scaled_rope_tables(positions: Array, width: int, base: float,
                        scaling: dict[str, Any]) -> tuple[Array, Array]:
     """Tabulate cosines and sines for a context `factor` times as long as the training context.
 
-    Like rope_tables; scaling is a dictionary like Hugging Face's rope_scaling. By its "rope_type":
+    The tables are as in rope_tables. scaling is like Hugging Face's rope_scaling; its "rope_type" is one of:
     "linear"  every frequency f becomes f / factor (Chen et al. 2023, arXiv 2306.15595)
     "ntk"     the base becomes base * factor^(width / (width - 2)): the slowest pair turns at f / factor, the
               fastest at f

@@ -99,7 +99,7 @@ def repetition_penalty(logits: Array, ids: Array, penalty: float) -> Array:
 
 @op
 def sample(probs: Array, u: Array) -> Array:
-    """Draw a token: the smallest id at which the running sum of probabilities exceeds u times their total.
+    """Draw a token: the smallest id at which the running sum of probabilities exceeds u times the total.
 
     probs (..., V), u (...) in [0, 1) -> ids (...) int64. A token of probability 0 is never drawn. Sums are
     float64. Raises ValueError when a row has no positive, finite total.

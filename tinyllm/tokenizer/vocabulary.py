@@ -153,7 +153,7 @@ class Vocabulary:
         return ids
 
     def first_ids(self, piece: bytes) -> bytes | list[int]:
-        """Return the id of each byte of a piece, which is the piece itself if bytes have the ids 0 to 255."""
+        """Return the ids of a piece's bytes: the piece itself if the bytes have the ids 0 to 255."""
         return piece if self.byte_ids == _BYTE_IDS else [self.byte_ids[byte] for byte in piece]
 
 
