@@ -96,7 +96,7 @@ def conform(value: Any, kind: Any, at: str = "") -> None:
 
     A declaration is a type such as int or `str | None`, a type with limits from `bounded`, [kind] for a list,
     {str: kind} for an object with any keys, or {"name": kind, ...} for an object with at least these. Raises
-    UserError with a message that quotes the path `at`, and begins with a verb to follow a file's name.
+    UserError; the message names the path `at`, and begins with a verb: callers put the file's name first.
     """
     if isinstance(kind, list) and isinstance(value, list):
         for i, item in enumerate(value):

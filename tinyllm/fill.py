@@ -1,6 +1,6 @@
 """Use an encoder: fill in the masked tokens of a text, write a text from masks, or classify it.
 
-An encoder sees the tokens on both sides of a mask. If it was trained with any share of the tokens masked (the
+An encoder sees the tokens on both sides of a mask. If it was trained with random shares of masked tokens (the
 objective `diffusion`), it can write whole texts: it begins with masks only, and fills in some in each step.
 """
 
@@ -56,10 +56,9 @@ def unmask(model: EncoderLM, tokens: np.ndarray, mask: int, *, per_step: int = 1
     Each step draws a token for every mask with `sampling`, but keeps only some: the most probable ones
     (order="surest"), or the next ones in a random order ("random"). With "random", per_step 1 and temperature
     1, texts have exactly the probabilities that the model has learnt. More tokens per step are faster, but
-    are drawn independently of each other. `seed` is an int, or a list of an int per row, which makes rows
-    independent of each other. Ids in `never` are not written. Raises UserError on a bad setting, or when
-    texts exceed the context. (Chang et al., "MaskGIT", 2022, section 3.2; Nie et al., LLaDA, 2025, section
-    2.4.)
+    are drawn independently of each other. `seed` is an int, or an int per row, so that rows do not depend on
+    each other. Ids in `never` are not written. Raises UserError on a bad setting or texts that are too long.
+    (Chang et al., "MaskGIT", 2022, section 3.2; Nie et al., LLaDA, 2025, section 2.4.)
     """
     if per_step < 1 or order not in ("surest", "random"):
         raise UserError(f'per_step must be at least 1, order "surest" or "random"; got {per_step}, {order!r}')

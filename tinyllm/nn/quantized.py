@@ -171,10 +171,10 @@ def quantize(model: Module, bits: int,
              reading: Callable[[Module], AbstractContextManager] = nullcontext) -> Module:  # fmt: skip
     """Replace every Linear of a model by a layer with weights of 8 or 4 bits, in place; return the model.
 
-    The output layer (`Head`) is quantized too; an embedding that shares its weight keeps the original. Norms,
-    biases and embeddings stay float32. `reading(layer)` is a context manager that gives a layer its weights,
-    for callers that load weights only when needed. Raises UserError, and changes nothing, when bits is
-    another number, the model has adapters, or a layer's weights cannot be quantised.
+    The output layer (`Head`) is quantized too; if an embedding shares the weight, it keeps the original.
+    Norms, biases and embeddings stay float32. `reading(layer)` is a context manager that gives a layer its
+    weights, for callers that load weights only when needed. Raises UserError, and changes nothing, when bits
+    is another number, the model has adapters, or a layer's weights cannot be quantised.
     """
     if bits not in LAYERS:
         raise UserError(f"weights can have 8 or 4 bits, not {bits}")

@@ -125,9 +125,9 @@ def known_template(source: str, tokens: dict[str, str]) -> ChatTemplate | None:
 
 
 def render(source: str, tokens: dict[str, str], conversations: list, where: str) -> list[str | None]:
-    """Write conversations [(messages, True if a reply follows)] as text by a program in a child process.
+    """Run a chat program in a child process -> the text of each conversation, None where it refuses.
 
-    Returns a text for each, or None if the program refuses it. Raises UserError when the program fails.
+    conversations: [(messages, True if a reply follows)]. Raises UserError when the program fails.
     """
     try:
         child = subprocess.run([sys.executable, "-I", "-c", CHILD], capture_output=True, timeout=4 * SECONDS,
