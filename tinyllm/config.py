@@ -162,7 +162,7 @@ def convert(name: str, value: Any, known: dict[str, Any]) -> Any:
     """
     if name not in known:
         hint = f"did you mean {near}? " if (near := _nearest(name, known)) else ""
-        raise UserError(f"unknown setting {name!r}; {hint}`tinyllm train --help` lists them all")
+        raise UserError(f"unknown setting {name!r}; {hint}`tinyllm train --settings` lists them all")
     kinds = typing.get_args(known[name]) or (known[name],)
     optional = isinstance(known[name], types.UnionType) and type(None) in kinds
     if optional and (value is None or value == "none"):

@@ -281,11 +281,18 @@ def test_a_broken_pipe_is_quiet():
     process.wait(timeout=30)
 
 
-def test_the_help_lists_every_setting(capsys):
+def test_a_text_in_place_of_a_recipe_is_told_its_flag(here, refused):
+    Path("book.txt").write_text("a book")
+    assert "`tinyllm train --data book.txt` trains on it" in refused("train", "book.txt")
+
+
+def test_every_setting_is_listed(capsys):
+    """Where they are asked for: `train --help` once had 183 lines."""
     with pytest.raises(SystemExit):
-        main(["train", "--help"])
-    out = capsys.readouterr().out
+        main(["train", "--settings"])
+    out = "\n" + capsys.readouterr().out
     assert not [name for name in known_settings() if f"\n  {name} " not in out]
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_an_empty_folder_and_too_large_a_vocabulary_are_said(here, tiny, capsys):

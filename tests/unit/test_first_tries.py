@@ -25,6 +25,7 @@ from tinyllm.train.evaluate import evaluate
     (tl, "DataLoader", r"use tl\.get_batch"), (Tensor([1.0]), "tolist", r"use data\.tolist\(\)"),
     (tl.GPT, "from_pretrained", r"GPT has no from_pretrained; use tl\.from_pretrained\(folder\)"),
     (tl.ByteTokenizer(), "eos_token_id", "ByteTokenizer has no eos_token_id; use special_tokens"),
+    (tl.ByteTokenizer(), "save", r"tl\.save_tokenizer for a tokenizer$"), (tl, "tanh", r"use F\.tanh\(x\)"),
     (tl, "nonsense", "tinyllm has no nonsense$"), (MLP(), "nonsense", "MLP has no nonsense$"),
 ])  # fmt: skip
 def test_names_of_pytorch_are_known(owner, name, words):
@@ -56,6 +57,7 @@ def test_the_table_names_nothing_that_exists_everywhere_and_only_what_exists():
     (lambda: tl.generate(None, ["a"], max_tokens=3, do_sample=False), r"tl\.Sampling\(temperature=0\)"),
     (lambda: tl.AdamW(MLP()), r"AdamW takes model\.parameters\(\)"),
     (lambda: tl.GPTConfig(65, n_layer=2), "GPTConfig has no setting n_layer; use layers="),
+    (lambda: tl.GPT(vocab_size=65), r"takes a config; use GPT\(GPTConfig\(vocab_size=\.\.\.\)\)"),
 ])  # fmt: skip
 def test_arguments_of_pytorch_are_known(call, words):
     with pytest.raises(TypeError, match=words):
@@ -144,6 +146,17 @@ def test_fit_keeps_the_learning_rate_of_an_optimizer():
     bars = []
     rates(progress=lambda losses, total: bars.append(total) or losses)
     assert bars == [3]  # in a notebook, minutes of training once passed in silence
+
+
+def test_fit_trains_a_self_built_model_that_returns_logits():
+    """It said "Model has no config", then "Model has no loss", then failed on a tokenizer's list."""
+    ids = tl.ByteTokenizer()("a cat sat. " * 9)
+    model = nn.Sequential(nn.Embedding(256, 16), nn.Linear(16, 256))
+    losses = tl.fit(model, ids, 60, lr=0.05, context=8)
+    assert losses[0] > 5 and losses[-1] < 2
+    assert tl.fit(model, lambda step: tl.get_batch(ids, 0, step, 4, 8), 1)[0] < 2
+    with pytest.raises(tl.UserError, match="say context=64"):
+        tl.fit(model, ids, 1)
 
 
 def test_nothing_to_evaluate_is_said():

@@ -35,9 +35,9 @@ BAD = [
     ("preset", "huge", "nano, mini, small"),
     ("train.step", "3", "did you mean train.steps"),
     ("model.vocab_size", "3", "unknown setting"),
-    ("model.rope", "true", "'model.rope'; `tinyllm train --help` lists them all"),
+    ("model.rope", "true", "'model.rope'; `tinyllm train --settings` lists them all"),
     ("eps", "3", "did you mean model.eps"),
-    ("zzz", "3", "`tinyllm train --help` lists them all"),
+    ("zzz", "3", "`tinyllm train --settings` lists them all"),
 ]
 
 

@@ -52,7 +52,7 @@ follow the schedule for the new total."""
 
 
 def list_settings(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for each setting in FLAGS, and list all recipes and settings at the end of the help."""
+    """Add a flag for each setting in FLAGS, and --settings; list the recipes at the end of the help."""
     settings: dict = {}
     for recipe in RECIPES:
         for kind in names():
@@ -64,8 +64,9 @@ def list_settings(parser: argparse.ArgumentParser) -> None:
     recipes = [f"  {name:<10} {recipe.help}" for name, recipe in RECIPES.items()]
     rows = [entry(f"  {name:<25}{default:<11}", text)
             for name, (_, default, text) in sorted(settings.items())]
-    lines = [NOTES, "\nrecipes:", *recipes, "\nsettings of --set and --config:", *rows, ""]
-    parser.epilog = (parser.epilog or "") + "\n".join(lines)
+    parser.epilog = (parser.epilog or "") + "\n".join([NOTES, "\nrecipes:", *recipes, ""])
+    text = "list all settings of --set and --config, and exit"
+    parser.add_argument("--settings", action="version", version="\n".join(rows), help=text)
 
 
 @command("train", extend=list_settings)
@@ -124,6 +125,8 @@ def train(
 def check_arguments(recipe: str | None, out: str | None, resume: bool, overwrite: bool) -> None:
     """Raise UserError if arguments contradict each other; no file is read for this."""
     if recipe is not None:
+        if recipe not in RECIPES and Path(recipe).exists():
+            raise UserError(f"{recipe} is no recipe; `tinyllm train --data {recipe}` trains on it")
         find_recipe(recipe)  # in `--mine 4 6` the 6 is meant for --mine
     if resume and overwrite:
         raise UserError("--overwrite is not allowed with --resume: choose one of them")

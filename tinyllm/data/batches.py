@@ -67,7 +67,7 @@ def get_batch(
     Every window is equally likely. Equal arguments draw equal windows. Raises UserError if no window fits.
     """
     starts = Random(seed, "batch", step).integers(_check(tokens, batch, context), batch)
-    return _windows(tokens, starts, context)
+    return _windows(np.asarray(tokens), starts, context)
 
 
 def eval_batches(

@@ -56,6 +56,12 @@ class Pretrained(Module):
     generation: Any = MappingProxyType({})  # what generation_config.json says: see `models/generation.py`
     hf_embedding = ""  # its name: where lm_head differs from it, they are untied, whatever config.json says
 
+    def __new__(cls, *_: Any, **given: Any) -> Any:
+        if given.keys() & {field.name for field in dataclasses.fields(cls.config_class)}:
+            config = f"{cls.config_class.__name__}({', '.join(f'{name}=...' for name in given)})"
+            raise TypeError(f"{cls.__name__} takes a config; use {cls.__name__}({config})")
+        return super().__new__(cls)
+
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
         """Complete the settings of a config.json with defaults; a family with more formats overrides this."""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm.data import Batch, get_batch
+from tinyllm.errors import UserError
 from tinyllm.nn import Module
 from tinyllm.train import events
 from tinyllm.train.config import TrainConfig
@@ -44,6 +45,7 @@ def fit(
     lr: float | None = None,
     *,
     batch: int = 12,
+    context: int | None = None,
     loss: Callable[[Any, Any], Any] = next_token,
     optimizer: Optimizer | None = None,
     seed: int = 0,
@@ -52,20 +54,23 @@ def fit(
 ) -> list[float]:
     """Train a model and return the loss of each step: `tl.fit(model, tokens, steps=200)[-1]`.
 
-    `batches` are tokens (n,), from which each step takes `batch` random windows, or a function of the step
-    that returns a `Batch` or (tokens, targets). `lr` is the highest learning rate (default: the optimizer's
-    rate, or 3e-3 without an optimizer). `progress=tqdm.tqdm` shows a bar. `settings` are more fields of
-    `TrainConfig`, such as schedule and clip. Raises UserError for a bad setting, and when the loss is no
-    longer finite.
+    `batches` are tokens (n,), from which each step takes `batch` random windows of `context` tokens (default:
+    the model's own), or a function of the step that returns a `Batch` or (tokens, targets). `lr` is the
+    highest learning rate (default: the optimizer's rate, or 3e-3 without an optimizer). `progress=tqdm.tqdm`
+    shows a bar. `settings` are more fields of `TrainConfig`, such as schedule and clip. Raises UserError for
+    a bad setting, and when the loss is no longer finite.
     """
     if lr is None:
         lr = optimizer.lr if optimizer else 3e-3
     config = TrainConfig(**({"steps": steps, "lr": lr, "batch": batch} | settings))
     if not callable(batches):
-        tokens, context = np.asarray(batches), model.config.context
+        tokens = np.asarray(batches)
+        size = context or getattr(getattr(model, "config", None), "context", None)
+        if size is None:
+            raise UserError("how many tokens does a window have? The model has no config: say context=64")
 
         def batches(step):
-            return Batch(*get_batch(tokens, seed, step, batch, context))
+            return Batch(*get_batch(tokens, seed, step, batch, size))
 
     loop = loop_of(config, model, batches, loss, seed, optimizer)
     losses = (event.loss for event in loop if isinstance(event, events.Stepped))

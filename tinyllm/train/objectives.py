@@ -22,7 +22,12 @@ from tinyllm.tensor import Tensor
 
 
 def next_token(model: Any, batch: Batch) -> Tensor:
-    """Return the mean cross-entropy of the targets that count, in nats."""
+    """Return the mean cross-entropy of the targets that count, in nats.
+
+    A model without the method `loss` is called on tokens and must return logits.
+    """
+    if not hasattr(model, "loss"):
+        return F.cross_entropy(model(batch.tokens), batch.targets)
     names = ("weights", "starts", "ends", "lengths", "pictures")
     given = {name: x for name in names if (x := getattr(batch, name)) is not None}
     return model.loss(batch.tokens, batch.targets, **given)

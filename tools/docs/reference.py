@@ -30,13 +30,14 @@ def command_page() -> Html:
         for words in [words for words in FUNCTIONS if words[0] == name]:
             parts.append(tag("h2", f"tinyllm {' '.join(words)}", id="-".join(words)))
             parts.append(tag("pre", _help(words)))
+    parts += [tag("h2", "Settings of tinyllm train"), tag("pre", _help(["train"], "--settings"))]
     return html(parts)
 
 
-def _help(words) -> str:
+def _help(words, flag="--help") -> str:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-        build_parser(words[0] if words else None).parse_args([*words, "--help"])
+        build_parser(words[0] if words else None).parse_args([*words, flag])
     return printed.getvalue()
 
 
