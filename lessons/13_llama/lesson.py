@@ -237,9 +237,11 @@ known, held_out = tokens[:-100_000], tokens[-100_000:]
 def train(config, steps, seed=0):
     """Train a model -> the model, the losses, and that on held-out text."""
     model = Model(config, seed)
-    batch = progress(lambda step: get_batch(known, seed, step, 16, 32), steps)
     optimizer = tl.AdamW(model.parameters(), lr=3e-3)
-    losses = tl.fit(model, batch, steps, optimizer=optimizer, warmup=20)
+    losses = tl.fit(
+        model, lambda step: get_batch(known, seed, step, 16, 32), steps,
+        optimizer=optimizer, warmup=20, progress=progress,
+    )  # fmt: skip
     with tl.no_grad():
         test = get_batch(held_out, 99, 0, batch=64, context=32)
         return model, losses, model.loss(*test).item()

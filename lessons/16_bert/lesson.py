@@ -122,7 +122,7 @@ config = BertConfig(
 )  # fmt: skip
 pretrained, fresh = Bert(config), Bert(config)
 print(f"{fresh.num_parameters():,} parameters")
-losses = tl.fit(pretrained, progress(hidden_batch, 750), 750, 3e-3,
+losses = tl.fit(pretrained, hidden_batch, 750, 3e-3, progress=progress,
                 loss=masked_token, warmup=75, beta2=0.98, weight_decay=0.05)
 for step in (0, 100, 400, 700):
     print(f"steps {step:>3} to {step + 50:>3}: loss "
@@ -171,7 +171,7 @@ def few_batch(step):
 def fine_tune(model):
     """Train on 200 labels -> the losses, and percent right of new texts."""
     model = model.for_task("classify", ["no", "yes"])
-    losses = tl.fit(model, progress(few_batch, 150), 150, 1e-3,
+    losses = tl.fit(model, few_batch, 150, 1e-3, progress=progress,
                     loss=text_class, warmup=10, beta2=0.98,
                     weight_decay=0.05)  # fmt: skip
     with inference(model):
@@ -277,8 +277,8 @@ searcher = Bert(BertConfig(
     init_std=64**-0.5, task="encode",
 ))  # fmt: skip
 print(f"before: {found(searcher)} % find their translation among 100")
-tl.fit(searcher, progress(pair_batch, 150), 150, 3e-3, loss=same_meaning,
-       warmup=15)  # fmt: skip
+tl.fit(searcher, pair_batch, 150, 3e-3, loss=same_meaning, warmup=15,
+       progress=progress)  # fmt: skip
 guess = predict("after 150 steps of 32 pairs? in percent")
 percent = found(searcher)
 print(compare(guess, percent))

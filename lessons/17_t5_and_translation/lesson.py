@@ -164,7 +164,7 @@ def train(first_std, steps=350):
     for tower in (model.encoder, model.decoder):
         attention = tower.block[0].layer[0].SelfAttention
         attention.relative_attention_bias.weight.data *= first_std
-    losses = tl.fit(model, progress(batch, steps), steps, 3e-3,
+    losses = tl.fit(model, batch, steps, 3e-3, progress=progress,
                     loss=next_token, warmup=30, beta2=0.98, weight_decay=0.05)
     return model.eval(), losses
 

@@ -144,7 +144,7 @@ def batches(step):
     return batch_of([learnt[i] for i in chosen])
 
 
-losses = tl.fit(model, progress(batches, 400), steps=400, lr=3e-3)
+losses = tl.fit(model, batches, steps=400, lr=3e-3, progress=progress)
 for step in (0, 50, 100, 200, 399):
     print(f"step {step:3}  loss {losses[step]:.3f}")
 

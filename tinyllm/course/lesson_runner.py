@@ -10,10 +10,12 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from tinyllm.course.screen import Screen
 from tinyllm.course.stepping import Stepper
@@ -146,19 +148,9 @@ def compare(guess: float | None, actual: float) -> str:
     return f"it is {said}; you said {guess:.6g}"
 
 
-def progress(batches: Callable[[int], Any], steps: int) -> Callable[[int], Any]:
-    """Wrap the function batches(step) of a training so that a terminal shows the progress.
-
-    The line is erased at the last step. Without a terminal nothing is shown.
-    """
-
-    def counted(step):
-        if interactive():
-            sys.stderr.write(f"\r  step {step + 1:,} of {steps:,}" if step < steps - 1 else "\r\033[K")
-            sys.stderr.flush()
-        return batches(step)
-
-    return counted
+def progress(losses: Iterable[Any], total: int) -> Iterable[Any]:
+    """Show the progress of a training on a terminal: `tl.fit(..., progress=progress)`."""
+    return tqdm(losses, total=total, leave=False, disable=quiet() or None)
 
 
 def show_page(path: Path) -> None:
