@@ -16,13 +16,6 @@ INLINE v16 v_polynomial(const float *c, int n, v16 x) {
 }
 #define POLYNOMIAL(c, x) v_polynomial(c, (int)(sizeof c / sizeof *c), x)
 
-/* x**n + c[n - 1] x**(n - 1) + ... + c[0], a multiplication less */
-INLINE v16 v_monic(const float *c, int n, v16 x) {
-    v16 y = v_add(x, v_set(c[n - 1]));
-    for (int i = n - 2; i >= 0; i--) y = v_fma(y, x, v_set(c[i]));
-    return y;
-}
-
 /* 2**n, -126 <= n <= 127 */
 INLINE v16 v_power_of_two(i16 n) { return i_float(i_shift_left(i_add(n, i_set(127)), 23)); }
 
@@ -134,9 +127,9 @@ INLINE v16 v_bell_times(v16 t, v16 c) {
 /* c P(X > t) for a standard normal number X, 0 <= t <= FAR: c exp(-t**2 / 2) p(t) / q(t). All coefficients are positive,
  * so nothing cancels. */
 INLINE v16 v_tail_times(v16 t, v16 c) {
-    static const float p[] = {48.4592934f, 42.4789238f, 17.7588882f, 3.93811417f, 0.398946911f};
-    static const float q[] = {96.9185867f, 162.28772f, 116.544922f, 45.500412f, 9.87201405f};
-    return v_bell_times(t, v_div(v_mul(c, POLYNOMIAL(p, t)), v_monic(q, 5, t)));
+    static const float p[] = {0.5f, 0.43759498f, 0.182690144f, 0.0404418111f, 0.00408559991f};
+    static const float q[] = {1.0f, 1.67307484f, 1.20029688f, 0.468024969f, 0.101379164f, 0.0102409581f};
+    return v_bell_times(t, v_div(v_mul(c, POLYNOMIAL(p, t)), POLYNOMIAL(q, t)));
 }
 
 /* --- gelu_tanh: x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x**3) ------------------------------------- */

@@ -57,25 +57,24 @@ def fit(name, u, wanted, scale, degree):
 
 
 def fit_ratio(name, t, wanted, above, below):
-    """Print float32 coefficients of p(t) / q(t) close to `wanted`, in relative error; the last of q is 1.
+    """Print float32 coefficients of p(t) / q(t) close to `wanted`, in relative error; q[0] is 1.
 
     p - wanted * q is linear in the coefficients; the error is that over wanted * q, with q of the round
     before.
     """
-    p, q, last = t[:, None] ** np.arange(above + 1), t[:, None] ** np.arange(below), t**below
-    basis, fixed, divisor = np.hstack([p / wanted[:, None], -q]), [], (1 + t) ** below
+    p, q = t[:, None] ** np.arange(above + 1), t[:, None] ** np.arange(1, below + 1)
+    basis, fixed, divisor = np.hstack([p / wanted[:, None], -q]), [], np.ones_like(t)
     for k in range(basis.shape[1]):
         for _ in range(5):
-            rest = (last - basis[:, :k] @ np.array(fixed)) / divisor
+            rest = (1 - basis[:, :k] @ np.array(fixed)) / divisor
             c, _ = lawson(basis[:, k:] / divisor[:, None], rest)
-            divisor = last + q @ np.array([*fixed, *c])[above + 1:]
+            divisor = 1 + q @ np.array([*fixed, *c])[above + 1:]
         fixed.append(float(np.float32(c[0])))
-    above_it, below_it = p @ np.array(fixed[: above + 1]), last + q @ np.array(fixed[above + 1:])
-    error = np.abs(above_it / below_it / wanted - 1).max()
+    error = np.abs(p @ np.array(fixed[:above + 1]) / (1 + q @ np.array(fixed[above + 1:])) / wanted - 1).max()
     print(f"/* largest relative error {error:.1e} */")
     digits = [f"{c:.9g}f" for c in fixed]
     print(f"static const float {name}_p[] = {{{', '.join(digits[: above + 1])}}};")
-    print(f"static const float {name}_q[] = {{{', '.join(digits[above + 1 :])}, 1.0f}};")
+    print(f"static const float {name}_q[] = {{1.0f, {', '.join(digits[above + 1 :])}}};")
 
 
 def exp():
