@@ -7,7 +7,7 @@ import pytest
 from judged import TASKS, wrong_as
 
 from tinyllm.course import diagnose
-from tinyllm.course.contrast import relation
+from tinyllm.course.contrast import guesses, relation
 from tinyllm.course.drawing import empty_axes, properties
 from tinyllm.ops import OPS
 from tinyllm.testing.catalog import draw_cases
@@ -95,3 +95,10 @@ def test_a_function_that_fails_on_an_empty_batch_is_rejected():
     verdict = wrong_as("add", lambda x, y: np.stack(list(map(np.add, x, y))) if x.ndim else x + y)
     assert verdict.message == "ValueError: need at least one array to stack"
     assert verdict.mistake == "the right result, except where an input is empty"
+
+
+@pytest.mark.filterwarnings("error")
+def test_guesses_about_empty_results_do_not_warn():
+    empty = np.ones((0, 3))
+    with np.errstate(all="ignore"):
+        assert all(np.size(value) == 0 for _, value in guesses("softmax", (empty,), empty))

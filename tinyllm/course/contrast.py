@@ -136,7 +136,8 @@ def guesses(name: str, args: Sequence[Any], want: np.ndarray) -> Iterator[tuple[
         yield "{} shifted by one place" + words, np.roll(wide, 1, axis)
         yield "{} shifted back by one place" + words, np.roll(wide, -1, axis)
         yield "the running sum of {}" + words, np.cumsum(wide, axis)
-        yield "the mean of {} everywhere" + words, wide.mean(axis, keepdims=True) + np.zeros_like(wide)
+        mean = wide.sum(axis, keepdims=True) / wide.shape[axis]  # NaN if empty, where `mean` warns
+        yield "the mean of {} everywhere" + words, np.broadcast_to(mean, wide.shape)
     if wide.ndim:
         yield "{} in rising order", np.sort(wide, axis=-1)
         yield "{} in falling order", -np.sort(-wide, axis=-1)
