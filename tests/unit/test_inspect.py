@@ -8,7 +8,7 @@ from tinyllm.bench.generation import Engine
 from tinyllm.cli import main
 from tinyllm.models import build, family, names
 from tinyllm.nn import DecoderLM, quantize
-from tinyllm.report.anatomy import costs, differences, explanations, parts, settings_that_differ
+from tinyllm.report.anatomy import costs, differences, drawing, explanations, settings_that_differ
 
 
 def model(name="gpt2", **settings):
@@ -31,10 +31,11 @@ def test_costs_are_those_of_the_arrays(each):
 
 
 def test_every_part_is_drawn_and_explained(each):
-    drawn = parts(each)
-    assert {p.kind for p in drawn[1:]} == set(explanations(each)) and all(explanations(each).values())
-    assert max(len(p.line()) for p in drawn) <= 80
-    assert any(" times)" in p.name for p in drawn), "equal layers share a line"
+    drawn = drawing(each)
+    kinds = {line.split(": ")[1].split(",")[0] for line in drawn}
+    assert kinds == set(explanations(each)) and all(explanations(each).values())
+    assert max(map(len, drawn)) <= 78
+    assert any(", each: " in line for line in drawn), "equal layers share a line"
 
 
 def test_a_model_does_not_differ_from_itself_and_a_difference_can_be_turned_round(each):
@@ -59,7 +60,7 @@ def test_a_token_uses_some_experts_only():
 
 def test_differences_name_what_changed():
     lines = differences(model("llama"), model("qwen2"))
-    assert [line.split()[1] for line in lines if line[0] != " "] == ["q_proj", "k_proj", "v_proj"] * 2
+    assert [line.split()[1] for line in lines if line[0] != " "] == ["q_proj:", "k_proj:", "v_proj:"] * 2
     rows = settings_that_differ(model("llama", layers=2).config, model("gpt2").config)
     assert ("layers", "2", "3") in rows and ("dropout", "-", "0.0") in rows
 
@@ -72,7 +73,7 @@ def test_the_command(capsys):
     assert max(map(len, out.splitlines())) <= 80
     assert main(["inspect", "--diff", "gpt", "llama"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("- gpt2\n+ llama\n") and "+       input_layernorm" in out
+    assert out.startswith("- gpt2\n+ llama\n") and "+     input_layernorm: RMSNorm, weight (128,)" in out
     assert max(map(len, out.splitlines())) <= 80
     assert main(["inspect", "llama", "--preset", "llama-110m", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["parameters"] == 134_105_856

@@ -255,20 +255,20 @@ def test_quantised_weights_count_as_parameters():
 
 TREE = """\
 Transformer: 4,752 parameters
-  tokens: Embedding, weight (11, 16): 176 parameters
-  places: Embedding, weight (8, 16): 128 parameters
-  blocks.0 to blocks.1, each: Block: 2,208 parameters
-    norm_1: LayerNorm, weight (16,), bias (16,): 32 parameters
-    attn: SelfAttention: 1,088 parameters
+  tokens: Embedding, weight (11, 16): 176
+  places: Embedding, weight (8, 16): 128
+  blocks.0 to blocks.1, each: Block: 2,208
+    norm_1: LayerNorm, weight (16,), bias (16,): 32
+    attn: SelfAttention: 1,088
       drop: Dropout
-      c_attn: Linear, weight (16, 48), bias (48,): 816 parameters
-      c_proj: Linear, weight (16, 16), bias (16,): 272 parameters
-    norm_2: RMSNorm, weight (16,): 16 parameters
-    mlp: MLP: 1,072 parameters
-      c_fc: Linear, weight (16, 32), bias (32,): 544 parameters
-      c_proj: Linear, weight (32, 16), bias (16,): 528 parameters
-  norm: LayerNorm, weight (16,), bias (16,): 32 parameters
-  head: Head, weight (11, 16): 176 parameters"""
+      c_attn: Linear, weight (16, 48), bias (48,): 816
+      c_proj: Linear, weight (16, 16), bias (16,): 272
+    norm_2: RMSNorm, weight (16,): 16
+    mlp: MLP: 1,072
+      c_fc: Linear, weight (16, 32), bias (32,): 544
+      c_proj: Linear, weight (32, 16), bias (16,): 528
+  norm: LayerNorm, weight (16,), bias (16,): 32
+  head: Head, weight (11, 16): 176"""
 
 
 def test_reprs_are_short_and_say_what_a_thing_is(tmp_path):
@@ -276,7 +276,7 @@ def test_reprs_are_short_and_say_what_a_thing_is(tmp_path):
     assert repr(nn.Linear(2, 3)) == "Linear, weight (2, 3), bias (3,): 9 parameters"
     shown = nn.Sequential(nn.MLP(2, 4), nn.Linear(2, 3))._repr_html_()
     assert "<summary>" in shown and shown.count("<details") == shown.count("</details>") == 2
-    assert "layers.1: Linear, weight (2, 3), bias (3,): 9 parameters</div>" in shown
+    assert "layers.1: Linear, weight (2, 3), bias (3,): 9</div>" in shown
     assert repr(Tensor([1.0, 2.0])) == "Tensor([1., 2.], (2,))"
     assert repr(nn.Parameter(np.float32(2))) == "Parameter(2., (), requires_grad=True)"
     assert repr(nn.Linear(1, 1).weight).startswith("Parameter([[")

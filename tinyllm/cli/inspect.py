@@ -18,8 +18,8 @@ from tinyllm.report.anatomy import (
     Costs,
     costs,
     differences,
+    drawing,
     explanations,
-    parts,
     settings_that_differ,
 )
 from tinyllm.report.summary import summarise
@@ -65,7 +65,7 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
         print(dumps({"model_type": found.model_type, "config": asdict(found.config)} | asdict(costs(found))
                     | {f"{what}_tokens_per_second": rate for what, rate in rates.items()}))  # fmt: skip
         return
-    print("\n".join(part.line() for part in parts(found)), end="\n\n")
+    print(*drawing(found), sep="\n", end="\n\n")
     _explain(explanations(found))
     print(summarise(found, 1, found.config.context), end="\n\n")
     _show_costs(found, rates)

@@ -154,11 +154,12 @@ class Module(metaclass=Naming):
         __getattr__ = missing
 
     def __repr__(self):
-        return self._tree()
+        first, end, rest = self._tree().partition("\n")
+        return first + " parameters" * bool(self.num_parameters()) + end + rest
 
     def _repr_html_(self):
         """Return the tree for a notebook, where a part that has parts can be folded."""
-        lines, html = self._tree().split("\n"), ""
+        lines, html = repr(self).split("\n"), ""
         depths = [len(line) - len(line.lstrip()) for line in lines]
         for line, depth, after in zip(lines, depths, [*depths[1:], 0], strict=True):
             text, indent = escape(line.strip()), 'style="margin-left: 1em"'
@@ -170,7 +171,8 @@ class Module(metaclass=Naming):
     def _tree(self):
         """Return a line of text for this module and for each module inside; equal neighbours share a line."""
         count = self.num_parameters()
-        lines = [type(self).__name__ + self._arrays() + (f": {count:,} parameters" if count else "")]
+        kind = next(c.__name__ for c in type(self).__mro__ if not c.__name__.startswith("Fused"))
+        lines = [kind + self._arrays() + (f": {count:,}" if count else "")]
         trees = [(name, child._tree()) for name, child in self.named_children()]
         rows = enumerate(trees)
         for (_, _, tree), group in groupby(trees, lambda item: _alike(*item, next(rows)[0])):

@@ -6,52 +6,22 @@ This works for every family of models, because all facts are read from the modul
 import dataclasses
 import difflib
 import math
-from itertools import groupby
-from typing import Any, NamedTuple
+import re
+from typing import Any
 
 from tinyllm.nn import DecoderLM, Dropout, Module
 from tinyllm.nn.module import forward_flops
 from tinyllm.report.summary import own_shapes
 
 
-class Part(NamedTuple):
-    """One line in the drawing of a model: a module, or several equal modules."""
-
-    depth: int
-    name: str
-    kind: str
-    shapes: str
-
-    def line(self) -> str:
-        """Return the part as a line: its name, its class, and the shapes of its weights."""
-        return f"{'  ' * self.depth}{self.name:{32 - 2 * self.depth}} {self.kind} {self.shapes}".rstrip()
-
-    def what(self) -> tuple[str, str]:
-        """Return the (class, shapes) of the part, which `differences` compares."""
-        return self.kind, self.shapes
-
-
-def parts(module: Module, name: str = "", depth: int = 0) -> list[Part]:
-    """List the parts of a model in the order of a drawing; equal layers in a row share one line."""
-    shapes = [f"({', '.join(map(str, shape))})" for shape in own_shapes(module, set())]
-    found = [Part(depth, name, plain(module).__name__, " + ".join(shapes))]
-    children = [(n, parts(child, n, depth + 1)) for n, child in module.named_children()
-                if not isinstance(child, Dropout)]  # fmt: skip
-    for (stack, _), group in groupby(children, lambda item: (item[0].partition(".")[0], _whats(item[1]))):
-        equal = [tree for _, tree in group]
-        first = equal[0][0]
-        label = first.name if len(equal) == 1 else f"{stack} ({len(equal)} times)"
-        found += [first._replace(name=label), *equal[0][1:]]
-    return found
+def drawing(model: Module) -> list[str]:
+    """Return the lines of the tree that `repr` shows, without the model itself and without dropout."""
+    return [line[2:] for line in repr(model).split("\n")[1:] if not line.endswith(": Dropout")]
 
 
 def plain(module: Module) -> type:
     """Return the class of a module before fusing, such as MLP for a FusedMLP."""
     return next(c for c in type(module).__mro__ if not c.__name__.startswith("Fused"))
-
-
-def _whats(tree):
-    return [part.what() for part in tree[1:]] + [tree[0].what()]
 
 
 def explanations(model: Module) -> dict[str, str]:
@@ -100,14 +70,15 @@ def differences(one: Any, other: Any) -> list[str]:
 
     Two parts are equal if they have the same class and the same weight shapes. Their names do not matter.
     """
-    old, new = parts(one)[1:], parts(other)[1:]
-    matcher = difflib.SequenceMatcher(None, [p.what() for p in old], [p.what() for p in new], autojunk=False)
+    old, new = drawing(one), drawing(other)
+    was, now = ([re.sub(r"^.*?: |: [\d,]+$", "", line) for line in lines] for lines in (old, new))
+    matcher = difflib.SequenceMatcher(None, was, now, autojunk=False)
     lines = []
     for what, i, j, k, n in matcher.get_opcodes():
         if what == "equal":
-            lines += [f"  {part.line()}" for part in new[k:n]]
+            lines += [f"  {line}" for line in new[k:n]]
         else:
-            lines += [f"- {part.line()}" for part in old[i:j]] + [f"+ {part.line()}" for part in new[k:n]]
+            lines += [f"- {line}" for line in old[i:j]] + [f"+ {line}" for line in new[k:n]]
     return lines
 
 
