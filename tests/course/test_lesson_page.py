@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from test_report import EVIL, Page
 
+import tinyllm as tl
 from tinyllm.course import pictures
 from tinyllm.course.page import curves, roofline, weights, write_page
 from tinyllm.report.svg import heat_map
@@ -76,7 +77,11 @@ def test_the_roof_bends_where_arithmetic_takes_as_long_as_memory():
     assert float(dot[0]) == 250 and high < float(dot[1]) < low
 
 
+X = tl.Tensor(2.0, requires_grad=True)
+
+
 @pytest.mark.parametrize("picture", [
+    tl.draw(X * X, **{EVIL: X}),
     pictures.transformer(), pictures.next_letters(EVIL, ["<", "\n"], ROWS, EVIL),
     pictures.coloured(EVIL, EVIL, [EVIL.encode(), b"\xff"]),
 ])  # fmt: skip

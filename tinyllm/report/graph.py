@@ -26,16 +26,14 @@ class Picture(Html):
         return "<a picture: a notebook shows it, and .save('graph.html') writes a page>"
 
     def _repr_html_(self):
-        size = "width: 100%; height: 36rem; border: 0"
-        return f'<iframe srcdoc="{escape(self.page())}" sandbox style="{size}"></iframe>'
-
-    def page(self) -> str:
-        """Return a page with the picture as text."""
-        return assemble("A computation is a graph", LEAD, [self], "Drawn by tinyllm.")
+        return f'<iframe srcdoc="{escape(self._page())}" sandbox width="100%" height="600"></iframe>'
 
     def save(self, path: str | Path) -> None:
         """Write a page with the picture. Raises UserError when the file cannot be written."""
-        write(path, self.page())
+        write(path, self._page())
+
+    def _page(self):
+        return assemble("A computation is a graph", LEAD, [self], "Drawn by tinyllm.")
 
 
 def draw(y: Tensor, /, **names: Any) -> Picture:
