@@ -79,11 +79,6 @@ def test_commands_with_output_are_run_and_judged(tmp_path):
         assert done.returncode == code and ("all as shown" in done.stdout) == (not code), done.stdout
 
 
-def test_the_kind_of_text_in_contributing_is_one_of_the_library():
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.S)
-    assert block in (ROOT / "tinyllm" / "world" / "kinds" / "suite_numbers.py").read_text("utf-8")
-
-
 def test_the_readme_is_short():
     assert README.count("\n") < 120
 
