@@ -104,7 +104,7 @@ def measure_ops(setting: Setting, seconds: float, least: int = 3) -> Iterator[di
 
 
 def shape(args: tuple) -> str:
-    """Write the first two different shapes of arrays, as in `12x64x128, 128x384`; for a list, its length."""
+    """Write the first two different shapes, as in `12x64x128, 128x384`; a list counts as `3 arrays`."""
     shapes = []
     for arg in args:
         if isinstance(arg, list):

@@ -193,7 +193,7 @@ RATIOS = {"times_torch": " torch", "times_spec": " spec", "times": "", "twice": 
 
 
 def line(r: dict) -> str:
-    """Write a record as a line of 80 columns: name, time, rate, share of the roof, memory and ratio.
+    """Write a record as a line of 80 columns: name, time, rate, share of the roofline, memory and ratio.
 
     `--json` prints the whole record.
     """

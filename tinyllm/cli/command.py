@@ -50,7 +50,7 @@ GROUPS: dict[str, str] = {}  # first word of two-word commands -> end of the gro
 
 
 def command(name: str, extend: Callable[[argparse.ArgumentParser], None] | None = None) -> Callable:
-    """Return a decorator that registers a function as `tinyllm NAME`. A group's command has two words.
+    """Return a decorator that registers a function as `tinyllm NAME`; in a group, NAME has two words.
 
     `extend(parser)` may add arguments that a signature cannot list; the function gets their values as keyword
     arguments. Raises TypeError when docstring and signature disagree.

@@ -241,7 +241,7 @@ def report(out: str, *, json: bool = False) -> None:
 
 
 def histogram(records: list, bins: int = 10) -> list[str]:
-    """Return a histogram of grades as lines, the best tenth first: number of submissions, and a bar."""
+    """Return a histogram of grades as lines, the best grades first: number of submissions, and a bar."""
     shares = [record["points"] / record["of"] for record in records if not record["problem"] and record["of"]]
     counts = Counter(min(max(int(share * bins), 0), bins - 1) for share in shares)
     most = max(counts.values(), default=1)
@@ -250,7 +250,7 @@ def histogram(records: list, bins: int = 10) -> list[str]:
 
 
 def stuck(tasks: list, most: int = 5) -> list[str]:
-    """Return lines about the hardest tasks, in which the smallest share of attempts passed."""
+    """Return lines about the hardest tasks: those with the smallest share of passed attempts."""
     rows = []
     for task in tasks:
         passed = task.get("passed", 0)

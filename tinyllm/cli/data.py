@@ -171,7 +171,7 @@ def write_split(name: str, split: str, mb: float, folder: Path) -> dict:
 
 
 def enough(named: Named, split: str, mb: float) -> int:
-    """Return a number of documents that is enough for `mb` megabytes, from the lengths of a hundred."""
+    """Estimate from a hundred documents how many are surely enough for `mb` megabytes."""
     few = replace(named, options=replace(named.options, split=split, n=max(100, named.options.n)))
     lengths = [len(document.text) + len(SEPARATOR) for document in islice(few.documents(), 100)]
     return min(10_000_000, int(mb * 1e6 / (sum(lengths) / len(lengths)) * 1.5) + 100)

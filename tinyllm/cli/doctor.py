@@ -50,7 +50,7 @@ def examine() -> dict:
 
 
 def kernels() -> dict:
-    """Return {"built": True or False, "reason": why not, "older_than": a newer source file} for kernels."""
+    """Describe the kernels: {"built": True or False, "reason": why not, "older_than": newer source file}."""
     module = registry._compiled
     reason = None
     if module is None:

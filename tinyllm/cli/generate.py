@@ -105,7 +105,7 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     --suffix TEXT   the text after a gap, which the model fills (see pretrain.middle)
     --samples N     how many continuations
     --tokens N      how many tokens at most
-    --beams N       search for the likeliest text, with N beginnings side by side
+    --beams N       beam search: keep the N likeliest beginnings
     --length-penalty X  for --beams: above 0 prefers long texts (default: the model's, or 1)
     --picture FILE  show the model a picture: a PPM file, or one of world:caption
     --unmask K      an encoder writes K tokens in each step, the surest first

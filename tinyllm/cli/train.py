@@ -240,7 +240,7 @@ def note_longer(run: Run, config: RunConfig) -> None:
 
 
 def free_folder(config: RunConfig, overwrite: bool, ending: str = "") -> Path:
-    """Return runs/DATA-PRESET, with model and recipe if not the default, and a number if it is taken."""
+    """Return runs/DATA-PRESET, then model, `ending`, recipe unless default, and a number if that is taken."""
     name = re.sub(r"\W+", "-", Path(config.data).name.split(".")[0]).strip("-") or "stdin"
     kind, usual = config.model["type"], make_config({"preset": config.preset}).model["type"]
     words = [name, config.preset, kind if kind != usual else "", ending,

@@ -86,7 +86,7 @@ def nudged(value: Any) -> Any:
 
 def tolerances(values: Sequence[float], control: Sequence[float],
             least: float | np.ndarray = ALLOWED) -> tuple[float, ...]:
-    """Return the tolerance of each step: 20 times the control run's largest deviation so far, or `least`."""
+    """Return each step's tolerance: 20 times the control run's largest deviation so far, at least `least`."""
     spread = np.maximum.accumulate(np.abs(np.subtract(values, control)))
     return tuple(np.maximum(least, TIMES * spread).tolist())
 

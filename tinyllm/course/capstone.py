@@ -128,7 +128,7 @@ def tolerance(seed: int) -> tuple[float, ...]:
 
 
 def limits() -> tuple[float, float]:
-    """Read from syllabus.toml the lowest and highest final loss that is allowed, whatever the seed."""
+    """Read from syllabus.toml the lowest and highest final loss allowed for any seed."""
     (entry,) = (entry for entry in find_lesson(12).expected if "low" in entry)
     return entry["low"], entry["high"]
 

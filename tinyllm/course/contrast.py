@@ -234,7 +234,7 @@ def same_numbers(got: Any, want: Any) -> Any:
 
 
 def about(triples: list[tuple]) -> str | None:
-    """Describe results that are right to two or three digits only; else return None."""
+    """Describe results right to only two or three digits, else return None; triples as in `relation`."""
     if any(np.asarray(got).dtype.kind != "f" for _, got, _ in triples):
         return None
     for digits in (3, 2):

@@ -152,7 +152,7 @@ class Shrinker:
         return complaint(self.task.op, self.title, self.fresh(), self.task.name, args)
 
     def afresh(self, args: Sequence[Any]) -> list[Any] | None:
-        """Return the results on an input from a new worker, whose output is then from this call alone."""
+        """Return the results on an input from a new worker, so that all that it prints is from this call."""
         self.__exit__()
         self.worker = None
         return self.output(args)
@@ -175,7 +175,7 @@ class Shrinker:
         return self.mistake(args, self.output(args))
 
     def output(self, args: Sequence[Any]) -> list[Any] | None:
-        """Return the results on an input: None if it fails, [message] if a C function leaves its arrays."""
+        """Return the results on an input; None if the call fails, [message] if C code leaves its arrays."""
         answer = ask(self.task.op, self.fresh(), self.task.name, args)
         if isinstance(answer, Failure):
             return [answer.message] if out_of_bounds(answer) else None

@@ -114,7 +114,7 @@ def properties(name: str, count: int = CASES_PER_TASK, variant: int = 0) -> dict
 
 
 def empty_axes(args: Sequence[Any]) -> frozenset[tuple[int, int, bool]]:
-    """Return the axes of length 0 in a case -> (argument, axis from the end, True for the first)."""
+    """Return (argument's index, axis counted from the end, is it the first axis) of each axis of length 0."""
     return frozenset((i, a.ndim - axis, axis == 0) for i, value in enumerate(args) for a in arrays([value])
                      for axis, length in enumerate(a.shape) if length == 0)  # fmt: skip
 

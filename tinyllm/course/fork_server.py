@@ -142,7 +142,7 @@ def end(child: int | None, patience: int) -> dict:
     """Kill a worker and its descendants; return {"signal": number or None, "cpu": processor time in seconds}.
 
     patience: milliseconds to wait for the worker to end by itself.
-    signal: the signal that ended the worker by then, 0 if it exited, None if it had to be killed.
+    signal: the signal that ended the worker in this time, 0 if it exited, None if it had to be killed.
     """
     died_of, before = None, used()
     for _ in range(patience if child else 0):

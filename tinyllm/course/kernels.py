@@ -158,7 +158,7 @@ def known_mistakes(launcher: Launcher, op: str, folder: Path) -> Iterator[list[t
     """Open a context with the known mistakes of a kernel as pairs (sentence, function), for `checker.judge`.
 
     The mistakes are compiled in `folder` when a function is first called. A function returns the results of a
-    wrong kernel, or a message if the kernel leaves its arrays.
+    wrong kernel, or a message if the kernel accesses memory outside its arrays.
     """
     with contextlib.ExitStack() as stack:
 

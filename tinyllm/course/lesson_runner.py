@@ -149,7 +149,7 @@ def compare(guess: float | None, actual: float) -> str:
 
 
 def progress(losses: Iterable[Any], total: int) -> Iterable[Any]:
-    """Show the progress of a training on a terminal: `tl.fit(..., progress=progress)`."""
+    """Show the progress of training on a terminal: `tl.fit(..., progress=progress)`."""
     return tqdm(losses, total=total, leave=False, disable=quiet() or None)
 
 

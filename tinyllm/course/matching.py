@@ -22,7 +22,7 @@ Case = Sequence[Any]
 class Suspect:
     """A known mistake that may explain wrong results.
 
-    output: the number of the only result to compare; None compares all.
+    output: the index of the only result to compare; None compares all.
     known: a cache {id of a case: the mistake's results}; the cases must stay alive.
     """
 
@@ -40,7 +40,7 @@ class Suspect:
         return self.seen(args, known[key])
 
     def seen(self, args: Case, results: list[Any] | None) -> list[Any] | None:
-        """Put right results in place of the results that are not compared."""
+        """Return the results, but with right ones in place of those that are not compared."""
         return results if self.output is None else with_right(self.name, args, results, self.output)
 
     def explains(self, args: Case, got: list[Any] | None) -> bool:
@@ -78,9 +78,9 @@ class Suspect:
     def contradicted(self, failing: list[tuple], shown: list[bool], widths: Callable[[Case], Any]) -> bool:
         """Return True if other cases contradict a mistake that explains some cases.
 
-        On ordinary numbers, including views, one contradicting case is enough. On other cases a second
-        mistake may hide the first, so a quarter of them may differ, or more if ordinary cases of several
-        widths agree. shown: for each failing case, True if the mistake explains it.
+        One contradicting case with ordinary numbers or views is enough. In other cases a second mistake may
+        hide the first, so more than n / 4 of these must contradict it, where n cases are explained (n / 2 if
+        n includes ordinary cases of two widths). shown: for each failing case, True if it is explained.
         """
         against, widely, neighbours = 0, set(), NEIGHBOURS.get(self.name, lambda args: [])
         for (args, out), agrees in zip(failing, shown, strict=True):

@@ -31,7 +31,7 @@ READABLE = 300  # letters of an input; for a longer one, shorter cases are tried
 
 @per_case
 def weight(args: Sequence[Any]) -> tuple[int, int]:
-    """Return the size of a case for sorting: (numbers in arrays, letters). An empty case is the largest."""
+    """Return the size of a case for sorting: (numbers in arrays, letters). Empty cases are sorted last."""
     size = sum(a.size for a in arrays(args))
     return size or 10**9, len(repr(args)) if size < READABLE else 0  # writing long arrays takes long
 
@@ -56,7 +56,7 @@ def confirming(pairs: list[tuple]) -> list[tuple]:
 
 
 def usual(name: str, pairs: list[tuple], chosen: list[tuple]) -> list[tuple]:
-    """Choose a few more ordinary cases with default arguments for which the function gives results.
+    """Choose a few more ordinary cases: those with default arguments on which the function did not fail.
 
     pairs: a list of (case, what is wrong).
     chosen: the pairs to leave out.
@@ -141,7 +141,7 @@ class Group:
             self.likely = self.likely or pair  # although the function is right where the mistake is wrong
 
     def found(self) -> tuple[str, Callable[..., bool]] | None:
-        """Return the mistake that was found, in the form of `name_mistake`."""
+        """Return the mistake that was found, as `name_mistake` returns it."""
         pair = self.pair or self.likely
         return pair and (pair[0], Suspect(self.name, pair[1], self.output).explains)
 
@@ -171,7 +171,7 @@ class Search:
         self.groups += parts if len(parts) > 1 else []
 
     def found(self) -> tuple[str, Callable[..., bool]] | None:
-        """Return the mistake or mistakes that explain the results, in the form of `name_mistake`."""
+        """Return the mistake or mistakes that explain the results, as `name_mistake` returns them."""
         whole, *parts = self.groups
         where = self.words and f", where {self.words} (elsewhere more is wrong)"
         found = whole.found()
@@ -197,7 +197,7 @@ def divided(name: str, failing: list[tuple], passing: Sequence[tuple]) -> Iterat
 
 
 def conditions(name: str, args: Sequence[Any]) -> Iterator[tuple[str, Callable[[dict], bool], bool]]:
-    """Yield conditions on arguments: words such as "causal is True", a function that tests this, a flag.
+    """Yield conditions on arguments as (words such as "causal is True", function that tests this, flag).
 
     The flag is True if the condition is only about switches (True, False or None). A switch chooses between
     ways through a function, each of which may have its own mistakes.
@@ -250,6 +250,6 @@ def off_by(spec: Callable[..., int], terms: list[tuple], *args: int) -> int:
 
 
 def term(name: str, factor: int, powers: Sequence[int]) -> str:
-    """Format a term of a count, such as "- 2 * width * width" for factor -2 and powers (0, 0, 0, 2)."""
+    """Format a term of the count `name`: "- 2 * width * width" for factor -2 and powers (0, 0, 0, 2)."""
     names = [each for each, n in zip(parameters(name), powers, strict=True) for _ in range(n)]
     return f"{'-' if factor < 0 else '+'} {' * '.join([str(abs(factor)), *names])}"

@@ -149,7 +149,7 @@ def register(lesson: Lesson, reference: Any, cases: Any) -> None:
 
 
 def strategy(given: Any, where: str) -> st.SearchStrategy:
-    """Make a Hypothesis strategy from a list of cases or a function of (random, size); keep a strategy."""
+    """Return a Hypothesis strategy from a list of cases, a function of (random, size), or a strategy."""
     def tidy(args):
         if not isinstance(args, tuple):
             shown = repr(args).split("\n")[0][:60]

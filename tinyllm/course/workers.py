@@ -207,8 +207,8 @@ class Worker:
     def call_with(self, function: str, remotes: dict[str, Callable[..., Any]], limit: int = 2000) -> Any:
         """Call a function whose arguments are functions of this process; return its value or a Failure.
 
-        remotes: {name: function of (args, kwargs) that returns a reply for `fork_server.remote`}. There may
-        be `limit` calls. They may use as much processor time of this process as the worker itself may use.
+        remotes: {name: function of (args, kwargs) that returns a reply for `fork_server.remote`}. At most
+        `limit` calls are answered, in at most as much processor time as the worker itself may use.
         """
         message = {"function": function, "args": [], "remote": list(remotes)}
         begun = time.process_time()

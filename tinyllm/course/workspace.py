@@ -88,9 +88,9 @@ def versions(folder: Path) -> dict[str, int]:
 
 @contextlib.contextmanager
 def copied(path: Path) -> Iterator[Path]:
-    """Copy an exercise and the code beside it into a temporary folder for a `with` block; yield its path.
+    """Copy an exercise and the code beside it to a folder that a `with` block uses; yield the copy's path.
 
-    A worker may read the whole folder, so it must contain nothing else. Raises UserError if the exercise
+    A worker may read the whole folder, so nothing else must be in it. Raises UserError if the exercise
     cannot be read or is too large.
     """
     files: dict[str, bytes] = {}

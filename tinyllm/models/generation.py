@@ -71,7 +71,7 @@ def sampling_settings(generation: dict[str, Any]) -> dict[str, Any]:
 
 
 def ignored(generation: dict[str, Any], beams: bool = False) -> list[str]:
-    """List the settings in the file that would change the choice of tokens but are not applied.
+    """List settings of generation_config.json that would change the choice of tokens but are not applied.
 
     With `beams`, the settings of beam search are applied, and repetition_penalty is not.
     """

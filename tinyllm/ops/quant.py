@@ -159,7 +159,7 @@ def linear_quantized(bits: int, x: Array, q: Array, scales: Array, n_out: int, b
 
 @op(outputs=("q", "scales"), shapes="w (I, O)")
 def quantize_int8(w: Array) -> tuple[Array, Array]:
-    """Round weights to 8 bits, with one scale for each block of 32 inputs of an output.
+    """Round weights to 8 bits, with one scale for every 32 inputs of each output.
 
     w (I, O) -> q (G, N, 8, 16, 4) int8, scales (G, N, 16) uint16, in the order shown at the top of this file:
     scale = max |w| / 127, rounded up to a bfloat16; q = w / scale, rounded to nearest, ties to even. A block
@@ -174,7 +174,7 @@ def quantize_int8(w: Array) -> tuple[Array, Array]:
 
 @op(outputs=("q", "scales"), shapes="w (I, O)")
 def quantize_int4(w: Array) -> tuple[Array, Array]:
-    """Round weights to 4 bits, with one scale for each block of 32 inputs of an output.
+    """Round weights to 4 bits, with one scale for every 32 inputs of each output.
 
     w (I, O) -> q (G, N, 4, 16, 4) uint8, two numbers in each, scales (G, N, 16) uint16. m is the weight with
     the largest |m| in a block (if m and -m both occur, the positive one). scale = -m / 7.5, -m / 8, -m / 8.5

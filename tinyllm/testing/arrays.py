@@ -133,7 +133,7 @@ def ordinary() -> Iterator[None]:
 
 
 def recipes(*choices: Sequence[Any]) -> st.SearchStrategy:
-    """Return a strategy that draws one item of each list, and a seed; `ordinary` rules out unusual items."""
+    """Return a strategy that draws one item from each list, and a seed; in `ordinary`, no unusual items."""
     if _ordinary:
         choices = tuple(tuple(x for x in some if x not in UNUSUAL) or some for some in choices)
     return tuples(*map(tuple, choices))
@@ -141,7 +141,7 @@ def recipes(*choices: Sequence[Any]) -> st.SearchStrategy:
 
 @functools.cache  # strategies are slow to make
 def tuples(*choices: Sequence[Any]) -> st.SearchStrategy:
-    """Return a strategy that draws one item of each tuple, and a seed."""
+    """Return a strategy that draws one item from each of `choices`, and a seed."""
     return st.tuples(*map(st.sampled_from, choices), seeds)
 
 

@@ -72,7 +72,7 @@ class Sizes:
         return self.y_off().swapaxes(1, 2), largest(self.score_off)[..., 0] + EPS * (self.T + 8 + lse)
 
     def backward_bound(self, dy, lse):
-        """Bound the errors of dq, dk, dv and dscores from rounding errors and the errors of the weights p."""
+        """Bound the errors of dq, dk, dv and dscores, given rounding and the errors of the weights p."""
         S = dy.shape[1]
         lse = np.where(np.isfinite(lse), lse, 0)[..., None]
         p = np.exp(self.scores - lse)

@@ -144,7 +144,7 @@ def everywhere(tree: ast.FunctionDef) -> Iterator[tuple[str, ast.FunctionDef]]:
 
 
 def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
-    """Yield every edit by rule of an op's code, even if no result changes, as (sentence, function).
+    """Yield all edits that rules make to an op's code, even harmless ones, as (sentence, function).
 
     example: the arguments of a case, by name.
     """
@@ -204,14 +204,14 @@ def larger(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str
 
 @functools.lru_cache(maxsize=4)
 def every_edit(name: str) -> list[Mistake]:
-    """List every edit by rule of an op's code, even if no result changes, as (sentence, function)."""
+    """List all edits that rules make to an op's code, even harmless ones, as (sentence, function)."""
     example = bind(name, draw_cases(name)[0])
     return [(f"the right formula with {said}", function) for said, function in proposals(name, example)]
 
 
 @functools.lru_cache(maxsize=4)
 def made(name: str) -> list[Mistake]:
-    """List an op's mistakes by rule: edits of its code that give a wrong result for some drawn case."""
+    """List the edits that rules make to an op's code and that give a wrong result for a drawn case."""
     with specs_only():
         cases = [(args, expectation(name, args)) for args in draw_cases(name)]
         return [(said, function) for said, function in every_edit(name)

@@ -1,4 +1,4 @@
-"""Make mistakes by rule: operators change the code of an op's specification as people do by mistake.
+"""Make mistakes by rule: an operator changes an op's specification, its NumPy code, as people often do.
 
 An operator takes a node of a syntax tree and yields pairs: a sentence, such as "the sign of `x` turned", and
 a node to put in place of the old one. `by_rule` applies the operators to every node.

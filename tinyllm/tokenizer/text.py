@@ -107,8 +107,8 @@ class WholeStream:
 class TextStream:
     """Turn tokens into text as they come, never showing half a character or a part of a stop string.
 
-    The text ends before the first complete stop string; then `stopped` is True. Token boundaries do not
-    matter: joined, the texts are what the pushed tokens add to the decoded text of `before`.
+    The text ends before the first complete stop string; then `stopped` is True. `before`: earlier tokens,
+    which the pushed ones continue, even within a character; their text is not returned.
     """
 
     def __init__(self, tokenizer: Any, stop: Sequence[str] = (), before: Sequence[int] = ()):

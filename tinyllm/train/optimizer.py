@@ -161,7 +161,7 @@ class SGD(Optimizer):
 def decay_groups(parameters: Iterable[Any], weight_decay: float) -> list[dict[str, Any]]:
     """Split parameters into groups for `AdamW`: matrices have weight decay, vectors have none.
 
-    Decay keeps products small. Biases and the weights of norms do not need decay, and pulling them to zero
+    Decay keeps the products with matrices small. Biases and norm weights need none, and pulling them to zero
     hurts (Brown et al., GPT-3, 2020, appendix B; nanoGPT).
     """
     parameters = list(parameters)

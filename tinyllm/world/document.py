@@ -103,7 +103,7 @@ class Kind:
         raise NotImplementedError
 
     def chance(self, dials: Any) -> float:
-        """Return the mean score of guessing: one constant answer, or a random one of the options shown."""
+        """Return the mean score of guessing: always the same answer, or a random option if some are shown."""
         options = getattr(dials, self.options) if isinstance(self.options, str) else self.options
         return 1 / options if options else 0.0
 

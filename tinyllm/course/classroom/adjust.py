@@ -123,7 +123,7 @@ def late_days(course: Course, row: Row) -> list[tuple[tuple[str, int], int]]:
 
 
 def moment(text: str, what: str, end: bool = False) -> datetime.datetime:
-    """Read a time such as 2026-10-01T23:59. A date means the start of the day, with `end` the day's end."""
+    """Read a time such as 2026-10-01T23:59. A date alone means the day's start, or with `end` its end."""
     try:
         found = datetime.datetime.fromisoformat(text)
         return found + DAY if end and len(text) <= len("2026-10-01") else found

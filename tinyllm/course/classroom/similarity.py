@@ -108,7 +108,7 @@ def statements(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def lines_of_c(text: str) -> Iterator[tuple[str, int, int]]:
-    """Yield (shape, line number, line number) of each line of a C file, in the form of `statements`."""
+    """Yield (shape, n, n) for each line n of code in a C file, as `statements` does for Python."""
     comment = re.compile(r"//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
     blank = comment.sub(lambda found: "\n" * found[0].count("\n"), text)
     for i, line in enumerate(blank.split("\n"), 1):

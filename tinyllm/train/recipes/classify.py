@@ -57,7 +57,7 @@ def read_examples(corpus: Any) -> list[Example]:
 
 
 def adapt(model: Any, corpus: Any) -> Any:
-    """Give a model an output layer for the corpus's classes. Raises UserError unless they are 2 to MOST."""
+    """Give a model an output layer for the corpus's classes. Raises UserError unless there are 2 to MOST."""
     labels = sorted({label for *_, label in read_examples(corpus)})
     if not 2 <= len(labels) <= MOST:
         raise UserError(f"{corpus.name} has {len(labels)} classes: give examples of 2 to {MOST}")

@@ -50,5 +50,5 @@ def _undo(start, slots):
                   hands=setting(2, help="how many pairs of cups are swapped at once", choices=tuple(SWAPS)),
                   steps=setting(False, help="say where the pea is after every slot")))  # fmt: skip
 def shell_game(start: str, slots: list[str]) -> str:
-    """Follow a pea under one of five cups while pairs of cups are swapped."""
+    """Say under which of five cups a pea ends after swaps of pairs of cups."""
     return _path(start, slots)[-1]
