@@ -235,7 +235,7 @@ def verdict(records: list[dict]) -> str:
 
 
 def outcome(records: list[dict]) -> str:
-    """Say how many tokens and how much time each engine took, and the target or loss that it reached."""
+    """Say for each engine which target or loss it reached, in how many minutes and tokens."""
     said = []
     for engine in dict.fromkeys(r["engine"] for r in records):
         last = [r for r in records if r["engine"] == engine][-1]

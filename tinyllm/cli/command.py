@@ -123,7 +123,7 @@ def _parameters(function: Callable) -> list[inspect.Parameter]:
 def add_commands(first: str, what: str, add: Callable[..., argparse.ArgumentParser]) -> None:
     """Build the parsers of the registered commands whose first word is `first`.
 
-    If they form a group, `what` describes it. `add(name, help=, description=, epilog=)` makes an empty
+    If they form a group, its help is `what`. `add(name, help=, description=, epilog=)` makes an empty
     parser, like the method `add_parser` of argparse's subparsers.
     """
     found = [c for words, c in COMMANDS.items() if words[0] == first]

@@ -197,7 +197,7 @@ def left_out_words(names: list) -> str:
 
 
 def listed(names: list) -> str:
-    """Return the first names of a list as text, and how many more there are."""
+    """Return the first ten names of a list as text, and the number of the others."""
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return ", ".join(names[:10]) + more
 

@@ -163,7 +163,7 @@ def _given(model, tokenizer, prompt, suffix, picture, tokens, beams, options):
 
 
 def seen(model: Any, picture: Any, rows: int = 1) -> dict[str, Any]:
-    """Return the arguments with which `stream` puts a picture before each prompt and keeps it in context."""
+    """Return arguments for `stream` that put a picture before `rows` prompts and keep it in context."""
     return {"cache": model.cache_of(picture, rows), "overflow": "stop"}
 
 

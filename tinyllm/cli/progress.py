@@ -203,7 +203,7 @@ class JsonDisplay(Display):
 
 
 def verdict(last: dict, floor: float | None) -> str:
-    """Return lines that describe how good the model is."""
+    """Describe in lines how good the model is. last: the last log record; floor: the best possible loss."""
     nats, per_char = last["val_loss"], last["val_loss_per_char"]
     lines = [f"validation loss {nats:.3f} nats per token: perplexity {perplexity(nats)}"]
     if per_char is not None:

@@ -25,7 +25,7 @@ def note_ignored(tokenizer: Any) -> Any:
 
 
 def typed(text: str) -> bytes:
-    """Return the bytes that a person typed for an argument or a line in the terminal."""
+    """Turn an argument or a line that Python has decoded back into the bytes that a person typed."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

@@ -141,7 +141,7 @@ def final(losses: Sequence[float]) -> float:
 def seeds(variant: int) -> dict[str, int]:
     """Return {name for messages: seed} of the training runs that a student's functions must pass.
 
-    A grader uses hidden seeds, because a student could hard-code the losses of known seeds.
+    variant: 0, or a grader's secret number; a student could hard-code the losses of known seeds.
     """
     if not variant:
         return {"seed 0": 0, "seed 1": 1}
@@ -149,7 +149,7 @@ def seeds(variant: int) -> dict[str, int]:
 
 
 def expect(variant: int) -> None:
-    """Compute and cache the expected losses of a variant, so that processes forked later have them."""
+    """Compute and cache the expected losses for `seeds(variant)`, so that later forks have them."""
     for seed in seeds(variant).values():
         tolerance(seed)
 
@@ -260,7 +260,7 @@ def in_worker(worker: Any, op: str) -> Part:
 
 
 def written_back(op: str, args: list[Any], value: Any, after: Any) -> Any:
-    """Copy the arrays that an in-place op changed in a worker into the arguments in this process."""
+    """Copy arrays that an in-place op changed in a worker (`after`) into `args` here; return `value`."""
     names = list(OPS[op].__signature__.parameters)
     for name in OPS[op].mutates:
         at = names.index(name)

@@ -252,7 +252,7 @@ def declared(name: str) -> list[Any]:
 
 
 def first_of_axis(name: str, args: tuple, axis: str, more: bool) -> tuple | None:
-    """Cut an axis to its first element in all arguments that declare it; None if it has only one element.
+    """Cut an axis to its first element in all arguments that declare it; None if the axis has only one.
 
     axis: the letter of the axis.
     more: also cut undeclared one-dimensional arrays of the same length, such as `lengths`.

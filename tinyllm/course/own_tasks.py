@@ -167,7 +167,7 @@ def strategy(given: Any, where: str) -> st.SearchStrategy:
 
 
 def bound(expected: Any, tolerance: float) -> Any:
-    """Return the allowed error of a result: a share of its largest number, 0 for integers and text."""
+    """Return the allowed error of a result: `tolerance` times its largest number; 0 if not of floats."""
     floats = isinstance(expected, float) or getattr(getattr(expected, "dtype", None), "kind", "") == "f"
     if not floats:
         return 0

@@ -29,7 +29,7 @@ def curves(title: str, unit: str, values: dict[str, Sequence[float]], log: bool 
 
 
 def weights(title: str, tokens: Sequence[str], rows: np.ndarray) -> Html:
-    """Draw attention weights `rows` (T, T) as an HTML table, with a row for each query, and T tokens."""
+    """Draw the attention weights `rows` (T, T) of T tokens as an HTML table with a row for each query."""
     head = ["%", *(tag("th", token, scope="col", class_="tok") for token in tokens)]
     body = [[row_head(token, class_="tok"),
              *(tag("td", round(100 * w) or "", class_="heat", style=f"--s:{100 * w:.0f}") for w in row)]

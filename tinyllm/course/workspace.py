@@ -77,7 +77,7 @@ def exercise_path(lesson: Lesson, workspace: Path, file: str | Path | None = Non
 
 
 def versions(folder: Path) -> dict[str, int]:
-    """Return {name: time in nanoseconds} of the last save of each file that a check may read."""
+    """Return {name: time when it was saved, in nanoseconds} of the files that a check may read."""
     found = {}
     with contextlib.suppress(OSError):  # an editor may remove a file for a moment
         for path in sorted(folder.iterdir()):

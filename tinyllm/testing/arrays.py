@@ -23,7 +23,7 @@ _emptied = [-1, 0]  # which axis is empty, of those of a case that can be, or -1
 
 
 def axis(*choices: Any) -> st.SearchStrategy:
-    """Return a strategy that draws the length of an axis, or a tuple of lengths; see `one_empty`."""
+    """Return a strategy that draws one of `choices`: lengths of an axis, or tuples of lengths."""
     empty = [each for each in choices if 0 in np.ravel(each)]
     small = [each for each in choices if each not in empty][:4]
 
@@ -39,7 +39,7 @@ def axis(*choices: Any) -> st.SearchStrategy:
 
 @st.composite
 def one_empty(draw: Any, cases: st.SearchStrategy) -> Any:
-    """Draw a small case in which one axis is empty and all others are not, if any can be empty."""
+    """Draw a small case of `cases` with exactly one empty axis, if any of its axes can be empty."""
     _emptied[:] = draw(st.integers(0, 3)), 0
     try:
         return draw(cases)

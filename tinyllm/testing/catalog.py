@@ -2,8 +2,8 @@
 
 `CASES[name]` is a Hypothesis strategy that draws an op's arguments in float32. `BOUNDS[name]` takes arguments
 and expected results in float64 and returns one tolerance per result; ops without a bound must return exactly
-the expected numbers. `NEIGHBOURS[name]` takes a case and returns cases that differ by a rounding error in a
-threshold; their results are right, too. `MISTAKES[name]` is a list of (sentence, wrong function), and
+the expected numbers. `NEIGHBOURS[name]` takes a case and returns cases in which a number is changed as if by
+rounding; their results are right, too. `MISTAKES[name]` is a list of (sentence, wrong function), and
 `VARIANTS[name]` is a list of right functions.
 """
 

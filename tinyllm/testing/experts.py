@@ -50,7 +50,7 @@ def grouped_linear(draw):
 
 @st.composite
 def combine_experts(draw):
-    """Draw rows computed by experts, and for each token the weights and the numbers of its rows."""
+    """Draw rows computed by experts, and for each token the weights and the indices of its rows."""
     n, top, c = draw(sizes), draw(few), draw(sizes)
     order = Random(draw(seeds), "places").shuffle(range(n * top))
     places = np.array(order, np.int64).reshape(n, top)

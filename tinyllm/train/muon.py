@@ -37,7 +37,7 @@ class Muon(AdamW):
     """Update matrices of linear layers by their orthogonalised momentum, and other parameters by AdamW.
 
     A gradient's matrix has a few large singular values and many small ones, so a step along the gradient
-    changes the layer in a few directions only. Muon makes all singular values about equal. Such a step
+    changes the layer in a few directions only. Muon makes all singular values about equal. Its step then
     changes a weight by about 0.3 lr, so that one `lr` suits both kinds of parameters. The group of the
     matrices has `use_muon=True`; see `muon_groups`. (Jordan et al., "Muon", 2024. Liu et al., "Muon is
     Scalable for LLM Training", 2025, use 0.2 lr.)

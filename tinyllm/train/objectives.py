@@ -232,7 +232,7 @@ def middles(batch: Batch, tokenizer: Any, markers: Sequence[int], *key: Any, rat
 
 
 def documents(text: str, separator: str) -> list[str]:
-    """Cut a text into documents behind each separator; without a separator, it is one document.
+    """Cut a text into documents behind each separator; without a separator, the text is one document.
 
     A separator before a space does not end a document, because in code a blank line before an indented line
     is inside a function.

@@ -107,7 +107,7 @@ class Optimizer:
 
 
 class AdamW(Optimizer):
-    """Move every weight against its gradient, which is first divided by its usual size.
+    """Move every weight against its mean gradient, which is first divided by the gradient's usual size.
 
     Adam keeps two running means for every weight: `m` of its gradient and `v` of its squared gradient.
     For parameters and groups see `Optimizer`. (Loshchilov and Hutter, Decoupled Weight Decay Regularization,

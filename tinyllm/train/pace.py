@@ -31,7 +31,7 @@ def plan_minutes(setup: TrainSetup, settings: dict[str, Any], minutes: float) ->
 
 
 def count_steps(setup: TrainSetup, seconds: float) -> int:
-    """Estimate how many steps fit into some seconds, with evaluations and samples, to two digits.
+    """Estimate, to two digits, how many steps fit into `seconds` together with evaluations and samples.
 
     The steps train a fresh model, so `setup` does not change. Raises UserError if no step fits.
     """
