@@ -26,6 +26,10 @@ ROWS = {  # what may be done to the rows of an argument
     "each row of {} divided by its length": "{0} / np.sqrt(({0} * {0}).sum(axis=-1, keepdims=True))",
     "the mean of each row of {} taken away": "{0} - {0}.mean(axis=-1, keepdims=True)",
     "{} divided by the square root of its width": "{0} / max({0}.shape[-1], 1) ** 0.5",
+    "each row of {} sorted": "np.sort({0}, axis=-1)",
+    "each row of {} sorted, the largest first": "-np.sort(-{0}, axis=-1)",
+    "softmax taken of {} first": "np.exp({0} - {0}.max(axis=-1, keepdims=True, initial=-1e9)); "
+                                 "{0} = {0} / {0}.sum(axis=-1, keepdims=True)",
 }
 Mistake = tuple[str, Callable[..., Any]]  # a sentence and a wrong function
 
@@ -50,7 +54,7 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any],
         fixed = [defaults[name]] if name in defaults else []
         fixed += ["True", "False"] if isinstance(value, bool) else []
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        others = ["0", "1", f"max({name}, 1)", f"min({name}, 1)", f"1 - {name}", f"1 / {name}"]
+        others = ["0", "1", f"max({name}, 1)", f"min({name}, 1)", f"1 - {name}", f"1 + {name}", f"1 / {name}"]
         fixed += others if number else []
         for other in dict.fromkeys(fixed):
             yield f"{name} ignored and taken as {other}", f"{name} = {other}"
