@@ -34,7 +34,7 @@ class Beams:
     done: bool = False
 
     def advance(self, logprobs: np.ndarray, stops: frozenset[int]) -> list[int]:
-        """Extend the beginnings by one token, given logprobs (N, V); return the old index of each new one."""
+        """Extend the beginnings by one token: logprobs (N, V) -> the old index of each new beginning."""
         N = len(logprobs)
         best = ops.beam_step(self.scores, logprobs, max(2, 1 + len(stops)) * N)  # N of them do not end
         going: list[tuple[list[int], float, int]] = []

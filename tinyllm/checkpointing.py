@@ -1,4 +1,4 @@
-"""Keep only a computation's inputs, and repeat it in the backward pass (gradient checkpointing)."""
+"""Keep only the inputs of a function, and call it again in the backward pass (gradient checkpointing)."""
 
 from collections.abc import Callable, Iterable
 

@@ -2,7 +2,7 @@
 
 An `Engine` decodes all its sequences in one batch. First a sequence's prompt is read into the KV cache
 (prefill). Then, for each new token, the model scores the vocabulary, a token is drawn, and it becomes the
-next input (decoding). Sequences can be added and end while others run; the cache rows of finished sequences
+next input (decoding). Sequences can join or end while others run; the cache rows of finished sequences
 are used again. `generate` and `stream` use an engine.
 
 On the compiled backend the logits, and so the tokens, are the same bits with and without a cache, with any

@@ -97,7 +97,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def instead(**names: str) -> Callable[[Function], Function]:
-    """Make a function refuse PyTorch's argument names, and name its own: `@instead(dim="axis=")`."""
+    """Make a function refuse PyTorch's argument names, and say what to use: `@instead(dim="axis=")`."""
 
     def decorate(function: Any) -> Any:
         @wraps(function)

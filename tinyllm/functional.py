@@ -7,7 +7,7 @@ masks and tables get no gradient. The backward pass computes no product for a fr
 
 Where a Tensor is expected, an array, a list or a number is taken too; it gets the dtype of the first Tensor,
 or float32. Kernels compute in float32 and refuse other dtypes; inside `with ops.use("numpy")` all functions
-take float64. matmul, Tensor's operators, and the functions from `exp` to `concat` take float64 with kernels.
+take float64. matmul, Tensor's operators, and functions from `exp` to `concat` take float64 with kernels too.
 """
 
 from collections.abc import Callable, Iterable
@@ -292,7 +292,7 @@ def place(x: Tensor, vectors: Tensor, at: np.ndarray) -> Tensor:
 
 
 def rope(x: Tensor, cos: Tensor | np.ndarray, sin: Tensor | np.ndarray) -> Tensor:
-    """Rotate pairs of channels by angles, given as tables cos, sin ([B,] T, D/2); x, y are (B, T, H, D)."""
+    """Rotate pairs of channels by angles: x (B, T, H, D), tables cos, sin ([B,] T, D/2) -> (B, T, H, D)."""
     return apply(ops.rope, x, cos, sin)
 
 
@@ -314,7 +314,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths: np.
 
 def attention_ranges(q: Tensor, k: Tensor, v: Tensor, starts: np.ndarray, ends: np.ndarray,
                      bias: Tensor | None = None) -> Tensor:  # fmt: skip
-    """Compute attention where a query sees keys starts <= t < ends, both (B, S); bias is added to scores."""
+    """Compute attention; a query sees keys t with starts <= t < ends, both (B, S). bias adds to scores."""
     return apply(ops.attention_ranges, q, k, v, starts, ends, bias)
 
 
@@ -351,7 +351,7 @@ def balance_loss(p: Tensor, chosen: np.ndarray) -> Tensor:
 
 
 def grouped_linear(x: Tensor, w: list[Tensor], counts: np.ndarray) -> Tensor:
-    """Multiply each group of rows by its own matrix: x (N, I), w E times (I, O), counts (E,) -> (N, O)."""
+    """Multiply each group of rows by its own matrix: x (N, I), w: E of (I, O), counts (E,) -> (N, O)."""
     x, *w = as_tensors(x, *w)
 
     def forward():

@@ -11,7 +11,7 @@ from tinyllm.tokenizer.middle import markers_of
 
 def middle_prompt(model: Any, tokenizer: Any, prefix: str | bytes, suffix: str | bytes, max_tokens: int,
                   suffix_first: bool = False) -> list[int]:  # fmt: skip
-    """Return the prompt from which a model writes the middle of a text, and then the token that ends it.
+    """Return the prompt after which a model writes the middle of a text, followed by an end token.
 
     The order is prefix, suffix, middle (PSM), which all models with these markers know; with `suffix_first`
     the order is SPM (see `ops.move_middle`). If the context is too short for the text and `max_tokens` more,

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def bigram_counts(ids, vocab_size):
-    """Count how often each token follows each other token.
+    """Count for each pair of tokens how often the second follows the first.
 
     ids (n,) ints -> counts (vocab_size, vocab_size) int64; counts[a, b] is how
     often b comes right after a. Every id is in 0..vocab_size-1. A text of one

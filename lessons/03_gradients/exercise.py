@@ -10,8 +10,8 @@ import numpy as np
 
 
 def backpropagate(local):
-    """Compute the gradient of the last node of a graph of scalars with respect
-    to every node.
+    """Compute, in a graph of scalars, the gradient of the last node with
+    respect to every node.
 
     local (N, N) -> gradients (N,). local[i, j] is the derivative of node i with
     respect to its input node j, and 0 where node i does not use node j. Nodes

@@ -29,7 +29,7 @@ def parallel_block(x, heads, norm, widen, narrow, base=10000.0):
     norm(x) in one product: all of q, then one head k and one v that all query
     heads share, then the F channels of the MLP. rope turns q and k at positions
     0 .. T - 1 with this base; attention is causal; the activation is gelu_tanh.
-    narrow (C + F, C) multiplies the outputs of attention and then of the MLP in
-    one product. No biases. The eps of the norm is 1e-5.
+    narrow (C + F, C) multiplies both outputs in one product, attention's first.
+    No biases. The eps of the norm is 1e-5.
     """
     raise NotImplementedError

@@ -15,7 +15,7 @@ def mask_tokens(tokens, draws, how, other, mask, rate):
 
     tokens (...) ints; draws and how (...), random numbers from 0 up to 1; other
     (...), random tokens -> seen (...), targets (...) ints. A hidden token
-    becomes mask where how < 0.8, its `other` where how < 0.9. Targets are the
+    becomes mask where how < 0.8, else `other` where how < 0.9. Targets are the
     original tokens at all places where a token is hidden, and -100 elsewhere.
     """
     raise NotImplementedError

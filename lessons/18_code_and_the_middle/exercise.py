@@ -57,7 +57,7 @@ def pass_at_k(passed, n, k):
         1 - C(n - passed, k) / C(n, k)
 
     where C(a, b) is the number of ways to choose b of a things, 0 if b > a.
-    This is the share of all ways to choose k of the n samples in which at least
-    one passed.
+    Of all ways to choose k of the n samples, this is the share in which at
+    least one passed.
     """
     raise NotImplementedError

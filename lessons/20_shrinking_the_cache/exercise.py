@@ -34,8 +34,8 @@ def pack_int8(x):
 
 
 def unpack_int8(q, scales):
-    """Undo pack_int8: x = q * scale, which differs from the packed numbers by
-    at most half a scale.
+    """Undo pack_int8: x = q * scale, which differs from the original numbers
+    by at most half a scale.
 
     q (..., D) int8, scales (...) -> x (..., D) float32.
     """

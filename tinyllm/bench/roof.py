@@ -1,7 +1,7 @@
 """Measure the roof: the highest rates of computing and of reading memory that this machine reaches.
 
 One probe does multiply-adds on registers: no kernel computes faster. In the other, all threads sum an array
-that is too large for any cache. Kernels whose data stays in a cache may read faster, with a share of the roof
+that is too large for any cache. If its data stays in a cache, a kernel may read faster: then its share is
 above 1. Source: Williams, Waterman and Patterson, "Roofline", 2009.
 """
 

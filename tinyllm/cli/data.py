@@ -78,7 +78,7 @@ def dials(name: str) -> dict:
 
 @command("data show")
 def show(name: str, *, n: int | None = None, seed: int | None = None) -> None:
-    """Print the beginning of a text or a passage from it, or documents of a kind of generated text.
+    """Print the beginning or a passage of a text, or documents of a generated kind.
 
     NAME      a corpus, file, folder, pattern, .gz or -, or a kind such as world:question,hops=2
     --n N     how many characters to print (1500), or how many documents (5)

@@ -1,4 +1,4 @@
-"""Implement `tinyllm report`, which writes the report.html of a run again."""
+"""Implement `tinyllm report`, which rewrites the report.html of a run."""
 
 from pathlib import Path
 

@@ -120,7 +120,7 @@ class Blame:
         return tuple(step.loss for step in steps), tuple(step.grad_norm for step in steps)
 
     def trial(self, ops: Sequence[str], title: str) -> Trial:
-        """Train with some of the student's functions, until a loss or a gradient norm is out of tolerance."""
+        """Train with the student's functions `ops` until a loss or a gradient norm is out of tolerance."""
         expected, training = self.expected(), self.setup.steps()
         with plug_in([self.parts[op] for op in ops]), np.errstate(all="ignore"):
             for step, want in enumerate(expected, 1):

@@ -213,7 +213,7 @@ def compared(seed: int, losses: Sequence[float], name: str) -> tuple[list[str], 
 
 
 def parts_alone(yours: list[str], start: Callable[[], Any], variant: int) -> tuple[list[str], str, str]:
-    """Check each function alone on its op's cases; return (properties that hold, what is wrong, state).
+    """Check each function alone on its op's cases -> (properties that hold, fault, state of the check).
 
     Right losses alone would prove nothing, because the student's functions compute them: one function could
     return hard-coded losses, whatever the other functions do.

@@ -210,7 +210,7 @@ def constant_factor(triples: list[tuple]) -> str | None:
 
 
 def elsewhere(name: str, triples: list[tuple]) -> str | None:
-    """Describe right numbers that are in wrong places or mixed with other numbers; else return None."""
+    """Describe right numbers that are in wrong places or mixed with others, or return None."""
     if any(np.shape(got) != np.shape(want) or not numeric((got, want)) for _, got, want in triples):
         return None
     if all(near(np.sort(got, axis=None), np.sort(want, axis=None)) for _, got, want in triples):

@@ -116,7 +116,7 @@ def seconds_left(seconds: float, clock: Callable[[], float] = time.process_time)
 
 
 def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> str:
-    """Return the property to report as failed, which may differ from the property that was tested."""
+    """Return the broken property to report: a test of `title` may fail because another one is broken."""
     if isinstance(why, Failure):
         return INSIDE if out_of_bounds(why) else kind
     if why == WRITES:

@@ -102,7 +102,7 @@ class Suspect:
         return (4 if len(widely) < 2 else 2) * against > sum(shown)
 
     def wrong(self, args: Case) -> bool:
-        """Return True if the mistake is clearly wrong on a case."""
+        """Return True if the mistake gives clearly wrong results on a case."""
         theirs = self.results(args)
         wrong = theirs is None or numbers_wrong(self.name, theirs, args)
         return wrong and not alike(right(self.name, args)[0], theirs, ROUNDED)
@@ -168,7 +168,7 @@ def mixed(got: Any, several: Sequence[Any]) -> bool:
 
 
 def telling(results: list[Any] | None) -> bool:
-    """Return True if results contain a fraction, which two mistakes rarely have in common by chance."""
+    """Return True if a finite number is no multiple of 0.5: two mistakes rarely agree on it by chance."""
     numbers = [np.asarray(a) for a in results or () if isinstance(a, (float, np.generic))]
     fractions = [a for a in (*numbers, *arrays(results or ())) if a.dtype.kind == "f"]
     return any((np.isfinite(a) & (a % 0.5 != 0)).any() for a in fractions)

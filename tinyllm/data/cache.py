@@ -2,7 +2,7 @@
 
 A cache file is named after the SHA-256 of the text and of the tokenizer, so it can never be out of date. It
 holds a header (magic, bytes per token, count, CRC-32 of the rest, SHA-256 of the tokenizer), then the tokens,
-little-endian. A file that contradicts its header is replaced. Without a file, tokens stay in memory.
+little-endian. A damaged file is replaced. If none can be written, `token_array` keeps the tokens in memory.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Read a corpus from a path: a file, a folder, a glob pattern, a .gz, or "-" for standard input.
 
-Everything is read into memory, up to MAX_BYTES in all. The unpacked bytes of a .gz count, so a small file
-that would become a huge one is refused in time.
+Everything is read into memory, up to MAX_BYTES in all. Of a .gz, the unpacked bytes count, so a small file
+that unpacks to a huge one is refused.
 """
 
 import glob

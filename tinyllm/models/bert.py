@@ -152,7 +152,7 @@ class Bert(Pretrained, nn.EncoderLM):
 
     @classmethod
     def hf_ignored(cls, config: BertConfig) -> str:
-        """Return a regular expression for the names of stored weights that this task does not need."""
+        """Return a regular expression for the names of stored weights that `config.task` does not need."""
         unused = rf"|{cls.hf_base}pooler\..*|cls\.seq_relationship\..*" if config.task == "masked" else ""
         return rf"{cls.hf_base}embeddings\.position_ids" + unused
 
@@ -230,7 +230,7 @@ class Bert(Pretrained, nn.EncoderLM):
 
     @classmethod
     def hf_write(cls, found: dict[str, Any], config: Any) -> dict[str, Any]:
-        """Add the name of transformers' class and two tables of the labels to the settings `found`."""
+        """Return the settings `found` with the class name in transformers and two tables of labels."""
         ids = {name: i for i, name in enumerate(config.labels or [])} or None
         names = dict(enumerate(config.labels or [])) or None
         return found | {"architectures": [config.architecture], "id2label": names, "label2id": ids}

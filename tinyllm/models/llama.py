@@ -152,7 +152,7 @@ class Llama(Pretrained, nn.DecoderLM):
         self.finish(seed)
 
     def first_std(self, name: str) -> float:
-        """Return the standard deviation of a new weight: `embed_std` for embeddings, or from `init_std`."""
+        """Return the standard deviation of a new weight, from `init_std`, or `embed_std` for embeddings."""
         given = None if self.config.tied else getattr(self.config, "embed_std", None)
         return super().first_std(name) if given is None or name != "model.embed_tokens.weight" else given
 

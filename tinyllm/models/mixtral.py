@@ -70,7 +70,7 @@ class Mixtral(Llama):
 
     def loss(self, tokens: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None,
              **where: Any) -> Tensor:  # fmt: skip
-        """Return `LanguageModel.loss`, and in training mode add the load-balancing loss of the experts."""
+        """Return `LanguageModel.loss`, in training mode plus the load-balancing loss of the experts."""
         loss = super().loss(tokens, targets, weights, **where)
         if not self.training or not self.config.balance:
             return loss

@@ -64,7 +64,7 @@ class Pretrained(Module):
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Complete the settings of a config.json with defaults; a family with more formats overrides this."""
+        """Complete the settings of a config.json with defaults; families with other formats override this."""
         return cls.hf_usual | config
 
     @classmethod

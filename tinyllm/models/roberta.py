@@ -20,7 +20,7 @@ class RobertaConfig(BertConfig):
 
     @property
     def first_position(self) -> int:  # type: ignore[override]
-        """Return the index of the first position in the table of positions; padding has the index before."""
+        """Return the first position's index in the table of positions: one more than the index of padding."""
         return self.pad + 1
 
 
@@ -63,7 +63,7 @@ class Roberta(Bert):
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Complete a config.json, and leave unused entries of the position table out of the context."""
+        """Complete a config.json; the context does not count the unused entries of its position table."""
         found = super().hf_read(config)
         rows, pad = (found.get(name) for name in ("max_position_embeddings", "pad_token_id"))
         if isinstance(rows, int) and isinstance(pad, int):

@@ -144,7 +144,7 @@ def check_tokens(tokens: ArrayLike, vocab_size: int) -> np.ndarray:
 
 
 def check_targets(targets: ArrayLike, tokens_shape: tuple[int, ...], name: str = "targets") -> np.ndarray:
-    """Return targets as an array (B, T). Raises ValueError if their shape differs from the tokens."""
+    """Return targets as an array (B, T). Raises ValueError if they have another shape than the tokens."""
     targets = np.atleast_2d(targets)
     if targets.shape != tuple(tokens_shape):
         raise ValueError(f"{name} {targets.shape} must have the shape of tokens {tuple(tokens_shape)}")

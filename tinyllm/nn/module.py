@@ -287,7 +287,7 @@ class Module(metaclass=Naming):
                 vars(module)["random"] = Random(*key, "dropout", name)
 
     def after_step(self) -> None:
-        """Update values that learn without gradients, after each training step. Most modules have none."""
+        """After a training step, update values that are learnt without gradients; most modules have none."""
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
         """Count the floating-point operations of this module's own matrix products -> {label: number}.

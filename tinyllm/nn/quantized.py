@@ -78,7 +78,7 @@ class QuantizedLinear(Module):
 
 
 class Int8Linear(QuantizedLinear):
-    """Apply a linear layer with weights of 8 bits, a quarter of float32: x (..., n_in) -> (..., n_out).
+    """Apply a linear layer with weights of 8 bits, about 1/4 of float32's size: (..., n_in) -> (..., n_out).
 
     The backward pass raises RuntimeError.
     """
@@ -87,7 +87,7 @@ class Int8Linear(QuantizedLinear):
 
 
 class Int4Linear(QuantizedLinear):
-    """Apply a linear layer with weights of 4 bits, a seventh of float32: x (..., n_in) -> (..., n_out).
+    """Apply a linear layer with weights of 4 bits, about 1/7 of float32's size: (..., n_in) -> (..., n_out).
 
     The backward pass raises RuntimeError.
     """

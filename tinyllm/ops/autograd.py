@@ -11,7 +11,7 @@ from tinyllm.ops.shapes import Array
 
 @op
 def backpropagate(local: Array) -> Array:
-    """Compute the gradient of the last node of a graph of scalars with respect to every node.
+    """Compute, in a graph of scalars, the gradient of the last node with respect to every node.
 
     local (N, N) -> gradients (N,). local[i, j] is the derivative of node i with respect to its input node j,
     and 0 where node i does not use node j. Nodes only use earlier nodes. The gradient of the last node with

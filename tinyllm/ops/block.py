@@ -67,8 +67,8 @@ def parallel_block(x: Array, heads: int, norm: Pair, widen: Array, narrow: Array
     x (B, T, C) -> (B, T, C). norm is the weight and bias (C,) of the one layernorm. widen (C, C + 2 D + F),
     with D = C / heads, makes everything from norm(x) in one product: all of q, then one head k and one v that
     all query heads share, then the F channels of the MLP. rope turns q and k at positions 0 .. T - 1 with
-    this base; attention is causal; the activation is gelu_tanh. narrow (C + F, C) multiplies the outputs of
-    attention and then of the MLP in one product. No biases. (Chowdhery et al. 2022, section 2; Shazeer 2019.)
+    this base; attention is causal; the activation is gelu_tanh. narrow (C + F, C) multiplies both outputs
+    in one product, attention's first. No biases. (Chowdhery et al. 2022, section 2; Shazeer 2019.)
     """
     B, T, C = x.shape
     D = C // heads

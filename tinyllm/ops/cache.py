@@ -26,7 +26,7 @@ def pack_int8(x: Array) -> tuple[Array, Array]:
 
 @op(outputs=("x",), shapes="q (..., D), scales (...)")
 def unpack_int8(q: Array, scales: Array) -> Array:
-    """Undo pack_int8: x = q * scale, which differs from the packed numbers by at most half a scale.
+    """Undo pack_int8: x = q * scale, which differs from the original numbers by at most half a scale.
 
     q (..., D) int8, scales (...) -> x (..., D) float32.
     """

@@ -18,7 +18,7 @@ def embedding(w: Array, ids: Array) -> Array:
 
 @op(shapes="dy (..., C), ids (...)")
 def embedding_backward(dy: Array, ids: Array, vocab_size: int) -> Array:
-    """Add up the gradients of all tokens with the same id, in order of occurrence, in this id's row of dw.
+    """Sum the gradients of all tokens with one id, in order of occurrence, into the id's row of dw.
 
     dy (..., C), ids (...) ints -> dw (vocab_size, C); rows of ids that do not occur are 0. Raises
     IndexError when an id is outside 0..vocab_size-1.

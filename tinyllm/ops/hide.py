@@ -16,7 +16,7 @@ def mask_tokens(tokens: Array, draws: Array, how: Array, other: Array, mask: int
     """Hide the tokens whose draw is below rate: 80 % become mask, 10 % another token, 10 % stay as they are.
 
     tokens (...) ints; draws and how (...), random numbers from 0 up to 1; other (...), random tokens ->
-    seen (...), targets (...) ints. A hidden token becomes mask where how < 0.8, its `other` where how < 0.9.
+    seen (...), targets (...) ints. A hidden token becomes mask where how < 0.8, else `other` where how < 0.9.
     Targets are the original tokens at all places where a token is hidden, and -100 elsewhere. (Devlin et al.,
     "BERT", 2019, section 3.1.)
     """

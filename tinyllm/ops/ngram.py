@@ -11,7 +11,7 @@ from tinyllm.ops.shapes import Array, ids_below
 
 @op
 def bigram_counts(ids: Array, vocab_size: int) -> Array:
-    """Count how often each token follows each other token.
+    """Count for each pair of tokens how often the second follows the first.
 
     ids (n,) ints -> counts (vocab_size, vocab_size) int64; counts[a, b] is how often b comes right after a.
     Raises IndexError when an id is outside 0..vocab_size-1.

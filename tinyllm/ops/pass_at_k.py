@@ -25,8 +25,8 @@ def pass_at_k(passed: Sequence[int], n: int, k: int) -> float:
 
         1 - C(n - passed, k) / C(n, k)
 
-    where C(a, b) is the number of ways to choose b of a things, 0 if b > a. This is the share of all ways to
-    choose k of the n samples in which at least one passed. Raises ValueError unless 1 <= k <= n, and there
+    where C(a, b) is the number of ways to choose b of a things, 0 if b > a. Of all ways to choose k of the n
+    samples, this is the share in which at least one passed. Raises ValueError unless 1 <= k <= n, and there
     are problems with 0 <= passed <= n.
     """
     shares = [1 - math.comb(n - c, k) / math.comb(n, k) for c in passed]

@@ -178,7 +178,7 @@ def quantize_int4(w: Array) -> tuple[Array, Array]:
 
     w (I, O) -> q (G, N, 4, 16, 4) uint8, two numbers in each, scales (G, N, 16) uint16. m is the weight with
     the largest |m| in a block (if m and -m both occur, the positive one). scale = -m / 7.5, -m / 8, -m / 8.5
-    or -m / 9, rounded to a bfloat16: the first with the smallest sum of squared errors. q = w / scale,
+    or -m / 9, rounded to a bfloat16: of these the first with the least squared error. q = w / scale,
     rounded to nearest, ties to even, and cut to -8..7. The rest is the same as in quantize_int8.
     """
     blocks = cut("quantize_int4", w)

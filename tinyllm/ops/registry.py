@@ -315,9 +315,9 @@ def watch(around: Callable[..., Any]) -> _Switch:
 
 
 def threads(n: int | None = None) -> int:
-    """Set the number of threads of the kernels to n if given, and return it. Results do not depend on it.
+    """Set how many threads kernels use to n, if given; return the number. Results do not depend on it.
 
-    Without kernels it is 1, because NumPy's threads are not counted. Raises UserError unless n >= 1.
+    Without kernels the number is 1, because NumPy's threads are not counted. Raises UserError unless n >= 1.
     """
     if n is not None and n < 1:
         raise UserError(f"threads must be at least 1, got {n}")

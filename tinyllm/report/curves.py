@@ -44,7 +44,7 @@ def characters_per_token(records: list[dict]) -> float | None:
 
 
 def loss_curves(records: list[dict], floor_per_char: float | None = None) -> LossCurves:
-    """Return the loss curves of a log in nats per character; per token if the length of tokens is unknown.
+    """Return a log's loss curves in nats per character, or per token if the length of tokens is unknown.
 
     Losses per character can be compared between tokenizers, and with the entropy floor. A log has the
     training loss per token only, so it is divided by the mean number of characters per validation token.

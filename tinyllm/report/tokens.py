@@ -23,7 +23,7 @@ def label(token: bytes) -> str:
 
 
 def running(token: bytes) -> str:
-    """Return a token as printable text that keeps spaces, and keeps line ends after a visible sign."""
+    """Return a token as printable text. Spaces stay, and each line end gets a sign before it."""
     text = token.decode("utf-8", "surrogateescape")
     return "".join(IN_TEXT.get(c) or _visible_character(c) for c in text)
 

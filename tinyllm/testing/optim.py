@@ -39,7 +39,7 @@ def clip_grads(draw):
 
 
 def adamw_bound(args, results):
-    """Bound the float32 errors of the new w, m and v by rounding errors of all their terms."""
+    """Bound the float32 errors of the new w, m and v: the rounding errors of their terms."""
     given = bind("adamw_step", args)
     v = results[2]
     b1, b2, step, rate = given["beta1"], given["beta2"], given["step"], given["lr"]

@@ -1,4 +1,4 @@
-"""Provide test cases, common mistakes and correct variants for buckets of relative positions."""
+"""Provide test cases, common mistakes and correct variants for the op `relative_buckets`."""
 
 import math
 

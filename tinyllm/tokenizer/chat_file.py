@@ -90,7 +90,7 @@ def read_chat_template(folder: Path | str, special_tokens: Any) -> ChatTemplate 
 
 
 def find_source(folder: Path) -> tuple[str | None, dict[str, str]]:
-    """Find a folder's chat program -> (source or None, {name: text} of the special tokens it may use)."""
+    """Find a folder's Jinja template -> (its text or None, {name: text} of special tokens it may use)."""
     path = folder / "tokenizer_config.json"
     config = read_json(path, {}, MOST) if os.path.lexists(path) else {}
     tokens = {}
@@ -125,7 +125,7 @@ def known_template(source: str, tokens: dict[str, str]) -> ChatTemplate | None:
 
 
 def render(source: str, tokens: dict[str, str], conversations: list, where: str) -> list[str | None]:
-    """Run a chat program in a child process -> the text of each conversation, None where it refuses.
+    """Run a Jinja template in a child process -> each conversation's text, or None if it is refused.
 
     conversations: [(messages, True if a reply follows)]. Raises UserError when the program fails.
     """

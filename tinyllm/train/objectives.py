@@ -45,7 +45,7 @@ def masked_token(model: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
 
 
 def text_class(model: Any, batch: Any) -> tuple[Tensor, dict[str, float]]:
-    """Return the mean cross-entropy of classifying texts in nats, and the accuracy.
+    """Return the mean cross-entropy in nats of classifying texts, and the accuracy.
 
     `batch` has tokens and segments (B, T), lengths (B,), and the numbers of the classes as targets (B, 1).
     """
@@ -159,7 +159,7 @@ def span_corruption(tokens: np.ndarray, sentinels: Sequence[int], *key: Any, end
     A share `rate` of each text is hidden, in spans of `mean` tokens on average; a text ends with a span. The
     model reads the text with a sentinel token in place of each span: sentinels[0] for the first, and so on.
     It writes each sentinel followed by the hidden span, and one more sentinel at the end. Both texts end with
-    `end`. All rows have the same shapes. `key` selects the random numbers. Raises ValueError when there are
+    `end`. All rows have equal lengths. `key` selects the random numbers. Raises ValueError when there are
     too few sentinels or tokens. (Raffel et al. 2020, section 3.1.4, figure 2.)
     """
     B, n = tokens.shape

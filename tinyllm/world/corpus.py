@@ -45,7 +45,7 @@ def world_of(seed: int, size: int, bias: float, year: int) -> World:
 
 @dataclass(frozen=True)
 class Named:
-    """A kind of text, or the mix of kinds, with all settings; `documents` generates its texts."""
+    """A kind of text, or a mix of kinds, with all settings; `documents` generates its texts."""
 
     name: str
     options: Options

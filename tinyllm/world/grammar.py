@@ -32,7 +32,7 @@ class Branch:
 
 
 class Fork:
-    """The branches between which a walk chooses at one point; `entropy` is -sum p ln p, in nats."""
+    """The branches at one point, of which a walk takes one; `entropy` is -sum p ln p, in nats."""
 
     def __init__(self, options):
         self.total = sum(weight for weight, _, _ in options)

@@ -62,7 +62,7 @@ def inflected(verb: str, tense: str, many: bool) -> str:
 
 
 def base(said: str, many: bool) -> list[str]:
-    """Return [verb, tense] of an English verb form; raise ValueError if it and `many` differ in number."""
+    """Return [verb, tense] of an English verb form; raise ValueError if the form disagrees with `many`."""
     tense = "future" if said.startswith("will ") else WORDS[said][2] or "present"
     verb = WORDS[said.removeprefix("will ")][1]
     if inflected(verb, tense, many) != said:

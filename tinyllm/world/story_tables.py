@@ -9,7 +9,7 @@ from tinyllm.world.template import Entity
 
 
 def child(name: str, pronouns: dict, weight: int) -> Entity:
-    """Return a child as an entity; `girl` is "girl" or "boy", `intro` is the phrase that introduces it."""
+    """Return a child as an entity; its word `girl` is "girl" or "boy", its `intro` introduces the child."""
     kind = "girl" if pronouns is SHE else "boy"
     return Entity(name, weight, girl=kind, intro=f"{kind} called {name}", **pronouns)
 

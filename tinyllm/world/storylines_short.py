@@ -1,7 +1,7 @@
 """Define the grammar of short stories: the ten plots, each in five or six sentences.
 
-In these stories Lily always has a red kite, a grandmother and a friend called Tom. So the hero decides most
-repeated words. A small model learns these facts before it learns to copy earlier words. See template.py.
+In these stories Lily always has a red kite, a grandmother and a friend called Tom. So the hero's name fixes
+most repeated words. A small model learns these facts before it learns to copy earlier words. See template.py.
 """
 
 SHORT_RULES = {

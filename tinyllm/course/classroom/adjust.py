@@ -49,7 +49,7 @@ def find_tables(course_file: str | None, given: dict[str, str | None]) -> dict[s
 
 
 def read_tables(course: Course, tables: dict[str, Path]) -> Adjustments:
-    """Read the tables. Raises UserError for a wrong line; the message names the table and the line."""
+    """Read tables such as the roster. Raises UserError that names the table and line that are wrong."""
     found = Adjustments()
     if "roster" in tables:
         rows = read_sheet(tables["roster"], "student")

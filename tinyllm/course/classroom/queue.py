@@ -1,7 +1,7 @@
 """Grade many submissions at once, one process for each, and continue after an interrupt.
 
 Each process writes one record into OUT/.parts and ends; if it crashes, only this record is lost. The name of
-a record is a hash of everything that it depends on: files, course, library, Python and isolation.
+a record is a hash of everything that it depends on: files, course, library, Python and sandbox.
 """
 
 import contextlib

@@ -43,7 +43,7 @@ class Head:
     previous: float  # on the token before; over all tokens but the first
 
     def words(self) -> tuple[str, str]:
-        """Return two phrases: how far the head looks back, and its weight on three positions."""
+        """Return two phrases: how far the head looks back; its weights on first, previous and same token."""
         return (f"{self.back:.1f} tokens back on average",
                 f"first {self.first:.0%}, previous {self.previous:.0%}, self {self.itself:.0%}")
 

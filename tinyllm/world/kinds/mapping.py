@@ -11,7 +11,7 @@ LETTERS = list("abcdefghijklmnop")
 def best_curve(shots: int = 24, letters: int = 8) -> list[float]:
     """Return the best possible accuracy at each example of a `mapping`, and at the question.
 
-    The colour of a letter is certain if the letter was shown before, and a guess otherwise. A letter is new
+    A letter maps to a colour: certain if the letter was shown before, a guess otherwise. A letter is new
     after k examples with probability (1 - 1/letters)^k. The letter of the question was always shown.
     """
     guess = 1 / len(names.COLOURS)

@@ -57,7 +57,7 @@ class Program(Kind):
         examples: int = setting(1, help="examples in the docstring", min=0, max=4)
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
-        """Draw up to 30 functions, until the tests of one have different outputs; return the last one."""
+        """Draw up to 30 functions, until a function's tests have different outputs; return the last draw."""
         for _ in range(30):
             document = self._draw(random, dials)
             outputs = [output for _, output in document.labels["tests"]]
