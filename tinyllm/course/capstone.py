@@ -195,7 +195,7 @@ AT_EVERY_STEP = "the losses with {} are the library's at every step"
 
 
 def compared(seed: int, losses: Sequence[float], name: str) -> tuple[list[str], str]:
-    """Compare a run's losses with the library's; return the properties that hold, and a message or ""."""
+    """Compare a run's losses with the library's; return (properties that hold, message or "")."""
     (low, high), held, why = limits(), [], ""
     apart = np.abs(np.subtract(losses, expected(seed)))
     the_same = bool(np.all(apart <= tolerance(seed)))

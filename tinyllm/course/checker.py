@@ -187,7 +187,7 @@ def explained(why: Failure | str, task: Task, start: Callable[[], Any], broken: 
 
 def complaints(task: Task, title: str, worker: Any, cases: Sequence[tuple],
                first: Callable[[str, str], Any] | None) -> Iterator[tuple]:
-    """Yield (case, what is wrong) for each case that violates a property; call `first` for the first case."""
+    """Yield (case, what is wrong) for each case that violates the property `title`; call `first` once."""
     for args in cases:
         if not (why := complaint(task.op, title, worker, task.name, args)):
             continue

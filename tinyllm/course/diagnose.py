@@ -97,7 +97,7 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
 
 
 def compared(name: str, got: list[Any], args: Sequence[Any]) -> tuple[str, str] | None:
-    """Return as text the right results and the function's, where they differ; None if they are long."""
+    """Return the right and the wrong results as two texts, without equal results; None if they are long."""
     expected = right(name, args)[0]
     one = is_plain_list(expected)
     try:

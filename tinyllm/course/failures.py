@@ -27,7 +27,7 @@ INSIDE = "it stays inside its arrays"  # a property of functions in C
 
 
 def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[Any]) -> Failure | str | None:
-    """Run the student's function on a case and check a property; return None, a Failure, or what is wrong."""
+    """Run the student's function on a case, check the property `title`; return what is wrong, or None."""
     if title == ARGUMENTS:
         return wrong_arguments(name, worker, function, args)
     answer = ask(name, worker, function, args, whole=title == PURE)

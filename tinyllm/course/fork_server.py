@@ -4,7 +4,7 @@ This process starts as `python -I -S fork_server.py SOCKET NUMPY`, so that neith
 installed package can be imported. The socket transmits two kinds of requests. {"do": "start", "code": FILE,
 "folder": SCRATCH, ...} comes with a second socket, over which the new worker talks with the grader. {"do":
 "end"} kills all processes that workers have started, and returns how the last worker ended. The server never
-runs a student's code. Processes that a worker leaves behind become its children, so none outlives a test.
+runs a student's code. Processes that a worker leaves behind become the server's, so none outlives a test.
 
 SOCKET is the number of a file descriptor. On systems where processes cannot be forked safely it is
 "PORT:TOKEN": then this process is itself the only worker, and connects to the grader at this port.

@@ -31,7 +31,7 @@ class Suspect:
         self.known = known
 
     def results(self, args: Case, exact: bool = False) -> list[Any] | None:
-        """Return the mistake's results on a case, in float64 if `exact`; None if it raises."""
+        """Return the results that the mistake gives on a case, in float64 if `exact`; None if it fails."""
         known = {} if self.known is None else self.known
         key = id(args), exact
         if key not in known:

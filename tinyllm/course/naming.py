@@ -106,7 +106,7 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
 class Group:
     """Failing cases, and the mistake that explains most of them so far.
 
-    output: the number of the only result to compare; None compares all. Other arguments: see `name_mistake`.
+    output: the index of the only result to compare; None compares all. Other arguments: see `name_mistake`.
     """
 
     def __init__(self, name, failing, passing, output=None):

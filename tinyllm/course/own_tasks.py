@@ -213,7 +213,7 @@ def example() -> dict[str, str]:
 
 
 def write_template(folder: str | Path) -> list[Path]:
-    """Write a folder with a small complete task; return its paths. Raises UserError if it exists."""
+    """Write a folder with a small complete task; return its paths. Raises UserError if the folder exists."""
     folder = Path(folder)
     if folder.exists():
         raise UserError(f"{folder} is there already")

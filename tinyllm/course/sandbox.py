@@ -187,7 +187,7 @@ def for_calls(machine: str, names: dict | tuple, answer: int) -> list[tuple]:
 
 
 def for_argument(number: int, where: int, tests: list[tuple], answer: int, otherwise: int) -> list[tuple]:
-    """Return instructions for a system call: `answer` if a test of an argument is true, else `otherwise`."""
+    """Return instructions for system call `number`: `answer` if one of `tests` is true, else `otherwise`."""
     program = [step for test in tests for step in (test, (RETURN, 0, 0, answer))]
     return [(EQUAL, 0, len(program) + 2, number), (LOAD, 0, 0, where), *program, (RETURN, 0, 0, otherwise)]
 

@@ -60,7 +60,7 @@ def draw_cases(name: str, count: int = 60, variant: int = 0, plain: bool = False
                empty: bool = False) -> list[tuple]:
     """Let Hypothesis draw `count` cases of an op: a list of argument tuples.
 
-    variant: the seed. plain: draw ordinary numbers in plain layouts only. empty: make one axis of each empty.
+    variant: the seed. plain: draw ordinary numbers in plain layouts only. empty: each case has an empty axis.
     Every machine with the same version of Hypothesis draws the same cases.
     """
     drawn = []

@@ -66,7 +66,7 @@ def token_losses_bound(args, results):
 
 
 def token_losses_backward_bound(args, results):
-    """Bound the float32 error of dlogits, from rounding the argument of exp and rounding p - 1 at targets."""
+    """Bound the float32 error of dlogits: the argument of exp is rounded, and so is p - 1 at targets."""
     dlosses, logits, _, lse, _ = args
     p = np.exp(logits - lse[..., None]) * (8 + 2 * largest(logits) + np.abs(lse)[..., None])
     return (EPS * np.abs(dlosses)[..., None] * (p + 4) + TINY,)

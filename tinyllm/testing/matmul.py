@@ -52,7 +52,7 @@ def linear_gelu(args, results):
 
 
 def linear_gelu_backward(args, results):
-    """Bound the errors of dx, dw and db by the bounds of linear_backward for dh = |dy| (1.2 + |h|)."""
+    """Bound the errors of dx, dw and db like those of linear_backward, with dh = |dy| (1.2 + |h|)."""
     dy, x, w, h = args
     return of_sizes("linear_backward", lambda dy, **_: 40 + 2 * math.prod(dy.shape))(
         (np.abs(dy) * (1.2 + np.abs(h)), x, w), results

@@ -135,7 +135,7 @@ class Run:
     def replaced_ops(self, more: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """Return the ops that were replaced in the run, from the note "replaced_ops": [{"op": name, ...}].
 
-        Raises UserError if the note has another form.
+        Raises UserError if the note has another form. more: the types of more keys, {key: type}.
         """
         records = self.notes.get("replaced_ops", [])
         try:

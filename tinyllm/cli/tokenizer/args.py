@@ -30,7 +30,7 @@ def allowed_special(names: list[str] | None) -> list[str] | str:
 def free_path(path: str, overwrite: bool, folder: bool = False) -> Path:
     """Return the path of a new file, or of a new folder with `folder`.
 
-    Raises UserError when it cannot be written, so that no work is done in vain.
+    Raises UserError when the path cannot be written, so that no work is done in vain.
     """
     out = Path(path)
     if out.exists() and not overwrite:

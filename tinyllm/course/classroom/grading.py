@@ -1,8 +1,8 @@
 """Grade one submission: judge each task in workers, and compute the points.
 
-The result is a plain record that depends only on the submission, the course and the library: code is limited
-in processor time where the system counts it (see `workers`), and searches in their number of steps. Processor
-time is also limited for the whole submission, including the time of this process. When it is used up, the
+The result is a plain record that depends only on the submission, the course and the library: code has a limit
+of processor time, where the system counts it (see `workers`), and searches have a limit of steps. Processor
+time is also limited for the whole submission, including the time of this process. When this is used up, the
 tasks that were judged keep their verdicts, and the other tasks are timed out. A much longer limit in real
 time catches code that only waits and is not recognised as asleep.
 """

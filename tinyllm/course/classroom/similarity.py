@@ -5,9 +5,9 @@ and reordering change nothing. Statements of the starter and of the library's ow
 statement that two students share has a weight of log2(1 / p) bits, if a share p of the other students has it
 too. So a statement that everybody writes weighs nothing, and a rare statement weighs much.
 
-Chance is estimated from the class itself: most pairs worked independently, and above the median their sums of
-bits fall off about exponentially. A class of this size without any copies would have one pair above the limit
-in twenty gradings. Small stubs are alike by nature, so a pair above the limit is only a reason to look.
+Chance is estimated from the class itself: most pairs worked independently, and above the median, sums of bits
+are rarer about exponentially. With a class of this size without copies, only one grading in twenty would have
+a pair above the limit. Small stubs are alike by nature, so a pair above the limit is only a reason to look.
 """
 
 import ast
