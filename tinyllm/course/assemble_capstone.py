@@ -47,7 +47,7 @@ def gather(folder: str | Path) -> str:
 
 
 def collect(path: Path, lesson: Lesson, imports: dict[str, None], pieces: dict[str, tuple[str, str]]) -> bool:
-    """Add an exercise's imports and definitions, but no stubs, to the dicts; return if it defines anything."""
+    """Add an exercise's imports and definitions, but no stubs, to the dicts; return True if it has any."""
     source = read_text(path, MAX_FILE, "utf-8-sig")
     written = attempted(source, lesson.starter, path)
     lines, seen = source.splitlines(), set()

@@ -65,7 +65,7 @@ def rmsnorm_bound(args, results):
 
 
 def rmsnorm_backward_bound(args, results):
-    """Bound the error of dx by (C + 8) * 2^-23, of dw by (N + 4) * 2^-23 times its formula for |numbers|."""
+    """Bound the errors of dx and dw by C + 8 and N + 4 times 2^-23 times the sums of their absolute terms."""
     dy, x, w, rstd = args
     rstd, C, N = rstd[..., None], x.shape[-1], len(rows(x))
     normal, dn = np.abs(x) * rstd, np.abs(dy * w)
