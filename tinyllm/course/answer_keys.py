@@ -65,7 +65,7 @@ def kernels(op: str) -> Answers:
 
 
 def edited(text: str, edits: Iterable[tuple[str, str]]) -> str:
-    """Apply edits (old, new) to a text: replace every `old`. Raises ValueError if there is none."""
+    """Apply edits (old, new) to a text: replace every `old`. Raises ValueError if one does not occur."""
     for old, new in edits:
         if old not in text:
             raise ValueError(f"there is no {old!r} to change")

@@ -47,7 +47,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of `Blame.find`: the ops that make the run wrong, in order.
+    """The result of `Blame.find`: the ops that make the run wrong (`culprits`).
 
     losses: the library's losses.
     all_parts: the result of training with all of the student's functions.

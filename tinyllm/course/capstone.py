@@ -73,7 +73,7 @@ def train(seed: int, parts: Sequence[Part] = ()) -> list[float]:
 
 
 def run_on(parts: Sequence[Part], training: Iterator[Any]) -> Iterator[Any]:
-    """Yield the events of a training on the student's functions. Raises the same errors as `train`."""
+    """Train with the student's functions (`parts`), and yield events. Raises the same errors as `train`."""
     step = 1
     with plug_in(parts), np.errstate(all="ignore"):
         while True:

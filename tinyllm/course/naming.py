@@ -149,7 +149,7 @@ class Group:
 class Search:
     """A search for a mistake that explains all results of an op, or one mistake for each result.
 
-    words: the condition that these cases meet, or "" for all cases.
+    words: the condition that the given cases meet, or "" if they are all cases.
     split: False looks only for a mistake that explains all results together.
     groups: a `Group` for all results together, and one for each result.
     """

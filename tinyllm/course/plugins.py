@@ -186,8 +186,8 @@ def takes(signature: inspect.Signature, names: list[str]) -> bool:
 def validated(part: Part, function: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a student's function: add its name to errors, and validate its results.
 
-    Types and shapes of results are checked for the first arguments of each form (types and shapes), and again
-    when those of the results change. Every result is searched for numbers that are not finite.
+    The form of the results (types and shapes) is checked once for each form of the arguments, and again if it
+    changes. Every result is searched for numbers that are not finite.
     """
     o = OPS[part.op]
 

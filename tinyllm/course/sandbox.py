@@ -176,7 +176,7 @@ def frozen_program(machine: str) -> list[tuple]:
 
 
 def for_calls(machine: str, names: dict | tuple, answer: int) -> list[tuple]:
-    """Return the start of a filter: kill on other architectures, give the system calls `names` `answer`."""
+    """Return the start of a filter: kill on other architectures; `answer` for the system calls `names`."""
     column, architecture = MACHINES[machine]
     program: list[tuple] = [(LOAD, 0, 0, MACHINE), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL)]
     program += [(LOAD, 0, 0, NUMBER)]

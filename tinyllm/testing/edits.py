@@ -168,7 +168,7 @@ def build(name: str, trees: dict[Any, ast.FunctionDef]) -> Callable[..., Any]:
 
 @functools.lru_cache(maxsize=256)
 def links(*functions: Any) -> list[tuple[str, str, Any]]:
-    """Return (module, name there, function) wherever the modules of some functions use one of these."""
+    """List the names of the given functions in each other's modules, as (module, name, function)."""
     found = []
     for module, space in {each.__module__: COMMON | each.__globals__ for each in functions}.items():
         known = ((key, value.reference if isinstance(value, Op) else value) for key, value in space.items())

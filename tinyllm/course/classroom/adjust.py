@@ -84,7 +84,7 @@ def student_key(row: Row) -> str:
 
 
 def once(found: dict, place: Any, row: Row) -> None:
-    """Raise UserError if the table already has a row for the same student, lesson or task."""
+    """Raise UserError if `found` already has `place`, such as a student, or (student, lesson, task)."""
     if place in found:
         depth = 1 if isinstance(place, str) else len(place)
         about = " and this ".join(("student", "lesson", "task")[:depth])

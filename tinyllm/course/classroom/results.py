@@ -97,7 +97,7 @@ def tables(records: list[dict[str, Any]]) -> list[str]:
 
 
 def by_hand(record: dict[str, Any]) -> str:
-    """Describe the points that an instructor set by hand, as in "4/softmax: 2 for 0, comment"."""
+    """Describe points that an instructor set in place of the check's: "4/softmax: 2 for 0, comment"."""
     said = []
     for lesson in record["lessons"]:
         for task in lesson["tasks"]:
