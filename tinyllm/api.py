@@ -1,4 +1,4 @@
-"""List the public names of tinyllm; the first use of one, such as `tinyllm.GPT`, imports all of them."""
+"""List the public names of tinyllm; the first use of any name, such as `tinyllm.GPT`, imports everything."""
 
 from tinyllm.checkpointing import checkpoint
 from tinyllm.data import Batch, Corpus, get_batch, load_corpus, load_tokens, token_array, token_file

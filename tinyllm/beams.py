@@ -4,8 +4,8 @@ Greedy decoding takes the likeliest token at each step and cannot undo a choice.
 continuation of its N beginnings, and keeps the best N. A finished text is set aside with the score log p /
 length ** length_penalty. `early_stopping` says when to end, with the same results as in transformers:
 True: as soon as N texts are set aside.
-False: when, in addition, the best beginning at its present length does not beat the worst text set aside.
-"never": when, in addition, the best beginning could not beat the worst text set aside at any length.
+False: as soon as, in addition, no beginning has a better score than the worst of these texts.
+"never": as soon as, in addition, no beginning could get a better score than the worst of these at any length.
 """
 
 from collections.abc import Sequence
@@ -61,7 +61,7 @@ class Beams:
 def beam_search(model: Any, prompts: list, *, max_tokens: int, beams: int = 4, length_penalty: float = 1.0,
                 early_stopping: bool | str = False, stop: Sequence[int | str] = (),
                 tokenizer: Any = None) -> list[list[tuple[list[int], float]]]:  # fmt: skip
-    """Find the likeliest continuations of each prompt -> for each, up to N pairs (ids, score), best first.
+    """Find the likeliest continuations of each prompt -> up to `beams` pairs (ids, score) each, best first.
 
     prompts: lists of ids, or texts if there is a tokenizer; their lengths may differ.
     length_penalty: above 0 prefers long texts, 0 compares probabilities alone, below 0 prefers short texts.

@@ -335,7 +335,7 @@ def contrastive_loss(a: Tensor, b: Tensor, temperature: float) -> tuple[Tensor, 
 
 
 def route(p: Tensor, scores: np.ndarray, top: int) -> tuple[Tensor, np.ndarray]:
-    """Choose each token's `top` experts by scores (N, E) -> weights from p (N, E), chosen, both (N, top)."""
+    """Choose `top` experts per token by scores (N, E) -> their weights in p (N, E), and numbers, (N, top)."""
     p = as_tensor(p)
     weights, chosen = ops.route(p.data, scores, top)
 

@@ -45,7 +45,7 @@ def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
 
 
 def compare(contenders: dict[str, Contender], seconds: float, least: int = 3, **about: Any) -> Iterator[dict]:
-    """Time contenders in turns, and yield a record for each: its median time, and all that `about` says.
+    """Time contenders in turns, and yield a record for each: its median time, and the fields `about`.
 
     The field "times" is the ratio to the first contender's time; the first record does not have it.
     """

@@ -1,4 +1,4 @@
-"""Define RoBERTa: BERT whose first position has the number after the padding token's id. Liu et al., 2019."""
+"""Define RoBERTa: BERT that counts positions from the padding token's id + 1. Liu et al., 2019."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -56,7 +56,7 @@ class Roberta(Bert):
 
     @classmethod
     def hf_write(cls, found: dict[str, Any], config: Any) -> dict[str, Any]:
-        """Return the config with RoBERTa's context, which counts unused entries of its position table."""
+        """Return the config; the context in RoBERTa's files counts unused entries of the position table."""
         return super().hf_write(found, config) | {
             "max_position_embeddings": config.context + config.first_position
         }

@@ -19,7 +19,7 @@ class LossCurves:
 
     @property
     def floor_in_sight(self) -> bool:
-        """Return True if the losses fill a third or more of a log axis that also shows the entropy floor."""
+        """Return True if the losses fill at least a third of a log axis that reaches down to the floor."""
         values = [y for _, y in self.train + self.val]
         if self.floor is None or not values:
             return False

@@ -75,7 +75,7 @@ def check_names(names: Iterable[str]) -> list[str]:
 def cut_at_names(text: Any, ids: dict[Any, int]) -> Iterator[Any]:
     """Cut a text at names, {name: id}: yield the ids, and the parts of the text between the names.
 
-    Text and names are all str, or all bytes. At the leftmost place with a name, the longest one is cut.
+    Text and names are all str, or all bytes. If several names begin at one place, the longest is cut.
     """
     if not ids:
         yield text

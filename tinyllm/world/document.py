@@ -72,7 +72,7 @@ class Kind:
     marker: the text between the steps and the final answer, such as "answer: ", or "".
     splits: {name: function}, ways to choose test documents; the first is the default. The function takes a
         document and returns True for a test document and False for others. If it returns other values, such
-        as names, documents with a random fifth of the values are test documents.
+        as names, a random fifth of the values is chosen, and their documents are test documents.
     options: how many answers are equally likely, or the name of the dial that has this number.
     """
 

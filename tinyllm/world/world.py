@@ -94,7 +94,7 @@ class World:
     def facts(self, before: Date | str | None = None) -> list[Fact]:
         """Return the facts that were true just before a date, oldest first; derived facts are left out.
 
-        The default is the first day of the world's year. Raises UserError for a wrong date, or before day 1.
+        The default is the first day of the world's year. Raises UserError for a wrong or too early date.
         """
         day = self._date(before).number
         if day <= 0:

@@ -48,8 +48,8 @@ def _only_held_out(document):
 def best_answers(examples: list[tuple[int, bool]]) -> tuple[list[float], list[str]]:
     """Return the accuracy of the best answer at each example, and the concepts that fit all examples.
 
-    examples: (index in OBJECTS, answer). All concepts that fit the examples so far are equally likely. So the
-    best answer is what most of them say, and its accuracy is their share. If no concept fits, it is 0.
+    examples: (index in OBJECTS, answer). All concepts that fit the examples so far are equally likely. The
+    best answer is what most of them say; the accuracy is their share, or 0 if no concept fits.
     """
     fitting, curve = concepts(), []
     for item, answer in examples:
