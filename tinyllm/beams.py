@@ -4,8 +4,8 @@ Greedy decoding takes the likeliest token at each step and cannot undo a choice.
 continuation of its N beginnings, and keeps the best N. A finished text is set aside with the score log p /
 length ** length_penalty. `early_stopping` says when to end, with the same results as in transformers:
 True: as soon as N texts are set aside.
-False: as soon as, in addition, no beginning has a better score than the worst of these texts.
-"never": as soon as, in addition, no beginning could get a better score than the worst of these at any length.
+False: as soon as N are, and no beginning has a better score than the worst of them.
+"never": as soon as N are, and no beginning could get a better score than the worst of them at any length.
 """
 
 from collections.abc import Sequence

@@ -217,8 +217,8 @@ def linear_token_losses(x: Tensor, w: Tensor, targets: Ints, ignore_index: int =
 def linear_cross_entropy(x: Tensor, w: Tensor, targets: Ints, ignore_index: int = -100) -> Tensor:
     """Return the mean of linear_token_losses over the targets that are not ignored, in nats.
 
-    x (..., C), w (V, C), targets (...) ints -> (). If ops.cross_entropy is replaced, the replacement
-    runs and the logits are stored.
+    x (..., C), w (V, C), targets (...) ints -> (). If ops.cross_entropy is replaced, its replacement
+    runs instead, on stored logits.
     """
     if ops.cross_entropy.replaced or ops.cross_entropy_backward.replaced:
         return cross_entropy(matmul(x, w, transpose_b=True), targets, ignore_index)
@@ -346,7 +346,7 @@ def route(p: Tensor, scores: np.ndarray, top: int) -> tuple[Tensor, np.ndarray]:
 
 
 def balance_loss(p: Tensor, chosen: np.ndarray) -> Tensor:
-    """Return E * sum(load * mean p), which is least for an equal load: p (N, E), chosen (N, top) -> ()."""
+    """Return a loss that is least if experts get equally many tokens: p (N, E), chosen (N, top) -> ()."""
     return apply(ops.balance_loss, p, chosen)
 
 

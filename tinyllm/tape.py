@@ -16,7 +16,7 @@ from tinyllm.ops.shapes import FLOAT32
 
 
 class Mode(threading.local):
-    """Hold each thread's switches: `recording`, and `remade`, the outputs that `remaking` will drop."""
+    """Hold each thread's state: `recording`, and `remade`, the outputs that `remaking` will drop."""
 
     recording: bool = True
     remade: "list[Any] | None" = None  # see `tinyllm.tensor.remaking`
@@ -41,7 +41,7 @@ class Node:
     sources: for each input, the key under which its gradient is collected: (node, i) for output i of another
         step, (tensor, 0) for a leaf, None for a tensor without gradient.
     backward: turns gradients of outputs into gradients of inputs.
-    outputs: (shape, dtype, value) of each output. Its array is freed when no closure needs it; `value` is
+    outputs: (shape, dtype, value) of each output. Arrays are freed when no closure needs them; `value` is
         the number of an array with one element, for pictures, and else None.
     """
 

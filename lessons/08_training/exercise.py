@@ -52,7 +52,7 @@ def lr_schedule(step, steps, lr, warmup, min_lr_ratio):
     half a cosine.
 
     step: counted from 0, steps: the total -> float. Step i of the warm-up gets
-    lr (i + 1) / (warmup + 1). Step warmup gets lr; from there the rate falls to
-    min_lr_ratio lr at step `steps`, and stays there. warmup < steps.
+    lr (i + 1) / (warmup + 1). Step number `warmup` gets lr; then the rate falls
+    to min_lr_ratio lr at step `steps`, and stays there. warmup < steps.
     """
     raise NotImplementedError

@@ -14,7 +14,7 @@ def patches(pictures, side):
     from top to bottom.
 
     pictures (B, H, W, K), K numbers for each pixel -> (B, n, side * side * K)
-    with n = H / side * W / side. The numbers of a square are in the order of
+    with n = (H / side) (W / side). The numbers of a square are in the order of
     the picture: by row, by column, by colour. The result is a new array.
     """
     raise NotImplementedError

@@ -97,7 +97,7 @@ def _work(model):
 
 
 def measure_rates(model: Any) -> dict[str, float]:
-    """Measure in tokens per second how fast a model reads a prompt, and writes after one of half the context.
+    """Measure how many tokens per second a model reads, and how many it writes after half a context.
 
     A model that fills in masked tokens only reads. Returns {"reading": rate, "writing": rate}.
     """

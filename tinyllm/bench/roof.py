@@ -21,7 +21,7 @@ BUFFER = 1 << 28  # bytes, or four times the last cache if that is more
 
 @dataclass(frozen=True)
 class Roof:
-    """The highest measured rates; None if there are no kernels or no bf16 instructions."""
+    """The highest measured rates: None without kernels, `bf16_gflops` also without bf16 instructions."""
 
     gflops: float | None = None
     bf16_gflops: float | None = None

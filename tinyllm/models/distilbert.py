@@ -10,7 +10,7 @@ from tinyllm.models.bert import Bert, BertConfig
 
 @dataclass(frozen=True, kw_only=True)
 class DistilBertConfig(BertConfig):
-    """The sizes of a DistilBERT, named differently in config.json. Raises UserError if inconsistent."""
+    """The sizes of a DistilBERT; config.json has other names for them. Raises UserError if inconsistent."""
 
     hf = {"layers": "n_layers", "heads": "n_heads", "width": "dim", "hidden": "hidden_dim",
           "dropout": "dropout", "class_dropout": "seq_classif_dropout"}  # fmt: skip

@@ -1,6 +1,6 @@
 """Read and write checkpoints in Hugging Face's layout: a folder with config.json and model.safetensors.
 
-For these families tinyllm opens checkpoints of transformers, and transformers opens checkpoints of tinyllm.
+For all families here, tinyllm opens checkpoints of transformers, and transformers opens those of tinyllm.
 The metadata `hf` of a config's field gives the field's name in config.json; the attributes of `Pretrained`
 describe the other differences.
 """

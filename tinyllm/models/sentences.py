@@ -1,4 +1,4 @@
-"""Read and write the settings by which sentence-transformers makes one vector for a text from its tokens'.
+"""Read and write the settings by which sentence-transformers makes a text's vector from token vectors.
 
 `modules.json` lists the steps: a Transformer, a Pooling that `1_Pooling/config.json` describes, and often a
 Normalize, which is always done here. (Reimers and Gurevych, "Sentence-BERT", 2019, section 3.)

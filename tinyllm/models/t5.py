@@ -118,7 +118,7 @@ class T5MLP(nn.Module):
 
 
 class T5Layer(nn.Module):
-    """Compute x + part(norm(x)): attention or an MLP, in an attribute that is named as in checkpoints."""
+    """Compute x + part(norm(x)). The part is attention or an MLP, an attribute named as in checkpoints."""
 
     SelfAttention: Any
     EncDecAttention: Any

@@ -75,7 +75,7 @@ def unchanged(expert: GatedMLP) -> bool:
 
 
 def balance_loss(layers: list[Experts]) -> Tensor:
-    """Return `ops.balance_loss` of the last batch over the tokens of all layers, a number ().
+    """Return `ops.balance_loss` for the last batch, with the tokens of all layers together -> ().
 
     The loss is `top` for a balanced router, and is larger when most tokens go to experts with a large p: then
     other experts learn nothing. Its gradient needs the graph of the last call, which `tl.checkpoint` drops.

@@ -72,8 +72,8 @@ def lr_schedule(step: int, steps: int, lr: float, warmup: int, min_lr_ratio: flo
     """Compute the learning rate of a step: a linear warm-up, then a fall along half a cosine.
 
     step: counted from 0, steps: the total -> float. Step i of the warm-up gets lr (i + 1) / (warmup + 1).
-    Step warmup gets lr; from there the rate falls to min_lr_ratio lr at step `steps`, and stays there. warmup
-    < steps. (Loshchilov and Hutter, "SGDR", 2017, section 3; warm-up: Goyal et al. 2017, section 2.2.)
+    Step number `warmup` gets lr; then the rate falls to min_lr_ratio lr at step `steps`, and stays there.
+    warmup < steps. (Loshchilov and Hutter, "SGDR", 2017, section 3; warm-up: Goyal et al. 2017, section 2.2.)
     """
     if step < warmup:
         return lr * (step + 1) / (warmup + 1)

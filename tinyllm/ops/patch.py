@@ -20,7 +20,7 @@ def whole_patches(pictures: Array, side: int) -> None:
 def patches(pictures: Array, side: int) -> Array:
     """Cut pictures into squares, in reading order: from left to right, then from top to bottom.
 
-    pictures (B, H, W, K), K numbers for each pixel -> (B, n, side * side * K) with n = H / side * W / side.
+    pictures (B, H, W, K), K numbers for each pixel -> (B, n, side * side * K) with n = (H / side) (W / side).
     The numbers of a square are in the order of the picture: by row, by column, by colour. Raises ValueError
     when squares do not fill a picture.
     """

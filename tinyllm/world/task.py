@@ -132,7 +132,7 @@ def task(*asks: str, draw: Callable[..., Fields], second: Callable[..., str], si
     """Make a kind of text from a function that takes the fields of a question and returns its answer.
 
     size: (default, help, least, greatest) of the dial (setting) `size`, which sets the difficulty.
-    The other arguments are explained in `Task`, and (Dials, options, splits, chance, group) in `Kind`.
+    `Kind` explains the arguments Dials, options, splits, chance and group; `Task` explains the others.
     """
     if size:
         default, help, least, most = size

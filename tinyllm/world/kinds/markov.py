@@ -1,4 +1,4 @@
-"""Tell the weather by a Markov chain; each text has another chain, which a model must find out."""
+"""Tell the weather by a Markov chain; a model must find out which chain a text follows."""
 
 import math
 from functools import cache
