@@ -46,8 +46,10 @@ def answer(task, kind, rng):
         known = capstone_answers() if task.kind == "run" else answers(task)
         texts = {"reference": [known.reference], "right": [a.text for a in known.right]}
         return known.file, rng.choice(texts.get(kind) or [a.text for a in known.wrong])
-    functions = {"reference": [OPS[task.op].reference], "right": VARIANTS[task.op]}
-    function = rng.choice(functions.get(kind) or [f for _, f in MISTAKES[task.op]])
+    right = [OPS[task.op].reference]
+    functions = {"reference": right, "right": VARIANTS.get(task.op, right),
+                 "wrong": [function for _, function in MISTAKES[task.op]]}  # fmt: skip
+    function = rng.choice(functions[kind])
     return "exercise.py", as_source(task, function)
 
 
