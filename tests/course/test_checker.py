@@ -12,7 +12,7 @@ from tinyllm.course.classroom.selftest import Here
 from tinyllm.course.diagnose import Shrinker
 from tinyllm.course.drawing import properties
 from tinyllm.course.naming import READABLE, name_mistake, weight
-from tinyllm.course.reference_solution import solved
+from tinyllm.course.reference_solution import solved, source
 from tinyllm.course.syllabus import Task, find_lesson, syllabus
 from tinyllm.course.workers import Failure, Launcher
 from tinyllm.ops import OPS
@@ -283,3 +283,9 @@ def test_an_answer_takes_no_more_memory_than_it_has():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**23
+
+
+def test_every_variant_has_a_text():
+    """A parameter `logits` was taken for a strategy of that name, in whose module the variant stands."""
+    for _, function in OTHERS:
+        compile(source([function]), function.__name__, "exec")

@@ -33,7 +33,8 @@ def collect(function: Callable[..., Any], found: dict[str, str]) -> None:
     tree.body[0].decorator_list = []
     strip_types(tree.body[0])
     found[function.__name__] = ast.unparse(tree)
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    own = {*function.__code__.co_varnames, *function.__code__.co_cellvars}
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - own
     for name in sorted(names & function.__globals__.keys()):
         value = function.__globals__[name]
         value = value.reference if isinstance(value, Op) else value
