@@ -314,7 +314,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths: np.
 
 def attention_ranges(q: Tensor, k: Tensor, v: Tensor, starts: np.ndarray, ends: np.ndarray,
                      bias: Tensor | None = None) -> Tensor:  # fmt: skip
-    """Compute attention; a query sees keys t with starts <= t < ends, both (B, S). bias adds to scores."""
+    """Compute attention; a query sees keys t with starts <= t < ends, both (B, S). bias: added to scores."""
     return apply(ops.attention_ranges, q, k, v, starts, ends, bias)
 
 

@@ -64,7 +64,7 @@ class Random:
     """A stream of random numbers named by a key, such as `Random(seed, "batch", step)`.
 
     Equal keys give equal streams; different keys give unrelated ones. `counter` is the number of 64-bit words
-    drawn so far. Setting it moves to that place in the stream, so saving it is enough to resume.
+    drawn so far. Set `counter` to move to another place; save `key` and `counter` to resume a stream.
     """
 
     def __init__(self, *key: int | str):

@@ -230,7 +230,7 @@ class Bert(Pretrained, nn.EncoderLM):
 
     @classmethod
     def hf_write(cls, found: dict[str, Any], config: Any) -> dict[str, Any]:
-        """Return the settings `found` with the class name in transformers and two tables of labels."""
+        """Return the settings `found` plus the name of transformers' class and two tables of labels."""
         ids = {name: i for i, name in enumerate(config.labels or [])} or None
         names = dict(enumerate(config.labels or [])) or None
         return found | {"architectures": [config.architecture], "id2label": names, "label2id": ids}

@@ -75,7 +75,7 @@ def tap(model: Module, name: str, fn: Callable[[Tensor, Tensor], Tensor | None])
 def recompute(model: Module, large: float = LARGE) -> Module:
     """Save memory in training: let blocks drop activations, and compute them again in the backward pass.
 
-    A block is a module in a list, such as `h.0`, but not in a list inside a block. If a block's input has at
+    A block is a module in a list, such as `h.0`, unless the list is inside a block. If a block's input has at
     least `large` bytes, the block keeps only the residual stream and the inputs and output of attention. With
     products in bf16 a block keeps everything, because computing it again takes too long. Returns the model.
     """

@@ -315,7 +315,7 @@ def watch(around: Callable[..., Any]) -> _Switch:
 
 
 def threads(n: int | None = None) -> int:
-    """Set how many threads kernels use to n, if given; return the number. Results do not depend on it.
+    """Set the kernels' number of threads to n, if given, and return it. It does not change any result.
 
     Without kernels the number is 1, because NumPy's threads are not counted. Raises UserError unless n >= 1.
     """

@@ -39,11 +39,11 @@ class Picture(Html):
 def draw(y: Tensor, /, **names: Any) -> Picture:
     """Draw how a tensor was computed: `tl.draw(loss, a=a, b=b)` also names a and b; `**globals()` names all.
 
-    Each box has a value, or the shape if it is not a single number, the operation that made it, and the
-    gradient of y with respect to it, or that gradient's length. If y is not a single number, gradients are
-    those of its sum. The slope beside an arrow is the derivative of one number with respect to another.
-    Inputs that need no gradient are left out. Call it before `backward()`, which frees the graph. Raises
-    ValueError if there is no graph or it has more than 60 steps.
+    Each box has a value, the operation that made the value, and the gradient of y with respect to it. For an
+    array, the box has the shape and the gradient's length. If y is not a single number, gradients are those
+    of the sum of y. The slope beside an arrow is the derivative of one number with respect to another. Inputs
+    that need no gradient are left out. Draw before `backward()`, which frees the graph. Raises ValueError if
+    there is no graph or it has more than 60 steps.
     """
     last = getattr(y, "_node", None)
     if last is None or last.backward is None:

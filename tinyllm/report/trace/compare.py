@@ -99,7 +99,7 @@ def _what(step: Step) -> str:
 class Layer:
     """The difference between the outputs of one part of a model in two captures.
 
-    `size` is the root mean square of the first output, `difference` the root mean square of the differences.
+    `size` is the root mean square of the first capture's output, `difference` that of the differences.
     """
 
     path: str
