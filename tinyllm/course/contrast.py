@@ -234,7 +234,7 @@ def same_numbers(got: Any, want: Any) -> Any:
 
 
 def about(triples: list[tuple]) -> str | None:
-    """Describe results right to only two or three digits, else return None; triples as in `relation`."""
+    """Describe results right to only two or three digits, or return None. triples: see `relation`."""
     if any(np.asarray(got).dtype.kind != "f" for _, got, _ in triples):
         return None
     for digits in (3, 2):

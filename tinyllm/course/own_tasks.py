@@ -167,7 +167,7 @@ def strategy(given: Any, where: str) -> st.SearchStrategy:
 
 
 def bound(expected: Any, tolerance: float) -> Any:
-    """Return the allowed error of a result: `tolerance` times its largest number; 0 if not of floats."""
+    """Return the allowed error of a result: `tolerance` times its largest float; 0 for integers and text."""
     floats = isinstance(expected, float) or getattr(getattr(expected, "dtype", None), "kind", "") == "f"
     if not floats:
         return 0

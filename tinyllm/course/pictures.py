@@ -52,7 +52,7 @@ def _branch(bottom, layers, name):
 
 
 def clocks(frequencies: np.ndarray, pairs: Sequence[tuple[int, int]]) -> Html:
-    """Draw rotary positions as dials in HTML: a row per (query's, key's position), a column per frequency.
+    """Draw rotary positions as HTML dials: a row per (query position, key position), a column per frequency.
 
     A dial has two hands, for the query and for the key, at the angles frequency * position.
     """

@@ -292,7 +292,7 @@ def asked(answer: Any) -> tuple[Any, Any, Any]:
 
 @dataclass(frozen=True)
 class Died:
-    """The worker died instead of answering. signal: the number; 0 if the worker exited, None if unknown."""
+    """The worker died instead of answering. signal: what ended it; 0 if it exited itself, None if unknown."""
 
     signal: int | None
 

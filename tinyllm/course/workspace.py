@@ -88,7 +88,7 @@ def versions(folder: Path) -> dict[str, int]:
 
 @contextlib.contextmanager
 def copied(path: Path) -> Iterator[Path]:
-    """Copy an exercise and the code beside it to a folder that a `with` block uses; yield the copy's path.
+    """Copy an exercise and the code beside it to a temporary folder; yield the path of the copy.
 
     A worker may read the whole folder, so nothing else must be in it. Raises UserError if the exercise
     cannot be read or is too large.

@@ -213,7 +213,7 @@ def parse(code: str) -> Any:
 
 
 def matches(node: Any, pattern: Any) -> bool:
-    """Return True if a node is the same code as `pattern`, or as its first statement if it is a list."""
+    """Return True if a node is the same code as `pattern`, or as the first statement of a list `pattern`."""
     wanted = pattern[0] if isinstance(pattern, list) else pattern
     return equal(node, wanted)
 

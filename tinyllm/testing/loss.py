@@ -79,7 +79,7 @@ def logits_of(x, w):
 
 
 def linear_token_losses_bound(args, results):
-    """Bound the float32 errors of losses and lse, including the effect of errors of the logits x w^T."""
+    """Bound the float32 errors of losses and lse, which are computed from inexact logits x w^T."""
     x, w, targets, ignore_index = args
     logits, off = logits_of(x, w)
     losses, each = token_losses_bound((logits, targets, ignore_index), results)

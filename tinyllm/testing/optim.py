@@ -66,7 +66,7 @@ def schedules(draw):
 
 
 def schedule_bound(args, results):
-    """Bound the error of a learning rate by 1e-9 times the largest, because C libraries differ in cos."""
+    """Bound the error of a learning rate by 1e-9 times the highest rate: C libraries differ in cos."""
     return (1e-9 * args[2],)
 
 

@@ -133,7 +133,7 @@ def moment(text: str, what: str, end: bool = False) -> datetime.datetime:
 
 def adjust(found: Adjustments, course: Course, level: str,
            records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Apply the tables to records. Students in the roster who handed in nothing get a record, too.
+    """Apply an instructor's tables to records. Students of the roster without a submission get a record, too.
 
     Raises UserError if a table names a student who is neither in the roster nor has a submission.
     """
@@ -158,7 +158,7 @@ def adjust(found: Adjustments, course: Course, level: str,
 
 
 def adjust_lesson(found: Adjustments, course: Course, key: str, lesson: dict[str, Any]) -> None:
-    """Change the points of one lesson of a record in place."""
+    """Apply an instructor's tables to one lesson of a record, in place."""
     for task in lesson["tasks"]:
         points, comment = found.overrides.get((key, lesson["lesson"], task["task"]), (None, ""))
         if points is not None or comment:

@@ -201,7 +201,7 @@ def similar(found: dict[str, dict[Key, Place]]) -> list[Pair]:
 
 
 def shared_bits(found: dict[str, dict[Key, Place]], bits: dict[Key, float]) -> np.ndarray:
-    """Return the sums of the bits that each pair of students shares, (students, students)."""
+    """Return the sum of bits that each pair of students shares: an array (students, students)."""
     sums, keys = np.zeros((len(found), len(found))), list(bits)
     for start in range(0, len(keys), CHUNK):
         chunk = keys[start : start + CHUNK]
@@ -211,7 +211,7 @@ def shared_bits(found: dict[str, dict[Key, Place]], bits: dict[Key, float]) -> n
 
 
 def beyond_chance(sums: np.ndarray, false_pairs: float) -> float:
-    """Return a limit in bits that `false_pairs` pairs exceed on average in a class without copying.
+    """Return a limit in bits: without copying, `false_pairs` pairs of a class exceed it on average.
 
     Above the median, the sums of pairs should fall off exponentially, with a scale from the median and the
     third quartile. Then a share of 0.5 exp(-(limit - median) / scale) of all pairs is above the limit.
