@@ -88,11 +88,9 @@ def dots(title: str, picture: np.ndarray, unit: str = "", patch: int = 1) -> Htm
 
 def next_letters(title: str, letters: Sequence[str], probs: np.ndarray, unit: str) -> Html:
     """Draw the probabilities (V, V) of the next letter as HTML, with a row for each previous letter."""
-    picture = heat_map(np.sqrt(probs), f"{title}: {len(letters)} rows")
-    marks = [tag("span", visible(letter.encode())) for letter in letters]
-    body = tag("div", tag("div", marks, class_="rows"), tag("div", marks, class_="tops"), picture,
-               class_="letters", style=f"--n:{len(letters)}")  # fmt: skip
-    return figure(title, unit, tag("div", body, class_="wide"), class_="drawn")
+    names = [visible(letter.encode()) for letter in letters]
+    picture = heat_map(np.sqrt(probs), f"{title}: {len(letters)} rows", names)
+    return figure(title, unit, tag("div", picture, class_="wide"), class_="drawn")
 
 
 def coloured(title: str, unit: str, tokens: Iterable[bytes]) -> Html:
