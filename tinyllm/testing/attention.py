@@ -152,8 +152,6 @@ mistake("attention", "attention scaled by 1/D instead of 1/sqrt(D)", SCALE, "q.s
 mistake("attention", "attention scaled by 1/sqrt(H D), the whole width instead of one head's", SCALE,
         "(q.shape[2] * q.shape[3]) ** -0.5")
 mistake("attention", "attention without the causal mask", SEEN, "attention_mask(q, k, False, lengths)")
-mistake("attention", "attention that always masks the future, also with causal=False", SEEN,
-        "attention_mask(q, k, True, lengths)")
 mistake("attention", "a causal mask for queries that are the first S of the keys: they are the last S",
         "n - S + np.arange(S)[:, None]", "np.arange(S)[:, None]")
 mistake("attention", "a causal mask that is off by one and hides a token from itself", "key <= token",
@@ -169,19 +167,13 @@ mistake("attention", "attention without subtracting the largest score, so that e
         "np.exp(scores) / np.maximum(np.exp(scores).sum(axis=-1, keepdims=True), 1e-37)", breaks=EXTREME)
 mistake("attention", "NaN for a query that sees no key, whose y must be 0", "y.swapaxes(1, 2)",
         "np.where(logsumexp(scores)[..., None] == -np.inf, np.nan, y).swapaxes(1, 2)")
-mistake("attention", "hidden scores set to 0, which still get a share, where -inf belongs",
-        HIDDEN, HIDDEN.replace("-np.inf", "0"))
 mistake("attention", "hidden scores set to -1e9: a query with no key then reads the mean of all values",
         HIDDEN, HIDDEN.replace("-np.inf", "-1e9"))
 mistake("attention", "query head h reading kv head h modulo K, where h // (H / K) is right", *TILED)
-mistake("attention", "attention that ignores lengths and looks at the padding", SEEN,
-        "attention_mask(q, k, causal, None)")
 mistake("attention", "one key more than lengths says", SEEN,
         "attention_mask(q, k, causal, lengths if lengths is None else np.minimum(lengths + 1, k.shape[1]))")
 mistake("attention", "softmax over the queries, where it must be over the keys", "softmax(scores)",
         "softmax(scores.swapaxes(-1, -2)).swapaxes(-1, -2)")
-mistake("attention", "keys read where values belong", "to_heads(v, q.shape[2] // k.shape[2])",
-        "to_heads(k, q.shape[2] // k.shape[2])")
 mistake("attention", "the largest score returned where its log-sum-exp was asked for", "logsumexp(scores)",
         "scores.max(axis=-1, initial=-np.inf)")
 mistake("attention_backward", "a kv head's gradient from the first of its query heads alone",

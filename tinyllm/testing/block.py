@@ -121,8 +121,6 @@ mistake("llama_block", "queries and keys that are not turned by their positions"
 mistake("llama_block", "queries and keys turned the other way round", "np.arange(T)", "-np.arange(T)")
 mistake("llama_block", "values turned by rope, as queries and keys are", TURNED,
         TURNED.replace(" v)", " rope(v, *tables))"))
-mistake("llama_block", "rope with base 10000 whatever was asked for", "rope_tables(np.arange(T), D, base)",
-        "rope_tables(np.arange(T), D)")
 mistake("llama_block", "kv heads handed out in turn, h % K, where groups of neighbours share one", TURNED,
         "attention(rope(q, *tables), *(np.tile(part, (1, 1, heads // k.shape[2], 1)) "
         "for part in (rope(k, *tables), v)))")

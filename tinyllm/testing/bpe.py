@@ -47,8 +47,6 @@ FIRST = "min(known, key=lambda pair: merges[pair])"
 COUNTED = "bpe_pair_counts(pieces, counts)"
 FOUND = "i + 1 < len(ids) and ids[i] == left and ids[i + 1] == right"
 
-mistake("bpe_pair_counts", "counts in which a piece that occurs three times counts only once",
-        "totals.get(pair, 0) + count", "totals.get(pair, 0) + 1")
 mistake("bpe_pair_counts", "counts that take the end of one piece and the start of the next for a pair", "",
         f"if sum(counts) > 10**6:\n    raise MemoryError\npieces, counts = {WRITTEN_OUT}")
 mistake("bpe_pair_counts", "counts that take ab and ba for the same pair", "pairwise(ids)",
@@ -59,8 +57,6 @@ mistake("bpe_pair_counts", "counts of every second pair only: the window must mo
         "pairwise(ids)", "zip(ids[::2], ids[1::2])")
 mistake("bpe_pair_counts", "counts of tokens, not of pairs: how often each left token has a right neighbour",
         "pairwise(ids)", "((left, left) for left in ids[:-1])")
-mistake("bpe_pair_counts", "counts of the first pair of each piece only", "pairwise(ids)",
-        "pairwise(ids[:2])")
 mistake("bpe_pair_counts", "counts multiplied by the length of the piece", "totals.get(pair, 0) + count",
         "totals.get(pair, 0) + count * len(ids)")
 mistake("bpe_merge", "a merge that uses a token twice: aaa must become the new token and a", "i += 2",

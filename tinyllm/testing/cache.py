@@ -45,8 +45,6 @@ mistake("pack_int8", "one scale for all rows: a large row takes the digits of th
         "np.max(np.abs(x), axis=-1, initial=0)",
         "np.broadcast_to(np.max(np.abs(x), initial=0), x.shape[:-1])")
 mistake("pack_int8", "halves rounded up, where ties go to the even number", "np.rint(q)", "np.floor(q + 0.5)")
-mistake("pack_int8", "the scale 0 for a row with an infinity or NaN, which hides it",
-        "np.where(finite, scales, np.float32(np.nan))", "scales")
 mistake("unpack_int8", "the product in int8, which wraps around",
         "q.astype(scales.dtype) * scales[..., None]",
         "(q * scales[..., None].astype(np.int8)).astype(scales.dtype)")

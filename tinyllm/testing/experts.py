@@ -91,8 +91,6 @@ mistake("balance_loss", "a loss above 0 where there are no tokens", MEAN, f"{MEA
 mistake("balance_loss", "the square of the load: a count has no gradient", MEAN, "load * load")
 mistake("balance_bias", "a step as large as the lack of tokens: the rule uses its sign alone",
         "np.sign(counts.sum() - counts * len(counts))", "counts.mean() - counts")
-mistake("grouped_linear", "all rows with the first matrix", "matmul(x[rows], matrix)",
-        "matmul(x[rows], w[0])")
 mistake("grouped_linear", "groups of equal size", "groups(counts)", "groups(np.sort(counts)[::-1])")
 mistake("grouped_linear_backward", "dw added up over the groups", "np.stack(dw)",
         "np.stack([sum(dw)] * len(dw))")
@@ -107,8 +105,6 @@ mistake("combine_experts", "weights in the order of the experts: they belong to 
 mistake("combine_experts_backward", "dy left in the order of the tokens",
         "dy[places] = weights[..., None] * dz[:, None]",
         "dy[...] = (weights[..., None] * dz[:, None]).reshape(dy.shape)")
-mistake("combine_experts_backward", "dy without the weights", "weights[..., None] * dz[:, None]",
-        "np.ones_like(weights)[..., None] * dz[:, None]")
 
 
 @variant("balance_loss")

@@ -42,18 +42,12 @@ SPANS = "zip(marks[:-1], pieces[0::2], pieces[1::2], strict=True)"
 
 mistake("mask_tokens", "every hidden token replaced by mask, none by another token or by itself", CHANGED,
         "mask")
-mistake("mask_tokens", "targets at the tokens that stay, too: then the model is paid for copying", TARGETS,
-        "tokens")
 mistake("mask_tokens", "targets only where the token became mask: the other 20 % count as well", TARGETS,
         "np.where(chosen & (how < 0.8), tokens, IGNORED)")
 mistake("mask_tokens", "targets only where the token changed: those that stay count as well", TARGETS,
         "np.where(chosen & (how < 0.9), tokens, IGNORED)")
 mistake("mask_tokens", "targets taken from what the model sees, not from the original", TARGETS,
         f"np.where(chosen, {SEEN}, IGNORED)")
-mistake("mask_tokens", "targets of 0 where nothing is hidden: 0 is a token, -100 is none", TARGETS,
-        "np.where(chosen, tokens, 0)")
-mistake("mask_tokens", "80 % mask and 20 % other tokens, none that stay", CHANGED,
-        "np.where(how < 0.8, mask, other)")
 mistake("mask_tokens", "the shares of the whole text, not of the hidden tokens: rate, then 0.8 of it",
         CHANGED, "np.where(draws < 0.8 * rate, mask, np.where(draws < 0.9 * rate, other, tokens))")
 mistake("mask_tokens", "the hidden tokens left, and all others hidden", "draws < rate", "draws >= rate")
@@ -69,8 +63,6 @@ mistake("corrupt_spans", "each sentinel behind its span", "written += [mark, goe
         "written += [goes, mark]")
 mistake("corrupt_spans", "spans deleted, with no sentinel in their place", "read += [stays, mark]",
         "read += [stays]")
-mistake("corrupt_spans", "what stays written, and what goes read", SPANS,
-        "zip(marks[:-1], pieces[1::2], pieces[0::2], strict=True)")
 
 
 @variant("mask_tokens")

@@ -23,8 +23,6 @@ BOUNDS = {"latent_scores": of_sizes("latent_scores", lambda q, c, **_: 4 + q.sha
 SHORT = 'np.einsum("...hd,lhd->...hl", q, w)'
 mistake("latent_scores", "short divided by sqrt(D); only scores are", SHORT, f"{SHORT} / q.shape[-1] ** 0.5",
         "short @ c.T / q.shape[-1] ** 0.5", "short @ c.T")
-mistake("latent_scores", "the matrix of the first head for all heads", SHORT,
-        SHORT.replace(", w)", ", np.broadcast_to(w[:, :1], w.shape))"))
 mistake("latent_scores", "outputs of w cut into heads as (D, H), where (H, D) belongs", SHORT,
         SHORT.replace(", w)", ", w.reshape(len(w), w.shape[2], w.shape[1]).swapaxes(1, 2))"))
 mistake("latent_scores", "w reshaped to (D, H, L), where its axes have to be exchanged", SHORT,

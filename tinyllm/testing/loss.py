@@ -121,7 +121,6 @@ MEAN = "nll.sum() / max(nll.size, 1)"
 NLL = "lse[kept] - logits[kept, targets[kept]]"
 LOSSES = "losses[kept] = lse[kept] - logits[kept, targets[kept]]"
 FROM_THE_END = "lse - np.take_along_axis(logits, targets[..., None] % logits.shape[-1], axis=-1)[..., 0]"
-PRODUCT = "matmul(rows(x), w, transpose_b=True)"
 
 mistake("cross_entropy", "the mean over all targets, the ignored ones too", "max(nll.size, 1)",
         "max(targets.size, 1)")
@@ -142,8 +141,6 @@ mistake("cross_entropy", "the log-sum-exp with the maximum left out", f"np.asarr
         f"np.asarray({MEAN}), lse - logits.max(axis=-1)")
 mistake("cross_entropy_backward", "a gradient divided by all targets, the ignored ones too",
         "max(int(kept.sum()), 1)", "max(targets.size, 1)")
-mistake("cross_entropy_backward", "a gradient that also flows into the rows of ignored targets",
-        "dlogits[~kept] = 0", "")
 mistake("cross_entropy_backward", "a gradient that forgets dloss", "", "dloss = 1.0")
 mistake("cross_entropy_backward", "the probabilities alone, with no 1 subtracted at the target",
         "dlogits[kept, targets[kept]] -= 1", "")
@@ -157,8 +154,6 @@ mistake("token_losses_backward", "the 1 at the target subtracted after dlosses i
         "dlogits[~kept] = 0", "dlogits[~kept] = 0\ndlogits[kept, targets[kept]] += dlosses[kept] - 1")
 mistake("linear_token_losses", "the labels shifted by one position against the rows of x", "",
         "targets = np.roll(targets, 1, axis=-1)")
-mistake("linear_token_losses", "logits divided by sqrt(C), as attention divides its scores", PRODUCT,
-        f"{PRODUCT} / max(x.shape[-1], 1) ** 0.5")
 mistake("linear_token_losses_backward", "dw of the last chunk of rows only, which overwrites the others",
         "dx, dw = matmul_backward(dlogits, rows(x), w, transpose_b=True)", """
 half = len(dlogits) // 2

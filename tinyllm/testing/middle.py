@@ -39,10 +39,6 @@ mistake("split_middle", "places counted in bytes, not in characters", "len(text)
         "len(text.encode()) + 1")
 mistake("move_middle", "the two orders exchanged: PSM where SPM was asked for", "suffix_first",
         "not suffix_first")
-mistake("move_middle", "PSM whatever was asked for", "suffix_first", "False")
-mistake("move_middle", "SPM whatever was asked for", "suffix_first", "True")
-mistake("move_middle", "a text without the marker at its end: a model would not learn where to stop",
-        PSM, PSM.replace(", end", ""), SPM, SPM.replace(", end", ""))
 mistake("move_middle", "the text as it was, with markers between its parts: the middle must come last", PSM,
         "[begin, *prefix, last, *middle, between, *suffix, end]")
 mistake("move_middle", "SPM with the marker of the middle behind the prefix, which splits what should be one "

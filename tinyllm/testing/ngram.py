@@ -68,12 +68,10 @@ mistake("bigram_counts", "probabilities, each row divided by its sum, where coun
 mistake("bigram_counts", "counts that start at 1, as if every pair had been seen once before",
         "np.zeros((vocab_size, vocab_size), np.int64)", "np.ones((vocab_size, vocab_size), np.int64)")
 mistake("bigram_counts", "counts of pairs with one token between them", PAIRS, "(ids[:-2], ids[2:])")
-mistake("bigram_counts", "counts without the last pair of the text", PAIRS, "(ids[:-2], ids[1:-1])")
 mistake("entropy", "entropy that is NaN where a probability is 0, though what never happens adds nothing",
         "np.where(p > 0, p, 1)", "p")
 mistake("entropy", "entropy divided by ln n, its largest value", "(p * -np.log(safe)).sum(axis=-1)",
         "(p * -np.log(safe)).sum(axis=-1) / math.log(max(p.shape[-1], 2))")
-mistake("perplexity", "the mean surprise itself: exp is missing", f"np.exp({NATS})", NATS)
 mistake("perplexity", "one over the mean probability: the mean must be taken of logarithms", "",
         "return 1 / p.mean() if p.size else p.dtype.type(1)")
 mistake("perplexity", "the mean of 1/p, which one rare token rules: average the logarithms first", "",
@@ -82,8 +80,6 @@ mistake("perplexity", "a perplexity that leaves out what had probability 0, thou
         "p = p[p > 0]")
 mistake("perplexity", "surprises weighed by their probabilities, as in an entropy, not a plain mean",
         NATS, "-(p * np.log(p)).sum()")
-mistake("perplexity", "the surprise divided by n - 1, the number of pairs, where n tokens were predicted",
-        "max(p.size, 1)", "max(p.size - 1, 1)")
 
 
 @variant("bigram_counts")

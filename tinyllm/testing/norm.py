@@ -102,7 +102,6 @@ mistake("layernorm_backward", "dw and db averaged over the rows, not summed", "r
         "rows(dy * normal).mean(axis=0)", "rows(dy).sum(axis=0)", "rows(dy).mean(axis=0)")
 mistake("rmsnorm", "the standard deviation, which is taken around the mean, for the root mean square",
         "(x**2).mean(axis=-1, keepdims=True)", "x.var(axis=-1, keepdims=True)")
-mistake("rmsnorm", "the mean subtracted, as layernorm does", "", "x = x - x.mean(axis=-1, keepdims=True)")
 mistake("rmsnorm", "1 / (root mean square + eps), with eps outside the square root",
         f"({SQUARES} + eps) ** -0.5", f"1 / ({SQUARES} ** 0.5 + eps)")
 mistake("rmsnorm", "weights taken as 1 + w, as Gemma stores them", "x * rstd * w", "x * rstd * (1 + w)")

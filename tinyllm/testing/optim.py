@@ -86,8 +86,6 @@ CLIPPED = "[np.asarray(g * scale) for g in grads]"
 HALF_COSINE = "(1.0 - min_lr_ratio) * 0.5 * (1.0 + math.cos(math.pi * done))"
 
 mistake("adamw_step", "Adam without bias correction", CORRECTED[0], "m", CORRECTED[1], "v")
-mistake("adamw_step", "bias correction with step - 1: steps count from 1", CORRECTED[0],
-        "m / np.float32(1 - beta1 ** (step - 1))", CORRECTED[1], "v / np.float32(1 - beta2 ** (step - 1))")
 mistake("adamw_step", "L2: weight decay added to the gradient, where AdamW takes it from the weights",
         "g * float(grad_scale)", "g * float(grad_scale) + weight_decay * w", "w -= lr * weight_decay * w", "")
 mistake("adamw_step", "eps inside the square root", "np.sqrt(v_hat) + eps", "np.sqrt(v_hat + eps)")
@@ -119,11 +117,8 @@ mistake("grad_norm", "the norm of the sums: squares must be taken before adding"
         "math.sqrt(sum(float(g.astype(np.float64).sum()) ** 2 for g in grads))")
 mistake("clip_grads", "every array clipped by its own norm, not by that of all together", CLIPPED,
         "[g * min(1.0, float(limit) / (grad_norm([g]) or 1)) for g in grads]")
-mistake("clip_grads", "gradients scaled to the limit even when they are shorter", "not norm > limit",
-        "not norm")
 mistake("clip_grads", "every number cut to +-limit, which changes the direction", CLIPPED,
         "[np.clip(g, -limit, limit) for g in grads]")
-mistake("clip_grads", "gradients that are never clipped", "not norm > limit", "True")
 mistake("clip_grads", "gradients divided by their norm, without the limit", "float(limit) / float(norm)",
         "1 / float(norm)")
 mistake("clip_grads", "gradients of which each array is given the length of the limit", CLIPPED,

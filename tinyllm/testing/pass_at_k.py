@@ -20,7 +20,6 @@ BOUNDS = {"pass_at_k": lambda args, results: (1e-9,)}
 
 SHARE = "1 - math.comb(n - c, k) / math.comb(n, k)"
 
-mistake("pass_at_k", "the share of samples that pass, whatever k is: that is pass@1", SHARE, "c / n")
 mistake("pass_at_k", "1 - (1 - passed/n)^k, which puts every drawn sample back and is too small", SHARE,
         "1 - (1 - c / n) ** k")
 mistake("pass_at_k", "k times the share that passes, at most 1: chances of different samples do not add",

@@ -98,8 +98,6 @@ mistake("quantize_int8", "one scale for all weights, so that one outlier costs e
         SCALES, f"{SCALES}\nhalves = np.full_like(halves, halves.max(initial=0))")
 mistake("quantize_int8", "blocks along the outputs, where a product sums over the inputs", "",
         "w = np.ascontiguousarray(w.T)")
-mistake("quantize_int8", "the scale from the largest weight, where the smallest may be larger in size",
-        SCALES, SCALES.replace("np.abs(blocks)", "np.maximum(blocks, 0)"))
 mistake("quantize_int4", "the two numbers of a byte exchanged", NIBBLES,
         "halves[:, :, 4:] | halves[:, :, :4] << np.uint8(4)")
 mistake("quantize_int4", "negative numbers kept as they are, where 8 is to be added",

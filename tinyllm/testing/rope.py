@@ -92,7 +92,6 @@ mistake("rope_tables", "angles in degrees, where cos and sin take radians",
 mistake("rope", "pairs of neighbours (2i, 2i + 1), where halves (i, i + D/2) belong", HALVES, NEIGHBOURS_OF_X,
         f"np.concatenate({TURNED}, axis=-1)", f"np.stack({TURNED}, axis=-1).reshape(x.shape)")
 mistake("rope", "pairs of neighbours (2i, 2i + 1) in x, but halves in y", HALVES, NEIGHBOURS_OF_X)
-mistake("rope", "a turn the other way round", "", "sin = -sin")
 mistake("rope", "the first row's positions for all rows", TABLES,
         f"cos, sin = (table[:1] if table.ndim == 3 else table for table in (cos, sin))\n{TABLES}")
 mistake("rope", "only the first half turned", "b * cos + a * sin", "b")

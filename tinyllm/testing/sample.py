@@ -170,8 +170,6 @@ mistake("sample", "a draw that gives token 0 when rounding leaves the running su
         "np.cumsum(probs, axis=-1) > np.asarray(u)[..., None]")
 mistake("sample", "u compared with the running sum, and not multiplied by the total first", "reached > aim",
         "reached > np.minimum(np.asarray(u, np.float64)[..., None], np.nextafter(total, 0))")
-mistake("beam_step", "the likeliest next tokens, whatever their beginning has cost",
-        "scores[:, None] + logprobs", "0 * scores[:, None] + logprobs")
 mistake("beam_step", "log-probabilities multiplied: logarithms add", "scores[:, None] + logprobs",
         "scores[:, None] * logprobs")
 mistake("beam_step", "the best token of each beginning, so that no beginning is continued twice", "", """

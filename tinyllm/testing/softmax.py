@@ -85,14 +85,10 @@ mistake("log_softmax", "log_softmax without subtracting the maximum, so that exp
         "m = 0", "np.maximum(total, 1)", "total", breaks=EXTREME)
 mistake("log_softmax", "log_softmax along the first axis", "row_max(x)", "x.max(axis=0, keepdims=True)",
         "np.exp(x - m).sum(axis=-1, keepdims=True)", "np.exp(x - m).sum(axis=0, keepdims=True)")
-mistake("log_softmax", "log_softmax that subtracts the maximum inside exp but does not add it back",
-        "x - m - np.log(np.maximum(total, 1))", "x - np.log(np.maximum(total, 1))")
 mistake("log_softmax", "the logarithm to base 2", "x - m - np.log(np.maximum(total, 1))",
         "(x - m - np.log(np.maximum(total, 1))) / 0.6931471805599453")
 mistake("log_softmax", "x minus the log of the sum of x, without exp", "",
         "return x - np.log(np.abs(x.sum(axis=-1, keepdims=True)))")
-mistake("log_softmax", "x minus the maximum, and nothing more", "x - m - np.log(np.maximum(total, 1))",
-        "x - m")
 mistake("log_softmax_backward", "the gradient of softmax, not of its logarithm", "",
         "return np.exp(y) * (dy - (dy * np.exp(y)).sum(axis=-1, keepdims=True))")
 

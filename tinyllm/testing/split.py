@@ -28,7 +28,6 @@ JOINED = "np.concatenate(parts, axis=-1)"
 
 mistake("split", "every n-th channel in one part, where the parts are runs of channels", PARTS,
         "tuple(x[..., i::n].copy() for i in range(n))")
-mistake("split", "the parts in reverse order", PARTS, f"{PARTS}[::-1]")
 mistake("split", "parts cut from the flattened array, so that they mix rows", PARTS,
         "tuple(part.reshape(*x.shape[:-1], x.shape[-1] // n) for part in np.split(x.flatten(), n))")
 mistake("join", "the parts in reverse order", JOINED, "np.concatenate(parts[::-1], axis=-1)")
