@@ -108,6 +108,8 @@ mistake("swiglu_backward", "dgate with sigmoid(gate) for the derivative of silu"
         "silu_backward(dy * up, gate)", "dy * up * sigmoid(gate)")
 mistake("add", "x changed in place", "return x + y", "x += y\nreturn x", breaks=PURE)
 mistake("add", "the product, where the sum belongs", "x + y", "x * y")
+mistake("add", "x - y", "x + y", "x - y")
+mistake("add", "y - x", "x + y", "y - x")
 mistake("add", "the sum computed in float64 and left there", "x + y", "x.astype(np.float64) + y", breaks=FORM)
 mistake("add", "every sum of an x and a y, a table of them", "x + y", "np.add.outer(x, y)")
 mistake("dropout", "one mask for every place of the stream: the counter is left out", "", "key = key[0], 0")
