@@ -99,7 +99,7 @@ def _work(model):
 def measure_rates(model: Any) -> dict[str, float]:
     """Measure how many tokens per second a model reads, and how many it writes after half a context.
 
-    A model that fills in masked tokens only reads. Returns {"reading": rate, "writing": rate}.
+    Returns {"reading": rate, "writing": rate}, without "writing" for an encoder such as BERT.
     """
     engine = Engine(model)
     prompt, half, new = _work(model)

@@ -66,7 +66,7 @@ def costs(model: Any) -> Costs:
 
 
 def differences(one: Any, other: Any) -> list[str]:
-    """List the parts of two models: lines begin with - (only in one), + (only in other) or a space (in both).
+    """List the parts of two models: lines begin with - (only in `one`), + (only in `other`) or a space.
 
     Two parts are equal if they have the same class and the same weight shapes. Their names do not matter.
     """

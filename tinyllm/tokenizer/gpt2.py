@@ -1,7 +1,7 @@
 """Read and write GPT-2's files (OpenAI, 2019): `vocab.json`, {token: id}; `merges.txt`, two tokens a line.
 
-The files do not list special tokens. If the caller names none, an entry is special if no merge makes it,
-and it is plain ASCII, like "<|endoftext|>", or has a character that stands for no byte.
+The files do not list special tokens. If the caller names none, entries that no merge makes are special: those
+in plain ASCII, like "<|endoftext|>", and those with a character that stands for no byte.
 """
 
 import json

@@ -180,7 +180,7 @@ class Run:
         raise UserError(f"{self.folder} holds no run: {reason}{beside and f'; there are {beside}'}")
 
     def is_model(self) -> bool:
-        """Return True for the folder of a model that is not a run, such as a checkpoint."""
+        """Return True if the folder holds a model but no run, such as a checkpoint."""
         known = [os.path.lexists(self.folder / name) for name in ("config.json", "adapter_config.json")]
         return any(known) and not os.path.lexists(self.file)
 

@@ -46,7 +46,7 @@ def _read(text):
 
 
 def last_event(random: Random, now: list[int], largest: int) -> list:
-    """Draw an event that leaves two people with `now` things; before it, each had 1 to `largest`."""
+    """Draw an event after which two people have `now` things; before it, each had 1 to `largest`."""
     possible = []
     for who in (0, 1):
         less, more, gone = now[who] - 1, largest - now[who], now[1 - who] - 1

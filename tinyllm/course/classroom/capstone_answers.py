@@ -29,7 +29,7 @@ def references(without: Sequence[str] = ()) -> dict[str, Callable[..., Any]]:
 
 
 def variants(which: int) -> dict[str, Callable[..., Any]]:
-    """Return {op: function} with the capstone's ops in a different right form, number `which`."""
+    """Return {op: function} for the capstone: right, but not written as the library's; `which` chooses."""
     return {op: VARIANTS[op][which % len(VARIANTS[op])] for op in PARTS}
 
 

@@ -158,7 +158,7 @@ def residual_stream(blocks: list[Step]) -> list[np.ndarray]:
 
 
 def additions(blocks: list[Step]) -> dict[str, np.ndarray]:
-    """Return the lengths of the vectors added to the stream: {"attention": (L, T), "mlp": (L, T)}.
+    """Return the norms of the vectors added to the stream: {"attention": (L, T), "mlp": (L, T)}.
 
     In a layer, the part that runs an attention op is "attention"; other parts with matrix products are "mlp".
     """
