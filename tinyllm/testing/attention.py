@@ -148,7 +148,6 @@ UNSEEN = "np.where(lse == -np.inf, 0, lse)", "np.where(lse == -np.inf, np.inf, l
 SCORES = "masked_scores(q, k, causal, lengths)"
 
 mistake("attention", "attention without the 1/sqrt(D) factor", SCALE, "1.0")
-mistake("attention", "attention scaled by 1/D instead of 1/sqrt(D)", SCALE, "q.shape[3] ** -1.0")
 mistake("attention", "attention scaled by 1/sqrt(H D), the whole width instead of one head's", SCALE,
         "(q.shape[2] * q.shape[3]) ** -0.5")
 mistake("attention", "attention without the causal mask", SEEN, "attention_mask(q, k, False, lengths)")

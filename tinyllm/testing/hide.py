@@ -46,8 +46,6 @@ mistake("mask_tokens", "targets only where the token became mask: the other 20 %
         "np.where(chosen & (how < 0.8), tokens, IGNORED)")
 mistake("mask_tokens", "targets only where the token changed: those that stay count as well", TARGETS,
         "np.where(chosen & (how < 0.9), tokens, IGNORED)")
-mistake("mask_tokens", "targets taken from what the model sees, not from the original", TARGETS,
-        f"np.where(chosen, {SEEN}, IGNORED)")
 mistake("mask_tokens", "the shares of the whole text, not of the hidden tokens: rate, then 0.8 of it",
         CHANGED, "np.where(draws < 0.8 * rate, mask, np.where(draws < 0.9 * rate, other, tokens))")
 mistake("mask_tokens", "the hidden tokens left, and all others hidden", "draws < rate", "draws >= rate")
@@ -59,8 +57,6 @@ mistake("corrupt_spans", "the sentinels taken from the end", SPANS,
         "zip(marks[:0:-1], pieces[0::2], pieces[1::2], strict=True)", "marks[-1]", "marks[0]")
 mistake("corrupt_spans", "a sentinel for every hidden token, not for every span", "read += [stays, mark]",
         "read += [stays, mark.repeat(len(goes))]")
-mistake("corrupt_spans", "each sentinel behind its span", "written += [mark, goes]",
-        "written += [goes, mark]")
 mistake("corrupt_spans", "spans deleted, with no sentinel in their place", "read += [stays, mark]",
         "read += [stays]")
 

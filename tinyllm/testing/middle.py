@@ -47,8 +47,6 @@ mistake("move_middle", "SPM as PSM with the two sides exchanged: the prefix must
         SPM, "[begin, *suffix, between, *prefix, last, *middle, end]")
 mistake("move_middle", "the markers of suffix and middle exchanged",
         "begin, between, last, end = markers", "begin, last, between, end = markers")
-mistake("move_middle", "PSM without the marker before the prefix", PSM, PSM.replace("begin, ", ""))
-mistake("move_middle", "SPM without the marker of the prefix", SPM, SPM.replace("begin, ", ""))
 mistake("trim_sides", "the beginning of the prefix, not its end, which is next to the gap", KEPT,
         "prefix[:before]")
 mistake("trim_sides", "the end of the suffix, not its beginning, which is next to the gap",

@@ -84,9 +84,6 @@ mistake("mean_pool", "the mean of all positions, padding too", "np.where(real(le
 mistake("mean_pool", "padding left out of the sum, but counted in the divisor",
         "lengths[:, None].astype(x.dtype)", "x.dtype.type(x.shape[1])")
 mistake("mean_pool", "the first position of each text, as BERT's pooler takes it", MEAN, "x[:, 0]")
-mistake("mean_pool", "the last position of each text", MEAN, "x[np.arange(len(x)), lengths - 1]")
-mistake("mean_pool", "the largest number of each channel, not the mean", MEAN,
-        "np.where(real(lengths, x.shape[1]), x, -np.inf).max(axis=1)")
 mistake("mean_pool", "the mean over the whole batch", MEAN, """
 np.broadcast_to(kept.sum(axis=(0, 1)) / max(lengths.sum(), 1), (x.shape[0], x.shape[2])).astype(x.dtype)""")
 mistake("mean_pool_backward", "a gradient that also flows into the padding",
