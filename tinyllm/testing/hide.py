@@ -19,7 +19,7 @@ def mask_tokens(draw):
     if draw(st.booleans()):
         draws[..., 1:] *= rate  # so that these are hidden
         draws[..., :1], how[..., 2:3], how[..., -1:], how[..., 1:2] = rate, 0.82, 0.9, 0.8
-    tokens, other = (ints(draw, shape, 20).astype(np.int64) for _ in range(2))  # as np.full makes, too
+    tokens, other = (ints(draw, shape, 21).astype(np.int64) for _ in range(2))  # as np.full makes, too
     return tokens, draws, how, other, 20, rate
 
 
@@ -27,7 +27,7 @@ def mask_tokens(draw):
 def corrupt_spans(draw):
     """Draw a text, the lengths of its kept and hidden spans, and sentinel ids for the gaps: 99, 98, ..."""
     count, rng = draw(st.sampled_from((1, 2, 3, 6))), Random(draw(seeds), "spans")
-    kept, hidden = (1 + rng.integers(4, count) for _ in range(2))
+    kept, hidden = (rng.integers(5, count) for _ in range(2))
     tokens = ints(draw, (int(kept.sum() + hidden.sum()),), 50)
     return tokens, kept, hidden, 99 - np.arange(count + 1)
 
