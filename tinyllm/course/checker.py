@@ -1,6 +1,6 @@
-"""Check a student's function, in another process, on the library's own cases and properties.
+"""Check a student's function, in another process, on the library's own cases.
 
-The cases of the task's op are sorted into properties (ordinary numbers, extreme ones, empty arrays,
+The cases are grouped by the property that they test (ordinary numbers, extreme numbers, empty arrays,
 views...). Each property is checked in a fresh worker. `diagnose` explains the first failure.
 """
 

@@ -92,7 +92,7 @@ class LatentAttention(nn.Attention):
         self.o_proj = nn.Linear(c.heads * c.value_width, c.width, c.bias)
 
     def queries(self, x: Tensor) -> Tensor:
-        """Return the queries of all heads: x (B, T, C) -> (B, T, H, plain + rotated)."""
+        """Return the queries of all heads: x (B, T, C) -> (B, T, H, width without rope + width with rope)."""
         short = "q_a_proj" in vars(self)
         q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x))) if short else self.q_proj(x)
         return q.reshape(*x.shape[:2], self.heads, -1)

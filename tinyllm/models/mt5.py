@@ -25,5 +25,5 @@ class MT5(T5):
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Complete a config.json with T5's defaults. The decoder's output is never scaled."""
+        """Complete a config.json with T5's defaults, and switch off the scaling of the decoder's output."""
         return super().hf_read(config) | {"scale_decoder_outputs": False}

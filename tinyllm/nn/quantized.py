@@ -119,7 +119,7 @@ class FusedLinears:
 
     @staticmethod
     def can_fuse(layers: list) -> bool:
-        """Return True if all layers have one class, one input width, no bias, and multiples of 16 outputs."""
+        """Return True if all layers have the same class and input width, no bias, and 16 n outputs each."""
         return isinstance(layers[0], QuantizedLinear) and all(
             type(layer) is type(layers[0]) and layer.n_in == layers[0].n_in and layer.bias is None
             and layer.n_out % 16 == 0 for layer in layers

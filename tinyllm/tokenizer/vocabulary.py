@@ -137,8 +137,8 @@ class Vocabulary:
     def encode(self, piece: bytes) -> list[int]:
         """Encode a piece: bytes -> list of ids.
 
-        If `bpe_encode` is replaced (see `tl.override`), the replacement runs; a vocabulary with `order` or
-        `ignore_merges` then raises UserError. A byte without a token always raises UserError.
+        If `bpe_encode` is replaced (see `tl.override`), the replacement runs. This raises UserError if the
+        vocabulary has `order` or `ignore_merges`. A byte without a token always raises UserError.
         """
         if bpe_encode.replaced:
             if self.order is not None or self.ignore_merges:

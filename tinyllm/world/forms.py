@@ -23,7 +23,7 @@ VALUES = {  # what everybody has, and what it can be
 
 
 class Shape(NamedTuple):
-    """The type of a slot (gap in a sentence): a regular expression, functions to write and read values."""
+    """The type of a slot (gap in a sentence): a regular expression, and functions to write and read it."""
 
     pattern: str
     say: Callable[[Any], str]

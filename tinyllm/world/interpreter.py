@@ -1,8 +1,8 @@
 """Run programs in a small, safe part of Python: functions of integers, texts and lists.
 
-The interpreter walks over the syntax tree and refuses every node that is not in one of three `match`
-statements, so a program can reach nothing else. Steps, lengths, numbers and nested calls are bounded. Lists
-must not hold lists, because a short program could build one that takes for ever to compare.
+The interpreter walks over the syntax tree and refuses every node that its three `match` statements do not
+handle, so a program can reach nothing else. Steps, lengths, numbers and nested calls are bounded. Lists must
+not hold lists, because a short program could build one that takes for ever to compare.
 """
 
 import ast
