@@ -163,9 +163,10 @@ class Search:
         parts = []
         for i in range(len(self.labels)):
             pairs = [(args, with_right(name, args, out, i)) for args, out in answered]
-            wrong = [pair for pair in pairs if numbers_wrong(name, pair[1], pair[0])]
-            seen = {id(pair) for pair in wrong}
-            fine = [pair[0] for pair in pairs if id(pair) not in seen]
+            wrong = [(args, out) for args, out in pairs if numbers_wrong(name, out, args)
+                     and np.size(right(name, args)[0][i])]  # an empty result has a shape only
+            seen = {id(args) for args, _ in wrong}
+            fine = [args for args, _ in pairs if id(args) not in seen]
             if wrong:
                 parts.append(Group(name, wrong, [*passing, *fine], i))
         self.groups += parts if len(parts) > 1 else []
