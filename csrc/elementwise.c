@@ -14,7 +14,7 @@
  * Measured on one AVX2 core, 768 x 512 numbers, against the spec: silu and swiglu 8 times as fast, gelu_tanh
  * 4, gelu 26 (NumPy has no erf), add the same, because it only waits for memory. gelu took 10.3 ns for sixteen numbers
  * when its tail was a polynomial of degree 10 and the error of t * t was put back; 8.0 with a ratio of two short
- * polynomials and the exact t * t inside the exponential. With AVX-512 it took 7.7 ns, and 6.8 since the remainder is
+ * polynomials and the exact t * t inside the exponential. With AVX-512 it took 7.7 ns, and 7.1 since the remainder is
  * doubled, which the coefficients of exp make up for.
  *
  * An element's bits do not depend on where in the array it stands: the last ones go through the same sixteen
