@@ -223,7 +223,7 @@ def in_zip(archive: zipfile.ZipFile) -> Files:
 
 
 def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    """Read an entry of a zip, up to one byte more than the limit, whatever size its header claims."""
+    """Read an entry of a zip, up to one byte more than the limit; the size in its header is not trusted."""
     with archive.open(entry) as f:
         return f.read(MAX_FILE + 1)
 
