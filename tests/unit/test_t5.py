@@ -251,6 +251,11 @@ def test_a_text_is_learnt_by_its_hidden_spans(tmp_path):
         trained(tmp_path, "to be or not to be. " * 40, **{"pretrain.hidden": 0.8})
 
 
+def test_a_run_with_more_than_256_tokens_can_be_read_again(tmp_path):
+    setup, _ = trained(tmp_path, "to be or not to be, that is the question. " * 40, tokenizer="bpe:270")
+    assert setup.config.model["start"] > 256 and tl.make_config(setup.config.flat()) == setup.config
+
+
 def test_pairs_are_learnt_by_reading_one_and_writing_the_other(tmp_path):
     setup, events = trained(tmp_path, "abc\tcba\nbd\tdb\n" * 10, recipe="sft")
     batch, end = setup.plan.batches(0), setup.model.config.end

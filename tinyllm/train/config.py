@@ -11,6 +11,7 @@ from typing import Any
 from tinyllm.config import check, convert, describe, flatten, part, setting
 from tinyllm.errors import UserError
 from tinyllm.models import family, names
+from tinyllm.models.sizes import SIZE
 from tinyllm.train.recipe import find_recipe
 from tinyllm.train.schedule import SCHEDULES
 
@@ -168,7 +169,7 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
     base |= cls.laptop if preset == LAPTOP else {}
     values = base | {name: convert(name, value, known) for name, value in settings.items()}
     sizes = cls.PRESETS[preset] | {k: v for k, v in part(values, "model.").items() if k != "type"}
-    model = cls.config_class(**{"vocab_size": 256} | sizes)  # the tokenizer decides the vocabulary later
+    model = cls.config_class(**{"vocab_size": SIZE["max"]} | sizes)  # the tokenizer decides it later
     options = recipe.options and recipe.options(**part(values, f"{recipe.name}."))
     return RunConfig(
         **{name: value for name, value in values.items() if "." not in name} | {"recipe": recipe.name},
