@@ -64,6 +64,8 @@ def test_softmax(softmax):
     verdict = judge_test(exact)
     assert verdict.state == "failed" and "it rejects" in verdict.message
     assert "np.float32([[" in verdict.smallest_input and verdict.line == 7
+    assert "`assert np.array_equal(softmax(x), e / e.sum(axis=-1, keepdims=True))`" in verdict.message
+    assert "\n  # a right softmax returns np.float32([[0.0" in verdict.smallest_input
     accused = int(verdict.message.split()[2])
     assert 0 < accused <= len(VARIANTS["softmax"])
     assert 0 < len(verdict.held) < 4  # of at least 4 that it catches
@@ -105,13 +107,16 @@ def test_a_test_that_counts_its_runs_learns_nothing(judge_test, tmp_path, source
     assert verdict.state == "failed" and len(verdict.held) < len(MISTAKES["softmax"]) / 2
 
 
-def test_survivors_are_named_only_after_the_pass(judge_test):
+def test_of_the_survivors_one_is_named_before_the_pass(judge_test):
     few = "def test_softmax(softmax):\n    assert softmax(np.ones((2, 3), np.float32)).dtype == np.float32\n"
     verdict = judge_test(few)
     sentences = [sentence for sentence, _ in MISTAKES["softmax"]]
     living = [s for s in sentences if not any(s in title for title in verdict.held)]
     assert verdict.state == "failed" and "buggy versions" in verdict.message and len(living) > 3
-    assert not any(s in text for s in living for text in (*verdict.broken, verdict.message))
+    assert [s for s in living if s in verdict.message] == living[:1] and "assert?" not in verdict.message
+    assert not any(s in text for s in living for text in verdict.broken)
+    verdict = judge_test("def test_softmax(softmax):\n    softmax(np.ones(3, np.float32)) == 1\n")
+    assert "does it assert?" in verdict.message and sentences[0] in verdict.message
     line = "    assert np.all(softmax(np.full((2, 3), -np.inf, np.float32)) == 0)\n"
     most = read(11)["reference"].replace(line, "")
     verdict = judge_test(most)

@@ -288,6 +288,8 @@ def describe(error: "Any", code: str) -> dict:
     for frame in traceback.extract_tb(error.__traceback__):
         if frame.filename == code:
             line = frame.lineno
+            if not message and (frame.line or "").startswith("assert "):
+                message = f"`{frame.line}`"
     clean = message.encode("utf-8", "replace").decode()[:MAX_TEXT]
     return {"kind": kind, "message": clean, "line": line}
 

@@ -22,10 +22,10 @@ from tinyllm.course.syllabus import Task
 from tinyllm.course.workers import Failure, printable
 from tinyllm.ops import OPS
 from tinyllm.testing import MISTAKES, VARIANTS
-from tinyllm.testing.check import bits, describe
+from tinyllm.testing.check import as_text, bits, describe
 from tinyllm.testing.relations import parameters, specs_only
 
-ENOUGH = 0.75  # the share of rejected mutants that passes; only then are the survivors named
+ENOUGH = 0.75  # the share of rejected mutants that passes; only then are all survivors named
 FLOOR = 0.5  # the share above which each mutant earns points of its own: less is had by chance
 LARGEST = 2000  # numbers in one argument, so that an answer takes little time and memory
 GIVE_UP = 2  # runs without a judgement, because they take too long, say
@@ -37,7 +37,8 @@ class Bench:
 
     def __init__(self, op, function):
         self.op, self.function = op, function
-        self.last, self.calls = None, 0
+        self.last: str | None = None
+        self.calls = 0
 
     def answer(self, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Call the implementation, and return the reply for `fork_server.remote`."""
@@ -55,6 +56,7 @@ class Bench:
             with specs_only(), np.errstate(all="ignore"):
                 OPS[self.op].variants["numpy"](*copy.deepcopy(args))  # raises if the arguments are wrong
                 value = self.function(*args)
+            self.last += f"\n  # a right {self.op} returns {as_text(value)}"
         except Exception as error:
             return {"raised": printable(f"{type(error).__name__}: {error}")}
         changed = [at for at, old in enumerate(before) if bits(args[at]) != old]
@@ -103,10 +105,16 @@ def judge(task: Task, start: Callable[[], Any], **options: Any) -> Verdict:
         return Verdict(task.name, "failed", held, broken, message, why.line, smallest_input=last)
     if len(caught) < ENOUGH * len(mutants):
         message = (f"it misses {len(rest)} of {len(mutants)} buggy versions; it must catch at least "
-                   f"{math.ceil(ENOUGH * len(mutants))}")  # fmt: skip
+                   f"{math.ceil(ENOUGH * len(mutants))}; {missed(rest, mutants)}")  # fmt: skip
         return Verdict(task.name, "failed", held, tuple(unknown[i] for i in rest), message)
     broken = tuple(f"{unknown[i]}: {mutants[i][0]}" for i in rest)
     return Verdict(task.name, "passed", held, broken, "\n".join(f"lives: {mutants[i][0]}" for i in rest))
+
+
+def missed(rest: list[int], mutants: list[tuple]) -> str:
+    """Say what a test lets pass. Only one survivor is named, because finding the others is the task."""
+    example = f"one that it accepts: {mutants[rest[0]][0]}"
+    return example if len(rest) < len(mutants) else f"nothing ever makes it fail: does it assert? {example}"
 
 
 def no_judgement(run: tuple[Failure | None, Bench]) -> bool:
