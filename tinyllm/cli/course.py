@@ -14,7 +14,7 @@ from tqdm import tqdm
 from tinyllm.cli.command import command, group
 from tinyllm.cli.text import paragraph
 from tinyllm.course.classroom.adjust import adjust, find_tables, read_tables
-from tinyllm.course.classroom.collect import left_out
+from tinyllm.course.classroom.collect import left_out, load
 from tinyllm.course.classroom.config import COURSE_FILE, Course, load_course, new_course, whole_course
 from tinyllm.course.classroom.export import EXPORTERS, RESULT_EXPORTERS
 from tinyllm.course.classroom.grading import MISSING
@@ -155,7 +155,11 @@ def grade_folder(folder: str, course: Course, tables: dict[str, Path], out: str,
             print("interrupted; the same command goes on with the submissions that are left", file=sys.stderr)
             return None
     records = adjust(adjustments, course, level, records)
-    files = {submission.student: submission.files for submission in submissions}
+    known = {submission.student: submission for submission in submissions if not submission.problem}
+
+    def files(student: str) -> dict:
+        return load(known[student], course.lessons).files if student in known else {}
+
     write_results(out, course, records, level, left_out(folder), files)
     return records
 
@@ -279,7 +283,8 @@ def similar(folder: str, *, out: str = "similar.html", course: str | None = None
     from tinyllm.course.classroom import similarity  # imported here, because it is needed once a term
 
     found = find_course(course)
-    statements, left = similarity.fingerprints(find_submissions(folder, found), found)
+    whole = (load(submission, found.lessons) for submission in find_submissions(folder, found))
+    statements, left = similarity.fingerprints(whole, found)
     pairs = similarity.similar(statements)
     write(out, similarity.similarity_page(found, statements, pairs, left))
     for pair in pairs[:20]:

@@ -1,5 +1,8 @@
 """Read the submissions of students, which are folders or zips, without trusting them.
 
+`collect` lists all submissions, and `load` reads the files of one: those of a whole class may not fit in
+memory.
+
 A zip is never unpacked to the paths in it. First all its entries are checked (absolute paths, `..`, links,
 sizes). Then only the files that a lesson asks for are read, each up to a limit.
 """
@@ -12,7 +15,7 @@ import stat
 import unicodedata
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from tinyllm.course.syllabus import Lesson
@@ -31,20 +34,17 @@ JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # invisible, but som
 
 @dataclass
 class Submission:
-    """A student's files by lesson folder and name, or the reason why they were refused."""
+    """A student's files by lesson folder and name, or the reason why they were refused.
+
+    digest: a hexadecimal digest of the files and the reason, which `load` computes.
+    """
 
     student: str
     source: Path
     files: dict = field(default_factory=dict)  # (folder of a lesson, name) -> bytes
     progress: bytes = b""
     problem: str = ""
-
-    @property
-    def digest(self) -> str:
-        """Return a hexadecimal digest of the submission's files."""
-        parts = [f"{self.student}\0{self.problem}".encode("utf-8", "surrogateescape"), self.progress]
-        parts += [f"{k!r}\0".encode("utf-8", "surrogateescape") + v for k, v in sorted(self.files.items())]
-        return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+    digest: str = ""
 
     def keep(self, place: tuple[str, str], data: bytes) -> None:
         """Add a file. Raises Refused if it is too large, or if its name is already in use."""
@@ -64,7 +64,7 @@ Files = Iterator[tuple[PurePosixPath, Callable[[], bytes]]]  # each file's path,
 
 
 def collect(folder: str | Path, lessons: list[Lesson]) -> list[Submission]:
-    """Read every submission in a folder, sorted by name.
+    """List every submission in a folder, sorted by name, without its files.
 
     If a student has two submissions, both are refused, because nobody can know which one counts.
     """
@@ -72,16 +72,25 @@ def collect(folder: str | Path, lessons: list[Lesson]) -> list[Submission]:
     for entry in filter(is_submission, entries(folder)):
         packed = entry.suffix.lower() in (".zip", *OTHERS) and not entry.is_dir()
         name = entry.stem.removesuffix(".tar") if packed else entry.name
-        submission = Submission(student_name(name), entry)
-        try:
-            read_submission(submission, lessons)
-        except Refused as problem:
-            submission.files, submission.problem = {}, printable(problem)
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or error
-            submission.files, submission.problem = {}, printable(f"it cannot be read: {why}")
-        found.append(submission)
+        whole = load(Submission(student_name(name), entry), lessons)
+        found.append(replace(whole, files={}, progress=b""))
     return refuse_twins(found)
+
+
+def load(submission: Submission, lessons: list[Lesson]) -> Submission:
+    """Return a submission with its files, read from the disk; if they are refused, with the reason."""
+    found = Submission(submission.student, submission.source)
+    try:
+        read_submission(found, lessons)
+    except Refused as problem:
+        found.files, found.problem = {}, printable(problem)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        found.files, found.problem = {}, printable(f"it cannot be read: {why}")
+    parts = [f"{found.student}\0{found.problem}".encode("utf-8", "surrogateescape"), found.progress]
+    parts += [f"{k!r}\0".encode("utf-8", "surrogateescape") + v for k, v in sorted(found.files.items())]
+    found.digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+    return found
 
 
 def read_submission(submission: Submission, lessons: list[Lesson]) -> None:
@@ -150,7 +159,6 @@ def refuse_twins(submissions: list[Submission]) -> list[Submission]:
         names = " and ".join(printable(twin.source.name, 80) for twin in twins)
         for twin in twins:
             if len(twins) > 1:
-                twin.files = {}
                 twin.problem = f"{len(twins)} submissions of one student: {names}; keep one"
             kept.setdefault(twin.student, twin)
     return list(kept.values())

@@ -63,6 +63,11 @@ class Course:
     points_per_late_day: float = 0
 
     @property
+    def lessons(self) -> list[Lesson]:
+        """Return the lessons of all parts."""
+        return [part.lesson for part in self.parts]
+
+    @property
     def total(self) -> float:
         """Return the sum of all points."""
         return sum(sum(part.points.values()) for part in self.parts)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.course import capstone
-from tinyllm.course.classroom.collect import Submission, collect, student_name
+from tinyllm.course.classroom.collect import Submission, collect, load, student_name
 from tinyllm.course.classroom.config import Course, new_seed
 from tinyllm.course.classroom.grading import RECORD, UNJUDGED, empty_record, grade
 from tinyllm.course.drawing import properties
@@ -40,7 +40,7 @@ from tinyllm.testing.relations import specs_only
 SECONDS_PER_SUBMISSION = 4 * 3600  # by the clock; then a grading process is killed: see `grading`
 CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 LATER = "not graded yet; `course grade` without --student does so"
-LOST = "its grading process ended, by a crash or after four hours; grade again"
+LOST = "its grading process ended, by a crash or after four hours, or its files changed; grade again"
 
 
 def choose_level(wanted: str, required: bool = False) -> str:
@@ -63,7 +63,7 @@ def find_submissions(folder: str | Path, course: Course) -> list[Submission]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder} with submissions")
-    submissions = collect(folder, [part.lesson for part in course.parts])
+    submissions = collect(folder, course.lessons)
     if not submissions:
         raise UserError(f"{folder} holds no submissions: it should have a folder or a zip for each student")
     return submissions
@@ -246,7 +246,9 @@ def run_one(submission: Submission, course: Course, level: str, path: str) -> No
     for part in course.parts:
         ensure(part.lesson)
     bound_memory()
-    atomic_write_text(path, json.dumps(grade(submission, course, level), sort_keys=True))
+    whole = load(submission, course.lessons)
+    if whole.digest == submission.digest:  # else the record would have the name of other files
+        atomic_write_text(path, json.dumps(grade(whole, course, level), sort_keys=True))
 
 
 def bound_memory(more: int = 2**30) -> None:

@@ -6,7 +6,7 @@ Text from students (names, messages) is never read as a formula in a spreadsheet
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,11 @@ RESULTS = {"course": str, "isolation": str, "note": str, "submissions": [RECORD]
 
 
 def write_results(out: str | Path, course: Course, records: list[dict[str, Any]], level: str,
-                  left_out: Sequence[str] = (), files: dict[str, Files] | None = None) -> None:
+                  left_out: Sequence[str] = (), files: Callable[[str], Files] = lambda student: {}) -> None:
     """Write the tables, results.json and feedback into a folder.
 
     left_out: names of files that are not submissions.
-    files: {student: files}, to show the code.
+    files: returns a student's files, to show the code.
 
     Raises UserError if the folder cannot be written.
     """
@@ -44,7 +44,7 @@ def write_results(out: str | Path, course: Course, records: list[dict[str, Any]]
         atomic_write_text(out / name, text)
     atomic_write_text(out / "results.json", json.dumps(results, indent=1, sort_keys=True) + "\n")
     for record in records:  # last, because their names are made of what students chose
-        page = feedback(course, record, (files or {}).get(record["student"], {}))
+        page = feedback(course, record, files(record["student"]))
         write(out / "feedback" / feedback_name(record["student"]), page)
 
 

@@ -15,7 +15,7 @@ import builtins
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -142,7 +142,7 @@ def known(part: Part) -> set[Key]:
     return {key for name, text in texts for key in fingerprint(part.lesson.folder, name, text)}
 
 
-def fingerprints(submissions: Sequence[Submission],
+def fingerprints(submissions: Iterable[Submission],
                  course: Course) -> tuple[dict[str, dict[Key, Place]], list[str]]:
     """Return {student: statements to compare}, and sentences about files that cannot be compared."""
     ignored = set[Key]().union(*map(known, course.parts))
