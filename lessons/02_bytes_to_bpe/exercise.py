@@ -20,8 +20,8 @@ def bpe_pair_counts(pieces, counts):
 def bpe_merge(ids, pair, new_id):
     """Replace every occurrence of a pair by one new token, from left to right.
 
-    ids: n tokens -> list of at most n tokens. A token is used once: (5, 5, 5)
-    becomes [new, 5].
+    ids: n tokens, none of them new_id -> list of at most n tokens. A token is
+    used once: (5, 5, 5) becomes [new_id, 5].
     """
     raise NotImplementedError
 

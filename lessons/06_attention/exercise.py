@@ -28,7 +28,7 @@ def rope_tables(positions, width, base=10000.0):
     i = 0 .. width/2 - 1.
 
     positions (T,) or (B, T) ints -> cos, sin (T, width/2) or (B, T, width/2)
-    float32.
+    float32, from angles in float64.
     """
     raise NotImplementedError
 

@@ -64,15 +64,16 @@ def scaled_rope_tables(positions, width, base, scaling):
               keep f, pairs with few get f / factor, and pairs between
               low_freq_factor and high_freq_factor turns a mean of both
     "yarn"    the same with beta_slow and beta_fast turns, and cos and sin are
-              multiplied by attention_factor, by default 1 + 0.1 ln(factor)
+              multiplied by attention_factor, by default 1 + 0.1 ln(factor),
+              or 1 if factor < 1
 
     The mean is kept f + (1 - kept) f / factor. For llama3, kept grows from 0 to
     1 with the number of turns. For yarn, it falls from 1 to 0 with the index of
     the pair, from the pair with beta_fast turns, rounded down, to the pair
     with beta_slow turns, rounded up; by default 32 and 1 turns. The pair with n
-    turns has the index width ln(context / (2 pi n)) / (2 ln base). The two ends
-    are at least 0 and at most width - 1, and at least 0.001 apart. They are not
-    rounded if "truncate" is False. In ntk, width - 2 is at least 1. Angles are
-    computed in float64, and the tables are float32.
+    turns has the index width ln(context / (2 pi n)) / (2 ln base). The first
+    end is at least 0, the last at most width - 1; if they are equal, the last
+    is 0.001 more. They are not rounded if "truncate" is False. In ntk, width -
+    2 is at least 1. Angles are computed in float64, and the tables are float32.
     """
     raise NotImplementedError

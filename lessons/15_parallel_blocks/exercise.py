@@ -15,7 +15,7 @@ def count_cache_bytes(tokens, layers, kv_heads, head_width, bits=32):
     """Count the bytes of a KV cache with this many tokens -> int.
 
     In each layer, every token has a key and a value for each kv head, of
-    head_width numbers of `bits` bits.
+    head_width numbers of `bits` bits. The total is rounded down to whole bytes.
     """
     raise NotImplementedError
 

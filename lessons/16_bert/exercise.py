@@ -13,10 +13,11 @@ def mask_tokens(tokens, draws, how, other, mask, rate):
     """Hide the tokens whose draw is below rate: 80 % become mask, 10 % another
     token, 10 % stay as they are.
 
-    tokens (...) ints; draws and how (...), random numbers from 0 up to 1; other
-    (...), random tokens -> seen (...), targets (...) ints. A hidden token
-    becomes mask where how < 0.8, else `other` where how < 0.9. Targets are the
-    original tokens at all places where a token is hidden, and -100 elsewhere.
+    tokens (...) int64; draws and how (...), random numbers from 0 up to 1;
+    other (...), random tokens -> seen (...), targets (...) int64. A hidden
+    token becomes mask where how < 0.8, else `other` where how < 0.9. Targets
+    are the original tokens at all places where a token is hidden, and -100
+    elsewhere.
     """
     raise NotImplementedError
 

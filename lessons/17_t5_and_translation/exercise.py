@@ -13,8 +13,8 @@ def corrupt_spans(tokens, kept, hidden, sentinels):
     """Take spans out of a text, so that the encoder reads the rest and the
     decoder writes the spans.
 
-    tokens (n,), kept (s,), hidden (s,), sentinels (s + 1,), ints -> what is
-    read and what is written, ints. The first kept[0] tokens stay, the next
+    tokens (n,), kept (s,), hidden (s,), sentinels (s + 1,), int64 -> what
+    is read and what is written, int64. The first kept[0] tokens stay, the next
     hidden[0] go, kept[1] stay, and so on; s is 1 or more. In what is read,
     sentinels[i] replaces span i. In what is written, sentinels[i] stands before
     span i, and the last sentinel ends the text: [1, 2, 3, 4] with kept [1, 1],
@@ -28,7 +28,7 @@ def relative_buckets(distance, buckets, max_distance, causal):
     """Map distances to buckets: each short distance has its own bucket, longer
     distances share buckets.
 
-    distance (...), the key's position minus the query's -> (...) ints below
+    distance (...), the key's position minus the query's -> (...) int64 below
     `buckets`. With causal, keys before the query use all buckets, and later
     keys fall into bucket 0. Otherwise the first half of the buckets is for keys
     up to the query, the second half for keys after it. Among n buckets, each
@@ -45,8 +45,8 @@ def beam_step(scores, logprobs, count):
 
     scores (N,), the log-probability of each beginning; logprobs (N, V), the
     log-probability of every next token -> beams (the numbers of the
-    beginnings), tokens and totals = score + logprob, each (m,), the best first;
-    m is the smaller of count and N V. Of equal totals the smaller beam comes
-    first, then the smaller id.
+    beginnings) and tokens, both int64, and totals = score + logprob, each (m,),
+    the best first; m is the smaller of count and N V. Of equal totals the
+    smaller beam comes first, then the smaller id.
     """
     raise NotImplementedError

@@ -84,6 +84,7 @@ def count_cache_bytes(tokens: int, layers: int, kv_heads: int, head_width: int, 
     """Count the bytes of a KV cache with this many tokens -> int.
 
     In each layer, every token has a key and a value for each kv head, of head_width numbers of `bits` bits.
+    The total is rounded down to whole bytes.
     """
     return 2 * tokens * layers * kv_heads * head_width * bits // 8
 

@@ -39,7 +39,8 @@ def bpe_pair_counts(pieces: Sequence[Sequence[int]], counts: Sequence[int]) -> d
 def bpe_merge(ids: Sequence[int], pair: tuple[int, int], new_id: int) -> list[int]:
     """Replace every occurrence of a pair by one new token, from left to right.
 
-    ids: n tokens -> list of at most n tokens. A token is used once: (5, 5, 5) becomes [new, 5].
+    ids: n tokens, none of them new_id -> list of at most n tokens. A token is used once: (5, 5, 5) becomes
+    [new_id, 5].
     """
     left, right = pair
     merged = []

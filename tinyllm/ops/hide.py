@@ -15,10 +15,10 @@ def mask_tokens(tokens: Array, draws: Array, how: Array, other: Array, mask: int
                 ) -> tuple[Array, Array]:  # fmt: skip
     """Hide the tokens whose draw is below rate: 80 % become mask, 10 % another token, 10 % stay as they are.
 
-    tokens (...) ints; draws and how (...), random numbers from 0 up to 1; other (...), random tokens ->
-    seen (...), targets (...) ints. A hidden token becomes mask where how < 0.8, else `other` where how < 0.9.
-    Targets are the original tokens at all places where a token is hidden, and -100 elsewhere. (Devlin et al.,
-    "BERT", 2019, section 3.1.)
+    tokens (...) int64; draws and how (...), random numbers from 0 up to 1; other (...), random tokens ->
+    seen (...), targets (...) int64. A hidden token becomes mask where how < 0.8, else `other` where how <
+    0.9. Targets are the original tokens at all places where a token is hidden, and -100 elsewhere. (Devlin et
+    al., "BERT", 2019, section 3.1.)
     """
     chosen = draws < rate
     changed = np.where(how < 0.8, mask, np.where(how < 0.9, other, tokens))
@@ -39,7 +39,7 @@ def check_spans(tokens: Array, kept: Array, hidden: Array, sentinels: Array) -> 
 def corrupt_spans(tokens: Array, kept: Array, hidden: Array, sentinels: Array) -> tuple[Array, Array]:
     """Take spans out of a text, so that the encoder reads the rest and the decoder writes the spans.
 
-    tokens (n,), kept (s,), hidden (s,), sentinels (s + 1,), ints -> what is read and what is written, ints.
+    tokens (n,), kept (s,), hidden (s,), sentinels (s + 1,), int64 -> what is read and what is written, int64.
     The first kept[0] tokens stay, the next hidden[0] go, kept[1] stay, and so on; s is 1 or more. In what is
     read, sentinels[i] replaces span i. In what is written, sentinels[i] stands before span i, and the last
     sentinel ends the text: [1, 2, 3, 4] with kept [1, 1], hidden [1, 1] and sentinels [99, 98, 97] gives

@@ -10,7 +10,7 @@ from tinyllm.ops.shapes import Array
 def relative_buckets(distance: Array, buckets: int, max_distance: int, causal: bool) -> Array:
     """Map distances to buckets: each short distance has its own bucket, longer distances share buckets.
 
-    distance (...), the key's position minus the query's -> (...) ints below `buckets`. With causal, keys
+    distance (...), the key's position minus the query's -> (...) int64 below `buckets`. With causal, keys
     before the query use all buckets, and later keys fall into bucket 0. Otherwise the first half of the
     buckets is for keys up to the query, the second half for keys after it. Among n buckets, each distance
     below e = n // 2 has its own. A larger distance d goes to e + (n - e) ln(d / e) / ln(max_distance / e),

@@ -15,8 +15,8 @@ from tinyllm.ops.shapes import Array
 def rope_tables(positions: Array, width: int, base: float = 10000.0) -> tuple[Array, Array]:
     """Tabulate the cosine and sine of position * base^(-2i / width), for pair i = 0 .. width/2 - 1.
 
-    positions (T,) or (B, T) ints -> cos, sin (T, width/2) or (B, T, width/2) float32. Raises ValueError
-    when width is odd. (Su et al., "RoFormer", 2021, section 3.2.2.)
+    positions (T,) or (B, T) ints -> cos, sin (T, width/2) or (B, T, width/2) float32, from angles in
+    float64. Raises ValueError when width is odd. (Su et al., "RoFormer", 2021, section 3.2.2.)
     """
     if width % 2:
         raise ValueError(f"rope turns pairs of channels, so the head width must be even, got {width}")
@@ -83,8 +83,8 @@ def scaled_rope_tables(positions: Array, width: int, base: float,
     "llama3"  pairs with many turns in original_max_position_embeddings tokens keep f, pairs with few get
               f / factor, and pairs between low_freq_factor and high_freq_factor turns a mean of both
     "yarn"    the same with beta_slow and beta_fast turns, and cos and sin are multiplied by
-              attention_factor, by default 1 + 0.1 ln(factor) (Peng et al. 2023, arXiv 2309.00071); the
-              indices of these two pairs are rounded unless "truncate" is false
+              attention_factor, by default 1 + 0.1 ln(factor), or 1 if factor < 1 (Peng et al. 2023, arXiv
+              2309.00071); the indices of these two pairs are rounded unless "truncate" is false
     Raises ValueError for another kind, and for missing or unknown settings.
     """
     kind, factor = scaling.get("rope_type", scaling.get("type")), scaling["factor"]

@@ -118,9 +118,9 @@ def beam_step(scores: Array, logprobs: Array, count: int) -> tuple[Array, Array,
     """Do a step of beam search: find the best ways to continue N beginnings of a text by one token.
 
     scores (N,), the log-probability of each beginning; logprobs (N, V), the log-probability of every next
-    token -> beams (the numbers of the beginnings), tokens and totals = score + logprob, each (m,), the best
-    first; m is the smaller of count and N V. Of equal totals the smaller beam comes first, then the
-    smaller id. Raises ValueError unless count >= 1.
+    token -> beams (the numbers of the beginnings) and tokens, both int64, and totals = score + logprob, each
+    (m,), the best first; m is the smaller of count and N V. Of equal totals the smaller beam comes first,
+    then the smaller id. Raises ValueError unless count >= 1.
     """
     if count < 1:
         raise ValueError(f"beam_step needs count >= 1, got {count}")
