@@ -28,7 +28,7 @@ def corrupt_spans(draw):
     """Draw a text, the lengths of its kept and hidden spans, and sentinel ids for the gaps: 99, 98, ..."""
     count, rng = draw(st.sampled_from((1, 2, 3, 6))), Random(draw(seeds), "spans")
     kept, hidden = (rng.integers(5, count) for _ in range(2))
-    tokens = ints(draw, (int(kept.sum() + hidden.sum()),), 50)
+    tokens = ints(draw, (int(kept.sum() + hidden.sum()),), 50).astype(np.int64)
     return tokens, kept, hidden, 99 - np.arange(count + 1)
 
 
