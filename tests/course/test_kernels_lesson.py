@@ -56,6 +56,14 @@ def test_a_mistake_is_rejected_by_the_property_meant_for_it_and_named(judge_c, t
         assert verdict.mistake == answer.sentence
 
 
+def test_two_ways_beyond_the_end_are_told_apart(judge_c):
+    """Both touch the same element first, wherever columns are left over; elsewhere only one of them goes outside."""
+    name = "four columns at a time, also where fewer are left"
+    (blocks,) = [answer.text for answer in answers(MATMUL).wrong if answer.sentence == name]
+    assert judge_c(MATMUL, blocks).mistake == name
+    assert judge_c(MATMUL, blocks.replace("j += 4", "j += 8").replace("j + 4", "j + 8")).mistake is None
+
+
 @pytest.mark.parametrize("task, source", [
     (SOFTMAX, "void softmax(float *y, const float *x, long rows, long n) { long r = 0; r++; }"),
     (MATMUL, "void matmul(float *y, const float *a, const float *b, long m, long k, long n) { n++; }"),
