@@ -35,8 +35,9 @@ WRITE = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 14  # also remove and 
 ON_FILES = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14  # the rights that make sense for a single file
 FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}  # version -> how many rights on files it knows
 SCOPES = 3  # abstract sockets and signals, from version 6
-SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/alternatives", "/etc/ld.so.cache",
-          "/dev/null", "/dev/urandom", "/nix/store")  # fmt: skip
+BELOW = ("bin", "lib", "lib32", "lib64", "libexec", "include")  # not src, where containers keep programs
+SYSTEM = (*(f"{top}/{each}" for top in ("", "/usr", "/usr/local") for each in BELOW), "/nix/store",
+          "/etc/alternatives", "/etc/ld.so.cache", "/dev/null", "/dev/urandom")  # fmt: skip
 
 
 @functools.cache  # every worker makes hundreds of calls
