@@ -57,7 +57,7 @@ def test_a_mistake_is_rejected_by_the_property_meant_for_it_and_named(judge_c, t
 
 
 def test_two_ways_beyond_the_end_are_told_apart(judge_c):
-    """Both touch the same element first, wherever columns are left over; elsewhere only one of them goes outside."""
+    """Both touch the same element first where columns are left over; elsewhere only one goes outside."""
     name = "four columns at a time, also where fewer are left"
     (blocks,) = [answer.text for answer in answers(MATMUL).wrong if answer.sentence == name]
     assert judge_c(MATMUL, blocks).mistake == name
