@@ -62,7 +62,6 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
     every_wrong = [args for args, _ in wrong]
     failed = set(map(id, every_wrong))
     fine = [args for args in tried if id(args) not in failed]
-    # in C, an access outside is as telling on extreme numbers
     passing = confirming([(args, None) for args in fine if cut or case_kind(args) in (*PLAIN, VIEWS)])
     wrong = [*(chosen := confirming(wrong)), *usual(task.op, wrong, chosen)]
     with Shrinker(task, start, title, effort, cut, left) as tries:
