@@ -94,7 +94,7 @@ STRANGERS = {
     ("count_parameters", "the right number - 1 * layers * width"):  # which bias it was, numbers cannot tell
         lambda vocab_size, context, layers, width:
         OPS["count_parameters"].reference(vocab_size, context, layers, width) - layers * width,
-    ("lr_schedule", "alone, without min"):
+    ("lr_schedule", "alone, without the guard"):
         edited("lr_schedule", "min(1.0, (step - warmup) / max(1, steps - warmup))",
                "(step - warmup) / max(1, steps - warmup)"),
     ("cross_entropy_backward", "ignore_index ignored and taken as -100"):
@@ -228,7 +228,8 @@ def bpe_merge(ids, pair, new_id):
             found.append(ids[i])
     return found
 """),
-    "the right formula with = for += in `gradients[:i] += gradients[i] * local[i, :i]`": ("backpropagate", """
+    "the right formula with = where += belongs in `gradients[:i] += gradients[i] * local[i, :i]`": (
+        "backpropagate", """
 import numpy as np
 def backpropagate(local):
     g = np.zeros(len(local), np.float32)

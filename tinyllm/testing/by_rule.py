@@ -1,8 +1,8 @@
 """Make mistakes by rule: change the specification of an op (its NumPy code) in every usual way.
 
-The operators of `operators` change one node of the syntax tree. This file adds edits of whole functions: an
-argument is ignored, two variables are confused, all sums run along another axis. `made` keeps only real
-mistakes: edits that change the results of a drawn case.
+The operators of `operators` and `statements` change one node of the syntax tree. This file adds edits of
+whole functions: an argument is ignored, two variables are confused, all sums run along another axis. `made`
+keeps only real mistakes: edits that change the results of a drawn case.
 """
 
 import ast
@@ -18,11 +18,35 @@ from tinyllm.ops import OPS, override
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import expectation, outcome, require_close
 from tinyllm.testing.edits import MISTAKES, VARIANTS, Edit, changed, code, edit_trees, parsed, swapped
-from tinyllm.testing.operators import ACTIVATIONS, OPERATORS, called, order, shifted, stops
+from tinyllm.testing.operators import ACTIVATIONS, OPERATORS, SLOPES, called, shifted
 from tinyllm.testing.relations import bind, specs_only
+from tinyllm.testing.statements import order, rounds, statements, stops
 
-LEFT_ALONE = ("shapes",)  # helpers of many ops, which nobody writes again
-ROWS = {  # what may be done to the rows of an argument
+ONE_OFF = {"{} one too large": "{0} + 1", "{} one too small": "{0} - 1"}
+WHOLE = {  # sentences about an array of whole numbers, and what is taken in its place
+    "{} shifted by one place": "np.roll({0}, 1, axis=-1)",
+    "{} shifted back by one place": "np.roll({0}, -1, axis=-1)",
+    "{} rounded to float16": "{0}.astype(np.float16)",
+    "the sign of {} turned": "-{0}",
+}
+REAL = {  # the same about an array of other numbers
+    "{} ignored and taken as 0": "np.zeros_like({0})",
+    "{} ignored and taken as 1": "np.ones_like({0})",
+    "the sign of {} turned": "-{0}",
+    "the absolute value of {}": "np.abs({0})",
+    "1 - {0} where {0} belongs": "1 - {0}",
+    "1 + {0} where {0} belongs": "1 + {0}",
+    "{} rounded to float16": "{0}.astype(np.float16).astype(np.float32)",
+    "{} cut to whole numbers": "np.trunc({0})",
+}
+ALONG = {  # the same about an axis of any array
+    "{} everywhere as it is at the first place along axis {axis}":
+        "np.take({0}, np.zeros({0}.shape[{axis}], int), {axis})",
+    "{} in reverse order along axis {axis}": "np.flip({0}, {axis})",
+}
+PARTS = {"the last of {} alone": "-1:", "the first of {} alone": ":1", "{} without its last": ":-1",
+         "{} without its first": "1:", "{} in reverse order": "::-1"}  # fmt: skip
+ROWS = {  # the same about the rows of an array
     "each row of {} divided by its length": "{0} / np.sqrt(({0} * {0}).sum(axis=-1, keepdims=True))",
     "the mean of each row of {} taken away": "{0} - {0}.mean(axis=-1, keepdims=True)",
     "{} divided by the square root of its width": "{0} / max({0}.shape[-1], 1) ** 0.5",
@@ -31,6 +55,7 @@ ROWS = {  # what may be done to the rows of an argument
     "softmax taken of {} first": "np.exp({0} - {0}.max(axis=-1, keepdims=True, initial=-1e9)); "
                                  "{0} = {0} / {0}.sum(axis=-1, keepdims=True)",
 }
+ALL_OPERATORS = (statements, rounds, *OPERATORS, order)
 Mistake = tuple[str, Callable[..., Any]]  # a sentence and a wrong function
 
 
@@ -52,40 +77,41 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any],
     defaults = dict(zip(reversed(names), map(ast.unparse, reversed(tree.args.defaults)), strict=False))
     for name, value in example.items():
         fixed = [defaults[name]] if name in defaults else []
-        fixed += ["True", "False"] if isinstance(value, bool) else []
-        number = isinstance(value, int | float) and not isinstance(value, bool)
+        fixed += ["True", "False", f"not {name}"] if isinstance(value, bool) else []
         others = ["0", "1", f"max({name}, 1)", f"min({name}, 1)", f"1 - {name}", f"1 + {name}", f"1 / {name}"]
-        fixed += others if number else []
+        fixed += others if isinstance(value, int | float) and not isinstance(value, bool) else []
         for other in dict.fromkeys(fixed):
             yield f"{name} ignored and taken as {other}", f"{name} = {other}"
         if type(value) is int:
             yield f"{name} ignored, as if there were no limit", f"{name} = 1_000"
-        if type(value) is int or kind(value) in ("i", "u"):
-            yield f"{name} one too large", f"{name} = {name} + 1"
-            yield f"{name} one too small", f"{name} = {name} - 1"
-        if kind(value) in ("i", "u"):
-            yield f"{name} rounded to float16", f"{name} = {name}.astype(np.float16)"
-        if isinstance(value, list | bytes):
-            yield f"nothing done to {name}", f"return list({name})"
-        if kind(value) == "f" and np.ndim(value):
-            yield f"nothing done to {name}", f"return {name}"
-        if isinstance(value, list | bytes) or (np.ndim(getattr(value, "T", 0)) and value.dtype.kind != "f"):
-            rows = "..., " if hasattr(value, "ndim") else ""
-            for said, part in (("the last of {} alone", "-1:"), ("the first of {} alone", ":1"),
-                               ("{} without its last", ":-1"), ("{} without its first", "1:")):  # fmt: skip
+        if isinstance(value, list | bytes) or (kind(value) == "f" and np.ndim(value)):
+            yield f"nothing done to {name}", f"return {name if kind(value) else f'list({name})'}"
+        if isinstance(value, list | bytes) or (np.ndim(value) and kind(value) in ("i", "u", "b")):
+            rows = "..., " if kind(value) else ""
+            for said, part in PARTS.items():
                 yield said.format(name), f"{name} = {name}[{rows}{part}]"
-        for axis in range(-np.ndim(value), 0) if kind(value) and name not in kept else ():
-            first = f"np.repeat(np.take({name}, [0], {axis}), {name}.shape[{axis}], {axis})"
-            yield f"{name} everywhere as it is at the first place along axis {axis}", f"{name} = {first}"
-        if kind(value) == "f" and name not in kept:
-            yield f"the absolute value of {name}", f"{name} = np.abs({name})"
-            yield f"the sign of {name} turned", f"{name} = -{name}"
-            yield f"1 - {name} for {name}", f"{name} = 1 - {name}"
-            yield f"{name} rounded to float16", f"{name} = {name}.astype(np.float16).astype(np.float32)"
-            yield f"{name} cut to whole numbers", f"{name} = np.trunc({name})"
-        if kind(value) and name not in kept:
-            yield f"{name} everywhere as its first number", f"{name} = np.full_like({name}, {name}.flat[0])"
+        for said, new in replacements(value, name in kept):
+            yield said.format(name), f"{name} = {new.format(name)}"
     yield from of_several(example, kept)
+
+
+def replacements(value: Any, kept: bool) -> Iterator[tuple[str, str]]:
+    """Yield pairs of a sentence about an argument and of what is taken in its place; {} is its name.
+
+    kept: False if the argument may be replaced by a new array.
+    """
+    letter = "i" if type(value) is int else kind(value)
+    if letter in ("i", "u"):
+        yield from ONE_OFF.items()
+    if not kind(value) or kept:
+        return
+    yield from {"f": REAL, "b": {}}.get(letter, WHOLE).items() if np.ndim(value) or letter == "f" else ()
+    if letter == "f" and np.ndim(value) == 2:
+        yield "{} transposed", "{0}.T"
+    for axis in range(-np.ndim(value), 0):
+        for said, new in ALONG.items():
+            yield said.replace("{axis}", str(axis)), new.replace("{axis}", str(axis))
+    yield "{} everywhere as its first number", "np.full_like({0}, {0}.flat[0] if {0}.size else 0)"
 
 
 def of_several(example: dict[str, Any], kept: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -121,12 +147,12 @@ def names(tree: ast.FunctionDef, whole: Sequence[str] = (), real: Sequence[str] 
         if node.id in whole:
             for by in (1, -1):
                 new = shifted(node, by)
-                yield f"{code(new)} for `{node.id}`{here}", node, new
+                yield f"{code(new)} where `{node.id}` belongs{here}", node, new
         if node.id in real:
             yield f"the absolute value of `{node.id}`{here}", node, called("np.abs", node)
         for other in dict.fromkeys(known) if node.id in known else ():
             if other != node.id:
-                yield f"`{other}` for `{node.id}`{here}", node, ast.Name(other, ast.Load())
+                yield f"`{other}` where `{node.id}` belongs{here}", node, ast.Name(other, ast.Load())
 
 
 def where(tree: ast.AST) -> dict[ast.AST, str]:
@@ -136,15 +162,26 @@ def where(tree: ast.AST) -> dict[ast.AST, str]:
             for node in ast.walk(each)}  # fmt: skip
 
 
-def everywhere(tree: ast.FunctionDef) -> Iterator[tuple[str, ast.FunctionDef]]:
-    """Yield mistakes that change the axis of all calls at once, as (sentence, changed function)."""
-    for axis, said in ((0, "the first axis"), (-2, "the last axis but one"), (None, "all axes together")):
-        twin = copy.deepcopy(tree)
-        found = [each for each in ast.walk(twin) if isinstance(each, ast.keyword) and each.arg == "axis"]
-        for each in found:
-            each.value = ast.Constant(axis)
+def everywhere(trees: dict[Any, ast.FunctionDef]) -> Iterator[tuple[str, dict[Any, ast.FunctionDef]]]:
+    """Yield mistakes that change all axes, all sums or all means at once, as (sentence, changed trees)."""
+    edits: list[tuple[str, Any, dict]] = [
+        ("everything along the first axis", 0, {"arg": "axis"}),
+        ("everything along the last axis but one", -2, {"arg": "axis"}),
+        ("everything along all axes together", None, {"arg": "axis"}),
+        ("the mean wherever a sum belongs", "mean", {"attr": "sum"}),
+        ("the sum wherever a mean belongs", "sum", {"attr": "mean"}),
+    ]
+    for said, new, wanted in edits:
+        twins = copy.deepcopy(trees)
+        found = [node for tree in twins.values() for node in ast.walk(tree)
+                 if wanted.items() <= vars(node).items()]  # fmt: skip
+        for node in found:
+            if isinstance(node, ast.keyword):
+                node.value = ast.Constant(new)
+            else:
+                node.attr = new
         if len(found) > 1:
-            yield f"everything along {said}", twin
+            yield said, twins
 
 
 def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
@@ -157,14 +194,20 @@ def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
     for said, line in parameters(trees[spec], example, OPS[name].mutates):
         start = ast.parse(line).body
         yield said, Edit(name, trees | {spec: changed(trees[spec], body=start + trees[spec].body)})
+    for said, twins in everywhere({each: tree for each, tree in trees.items() if not left_alone(each)}):
+        yield said, Edit(name, trees | twins)
     for form in (spec, *VARIANTS.get(name, ())):
         theirs = parsed(name, form)
-        edited = [function for function in theirs if function.__module__.rpartition(".")[2] not in LEFT_ALONE
-                  and (form is spec or function not in trees)]  # fmt: skip
+        edited = [each for each in theirs if not left_alone(each) and (form is spec or each not in trees)]
         for change in (smaller, larger) if form is spec else (smaller,):  # names are many, so the last
             for function in edited:
                 for said, tree in change(theirs[function], example):
                     yield said, Edit(name, theirs | {function: tree})
+
+
+def left_alone(function: Callable[..., Any]) -> bool:
+    """Return True for the helpers of many ops in ops/shapes.py, which nobody writes again."""
+    return function.__module__.endswith(".shapes")
 
 
 def inherited(name: str) -> Iterator[Mistake]:
@@ -174,9 +217,12 @@ def inherited(name: str) -> Iterator[Mistake]:
         if inner != name and getattr(OPS.get(inner), "reference", None) is function:
             for said, wrong in MISTAKES.get(inner, ()):
                 yield f"a mistake in {inner}: {said}", functools.partial(run_with, name, inner, wrong)
-    for other in [each for each in ACTIVATIONS if each != name] if name in ACTIVATIONS else ():
-        line = f"return {ACTIVATIONS[other].format('x')}"
-        yield f"{other} for {name}", Edit(name, functools.partial(edit_trees, name, "", line))
+    stem = name.removesuffix("_backward")
+    for other, formula in (ACTIVATIONS if stem == name else SLOPES).items() if stem in ACTIVATIONS else ():
+        if other != stem:
+            words = f"{'the derivative of ' * (stem != name)}{other} where that of {stem} belongs"
+            edit = functools.partial(edit_trees, name, "", f"return {formula.format('x')}")
+            yield words if stem != name else f"{other} where {name} belongs", Edit(name, edit)
 
 
 def run_with(name: str, inner: str, wrong: Callable[..., Any], *args: Any) -> Any:
@@ -188,7 +234,7 @@ def run_with(name: str, inner: str, wrong: Callable[..., Any], *args: Any) -> An
 def smaller(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield every edit of one expression or statement of a function, as (sentence, changed tree)."""
     stands = where(tree)
-    for operator in OPERATORS:
+    for operator in ALL_OPERATORS:
         for node in (*ast.walk(ast.Module(tree.body, [])), *tree.args.defaults):
             here = stands.get(node, "") if isinstance(node, ast.Constant) else ""
             for said, new in operator(node):
@@ -199,7 +245,6 @@ def larger(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str
     """Yield every edit of several statements or of a variable, as (sentence, changed tree)."""
     yield from order(tree)
     yield from stops(tree)
-    yield from everywhere(tree)
     whole = [key for key, value in example.items() if type(value) is int or kind(value) in ("i", "u")]
     real = [key for key, value in example.items() if kind(value) == "f"]
     for said, node, new in names(tree, whole, real):

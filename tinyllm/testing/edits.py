@@ -273,9 +273,9 @@ def code(node: ast.AST, end: bool = False) -> str:
 
 
 def instead(new: ast.AST, old: ast.AST) -> str:
-    """Return "`new` for `old`" with the code of two nodes; if long codes begin alike, quote their ends."""
+    """Return "`new` where `old` belongs" for two nodes; if long codes begin alike, quote their ends."""
     end = code(new) == code(old)
-    return f"{code(new, end)} for {code(old, end)}"
+    return f"{code(new, end)} where {code(old, end)} belongs"
 
 
 class Replace(ast.NodeTransformer):

@@ -1,7 +1,8 @@
 """Make mistakes by rule: an operator changes an op's specification, its NumPy code, as people often do.
 
 An operator takes a node of a syntax tree and yields pairs: a sentence, such as "the sign of `x` turned", and
-a node to put in place of the old one. `by_rule` applies the operators to every node.
+a node to put in place of the old one. This file has the operators of expressions, `statements` has those of
+statements; `by_rule` applies them to every node.
 """
 
 import ast
@@ -17,20 +18,21 @@ TURNED = {ast.Add: ast.Sub, ast.Sub: ast.Add}
 SIGNS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 OTHERS = {ast.Lt: (ast.LtE, ast.Gt), ast.LtE: (ast.Lt, ast.GtE), ast.Gt: (ast.GtE, ast.Lt),
           ast.GtE: (ast.Gt, ast.LtE), ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,)}  # fmt: skip
-ACTIVATIONS = {"silu": "silu({})", "gelu_tanh": "gelu_tanh({})", "sigmoid": "sigmoid({})",
-               "np.tanh": "np.tanh({})", "relu": "np.maximum({}, 0)"}  # each may stand where another belongs
+ACTIVATIONS = {"silu": "silu({0})", "gelu": "gelu({0})", "gelu_tanh": "gelu_tanh({0})",
+               "x sigmoid(1.702 x)": "({0}) * sigmoid(1.702 * ({0}))", "sigmoid": "sigmoid({0})",
+               "np.tanh": "np.tanh({0})", "relu": "np.maximum({0}, 0)"}  # one stands where another belongs
+SLOPES = {"silu": "silu_backward(dy, x)", "gelu": "gelu_backward(dy, x)",
+          "gelu_tanh": "gelu_tanh_backward(dy, x)", "sigmoid": "dy * sigmoid(x) * (1 - sigmoid(x))",
+          "np.tanh": "dy * (1 - np.tanh(x) ** 2)", "relu": "np.where(x > 0, dy, 0)"}  # and their derivatives
 REDUCTIONS = {"sum": ("mean", "max"), "mean": ("sum", "max"), "max": ("mean", "min"), "min": ("max",),
               "argmax": ("argmin",)}  # fmt: skip
 OTHER_FUNCTION = {"exp": ("exp2", "expm1"), "log": ("log2", "log10", "log1p"), "cos": ("sin",),
-                  "sin": ("cos", "tan"), "rint": ("trunc", "floor"), "sqrt": ("square",)}  # fmt: skip
+                  "sin": ("cos", "tan"), "rint": ("trunc", "floor"), "sqrt": ("square",),
+                  "zeros": ("ones",), "zeros_like": ("ones_like",)}  # fmt: skip
 GUARDS = ("max", "min", "np.maximum", "np.minimum")
 METHODS = ("swapaxes", "reshape", "astype", "repeat", "cumsum")
-GROWING = ("append", "extend", "update")
 KEYWORDS = ("dtype", "initial", "key", "kind", "keepdims")
 ITERATORS = ("range", "pairwise")
-ROUNDS = {"{} without its first": "list({})[1:]", "{} without its last": "list({})[:-1]",
-          "the first of {} alone": "list({})[:1]", "{} in reverse order": "list({})[::-1]",
-          "each of {} only once": "dict.fromkeys({})"}  # fmt: skip
 TINY = ("1e-3", "1e-5", "1e-6", "1e-7", "1e-8", "1e-9", "1e-10", "1e-12")  # added against log(0)
 Edits = Iterator[tuple[str, ast.AST]]  # sentences, and the nodes that take a node's place
 
@@ -75,19 +77,33 @@ def factors(node: Any) -> Edits:
         yield f"{code(node.left)} and {code(node.right)} added, not multiplied", changed(node, op=ast.Add())
         yield f"the factor {code(node.right)} twice", changed(node, left=node)
         yield f"the factor {code(node.left)} twice", changed(node, right=node)
+    if is_a(node, ast.BinOp, ast.Mult, ast.Div) and is_a(node.left, ast.BinOp, ast.Mult, ast.Div):
+        first = node.left
+        while is_a(first, ast.BinOp, ast.Mult, ast.Div):
+            first = first.left
+        yield f"{code(first)} alone where {code(node)} belongs", first
     if is_a(node, ast.BinOp, ast.Div, ast.FloorDiv):
         yield f"the division by {code(node.right)} missing", node.left
         yield f"the division by {code(node.right)} twice", changed(node, left=node)
         root = called("np.sqrt", node.right)
         yield f"{code(node.left)} divided by the square root of {code(node.right)}", changed(node, right=root)
         yield f"{code(node.left)} multiplied by {code(node.right)}, not divided", changed(node, op=ast.Mult())
-        yield f"// for / in {code(node)}", changed(node, op=ast.FloorDiv())
+        words = f"{code(node.right)} subtracted from {code(node.left)}, where it should divide"
+        yield words, changed(node, op=ast.Sub())
+        yield f"// where / belongs in {code(node)}", changed(node, op=ast.FloorDiv())
+    if is_a(node, ast.BinOp, ast.MatMult):
+        yield f"the elementwise product where {code(node)} belongs", changed(node, op=ast.Mult())
+        words = f"np.dot where {code(node)} belongs: it pairs each matrix of one stack with all of the other"
+        yield words, ast.Call(expression("np.dot"), [node.left, node.right], [])
     if is_a(node, ast.AugAssign, ast.Mult, ast.Div):
         yield f"{code(node)} left out", ast.Pass()
 
 
 def terms(node: Any) -> Edits:
-    """Mutate sums, `and` and `or`: leave out one term."""
+    """Mutate sums, `and` and `or`: leave out one term, take it twice, or multiply."""
+    if is_a(node, ast.BinOp, ast.Add):
+        yield f"{code(node.left)} and {code(node.right)} multiplied, not added", changed(node, op=ast.Mult())
+        yield f"{code(node.right)} added twice", changed(node, left=node)
     if is_a(node, ast.BinOp, ast.Add, ast.BitAnd, ast.BitOr):
         yield f"{code(node.left)} left out of {code(node)}", node.right
     if is_a(node, ast.BinOp, ast.Add, ast.Sub, ast.BitAnd, ast.BitOr):
@@ -95,7 +111,7 @@ def terms(node: Any) -> Edits:
     if is_a(node, ast.BinOp, ast.Sub):
         yield f"{code(node.left)} left out of {code(node)}", opposite(node.right)
     if is_a(node, ast.BinOp, ast.Sub) and ast.unparse(node.left) == "1":
-        yield f"{code(node.right)} for {code(node)}", node.right
+        yield f"{code(node.right)} where {code(node)} belongs", node.right
     if isinstance(node, ast.Call) and ast.unparse(node.func) == "add" and len(node.args) == 2:  # the op
         for i, value in enumerate(node.args):
             yield f"{code(value)} left out of {code(node)}", node.args[1 - i]
@@ -129,7 +145,7 @@ def reductions(node: Any) -> Edits:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         for other in REDUCTIONS.get(node.func.attr, ()):
             new = changed(node, func=changed(node.func, attr=other))
-            yield f"{other} for {node.func.attr} in {code(node)}", new
+            yield f"the {other} where the {node.func.attr} belongs in {code(node)}", new
         if node.func.attr in ("sum", "mean"):
             axis = next((each.value for each in node.keywords if each.arg == "axis"), ast.Constant(None))
             kept = any(each.arg == "keepdims" for each in node.keywords)
@@ -140,7 +156,11 @@ def reductions(node: Any) -> Edits:
         if node.func.attr == "sum":
             squared = changed(node.func, value=ast.BinOp(node.func.value, ast.Pow(), ast.Constant(2)))
             root = called("np.sqrt", changed(node, func=squared))
-            yield f"the root of the sum of squares for {code(node)}", root
+            yield f"the root of the sum of squares where {code(node)} belongs", root
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "matmul":
+        turned = any(each.arg == "transpose_a" for each in node.keywords)
+        terms = expression(f"max(({ast.unparse(node.args[0])}).shape[{-2 if turned else -1}], 1)")
+        yield f"{code(node)} divided by the number of terms in its sums", ast.BinOp(node, ast.Div(), terms)
 
 
 def axes(node: Any) -> Edits:
@@ -150,19 +170,20 @@ def axes(node: Any) -> Edits:
                            (None, "all axes together")):  # fmt: skip
             if keyword.arg == "axis" and ast.unparse(keyword.value) != str(axis):
                 new = changed(keyword, value=ast.Constant(axis))
-                yield f"{code(node)} along {said}", changed(node, keywords=put(node.keywords, i, new))
+                yield f"{code(node)} taken along {said}", changed(node, keywords=put(node.keywords, i, new))
 
 
 def exchanges(node: Any) -> Edits:
-    """Exchange two operands, arguments or results."""
+    """Exchange two operands, arguments or results, or leave out an element of a list."""
     if is_a(node, ast.BinOp, ast.Sub, ast.Div, ast.MatMult, ast.Pow):
         words = f"{code(node.left)} and {code(node.right)} exchanged"
         yield words, changed(node, left=node.right, right=node.left)
     field = "args" if isinstance(node, ast.Call) else "elts"
-    loaded = isinstance(node, ast.Call) or isinstance(getattr(node, "ctx", None), ast.Load)
-    several = getattr(node, field, []) if loaded else []
+    several = getattr(node, field, [])
     if any(isinstance(each, ast.Slice) or getattr(each, "value", 0) in (..., None) for each in several):
         several = []  # an index
+    for i, each in enumerate(several if isinstance(node, ast.List) and len(several) > 1 else []):
+        yield f"{code(each)} left out of {code(node)}", changed(node, elts=several[:i] + several[i + 1 :])
     for i, (a, b) in enumerate(itertools.pairwise(several)):
         if ast.dump(a) != ast.dump(b):
             order = [*several[:i], b, a, *several[i + 2 :]]
@@ -187,10 +208,10 @@ def numbers(node: Any) -> Edits:
     """Mutate numbers: drop a digit, multiply or divide by 2 or 10, or write -1 for -100."""
     if ast.unparse(node) == "-np.inf":
         for finite in ("-1e9", "0.0", "1e-9"):
-            yield f"{finite} for -np.inf", expression(finite)
+            yield f"{finite} where -np.inf belongs", expression(finite)
     if is_a(node, ast.UnaryOp, ast.USub) and type(getattr(node.operand, "value", None)) is int:
         for whole in (-1, 0):
-            yield f"{whole} for {code(node)}", ast.Constant(whole)
+            yield f"{whole} where {code(node)} belongs", ast.Constant(whole)
     if not isinstance(node, ast.Constant) or type(node.value) is not float or not 0 < abs(node.value) < 1e6:
         return
     text = repr(node.value)
@@ -199,18 +220,18 @@ def numbers(node: Any) -> Edits:
     others += [float(text[:i] + text[i + 1 :]) for i in places]
     for other in dict.fromkeys(others):
         if other != node.value:
-            yield f"{other:.6g} for {text}", ast.Constant(other)
+            yield f"{other:.6g} where {text} belongs", ast.Constant(other)
 
 
 def squares(node: Any) -> Edits:
     """Mutate squares: take the absolute value instead."""
     square = isinstance(node, ast.BinOp) and ast.unparse(node.right) == "2" and isinstance(node.op, ast.Pow)
     if square:
-        yield f"the absolute value of {code(node.left)} for its square", called("np.abs", node.left)
+        yield f"the absolute value of {code(node.left)} where its square belongs", called("np.abs", node.left)
     twice = is_a(node, ast.BinOp, ast.Mult) and is_a(node.left, ast.BinOp, ast.Mult)
     if twice and ast.dump(node.left.right) == ast.dump(node.right):
         new = changed(node, left=node.left.left, right=called("np.abs", node.right))
-        yield f"the absolute value of {code(node.right)} for its square", new
+        yield f"the absolute value of {code(node.right)} where its square belongs", new
 
 
 def comparisons(node: Any) -> Edits:
@@ -224,7 +245,7 @@ def comparisons(node: Any) -> Edits:
             new = changed(node, comparators=[shifted(node.comparators[0], -1)])
             yield instead(new, node), new
         for new in OTHERS.get(kind, ()):
-            yield f"{SIGNS[new]} for {SIGNS[kind]} in {code(node)}", changed(node, ops=[new()])
+            yield f"{SIGNS[new]} where {SIGNS[kind]} belongs in {code(node)}", changed(node, ops=[new()])
 
 
 def edges(node: Any) -> Edits:
@@ -247,16 +268,19 @@ def edges(node: Any) -> Edits:
         if lower is None and upper is not None:
             moved = [ast.Slice(None, shifted(upper, -1)), ast.Slice(None, shifted(upper, 1)),
                      ast.Slice(ast.Constant(1), shifted(upper, 1))]  # fmt: skip
+        if lower is not None and upper is not None:
+            moved = [ast.Slice(lower, shifted(upper, 1)), ast.Slice(lower, shifted(upper, -1)),
+                     ast.Slice(shifted(lower, 1), upper)]  # fmt: skip
         for part in moved:
             other = changed(node, slice=part)
             yield instead(other, node), other
         if (lower is None) != (upper is None):
-            yield f"{code(node.value)} for {code(node)}", changed(node, slice=ast.Slice())
+            yield f"all of {code(node.value)} where {code(node)} belongs", changed(node, slice=ast.Slice())
             other = changed(node, slice=ast.Slice(opposite(upper), opposite(lower)))
             yield instead(other, node), other
     if isinstance(node, ast.Constant) and type(node.value) is int and node.value > 1:
         for other in (node.value + 1, node.value - 1):
-            yield f"{other} for {node.value}", ast.Constant(other)
+            yield f"{other} where {node.value} belongs", ast.Constant(other)
 
 
 def calls(node: Any) -> Edits:
@@ -266,7 +290,7 @@ def calls(node: Any) -> Edits:
     name = ast.unparse(node.func)
     if name in GUARDS:
         for i, value in enumerate(node.args):
-            yield f"{code(value)} alone, without {name}", value
+            yield f"{code(value)} alone, without the guard {code(node)}", value
             fewer = shifted(value, -1)
             yield f"{code(value)} one too small", changed(node, args=put(node.args, i, fewer))
     if name in ("min", "max") and len(node.args) == 1:
@@ -279,20 +303,26 @@ def calls(node: Any) -> Edits:
     for tiny in TINY if name == "np.log" else ():
         new = ast.BinOp(node.args[0], ast.Add(), expression(tiny))
         yield f"{tiny} added inside the logarithm", changed(node, args=[new])
+    if name == "np.argsort":
+        x = ast.unparse(node.args[0])
+        last = expression(f"({x}).shape[-1] - 1 - np.argsort(({x})[..., ::-1], axis=-1, kind='stable')")
+        yield f"the last of equal numbers first in {code(node)}", last
     plain = isinstance(node.func, ast.Name) or name.startswith(("np.", "math."))
     alone = len(node.args) == 1 and (name == "sorted" or not node.keywords)
     if plain and alone and name not in (*ITERATORS, "len", *GUARDS):
         yield f"{name} missing around {code(node.args[0])}", node.args[0]
     for other in ACTIVATIONS if name in ACTIVATIONS else ():
         if other != name:
-            yield f"{other} for {name}", expression(ACTIVATIONS[other].format(ast.unparse(node.args[0])))
+            new = ACTIVATIONS[other].format(ast.unparse(node.args[0]))
+            yield f"{other} where {name} belongs", expression(new)
     if isinstance(node.func, ast.Name) and name in OPS and len(node.args) > 1:
         several = len(OPS[name].outputs) > 1
         new = ast.Tuple([node.args[0]] * len(OPS[name].outputs), ast.Load()) if several else node.args[0]
-        yield f"{name} missing around {code(node.args[0])}", new
+        yield f"{code(node.args[0])} alone where {code(node)} belongs", new
     if isinstance(node.func, ast.Attribute):
         for other in OTHER_FUNCTION.get(node.func.attr, ()):
-            yield f"{other} for {node.func.attr}", changed(node, func=changed(node.func, attr=other))
+            new = changed(node, func=changed(node.func, attr=other))
+            yield f"{other} where {node.func.attr} belongs", new
         if node.func.attr in METHODS:
             yield f"{node.func.attr} missing after {code(node.func.value)}", node.func.value
     for i, keyword in enumerate(node.keywords):
@@ -311,6 +341,13 @@ def powers(node: Any) -> Edits:
         if ast.unparse(node.right) == "-0.5":
             words = f"division by {code(node.left)}, without its square root"
             yield words, changed(node, right=ast.Constant(-1.0))
+            if is_a(node.left, ast.BinOp, ast.Add):
+                inside, eps = map(ast.unparse, (node.left.left, node.left.right))
+                new = expression(f"1 / (({inside}) ** 0.5 + {eps})")
+                yield f"{code(node.left.right)} added outside the square root, not inside", new
+    if is_a(node, ast.BinOp, ast.Add) and ast.unparse(getattr(node.left, "func", node)) == "np.sqrt":
+        inside = ast.BinOp(node.left.args[0], ast.Add(), node.right)
+        yield f"{code(node.right)} added inside the square root, not outside", called("np.sqrt", inside)
     if isinstance(node, ast.Attribute) and node.attr == "T":
         yield f"{code(node.value)} not transposed", node.value
 
@@ -326,72 +363,10 @@ def flags(node: Any) -> Edits:
         yield f"`not` missing before {code(node.operand)}", node.operand
 
 
-def statements(node: Any) -> Edits:
-    """Mutate statements: drop one, write = for +=, or make a new array instead of changing one in place."""
-    if isinstance(node, ast.AugAssign):
-        if is_a(node, ast.AugAssign, ast.Add, ast.Sub):
-            yield f"{code(node)} left out", ast.Pass()
-        if isinstance(node.op, ast.Add):
-            yield f"= for += in {code(node)}", ast.Assign([node.target], node.value)
-            yield f"*= for += in {code(node)}", changed(node, op=ast.Mult())
-        if isinstance(node.target, ast.Name):
-            new = ast.BinOp(ast.Name(node.target.id, ast.Load()), node.op, node.value)
-            words = f"`{node.target.id} = ...`, which leaves the caller's array as it was"
-            yield words, ast.Assign([node.target], new)
-    if isinstance(node, ast.Expr) and getattr(getattr(node.value, "func", None), "attr", "") in GROWING:
-        yield f"{code(node)} left out", ast.Pass()
-    if isinstance(node, ast.Return) and isinstance(node.value, ast.Name):
-        for said, part in (("last", ":-1"), ("first", "1:")):
-            yield f"the {said} of {code(node.value)} lost", ast.Return(expression(f"{node.value.id}[{part}]"))
-    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-        for value in ("0", "1"):
-            words = f"{value} for {code(node.value)}"
-            yield words, ast.Assign(node.targets, expression(value))
-    if isinstance(node, ast.Assign):
-        again = ast.unparse(node.targets[0]) in (each.id for each in ast.walk(node.value)
-                                                 if isinstance(each, ast.Name))  # fmt: skip
-        if again or isinstance(node.targets[0], ast.Subscript):
-            yield f"{code(node)} left out", ast.Pass()
-
-
-def rounds(node: Any) -> Edits:
-    """Mutate loops: skip the first or last round, skip repeated items, or go backwards."""
-    if isinstance(node, ast.For | ast.comprehension):
-        for said, new in ROUNDS.items():
-            other = expression(new.format(ast.unparse(node.iter)))
-            yield said.format(code(node.iter)), changed(node, iter=other)
-
-
-def order(node: Any) -> Edits:
-    """Mutate the order of statements: move some of them down."""
-    body = getattr(node, "body", None)
-    if isinstance(node, ast.Module) or not isinstance(body, list) or not isinstance(body[0], ast.stmt):
-        return
-    last, first = len(body) - isinstance(body[-1], ast.Return), isinstance(body[0], ast.Expr)  # a docstring
-    for i, j in itertools.combinations(range(first, last), 2):
-        words = f"{code(body[i])} {f'to {code(body[j - 1])} ' * (j > i + 1)}done after what follows it"
-        for end in sorted({j + 1, last}):
-            yield words, changed(node, body=[*body[:i], *body[j:end], *body[i:j], *body[end:]])
-
-
-def stops(node: Any) -> Edits:
-    """Mutate the end of a function: return a variable as soon as it has a value, and skip the rest."""
-    body: list[Any] = node.body if isinstance(node, ast.FunctionDef) else [None]
-    last = body[-1]
-    if not isinstance(last, ast.Return) or isinstance(last.value, ast.Tuple):
-        return
-    for i, each in enumerate(body[:-1]):
-        target = each.targets[0] if isinstance(each, ast.Assign) else getattr(each, "target", None)
-        if isinstance(target, ast.Name):
-            soon = ast.Return(ast.Name(target.id, ast.Load()))
-            if ast.dump(last) != ast.dump(soon) or i < len(body) - 2:
-                yield f"the rest missing after {code(each)}", changed(node, body=[*body[: i + 1], soon])
-
-
 def called(name: str, value: ast.expr) -> ast.Call:
     """Return the syntax tree of a call of the function `name` with the argument `value`."""
     return ast.Call(expression(name), [value], [])
 
 
-OPERATORS = (terms, signs, factors, brackets, reductions, axes, calls, exchanges, cases, comparisons, edges,
-             powers, squares, numbers, flags, statements, rounds, order)  # fmt: skip
+OPERATORS = (terms, signs, factors, brackets, reductions, axes, calls, cases, exchanges, comparisons, edges,
+             powers, squares, numbers, flags)  # fmt: skip
