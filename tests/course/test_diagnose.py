@@ -15,6 +15,7 @@ from tinyllm.course import diagnose
 from tinyllm.course.drawing import CASES_PER_TASK, LEAST, PLAIN, case_kind, properties
 from tinyllm.ops import OPS
 from tinyllm.testing import CASES, MISTAKES
+from tinyllm.testing.by_rule import every_edit
 from tinyllm.testing.catalog import QUIET, draw_cases
 from tinyllm.testing.check import bits, describe
 from tinyllm.testing.edits import edited
@@ -80,7 +81,7 @@ def test_mistakes_made_by_rule_are_named(op):
 
 
 STRANGERS = {
-    ("gelu_tanh", "with 0.44715 for 0.044715"):  # a number that the specification does not contain
+    ("gelu_tanh", "with 0.44715 where 0.044715 belongs"):  # a number that the specification does not contain
         lambda x: np.float32(0.5) * x * (1 + np.tanh(np.float32((2 / np.pi) ** 0.5) * (x + 0.44715 * x**3))),
     ("sample", "along the first axis"):
         lambda probs, u: (np.cumsum(probs, axis=0, dtype=np.float64)
@@ -145,16 +146,17 @@ def test_two_mistakes_at_once_are_called_by_no_single_name():
     assert wrong_as("softmax", both).mistake is None
 
 
-@pytest.mark.parametrize("said", ["the norm of the first array alone", "the largest of the arrays' norms"])
+@pytest.mark.parametrize("said", ["the right formula with the first of grads alone",
+                                  "the largest of the arrays' norms"])  # fmt: skip
 def test_mistakes_that_small_cases_do_not_tell_apart_are_told_apart(said):
-    function = dict(MISTAKES["grad_norm"])[said]
+    function = dict([*MISTAKES["grad_norm"], *every_edit("grad_norm")])[said]
     assert wrong_as("grad_norm", function).mistake == said
 
 
 def test_the_difference_is_not_its_negative(check):
     """They agree where x equals y, as on the smallest input."""
     verdict = check("def add(x, y):\n    return x - y", TASKS["add"])
-    assert verdict.mistake == "x - y"
+    assert verdict.mistake == "the right formula with the sign of y turned"
 
 
 def test_a_second_mistake_on_unusual_numbers_hides_no_first():

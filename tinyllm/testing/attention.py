@@ -143,7 +143,6 @@ BOUNDS = {
 SCALE = "q.shape[3] ** -0.5"
 SEEN = "attention_mask(q, k, causal, lengths)"
 TILED = "x.swapaxes(1, 2).repeat(group, axis=1)", "np.tile(x.swapaxes(1, 2), (1, group, 1, 1))"
-HIDDEN = f"np.where({SEEN}, all_scores(q, k), -np.inf)"
 UNSEEN = "np.where(lse == -np.inf, 0, lse)", "np.where(lse == -np.inf, np.inf, lse)"
 SCORES = "masked_scores(q, k, causal, lengths)"
 
@@ -166,8 +165,6 @@ mistake("attention", "attention without subtracting the largest score, so that e
         "np.exp(scores) / np.maximum(np.exp(scores).sum(axis=-1, keepdims=True), 1e-37)", breaks=EXTREME)
 mistake("attention", "NaN for a query that sees no key, whose y must be 0", "y.swapaxes(1, 2)",
         "np.where(logsumexp(scores)[..., None] == -np.inf, np.nan, y).swapaxes(1, 2)")
-mistake("attention", "hidden scores set to -1e9: a query with no key then reads the mean of all values",
-        HIDDEN, HIDDEN.replace("-np.inf", "-1e9"))
 mistake("attention", "query head h reading kv head h modulo K, where h // (H / K) is right", *TILED)
 mistake("attention", "one key more than lengths says", SEEN,
         "attention_mask(q, k, causal, lengths if lengths is None else np.minimum(lengths + 1, k.shape[1]))")
@@ -175,9 +172,6 @@ mistake("attention", "softmax over the queries, where it must be over the keys",
         "softmax(scores.swapaxes(-1, -2)).swapaxes(-1, -2)")
 mistake("attention", "the largest score returned where its log-sum-exp was asked for", "logsumexp(scores)",
         "scores.max(axis=-1, initial=-np.inf)")
-mistake("attention_backward", "a kv head's gradient from the first of its query heads alone",
-        "dx.reshape(B, H // group, group, T, D).sum(axis=2)",
-        "dx.reshape(B, H // group, group, T, D)[:, :, 0]")
 mistake("attention_backward", "query head h reading kv head h modulo K, where h // (H / K) is right", *TILED)
 mistake("attention_backward", "gradients of q and k without the 1/sqrt(D) factor",
         "q.shape[2] // k.shape[2], q.shape[3] ** -0.5", "q.shape[2] // k.shape[2], 1.0")

@@ -49,20 +49,12 @@ STRETCHED = "dy.sum(axis=stretched, keepdims=True)"
 
 mistake("backpropagate", "gradients of which the last use wins: a node that is used twice must add both",
         STEP, "gradients[:i] = np.where(local[i, :i] != 0, gradients[i] * local[i, :i], gradients[:i])")
-mistake("backpropagate", "the derivatives of the last node alone, without those of the nodes that it uses",
-        "range(len(local) - 1, -1, -1)", "[*range(len(local))][-1:]")
 mistake("backpropagate", "local derivatives added along the path: the chain rule multiplies them",
         "gradients[i] * local[i, :i]", "np.where(local[i, :i] != 0, gradients[i] + local[i, :i], 0)")
 mistake("backpropagate", "a gradient of 0 for the last node, whose gradient with respect to itself is 1",
         "return gradients", "gradients[-1:] = 0\nreturn gradients")
-mistake("backpropagate", "1 for the last node and 0 for all others",
-        "local[i, :i]", "local[:i, i]")
 mistake("backpropagate", "gradients of the first node with respect to all others", "",
         "local = local[::-1, ::-1].T", "return gradients", "return gradients[::-1].copy()")
-mistake("backpropagate", "gradients that start from 1 at every node, as if all of them were the result",
-        "np.zeros(len(local), local.dtype)", "np.ones(len(local), local.dtype)")
-mistake("sum_to_shape", "the mean over the stretched axes, where the sum belongs", NEW_AXES,
-        NEW_AXES.replace("sum", "mean"), STRETCHED, STRETCHED.replace("sum", "mean"))
 mistake("sum_to_shape", "the first copy's gradient: every copy has a say", NEW_AXES,
         "dy[(0,) * (dy.ndim - len(shape))]", STRETCHED,
         "np.array(dy[tuple(slice(0, n) if n == 1 else slice(None) for n in shape)])")
@@ -72,8 +64,6 @@ mistake("sum_to_shape", "a sum over the last axes, where broadcasting adds axes 
         "return dy.sum(axis=tuple(range(len(shape), dy.ndim)))")
 mistake("sum_to_shape", "the sum over everything, spread over the shape", "",
         "return np.full(shape, dy.sum(), dy.dtype)")
-mistake("sum_to_shape", "the first of the new axes in front, and a sum over the others: all are copies",
-        NEW_AXES, "dy[(0,) * (dy.ndim - len(shape))]")
 
 
 @mistake("backpropagate", "gradients that a node passes on before all of its users have given it theirs")

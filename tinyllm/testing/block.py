@@ -92,12 +92,6 @@ mistake("transformer_block", "a block without its residual sums", f"add(x, {ATTE
 mistake("transformer_block", "sums that add to the normalised x, not to x itself", MIXED,
         "x = layernorm(x, *norm_1)[0]\nmixed = linear(x, *qkv)", f"return add(x, {MLP})",
         f"x = layernorm(x, *norm_2)[0]\nreturn add(x, {BARE_MLP})")
-mistake("transformer_block", "attention that sees the future: the mask is missing", "attention(q, k, v)",
-        "attention(q, k, v, False)")
-mistake("transformer_block", "attention without the factor 1 / sqrt(C / heads)", "attention(q, k, v)",
-        "attention(q * (C // heads) ** 0.5, k, v)")
-mistake("transformer_block", "attention scaled by 1 / sqrt(C), as if there were one head",
-        "attention(q, k, v)", "attention(q * heads**-0.5, k, v)")
 mistake("transformer_block", "q, k and v taken in turn from each head's outputs, not one after another",
         f"({CUT} for i in range(3))", "np.moveaxis(mixed.reshape(B, T, heads, 3, C // heads), 3, 0).copy()")
 mistake("transformer_block", "heads cut as (C / heads, heads), where (heads, C / heads) belongs", CUT,
@@ -121,26 +115,16 @@ mistake("llama_block", "queries and keys that are not turned by their positions"
 mistake("llama_block", "queries and keys turned the other way round", "np.arange(T)", "-np.arange(T)")
 mistake("llama_block", "values turned by rope, as queries and keys are", TURNED,
         TURNED.replace(" v)", " rope(v, *tables))"))
-mistake("llama_block", "kv heads handed out in turn, h % K, where groups of neighbours share one", TURNED,
-        "attention(rope(q, *tables), *(np.tile(part, (1, 1, heads // k.shape[2], 1)) "
-        "for part in (rope(k, *tables), v)))")
 mistake("llama_block", "rope applied before the channels are cut into heads", HEADS,
         "(linear(n, w) if w is attend[2] else rope(linear(n, w)[:, :, None], "
         "*rope_tables(np.arange(T), w.shape[1], base))[:, :, 0]).reshape(B, T, w.shape[1] // D, D)",
         TURNED, "attention(q, k, v)")
-mistake("llama_block", "attention that sees the future: the mask is missing", TURNED,
-        TURNED.replace(" v)", " v, False)"))
 mistake("llama_block", "layernorm's subtraction of the mean in both norms",
         "rmsnorm(x, norm_1)[0]", "rmsnorm(x - x.mean(axis=-1, keepdims=True), norm_1)[0]",
         "rmsnorm(x, norm_2)[0]", "rmsnorm(x - x.mean(axis=-1, keepdims=True), norm_2)[0]")
-mistake("llama_block", "silu on up, where it belongs on gate", GATED,
-        "swiglu(linear(n, mlp[1]), linear(n, mlp[0]))")
 mistake("llama_block", "an MLP without its gate: silu(up) alone", GATED,
         "linear(n, mlp[1]) / (1 + np.exp(-linear(n, mlp[1])))")
 mistake("llama_block", "an MLP that reads the first norm's output, not a norm of the new x", SECOND, "")
-mistake("llama_block", "an MLP that reads x without the second norm", SECOND, "n = x")
-mistake("llama_block", "attention scaled by 1 / sqrt(C), as if there were one head",
-        "rope(q, *tables)", "rope(q * heads**-0.5, *tables)")
 SIDES = "[y, gelu_tanh(h)]"
 
 mistake("parallel_block", "an MLP after attention, in turn: it reads the new x", "gelu_tanh(h)",
@@ -157,8 +141,6 @@ mistake("parallel_block", "values turned by rope, as queries and keys are", "att
 mistake("parallel_block", "queries and keys that are not turned by their positions",
         "rope_tables(np.arange(T), D, base)", "rope_tables(0 * np.arange(T), D, base)")
 mistake("parallel_block", "queries and keys turned the other way round", "np.arange(T)", "-np.arange(T)")
-mistake("parallel_block", "attention that sees the future: the mask is missing", "attention(q, k, v)",
-        "attention(q, k, v, False)")
 mistake("parallel_block", "x normalised in the sum: what is added to is x itself",
         "add(x, linear(np.concatenate([y, gelu_tanh(h)], axis=-1), narrow))",
         "add(layernorm(x, *norm)[0], linear(np.concatenate([y, gelu_tanh(h)], axis=-1), narrow))")

@@ -21,17 +21,12 @@ CASES = {"embedding": embedding()}
 BOUNDS = {"embedding_backward": of_sizes("embedding_backward", lambda ids, **_: 1 + ids.size)}
 
 
-mistake("embedding", "rows multiplied by sqrt(C)", "w[ids]", "w[ids] * w.shape[1] ** 0.5")
-mistake("embedding", "columns of the table where rows belong", "w[ids]", "w.T[ids]")
 mistake("embedding", "the batch read as one flat list of ids", "w[ids]", "w[ids.ravel()]")
-mistake("embedding", "ids counted from the end of the table", "w[ids]", "w[len(w) - 1 - ids]")
 mistake("embedding", "the sum of the looked up rows, one vector for all ids", "w[ids]", "w[ids].sum(axis=-2)")
 mistake("embedding", "one-hot vectors that are not multiplied by the table", "w[ids]",
         "(ids[..., None] == np.arange(len(w))).astype(w.dtype)")
 mistake("embedding", "rows scaled to length 1", "w[ids]",
         "w[ids] / np.maximum(np.sqrt((w[ids] ** 2).sum(axis=-1, keepdims=True)), 1e-30)")
-mistake("embedding_backward", "dw[ids] = dy, or dw[ids] += dy, which both keep only the last of equal ids",
-        "np.add.at(dw, ids.reshape(-1), rows(dy))", "dw[ids.reshape(-1)] = rows(dy)")
 mistake("embedding_backward", "the gradients of equal ids averaged, not summed", "return dw",
         "return dw / np.maximum(np.bincount(ids.ravel(), minlength=vocab_size), 1).astype(dw.dtype)[:, None]")
 mistake("embedding_backward", "a table that is only as long as the largest id", "(vocab_size, dy.shape[-1])",

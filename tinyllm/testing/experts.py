@@ -77,8 +77,6 @@ COUNTS = "expert_counts(chosen, experts).astype(p.dtype)"
 MEAN = "load * p.sum(axis=0) / max(n, 1)"
 WEIGHTS = "np.take_along_axis(p, chosen, axis=1)"
 
-mistake("route", "the higher number first where scores are equal", CHOSEN,
-        'np.argsort(scores, axis=1, kind="stable")[:, ::-1][:, :top]')
 mistake("route", "the chosen in the order of their numbers, not the best first", CHOSEN,
         f"np.sort({CHOSEN}, axis=1)")
 mistake("route", "weights that are divided by their sum: that is for the caller to decide", WEIGHTS,
@@ -94,9 +92,6 @@ mistake("balance_bias", "a step as large as the lack of tokens: the rule uses it
 mistake("grouped_linear", "groups of equal size", "groups(counts)", "groups(np.sort(counts)[::-1])")
 mistake("grouped_linear_backward", "dw added up over the groups", "np.stack(dw)",
         "np.stack([sum(dw)] * len(dw))")
-mistake("grouped_linear_backward", "dw averaged over the tokens of a group",
-        "matmul(x[rows], dy[rows], transpose_a=True)",
-        "matmul(x[rows], dy[rows], transpose_a=True) / max(rows.stop - rows.start, 1)")
 
 mistake("combine_experts", "results that are not brought back to their tokens", "y[places]",
         "y.reshape(*places.shape, y.shape[1])")

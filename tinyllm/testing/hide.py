@@ -36,7 +36,6 @@ CASES = {"mask_tokens": mask_tokens(), "corrupt_spans": corrupt_spans()}
 
 
 CHANGED = "np.where(how < 0.8, mask, np.where(how < 0.9, other, tokens))"
-SEEN = "np.where(chosen, changed, tokens)"
 TARGETS = "np.where(chosen, tokens, IGNORED)"
 SPANS = "zip(marks[:-1], pieces[0::2], pieces[1::2], strict=True)"
 
@@ -49,16 +48,10 @@ mistake("mask_tokens", "targets only where the token changed: those that stay co
 mistake("mask_tokens", "the shares of the whole text, not of the hidden tokens: rate, then 0.8 of it",
         CHANGED, "np.where(draws < 0.8 * rate, mask, np.where(draws < 0.9 * rate, other, tokens))")
 mistake("mask_tokens", "the hidden tokens left, and all others hidden", "draws < rate", "draws >= rate")
-mistake("corrupt_spans", "the last sentinel left out behind the last span", "[*written, marks[-1]]",
-        "written")
 mistake("corrupt_spans", "the same sentinel for every span", SPANS,
         "zip(marks[:1] * len(kept), pieces[0::2], pieces[1::2], strict=True)")
-mistake("corrupt_spans", "the sentinels taken from the end", SPANS,
-        "zip(marks[:0:-1], pieces[0::2], pieces[1::2], strict=True)", "marks[-1]", "marks[0]")
 mistake("corrupt_spans", "a sentinel for every hidden token, not for every span", "read += [stays, mark]",
         "read += [stays, mark.repeat(len(goes))]")
-mistake("corrupt_spans", "spans deleted, with no sentinel in their place", "read += [stays, mark]",
-        "read += [stays]")
 
 
 @variant("mask_tokens")

@@ -128,12 +128,8 @@ mistake("cross_entropy", "ignored targets scored as if they were tokens, counted
         FROM_THE_END)
 mistake("cross_entropy", "ignored targets scored as if they were token 0", NLL,
         "lse - np.take_along_axis(logits, np.maximum(targets[..., None], 0), axis=-1)[..., 0]")
-mistake("cross_entropy", "labels shifted by one position against the logits", "",
-        "targets = np.roll(targets, 1, axis=-1)")
 mistake("cross_entropy", "log-sum-exp without subtracting the maximum, so that exp overflows",
         "m = row_max(x)", "m = 0", breaks=EXTREME)
-mistake("cross_entropy", "NaN when every target is ignored: the mean of nothing must be 0",
-        "max(nll.size, 1)", "nll.size")
 mistake("cross_entropy", "bits (log base 2) where nats are asked for", MEAN, f"{MEAN} * 1.4426950408889634")
 mistake("cross_entropy", "-log(p + 1e-9), which caps the loss and hides the worst predictions", NLL,
         "-np.log(np.exp(logits[kept, targets[kept]] - lse[kept]) + 1e-9)", breaks=EXTREME)
@@ -141,9 +137,6 @@ mistake("cross_entropy", "the log-sum-exp with the maximum left out", f"np.asarr
         f"np.asarray({MEAN}), lse - logits.max(axis=-1)")
 mistake("cross_entropy_backward", "a gradient divided by all targets, the ignored ones too",
         "max(int(kept.sum()), 1)", "max(targets.size, 1)")
-mistake("cross_entropy_backward", "a gradient that forgets dloss", "", "dloss = 1.0")
-mistake("cross_entropy_backward", "the probabilities alone, with no 1 subtracted at the target",
-        "dlogits[kept, targets[kept]] -= 1", "")
 mistake("token_losses", "ignored targets scored as if they were tokens", LOSSES,
         f"losses[...] = {FROM_THE_END}")
 mistake("token_losses", "every loss divided by the number of targets that count", NLL,

@@ -76,9 +76,6 @@ mistake("matmul", "a product with .T, which reverses all axes and not just the l
 mistake("matmul", "a product with reshape where a transpose was meant", "a.swapaxes(-1, -2)",
         "a.reshape(*a.shape[:-2], a.shape[-1], a.shape[-2])", "b.swapaxes(-1, -2)",
         "b.reshape(*b.shape[:-2], b.shape[-1], b.shape[-2])")
-mistake("matmul", "np.dot, which pairs every matrix of one stack with every matrix of the other",
-        "left @ right", "np.dot(left, right)")
-mistake("matmul", "the elementwise product a * b", "left @ right", "left * right")
 mistake("matmul_backward", "gradients that are not summed over the broadcast axes",
         "if b.ndim == 2 and not transpose_a:\n    dy, a = rows(dy), rows(a)", "",
         "sum_to_shape(da, a.shape).reshape(a_shape)", "da", "sum_to_shape(db, b.shape)", "db")
@@ -102,26 +99,17 @@ mistake("matmul_backward", "db = A dY, without the transpose",
         "matmul(dy, a, transpose_a=True, transpose_b=transpose_a)",
         "matmul(dy, a, transpose_a=True, transpose_b=not transpose_a)",
         "matmul(a, dy, transpose_a=not transpose_a)", "matmul(a, dy, transpose_a=transpose_a)")
-mistake("linear", "x W^T: these weights are stored (in, out), not (out, in)", "matmul(rows(x), w)",
-        "matmul(rows(x), w.T)")
 mistake("linear", "the bias added to x, before the weights", "rows(x)", "rows(x if b is None else x + b)",
         "y if b is None else y + b", "y")
-mistake("linear", "the bias multiplied by x, not added", "y + b", "y * b")
-mistake("linear", "the bias added twice", "y + b", "y + b + b")
-mistake("linear", "outputs divided by the number of inputs, a mean where a sum belongs", "matmul(rows(x), w)",
-        "matmul(rows(x), w) / max(x.shape[-1], 1)")
 mistake("linear", "a bias that holds a 0 taken for none", "y if b is None else y + b",
         "y if b is None or not b.all() else y + b")
 mistake("linear_backward", "dW averaged over the rows: the loss has already divided",
         "matmul(rows(x), rows(dy), transpose_a=True)",
         "matmul(rows(x), rows(dy), transpose_a=True) / max(len(rows(x)), 1)")
-mistake("linear_gelu", "exact gelu, where the tanh form was asked for", "gelu_tanh(h)", "gelu(h)")
 mistake("linear_gelu", "the bias added after gelu_tanh", "gelu_tanh(h)",
         "gelu_tanh(linear(x, w)) + (0 if b is None else b)")
 mistake("linear_gelu", "the activation of x, before it is multiplied", "gelu_tanh(h)",
         "linear(gelu_tanh(x), w, b)")
-mistake("linear_gelu", "y returned for h as well: the backward pass needs what stood before gelu_tanh",
-        "gelu_tanh(h), h", "gelu_tanh(h), gelu_tanh(h)")
 mistake("linear_gelu_backward", "the slope of gelu_tanh taken at y, not at h", "gelu_tanh_backward(dy, h)",
         "gelu_tanh_backward(dy, gelu_tanh(h))")
 mistake("linear_gelu_backward", "db from dy, without the slope of gelu_tanh",

@@ -28,8 +28,6 @@ SPM = "[begin, between, *suffix, last, *prefix, *middle, end]"
 AFTER = "max(room // 2, room - len(prefix))"
 KEPT = "prefix[max(len(prefix) - before, 0) :]"
 
-mistake("split_middle", "a split that has the last character of the middle twice", "text[begin:end]",
-        "text[begin : end + 1]")
 mistake("split_middle", "a middle whose end is drawn from what follows its beginning, so that late places "
         "are likelier", PLACES, "[begin := int(draws[0] * (len(text) + 1)), "
         "begin + int(draws[1] * (len(text) - begin + 1))]")
@@ -37,16 +35,12 @@ mistake("split_middle", "places rounded to the nearest, so that the first and th
         "int(u * (len(text) + 1))", "round(u * len(text))")
 mistake("split_middle", "places counted in bytes, not in characters", "len(text) + 1",
         "len(text.encode()) + 1")
-mistake("move_middle", "the two orders exchanged: PSM where SPM was asked for", "suffix_first",
-        "not suffix_first")
 mistake("move_middle", "the text as it was, with markers between its parts: the middle must come last", PSM,
         "[begin, *prefix, last, *middle, between, *suffix, end]")
 mistake("move_middle", "SPM with the marker of the middle behind the prefix, which splits what should be one "
         "run of text", SPM, "[between, *suffix, begin, *prefix, last, *middle, end]")
 mistake("move_middle", "SPM as PSM with the two sides exchanged: the prefix must stand before the middle",
         SPM, "[begin, *suffix, between, *prefix, last, *middle, end]")
-mistake("move_middle", "the markers of suffix and middle exchanged",
-        "begin, between, last, end = markers", "begin, last, between, end = markers")
 mistake("trim_sides", "the beginning of the prefix, not its end, which is next to the gap", KEPT,
         "prefix[:before]")
 mistake("trim_sides", "the end of the suffix, not its beginning, which is next to the gap",

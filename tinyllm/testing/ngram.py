@@ -53,20 +53,15 @@ BOUNDS = {"entropy": entropy_bound, "perplexity": perplexity_bound}
 
 
 PAIRS = "(ids[:-1], ids[1:])"
-NATS = "-np.log(p).sum() / max(p.size, 1)"
 
 mistake("bigram_counts", "counts with rows and columns exchanged: counts[b, a] where b follows a", PAIRS,
         "(ids[1:], ids[:-1])")
-mistake("bigram_counts", "counts in which a pair that occurs often counts once: `counts[a, b] += 1`",
-        "np.add.at(counts, (ids[:-1], ids[1:]), 1)", "counts[ids[:-1], ids[1:]] += 1")
 mistake("bigram_counts", "counts of every second pair only: the window must move by one token", PAIRS,
         "(ids[: len(ids) // 2 * 2 : 2], ids[1::2])")
 mistake("bigram_counts", "counts of a text that closes into a ring, its last token followed by its first",
         PAIRS, "(ids, np.roll(ids, -1))")
 mistake("bigram_counts", "probabilities, each row divided by its sum, where counts belong", "return counts",
         "return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)")
-mistake("bigram_counts", "counts that start at 1, as if every pair had been seen once before",
-        "np.zeros((vocab_size, vocab_size), np.int64)", "np.ones((vocab_size, vocab_size), np.int64)")
 mistake("bigram_counts", "counts of pairs with one token between them", PAIRS, "(ids[:-2], ids[2:])")
 mistake("entropy", "entropy that is NaN where a probability is 0, though what never happens adds nothing",
         "np.where(p > 0, p, 1)", "p")
@@ -79,7 +74,7 @@ mistake("perplexity", "the mean of 1/p, which one rare token rules: average the 
 mistake("perplexity", "a perplexity that leaves out what had probability 0, though it should be infinite", "",
         "p = p[p > 0]")
 mistake("perplexity", "surprises weighed by their probabilities, as in an entropy, not a plain mean",
-        NATS, "-(p * np.log(p)).sum()")
+        "-np.log(p).sum() / max(p.size, 1)", "-(p * np.log(p)).sum()")
 
 
 @variant("bigram_counts")

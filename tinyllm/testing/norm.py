@@ -83,30 +83,17 @@ BOUNDS = {
 
 
 VARIANCE = "((x - mean) ** 2).mean(axis=-1, keepdims=True)"
-SQUARES = "(x**2).mean(axis=-1, keepdims=True)"
 DN_MEANS = "dn - dn.mean(axis=-1, keepdims=True) - normal * (dn * normal).mean(axis=-1, keepdims=True)"
 
-mistake("layernorm", "1 / (deviation + eps), with eps outside the square root", "(variance + eps) ** -0.5",
-        "1 / (variance**0.5 + eps)")
 mistake("layernorm", "the variance divided by C - 1, not by C", VARIANCE,
         "((x - mean) ** 2).sum(axis=-1, keepdims=True) / max(x.shape[-1] - 1, 1)")
 mistake("layernorm", "the variance as mean(x^2) - mean(x)^2, which cancels when the mean is large", VARIANCE,
         "(x * x).mean(axis=-1, keepdims=True) - mean * mean", breaks=EXTREME)
 mistake("layernorm", "normalised rows without the learnt weight and bias", "(x - mean) * rstd * w + b",
         "(x - mean) * rstd")
-mistake("layernorm", "weights taken as 1 + w", "(x - mean) * rstd * w", "(x - mean) * rstd * (1 + w)")
 mistake("layernorm_backward", "a gradient that takes mean and rstd for constants", DN_MEANS, "dn")
-mistake("layernorm_backward", "sums over the channels where means belong", DN_MEANS,
-        DN_MEANS.replace("mean", "sum"))
-mistake("layernorm_backward", "dw and db averaged over the rows, not summed", "rows(dy * normal).sum(axis=0)",
-        "rows(dy * normal).mean(axis=0)", "rows(dy).sum(axis=0)", "rows(dy).mean(axis=0)")
 mistake("rmsnorm", "the standard deviation, which is taken around the mean, for the root mean square",
         "(x**2).mean(axis=-1, keepdims=True)", "x.var(axis=-1, keepdims=True)")
-mistake("rmsnorm", "1 / (root mean square + eps), with eps outside the square root",
-        f"({SQUARES} + eps) ** -0.5", f"1 / ({SQUARES} ** 0.5 + eps)")
-mistake("rmsnorm", "weights taken as 1 + w, as Gemma stores them", "x * rstd * w", "x * rstd * (1 + w)")
-mistake("rmsnorm_backward", "a gradient that takes rstd for a constant",
-        "dn - normal * (dn * normal).mean(axis=-1, keepdims=True)", "dn")
 mistake("rmsnorm_backward", "dn with its mean taken away too, as layernorm does",
         "dn - normal * (dn * normal).mean(axis=-1, keepdims=True)",
         "dn - dn.mean(axis=-1, keepdims=True) - normal * (dn * normal).mean(axis=-1, keepdims=True)")

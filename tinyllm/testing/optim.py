@@ -88,7 +88,6 @@ HALF_COSINE = "(1.0 - min_lr_ratio) * 0.5 * (1.0 + math.cos(math.pi * done))"
 mistake("adamw_step", "Adam without bias correction", CORRECTED[0], "m", CORRECTED[1], "v")
 mistake("adamw_step", "L2: weight decay added to the gradient, where AdamW takes it from the weights",
         "g * float(grad_scale)", "g * float(grad_scale) + weight_decay * w", "w -= lr * weight_decay * w", "")
-mistake("adamw_step", "eps inside the square root", "np.sqrt(v_hat) + eps", "np.sqrt(v_hat + eps)")
 mistake("adamw_step", "m = ..., which makes a new array and leaves the caller's m and v as they were",
         "m *= beta1", "m = m * beta1", "v *= beta2", "v = v * beta2")
 mistake("adamw_step", "w = ..., which makes a new array and leaves the caller's w as it was", "",
@@ -108,7 +107,6 @@ mistake("grad_norm", "the largest of the arrays' norms", NORM,
         "max((math.sqrt(float((g.astype(np.float64) ** 2).sum())) for g in grads), default=0.0)")
 mistake("grad_norm", "the root of the mean square, where the sum of squares belongs", NORM,
         f"{NORM} / max(sum(g.size for g in grads), 1) ** 0.5")
-mistake("grad_norm", "the norm of the first array alone", "", "grads = grads[:1]")
 mistake("grad_norm", "the largest number in any of the arrays", NORM,
         "max((float(np.abs(g).max(initial=0)) for g in grads), default=0.0)")
 mistake("grad_norm", "the sum of absolute values, the other norm", NORM,
@@ -135,7 +133,6 @@ mistake("lr_schedule", "a warm-up that starts at 0, so that the first step does 
         "lr * (step + 1) / (warmup + 1)", "lr * step / warmup")
 mistake("lr_schedule", "a cosine counted from step 0, as if there had been no warm-up",
         "(step - warmup) / max(1, steps - warmup)", "step / max(1, steps)")
-mistake("lr_schedule", "no warm-up: full speed from the first step", "lr * (step + 1) / (warmup + 1)", "lr")
 mistake("lr_schedule", "min_lr_ratio taken for a rate, not for a share of lr",
         f"lr * (min_lr_ratio + {HALF_COSINE})",
         "max(lr * 0.5 * (1.0 + math.cos(math.pi * done)), min_lr_ratio)")

@@ -38,22 +38,12 @@ mistake("patches", "all reds of a square, then all greens, then all blues", SQUA
         "squares.transpose(0, 1, 3, 5, 2, 4)")
 mistake("patches", "every side-th dot, so that each patch is a small copy of the whole picture", SQUARES,
         "pictures.reshape(B, side, H // side, side, W // side, K).transpose(0, 2, 4, 1, 3, 5)")
-mistake("patches", "the mean of every square in place of its dots", SQUARES,
-        "(squares.swapaxes(2, 3) * 0 + squares.swapaxes(2, 3).mean((3, 4), keepdims=True))")
-mistake("place", "vectors added to what stands there, not put in its place", "y[at] = vectors",
-        "y[at] += vectors")
 mistake("place", "the vectors at the beginning, wherever the places are", "y[at] = vectors",
         "y.reshape(-1, y.shape[2])[: len(vectors)] = vectors")
 mistake("place", "vectors in the order of columns, so that rows of the batch get each other's",
         "y[at] = vectors", "y.swapaxes(0, 1)[at.T] = vectors")
-mistake("place", "the first vector in every place", "y[at] = vectors", "y[at] = vectors[:1]")
-mistake("place", "the vectors last first", "y[at] = vectors", "y[at] = vectors[::-1]")
 mistake("place", "x itself, changed in place", "x.copy()", "x", breaks=PURE)
-mistake("place_backward", "a gradient for the vectors that were replaced; nothing depends on them",
-        "np.where(at[..., None], dy.dtype.type(0), dy)", "dy.copy()")
 mistake("place_backward", "the gradients of the places that kept their vectors", "dy[at]", "dy[~at]")
-mistake("place_backward", "the two gradients exchanged: x is left with those of the new vectors",
-        "np.where(at[..., None], dy.dtype.type(0), dy)", "np.where(at[..., None], dy, dy.dtype.type(0))")
 
 
 @variant("patches")

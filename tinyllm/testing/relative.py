@@ -29,15 +29,10 @@ CASES = {"relative_buckets": relative_buckets()}
 NEIGHBOURS = {"relative_buckets": other_side_of_an_edge}
 
 
-NEAR = "np.maximum(-distance, 0) if causal else np.abs(distance)"
 
-mistake("relative_buckets", "the sign of distances turned: keys before the query count as later",
-        "", "distance = -distance")
 mistake("relative_buckets", "no half of the buckets for each side: both share all",
         "buckets //= 1 if causal else 2", "",
         "later = (distance > 0) * (0 if causal else buckets)", "later = 0 * distance")
-mistake("relative_buckets", "later keys of causal attention counted by their distance", NEAR,
-        "np.abs(distance)")
 mistake("relative_buckets", "one distance for each bucket, and no logarithm",
         "np.where(distance < exact, distance, far)", "np.minimum(distance, buckets - 1)")
 mistake("relative_buckets", "logarithms rounded to the nearest, not down", "steps.astype(np.int64)",

@@ -98,9 +98,6 @@ mistake("rope", "only the first half turned", "b * cos + a * sin", "b")
 mistake("rope", "the second half made from the first half as it is after its turn", "b * cos + a * sin",
         "b * cos + (a * cos - b * sin) * sin")
 mistake("rope_backward", "dy cos, without the sine terms", "-sin", "0 * sin")
-mistake("rope_backward", "pairs of neighbours, where halves belong", "", """
-a, b, cos, sin = dy[..., ::2], dy[..., 1::2], cos[..., None, :], sin[..., None, :]
-return np.stack([a * cos + b * sin, b * cos - a * sin], axis=-1).reshape(dy.shape)""")
 mistake("scaled_rope_tables", "positions that are multiplied by the factor, where they must be divided", "",
         "scaling = scaling | {'factor': 1 / scaling['factor']}")
 mistake("scaled_rope_tables", "every kind treated as linear", "",

@@ -122,20 +122,11 @@ RANKS = "keep_ranks(logits, by_rank(logits), rank < k)"
 NUCLEUS = "keep_ranks(logits, order, before < p * total)"
 PENALISED = "np.where(logits > 0, logits / float(penalty), logits * float(penalty))"
 DRAWN = "(reached > aim).argmax(axis=-1)"
-ZERO = "np.where(kept, logits, -np.inf)", "np.where(kept, logits, 0)"
 
-mistake("temperature", "probabilities where logits belong", "logits / float(t)", "softmax(logits / float(t))")
-mistake("temperature", "logits minus t", "logits / float(t)", "logits - float(t)")
-mistake("temperature", "only the largest logit divided by t", "logits / float(t)",
-        "np.where(logits == logits.max(axis=-1, keepdims=True, initial=-np.inf), logits / float(t), logits)")
 mistake("temperature", "logits raised to the power 1 / t, as if they were probabilities", "logits / float(t)",
         "np.sign(logits) * np.abs(logits) ** (1 / float(t))")
-mistake("temperature", "logits divided by 1 + t", "float(t)", "(1 + float(t))")
 mistake("top_k", "every token that ties with the k-th kept: ties keep the smaller id", RANKS,
         "keep(logits, logits >= -np.sort(-logits, axis=-1)[..., : min(k, logits.shape[-1])][..., -1:])")
-mistake("top_k", "the larger id kept of equal logits", "np.argsort(-logits, axis=-1, kind='stable')",
-        "logits.shape[-1] - 1 - np.argsort(-logits[..., ::-1], axis=-1, kind='stable')")
-mistake("top_k", "dropped tokens set to 0, which still get a share, where -inf belongs", *ZERO)
 mistake("top_k", "the k largest of the whole batch kept, not of every row", "",
         "if logits.ndim > 1:\n    return top_k(logits.reshape(-1), k).reshape(logits.shape)")
 mistake("top_p", "the token that crosses p dropped, so that the kept ones do not reach p",
@@ -149,7 +140,6 @@ mistake("top_p", "a mask left in sorted order, and so laid over the wrong tokens
         "keep(logits, before < p * total)")
 mistake("top_p", "every token kept whose own probability reaches 1 - p", NUCLEUS,
         "keep(logits, softmax(logits) >= 1 - p)")
-mistake("top_p", "dropped tokens set to 0, which still get a share, where -inf belongs", *ZERO)
 mistake("repetition_penalty", "the penalty applied once per occurrence", "", """
 if ids.shape[-1] > 1:
     logits, ids = repetition_penalty(logits, ids[..., 1:], penalty), ids[..., :1]""")
@@ -158,8 +148,6 @@ mistake("repetition_penalty", "the penalty subtracted: that is a presence penalt
 mistake("repetition_penalty", "used tokens forbidden: -inf in place of a smaller logit",
         "np.where(used, penalised, logits)", "np.where(used, -np.inf, logits)")
 mistake("sample", "the most likely token, whatever u is", DRAWN, "probs.argmax(axis=-1)")
-mistake("sample", "a draw in which all tokens are equally likely", DRAWN,
-        "np.floor(np.asarray(u) * probs.shape[-1]).astype(np.int64)")
 mistake("sample", "a draw that counts from the last token down",
         "np.cumsum(probs, axis=-1, dtype=np.float64)",
         "np.cumsum(probs[..., ::-1], axis=-1, dtype=np.float64)", DRAWN, f"probs.shape[-1] - 1 - {DRAWN}")
@@ -168,10 +156,6 @@ mistake("sample", "a draw that compares u with the probabilities, not with their
         "reached > aim", "probs > np.asarray(u)[..., None]")
 mistake("sample", "a draw that gives token 0 when rounding leaves the running sum below u", "reached > aim",
         "np.cumsum(probs, axis=-1) > np.asarray(u)[..., None]")
-mistake("sample", "u compared with the running sum, and not multiplied by the total first", "reached > aim",
-        "reached > np.minimum(np.asarray(u, np.float64)[..., None], np.nextafter(total, 0))")
-mistake("beam_step", "log-probabilities multiplied: logarithms add", "scores[:, None] + logprobs",
-        "scores[:, None] * logprobs")
 mistake("beam_step", "the best token of each beginning, so that no beginning is continued twice", "", """
 if logprobs.shape[1]:
     best = logprobs == logprobs.max(axis=1, keepdims=True)
@@ -184,9 +168,6 @@ mistake("beam_step", "places divided by the number of beams, not of tokens",
         "best // len(scores), best % len(scores), totals[best]")
 mistake("beam_step", "the log-probability of the last token in place of the total",
         "totals[best]", "logprobs.reshape(-1)[best]")
-mistake("beam_step", "of equal totals the larger beam and id first",
-        "best = found[np.argsort(-totals[found], kind='stable')][:count]",
-        "best = found[::-1][np.argsort(-totals[found][::-1], kind='stable')][:count]")
 
 
 @variant("beam_step")

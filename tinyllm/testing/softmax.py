@@ -75,8 +75,6 @@ mistake("softmax", "softmin: exp(-x), so that the smallest score wins", "", "x =
 mistake("softmax_backward", "y (1 - y) dy, only the diagonal of the Jacobian",
         "dy - (dy * y).sum(axis=-1, keepdims=True)", "(1 - y) * dy")
 mistake("softmax_backward", "dy - y, the gradient of cross-entropy, not of softmax", "", "return dy - y")
-mistake("softmax_backward", "y dy minus the row's sum of it, without the factor y on the sum", "",
-        "return y * dy - (y * dy).sum(axis=-1, keepdims=True)")
 mistake("log_softmax", "log_softmax that gives NaN for a row of nothing but -inf",
         "np.where(m == -np.inf, 0, m)", "m", breaks=INFINITE)
 mistake("log_softmax", "the logarithm of softmax, which is -inf where a probability rounds to 0", "",

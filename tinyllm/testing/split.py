@@ -30,7 +30,6 @@ mistake("split", "every n-th channel in one part, where the parts are runs of ch
         "tuple(x[..., i::n].copy() for i in range(n))")
 mistake("split", "parts cut from the flattened array, so that they mix rows", PARTS,
         "tuple(part.reshape(*x.shape[:-1], x.shape[-1] // n) for part in np.split(x.flatten(), n))")
-mistake("join", "the parts in reverse order", JOINED, "np.concatenate(parts[::-1], axis=-1)")
 mistake("join", "channels taken from the parts in turn", JOINED,
         f"np.stack(parts, axis=-1).reshape({JOINED}.shape)")
 mistake("join", "the parts one after another, each with all its rows", JOINED,
