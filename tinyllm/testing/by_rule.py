@@ -178,7 +178,7 @@ def everywhere(trees: dict[Any, ast.FunctionDef]) -> Iterator[tuple[str, dict[An
         for node in found:
             if isinstance(node, ast.keyword):
                 node.value = ast.Constant(new)
-            else:
+            elif isinstance(node, ast.Attribute):
                 node.attr = new
         if len(found) > 1:
             yield said, twins

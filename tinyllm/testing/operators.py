@@ -100,10 +100,9 @@ def factors(node: Any) -> Edits:
 
 
 def terms(node: Any) -> Edits:
-    """Mutate sums, `and` and `or`: leave out one term, take it twice, or multiply."""
+    """Mutate sums, `and` and `or`: leave out one term, or multiply."""
     if is_a(node, ast.BinOp, ast.Add):
         yield f"{code(node.left)} and {code(node.right)} multiplied, not added", changed(node, op=ast.Mult())
-        yield f"{code(node.right)} added twice", changed(node, left=node)
     if is_a(node, ast.BinOp, ast.Add, ast.BitAnd, ast.BitOr):
         yield f"{code(node.left)} left out of {code(node)}", node.right
     if is_a(node, ast.BinOp, ast.Add, ast.Sub, ast.BitAnd, ast.BitOr):
@@ -202,6 +201,12 @@ def cases(node: Any) -> Edits:
             if re.search(r"\b0(\.0)?\)?$", ast.unparse(other)):
                 words = f"{code(value)} multiplied by 0 in {code(node)}, which keeps NaN and infinity"
                 yield words, expression(f"({ast.unparse(value)}) * {sign}({ast.unparse(node.args[0])})")
+
+
+def repeats(node: Any) -> Edits:
+    """Mutate sums: add a term twice. After `factors`, which is likelier: a factor 1/2 is missing."""
+    if is_a(node, ast.BinOp, ast.Add):
+        yield f"{code(node.right)} added twice", changed(node, left=node)
 
 
 def numbers(node: Any) -> Edits:
@@ -346,8 +351,8 @@ def powers(node: Any) -> Edits:
                 new = expression(f"1 / (({inside}) ** 0.5 + {eps})")
                 yield f"{code(node.left.right)} added outside the square root, not inside", new
     if is_a(node, ast.BinOp, ast.Add) and ast.unparse(getattr(node.left, "func", node)) == "np.sqrt":
-        inside = ast.BinOp(node.left.args[0], ast.Add(), node.right)
-        yield f"{code(node.right)} added inside the square root, not outside", called("np.sqrt", inside)
+        new = called("np.sqrt", ast.BinOp(node.left.args[0], ast.Add(), node.right))
+        yield f"{code(node.right)} added inside the square root, not outside", new
     if isinstance(node, ast.Attribute) and node.attr == "T":
         yield f"{code(node.value)} not transposed", node.value
 
@@ -369,4 +374,4 @@ def called(name: str, value: ast.expr) -> ast.Call:
 
 
 OPERATORS = (terms, signs, factors, brackets, reductions, axes, calls, cases, exchanges, comparisons, edges,
-             powers, squares, numbers, flags)  # fmt: skip
+             powers, squares, repeats, numbers, flags)  # fmt: skip

@@ -31,8 +31,8 @@ def statements(node: Any) -> Edits:
     call = ast.unparse(getattr(node.value, "func", node)) if isinstance(node, ast.Expr) else ""
     if call == "np.add.at":
         array, at, value = map(ast.unparse, node.value.args)
-        new = ast.parse(f"{array}[{at}] += {value}").body[0]
-        yield f"{code(new)}, which keeps only the last of equal indices", new
+        plain = ast.parse(f"{array}[{at}] += {value}").body[0]
+        yield f"{code(plain)}, which keeps only the last of equal indices", plain
     if call.rpartition(".")[2] in GROWING:
         yield f"{code(node)} left out", ast.Pass()
     if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
