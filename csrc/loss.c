@@ -10,7 +10,8 @@
  * The gradient at the target is made apart, because exp(x - lse) dloss - dloss cancels where the model is sure. The
  * logarithms of sixteen rows are taken at once, and the exponentials of sixteen targets. Forward and backward on one
  * core with AVX-512, in ns a row: 16 classes 30 and 15 one by one, 16 and 5 together; 65 classes 110 and 57 with the last
- * one in a padded copy, 35 and 20 through masked loads.
+ * one in a padded copy, 35 and 20 through masked loads. With maxima and sums of sixteen rows at once, too, the forward
+ * pass went from 15 to 10 and from 34 to 26.
  *
  * linear_token_losses is the same for logits x w^T that never exist whole. With GPT-2's vocabulary of 50,257 the
  * logits of 4,096 tokens and their gradient would take 1.6 GB. Here a chunk of rows is scored, used and forgotten, and
