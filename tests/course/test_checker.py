@@ -1,13 +1,14 @@
 """The checker: right solutions pass, known mistakes are named, and everything else has the right word."""
 
 import functools
+import sys
 import tracemalloc
 
 import numpy as np
 import pytest
 
 from tinyllm.course import diagnose, failures
-from tinyllm.course.checker import PATIENCE, SOON, judge, judge_lesson
+from tinyllm.course.checker import CALL_SECONDS, PATIENCE, judge, judge_lesson
 from tinyllm.course.classroom.selftest import Here
 from tinyllm.course.diagnose import Shrinker
 from tinyllm.course.drawing import properties
@@ -183,16 +184,16 @@ def test_a_planted_error_turns_the_check_red(check):
 
 
 class Waiting:
-    """A launcher whose clock is ours; each worker runs `endless`, and takes all the time that it may."""
+    """A launcher whose clock is ours; each call takes some seconds, or, without a result, all that it may."""
 
-    def __init__(self):
-        self.clock, self.limits, self.output = 0.0, [], b""
+    def __init__(self, result=None, seconds=CALL_SECONDS):
+        self.clock, self.result, self.seconds, self.output = 0.0, result, seconds, b""
 
     def used(self):
         return self.clock
 
     def start(self, code, limits):
-        self.limits.append(limits["cpu_seconds"])
+        assert limits["call_seconds"] == CALL_SECONDS
         self.failure = None
         return self
 
@@ -203,23 +204,63 @@ class Waiting:
         pass
 
     def call(self, *args, **named):
-        self.clock += 0 if self.failure else self.limits[-1]
-        self.failure = Failure("timed_out", "it ran for more than a while")
-        return self.failure
+        self.clock += 0 if self.failure else self.seconds
+        if self.result is None:
+            self.failure = Failure("timed_out", "it ran for more than a while")
+        return self.failure or self.result
 
-    call_with = call
+    call_with = steps = call
 
 
 @pytest.mark.parametrize("three, times", [
     ([TASKS[op] for op in ("add", "entropy", "softmax")], 1), (find_lesson(11).tasks, 2),
 ])  # fmt: skip
-def test_endless_functions_share_the_patience_of_a_student(tmp_path, three, times):
+def test_endless_functions_are_waited_for_once(tmp_path, three, times):
     """Three of them once took 4 seconds each, tests 20, and every input of a search as much again."""
     (tmp_path / "exercise.py").touch()
     launcher = Waiting()
     verdicts = [verdict for verdict, _ in judge_lesson(three, launcher, tmp_path / "exercise.py", soon=True)]
     assert [verdict.state for verdict in verdicts] == 3 * ["timed_out"]
-    assert min(launcher.limits) == SOON[0] and launcher.clock <= times * PATIENCE
+    assert launcher.clock == times * 3 * CALL_SECONDS
+
+
+def test_what_is_wrong_and_slow_is_tried_on_few_cases(tmp_path):
+    """Each of its calls ends in time, but there are more than a hundred, and a search makes more."""
+    (tmp_path / "exercise.py").touch()
+    launcher = Waiting(np.float32(7), 0.4)
+    (verdict, _), = judge_lesson([SOFTMAX], launcher, tmp_path / "exercise.py", soon=True)
+    assert verdict.state == "failed" and launcher.clock < PATIENCE / 2 + 1
+
+
+BURN = """
+import time
+def burn(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end: pass
+"""
+
+
+@pytest.mark.signals
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a timer of processor time")
+def test_an_endless_loop_is_told_at_once_and_a_slow_function_is_right(launcher, tmp_path):
+    """A worker once had 3 seconds for all cases of a property, which an endless loop used, too."""
+    code, cases = tmp_path / "exercise.py", dict([next(iter(properties("softmax").items()))])
+    cases = {title: some[:5] for title, some in cases.items()}
+
+    def check(text):
+        code.write_text(text, "utf-8")
+        before = launcher.used()
+        (verdict, _), = judge_lesson([SOFTMAX], launcher, code, soon=True, every=cases)
+        return verdict, launcher.used() - before
+
+    for text in ("def softmax(x):\n    while True:\n        try: pass\n        except BaseException: pass",
+                 "while True: pass"):  # fmt: skip
+        verdict, used = check(text)
+        assert verdict.state == "timed_out" and "more than 1 second of processor time" in verdict.message
+        assert used < 2
+    slow = solved(SOFTMAX) + BURN + "fast = softmax\ndef softmax(x):\n    burn(0.7)\n    return fast(x)\n"
+    verdict, used = check(slow)
+    assert verdict.state == "passed" and used > 3
 
 
 def test_a_function_that_ends_on_ordinary_numbers_only_is_waited_for_once(check, launcher):

@@ -71,8 +71,9 @@ def test_processor_time_is_counted_and_neither_calls_nor_tests_are_timed_by_the_
     monkeypatch.setattr(time, "monotonic", lambda: 40 * monotonic())
     with start(cpu_seconds=2) as worker:
         launcher = worker.launcher  # shared with other tests, whose time it has counted already
-        before = launcher.cpu
+        before, used = launcher.cpu, launcher.used()
         assert worker.call("burn", (1.0,)) == 1 and worker.looks < 2  # it works, so it is not asleep
+        assert sys.platform != "linux" or launcher.used() - used > 0.9  # also while it runs
     assert sys.platform == "win32" or 0.9 < launcher.cpu - before < 4
     task = Task("test_softmax", "softmax", "tests")
     failure, bench = mutants.run_test(task, start, OPS["softmax"].reference)

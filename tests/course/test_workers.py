@@ -51,6 +51,7 @@ def ask(f): return f(2) + f(3)
 def step(x):
     half = x / 2
     return half + 1
+def tally(): return max(iter(int, 1))
 """
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's fork or /proc")
 LEVELS = [level for level in workers.LEVELS if why_not(level) is None]
@@ -97,10 +98,12 @@ def test_an_error_has_a_name_and_is_no_end(start):
 
 @pytest.mark.parametrize("function, state, words", [
     ("crash", "failed", "egmentation"), ("leave", "failed", "exit"),
-    ("sleep", "timed_out", "ran for more than"), ("spin", "timed_out", "ran for more than"),
+    ("sleep", "timed_out", "ran for more than"), ("spin", "timed_out", "more than 1 second of processor"),
+    ("tally", "timed_out", "more than 0.5 seconds of processor time"),
 ])  # fmt: skip
 def test_an_end_has_a_name_and_is_one(start, function, state, words):
-    with start(cpu_seconds=1, total_seconds=1 if function == "sleep" else 30) as worker:
+    limits = {"sleep": {"total_seconds": 1}, "tally": {"call_seconds": 0.5}}
+    with start(**{"cpu_seconds": 1, "total_seconds": 30} | limits.get(function, {})) as worker:
         failure = worker.call(function, ())
         assert isinstance(failure, Failure) and failure.state == state and words in failure.message
         assert worker.call("count", ()) == worker.steps("count", ()) == failure  # it stays out of step

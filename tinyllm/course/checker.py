@@ -7,6 +7,7 @@ views...). Each property is checked in a fresh worker. `diagnose` explains the f
 import functools
 import importlib
 import itertools
+import math
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -66,8 +67,8 @@ def judge_task(task: Task, start: Callable[[], Any], folder: Path, **options: An
     return module.judge(task, start, folder=folder, **options)
 
 
-PATIENCE = 9  # seconds of processor time in which a student gets all answers on a lesson
-SOON = (2, 3)  # the least and most that a worker gets of it: enough for a function on small arrays
+PATIENCE = 9  # seconds of processor time for all that wrong answers to a lesson need, where a student waits
+CALL_SECONDS = 1  # for one call then: right functions on small arrays need up to 0.2, also with Python loops
 
 
 def judge_lesson(tasks: Iterable[Task], launcher: Launcher, path: Path, soon: bool = False,
@@ -76,23 +77,22 @@ def judge_lesson(tasks: Iterable[Task], launcher: Launcher, path: Path, soon: bo
 
     A file that cannot be imported is tried only once, not again for every task.
 
-    soon: True for a student who waits. Endless loops and searches for a cause then share PATIENCE seconds:
-        each may use half of the time that is left.
+    soon: True for a student who waits. A call then ends after CALL_SECONDS; a right function may use this in
+        each call. What follows after a wrong result shares PATIENCE seconds: each task may use half of the
+        time that is left.
     judge: the function that checks one task.
     options: passed on to `judge`.
     """
     before = launcher.used()
 
-    def share() -> float:
-        return (PATIENCE - (launcher.used() - before)) / 2
+    def timer() -> Callable[[], float]:
+        return seconds_left(max((PATIENCE - (launcher.used() - before)) / 2, 1), launcher.used)
 
-    def limits(kind: str) -> dict | None:
-        seconds = int(min(max(share(), SOON[0]), SOON[1]))
-        return {"cpu_seconds": seconds} if soon and kind != "run" else None
-
+    options |= {"timer": timer} if soon else {}
+    limits: dict[str, float] | None = {"call_seconds": CALL_SECONDS} if soon else None
     broken, there = None, path.is_file()
     if there:
-        with launcher.start(path, limits("op")) as worker:
+        with launcher.start(path, limits) as worker:
             broken = worker.failure
     for task in tasks:
         titles = tuple(properties(task.op)) if task.kind == "op" else ()
@@ -103,11 +103,9 @@ def judge_lesson(tasks: Iterable[Task], launcher: Launcher, path: Path, soon: bo
             continue
 
         def start(workers: list[Any] = workers, kind: str = task.kind) -> Any:
-            workers.append(launcher.start(path, limits(kind)))
+            workers.append(launcher.start(path, limits if kind != "run" else None))
             return workers[-1]
 
-        if soon:
-            options["timer"] = lambda: seconds_left(max(share(), 1), launcher.used)
         verdict = judge(task, start, path.parent, **options)
         last = reversed(workers) if verdict.smallest_input else workers  # the last ran the smallest input
         yield verdict, next(filter(None, (first_lines(worker.output) for worker in last)), "")
@@ -136,7 +134,7 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
     known: more mistakes to recognise, as pairs (sentence, function).
     cut: a function that splits a case into smaller ones, among which the smallest failing input is searched.
     first: called with the task and what is wrong, as soon as anything fails.
-    timer: starts the clock for the search for the cause, for example `diagnose.seconds_left`.
+    timer: starts a clock for what follows after the first failure, for example `diagnose.seconds_left`.
     """
     every = every or properties(task.op, count, variant)
     held: list[str] = []
@@ -145,21 +143,22 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
     failure: Any = None
     with specs_only():
         for title, cases in every.items():
+            if not broken:
+                left = timer() if timer else seconds_left(math.inf)
             with start() as worker:
                 if worker.failure:  # the file itself does not run: no input is to blame
                     return unusable(task, worker.failure, every)
-                wrong = list(complaints(task, title, worker, cases, None if broken else first))
+                wrong = list(complaints(task, title, worker, cases, None if broken else first, left))
             if title == STEADY and not (wrong or broken):
-                wrong = wrong_later(task, start, every, variant)
-            if not wrong:
-                held.append(title)
-                continue
-            answered = [pair for pair in wrong if not unanswered(pair[1])]
-            broken[title] = answered or wrong
-            failure = failure or wrong[0]
-            stopped |= {id(args) for args, why in wrong if unanswered(why)}
-            if stopped:
-                break  # there is no function, or it does not end
+                wrong = wrong_later(task, start, every, variant, left)
+            if wrong:
+                answered = [pair for pair in wrong if not unanswered(pair[1])]
+                broken[title] = answered or wrong
+                failure = failure or wrong[0]
+                stopped |= {id(args) for args, why in wrong if unanswered(why)}
+            if stopped or (broken and left() < 0):
+                break  # there is no function, it does not end, or it is too slow to be tried on more cases
+            held += [] if wrong else [title]
         if not broken:
             return Verdict(task.name, "passed", tuple(held))
         lost = tuple(title for title in every if title not in held)
@@ -167,7 +166,7 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
         why = failure[1]
         if unanswered(why):
             return verdict(state=why.state, message=format_failure(why), line=why.line)
-        if not explain:
+        if not explain or left() < 0:
             return verdict(state="failed", message=format_failure(why), line=getattr(why, "line", None))
         broken = {title: wrong for title, wrong in broken.items() if not unanswered(wrong[0][1])}
         numbers = [args for title in (*held, *broken) if title.startswith(RIGHT) for args in every[title]]
@@ -186,9 +185,14 @@ def explained(why: Failure | str, task: Task, start: Callable[[], Any], broken: 
 
 
 def complaints(task: Task, title: str, worker: Any, cases: Sequence[tuple],
-               first: Callable[[str, str], Any] | None) -> Iterator[tuple]:
-    """Yield (case, what is wrong) for each case that violates the property `title`; call `first` once."""
+               first: Callable[[str, str], Any] | None, left: Callable[[], float]) -> Iterator[tuple]:
+    """Yield (case, what is wrong) for each case that violates the property `title`; call `first` once.
+
+    first: None if another property is violated. Then, and after a violation, no case is tried after the time.
+    """
     for args in cases:
+        if not first and left() < 0:
+            return
         if not (why := complaint(task.op, title, worker, task.name, args)):
             continue
         if first and not unanswered(why):
@@ -203,12 +207,12 @@ def unanswered(why: Failure | str) -> bool:
 
 
 def wrong_later(task: Task, start: Callable[[], Any], every: dict[str, list[tuple]],
-                seed: int) -> list[tuple]:
+                seed: int, left: Callable[[], float]) -> list[tuple]:
     """Check that a function gives the same results after many calls; return pairs (case, what is wrong).
 
     All other checks use a fresh worker for each property. Here one worker first answers LATE_CALLS calls, on
     the cases of all properties in an order that the seed decides. After that, its results must have the same
-    bits as a fresh worker's results. A function that only takes too long is not reported.
+    bits as a fresh worker's results. A function for which the time is too short is not reported.
     """
     cases = [(title, args) for title, some in every.items() if title.startswith(RIGHT) for args in some]
     random.Random(seed).shuffle(cases)
@@ -217,7 +221,7 @@ def wrong_later(task: Task, start: Callable[[], Any], every: dict[str, list[tupl
     with start() as worker:
         for title, args in itertools.islice(itertools.cycle(cases), LATE_CALLS):
             why = complaint(task.op, title, worker, task.name, args)
-            if isinstance(why, Failure) and why.state == "timed_out":
+            if left() < 0 or (isinstance(why, Failure) and why.state == "timed_out"):
                 return []
             if why:
                 return [(args, f"it is right in the first calls, but later: {format_failure(why)}")]

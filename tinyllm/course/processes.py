@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ INSTALLED = ("site-packages", "dist-packages")  # folders in Python's library wi
 SCRIPT = Path(__file__).with_name("fork_server.py")
 START_SECONDS = 60  # by the clock, until a new process must have connected
 GONE = (protocol.Closed, protocol.ProtocolError, OSError)  # raised when the other process has died
-OUT_OF_TIME = getattr(signal, "SIGXCPU", -1)  # the signal that ends a process without processor time left
+# The signals that end a process without processor time left: of a call, and of its life.
+OUT_OF_TIME = {getattr(signal, "SIGPROF", -1): "call_seconds", getattr(signal, "SIGXCPU", -2): "cpu_seconds"}
 
 
 def python_command(where: str) -> tuple[list[str], dict[str, str]]:
@@ -116,6 +118,12 @@ class ForkServer:
         """Return True if all threads of the workers sleep at this moment."""
         return asleep(descendants(self.process.pid))
 
+    def running(self) -> float:
+        """Return the seconds of processor time that the running workers have used."""
+        with contextlib.suppress(OSError):  # a process has ended
+            return sum(time.clock_gettime(~pid << 3 | 2) for pid in descendants(self.process.pid))
+        return 0.0
+
 
 class Spawner:
     """A substitute for ForkServer that starts each worker as a plain subprocess."""
@@ -174,3 +182,7 @@ class Spawner:
     def asleep(self) -> bool:
         """Return False, because sleep is not observed here. A limit in real time ends the worker."""
         return False
+
+    def running(self) -> float:
+        """Return 0, because the time of running workers is not observed here."""
+        return 0.0

@@ -41,6 +41,7 @@ STATES = {  # kind of error -> state of the task; any other error means failed
 WORDS = {"not_attempted": "not attempted", "timed_out": "timed out"}  # state -> its name, if another
 LIMITS = {  # of a worker, which tests one property; total_seconds is by the clock, for its whole life
     "memory": 2**31, "cpu_seconds": 20, "file_size": 2**24, "files": 64, "total_seconds": 300,
+    "call_seconds": 0,  # of processor time, for each call and for running the file; 0: no such limit
 }  # fmt: skip
 SPAWNED_SECONDS = 60  # by the clock, for a plain subprocess, whose sleep cannot be seen
 
@@ -121,12 +122,12 @@ class Launcher:
         return Worker(self, Path(code).resolve(), LIMITS | (limits or {}))
 
     def used(self) -> float:
-        """Return the seconds of processor time that this process and all ended workers have used."""
-        return self.cpu + time.process_time()
+        """Return the seconds of processor time that this process and all workers have used."""
+        return self.cpu + time.process_time() + self.server.running()
 
     def is_used_up(self) -> bool:
         """Return True if this process and its ended workers have used up all their processor time."""
-        return self.used() > self.cpu_seconds
+        return self.cpu + time.process_time() > self.cpu_seconds
 
     def launch(self, request: dict[str, Any]) -> socket.socket:
         """Start a process for a request. If the server has died, start it again first."""
@@ -153,10 +154,10 @@ class Worker:
         self.scratch = tempfile.mkdtemp(prefix="tinyllm-")
         # Kept open, because a worker may put a pipe or a link in its place.
         self.printed = os.open(Path(self.scratch, OUTPUT), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        of_the_system = {name: value for name, value in limits.items() if name != "total_seconds"}
+        of_the_system = {name: limits[name] for name in ("memory", "cpu_seconds", "file_size", "files")}
         request = {
             "code": str(code), "folder": self.scratch, "level": launcher.level,
-            "limits": of_the_system,
+            "limits": of_the_system, "call_seconds": limits["call_seconds"],
         }  # fmt: skip
         try:
             self.sock = launcher.launch(request)
@@ -211,9 +212,9 @@ class Worker:
         `limit` calls are answered, in at most as much processor time as the worker itself may use.
         """
         message = {"function": function, "args": [], "remote": list(remotes)}
-        begun = time.process_time()
+        begun, seconds = time.process_time(), self.limits["call_seconds"] or self.limits["cpu_seconds"]
         for _ in range(limit + 1):
-            if time.process_time() - begun > self.limits["cpu_seconds"]:
+            if time.process_time() - begun > seconds:
                 break
             answer = self._ask(message)
             if isinstance(answer, dict) and "value" in answer:
@@ -250,7 +251,7 @@ class Worker:
             return "waits without an end, and computes nothing"
         seconds, of = self.limits["total_seconds"], ""
         if isinstance(answer, Died):
-            seconds, of = self.limits["cpu_seconds"], " of processor time"
+            seconds, of = self.limits[OUT_OF_TIME.get(answer.signal, "cpu_seconds")], " of processor time"
         return f"ran for more than {seconds:g} second{'s' * (seconds != 1)}{of}. Is there an endless loop?"
 
     def _ask(self, message):
@@ -299,7 +300,7 @@ class Died:
 
 def _failure(answer, what, after):
     """Turn an answer without a value into a Failure of the function `what`, with `after` if time ran out."""
-    if isinstance(answer, TimeoutError) or answer == Died(OUT_OF_TIME):
+    if isinstance(answer, TimeoutError) or (isinstance(answer, Died) and answer.signal in OUT_OF_TIME):
         return Failure("timed_out", f"{what} {after}")
     if isinstance(answer, Died):
         by = "a crash, an exit, or too much memory"
