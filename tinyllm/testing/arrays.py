@@ -6,6 +6,7 @@ cheap to draw, and a case that fails is reduced to a small size, whole numbers a
 
 import contextlib
 import functools
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -18,8 +19,7 @@ from tinyllm.rng import Random
 # The first entry of each list is the simplest: Hypothesis shrinks towards it.
 SIZES = (2, 1, 3, 0, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 70)  # around the SIMD widths 4, 8, 16
 FEW = (2, 1, 3, 0, 5)  # for axes that a kernel only loops over
-
-_emptied = [-1, 0]  # which axis is empty, of those of a case that can be, or -1; how many of them were drawn
+_empties: Iterator[bool] | None = None  # is the next axis empty, of those that can be? None: by chance
 
 
 def axis(*choices: Any) -> st.SearchStrategy:
@@ -28,10 +28,9 @@ def axis(*choices: Any) -> st.SearchStrategy:
     small = [each for each in choices if each not in empty][:4]
 
     def as_wanted(length: Any) -> Any:
-        if _emptied[0] < 0 or not empty:
+        if _empties is None or not empty:
             return length
-        _emptied[1] += 1
-        some = empty if _emptied[1] == _emptied[0] + 1 else small
+        some = empty if next(_empties) else small
         return some[choices.index(length) % len(some)]
 
     return st.sampled_from(choices).map(as_wanted)
@@ -40,11 +39,13 @@ def axis(*choices: Any) -> st.SearchStrategy:
 @st.composite
 def one_empty(draw: Any, cases: st.SearchStrategy) -> Any:
     """Draw a small case of `cases` with exactly one empty axis, if any of its axes can be empty."""
-    _emptied[:] = draw(st.integers(0, 3)), 0
+    global _empties
+    which = draw(st.integers(0, 3))
+    _empties = (i == which for i in itertools.count())
     try:
         return draw(cases)
     finally:
-        _emptied[0] = -1
+        _empties = None
 
 
 sizes = axis(*SIZES)
