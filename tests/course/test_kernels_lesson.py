@@ -69,7 +69,9 @@ def test_two_ways_beyond_the_end_are_told_apart(judge_c):
     (MATMUL, "void matmul(float *y, const float *a, const float *b, long m, long k, long n) { n++; }"),
 ])  # fmt: skip
 def test_a_y_that_is_never_set_is_named(judge_c, task, source):
-    assert "never set" in judge_c(task, source).mistake
+    said = []
+    assert "never set" in judge_c(task, source, first=lambda *words: said.append(words)).mistake
+    assert [name for name, _ in said] == [task.name]  # it was once that of the op
 
 
 def test_an_element_that_is_never_set_is_explained(judge_c):

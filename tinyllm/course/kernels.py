@@ -178,7 +178,8 @@ def known_mistakes(launcher: Launcher, op: str, folder: Path) -> Iterator[list[t
 
 
 def judge(task: Task, start: Callable[[], Any], folder: Path | None = None, count: int = CASES_PER_TASK,
-          variant: int = 0, **options: Any) -> Verdict:
+          variant: int = 0, first: Callable[[str, str], Any] = lambda task, message: None,
+          **options: Any) -> Verdict:
     """Check a C function. The arguments are as in `checker.judge`.
 
     folder: contains exercise.c. The state is "blocked" if this machine has no compiler.
@@ -207,7 +208,8 @@ def judge(task: Task, start: Callable[[], Any], folder: Path | None = None, coun
         if isinstance(runner, Failure):
             return untried(runner.state, message=runner.message, line=runner.line)
         with known_mistakes(launcher, task.op, Path(other)) as known:
-            options |= {"every": every, "known": known, "cut": functools.partial(matrices, task.op)}
+            options |= {"every": every, "known": known, "cut": functools.partial(matrices, task.op),
+                        "first": lambda _, message: first(task.name, message)}  # fmt: skip
             kernel = functools.partial(launcher.start, runner, limits)
             verdict = checker.judge(Task(task.op, task.op), kernel, **options)
     message = verdict.message
