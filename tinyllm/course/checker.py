@@ -102,8 +102,8 @@ def judge_lesson(tasks: Iterable[Task], launcher: Launcher, path: Path, soon: bo
             yield unusable(task, broken, titles) if broken else missing, ""
             continue
 
-        def start(workers: list[Any] = workers, kind: str = task.kind) -> Any:
-            workers.append(launcher.start(path, limits if kind != "run" else None))
+        def start(workers: list[Any] = workers) -> Any:
+            workers.append(launcher.start(path, limits))
             return workers[-1]
 
         verdict = judge(task, start, path.parent, **options)
