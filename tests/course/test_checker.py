@@ -58,33 +58,20 @@ def test_hidden_inputs_reject_no_right_solution(op):
     assert verdict.state == "passed", verdict
 
 
-NAMED = {
-    "softmax without subtracting the maximum, so that exp overflows": """
-import numpy as np
-def softmax(x):
-    e = np.exp(x)
-    return (e / e.sum(axis=-1, keepdims=True)).astype(x.dtype)
-""",
-    "softmax along the first axis": """
+FIRST_AXIS = """
 import numpy as np
 def softmax(x):
     if not x.size: return x.copy()
     e = np.exp(x - x.max(axis=0, keepdims=True))
     return e / e.sum(axis=0, keepdims=True)
-""",
-    "x divided by its sum, without exp": """
-def softmax(x):
-    return x / x.sum(axis=-1, keepdims=True)
-""",
-}
+"""
 
 
-@pytest.mark.parametrize("said", NAMED)
-def test_a_known_mistake_is_named(check, said):
-    verdict = check(NAMED[said])
-    assert verdict.state == "failed" and verdict.mistake == said
+def test_a_known_mistake_is_named(check):
+    verdict = check(FIRST_AXIS)
+    assert verdict.state == "failed" and verdict.mistake == "softmax along the first axis"
     assert verdict.smallest_input.startswith("  x = np.float32(")
-    assert check(NAMED[said], effort=0).state == "failed"
+    assert check(FIRST_AXIS, effort=0).state == "failed"
 
 
 def test_the_smallest_input_is_no_larger_than_one_that_was_at_hand(check, monkeypatch):
@@ -149,8 +136,6 @@ def test_where_the_time_is_up_the_best_input_so_far_stays(check, monkeypatch):
     ("def softmax(x):\n    return x[", "blocked", "SyntaxError"),
     ("import torch", "blocked", "torch"),
     ("raise ValueError('import')", "blocked", "import"),
-    ("while True: pass", "timed_out", "ran for more than"),
-    ("def softmax(x):\n    while True: pass", "timed_out", "ran for more than"),
     ("def softmax(x):\n    return x.tolist()", "failed", "should "),
     ("def softmax(x, y):\n    return x", "failed", "missing 1 required positional argument"),
     ("def softmax(x):\n    x[...] = 0\n    return x", "failed", ""),
@@ -163,8 +148,7 @@ def test_four_words_that_differ(check, text, state, words):
 
 
 @pytest.mark.parametrize("text, state", [
-    (NAMED["softmax along the first axis"], "failed"), ("while True: pass", "timed_out"),
-    ("", "not_attempted"),
+    (FIRST_AXIS, "failed"), ("while True: pass", "timed_out"), ("", "not_attempted"),
 ])  # fmt: skip
 def test_plain_subprocesses_give_the_same_verdicts(check, tmp_path, text, state):
     forked = check(text, explain=False)
@@ -244,13 +228,12 @@ def burn(seconds):
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a timer of processor time")
 def test_an_endless_loop_is_told_at_once_and_a_slow_function_is_right(launcher, tmp_path):
     """A worker once had 3 seconds for all cases of a property, which an endless loop used, too."""
-    code, cases = tmp_path / "exercise.py", dict([next(iter(properties("softmax").items()))])
-    cases = {title: some[:5] for title, some in cases.items()}
+    code, (title, cases) = tmp_path / "exercise.py", next(iter(properties("softmax").items()))
 
     def check(text):
         code.write_text(text, "utf-8")
         before = launcher.used()
-        (verdict, _), = judge_lesson([SOFTMAX], launcher, code, soon=True, every=cases)
+        (verdict, _), = judge_lesson([SOFTMAX], launcher, code, soon=True, every={title: cases[:5]})
         return verdict, launcher.used() - before
 
     for text in ("def softmax(x):\n    while True:\n        try: pass\n        except BaseException: pass",
