@@ -68,6 +68,13 @@ def readable_paths() -> list[str]:
     return sorted(path for path in found if os.path.exists(path))
 
 
+def running() -> float:
+    """Return the seconds of processor time of this process's descendants; 0 without Linux's /proc."""
+    with contextlib.suppress(OSError):  # one of them has ended
+        return sum(time.clock_gettime(~pid << 3 | 2) for pid in descendants())  # see clock_getcpuclockid(3)
+    return 0.0
+
+
 class ForkServer:
     """A process of fork_server.py that starts workers. Raises UserError if it does not start."""
 
@@ -117,12 +124,6 @@ class ForkServer:
     def asleep(self) -> bool:
         """Return True if all threads of the workers sleep at this moment."""
         return asleep(descendants(self.process.pid))
-
-    def running(self) -> float:
-        """Return the seconds of processor time that the running workers have used."""
-        with contextlib.suppress(OSError):  # a process has ended
-            return sum(time.clock_gettime(~pid << 3 | 2) for pid in descendants(self.process.pid))
-        return 0.0
 
 
 class Spawner:
@@ -182,7 +183,3 @@ class Spawner:
     def asleep(self) -> bool:
         """Return False, because sleep is not observed here. A limit in real time ends the worker."""
         return False
-
-    def running(self) -> float:
-        """Return 0, because the time of running workers is not observed here."""
-        return 0.0

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.course import protocol, sandbox
-from tinyllm.course.processes import GONE, OUT_OF_TIME, OUTPUT, ForkServer, Spawner
+from tinyllm.course.processes import GONE, OUT_OF_TIME, OUTPUT, ForkServer, Spawner, running
 from tinyllm.errors import UserError
 
 LEVELS = ("landlock", "plain")  # the strongest first
@@ -123,7 +123,7 @@ class Launcher:
 
     def used(self) -> float:
         """Return the seconds of processor time that this process and all workers have used."""
-        return self.cpu + time.process_time() + self.server.running()
+        return self.cpu + time.process_time() + running()
 
     def is_used_up(self) -> bool:
         """Return True if this process and its ended workers have used up all their processor time."""
