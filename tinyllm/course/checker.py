@@ -152,8 +152,7 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
             if title == STEADY and not (wrong or broken):
                 wrong = wrong_later(task, start, every, variant, left)
             if wrong:
-                answered = [pair for pair in wrong if not unanswered(pair[1])]
-                broken[title] = answered or wrong
+                broken[title] = [pair for pair in wrong if not unanswered(pair[1])] or wrong
                 failure = failure or wrong[0]
                 stopped |= {id(args) for args, why in wrong if unanswered(why)}
             if stopped or (broken and left() < 0):
