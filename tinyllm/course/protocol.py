@@ -196,7 +196,7 @@ def send(sock: "Any", value: object, seconds: float | None = None,
 def receive(sock: "Any", seconds: float | None = None, idle: "Callable[[], bool] | None" = None) -> "Any":
     """Wait for a value. Raises ProtocolError, Closed, or TimeoutError after `seconds`.
 
-    idle: called after each quarter of a second without data; if it returns True, TimeoutError is raised.
+    idle: called every quarter of a second until all is here; if it returns True, TimeoutError is raised.
     """
     deadline = None if seconds is None else time.monotonic() + seconds
     return _read(lambda n: _exactly(sock, n, deadline, idle))
@@ -230,7 +230,7 @@ def _read(exactly):
 
 
 def _exactly(sock, n, deadline, idle):
-    data = bytearray()
+    data, look = bytearray(), time.monotonic() + LOOK
     while len(data) < n:
         try:
             part = _patiently(sock, sock.recv, min(n - len(data), 2**20), deadline, idle)
@@ -239,6 +239,10 @@ def _exactly(sock, n, deadline, idle):
         if not part:
             raise Closed("the other side has gone")
         data += part
+        if idle and time.monotonic() > look:  # (hostile: an answer a byte at a time)
+            look = time.monotonic() + LOOK
+            if idle():
+                raise TimeoutError("no answer in time")
     return data
 
 
