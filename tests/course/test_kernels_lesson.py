@@ -259,6 +259,7 @@ def test_a_crash_is_a_message(judge_c):
 
 @pytest.mark.parametrize("source, words, line", [
     (GOOD + "int x = ;\n", "does not compile", GOOD.count("\n") + 1),
+    (GOOD + "__asm__(\".incbin \\\"nowhere\\\"\");\n", "does not compile: exercise.s:", None),
     ('#include "/etc/passwd"\n' + GOOD, "does not compile", 1),
     ('#include "exercise.c"\n' + GOOD, "does not compile", None),
 ])  # fmt: skip

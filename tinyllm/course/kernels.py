@@ -102,11 +102,11 @@ def compile_in(folder: Path, level: str, arguments: list[str]) -> Failure | None
 
 def compile_error(said: str) -> Failure:
     """Return the first error in a compiler's output as a Failure with its line."""
-    said = without_scratch(said)
+    said = re.sub(r"\bcc\w{6}\.s:", "exercise.s:", without_scratch(said))
     for line in said.splitlines():
         if found := re.match(r"exercise\.c:(\d{1,7}):(?:\d+:)? (?:fatal )?error: (.*)", line):
             return Failure("failed", printable(f"it does not compile: {found[2]}"), int(found[1]))
-    first = next((line for line in said.splitlines() if "error" in line or "undefined" in line), said)
+    first = next((line for line in said.splitlines() if re.search(r"[Ee]rror:|undefined", line)), said)
     return Failure("failed", printable(f"it does not compile: {first}"))
 
 
