@@ -11,7 +11,7 @@ from tinyllm.course import diagnose, failures
 from tinyllm.course.checker import CALL_SECONDS, PATIENCE, judge, judge_lesson
 from tinyllm.course.classroom.selftest import Here
 from tinyllm.course.diagnose import Shrinker
-from tinyllm.course.drawing import properties
+from tinyllm.course.drawing import MOST_FLOPS, properties
 from tinyllm.course.naming import READABLE, name_mistake, weight
 from tinyllm.course.reference_solution import solved, source
 from tinyllm.course.syllabus import Task, find_lesson, syllabus
@@ -21,6 +21,7 @@ from tinyllm.testing import VARIANTS
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import describe
 from tinyllm.testing.properties import FORM
+from tinyllm.testing.relations import bind
 
 ASKED = [(lesson, task) for lesson in syllabus() for task in lesson.tasks if task.kind == "op"]
 TASKS = {task.op: task for _, task in ASKED}
@@ -49,13 +50,6 @@ def test_the_reference_passes_and_the_starter_is_not_attempted(lesson, task, lau
     assert verdict.state == "passed" and not verdict.broken, verdict
     verdict = judge(task, lambda: launcher.start(lesson.path / "exercise.py"), count=20, explain=False)
     assert verdict.state == "not_attempted" and not verdict.held
-
-
-@pytest.mark.parametrize("op", ["softmax", "adamw_step", "bpe_merge"])
-def test_hidden_inputs_reject_no_right_solution(op):
-    """Whatever seed a course has, the reference passes."""
-    verdict = judge(TASKS[op], lambda: Here(op, OPS[op].reference), variant=1, explain=False)
-    assert verdict.state == "passed", verdict
 
 
 FIRST_AXIS = """
@@ -94,19 +88,6 @@ def test_mistakes_that_are_tried_say_nothing_of_their_own(recwarn):
     args = (np.zeros((0, 3), np.float32), np.zeros(0, np.int64), -100)
     name_mistake("cross_entropy", [(args, [np.float32(0), np.zeros(0, np.float32)])])
     assert not list(recwarn)
-
-
-def test_an_unknown_mistake_gets_its_first_different_step(check):
-    """The maximum is right, so the sum is the first step that differs."""
-    verdict = check("""
-import numpy as np
-def log_softmax(x):
-    m = x.max(axis=-1, keepdims=True, initial=-np.inf)
-    m = np.where(m == -np.inf, 0, m)
-    return np.sin(x - m) + 7
-""", Task("log_softmax", "log_softmax"))
-    assert verdict.state == "failed" and verdict.mistake is None and verdict.smallest_input
-    assert "total = np.float32(" in verdict.step
 
 
 def test_a_result_of_the_wrong_form_gets_no_step_and_warns_nobody(check, recwarn):
@@ -216,11 +197,13 @@ def test_what_is_wrong_and_slow_is_tried_on_few_cases(tmp_path):
     assert verdict.state == "failed" and launcher.clock < PATIENCE / 2 + 1
 
 
-BURN = """
+SLOW = """
 import time
-def burn(seconds):
-    end = time.process_time() + seconds
+fast = softmax
+def softmax(x):
+    end = time.process_time() + 0.7
     while time.process_time() < end: pass
+    return fast(x)
 """
 
 
@@ -232,18 +215,23 @@ def test_an_endless_loop_is_told_at_once_and_a_slow_function_is_right(launcher, 
 
     def check(text):
         code.write_text(text, "utf-8")
-        before = launcher.used()
-        (verdict, _), = judge_lesson([SOFTMAX], launcher, code, soon=True, every={title: cases[:5]})
-        return verdict, launcher.used() - before
+        before, tasks, every = launcher.cpu, find_lesson(4).tasks, {title: cases[:5]}
+        found = [verdict for verdict, _ in judge_lesson(tasks, launcher, code, soon=True, every=every)]
+        return found[0].message, [verdict.state for verdict in found], launcher.cpu - before
 
-    for text in ("def softmax(x):\n    while True:\n        try: pass\n        except BaseException: pass",
-                 "while True: pass"):  # fmt: skip
-        verdict, used = check(text)
-        assert verdict.state == "timed_out" and "more than 1 second of processor time" in verdict.message
-        assert used < 2
-    slow = solved(SOFTMAX) + BURN + "fast = softmax\ndef softmax(x):\n    burn(0.7)\n    return fast(x)\n"
-    verdict, used = check(slow)
-    assert verdict.state == "passed" and used > 3
+    loop = "    while True:\n        try: pass\n        except BaseException: pass\n"
+    for text, others in ((f"def softmax(x):\n{loop}", "not_attempted"), (f"if True:\n{loop}", "timed_out")):
+        message, states, used = check(text)
+        assert "more than 1 second of processor time" in message and used < 1.5
+        assert states == ["timed_out", *4 * [others]]
+    _, states, used = check(solved(SOFTMAX) + SLOW)
+    assert states[0] == "passed" and used > 3
+
+
+def test_a_right_function_in_plain_python_has_time_for_each_case():
+    """One case of attention had 132 million operations, for which loops over numbers took 12 s."""
+    cases = [bind("attention", args) for some in properties("attention").values() for args in some]
+    assert max(OPS["attention"].flops(args, None) for args in cases) <= MOST_FLOPS
 
 
 def test_a_function_that_ends_on_ordinary_numbers_only_is_waited_for_once(check, launcher):

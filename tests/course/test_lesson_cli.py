@@ -17,7 +17,6 @@ from tinyllm.cli.verdict import Screen
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.reference_solution import source
 from tinyllm.course.syllabus import find_lesson, syllabus
-from tinyllm.course.workers import Launcher
 from tinyllm.course.workspace import start_lesson
 from tinyllm.ops import OPS
 
@@ -110,21 +109,6 @@ def test_a_file_that_does_not_run_is_said_once(say, capsys, text, word, why):
     assert main(["check", "4", "--json"]) == 1
     record = json.loads(capsys.readouterr().out)
     assert all(task["state"] == "blocked" and task["message"] for task in record["tasks"])
-
-
-def test_a_file_without_end_is_waited_for_once(say, monkeypatch):
-    started, start = [], Launcher.start
-
-    def counted(self, code, *rest):
-        started.append(code)
-        return start(self, code, {"cpu_seconds": 1})
-
-    monkeypatch.setattr(Launcher, "start", counted)
-    monkeypatch.setattr("tinyllm.course.workers.best_level", lambda: "plain")
-    write(4, "while True: pass\n")
-    said = say("check 4", 1)
-    assert said.count("timed out") == 5 and said.count("ran for more than") == 1
-    assert len(started) == 1
 
 
 def test_what_was_reached_is_not_taken_back_by_a_slip_of_the_pen_or_another_file(say, here):
