@@ -39,7 +39,7 @@ def test_a_condition_that_other_cases_deny_is_not_said(op, wrong):
 
 
 @pytest.mark.parametrize("body, said", [
-    ("return -right(x)", "the right y, its sign turned"),
+    ("return -right(x)", "the sign of the right y turned"),
     ("return right(x)[..., ::-1]", "the right y in reverse order along axis -1"),
     ("return right(x) * 0.125", "the right y times 0.125"),
     ("return right(x) + np.float32(0.001) * right(x).max(initial=0)",
@@ -56,7 +56,7 @@ def test_a_condition_that_other_cases_deny_is_not_said(op, wrong):
 ])  # fmt: skip
 def test_wrong_results_are_described_by_how_and_where_they_differ(body, said, monkeypatch):
     """Without a known mistake: as facts of all cases."""
-    monkeypatch.setattr(diagnose, "name_mistake", lambda *args: None)
+    monkeypatch.setattr(diagnose, "name_mistake", lambda *args, **more: None)
     space = {"np": np, "right": OPS["softmax"].reference}
     exec(f"def softmax(x):\n    {body}", space)
     assert wrong_as("softmax", space["softmax"]).mistake == said
@@ -75,6 +75,32 @@ def test_of_several_results_the_right_ones_are_said():
 
     said = wrong_as("contrastive_loss", contrastive_loss).mistake
     assert said == "the right logits and lse, but another loss"
+
+
+@pytest.mark.parametrize("got, want, said", [
+    ([1, 2], [1, 2, 3], "{} without its last element"), ([3, 2, 1], [1, 2, 3], "{} in reverse order"),
+    ([2, 1, 3], [1, 2, 3], "the elements of {}, but in another order"), ("", "ab", "nothing in place of {}"),
+    ("abcd", "ab", "{} and more behind it"), ([1, 5], [1, 2, 3, 4, 5], "{} without some of its elements"),
+    ({256: (1, 2)}, {(1, 2): 256}, "keys and values of {} exchanged"),
+    ({(1, 2): 0}, {(1, 2): 256}, "the keys of {}, but other values"),
+    ({"1,2": 7}, {(1, 2): 7}, "the values of {}, but other keys"), ([1, 7], [3, 4], None), (7, [3, 4], None),
+])  # fmt: skip
+def test_wrong_lists_texts_and_dicts_are_described(got, want, said):
+    assert relation("bpe_merge", [(([], (1, 2), 256), got, want)] * 3) == said
+
+
+@pytest.mark.parametrize("wrong, said", [
+    (lambda y: y + 3, "{} + 3"), (lambda y: np.where(y > 0, y, y + 1), "{}, but with 1 more at some places"),
+    (lambda y: np.where(y > 0, y, 17), "{}, but with 17 at some places"),
+    (lambda y: y * 0 + y[:, :1], "{} everywhere as it is at the first place along axis -1"),
+    (lambda y: np.concatenate([y[:, :1] - 9, y[:, 1:]], 1), "{} but for the first element along axis -1"),
+])  # fmt: skip
+def test_wrong_numbers_are_described(wrong, said):
+    shapes = [(4, 3), (4, 3), (2, 5), (4, 3), (3, 1)]
+    rng = np.random.default_rng(0)
+    cases = [((y * 0.7,), wrong(y), y) for y in (rng.normal(size=shape) * 9 for shape in shapes)]
+    cases = [each for each in cases if not np.array_equal(*each[1:])]
+    assert relation("softmax", cases) == said
 
 
 @pytest.mark.parametrize("result", [10**4000, -(10**400), {"a": 1}, "y", [1.0], True])

@@ -103,7 +103,7 @@ STRANGERS = {
             dloss, logits, np.where(targets == -100, -100, targets % logits.shape[-1]), lse),
     ("top_k", "softmax of the right y"): lambda logits, k: OPS["softmax"].reference(
         OPS["top_k"].reference(logits, k)),
-    ("linear", "the right y, negative numbers set to 0"): lambda x, w, b=None: np.maximum(
+    ("linear", "negative numbers of the right y set to 0"): lambda x, w, b=None: np.maximum(
         OPS["linear"].reference(x, w, b), 0),
     ("latent_scores", "q everywhere as it is at the first place along axis -2"): lambda q, c, w:
         OPS["latent_scores"].reference(np.repeat(q[..., :1, :], q.shape[-2], -2), c, w),

@@ -8,6 +8,7 @@ import pytest
 from judged import wrong_as
 
 from tinyllm.course import checker
+from tinyllm.course.matching import Suspect
 from tinyllm.ops import OPS
 from tinyllm.testing import MISTAKES
 
@@ -88,3 +89,32 @@ def test_results_of_a_wrong_shape_are_compared_with_those_of_a_mistake():
         return da.swapaxes(-1, -2) if transpose_a else da, db
 
     assert wrong_as("matmul_backward", matmul_backward).state == "failed"
+
+
+def test_errors_that_differ_by_a_tenth_are_two_mistakes():
+    """Within the tolerance, eps = 1e-6 was once called eps outside of the root."""
+    args = np.float32([[1, 2]]), np.float32([[3, 4]])
+    suspect = Suspect("add", lambda x, y: x + y + np.float32(1e-3))
+    (theirs,) = suspect.results(args)
+    assert suspect.explains(args, [theirs])
+    assert not suspect.accounts(args, [theirs + np.float32(1e-4)], [theirs])
+
+
+def test_a_name_for_few_equal_cases_is_denied_by_others():
+    """In the first step m is 0, and what is stored was once called beta1 taken as 0."""
+
+    def adamw_step(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, grad_scale=1.0):
+        OPS["adamw_step"].reference(w, g, m, v, step, lr, beta1, beta2, eps, weight_decay, grad_scale)
+        m /= np.float32(1 - beta1**step)
+
+    assert "beta1 ignored" not in str(wrong_as("adamw_step", adamw_step).mistake)
+
+
+def test_a_name_is_denied_by_unusual_cases_where_the_function_is_right():
+    """Only rows of very negative numbers fail, but those of large ones do not overflow."""
+
+    def softmax(x):
+        e = np.exp(x - x.max(axis=-1, keepdims=True, initial=1e-38))
+        return e / e.sum(axis=-1, keepdims=True)
+
+    assert "without subtracting" not in str(wrong_as("softmax", softmax).mistake)

@@ -1,26 +1,29 @@
 """Describe how wrong results differ from the right ones, and on which inputs, without guessing the cause.
 
 `diagnose` needs this when no known mistake fits. `difference` compares results, and finds words such as "-1
-times the right dx". `condition` compares failing with passing inputs, and finds "lengths is given".
+times the right dx". `conditions` compares failing with passing inputs, and finds "lengths is given".
 """
 
+import functools
 import itertools
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from tinyllm.course.conditions import condition
 from tinyllm.course.matching import alike
-from tinyllm.ops import OPS, log_softmax, softmax
+from tinyllm.ops import OPS, log_softmax
 from tinyllm.testing.catalog import draw_cases
-from tinyllm.testing.check import arrays
+from tinyllm.testing.check import is_plain_list
+from tinyllm.testing.edits import as_function
 from tinyllm.testing.relations import bind
+from tinyllm.testing.values import changes
 
 NEAR = 1e-4  # relative difference that may come from rounding
 ENOUGH = 3  # cases of more than one number that a relation must hold on
-CHANCE = 1e-3  # the probability that all failing cases share a property by chance
-OTHERS = 0.3  # the share of all cases that must be without the property
 PRECISE = 0.55  # the share of the cases with the property that must fail
 OTHER_SEED = 1  # of the cases that confirm a property
 
@@ -53,19 +56,24 @@ def difference(name: str, failing: Sequence[tuple], right: Callable[..., Any]) -
     failing: pairs (case, its wrong results).
     right: a function of (name, case) whose first value is the list of right results.
     """
-    wanted = [list(right(name, args)[0]) for args, _ in failing]
-    pairs = [(args, got, want) for (args, got), want in zip(failing, wanted, strict=True)
-             if got is not None and len(got) == len(want)]  # fmt: skip
-    if len(pairs) < ENOUGH or len(pairs) < len(failing):
-        return None
+    pairs: list[tuple] = []
+    for args, got in failing:
+        want = right(name, args)[0]
+        if got is not None and is_plain_list(want):
+            got, want = [list(got)], [list(want)]
+        if got is None or len(got) != len(want):
+            return None
+        pairs.append((args, got, list(want)))
     count = len(pairs[0][2])
-    numbers = all(numeric(values) for _, got, want in pairs for values in (got, want))
-    if any(len(want) != count for _, _, want in pairs) or not numbers:
+    if len(pairs) < ENOUGH or any(len(want) != count for _, _, want in pairs):
         return None
     wrong = [i for i in range(count) if not all(near(got[i], want[i]) for _, got, want in pairs)]
     labels = OPS[name].outputs if len(OPS[name].outputs) == count else ["result"] * count
     said = [relation(name, [(args, got[i], want[i]) for args, got, want in pairs
-                            if not near(got[i], want[i])]) for i in wrong]  # fmt: skip
+                            if not near(got[i], want[i])])
+            or exchanged(pairs, labels, i) for i in wrong]  # fmt: skip
+    if None in said and all(glued(got) == glued(want) is not None for _, got, want in pairs):
+        return "the right results glued together, but cut at other places"
     fine = [labels[i] for i in range(count) if i not in wrong]
     if not said or (None in said and not fine):
         return None
@@ -74,6 +82,20 @@ def difference(name: str, failing: Sequence[tuple], right: Callable[..., Any]) -
     text = " and ".join(each.format("the right " + labels[i])
                         for i, each in zip(wrong, said, strict=True) if each)  # fmt: skip
     return text + (f"; {' and '.join(fine)} {'is' if len(fine) == 1 else 'are'} right" if fine else "")
+
+
+def exchanged(pairs: list[tuple], labels: Sequence[str], i: int) -> str | None:
+    """Say which other result stands in place of result number `i`, or return None."""
+    for j, label in enumerate(labels):
+        if j != i and all(near(got[i], want[j]) for _, got, want in pairs):
+            return f"the right {label} in place of {{}}"
+    return None
+
+
+def glued(results: Sequence[Any]) -> Any:
+    """Return several texts or lists as one, or None if the results are something else."""
+    one = len({type(each) for each in results}) == 1 and isinstance(results[0], str | list)
+    return functools.reduce(operator.add, results) if one and len(results) > 1 else None
 
 
 def numeric(values: Sequence[Any]) -> bool:
@@ -95,17 +117,63 @@ def relation(name: str, triples: list[tuple]) -> str | None:
     telling = [each for each in triples if np.size(each[2]) > 1] or triples
     if len(telling) < ENOUGH:
         return None
+    if not all(numeric(pair) for _, *pair in telling):
+        return relation_of_lists(name, telling)
     tried: dict[str, int] = {}
+    shown: dict[str, int] = {}
     for args, got, want in telling:
         with np.errstate(all="ignore"):
             for said, value in guesses(name, args, np.asarray(want)):
                 tried[said] = tried.get(said, 0) + near(got, value)
-        if part := partly(got, want):
+                shown[said] = ENOUGH
+        for part, sure in partly(got, want):
             tried[part] = tried.get(part, 0) + 1
+            shown[part] = shown.get(part, 0) + sure
+    tried = {said: count for said, count in tried.items() if shown[said] >= ENOUGH}
     best = max(tried, key=lambda said: tried[said], default=None)
     if best is not None and tried[best] >= 0.9 * len(telling):
         return best
-    return constant_factor(telling) or about(telling) or elsewhere(name, telling)
+    return constant(telling) or about(telling) or elsewhere(name, telling)
+
+
+def relation_of_lists(name: str, triples: list[tuple]) -> str | None:
+    """Find words as `relation` does, for results that are lists, texts or dicts."""
+    found = [dict.fromkeys(said for said, true in facts_of_lists(name, *each) if true) for each in triples]
+    return next((said for said in found[0] if all(said in each for each in found)), None)
+
+
+def facts_of_lists(name: str, args: Sequence[Any], got: Any, want: Any) -> Iterator[tuple[str, bool]]:
+    """Yield (description, is it true of this wrong result), the plainest first."""
+    if type(got) is not type(want) or not isinstance(want, dict | list | str):
+        return
+    yield "nothing in place of {}", not got
+    if isinstance(want, dict):
+        yield "keys and values of {} exchanged", list(got.items()) == [(b, a) for a, b in want.items()]
+        yield "the keys of {}, but other values", got.keys() == want.keys()
+        yield "the values of {}, but other keys", list(got.values()) == list(want.values())
+        yield "{} without some of its keys", all(want.get(key) == value for key, value in got.items())
+        yield "{} with more keys", all(got.get(key) == value for key, value in want.items())
+        return
+    n = len(got)
+    yield "{} without its last element", got == want[:-1]
+    yield "{} without its first element", got == want[1:]
+    yield "{} in reverse order", got == want[::-1]
+    for argument, value in bind(name, args).items():
+        alone = isinstance(value, list | bytes | str | tuple)
+        yield f"{argument} itself", alone and list(got) == list(value)
+    yield "the elements of {}, but in another order", sorted(map(repr, got)) == sorted(map(repr, want))
+    yield "the beginning of {} without its end", got == want[:n]
+    yield "the end of {} without its beginning", n == 0 or got == want[-n:]
+    yield "{} and more behind it", got[: len(want)] == want
+    yield "{} and more in front of it", not want or got[-len(want) :] == want
+    yield "{} without some of its elements", is_part(got, want)
+    yield "{} with more elements", is_part(want, got)
+
+
+def is_part(few: Sequence[Any], many: Sequence[Any]) -> bool:
+    """Return True if all elements of `few` are in `many`, in the same order."""
+    rest = iter(many)
+    return all(each in rest for each in few)
 
 
 def guesses(name: str, args: Sequence[Any], want: np.ndarray) -> Iterator[tuple[str, Any]]:
@@ -113,35 +181,18 @@ def guesses(name: str, args: Sequence[Any], want: np.ndarray) -> Iterator[tuple[
     if want.dtype.kind not in "fiu":
         return
     wide = want.astype(np.float64)
-    yield "{}, its sign turned", -wide
-    yield "the absolute value of {}", np.abs(wide)
     yield "zeros in place of {}", np.zeros_like(wide)
     yield "1 in place of {}", np.ones_like(wide)
     if wide.ndim:
         yield "1 / n everywhere in place of {}", np.full_like(wide, 1 / max(wide.shape[-1], 1))
-    for said, function in (("exp of", np.exp), ("the logarithm of", np.log), ("the square of", np.square),
-                           ("the square root of", np.sqrt), ("1 divided by", np.reciprocal),
-                           ("1 divided by the square of", lambda x: x**-2.0),
-                           ("softmax of", softmax.reference),
-                           ("log_softmax of", log_softmax.reference)):  # fmt: skip
-        yield f"{said} {{}}", function(wide)
-    yield "1 minus {}", 1 - wide
-    yield "{}, negative numbers set to 0", np.maximum(wide, 0)
-    if want.dtype.kind == "f":
-        yield "{} cut to whole numbers", np.trunc(wide)
-        yield "{} rounded to whole numbers", np.rint(wide)
-    for axis in range(wide.ndim):
-        words = f" along axis {axis - wide.ndim}"
-        yield "{} in reverse order" + words, np.flip(wide, axis)
-        yield "{} shifted by one place" + words, np.roll(wide, 1, axis)
-        yield "{} shifted back by one place" + words, np.roll(wide, -1, axis)
-        yield "the running sum of {}" + words, np.cumsum(wide, axis)
-        mean = wide.sum(axis, keepdims=True) / wide.shape[axis]  # NaN if empty, where `mean` warns
-        yield "the mean of {} everywhere" + words, np.broadcast_to(mean, wide.shape)
-    if wide.ndim:
-        yield "{} in rising order", np.sort(wide, axis=-1)
-        yield "{} in falling order", -np.sort(-wide, axis=-1)
+        yield "log_softmax of {}", log_softmax.reference(wide)
         yield "the sum of {} everywhere", np.full_like(wide, wide.sum())
+    yield "1 divided by {}", np.reciprocal(wide)
+    yield "1 divided by the square of {}", wide**-2.0
+    for small in ("int8", "uint8", "int16", "int32") if want.dtype.kind != "f" else ():
+        yield f"{{}} in {small}, which wraps around", want.astype(small)
+    for said, new in changes(wide).items() if wide.size else ():
+        yield said.format("{}"), as_function(new)(wide)
     for a, b in itertools.combinations(range(wide.ndim), 2):
         if wide.shape[a] == wide.shape[b]:
             words = f"with its axes {a - wide.ndim} and {b - wide.ndim} exchanged"
@@ -171,42 +222,43 @@ def values_of(name: str, args: Sequence[Any]) -> Iterator[tuple[str, Any]]:
     yield "1", 1.0
 
 
-def partly(got: Any, want: Any) -> str | None:
-    """Say which part is wrong if only the first or last element of an axis is wrong (or right), else None."""
+def partly(got: Any, want: Any) -> Iterator[tuple[str, bool]]:
+    """Yield which part may be wrong: only the first or last element of an axis, or all others.
+
+    Yields pairs of a description, and False if the axis has one element only, so that it proves nothing.
+    """
     got, want = np.asarray(got), np.asarray(want)
     numbers = all(a.dtype.kind in "fiu" for a in (got, want))
-    if got.shape != want.shape or not want.ndim or not numbers:
-        return None
+    if got.shape != want.shape or not want.size or not numbers:
+        return
     fine = same_numbers(got, want)
     for axis in range(want.ndim):
         rows = np.moveaxis(fine, axis, 0).reshape(want.shape[axis], -1).all(axis=1)
-        if len(rows) < 2 or rows.all():
-            continue
         words = f" along axis {axis - want.ndim}"
         for said, at in (("first", 0), ("last", len(rows) - 1)):
             if rows.sum() == len(rows) - 1 and not rows[at]:
-                return f"{{}} but for the {said} element" + words
-            if rows.sum() == 1 and rows[at] and len(rows) > 2:
-                return f"{{}} in the {said} element alone" + words
-    return None
+                yield f"{{}} but for the {said} element" + words, len(rows) > 1
+            if rows[at] and rows.sum() == 1:
+                yield f"{{}} in the {said} element alone" + words, len(rows) > 2
 
 
-def constant_factor(triples: list[tuple]) -> str | None:
-    """Find a factor between right and wrong results that is the same in all cases: "{} times 2", or None."""
-    found = []
+def constant(triples: list[tuple]) -> str | None:
+    """Find a constant factor or difference of wrong and right results: "{} times 2", "{} + 3", or None."""
+    factors, terms = [], []
     for _, got, want in triples:
-        if not numeric((got, want)):  # a kernel in C may give a message
-            return None
         got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
-        there = np.isfinite(want) & (want != 0)
-        if not there.any() or not np.array_equal(np.isfinite(got), np.isfinite(want)):  # or of other shapes
+        finite = np.isfinite(want)
+        there = finite & (want != 0)
+        if not there.any() or not np.array_equal(np.isfinite(got), finite):  # or of other shapes
             return None
         factor = np.median(got[there] / want[there])
-        if not near(got[there], factor * want[there]):
-            return None
-        found.append(factor)
-    same = np.ptp(found) <= NEAR * abs(found[0]) and not near(found[0], 1)
-    return f"{{}} times {found[0]:.4g}" if same else None
+        factors.append(factor if near(got[finite], factor * want[finite]) else np.nan)
+        term = np.median(got[finite] - want[finite])
+        terms.append(term if near(got[finite], term + want[finite]) else np.nan)
+    for found, nothing, said in ((factors, 1, "{} times "), (terms, 0, "{} + ")):
+        if np.ptp(found) <= NEAR * abs(found[0]) and not near(found[0], nothing):
+            return f"{said}{found[0]:.4g}"
+    return None
 
 
 def elsewhere(name: str, triples: list[tuple]) -> str | None:
@@ -217,12 +269,23 @@ def elsewhere(name: str, triples: list[tuple]) -> str | None:
         return "the numbers of {}, but not in their places"
     fits: dict[str, int] = {}
     for args, got, want in triples:
-        values = [("0", 0.0), ("-inf", -np.inf), ("NaN", np.nan), *values_of(name, args)]
+        values = [("0", 0.0), ("-inf", -np.inf), ("NaN", np.nan), ("1 more", np.asarray(want) + 1.0),
+                  ("1 less", np.asarray(want) - 1.0), *strange(got, want)]  # fmt: skip
+        values += values_of(name, args)
         for said, value in values:
             if np.ndim(value) == 0 or np.shape(value) == np.shape(want):
                 fits[said] = fits.get(said, 0) + near(np.where(same_numbers(got, want), want, value), got)
     said = max(fits, key=lambda said: fits[said])
-    return f"{{}}, but with {said} at some places" if fits[said] == len(triples) else None
+    if fits[said] < len(triples):
+        return None
+    several = any(np.size(want) > 1 for _, _, want in triples)
+    return f"{{}}, but with {said} at some places" if several else f"{said} in place of {{}}"
+
+
+def strange(got: Any, want: Any) -> list[tuple[str, float]]:
+    """Return the number that stands at all wrong places, as [(text, number)], or [] if there are several."""
+    found = np.unique(np.asarray(got, np.float64)[~same_numbers(got, want)])
+    return [(f"{x:.6g}", float(x)) for x in found if len(found) == 1 < np.size(want)]
 
 
 def same_numbers(got: Any, want: Any) -> Any:
@@ -241,99 +304,3 @@ def about(triples: list[tuple]) -> str | None:
         if all(alike([got], [want], 10.0**-digits) for _, got, want in triples):
             return f"{{}}, but only to {digits} digits: is float16 used, or something small added?"
     return None
-
-
-def condition(name: str, failing: Sequence[tuple], passing: Sequence[tuple], precise: float) -> str | None:
-    """Find a property of all failing and few other inputs, such as "x has more than one axis"; or None.
-
-    precise: at least this share of the inputs with the property must fail.
-
-    Empty inputs count only if all failing inputs are empty, because little can be wrong on them.
-    """
-    if all(map(empty, failing)) and not all(map(empty, passing)):
-        return "an input is empty"
-    bad, good = ([facts(name, args) for args in some if not empty(args)] for some in (failing, passing))
-    if len(bad) < ENOUGH:
-        return None
-    best, share = None, precise
-    for fact in bad[0]:
-        with_it = sum(fact in each for each in good)
-        without = (len(good) - with_it) / len(good + bad)
-        if not all(fact in each for each in bad) or without < OTHERS or (1 - without) ** len(bad) > CHANCE:
-            continue
-        precision = len(bad) / (len(bad) + with_it)
-        if precision > share + 0.05:  # of two that fit, the simpler property
-            best, share = fact, precision
-    return best
-
-
-def empty(args: Sequence[Any]) -> bool:
-    """Return True if an array, a list or a text among the arguments is empty."""
-    nothing = any(x in ([], b"", {}) for x in args if not hasattr(x, "dtype"))
-    return nothing or any(a.size == 0 for a in arrays(args))
-
-
-def facts(name: str, args: Sequence[Any]) -> dict[str, None]:
-    """Return properties of a case, such as "n is 0", simple ones first, as the keys of a dict."""
-    found: list[str] = []
-    given = bind(name, args)
-    for argument, value in given.items():
-        if value is not None and OPS[name].__signature__.parameters[argument].default is None:
-            found.append(f"{argument} is given")
-        if isinstance(value, bool):
-            found.append(f"{argument} is {value}")
-        elif value is None:
-            found.append(f"{argument} is None")
-        elif isinstance(value, np.ndarray):
-            found += facts_of_array(argument, value)
-        elif isinstance(value, int | float | np.generic):
-            found += [f"{argument} is 0"] if value == 0 else []  # that a value is not 0 says nothing
-            found += [f"{argument} is {'not ' if value != 1 else ''}1"]
-        elif isinstance(value, list | tuple | bytes):
-            found += [f"{argument} has {'one element' if len(value) == 1 else 'several elements'}"]
-            found += [f"{argument} is a {type(value).__name__}"]
-            plain = [x for x in value if isinstance(x, int)]
-            found += [f"elements of {argument} are equal"] if len(set(plain)) < len(plain) else []
-    for (a, x), (b, y) in itertools.permutations(given.items(), 2):
-        if isinstance(x, np.ndarray) and x.dtype.kind in "iu" and type(y) is int and (x == y).any():
-            found.append(f"an element of {a} is {b}")
-    numbers = {key: float(x) for key, x in given.items()
-               if isinstance(x, int | float) and not isinstance(x, bool)}  # fmt: skip
-    for (a, x), (b, y) in itertools.combinations(numbers.items(), 2):
-        signs = {"<": x < y, ">": x > y, "=": x == y, ">=": x >= y, "<=": x <= y}
-        found += [f"{a} {sign} {b}" for sign, true in signs.items() if true]
-    return dict.fromkeys(found)
-
-
-def facts_of_array(name: str, a: np.ndarray) -> Iterator[str]:
-    """Yield the properties of an array argument called `name`, in words."""
-    yield f"{name} has {a.ndim} ax{'i' if a.ndim == 1 else 'e'}s"
-    if a.ndim != 1:
-        yield f"{name} has {'no' if a.ndim < 1 else 'more than one'} axis"
-    if a.ndim > 2:
-        yield f"{name} has more than two axes"
-    for i, n in enumerate(a.shape):
-        yield f"{name}.shape[{i - a.ndim}] is {'' if n == 1 else 'not '}1"
-    if a.size > 1:
-        rows = a.reshape(-1, a.shape[-1])
-        if any(len(np.unique(row)) < len(row) for row in rows[:50]):
-            yield f"numbers in a row of {name} are equal"
-    if (a == 0).any():
-        yield f"{name} holds a zero"
-    if a.dtype.kind == "f":
-        finite = np.abs(a[np.isfinite(a)])
-        if (a < 0).any():
-            yield f"{name} holds a negative number"
-        if len(finite) < a.size:
-            yield f"{name} holds -inf"
-        if (a == -np.inf).all(axis=-1).any() if a.ndim else False:
-            yield f"a row of {name} is nothing but -inf"
-        largest = float(finite.max(initial=0))
-        for least in (1.0, 10.0, 80.0, 1e3, 1e18):
-            if largest > least:
-                yield f"{name} holds {f'numbers beyond {least:,.0f}' if least < 1e9 else 'huge numbers'}"
-        if largest < 0.01:
-            yield f"all numbers of {name} are tiny"
-    if not a.flags.c_contiguous:
-        yield f"{name} is a view with other strides"
-    yield f"{name} is {a.dtype}"

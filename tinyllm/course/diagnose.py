@@ -36,12 +36,13 @@ from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
 from tinyllm.testing.catalog import CASES, QUIET, draw_cases, without_found_constants
 from tinyllm.testing.check import as_text, copied, describe, is_plain_list, labelled, listed, narrow
-from tinyllm.testing.properties import ARGUMENTS, FORM, PURE, RIGHT, STEADY, VIEWS
+from tinyllm.testing.properties import ARGUMENTS, EXTREME, FORM, PURE, RIGHT, STEADY, VIEWS
 from tinyllm.testing.relations import bind, parameters
 
 SECONDS = 4  # for both searches, if a student waits
 NAMING = 0.6  # at most this share of the time is for finding a name
 MORE_TRIES = 30
+MOST = 40  # more failing cases that must confirm a name
 
 
 def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]], verdict: Any, effort: int,
@@ -62,22 +63,18 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
     every_wrong = [args for args, _ in wrong]
     failed = set(map(id, every_wrong))
     fine = [args for args in tried if id(args) not in failed]
-    passing = confirming([(args, None) for args in fine if cut or case_kind(args) in (*PLAIN, VIEWS)])
     wrong = [*(chosen := confirming(wrong)), *usual(task.op, wrong, chosen)]
     with Shrinker(task, start, title, effort, cut, left) as tries:
         if cut:
             wrong = list(filter(None, map(tries.part, (args for args, _ in wrong)))) or wrong
         failing = [(args, tries.output(args)) for args, _ in wrong]
         shrinking = (1 - NAMING) * left()
-        found = name_mistake(task.op, failing, known, [args for args, _ in passing],
-                             lambda: left() - shrinking)
+        found = name_mistake(task.op, failing, known, left=lambda: left() - shrinking,
+                             **others(every_wrong if not cut else [], fine, wrong, tries))
         tries.mistake = found and found[1]
         first = next(args for args, out in failing if not found or found[1](args, out))
         tries.kind = case_kind(first)
-        smaller = tries.smallest if effort else tries.readable
-        inputs = [first, *([smaller(first)] if title != ARGUMENTS else [])]
-        smallest = min(inputs, key=tries.letters)
-        smallest = tries.cut_down(smallest) if title != ARGUMENTS and not cut else smallest
+        smallest = tries.shortest(first)
         why = tries.complaint(smallest) or next(why for args, why in wrong if args is first)
         formed = form_error(task.op, tries.output(smallest) or [], smallest) is None
         step = None if found or cut or not formed else tries.first_different_step(smallest)
@@ -89,11 +86,31 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
     about = failed_property(title, why, formed, tries.kind)
     rest = [each for each in verdict.keywords["broken"] if each != about]
     lost = (about, *rest) if len(rest) < len(verdict.keywords["broken"]) else tuple(rest)
+    writes = f"; and {WRITES}" * (title != PURE and any(x == WRITES for _, x in broken.get(PURE, ())))
     return verdict(
-        state="failed", broken=lost, message=format_failure(why), line=getattr(why, "line", None), step=step,
-        mistake=name, smallest_input=describe(task.op, smallest),
+        state="failed", broken=lost, message=format_failure(why) + writes, line=getattr(why, "line", None),
+        step=step, mistake=name, smallest_input=describe(task.op, smallest),
         results=None if cut or not yours else compared(task.op, yours, smallest),
     )  # fmt: skip
+
+
+def others(every_wrong: Sequence[tuple], fine: Sequence[tuple], chosen: Sequence[tuple],
+           tries: "Shrinker") -> dict[str, Any]:
+    """Return the cases that confirm a name, as three of the arguments of `name_mistake`.
+
+    every_wrong, fine: the cases that failed and that passed.
+    chosen: the pairs (case, what is wrong) that are used anyway.
+    tries: runs the student's function.
+    """
+    def is_normal(args):
+        return case_kind(args) in (*PLAIN, VIEWS)
+
+    used = {id(args) for args, _ in chosen}
+    rest = sorted((args for args in every_wrong if id(args) not in used), key=is_normal, reverse=True)
+    passing = confirming([(args, None) for args in fine if tries.cut or is_normal(args)])
+    return {"passing": [args for args, _ in passing],
+            "extreme": [args for args in fine if case_kind(args) == EXTREME],
+            "later": [(args, tries.output(args)) for args in rest[:MOST]]}  # fmt: skip
 
 
 def compared(name: str, got: list[Any], args: Sequence[Any]) -> tuple[str, str] | None:
@@ -225,6 +242,14 @@ class Shrinker:
         cases = [x for x in cases if case_kind(x) == self.kind]
         smaller = sorted((x for x in cases if self.letters(x) < self.letters(args)), key=self.letters)
         return next((x for x in smaller[:MORE_TRIES] if self.fails(x)), args)
+
+    def shortest(self, args: tuple) -> tuple:
+        """Return the failing input that is shortest to read, as far as the search finds one."""
+        if self.title == ARGUMENTS:
+            return args
+        smaller = self.smallest if self.effort else self.readable
+        args = min((args, smaller(args)), key=self.letters)
+        return args if self.cut else self.cut_down(args)
 
     def letters(self, args: Sequence[Any]) -> int:
         """Return the number of letters that an input needs in a message."""

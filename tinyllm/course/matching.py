@@ -13,9 +13,12 @@ from tinyllm.course.failures import require_forms, right
 from tinyllm.testing.catalog import NEIGHBOURS
 from tinyllm.testing.check import CLOSE, arrays, narrow, outcome, require_close, same, widen
 from tinyllm.testing.properties import VIEWS
+from tinyllm.testing.values import kind
 
 ROUNDED = 1e-4  # of the largest number; a difference up to this may be rounding
 ROUNDINGS = 4  # a function may round as much as the mistake, this many times
+PART = 0.01  # a mistake must explain the numbers that are wrong up to this part of their error
+NOISE = 16  # or up to this many times its own rounding
 Case = Sequence[Any]
 
 
@@ -48,6 +51,8 @@ class Suspect:
         got, theirs = self.seen(args, got), self.results(args)
         if got is None or theirs is None or not self.equal(args, got, theirs):
             return False
+        if not self.accounts(args, got, theirs):
+            return False
         if numbers_wrong(self.name, got, args):
             return numbers_wrong(self.name, theirs, args)
         error = form_error(self.name, got, args)
@@ -63,6 +68,30 @@ class Suspect:
             return True
         exact = self.results(args, exact=True) if alike(got, theirs, ROUNDED) else None
         return exact is not None and alike(got, exact, ROUNDINGS * distance(theirs, exact))
+
+    def accounts(self, args: Case, got: list[Any], theirs: list[Any]) -> bool:
+        """Return True if the errors of two results agree, relative to the larger error.
+
+        Two small errors may differ by less than the tolerance, and still come from two mistakes.
+        """
+        if self.apart(args, got, theirs) <= PART:
+            return True
+        exact = self.results(args, exact=True)
+        return exact is not None and self.apart(args, got, exact) <= NOISE * self.apart(args, theirs, exact)
+
+    def apart(self, args: Case, got: list[Any], theirs: list[Any]) -> float:
+        """Return how far two results are apart where they are wrong, relative to the larger error."""
+        found, wanted = 0.0, right(self.name, args)
+        for a, b, want, bound in zip(got, theirs, wanted[0], wanted[2], strict=False):
+            if kind(want) != "f" or np.shape(a) != np.shape(want) or np.shape(b) != np.shape(want):
+                continue
+            with np.errstate(all="ignore"):
+                a, b, want = (np.asarray(x, np.float64) for x in (a, b, want))
+                error = np.maximum(np.abs(a - want), np.abs(b - want))
+                clear = np.isfinite(error) & (error > bound)
+                apart = np.max(np.abs(a - b), where=clear, initial=0)
+                found = max(found, float(apart / np.max(error, where=clear, initial=1e-300)))
+        return found
 
     def denied(self, probe: tuple) -> bool:
         """Return True if the mistake gives other results on one ordinary case. This is a quick first test.
@@ -90,6 +119,7 @@ class Suspect:
                 continue
             got, theirs = self.seen(args, out), self.results(args)
             if alike(got, theirs, ROUNDED) or within(self.name, args, got, theirs):
+                against += got is not None and theirs is not None and not self.accounts(args, got, theirs)
                 continue  # rounding
             if not plain and undefined(theirs) != undefined(got) and not has_nan(right(self.name, args)[0]):
                 continue  # one of the two avoids a NaN that the other gives

@@ -8,6 +8,7 @@ different numbers on others, or is wrong where the student is right.
 import functools
 import itertools
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from tinyllm.ops import OPS
 from tinyllm.testing.by_rule import every_edit
 from tinyllm.testing.catalog import MISTAKES
 from tinyllm.testing.check import arrays
+from tinyllm.testing.properties import EXTREME
 from tinyllm.testing.relations import bind, parameters
 
 PROBES = 4  # a mistake must fit one of these cases before the others are tried
@@ -79,7 +81,8 @@ def widths(args: Sequence[Any]) -> Any:
 
 
 def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), passing: Sequence[tuple] = (),
-                 left: Callable[[], float] = lambda: 1.0) -> tuple[str, Callable[..., bool]] | None:
+                 left: Callable[[], float] = lambda: 1.0,
+                 later: Sequence[tuple] = (), extreme: Sequence[tuple] = ()) -> tuple[str, Callable] | None:
     """Find the mistake that explains wrong results; return a sentence and `explains(case, results)`, or None.
 
     A function may have several mistakes. So a mistake is also named if it explains all results for one value
@@ -89,10 +92,12 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
     more: known mistakes in addition to the op's own.
     passing: ordinary cases on which the student is right.
     left: returns the seconds that are left for trying mistakes made by rule.
+    later: more pairs like `failing`, which must confirm a name.
+    extreme: cases with extreme numbers on which the student is right.
     """
     answered = [pair for pair in failing if pair[1] is not None]
     listed = [*more, *MISTAKES.get(name, ()), *miscounted(name, answered)]
-    searches = list(divided(name, failing, passing))
+    searches = list(divided(name, failing, passing, later, extreme))
     whole = searches[0].groups[0]
     for i, pair in enumerate(itertools.chain(listed, every_edit(name) if answered else ())):
         if whole.explained() or (i >= len(listed) and left() < 0):
@@ -109,8 +114,9 @@ class Group:
     output: the index of the only result to compare; None compares all. Other arguments: see `name_mistake`.
     """
 
-    def __init__(self, name, failing, passing, output=None):
+    def __init__(self, name, failing, passing, later=(), extreme=(), output=None):
         self.name, self.failing, self.passing, self.output = name, failing, passing, output
+        self.later, self.extreme = later, extreme
         answered = [pair for pair in failing if pair[1] is not None]
         self.probes = answered[:: max(len(answered) // PROBES, 1)]
         self.telling = sum(telling(got) for _, got in failing)
@@ -133,12 +139,27 @@ class Group:
         if not any(suspect.explains(args, out) for args, out in self.probes):
             return
         shown = [suspect.explains(args, out) for args, out in self.failing]
-        if sum(shown) <= self.best or suspect.contradicted(self.failing, shown, widths):
+        if sum(shown) <= self.best or not self.confirmed(suspect, shown):
             return
         if not any(suspect.wrong(args) for args in self.passing):
             self.best, self.pair = sum(shown), pair
         elif all(shown) and listed and self.telling >= CERTAIN:
             self.likely = self.likely or pair  # although the function is right where the mistake is wrong
+
+    def confirmed(self, suspect: Suspect, shown: list[bool]) -> bool:
+        """Return True if no other case contradicts a mistake that explains some cases.
+
+        shown: for each failing case, True if it is explained.
+        """
+        if suspect.contradicted(self.failing, shown, widths):
+            return False
+        shown = [*shown, *(suspect.explains(args, out) for args, out in self.later)]
+        failing = [*self.failing, *self.later]
+        if suspect.contradicted(failing, shown, widths):
+            return False
+        extreme = [case_kind(args) == EXTREME for args, _ in failing]
+        fitting = sum(map(operator.and_, extreme, shown))
+        return sum(map(suspect.wrong, self.extreme)) <= fitting
 
     def found(self) -> tuple[str, Callable[..., bool]] | None:
         """Return the mistake that was found, as `name_mistake` returns it."""
@@ -154,21 +175,18 @@ class Search:
     groups: a `Group` for all results together, and one for each result.
     """
 
-    def __init__(self, name, failing, passing, words="", split=True):
-        self.words, self.groups = words, [Group(name, failing, passing)]
+    def __init__(self, name, failing, passing, later=(), extreme=(), words="", split=True):
+        self.words, self.groups = words, [Group(name, failing, passing, later, extreme)]
         answered = [(args, out) for args, out in failing if out is not None]
         self.labels = OPS[name].outputs
         if not split or len(self.labels) < 2 or any(len(out) != len(self.labels) for _, out in answered):
             return
         parts = []
         for i in range(len(self.labels)):
-            pairs = [(args, with_right(name, args, out, i)) for args, out in answered]
-            wrong = [(args, out) for args, out in pairs if numbers_wrong(name, out, args)
-                     and np.size(right(name, args)[0][i])]  # an empty result has a shape only
-            seen = {id(args) for args, _ in wrong}
-            fine = [args for args, _ in pairs if id(args) not in seen]
+            wrong, fine = part_of(name, answered, i)
+            more = part_of(name, [pair for pair in later if pair[1] is not None], i)[0]
             if wrong:
-                parts.append(Group(name, wrong, [*passing, *fine], i))
+                parts.append(Group(name, wrong, [*passing, *fine], more, output=i))
         self.groups += parts if len(parts) > 1 else []
 
     def found(self) -> tuple[str, Callable[..., bool]] | None:
@@ -178,23 +196,41 @@ class Search:
         found = whole.found()
         if found and (whole.explained() or not where):
             return found[0] + where, found[1]
-        if parts and all(part.pair and part.explained() for part in parts):
-            several = [(self.labels[part.output], *part.found()) for part in parts]
-            sentences = {said for _, said, _ in several}
-            said = "; ".join(f"for {label}: {said}" for label, said, _ in several)
-            said = sentences.pop() if len(sentences) == 1 else said
-            return said + where, lambda *case: any(explains(*case) for *_, explains in several)
-        return None
+        named = [part for part in parts if part.pair and part.explained()]
+        if len(named) < len(parts):
+            named = [part for part in named if part.telling >= CERTAIN and not where]
+        if not named:
+            return None
+        several = [(self.labels[part.output], *part.found()) for part in named]
+        sentences = {said for _, said, _ in several}
+        said = "; ".join(f"for {label}: {said}" for label, said, _ in several)
+        said = sentences.pop() if len(sentences) == 1 and len(named) == len(parts) else said
+        said += " (elsewhere more is wrong)" * (len(named) < len(parts))
+        return said + where, lambda *case: any(explains(*case) for *_, explains in several)
 
 
-def divided(name: str, failing: list[tuple], passing: Sequence[tuple]) -> Iterator[Search]:
+def part_of(name: str, pairs: Sequence[tuple], output: int) -> tuple[list[tuple], list]:
+    """Return pairs (case, results) on which result number `output` is wrong, and the cases of all others.
+
+    The other results are replaced by right ones. An empty result is never wrong: it has a shape only.
+    """
+    alone = [(args, with_right(name, args, out, output)) for args, out in pairs]
+    wrong = [(args, out) for args, out in alone if out is not None and numbers_wrong(name, out, args)
+             and np.size(right(name, args)[0][output])]  # fmt: skip
+    seen = {id(args) for args, _ in wrong}
+    return wrong, [args for args, _ in alone if id(args) not in seen]
+
+
+def divided(name: str, failing: list[tuple], passing: Sequence[tuple], later: Sequence[tuple],
+            extreme: Sequence[tuple]) -> Iterator[Search]:
     """Yield a search over all cases, then one for each condition, over the cases that meet the condition."""
-    yield Search(name, failing, passing)
+    yield Search(name, failing, passing, later, extreme)
     for words, holds, switches in conditions(name, failing[0][0] if failing else ()):
         some = [pair for pair in failing if holds(bind(name, pair[0]))]
-        if len(some) < len(failing) and sum(telling(got) for _, got in some) >= PROBES:
-            fine = [args for args in passing if holds(bind(name, args))]
-            yield Search(name, some, fine, words, split=switches)
+        more = [pair for pair in later if holds(bind(name, pair[0]))]
+        if len(some) < len(failing) and sum(telling(got) for _, got in (*some, *more)) >= CERTAIN:
+            fine, rare = ([args for args in each if holds(bind(name, args))] for each in (passing, extreme))
+            yield Search(name, some, fine, more, rare, words, split=switches)
 
 
 def conditions(name: str, args: Sequence[Any]) -> Iterator[tuple[str, Callable[[dict], bool], bool]]:

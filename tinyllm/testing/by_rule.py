@@ -21,47 +21,14 @@ from tinyllm.testing.edits import MISTAKES, VARIANTS, Edit, changed, code, edit_
 from tinyllm.testing.operators import ACTIVATIONS, OPERATORS, SLOPES, called, shifted
 from tinyllm.testing.relations import bind, specs_only
 from tinyllm.testing.statements import order, rounds, statements, stops
+from tinyllm.testing.values import ALONG, ANY, FIXED, ONE_OFF, REAL, ROWS, changes, kind
 
-ONE_OFF = {"{} one too large": "{0} + 1", "{} one too small": "{0} - 1"}
-WHOLE = {  # sentences about an array of whole numbers, and what is taken in its place
-    "{} shifted by one place": "np.roll({0}, 1, axis=-1)",
-    "{} shifted back by one place": "np.roll({0}, -1, axis=-1)",
-    "{} rounded to float16": "{0}.astype(np.float16)",
-    "the sign of {} turned": "-{0}",
-}
-REAL = {  # the same about an array of other numbers
-    "{} ignored and taken as 0": "np.zeros_like({0})",
-    "{} ignored and taken as 1": "np.ones_like({0})",
-    "the sign of {} turned": "-{0}",
-    "the absolute value of {}": "np.abs({0})",
-    "1 - {0} where {0} belongs": "1 - {0}",
-    "1 + {0} where {0} belongs": "1 + {0}",
-    "{} rounded to float16": "{0}.astype(np.float16).astype(np.float32)",
-    "{} cut to whole numbers": "np.trunc({0})",
-}
-ALONG = {  # the same about an axis of any array
-    "{} everywhere as it is at the first place along axis {axis}":
-        "np.take({0}, np.zeros({0}.shape[{axis}], int), {axis})",
-    "{} in reverse order along axis {axis}": "np.flip({0}, {axis})",
-}
+DONE = REAL | ANY | {said.format("{0}", axis): new.format("{0}", axis) for axis in (-1, -2, 0)
+                     for said, new in ALONG.items()}  # fmt: skip
 PARTS = {"the last of {} alone": "-1:", "the first of {} alone": ":1", "{} without its last": ":-1",
          "{} without its first": "1:", "{} in reverse order": "::-1"}  # fmt: skip
-ROWS = {  # the same about the rows of an array
-    "each row of {} divided by its length": "{0} / np.sqrt(({0} * {0}).sum(axis=-1, keepdims=True))",
-    "the mean of each row of {} taken away": "{0} - {0}.mean(axis=-1, keepdims=True)",
-    "{} divided by the square root of its width": "{0} / max({0}.shape[-1], 1) ** 0.5",
-    "each row of {} sorted": "np.sort({0}, axis=-1)",
-    "each row of {} sorted, the largest first": "-np.sort(-{0}, axis=-1)",
-    "softmax taken of {} first": "np.exp({0} - {0}.max(axis=-1, keepdims=True, initial=-1e9)); "
-                                 "{0} = {0} / {0}.sum(axis=-1, keepdims=True)",
-}
 ALL_OPERATORS = (statements, rounds, *OPERATORS, order)
 Mistake = tuple[str, Callable[..., Any]]  # a sentence and a wrong function
-
-
-def kind(value: Any) -> str:
-    """Return the kind of an array's numbers as NumPy's letter, such as "f"; return "" for other values."""
-    return value.dtype.kind if isinstance(value, np.ndarray | np.generic) else ""
 
 
 def parameters(tree: ast.FunctionDef, example: dict[str, Any],
@@ -79,19 +46,20 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any],
         fixed = [defaults[name]] if name in defaults else []
         fixed += ["True", "False", f"not {name}"] if isinstance(value, bool) else []
         others = ["0", "1", f"max({name}, 1)", f"min({name}, 1)", f"1 - {name}", f"1 + {name}", f"1 / {name}"]
-        fixed += others if isinstance(value, int | float) and not isinstance(value, bool) else []
+        fixed += [*others, *FIXED] if isinstance(value, int | float) and not isinstance(value, bool) else []
         for other in dict.fromkeys(fixed):
             yield f"{name} ignored and taken as {other}", f"{name} = {other}"
         if type(value) is int:
             yield f"{name} ignored, as if there were no limit", f"{name} = 1_000"
         if isinstance(value, list | bytes) or (kind(value) == "f" and np.ndim(value)):
             yield f"nothing done to {name}", f"return {name if kind(value) else f'list({name})'}"
-        if isinstance(value, list | bytes) or (np.ndim(value) and kind(value) in ("i", "u", "b")):
+        if isinstance(value, list | tuple | bytes) or (np.ndim(value) and kind(value) in ("i", "u", "b")):
             rows = "..., " if kind(value) else ""
             for said, part in PARTS.items():
                 yield said.format(name), f"{name} = {name}[{rows}{part}]"
+        given = f"if {name} is not None: " * (defaults.get(name) == "None")
         for said, new in replacements(value, name in kept):
-            yield said.format(name), f"{name} = {new.format(name)}"
+            yield said.format(name), f"{given}{name} = {new.format(name)}"
     yield from of_several(example, kept)
 
 
@@ -100,27 +68,27 @@ def replacements(value: Any, kept: bool) -> Iterator[tuple[str, str]]:
 
     kept: False if the argument may be replaced by a new array.
     """
-    letter = "i" if type(value) is int else kind(value)
-    if letter in ("i", "u"):
+    if type(value) is int or kind(value) in ("i", "u"):
         yield from ONE_OFF.items()
-    if not kind(value) or kept:
+    if kept or not (kind(value) or isinstance(value, float)):
         return
-    yield from {"f": REAL, "b": {}}.get(letter, WHOLE).items() if np.ndim(value) or letter == "f" else ()
-    if letter == "f" and np.ndim(value) == 2:
-        yield "{} transposed", "{0}.T"
-    for axis in range(-np.ndim(value), 0):
-        for said, new in ALONG.items():
-            yield said.replace("{axis}", str(axis)), new.replace("{axis}", str(axis))
-    yield "{} everywhere as its first number", "np.full_like({0}, {0}.flat[0] if {0}.size else 0)"
+    if kind(value) == "f" and np.ndim(value):
+        yield "{0} ignored and taken as 0", "np.zeros_like({0})"
+        yield "{0} ignored and taken as 1", "np.ones_like({0})"
+        yield "{0} transposed", "np.swapaxes({0}, -1, -2)"
+    yield from changes(value).items()
 
 
 def of_several(example: dict[str, Any], kept: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield mistakes about rows of arrays, and exchanged arguments: pairs of a sentence and a statement."""
     floats = [key for key, value in example.items()
               if kind(value) == "f" and np.ndim(value) and key not in kept]  # fmt: skip
-    for some in [*([key] for key in floats), *([floats] if len(floats) > 1 else [])]:
-        for said, new in ROWS.items():
-            yield said.format(" and ".join(some)), "; ".join(f"{key} = {new.format(key)}" for key in some)
+    for said, new in (ROWS | REAL).items() if len(floats) > 1 else ():
+        yield said.format(" and ".join(floats)), "; ".join(f"{key} = {new.format(key)}" for key in floats)
+    for some in (floats, [key for key, value in example.items() if type(value) in (int, float)]):
+        for a, b in itertools.permutations(some, 2):
+            yield f"{a} multiplied by {b}", f"{a} = {a} * {b}"
+            yield f"{a} divided by {b}", f"{a} = {a} / {b}"
     for a, b in itertools.combinations(example, 2):
         if type(example[a]) is not type(example[b]):
             continue
@@ -199,7 +167,7 @@ def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
     for form in (spec, *VARIANTS.get(name, ())):
         theirs = parsed(name, form)
         edited = [each for each in theirs if not left_alone(each) and (form is spec or each not in trees)]
-        for change in (smaller, larger) if form is spec else (smaller,):  # names are many, so the last
+        for change in (smaller, larger, done) if form is spec else (smaller,):  # the most come last
             for function in edited:
                 for said, tree in change(theirs[function], example):
                     yield said, Edit(name, theirs | {function: tree})
@@ -243,6 +211,7 @@ def smaller(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[st
 
 def larger(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield every edit of several statements or of a variable, as (sentence, changed tree)."""
+    yield from earlier(tree)
     yield from order(tree)
     yield from stops(tree)
     whole = [key for key, value in example.items() if type(value) is int or kind(value) in ("i", "u")]
@@ -251,11 +220,70 @@ def larger(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str
         yield said, swapped(tree, node, new)
 
 
+def assigned(tree: ast.FunctionDef) -> Iterator[tuple[int, str]]:
+    """Yield (index of a statement, variable) for every variable that a statement of a function assigns."""
+    for i, line in enumerate(tree.body):
+        if isinstance(line, ast.Assign | ast.AugAssign):
+            target = line.targets[0] if isinstance(line, ast.Assign) else line.target
+            several = getattr(target, "elts", [target])
+            yield from ((i, each.id) for each in several if isinstance(each, ast.Name))
+
+
+def done(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what may be done to a variable after its assignment, as (sentence, changed tree)."""
+    for i, name in assigned(tree):
+        for said, new in DONE.items():
+            more = ast.parse(f"{name} = {new.format(name)}").body
+            words = said.format(f"`{name}`") + f" after {code(tree.body[i])}"
+            yield words, changed(tree, body=[*tree.body[: i + 1], *more, *tree.body[i + 1 :]])
+
+
+def earlier(tree: ast.FunctionDef) -> Iterator[tuple[str, Any]]:
+    """Yield uses of a variable's old value where its new value belongs, as (sentence, changed tree)."""
+    known = {each.arg for each in tree.args.args}
+    for i, name in assigned(tree):
+        again, line = name in known, tree.body[i]
+        known.add(name)
+        keep = ast.parse(f"_before = {name}" + " * 1" * isinstance(line, ast.AugAssign)).body
+        for later in tree.body[i + 1 :] if again else ():
+            for node in ast.walk(later):
+                if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load):
+                    new = swapped(tree, node, ast.Name("_before", ast.Load()))
+                    words = f"`{name}` as it was before {code(line)} in {code(later)}"
+                    yield words, changed(new, body=[*new.body[:i], *keep, *new.body[i:]])
+
+
+def typical(name: str) -> dict[str, Any]:
+    """Return an example of each argument of an op: of the values that are drawn, one with the most axes."""
+    cases = [bind(name, args) for args in draw_cases(name)]
+    return {key: max((case[key] for case in cases), key=lambda value: (value is not None, np.ndim(value)))
+            if all(kind(case[key]) or case[key] is None for case in cases) else cases[0][key]
+            for key in cases[0]}  # fmt: skip
+
+
+class Kept:
+    """An iterable that makes its elements when they are first needed, and keeps them."""
+
+    def __init__(self, elements):
+        self.kept, self.rest = [], elements
+
+    def __iter__(self) -> Iterator[Any]:
+        for i in itertools.count():
+            if i == len(self.kept):
+                self.kept += itertools.islice(self.rest, 1)
+            if i == len(self.kept):
+                return
+            yield self.kept[i]
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 @functools.lru_cache(maxsize=4)
-def every_edit(name: str) -> list[Mistake]:
+def every_edit(name: str) -> Kept:
     """List all edits that rules make to an op's code, even harmless ones, as (sentence, function)."""
-    example = bind(name, draw_cases(name)[0])
-    return [(f"the right formula with {said}", function) for said, function in proposals(name, example)]
+    found = proposals(name, typical(name))
+    return Kept((f"the right formula with {said}", function) for said, function in found)
 
 
 @functools.lru_cache(maxsize=4)

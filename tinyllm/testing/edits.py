@@ -192,6 +192,14 @@ def compiled(function: Any, tree: ast.FunctionDef, name: str) -> types.CodeType:
     return made
 
 
+@functools.cache
+def as_function(text: str) -> Callable[[Any], Any]:
+    """Compile an expression of `values`, in which {0} is the argument of the function that is returned."""
+    space = dict(COMMON)
+    exec(f"def function(y): return {text.format('y')}", space)
+    return space["function"]
+
+
 class EndedLoops(ast.NodeTransformer):
     """Make every `while` loop raise an error after 1,000 rounds, because an edited loop may be endless."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from tinyllm.ops import OPS
 from tinyllm.testing.edits import changed, code, instead, put, swapped
+from tinyllm.testing.values import TINY
 
 TURNED = {ast.Add: ast.Sub, ast.Sub: ast.Add}
 SIGNS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
@@ -33,7 +34,12 @@ GUARDS = ("max", "min", "np.maximum", "np.minimum")
 METHODS = ("swapaxes", "reshape", "astype", "repeat", "cumsum")
 KEYWORDS = ("dtype", "initial", "key", "kind", "keepdims")
 ITERATORS = ("range", "pairwise")
-TINY = ("1e-3", "1e-5", "1e-6", "1e-7", "1e-8", "1e-9", "1e-10", "1e-12")  # added against log(0)
+WRAPPED = {  # a call, and what is written for it
+    "int": ("round({0})", "math.ceil({0})"), "math.cos": ("math.cos(math.degrees({0}))",),
+    "np.cos": ("np.cos(np.degrees({0}))", "np.cos(np.radians({0}))"), "np.sin": ("np.sin(np.degrees({0}))",),
+    "np.clip": ("{0}", "np.maximum({0}, {1})", "np.minimum({0}, {2})"),
+    **{name: tuple(f"{name}({{0}} + {tiny})" for tiny in TINY) for name in ("np.sqrt", "math.sqrt")},
+}  # fmt: skip
 Edits = Iterator[tuple[str, ast.AST]]  # sentences, and the nodes that take a node's place
 
 
@@ -77,6 +83,8 @@ def factors(node: Any) -> Edits:
         yield f"{code(node.left)} and {code(node.right)} added, not multiplied", changed(node, op=ast.Add())
         yield f"the factor {code(node.right)} twice", changed(node, left=node)
         yield f"the factor {code(node.left)} twice", changed(node, right=node)
+        for value in (node.left, node.right):
+            yield f"{code(value)} squared where {code(node)} belongs", ast.BinOp(value, ast.Mult(), value)
     if is_a(node, ast.BinOp, ast.Mult, ast.Div) and is_a(node.left, ast.BinOp, ast.Mult, ast.Div):
         first = node.left
         while is_a(first, ast.BinOp, ast.Mult, ast.Div):
@@ -91,6 +99,9 @@ def factors(node: Any) -> Edits:
         words = f"{code(node.right)} subtracted from {code(node.left)}, where it should divide"
         yield words, changed(node, op=ast.Sub())
         yield f"// where / belongs in {code(node)}", changed(node, op=ast.FloorDiv())
+        for tiny in TINY:
+            more = ast.BinOp(node.right, ast.Add(), expression(tiny))
+            yield f"{tiny} added to {code(node.right)} in {code(node)}", changed(node, right=more)
     if is_a(node, ast.BinOp, ast.MatMult):
         yield f"the elementwise product where {code(node)} belongs", changed(node, op=ast.Mult())
         words = f"np.dot where {code(node)} belongs: it pairs each matrix of one stack with all of the other"
@@ -145,6 +156,10 @@ def reductions(node: Any) -> Edits:
         for other in REDUCTIONS.get(node.func.attr, ()):
             new = changed(node, func=changed(node.func, attr=other))
             yield f"the {other} where the {node.func.attr} belongs in {code(node)}", new
+        power = node.func.value
+        if node.func.attr in ("sum", "mean") and is_a(power, ast.BinOp, ast.Pow):
+            new = changed(power, left=changed(node, func=changed(node.func, value=power.left)))
+            yield instead(new, node), new
         if node.func.attr in ("sum", "mean"):
             axis = next((each.value for each in node.keywords if each.arg == "axis"), ast.Constant(None))
             kept = any(each.arg == "keepdims" for each in node.keywords)
@@ -205,8 +220,9 @@ def cases(node: Any) -> Edits:
 
 def repeats(node: Any) -> Edits:
     """Mutate sums: add a term twice. After `factors`, which is likelier: a factor 1/2 is missing."""
-    if is_a(node, ast.BinOp, ast.Add):
-        yield f"{code(node.right)} added twice", changed(node, left=node)
+    if is_a(node, ast.BinOp, ast.Add, ast.Sub):
+        done = "added" if isinstance(node.op, ast.Add) else "subtracted"
+        yield f"{code(node.right)} {done} twice", changed(node, left=node)
 
 
 def numbers(node: Any) -> Edits:
@@ -247,8 +263,9 @@ def comparisons(node: Any) -> Edits:
             new = changed(node, ops=[ast.GtE()], comparators=[ast.Constant(0)])
             yield instead(new, node), new
         if kind in (ast.Lt, ast.LtE, ast.Gt, ast.GtE):
-            new = changed(node, comparators=[shifted(node.comparators[0], -1)])
-            yield instead(new, node), new
+            for by in (-1, 1):
+                new = changed(node, comparators=[shifted(node.comparators[0], by)])
+                yield instead(new, node), new
         for new in OTHERS.get(kind, ()):
             yield f"{SIGNS[new]} where {SIGNS[kind]} belongs in {code(node)}", changed(node, ops=[new()])
 
@@ -298,6 +315,9 @@ def calls(node: Any) -> Edits:
             yield f"{code(value)} alone, without the guard {code(node)}", value
             fewer = shifted(value, -1)
             yield f"{code(value)} one too small", changed(node, args=put(node.args, i, fewer))
+    for text in WRAPPED.get(name, ()):
+        new = expression(text.format(*(f"({ast.unparse(value)})" for value in node.args)))
+        yield instead(new, node), new
     if name in ("min", "max") and len(node.args) == 1:
         first = called("next", called("iter", node.args[0]))
         yield f"the first of {code(node.args[0])}, not its {name}", first

@@ -57,11 +57,15 @@ def statements(node: Any) -> Edits:
 
 
 def rounds(node: Any) -> Edits:
-    """Mutate loops: skip the first or last round, skip repeated items, or go backwards."""
+    """Mutate loops: skip the first or last round, skip repeated items, go backwards, or end too soon."""
     if isinstance(node, ast.For | ast.comprehension):
         for said, new in ROUNDS.items():
             other = expression(new.format(ast.unparse(node.iter)))
             yield said.format(code(node.iter)), changed(node, iter=other)
+    for i, line in enumerate(node.body if isinstance(node, ast.For) else ()):
+        if isinstance(line, ast.If) and not line.orelse:
+            soon = put(node.body, i, changed(line, orelse=[ast.Break()]))
+            yield f"a loop that ends where {code(line.test)} is not true", changed(node, body=soon)
 
 
 def order(node: Any) -> Edits:

@@ -1,0 +1,87 @@
+"""List what people take in place of a value by mistake: {sentence: expression}, in which {0} is the value.
+
+`by_rule` does it to the arguments of an op and to the variables of its specification; the checker looks for
+wrong results that come from right ones in this way.
+"""
+
+from typing import Any
+
+import numpy as np
+
+TINY = ("1e-3", "1e-5", "1e-6", "1e-7", "1e-8", "1e-9", "1e-10", "1e-12")  # added against a division by 0
+FIXED = ("0.5", "2", "10", "100", "128", "0.9", "0.1", "0.15", "0.01", *TINY)  # written for an argument
+ONE_OFF = {"{0} one too large": "{0} + 1", "{0} one too small": "{0} - 1"}
+WHOLE = {  # of arrays of whole numbers
+    "{0} shifted by one place": "np.roll({0}, 1, axis=-1)",
+    "{0} shifted back by one place": "np.roll({0}, -1, axis=-1)",
+    "{0} rounded to float16": "{0}.astype(np.float16)",
+    "the sign of {0} turned": "-{0}",
+    "the absolute value of {0}": "np.abs({0})",
+    "{0} taken for numbers without a sign": "{0}.view('u' + {0}.dtype.name)",
+    "0, 1, 2, ... in place of {0}": "np.arange({0}.shape[-1])",
+    "the differences of {0} in its place": "np.diff({0}, prepend=0)",
+    "{0} minus 128": "{0} - np.float32(128)", "128 added to {0}": "{0} + np.float32(128)",
+}  # fmt: skip
+REAL = {  # of other numbers
+    "the sign of {0} turned": "-{0}",
+    "the absolute value of {0}": "np.abs({0})",
+    "1 - {0} where {0} belongs": "1 - {0}",
+    "1 + {0} where {0} belongs": "1 + {0}",
+    "{0} minus 1": "{0} - 1", "twice {0}": "2 * {0}", "half of {0}": "{0} / 2",
+    "{0} rounded to float16": "np.float32(np.float16({0}))",
+    "{0} cut to whole numbers": "np.trunc({0})",
+    "{0} rounded to whole numbers": "np.rint({0})",
+    "negative numbers of {0} set to 0": "np.maximum({0}, 0)",
+    "0 in {0} taken for 1": "np.where({0} == 0, np.ones_like({0}), {0})",
+    "{0} without infinity and NaN": "np.nan_to_num({0})",
+    **{f"{name} of {{0}}": f"np.{name}({{0}})" for name in ("exp", "log", "square", "sqrt")},
+    **{f"{tiny} added to {{0}}": f"{{0}} + {tiny}" for tiny in ("0.1", "1e-2", "1e-4", *TINY)},
+}  # fmt: skip
+CUT = {f"{{0}} cut to +-{most}": f"np.clip({{0}}, -{most}, {most})" for most in (1, 5, 10, 20, 50)}
+ANY = {  # of arrays
+    "{0} everywhere as its first number": "np.full_like({0}, {0}.flat[0] if {0}.size else 0)",
+    "the first row of {0} in place of all": "np.broadcast_to({0}.reshape(-1, {0}.shape[-1])[0], {0}.shape)",
+}
+ALONG = {  # of arrays, along axis {1}
+    "{0} everywhere as it is at the first place along axis {1}":
+        "np.take({0}, np.zeros({0}.shape[{1}], int), {1})",
+    "{0} everywhere as it is at the last place along axis {1}":
+        "np.take({0}, np.full({0}.shape[{1}], -1), {1})",
+    "{0} in reverse order along axis {1}": "np.flip({0}, {1})",
+    "{0} shifted by one place along axis {1}": "np.roll({0}, 1, {1})",
+    "{0} shifted back by one place along axis {1}": "np.roll({0}, -1, {1})",
+    "{0} in rising order along axis {1}": "np.sort({0}, axis={1})",
+    "{0} in falling order along axis {1}": "-np.sort(-{0}, axis={1})",
+    "the running sum of {0} along axis {1}": "np.cumsum({0}, axis={1})",
+}
+SPREAD = {  # of float arrays, along axis {1}
+    "the mean of {0} everywhere along axis {1}": "{0} * 0 + {0}.mean(axis={1}, keepdims=True)",
+    "the sum of {0} everywhere along axis {1}": "{0} * 0 + {0}.sum(axis={1}, keepdims=True)",
+}
+SOFT = "np.exp({0} - {0}.max(axis=-1, keepdims=True, initial=-1e9))"
+ROWS = {  # of the rows of float arrays
+    "each row of {0} divided by its length": "{0} / np.sqrt(({0} * {0}).sum(axis=-1, keepdims=True))",
+    "the mean of each row of {0} taken away": "{0} - {0}.mean(axis=-1, keepdims=True)",
+    "the largest number of each row of {0} taken away": "{0} - {0}.max(axis=-1, keepdims=True)",
+    "each row of {0} divided by its sum": "{0} / {0}.sum(axis=-1, keepdims=True)",
+    "{0} divided by the square root of its width": "{0} / max({0}.shape[-1], 1) ** 0.5",
+    "softmax of {0}": f"{SOFT} / {SOFT}.sum(axis=-1, keepdims=True)",
+}
+
+
+def kind(value: Any) -> str:
+    """Return the kind of an array's numbers as NumPy's letter, such as "f"; return "" for other values."""
+    return value.dtype.kind if isinstance(value, np.ndarray | np.generic) else ""
+
+
+def changes(value: Any) -> dict[str, str]:
+    """Return what may be taken in place of an array or a number like `value`."""
+    axes, letter = range(-1, -np.ndim(value) - 1, -1), kind(value)
+    real = letter == "f" or isinstance(value, float)
+    found = REAL | CUT if real else WHOLE if letter in ("i", "u") and axes else {}
+    if letter and axes:
+        tables = ALONG | (SPREAD if real else {})
+        found = found | ANY | (ROWS if real else {})
+        found |= {said.format("{0}", axis): new.format("{0}", axis) for axis in axes
+                  for said, new in tables.items()}  # fmt: skip
+    return found
