@@ -120,7 +120,7 @@ class Group:
         answered = [pair for pair in failing if pair[1] is not None]
         self.probes = answered[:: max(len(answered) // PROBES, 1)]
         self.telling = sum(telling(got) for _, got in failing)
-        self.best, self.pair, self.likely = 0, None, None
+        self.best, self.pair, self.likely, self.listed = 0, None, None, False
 
     def explained(self) -> bool:
         """Return True if a mistake explains all cases of the group."""
@@ -139,10 +139,11 @@ class Group:
         if not any(suspect.explains(args, out) for args, out in self.probes):
             return
         shown = [suspect.explains(args, out) for args, out in self.failing]
-        if sum(shown) <= self.best or not self.confirmed(suspect, shown):
+        least = self.best * (1 if listed or not self.listed else 2)  # a rule may fit more cases by chance
+        if sum(shown) <= least or not self.confirmed(suspect, shown):
             return
         if not any(suspect.wrong(args) for args in self.passing):
-            self.best, self.pair = sum(shown), pair
+            self.best, self.pair, self.listed = sum(shown), pair, listed
         elif all(shown) and listed and self.telling >= CERTAIN:
             self.likely = self.likely or pair  # although the function is right where the mistake is wrong
 
