@@ -269,9 +269,9 @@ def elsewhere(name: str, triples: list[tuple]) -> str | None:
         return "the numbers of {}, but not in their places"
     fits: dict[str, int] = {}
     for args, got, want in triples:
-        values = [("0", 0.0), ("-inf", -np.inf), ("NaN", np.nan), ("1 more", np.asarray(want) + 1.0),
-                  ("1 less", np.asarray(want) - 1.0), *strange(got, want)]  # fmt: skip
-        values += values_of(name, args)
+        one: tuple = ("1 more", np.asarray(want) + 1.0), ("1 less", np.asarray(want) - 1.0)
+        zero = ("0", 0.0), ("-inf", -np.inf), ("NaN", np.nan)
+        values = [*zero, *one, *strange(got, want), *values_of(name, args)]
         for said, value in values:
             if np.ndim(value) == 0 or np.shape(value) == np.shape(want):
                 fits[said] = fits.get(said, 0) + near(np.where(same_numbers(got, want), want, value), got)

@@ -195,7 +195,7 @@ def compiled(function: Any, tree: ast.FunctionDef, name: str) -> types.CodeType:
 @functools.cache
 def as_function(text: str) -> Callable[[Any], Any]:
     """Compile an expression of `values`, in which {0} is the argument of the function that is returned."""
-    space = dict(COMMON)
+    space: dict[str, Any] = dict(COMMON)
     exec(f"def function(y): return {text.format('y')}", space)
     return space["function"]
 

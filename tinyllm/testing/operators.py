@@ -156,7 +156,7 @@ def reductions(node: Any) -> Edits:
         for other in REDUCTIONS.get(node.func.attr, ()):
             new = changed(node, func=changed(node.func, attr=other))
             yield f"the {other} where the {node.func.attr} belongs in {code(node)}", new
-        power = node.func.value
+        power: Any = node.func.value
         if node.func.attr in ("sum", "mean") and is_a(power, ast.BinOp, ast.Pow):
             new = changed(power, left=changed(node, func=changed(node.func, value=power.left)))
             yield instead(new, node), new
@@ -315,8 +315,8 @@ def calls(node: Any) -> Edits:
             yield f"{code(value)} alone, without the guard {code(node)}", value
             fewer = shifted(value, -1)
             yield f"{code(value)} one too small", changed(node, args=put(node.args, i, fewer))
-    for text in WRAPPED.get(name, ()):
-        new = expression(text.format(*(f"({ast.unparse(value)})" for value in node.args)))
+    for form in WRAPPED.get(name, ()):
+        new = expression(form.format(*(f"({ast.unparse(value)})" for value in node.args)))
         yield instead(new, node), new
     if name in ("min", "max") and len(node.args) == 1:
         first = called("next", called("iter", node.args[0]))
@@ -338,8 +338,8 @@ def calls(node: Any) -> Edits:
         yield f"{name} missing around {code(node.args[0])}", node.args[0]
     for other in ACTIVATIONS if name in ACTIVATIONS else ():
         if other != name:
-            new = ACTIVATIONS[other].format(ast.unparse(node.args[0]))
-            yield f"{other} where {name} belongs", expression(new)
+            new = expression(ACTIVATIONS[other].format(ast.unparse(node.args[0])))
+            yield f"{other} where {name} belongs", new
     if isinstance(node.func, ast.Name) and name in OPS and len(node.args) > 1:
         several = len(OPS[name].outputs) > 1
         new = ast.Tuple([node.args[0]] * len(OPS[name].outputs), ast.Load()) if several else node.args[0]
