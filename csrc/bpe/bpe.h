@@ -116,13 +116,14 @@ int64_t bpe_more_ends(struct bpe_ends *some, const struct bpe_text *text);
 struct bpe_vocab;   /* never changes */
 struct bpe_encoder; /* a vocabulary and idle workers; many threads may share it */
 
-/* byte_ids [256], -1 - i for a byte i without a token; pair i merges left[i], right[i] into made[i], the smallest rank[i] first
- * (from 0 on, without large gaps); tokens: n_tokens of them, token i at bytes[offsets[i]] to bytes[offsets[i + 1]], of
- * number numbers[i]. Where they are given, the bytes of all that the merges make are among them. With `whole` they go
- * before any merge where a piece is one of them. NULL: no memory. */
+/* byte_ids [256], -1 - i for a byte i without a token; pair i merges left[i], right[i] into made[i], the smallest rank[i]
+ * first, and fastest where rank[i] is i; tokens: n_tokens of them, token i at bytes[offsets[i]] to bytes[offsets[i + 1]],
+ * of number numbers[i]. Where they are given, the bytes of all that the merges make are among them. With `whole` they go
+ * before any merge where a piece is one of them. No id is above `largest`. NULL: no memory. */
 struct bpe_vocab *bpe_vocab_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right,
                                 const int32_t *made, const int32_t *rank, int64_t n_pairs, const uint8_t *bytes,
-                                const int64_t *offsets, const int32_t *numbers, int64_t n_tokens, int whole);
+                                const int64_t *offsets, const int32_t *numbers, int64_t n_tokens, int32_t largest,
+                                int whole);
 void bpe_vocab_free(struct bpe_vocab *vocab);
 
 /* The vocabulary must live longer. NULL: no memory. */
@@ -137,8 +138,8 @@ int bpe_encode_parts(struct bpe_encoder *encoder, const struct bpe_text *texts, 
 enum { BPE_SPARE = 4 };
 int64_t bpe_encode_short(struct bpe_encoder *encoder, const struct bpe_text *text, int32_t *ids);
 
-/* Merge n tokens in place; returns how many are left, or -1. */
-int64_t bpe_encode_ids(struct bpe_encoder *encoder, int32_t *ids, int64_t n);
+/* merge.c. Merge n tokens in place; returns how many are left, or -1: no memory, or 2^31 tokens. */
+int64_t bpe_merge_ids(const struct bpe_vocab *vocab, int32_t *ids, int64_t n);
 
 /* --- decode.c ------------------------------------------------------------------------------------------------------ */
 

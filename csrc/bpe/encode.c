@@ -1,9 +1,7 @@
 /* Encoding: the pair of smallest rank is merged, of equal ones the leftmost, until no pair is known.
  *
- * The spec looks at the whole piece again for every merge. Here a merge looks up only the two pairs it makes:
- *   - a short piece keeps the rank of each of its pairs in an array and scans that for the smallest;
- *   - a long one keeps queues of places, see long.c: O(n log n) whatever the piece.
- * Text repeats its words, so most pieces are never merged at all: each worker remembers the tokens of pieces of up to
+ * The spec looks at the whole piece again for every merge; match.c finds what is left in the end without merging.
+ * Text repeats its words, so most pieces are not even encoded: each worker remembers the tokens of pieces of up to
  * 15 bytes and four tokens, one piece a slot, a piece as one 16-byte key. What is found there costs a hash, a compare
  * and a copy of four tokens, of which too many may be written and then overwritten.
  */
@@ -13,12 +11,10 @@
 #include <stdatomic.h>
 
 enum {
-    SHORT = 48,      /* bytes; measured: the heap is faster from about there on */
     SLOT_BITS = 15,  /* 2^15 slots of 32 bytes: 1 MB, which a core's second cache holds */
     SLOT_TOKENS = BPE_SPARE,
     PART_BIT = 60, COUNT_BIT = 61, /* the length of the key is below */
     WORD = 52, WORD_TOKENS = 16, WORD_BITS = 12, /* half a megabyte */
-    MOST_KEPT = 1 << 20, /* tokens that a worker has room for between two calls */
     IDLE = 64, /* workers that are kept */
 };
 
@@ -35,11 +31,8 @@ struct word { /* a longer piece, 128 bytes in all */
 };
 
 struct bpe_worker { /* what one thread needs while it encodes; kept for the next time */
-    struct slot *slots;
-    struct word *words;
-    int32_t *out; /* the tokens of one part */
-    int64_t room;
-    struct bpe_queues queues;
+    struct slot slots[1 << SLOT_BITS];
+    struct word words[1 << WORD_BITS];
     struct bpe_ends ends;
 };
 
@@ -48,45 +41,13 @@ struct bpe_encoder {
     _Atomic(struct bpe_worker *) idle[IDLE];
 };
 
-/* --- short pieces ----------------------------------------------------------------------------------------------------- */
-
-static inline void find_pair(const struct bpe_vocab *vocab, const int32_t *ids, int64_t i, int32_t *rank, int32_t *made) {
-    const struct bpe_pair *pair = bpe_find_pair(vocab, ids[i], ids[i + 1]);
-    rank[i] = pair->rank;
-    made[i] = pair->made;
-}
-
-static int64_t merge_short(const struct bpe_vocab *vocab, int32_t *ids, int64_t n) {
-    int32_t rank[SHORT], made[SHORT]; /* of the pair that starts here */
-    for (int64_t i = 0; i + 1 < n; i++) find_pair(vocab, ids, i, rank, made);
-    while (n > 1) {
-        int64_t at = 0;
-        for (int64_t i = 1; i + 1 < n; i++)
-            if (rank[i] < rank[at]) at = i;
-        if (rank[at] == BPE_NO_RANK) break;
-        ids[at] = made[at];
-        n--;
-        for (int64_t i = at + 1; i < n; i++) {
-            ids[i] = ids[i + 1];
-            rank[i - 1] = rank[i];
-            made[i - 1] = made[i];
-        }
-        if (at > 0) find_pair(vocab, ids, at - 1, rank, made);
-        if (at + 1 < n) find_pair(vocab, ids, at, rank, made);
-    }
-    return n;
-}
-
-static int64_t merge(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *ids, int64_t n) {
-    return n <= SHORT ? merge_short(vocab, ids, n) : bpe_merge_long(vocab, &worker->queues, ids, n);
-}
-
 /* --- parts of a text --------------------------------------------------------------------------------------------------- */
 
-static int64_t encode_bytes(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
-                            int64_t n) {
+static int64_t encode_bytes(const struct bpe_vocab *vocab, int32_t *out, const uint8_t *piece, int64_t n) {
+    int64_t count = bpe_match(vocab, out, piece, n);
+    if (count >= 0) return count;
     for (int64_t i = 0; i < n; i++) out[i] = vocab->byte_ids[piece[i]];
-    return merge(vocab, worker, out, n);
+    return bpe_merge_ids(vocab, out, n);
 }
 
 /* Encode at most BPE_INLINE bytes through the memory of a worker: a piece, or a part of one, which is only merged. */
@@ -101,7 +62,7 @@ static int64_t encode_known(const struct bpe_vocab *vocab, struct bpe_worker *wo
         return (int64_t)(slot->key.high >> COUNT_BIT);
     }
     int32_t whole = is_part ? -1 : bpe_find_whole(vocab, piece, n);
-    int64_t count = whole < 0 ? encode_bytes(vocab, worker, out, piece, n) : 1;
+    int64_t count = whole < 0 ? encode_bytes(vocab, out, piece, n) : 1;
     if (whole >= 0) out[0] = whole;
     if (count <= SLOT_TOKENS) {
         slot->key = (struct bpe_key){key.low, key.high | (uint64_t)count << COUNT_BIT};
@@ -110,27 +71,29 @@ static int64_t encode_known(const struct bpe_vocab *vocab, struct bpe_worker *wo
     return count;
 }
 
-static int64_t encode_word(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
-                           int64_t n, int64_t left);
+static int64_t encode_piece(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
+                            int64_t n, int64_t left, int is_part);
 
-/* Merge a piece part by part; what cannot be cut and is too long to be remembered, at once. */
+/* Encode a piece part by part; what cannot be cut, at once. */
 static int64_t encode_cut(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
                           int64_t n, int64_t left) {
     int64_t all = 0, count;
     for (int64_t at = 0, end; at < n; at = end, all += count) {
         end = bpe_next_cut(vocab, piece, n, at);
-        int64_t size = end - at;
-        if (size <= BPE_INLINE) count = encode_known(vocab, worker, out + all, piece + at, size, left - at, 1);
-        else if (size <= WORD && size < n) count = encode_word(vocab, worker, out + all, piece + at, size, left - at);
-        else count = encode_bytes(vocab, worker, out + all, piece + at, size);
+        count = end - at == n ? encode_bytes(vocab, out, piece, n)
+                              : encode_piece(vocab, worker, out + all, piece + at, end - at, left - at, 1);
         if (count < 0) return -1;
     }
     return all;
 }
 
-/* The same for at most WORD bytes, through the memory of a worker. */
-static int64_t encode_word(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
-                           int64_t n, int64_t left) {
+/* Encode a piece or a part of one; up to WORD bytes go through the memory of a worker, too. */
+static int64_t encode_piece(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
+                            int64_t n, int64_t left, int is_part) {
+    if (n <= BPE_INLINE) return encode_known(vocab, worker, out, piece, n, left, is_part);
+    out[0] = is_part ? -1 : bpe_find_whole(vocab, piece, n);
+    if (out[0] >= 0) return 1;
+    if (n > WORD) return encode_cut(vocab, worker, out, piece, n, left);
     uint64_t hash = bpe_hash_bytes(vocab->seed, piece, n);
     struct word *word = &worker->words[hash >> (64 - WORD_BITS)];
     if (word->hash == hash && word->n == n && memcmp(word->bytes, piece, (size_t)n) == 0) {
@@ -147,17 +110,6 @@ static int64_t encode_word(const struct bpe_vocab *vocab, struct bpe_worker *wor
     return count;
 }
 
-/* Encode a piece of more than BPE_INLINE bytes. */
-static int64_t encode_long(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
-                           int64_t n, int64_t left) {
-    int32_t whole = bpe_find_whole(vocab, piece, n);
-    if (whole >= 0) {
-        out[0] = whole;
-        return 1;
-    }
-    return (n <= WORD ? encode_word : encode_cut)(vocab, worker, out, piece, n, left);
-}
-
 static int64_t encode_part(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *ids,
                            const struct bpe_text *text, const struct bpe_part *part) {
     struct bpe_ends *some = &worker->ends;
@@ -169,7 +121,7 @@ static int64_t encode_part(const struct bpe_vocab *vocab, struct bpe_worker *wor
             const uint8_t *piece = text->bytes + at;
             int64_t n = some->ends[k] - at;
             int64_t count = n <= BPE_INLINE ? encode_known(vocab, worker, out, piece, n, text->n - at, 0)
-                                            : encode_long(vocab, worker, out, piece, n, text->n - at);
+                                            : encode_piece(vocab, worker, out, piece, n, text->n - at, 0);
             if (count < 0) return -1;
             out += count;
         }
@@ -179,15 +131,6 @@ static int64_t encode_part(const struct bpe_vocab *vocab, struct bpe_worker *wor
 
 /* --- workers and parts ------------------------------------------------------------------------------------------------- */
 
-static void worker_free(struct bpe_worker *worker) {
-    if (!worker) return;
-    free(worker->slots);
-    free(worker->words);
-    free(worker->out);
-    bpe_queues_free(&worker->queues);
-    free(worker);
-}
-
 struct bpe_encoder *bpe_encoder_new(const struct bpe_vocab *vocab) {
     struct bpe_encoder *encoder = calloc(1, sizeof *encoder);
     if (encoder) encoder->vocab = vocab;
@@ -195,7 +138,7 @@ struct bpe_encoder *bpe_encoder_new(const struct bpe_vocab *vocab) {
 }
 
 void bpe_encoder_free(struct bpe_encoder *encoder) {
-    for (int i = 0; encoder && i < IDLE; i++) worker_free(atomic_exchange(&encoder->idle[i], NULL));
+    for (int i = 0; encoder && i < IDLE; i++) free(atomic_exchange(&encoder->idle[i], NULL));
     free(encoder);
 }
 
@@ -205,34 +148,15 @@ static struct bpe_worker *take_worker(struct bpe_encoder *encoder, int64_t threa
         struct bpe_worker *idle = atomic_exchange(&encoder->idle[(thread + i) % IDLE], NULL);
         if (idle) return idle;
     }
-    struct bpe_worker *fresh = calloc(1, sizeof *fresh);
-    if (fresh) fresh->slots = calloc((size_t)1 << SLOT_BITS, sizeof *fresh->slots);
-    if (fresh) fresh->words = calloc((size_t)1 << WORD_BITS, sizeof *fresh->words);
-    if (fresh && fresh->slots && fresh->words) return fresh;
-    worker_free(fresh);
-    return NULL;
+    return calloc(1, sizeof(struct bpe_worker));
 }
 
 static void give_worker(struct bpe_encoder *encoder, int64_t thread, struct bpe_worker *worker) {
-    if (worker->room > MOST_KEPT) {
-        free(worker->out);
-        worker->out = NULL;
-        worker->room = 0;
-    }
     for (int i = 0; i < IDLE; i++) {
         struct bpe_worker *none = NULL;
         if (atomic_compare_exchange_strong(&encoder->idle[(thread + i) % IDLE], &none, worker)) return;
     }
-    worker_free(worker);
-}
-
-static int make_room(struct bpe_worker *worker, int64_t tokens) {
-    if (worker->room >= tokens) return 0;
-    if (tokens > INT64_MAX / 8) return -1;
-    free(worker->out);
-    worker->out = malloc((size_t)tokens * sizeof *worker->out);
-    worker->room = worker->out ? tokens : 0;
-    return worker->out ? 0 : -1;
+    free(worker);
 }
 
 static int64_t part_bytes(const struct bpe_text *text, const struct bpe_part *part) {
@@ -242,12 +166,12 @@ static int64_t part_bytes(const struct bpe_text *text, const struct bpe_part *pa
 
 static int run_part(const struct bpe_vocab *vocab, struct bpe_worker *worker, const struct bpe_text *text,
                     struct bpe_part *part) {
-    if (make_room(worker, part_bytes(text, part) + BPE_SPARE) != 0) return -1;
-    part->count = encode_part(vocab, worker, worker->out, text, part);
-    if (part->count < 0) return -1;
-    part->ids = malloc((size_t)(part->count ? part->count : 1) * sizeof *part->ids);
+    part->ids = malloc((size_t)(part_bytes(text, part) + BPE_SPARE) * sizeof *part->ids);
     if (!part->ids) return -1;
-    memcpy(part->ids, worker->out, (size_t)part->count * sizeof *part->ids);
+    part->count = encode_part(vocab, worker, part->ids, text, part);
+    if (part->count < 0) return -1;
+    int32_t *fewer = realloc(part->ids, (size_t)(part->count + 1) * sizeof *fewer);
+    if (fewer) part->ids = fewer;
     return 0;
 }
 
@@ -278,14 +202,6 @@ int64_t bpe_encode_short(struct bpe_encoder *encoder, const struct bpe_text *tex
     struct bpe_worker *worker = take_worker(encoder, 0);
     if (!worker) return -1;
     int64_t n = encode_part(encoder->vocab, worker, ids, text, &all);
-    give_worker(encoder, 0, worker);
-    return n;
-}
-
-int64_t bpe_encode_ids(struct bpe_encoder *encoder, int32_t *ids, int64_t n) {
-    struct bpe_worker *worker = take_worker(encoder, 0);
-    if (!worker) return -1;
-    n = merge(encoder->vocab, worker, ids, n);
     give_worker(encoder, 0, worker);
     return n;
 }

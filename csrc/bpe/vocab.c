@@ -8,71 +8,67 @@ static int shift_for(int64_t n) {
     return 64 - bits;
 }
 
-static int add_pairs(struct bpe_vocab *vocab, const int32_t *left, const int32_t *right, const int32_t *made,
-                     const int32_t *rank, int64_t n) {
-    vocab->shift = shift_for(n);
+static int add_pairs(struct bpe_vocab *vocab, const struct bpe_merges *m) {
+    vocab->shift = shift_for(m->n);
     int64_t slots = (int64_t)1 << (64 - vocab->shift);
     vocab->pairs = malloc((size_t)slots * sizeof *vocab->pairs);
     vocab->marks = calloc((size_t)slots, 1);
     if (!vocab->pairs || !vocab->marks) return -1;
-    for (int64_t i = 0; i < n; i++) {
-        uint64_t key = bpe_pair_key(left[i], right[i]), slot = bpe_pair_slot(vocab, key);
-        vocab->pairs[slot] = (struct bpe_pair){key, rank[i], made[i]};
+    for (int64_t i = 0; i < m->n; i++) {
+        uint64_t key = bpe_pair_key(m->left[i], m->right[i]), slot = bpe_pair_slot(vocab, key);
+        vocab->pairs[slot] = (struct bpe_pair){key, m->rank[i], m->made[i]};
         vocab->marks[slot] = bpe_pair_mark(vocab, key);
-        if (rank[i] >= vocab->n_ranks) vocab->n_ranks = (int64_t)rank[i] + 1;
     }
     return 0;
 }
 
 /* Find the slot of a piece among the whole tokens: where it is, or the empty one where it would be. */
-static int64_t whole_slot(const struct bpe_vocab *vocab, const uint8_t *piece, int64_t n) {
+static struct bpe_whole *whole_slot(const struct bpe_vocab *vocab, const uint8_t *piece, int64_t n) {
     uint64_t mask = ~(uint64_t)0 >> vocab->whole_shift;
     uint64_t i = bpe_hash_bytes(vocab->seed, piece, n) >> vocab->whole_shift;
-    for (; vocab->whole[i] >= 0; i = (i + 1) & mask) {
-        const int64_t *at = &vocab->offsets[vocab->whole[i]];
-        if (at[1] - at[0] == n && memcmp(vocab->bytes + at[0], piece, (size_t)n) == 0) break;
-    }
-    return (int64_t)i;
+    for (; vocab->whole[i].n; i = (i + 1) & mask)
+        if (vocab->whole[i].n == n && memcmp(vocab->bytes + vocab->whole[i].at, piece, (size_t)n) == 0) break;
+    return &vocab->whole[i];
 }
 
 static int add_whole(struct bpe_vocab *vocab, const uint8_t *bytes, const int64_t *offsets, const int32_t *numbers,
                      int64_t n) {
     if (n == 0) return 0;
     vocab->whole_shift = shift_for(n);
-    int64_t slots = (int64_t)1 << (64 - vocab->whole_shift);
+    vocab->whole = calloc((size_t)1 << (64 - vocab->whole_shift), sizeof *vocab->whole);
     vocab->bytes = malloc((size_t)offsets[n] + 1);
-    vocab->offsets = malloc((size_t)(n + 1) * sizeof *vocab->offsets);
-    vocab->numbers = malloc((size_t)n * sizeof *vocab->numbers);
-    vocab->whole = malloc((size_t)slots * sizeof *vocab->whole);
-    if (!vocab->bytes || !vocab->offsets || !vocab->numbers || !vocab->whole) return -1;
+    if (!vocab->bytes || !vocab->whole) return -1;
     memcpy(vocab->bytes, bytes, (size_t)offsets[n]);
-    memcpy(vocab->offsets, offsets, (size_t)(n + 1) * sizeof *offsets);
-    memcpy(vocab->numbers, numbers, (size_t)n * sizeof *numbers);
-    for (int64_t i = 0; i < slots; i++) vocab->whole[i] = -1;
-    for (int64_t i = 0; i < n; i++)
-        vocab->whole[whole_slot(vocab, bytes + offsets[i], offsets[i + 1] - offsets[i])] = (int32_t)i;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t length = offsets[i + 1] - offsets[i];
+        *whole_slot(vocab, bytes + offsets[i], length) = (struct bpe_whole){offsets[i], length, numbers[i]};
+    }
     return 0;
 }
 
 int32_t bpe_find_whole(const struct bpe_vocab *vocab, const uint8_t *piece, int64_t n) {
-    if (!vocab->whole) return -1;
-    int32_t found = vocab->whole[whole_slot(vocab, piece, n)];
-    return found < 0 ? -1 : vocab->numbers[found];
+    const struct bpe_whole *found = vocab->whole ? whole_slot(vocab, piece, n) : NULL;
+    return found && found->n ? found->number : -1;
 }
 
 struct bpe_vocab *bpe_vocab_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right,
                                 const int32_t *made, const int32_t *rank, int64_t n_pairs, const uint8_t *bytes,
-                                const int64_t *offsets, const int32_t *numbers, int64_t n_tokens, int whole) {
+                                const int64_t *offsets, const int32_t *numbers, int64_t n_tokens, int32_t largest,
+                                int whole) {
     if (n_pairs > INT32_MAX || n_tokens > INT32_MAX) return NULL;
     struct bpe_vocab *vocab = calloc(1, sizeof *vocab);
     if (!vocab) return NULL;
     vocab->seed = bpe_seed(vocab);
     memcpy(vocab->byte_ids, byte_ids, sizeof vocab->byte_ids);
-    if (add_pairs(vocab, left, right, made, rank, n_pairs) == 0 &&
-        add_whole(vocab, bytes, offsets, numbers, whole ? n_tokens : 0) == 0 &&
-        bpe_add_cuts(vocab, bytes, offsets, n_tokens) == 0) return vocab;
-    bpe_vocab_free(vocab);
-    return NULL;
+    const struct bpe_merges merges = {left, right, made, rank, n_pairs};
+    if (add_pairs(vocab, &merges) != 0 || add_whole(vocab, bytes, offsets, numbers, whole ? n_tokens : 0) != 0 ||
+        bpe_add_cuts(vocab, bytes, offsets, n_tokens) != 0) {
+        bpe_vocab_free(vocab);
+        return NULL;
+    }
+    int64_t known = bpe_add_splits(vocab, &merges, largest);
+    if (known >= 0) bpe_add_trie(vocab, bytes, offsets, numbers, n_tokens, known);
+    return vocab;
 }
 
 void bpe_vocab_free(struct bpe_vocab *vocab) {
@@ -80,10 +76,10 @@ void bpe_vocab_free(struct bpe_vocab *vocab) {
     free(vocab->pairs);
     free(vocab->marks);
     free(vocab->bytes);
-    free(vocab->offsets);
-    free(vocab->numbers);
     free(vocab->whole);
     free(vocab->joined);
     free(vocab->halves);
+    free(vocab->tokens);
+    free(vocab->trie);
     free(vocab);
 }

@@ -17,7 +17,7 @@ cdef extern from "bpe/bpe.h" nogil:
         pass
     bpe_vocab *bpe_vocab_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right, const int32_t *made,
                              const int32_t *rank, int64_t n_pairs, const uint8_t *bytes, const int64_t *offsets,
-                             const int32_t *numbers, int64_t n_tokens, int whole)
+                             const int32_t *numbers, int64_t n_tokens, int32_t largest, int whole)
     void bpe_vocab_free(bpe_vocab *vocab)
     struct bpe_encoder:
         pass
@@ -26,7 +26,7 @@ cdef extern from "bpe/bpe.h" nogil:
     int bpe_encode_parts(bpe_encoder *encoder, const bpe_text *texts, bpe_part *parts, int64_t first, int64_t last)
     enum: BPE_SPARE
     int64_t bpe_encode_short(bpe_encoder *encoder, const bpe_text *text, int32_t *ids)
-    int64_t bpe_encode_ids(bpe_encoder *encoder, int32_t *ids, int64_t n)
+    int64_t bpe_merge_ids(const bpe_vocab *vocab, int32_t *ids, int64_t n)
     struct bpe_decoder:
         pass
     bpe_decoder *bpe_decoder_new(const uint8_t *bytes, const int64_t *offsets, const uint8_t *there, int64_t n)

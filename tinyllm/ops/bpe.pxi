@@ -10,7 +10,7 @@ from libc.string cimport memcpy
 from tinyllm.ops._bpe cimport (
     BPE_SPARE, bpe_count_one, bpe_count_pairs, bpe_count_parts, bpe_counter, bpe_counter_free, bpe_counter_merge,
     bpe_counter_new, bpe_cut, bpe_decode, bpe_decoded_size, bpe_decoder, bpe_decoder_free, bpe_decoder_new,
-    bpe_encode_ids, bpe_encode_parts, bpe_encode_short, bpe_encoder, bpe_encoder_free, bpe_encoder_new, bpe_part,
+    bpe_encode_parts, bpe_encode_short, bpe_encoder, bpe_encoder_free, bpe_encoder_new, bpe_merge_ids, bpe_part,
     bpe_parts_free, bpe_text, bpe_trainer, bpe_trainer_count, bpe_trainer_free, bpe_trainer_new,
     bpe_trainer_pairs, bpe_trainer_run, bpe_vocab, bpe_vocab_free, bpe_vocab_new,
 )
@@ -201,23 +201,23 @@ cdef class BPE:
         byte_ids = whole_numbers(byte_ids, I32, "byte_ids", -256)
         must_be(byte_ids, "byte_ids", (256,))
         self.lacks_bytes = byte_ids.min() < 0
-        pairs = whole_numbers([side for pair in merges for side in pair], I32, "merges", 0).reshape(-1, 2)
+        order = merges if order is None else order
+        in_order = sorted(merges, key=order.__getitem__)
+        pairs = whole_numbers([side for pair in in_order for side in pair], I32, "merges", 0).reshape(-1, 2)
         left, right = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
-        made = whole_numbers(merges.values(), I32, "merges", 0)
-        ranks = list(merges.values()) if order is None else [order[pair] for pair in merges]
-        place = {number: i for i, number in enumerate(sorted(set(ranks)))}  # only the order matters
-        rank = np.array([place[number] for number in ranks], I32)
+        made = whole_numbers([merges[pair] for pair in in_order], I32, "merges", 0)
+        rank = np.unique([order[pair] for pair in in_order], return_inverse=True)[1].astype(I32)  # only the order matters
         spelt, offsets, _ = joined(list(tokens))
         numbers = whole_numbers(tokens.values(), I32, "tokens", 0)
+        largest = max([int(array.max()) for array in (byte_ids, pairs, made, numbers) if array.size])
         self.vocab = bpe_vocab_new(<int32_t *>address(byte_ids), <int32_t *>address(left), <int32_t *>address(right),
                                    <int32_t *>address(made), <int32_t *>address(rank), len(made),
                                    <const uint8_t *>PyBytes_AS_STRING(spelt), <int64_t *>address(offsets),
-                                   <int32_t *>address(numbers), len(numbers), whole)
+                                   <int32_t *>address(numbers), len(numbers), largest, whole)
         if self.vocab != NULL:
             self.encoder = bpe_encoder_new(self.vocab)
         if self.encoder == NULL:
             raise MemoryError("no memory for a vocabulary")
-        largest = max([array.max() for array in (byte_ids, made, numbers) if array.size])
         self.numbers = list(range(largest + 1)) if largest < 1 << 22 else None
 
     def __dealloc__(self):
@@ -312,7 +312,7 @@ cdef class BPE:
         cdef int32_t *id = <int32_t *>address(ids)
         cdef int64_t n = ids.size
         with nogil:
-            n = bpe_encode_ids(self.encoder, id, n)
+            n = bpe_merge_ids(self.vocab, id, n)
         if n < 0:
             raise MemoryError("no memory to encode, or a piece of 2^31 tokens")
         return [id[i] for i in range(n)]
