@@ -1,9 +1,10 @@
-"""Run the ops on rows and on single numbers beside PyTorch: `python benchmarks/rows.py [--quick]`.
+"""Run the ops on rows and on single numbers beside PyTorch: `python benchmarks/rows.py`.
 
 One thread each, in one process, by turns: a round times PyTorch and then tinyllm on the same arrays, and a
 ratio is the median over the rounds of PyTorch's time divided by ours, so that above 1 tinyllm is faster.
-Backward passes call PyTorch's own kernels, without its autograd. `--only NAME` takes ops whose name
-contains NAME, `--each` prints every shape.
+Backward passes call PyTorch's own kernels, without its autograd. Families of ops come one after the other;
+`--only NAME` takes the ops whose name contains NAME, so that each family can have a quiet machine, in less
+than a minute. `--each` prints every shape.
 """
 
 import argparse
@@ -19,9 +20,9 @@ from tinyllm import ops
 aten = torch.ops.aten
 WIDTHS = (8, 16, 17, 33, 48, 65, 100, 128, 200, 384, 500, 768, 1000, 2047, 4096)
 ROWS = (1, 16, 256, 1024, 4096, 16384)
-QUICK = (8, 17, 64, 100, 384, 1000, 4096), (1, 64, 1024, 16384)
 MOST = 1 << 24  # numbers in an array: 64 MiB
 GOAL = 0.95
+FAMILIES = "softmax", "norm", "cross_entropy", "gelu", "silu", "swiglu"  # what the names of their ops contain
 
 
 def norm_pairs(x, w, b, dy):
@@ -123,19 +124,17 @@ def ratio(ours, theirs, rounds):
     return statistics.median(t / o for t, o in taken), statistics.median(o for _, o in taken)
 
 
-def measure(quick, only, each):
+def measure(only, each):
     """Return {op: {(rows, width): ratio}}."""
-    widths, heights = QUICK if quick else (WIDTHS, ROWS)
     found: dict[str, dict] = {}
-    for rows in heights:
-        for n in widths:
+    for rows in ROWS:
+        for n in WIDTHS:
             if rows * n > MOST:
                 continue
             for name, (ours, theirs) in pairs_of(rows, n).items():
                 if only not in name:
                     continue
-                big = rows * n > 1 << 20
-                r, took = ratio(ours, theirs, (5 if big else 11) if quick else (7 if big else 31))
+                r, took = ratio(ours, theirs, 7 if rows * n > 1 << 20 else 31)
                 found.setdefault(name, {})[rows, n] = r
                 if each:
                     print(f"{name:24} {rows:6} x {n:<5} {r:6.2f} {took * 1e6:10.1f} us", flush=True)
@@ -154,14 +153,15 @@ def line(name, ratios):
 def main():
     """Measure, and print for every op the median, the worst shape and how many are below the goal."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer shapes and rounds")
     parser.add_argument("--only", default="", help="ops whose name contains this")
     parser.add_argument("--each", action="store_true", help="print every shape")
     args = parser.parse_args()
     tinyllm.threads(1)
     torch.set_num_threads(1)
     with torch.no_grad():
-        found = measure(args.quick, args.only, args.each)
+        found = {}
+        for name in [args.only] if args.only else FAMILIES:
+            found |= measure(name, args.each)
     print(f"PyTorch {torch.__version__} / tinyllm, one thread each; above 1 tinyllm is faster")
     print(f"{'op':24} {'median':>6} {'worst':>6}  {'rows x width':14} below {GOAL}")
     for name, ratios in found.items():
