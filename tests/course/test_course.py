@@ -131,6 +131,7 @@ def test_init_writes_a_course_that_loads_and_no_answer_leaves_with_its_release(t
     ("variants = 10000000000\n[[lesson]]\nnumber = 4", "variants must be from 1 to 1,000,000"),
     ("seed = -1\n[[lesson]]\nnumber = 4", "seed must be 0 or more"),
     ("[[lesson]]\nnumber = 4\ndue = '2026-13-01'", "due should be a date such as 2026-10-01"),
+    ("[[lesson]]\nnumber = 4\ndue = false", "due should be a date such as 2026-10-01"),
     ("seed = 2026-01-01\n[[lesson]]\nnumber = 4", "not '2026-01-01'"),
     ("[[lesson]]\nnumber = 4\n", "add this line at its top, and keep the file to yourself: seed = "),
 ])  # fmt: skip

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tinyllm.cli import main
 from tinyllm.course.classroom import sheets
-from tinyllm.course.classroom.adjust import adjust, read_tables
+from tinyllm.course.classroom.adjust import adjust, check_students, read_tables
 from tinyllm.course.classroom.collect import Submission
 from tinyllm.course.classroom.config import load_course
 from tinyllm.course.classroom.feedback import READ, source
@@ -57,6 +57,7 @@ def adjusted(course, *students, **tables):
     for name, text in tables.items():
         Path(f"{name}.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     found = read_tables(course, {name: Path(f"{name}.csv") for name in tables})
+    check_students(found, students)
     return adjust(found, course, "plain", judged(course, *students))
 
 
@@ -154,6 +155,10 @@ def test_tables_beside_the_course_file_are_read_at_each_grading(course, capsys):
     assert main(["course", "grade", "subs", "--out", "out", "--student", "Adda"]) == 2
     assert "no submission of 'Adda'; did you mean Ada?" in capsys.readouterr().err
     assert main(["course", "grade", "subs", "--out", "out", "--roster", "none.csv"]) == 2
+    Path("overrides.csv").write_text("student,task,points\nZoe,add,1\n")
+    assert main(["course", "grade", "subs", "--out", "new"]) == 2
+    assert "neither a submission nor a roster has a student 'zoe'" in capsys.readouterr().err
+    assert not Path("new").exists()  # it is said before the grading, which can take an hour
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=9)  # no spreadsheet's

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from tinyllm.cli.command import command, group
 from tinyllm.cli.text import paragraph
-from tinyllm.course.classroom.adjust import adjust, find_tables, read_tables
+from tinyllm.course.classroom.adjust import adjust, check_students, find_tables, read_tables
 from tinyllm.course.classroom.collect import left_out, load
 from tinyllm.course.classroom.config import COURSE_FILE, Course, load_course, new_course, whole_course
 from tinyllm.course.classroom.export import EXPORTERS, RESULT_EXPORTERS
@@ -146,6 +146,7 @@ def grade_folder(folder: str, course: Course, tables: dict[str, Path], out: str,
                  workers: int | None, students: list[str]) -> list | None:
     """Grade submissions, apply the tables and write the results; return records, or None if interrupted."""
     adjustments, submissions = read_tables(course, tables), find_submissions(folder, course)
+    check_students(adjustments, [submission.student for submission in submissions])
     again = only(students, submissions)
     with tqdm(desc="grading", unit="", file=sys.stderr, disable=None, leave=False) as bar:
         try:

@@ -7,7 +7,7 @@ also holds later. Records keep the points from the check beside the points set b
 import datetime
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,20 +131,21 @@ def moment(text: str, what: str, end: bool = False) -> datetime.datetime:
         raise UserError(f"{what} {text[:40]!r}; write it as 2026-10-01T23:59") from None
 
 
+def check_students(found: Adjustments, students: Iterable[str]) -> None:
+    """Raise UserError if a table names a student who is neither in the roster nor one of `students`."""
+    known = {student.casefold() for student in students} | (found.roster or {}).keys()
+    for key, where in found.where.items():
+        if key not in known:
+            raise UserError(f"{where}: neither a submission nor a roster has a student {key[:60]!r}")
+
+
 def adjust(found: Adjustments, course: Course, level: str,
            records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Apply an instructor's tables to records. Students of the roster without a submission get a record, too.
-
-    Raises UserError if a table names a student who is neither in the roster nor has a submission.
-    """
+    """Apply an instructor's tables to records, and add a record for each student who handed in nothing."""
     records = list(records)  # "Ada" and "ADA" have two records
     known = {record["student"].casefold() for record in records}
     records += [empty_record(Submission(student, Path()), course, level, MISSING)
                 for key, (student, _) in (found.roster or {}).items() if key not in known]  # fmt: skip
-    known |= (found.roster or {}).keys()
-    for key, where in found.where.items():
-        if key not in known:
-            raise UserError(f"{where}: neither a submission nor a roster has a student {key[:60]!r}")
     for record in records:
         key = record["student"].casefold()
         if found.roster is not None:

@@ -161,7 +161,8 @@ def _part(here, number=None, folder=None, points=None, due="", **more):
         if type(value) not in (int, float) or not 0 <= value < 1e6:
             raise UserError(f"{name} should have 0 points or more, not {value!r}")
     try:
-        due and datetime.datetime.fromisoformat(due)
+        if due != "":
+            datetime.datetime.fromisoformat(due)
     except (ValueError, TypeError):
         raise UserError(f"due should be a date such as 2026-10-01, not {due!r}") from None
     return Part(lesson, points, due)

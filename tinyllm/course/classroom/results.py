@@ -40,9 +40,9 @@ def write_results(out: str | Path, course: Course, records: list[dict[str, Any]]
         raise UserError(f"cannot write to {out}: {error.strerror}") from None
     results: dict[str, Any] = {"course": course.title, "isolation": level, "note": isolation_words(level)}
     results |= {"submissions": records, "left_out": list(left_out)}
+    atomic_write_text(out / "results.json", json.dumps(results, indent=1, sort_keys=True) + "\n")
     for name, text in zip(("grades.csv", "tasks.csv"), tables(records), strict=True):
         atomic_write_text(out / name, text)
-    atomic_write_text(out / "results.json", json.dumps(results, indent=1, sort_keys=True) + "\n")
     for record in records:  # last, because their names are made of what students chose
         page = feedback(course, record, files(record["student"]))
         write(out / "feedback" / feedback_name(record["student"]), page)
