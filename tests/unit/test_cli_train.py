@@ -53,6 +53,7 @@ BAD = {
     "empty data": (["--data", "EMPTY"], "empty"),
     "binary data": (["--data", "BINARY"], "byte"),
     "invalid UTF-8": (["--data", "LATIN1"], "--tokenizer byte"),
+    "invalid UTF-8, bytes merged": (["--data", "LATIN1", "--tokenizer", "bpe:300"], "--tokenizer byte"),
     "too short": (["--data", "SHORT"], "SHORT is too short"),
     "context larger than the data": (["--set", "model.context=100000"], "context"),
     "unknown tokenizer": (["--tokenizer", "words"], "words"),

@@ -104,7 +104,7 @@ def prepare(
         preset = usual_preset(settings["type"])
         config = dataclasses.replace(config, model=settings, tokenizer=config.start, preset=preset)
     if tokenizer is None:
-        if config.tokenizer == "char":
+        if config.tokenizer == "char" or (corpus.data and config.tokenizer != "byte"):
             corpus.text()  # raises with the name of the file, and offers the byte tokenizer
         data = recipe.text(config, corpus) if recipe.text else corpus.data
         tokenizer = make_tokenizer(config.tokenizer, data, progress)
