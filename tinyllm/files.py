@@ -6,6 +6,7 @@ flush the folder, because names are stored in the folder.
 """
 
 import datetime
+import errno
 import itertools
 import json
 import os
@@ -27,6 +28,8 @@ LARGEST = 2**26  # bytes of a file of settings, results or tokens; weights and t
 MOST = 2**22  # values in a JSON file: an empty list takes 2 bytes in the file and 64 in memory
 PATIENCE = 10  # seconds
 DIGITS = 300  # of a whole number: as many as LARGEST_NUMBER has
+# Tables in tables in one line of TOML; tomllib would take memory with the square of their number.
+DOTTED = re.compile(r"""(?<![\w.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){30}""")
 HALF = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]")
 
 _serial = itertools.count()  # for different names of temporary files
@@ -105,12 +108,10 @@ def open_regular(path: Path | str, follow: bool = True) -> Iterator[BufferedRead
     a device may never end. (Texts may come from pipes: see data/reading.py.) Without `follow`, a link is
     refused. Raises UserError, with the path, when the system refuses to open the file or to read it.
     """
-    flags = os.O_RDONLY
-    for flag in ("O_BINARY", "O_NONBLOCK", *(() if follow else ("O_NOFOLLOW",))):
-        flags |= getattr(os, flag, 0)  # O_NONBLOCK: a pipe may take the file's place now
-    try:
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
+    try:  # without patience, because a pipe may take the file's place now
         mode = os.stat(path, follow_symlinks=follow).st_mode
-        handle = os.open(path, flags) if stat.S_ISREG(mode) else None
+        handle = pipe_or_file(path, flags, patience=0) if stat.S_ISREG(mode) else None
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     if handle is None:
@@ -123,16 +124,18 @@ def open_regular(path: Path | str, follow: bool = True) -> Iterator[BufferedRead
             raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def pipe_or_file(path: str, flags: int) -> int:
+def pipe_or_file(path: Path | str, flags: int, patience: float = PATIENCE) -> int:
     """Open a file, or a pipe such as a shell's <(...); for use as the `opener` of open().
 
-    Waits until somebody writes to a pipe. Raises UserError when nobody does within PATIENCE seconds.
+    Waits until somebody writes to a pipe; some files of /proc are pipes, too. Raises OSError when nobody does
+    within `patience` seconds.
     """
-    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-    if stat.S_ISFIFO(os.fstat(handle).st_mode):
-        if not select.select([handle], [], [], PATIENCE)[0]:
-            os.close(handle)
-            raise UserError(f"{path} is a pipe, and nobody writes to it")
+    waits = getattr(os, "O_NONBLOCK", 0)  # Windows has no such pipes
+    handle = os.open(path, flags | waits)
+    if waits and not select.select([handle], [], [], patience)[0]:
+        os.close(handle)
+        raise OSError(errno.EAGAIN, "it is a pipe, and nobody writes to it")
+    if waits and patience:
         os.set_blocking(handle, True)
     return handle
 
@@ -243,6 +246,8 @@ def read_toml(path: Path | str, kind: Any = None) -> dict[str, Any]:
     """Read a TOML file of at most a megabyte; dates become text. `kind` and errors: see `read_json`."""
     text = read_text(path, 2**20, "utf-8-sig")
     try:
+        if DOTTED.search(text):
+            raise RecursionError
         value = _plain(tomllib.loads(text, parse_float=_number))
         if kind is not None:
             conform(value, kind)

@@ -103,6 +103,16 @@ def test_only_regular_files_of_bounded_size_are_read(tmp_path):
         assert str(caught.value).isprintable() and len(str(caught.value)) < 600
 
 
+def test_a_pipe_that_looks_like_a_file_is_refused(tmp_path, monkeypatch):
+    """Such as /proc/kmsg, or a pipe that takes a file's place: reading gave None."""
+    os.mkfifo(tmp_path / "pipe")
+    writer = os.open(tmp_path / "pipe", os.O_RDWR)
+    monkeypatch.setattr(stat, "S_ISREG", lambda mode: True)
+    with pytest.raises(UserError, match="pipe: it is a pipe, and nobody writes to it"):
+        read_bytes(tmp_path / "pipe")
+    os.close(writer)
+
+
 @pytest.mark.parametrize("text, words", [
     (b"", "not JSON"), (b"\xff", "byte 0 is not UTF-8"), (b"[" * 10**5, "nested"), (b"9" * 5000, "too long"),
     (b'{"a": 1, "b": 1, "a": 1}', "the key 'a' twice"), (b"NaN", "a finite"), (b"[-Infinity]", "a finite"),
@@ -127,6 +137,7 @@ def test_whole_characters_in_json_are_read():
 @pytest.mark.parametrize("text, words", [
     (b"[a", "not valid"), (b"x=" + b"[" * 5000, "nested"),
     (b"x=" + b"9" * 5000, "holds a number that is too long$"),
+    (b"a." * 99 + b"b=1", "nested"), (b"[a" + b" . 'a'" * 99 + b"]", "nested"),
     (b"\xff", "UTF-8"), (bytes(2**20 + 1), "more than"), (b"x=1e400", "a finite"), (b"x=nan", "a finite"),
 ])  # fmt: skip
 def test_toml_of_others_is_read_within_bounds(tmp_path, text, words):
