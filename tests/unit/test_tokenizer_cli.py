@@ -1,5 +1,6 @@
 """`tinyllm tokenizer` as its users type it."""
 
+import gzip
 import io
 import json
 import sys
@@ -134,6 +135,14 @@ def test_a_large_file_becomes_tokens_to_map(trained, tmp_path, capsys, monkeypat
     assert isinstance(tokens, np.memmap) and tokens.dtype == np.uint16 and tokens.tolist() == expected
     with pytest.raises(UserError, match="already there"):
         run("encode", trained, "--file", text, "--out", out)
+    packed = tmp_path / "text.gz"  # its bytes were encoded as they are
+    packed.write_bytes(gzip.compress(b"the cat"))
+    for command in (["encode", trained], ["encode", trained, "--out", tmp_path / "no"], ["show"]):
+        with pytest.raises(UserError, match="is packed: unpack it"):
+            run(*command, "--file", packed)
+    text.write_bytes(bytes(2**20 + 1))  # a table of it would take hundreds of megabytes
+    with pytest.raises(UserError, match="more than 1,048,576 bytes"):
+        run("show", "--tokenizer", "byte", "--file", text)
     for words in (["x"], ["--file", "-"], ["--file", text, "--allow-special", "all"]):
         with pytest.raises(UserError, match="takes a --file"):
             run("encode", trained, *words, "--out", tmp_path / "no")

@@ -9,17 +9,24 @@ from tinyllm.errors import UserError
 from tinyllm.files import LARGEST, read_bytes, read_stream
 
 
-def text_of(text: str | None, file: str | None) -> bytes:
-    """Return the user's text as bytes, from an argument, a file or standard input."""
+def text_of(text: str | None, file: str | None, most: int = LARGEST) -> bytes:
+    """Return the user's text as bytes, from an argument, a file or standard input: at most `most` bytes."""
     if file is not None and text is not None:
         raise UserError("give a TEXT or --file, not both")
     if file in (None, "-") and text in (None, "-"):
         if sys.stdin.isatty():
             print("write the text here; Ctrl-D on an empty line ends it", file=sys.stderr)
-        return read_stream(sys.stdin.buffer, "standard input", LARGEST)
+        return read_stream(sys.stdin.buffer, "standard input", most)
     if file is None:
         return typed(text or "")
-    return read_bytes(file)
+    return read_bytes(unpacked(file), most)
+
+
+def unpacked(file: str) -> str:
+    """Return the name of a file. Raises UserError if it is packed: its bytes would be taken for a text."""
+    if file.endswith(".gz"):
+        raise UserError(f"{file} is packed: unpack it with gunzip first")
+    return file
 
 
 def allowed_special(names: list[str] | None) -> list[str] | str:

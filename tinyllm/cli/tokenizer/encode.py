@@ -9,7 +9,7 @@ from typing import Literal
 
 from tinyllm.cli.command import command
 from tinyllm.cli.text import note_ignored, progress_bar
-from tinyllm.cli.tokenizer.args import allowed_special, free_path, text_of
+from tinyllm.cli.tokenizer.args import allowed_special, free_path, text_of, unpacked
 from tinyllm.errors import UserError
 from tinyllm.files import LARGEST, read_stream
 from tinyllm.tokenizer import load_tokenizer, save_tokenizer
@@ -56,7 +56,7 @@ def _encode_file(path: str, file: str, out: Path, json: bool) -> None:
 
     tokenizer = note_ignored(load_tokenizer(path))
     with progress_bar("encoding", unit="B", unit_scale=True) as move:
-        n = len(token_file(file, tokenizer, progress=move, out=out))
+        n = len(token_file(unpacked(file), tokenizer, progress=move, out=out))
     n_bytes = os.stat(file).st_size
     if json:
         print(dumps({"path": str(out), "tokens": n, "bytes": n_bytes}))

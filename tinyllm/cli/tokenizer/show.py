@@ -11,6 +11,8 @@ from tinyllm.cli.tokenizer.args import allowed_special, text_of
 from tinyllm.report.terminal import has_colours
 from tinyllm.tokenizer import load_tokenizer, make_tokenizer
 
+MOST = 2**20  # bytes of a text: a table takes hundreds of bytes of memory for each token
+
 
 @command("tokenizer show")
 def show(text: str | None = None, *, file: str | None = None, tokenizer: str = "bpe:4096",
@@ -31,7 +33,7 @@ def show(text: str | None = None, *, file: str | None = None, tokenizer: str = "
       tinyllm tokenizer show --file story.txt --tokenizer runs/stories-laptop | head
       tinyllm tokenizer show "a<|end|>" --tokenizer book.json --allow-special all
     """
-    data = text_of(text, file)
+    data = text_of(text, file, MOST)
     found, name = _tokenizer(tokenizer, data)
     allowed = allowed_special(allow_special)
     ids = found.encode(data, allowed)
