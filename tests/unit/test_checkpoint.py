@@ -15,7 +15,7 @@ from tiny_run import new_training, outcome, resumed_training
 
 from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained
-from tinyllm.tokenizer import CharTokenizer, save_tokenizer
+from tinyllm.tokenizer import CharTokenizer, load_tokenizer, save_tokenizer
 from tinyllm.train import Run, events, load_run
 from tinyllm.train.checkpoint import (
     _write_state,
@@ -27,7 +27,7 @@ from tinyllm.train.checkpoint import (
 from tinyllm.train.setup import reopen
 
 FILES = {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json",
-         "optimizer.safetensors", "state.json"}  # fmt: skip
+         "tokenizer_config.json", "optimizer.safetensors", "state.json"}  # fmt: skip
 
 
 @pytest.fixture
@@ -50,6 +50,14 @@ def test_a_loaded_model_is_the_trained_one(tmp_path, text):
         assert np.array_equal(array, model.state_dict()[name])
     assert not model.training and config == training.setup.config
     assert tokenizer.fingerprint() == training.setup.tokenizer.fingerprint()
+
+
+def test_transformers_gives_the_ids_of_a_runs_tokenizer(whole):
+    """It made a GPT-2 tokenizer of the characters, because the model is a GPT-2, and gave other ids."""
+    transformers = pytest.importorskip("transformers")
+    folder, words = Run(whole).find_checkpoint(), "the the"
+    found = transformers.AutoTokenizer.from_pretrained(folder)(words)["input_ids"]
+    assert found == list(load_tokenizer(folder).encode(words))
 
 
 class Killed(BaseException):

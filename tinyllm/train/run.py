@@ -47,6 +47,8 @@ class Facts:
 
 
 STATE = {"step": bounded(int, min=0), "progress": {}, "log_bytes": bounded(int, min=0)}  # in state.json
+# Else transformers takes the tokenizer of the family's published models, which gives other ids or fails.
+FOR_TRANSFORMERS = '{"tokenizer_class": "PreTrainedTokenizerFast"}\n'
 GROUP = {"steps": bounded(int, min=1), "tokens": bounded(int, min=0)}  # present if anything has been summed
 
 
@@ -232,6 +234,7 @@ class Run:
         def write(folder):
             model.save_pretrained(folder)
             atomic_write_bytes(folder / "tokenizer.json", read_bytes(self.tokenizer))
+            atomic_write_text(folder / "tokenizer_config.json", FOR_TRANSFORMERS)
 
         arrays = {name: part.state_dict() for name, part in states.items()}
         state = {"progress": asdict(progress), "log_bytes": self.log.sync() if self.log.path.exists() else 0}
