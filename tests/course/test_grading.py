@@ -286,6 +286,20 @@ def test_what_was_not_handed_in_was_not_attempted(tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.signals
+def test_a_grading_in_the_background_ends_its_processes_when_it_is_ended():
+    """A shell has background jobs ignore interrupts; then SIGTERM left grading processes behind for hours."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt), queue.interrupts() as seen:
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == [signal.SIGTERM] and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.signals
 @pytest.mark.parametrize("function", ["run_all", "prepare"])
 def test_an_interrupt_ends_a_grading_even_if_it_is_swallowed(graded, monkeypatch, capsys, function):
     """As by a callback of the garbage collector, and Hypothesis has one: its exceptions are only printed."""

@@ -189,16 +189,16 @@ def interrupts() -> Iterator[list[int]]:
     KeyboardInterrupt alone is not enough: if it is raised in a callback, for example of the garbage
     collector, Python prints it and continues.
     """
-    seen, usual = [], signal.default_int_handler
+    seen, before = list[int](), dict[int, Any]()
 
     def note(number, frame):
         seen.append(number)
-        usual(number, frame)
+        signal.default_int_handler(number, frame)
 
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) != usual:
-        yield seen  # another thread or handler is responsible for interrupts
-        return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore the first
+            if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
+                before[number] = signal.signal(number, note)  # else another handler is responsible
     try:
         yield seen
     finally:
