@@ -283,6 +283,18 @@ def softmax(x):
     assert verdict.state == "failed"
 
 
+def test_one_array_for_all_answers_is_found(check):
+    """Each result was right when it was sent, and wrong after the next call."""
+    verdict = check(solved(SOFTMAX) + """
+right, room = softmax, np.empty(100_000, np.float32)
+def softmax(x):
+    y = room[: x.size].reshape(x.shape)
+    y[...] = right(x)
+    return y
+""", explain=False)  # fmt: skip
+    assert verdict.state == "failed" and "its result of the call before has changed" in verdict.message
+
+
 PADDED = ["x" * 100_000] + ["y"] * 1000  # numpy would give each of them the room of the longest
 
 

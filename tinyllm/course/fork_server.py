@@ -204,10 +204,11 @@ def work(protocol: "ModuleType", sandbox: "ModuleType", sock: socket.socket, req
         protocol.send(sock, {"error": describe(error, request["code"])})
         return
     protocol.send(sock, {"ready": True})
+    last: list = []
     while True:
         call = protocol.receive(sock)
         allow(request["call_seconds"])
-        answer(protocol, sock, module, call, request["code"])
+        answer(protocol, sock, module, call, request["code"], last)
 
 
 def allow(seconds: float) -> None:
@@ -216,8 +217,12 @@ def allow(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
-def answer(protocol: "ModuleType", sock: socket.socket, module: "ModuleType", call: dict, code: str) -> None:
-    """Call a function of the student's module, and send its result or its error."""
+def answer(protocol: "ModuleType", sock: socket.socket, module: "ModuleType", call: dict, code: str,
+           last: list) -> None:
+    """Call a function of the student's module, and send its result or its error.
+
+    last: the result of the call before and its frame, or []; replaced by those of this call.
+    """
     try:
         function = getattr(module, call["function"], None)
         if not callable(function):
@@ -227,6 +232,9 @@ def answer(protocol: "ModuleType", sock: socket.socket, module: "ModuleType", ca
         named = dict(zip(call.get("names", ()), args, strict=False))
         with Steps(function if call.get("steps") else None) as steps:
             result = function(**named) if named else function(*args)
+        if last and protocol.dump(last[0]) != last[1]:
+            raise RuntimeError("its result of the call before has changed; return a new array in each call")
+        last[:] = result, protocol.dump(result)
         reply = {"value": result} | ({"args": args} if call.get("send_args") else {})
         reply |= {"steps": sendable(protocol, steps.found)} if call.get("steps") else {}
         frame = protocol.dump(reply)
