@@ -20,6 +20,12 @@ from tinyllm.testing.properties import STEADY
 
 TEXT = Path(__file__).with_name("hostile").joinpath("attacks.txt").read_text("utf-8")
 ATTACKS = dict(re.findall(r"(?ms)^#### (.+?)\n(.*?)(?=^#### |\Z)", TEXT))
+SEND = """import gc, json, socket, struct
+sock = next(o for o in gc.get_objects() if isinstance(o, socket.socket) and o.fileno() > 0)
+def send(header, body=b""):
+    data = header if isinstance(header, bytes) else json.dumps(header).encode()
+    sock.sendall(struct.pack("<4sI", b"TLW1", len(data)) + data + body)
+"""
 SOFTMAX = Task("softmax", "softmax")
 ORDINARY = "correct results on ordinary numbers"
 SHORT = {"memory": 3 * 2**27, "cpu_seconds": 1}
@@ -78,7 +84,7 @@ class Canaries:
         }  # fmt: skip
         for name, value in names.items():
             attack = attack.replace(name, str(value))
-        return attack
+        return (SEND if re.search(r"\b(?:send|sock)\b", attack) else "") + attack
 
     def close(self):
         for server in self.servers:
