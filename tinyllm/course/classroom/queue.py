@@ -202,8 +202,8 @@ def interrupts() -> Iterator[list[int]]:
     try:
         yield seen
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def run_all(todo: list[tuple[Submission, Path]], course: Course, level: str, workers: int,
