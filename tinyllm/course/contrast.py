@@ -20,7 +20,7 @@ from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import is_plain_list
 from tinyllm.testing.edits import as_function
 from tinyllm.testing.relations import bind
-from tinyllm.testing.values import changes
+from tinyllm.testing.values import changes, rare_changes
 
 NEAR = 1e-4  # relative difference that may come from rounding
 ENOUGH = 3  # cases of more than one number that a relation must hold on
@@ -191,7 +191,7 @@ def guesses(name: str, args: Sequence[Any], want: np.ndarray) -> Iterator[tuple[
     yield "1 divided by the square of {}", wide**-2.0
     for small in ("int8", "uint8", "int16", "int32") if want.dtype.kind != "f" else ():
         yield f"{{}} in {small}, which wraps around", want.astype(small)
-    for said, new in changes(wide).items() if wide.size else ():
+    for said, new in (changes(wide) | rare_changes(wide)).items() if wide.size else ():
         yield said.format("{}"), as_function(new)(wide)
     for a, b in itertools.combinations(range(wide.ndim), 2):
         if wide.shape[a] == wide.shape[b]:

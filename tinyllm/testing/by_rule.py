@@ -21,10 +21,10 @@ from tinyllm.testing.edits import MISTAKES, VARIANTS, Edit, changed, code, edit_
 from tinyllm.testing.operators import ACTIVATIONS, OPERATORS, SLOPES, called, shifted
 from tinyllm.testing.relations import bind, specs_only
 from tinyllm.testing.statements import order, rounds, statements, stops
-from tinyllm.testing.values import ALONG, ANY, FIXED, ONE_OFF, REAL, ROWS, changes, kind
+from tinyllm.testing.values import ALONG, ANY, FIXED, ONE_OFF, RARE, REAL, ROWS, changes, kind, rare_changes
 
-DONE = REAL | ANY | {said.format("{0}", axis): new.format("{0}", axis) for axis in (-1, -2, 0)
-                     for said, new in ALONG.items()}  # fmt: skip
+DONE = REAL | RARE | ANY | {said.format("{0}", axis): new.format("{0}", axis) for axis in (-1, -2, 0)
+                            for said, new in ALONG.items()}  # fmt: skip
 PARTS = {"the last of {} alone": "-1:", "the first of {} alone": ":1", "{} without its last": ":-1",
          "{} without its first": "1:", "{} in reverse order": "::-1"}  # fmt: skip
 ALL_OPERATORS = (statements, rounds, *OPERATORS, order)
@@ -46,7 +46,7 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any],
         fixed = [defaults[name]] if name in defaults else []
         fixed += ["True", "False", f"not {name}"] if isinstance(value, bool) else []
         others = ["0", "1", f"max({name}, 1)", f"min({name}, 1)", f"1 - {name}", f"1 + {name}", f"1 / {name}"]
-        fixed += [*others, *FIXED] if isinstance(value, int | float) and not isinstance(value, bool) else []
+        fixed += others if isinstance(value, int | float) and not isinstance(value, bool) else []
         for other in dict.fromkeys(fixed):
             yield f"{name} ignored and taken as {other}", f"{name} = {other}"
         if type(value) is int:
@@ -57,10 +57,30 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any],
             rows = "..., " if kind(value) else ""
             for said, part in PARTS.items():
                 yield said.format(name), f"{name} = {name}[{rows}{part}]"
-        given = f"if {name} is not None: " * (defaults.get(name) == "None")
         for said, new in replacements(value, name in kept):
-            yield said.format(name), f"{given}{name} = {new.format(name)}"
+            yield said.format(name), given_only(name, defaults, new)
     yield from of_several(example, kept)
+
+
+def given_only(name: str, defaults: dict[str, str], new: str) -> str:
+    """Return a statement that replaces an argument by the expression `new` where it is given."""
+    condition = f"if {name} is not None: " * (defaults.get(name) == "None")
+    return f"{condition}{name} = {new.format(name)}"
+
+
+def unlikely(example: dict[str, Any], kept: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
+    """Yield more mistakes about arguments, as `parameters` does, that are tried after those in the code."""
+    for name, value in example.items():
+        if type(value) in (int, float):
+            yield from ((f"{name} ignored and taken as {other}", f"{name} = {other}") for other in FIXED)
+        for said, new in rare_changes(value).items() if name not in kept else ():
+            yield said.format(name), f"{name} = {new.format(name)}"
+    numbers = [key for key, value in example.items() if type(value) in (int, float)]
+    floats = [key for key, value in example.items() if np.ndim(value) and kind(value) == "f"]
+    for a, b in (*itertools.permutations(numbers, 2), *itertools.permutations(floats, 2)):
+        if a not in kept:
+            yield f"{a} multiplied by {b}", f"{a} = {a} * {b}"
+            yield f"{a} divided by {b}", f"{a} = {a} / {b}"
 
 
 def replacements(value: Any, kept: bool) -> Iterator[tuple[str, str]]:
@@ -85,10 +105,6 @@ def of_several(example: dict[str, Any], kept: Sequence[str]) -> Iterator[tuple[s
               if kind(value) == "f" and np.ndim(value) and key not in kept]  # fmt: skip
     for said, new in (ROWS | REAL).items() if len(floats) > 1 else ():
         yield said.format(" and ".join(floats)), "; ".join(f"{key} = {new.format(key)}" for key in floats)
-    for some in (floats, [key for key, value in example.items() if type(value) in (int, float)]):
-        for a, b in itertools.permutations(some, 2):
-            yield f"{a} multiplied by {b}", f"{a} = {a} * {b}"
-            yield f"{a} divided by {b}", f"{a} = {a} / {b}"
     for a, b in itertools.combinations(example, 2):
         if type(example[a]) is not type(example[b]):
             continue
@@ -159,18 +175,29 @@ def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
     """
     trees, spec = parsed(name), OPS[name].reference
     yield from inherited(name)
-    for said, line in parameters(trees[spec], example, OPS[name].mutates):
-        start = ast.parse(line).body
-        yield said, Edit(name, trees | {spec: changed(trees[spec], body=start + trees[spec].body)})
+    arguments = parameters(trees[spec], example, OPS[name].mutates)
+    yield from with_first_lines(name, arguments)
     for said, twins in everywhere({each: tree for each, tree in trees.items() if not left_alone(each)}):
         yield said, Edit(name, trees | twins)
     for form in (spec, *VARIANTS.get(name, ())):
         theirs = parsed(name, form)
         edited = [each for each in theirs if not left_alone(each) and (form is spec or each not in trees)]
-        for change in (smaller, larger, done) if form is spec else (smaller,):  # the most come last
+        for change in (smaller, larger) if form is spec else (smaller,):  # names are many, so the last
             for function in edited:
                 for said, tree in change(theirs[function], example):
                     yield said, Edit(name, theirs | {function: tree})
+    yield from with_first_lines(name, unlikely(example, OPS[name].mutates))
+    for function in (each for each in trees if not left_alone(each)):
+        for said, tree in done(trees[function]):
+            yield said, Edit(name, trees | {function: tree})
+
+
+def with_first_lines(name: str, lines: Iterator[tuple[str, str]]) -> Iterator[Mistake]:
+    """Yield an op's code with each statement at its beginning. lines: pairs of a sentence and a statement."""
+    trees, spec = parsed(name), OPS[name].reference
+    for said, line in lines:
+        start = ast.parse(line).body
+        yield said, Edit(name, trees | {spec: changed(trees[spec], body=start + trees[spec].body)})
 
 
 def left_alone(function: Callable[..., Any]) -> bool:
@@ -229,7 +256,7 @@ def assigned(tree: ast.FunctionDef) -> Iterator[tuple[int, str]]:
             yield from ((i, each.id) for each in several if isinstance(each, ast.Name))
 
 
-def done(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def done(tree: ast.FunctionDef) -> Iterator[tuple[str, Any]]:
     """Yield what may be done to a variable after its assignment, as (sentence, changed tree)."""
     for i, name in assigned(tree):
         for said, new in DONE.items():

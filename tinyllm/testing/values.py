@@ -27,9 +27,11 @@ REAL = {  # of other numbers
     "the absolute value of {0}": "np.abs({0})",
     "1 - {0} where {0} belongs": "1 - {0}",
     "1 + {0} where {0} belongs": "1 + {0}",
-    "{0} minus 1": "{0} - 1", "twice {0}": "2 * {0}", "half of {0}": "{0} / 2",
     "{0} rounded to float16": "np.float32(np.float16({0}))",
     "{0} cut to whole numbers": "np.trunc({0})",
+}
+RARE = {  # the same, but less likely
+    "{0} minus 1": "{0} - 1", "twice {0}": "2 * {0}", "half of {0}": "{0} / 2",
     "{0} rounded to whole numbers": "np.rint({0})",
     "negative numbers of {0} set to 0": "np.maximum({0}, 0)",
     "0 in {0} taken for 1": "np.where({0} == 0, np.ones_like({0}), {0})",
@@ -74,11 +76,16 @@ def kind(value: Any) -> str:
     return value.dtype.kind if isinstance(value, np.ndarray | np.generic) else ""
 
 
+def rare_changes(value: Any) -> dict[str, str]:
+    """Return what may be taken in place of a value like this one, but is less likely than `changes`."""
+    return RARE | CUT if kind(value) == "f" or isinstance(value, float) else {}
+
+
 def changes(value: Any) -> dict[str, str]:
     """Return what may be taken in place of an array or a number like `value`."""
     axes, letter = range(-1, -np.ndim(value) - 1, -1), kind(value)
     real = letter == "f" or isinstance(value, float)
-    found = REAL | CUT if real else WHOLE if letter in ("i", "u") and axes else {}
+    found = REAL if real else WHOLE if letter in ("i", "u") and axes else {}
     if letter and axes:
         tables = ALONG | (SPREAD if real else {})
         found = found | ANY | (ROWS if real else {})
