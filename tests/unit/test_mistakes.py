@@ -159,6 +159,13 @@ def test_edits_of_whole_functions_make_what_strangers_got_wrong(name, words):
     assert any(words in said for said, _ in every_edit(name))
 
 
+def test_edits_of_the_code_come_before_unlikely_ones_of_arguments():
+    """A plus for the minus of softmax_backward was once called the signs of dy and y turned."""
+    said = [each for each, _ in every_edit("softmax_backward")]
+    plus = next(i for i, each in enumerate(said) if "the sign of `(dy * y).sum" in each)
+    assert plus < said.index("the right formula with the sign of dy and y turned")
+
+
 def test_a_mistake_in_an_op_is_one_in_the_ops_that_call_it():
     wrong = next(function for said, function in every_edit("llama_block") if "pairs of neighbours" in said)
     assert any(caught("llama_block", wrong, args) for args in draw_cases("llama_block", 20))

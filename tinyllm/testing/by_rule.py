@@ -77,6 +77,7 @@ def unlikely(example: dict[str, Any], kept: Sequence[str] = ()) -> Iterator[tupl
             yield said.format(name), f"{name} = {new.format(name)}"
     numbers = [key for key, value in example.items() if type(value) in (int, float)]
     floats = [key for key, value in example.items() if np.ndim(value) and kind(value) == "f"]
+    yield from in_all([key for key in floats if key not in kept], REAL)
     for a, b in (*itertools.permutations(numbers, 2), *itertools.permutations(floats, 2)):
         if a not in kept:
             yield f"{a} multiplied by {b}", f"{a} = {a} * {b}"
@@ -103,12 +104,18 @@ def of_several(example: dict[str, Any], kept: Sequence[str]) -> Iterator[tuple[s
     """Yield mistakes about rows of arrays, and exchanged arguments: pairs of a sentence and a statement."""
     floats = [key for key, value in example.items()
               if kind(value) == "f" and np.ndim(value) and key not in kept]  # fmt: skip
-    for said, new in (ROWS | REAL).items() if len(floats) > 1 else ():
-        yield said.format(" and ".join(floats)), "; ".join(f"{key} = {new.format(key)}" for key in floats)
+    yield from in_all(floats, ROWS)
     for a, b in itertools.combinations(example, 2):
         if type(example[a]) is not type(example[b]):
             continue
         yield f"{a} and {b} exchanged", f"{a}, {b} = ({b}, {a})"
+
+
+def in_all(arguments: Sequence[str], changed_by: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield mistakes that are made in several arguments at once, as (sentence, statements)."""
+    for said, new in changed_by.items() if len(arguments) > 1 else ():
+        lines = "; ".join(f"{key} = {new.format(key)}" for key in arguments)
+        yield said.format(" and ".join(arguments)), lines
 
 
 def names(tree: ast.FunctionDef, whole: Sequence[str] = (), real: Sequence[str] = (),
