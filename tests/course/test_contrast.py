@@ -40,6 +40,7 @@ def test_a_condition_that_other_cases_deny_is_not_said(op, wrong):
 
 @pytest.mark.parametrize("body, said", [
     ("return -right(x)", "the sign of the right y turned"),
+    ("return 1 - right(x)", "1 - the right y where the right y belongs"),
     ("return right(x)[..., ::-1]", "the right y in reverse order along axis -1"),
     ("return right(x) * 0.125", "the right y times 0.125"),
     ("return right(x) + np.float32(0.001) * right(x).max(initial=0)",
