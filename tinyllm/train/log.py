@@ -88,6 +88,8 @@ def read_log(path: str | Path, length: int = LARGEST_LOG + 1) -> list[dict[str, 
     if len(data) > LARGEST_LOG:
         raise UserError(f"cannot read {path}: it has more than {LARGEST_LOG:,} bytes")
     lines = data.split(b"\n")
+    if length <= LARGEST_LOG and lines[-1]:
+        raise UserError(f"{path} line {len(lines)} does not end where the checkpoint says; it is damaged")
     records, step = [], 0
     for number, line in enumerate(lines, 1):
         try:
