@@ -38,6 +38,14 @@ def test_a_condition_that_other_cases_deny_is_not_said(op, wrong):
     assert "where" not in str(wrong_as(op, wrong).mistake)
 
 
+def test_a_guess_of_huge_numbers_is_not_near_everything():
+    """np.nan_to_num makes 1e308 of infinity, beside which all other numbers are rounding."""
+
+    logits = np.float32([[4, 1, 3]])
+    triples = [((logits, 0.5), logits - i, np.float32([[4, -np.inf, 3]])) for i in range(4)]
+    assert "infinity" not in str(relation("top_p", triples))
+
+
 @pytest.mark.parametrize("body, said", [
     ("return -right(x)", "the sign of the right y turned"),
     ("return 1 - right(x)", "1 - the right y where the right y belongs"),

@@ -118,3 +118,12 @@ def test_a_name_is_denied_by_unusual_cases_where_the_function_is_right():
         return e / e.sum(axis=-1, keepdims=True)
 
     assert "without subtracting" not in str(wrong_as("softmax", softmax).mistake)
+
+
+@pytest.mark.parametrize("op, wrong", [
+    ("clip_grads", lambda grads, norm, limit: [g * np.float64(min(1, limit / norm)) for g in grads]),
+    ("count_parameters", lambda *sizes: float(OPS["count_parameters"].reference(*sizes))),
+])
+def test_right_numbers_of_another_type_are_no_wrong_numbers(op, wrong):
+    """np.abs makes NumPy's float64 of a Python number: it was once the mistake that was named."""
+    assert wrong_as(op, wrong).mistake is None

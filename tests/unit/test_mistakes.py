@@ -141,6 +141,7 @@ def test_operators_make_what_strangers_got_wrong(line, words):
     ("gelu_tanh", "relu where gelu_tanh belongs"),
     ("gelu_backward", "the derivative of gelu_tanh where that of gelu belongs"),
     ("cross_entropy", "targets shifted by one place"),
+    ("cross_entropy_backward", "dloss ignored and taken as 1"),
     ("temperature", "1e-2 added to t"),
     ("mask_tokens", "rate ignored and taken as 0.15"),
     ("attention", "lengths everywhere as it is at the first place along axis -1"),

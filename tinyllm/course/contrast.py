@@ -105,8 +105,8 @@ def numeric(values: Sequence[Any]) -> bool:
 
 
 def near(got: Any, want: Any) -> bool:
-    """Return True if two values agree up to rounding."""
-    return alike([got], [want], NEAR)
+    """Return True if two values agree up to rounding, which the smaller of the two decides."""
+    return alike([got], [want], NEAR) and alike([want], [got], NEAR)
 
 
 def relation(name: str, triples: list[tuple]) -> str | None:

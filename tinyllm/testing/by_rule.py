@@ -65,7 +65,13 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any],
 def given_only(name: str, defaults: dict[str, str], new: str) -> str:
     """Return a statement that replaces an argument by the expression `new` where it is given."""
     condition = f"if {name} is not None: " * (defaults.get(name) == "None")
-    return f"{condition}{name} = {new.format(name)}"
+    return condition + replaced(name, new)
+
+
+def replaced(name: str, new: str) -> str:
+    """Return a statement that replaces a variable by the expression `new`; a number of Python stays one."""
+    new = new.format(name)
+    return f"{name} = type({name})({new}) if isinstance({name}, (int, float)) else {new}"
 
 
 def unlikely(example: dict[str, Any], kept: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
@@ -74,7 +80,7 @@ def unlikely(example: dict[str, Any], kept: Sequence[str] = ()) -> Iterator[tupl
         if type(value) in (int, float):
             yield from ((f"{name} ignored and taken as {other}", f"{name} = {other}") for other in FIXED)
         for said, new in rare_changes(value).items() if name not in kept else ():
-            yield said.format(name), f"{name} = {new.format(name)}"
+            yield said.format(name), replaced(name, new)
     numbers = [key for key, value in example.items() if type(value) in (int, float)]
     floats = [key for key, value in example.items() if np.ndim(value) and kind(value) == "f"]
     yield from in_all([key for key in floats if key not in kept], REAL)
@@ -93,9 +99,10 @@ def replacements(value: Any, kept: bool) -> Iterator[tuple[str, str]]:
         yield from ONE_OFF.items()
     if kept or not (kind(value) or isinstance(value, float)):
         return
-    if kind(value) == "f" and np.ndim(value):
+    if kind(value) == "f":
         yield "{0} ignored and taken as 0", "np.zeros_like({0})"
         yield "{0} ignored and taken as 1", "np.ones_like({0})"
+    if kind(value) == "f" and np.ndim(value) > 1:
         yield "{0} transposed", "np.swapaxes({0}, -1, -2)"
     yield from changes(value).items()
 
@@ -267,7 +274,7 @@ def done(tree: ast.FunctionDef) -> Iterator[tuple[str, Any]]:
     """Yield what may be done to a variable after its assignment, as (sentence, changed tree)."""
     for i, name in assigned(tree):
         for said, new in DONE.items():
-            more = ast.parse(f"{name} = {new.format(name)}").body
+            more = ast.parse(replaced(name, new)).body
             words = said.format(f"`{name}`") + f" after {code(tree.body[i])}"
             yield words, changed(tree, body=[*tree.body[: i + 1], *more, *tree.body[i + 1 :]])
 
