@@ -201,7 +201,7 @@ SLOW = """
 import time
 fast = softmax
 def softmax(x):
-    end = time.process_time() + 0.7
+    end = time.process_time() + 0.5
     while time.process_time() < end: pass
     return fast(x)
 """
@@ -222,10 +222,10 @@ def test_an_endless_loop_is_told_at_once_and_a_slow_function_is_right(launcher, 
     loop = "    while True:\n        try: pass\n        except BaseException: pass\n"
     for text, others in ((f"def softmax(x):\n{loop}", "not_attempted"), (f"if True:\n{loop}", "timed_out")):
         message, states, used = check(text)
-        assert "more than 1 second of processor time" in message and used < 1.5
+        assert "more than 0.75 seconds of processor time" in message and used < 1.5
         assert states == ["timed_out", *4 * [others]]
     _, states, used = check(solved(SOFTMAX) + SLOW)
-    assert states[0] == "passed" and used > 3
+    assert states[0] == "passed" and used > 2
 
 
 def test_a_right_function_in_plain_python_has_time_for_each_case():

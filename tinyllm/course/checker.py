@@ -68,7 +68,7 @@ def judge_task(task: Task, start: Callable[[], Any], folder: Path, **options: An
 
 
 PATIENCE = 9  # seconds of processor time for all that wrong answers to a lesson need, where a student waits
-CALL_SECONDS = 1  # for one call then: right functions on small arrays need up to 0.2, also with Python loops
+CALL_SECONDS = 0.75  # for one call then: right functions on small arrays need up to 0.2, also with loops
 
 
 def judge_lesson(tasks: Iterable[Task], launcher: Launcher, path: Path, soon: bool = False,
