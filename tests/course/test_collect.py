@@ -91,6 +91,16 @@ def test_the_files_of_a_whole_class_are_never_in_memory_together(tmp_path):
     tracemalloc.stop()
 
 
+def test_twins_and_changed_files_are_not_loaded(tmp_path):
+    """`course similar` once compared the files of one of two twins."""
+    names_of(tmp_path, "Anna Lee", "Anna  Lee", "B")
+    twin, other = collect(tmp_path, [LESSON])
+    assert "2 submissions" in load(twin, [LESSON]).problem and not load(twin, [LESSON]).files
+    assert load(other, [LESSON]).files
+    (tmp_path / "B" / LESSON.folder / "exercise.py").write_text("changed", "utf-8")
+    assert load(other, [LESSON]).problem == "its files have changed" and not load(other, [LESSON]).files
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
 def test_a_pipe_that_is_called_a_zip_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "late.zip")

@@ -156,7 +156,7 @@ def grade_folder(folder: str, course: Course, tables: dict[str, Path], out: str,
             print("interrupted; the same command goes on with the submissions that are left", file=sys.stderr)
             return None
     records = adjust(adjustments, course, level, records)
-    known = {submission.student: submission for submission in submissions if not submission.problem}
+    known = {submission.student: submission for submission in submissions}
 
     def files(student: str) -> dict:
         return load(known[student], course.lessons).files if student in known else {}

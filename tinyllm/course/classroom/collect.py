@@ -78,7 +78,12 @@ def collect(folder: str | Path, lessons: list[Lesson]) -> list[Submission]:
 
 
 def load(submission: Submission, lessons: list[Lesson]) -> Submission:
-    """Return a submission with its files, read from the disk; if they are refused, with the reason."""
+    """Return a submission with its files, read from the disk; if they are refused, with the reason.
+
+    If the submission was refused before, or its files have changed since it was listed, it gets no files.
+    """
+    if submission.problem:
+        return submission
     found = Submission(submission.student, submission.source)
     try:
         read_submission(found, lessons)
@@ -90,6 +95,8 @@ def load(submission: Submission, lessons: list[Lesson]) -> Submission:
     parts = [f"{found.student}\0{found.problem}".encode("utf-8", "surrogateescape"), found.progress]
     parts += [f"{k!r}\0".encode("utf-8", "surrogateescape") + v for k, v in sorted(found.files.items())]
     found.digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+    if submission.digest not in ("", found.digest):
+        found.files, found.problem = {}, "its files have changed"
     return found
 
 

@@ -247,7 +247,7 @@ def run_one(submission: Submission, course: Course, level: str, path: str) -> No
         ensure(part.lesson)
     bound_memory()
     whole = load(submission, course.lessons)
-    if whole.digest == submission.digest:  # else the record would have the name of other files
+    if not whole.problem:  # else its files have changed: the record would have the name of other files
         atomic_write_text(path, json.dumps(grade(whole, course, level), sort_keys=True))
 
 
