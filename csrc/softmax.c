@@ -135,7 +135,7 @@ BY_ROWS(softmax_backward, struct softmax_job, rows, 8192 / (n + 1),
 
 /* --- logarithms ----------------------------------------------------------------------------------------- */
 
-/* max x and log sum exp(x - max) of each row, at most GROUP. Alone, a logarithm costs as much as a short row. */
+/* log_sums of GROUP rows of at most NARROW numbers */
 static void log_sums_together(float max[GROUP], float log_sum[GROUP], const float *x, int64_t n) {
     float part[GROUP][16];
     row_maxima(max, x, n);
@@ -148,6 +148,8 @@ static void log_sums_together(float max[GROUP], float log_sum[GROUP], const floa
     }
     v_store(log_sum, v_log(fold_each(part, v_add)));
 }
+
+/* max x and log sum exp(x - max) of each row, at most GROUP. Alone, a logarithm costs as much as a short row. */
 INLINE void log_sums(float *max, float *log_sum, const float *x, int64_t rows, int64_t n) {
     float sums[GROUP];
     if (rows == GROUP && n <= NARROW) {

@@ -120,7 +120,7 @@ def relation(name: str, triples: list[tuple]) -> str | None:
     if not all(numeric(pair) for _, *pair in telling):
         return relation_of_lists(name, telling)
     tried: dict[str, int] = {}
-    shown: dict[str, int] = {}
+    shown: dict[str, int] = {}  # the cases in which words say more than that all or nothing is wrong
     for args, got, want in telling:
         with np.errstate(all="ignore"):
             for said, value in guesses(name, args, np.asarray(want)):

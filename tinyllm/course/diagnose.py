@@ -68,7 +68,7 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
         if cut:
             wrong = list(filter(None, map(tries.part, (args for args, _ in wrong)))) or wrong
         failing = [(args, tries.output(args)) for args, _ in wrong]
-        shrinking = (1 - NAMING) * left()
+        shrinking = (1 - NAMING) * left()  # if there is no limit, inf - inf below is NaN, which is not < 0
         found = name_mistake(task.op, failing, known, left=lambda: left() - shrinking,
                              **others(every_wrong if not cut else [], fine, wrong, tries))
         tries.mistake = found and found[1]

@@ -70,9 +70,11 @@ def readable_paths() -> list[str]:
 
 def running() -> float:
     """Return the seconds of processor time of this process's descendants; 0 without Linux's /proc."""
-    with contextlib.suppress(OSError):  # one of them has ended
-        return sum(time.clock_gettime(~pid << 3 | 2) for pid in descendants())  # see clock_getcpuclockid(3)
-    return 0.0
+    seconds = 0.0
+    for pid in descendants():
+        with contextlib.suppress(OSError):  # it has ended
+            seconds += time.clock_gettime(~pid << 3 | 2)  # see clock_getcpuclockid(3)
+    return seconds
 
 
 class ForkServer:

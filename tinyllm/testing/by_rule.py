@@ -229,9 +229,9 @@ def inherited(name: str) -> Iterator[Mistake]:
     stem = name.removesuffix("_backward")
     for other, formula in (ACTIVATIONS if stem == name else SLOPES).items() if stem in ACTIVATIONS else ():
         if other != stem:
-            words = f"{'the derivative of ' * (stem != name)}{other} where that of {stem} belongs"
+            words = "the derivative of {} where that of {} belongs" if stem != name else "{} where {} belongs"
             edit = functools.partial(edit_trees, name, "", f"return {formula.format('x')}")
-            yield words if stem != name else f"{other} where {name} belongs", Edit(name, edit)
+            yield words.format(other, stem), Edit(name, edit)
 
 
 def run_with(name: str, inner: str, wrong: Callable[..., Any], *args: Any) -> Any:
