@@ -10,7 +10,7 @@ import pytest
 
 from tinyllm.ops import OPS, override
 from tinyllm.testing import CASES, MISTAKES, VARIANTS, check
-from tinyllm.testing.by_rule import ALL_OPERATORS, every_edit, made
+from tinyllm.testing.by_rule import ALL_OPERATORS, every_edit, made, unlikely
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import outcome
 from tinyllm.testing.edits import edited
@@ -165,6 +165,11 @@ def test_edits_of_the_code_come_before_unlikely_ones_of_arguments():
     said = [each for each, _ in every_edit("softmax_backward")]
     plus = next(i for i, each in enumerate(said) if "the sign of `(dy * y).sum" in each)
     assert plus < said.index("the right formula with the sign of dy and y turned")
+
+
+def test_arrays_of_several_lengths_are_no_array():
+    """The search for a cause once ended in a ValueError for a list of them."""
+    assert [*unlikely({"grads": [np.ones((2, 3), np.float32), np.ones((2, 2), np.float32)]})] == []
 
 
 def test_a_mistake_in_an_op_is_one_in_the_ops_that_call_it():

@@ -82,7 +82,7 @@ def unlikely(example: dict[str, Any], kept: Sequence[str] = ()) -> Iterator[tupl
         for said, new in rare_changes(value).items() if name not in kept else ():
             yield said.format(name), replaced(name, new)
     numbers = [key for key, value in example.items() if type(value) in (int, float)]
-    floats = [key for key, value in example.items() if np.ndim(value) and kind(value) == "f"]
+    floats = [key for key, value in example.items() if kind(value) == "f" and np.ndim(value)]
     yield from in_all([key for key in floats if key not in kept], REAL)
     for a, b in (*itertools.permutations(numbers, 2), *itertools.permutations(floats, 2)):
         if a not in kept:
