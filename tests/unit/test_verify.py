@@ -26,7 +26,7 @@ def stub(tmp_path, monkeypatch, **bodies):
     for name, body in bodies.items():
         (tmp_path / f"verify_{name}.py").write_text(body)
     monkeypatch.setattr(verify, "__file__", str(tmp_path / "verify.py"))
-    monkeypatch.setattr(verify, "PROOFS", {name: ([], ["--quick"]) for name in bodies})
+    monkeypatch.setattr(verify, "PROOFS", list(bodies))
 
 
 def test_figures_reach_the_table_and_a_failure_is_named(tmp_path, monkeypatch, capsys):
