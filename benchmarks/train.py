@@ -4,7 +4,6 @@ Eager or compiled, in float32 or bfloat16 autocast, with PyTorch's own fused att
 GPT-2's, as in tinyllm, so the same weights go into both.
 """
 
-import math
 import time
 
 import torch
@@ -12,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tinyllm.data import eval_batches, get_batch
+from tinyllm.ops import lr_schedule
 
 MODES: dict[str, dict] = {  # engine -> how `training_step` makes it
     "torch": {},
@@ -128,20 +128,13 @@ def fastest_adamw(model, x, y):
         return torch.optim.AdamW([dict(g) for g in groups], lr=1e-3, betas=(0.9, 0.99), **how)
 
     model(x, y).backward()
-    took = {kind: _time_steps(make(kind)) for kind in ("default", "foreach", "fused")}
+    took = {}
+    for kind in ("default", "foreach", "fused"):
+        optimizer = make(kind)
+        took[kind] = min([_timed(optimizer.step) for _ in range(6)][1:])  # the first makes the state
     model.zero_grad(set_to_none=True)
     kind = min(took, key=took.get)
     return kind, make(kind)
-
-
-def _time_steps(optimizer: torch.optim.Optimizer) -> float:
-    """Return the time of the shortest of five steps; the first, which makes the state, is not counted."""
-    times = []
-    for _ in range(6):
-        start = time.perf_counter()
-        optimizer.step()
-        times.append(time.perf_counter() - start)
-    return min(times[1:])
 
 
 def nanogpt(setting, learnt, held_out, seconds, threads, trial=12, evaluations=10):
@@ -176,13 +169,9 @@ def nanogpt(setting, learnt, held_out, seconds, threads, trial=12, evaluations=1
             yield record | {"val_loss_per_char": _validate(model, held_out, setting)}
 
 
-def nanogpt_rate(i, steps, highest=1e-3):
+def nanogpt_rate(i, steps):
     """Return the learning rate of step i: a warm-up of a twentieth, then a cosine down to a tenth."""
-    warmup = steps // 20
-    if i < warmup:
-        return highest * (i + 1) / (warmup + 1)
-    done = (i - warmup) / max(1, steps - warmup)
-    return highest * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
+    return lr_schedule(i, steps, 1e-3, steps // 20, 0.1)
 
 
 @torch.no_grad()
