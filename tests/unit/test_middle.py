@@ -87,14 +87,6 @@ def test_pass_at_k_is_the_share_of_all_choices_of_k(n, data):
     assert pass_at_k([passed], n, 1) == pytest.approx(passed / n)
 
 
-def test_pass_at_k_is_unbiased():
-    """Its mean over many draws of n = 6 samples is the chance 1 - (1 - p)^k."""
-    draws = np.random.default_rng(0).binomial(6, 0.3, 40_000).tolist()
-    assert pass_at_k(draws, 6, 3) == pytest.approx(1 - 0.7**3, abs=0.006)
-    biased = np.mean([1 - (1 - c / 6) ** 3 for c in draws])
-    assert biased < 1 - 0.7**3 - 0.02
-
-
 @pytest.mark.parametrize("call, message", [
     (lambda: split_middle("abc", (0.5,)), "split_middle needs two draws"),
     (lambda: split_middle("abc", (0.5, 1.0)), "split_middle needs two draws in"),

@@ -275,21 +275,6 @@ def test_sft_learns_the_answers_from_either_format(here, capsys):
     assert tl.load("tsv")[2].recipe == "sft"
 
 
-def test_generating_with_an_sft_run_adds_the_separator_and_stops_at_the_end(here, capsys, monkeypatch):
-    words = ["--data", "pairs.tsv", "--config", "tiny.toml", "--set", "sft.separator=?", "--set", "sft.end=."]
-    assert main(["train", "sft", *words, "--out", "run"]) == 0
-    capsys.readouterr()
-    asked = []
-
-    def stream(model, prompts, **options):
-        asked.append((prompts, options["stop"]))
-        return []
-
-    monkeypatch.setattr("tinyllm.cli.generate.stream", stream)
-    assert main(["generate", "run", "--prompt", "1+2", "--json"]) == 0
-    assert asked == [([b"1+2?"], ["."])]
-
-
 def test_sft_begins_with_the_weights_of_a_run(here, capsys):
     assert main(["train", "--data", "pairs.tsv", "--config", "tiny.toml", "--out", "base"]) == 0
     words = ["train", "sft", "--data", "pairs.tsv", "--set", "start=base", "--steps", "2", "--out", "tuned"]
