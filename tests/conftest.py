@@ -70,3 +70,10 @@ def launcher():
     """A process that forks workers for students' code, at the strongest level that works here."""
     with Launcher(best_level()) as launcher:
         yield launcher
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder as the folder at hand."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

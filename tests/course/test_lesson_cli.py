@@ -24,13 +24,6 @@ ADD = "def add(x, y):\n    return x + y\n"
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty folder as the folder at hand."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def say(here, capsys):
     """Run a command -> what it printed, in lines of at most 80 columns."""
 

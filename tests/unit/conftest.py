@@ -31,3 +31,9 @@ def refused(capsys):
         return line
 
     return run
+
+
+@pytest.fixture
+def transformers():
+    pytest.importorskip("torch")
+    return pytest.importorskip("transformers")

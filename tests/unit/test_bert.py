@@ -216,12 +216,6 @@ def test_padded_texts():
 # The same with transformers.
 
 
-@pytest.fixture
-def peers(tmp_path):
-    pytest.importorskip("torch")
-    return pytest.importorskip("transformers")
-
-
 def given_there(model, **more):
     """Return the inputs of transformers' model: tokens, mask and segments."""
     import torch
@@ -233,10 +227,11 @@ def given_there(model, **more):
 
 
 @each
-def test_hidden_states_losses_and_gradients_are_those_of_transformers(tmp_path, peers, name):
+def test_hidden_states_losses_and_gradients_are_those_of_transformers(tmp_path, transformers, name):
     model, layers = made(name), []
     model.save_pretrained(tmp_path)
-    theirs, targets = open_there(peers, tmp_path).eval(), np.where(REAL & (TOKENS % 3 == 0), TOKENS, -100)
+    theirs = open_there(transformers, tmp_path).eval()
+    targets = np.where(REAL & (TOKENS % 3 == 0), TOKENS, -100)
     found = theirs(**given_there(model, labels=targets), output_hidden_states=True)
     where = {"segments": segments_of(model), "lengths": LENGTHS}
     for i in range(2):
@@ -261,10 +256,10 @@ def test_hidden_states_losses_and_gradients_are_those_of_transformers(tmp_path, 
 
 @each
 @pytest.mark.parametrize("task", ["classify", "encode"])
-def test_classes_and_poolers_are_those_of_transformers(tmp_path, peers, name, task):
+def test_classes_and_poolers_are_those_of_transformers(tmp_path, transformers, name, task):
     model = made(name, task=task, labels=["a", "b", "c", "d"] if task == "classify" else None)
     model.save_pretrained(tmp_path)
-    theirs = open_there(peers, tmp_path).eval()
+    theirs = open_there(transformers, tmp_path).eval()
     found = theirs(**given_there(model))
     where = {"segments": segments_of(model), "lengths": LENGTHS}
     with no_grad():

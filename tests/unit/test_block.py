@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from tiny_gpt import shaken
 
 import tinyllm as tl
 from tinyllm import ops
 from tinyllm.models import GPT, GPTConfig, Llama, LlamaConfig
 from tinyllm.models.falcon import Falcon, FalconConfig
+from tinyllm.nn.module import forward_flops
 from tinyllm.report.summary import summarise
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
@@ -17,9 +19,7 @@ def pair(module):
 
 
 def test_the_function_and_the_module_are_one():
-    model = GPT(GPTConfig(vocab_size=5, context=9, layers=1, heads=3, width=24), seed=3)
-    for name, p in model.named_parameters():
-        p.data += 0.1 * Random(4, name).normal(p.shape).astype(np.float32)  # biases that are not zero
+    model = shaken(GPT(GPTConfig(vocab_size=5, context=9, layers=1, heads=3, width=24), seed=3), 0.1)
     block, x = model.h[0], Random(5).normal((2, 9, 24)).astype(np.float32)
     parts = (block.ln_1, block.attn.c_attn, block.attn.c_proj, block.ln_2, block.mlp.c_fc, block.mlp.c_proj)
     got = ops.transformer_block(x, 3, *map(pair, parts))
@@ -29,9 +29,7 @@ def test_the_function_and_the_module_are_one():
 @pytest.mark.parametrize("kv_heads", [4, 2, 1])
 def test_llamas_function_and_module_are_one(kv_heads):
     sizes = {"vocab_size": 5, "context": 9, "layers": 1, "heads": 4, "width": 24, "hidden": 20}
-    model = Llama(LlamaConfig(kv_heads=kv_heads, **sizes, theta=100.0), seed=3)
-    for name, p in model.named_parameters():
-        p.data += 0.1 * Random(4, name).normal(p.shape).astype(np.float32)
+    model = shaken(Llama(LlamaConfig(kv_heads=kv_heads, **sizes, theta=100.0), seed=3), 0.1)
     block, x = model.model.layers[0], Random(5).normal((2, 9, 24)).astype(np.float32)
     a, m = block.self_attn, block.mlp
     attend = [layer.weight.data for layer in (a.q_proj, a.k_proj, a.v_proj, a.o_proj)]
@@ -44,9 +42,8 @@ def test_llamas_function_and_module_are_one(kv_heads):
 
 def test_falcons_function_and_module_are_one():
     """Falcon's gelu is the exact one, so the module runs on the approximation here."""
-    model = Falcon(FalconConfig(vocab_size=5, context=9, layers=1, heads=4, width=24, hidden=20), seed=3)
-    for name, p in model.named_parameters():
-        p.data += 0.1 * Random(4, name).normal(p.shape).astype(np.float32)
+    config = FalconConfig(vocab_size=5, context=9, layers=1, heads=4, width=24, hidden=20)
+    model = shaken(Falcon(config, seed=3), 0.1)
     block, x = model.model.layers[0], Random(5).normal((2, 9, 24)).astype(np.float32)
     widen = [block.self_attention.query_key_value.weight.data, block.mlp.dense_h_to_4h.weight.data]
     narrow = [block.self_attention.dense.weight.data, block.mlp.dense_4h_to_h.weight.data]
@@ -62,12 +59,5 @@ def test_the_counts_are_those_of_the_models(name):
     config = GPTConfig(vocab_size=65, **GPT.PRESETS[name])
     model = GPT(config, seed=None)
     assert ops.count_parameters(65, **sizes) == sum(p.data.size for p in model.parameters())
-    told = sum(flops_of(model, config.context))
-    assert ops.count_flops(65, **sizes) == told
+    assert ops.count_flops(65, **sizes) == forward_flops(model, config.context)
     assert f"{ops.count_parameters(65, **sizes):,}" in summarise(model)
-
-
-def flops_of(module, context):
-    yield from module.flops(1, context).values()
-    for _, child in module.named_children():
-        yield from flops_of(child, context)

@@ -77,9 +77,7 @@ KINDS = SCALINGS | {"dynamic": {}, "yarn backwards": SCALINGS["yarn"] | {"beta_f
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ROTARY)
-def test_every_scaling_is_that_of_transformers_in_every_rotary_family(tmp_path, name, kind):
-    pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+def test_every_scaling_is_that_of_transformers_in_every_rotary_family(tmp_path, transformers, name, kind):
     model = made(name, scaling={"rope_type": kind.split()[0], "factor": 4.0, **KINDS[kind]})
     model.save_pretrained(tmp_path)
     theirs = theirs_logits(open_there(transformers, tmp_path), model)

@@ -12,6 +12,7 @@ from tinyllm.bench import peers
 from tinyllm.models import build
 from tinyllm.models.registry import family
 from tinyllm.nn import Experts, balance_loss, tap
+from tinyllm.nn.module import forward_flops
 from tinyllm.ops.registry import override
 from tinyllm.tensor import Tensor
 from tinyllm.train import train
@@ -194,14 +195,8 @@ def test_the_benchmark_compares_models_of_equal_active_flops():
     for preset in benchmark.SHAPES:
         sizes = [build({"model_type": name, "vocab_size": 64} | family(name).PRESETS[preset], seed=None)
                  for name in ("llama", "mixtral")]  # fmt: skip
-        dense, mixture = map(flops, sizes)
+        dense, mixture = (forward_flops(model, model.config.context) for model in sizes)
         assert 1 <= mixture / dense < 1.02  # the router's
     for work in (benchmark.trainer, benchmark.writer):
         found = benchmark.compare(("llama", "mixtral"), "nano", 1, time.process_time, work, 1, 64)
         assert len(found) == 4 and found[2] > 0
-
-
-def flops(model):
-    """The FLOPs of one sequence."""
-    length, parts = model.config.context, [m for _, m in model.named_modules() if hasattr(m, "flops")]
-    return sum(sum(part.flops(1, length).values()) for part in parts)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.bench import peers
-from tinyllm.engine import Engine
+from tinyllm.engine import generate
 from tinyllm.errors import UserError
 from tinyllm.models import build, family
 from tinyllm.nn import KVCache, LatentCache, pack_cache
@@ -180,15 +180,8 @@ def test_a_packed_cache_decodes_closely_and_alike_in_any_batch_and_chunks(name, 
         found = model.head(Tensor(whole)).data
     assert 0 < np.abs(found - exact).max() < 0.05 * np.abs(exact).max()
     prompts = [row[:n].tolist() for row, n in zip(tokens, (4, 7, 2), strict=True)]
-    assert continued(model, prompts) == [continued(model, [prompt])[0] for prompt in prompts]
-
-
-def continued(model, prompts):
-    engine = Engine(model)
-    sequences = [engine.add(prompt, max_tokens=4) for prompt in prompts]
-    while engine.running or engine.waiting:
-        engine.step()
-    return [s.ids for s in sequences]
+    together = generate(model, prompts, max_tokens=4, seed=[0, 0, 0])
+    assert together == [generate(model, [prompt], max_tokens=4, seed=[0])[0] for prompt in prompts]
 
 
 def test_other_caches_are_refused():

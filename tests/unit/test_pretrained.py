@@ -159,12 +159,6 @@ def test_a_mistral_says_whether_it_has_a_window(tmp_path):
     assert from_pretrained(tmp_path).config.window == 4096
 
 
-@pytest.fixture
-def transformers():
-    pytest.importorskip("torch")
-    return pytest.importorskip("transformers")
-
-
 def open_there(transformers, folder, dtype="float32", **options):
     """Open a folder with the class of transformers that its config.json names."""
     (cls,) = json.loads((folder / "config.json").read_text())["architectures"]

@@ -27,13 +27,6 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(SHIPPED.iterdir())
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty current folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_its_bits_are_those_that_its_command_makes():
     """`python tools/shipped_model.py --check` makes them again; here the settings and the sum must agree."""
     assert shipped_model.sha256(shipped_model.WEIGHTS) == shipped_model.SHA256

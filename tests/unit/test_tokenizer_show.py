@@ -1,6 +1,5 @@
 """What `tinyllm tokenizer show`, `train --watch` and `report` print: all of it visible, aligned, and true."""
 
-import io
 import json
 import re
 import sys
@@ -8,6 +7,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_shipped import Screen
 from test_tokenizer_cli import TEXT, run, stdin, trained  # noqa: F401
 
 from tinyllm.cli.tokenizer import token_table
@@ -18,19 +18,12 @@ from tinyllm.tokenizer.measure import measure
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
-class Terminal(io.StringIO):
-    encoding = "utf-8"
-
-    def isatty(self):
-        return True
-
-
 @pytest.fixture
 def terminal(monkeypatch):
     """A function that makes standard output a terminal of 60 columns, to call when pytest has put its own."""
 
     def become():
-        monkeypatch.setattr(sys, "stdout", Terminal())
+        monkeypatch.setattr(sys, "stdout", Screen())
         monkeypatch.setenv("COLUMNS", "60")
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.delenv("NO_COLOR", raising=False)
