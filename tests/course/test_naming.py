@@ -97,7 +97,7 @@ def test_errors_that_differ_by_a_tenth_are_two_mistakes():
     suspect = Suspect("add", lambda x, y: x + y + np.float32(1e-3))
     (theirs,) = suspect.results(args)
     assert suspect.explains(args, [theirs])
-    assert not suspect.accounts(args, [theirs + np.float32(1e-4)], [theirs])
+    assert not suspect.same_errors(args, [theirs + np.float32(1e-4)], [theirs])
 
 
 def test_a_name_for_few_equal_cases_is_denied_by_others():

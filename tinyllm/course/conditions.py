@@ -79,7 +79,7 @@ def facts(name: str, args: Sequence[Any]) -> dict[str, None]:
 
 def facts_of_array(name: str, a: np.ndarray) -> Iterator[str]:
     """Yield the properties of an array argument called `name`, in words."""
-    yield f"{name} has {a.ndim} ax{'i' if a.ndim == 1 else 'e'}s"
+    yield f"{name} has {a.ndim} {'axis' if a.ndim == 1 else 'axes'}"
     if a.ndim != 1:
         yield f"{name} has {'no' if a.ndim < 1 else 'more than one'} axis"
     if a.ndim > 2:

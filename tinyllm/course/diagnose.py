@@ -70,7 +70,7 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
         failing = [(args, tries.output(args)) for args, _ in wrong]
         shrinking = (1 - NAMING) * left()  # if there is no limit, inf - inf below is NaN, which is not < 0
         found = name_mistake(task.op, failing, known, left=lambda: left() - shrinking,
-                             **others(every_wrong if not cut else [], fine, wrong, tries))
+                             **confirming_cases(every_wrong if not cut else [], fine, wrong, tries))
         tries.mistake = found and found[1]
         first = next(args for args, out in failing if not found or found[1](args, out))
         tries.kind = case_kind(first)
@@ -94,8 +94,8 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
     )  # fmt: skip
 
 
-def others(every_wrong: Sequence[tuple], fine: Sequence[tuple], chosen: Sequence[tuple],
-           tries: "Shrinker") -> dict[str, Any]:
+def confirming_cases(every_wrong: Sequence[tuple], fine: Sequence[tuple], chosen: Sequence[tuple],
+                     tries: "Shrinker") -> dict[str, Any]:
     """Return the cases that confirm a name, as three of the arguments of `name_mistake`.
 
     every_wrong, fine: the cases that failed and that passed.

@@ -49,9 +49,9 @@ class Suspect:
     def explains(self, args: Case, got: list[Any] | None) -> bool:
         """Return True if `got` equals the results of the mistake and is wrong in the same way."""
         got, theirs = self.seen(args, got), self.results(args)
-        if got is None or theirs is None or not self.equal(args, got, theirs):
+        if got is None or theirs is None:
             return False
-        if not self.accounts(args, got, theirs):
+        if not (self.equal(args, got, theirs) and self.same_errors(args, got, theirs)):
             return False
         if numbers_wrong(self.name, got, args):
             return numbers_wrong(self.name, theirs, args)
@@ -69,7 +69,7 @@ class Suspect:
         exact = self.results(args, exact=True) if alike(got, theirs, ROUNDED) else None
         return exact is not None and alike(got, exact, ROUNDINGS * distance(theirs, exact))
 
-    def accounts(self, args: Case, got: list[Any], theirs: list[Any]) -> bool:
+    def same_errors(self, args: Case, got: list[Any], theirs: list[Any]) -> bool:
         """Return True if the errors of two results agree, relative to the larger error.
 
         Two small errors may differ by less than the tolerance, and still come from two mistakes.
@@ -119,7 +119,7 @@ class Suspect:
                 continue
             got, theirs = self.seen(args, out), self.results(args)
             if alike(got, theirs, ROUNDED) or within(self.name, args, got, theirs):
-                against += got is not None and theirs is not None and not self.accounts(args, got, theirs)
+                against += got is not None and theirs is not None and not self.same_errors(args, got, theirs)
                 continue  # rounding
             if not plain and undefined(theirs) != undefined(got) and not has_nan(right(self.name, args)[0]):
                 continue  # one of the two avoids a NaN that the other gives
@@ -150,7 +150,7 @@ def distance(results: list[Any], others: list[Any]) -> float:
     """Return the largest difference of finite numbers, relative to the largest number of their array."""
     shares = [0.0]
     for a, b in zip(results, others, strict=False):
-        if isinstance(a, np.ndarray | np.generic) and np.shape(a) == np.shape(b) and a.dtype.kind == "f":
+        if kind(a) == "f" and np.shape(a) == np.shape(b):
             finite = np.isfinite(a) & np.isfinite(b)
             size = np.max(np.abs(b), where=finite, initial=0)
             shares.append(float(np.max(np.abs(a - b), where=finite, initial=0) / max(size, 1e-30)))
@@ -162,8 +162,7 @@ def closeness(name: str, args: Case) -> float:
     """Return the relative error to allow, because float32 sums depend on the order of their terms."""
     expected, _, bounds = right(name, args)
     shares = [np.max(bound, initial=0) / max(np.max(np.abs(want), where=np.isfinite(want), initial=0), 1e-30)
-              for want, bound in zip(expected, bounds, strict=False)
-              if isinstance(want, np.ndarray | np.generic) and want.dtype.kind == "f"]  # fmt: skip
+              for want, bound in zip(expected, bounds, strict=False) if kind(want) == "f"]  # fmt: skip
     return float(np.clip(max(shares, default=0), CLOSE, 10 * CLOSE))
 
 
@@ -178,7 +177,7 @@ def within(name: str, args: Case, got: list[Any] | None, theirs: list[Any] | Non
     try:
         for a, b, bound in zip(got, theirs, bounds, strict=True):
             fits = np.shape(a) == np.shape(b) and np.shape(bound) in ((), np.shape(a))
-            if not fits or not isinstance(b, np.ndarray | np.generic) or b.dtype.kind != "f":
+            if not fits or kind(b) != "f":
                 return False
             if not np.isclose(a, b, 0, 2 * np.asarray(bound), equal_nan=True).all():
                 return False
