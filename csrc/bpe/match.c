@@ -21,7 +21,7 @@
 
 enum { FEW = 4, STEPS = 64 }; /* words of 64 dead places that need no memory of their own; steps for each byte */
 
-/* Return 1 if no pair across the border of a and b is merged before both are made, nor then, of a rank below `limit`. */
+/* Return 0 if a pair across the border of a and b is merged before both are made, or then by a rank below `limit`. */
 static inline int stays_apart(const struct bpe_vocab *vocab, int32_t a, int32_t b, int32_t limit, int64_t *steps) {
     const struct bpe_token *tokens = vocab->tokens + 256;
     for (;; --*steps) {
