@@ -52,7 +52,7 @@ def test_every_right_variant_is_accepted(name):
 def test_operators_make_most_mistakes():
     """Of every op at least a few, and each of them, of which one in nine is tried, changes some result."""
     for name in ("softmax", "layernorm_backward", "adamw_step", "bpe_merge", "count_flops"):
-        assert len(made(name)) > len(MISTAKES[name]) and len(made(name)) <= len(every_edit(name))
+        assert len(made(name)) > len(MISTAKES[name])
         for said, function in made(name)[::9]:
             assert any(caught(name, function, args) for args in draw_cases(name)), said
 

@@ -316,9 +316,6 @@ class Kept:
                 return
             yield self.kept[i]
 
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
 
 @functools.lru_cache(maxsize=4)
 def every_edit(name: str) -> Kept:
