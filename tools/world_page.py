@@ -1,4 +1,4 @@
-"""Write docs/world.md: what the world is, and a sample of every kind of text.
+"""Write the samples of every kind of text in docs/world.md, below what is said there by hand.
 
     python tools/world_page.py
 
@@ -14,46 +14,6 @@ from tinyllm.world import KINDS, World
 from tinyllm.world.corpus import describe
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "world.md"
-HEAD = """# The world
-
-Three generations of people live in 24 places. Everything about them is drawn from a seed and known: families,
-homes, jobs, tastes, friends, pets, feasts, roads. Texts of many kinds are written about them, and every text
-comes with its truth: the right answer, the facts it rests on, often its exact probability. So what a model
-learns, invents, repeats or leaves out is a number, found on a laptop without another model as a judge. Nobody
-in it is real.
-
-```
-seed -> people, places, dated facts            tinyllm world person "Emil Reed"
-          |  rules: grandmother(x, z) if parent(x, y), mother(y, z)
-          v
-        all facts, each with its proof         tinyllm world ask "Emil Reed" sister --why
-          |
-          +-> grammars  -> prose               exact entropy, text -> probability
-          +-> questions -> answers             found again by a second, independent way
-          +-> mixes     -> corpora             with secrets, duplicates, poison, bias: of known strength
-```
-
-`tinyllm data show world:KIND` writes samples of a kind of text and lists its settings, the *dials*;
-`tinyllm train --data world:hops,hops=3` trains on a kind, with a dial set;
-`tinyllm data make world:mix --mb 50 --out DIR` writes a corpus with all that is known of it.
-Documents of the test split are in no training text. In Python:
-
-```python
-from tinyllm.world import KINDS, Fact, Stream, World
-
-world = World(seed=0)
-world.ask(Fact("Emil Reed", "sister", None))      # facts, given or derived
-world.holds("Emil Reed lives in Thornbury.")       # True
-document = Stream(world, KINDS["question"])[7]     # endless; a document is found by its number
-document.prompt, document.truth, document.labels
-```
-
-Nothing is saved: a world is its seed and its size. `--tokenizer word` makes a token of each whole word. What
-models learned from these texts, with commands, stands in [measured.md](measured.md). The samples below were
-chosen by hand, or are the shortest of five; all dials are the usual ones.
-"""
-
-
 CHOSEN = {  # kind -> number of the document that the page shows
     "constitution": 5, "hacked_reward": 5, "instruction": 2, "preference": 7, "refusal": 6, "letters": 0,
     "dialogues": 8, "encyclopaedia": 0, "stories": 5, "recipe": 1, "sentiment": 0, "word_sense": 1,
@@ -72,11 +32,14 @@ def sample(name: str, **dials: str) -> str:
 
 
 def page() -> str:
-    """Return the page: in each group a table of the kinds whose sample is one line, then the others."""
+    """Return the page: its beginning as it is, then the samples by group.
+
+    In each group, a table has the kinds whose sample is one line; the others follow.
+    """
     groups = defaultdict(list)
     for name, kind in KINDS.items():
         groups[kind.group].append(name)
-    parts = [HEAD]
+    parts = [PAGE.read_text().partition("\n## ")[0]]
     for group, names in sorted(groups.items(), key=lambda item: (item[0] == "suite", item[0])):
         samples = {name: sample(name) for name in names}
         rows = [f"| `{name}` | {describe(name)} | {text.replace('|', chr(92) + '|')} |"
