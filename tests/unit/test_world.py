@@ -375,15 +375,6 @@ def test_a_corpus_is_made_in_a_folder(capsys, tmp_path):
     assert main(["data", "make", "world:mix", "--mb", "0", "--out", str(tmp_path / "x")]) == 2
 
 
-def test_sft_learns_answers_to_questions_of_the_world(tmp_path):
-    run = tmp_path / "run"
-    small = ["preset=nano", "model.layers=1", "model.width=16", "train.eval_windows=4"]
-    words = [word for setting in small for word in ("--set", setting)]
-    asked = ["--data", "world:question,n=40", "--tokenizer", "word", "--steps", "2", "--out", str(run)]
-    assert main(["train", "sft", *asked, *words]) == 0
-    assert main(["train", "sft", *asked, *words, "--resume", "--steps", "3"]) == 0
-
-
 def test_documents_are_shown_the_same_every_time(capsys):
     assert main(["data", "show", "world:letters", "--n", "3"]) == 0
     first = capsys.readouterr().out
