@@ -44,11 +44,6 @@ def finish(process):
         sys.exit(f"training failed with exit code {process.returncode}: {errors.decode()}")
 
 
-def how_to_go_on(folder):
-    """Before run.json stands there is no run to resume, only a beginning to repeat."""
-    return ["--resume"] if (folder / "run.json").exists() else ["--overwrite"]
-
-
 def what_was_hit(folder):
     """Say in the middle of what the process died, from what it left behind."""
     if not (folder / "run.json").exists():
@@ -74,7 +69,8 @@ def kill_one_run(folder, text, steps, kills, whole_time, random, hits):
         process.communicate()
         used += 1
         hits[what_was_hit(folder)] += 1
-        extra = how_to_go_on(folder)
+        begun = (folder / "run.json").exists()  # before that there is only a beginning to repeat
+        extra = ["--resume"] if begun else ["--overwrite"]
 
 
 def same(found, expected):
