@@ -108,7 +108,7 @@ def train(
     from tinyllm.course.training import plugged_in  # the only import from the course
 
     check_arguments(recipe, out, resume, overwrite)
-    chosen = settings_of(config, given, set or [])
+    chosen = (flatten(read_toml(config)) if config else {}) | given | parse_assignments(set or [])
     check_minutes(minutes, resume, chosen)
     with plugged_in(mine, out if resume else None) as plugins:
         if plugins.introduction and not json:
@@ -193,11 +193,6 @@ def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: "Plugins", as_
     if not as_json and (lines := list(plugins.conclusion(run, trained))):
         print("\n" + "\n".join(map(paragraph, lines)))
     return 0
-
-
-def settings_of(config: str | None, given: dict[str, str], assignments: list[str]) -> dict[str, Any]:
-    """Return {"section.name": value} of the settings in --config, the flags, and --set; the last one wins."""
-    return (flatten(read_toml(config)) if config else {}) | given | parse_assignments(assignments)
 
 
 def new_run(out: str | None, settings: dict[str, Any], overwrite: bool,

@@ -57,15 +57,10 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any],
             rows = "..., " if kind(value) else ""
             for said, part in PARTS.items():
                 yield said.format(name), f"{name} = {name}[{rows}{part}]"
+        where_given = f"if {name} is not None: " * (defaults.get(name) == "None")
         for said, new in replacements(value, name in kept):
-            yield said.format(name), given_only(name, defaults, new)
+            yield said.format(name), where_given + replaced(name, new)
     yield from of_several(example, kept)
-
-
-def given_only(name: str, defaults: dict[str, str], new: str) -> str:
-    """Return a statement that replaces an argument by the expression `new` where it is given."""
-    condition = f"if {name} is not None: " * (defaults.get(name) == "None")
-    return condition + replaced(name, new)
 
 
 def replaced(name: str, new: str) -> str:

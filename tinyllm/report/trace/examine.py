@@ -126,7 +126,7 @@ def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | Non
     surprisal = np.concatenate([[np.nan], -log_p[np.arange(len(ids) - 1), ids[1:]]])
     blocks = [part for part in root.parts() if part.is_block]
     norm = last_norm(model, root)
-    stream_of = residual_stream(blocks)
+    stream_of = [blocks[0].inputs[0][0], *(block.outputs[0][0] for block in blocks)]  # L + 1 arrays (T, C)
     growth, capacity, difference = watch_cache(model, ids, logits)
     return Trace(
         ids=list(ids), prompt_length=len(ids) if prompt_length is None else prompt_length,
@@ -150,11 +150,6 @@ def likeliest(log_p: np.ndarray) -> list[tuple[int, float]]:
 def lengths_of(x: np.ndarray) -> np.ndarray:
     """Return the Euclidean length of each row: (T, C) -> (T,)."""
     return np.sqrt(np.square(x, dtype=np.float64).sum(axis=-1))
-
-
-def residual_stream(blocks: list[Step]) -> list[np.ndarray]:
-    """Return the input of the first layer and the output of each layer: L + 1 arrays (T, C)."""
-    return [blocks[0].inputs[0][0], *(block.outputs[0][0] for block in blocks)]
 
 
 def additions(blocks: list[Step]) -> dict[str, np.ndarray]:
