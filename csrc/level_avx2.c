@@ -1,11 +1,6 @@
 /* 256-bit registers: every x86-64 since Haswell (2013) and Zen. */
 #if defined(__x86_64__)
-#include <immintrin.h>
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-#else
-#pragma GCC target("avx2,fma")
-#endif
+#include "avx2.h"
 #define LEVEL avx2
 #define LANES 8
 #define DOT_AVX2
@@ -16,7 +11,5 @@
 /* No VEC_STORE_WHERE: AMD's processors take 15 ns for a masked store of 256 bits. */
 #define VEC_LOAD_WHERE(p, mask, fill) _mm256_blendv_ps(fill, _mm256_maskload_ps(p, (__m256i)(mask)), (__m256)(mask))
 #include "level.c"
-#if defined(__clang__)
-#pragma clang attribute pop
-#endif
+#include "target_end.h"
 #endif

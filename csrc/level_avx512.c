@@ -10,7 +10,5 @@
 #include "avx512.h"
 #define DOT_AVX512
 #include "level.c"
-#if defined(__clang__)
-#pragma clang attribute pop
-#endif
+#include "target_end.h"
 #endif

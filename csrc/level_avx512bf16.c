@@ -150,7 +150,5 @@ int matmul_bf16_avx512bf16(float *c, float *act_out, const float *a, const float
     return kernels_avx512.matmul(c, act_out, a, b, bias, stack, rows, columns, depth, a_stack, b_stack, a_transposed,
                                  b_transposed); /* nothing to round */
 }
-#if defined(__clang__)
-#pragma clang attribute pop
-#endif
+#include "target_end.h"
 #endif

@@ -26,7 +26,5 @@ int linear_quantized_avx512vnni(float *y, const float *x, const uint8_t *q, cons
                                 int64_t rows, int64_t n_in, int64_t n_out, int bits) {
     return linear_quantized(y, x, q, scales, bias, rows, n_in, n_out, bits);
 }
-#if defined(__clang__)
-#pragma clang attribute pop
-#endif
+#include "target_end.h"
 #endif

@@ -1,12 +1,7 @@
 /* A level for tests alone: the 512-bit arithmetic of AVX-512, run slowly on AVX2. */
 #if defined(__x86_64__)
-#include <immintrin.h>
 #include <string.h>
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-#else
-#pragma GCC target("avx2,fma")
-#endif
+#include "avx2.h"
 #define LEVEL wide
 #define LANES 16
 typedef float wide __attribute__((vector_size(64)));
@@ -35,7 +30,5 @@ static inline __attribute__((always_inline)) wide wide_quarters(const void *quar
 #define VEC_MAX(a, b) wide_max(a, b, b)
 #define VEC_MIN(a, b) wide_min(a, b, b)
 #include "level.c"
-#if defined(__clang__)
-#pragma clang attribute pop
-#endif
+#include "target_end.h"
 #endif
