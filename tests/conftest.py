@@ -8,6 +8,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tinyllm.cli import main
 from tinyllm.course import processes, workers
 from tinyllm.course.workers import Launcher, best_level
 from tinyllm.ops.registry import threads
@@ -77,3 +78,17 @@ def here(tmp_path, monkeypatch):
     """An empty folder as the folder at hand."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def refused(capsys):
+    """A function that runs a command line that is refused -> its one line; nothing else is printed."""
+
+    def run(*words):
+        capsys.readouterr()
+        assert main([*map(str, words)]) == 2
+        out, line = capsys.readouterr()
+        assert not out and line.startswith("tinyllm: error: ") and line.count("\n") == 1
+        return line
+
+    return run

@@ -20,12 +20,11 @@ SOFTMAX, MATMUL = (read_answers(10)[op]["reference"] for op in ("softmax", "matm
 
 
 @pytest.fixture
-def course(tmp_path, monkeypatch):
+def course(here):
     """A folder with a course file."""
-    monkeypatch.chdir(tmp_path)
     points = "points = { softmax = 2, softmax_backward = 1 }"
-    (tmp_path / "course.toml").write_text(f"seed = 7\n[[lesson]]\nnumber = 4\n{points}\n")
-    return tmp_path
+    (here / "course.toml").write_text(f"seed = 7\n[[lesson]]\nnumber = 4\n{points}\n")
+    return here
 
 
 def read(path):
@@ -69,10 +68,10 @@ def test_solutions_between_markers_are_taken_out(course):
     (STUB + f"    raise NotImplementedError\n# {LAST}\n", "a line of the solution of softmax"),
     ("def softmax(x):\n    raise NotImplementedError\n", "no function softmax_backward"),
 ])  # fmt: skip
-def test_a_release_that_would_leak_is_refused(course, capsys, text, words):
+def test_a_release_that_would_leak_is_refused(course, refused, text, words):
     source(text)
-    assert main(["course", "release", "handout", "--from", "mine"]) == 2
-    assert words in capsys.readouterr().err and not os.path.exists("handout")
+    assert words in refused("course", "release", "handout", "--from", "mine")
+    assert not os.path.exists("handout")
 
 
 @pytest.mark.parametrize("number, file, text, words", [
@@ -82,22 +81,20 @@ def test_a_release_that_would_leak_is_refused(course, capsys, text, words):
     (11, "exercise.py", read_answers(11)["reference"], "test_softmax is more than a stub"),
     (12, "exercise.py", solved(LESSON.task("softmax")), "take them out"),
 ])  # fmt: skip
-def test_no_solution_of_another_kind_leaves_either(tmp_path, monkeypatch, capsys, number, file, text, words):
-    monkeypatch.chdir(tmp_path)
+def test_no_solution_of_another_kind_leaves_either(here, refused, number, file, text, words):
     lesson = find_lesson(number)
     shutil.copytree(lesson.path, Path("mine", lesson.folder))
     Path("mine", lesson.folder, file).write_text(text, "utf-8")
     Path("course.toml").write_text(f"seed = 1\n[[lesson]]\nnumber = {number}\n", "utf-8")
-    assert main(["course", "release", "handout", "--from", "mine"]) == 2
-    assert words in capsys.readouterr().err and not os.path.exists("handout")
+    assert words in refused("course", "release", "handout", "--from", "mine")
+    assert not os.path.exists("handout")
 
 
 def test_text_without_markers_is_left_alone():
     assert stubs("# the solution begins at\nx = 1\n", "f") == "# the solution begins at\nx = 1\n"
 
 
-def test_init_writes_a_course_that_loads_and_no_answer_leaves_with_its_release(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_init_writes_a_course_that_loads_and_no_answer_leaves_with_its_release(here, capsys):
     assert main(["course", "init"]) == 0
     first = read("course.toml")
     told = capsys.readouterr().out + first
@@ -129,13 +126,10 @@ def test_init_writes_a_course_that_loads_and_no_answer_leaves_with_its_release(t
     ("seed = 2026-01-01\n[[lesson]]\nnumber = 4", "not '2026-01-01'"),
     ("[[lesson]]\nnumber = 4\n", "add this line at its top, and keep the file to yourself: seed = "),
 ])  # fmt: skip
-def test_a_bad_course_file_is_one_line(tmp_path, monkeypatch, capsys, text, words):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "course.toml").write_text(text)
-    (tmp_path / "subs").mkdir()
-    assert main(["course", "grade", "subs", "--out", "out"]) == 2
-    error = capsys.readouterr().err
-    assert words in error and error.count("\n") == 1 and not os.path.exists("out")
+def test_a_bad_course_file_is_one_line(here, refused, text, words):
+    (here / "course.toml").write_text(text)
+    (here / "subs").mkdir()
+    assert words in refused("course", "grade", "subs", "--out", "out") and not os.path.exists("out")
 
 
 def test_help_takes_eighty_columns(monkeypatch, capsys):
@@ -154,7 +148,6 @@ def test_help_takes_eighty_columns(monkeypatch, capsys):
     ["export", "canvas", "nowhere", "--out", "x"], ["export", "canvas", "--out", "x"],
     ["export", "gradescope", "--out", "x"], ["grade", ".", "--out", "o", "--isolation", "bubbles"],
 ])  # fmt: skip
-def test_bad_arguments_are_one_line(tmp_path, monkeypatch, capsys, arguments):
-    monkeypatch.chdir(tmp_path)
+def test_bad_arguments_are_one_line(here, capsys, arguments):
     assert main(["course", *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1

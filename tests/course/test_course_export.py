@@ -32,12 +32,11 @@ WHEEL = "tinyllm_lab-0.1.0-py3-none-any.whl"
 
 
 @pytest.fixture
-def course(tmp_path, monkeypatch):
+def course(here):
     """A folder with a course file and something that is named as a wheel."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "course.toml").write_text(COURSE)
-    (tmp_path / WHEEL).write_bytes(b"wheel")
-    return tmp_path
+    (here / "course.toml").write_text(COURSE)
+    (here / WHEEL).write_bytes(b"wheel")
+    return here
 
 
 def exported(kind, *more):

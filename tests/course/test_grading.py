@@ -228,9 +228,8 @@ def test_without_a_course_file_the_seed_is_drawn_and_kept(graded, monkeypatch, c
         whole_course().variant("wrong")
 
 
-def test_what_this_machine_could_not_try_is_tried_again(tmp_path, monkeypatch, capsys):
+def test_what_this_machine_could_not_try_is_tried_again(here, monkeypatch, capsys):
     """Without a compiler lesson 10 is blocked, and stayed so when there was one; a time-out stayed, too."""
-    monkeypatch.chdir(tmp_path)
     Path("course.toml").write_text("seed = 7\n[[lesson]]\nnumber = 10\npoints = { softmax_c = 1 }\n")
     folder = Path("subs", "Ada", find_lesson(10).folder)
     folder.mkdir(parents=True)
@@ -268,9 +267,8 @@ def test_another_python_or_library_has_records_of_its_own(graded, monkeypatch):
     queue.digest_of_code.cache_clear()
 
 
-def test_what_was_not_handed_in_was_not_attempted(tmp_path, monkeypatch, capsys):
+def test_what_was_not_handed_in_was_not_attempted(here, monkeypatch, capsys):
     """Whatever the kind of its tasks: lessons 11 and 12 were blocked, with a path in our temporary folder."""
-    monkeypatch.chdir(tmp_path)
     points = {4: "softmax", 10: "softmax_c", 11: "test_softmax", 12: "gpt"}
     lessons = (f"[[lesson]]\nnumber = {n}\npoints = {{ {name} = 1 }}\n" for n, name in points.items())
     Path("course.toml").write_text("seed = 7\n" + "".join(lessons))

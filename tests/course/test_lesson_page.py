@@ -21,10 +21,9 @@ def write(path, name="a loss"):
     write_page(path, name, name, figures)
 
 
-def test_it_says_where_it_is_and_holds_the_numbers(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    write(tmp_path / "page.html")
-    text = (tmp_path / "page.html").read_text("utf-8")
+def test_it_says_where_it_is_and_holds_the_numbers(here, capsys):
+    write(here / "page.html")
+    text = (here / "page.html").read_text("utf-8")
     said = f"wrote page.html, {len(text) / 1000:.0f} kB: open it in a browser\n"
     assert capsys.readouterr().out == said
     assert re.findall(r'--s:(\d+)">(\d*)<', text) == [("100", "100"), ("0", ""), ("25", "25"), ("75", "75")]

@@ -26,12 +26,11 @@ def test_a_notebook_has_the_cells_of_the_script(lesson):
     assert len({cell["id"] for cell in book["cells"]}) == len(book["cells"])
 
 
-def test_a_notebook_runs_like_the_script(monkeypatch, capsys, tmp_path):
+def test_a_notebook_runs_like_the_script(capsys, here):
     """Its code, one cell after the other, in one set of names without `__file__`."""
-    monkeypatch.chdir(tmp_path)
     names = {}
     script = next(lesson for lesson in syllabus() if lesson.number == 4).path / "lesson.py"
     for cell in json.loads(to_notebook(script.read_text("utf-8")))["cells"]:
         if cell["cell_type"] == "code":
             exec("".join(cell["source"]), names)
-    assert "it is 2.718" in capsys.readouterr().out and (tmp_path / "softmax.html").is_file()
+    assert "it is 2.718" in capsys.readouterr().out and (here / "softmax.html").is_file()

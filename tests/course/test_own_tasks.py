@@ -23,9 +23,8 @@ def moving_average(x, k):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(here):
     """The example's folder, in the folder at hand; what it registers is forgotten."""
-    monkeypatch.chdir(tmp_path)
     before = set(OPS)
     own_tasks.write_template("own/100_averages")
     yield Path("own/100_averages")

@@ -27,8 +27,7 @@ points = { test_bpe_merge = 1 }
 """
 
 
-def test_selftest_says_what_it_tried_and_its_last_line_sums_up(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_selftest_says_what_it_tried_and_its_last_line_sums_up(here, capsys):
     Path("course.toml").write_text(SMALL)
     assert main(["course", "selftest", "--mutants"]) == 0
     told = capsys.readouterr().out

@@ -116,8 +116,7 @@ def test_a_class_without_copies_stays_below_the_limit_in_nearly_all_gradings():
     assert beyond_chance(np.zeros(1), 1) == similarity.LEAST_BITS
 
 
-def test_the_page_shows_lines_side_by_side_and_accuses_nobody(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_the_page_shows_lines_side_by_side_and_accuses_nobody(here, capsys):
     text = varied(random.Random(1))
     for name, code in (("Ada", text), ("<b>", renamed(text)), ("Eve", "x = 1")):
         Path("subs", name, LESSON.folder).mkdir(parents=True)

@@ -37,8 +37,7 @@ COMMENT = "=cmd|' /C calc'!A0 <b>late bus</b>"
 
 
 @pytest.fixture
-def course(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def course(here):
     Path("course.toml").write_text(COURSE)
     return load_course("course.toml")
 

@@ -51,11 +51,10 @@ MISTAKES = {  # a command line -> a part of the answer
 
 
 @pytest.mark.parametrize("words", MISTAKES)
-def test_a_mistake_is_answered_in_one_line_and_nothing_is_written(refused, tmp_path, monkeypatch, words):
-    monkeypatch.chdir(tmp_path)
+def test_a_mistake_is_answered_in_one_line_and_nothing_is_written(refused, here, words):
     said = refused(*words.split())
     assert MISTAKES[words] in said and len(said) < 250
-    assert not any(tmp_path.iterdir())
+    assert not any(here.iterdir())
 
 
 @pytest.mark.parametrize("words", HELPS, ids=" ".join)

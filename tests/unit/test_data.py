@@ -203,9 +203,8 @@ def test_binary_data_is_no_text(data):
         Corpus("x", data).text()
 
 
-def test_a_name_wins_over_a_file(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "pydocs").write_bytes(b"mine")
+def test_a_name_wins_over_a_file(here):
+    (here / "pydocs").write_bytes(b"mine")
     assert load_corpus("pydocs").data != b"mine"
     assert load_corpus("./pydocs").data == b"mine"
     assert "pydocs" in SOURCES

@@ -176,8 +176,7 @@ def test_a_run_learns_to_write_and_writes(tmp_path):
         write(model, setup.tokenizer, "Once upon a", 10)
 
 
-def test_the_command_writes_with_an_encoder(tmp_path, monkeypatch, capsys, refused):
-    monkeypatch.chdir(tmp_path)
+def test_the_command_writes_with_an_encoder(here, capsys, refused):
     sizes = [f"--set=model.{name}={SIZES[name]}" for name in ("layers", "width", "heads", "hidden")]
     more = ["--model", "bert", "--set", "pretrain.diffusion=true", "--set", "model.context=60", *sizes]
     assert main(["train", "--data", "pydocs", "--steps", "2", "--out", "run", *more]) == 0

@@ -190,23 +190,21 @@ def test_batches_of_masked_models_are_functions_of_the_step(kind):
     assert first == second and 0 <= first["val_accuracy"] <= 1 and first["val_loss_per_char"] is None
 
 
-def test_a_masked_model_is_trained_continued_fine_tuned_and_asked(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "text.txt").write_text(TEXT)
+def test_a_masked_model_is_trained_continued_fine_tuned_and_asked(here, capsys, refused):
+    (here / "text.txt").write_text(TEXT)
     words = [f"--set={name}={value}" for name, value in SMALL.items()]
     assert main(["train", "--data", "text.txt", "--out", "a", *words]) == 0
     out = capsys.readouterr().out
     assert "val_accuracy" in out and "tinyllm chat" not in out and "[MASK]" in out
     assert main(["train", "--out", "a", "--resume", "--steps", "6"]) == 0
-    log = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
+    log = [json.loads(line) for line in (here / "a" / "log.jsonl").read_text().splitlines()]
     assert log[-1]["step"] == 6 and "accuracy" in log[-1] and "val_accuracy" in log[-1]
     assert main(["report", "a"]) == 0
     capsys.readouterr()
     assert main(["generate", "a", "--prompt", "the [MASK]at", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["guesses"][0]) == 5
-    assert main(["generate", "a", "--prompt", "the cat"]) == 2
-    assert "write [MASK]" in capsys.readouterr().err
-    (tmp_path / "classes.tsv").write_text("the cat\tcat\nthe dog\tdog\n" * 20)
+    assert "write [MASK]" in refused("generate", "a", "--prompt", "the cat")
+    (here / "classes.tsv").write_text("the cat\tcat\nthe dog\tdog\n" * 20)
     train = ["train", "classify", "--steps=3", "--batch=4", "--data"]
     assert main([*train, "classes.tsv", "--out", "b", "--set=start=a"]) == 0
     assert main(["train", "--out", "b", "--resume", "--steps", "4"]) == 0
@@ -216,9 +214,8 @@ def test_a_masked_model_is_trained_continued_fine_tuned_and_asked(tmp_path, monk
     assert tl.load("b")[0].config.labels == ["cat", "dog"]
     assert main([*train, "classes.tsv", "--out", "c", "--model", "gpt"]) == 2
     assert "classify cannot train a gpt2: it needs bert, distilbert, roberta" in capsys.readouterr().err
-    (tmp_path / "one.tsv").write_text("the cat\tcat\n" * 20)
-    assert main([*train, "one.tsv", "--out", "d", "--model", "bert"]) == 2
-    assert "1 classes: give examples of 2" in capsys.readouterr().err
+    (here / "one.tsv").write_text("the cat\tcat\n" * 20)
+    assert "1 classes: give examples of 2" in refused(*train, "one.tsv", "--out", "d", "--model", "bert")
 
 
 def test_the_benchmark_asks_for_what_pretraining_showed(monkeypatch):

@@ -17,9 +17,8 @@ PROGRAMS = sorted(path for path in EXAMPLES.glob("*.py") if path.stem != "wrong_
 
 
 @pytest.fixture
-def run(monkeypatch, tmp_path, capsys):
+def run(monkeypatch, here, capsys):
     """Run an example in an empty folder, as a user would -> what it printed."""
-    monkeypatch.chdir(tmp_path)
 
     def run(name, *words):
         monkeypatch.setattr("sys.argv", [name, *words])

@@ -142,9 +142,8 @@ def test_a_part_that_is_quantised_still_reads_pictures():
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(here, capsys):
     """The folder of a run that has learnt captions for four steps, and what that printed."""
-    monkeypatch.chdir(tmp_path)
     words = ["--data", "world:caption,n=60", "--steps", "4", "--out", "run", "--threads", "1"]
     sizes = ("width=16", "layers=1", "heads=2", "hidden=16", "context=120")
     assert main(["train", "sft", "--model", "fuyu", *words, *(f"--set=model.{size}" for size in sizes)]) == 0

@@ -56,9 +56,8 @@ def test_every_command_exists(line):
 
 
 @pytest.mark.parametrize("code", PYTHON)
-def test_the_python_runs(code, tmp_path, monkeypatch):
+def test_the_python_runs(code, here):
     """With 2 steps where 20 are shown."""
-    monkeypatch.chdir(tmp_path)
     exec(re.sub(r"(steps=|range\()20\b", r"\g<1>2", code), {})
 
 

@@ -101,8 +101,7 @@ def test_the_report_command(whole, tmp_path, capsys, refused):
     assert "no/page.html" in refused("report", whole, "--out", tmp_path / "no" / "page.html")
 
 
-def test_the_report_of_the_newest_run(whole, tmp_path, monkeypatch, capsys, refused):
-    monkeypatch.chdir(tmp_path)
+def test_the_report_of_the_newest_run(whole, here, capsys, refused):
     assert "runs/ has no run with a checkpoint" in refused("report")
     Path("runs").mkdir()
     shutil.copytree(whole, "runs/mine")

@@ -186,9 +186,8 @@ def os_bytes(raw):
     return raw.decode("utf-8", "surrogateescape")
 
 
-def test_bad_input_is_one_line_and_writes_nothing(trained, tmp_path, refused, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    run, page_file = trained / "run", tmp_path / "page.html"
+def test_bad_input_is_one_line_and_writes_nothing(trained, here, refused):
+    run, page_file = trained / "run", here / "page.html"
     for words, said in [
         (["nothing"], "holds no run"),
         ([run, "--prompt", "XYZ"], "unknown to this char tokenizer"),
@@ -208,7 +207,7 @@ def test_bad_input_is_one_line_and_writes_nothing(trained, tmp_path, refused, mo
         assert said in refused("trace", *words, *out), words
     assert "leave out --out" in refused("trace", "--diff", run, run, "--out", page_file)
     assert not page_file.exists()
-    assert main(["trace", str(run), "--out", str(tmp_path / "no" / "page.html")]) == 2
+    assert main(["trace", str(run), "--out", str(here / "no" / "page.html")]) == 2
 
 
 def test_diff_names_the_op_and_the_layer(trained, capsys):
@@ -220,11 +219,10 @@ def test_diff_names_the_op_and_the_layer(trained, capsys):
     assert "no difference: all" in capsys.readouterr().out
 
 
-def test_diff_names_a_students_mistake(trained, tmp_path, capsys, refused, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_diff_names_a_students_mistake(trained, here, capsys, refused):
     assert main(["lesson", "start", "4"]) == 0
     capsys.readouterr()
-    exercise = tmp_path / "04_softmax_and_loss" / "exercise.py"
+    exercise = here / "04_softmax_and_loss" / "exercise.py"
     words = ["--diff", trained / "run", "--mine", "4", "--prompt", "the"]
     assert "nothing of yours to plug in: fill in" in refused("trace", *words)
     body = "import numpy as np\n\n\ndef softmax(x):\n"
