@@ -74,6 +74,12 @@ def test_a_y_that_is_never_set_is_named(judge_c, task, source):
     assert [name for name, _ in said] == [task.name]  # it was once that of the op
 
 
+def test_the_first_number_of_a_row_without_numbers_is_not_read(judge_c):
+    verdict = judge_c(SOFTMAX, GOOD.replace("largest = -INFINITY,", "largest = fabsf(in[0]) - 1e30f,")
+                      .replace("sum > 0 ?", "largest > 0 ? 0 : sum > 0 ?"))
+    assert verdict.state == "failed" and INSIDE in verdict.broken
+
+
 def test_an_element_that_is_never_set_is_explained(judge_c):
     loop = "i = 0; i < n; i++)\n            sum"
     begins_at_one = edited(read(10)["softmax"]["reference"], [(loop, loop.replace("0", "1"))])

@@ -127,3 +127,13 @@ def test_a_name_is_denied_by_unusual_cases_where_the_function_is_right():
 def test_right_numbers_of_another_type_are_no_wrong_numbers(op, wrong):
     """np.abs makes NumPy's float64 of a Python number: it was once the mistake that was named."""
     assert wrong_as(op, wrong).mistake is None
+
+
+@pytest.mark.parametrize("op, wrong", [
+    ("grouped_linear", lambda x, w, counts: OPS["grouped_linear"].reference(x, w.view(), counts)),  # no list
+    ("scaled_rope_tables", lambda positions, width, base, scaling: OPS["scaled_rope_tables"].reference(
+        positions, width, base, {key: value for key, value in scaling.items() if key != "truncate"})),
+])
+def test_what_only_one_setting_shows_is_rejected(op, wrong):
+    """No case had a list of matrices, or ends of YaRN where rounding makes a difference."""
+    assert wrong_as(op, wrong).state == "failed"

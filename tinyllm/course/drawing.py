@@ -74,12 +74,14 @@ def case_kind(args: Sequence[Any]) -> str:
     return ORDINARY if numbers else ORDINARY_INPUT
 
 
-# Cases beyond the sizes that are drawn, where an op must not end: more rows than a byte counts, large ids.
+# Cases beyond those that are drawn, where an op must not end: more rows than a byte counts, large ids.
 LARGE: dict[str, tuple] = {
     "embedding": (np.arange(900, dtype=np.float32).reshape(300, 3), np.array([299, 0, 256, 257, 255])),
     "bpe_merge": ([70_000, 70_001, 5, 70_000, 70_001, 70_000, 700_012], (70_000, 70_001), 70_002),
     "bpe_pair_counts": ([[1, 2, 1, 2], [1, 2], [70_000, 2]], [20_000, 123_456_789, 10_001]),
     "count_parameters": (50_257, 4096, 200, 40_001),
+    "grouped_linear": (np.arange(10, dtype=np.float32).reshape(5, 2),
+                       [np.full((2, 3), i + 1, np.float32) for i in range(3)], np.array([2, 0, 3])),
     "grad_norm": ([np.full(3, i + 1, np.float32) for i in range(130)],),
 }
 # The simplest first. A case with -inf may also be huge or a view, so its failure says less about the cause.

@@ -47,7 +47,8 @@ def scaled_rope_tables(draw):
         scaling |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
     if kind == "yarn of its own growth":
         scaling |= {"attention_factor": 1.5, "beta_fast": 16, "beta_slow": 2}
-        scaling |= {"truncate": False} if draw(st.booleans()) else {}
+    if scaling["rope_type"] == "yarn":
+        scaling |= draw(st.sampled_from(({}, {"truncate": False}, {"truncate": True})))
     return positions, width, base, scaling
 
 
