@@ -123,6 +123,7 @@ def test_a_name_is_denied_by_unusual_cases_where_the_function_is_right():
 @pytest.mark.parametrize("op, wrong", [
     ("clip_grads", lambda grads, norm, limit: [g * np.float64(min(1, limit / norm)) for g in grads]),
     ("count_parameters", lambda *sizes: float(OPS["count_parameters"].reference(*sizes))),
+    ("bigram_counts", lambda *args: np.float32(OPS["bigram_counts"].reference(*args))),
 ])
 def test_right_numbers_of_another_type_are_no_wrong_numbers(op, wrong):
     """np.abs makes NumPy's float64 of a Python number: it was once the mistake that was named."""

@@ -80,8 +80,8 @@ def difference(name: str, failing: Sequence[tuple], right: Callable[..., Any]) -
     if None in said:
         return f"the right {' and '.join(fine)}, but another {' and '.join(labels[i] for i in wrong)}"
     together = any(not any(near(got[i], want[i]) for i in wrong) for _, got, want in pairs)
-    text = (" and " if together else " or ").join(each.replace("{}", "the right " + labels[i])
-                        for i, each in zip(wrong, said, strict=True) if each)  # fmt: skip
+    text = (" and " if together else " or ").join(
+        each.replace("{}", "the right " + labels[i]) for i, each in zip(wrong, said, strict=True) if each)
     return text + (f"; {' and '.join(fine)} {'is' if len(fine) == 1 else 'are'} right" if fine else "")
 
 

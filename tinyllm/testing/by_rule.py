@@ -266,9 +266,13 @@ def assigned(tree: ast.FunctionDef) -> Iterator[tuple[int, str]]:
 
 
 def done(tree: ast.FunctionDef) -> Iterator[tuple[str, Any]]:
-    """Yield what may be done to a variable after its assignment, as (sentence, changed tree)."""
+    """Yield what may be done to a variable after its assignment, as (sentence, changed tree).
+
+    The variable keeps its type: a result that has only another type was not, say, rounded.
+    """
     for i, name in assigned(tree):
         for said, new in DONE.items():
+            new = f"np.asarray({new}, {{0}}.dtype) if isinstance({{0}}, np.ndarray) else {new}"
             more = ast.parse(replaced(name, new)).body
             words = said.format(f"`{name}`") + f" after {code(tree.body[i])}"
             yield words, changed(tree, body=[*tree.body[: i + 1], *more, *tree.body[i + 1 :]])

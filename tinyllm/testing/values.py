@@ -12,7 +12,6 @@ TINY = ("1e-3", "1e-5", "1e-6", "1e-7", "1e-8", "1e-9", "1e-10", "1e-12")  # add
 FIXED = ("0.5", "2", "10", "100", "128", "0.9", "0.1", "0.15", "0.01", *TINY)  # written for an argument
 ONE_OFF = {"{0} one too large": "{0} + 1", "{0} one too small": "{0} - 1"}
 WHOLE = {  # of arrays of whole numbers
-    "{0} rounded to float16": "{0}.astype(np.float16)",
     "the sign of {0} turned": "-{0}",
     "the absolute value of {0}": "np.abs({0})",
     "{0} taken for numbers without a sign": "{0}.view('u' + {0}.dtype.name)",
