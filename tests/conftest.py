@@ -92,3 +92,14 @@ def refused(capsys):
         return line
 
     return run
+
+
+@pytest.fixture
+def printed(capsys):
+    """A function that runs a command line that succeeds -> what was printed since the test last looked."""
+
+    def run(*words):
+        assert main([*map(str, words)]) == 0
+        return capsys.readouterr().out
+
+    return run

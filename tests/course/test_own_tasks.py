@@ -37,10 +37,9 @@ def hand_in(student, text):
     Path("subs", student, "100_averages", "exercise.py").write_text(text)
 
 
-def test_the_example_is_checked_released_graded_and_exported_like_a_task_of_the_library(folder, capsys):
+def test_the_example_is_checked_released_graded_and_exported_like_a_task_of_the_library(folder, printed):
     assert {path.name for path in folder.iterdir()} == {*own_tasks.FILES, "hints.toml"}
-    assert main(["course", "task", "check", str(folder)]) == 0
-    told = capsys.readouterr().out
+    told = printed("course", "task", "check", folder)
     assert max(map(len, told.partition("  task ")[0].splitlines())) <= 80
     assert "it can be used" in told and "one average too few" in told and "no hints" not in told
     Path("course.toml").write_text(COURSE)

@@ -23,7 +23,7 @@ def last_loss(run):
     return json.loads(Path(run, "log.jsonl").read_text().splitlines()[-1])["val_loss"]
 
 
-def test_a_right_exercise_trains_as_the_library_does(workspace, capsys):
+def test_a_right_exercise_trains_as_the_library_does(workspace, capsys, printed):
     write(workspace, 4)
     assert train("--mine", "4", "--out", "mine") == 0
     said = capsys.readouterr().out
@@ -37,8 +37,7 @@ def test_a_right_exercise_trains_as_the_library_does(workspace, capsys):
     assert json.loads((workspace / "ours/run.json").read_text())["notes"] == {}
     assert "These ops were replaced: softmax, softmax_" in (workspace / "mine/report.html").read_text()
     assert "replaced" not in (workspace / "ours/report.html").read_text()
-    assert main(["blame", "mine"]) == 0
-    assert "nothing to blame" in capsys.readouterr().out
+    assert "nothing to blame" in printed("blame", "mine")
 
 
 def test_several_lessons_and_what_is_not_attempted(workspace, capsys):
@@ -181,12 +180,11 @@ def test_functions_that_no_check_has_passed_are_said(workspace, capsys):
     assert "has not passed" not in capsys.readouterr().out
 
 
-def test_nothing_left_to_train_is_said_as_such(workspace, capsys):
+def test_nothing_left_to_train_is_said_as_such(workspace, capsys, printed):
     write(workspace, 4)
     train("--mine", "4", "--out", "run")
     capsys.readouterr()
-    assert main(["train", "--out", "run", "--resume"]) == 0
-    said = capsys.readouterr().out
+    said = printed("train", "--out", "run", "--resume")
     assert "yours: softmax (lesson 4)" in said  # a run that is resumed knows its lessons
     assert "so none of your functions was called" in said
     assert "were called:" not in said and "never called" not in said

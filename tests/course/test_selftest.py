@@ -4,7 +4,6 @@ import functools
 import re
 from pathlib import Path
 
-from tinyllm.cli import main
 from tinyllm.cli.course import format_row
 from tinyllm.course.answer_keys import read
 from tinyllm.course.classroom import selftest
@@ -27,10 +26,9 @@ points = { test_bpe_merge = 1 }
 """
 
 
-def test_selftest_says_what_it_tried_and_its_last_line_sums_up(here, capsys):
+def test_selftest_says_what_it_tried_and_its_last_line_sums_up(here, printed):
     Path("course.toml").write_text(SMALL)
-    assert main(["course", "selftest", "--mutants"]) == 0
-    told = capsys.readouterr().out
+    told = printed("course", "selftest", "--mutants")
     assert re.search(r"softmax +100% +0%", told)
     assert "correct results on huge and tiny numbers: softmax without subtracting the maximum" in told
     said = r"2 tasks, (\d+) of \1 mutants rejected, (\d+) of \2 variants accepted"

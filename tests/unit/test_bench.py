@@ -267,9 +267,8 @@ def test_the_command_prints_one_json_object_per_line(tiny, capsys):
 
 
 @pytest.mark.parametrize("work", ["ops", "train", "generate", "tokenizer"])
-def test_the_command_prints_tables_of_80_columns(tiny, capsys, work):
-    assert main(["bench", work, "--quick"]) == 0
-    out = capsys.readouterr().out
+def test_the_command_prints_tables_of_80_columns(tiny, printed, work):
+    out = printed("bench", work, "--quick")
     assert "OPENBLAS_EXAMPLE=Haswell" in out and f"\n\n{work}" in out
     assert max(map(len, out.splitlines())) <= 80
 

@@ -147,7 +147,7 @@ def test_settings_come_in_layers(here, tiny):
     assert config.train.lr == 0.5
 
 
-def test_minutes_become_steps_with_the_same_bits(here, tiny, capsys, monkeypatch, refused):
+def test_minutes_become_steps_with_the_same_bits(here, tiny, printed, monkeypatch, refused):
     """Measuring changes nothing: not the model, its optimizer, its batches, nor the schedule."""
     measured = pace.seconds_per_step
     monkeypatch.setattr(pace, "seconds_per_step", lambda setup: 0.01 if measured(setup) > 0 else 0)
@@ -156,8 +156,7 @@ def test_minutes_become_steps_with_the_same_bits(here, tiny, capsys, monkeypatch
     Path("free.toml").write_text(free)
     words = ["train", *tiny[:-1], "free.toml", "--out", "run"]
     # 0.306 s: two evaluations and two samples of 0.02, then steps of 0.01 + 0.02 / 4 + 0.02 / 6
-    assert main([*words, "--minutes", "0.0051"]) == 0
-    assert "0.0051 minutes: 12 steps. With --steps 12" in capsys.readouterr().out
+    assert "0.0051 minutes: 12 steps. With --steps 12" in printed(*words, "--minutes", "0.0051")
     found = outcome(here / "run")
     assert tinyllm.Run("run").read_config()[0].train.warmup == 0  # a twentieth of 12, not of 2,000
     assert main([*words, "--steps", "12", "--overwrite"]) == 0

@@ -9,7 +9,7 @@ from tinyllm.errors import UserError
 from tinyllm.world import stories
 
 
-def test_list_names_sizes_hashes_and_what_is_missing(monkeypatch, capsys):
+def test_list_names_sizes_hashes_and_what_is_missing(monkeypatch, capsys, printed):
     def missing():
         raise UserError("install it")
 
@@ -20,8 +20,7 @@ def test_list_names_sizes_hashes_and_what_is_missing(monkeypatch, capsys):
     rows = json.loads(capsys.readouterr().out)
     assert rows[0]["name"] == "stories" and rows[0]["bytes"] > 10**6 and len(rows[0]["sha256"]) == 64
     assert rows[1] == {"name": "gone", "error": "install it"}
-    assert main(["data", "list"]) == 0
-    out = capsys.readouterr().out
+    out = printed("data", "list")
     assert rows[0]["sha256"][:12] in out and "install it" in out and f"{rows[0]['bytes']:,}" in out
 
 
@@ -43,7 +42,7 @@ def test_show_stories_of_another_seed(capsys):
     assert capsys.readouterr().out == stories.generate(9, 1)[:300] + "\n"
 
 
-def test_stats_measure(tmp_path, capsys):
+def test_stats_measure(tmp_path, capsys, printed):
     path = tmp_path / "x.txt"
     path.write_text("aébb\n" * 4 + "aébb", encoding="utf-8")
     assert main(["data", "stats", str(path), "--json"]) == 0
@@ -53,8 +52,7 @@ def test_stats_measure(tmp_path, capsys):
     counts = (5, 5, 10, 4)
     assert math.isclose(facts["unigram_entropy_per_char"], -sum(n / 24 * math.log(n / 24) for n in counts))
     assert 0 < facts["gzip_per_char"] < 12
-    assert main(["data", "stats", str(path)]) == 0
-    assert "distinct characters" in capsys.readouterr().out
+    assert "distinct characters" in printed("data", "stats", path)
 
 
 def test_stats_of_stories_know_the_entropy(capsys):

@@ -190,11 +190,10 @@ def test_batches_of_masked_models_are_functions_of_the_step(kind):
     assert first == second and 0 <= first["val_accuracy"] <= 1 and first["val_loss_per_char"] is None
 
 
-def test_a_masked_model_is_trained_continued_fine_tuned_and_asked(here, capsys, refused):
+def test_a_masked_model_is_trained_continued_fine_tuned_and_asked(here, capsys, refused, printed):
     (here / "text.txt").write_text(TEXT)
     words = [f"--set={name}={value}" for name, value in SMALL.items()]
-    assert main(["train", "--data", "text.txt", "--out", "a", *words]) == 0
-    out = capsys.readouterr().out
+    out = printed("train", "--data", "text.txt", "--out", "a", *words)
     assert "val_accuracy" in out and "tinyllm chat" not in out and "[MASK]" in out
     assert main(["train", "--out", "a", "--resume", "--steps", "6"]) == 0
     log = [json.loads(line) for line in (here / "a" / "log.jsonl").read_text().splitlines()]

@@ -65,14 +65,12 @@ def test_differences_name_what_changed():
     assert ("layers", "2", "3") in rows and ("dropout", "-", "0.0") in rows
 
 
-def test_the_command(capsys):
-    assert main(["inspect", "shipped"]) == 0
-    out = capsys.readouterr().out
+def test_the_command(capsys, printed):
+    out = printed("inspect", "shipped")
     assert "1,041,536" in out and "LlamaBlock" in out and "1,000 tokens take" in out
     assert "...*.mlp.gate_proj" in out  # a long name begins at a dot
     assert max(map(len, out.splitlines())) <= 80
-    assert main(["inspect", "--diff", "gpt", "llama"]) == 0
-    out = capsys.readouterr().out
+    out = printed("inspect", "--diff", "gpt", "llama")
     assert out.startswith("- gpt2\n+ llama\n") and "+     input_layernorm: RMSNorm, weight (128,)" in out
     assert max(map(len, out.splitlines())) <= 80
     assert main(["inspect", "llama", "--preset", "llama-110m", "--json"]) == 0

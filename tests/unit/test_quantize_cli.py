@@ -38,10 +38,9 @@ def tree(folder):
 
 
 @pytest.mark.parametrize("bits", ["8", "4"])
-def test_a_quantised_run_is_smaller_and_writes_much_the_same(here, capsys, bits):
+def test_a_quantised_run_is_smaller_and_writes_much_the_same(here, printed, bits):
     before = tree(here / "run")
-    assert main(["quantize", "run", "--bits", bits]) == 0
-    out = capsys.readouterr().out
+    out = printed("quantize", "run", "--bits", bits)
     assert tree(here / "run") == before
     old, new = (int(n.replace(",", "")) for n in re.search(r"([\d,]+) -> ([\d,]+) bytes", out).groups())
     file = next((here / f"run-int{bits}").rglob("model.safetensors"))
@@ -50,8 +49,7 @@ def test_a_quantised_run_is_smaller_and_writes_much_the_same(here, capsys, bits)
     assert abs(after - loss) < (0.01 if bits == "8" else 0.1) and loss < 1.5
     model, tokenizer, _ = load_run(f"run-int{bits}")
     assert type(model.h[0].mlp.c_fc).__name__ == f"Int{bits}Linear"
-    assert main(["generate", f"run-int{bits}", "--prompt", "the cat", "--tokens", "20", "--seed", "1"]) == 0
-    said = capsys.readouterr().out
+    said = printed("generate", f"run-int{bits}", "--prompt", "the cat", "--tokens", "20", "--seed", "1")
     sampling = Sampling(**sampling_settings(model.generation))  # as the run's samples were drawn
     ids = generate(model, ["the cat"], max_tokens=20, seed=1, tokenizer=tokenizer, sampling=sampling)[0]
     assert said == "the cat" + tokenizer.decode(ids) + "\n"
@@ -82,12 +80,11 @@ def test_it_cannot_be_trained_further(here, refused):
     assert tree(here) == before
 
 
-def test_without_its_data_it_says_so(here, capsys):
+def test_without_its_data_it_says_so(here, capsys, printed):
     config = here / "run" / "run.json"
     text = here / "moved.txt"
     config.write_text(re.sub(r'"data": "[^"]*text.txt"', '"data": "moved.txt"', config.read_text(), count=1))
-    assert main(["quantize", "run", "--out", "a"]) == 0
-    assert "not measured: the run's data cannot be used" in capsys.readouterr().out
+    assert "not measured: the run's data cannot be used" in printed("quantize", "run", "--out", "a")
     write_text(text, words=1500)
     assert main(["quantize", "run", "--out", "b"]) == 0
     assert "not measured: the run's data cannot be used: the data has changed" in capsys.readouterr().out

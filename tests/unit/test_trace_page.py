@@ -166,7 +166,7 @@ def trained(tmp_path_factory):
     return folder
 
 
-def test_the_command_writes_a_page_and_says_the_basics(trained, tmp_path, capsys, monkeypatch):
+def test_the_command_writes_a_page_and_says_the_basics(trained, tmp_path, capsys, monkeypatch, printed):
     monkeypatch.setenv("NO_COLOR", "1")
     assert main(["trace", str(trained / "run"), "--prompt", "the cat", "--tokens", "4",
                  "--out", str(tmp_path / "page.html")]) == 0  # fmt: skip
@@ -176,8 +176,7 @@ def test_the_command_writes_a_page_and_says_the_basics(trained, tmp_path, capsys
     assert out.startswith("the cat") and "after" in out and "KV cache" in out and "\033" not in out
     assert max(map(len, out.split("\n")[:-3])) <= 80
     prompt = os_bytes(b"\xff\x1b[31m")
-    assert main(["trace", str(trained / "bytes"), "--prompt", prompt, "--tokens", "1"]) == 0
-    assert "\033" not in capsys.readouterr().out
+    assert "\033" not in printed("trace", trained / "bytes", "--prompt", prompt, "--tokens", "1")
     assert "\\xff" in (trained / "bytes" / "trace.html").read_text("utf-8")
 
 
@@ -210,16 +209,14 @@ def test_bad_input_is_one_line_and_writes_nothing(trained, here, refused):
     assert main(["trace", str(run), "--out", str(here / "no" / "page.html")]) == 2
 
 
-def test_diff_names_the_op_and_the_layer(trained, capsys):
+def test_diff_names_the_op_and_the_layer(trained, printed):
     run, small = str(trained / "run"), str(trained / "run-int8")
-    assert main(["trace", "--diff", run, small, "--prompt", "the"]) == 0
-    out = capsys.readouterr().out
+    out = printed("trace", "--diff", run, small, "--prompt", "the")
     assert "first difference:\n  layer 0, h.0.attn.c_attn: linear in A, linear_int8 in B\n" in out
-    assert main(["trace", run, "--diff", run, "--prompt", "the"]) == 0
-    assert "no difference: all" in capsys.readouterr().out
+    assert "no difference: all" in printed("trace", run, "--diff", run, "--prompt", "the")
 
 
-def test_diff_names_a_students_mistake(trained, here, capsys, refused):
+def test_diff_names_a_students_mistake(trained, here, capsys, refused, printed):
     assert main(["lesson", "start", "4"]) == 0
     capsys.readouterr()
     exercise = here / "04_softmax_and_loss" / "exercise.py"
@@ -228,11 +225,9 @@ def test_diff_names_a_students_mistake(trained, here, capsys, refused):
     body = "import numpy as np\n\n\ndef softmax(x):\n"
     body += "    e = np.exp(x - x.max(-1, keepdims=True))\n    return e / {}\n"
     exercise.write_text(body.format("e.sum(-1, keepdims=True)"))
-    assert main(["trace", *map(str, words)]) == 0
-    assert "no difference" in capsys.readouterr().out
+    assert "no difference" in printed("trace", *map(str, words))
     exercise.write_text(body.format("(e.sum(-1, keepdims=True) + np.float32(0.01))"))
-    assert main(["trace", *map(str, words)]) == 0
-    assert "first difference:\n  layer 0, h.0.attn: softmax\n" in capsys.readouterr().out
+    assert "first difference:\n  layer 0, h.0.attn: softmax\n" in printed("trace", *map(str, words))
     exercise.write_text(body.format("undefined"))
     assert "NameError" in refused("trace", *words)
     exercise.write_text("def softmax(x:\n")

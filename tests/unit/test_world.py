@@ -344,18 +344,15 @@ def test_the_tokenizer_of_the_world_is_what_its_command_makes():
 # Commands.
 
 
-def test_the_world_answers_on_the_command_line(capsys, tmp_path):
+def test_the_world_answers_on_the_command_line(capsys, tmp_path, printed):
     person = next(p for p in WORLD.people if objects(WORLD, p.name, "cousin"))
-    assert main(["world", "ask", person.name, "cousin", "--why"]) == 0
-    said = capsys.readouterr().out
+    said = printed("world", "ask", person.name, "cousin", "--why")
     assert all(name in said for name in objects(WORLD, person.name, "cousin")) and "because mother(" in said
     for stop in ("", "."):
-        assert main(["world", "ask", f"{person.name} lives in {person.lives_in}{stop}"]) == 0
-        assert capsys.readouterr().out == "true\n"
+        assert printed("world", "ask", f"{person.name} lives in {person.lives_in}{stop}") == "true\n"
     assert main(["world", "person", person.name]) == main(["world", "timeline", person.name]) == 0
     assert person.lives_in in capsys.readouterr().out
-    assert main(["world", "map"]) == 0
-    assert "miles" in capsys.readouterr().out
+    assert "miles" in printed("world", "map")
     page = tmp_path / "atlas.html"
     assert main(["world", "atlas", "--out", str(page)]) == 0
     assert all(place in page.read_text() for place in WORLD.map.places) and "//" not in page.read_text()
@@ -374,13 +371,10 @@ def test_a_corpus_is_made_in_a_folder(tmp_path, refused):
     assert main(["data", "make", "world:mix", "--mb", "0", "--out", str(tmp_path / "x")]) == 2
 
 
-def test_documents_are_shown_the_same_every_time(capsys):
-    assert main(["data", "show", "world:letters", "--n", "3"]) == 0
-    first = capsys.readouterr().out
-    assert main(["data", "show", "world:letters", "--n", "3"]) == 0
-    assert capsys.readouterr().out == first and first.count("Dear") == 3
-    assert main(["data", "show", "world:letters", "--seed", "4"]) == 0
-    assert capsys.readouterr().out != first
+def test_documents_are_shown_the_same_every_time(printed):
+    first = printed("data", "show", "world:letters", "--n", "3")
+    assert printed("data", "show", "world:letters", "--n", "3") == first and first.count("Dear") == 3
+    assert printed("data", "show", "world:letters", "--seed", "4") != first
     for wrong in (["--n", "20000000"], ["--seed", "-1"]):
         assert main(["data", "show", "world:letters", *wrong]) == 2
 
