@@ -292,14 +292,13 @@ def test_where_there_is_no_solution_none_is_shown(say, words, why):
     assert why in say(words, 2)
 
 
-def test_a_solution_shows_its_helpers_too(say, here, capsys):
+def test_a_solution_shows_its_helpers_too(say, here, capsys, printed):
     """That of attention once called three functions, and neither the scale nor the mask was to be seen."""
     for lesson in syllabus():
         for task in lesson.tasks:
             if task.kind not in ("op", "c"):
                 continue
-            assert main(["solution", str(lesson.number), task.name]) == 0
-            shown = capsys.readouterr().out
+            shown = printed("solution", lesson.number, task.name)
             if task.kind == "c":
                 assert answers(task).reference in shown and f"csrc/{task.op}.c in its sources" in shown
                 continue

@@ -116,13 +116,12 @@ def test_a_class_without_copies_stays_below_the_limit_in_nearly_all_gradings():
     assert beyond_chance(np.zeros(1), 1) == similarity.LEAST_BITS
 
 
-def test_the_page_shows_lines_side_by_side_and_accuses_nobody(here, capsys):
+def test_the_page_shows_lines_side_by_side_and_accuses_nobody(here, printed):
     text = varied(random.Random(1))
     for name, code in (("Ada", text), ("<b>", renamed(text)), ("Eve", "x = 1")):
         Path("subs", name, LESSON.folder).mkdir(parents=True)
         Path("subs", name, LESSON.folder, "exercise.py").write_text(code)
-    assert main(["course", "similar", "subs"]) == 0
-    told, page = capsys.readouterr().out, Path("similar.html").read_text("utf-8")
+    told, page = printed("course", "similar", "subs"), Path("similar.html").read_text("utf-8")
     assert "1 pair of 3 submissions" in told and "&lt;b&gt;" in page and "<b>" not in page
     assert "_of_my_own" in page and "a reason to look" in page
     assert not any(word in (told + page).lower() for word in ("plagiar", "cheat", "copied", "fraud"))

@@ -54,7 +54,7 @@ def test_a_text_of_known_entropy_has_a_target(monkeypatch):
     assert [(r["target"], r["reached"]) for r in measure_speedrun({})] == [(pytest.approx(0.12), True)]
 
 
-def test_the_command_shows_both_and_says_who_arrived(text, settings, monkeypatch, capsys):
+def test_the_command_shows_both_and_says_who_arrived(text, settings, monkeypatch, capsys, printed):
     def nanogpt(setting, learnt, held_out, seconds, threads):
         assert len(learnt) > len(held_out) > 0 and seconds > 0 and setting.vocab_size == 11
         yield {"step": 9, "tokens": 2_000_000, "seconds": 30.0, "val_loss_per_char": 1.9}
@@ -63,8 +63,7 @@ def test_the_command_shows_both_and_says_who_arrived(text, settings, monkeypatch
     monkeypatch.setattr(cli, "load_torch", lambda: None)
     monkeypatch.setattr(speedrun, "make_config", lambda given: original(settings | given))
     command = ["bench", "speedrun", "--data", text, "--tokenizer", "char", "--target", "99", "--peers"]
-    assert main(command) == 0
-    shown = capsys.readouterr().out
+    shown = printed(*command)
     for engine in ("tinyllm", "nanoGPT"):
         assert f"{engine} reached the target of 99.000 in" in " ".join(shown.split())
     assert all(len(line) <= 80 for line in shown.splitlines())

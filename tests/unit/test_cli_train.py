@@ -89,12 +89,11 @@ def test_a_mistake_is_one_line_and_nothing_is_written(here, tiny, refused, monke
     assert sorted(os.listdir(here)) == before
 
 
-def test_a_whole_session(here, tiny, capsys, refused, monkeypatch):
+def test_a_whole_session(here, tiny, capsys, refused, monkeypatch, printed):
     """Train, see everything, be refused, resume, see what is new, overwrite."""
     monkeypatch.setattr(progress, "FEWEST", 1)  # as of fewer than 50 steps there is no chart
     command = ["train", "--out", "run", *tiny]
-    assert main(command) == 0
-    shown = capsys.readouterr().out
+    shown = printed(*command)
     order = ["Train a GPT of ", " 12 steps on", "SHA-256", "before training it writes", "this takes about ",
              "step 12/12", "● validation", "nats per character, or", "perplexity", "\nit writes",
              "tinyllm generate run --prompt"]  # fmt: skip
@@ -190,13 +189,11 @@ def test_the_bar_fits_into_a_narrow_terminal_also_when_the_text_goes_elsewhere(h
     assert "step " not in (here / "text").read_text().split("it writes")[1]  # the bar shows the steps
 
 
-def test_progress_is_per_character_and_never_silent_for_long(here, tiny, capsys, monkeypatch):
+def test_progress_is_per_character_and_never_silent_for_long(here, tiny, printed, monkeypatch):
     words = ["train", *tiny, "--tokenizer", "bpe:270", "--overwrite", "--out", "run"]
-    assert main(words) == 0
-    assert "step  3/12" not in capsys.readouterr().out  # only evaluations, as little time is between them
+    assert "step  3/12" not in printed(*words)  # only evaluations, as little time is between them
     monkeypatch.setattr(progress, "QUIET", -1)
-    assert main(words) == 0
-    shown = capsys.readouterr().out
+    shown = printed(*words)
     records = {r["step"]: r for r in read_log(here / "run" / "log.jsonl") if r["kind"] == "step"}
     size = records[12]["val_loss"] / records[12]["val_loss_per_char"]
     for number in (3, 4, 12):

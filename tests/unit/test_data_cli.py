@@ -9,15 +9,14 @@ from tinyllm.errors import UserError
 from tinyllm.world import stories
 
 
-def test_list_names_sizes_hashes_and_what_is_missing(monkeypatch, capsys, printed):
+def test_list_names_sizes_hashes_and_what_is_missing(monkeypatch, printed):
     def missing():
         raise UserError("install it")
 
     few = {"stories": sources.SOURCES["stories"], "gone": sources.Source("nothing", missing)}
     monkeypatch.setattr("tinyllm.cli.data.SOURCES", few)
     monkeypatch.setattr(sources, "SOURCES", few)
-    assert main(["data", "list", "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)
+    rows = json.loads(printed("data", "list", "--json"))
     assert rows[0]["name"] == "stories" and rows[0]["bytes"] > 10**6 and len(rows[0]["sha256"]) == 64
     assert rows[1] == {"name": "gone", "error": "install it"}
     out = printed("data", "list")
@@ -42,11 +41,10 @@ def test_show_stories_of_another_seed(capsys):
     assert capsys.readouterr().out == stories.generate(9, 1)[:300] + "\n"
 
 
-def test_stats_measure(tmp_path, capsys, printed):
+def test_stats_measure(tmp_path, printed):
     path = tmp_path / "x.txt"
     path.write_text("aébb\n" * 4 + "aébb", encoding="utf-8")
-    assert main(["data", "stats", str(path), "--json"]) == 0
-    facts = json.loads(capsys.readouterr().out)
+    facts = json.loads(printed("data", "stats", path, "--json"))
     assert (facts["bytes"], facts["characters"], facts["lines"]) == (29, 24, 5)
     assert facts["distinct_characters"] == 4 and facts["utf8_text"] and facts["entropy_per_char"] is None
     counts = (5, 5, 10, 4)
@@ -55,9 +53,8 @@ def test_stats_measure(tmp_path, capsys, printed):
     assert "distinct characters" in printed("data", "stats", path)
 
 
-def test_stats_of_stories_know_the_entropy(capsys):
-    assert main(["data", "stats", "stories", "--json"]) == 0
-    facts = json.loads(capsys.readouterr().out)
+def test_stats_of_stories_know_the_entropy(printed):
+    facts = json.loads(printed("data", "stats", "stories", "--json"))
     assert 0 < facts["entropy_per_char"] < facts["gzip_per_char"] < facts["unigram_entropy_per_char"]
 
 

@@ -11,7 +11,6 @@ from tiny_gpt import shaken
 
 import tinyllm as tl
 from tinyllm import ops
-from tinyllm.cli import main
 from tinyllm.errors import UserError
 from tinyllm.fill import unmask, write
 from tinyllm.models import build
@@ -176,16 +175,14 @@ def test_a_run_learns_to_write_and_writes(tmp_path):
         write(model, setup.tokenizer, "Once upon a", 10)
 
 
-def test_the_command_writes_with_an_encoder(here, capsys, refused, printed):
+def test_the_command_writes_with_an_encoder(here, printed, refused):
     sizes = [f"--set=model.{name}={SIZES[name]}" for name in ("layers", "width", "heads", "hidden")]
     more = ["--model", "bert", "--set", "pretrain.diffusion=true", "--set", "model.context=60", *sizes]
     assert "it writes:\n" in printed("train", "--data", "pydocs", "--steps", "2", "--out", "run", *more)
     words = ["generate", "run", "--prompt", "The", "--tokens", "20", "--unmask", "4"]
-    assert main(words) == 0
-    text = capsys.readouterr().out
+    text = printed(*words)
     assert text.startswith("The") and len(text) == 24
-    assert main([*words, "--samples", "2", "--json"]) == 0
-    first, second = json.loads(capsys.readouterr().out)["samples"]
+    first, second = json.loads(printed(*words, "--samples", "2", "--json"))["samples"]
     assert first["text"] == text[:-1] != second["text"] and len(second["tokens"]) == 23
     assert "per_step must be at least 1" in refused(*words[:-1], "-1")
     assert "--unmask is for encoders" in refused("generate", "shipped", "--unmask", "3")

@@ -104,14 +104,12 @@ def test_the_commands_draw_and_stop_as_the_folder_says(folder, capsys, monkeypat
     assert [options["stop"] for options in used] == [[2], ["b", 2]]
 
 
-def test_generating_ends_at_the_token_that_the_folder_names(folder, capsys):
+def test_generating_ends_at_the_token_that_the_folder_names(folder, printed):
     words = ["generate", str(folder), "--prompt", "a", "--tokens", "9", "--json"]
     say(folder, do_sample=False)
-    assert main(words) == 0
-    first = json.loads(capsys.readouterr().out)["samples"][0]
+    first = json.loads(printed(*words))["samples"][0]
     say(folder, do_sample=False, eos_token_id=first["tokens"][0])
-    assert main(words) == 0
-    (sample,) = json.loads(capsys.readouterr().out)["samples"]
+    (sample,) = json.loads(printed(*words))["samples"]
     assert sample == {"text": "", "tokens": first["tokens"][:1], "finish": "stop"}
     assert main([*words, "--bits", "8"]) == 0
 

@@ -243,8 +243,7 @@ def test_a_run_learns_gaps_and_the_command_fills_one(here, capsys, refused, prin
     assert main(["train", *flags, "--set", "pretrain.middle=0.5", "--out", "run"]) == 0
     capsys.readouterr()
     words = ["generate", "run", "--prompt", "a", "--suffix", "c", "--tokens", "5", "--samples", "2", "--json"]
-    assert main(words) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(printed(*words))
     assert found["suffix"] == "c" and len(found["samples"]) == 2
     shown = printed("generate", "run", "--prompt", "a", "--suffix", "c\n", "--tokens", "5", "--beams", "2")
     assert shown.startswith("a") and shown.endswith("c\n\n")
