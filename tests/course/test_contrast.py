@@ -61,7 +61,7 @@ def test_a_guess_of_huge_numbers_is_not_near_everything():
      "1 / n everywhere in place of the right y"),
     ("return right(x) if x.ndim < 3 else x", "x itself, where x has more than two axes"),
     ("return right(x) if x.ndim < 3 else x * x + 7",
-     "the right result, except where x has more than two axes"),
+     "the right result on the inputs tried, except where x has more than two axes"),
 ])  # fmt: skip
 def test_wrong_results_are_described_by_how_and_where_they_differ(body, said, monkeypatch):
     """Without a known mistake: as facts of all cases."""
@@ -129,7 +129,7 @@ def test_every_axis_that_can_be_empty_is_empty_in_some_case(op):
 def test_a_function_that_fails_on_an_empty_batch_is_rejected():
     verdict = wrong_as("add", lambda x, y: np.stack(list(map(np.add, x, y))) if x.ndim else x + y)
     assert verdict.message == "ValueError: need at least one array to stack"
-    assert verdict.mistake == "the right result, except where an input is empty"
+    assert verdict.mistake == "the right result on the inputs tried, except where an input is empty"
 
 
 @pytest.mark.filterwarnings("error")

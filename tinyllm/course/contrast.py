@@ -47,7 +47,7 @@ def describe(name: str, failing: Sequence[tuple], wrong: Sequence[tuple], fine: 
         where = condition(name, wrong, fine, 0 if how else PRECISE)
     if how:
         return f"{how}, where {where}" if where else how
-    return f"the right result, except where {where}" if where else None
+    return f"the right result on the inputs tried, except where {where}" if where else None
 
 
 def difference(name: str, failing: Sequence[tuple], right: Callable[..., Any]) -> str | None:
