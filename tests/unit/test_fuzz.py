@@ -15,7 +15,7 @@ from tinyllm.ops.registry import _compiled
 MISTAKES = {  # what a target of C must see: in which file, what, and what stands there instead
     "split": ("pieces.c", "? BLANK | NUMBER | (", "? BLANK | NUMBER | LETTER | ("),
     "encode": ("encode.c", "if (count <= SLOT_TOKENS)", "if (count <= SLOT_TOKENS + 1)"),
-    "merge": ("encode.c", "if (rank[i] < rank[at])", "if (rank[i] <= rank[at])"),
+    "merge": ("merge.c", "cells[after].left = i;", "cells[after].left = j;"),
     "decode": ("decode.c", "end - out >= SLOT", "end - out > 0"),
     "train": ("train.c", "(struct pair){key, side->count,", "(struct pair){key, side->count + 1,"),
 }
