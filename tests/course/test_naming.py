@@ -100,6 +100,14 @@ def test_errors_that_differ_by_a_tenth_are_two_mistakes():
     assert not suspect.same_errors(args, [theirs + np.float32(1e-4)], [theirs])
 
 
+def test_errors_of_python_numbers_are_compared_too():
+    """1e-8 added to a divisor was once called 1e-6 added."""
+    args = (3, 10, 0.1, 2, 0.1)
+    right = OPS["lr_schedule"].reference(*args)
+    suspect = Suspect("lr_schedule", lambda *args, **more: right + 1e-6)
+    assert not suspect.same_errors(args, [right + 1e-8], [right + 1e-6])
+
+
 def test_a_name_for_few_equal_cases_is_denied_by_others():
     """In the first step m is 0, and what is stored was once called beta1 taken as 0."""
 

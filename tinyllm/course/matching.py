@@ -83,7 +83,8 @@ class Suspect:
         """Return how far two results are apart where they are wrong, relative to the larger error."""
         found, wanted = 0.0, right(self.name, args)
         for a, b, want, bound in zip(got, theirs, wanted[0], wanted[2], strict=False):
-            if kind(want) != "f" or np.shape(a) != np.shape(want) or np.shape(b) != np.shape(want):
+            shapes = {np.shape(each) for each in (a, b, want)}
+            if kind(np.asarray(want)) != "f" or len(shapes) > 1:
                 continue
             with np.errstate(all="ignore"):
                 a, b, want = (np.asarray(x, np.float64) for x in (a, b, want))
