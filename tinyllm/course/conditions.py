@@ -10,7 +10,7 @@ from tinyllm.ops import OPS
 from tinyllm.testing.check import arrays
 from tinyllm.testing.relations import bind
 
-ENOUGH = 3  # failing cases at least
+FEWEST = 3  # failing cases that show a property
 CHANCE = 1e-3  # the probability that all failing cases share a property by chance
 OTHERS = 0.3  # the share of all cases that must be without the property
 
@@ -25,7 +25,7 @@ def condition(name: str, failing: Sequence[tuple], passing: Sequence[tuple], pre
     if all(map(empty, failing)) and not all(map(empty, passing)):
         return "an input is empty"
     bad, good = ([facts(name, args) for args in some if not empty(args)] for some in (failing, passing))
-    if len(bad) < ENOUGH:
+    if len(bad) < FEWEST:
         return None
     best, share = None, precise
     for fact in bad[0]:
