@@ -6,7 +6,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := pyproject.toml setup.py $(wildcard csrc/* csrc/*/* tinyllm/ops/*.pyx tinyllm/ops/*.px[id] tinyllm/ops/*.txt)
+SOURCES := pyproject.toml setup.py $(wildcard csrc/* csrc/*/* tinyllm/ops/*.txt)
 
 .PHONY: train test verify docs lint size clean
 
@@ -66,4 +66,4 @@ size:
 	@touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info tinyllm/ops/_compiled.c tinyllm/ops/_compiled*.so csrc/unicode_tables.h
+	rm -rf .venv build dist *.egg-info csrc/glue/_compiled.c tinyllm/ops/_compiled*.so csrc/unicode_tables.h

@@ -15,7 +15,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 SERVICES = ["csrc/cpu.c", "csrc/parallel.c", "csrc/pool.c", *sorted(glob("csrc/bpe/*.c"))]
-BINDINGS = "csrc/bindings.py"  # writes csrc/kernels.inc and tinyllm/ops/_kernels.pxi
+BINDINGS = "csrc/bindings.py"  # writes csrc/kernels.inc and csrc/glue/_kernels.pxi
 TABLES = "csrc/unicode_tables"  # .py writes .h, from tinyllm/ops/unicode-16.0.txt
 
 
@@ -28,16 +28,16 @@ def extensions():
     runpy.run_path(BINDINGS)["write"]()
     extension = Extension(
         "tinyllm.ops._compiled",
-        sources=["tinyllm/ops/_compiled.pyx", *SERVICES, *sorted(glob("csrc/level_*.c"))],
+        sources=["csrc/glue/_compiled.pyx", *SERVICES, *sorted(glob("csrc/level_*.c"))],
         depends=[*glob("csrc/**/*.[ch]", recursive=True), BINDINGS, "csrc/kernels.inc",
-                 f"{TABLES}.py", f"{TABLES}.h", *glob("tinyllm/ops/*.px[id]")],
+                 f"{TABLES}.py", f"{TABLES}.h", *glob("csrc/glue/*.px[id]")],
         include_dirs=["csrc", numpy.get_include()],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=["-std=c11", "-O3", "-ffp-contract=off", "-Wno-psabi", "-pthread"],
         extra_link_args=["-pthread"],
         optional=not os.environ.get("TINYLLM_REQUIRE_EXT"),
     )
-    built = cythonize([extension], include_path=["tinyllm/ops"])
+    built = cythonize([extension], include_path=["csrc/glue"])
     for new in built:
         new.optional = extension.optional  # cythonize makes a copy without it
     return built

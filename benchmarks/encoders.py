@@ -26,8 +26,8 @@ import tinyllm as tl
 from tinyllm.nn.encoder import padded
 from tinyllm.nn.module import inference
 from tinyllm.ops.loss import IGNORED
+from tinyllm.runs.recipes.classify import TextBatch
 from tinyllm.train.objectives import masked_token
-from tinyllm.train.recipes.classify import TextBatch
 from tinyllm.world import KINDS, Stream
 
 SIZES = {"layers": 2, "heads": 8, "width": 64, "hidden": 256, "context": 80, "init_std": 0.1}

@@ -12,7 +12,7 @@ import argparse
 import time
 
 import tinyllm as tl
-from tinyllm.middle import fill_middle
+from tinyllm.decode.middle import fill_middle
 from tinyllm.ops import pass_at_k, split_middle
 from tinyllm.rng import Random
 from tinyllm.world import KINDS, Stream, World

@@ -25,7 +25,7 @@ from tinyllm.ops.pieces import split_pieces
 from tinyllm.ops.registry import threads
 from tinyllm.tokenizer import PATTERNS, BPETokenizer
 from tinyllm.tokenizer.tiktoken import ranks_of
-from tinyllm.train.log import peak_rss_mb
+from tinyllm.train.memory import peak_rss_mb
 
 PATTERN = "gpt4"
 DOCUMENT = 2**18  # bytes: many documents keep all threads busy

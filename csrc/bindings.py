@@ -12,7 +12,7 @@ from pathlib import Path
 
 HEADER = Path(__file__).with_name("tinyllm.h")
 INCLUDES = Path(__file__).with_name("kernels.inc")
-CYTHON = Path(__file__).parents[1] / "tinyllm" / "ops" / "_kernels.pxi"
+CYTHON = Path(__file__).with_name("glue") / "_kernels.pxi"
 KERNEL = re.compile(r"X\((\w+), (\w+), (\w+),\s*\(([^)]*)\)\)")
 
 

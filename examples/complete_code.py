@@ -11,7 +11,7 @@ knows what Python looks like, not what your program is about.
 import argparse
 
 import tinyllm as tl
-from tinyllm.middle import fill_middle
+from tinyllm.decode.middle import fill_middle
 
 EXAMPLE = '''def largest(numbers):
     """Return the largest of some numbers."""

@@ -10,7 +10,7 @@ that the program lists. Training takes about a minute on one CPU core; more --st
 import argparse
 
 import tinyllm as tl
-from tinyllm.beams import beam_search
+from tinyllm.decode.beams import beam_search
 
 END = "\n"  # ends every translation
 

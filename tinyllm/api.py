@@ -2,7 +2,8 @@
 
 from tinyllm.checkpointing import checkpoint
 from tinyllm.data import Batch, Corpus, get_batch, load_corpus, load_tokens, token_array, token_file
-from tinyllm.engine import Engine, generate, stream
+from tinyllm.decode.engine import Engine, generate, stream
+from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.models import (
     GPT,
@@ -19,7 +20,8 @@ from tinyllm.ops import lr_schedule, override, use
 from tinyllm.ops.registry import empty_pool, memory, threads
 from tinyllm.report.graph import draw
 from tinyllm.rng import Random
-from tinyllm.sampling import Sampling
+from tinyllm.runs import Run, make_config, prepare
+from tinyllm.runs import load_run as load
 from tinyllm.tensor import Tensor, no_grad
 from tinyllm.tokenizer import (
     BPETokenizer,
@@ -29,20 +31,7 @@ from tinyllm.tokenizer import (
     load_tokenizer,
     save_tokenizer,
 )
-from tinyllm.train import (
-    SGD,
-    AdamW,
-    Muon,
-    Run,
-    clip_grad_norm,
-    decay_groups,
-    fit,
-    learning_rate,
-    make_config,
-    muon_groups,
-    prepare,
-)
-from tinyllm.train import load_run as load
+from tinyllm.train import SGD, AdamW, Muon, clip_grad_norm, decay_groups, fit, learning_rate, muon_groups
 
 __all__ = [
     "GPT", "SGD", "AdamW", "BPETokenizer", "Batch", "ByteTokenizer", "CharTokenizer", "ChatTemplate",

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from tinyllm.cli.train import train
-from tinyllm.compress import data_of
+from tinyllm.compress.quantize_run import data_of
 from tinyllm.models import load_weights, save_weights
 from tinyllm.models.registry import SHIPPED
 from tinyllm.nn import quantize
+from tinyllm.runs import Run, load_run
 from tinyllm.tokenizer import save_tokenizer
-from tinyllm.train import Run, load_run
 
 WEIGHTS = SHIPPED / "model.safetensors"
 SHA256 = "880ff350ed0ff43c5ea991208ad3840b32ece4c74dd091b5650f420a62481bc9"

@@ -22,8 +22,9 @@ PLAN = {  # part of tinyllm/ -> lines
     "data world": 3000,
     "nn": 1000,
     "models": 1600,
-    "engine sampling sequence beams fill middle": 450,
-    "train": 1300,
+    "decode": 650,
+    "train": 1000,
+    "runs": 1800,
     "align": 1000,
     "eval": 1200,
     "compress": 300,
@@ -36,9 +37,8 @@ PLAN = {  # part of tinyllm/ -> lines
     "course": 3800,
     "__init__ __main__ api": 200,
 }
-PATH = ("ops tape tensor functional checkpointing nn models engine sampling sequence beams fill middle "
-        "config train")  # fmt: skip
-LIMITS = {"repository": 45_000, "tinyllm/": 19_000, "reading path, ops to train": 7_000}
+PATH = ("ops", "tape.py", "tensor.py", "functional.py", "nn", "models/gpt.py", "models/llama.py", "decode", "train")
+LIMITS = {"repository": 45_000, "tinyllm/": 19_000, "reading path, ops to train": 8_000}
 
 
 def lines() -> dict[str, int]:
@@ -62,7 +62,7 @@ def by_part(counts: dict[str, int]) -> dict[str, int]:
 def totals(counts: dict[str, int]) -> dict[str, int]:
     """Add up what has a limit: {name: lines}, in the order of LIMITS."""
     parts = by_part(counts)
-    path = sum(parts.get(name, 0) for name in PATH.split())
+    path = sum(n for name, n in counts.items() if name.removeprefix("tinyllm/").startswith(PATH))
     return dict(zip(LIMITS, (sum(counts.values()), sum(parts.values()), path), strict=True))
 
 

@@ -261,6 +261,6 @@ lesson_runner.show_page(folder / "trace.html")
 
 # %% [markdown]
 # You have rebuilt the larger part of `tinyllm/ops/sample.py`;
-# `tinyllm/engine.py` is the loop, and `tinyllm/nn/cache.py` the cache.
+# `tinyllm/decode/engine.py` is the loop, and `tinyllm/nn/cache.py` the cache.
 # Everything you wrote so far was NumPy. Where does the speed come from? That is
 # lesson 10.

@@ -127,7 +127,7 @@ print(compare(guess, speed_of_numpy / speed_of_loops))
 # ## Step 2: Cython
 #
 # Cython is Python that is compiled to C. With declared types its loops become
-# plain loops in C. Here are ours again, from `tinyllm/ops/matmul.pxi`:
+# plain loops in C. Here are ours again, from `csrc/glue/matmul.pxi`:
 #
 #     cdef int64_t i, j, p
 #     cdef float total
@@ -151,7 +151,7 @@ else:
 # The interpreter is gone, and the product is still far from NumPy's. What is
 # left is not the language: you will see that C does no better with these loops.
 # This library computes in C, and uses Cython only as the door between Python
-# and C. `tinyllm/ops/softmax.pxi` checks the shapes, asks for memory, and calls
+# and C. `csrc/glue/softmax.pxi` checks the shapes, asks for memory, and calls
 # C. This is all that softmax and its logarithm need:
 #
 #     cdef object by_row(row_kernel kernel, object x):

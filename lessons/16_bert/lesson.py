@@ -20,9 +20,9 @@ from tinyllm.models.bert import Bert, BertConfig
 from tinyllm.nn import inference
 from tinyllm.nn.encoder import padded
 from tinyllm.rng import Random
+from tinyllm.runs.recipes.classify import TextBatch
 from tinyllm.tokenizer import make_tokenizer
 from tinyllm.train.objectives import masked_token, same_meaning, text_class
-from tinyllm.train.recipes.classify import TextBatch
 
 folder = begin()
 

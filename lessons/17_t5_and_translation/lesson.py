@@ -13,10 +13,10 @@ import numpy as np
 
 import tinyllm as tl
 from tinyllm import ops
-from tinyllm.beams import beam_search
 from tinyllm.course.lesson_runner import begin, compare, predict, progress
 from tinyllm.course.page import curves, write_page
 from tinyllm.data import load_corpus, two_texts
+from tinyllm.decode.beams import beam_search
 from tinyllm.models.t5 import T5, T5Config
 from tinyllm.tokenizer import BPETokenizer
 from tinyllm.train import next_token
@@ -267,7 +267,7 @@ for name, each in (("trained well", model), ("trained badly", other_model)):
 #
 # You have rebuilt parts of `tinyllm/ops/hide.py`, `tinyllm/ops/relative.py` and
 # `tinyllm/ops/sample.py`. The whole T5 is `tinyllm/models/t5.py`, 250 lines,
-# the search is `tinyllm/beams.py`. Train a larger one, then let it translate:
+# the search is `tinyllm/decode/beams.py`. Train a larger one, then let it translate:
 #
 #     tinyllm train sft --model t5 --data world:translation --out runs/t5
 #     tinyllm generate runs/t5 --prompt "the frogs see the cat ->" --beams 4

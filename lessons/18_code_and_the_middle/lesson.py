@@ -13,7 +13,7 @@ import tinyllm as tl
 from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.course.page import curves, write_page
-from tinyllm.middle import fill_middle
+from tinyllm.decode.middle import fill_middle
 from tinyllm.report.diagram import Box, diagram
 from tinyllm.rng import Random
 from tinyllm.world import KINDS, Stream, World

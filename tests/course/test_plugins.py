@@ -16,7 +16,7 @@ from tinyllm.course import plugins
 from tinyllm.course.syllabus import find_lesson, syllabus
 from tinyllm.course.workspace import Progress, start_lesson
 from tinyllm.ops.registry import OPS, override
-from tinyllm.train import make_config, prepare
+from tinyllm.runs import make_config, prepare
 
 
 def last_loss(run):

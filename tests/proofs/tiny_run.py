@@ -4,9 +4,10 @@ import json
 import shutil
 
 from tinyllm.rng import Random
+from tinyllm.runs import Run, make_config, prepare, reopen
+from tinyllm.runs.log import read_log
 from tinyllm.tokenizer import BPETokenizer, save_tokenizer
-from tinyllm.train import Run, make_config, prepare, reopen
-from tinyllm.train.log import MEASURED, read_log
+from tinyllm.train.events import MEASURED
 
 SETTINGS = {
     "preset": "nano",

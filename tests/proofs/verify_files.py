@@ -29,7 +29,7 @@ from tiny_run import TOP, make_files
 from tinyllm import files
 from tinyllm.cli import COMMANDS as PROGRAM
 from tinyllm.cli import main as tinyllm
-from tinyllm.train.checkpoint import _write_state
+from tinyllm.runs.checkpoint import _write_state
 
 SECONDS, CLOCK, MEMORY = 10, 100, 4 << 30  # of the processor, by the clock; bytes of address space
 PLACED = {"pipe": os.mkfifo, "folder": os.mkdir, "loop": lambda path: os.symlink(path, path),

@@ -26,7 +26,7 @@ ran = set()
 watch(lambda op, run, *args, **options: (ran.add(op.__name__), run(*args, **options))[1])
 sys.argv, sys.path[0] = [sys.argv[1]], sys.argv[1].rpartition("/")[0]
 runpy.run_path(sys.argv[0], run_name="__main__")
-from tinyllm.train.log import peak_rss_mb  # not ru_maxrss, which counts the process that started this one
+from tinyllm.train.memory import peak_rss_mb  # not ru_maxrss, which counts the process that started this one
 print("\\nRAN", *sorted(ran), "\\nPEAK", int(peak_rss_mb()))
 """
 

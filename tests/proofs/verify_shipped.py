@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 import shipped_model
 
-from tinyllm.train import make_config, prepare
+from tinyllm.runs import make_config, prepare
 
 
 def first_steps():

@@ -8,7 +8,7 @@ from tiny_gpt import shaken
 
 import tinyllm as tl
 from tinyllm import ops
-from tinyllm.beams import beam_search
+from tinyllm.decode.beams import beam_search
 from tinyllm.errors import UserError
 from tinyllm.tensor import no_grad
 

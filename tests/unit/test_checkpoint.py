@@ -15,16 +15,17 @@ from tiny_run import new_training, outcome, resumed_training
 
 from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained
-from tinyllm.tokenizer import CharTokenizer, load_tokenizer, save_tokenizer
-from tinyllm.train import Run, events, load_run
-from tinyllm.train.checkpoint import (
+from tinyllm.runs import Run, load_run
+from tinyllm.runs.checkpoint import (
     _write_state,
     list_checkpoints,
     prune_checkpoints,
     read_state,
     save_checkpoint,
 )
-from tinyllm.train.setup import reopen
+from tinyllm.runs.setup import reopen
+from tinyllm.tokenizer import CharTokenizer, load_tokenizer, save_tokenizer
+from tinyllm.train import events
 
 FILES = {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json",
          "tokenizer_config.json", "optimizer.safetensors", "state.json"}  # fmt: skip

@@ -17,9 +17,10 @@ from tiny_run import SETTINGS, outcome, resumed_training, write_text
 
 import tinyllm
 from tinyllm.cli import main, progress
-from tinyllm.train import pace, prepare
-from tinyllm.train.config import known_settings, make_config
-from tinyllm.train.log import MEASURED, read_log
+from tinyllm.runs import pace, prepare
+from tinyllm.runs.config import known_settings, make_config
+from tinyllm.runs.log import read_log
+from tinyllm.train.events import MEASURED
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,8 +11,8 @@ from tiny_gpt import shaken
 
 import tinyllm as tl
 from tinyllm import ops
+from tinyllm.decode.fill import unmask, write
 from tinyllm.errors import UserError
-from tinyllm.fill import unmask, write
 from tinyllm.models import build
 from tinyllm.ops import cross_entropy
 from tinyllm.rng import Random

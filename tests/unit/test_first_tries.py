@@ -9,8 +9,8 @@ import tinyllm.functional as F
 from tinyllm import nn
 from tinyllm.errors import PYTORCH
 from tinyllm.models import family
+from tinyllm.runs import setup
 from tinyllm.tensor import Tensor
-from tinyllm.train import setup
 from tinyllm.train.evaluate import evaluate
 
 # Names

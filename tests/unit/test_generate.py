@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from tiny_gpt import shaken
 
 from tinyllm import ops
-from tinyllm.engine import Engine, Sampling, generate, stream
+from tinyllm.decode.engine import Engine, Sampling, generate, stream
+from tinyllm.decode.sequence import Sequence
 from tinyllm.errors import UserError
 from tinyllm.models import GPT, GPTConfig
 from tinyllm.ops.registry import OPS
 from tinyllm.rng import Random
-from tinyllm.sequence import Sequence
 from tinyllm.tensor import no_grad
 from tinyllm.tokenizer import ByteTokenizer, CharTokenizer
 
@@ -170,7 +170,7 @@ def test_streaming_is_lazy():
 def test_long_and_short_prompts_are_read_in_parts(monkeypatch):
     model, shapes, prompts = tiny(), [], [[1], [2] * 7, [3] * 6, [4, 5]]
     expected = generate(model, prompts, max_tokens=9)
-    monkeypatch.setattr("tinyllm.engine.PREFILL", 6)
+    monkeypatch.setattr("tinyllm.decode.engine.PREFILL", 6)
     assert generate(spied(model, "hidden", shapes), prompts, max_tokens=9) == expected
     assert shapes[:3] == [(2, 1), (1, 5), (1, 6)]
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from tiny_gpt import shaken
 
-from tinyllm.beams import beam_search
 from tinyllm.cli import build_parser
 from tinyllm.cli import generate as cli
-from tinyllm.engine import Sampling, generate
+from tinyllm.decode.beams import beam_search
+from tinyllm.decode.engine import Sampling, generate
 from tinyllm.errors import UserError
 from tinyllm.models import GPT, GPTConfig
+from tinyllm.runs import make_config
 from tinyllm.tokenizer import CHAT_TEMPLATES, ByteTokenizer, CharTokenizer
-from tinyllm.train import make_config
 
 TOKENIZER = CharTokenizer.train("abcdefgh \n")
 GREEDY = {"sampling": Sampling(temperature=0)}

@@ -6,10 +6,10 @@ import pytest
 
 from tinyllm.cli import generate as cli
 from tinyllm.cli import main
+from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.models import build, from_pretrained
 from tinyllm.models.generation import ignored, sampling_settings, stop_ids
-from tinyllm.sampling import Sampling
 from tinyllm.tokenizer import CharTokenizer, save_tokenizer
 
 TOKENIZER = CharTokenizer.train("abcdefgh")

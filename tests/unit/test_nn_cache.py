@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.bench import peers
-from tinyllm.engine import generate
+from tinyllm.decode.engine import generate
 from tinyllm.errors import UserError
 from tinyllm.models import build, family
 from tinyllm.nn import KVCache, LatentCache, pack_cache

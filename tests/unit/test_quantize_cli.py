@@ -8,11 +8,11 @@ import pytest
 from tiny_run import new_training, write_text
 
 from tinyllm.cli import main
-from tinyllm.compress import default_folder
-from tinyllm.engine import generate
+from tinyllm.compress.quantize_run import default_folder
+from tinyllm.decode.engine import generate
+from tinyllm.decode.sampling import Sampling
 from tinyllm.models.generation import sampling_settings
-from tinyllm.sampling import Sampling
-from tinyllm.train import load_run
+from tinyllm.runs import load_run
 
 
 @pytest.fixture(scope="module")

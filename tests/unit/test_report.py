@@ -23,8 +23,8 @@ from tinyllm.report.loss_chart import loss_chart
 from tinyllm.report.remarks import remark
 from tinyllm.report.run import render, write_report
 from tinyllm.report.svg import Axes, Series, chart, heat_map, log_ticks, shrink, ticks
-from tinyllm.train import Run
-from tinyllm.train.log import RunLog, read_log
+from tinyllm.runs import Run
+from tinyllm.runs.log import RunLog, read_log
 
 EVIL = '<script>alert("x")</script>&amp;\'"<img src=x onerror=y>\x1b[31m'
 

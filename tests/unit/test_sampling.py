@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from tinyllm import ops
+from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
-from tinyllm.sampling import Sampling
 
 V = 11
 

@@ -9,7 +9,7 @@ from test_pretrained import logits, made, rewrite
 
 from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained
-from tinyllm.train import load_run
+from tinyllm.runs import load_run
 
 
 def shard(folder, split, weight_map=None):

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tinyllm.data import load_corpus, token_array, token_file
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import _compiled, override, use
+from tinyllm.runs import make_config, prepare
 from tinyllm.tokenizer import PATTERNS, BPETokenizer, ByteTokenizer, CharTokenizer, save_tokenizer, strings
 from tinyllm.tokenizer.patterns import Splitter
-from tinyllm.train import make_config, prepare
 
 TEXT = ("It's the cat's 12345 naïve “mats” \n\n\t and   spaces\r\n, 你好 😀😀 " * 40).encode()
 scraps = [b"a", b"it's", b" ", b"  ", b"\n", b"12", b"!", "é".encode(), b"\xf0\x9f", "\u0301".encode()]

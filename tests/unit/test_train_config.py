@@ -10,9 +10,10 @@ from tinyllm.config import flatten, parse_assignments
 from tinyllm.errors import UserError
 from tinyllm.files import read_toml
 from tinyllm.models import names
-from tinyllm.train.config import TrainConfig, known_settings, make_config, resumed, settings_help
+from tinyllm.runs.config import known_settings, make_config, resumed, settings_help
+from tinyllm.runs.recipe import RECIPES
+from tinyllm.train.config import TrainConfig
 from tinyllm.train.loop import Progress
-from tinyllm.train.recipe import RECIPES
 
 BAD = [
     ("train.steps", "0", "at least 1"),

@@ -19,13 +19,13 @@ from tinyllm.cli import main
 from tinyllm.data import Batch, rows
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
+from tinyllm.runs.config import make_config
+from tinyllm.runs.log import read_log
+from tinyllm.runs.recipe import RECIPES, Plan, doctor, recipe
+from tinyllm.runs.recipes.pretrain import PretrainConfig
+from tinyllm.runs.setup import prepare, reopen
 from tinyllm.train import events, fit, next_token, train
-from tinyllm.train.config import make_config
-from tinyllm.train.log import read_log
 from tinyllm.train.loop import forward_backward
-from tinyllm.train.recipe import RECIPES, Plan, doctor, recipe
-from tinyllm.train.recipes.pretrain import PretrainConfig
-from tinyllm.train.setup import prepare, reopen
 
 # What the loop computes with these kernels: the SHA-256 of the weights, train_loss, val_loss and grad_norm.
 RECORDED = {

@@ -14,10 +14,11 @@ from tinyllm import ops
 from tinyllm.data import Batch, eval_batches, load_corpus, token_array
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
-from tinyllm.train import Run, events, load_run, next_token
-from tinyllm.train.checkpoint import list_checkpoints
+from tinyllm.runs import Run, load_run
+from tinyllm.runs.checkpoint import list_checkpoints
+from tinyllm.runs.log import read_log
+from tinyllm.train import events, next_token
 from tinyllm.train.evaluate import count_characters
-from tinyllm.train.log import read_log
 from tinyllm.train.loop import forward_backward
 
 

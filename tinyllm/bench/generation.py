@@ -16,11 +16,11 @@ from tinyllm import ops
 from tinyllm.bench import peers
 from tinyllm.bench.setting import LlamaSetting, Setting
 from tinyllm.bench.timing import Contender, compare, race
-from tinyllm.engine import generate, stream
+from tinyllm.decode.engine import generate, stream
+from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.nn import Embedding, EncoderLM, inference, quantize
 from tinyllm.ops.registry import threads
-from tinyllm.sampling import Sampling
 from tinyllm.tensor import Tensor
 
 GREEDY = Sampling(temperature=0)

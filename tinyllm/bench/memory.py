@@ -16,7 +16,7 @@ from tinyllm.bench.setting import Setting
 from tinyllm.bench.train import training_step
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import threads
-from tinyllm.train.log import peak_rss_mb
+from tinyllm.train.memory import peak_rss_mb
 
 CHILD = """import json, sys
 from {module} import {name} as run

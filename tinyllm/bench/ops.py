@@ -18,11 +18,11 @@ from tinyllm import ops
 from tinyllm.bench.setting import Setting
 from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.bench.train import training_step
-from tinyllm.engine import generate
+from tinyllm.decode.engine import generate
+from tinyllm.decode.sampling import Sampling
 from tinyllm.models import Llama, LlamaConfig
 from tinyllm.nn import quantize
 from tinyllm.ops.registry import BACKWARD, OPS, watch
-from tinyllm.sampling import Sampling
 
 ALL_FILTERS = Sampling(temperature=0.8, top_k=50, top_p=0.9, min_p=0.1, repetition_penalty=1.2)
 # The FLOPs of a backward op as a multiple of those of its forward op.

@@ -6,7 +6,7 @@ import numpy as np
 
 from tinyllm.models import Llama, LlamaConfig
 from tinyllm.models.gpt import GPT, GPTConfig
-from tinyllm.train import make_config
+from tinyllm.runs import make_config
 
 
 @dataclass(frozen=True)

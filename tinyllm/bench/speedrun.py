@@ -8,9 +8,10 @@ from tinyllm.bench.peers import load_torch
 from tinyllm.bench.setting import SETTINGS
 from tinyllm.data import load_corpus, token_array
 from tinyllm.ops.registry import threads
+from tinyllm.runs import TrainSetup, make_config, prepare
+from tinyllm.runs.pace import seconds_per_step
 from tinyllm.tokenizer import make_tokenizer
-from tinyllm.train import TrainSetup, events, make_config, prepare
-from tinyllm.train.pace import seconds_per_step
+from tinyllm.train import events
 
 NEAR = 0.05  # nats per character above the floor of a text whose entropy is known: the default target
 

@@ -13,8 +13,8 @@ from tinyllm.course.plugins import load_parts, parse_lessons, unproven
 from tinyllm.course.training import replaced_ops
 from tinyllm.course.workspace import find_workspace
 from tinyllm.errors import UserError
-from tinyllm.train.run import Run, list_runs
-from tinyllm.train.setup import reopen
+from tinyllm.runs.run import Run, list_runs
+from tinyllm.runs.setup import reopen
 
 
 @command("blame")

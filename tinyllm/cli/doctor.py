@@ -69,7 +69,7 @@ def _newer_source(module: Any) -> str | None:
     if root is None or not getattr(module, "__file__", None):
         return None
     built = Path(module.__file__).stat().st_mtime
-    files = [*root.glob("csrc/*.[ch]"), *root.glob("tinyllm/ops/*.p[yx][xid]")]
+    files = [*root.glob("csrc/*.[ch]"), *root.glob("csrc/glue/*.p[yx][xid]")]
     return next((str(path.relative_to(root)) for path in sorted(files) if path.stat().st_mtime > built), None)
 
 

@@ -26,8 +26,8 @@ def export(run: str | None = None, *, out: str = "model.gguf", bits: Literal[32,
     from tinyllm.cli.newest import chosen
     from tinyllm.errors import UserError
     from tinyllm.models.gguf import save_gguf
+    from tinyllm.runs import load_run
     from tinyllm.tokenizer.gguf import vocabulary
-    from tinyllm.train import load_run
 
     if os.path.lexists(out) and not overwrite:
         raise UserError(f"{out} exists already: give another --out, or --overwrite")

@@ -9,25 +9,25 @@ from contextlib import suppress
 from json import dumps
 from typing import Any, Literal
 
-from tinyllm import fill
-from tinyllm.beams import beam_search
 from tinyllm.cli.command import command
 from tinyllm.cli.newest import chosen
 from tinyllm.cli.text import Writer, note, note_ignored, typed
 from tinyllm.data import read_picture
-from tinyllm.engine import stream
+from tinyllm.decode import fill
+from tinyllm.decode.beams import beam_search
+from tinyllm.decode.engine import stream
+from tinyllm.decode.middle import middle_prompt
+from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
-from tinyllm.middle import middle_prompt
 from tinyllm.models.generation import BEAMS, ignored, sampling_settings, stop_ids
 from tinyllm.models.registry import locate
 from tinyllm.nn import EncoderDecoderLM
 from tinyllm.report.terminal import printable, width
-from tinyllm.sampling import Sampling
+from tinyllm.runs import load_run
+from tinyllm.runs.recipe import find_recipe
 from tinyllm.tokenizer.chat_file import read_chat_template
 from tinyllm.tokenizer.middle import markers_of
 from tinyllm.tokenizer.text import TextStream, read_prompt
-from tinyllm.train import load_run
-from tinyllm.train.recipe import find_recipe
 
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 WELCOME = "Type the beginning of a text; the model continues it, then you do. See /help."

@@ -24,7 +24,7 @@ from tinyllm.report.anatomy import (
 )
 from tinyllm.report.summary import summarise
 from tinyllm.report.terminal import printable, short, table
-from tinyllm.train.run import Run
+from tinyllm.runs.run import Run
 
 VOCABULARY = 1024  # of a family that is given by its name
 COUNTED = ("parameters", "bytes of weights", "bytes of keys and values a token", "FLOPs a token")

@@ -4,7 +4,7 @@ import sys
 
 from tinyllm.errors import UserError
 from tinyllm.models.registry import SHIPPED
-from tinyllm.train.run import list_runs
+from tinyllm.runs.run import list_runs
 
 ABOUT_SHIPPED = "the shipped model: 1.0M parameters; it knows only the world's stories"
 

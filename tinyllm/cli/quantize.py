@@ -29,7 +29,7 @@ def quantize(
       tinyllm generate runs/stories-laptop-int8 --prompt "Once"
     """
     from tinyllm.cli.newest import chosen
-    from tinyllm.compress import default_folder, quantize_run
+    from tinyllm.compress.quantize_run import default_folder, quantize_run
 
     run = chosen(run)
     done = quantize_run(run, bits, default_folder(run, bits) if out is None else out, which, overwrite)

@@ -18,7 +18,7 @@ def report(run: str | None = None, *, out: str | None = None) -> None:
     """
     from tinyllm.cli.newest import chosen
     from tinyllm.report.run import write_report
-    from tinyllm.train.run import Run
+    from tinyllm.runs.run import Run
 
     path = write_report(Run(chosen(run)), out and Path(out))
     print(f"wrote {path}")

@@ -12,7 +12,7 @@ from tinyllm.errors import UserError
 from tinyllm.nn import inference
 from tinyllm.ops.registry import use
 from tinyllm.report.terminal import has_colours, printable
-from tinyllm.train import load_run
+from tinyllm.runs import load_run
 
 
 @command("trace")

@@ -20,12 +20,12 @@ from tinyllm.files import read_toml
 from tinyllm.models import names
 from tinyllm.ops.registry import threads
 from tinyllm.report.run import write_report
+from tinyllm.runs.config import RunConfig, make_config, resumed, settings_help
+from tinyllm.runs.pace import plan_minutes
+from tinyllm.runs.recipe import RECIPES, find_recipe
+from tinyllm.runs.run import Run
+from tinyllm.runs.setup import TrainSetup, prepare, reopen
 from tinyllm.train import events
-from tinyllm.train.config import RunConfig, make_config, resumed, settings_help
-from tinyllm.train.pace import plan_minutes
-from tinyllm.train.recipe import RECIPES, find_recipe
-from tinyllm.train.run import Run
-from tinyllm.train.setup import TrainSetup, prepare, reopen
 
 if TYPE_CHECKING:
     from tinyllm.course.training import Plugins

@@ -27,9 +27,9 @@ from tinyllm.course.workspace import short_path
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
 from tinyllm.ops.registry import OPS, override
+from tinyllm.runs import TrainSetup, make_config, prepare
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.relations import specs_only
-from tinyllm.train import TrainSetup, make_config, prepare
 from tinyllm.train.events import Sampled, Stepped
 
 PARTS = {  # what a GPT's training calls -> the lesson that builds it

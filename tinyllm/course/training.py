@@ -9,8 +9,8 @@ from shlex import quote
 from typing import Any
 
 from tinyllm.errors import UserError
+from tinyllm.runs.run import Run
 from tinyllm.train.loop import Diverged
-from tinyllm.train.run import Run
 
 SETTINGS = {
     "preset": "nano", "train.steps": 200, "train.eval_every": 50, "train.sample_every": 100,

@@ -23,7 +23,7 @@ class DecoderLM(LanguageModel):
     turns ids into vectors (B, T, C), and `body(x, positions, cache)` runs the blocks and the last norm.
     """
 
-    generate: Callable[..., Any]  # `tl.generate` as a method, and `tl.stream`: tinyllm/engine.py sets both
+    generate: Callable[..., Any]  # `tl.generate` as a method; decode/engine.py sets it
     stream: Callable[..., Any]
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:

@@ -28,7 +28,7 @@ class EncoderDecoderLM(LanguageModel):
     shared: Any
     encoder: Any
     decoder: Any
-    generate: Callable[..., Any]  # `tl.generate` as a method, and `tl.stream`: tinyllm/engine.py sets both
+    generate: Callable[..., Any]  # `tl.generate` as a method; decode/engine.py sets it
     stream: Callable[..., Any]
 
     def __call__(self, tokens: ArrayLike, decoder_tokens: ArrayLike, lengths: ArrayLike | None = None,

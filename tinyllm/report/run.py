@@ -10,7 +10,7 @@ from tinyllm.report.page import Html, assemble, cards, details, html, row_head, 
 from tinyllm.report.remarks import remark
 from tinyllm.report.summary import summarise
 from tinyllm.report.svg import Series, chart
-from tinyllm.train.log import read_log
+from tinyllm.runs.log import read_log
 
 FOOTER = Html("Written by tinyllm from log.jsonl and run.json; <code>tinyllm report</code> writes it again.")
 

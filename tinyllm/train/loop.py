@@ -18,7 +18,8 @@ from tinyllm.config import check, setting
 from tinyllm.data import Batch
 from tinyllm.errors import UserError
 from tinyllm.train import events
-from tinyllm.train.log import STEP_FIELDS, peak_rss_mb
+from tinyllm.train.events import STEP_FIELDS
+from tinyllm.train.memory import peak_rss_mb
 from tinyllm.train.optimizer import Optimizer, clipped_step, gradient_norm
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tinyllm.course.stepping import cells
-from tinyllm.train.log import peak_rss_mb
+from tinyllm.train.memory import peak_rss_mb
 
 MARK = "\x00cell\x00"
 

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from tinyllm import ops
-from tinyllm.engine import stream
+from tinyllm.decode.engine import stream
+from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.nn import inference
 from tinyllm.nn.module import forward_flops
 from tinyllm.ops.attention import masked_scores
 from tinyllm.report.trace.capture import Step, capture
-from tinyllm.sampling import Sampling
 from tinyllm.tensor import Tensor
 from tinyllm.tokenizer.text import read_prompt
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from tinyllm.errors import UserError
 from tinyllm.nn import quantize
+from tinyllm.runs.run import Run, load_run, progress_of
+from tinyllm.runs.setup import TrainSetup, reopen
 from tinyllm.tokenizer import save_tokenizer
-from tinyllm.train.run import Run, load_run, progress_of
-from tinyllm.train.setup import TrainSetup, reopen
 
 
 @dataclass(frozen=True)

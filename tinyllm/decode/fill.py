@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from tinyllm import ops
+from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.nn import EncoderLM, inference
 from tinyllm.rng import Random
-from tinyllm.sampling import Sampling
 
 DEFAULT = Sampling()
 Guesses = list[tuple[str, float]]  # texts and their probabilities, the likeliest first

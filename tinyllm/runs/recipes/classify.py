@@ -10,9 +10,9 @@ from tinyllm.errors import UserError
 from tinyllm.files import parse_json
 from tinyllm.nn.encoder import padded
 from tinyllm.rng import Random
+from tinyllm.runs.recipe import Plan, hold_out, recipe
 from tinyllm.train.evaluate import evaluate
 from tinyllm.train.objectives import text_class
-from tinyllm.train.recipe import Plan, hold_out, recipe
 
 MOST = 1000  # classes; with more, the labels are probably free text
 Example = tuple[str, str | None, str]  # text, second text, class

@@ -22,10 +22,10 @@ from tinyllm.config import bounded, check, conform, flatten
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes, atomic_write_text, read_bytes, read_json, remove_leftovers
 from tinyllm.models.registry import from_pretrained, locate
+from tinyllm.runs import checkpoint
+from tinyllm.runs.config import RunConfig, known_settings, make_config
+from tinyllm.runs.log import RunLog
 from tinyllm.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
-from tinyllm.train import checkpoint
-from tinyllm.train.config import RunConfig, known_settings, make_config
-from tinyllm.train.log import RunLog
 from tinyllm.train.loop import Progress, stateful
 
 

@@ -7,7 +7,7 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from tinyllm.ops._bpe cimport (
+from _bpe cimport (
     BPE_SPARE, bpe_count_one, bpe_count_pairs, bpe_count_parts, bpe_counter, bpe_counter_free, bpe_counter_merge,
     bpe_counter_new, bpe_cut, bpe_decode, bpe_decoded_size, bpe_decoder, bpe_decoder_free, bpe_decoder_new,
     bpe_encode_parts, bpe_encode_short, bpe_encoder, bpe_encoder_free, bpe_encoder_new, bpe_merge_ids, bpe_part,

@@ -8,7 +8,6 @@ lines of `"kind": "sample"` and `"kind": "step"`; the last line of a finished ru
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +16,9 @@ from typing import Any, BinaryIO
 from tinyllm.config import bounded, conform
 from tinyllm.errors import UserError
 from tinyllm.files import open_regular, parse_json
+from tinyllm.train.events import MEASURED, STEP_FIELDS
 
 LARGEST_LOG = 2**28  # bytes: a million steps
-# These fields differ from run to run; everything else in the log is the same, bit for bit.
-MEASURED = ("tokens_per_second", "seconds", "peak_rss_mb")
-STEP_FIELDS = ("train_loss", "val_loss", "val_loss_per_char", "lr", "grad_norm", *MEASURED)
 KINDS: dict[str, Any] = {  # all have a step, too; a chart can draw numbers in these bounds
     "step": dict.fromkeys(STEP_FIELDS, bounded(float | None, min=-1e100, max=1e100))
     | dict.fromkeys(MEASURED, bounded(float | None, min=0, max=1e15))
@@ -104,30 +101,3 @@ def read_log(path: str | Path, length: int = LARGEST_LOG + 1) -> list[dict[str, 
                 break
             raise UserError(f"{path} line {number} {error}; the log is damaged") from error
     return records
-
-
-def free_memory() -> int | None:
-    """Return the number of free bytes of memory, or None if the system does not report it."""
-    try:
-        with open("/proc/meminfo", encoding="ascii", errors="replace") as f:
-            return next((int(line.split()[1]) * 1024 for line in f if line.startswith("MemAvailable:")), None)
-    except OSError:
-        return None
-
-
-def peak_rss_mb() -> float | None:
-    """Return the peak memory of this process in MiB, or None if the system does not report it."""
-    try:
-        # Not getrusage: on Linux it also counts the memory of the parent process before exec.
-        with open("/proc/self/status", encoding="ascii", errors="replace") as f:
-            for line in f:
-                if line.startswith("VmHWM:"):
-                    return round(int(line.split()[1]) / 1024, 1)
-    except OSError:
-        pass
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    per_mib = 2**20 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / per_mib, 1)

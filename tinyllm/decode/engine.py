@@ -23,13 +23,13 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from tinyllm import ops
+from tinyllm.decode.sampling import Sampling, apply_masks
+from tinyllm.decode.sequence import Sequence, Step
 from tinyllm.errors import UserError, instead
 from tinyllm.nn import DecoderLM, EncoderDecoderLM, LanguageModel, inference
 from tinyllm.nn.cache import Filled, check_row
 from tinyllm.padding import pad_right
 from tinyllm.rng import Random, uniforms
-from tinyllm.sampling import Sampling, apply_masks
-from tinyllm.sequence import Sequence, Step
 from tinyllm.tokenizer.text import TextStream, is_one_prompt, read_prompt
 
 DEFAULT = Sampling()

@@ -8,12 +8,13 @@ import numpy as np
 
 from tinyllm.config import check, setting
 from tinyllm.data import Batch, eval_batches, get_batch, rows, token_array
-from tinyllm.engine import generate
+from tinyllm.decode.engine import generate
+from tinyllm.decode.fill import fill, write
+from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
-from tinyllm.fill import fill, write
 from tinyllm.ops.loss import IGNORED
 from tinyllm.rng import Random
-from tinyllm.sampling import Sampling
+from tinyllm.runs.recipe import Plan, recipe
 from tinyllm.tokenizer.middle import add_markers, markers_of
 from tinyllm.tokenizer.text import SPAN
 from tinyllm.train.evaluate import count_characters, evaluate
@@ -27,7 +28,6 @@ from tinyllm.train.objectives import (
     next_token,
     span_corruption,
 )
-from tinyllm.train.recipe import Plan, recipe
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tinyllm.sampling import Sampling
+from tinyllm.decode.sampling import Sampling
 from tinyllm.tokenizer.text import TextStream
 
 

@@ -9,14 +9,14 @@ import numpy as np
 
 from tinyllm.config import check, setting
 from tinyllm.data import rows, two_texts
-from tinyllm.engine import generate
+from tinyllm.decode.engine import generate
+from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.files import parse_json
 from tinyllm.rng import Random
-from tinyllm.sampling import Sampling
+from tinyllm.runs.recipe import Plan, hold_out, recipe
 from tinyllm.train.evaluate import count_characters, evaluate
 from tinyllm.train.objectives import next_token
-from tinyllm.train.recipe import Plan, hold_out, recipe
 
 ADVICE = "take a larger model.context, or shorter pairs"
 

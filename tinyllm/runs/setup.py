@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinyllm.data import load_corpus
-from tinyllm.engine import generate
+from tinyllm.decode.engine import generate
+from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.models import build, family, names
 from tinyllm.models.generation import sampling_settings
 from tinyllm.nn.module import without_memory
 from tinyllm.nn.quantized import QuantizedLinear
-from tinyllm.sampling import Sampling
+from tinyllm.runs.checkpoint import load_model
+from tinyllm.runs.config import RunConfig, model_settings, usual_preset
+from tinyllm.runs.recipe import Plan, find_recipe
+from tinyllm.runs.run import Facts, Run, load_run
 from tinyllm.tokenizer import Tokenizer, make_tokenizer
 from tinyllm.train import events
-from tinyllm.train.checkpoint import load_model
-from tinyllm.train.config import RunConfig, model_settings, usual_preset
 from tinyllm.train.fit import loop_of
-from tinyllm.train.log import free_memory
 from tinyllm.train.loop import Loop
-from tinyllm.train.recipe import Plan, find_recipe
-from tinyllm.train.run import Facts, Run, load_run
+from tinyllm.train.memory import free_memory
 
 
 @dataclass

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tinyllm.errors import UserError
-from tinyllm.train.config import make_config
-from tinyllm.train.recipe import find_recipe
-from tinyllm.train.setup import TrainSetup
+from tinyllm.runs.config import make_config
+from tinyllm.runs.recipe import find_recipe
+from tinyllm.runs.setup import TrainSetup
 
 SECONDS = 3.0  # of measuring
 FEWEST, MOST = 3, 50  # steps to measure

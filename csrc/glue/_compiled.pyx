@@ -2,8 +2,8 @@
 """The C twins of the ops: check arguments, allocate results, call C. The arithmetic is in csrc/, one file per ops file.
 
 Twins take float32 (and integers where ops do), refuse anything else with one line that says what to do, copy strided
-inputs, and return new contiguous arrays, whose memory comes from the pool. The twin of an op is in a file beside its
-specification: softmax.py, softmax.pxi. (Only one loop computes here: `loops` in matmul.pxi, for comparison with C.)
+inputs, and return new contiguous arrays, whose memory comes from the pool. The twin of an op is in a file named as its
+specification: ops/softmax.py, glue/softmax.pxi. (Only one loop computes here: `loops` in matmul.pxi, for comparison with C.)
 """
 
 import math

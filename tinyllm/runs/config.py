@@ -1,0 +1,159 @@
+"""Define `RunConfig`, the settings of a run: its data, tokenizer, model and training.
+
+Every setting has one flat name, such as `train.lr` or `model.heads`. Values come from the preset, the
+`--config` file, the flags and `--set`; later ones replace earlier ones.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from tinyllm.config import check, convert, describe, flatten, part, setting
+from tinyllm.errors import UserError
+from tinyllm.models import family, names
+from tinyllm.models.sizes import SIZE
+from tinyllm.runs.recipe import find_recipe
+from tinyllm.train.config import TrainConfig
+
+# The settings of presets; the sizes of models are in each family's PRESETS. laptop is what learnt most in two
+# minutes of two cores. nano and mini are nanoGPT's settings for Shakespeare's characters; small is GPT-2 124M
+# with a batch that fits a laptop.
+LAPTOP = "laptop"
+PRESETS: dict[str, dict[str, Any]] = {
+    LAPTOP: {
+        "model.type": "llama", "tokenizer": "bpe:1024", "train.batch": 4, "train.steps": 1800,
+        "train.optimizer": "muon", "train.lr": 3e-3, "train.min_lr_ratio": 0.0, "train.beta2": 0.98,
+        "train.weight_decay": 0.3, "train.eval_every": 200,
+    },
+    "nano": {"train.batch": 12},
+    "mini": {"train.batch": 16, "train.steps": 5000},
+    "small": {"train.batch": 8, "train.lr": 6e-4, "train.beta2": 0.95, "train.steps": 20000},
+}  # fmt: skip
+MAY_CHANGE = {  # on --resume
+    "data",  # run.json holds its SHA-256
+    "threads",
+    "train.checkpoint_every",
+    "train.steps",  # the only one that changes the weights: the schedule stretches
+}
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All settings that decide the weights of a run: data, tokenizer, model, training and seed.
+
+    `model` contains the family as `type`, and the fields of its config except the vocabulary size (from the
+    tokenizer). `options` is the recipe's own dataclass, if it has one. `threads` changes only the speed.
+    """
+
+    recipe: str = setting("pretrain", help="what is trained for")
+    data: str = setting("stories", help="a text: file, glob, folder, .gz, - or a corpus's name")
+    tokenizer: str = setting("char", help="char, word, byte, world, bpe:SIZE or a tokenizer's file")
+    preset: str = setting(LAPTOP, help="sizes and rates: laptop, or nano, mini, small: GPTs of characters")
+    start: str | None = setting(None, help="a run or a Hugging Face folder, to begin with its weights")
+    seed: int = setting(0, help="decides everything random", min=0)
+    threads: int | None = setting(None, help="threads of the kernels; none: all", min=1)
+    model: dict[str, Any] = dataclasses.field(default_factory=dict)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    options: object | None = None
+
+    def __post_init__(self):
+        check(self)
+
+    def nested(self) -> dict[str, Any]:
+        """Return all settings in the form of run.json: {"data": ..., "model": {"heads": ...}, ...}."""
+        settings = dataclasses.asdict(self)
+        options = settings.pop("options")
+        return settings | ({self.recipe: options} if options else {})
+
+    def flat(self) -> dict[str, Any]:
+        """Return all settings in a flat dict: {"data": ..., "model.heads": ..., "train.lr": ...}."""
+        return flatten(self.nested())
+
+    def model_config(self, vocab_size: int) -> dict[str, Any]:
+        """Return the model's config as a dict for `tinyllm.build`."""
+        sizes = {name: value for name, value in self.model.items() if name != "type"}
+        return {"model_type": self.model["type"], "vocab_size": vocab_size} | sizes
+
+
+def model_settings(config: Any) -> dict[str, Any]:
+    """Return a model's config as settings: its type, and all fields except the vocabulary size."""
+    families: dict[str, Any] = {name: family(name) for name in names()}
+    (kind,) = (name for name, cls in families.items() if cls.config_class is type(config))
+    fields = dataclasses.asdict(config)
+    return {"type": kind} | {name: value for name, value in fields.items() if name != "vocab_size"}
+
+
+def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str, str]]:
+    """Return {flat name: (type, default, help)} of all settings for a recipe and a family of models."""
+    chosen = find_recipe(recipe or RunConfig.recipe)
+    cls: Any = family(kind or PRESETS[LAPTOP]["model.type"])
+    usual = PRESETS[LAPTOP] | cls.laptop
+    parts: list[Any] = [("", RunConfig), ("model.", cls.config_class), ("train.", TrainConfig)]
+    parts += [(f"{chosen.name}.", chosen.options)] if chosen.options else []
+    found: dict[str, Any] = {"model.type": (str, "", "the family: gpt, " + ", ".join(names()))}
+    for prefix, config_class in parts:
+        found |= describe(config_class, prefix)
+    hidden = ("model", "train", "options", "model.vocab_size")
+    return {
+        name: (of, usual.get(name, default), text)
+        for name, (of, default, text) in found.items()
+        if name not in hidden
+    }
+
+
+def known_settings(recipe: str = "", kind: str = "") -> dict[str, Any]:
+    """Return {flat name: type} of all settings for a recipe and a family of models."""
+    return {name: about[0] for name, about in settings_help(recipe, kind).items()}
+
+
+def usual_preset(kind: str | None = None) -> str:
+    """Return the default preset of a family of models: laptop, or nano if the family has no laptop."""
+    return LAPTOP if LAPTOP in family(kind or PRESETS[LAPTOP]["model.type"]).PRESETS else "nano"
+
+
+def make_config(settings: dict[str, Any]) -> RunConfig:
+    """Build a `RunConfig` from settings {"train.lr": 0.001, ...}; all other values come from the preset.
+
+    Raises UserError for an unknown name or a bad value.
+    """
+    recipe = find_recipe(settings.get("recipe", RunConfig.recipe))
+    preset = settings.get("preset") or usual_preset(settings.get("model.type"))
+    base: dict[str, Any] = {"model.type": names()[0], "preset": preset} | PRESETS.get(preset, {})
+    cls: Any = family(settings.get("model.type", base["model.type"]))
+    if preset not in cls.PRESETS:
+        raise UserError(
+            f"there is no preset {preset!r} of {cls.model_type}; there are {', '.join(cls.PRESETS)}"
+        )
+    known = known_settings(recipe.name, cls.model_type)
+    base |= cls.laptop if preset == LAPTOP else {}
+    values = base | {name: convert(name, value, known) for name, value in settings.items()}
+    sizes = cls.PRESETS[preset] | {k: v for k, v in part(values, "model.").items() if k != "type"}
+    model = cls.config_class(**{"vocab_size": SIZE["max"]} | sizes)  # the tokenizer decides it later
+    options = recipe.options and recipe.options(**part(values, f"{recipe.name}."))
+    return RunConfig(
+        **{name: value for name, value in values.items() if "." not in name} | {"recipe": recipe.name},
+        model=model_settings(model),
+        train=TrainConfig(**part(values, "train.")),
+        options=options,
+    )
+
+
+def resumed(old: RunConfig, settings: dict[str, Any]) -> RunConfig:
+    """Return the settings of a resumed run, changed by `settings`: {"train.steps": 1000, ...}.
+
+    Raises UserError when a change would alter the result; training longer is allowed. The message lists the
+    changes as "name: old -> new".
+    """
+    before, after = old.flat(), dict(settings)
+    if "model.type" in settings:
+        after["model.type"] = family(settings["model.type"]).model_type
+    changed = [name for name in ("recipe", "model.type") if after.get(name, before[name]) != before[name]]
+    if not changed:  # else settings of another recipe or family may be unknown here
+        new = make_config(before | settings)
+        after = new.flat()
+        changed = [name for name in after if after[name] != before[name] and name not in MAY_CHANGE]
+    if changed:
+        conflicts = "; ".join(f"{name}: {before[name]} -> {after[name]}" for name in changed)
+        raise UserError(
+            f"the run was trained with other settings ({conflicts}): leave them out, or start a new run"
+        )
+    return new
