@@ -14,7 +14,6 @@ import numpy as np
 
 import tinyllm as tl
 from tinyllm.data import eval_batches
-from tinyllm.models.generation import sampling_settings
 from tinyllm.train.evaluate import count_characters
 from tinyllm.world import KINDS, World, stories
 from tinyllm.world.corpus import SEPARATOR
@@ -68,8 +67,9 @@ def words(text):
 
 
 def main(run, count="20"):
-    model, tokenizer, config = tl.load(run)
-    corpus = tl.load_corpus(config.data) if run != "shipped" else None
+    opened = tl.open_model(run)
+    model, tokenizer = opened.model, opened.tokenizer
+    corpus = tl.load_corpus(opened.config.data) if opened.config else None
     if corpus:
         for first, loss in losses_by_place(model, tokenizer, corpus):
             print(f"places {first:3} to {first + STEP - 1:3}: {loss:.3f} nats per character")
@@ -78,8 +78,7 @@ def main(run, count="20"):
     text = corpus.split()[1].decode() if corpus else stories.generate(seed=1, n=100)
     held_out = text.split(SEPARATOR)[1:-1]  # the first may lack its beginning
     before = [held_out[i % len(held_out)] for i in range(int(count))]
-    usual = tl.Sampling(**sampling_settings(model.generation))
-    for name, sampling in {"temperature 1": tl.Sampling(), "as `generate` draws": usual}.items():
+    for name, sampling in {"temperature 1": tl.Sampling(), "as `generate` draws": opened.sampling}.items():
         texts = written(model, tokenizer, before, sampling)
         parsed = sum(KINDS["stories"].read(World(), text) is not None for text in texts)
         print(f"{name}: {parsed} of {count} stories parse")

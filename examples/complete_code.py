@@ -35,7 +35,8 @@ def main():
     run = tl.Run(args.run)
     if not run.last_checkpoint():
         train(run, args)
-    model, tokenizer, _ = tl.load(args.run)
+    opened = tl.open_model(args.run)
+    model, tokenizer = opened.model, opened.tokenizer
     before, after = at_cursor(args) if args.file else EXAMPLE.split("|")
     drawn = tl.Sampling(temperature=0.6)
     for text in fill_middle(model, tokenizer, [(before, after)], args.tokens, sampling=drawn, n=3):

@@ -31,7 +31,8 @@ def main():
     args = parser.parse_args()
 
     corpus = tl.load_corpus(args.data)
-    model, tokenizer, _ = tl.load(args.model) if args.model else tiny(corpus)
+    found = tl.open_model(args.model) if args.model else tiny(corpus)
+    model, tokenizer = found.model, found.tokenizer
     tokens = tl.token_array(corpus.data, tokenizer)
     training, held_out = tokens[: -len(tokens) // 10], tokens[-len(tokens) // 10 :]
     context = min(WINDOW, model.config.context, len(held_out) - 1)
@@ -72,7 +73,7 @@ def tiny(corpus):
     """Make a GPT-2 that is small enough to try this without a download, and knows nothing yet."""
     tokenizer = tl.BPETokenizer.train(corpus.text()[:100_000], vocab_size=512)
     sizes = tl.GPT.PRESETS["nano"] | {"layers": 2, "width": 64}
-    return tl.GPT(tl.GPTConfig(tokenizer.vocab_size, **sizes)), tokenizer, None
+    return tl.Opened(tl.GPT(tl.GPTConfig(tokenizer.vocab_size, **sizes)), tokenizer)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,7 @@ from tinyllm.ops import lr_schedule, override, use
 from tinyllm.ops.registry import empty_pool, memory, threads
 from tinyllm.report.graph import draw
 from tinyllm.rng import Random
-from tinyllm.runs import Run, make_config, prepare
-from tinyllm.runs import load_run as load
+from tinyllm.runs import Opened, Run, make_config, open_model, prepare
 from tinyllm.tensor import Tensor, no_grad
 from tinyllm.tokenizer import (
     BPETokenizer,
@@ -35,11 +34,10 @@ from tinyllm.train import SGD, AdamW, Muon, clip_grad_norm, decay_groups, fit, l
 
 __all__ = [
     "GPT", "SGD", "AdamW", "BPETokenizer", "Batch", "ByteTokenizer", "CharTokenizer", "ChatTemplate",
-    "Corpus",
-    "Engine", "GPTConfig", "Int4Linear", "Int8Linear", "Llama", "LlamaConfig", "Muon", "Random", "Run",
-    "Sampling", "Tensor", "UserError", "build", "checkpoint", "clip_grad_norm", "decay_groups", "draw",
-    "empty_pool", "fit", "from_pretrained", "generate", "get_batch", "learning_rate", "load",
-    "load_corpus", "load_tokenizer", "load_tokens", "load_weights", "lr_schedule", "make_config",
-    "memory", "muon_groups", "no_grad", "override", "prepare", "quantize", "save_tokenizer", "save_weights",
-    "stream", "threads", "token_array", "token_file", "use",
+    "Corpus", "Engine", "GPTConfig", "Int4Linear", "Int8Linear", "Llama", "LlamaConfig", "Muon", "Opened",
+    "Random", "Run", "Sampling", "Tensor", "UserError", "build", "checkpoint", "clip_grad_norm",
+    "decay_groups", "draw", "empty_pool", "fit", "from_pretrained", "generate", "get_batch", "learning_rate",
+    "load_corpus", "load_tokenizer", "load_tokens", "load_weights", "lr_schedule", "make_config", "memory",
+    "muon_groups", "no_grad", "open_model", "override", "prepare", "quantize", "save_tokenizer",
+    "save_weights", "stream", "threads", "token_array", "token_file", "use",
 ]  # fmt: skip

@@ -21,7 +21,7 @@ from tinyllm.compress.quantize_run import data_of
 from tinyllm.models import load_weights, save_weights
 from tinyllm.models.registry import SHIPPED
 from tinyllm.nn import quantize
-from tinyllm.runs import Run, load_run
+from tinyllm.runs import Run, open_model
 from tinyllm.tokenizer import save_tokenizer
 
 WEIGHTS = SHIPPED / "model.safetensors"
@@ -42,7 +42,8 @@ SETTINGS = dict(words.split("=") for words in CHOSEN.split())
 
 def write(run: Run, folder: Path, bits: int = 8) -> None:
     """Write the last model of a run with weights of some bits, and embeddings of 16."""
-    model, tokenizer, _ = load_run(run.folder, "last")
+    opened = open_model(run.folder, "last")
+    model, tokenizer = opened.model, opened.tokenizer
     quantize(model, bits).save_pretrained(folder)
     state, about = load_weights(folder / WEIGHTS.name)
     embedding = "model.embed_tokens.weight"
@@ -60,8 +61,7 @@ def compare(run: Run, folder: Path) -> None:
     setup, _ = data_of(run)
     floor = setup.facts.entropy_per_char
     for name, place in (("trained", run.folder), ("shipped", folder)):
-        model, _, _ = load_run(place, "last")
-        loss = setup.plan.evaluate(model)["val_loss_per_char"]
+        loss = setup.plan.evaluate(open_model(place, "last").model)["val_loss_per_char"]
         print(f"{name}: {loss:.4f} nats per character, {loss - floor:.4f} above the floor")
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{size:,} bytes, SHA-256 of the weights {sha256(folder / WEIGHTS.name)}")

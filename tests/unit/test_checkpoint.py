@@ -15,7 +15,7 @@ from tiny_run import new_training, outcome, resumed_training
 
 from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained
-from tinyllm.runs import Run, load_run
+from tinyllm.runs import Run, open_model
 from tinyllm.runs.checkpoint import (
     _write_state,
     list_checkpoints,
@@ -46,11 +46,12 @@ def refused(action, *words):
 def test_a_loaded_model_is_the_trained_one(tmp_path, text):
     training = new_training(tmp_path / "run", text)
     list(training)
-    model, tokenizer, config = load_run(tmp_path / "run", "last")
+    opened = open_model(tmp_path / "run", "last")
+    model = opened.model
     for name, array in training.model.state_dict().items():
         assert np.array_equal(array, model.state_dict()[name])
-    assert not model.training and config == training.setup.config
-    assert tokenizer.fingerprint() == training.setup.tokenizer.fingerprint()
+    assert not model.training and opened.config == training.setup.config
+    assert opened.tokenizer.fingerprint() == training.setup.tokenizer.fingerprint()
 
 
 def test_transformers_gives_the_ids_of_a_runs_tokenizer(whole):
@@ -185,7 +186,7 @@ def test_no_damage_goes_unseen(tmp_path_factory, whole, data):
     except UserError as error:
         assert path.name in str(error) and "\n" not in str(error)
         return
-    for name, array in load_run(whole, "last")[0].state_dict().items():
+    for name, array in open_model(whole, "last").model.state_dict().items():
         assert np.array_equal(training.model.state_dict()[name], array), path.name
 
 
@@ -197,8 +198,8 @@ def test_missing_parts_are_named(copy):
         (checkpoint / "away").rename(checkpoint / name)
     shutil.rmtree(copy / "checkpoints")
     (copy / "checkpoints").mkdir()
-    refused(lambda: load_run(copy), "no checkpoint")
-    refused(lambda: load_run(copy / "nowhere"), "no run")
+    refused(lambda: open_model(copy), "no checkpoint")
+    refused(lambda: open_model(copy / "nowhere"), "no run")
 
 
 def test_a_run_json_that_describes_a_huge_model_takes_no_memory(copy):
@@ -248,7 +249,7 @@ def test_a_run_without_its_folder_of_checkpoints_loses_nothing(copy):
         if make:
             (copy / "checkpoints").unlink(missing_ok=True)
             make(copy / "checkpoints")
-        for action in (resumed_training, load_run):
+        for action in (resumed_training, open_model):
             reason = "is not a folder" if make else "is gone"
             refused(lambda action=action: action(copy), f"checkpoints {reason}", "--overwrite")
         assert (copy / "log.jsonl").read_bytes() == log
@@ -267,7 +268,7 @@ def test_a_checkpoint_that_cannot_be_saved_promises_no_earlier_one(tmp_path):
 
 def test_another_tokenizer_is_refused(copy):
     save_tokenizer(CharTokenizer.train(b"abcdefgh"), copy / "tokenizer.json")
-    refused(lambda: load_run(copy), "tokenizer.json", "trained with")
+    refused(lambda: open_model(copy), "tokenizer.json", "trained with")
     refused(lambda: resumed_training(copy), "tokenizer.json")
 
 
@@ -277,7 +278,7 @@ def test_another_tokenizer_is_refused(copy):
 ])  # fmt: skip
 def test_a_broken_run_json_is_refused(copy, content, message):
     (copy / "run.json").write_text(content)
-    refused(lambda: load_run(copy), "run.json", message)
+    refused(lambda: open_model(copy), "run.json", message)
 
 
 @pytest.mark.parametrize("path, value", [
@@ -291,14 +292,14 @@ def test_settings_and_facts_of_the_wrong_kind_are_refused(copy, path, value):
     *steps, name = path.split(".")
     functools.reduce(dict.__getitem__, steps, broken)[name] = value
     (copy / "run.json").write_text(json.dumps(broken))
-    refused(lambda: load_run(copy), "run.json is damaged")
+    refused(lambda: open_model(copy), "run.json is damaged")
 
 
 def test_a_setting_that_is_newer_than_a_run_has_its_usual_value(copy):
     content = json.loads((copy / "run.json").read_text())
     del content["settings"]["train"]["clip"], content["settings"]["model"]["embed_dropout"]
     (copy / "run.json").write_text(json.dumps(content))
-    config = load_run(copy)[2]
+    config = open_model(copy).config
     assert config.train.clip == 1.0 and config.model["embed_dropout"] is None
 
 

@@ -210,7 +210,7 @@ def test_a_masked_model_is_trained_continued_fine_tuned_and_asked(here, capsys, 
     capsys.readouterr()
     assert main(["generate", "b", "--prompt", "the cat", "--json"]) == 0
     assert {name for name, _ in json.loads(capsys.readouterr().out)["guesses"][0]} == {"cat", "dog"}
-    assert tl.load("b")[0].config.labels == ["cat", "dog"]
+    assert tl.open_model("b").model.config.labels == ["cat", "dog"]
     assert main([*train, "classes.tsv", "--out", "c", "--model", "gpt"]) == 2
     assert "classify cannot train a gpt2: it needs bert, distilbert, roberta" in capsys.readouterr().err
     (here / "one.tsv").write_text("the cat\tcat\n" * 20)

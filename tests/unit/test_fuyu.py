@@ -12,7 +12,7 @@ from tiny_gpt import check_slopes, shaken
 import tinyllm as tl
 from tinyllm import nn, ops
 from tinyllm.cli import main
-from tinyllm.cli.generate import Conversation
+from tinyllm.cli.chat import Conversation
 from tinyllm.data import ppm, read_picture
 from tinyllm.errors import UserError
 from tinyllm.models import build
@@ -153,7 +153,8 @@ def run(here, capsys):
 def test_a_run_learns_with_pictures_and_describes_them(run, capsys):
     folder, out = run
     assert "--picture world:caption,n=60" in out and "it writes:\n  The picture shows\n" in out
-    model, tokenizer, _ = tl.load(folder)
+    opened = tl.open_model(folder)
+    model, tokenizer = opened.model, opened.tokenizer
     assert model.config.picture == tokenizer.special_tokens["<|picture|>"]
     picture, prompt, _ = tl.data.load_corpus("world:caption,n=1,seed=3").shown[0]
     words = "generate", folder, "--prompt", prompt, "--tokens", "7", "--temperature", "0"
@@ -168,7 +169,7 @@ def test_a_run_learns_with_pictures_and_describes_them(run, capsys):
             ids.append(int(model([ids], pictures=picture[None]).data[0, -1].argmax()))
     expected = tokenizer.decode(ids[len(model.picture_marks) :])
     assert answers[0] == answers[1] and answers[0].rstrip("\n") == expected.rstrip("\n")
-    conversation = Conversation(model, tokenizer, "\n", picture=picture, sampling=tl.Sampling(temperature=0))
+    conversation = Conversation(opened, picture=picture, sampling=tl.Sampling(temperature=0))
     for _ in range(2):  # every question begins with the picture again
         assert f"{prompt}\n{''.join(conversation.reply(prompt, 7))}" == expected
 

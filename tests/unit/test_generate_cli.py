@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from tiny_gpt import shaken
 
-from tinyllm.cli import build_parser
+from tinyllm.cli import build_parser, opening
+from tinyllm.cli import chat as chats
 from tinyllm.cli import generate as cli
 from tinyllm.decode.beams import beam_search
 from tinyllm.decode.engine import Sampling, generate
 from tinyllm.errors import UserError
 from tinyllm.models import GPT, GPTConfig
-from tinyllm.runs import make_config
+from tinyllm.runs import Opened
 from tinyllm.tokenizer import CHAT_TEMPLATES, ByteTokenizer, CharTokenizer
 
 TOKENIZER = CharTokenizer.train("abcdefgh \n")
@@ -29,7 +30,7 @@ def tiny(dtype=np.float32):
 @pytest.fixture
 def tinyllm(monkeypatch):
     """Run a command line as `main` would, on a model that was not trained -> exit code."""
-    monkeypatch.setattr(cli, "load_run", lambda run, **_: (tiny(), TOKENIZER, make_config({})))
+    monkeypatch.setattr(opening, "open_model", lambda *_: Opened(tiny(), TOKENIZER))
 
     def run(*words):
         args = build_parser(words[0]).parse_args(words)
@@ -114,9 +115,9 @@ def test_bad_input_is_a_user_error(tinyllm, words, message):
         tinyllm("generate", "RUN", *words)
 
 
-def interrupt_after(monkeypatch, count):
+def interrupt_after(monkeypatch, count, command=cli):
     """Press Ctrl-C after some steps."""
-    real = cli.stream
+    real = command.stream
 
     def stream(*args, **kwargs):
         for i, step in enumerate(real(*args, **kwargs)):
@@ -124,7 +125,7 @@ def interrupt_after(monkeypatch, count):
                 raise KeyboardInterrupt
             yield step
 
-    monkeypatch.setattr(cli, "stream", stream)
+    monkeypatch.setattr(command, "stream", stream)
 
 
 def test_ctrl_c_keeps_what_was_shown_and_exits_with_130(tinyllm, capsys, monkeypatch):
@@ -162,13 +163,13 @@ def test_chat_survives_bad_lines_and_ctrl_c_and_forgets_on_reset(tinyllm, capsys
     assert tinyllm("chat", "RUN", "--tokens", "3", "--temperature", "0") == 0
     out, err = capsys.readouterr()
     first = expected("ab", 3, **GREEDY)[1]
-    told = ["/help", *cli.HELP.split("\n"), "/nothing"]
+    told = ["/help", *chats.HELP.split("\n"), "/nothing"]
     lines = ["ab", first, "xyz", "/reset", "", *told, "ab", first, "", ""]
     assert out.split("\n")[1:] == lines and max(map(len, lines)) <= 80
     assert "the character 'x'" in err and err.endswith("tinyllm: there is no command /nothing; see /help\n")
 
     typed(monkeypatch, "ab", KeyboardInterrupt(), "/quit")
-    interrupt_after(monkeypatch, 2)
+    interrupt_after(monkeypatch, 2, chats)
     assert tinyllm("chat", "RUN", "--tokens", "9", "--temperature", "0") == 0
     shown = capsys.readouterr().out.split("\n")
     assert shown[2] == first[:2] and shown[4] == "(Ctrl-C again, /quit or Ctrl-D leaves)"
@@ -181,15 +182,15 @@ def test_chat_writes_turns_by_the_template_of_the_tokenizer(tinyllm, monkeypatch
     tokenizer = ByteTokenizer(template.special_tokens)
     tokenizer.chat = template
     config = GPTConfig(vocab_size=tokenizer.vocab_size, context=64, layers=1, heads=1, width=8)
-    monkeypatch.setattr(cli, "load_run", lambda run, **_: (GPT(config, seed=3), tokenizer, make_config({})))
-    prompts, real = [], cli.stream
+    monkeypatch.setattr(opening, "open_model", lambda *_: Opened(GPT(config, seed=3), tokenizer))
+    prompts, real = [], chats.stream
 
     def stream(model, ids, stop=(), **options):
         prompts.append(list(ids[0]))
         assert len(prompts) == 1 or list(stop) == ["x", template.stop_id(tokenizer)]
         return real(model, ids, stop=stop, **options)
 
-    monkeypatch.setattr(cli, "stream", stream)
+    monkeypatch.setattr(chats, "stream", stream)
     typed(monkeypatch, "ab", "", "b<|end|>")
     assert tinyllm("chat", "RUN", "--tokens", "2", "--temperature", "0", "--stop", "x") == 0
     first, second, third = prompts[1:]  # the second goes on with what was cut off
@@ -209,7 +210,7 @@ def test_chat_refuses_bad_settings_at_once(tinyllm, monkeypatch):
 def test_each_turn_of_a_conversation_draws_its_own_numbers():
     texts = []
     for _ in range(2):
-        conversation = cli.Conversation(tiny(), TOKENIZER, seed=1)
+        conversation = chats.Conversation(Opened(tiny(), TOKENIZER), seed=1)
         for _ in range(3):
             conversation.ids.clear()
             texts.append("".join(conversation.reply("ab", 12)))
@@ -217,8 +218,7 @@ def test_each_turn_of_a_conversation_draws_its_own_numbers():
 
 
 def test_a_run_of_sft_reads_its_separator_and_stops_where_an_answer_ends(tinyllm, monkeypatch):
-    config = make_config({"recipe": "sft", "sft.separator": "b", "sft.end": "a"})
-    monkeypatch.setattr(cli, "load_run", lambda run, **_: (tiny(), TOKENIZER, config))
+    monkeypatch.setattr(opening, "open_model", lambda *_: Opened(tiny(), TOKENIZER, ("b", "a")))
     asked = []
     monkeypatch.setattr(cli, "stream", lambda model, prompts, stop, **_: asked.append((prompts, stop)) or [])
     tinyllm("generate", "RUN", "--prompt", "a", "--stop", "ba")
@@ -226,7 +226,7 @@ def test_a_run_of_sft_reads_its_separator_and_stops_where_an_answer_ends(tinyllm
 
 
 def test_a_line_is_followed_by_the_separator_of_a_run_that_has_learnt_answers():
-    conversation = cli.Conversation(tiny(), TOKENIZER, "b")
+    conversation = chats.Conversation(Opened(tiny(), TOKENIZER, ("b", "")))
     list(conversation.reply("a", 2))
     list(conversation.reply("", 1))  # lets the model go on: no separator
     assert TOKENIZER.decode(conversation.ids[:2]) == "ab" and len(conversation.ids) == 5
@@ -235,7 +235,7 @@ def test_a_line_is_followed_by_the_separator_of_a_run_that_has_learnt_answers():
 def test_a_conversation_goes_on_from_what_is_seen_of_it():
     """Whatever was said, cut off or slid out of sight: a reply is what the model says after the text."""
     model = tiny()
-    conversation, said = cli.Conversation(model, TOKENIZER, seed=1, **VARIED), []
+    conversation, said = chats.Conversation(Opened(model, TOKENIZER), seed=1, **VARIED), []
     turns = ("ab", 3, 9), ("c", 20, 9), ("abcabc", 5, 2), ("a" * 15, 9, 9), ("", 4, 9)
     for text, tokens, cut_after in turns:
         said += TOKENIZER.encode(text)
@@ -254,11 +254,11 @@ def test_a_conversation_goes_on_from_what_is_seen_of_it():
 ])  # fmt: skip
 def test_a_new_word_is_not_glued_to_the_last_one(said, line, read):
     """The first two lines of a newcomer once gave "She liked the starThe dog"."""
-    conversation = cli.Conversation(tiny(), CharTokenizer.train("abcd., \u732b"))
+    conversation = chats.Conversation(Opened(tiny(), CharTokenizer.train("abcd., \u732b")))
     conversation.ids = conversation.tokenizer.encode(said)
     assert conversation.spaced(line) == read
     for tokenizer, separator in ((TOKENIZER, "b"), (CharTokenizer.train("ACGT"), "")):
-        conversation = cli.Conversation(tiny(), tokenizer, separator)
+        conversation = chats.Conversation(Opened(tiny(), tokenizer, (separator, "")))
         conversation.ids = [0]  # a question after an answer; an alphabet without a space
         assert conversation.spaced("c") == "c"
 

@@ -10,9 +10,7 @@ from tiny_run import new_training, write_text
 from tinyllm.cli import main
 from tinyllm.compress.quantize_run import default_folder
 from tinyllm.decode.engine import generate
-from tinyllm.decode.sampling import Sampling
-from tinyllm.models.generation import sampling_settings
-from tinyllm.runs import load_run
+from tinyllm.runs import open_model
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +45,12 @@ def test_a_quantised_run_is_smaller_and_writes_much_the_same(here, printed, bits
     assert 0 < file.stat().st_size - new < 9000 and new < old
     loss, after = map(float, re.search(r"([\d.]+) -> ([\d.]+) nats per token", out).groups())
     assert abs(after - loss) < (0.01 if bits == "8" else 0.1) and loss < 1.5
-    model, tokenizer, _ = load_run(f"run-int{bits}")
+    opened = open_model(f"run-int{bits}")
+    model, tokenizer = opened.model, opened.tokenizer
     assert type(model.h[0].mlp.c_fc).__name__ == f"Int{bits}Linear"
     said = printed("generate", f"run-int{bits}", "--prompt", "the cat", "--tokens", "20", "--seed", "1")
-    sampling = Sampling(**sampling_settings(model.generation))  # as the run's samples were drawn
-    ids = generate(model, ["the cat"], max_tokens=20, seed=1, tokenizer=tokenizer, sampling=sampling)[0]
+    drawn = {"sampling": opened.sampling, "seed": 1}  # as the run's samples were drawn
+    ids = generate(model, ["the cat"], max_tokens=20, tokenizer=tokenizer, **drawn)[0]
     assert said == "the cat" + tokenizer.decode(ids) + "\n"
 
 

@@ -9,7 +9,7 @@ from test_pretrained import logits, made, rewrite
 
 from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained
-from tinyllm.runs import load_run
+from tinyllm.runs import open_model
 
 
 def shard(folder, split, weight_map=None):
@@ -60,7 +60,7 @@ def test_a_name_with_and_without_prefix_in_two_shards_is_refused(tmp_path):
 def test_an_adapter_is_not_left_out_silently(tmp_path):
     made("llama").save_pretrained(tmp_path)
     (tmp_path / "adapter_config.json").write_text("{}")
-    for opened in (from_pretrained, load_run):
+    for opened in (from_pretrained, open_model):
         with pytest.raises(UserError, match=r"adapter_config\.json describes an adapter"):
             opened(tmp_path)
         (tmp_path / "config.json").unlink(missing_ok=True)  # as in most folders of adapters

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinyllm as tl
-from tinyllm.cli import generate as cli
+from tinyllm.cli import chat as cli
 from tinyllm.cli import main, text
 from tinyllm.cli.newest import ABOUT_SHIPPED
 from tinyllm.errors import UserError
@@ -48,8 +48,9 @@ def test_it_is_small_and_in_every_wheel():
 
 def test_it_has_learnt_the_stories():
     """Its loss on new stories, whose entropy is 0.069 nats per character, is as it was when it was made."""
-    model, tokenizer, config = tl.load("shipped")
-    assert config is None
+    opened = tl.open_model("shipped")
+    model, tokenizer = opened.model, opened.tokenizer
+    assert opened.config is None
     ids = np.array(tokenizer.encode(stories.generate(seed=1, n=60)))[: 40 * 256 + 1]
     with tl.no_grad():
         nats = model.loss(ids[:-1].reshape(40, 256), ids[1:].reshape(40, 256)).item()
@@ -98,7 +99,7 @@ def test_lines_from_a_pipe_are_answered(here, capsys, monkeypatch):
 def test_its_name_is_one_of_models_only(here, refused):
     assert "quantised" in refused("train", "--set", "start=shipped")
     (here / "shipped").mkdir()
-    for call in (tl.from_pretrained, tl.load):
+    for call in (tl.from_pretrained, tl.open_model):
         with pytest.raises(UserError, match=r"config\.json|no run"):
             call("shipped")  # the user's own folder
 

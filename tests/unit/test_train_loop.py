@@ -272,14 +272,14 @@ def test_sft_learns_the_answers_from_either_format(here, capsys):
     out = capsys.readouterr().out
     assert "doctor  answer_share" in out and records("tsv")[-1]["answer_share"] > 0.1
     assert main(["train", "--out", "tsv", "--resume", "--steps", "14"]) == 0
-    assert tl.load("tsv")[2].recipe == "sft"
+    assert tl.open_model("tsv").config.recipe == "sft"
 
 
 def test_sft_begins_with_the_weights_of_a_run(here, refused):
     assert main(["train", "--data", "pairs.tsv", "--config", "tiny.toml", "--out", "base"]) == 0
     words = ["train", "sft", "--data", "pairs.tsv", "--set", "start=base", "--steps", "2", "--out", "tuned"]
     assert main([*words, "--set", "train.lr=1e-9"]) == 0
-    base, tuned = tl.load("base")[0], tl.load("tuned")[0]
+    base, tuned = tl.open_model("base").model, tl.open_model("tuned").model
     for a, b in zip(base.parameters(), tuned.parameters(), strict=True):
         np.testing.assert_allclose(a.data, b.data, atol=1e-7)
     (checkpoint,) = (here / "base" / "checkpoints").iterdir()  # a folder as Hugging Face has it
@@ -287,7 +287,7 @@ def test_sft_begins_with_the_weights_of_a_run(here, refused):
     assert main(["quantize", "base"]) == 0
     assert main([*words[:4], "--set", "start=base-int8", "--out", "never"]) == 2
     assert "leave out preset" in refused(*words, "--overwrite", "--preset", "mini")
-    assert tl.load("tuned")[2].tokenizer == "base"
+    assert tl.open_model("tuned").config.tokenizer == "base"
 
 
 def test_the_doctor_says_that_answers_are_cut_off(here, printed):
@@ -313,7 +313,7 @@ def test_llama_trains_quantizes_generates_and_reports(here, text):
     assert main(["quantize", "whole"]) == 0
     for run in ("whole", "whole-int8"):
         assert main(["generate", run, "--prompt", "the", "--tokens", "5", "--seed", "1"]) == 0
-    assert tl.load("whole")[0].model_type == "llama"
+    assert tl.open_model("whole").model.model_type == "llama"
 
 
 def test_a_recipe_is_one_function(monkeypatch, text):

@@ -14,7 +14,7 @@ from tinyllm import ops
 from tinyllm.data import Batch, eval_batches, load_corpus, token_array
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
-from tinyllm.runs import Run, load_run
+from tinyllm.runs import Run, open_model
 from tinyllm.runs.checkpoint import list_checkpoints
 from tinyllm.runs.log import read_log
 from tinyllm.train import events, next_token
@@ -62,7 +62,7 @@ def test_a_torn_last_line_is_cut_away(tmp_path, text, whole):
 def test_evaluating_and_sampling_disturb_nothing(tmp_path, text, whole):
     often = new_training(tmp_path / "run", text, train__eval_every=1, train__sample_every=1)
     list(often)
-    for name, array in load_run(whole, "last")[0].state_dict().items():
+    for name, array in open_model(whole, "last").model.state_dict().items():
         assert np.array_equal(array, often.model.state_dict()[name]), name
 
 
@@ -115,7 +115,7 @@ def test_best_and_last_are_kept(tmp_path, text):
             best = event.step, {name: a.copy() for name, a in training.model.state_dict().items()}
     assert list(list_checkpoints(training.run.checkpoints)) == [best[0], 12] and best[0] < 12
     for which, weights in (("best", best[1]), ("last", training.model.state_dict())):
-        found = load_run(tmp_path / "run", which)[0].state_dict()
+        found = open_model(tmp_path / "run", which).model.state_dict()
         assert all(np.array_equal(a, weights[name]) for name, a in found.items())
 
 

@@ -18,7 +18,7 @@ from tinyllm.version import __version__
 COMMANDS = {  # name -> module, what it does
     "train": ("train", "train a model on a text, or go on with a run"),
     "generate": ("generate", "continue a text with a trained model"),
-    "chat": ("generate", "write a text in turns with a trained model"),
+    "chat": ("chat", "write a text in turns with a trained model"),
     "quantize": ("quantize", "round a trained model's weights to 8 or 4 bits"),
     "export": ("export", "write a model as a GGUF file, for llama.cpp"),
     "report": ("report", "write the report.html of a run again"),

@@ -26,11 +26,11 @@ def export(run: str | None = None, *, out: str = "model.gguf", bits: Literal[32,
     from tinyllm.cli.newest import chosen
     from tinyllm.errors import UserError
     from tinyllm.models.gguf import save_gguf
-    from tinyllm.runs import load_run
+    from tinyllm.runs import open_model
     from tinyllm.tokenizer.gguf import vocabulary
 
     if os.path.lexists(out) and not overwrite:
         raise UserError(f"{out} exists already: give another --out, or --overwrite")
-    model, tokenizer, _ = load_run(chosen(run), which)
-    save_gguf(model, out, vocabulary(tokenizer), bits)
+    opened = open_model(chosen(run), which)
+    save_gguf(opened.model, out, vocabulary(opened.tokenizer), bits)
     print(f"wrote {out}, {os.path.getsize(out) / 1000:,.0f} kB")

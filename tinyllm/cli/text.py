@@ -19,8 +19,8 @@ def note(text: str) -> None:
 
 def note_ignored(tokenizer: Any) -> Any:
     """Print a note for each setting that tinyllm ignores in a tokenizer's file; return the tokenizer."""
-    for name in tokenizer.ignored:
-        note(f"{name} in the tokenizer's file is not applied: a text gets all its tokens, and no others")
+    for each in tokenizer.notes():
+        note(each)
     return tokenizer
 
 

@@ -12,7 +12,7 @@ from tinyllm.errors import UserError
 from tinyllm.nn import inference
 from tinyllm.ops.registry import use
 from tinyllm.report.terminal import has_colours, printable
-from tinyllm.runs import load_run
+from tinyllm.runs import Opened, open_model
 
 
 @command("trace")
@@ -52,11 +52,11 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, tempera
         raise UserError(f"--diff compares {wanted}; got {len(runs)}: {', '.join(runs)}")
     if compared and out is not None:
         raise UserError("--diff prints what differs and writes no page: leave out --out")
-    models = [load_run(folder, which) for folder in runs]
-    model, tokenizer, _ = models[0]
+    opened = [open_model(folder, which) for folder in runs]
+    model, tokenizer = opened[0].model, opened[0].tokenizer
     ids, given = take_text(model, tokenizer, typed(prompt), tokens, temperature, seed)
     if compared:
-        show_difference(runs, models, ids, mine)
+        show_difference(runs, opened, ids, mine)
     else:
         folder = Path(runs[0]) if Path(runs[0]).is_dir() else Path()  # the shipped model has no folder here
         show_trace(runs[0], model, tokenizer, ids, given, Path(out or folder / "trace.html"))
@@ -77,16 +77,16 @@ def show_trace(run: str, model: Any, tokenizer: Any, ids: list[int], given: int,
     say(f"\nwrote {out}, {size / 1000:,.0f} kB: open it in a browser")
 
 
-def show_difference(runs: list[str], models: list, ids: list[int], mine: str | None) -> None:
+def show_difference(runs: list[str], opened: list[Opened], ids: list[int], mine: str | None) -> None:
     """Record what two models do with a text, and print where they first differ."""
     from tinyllm.report.trace.compare import compare_captures
     from tinyllm.report.trace.terminal import show_comparison
 
     if mine is None:
-        check_alike(runs, models, ids)
-        a, b, names = observe(models[0][0], ids), observe(models[1][0], ids), runs
+        check_alike(runs, opened, ids)
+        a, b, names = observe(opened[0].model, ids), observe(opened[1].model, ids), runs
     else:
-        a, b, called = observe_mine(mine, models[0][0], ids)
+        a, b, called = observe_mine(mine, opened[0].model, ids)
         names = [f"{runs[0]}, the library's ops", f"{runs[0]}, with your {', '.join(called)}"]
     say(show_comparison(compare_captures(a, b, ids, names[0], names[1])))
 
@@ -124,14 +124,14 @@ def observe_mine(lessons: str, model: Any, ids: list[int]) -> list:
     return [ours, yours, called]
 
 
-def check_alike(runs: list[str], models: list, ids: list[int]) -> None:
+def check_alike(runs: list[str], opened: list[Opened], ids: list[int]) -> None:
     """Raise UserError if two runs have different tokenizers, or a context too short for the text."""
-    (_, mine, _), (other, theirs, _) = models
-    if mine.fingerprint() != theirs.fingerprint():
+    one, other = opened
+    if one.tokenizer.fingerprint() != other.tokenizer.fingerprint():
         raise UserError(f"{runs[0]} and {runs[1]} have different tokenizers: no text is the same to both")
-    if len(ids) > other.config.context:
+    if len(ids) > other.model.config.context:
         raise UserError(
-            f"the text has {len(ids)} tokens and the context of {runs[1]} is {other.config.context}: "
+            f"the text has {len(ids)} tokens and the context of {runs[1]} is {other.model.config.context}: "
             "shorten the prompt, or take fewer --tokens"
         )
 

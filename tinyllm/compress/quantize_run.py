@@ -12,7 +12,8 @@ from typing import Any
 
 from tinyllm.errors import UserError
 from tinyllm.nn import quantize
-from tinyllm.runs.run import Run, load_run, progress_of
+from tinyllm.runs.opened import open_model
+from tinyllm.runs.run import Run, progress_of
 from tinyllm.runs.setup import TrainSetup, reopen
 from tinyllm.tokenizer import save_tokenizer
 
@@ -42,7 +43,8 @@ def quantize_run(
     config, facts = old.read_config()
     if old.notes.get("bits"):
         raise UserError(f"{old.folder} is quantised already: give the run that it was made from")
-    model, tokenizer, _ = load_run(old.folder, which)
+    opened = open_model(old.folder, which)
+    model = opened.model
     setup, no_loss = data_of(old)
     before, bytes_before = loss(model, setup), size(model)
     quantize(model, bits)
@@ -51,7 +53,7 @@ def quantize_run(
     progress = dataclasses.replace(progress, best_step=progress.step)
     new.notes = old.notes | {"bits": bits}
     with new.rewritten():
-        save_tokenizer(tokenizer, new.tokenizer)
+        save_tokenizer(opened.tokenizer, new.tokenizer)
         new.save(model, {}, progress)
         new.write(config, facts)
     return Quantized(new, bytes_before, bytes_after, before, after, no_loss)

@@ -21,7 +21,6 @@ from typing import Any
 from tinyllm.config import bounded, check, conform, flatten
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes, atomic_write_text, read_bytes, read_json, remove_leftovers
-from tinyllm.models.registry import from_pretrained, locate
 from tinyllm.runs import checkpoint
 from tinyllm.runs.config import RunConfig, known_settings, make_config
 from tinyllm.runs.log import RunLog
@@ -169,9 +168,14 @@ class Run:
         return config, found
 
     def _read_file(self):
-        """Return the content of run.json. Raises UserError, saying what the folder is, if it is not a run."""
+        """Return the content of run.json. Raises UserError if the folder is not a run."""
+        self._check_is_run()
+        return read_json(self.file, {"settings": {}, "facts": {}, "notes": {}})
+
+    def _check_is_run(self):
+        """Raise UserError, saying what the folder is, if it holds no run.json."""
         if os.path.lexists(self.file):
-            return read_json(self.file, {"settings": {}, "facts": {}, "notes": {}})
+            return
         nothing = "it is a link to nothing" if os.path.lexists(self.folder) else "there is no such folder"
         reason = "it is a file" if os.path.exists(self.folder) else nothing
         if os.path.isdir(self.folder):
@@ -186,17 +190,15 @@ class Run:
         known = [os.path.lexists(self.folder / name) for name in ("config.json", "adapter_config.json")]
         return any(known) and not os.path.lexists(self.file)
 
-    def read_tokenizer(self) -> Tokenizer:
-        """Return the run's tokenizer.
-
-        Raises UserError if the tokenizer's fingerprint differs from the one in run.json.
-        """
-        _, facts = self.read_config()
-        tokenizer = load_tokenizer(self.tokenizer)
+    def read_tokenizer(self, facts: Facts) -> Tokenizer:
+        """Return the run's tokenizer. Raises UserError if it is another one than the `facts` describe."""
+        tokenizer, size = load_tokenizer(self.tokenizer), facts.vocab_size
         if tokenizer.fingerprint() != facts.tokenizer_sha256:
             raise UserError(
                 f"{self.tokenizer} is not the tokenizer that this run was trained with: its SHA-256 differs"
             )
+        if tokenizer.vocab_size != size:
+            raise UserError(f"{self.tokenizer} has {tokenizer.vocab_size} tokens, the model {size}")
         return tokenizer
 
     def last_checkpoint(self) -> Path | None:
@@ -210,7 +212,7 @@ class Run:
         """
         if which not in ("best", "last"):
             raise ValueError(f'which must be "best" or "last", got {which!r}')
-        self.read_config()  # raises an error that says what the folder is, if it is no run
+        self._check_is_run()
         last = self.last_checkpoint()
         if last is None:
             self.check_checkpoints()
@@ -287,30 +289,3 @@ def list_runs(folder: str | Path = "runs") -> list[Run]:
     """Return the runs in a folder, the newest first."""
     files = sorted(Path(folder).glob("*/run.json"), key=lambda file: -file.stat().st_mtime)
     return [Run(file.parent) for file in files]
-
-
-def load_run(folder: str | Path, which: str = "best",
-             bits: int | None = None) -> tuple[Any, Tokenizer, RunConfig | None]:  # fmt: skip
-    """Open a trained model: `model, tokenizer, config = tl.load("runs/stories-laptop")`.
-
-    `folder` is a run, a Hugging Face folder with a tokenizer.json, a name on the Hugging Face Hub, or
-    "shipped" for the small model in this package. `which` is "best" (lowest validation loss) or "last". The
-    model is in evaluation mode; config is a `RunConfig`, or None if the folder is not a run. `bits` (8 or 4)
-    quantises linear layers when they are read; a quantised run needs no `bits`. Raises UserError, naming the
-    file, when a file is missing or damaged.
-    """
-    run = Run(locate(folder))
-    if run.is_model():
-        model, tokenizer = from_pretrained(run.folder, bits), load_tokenizer(run.tokenizer)
-        if (size := model.config.vocab_size) < tokenizer.vocab_size:  # a larger size is padding, never learnt
-            raise UserError(
-                f"the model in {run.folder} has {size} tokens, its tokenizer {tokenizer.vocab_size}"
-            )
-        return model, tokenizer, None
-    config, facts = run.read_config()
-    tokenizer = run.read_tokenizer()
-    if tokenizer.vocab_size != facts.vocab_size:
-        raise UserError(f"{run.tokenizer} has {tokenizer.vocab_size} tokens, the model {facts.vocab_size}")
-    path = run.find_checkpoint(which)
-    progress_of(path, checkpoint.verify(path, lambda name: name != "optimizer.safetensors"))
-    return checkpoint.load_model(path, bits).eval(), tokenizer, config

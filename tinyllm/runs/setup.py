@@ -17,8 +17,9 @@ from tinyllm.nn.module import without_memory
 from tinyllm.nn.quantized import QuantizedLinear
 from tinyllm.runs.checkpoint import load_model
 from tinyllm.runs.config import RunConfig, model_settings, usual_preset
+from tinyllm.runs.opened import open_model
 from tinyllm.runs.recipe import Plan, find_recipe
-from tinyllm.runs.run import Facts, Run, load_run
+from tinyllm.runs.run import Facts, Run
 from tinyllm.tokenizer import Tokenizer, make_tokenizer
 from tinyllm.train import events
 from tinyllm.train.fit import loop_of
@@ -159,10 +160,10 @@ def with_special_tokens(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
 
 def open_start(place: str) -> tuple[Any, Tokenizer]:
     """Load the model and tokenizer with which a new run starts, from a run or a Hugging Face folder."""
-    model, tokenizer, _ = load_run(place)
-    if any(isinstance(module, QuantizedLinear) for _, module in model.named_modules()):
+    opened = open_model(place)
+    if any(isinstance(module, QuantizedLinear) for _, module in opened.model.named_modules()):
         raise UserError(f"{place} holds quantised weights, which cannot be trained: give the original")
-    return model, tokenizer
+    return opened.model, opened.tokenizer
 
 
 def reopen(run: Run, config: RunConfig) -> TrainSetup:
@@ -182,7 +183,7 @@ def reopen(run: Run, config: RunConfig) -> TrainSetup:
             f"the data has changed since this run began: SHA-256 {corpus.sha256[:12]}... now, "
             f"{facts.sha256[:12]}... then; bring it back, or start a new run"
         )
-    tokenizer, last = run.read_tokenizer(), run.last_checkpoint()
+    tokenizer, last = run.read_tokenizer(facts), run.last_checkpoint()
     model = load_model(last) if last else None  # first, so that a damaged run.json takes no memory
     if model:
         found = {"model_type": model.model_type} | dataclasses.asdict(model.config)

@@ -63,6 +63,11 @@ class Tokenizer:
         self.ignored: tuple[str, ...] = ()  # what its file asks for that is left to the caller
         self._tokens = _with_special(list(tokens), self.special_tokens)
 
+    def notes(self) -> list[str]:
+        """Return a remark for a person about each setting of the tokenizer's file that is not applied."""
+        return [f"{name} in the tokenizer's file is not applied: a text gets all its tokens, and no others"
+                for name in self.ignored]  # fmt: skip
+
     def add_tokens(self, names: dict[str, int]) -> None:
         """Add tokens {name: id} that are not special: their names are always encoded as these ids."""
         for name, i in names.items():

@@ -1,0 +1,65 @@
+"""`open_model`: what a folder says about its model, read once, for everybody who talks to it."""
+
+import json
+
+import pytest
+from tiny_gpt import shaken
+
+import tinyllm as tl
+from tinyllm.cli import main
+from tinyllm.runs import run as runs
+from tinyllm.tokenizer import CHAT_TEMPLATES, CharTokenizer, save_tokenizer
+
+TOKENIZER = CharTokenizer.train("abcdefgh \n")
+
+
+def folder_of(tmp_path, **generation):
+    """A model's folder with a generation_config.json."""
+    sizes = {"vocab_size": TOKENIZER.vocab_size, "context": 12, "layers": 1, "heads": 1, "width": 8}
+    shaken(tl.GPT(tl.GPTConfig(**sizes), seed=None)).save_pretrained(tmp_path)
+    save_tokenizer(TOKENIZER, tmp_path / "tokenizer.json")
+    (tmp_path / "generation_config.json").write_text(json.dumps(generation))
+    return tmp_path
+
+
+def test_a_run_is_read_once(whole, monkeypatch):
+    read, real = [], runs.read_json
+    monkeypatch.setattr(runs, "read_json", lambda path, *more: read.append(path.name) or real(path, *more))
+    opened = tl.open_model(whole)
+    assert read == ["run.json"] and opened.config.recipe == "pretrain" and opened.run.folder == whole
+    assert opened.frame == ("", "") and opened.stops == [] and opened.chat is None and not opened.notes()
+
+
+def test_a_folder_says_how_tokens_are_drawn_and_what_ends_a_text(tmp_path):
+    said = {"do_sample": True, "temperature": 0.5, "top_k": 3, "eos_token_id": [2, 99], "typical_p": 0.5}
+    opened = tl.open_model(folder_of(tmp_path, **said))
+    assert opened.sampling == tl.Sampling(0.5, top_k=3) and opened.stops == [2, 99]
+    assert (opened.config, opened.run, opened.frame) == (None, None, ("", ""))
+    assert opened.notes() == ["typical_p = 0.5 in generation_config.json is not applied",
+                              "no text ends with eos_token_id = 99: the model has 10 tokens"]  # fmt: skip
+    assert "length_penalty" not in str(opened.notes(beams=True))
+
+
+def test_an_impossible_setting_is_an_error_only_where_tokens_are_drawn(tmp_path):
+    opened = tl.open_model(folder_of(tmp_path, do_sample=True, top_p=7))
+    with pytest.raises(tl.UserError, match="top_p must be above 0"):
+        _ = opened.sampling
+    assert opened.stops == []
+
+
+def test_an_answer_ends_as_in_training_even_if_nothing_stands_before_it(here):
+    """With an empty separator, `generate` once wrote past the end of an answer."""
+    (here / "pairs.tsv").write_text("a\tb\nc\td\n" * 20)
+    words = "train sft --data pairs.tsv --set sft.separator= --set sft.end=; --steps 1 --out run"
+    assert main(words.split()) == 0
+    opened = tl.open_model("run")
+    assert opened.frame == ("", ";") and opened.stops == [";"]
+
+
+def test_the_tokenizers_own_template_comes_before_the_folders(tmp_path):
+    opened = tl.open_model(folder_of(tmp_path))
+    (tmp_path / "tokenizer_config.json").write_text('{"chat_template": 3}')
+    with pytest.raises(tl.UserError, match="chat_template is no text"):
+        _ = opened.chat
+    opened.tokenizer.chat = CHAT_TEMPLATES["chatml"]
+    assert opened.chat == CHAT_TEMPLATES["chatml"]

@@ -1,0 +1,176 @@
+"""Implement `tinyllm chat`, in which a person and a model write a text in turns."""
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+from tinyllm.cli.command import command
+from tinyllm.cli.generate import INTERRUPTED, seen
+from tinyllm.cli.opening import Which, add_sampling, open_to_write
+from tinyllm.cli.text import Writer, typed
+from tinyllm.data import read_picture
+from tinyllm.decode.engine import stream
+from tinyllm.errors import UserError
+from tinyllm.report.terminal import printable, width
+from tinyllm.runs import Opened
+
+WELCOME = "Type the beginning of a text; the model continues it, then you do. See /help."
+HELP = """\
+The model continues your text. It is no assistant: it writes texts like those
+that it was trained on.
+  any text   is added to the end of the text, with a space between two words
+  (nothing)  the model continues
+  /reset     begin a new text
+  /quit      leave, as Ctrl-D does
+Ctrl-C stops the model; where nothing is written, a second one leaves.
+`tinyllm chat --help` lists the options."""
+
+
+class Conversation:
+    """A text that a person and a model write in turns.
+
+    With a chat template, each text of the person is a turn, and the model ends its own turns. Without a
+    template, the run's separator is added to the person's text, as in its training. In every turn the
+    model reads the conversation again (or its last part, if the context is too short for all), so an
+    interrupted turn leaves no half-filled cache. With a `picture`, each text is a new question about the
+    picture.
+    """
+
+    def __init__(self, opened: Opened, seed: int = 0, stop: Sequence[str | int] = (), picture: Any = None,
+                 **options: Any) -> None:  # fmt: skip
+        self.model, self.tokenizer, self.chat = opened.model, opened.tokenizer, opened.chat
+        self.separator, self.picture, self.options = opened.frame[0], picture, options
+        one_by_one = self.model.is_encoder_decoder or picture is not None
+        self.is_one_text = not (self.separator or self.chat or one_by_one)
+        self.stop = [*stop, *([self.chat.stop_id(self.tokenizer)] if self.chat else [])]
+        self.seed = seed  # of the next turn
+        self.ids: list[int] = []
+
+    def reply(self, text: str, max_tokens: int) -> Iterator[str]:
+        """Append `text` to the conversation, and yield the model's answer piece by piece."""
+        context, given = self.model.config.context, {"tokenizer": self.tokenizer, "stop": self.stop}
+        if text and self.picture is not None:
+            self.ids = [*self.model.picture_marks]
+        self.ids += self._read(text)
+        if self.model.is_encoder_decoder:  # it answers one text at a time
+            end = self.model.config.end
+            self.ids = self._read(text) + ([] if end is None else [end])
+        window = self.ids if len(self.ids) <= context else self.ids[-max(1, context // 2) :]
+        if self.picture is not None:
+            window, given = self.ids, given | seen(self.model, self.picture)
+        steps = stream(self.model, [window], max_tokens=max_tokens, seed=self.seed, **given, **self.options)
+        self.seed += 1  # each turn draws other random numbers
+        for step in steps:
+            self.ids.append(step.token)
+            yield step.text
+
+    def spaced(self, text: str) -> str:
+        """Put a space before a person's text if the text would otherwise touch the last word."""
+        end = self.tokenizer.decode(self.ids[-4:])[-1:] if self.is_one_text else ""
+        begins = text[:1].isalnum() and (end.isalnum() or end in [*".,;:!?"])
+        if begins and width(end + text[0]) == 2:  # letters of East Asia have a width of 2 each
+            with suppress(UserError):  # the characters of this tokenizer may include no space
+                self.tokenizer.encode(" ")
+                return f" {text}"
+        return text
+
+    def _read(self, text: str) -> list[int]:
+        """Encode what a person says; an empty text lets the model finish a turn that was cut off."""
+        if not self.chat:
+            return self.tokenizer.encode(typed(text + self.separator if text else ""))
+        cut_off = self.ids and self.ids[-1] != self.chat.stop_id(self.tokenizer)
+        said = typed(text).decode("utf-8", "replace")
+        return [] if cut_off and not text else self.chat.user_turn(self.tokenizer, said, self.ids)
+
+
+@command("chat", extend=add_sampling)
+def chat(run: str | None = None, *, tokens: int = 100, picture: str = "", which: Which = "best",
+         **values: Any) -> int:  # fmt: skip
+    """Write a text in turns with a model.
+
+    You type the beginning, the model continues it, then you do. A model that was trained on stories tells
+    stories: it is not an assistant and answers no questions. If the model has a chat template, each of your
+    lines is a turn of the user.
+
+    Your line is added to the text, after a space if that is needed. An empty line lets the model continue.
+    Ctrl-C stops the model (or leaves, if the model is silent and you press it twice), /reset begins a new
+    text, /quit or Ctrl-D leaves, /help explains. Without a terminal, each line of standard input is answered.
+
+    RUN             a run, a model's folder, or `shipped`; if left out, the newest run
+                    in runs/, or the model that comes with tinyllm if there is none
+    --tokens N      how many tokens the model writes in a turn at most
+    --picture FILE  talk about a picture: a PPM file, or one of world:caption
+    --which         which checkpoint
+
+    example:
+      tinyllm chat
+      tinyllm chat runs/stories --temperature 0.8 --stop '\\n'
+      echo "Once upon a time" | tinyllm chat
+    """
+    opened, options = open_to_write(run, which, values)
+    shown = read_picture(picture) if picture else None
+    conversation = Conversation(opened, picture=shown, **options)
+    # A bad setting or picture raises now, not at the first answer.
+    stream(opened.model, [[0]], max_tokens=tokens, tokenizer=opened.tokenizer, **options)
+    if picture:
+        opened.model.cache_of(shown)
+    print(WELCOME)
+    if hasattr(sys.stdin, "reconfigure"):
+        sys.stdin.reconfigure(errors="surrogateescape")  # as in arguments, so that a bad line raises no error
+    try:
+        for line in _lines():
+            if not sys.stdin.isatty():
+                print(printable(line))  # as a terminal shows what is typed
+            if line.strip() == "/quit":
+                return 0
+            _take(conversation, line, tokens)
+    except KeyboardInterrupt:
+        print()
+        return INTERRUPTED
+    return 0
+
+
+def _lines():
+    """Yield the lines that somebody types, until Ctrl-D; raise the second Ctrl-C in a row."""
+    again = False  # the first was perhaps meant to stop the model
+    while True:
+        try:
+            line = input("> ")
+        except EOFError:
+            print()
+            return
+        except KeyboardInterrupt:
+            if again:
+                raise
+            print("\n(Ctrl-C again, /quit or Ctrl-D leaves)")
+            again = True
+        else:
+            again = False
+            yield line
+
+
+def _take(conversation, line, tokens):
+    """Do what a line asks for: a command, or a text for the model to continue."""
+    word = line.strip()
+    if word == "/reset":
+        conversation.ids.clear()
+    elif word == "/help":
+        print(HELP)
+    elif re.fullmatch(r"/\w+", word):
+        print(f"tinyllm: there is no command {word}; see /help", file=sys.stderr)
+    elif line or conversation.ids:
+        _turn(conversation, line, tokens)
+
+
+def _turn(conversation, line, tokens):
+    """Let the model reply once; a line that it cannot read gives a message and does not end the chat."""
+    write = Writer()
+    try:
+        with suppress(KeyboardInterrupt):
+            for text in conversation.reply(conversation.spaced(line), tokens):
+                write(text)
+        write("\n")
+    except UserError as error:
+        print(f"tinyllm: {error}", file=sys.stderr)

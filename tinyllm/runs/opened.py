@@ -1,0 +1,99 @@
+"""Open a trained model, together with everything that its folder says about talking to it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tinyllm.decode.sampling import Sampling
+from tinyllm.errors import UserError
+from tinyllm.models.generation import ignored, sampling_settings, stop_ids
+from tinyllm.models.registry import from_pretrained, locate
+from tinyllm.runs import checkpoint
+from tinyllm.runs.config import RunConfig
+from tinyllm.runs.recipe import find_recipe
+from tinyllm.runs.run import Run
+from tinyllm.tokenizer import Tokenizer, load_tokenizer
+from tinyllm.tokenizer.chat import ChatTemplate
+from tinyllm.tokenizer.chat_file import read_chat_template
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Hold a trained model, its tokenizer, and what is known about prompts and answers.
+
+    model: the model, in evaluation mode.
+    frame: the text between a prompt and its answer, and the text after an answer, as in the model's training.
+    folder: where the tokenizer is; None if the model comes from no folder.
+    config, run: the settings and the folder of the training; None if the folder is no run of tinyllm.
+    """
+
+    model: Any
+    tokenizer: Tokenizer
+    frame: tuple[str, str] = ("", "")
+    folder: Path | None = None
+    config: RunConfig | None = None
+    run: Run | None = None
+
+    @property
+    def stops(self) -> list[str | int]:
+        """Return the strings and the token ids that end an answer."""
+        end = self.frame[1]
+        return [*([end] if end else []), *stop_ids(self.model.generation)]
+
+    @property
+    def sampling(self) -> Sampling:
+        """Return the way in which the folder's generation_config.json draws tokens.
+
+        Raises UserError when the file holds an impossible value.
+        """
+        return Sampling(**sampling_settings(self.model.generation))
+
+    @cached_property
+    def chat(self) -> ChatTemplate | None:
+        """Return the template of conversations, or None if the tokenizer and the folder have none.
+
+        Raises UserError when tinyllm cannot use the folder's template.
+        """
+        if self.tokenizer.chat or not self.folder:
+            return self.tokenizer.chat
+        return read_chat_template(self.folder, self.tokenizer.special_tokens)
+
+    def notes(self, beams: bool = False) -> list[str]:
+        """Return remarks for a person: settings of the files that are not applied, and parts that do not fit.
+
+        With `beams`, these are remarks about a beam search, which applies other settings.
+        """
+        size, known = self.model.config.vocab_size, self.tokenizer.vocab_size
+        ends = stop_ids(self.model.generation)
+        found = [f"{each} in generation_config.json is not applied"
+                 for each in ignored(self.model.generation, beams)]  # fmt: skip
+        found += self.tokenizer.notes()
+        found += [f"no text ends with eos_token_id = {end}: the model has {size} tokens"
+                  for end in ends if end >= size]  # fmt: skip
+        if size - known > size // 8:  # a small difference is padding, which is never learnt
+            found.append(f"the model has {size} tokens, its tokenizer {known}: is it another model's?")
+        return found
+
+
+def open_model(place: str | Path, which: str = "best", bits: int | None = None) -> Opened:
+    """Open a trained model: `opened = tl.open_model("runs/stories-laptop")`.
+
+    `place` is a run, a Hugging Face folder with a tokenizer.json, a name on the Hugging Face Hub, or
+    "shipped" for the small model in this package. `which` is "best" (lowest validation loss) or "last".
+    `bits` (8 or 4) quantises linear layers when they are read; a quantised run needs no `bits`. Raises
+    UserError, naming the file, when a file is missing or damaged.
+    """
+    run = Run(locate(place))
+    if run.is_model():
+        model, tokenizer = from_pretrained(run.folder, bits), load_tokenizer(run.tokenizer)
+        if (size := model.config.vocab_size) < tokenizer.vocab_size:  # a larger size is padding, never learnt
+            raise UserError(
+                f"the model in {run.folder} has {size} tokens, its tokenizer {tokenizer.vocab_size}"
+            )
+        return Opened(model, tokenizer, folder=run.folder)
+    config, facts = run.read_config()
+    tokenizer, path = run.read_tokenizer(facts), run.find_checkpoint(which)
+    checkpoint.verify(path, lambda name: name != "optimizer.safetensors")
+    frame = find_recipe(config.recipe).frame(config.options)
+    return Opened(checkpoint.load_model(path, bits), tokenizer, frame, run.folder, config, run)
