@@ -88,7 +88,7 @@ def run(kind, seed, labels, *, dials, pretraining):
         choices = [pieces.encode(deed)[0] for deed in deeds.values()]
         with inference(model):
             batch = gaps([unseen[i] for i in range(ASKED)])
-            scores = model(batch.tokens, lengths=batch.lengths).data[:, GAP, choices]
+            scores = model(batch.tokens, seen=tl.nn.Seen(lengths=batch.lengths)).data[:, GAP, choices]
         return np.mean(np.take(choices, scores.argmax(-1)) == batch.targets[:, GAP])
 
     began = time.process_time()

@@ -43,7 +43,7 @@ def right(model, tokenizer, examples):
     cache = model.new_cache(len(examples))
     with tl.nn.inference(model):
         pictures = np.stack([picture for picture, *_ in examples])
-        model.hidden([model.picture_marks] * len(examples), cache, pictures)
+        model.hidden([model.picture_marks] * len(examples), cache, pictures=pictures)
     prompts = [[*model.picture_marks, *tokenizer.encode(f"{prompt}\n")] for _, prompt, _ in examples]
     options = {"sampling": GREEDY, "stop": "\n", "tokenizer": tokenizer, "cache": cache}
     found = model.generate(prompts, max_tokens=60, **options)

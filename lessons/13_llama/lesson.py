@@ -206,7 +206,7 @@ class Model(nn.DecoderLM):
         x = self.tokens(tokens)
         return x + self.places(positions) if self.places else x
 
-    def body(self, x, positions, cache=None, **where):
+    def body(self, x, positions, cache=None, seen=None):
         angles = self.rope(positions) if self.config.rotary else None
         for block in self.blocks:
             x = block(x, angles)

@@ -166,7 +166,7 @@ class Model(nn.DecoderLM):
     def embed(self, tokens, positions):
         return self.tokens(tokens)
 
-    def body(self, x, positions, cache=None, **where):
+    def body(self, x, positions, cache=None, seen=None):
         angles = self.rope(positions)
         for block in self.blocks:
             x = block(x, angles)

@@ -201,7 +201,7 @@ def describe(examples):
     cache = model.new_cache(len(examples))
     with nn.inference(model):
         pictures = np.stack([picture for picture, *_ in examples])
-        model.hidden([[mark] * 16] * len(examples), cache, pictures)
+        model.hidden([[mark] * 16] * len(examples), cache, pictures=pictures)
     found = tl.generate(
         model, [start] * len(examples), max_tokens=40, stop="\n",
         sampling=tl.Sampling(temperature=0), tokenizer=tokenizer, cache=cache,

@@ -38,9 +38,9 @@ def test_padding_is_not_seen(name, row, fill):
     tokens = np.where(REAL, TOKENS, fill)
     with no_grad():
         alone = model.hidden(TOKENS[row, :length]).data[0]
-        beside = model.hidden(tokens, lengths=LENGTHS).data[row, :length]
-        starts = np.zeros((3, 12), int)
-        ranges = model.hidden(tokens, starts=starts, ends=np.broadcast_to(LENGTHS[:, None], (3, 12))).data
+        beside = model.hidden(tokens, seen=nn.Seen(lengths=LENGTHS)).data[row, :length]
+        limits = {"starts": np.zeros((3, 12), int), "ends": np.broadcast_to(LENGTHS[:, None], (3, 12))}
+        ranges = model.hidden(tokens, seen=nn.Seen(**limits)).data
     np.testing.assert_allclose(beside, alone, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(ranges[row, :length], alone, rtol=1e-4, atol=1e-5)
 
@@ -115,7 +115,7 @@ def test_texts_in_one_row_are_as_alone(name):
     edges = np.cumsum([0, *map(len, texts)])
     starts, ends = (np.repeat(x, np.diff(edges))[None] for x in (edges[:-1], edges[1:]))
     with no_grad():
-        whole = model.hidden(np.concatenate(texts), starts=starts, ends=ends).data[0]
+        whole = model.hidden(np.concatenate(texts), seen=nn.Seen(starts=starts, ends=ends)).data[0]
         for text, begin, end in zip(texts, edges, edges[1:], strict=False):
             np.testing.assert_allclose(whole[begin:end], model.hidden(text).data[0], rtol=1e-4, atol=1e-5)
 
@@ -233,16 +233,16 @@ def test_hidden_states_losses_and_gradients_are_those_of_transformers(tmp_path, 
     theirs = open_there(transformers, tmp_path).eval()
     targets = np.where(REAL & (TOKENS % 3 == 0), TOKENS, -100)
     found = theirs(**given_there(model, labels=targets), output_hidden_states=True)
-    where = {"segments": segments_of(model), "lengths": LENGTHS}
+    inputs = {"segments": segments_of(model), "seen": nn.Seen(lengths=LENGTHS)}
     for i in range(2):
         with nn.tap(model, f"encoder.layers.{i}", lambda x, y: layers.extend([x, y])):
-            model.hidden(TOKENS, **where)
+            model.hidden(TOKENS, **inputs)
     assert len(found.hidden_states) == 3
     for ours, state in zip((layers[0], layers[1], layers[3]), found.hidden_states, strict=True):
         np.testing.assert_allclose(ours.data[REAL], state.detach().numpy()[REAL], rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(model(TOKENS, **where).data[REAL], found.logits.detach().numpy()[REAL],
+    np.testing.assert_allclose(model(TOKENS, **inputs).data[REAL], found.logits.detach().numpy()[REAL],
                                rtol=1e-4, atol=1e-4)  # fmt: skip
-    loss = model.loss(TOKENS, targets, **where)
+    loss = model.loss(TOKENS, targets, **inputs)
     assert abs(loss.item() - found.loss.item()) < 1e-4
     loss.backward()
     found.loss.backward()
@@ -261,13 +261,13 @@ def test_classes_and_poolers_are_those_of_transformers(tmp_path, transformers, n
     model.save_pretrained(tmp_path)
     theirs = open_there(transformers, tmp_path).eval()
     found = theirs(**given_there(model))
-    where = {"segments": segments_of(model), "lengths": LENGTHS}
+    inputs = {"segments": segments_of(model), "seen": nn.Seen(lengths=LENGTHS)}
     with no_grad():
         if task == "classify":
             assert theirs.config.id2label == dict(enumerate("abcd"))
-            ours, there = model.classify(TOKENS, **where), found.logits
+            ours, there = model.classify(TOKENS, **inputs), found.logits
         else:
-            x = model.hidden(TOKENS, **where)
+            x = model.hidden(TOKENS, **inputs)
             np.testing.assert_allclose(x.data[REAL], found[0].detach().numpy()[REAL], rtol=1e-4, atol=1e-4)
             if model.pooler is None:
                 return

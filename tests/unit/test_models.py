@@ -184,14 +184,15 @@ def test_packed_documents_and_prefixes_see_what_they_should(name):
     with no_grad():
         plain = model(tokens).data
         starts = np.array([[0, 0, 0, 3, 3, 3, 3, 3]])
-        packed, changed = model(tokens, starts=starts).data, tokens.copy()
+        packed, changed = model(tokens, seen=nn.Seen(starts=starts)).data, tokens.copy()
         changed[0, :3] = (changed[0, :3] + 1) % 11
         assert_same_rows(packed[0, :3], plain[0, :3])
-        assert_same_rows(model(changed, starts=starts).data[0, 3:], packed[0, 3:])
+        assert_same_rows(model(changed, seen=nn.Seen(starts=starts)).data[0, 3:], packed[0, 3:])
         ends = np.array([[4, 4, 4, 4, 5, 6, 7, 8]])
         changed[:] = tokens
         changed[0, 3] = (changed[0, 3] + 1) % 11
-        whole, other = model(tokens, ends=ends).data, model(changed, ends=ends).data
+        seen = nn.Seen(ends=ends)
+        whole, other = model(tokens, seen=seen).data, model(changed, seen=seen).data
         assert not np.allclose(whole[0, 0], other[0, 0]) and not np.allclose(whole[0, 0], plain[0, 0])
 
 

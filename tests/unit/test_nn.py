@@ -1,18 +1,18 @@
 """Modules: names, state, modes, initial weights and dropout streams."""
 
-import functools
-
 import numpy as np
 import pytest
 
 import tinyllm.functional as F
 from tinyllm.errors import UserError
 from tinyllm.nn import (
+    Attention,
     Dropout,
     LayerNorm,
     Linear,
     Module,
     Parameter,
+    Seen,
     SelfAttention,
     Sequential,
     inference,
@@ -154,8 +154,7 @@ def test_attention_with_dropout_is_attention_whose_weights_are_dropped(where):
     q, k, v = (Tensor(np.random.default_rng(heads).normal(size=(2, size, heads, 6)).astype(np.float32), True)
                for size, heads in ((4, 4), (5, 2), (5, 2)))  # fmt: skip
     results = []
-    for attend in (F.attention, functools.partial(attention_with_dropout, drop=Dropout(0.0))):
-        y = attend(q, k, v, **where)
+    for y in (F.attention(q, k, v, **where), attention_with_dropout(q, k, v, Dropout(0.0), Seen(**where))):
         (y * y).sum().backward()
         results.append([y.data, q.grad, k.grad, v.grad])
         q.grad = k.grad = v.grad = None
@@ -164,8 +163,20 @@ def test_attention_with_dropout_is_attention_whose_weights_are_dropped(where):
     ones = Tensor(np.ones(v.shape, np.float32))
     drop = Dropout(0.3)
     drop.random = Random("dropout")
-    kept = attention_with_dropout(q, k, ones, drop=drop, **where).data  # each, the sum of its weights
+    kept = attention_with_dropout(q, k, ones, drop, Seen(**where)).data  # each, the sum of its weights
     assert abs(kept.mean() - 1) < 0.3 and np.ptp(kept) > 0.3
+
+
+@pytest.mark.parametrize("own", [{}, {"window": 3}, {"causal": False}], ids=str)
+@pytest.mark.parametrize("seen", [{}, {"window": 2}, {"window": 4}, {"causal": False}], ids=str)
+def test_a_query_sees_what_both_the_layer_and_the_caller_allow(own, seen):
+    q = Tensor(np.random.default_rng(0).normal(size=(1, 6, 4)).astype(np.float32))
+    both = {"causal": own.get("causal", True) and seen.get("causal", True),
+            "window": min((x["window"] for x in (own, seen) if "window" in x), default=None)}  # fmt: skip
+    alone = F.attention(*[q.reshape(1, 6, 1, 4)] * 3, **both).data.reshape(1, 6, 4)
+    given = Seen(**seen)
+    assert np.array_equal(Attention(4, 1, **own).mix(q, q, q, seen=given).data, alone)
+    assert vars(given) == vars(Seen(**seen))  # other layers use it, too
 
 
 class Dropped(Module):

@@ -13,6 +13,7 @@ import tinyllm as tl
 from tinyllm import nn, ops
 from tinyllm.errors import UserError
 from tinyllm.models import build, from_pretrained
+from tinyllm.nn import Seen
 from tinyllm.ops.registry import _compiled
 from tinyllm.tensor import no_grad
 from tinyllm.train.objectives import span_corruption
@@ -50,11 +51,11 @@ def test_heads_tell_distances_apart_from_the_start():
 @given(seed=st.integers(0, 9), padding=st.integers(0, V - 1))
 def test_padding_and_other_rows_change_nothing(kind, seed, padding):
     model, tokens, written = lively(kind, seed), texts(seed, 3, 7), texts(seed + 1, 3, 5)
-    lengths = [7, 4, 1]
-    other = np.where(np.arange(7) < np.array(lengths)[:, None], tokens, padding)
+    lengths = np.array([7, 4, 1])
+    other, seen = np.where(np.arange(7) < lengths[:, None], tokens, padding), Seen(lengths=lengths)
     with no_grad():
-        y = model(tokens, written, lengths).data
-        assert np.array_equal(model(other, written, lengths).data, y)
+        y = model(tokens, written, seen).data
+        assert np.array_equal(model(other, written, seen).data, y)
         for row, n in enumerate(lengths):
             alone = model(tokens[row, :n], written[row]).data[0]
             np.testing.assert_allclose(alone, y[row], rtol=1e-4, atol=1e-4)
@@ -66,9 +67,9 @@ def test_padding_and_other_rows_change_nothing(kind, seed, padding):
 def test_a_cache_that_has_read_the_text_gives_the_same_logits_in_pieces(kind, pieces, seed):
     """Also when its rows have written different numbers of tokens before."""
     model, tokens, written = lively(kind, seed), texts(seed, 3, 6), texts(seed + 1, 3, sum(pieces))
-    lengths, parts, start = [6, 2, 5], [], 0
+    lengths, parts, start = np.array([6, 2, 5]), [], 0
     with no_grad():
-        whole, cache = model(tokens, written, lengths).data, model.new_cache(3)
+        whole, cache = model(tokens, written, Seen(lengths=lengths)).data, model.new_cache(3)
         model.read(texts(99, 3, 4), cache)  # forgotten when another text is read
         model.read(tokens, cache, lengths)
         for n in pieces:
@@ -99,22 +100,24 @@ def test_the_loss_is_that_of_the_targets_after_the_start_token(kind):
     model, tokens, targets = lively(kind), texts(0, 2, 6), texts(1, 2, 5)
     targets[1, 3:] = -100
     written = np.insert(np.where(targets < 0, model.config.start, targets), 0, model.config.start, 1)[:, :-1]
-    p = softmax(model(tokens, written, [6, 3]).data.astype(np.float64))
+    seen = Seen(lengths=np.array([6, 3]))
+    p = softmax(model(tokens, written, seen).data.astype(np.float64))
     nats = -np.log(np.take_along_axis(p, targets.clip(0)[..., None], -1)[..., 0]) * (targets >= 0)
-    loss = model.loss(tokens, targets, lengths=[6, 3])
+    loss = model.loss(tokens, targets, seen=seen)
     assert np.isclose(loss.item(), nats.sum() / 8, rtol=1e-4)
-    found = model.token_losses(tokens, targets, lengths=[6, 3]).data
+    found = model.token_losses(tokens, targets, seen=seen).data
     np.testing.assert_allclose(found, nats, rtol=1e-3, atol=1e-4)
     weights = np.random.default_rng(0).random(targets.shape)
     mean = (nats * weights).sum() / weights[targets >= 0].sum()
-    assert np.isclose(model.loss(tokens, targets, weights, lengths=[6, 3]).item(), mean, rtol=1e-4)
+    assert np.isclose(model.loss(tokens, targets, weights, seen=seen).item(), mean, rtol=1e-4)
 
 
 @each
 def test_the_gradient_is_the_slope_of_the_loss(kind):
     model, tokens, targets = lively(kind, 1, np.float64), texts(0, 3, 6), texts(1, 3, 5)
     with ops.use("numpy"):
-        check_slopes(lambda: model.loss(tokens, targets, lengths=[6, 2, 4]), model.named_parameters())
+        seen = Seen(lengths=np.array([6, 2, 4]))
+        check_slopes(lambda: model.loss(tokens, targets, seen=seen), model.named_parameters())
 
 
 def test_new_weights_keep_the_published_deviations_and_dropout_acts_only_in_training():
@@ -157,7 +160,7 @@ def test_tokens_that_cannot_be_read_are_named(tokens, written, message):
 @pytest.mark.parametrize("lengths", [[0], [4], [2, 2], [1.0], 2])
 def test_lengths_that_no_row_has_are_refused(lengths):
     with pytest.raises(ValueError, match="lengths must be 1 whole numbers from 1 to 3"):
-        lively("t5")([1, 2, 3], [1], lengths)
+        lively("t5")([1, 2, 3], [1], Seen(lengths=np.array(lengths)))
 
 
 GREEDY = tl.Sampling(temperature=0)
@@ -282,7 +285,7 @@ def test_transformers_agrees_on_states_losses_gradients_and_answers(tmp_path):
             for i in range(ours.config.layers - 1):
                 keep = states.append
                 stack.enter_context(nn.tap(ours, f"encoder.block.{i}", lambda x, y, keep=keep: keep(y.data)))
-            states.append(ours.encode(tokens, lengths).data)
+            states.append(ours.encode(tokens, Seen(lengths=lengths)).data)
         for mine, other in zip(states, found.hidden_states[1:], strict=True):
             for row, n in enumerate(lengths):
                 np.testing.assert_allclose(mine[row, :n], other[row, :n].detach(), rtol=1e-4, atol=1e-4)

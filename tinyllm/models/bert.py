@@ -20,6 +20,7 @@ from tinyllm.models.gpt_neox import NeoXMLP
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import EPS, HIDDEN, PART, WITH_HIDDEN, Sizes
 from tinyllm.nn.language_model import check_tokens
+from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
 
 PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 512}}  # as BERT-base
@@ -71,8 +72,8 @@ class BertBlock(nn.Module):
         self.mlp_norm = nn.LayerNorm(width, eps=config.eps)
         self.drop = nn.Dropout(config.dropout)
 
-    def __call__(self, x: Tensor, **where: Any) -> Tensor:
-        x = self.attn_norm(x + self.drop(self.attn(x, None, **where)))
+    def __call__(self, x: Tensor, seen: Seen = EVERYTHING) -> Tensor:
+        x = self.attn_norm(x + self.drop(self.attn(x, None, None, seen)))
         return self.mlp_norm(x + self.drop(self.mlp(x)))
 
 
@@ -88,11 +89,11 @@ class BertEncoder(nn.Module):
         self.layers = [BertBlock(config) for _ in range(config.layers)]
 
     def __call__(self, tokens: np.ndarray, positions: np.ndarray, segments: np.ndarray,
-                 **where: Any) -> Tensor:  # fmt: skip
+                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
         x = self.tokens(tokens) + self.positions(positions)
         x = self.drop(self.norm(x + self.segments(segments) if self.segments else x))
         for layer in self.layers:
-            x = layer(x, **where)
+            x = layer(x, seen)
         return x
 
 
@@ -166,26 +167,26 @@ class Bert(Pretrained, nn.EncoderLM):
         self.drop = nn.Dropout(config.dropout if config.class_dropout is None else config.class_dropout)
         self.finish(seed)
 
-    def hidden(self, tokens: ArrayLike, segments: ArrayLike | None = None, **where: Any) -> Tensor:
+    def hidden(self, tokens: ArrayLike, segments: ArrayLike | None = None,
+               seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
         """Run the encoder: tokens (B, T) or (T,), ints -> (B, T, C).
 
-        `segments` (B, T) tells the sentences of a pair apart; the default is 0 everywhere. `where` is passed
-        on to `F.attention`: with `lengths` (B,), tokens of row b after the first lengths[b] are padding; if a
-        row holds several texts, `starts` and `ends` (B, T) are the limits of each token's text. Raises
-        UserError when tokens or segments are out of range, or the context is too short.
+        `segments` (B, T) tells the sentences of a pair apart; the default is 0 everywhere. If a row holds
+        several texts, `starts` and `ends` in `seen` are the limits of each token's text. Raises UserError
+        when tokens or segments are out of range, or the context is too short.
         """
         tokens = check_tokens(tokens, self.config.vocab_size)
         segments = np.zeros(tokens.shape, np.int64) if segments is None else np.atleast_2d(segments)
         kinds = self.config.segments
         if segments.shape != tokens.shape or segments.min() < 0 or segments.max() >= max(kinds, 1):
             raise UserError(f"segments must have the shape {tokens.shape} and be below {kinds}")
-        starts = np.asarray(where.get("starts", 0))
+        starts = np.asarray(0 if seen.starts is None else seen.starts)
         places = np.arange(tokens.shape[1]) - starts  # each text begins at position 0
         if (longest := places.max() + 1) > self.config.context:
             raise UserError(
                 f"{longest} tokens exceed the model's context of {self.config.context}: give fewer at a time"
             )
-        return self.encoder(tokens, self.positions(tokens, places, starts), segments, **where)
+        return self.encoder(tokens, self.positions(tokens, places, starts), segments, seen)
 
     def positions(self, tokens: np.ndarray, places: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """Return the index of each token in the table of positions: three arrays of ints (B, T) -> (B, T).
@@ -201,14 +202,15 @@ class Bert(Pretrained, nn.EncoderLM):
             raise UserError(f"a {self.architecture} does not score tokens: its task is {self.config.task}")
         return self.lm_head(x)
 
-    def classify(self, tokens: ArrayLike, segments: ArrayLike | None = None, **where: Any) -> Tensor:
+    def classify(self, tokens: ArrayLike, segments: ArrayLike | None = None,
+                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
         """Score every class of a text from its first position: tokens (B, T) -> logits (B, labels).
 
         The other arguments go to `hidden`. Raises UserError when the task is not "classify".
         """
         if self.classifier is None:
             raise UserError(f"a {self.architecture} has no classes: use model.for_task('classify', labels)")
-        return self.classifier(self.drop(self.pooled(self.hidden(tokens, segments, **where))))
+        return self.classifier(self.drop(self.pooled(self.hidden(tokens, segments, seen))))
 
     def pooled(self, x: Tensor) -> Tensor:
         """Return a summary of each text, tanh(linear(first position)): (B, T, C) -> (B, C)."""

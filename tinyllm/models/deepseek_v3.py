@@ -19,6 +19,7 @@ from tinyllm.errors import UserError
 from tinyllm.models.llama import PRESETS, Llama, LlamaBlock, LlamaConfig
 from tinyllm.models.sizes import SIZE
 from tinyllm.nn.attention import Angles, yarn_growth
+from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.ops import balance_bias
 from tinyllm.ops.experts import expert_counts
 from tinyllm.tensor import Tensor
@@ -97,7 +98,8 @@ class LatentAttention(nn.Attention):
         q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x))) if short else self.q_proj(x)
         return q.reshape(*x.shape[:2], self.heads, -1)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
+    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None,
+                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
         B, T, _ = x.shape
         q, joint = self.queries(x), self.kv_a_proj_with_mqa(x).reshape(B, T, 1, -1)
         weight = self.kv_b_proj.weight.reshape(self.latent, self.heads, -1).transpose(1, 0, 2)
@@ -106,9 +108,9 @@ class LatentAttention(nn.Attention):
             per_head(q[..., : self.plain], to_key.transpose(0, 2, 1)),
             nn.rotate(halves(q[..., self.plain :]), angles),
         ])  # fmt: skip
-        seen = F.concat([self.kv_a_layernorm(joint[..., : self.latent]),
-                         nn.rotate(halves(joint[..., self.latent :]), angles)])  # fmt: skip
-        y = self.mix(q * self.scale, seen, seen, cache, **where).reshape(B, T, self.heads, -1)
+        kv = F.concat([self.kv_a_layernorm(joint[..., : self.latent]),
+                       nn.rotate(halves(joint[..., self.latent :]), angles)])  # fmt: skip
+        y = self.mix(q * self.scale, kv, kv, cache, None, seen).reshape(B, T, self.heads, -1)
         return self.o_proj(per_head(y[..., : self.latent], to_value).reshape(B, T, -1))
 
 

@@ -16,6 +16,7 @@ from tinyllm.models.llama import Llama
 from tinyllm.models.pretrained import read_rope
 from tinyllm.models.sizes import HIDDEN, TIED, RotarySizes
 from tinyllm.nn.attention import Angles
+from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
 
 
@@ -49,7 +50,8 @@ class MultiQueryAttention(nn.Attention):
         self.query_key_value = nn.Linear(config.width, rows * self.head_width, config.bias)
         self.dense = nn.Linear(config.width, config.width, config.bias)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
+    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None,
+                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
         B, T, _ = x.shape
         H, K = self.heads, self.kv_heads
         heads = self.query_key_value(x)
@@ -59,7 +61,7 @@ class MultiQueryAttention(nn.Attention):
         else:  # q, k and v of head 0, then of head 1, and so on
             heads = heads.reshape(B, T, H, 3, self.head_width)
             q, k, v = heads[:, :, :, 0], heads[:, :, :, 1], heads[:, :, :, 2]
-        return self.dense(self.mix(q, k, v, cache, angles, **where))
+        return self.dense(self.mix(q, k, v, cache, angles, seen))
 
 
 class FalconBlock(nn.Module):
@@ -70,9 +72,10 @@ class FalconBlock(nn.Module):
         self.self_attention = MultiQueryAttention(config)
         self.mlp = NeoXMLP(config.width, config.hidden, config.bias)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
+    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None,
+                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
         normed = self.input_layernorm(x)
-        return x + self.self_attention(normed, angles, cache, **where) + self.mlp(normed)
+        return x + self.self_attention(normed, angles, cache, seen) + self.mlp(normed)
 
 
 class Falcon(Llama):

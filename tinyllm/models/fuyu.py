@@ -27,6 +27,7 @@ from tinyllm.models.sizes import HIDDEN, SIZE, THETA, WITH_HIDDEN, RotarySizes
 from tinyllm.nn.attention import Angles
 from tinyllm.nn.decoder import Cache, positions_of
 from tinyllm.nn.language_model import check_tokens
+from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
 
 PRESETS = WITH_HIDDEN | {"nano": WITH_HIDDEN["nano"] | {"layers": 3, "context": 128}}
@@ -66,10 +67,11 @@ class FuyuAttention(NeoXAttention):
         self.q_layernorm = nn.LayerNorm(self.head_width, eps=config.eps)
         self.k_layernorm = nn.LayerNorm(self.head_width, eps=config.eps)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
+    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None,
+                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
         B, T, _ = x.shape
         q, k, v = F.split(self.query_key_value(x).reshape(B, T, self.heads, 3 * self.head_width), 3)
-        return self.dense(self.mix(self.q_layernorm(q), self.k_layernorm(k), v, cache, angles, **where))
+        return self.dense(self.mix(self.q_layernorm(q), self.k_layernorm(k), v, cache, angles, seen))
 
 
 class FuyuMLP(NeoXMLP):
@@ -89,8 +91,9 @@ class FuyuBlock(nn.Module):
         self.post_attention_layernorm = nn.LayerNorm(config.width, eps=config.eps)
         self.mlp = FuyuMLP(config.width, config.hidden)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), angles, cache, **where)
+    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None,
+                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+        x = x + self.self_attn(self.input_layernorm(x), angles, cache, seen)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -140,8 +143,8 @@ class Fuyu(Pretrained, nn.DecoderLM):
         patches = ops.patches(dots, self.config.patch).astype(np.float32) / 127.5 - 1  # from -1 to 1
         return self.vision_embed_tokens(self.language_model.embed_tokens.weight.like(patches))
 
-    def hidden(self, tokens: ArrayLike, cache: Cache = None, pictures: ArrayLike | None = None,
-               **where: Any) -> Tensor:  # fmt: skip
+    def hidden(self, tokens: ArrayLike, cache: Cache = None, seen: Seen = EVERYTHING,
+               pictures: ArrayLike | None = None) -> Tensor:  # fmt: skip
         """Run the model without its output layer: tokens (B, T) or (T,), ints -> (B, T, C).
 
         The vectors of `pictures`, bytes (N, side, side, 3), replace the vectors of the marks among the
@@ -156,19 +159,19 @@ class Fuyu(Pretrained, nn.DecoderLM):
             if (found := int(at.sum())) != (count := vectors.shape[0] * vectors.shape[1]):
                 raise UserError(f"the tokens have {found} marks for {count} patches: put picture_marks there")
             x = F.place(x, vectors.reshape(count, x.shape[2]), at)
-        return self.body(x, positions, cache, **where)
+        return self.body(x, positions, cache, seen)
 
     def cache_of(self, picture: np.ndarray, rows: int = 1) -> list[nn.KVCache]:
         cache = self.new_cache(rows)
         with nn.inference(self):
-            self.hidden([self.picture_marks] * rows, cache, np.stack([picture] * rows))
+            self.hidden([self.picture_marks] * rows, cache, pictures=np.stack([picture] * rows))
         return cache
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
         return self.language_model.embed_tokens(tokens)
 
-    def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
-        return self.language_model(x, positions, cache, **where)
+    def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, seen: Seen = EVERYTHING) -> Tensor:
+        return self.language_model(x, positions, cache, seen)
 
     def file_name(self, name: str) -> str:
         return name.replace("language_model.norm.", "language_model.final_layernorm.")

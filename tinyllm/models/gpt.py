@@ -14,6 +14,7 @@ from tinyllm.config import setting
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import PART, PRESETS, Sizes
 from tinyllm.nn.decoder import Cache
+from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
 
 DROPS = ("resid_pdrop", "embd_pdrop")  # one setting for both, unless embed_dropout differs
@@ -54,8 +55,8 @@ class Block(nn.Module):
         self.mlp = nn.MLP(width, 4 * width, bias)
         self.drop = nn.Dropout(config.dropout)
 
-    def __call__(self, x: Tensor, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
-        x = x + self.drop(self.attn(self.ln_1(x), cache, **where))
+    def __call__(self, x: Tensor, cache: nn.KVCache | None = None, seen: Seen = EVERYTHING) -> Tensor:
+        x = x + self.drop(self.attn(self.ln_1(x), cache, seen))
         return x + self.drop(self.mlp(self.ln_2(x)))
 
 
@@ -91,10 +92,10 @@ class GPT(Pretrained, nn.DecoderLM):
         """Add the vectors of tokens and of positions: two arrays of ints (B, T) -> (B, T, C)."""
         return self.drop(self.wte(tokens) + self.wpe(positions))
 
-    def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
+    def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, seen: Seen = EVERYTHING) -> Tensor:
         """Run the blocks and the last norm: x (B, T, C) -> (B, T, C)."""
         for i, block in enumerate(self.h):
-            x = block(x, cache[i] if cache else None, **where)
+            x = block(x, cache[i] if cache else None, seen)
         return self.ln_f(x)
 
     @classmethod

@@ -18,6 +18,7 @@ from tinyllm.models.llama import Llama
 from tinyllm.models.pretrained import read_rope
 from tinyllm.models.sizes import HIDDEN, TIED, WITH_HIDDEN, RotarySizes
 from tinyllm.nn.attention import Angles
+from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
 
 PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 2048}}  # as Pythia-160m
@@ -57,10 +58,11 @@ class NeoXAttention(nn.Attention):
         self.query_key_value = nn.Linear(config.width, 3 * config.width)
         self.dense = nn.Linear(config.width, config.width)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
+    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None,
+                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
         B, T, _ = x.shape
         q, k, v = F.split(self.query_key_value(x).reshape(B, T, self.heads, 3 * self.head_width), 3)
-        return self.dense(self.mix(q, k, v, cache, angles, **where))
+        return self.dense(self.mix(q, k, v, cache, angles, seen))
 
 
 class NeoXMLP(nn.Module):
@@ -84,8 +86,9 @@ class NeoXBlock(nn.Module):
         self.attention = NeoXAttention(config)
         self.mlp = NeoXMLP(config.width, config.hidden)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
-        after = x + self.attention(self.input_layernorm(x), angles, cache, **where)
+    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None,
+                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+        after = x + self.attention(self.input_layernorm(x), angles, cache, seen)
         return after + self.mlp(self.post_attention_layernorm(x if self.parallel else after))
 
 

@@ -19,6 +19,7 @@ from tinyllm.models.pretrained import Pretrained, read_rope
 from tinyllm.models.sizes import HIDDEN, SIZE, TIED, RotarySizes
 from tinyllm.nn.attention import Angles
 from tinyllm.nn.decoder import Cache
+from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
 
 PRESETS = {
@@ -109,8 +110,9 @@ class LlamaBlock(nn.Module):
         """Make the feed-forward part of a block. Families with another kind override this method."""
         return nn.GatedMLP(config.width, config.hidden, config.mlp_bias)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), angles if self.rotates else None, cache, **where)
+    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None,
+                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+        x = x + self.self_attn(self.input_layernorm(x), angles if self.rotates else None, cache, seen)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -123,10 +125,11 @@ class LlamaBody(nn.Module):
         self.norm = norm(config.width, eps=config.eps)
         self.rope = nn.Rope(config.rotary_width, config.theta, config.scaling)
 
-    def __call__(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
+    def __call__(self, x: Tensor, positions: np.ndarray, cache: Cache = None,
+                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
         angles = self.rope(positions)
         for i, layer in enumerate(self.layers):
-            x = layer(x, angles, cache[i] if cache else None, **where)
+            x = layer(x, angles, cache[i] if cache else None, seen)
         return self.norm(x)
 
 
@@ -160,9 +163,9 @@ class Llama(Pretrained, nn.DecoderLM):
         """Look up the vectors of tokens (B, T) -> (B, T, C)."""
         return self.model.embed_tokens(tokens)
 
-    def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
+    def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, seen: Seen = EVERYTHING) -> Tensor:
         """Run the blocks and the last norm: x (B, T, C) -> (B, T, C)."""
-        return self.model(x, positions, cache, **where)
+        return self.model(x, positions, cache, seen)
 
     @classmethod
     def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:

@@ -69,9 +69,9 @@ class Mixtral(Llama):
     )  # fmt: skip
 
     def loss(self, tokens: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None,
-             **where: Any) -> Tensor:  # fmt: skip
+             **inputs: Any) -> Tensor:  # fmt: skip
         """Return `LanguageModel.loss`, in training mode plus the load-balancing loss of the experts."""
-        loss = super().loss(tokens, targets, weights, **where)
+        loss = super().loss(tokens, targets, weights, **inputs)
         if not self.training or not self.config.balance:
             return loss
         layers = [part for _, part in self.named_modules() if isinstance(part, nn.Experts)]

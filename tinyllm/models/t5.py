@@ -19,6 +19,7 @@ from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import SIZE
+from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
 
 NEWER: dict[str, Any] = {"mlp": "gated-gelu", "tied": False, "scaled": False}  # version 1.1
@@ -83,9 +84,10 @@ class T5Attention(nn.Attention):
         self.q, self.k, self.v = (nn.Linear(config.width, inner, bias=False) for _ in range(3))
         self.o = nn.Linear(inner, config.width, bias=False)
 
-    def __call__(self, x: Tensor, cache: nn.KVCache | None = None, **where: Any) -> Tensor:
+    def __call__(self, x: Tensor, cache: nn.KVCache | None = None, seen: Seen = EVERYTHING) -> Tensor:
         q, k, v = self.q(x), self.k(x), self.v(x)
-        return self.o(self.mix(q * self.head_width**0.5, k, v, cache, **where))  # F.attention divides by it
+        q = q * self.head_width**0.5  # F.attention divides by it
+        return self.o(self.mix(q, k, v, cache, None, seen))
 
 
 class T5CrossAttention(T5Attention):
@@ -95,7 +97,7 @@ class T5CrossAttention(T5Attention):
 
     def __call__(self, x: Tensor, memory: Memory) -> Tensor:  # type: ignore[override]
         k, v, lengths = memory
-        return self.o(self.mix(self.q(x) * self.head_width**0.5, k, v, lengths=lengths))
+        return self.o(self.mix(self.q(x) * self.head_width**0.5, k, v, seen=Seen(lengths=lengths)))
 
 
 class T5MLP(nn.Module):
@@ -129,8 +131,8 @@ class T5Layer(nn.Module):
         self.layer_norm = nn.RMSNorm(config.width, config.eps)
         self.drop = nn.Dropout(config.dropout)
 
-    def __call__(self, x: Tensor, *given: Any, **where: Any) -> Tensor:
-        return x + self.drop(getattr(self, self.kind)(self.layer_norm(x), *given, **where))
+    def __call__(self, x: Tensor, *given: Any) -> Tensor:
+        return x + self.drop(getattr(self, self.kind)(self.layer_norm(x), *given))
 
 
 class T5Block(nn.Module):
@@ -143,8 +145,8 @@ class T5Block(nn.Module):
         self.layer.append(T5Layer(config, DenseReluDense=T5MLP(config)))
 
     def __call__(self, x: Tensor, cache: nn.KVCache | None = None, memory: Memory | None = None,
-                 **where: Any) -> Tensor:  # fmt: skip
-        x = self.layer[0](x, cache, **where)
+                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+        x = self.layer[0](x, cache, seen)
         if memory is not None:
             x = self.layer[1](x, memory)
         return self.layer[-1](x)
@@ -178,18 +180,21 @@ class T5Stack(nn.Module):
         return table(buckets).transpose(2, 0, 1)
 
     def __call__(self, x: Tensor, cache: list[nn.CrossCache] | None = None, memory: Tensor | None = None,
-                 lengths: np.ndarray | None = None) -> Tensor:  # fmt: skip
-        """Run the blocks. A decoder also attends to `memory`, the encoder's output, or to a cached one."""
-        where: dict[str, Any] = {} if self.causal else {"lengths": lengths}
+                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+        """Run the blocks. A decoder also attends to `memory`, the encoder's output, or to a cached one.
+
+        `seen.lengths` are the lengths of the encoder's texts.
+        """
         past, keys = (cache[0].length, cache[0].keys.shape[1]) if cache else (0, x.shape[1])
-        where["bias"], x = self.bias(x.shape[1], keys, past), self.drop(x)
+        own = Seen(bias=self.bias(x.shape[1], keys, past), lengths=None if self.causal else seen.lengths)
+        x = self.drop(x)
         for i, block in enumerate(self.block):
             if cache:
                 source = cache[i].source
-                seen: Any = Tensor(source.keys), Tensor(source.values), source.lengths
+                read: Any = Tensor(source.keys), Tensor(source.values), source.lengths
             else:
-                seen = None if memory is None else (*block.read(memory), lengths)
-            x = block(x, cache[i] if cache else None, seen, **where)
+                read = None if memory is None else (*block.read(memory), seen.lengths)
+            x = block(x, cache[i] if cache else None, read, own)
         x = self.drop(self.final_layer_norm(x))
         return x * self.config.width**-0.5 if self.causal and self.config.scaled else x
 

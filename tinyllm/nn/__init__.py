@@ -36,12 +36,13 @@ from tinyllm.nn.module import (
 )
 from tinyllm.nn.passes import fuse, pack_cache, recompute, tap
 from tinyllm.nn.quantized import Int4Linear, Int8Linear, quantize
+from tinyllm.nn.seen import Seen
 
 __all__ = [
     "MLP", "Attention", "Buffer", "CrossCache", "DecoderLM", "Dropout", "Embedding", "EncoderDecoderLM",
     "EncoderLM", "Experts", "GatedMLP", "GroupedAttention", "Head", "Int4Linear", "Int8Linear", "KVCache",
     "LanguageModel", "LatentCache", "LayerNorm", "Linear", "LoRALinear", "Matrix", "Module", "Parameter",
-    "RMSNorm", "Rope", "SelfAttention", "Sequential", "adapt", "adapter_state", "balance_loss",
+    "RMSNorm", "Rope", "Seen", "SelfAttention", "Sequential", "adapt", "adapter_state", "balance_loss",
     "full", "fuse", "inference", "init_normal", "load_adapter", "merge", "pack_cache",
     "quantize", "random_parameter", "recompute", "replace", "rotate", "tap",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Define self-attention layers: each position averages the values of earlier positions and its own."""
 
 import math
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from tinyllm import ops
 from tinyllm.nn.cache import KVCache
 from tinyllm.nn.layers import Dropout, Linear, RMSNorm
 from tinyllm.nn.module import Module
+from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.ops.attention import key_ranges
 from tinyllm.tensor import Tensor
 
@@ -74,8 +75,7 @@ def rotate(x: Tensor, angles: Angles) -> Tensor:
     return F.concat([F.rope(x[..., :width], *angles), x[..., width:]])
 
 
-def attention_with_dropout(q: Tensor, k: Tensor, v: Tensor, drop: Dropout, bias: Any = None,
-                           **where: Any) -> Tensor:  # fmt: skip
+def attention_with_dropout(q: Tensor, k: Tensor, v: Tensor, drop: Dropout, seen: Seen) -> Tensor:
     """Compute `F.attention` with dropout of the attention weights: q (B, S, H, D) -> (B, S, H, D).
 
     This stores all weights (B, H, S, T), so it is slower than `F.attention` and needs more memory.
@@ -84,10 +84,10 @@ def attention_with_dropout(q: Tensor, k: Tensor, v: Tensor, drop: Dropout, bias:
     groups = q.reshape(B, S, K, H // K, D).transpose(0, 2, 3, 1, 4)  # the query heads of each kv head
     keys = k.reshape(B, T, K, 1, D).transpose(0, 2, 3, 4, 1)
     values = v.reshape(B, T, K, 1, D).transpose(0, 2, 3, 1, 4)
-    first, end = key_ranges((B, S), T, **where)
-    seen = (first[..., None] <= np.arange(T)) & (np.arange(T) < end[..., None])
-    scores = (groups @ keys).reshape(B, H, S, T) * D**-0.5 + np.where(seen, 0, -np.inf)[:, None]
-    weights = F.softmax(scores if bias is None else scores + bias)
+    first, end = key_ranges((B, S), T, seen.causal, seen.lengths, seen.window, seen.starts, seen.ends)
+    mask = (first[..., None] <= np.arange(T)) & (np.arange(T) < end[..., None])
+    scores = (groups @ keys).reshape(B, H, S, T) * D**-0.5 + np.where(mask, 0, -np.inf)[:, None]
+    weights = F.softmax(scores if seen.bias is None else scores + seen.bias)
     y = drop(weights).reshape(B, K, H // K, S, T) @ values
     return y.transpose(0, 3, 1, 2, 4).reshape(B, S, H, D)
 
@@ -117,18 +117,14 @@ class Attention(Module):
         self.drop = Dropout(dropout)
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, cache: KVCache | None = None,
-            angles: Angles | None = None, **where: Any) -> Tensor:  # fmt: skip
+            angles: Angles | None = None, seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
         """Average the values for each query: q (B, T, H * D), k, v (B, T, K * D) -> (B, T, H * D).
 
         q, k and v may also be (B, T, heads, D). `angles`, a pair of tables from `Rope`, rotates queries and
         keys by their positions; tables with fewer channels than a head rotate only the head's first channels.
-        The cache keeps the rotated keys, because the position of a key never changes. `where` is passed on to
-        `F.attention`: bias, lengths, starts, ends.
+        The cache keeps the rotated keys, because the position of a key never changes. A query sees what both
+        `seen` and this layer allow; with a cache, the cache knows the lengths.
         """
-        if not self.causal:
-            where["causal"] = False
-        if self.window is not None:
-            where["window"] = self.window
         B, T = q.shape[:2]
         C = self.heads * self.head_width
         q = q.reshape(B, T, self.heads, self.head_width)
@@ -138,10 +134,12 @@ class Attention(Module):
             q, k = rotate(q, angles), rotate(k, angles)
         if cache is not None:
             k, v = map(Tensor, cache.append(k.data, v.data))  # plain arrays: no gradient flows into the past
-            where["lengths"] = cache.lengths
+        windows = [w for w in (self.window, seen.window) if w is not None]
+        seen = replace(seen, causal=self.causal and seen.causal, window=min(windows, default=None),
+                       lengths=seen.lengths if cache is None else cache.lengths)  # fmt: skip
         if self.drop.training and self.drop.p:
-            return attention_with_dropout(q, k, v, self.drop, **where).reshape(B, T, C)
-        return F.attention(q, k, v, **where).reshape(B, T, C)
+            return attention_with_dropout(q, k, v, self.drop, seen).reshape(B, T, C)
+        return F.attention(q, k, v, **vars(seen)).reshape(B, T, C)
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
         # Each query is multiplied with the keys up to its own position, or with all.
@@ -157,9 +155,9 @@ class SelfAttention(Attention):
         self.c_attn = Linear(width, 3 * width, bias)
         self.c_proj = Linear(width, width, bias)
 
-    def __call__(self, x: Tensor, cache: KVCache | None = None, **where: Any) -> Tensor:
+    def __call__(self, x: Tensor, cache: KVCache | None = None, seen: Seen = EVERYTHING) -> Tensor:
         q, k, v = F.split(self.c_attn(x), 3)
-        return self.c_proj(self.mix(q, k, v, cache, **where))
+        return self.c_proj(self.mix(q, k, v, cache, None, seen))
 
 
 class GroupedAttention(Attention):
@@ -183,9 +181,9 @@ class GroupedAttention(Attention):
         self.k_norm = None if norm_eps is None else RMSNorm(self.head_width, norm_eps)
 
     def __call__(self, x: Tensor, angles: Angles | None, cache: KVCache | None = None,
-                 **where: Any) -> Tensor:  # fmt: skip
+                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
         q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
         if self.q_norm and self.k_norm:
             q = self.q_norm(q.reshape(*x.shape[:2], self.heads, self.head_width))
             k = self.k_norm(k.reshape(*x.shape[:2], self.kv_heads, self.head_width))
-        return self.o_proj(self.mix(q, k, v, cache, angles, **where))
+        return self.o_proj(self.mix(q, k, v, cache, angles, seen))

@@ -11,6 +11,7 @@ from tinyllm.nn.attention import Attention
 from tinyllm.nn.cache import KVCache
 from tinyllm.nn.language_model import LanguageModel, check_tokens
 from tinyllm.nn.layers import Embedding
+from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
 
 Cache = list[KVCache] | None
@@ -30,23 +31,20 @@ class DecoderLM(LanguageModel):
         """Turn tokens into vectors: tokens (B, T), positions (B, T) -> (B, T, C)."""
         raise NotImplementedError
 
-    def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, **where: Any) -> Tensor:
-        """Run the blocks and the last norm: x (B, T, C), positions (B, T) -> (B, T, C).
-
-        `where` is passed on to `F.attention`: bias, starts, ends.
-        """
+    def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, seen: Seen = EVERYTHING) -> Tensor:
+        """Run the blocks and the last norm: x (B, T, C), positions (B, T) -> (B, T, C)."""
         raise NotImplementedError
 
-    def hidden(self, tokens: ArrayLike, cache: Cache = None, **where: Any) -> Tensor:
+    def hidden(self, tokens: ArrayLike, cache: Cache = None, seen: Seen = EVERYTHING) -> Tensor:
         """Run the model without its output layer: tokens (B, T) or (T,), ints -> (B, T, C).
 
         With a cache, the tokens continue the cached tokens; decoding then calls `head` on the last position
-        only. `where` is passed on to `F.attention` in every block: `starts` separates packed documents,
-        `ends` lets the tokens of a prefix see each other. Raises UserError for bad or too many tokens.
+        only. `Seen(starts=...)` separates packed documents, `Seen(ends=...)` lets the tokens of a prefix see
+        each other. Raises UserError for bad or too many tokens.
         """
         tokens = check_tokens(tokens, self.config.vocab_size)
         positions = positions_of(tokens, cache, self.config.context)
-        return self.body(self.embed(tokens, positions), positions, cache, **where)
+        return self.body(self.embed(tokens, positions), positions, cache, seen)
 
     def new_cache(self, batch: int = 1, length: int | None = None) -> list[KVCache]:
         """Return an empty KV cache for `batch` rows of up to `length` tokens: one KVCache for each block.

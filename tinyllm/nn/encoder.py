@@ -10,6 +10,7 @@ import tinyllm.functional as F
 from tinyllm.errors import UserError
 from tinyllm.nn.language_model import LanguageModel
 from tinyllm.nn.module import inference
+from tinyllm.nn.seen import Seen
 from tinyllm.padding import pad_right
 from tinyllm.tensor import Tensor
 
@@ -20,7 +21,7 @@ class EncoderLM(LanguageModel):
     tokens (B, T) -> logits (B, T, V). A subclass makes the modules and defines `hidden`, which takes:
 
     segments (B, T): 0 for tokens of the first text of a pair, 1 for tokens of the second.
-    lengths (B,): how many tokens of each row are not padding.
+    seen: a `Seen`; its `lengths` (B,) say how many tokens of each row are not padding.
     """
 
     objective = "masked"
@@ -53,7 +54,8 @@ class EncoderLM(LanguageModel):
         The pooling "cls" takes the vector of the first position instead of the mean. Source: Reimers and
         Gurevych, "Sentence-BERT", 2019.
         """
-        x, lengths = self.hidden(tokens, lengths=np.asarray(lengths)), np.asarray(lengths)
+        lengths = np.asarray(lengths)
+        x = self.hidden(tokens, seen=Seen(lengths=lengths))
         pooled = x[:, 0] if self.pooling == "cls" else F.mean_pool(x, lengths)
         return pooled / (pooled * pooled).sum(axis=-1, keepdims=True).sqrt()
 
@@ -72,9 +74,9 @@ class EncoderLM(LanguageModel):
                 chosen = np.flatnonzero(row_of == row)
                 ends = np.cumsum(lengths[chosen])
                 starts = ends - lengths[chosen]
-                where = {"starts": starts, "ends": ends}
-                where = {name: np.repeat(x, lengths[chosen])[None] for name, x in where.items()}
-                x = self.hidden(np.concatenate([rows[i] for i in chosen.tolist()]), **where).data[0]
+                seen = Seen(starts=np.repeat(starts, lengths[chosen])[None],
+                            ends=np.repeat(ends, lengths[chosen])[None])  # fmt: skip
+                x = self.hidden(np.concatenate([rows[i] for i in chosen.tolist()]), seen=seen).data[0]
                 if self.pooling == "cls":
                     found[chosen] = x[starts]
                 else:

@@ -11,6 +11,7 @@ import tinyllm.functional as F
 from tinyllm.nn.cache import CrossCache
 from tinyllm.nn.decoder import positions_of
 from tinyllm.nn.language_model import LanguageModel, check_tokens
+from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.ops.loss import IGNORED
 from tinyllm.tensor import Tensor
 
@@ -31,46 +32,46 @@ class EncoderDecoderLM(LanguageModel):
     generate: Callable[..., Any]  # `tl.generate` as a method; decode/engine.py sets it
     stream: Callable[..., Any]
 
-    def __call__(self, tokens: ArrayLike, decoder_tokens: ArrayLike, lengths: ArrayLike | None = None,
-                 ) -> Tensor:  # fmt: skip
+    def __call__(self, tokens: ArrayLike, decoder_tokens: ArrayLike, seen: Seen = EVERYTHING) -> Tensor:
         """Score every possible next token after every decoder token.
 
-        tokens (B, S), decoder_tokens (B, T), ints -> logits (B, T, V). With lengths (B,), only the first
-        lengths[b] tokens of row b count; the others are padding and are ignored. Raises UserError when there
-        are no tokens, too many for the context, or ids outside the vocabulary.
+        tokens (B, S), decoder_tokens (B, T), ints -> logits (B, T, V). With `Seen(lengths=...)` (B,), only
+        the first lengths[b] tokens of row b count; the others are padding. Raises UserError when there are no
+        tokens, too many for the context, or ids outside the vocabulary.
         """
-        return self.head(self.hidden(decoder_tokens, source=tokens, lengths=lengths))
+        return self.head(self.hidden(decoder_tokens, source=tokens, seen=seen))
 
-    def encode(self, tokens: ArrayLike, lengths: ArrayLike | None = None) -> Tensor:
-        """Run the encoder: tokens (B, S) or (S,), ints; lengths (B,) or None -> (B, S, C).
+    def encode(self, tokens: ArrayLike, seen: Seen = EVERYTHING) -> Tensor:
+        """Run the encoder: tokens (B, S) or (S,), ints -> (B, S, C).
 
         Raises UserError when a token is out of range, or there are too many.
         """
         tokens = check_tokens(tokens, self.config.vocab_size)
         positions_of(tokens, None, self.config.context)  # raises when there are too many
-        return self.encoder(self.shared(tokens), lengths=check_lengths(lengths, tokens))
+        check_lengths(seen.lengths, tokens)
+        return self.encoder(self.shared(tokens), seen=seen)
 
     def read(self, tokens: ArrayLike, cache: list[CrossCache], lengths: ArrayLike | None = None) -> None:
         """Encode texts once, and store the decoder's keys and values for the encoded texts in a cache."""
-        x = self.encode(tokens, lengths)
+        x = self.encode(tokens, Seen(lengths=None if lengths is None else np.asarray(lengths)))
         for block, layer in zip(self.decoder.block, cache, strict=True):
             layer.source.truncate(0)
             layer.source.append(*(part.data for part in block.read(x)))
             layer.source.lengths[:] = x.shape[1] if lengths is None else lengths
 
     def hidden(self, decoder_tokens: ArrayLike, cache: list[CrossCache] | None = None, *,  # type: ignore[override]
-               source: ArrayLike | None = None, lengths: ArrayLike | None = None) -> Tensor:  # fmt: skip
+               source: ArrayLike | None = None, seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
         """Run the model without its output layer: decoder_tokens (B, T), ints -> (B, T, C).
 
-        Either `source` (B, S), with `lengths` (B,), is the encoder's text; or `read` has stored that text in
-        the cache, and the tokens continue the cached tokens. Raises UserError for bad or too many tokens.
+        Either `source` (B, S), of which the decoder sees `seen.lengths`, is the encoder's text; or `read` has
+        stored that text in the cache, and the tokens continue the cached tokens. Raises UserError for bad or
+        too many tokens.
         """
         tokens = check_tokens(decoder_tokens, self.config.vocab_size)
         positions_of(tokens, cache, self.config.context)  # type: ignore[arg-type]
         if not cache:
-            memory = None if source is None else self.encode(source, lengths)
-            lengths = None if lengths is None else np.asarray(lengths)
-            return self.decoder(self.shared(tokens), memory=memory, lengths=lengths)
+            memory = None if source is None else self.encode(source, seen)
+            return self.decoder(self.shared(tokens), memory=memory, seen=seen)
         edges = [0, *(np.flatnonzero(np.diff(cache[0].lengths)) + 1), len(tokens)]
         if len(edges) == 2:
             return self.decoder(self.shared(tokens), cache)
@@ -78,7 +79,7 @@ class EncoderDecoderLM(LanguageModel):
                  for a, b in pairwise(edges)]  # the bias of distances is the same in rows of equal length
         return F.concat(parts, axis=0)
 
-    def before_head(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
+    def before_head(self, tokens: ArrayLike, targets: ArrayLike, **inputs: Any) -> Tensor:
         """Return the decoder's output, from which `lm_head` computes the logits of each target.
 
         tokens (B, S), targets (B, T) -> (B, T, C). The decoder reads `start` and all targets but the last.
@@ -86,7 +87,7 @@ class EncoderDecoderLM(LanguageModel):
         before = np.atleast_2d(targets)[:, :-1]
         shifted = np.pad(np.where(before == IGNORED, self.config.start, before), ((0, 0), (1, 0)),
                          constant_values=self.config.start)  # fmt: skip
-        return self.hidden(shifted, source=tokens, **where)
+        return self.hidden(shifted, source=tokens, **inputs)
 
     def new_cache(self, batch: int = 1, length: int | None = None) -> list[CrossCache]:
         """Return an empty cache for `batch` rows, each with space for `length` tokens of the decoder.
@@ -99,11 +100,10 @@ class EncoderDecoderLM(LanguageModel):
         return [CrossCache(*sizes) for _ in self.decoder.block]
 
 
-def check_lengths(lengths: ArrayLike | None, tokens: np.ndarray) -> np.ndarray | None:
-    """Return lengths as an array (B,) or None. Raises ValueError unless each row has 1 to S tokens."""
+def check_lengths(lengths: np.ndarray | None, tokens: np.ndarray) -> None:
+    """Raise ValueError unless lengths is None, or has a number from 1 to S for each row of tokens (B, S)."""
     if lengths is None:
-        return None
-    found, (B, S) = np.asarray(lengths), tokens.shape
-    if found.shape != (B,) or found.dtype.kind not in "iu" or found.min() < 1 or found.max() > S:
-        raise ValueError(f"lengths must be {B} whole numbers from 1 to {S}, got {found.tolist()}")
-    return found
+        return
+    B, S = tokens.shape
+    if lengths.shape != (B,) or lengths.dtype.kind not in "iu" or lengths.min() < 1 or lengths.max() > S:
+        raise ValueError(f"lengths must be {B} whole numbers from 1 to {S}, got {lengths.tolist()}")

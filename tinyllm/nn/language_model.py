@@ -42,16 +42,16 @@ class LanguageModel(Module):
         """
         raise UserError(f"a {type(self).__name__} sees no pictures: give the folder of a model that does")
 
-    def hidden(self, tokens: ArrayLike, *given: Any, **where: Any) -> Tensor:
+    def hidden(self, tokens: ArrayLike, *given: Any, **inputs: Any) -> Tensor:
         """Run the model without its output layer: tokens (B, T) or (T,), ints -> (B, T, C)."""
         raise NotImplementedError
 
-    def before_head(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
+    def before_head(self, tokens: ArrayLike, targets: ArrayLike, **inputs: Any) -> Tensor:
         """Return the vectors from which `head` computes the logits of the targets.
 
         tokens, targets (B, T) -> (B, T, C).
         """
-        return self.hidden(tokens, **where)
+        return self.hidden(tokens, **inputs)
 
     def first_std(self, name: str) -> float:
         """Return the standard deviation of a new weight: `config.init_std`, by default 0.02.
@@ -75,33 +75,35 @@ class LanguageModel(Module):
                 p.data = full(p.shape) if p.ndim >= 2 else p.data
         recompute(fuse(self))
 
-    def __call__(self, tokens: ArrayLike, *given: Any, **where: Any) -> Tensor:
+    def __call__(self, tokens: ArrayLike, *given: Any, **inputs: Any) -> Tensor:
         """Score every token of the vocabulary at every position.
 
-        tokens (B, T) or (T,), ints -> logits (B, T, V). The other arguments go to `hidden`. Raises UserError
-        when there are no tokens, too many for the context, or ids outside the vocabulary.
+        tokens (B, T) or (T,), ints -> logits (B, T, V). The other arguments go to `hidden`, such as `seen`, a
+        `Seen` that says what each token may look at. Raises UserError when there are no tokens, too many for
+        the context, or ids outside the vocabulary.
         """
-        return self.head(self.hidden(tokens, *given, **where))
+        return self.head(self.hidden(tokens, *given, **inputs))
 
     def head(self, x: Tensor) -> Tensor:
         """Apply the output layer to the result of `hidden`: x (..., C) -> logits (..., V)."""
         return self.lm_head(x)
 
     def loss(self, tokens: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None,
-             **where: Any) -> Tensor:  # fmt: skip
+             **inputs: Any) -> Tensor:  # fmt: skip
         """Return the mean cross-entropy of the targets in nats; with `weights`, the weighted mean.
 
         tokens, targets, weights (B, T) -> (). Targets of -100 are ignored. A uniform guess has the loss ln V.
-        Raises ValueError when targets or weights differ in shape from tokens, or a weight is negative.
+        The other arguments go to `hidden`, such as `seen`. Raises ValueError when targets or weights differ
+        in shape from tokens, or a weight is negative.
         """
         if weights is not None:
-            losses = self.token_losses(tokens, targets, **where)
+            losses = self.token_losses(tokens, targets, **inputs)
             w = check_targets(weights, losses.shape, "weights").astype(np.float32)
             if not (w >= 0).all():  # NaN, too
                 raise ValueError(f"weights must be at least 0, got {w.min()}: multiply token_losses instead")
             w *= np.atleast_2d(targets) != IGNORED
             return (losses * w).sum() / float(max(w.sum(), 1e-20))
-        x = self.before_head(tokens, targets, **where)
+        x = self.before_head(tokens, targets, **inputs)
         targets = check_targets(targets, x.shape[:2])
         if type(self.lm_head) is not Head:  # quantized, tapped, or several layers
             counted = np.flatnonzero(targets != IGNORED)  # the others need no logits
@@ -109,20 +111,20 @@ class LanguageModel(Module):
             return F.cross_entropy(self.head(x), targets.flat[counted])
         return F.linear_cross_entropy(x, self.lm_head.weight, targets)  # never stores all logits
 
-    def token_losses(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
+    def token_losses(self, tokens: ArrayLike, targets: ArrayLike, **inputs: Any) -> Tensor:
         """Return the cross-entropy of every target in nats: tokens, targets (B, T) -> (B, T).
 
         Ignored targets (-100) get 0. `loss` is the mean over the other targets.
         """
-        x = self.before_head(tokens, targets, **where)
+        x = self.before_head(tokens, targets, **inputs)
         targets = check_targets(targets, x.shape[:2])
         if type(self.lm_head) is not Head:
             return F.token_losses(self.head(x), targets)
         return F.linear_token_losses(x, self.lm_head.weight, targets)
 
-    def log_probs(self, tokens: ArrayLike, targets: ArrayLike, **where: Any) -> Tensor:
+    def log_probs(self, tokens: ArrayLike, targets: ArrayLike, **inputs: Any) -> Tensor:
         """Return the log-probability of every target, 0 if ignored: tokens, targets (B, T) -> (B, T)."""
-        return 0 - self.token_losses(tokens, targets, **where)
+        return 0 - self.token_losses(tokens, targets, **inputs)
 
 
 def check_tokens(tokens: ArrayLike, vocab_size: int) -> np.ndarray:

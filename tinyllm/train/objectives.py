@@ -16,6 +16,7 @@ import numpy as np
 import tinyllm.functional as F
 from tinyllm import ops
 from tinyllm.data import Batch, rows
+from tinyllm.nn.seen import Seen
 from tinyllm.ops.loss import IGNORED
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
@@ -28,9 +29,15 @@ def next_token(model: Any, batch: Batch) -> Tensor:
     """
     if not hasattr(model, "loss"):
         return F.cross_entropy(model(batch.tokens), batch.targets)
-    names = ("weights", "starts", "ends", "lengths", "pictures")
-    given = {name: x for name in names if (x := getattr(batch, name)) is not None}
-    return model.loss(batch.tokens, batch.targets, **given)
+    inputs = given(batch, "weights", "pictures")
+    if limits := given(batch, "starts", "ends", "lengths"):
+        inputs["seen"] = Seen(**limits)
+    return model.loss(batch.tokens, batch.targets, **inputs)
+
+
+def given(batch: Batch, *names: str) -> dict[str, Any]:
+    """Return the arrays of a batch that have these names and are not None."""
+    return {name: x for name in names if (x := getattr(batch, name)) is not None}
 
 
 def masked_token(model: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
@@ -38,7 +45,7 @@ def masked_token(model: Any, batch: Batch) -> tuple[Tensor, dict[str, float]]:
 
     The batch may have lengths (B,); tokens after a row's length are padding.
     """
-    x = model.hidden(batch.tokens, lengths=batch.lengths)
+    x = model.hidden(batch.tokens, seen=Seen(lengths=batch.lengths))
     counted = np.flatnonzero(batch.targets != IGNORED)
     logits = model.head(F.take(x.reshape(-1, x.shape[-1]), counted))
     return guess(logits, batch.targets.flat[counted])
@@ -49,7 +56,7 @@ def text_class(model: Any, batch: Any) -> tuple[Tensor, dict[str, float]]:
 
     `batch` has tokens and segments (B, T), lengths (B,), and the numbers of the classes as targets (B, 1).
     """
-    logits = model.classify(batch.tokens, batch.segments, lengths=batch.lengths)
+    logits = model.classify(batch.tokens, batch.segments, Seen(lengths=batch.lengths))
     return guess(logits, batch.targets[:, 0])
 
 
