@@ -266,8 +266,8 @@ for name, each in (("trained well", model), ("trained badly", other_model)):
 # searches divide by a power of the length before they compare.
 #
 # You have rebuilt parts of `tinyllm/ops/hide.py`, `tinyllm/ops/relative.py` and
-# `tinyllm/ops/sample.py`. The whole T5 is `tinyllm/models/t5.py`, 250 lines,
-# the search is `tinyllm/decode/beams.py`. Train a larger one, then let it translate:
+# `tinyllm/ops/sample.py`. The whole T5 is `tinyllm/models/t5.py`, 250 lines, the
+# search is `tinyllm/decode/beams.py`. Train a larger one, then let it translate:
 #
 #     tinyllm train sft --model t5 --data world:translation --out runs/t5
 #     tinyllm generate runs/t5 --prompt "the frogs see the cat ->" --beams 4
