@@ -1,7 +1,7 @@
 """Define kinds of text about the world: how to generate, read, solve, score and split documents.
 
-Most kinds are questions with one answer: functions under the decorator `task` (see task.py). Any other kind
-is a class in a file of world/kinds/:
+Most kinds are questions with one answer: functions under the decorator `asks` (see question.py). Any other
+kind is a class in a file of world/kinds/:
 
     class Parity(Kind):
         \"\"\"Say if a row of bits holds an even or an odd number of ones.\"\"\"
@@ -70,6 +70,8 @@ class Kind:
     name: the name of the kind, made from the class's name: ShellGame becomes shell_game.
     group: the heading under which lists show the kind.
     marker: the text between the steps and the final answer, such as "answer: ", or "".
+    end: a text that is in no answer, and follows each of them where documents stand one behind the other.
+    choices: all possible answers, if they are few and the same for every question.
     splits: {name: function}, ways to choose test documents; the first is the default. The function takes a
         document and returns True for a test document and False for others. If it returns other values, such
         as names, a random fifth of the values is chosen, and their documents are test documents.
@@ -80,6 +82,8 @@ class Kind:
     Dials: ClassVar[type] = NoDials
     group: ClassVar[str] = "suite"
     marker: ClassVar[str] = ""
+    end: ClassVar[str] = "\n"
+    choices: tuple[str, ...] = ()
     options: int | str = 0
     splits: ClassVar[dict[str, Callable[[Document], Any]]] = {
         "text": lambda document: document.prompt or document.text

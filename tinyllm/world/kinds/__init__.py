@@ -18,7 +18,7 @@ class Registry(Mapping):
         return {kind.name: kind for kind in self.found()}
 
     def found(self) -> Iterator[Kind]:
-        """Yield the kinds of text that the files of this folder define, as tasks or as classes."""
+        """Yield the kinds of text that the files of this folder define, by functions or by classes."""
         for file in sorted(info.name for info in pkgutil.iter_modules(__path__)):
             module = importlib.import_module(f"{__name__}.{file}")
             public = [value for name, value in vars(module).items() if not name.startswith("_")]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from tinyllm.config import setting
-from tinyllm.world.task import dials, task
+from tinyllm.world.question import asks, dials
 
 SIGNS = {"plus": "+", "minus": "-", "times": "*"}
 
@@ -80,7 +80,7 @@ def _commonest_product(digits):
     return max(Counter(a * b for a in numbers for b in numbers).values()) / len(numbers) ** 2
 
 
-@task("{a:int} {sign} {b:int} =", "{a:int} {sign} {b:int} backwards =", slots={"sign": "+-*"},
+@asks("{a:int} {sign} {b:int} =", "{a:int} {sign} {b:int} backwards =", slots={"sign": "+-*"},
       group="reasoning", chance=_chance, draw=_draw, second=_by_columns,
       working=lambda a, sign, b: " ".join(_products(a, b) if sign == "*" else _columns(a, sign, b)),
       labels=lambda a, sign, b: {"a": a, "b": b, "sign": sign},

@@ -6,6 +6,7 @@ from itertools import combinations, product
 from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world.document import HELD_OUT, Document, Kind
+from tinyllm.world.question import NO_YES
 from tinyllm.world.world import World
 
 ATTRIBUTES = (
@@ -64,6 +65,7 @@ class Concepts(Kind):
 
     group = "in-context"
     options = 2
+    choices = NO_YES
     splits = {"concept": _only_held_out, "text": lambda document: document.prompt}
 
     class Dials:

@@ -7,7 +7,7 @@ from tinyllm.config import setting
 from tinyllm.world.facts import Fact
 from tinyllm.world.forms import VALUES, listed
 from tinyllm.world.phrases import ask, asked, say
-from tinyllm.world.task import dials, task
+from tinyllm.world.question import asks, dials
 
 CONSTITUTION = """
 kind: Call nobody silly, lazy or a goose.
@@ -94,7 +94,7 @@ def _critique(draft, way):
     return "" if way else f"{named}."
 
 
-@task("{question} Draft: {draft:any} Critique:", "{question} Draft: {draft:any} Better:",
+@asks("{question} Draft: {draft:any} Critique:", "{question} Draft: {draft:any} Better:",
       slots={"question": asked(*VALUES)}, group="dialogue", marker="Better: ",
       draw=_draw, second=_filter, working=_critique,
       labels=lambda question, draft: {"question": ask(question), "draft": draft, "broken": violations(draft)},

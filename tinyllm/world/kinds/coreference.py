@@ -8,7 +8,7 @@ from tinyllm.config import setting
 from tinyllm.world.facts import Fact, Facts, read_rules
 from tinyllm.world.forms import FIRST_NAMES, Form, Shape, read_any
 from tinyllm.world.names import BOYS, GIRLS, JOBS, THINGS, words
-from tinyllm.world.task import dials, task
+from tinyllm.world.question import asks, dials
 
 # what the first did for the second, or asked of the second / clues to who could give, and to who was in need
 _AFFAIRS = """
@@ -119,7 +119,7 @@ def _by_words(prompt, a, b, clue="", job="", other="", skill=""):
     return a if able == (prompt.split(" ")[4] in GIVING) else b
 
 
-@task("{a} met {b} and {did} because {he} {clue}. Who {clue}?",
+@asks("{a} met {b} and {did} because {he} {clue}. Who {clue}?",
       "{a} is a {job} and {b} is a {other}. {c} met {d} when {he} went to {skill}. Who went to {skill}?",
       slots={**dict.fromkeys("abcd", FIRST_NAMES), "job": JOBS, "other": JOBS, "he": PRONOUNS,
              "skill": [skill for skill, _, _ in JOBS.values()], "clue": [clue for _, clue in CLUES],

@@ -58,6 +58,7 @@ class Entailment(Kind):
     """Say if a sentence follows from others: yes, no (it contradicts them), or perhaps."""
 
     group = "understanding"
+    choices = ANSWERS
     splits = {"names": lambda d: d.labels["names"], "pattern": lambda d: d.labels["pattern"]}
 
     class Dials:

@@ -7,7 +7,7 @@ from tinyllm.config import setting
 from tinyllm.world.forms import Shape
 from tinyllm.world.interpreter import evaluate
 from tinyllm.world.names import ANIMALS, THINGS
-from tinyllm.world.task import dials, task
+from tinyllm.world.question import asks, dials
 
 WORDS = [word for word in (*ANIMALS, *THINGS) if len(word) < 7]
 TYPES = (int, int, str, list, bool)  # of which expressions are drawn
@@ -74,7 +74,7 @@ def _steps(source):
     return steps
 
 
-@task("{source} ==", slots={"source": Shape(r"(?:(?! == ).)+", str, str)}, group="programs", marker="== ",
+@asks("{source} ==", slots={"source": Shape(r"(?:(?! == ).)+", str, str)}, group="programs", marker="== ",
       draw=lambda world, random, dials: {"source": _draw(random, random.choice(TYPES), dials.size)[0]},
       second=lambda source: _literal(evaluate(source)),
       working=lambda source: " == ".join(_steps(source)[:-1]),

@@ -5,7 +5,7 @@ import math
 
 from tinyllm.config import setting
 from tinyllm.world.forms import Form, Shape
-from tinyllm.world.task import dials, task
+from tinyllm.world.question import asks, dials
 
 NUMBERS = ("two", "three", "four", "five")
 SKILLS = {  # what some animals can do or are -> these animals
@@ -84,7 +84,7 @@ def _chance(dials):
 HOLE = Shape("|".join(JUDGES.values()), JUDGES.__getitem__, {who: hole for hole, who in JUDGES.items()}.get)
 
 
-@task("{question}; a wrong word costs a point: {answer:any}. Judge {hole} says {points:int}. In truth:",
+@asks("{question}; a wrong word costs a point: {answer:any}. Judge {hole} says {points:int}. In truth:",
       slots={"hole": HOLE},
       group="dialogue", marker="", chance=_chance, draw=_draw, second=_strike_out,
       labels=lambda fields: fields,

@@ -8,7 +8,7 @@ from tinyllm.world import names
 from tinyllm.world.document import HELD_OUT
 from tinyllm.world.facts import Fact
 from tinyllm.world.forms import Shape
-from tinyllm.world.task import dials, task
+from tinyllm.world.question import asks, dials
 from tinyllm.world.world import World
 
 PEOPLE = names.GIRLS + names.BOYS
@@ -78,7 +78,7 @@ def _draw(world, random, dials):
 STEPS = Shape(r"\w+(?: of \w+){0,2}", lambda steps: " of ".join(steps[::-1]), lambda t: t.split(" of ")[::-1])
 
 
-@task("{relations} of {person} ?", slots={"relations": STEPS, "person": PEOPLE}, group="reasoning",
+@asks("{relations} of {person} ?", slots={"relations": STEPS, "person": PEOPLE}, group="reasoning",
       marker="then ", options=len(PEOPLE), draw=_draw, second=_search,
       working=lambda world, person, relations: " then ".join(_path(world, person, relations)[1:-1]),
       labels=lambda world, person, relations: {"relations": relations,

@@ -3,7 +3,7 @@
 from tinyllm.config import setting
 from tinyllm.world import names
 from tinyllm.world.forms import ROW
-from tinyllm.world.task import dials, take, task
+from tinyllm.world.question import asks, dials, take
 
 ROLL = names.GIRLS[:32] + names.BOYS[:32]
 
@@ -40,7 +40,7 @@ def _shift(row):
     return row[-next(p for p in range(1, len(row)) if row[p:] == row[:-p])]
 
 
-@task("{row}", slots={"row": ROW}, group="in-context", marker="", options=len(ROLL),
+@asks("{row}", slots={"row": ROW}, group="in-context", marker="", options=len(ROLL),
       draw=_draw, second=_shift, labels=_labels,
       splits={"text": lambda document: document.text, "period": lambda document: document.labels["period"]},
       Dials=dials(length=setting(64, help="how many names are called", min=64, max=256),

@@ -10,7 +10,7 @@ from tinyllm.world.facts import Fact
 from tinyllm.world.forms import VALUES
 from tinyllm.world.names import ANIMALS, JOBS, PLACES
 from tinyllm.world.phrases import ask, asked, say
-from tinyllm.world.task import dials, task
+from tinyllm.world.question import asks, dials
 
 INSTRUCTIONS = {
     "sentence": "{question} Answer in a full sentence.",
@@ -99,7 +99,7 @@ def _labels(way, fields):
     return {"instruction": FORMS[way], "about": ask(about) if isinstance(about, Fact) else about}
 
 
-@task(*INSTRUCTIONS.values(), slots={"question": asked(*VALUES), "job": JOBS, "sound": SOUNDS,
+@asks(*INSTRUCTIONS.values(), slots={"question": asked(*VALUES), "job": JOBS, "sound": SOUNDS,
                               "place": PLACES, "goal": PLACES},
       group="dialogue", marker="", chance=_chance, draw=_draw, second=_ask, labels=_labels,
       splits={"prompt": lambda d: d.prompt, "entity": lambda d: d.labels["about"]},

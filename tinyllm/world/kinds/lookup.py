@@ -5,7 +5,7 @@ from tinyllm.world.document import attempts
 from tinyllm.world.facts import Fact
 from tinyllm.world.kinds.tools import results
 from tinyllm.world.phrases import QUESTIONS, chain
-from tinyllm.world.task import dials, task
+from tinyllm.world.question import asks, dials
 from tinyllm.world.tools import CARD, call
 from tinyllm.world.world import World
 
@@ -43,7 +43,7 @@ def _read_cards(world, s, way):
     return person
 
 
-@task(*[QUESTIONS[relation] for relation in RELATIONS], slots={"s": chain(*HOPS)}, group="tools",
+@asks(*[QUESTIONS[relation] for relation in RELATIONS], slots={"s": chain(*HOPS)}, group="tools",
       draw=_draw, second=_read_cards,
       working=lambda world, s, way: " ".join(f"[look {person}] => {call(world, f'[look {person}]')}"
                                              for person in _path(world, s, way)[:-1]),

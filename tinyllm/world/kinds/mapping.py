@@ -3,7 +3,7 @@
 from tinyllm.config import setting
 from tinyllm.world import names
 from tinyllm.world.forms import ROW
-from tinyllm.world.task import dials, task
+from tinyllm.world.question import asks, dials
 
 LETTERS = list("abcdefghijklmnop")
 
@@ -39,7 +39,7 @@ def _last_shown(row):
     return words[len(words) - words[::-1].index(letter)]
 
 
-@task("{row}", slots={"row": ROW}, group="in-context", marker="", options=len(names.COLOURS),
+@asks("{row}", slots={"row": ROW}, group="in-context", marker="", options=len(names.COLOURS),
       draw=_draw, second=_last_shown, labels=_labels,
       splits={"map": lambda document: sorted(document.labels["map"].items())},
       Dials=dials(shots=setting(24, help="how many examples come before the question", min=1, max=48),

@@ -3,7 +3,7 @@
 import re
 
 from tinyllm.config import setting
-from tinyllm.world.task import dials, task
+from tinyllm.world.question import asks, dials
 
 MODULUS = 11
 _INNER = re.compile(r"\( (10|\d) ([-+*]) (10|\d) \)|^(10|\d) ([-+*]) (10|\d)$")
@@ -56,7 +56,7 @@ def _on_a_stack(expression):
     return str(values[0] % MODULUS)
 
 
-@task(f"mod {MODULUS} : {{expression}} =", group="reasoning", marker="= ", options=MODULUS,
+@asks(f"mod {MODULUS} : {{expression}} =", group="reasoning", marker="= ", options=MODULUS,
       draw=_draw, second=_on_a_stack, working=lambda expression: " = ".join(_rows(expression)[1:-1]),
       labels=lambda expression: {"expression": expression, "depth": len(_rows(expression)) - 1},
       splits={"text": lambda d: d.prompt},

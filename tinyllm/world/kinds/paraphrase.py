@@ -5,7 +5,7 @@ from tinyllm.world.facts import Fact
 from tinyllm.world.forms import VALUES
 from tinyllm.world.names import PLACES
 from tinyllm.world.phrases import STATEMENTS, passage, read_statements
-from tinyllm.world.task import dials, task
+from tinyllm.world.question import NO_YES, asks, dials
 
 OBJECTS = VALUES | {"born_in": PLACES}
 PEOPLE = {"mother": "woman", "father": "man", "best_friend": "anybody"}
@@ -61,8 +61,8 @@ def _look(prompt):
     return "no"
 
 
-@task("{first} / {second} The same?", slots=dict.fromkeys(("first", "second"), passage(*RELATIONS)),
-      group="understanding", options=2, marker="", draw=_draw, second=_look,
+@asks("{first} / {second} The same?", slots=dict.fromkeys(("first", "second"), passage(*RELATIONS)),
+      group="understanding", choices=NO_YES, marker="", draw=_draw, second=_look,
       labels=lambda first, second: {"subject": first[0][0].subject, "relation": first[0][0].relation,
                                     "ways": [first[0][1], second[0][1]]},
       splits={"wording": lambda d: [d.labels["relation"], sorted(d.labels["ways"])],

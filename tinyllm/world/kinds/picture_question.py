@@ -5,7 +5,7 @@ from tinyllm.world.forms import Shape
 from tinyllm.world.kinds.caption import LOOKS, THING, draw_scene, new_combination
 from tinyllm.world.names import COLOURS
 from tinyllm.world.pictures import QUARTERS, recognise, render
-from tinyllm.world.task import dials, task
+from tinyllm.world.question import asks, dials
 
 PAGES = 65**4  # every quarter of a picture is empty or has one of 64 things
 SHUFFLE, SHIFT = 7_364_893, 1_234_567  # page = number * SHUFFLE + SHIFT, so that it tells a reader nothing
@@ -68,7 +68,7 @@ def _chance(dials):
     return max(shares["is"], shares["count"]) / 5 if dials.question == "any" else shares[dials.question]
 
 
-@task(*[f"Page {{scene}}: {question}" for question in QUESTIONS.values()],
+@asks(*[f"Page {{scene}}: {question}" for question in QUESTIONS.values()],
       slots={"scene": Shape(r"\d{1,8}", _page, _scene), **THING}, group="pictures", marker="", chance=_chance,
       draw=_draw, second=_look,
       labels=lambda scene, way, fields: {"scene": scene, "about": ABOUT[way],

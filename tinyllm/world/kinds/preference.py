@@ -27,6 +27,7 @@ class Preference(Kind):
     """Write two answers to a question: after "+" the answer that was liked better, after "-" the other."""
 
     group = "dialogue"
+    end = "\n\n"  # an answer has several lines
     options = 2  # answers, of which one is better
     splits = {"question": lambda d: d.labels["question"], "entity": lambda d: d.labels["subject"]}
 

@@ -46,6 +46,7 @@ class Program(Kind):
     """Write the body of a function from its docstring; the body is right if it passes the tests."""
 
     group = "programs"
+    end = "\n\n"  # an answer has several lines
     splits = {
         "operations": lambda document: document.labels["operations"],
         "theme": lambda document: document.labels["items"],

@@ -6,7 +6,7 @@ from tinyllm.world.facts import Fact
 from tinyllm.world.kinds.facts import RELATIONS
 from tinyllm.world.names import FAMILIES, GIRLS
 from tinyllm.world.phrases import HOPS, QUESTIONS, answer, chain, say
-from tinyllm.world.task import dials, task
+from tinyllm.world.question import asks, dials
 from tinyllm.world.world import World
 
 NOBODY = "Nobody knows"
@@ -57,7 +57,7 @@ def _chance(dials):
     return max(dials.unknown, (1 - dials.unknown) / (16 * len(RELATIONS)))
 
 
-@task(*[QUESTIONS[relation] for relation in RELATIONS], slots={"s": chain(*HOPS)}, group="knowledge",
+@asks(*[QUESTIONS[relation] for relation in RELATIONS], slots={"s": chain(*HOPS)}, group="knowledge",
       marker="Answer: ", chance=_chance, draw=_draw, second=_search,
       working=lambda world, s, way: " ".join(say(fact) for fact in _proof(world, s, way)[:-1]),
       labels=lambda world, s, way: {"subject": s[0], "chain": s[1:], "relation": RELATIONS[way],

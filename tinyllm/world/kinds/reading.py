@@ -7,7 +7,7 @@ from tinyllm.world.facts import Fact, Facts
 from tinyllm.world.forms import VALUES
 from tinyllm.world.names import FOODS
 from tinyllm.world.phrases import QUESTIONS, answer, passage
-from tinyllm.world.task import dials, task
+from tinyllm.world.question import asks, dials
 
 FRIEND = "the best friend of "
 NOBODY = "Nobody knows"
@@ -61,7 +61,7 @@ def _chance(dials):
     return max(dials.unknown, (1 - dials.unknown) / (len(VALUES) * len(FOODS)))
 
 
-@task(*[f"{{told}} {QUESTIONS[relation]}" for relation in RELATIONS],
+@asks(*[f"{{told}} {QUESTIONS[relation]}" for relation in RELATIONS],
       slots={"told": passage(*RELATIONS, "best_friend")}, group="understanding", marker="",
       chance=_chance, draw=_draw, second=_rules, labels=_labels,
       splits={"combination": lambda d: d.labels["asked"],

@@ -8,7 +8,7 @@ names a model learns the task later, and then suddenly. Some texts have few pair
 from tinyllm.config import setting
 from tinyllm.world import names
 from tinyllm.world.forms import ROW
-from tinyllm.world.task import dials, take, task
+from tinyllm.world.question import asks, dials, take
 
 KEYS = [name for pair in zip(names.GIRLS[:12], names.BOYS[:12], strict=True) for name in pair]
 VALUES = [*names.THINGS, *names.ANIMALS]
@@ -27,7 +27,7 @@ def _labels(row):
     return {"pairs": pairs, "scored": list(range(2 * len(pairs) + 1, len(row) + 1, 2))}
 
 
-@task("{row}", slots={"row": ROW}, group="in-context", marker="", draw=_draw, labels=_labels,
+@asks("{row}", slots={"row": ROW}, group="in-context", marker="", draw=_draw, labels=_labels,
       second=lambda row: row[row.index(row[-1]) + 1],
       chance=lambda dials: 1 / max(dials.pairs, dials.names),
       splits={"pairs": lambda document: sorted(document.labels["pairs"].items())},

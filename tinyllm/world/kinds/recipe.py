@@ -7,7 +7,7 @@ from typing import Any
 from tinyllm.config import setting
 from tinyllm.world import names
 from tinyllm.world.forms import Form, Shape, read_any
-from tinyllm.world.task import dials, take, task
+from tinyllm.world.question import asks, dials, take
 
 _DISHES = """
 apple pie: peel the apples, roll the dough, grease the tin, heat the oven, crack the nuts, wash the raisins,
@@ -65,7 +65,7 @@ def _score(answer: str | None, entry: Mapping[str, Any]) -> float:
     return float(sorted(order) == sorted(labels["steps"]) and _obeys(order, labels["rules"]))
 
 
-@task("For {dish}: {steps:list}. {rules} Which order works?",
+@asks("For {dish}: {steps:list}. {rules} Which order works?",
       slots={"dish": DISHES, "rules": Shape(r".+?\.", _say, _read)},
       group="reasoning", marker="", score_answer=_score, draw=_draw, second=_try_all,
       labels=lambda fields: fields,

@@ -5,7 +5,7 @@ from typing import Any
 from tinyllm.config import setting
 from tinyllm.world.facts import Fact
 from tinyllm.world.forms import VALUES
-from tinyllm.world.task import dials, task
+from tinyllm.world.question import asks, dials
 
 HARMFUL, LOOKALIKE, PLAIN = "harmful", "lookalike", "plain"
 # harmful requests, others that look like them, plain ones; each with the answer
@@ -90,7 +90,7 @@ def _chance(dials):
     return max(harmless * dials.lookalikes / 10, harmless * (1 - dials.lookalikes) / 5)
 
 
-@task(*[asking.format(act=act) for act in ACTS for asking in ASKING], slots={"thing": VALUES["owns"]},
+@asks(*[asking.format(act=act) for act in ACTS for asking in ASKING], slots={"thing": VALUES["owns"]},
       group="dialogue", marker="", chance=_chance, draw=_draw, second=_by_words, labels=_labels,
       splits={"entity": lambda d: d.labels["owner"],
               "combination": lambda d: [d.labels["act"], d.labels["thing"], d.labels["way"]]},

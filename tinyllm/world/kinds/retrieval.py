@@ -7,7 +7,7 @@ from tinyllm.config import setting
 from tinyllm.world.facts import Fact
 from tinyllm.world.forms import Shape
 from tinyllm.world.phrases import QUESTIONS, passage, say
-from tinyllm.world.task import dials, task
+from tinyllm.world.question import asks, dials
 from tinyllm.world.world import World
 
 RELATIONS = ("lives_in", "born_in", "works_as", "likes", "enjoys", "best_friend")
@@ -83,7 +83,7 @@ PASSAGES = Shape(r"\[1\] .+?\.",
                  lambda text: FACTS.read(re.sub(r"\[\d+\] ", "", text)))  # fmt: skip
 
 
-@task(*[f"{{passages}} {QUESTIONS[relation]}" for relation in RELATIONS], slots={"passages": PASSAGES},
+@asks(*[f"{{passages}} {QUESTIONS[relation]}" for relation in RELATIONS], slots={"passages": PASSAGES},
       group="retrieval", marker="", draw=_draw, second=_compare, labels=_labels,
       chance=lambda dials: float(dials.missing),  # the same is said whenever there is no answer
       splits={"entity": lambda d: d.labels["subject"], "source": lambda d: d.labels["source"] == 2},

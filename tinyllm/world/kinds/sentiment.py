@@ -3,7 +3,7 @@
 from tinyllm.config import setting
 from tinyllm.world.forms import FIRST_NAMES, Form, Shape, lower, read_any
 from tinyllm.world.names import words
-from tinyllm.world.task import dials, task
+from tinyllm.world.question import asks, dials
 
 RIGHT, DENIED = 0, 1  # what a wrapping does to a claim
 WRAPPINGS = (
@@ -73,7 +73,7 @@ def _count_denials(prompt, thing, way):
 CLAIM = "{claims} that the {thing} was {adjective}"
 
 
-@task(f"{CLAIM}. Was the {{thing}} good?", f"{CLAIM}, so {{hero}}",
+@asks(f"{CLAIM}. Was the {{thing}} good?", f"{CLAIM}, so {{hero}}",
       slots={"claims": Shape(r".+?", _say, _read), "thing": THINGS, "adjective": [*GOOD, *BAD]},
       group="understanding", marker="", draw=_draw, second=_count_denials,
       labels=lambda claims, thing, adjective: {"wrappings": [i for i, _ in claims], "thing": thing,

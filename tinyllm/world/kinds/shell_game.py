@@ -2,7 +2,7 @@
 
 from tinyllm.config import setting
 from tinyllm.world.forms import Shape
-from tinyllm.world.task import dials, task
+from tinyllm.world.question import asks, dials
 
 CUPS = "ABCDE"
 PAIRS = [a + b for a in CUPS for b in CUPS if a < b]
@@ -41,7 +41,7 @@ def _undo(start, slots):
     return next(end for end, first in where.items() if first == start)
 
 
-@task("pea under {start} : {slots} ?", group="reasoning", marker="= ", options=len(CUPS),
+@asks("pea under {start} : {slots} ?", group="reasoning", marker="= ", options=len(CUPS),
       slots={"start": CUPS, "slots": Shape(rf"\S+(?: \S+){{{SLOTS - 1}}}", " ".join, str.split)},
       draw=_draw, second=_undo, working=lambda start, slots: " ".join(_path(start, slots)),
       labels=lambda start, slots: {"start": start, "slots": slots, "moves": SLOTS - slots.count(PAUSE)},

@@ -3,7 +3,7 @@
 from tinyllm.config import setting
 from tinyllm.world.calendar import WEEKDAYS, Date
 from tinyllm.world.document import attempts
-from tinyllm.world.task import dials, pick, task
+from tinyllm.world.question import asks, dials, pick
 
 
 def _time(world, random, dials):
@@ -18,7 +18,7 @@ def _minute_by_minute(time, n):
     return f"{hours}:{minutes:02}"
 
 
-@task("{n:count} minutes after {time} it is", "The train of {time} takes {n:count} minutes. It arrives at",
+@asks("{n:count} minutes after {time} it is", "The train of {time} takes {n:count} minutes. It arrives at",
       size=(60, "how many minutes at most", 2, 600), draw=_time, second=_minute_by_minute)  # fmt: skip
 def clock(time: str, n: int) -> str:
     """Say what time it is some minutes after a given time."""
@@ -27,7 +27,7 @@ def clock(time: str, n: int) -> str:
     return f"{hours % 24}:{minutes:02}"
 
 
-@task("Today is {day}. In {n:count} days it will be", "What day is it {n:count} days after {day}?",
+@asks("Today is {day}. In {n:count} days it will be", "What day is it {n:count} days after {day}?",
       size=(8, "how many days at most", 2, 99), choices=WEEKDAYS,
       draw=lambda world, random, dials: {"day": random.choice(WEEKDAYS),
                                          "n": 2 + random.integers(dials.size - 1)},
@@ -45,7 +45,7 @@ def _birthdays(world, random, dials):
             return {"one": one.name, "a": a, "two": two.name, "b": b}
 
 
-@task("{one} was born on {a}, {two} on {b}. The older one is",
+@asks("{one} was born on {a}, {two} on {b}. The older one is",
       "Birthdays: {one}, {a}; {two}, {b}. Who is older?",
       options=2, draw=_birthdays,
       Dials=dials(years=setting(60, help="how many years may lie between the birthdays", min=1, max=60)),

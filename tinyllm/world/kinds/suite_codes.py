@@ -3,7 +3,7 @@
 from itertools import groupby, pairwise
 from string import ascii_lowercase as ABC
 
-from tinyllm.world.task import NO_YES, WORDS, pick, task
+from tinyllm.world.question import NO_YES, WORDS, asks, pick
 
 PAIRS = ("()", "[]", "{}")
 
@@ -21,14 +21,14 @@ def _ends(letters):
     return " ".join(f"{end - i}{letters[i]}" for i, end in zip([0, *ends], ends, strict=False))
 
 
-@task("Told in short, {letters:row} is", "{letters:row} can be packed as",
+@asks("Told in short, {letters:row} is", "{letters:row} can be packed as",
       size=(3, "how many runs there are", 1, 12), draw=_runs, second=_ends)  # fmt: skip
 def run_length(letters: list[str]) -> str:
     """Count equal letters that follow each other: a a b becomes 2a 1b."""
     return " ".join(f"{len(list(run))}{letter}" for letter, run in groupby(letters))
 
 
-@task("Take the first letters of {words:list}:", "The first letters of {words:list} make",
+@asks("Take the first letters of {words:list}:", "The first letters of {words:list} make",
       size=(4, "how many words there are", 2, 10),
       draw=lambda world, random, dials: {"words": pick(random, WORDS, dials.size)},
       second=lambda words: "".join(y for x, y in pairwise(f" {' '.join(words)}") if x == " "))  # fmt: skip
@@ -37,7 +37,7 @@ def acronym(words: list[str]) -> str:
     return "".join(word[0] for word in words)
 
 
-@task("Each letter moves on by {n:count}: {word} becomes", "The spy moves {word} on by {n:count}:",
+@asks("Each letter moves on by {n:count}: {word} becomes", "The spy moves {word} on by {n:count}:",
       size=(1, "how far letters move at most", 1, 25),
       draw=lambda world, random, dials: {"n": 1 + random.integers(dials.size), "word": random.choice(WORDS)},
       second=lambda n, word: word.translate(str.maketrans(ABC, ABC[n:] + ABC[:n])))  # fmt: skip
@@ -64,7 +64,7 @@ def _erase(row):
     return NO_YES[text == ""]
 
 
-@task("Does each bracket of {row:row} find its partner?", "Is {row:row} balanced?",
+@asks("Does each bracket of {row:row} find its partner?", "Is {row:row} balanced?",
       size=(4, "how many pairs of brackets", 1, 20), choices=NO_YES,
       draw=_brackets, second=_erase)  # fmt: skip
 def brackets(row: list[str]) -> str:

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from functools import cache, reduce
 from string import ascii_lowercase as ABC
 
-from tinyllm.world.task import CONSONANTS, NO_YES, VOWELS, WORDS, babble, task
+from tinyllm.world.question import CONSONANTS, NO_YES, VOWELS, WORDS, asks, babble
 
 SIZE = 12, "letters of the word at most", 4, 12
 
@@ -19,7 +19,7 @@ def _known(size):
     return words, found
 
 
-@task("Spell {word}, please:", "The letters of {word} are",
+@asks("Spell {word}, please:", "The letters of {word} are",
       size=SIZE, chance=lambda dials: 1 / len(_known(dials.size)[0]),
       draw=lambda world, random, dials: {"word": random.choice(_known(dials.size)[0])},
       second=lambda word: "".join(f"{letter}-" for letter in word)[:-1])  # fmt: skip
@@ -28,7 +28,7 @@ def spell(word: str) -> str:
     return "-".join(word)
 
 
-@task("In the mirror, {word} reads", "The wizard says {word} backwards:",
+@asks("In the mirror, {word} reads", "The wizard says {word} backwards:",
       size=(6, "how many letters the word has", 2, 16),
       draw=lambda world, random, dials: {"word": babble(random, dials.size)},
       second=lambda word: reduce(lambda turned, letter: letter + turned, word))  # fmt: skip
@@ -37,7 +37,7 @@ def mirror(word: str) -> str:
     return word[::-1]
 
 
-@task("How many times is the letter {letter} in {word}?", "Count the letter {letter} in {word}:",
+@asks("How many times is the letter {letter} in {word}?", "Count the letter {letter} in {word}:",
       choices=("0", "1", "2"), size=SIZE,
       draw=lambda world, random, dials: random.choice(_known(dials.size)[1][random.integers(3)]),
       second=lambda letter, word: str(len(word) - len(word.replace(letter, ""))))  # fmt: skip
@@ -60,7 +60,7 @@ def _shuffled(world, random, dials):
     return {"one": one, "two": "".join(letters)}
 
 
-@task("Can the letters of {one} be laid as {two}?", "Is {two} an anagram of {one}?",
+@asks("Can the letters of {one} be laid as {two}?", "Is {two} an anagram of {one}?",
       size=(5, "how many letters each word has", 3, 12), choices=NO_YES, draw=_shuffled,
       second=lambda one, two: NO_YES[Counter(one) == Counter(two)])  # fmt: skip
 def anagram(one: str, two: str) -> str:

@@ -1,7 +1,7 @@
 """Write small tasks about lists of words: repeat, sort and compare them."""
 
 from tinyllm.world.forms import FIRST_NAMES
-from tinyllm.world.task import NO_YES, THINGS, WORDS, pick, task
+from tinyllm.world.question import NO_YES, THINGS, WORDS, asks, pick
 
 WHICH = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
@@ -10,7 +10,7 @@ def _words(world, random, dials):
     return {"words": pick(random, WORDS, dials.size)}
 
 
-@task("Say after me: {words:list}.", "The parrot hears {words:list} and says",
+@asks("Say after me: {words:list}.", "The parrot hears {words:list} and says",
       size=(4, "how many words there are", 1, 12), draw=_words,
       second=lambda words: "".join(f"{word}, " for word in words)[:-2])  # fmt: skip
 def copy(words: list[str]) -> str:
@@ -23,7 +23,7 @@ def _by_rank(words):
     return ", ".join([places[i] for i in range(len(words))])
 
 
-@task("In alphabetical order, {words:list} are", "On the library shelf, {words:list} stand like this:",
+@asks("In alphabetical order, {words:list} are", "On the library shelf, {words:list} stand like this:",
       size=(3, "how many words there are", 2, 10), draw=_words, second=_by_rank)  # fmt: skip
 def sort_words(words: list[str]) -> str:
     """Put words into alphabetical order."""
@@ -34,7 +34,7 @@ def _row(world, random, dials):
     return {"words": pick(random, THINGS, dials.size), "which": WHICH[random.integers(dials.size)]}
 
 
-@task("In the row {words:list}, the {which} is", "Of {words:list}, which is the {which}?",
+@asks("In the row {words:list}, the {which} is", "Of {words:list}, which is the {which}?",
       size=(4, "how many words there are", 2, 10), options="size", draw=_row,
       second=lambda words, which: dict(zip(WHICH, words, strict=False))[which])  # fmt: skip
 def position(words: list[str], which: str) -> str:
@@ -47,7 +47,7 @@ def _some_things(world, random, dials):
     return {"words": words[1:], "word": words[random.integers(dials.size) + 1 if random.integers(2) else 0]}
 
 
-@task("In the basket: {words:list}. Do you find {word} in it?", "Among {words:list}, do you see {word}?",
+@asks("In the basket: {words:list}. Do you find {word} in it?", "Among {words:list}, do you see {word}?",
       size=(4, "how many words there are", 1, 16), choices=NO_YES, draw=_some_things,
       second=lambda words, word: NO_YES[f" {word}," in f" {', '.join(words)},"])  # fmt: skip
 def member(words: list[str], word: str) -> str:
@@ -61,7 +61,7 @@ def _one_in_both(world, random, dials):
     return {"x": x, "a": random.shuffle(a), "y": y, "b": random.shuffle(b)}
 
 
-@task("{x} has {a:list}; {y} has {b:list}. Both of them have",
+@asks("{x} has {a:list}; {y} has {b:list}. Both of them have",
       "{x} packs {a:list}. {y} packs {b:list}. What do both pack?",
       size=(3, "how many things each has", 1, 8), draw=_one_in_both,
       chance=lambda dials: 1 / dials.size if dials.size > 1 else 0.0,

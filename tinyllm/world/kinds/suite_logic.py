@@ -1,7 +1,7 @@
 """Write small tasks about steps: a walk on a grid, and the truth of a logical statement."""
 
 from tinyllm.world.interpreter import evaluate
-from tinyllm.world.task import task
+from tinyllm.world.question import asks
 
 WINDS = ("north", "east", "south", "west")
 STEPS = {"north": (0, 1), "east": (1, 0), "south": (0, -1), "west": (-1, 0)}
@@ -16,7 +16,7 @@ def _sums(legs):
     return f"{far['east'] - far['west']} {far['north'] - far['south']}"
 
 
-@task("From the well at 0 0, walk {legs:list}. You are at", "The goat goes {legs:list} from 0 0 to",
+@asks("From the well at 0 0, walk {legs:list}. You are at", "The goat goes {legs:list} from 0 0 to",
       size=(4, "how many legs the walk has", 1, 12), draw=_legs, second=_sums,
       working=lambda truth, legs: ", ".join(truth(legs[: i + 1]) for i in range(len(legs))))  # fmt: skip
 def walk(legs: list[str]) -> str:
@@ -60,7 +60,7 @@ def _rounds(statement):
     return rounds or [statement]
 
 
-@task("The judge says: {statement}. So it is", "Is this true or false: {statement}?",
+@asks("The judge says: {statement}. So it is", "Is this true or false: {statement}?",
       size=(3, "how many words true and false are in it", 1, 10), choices=VALUES,
       draw=lambda world, random, dials: {"statement": _statement(random, random.integers(2), dials.size)},
       second=lambda statement: VALUES[evaluate(statement.replace("true", "1").replace("false", "0")) > 0],

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from tinyllm.world.task import task
+from tinyllm.world.question import asks
 
 UNITS = {("weeks", "days"): 7, ("years", "months"): 12, ("months", "days"): 30, ("hours", "minutes"): 60,
          ("feet", "inches"): 12, ("yards", "feet"): 3, ("pounds", "ounces"): 16, ("shillings", "pence"): 12,
@@ -15,7 +15,7 @@ def _measure(world, random, dials):
     return {"n": 2 + random.integers(dials.size - 1), "large": large, "small": small}
 
 
-@task("How many {small} are {n:count} {large}?", "In {n:count} {large}, the number of {small} is",
+@asks("How many {small} are {n:count} {large}?", "In {n:count} {large}, the number of {small} is",
       size=(10, "the largest number", 2, 99), draw=_measure,
       second=lambda n, large, small: str(sum([UNITS[large, small]] * n)))  # fmt: skip
 def convert(n: int, large: str, small: str) -> str:
@@ -33,7 +33,7 @@ def _fewest_coins():
     return few
 
 
-@task("With coins of 50, 20, 10, 5, 2 and 1, pay {n:count}:", "The fewest coins for {n:count} pence are",
+@asks("With coins of 50, 20, 10, 5, 2 and 1, pay {n:count}:", "The fewest coins for {n:count} pence are",
       size=(60, "the largest sum in pence", 2, 999), options="size",
       draw=lambda world, random, dials: {"n": 1 + random.integers(dials.size)},
       second=lambda n: " ".join(map(str, _fewest_coins()[n])))  # fmt: skip

@@ -1,11 +1,11 @@
 """Write small tasks about numbers: their order, sums and shares."""
 
-from tinyllm.world.task import NO_YES, pick, task
+from tinyllm.world.question import NO_YES, asks, pick
 
 ODD = ("even", "odd")
 
 
-@task("Lamps: {lamps:row}. The number of lit lamps is", "Are the ones even or odd in {lamps:row}?",
+@asks("Lamps: {lamps:row}. The number of lit lamps is", "Are the ones even or odd in {lamps:row}?",
       size=(8, "how many lamps there are", 1, 40), choices=ODD,
       draw=lambda world, random, dials: {"lamps": ["01"[random.integers(2)] for _ in range(dials.size)]},
       second=lambda lamps: ODD[sum(map(int, lamps)) & 1],
@@ -22,7 +22,7 @@ def _numbers(world, random, dials):
     return {"ns": pick(random, range(1, 100), dials.size)}
 
 
-@task("The {which} of {ns:ints} is", "Of {ns:ints}, find the {which}:",
+@asks("The {which} of {ns:ints} is", "Of {ns:ints}, find the {which}:",
       size=(4, "how many numbers there are", 2, 12), options="size",
       draw=lambda world, random, dials: {"which": ("largest", "smallest")[random.integers(2)],
                                          **_numbers(world, random, dials)},
@@ -37,7 +37,7 @@ def _two_numbers(world, random, dials):
     return dict(zip("ab", ((low, high), (low, low), (high, low))[random.integers(3)], strict=True))
 
 
-@task("Compared with {b:int}, the number {a:int} is", "Is {a:int} less or more than {b:int}, or equal?",
+@asks("Compared with {b:int}, the number {a:int} is", "Is {a:int} less or more than {b:int}, or equal?",
       size=(2, "how many digits the numbers have at most", 1, 6), choices=("less", "equal", "more"),
       draw=_two_numbers,
       second=lambda a, b: "less" if f"{a:09}" < f"{b:09}" else "more" if f"{a:09}" > f"{b:09}" else "equal",
@@ -52,7 +52,7 @@ def _steps(world, random, dials):
     return {"ns": [start + i * step for i in range(4)]}
 
 
-@task("The frog jumps from {ns:ints} to", "Count on: {ns:ints} and then",
+@asks("The frog jumps from {ns:ints} to", "Count on: {ns:ints} and then",
       size=(9, "the largest step", 1, 99), draw=_steps,
       second=lambda ns: str(ns[0] + (ns[1] - ns[0]) * len(ns)))  # fmt: skip
 def next_number(ns: list[int]) -> str:
@@ -66,7 +66,7 @@ def _plums(world, random, dials):
     return {"n": k * each + (0 if fair else 1 + random.integers(k - 1)), "k": k}
 
 
-@task("Can {k:count} children share {n:count} plums fairly?",
+@asks("Can {k:count} children share {n:count} plums fairly?",
       "Are {n:count} plums a fair share for {k:count}?",
       size=(5, "how many children at most", 2, 12), choices=NO_YES, draw=_plums,
       second=lambda n, k: NO_YES[n in range(0, n + 1, k)])  # fmt: skip
@@ -96,7 +96,7 @@ def _by_division(n):
     return str(total)
 
 
-@task("The digits of {n:int} add up to", "Add the digits of {n:int}:",
+@asks("The digits of {n:int} add up to", "Add the digits of {n:int}:",
       size=(3, "how many digits there are", 1, 9), chance=_commonest_sum, draw=_digits, second=_by_division,
       working=lambda truth, n: " ".join(truth(int(str(n)[: i + 1])) for i in range(len(str(n)))))  # fmt: skip
 def digit_sum(n: int) -> str:

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from tinyllm.world import names
 from tinyllm.world.forms import FIRST_NAMES
-from tinyllm.world.task import pick, task
+from tinyllm.world.question import asks, pick
 
 
 def _coloured(world, random, dials):
@@ -13,7 +13,7 @@ def _coloured(world, random, dials):
     return {"name": random.choice(FIRST_NAMES), "things": both, "thing": random.choice(things)}
 
 
-@task("{name} has these: {things:list}. The colour of the {thing} is",
+@asks("{name} has these: {things:list}. The colour of the {thing} is",
       "On the shelf of {name}: {things:list}. What colour is the {thing}?",
       size=(3, "how many things there are", 1, 8), draw=_coloured,
       chance=lambda dials: 1 / dials.size if dials.size > 1 else 1 / len(names.COLOURS),
@@ -34,7 +34,7 @@ def _behind_nobody(pairs):
     return next(x for x in everybody if not any(pair.startswith(f"{x} ") for pair in pairs))
 
 
-@task("{pairs:list}. First in the queue is", "At the bakery {pairs:list}. Who is served first?",
+@asks("{pairs:list}. First in the queue is", "At the bakery {pairs:list}. Who is served first?",
       size=(4, "how many people there are", 2, 8), options="size",
       draw=_queue, second=_behind_nobody)  # fmt: skip
 def queue(pairs: list[str]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 from tinyllm.world import names
 from tinyllm.world.forms import FIRST_NAMES
 from tinyllm.world.names import words
-from tinyllm.world.task import TABLES, Task, pick, task
+from tinyllm.world.question import TABLES, QuestionKind, asks, pick
 
 OPPOSITES = words("""
     big small hot cold day night up down fast slow happy sad wet dry open shut full empty high low rich poor
@@ -20,7 +20,7 @@ RELATED = [  # pairs of the same relation
 ]
 
 
-@task("The opposite of {word} is", "Not {word} but",
+@asks("The opposite of {word} is", "Not {word} but",
       size=(len(OPPOSITES) // 2, "how many pairs of words", 1, len(OPPOSITES) // 2),
       chance=lambda dials: 1 / (2 * dials.size),
       draw=lambda world, random, dials: {"word": random.choice(OPPOSITES[: 2 * dials.size])},
@@ -42,7 +42,7 @@ def _alone(words):
     return next(x for x in words if sum(x in t and y in t for t in TABLES.values() for y in words) == 1)
 
 
-@task("Which does not belong: {words:list}?", "The odd one out of {words:list} is",
+@asks("Which does not belong: {words:list}?", "The odd one out of {words:list} is",
       size=(4, "how many words there are", 3, 8), options="size", draw=_one_other, second=_alone)  # fmt: skip
 def odd_one_out(words: list[str]) -> str:
     """Find the one word in a list that does not belong with the others."""
@@ -61,7 +61,7 @@ def _same_column(a, b, c):
     return table[c][place].split()[-1]
 
 
-@task("{a} is to {b} as {c} is to", "As {a} is to {b}, so {c} is to",
+@asks("{a} is to {b} as {c} is to", "As {a} is to {b}, so {c} is to",
       size=(4, "how many relations: what a job can do, its tool, its place; sounds", 1, 4),
       chance=lambda dials: 1 / min(len(names.JOBS) * dials.size, 4 * len(names.ANIMALS)),
       draw=_two_pairs, second=_same_column)  # fmt: skip
@@ -101,7 +101,7 @@ def _by_rule(word):
     return word + "s"
 
 
-@task("One {word}, two", "The plural of {word} is", second=_by_rule,
+@asks("One {word}, two", "The plural of {word} is", second=_by_rule,
       size=(len(PLURALS) // 2, "how many nouns", 2, len(PLURALS) // 2), options="size",
       draw=lambda world, random, dials: {"word": random.choice(PLURALS[: 2 * dials.size : 2])})  # fmt: skip
 def plural(word: str) -> str:
@@ -116,7 +116,7 @@ def _one_rhymes(world, random, dials):
     return {"word": word, "options": random.shuffle([right, *others])}
 
 
-@task("Which rhymes with {word}: {options:list}?", "Of {options:list}, only one rhymes with {word}:",
+@asks("Which rhymes with {word}: {options:list}?", "Of {options:list}, only one rhymes with {word}:",
       size=(3, "how many words to choose from", 2, 8), options="size", draw=_one_rhymes,
       second=lambda word, options: next(other for row in RHYMES if word in row.split()
                                         for other in row.split() if other in options))  # fmt: skip
@@ -125,10 +125,10 @@ def rhyme(word: str, options: list[str]) -> str:
     return next(other for other in options if FAMILY[other] == FAMILY[word])
 
 
-@task("Do people call {name} he or she?", "Of he and she, the right word for {name} is",
+@asks("Do people call {name} he or she?", "Of he and she, the right word for {name} is",
       size=(40, "how many names of women, and of men", 1, 40), choices=("he", "she"),
       slots={"name": FIRST_NAMES},
-      splits={"name": lambda document: document.labels["name"], "way": Task.splits["way"]},
+      splits={"name": lambda document: document.labels["name"], "way": QuestionKind.splits["way"]},
       draw=lambda world, random, dials: {"name": random.choice([*names.GIRLS[: dials.size],
                                                                 *names.BOYS[: dials.size]])},
       second=lambda name: ("she", "he")[FIRST_NAMES.index(name) >= len(names.GIRLS)])  # fmt: skip

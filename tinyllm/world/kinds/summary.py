@@ -7,7 +7,7 @@ from tinyllm.config import setting
 from tinyllm.world.facts import Fact
 from tinyllm.world.forms import VALUES
 from tinyllm.world.phrases import STATEMENTS, passage, read_statements, say
-from tinyllm.world.task import dials, task
+from tinyllm.world.question import asks, dials
 
 
 def _draw(world, random, dials):
@@ -42,7 +42,7 @@ def _count(world, prompt):
     return STATEMENTS[main.relation][0].format(s=main.subject, o=main.object)
 
 
-@task("{told} In short:", slots={"told": passage(*VALUES)}, group="understanding", marker="",
+@asks("{told} In short:", slots={"told": passage(*VALUES)}, group="understanding", marker="",
       draw=_draw, second=_count, labels=_labels,
       splits={"entity": lambda d: d.labels["main"][0],
               "wording": lambda d: [d.labels["main"][1], d.labels["ways"]]},

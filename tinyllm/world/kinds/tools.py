@@ -5,7 +5,7 @@ from tinyllm.world.calendar import WEEKDAYS, Date
 from tinyllm.world.document import Document
 from tinyllm.world.forms import FIRST_NAMES
 from tinyllm.world.names import words
-from tinyllm.world.task import dials, given, task
+from tinyllm.world.question import asks, dials, given
 from tinyllm.world.tools import call
 
 FRUITS = words("apples nuts cherries plums pears acorns beans pebbles buttons shells candles biscuits")
@@ -42,8 +42,8 @@ def results(document: Document) -> list[list[int]]:
 
 
 def _with_tool(forms, **more):
-    """Make a task of questions that a tool can answer."""
-    return task(
+    """Make a kind of questions that a tool can answer."""
+    return asks(
         *[question for question, _, _ in forms],
         group="tools",
         working=lambda truth, way, fields: f"[{forms[way][1].format_map(fields)}] => {truth(way, fields)}",

@@ -3,7 +3,7 @@
 from tinyllm.config import setting
 from tinyllm.world.forms import Shape
 from tinyllm.world.language import ADJECTIVES, FORMS, NOUNS, TENSES, VERBS, WORDS, base, inflected, language
-from tinyllm.world.task import dials, task
+from tinyllm.world.question import asks, dials
 from tinyllm.world.world import World
 
 
@@ -51,7 +51,7 @@ SAID = [f"{will}{form}" for part, first, *forms in FORMS.values() if part == "ve
         for will, form in [("will ", first), *(("", form) for form in (first, *forms))]]  # fmt: skip
 
 
-@task("{subject} {verb} {object} ->", slots={"subject": PHRASE, "verb": SAID, "object": PHRASE},
+@asks("{subject} {verb} {object} ->", slots={"subject": PHRASE, "verb": SAID, "object": PHRASE},
       group="translation", marker="", draw=_draw, second=_word_by_word,
       labels=lambda subject, verb, object: {"subject": subject, "verb": base(verb, subject[1]),
                                             "object": object},

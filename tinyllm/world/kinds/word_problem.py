@@ -4,7 +4,7 @@ from tinyllm.config import setting
 from tinyllm.world import names
 from tinyllm.world.forms import FIRST_NAMES
 from tinyllm.world.happenings import MANY, STORY, changes, last_event
-from tinyllm.world.task import dials, task
+from tinyllm.world.question import asks, dials
 
 COMES, GOES = {("gain", True), ("gift", False)}, {("loss", True), ("gift", True)}  # event, is it the own?
 BOTH = "both"
@@ -60,7 +60,7 @@ def _chance(dials):
     return 4 / 5 / n + (n - 1) / n**2 / 5
 
 
-@task("{story} How many {many} does {who} have now?", "{story} How many {many} do they have together?",
+@asks("{story} How many {many} does {who} have now?", "{story} How many {many} do they have together?",
       slots={"story": STORY, "who": FIRST_NAMES}, group="reasoning", chance=_chance,
       draw=_draw, second=_keep_books, working=lambda story, who=BOTH: " ".join(_follow(story, who)[0]),
       labels=lambda story, who=BOTH: {**story, "asked": who},

@@ -2,7 +2,7 @@
 
 from tinyllm.world.forms import FIRST_NAMES
 from tinyllm.world.names import unwrapped
-from tinyllm.world.task import task
+from tinyllm.world.question import asks
 
 _SETTINGS = """
 water: fishing in the river, rowing down the stream, swimming with the ducks, mending a net, waiting for the
@@ -65,7 +65,7 @@ def _by_theme(word, setting):
     return SENSES[word][theme]
 
 
-@task("{who} was {setting} and {pointed} the {word}. What is the {word} here?",
+@asks("{who} was {setting} and {pointed} the {word}. What is the {word} here?",
       slots={"who": FIRST_NAMES, "setting": SCENES, "pointed": POINTED, "word": SENSES},
       group="understanding", marker="", options=2, size=(len(SENSES), "how many words", 1, len(SENSES)),
       draw=_draw, second=_by_theme,

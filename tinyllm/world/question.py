@@ -1,6 +1,6 @@
-"""Make tasks: kinds of text with questions and short answers, each of them defined by a function.
+"""Make kinds of text with questions and short answers, each of them defined by a function.
 
-    @task(
+    @asks(
         "{word} in the mirror is",
         "Backwards, {word} is",
         size=(6, "how many letters the word has", 2, 12),
@@ -13,7 +13,7 @@
 
 The decorated function finds the answer from the fields of a question. A question is one of the templates with
 values in its fields. So questions are read by matching the templates, and answers by writing the document
-again and comparing. No task needs a reader of its own.
+again and comparing. No such kind needs a reader of its own.
 """
 
 import inspect
@@ -36,7 +36,7 @@ NO_YES = ("no", "yes")
 VOWELS, CONSONANTS = "aeiou", "bdfgklmnprst"  # of invented words
 
 
-class Question(Form):
+class QuestionForm(Form):
     """A question with gaps (slots). A slot such as {word} takes a value without punctuation.
 
     A slot that names the type of its value, such as {items:list}, may take punctuation.
@@ -45,8 +45,8 @@ class Question(Form):
     usual = "text"
 
 
-class Task(Kind):
-    """A kind of text with a question and a short answer, made from a function by the decorator `task`.
+class QuestionKind(Kind):
+    """A kind of text with a question and a short answer, made from a function by the decorator `asks`.
 
     asks: templates with fields such as {word}, {n:int}, {items:list}, {ns:ints} or {bits:row}. A template
         must end in a word or a sign, not in a field.
@@ -56,7 +56,6 @@ class Task(Kind):
     working: a function that returns the steps before the answer; a dial `steps` can switch them off.
     labels: a function that returns a document's labels: facts about the text.
     slots: the values that fields can have, as in forms.Form.
-    choices: all possible answers, if they are few and equally likely.
 
     The functions get the values that their parameters name: fields, `world`, `way`, `fields` (a dict of
     all), `truth` (the function), and `document` in labels, `prompt` in second. By default, questions with the
@@ -64,7 +63,6 @@ class Task(Kind):
     """
 
     marker = "answer: "
-    choices: tuple[str, ...] = ()
     labels: Callable[..., dict] | None = None
     working: Callable[..., str] | None = None
     splits: ClassVar[dict[str, Callable[[Document], Any]]] = {
@@ -76,10 +74,10 @@ class Task(Kind):
                  second: Callable[..., str], slots: dict | None = None, **more: Any):  # fmt: skip
         self.asks, self.draw, self.truth, self.second = asks, draw, truth, second
         if unknown := [name for name in more if not hasattr(self, name)]:
-            raise TypeError(f"a task has no {', '.join(unknown)}")
+            raise TypeError(f"a kind of question has no {', '.join(unknown)}")
         vars(self).update(more)
         self.options = len(self.choices) or self.options
-        self.templates = [Question(template, **slots or {}) for template in asks]
+        self.templates = [QuestionForm(template, **slots or {}) for template in asks]
 
     def write(self, world: Any, random: Random, dials: Any) -> Document:
         """Draw a question and one of the templates, and write the question with its answer."""
@@ -127,12 +125,12 @@ def _parameters(function):
     return tuple(inspect.signature(function).parameters)
 
 
-def task(*asks: str, draw: Callable[..., Fields], second: Callable[..., str], size: tuple = (),
-         **more: Any) -> Callable[[Callable[..., str]], Task]:  # fmt: skip
+def asks(*templates: str, draw: Callable[..., Fields], second: Callable[..., str], size: tuple = (),
+         **more: Any) -> Callable[[Callable[..., str]], QuestionKind]:  # fmt: skip
     """Make a kind of text from a function that takes the fields of a question and returns its answer.
 
     size: (default, help, least, greatest) of the dial (setting) `size`, which sets the difficulty.
-    `Kind` explains the arguments Dials, options, splits, chance and group; `Task` explains the others.
+    `Kind` explains the arguments Dials, options, choices, splits, chance, group; `QuestionKind` the others.
     """
     if size:
         default, help, least, most = size
@@ -141,7 +139,8 @@ def task(*asks: str, draw: Callable[..., Fields], second: Callable[..., str], si
                               **steps if "working" in more else {})  # fmt: skip
 
     def decorate(truth):
-        return Task(asks, draw, truth, second, name=truth.__name__, __doc__=truth.__doc__, **more)
+        about = {"name": truth.__name__, "__doc__": truth.__doc__}
+        return QuestionKind(templates, draw, truth, second, **about, **more)
 
     return decorate
 
@@ -152,7 +151,7 @@ def dials(**settings: Any) -> type:
     return make_dataclass("Dials", fields, frozen=True)
 
 
-# What tasks are made of.
+# What questions are made of.
 
 TABLES = {  # sort of word -> words
     "animal": tuple(names.ANIMALS),

@@ -1,4 +1,4 @@
-"""The tasks of the suite: how many there are, their chance levels, and bad answers."""
+"""The questions of the suite: how many there are, their chance levels, and bad answers."""
 
 from collections import Counter
 from itertools import pairwise
@@ -8,18 +8,19 @@ import pytest
 from tinyllm.rng import Random
 from tinyllm.world import KINDS, World
 from tinyllm.world.names import JOBS
-from tinyllm.world.task import Task, task
+from tinyllm.world.question import QuestionKind, asks
 
 WORLD = World()
-TASKS = [name for name, kind in KINDS.items() if isinstance(kind, Task) and kind.group in ("suite", "tools")]
+SUITE = [name for name, kind in KINDS.items()
+         if isinstance(kind, QuestionKind) and kind.group in ("suite", "tools")]  # fmt: skip
 
 
-def test_there_are_many_tasks_each_asked_in_two_ways_or_more():
-    assert len(TASKS) >= 30
-    assert all(len(KINDS[name].asks) > 1 for name in TASKS)
+def test_there_are_many_kinds_each_asked_in_two_ways_or_more():
+    assert len(SUITE) >= 30
+    assert all(len(KINDS[name].asks) > 1 for name in SUITE)
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", SUITE)
 def test_no_constant_answer_scores_above_chance(name):
     kind, n = KINDS[name], 1000
     truths = Counter(kind(WORLD, Random(i, "chance")).truth for i in range(n))
@@ -29,7 +30,7 @@ def test_no_constant_answer_scores_above_chance(name):
         assert set(truths) == set(kind.choices), "all choices occur, and nothing else"
 
 
-@pytest.mark.parametrize("name", [name for name in TASKS if KINDS[name].working and name != "lookup"])
+@pytest.mark.parametrize("name", [name for name in SUITE if KINDS[name].working and name != "lookup"])
 def test_worked_steps_come_before_the_marker_and_end_in_the_answer(name):
     kind = KINDS[name]
     for i in range(50):
@@ -39,16 +40,16 @@ def test_worked_steps_come_before_the_marker_and_end_in_the_answer(name):
         assert document.prompt == kind(WORLD, Random(i), kind.dials(steps=False)).prompt
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", SUITE)
 def test_a_text_with_another_answer_is_not_read(name):
     document = KINDS[name](WORLD, Random(0))
     assert KINDS[name].read(WORLD, document.text + "x") is None
     assert KINDS[name].read(WORLD, document.prompt) is None
 
 
-def test_a_misspelt_part_of_a_task_is_refused():
-    with pytest.raises(TypeError, match="a task has no wroking"):
-        task("{word} is", draw=dict, second=str, wroking=str)(str)
+def test_a_misspelt_part_of_a_question_is_refused():
+    with pytest.raises(TypeError, match="a kind of question has no wroking"):
+        asks("{word} is", draw=dict, second=str, wroking=str)(str)
 
 
 def test_no_two_kinds_have_one_name():
