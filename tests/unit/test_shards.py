@@ -61,6 +61,6 @@ def test_an_adapter_is_not_left_out_silently(tmp_path):
     made("llama").save_pretrained(tmp_path)
     (tmp_path / "adapter_config.json").write_text("{}")
     for opened in (from_pretrained, open_model):
-        with pytest.raises(UserError, match=r"adapter_config\.json describes an adapter"):
+        with pytest.raises(UserError, match=r"adapter_config\.json lacks peft_type"):
             opened(tmp_path)
         (tmp_path / "config.json").unlink(missing_ok=True)  # as in most folders of adapters

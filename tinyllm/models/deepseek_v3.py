@@ -157,7 +157,7 @@ class BalancedExperts(nn.Experts):
             np.put_along_axis(hidden, kept[..., None], False, axis=1)
             wanted = np.where(hidden, -np.inf, grouped).reshape(n, -1)
         weights, chosen = self.weigh(scores, wanted)
-        if self.training:
+        if self.training and self.gate.weight.requires_grad:  # a frozen router keeps its bias
             self.load = self.load + expert_counts(chosen, c.experts)
         return weights * c.weight, chosen
 

@@ -19,11 +19,13 @@ import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, read_json
+from tinyllm.models.adapter import FILE as ADAPTER
+from tinyllm.models.adapter import save_adapter
 from tinyllm.models.generation import FILE, IDS, read_generation
 from tinyllm.models.sentences import pooling_files, read_pooling
 from tinyllm.models.sizes import hf_names
-from tinyllm.models.weights import PICKLES, Stored, read_header, save_weights
-from tinyllm.nn import Linear, LoRALinear, Matrix, Module
+from tinyllm.models.weights import PICKLES, Origin, Stored, read_header, save_weights
+from tinyllm.nn import Linear, Matrix, Module, adapters
 from tinyllm.nn.module import fitting, without_memory
 from tinyllm.nn.quantized import bits_of, fuse_linears, quantize, quantized_zeros
 from tinyllm.ops.rope import CONTEXT
@@ -54,6 +56,7 @@ class Pretrained(Module):
     hf_copies: ClassVar[dict[str, str]] = {}  # {a second name in files: the model's name of the same tensor}
     hf_transposed = False  # weights of linear layers are stored as (n_out, n_in)
     generation: Any = MappingProxyType({})  # what generation_config.json says: see `models/generation.py`
+    origin: Origin | None = None  # the folder that the weights were read from
     hf_embedding = ""  # its name: where lm_head differs from it, they are untied, whatever config.json says
 
     def __new__(cls, *_: Any, **given: Any) -> Any:
@@ -77,27 +80,30 @@ class Pretrained(Module):
         names = _allowed(self.hf_names, self.config)
         return _rename(name, [(ours, theirs) for theirs, ours in reversed(names)])
 
+    def module_name(self, name: str) -> str:
+        """Return the name that a parameter has in transformers' model."""
+        return self.hf_prefix + self.file_name(name)
+
+    def own_names(self, stored: dict[str, Stored]) -> dict[str, Stored]:
+        """Give arrays from a file the names that they have in this model."""
+        return _renamed(type(self), self.config, stored)
+
     def save_pretrained(self, folder: Path | str, eos_token_id: int | None = None) -> None:
         """Write config.json, generation_config.json and model.safetensors into an existing or a new folder.
 
-        Each file is written whole or not at all; config.json comes last. Raises UserError when a file cannot
-        be written, the model has adapters, or config.json cannot express the model's config.
+        A model with adapters writes these alone, as peft does, and the place of the other weights. Each file
+        is written whole or not at all; config.json, or adapter_config.json, comes last. Raises UserError when
+        a file cannot be written, or config.json cannot express the model's config.
         """
         found = describe(type(self), self.config)
-        folder = Path(folder)
-        if any(isinstance(module, LoRALinear) for _, module in self.named_modules()):
-            raise UserError("Hugging Face's format has no adapters: nn.merge(model) first")
+        folder, adapted = Path(folder), bool(adapters(self))
+        if os.path.lexists(folder / ("config.json" if adapted else ADAPTER)):
+            held = "a whole model" if adapted else "an adapter"
+            raise UserError(f"{folder} holds {held} already: choose another folder")
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
-        state = self.state_dict()
-        if self.hf_transposed:
-            state |= {name: state[name].T for name in _linear_weights(self)}
-        state = {self.file_name(name): array for name, array in state.items()}
-        save_weights(state, folder / "model.safetensors", {"format": "pt"})
-        if bits := bits_of(self):
-            found["quantization_config"] = {"quant_method": "tinyllm", "bits": bits}
         ends = self.generation.get("eos_token_id") if eos_token_id is None else eos_token_id
         said = {} if ends is None else {"eos_token_id": ends}
         if not hasattr(self.config, "end"):
@@ -105,6 +111,15 @@ class Pretrained(Module):
         tokens = {name: found[name] for name in IDS if found.get(name) is not None} | said
         blank = dict.fromkeys(name for name in IDS if name in found)
         _write_json(folder / "generation_config.json", blank | dict(self.generation) | tokens)
+        if adapted:
+            return save_adapter(self, folder)
+        state = self.state_dict()
+        if self.hf_transposed:
+            state |= {name: state[name].T for name in _linear_weights(self)}
+        state = {self.file_name(name): array for name, array in state.items()}
+        save_weights(state, folder / "model.safetensors", {"format": "pt"})
+        if bits := bits_of(self):
+            found["quantization_config"] = {"quant_method": "tinyllm", "bits": bits}
         if pooling := getattr(self, "pooling", None):
             for name, content in pooling_files(pooling, self.config.width).items():
                 (folder / name).parent.mkdir(exist_ok=True)

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.errors import UserError, did_you_mean
+from tinyllm.models import adapter
 from tinyllm.models.bert import Bert
 from tinyllm.models.deepseek_v3 import DeepseekV3
 from tinyllm.models.distilbert import DistilBert
 from tinyllm.models.falcon import Falcon
 from tinyllm.models.fuyu import Fuyu
+from tinyllm.models.generation import FILE as GENERATION
+from tinyllm.models.generation import read_generation
 from tinyllm.models.gpt import GPT
 from tinyllm.models.gpt_neox import GPTNeoX
 from tinyllm.models.hub import download, is_hub_name
@@ -28,6 +31,8 @@ from tinyllm.models.qwen3_moe import Qwen3Moe
 from tinyllm.models.roberta import Roberta
 from tinyllm.models.smollm3 import SmolLM3
 from tinyllm.models.t5 import T5
+from tinyllm.models.weights import Origin, hash_weights
+from tinyllm.nn import merge, quantize
 
 DECODERS = (GPT, Llama, Mistral, Qwen2, Qwen3, SmolLM3, Mixtral, Qwen3Moe, DeepseekV3, GPTNeoX, Falcon, Fuyu)
 ALL = (*DECODERS, Bert, DistilBert, Roberta, T5, MT5)
@@ -94,26 +99,52 @@ def locate(place: Path | str) -> Path:
     return SHIPPED if str(place) == SHIPPED.name and not os.path.exists(place) else Path(place)
 
 
-def from_pretrained(folder: Path | str, bits: int | None = None) -> Any:
+def from_pretrained(place: Path | str, bits: int | None = None) -> Any:
     """Load a model from a Hugging Face folder: config.json, and one or several safetensors files.
 
-    `folder` may also be "shipped", the small model in this package, or owner/model, a model on the Hub (see
-    `locate`). The model is in evaluation mode; a quantised checkpoint gives a quantised model. With `bits`, 8
+    `place` may also be "shipped", the small model in this package, or owner/model, a model on the Hub (see
+    `locate`). The folder of an adapter, with adapter_config.json, gives its base model with adapters. The
+    model is in evaluation mode; a quantised checkpoint gives a quantised model. With `bits`, 8
     or 4, each linear layer is quantised as soon as it is read, so the full weights are never in memory at
     once. Files are read in blocks, without a second copy. They are not memory-mapped, because most weights
     are stored transposed, and because a mapped file that becomes shorter kills the process. Raises UserError
     with the name of a file that is missing or broken, or that describes a model tinyllm cannot run.
     """
-    folder = locate(folder)
+    folder = locate(place)
     if not os.path.isdir(folder):
         raise UserError(f"there is no folder {folder}: give the folder of a model, or owner/model on the Hub")
     here = os.path.exists(folder / "config.json")
     if below := [] if here else sorted(folder.glob("checkpoints/*/config.json")):
         raise UserError(f"{folder} has no config.json: give a checkpoint in it, such as {below[-1].parent}")
-    if os.path.lexists(adapter := folder / "adapter_config.json"):
-        raise UserError(f"{adapter} describes an adapter, which tinyllm does not apply: merge it first")
+    if os.path.lexists(folder / adapter.FILE):
+        model = open_adapter(folder)
+        return quantize(merge(model), bits) if bits else model
     found = read_object(folder / "config.json")
     name = found.get("model_type")
     if not isinstance(name, str) or name not in FAMILIES:
         raise UserError(f"{folder} has the model_type {name!r}; tinyllm runs {', '.join(FAMILIES)}")
-    return load_folder(FAMILIES[name], folder, found, bits)
+    model = load_folder(FAMILIES[name], folder, found, bits)
+    model.origin = Origin(str(place) if is_hub_name(place) else os.path.abspath(folder))
+    return model
+
+
+def open_adapter(folder: Path) -> Any:
+    """Load an adapter's base model, and give it the adapters in a folder.
+
+    Raises UserError when the base is gone or has changed, or the adapter does not fit it.
+    """
+    settings = adapter.read_settings(folder)
+    origin = adapter.base_of(folder, settings)
+    base = locate(origin.folder)
+    if not os.path.isdir(base) or os.path.lexists(base / adapter.FILE):
+        why = "is an adapter itself: merge it first" if os.path.isdir(base) else "is gone: bring it back"
+        raise UserError(f"{folder} is an adapter of the model in {origin.folder}, which {why}")
+    if origin.sha256 and origin.sha256 != (now := hash_weights(base)):
+        raise UserError(f"{folder} is an adapter of weights with the SHA-256 {origin.sha256[:12]}..., and "
+                        f"those in {base} have {now[:12]}...: bring the old ones back")  # fmt: skip
+    model = from_pretrained(base)
+    model.origin = origin
+    adapter.apply_adapter(model, folder, settings)
+    if os.path.lexists(folder / GENERATION):
+        model.generation = read_generation(folder, {})
+    return model

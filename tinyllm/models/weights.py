@@ -5,6 +5,7 @@ data_offsets}}), and the numbers, little-endian, one array after the other
 (https://github.com/huggingface/safetensors#format).
 """
 
+import hashlib
 import json
 import math
 import os
@@ -138,6 +139,29 @@ def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
         begin = 8 + length + entry["data_offsets"][0]
         found[name] = Stored(path, entry["dtype"], tuple(entry["shape"]), begin)
     return found, metadata
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The folder that weights were read from, or its name on the Hub, and the weights' SHA-256 if known."""
+
+    folder: str
+    sha256: str = ""
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a safetensors file. Raises UserError if it is longer or shorter than it says."""
+    read_header(path)  # a file that is larger than its header says would be read for minutes
+    with open_regular(path) as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def hash_weights(folder: Path) -> str:
+    """Return the SHA-256 of a folder's weights: of model.safetensors, or of the digests of all its parts."""
+    single = folder / "model.safetensors"
+    parts = [] if os.path.lexists(single) else sorted(folder.glob("*.safetensors"))
+    digests = "".join(f"{hash_file(part)}  {part.name}\n" for part in parts)
+    return hashlib.sha256(digests.encode()).hexdigest() if parts else hash_file(single)
 
 
 def load_weights(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -23,7 +23,7 @@ from tinyllm.nn.layers import (
     RMSNorm,
     Sequential,
 )
-from tinyllm.nn.lora import LoRALinear, adapt, adapter_state, load_adapter, merge
+from tinyllm.nn.lora import LoRALinear, adapt, adapter_state, adapters, load_adapter, merge
 from tinyllm.nn.module import (
     Buffer,
     Module,
@@ -42,8 +42,8 @@ __all__ = [
     "MLP", "Attention", "Buffer", "CrossCache", "DecoderLM", "Dropout", "Embedding", "EncoderDecoderLM",
     "EncoderLM", "Experts", "GatedMLP", "GroupedAttention", "Head", "Int4Linear", "Int8Linear", "KVCache",
     "LanguageModel", "LatentCache", "LayerNorm", "Linear", "LoRALinear", "Matrix", "Module", "Parameter",
-    "RMSNorm", "Rope", "Seen", "SelfAttention", "Sequential", "adapt", "adapter_state", "balance_loss",
-    "full", "fuse", "inference", "init_normal", "load_adapter", "merge", "pack_cache",
+    "RMSNorm", "Rope", "Seen", "SelfAttention", "Sequential", "adapt", "adapter_state", "adapters",
+    "balance_loss", "full", "fuse", "inference", "init_normal", "load_adapter", "merge", "pack_cache",
     "quantize", "random_parameter", "recompute", "replace", "rotate", "tap",
 ]  # fmt: skip
 

@@ -1,20 +1,18 @@
 """Train with LoRA: freeze each weight matrix W, and train a small product A B added to it (Hu et al. 2021).
 
-nn.adapt(model, rank=8)                        # freezes all but the adapters
+nn.adapt(model, rank=8)        # freezes all but the adapters
 tl.fit(model, ...)
-tl.save_weights(nn.adapter_state(model), path)  # the adapters alone
-nn.merge(model)                                # adds each adapter to its matrix
+model.save_pretrained(folder)  # the adapters alone, as peft writes them
+nn.merge(model)                # adds each adapter to its matrix
 """
 
-import re
-from typing import cast
+from collections.abc import Sequence
 
 import numpy as np
 
-import tinyllm.functional as F
 from tinyllm.errors import UserError
-from tinyllm.nn.layers import Linear
-from tinyllm.nn.module import Module, Parameter, full, replace
+from tinyllm.nn.layers import Linear, Matrix
+from tinyllm.nn.module import Module, fitting, full, replace
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
 
@@ -23,56 +21,62 @@ class LoRALinear(Module):
     """Apply a frozen linear layer with an adapter: y = x W + bias + (alpha / rank) (x A) B.
 
     x (..., n_in) -> y (..., n_out). A (n_in, rank) starts with random numbers, B (rank, n_out) with zeros, so
-    a new adapter changes nothing.
+    a new adapter changes nothing. Without `random` A stays zero, for numbers from a file. The attributes have
+    the names that peft gives them.
     """
 
-    def __init__(self, linear: Linear, rank: int = 8, alpha: float = 16.0, random: Random | None = None):
-        n_in, n_out = linear.weight.shape
-        self.weight, self.bias = linear.weight, linear.bias
-        start = (random or Random("lora")).normal((n_in, rank)) * n_in**-0.5
-        self.lora_a = Parameter(start.astype(np.float32))
-        self.lora_b = Parameter(full((rank, n_out)))
-        self.scale = alpha / rank
-        for p in (self.weight, self.bias):
-            if p is not None:
-                p.requires_grad = False
+    def __init__(self, layer: Linear, rank: int = 8, alpha: float = 16.0, random: Random | None = None):
+        n_in, n_out = layer.weight.shape
+        layer.freeze()
+        self.base_layer = layer
+        self.lora_A, self.lora_B = Matrix(n_in, rank), Matrix(rank, n_out)
+        self.lora_A.reached = self.lora_B.reached = layer.reached
+        start = random.normal((n_in, rank)) * n_in**-0.5 if random else full((n_in, rank))
+        self.lora_A.weight.data = start.astype(np.float32, copy=False)
+        self.lora_B.weight.data = full((rank, n_out))
+        self.rank, self.alpha = rank, alpha
 
     def __call__(self, x: Tensor) -> Tensor:
-        low = F.linear(x, self.lora_a) * self.scale
-        return F.linear(x, self.weight, self.bias) + F.linear(low, self.lora_b)
-
-    def merged(self) -> Linear:
-        """Return a plain linear layer with the adapter added to its weight."""
-        n_in, n_out = self.weight.shape
-        linear = Linear(n_in, n_out, bias=self.bias is not None)
-        linear.weight = Parameter(self.weight.data + self.scale * (self.lora_a.data @ self.lora_b.data))
-        if self.bias is not None:
-            linear.bias = Parameter(self.bias.data)
-        return linear
-
-    def flops(self, batch: int, context: int) -> dict[str, int]:
-        sizes = (p.data.size for p in (self.weight, self.lora_a, self.lora_b))
-        return {"": 2 * batch * context * sum(sizes)}
+        return self.base_layer(x) + self.lora_B(self.lora_A(x) * (self.alpha / self.rank))
 
 
-def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str = "", seed: int = 0) -> Module:
-    """Freeze a model, and add a trainable adapter to every linear layer whose name matches `where`.
 
-    `where` is a regular expression such as `attn`. Adapters from an earlier call stay trainable. The model is
-    changed in place and returned. Raises UserError, and changes nothing, when no layer matches.
+def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str | Sequence[str] = (),
+          seed: int | None = 0) -> Module:  # fmt: skip
+    """Freeze a model, and add a trainable adapter to every linear layer whose name ends as `where` says.
+
+    `where` is an end or a list of ends. An end is whole words of a name: `c_proj` and `mlp.c_proj` choose the
+    layer `h.0.mlp.c_proj`. Without `where` all linear layers are chosen. The model is changed in place and
+    returned. Raises UserError, and changes nothing, when an end fits no layer, the rank is below 1, or the
+    model has adapters already.
     """
+    where = [where] if isinstance(where, str) else where
+    if rank < 1:
+        raise UserError(f"the rank of an adapter is at least 1, got {rank}")
+    if adapters(model):
+        raise UserError("this model has adapters already: nn.merge(model) before it gets others")
     linears = [name for name, module in model.named_modules() if isinstance(module, Linear)]
-    if not any(re.search(where, name) for name in linears):
-        known = f"there is {linears[0]}, for example" if linears else "there are none to adapt"
-        raise UserError(f"no linear layer has a name with {where!r}: {known}")
+    for end in where or [""]:
+        if not any(ends_with(name, end) for name in linears):
+            known = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in linears))
+            raise UserError(f"no linear layer has a name that ends in {end!r}; there are {known or 'none'}")
 
-    def adapter(name, linear):
-        chosen = re.search(where, name)
-        return LoRALinear(linear, rank, alpha, Random(seed, "lora", name)) if chosen else linear
+    def adapter(name, layer):
+        if where and not any(ends_with(name, end) for end in where):
+            return layer
+        return LoRALinear(layer, rank, alpha, None if seed is None else Random(seed, "lora", name))
 
-    for name, p in model.named_parameters():
-        p.requires_grad = p.requires_grad and ".lora_" in name  # earlier adapters stay trainable
-    return replace(model, Linear, adapter)
+    return replace(model.freeze(), Linear, adapter)
+
+
+def ends_with(name: str, end: str) -> bool:
+    """Return True if a module's name is `end`, or ends with a dot and `end`; "" is the end of all names."""
+    return f".{name}".endswith(f".{end}") or not end
+
+
+def adapters(model: Module) -> dict[str, LoRALinear]:
+    """Return {name: layer} of all layers that have an adapter."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, LoRALinear)}
 
 
 def adapter_state(model: Module) -> dict[str, np.ndarray]:
@@ -81,11 +85,31 @@ def adapter_state(model: Module) -> dict[str, np.ndarray]:
 
 
 def load_adapter(model: Module, state: dict[str, np.ndarray]) -> None:
-    """Copy {name: array} into the adapters of a model. Raises UserError if names or shapes differ."""
-    rest = {name: array for name, array in model.state_dict().items() if ".lora_" not in name}
-    model.load_state_dict(rest | state)
+    """Copy {name: array} into the adapters of a model.
+
+    Raises UserError, and changes nothing, if names or shapes differ, or a number is not finite.
+    """
+    tensors = dict(model.named_tensors())
+    frozen = {name: tensor.shape for name, tensor in tensors.items() if ".lora_" not in name}
+    model.check_state(frozen | {name: array.shape for name, array in state.items()})
+    arrays = {name: fitting(name, array, tensors[name]) for name, array in state.items()}
+    for name, array in arrays.items():
+        tensors[name].data = np.array(array)
 
 
 def merge(model: Module) -> Module:
-    """Add every adapter to the weight of its layer and remove the adapter, in place; return the model."""
-    return replace(model, LoRALinear, lambda name, layer: cast(LoRALinear, layer).merged())
+    """Add every adapter to the weight of its layer, and remove it, in place; return the model.
+
+    All weights can be trained afterwards.
+    """
+    if adapters(model):
+        for p in model.parameters():
+            p.requires_grad = True
+
+    def merged(name, adapted):
+        product = adapted.lora_A.weight.data @ adapted.lora_B.weight.data
+        layer = adapted.base_layer
+        layer.weight.data = layer.weight.data + np.float32(adapted.alpha / adapted.rank) * product
+        return layer
+
+    return replace(model, LoRALinear, merged)

@@ -14,7 +14,7 @@ import numpy as np
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.nn.layers import Head, Linear
-from tinyllm.nn.lora import LoRALinear
+from tinyllm.nn.lora import adapters
 from tinyllm.nn.module import Buffer, Module, full, replace
 from tinyllm.ops.quant import packed_shapes
 from tinyllm.tensor import Tensor, record
@@ -178,7 +178,7 @@ def quantize(model: Module, bits: int,
     """
     if bits not in LAYERS:
         raise UserError(f"weights can have 8 or 4 bits, not {bits}")
-    if any(isinstance(module, LoRALinear) for _, module in model.named_modules()):
+    if adapters(model):
         raise UserError("this model has adapters, which stay float32: nn.merge(model) before quantizing it")
 
     def quantized(name, layer):

@@ -1,0 +1,174 @@
+"""Adapters in folders: what is saved opens here and in peft over the same base; nothing broken gets in."""
+
+import json
+import os
+import re
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from test_pretrained import each, inputs, logits, made
+
+from tinyllm import nn
+from tinyllm.errors import UserError
+from tinyllm.models import from_pretrained, names
+
+
+def learnt(model, **settings):
+    """Give a model adapters that matter, as if they had been trained."""
+    nn.adapt(model, **{"rank": 3, "alpha": 5.0} | settings)
+    for name, p in model.named_parameters():
+        if ".lora_B" in name:
+            p.data = np.random.default_rng(len(name)).normal(size=p.shape).astype(np.float32) / 8
+    return model
+
+
+def saved(name, tmp_path, **settings):
+    """Save a model and an adapter of it; return the adapted model."""
+    made(name).save_pretrained(tmp_path / "base")
+    model = learnt(from_pretrained(tmp_path / "base"), **settings)
+    model.save_pretrained(tmp_path / "adapter")
+    return model
+
+
+@each
+def test_an_adapter_comes_back_bit_for_bit_and_merges(tmp_path, name):
+    model = saved(name, tmp_path)
+    plain, adapted = logits(made(name)), logits(model)
+    opened = from_pretrained(tmp_path / "adapter")
+    assert logits(opened).tobytes() == adapted.tobytes() and np.abs(adapted - plain).max() > 1e-2
+    opened.save_pretrained(tmp_path / "again")
+    for file in os.listdir(tmp_path / "adapter"):
+        assert (tmp_path / "again" / file).read_bytes() == (tmp_path / "adapter" / file).read_bytes()
+    nn.merge(opened).save_pretrained(tmp_path / "merged")
+    merged = from_pretrained(tmp_path / "merged")
+    np.testing.assert_allclose(logits(merged), adapted, rtol=1e-4, atol=1e-4 * np.abs(adapted).max())
+    assert merged.state_dict().keys() == made(name).state_dict().keys()
+    assert all(p.requires_grad for p in opened.parameters())
+
+
+@each
+def test_a_new_adapter_changes_no_bit_and_trains_alone(name):
+    model, plain = made(name), made(name).state_dict()
+    before = logits(model)
+    nn.adapt(model, rank=2)
+    assert logits(model).tobytes() == before.tobytes()
+    assert {n for n, p in model.named_parameters() if p.requires_grad} == nn.adapter_state(model).keys()
+    model.train()
+    model(*inputs(model)).sum().backward()
+    for _, part in model.named_modules():
+        part.after_step()  # which moves the experts' biases of deepseek_v3
+    for key, tensor in model.named_tensors():
+        if ".lora_" not in key:
+            assert np.array_equal(tensor.data, plain[key.replace(".base_layer", "")]) and tensor.grad is None
+
+
+def test_a_base_that_was_quantised_as_it_is_read_has_the_adapter_in_it(tmp_path):
+    model = saved("llama", tmp_path)
+    both = nn.quantize(nn.merge(model), 8)
+    assert logits(from_pretrained(tmp_path / "adapter", bits=8)).tobytes() == logits(both).tobytes()
+
+
+@pytest.mark.parametrize("name", names())
+def test_peft_opens_our_adapters_and_we_open_theirs(tmp_path, name):
+    peft, torch, transformers = (pytest.importorskip(lib) for lib in ("peft", "torch", "transformers"))
+    targets = {"mixtral", "qwen3_moe", "deepseek_v3"} & {name} and ["o_proj"]  # peft has no linear experts
+    model = saved(name, tmp_path, where=targets or ())
+    plain = getattr(transformers, model.architecture).from_pretrained(tmp_path / "base")
+    base = peft.PeftModel.from_pretrained(plain, tmp_path / "adapter").eval()
+    kinds = "input_ids", "decoder_input_ids"
+    given = {kind: torch.tensor(ids.copy()) for kind, ids in zip(kinds, inputs(model), strict=False)}
+
+    def agree(theirs, ours):
+        with torch.no_grad():
+            assert np.abs(theirs(**given).logits.numpy() - logits(ours)).max() < 1e-3
+
+    agree(base, model)
+    settings = peft.LoraConfig(r=4, lora_alpha=3, lora_dropout=0.1, target_modules=targets or "all-linear")
+    theirs = peft.get_peft_model(base.unload(), settings).eval()
+    for key, part in theirs.named_parameters():
+        if "lora_B" in key:
+            torch.nn.init.normal_(part, std=0.2)
+    theirs.save_pretrained(tmp_path / "theirs")
+    agree(theirs, from_pretrained(tmp_path / "theirs"))
+
+
+FIRST, LAST = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", "layers.1.mlp.down_proj"
+
+
+@pytest.mark.parametrize("edit, message", [
+    ({"peft_type": "IA3"}, "peft_type = 'IA3', which tinyllm cannot apply"),
+    ({"bias": "all"}, "bias = 'all'"), ({"use_dora": True}, "use_dora = True"),
+    ({"use_rslora": True}, "use_rslora"), ({"rank_pattern": {"q_proj": 4}}, "rank_pattern"),
+    ({"modules_to_save": ["lm_head"]}, "modules_to_save"), ({"layers_to_transform": [1]}, "layers_to_trans"),
+    ({"init_lora_weights": "pissa"}, "init_lora_weights = 'pissa'"), ({"new_trick": 3}, "new_trick = 3"),
+    ({"r": 0}, "holds 0 as r"), ({"r": 2**40}, "as r"), ({"r": True}, "as r"), ({"r": ...}, "lacks r"),
+    ({"r": 2}, r"lora_A.weight has shape \(32, 3\) in the weights and \(32, 2\) in the model"),
+    ({"r": 2**24}, r"shape \(32, 3\)"), ({"lora_alpha": "5"}, "as lora_alpha"),
+    ({"base_model_name_or_path": None}, "as base_model_name"),
+    ({"base_model_name_or_path": "/nowhere"}, "which is gone"),
+    ({"base_model_name_or_path": "adapter"}, "is an adapter itself"),
+])  # fmt: skip
+def test_settings_that_cannot_be_applied_are_named(tmp_path, monkeypatch, edit, message):
+    saved("llama", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "adapter" / "adapter_config.json"
+    found = json.loads(path.read_text()) | edit
+    path.write_text(json.dumps({name: value for name, value in found.items() if value is not ...}))
+    with pytest.raises(UserError, match=message) as caught:
+        from_pretrained("adapter")
+    assert "\n" not in str(caught.value) and "adapter" in str(caught.value)
+
+
+@pytest.mark.parametrize("edit, message", [
+    (lambda state: {}, "there is no model.layers.0.self_attn.q_proj.lora_A.weight"),
+    (lambda state: {n: a for n, a in state.items() if n != FIRST}, "the weights lack .*q_proj.lora_A"),
+    (lambda state: {n: a for n, a in state.items() if LAST not in n}, f"there is no model.{LAST}.lora_A"),
+    (lambda state: state | {FIRST: state[FIRST].T}, r"has shape \(3, 32\) in the weights and \(32, 3\)"),
+    (lambda state: state | {FIRST: state[FIRST][0]}, r"has shape \(32,\)"),
+    (lambda state: state | {FIRST: state[FIRST] * np.inf}, "not finite"),
+    (lambda state: state | {FIRST: state[FIRST].astype(np.int32)}, "must be floating-point"),
+    (lambda state: state | {FIRST.replace("q_proj", "r_proj"): state[FIRST]}, "ends in .*r_proj'; there are"),
+    (lambda state: state | {"base_model.model.lm_head.lora_A.weight": state[FIRST]}, "ends in 'lm_head'"),
+    (lambda state: state | {"base_model.model.model.norm.weight": state[FIRST][0]}, "which is no adapter"),
+    (lambda state: state | {FIRST.removeprefix("base_model.model."): state[FIRST]}, "which is no adapter"),
+])  # fmt: skip
+def test_arrays_that_do_not_fit_are_named(tmp_path, edit, message):
+    saved("llama", tmp_path)
+    path = tmp_path / "adapter" / "adapter_model.safetensors"
+    safetensors.numpy.save_file(edit(safetensors.numpy.load_file(path)), path)
+    with pytest.raises(UserError, match=message) as caught:
+        from_pretrained(tmp_path / "adapter")
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["adapter_config.json", "adapter_model.safetensors"])
+@pytest.mark.parametrize("spoil", [
+    lambda path: path.write_bytes(b""), lambda path: path.write_bytes(b"\xff" * 64),
+    lambda path: path.write_bytes((2**62).to_bytes(8, "little") + b"{}"), os.mkfifo, os.mkdir, lambda path: 0,
+])  # fmt: skip
+def test_a_file_that_is_none_of_ours_is_named(tmp_path, file, spoil):
+    saved("llama", tmp_path)
+    path = tmp_path / "adapter" / file
+    path.unlink()
+    spoil(path)
+    with pytest.raises(UserError, match=re.escape(str(tmp_path / "adapter"))) as caught:
+        from_pretrained(tmp_path / "adapter")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_adapter_opens_over_its_own_base_only(tmp_path):
+    model = saved("gpt2", tmp_path)
+    made("gpt2", width=16).save_pretrained(tmp_path / "base", eos_token_id=3)  # a base that has changed
+    with pytest.raises(UserError, match="is an adapter of weights with the SHA-256"):
+        from_pretrained(tmp_path / "adapter")
+    path = tmp_path / "adapter" / "adapter_model.safetensors"
+    safetensors.numpy.save_file(safetensors.numpy.load_file(path), path)  # without the SHA-256
+    with pytest.raises(UserError, match=r"shape \(32, 3\) in the weights and \(16, 3\) in the model"):
+        from_pretrained(tmp_path / "adapter")
+    with pytest.raises(UserError, match="holds an adapter already"):
+        nn.merge(model).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(UserError, match="holds a whole model already"):
+        learnt(from_pretrained(tmp_path / "base")).save_pretrained(tmp_path / "base")
+    with pytest.raises(UserError, match="no folder has the weights"):
+        learnt(made("gpt2")).save_pretrained(tmp_path / "third")
