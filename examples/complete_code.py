@@ -50,7 +50,7 @@ def train(run, args):
     setup = tl.prepare(tl.make_config(settings))
     facts = setup.facts
     print(f"learning from {facts.data}: {facts.bytes:,} bytes, SHA-256 {facts.sha256[:16]}...")
-    run.create(setup.config, facts, setup.tokenizer)
+    run.create(setup.record(), setup.tokenizer)
     for event in setup.train(run):
         if hasattr(event, "val_loss"):
             loss = event.val_loss_per_char

@@ -50,15 +50,14 @@ def new_training(folder, text, **settings):
     """Start a run in `folder`; keyword arguments are settings with __ for the dot: train__steps=3."""
     setup = prepare(make_config(SETTINGS | {"data": str(text)} | _dotted(settings)))
     run = Run(folder)
-    run.create(setup.config, setup.facts, setup.tokenizer)
+    run.create(setup.record(), setup.tokenizer)
     return Training(run, setup)
 
 
 def resumed_training(folder, **settings):
     """Open a run again and go to its last checkpoint."""
     run = Run(folder)
-    stored, _ = run.read_config()
-    setup = reopen(run, make_config(stored.flat() | _dotted(settings)))
+    setup = reopen(run, make_config(run.read().config.flat() | _dotted(settings)))
     return Training(run, setup, resume=True)
 
 

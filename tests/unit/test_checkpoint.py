@@ -207,7 +207,7 @@ def test_a_run_json_that_describes_a_huge_model_takes_no_memory(copy):
     content["settings"]["model"]["width"] = 2**23  # the model would have petabytes
     (copy / "run.json").write_text(json.dumps(content))
     run = Run(copy)
-    refused(lambda: reopen(run, run.read_config()[0]), "run.json says width = 8388608")
+    refused(lambda: reopen(run, run.read().config), "run.json says width = 8388608")
 
 
 def test_weights_that_are_a_pickle_are_refused_with_the_reason(copy):
@@ -274,7 +274,8 @@ def test_another_tokenizer_is_refused(copy):
 
 @pytest.mark.parametrize("content, message", [
     ("", "is not JSON"), ("{}", "lacks settings"), ("[1]", "holds a list, where an object belongs"),
-    ('{"settings": {}}', "lacks facts"), ('{"settings": {}, "facts": {}, "notes": []}', "as notes"),
+    ('{"settings": {}}', "lacks facts"), ('{"settings": {}, "facts": {}, "frame": []}', "as frame"),
+    ('{"settings": {}, "facts": {}, "frame": {"separator": "", "end": 3}}', "as frame.end"),
 ])  # fmt: skip
 def test_a_broken_run_json_is_refused(copy, content, message):
     (copy / "run.json").write_text(content)
@@ -286,6 +287,7 @@ def test_a_broken_run_json_is_refused(copy, content, message):
     ("settings.model.width", -1), ("settings.model.width", "8"), ("settings.model", 3),
     ("settings.model.type", "elephant"),
     ("settings.recipe", "elephant"), ("facts.vocab_size", "x"), ("settings.train.unknown", 2),
+    ("frame.begin", "x"), ("start", {"folder": "x"}),
 ])  # fmt: skip
 def test_settings_and_facts_of_the_wrong_kind_are_refused(copy, path, value):
     broken = json.loads((copy / "run.json").read_text())

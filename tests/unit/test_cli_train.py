@@ -142,7 +142,7 @@ def test_settings_come_in_layers(here, tiny):
     (here / "s.toml").write_text(text)
     words = "--config s.toml --steps 2 --batch 3 --set train.batch=4 --seed 5 --out run"
     assert main(["train", "--data", tiny[1], *words.split()]) == 0
-    config = tinyllm.Run("run").read_config()[0]
+    config = tinyllm.Run("run").read().config
     assert (config.seed, config.train.batch, config.model["bias"]) == (5, 4, False)
     assert config.train.lr == 0.5
 
@@ -158,7 +158,7 @@ def test_minutes_become_steps_with_the_same_bits(here, tiny, printed, monkeypatc
     # 0.306 s: two evaluations and two samples of 0.02, then steps of 0.01 + 0.02 / 4 + 0.02 / 6
     assert "0.0051 minutes: 12 steps. With --steps 12" in printed(*words, "--minutes", "0.0051")
     found = outcome(here / "run")
-    assert tinyllm.Run("run").read_config()[0].train.warmup == 0  # a twentieth of 12, not of 2,000
+    assert tinyllm.Run("run").read().config.train.warmup == 0  # a twentieth of 12, not of 2,000
     assert main([*words, "--steps", "12", "--overwrite"]) == 0
     assert outcome(here / "run") == found
     said = refused(*words, "--minutes", "0.0001", "--overwrite", "--json")

@@ -15,6 +15,7 @@ from tinyllm.decode.engine import Sampling, generate
 from tinyllm.errors import UserError
 from tinyllm.models import GPT, GPTConfig
 from tinyllm.runs import Opened
+from tinyllm.runs.recipe import Frame
 from tinyllm.tokenizer import CHAT_TEMPLATES, ByteTokenizer, CharTokenizer
 
 TOKENIZER = CharTokenizer.train("abcdefgh \n")
@@ -218,7 +219,7 @@ def test_each_turn_of_a_conversation_draws_its_own_numbers():
 
 
 def test_a_run_of_sft_reads_its_separator_and_stops_where_an_answer_ends(tinyllm, monkeypatch):
-    monkeypatch.setattr(opening, "open_model", lambda *_: Opened(tiny(), TOKENIZER, ("b", "a")))
+    monkeypatch.setattr(opening, "open_model", lambda *_: Opened(tiny(), TOKENIZER, Frame("b", "a")))
     asked = []
     monkeypatch.setattr(cli, "stream", lambda model, prompts, stop, **_: asked.append((prompts, stop)) or [])
     tinyllm("generate", "RUN", "--prompt", "a", "--stop", "ba")
@@ -226,7 +227,7 @@ def test_a_run_of_sft_reads_its_separator_and_stops_where_an_answer_ends(tinyllm
 
 
 def test_a_line_is_followed_by_the_separator_of_a_run_that_has_learnt_answers():
-    conversation = chats.Conversation(Opened(tiny(), TOKENIZER, ("b", "")))
+    conversation = chats.Conversation(Opened(tiny(), TOKENIZER, Frame("b", "")))
     list(conversation.reply("a", 2))
     list(conversation.reply("", 1))  # lets the model go on: no separator
     assert TOKENIZER.decode(conversation.ids[:2]) == "ab" and len(conversation.ids) == 5
@@ -258,7 +259,7 @@ def test_a_new_word_is_not_glued_to_the_last_one(said, line, read):
     conversation.ids = conversation.tokenizer.encode(said)
     assert conversation.spaced(line) == read
     for tokenizer, separator in ((TOKENIZER, "b"), (CharTokenizer.train("ACGT"), "")):
-        conversation = chats.Conversation(Opened(tiny(), tokenizer, (separator, "")))
+        conversation = chats.Conversation(Opened(tiny(), tokenizer, Frame(separator, "")))
         conversation.ids = [0]  # a question after an answer; an alphabet without a space
         assert conversation.spaced("c") == "c"
 

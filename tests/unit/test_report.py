@@ -71,7 +71,7 @@ def test_the_report_is_one_file_with_everything(whole, tmp_path):
     for name, value in page.attributes:
         assert name not in ("src", "href") and not name.startswith("on"), (name, value)
     assert "http:" not in text and "https:" not in text and "url(" not in text and "@import" not in text
-    facts = Run(whole).read_config()[1]
+    facts = Run(whole).read().facts
     last = read_log(whole / "log.jsonl")[-1]
     for word in (facts.sha256, f"{last['val_loss']:.3f}", "Learning rate", "Gradient norm", "Speed",
                  "before training", "after 12 steps", "train.checkpoint_every", "h.*.attn.c_attn"):
@@ -81,7 +81,7 @@ def test_the_report_is_one_file_with_everything(whole, tmp_path):
 
 
 def test_what_users_wrote_is_only_text(whole):
-    config, facts = Run(whole).read_config()
+    config, facts = Run(whole).read().config, Run(whole).read().facts
     records = [step(0, 2.0), {"kind": "sample", "step": 5, "text": EVIL}, step(5, 1.0)]
     page = Page(render(EVIL, config, dataclasses.replace(facts, data=EVIL), records))
     assert "script" not in page.tags and "img" not in page.tags
@@ -89,7 +89,7 @@ def test_what_users_wrote_is_only_text(whole):
 
 
 def test_a_run_that_has_just_begun_has_a_report(whole):
-    config, facts = Run(whole).read_config()
+    config, facts = Run(whole).read().config, Run(whole).read().facts
     for records in ([], [{"kind": "data"}], [step(0, 2.0, train_loss=None, lr=None, tokens_per_second=None)]):
         assert not Page(render("x", config, facts, records)).open
 
@@ -191,7 +191,7 @@ def test_a_floor_far_below_is_said_and_does_not_squash_the_losses(whole, losses,
     assert f"entropy floor {floor:.3f}" in legend and ("below" in legend) != shown and len(legend) <= 80
     if losses[0] > losses[1]:
         assert len({i for i, row in enumerate(rows[:14]) if set(row[8:]) & set(".o")}) >= 4
-    config, facts = Run(whole).read_config()
+    config, facts = Run(whole).read().config, Run(whole).read().facts
     page = Page(render("x", config, dataclasses.replace(facts, entropy_per_char=floor), records))
     assert ("dashes" in str(page.attributes)) == shown
     assert "entropy of the language" in page.words and ("far below" in page.words) != shown
@@ -253,7 +253,7 @@ def test_a_remark_does_not_depend_on_the_unit(losses, power):
 
 
 def test_the_report_says_how_a_training_went(whole):
-    config, facts = Run(whole).read_config()
+    config, facts = Run(whole).read().config, Run(whole).read().facts
     records = [step(number, 5 - number / 4) for number in range(13)]
     assert "still falling" in Page(render("x", config, facts, records)).words
     assert "still falling" not in Page(render("x", config, facts, records[:-1])).words  # not finished

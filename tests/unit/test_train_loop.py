@@ -95,7 +95,7 @@ def test_what_batches_and_losses_remember_survives_a_kill(tmp_path, text):
         run = tl.Run(folder)
         if not resume:
             new_training(folder, text)
-        setup = reopen(run, run.read_config()[0])
+        setup = reopen(run, run.read().config)
         setup.plan = dataclasses.replace(setup.plan, batches=Drifting(), loss=Counting())
         return setup.train(run, resume)
 
@@ -326,11 +326,11 @@ def test_a_recipe_is_one_function(monkeypatch, text):
     monkeypatch.setitem(RECIPES, "smooth", None)  # so that it is gone after the test
 
     @recipe("smooth", "next token, less surely", Options)
-    def smooth(config, corpus, tokenizer, model):
-        plan = RECIPES["pretrain"].build(config, corpus, tokenizer, model)
+    def smooth(parts):
+        plan = RECIPES["pretrain"].build(parts)
 
         def loss(model, batch):
-            return next_token(model, batch) * (1 - config.options.smoothing), {"unsure": 0.5}
+            return next_token(model, batch) * (1 - parts.config.options.smoothing), {"unsure": 0.5}
 
         return dataclasses.replace(plan, loss=loss, healthy={"unsure": (0, 0.1, "be surer")})
 

@@ -100,7 +100,7 @@ def test_the_log_tells_everything_and_training_helps(whole, text):
     assert [r["step"] for r in steps] == [0, 3, 4, 6, 8, 9, 12]
     assert [r["step"] for r in records if r["kind"] == "sample"] == [0, 6, 12]
     assert [r["step"] for r in steps if r["val_loss"] is not None] == [0, 4, 8, 12]
-    _, facts = Run(whole).read_config()
+    facts = Run(whole).read().facts
     assert first["val_loss"] == pytest.approx(math.log(facts.vocab_size), rel=0.05)  # it knows nothing yet
     assert last["val_loss"] < first["val_loss"] - 0.01
     assert first["val_loss_per_char"] == first["val_loss"]  # a char tokenizer: one token, one character
@@ -126,7 +126,7 @@ def test_more_steps_go_on_and_fewer_are_refused(tmp_path, whole):
     assert [type(e) for e in resumed_training(tmp_path / "run")] == [events.Started]
     longer = resumed_training(tmp_path / "run", train__steps=15)
     assert [e.step for e in longer if isinstance(e, events.Stepped)] == [13, 14, 15]
-    assert Run(tmp_path / "run").read_config()[0].train.steps == 15
+    assert Run(tmp_path / "run").read().config.train.steps == 15
     assert read_log(tmp_path / "run" / "log.jsonl")[-1]["step"] == 15
 
 

@@ -32,7 +32,7 @@ def blame(run: str | None = None) -> int:
       tinyllm blame runs/stories-laptop-mine
     """
     found = Run(run) if run else newest()
-    config, _ = found.read_config()
+    config = found.read().config
     recorded = {record["op"]: record for record in replaced_ops(found)}
     if not recorded:
         raise UserError(f"{found.folder} was trained by the library alone; see `tinyllm train --mine N`")

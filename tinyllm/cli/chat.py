@@ -41,7 +41,7 @@ class Conversation:
     def __init__(self, opened: Opened, seed: int = 0, stop: Sequence[str | int] = (), picture: Any = None,
                  **options: Any) -> None:  # fmt: skip
         self.model, self.tokenizer, self.chat = opened.model, opened.tokenizer, opened.chat
-        self.separator, self.picture, self.options = opened.frame[0], picture, options
+        self.separator, self.picture, self.options = opened.frame.separator, picture, options
         one_by_one = self.model.is_encoder_decoder or picture is not None
         self.is_one_text = not (self.separator or self.chat or one_by_one)
         self.stop = [*stop, *([self.chat.stop_id(self.tokenizer)] if self.chat else [])]

@@ -58,7 +58,7 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
         return show(model, tokenizer, prompt, json, tokens, samples, per_step=unmask, **drawn)
     if unmask:
         raise UserError("--unmask is for encoders such as bert: leave it out")
-    prompt += opened.frame[0] if prompt else ""
+    prompt += opened.frame.separator if prompt else ""
     options = {"n": samples, "tokenizer": tokenizer} | drawn
     given = _given(model, tokenizer, prompt, suffix, picture, tokens, beams, options)
     texts: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(samples)]

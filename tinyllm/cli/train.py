@@ -173,9 +173,7 @@ def planned(setup: TrainSetup, settings: dict[str, Any], minutes: float, quiet: 
 def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: "Plugins", as_json: bool) -> int:
     """Train, show the events of the training, and return the exit code."""
     if not resume:
-        for name, value in plugins.notes.items():
-            run.note(name, value)
-        run.create(setup.config, setup.facts, setup.tokenizer)
+        run.create(setup.record(plugins.notes), setup.tokenizer)
     stopping = threading.Event()
     happened = setup.train(run, resume, stop=stopping.is_set)
     display = (JsonDisplay if as_json else Display)(run, setup)
@@ -221,14 +219,14 @@ def resumed_run(out: str, settings: dict[str, Any]) -> tuple[Run, RunConfig]:
     Raises UserError when the settings would change its result.
     """
     run = Run(out)
-    stored, _ = run.read_config()
+    config = resumed(run.read().config, settings)
     run.check_writable()
-    return run, resumed(stored, settings)
+    return run, config
 
 
 def note_longer(run: Run, config: RunConfig) -> None:
     """Print a note if a resumed run gets another number of steps, which changes its learning rates."""
-    before, after = run.read_config()[0].train.steps, config.train.steps
+    before, after = run.read().config.train.steps, config.train.steps
     if before != after and config.train.schedule != "constant":
         note(f"the learning rate now falls until step {after:,} in place of {before:,}: weights will differ "
              f"from those of a run that had {after:,} steps from the start")  # fmt: skip

@@ -40,8 +40,8 @@ def quantize_run(
     """
     old, new = Run(source), Run(out)
     check_folders(old, new, overwrite)
-    config, facts = old.read_config()
-    if old.notes.get("bits"):
+    record = old.read()
+    if record.notes.get("bits"):
         raise UserError(f"{old.folder} is quantised already: give the run that it was made from")
     opened = open_model(old.folder, which)
     model = opened.model
@@ -51,11 +51,10 @@ def quantize_run(
     after, bytes_after = loss(model, setup), size(model)
     progress = progress_of(old.find_checkpoint(which))[0]
     progress = dataclasses.replace(progress, best_step=progress.step)
-    new.notes = old.notes | {"bits": bits}
     with new.rewritten():
         save_tokenizer(opened.tokenizer, new.tokenizer)
         new.save(model, {}, progress)
-        new.write(config, facts)
+        new.write(dataclasses.replace(record, notes=record.notes | {"bits": bits}))
     return Quantized(new, bytes_before, bytes_after, before, after, no_loss)
 
 
@@ -75,7 +74,7 @@ def size(model: Any) -> int:
 
 def data_of(run: Run) -> tuple[TrainSetup | None, str]:
     """Open the data that a run was trained on -> (its TrainSetup, ""), or (None, why it cannot be opened)."""
-    config, _ = run.read_config()
+    config = run.read().config
     if config.data == "-":
         return None, "the run's data came from standard input"
     try:

@@ -74,7 +74,6 @@ def replaced_ops(run: Run) -> list[dict[str, Any]]:
 
     Raises UserError when the run or this record is damaged.
     """
-    run.read_config()
     return run.replaced_ops({"lesson": int, "sha256": str})
 
 

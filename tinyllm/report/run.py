@@ -20,8 +20,8 @@ def write_report(run: Any, path: str | Path | None = None) -> Path:
 
     Raises UserError if the folder holds no run, the log is damaged, or the page cannot be written.
     """
-    config, facts = run.read_config()
-    text = render(run.folder.absolute().name, config, facts, read_log(run.log.path), run.replaced_ops())
+    record, log = run.read(), read_log(run.log.path)
+    text = render(run.folder.absolute().name, record.config, record.facts, log, run.replaced_ops())
     path = Path(path or run.report)
     write(path, text)
     return path

@@ -48,7 +48,7 @@ def save_checkpoint(
         write(temporary)
         for name, named_arrays in states.items():
             save_weights(named_arrays, temporary / f"{name}.safetensors")
-        hashes = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
+        hashes = {file.name: sha256(file) for file in sorted(temporary.iterdir())}
         _write_state(temporary / "state.json", {"step": step, "sha256": hashes} | state)
         os.rename(temporary, target)
         sync_folder(folder)
@@ -62,7 +62,8 @@ def save_checkpoint(
     return target
 
 
-def _sha256(path):
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file. Raises UserError if it is huge, or weights that are cut short."""
     if path.suffix != ".safetensors":
         return hashlib.sha256(read_bytes(path)).hexdigest()
     read_header(path)  # a file that is larger than its header says would be read for minutes
@@ -134,7 +135,7 @@ def verify(path: Path, only: Callable[[str], bool] = lambda name: True) -> dict[
     for name in dict.fromkeys(["config.json", "model.safetensors", *weights, *state["sha256"]]):
         file = Path(path) / name
         try:
-            if only(name) and _sha256(file) != state["sha256"].get(name):
+            if only(name) and sha256(file) != state["sha256"].get(name):
                 raise UserError(f"{file} is not the file that was saved: its SHA-256 differs")
         except UserError as error:
             raise UserError(f"{error}; {ADVICE}") from error

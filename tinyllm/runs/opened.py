@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.decode.sampling import Sampling
-from tinyllm.errors import UserError
 from tinyllm.models.generation import ignored, sampling_settings, stop_ids
-from tinyllm.models.registry import from_pretrained, locate
+from tinyllm.models.registry import locate
 from tinyllm.runs import checkpoint
 from tinyllm.runs.config import RunConfig
-from tinyllm.runs.recipe import find_recipe
+from tinyllm.runs.recipe import NO_FRAME, Frame
 from tinyllm.runs.run import Run
-from tinyllm.tokenizer import Tokenizer, load_tokenizer
+from tinyllm.runs.start import open_folder
+from tinyllm.tokenizer import Tokenizer
 from tinyllm.tokenizer.chat import ChatTemplate
 from tinyllm.tokenizer.chat_file import read_chat_template
 
@@ -30,7 +30,7 @@ class Opened:
 
     model: Any
     tokenizer: Tokenizer
-    frame: tuple[str, str] = ("", "")
+    frame: Frame = NO_FRAME
     folder: Path | None = None
     config: RunConfig | None = None
     run: Run | None = None
@@ -38,7 +38,7 @@ class Opened:
     @property
     def stops(self) -> list[str | int]:
         """Return the strings and the token ids that end an answer."""
-        end = self.frame[1]
+        end = self.frame.end
         return [*([end] if end else []), *stop_ids(self.model.generation)]
 
     @property
@@ -86,14 +86,8 @@ def open_model(place: str | Path, which: str = "best", bits: int | None = None) 
     """
     run = Run(locate(place))
     if run.is_model():
-        model, tokenizer = from_pretrained(run.folder, bits), load_tokenizer(run.tokenizer)
-        if (size := model.config.vocab_size) < tokenizer.vocab_size:  # a larger size is padding, never learnt
-            raise UserError(
-                f"the model in {run.folder} has {size} tokens, its tokenizer {tokenizer.vocab_size}"
-            )
-        return Opened(model, tokenizer, folder=run.folder)
-    config, facts = run.read_config()
-    tokenizer, path = run.read_tokenizer(facts), run.find_checkpoint(which)
+        return Opened(*open_folder(run.folder, bits), folder=run.folder)
+    record, tokenizer, path = run.read(), run.read_tokenizer(), run.find_checkpoint(which)
     checkpoint.verify(path, lambda name: name != "optimizer.safetensors")
-    frame = find_recipe(config.recipe).frame(config.options)
-    return Opened(checkpoint.load_model(path, bits), tokenizer, frame, run.folder, config, run)
+    model = checkpoint.load_model(path, bits)
+    return Opened(model, tokenizer, record.frame, run.folder, record.config, run)

@@ -26,8 +26,8 @@ def plan_minutes(setup: TrainSetup, settings: dict[str, Any], minutes: float) ->
     steps = count_steps(setup, 60 * minutes)
     train = make_config(settings | {"train.steps": steps}).train
     config = dataclasses.replace(setup.config, train=train)
-    plan = find_recipe(config.recipe).build(config, setup.corpus, setup.tokenizer, setup.model)
-    return dataclasses.replace(setup, config=config, plan=plan)
+    setup = dataclasses.replace(setup, config=config)
+    return dataclasses.replace(setup, plan=find_recipe(config.recipe).build(setup))
 
 
 def count_steps(setup: TrainSetup, seconds: float) -> int:

@@ -1,17 +1,56 @@
 """Register the recipes of `tinyllm train NAME`. A recipe is a function in a file of `recipes/`.
 
     @recipe("pretrain", "predict the next token of a text")
-    def pretrain(config, corpus, tokenizer, model):
+    def pretrain(parts):
         return Plan(batches, loss, evaluate, ...)
 
-The function gets data and model, and returns a `Plan`.
+The function gets `Parts`, data and model among them, and returns a `Plan`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, NamedTuple
 
 from tinyllm.errors import UserError, did_you_mean
+from tinyllm.models import build
+from tinyllm.runs.start import Start
+
+
+class Frame(NamedTuple):
+    """The text between a prompt and its answer, and the text that ends an answer."""
+
+    separator: str = ""
+    end: str = ""
+
+
+NO_FRAME = Frame()
+
+
+@dataclass
+class Parts:
+    """The data and the model from which a recipe makes its plan.
+
+    start: the weights that the run began with; None if these were drawn from the seed.
+    frame: what stands around an answer: set by the recipe, or else inherited from the run of `start`.
+    """
+
+    config: Any  # a `RunConfig`
+    corpus: Any
+    tokenizer: Any
+    model: Any
+    _: KW_ONLY
+    start: Start | None = None
+    frame: Frame = NO_FRAME
+
+    def reference(self) -> Any:
+        """Return another copy of the model with the weights that the run began with, in evaluation mode.
+
+        In a resumed run, too, these are not the trained weights. Without a start they are drawn from the seed
+        again. Raises UserError when the weights of the start are gone or have changed.
+        """
+        if self.start:
+            return self.start.open()[0]
+        return build(self.model.config, seed=self.config.seed).eval()
 
 
 @dataclass
@@ -37,11 +76,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named way to train, with its settings. `build(config, corpus, tokenizer, model)` returns a Plan.
+    """A named way to train, with its settings. `build(parts)` returns a Plan.
 
     options: the dataclass of the recipe's settings, which are called NAME.FIELD.
     text(config, corpus): returns the bytes from which a new tokenizer learns, by default the corpus.
-    frame(options): returns the text after a prompt and the text after an answer, which `generate` needs.
+    frame(options): returns what stands around an answer; None: a run keeps the frame of its start.
     objectives: the objectives of the models that the recipe can train.
     adapt(model, corpus): returns the model with the output layer that the recipe needs.
     prepare_tokenizer(tokenizer, options, objective): adds special tokens to a new tokenizer.
@@ -52,7 +91,7 @@ class Recipe:
     build: Callable[..., Plan]
     options: type | None = None
     text: Callable[..., bytes] | None = None
-    frame: Callable[[Any], tuple[str, str]] = lambda options: ("", "")
+    frame: Callable[[Any], Frame] | None = None
     objectives: tuple[str, ...] = ("causal",)
     adapt: Callable[[Any, Any], Any] | None = None
     prepare_tokenizer: Callable[[Any, Any, str], None] | None = None

@@ -1,6 +1,6 @@
 """Read and write the folder of a training run, which contains everything about the run.
 
-runs/NAME/run.json          all settings; facts about the data, with its SHA-256; notes
+runs/NAME/run.json          all settings; facts about the data, with its SHA-256; frame, start and notes
           tokenizer.json
           log.jsonl         what happened
           report.html       a page that shows the run
@@ -13,7 +13,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from tinyllm.files import atomic_write_bytes, atomic_write_text, read_bytes, rea
 from tinyllm.runs import checkpoint
 from tinyllm.runs.config import RunConfig, known_settings, make_config
 from tinyllm.runs.log import RunLog
+from tinyllm.runs.recipe import NO_FRAME, Frame
+from tinyllm.runs.start import Start
 from tinyllm.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 from tinyllm.train.loop import Progress, stateful
 
@@ -45,6 +47,26 @@ class Facts:
         check(self, "facts.")
 
 
+@dataclass(frozen=True)
+class Record:
+    """The content of run.json: what a run is made of, and how it began.
+
+    notes: JSON values that others want to find again, such as the ops that were replaced.
+    """
+
+    config: RunConfig
+    facts: Facts
+    frame: Frame = NO_FRAME
+    start: Start | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def content(self) -> dict[str, Any]:
+        """Return the record in the form of run.json."""
+        start = self.start and asdict(self.start)
+        return {"settings": self.config.nested(), "facts": asdict(self.facts), "frame": self.frame._asdict(),
+                "start": start, "notes": self.notes}  # fmt: skip
+
+
 STATE = {"step": bounded(int, min=0), "progress": {}, "log_bytes": bounded(int, min=0)}  # in state.json
 # Else transformers takes the tokenizer of the family's published models, which gives other ids or fails.
 FOR_TRANSFORMERS = '{"tokenizer_class": "PreTrainedTokenizerFast"}\n'
@@ -63,8 +85,7 @@ class Run:
         self.log = RunLog(self.folder / "log.jsonl")
         self.report = self.folder / "report.html"
         self.checkpoints = self.folder / "checkpoints"
-        self.notes: dict[str, Any] = {}  # values stored by `note`
-        self._content: dict[str, Any] = {}  # run.json without the notes
+        self._record: Record | None = None  # what `read` returns
 
     def __repr__(self):
         last = self.last_checkpoint()
@@ -93,11 +114,11 @@ class Run:
         if not os.access(place, os.W_OK | os.X_OK):
             raise UserError(f"cannot write the run to {self.folder}: no permission to write in {place}")
 
-    def create(self, config: RunConfig, facts: Facts, tokenizer: Tokenizer) -> None:
+    def create(self, record: Record, tokenizer: Tokenizer) -> None:
         """Begin a run: remove the files of an earlier run, write the tokenizer, and finally run.json."""
         with self.rewritten():
             save_tokenizer(tokenizer, self.tokenizer)
-            self.write(config, facts)
+            self.write(record)
 
     @contextmanager
     def rewritten(self) -> Iterator[None]:
@@ -118,59 +139,56 @@ class Run:
             raise UserError(f"cannot write the run to {self.folder}: {error.strerror or error}") from error
         yield
 
-    def write(self, config: RunConfig, facts: Facts) -> None:
-        """Write run.json: the settings, the facts, and the notes."""
-        self._content = {"settings": config.nested(), "facts": asdict(facts)}
-        self._write()
-
-    def note(self, name: str, value: Any) -> None:
-        """Store a JSON value under "notes" in run.json, now if the file exists, else when it is written."""
-        self.notes[name] = value
-        if self._content:
-            self._write()
-
-    def _write(self):
-        text = json.dumps(self._content | {"notes": self.notes}, indent=2, ensure_ascii=False)
+    def write(self, record: Record) -> None:
+        """Write run.json."""
+        text = json.dumps(record.content(), indent=2, ensure_ascii=False)
         atomic_write_text(self.file, text + "\n")
+        self._record = record
 
     def replaced_ops(self, more: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """Return the ops that were replaced in the run, from the note "replaced_ops": [{"op": name, ...}].
 
         Raises UserError if the note has another form. more: the types of more keys, {key: type}.
         """
-        records = self.notes.get("replaced_ops", [])
+        records = self.read().notes.get("replaced_ops", [])
         try:
             conform(records, [{"op": str} | (more or {})])
         except UserError as error:
             raise UserError(f"{self.file} is damaged: its notes.replaced_ops {error}") from None
         return records
 
-    def read_config(self) -> tuple[RunConfig, Facts]:
-        """Return the settings and facts in run.json, and load the notes.
+    def read(self) -> Record:
+        """Return the content of run.json, which is read only once.
 
         A setting that did not exist when the run was written gets its default. Raises UserError when the file
         is missing or damaged.
         """
+        if self._record is None:
+            self._record = self._read_record()
+        return self._record
+
+    def _read_record(self):
         content = self._read_file()
         try:
-            settings, facts, notes = flatten(content["settings"]), content["facts"], content["notes"]
+            settings, start = flatten(content["settings"]), content["start"]
             known = known_settings(settings["recipe"], settings["model.type"])
             if unknown := sorted(settings.keys() - known.keys()):  # a missing setting is newer than the run
                 raise ValueError(f"{unknown[0]} is unknown; did another version of tinyllm write it?")
-            found = Facts(**facts)
-            config, self.notes = make_config(settings), dict(notes)
+            config = make_config(settings)
             for name, value in config.flat().items():
                 if isinstance(settings.get(name), str) and not isinstance(value, str):
                     raise ValueError(f"{name} = {settings[name]!r} is a text")
+            return Record(config, Facts(**content["facts"]), Frame(**content["frame"]),
+                          start and Start(**start), content["notes"])  # fmt: skip
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{self.file} is damaged: {error}") from error
-        self._content = {"settings": content["settings"], "facts": facts}
-        return config, found
 
     def _read_file(self):
         """Return the content of run.json. Raises UserError if the folder is not a run."""
         self._check_is_run()
-        return read_json(self.file, {"settings": {}, "facts": {}, "notes": {}})
+        frame = {"separator": str, "end": str}
+        known = {"settings": {}, "facts": {}, "frame": frame, "notes": {}, "start": bounded(dict | None)}
+        return read_json(self.file, known)
 
     def _check_is_run(self):
         """Raise UserError, saying what the folder is, if it holds no run.json."""
@@ -190,9 +208,10 @@ class Run:
         known = [os.path.lexists(self.folder / name) for name in ("config.json", "adapter_config.json")]
         return any(known) and not os.path.lexists(self.file)
 
-    def read_tokenizer(self, facts: Facts) -> Tokenizer:
-        """Return the run's tokenizer. Raises UserError if it is another one than the `facts` describe."""
-        tokenizer, size = load_tokenizer(self.tokenizer), facts.vocab_size
+    def read_tokenizer(self) -> Tokenizer:
+        """Return the run's tokenizer. Raises UserError if it is another one than run.json describes."""
+        facts, tokenizer = self.read().facts, load_tokenizer(self.tokenizer)
+        size = facts.vocab_size
         if tokenizer.fingerprint() != facts.tokenizer_sha256:
             raise UserError(
                 f"{self.tokenizer} is not the tokenizer that this run was trained with: its SHA-256 differs"

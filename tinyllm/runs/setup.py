@@ -13,13 +13,14 @@ from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.models import build, family, names
 from tinyllm.models.generation import sampling_settings
+from tinyllm.models.registry import locate
 from tinyllm.nn.module import without_memory
 from tinyllm.nn.quantized import QuantizedLinear
-from tinyllm.runs.checkpoint import load_model
+from tinyllm.runs.checkpoint import load_model, verify
 from tinyllm.runs.config import RunConfig, model_settings, usual_preset
-from tinyllm.runs.opened import open_model
-from tinyllm.runs.recipe import Plan, find_recipe
-from tinyllm.runs.run import Facts, Run
+from tinyllm.runs.recipe import NO_FRAME, Frame, Parts, Plan, Recipe, find_recipe
+from tinyllm.runs.run import Facts, Record, Run
+from tinyllm.runs.start import Start, hash_weights
 from tinyllm.tokenizer import Tokenizer, make_tokenizer
 from tinyllm.train import events
 from tinyllm.train.fit import loop_of
@@ -28,15 +29,15 @@ from tinyllm.train.memory import free_memory
 
 
 @dataclass
-class TrainSetup:
+class TrainSetup(Parts):
     """Everything that a training run needs. `prepare` makes it from a RunConfig."""
 
-    config: RunConfig
-    tokenizer: Tokenizer
-    model: Any
     plan: Plan
     facts: Facts
-    corpus: Any
+
+    def record(self, notes: dict[str, Any] | None = None) -> Record:
+        """Return the content of a run.json."""
+        return Record(self.config, self.facts, self.frame, self.start, notes or {})
 
     def train(
         self, run: Run | None = None, resume: bool = False, stop: Callable[[], bool] = lambda: False
@@ -46,12 +47,13 @@ class TrainSetup:
         `resume` continues from the last checkpoint. When `stop()` is true, the loop saves a checkpoint and
         ends after the current step. Raises UserError when the last checkpoint is damaged.
         """
-        loop = self._loop(self.model, self.plan)
-        loop.evaluate, loop.sample, loop.checkpoint, loop.stop = self.plan.evaluate, self.sample, run, stop
-        loop.about = dataclasses.asdict(self.facts) | (run.notes if run else {})
+        notes = run.read().notes if run else {}
+        about = dataclasses.asdict(self.facts) | notes
+        loop = self._loop(self.model, self.plan, evaluate=self.plan.evaluate, sample=self.sample,
+                          checkpoint=run, about=about, stop=stop)  # fmt: skip
         if run and resume:
             loop.progress = run.restore(self.model, loop.optimizer, self.plan, loop.steps)
-            run.write(self.config, self.facts)  # the number of steps may have grown
+            run.write(self.record(notes))  # the number of steps may have grown
         return loop
 
     def steps(self) -> Iterator[events.Stepped]:
@@ -62,8 +64,8 @@ class TrainSetup:
         happened = self._loop(build(self.model.config, seed=self.config.seed), copy.deepcopy(self.plan))
         return (event for event in happened if isinstance(event, events.Stepped))
 
-    def _loop(self, model, plan):
-        return loop_of(self.config.train, model, plan.batches, plan.loss, self.config.seed)
+    def _loop(self, model, plan, **more):
+        return loop_of(self.config.train, model, plan.batches, plan.loss, self.config.seed, **more)
 
     def sample(self, model: Any) -> str:
         """Generate a sample, always with the same random numbers, so that samples can be compared.
@@ -87,6 +89,7 @@ def prepare(
     tokenizer: Tokenizer | None = None,
     progress: Callable[[int, int], None] | None = None,
     model: Any = None,
+    begun: Record | None = None,
 ) -> TrainSetup:
     """Read the data, make tokenizer and model, and check that they fit together, without writing files.
 
@@ -95,22 +98,18 @@ def prepare(
             print(event)
 
     Give `corpus`, `tokenizer` and `model` if they exist already, as in a resumed run, which does not train
-    its tokenizer again. `progress` is passed to the tokenizer's training. Raises UserError when the parts do
-    not fit together.
+    its tokenizer again, and in `begun` its run.json. `progress` is passed to the tokenizer's training. Raises
+    UserError when the parts do not fit together.
     """
     corpus, recipe = corpus or load_corpus(config.data), find_recipe(config.recipe)
-    if config.start and not model:
-        model, tokenizer = open_start(config.start)
+    start, frame = (begun.start, begun.frame) if begun else find_start(config.start)
+    if config.start and start and not model:
+        model, tokenizer = open_start(start)
         settings = model_settings(model.config)
         preset = usual_preset(settings["type"])
         config = dataclasses.replace(config, model=settings, tokenizer=config.start, preset=preset)
     if tokenizer is None:
-        if config.tokenizer == "char" or (corpus.data and config.tokenizer != "byte"):
-            corpus.text()  # raises with the name of the file, and offers the byte tokenizer
-        data = recipe.text(config, corpus) if recipe.text else corpus.data
-        tokenizer = make_tokenizer(config.tokenizer, data, progress)
-        if recipe.prepare_tokenizer:
-            recipe.prepare_tokenizer(tokenizer, config.options, family(config.model["type"]).objective)
+        tokenizer = new_tokenizer(config, corpus, recipe, progress)
         config = with_special_tokens(config, tokenizer)
     corpus.check_tokenizer(tokenizer)
     if not model:
@@ -127,10 +126,24 @@ def prepare(
         temperature, min_p = config.train.sample_temperature, config.train.sample_min_p
         drawn = {"do_sample": temperature > 0, "temperature": temperature or 1.0, "min_p": min_p}
         model.generation = dict(model.generation) | drawn
-    plan = recipe.build(config, corpus, tokenizer, model)
+    if recipe.frame:
+        frame = recipe.frame(config.options)
+    parts = Parts(config, corpus, tokenizer, model, start=start, frame=frame)
+    plan = recipe.build(parts)
     found = corpus.name, corpus.size, corpus.sha256, plan.train_tokens, plan.val_tokens
     facts = Facts(*found, tokenizer.vocab_size, tokenizer.fingerprint(), corpus.entropy_per_char)
-    return TrainSetup(config, tokenizer, model, plan, facts, corpus)
+    return TrainSetup(**vars(parts), plan=plan, facts=facts)
+
+
+def new_tokenizer(config: RunConfig, corpus: Any, recipe: Recipe, progress: Any = None) -> Tokenizer:
+    """Train a tokenizer on a corpus, or load it from a file, and add the special tokens of the recipe."""
+    if config.tokenizer == "char" or (corpus.data and config.tokenizer != "byte"):
+        corpus.text()  # raises with the name of the file, and offers the byte tokenizer
+    data = recipe.text(config, corpus) if recipe.text else corpus.data
+    tokenizer = make_tokenizer(config.tokenizer, data, progress)
+    if recipe.prepare_tokenizer:
+        recipe.prepare_tokenizer(tokenizer, config.options, family(config.model["type"]).objective)
+    return tokenizer
 
 
 def check_memory(settings: dict[str, Any], optimizer: str) -> None:
@@ -158,12 +171,28 @@ def with_special_tokens(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
     return dataclasses.replace(config, model=config.model | ids)
 
 
-def open_start(place: str) -> tuple[Any, Tokenizer]:
-    """Load the model and tokenizer with which a new run starts, from a run or a Hugging Face folder."""
-    opened = open_model(place)
-    if any(isinstance(module, QuantizedLinear) for _, module in opened.model.named_modules()):
-        raise UserError(f"{place} holds quantised weights, which cannot be trained: give the original")
-    return opened.model, opened.tokenizer
+def find_start(place: str | None) -> tuple[Start | None, Frame]:
+    """Find the weights that a new run begins with, and the frame that it inherits.
+
+    `place` is a run, whose best checkpoint is taken, or a Hugging Face folder, or None. Raises UserError,
+    naming the file, when a file is missing or damaged.
+    """
+    if place is None:
+        return None, NO_FRAME
+    run = Run(locate(place))
+    if run.is_model():
+        return Start(place, hash_weights(run.folder)), NO_FRAME
+    frame, path = run.read().frame, run.find_checkpoint()
+    state = verify(path, lambda name: name != "optimizer.safetensors")
+    return Start(str(path), state["sha256"]["model.safetensors"]), frame
+
+
+def open_start(start: Start) -> tuple[Any, Tokenizer]:
+    """Load the model and the tokenizer that a run begins with. Raises UserError if they cannot be trained."""
+    model, tokenizer = start.open()
+    if any(isinstance(module, QuantizedLinear) for _, module in model.named_modules()):
+        raise UserError(f"{start.folder} holds quantised weights, which cannot be trained: give the original")
+    return model, tokenizer
 
 
 def reopen(run: Run, config: RunConfig) -> TrainSetup:
@@ -171,8 +200,9 @@ def reopen(run: Run, config: RunConfig) -> TrainSetup:
 
     Raises UserError when the run's data has changed, or its weights are quantised.
     """
-    _, facts = run.read_config()
-    if bits := run.notes.get("bits"):
+    record = run.read()
+    facts = record.facts
+    if bits := record.notes.get("bits"):
         raise UserError(
             f"{run.folder} holds weights of {bits} bits, which cannot be trained: "
             "go on with the run that it was made from"
@@ -183,11 +213,11 @@ def reopen(run: Run, config: RunConfig) -> TrainSetup:
             f"the data has changed since this run began: SHA-256 {corpus.sha256[:12]}... now, "
             f"{facts.sha256[:12]}... then; bring it back, or start a new run"
         )
-    tokenizer, last = run.read_tokenizer(facts), run.last_checkpoint()
+    tokenizer, last = run.read_tokenizer(), run.last_checkpoint()
     model = load_model(last) if last else None  # first, so that a damaged run.json takes no memory
     if model:
         found = {"model_type": model.model_type} | dataclasses.asdict(model.config)
         for name, wanted in config.model_config(tokenizer.vocab_size).items():
             if found[name] != wanted:
                 raise UserError(f"{run.file} says {name} = {wanted!r}, and its checkpoint {found[name]!r}")
-    return prepare(config, corpus, tokenizer, model=model)
+    return prepare(config, corpus, tokenizer, model=model, begun=record)

@@ -28,13 +28,13 @@ def make_optimizer(config: TrainConfig, model: Module) -> Optimizer:
 
 
 def loop_of(
-    config: TrainConfig, model: Any, batches: Any, loss: Any, seed: int, optimizer: Any = None
+    config: TrainConfig, model: Any, batches: Any, loss: Any, seed: int, optimizer: Any = None, **more: Any
 ) -> Loop:
-    """Return a loop that trains a model with these settings, without evaluation and files."""
+    """Return a loop that trains a model with these settings; `more` are other arguments of `Loop`."""
     if optimizer is None:
         optimizer = make_optimizer(config, model)
     settings = {name: getattr(config, name) for name in SAME}
-    settings |= {"seed": seed, "schedule": lambda step: learning_rate(step, config)}
+    settings |= {"seed": seed, "schedule": lambda step: learning_rate(step, config)} | more
     return Loop(model, batches, loss, optimizer, **settings)
 
 

@@ -10,7 +10,7 @@ from tinyllm.errors import UserError
 from tinyllm.files import parse_json
 from tinyllm.nn.encoder import padded
 from tinyllm.rng import Random
-from tinyllm.runs.recipe import Plan, hold_out, recipe
+from tinyllm.runs.recipe import Parts, Plan, hold_out, recipe
 from tinyllm.train.evaluate import evaluate
 from tinyllm.train.objectives import text_class
 
@@ -72,8 +72,9 @@ def texts(config: Any, corpus: Any) -> bytes:
 
 @recipe("classify", "learn the classes of texts, from a JSONL or TSV file", text=texts,
         objectives=("masked",), adapt=adapt)  # fmt: skip
-def classify(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
+def classify(parts: Parts) -> Plan:
     """Return a plan that trains on the first examples of a corpus and validates on the last ones."""
+    config, corpus, tokenizer, model = parts.config, parts.corpus, parts.tokenizer, parts.model
     train, labels = config.train, model.config.labels
     examples, cut = [], 0
     for first, second, label in read_examples(corpus):

@@ -14,7 +14,7 @@ from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.ops.loss import IGNORED
 from tinyllm.rng import Random
-from tinyllm.runs.recipe import Plan, recipe
+from tinyllm.runs.recipe import Parts, Plan, recipe
 from tinyllm.tokenizer.middle import add_markers, markers_of
 from tinyllm.tokenizer.text import SPAN
 from tinyllm.train.evaluate import count_characters, evaluate
@@ -195,8 +195,9 @@ def prepare_tokenizer(tokenizer: Any, options: PretrainConfig, objective: str) -
 
 @recipe("pretrain", "predict the next token of a text, or what is hidden", PretrainConfig,
         objectives=tuple(OBJECTIVES), prepare_tokenizer=prepare_tokenizer)  # fmt: skip
-def pretrain(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
+def pretrain(parts: Parts) -> Plan:
     """Return a plan that trains on windows of the first part of a corpus and validates on the rest."""
+    config, corpus, tokenizer, model = parts.config, parts.corpus, parts.tokenizer, parts.model
     if corpus.shown and model.picture_marks:
         raise UserError(f"pretrain sees no pictures, and {corpus.name} has some: use `tinyllm train sft`")
     train, windows = config.train, OBJECTIVES[model.objective](
@@ -204,16 +205,16 @@ def pretrain(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
     )
     if config.options.documents and model.objective == "causal":
         return of_documents(config, corpus, tokenizer, model.config.context, windows)
-    parts = []
+    halves = []
     for name, text in zip(("training", "validation"), corpus.split(train.val_fraction), strict=True):
-        parts.append(tokens := token_array(text, tokenizer))
+        halves.append(tokens := token_array(text, tokenizer))
         if len(tokens) < windows.length + 1:
             raise UserError(
                 f"the {name} part of {corpus.name} has {len(tokens)} tokens, and a context of "
                 f"{model.config.context} needs at least {windows.length + 1}: take more text, or a smaller "
                 "--set model.context"
             )
-    learnt, held_out = parts
+    learnt, held_out = halves
 
     def batches(step):
         x, y = get_batch(learnt, config.seed, step, train.batch, windows.length)

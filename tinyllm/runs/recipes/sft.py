@@ -14,7 +14,7 @@ from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.files import parse_json
 from tinyllm.rng import Random
-from tinyllm.runs.recipe import Plan, hold_out, recipe
+from tinyllm.runs.recipe import Frame, Parts, Plan, hold_out, recipe
 from tinyllm.train.evaluate import count_characters, evaluate
 from tinyllm.train.objectives import next_token
 
@@ -69,11 +69,6 @@ def texts(config: Any, corpus: Any) -> bytes:
     return "".join(pairs).encode()
 
 
-def frame(options: SFTConfig) -> tuple[str, str]:
-    """Return the text before an answer and the text after it."""
-    return options.separator, options.end
-
-
 def encode_pairs(config: Any, corpus: Any, tokenizer: Any, model: Any, marks: list[int]) -> list[tuple]:
     """Return [(ids of the prompt, ids of the answer, picture or None)]; each prompt begins with `marks`."""
     options = config.options
@@ -89,21 +84,23 @@ def encode_pairs(config: Any, corpus: Any, tokenizer: Any, model: Any, marks: li
     ]
 
 
-@recipe("sft", "learn to answer, from pairs in a JSONL or TSV file", SFTConfig, text=texts, frame=frame,
+@recipe("sft", "learn to answer, from pairs in a JSONL or TSV file", SFTConfig, text=texts,
+        frame=lambda options: Frame(options.separator, options.end),
         objectives=("causal", "spans"))  # fmt: skip
-def sft(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
+def sft(parts: Parts) -> Plan:
     """Return a plan that trains on pairs of prompt and answer; only answers count in the loss.
 
     An encoder-decoder reads the prompt and writes the answer. A model that sees pictures gets a picture of
     the corpus before each prompt.
     """
+    config, corpus, tokenizer, model = parts.config, parts.corpus, parts.tokenizer, parts.model
     train, options, context = config.train, config.options, model.config.context
     apart = model.is_encoder_decoder
     marks = model.picture_marks if corpus.shown else []
     if (apart or marks) and options.packed:
         raise UserError(f"sft.packed is for texts: a {model.model_type} reads one prompt at a time here")
     pairs = encode_pairs(config, corpus, tokenizer, model, marks)
-    parts = hold_out(corpus, pairs, train.val_fraction, "pairs")
+    halves = hold_out(corpus, pairs, train.val_fraction, "pairs")
     lengths = [max(map(len, pair[:2])) if apart else sum(map(len, pair[:2])) - 1 for pair in pairs]
     cut = sum(length > context for length in lengths) / len(pairs)
     characters = count_characters(tokenizer)
@@ -114,7 +111,7 @@ def sft(config: Any, corpus: Any, tokenizer: Any, model: Any) -> Plan:
         return dataclasses.replace(batch, pictures=np.stack(pictures)) if marks else batch
 
     # Skip pairs without room for any of the answer: they teach nothing, and cannot start a sample.
-    learnt, held_out = ([x for x in part if layout([x]).count] for part in parts)
+    learnt, held_out = ([x for x in part if layout([x]).count] for part in halves)
     if not (learnt and held_out):
         raise UserError(f"a context of {context} cuts off every answer of {corpus.name}: {ADVICE}")
 

@@ -1,0 +1,93 @@
+"""The start of a run: the weights that it began with, and the frame that it inherits."""
+
+import itertools
+import shutil
+
+import numpy as np
+import pytest
+from tiny_run import new_training, resumed_training
+
+import tinyllm as tl
+from tinyllm.errors import UserError
+from tinyllm.models import save_weights
+from tinyllm.runs.recipe import Frame
+from tinyllm.runs.start import hash_weights
+
+
+def begun(folder, base, data, **settings):
+    """Return a new run, and its setup, with the weights of the run `base` and its settings of training."""
+    of_base = tl.Run(base).read().config.flat()
+    settings = {name: value for name, value in of_base.items() if name.startswith("train.")} | settings
+    setup = tl.prepare(tl.make_config(settings | {"data": str(data), "start": str(base)}))
+    run = tl.Run(folder)
+    run.create(setup.record(), setup.tokenizer)
+    return run, setup
+
+
+def same(model, other):
+    return all(np.array_equal(a, other.state_dict()[name]) for name, a in model.state_dict().items())
+
+
+@pytest.mark.parametrize("events", [3, 22])  # before the first checkpoint, and behind it
+def test_the_reference_after_a_resume_is_the_start_and_not_the_trained_model(tmp_path, whole, text, events):
+    run, setup = begun(tmp_path / "run", whole, text)
+    truth = tl.from_pretrained(tl.Run(whole).find_checkpoint())
+    assert same(setup.reference(), truth)
+    list(itertools.islice(setup.train(run), events))
+    resumed = resumed_training(tmp_path / "run")
+    assert same(resumed.setup.reference(), truth) and not resumed.setup.reference().training
+    assert same(resumed.model, truth) == (not run.last_checkpoint())
+
+
+def test_without_a_start_the_reference_is_the_untrained_model_of_the_seed(tmp_path, text):
+    training = new_training(tmp_path / "run", text)
+    truth = training.setup.reference()
+    assert same(training.model, truth)
+    list(training)
+    resumed = resumed_training(tmp_path / "run")
+    assert same(resumed.setup.reference(), truth) and not same(resumed.model, truth)
+
+
+def test_a_start_that_changed_or_is_gone_is_refused_with_both_digests(tmp_path, whole, text):
+    shutil.copytree(whole, tmp_path / "base")
+    run, setup = begun(tmp_path / "run", tmp_path / "base", text)
+    start = run.read().start
+    file = tl.Run(tmp_path / "base").find_checkpoint() / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    for action in (setup.reference, lambda: resumed_training(tmp_path / "run")):
+        with pytest.raises(UserError, match=rf"changed since the run began: SHA-256 .* {start.sha256[:12]}"):
+            action()
+    with pytest.raises(UserError, match="SHA-256 differs"):
+        begun(tmp_path / "other", tmp_path / "base", text)
+    shutil.rmtree(file.parent)
+    with pytest.raises(UserError, match=rf"SHA-256 {start.sha256[:12]}.* is gone"):
+        setup.reference()
+
+
+def test_the_hash_of_a_folder_sees_every_part(tmp_path):
+    for name, value in (("a", 1.0), ("b", 2.0)):
+        save_weights({name: np.full(3, value, np.float32)}, tmp_path / f"model-{name}.safetensors")
+    before = hash_weights(tmp_path)
+    save_weights({"b": np.zeros(3, np.float32)}, tmp_path / "model-b.safetensors")
+    changed = hash_weights(tmp_path)
+    (tmp_path / "model-a.safetensors").rename(tmp_path / "model-c.safetensors")
+    assert len({before, changed, hash_weights(tmp_path)}) == 3
+    (tmp_path / "model.safetensors").write_bytes(b"\0" * 99)
+    with pytest.raises(UserError, match="not a safetensors file"):
+        hash_weights(tmp_path)
+
+
+def test_a_run_inherits_the_frame_of_its_start_unless_its_recipe_sets_one(tmp_path, whole, text):
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("the cat\tsat\n" * 30)
+    sft = {"recipe": "sft", "sft.separator": " ", "sft.end": "."}
+    tuned, setup = begun(tmp_path / "tuned", whole, pairs, **sft)
+    list(setup.train(tuned))
+    assert tuned.read().frame == Frame(" ", ".") and tl.Run(whole).read().frame == Frame()
+    run, setup = begun(tmp_path / "later", tmp_path / "tuned", text)
+    assert setup.frame == tl.Run(run.folder).read().frame == Frame(" ", ".")
+    assert resumed_training(run.folder).setup.frame == Frame(" ", ".")
+    again, _ = begun(tmp_path / "again", tmp_path / "tuned", pairs, **sft | {"sft.end": "\n"})
+    assert again.read().frame == Frame(" ", "\n")

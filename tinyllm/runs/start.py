@@ -1,0 +1,63 @@
+"""Remember the weights that a run began with, and open them again later.
+
+A reference model and the base of an adapter are the weights at the beginning of a run, also after the run has
+been resumed from a checkpoint. So run.json has the folder of these weights, and their SHA-256.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinyllm.config import check
+from tinyllm.errors import UserError
+from tinyllm.models import from_pretrained
+from tinyllm.models.registry import locate
+from tinyllm.runs.checkpoint import sha256
+from tinyllm.tokenizer import Tokenizer, load_tokenizer
+
+
+@dataclass(frozen=True)
+class Start:
+    """The weights that a run began with: a folder (or a name on the Hub), and the SHA-256 of its weights."""
+
+    folder: str
+    sha256: str
+
+    def __post_init__(self):
+        check(self, "start.")
+
+    def open(self) -> tuple[Any, Tokenizer]:
+        """Return the model, in evaluation mode, and its tokenizer.
+
+        Raises UserError, with both digests, when the weights have changed, and when their folder is gone.
+        """
+        folder, then = locate(self.folder), f"{self.sha256[:12]}..."
+        if not os.path.isdir(folder):
+            raise UserError(
+                f"the run began with the weights of SHA-256 {then} in {self.folder}, which is gone: "
+                "bring that folder back, or start a new run"
+            )
+        if (found := hash_weights(folder)) != self.sha256:
+            raise UserError(
+                f"the weights in {self.folder} have changed since the run began: SHA-256 {found[:12]}... "
+                f"now, {then} then; bring them back, or start a new run"
+            )
+        return open_folder(folder)
+
+
+def hash_weights(folder: Path) -> str:
+    """Return the SHA-256 of a folder's weights: of model.safetensors, or of the digests of all its parts."""
+    single = folder / "model.safetensors"
+    parts = [] if os.path.lexists(single) else sorted(folder.glob("*.safetensors"))
+    digests = "".join(f"{sha256(part)}  {part.name}\n" for part in parts)
+    return hashlib.sha256(digests.encode()).hexdigest() if parts else sha256(single)
+
+
+def open_folder(folder: Path, bits: int | None = None) -> tuple[Any, Tokenizer]:
+    """Load the model and the tokenizer of a Hugging Face folder, and check that they fit together."""
+    model, tokenizer = from_pretrained(folder, bits), load_tokenizer(folder / "tokenizer.json")
+    if (size := model.config.vocab_size) < tokenizer.vocab_size:  # a larger size is padding, never learnt
+        raise UserError(f"the model in {folder} has {size} tokens, its tokenizer {tokenizer.vocab_size}")
+    return model, tokenizer
