@@ -16,11 +16,11 @@ from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict, progress
 from tinyllm.course.page import curves, write_page
 from tinyllm.data import load_corpus, two_texts
+from tinyllm.data.corruption import span_corruption
 from tinyllm.decode.beams import beam_search
 from tinyllm.models.t5 import T5, T5Config
 from tinyllm.tokenizer import BPETokenizer
 from tinyllm.train import next_token
-from tinyllm.train.objectives import span_corruption
 
 folder = begin()
 

@@ -11,12 +11,13 @@ from tiny_gpt import shaken
 
 import tinyllm as tl
 from tinyllm import ops
+from tinyllm.data.corruption import diffused
 from tinyllm.decode.fill import unmask, write
 from tinyllm.errors import UserError
 from tinyllm.models import build
 from tinyllm.ops import cross_entropy
 from tinyllm.rng import Random
-from tinyllm.train.objectives import diffused, diffusion
+from tinyllm.train.objectives import diffusion
 
 MASK, V = 3, 7
 SIZES = {"vocab_size": V, "context": 12, "layers": 1, "heads": 2, "width": 16, "hidden": 20}

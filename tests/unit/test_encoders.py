@@ -12,6 +12,7 @@ import tinyllm as tl
 from tinyllm.bench import peers
 from tinyllm.cli import main
 from tinyllm.data import Batch, Corpus
+from tinyllm.data.corruption import masked
 from tinyllm.decode.fill import classes, fill
 from tinyllm.errors import UserError
 from tinyllm.models import build
@@ -19,7 +20,7 @@ from tinyllm.nn.encoder import padded
 from tinyllm.runs.recipes.classify import TextBatch, read_examples
 from tinyllm.runs.recipes.pretrain import begin_words
 from tinyllm.tokenizer import CharTokenizer, load_tokenizer, make_tokenizer, save_tokenizer
-from tinyllm.train.objectives import guess, masked, masked_token, same_meaning
+from tinyllm.train.objectives import guess, masked_token, same_meaning
 
 SIZES = {"vocab_size": 19, "context": 12, "layers": 1, "heads": 2, "width": 16, "hidden": 32}
 IDS = st.lists(st.integers(5, 9), max_size=20)

@@ -13,12 +13,12 @@ from tiny_run import SETTINGS, write_text
 import tinyllm as tl
 from tinyllm.cli import main
 from tinyllm.data import Batch, Corpus
+from tinyllm.data.middle import cut_lines, documents, fill_in_the_middle, middles
 from tinyllm.decode.middle import fill_middle, middle_prompt
 from tinyllm.errors import UserError
 from tinyllm.ops import move_middle, pass_at_k, split_middle, trim_sides
 from tinyllm.ops.loss import IGNORED
 from tinyllm.tokenizer.middle import MARKERS, add_markers, markers_of
-from tinyllm.train.objectives import cut_lines, documents, fill_in_the_middle, middles
 
 PRE, SUF, MID, END = 256, 257, 258, 259
 BYTES = tl.ByteTokenizer()

@@ -11,12 +11,12 @@ from tiny_gpt import check_slopes, shaken, softmax
 
 import tinyllm as tl
 from tinyllm import nn, ops
+from tinyllm.data.corruption import span_corruption
 from tinyllm.errors import UserError
 from tinyllm.models import build, from_pretrained
 from tinyllm.nn import Seen
 from tinyllm.ops.registry import _compiled
 from tinyllm.tensor import no_grad
-from tinyllm.train.objectives import span_corruption
 
 V, CONTEXT = 11, 9
 SIZES = {"vocab_size": V, "context": CONTEXT, "layers": 2, "heads": 3, "width": 16, "head_width": 6,

@@ -8,6 +8,8 @@ import numpy as np
 
 from tinyllm.config import check, setting
 from tinyllm.data import Batch, eval_batches, get_batch, rows, token_array
+from tinyllm.data.corruption import diffused, masked, span_corruption
+from tinyllm.data.middle import documents, middles
 from tinyllm.decode.engine import generate
 from tinyllm.decode.fill import fill, write
 from tinyllm.decode.sampling import Sampling
@@ -18,16 +20,7 @@ from tinyllm.runs.recipe import Parts, Plan, recipe
 from tinyllm.tokenizer.middle import add_markers, markers_of
 from tinyllm.tokenizer.text import SPAN
 from tinyllm.train.evaluate import count_characters, evaluate
-from tinyllm.train.objectives import (
-    diffused,
-    diffusion,
-    documents,
-    masked,
-    masked_token,
-    middles,
-    next_token,
-    span_corruption,
-)
+from tinyllm.train.objectives import diffusion, masked_token, next_token
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Objectives that rearrange a text: nothing is lost, and as much is hidden as was asked for."""
+"""Corruption of texts: nothing is lost, and as much is hidden as was asked for."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 import tinyllm as tl
 from tinyllm.data import two_texts
+from tinyllm.data.corruption import prefix, span_corruption
 from tinyllm.train import next_token
-from tinyllm.train.objectives import prefix, span_corruption
 
 SENTINELS = list(range(999, 700, -1))
 

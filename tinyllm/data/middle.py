@@ -1,0 +1,75 @@
+"""Move the middle of a text to its end, so that a decoder learns to fill gaps.
+
+Random numbers come from a key such as (seed, step).
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import accumulate, chain
+from typing import Any
+
+from tinyllm import ops
+from tinyllm.data.batches import Batch, rows
+from tinyllm.ops.loss import IGNORED
+from tinyllm.rng import Random
+
+
+def fill_in_the_middle(text: str, encode: Callable[[str], Sequence[int]], markers: Sequence[int], *key: Any,
+                       suffix_first: float = 0.5, lines: float = 0.0) -> list[int]:  # fmt: skip
+    """Move a random middle part of a text to the end, and return token ids with four markers.
+
+    A model that is trained on such texts can fill gaps. (Bavarian et al. 2022, section 3.)
+
+    markers: the ids of four special tokens: P, S and M for prefix, suffix and middle, and E for the end.
+    suffix_first: the probability of the order P S suffix M prefix middle E (SPM). Otherwise the order is
+        P prefix S suffix M middle E (PSM).
+    lines: the probability that the middle consists of whole lines.
+    key: selects the random numbers.
+    """
+    random = Random(*key, "middle")
+    draws, first = tuple(random.uniform(2).tolist()), random.uniform() < suffix_first
+    parts = cut_lines(text, draws) if random.uniform() < lines else ops.split_middle(text, draws)
+    return ops.move_middle(*(list(encode(part)) for part in parts), markers, first)
+
+
+def cut_lines(text: str, draws: Sequence[float]) -> tuple[str, str, str]:
+    """Cut a text at two random places between lines, and return (prefix, middle, suffix)."""
+    ends = [0, *accumulate(map(len, text.splitlines(keepends=True)))]
+    begin, end = sorted(ends[int(u * len(ends))] for u in draws)
+    return text[:begin], text[begin:end], text[end:]
+
+
+def middles(batch: Batch, tokenizer: Any, markers: Sequence[int], *key: Any, rate: float = 0.5,
+            separator: str = "", room: int | None = None, **cuts: float) -> Batch:  # fmt: skip
+    """Rearrange some rows of a batch (B, T) to train filling in the middle; return a batch (B, T).
+
+    Each row is chosen with probability `rate`; other rows do not change. A chosen row is decoded, rearranged
+    and encoded again. It first loses tokens at its beginning if it would not fit into `room` tokens (default
+    T), because the markers need room. If a `separator` ends documents, the middle of each document in the row
+    is moved to the end of this document. Longer rows are cut off, shorter rows are padded with targets of
+    -100. `cuts` are more arguments of `fill_in_the_middle`. (Bavarian et al. 2022, appendix B: rearranging
+    inside of a context never shows half of a rearranged document.)
+    """
+    draws, found = Random(*key, "rate").uniform(len(batch.tokens)), []
+    room = room or batch.tokens.shape[1]
+    for row, (tokens, targets) in enumerate(zip(batch.tokens, batch.targets, strict=True)):
+        line = [int(tokens[0]), *targets[targets != IGNORED].tolist()]
+        if draws[row] < rate:
+            pieces = documents(tokenizer.decode(line, "ignore"), separator)
+            over = max(0, len(line) + 2 * len(markers) * len(pieces) - (room + 1))
+            pieces = documents(tokenizer.decode(line[over:], "ignore"), separator)
+            moved = (fill_in_the_middle(piece, tokenizer.encode, markers, *key, row, i, **cuts)
+                     for i, piece in enumerate(pieces))  # fmt: skip
+            line = [*chain.from_iterable(moved)]
+        found.append(line)
+    return rows([line[:1] for line in found], [line[1:] for line in found], room)
+
+
+def documents(text: str, separator: str) -> list[str]:
+    """Cut a text into documents behind each separator; without a separator, the text is one document.
+
+    A separator before a space does not end a document, because in code a blank line before an indented line
+    is inside a function.
+    """
+    parts = re.split(rf"(?<={re.escape(separator)})(?=\S)", text) if separator else [text]
+    return [part for part in parts if part] or [""]
