@@ -17,6 +17,7 @@ from tinyllm.nn.module import forward_flops
 from tinyllm.ops.registry import override
 from tinyllm.tensor import Tensor
 from tinyllm.train import train
+from tinyllm.train.group import ALONE
 
 SIZES = {"vocab_size": 13, "context": 8, "layers": 2, "heads": 2, "kv_heads": 2, "width": 16, "hidden": 12}
 
@@ -87,7 +88,7 @@ def test_a_bias_moves_tokens_to_experts_that_have_too_few():
     layer(x)
     first, moves = layer.counts, 0
     while layer.counts.max() > 32 and moves < 600:
-        layer.after_step()
+        layer.after_step(ALONE)
         layer(x)
         moves += 1
     assert first.max() == 64 and layer.counts.max() <= 32 and layer.correction.data[0] < 0

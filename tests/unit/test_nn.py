@@ -189,15 +189,15 @@ class Dropped(Module):
         return self.b(F.gelu(self.h[1](self.a(F.gelu(self.h[0](x))))))
 
 
-def test_dropout_streams_depend_on_key_and_layer_and_count_within_a_step():
+def test_dropout_streams_depend_on_key_piece_and_layer_and_count_within_a_piece():
     net, x = Dropped(), Tensor(np.ones((4, 8), np.float32))
 
-    def step(*key):
-        net.dropout_stream(*key)
-        return [net(x).data.tobytes() for _ in range(2)]  # two parts of a batch
+    def draws(*key, piece=0):
+        net.dropout_stream(*key, piece=piece)
+        return [net(x).data.tobytes() for _ in range(2)]
 
-    assert step(7, 100) == step(7, 100)  # a resumed run draws the same
-    assert len({*step(7, 100), step(7, 101)[0], step(8, 100)[0]}) == 4
+    assert draws(7, 100) == draws(7, 100)  # a resumed run draws the same
+    assert len({*draws(7, 100), *draws(7, 100, piece=1), draws(7, 101)[0], draws(8, 100)[0]}) == 6
     masks = [keep_mask(drop.random.reserve(0), (64,), 0.5) for drop in (net.a, net.b)]
     assert not np.array_equal(*masks)
 

@@ -1,11 +1,9 @@
-"""The loop for any model and objective: recorded bits, state, all_reduce, fit; and each recipe."""
+"""The loop for any model and objective: recorded bits, state, fit; and each recipe."""
 
-import concurrent.futures
 import dataclasses
 import hashlib
 import itertools
 import json
-import threading
 
 import numpy as np
 import pytest
@@ -30,8 +28,8 @@ from tinyllm.train.loop import forward_backward
 # What the loop computes with these kernels: the SHA-256 of the weights, train_loss, val_loss and grad_norm.
 RECORDED = {
     "dropout": ({}, "9249acaf8b0b", 2.460172176361084, 2.452218770980835, 0.9965846165921936),
-    "accumulate": ({"train__accumulate": 2}, "ccdfe1e9c03c", 2.460631569226583, 2.452324946721395,
-                   1.0283871876884219),
+    "accumulate": ({"train__accumulate": 2}, "0a3f78aa342d", 2.461599667867025, 2.4533190727233887,
+                   0.9812207761255632),
     "bpe": ({"tokenizer": "bpe:280", "model__context": 32, "model__layers": 2, "model__heads": 4,
              "model__width": 64, "train__steps": 20, "model__dropout": 0.0}, "223d764ce1df",
             3.9363934993743896, 3.913027048110962, 2.6529594127293894),
@@ -107,38 +105,6 @@ def test_what_batches_and_losses_remember_survives_a_kill(tmp_path, text):
         list(itertools.islice(training(folder), events_taken))
         list(training(folder, resume=True))
         assert outcome(folder) == outcome(tmp_path / "whole")
-
-
-@given(st.integers(0, 99), st.sampled_from([2, 4]))
-def test_processes_that_sum_have_the_bits_of_one_that_accumulates(seed, ranks):
-    """The same rows, the same order of summing: gradients, loss and numbers of all are those of the whole."""
-    x, y = tl.get_batch(TOKENS, seed, 0, 4, 8)
-    y[Random(seed, "hidden").uniform(y.shape) < 0.4] = -100
-    y[: seed % 2] = -100  # with four processes, nothing counts in the first one
-    batch = Batch(x, y)
-
-    def loss(model, batch):
-        return next_token(model, batch), {"tokens": float(batch.tokens.sum())}
-
-    whole = tiny_model()
-    expected = forward_backward(whole, batch, loss, accumulate=ranks)
-    barrier, shared = threading.Barrier(ranks), [None] * ranks
-
-    def run(rank, part):
-        def all_reduce(arrays):
-            barrier.wait()
-            shared[rank] = arrays
-            barrier.wait()
-            return [sum(columns[1:], columns[0]) for columns in zip(*shared, strict=True)]
-
-        model = tiny_model()
-        return forward_backward(model, part, loss, all_reduce=all_reduce), model.parameters()
-
-    with concurrent.futures.ThreadPoolExecutor(ranks) as processes:
-        for result, parameters in processes.map(run, range(ranks), batch.split(ranks)):
-            assert result == expected
-            assert all(np.array_equal(a.grad, b.grad)
-                       for a, b in zip(parameters, whole.parameters(), strict=True))  # fmt: skip
 
 
 def test_a_batch_in_which_nothing_counts_is_refused():

@@ -139,7 +139,7 @@ class BalancedExperts(nn.Experts):
         super().__init__(c.width, c.expert_hidden, c.experts, c.top, c.normalise)
         self.shared_experts = nn.GatedMLP(c.width, c.expert_hidden * c.shared)
         self.correction = nn.Buffer(nn.full(c.experts))
-        self.load = np.zeros(c.experts, np.int64)  # tokens of each expert in all micro-batches of a step
+        self.load = np.zeros(c.experts, np.int64)  # tokens of each expert in this process's pieces of a batch
         self.config = c
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -161,8 +161,9 @@ class BalancedExperts(nn.Experts):
             self.load = self.load + expert_counts(chosen, c.experts)
         return weights * c.weight, chosen
 
-    def after_step(self) -> None:
-        self.correction.data = balance_bias(self.correction.data, self.load, self.config.balance_rate)
+    def after_step(self, group: Any) -> None:
+        load = np.sum(group.gather(self.load), axis=0)
+        self.correction.data = balance_bias(self.correction.data, load, self.config.balance_rate)
         self.load = np.zeros_like(self.load)
 
 

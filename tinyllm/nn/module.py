@@ -274,20 +274,24 @@ class Module(metaclass=Naming):
         """Switch to evaluation mode, without randomness, also in all modules inside; return the module."""
         return self.train(False)
 
-    def dropout_stream(self, *key: Any) -> None:
+    def dropout_stream(self, *key: Any, piece: int = 0) -> None:
         """Choose dropout's random numbers: call `model.dropout_stream(seed, step)` before each training step.
 
-        Each dropout layer gets its own stream, `Random(*key, "dropout", the layer's name)`, and counts its
-        draws from zero. So the masks of a step depend on seed, step and layer only. A resumed run draws the
-        same masks, and each micro-batch of a step draws new masks. Processes that train one model together
-        add their rank to the key.
+        Each dropout layer gets its own stream, `Random(*key, "dropout", the layer's name)`, so that the masks
+        of a step depend on seed, step and layer only, and a resumed run draws the same masks. If a batch is
+        computed in pieces, one after the other or in several processes, call this with the number of the
+        piece, whose draws begin at word `piece * 2**40` of the stream.
         """
         for name, module in self.named_modules():
             if "random" in vars(module):
-                vars(module)["random"] = Random(*key, "dropout", name)
+                vars(module)["random"] = random = Random(*key, "dropout", name)
+                random.counter = piece << 40
 
-    def after_step(self) -> None:
-        """After a training step, update values that are learnt without gradients; most modules have none."""
+    def after_step(self, group: Any) -> None:
+        """After a training step, update values that are learnt without gradients; most modules have none.
+
+        `group` is the `tinyllm.train.Group` of processes, which must all get the same values.
+        """
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
         """Count the floating-point operations of this module's own matrix products -> {label: number}.

@@ -24,6 +24,7 @@ from tinyllm.runs.start import Start, hash_weights
 from tinyllm.tokenizer import Tokenizer, make_tokenizer
 from tinyllm.train import events
 from tinyllm.train.fit import loop_of
+from tinyllm.train.group import ALONE, Group
 from tinyllm.train.loop import Loop
 from tinyllm.train.memory import free_memory
 
@@ -39,21 +40,25 @@ class TrainSetup(Parts):
         """Return the content of a run.json."""
         return Record(self.config, self.facts, self.frame, self.start, notes or {})
 
-    def train(
-        self, run: Run | None = None, resume: bool = False, stop: Callable[[], bool] = lambda: False
-    ) -> Loop:
+    def train(self, run: Run | None = None, resume: bool = False,
+              stop: Callable[[], bool] = lambda: False, group: Group = ALONE) -> Loop:  # fmt: skip
         """Return a loop that trains and yields events; the log and checkpoints are written into `run`.
 
         `resume` continues from the last checkpoint. When `stop()` is true, the loop saves a checkpoint and
-        ends after the current step. Raises UserError when the last checkpoint is damaged.
+        ends after the current step. `group` are the processes that train this model together. Raises
+        UserError when the last checkpoint is damaged.
         """
         notes = run.read().notes if run else {}
         about = dataclasses.asdict(self.facts) | notes
         loop = self._loop(self.model, self.plan, evaluate=self.plan.evaluate, sample=self.sample,
-                          checkpoint=run, about=about, stop=stop)  # fmt: skip
+                          checkpoint=run, about=about, stop=stop, group=group)  # fmt: skip
         if run and resume:
-            loop.progress = run.restore(self.model, loop.optimizer, self.plan, loop.steps)
-            run.write(self.record(notes))  # the number of steps may have grown
+            for rank in range(group.size):  # one after the other, because `restore` also cuts the log
+                if rank == group.rank:
+                    loop.progress = run.restore(self.model, loop.optimizer, self.plan, loop.steps)
+                group.gather(None)  # waits for the others
+            if group.rank == 0:
+                run.write(self.record(notes))  # the number of steps may have grown
         return loop
 
     def steps(self) -> Iterator[events.Stepped]:

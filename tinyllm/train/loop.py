@@ -4,6 +4,9 @@ Read `Loop.__iter__` first: it calls all methods below. A run that was killed an
 the same bits as an uninterrupted run. There are four reasons: batches and dropout are functions of the seed
 and the step; evaluation and samples use separate random streams; a checkpoint stores all other state; and a
 resumed run cuts the log back to its length at the checkpoint.
+
+Several processes, a `Group`, end with the bits of one. All of them know the whole batch, evaluate, and decide
+alike when to save or to stop; each computes some pieces of the batch; process 0 writes samples and files.
 """
 
 import math
@@ -19,6 +22,7 @@ from tinyllm.data import Batch
 from tinyllm.errors import UserError
 from tinyllm.train import events
 from tinyllm.train.events import STEP_FIELDS
+from tinyllm.train.group import ALONE, Group
 from tinyllm.train.memory import peak_rss_mb
 from tinyllm.train.optimizer import Optimizer, clipped_step, gradient_norm
 
@@ -87,12 +91,12 @@ class Loop:
     _: KW_ONLY
     steps: int
     schedule: Callable[[int], float] | None = None  # step -> learning rate
-    accumulate: int = 1  # parts that a batch is split into, to save memory
+    accumulate: int = 1  # pieces that a batch is split into, to save memory or for several processes
     clip: float = 1.0  # the largest gradient norm; 0: no limit
     evaluate: Any = None  # model -> {"val_loss": ..., ...}
     sample: Any = None  # model -> text
     checkpoint: Any = None  # a `Run`, which keeps log and checkpoints
-    all_reduce: Callable[[list], list] | None = None  # arrays -> their sums over all processes
+    group: Group = ALONE  # the processes that train this model together
     seed: int = 0  # selects the random numbers of dropout
     eval_every: int = 100
     sample_every: int = 500
@@ -100,7 +104,14 @@ class Loop:
     checkpoint_every: int = 200
     about: dict[str, Any] | None = None  # the first line of the log
     progress: Progress = field(default_factory=Progress)  # where to continue; see `Run.restore`
-    stop: Callable[[], bool] = lambda: False  # if true, save and end after the current step
+    stop: Callable[[], bool] = lambda: False  # if true in any process, save and end after the current step
+
+    def __post_init__(self):
+        if self.accumulate % self.group.size:
+            raise UserError(
+                f"a batch in {self.accumulate} pieces (train.accumulate) cannot be divided among "
+                f"{self.group.size} processes: choose a multiple of {self.group.size}"
+            )
 
     def __iter__(self) -> Iterator[Any]:
         progress = self.progress
@@ -108,33 +119,30 @@ class Loop:
         yield events.Started(progress.step, self.steps)
         if progress.step == 0:
             yield from self.begin()
-        while progress.step < self.steps and not self.stop():
+        while progress.step < self.steps and not any(self.group.gather(self.stop())):
             yield self.train_step()
             last = progress.step == self.steps
             evaluation = None
             if self.evaluate and (last or progress.step % self.eval_every == 0):
                 yield (evaluation := self.measure())
-            if self.sample and (last or progress.step % self.sample_every == 0):
-                yield self.write()
+            if last or progress.step % self.sample_every == 0:
+                yield from self.write()
             if last or evaluation or progress.step % self.log_every == 0:
                 yield self.log(evaluation)
-            saving = last or progress.step % self.checkpoint_every == 0 or (evaluation and evaluation.best)
-            if self.checkpoint and saving:
-                yield self.save()
+            if last or progress.step % self.checkpoint_every == 0 or (evaluation and evaluation.best):
+                yield from self.save()
         if progress.step < self.steps:
-            if self.checkpoint and progress.step:  # at step 0 there is nothing to save
-                yield self.save()
+            yield from self.save()
             yield events.Stopped(progress.step)
 
     def begin(self) -> Iterator[Any]:
         """Write the first lines of the log: the data, and the evaluation of the untrained model."""
-        if self.checkpoint and self.about is not None:
-            self.checkpoint.log.append({"kind": "data"} | self.about)
+        if self.about is not None:
+            self.append({"kind": "data"} | self.about)
         evaluation = None
         if self.evaluate:
             yield (evaluation := self.measure())
-        if self.sample:
-            yield self.write()
+        yield from self.write()
         if self.evaluate:
             yield self.log(evaluation)
 
@@ -144,8 +152,8 @@ class Loop:
         step, optimizer = self.progress.step, self.optimizer
         batch = self.batches(step)
         batch = Batch(*batch) if isinstance(batch, tuple) else batch  # (tokens, targets), perhaps weights
-        self.model.train().dropout_stream(self.seed, step)
-        loss, numbers = forward_backward(self.model, batch, self.loss, self.accumulate, self.all_reduce)
+        model, key = self.model.train(), (self.seed, step)
+        loss, numbers = forward_backward(model, batch, self.loss, self.accumulate, self.group, key)
         grad_norm = gradient_norm(optimizer.parameters)
         self.check_finite(step + 1, "loss", loss)
         self.check_finite(step + 1, "gradient norm", grad_norm)  # before it reaches the weights
@@ -154,7 +162,7 @@ class Loop:
         clipped_step(optimizer, grad_norm, self.clip)
         optimizer.zero_grad()
         for _, part in self.model.named_modules():
-            part.after_step()
+            part.after_step(self.group)
         seconds = time.perf_counter() - began
         tokens = batch.tokens.size
         done = events.Stepped(step + 1, loss, optimizer.lr, grad_norm, tokens, seconds, numbers)
@@ -172,12 +180,12 @@ class Loop:
             progress.best_step, progress.best_val_loss = progress.step, loss
         return events.Evaluated(progress.step, loss, numbers.get("val_loss_per_char"), best, numbers)
 
-    def write(self) -> events.Sampled:
-        """Generate a sample, and log it."""
-        text = self.sample(self.model)
-        if self.checkpoint:
-            self.checkpoint.log.append({"kind": "sample", "step": self.progress.step, "text": text})
-        return events.Sampled(self.progress.step, text)
+    def write(self) -> Iterator[events.Sampled]:
+        """Generate a sample, and log it, if samples are wanted; only process 0 does."""
+        if self.sample and self.group.rank == 0:
+            text = self.sample(self.model)
+            self.append({"kind": "sample", "step": self.progress.step, "text": text})
+            yield events.Sampled(self.progress.step, text)
 
     def log(self, evaluation: events.Evaluated | None = None) -> events.Logged:
         """Add a line to the log: means since the last line, and the evaluation, if there is one."""
@@ -199,18 +207,25 @@ class Loop:
             "seconds": round(progress.seconds, 3),
             "peak_rss_mb": peak_rss_mb(),
         }
-        if self.checkpoint:
-            self.checkpoint.log.append(record)
+        self.append(record)
         return events.Logged(record)
 
-    def save(self) -> events.Saved:
-        """Write a checkpoint, then delete all checkpoints but the last and the best."""
+    def append(self, record: dict[str, Any]) -> None:
+        """Write a line of the log, if there is one; only process 0 does."""
+        if self.checkpoint and self.group.rank == 0:
+            self.checkpoint.log.append(record)
+
+    def save(self) -> Iterator[events.Saved]:
+        """Check the weights; in process 0, write a checkpoint, and keep only it and the best one."""
         progress = self.progress
-        progress.seconds = time.perf_counter() - self.began
+        if not self.checkpoint or progress.step == 0:  # at step 0 there is nothing to save
+            return
         for name, array in self.model.state_dict().items():
             self.check_finite(progress.step, f"sum of {name}", float(array.sum()))
-        states = stateful(optimizer=self.optimizer, batches=self.batches, loss=self.loss)
-        return events.Saved(progress.step, self.checkpoint.save(self.model, states, progress))
+        if self.group.rank == 0:
+            progress.seconds = time.perf_counter() - self.began
+            states = stateful(optimizer=self.optimizer, batches=self.batches, loss=self.loss)
+            yield events.Saved(progress.step, self.checkpoint.save(self.model, states, progress))
 
     def check_finite(self, step: int, what: str, value: float) -> None:
         """Raise Diverged if a value is not finite, so that nothing computed from it is saved."""
@@ -230,39 +245,55 @@ def stateful(**parts: Any) -> dict[str, Any]:
 
 
 def forward_backward(
-    model: Any, batch: Any, loss: Callable, accumulate: int = 1, all_reduce: Callable | None = None
+    model: Any, batch: Any, loss: Callable, accumulate: int = 1, group: Group = ALONE, key: tuple = ()
 ) -> tuple[float, dict[str, float]]:
     """Add a batch's gradients to the parameters; return the mean loss, and means of other reported numbers.
 
-    With `accumulate=n` the batch is computed in n parts, so that only one part's activations are in memory.
-    Each part is weighted by its share of the targets that count, so loss and gradients do not change.
-    With `all_reduce` the mean is over the batches of all processes.
+    With `accumulate=n` the batch is computed in n pieces, so that only one piece's activations are in memory.
+    Each piece is weighted by its share of the targets that count, so loss and gradients do not change. The
+    processes of a group get the same batch, and take turns with its pieces. `key`, such as (seed, step),
+    selects the random numbers of dropout.
 
     Raises UserError when no target of the batch counts.
     """
-    count = batch.count
-    total = all_reduce([count])[0] if all_reduce else count
+    total = batch.count
     if not total > 0:
         raise UserError("no target of a batch counts: check the data, or take a larger context")
+    pieces = [piece for piece in batch.split(accumulate) if piece.count]
+    parameters = model.parameters(trainable=True)
     value = 0.0
     means: dict[str, float] = {}
-    for piece in batch.split(accumulate) if count else [batch]:  # an empty batch gives the numbers' names
-        share = piece.count / total
-        if count and not share:
-            continue
-        result = loss(model, piece)
-        result, numbers = result if isinstance(result, tuple) else (result, {})
-        if share:
-            scaled = result * share
-            scaled.backward()
-            value += scaled.item()
-        for name, number in numbers.items():
-            means[name] = means.get(name, 0.0) + (share and share * float(number))
-    if all_reduce:
-        parameters = model.parameters(trainable=True)
-        grads = [np.zeros_like(p.data) if p.grad is None else p.grad for p in parameters]
-        for p, grad in zip(parameters, all_reduce(grads), strict=True):
-            p.grad = grad
-        value, *sums = all_reduce([value, *means.values()])
-        means = dict(zip(means, sums, strict=True))
+    for first in range(0, len(pieces), group.size):
+        if group.rank > 0:  # process 0 has the sum so far, to which the others add
+            for p in parameters:
+                p.grad = None
+        number = first + group.rank
+        result: Any = None
+        if number < len(pieces):
+            model.dropout_stream(*key, piece=number)
+            result = piece_gradients(model, pieces[number], loss, pieces[number].count / total)
+        add_gradients(parameters, group)
+        for part, numbers in filter(None, group.gather(result)):
+            value += part
+            for name, x in numbers.items():
+                means[name] = means.get(name, 0.0) + x
     return value, means
+
+
+def piece_gradients(model: Any, piece: Any, loss: Callable, share: float) -> tuple[float, dict[str, float]]:
+    """Add a piece's gradients, times its share, to the parameters; return loss and numbers, times it, too."""
+    result = loss(model, piece)
+    result, numbers = result if isinstance(result, tuple) else (result, {})
+    scaled = result * share
+    scaled.backward()
+    return scaled.item(), {name: share * float(number) for name, number in numbers.items()}
+
+
+def add_gradients(parameters: list[Any], group: Group) -> None:
+    """Replace gradients by their sums over a group; one that is None in all processes stays None."""
+    found = group.gather([p.grad is not None for p in parameters])
+    used = [p for p, flags in zip(parameters, zip(*found, strict=True), strict=True) if any(flags)]
+    # x + -0.0 is x for every x, bit for bit; -0.0 + 0.0 would be 0.0
+    grads = [np.full_like(p.data, -0.0) if p.grad is None else p.grad for p in used]
+    for p, grad in zip(used, group.all_reduce(grads), strict=True):
+        p.grad = grad

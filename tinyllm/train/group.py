@@ -1,0 +1,33 @@
+"""Define Group, the processes that train one model together, and ALONE, a group of one process."""
+
+from typing import Any
+
+import numpy as np
+
+
+class Group:
+    """The processes that train one model together: this process is number `rank` of `size`.
+
+    This class is a group of one. A subclass connects several processes, for example by MPI, with two methods
+    that all processes call in the same order; each call waits for the others. When a process fails, the
+    methods must raise in all others, or the launcher must end them: else they would wait forever.
+
+    N processes train with the bits of one, because sums are added in the order in which one process adds.
+    """
+
+    rank = 0
+    size = 1
+
+    def all_reduce(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """Return the sum x0 + x1 + x2 + ... of each array over all processes, added in the order of ranks.
+
+        All processes pass arrays of the same shapes, which are not changed, and get the same bits.
+        """
+        return arrays
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the small values, such as numbers, of all processes, in the order of ranks."""
+        return [value]
+
+
+ALONE = Group()
