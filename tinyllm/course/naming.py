@@ -108,7 +108,7 @@ def name_mistake(name: str, failing: list[tuple], more: Sequence[tuple] = (), pa
     return next(filter(None, (search.found() for search in searches)), None)
 
 
-class Group:
+class FailingCases:
     """Failing cases, and the mistake that explains most of them so far.
 
     output: the index of the only result to compare; None compares all. Other arguments: see `name_mistake`.
@@ -173,11 +173,11 @@ class Search:
 
     words: the condition that the given cases meet, or "" if they are all cases.
     split: False looks only for a mistake that explains all results together.
-    groups: a `Group` for all results together, and one for each result.
+    groups: a `FailingCases` for all results together, and one for each result.
     """
 
     def __init__(self, name, failing, passing, later=(), extreme=(), words="", split=True):
-        self.words, self.groups = words, [Group(name, failing, passing, later, extreme)]
+        self.words, self.groups = words, [FailingCases(name, failing, passing, later, extreme)]
         answered = [(args, out) for args, out in failing if out is not None]
         self.labels = OPS[name].outputs
         if not split or len(self.labels) < 2 or any(len(out) != len(self.labels) for _, out in answered):
@@ -187,7 +187,7 @@ class Search:
             wrong, fine = part_of(name, answered, i)
             more = part_of(name, [pair for pair in later if pair[1] is not None], i)[0]
             if wrong:
-                parts.append(Group(name, wrong, [*passing, *fine], more, output=i))
+                parts.append(FailingCases(name, wrong, [*passing, *fine], more, output=i))
         self.groups += parts if len(parts) > 1 else []
 
     def found(self) -> tuple[str, Callable[..., bool]] | None:
