@@ -36,7 +36,7 @@ def remaking() -> Iterator[None]:
     These outputs come from steps that pass `again` to `record`; the backward pass recomputes the same bits.
     Source: Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Models", 2022.
     """
-    made: list[weakref.ref[Remade]] = []
+    made: list[weakref.ref[LazyTensor]] = []
     before, mode.remade = mode.remade, made
     try:
         yield
@@ -44,7 +44,7 @@ def remaking() -> Iterator[None]:
         mode.remade = before
         for reference in made:
             if (tensor := reference()) is not None:
-                tensor.array = None
+                del tensor.data
 
 
 def record(y: Any, parents: Sequence["Tensor"], backward: Callable, again: Callable | None = None) -> Any:
@@ -354,32 +354,29 @@ def matmul(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = 
     return record(y, (a, b), backward)
 
 
-class Remade(Tensor):
-    """A tensor whose array may be dropped to save memory; `again()` computes it when it is needed next."""
+class LazyTensor(Tensor):
+    """A tensor whose array may be missing: after `del x.data`, `make()` computes it when it is read next."""
 
-    __slots__ = ("again", "array")
-    array: np.ndarray | None
+    __slots__ = ("make",)
 
-    def __init__(self, y: np.ndarray, again: Callable):
-        super().__init__(y)
-        self.again = again
+    def __init__(self, data: Any, make: Callable[[], np.ndarray], requires_grad: bool = False):
+        super().__init__(data, requires_grad)
+        self.make = make
 
-    @property
-    def data(self) -> np.ndarray:  # type: ignore[override]
-        if self.array is None:
-            self.array = self.again()
-        return self.array
+    if not TYPE_CHECKING:
 
-    @data.setter
-    def data(self, y: np.ndarray) -> None:
-        self.array = y
+        def __getattr__(self, name):  # Python calls this for names that are not found
+            if name != "data":
+                missing(self, name)
+            self.data = self.make()
+            return self.data
 
 
 def remakeable(y: np.ndarray, again: Callable) -> Tensor:
     """Return y as a Tensor; `remaking` can drop the array, and `again()` computes it again."""
     if mode.remade is None:
         return Tensor(y)
-    tensor = Remade(y, again)
+    tensor = LazyTensor(y, again)
     mode.remade.append(weakref.ref(tensor))
     return tensor
 

@@ -13,7 +13,7 @@ from tinyllm.errors import UserError
 from tinyllm.models import build, family, from_pretrained
 from tinyllm.models.registry import locate
 from tinyllm.nn import DecoderLM
-from tinyllm.nn.module import without_memory
+from tinyllm.nn.init import without_memory
 from tinyllm.report.anatomy import (
     Costs,
     costs,

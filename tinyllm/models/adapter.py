@@ -18,8 +18,8 @@ from tinyllm.files import atomic_write_text, read_json
 from tinyllm.models.hub import download, is_hub_name
 from tinyllm.models.weights import Origin, hash_weights, read_header, save_weights
 from tinyllm.nn import Linear, adapt, adapter_state, adapters, load_adapter
+from tinyllm.nn.init import without_memory
 from tinyllm.nn.lora import ends_with
-from tinyllm.nn.module import without_memory
 
 FILE, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."  # peft's two wrappers around the base model

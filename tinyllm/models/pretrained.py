@@ -26,7 +26,8 @@ from tinyllm.models.sentences import pooling_files, read_pooling
 from tinyllm.models.sizes import hf_names
 from tinyllm.models.weights import PICKLES, Origin, Stored, read_header, save_weights
 from tinyllm.nn import Linear, Matrix, Module, adapters
-from tinyllm.nn.module import fitting, without_memory
+from tinyllm.nn.init import without_memory
+from tinyllm.nn.module import fitting
 from tinyllm.nn.quantized import bits_of, fuse_linears, quantize, quantized_zeros
 from tinyllm.ops.rope import CONTEXT
 

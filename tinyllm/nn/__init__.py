@@ -10,6 +10,7 @@ from tinyllm.nn.decoder import DecoderLM
 from tinyllm.nn.encoder import EncoderLM
 from tinyllm.nn.encoder_decoder import EncoderDecoderLM
 from tinyllm.nn.experts import Experts, balance_loss
+from tinyllm.nn.init import Buffer, Parameter, full, init_normal, random_parameter
 from tinyllm.nn.language_model import LanguageModel
 from tinyllm.nn.layers import (
     MLP,
@@ -24,16 +25,7 @@ from tinyllm.nn.layers import (
     Sequential,
 )
 from tinyllm.nn.lora import LoRALinear, adapt, adapter_state, adapters, load_adapter, merge
-from tinyllm.nn.module import (
-    Buffer,
-    Module,
-    Parameter,
-    full,
-    inference,
-    init_normal,
-    random_parameter,
-    replace,
-)
+from tinyllm.nn.module import Module, inference, replace
 from tinyllm.nn.passes import fuse, pack_cache, recompute, tap
 from tinyllm.nn.quantized import Int4Linear, Int8Linear, quantize
 from tinyllm.nn.seen import Seen

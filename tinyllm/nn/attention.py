@@ -1,7 +1,6 @@
 """Define self-attention layers: each position averages the values of earlier positions and its own."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
@@ -134,12 +133,12 @@ class Attention(Module):
             q, k = rotate(q, angles), rotate(k, angles)
         if cache is not None:
             k, v = map(Tensor, cache.append(k.data, v.data))  # plain arrays: no gradient flows into the past
-        windows = [w for w in (self.window, seen.window) if w is not None]
-        seen = replace(seen, causal=self.causal and seen.causal, window=min(windows, default=None),
-                       lengths=seen.lengths if cache is None else cache.lengths)  # fmt: skip
+        causal, lengths = self.causal and seen.causal, seen.lengths if cache is None else cache.lengths
+        window = self.window if seen.window is None else min(seen.window, self.window or seen.window)
+        limits = causal, lengths, seen.bias, window, seen.starts, seen.ends
         if self.drop.training and self.drop.p:
-            return attention_with_dropout(q, k, v, self.drop, seen).reshape(B, T, C)
-        return F.attention(q, k, v, **vars(seen)).reshape(B, T, C)
+            return attention_with_dropout(q, k, v, self.drop, Seen(*limits)).reshape(B, T, C)
+        return F.attention(q, k, v, *limits).reshape(B, T, C)
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
         # Each query is multiplied with the keys up to its own position, or with all.

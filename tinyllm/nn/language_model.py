@@ -7,8 +7,9 @@ from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
 from tinyllm.errors import UserError
+from tinyllm.nn.init import full, init_normal
 from tinyllm.nn.layers import Head
-from tinyllm.nn.module import Module, full, init_normal
+from tinyllm.nn.module import Module
 from tinyllm.nn.passes import fuse, recompute
 from tinyllm.ops.loss import IGNORED
 from tinyllm.tensor import Tensor

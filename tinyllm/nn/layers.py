@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
 from tinyllm.errors import instead
-from tinyllm.nn.module import Module, Parameter, full, random_parameter
+from tinyllm.nn.init import Parameter, full, random_parameter
+from tinyllm.nn.module import Module
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
 

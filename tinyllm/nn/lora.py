@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinyllm.errors import UserError
+from tinyllm.nn.init import full
 from tinyllm.nn.layers import Linear, Matrix
-from tinyllm.nn.module import Module, fitting, full, replace
+from tinyllm.nn.module import Module, fitting, replace
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
 

@@ -1,7 +1,6 @@
 """Define Module, the base of layers and models, which knows its parameters by name."""
 
 import math
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
@@ -11,124 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinyllm.errors import UserError, missing
+from tinyllm.nn.init import Buffer, Naming, Parameter
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, no_grad
-
-
-class _Memory(threading.local):
-    """A setting of each thread: `real` is True if new arrays take memory, False inside `without_memory`."""
-
-    real = True
-
-
-_memory = _Memory()
-
-
-@contextmanager
-def without_memory() -> Iterator[None]:
-    """Give new modules in a `with` block read-only arrays of zeros, which take no memory.
-
-    This is how a file's names and shapes are checked against a model before anything large is allocated.
-    """
-    before, _memory.real = _memory.real, False
-    try:
-        yield
-    finally:
-        _memory.real = before
-
-
-def full(shape: int | tuple[int, ...], value: float = 0.0, dtype: type = np.float32) -> np.ndarray:
-    """Return an array filled with one value, for a new parameter or buffer."""
-    one: np.ndarray = np.asarray(value, dtype)
-    return np.full(shape, one) if _memory.real else np.broadcast_to(one, shape)
-
-
-class Parameter(Tensor):
-    """A tensor that training changes: it requires a gradient, and its module lists it by name.
-
-    `std` is the standard deviation that `init_normal` gives a matrix by default. `name` is the parameter's
-    name in the largest module that contains it.
-    """
-
-    __slots__ = ("name", "std")
-
-    def __init__(self, data: Any, std: float = 0.02):
-        super().__init__(data, requires_grad=True)
-        self.name, self.std = "", std
-
-
-_data: Any = vars(Tensor)["data"]  # the slot that `Unread.data` hides
-
-
-class Unread(Parameter):
-    """A parameter whose random numbers are drawn when `data` is first read; then it becomes a Parameter.
-
-    The numbers come from `Random(0, "init", name)`, where `name` is the parameter's name in the whole model,
-    if it is part of a model at that time. So they do not depend on the order in which layers are made.
-    """
-
-    __slots__ = ()
-    shape = property(lambda self: _data.__get__(self).shape)
-    dtype = property(lambda self: _data.__get__(self).dtype)
-    ndim = property(lambda self: _data.__get__(self).ndim)
-
-    @property
-    def data(self) -> np.ndarray:  # type: ignore[override]
-        self.data = _draw(0, self.name, self, self.std)
-        return _data.__get__(self)
-
-    @data.setter
-    def data(self, array: np.ndarray) -> None:
-        _data.__set__(self, array)
-        self.__class__ = Parameter  # type: ignore[assignment]
-
-    def __reduce_ex__(self, protocol):
-        self.data = self.data
-        return object.__reduce_ex__(self, protocol)  # of a Parameter
-
-
-def random_parameter(shape: tuple[int, ...], std: float) -> Parameter:
-    """Return a new parameter with normal random numbers that depend on its name; see `Unread`."""
-    if not _memory.real:
-        return Parameter(full(shape), std)
-    p = Parameter(np.broadcast_to(np.float32(0), shape), std)
-    p.__class__ = Unread
-    return p
-
-
-def _draw(seed, name, p, std):
-    return (Random(seed, "init", name).normal(p.shape) * std).astype(p.dtype, copy=False)
-
-
-class Buffer(Tensor):
-    """A tensor that belongs to a module and is saved with it, but that training does not change.
-
-    `check(name, array)`, if given, is called before an array is loaded, and may raise UserError.
-    """
-
-    __slots__ = ("check",)
-
-    def __init__(self, data: Any, check: Callable[[str, np.ndarray], None] | None = None):
-        super().__init__(data)
-        self.check = check
-
-
-class Naming(type):
-    """The metaclass of Module: it names the parameters and dropout layers of every new module.
-
-    The name is part of the key for drawing a parameter's first values or the zeros of dropout.
-    """
-
-    def __call__(cls, *args: Any, **options: Any) -> Any:
-        module = super().__call__(*args, **options)
-        for name, p in module.named_parameters():
-            if len(name) > len(p.name):
-                p.name = name
-        module.dropout_stream()
-        return module
-
-    if not TYPE_CHECKING:
-        __getattr__ = missing  # such as GPT.from_pretrained
 
 
 class Module(metaclass=Naming):
@@ -304,19 +188,6 @@ class Module(metaclass=Naming):
 def forward_flops(model: Module, context: int) -> int:
     """Count the FLOPs of all matrix products and attention when a model reads `context` tokens at once."""
     return sum(n for _, part in model.named_modules() for n in part.flops(1, context).values())
-
-
-def init_normal(module: Module, seed: int, std: float | Callable[[str], float] | None = None) -> None:
-    """Fill every matrix of a model with normal random numbers of mean 0, the same on every machine.
-
-    Vectors (biases and the weights of norms) are left as they are. `std` is the standard deviation, or a
-    function that returns it for a parameter's name, or None for each parameter's own `std`. The numbers of
-    each parameter come from `Random(seed, "init", name)`, so adding a layer does not change the others. A new
-    model made of layers has the numbers of seed 0.
-    """
-    for name, p in module.named_parameters():
-        if p.ndim >= 2:
-            p.data = _draw(seed, name, p, p.std if std is None else std(name) if callable(std) else std)
 
 
 @contextmanager

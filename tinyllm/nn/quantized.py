@@ -13,9 +13,10 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.errors import UserError
+from tinyllm.nn.init import Buffer, full
 from tinyllm.nn.layers import Head, Linear
 from tinyllm.nn.lora import adapters
-from tinyllm.nn.module import Buffer, Module, full, replace
+from tinyllm.nn.module import Module, replace
 from tinyllm.ops.quant import packed_shapes
 from tinyllm.tensor import Tensor, record
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.models import build
-from tinyllm.nn.module import without_memory
+from tinyllm.nn.init import without_memory
 from tinyllm.report.curves import LossCurves, column, loss_curves
 from tinyllm.report.page import Html, assemble, cards, details, html, row_head, section, table, tag, write
 from tinyllm.report.remarks import remark

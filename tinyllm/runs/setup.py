@@ -14,7 +14,7 @@ from tinyllm.errors import UserError
 from tinyllm.models import build, family, names
 from tinyllm.models.generation import sampling_settings
 from tinyllm.models.registry import locate
-from tinyllm.nn.module import without_memory
+from tinyllm.nn.init import without_memory
 from tinyllm.nn.quantized import QuantizedLinear
 from tinyllm.runs.checkpoint import load_model, verify
 from tinyllm.runs.config import RunConfig, model_settings, usual_preset

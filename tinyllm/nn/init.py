@@ -1,0 +1,147 @@
+"""Define the tensors that belong to a module, and the first values of its parameters."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinyllm.errors import missing
+from tinyllm.ops.shapes import FLOAT32
+from tinyllm.rng import Random
+from tinyllm.tensor import LazyTensor, Tensor
+
+
+class _Memory(threading.local):
+    """A setting of each thread: `real` is True if new arrays take memory, False inside `without_memory`."""
+
+    real = True
+
+
+_memory = _Memory()
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Give new modules in a `with` block read-only arrays of zeros, which take no memory.
+
+    This is how a file's names and shapes are checked against a model before anything large is allocated.
+    """
+    before, _memory.real = _memory.real, False
+    try:
+        yield
+    finally:
+        _memory.real = before
+
+
+def full(shape: int | tuple[int, ...], value: float = 0.0, dtype: type = np.float32) -> np.ndarray:
+    """Return an array filled with one value, for a new parameter or buffer."""
+    one: np.ndarray = np.asarray(value, dtype)
+    return np.full(shape, one) if _memory.real else np.broadcast_to(one, shape)
+
+
+@dataclass
+class Normal:
+    """Draw normal random numbers of mean 0 for a parameter: call it to get an array of this shape.
+
+    `name` is the parameter's name in the largest module that contains it. The numbers come from
+    `Random(seed, "init", name)`, so they do not depend on the order in which layers are made.
+    """
+
+    shape: tuple[int, ...]
+    std: float
+    name: str = ""
+    seed: int = 0
+    dtype: Any = FLOAT32
+
+    @property
+    def ndim(self) -> int:
+        """Return the number of axes."""
+        return len(self.shape)
+
+    def __call__(self) -> np.ndarray:
+        numbers = Random(self.seed, "init", self.name).normal(self.shape) * self.std
+        return numbers.astype(self.dtype, copy=False)
+
+
+_data: Any = vars(Tensor)["data"]  # the slot, which makes nothing
+
+
+class Parameter(LazyTensor):
+    """A tensor that training changes: it requires a gradient, and its module lists it by name.
+
+    `make` is a `Normal` with the standard deviation that `init_normal` gives a matrix by default.
+    """
+
+    __slots__ = ()
+    make: Normal
+
+    def __init__(self, data: Any, std: float = 0.02):
+        super().__init__(data, Normal(np.shape(data), std), requires_grad=True)
+
+    @property
+    def _known(self) -> Any:
+        """Return the array, or, while it is not drawn, what knows its shape and dtype."""
+        try:
+            return _data.__get__(self)
+        except AttributeError:
+            return self.make
+
+    shape = property(lambda self: self._known.shape)
+    dtype = property(lambda self: self._known.dtype)
+    ndim = property(lambda self: self._known.ndim)
+
+
+def random_parameter(shape: tuple[int, ...], std: float) -> Parameter:
+    """Return a new parameter whose numbers are drawn when they are first read, by its name; see `Normal`."""
+    p = Parameter(np.broadcast_to(np.float32(0), shape), std)
+    if _memory.real:
+        del p.data
+    return p
+
+
+class Buffer(Tensor):
+    """A tensor that belongs to a module and is saved with it, but that training does not change.
+
+    `check(name, array)`, if given, is called before an array is loaded, and may raise UserError.
+    """
+
+    __slots__ = ("check",)
+
+    def __init__(self, data: Any, check: Callable[[str, np.ndarray], None] | None = None):
+        super().__init__(data)
+        self.check = check
+
+
+class Naming(type):
+    """The metaclass of Module: it names the parameters and dropout layers of every new module.
+
+    The name is part of the key for drawing a parameter's first values or the zeros of dropout.
+    """
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        module = super().__call__(*args, **options)
+        for name, p in module.named_parameters():
+            if len(name) > len(p.make.name):
+                p.make.name = name
+        module.dropout_stream()
+        return module
+
+    if not TYPE_CHECKING:
+        __getattr__ = missing  # such as GPT.from_pretrained
+
+
+def init_normal(module: Any, seed: int, std: float | Callable[[str], float] | None = None) -> None:
+    """Fill every matrix of a model with normal random numbers of mean 0, the same on every machine.
+
+    Vectors (biases and the weights of norms) are left as they are. `std` is the standard deviation, or a
+    function that returns it for a parameter's name, or None for each parameter's own. The numbers of each
+    parameter come from `Random(seed, "init", name)`, so adding a layer does not change the others. A new
+    model made of layers has the numbers of seed 0.
+    """
+    for name, p in module.named_parameters():
+        if p.ndim >= 2:
+            own = p.make.std if std is None else std(name) if callable(std) else std
+            p.data = Normal(p.shape, own, name, seed, p.dtype)()
