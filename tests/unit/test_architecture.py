@@ -34,7 +34,7 @@ LAYERS = (
     ("decode",),  # 5
     ("train",),  # 6
     ("runs",),  # 7
-    ("align", "eval", "compress", "serve", "parallel"),  # 8: side by side
+    ("align", "eval", "compress", "serve", "parallel"),  # 8: side by side, but all may import eval/task.py
     ("report",),  # what a person looks at
     ("testing",),  # for tests/ and course/
     ("course",),
@@ -126,7 +126,7 @@ def arrows_point_down(source):
         if module.split(".")[0] != "tinyllm":
             continue
         to = part_imported(module, name)
-        down = to == source.part or HEIGHT.get(to, 99) < HEIGHT[source.part]
+        down = to == source.part or HEIGHT.get(to, 99) < HEIGHT[source.part] + (module == "tinyllm.eval.task")
         text = source.part in NETWORK and to in ("tokenizer", "data")
         tests = to == "testing" and source.part not in ("testing", "course")
         if not down or text or tests:
@@ -364,7 +364,7 @@ OFFENCES = [
 
 GOOD = [
     (arrows_point_down, "tinyllm/models/gpt.py", "import os\nfrom tinyllm import functional as F"),
-    (arrows_point_down, "tinyllm/models/gpt.py", "from tinyllm.nn import Module"),
+    (arrows_point_down, "tinyllm/align/grpo.py", "import tinyllm.nn\nfrom tinyllm.eval.task import Task"),
     (arrows_point_down, "tinyllm/ops/loss.py", "from tinyllm.ops.softmax import softmax\nfrom . import x"),
     (arrows_point_down, "tinyllm/__init__.py", "from tinyllm.models.gpt import GPT"),
     (nothing_prints, "tinyllm/cli/main.py", "print(1)"),

@@ -1,0 +1,169 @@
+"""Tasks and how a model is asked: true answers score 1, and no answer depends on what else is asked."""
+
+import json
+from itertools import islice
+
+import numpy as np
+import pytest
+from tiny_gpt import shaken
+
+import tinyllm as tl
+from tinyllm import eval as evals
+from tinyllm.cli import main
+from tinyllm.decode.engine import Engine
+from tinyllm.eval import Task, answers, find_task, interval, likeliest
+from tinyllm.eval.ask import log_probs, prompts
+from tinyllm.rng import Random
+from tinyllm.runs import Opened
+from tinyllm.runs.recipe import NO_FRAME, Frame
+from tinyllm.world import KINDS, World
+
+BYTES = tl.ByteTokenizer()
+ASKING = [name for name, kind in KINDS.items() if kind(World(), Random(0)).prompt]
+ANSWERS = Frame("\n", "\n\n")  # the frame of a model that has learnt answers of several lines
+SIZES = {"vocab_size": BYTES.vocab_size, "context": 4096, "width": 8, "layers": 1}
+
+
+def opened(frame=NO_FRAME, **sizes):
+    """A model that knows nothing."""
+    return Opened(shaken(tl.GPT(tl.GPTConfig(**SIZES | {"heads": 2} | sizes), seed=None)), BYTES, frame)
+
+
+class Capitals(Task):
+    """Questions that are the same for training and for testing."""
+
+    name, chance, end = "capitals", 0.25, "."
+    towns = dict(zip("ABCDEFGH", ("Ulm", "Rome", "Oslo", "Ulm", "Ulm", "Rome", "Oslo", "Ulm"), strict=True))
+
+    def items(self, split):
+        return list(self.towns)
+
+    def question(self, item):
+        return f"The capital of {item} is"
+
+    def answer(self, item):
+        return f" {self.towns[item]}"
+
+    def choices(self, item):
+        return ("Ulm", "Rome", "Oslo", "Bern")
+
+
+def oracle(task, items, found):
+    """A mask that lets a model write nothing but the right answer, and its end."""
+    end = found.frame.end or task.end
+    texts = [(task.prompt(x, (), found.frame) + evals.task.behind(task.answer(x), found.frame) + end).encode()
+             for x in items]  # fmt: skip
+
+    def mask(ids):
+        (text,) = {text for text in texts if text.startswith(bytes(ids))}
+        return [text[len(ids)]]
+
+    return mask
+
+
+@pytest.mark.parametrize("frame", [NO_FRAME, ANSWERS])
+@pytest.mark.parametrize("name", ASKING)
+def test_a_model_that_writes_the_right_answers_has_the_score_1(name, frame):
+    task, model = find_task(f"world:{name}"), opened(frame)
+    items = list(islice(task.items("test"), 3))
+    for item in items:
+        (answer,) = answers(model, task, [item], mask=oracle(task, [item], model), max_tokens=2000)
+        assert answer.score == task.score(answer.item, task.truth(answer.item)) == 1
+    if choices := task.choices(items[0]):
+        drawn = [Random(i).choice(choices) for i in range(400)]
+        scores = map(task.score, task.items("test"), drawn)
+        assert abs(np.mean([*scores]) - task.chance) < 0.08 and task.chance == 1 / len(choices)
+
+
+def test_an_answer_depends_on_no_other_item_and_no_order():
+    model, task = opened(), Capitals()
+    drawn = {"shots": 2, "seed": 3, "n": 2, "sampling": tl.Sampling(0.9), "max_tokens": 9}
+    together = [answer.text for answer in answers(model, task, task.items("test"), **drawn)]
+    alone = {i: answers(model, task, [task.items("test")[i]], first=i, **drawn) for i in reversed(range(8))}
+    assert together == [answer.text for i in range(8) for answer in alone[i]] and len(set(together)) > 8
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5"])
+def test_the_likeliest_choice_is_that_of_the_logits(family):
+    model, task = opened(context=128), Capitals()
+    if family == "t5":
+        sizes = {"model_type": "t5", "heads": 2, "hidden": 16, "head_width": 4, "start": 0} | SIZES
+        model = Opened(shaken(tl.build(sizes | {"context": 128}, seed=None)), BYTES)
+    items, found = task.items("test"), []
+    for item, prompt in zip(items, prompts(model, task, items, 1), strict=True):
+        for choice in task.choices(item):
+            before, after = BYTES.encode(prompt), BYTES.encode(f" {choice}")
+            if family == "t5":
+                logits = model.model(np.array([before]), np.array([[0, *after[:-1]]])).data[0]
+            else:
+                logits = model.model(np.array([before + after])).data[0, len(before) - 1 : -1]
+            chances = tl.ops.log_softmax(logits)[np.arange(len(after)), after]
+            assert log_probs(model.model, [(before, after), (before[3:], after * 2)])[0] == pytest.approx(
+                chances.sum(), abs=1e-4)  # fmt: skip
+            found.append(chances.sum())
+    best = np.array(found).reshape(len(items), -1).argmax(axis=1)
+    told = [answer.text for answer in likeliest(model, task, items, 1)]
+    assert told == [task.choices(item)[i] for item, i in zip(items, best, strict=True)]
+
+
+def test_shots_are_other_items_in_the_layout_of_training():
+    model, task = opened(Frame("?", "!")), Capitals()
+    asked = prompts(model, task, task.items("test"), 7, seed=1)
+    for item, prompt in zip(task.items("test"), asked, strict=True):
+        shown = prompt.split("!")
+        assert shown.pop() == f"The capital of {item} is?" and len(shown) == 7
+        assert set(shown) == {f"The capital of {x} is?{town}" for x, town in task.towns.items() if x != item}
+    assert prompts(model, task, ["A"], 2, seed=1) != prompts(model, task, ["A"], 2, seed=2)
+    (whole,) = prompts(opened(), task, ["A"], 1)
+    assert whole.count("\n\n") == 1 and whole.endswith("\n\nThe capital of A is")
+    with pytest.raises(tl.UserError, match="has 7 other items for training"):
+        prompts(model, task, ["A"], 8)
+    with pytest.raises(tl.UserError, match="6 shots of capitals do not fit into a context of 64: 1 do"):
+        prompts(opened(context=64), task, ["B"], 6)
+
+
+def test_wilson_interval():
+    assert interval([0.0, 1.0] * 5) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+    assert interval([1.0] * 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
+    covered = [low <= 0.3 <= high for low, high in (
+        interval((Random(i).uniform(40) < 0.3).astype(float)) for i in range(400))]  # fmt: skip
+    assert 0.92 < np.mean(covered) < 0.98
+
+
+def test_the_command_prints_a_row_and_an_object(monkeypatch, capsys):
+    task, model = find_task("world:parity,size=4"), opened()
+    items, real = list(islice(task.items("test"), 30)), Engine.add
+    mask = oracle(task, items, model)
+    monkeypatch.setattr(Engine, "add", lambda *given, **more: real(*given, **more, mask=mask))
+    monkeypatch.setattr("tinyllm.runs.open_model", lambda *_: model)
+    assert main(["eval", "RUN", "--task", "world:parity,size=4", "--limit", "30", "--json"]) == 0
+    row, last = capsys.readouterr().out.splitlines()
+    low, high = interval([1.0] * 30)
+    assert row == f"world:parity,size=4  1.000 ({low:.3f} to 1.000)  chance 0.500  n 30"
+    assert json.loads(last) == {"task": "world:parity,size=4", "score": 1.0, "low": low, "high": high,
+                                "chance": 0.5, "n": 30}  # fmt: skip
+
+
+@pytest.mark.parametrize("words, message", [
+    ("--task world:novel", "no kind of text called novel"), ("--task parity", "write world:KIND"),
+    ("--task world:stories", "asks nothing"), ("--task world:mix", "asks nothing"),
+    ("--task world:clock --likelihood", "no choices to compare"),
+    ("--task world:parity --limit 0", "at least 1"),
+    ("--task world:copy --shots 400", "400 shots of world:copy do not fit into a context of 256"),
+    ("--task world:parity,size=99", "size must be"), ("", "--task"),
+])  # fmt: skip
+def test_what_cannot_be_asked_is_said_in_one_line(refused, words, message):
+    assert message in refused("eval", "shipped", *words.split())
+
+
+def test_an_answer_that_the_tokenizer_cannot_write_is_named():
+    model = opened()
+    spaces = Opened(model.model, tl.CharTokenizer.train("The capital of is ABCDEFGHulmroes"))
+    with pytest.raises(tl.UserError, match="'U'"):
+        answers(spaces, Capitals(), ["A"])
+    blind = tl.ByteTokenizer()
+    blind.decode = lambda ids: "?"
+    with pytest.raises(tl.UserError, match="cannot write the answer 'Ulm': it reads it as '\\?'"):
+        answers(Opened(model.model, blind), Capitals(), ["A"])
+    with pytest.raises(tl.UserError, match="has no items"):
+        answers(model, Capitals(), [])

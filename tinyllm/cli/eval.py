@@ -1,0 +1,48 @@
+"""Implement `tinyllm eval`, which asks a trained model questions whose answers can be scored."""
+
+from itertools import islice
+from json import dumps
+
+from tinyllm.cli.command import command
+from tinyllm.cli.newest import chosen
+from tinyllm.cli.opening import Which
+from tinyllm.errors import UserError
+
+
+@command("eval")
+def evaluate(run: str | None = None, *, task: str, shots: int = 0, limit: int = 200, likelihood: bool = False,
+             seed: int = 0, which: Which = "best", json: bool = False) -> None:  # fmt: skip
+    """Ask a model questions, and score its answers.
+
+    Print the mean score from 0 to 1, its 95 % interval, the mean score of guessing, and the number of
+    questions, which are in no text for training. The model writes its likeliest answers.
+
+    RUN           a run, a model's folder, or `shipped`; if left out, the newest run
+                  in runs/, or the model that comes with tinyllm if there is none
+    --task NAME   what is asked: a kind of text with settings, world:KIND,DIAL=VALUE
+    --shots K     how many questions with their answers stand before each question
+    --limit N     how many questions are asked
+    --likelihood  take the likeliest of the possible answers, if the kind has a list
+    --seed S      chooses the shots
+    --which       which checkpoint
+    --json        print one JSON object on the last line
+
+    example:
+      tinyllm train --data world:parity,size=4 --out runs/parity
+      tinyllm eval runs/parity --task world:parity,size=4
+      tinyllm eval runs/parity --task world:parity,size=4 --shots 2 --json
+    """
+    from tinyllm.eval import answers, find_task, interval, likeliest
+    from tinyllm.runs import open_model
+
+    if shots < 0 or limit < 1:
+        raise UserError(f"--shots must be at least 0, --limit at least 1; got {shots} and {limit}")
+    asked = find_task(task)
+    opened = open_model(chosen(run, shipped=True), which)
+    ask = likeliest if likelihood else answers
+    scores = [each.score for each in ask(opened, asked, islice(asked.items("test"), limit), shots, seed=seed)]
+    score, (low, high) = sum(scores) / len(scores), interval(scores)
+    print(f"{task}  {score:.3f} ({low:.3f} to {high:.3f})  chance {asked.chance:.3f}  n {len(scores)}")
+    if json:
+        row = {"task": task, "score": score, "low": low, "high": high}
+        print(dumps(row | {"chance": asked.chance, "n": len(scores)}))

@@ -1,0 +1,148 @@
+"""Ask a model the questions of a task: let it write answers, or choose the likeliest of some answers.
+
+An answer depends on the model, the item, its number and the seed, and not on the other items that are asked
+with it: the same bits alone, in a batch, and beside any others. Items are numbered from `first` on.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from tinyllm.data import rows, two_texts
+from tinyllm.decode.engine import Engine
+from tinyllm.decode.sampling import Sampling
+from tinyllm.errors import UserError
+from tinyllm.eval.task import Task, behind
+from tinyllm.nn import inference
+from tinyllm.nn.seen import Seen
+from tinyllm.rng import Random
+from tinyllm.runs import Opened
+
+POOL = 500  # the first items for training, from which shots are drawn
+BATCH = 32  # texts in a pass of `likeliest`
+SPARE = 16  # tokens: an answer may be twice as long as the right one, and this much longer
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer to an item of a task, and its score."""
+
+    item: Any
+    text: str
+    score: float
+
+
+def answers(opened: Opened, task: Task, items: Iterable[Any], shots: int = 0, *, n: int = 1, seed: int = 0,
+            first: int = 0, **options: Any) -> list[Answer]:  # fmt: skip
+    """Let a model write n answers to each item of a task -> the answers, in the order of the items.
+
+    Before each question stand `shots` items for training with their answers, which `seed` chooses. options:
+    sampling and max_tokens of `Engine.add`; by default the likeliest tokens, up to twice the length of the
+    right answer and some more. Raises UserError when a question with its shots does not fit into the model's
+    context, or the tokenizer cannot write the right answer.
+    """
+    items, asked = list(items), []
+    engine = Engine(opened.model, opened.tokenizer, overflow="stop")
+    stop = [*opened.stops, *([] if any(opened.frame) else [task.end])]
+    given: dict[str, Any] = {"sampling": Sampling(temperature=0), "stop": stop, "seed": seed}
+    for i, prompt in enumerate(prompts(opened, task, items, shots, seed, first)):
+        given["max_tokens"] = 2 * len(_spelt(opened.tokenizer, task.answer(items[i]))) + SPARE
+        for sample in range(n * (first + i), n * (first + i + 1)):
+            engine.add(**_with_picture(opened, task, items[i], prompt), sample=sample, **given | options)
+            asked.append(items[i])
+    texts = [""] * len(asked)
+    for step in engine:
+        if step.sequence.error:
+            raise UserError(step.sequence.error)
+        texts[step.sequence.index] += step.text
+    return [Answer(item, text, task.score(item, text)) for item, text in zip(asked, texts, strict=True)]
+
+
+def likeliest(opened: Opened, task: Task, items: Iterable[Any], shots: int = 0, *, seed: int = 0,
+              first: int = 0) -> list[Answer]:  # fmt: skip
+    """Let a model answer each item of a task with the likeliest of its choices -> the answers in order.
+
+    The first of equally likely choices counts. Shots and errors are those of `answers`; it is an error, too,
+    if an item has no choices.
+    """
+    items, tokenizer, pairs = list(items), opened.tokenizer, []
+    for item, prompt in zip(items, prompts(opened, task, items, shots, seed, first), strict=True):
+        if not task.choices(item):
+            raise UserError(f"{task.name} has no choices to compare: let the model write its answers")
+        choices = (behind(f" {choice}", opened.frame) for choice in task.choices(item))
+        pairs += [(tokenizer.encode(prompt), _spelt(tokenizer, choice)) for choice in choices]
+    scores, found = iter(log_probs(opened.model, pairs)), []
+    for item in items:
+        chances = list(islice(scores, len(task.choices(item))))
+        best = task.choices(item)[chances.index(max(chances))]
+        found.append(Answer(item, best, task.score(item, best)))
+    return found
+
+
+def prompts(opened: Opened, task: Task, items: Sequence[Any], shots: int = 0, seed: int = 0,
+            first: int = 0) -> list[str]:  # fmt: skip
+    """Return the prompt for each item: its question after `shots` other items with their answers.
+
+    Raises UserError when they do not all fit into the model's context, saying how many fit.
+    """
+    if not items:
+        raise UserError(f"{task.name} has no items to ask about")
+    if opened.model.objective == "masked":
+        raise UserError(f"a {type(opened.model).__name__} fills in masked tokens, and writes no answers")
+    pool, found = list(islice(task.items("train"), POOL if shots else 0)), []
+    context, most = opened.model.config.context, shots
+    for i, item in enumerate(items):
+        others = [each for each in pool if task.question(each) != task.question(item)]
+        if len(others) < shots:
+            raise UserError(f"{task.name} has {len(others)} other items for training: ask with fewer shots")
+        chosen = Random(seed, "shots", first + i).shuffle(others)[:shots]
+        answer = _spelt(opened.tokenizer, task.answer(item))
+        room = context - (1 if opened.model.is_encoder_decoder else len(answer))
+        found.append(task.prompt(item, chosen, opened.frame))
+        while most and len(opened.tokenizer.encode(task.prompt(item, chosen[:most], opened.frame))) > room:
+            most -= 1
+    if most < shots:
+        raise UserError(f"{shots} shots of {task.name} do not fit into a context of {context}: {most} do")
+    return found
+
+
+def log_probs(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> list[float]:
+    """Return the log-probability in nats of each second text after the first: [(ids, ids)] -> numbers."""
+    found: list[float] = []
+    layout, context = two_texts if model.is_encoder_decoder else rows, model.config.context
+    with inference(model):
+        for i in range(0, len(pairs), BATCH):
+            before, after = zip(*pairs[i : i + BATCH], strict=True)
+            batch = layout(before, after, context)
+            losses = model.token_losses(batch.tokens, batch.targets, seen=Seen(lengths=batch.lengths)).data
+            found += [-math.fsum(row) for row in losses.tolist()]  # exact: padding changes nothing
+    return found
+
+
+def interval(scores: Sequence[float]) -> tuple[float, float]:
+    """Return the 95 % interval of a mean of scores from 0 to 1 (Wilson, 1927)."""
+    n, z = len(scores), 1.959964
+    mean = math.fsum(scores) / n
+    centre, half = mean + z * z / (2 * n), z * math.sqrt(mean * (1 - mean) / n + (z / (2 * n)) ** 2)
+    return max(0.0, (centre - half) / (1 + z * z / n)), min(1.0, (centre + half) / (1 + z * z / n))
+
+
+def _with_picture(opened, task, item, prompt):
+    """Return a prompt as arguments of `Engine.add`, with the item's picture if the model sees pictures."""
+    seen = task.picture(item) if opened.model.picture_marks else None
+    if seen is None:
+        return {"prompt": prompt}
+    picture, question = seen
+    ids = opened.tokenizer.encode(question + opened.frame.separator)
+    return {"prompt": [*opened.model.picture_marks, *ids], "cache": opened.model.cache_of(picture)}
+
+
+def _spelt(tokenizer, answer):
+    """Return the tokens of an answer. Raises UserError if the tokenizer has no tokens for a part of it."""
+    ids = tokenizer.encode(answer)
+    if tokenizer.decode(ids) != answer:
+        raise UserError(f"the tokenizer cannot write the answer {answer.strip()!r}: it reads it as "
+                        f"{tokenizer.decode(ids)!r}")  # fmt: skip
+    return ids
