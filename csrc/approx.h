@@ -124,8 +124,8 @@ INLINE v16 v_bell_times(v16 t, v16 c) {
     return v_scale(v_fma(POLYNOMIAL(q, r), r, v_set(1.0f)), c, shifted);
 }
 
-/* c P(X > t) for a standard normal number X, 0 <= t <= FAR: c exp(-t**2 / 2) p(t) / q(t). All coefficients are positive,
- * so nothing cancels. */
+/* c P(X > t) for a standard normal number X, 0 <= t <= FAR: c exp(-t**2 / 2) p(t) / q(t). All coefficients are
+ * positive, so nothing cancels. */
 INLINE v16 v_tail_times(v16 t, v16 c) {
     static const float p[] = {0.5f, 0.43759498f, 0.182690144f, 0.0404418111f, 0.00408559991f};
     static const float q[] = {1.0f, 1.67307484f, 1.20029688f, 0.468024969f, 0.101379164f, 0.0102409581f};

@@ -8,17 +8,18 @@
  * Bits: key blocks start at multiples of BLOCK, counted from the first key, and a hidden key adds exactly zero. So a
  * query's result depends only on the keys it sees: not on later keys, on the chunk it arrived in, or on a cache.
  *
- * Ranges: the general form gives each query a first key and an end, and may add a bias to the scores. Causal masks, lengths, windows, packed documents and prefixes are all such ranges. Blocks in which no query
- * of a task sees a key are skipped. A score that is hidden is -inf, one with a bias is scaled before it is added; all
- * else is the same code, and plain attention pays nothing for it.
+ * Ranges: the general form gives each query a first key and an end, and may add a bias to the scores. Causal masks,
+ * lengths, windows, packed documents and prefixes are all such ranges. Blocks in which no query of a task sees a key
+ * are skipped. A score that is hidden is -inf, one with a bias is scaled before it is added; all else is the same code,
+ * and plain attention pays nothing for it.
  *
  * The backward pass computes the probabilities again, p = exp(score - lse), from the log-sum-exp that forward kept:
  *
  *     dv = p^T dy,   ds = p * (dy v^T - dy . y) / sqrt(D),   dq = ds k,   dk = ds^T q
  */
 
-/* Keys in a block; queries in a task; queries that meet a block together, at every level as many: the weight of a key
- * that only some of them see is 0 for the others, and 0 times a NaN is NaN. */
+/* BLOCK: keys per block. QUERIES: queries per task. STRIP: queries multiplied together. STRIP is the same on every CPU:
+ * a hidden key has weight 0, but 0 * NaN is NaN, so the grouping is visible. */
 enum { BLOCK = 64, QUERIES = 128, STRIP = 12 };
 
 struct attention_job {
@@ -38,18 +39,18 @@ struct attention_job {
 static int64_t round_up(int64_t n, int64_t unit) { return ceil_div(n, unit) * unit; }
 static int64_t keys_of(const struct attention_job *job, int64_t b) { return job->lengths ? job->lengths[b] : job->T; }
 
-/* Query s of row b may see which of `keys` keys from `first` on: those before number `seen`... */
+/* Return how many of `keys` keys from `first` on stand before the end of what query s of row b may see. */
 static int64_t seen(const struct attention_job *job, int64_t b, int64_t s, int64_t first, int64_t keys) {
     if (job->ends) return i64_max(0, i64_min(keys, job->ends[b * job->S + s] - first));
     return job->causal ? i64_max(0, i64_min(keys, keys_of(job, b) - job->S + s + 1 - first)) : keys;
 }
 
-/* ... and not before number `skipped`, which is at most seen. */
+/* Return how many keys at the start of this block query s may not see; at most `seen`. */
 static int64_t skipped(const struct attention_job *job, int64_t b, int64_t s, int64_t first, int64_t keys) {
     return job->ends ? i64_max(0, i64_min(seen(job, b, s, first, keys), job->starts[b * job->S + s] - first)) : 0;
 }
 
-/* The end of what any of `rows` queries from s on sees of these keys, 0 if none sees one. */
+/* Return one more than the last key of this block that any of `rows` queries from s on sees, or 0. */
 static int64_t seen_by_any(const struct attention_job *job, int64_t b, int64_t s, int64_t rows, int64_t first,
                            int64_t keys) {
     int64_t most = job->ends ? 0 : seen(job, b, s + rows - 1, first, keys); /* the last query sees most */
@@ -132,7 +133,7 @@ static void rescale_row(float *y, float rescale, int64_t width) {
     for (int64_t d = 0; d < width; d += 16) v_store(y + d, v_mul(v_load(y + d), v_set(rescale)));
 }
 
-/* What one query read, and the log-sum-exp of its scores. */
+/* Divide a query's sum of values by the sum of its weights, into out; return the log-sum-exp of its scores. */
 static float finish_row(float *out, const float *y, struct query query, int64_t D) {
     float inverse = query.sum == 0.0f ? 0.0f : 1.0f / query.sum;
     for (int64_t d = 0; d < D; d++) out[d] = y[d] * inverse;
@@ -272,7 +273,8 @@ static void backward_range(const struct attention_job *job, int64_t b, int64_t h
 static void backward_tile(const struct attention_job *job, struct backward_work *w, int64_t b, int64_t h, int64_t s,
                           int64_t rows, int64_t first, int64_t keys) {
     int64_t D = job->D, width = job->width, row = job->H * D, at = ((b * job->S + s) * job->H + h) * D;
-    int64_t token = keys_of(job, b) - job->S + s, causal = job->causal && !job->ends, local = h % (job->H / job->K) * job->S + s;
+    int64_t token = keys_of(job, b) - job->S + s, causal = job->causal && !job->ends;
+    int64_t local = h % (job->H / job->K) * job->S + s;
     const float *lse = job->lse + (b * job->H + h) * job->S + s;
     pad_into(w->q, width, job->q + at, row, rows, D);
     pad_into(w->dy, width, job->dy + at, row, rows, D);

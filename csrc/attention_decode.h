@@ -7,7 +7,7 @@
  *     scores of 16 keys at a time;    weights and the running max, head by head;
  *     for each block of keys, the weighted sum of its values; and these added in the order of blocks.
  *
- * Where there are rows enough for all threads, a task is a row, and takes all passes. Then the values of the next row
+ * If there are rows enough for all threads, a task is a row, and takes all passes. Then the values of the next row
  * are asked for along with its keys, because summing values leaves less time to wait for them than scoring.
  */
 /* Keys in a task of scores; queries that share a key while it is in registers; how many floats ahead to ask for. */

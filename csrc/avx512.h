@@ -1,4 +1,4 @@
-/* What simd.h asks of a level, with 512-bit registers: shared by the three levels that have them. */
+/* Define what simd.h asks of a level, for 512-bit registers: shared by the three levels that have them. */
 #define LANES 16
 #define VEC_FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
 #define VEC_SQRT(a) _mm512_sqrt_ps(a)

@@ -1,4 +1,4 @@
-/* Which instruction set runs: the best that this CPU has, or the one that TINYLLM_CPU names. */
+/* Choose the instruction set that runs: the best that this CPU has, or the one that TINYLLM_CPU names. */
 #include "tinyllm.h"
 
 #include <string.h>

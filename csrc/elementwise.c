@@ -85,9 +85,9 @@ ELEMENTWISE(
 
 BINARY(add, v_add(x, y))
 
-/* What a key keeps, made again whenever it is asked for: nothing is stored, and any thread can begin anywhere, because
- * word number i is a hash of key + i GOLDEN (SplitMix64, as in rng.py). Sixteen bits decide an element, so four share a
- * word. Words are hashed for a piece at once, then compared: two plain loops, which the compiler vectorises. */
+/* Dropout draws its mask from the key each time, so no mask is stored, and any thread can begin anywhere: word number i
+ * is a hash of key + i GOLDEN (SplitMix64, as in rng.py). Sixteen bits decide an element, so four share a word. Words
+ * are hashed for a piece at once, then compared: two plain loops, which the compiler vectorises. */
 
 #define GOLDEN 0x9E3779B97F4A7C15u
 

@@ -9,9 +9,9 @@
  *
  * The gradient at the target is made apart, because exp(x - lse) dloss - dloss cancels where the model is sure. The
  * logarithms of sixteen rows are taken at once, and the exponentials of sixteen targets. Forward and backward on one
- * core with AVX-512, in ns a row: 16 classes 30 and 15 one by one, 16 and 5 together; 65 classes 110 and 57 with the last
- * one in a padded copy, 35 and 20 through masked loads. With maxima and sums of sixteen rows at once, too, the forward
- * pass went from 15 to 10 and from 34 to 26.
+ * core with AVX-512, in ns a row: 16 classes 30 and 15 one by one, 16 and 5 together; 65 classes 110 and 57 with the
+ * last one in a padded copy, 35 and 20 through masked loads. With maxima and sums of sixteen rows at once, too, the
+ * forward pass went from 15 to 10 and from 34 to 26.
  *
  * linear_token_losses is the same for logits x w^T that never exist whole. With GPT-2's vocabulary of 50,257 the
  * logits of 4,096 tokens and their gradient would take 1.6 GB. Here a chunk of rows is scored, used and forgotten, and
@@ -68,8 +68,8 @@ static void token_losses_backward_row(const struct loss_job *job, int64_t group)
 BY_ROWS(token_losses_backward, struct loss_job, ceil_div(rows, GROUP), 8192 / GROUP / (v + 1),
         (float *dx, const float *dlosses, int64_t step, const float *x, const int64_t *targets, const float *lse,
          int64_t ignore, int64_t rows, int64_t v),
-        .dx = dx, .dlosses = dlosses, .step = step, .x = x, .targets = targets, .given_lse = lse, .ignore = ignore, .rows = rows,
-        .v = v)
+        .dx = dx, .dlosses = dlosses, .step = step, .x = x, .targets = targets, .given_lse = lse, .ignore = ignore,
+        .rows = rows, .v = v)
 
 /* The sum of losses, in double. */
 static double total_loss(const float *losses, int64_t n) {
@@ -82,7 +82,7 @@ static double total_loss(const float *losses, int64_t n) {
 
 enum { CHUNK_LOGITS = 1 << 23 }; /* about so many logits at a time: 32 MiB, or DEPTH rows where that is more */
 
-/* How many rows make a chunk, and room for its logits; NULL when memory runs out. */
+/* Set the number of rows of a chunk, and return memory for its logits; NULL when memory runs out. */
 static float *chunk_of_logits(int64_t *chunk, int64_t rows, int64_t v) {
     int64_t blocks = i64_max(CHUNK_LOGITS / i64_max(v, 1) / DEPTH, 1);
     *chunk = i64_min(blocks * DEPTH, rows);

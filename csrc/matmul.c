@@ -5,7 +5,7 @@
  * and the block sums are added in order. Nothing else here (shapes of blocks, threads, which path runs) can change a
  * result, so a row gets the same bits whatever other rows stand beside it.
  *
- * Why it is fast: `micro` (tile.h) keeps the multiply-add units busy if its operands come from the nearest caches. So
+ * The speed: `micro` (tile.h) keeps the multiply-add units busy if its operands come from the nearest caches. So
  * all threads first copy b into panels, each COLUMNS wide and contiguous. Then a task multiplies a block of rows: for
  * DEPTH values of k and HEIGHT rows of a, which stay in the second-level cache, one panel after the other passes
  * through the first. Operands that lie transposed are turned while they are copied, by the task that needs them, or
@@ -22,7 +22,7 @@
  * multiplied at a time. FEW_AHEAD: rows of b that are asked for ahead, because each of them goes on elsewhere, where
  * the hardware does not look ahead; into the second-level cache, with which a row is read 1.2 to 1.6 times as fast. */
 #ifndef UNIT
-#define UNIT 1 /* floats of k that the micro-kernel takes as one; level_avx512bf16.c packs two, and defines pack_* too */
+#define UNIT 1 /* floats of k that the micro-kernel takes as one; level_avx512bf16.c packs two, has its own pack_* */
 #endif
 enum { DEPTH = 384 / UNIT, HEIGHT = 96, FEW = 16, FEW_STEP = 8, FEW_COLUMNS = 256, FEW_AHEAD = 8, NEAR = 65536 };
 
@@ -90,7 +90,8 @@ static void both_tasks(void *context, int64_t begin, int64_t end) {
         int64_t at = task - job->panel_tasks, row = at % strips * ROWS, k = at / strips % blocks * DEPTH;
         int64_t s = at / strips / blocks, depth = i64_min(job->depth - k, DEPTH);
         pack_left(job->strips + job->padded_rows * (s * job->depth + k) + row * depth, job,
-                  job->a + s * job->a_stack + row * job->a_row + k * UNIT * job->a_col, i64_min(job->rows - row, ROWS), k);
+                  job->a + s * job->a_stack + row * job->a_row + k * UNIT * job->a_col,
+                  i64_min(job->rows - row, ROWS), k);
     }
 }
 
@@ -150,8 +151,8 @@ static void block_product(const struct matmul_job *job, float *c, const float *a
                               columns - n, depth, k > 0, shift);
             }
             if (job->act_out && k + depth == job->depth)
-                gelu_tanh_rows(job->act_out + (c - job->c) + m * job->columns, c + m * job->columns, job->columns, height,
-                               columns);
+                gelu_tanh_rows(job->act_out + (c - job->c) + m * job->columns, c + m * job->columns, job->columns,
+                               height, columns);
         }
 }
 

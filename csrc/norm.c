@@ -11,7 +11,7 @@
  * it is in cache: for the mean, for the variance, for the result. The variance is the mean of squared
  * deviations, because mean(x**2) - mean(x)**2 loses all its digits where the mean is large.
  *
- * What the versions took, in ns for a row of 384 and for one of 65, on one core with AVX-512:
+ * The versions took, in ns for a row of 384 and for one of 65, on one core with AVX-512:
  *
  *     forward    1. the last number in a copy of its own, padded to sixteen: 110, 89
  *                2. through a masked load: 92, 23

@@ -1,4 +1,4 @@
-/* What this machine can do at most, measured: multiply-adds per second, and bytes per second from memory.
+/* Measure the most that this machine can do: multiply-adds per second, and bytes per second from memory.
  *
  * Not kernels of any op: `tinyllm bench` sets what the kernels reach against these. probe_fma keeps as many independent
  * accumulators busy as the micro-kernel of matmul has, on registers alone. probe_bf16 does the same with the CPU's

@@ -6,7 +6,7 @@
  * accumulator that takes its blocks in order, one fused multiply-add each. So instruction sets, threads and the rows
  * beside a row change nothing.
  *
- * Why it is fast: decoding multiplies one row by every weight, so its price is reading the weights, and these are a
+ * The speed: decoding multiplies one row by every weight, so its price is reading the weights, and these are a
  * quarter or an eighth of float32's (a scale for 32 adds half a bit to each). They are read from front to back, each
  * once, 64 bytes of 16 outputs an instruction. Against several rows, the weights of 16 outputs stay in the nearest
  * cache while Q_TILE rows at a time pass by, so that each load of weights serves Q_TILE products.
@@ -221,7 +221,7 @@ struct quantize_job {
     int bits;
 };
 
-/* Where a block keeps the weight of input i of output o; in 4 bits, the upper half of the byte if i > 15. */
+/* Return the place in a block of the weight of input i of output o; in 4 bits, the upper half of the byte if i > 15. */
 INLINE int64_t place(int bits, int i, int64_t o) {
     int quad = bits == 8 ? i / 4 : i / 4 % 4;
     return 64 * quad + 4 * o + i % 4;

@@ -76,7 +76,8 @@ static float middle(struct range range) {
     return low < FLT_MAX && high > FLT_MAX ? FLT_MAX : low; /* split an infinity off; the rest can be halved */
 }
 
-/* Where the weight of the n logits, the largest first, reaches the target. Reorders nothing, but shortens x. */
+/* Find the logit at which the weight of the n logits, the largest first, reaches the target. Keeps the order of x, but
+ * shortens it. */
 static struct cut find_cut(float *x, int64_t n, double target, const float *max) {
     double above = 0;
     struct range range = row_range(x, n);

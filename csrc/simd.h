@@ -8,9 +8,9 @@
  * -ffp-contract=off, because a compiler that may fuse a * b + c * d either way does so differently from level to
  * level. (-ffast-math and its parts are never used: they would reorder sums and forget infinities.)
  *
- * A level file defines LANES (4, 8 or 16), VEC_FMA, VEC_SQRT, VEC_MAX and VEC_MIN before it includes this one, and where
- * its instruction set has them, and they are fast, VEC_LOAD_WHERE and VEC_STORE_WHERE (the lanes whose mask is set) and
- * VEC_SCALE (x 2**n).
+ * A level file defines LANES (4, 8 or 16), VEC_FMA, VEC_SQRT, VEC_MAX and VEC_MIN before it includes this one, and
+ * where its instruction set has them, and they are fast, VEC_LOAD_WHERE and VEC_STORE_WHERE (the lanes whose mask is
+ * set) and VEC_SCALE (x 2**n).
  */
 #include <math.h>
 #include <stdint.h>
@@ -153,7 +153,7 @@ INLINE v16 v_minus_abs(v16 x) { return i_float(i_or(v_bits(x), i_set(INT32_MIN))
 /* x >= 0 with the sign of y */
 INLINE v16 v_with_sign(v16 x, v16 y) { return i_float(i_or(v_bits(x), i_and(v_bits(y), i_set(INT32_MIN)))); }
 
-/* Whether any lane of a comparison is true. */
+/* Return 1 if any lane of a comparison is true. */
 INLINE int i_any(i16 mask) {
     ivec any = mask.part[0];
     for (int i = 1; i < PARTS; i++) any |= mask.part[i];

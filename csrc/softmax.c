@@ -6,7 +6,7 @@
  * The spec makes five passes over memory, one per NumPy call. Here a row is read three times while it is in
  * cache and written twice, and the exponential is sixteen lanes of arithmetic instead of a library call.
  *
- * What the versions took, in ns for a row of 64 and for one of 65, on one core with AVX-512:
+ * The versions took, in ns for a row of 64 and for one of 65, on one core with AVX-512:
  *
  *     1. sixteen partial sums that the compiler kept in memory, where each addition waited for the one before;
  *        the last number of 65 in a copy of its own, padded to sixteen: 59, 124
@@ -34,7 +34,7 @@ INLINE float row_max(const float *x, int64_t n) {
 
 enum { GROUP = 16, NARROW = 256 }; /* so many narrow rows are done at once */
 
-/* How many rows of n numbers stay in the nearest cache until their sums are there. */
+/* Return how many rows to do at once, so that they stay in the L1 cache. */
 INLINE int64_t group_of(int64_t n) { return i64_max(1, i64_min(GROUP, GROUP * NARROW / (n + 1))); }
 
 /* v_sum or v_max_lane of sixteen registers at once: the same tree, on columns. */
@@ -58,8 +58,8 @@ INLINE void row_maxima(float max[GROUP], const float *x, int64_t n) {
     v_store(max, v_select(v_equal(m, v_set(-INFINITY)), v_set(0.0f), m));
 }
 
-/* exp(x - max) of sixteen numbers, or of n; 0 beyond. (Filled with -inf instead, the lanes beyond would underflow, which
- * is slow.) */
+/* exp(x - max) of sixteen numbers, or of n; 0 beyond. (Filled with -inf instead, the lanes beyond would underflow,
+ * which is slow.) */
 INLINE v16 v_exp_below(const float *x, int64_t n, float max) {
     return v_keep(v_exp(v_sub(v_load_partial(x, n, max), v_set(max))), n);
 }

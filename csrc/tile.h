@@ -16,7 +16,7 @@ enum { ROWS = 6, REGISTERS = 4 };  /* 24 of 32 */
 #endif
 enum { COLUMNS = REGISTERS * LANES };
 
-/* What a multiplication is: of floats, unless a file has said something else of what is as wide. */
+/* The multiply-add of the micro-kernel. A file may define another one before it includes this. */
 #ifndef TILE_FMA
 #define TILE_SPREAD(p) vec_set(*(p))
 #define TILE_FMA(a, b, c) vec_fma(a, b, c)

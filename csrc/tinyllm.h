@@ -1,7 +1,7 @@
 /* The table of contents: every kernel, by the file it lives in, and the few services they share.
  *
  * Kernels are plain C11. Outputs come first, inputs are const, sizes are int64_t, arrays are contiguous and may not
- * overlap unless said. Nobody prints, nobody checks shapes (ops/_compiled.pyx does), nobody keeps state. The same
+ * overlap unless said. No kernel prints, checks shapes (csrc/glue does) or keeps state. The same
  * source is compiled once per instruction set (level_*.c) into a `struct kernels`; cpu.c points `kernels` at one.
  *
  * Letters mean one thing everywhere: B batch, T time, S queries, H heads, K kv heads, D head width, C channels,
@@ -16,7 +16,7 @@
 /* X(file, result, name, arguments) */
 #define TINYLLM_KERNELS(X)                                                                                            \
     X(matmul, int, matmul,                                                                                            \
-      (float *c, float *act_out, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,         \
+      (float *c, float *act_out, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,      \
        int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed, int b_transposed))         \
     X(ladder, int, matmul_ladder,                                                                                     \
       (float *c, const float *a, const float *b, int64_t rows, int64_t columns, int64_t depth, int rung))             \
@@ -89,7 +89,7 @@
     X(optim, void, scale, (float *y, const float *x, float factor, int64_t n))                                        \
     X(lowp, void, round_bf16, (float *y, const float *x, int64_t n))                                                  \
     X(lowp, int, matmul_bf16,                                                                                         \
-      (float *c, float *act_out, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,         \
+      (float *c, float *act_out, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,      \
        int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed, int b_transposed))         \
     X(experts, int, grouped_matmul,                                                                                   \
       (float *c, const float *a, const float *const *b, const int64_t *ends, int64_t groups, int64_t columns,         \

@@ -13,7 +13,8 @@
 
 enum { BPE_INLINE = 15 }; /* bytes of a piece that fit a key of 16; the last byte holds the length */
 
-/* --- keys and hashes: the multipliers come from an address, so that no file can be made to collide ----------------- */
+/* --- keys and hashes: the multipliers come from an address, so that no file can be made to collide -----------------
+ * */
 
 struct bpe_key { uint64_t low, high; };
 struct bpe_seed { uint64_t first, second; }; /* both odd */
@@ -65,8 +66,8 @@ static inline uint64_t bpe_pair_key(int32_t left, int32_t right) {
     return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
 }
 
-/* Room for `need` items in a block from malloc, twice as much as before where it grows. NULL, and the block is as it was,
- * where there is no memory. */
+/* Room for `need` items in a block from malloc, twice as much as before where it grows. NULL, and the block is as it
+ * was, where there is no memory. */
 static inline void *bpe_grow(void *block, int64_t *room, int64_t need, size_t size) {
     if (need <= *room) return block;
     int64_t more = need > 2 * *room ? need : 2 * *room;
@@ -76,7 +77,7 @@ static inline void *bpe_grow(void *block, int64_t *room, int64_t need, size_t si
     return larger;
 }
 
-/* --- text: a pattern of pieces.h, or ends found elsewhere ----------------------------------------------------------- */
+/* --- text: a pattern of pieces.h, or ends found elsewhere --------------------------------------------------------- */
 
 struct bpe_text {
     const uint8_t *bytes;
@@ -111,15 +112,16 @@ struct bpe_ends {
 void bpe_first_ends(struct bpe_ends *some, const struct bpe_text *text, const struct bpe_part *part);
 int64_t bpe_more_ends(struct bpe_ends *some, const struct bpe_text *text);
 
-/* --- vocab.c, cuts.c, encode.c ------------------------------------------------------------------------------------------------ */
+/* --- vocab.c, cuts.c, encode.c ------------------------------------------------------------------------------------ */
 
 struct bpe_vocab;   /* never changes */
 struct bpe_encoder; /* a vocabulary and idle workers; many threads may share it */
 
-/* byte_ids [256], -1 - i for a byte i without a token; pair i merges left[i], right[i] into made[i], the smallest rank[i]
- * first, and fastest where rank[i] is i; tokens: n_tokens of them, token i at bytes[offsets[i]] to bytes[offsets[i + 1]],
- * of number numbers[i]. Where they are given, the bytes of all that the merges make are among them. With `whole` they go
- * before any merge where a piece is one of them. No id is above `largest`. NULL: no memory. */
+/* byte_ids [256], -1 - i for a byte i without a token; pair i merges left[i], right[i] into made[i], the smallest
+ * rank[i] first, and fastest where rank[i] is i; tokens: n_tokens of them, token i at bytes[offsets[i]] to
+ * bytes[offsets[i + 1]], of number numbers[i]. Where they are given, the bytes of all that the merges make are among
+ * them. With `whole` they go before any merge where a piece is one of them. No id is above `largest`. NULL: no
+ * memory. */
 struct bpe_vocab *bpe_vocab_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right,
                                 const int32_t *made, const int32_t *rank, int64_t n_pairs, const uint8_t *bytes,
                                 const int64_t *offsets, const int32_t *numbers, int64_t n_tokens, int32_t largest,
@@ -141,7 +143,7 @@ int64_t bpe_encode_short(struct bpe_encoder *encoder, const struct bpe_text *tex
 /* merge.c. Merge n tokens in place; returns how many are left, or -1: no memory, or 2^31 tokens. */
 int64_t bpe_merge_ids(const struct bpe_vocab *vocab, int32_t *ids, int64_t n);
 
-/* --- decode.c ------------------------------------------------------------------------------------------------------ */
+/* --- decode.c ----------------------------------------------------------------------------------------------------- */
 
 struct bpe_decoder;
 
@@ -149,7 +151,7 @@ struct bpe_decoder;
 struct bpe_decoder *bpe_decoder_new(const uint8_t *bytes, const int64_t *offsets, const uint8_t *there, int64_t n);
 void bpe_decoder_free(struct bpe_decoder *decoder);
 
-/* How many bytes some ids stand for, or -1 - i where id i is no token. ids: int32_t, or int64_t where `wide`. */
+/* Return the number of bytes that ids stand for, or -1 - i where id i is no token. ids: int32_t; `wide`: int64_t. */
 int64_t bpe_decoded_size(const struct bpe_decoder *decoder, const void *ids, int64_t n, int wide);
 
 /* Write them. -1: somebody changed the ids since their size was taken. */

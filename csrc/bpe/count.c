@@ -1,4 +1,4 @@
-/* Which pieces a text holds, and how often each occurs: all that training needs to know of it.
+/* Count the pieces of a text: each of them with its number is all that training needs to know of it.
  *
  * Each thread fills a table of its own, from the parts that it happens to take. The tables are added up at the end, and
  * as sums do not depend on their order, nor training on the order of the pieces, nor does the result.
@@ -28,7 +28,7 @@ struct bpe_counter {
     struct table *tables[MOST_TABLES]; /* tables[0] holds the sum in the end */
 };
 
-/* --- one table --------------------------------------------------------------------------------------------------------- */
+/* --- one table ---------------------------------------------------------------------------------------------------- */
 
 static void table_free(struct table *table) {
     if (!table) return;
@@ -144,7 +144,7 @@ static int count_part(struct table *table, struct bpe_seed seed, const struct bp
     return 0;
 }
 
-/* --- all of them ------------------------------------------------------------------------------------------------------- */
+/* --- all of them -------------------------------------------------------------------------------------------------- */
 
 struct bpe_counter *bpe_counter_new(void) {
     struct bpe_counter *counter = calloc(1, sizeof *counter);

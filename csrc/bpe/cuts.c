@@ -1,11 +1,11 @@
-/* Where a piece can be cut because no token reaches across: what is merged on one side never looks at the other.
+/* Find cuts in a piece that no token reaches across: what is merged on one side never looks at the other.
  *
  * Scripts without spaces make long pieces, which hardly repeat; but few pairs of their characters stand together in a
  * token. So such a piece falls into short parts, which do repeat, and which the encoder remembers.
  *
- * Between two whole characters l and r a token reaches across if it holds l r; or if it begins inside of l or ends inside
- * of r, which `halves` knows by the bytes on both sides. `whole` is a set of pairs l r that may hold more than was put in:
- * a pair too many only costs a cut.
+ * Between two whole characters l and r a token reaches across if it holds l r; or if it begins inside of l or ends
+ * inside of r, which `halves` knows by the bytes on both sides. `whole` is a set of pairs l r that may hold more than
+ * was put in: a pair too many only costs a cut.
  */
 #include "vocab.h"
 

@@ -41,7 +41,7 @@ struct bpe_encoder {
     _Atomic(struct bpe_worker *) idle[IDLE];
 };
 
-/* --- parts of a text --------------------------------------------------------------------------------------------------- */
+/* --- parts of a text ---------------------------------------------------------------------------------------------- */
 
 static int64_t encode_bytes(const struct bpe_vocab *vocab, int32_t *out, const uint8_t *piece, int64_t n) {
     int64_t count = bpe_match(vocab, out, piece, n);
@@ -51,8 +51,8 @@ static int64_t encode_bytes(const struct bpe_vocab *vocab, int32_t *out, const u
 }
 
 /* Encode at most BPE_INLINE bytes through the memory of a worker: a piece, or a part of one, which is only merged. */
-static int64_t encode_known(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
-                            int64_t n, int64_t left, int is_part) {
+static int64_t encode_known(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out,
+                            const uint8_t *piece, int64_t n, int64_t left, int is_part) {
     struct bpe_key key = bpe_key(piece, n, left);
     key.high |= (uint64_t)(is_part && vocab->whole) << PART_BIT;
     struct slot *slot = &worker->slots[bpe_hash(vocab->seed, key) >> (64 - SLOT_BITS)];
@@ -71,8 +71,8 @@ static int64_t encode_known(const struct bpe_vocab *vocab, struct bpe_worker *wo
     return count;
 }
 
-static int64_t encode_piece(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
-                            int64_t n, int64_t left, int is_part);
+static int64_t encode_piece(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out,
+                            const uint8_t *piece, int64_t n, int64_t left, int is_part);
 
 /* Encode a piece part by part; what cannot be cut, at once. */
 static int64_t encode_cut(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
@@ -88,8 +88,8 @@ static int64_t encode_cut(const struct bpe_vocab *vocab, struct bpe_worker *work
 }
 
 /* Encode a piece or a part of one; up to WORD bytes go through the memory of a worker, too. */
-static int64_t encode_piece(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
-                            int64_t n, int64_t left, int is_part) {
+static int64_t encode_piece(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out,
+                            const uint8_t *piece, int64_t n, int64_t left, int is_part) {
     if (n <= BPE_INLINE) return encode_known(vocab, worker, out, piece, n, left, is_part);
     out[0] = is_part ? -1 : bpe_find_whole(vocab, piece, n);
     if (out[0] >= 0) return 1;
@@ -129,7 +129,7 @@ static int64_t encode_part(const struct bpe_vocab *vocab, struct bpe_worker *wor
     return out - ids;
 }
 
-/* --- workers and parts ------------------------------------------------------------------------------------------------- */
+/* --- workers and parts -------------------------------------------------------------------------------------------- */
 
 struct bpe_encoder *bpe_encoder_new(const struct bpe_vocab *vocab) {
     struct bpe_encoder *encoder = calloc(1, sizeof *encoder);

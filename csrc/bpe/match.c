@@ -6,16 +6,17 @@
  *   - each token comes out when its own bytes are merged, and that happens by one last merge, its split;
  *   - and no two neighbours are merged across their border, which `stays_apart` sees by undoing both, the last merge
  *     first: whenever two tokens stand at the border, would they be merged before the next merge inside?
- * There is one such row for every text and every beginning of it. So take the longest token, then the longest that stays
- * apart from it, and so on; where none fits, no row goes through this place, which is marked as dead: one step back.
+ * There is one such row for every text and every beginning of it. So take the longest token, then the longest that
+ * stays apart from it, and so on; where none fits, no row goes through this place, which is marked as dead: one step
+ * back.
  *
- * Tokens are made in the order of ranks, so no two pairs may have the same. A pair that comes before its halves makes no
- * token here, but keeps them from standing side by side; so then there may be no row. Such a text is left to merge.c, and
- * one on which this takes too many steps, too.
+ * Tokens are made in the order of ranks, so no two pairs may have the same. A pair that comes before its halves makes
+ * no token here, but keeps them from standing side by side; so then there may be no row. Such a text is left to
+ * merge.c, and one on which this takes too many steps, too.
  *
- * The ladder: merging looks up a pair for each byte and two more for each merge. This takes 2.3 steps for each byte of 25
- * languages, through the trie or to a pair: they are encoded in 68 ms, not 98. With a hash table of edges in place of the
- * double array it was 84, for that does not fit the second cache.
+ * The ladder: merging looks up a pair for each byte and two more for each merge. This takes 2.3 steps for each byte of
+ * 25 languages, through the trie or to a pair: they are encoded in 68 ms, not 98. With a hash table of edges in place
+ * of the double array it was 84, for that does not fit the second cache.
  */
 #include "vocab.h"
 
@@ -85,7 +86,7 @@ int64_t bpe_match(const struct bpe_vocab *vocab, int32_t *out, const uint8_t *pi
     return count;
 }
 
-/* --- the splits of tokens ---------------------------------------------------------------------------------------------- */
+/* --- the splits of tokens ----------------------------------------------------------------------------------------- */
 
 int64_t bpe_add_splits(struct bpe_vocab *vocab, const struct bpe_merges *m, int32_t largest) {
     if (largest >= BPE_MOST_NODES) return -1;

@@ -1,4 +1,4 @@
-/* Where long texts are cut, so that several threads can encode or count them.
+/* Cut long texts into parts, so that several threads can encode or count them.
  *
  * A cut is where no pattern has a piece across it, whatever comes before and after (piece_cut in pieces.c); so the
  * pieces are those of the whole text. Text without such a place, such as a million letters a, stays in one part.

@@ -1,4 +1,4 @@
-/* Where the regular expressions of GPT-2, GPT-4 and o200k end a piece, found by loops over UTF-8.
+/* Find the ends of pieces as the regular expressions of GPT-2, GPT-4 and o200k do, by loops over UTF-8.
  *
  * A regular expression tries its alternatives in order, and the greedy parts of each in turn; but all parts here are
  * runs of characters of some class (unicode_tables.h), so the end of a run says at once what backtracking would find:
@@ -190,9 +190,10 @@ int64_t piece_ends(int64_t *ends, int64_t most, int pattern, const uint8_t *text
 
 /* --- cuts ------------------------------------------------------------------------------------------------------ */
 
-/* Return 1 if no pattern, wherever a piece starts and however it is tried, gets from a character a to a character b that
- * follows it. Then a piece ends between them; and splitting never looks at b before it starts there, since the one part
- * that looks beyond a piece, (?!\S), does so behind white space, which a is not. So either side may be split alone.
+/* Return 1 if no pattern, wherever a piece starts and however it is tried, gets from a character a to a character b
+ * that follows it. Then a piece ends between them; and splitting never looks at b before it starts there, since the one
+ * part that looks beyond a piece, (?!\S), does so behind white space, which a is not. So either side may be split
+ * alone.
  *
  * From one character to the next, all three patterns together get only
  *   from a letter to a letter, a mark or ' (in a word, and to its contraction),   from a number to a number,

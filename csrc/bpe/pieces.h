@@ -1,4 +1,4 @@
-/* Where a text is cut before byte pair encoding: the patterns of ops/pieces.py, as loops over UTF-8. See pieces.c. */
+/* Cut a text into pieces before byte pair encoding: the patterns of ops/pieces.py, as loops over UTF-8 (pieces.c). */
 #ifndef TINYLLM_PIECES_H
 #define TINYLLM_PIECES_H
 

@@ -4,11 +4,12 @@
  * for each pair there is its count and a list of the places where it stands:
  *   - a token is written at the first and at the last byte it covers, so that both neighbours are found without links:
  *     the one behind begins `length` further on, and the cell at i - 1 names the one before;
- *   - a merge makes pairs with the new token only, so the places of a pair are all found in one call, in ascending order,
- *     and its list never grows. Some places are gone when the list is used, and never come back: a token only ever turns
- *     into a younger one;
- *   - a count in the heap may be too large, never too small, for the count of a pair in it only falls. So its top is the best
- *     pair as soon as its count is still true. Of equal counts the smallest pair is on top, which makes the order total;
+ *   - a merge makes pairs with the new token only, so the places of a pair are all found in one call, in ascending
+ *     order, and its list never grows. Some places are gone when the list is used, and never come back: a token only
+ *     ever turns into a younger one;
+ *   - a count in the heap may be too large, never too small, for the count of a pair in it only falls. So its top is
+ *     the best pair as soon as its count is still true. Of equal counts the smallest pair is on top, which makes the
+ *     order total;
  *   - what a merge does to the counts is first added up by neighbour, in an array, and then done once for each.
  * Each merge of two tokens makes at most two places, and n tokens are merged at most n - 1 times: O(n log n) in all.
  */
@@ -51,7 +52,7 @@ struct bpe_trainer {
 /* A pair and its count as a number: the larger count is the smaller number, and of equal counts the smaller pair. */
 static bpe_item candidate(int64_t count, uint64_t key) { return (bpe_item)~(uint64_t)count << 64 | key; }
 
-/* --- the start: pairs of bytes ------------------------------------------------------------------------------------------ */
+/* --- the start: pairs of bytes ------------------------------------------------------------------------------------ */
 
 static int reserve_places(struct bpe_trainer *t, int64_t more) {
     int32_t *places = bpe_grow(t->places, &t->places_room, t->n_places + more, sizeof *places);
@@ -132,7 +133,7 @@ void bpe_trainer_free(struct bpe_trainer *t) {
     free(t);
 }
 
-/* --- one merge ---------------------------------------------------------------------------------------------------------- */
+/* --- one merge ---------------------------------------------------------------------------------------------------- */
 
 static void add_neighbour(struct bpe_trainer *t, struct side *side, int32_t token, int32_t named, int64_t weight) {
     if (!side[token].places++) t->touched[t->n_touched++] = named;

@@ -1,13 +1,14 @@
 /* A double array (Aoe 1989): all tokens as paths of bytes, so that one walk finds the longest that a text begins with.
  *
- * The child of a node for the byte c stands in the slot base ^ c, if the label there is c. All children of a node are in
- * one block of 256 slots, among those of other nodes, each of which has a base of its own. Nearly every slot is in use.
+ * The child of a node for the byte c stands in the slot base ^ c, if the label there is c. All children of a node are
+ * in one block of 256 slots, among those of other nodes, each of which has a base of its own. Nearly every slot is in
+ * use.
  */
 #include "vocab.h"
 
 enum {
     BLOCK = 256, WINDOW = 2 * BLOCK, /* only the last slots are searched for free ones */
-    FREE = 256, CLOSED = 257,         /* labels that no byte has; nodes without children point to the first, closed block */
+    FREE = 256, CLOSED = 257, /* labels that no byte has; nodes without children point to the first, closed block */
 };
 
 struct string {

@@ -1,4 +1,4 @@
-/* The inside of `struct bpe_vocab`, for vocab.c, cuts.c, encode.c, match.c, merge.c and trie.c, and their interfaces. */
+/* The inside of `struct bpe_vocab`, for vocab.c, cuts.c, encode.c, match.c, merge.c, trie.c, and their interfaces. */
 #ifndef BPE_VOCAB_H
 #define BPE_VOCAB_H
 
@@ -47,8 +47,8 @@ static inline uint8_t bpe_pair_mark(const struct bpe_vocab *vocab, uint64_t key)
     return (uint8_t)(key * vocab->seed.first >> (vocab->shift - 8)) | 1; /* the bits below those of the slot; never 0 */
 }
 
-/* Where a pair is, or the empty slot where it would be. Most pairs are unknown, and the marks say so: they are small
- * enough for a core's second cache, which the pairs are not. */
+/* Return the slot of a pair, or the empty slot where it would be. Most pairs are unknown, and the marks say so: they
+ * are small enough for a core's second cache, which the pairs are not. */
 static inline uint64_t bpe_pair_slot(const struct bpe_vocab *vocab, uint64_t key) {
     uint64_t mask = ~(uint64_t)0 >> vocab->shift, hash = key * vocab->seed.first, i = hash >> vocab->shift;
     uint8_t mark = bpe_pair_mark(vocab, key), there;
@@ -66,7 +66,7 @@ static inline const struct bpe_pair *bpe_find_pair(const struct bpe_vocab *vocab
 /* Find the number of the token that a whole piece is, or -1. */
 int32_t bpe_find_whole(const struct bpe_vocab *vocab, const uint8_t *piece, int64_t n);
 
-/* --- cuts.c -------------------------------------------------------------------------------------------------------- */
+/* --- cuts.c ------------------------------------------------------------------------------------------------------- */
 
 /* Learn from all tokens where pieces can be cut. -1: no memory. */
 int bpe_add_cuts(struct bpe_vocab *vocab, const uint8_t *bytes, const int64_t *offsets, int64_t n);

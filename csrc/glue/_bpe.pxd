@@ -1,4 +1,4 @@
-# What Cython needs to know of csrc/bpe/bpe.h, in the same order.
+# Declare the functions of csrc/bpe/bpe.h for Cython, in the same order.
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 cdef extern from "bpe/bpe.h" nogil:

@@ -1,9 +1,9 @@
 # cython: language_level=3, binding=True, embedsignature=False, freethreading_compatible=False
-"""The C twins of the ops: check arguments, allocate results, call C. The arithmetic is in csrc/, one file per ops file.
+"""Check the arguments of kernels, allocate their results and call C. The arithmetic is in csrc/, a file per ops file.
 
-Twins take float32 (and integers where ops do), refuse anything else with one line that says what to do, copy strided
-inputs, and return new contiguous arrays, whose memory comes from the pool. The twin of an op is in a file named as its
-specification: ops/softmax.py, glue/softmax.pxi. (Only one loop computes here: `loops` in matmul.pxi, for comparison with C.)
+They take float32 (and integers where ops do), refuse anything else with one line that says what to do, copy strided
+inputs, and return new contiguous arrays, whose memory comes from the pool. The kernel of an op is in a file named as
+its specification: ops/softmax.py, glue/softmax.pxi. (One loop computes here, `loops` in matmul.pxi, to compare with C.)
 """
 
 import math
@@ -71,7 +71,7 @@ cdef class Call:
         return self._run(*args, **kwargs)
 
 
-# --- memory ------------------------------------------------------------------------------------------------------------
+# --- memory -----------------------------------------------------------------------------------------------------------
 
 cdef class Block:
     """A block of memory from the pool; it is returned when the last array that uses it is freed."""
@@ -110,7 +110,7 @@ cdef void *address(object array) except? NULL:
     return c_np.PyArray_DATA(array)
 
 
-# --- checks ------------------------------------------------------------------------------------------------------------
+# --- checks -----------------------------------------------------------------------------------------------------------
 
 cdef object contiguous(object x):
     """Return x if it is contiguous, aligned and in native byte order, else a copy that is."""
@@ -120,7 +120,8 @@ cdef object contiguous(object x):
 cdef object f32(object x, str name, int least=0):
     """Check that x is a float32 array of at least `least` axes; return it contiguous."""
     if not c_np.PyArray_Check(x):
-        raise TypeError(f"{name} must be a float32 array, not {type(x).__name__}; wrap it in np.asarray(..., np.float32)")
+        raise TypeError(f"{name} must be a float32 array, not {type(x).__name__}; "
+                        "wrap it in np.asarray(..., np.float32)")
     if x.dtype is not F32 and x.dtype != F32:
         raise TypeError(f"{name} must be float32 for the compiled kernels, not {x.dtype}; "
                         f"use {name}.astype(np.float32), or tinyllm.use('numpy')")
@@ -157,7 +158,7 @@ cdef int64_t rows_of(object x):
 include "_kernels.pxi"
 
 
-# --- the machine -------------------------------------------------------------------------------------------------------
+# --- the machine ------------------------------------------------------------------------------------------------------
 
 def threads(n=None):
     """Return the number of threads of the kernels, after setting it to n >= 1. Results do not depend on it."""

@@ -206,7 +206,8 @@ cdef class BPE:
         pairs = whole_numbers([side for pair in in_order for side in pair], I32, "merges", 0).reshape(-1, 2)
         left, right = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
         made = whole_numbers([merges[pair] for pair in in_order], I32, "merges", 0)
-        rank = np.unique([order[pair] for pair in in_order], return_inverse=True)[1].astype(I32)  # only the order matters
+        ranks = [order[pair] for pair in in_order]  # only their order matters
+        rank = np.unique(ranks, return_inverse=True)[1].astype(I32)
         spelt, offsets, _ = joined(list(tokens))
         numbers = whole_numbers(tokens.values(), I32, "tokens", 0)
         largest = max([int(array.max()) for array in (byte_ids, pairs, made, numbers) if array.size])
@@ -355,7 +356,9 @@ cdef class Decoder:
             if not read_ints(<int32_t *>address(numbers), ids, len(ids)):
                 return None
             ids = numbers
-        if not isinstance(ids, ndarray) or ids.ndim != 1 or ids.dtype.kind not in "iu" or not np.can_cast(ids.dtype, I64):
+        if not isinstance(ids, ndarray) or ids.ndim != 1:
+            return None
+        if ids.dtype.kind not in "iu" or not np.can_cast(ids.dtype, I64):
             return None
         ids = contiguous(ids if ids.dtype == I32 else ids.astype(I64, copy=False))
         cdef const void *id = address(ids)

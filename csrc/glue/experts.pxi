@@ -13,7 +13,8 @@ cdef object grouped(object x, object w, object counts, bint transposed, bint bf1
     cdef list matrices = [f32(matrix, "w", 2) for matrix in w]
     cdef int64_t columns = matrices[0].shape[0 if transposed else 1]
     y = empty((x.shape[0], columns))
-    run_grouped_matmul(y, x, addresses(matrices), np.cumsum(counts), len(matrices), columns, x.shape[1], transposed, bf16)
+    run_grouped_matmul(y, x, addresses(matrices), np.cumsum(counts), len(matrices), columns, x.shape[1], transposed,
+                       bf16)
     return y
 
 

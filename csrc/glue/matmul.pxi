@@ -46,8 +46,9 @@ cdef object summed_to(object x, tuple shape):
     axes = tuple(range(x.ndim - len(shape)))
     axes += tuple(i for i in range(len(axes), x.ndim) if shape[i - len(axes)] == 1 and x.shape[i] != 1)
     kept = [i for i in range(x.ndim) if i not in axes]
-    return column_sums(np.ascontiguousarray(x.transpose(*axes, *kept)).reshape(
-        -1 if x.size else int(np.prod([x.shape[i] for i in axes])), int(np.prod([x.shape[i] for i in kept])))).reshape(shape)
+    columns = int(np.prod([x.shape[i] for i in kept]))
+    rows = -1 if x.size else int(np.prod([x.shape[i] for i in axes]))
+    return column_sums(np.ascontiguousarray(x.transpose(*axes, *kept)).reshape(rows, columns)).reshape(shape)
 
 
 cdef tuple product_backward(object dy, object a, object b, bint transpose_a, bint transpose_b, bint bf16):
