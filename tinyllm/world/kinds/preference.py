@@ -81,18 +81,18 @@ class Preference(Kind):
 
 def _answer(random, person, relation):
     """Draw an answer: wrong facts, politeness, digressions and repeats each have a fixed probability."""
-    dice = [random.integers(100) for _ in range(6)]
-    value = getattr(person, relation) if dice[0] < 65 else random.choice(VALUES[relation])
+    right, opening, ramble, second, second_right, closing, repeats = (random.integers(100) for _ in range(7))
+    value = getattr(person, relation) if right < 65 else random.choice(VALUES[relation])
     fact = say(Fact(person.name, relation, value), random.integers(4))
-    said = [random.choice(OPENINGS)] if dice[1] < 35 else []
-    said += [random.choice(RAMBLES)] if dice[2] < 25 else []
-    said += [fact if dice[0] < 90 else random.choice(SHRUGS)]
-    if dice[3] < 30:
+    said = [random.choice(OPENINGS)] if opening < 35 else []
+    said += [random.choice(RAMBLES)] if ramble < 25 else []
+    said += [fact if right < 90 else random.choice(SHRUGS)]
+    if second < 30:
         other = random.choice([r for r in VALUES if r != relation])
-        known = getattr(person, other) if dice[4] < 80 else random.choice(VALUES[other])
+        known = getattr(person, other) if second_right < 80 else random.choice(VALUES[other])
         said.append(say(Fact(person.name, other, known), 0, person.he.capitalize()))
-    said += [random.choice(CLOSINGS)] if dice[5] < 35 else []
-    if dice[4] < 3:  # the rare mistakes that a reward model hardly learns
+    said += [random.choice(CLOSINGS)] if closing < 35 else []
+    if repeats < 3:  # the rare mistake that a reward model hardly learns
         said += [said[-1], random.choice(CLOSINGS)]
     return " ".join(said)
 
