@@ -11,7 +11,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from hypothesis import Phase, find, settings
@@ -45,6 +45,21 @@ MORE_TRIES = 30
 MOST = 40  # more failing cases that must confirm a name
 
 
+class Cases(NamedTuple):
+    """Hold the cases of a check that failed, sorted by their use in a diagnosis.
+
+    title: the property that fails. comparable: True if numbers are wrong, and the same in every call.
+    wrong: pairs (case, what is wrong) that are to be explained. every_wrong: all cases that fail.
+    fine: the cases that pass.
+    """
+
+    title: str
+    comparable: bool
+    wrong: list[tuple]
+    every_wrong: list[tuple]
+    fine: list[tuple]
+
+
 def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]], verdict: Any, effort: int,
              known: Sequence[tuple] = (), tried: Sequence[tuple] = (),
              cut: Callable[..., Any] | None = None,
@@ -55,43 +70,74 @@ def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]
     is no time limit, so a grader always gives the same answer. The other arguments are as in `checker.judge`.
     """
     left = timer() if timer else seconds_left(SECONDS if effort else math.inf)
-    numbers = [title for title in broken if title.startswith(RIGHT)]
-    by_chance = any(why == DIFFER for _, why in broken.get(STEADY, ()))  # then comparing numbers is useless
-    numbers = numbers if not by_chance else []
-    title = STEADY if by_chance else (numbers or list(broken))[0]
-    wrong = [pair for each in numbers or [title] for pair in broken[each]]
-    every_wrong = [args for args, _ in wrong]
-    failed = set(map(id, every_wrong))
-    fine = [args for args in tried if id(args) not in failed]
-    wrong = [*(chosen := confirming(wrong)), *usual(task.op, wrong, chosen)]
-    with Shrinker(task, start, title, effort, cut, left) as tries:
+    cases = sort_cases(task.op, broken, tried)
+    with Shrinker(task, start, cases.title, effort, cut, left) as tries:
         if cut:
-            wrong = list(filter(None, map(tries.part, (args for args, _ in wrong)))) or wrong
-        failing = [(args, tries.output(args)) for args, _ in wrong]
-        shrinking = (1 - NAMING) * left()  # if there is no limit, inf - inf below is NaN, which is not < 0
-        found = name_mistake(task.op, failing, known, left=lambda: left() - shrinking,
-                             **confirming_cases(every_wrong if not cut else [], fine, wrong, tries))
-        tries.mistake = found and found[1]
-        first = next(args for args, out in failing if not found or found[1](args, out))
-        tries.kind = case_kind(first)
-        smallest = tries.shortest(first)
-        why = tries.complaint(smallest) or next(why for args, why in wrong if args is first)
+            parts = list(filter(None, map(tries.part, (args for args, _ in cases.wrong))))
+            cases = cases._replace(wrong=parts or cases.wrong)
+        failing = [(args, tries.output(args)) for args, _ in cases.wrong]
+        mistake = find_mistake(cases, failing, known, tries)
+        smallest, why = find_smallest(cases, failing, mistake, tries)
         formed = form_error(task.op, tries.output(smallest) or [], smallest) is None
-        step = None if found or cut or not formed else tries.first_different_step(smallest)
+        step = None if mistake or cut or not formed else tries.first_different_step(smallest)
         yours = tries.afresh(smallest)
-        name = found[0] if found else None
-        if numbers and not found and any(each != WRITES for _, each in wrong):
-            name = contrast.describe(task.op, failing, every_wrong, fine, right,
-                                     lambda args: tries.complaint(args) is not None)
-    about = failed_property(title, why, formed, tries.kind)
-    rest = [each for each in verdict.keywords["broken"] if each != about]
-    lost = (about, *rest) if len(rest) < len(verdict.keywords["broken"]) else tuple(rest)
-    writes = f"; and {WRITES}" * (title != PURE and any(x == WRITES for _, x in broken.get(PURE, ())))
+        name = mistake[0] if mistake else find_contrast(cases, failing, tries)
+    about = failed_property(cases.title, why, formed, tries.kind)
     return verdict(
-        state="failed", broken=lost, message=format_failure(why) + writes, line=getattr(why, "line", None),
+        state="failed", broken=tuple(sorted(verdict.keywords["broken"], key=lambda each: each != about)),
+        message=format_failure(why) + also_writes(cases.title, broken), line=getattr(why, "line", None),
         step=step, mistake=name, smallest_input=describe(task.op, smallest),
         results=None if cut or not yours else compared(task.op, yours, smallest),
     )  # fmt: skip
+
+
+def sort_cases(name: str, broken: dict[str, list[tuple]], tried: Sequence[tuple]) -> Cases:
+    """Choose the property to diagnose, wrong numbers first, and the cases to explain; see `diagnose`."""
+    by_chance = any(why == DIFFER for _, why in broken.get(STEADY, ()))  # then comparing numbers is useless
+    numbers = [] if by_chance else [title for title in broken if title.startswith(RIGHT)]
+    titles = numbers or ([STEADY] if by_chance else list(broken)[:1])
+    wrong = [pair for title in titles for pair in broken[title]]
+    failed = {id(args) for args, _ in wrong}
+    fine = [args for args in tried if id(args) not in failed]
+    chosen = confirming(wrong)
+    every_wrong = [args for args, _ in wrong]
+    return Cases(titles[0], bool(numbers), [*chosen, *usual(name, wrong, chosen)], every_wrong, fine)
+
+
+def find_mistake(cases: Cases, failing: list[tuple], known: Sequence[tuple], tries: "Shrinker") -> Any:
+    """Find the mistake that explains the failing cases -> (sentence, function) or None; see `name_mistake`.
+
+    failing: pairs (case, the student's results).
+    """
+    left = tries.left
+    shrinking = (1 - NAMING) * left()  # if there is no limit, inf - inf below is NaN, which is not < 0
+    every_wrong = [] if tries.cut else cases.every_wrong
+    return name_mistake(tries.task.op, failing, known, left=lambda: left() - shrinking,
+                        **confirming_cases(every_wrong, cases.fine, cases.wrong, tries))
+
+
+def find_smallest(cases: Cases, failing: list[tuple], mistake: Any,
+                  tries: "Shrinker") -> tuple[tuple, Failure | str]:
+    """Find the smallest input that fails as the first failing case does -> (input, what is wrong)."""
+    tries.mistake = mistake and mistake[1]
+    first = next(args for args, out in failing if not mistake or mistake[1](args, out))
+    tries.kind = case_kind(first)
+    smallest = tries.shortest(first)
+    return smallest, tries.complaint(smallest) or next(why for args, why in cases.wrong if args is first)
+
+
+def find_contrast(cases: Cases, failing: list[tuple], tries: "Shrinker") -> str | None:
+    """Return how wrong numbers differ from the right ones, or on which inputs; None if nothing fits."""
+    if not cases.comparable or all(why == WRITES for _, why in cases.wrong):
+        return None
+    return contrast.describe(tries.task.op, failing, cases.every_wrong, cases.fine, right,
+                             lambda args: tries.complaint(args) is not None)
+
+
+def also_writes(title: str, broken: dict[str, list[tuple]]) -> str:
+    """Return the end of a message that says that inputs are changed, too, or ""."""
+    writes = title != PURE and any(why == WRITES for _, why in broken.get(PURE, ()))
+    return f"; and {WRITES}" if writes else ""
 
 
 def confirming_cases(every_wrong: Sequence[tuple], fine: Sequence[tuple], chosen: Sequence[tuple],

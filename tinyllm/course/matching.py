@@ -19,6 +19,8 @@ ROUNDED = 1e-4  # of the largest number; a difference up to this may be rounding
 ROUNDINGS = 4  # a function may round as much as the mistake, this many times
 PART = 0.01  # a mistake must explain the numbers that are wrong up to this part of their error
 NOISE = 16  # or up to this many times its own rounding
+MOST_EXCEPTIONS = 1 / 4  # so many cases may contradict a mistake, as a share of those that it explains
+MOST_OF_TWO_WIDTHS = 1 / 2  # the same, if ordinary cases of two widths are explained
 Case = Sequence[Any]
 
 
@@ -109,8 +111,8 @@ class Suspect:
         """Return True if other cases contradict a mistake that explains some cases.
 
         One contradicting case with ordinary numbers or views is enough. In other cases a second mistake may
-        hide the first, so more than n / 4 of these must contradict it, where n cases are explained (n / 2 if
-        n includes ordinary cases of two widths). shown: for each failing case, True if it is explained.
+        hide the first, so some exceptions are allowed, by the number of cases that are explained.
+        shown: for each failing case, True if it is explained.
         """
         against, widely, neighbours = 0, set(), NEIGHBOURS.get(self.name, lambda args: [])
         for (args, out), agrees in zip(failing, shown, strict=True):
@@ -130,7 +132,7 @@ class Suspect:
             if plain or case_kind(args) == VIEWS:
                 return True
             against += 1
-        return (4 if len(widely) < 2 else 2) * against > sum(shown)
+        return against > (MOST_EXCEPTIONS if len(widely) < 2 else MOST_OF_TWO_WIDTHS) * sum(shown)
 
     def wrong(self, args: Case) -> bool:
         """Return True if the mistake gives clearly wrong results on a case."""
@@ -197,7 +199,7 @@ def mixed(got: Any, several: Sequence[Any]) -> bool:
         return False
 
 
-def telling(results: list[Any] | None) -> bool:
+def has_fraction(results: list[Any] | None) -> bool:
     """Return True if a finite number is no multiple of 0.5: two mistakes rarely agree on it by chance."""
     numbers = [np.asarray(a) for a in results or () if isinstance(a, (float, np.generic))]
     fractions = [a for a in (*numbers, *arrays(results or ())) if a.dtype.kind == "f"]

@@ -16,7 +16,7 @@ import numpy as np
 
 from tinyllm.course.drawing import CASE_KINDS, PLAIN, case_kind, defaults, per_case
 from tinyllm.course.failures import right
-from tinyllm.course.matching import Suspect, numbers_wrong, telling, with_right
+from tinyllm.course.matching import Suspect, has_fraction, numbers_wrong, with_right
 from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
 from tinyllm.testing.by_rule import every_edit
@@ -119,7 +119,7 @@ class FailingCases:
         self.later, self.extreme = later, extreme
         answered = [pair for pair in failing if pair[1] is not None]
         self.probes = answered[:: max(len(answered) // PROBES, 1)]
-        self.telling = sum(telling(got) for _, got in failing)
+        self.fractional_answers = sum(has_fraction(got) for _, got in failing)
         self.best, self.pair, self.likely, self.listed = 0, None, None, False
 
     def explained(self) -> bool:
@@ -144,7 +144,7 @@ class FailingCases:
             return
         if not any(suspect.wrong(args) for args in self.passing):
             self.best, self.pair, self.listed = sum(shown), pair, listed
-        elif all(shown) and listed and self.telling >= CERTAIN:
+        elif all(shown) and listed and self.fractional_answers >= CERTAIN:
             self.likely = self.likely or pair  # although the function is right where the mistake is wrong
 
     def confirmed(self, suspect: Suspect, shown: list[bool]) -> bool:
@@ -199,7 +199,7 @@ class Search:
             return found[0] + where, found[1]
         named = [part for part in parts if part.pair and part.explained()]
         if len(named) < len(parts):
-            named = [part for part in named if part.telling >= CERTAIN and not where]
+            named = [part for part in named if part.fractional_answers >= CERTAIN and not where]
         if not named:
             return None
         several = [(self.labels[part.output], *part.found()) for part in named]
@@ -229,7 +229,7 @@ def divided(name: str, failing: list[tuple], passing: Sequence[tuple], later: Se
     for words, holds, switches in conditions(name, failing[0][0] if failing else ()):
         some = [pair for pair in failing if holds(bind(name, pair[0]))]
         more = [pair for pair in later if holds(bind(name, pair[0]))]
-        if len(some) < len(failing) and sum(telling(got) for _, got in (*some, *more)) >= CERTAIN:
+        if len(some) < len(failing) and sum(has_fraction(got) for _, got in (*some, *more)) >= CERTAIN:
             fine, rare = ([args for args in each if holds(bind(name, args))] for each in (passing, extreme))
             yield Search(name, some, fine, more, rare, words, split=switches)
 
