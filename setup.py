@@ -1,8 +1,8 @@
-"""Builds the one extension; everything else about the package is in pyproject.toml.
+"""Build the one extension; everything else about the package is in pyproject.toml.
 
-TINYLLM_NO_EXT=1 leaves it out. TINYLLM_REQUIRE_EXT=1 makes a failed build an error; otherwise tinyllm then
-runs on its NumPy specs. The C is built for each instruction set into the same file (csrc/level_*.c), so there
-is no -march here: an installed copy works on any machine.
+TINYLLM_NO_EXT=1 leaves it out. If the build fails, tinyllm runs on its NumPy specifications;
+TINYLLM_REQUIRE_EXT=1 makes a failed build an error. The C is built for each instruction set into one file
+(csrc/level_*.c), so there is no -march here: an installed copy works on any machine.
 """
 
 import os
@@ -20,6 +20,7 @@ TABLES = "csrc/unicode_tables"  # .py writes .h, from tinyllm/ops/unicode-16.0.t
 
 
 def extensions():
+    """Write the generated sources and return the extension in a list, or an empty list without one."""
     if os.environ.get("TINYLLM_NO_EXT"):
         return []
     import numpy
@@ -44,7 +45,7 @@ def extensions():
 
 
 class OptionalBuild(build_ext):
-    """Whatever keeps an optional extension from being built, a missing compiler included, is only said."""
+    """Warn, and go on without kernels, when the optional extension cannot be built."""
 
     def build_extension(self, ext):
         try:
@@ -53,11 +54,11 @@ class OptionalBuild(build_ext):
         except (Exception, SystemExit) as error:
             if not ext.optional:
                 raise
-            self.warn(f"no compiled kernels, tinyllm will run on its NumPy specs ({error})")
+            self.warn(f"no compiled kernels, tinyllm will run on its NumPy specifications ({error})")
 
 
 class WithLessons(build_py):
-    """The lessons stand beside the package; an installed copy carries them inside, as tinyllm/lessons."""
+    """Copy lessons/, which stands beside the package, into an installed package as tinyllm/lessons."""
 
     def run(self):
         super().run()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        """Import a part, such as tinyllm.nn, or all public names, when used: `import tinyllm` stays fast."""
+        """Return tinyllm.NAME, imported at its first use, so that `import tinyllm` stays fast."""
         if find_spec(f"{__name__}.{name}"):  # first, because `from tinyllm import ops` inside api asks, too
             return import_module(f"{__name__}.{name}")
         from tinyllm import api

@@ -42,8 +42,8 @@ def mean_pool_backward(dy, x, lengths):
 
 
 def contrastive_loss(a, b, temperature):
-    """Return the mean of -log p(partner), where row i of b is the partner of
-    row i of a.
+    """Return the loss of finding the partner b[i] of each vector a[i]: the
+    mean of -log p(b[i]).
 
     a (N, C), b (N, C) -> loss (), logits (N, N), lse (N,), the log-sum-exp of
     each row. The logits are the products of every row of a with every row of b,

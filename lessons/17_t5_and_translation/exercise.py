@@ -31,10 +31,13 @@ def relative_buckets(distance, buckets, max_distance, causal):
     distance (...), the key's position minus the query's -> (...) int64 below
     `buckets`. With causal, keys before the query use all buckets, and later
     keys fall into bucket 0. Otherwise the first half of the buckets is for keys
-    up to the query, the second half for keys after it. Among n buckets, each
-    distance below e = n // 2 has its own. A larger distance d goes to e + (n -
-    e) ln(d / e) / ln(max_distance / e), rounded down, but not beyond n - 1.
-    max_distance > e.
+    up to the query, the second half for keys after it. Of n buckets, distances
+    below e = n // 2 have one each; larger ones share buckets that grow with the
+    logarithm. Distance d goes to
+
+        e + (n - e) ln(d / e) / ln(max_distance / e),
+
+    rounded down, but not beyond n - 1. max_distance > e.
     """
     raise NotImplementedError
 

@@ -106,7 +106,7 @@ def numeric(values: Sequence[Any]) -> bool:
 
 
 def near(got: Any, want: Any) -> bool:
-    """Return True if two values agree up to rounding, which the smaller of the two decides."""
+    """Return True if two values differ by at most NEAR, relative to the smaller one."""
     return alike([got], [want], NEAR) and alike([want], [got], NEAR)
 
 

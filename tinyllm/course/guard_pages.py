@@ -114,7 +114,7 @@ class Operand:
         os.close(reader)
         os.close(writer)
         if any(opened):
-            raise OSError("the pages beside the arrays are open")
+            raise OSError("mprotect did not protect the pages around the arrays: this sandbox blocks it")
 
     def lay(self, name: str, a: np.ndarray, at_end: bool, constant: bool) -> None:
         """Copy an array into this memory. constant: True if the function may only read it."""

@@ -84,7 +84,10 @@ def from_bfloat16(halves: Array) -> Array:
 
 
 def interleave(blocks: Array) -> Array:
-    """Reorder whole numbers into the memory order of a product: (N, 32, 16 G) -> (G, N, 8, 16, 4)."""
+    """Reorder quantized weights so that the kernel reads them in sequence: 16 outputs x 4 inputs at a time.
+
+    (N, 32, 16 G) -> (G, N, 8, 16, 4).
+    """
     n, _, width = blocks.shape
     return np.ascontiguousarray(blocks.reshape(n, 8, 4, width // OUTPUTS, OUTPUTS).transpose(3, 0, 1, 4, 2))
 

@@ -53,7 +53,7 @@ class ChatTemplate:
         if not isinstance(self.model, str) or self.model not in self.roles:
             raise UserError(f"a chat template needs the role {self.model!r}, which the model plays")
         if not isinstance(self.unended, tuple) or not set(self.unended) <= self.roles.keys() - {self.model}:
-            raise UserError("unended in a chat template is a list of roles, without the one the model plays")
+            raise UserError(f"`unended` must list roles other than {self.model!r}, got {self.unended!r}")
         for place, parts in self._places():
             if not isinstance(parts, (list, tuple)) or not all(isinstance(p, (str, Special)) for p in parts):
                 raise UserError(f"{place} of a chat template is a list of texts and special tokens")

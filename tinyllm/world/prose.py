@@ -34,7 +34,7 @@ class Prose(Kind):
         return self.grammar(world, dials).sample(random)
 
     def read(self, world: World, text: str) -> Document | None:
-        """Read a text with the first grammar that can write it; `reads` lists the dials (settings) to try."""
+        """Parse a text with the grammars of the dials in `reads`; return the first that fits, or None."""
         found = (self.grammar(world, self.dials(**dials)).parse(text) for dials in self.reads)
         return next((document for document, end in filter(None, found) if end == len(text)), None)
 
