@@ -22,7 +22,7 @@ from tinyllm.bench.timing import Contender, compare
 from tinyllm.data import load_corpus
 from tinyllm.errors import UserError
 from tinyllm.ops.pieces import split_pieces
-from tinyllm.ops.registry import threads
+from tinyllm.ops.runtime import threads
 from tinyllm.tokenizer import PATTERNS, BPETokenizer
 from tinyllm.tokenizer.tiktoken import ranks_of
 from tinyllm.train.memory import peak_rss_mb

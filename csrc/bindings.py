@@ -5,14 +5,19 @@ kernels, and for every kernel a function `run_NAME` with the same arguments, whe
 pointer: it takes the addresses, releases the GIL and calls the kernel at the level in use. A kernel whose
 result is `int` returns -1 when memory is lacking, and `run_NAME` then raises MemoryError; other results are
 returned.
+
+`BUILD` is a digest of all that Python calls here. tinyllm/ops/runtime.py has the digest that it needs, so
+that kernels built from another source are refused.
 """
 
+import hashlib
 import re
 from pathlib import Path
 
 HEADER = Path(__file__).with_name("tinyllm.h")
 INCLUDES = Path(__file__).with_name("kernels.inc")
 CYTHON = Path(__file__).with_name("glue") / "_kernels.pxi"
+CALLED = re.compile(r"^ *(?:def|cpdef|cdef class|cdef public) .*", re.MULTILINE)  # seen by Python
 KERNEL = re.compile(r"X\((\w+), (\w+), (\w+),\s*\(([^)]*)\)\)")
 
 
@@ -21,6 +26,13 @@ def kernels():
     text = HEADER.read_text().replace("\\\n", " ")
     return [(file, result, name, " ".join(arguments.split())) for file, result, name, arguments in
             KERNEL.findall(text)]
+
+
+def build():
+    """Return a digest of the table of kernels and of the functions of the glue."""
+    glue = [path.read_text() for path in sorted(CYTHON.parent.glob("*.p[yx][xi]")) if path != CYTHON]
+    called = [*map(str, kernels()), *(line for text in glue for line in CALLED.findall(text))]
+    return hashlib.sha256("\n".join(called).encode()).hexdigest()[:12]
 
 
 def launcher(result, name, arguments):
@@ -53,7 +65,8 @@ def write():
                        for _, result, name, arguments in table)
     operations = sorted(path.name for path in CYTHON.parent.glob("*.pxi") if path != CYTHON)
     _update(CYTHON, (
-        '# Written by csrc/bindings.py from csrc/tinyllm.h.\n\ncdef extern from "tinyllm.h" nogil:\n'
+        '# Written by csrc/bindings.py from csrc/tinyllm.h.\n\n'
+        f'BUILD = "{build()}"\n\ncdef extern from "tinyllm.h" nogil:\n'
         f'    struct kernels_t "kernels":\n        const char *level\n{declared}'
         "    const kernels_t *kernels\n\n"
         + "\n".join(launcher(*kernel[1:]) for kernel in table)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from tinyllm.cli import main
 from tinyllm.course import processes, workers
 from tinyllm.course.workers import Launcher, best_level
-from tinyllm.ops.registry import threads
+from tinyllm.ops.runtime import threads
 
 threads(1)  # unless a test asks for more: a second one spins for a millisecond after every product
 

@@ -17,7 +17,7 @@ from tinyllm.models import (
 )
 from tinyllm.nn import Int4Linear, Int8Linear, quantize
 from tinyllm.ops import lr_schedule, override, use
-from tinyllm.ops.registry import empty_pool, memory, threads
+from tinyllm.ops.runtime import empty_pool, memory, threads
 from tinyllm.report.graph import draw
 from tinyllm.rng import Random
 from tinyllm.runs import Opened, Run, make_config, open_model, prepare

@@ -8,7 +8,7 @@ from tinyllm.bench import peers
 from tinyllm.cli import bench as cli
 from tinyllm.cli import main
 from tinyllm.errors import UserError
-from tinyllm.ops.registry import threads
+from tinyllm.ops.runtime import threads
 from tinyllm.tokenizer import BPETokenizer
 
 TEXT = "def naïve(self, x):\n    return 12345 + x  # 😀 don't\n\n" * 40

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import bpe_encode, bpe_pair_counts, bpe_train
-from tinyllm.ops.registry import _compiled, empty_pool, override, threads, use
+from tinyllm.ops.registry import override, use
+from tinyllm.ops.runtime import _compiled, empty_pool, threads
 from tinyllm.tokenizer import PATTERNS, BPETokenizer, bpe_fast
 from tinyllm.tokenizer.vocabulary import Vocabulary
 

@@ -1,7 +1,6 @@
 """The doctor finds what is wrong, says what to do about it, and leaves the healthy alone."""
 
 import copy
-import inspect
 import json
 import math
 import sys
@@ -114,10 +113,10 @@ def test_a_kernel_that_computes_something_else_fails_the_trial(monkeypatch):
         return q * 0 + 3, q[..., 0].swapaxes(1, 2)
 
     with use("compiled"), monkeypatch.context() as patch:
-        patch.setitem(OPS["attention"].variants, "compiled", wrong)
+        patch.setitem(OPS["attention"].implementations, "compiled", wrong)
         use(attention="compiled")
         assert not doctor.trial(steps=2)["agree"]
-    assert OPS["attention"]._run is inspect.unwrap(OPS["attention"].variants[OPS["attention"].backend])
+    assert OPS["attention"]._run is OPS["attention"].implementations[OPS["attention"].backend]
 
 
 def test_kernels_that_cannot_be_had_give_their_reason(monkeypatch):

@@ -12,7 +12,7 @@ from tinyllm.models import build, family
 from tinyllm.nn import KVCache, LatentCache, pack_cache
 from tinyllm.nn import cache as caches
 from tinyllm.nn.cache import Filled, HalfCache, Int8Cache
-from tinyllm.ops.registry import empty
+from tinyllm.ops.runtime import empty
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, no_grad
 

@@ -1,7 +1,7 @@
-"""Every hand of every op obeys its specification: the NumPy body in float32, and the compiled twin if built.
+"""Compare every implementation of every op with its specification.
 
-How twins take wrong arguments is the matter of test_ops_twins.py, the same bits everywhere that of
-test_bits.py.
+The NumPy body is tried in float32, and the kernel if it is built. Wrong arguments: test_ops_twins.py. Equal
+bits: test_bits.py.
 """
 
 import ast
@@ -20,7 +20,7 @@ from tinyllm.testing import CASES, check
 from tinyllm.testing.check import bits
 from tinyllm.testing.relations import parameters
 
-HANDS = [(name, hand) for name, o in OPS.items() for hand in o.variants if hand != "bf16"]
+WAYS = [(name, backend) for name, o in OPS.items() for backend in o.implementations if backend != "bf16"]
 
 
 REPOSITORY = Path(__file__).parents[2]
@@ -58,13 +58,13 @@ def test_every_op_has_a_user():
 
 def test_the_kernels_are_there_when_they_must_be():
     assert registry._compiled is not None or os.environ.get("TINYLLM_REQUIRE_EXT") != "1"
-    assert any(hand == "compiled" for _, hand in HANDS) or registry._compiled is None
+    assert any(backend == "compiled" for _, backend in WAYS) or registry._compiled is None
 
 
-@pytest.mark.parametrize("name, hand", HANDS)
+@pytest.mark.parametrize("name, backend", WAYS)
 @given(data=st.data())
-def test_agrees_with_the_specification(name, hand, data):
-    check(name, OPS[name].variants[hand], data.draw(CASES[name]), contiguous=hand == "compiled")
+def test_agrees_with_the_specification(name, backend, data):
+    check(name, OPS[name].checked(backend), data.draw(CASES[name]), contiguous=backend == "compiled")
 
 
 # Those that rank numbers, and so drop or refuse it, and those that round weights, and refuse it.
@@ -86,10 +86,10 @@ def poisonable(name, args):
             if argument in names.get(name, (argument,)) and is_float32(value) and value.size]
 
 
-@pytest.mark.parametrize("name, hand", [hand for hand in HANDS if hand[0] not in RANKS_NAN])
+@pytest.mark.parametrize("name, backend", [way for way in WAYS if way[0] not in RANKS_NAN])
 @settings(max_examples=8)
 @given(data=st.data())
-def test_nan_comes_out_where_it_does_in_the_specification(name, hand, data):
+def test_nan_comes_out_where_it_does_in_the_specification(name, backend, data):
     """Otherwise a run that diverges goes unnoticed."""
     args = data.draw(CASES[name])
     arrays = poisonable(name, args)
@@ -97,7 +97,7 @@ def test_nan_comes_out_where_it_does_in_the_specification(name, hand, data):
         i = data.draw(st.sampled_from(arrays))
         args = (*args[:i], np.array(args[i]), *args[i + 1:])
         args[i].flat[data.draw(st.integers(0, args[i].size - 1))] = np.nan
-    check(name, OPS[name].variants[hand], args)
+    check(name, OPS[name].checked(backend), args)
 
 
 def rounded(args):
@@ -108,14 +108,14 @@ def rounded(args):
 BENT, LAST = ROUND_INSIDE = "linear_gelu_backward", "linear_token_losses_backward"
 
 
-BF16 = [name for name, o in OPS.items() if "bf16" in o.variants]
+BF16 = [name for name, o in OPS.items() if "bf16" in o.implementations]
 
 
 @pytest.mark.parametrize("name", [name for name in BF16 if name not in ROUND_INSIDE])
 @given(data=st.data())
 def test_bf16_is_the_specification_on_rounded_numbers(name, data):
     """On numbers that bfloat16 can hold, rounding does nothing: float32's error bound must hold."""
-    check(name, OPS[name].variants["bf16"], rounded(data.draw(CASES[name])))
+    check(name, OPS[name].checked("bf16"), rounded(data.draw(CASES[name])))
 
 
 @pytest.mark.parametrize("name", ["matmul", "matmul_backward", "linear", "linear_backward", "linear_gelu"])
@@ -125,7 +125,7 @@ def test_bf16_rounds_every_factor(name, data):
     args = data.draw(CASES[name])
     if name in ("linear", "linear_gelu"):
         args = args[:2]
-    got, want = (bits(list(as_tuple(OPS[name].variants["bf16"](*each)))) for each in (args, rounded(args)))
+    got, want = (bits(list(as_tuple(OPS[name].checked("bf16")(*each)))) for each in (args, rounded(args)))
     assert got[:2] == want[:2]
 
 
@@ -135,7 +135,7 @@ def test_bf16_takes_the_two_steps_of_linear_gelu_backward(data):
     dy, x, w, h = args = data.draw(CASES[BENT])
     with ops.use(matmul="bf16"):
         want = ops.linear_backward(ops.gelu_tanh_backward(dy, h), x, w)
-    assert bits(list(OPS[BENT].variants["bf16"](*args))) == bits(list(want))
+    assert bits(list(OPS[BENT].checked("bf16")(*args))) == bits(list(want))
 
 
 @given(args=CASES[LAST])
@@ -144,9 +144,9 @@ def test_bf16_rounds_every_factor_of_the_last_layer(args):
     dlosses, x, w, targets, lse, ignore_index = args
     x, *flat = x.reshape(targets.size, w.shape[1]), *(a.reshape(-1) for a in (dlosses, targets, lse))
     with ops.use("numpy"), np.errstate(all="ignore"):
-        logits = ops.matmul.variants["bf16"](x, w, transpose_b=True)
+        logits = ops.matmul.checked("bf16")(x, w, transpose_b=True)
         dlogits = ops.token_losses_backward(flat[0], logits, *flat[1:], ignore_index)
-        want = ops.matmul_backward.variants["bf16"](dlogits, x, w, transpose_b=True)
+        want = ops.matmul_backward.checked("bf16")(dlogits, x, w, transpose_b=True)
         with ops.use(matmul="bf16"):
             got = ops.linear_token_losses_backward(*args)
             losses, _ = ops.linear_token_losses(*args[1:4], ignore_index)

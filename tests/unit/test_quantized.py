@@ -46,7 +46,7 @@ def layer(bits, n_in, n_out, bias=True):
 @given(data=st.data())
 def test_a_weight_is_off_by_no_more_than_its_scale_allows(bits, data):
     (w,) = data.draw(CASES[f"quantize_int{bits}"])
-    for backend in ops.OPS[f"quantize_int{bits}"].variants:
+    for backend in ops.OPS[f"quantize_int{bits}"].implementations:
         with ops.use(backend):
             _, _, back, off = packed(bits, np.ascontiguousarray(w))
         error = np.abs(back.astype(np.float64) - w)
@@ -83,7 +83,7 @@ def test_the_largest_weight_of_a_block_costs_the_others_no_more_than_their_block
 def test_weights_that_are_broken_are_refused(bits, value):
     w, model = np.ones((70, 20), np.float32), GPT(CONFIG)
     w[69, 19] = model.h[1].mlp.c_proj.weight.data[3, 3] = value
-    for quantized in ops.OPS[f"quantize_int{bits}"].variants.values():
+    for quantized in ops.OPS[f"quantize_int{bits}"].implementations.values():
         with pytest.raises(ValueError, match="finite weights below"):
             quantized(w)
     before = {name for name, _ in model.named_parameters()}

@@ -11,7 +11,7 @@ from tinyllm import nn, ops
 from tinyllm.errors import UserError
 from tinyllm.models import GPT, GPTConfig, Llama, LlamaConfig
 from tinyllm.nn.passes import FusedMLP
-from tinyllm.ops.registry import _compiled, memory
+from tinyllm.ops.runtime import _compiled, memory
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor, no_grad, remaking
 

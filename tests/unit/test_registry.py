@@ -2,8 +2,11 @@
 
 import inspect
 import os
+import re
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,8 +14,10 @@ import pytest
 
 from tinyllm import ops
 from tinyllm.errors import UserError
-from tinyllm.ops import registry
+from tinyllm.ops import registry, runtime
 from tinyllm.ops.registry import OPS, _compiled, _ops_called, op, override, use
+
+ROOT = Path(__file__).parents[2]
 
 
 def switches():
@@ -129,7 +134,7 @@ def test_a_wrong_shell_variable_is_one_line_and_exit_2(variable):
 
 @pytest.mark.parametrize("kernels, code, out, said", [
     ("None", f"warnings.simplefilter('always'); {BACKEND}", "numpy\n", "no compiled kernels were built"),
-    ("types.ModuleType('old')", DOCTOR, "", "build again"),
+    ("types.SimpleNamespace(BUILD='0' * 12)", DOCTOR, "", "build again"),
 ])  # fmt: skip
 def test_kernels_that_are_missing_or_older_than_their_source_are_said_once(kernels, code, out, said):
     block = f"import sys, types, warnings; sys.modules['tinyllm.ops._compiled'] = {kernels}"
@@ -138,12 +143,27 @@ def test_kernels_that_are_missing_or_older_than_their_source_are_said_once(kerne
     assert done.stderr.count(said) == 1 and done.stderr.count("\n") <= 2, done.stderr
 
 
-def test_no_op_is_defined_before_a_function_that_it_calls():
-    """What an op calls is read as it is defined: a helper further down would hide the ops that it calls."""
+def test_the_kernels_carry_a_digest_of_all_that_python_calls(monkeypatch):
+    bindings = SimpleNamespace(**runpy.run_path(str(ROOT / "csrc" / "bindings.py")))
+    wanted = bindings.build()
+    assert wanted == runtime.BUILD, f'write BUILD = "{wanted}" into tinyllm/ops/runtime.py, and build again'
+    space, known = bindings.build.__globals__, bindings.kernels()
+    for changed in (known[1:], [*known[:-1], (*known[-1][:3], "int n")]):  # a kernel fewer, another argument
+        monkeypatch.setitem(space, "kernels", lambda changed=changed: changed)
+        assert bindings.build() != wanted
+    monkeypatch.setitem(space, "kernels", lambda: known)
+    assert bindings.build() == wanted
+    monkeypatch.setitem(space, "CALLED", re.compile("^def softmax.*", re.MULTILINE))
+    assert bindings.build() != wanted
+
+
+def test_the_ops_that_an_op_calls_are_found_wherever_they_are_called():
+    """Helpers may stand below an op and in other files."""
     for name, o in OPS.items():
         assert name == o.__name__
         assert set(o.calls) == {called for called in _ops_called(o.reference, set()) if called is not o}
     assert OPS["bpe_merge"] in OPS["bpe_train"].calls  # called inside a comprehension
+    assert OPS["softmax_backward"] in OPS["attention_backward"].calls  # called by a helper below it
 
 
 def test_shapes_are_checked_by_their_declaration():

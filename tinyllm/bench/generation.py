@@ -20,7 +20,7 @@ from tinyllm.decode.engine import generate, stream
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.nn import Embedding, EncoderLM, inference, quantize
-from tinyllm.ops.registry import threads
+from tinyllm.ops.runtime import threads
 from tinyllm.tensor import Tensor
 
 GREEDY = Sampling(temperature=0)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from tinyllm.data import cache_folder
-from tinyllm.ops import registry
+from tinyllm.ops import registry, runtime
 
-KERNELS: Any = registry._compiled  # None if they were not built
+KERNELS: Any = runtime._compiled  # None if they were not built
 VARIABLES = ("TINYLLM_", "OPENBLAS_", "OMP_", "MKL_")  # environment variables that change speed or backend
 
 
@@ -26,7 +26,7 @@ def summary() -> dict:
         "cpu": cpu_model(),
         "cpus": cpus,  # CPUs that this process may use
         "level": KERNELS.level() if KERNELS else None,  # instructions of the kernels
-        "threads": registry.threads(),
+        "threads": runtime.threads(),
         "compiled_ops": len(backends().get("compiled", [])),
         "ops": len(registry.OPS),
         "blas": " ".join(str(blas[key]) for key in ("name", "version") if blas.get(key)) or "unknown",
@@ -43,7 +43,7 @@ def installation() -> dict:
         "levels": KERNELS.levels() if KERNELS else [],  # all that this CPU can run, best first
         "backends": backends(),
         "memory": memory(),
-        "pool": registry.memory(),
+        "pool": runtime.memory(),
         "versions": {"python": platform.python_version()} | {p: metadata.version(p) for p in packages},
         "cache": cache(),
     }

@@ -15,7 +15,7 @@ from tinyllm.bench.peers import load_torch
 from tinyllm.bench.setting import Setting
 from tinyllm.bench.train import training_step
 from tinyllm.errors import UserError
-from tinyllm.ops.registry import threads
+from tinyllm.ops.runtime import threads
 from tinyllm.train.memory import peak_rss_mb
 
 CHILD = """import json, sys

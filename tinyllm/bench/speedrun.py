@@ -7,7 +7,7 @@ from typing import Any
 from tinyllm.bench.peers import load_torch
 from tinyllm.bench.setting import SETTINGS
 from tinyllm.data import load_corpus, token_array
-from tinyllm.ops.registry import threads
+from tinyllm.ops.runtime import threads
 from tinyllm.runs import TrainSetup, make_config, prepare
 from tinyllm.runs.pace import seconds_per_step
 from tinyllm.tokenizer import make_tokenizer

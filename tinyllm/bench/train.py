@@ -11,7 +11,7 @@ from tinyllm.bench.peers import load_torch
 from tinyllm.bench.setting import Setting
 from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.errors import UserError
-from tinyllm.ops.registry import threads
+from tinyllm.ops.runtime import threads
 from tinyllm.train.optimizer import AdamW, clip_factor, decay_groups, gradient_norm
 
 OURS: dict[str, Callable] = {  # engine -> a context manager around its steps

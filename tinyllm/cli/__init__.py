@@ -128,7 +128,7 @@ def _run(argv: list[str]) -> int:
     if "_call" not in args:
         parser.print_help()
         return 0
-    from tinyllm.ops.registry import startup_error  # here, because --help needs no NumPy
+    from tinyllm.ops.runtime import startup_error  # here, because --help needs no NumPy
 
     if startup_error:
         raise startup_error

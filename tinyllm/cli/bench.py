@@ -18,7 +18,7 @@ from tinyllm.bench.speedrun import measure_speedrun
 from tinyllm.bench.train import measure_training
 from tinyllm.cli.command import command
 from tinyllm.errors import UserError
-from tinyllm.ops import registry
+from tinyllm.ops import runtime
 from tinyllm.report.terminal import fold
 
 Work = Literal["ops", "train", "generate", "tokenizer", "speedrun"]
@@ -91,7 +91,7 @@ def bench(work: Work | None = None, *, peers: bool = False, quick: bool = False,
     """
     _refuse_mistakes(work, peers, batch, data, tokenizer=tokenizer, target=target, minutes=minutes)
     if threads is not None:
-        registry.threads(threads)
+        runtime.threads(threads)
     about, roof = machine.summary(), measure_roof()
     if json:
         _say(dumps({"bench": "machine"} | about | {"roof": vars(roof)}))

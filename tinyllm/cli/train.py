@@ -18,7 +18,7 @@ from tinyllm.config import flatten, parse_assignments
 from tinyllm.errors import UserError
 from tinyllm.files import read_toml
 from tinyllm.models import names
-from tinyllm.ops.registry import threads
+from tinyllm.ops.runtime import threads
 from tinyllm.report.run import write_report
 from tinyllm.runs.config import RunConfig, make_config, resumed, settings_help
 from tinyllm.runs.pace import plan_minutes

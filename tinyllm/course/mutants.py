@@ -54,7 +54,7 @@ class Bench:
             before = [bits(value) for value in args]
             self.last = describe(self.op, args)
             with specs_only(), np.errstate(all="ignore"):
-                OPS[self.op].variants["numpy"](*copy.deepcopy(args))  # raises if the arguments are wrong
+                OPS[self.op].checked("numpy")(*copy.deepcopy(args))  # raises if the arguments are wrong
                 value = self.function(*args)
             self.last += f"\n  # a right {self.op} returns {as_text(value)}"
         except Exception as error:

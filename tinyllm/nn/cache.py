@@ -8,7 +8,7 @@ from numpy.typing import DTypeLike
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.ops.quant import from_bfloat16
-from tinyllm.ops.registry import empty
+from tinyllm.ops.runtime import empty
 
 
 class Filled(Exception):

@@ -175,5 +175,6 @@ def rounded_lists(run: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *args: run(*[np.stack(x) if isinstance(x, list | tuple) else x for x in args])
 
 
-grouped_linear.variant("bf16")(rounded_lists(on_rounded(grouped_linear.reference, 2)))
-grouped_linear_backward.variant("bf16")(rounded_lists(on_rounded(grouped_linear_backward.reference, 3)))
+grouped_linear.implementation("bf16")(rounded_lists(on_rounded(grouped_linear.reference, 2)))
+grouped_linear_backward.implementation("bf16")(
+    rounded_lists(on_rounded(grouped_linear_backward.reference, 3)))

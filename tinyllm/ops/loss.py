@@ -118,4 +118,4 @@ def gradient_of_x(dlosses: Array, x: Array, w: Array, targets: Array, lse: Array
 
 # While matmul is "bf16", the specification runs: its three products call matmul, and it stores the logits.
 for last in (linear_token_losses, linear_token_losses_backward):
-    last.variant("bf16")(last.reference)
+    last.implementation("bf16")(last.reference)

@@ -118,7 +118,7 @@ def linear_gelu_backward(dy: Array, x: Array, w: Array, h: Array) -> tuple[Array
     return linear_backward(gelu_tanh_backward(dy, h), x, w)
 
 
-# What "bf16" means, for machines without the compiled variants: round the operands, then run the spec.
+# What "bf16" means, for machines without the compiled kernels: round the operands, then run the spec.
 
 
 def on_rounded(specification: Callable, operands: int) -> Callable:
@@ -131,26 +131,26 @@ def on_rounded(specification: Callable, operands: int) -> Callable:
 
 
 linear_bf16 = on_rounded(linear.reference, 2)  # the bias is added in float32
-matmul.variant("bf16")(on_rounded(matmul.reference, 2))
-matmul_backward.variant("bf16")(on_rounded(matmul_backward.reference, 3))
-linear.variant("bf16")(linear_bf16)
+matmul.implementation("bf16")(on_rounded(matmul.reference, 2))
+matmul_backward.implementation("bf16")(on_rounded(matmul_backward.reference, 3))
+linear.implementation("bf16")(linear_bf16)
 
 
-@linear_gelu.variant("bf16")
+@linear_gelu.implementation("bf16")
 def linear_gelu_bf16(x: Array, w: Array, b: Array | None = None) -> tuple[Array, Array]:
     """Apply a layer to inputs and weights rounded to bfloat16, then gelu_tanh in float32."""
     h = linear_bf16(x, w, b)
     return gelu_tanh(h), h
 
 
-@linear_backward.variant("bf16")
+@linear_backward.implementation("bf16")
 def linear_backward_bf16(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
     """Compute the gradients of linear, with the operands of both products rounded to bfloat16."""
     dx, dw, _ = on_rounded(linear_backward.reference, 3)(dy, x, w)
     return dx, dw, rows(dy).sum(axis=0)  # db is a sum, not a product: it stays float32
 
 
-@linear_gelu_backward.variant("bf16")
+@linear_gelu_backward.implementation("bf16")
 def linear_gelu_backward_bf16(dy: Array, x: Array, w: Array, h: Array) -> tuple[Array, Array, Array]:
     """Compute the gradients of linear_gelu, with the operands of both products rounded to bfloat16."""
     return linear_backward_bf16(gelu_tanh_backward(dy, h), x, w)

@@ -7,32 +7,17 @@ used in the whole model.
 
 import functools
 import inspect
-import os
 import types
-import warnings
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from tinyllm.errors import UserError
+from tinyllm.ops.runtime import BACKENDS, _compiled, default_backend, startup_error
 from tinyllm.ops.shapes import ShapeCheck
 
-STALE = "the kernels were built from older source: build again with `python -m pip install --editable .`"
-
-startup_error: UserError | None = None  # a bad TINYLLM_ variable, or old kernels; raised by the first op
-try:
-    from tinyllm.ops import _compiled  # type: ignore[attr-defined]
-except ImportError:  # installed without a C compiler: the specifications run
-    _compiled = None
-except UserError as error:  # TINYLLM_CPU or TINYLLM_THREADS has a value that this machine lacks
-    _compiled, startup_error = None, error
-if _compiled is not None and not hasattr(getattr(_compiled, "Call", None), "_fitted"):
-    _compiled, startup_error = None, UserError(STALE)
-
 OPS: dict[str, "Op"] = {}  # in order of definition
-BACKENDS = ("compiled", "numpy")
 BACKWARD = "_backward"
+_state: dict[str, Any] = {"backend": default_backend, "around": None}  # for all ops; see `use` and `watch`
 
 
 class PythonCall:
@@ -62,8 +47,8 @@ Call: Any = PythonCall if _compiled is None else _compiled.Call
 class Op(Call):
     """A pure function on arrays with one specification and several implementations.
 
-    `reference` is the NumPy body, `compiled` the C kernel or None, `override` the plugged-in function or
-    None. The other attributes are the arguments of the decorator `op`.
+    `reference` is the NumPy body; `implementations` has it and the kernels, by backend; `override` is the
+    plugged-in function or None. The other attributes are the arguments of the decorator `op`.
     """
 
     def __init__(self, function, outputs=None, grads=("x",), shapes=None, check=None, flops=0, mutates=(),
@@ -79,21 +64,26 @@ class Op(Call):
         self.flops = flops
         self.mutates = mutates
         self.follows = follows
-        self.variants = {"numpy": self._checked(function)}
+        self.implementations = {"numpy": function}  # backend -> function
         for backend, suffix in (("compiled", ""), ("bf16", "_bf16")):
             twin = getattr(_compiled, function.__name__ + suffix, None)
             if twin is not None:
-                self.variants[backend] = self._checked(twin)
+                self.implementations[backend] = twin
         self.choice = None  # set by use(name=backend); None follows the global backend
         self.override = None
         self._check = check
         if isinstance(check, ShapeCheck):  # so that the Call of the kernels can find known shapes
             self._fitted, self._more, self._count = check.fitted, check.more, len(check.axes)
-        self._run = function  # what a call runs; `resolve` updates it, so calls are fast
+        self._run = self._first_call  # what a call runs; `resolve` updates it, so calls are fast
 
     @property
     def compiled(self) -> Any:
-        return self.variants.get("compiled")
+        """Return the kernel with the op's checks, or None."""
+        return self.checked("compiled") if "compiled" in self.implementations else None
+
+    def checked(self, backend: str) -> Callable:
+        """Return the implementation of a backend with the op's checks, so that tests can call it directly."""
+        return self._checked(self.implementations[backend])
 
     @functools.cached_property
     def specification(self) -> Callable:
@@ -102,7 +92,6 @@ class Op(Call):
         return self._checked(types.FunctionType(f.__code__, f.__globals__ | called, None, f.__defaults__))
 
     def _checked(self, run):
-        """Add the op's checks to one of its implementations, so that tests can call the result directly."""
         if self.check is None:
             return run
 
@@ -116,11 +105,11 @@ class Op(Call):
 
         return checked
 
-    def variant(self, backend: str) -> Callable[[Callable], Callable]:
-        """Register a function for a backend that has no kernel for this op: `@matmul.variant("bf16")`."""
+    def implementation(self, backend: str) -> Callable[[Callable], Callable]:
+        """Register a function for a backend that has no kernel: `@matmul.implementation("bf16")`."""
 
         def register(function):
-            self.variants.setdefault(backend, self._checked(function))
+            self.implementations.setdefault(backend, function)
             return function
 
         return register
@@ -150,7 +139,11 @@ class Op(Call):
         if self.replaced:  # a kernel would not call the override
             return "numpy"
         wanted = self.choice or _state["backend"]
-        return wanted if wanted in self.variants else "numpy"
+        return wanted if wanted in self.implementations else "numpy"
+
+    def _first_call(self, *args, **kwargs):
+        self.resolve()  # not earlier: an op may stand above the functions that it calls
+        return self._run(*args, **kwargs)
 
     def resolve(self) -> None:
         """Decide which function a call runs, after a backend or an override has changed."""
@@ -158,7 +151,7 @@ class Op(Call):
             self._run = _cannot_start
             return
         self._check = None if self.override else self.check
-        run = self.override or inspect.unwrap(self.variants[self.backend])
+        run = self.override or self.implementations[self.backend]
         around = _state["around"]  # set only during `watch`
         self._run = run if around is None else functools.partial(around, self, run)
 
@@ -224,9 +217,7 @@ def op(function: Callable | None = None, **said: Any) -> Any:
     """
     if function is None:
         return functools.partial(op, **said)
-    new = Op(function, **said)
-    OPS[function.__name__] = new
-    new.resolve()
+    OPS[function.__name__] = new = Op(function, **said)
     return new
 
 
@@ -257,7 +248,7 @@ def _with_followers(per_op):
     """Extend choices such as {"matmul": "bf16"} to ops that follow matmul and have no choice of their own."""
     chosen = dict(per_op)
     for name, o in OPS.items():  # in order of definition, so that a follower's follower comes later
-        if name not in chosen and o.follows in chosen and chosen[o.follows] in o.variants:
+        if name not in chosen and o.follows in chosen and chosen[o.follows] in o.implementations:
             chosen[name] = chosen[o.follows]
     return chosen
 
@@ -281,9 +272,9 @@ def use(backend: str | None = None, **per_op: str) -> _Switch:
     if backend == "compiled" and _compiled is None:
         raise UserError("the kernels are not built: install a C compiler and reinstall, or use 'numpy'")
     for name, choice in per_op.items():
-        variants = _find(name).variants
-        if choice not in variants:
-            raise UserError(f"{name} has no {choice!r} backend here: choose one of {', '.join(variants)}")
+        known = _find(name).implementations
+        if choice not in known:
+            raise UserError(f"{name} has no {choice!r} backend here: choose one of {', '.join(known)}")
     changes: list[Any] = []
     if backend is not None:
         changes += [(_state, "backend", backend)]
@@ -312,62 +303,3 @@ def watch(around: Callable[..., Any]) -> _Switch:
     The result of `around` is the result of the op. A nested watch replaces the outer one until it ends.
     """
     return _Switch([(_state, "around", around)])
-
-
-def threads(n: int | None = None) -> int:
-    """Set the kernels' number of threads to n, if given, and return it. It does not change any result.
-
-    Without kernels the number is 1, because NumPy's threads are not counted. Raises UserError unless n >= 1.
-    """
-    if n is not None and n < 1:
-        raise UserError(f"threads must be at least 1, got {n}")
-    return 1 if _compiled is None else _compiled.threads(n)
-
-
-def memory() -> dict[str, int] | None:
-    """Return statistics of the memory pool in which kernels store results -> {name: number}.
-
-    hits: how many blocks were reused.
-    misses: how many blocks the system allocated.
-    used, idle, peak, capacity: in bytes.
-
-    Returns None without kernels, because NumPy's memory is not in the pool.
-    """
-    return None if _compiled is None else _compiled.memory()
-
-
-def empty(shape: tuple[int, ...], dtype: Any) -> Any:
-    """Return an uninitialised array, from the memory pool of the kernels if there is one."""
-    return np.empty(shape, dtype) if _compiled is None else _compiled.empty(shape, np.dtype(dtype))
-
-
-def empty_pool(capacity: int | None = None) -> None:
-    """Return the idle memory of the pool to the system.
-
-    `capacity` also sets how many idle bytes the pool may keep from now on. Does nothing without kernels.
-    Raises UserError when the capacity is negative.
-    """
-    if _compiled is not None:
-        _compiled.empty_pool(capacity)
-
-
-def _first_backend():
-    """Return the backend from TINYLLM_BACKEND, or else the best one; warn if there are no kernels."""
-    asked = os.environ.get("TINYLLM_BACKEND")
-    if asked:
-        if asked not in BACKENDS:
-            raise UserError(f"TINYLLM_BACKEND={asked}: choose one of {', '.join(BACKENDS)}")
-        if asked == "compiled" and _compiled is None:
-            raise UserError("TINYLLM_BACKEND=compiled needs the kernels: install a C compiler and reinstall")
-        return asked
-    if _compiled is None and startup_error is None:
-        message = "tinyllm runs on its NumPy specs: no compiled kernels were built (see `tinyllm doctor`)"
-        warnings.warn(message, stacklevel=2)
-    return "numpy" if _compiled is None else "compiled"
-
-
-_state: dict[str, Any] = {"backend": "numpy", "around": None}
-try:
-    _state["backend"] = _first_backend()
-except UserError as error:
-    startup_error = error

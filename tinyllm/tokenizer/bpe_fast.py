@@ -21,7 +21,7 @@ DEAD = -2  # a mark in place of the right half of a merge
 
 def kernels(operation: Any) -> Any:
     """Return the compiled module if a kernel runs this op, or None."""
-    if operation._run is operation.variants.get("compiled"):  # the usual case, and the quick answer
+    if operation._run is operation.implementations.get("compiled"):  # the usual case, and the quick answer
         return _compiled
     return _compiled if operation.backend == "compiled" else None
 
