@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike
 
 from tinyllm import ops
 from tinyllm.errors import instead, missing
-from tinyllm.ops.attention import key_ranges
 from tinyllm.ops.loss import gradient_of_x
+from tinyllm.ops.mask import key_ranges
 from tinyllm.tape import mode, run
 from tinyllm.tensor import Tensor, as_array, as_tensor, as_tensors, matmul, record, remakeable
 

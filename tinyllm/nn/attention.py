@@ -10,7 +10,7 @@ from tinyllm.nn.cache import KVCache
 from tinyllm.nn.layers import Dropout, Linear, RMSNorm
 from tinyllm.nn.module import Module
 from tinyllm.nn.seen import EVERYTHING, Seen
-from tinyllm.ops.attention import key_ranges
+from tinyllm.ops.mask import key_ranges
 from tinyllm.tensor import Tensor
 
 Angles = tuple[np.ndarray, np.ndarray]  # cosines and sines, from `Rope`

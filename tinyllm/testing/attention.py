@@ -4,8 +4,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.ops import softmax
-from tinyllm.ops.attention import attention_mask, key_ranges, sum_groups, to_heads
+from tinyllm.ops.attention import sum_groups, to_heads
 from tinyllm.ops.autograd import sum_to_shape
+from tinyllm.ops.mask import attention_mask, key_ranges, ranges_mask
 from tinyllm.testing.arrays import MODEST, SIZES, USUAL, axis, few, floats, ints, sizes
 from tinyllm.testing.bounds import EPS, TINY, largest
 from tinyllm.testing.edits import mistake, variant
@@ -108,9 +109,7 @@ def attention_backward_bound(args, results):
 
 def ranges_sizes(q, k, v, starts, ends, bias):
     """Compute the scores of a case of attention_ranges, and bounds for their float32 errors."""
-    key = np.arange(k.shape[1])
-    seen = (starts[..., None] <= key) & (key < ends[..., None])
-    return Sizes(q, k, v, seen[:, None], 0 if bias is None else bias)
+    return Sizes(q, k, v, ranges_mask(starts, ends, k.shape[1]), 0 if bias is None else bias)
 
 
 def ranges_backward_bound(args, results):
