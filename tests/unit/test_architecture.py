@@ -383,8 +383,7 @@ def test_every_rule_notices_an_offence_and_accuses_no_good_code(rule, path, text
 
 
 JUDGES = {"__init__", "arrays", "bounds", "by_rule", "catalog", "check", "corners", "edits", "gradcheck",
-          "operators", "properties", "relations", "statements",
-          "values"}  # what testing/ has beside files for ops/
+          "operators", "properties", "relations", "statements", "values"}  # testing/ without files for ops/
 
 
 def stems(pattern):
