@@ -28,15 +28,17 @@ Ints = Tensor | ArrayLike  # token ids, targets and indices
 
 
 @cache
-def _rule(op):
-    """Return how to differentiate op X: its backward op, and two lists of indices.
+def _derivative(op):
+    """Return op X_backward of an op X, and which arguments are differentiable and which are wanted.
 
-    The first list has the inputs of X that get gradients. The second has the other arguments of the backward
-    op, after the gradient of X's first output, as indices into [*inputs of X, *outputs of X].
+    differentiable: indices into the arguments of X, which are those that get a gradient.
+    wanted: indices into [*arguments of X, *outputs of X], which are those that X_backward takes after dy.
     """
-    inputs, backward = [*op.__signature__.parameters], ops.OPS[f"{op.__name__}_backward"]
-    known, (_, *names) = [*inputs, *op.outputs], backward.__signature__.parameters
-    return backward, [inputs.index(name) for name in op.grads], [known.index(name) for name in names]
+    backward = ops.OPS[f"{op.__name__}_backward"]
+    arguments = [*op.__signature__.parameters]
+    available = [*arguments, *op.outputs]
+    _, *names = backward.__signature__.parameters
+    return backward, [arguments.index(name) for name in op.grads], [available.index(name) for name in names]
 
 
 def apply(op: Any, *args: Any, again: bool = False, frozen: Callable | None = None) -> Tensor:
@@ -45,32 +47,39 @@ def apply(op: Any, *args: Any, again: bool = False, frozen: Callable | None = No
     again: True if the op is cheap enough to be computed a second time (see `tinyllm.tensor.remaking`).
     frozen: replaces the backward op if only the first argument needs a gradient; returns that gradient.
     """
-    op_backward, moving, needed = _rule(op)
-    for i in moving:
-        if not isinstance(args[i], Tensor) and args[i] is not None:
-            tensors = dict(zip(moving, as_tensors(*[args[i] for i in moving]), strict=True))
-            args = tuple(tensors.get(i, x) for i, x in enumerate(args))
-            break
+    op_backward, differentiable, wanted = _derivative(op)
+    args = _with_tensors(args, differentiable)
     y = op(*[x.data if isinstance(x, Tensor) else x for x in args])
     outputs = y if isinstance(y, tuple) else (y,)
     if not mode.recording:  # fast, because generation makes thousands of calls per second
         return Tensor(outputs[0])
-    parents = [args[i] for i in moving if args[i] is not None]
+    parents = [args[i] for i in differentiable if args[i] is not None]
     if frozen and not any(x.requires_grad for x in parents[1:]):
         op_backward = frozen
-    known, count = (*args, *outputs), len(parents)
-    used = [known[i] for i in needed]  # the closure keeps only these in memory
+    available, count = (*args, *outputs), len(parents)
+    kept = [available[i] for i in wanted]  # only these stay in memory, so `backward` must not use the others
 
     def backward(dy):
-        grads = op_backward(dy, *map(as_array, used))
+        grads = op_backward(dy, *map(as_array, kept))
         grads = grads if isinstance(grads, tuple) else (grads,)
-        return [*grads, *[None] * count][:count]
+        if len(grads) < count:  # a backward op may return fewer gradients: `frozen` the first alone
+            return grads + (None,) * (count - len(grads))
+        return grads[:count]  # without that of a last argument that is None, such as a bias
 
     def forward():
         y = op(*map(as_array, args))
         return y[0] if isinstance(y, tuple) else y
 
     return record(outputs[0], parents, backward, forward if again else None)
+
+
+def _with_tensors(args, differentiable):
+    """Return the arguments with Tensors in place of differentiable arrays, lists and numbers."""
+    for i in differentiable:
+        if not isinstance(args[i], Tensor) and args[i] is not None:
+            tensors = dict(zip(differentiable, as_tensors(*[args[i] for i in differentiable]), strict=True))
+            return [tensors.get(i, x) for i, x in enumerate(args)]
+    return args
 
 
 def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:

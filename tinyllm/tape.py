@@ -16,10 +16,14 @@ from tinyllm.ops.shapes import FLOAT32
 
 
 class Mode(threading.local):
-    """Hold each thread's state: `recording`, and `remade`, the outputs that `remaking` will drop."""
+    """Hold two switches, which every thread has for itself: one can generate while another one trains.
+
+    recording: False inside `no_grad`.
+    remade: the outputs that the `remaking` block at hand will drop, or None outside of such a block.
+    """
 
     recording: bool = True
-    remade: "list[Any] | None" = None  # see `tinyllm.tensor.remaking`
+    remade: "list[Any] | None" = None
 
 
 mode = Mode()
@@ -45,7 +49,7 @@ class Node:
         the number of an array with one element, for pictures, and else None.
     """
 
-    __slots__ = ("__weakref__", "backward", "outputs", "sources")
+    __slots__ = ("backward", "outputs", "sources")
 
     def __init__(self, sources: tuple, backward: Callable | None, outputs: tuple):
         self.sources = sources
