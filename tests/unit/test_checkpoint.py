@@ -237,7 +237,7 @@ def test_a_state_that_is_wrong_or_contradicts_itself_is_refused(copy, place, val
         assert resumed_training(copy)
         return
     before = (copy / "log.jsonl").read_bytes()
-    refused(lambda: resumed_training(copy), "config.json" if place == "sha256" else "state.json", message)
+    refused(lambda: resumed_training(copy), ".safetensors" if place == "sha256" else "state.json", message)
     assert (copy / "log.jsonl").read_bytes() == before
 
 

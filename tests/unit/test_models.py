@@ -14,6 +14,7 @@ from tinyllm import nn, ops
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.models import GPT, GPTConfig, Llama
+from tinyllm.models.gguf import save_gguf
 from tinyllm.models.registry import build, family, make_config, names
 from tinyllm.ops.registry import _compiled
 from tinyllm.report.summary import summarise
@@ -222,6 +223,7 @@ def test_adapters_learn_alone_and_merge(name):
     for refused, message in [
         (lambda: nn.load_adapter(other, {n: a[:1] for n, a in nn.adapter_state(model).items()}), "lora_A"),
         (lambda: model.save_pretrained("nowhere"), "merge"), (lambda: nn.quantize(model, 8), "merge"),
+        (lambda: save_gguf(model, "nowhere"), "merge|cannot be written as GGUF"),
         (lambda: nn.adapt(model, where="o_proj"), "merge"), (lambda: nn.adapt(small(name), 0), "at least 1"),
         (lambda: nn.adapt(small(name), where="atn"), "has a name that ends in 'atn'; there are"),
     ]:  # fmt: skip

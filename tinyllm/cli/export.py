@@ -26,11 +26,12 @@ def export(run: str | None = None, *, out: str = "model.gguf", bits: Literal[32,
     from tinyllm.cli.newest import chosen
     from tinyllm.errors import UserError
     from tinyllm.models.gguf import save_gguf
+    from tinyllm.nn import merge
     from tinyllm.runs import open_model
     from tinyllm.tokenizer.gguf import vocabulary
 
     if os.path.lexists(out) and not overwrite:
         raise UserError(f"{out} exists already: give another --out, or --overwrite")
     opened = open_model(chosen(run), which)
-    save_gguf(opened.model, out, vocabulary(opened.tokenizer), bits)
+    save_gguf(merge(opened.model), out, vocabulary(opened.tokenizer), bits)
     print(f"wrote {out}, {os.path.getsize(out) / 1000:,.0f} kB")

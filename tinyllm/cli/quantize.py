@@ -32,7 +32,8 @@ def quantize(
     from tinyllm.compress.quantize_run import default_folder, quantize_run
 
     run = chosen(run)
-    done = quantize_run(run, bits, default_folder(run, bits) if out is None else out, which, overwrite)
+    folder = default_folder(run, f"int{bits}") if out is None else out
+    done = quantize_run(run, bits, folder, which, overwrite)
     share = done.bytes_after / done.bytes_before
     print(f"weights          {done.bytes_before:,} -> {done.bytes_after:,} bytes ({share:.2f} of the size)")
     if done.loss_after is None:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.errors import UserError
-from tinyllm.nn import quantize
-from tinyllm.runs.opened import open_model
+from tinyllm.nn import merge, quantize
+from tinyllm.runs.opened import Opened, open_model
 from tinyllm.runs.run import Run, progress_of
 from tinyllm.runs.setup import TrainSetup, reopen
 from tinyllm.tokenizer import save_tokenizer
+from tinyllm.train.config import LoRAConfig
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,12 @@ def quantize_run(
     if record.notes.get("bits"):
         raise UserError(f"{old.folder} is quantised already: give the run that it was made from")
     opened = open_model(old.folder, which)
-    model = opened.model
+    model = merge(opened.model)
     setup, no_loss = data_of(old)
     before, bytes_before = loss(model, setup), size(model)
     quantize(model, bits)
     after, bytes_after = loss(model, setup), size(model)
-    progress = progress_of(old.find_checkpoint(which))[0]
-    progress = dataclasses.replace(progress, best_step=progress.step)
-    with new.rewritten():
-        save_tokenizer(opened.tokenizer, new.tokenizer)
-        new.save(model, {}, progress)
-        new.write(dataclasses.replace(record, notes=record.notes | {"bits": bits}))
+    write_copy(new, opened, which, {"bits": bits})
     return Quantized(new, bytes_before, bytes_after, before, after, no_loss)
 
 
@@ -65,6 +61,17 @@ def check_folders(old: Run, new: Run, overwrite: bool) -> None:
         raise UserError(f"{new.folder} is the run itself: choose another --out")
     if new.holds_something() and not overwrite:
         raise UserError(f"{new.folder} holds a run already: replace it (--overwrite) or choose another --out")
+
+
+def write_copy(new: Run, opened: Opened, which: str, notes: dict[str, Any]) -> None:
+    """Write a run with the model of an opened run, which has been changed, and with more notes."""
+    assert opened.run
+    record, progress = opened.run.read(), progress_of(opened.run.find_checkpoint(which))[0]
+    config = dataclasses.replace(record.config, lora=LoRAConfig())  # a copy has no adapter
+    with new.rewritten():
+        save_tokenizer(opened.tokenizer, new.tokenizer)
+        new.save(opened.model, {}, dataclasses.replace(progress, best_step=progress.step))
+        new.write(dataclasses.replace(record, config=config, notes=record.notes | notes))
 
 
 def size(model: Any) -> int:
@@ -88,7 +95,7 @@ def loss(model: Any, setup: TrainSetup | None) -> float | None:
     return setup.plan.evaluate(model)["val_loss"] if setup else None
 
 
-def default_folder(source: str | Path, bits: int) -> Path:
-    """Return a folder for the quantised copy of a run: runs/stories-laptop -> runs/stories-laptop-int8."""
-    name = f"{Path(os.path.realpath(source)).name}-int{bits}"
+def default_folder(source: str | Path, ending: str) -> Path:
+    """Return a folder for the copy of a run: runs/stories-laptop -> runs/stories-laptop-int8."""
+    name = f"{Path(os.path.realpath(source)).name}-{ending}"
     return Path(source, "..", name) if Path(source).name in ("", "..") else Path(source).with_name(name)

@@ -16,7 +16,7 @@ import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write
-from tinyllm.nn import Linear, Rope
+from tinyllm.nn import Linear, Rope, adapters
 from tinyllm.nn.quantized import bits_of
 
 BLOCK = ALIGNMENT = 32
@@ -68,6 +68,8 @@ def save_gguf(model: Any, path: Path | str, vocabulary: dict[str, Any] | None = 
         raise UserError(f"a {model.model_type} cannot be written as GGUF; {', '.join(LAYOUTS)} can")
     if bits not in TYPES:
         raise UserError(f"GGUF files are written with 32, 8 or 4 bits, not {bits}")
+    if adapters(model):
+        raise UserError("this model has adapters: nn.merge(model) before it is exported")
     if bits_of(model):
         raise UserError("this model is quantized already: export the one that it was made from, with --bits")
     if (getattr(model.config, "window", None) or model.config.context) < model.config.context:

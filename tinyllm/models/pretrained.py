@@ -20,12 +20,12 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, read_json
 from tinyllm.models.adapter import FILE as ADAPTER
-from tinyllm.models.adapter import save_adapter
+from tinyllm.models.adapter import WEIGHTS, read_adapter, save_adapter
 from tinyllm.models.generation import FILE, IDS, read_generation
 from tinyllm.models.sentences import pooling_files, read_pooling
 from tinyllm.models.sizes import hf_names
 from tinyllm.models.weights import PICKLES, Origin, Stored, read_header, save_weights
-from tinyllm.nn import Linear, Matrix, Module, adapters
+from tinyllm.nn import Linear, Matrix, Module, adapters, load_adapter
 from tinyllm.nn.init import without_memory
 from tinyllm.nn.module import fitting
 from tinyllm.nn.quantized import bits_of, fuse_linears, quantize, quantized_zeros
@@ -194,7 +194,28 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
         model = cls(config, seed=None)
         if stored_bits:
             quantized_zeros(model, stored_bits)
-    transposed = set(_linear_weights(model)) if cls.hf_transposed else set()
+    _fill(model, folder, stored, None if stored_bits else bits)
+    if stored_bits:
+        fuse_linears(model)
+    model.generation = generation
+    if cls.objective == "masked":
+        model.pooling = read_pooling(folder)
+    return model.eval()
+
+
+def load_into(model: Pretrained, folder: Path) -> None:
+    """Read the weights of a folder into a model that is there, array by array, without a second model.
+
+    A model with adapters gets these alone. Raises UserError when a file is broken, or of another model.
+    """
+    if adapters(model):
+        return load_adapter(model, read_adapter(model, folder / WEIGHTS))
+    _fill(model, folder, model.own_names(_read_headers(folder)))
+
+
+def _fill(model, folder, stored, bits=None):
+    """Check names and shapes of stored arrays, and read them into a model, which `bits` quantise."""
+    transposed = set(_linear_weights(model)) if model.hf_transposed else set()
 
     def read(name, tensor):
         array, kind = stored[name], tensor.dtype
@@ -204,7 +225,7 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
     try:
         stored = _without_copies(model, stored)
         model.check_state({n: s.shape[::-1] if n in transposed else s.shape for n, s in stored.items()})
-        if bits and not stored_bits:
+        if bits:
             quantize(model, bits, _one_at_a_time(model, read))
         for name, tensor in model.named_tensors():
             if name in stored:  # layers that were quantised are no longer
@@ -212,12 +233,6 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
     except UserError as error:
         files = {array.path for array in stored.values()}
         raise UserError(f"{files.pop() if len(files) == 1 else folder}: {error}") from error
-    if stored_bits:
-        fuse_linears(model)
-    model.generation = generation
-    if cls.objective == "masked":
-        model.pooling = read_pooling(folder)
-    return model.eval()
 
 
 def _one_at_a_time(model: Module, read: Callable[[str, Any], None]) -> Any:

@@ -157,11 +157,15 @@ def hash_file(path: Path) -> str:
 
 
 def hash_weights(folder: Path) -> str:
-    """Return the SHA-256 of a folder's weights: of model.safetensors, or of the digests of all its parts."""
-    single = folder / "model.safetensors"
-    parts = [] if os.path.lexists(single) else sorted(folder.glob("*.safetensors"))
-    digests = "".join(f"{hash_file(part)}  {part.name}\n" for part in parts)
-    return hashlib.sha256(digests.encode()).hexdigest() if parts else hash_file(single)
+    """Return the SHA-256 of a folder's weights, of a whole model or an adapter.
+
+    If they are in several files, it is the SHA-256 of the list of the files' digests.
+    """
+    for single in (folder / "model.safetensors", folder / "adapter_model.safetensors"):
+        if os.path.lexists(single):
+            return hash_file(single)
+    digests = "".join(f"{hash_file(part)}  {part.name}\n" for part in sorted(folder.glob("*.safetensors")))
+    return hashlib.sha256(digests.encode()).hexdigest()
 
 
 def load_weights(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:

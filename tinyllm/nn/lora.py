@@ -101,9 +101,10 @@ def load_adapter(model: Module, state: dict[str, np.ndarray]) -> None:
 def merge(model: Module) -> Module:
     """Add every adapter to the weight of its layer, and remove it, in place; return the model.
 
-    All weights can be trained afterwards.
+    All weights can be trained afterwards, and no folder has them.
     """
     if adapters(model):
+        vars(model).pop("origin", None)
         for p in model.parameters():
             p.requires_grad = True
 

@@ -21,9 +21,10 @@ from typing import Any
 
 from tinyllm.config import bounded, conform
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_text, open_regular, read_bytes, read_json, sync_folder
+from tinyllm.files import atomic_write_text, read_bytes, read_json, sync_folder
 from tinyllm.models import from_pretrained, save_weights
-from tinyllm.models.weights import read_header
+from tinyllm.models.pretrained import load_into
+from tinyllm.models.weights import hash_file, read_header
 
 ADVICE = "delete that checkpoint's folder to fall back on an earlier one, or train again with --overwrite"
 
@@ -64,11 +65,7 @@ def save_checkpoint(
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file. Raises UserError if it is huge, or weights that are cut short."""
-    if path.suffix != ".safetensors":
-        return hashlib.sha256(read_bytes(path)).hexdigest()
-    read_header(path)  # a file that is larger than its header says would be read for minutes
-    with open_regular(path) as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
+    return hash_file(path) if path.suffix == ".safetensors" else hashlib.sha256(read_bytes(path)).hexdigest()
 
 
 def _write_state(path, state):
@@ -132,7 +129,7 @@ def verify(path: Path, only: Callable[[str], bool] = lambda name: True) -> dict[
     """
     state = read_state(path)
     weights = [file.name for file in Path(path).glob("*.safetensors")]
-    for name in dict.fromkeys(["config.json", "model.safetensors", *weights, *state["sha256"]]):
+    for name in dict.fromkeys([*weights, *state["sha256"]]):
         file = Path(path) / name
         try:
             if only(name) and sha256(file) != state["sha256"].get(name):
@@ -148,6 +145,11 @@ def load_model(path: Path, bits: int | None = None) -> Any:
     Raises UserError, naming the file, when a file is damaged.
     """
     return _naming(path / "model.safetensors", lambda: from_pretrained(path, bits))
+
+
+def restore_model(path: Path, model: Any) -> None:
+    """Read the weights of a checkpoint into a model. Raises UserError if they do not fit."""
+    _naming(path / "model.safetensors", lambda: load_into(model, path))
 
 
 def load_state(path: Path, name: str, part: Any) -> None:

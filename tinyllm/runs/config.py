@@ -13,7 +13,7 @@ from tinyllm.errors import UserError
 from tinyllm.models import family, names
 from tinyllm.models.sizes import SIZE
 from tinyllm.runs.recipe import find_recipe
-from tinyllm.train.config import TrainConfig
+from tinyllm.train.config import LoRAConfig, TrainConfig
 
 # The settings of presets; the sizes of models are in each family's PRESETS. laptop is what learnt most in two
 # minutes of two cores. nano and mini are nanoGPT's settings for Shakespeare's characters; small is GPT-2 124M
@@ -53,10 +53,13 @@ class RunConfig:
     threads: int | None = setting(None, help="threads of the kernels; none: all", min=1)
     model: dict[str, Any] = dataclasses.field(default_factory=dict)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    lora: LoRAConfig = dataclasses.field(default_factory=LoRAConfig)
     options: object | None = None
 
     def __post_init__(self):
         check(self)
+        if self.lora.rank and not self.start:
+            raise UserError("lora.rank trains an adapter of a model that has learnt: give start=RUN, too")
 
     def nested(self) -> dict[str, Any]:
         """Return all settings in the form of run.json: {"data": ..., "model": {"heads": ...}, ...}."""
@@ -87,12 +90,13 @@ def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str,
     chosen = find_recipe(recipe or RunConfig.recipe)
     cls: Any = family(kind or PRESETS[LAPTOP]["model.type"])
     usual = PRESETS[LAPTOP] | cls.laptop
-    parts: list[Any] = [("", RunConfig), ("model.", cls.config_class), ("train.", TrainConfig)]
+    parts: list[Any] = [("", RunConfig), ("model.", cls.config_class), ("train.", TrainConfig),
+                        ("lora.", LoRAConfig)]  # fmt: skip
     parts += [(f"{chosen.name}.", chosen.options)] if chosen.options else []
     found: dict[str, Any] = {"model.type": (str, "", "the family: gpt, " + ", ".join(names()))}
     for prefix, config_class in parts:
         found |= describe(config_class, prefix)
-    hidden = ("model", "train", "options", "model.vocab_size")
+    hidden = ("model", "train", "lora", "options", "model.vocab_size")
     return {
         name: (of, usual.get(name, default), text)
         for name, (of, default, text) in found.items()
@@ -133,6 +137,7 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
         **{name: value for name, value in values.items() if "." not in name} | {"recipe": recipe.name},
         model=model_settings(model),
         train=TrainConfig(**part(values, "train.")),
+        lora=LoRAConfig(**part(values, "lora.")),
         options=options,
     )
 

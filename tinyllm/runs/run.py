@@ -275,7 +275,7 @@ class Run:
             progress, log_bytes = progress_of(path, checkpoint.verify(path))
             if progress.step > steps:
                 raise UserError(f"this run has done {progress.step} steps already: give more --steps")
-            model.load_state_dict(checkpoint.load_model(path).state_dict())
+            checkpoint.restore_model(path, model)
             parts = stateful(optimizer=optimizer, batches=plan.batches, loss=plan.loss)
             for name, part in parts.items():
                 checkpoint.load_state(path, name, part)

@@ -14,13 +14,15 @@ from tinyllm.errors import UserError
 from tinyllm.models import build, family, names
 from tinyllm.models.generation import sampling_settings
 from tinyllm.models.registry import locate
+from tinyllm.models.weights import Origin, hash_weights
+from tinyllm.nn import adapt, adapters, merge
 from tinyllm.nn.init import without_memory
 from tinyllm.nn.quantized import QuantizedLinear
 from tinyllm.runs.checkpoint import load_model, verify
 from tinyllm.runs.config import RunConfig, model_settings, usual_preset
 from tinyllm.runs.recipe import NO_FRAME, Frame, Parts, Plan, Recipe, find_recipe
 from tinyllm.runs.run import Facts, Record, Run
-from tinyllm.runs.start import Start, hash_weights
+from tinyllm.runs.start import Start
 from tinyllm.tokenizer import Tokenizer, make_tokenizer
 from tinyllm.train import events
 from tinyllm.train.fit import loop_of
@@ -66,7 +68,8 @@ class TrainSetup(Parts):
 
         This setup does not change: the model is built again, and the plan, which may have a state, is copied.
         """
-        happened = self._loop(build(self.model.config, seed=self.config.seed), copy.deepcopy(self.plan))
+        model = with_adapters(self.config, build(self.model.config, seed=self.config.seed))
+        happened = self._loop(model, copy.deepcopy(self.plan))
         return (event for event in happened if isinstance(event, events.Stepped))
 
     def _loop(self, model, plan, **more):
@@ -133,7 +136,7 @@ def prepare(
         model.generation = dict(model.generation) | drawn
     if recipe.frame:
         frame = recipe.frame(config.options)
-    parts = Parts(config, corpus, tokenizer, model, start=start, frame=frame)
+    parts = Parts(config, corpus, tokenizer, with_adapters(config, model, start), start=start, frame=frame)
     plan = recipe.build(parts)
     found = corpus.name, corpus.size, corpus.sha256, plan.train_tokens, plan.val_tokens
     facts = Facts(*found, tokenizer.vocab_size, tokenizer.fingerprint(), corpus.entropy_per_char)
@@ -167,6 +170,24 @@ def check_memory(settings: dict[str, Any], optimizer: str) -> None:
         )
 
 
+def with_adapters(config: RunConfig, model: Any, start: Start | None = None) -> Any:
+    """Give a model new adapters if the settings ask for them, and it has none; return it.
+
+    Raises UserError if no folder has the weights of a model that begins with `start`.
+    """
+    lora = config.lora
+    if not lora.rank or adapters(model):
+        return model
+    if start and model.origin is None:
+        raise UserError(
+            f"lora.rank needs a start with all weights, and {start.folder} is an adapter itself, or lacks "
+            f"the output layer of {config.recipe}: merge it, or train it without lora.rank first"
+        )
+    if start:
+        model.origin = Origin(model.origin.folder, start.sha256)
+    return adapt(model, lora.rank, lora.alpha, lora.where.split(",") if lora.where else (), config.seed)
+
+
 def with_special_tokens(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
     """Add the special tokens of a family to a new tokenizer, and return settings with their ids."""
     cls = family(config.model["type"])
@@ -188,8 +209,8 @@ def find_start(place: str | None) -> tuple[Start | None, Frame]:
     if run.is_model():
         return Start(place, hash_weights(run.folder)), NO_FRAME
     frame, path = run.read().frame, run.find_checkpoint()
-    state = verify(path, lambda name: name != "optimizer.safetensors")
-    return Start(str(path), state["sha256"]["model.safetensors"]), frame
+    verify(path, lambda name: name != "optimizer.safetensors")
+    return Start(str(path), hash_weights(path)), frame
 
 
 def open_start(start: Start) -> tuple[Any, Tokenizer]:
@@ -197,20 +218,20 @@ def open_start(start: Start) -> tuple[Any, Tokenizer]:
     model, tokenizer = start.open()
     if any(isinstance(module, QuantizedLinear) for _, module in model.named_modules()):
         raise UserError(f"{start.folder} holds quantised weights, which cannot be trained: give the original")
-    return model, tokenizer
+    return merge(model), tokenizer
 
 
 def reopen(run: Run, config: RunConfig) -> TrainSetup:
     """Prepare an existing run to continue, with the settings `config`.
 
-    Raises UserError when the run's data has changed, or its weights are quantised.
+    Raises UserError when the run's data has changed, or its weights are quantised or merged.
     """
     record = run.read()
     facts = record.facts
-    if bits := record.notes.get("bits"):
+    if made := {"bits", "merged"} & record.notes.keys():
         raise UserError(
-            f"{run.folder} holds weights of {bits} bits, which cannot be trained: "
-            "go on with the run that it was made from"
+            f"{run.folder} is a copy of a run ({made.pop()} in run.json), which cannot be trained any "
+            "further: go on with the run that it was made from"
         )
     corpus = load_corpus(config.data)
     if corpus.sha256 != facts.sha256:

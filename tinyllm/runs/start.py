@@ -4,7 +4,6 @@ A reference model and the base of an adapter are the weights at the beginning of
 been resumed from a checkpoint. So run.json has the folder of these weights, and their SHA-256.
 """
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import Any
 from tinyllm.config import check
 from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained
+from tinyllm.models.adapter import FILE as ADAPTER
 from tinyllm.models.registry import locate
-from tinyllm.runs.checkpoint import sha256
+from tinyllm.models.weights import hash_weights
 from tinyllm.tokenizer import Tokenizer, load_tokenizer
 
 
@@ -47,17 +47,15 @@ class Start:
         return open_folder(folder)
 
 
-def hash_weights(folder: Path) -> str:
-    """Return the SHA-256 of a folder's weights: of model.safetensors, or of the digests of all its parts."""
-    single = folder / "model.safetensors"
-    parts = [] if os.path.lexists(single) else sorted(folder.glob("*.safetensors"))
-    digests = "".join(f"{sha256(part)}  {part.name}\n" for part in parts)
-    return hashlib.sha256(digests.encode()).hexdigest() if parts else sha256(single)
-
-
 def open_folder(folder: Path, bits: int | None = None) -> tuple[Any, Tokenizer]:
-    """Load the model and the tokenizer of a Hugging Face folder, and check that they fit together."""
-    model, tokenizer = from_pretrained(folder, bits), load_tokenizer(folder / "tokenizer.json")
+    """Load the model and the tokenizer of a Hugging Face folder, and check that they fit together.
+
+    An adapter's folder may leave the tokenizer to its base.
+    """
+    model, file = from_pretrained(folder, bits), folder / "tokenizer.json"
+    if not os.path.lexists(file) and os.path.lexists(folder / ADAPTER):
+        file = locate(model.origin.folder) / file.name
+    tokenizer = load_tokenizer(file)
     if (size := model.config.vocab_size) < tokenizer.vocab_size:  # a larger size is padding, never learnt
         raise UserError(f"the model in {folder} has {size} tokens, its tokenizer {tokenizer.vocab_size}")
     return model, tokenizer

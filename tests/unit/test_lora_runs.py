@@ -1,0 +1,121 @@
+"""Runs that train an adapter: every recipe, small checkpoints, the same bits when resumed, and merging."""
+
+import itertools
+import os
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_start import begun
+from tiny_run import outcome, resumed_training
+
+import tinyllm as tl
+from tinyllm import nn
+from tinyllm.cli import main
+from tinyllm.errors import UserError
+from tinyllm.runs import Run, open_model
+from tinyllm.runs.pace import seconds_per_step
+
+LORA = {"lora.rank": 2, "lora.alpha": 8.0, "lora.where": "c_attn,mlp.c_proj", "train.lr": 0.02}
+GREEDY = {"max_tokens": 8, "sampling": tl.Sampling(temperature=0)}
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory, whole, text):
+    folder = tmp_path_factory.mktemp("tuned") / "run"
+    run, setup = begun(folder, whole, text, **LORA)
+    list(setup.train(run))
+    return folder
+
+
+def test_training_changes_the_adapter_alone_and_saves_nothing_else(tuned, whole):
+    base, model = open_model(whole).model, open_model(tuned).model
+    assert [*nn.adapters(model)] == ["h.0.attn.c_attn", "h.0.mlp.c_proj"]
+    for name, array in model.state_dict().items():
+        assert ".lora_" in name or np.array_equal(array, base.state_dict()[name.replace(".base_layer", "")])
+    assert all(layer.lora_B.weight.data.any() for layer in nn.adapters(model).values())
+    assert {*os.listdir(Run(tuned).last_checkpoint())} == {
+        "adapter_config.json", "adapter_model.safetensors", "generation_config.json", "tokenizer.json",
+        "tokenizer_config.json", "optimizer.safetensors", "state.json",
+    }  # fmt: skip
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=3))
+@settings(max_examples=8)
+def test_killed_anywhere_it_ends_with_the_same_bits(tmp_path_factory, whole, text, tuned, kills):
+    folder = tmp_path_factory.mktemp("killed") / "run"
+    run, setup = begun(folder, whole, text, **LORA)
+    training = setup.train(run)
+    for kill in kills:
+        list(itertools.islice(training, kill))
+        training = resumed_training(folder)
+    list(training)
+    assert outcome(folder) == outcome(tuned)
+
+
+def test_the_speed_is_measured_with_the_adapters(tmp_path, whole, text):
+    _, setup = begun(tmp_path / "run", whole, text, **LORA | {"train.steps": 3})
+    loops = []
+    setup._loop = lambda model, plan, make=setup._loop: loops.append(model) or make(model, plan)
+    assert seconds_per_step(setup) > 0 and len(nn.adapters(loops[0])) == 2
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"lora.where": "k_proj"}, "ends in 'k_proj'; there are c_attn, c_proj, c_fc"),
+    ({"lora.rank": -1}, "lora.rank must be a whole number, at least 0"),
+    ({"lora.alpha": 0.0}, "lora.alpha must be a number, above 0"), ({"start": None}, "give start=RUN, too"),
+])  # fmt: skip
+def test_settings_that_cannot_work_are_refused(tmp_path, whole, text, change, message):
+    of_base = {"data": str(text), "start": str(whole)} | LORA | change
+    with pytest.raises(UserError, match=message):
+        tl.prepare(tl.make_config(of_base))
+
+
+def test_a_base_that_changed_or_is_gone_is_named_and_the_run_stays(tmp_path, whole, text):
+    shutil.copytree(whole, tmp_path / "base")
+    run, setup = begun(tmp_path / "run", tmp_path / "base", text, **LORA)
+    list(setup.train(run))
+    before = outcome(run.folder)
+    file = Run(tmp_path / "base").find_checkpoint() / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"\x07")
+    for action in (open_model, resumed_training):
+        with pytest.raises(UserError, match="SHA-256"):
+            action(run.folder)
+    shutil.rmtree(tmp_path / "base")
+    for action in (open_model, resumed_training):
+        with pytest.raises(UserError, match="is gone"):
+            action(run.folder)
+    assert outcome(run.folder) == before
+
+
+def test_a_merged_run_answers_like_its_adapter_and_begins_others(tmp_path, tuned, text, capsys):
+    assert main(["merge", str(tuned), "--out", str(tmp_path / "merged")]) == 0
+    for bits in (None, 8):
+        ours, merged = (open_model(place, bits=bits).model for place in (tuned, tmp_path / "merged"))
+        prompt = [[1, 2, 3]]
+        assert tl.generate(ours, prompt, **GREEDY) == tl.generate(merged, prompt, **GREEDY)
+    assert not nn.adapters(merged) and main(["generate", str(tuned), "--tokens", "3"]) == 0
+    assert main(["train", "--out", str(tmp_path / "merged"), "--resume"]) == 2
+    assert main(["merge", str(tmp_path / "merged"), "--out", str(tmp_path / "again")]) == 2
+    assert main(["merge", str(tuned), "--out", str(tmp_path / "merged")]) == 2
+    said = capsys.readouterr().err
+    assert all(words in said for words in ("trained any further", "has no adapter", "holds a run already"))
+    assert main(["quantize", str(tuned), "--out", str(tmp_path / "int8")]) == 0
+    checkpoint = Run(tuned).last_checkpoint()
+    assert main(["merge", str(checkpoint), "--out", str(tmp_path / "folder")]) == 0
+    assert open_model(tmp_path / "folder").model.origin
+    with pytest.raises(UserError, match="is an adapter itself"):
+        begun(tmp_path / "next", tuned, text, **LORA)
+    run, setup = begun(tmp_path / "next", tuned, text)  # all weights, from those that are merged
+    list(itertools.islice(setup.train(run), 5))
+    assert not nn.adapters(setup.model) and all(p.requires_grad for p in setup.model.parameters())
+
+
+def test_every_recipe_trains_an_adapter(tmp_path, whole, text):
+    (tmp_path / "pairs.tsv").write_text("the cat\tsat\n" * 30)
+    run, setup = begun(tmp_path / "sft", whole, tmp_path / "pairs.tsv", recipe="sft", **LORA)
+    list(setup.train(run))
+    opened = open_model(run.folder)
+    assert opened.frame.end == "\n" and nn.adapters(opened.model)
