@@ -16,7 +16,8 @@ from tinyllm.report.page import Html, details, html, row_head, table, tag
 
 LIBRARY = Path(tl.__file__).parent
 PARTS = ["ops", "tape", "tensor", "functional", "checkpointing", "nn", "models", "decode",
-         "train", "runs", "eval", "compress", "tokenizer", "data", "world", "report", "testing", "config", "files", "rng", "padding", "errors"]  # fmt: skip
+         "train", "runs", "eval", "compress", "tokenizer", "data", "world", "report", "testing", "config",
+         "files", "rng", "padding", "errors"]  # fmt: skip
 Node = ast.FunctionDef | ast.ClassDef
 
 
