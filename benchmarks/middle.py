@@ -10,41 +10,18 @@ right, in nats per character.
 
 import argparse
 import time
+from itertools import islice
 
 import tinyllm as tl
-from tinyllm.decode.middle import fill_middle
-from tinyllm.ops import pass_at_k, split_middle
-from tinyllm.rng import Random
-from tinyllm.world import KINDS, Stream, World
-from tinyllm.world.corpus import SEPARATOR, read_name
+from tinyllm.eval import Gaps, answers
+from tinyllm.eval.gaps import anywhere, body, line
+from tinyllm.ops import pass_at_k
 
-PROGRAM = KINDS["program"]
-KEYWORDS = {"max_tokens": 64, "overflow": "stop"}
-
-
-def body(text, random):
-    """Cut out all lines beneath the docstring."""
-    return "\n", ""
-
-
-def line(text, random):
-    """Cut out one line beneath the docstring."""
-    lines = text.splitlines(keepends=True)  # the first ends the docstring
-    at = 1 + random.integers(len(lines) - 1)
-    return "".join(lines[:at]), "".join(lines[at + 1 :])
-
-
-def anywhere(text, random):
-    """Cut at two places anywhere, as in one of ten middles of the training."""
-    before, _, after = split_middle(text, tuple(random.uniform(2).tolist()))
-    return before, after
-
-
-GAPS = (body, line, anywhere)
+MOST = 64  # tokens in a gap
 
 
 def train(seed, rate, args):
-    """Train as `tinyllm train` does -> (model in evaluation mode, tokenizer, validation loss)."""
+    """Train as `tinyllm train` does -> (the opened model, validation loss)."""
     settings = {
         "data": f"world:program,{args.dials},n=8000,seed={seed}", "seed": seed, "tokenizer": "bpe:512",
         "model.layers": 3, "model.width": 64, "model.hidden": 176, "model.heads": 2, "model.kv_heads": 2,
@@ -55,26 +32,14 @@ def train(seed, rate, args):
     }  # fmt: skip
     setup = tl.prepare(tl.make_config(settings | dict(pair.split("=") for pair in args.set)))
     losses = [event.val_loss_per_char for event in setup.train() if hasattr(event, "val_loss")]
-    return setup.model.eval(), setup.tokenizer, losses[-1]
+    return tl.Opened(setup.model.eval(), setup.tokenizer), losses[-1]
 
 
-def ask(model, tokenizer, documents, gap, rate, args, **options):
-    """Fill a gap of each document n times -> how often each passes its tests."""
-    cuts = [gap(document.answer, Random(i, gap.__name__)) for i, document in enumerate(documents)]
-    around = zip(documents, cuts, strict=True)
-    gaps = [(document.prompt + before, after + SEPARATOR) for document, (before, after) in around]
-    if rate:
-        found = fill_middle(model, tokenizer, gaps, suffix_first=not args.psm, **KEYWORDS, **options)
-    else:
-        prompts = [before for before, _ in gaps]
-        rows = model.generate(prompts, tokenizer=tokenizer, stop=[SEPARATOR], **KEYWORDS, **options)
-        found = [tokenizer.decode(ids).partition(SEPARATOR)[0] for ids in rows]
-    n, passed = len(found) // len(documents), []
-    for i, (document, (before, after)) in enumerate(zip(documents, cuts, strict=True)):
-        entry = PROGRAM.entry(document)
-        answers = (before + text + (after if rate else "") for text in found[n * i : n * (i + 1)])
-        passed.append(int(sum(PROGRAM.score_answer(answer, entry) for answer in answers)))
-    return passed, n
+def ask(opened, task, asked, n, temperature):
+    """Fill the gap of each program n times -> how often each passes its tests."""
+    drawn = {"sampling": tl.Sampling(temperature), "max_tokens": MOST, "n": n}
+    found = answers(opened, task, islice(task.items("test"), asked), **drawn)
+    return [int(sum(each.score for each in found[i : i + n])) for i in range(0, len(found), n)]
 
 
 def main(argv=None):
@@ -87,26 +52,23 @@ def main(argv=None):
     parser.add_argument("--asked", type=int, default=100, help="functions with a gap")
     parser.add_argument("--samples", type=int, default=10, help="middles for each gap")
     parser.add_argument("--temperature", type=float, default=0.8)
-    parser.add_argument("--psm", action="store_true", help="ask in the order PSM, not SPM")
     parser.add_argument("--threads", type=int, help="of the kernels")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="other settings of a run")
     args = parser.parse_args(argv)
     if args.threads:
         tl.threads(args.threads)
     for seed in range(args.first, args.first + args.seeds):
-        asked = Stream(World(), PROGRAM, read_name(f"world:program,{args.dials}").dials, seed, "test")
-        documents = [asked[i] for i in range(args.asked)]
         for rate in args.rates:
             began = time.process_time()
-            model, tokenizer, loss = train(seed, rate, args)
+            opened, loss = train(seed, rate, args)
             print(f"seed {seed} rate {rate}: loss {loss:.4f}", end="")
             print(f" after {time.process_time() - began:.0f} s of the processor", flush=True)
-            for gap in GAPS:
-                greedy, _ = ask(model, tokenizer, documents, gap, rate, args, sampling=tl.Sampling(0))
-                drawn = tl.Sampling(args.temperature)
-                passed, n = ask(model, tokenizer, documents, gap, rate, args, sampling=drawn, n=args.samples)
+            for cut in (body, line, anywhere):
+                task, n = Gaps(f"world:program,{args.dials},seed={seed}", cut, ahead=rate > 0), args.samples
+                greedy = ask(opened, task, args.asked, 1, 0)
+                passed = ask(opened, task, args.asked, n, args.temperature)
                 chances = (f"pass@{k} {pass_at_k(passed, n, k):.3f}" for k in (1, 10) if k <= n)
-                print(f"  {gap.__name__:9} greedy {sum(greedy) / len(greedy):.3f}", *chances, flush=True)
+                print(f"  {cut.__name__:9} greedy {sum(greedy) / len(greedy):.3f}", *chances, flush=True)
 
 
 if __name__ == "__main__":

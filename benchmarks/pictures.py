@@ -8,17 +8,17 @@ right if all of its characters are. Seconds are those of the processor.
 import argparse
 import dataclasses
 import time
+from itertools import islice
 
 import numpy as np
 
 import tinyllm as tl
 from tinyllm.data import load_corpus
-from tinyllm.world.corpus import read_name
+from tinyllm.eval import answers, find_task
 from tinyllm.world.pictures import shown
 
 KINDS = ("caption", "picture_question")
 ASKED = 300
-GREEDY = tl.Sampling(temperature=0)
 
 
 def corpus(n):
@@ -28,27 +28,11 @@ def corpus(n):
     return dataclasses.replace(first, name="pictures", data=first.data + second.data, shown=both)
 
 
-def asked(kind, by, seed, known):
-    """Return (picture, prompt, answer) of documents for testing, without scenes of training."""
-    found = []
-    for document in read_name(f"world:{kind},split=test,by={by},n=2000,seed={seed}").documents():
-        picture, prompt = shown(document)
-        if by == "combination" or picture.tobytes() not in known:
-            found.append((picture, prompt, document.answer.lstrip()))
-    return found[:ASKED]
-
-
-def right(model, tokenizer, examples):
-    """Return the share of greedy answers that are right to the last character."""
-    cache = model.new_cache(len(examples))
-    with tl.nn.inference(model):
-        pictures = np.stack([picture for picture, *_ in examples])
-        model.hidden([model.picture_marks] * len(examples), cache, pictures=pictures)
-    prompts = [[*model.picture_marks, *tokenizer.encode(f"{prompt}\n")] for _, prompt, _ in examples]
-    options = {"sampling": GREEDY, "stop": "\n", "tokenizer": tokenizer, "cache": cache}
-    found = model.generate(prompts, max_tokens=60, **options)
-    texts = [tokenizer.decode(ids).split("\n")[0] for ids in found]
-    return np.mean([text == answer for text, (*_, answer) in zip(texts, examples, strict=True)])
+def unseen(task, known):
+    """Yield documents for testing, without scenes of training."""
+    for document in task.items("test"):
+        if "by=combination" in task.name or shown(document)[0].tobytes() not in known:
+            yield document
 
 
 def measure(seed, steps, batch, lr, n):
@@ -63,10 +47,12 @@ def measure(seed, steps, batch, lr, n):
             print(f"step {event.step} loss {event.val_loss:.4f}", flush=True)
     figures = {"seconds": time.process_time() - began, "parameters": setup.model.num_parameters()}
     known = {picture.tobytes() for picture, *_ in data.shown}
-    model = setup.model.eval()
+    opened = tl.Opened(setup.model.eval(), setup.tokenizer, setup.frame)
     for kind in KINDS:
         for by in ("scene", "combination"):
-            figures[f"{kind} by {by}"] = right(model, setup.tokenizer, asked(kind, by, seed, known))
+            task = find_task(f"world:{kind},by={by},n=2000,seed={seed}")
+            found = answers(opened, task, islice(unseen(task, known), ASKED), max_tokens=60)
+            figures[f"{kind} by {by}"] = np.mean([answer.score for answer in found])
     return figures
 
 

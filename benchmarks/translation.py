@@ -10,13 +10,13 @@ process of its own.
 import argparse
 import tempfile
 import time
+from itertools import islice
 
 import numpy as np
-from world import WORLD
 
 import tinyllm as tl
+from tinyllm.eval import answers, find_task
 from tinyllm.models.t5 import PRESETS, T5, T5Config
-from tinyllm.world import KINDS, Stream
 
 ASKED = 300
 GREEDY = tl.Sampling(temperature=0)
@@ -30,15 +30,10 @@ def measure(seed, settings):
     setup = tl.prepare(config)
     losses = [event.loss for event in setup.train() if hasattr(event, "grad_norm")]
     seconds = time.process_time() - began
-    kind = KINDS["translation"]
-    unseen = Stream(WORLD, kind, kind.dials(), seed, "test")
-    asked = [unseen[i] for i in range(ASKED)]
-    prompts = [document.prompt + "\n" for document in asked]
-    model, tokenizer = setup.model.eval(), setup.tokenizer
-    written = tl.generate(model, prompts, max_tokens=64, sampling=GREEDY, tokenizer=tokenizer)
-    right = [tokenizer.decode(ids).partition("\n")[0] == document.answer.strip()
-             for ids, document in zip(written, asked, strict=True)]  # fmt: skip
-    numbers = {"loss": np.mean(losses[-50:]), "parameters": model.num_parameters()}
+    opened, task = tl.Opened(setup.model.eval(), setup.tokenizer, setup.frame), find_task(data)
+    found = answers(opened, task, islice(task.items("test"), ASKED), max_tokens=64)
+    right = [answer.score for answer in found]
+    numbers = {"loss": np.mean(losses[-50:]), "parameters": setup.model.num_parameters()}
     return {"right": np.mean(right)} | numbers | {"seconds": seconds}
 
 

@@ -9,14 +9,15 @@
 # many are right.
 
 # %%
+from itertools import islice
+
 import tinyllm as tl
 from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.course.page import curves, write_page
-from tinyllm.decode.middle import fill_middle
+from tinyllm.eval import Gaps, answers
+from tinyllm.eval.gaps import line
 from tinyllm.report.diagram import Box, diagram
-from tinyllm.rng import Random
-from tinyllm.world import KINDS, Stream, World
 from tinyllm.world.interpreter import run
 
 folder = begin()
@@ -109,7 +110,6 @@ picture = diagram("Two orders of one text", words, size, boxes, "tokens")
 # programs are small functions of this library's world:
 
 # %%
-dials = {"parts": 1, "examples": 0}
 settings = {
     "data": "world:program,parts=1,examples=0,n=8000",
     "tokenizer": "bpe:512",
@@ -159,26 +159,16 @@ print(compare(guess, before[0]))
 # **Now you: `trim_sides`.**
 #
 # Here are functions whose operations never occurred together in training, each
-# without one of its lines. The model reads suffix and prefix (SPM: what it writes
-# then follows the prefix at once), and writes.
+# without one of its lines: the task `Gaps` cuts it out. The model reads suffix
+# and prefix (SPM: what it writes then follows the prefix at once), and writes.
 
 # %%
-kind = KINDS["program"]
-unseen = Stream(World(), kind, kind.dials(**dials), split="test")
-documents, gaps = [unseen[i] for i in range(30)], []
-for i, document in enumerate(documents):
-    lines = document.answer.split("\n")  # the first is empty
-    at = 1 + Random(i).integers(len(lines) - 1)
-    start = document.prompt + "".join(f"{line}\n" for line in lines[:at])
-    end = "".join(f"{line}\n" for line in lines[at + 1 :]) + "\n"
-    gaps.append((start, end))
-asked = {"suffix_first": True, "max_tokens": 32}
-greedy = tl.Sampling(0)
-first = fill_middle(
-    model, setup.tokenizer, gaps[:2], sampling=greedy, **asked
-)
-for (start, end), written in zip(gaps, first, strict=False):
-    print(f"{start}>>>{written}<<<{end}")
+task = Gaps("world:program,parts=1,examples=0", line)
+gaps = [*islice(task.items("test"), 30)]
+opened = tl.Opened(model, setup.tokenizer)
+for answer in answers(opened, task, gaps[:2], max_tokens=32):
+    start, end = answer.item.prompt, answer.item.labels["after"]
+    print(f"{start}>>>{answer.text}<<<{end}")
 
 # %% [markdown]
 # ## 5. Run
@@ -216,15 +206,9 @@ print("drawn as if put back:", round(1 - (1 - 2 / 20) ** 10, 4))
 
 # %%
 n, drawn = 10, tl.Sampling(0.8)
-found = fill_middle(
-    model, setup.tokenizer, gaps, sampling=drawn, n=n, **asked
-)
-passed = []
-for i, document in enumerate(documents):
-    entry, (start, end) = kind.entry(document), gaps[i]
-    body = start[len(document.prompt) :]
-    answers = [body + text + end for text in found[n * i : n * (i + 1)]]
-    passed.append(int(sum(kind.score_answer(a, entry) for a in answers)))
+found = answers(opened, task, gaps, sampling=drawn, n=n, max_tokens=32)
+tries = [found[i : i + n] for i in range(0, len(found), n)]
+passed = [int(sum(each.score for each in part)) for part in tries]
 chances = [ops.pass_at_k(passed, n, k) for k in range(1, n + 1)]
 print(f"functions: pass@1 {chances[0]:.2f}, pass@10 {chances[-1]:.2f}")
 
@@ -242,11 +226,11 @@ print(f"functions: pass@1 {chances[0]:.2f}, pass@10 {chances[-1]:.2f}")
 
 # %%
 unit = "share of problems, by tries"
-line = curves("pass@k", unit, {"pass@k": chances}, at=range(1, n + 1))
+tried = curves("pass@k", unit, {"pass@k": chances}, at=range(1, n + 1))
 learnt = curves("loss", "nats per character, by 200 steps", {"loss": losses})
 lead = "Measured on this machine."
 page = folder / "middle.html"
-write_page(page, "Code and the middle", lead, [picture, line, learnt])
+write_page(page, "Code and the middle", lead, [picture, tried, learnt])
 
 # %% [markdown]
 # ## Exercises

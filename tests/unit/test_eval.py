@@ -8,14 +8,16 @@ import pytest
 from tiny_gpt import shaken
 
 import tinyllm as tl
-from tinyllm import eval as evals
 from tinyllm.cli import main
 from tinyllm.decode.engine import Engine
-from tinyllm.eval import Task, answers, find_task, interval, likeliest
+from tinyllm.decode.middle import middle_prompt
+from tinyllm.eval import Gaps, Task, answers, find_task, gaps, interval, likeliest
 from tinyllm.eval.ask import log_probs, prompts
+from tinyllm.eval.task import behind
 from tinyllm.rng import Random
 from tinyllm.runs import Opened
 from tinyllm.runs.recipe import NO_FRAME, Frame
+from tinyllm.tokenizer.middle import add_markers, markers_of
 from tinyllm.world import KINDS, World
 
 BYTES = tl.ByteTokenizer()
@@ -51,7 +53,7 @@ class Capitals(Task):
 def oracle(task, items, found):
     """A mask that lets a model write nothing but the right answer, and its end."""
     end = found.frame.end or task.end
-    texts = [(task.prompt(x, (), found.frame) + evals.task.behind(task.answer(x), found.frame) + end).encode()
+    texts = [(task.prompt(x, (), found.frame) + behind(task.answer(x), found.frame) + end).encode()
              for x in items]  # fmt: skip
 
     def mask(ids):
@@ -73,6 +75,24 @@ def test_a_model_that_writes_the_right_answers_has_the_score_1(name, frame):
         drawn = [Random(i).choice(choices) for i in range(400)]
         scores = map(task.score, task.items("test"), drawn)
         assert abs(np.mean([*scores]) - task.chance) < 0.08 and task.chance == 1 / len(choices)
+
+
+@pytest.mark.parametrize("cut", [gaps.body, gaps.line, gaps.anywhere])
+@pytest.mark.parametrize("ahead", [True, False])
+def test_what_was_cut_out_of_a_program_passes_its_tests(cut, ahead, monkeypatch):
+    task, tokenizer, asked = Gaps("world:program,parts=1", cut, ahead), tl.ByteTokenizer(), []
+    add_markers(tokenizer)
+    model = Opened(opened(vocab_size=tokenizer.vocab_size).model, tokenizer)
+    monkeypatch.setattr(Engine, "add", lambda *_, **given: asked.append(given))
+    items = list(islice(task.items("test"), 3))
+    answers(model, task, items, n=2)
+    for item, given in zip(items, asked[::2], strict=True):
+        assert task.score(item, item.answer) == 1 and task.score(item, f"({item.answer}") == 0
+        after = item.labels["after"] + "\n\n"
+        told = middle_prompt(model.model, tokenizer, item.prompt, after, 9, suffix_first=True)
+        assert given["prompt"] == (told if ahead else item.prompt)
+        assert given["stop"] == ([markers_of(tokenizer)[-1]] if ahead else ["\n\n"])
+    assert [given["sample"] for given in asked] == [*range(6)]
 
 
 def test_an_answer_depends_on_no_other_item_and_no_order():

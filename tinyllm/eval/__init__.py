@@ -1,6 +1,7 @@
 """Ask a trained model questions whose answers can be scored."""
 
 from tinyllm.eval.ask import Answer, answers, interval, likeliest
+from tinyllm.eval.gaps import Gaps
 from tinyllm.eval.task import Task, WorldTask, find_task
 
-__all__ = ["Answer", "Task", "WorldTask", "answers", "find_task", "interval", "likeliest"]
+__all__ = ["Answer", "Gaps", "Task", "WorldTask", "answers", "find_task", "interval", "likeliest"]

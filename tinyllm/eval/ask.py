@@ -12,6 +12,7 @@ from typing import Any
 
 from tinyllm.data import rows, two_texts
 from tinyllm.decode.engine import Engine
+from tinyllm.decode.middle import middle_prompt
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.eval.task import Task, behind
@@ -19,6 +20,7 @@ from tinyllm.nn import inference
 from tinyllm.nn.seen import Seen
 from tinyllm.rng import Random
 from tinyllm.runs import Opened
+from tinyllm.tokenizer.middle import markers_of
 
 POOL = 500  # the first items for training, from which shots are drawn
 BATCH = 32  # texts in a pass of `likeliest`
@@ -50,7 +52,7 @@ def answers(opened: Opened, task: Task, items: Iterable[Any], shots: int = 0, *,
     for i, prompt in enumerate(prompts(opened, task, items, shots, seed, first)):
         given["max_tokens"] = 2 * len(_spelt(opened.tokenizer, task.answer(items[i]))) + SPARE
         for sample in range(n * (first + i), n * (first + i + 1)):
-            engine.add(**_with_picture(opened, task, items[i], prompt), sample=sample, **given | options)
+            engine.add(sample=sample, **_laid_out(opened, task, items[i], prompt, given | options))
             asked.append(items[i])
     texts = [""] * len(asked)
     for step in engine:
@@ -129,14 +131,16 @@ def interval(scores: Sequence[float]) -> tuple[float, float]:
     return max(0.0, (centre - half) / (1 + z * z / n)), min(1.0, (centre + half) / (1 + z * z / n))
 
 
-def _with_picture(opened, task, item, prompt):
-    """Return a prompt as arguments of `Engine.add`, with the item's picture if the model sees pictures."""
-    seen = task.picture(item) if opened.model.picture_marks else None
-    if seen is None:
-        return {"prompt": prompt}
-    picture, question = seen
-    ids = opened.tokenizer.encode(question + opened.frame.separator)
-    return {"prompt": [*opened.model.picture_marks, *ids], "cache": opened.model.cache_of(picture)}
+def _laid_out(opened, task, item, prompt, options):
+    """Return arguments of `Engine.add`: the prompt, with its picture or with the text behind a gap."""
+    model, tokenizer = opened.model, opened.tokenizer
+    if suffix := task.suffix(item):
+        ids = middle_prompt(model, tokenizer, prompt, suffix, options["max_tokens"], suffix_first=True)
+        return options | {"prompt": ids, "stop": [markers_of(tokenizer)[-1]]}
+    if model.picture_marks and (seen := task.picture(item)):
+        ids = [*model.picture_marks, *tokenizer.encode(seen[1] + opened.frame.separator)]
+        return options | {"prompt": ids, "cache": model.cache_of(seen[0])}
+    return options | {"prompt": prompt}
 
 
 def _spelt(tokenizer, answer):

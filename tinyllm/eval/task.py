@@ -49,6 +49,10 @@ class Task:
         """Return the picture that an item is about, and the question about it, or None."""
         return None
 
+    def suffix(self, item: Any) -> str:
+        """Return the text behind the answer, if a model has to fill a gap, else ""."""
+        return ""
+
     def score(self, item: Any, answer: str) -> float:
         """Return how good a model's answer is, from 0 to 1."""
         return float(answer.strip() == self.truth(item))

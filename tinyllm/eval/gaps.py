@@ -1,0 +1,58 @@
+"""Define Gaps, a task in which a model writes the middle of a program; running it says if it is right."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from tinyllm.eval.task import WorldTask
+from tinyllm.ops import split_middle
+from tinyllm.rng import Random
+from tinyllm.world import Document
+from tinyllm.world.corpus import SEPARATOR
+
+
+def body(text: str, random: Random) -> tuple[str, str]:
+    """Cut out all lines of a function's body -> (text before the gap, text after it)."""
+    return "\n", ""
+
+
+def line(text: str, random: Random) -> tuple[str, str]:
+    """Cut out one line of a function's body -> (text before the gap, text after it)."""
+    lines = text.splitlines(keepends=True)  # the first ends the docstring
+    at = 1 + random.integers(len(lines) - 1)
+    return "".join(lines[:at]), "".join(lines[at + 1 :])
+
+
+def anywhere(text: str, random: Random) -> tuple[str, str]:
+    """Cut at two places anywhere -> (text before the gap, text after it)."""
+    before, _, after = split_middle(text, tuple(random.uniform(2).tolist()))
+    return before, after
+
+
+class Gaps(WorldTask):
+    """Programs with a part cut out; the prompt of such a document ends at the gap.
+
+    cut: a function of a program's body and a Random, such as `line`. With `ahead`, the model reads what comes
+    after the gap; else it sees only what is before, and writes to the end of the function.
+    """
+
+    def __init__(self, name: str, cut: Callable[[str, Random], tuple[str, str]], ahead: bool = True):
+        self.cut, self.ahead = cut, ahead
+        super().__init__(name)
+
+    def items(self, split: str) -> Iterator[Document]:
+        """Yield the documents of a split, each with a gap."""
+        for i, document in enumerate(super().items(split)):
+            before, after = self.cut(document.answer, Random(i, self.cut.__name__))
+            labels = document.labels | {"before": before, "after": after if self.ahead else ""}
+            end = len(document.text) - len(labels["after"])
+            yield replace(document, text=document.text[:end], prompt=document.prompt + before, labels=labels)
+
+    def suffix(self, item: Document) -> str:
+        """Return the text after the gap."""
+        return item.labels["after"] + SEPARATOR if self.ahead else ""
+
+    def score(self, item: Document, answer: str) -> float:
+        """Return 1.0 if the program with the answer in its gap passes its tests, else 0.0."""
+        before, after = item.labels["before"], item.labels["after"]
+        whole = replace(item, prompt=item.prompt.removesuffix(before))
+        return self.kind.score_answer(before + answer + after, self.kind.entry(whole))
