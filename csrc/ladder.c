@@ -6,8 +6,8 @@
  *
  *     0.6  naive      the formula as it stands. Each step of k takes b from another row: a cache line for one number.
  *      48  reordered  k outside, columns inside: rows of b and c are read as they lie, sixteen numbers at a time.
- *      39  tiled      a tile of b that the cache can hold serves all rows of a. Alone it loses: rows of b at distances of 4
- *                     KiB compete for the same few places of the cache, and push each other out.
+ *      39  tiled      a tile of b that the cache holds serves all rows of a. Alone it loses: rows of b that lie 4 KiB
+ *                     apart compete for the same few places of the cache, and push each other out.
  *      63  packed     so the tile is first copied to where it is contiguous.
  *     222  registers  a block of c stays in registers while k goes by (tile.h): per multiply-add, loads nearly vanish.
  *          threaded   all of that, blocks of rows shared out between threads: matmul itself.

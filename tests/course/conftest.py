@@ -1,4 +1,4 @@
-"""What the tests of the course share: a judge of texts, a workspace, and a folder of submissions."""
+"""Share a judge of texts, a workspace and a folder of submissions among the tests of the course."""
 
 import pytest
 from plugin_run import set_up

@@ -4,7 +4,7 @@ from plugin_run import DIAGONAL, train, write
 
 from tinyllm.cli import main
 from tinyllm.course.syllabus import find_lesson
-from tinyllm.course.workspace import Progress
+from tinyllm.course.workspace import StudentProgress
 
 SCALE = "q.shape[3] ** (-0.5)"  # as ast.unparse writes the library's
 SUMMED = """
@@ -67,7 +67,7 @@ def test_a_factor_that_clipping_hides_from_the_loss_is_seen_in_the_gradient(work
 def test_what_a_check_says_is_added_to_what_blame_can_feel(workspace, capsys):
     write(workspace, 4)
     train("--mine", "4")
-    progress = Progress(workspace)
+    progress = StudentProgress(workspace)
     for task in find_lesson(4).tasks:
         progress.task(find_lesson(4), task.name)["state"] = "passed"
     progress.save()

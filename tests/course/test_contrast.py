@@ -1,4 +1,4 @@
-"""How results differ from the right ones, and on which inputs: facts, where no mistake has a name."""
+"""Check what is said about wrong results without a named mistake: how, and on which inputs, they differ."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""What other systems get: packages that run our grader there, and results as they read them."""
+"""Check the packages that run our grader on other systems, and results in the forms that they read."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a check says of a failure: the mistake by its name, the property of its input, and what to do."""
+"""Check what is said about a failure: the mistake by its name, the property of its input, and what to do."""
 
 import functools
 import re

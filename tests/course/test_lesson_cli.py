@@ -13,7 +13,7 @@ from terminal import CTRL_C, at_terminal
 
 from tinyllm.cli import main
 from tinyllm.cli.lesson import next_lesson
-from tinyllm.cli.verdict import Screen
+from tinyllm.cli.verdict import VerdictPrinter
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.reference_solution import source
 from tinyllm.course.syllabus import find_lesson, syllabus
@@ -167,7 +167,7 @@ def test_marks_and_colours_are_for_terminals(monkeypatch, capsys, settings, colo
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: settings is not None, raising=False)
     monkeypatch.setattr("tinyllm.cli.verdict.can_print", lambda text: True)
-    screen = Screen()
+    screen = VerdictPrinter()
     screen.first_answer("add", "the result should be 2, got 1")
     screen.show("failed", [f"  {'add':<24} failed", "      your output equals x"])
     screen.show("passed", [f"  {'softmax':<24} passed"])

@@ -15,7 +15,7 @@ from tinyllm.course import lesson_runner
 from tinyllm.course.lesson_runner import bars, begin, compare, interactive, predict
 from tinyllm.course.screen import needed
 from tinyllm.course.syllabus import find_lesson
-from tinyllm.course.workspace import Progress, start_lesson
+from tinyllm.course.workspace import StudentProgress, start_lesson
 
 LESSON = """# %% [markdown]
 # # 0. A lesson
@@ -204,7 +204,7 @@ def test_a_lesson_runs_on_functions_of_the_students_that_have_passed(tmp_path):
         return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
 
     assert "mine" not in run()
-    progress = Progress(tmp_path)
+    progress = StudentProgress(tmp_path)
     progress.task(find_lesson(0), "add")["state"] = "passed"
     progress.save()
     said = run()

@@ -14,7 +14,7 @@ from plugin_run import LATER, train, write
 from tinyllm.cli import main
 from tinyllm.course import plugins
 from tinyllm.course.syllabus import find_lesson, syllabus
-from tinyllm.course.workspace import Progress, start_lesson
+from tinyllm.course.workspace import StudentProgress, start_lesson
 from tinyllm.ops.registry import OPS, override
 from tinyllm.runs import make_config, prepare
 
@@ -164,8 +164,8 @@ def test_a_training_that_blows_up_says_which_functions_were_not_the_librarys(wor
 
 def test_functions_that_no_check_has_passed_are_said(workspace, capsys):
     write(workspace, 4)
-    Progress(workspace).save()
-    progress = Progress(workspace)
+    StudentProgress(workspace).save()
+    progress = StudentProgress(workspace)
     for task, state in (("softmax", "passed"), ("cross_entropy", "failed"), ("log_softmax", ["damaged"])):
         progress.task(find_lesson(4), task)["state"] = state
     progress.save()

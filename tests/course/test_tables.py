@@ -1,4 +1,4 @@
-"""What an instructor adds to a grading: a roster, points set by hand, arrival times; and bad tables."""
+"""Check the tables that an instructor adds to a grading: roster, points, arrival times; and bad tables."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""A worker's time: what it uses of the processor decides, and whoever only sleeps is found out."""
+"""Check that processor time limits a worker, and that a worker that only sleeps is found."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""What several files of tests start from: a text to train on, and a run that nobody interrupted."""
+"""Share a text to train on, and a run without interruptions, among the unit tests."""
 
 import pytest
 from tiny_run import new_training, write_text

@@ -1,4 +1,4 @@
-"""Those that we are measured against do the same work: same weights in, same logits out. Where installed."""
+"""Check that the libraries in our benchmarks compute the same logits from the same weights, if installed."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What the benchmarks say of stories that a model writes."""
+"""Check what the benchmarks say of stories that a model writes."""
 
 import dataclasses
 

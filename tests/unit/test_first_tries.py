@@ -1,4 +1,4 @@
-"""What people try first: PyTorch's names, misspelt names, one prompt, an optimizer of their own."""
+"""Try what people try first: PyTorch's names, misspelt names, one prompt, an optimizer of their own."""
 
 import numpy as np
 import pytest

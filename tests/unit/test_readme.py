@@ -1,4 +1,4 @@
-"""What README and docs/ show: CI runs the commands as they stand; here they are compared with what exists."""
+"""Compare the commands and names of README and docs/ with what exists. (CI runs the commands.)"""
 
 import importlib.util
 import re

@@ -1,4 +1,4 @@
-"""What `tinyllm tokenizer show`, `train --watch` and `report` print: all of it visible, aligned, and true."""
+"""Check that `tokenizer show`, `train --watch` and `report` print tokens visibly, aligned and truly."""
 
 import json
 import re

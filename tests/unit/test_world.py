@@ -16,7 +16,7 @@ from tinyllm.rng import Random
 from tinyllm.tokenizer import make_tokenizer
 from tinyllm.world import KINDS, Date, Fact, Stream, World
 from tinyllm.world.corpus import SEPARATOR, Options, dials_of, read_name
-from tinyllm.world.facts import Facts, read_rules
+from tinyllm.world.facts import FactBase, read_rules
 from tinyllm.world.mix import REPEATS, Mix, MixDials
 from tinyllm.world.phrases import STATEMENTS, read_statements, say
 
@@ -99,7 +99,7 @@ def test_a_proof_is_made_of_given_facts_and_proves():
     for fact in known.find(Fact(None, "grandmother", None)):
         why = known.why(fact)
         assert set(why) <= given_facts
-        assert fact in Facts(why, rules)
+        assert fact in FactBase(why, rules)
 
 
 def test_time_changes_what_holds():

@@ -1,4 +1,4 @@
-"""What every kind of text promises: the same bytes, a reader, a second way to the truth, a score, splits."""
+"""Check the promises of every kind of text: equal bytes, a reader, a second solution, a score, splits."""
 
 import hashlib
 import json

@@ -29,7 +29,7 @@ MAKE_KEYS = ("c_attn", "q_proj", "k_proj", "v_proj")  # ends of the names of lay
 LONGEST = 512  # tokens of the prompt that prefill reads
 
 
-class Engine:
+class TimedModel:
     """A tinyllm model to time; `around()` is a context manager that chooses the backend."""
 
     def __init__(self, model: Any, around: Callable = nullcontext) -> None:
@@ -64,8 +64,8 @@ def measure_generation(setting: Setting | LlamaSetting, seconds: float, least: i
     """
     model = setting.model()
     prompt, half, new = _work(model)
-    engines: dict = {"tinyllm": Engine(model), "numpy": Engine(model, partial(ops.use, "numpy"))}
-    engines |= {f"int{bits}": Engine(quantize(setting.model(), bits)) for bits in (8, 4)}
+    engines: dict = {"tinyllm": TimedModel(model), "numpy": TimedModel(model, partial(ops.use, "numpy"))}
+    engines |= {f"int{bits}": TimedModel(quantize(setting.model(), bits)) for bits in (8, 4)}
     if with_peers:
         for name, load in peers.load("generate").engines(model).items():
             try:
@@ -82,7 +82,7 @@ def measure_generation(setting: Setting | LlamaSetting, seconds: float, least: i
     writing = {n: Contender(e.go_on, partial(e.begin, half, new), e.around) for n, e in engines.items()}
     for record in compare(writing, seconds, least, **about, task="decode", tokens=new):
         own = engines[record["engine"]]
-        read = own.model if isinstance(own, Engine) else model if own.precision == "float32" else None
+        read = own.model if isinstance(own, TimedModel) else model if own.precision == "float32" else None
         if read is not None:
             n_bytes = new * decode_bytes(read, len(half) + (new + 1) / 2)
             record["gb_per_second"] = n_bytes / record["seconds"] / 1e9
@@ -101,7 +101,7 @@ def measure_rates(model: Any) -> dict[str, float]:
 
     Returns {"reading": rate, "writing": rate}, without "writing" for an encoder such as BERT.
     """
-    engine = Engine(model)
+    engine = TimedModel(model)
     prompt, half, new = _work(model)
     tokens = {"reading": len(prompt), "writing": new}
     if isinstance(model, EncoderLM):

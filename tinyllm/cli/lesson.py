@@ -11,12 +11,12 @@ from typing import Any
 
 from tinyllm.cli.command import command
 from tinyllm.cli.text import paragraph
-from tinyllm.cli.verdict import Screen, format_verdict, inset
+from tinyllm.cli.verdict import VerdictPrinter, format_verdict, inset
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.notebook import to_notebook
 from tinyllm.course.syllabus import find_lesson, syllabus
 from tinyllm.course.workspace import (
-    Progress,
+    StudentProgress,
     copied,
     exercise_path,
     find_workspace,
@@ -84,7 +84,7 @@ def print_map(everything: bool) -> None:
 
 def opened(workspace: Any) -> Any:
     """Load the progress of a workspace, and print a note if its file is damaged."""
-    progress = Progress(workspace)
+    progress = StudentProgress(workspace)
     if progress.problem:
         note(progress.problem)
     return progress
@@ -201,7 +201,7 @@ def check_once(lesson: Any, path: Any, workspace: Any, json: bool, verbose: bool
     if not json:
         print(f"lesson {lesson.number}, {lesson.title}: {checked(lesson, path)}")
         print(paragraph(isolation_words(level)) + "\n" if verbose else "", flush=True)
-    verdicts, screen = [], Screen()
+    verdicts, screen = [], VerdictPrinter()
     with Launcher(level) as launcher, copied(path) as code:
         first: Any = {"first": screen.first_answer} if screen.is_terminal and not json else {}
         for verdict, printed in judge_lesson(lesson.tasks, launcher, code, soon=True, **first):

@@ -92,7 +92,7 @@ def show_difference(runs: list[str], opened: list[Opened], ids: list[int], mine:
 
 
 def observe(model: Any, ids: list[int]) -> Any:
-    """Record one forward pass, with all its ops, as a Step."""
+    """Record one forward pass, with all its ops, as a TracedCall."""
     from tinyllm.report.trace import capture
 
     with inference(model), capture(model) as root:

@@ -16,7 +16,7 @@ COUNTED = {"tests": "mutants caught"}  # kind of task -> what is counted; else p
 EQUALS = "your output equals"
 
 
-class Screen:
+class VerdictPrinter:
     """Print at once that a task fails, and replace this later by the whole verdict."""
 
     def __init__(self):

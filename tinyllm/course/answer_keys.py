@@ -18,7 +18,7 @@ NAMELESS = ("ran for more than", "does not compile", "it calls abort()")  # no o
 
 
 @dataclass(frozen=True)
-class Answer:
+class KeyAnswer:
     """A right or wrong answer to a task.
 
     text: the content of the student's file.
@@ -39,8 +39,8 @@ class Answers:
 
     file: str
     reference: str
-    right: tuple[Answer, ...]
-    wrong: tuple[Answer, ...]
+    right: tuple[KeyAnswer, ...]
+    wrong: tuple[KeyAnswer, ...]
 
 
 @functools.cache
@@ -59,9 +59,9 @@ def kernels(op: str) -> Answers:
     """Read the example kernels of an op in C, some right and some wrong on purpose."""
     found = read(10)[op]
     reference = found["reference"]
-    wrong = tuple(Answer(said, edited(reference, zip(e[::2], e[1::2], strict=True)), breaks)
+    wrong = tuple(KeyAnswer(said, edited(reference, zip(e[::2], e[1::2], strict=True)), breaks)
                   for said, breaks, *e in found["wrong"])  # fmt: skip
-    return Answers("exercise.c", reference, tuple(Answer(*x) for x in found["right"]), wrong)
+    return Answers("exercise.c", reference, tuple(KeyAnswer(*x) for x in found["right"]), wrong)
 
 
 def edited(text: str, edits: Iterable[tuple[str, str]]) -> str:
@@ -101,6 +101,7 @@ def suites(task: Task) -> Answers:
         body = body.replace("CALL", found["call"]).replace("LARGE", found["large"]).strip()
         return f"import math\n\nimport numpy as np\n\n\ndef {task.name}({task.op}):\n    {body}\n"
 
-    wrong = tuple(Answer(said, text(body), breaks) for said, breaks, body in every["always"] + found["wrong"])
-    right = tuple(Answer(said, text(body)) for said, body in found["right"])
+    listed = every["always"] + found["wrong"]
+    wrong = tuple(KeyAnswer(said, text(body), breaks) for said, breaks, body in listed)
+    right = tuple(KeyAnswer(said, text(body)) for said, body in found["right"])
     return Answers("exercise.py", every["reference"], right, wrong)

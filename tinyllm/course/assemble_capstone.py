@@ -5,7 +5,7 @@ import hashlib
 from pathlib import Path
 
 from tinyllm.course.capstone import PARTS
-from tinyllm.course.plugins import Part, attempted, definitions, import_file, make_part
+from tinyllm.course.plugins import Plugin, attempted, definitions, import_file, make_part
 from tinyllm.course.syllabus import Lesson, find_lesson
 from tinyllm.course.workspace import MAX_FILE, short_path
 from tinyllm.errors import UserError
@@ -71,7 +71,7 @@ def collect(path: Path, lesson: Lesson, imports: dict[str, None], pieces: dict[s
     return bool(seen)
 
 
-def parts_in(folder: str | Path) -> tuple[list[Part], list[str]]:
+def parts_in(folder: str | Path) -> tuple[list[Plugin], list[str]]:
     """Import the capstone's functions from folder/exercise.py; return them and the missing names."""
     path = Path(folder).absolute() / "exercise.py"
     source = read_text(path, MAX_FILE, "utf-8-sig")

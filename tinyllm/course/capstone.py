@@ -20,7 +20,7 @@ import numpy as np
 from tinyllm.course.blame import perturbed, tolerances
 from tinyllm.course.checker import Verdict, complaint, format_failure, unusable
 from tinyllm.course.lesson_runner import note
-from tinyllm.course.plugins import Part, PartFailure, plug_in
+from tinyllm.course.plugins import PartFailure, Plugin, plug_in
 from tinyllm.course.syllabus import Task, find_lesson
 from tinyllm.course.workers import Failure
 from tinyllm.course.workspace import short_path
@@ -64,7 +64,7 @@ class OutOfTime(PartFailure):
     """A student's function, which replaces an op, did not finish within its worker's time limit."""
 
 
-def train(seed: int, parts: Sequence[Part] = ()) -> list[float]:
+def train(seed: int, parts: Sequence[Plugin] = ()) -> list[float]:
     """Train with the student's functions (`parts`) in place of the ops; return the loss of each step.
 
     Raises PartFailure if a function fails or its results stop the training, OutOfTime if it takes too long.
@@ -72,7 +72,7 @@ def train(seed: int, parts: Sequence[Part] = ()) -> list[float]:
     return [event.loss for event in run_on(parts, setup(seed).steps())]
 
 
-def run_on(parts: Sequence[Part], training: Iterator[Any]) -> Iterator[Any]:
+def run_on(parts: Sequence[Plugin], training: Iterator[Any]) -> Iterator[Any]:
     """Train with the student's functions (`parts`), and yield events. Raises the same errors as `train`."""
     step = 1
     with plug_in(parts), np.errstate(all="ignore"):
@@ -89,7 +89,7 @@ def run_on(parts: Sequence[Part], training: Iterator[Any]) -> Iterator[Any]:
             yield event
 
 
-def tell(parts: Sequence[Part] = (), heard: Callable[[int, float], None] = lambda step, loss: None,
+def tell(parts: Sequence[Plugin] = (), heard: Callable[[int, float], None] = lambda step, loss: None,
          patience: float = 900) -> tuple[list[float], str]:
     """Train a GPT large enough to write stories; return its losses in nats per character, and a story.
 
@@ -240,8 +240,8 @@ def is_there(worker: Any, op: str) -> bool:
     return not (isinstance(answer, Failure) and answer.state == "not_attempted")
 
 
-def in_worker(worker: Any, op: str) -> Part:
-    """Return a `Part` that replaces an op by the student's function, which runs in a worker."""
+def in_worker(worker: Any, op: str) -> Plugin:
+    """Return a `Plugin` that replaces an op by the student's function, which runs in a worker."""
 
     def call(*args, **kwargs):
         bound = OPS[op].__signature__.bind(*args, **kwargs)
@@ -256,7 +256,7 @@ def in_worker(worker: Any, op: str) -> Part:
             raise PartFailure(op, f"your {op}{line} failed: {answer.message}")
         return written_back(op, args, *answer) if OPS[op].mutates else answer
 
-    return Part(op, 12, Path("exercise.py"), call)
+    return Plugin(op, 12, Path("exercise.py"), call)
 
 
 def written_back(op: str, args: list[Any], value: Any, after: Any) -> Any:
@@ -271,7 +271,7 @@ def written_back(op: str, args: list[Any], value: Any, after: Any) -> Any:
     return value
 
 
-def hand_in(folder: str | Path, parts: list[Part], missing: list[str]) -> dict[str, Any]:
+def hand_in(folder: str | Path, parts: list[Plugin], missing: list[str]) -> dict[str, Any]:
     """Train with the student's functions, write report.json and report.md, and return the report.
 
     The same functions give the same bytes. Raises PartFailure if a function fails.

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm.course.syllabus import Lesson, find_lesson, syllabus
-from tinyllm.course.workspace import MAX_FILE, Progress, short_path
+from tinyllm.course.workspace import MAX_FILE, StudentProgress, short_path
 from tinyllm.errors import UserError
 from tinyllm.files import read_text
 from tinyllm.ops.registry import OPS, override
@@ -37,7 +37,7 @@ class PartFailure(UserError):
 
 
 @dataclass
-class Part:
+class Plugin:
     """A student's function that replaces an op; `calls` counts how often it ran.
 
     `function` is wrapped, so that its errors have a name and its results are validated.
@@ -73,7 +73,7 @@ def parse_lessons(texts: Iterable[str]) -> list[Lesson]:
     return [lesson for i, lesson in enumerate(found) if lesson not in found[:i]]
 
 
-def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Part], list[str]]:
+def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Plugin], list[str]]:
     """Import a student's functions for some lessons; return them, and lines about functions not used.
 
     Raises UserError if a file is missing or cannot be imported, if a function and its op take different
@@ -157,8 +157,8 @@ def import_file(path: Path, name: str = "") -> ModuleType:
     return module
 
 
-def make_part(name: str, lesson: int, path: Path, module: ModuleType, source: str) -> Part:
-    """Return a Part that replaces an op by a function of a file. Raises UserError if it does not fit."""
+def make_part(name: str, lesson: int, path: Path, module: ModuleType, source: str) -> Plugin:
+    """Return a Plugin that replaces an op by a function of a file. Raises UserError if it does not fit."""
     function = getattr(module, name, None)
     if not callable(function):
         raise UserError(f"{short_path(path)}: {name} is no function")
@@ -170,7 +170,7 @@ def make_part(name: str, lesson: int, path: Path, module: ModuleType, source: st
     if got is None or not takes(got, list(wanted.parameters)):
         line = getattr(getattr(function, "__code__", None), "co_firstlineno", None)
         raise UserError(_at(path, line, f"{name} is called as {name}{wanted}; yours takes {got}"))
-    return Part(name, lesson, path, function, hashlib.sha256(source.encode()).hexdigest())
+    return Plugin(name, lesson, path, function, hashlib.sha256(source.encode()).hexdigest())
 
 
 def takes(signature: inspect.Signature, names: list[str]) -> bool:
@@ -183,7 +183,7 @@ def takes(signature: inspect.Signature, names: list[str]) -> bool:
     return True
 
 
-def validated(part: Part, function: Callable[..., Any]) -> Callable[..., Any]:
+def validated(part: Plugin, function: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a student's function: add its name to errors, and validate its results.
 
     The form of the results (types and shapes) is checked once for each form of the arguments, and again if it
@@ -269,14 +269,14 @@ def _at(path, line, message):
     return f"{where}: {' '.join(str(message).split())}"
 
 
-def plug_in(parts: Sequence[Part]) -> AbstractContextManager:
+def plug_in(parts: Sequence[Plugin]) -> AbstractContextManager:
     """Replace ops by the student's functions in `parts`, permanently or for a `with` block."""
     return override(**{part.op: part.function for part in parts})
 
 
-def unproven(parts: Sequence[Part], workspace: Path) -> str | None:
+def unproven(parts: Sequence[Plugin], workspace: Path) -> str | None:
     """Return a line about functions that have not passed `tinyllm check` in the workspace, or None."""
-    progress, names = Progress(workspace), []
+    progress, names = StudentProgress(workspace), []
     for part in parts:
         state = progress.task(find_lesson(str(part.lesson)), part.op).get("state")
         if state != "passed":
@@ -284,7 +284,7 @@ def unproven(parts: Sequence[Part], workspace: Path) -> str | None:
     return f"`tinyllm check` has not passed these yet: {', '.join(names)}" if names else None
 
 
-def idle(parts: Sequence[Part], by: str) -> Iterator[str]:
+def idle(parts: Sequence[Plugin], by: str) -> Iterator[str]:
     """Yield lines about the student's functions that were never called, with the reason if it is known.
 
     by: the name of what should have called them, such as "this training".

@@ -45,7 +45,7 @@ def _text(lines, prose):
 
 
 @dataclass
-class Step:
+class LessonStep:
     """A cell of code with the prose before it. At the end of a lesson, the code may be None."""
 
     prose: list[Cell] = field(default_factory=list)
@@ -107,7 +107,7 @@ class Stepper:
         if self.waits:
             keep_place(self.folder, 0)
 
-    def show(self, step: Step) -> None:
+    def show(self, step: LessonStep) -> None:
         """Show a step, and wait if it has code to run."""
         self.number += step.code is not None
         if step.code and self.number < self.start:
@@ -130,15 +130,15 @@ class Stepper:
         return [styled(text) for text in paragraphs(f"\n{cell.text}\n")]
 
 
-def steps(found: Iterable[Cell]) -> list[Step]:
+def steps(found: Iterable[Cell]) -> list[LessonStep]:
     """Group cells into steps that end with code; the last step may be prose alone."""
-    grouped = [Step()]
+    grouped = [LessonStep()]
     for cell in found:
         if cell.prose:
             grouped[-1].prose.append(cell)
         else:
             grouped[-1].code = cell
-            grouped.append(Step())
+            grouped.append(LessonStep())
     return grouped if grouped[-1].prose else grouped[:-1]
 
 

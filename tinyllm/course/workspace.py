@@ -141,7 +141,7 @@ def _places(workspace):
     return {}
 
 
-class Progress:
+class StudentProgress:
     """A student's progress: the state of each task, properties that hold, hints and solutions seen.
 
     A damaged file counts as empty. Then `problem` says so, and `save` renames the file first.
@@ -191,7 +191,7 @@ class Progress:
 
 def passed_ops(lesson: Lesson, workspace: Path) -> set[str]:
     """Return the ops of a lesson whose tasks have passed `tinyllm check` in a workspace."""
-    progress = Progress(workspace)
+    progress = StudentProgress(workspace)
     ops = [task.name for task in lesson.tasks if task.kind == "op"]
     return {name for name in ops if progress.task(lesson, name).get("state") == "passed"}
 

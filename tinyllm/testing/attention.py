@@ -45,7 +45,7 @@ def attention_ranges(draw, kinds=USUAL):
     return q, k, v, starts, ends, bias
 
 
-class Sizes:
+class ScoreBounds:
     """The attention scores of one case, and bounds for their float32 errors."""
 
     def __init__(self, q, k, v, seen, bias=0):
@@ -98,18 +98,18 @@ class Sizes:
 def attention_bound(args, results):
     """Bound the errors of attention's y and lse in float32."""
     q, k, v, causal, lengths = args
-    return Sizes(q, k, v, attention_mask(q, k, causal, lengths)).bound(results)
+    return ScoreBounds(q, k, v, attention_mask(q, k, causal, lengths)).bound(results)
 
 
 def attention_backward_bound(args, results):
     """Bound the errors of attention's dq, dk and dv in float32."""
     dy, q, k, v, _, lse, causal, lengths = args
-    return Sizes(q, k, v, attention_mask(q, k, causal, lengths)).backward_bound(dy, lse)[:3]
+    return ScoreBounds(q, k, v, attention_mask(q, k, causal, lengths)).backward_bound(dy, lse)[:3]
 
 
 def ranges_sizes(q, k, v, starts, ends, bias):
     """Compute the scores of a case of attention_ranges, and bounds for their float32 errors."""
-    return Sizes(q, k, v, ranges_mask(starts, ends, k.shape[1]), 0 if bias is None else bias)
+    return ScoreBounds(q, k, v, ranges_mask(starts, ends, k.shape[1]), 0 if bias is None else bias)
 
 
 def ranges_backward_bound(args, results):

@@ -51,7 +51,7 @@ def read_rules(text: str) -> list[Rule]:
     return rules
 
 
-class Facts:
+class FactBase:
     """A set of given facts and of all facts that follow from them by rules.
 
     An index finds facts by relation, and by relation with a subject or an object. Iterating yields each fact

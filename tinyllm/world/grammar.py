@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from tinyllm.rng import Random
 from tinyllm.world.ambiguity import check
 from tinyllm.world.document import Document
-from tinyllm.world.template import Choice, Draw, GrammarError, Mention, Rule, Shuffle, read
+from tinyllm.world.template import Choice, Draw, GrammarError, Mention, RuleCall, Shuffle, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Grammar:
     def _compile(self, body):
         out = []
         for node in body:
-            if isinstance(node, Rule):
+            if isinstance(node, RuleCall):
                 out.extend(self._rule(node.name))
                 continue
             if isinstance(node, Shuffle):

@@ -7,7 +7,7 @@ from collections import defaultdict
 from functools import cache
 from itertools import combinations, permutations
 
-from tinyllm.world.facts import Fact, Facts, read_rules
+from tinyllm.world.facts import Fact, FactBase, read_rules
 from tinyllm.world.small_worlds import ANSWERS, OF_GROUPS, relevant
 
 GROUP_RULES = read_rules("""
@@ -62,7 +62,7 @@ def _goals(premises):
 
     The rules are complete: enumerating all small worlds (`small_worlds.decide`) gives the same answers.
     """
-    known, found = Facts(premises, GROUP_RULES), []
+    known, found = FactBase(premises, GROUP_RULES), []
     for goal in STATEMENTS:
         true, false = goal in known, goal._replace(relation=DENIALS[goal.relation]) in known
         if true and false:

@@ -8,7 +8,7 @@
     <opening>                               another rule
     (One.&Two.&Three.)                      all of these sentences, in any order, a space between them
 
-`read` turns such a template into a body: a tuple of strings, Mention, Draw, Choice, Shuffle and Rule.
+`read` turns such a template into a body: a tuple of strings, Mention, Draw, Choice, Shuffle and RuleCall.
 """
 
 import re
@@ -77,7 +77,7 @@ class Shuffle:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Rule:
+class RuleCall:
     """A part of a template that continues with the rule called `name`."""
 
     name: str
@@ -117,7 +117,7 @@ def _read_body(tokens):
         elif token[0] == "{":
             body.append(_read_braces(token[1:-1]))
         elif token[0] == "<":
-            body.append(Rule(token[1:-1]))
+            body.append(RuleCall(token[1:-1]))
         else:
             body.append(token)
     return tuple(body)

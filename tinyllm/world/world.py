@@ -19,7 +19,7 @@ from tinyllm.errors import UserError
 from tinyllm.rng import Random
 from tinyllm.world import names
 from tinyllm.world.calendar import DAYS_OF_YEAR, Date
-from tinyllm.world.facts import Fact, Facts, read_rules
+from tinyllm.world.facts import Fact, FactBase, read_rules
 from tinyllm.world.geography import Map
 from tinyllm.world.phrases import read_statements
 from tinyllm.world.template import Entity
@@ -111,7 +111,7 @@ class World:
         """Return all facts that were ever true, except derived facts, in the order of their first days."""
         return list(self._base)
 
-    def known(self, before: Date | str | None = None) -> Facts:
+    def known(self, before: Date | str | None = None) -> FactBase:
         """Return the facts that were true just before a date, and all facts that follow from them."""
         return _known(self, self._date(before))
 
@@ -278,7 +278,7 @@ class World:
 
 @cache
 def _known(world, before):
-    return Facts(world.facts(before), read_rules(RULES))
+    return FactBase(world.facts(before), read_rules(RULES))
 
 
 def _trades() -> Iterable[Fact]:

@@ -47,7 +47,7 @@ def show(text: str | None = None, *, file: str | None = None, tokenizer: str = "
         return
     special = set(found.special_tokens.values())
     cells = (
-        token_table.Cell(token_table.visible(token), str(i), i in special, token.endswith(b"\n"))
+        token_table.TokenCell(token_table.visible(token), str(i), i in special, token.endswith(b"\n"))
         for i, token in zip(ids, tokens, strict=True)
     )
     for line in token_table.rows(cells, max(20, get_terminal_size()[0]), has_colours()):

@@ -12,7 +12,7 @@ COLOURS = [f"38;5;16;48;5;{n}" for n in (153, 222, 157, 218)]
 SPECIAL = "1;38;5;231;48;5;124"
 
 
-class Cell(NamedTuple):
+class TokenCell(NamedTuple):
     """A token in a row: its text, the text to write below it, and True if the token is special."""
 
     text: str
@@ -34,7 +34,7 @@ def fit(text: str, room: int) -> str:
     return next(_chunks(text, room - 2)) + ".."
 
 
-def rows(cells: Iterable[Cell], room: int, colours: bool) -> Iterator[str]:
+def rows(cells: Iterable[TokenCell], room: int, colours: bool) -> Iterator[str]:
     """Put cells side by side; yield a line of tokens, then a line of the texts below them, and so on.
 
     Lines have at most `room` columns. Neighbours have different colours; without `colours`, | separates them.
@@ -56,7 +56,7 @@ def rows(cells: Iterable[Cell], room: int, colours: bool) -> Iterator[str]:
     yield from _finished(line, colours)
 
 
-def _parts(cell: Cell, room: int) -> Iterator[tuple[str, str]]:
+def _parts(cell: TokenCell, room: int) -> Iterator[tuple[str, str]]:
     """Cut a cell into parts that fit the line; the text below it goes with the first part."""
     texts = list(_chunks(cell.text, room)) or [""]
     return zip(texts, itertools.chain([cell.below], itertools.repeat("")), strict=False)

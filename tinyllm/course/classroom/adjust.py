@@ -15,7 +15,7 @@ from typing import Any
 from tinyllm.course.classroom.collect import Submission, student_name
 from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.classroom.grading import MISSING, empty_record
-from tinyllm.course.classroom.sheets import Row, read_points, read_sheet
+from tinyllm.course.classroom.sheets import SheetRow, read_points, read_sheet
 from tinyllm.errors import UserError
 
 DAY = datetime.timedelta(days=1)
@@ -76,14 +76,14 @@ def read_tables(course: Course, tables: dict[str, Path]) -> Adjustments:
     return found
 
 
-def student_key(row: Row) -> str:
+def student_key(row: SheetRow) -> str:
     """Return the student of a row, in a normal form for comparing. Raises UserError if the cell is empty."""
     if not row.cells["student"]:
         raise UserError(f"{row.where} names no student")
     return student_name(row.cells["student"]).casefold()
 
 
-def once(found: dict, place: Any, row: Row) -> None:
+def once(found: dict, place: Any, row: SheetRow) -> None:
     """Raise UserError if `found` already has `place`, such as a student, or (student, lesson, task)."""
     if place in found:
         depth = 1 if isinstance(place, str) else len(place)
@@ -91,7 +91,7 @@ def once(found: dict, place: Any, row: Row) -> None:
         raise UserError(f"{row.where} is the second row for this {about}; keep one")
 
 
-def find_task(course: Course, row: Row) -> tuple[Part, str]:
+def find_task(course: Course, row: SheetRow) -> tuple[Part, str]:
     """Return the lesson and the name of the task that a row names as "softmax" or "4/softmax"."""
     number, _, name = row.cells["task"].rpartition("/")
     found = [part for part in course.parts
@@ -104,7 +104,7 @@ def find_task(course: Course, row: Row) -> tuple[Part, str]:
     raise UserError(f"{row.where}: {what} {row.cells['task'][:40]!r}; it has {tasks}")
 
 
-def late_days(course: Course, row: Row) -> list[tuple[tuple[str, int], int]]:
+def late_days(course: Course, row: SheetRow) -> list[tuple[tuple[str, int], int]]:
     """Return [((student, lesson), days late)] for the lessons of a row, with days rounded up."""
     parts = [part for part in course.parts if row.cells.get("lesson") in (None, "", str(part.lesson.number))]
     if not parts:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinyllm.course.answer_keys import Answer, Answers, read
+from tinyllm.course.answer_keys import Answers, KeyAnswer, read
 from tinyllm.course.capstone import ALONE, PARTS, expected, seeds, setup
 from tinyllm.course.reference_solution import source
 from tinyllm.course.syllabus import find_lesson
@@ -44,13 +44,15 @@ def capstone_answers() -> Answers:
     """Return right and wrong answers to the capstone."""
     whole, stub = parts(references()), read_text(find_lesson(12).path / "exercise.py")
     report = ("report.json", json.dumps({"lesson": 12, "reached": True, "missing": []}))
-    wrong = [Answer(said, whole + text, breaks) for said, breaks, text in read(12)["wrong"]]
+    wrong = [KeyAnswer(said, whole + text, breaks) for said, breaks, text in read(12)["wrong"]]
     wrong += [
-        Answer("a report of what was never trained", stub, ALONE.format("softmax"), (report,)),
-        Answer("the library's losses learnt by heart", by_heart(), ALONE.format("attention")),
-        Answer("the library's own softmax", whole + "from tinyllm.ops import softmax\n", "No module named"),
-        Answer("a part that is left out", parts(references(["attention"])), "still the library's: attention"),
+        KeyAnswer("a report of what was never trained", stub, ALONE.format("softmax"), (report,)),
+        KeyAnswer("the library's losses learnt by heart", by_heart(), ALONE.format("attention")),
+        KeyAnswer("the library's own softmax", whole + "from tinyllm.ops import softmax\n",
+                  "No module named"),
+        KeyAnswer("a part that is left out", parts(references(["attention"])),
+                  "still the library's: attention"),
     ]
-    right = [Answer(f"every part written otherwise, the {nth} way", parts(variants(i)))
+    right = [KeyAnswer(f"every part written otherwise, the {nth} way", parts(variants(i)))
              for i, nth in enumerate(("first", "second"))]  # fmt: skip
     return Answers("exercise.py", whole, tuple(right), tuple(wrong))

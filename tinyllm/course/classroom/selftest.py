@@ -109,7 +109,7 @@ def try_task(lesson: Lesson, task: Task, level: str) -> Row:
     ensure(lesson)
     specs = contextlib.nullcontext() if task.kind == "run" else specs_only()  # training runs on the kernels
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Launcher(level) as launcher, specs:
-        trial = Trial(lesson, task, launcher, Path(folder))
+        trial = AnswerJudge(lesson, task, launcher, Path(folder))
         starter = trial.starter()
         if task.kind == "c" and not find_compiler():
             return Row(lesson.number, task.name, 0.0, share(starter), blocked=NONE)
@@ -131,7 +131,7 @@ def try_task(lesson: Lesson, task: Task, level: str) -> Row:
     return Row(lesson.number, task.name, share(reference), share(starter), rejected, len(right), wrongly)
 
 
-class Trial:
+class AnswerJudge:
     """A judge that treats answers to a task like the work of a student."""
 
     def __init__(self, lesson, task, launcher, folder):

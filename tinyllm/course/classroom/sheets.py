@@ -19,14 +19,14 @@ LARGEST, MOST_ROWS, LONGEST = 2**22, 20_000, 2000  # bytes, rows, characters of 
 POINTS = re.compile(r"\d{1,6}([.,]\d{1,6})?", re.ASCII)
 
 
-class Row(NamedTuple):
+class SheetRow(NamedTuple):
     """A row of a table: its cells by column, and its file and line for messages."""
 
     cells: dict[str, str]
     where: str
 
 
-def read_sheet(path: str | Path, *needed: str) -> list[Row]:
+def read_sheet(path: str | Path, *needed: str) -> list[SheetRow]:
     """Read a table with a row of headings. Headings become lower case; empty rows are left out.
 
     Raises UserError if the file cannot be read, lacks a needed column, or has a row of the wrong length.
@@ -35,7 +35,7 @@ def read_sheet(path: str | Path, *needed: str) -> list[Row]:
     first = text.lstrip().partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
     head: list[str] = []
-    rows: list[Row] = []
+    rows: list[SheetRow] = []
     try:
         for cells in reader:
             cells, where = [" ".join(cell.split()) for cell in cells], f"{path}, line {reader.line_num}"
@@ -48,7 +48,7 @@ def read_sheet(path: str | Path, *needed: str) -> list[Row]:
                 raise UserError(f"{where} has {len(cells)} cells, and there are {len(head)} columns")
             if len(rows) == MOST_ROWS or max(map(len, cells)) > LONGEST:
                 raise UserError(f"{where}: more than {MOST_ROWS:,} rows, or {LONGEST:,} letters in a cell")
-            rows.append(Row(dict(zip(head, cells + [""] * len(head), strict=False)), where))
+            rows.append(SheetRow(dict(zip(head, cells + [""] * len(head), strict=False)), where))
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num} is not CSV: {error}") from None
     if not head:
@@ -68,7 +68,7 @@ def headings(head: list[str], needed: Sequence[str], where: str) -> list[str]:
     return head
 
 
-def read_points(row: Row, column: str) -> float:
+def read_points(row: SheetRow, column: str) -> float:
     """Read the points in a cell, such as 1.5 or 1,5. Raises UserError if they are not a number >= 0."""
     text = row.cells[column]
     if not POINTS.fullmatch(text):

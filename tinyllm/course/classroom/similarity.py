@@ -54,7 +54,7 @@ class Place(NamedTuple):
     text: str
 
 
-class Finding(NamedTuple):
+class SharedBits(NamedTuple):
     """The sum of bits that two students share in a lesson's folder, and the limit that it exceeds."""
 
     lesson: str
@@ -67,7 +67,7 @@ class Pair(NamedTuple):
 
     one: str
     other: str
-    findings: list[Finding]
+    findings: list[SharedBits]
     shared: list[tuple[float, Place, Place]]
 
     @property
@@ -181,7 +181,7 @@ def similar(found: dict[str, dict[Key, Place]]) -> list[Pair]:
     bits = {key: worth(key, n, len(students)) for key, n in counts.items() if n > 1}
     lessons = sorted({folder for folder, _ in bits})
     rows, columns = np.triu_indices(len(students), 1)
-    every, above = np.zeros((len(students), len(students))), dict[tuple, list[Finding]]()
+    every, above = np.zeros((len(students), len(students))), dict[tuple, list[SharedBits]]()
     groups = [*lessons, ALL] if len(lessons) > 1 else lessons
     for where in groups:
         sums = every if where == ALL else shared_bits(found, {k: x for k, x in bits.items() if k[0] == where})
@@ -189,7 +189,7 @@ def similar(found: dict[str, dict[Key, Place]]) -> list[Pair]:
         limit = beyond_chance(sums[rows, columns], FALSE_PAIRS / len(groups))
         for i, j in zip(rows, columns, strict=True):
             if sums[i, j] > limit:
-                above.setdefault((i, j), []).append(Finding(where, float(sums[i, j]), limit))
+                above.setdefault((i, j), []).append(SharedBits(where, float(sums[i, j]), limit))
     pairs = []
     for (i, j), findings in above.items():
         one, other = found[students[i]], found[students[j]]

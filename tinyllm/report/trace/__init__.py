@@ -7,6 +7,6 @@ first differ.
 
 # ruff: noqa: F401  (these imports are the public names of the package)
 
-from tinyllm.report.trace.capture import Step, capture
+from tinyllm.report.trace.capture import TracedCall, capture
 from tinyllm.report.trace.compare import Difference, compare
 from tinyllm.report.trace.examine import Trace, examine, take_text

@@ -21,7 +21,7 @@ from tinyllm.tensor import Tensor
 
 
 @dataclass
-class Step:
+class TracedCall:
     """A call of an op, or of a part of the model (then `op` is None); `steps` has the calls inside this call.
 
     `path` is the part's name, such as h.0.attn. `inputs` has all arguments, also flags and counts; `outputs`
@@ -48,13 +48,13 @@ class Step:
         """Return True if the step is a matrix product or attention."""
         return self.op is not None and callable(OPS[self.op].flops)
 
-    def walk(self) -> Iterator["Step"]:
+    def walk(self) -> Iterator["TracedCall"]:
         """Yield all steps inside this step, then this step; inner steps come before outer steps."""
         for step in self.steps:
             yield from step.walk()
         yield self
 
-    def ops(self) -> Iterator["Step"]:
+    def ops(self) -> Iterator["TracedCall"]:
         """Yield the ops that the model called, but not the ops that other ops called."""
         for step in self.steps:
             if step.op:
@@ -62,7 +62,7 @@ class Step:
             else:
                 yield from step.ops()
 
-    def parts(self) -> list["Step"]:
+    def parts(self) -> list["TracedCall"]:
         """Return the steps that are calls of parts of the model, inner parts first."""
         return [step for step in self.walk() if step.op is None]
 
@@ -83,7 +83,7 @@ class _Recorder:
 
     def __init__(self, keep: bool):
         self.keep = keep
-        self.root = Step("", None)
+        self.root = TracedCall("", None)
         self.open = [self.root]
         self.thread = threading.get_ident()
 
@@ -94,7 +94,7 @@ class _Recorder:
         bound = op.__signature__.bind(*args, **kwargs)
         bound.apply_defaults()
         values = tuple(bound.arguments.values())
-        with self.inside(Step(self.open[-1].path, op.__name__, backend=op.backend)) as step:
+        with self.inside(TracedCall(self.open[-1].path, op.__name__, backend=op.backend)) as step:
             step.shapes = tuple(a.shape for a in values if isinstance(a, np.ndarray))
             result = run(*args, **kwargs)
             step.flops = op.count_flops(bound.arguments, result)
@@ -105,7 +105,7 @@ class _Recorder:
         """Record the call of a part of the model."""
         if threading.get_ident() != self.thread:
             return call(part, *args, **kwargs)
-        with self.inside(Step(path, None)) as step:
+        with self.inside(TracedCall(path, None)) as step:
             y = call(part, *args, **kwargs)
             step.shapes = tuple(a.shape for a in args if isinstance(a, Tensor | np.ndarray))
             step.flops = sum(inner.flops for inner in step.steps)
@@ -130,8 +130,8 @@ class _Recorder:
 
 
 @contextmanager
-def capture(model: Module, keep: bool = True) -> Iterator[Step]:
-    """Record what a model runs in a `with` block; the tree of `Step` is complete when the block ends.
+def capture(model: Module, keep: bool = True) -> Iterator[TracedCall]:
+    """Record what a model runs in a `with` block; the tree of `TracedCall` is complete when the block ends.
 
     With keep=False, names, shapes and FLOPs are recorded, but no arrays. Only one capture can run at a time;
     models in other threads are ignored.

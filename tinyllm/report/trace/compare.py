@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyllm.ops.softmax import log_softmax
-from tinyllm.report.trace.capture import Step
+from tinyllm.report.trace.capture import TracedCall
 
 ROUNDING = 1e-5  # as a share of the largest value: summing in another order can cause such differences
 
@@ -36,7 +36,7 @@ class Difference:
         return self.share > ROUNDING
 
 
-def compare(a: Step, b: Step) -> list[Difference]:
+def compare(a: TracedCall, b: TracedCall) -> list[Difference]:
     """Compare two captures and return a `Difference` for each pair of steps that differ, in order."""
     return list(_walk(a, b))
 
@@ -46,7 +46,7 @@ def first_difference(differences: list[Difference]) -> Difference | None:
     return next((d for d in differences if d.beyond_rounding), None)
 
 
-def _walk(a: Step, b: Step) -> Iterator[Difference]:
+def _walk(a: TracedCall, b: TracedCall) -> Iterator[Difference]:
     alike = [step.label for step in a.steps] == [step.label for step in b.steps]
     for pair in zip(a.steps, b.steps, strict=True) if alike else _common_parts(a, b):
         yield from _walk(*pair)
@@ -54,7 +54,7 @@ def _walk(a: Step, b: Step) -> Iterator[Difference]:
         yield found
 
 
-def _common_parts(a: Step, b: Step) -> list[tuple[Step, Step]]:
+def _common_parts(a: TracedCall, b: TracedCall) -> list[tuple[TracedCall, TracedCall]]:
     """Return the pairs of parts that both steps called exactly once."""
     parts_a, parts_b = ([step for step in s.steps if step.op is None and step.path != s.path] for s in (a, b))
     paths = [step.path for step in parts_a], [step.path for step in parts_b]
@@ -89,7 +89,7 @@ def _values(path, ops, x, y):
     return Difference(path, *ops, largest, share, tuple(map(int, index)), float(x[index]), float(y[index]))
 
 
-def _what(step: Step) -> str:
+def _what(step: TracedCall) -> str:
     """Return the name of a step's op; for a part of one or two ops, return their names, else ""."""
     ops = [step.op] if step.op else [inner.op or "" for inner in step.ops()]
     return " + ".join(ops) if len(ops) < 3 else ""
@@ -112,7 +112,7 @@ class Layer:
         return self.difference / self.size if self.size else float(self.difference > 0)
 
 
-def compare_layers(a: Step, b: Step) -> list[Layer]:
+def compare_layers(a: TracedCall, b: TracedCall) -> list[Layer]:
     """Compare two captures part by part: embeddings, layers, the last norm and the output layer, in order."""
     others = {part.path: part for part in b.parts()}
     found = []
@@ -143,7 +143,7 @@ class Comparison:
     nats: tuple[float, float] | None  # mean surprisal of the text in A and in B; None for a single token
 
 
-def compare_captures(a: Step, b: Step, ids: list[int], name_a: str, name_b: str) -> Comparison:
+def compare_captures(a: TracedCall, b: TracedCall, ids: list[int], name_a: str, name_b: str) -> Comparison:
     """Compare two captures of the same ids; the result calls them name_a and name_b."""
     log_p = [log_softmax.reference(root.steps[-1].outputs[0][0].astype(np.float64)) for root in (a, b)]
     agree = int((log_p[0].argmax(-1) == log_p[1].argmax(-1)).sum())

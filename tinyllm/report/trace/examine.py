@@ -12,7 +12,7 @@ from tinyllm.errors import UserError
 from tinyllm.nn import inference
 from tinyllm.nn.module import forward_flops
 from tinyllm.ops.attention import masked_scores
-from tinyllm.report.trace.capture import Step, capture
+from tinyllm.report.trace.capture import TracedCall, capture
 from tinyllm.tensor import Tensor
 from tinyllm.tokenizer.text import read_prompt
 
@@ -34,7 +34,7 @@ class Lens:
 
 
 @dataclass(frozen=True)
-class Head:
+class HeadStatistics:
     """Statistics of the attention weights (T, T) of one head, averaged over the queries."""
 
     back: float  # how many tokens back
@@ -71,7 +71,7 @@ class Trace:
     residual: np.ndarray  # (L + 1, T) lengths of the residual stream's vectors: before and after each layer
     added: dict  # {"attention": (L, T), "mlp": (L, T)}: the length of what each part adds
     lens: list  # L + 1 of Lens
-    ops: list  # every Step of the forward pass that the model called
+    ops: list  # every TracedCall of the forward pass that the model called
     parts: list  # the names of the layers
     growth: list  # of Growth
     capacity: int  # bytes that the cache takes for the whole context, from the start
@@ -85,11 +85,11 @@ class Trace:
         return self.surprisal[1:]
 
 
-def head_facts(weights: np.ndarray) -> Head:
+def head_facts(weights: np.ndarray) -> HeadStatistics:
     """Compute the statistics of an attention head from its weights (T, T), whose rows sum to 1."""
     T = len(weights)
     distance = np.arange(T)[:, None] - np.arange(T)
-    return Head(
+    return HeadStatistics(
         back=float((weights * distance).sum(axis=1).mean()),
         first=float(weights[:, 0].mean()),
         itself=float(np.diagonal(weights).mean()),
@@ -152,7 +152,7 @@ def lengths_of(x: np.ndarray) -> np.ndarray:
     return np.sqrt(np.square(x, dtype=np.float64).sum(axis=-1))
 
 
-def additions(blocks: list[Step]) -> dict[str, np.ndarray]:
+def additions(blocks: list[TracedCall]) -> dict[str, np.ndarray]:
     """Return the norms of the vectors added to the stream: {"attention": (L, T), "mlp": (L, T)}.
 
     In a layer, the part that runs an attention op is "attention"; other parts with matrix products are "mlp".
@@ -168,13 +168,13 @@ def additions(blocks: list[Step]) -> dict[str, np.ndarray]:
     return {kind: np.stack(rows) for kind, rows in found.items()}
 
 
-def attention_map(step: Step) -> np.ndarray:
+def attention_map(step: TracedCall) -> np.ndarray:
     """Compute the weights (H, S, T) of an attention step again, because kernels do not store them."""
     q, k, _, causal, lengths = step.inputs
     return ops.softmax(masked_scores(q, k, causal, lengths))[0]
 
 
-def last_norm(model: Any, root: Step) -> Any:
+def last_norm(model: Any, root: TracedCall) -> Any:
     """Return the norm between the last layer and the output layer of a model."""
     parts = root.parts()
     last = max(i for i, part in enumerate(parts) if part.is_block)
@@ -211,6 +211,6 @@ def watch_cache(model: Any, ids: list[int], logits: np.ndarray) -> tuple[list[Gr
     return found, capacity, difference
 
 
-def products(root: Step) -> int:
+def products(root: TracedCall) -> int:
     """Sum the FLOPs of matrix products and attention in a capture."""
     return sum(step.flops for step in root.ops() if step.is_product)

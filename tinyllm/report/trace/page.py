@@ -24,7 +24,7 @@ from tinyllm.report.svg import Series, chart, heat_map, shrink
 from tinyllm.report.terminal import short
 from tinyllm.report.tokens import label, plain, running
 from tinyllm.report.trace import tables
-from tinyllm.report.trace.capture import Step
+from tinyllm.report.trace.capture import TracedCall
 from tinyllm.report.trace.examine import Lens, Trace, head_facts
 from tinyllm.train.evaluate import perplexity
 
@@ -237,7 +237,7 @@ def _ops(trace: Trace) -> Html:
     return section("Every op", note, table("every op", head, [_op_row(step, total) for step in trace.ops]))
 
 
-def _op_row(step: Step, total: int) -> list:
+def _op_row(step: TracedCall, total: int) -> list:
     share = 100 * step.flops / total
     bar = tag("span", tag("i", style=f"--w:{share:.1f}"), class_="share")
     return [row_head(step.path or "(model)"), tag("td", tag("code", step.op)),

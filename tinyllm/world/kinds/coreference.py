@@ -5,7 +5,7 @@ learnt the task after 1,200 steps (docs/measured.md).
 """
 
 from tinyllm.config import setting
-from tinyllm.world.facts import Fact, Facts, read_rules
+from tinyllm.world.facts import Fact, FactBase, read_rules
 from tinyllm.world.forms import FIRST_NAMES, Form, Shape, read_any
 from tinyllm.world.names import BOYS, GIRLS, JOBS, THINGS, words
 from tinyllm.world.question import asks, dials
@@ -114,7 +114,7 @@ def _by_words(prompt, a, b, clue="", job="", other="", skill=""):
     if job:
         told = [Fact(a, "works_as", job), Fact(b, "works_as", other)]
         skills = [Fact(name, "skill", skill) for name, (skill, _, _) in JOBS.items()]
-        return Facts([*told, *skills], RULES).find(Fact(None, "can", skill))[0].subject
+        return FactBase([*told, *skills], RULES).find(Fact(None, "can", skill))[0].subject
     able = not any(word in NEED for word in clue.split(" "))
     return a if able == (prompt.split(" ")[4] in GIVING) else b
 

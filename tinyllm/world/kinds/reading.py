@@ -3,7 +3,7 @@
 import itertools
 
 from tinyllm.config import setting
-from tinyllm.world.facts import Fact, Facts
+from tinyllm.world.facts import Fact, FactBase
 from tinyllm.world.forms import VALUES
 from tinyllm.world.names import FOODS
 from tinyllm.world.phrases import QUESTIONS, answer, passage
@@ -49,7 +49,7 @@ def _labels(told, s, way):
 
 def _rules(told, s, way):
     """Find the answer independently: put the facts of the passage into a store, and query it."""
-    facts, found = Facts(fact for fact, _ in told), [s]
+    facts, found = FactBase(fact for fact, _ in told), [s]
     if s.startswith(FRIEND):
         found = [f.object for f in facts.find(Fact(s.removeprefix(FRIEND), "best_friend", None))]
     found = [f.object for person in found for f in facts.find(Fact(person, RELATIONS[way], None))]

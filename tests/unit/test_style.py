@@ -1,0 +1,181 @@
+"""The rules of style: sizes, docstrings, types, plain English and names, each tried on a planted offence."""
+
+import ast
+import re
+from collections import defaultdict
+
+import pytest
+from source_files import CODE, ROOT, Source, library, sources, walked
+
+FILE_LIMIT, FUNCTION_LIMIT, C_WIDTH = 400, 50, 120  # ruff limits the width of Python
+OF_OPS = {path.name for path in (ROOT / "tinyllm" / "ops").glob("*.py")}
+
+
+def files_are_short(source):
+    lines = source.text.count("\n")
+    if lines > FILE_LIMIT:
+        yield f"{source.path}: {lines} lines, the limit is {FILE_LIMIT}"
+
+
+def functions_fit_a_screen(source):
+    blocks = python_blocks(source) if source.path.endswith(".py") else column_blocks(source)
+    for name, line, length in blocks:
+        if length > FUNCTION_LIMIT:
+            yield f"{source.path}:{line}: {name} has {length} lines, the limit is {FUNCTION_LIMIT}"
+
+
+def python_blocks(source):
+    for node in walked(source.text):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name, node.lineno, node.end_lineno - node.lineno + 1
+
+
+def column_blocks(source):
+    """Functions of C and Cython: from an opening line at the left edge to the next line there."""
+    start, head = 0, ""
+    for i, line in enumerate([*source.text.split("\n"), "}"], 1):
+        if line[:1] not in ("", " ", "\t", "#", ")"):
+            if "(" in head and head.rstrip().endswith(("{", ":", "(", ",")):
+                yield head.rstrip(" {:(,"), start, i - start
+            start, head = i, line
+
+
+def lines_of_c_fit(source):
+    for number, line in enumerate(source.text.splitlines(), 1):
+        if source.path.startswith("csrc/") and len(line) > C_WIDTH:
+            yield f"{source.path}:{number}: {len(line)} characters, the limit is {C_WIDTH}"
+
+
+TELLING = ("mistake(", "variant(")  # decorators whose arguments say what a function is
+
+
+def public_things_are_explained(source):
+    if source.part is None:
+        return
+    tree = source.tree
+    things = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)
+              and not any(ast.unparse(each).startswith(TELLING) for each in node.decorator_list)]
+    for node in [tree, *(thing for thing in things if thing.name[0] != "_")]:
+        name = getattr(node, "name", "the module")
+        words = ast.get_docstring(node)
+        line = getattr(node, "lineno", 1)
+        if not words:
+            yield f"{source.path}:{line}: {name} has no docstring"
+        elif "\n" in words and words.split("\n")[1].strip():
+            yield f"{source.path}:{line}: the docstring of {name} opens with one line, then a blank one"
+
+
+def public_functions(source):
+    """Every public function of a module and of its public classes."""
+    bodies = [source.tree.body]
+    bodies += [n.body for n in source.tree.body if isinstance(n, ast.ClassDef) and n.name[0] != "_"]
+    for node in (node for body in bodies for node in body):
+        if isinstance(node, ast.FunctionDef) and (node.name[0] != "_" or node.name == "__call__"):
+            yield node
+
+
+def public_functions_have_types(source):
+    if source.path.removeprefix("tinyllm/testing/") in OF_OPS:  # cases and variants are data
+        return
+    for node in public_functions(source):
+        given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        bare = [a.arg for a in given if a.annotation is None and a.arg not in ("self", "cls")]
+        if bare or node.returns is None:
+            what = f"its argument {bare[0]}" if bare else "what it returns"
+            yield f"{source.path}:{node.lineno}: {node.name} has no type for {what}"
+
+
+FRAGMENT = re.compile(r"(What|Whether|How|Where|Which|Who|When|Why) |.*\b(anew|whoever|theirs|storey)\b")
+
+
+def docstrings_begin_plainly(source):
+    """No first sentence is a fragment of a question or has archaic words; of tests, only that of the file."""
+    kinds = (ast.Module,) if source.path.startswith("tests/") else (ast.Module, ast.FunctionDef, ast.ClassDef)
+    for node in walked(source.text):
+        if isinstance(node, kinds):
+            first = (ast.get_docstring(node) or "").split("\n")[0]
+            if FRAGMENT.match(first):
+                yield f"{source.path}:{getattr(node, 'lineno', 1)}: a docstring begins with {first[:60]!r}"
+
+
+C_FRAGMENT = re.compile(r'(?:/\*|//|"""|^ *[*#]) *(?:What|Whether|How|Where|Which|Who|When|Why) ')
+
+
+def comments_of_c_begin_plainly(source):
+    for number, line in enumerate(source.text.splitlines(), 1):
+        if source.path.startswith("csrc/") and C_FRAGMENT.search(line):
+            yield f"{source.path}:{number}: a comment begins with {line.strip()[:60]!r}"
+
+
+NAMED_TWICE = {"Task"}  # of evaluation, and of the course
+KINDS = "tinyllm/world/kinds/"  # whose classes give the kinds their names, and are not imported by name
+
+
+def names_of_two_classes(files):
+    """{name: files} of public classes that share a name."""
+    found = defaultdict(list)
+    for source in files:
+        for node in source.tree.body:
+            if isinstance(node, ast.ClassDef) and node.name[0] != "_" and not source.path.startswith(KINDS):
+                found[node.name].append(source.path)
+    return {name: paths for name, paths in found.items() if len(paths) > 1}
+
+
+def test_no_public_class_has_the_name_of_another():
+    assert names_of_two_classes(library()).keys() <= NAMED_TWICE
+    a, b = (Source(f"tinyllm/{part}/a.py", "class Step: pass") for part in ("train", "cli"))
+    assert names_of_two_classes([a, b]) == {"Step": [a.path, b.path]}
+
+
+OF_THE_LIBRARY = (public_things_are_explained, public_functions_have_types)
+OF_ALL = (files_are_short, functions_fit_a_screen, lines_of_c_fit, comments_of_c_begin_plainly)
+
+
+@pytest.mark.parametrize("rule", OF_THE_LIBRARY, ids=lambda rule: rule.__name__)
+def test_the_library_keeps(rule):
+    assert not [line for source in library() for line in rule(source)]
+
+
+@pytest.mark.parametrize("rule", OF_ALL, ids=lambda rule: rule.__name__)
+def test_all_code_keeps(rule):
+    assert not [line for source in sources(*CODE) for line in rule(source)]
+
+
+def test_docstrings_begin_plainly():
+    assert not [line for source in sources(".py") for line in docstrings_begin_plainly(source)]
+
+
+LONG_C = "static void f(float *y) {\n" + "    y++;\n" * 60 + "}\n"
+
+OFFENCES = [
+    (files_are_short, "tinyllm/ops/softmax.py", "x = 1\n" * 401),
+    (functions_fit_a_screen, "tinyllm/ops/softmax.py", "def f():\n" + "    x = 1\n" * 50),
+    (functions_fit_a_screen, "csrc/softmax.c", LONG_C),
+    (functions_fit_a_screen, "csrc/softmax.c", LONG_C + "\nint x;\n"),
+    (functions_fit_a_screen, "csrc/glue/softmax.pxi", "def f(x):\n" + "    x = 1\n" * 60),
+    (public_functions_have_types, "tinyllm/nn/layers.py", "def f(x: int):\n    pass"),
+    (public_functions_have_types, "tinyllm/nn/layers.py", "class A:\n    def f(self, x) -> int: ..."),
+    (docstrings_begin_plainly, "tinyllm/nn/layers.py", 'def f():\n    """Whether it is so."""'),
+    (public_things_are_explained, "tinyllm/ops/softmax.py", "x = 1"),
+    (public_things_are_explained, "tinyllm/ops/softmax.py", '"""Words."""\ndef softmax(x):\n    return x'),
+    (public_things_are_explained, "tinyllm/ops/softmax.py", '"""Words\nthat run on."""'),
+    (docstrings_begin_plainly, "tests/unit/test_ops.py", '"""What ops do."""'),
+    (docstrings_begin_plainly, "setup.py", '"""How it is built."""'),
+    (lines_of_c_fit, "csrc/softmax.c", "/* " + "x" * 118),
+    (comments_of_c_begin_plainly, "csrc/softmax.c", "int n; /* How many. */"),
+    (comments_of_c_begin_plainly, "csrc/softmax.c", "/* Sums.\n *\n * Where a row ends. */"),
+    (comments_of_c_begin_plainly, "csrc/glue/softmax.pxi", "    # Whether it fits."),
+]
+GOOD = [
+    (public_functions_have_types, "tinyllm/nn/layers.py", "def f(x: int) -> None: ...\ndef _g(x): ..."),
+    (docstrings_begin_plainly, "tinyllm/nn/layers.py", 'def f():\n    """Return whether it is so."""'),
+    (docstrings_begin_plainly, "tests/unit/test_ops.py", 'def test_x():\n    """Where it is 0, so is y."""'),
+    (lines_of_c_fit, "tinyllm/ops/softmax.py", "x" * 200),
+    (comments_of_c_begin_plainly, "csrc/softmax.c", "/* Count. Where it ends, stop. */ int which; /* row */"),
+]
+
+
+@pytest.mark.parametrize("rule, path, text, count", [(*offence, 1) for offence in OFFENCES]
+                         + [(*good, 0) for good in GOOD])  # fmt: skip
+def test_every_rule_notices_an_offence_and_accuses_no_good_code(rule, path, text, count):
+    assert len(list(rule(Source(path, text)))) == count
