@@ -6,7 +6,7 @@ import types
 
 import numpy as np
 import pytest
-from test_report import EVIL, Page
+from html_page import EVIL, Page
 
 import tinyllm as tl
 from tinyllm.course import pictures

@@ -1,7 +1,13 @@
 """Share a text to train on, and a run without interruptions, among the unit tests."""
 
+import io
+import sys
+
 import pytest
 from tiny_run import new_training, write_text
+from tokenizer_command import TEXT
+
+from tinyllm.tokenizer import BPETokenizer, save_tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +27,18 @@ def whole(tmp_path_factory, text):
 def transformers():
     pytest.importorskip("torch")
     return pytest.importorskip("transformers")
+
+
+@pytest.fixture
+def trained(tmp_path):
+    path = tmp_path / "t.json"
+    save_tokenizer(BPETokenizer.train(TEXT, 270, special_tokens=["<|end|>"]), path)
+    return path
+
+
+@pytest.fixture
+def stdin(monkeypatch):
+    def feed(data):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+    return feed

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 import safetensors.numpy
-from test_pretrained import each, inputs, logits, made
+from tiny_models import each, inputs, logits, made
 
 from tinyllm import nn
 from tinyllm.errors import UserError

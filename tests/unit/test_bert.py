@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_pretrained import MODELS, made, open_there, rewrite
+from tiny_models import MODELS, made, open_there, rewrite
 
 import tinyllm as tl
 import tinyllm.functional as F

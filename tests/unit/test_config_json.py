@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from test_pretrained import MODELS, SCALINGS, change, logits, made, open_there, theirs_logits
+from tiny_models import MODELS, SCALINGS, change, logits, made, open_there, theirs_logits
 
 from tinyllm.errors import UserError
 from tinyllm.models import family, from_pretrained, names

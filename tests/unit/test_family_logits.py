@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from test_pretrained import MODELS, each, logits, made, open_there, theirs_logits
+from tiny_models import MODELS, each, logits, made, open_there, theirs_logits
 
 from tinyllm import ops
 from tinyllm.ops.registry import _compiled

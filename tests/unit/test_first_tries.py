@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_self_built import MLP
+from helpers import MLP
 
 import tinyllm as tl
 import tinyllm.functional as F

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_tensor import gradient_error
+from helpers import gradient_error
 
 import tinyllm.functional as F
 from tinyllm import ops

@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from test_pretrained import each, logits, made, rewrite
+from tiny_models import each, logits, made, rewrite
 
 import tinyllm as tl
 from tinyllm.errors import UserError

@@ -6,12 +6,12 @@ import math
 import os
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from html_page import EVIL, Page
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,35 +25,6 @@ from tinyllm.report.run import render, write_report
 from tinyllm.report.svg import Axes, Series, chart, heat_map, log_ticks, shrink, ticks
 from tinyllm.runs import Run
 from tinyllm.runs.log import RunLog, read_log
-
-EVIL = '<script>alert("x")</script>&amp;\'"<img src=x onerror=y>\x1b[31m'
-
-
-class Page(HTMLParser):
-    """The tags, attributes and words of a page; `open` is empty when every tag was closed in order."""
-
-    VOID = {"meta", "br", "img", "link", "input"}
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.attributes, self.words, self.open = [], [], "", []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words += data
 
 
 def step(number, loss, **more):

@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from helpers import MLP
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,15 +14,6 @@ import tinyllm.functional as F
 from tinyllm import nn, ops
 from tinyllm.nn.init import without_memory
 from tinyllm.tensor import Tensor
-
-
-class MLP(nn.Module):
-    def __init__(self):
-        self.fc = nn.Linear(2, 16)
-        self.out = nn.Linear(16, 1)
-
-    def forward(self, x):
-        return self.out(F.relu(self.fc(x)))
 
 
 class Backwards(MLP):

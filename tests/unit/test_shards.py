@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import safetensors.numpy
-from test_pretrained import logits, made, rewrite
+from tiny_models import logits, made, rewrite
 
 from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained

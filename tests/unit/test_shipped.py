@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shipped_model
+from helpers import Screen
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,15 +103,6 @@ def test_its_name_is_one_of_models_only(here, refused):
     for call in (tl.from_pretrained, tl.open_model):
         with pytest.raises(UserError, match=r"config\.json|no run"):
             call("shipped")  # the user's own folder
-
-
-class Screen(io.StringIO):
-    """A terminal's standard output."""
-
-    encoding = "utf-8"
-
-    def isatty(self):
-        return True
 
 
 pieces = st.lists(st.text("ab \n語", max_size=12), max_size=12)

@@ -1,6 +1,7 @@
 """Texts larger than memory: read in blocks, they train and encode as the whole text does."""
 
 import io
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -20,6 +21,11 @@ BACKENDS = ["numpy", "compiled"] if _compiled else ["numpy"]
 texts = st.lists(st.sampled_from(scraps), max_size=60).map(b"".join)
 
 
+def blocks_of(text, splitter, size):
+    with mock.patch.object(strings, "BLOCK", size):
+        return list(strings.blocks(io.BytesIO(text), splitter.last_cut))
+
+
 def pieces_of(splitter, parts):
     return [piece for part in parts for piece in splitter.pieces(part.decode("utf-8", "surrogateescape"))]
 
@@ -30,7 +36,7 @@ def pieces_of(splitter, parts):
 def test_blocks_have_the_pieces_of_the_whole(backend, pattern, text, size):
     splitter = Splitter(pattern)
     with use(backend):
-        parts = list(strings.blocks(io.BytesIO(text), splitter.last_cut, size))
+        parts = blocks_of(text, splitter, size)
     assert b"".join(parts) == text and all(parts)
     assert pieces_of(splitter, parts) == pieces_of(splitter, [text])
 
@@ -38,7 +44,7 @@ def test_blocks_have_the_pieces_of_the_whole(backend, pattern, text, size):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_there_are_many_blocks(backend):
     def count(pattern):
-        return len(list(strings.blocks(io.BytesIO(TEXT), Splitter(pattern).last_cut, 500)))
+        return len(blocks_of(TEXT, Splitter(pattern), 500))
 
     with use(backend):
         assert count("gpt4") > 5 and count("[ae]+") == 1
@@ -49,7 +55,7 @@ def test_there_are_many_blocks(backend):
 def test_what_cannot_be_cut_is_bounded(monkeypatch):
     monkeypatch.setattr(strings, "LARGEST_BLOCK", 1000)
     with pytest.raises(UserError, match="no place to cut it"):
-        list(strings.blocks(io.BytesIO(b"a" * 2000), Splitter("gpt2").last_cut, 100))
+        blocks_of(b"a" * 2000, Splitter("gpt2"), 100)
     with pytest.raises(TypeError, match="binary mode"):
         list(strings.blocks(io.StringIO("text"), Splitter("gpt2").last_cut))
 
@@ -57,7 +63,7 @@ def test_what_cannot_be_cut_is_bounded(monkeypatch):
 @pytest.mark.parametrize("tokenizer", [
     BPETokenizer.train(TEXT, 330, "gpt4"), ByteTokenizer(), CharTokenizer.train(TEXT)], ids=repr)  # fmt: skip
 def test_a_file_is_encoded_as_its_bytes(tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(strings.blocks, "__defaults__", (700,))
+    monkeypatch.setattr(strings, "BLOCK", 700)
     path, calls = tmp_path / "text.txt", []
     path.write_bytes(TEXT)
     tokens = token_file(path, tokenizer, tmp_path / "cache", lambda done, total: calls.append((done, total)))
@@ -71,7 +77,7 @@ def test_a_file_is_encoded_as_its_bytes(tokenizer, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_file_trains_as_its_bytes(monkeypatch, backend):
-    monkeypatch.setattr(strings.blocks, "__defaults__", (700,))
+    monkeypatch.setattr(strings, "BLOCK", 700)
     with use(backend):
         streamed = BPETokenizer.train(io.BytesIO(TEXT), 330, "gpt4")
         assert streamed.merges == BPETokenizer.train(TEXT, 330, "gpt4").merges

@@ -107,6 +107,14 @@ def comments_of_c_begin_plainly(source):
             yield f"{source.path}:{number}: a comment begins with {line.strip()[:60]!r}"
 
 
+def no_test_is_imported(source):
+    for node in walked(source.text) if source.path.startswith("tests/") else ():
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else \
+            [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        yield from (f"{source.path}:{node.lineno}: {name} is a test; move what is shared into another file"
+                    for name in names if name.startswith("test_"))
+
+
 NAMED_TWICE = {"Task"}  # of evaluation, and of the course
 KINDS = "tinyllm/world/kinds/"  # whose classes give the kinds their names, and are not imported by name
 
@@ -128,6 +136,7 @@ def test_no_public_class_has_the_name_of_another():
 
 
 OF_THE_LIBRARY = (public_things_are_explained, public_functions_have_types)
+OF_PYTHON = (docstrings_begin_plainly, no_test_is_imported)
 OF_ALL = (files_are_short, functions_fit_a_screen, lines_of_c_fit, comments_of_c_begin_plainly)
 
 
@@ -141,8 +150,9 @@ def test_all_code_keeps(rule):
     assert not [line for source in sources(*CODE) for line in rule(source)]
 
 
-def test_docstrings_begin_plainly():
-    assert not [line for source in sources(".py") for line in docstrings_begin_plainly(source)]
+@pytest.mark.parametrize("rule", OF_PYTHON, ids=lambda rule: rule.__name__)
+def test_all_python_keeps(rule):
+    assert not [line for source in sources(".py") for line in rule(source)]
 
 
 LONG_C = "static void f(float *y) {\n" + "    y++;\n" * 60 + "}\n"
@@ -161,12 +171,15 @@ OFFENCES = [
     (public_things_are_explained, "tinyllm/ops/softmax.py", '"""Words\nthat run on."""'),
     (docstrings_begin_plainly, "tests/unit/test_ops.py", '"""What ops do."""'),
     (docstrings_begin_plainly, "setup.py", '"""How it is built."""'),
+    (no_test_is_imported, "tests/unit/test_tokens.py", "from test_tokenizer import TEXT"),
+    (no_test_is_imported, "tests/unit/test_tokens.py", "def f():\n    import test_tokenizer"),
     (lines_of_c_fit, "csrc/softmax.c", "/* " + "x" * 118),
     (comments_of_c_begin_plainly, "csrc/softmax.c", "int n; /* How many. */"),
     (comments_of_c_begin_plainly, "csrc/softmax.c", "/* Sums.\n *\n * Where a row ends. */"),
     (comments_of_c_begin_plainly, "csrc/glue/softmax.pxi", "    # Whether it fits."),
 ]
 GOOD = [
+    (no_test_is_imported, "tests/unit/test_tokens.py", "import pytest\nfrom tinyllm.testing import check"),
     (public_functions_have_types, "tinyllm/nn/layers.py", "def f(x: int) -> None: ...\ndef _g(x): ..."),
     (docstrings_begin_plainly, "tinyllm/nn/layers.py", 'def f():\n    """Return whether it is so."""'),
     (docstrings_begin_plainly, "tests/unit/test_ops.py", 'def test_x():\n    """Where it is 0, so is y."""'),

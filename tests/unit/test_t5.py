@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_pretrained import rewrite
 from tiny_gpt import check_slopes, shaken, softmax
+from tiny_models import rewrite
 
 import tinyllm as tl
 from tinyllm import nn, ops

@@ -4,6 +4,7 @@ import weakref
 
 import numpy as np
 import pytest
+from helpers import gradient_error
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,23 +30,6 @@ def backend(request):
 
 def leaf(*shape, key="leaf"):
     return Tensor(Random(key, *shape).normal(shape).astype(np.float64), requires_grad=True)
-
-
-def gradient_error(f, *inputs, step=1e-5):
-    """How far the gradient along one random direction is from the slope in that direction, relatively."""
-    rng, y = Random("direction"), f(*inputs)
-    weights = rng.normal(y.shape).astype(np.float64)
-    y.backward(weights)
-    direction = [rng.normal(x.shape).astype(np.float64) for x in inputs]
-
-    def loss(h):
-        moved = (Tensor(x.data + h * d) for x, d in zip(inputs, direction, strict=True))
-        return (f(*moved).data * weights).sum()
-
-    assert all(x.grad.shape == x.shape and x.grad.dtype == np.float64 for x in inputs)
-    slope = (loss(step) - loss(-step)) / (2 * step)
-    along = sum((x.grad * d).sum() for x, d in zip(inputs, direction, strict=True))
-    return abs(along - slope) / max(abs(along), abs(slope), 1e-9)
 
 
 BINARY = {

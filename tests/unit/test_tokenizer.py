@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sample_texts import SPECIAL, TEXT, any_bytes, any_text
 
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import override, use
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, make_tokenizer, save_tokenizer
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
-TEXT = "It's a café: the cat's 12345 naïve “quotes” \n\n\t and   spaces\r\n, 你好 мир 😀😀 <|end|> aaaaaaa. "
-TEXT *= 3
-SPECIAL = ["<|end|>", "<|end|>>", "<|user|>", "é"]
 SHIFTED = [(i + 7) % 256 for i in range(256)]  # the id of each byte in a vocabulary from elsewhere
 A, B, C = (SHIFTED[ord(letter)] for letter in "abc")
 MERGES = {(A, B): 305, (B, C): 303, (305, C): 300, (A, 303): 300, (300, 300): 309, (A, A): 301}
@@ -44,16 +42,6 @@ OF_BYTES = {name: tokenizer for name, tokenizer in TOKENIZERS.items() if name !=
 BYTES = pytest.mark.parametrize("tokenizer", OF_BYTES.values(), ids=OF_BYTES)
 byte, gpt2 = TOKENIZERS["byte"], TOKENIZERS["gpt2"]
 
-parts = st.sampled_from([*SPECIAL, "<|", "|>", "cat", " ", "😀", "'s", "'S", "\u017f"])
-any_text = st.one_of(
-    st.text(),
-    st.text(st.characters(categories=["Cs", "Ll", "Zs"])),  # lone surrogates among letters
-    st.text("\ud83d\ude00\udc80\udcffaé\r\n "),
-    st.text("ab <|end>é\n"),
-    st.lists(parts).map("".join),
-)
-scraps = st.sampled_from([b"\xc3", b"\xa9", b"\xed\xa0\x80", b"a ", b"\xff"])
-any_bytes = st.one_of(st.binary(), st.lists(scraps).map(b"".join))
 some_special = st.sets(st.sampled_from(SPECIAL))
 
 

@@ -1,40 +1,17 @@
 """`tinyllm tokenizer` as its users type it."""
 
 import gzip
-import io
 import json
 import sys
 
 import numpy as np
 import pytest
+from tokenizer_command import TEXT, run
 
-from tinyllm.cli import build_parser, main
+from tinyllm.cli import main
 from tinyllm.data import load_tokens
 from tinyllm.errors import UserError
-from tinyllm.tokenizer import CHAT_TEMPLATES, BPETokenizer, load_tokenizer, save_tokenizer
-from tinyllm.tokenizer.strings import blocks
-
-TEXT = "the cat sat on the mat <|end|>\n" * 20
-
-
-def run(*words):
-    args = build_parser("tokenizer").parse_args(["tokenizer", *map(str, words)])
-    return args._call(args)
-
-
-@pytest.fixture
-def trained(tmp_path):
-    path = tmp_path / "t.json"
-    save_tokenizer(BPETokenizer.train(TEXT, 270, special_tokens=["<|end|>"]), path)
-    return path
-
-
-@pytest.fixture
-def stdin(monkeypatch):
-    def feed(data):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-
-    return feed
+from tinyllm.tokenizer import CHAT_TEMPLATES, BPETokenizer, load_tokenizer, save_tokenizer, strings
 
 
 def test_train_saves_and_says_so(tmp_path, capsys):
@@ -124,7 +101,7 @@ def test_encode_parses_special_tokens_only_when_told(trained, capsys):
 
 
 def test_a_large_file_becomes_tokens_to_map(trained, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(blocks, "__defaults__", (100,))
+    monkeypatch.setattr(strings, "BLOCK", 100)
     text, out = tmp_path / "text", tmp_path / "tokens"
     text.write_text(TEXT)
     run("encode", trained, "--file", text, "--out", out, "--json")
@@ -155,7 +132,7 @@ def test_a_large_file_becomes_tokens_to_map(trained, tmp_path, capsys, monkeypat
 
 
 def test_a_file_trains_in_parts_as_the_whole_does(tmp_path, monkeypatch):
-    monkeypatch.setattr(blocks, "__defaults__", (100,))
+    monkeypatch.setattr(strings, "BLOCK", 100)
     text, out = tmp_path / "text", tmp_path / "out"
     text.write_text(TEXT)
     monkeypatch.setattr("tinyllm.data.load_corpus", lambda name: pytest.fail("the whole file was read"))

@@ -5,10 +5,10 @@ import re
 import sys
 
 import pytest
+from helpers import Screen
 from hypothesis import given
 from hypothesis import strategies as st
-from test_shipped import Screen
-from test_tokenizer_cli import TEXT, run, stdin, trained  # noqa: F401
+from tokenizer_command import TEXT, run
 
 from tinyllm.cli.tokenizer import token_table
 from tinyllm.report.terminal import char_width
@@ -43,7 +43,7 @@ widths = st.integers(20, 100)
 
 @given(st.lists(st.text(st.sampled_from("ab·你😀e\u0301"), min_size=1)), widths, st.booleans())
 def test_rows_fit_the_terminal_and_ids_stand_under_their_tokens(texts, room, colours):
-    cells = [token_table.Cell(text, str(i)) for i, text in enumerate(texts)]
+    cells = [token_table.TokenCell(text, str(i)) for i, text in enumerate(texts)]
     lines = list(token_table.rows(cells, room, colours))
     bare = [ESCAPES.sub("", line) for line in lines]
     assert all(token_table.width(line) <= room for line in bare) and len(bare) % 2 == 0
@@ -60,7 +60,7 @@ def test_rows_fit_the_terminal_and_ids_stand_under_their_tokens(texts, room, col
             assert at == found.start() and rest.startswith(first)
 
 
-def test_show_without_colours(trained, capsys, monkeypatch):  # noqa: F811
+def test_show_without_colours(trained, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     run("show", "the cat é\nx", "--tokenizer", trained)
     said = capsys.readouterr().out
@@ -72,7 +72,7 @@ def test_show_without_colours(trained, capsys, monkeypatch):  # noqa: F811
     assert capsys.readouterr().out.startswith("0 tokens, 0 bytes (")
 
 
-def test_show_with_colours(trained, terminal, monkeypatch):  # noqa: F811
+def test_show_with_colours(trained, terminal, monkeypatch):
     screen = terminal()
     run("show", "the cat <|end|>", "--tokenizer", trained, "--allow-special", "all")
     said = screen.getvalue()
@@ -86,7 +86,7 @@ def test_show_with_colours(trained, terminal, monkeypatch):  # noqa: F811
         assert "\x1b" not in screen.getvalue() and "|the|·cat|" in screen.getvalue()
 
 
-def test_show_finds_a_tokenizer(trained, tmp_path, capsys):  # noqa: F811
+def test_show_finds_a_tokenizer(trained, tmp_path, capsys):
     run("show", "the object")
     assert "(bpe:4096 of pydocs, 4,096 tokens)" in capsys.readouterr().out
     for spec, ids in (("byte", "104 105"), ("char", "0 1")):
@@ -123,7 +123,7 @@ def test_measures_by_example():
     assert empty["tokens"] == 0 and empty["bytes_per_token"] is empty["whole_pieces"] is None
 
 
-def test_report_is_a_table_or_json(trained, tmp_path, capsys):  # noqa: F811
+def test_report_is_a_table_or_json(trained, tmp_path, capsys):
     corpus, char = tmp_path / "corpus-with-a-long-name.txt", tmp_path / "char.json"
     corpus.write_text(TEXT)
     save_tokenizer(CharTokenizer.train("abc"), char)

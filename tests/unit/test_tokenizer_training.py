@@ -5,7 +5,7 @@ from itertools import islice
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_tokenizer import TEXT, any_text
+from sample_texts import TEXT, any_text
 
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import bpe_merge, bpe_pair_counts

@@ -2,7 +2,7 @@
 
 import pytest
 from hypothesis import given
-from test_tokenizer import any_bytes
+from sample_texts import any_bytes
 
 from tinyllm.report.terminal import width
 from tinyllm.report.tokens import label, running, visible

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-from test_report import EVIL
+from html_page import EVIL
 from tiny_gpt import tiny_gpt
 
 from tinyllm.report.trace import examine

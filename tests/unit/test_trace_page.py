@@ -5,7 +5,7 @@ from html import escape
 
 import numpy as np
 import pytest
-from test_report import EVIL, Page
+from html_page import EVIL, Page
 from tiny_gpt import tiny_gpt
 from tiny_run import new_training, write_text
 

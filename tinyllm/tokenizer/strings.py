@@ -95,8 +95,8 @@ def _any_of(names):
     return re.compile(("|" if isinstance(names[0], str) else b"|").join(map(re.escape, longest_first)))
 
 
-def blocks(file: BinaryIO, last_cut: Callable[[bytes], int], size: int = BLOCK) -> Iterator[bytes]:
-    """Read a binary file larger than memory -> iterator of bytes, each of about `size`.
+def blocks(file: BinaryIO, last_cut: Callable[[bytes], int]) -> Iterator[bytes]:
+    """Read a binary file larger than memory -> iterator of bytes, each of about BLOCK.
 
     last_cut(data) returns the last position where bytes can be cut, or 0; it must not depend on the bytes
     before or after data. A block grows until it can be cut. Raises UserError beyond LARGEST_BLOCK, TypeError
@@ -104,7 +104,7 @@ def blocks(file: BinaryIO, last_cut: Callable[[bytes], int], size: int = BLOCK) 
     """
     held: list[bytes] = []
     n = 0
-    while chunk := file.read(size):
+    while chunk := file.read(BLOCK):
         if not isinstance(chunk, bytes):
             raise TypeError("a text is read from a file opened in binary mode: open(path, 'rb')")
         if at := last_cut(chunk):

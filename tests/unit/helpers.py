@@ -1,0 +1,45 @@
+"""Share the error of a gradient, a small model and a terminal among several tests."""
+
+import io
+
+import numpy as np
+
+import tinyllm.functional as F
+from tinyllm import nn
+from tinyllm.rng import Random
+from tinyllm.tensor import Tensor
+
+
+def gradient_error(f, *inputs, step=1e-5):
+    """How far the gradient along one random direction is from the slope in that direction, relatively."""
+    rng, y = Random("direction"), f(*inputs)
+    weights = rng.normal(y.shape).astype(np.float64)
+    y.backward(weights)
+    direction = [rng.normal(x.shape).astype(np.float64) for x in inputs]
+
+    def loss(h):
+        moved = (Tensor(x.data + h * d) for x, d in zip(inputs, direction, strict=True))
+        return (f(*moved).data * weights).sum()
+
+    assert all(x.grad.shape == x.shape and x.grad.dtype == np.float64 for x in inputs)
+    slope = (loss(step) - loss(-step)) / (2 * step)
+    along = sum((x.grad * d).sum() for x, d in zip(inputs, direction, strict=True))
+    return abs(along - slope) / max(abs(along), abs(slope), 1e-9)
+
+
+class MLP(nn.Module):
+    def __init__(self):
+        self.fc = nn.Linear(2, 16)
+        self.out = nn.Linear(16, 1)
+
+    def forward(self, x):
+        return self.out(F.relu(self.fc(x)))
+
+
+class Screen(io.StringIO):
+    """A terminal's standard output."""
+
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
