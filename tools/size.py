@@ -37,7 +37,8 @@ PLAN = {  # part of tinyllm/ -> lines
     "course": 3800,
     "__init__ __main__ api": 200,
 }
-PATH = ("ops", "tape.py", "tensor.py", "functional.py", "nn", "models/gpt.py", "models/llama.py", "decode", "train")
+PATH = ("ops", "tape.py", "tensor.py", "functional.py", "nn", "models/gpt.py", "models/llama.py", "decode",
+        "train")
 LIMITS = {"repository": 45_000, "tinyllm/": 19_000, "reading path, ops to train": 8_000}
 
 
