@@ -43,7 +43,7 @@ MISSING, PYTHON = "ModuleNotFoundError: No module named", "a check lets your cod
     ("import torch", f"{MISSING} 'torch': {PYTHON} only"),
     ("while True: pass", "softmax ran for more than 1 second of processor time. Is there an endless loop?"),
 ])  # fmt: skip
-def test_what_is_said_tells_what_to_do(check, body, words):
+def test_messages_of_failures_tell_what_to_do(check, body, words):
     assert check(f"def softmax(x):\n    {body}").message == words
 
 

@@ -269,7 +269,7 @@ def test_a_crash_is_a_message(judge_c):
     ('#include "/etc/passwd"\n' + GOOD, "does not compile", 1),
     ('#include "exercise.c"\n' + GOOD, "does not compile", None),
 ])  # fmt: skip
-def test_what_does_not_compile_is_one_line(judge_c, source, words, line):
+def test_c_that_does_not_compile_is_one_line(judge_c, source, words, line):
     verdict = judge_c(SOFTMAX, source)
     assert verdict.state == "failed" and words in verdict.message and "\n" not in verdict.message
     assert line is None or verdict.line == line

@@ -69,7 +69,7 @@ def test_the_way_from_lesson_to_lesson_is_said(say, here):
     [(["", "", ""], 0), (["done", "", ""], 1), (["", "started", ""], 1), (["", "done", ""], 2),
      (["", "done", "done"], 0), (["started", "done", ""], 0), (["done", "done", "done"], None), ([], None)],
 )  # fmt: skip
-def test_who_begins_in_the_middle_goes_on_from_there(states, expected):
+def test_next_lesson_follows_where_a_student_began(states, expected):
     assert next_lesson(list(enumerate(states))) == expected
 
 
@@ -236,7 +236,7 @@ def test_a_workspace_that_cannot_be_written_is_one_line(say, here):
 
 
 @pytest.mark.parametrize("words", ["solution 0 add", "check 0"])
-def test_what_cannot_be_recorded_is_answered_all_the_same(here, capsys, words):
+def test_commands_answer_when_progress_cannot_be_kept(here, capsys, words):
     write(0, ADD)
     shutil.rmtree(".tinyllm")
     (here / ".tinyllm").write_text("")

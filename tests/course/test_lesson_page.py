@@ -21,7 +21,7 @@ def write(path, name="a loss"):
     write_page(path, name, name, figures)
 
 
-def test_it_says_where_it_is_and_holds_the_numbers(here, capsys):
+def test_a_lesson_page_tells_its_path_and_holds_the_numbers(here, capsys):
     write(here / "page.html")
     text = (here / "page.html").read_text("utf-8")
     said = f"wrote page.html, {len(text) / 1000:.0f} kB: open it in a browser\n"
@@ -30,7 +30,7 @@ def test_it_says_where_it_is_and_holds_the_numbers(here, capsys):
     assert "a loss from 4 to 1; other from 4 to 3" in text
 
 
-def test_whatever_words_it_is_given_stay_words(tmp_path):
+def test_words_on_a_lesson_page_stay_words(tmp_path):
     write(tmp_path / "page.html", EVIL)
     text = (tmp_path / "page.html").read_text("utf-8")
     assert not Page(text).open
@@ -61,7 +61,7 @@ def test_the_hands_of_the_clocks_keep_their_angle():
     assert np.allclose(between, [3, 3, 0.9, 0.9], atol=0.02)
 
 
-def test_what_comes_back_through_a_norm_touches_the_circle():
+def test_the_picture_of_a_norm_has_its_gradient_on_the_circle():
     text = pictures.norm_circle(np.array([1.2, -1.2, 0.0]), np.array([0.6, -0.3, 1.5]))
     n, along, _, dx = (np.diff(points(d), axis=0)[0] for d in re.findall(r'<path d="([^"Z]+)"></path>', text))
     assert abs(n @ dx) < 0.01 * np.hypot(*n) * np.hypot(*dx) and abs(along @ dx) < 10 < np.hypot(*along)

@@ -219,7 +219,7 @@ def test_one_that_does_not_read_is_not_waited_for_for_ever(ends):
             protocol.send(ours, bytes(2**22), 0.1)
 
 
-def test_an_end_that_has_gone_is_closed(ends):
+def test_a_closed_connection_raises_closed(ends):
     ours, theirs = ends
     theirs.close()
     with pytest.raises(protocol.Closed):

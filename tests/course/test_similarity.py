@@ -99,7 +99,7 @@ def test_one_renamed_copy_is_found_and_nobody_else_is_named(seed):
     assert all(one.text != two.text for _, one, two in pair.shared)
 
 
-def test_what_the_starter_and_the_library_have_is_nobodys():
+def test_text_of_starter_and_library_is_not_compared():
     starter = (LESSON.path / "exercise.py").read_text("utf-8")
     library = starter + "".join(map(solved, LESSON.tasks))
     bad = ["def f(:", "x = " + 5000 * "-" + "1"]

@@ -43,7 +43,7 @@ def start(launcher, tmp_path, monkeypatch):
 
 @needs_proc
 @pytest.mark.parametrize("function", ["sleep", "nap", "an import"])
-def test_whoever_waits_for_nothing_is_out_of_time(start, tmp_path, function):
+def test_a_worker_that_only_waits_is_out_of_time(start, tmp_path, function):
     if function == "an import":
         (tmp_path / "exercise.py").write_text("import time\ntime.sleep(60)\n")
     with start() as worker:

@@ -101,7 +101,7 @@ def test_an_error_has_a_name_and_is_no_end(start):
     ("sleep", "timed_out", "ran for more than"), ("spin", "timed_out", "more than 1 second of processor"),
     ("tally", "timed_out", "more than 0.5 seconds of processor time"),
 ])  # fmt: skip
-def test_an_end_has_a_name_and_is_one(start, function, state, words):
+def test_a_worker_keeps_the_failure_that_ended_it(start, function, state, words):
     limits = {"sleep": {"total_seconds": 1}, "tally": {"call_seconds": 0.5}}
     with start(**{"cpu_seconds": 1, "total_seconds": 30} | limits.get(function, {})) as worker:
         failure = worker.call(function, ())

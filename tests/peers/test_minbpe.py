@@ -70,7 +70,7 @@ def test_the_example_of_wikipedia(pattern):
 
 
 @pytest.mark.parametrize("special", [{}, SPECIAL], ids=["plain", "special"])
-def test_what_is_saved_comes_back(tmp_path, special):
+def test_a_saved_tokenizer_encodes_alike(tmp_path, special):
     tokenizer = BPETokenizer.from_ranks(RANKS, "gpt4", special)
     ids = tokenizer.encode(LLAMA, "all")
     assert tokenizer.decode(ids) == LLAMA

@@ -36,7 +36,7 @@ def test_every_evaluation_is_a_record(settings):
     assert seconds == sorted(seconds) and seconds[0] > 0
 
 
-def test_it_ends_where_the_target_is_reached(settings):
+def test_a_speedrun_ends_where_the_target_is_reached(settings):
     second = list(measure_speedrun(settings))[1]["val_loss_per_char"]
     records = list(measure_speedrun(settings, target=second))
     assert [r["reached"] for r in records] == [False, True]
@@ -76,7 +76,7 @@ original = speedrun.make_config
 
 
 @pytest.mark.parametrize("flag", ["--target", "--minutes", "--tokenizer"])
-def test_its_flags_go_with_nothing_else(flag, refused):
+def test_flags_of_speedrun_go_with_no_other_bench(flag, refused):
     assert f"{flag} goes with speedrun" in refused("bench", "ops", flag, "1")
 
 

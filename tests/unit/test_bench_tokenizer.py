@@ -82,7 +82,7 @@ def test_others_take_turns_and_who_is_missing_is_said(corpus, monkeypatch):
 
 
 @pytest.mark.parametrize("engine, problem", [(Other, "other ids"), (Forgetful, "does not decode its ids")])
-def test_nobody_is_timed_who_does_other_work(engine, problem, corpus, monkeypatch):
+def test_tokenizers_that_do_other_work_are_not_timed(engine, problem, corpus, monkeypatch):
     monkeypatch.setattr(bench, "ENGINES", {"echo": engine})
     monkeypatch.setattr(bench, "TRAINERS", {})
     with pytest.raises(UserError, match=problem):

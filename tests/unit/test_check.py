@@ -67,7 +67,7 @@ def test_results_must_not_share_memory():
     assert "dup shares memory" in complaint("swiglu_backward", shared, X, X, X)
 
 
-def test_what_works_in_place_returns_nothing():
+def test_check_refuses_results_of_an_op_that_works_in_place():
     def returns(w, g, m, v, *numbers):
         OPS["adamw_step"].reference(w, g, m, v, *numbers)
         return w

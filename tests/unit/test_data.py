@@ -182,7 +182,7 @@ def test_gzip_is_unpacked_within_bounds(tmp_path, monkeypatch):
         load_corpus(tmp_path)
 
 
-def test_what_cannot_be_read_is_one_line(tmp_path):
+def test_a_corpus_that_cannot_be_read_is_one_line(tmp_path):
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "hollow").mkdir()
     whole = gzip.compress(b"hello" * 99)

@@ -57,7 +57,7 @@ def test_two_writers_of_one_path_do_not_mix(tmp_path):
     assert names(tmp_path) == ["a"]
 
 
-def test_what_cannot_be_written_is_a_user_error(tmp_path):
+def test_atomic_writes_refuse_folders_and_pipes(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for name, message in (("missing/a", "cannot write"), (".", "not a regular"), ("pipe", "not a regular")):
         with pytest.raises(UserError, match=message):

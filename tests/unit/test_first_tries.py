@@ -159,7 +159,7 @@ def test_fit_trains_a_self_built_model_that_returns_logits():
         tl.fit(model, ids, 1)
 
 
-def test_nothing_to_evaluate_is_said():
+def test_an_evaluation_without_targets_is_refused():
     for batches in ([], [tl.Batch(np.zeros((1, 2), int), np.full((1, 2), -100))]):
         with pytest.raises(tl.UserError, match="nothing to evaluate"):
             evaluate(MLP(), batches, lambda model, batch: Tensor(0.0))

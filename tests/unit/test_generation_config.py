@@ -84,7 +84,7 @@ def test_it_is_kept_when_the_model_is_saved_again(folder, tmp_path):
     assert json.loads((tmp_path / "again/generation_config.json").read_text())["eos_token_id"] == 1
 
 
-def test_what_would_change_the_choice_is_named_and_what_would_not_is_quiet():
+def test_ignored_settings_are_named_if_they_would_change_the_choice():
     harmless = {"num_beams": 1, "typical_p": 1.0, "bad_words_ids": [], "use_cache": True}
     assert ignored(harmless | {"max_length": 20, "bos_token_id": 1}) == []
     assert ignored({"no_repeat_ngram_size": 3, "suppress_tokens": [1]}) == [
@@ -125,7 +125,7 @@ def test_a_run_is_drawn_from_as_its_samples_were(tmp_path, monkeypatch):
     assert used[-1]["sampling"] == Sampling(0, min_p=None)
 
 
-def test_an_end_that_is_none_is_named_with_its_file(folder, capsys):
+def test_a_wrong_eos_token_id_is_named_with_its_file(folder, capsys):
     config = json.loads((folder / "config.json").read_text())
     (folder / "generation_config.json").unlink(missing_ok=True)
     (folder / "config.json").write_text(json.dumps(config | {"eos_token_id": "x"}))

@@ -65,7 +65,7 @@ def test_steps_with_several_outputs_or_without_a_gradient():
     assert drawn.count("gradient +0") == 2
 
 
-def test_what_cannot_be_drawn_is_refused():
+def test_draw_refuses_freed_missing_and_large_graphs():
     x = leaf(2.0)
     y = x * x
     y.backward()

@@ -54,7 +54,7 @@ def test_a_folder_comes_first_and_paths_are_never_asked_for(library, tmp_path):
     assert library == []
 
 
-def test_what_goes_wrong_is_one_line(library, monkeypatch, refused):
+def test_errors_of_the_hub_are_one_line(library, monkeypatch, refused):
     line = refused("generate", "bob/none")
     assert "cannot download bob/none from the Hub of Hugging Face: Repository bob/none not found." in line
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)

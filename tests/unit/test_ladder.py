@@ -33,7 +33,7 @@ def test_the_last_rung_is_matmul():
     assert _compiled.matmul_ladder("registers", a, b).tobytes() == _compiled.matmul(a, b).tobytes()
 
 
-def test_what_is_no_rung_is_refused():
+def test_the_ladder_refuses_unknown_rungs_and_wrong_shapes():
     a = np.zeros((2, 3), np.float32)
     with pytest.raises(ValueError, match="no rung 'fast': the ladder has cython"):
         _compiled.matmul_ladder("fast", a, a.T)

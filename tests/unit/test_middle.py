@@ -96,7 +96,7 @@ def test_pass_at_k_is_the_share_of_all_choices_of_k(n, data):
     (lambda: pass_at_k([6], 5, 1), "needs problems of which 0 to 5"),
     (lambda: pass_at_k([], 5, 1), "needs problems"),
 ])  # fmt: skip
-def test_what_makes_no_sense_is_refused(call, message):
+def test_wrong_arguments_of_the_middle_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 

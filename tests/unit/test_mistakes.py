@@ -27,7 +27,7 @@ def caught(name, function, args):
     return False
 
 
-def test_what_is_listed_is_of_ops():
+def test_cases_mistakes_and_variants_belong_to_ops():
     assert set(CASES) == set(OPS) and set(MISTAKES) | set(VARIANTS) <= set(OPS)
     for known in MISTAKES.values():
         assert len({said for said, _ in known}) == len(known)

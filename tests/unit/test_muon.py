@@ -82,7 +82,7 @@ def test_frozen_parameters_are_left_out():
     assert all(p.requires_grad for p in moved) and len(moved) == len(model.parameters()) - 3
 
 
-def test_it_goes_on_from_its_state():
+def test_muon_goes_on_from_its_state():
     whole, half = small_model(), small_model()
     one, two = Muon(muon_groups(whole, 0.1)), Muon(muon_groups(half, 0.1))
     for step in range(4):

@@ -147,7 +147,7 @@ def test_a_smaller_cache_keeps_the_contract(kind, packed):
 
 
 @given(seed=st.integers(0, 99), size=st.sampled_from([1e-3, 1.0, 1e4]))
-def test_what_is_packed_comes_back_nearly(seed, size):
+def test_packed_caches_return_numbers_within_their_error(seed, size):
     k, v = (numbers(seed + i, 2, 3, 2, 8) * np.float32(size) for i in range(2))
     for kind, error in ((HalfCache, 2.0**-8), (Int8Cache, 0.5 / 127)):
         for x, y in zip((k, v), kind(2, 3, 2, 8).append(k, v), strict=True):

@@ -175,7 +175,7 @@ def test_the_specification_is_what_the_tokenizer_splits_by(text):
         assert split_pieces.reference(text, pattern).tolist() == by_regex(text, pattern)
 
 
-def test_what_is_given():
+def test_split_pieces_takes_bytes_and_known_patterns():
     for same in (bytearray(b"it's"), memoryview(b"it's"), memoryview(b"ixtx'xsx")[::2]):
         assert in_c(same, "gpt4") == [2, 4]
     for call in (split_pieces.reference, _compiled.split_pieces):

@@ -54,7 +54,7 @@ def test_a_quantised_run_is_smaller_and_writes_much_the_same(here, printed, bits
     assert said == "the cat" + tokenizer.decode(ids) + "\n"
 
 
-def test_it_replaces_only_what_it_may(here, refused):
+def test_quantize_overwrites_only_what_it_may(here, refused):
     main(["quantize", "run", "--out", "small"])
     before = tree(here)
     assert "--overwrite" in refused("quantize", "run", "--out", "small")
@@ -72,7 +72,7 @@ def test_the_copy_lies_beside_the_run_wherever_one_stands(here, monkeypatch):
         assert default_folder(source, "int8").resolve() == here / "run-int8"
 
 
-def test_it_cannot_be_trained_further(here, refused):
+def test_a_quantised_run_cannot_be_trained_further(here, refused):
     main(["quantize", "run"])
     before = tree(here)
     assert "trained any further" in refused("train", "--out", "run-int8", "--resume", "--steps", "99")

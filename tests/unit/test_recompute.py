@@ -103,7 +103,7 @@ def test_small_inputs_inference_and_bf16_keep_everything(blocks):
     assert len(blocks) == 2
 
 
-def test_what_is_made_again_is_made_once_and_only_when_asked_for_by_the_override_too():
+def test_activations_are_recomputed_once_and_by_the_override_too():
     calls = []
 
     def silu(x):

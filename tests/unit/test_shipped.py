@@ -97,7 +97,7 @@ def test_lines_from_a_pipe_are_answered(here, capsys, monkeypatch):
     assert out.count("\n> ") == 4 and out.endswith("> /quit\n") and err == ABOUT_SHIPPED + "\n"
 
 
-def test_its_name_is_one_of_models_only(here, refused):
+def test_shipped_is_the_name_of_a_model_only(here, refused):
     assert "quantised" in refused("train", "--set", "start=shipped")
     (here / "shipped").mkdir()
     for call in (tl.from_pretrained, tl.open_model):

@@ -92,7 +92,7 @@ def outcome(body):
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize("case", CASES)
-def test_what_cannot_be_counted_is_refused(case):
+def test_sizes_that_cannot_be_counted_are_refused(case):
     assert outcome(CASES[case]) in ("done", "refused")
 
 

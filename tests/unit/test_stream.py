@@ -42,7 +42,7 @@ def test_blocks_have_the_pieces_of_the_whole(backend, pattern, text, size):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_there_are_many_blocks(backend):
+def test_blocks_end_where_the_pattern_allows_cuts(backend):
     def count(pattern):
         return len(blocks_of(TEXT, Splitter(pattern), 500))
 
@@ -52,7 +52,7 @@ def test_there_are_many_blocks(backend):
             assert count("gpt4") == 1
 
 
-def test_what_cannot_be_cut_is_bounded(monkeypatch):
+def test_a_block_without_a_cut_is_bounded(monkeypatch):
     monkeypatch.setattr(strings, "LARGEST_BLOCK", 1000)
     with pytest.raises(UserError, match="no place to cut it"):
         blocks_of(b"a" * 2000, Splitter("gpt2"), 100)
@@ -108,7 +108,7 @@ def test_training_reads_the_tokens_of_a_file(tmp_path):
         load_corpus(path)
 
 
-def test_what_cannot_be_read_or_written_is_said(tmp_path):
+def test_token_file_names_what_it_cannot_read_or_write(tmp_path):
     with pytest.raises(UserError, match="No such file"):
         token_file(tmp_path / "nothing", ByteTokenizer())
     (tmp_path / "text").write_bytes(b"text")

@@ -136,7 +136,7 @@ def test_a_wrong_template_in_a_file_is_refused_in_one_line(chat, problem, tmp_pa
     assert "\n" not in str(error.value) and len(str(error.value)) < 300
 
 
-def test_what_cannot_be_written_is_refused():
+def test_chat_templates_refuse_wrong_messages():
     template = CHAT_TEMPLATES["chatml"]
     user = {"role": "user", "content": "x"}
     for wrong in ("user", {}, user | {"role": "judge"}, user | {"role": ["user"]}, user | {"content": None},

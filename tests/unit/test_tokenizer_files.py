@@ -50,7 +50,7 @@ def refused(folder, content, match=None, **options):
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=repr)
-def test_what_is_saved_comes_back(tokenizer, tmp_path):
+def test_a_saved_tokenizer_is_loaded_as_it_was(tokenizer, tmp_path):
     path = tmp_path / "t.json"
     save_tokenizer(tokenizer, path)
     loaded = load_tokenizer(path)
@@ -195,7 +195,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("fields, match", WRONG, ids=range(len(WRONG)))
-def test_what_is_wrong_is_named(fields, match, tmp_path):
+def test_wrong_fields_of_a_tokenizer_file_are_named(fields, match, tmp_path):
     refused(tmp_path, change(**fields), match)
 
 

@@ -267,7 +267,7 @@ def drawn_tokenizers(draw):
 
 
 @given(drawn_tokenizers(), st.text("abcé <|Ġ"))
-def test_what_is_saved_is_loaded(tmp_path_factory, tokenizer, text):
+def test_tokenizers_in_hugging_faces_form_are_loaded_as_they_were(tmp_path_factory, tokenizer, text):
     loaded = through(tokenizer, "huggingface", tmp_path_factory.mktemp("law"))
     assert loaded.fingerprint() == tokenizer.fingerprint() and loaded.vocab_size == tokenizer.vocab_size
     assert loaded.special_tokens == tokenizer.special_tokens and type(loaded) is type(tokenizer)

@@ -224,7 +224,7 @@ def test_places_are_the_librarys(tmp_path):
     assert tokenizer.offsets("Thé cats".encode()) == [(0, 4), (5, 8), (8, 9)]
 
 
-def test_what_goes_wrong_is_one_line(tmp_path):
+def test_errors_of_library_tokenizers_are_one_line(tmp_path):
     tokenizer = load(tmp_path, BERT)
     with pytest.raises(UserError, match="byte 1 of the text is not UTF-8"):
         tokenizer.encode(b"a\xff")

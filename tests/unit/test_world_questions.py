@@ -15,7 +15,7 @@ SUITE = [name for name, kind in KINDS.items()
          if isinstance(kind, QuestionKind) and kind.group in ("suite", "tools")]  # fmt: skip
 
 
-def test_there_are_many_kinds_each_asked_in_two_ways_or_more():
+def test_the_suite_has_many_kinds_with_two_ways_to_ask():
     assert len(SUITE) >= 30
     assert all(len(KINDS[name].asks) > 1 for name in SUITE)
 
@@ -66,5 +66,5 @@ def test_no_two_kinds_have_one_name():
      + " Is it so that every baker is a doctor? yes"),
     ("facts", f"An {WORLD.people[0].owns} belongs to {WORLD.people[0].name}."),
 ])  # fmt: skip
-def test_what_is_never_written_is_not_read(name, text):
+def test_questions_that_are_never_written_are_not_read(name, text):
     assert KINDS[name].read(WORLD, text) is None
