@@ -54,6 +54,16 @@ def new_training(folder, text, **settings):
     return Training(run, setup)
 
 
+def begun(folder, base, data, **settings):
+    """Return a new run, and its setup, with the weights of the run `base` and its settings of training."""
+    of_base = Run(base).read().config.flat()
+    settings = {name: value for name, value in of_base.items() if name.startswith("train.")} | settings
+    setup = prepare(make_config(settings | {"data": str(data), "start": str(base)}))
+    run = Run(folder)
+    run.create(setup.record(), setup.tokenizer)
+    return run, setup
+
+
 def resumed_training(folder, **settings):
     """Open a run again and go to its last checkpoint."""
     run = Run(folder)

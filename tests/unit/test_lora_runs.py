@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_start import begun
-from tiny_run import outcome, resumed_training
+from tiny_run import begun, outcome, resumed_training
 
 import tinyllm as tl
 from tinyllm import nn

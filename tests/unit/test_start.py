@@ -5,23 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny_run import new_training, resumed_training
+from tiny_run import begun, new_training, resumed_training
 
 import tinyllm as tl
 from tinyllm.errors import UserError
 from tinyllm.models import save_weights
 from tinyllm.runs.recipe import Frame
 from tinyllm.runs.start import hash_weights
-
-
-def begun(folder, base, data, **settings):
-    """Return a new run, and its setup, with the weights of the run `base` and its settings of training."""
-    of_base = tl.Run(base).read().config.flat()
-    settings = {name: value for name, value in of_base.items() if name.startswith("train.")} | settings
-    setup = tl.prepare(tl.make_config(settings | {"data": str(data), "start": str(base)}))
-    run = tl.Run(folder)
-    run.create(setup.record(), setup.tokenizer)
-    return run, setup
 
 
 def same(model, other):
