@@ -4,9 +4,9 @@ import pytest
 from plugin_run import set_up
 
 from tinyllm.course.checker import judge_task
-from tinyllm.course.syllabus import Task
+from tinyllm.course.syllabus import Exercise
 
-SOFTMAX = Task("softmax", "softmax")
+SOFTMAX = Exercise("softmax", "softmax")
 
 
 @pytest.fixture

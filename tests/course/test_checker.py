@@ -14,7 +14,7 @@ from tinyllm.course.diagnose import Shrinker
 from tinyllm.course.drawing import MOST_FLOPS, properties
 from tinyllm.course.naming import READABLE, name_mistake, weight
 from tinyllm.course.reference_solution import solved, source
-from tinyllm.course.syllabus import Task, find_lesson, syllabus
+from tinyllm.course.syllabus import Exercise, find_lesson, syllabus
 from tinyllm.course.workers import Failure, Launcher
 from tinyllm.ops import OPS
 from tinyllm.testing import VARIANTS
@@ -26,7 +26,7 @@ from tinyllm.testing.relations import bind
 ASKED = [(lesson, task) for lesson in syllabus() for task in lesson.tasks if task.kind == "op"]
 TASKS = {task.op: task for _, task in ASKED}
 OTHERS = [(op, function) for op in TASKS for function in VARIANTS.get(op, ())]
-SOFTMAX = Task("softmax", "softmax")
+SOFTMAX = Exercise("softmax", "softmax")
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_failure_is_explained_on_an_input_that_can_be_read(check, monkeypatch)
     """Without looking for the smallest, which a grader cannot afford: attention's own cases are longer."""
     monkeypatch.setattr("tinyllm.course.naming.every_edit", lambda name: [])  # the listed mistakes only
     wrong = "def attention(q, k, v, causal=True, lengths=None):\n    return q, q[..., 0]\n"
-    assert len(check(wrong, Task("attention", "attention"), effort=0, count=20).smallest_input) < READABLE
+    assert len(check(wrong, Exercise("attention", "attention"), effort=0, count=20).smallest_input) < READABLE
 
 
 def test_mistakes_that_are_tried_say_nothing_of_their_own(recwarn):
@@ -85,7 +85,7 @@ def test_mistakes_that_are_tried_say_nothing_of_their_own(recwarn):
 
 def test_a_result_of_the_wrong_form_gets_no_step_and_warns_nobody(check, recwarn):
     """That a variable differs says nothing where only the number or the type of the results is wrong."""
-    verdict = check("def cross_entropy(*args):\n    return 1.0", Task("cross_entropy", "cross_entropy"))
+    verdict = check("def cross_entropy(*args):\n    return 1.0", Exercise("cross_entropy", "cross_entropy"))
     assert verdict.message == "it should return 2 results, not 1" and verdict.step is None
     assert verdict.broken[0] == FORM and not [w for w in recwarn if "mistakes" in w.filename]
 

@@ -14,7 +14,7 @@ from tinyllm.course.checker import judge
 from tinyllm.course.drawing import properties
 from tinyllm.course.fork_server import descendants
 from tinyllm.course.reference_solution import solved
-from tinyllm.course.syllabus import Task
+from tinyllm.course.syllabus import Exercise
 from tinyllm.course.workers import Launcher, why_not
 from tinyllm.testing.properties import STEADY
 
@@ -26,7 +26,7 @@ def send(header, body=b""):
     data = header if isinstance(header, bytes) else json.dumps(header).encode()
     sock.sendall(struct.pack("<4sI", b"TLW1", len(data)) + data + body)
 """
-SOFTMAX = Task("softmax", "softmax")
+SOFTMAX = Exercise("softmax", "softmax")
 ORDINARY = "correct results on ordinary numbers"
 SHORT = {"memory": 3 * 2**27, "cpu_seconds": 1}
 FENCED = pytest.mark.skipif(bool(why_not("landlock")), reason=f"landlock: {why_not('landlock')}")

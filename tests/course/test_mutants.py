@@ -8,7 +8,7 @@ import pytest
 
 from tinyllm.course import mutants
 from tinyllm.course.answer_keys import answers, read
-from tinyllm.course.syllabus import Task, find_lesson
+from tinyllm.course.syllabus import Exercise, find_lesson
 from tinyllm.testing import MISTAKES, VARIANTS
 
 TASKS = find_lesson(11).tasks
@@ -21,7 +21,7 @@ def judge_test(judge):
     """Judge a test of softmax, or of another op, by its source."""
 
     def run(source, op="softmax", **options):
-        return judge("import numpy as np\n\n" + source, Task(f"test_{op}", op, "tests"), **options)
+        return judge("import numpy as np\n\n" + source, Exercise(f"test_{op}", op, "tests"), **options)
 
     return run
 

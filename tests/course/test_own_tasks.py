@@ -29,7 +29,7 @@ def folder(here):
     own_tasks.write_template("own/100_averages")
     yield Path("own/100_averages")
     for name in set(OPS) - before:
-        own_tasks.forget(own_tasks.Lesson(20, "", "", "", 0, 0, 0, (), (own_tasks.Task(name, name),), ()))
+        own_tasks.forget(own_tasks.Lesson(20, "", "", "", 0, 0, 0, (), (own_tasks.Exercise(name, name),), ()))
 
 
 def hand_in(student, text):

@@ -13,7 +13,7 @@ from tinyllm.course.classroom.collect import Submission
 from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.fork_server import asleep
 from tinyllm.course.reference_solution import solved
-from tinyllm.course.syllabus import Task, find_lesson
+from tinyllm.course.syllabus import Exercise, find_lesson
 from tinyllm.ops import OPS
 
 CODE = """
@@ -75,7 +75,7 @@ def test_processor_time_is_counted_and_neither_calls_nor_tests_are_timed_by_the_
         assert worker.call("burn", (1.0,)) == 1 and worker.looks < 2  # it works, so it is not asleep
         assert sys.platform != "linux" or launcher.used() - used > 0.9  # also while it runs
     assert sys.platform == "win32" or 0.9 < launcher.cpu - before < 4
-    task = Task("test_softmax", "softmax", "tests")
+    task = Exercise("test_softmax", "softmax", "tests")
     failure, bench = mutants.run_test(task, start, OPS["softmax"].reference)
     assert failure is None and bench.calls == 1
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tinyllm.course.syllabus import Task, find_lesson
+from tinyllm.course.syllabus import Exercise, find_lesson
 from tinyllm.files import read_toml
 
 NAMELESS = ("ran for more than", "does not compile", "it calls abort()")  # no output to compare
@@ -49,7 +49,7 @@ def read(number: int) -> dict[str, Any]:
     return read_toml(find_lesson(number).path / "answers.toml")
 
 
-def answers(task: Task) -> Answers:
+def answers(task: Exercise) -> Answers:
     """Return the right and wrong answers to a task in C or to a property test."""
     return kernels(task.op) if task.kind == "c" else suites(task)
 
@@ -92,7 +92,7 @@ def catalogue(op: str) -> tuple[list[str], str]:
     return [answer.sentence for answer in chosen], "".join(pieces)
 
 
-def suites(task: Task) -> Answers:
+def suites(task: Exercise) -> Answers:
     """Return right and wrong property tests of an op, for a task of lesson 11."""
     every = read(11)
     found = every[task.op]

@@ -21,7 +21,7 @@ from tinyllm.course.blame import perturbed, tolerances
 from tinyllm.course.checker import Verdict, complaint, format_failure, unusable
 from tinyllm.course.lesson_runner import note
 from tinyllm.course.plugins import PartFailure, Plugin, plug_in
-from tinyllm.course.syllabus import Task, find_lesson
+from tinyllm.course.syllabus import Exercise, find_lesson
 from tinyllm.course.workers import Failure
 from tinyllm.course.workspace import short_path
 from tinyllm.errors import UserError
@@ -154,7 +154,7 @@ def expect(variant: int) -> None:
         tolerance(seed)
 
 
-def judge(task: Task, start: Callable[[], Any], folder: Path | None = None, variant: int = 0,
+def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, variant: int = 0,
           **options: Any) -> Verdict:
     """Check that a GPT learns with the functions of an exercise. The arguments are as in `checker.judge`."""
     titles = [ALONE.format(op) for op in PARTS]

@@ -18,7 +18,7 @@ from typing import Any
 from tinyllm.course.diagnose import diagnose, seconds_left
 from tinyllm.course.drawing import CASES_PER_TASK, properties
 from tinyllm.course.failures import ask, complaint, format_failure, results_of
-from tinyllm.course.syllabus import Lesson, Task
+from tinyllm.course.syllabus import Exercise, Lesson
 from tinyllm.course.workers import Failure, Launcher, printable
 from tinyllm.course.workspace import hints
 from tinyllm.testing.check import bits
@@ -61,7 +61,7 @@ def as_record(lesson: Lesson, verdict: Verdict) -> dict[str, Any]:
 JUDGES = {"op": "checker", "c": "kernels", "tests": "mutants", "run": "capstone"}  # kind of task -> module
 
 
-def judge_task(task: Task, start: Callable[[], Any], folder: Path, **options: Any) -> Verdict:
+def judge_task(task: Exercise, start: Callable[[], Any], folder: Path, **options: Any) -> Verdict:
     """Check a task of any kind. `folder` contains the student's files; options are passed to `judge`."""
     module = importlib.import_module(f"tinyllm.course.{JUDGES[task.kind]}")  # it may import this module
     return module.judge(task, start, folder=folder, **options)
@@ -71,7 +71,7 @@ PATIENCE = 9  # seconds of processor time for all that wrong answers to a lesson
 CALL_SECONDS = 0.75  # for one call then: right functions on small arrays need up to 0.2, also with loops
 
 
-def judge_lesson(tasks: Iterable[Task], launcher: Launcher, path: Path, soon: bool = False,
+def judge_lesson(tasks: Iterable[Exercise], launcher: Launcher, path: Path, soon: bool = False,
                  judge: Callable[..., Verdict] = judge_task, **options: Any) -> Iterator[tuple[Verdict, str]]:
     """Check tasks in a student's file; yield each Verdict with the first lines that the code printed.
 
@@ -121,7 +121,7 @@ def first_lines(output: bytes | bytearray) -> str:
     return "\n".join(printable(line, 200) for line in lines[:5] if line.strip())
 
 
-def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, variant: int = 0,
+def judge(task: Exercise, start: Callable[[], Any], count: int = CASES_PER_TASK, variant: int = 0,
           explain: bool = True, folder: Path | None = None, effort: int = SHRINK_EXAMPLES,
           known: Sequence[tuple] = (), cut: Callable[..., Any] | None = None,
           every: dict[str, list[tuple]] | None = None,
@@ -173,7 +173,7 @@ def judge(task: Task, start: Callable[[], Any], count: int = CASES_PER_TASK, var
         return explained(why, task, start, broken, verdict, effort, known, numbers, cut, timer)
 
 
-def explained(why: Failure | str, task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]],
+def explained(why: Failure | str, task: Exercise, start: Callable[[], Any], broken: dict[str, list[tuple]],
               verdict: Any, *more: Any) -> Verdict:
     """Search for the cause of a failure with `diagnose`; if this raises, return a verdict without a cause."""
     try:
@@ -183,7 +183,7 @@ def explained(why: Failure | str, task: Task, start: Callable[[], Any], broken: 
         return verdict(state="failed", message=printable(message))
 
 
-def complaints(task: Task, title: str, worker: Any, cases: Sequence[tuple],
+def complaints(task: Exercise, title: str, worker: Any, cases: Sequence[tuple],
                first: Callable[[str, str], Any] | None, left: Callable[[], float]) -> Iterator[tuple]:
     """Yield (case, what is wrong) for each case that violates the property `title`; call `first` once.
 
@@ -205,7 +205,7 @@ def unanswered(why: Failure | str) -> bool:
     return isinstance(why, Failure) and why.state != "failed"
 
 
-def wrong_later(task: Task, start: Callable[[], Any], every: dict[str, list[tuple]],
+def wrong_later(task: Exercise, start: Callable[[], Any], every: dict[str, list[tuple]],
                 seed: int, left: Callable[[], float]) -> list[tuple]:
     """Check that a function gives the same results after many calls; return pairs (case, what is wrong).
 
@@ -229,13 +229,13 @@ def wrong_later(task: Task, start: Callable[[], Any], every: dict[str, list[tupl
             for args, one, other in zip(every[STEADY], first, last, strict=True) if one != other]  # fmt: skip
 
 
-def output_bits(task: Task, worker: Any, args: tuple) -> Any:
+def output_bits(task: Exercise, worker: Any, args: tuple) -> Any:
     """Return the bits of the results that the student's function gives on a case, or a Failure."""
     answer = ask(task.op, worker, task.name, args)
     return answer if isinstance(answer, Failure) else bits(list(results_of(task.op, *answer)))
 
 
-def unusable(task: Task, failure: Failure, every: Sequence[str] | dict[str, Any]) -> Verdict:
+def unusable(task: Exercise, failure: Failure, every: Sequence[str] | dict[str, Any]) -> Verdict:
     """Return the verdict for a file that cannot be imported: no property holds."""
     state = "blocked" if failure.state == "failed" else failure.state
     message = format_failure(failure)

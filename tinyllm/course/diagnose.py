@@ -31,7 +31,7 @@ from tinyllm.course.failures import (
 from tinyllm.course.fork_server import Steps
 from tinyllm.course.matching import alike, form_error
 from tinyllm.course.naming import READABLE, confirming, name_mistake, usual, weight
-from tinyllm.course.syllabus import Task
+from tinyllm.course.syllabus import Exercise
 from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
 from tinyllm.testing.catalog import CASES, QUIET, draw_cases, without_found_constants
@@ -60,8 +60,8 @@ class Cases(NamedTuple):
     fine: list[tuple]
 
 
-def diagnose(task: Task, start: Callable[[], Any], broken: dict[str, list[tuple]], verdict: Any, effort: int,
-             known: Sequence[tuple] = (), tried: Sequence[tuple] = (),
+def diagnose(task: Exercise, start: Callable[[], Any], broken: dict[str, list[tuple]], verdict: Any,
+             effort: int, known: Sequence[tuple] = (), tried: Sequence[tuple] = (),
              cut: Callable[..., Any] | None = None,
              timer: Callable[[], Callable[[], float]] | None = None) -> Any:
     """Find the smallest input that fails and the mistake that causes it, and return the verdict.

@@ -27,7 +27,7 @@ from tinyllm.course.drawing import CASES_PER_TASK, properties
 from tinyllm.course.elf_symbols import refusal, runs_at_load
 from tinyllm.course.failures import INSIDE, out_of_bounds
 from tinyllm.course.guard_pages import CALLS, GUARD, matrices
-from tinyllm.course.syllabus import Task
+from tinyllm.course.syllabus import Exercise
 from tinyllm.course.workers import Failure, Launcher, printable, without_scratch
 from tinyllm.course.workspace import lay_out
 from tinyllm.errors import UserError
@@ -180,7 +180,7 @@ def known_mistakes(launcher: Launcher, op: str, folder: Path) -> Iterator[list[t
         yield [(said, functools.partial(run, i)) for i, said in enumerate(catalogue(op)[0])]
 
 
-def judge(task: Task, start: Callable[[], Any], folder: Path | None = None, count: int = CASES_PER_TASK,
+def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, count: int = CASES_PER_TASK,
           variant: int = 0, first: Callable[[str, str], Any] = lambda task, message: None,
           **options: Any) -> Verdict:
     """Check a C function. The arguments are as in `checker.judge`.
@@ -214,7 +214,7 @@ def judge(task: Task, start: Callable[[], Any], folder: Path | None = None, coun
             options |= {"every": every, "known": known, "cut": functools.partial(matrices, task.op),
                         "first": lambda _, message: first(task.name, message)}  # fmt: skip
             kernel = functools.partial(launcher.start, runner, limits)
-            verdict = checker.judge(Task(task.op, task.op), kernel, **options)
+            verdict = checker.judge(Exercise(task.op, task.op), kernel, **options)
     message = verdict.message
     if "got nan" in message and not verdict.mistake:
         message += "; y is full of NaN before the call: is each element set?"

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm.course.checker import Verdict, format_failure, unusable
-from tinyllm.course.syllabus import Task
+from tinyllm.course.syllabus import Exercise
 from tinyllm.course.workers import Failure, printable
 from tinyllm.ops import OPS
 from tinyllm.testing import MISTAKES, VARIANTS
@@ -76,7 +76,7 @@ def size(value: Any) -> int:
     return 1 if not isinstance(value, int) or abs(value) < 2**63 else LARGEST + 1
 
 
-def judge(task: Task, start: Callable[[], Any], **options: Any) -> Verdict:
+def judge(task: Exercise, start: Callable[[], Any], **options: Any) -> Verdict:
     """Check a property test. The arguments are as in `checker.judge`."""
     mutants, correct = MISTAKES[task.op], [OPS[task.op].reference, *VARIANTS.get(task.op, [])]
     unknown = tuple(f"correct about mutant {i}" for i in range(1, len(mutants) + 1))
@@ -122,7 +122,7 @@ def no_judgement(run: tuple[Failure | None, Bench]) -> bool:
     return run[0] is not None and run[0].state != "failed"
 
 
-def run_all(task: Task, start: Callable[[], Any], correct: list[Callable[..., Any]], mutants: list[tuple],
+def run_all(task: Exercise, start: Callable[[], Any], correct: list[Callable[..., Any]], mutants: list[tuple],
             ) -> list[tuple[Failure | None, Bench]]:  # fmt: skip
     """Run a test on every implementation; return the results of `run_test`, right implementations first.
 
@@ -142,7 +142,7 @@ def run_all(task: Task, start: Callable[[], Any], correct: list[Callable[..., An
     return [runs[i] for i in range(len(functions))]
 
 
-def run_test(task: Task, start: Callable[[], Any],
+def run_test(task: Exercise, start: Callable[[], Any],
              function: Callable[..., Any]) -> tuple[Failure | None, Bench]:
     """Run the student's test on an implementation; return (Failure or None, the Bench that was used)."""
     bench = Bench(task.op, function)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tinyllm.course import protocol
 from tinyllm.course.drawing import defaults, properties
 from tinyllm.course.plugins import import_file
-from tinyllm.course.syllabus import Lesson, Task, lessons_folder
+from tinyllm.course.syllabus import Exercise, Lesson, lessons_folder
 from tinyllm.course.workspace import hints
 from tinyllm.errors import UserError
 from tinyllm.files import read_text
@@ -54,7 +54,7 @@ def load_lesson(folder: str | Path) -> Lesson:
     texts = [read_text(home / name, 2**20, "utf-8-sig") for name in FILES]
     functions, stub, title = read_reference(texts[0], home / FILES[0])
     version = hashlib.sha256("\0".join(texts + helpers(home)).encode()).hexdigest()
-    tasks = tuple(Task(name, name) for name in functions)
+    tasks = tuple(Exercise(name, name) for name in functions)
     own: Any = {"home": str(home), "stub": stub, "version": version}
     lesson = Lesson(number, home.name, title, "", 0, 0, 0, (), tasks, (), **own)
     hints(lesson, functions[0])  # raises now, not when a student asks for a hint

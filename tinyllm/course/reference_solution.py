@@ -6,7 +6,7 @@ import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tinyllm.course.syllabus import Task
+from tinyllm.course.syllabus import Exercise
 from tinyllm.ops import shapes
 from tinyllm.ops.registry import OPS, Op
 from tinyllm.testing.edits import strip_types
@@ -14,7 +14,7 @@ from tinyllm.testing.edits import strip_types
 STANDARD = "import math\nimport heapq\nfrom itertools import pairwise\n\nimport numpy as np\n\n"
 
 
-def solved(task: Task) -> str:
+def solved(task: Exercise) -> str:
     """Return an exercise in which a task is solved with the code of the op and the functions it calls."""
     return source([OPS[task.op].reference])
 

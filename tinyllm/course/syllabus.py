@@ -1,4 +1,4 @@
-"""Read the lessons and their tasks from `lessons/syllabus.toml`."""
+"""Read the lessons and their exercises from `lessons/syllabus.toml`."""
 
 import functools
 import re
@@ -11,8 +11,8 @@ from tinyllm.files import read_text, read_toml
 
 
 @dataclass(frozen=True)
-class Task:
-    """A function for a student to write.
+class Exercise:
+    """A function for a student to write. Files and commands of the course call it a task.
 
     op: the op that the function must equal.
     kind: "op", "c" (a C function), "tests" (a property test) or "run" (a training).
@@ -37,7 +37,7 @@ class Lesson:
     seconds: int
     memory: int
     imports: tuple[str, ...]
-    tasks: tuple[Task, ...]
+    tasks: tuple[Exercise, ...]
     expected: tuple
     previews: tuple[str, ...] = ()
     mine: dict[str, Any] | None = None
@@ -70,13 +70,13 @@ class Lesson:
         """Return the expectations in syllabus.toml that the output of lesson.py does not meet."""
         return [promise for promise in self.expected if not kept(promise, output)]
 
-    def task(self, name: str) -> Task:
-        """Return the task with a given name. Raises UserError if there is none."""
+    def task(self, name: str) -> Exercise:
+        """Return the exercise with a given name. Raises UserError if there is none."""
         for task in self.tasks:
             if task.name == name:
                 return task
         have = ", ".join(task.name for task in self.tasks)
-        raise UserError(f"lesson {self.number} has no task {name!r}; it has {have}")
+        raise UserError(f"lesson {self.number} has no exercise {name!r}; it has {have}")
 
 
 def kept(promise: dict[str, Any], output: str) -> bool:
@@ -118,7 +118,7 @@ def _lesson(fields):
 
 
 def _task(name, kind="op", op=None, model=""):
-    return Task(name, op or name, kind, model)
+    return Exercise(name, op or name, kind, model)
 
 
 def find_lesson(number: int | str) -> Lesson:

@@ -24,7 +24,7 @@ from tinyllm.course.classroom.queue import CONTEXT
 from tinyllm.course.kernels import NONE, find_compiler
 from tinyllm.course.own_tasks import ensure
 from tinyllm.course.reference_solution import solved
-from tinyllm.course.syllabus import Lesson, Task
+from tinyllm.course.syllabus import Exercise, Lesson
 from tinyllm.course.workers import Failure, Launcher
 from tinyllm.errors import UserError
 from tinyllm.testing import MISTAKES, VARIANTS
@@ -104,7 +104,7 @@ def run_selftest(course: Course, level: str, step: Callable[[Row], Any] = lambda
     return rows
 
 
-def try_task(lesson: Lesson, task: Task, level: str) -> Row:
+def try_task(lesson: Lesson, task: Exercise, level: str) -> Row:
     """Test the grader on one task."""
     ensure(lesson)
     specs = contextlib.nullcontext() if task.kind == "run" else specs_only()  # training runs on the kernels
