@@ -54,15 +54,15 @@ def test_arguments_reach_the_function():
 
 def test_an_option_may_stand_between_arguments():
     @command.command("go")
-    def go(run: str, file: str | None = None, *, tag: list[str] | None = None, json: bool = False):
-        """Do it.
+    def go(run: str, file: str | None = None, *, tag: list[str] | None = None, json_: bool = False):
+        """Do it: `json_` is --json.
 
         RUN      the run
         FILE     another
         --tag T  a tag
         --json   do it
         """
-        return run, file, tag, json
+        return run, file, tag, json_
 
     assert run("go a --json b") == ("a", "b", None, True)
     assert run("go a --tag x b --tag y") == ("a", "b", ["x", "y"], False)

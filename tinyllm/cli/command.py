@@ -82,7 +82,7 @@ def _read(words: tuple[str, ...], function: Callable, extend: Callable | None) -
             lines |= dict(_argument_lines(rows))
         else:
             description.append(paragraph)
-    named = [p.name for p in _parameters(function)]
+    named = [_shown(p) for p in _parameters(function)]
     if sorted(lines) != sorted(named):
         odd = ", ".join(sorted(set(lines) ^ set(named)))
         raise TypeError(f"`tinyllm {' '.join(words)}`: signature and docstring disagree about {odd}")
@@ -120,6 +120,11 @@ def _parameters(function: Callable) -> list[inspect.Parameter]:
     return [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
 
 
+def _shown(p: inspect.Parameter) -> str:
+    """Return the name of a parameter for users: `set_` is --set, because `set` has a meaning in Python."""
+    return p.name.removesuffix("_")
+
+
 def add_commands(first: str, what: str, add: Callable[..., argparse.ArgumentParser]) -> None:
     """Build the parsers of the registered commands whose first word is `first`.
 
@@ -142,13 +147,14 @@ def add_commands(first: str, what: str, add: Callable[..., argparse.ArgumentPars
 def _fill(parser: argparse.ArgumentParser, c: Command) -> None:
     hints = typing.get_type_hints(c.function)
     for p in _parameters(c.function):
-        metavar, text = c.lines[p.name]
+        metavar, text = c.lines[_shown(p)]
         _add_argument(parser, p, hints.get(p.name, str), metavar, text)
     if c.extend:
         c.extend(parser)
 
     def call(args: argparse.Namespace) -> int | None:
         values = {name: value for name, value in vars(args).items() if name != "_call"}
+        values |= {p.name: values.pop(_shown(p)) for p in _parameters(c.function)}
         first = [p.name for p in _parameters(c.function) if p.kind is p.POSITIONAL_OR_KEYWORD]
         positional = [values.pop(name) for name in first]
         return c.function(*positional, **values)
@@ -160,7 +166,7 @@ def _add_argument(parser: argparse.ArgumentParser, p: inspect.Parameter, hint: A
                   text: str) -> None:  # fmt: skip
     many, choices, kind = _kind(hint)
     is_option, has_default = p.kind is p.KEYWORD_ONLY, p.default is not p.empty
-    names = [f"--{p.name.replace('_', '-')}"] if is_option else [p.name]
+    names = [f"--{_shown(p).replace('_', '-')}"] if is_option else [_shown(p)]
     settings: dict[str, Any] = {"help": text.replace("%", "%%")}
     if kind is bool:
         parser.add_argument(*names, action="store_true", **settings)
@@ -172,10 +178,10 @@ def _add_argument(parser: argparse.ArgumentParser, p: inspect.Parameter, hint: A
         if many:
             settings |= {"nargs": "+"} if (metavar or "").endswith("...") else {"action": "append"}
         settings |= {"required": not has_default}
-        settings["metavar"] = (metavar or "").removesuffix(" ...") or (None if choices else p.name.upper())
+        settings["metavar"] = (metavar or "").removesuffix(" ...") or (None if choices else _shown(p).upper())
     else:
         settings["nargs"] = ("*" if has_default else "+") if many else ("?" if has_default else None)
-        settings["metavar"] = metavar or p.name.upper()
+        settings["metavar"] = metavar or _shown(p).upper()
     parser.add_argument(*names, **settings)
 
 
