@@ -24,8 +24,8 @@ ASKED = 300
 def corpus(n):
     """Return captions and questions of training in turn; the last are for validation."""
     first, second = (load_corpus(f"world:{kind},n={n}") for kind in KINDS)
-    both = tuple(example for pair in zip(first.shown, second.shown, strict=True) for example in pair)
-    return dataclasses.replace(first, name="pictures", data=first.data + second.data, shown=both)
+    both = tuple(page for pair in zip(first.documents, second.documents, strict=True) for page in pair)
+    return dataclasses.replace(first, name="pictures", data=first.data + second.data, documents=both)
 
 
 def unseen(task, known):

@@ -37,8 +37,8 @@ folder = begin()
 
 def claims(dials):
     """Sentences of the world, and the word that follows them."""
-    corpus = load_corpus(f"world:sentiment,depth=1,{dials}")
-    return [(text, answer.split()[0]) for text, answer in corpus.pairs]
+    found = load_corpus(f"world:sentiment,depth=1,{dials}").documents
+    return [(each.prompt, each.answer.split()[0]) for each in found]
 
 
 told = [f"{text} {word}" for text, word in
@@ -247,8 +247,10 @@ print(f"all of b alike: {float(loss):.4f}, and ln 4 = {np.log(4):.4f}")
 # and let each sentence look for its own.
 
 # %%
-pairs = load_corpus("world:translation,n=6000").pairs
-unseen = load_corpus("world:translation,n=100,split=test").pairs
+pairs = [(each.prompt, each.truth) for each in
+         load_corpus("world:translation,n=6000").documents]  # fmt: skip
+unseen = [(each.prompt, each.truth) for each in
+          load_corpus("world:translation,n=100,split=test").documents]  # fmt: skip
 text = "".join(f"{english}\n{other}\n" for english, other in pairs[:3000])
 bilingual = make_tokenizer("word", text.encode())
 

@@ -118,8 +118,10 @@ figures = [curves("Buckets of distances", "bucket by distance to an earlier "
 # meet that never met in training: nothing can be looked up.
 
 # %%
-pairs = load_corpus("world:translation,n=12000").pairs
-unseen = load_corpus("world:translation,n=100,split=test").pairs
+pairs = [(each.prompt, each.truth) for each in
+         load_corpus("world:translation,n=12000").documents]  # fmt: skip
+unseen = [(each.prompt, each.truth) for each in
+          load_corpus("world:translation,n=100,split=test").documents]  # fmt: skip
 for english, other in pairs[:3]:
     print(f"{english}\n    {other}")
 

@@ -19,7 +19,7 @@ MISTAKES = {  # a command line -> a part of the answer
     "tokeniser train": "did you mean `tinyllm tokenizer`?",
     "qqqq": "`tinyllm --help` lists the commands",
     "check 4 a.py b.py": "unrecognized arguments: b.py (see `tinyllm check --help`)",
-    "train --mine 4 6": "there is no recipe '6'; there are classify, pretrain, sft",
+    "train --mine 4 6": "there is no recipe '6'; there are classify, denoise, diffusion, pretrain, sft, ",
     "--nonsense": "unrecognized arguments: --nonsense (see `tinyllm --help`)",
     "\x1b[2J" + "x" * 500: "there is no command '\\x1b[2J",
     "data show": "required: NAME",

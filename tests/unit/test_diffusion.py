@@ -158,7 +158,7 @@ def test_wrong_settings_are_refused(options):
 
 def test_a_run_learns_to_write_and_writes(tmp_path):
     sizes = {f"model.{name}": SIZES[name] for name in ("layers", "width", "heads", "hidden", "context")}
-    settings = {"model.type": "bert", "data": "pydocs", "train.steps": 3, "pretrain.diffusion": True, **sizes}
+    settings = {"model.type": "bert", "data": "pydocs", "train.steps": 3, "recipe": "diffusion", **sizes}
     setup = tl.prepare(tl.make_config(settings))
     events = list(setup.train())
     losses = [event.val_loss for event in events if hasattr(event, "val_loss")]
@@ -178,8 +178,8 @@ def test_a_run_learns_to_write_and_writes(tmp_path):
 
 def test_the_command_writes_with_an_encoder(here, printed, refused):
     sizes = [f"--set=model.{name}={SIZES[name]}" for name in ("layers", "width", "heads", "hidden")]
-    more = ["--model", "bert", "--set", "pretrain.diffusion=true", "--set", "model.context=60", *sizes]
-    assert "it writes:\n" in printed("train", "--data", "pydocs", "--steps", "2", "--out", "run", *more)
+    more = ["--out", "run", "--model", "bert", "--set", "model.context=60", *sizes]
+    assert "it writes:\n" in printed("train", "diffusion", "--data", "pydocs", "--steps", "2", *more)
     words = ["generate", "run", "--prompt", "The", "--tokens", "20", "--unmask", "4"]
     text = printed(*words)
     assert text.startswith("The") and len(text) == 24

@@ -17,8 +17,8 @@ from tinyllm.decode.fill import classes, fill
 from tinyllm.errors import UserError
 from tinyllm.models import build
 from tinyllm.nn.encoder import padded
-from tinyllm.runs.recipes.classify import TextBatch, read_examples
-from tinyllm.runs.recipes.pretrain import begin_words
+from tinyllm.runs.recipes.classify import TextBatch
+from tinyllm.runs.recipes.denoise import begin_words
 from tinyllm.tokenizer import CharTokenizer, load_tokenizer, make_tokenizer, save_tokenizer
 from tinyllm.train.objectives import guess, masked_token, same_meaning
 
@@ -160,25 +160,9 @@ def test_special_tokens_are_added_once_and_survive(tmp_path, tokenizer):
         assert load_tokenizer(tmp_path / "t.json").special_tokens == made.special_tokens
 
 
-@pytest.mark.parametrize("data, found", [
-    ('{"text": "a", "label": "x"}\n\n{"text": "a", "second": "b", "label": "y"}\n',
-     [("a", None, "x"), ("a", "b", "y")]),
-    ("a\tx\r\na\tb\ty\n", [("a", None, "x"), ("a", "b", "y")]),
-])  # fmt: skip
-def test_examples_are_read(data, found):
-    assert read_examples(Corpus("x", data.encode())) == found
-
-
-@pytest.mark.parametrize("line", ["a", "a\tb\tc\td", "\tx", '{"text": "a"}', '{"text": 1, "label": "x"}', "{",
-                                  '{"text": "a", "label": ["x"]}'])  # fmt: skip
-def test_lines_that_are_no_examples_are_named(line):
-    with pytest.raises(UserError, match=r"some\.tsv line 2 is no example"):
-        read_examples(Corpus("some.tsv", f"a\tx\n{line}\n".encode()))
-
-
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
 def test_batches_of_masked_models_are_functions_of_the_step(kind):
-    config = tl.make_config(SMALL | {"model.type": kind, "pretrain.whole_words": True})
+    config = tl.make_config(SMALL | {"model.type": kind, "denoise.whole_words": True})
     setup = tl.prepare(config, Corpus("x", TEXT.encode()))
     ids, special = setup.tokenizer.special_tokens, setup.model.special_tokens
     batch = setup.plan.batches(3)
@@ -213,7 +197,8 @@ def test_a_masked_model_is_trained_continued_fine_tuned_and_asked(here, capsys, 
     assert {name for name, _ in json.loads(capsys.readouterr().out)["guesses"][0]} == {"cat", "dog"}
     assert tl.open_model("b").model.config.labels == ["cat", "dog"]
     assert main([*train, "classes.tsv", "--out", "c", "--model", "gpt"]) == 2
-    assert "classify cannot train a gpt2: it needs bert, distilbert, roberta" in capsys.readouterr().err
+    told = "classify cannot train a gpt2: it needs bert, distilbert, roberta; recipes for a gpt2 are pretrain"
+    assert told in capsys.readouterr().err
     (here / "one.tsv").write_text("the cat\tcat\n" * 20)
     assert "1 classes: give examples of 2" in refused(*train, "one.tsv", "--out", "d", "--model", "bert")
 

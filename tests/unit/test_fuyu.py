@@ -204,7 +204,7 @@ def test_what_cannot_be_done_with_pictures_is_refused(run, refused):
     train = ("train", "sft", "--model", "fuyu", "--data", "world:caption,n=60", "--out", "other")
     assert "has some: use `tinyllm train sft`" in refused("train", *train[2:])
     assert "sft.packed is for texts" in refused(*train, "--set", "sft.packed=true")
-    assert "context of 20 cuts off every answer" in refused(*train, "--set", "model.context=20")
+    assert "has room for a target" in refused(*train, "--set", "model.context=20")
     assert not pathlib.Path("other").exists()
 
 
@@ -221,7 +221,8 @@ def test_a_ppm_file_comes_back(tmp_path_factory, shape, seed):
 
 def test_questions_are_shown_without_the_number_of_their_page():
     corpus = tl.data.load_corpus("world:picture_question,n=20")
-    for (picture, prompt, answer), pair in zip(corpus.shown, corpus.pairs, strict=True):
-        assert pair[0].startswith("Page ") and pair[0].endswith(f": {prompt}") and pair[1] == answer
+    for (picture, prompt, answer), page in zip(corpus.shown, corpus.documents, strict=True):
+        assert page.prompt.startswith("Page ") and page.prompt.endswith(f": {prompt}")
+        assert page.answer.lstrip() == answer
         assert picture.shape == (16, 16, 3) and "Page" not in prompt
     assert tl.data.load_corpus("world:parity,n=3").shown == ()

@@ -251,7 +251,7 @@ def test_a_text_is_learnt_by_its_hidden_spans(tmp_path):
     losses = [event.val_loss for event in events if hasattr(event, "val_loss")]
     assert losses[-1] < losses[0]
     with pytest.raises(UserError, match="hide less"):
-        trained(tmp_path, "to be or not to be. " * 40, **{"pretrain.hidden": 0.8})
+        trained(tmp_path, "to be or not to be. " * 40, **{"spans.hidden": 0.8})
 
 
 def test_a_run_with_more_than_256_tokens_can_be_read_again(tmp_path):

@@ -11,7 +11,7 @@ from tinyllm.errors import UserError
 from tinyllm.files import read_toml
 from tinyllm.models import names
 from tinyllm.runs.config import known_settings, make_config, resumed, settings_help
-from tinyllm.runs.recipe import RECIPES
+from tinyllm.runs.recipe import recipes
 from tinyllm.train.config import TrainConfig
 from tinyllm.train.loop import Progress
 
@@ -61,7 +61,7 @@ def test_settings_survive_text(data):
     assert set(texts) == set(known_settings())
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", recipes())
 @pytest.mark.parametrize("kind", names())
 def test_every_recipe_and_family_has_settings_with_help(recipe, kind):
     config = make_config({"recipe": recipe, "model.type": kind})

@@ -19,11 +19,12 @@ from tinyllm.errors import UserError
 from tinyllm.rng import Random
 from tinyllm.runs.config import make_config
 from tinyllm.runs.log import read_log
-from tinyllm.runs.recipe import RECIPES, Plan, doctor, recipe
+from tinyllm.runs.recipe import RECIPES, find_recipe, recipe
 from tinyllm.runs.recipes.pretrain import PretrainConfig
 from tinyllm.runs.setup import prepare, reopen
 from tinyllm.train import events, fit, next_token, train
 from tinyllm.train.loop import forward_backward
+from tinyllm.train.plan import Plan, doctor
 
 # What the loop computes with these kernels: the SHA-256 of the weights, train_loss, val_loss and grad_norm.
 RECORDED = {
@@ -261,14 +262,6 @@ def test_the_doctor_says_that_answers_are_cut_off(here, printed):
     assert "truncated 1 (healthy: 0 to 0.05; take a larger model.context" in printed("train", "sft", *words)
 
 
-@pytest.mark.parametrize("line", ["no", "a\tb\tc", "a\t", '{"prompt": "x"}', '{"prompt": 1, "answer": ""}',
-                                  '{"prompt": "x", "answer": "y", "answer": "z"}'])
-def test_a_line_that_is_no_pair_is_named(here, capsys, line):
-    here.joinpath("bad.tsv").write_text(f"a\tb\n{line}\n")
-    assert main(["train", "sft", "--data", "bad.tsv", "--config", "tiny.toml", "--out", "run"]) == 2
-    assert "bad.tsv line 2 is no pair" in capsys.readouterr().err and not here.joinpath("run").exists()
-
-
 def test_llama_trains_quantizes_generates_and_reports(here, text):
     settings = SETTINGS | {"model.kv_heads": 1, "model.hidden": 16}
     del settings["model.dropout"]
@@ -293,7 +286,7 @@ def test_a_recipe_is_one_function(monkeypatch, text):
 
     @recipe("smooth", "next token, less surely", Options)
     def smooth(parts):
-        plan = RECIPES["pretrain"].build(parts)
+        plan = find_recipe("pretrain").build(parts)
 
         def loss(model, batch):
             return next_token(model, batch) * (1 - parts.config.options.smoothing), {"unsure": 0.5}

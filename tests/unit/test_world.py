@@ -233,9 +233,9 @@ def test_a_named_corpus_is_its_documents():
     corpus = load_corpus("world:facts,n=50,groups=3")
     stream = Stream(WORLD, KINDS["facts"], KINDS["facts"].dials(groups=3))
     assert corpus.text() == "".join(stream[i].text + SEPARATOR for i in range(50))
-    assert not corpus.pairs and corpus.entropy_per_char is None
+    assert corpus.entropy_per_char is None
     questions = load_corpus("world:question,n=20")
-    assert len(questions.pairs) == 20 and all(a in questions.text() for _, a in questions.pairs)
+    assert len(questions.documents) == 20 and all(q.text in questions.text() for q in questions.documents)
 
 
 def test_groups_of_people_are_named_twice_as_often_each():

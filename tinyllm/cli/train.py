@@ -20,9 +20,9 @@ from tinyllm.files import read_toml
 from tinyllm.models import names
 from tinyllm.ops.runtime import threads
 from tinyllm.report.run import write_report
-from tinyllm.runs.config import RunConfig, make_config, resumed, settings_help
+from tinyllm.runs.config import RunConfig, make_config, resumed, settings_help, usual_recipe
 from tinyllm.runs.pace import plan_minutes
-from tinyllm.runs.recipe import RECIPES, find_recipe
+from tinyllm.runs.recipe import find_recipe, recipes
 from tinyllm.runs.run import Run
 from tinyllm.runs.setup import TrainSetup, prepare, reopen
 from tinyllm.train import events
@@ -54,17 +54,17 @@ follow the schedule for the new total."""
 def list_settings(parser: argparse.ArgumentParser) -> None:
     """Add a flag for each setting in FLAGS, and --settings; list the recipes at the end of the help."""
     settings: dict = {}
-    for recipe in RECIPES:
+    for recipe in recipes():
         for kind in names():
             settings = settings_help(recipe, kind) | settings
     for setting, (flag, metavar) in FLAGS.items():
         _, default, text = settings[setting]
         text += f" ({default})" if default else ""
         parser.add_argument(flag, metavar=metavar, dest=setting, help=text)
-    recipes = [f"  {name:<10} {recipe.help}" for name, recipe in RECIPES.items()]
+    lines = [f"  {name:<10} {recipe.help}" for name, recipe in recipes().items()]
     rows = [entry(f"  {name:<25}{default:<11}", text)
             for name, (_, default, text) in sorted(settings.items())]
-    parser.epilog = (parser.epilog or "") + "\n".join([NOTES, "\nrecipes:", *recipes, ""])
+    parser.epilog = (parser.epilog or "") + "\n".join([NOTES, "\nrecipes:", *lines, ""])
     text = "list all settings of --set and --config, and exit"
     parser.add_argument("--settings", action="version", version="\n".join(rows), help=text)
 
@@ -73,19 +73,19 @@ def list_settings(parser: argparse.ArgumentParser) -> None:
 def train(
     recipe: str | None = None,
     *,
-    set: list[str] | None = None,
+    set_: list[str] | None = None,
     config: str | None = None,
     mine: list[str] | None = None,
     out: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
     minutes: float | None = None,
-    json: bool = False,
+    json_: bool = False,
     **flags: str | None,
 ) -> int:
     """Train a model on a text, or continue an earlier training run.
 
-    RECIPE           the kind of training, from `recipes` at the end (default pretrain)
+    RECIPE           the kind of training, from `recipes` at the end (default: to pretrain)
     --set KEY=VALUE  any setting, such as model.heads=4 or train.checkpoint_every=50
     --config FILE    settings in TOML, with tables [model] and [train]
     --mine N,N       use your functions from these lessons; slower, so 200 steps
@@ -108,24 +108,24 @@ def train(
     from tinyllm.course.training import plugged_in  # the only import from the course
 
     check_arguments(recipe, out, resume, overwrite)
-    chosen = (flatten(read_toml(config)) if config else {}) | given | parse_assignments(set or [])
+    chosen = (flatten(read_toml(config)) if config else {}) | given | parse_assignments(set_ or [])
     check_minutes(minutes, resume, chosen)
     with plugged_in(mine, out if resume else None) as plugins:
-        if plugins.introduction and not json:
+        if plugins.introduction and not json_:
             print("\n".join(map(paragraph, plugins.introduction)) + "\n", flush=True)
         settings = ({} if resume else plugins.settings) | chosen
         run, all_settings = (resumed_run(out, settings) if resume and out
                              else new_run(out, settings, overwrite, plugins.ending))  # fmt: skip
         setup = prepare_run(run, all_settings, resume, plugins)
         if minutes is not None:
-            setup = planned(setup, settings, minutes, json)
-        return train_run(run, setup, resume, plugins, json)
+            setup = planned(setup, settings, minutes, json_)
+        return train_run(run, setup, resume, plugins, json_)
 
 
 def check_arguments(recipe: str | None, out: str | None, resume: bool, overwrite: bool) -> None:
     """Raise UserError if arguments contradict each other; no file is read for this."""
     if recipe is not None:
-        if recipe not in RECIPES and Path(recipe).exists():
+        if recipe not in recipes() and Path(recipe).exists():
             raise UserError(f"{recipe} is no recipe; `tinyllm train --data {recipe}` trains on it")
         find_recipe(recipe)  # in `--mine 4 6` the 6 is meant for --mine
     if resume and overwrite:
@@ -237,7 +237,7 @@ def free_folder(config: RunConfig, overwrite: bool, ending: str = "") -> Path:
     name = re.sub(r"\W+", "-", Path(config.data).name.split(".")[0]).strip("-") or "stdin"
     kind, usual = config.model["type"], make_config({"preset": config.preset}).model["type"]
     words = [name, config.preset, kind if kind != usual else "", ending,
-             config.recipe if config.recipe != RunConfig.recipe else ""]  # fmt: skip
+             config.recipe if config.recipe != usual_recipe(kind) else ""]  # fmt: skip
     first = folder = Path("runs") / "-".join(filter(None, words))
     number = 2
     while Run(folder).holds_something() and not overwrite:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from tinyllm.errors import UserError
+from tinyllm.world.document import Document
+from tinyllm.world.pictures import shown
 
 
 @dataclass(frozen=True, repr=False)
@@ -18,8 +20,7 @@ class Corpus:
     data: the text as bytes, so that a byte tokenizer can take any file.
     entropy: for a generated text, a function that returns the generator's entropy in nats per character.
     separator: the bytes that stand after every document.
-    pairs: (prompt, answer) of each document, or () unless all documents have both.
-    shown: (picture, prompt, answer) of each document about a picture; a picture is bytes (H, W, 3).
+    documents: the documents of a generated text, with everything that is known about them.
     """
 
     name: str
@@ -27,8 +28,7 @@ class Corpus:
     description: str = ""
     entropy: Callable[[], float | None] | None = None
     separator: bytes = b""
-    pairs: tuple[tuple[str, str], ...] = ()
-    shown: tuple[tuple[np.ndarray, str, str], ...] = ()
+    documents: tuple[Document, ...] = ()
 
     def __repr__(self):
         return f"{type(self).__name__}({self.name!r}, {self.size:,} bytes)"
@@ -37,6 +37,12 @@ class Corpus:
     def sha256(self) -> str:
         """Return the SHA-256 of the data in hexadecimal."""
         return hashlib.sha256(self.data).hexdigest()
+
+    @cached_property
+    def shown(self) -> tuple[tuple[np.ndarray, str, str], ...]:
+        """Return (picture, prompt, answer) of each document about a picture; a picture is bytes (H, W, 3)."""
+        seen = ((shown(document), document.answer.lstrip()) for document in self.documents)
+        return tuple((*about, answer) for about, answer in seen if about)
 
     @property
     def size(self) -> int:

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from tinyllm.data.cache import holds_tokens, read_token_file
 from tinyllm.data.corpus import Corpus, EncodedCorpus
 from tinyllm.data.reading import MAX_BYTES, join, read
@@ -21,7 +19,7 @@ from tinyllm.errors import UserError
 from tinyllm.files import read_bytes, read_text
 from tinyllm.world import stories
 from tinyllm.world.corpus import PREFIX, SEPARATOR, describe, read_name
-from tinyllm.world.pictures import shown
+from tinyllm.world.pictures import SIZE
 
 NOT_LIBRARY = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib2to3"}
 
@@ -67,23 +65,15 @@ def stories_corpus(seed: int = 0) -> Corpus:
 def world_corpus(name: str) -> Corpus:
     """Generate a text from a name like world:facts,groups=7 -> Corpus. Raises UserError for a bad name."""
     named = read_name(name)
-    texts: list[str] = []
-    pairs: list[tuple[str, str]] = []
-    pictures: list[tuple[np.ndarray, str, str]] = []
-    size = 0
+    documents, size = [], 0
     for document in named.documents():
-        texts.append(document.text + SEPARATOR)
-        size += len(texts[-1])
+        documents.append(document)
+        size += len(document.text) + len(SEPARATOR) + (3 * SIZE**2 if "scene" in document.labels else 0)
         if size > MAX_BYTES:
             raise UserError(f"{name} has more than {MAX_BYTES // 2**20:,} MiB; take fewer documents with n=")
-        if document.prompt:
-            pairs.append((document.prompt, document.answer.lstrip()))
-        if seen := shown(document):
-            pictures.append((*seen, document.answer.lstrip()))
-            size += seen[0].nbytes
-    data, asked = "".join(texts).encode("ascii"), tuple(pairs) if len(pairs) == len(texts) else ()
+    data = "".join(document.text + SEPARATOR for document in documents).encode("ascii")
     about = describe(named.name), named.entropy_per_char, SEPARATOR.encode()
-    return Corpus(name, data, *about, asked, tuple(pictures))
+    return Corpus(name, data, *about, tuple(documents))
 
 
 def load_pydocs() -> bytes:

@@ -15,6 +15,7 @@ from tinyllm.models.sizes import SIZE
 from tinyllm.runs.recipe import find_recipe
 from tinyllm.train.config import LoRAConfig, TrainConfig
 
+PRETRAINING = {"causal": "pretrain", "masked": "denoise", "spans": "spans"}  # objective of a model -> recipe
 # The settings of presets; the sizes of models are in each family's PRESETS. laptop is what learnt most in two
 # minutes of two cores. nano and mini are nanoGPT's settings for Shakespeare's characters; small is GPT-2 124M
 # with a batch that fits a laptop.
@@ -44,7 +45,7 @@ class RunConfig:
     tokenizer). `options` is the recipe's own dataclass, if it has one. `threads` changes only the speed.
     """
 
-    recipe: str = setting("pretrain", help="what is trained for")
+    recipe: str = setting("pretrain", help="what is trained for; encoders: denoise, encoder-decoders: spans")
     data: str = setting("stories", help="a text: file, glob, folder, .gz, - or a corpus's name")
     tokenizer: str = setting("char", help="char, word, byte, world, bpe:SIZE or a tokenizer's file")
     preset: str = setting(LAPTOP, help="sizes and rates: laptop, or nano, mini, small: GPTs of characters")
@@ -87,8 +88,8 @@ def model_settings(config: Any) -> dict[str, Any]:
 
 def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str, str]]:
     """Return {flat name: (type, default, help)} of all settings for a recipe and a family of models."""
-    chosen = find_recipe(recipe or RunConfig.recipe)
     cls: Any = family(kind or PRESETS[LAPTOP]["model.type"])
+    chosen = find_recipe(recipe or usual_recipe(kind))
     usual = PRESETS[LAPTOP] | cls.laptop
     parts: list[Any] = [("", RunConfig), ("model.", cls.config_class), ("train.", TrainConfig),
                         ("lora.", LoRAConfig)]  # fmt: skip
@@ -114,12 +115,17 @@ def usual_preset(kind: str | None = None) -> str:
     return LAPTOP if LAPTOP in family(kind or PRESETS[LAPTOP]["model.type"]).PRESETS else "nano"
 
 
+def usual_recipe(kind: str | None = None) -> str:
+    """Return the default recipe of a family of models: the one that pretrains it."""
+    return PRETRAINING[family(kind or PRESETS[LAPTOP]["model.type"]).objective]
+
+
 def make_config(settings: dict[str, Any]) -> RunConfig:
     """Build a `RunConfig` from settings {"train.lr": 0.001, ...}; all other values come from the preset.
 
     Raises UserError for an unknown name or a bad value.
     """
-    recipe = find_recipe(settings.get("recipe", RunConfig.recipe))
+    recipe = find_recipe(settings.get("recipe", usual_recipe(settings.get("model.type"))))
     preset = settings.get("preset") or usual_preset(settings.get("model.type"))
     base: dict[str, Any] = {"model.type": names()[0], "preset": preset} | PRESETS.get(preset, {})
     cls: Any = family(settings.get("model.type", base["model.type"]))

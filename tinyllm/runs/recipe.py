@@ -1,4 +1,4 @@
-"""Register the recipes of `tinyllm train NAME`. A recipe is a function in a file of `recipes/`.
+"""Register the recipes of `tinyllm train NAME`. A recipe is a function in a file of a folder `recipes/`.
 
     @recipe("pretrain", "predict the next token of a text")
     def pretrain(parts):
@@ -7,13 +7,19 @@
 The function gets `Parts`, data and model among them, and returns a `Plan`.
 """
 
+import importlib
+import pkgutil
+import sys
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tinyllm.errors import UserError, did_you_mean
 from tinyllm.models import build
 from tinyllm.runs.start import Start
+from tinyllm.train.plan import Plan
 
 
 class Frame(NamedTuple):
@@ -53,27 +59,6 @@ class Parts:
         return build(self.model.config, seed=self.config.seed).eval()
 
 
-@dataclass
-class Plan:
-    """The result of a recipe: the arguments of `train`, made from data and model.
-
-    train_tokens, val_tokens: the number of tokens for training and for validation.
-    prompt: the beginning of samples if the setting `train.sample_prompt` cannot be used.
-    healthy: {name: (low, high, advice)}, the normal range of each number that the loss reports, and advice
-        for values outside of the range.
-    sample: a function of the model that returns a sample as text; None if samples continue the prompt.
-    """
-
-    batches: Callable[[int], Any]
-    loss: Callable[[Any, Any], Any]
-    evaluate: Callable[[Any], dict[str, float]]
-    train_tokens: int
-    val_tokens: int
-    prompt: list[int]
-    healthy: dict[str, tuple[float, float, str]] = field(default_factory=dict)
-    sample: Callable[[Any], str] | None = None
-
-
 @dataclass(frozen=True)
 class Recipe:
     """A named way to train, with its settings. `build(parts)` returns a Plan.
@@ -83,7 +68,7 @@ class Recipe:
     frame(options): returns what stands around an answer; None: a run keeps the frame of its start.
     objectives: the objectives of the models that the recipe can train.
     adapt(model, corpus): returns the model with the output layer that the recipe needs.
-    prepare_tokenizer(tokenizer, options, objective): adds special tokens to a new tokenizer.
+    prepare_tokenizer(tokenizer, options): adds special tokens to a new tokenizer.
     """
 
     name: str
@@ -94,10 +79,10 @@ class Recipe:
     frame: Callable[[Any], Frame] | None = None
     objectives: tuple[str, ...] = ("causal",)
     adapt: Callable[[Any, Any], Any] | None = None
-    prepare_tokenizer: Callable[[Any, Any, str], None] | None = None
+    prepare_tokenizer: Callable[[Any, Any], None] | None = None
 
 
-RECIPES: dict[str, Recipe] = {}
+RECIPES: dict[str, Recipe] = {}  # of the files that have been imported
 
 
 def recipe(name: str, help: str, options: type | None = None, **more: Any) -> Callable[[Callable], Callable]:
@@ -110,30 +95,27 @@ def recipe(name: str, help: str, options: type | None = None, **more: Any) -> Ca
     return register
 
 
+@cache
+def import_recipes() -> None:
+    """Import the files in all folders tinyllm/*/recipes, so that they register their recipes.
+
+    They are found by folder because folders above this one have recipes too, and imports point down.
+    """
+    package = sys.modules[__name__.partition(".")[0]]
+    for folder in sorted(found for root in package.__path__ for found in Path(root).glob("*/recipes")):
+        for module in pkgutil.iter_modules([str(folder)]):
+            importlib.import_module(f"{package.__name__}.{folder.parent.name}.recipes.{module.name}")
+
+
+def recipes() -> dict[str, Recipe]:
+    """Return all recipes by their names, sorted."""
+    import_recipes()
+    return dict(sorted(RECIPES.items()))
+
+
 def find_recipe(name: str) -> Recipe:
     """Return a recipe by its name. Raises UserError when there is none."""
-    if not isinstance(name, str) or name not in RECIPES:
-        hint = did_you_mean(str(name), RECIPES) or f"; there are {', '.join(RECIPES)}"
+    if not isinstance(name, str) or name not in recipes():
+        hint = did_you_mean(str(name), recipes()) or f"; there are {', '.join(recipes())}"
         raise UserError(f"there is no recipe {name!r}{hint}")
     return RECIPES[name]
-
-
-def hold_out(corpus: Any, rows: list, fraction: float, what: str) -> tuple[list, list]:
-    """Split examples into a first part for training and a last part for validation.
-
-    Raises UserError if one part would be empty.
-    """
-    held = round(len(rows) * fraction)
-    if not 0 < held < len(rows):
-        raise UserError(f"{corpus.name} has {len(rows)} {what}: give enough to hold out {fraction:g}")
-    return rows[:-held], rows[-held:]
-
-
-def doctor(plan: Plan, record: dict[str, Any]) -> str:
-    """Return a line with the numbers that the loss reported, and advice if they are out of range; or ""."""
-    words = []
-    for name, (low, high, advice) in plan.healthy.items():
-        if (value := record.get(name)) is not None:
-            off = "" if low <= value <= high else f" (healthy: {low:g} to {high:g}; {advice})"
-            words.append(f"{name} {value:.3g}{off}")
-    return ", ".join(words)

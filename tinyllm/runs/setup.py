@@ -20,7 +20,7 @@ from tinyllm.nn.init import without_memory
 from tinyllm.nn.quantized import QuantizedLinear
 from tinyllm.runs.checkpoint import load_model, verify
 from tinyllm.runs.config import RunConfig, model_settings, usual_preset
-from tinyllm.runs.recipe import NO_FRAME, Frame, Parts, Plan, Recipe, find_recipe
+from tinyllm.runs.recipe import NO_FRAME, Frame, Parts, Recipe, find_recipe, recipes
 from tinyllm.runs.run import Facts, Record, Run
 from tinyllm.runs.start import Start
 from tinyllm.tokenizer import Tokenizer, make_tokenizer
@@ -29,6 +29,7 @@ from tinyllm.train.fit import loop_of
 from tinyllm.train.group import ALONE, Group
 from tinyllm.train.loop import Loop
 from tinyllm.train.memory import free_memory
+from tinyllm.train.plan import Plan
 
 
 @dataclass
@@ -124,9 +125,7 @@ def prepare(
         settings = config.model_config(tokenizer.vocab_size)
         check_memory(settings, config.train.optimizer)
         model = build(settings, seed=config.seed)
-    if model.objective not in recipe.objectives:
-        fitting = ", ".join(name for name in names() if family(name).objective in recipe.objectives)
-        raise UserError(f"the recipe {recipe.name} cannot train a {model.model_type}: it needs {fitting}")
+    check_fits(recipe, model)
     if recipe.adapt:
         model = recipe.adapt(model, corpus)
         config = dataclasses.replace(config, model=model_settings(model.config))
@@ -150,8 +149,18 @@ def new_tokenizer(config: RunConfig, corpus: Any, recipe: Recipe, progress: Any 
     data = recipe.text(config, corpus) if recipe.text else corpus.data
     tokenizer = make_tokenizer(config.tokenizer, data, progress)
     if recipe.prepare_tokenizer:
-        recipe.prepare_tokenizer(tokenizer, config.options, family(config.model["type"]).objective)
+        recipe.prepare_tokenizer(tokenizer, config.options)
     return tokenizer
+
+
+def check_fits(recipe: Recipe, model: Any) -> None:
+    """Raise UserError if a recipe cannot train a model."""
+    if model.objective not in recipe.objectives:
+        kind = model.model_type
+        fitting = ", ".join(name for name in names() if family(name).objective in recipe.objectives)
+        others = ", ".join(name for name, other in recipes().items() if model.objective in other.objectives)
+        raise UserError(f"the recipe {recipe.name} cannot train a {kind}: it needs {fitting}; recipes for a "
+                        f"{kind} are {others}")  # fmt: skip
 
 
 def check_memory(settings: dict[str, Any], optimizer: str) -> None:

@@ -1,7 +1,1 @@
-"""Collect the recipes of `tinyllm train`: each file in this folder is a recipe and is imported."""
-
-import importlib
-import pkgutil
-
-for module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{module.name}")
+"""Hold recipes of `tinyllm train`: each file in this folder is imported when a recipe is looked for."""

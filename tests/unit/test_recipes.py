@@ -1,0 +1,168 @@
+"""Laws of every recipe in the registry, and of the records that recipes read."""
+
+import itertools
+import json
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_start import same
+from tiny_run import SETTINGS, Training, outcome, resumed_training
+
+import tinyllm as tl
+from tinyllm.cli import main
+from tinyllm.errors import UserError
+from tinyllm.runs import recipe as registry
+from tinyllm.runs.recipe import find_recipe, recipes
+from tinyllm.train.examples import read_records
+
+DECODER = {"model.type": "gpt", "preset": "nano", "model.context": 24}
+ENCODER = {"model.type": "bert", "model.hidden": 16, "model.context": 24}
+WRITER = {"model.type": "t5", "model.hidden": 16, "model.context": 24, "model.head_width": 4}
+TINY = {  # recipe -> settings of a run of some seconds; each new recipe needs a line
+    "classify": ENCODER | {"data": "classes.tsv"},
+    "denoise": ENCODER | {"data": "text.txt", "denoise.whole_words": True},
+    "diffusion": ENCODER | {"data": "text.txt"},
+    "pretrain": DECODER | {"data": "text.txt", "pretrain.middle": 0.5},
+    "sft": DECODER | {"data": "pairs.jsonl", "sft.packed": True},
+    "spans": WRITER | {"data": "text.txt"},
+}
+FIELDS = {  # recipe -> the fields of its records
+    "classify": ("text", "label"),
+    "sft": ("prompt", "answer"),
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "text.txt").write_text("to be or not to be, that is the question. " * 60)
+    (folder / "classes.tsv").write_text("the cat sat\tcat\nthe dog ran\tand slept\tdog\n" * 20)
+    (folder / "pairs.jsonl").write_text('{"prompt": "to be", "answer": "or not"}\n' * 40)
+    return folder
+
+
+def begun(folder, data, name):
+    """Begin a tiny run of a recipe."""
+    usual = {name: value for name, value in SETTINGS.items() if name != "preset"}
+    usual |= {"train.steps": 4, "train.eval_every": 2, "train.checkpoint_every": 1, "train.sample_every": 3}
+    own = TINY[name] | {"recipe": name, "data": str(data / TINY[name]["data"])}
+    setup, run = tl.prepare(tl.make_config(usual | own)), tl.Run(folder)
+    run.create(setup.record(), setup.tokenizer)
+    return Training(run, setup)
+
+
+def test_every_recipe_has_a_tiny_run():
+    assert set(TINY) == set(recipes())
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_killed_anywhere_is_not_killed_and_the_reference_is_the_start(tmp_path, data, name):
+    whole = begun(tmp_path / "whole", data, name)
+    truth = whole.setup.reference()
+    count = len(list(whole))
+    for kill in {2, 5, count - 2}:
+        folder = tmp_path / str(kill)
+        list(itertools.islice(begun(folder, data, name), kill))
+        resumed = resumed_training(folder)
+        assert same(resumed.setup.reference(), truth)
+        list(resumed)
+        assert outcome(folder) == outcome(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_plan_is_a_function_of_its_parts_and_reports_what_the_doctor_reads(tmp_path, data, name):
+    training = begun(tmp_path / "run", data, name)
+    plan, again = training.setup.plan, find_recipe(name).build(training.setup)
+    assert (plan.batches(2).tokens == again.batches(2).tokens).all() and plan.prompt == again.prompt
+    log = [event.record for event in training if hasattr(event, "record")][-1]
+    assert set(plan.healthy) <= set(log) and plan.train_tokens > plan.val_tokens > 0
+
+
+def bad_lines(fields):
+    """Return lines that are no record -> what the message says."""
+    first, last = fields
+    yield f'{{"{first}": "x"}}', f"has no field '{last}'"
+    yield f'{{"{first}": "x", "{last}": 1}}', f"has no text in the field '{last}'"
+    yield f'{{"{first}": " ", "{last}": "x"}}', f"has no text in the field '{first}'"
+    yield f'{{"{first}": "x", "{first}": "y", "{last}": "z"}}', f"holds the key '{first}' twice"
+    yield "one", f"has no field '{last}'"
+    yield "a\tb\tc\td", "has 4 texts"
+    yield "a\t", f"has no text in the field '{last}'"
+    yield "{", "is not JSON"
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_bad_record_is_one_line_with_its_number_and_field(tmp_path, data, name, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for line, message in bad_lines(FIELDS[name]):
+        (tmp_path / "bad.tsv").write_text(f"a\tb\n\n{line}\n")
+        kind = TINY[name].get("model.type", "gpt")
+        assert main(["train", name, "--data", "bad.tsv", "--model", kind, "--out", "run"]) == 2
+        error = capsys.readouterr().err
+        assert f"bad.tsv line 3 {message}" in error and error.count("\n") == 1, error
+        assert not (tmp_path / "run").exists()
+
+
+TEXTS = st.text(st.sampled_from("ab {}\"\\ü\u2028")).filter(str.strip)
+
+
+@given(st.lists(st.fixed_dictionaries({"prompt": TEXTS, "chosen": TEXTS, "rejected": TEXTS}), min_size=1))
+@settings(max_examples=30)
+def test_jsonl_and_tsv_give_the_records_that_were_written(records):
+    names = ("prompt", "chosen", "rejected")
+    jsonl = "\n".join(json.dumps(record, ensure_ascii=False) for record in records)
+    assert read_records(tl.Corpus("x", jsonl.encode()), *names) == records
+    plain = [{name: "x" + record[name].replace("\\", "/") for name in names} for record in records]
+    tsv = "\r\n".join("\t".join(record.values()).replace("a", "\\n").replace("b", "\\t") for record in plain)
+    wanted = [{name: text.replace("a", "\n").replace("b", "\t") for name, text in record.items()}
+              for record in plain]  # fmt: skip
+    assert read_records(tl.Corpus("x", tsv.encode()), *names) == wanted
+
+
+def test_a_field_with_a_question_mark_may_be_missing():
+    found = [{"text": "a", "label": "x"}, {"text": "a", "second": "b", "label": "y"}]
+    for data in ('{"text": "a", "label": "x", "more": 3}\n{"text": "a", "second": "b", "label": "y"}',
+                 '{"text": "a", "second": "", "label": "x"}\na\tb\ty', "a\tx\r\n\na\tb\ty\n"):  # fmt: skip
+        assert read_records(tl.Corpus("x", data.encode()), "text", "second?", "label") == found
+
+
+def test_documents_of_the_world_are_records_of_what_is_known_about_them():
+    corpus = tl.load_corpus("world:preference,n=5")
+    found = [tuple(record.values()) for record in read_records(corpus, "prompt", "chosen", "rejected")]
+    known = [document.labels for document in corpus.documents]
+    assert found == [(about["question"], about["chosen"], about["rejected"]) for about in known]
+    corpus = tl.load_corpus("world:parity,n=5")
+    found = [tuple(record.values()) for record in read_records(corpus, "text", "second?", "label")]
+    assert found == [(document.prompt, document.truth) for document in corpus.documents]
+    with pytest.raises(UserError, match=r"world:parity,n=5 document 1 has no field 'chosen'"):
+        read_records(corpus, "prompt", "chosen")
+    with pytest.raises(UserError, match=r"world:facts,n=5 document \d has no text in the field 'prompt'"):
+        read_records(tl.load_corpus("world:facts,n=5"), "prompt", "answer")
+
+
+PLANTED = '''
+from tinyllm.runs.recipe import find_recipe, recipe
+
+@recipe("planted", "a recipe of a folder above runs/")
+def planted(parts):
+    return find_recipe("pretrain").build(parts)
+'''
+
+
+def test_a_file_in_a_folder_of_recipes_is_a_recipe(tmp_path, monkeypatch, capsys):
+    """No import names the file: it is found by its folder, in whatever part of tinyllm that is."""
+    folder = tmp_path / "above" / "recipes"
+    folder.mkdir(parents=True)
+    (folder / "planted.py").write_text(PLANTED)
+    monkeypatch.setattr(tl, "__path__", [*tl.__path__, str(tmp_path)])
+    monkeypatch.setattr(registry, "RECIPES", dict(registry.RECIPES))
+    registry.import_recipes.cache_clear()
+    try:
+        assert find_recipe("planted").help == "a recipe of a folder above runs/" and "planted" in recipes()
+        assert sys.modules["tinyllm.above.recipes.planted"].planted is find_recipe("planted").build
+    finally:
+        registry.import_recipes.cache_clear()
+        for name in ("tinyllm.above", "tinyllm.above.recipes", "tinyllm.above.recipes.planted"):
+            sys.modules.pop(name, None)

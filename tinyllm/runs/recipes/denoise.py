@@ -1,0 +1,74 @@
+"""Pretrain an encoder as BERT: guess hidden tokens of a text."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tinyllm.config import check, setting
+from tinyllm.data import Batch
+from tinyllm.data.corruption import masked
+from tinyllm.decode.fill import fill
+from tinyllm.ops.loss import IGNORED
+from tinyllm.runs.recipe import Parts, recipe
+from tinyllm.train.objectives import masked_token
+from tinyllm.train.plan import Plan
+from tinyllm.train.windows import plan_of_windows
+
+
+@dataclass(frozen=True)
+class DenoiseConfig:
+    """The settings of hiding tokens."""
+
+    hidden: float = setting(0.15, help="the share of tokens to guess", above=0, below=1)
+    whole_words: bool = setting(False, help="hide all tokens of a word together")
+
+    def __post_init__(self):
+        check(self, "denoise.")
+
+
+@recipe("denoise", "guess hidden tokens of a text", DenoiseConfig, objectives=("masked",))
+def denoise(parts: Parts) -> Plan:
+    """Return a plan that hides some tokens of random windows between [CLS] and [SEP]."""
+    model, tokenizer, options = parts.model, parts.tokenizer, parts.config.options
+    begin, end, mask = frame_tokens(parts)
+    begins = begin_words(tokenizer) if options.whole_words else None
+
+    def layout(x, y, *key):
+        batch = masked(x, mask, model.config.vocab_size, *key, rate=options.hidden, begins=begins)
+        return framed(batch, begin, end)
+
+    def sample(model, tokens):
+        return fill(model, tokenizer, [mask if i % 7 == 3 else token for i, token in enumerate(tokens)])[0]
+
+    plan = plan_of_windows(parts, model.config.context - 2, layout, masked_token, sample=sample)
+    plan.healthy = {"val_accuracy": (0.0, 1.0, "")}
+    return plan
+
+
+def frame_tokens(parts: Parts) -> list[int]:
+    """Return the ids of an encoder's tokens for the beginning, the end, and a hidden token."""
+    names = parts.model.special_tokens
+    return [parts.tokenizer.special_tokens[names[role]] for role in ("begin", "end", "mask")]
+
+
+def framed(batch: Batch, begin: int, end: int) -> Batch:
+    """Put a token before and a token after each row of a batch. Neither counts in the loss."""
+
+    def pad(x, first, last):
+        return x if x is None else np.pad(x, ((0, 0), (1, 1)), constant_values=((0, 0), (first, last)))
+
+    tokens, targets = pad(batch.tokens, begin, end), pad(batch.targets, IGNORED, IGNORED)
+    return replace(batch, tokens=tokens, targets=targets, weights=pad(batch.weights, 0, 0))
+
+
+def begin_words(tokenizer: Any) -> np.ndarray:
+    """Return a mask (V,) of the vocabulary that is True for tokens that begin a word.
+
+    In a vocabulary with tokens such as ##ing, these are the tokens without ##. In other vocabularies they are
+    the tokens that do not begin with a letter or a digit, because a space belongs to the word after it.
+    """
+    texts = [tokenizer.decode([i]) for i in range(tokenizer.vocab_size)]
+    if any(text.startswith("##") for text in texts):
+        return np.array([not text.startswith("##") for text in texts])
+    return np.array([not text[:1].isalnum() for text in texts])

@@ -1,0 +1,52 @@
+"""Pretrain an encoder-decoder as T5: read a text with gaps, and write the missing spans."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyllm.config import check, setting
+from tinyllm.data.corruption import span_corruption
+from tinyllm.decode.engine import generate
+from tinyllm.decode.sampling import Sampling
+from tinyllm.errors import UserError
+from tinyllm.runs.recipe import Parts, recipe
+from tinyllm.tokenizer.text import SPAN
+from tinyllm.train.objectives import next_token
+from tinyllm.train.plan import Plan
+from tinyllm.train.windows import plan_of_windows
+
+
+@dataclass(frozen=True)
+class SpansConfig:
+    """The settings of hiding spans."""
+
+    hidden: float = setting(0.15, help="the share of tokens to write", above=0, below=1)
+    span: float = setting(3.0, help="how many tokens are hidden together, on average", min=1)
+
+    def __post_init__(self):
+        check(self, "spans.")
+
+
+@recipe("spans", "write the spans that are hidden in a text", SpansConfig, objectives=("spans",))
+def spans(parts: Parts) -> Plan:
+    """Return a plan that hides spans of random windows. Raises UserError if the context is too small."""
+    tokenizer, options, context = parts.tokenizer, parts.config.options, parts.model.config.context
+    ids = tokenizer.special_tokens
+    sentinels = [ids[name] for i in range(len(ids)) if (name := f"{SPAN}{i}>") in ids]
+    end = [] if parts.model.config.end is None else [parts.model.config.end]
+
+    def layout(x, y, *key):
+        return span_corruption(x, sentinels, *key, end=end, rate=options.hidden, mean=options.span)
+
+    def sample(model, tokens):
+        shown = layout(np.array([tokens]), None, "sample").tokens[0].tolist()
+        answer = generate(model, [shown], max_tokens=context, sampling=Sampling(temperature=0))[0]
+        return f"{tokenizer.decode(shown)}\n\n{tokenizer.decode(answer)}"
+
+    try:
+        example = layout(np.zeros((1, length := max(2, context - len(end))), int), None, 0)
+    except ValueError as error:
+        raise UserError(f"{error}: take a larger spans.span, or a smaller model.context") from error
+    if (written := example.targets.shape[1]) > context:
+        raise UserError(f"{written} tokens to write exceed the context of {context}: hide less of the text")
+    return plan_of_windows(parts, length, layout, next_token, sample=sample)

@@ -1,0 +1,139 @@
+"""Read examples, such as prompts with answers, and make plans of training from them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinyllm.data import Batch
+from tinyllm.errors import UserError
+from tinyllm.files import parse_json
+from tinyllm.rng import Random
+from tinyllm.train.evaluate import evaluate
+from tinyllm.train.plan import Plan
+
+SHORTER = "take a larger model.context, or shorter examples"
+
+
+def read_records(corpus: Any, *fields: str) -> list[dict[str, str]]:
+    r"""Return the records of a corpus: `read_records(corpus, "text", "second?", "label")`.
+
+    A record maps the fields to texts; a field with "?" may be missing. Each line of a JSONL file is an object
+    with these fields, and perhaps others. Each line of a TSV file has the texts in the order of the fields;
+    \n and \t in a text mean a new line and a tab. A generated document has the fields prompt and answer (also
+    called text and label), and its labels. Raises UserError, naming line and field, for a missing text.
+    """
+    names = [field.removesuffix("?") for field in fields]
+    needed = [field for field in fields if not field.endswith("?")]
+    wanted = ", ".join(f'"{name}": ...' for name in needed)
+    unit, advice = "line", f"write {{{wanted}}}, or these texts with a tab between them"
+    if corpus.documents:
+        unit, advice = "document", "take another kind of text"
+    records = []
+    # Not splitlines, because the texts of JSON may hold characters that end a line there.
+    for number, item in enumerate(corpus.documents or corpus.text().split("\n"), 1):
+        if isinstance(item, str) and not item.strip():
+            continue
+        try:
+            found = _of_line(item, names, needed) if unit == "line" else _of_document(item, names)
+            records.append({name: _text(found, name) for name in names if name in needed or found.get(name)})
+        except UserError as error:
+            raise UserError(f"{corpus.name} {unit} {number} {error}: {advice}") from None
+    return records
+
+
+def _of_line(line: str, names: list[str], needed: list[str]) -> dict[str, Any]:
+    if line.startswith("{"):
+        return parse_json(line)
+    cells = [cell.replace("\\n", "\n").replace("\\t", "\t") for cell in line.rstrip("\r").split("\t")]
+    for given in (names, needed):
+        if len(cells) == len(given):
+            return dict(zip(given, cells, strict=True))
+    missing = needed[len(cells) :]
+    raise UserError(f"has no field {missing[0]!r}" if missing else f"has {len(cells)} texts")
+
+
+def _of_document(document: Any, names: list[str]) -> dict[str, Any]:
+    prompt, answer = document.prompt, document.answer.lstrip()
+    if "chosen" in names:  # the prompt of such a document goes on with the answer that was liked better
+        prompt = document.labels.get("question", prompt)
+    return document.labels | {"prompt": prompt, "answer": answer, "text": prompt, "label": answer}
+
+
+def _text(found: dict[str, Any], name: str) -> str:
+    """Return the text of a field. Raises UserError if there is none; the message begins with a verb."""
+    if name not in found:
+        raise UserError(f"has no field {name!r}")
+    if not (isinstance(text := found[name], str) and text.strip()):
+        raise UserError(f"has no text in the field {name!r}")
+    return text
+
+
+def hold_out(examples: list, fraction: float, name: str) -> tuple[list, list]:
+    """Split examples into a first part for training and a last part for validation.
+
+    Raises UserError, with the name of the data, if one part would be empty.
+    """
+    held = round(len(examples) * fraction)
+    if not 0 < held < len(examples):
+        raise UserError(f"{name} has {len(examples)} examples: give enough to hold out {fraction:g}")
+    return examples[:-held], examples[-held:]
+
+
+def plan_of(
+    parts: Any,
+    examples: tuple[list, list],
+    layout: Callable[[list], Batch],
+    loss: Callable[[Any, Any], Any],
+    *,
+    cut: float,
+    learn: Callable[[list, int], Batch] | None = None,
+    report: Callable[[Batch], dict[str, float]] = lambda batch: {},
+    characters: np.ndarray | None = None,
+) -> Plan:
+    """Return a plan that trains on random examples, and validates on the first of those that are held out.
+
+    parts: data and model, as a recipe gets them.
+    examples: for training and for validation; the first entry of an example is the ids of its prompt.
+    layout(examples): makes a batch of some examples.
+    cut: the share of examples that are longer than the context; it is logged as "truncated".
+    learn(examples, step): makes a batch of training, if this differs from `layout`.
+    report(batch): returns more numbers to log, from a batch of training.
+    characters: see `evaluate`.
+
+    An example without a target in its batch teaches nothing and cannot start a sample. It is dropped, and the
+    share of such examples is logged as "dropped". Raises UserError if no others are left.
+    """
+    train, seed = parts.config.train, parts.config.seed
+    learnt, held_out = ([x for x in part if layout([x]).count] for part in examples)
+    if not (learnt and held_out):
+        what = "train" if held_out else "validate"
+        raise UserError(f"no example of {parts.corpus.name} to {what} on has room for a target: {SHORTER}")
+    shares = {"truncated": cut}
+    if dropped := sum(map(len, examples)) - len(learnt) - len(held_out):
+        shares["dropped"] = dropped / sum(map(len, examples))
+
+    def batches(step):
+        chosen = [learnt[i] for i in Random(seed, "batch", step).integers(len(learnt), train.batch)]
+        return learn(chosen, step) if learn else layout(chosen)
+
+    def measure(model):
+        chosen, size = held_out[: train.eval_windows], train.batch // train.accumulate
+        same = (layout(chosen[i : i + size]) for i in range(0, len(chosen), size))
+        return evaluate(model, same, loss, characters)
+
+    tokens = [sum(layout([x]).tokens.size for x in part) for part in (learnt, held_out)]
+    healthy = dict.fromkeys(shares, (0.0, 0.05, SHORTER))
+    reporting = with_numbers(loss, lambda batch: report(batch) | shares)
+    return Plan(batches, reporting, measure, tokens[0], tokens[1], list(held_out[0][0]), healthy)
+
+
+def with_numbers(loss: Callable[[Any, Any], Any], numbers: Callable[[Any], dict[str, float]]) -> Callable:
+    """Return a loss that also reports `numbers(batch)`."""
+
+    def reporting(model, batch):
+        found = loss(model, batch)
+        value, own = found if isinstance(found, tuple) else (found, {})
+        return value, own | numbers(batch)
+
+    return reporting
