@@ -114,7 +114,7 @@ def test_init_writes_a_course_that_loads_and_no_answer_leaves_with_its_release(h
 
 @pytest.mark.parametrize("text, words", [
     ("", "names no lessons"), ("[[lesson]]\nnumber = 99\n", "no lesson 99"), ("x = [", "TOML"),
-    ("[[lesson]]\nnumber = 4\npoints = { sofmax = 1 }\n", "no task 'sofmax'"),
+    ("[[lesson]]\nnumber = 4\npoints = { sofmax = 1 }\n", "no exercise 'sofmax'"),
     ("[[lesson]]\nnumber = 4\npoints = { softmax = -1 }\n", "points"), ("sede = 1\n", "no setting 'sede'"),
     ("[[lesson]]\nnumber = 4\n[[lesson]]\nnumber = 4\n", "twice"),
     ("seed = 'x'\n[[lesson]]\nnumber = 4", "seed"), ("[[lesson]]\npoints = {}\n", "needs a number"),

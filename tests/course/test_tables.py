@@ -121,8 +121,8 @@ def test_days_late_are_counted_from_the_end_of_the_day_that_was_due(course):
     ("roster", "student,id\n,1\n", "no student"),
     ("roster", "student\n" + "A" * 3000, "letters in a cell"),
     ("roster", b"student\n\xff\n", "not text in UTF-8"), ("roster", "x" * 2**23, "more than"),
-    ("overrides", "student,task,points\nAda,sofmax,1\n", "no task 'sofmax'"),
-    ("overrides", "student,task,points\nAda,5/softmax,1\n", "no task '5/softmax'"),
+    ("overrides", "student,task,points\nAda,sofmax,1\n", "no exercise 'sofmax'"),
+    ("overrides", "student,task,points\nAda,5/softmax,1\n", "no exercise '5/softmax'"),
     *[("overrides", f"student,task,points\nAda,softmax,{x}\n", "points should be a number")
       for x in ("-1", "nan", "inf", "1e9", "=1+1", "1_0", "٣", "9999999")],
     ("overrides", "student,task,points\nAda,softmax,\n", "neither points nor a comment"),

@@ -100,7 +100,7 @@ def find_task(course: Course, row: SheetRow) -> tuple[Part, str]:
         return found[0], name
     every = [f"{part.lesson.number}/{name}" for part in found or course.parts for name in part.points]
     tasks = ", ".join(every)[:200]
-    what = "several tasks are called" if found else "the course has no task"
+    what = "several exercises are called" if found else "the course has no exercise"
     raise UserError(f"{row.where}: {what} {row.cells['task'][:40]!r}; it has {tasks}")
 
 
