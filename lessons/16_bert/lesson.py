@@ -247,10 +247,10 @@ print(f"all of b alike: {float(loss):.4f}, and ln 4 = {np.log(4):.4f}")
 # and let each sentence look for its own.
 
 # %%
-pairs = [(each.prompt, each.truth) for each in
-         load_corpus("world:translation,n=6000").documents]  # fmt: skip
-unseen = [(each.prompt, each.truth) for each in
-          load_corpus("world:translation,n=100,split=test").documents]  # fmt: skip
+known = load_corpus("world:translation,n=6000").documents
+pairs = [(each.prompt, each.truth) for each in known]
+new = load_corpus("world:translation,n=100,split=test").documents
+unseen = [(each.prompt, each.truth) for each in new]
 text = "".join(f"{english}\n{other}\n" for english, other in pairs[:3000])
 bilingual = make_tokenizer("word", text.encode())
 

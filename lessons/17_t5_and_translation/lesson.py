@@ -118,10 +118,10 @@ figures = [curves("Buckets of distances", "bucket by distance to an earlier "
 # meet that never met in training: nothing can be looked up.
 
 # %%
-pairs = [(each.prompt, each.truth) for each in
-         load_corpus("world:translation,n=12000").documents]  # fmt: skip
-unseen = [(each.prompt, each.truth) for each in
-          load_corpus("world:translation,n=100,split=test").documents]  # fmt: skip
+known = load_corpus("world:translation,n=12000").documents
+pairs = [(each.prompt, each.truth) for each in known]
+new = load_corpus("world:translation,n=100,split=test").documents
+unseen = [(each.prompt, each.truth) for each in new]
 for english, other in pairs[:3]:
     print(f"{english}\n    {other}")
 
