@@ -40,6 +40,13 @@ def kinds(field: dataclasses.Field) -> tuple[Any, ...]:
     return typing.get_args(field.type) if isinstance(field.type, types.UnionType) else (field.type,)
 
 
+def fill_in(config: Any, **values: Any) -> None:
+    """Give fields of a frozen dataclass that are None these values, in its `__post_init__`."""
+    for name, value in values.items():
+        if getattr(config, name) is None:
+            object.__setattr__(config, name, value)
+
+
 def check(config: Any, prefix: str = "") -> None:
     """Check every field of a dataclass instance against its type and its metadata.
 

@@ -94,13 +94,17 @@ def missing(owner: Any, name: str) -> NoReturn:
     raise AttributeError(f"{kind} has no {name}{hint}", name=name, obj=owner)  # Python suggests similar names
 
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., Any])  # or a class
 
 
 def instead(**names: str) -> Callable[[Function], Function]:
-    """Make a function refuse PyTorch's argument names, and say what to use: `@instead(dim="axis=")`."""
+    """Make a function or a class refuse names of arguments, and say what to use: `@instead(dim="axis=")`."""
 
     def decorate(function: Any) -> Any:
+        if isinstance(function, type):
+            function.__init__ = decorate(function.__init__)  # type: ignore[misc]
+            return function
+
         @wraps(function)
         def call(*args, **options):
             if wrong := names.keys() & options.keys():

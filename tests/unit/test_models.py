@@ -324,7 +324,7 @@ def test_every_number_of_a_config_is_checked(name):
     ({}, "there is no model None; there are gpt, gpt2, llama, mistral, qwen2"),
     ({"model_type": ["gpt"]}, "there is no model"),
     ({"model_type": "gpt", "depth": 3}, "gpt2 has no setting 'depth'; it has vocab_size, context"),
-    ({"model_type": "llama", **SMALL}, "llama needs the setting 'kv_heads': K"),
+    ({"model_type": "llama", **SMALL}, "llama needs the setting 'hidden': the inner"),
     ({"model_type": "gpt", **SMALL, "init_std": 0.0}, "init_std must be a number, above 0"),
     ({"model_type": "gpt", **SMALL, "bias": 1}, "bias must be true or false, got 1"),
     ({"model_type": "gpt", **SMALL, "heads": 5}, "5 heads cannot share a width of 24: make width a multiple"),

@@ -27,8 +27,8 @@ import tinyllm as tl
 from tinyllm import nn
 from tinyllm.errors import UserError
 from tinyllm.models import family, from_pretrained, names
+from tinyllm.models.layout import hf_names
 from tinyllm.models.pretrained import second_names
-from tinyllm.models.sizes import hf_names
 from tinyllm.nn import DecoderLM
 from tinyllm.tensor import no_grad
 
@@ -154,7 +154,7 @@ def test_half_precision_prefixes_and_a_second_copy_of_a_tied_head_are_read(tmp_p
     model.save_pretrained(tmp_path)
     copies = {model.file_name(name): model.file_name(tied) for name, tied in second_names(model).items()}
     rewrite(tmp_path, lambda state: state | {name: state[tied] for name, tied in copies.items()})
-    rewrite(tmp_path, lambda state: {family(name.split()[0]).hf_prefix + n: a.astype(np.float16)
+    rewrite(tmp_path, lambda state: {family(name.split()[0]).layout.prefix + n: a.astype(np.float16)
                                      for n, a in state.items()})  # fmt: skip
     assert np.array_equal(logits(from_pretrained(tmp_path)), logits(model))
 
@@ -168,7 +168,7 @@ def test_masks_of_old_files_are_left_out(tmp_path):
 
 
 @pytest.mark.parametrize("name, changes, message", [
-    ("gpt2", {"model_type": "bart"}, "model_type 'bart'; tinyllm runs gpt2"),
+    ("gpt2", {"model_type": "bart"}, "there is no model 'bart'; did you mean bert"),
     ("gpt2", {"model_type": ["gpt2"]}, "model_type"),
     ("gpt2", {"activation_function": "relu"}, "activation_function = 'relu'.* GPT cannot run"),
     ("gpt2", {"tie_word_embeddings": False}, "tie_word_embeddings"),
@@ -237,7 +237,7 @@ def test_other_models_are_refused(tmp_path, name, changes, message):
 
 @pytest.mark.parametrize("text, message", [
     (None, r"cannot read .*config\.json"), ("{", "is not JSON"), ("[]", "a list, where an object"),
-    ("[" * 100_000, "nested too deeply"), (" " * 2**25, "more than"), ("{}", "model_type None"),
+    ("[" * 100_000, "nested too deeply"), (" " * 2**25, "more than"), ("{}", "there is no model None"),
     ('{"model_type": "gpt2"}', "vocab_size is missing"),
 ])  # fmt: skip
 def test_broken_configs_are_refused(tmp_path, text, message):

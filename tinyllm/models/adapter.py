@@ -51,7 +51,8 @@ def save_adapter(model: Any, folder: Path) -> None:
     found = {
         "peft_type": "LORA", "task_type": TASKS.get(model.objective), "r": one.rank, "lora_alpha": one.alpha,
         "base_model_name_or_path": place, "bias": "none", "inference_mode": True,
-        "fan_in_fan_out": not model.hf_transposed, "target_modules": [_layer(model, name) for name in layers],
+        "fan_in_fan_out": not model.layout.transposed,
+        "target_modules": [_layer(model, name) for name in layers],
     }  # fmt: skip
     atomic_write_text(folder / FILE, json.dumps(found, indent=2) + "\n")
 

@@ -7,6 +7,7 @@ text a class. `distilbert.py` and `roberta.py` are the same encoder with other n
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,9 +15,10 @@ from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
 from tinyllm import nn
-from tinyllm.config import setting
+from tinyllm.config import fill_in, setting
 from tinyllm.errors import UserError
 from tinyllm.models.gpt_neox import NeoXMLP
+from tinyllm.models.layout import Layout
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import EPS, HIDDEN, PART, WITH_HIDDEN, Sizes
 from tinyllm.nn.language_model import check_tokens
@@ -24,7 +26,23 @@ from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
 
 PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 512}}  # as BERT-base
+PROBLEMS = None, "single_label_classification"
 TASKS = {"masked": "ForMaskedLM", "classify": "ForSequenceClassification", "encode": "Model"}
+NAMES = (
+    ("bert.embeddings.word_embeddings.", "encoder.tokens."),
+    ("bert.embeddings.position_embeddings.", "encoder.positions."),
+    ("bert.embeddings.token_type_embeddings.", "encoder.segments."),
+    ("bert.embeddings.LayerNorm.", "encoder.norm."),
+    ("bert.encoder.layer.", "encoder.layers."),
+    ("attention.self.query.", "attn.q_proj."), ("attention.self.key.", "attn.k_proj."),
+    ("attention.self.value.", "attn.v_proj."), ("attention.output.dense.", "attn.o_proj."),
+    ("attention.output.LayerNorm.", "attn_norm."), ("intermediate.dense.", "mlp.dense_h_to_4h."),
+    ("output.dense.", "mlp.dense_4h_to_h."), ("output.LayerNorm.", "mlp_norm."),
+    ("cls.predictions.transform.dense.", "lm_head.dense."),
+    ("cls.predictions.transform.LayerNorm.", "lm_head.norm."),
+    ("cls.predictions.decoder.", "lm_head.decoder."), ("cls.predictions.bias", "lm_head.bias"),
+    ("bert.pooler.dense.", "pooler."),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +67,8 @@ class BertConfig(Sizes):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.task == "classify" and self.labels is None:
-            object.__setattr__(self, "labels", ["LABEL_0", "LABEL_1"])  # as in transformers
+        if self.task == "classify":
+            fill_in(self, labels=["LABEL_0", "LABEL_1"])  # as in transformers
         if self.labels is not None and not (self.labels and all(isinstance(x, str) for x in self.labels)):
             raise UserError(f"labels must be a list of names, got {self.labels!r}")
 
@@ -111,6 +129,28 @@ class MaskedHead(nn.Module):
         return self.decoder(self.norm(F.gelu(self.dense(x)))) + self.bias
 
 
+def write_task(found: dict[str, Any], config: Any) -> dict[str, Any]:
+    """Return a config.json plus the name of transformers' class and two tables of labels."""
+    ids = {name: i for i, name in enumerate(config.labels or [])} or None
+    names = dict(enumerate(config.labels or [])) or None
+    return found | {"architectures": [config.architecture], "id2label": names, "label2id": ids}
+
+
+def read_task(kind: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config.json with the task and a list of labels: `kind` begins the names of its classes.
+
+    Raises UserError for an unknown task.
+    """
+    tasks = {kind + end: task for task, end in TASKS.items()}
+    names = config.get("architectures") or [kind + "Model"]
+    if not isinstance(names, list) or names[0] not in [*tasks]:  # it may be an object
+        raise UserError(f"architectures = {names!r}, and tinyllm runs {', '.join(tasks)}")
+    labels = config.get("id2label") if tasks[names[0]] == "classify" else None
+    if isinstance(labels, dict):
+        labels = [labels.get(str(i)) for i in range(len(labels))]
+    return config | {"architectures": tasks[names[0]], "id2label": labels}
+
+
 class Bert(Pretrained, nn.EncoderLM):
     """A BERT model: tokens (B, T) -> logits (B, T, V) of the tokens at masked positions.
 
@@ -121,41 +161,22 @@ class Bert(Pretrained, nn.EncoderLM):
     model_type = "bert"
     config_class = BertConfig
     PRESETS = PRESETS
-    hf_transposed = True
-    hf_usual: ClassVar[dict[str, Any]] = {
-        "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "type_vocab_size": 2,
-    }  # fmt: skip
-    hf_base = "bert."
-    hf_settings: ClassVar[dict[str, Any]] = {
-        "hidden_act": ("gelu",), "position_embedding_type": ("absolute", None), "is_decoder": (False,),
-        "add_cross_attention": (False,), "tie_word_embeddings": (True,),
-        "problem_type": (None, "single_label_classification"),
-    }  # fmt: skip
-    hf_names: ClassVar[Any] = (
-        ("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta"),  # old files have
-        ("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"),  # these two names
-        ("bert.embeddings.word_embeddings.", "encoder.tokens."),
-        ("bert.embeddings.position_embeddings.", "encoder.positions."),
-        ("bert.embeddings.token_type_embeddings.", "encoder.segments."),
-        ("bert.embeddings.LayerNorm.", "encoder.norm."),
-        ("bert.encoder.layer.", "encoder.layers."),
-        ("attention.self.query.", "attn.q_proj."), ("attention.self.key.", "attn.k_proj."),
-        ("attention.self.value.", "attn.v_proj."), ("attention.output.dense.", "attn.o_proj."),
-        ("attention.output.LayerNorm.", "attn_norm."), ("intermediate.dense.", "mlp.dense_h_to_4h."),
-        ("output.dense.", "mlp.dense_4h_to_h."), ("output.LayerNorm.", "mlp_norm."),
-        ("cls.predictions.transform.dense.", "lm_head.dense."),
-        ("cls.predictions.transform.LayerNorm.", "lm_head.norm."),
-        ("cls.predictions.decoder.", "lm_head.decoder."), ("cls.predictions.bias", "lm_head.bias"),
-        ("bert.pooler.dense.", "pooler."),
+    layout = Layout(
+        base="bert.",
+        transposed=True,
+        defaults={"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "type_vocab_size": 2},
+        fixed={
+            "hidden_act": ("gelu",), "position_embedding_type": ("absolute", None), "is_decoder": (False,),
+            "add_cross_attention": (False,), "tie_word_embeddings": (True,), "problem_type": PROBLEMS,
+        },
+        ignored=r"bert\.embeddings\.position_ids|pooler\..*|cls\.seq_relationship\..*",
+        old=(("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")),
+        names=NAMES,
+        read=partial(read_task, "Bert"),
+        write=write_task,
     )  # fmt: skip
     residual_outputs = ()
     pool: Any = staticmethod(Tensor.tanh)
-
-    @classmethod
-    def hf_ignored(cls, config: BertConfig) -> str:
-        """Return a regular expression for the names of stored weights that `config.task` does not need."""
-        unused = rf"|{cls.hf_base}pooler\..*|cls\.seq_relationship\..*" if config.task == "masked" else ""
-        return rf"{cls.hf_base}embeddings\.position_ids" + unused
 
     def __init__(self, config: BertConfig, seed: int | None = 0):
         self.config, self.architecture = config, config.architecture
@@ -229,22 +250,3 @@ class Bert(Pretrained, nn.EncoderLM):
         model.train(self.training)
         model.pooling = self.pooling
         return model
-
-    @classmethod
-    def hf_write(cls, found: dict[str, Any], config: Any) -> dict[str, Any]:
-        """Return the settings `found` plus the name of transformers' class and two tables of labels."""
-        ids = {name: i for i, name in enumerate(config.labels or [])} or None
-        names = dict(enumerate(config.labels or [])) or None
-        return found | {"architectures": [config.architecture], "id2label": names, "label2id": ids}
-
-    @classmethod
-    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Complete a config.json with BERT's defaults and the task. Raises UserError for an unknown task."""
-        tasks = {cls.config_class.hf_class + end: task for task, end in TASKS.items()}
-        names = config.get("architectures") or [cls.config_class.hf_class + "Model"]
-        if not isinstance(names, list) or names[0] not in [*tasks]:  # it may be an object
-            raise UserError(f"architectures = {names!r}, and tinyllm runs {', '.join(tasks)}")
-        labels = config.get("id2label") if tasks[names[0]] == "classify" else None
-        if isinstance(labels, dict):
-            labels = [labels.get(str(i)) for i in range(len(labels))]
-        return cls.hf_usual | config | {"architectures": tasks[names[0]], "id2label": labels}

@@ -14,7 +14,7 @@ import numpy as np
 
 import tinyllm.functional as F
 from tinyllm import nn
-from tinyllm.config import setting
+from tinyllm.config import fill_in, setting
 from tinyllm.errors import UserError
 from tinyllm.models.llama import PRESETS, Llama, LlamaBlock, LlamaConfig
 from tinyllm.models.sizes import SIZE
@@ -24,6 +24,7 @@ from tinyllm.ops import balance_bias
 from tinyllm.ops.experts import expert_counts
 from tinyllm.tensor import Tensor
 
+EXPERTS = "n_routed_experts", "num_local_experts"
 EPS = 1e-6  # of the norms of short vectors, which config.json does not mention
 
 
@@ -41,7 +42,7 @@ class DeepseekV3Config(LlamaConfig):
     value_width: int = setting(**SIZE, hf="v_head_dim", help="the width of a head's values")
     latent: int = setting(**SIZE, hf="kv_lora_rank", help="width of what keys and values are made from")
     query_latent: int | None = setting(None, **SIZE, hf="q_lora_rank", help="the same for queries; none: C")
-    experts: int = setting(8, **SIZE, hf="n_routed_experts", help="E: how many experts to choose from")
+    experts: int = setting(8, **SIZE, hf=EXPERTS, help="E: how many experts to choose from")
     top: int = setting(2, **SIZE, hf="num_experts_per_tok", help="how many of them a token uses")
     shared: int = setting(1, **SIZE, hf="n_shared_experts", help="experts that every token uses")
     expert_hidden: int = setting(**SIZE, hf="moe_intermediate_size", help="the inner width of an expert")
@@ -54,7 +55,7 @@ class DeepseekV3Config(LlamaConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        object.__setattr__(self, "head_width", self.head_size)
+        fill_in(self, head_width=self.head_size)
         per_group = self.experts // self.groups
         if self.experts % self.groups or per_group < 2 or self.top_groups > self.groups:
             raise UserError(f"{self.experts} experts do not make {self.groups} groups of two or more")
@@ -193,16 +194,13 @@ class DeepseekV3(Llama):
         }
         for name, width in (("nano", 32), ("mini", 64), ("small", 64))
     }  # fmt: skip
-    hf_usual = {"n_group": 8, "topk_group": 4, "num_experts_per_tok": 8, "first_k_dense_replace": 3,
-                "routed_scaling_factor": 2.5, "q_lora_rank": 1536}  # fmt: skip
-    hf_settings: ClassVar[dict[str, Any]] = {
-        "hidden_act": ("silu",), "rope_interleave": (True,), "mlp_bias": (False,),
-        "num_key_value_heads": lambda config: (config.heads,), "n_mtp": (None,),
-        "head_dim": lambda config: (config.head_size,),
-    }  # fmt: skip
-    hf_names: ClassVar[Any] = (("gate.e_score_correction_bias", "correction"),)
-
-    @classmethod
-    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Complete a config.json with the defaults of DeepSeek-V3."""
-        return super().hf_read({"n_routed_experts": config.get("num_local_experts", 256)} | config)
+    layout = Llama.layout.extended(
+        defaults={"n_group": 8, "topk_group": 4, "num_experts_per_tok": 8, "first_k_dense_replace": 3,
+                  "routed_scaling_factor": 2.5, "q_lora_rank": 1536, "n_routed_experts": 256},
+        fixed={
+            "rope_interleave": (True,), "mlp_bias": (False,), "n_mtp": (None,),
+            "num_key_value_heads": lambda config: (config.heads,),
+            "head_dim": lambda config: (config.head_size,),
+        },
+        names=(("gate.e_score_correction_bias", "correction"),),
+    )  # fmt: skip

@@ -1,11 +1,26 @@
 """Define DistilBERT: half as deep as BERT, without segments, trained to imitate a BERT (Sanh et al. 2019)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
 
 import tinyllm.functional as F
-from tinyllm.config import setting
-from tinyllm.models.bert import Bert, BertConfig
+from tinyllm.config import fill_in, setting
+from tinyllm.models.bert import PROBLEMS, Bert, BertConfig, read_task, write_task
+from tinyllm.models.layout import Layout
+
+NAMES = (
+    ("distilbert.embeddings.word_embeddings.", "encoder.tokens."),
+    ("distilbert.embeddings.position_embeddings.", "encoder.positions."),
+    ("distilbert.embeddings.LayerNorm.", "encoder.norm."),
+    ("distilbert.transformer.layer.", "encoder.layers."),
+    ("attention.q_lin.", "attn.q_proj."), ("attention.k_lin.", "attn.k_proj."),
+    ("attention.v_lin.", "attn.v_proj."), ("attention.out_lin.", "attn.o_proj."),
+    ("sa_layer_norm.", "attn_norm."), ("output_layer_norm.", "mlp_norm."),
+    ("ffn.lin1.", "mlp.dense_h_to_4h."), ("ffn.lin2.", "mlp.dense_4h_to_h."),
+    ("vocab_transform.", "lm_head.dense."), ("vocab_layer_norm.", "lm_head.norm."),
+    ("vocab_projector.bias", "lm_head.bias"), ("vocab_projector.weight", "lm_head.decoder.weight"),
+    ("pre_classifier.", "pooler."),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +37,7 @@ class DistilBertConfig(BertConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.class_dropout is None:  # which transformers does not know here
-            object.__setattr__(self, "class_dropout", self.dropout)
+        fill_in(self, class_dropout=self.dropout)  # transformers does not know none here
 
 
 class DistilBert(Bert):
@@ -31,24 +45,18 @@ class DistilBert(Bert):
 
     model_type = "distilbert"
     config_class = DistilBertConfig
-    hf_usual = {"dropout": 0.1, "attention_dropout": 0.1, "seq_classif_dropout": 0.2}
-    hf_base = "distilbert."
-    hf_settings: ClassVar[dict[str, Any]] = {
-        "activation": ("gelu",), "sinusoidal_pos_embds": (False,), "tie_word_embeddings": (True,),
-        "problem_type": Bert.hf_settings["problem_type"],
-    }  # fmt: skip
-    hf_names = (
-        ("distilbert.embeddings.word_embeddings.", "encoder.tokens."),
-        ("distilbert.embeddings.position_embeddings.", "encoder.positions."),
-        ("distilbert.embeddings.LayerNorm.", "encoder.norm."),
-        ("distilbert.transformer.layer.", "encoder.layers."),
-        ("attention.q_lin.", "attn.q_proj."), ("attention.k_lin.", "attn.k_proj."),
-        ("attention.v_lin.", "attn.v_proj."), ("attention.out_lin.", "attn.o_proj."),
-        ("sa_layer_norm.", "attn_norm."), ("output_layer_norm.", "mlp_norm."),
-        ("ffn.lin1.", "mlp.dense_h_to_4h."), ("ffn.lin2.", "mlp.dense_4h_to_h."),
-        ("vocab_transform.", "lm_head.dense."), ("vocab_layer_norm.", "lm_head.norm."),
-        ("vocab_projector.bias", "lm_head.bias"), ("vocab_projector.weight", "lm_head.decoder.weight"),
-        ("pre_classifier.", "pooler."),
+    layout = Layout(
+        base="distilbert.",
+        transposed=True,
+        defaults={"dropout": 0.1, "attention_dropout": 0.1, "seq_classif_dropout": 0.2},
+        fixed={
+            "activation": ("gelu",), "sinusoidal_pos_embds": (False,), "tie_word_embeddings": (True,),
+            "problem_type": PROBLEMS,
+        },
+        ignored=r"distilbert\.embeddings\.position_ids|pooler\..*",
+        names=NAMES,
+        read=partial(read_task, "DistilBert"),
+        write=write_task,
     )  # fmt: skip
     pool = staticmethod(F.relu)
 

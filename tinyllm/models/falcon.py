@@ -7,13 +7,13 @@ smaller. The rest is taken from LLaMA. Parameter names equal the names in Falcon
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from tinyllm import nn
-from tinyllm.config import setting
+from tinyllm.config import fill_in, setting
 from tinyllm.models.gpt_neox import PRESETS, NeoXMLP
+from tinyllm.models.layout import Layout
 from tinyllm.models.llama import Llama
-from tinyllm.models.pretrained import read_rope
 from tinyllm.models.sizes import HIDDEN, TIED, RotarySizes
 from tinyllm.nn.attention import Angles
 from tinyllm.nn.seen import EVERYTHING, Seen
@@ -27,10 +27,15 @@ class FalconConfig(RotarySizes):
     hf = {"eps": "layer_norm_epsilon"}
     head_parts = 2  # rotary positions rotate pairs of channels
 
-    hidden: int = setting(**HIDDEN, hf="ffn_hidden_size")
+    hidden: int | None = setting(None, **HIDDEN | {"help": "the inner width of the MLP; none: 4 C"},
+                                 hf="ffn_hidden_size")  # fmt: skip
     multi_query: bool = setting(True, hf="multi_query", help="all heads share one head of keys and values")
     bias: bool = setting(False, hf="bias", help="linear layers add a bias")
     tied: bool = setting(True, **TIED)
+
+    def __post_init__(self):
+        super().__post_init__()
+        fill_in(self, hidden=4 * self.width)
 
     @property
     def kv_heads(self) -> int:
@@ -67,7 +72,7 @@ class MultiQueryAttention(nn.Attention):
 class FalconBlock(nn.Module):
     """Run one transformer block: x + attention(norm(x)) + mlp(norm(x)), all (B, T, C)."""
 
-    def __init__(self, config: FalconConfig, layer: int):
+    def __init__(self, config: Any, layer: int):
         self.input_layernorm = nn.LayerNorm(config.width, eps=config.eps)
         self.self_attention = MultiQueryAttention(config)
         self.mlp = NeoXMLP(config.width, config.hidden, config.bias)
@@ -87,20 +92,15 @@ class Falcon(Llama):
     PRESETS = PRESETS
     block = FalconBlock
     norm = nn.LayerNorm
-    hf_prefix = "transformer."
-    hf_names: ClassVar[Any] = (  # with a digit behind h., because "4h." is the end of a layer's name
-        ("word_embeddings.", "model.embed_tokens."), ("ln_f.", "model.norm."),
-        *((f"h.{digit}", f"model.layers.{digit}") for digit in range(10)),
+    layout = Layout(
+        transposed=True,
+        prefix="transformer.",
+        names=(("word_embeddings.", "model.embed_tokens."), ("ln_f.", "model.norm."),
+               # with a digit behind h., because "4h." is the end of a layer's name
+               *((f"h.{digit}", f"model.layers.{digit}") for digit in range(10))),
+        fixed={
+            "activation": ("gelu",), "alibi": (False,), "new_decoder_architecture": (False,),
+            "parallel_attn": (True,), "hidden_dropout": (0.0,), "num_ln_in_parallel_attn": (None, 1),
+        },
     )  # fmt: skip
-    hf_settings: ClassVar[dict[str, Any]] = {
-        "activation": ("gelu",), "alibi": (False,), "new_decoder_architecture": (False,),
-        "parallel_attn": (True,), "hidden_dropout": (0.0,), "num_ln_in_parallel_attn": (None, 1),
-    }  # fmt: skip
     residual_outputs = ("dense.weight", "dense_4h_to_h.weight")
-
-    @classmethod
-    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Complete a config.json with Falcon's default width of the MLP, four times the model's width."""
-        width, hidden = config.get("hidden_size"), config.get("ffn_hidden_size")
-        inner = 4 * width if hidden is None and isinstance(width, int) else hidden
-        return read_rope(config) | {"ffn_hidden_size": inner}

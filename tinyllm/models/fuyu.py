@@ -21,8 +21,9 @@ from tinyllm import nn, ops
 from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.models.gpt_neox import NeoXAttention, NeoXMLP
+from tinyllm.models.layout import Layout
 from tinyllm.models.llama import LlamaBody
-from tinyllm.models.pretrained import Pretrained, read_rope
+from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import HIDDEN, SIZE, THETA, WITH_HIDDEN, RotarySizes
 from tinyllm.nn.attention import Angles
 from tinyllm.nn.decoder import Cache, positions_of
@@ -97,6 +98,17 @@ class FuyuBlock(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
+def with_text_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Copy the settings in `text_config` of a config.json to the top level, which takes precedence.
+
+    Raises UserError when `text_config` is not an object.
+    """
+    text = config.get("text_config") or {}
+    if not isinstance(text, dict):
+        raise UserError(f"text_config must be an object, got {text!r}")
+    return text | config
+
+
 class Fuyu(Pretrained, nn.DecoderLM):
     """A Fuyu model: tokens (B, T), with a mark for each patch of the pictures -> logits (B, T, V)."""
 
@@ -106,14 +118,18 @@ class Fuyu(Pretrained, nn.DecoderLM):
     PRESETS = PRESETS
     special_tokens: ClassVar[dict[str, str]] = {"picture": "<|picture|>"}
     token_settings: ClassVar[dict[str, str]] = {"picture": "picture"}
-    hf_prefix = "model."
-    hf_transposed = True
-    hf_names = (("language_model.model.", "language_model."), ("language_model.lm_head.", "lm_head."),
-                ("language_model.final_layernorm.", "language_model.norm."))  # fmt: skip
-    hf_settings = {
-        "hidden_act": ("relu2",), "qk_layernorm": (True,), "num_channels": (COLOURS,),
-        "partial_rotary_factor": (0.5,), "hidden_dropout": (0.0,), "tie_word_embeddings": (False,),
-    }  # fmt: skip
+    layout = Layout(
+        prefix="model.",
+        transposed=True,
+        old=(("language_model.model.", "language_model."), ("language_model.lm_head.", "lm_head.")),
+        names=(("language_model.final_layernorm.", "language_model.norm."),),
+        defaults={"image_size": 300, "patch_size": 30, "image_token_id": 71011},
+        fixed={
+            "hidden_act": ("relu2",), "qk_layernorm": (True,), "num_channels": (COLOURS,),
+            "partial_rotary_factor": (0.5,), "hidden_dropout": (0.0,), "tie_word_embeddings": (False,),
+        },
+        read=with_text_config,
+    )  # fmt: skip
     residual_outputs = ("self_attn.dense.weight", "dense_4h_to_h.weight")
 
     def __init__(self, config: FuyuConfig, seed: int | None = 0):
@@ -172,18 +188,3 @@ class Fuyu(Pretrained, nn.DecoderLM):
 
     def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, seen: Seen = EVERYTHING) -> Tensor:
         return self.language_model(x, positions, cache, seen)
-
-    def file_name(self, name: str) -> str:
-        return name.replace("language_model.norm.", "language_model.final_layernorm.")
-
-    @classmethod
-    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Complete a config.json with Fuyu's defaults, and copy `text_config` to the top level.
-
-        Raises UserError when `text_config` is not an object.
-        """
-        text = config.get("text_config") or {}
-        if not isinstance(text, dict):
-            raise UserError(f"text_config must be an object, got {text!r}")
-        usual = {"rope_theta": 25000.0, "image_size": 300, "patch_size": 30, "image_token_id": 71011}
-        return read_rope(usual | text | config)

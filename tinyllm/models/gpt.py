@@ -5,21 +5,21 @@ Radford, Wu, Child, Luan, Amodei and Sutskever, "Language Models are Unsupervise
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from tinyllm import nn
 from tinyllm.config import setting
+from tinyllm.errors import instead
+from tinyllm.models.layout import Layout
 from tinyllm.models.pretrained import Pretrained
-from tinyllm.models.sizes import PART, PRESETS, Sizes
+from tinyllm.models.sizes import OTHERS, PART, PRESETS, Sizes
 from tinyllm.nn.decoder import Cache
 from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
 
-DROPS = ("resid_pdrop", "embd_pdrop")  # one setting for both, unless embed_dropout differs
 
-
+@instead(**OTHERS)
 @dataclass(frozen=True, kw_only=True)
 class GPTConfig(Sizes):
     """The sizes of a GPT, such as `GPTConfig(vocab_size=65, **GPT.PRESETS["nano"])`.
@@ -28,9 +28,10 @@ class GPTConfig(Sizes):
     """
 
     hf = {"context": "n_positions", "layers": "n_layer", "heads": "n_head", "width": "n_embd",
-          "attention_dropout": "attn_pdrop", "eps": "layer_norm_epsilon"}  # fmt: skip
+          "attention_dropout": "attn_pdrop", "dropout": ("resid_pdrop", "embd_pdrop"),
+          "eps": "layer_norm_epsilon"}  # fmt: skip
 
-    dropout: float = setting(0.0, **PART, hf=DROPS, help="the part of numbers set to zero")
+    dropout: float = setting(0.0, **PART, help="the part of numbers set to zero")
     embed_dropout: float | None = setting(None, **PART, hf="embd_pdrop", help="of embeddings; none: dropout")
     bias: bool = setting(True, help="linear layers and norms add a bias, as GPT-2's do")
 
@@ -67,17 +68,20 @@ class GPT(Pretrained, nn.DecoderLM):
     architecture = "GPT2LMHeadModel"
     config_class = GPTConfig
     PRESETS = PRESETS
-    hf_prefix = "transformer."
-    hf_ignored = r"h\.\d+\.attn\.(masked_)?bias"  # the causal masks
-    hf_settings = {
-        "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
-        "n_inner": lambda config: (None, 4 * config.width),
-        "scale_attn_weights": (True,),
-        "scale_attn_by_inverse_layer_idx": (False,),
-        "tie_word_embeddings": (True,),
-    }
+    layout = Layout(
+        prefix="transformer.",
+        ignored=r"h\.\d+\.attn\.(masked_)?bias",  # the causal masks
+        defaults={"resid_pdrop": 0.1, "embd_pdrop": 0.1, "attn_pdrop": 0.1},
+        fixed={
+            "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
+            "n_inner": lambda config: (None, 4 * config.width),
+            "scale_attn_weights": (True,), "scale_attn_by_inverse_layer_idx": (False,),
+            "tie_word_embeddings": (True,),
+        },
+    )  # fmt: skip
     residual_outputs = ("c_proj.weight",)
 
+    @instead(vocab_size="GPT(GPTConfig(vocab_size=...))")
     def __init__(self, config: GPTConfig, seed: int | None = 0):
         self.config = config
         self.wte = nn.Embedding(config.vocab_size, config.width)  # what a token means
@@ -97,10 +101,3 @@ class GPT(Pretrained, nn.DecoderLM):
         for i, block in enumerate(self.h):
             x = block(x, cache[i] if cache else None, seen)
         return self.ln_f(x)
-
-    @classmethod
-    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Complete a config.json with GPT-2's default dropout, 0.1."""
-        found = dict.fromkeys((*DROPS, "attn_pdrop"), 0.1) | config
-        same = found["embd_pdrop"] == found["resid_pdrop"]
-        return found | {"embd_pdrop": None if same else found["embd_pdrop"]}

@@ -8,14 +8,14 @@ this layout and these parameter names. In `falcon.py` both parts share one norm.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import tinyllm.functional as F
 from tinyllm import nn
 from tinyllm.config import setting
 from tinyllm.errors import UserError
+from tinyllm.models.layout import Layout
 from tinyllm.models.llama import Llama
-from tinyllm.models.pretrained import read_rope
 from tinyllm.models.sizes import HIDDEN, TIED, WITH_HIDDEN, RotarySizes
 from tinyllm.nn.attention import Angles
 from tinyllm.nn.seen import EVERYTHING, Seen
@@ -28,10 +28,10 @@ PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 2048}}  # a
 class GPTNeoXConfig(RotarySizes):
     """The sizes of a GPT-NeoX, and how its block is built. Raises UserError if they are inconsistent."""
 
-    hf = {"theta": "rotary_emb_base"}
+    hf = {"theta": ("rope_theta", "rotary_emb_base"), "rotated": ("partial_rotary_factor", "rotary_pct")}
 
     hidden: int = setting(**HIDDEN, hf="intermediate_size")
-    rotated: float = setting(0.25, above=0, max=1, hf="rotary_pct", help="the part of a head that is rotated")
+    rotated: float = setting(0.25, above=0, max=1, help="the part of a head that is rotated")
     parallel: bool = setting(True, hf="use_parallel_residual", help="attention and MLP read the same input")
     tied: bool = setting(False, **TIED)
 
@@ -101,20 +101,14 @@ class GPTNeoX(Llama):
     PRESETS = PRESETS
     block = NeoXBlock
     norm = nn.LayerNorm
-    hf_names: ClassVar[Any] = (
-        ("gpt_neox.embed_in.", "model.embed_tokens."), ("gpt_neox.layers.", "model.layers."),
-        ("gpt_neox.final_layer_norm.", "model.norm."), ("embed_out.", "lm_head."),
+    layout = Layout(
+        transposed=True,
+        names=(("gpt_neox.embed_in.", "model.embed_tokens."), ("gpt_neox.layers.", "model.layers."),
+               ("gpt_neox.final_layer_norm.", "model.norm."), ("embed_out.", "lm_head.")),
+        ignored=r"model\.layers\.\d+\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)",
+        fixed={
+            "hidden_act": ("gelu",), "attention_bias": (True,), "hidden_dropout": (0.0,),
+            "head_dim": lambda config: (config.width // config.heads, None),
+        },
     )  # fmt: skip
-    hf_ignored = r"gpt_neox\.layers\.\d+\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)"
-    hf_settings: ClassVar[dict[str, Any]] = {
-        "hidden_act": ("gelu",), "attention_bias": (True,), "hidden_dropout": (0.0,),
-        "head_dim": lambda config: (config.width // config.heads, None),
-    }  # fmt: skip
     residual_outputs = ("attention.dense.weight", "dense_4h_to_h.weight")
-
-    @classmethod
-    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Complete a config.json, and add the rotary settings under their older names."""
-        found = read_rope({"rope_theta": config.get("rotary_emb_base", 10000.0)} | config)
-        part = found.get("partial_rotary_factor", config.get("rotary_pct", 0.25))
-        return found | {"rotary_emb_base": found["rope_theta"], "rotary_pct": part}

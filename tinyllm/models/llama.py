@@ -13,10 +13,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinyllm import nn
-from tinyllm.config import setting
-from tinyllm.errors import UserError
-from tinyllm.models.pretrained import Pretrained, read_rope
-from tinyllm.models.sizes import HIDDEN, SIZE, TIED, RotarySizes
+from tinyllm.config import fill_in, setting
+from tinyllm.errors import UserError, instead
+from tinyllm.models.layout import Layout
+from tinyllm.models.pretrained import Pretrained
+from tinyllm.models.sizes import HIDDEN, OTHERS, SIZE, TIED, RotarySizes
 from tinyllm.nn.attention import Angles
 from tinyllm.nn.decoder import Cache
 from tinyllm.nn.seen import EVERYTHING, Seen
@@ -35,17 +36,15 @@ PRESETS = {
         "hidden": 2048,
     },  # the largest of Karpathy's "stories" models, 2023; 134M parameters with an untied output layer
 }  # fmt: skip
-COMMON: dict[str, Any] = {  # `hf_settings` of all families that derive from this one
-    "hidden_act": ("silu",),
-    "head_dim": lambda config: (config.head_size, None),  # written also if it is width / heads
-}
-NO_BIAS: dict[str, Any] = {"attention_bias": (False,), "mlp_bias": (False,)}  # of families without these
+# What `fixed` has in the layouts of families that derive from this one:
+NO_BIAS: dict[str, Any] = {"attention_bias": (False,), "mlp_bias": (False,)}
 NO_WINDOW: dict[str, Any] = {
     "use_sliding_window": (False,),
     "layer_types": lambda config: (["full_attention"] * config.layers, None),
 }
 
 
+@instead(**OTHERS)
 @dataclass(frozen=True, kw_only=True)
 class LlamaConfig(RotarySizes):
     """The sizes of a LLaMA, such as `LlamaConfig(vocab_size=65, **Llama.PRESETS["nano"])`.
@@ -57,7 +56,9 @@ class LlamaConfig(RotarySizes):
     # Not settings either, and a derived family may override them:
     qkv_bias, qk_norm, window, no_rope_every = False, False, None, None
 
-    kv_heads: int = setting(**SIZE, hf="num_key_value_heads", help="K: heads of keys and values")
+    kv_heads: int | None = setting(
+        None, **SIZE, hf="num_key_value_heads", help="K: heads of keys and values; none means H"
+    )
     hidden: int = setting(**HIDDEN, hf="intermediate_size")
     head_width: int | None = setting(None, **SIZE, hf="head_dim", help="D; none means width / heads")
     bias: bool = setting(False, hf="attention_bias", help="attention's linear layers add a bias")
@@ -72,7 +73,8 @@ class LlamaConfig(RotarySizes):
         super().__post_init__()
         if self.head_size * self.heads == self.width:
             object.__setattr__(self, "head_width", None)  # so that configs of equal models are equal
-        if self.heads % self.kv_heads:
+        fill_in(self, kv_heads=self.heads)
+        if self.heads % (self.kv_heads or self.heads):
             raise UserError(
                 f"{self.heads} heads cannot share {self.kv_heads} kv_heads: make heads a multiple of kv_heads"
             )
@@ -140,9 +142,15 @@ class Llama(Pretrained, nn.DecoderLM):
     architecture = "LlamaForCausalLM"
     config_class: ClassVar[type] = LlamaConfig
     PRESETS = PRESETS
-    hf_transposed = True
-    hf_ignored = r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq"
-    hf_settings = COMMON
+    layout = Layout(
+        transposed=True,
+        ignored=r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq",
+        defaults={"rms_norm_eps": 1e-6},
+        fixed={
+            "hidden_act": ("silu",),
+            "head_dim": lambda config: (config.head_size, None),  # written also if it is width / heads
+        },
+    )
     block: ClassVar[type] = LlamaBlock
     norm: ClassVar[type] = nn.RMSNorm  # the last one
     residual_outputs = ("o_proj.weight", "down_proj.weight")
@@ -166,11 +174,3 @@ class Llama(Pretrained, nn.DecoderLM):
     def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, seen: Seen = EVERYTHING) -> Tensor:
         """Run the blocks and the last norm: x (B, T, C) -> (B, T, C)."""
         return self.model(x, positions, cache, seen)
-
-    @classmethod
-    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Complete a config.json with LLaMA's defaults, and give the rotary settings their older names."""
-        found = {"rms_norm_eps": 1e-6, "num_key_value_heads": None} | cls.hf_usual | config
-        if found["num_key_value_heads"] is None:
-            found["num_key_value_heads"] = found.get("num_attention_heads")
-        return read_rope(found)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from tinyllm.config import setting
-from tinyllm.models.llama import COMMON, NO_BIAS, Llama, LlamaConfig
+from tinyllm.models.llama import NO_BIAS, Llama, LlamaConfig
 from tinyllm.models.sizes import SIZE
 
 
@@ -22,5 +22,4 @@ class Mistral(Llama):
     model_type = "mistral"
     architecture = "MistralForCausalLM"
     config_class = MistralConfig
-    hf_usual = {"num_key_value_heads": 8, "sliding_window": 4096}
-    hf_settings = COMMON | NO_BIAS
+    layout = Llama.layout.extended(defaults={"num_key_value_heads": 8, "sliding_window": 4096}, fixed=NO_BIAS)

@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike
 from tinyllm import nn
 from tinyllm.config import setting
 from tinyllm.errors import UserError
-from tinyllm.models.llama import COMMON, NO_BIAS, PRESETS, Llama, LlamaBlock
+from tinyllm.models.llama import NO_BIAS, PRESETS, Llama, LlamaBlock
 from tinyllm.models.mistral import MistralConfig
 from tinyllm.models.sizes import SIZE
 from tinyllm.tensor import Tensor
 
-NAMES = ("num_local_experts", "num_experts")
+EXPERTS = ("num_experts", "num_local_experts")  # transformers writes either
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class MixtralConfig(MistralConfig):
 
     normalise = True  # not a setting, but a derived family may override it
 
-    experts: int = setting(8, **SIZE, hf=NAMES, help="E: how many experts there are")
+    experts: int = setting(8, **SIZE, hf=EXPERTS, help="E: how many experts there are")
     top: int = setting(2, **SIZE, hf="num_experts_per_tok", help="how many of them a token uses")
     balance: float = setting(
         0.001, min=0, max=100, hf="router_aux_loss_coef", help="the weight of the load-balancing loss"
@@ -56,16 +56,16 @@ class Mixtral(Llama):
     model_type = "mixtral"
     architecture = "MixtralForCausalLM"
     config_class: ClassVar[type] = MixtralConfig
-    hf_usual = {"num_key_value_heads": 8, "rope_theta": 1000000.0, "rms_norm_eps": 1e-5}
     block = MixtralBlock
     PRESETS = {
         name: PRESETS[name] | {"hidden": PRESETS[name]["hidden"] // 2}
         for name in ("laptop", "nano", "mini", "small")
     }
-    hf_settings = COMMON | NO_BIAS | {"router_jitter_noise": (0.0,)}
-    hf_names: ClassVar[Any] = (
-        ("block_sparse_moe.", "mlp."), (".w1.", ".gate_proj."), (".w2.", ".down_proj."),
-        (".w3.", ".up_proj."),
+    layout = Llama.layout.extended(
+        defaults={"num_key_value_heads": 8, "rope_theta": 1000000.0, "rms_norm_eps": 1e-5},
+        fixed=NO_BIAS | {"router_jitter_noise": (0.0,)},
+        names=(("block_sparse_moe.", "mlp."), (".w1.", ".gate_proj."), (".w2.", ".down_proj."),
+               (".w3.", ".up_proj.")),
     )  # fmt: skip
 
     def loss(self, tokens: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None,

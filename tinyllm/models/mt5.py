@@ -1,7 +1,6 @@
 """Define mT5: version 1.1 of T5, trained on many languages. Xue et al., "mT5", 2021."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from tinyllm.config import setting
 from tinyllm.models.t5 import MLPS, T5, T5Config
@@ -22,8 +21,4 @@ class MT5(T5):
     model_type = "mt5"
     architecture = "MT5ForConditionalGeneration"
     config_class = MT5Config
-
-    @classmethod
-    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Complete a config.json with T5's defaults, and switch off the scaling of the decoder's output."""
-        return super().hf_read(config) | {"scale_decoder_outputs": False}
+    layout = T5.layout.extended(read=lambda config: config | {"scale_decoder_outputs": False})

@@ -1,8 +1,7 @@
 """Read and write checkpoints in Hugging Face's layout: a folder with config.json and model.safetensors.
 
 For all families here, tinyllm opens checkpoints of transformers, and transformers opens those of tinyllm.
-The metadata `hf` of a config's field gives the field's name in config.json; the attributes of `Pretrained`
-describe the other differences.
+A family's `layout` describes how its names differ: see `models/layout.py`.
 """
 
 import dataclasses
@@ -22,14 +21,13 @@ from tinyllm.files import atomic_write_text, read_json
 from tinyllm.models.adapter import FILE as ADAPTER
 from tinyllm.models.adapter import WEIGHTS, read_adapter, save_adapter
 from tinyllm.models.generation import FILE, IDS, read_generation
+from tinyllm.models.layout import Layout, read_config, write_config
 from tinyllm.models.sentences import pooling_files, read_pooling
-from tinyllm.models.sizes import hf_names
 from tinyllm.models.weights import PICKLES, Origin, Stored, read_header, save_weights
 from tinyllm.nn import Linear, Matrix, Module, adapters, load_adapter
 from tinyllm.nn.init import without_memory
 from tinyllm.nn.module import fitting
 from tinyllm.nn.quantized import bits_of, fuse_linears, quantize, quantized_zeros
-from tinyllm.ops.rope import CONTEXT
 
 MAX_JSON_BYTES = 1 << 24  # a config.json is about a kilobyte, the index of a large model a megabyte
 
@@ -45,45 +43,17 @@ class Pretrained(Module):
     architecture: str  # transformers' class
     config_class: ClassVar[type]
     PRESETS: ClassVar[dict[str, dict[str, Any]]]
-    # {setting in config.json: the values that this family can run, or a function from a config to them}.
-    # The first value is the one that is written; others are refused.
-    hf_settings: ClassVar[dict[str, Any]] = {}
-    hf_usual: ClassVar[dict[str, Any]] = {}  # the values of settings that a config.json leaves out
-    hf_prefix = ""  # a prefix that some files have before each name
-    hf_base = ""  # a prefix that is missing in files of a model without its output layer
-    # A regular expression, or a function from a config to it, for names in files that no model needs.
-    hf_ignored: ClassVar[Any] = r"(?!)"
-    hf_names: ClassVar[Any] = ()  # parts of names: ((in files, in the model), ...), or such a function
-    hf_copies: ClassVar[dict[str, str]] = {}  # {a second name in files: the model's name of the same tensor}
-    hf_transposed = False  # weights of linear layers are stored as (n_out, n_in)
+    layout: ClassVar[Layout] = Layout()  # its names and values in config.json and in files of weights
     generation: Any = MappingProxyType({})  # what generation_config.json says: see `models/generation.py`
     origin: Origin | None = None  # the folder that the weights were read from
-    hf_embedding = ""  # its name: where lm_head differs from it, they are untied, whatever config.json says
-
-    def __new__(cls, *_: Any, **given: Any) -> Any:
-        if given.keys() & {field.name for field in dataclasses.fields(cls.config_class)}:
-            config = f"{cls.config_class.__name__}({', '.join(f'{name}=...' for name in given)})"
-            raise TypeError(f"{cls.__name__} takes a config; use {cls.__name__}({config})")
-        return super().__new__(cls)
-
-    @classmethod
-    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Complete the settings of a config.json with defaults; families with other formats override this."""
-        return cls.hf_usual | config
-
-    @classmethod
-    def hf_write(cls, found: dict[str, Any], config: Any) -> dict[str, Any]:
-        """Return the content of config.json, the inverse of `hf_read`; some families override this."""
-        return found
 
     def file_name(self, name: str) -> str:
         """Return the name that a parameter has in files."""
-        names = _allowed(self.hf_names, self.config)
-        return _rename(name, [(ours, theirs) for theirs, ours in reversed(names)])
+        return self.layout.file_name(name, self.config)
 
     def module_name(self, name: str) -> str:
         """Return the name that a parameter has in transformers' model."""
-        return self.hf_prefix + self.file_name(name)
+        return self.layout.prefix + self.file_name(name)
 
     def own_names(self, stored: dict[str, Stored]) -> dict[str, Stored]:
         """Give arrays from a file the names that they have in this model."""
@@ -96,7 +66,7 @@ class Pretrained(Module):
         is written whole or not at all; config.json, or adapter_config.json, comes last. Raises UserError when
         a file cannot be written, or config.json cannot express the model's config.
         """
-        found = describe(type(self), self.config)
+        found = write_config(type(self), self.config)
         folder, adapted = Path(folder), bool(adapters(self))
         if os.path.lexists(folder / ("config.json" if adapted else ADAPTER)):
             held = "a whole model" if adapted else "an adapter"
@@ -115,7 +85,7 @@ class Pretrained(Module):
         if adapted:
             return save_adapter(self, folder)
         state = self.state_dict()
-        if self.hf_transposed:
+        if self.layout.transposed:
             state |= {name: state[name].T for name in _linear_weights(self)}
         state = {self.file_name(name): array for name, array in state.items()}
         save_weights(state, folder / "model.safetensors", {"format": "pt"})
@@ -132,42 +102,8 @@ def _linear_weights(model):
     return [f"{name}.weight" for name, part in model.named_modules() if isinstance(part, (Linear, Matrix))]
 
 
-def _rename(name, pairs):
-    for old, new in pairs:
-        name = name.replace(old, new)
-    return name
-
-
 def _write_json(path, value):
     atomic_write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def describe(cls: Any, config: Any) -> dict[str, Any]:
-    """Return the config.json of a family's model: its settings, and the constants of the family.
-
-    Raises UserError when config.json cannot express this config.
-    """
-    found: dict[str, Any] = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
-    found |= {"architectures": [getattr(cls, "architecture", None)], "model_type": cls.model_type,
-              "torch_dtype": "float32"}  # fmt: skip
-    for field in dataclasses.fields(config):
-        value, names = getattr(config, field.name), hf_names(config, field)
-        if value is not None or names[0] in cls.hf_usual:
-            found |= dict.fromkeys(names, value)
-    found = cls.hf_write(found, config)
-    found |= {name: _allowed(values, config)[0] for name, values in cls.hf_settings.items()}
-    back = _read_config(cls, "this model", json.loads(json.dumps(found)))
-    for field in dataclasses.fields(config):
-        value, other = getattr(config, field.name), getattr(back, field.name)
-        if value != other:
-            raise UserError(
-                f"a {cls.model_type} cannot have {field.name} = {value!r}: its config.json says {other!r}"
-            )
-    return found
-
-
-def _allowed(values, config):
-    return values(config) if callable(values) else values
 
 
 def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None = None) -> Any:
@@ -177,7 +113,7 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
     float32; with bits, each linear layer is quantised as soon as it is read. Raises UserError when a file is
     missing or broken, or describes another kind of model.
     """
-    config = _read_config(cls, folder, found)
+    config = read_config(cls, folder, found)
     generation = read_generation(folder, found)
     config = _with_ends(config, generation, folder)
     stored_bits = _read_bits(folder, found)
@@ -187,7 +123,7 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
     layers = max(value for name, value in vars(config).items() if name.endswith("layers"))
     if layers > len(stored):  # before that many blocks are made
         raise UserError(f"{folder}: config.json has {layers} layers, the weights {len(stored)} arrays")
-    head, embedding = (stored.get(name) for name in ("lm_head.weight", cls.hf_embedding))
+    head, embedding = (stored.get(name) for name in ("lm_head.weight", cls.layout.embedding))
     if head and embedding and not np.array_equal(head.read(), embedding.read()):
         config = dataclasses.replace(config, tied=False)
     with without_memory():
@@ -215,7 +151,7 @@ def load_into(model: Pretrained, folder: Path) -> None:
 
 def _fill(model, folder, stored, bits=None):
     """Check names and shapes of stored arrays, and read them into a model, which `bits` quantise."""
-    transposed = set(_linear_weights(model)) if model.hf_transposed else set()
+    transposed = set(_linear_weights(model)) if model.layout.transposed else set()
 
     def read(name, tensor):
         array, kind = stored[name], tensor.dtype
@@ -223,7 +159,7 @@ def _fill(model, folder, stored, bits=None):
         tensor.data = fitting(name, array.read(kind, name in transposed), tensor)
 
     try:
-        stored = _without_copies(model, stored)
+        stored = _needed(model, stored)
         model.check_state({n: s.shape[::-1] if n in transposed else s.shape for n, s in stored.items()})
         if bits:
             quantize(model, bits, _one_at_a_time(model, read))
@@ -250,30 +186,6 @@ def _one_at_a_time(model: Module, read: Callable[[str, Any], None]) -> Any:
             tensor.data = nothing
 
     return reading
-
-
-def _read_config(cls, folder, found):
-    """Make a family's config from a config.json. Raises UserError if the family cannot run such a model."""
-    where = f"the config.json in {folder}"
-    try:
-        found = cls.hf_read(found)
-        settings = {}
-        for field in dataclasses.fields(cls.config_class):
-            name = hf_names(cls.config_class, field)[0]
-            if name in found:
-                settings[field.name] = found[name]
-            elif field.default is dataclasses.MISSING:
-                raise UserError(f"{name} is missing")
-        config = cls.config_class(**settings)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
-    always = {"per_layer_config": (None, {}), "is_causal": (cls.objective != "masked",)}
-    for name, values in (cls.hf_settings | always).items():
-        allowed = _allowed(values, config)
-        if found.get(name, allowed[0]) not in allowed:
-            known = f"tinyllm's {cls.__name__} cannot run"
-            raise UserError(f"{where} says {name} = {found[name]!r}, which {known}")
-    return config
 
 
 def _with_ends(config, generation, folder):
@@ -324,15 +236,11 @@ def _is_plain_name(file):
 
 
 def _renamed(cls: Any, config: Any, stored: dict[str, Stored]) -> dict[str, Stored]:
-    """Give arrays their names in the model, and leave out those that the model does not need."""
-    found: dict[str, Stored] = {}
-    ignored, names = (_allowed(values, config) for values in (cls.hf_ignored, cls.hf_names))
-    base = "" if any(name.startswith(cls.hf_base) for name in stored) else cls.hf_base
+    """Give arrays their names in the model."""
+    found, layout = dict[str, Stored](), cls.layout
+    base = "" if any(name.startswith(layout.base) for name in stored) else layout.base
     for name, array in stored.items():
-        short = base + name.removeprefix(cls.hf_prefix)
-        if re.fullmatch(ignored, short):
-            continue
-        short = _rename(short, names)
+        short = layout.own_name(base + name.removeprefix(layout.prefix), config)
         if short in found:
             raise UserError(f"{array.path} holds {short} twice, once as {name}")
         found[short] = array
@@ -347,36 +255,21 @@ def second_names(model: Pretrained) -> dict[str, str]:
         for path, module in model.named_modules()
         for attribute, value in vars(module).items()
     }
-    return {name: tied for name, tied in found.items() if tied not in (None, name)} | model.hf_copies
+    return {name: tied for name, tied in found.items() if tied not in (None, name)} | model.layout.copies
 
 
-def _without_copies(model, stored):
-    """Leave out copies of tied arrays under their second names. Raises UserError when a copy differs."""
-    copies = {name: tied for name, tied in second_names(model).items() if {name, tied} <= stored.keys()}
+def _needed(model, stored):
+    """Leave out what the model does not need: arrays that are ignored, and copies of tied ones.
+
+    Raises UserError when a copy differs.
+    """
+    second, own = second_names(model), dict(model.named_tensors())
+    copies = {name: tied for name, tied in second.items() if {name, tied} <= stored.keys()}
     for name, tied in copies.items():
         if not np.array_equal(stored[name].read(), stored[tied].read()):
             raise UserError(f"{name} differs from {tied}, and config.json says that they are tied")
-    return {name: array for name, array in stored.items() if name not in copies}
-
-
-def read_rope(config: dict[str, Any]) -> dict[str, Any]:
-    """Convert the settings of rotary positions in config.json to their older format.
-
-    `rope_parameters` of newer files becomes rope_theta, rope_scaling (None if nothing is scaled) and, where a
-    file has it, partial_rotary_factor. As in transformers, `rope_parameters` is ignored if the file also has
-    a rope_scaling. For the kinds llama3 and yarn, max_position_embeddings is the training context unless the
-    scaling has original_max_position_embeddings. Raises UserError for a rope setting that is not an object.
-    """
-    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    if not isinstance(rope, dict):
-        raise UserError(f"rope_scaling must be an object, got {rope!r}")
-    plain = ("rope_theta", "partial_rotary_factor")
-    scaling = {key: value for key, value in rope.items() if key not in plain}
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind in ("llama3", "yarn") and CONTEXT not in scaling:
-        scaling[CONTEXT] = config.get("max_position_embeddings")
-    found = {"rope_theta": 10000.0} | config | {name: rope[name] for name in plain if name in rope}
-    return found | {"rope_scaling": None if kind == "default" else scaling}
+    ignored = {name for name in stored if name not in own and re.fullmatch(model.layout.ignored, name)}
+    return {name: array for name, array in stored.items() if name not in copies.keys() | ignored}
 
 
 def read_object(path: Path) -> dict[str, Any]:

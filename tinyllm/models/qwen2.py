@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tinyllm.models.llama import COMMON, NO_BIAS, NO_WINDOW, Llama, LlamaConfig
+from tinyllm.models.llama import NO_BIAS, NO_WINDOW, Llama, LlamaConfig
 
 
 @dataclass(frozen=True)
@@ -18,4 +18,4 @@ class Qwen2(Llama):
     model_type = "qwen2"
     architecture = "Qwen2ForCausalLM"
     config_class = Qwen2Config
-    hf_settings = COMMON | NO_BIAS | NO_WINDOW
+    layout = Llama.layout.extended(fixed=NO_BIAS | NO_WINDOW)

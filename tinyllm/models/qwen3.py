@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tinyllm.models.llama import COMMON, NO_WINDOW, Llama, LlamaConfig
+from tinyllm.models.llama import NO_WINDOW, Llama, LlamaConfig
 
 
 @dataclass(frozen=True)
@@ -18,4 +18,4 @@ class Qwen3(Llama):
     model_type = "qwen3"
     architecture = "Qwen3ForCausalLM"
     config_class = Qwen3Config
-    hf_settings = COMMON | NO_WINDOW | {"mlp_bias": (False,)}
+    layout = Llama.layout.extended(fixed=NO_WINDOW | {"mlp_bias": (False,)})

@@ -1,10 +1,9 @@
 """Define Qwen3-MoE: Qwen3 with a mixture of experts. Yang et al., "Qwen3 Technical Report", 2025."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from tinyllm.config import setting
-from tinyllm.models.llama import COMMON
+from tinyllm.models.llama import Llama
 from tinyllm.models.mixtral import Mixtral, MixtralConfig
 from tinyllm.models.sizes import SIZE
 
@@ -27,15 +26,11 @@ class Qwen3Moe(Mixtral):
     model_type = "qwen3_moe"
     architecture = "Qwen3MoeForCausalLM"
     config_class = Qwen3MoeConfig
-    hf_usual = {"num_key_value_heads": 4, "num_experts_per_tok": 8}
-    hf_settings = COMMON | {
-        "mlp_bias": (False,), "use_sliding_window": (False,), "sliding_window": (None,),
-        "decoder_sparse_step": (1,), "mlp_only_layers": ([], None),
-    }  # fmt: skip
-    hf_names = ()
-
-    @classmethod
-    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Complete a config.json with the defaults of Qwen3-MoE."""
-        count = config.get("num_experts", config.get("num_local_experts", 128))  # transformers writes either
-        return super().hf_read(config | {"num_local_experts": count, "sliding_window": None})
+    layout = Llama.layout.extended(
+        defaults={"num_key_value_heads": 4, "num_experts_per_tok": 8, "num_experts": 128},
+        fixed={
+            "mlp_bias": (False,), "use_sliding_window": (False,), "sliding_window": (None,),
+            "decoder_sparse_step": (1,), "mlp_only_layers": ([], None),
+        },
+        read=lambda config: config | {"sliding_window": None},  # a number, which use_sliding_window forbids
+    )  # fmt: skip

@@ -20,11 +20,12 @@ from tinyllm.models.generation import read_generation
 from tinyllm.models.gpt import GPT
 from tinyllm.models.gpt_neox import GPTNeoX
 from tinyllm.models.hub import download, is_hub_name
+from tinyllm.models.layout import write_config
 from tinyllm.models.llama import Llama
 from tinyllm.models.mistral import Mistral
 from tinyllm.models.mixtral import Mixtral
 from tinyllm.models.mt5 import MT5
-from tinyllm.models.pretrained import describe, load_folder, read_object
+from tinyllm.models.pretrained import load_folder, read_object
 from tinyllm.models.qwen2 import Qwen2
 from tinyllm.models.qwen3 import Qwen3
 from tinyllm.models.qwen3_moe import Qwen3Moe
@@ -37,6 +38,7 @@ from tinyllm.nn import merge, quantize
 DECODERS = (GPT, Llama, Mistral, Qwen2, Qwen3, SmolLM3, Mixtral, Qwen3Moe, DeepseekV3, GPTNeoX, Falcon, Fuyu)
 ALL = (*DECODERS, Bert, DistilBert, Roberta, T5, MT5)
 FAMILIES: dict[str, Any] = {family.model_type: family for family in ALL}
+BY_CONFIG: dict[type, Any] = {family.config_class: family for family in ALL}
 SHORT = {"gpt": "gpt2"}
 SHIPPED = Path(__file__).with_name("shipped")  # made by tools/shipped_model.py
 
@@ -46,14 +48,21 @@ def names() -> list[str]:
     return list(FAMILIES)
 
 
-def family(name: str) -> Any:
+def family(name: Any) -> Any:
     """Return the class of a family by its model_type or a short name like gpt, or raise UserError."""
-    name = SHORT.get(name, name) if isinstance(name, str) else name
-    if not isinstance(name, str) or name not in FAMILIES:
+    found = FAMILIES.get(SHORT.get(name, name)) if isinstance(name, str) else None
+    if found is None:
         known = [*SHORT, *FAMILIES]
         hint = did_you_mean(str(name), known) or f"; there are {', '.join(known)}"
         raise UserError(f"there is no model {name!r}{hint}")
-    return FAMILIES[name]
+    return found
+
+
+def family_of(config: Any) -> Any:
+    """Return the class of the family that a config belongs to. Raises TypeError if there is none."""
+    if type(config) not in BY_CONFIG:
+        raise TypeError(f"build needs a dict or a config of a family, got {type(config).__name__}")
+    return BY_CONFIG[type(config)]
 
 
 def make_config(settings: dict[str, Any]) -> Any:
@@ -81,11 +90,9 @@ def build(config: Any, seed: int | None = 0) -> Any:
     """
     if isinstance(config, dict):
         config = make_config(config)
-    for cls in FAMILIES.values():
-        if type(config) is cls.config_class:
-            describe(cls, config)  # complain now, not when it is saved
-            return cls(config, seed)
-    raise TypeError(f"build needs a dict or a config of a family, got {type(config).__name__}")
+    cls = family_of(config)
+    write_config(cls, config)  # complain now, not when it is saved
+    return cls(config, seed)
 
 
 def locate(place: Path | str) -> Path:
@@ -120,10 +127,11 @@ def from_pretrained(place: Path | str, bits: int | None = None) -> Any:
         model = open_adapter(folder)
         return quantize(merge(model), bits) if bits else model
     found = read_object(folder / "config.json")
-    name = found.get("model_type")
-    if not isinstance(name, str) or name not in FAMILIES:
-        raise UserError(f"{folder} has the model_type {name!r}; tinyllm runs {', '.join(FAMILIES)}")
-    model = load_folder(FAMILIES[name], folder, found, bits)
+    try:
+        cls = family(found.get("model_type"))
+    except UserError as error:
+        raise UserError(f"the model_type in {folder}: {error}") from error
+    model = load_folder(cls, folder, found, bits)
     model.origin = Origin(str(place) if is_hub_name(place) else os.path.abspath(folder))
     return model
 

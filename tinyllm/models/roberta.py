@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinyllm.config import setting
-from tinyllm.models.bert import Bert, BertConfig
+from tinyllm.models.bert import NAMES, Bert, BertConfig, read_task, write_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +24,43 @@ class RobertaConfig(BertConfig):
         return self.pad + 1
 
 
+def names(config: RobertaConfig) -> tuple[tuple[str, str], ...]:
+    """Return pairs (name in files, name in the model), with RoBERTa's prefix and output layers."""
+    body = [pair for pair in NAMES if not pair[0].startswith(("cls.", "bert.pooler."))]
+    pooler = "classifier.dense." if config.task == "classify" else "roberta.pooler.dense."
+    return (
+        *((file.replace("bert.", "roberta."), name) for file, name in body), (pooler, "pooler."),
+        ("classifier.out_proj.", "classifier."), ("lm_head.layer_norm.", "lm_head.norm."),
+    )  # fmt: skip
+
+
+def write_positions(found: dict[str, Any], config: Any) -> dict[str, Any]:
+    """Return a config.json; the context in RoBERTa's files counts unused entries of the position table."""
+    rows = config.context + config.first_position
+    return write_task(found, config) | {"max_position_embeddings": rows}
+
+
+def read_positions(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config.json whose context does not count the unused entries of the position table."""
+    found = read_task("Roberta", {"pad_token_id": 1} | config)
+    rows, pad = (found.get(name) for name in ("max_position_embeddings", "pad_token_id"))
+    if isinstance(rows, int) and isinstance(pad, int):
+        found["max_position_embeddings"] = rows - pad - 1
+    return found
+
+
 class Roberta(Bert):
     """A RoBERTa model: tokens (B, T) -> logits (B, T, V) of the tokens at masked positions."""
 
     model_type = "roberta"
     config_class = RobertaConfig
-    hf_usual = Bert.hf_usual | {"pad_token_id": 1}
-    hf_base = "roberta."
+    layout = Bert.layout.extended(
+        base="roberta.",
+        ignored=r"roberta\.embeddings\.position_ids|pooler\..*",
+        names=names,
+        read=read_positions,
+        write=write_positions,
+    )
     special_tokens: ClassVar[dict[str, str]] = {
         "pad": "<pad>", "begin": "<s>", "end": "</s>", "mask": "<mask>",
     }  # fmt: skip
@@ -43,29 +73,3 @@ class Roberta(Bert):
         count = np.pad(np.cumsum(real, axis=1), ((0, 0), (1, 0)))  # real tokens before each place
         before = np.take_along_axis(count, np.broadcast_to(starts, tokens.shape), axis=1)
         return np.where(real, count[:, 1:] - before, 0) + pad
-
-    @staticmethod
-    def hf_names(config: RobertaConfig) -> tuple[tuple[str, str], ...]:
-        """Return pairs (name in files, name in the model), with RoBERTa's prefix and output layers."""
-        body = [pair for pair in Bert.hf_names if not pair[0].startswith(("cls.", "bert.pooler."))]
-        pooler = "classifier.dense." if config.task == "classify" else "roberta.pooler.dense."
-        return (
-            *((file.replace("bert.", "roberta."), name) for file, name in body), (pooler, "pooler."),
-            ("classifier.out_proj.", "classifier."), ("lm_head.layer_norm.", "lm_head.norm."),
-        )  # fmt: skip
-
-    @classmethod
-    def hf_write(cls, found: dict[str, Any], config: Any) -> dict[str, Any]:
-        """Return the config; the context in RoBERTa's files counts unused entries of the position table."""
-        return super().hf_write(found, config) | {
-            "max_position_embeddings": config.context + config.first_position
-        }
-
-    @classmethod
-    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Complete a config.json; the context does not count the unused entries of its position table."""
-        found = super().hf_read(config)
-        rows, pad = (found.get(name) for name in ("max_position_embeddings", "pad_token_id"))
-        if isinstance(rows, int) and isinstance(pad, int):
-            found["max_position_embeddings"] = rows - pad - 1
-        return found

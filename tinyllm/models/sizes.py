@@ -1,6 +1,6 @@
 """Define the sizes that most families have, and their presets."""
 
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +14,11 @@ PART: dict[str, Any] = {"min": 0, "below": 1}
 EPS: dict[str, Any] = {"above": 0, "below": 1, "help": "added to variances or mean squares"}
 THETA: dict[str, Any] = {"above": 1, "below": 1e12, "help": "the base of position angles"}
 HIDDEN: dict[str, Any] = SIZE | {"help": "the inner width of the MLP"}
+OTHERS = {  # names of sizes in other libraries: what to write instead
+    "n_layer": "layers=", "n_head": "heads=", "n_embd": "width=", "block_size": "context=",
+    "num_hidden_layers": "layers=", "num_attention_heads": "heads=", "hidden_size": "width=",
+    "max_position_embeddings": "context=", "num_key_value_heads": "kv_heads=", "intermediate_size": "hidden=",
+}  # fmt: skip
 TIED: dict[str, Any] = {"hf": "tie_word_embeddings", "help": "the embedding is also the output layer"}
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -45,12 +50,6 @@ class Sizes:
     init_std: float | None = setting(
         None, above=0, max=1, hf="initializer_range", help="std of new weights; none means 0.02"
     )
-
-    def __new__(cls, *_: Any, **given: Any) -> Any:
-        theirs = {hf: f.name for f in fields(cls) for hf in hf_names(cls, f)} | {"block_size": "context"}
-        for name in given.keys() & theirs.keys() - {f.name for f in fields(cls)}:
-            raise TypeError(f"{cls.__name__} has no setting {name}; use {theirs[name]}=")
-        return super().__new__(cls)
 
     def __post_init__(self):
         check(self)
@@ -97,10 +96,3 @@ class RotarySizes(Sizes):
             raise UserError(f"scaling: {error}") from error
         if not np.isfinite(tables).all():
             raise UserError(f"scaling {self.scaling} gives angles that are not finite")
-
-
-def hf_names(config: Any, field: Any) -> tuple[str, ...]:
-    """Return the names of a config's field in config.json: all are written, but only the first is read."""
-    renamed = getattr(config, "hf", {})
-    names = renamed.get(field.name, field.metadata.get("hf", field.name))
-    return names if isinstance(names, tuple) else (names,)

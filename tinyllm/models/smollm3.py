@@ -7,7 +7,7 @@ al., "Rope to Nope and Back Again", 2025.
 from dataclasses import dataclass
 
 from tinyllm.config import setting
-from tinyllm.models.llama import COMMON, NO_WINDOW, Llama, LlamaConfig
+from tinyllm.models.llama import NO_WINDOW, Llama, LlamaConfig
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,11 @@ class SmolLM3(Llama):
     model_type = "smollm3"
     architecture = "SmolLM3ForCausalLM"
     config_class = SmolLM3Config
-    hf_usual = {"tie_word_embeddings": True, "rope_theta": 2000000.0}
-    hf_settings = COMMON | NO_WINDOW | {
-        "no_rope_layers": lambda config: (
-            [int((i + 1) % config.no_rope_every > 0) for i in range(config.layers)], None,
-        ),
-    }  # fmt: skip
+    layout = Llama.layout.extended(
+        defaults={"tie_word_embeddings": True, "rope_theta": 2000000.0},
+        fixed=NO_WINDOW | {
+            "no_rope_layers": lambda config: (
+                [int((i + 1) % config.no_rope_every > 0) for i in range(config.layers)], None,
+            ),
+        },
+    )  # fmt: skip

@@ -15,8 +15,9 @@ import numpy as np
 
 import tinyllm.functional as F
 from tinyllm import nn, ops
-from tinyllm.config import check, setting
+from tinyllm.config import check, fill_in, setting
 from tinyllm.errors import UserError
+from tinyllm.models.layout import Layout
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import SIZE
 from tinyllm.nn.seen import EVERYTHING, Seen
@@ -32,6 +33,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 MLPS = "relu", "gated-gelu"
 STARTS = "decoder_start_token_id", "pad_token_id"  # one token for both
+SCALED = "scale_decoder_outputs", "tie_word_embeddings"  # version 1.0 ties the output layer and scales
 SENTINELS = 32  # of new tokenizers; T5's own has 100
 Memory = tuple[Tensor, Tensor, np.ndarray | None]  # keys and values of the encoder's output, and its lengths
 
@@ -57,7 +59,7 @@ class T5Config:
     dropout: float = setting(0.0, min=0, below=1, hf="dropout_rate", help="the part of numbers set to zero")
     eps: float = setting(1e-6, above=0, below=1, hf="layer_norm_epsilon", help="added to mean squares")
     tied: bool = setting(True, hf="tie_word_embeddings", help="the embedding is also the output layer")
-    scaled: bool = setting(True, hf="scale_decoder_outputs", help="multiply the output by 1 / sqrt(C)")
+    scaled: bool = setting(True, hf=SCALED, help="multiply the output by 1 / sqrt(C)")
     init_factor: float = setting(1.0, above=0, max=100, hf="initializer_factor", help="times T5's first std")
     start: int = setting(0, min=0, hf=STARTS, help="the token before the first one written")
     end: int | None = setting(None, min=0, hf="eos_token_id", help="the token that ends a text")
@@ -69,8 +71,7 @@ class T5Config:
         for name, token in (("start", self.start), ("end", self.end)):
             if token is not None and token >= self.vocab_size:
                 raise UserError(f"{name} {token} is not in a vocabulary of {self.vocab_size}")
-        if self.decoder_layers is None:
-            object.__setattr__(self, "decoder_layers", self.layers)
+        fill_in(self, decoder_layers=self.layers)
 
 
 class T5Attention(nn.Attention):
@@ -218,15 +219,18 @@ class T5(Pretrained, nn.EncoderDecoderLM):
         "train.lr": 2e-3, "train.batch": 32, "train.steps": 1500, "train.optimizer": "adamw",
         "train.min_lr_ratio": 0.1, "train.weight_decay": 0.1,
     }  # fmt: skip
-    hf_transposed = True
-    hf_ignored = r"decoder\.block\.0\.layer\.1\..*bias\.weight"
-    hf_copies: ClassVar = {f"{name}coder.embed_tokens.weight": "shared.weight" for name in ("en", "de")}
-    hf_settings: ClassVar[dict[str, Any]] = {
-        "is_encoder_decoder": (True,),
-        "is_gated_act": lambda config: (config.mlp != "relu",),
-        "dense_act_fn": lambda config: ("relu" if config.mlp == "relu" else "gelu_new",),
-    }
-    hf_embedding = "shared.weight"
+    layout = Layout(
+        transposed=True,
+        ignored=r"decoder\.block\.0\.layer\.1\..*bias\.weight",
+        copies={f"{name}coder.embed_tokens.weight": "shared.weight" for name in ("en", "de")},
+        embedding="shared.weight",
+        defaults={"dropout_rate": 0.1, "eos_token_id": 1},
+        fixed={
+            "is_encoder_decoder": (True,),
+            "is_gated_act": lambda config: (config.mlp != "relu",),
+            "dense_act_fn": lambda config: ("relu" if config.mlp == "relu" else "gelu_new",),
+        },
+    )
 
     def __init__(self, config: T5Config, seed: int | None = 0):
         self.config = config
@@ -249,12 +253,3 @@ class T5(Pretrained, nn.EncoderDecoderLM):
                  ".o.weight": c.heads * c.head_width, ".wo.weight": c.hidden}  # fmt: skip
         fan = next((size for end, size in sizes.items() if name.endswith(end)), c.width)
         return c.init_factor * fan**-0.5
-
-    @classmethod
-    def hf_read(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Complete a config.json with T5's defaults.
-
-        Version 1.0, which ties the output layer to the embedding, also scales the decoder's output.
-        """
-        scaled = config.get("tie_word_embeddings", True)
-        return {"dropout_rate": 0.1, "scale_decoder_outputs": scaled, "eos_token_id": 1} | config

@@ -168,7 +168,7 @@ class GroupedAttention(Attention):
 
     same_input = ("q_proj", "k_proj", "v_proj")
 
-    def __init__(self, width: int, heads: int, kv_heads: int, head_width: int | None = None,
+    def __init__(self, width: int, heads: int, kv_heads: int | None = None, head_width: int | None = None,
                  bias: bool = False, out_bias: bool = False, norm_eps: float | None = None,
                  window: int | None = None, dropout: float = 0.0, causal: bool = True):  # fmt: skip
         super().__init__(width, heads, kv_heads, window, dropout, head_width, causal)

@@ -1,0 +1,154 @@
+"""Describe how a family's folders in Hugging Face's form differ from its models here, as data.
+
+A family has one `Layout`. `write_config` makes the config.json of a config, and `read_config` reads it. The
+metadata `hf` of a config's field is the field's name in config.json. If it is a tuple, all names are written,
+and the first that has a value is read.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinyllm.errors import UserError
+from tinyllm.ops.rope import CONTEXT
+
+Json = dict[str, Any]
+Names = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Name what a family's config.json and weights have under other names than its models here.
+
+    fixed: {setting in config.json: the values that the family can run}, or functions of the config that
+        return them; the first value is written, others are refused.
+    defaults: {setting: its value where a config.json leaves it out}.
+    names: (part of a weight's name in files, in the model), in the order in which they are replaced, or a
+        function of the config that returns them.
+    old: more such pairs, from older files; they are read and never written.
+    prefix: stands before the names in some files.
+    base: a prefix that is missing in files of a model without its output layer.
+    ignored: a regular expression for names of weights that are left out if the model has none of this name.
+    copies: {a second name in files: the model's name of the same tensor}.
+    embedding: its name; if lm_head differs from it, they are untied, whatever config.json says.
+    transposed: True if weights of linear layers are stored as (n_out, n_in).
+    read, write: functions for what names and values cannot say. `read` converts a config.json before it is
+        read; `write` takes a finished one and the config, and returns the inverse.
+    """
+
+    fixed: dict[str, Any] = field(default_factory=dict)
+    defaults: Json = field(default_factory=dict)
+    names: Names | Callable[[Any], Names] = ()
+    old: Names = ()
+    prefix: str = ""
+    base: str = ""
+    ignored: str = r"(?!)"
+    copies: dict[str, str] = field(default_factory=dict)
+    embedding: str = ""
+    transposed: bool = False
+    read: Callable[[Json], Json] = dict
+    write: Callable[[Json, Any], Json] = lambda found, config: found
+
+    def extended(self, **changes: Any) -> "Layout":
+        """Return a copy with changes; dicts such as `defaults` keep their other entries."""
+        own = {name: getattr(self, name) for name in changes}
+        return dataclasses.replace(self, **{
+            name: own[name] | new if isinstance(new, dict) else new for name, new in changes.items()
+        })  # fmt: skip
+
+    def own_name(self, name: str, config: Any) -> str:
+        """Return the model's name of a weight in a file."""
+        return rename(name.removeprefix(self.prefix), (*self.old, *_given(self.names, config)))
+
+    def file_name(self, name: str, config: Any) -> str:
+        """Return the name in files of one of the model's weights."""
+        return rename(name, [(ours, theirs) for theirs, ours in reversed(_given(self.names, config))])
+
+
+def rename(name: str, pairs: Iterable[tuple[str, str]]) -> str:
+    """Replace parts of a name, one after the other: pairs of (old, new)."""
+    for old, new in pairs:
+        name = name.replace(old, new)
+    return name
+
+
+def _given(values, config):
+    return values(config) if callable(values) else values
+
+
+def hf_names(config: Any, setting: Any) -> tuple[str, ...]:
+    """Return the names of a config's field in config.json."""
+    names = getattr(config, "hf", {}).get(setting.name, setting.metadata.get("hf", setting.name))
+    return names if isinstance(names, tuple) else (names,)
+
+
+def write_config(cls: Any, config: Any) -> Json:
+    """Return the config.json of a family's model: its settings, and the constants of the family.
+
+    Raises UserError when config.json cannot express this config.
+    """
+    layout = cls.layout
+    found: Json = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
+    found |= {"architectures": [config.architecture if hasattr(config, "architecture") else cls.architecture],
+              "model_type": cls.model_type, "torch_dtype": "float32"}  # fmt: skip
+    for setting in dataclasses.fields(config):
+        value, (name, *others) = getattr(config, setting.name), hf_names(config, setting)
+        if value is not None or (name in layout.defaults and name not in found):
+            found |= {name: value} | {other: value for other in others if found.get(other) is None}
+    found = layout.write(found, config)
+    found |= {name: _given(values, config)[0] for name, values in layout.fixed.items()}
+    back = read_config(cls, "this model", json.loads(json.dumps(found)))
+    for setting in dataclasses.fields(config):
+        value, other = getattr(config, setting.name), getattr(back, setting.name)
+        if value != other:
+            raise UserError(
+                f"a {cls.model_type} cannot have {setting.name} = {value!r}: its config.json says {other!r}"
+            )
+    return found
+
+
+def read_config(cls: Any, folder: Any, found: Json) -> Any:
+    """Make a family's config from a config.json. Raises UserError if the family cannot run such a model."""
+    where, layout, settings = f"the config.json in {folder}", cls.layout, {}
+    try:
+        found = read_rope(layout.read(found))
+        for setting in dataclasses.fields(cls.config_class):
+            names = hf_names(cls.config_class, setting)
+            values = [found[name] for name in names if name in found]
+            values = values or [layout.defaults[name] for name in names if name in layout.defaults]
+            if values:
+                settings[setting.name] = next((value for value in values if value is not None), None)
+            elif setting.default is dataclasses.MISSING:
+                raise UserError(f"{names[0]} is missing")
+        config = cls.config_class(**settings)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    always = {"per_layer_config": (None, {}), "is_causal": (cls.objective != "masked",)}
+    for name, values in (layout.fixed | always).items():
+        allowed = _given(values, config)
+        if found.get(name, allowed[0]) not in allowed:
+            known = f"tinyllm's {cls.__name__} cannot run"
+            raise UserError(f"{where} says {name} = {found[name]!r}, which {known}")
+    return config
+
+
+def read_rope(config: Json) -> Json:
+    """Convert the settings of rotary positions in config.json, if there are any, to their older format.
+
+    `rope_parameters` of newer files becomes rope_theta, rope_scaling (None if nothing is scaled) and, where a
+    file has it, partial_rotary_factor. As in transformers, `rope_parameters` is ignored if the file also has
+    a rope_scaling. For the kinds llama3 and yarn, max_position_embeddings is the training context unless the
+    scaling has original_max_position_embeddings. Raises UserError for a rope setting that is not an object.
+    """
+    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    if not isinstance(rope, dict):
+        raise UserError(f"rope_scaling must be an object, got {rope!r}")
+    plain = ("rope_theta", "partial_rotary_factor")
+    scaling = {key: value for key, value in rope.items() if key not in plain}
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind in ("llama3", "yarn") and CONTEXT not in scaling:
+        scaling[CONTEXT] = config.get("max_position_embeddings")
+    found = config | {name: rope[name] for name in plain if name in rope}
+    return found | {"rope_scaling": None if kind == "default" else scaling}
