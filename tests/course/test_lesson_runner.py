@@ -13,7 +13,6 @@ from terminal import CTRL_C, at_terminal
 
 from tinyllm.course import lesson_runner
 from tinyllm.course.lesson_runner import bars, begin, compare, interactive, predict
-from tinyllm.course.screen import needed
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workspace import StudentProgress, start_lesson
 
@@ -47,12 +46,6 @@ def lesson(tmp_path):
 
 def plain(shown):
     return re.sub(r"\x1b\[\d*m", "", shown)
-
-
-def test_a_screen_counts_columns_and_not_letters(monkeypatch):
-    """A letter of East Asia takes two, a colour none."""
-    monkeypatch.setenv("COLUMNS", "80")
-    assert [needed(text) for text in ("a" * 80, "語" * 41, "\033[1m" + "a" * 80 + "\033[0m")] == [1, 2, 1]
 
 
 def test_each_cell_waits_and_says_how_many_there_are(lesson):
@@ -104,64 +97,6 @@ def test_without_a_terminal_a_lesson_runs_straight_through(lesson, quiet, shown)
     how = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
     done = subprocess.run(lesson, env=os.environ | {"TINYLLM_LESSON": quiet}, **how)
     assert done.stdout == shown and not done.stderr
-
-
-LONG = """# %% [markdown]
-# # 1. A long lesson
-#
-@
-# %%
-from tinyllm.course.lesson_runner import begin, predict
-begin()
-
-# %% [markdown]
-@
-# %%
-$
-print("line\\n" * 15)
-
-# %% [markdown]
-# ## A heading
-#
-@
-# %%
-$
-print("wide " * 40)
-predict("and a question that is so long that it takes another line?")
-
-# %%
-print("line\\n" * 60)
-
-# %% [markdown]
-@"""
-LONG = LONG.replace("@", "# three\n# lines of\n# prose\n#\n" * 7).replace("$", "x = 1\n" * 12)
-STOP = re.compile(r"(?:q \+ Enter ends\033\[0m|Enter to pass\)) $")
-
-
-def stops(path, rows=24):
-    """Press Enter wherever a script asks for it -> what was shown between the times, without styles."""
-    shown, code = at_terminal([sys.executable, str(path)], [(STOP, "\n")] * 40, rows=rows)
-    assert code == 0
-    return re.split(r"(?<=q \+ Enter ends) \n|(?<=to pass\)) \n", plain(shown))
-
-
-@pytest.mark.parametrize("rows", [24, 10])
-def test_nothing_scrolls_off_before_it_was_seen(tmp_path, rows):
-    """Of 116 stops in the lessons, 69 once had more above them than a terminal has lines."""
-    path = tmp_path / "lesson.py"
-    path.write_text(LONG)
-    found = stops(path, rows)
-    tall = [sum(1 + (len(line) - 1) // 80 if line else 1 for line in text.split("\n")) for text in found]
-    assert max(tall) == rows and all(text.strip() for text in found)
-    assert sum(text.count("line\n") for text in found) == 75
-    assert not [text for text in found if "A heading" in text and "three" not in text]
-
-
-def test_a_real_lesson_fits_a_terminal(tmp_path):
-    path = tmp_path / "lesson.py"
-    path.write_text((find_lesson(4).path / "lesson.py").read_text("utf-8"), "utf-8")
-    found = stops(path)
-    assert len(found) > 12 and max(text.count("\n") + 1 for text in found) <= 24
 
 
 def test_a_lesson_goes_on_where_it_was_left(lesson, tmp_path, monkeypatch):
@@ -297,7 +232,7 @@ import sys, time
 from tinyllm.course.screen import Screen
 print("computing", flush=True)
 time.sleep(0.5)
-print("answer:", Screen(sys.stdout, True).ask("a question? "))
+print("answer:", Screen(sys.stdout).ask("a question? "))
 """
 
 

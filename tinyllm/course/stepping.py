@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tinyllm.course.screen import Part, Screen, paragraphs
+from tinyllm.course.screen import Screen
 from tinyllm.course.workspace import keep_place, place
 from tinyllm.files import read_text
 from tinyllm.report.terminal import BOLD, FAINT, ITALIC, paint
@@ -61,7 +61,7 @@ class Stepper:
 
     def __init__(self, frame: FrameType, path: Path, waits: bool, start: int | None = None):
         self.folder, self.waits = path.parent, waits
-        self.screen = sys.stdout = Screen(sys.stdout, self.waits)
+        self.screen = sys.stdout = Screen(sys.stdout)
         every = cells(read_text(path))
         opening = [cell for cell in every if cell.prose and cell.line < frame.f_lineno]
         self.steps = steps(cell for cell in every if cell.line > frame.f_lineno)
@@ -69,10 +69,10 @@ class Stepper:
         self.number, self.fell = 0, False  # fell: an exception ends the script (q raises one)
         self.start = min(start or self._ask_where(), self.count)
         if self.start > 1:
-            self.screen.show(f"running steps 1 to {self.start - 1} without showing them ...\n")
+            self.screen.write(f"running steps 1 to {self.start - 1} without showing them ...\n")
             self.screen.muted = True
         else:
-            self.screen.show([self._laid_out(cell) for cell in opening])
+            self._write(opening)
         frame.f_trace = self.look
         sys.settrace(lambda *event: None)  # functions that the cells call run at full speed
 
@@ -115,19 +115,17 @@ class Stepper:
         self.screen.muted = False
         if step.code and self.waits:
             keep_place(self.folder, self.number)
-        part: list[Part] = [self._laid_out(cell) for cell in step.prose]
-        self.screen.show([*part, self._laid_out(step.code)] if step.code else part)
+        self._write([*step.prose, step.code] if step.code else step.prose)
         if step.code and self.waits:
             self.screen.pause(f"{self.number} of {self.count}: Enter runs this code, q + Enter ends")
 
-    def _laid_out(self, cell):
-        """Format a cell for `Screen.show`: code as one part, prose in paragraphs; in colours if `waits`."""
-        if not cell.prose:
-            bar = paint("|", FAINT * self.waits)
-            lines = [f"{bar} {line}".rstrip() for line in cell.text.split("\n")]
-            return "\n" + "\n".join(lines) + "\n"
-        styled = _styled if self.waits else str
-        return [styled(text) for text in paragraphs(f"\n{cell.text}\n")]
+    def _write(self, found):
+        """Write cells, code behind a bar; in colours if `waits`."""
+        bar = paint("|", FAINT * self.waits)
+        for cell in found:
+            text = (_styled(cell.text) if self.waits else cell.text) if cell.prose else \
+                "\n".join(f"{bar} {line}".rstrip() for line in cell.text.split("\n"))
+            self.screen.write(f"\n{text}\n")
 
 
 def steps(found: Iterable[Cell]) -> list[LessonStep]:
