@@ -1,17 +1,18 @@
-"""Compiled twins at their door: called as the specification is, and safe from wrong arguments.
+"""Check that kernels are called as their specifications are, and refuse wrong arguments.
 
 One argument of a good case at a time is given another type, another shape, another number, or replaced
 altogether.
 """
 
 import inspect
+import itertools
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyllm.ops import OPS
+from tinyllm.ops import OPS, use
 from tinyllm.testing import CASES, check
 from tinyllm.testing.arrays import LAYOUTS, arrange
 from tinyllm.testing.check import bits, run
@@ -149,3 +150,14 @@ def test_what_cannot_be_changed_in_place_is_refused(name, data):
         assert not all(a.flags.carray for a in written)
     else:
         assert bits(written) == after
+
+
+@pytest.mark.parametrize("lengths", [[2, 7], [-1, 3], [4], [[1, 2]]])
+@pytest.mark.parametrize("name", ["attention", "attention_backward"])
+def test_lengths_outside_the_keys_are_refused_by_every_backend(name, lengths):
+    """The kernels read as many keys as lengths says: a wrong number would read beyond the array."""
+    q, k = (np.ones((2, T, 2, 4), np.float32) for T in (3, 6))
+    args = (q, k, k) if name == "attention" else (q, q, k, k, q, np.ones((2, 2, 3), np.float32))
+    for backend, n in itertools.product(OPS[name].implementations, (lengths, np.array(lengths))):
+        with use(**{name: backend}), pytest.raises(ValueError, match=rf"{name} needs one length in 0\.\.6"):
+            OPS[name](*args, True, n)
