@@ -3,6 +3,8 @@
 import json
 import shutil
 
+import numpy as np
+
 from tinyllm.rng import Random
 from tinyllm.runs import Run, make_config, prepare, reopen
 from tinyllm.runs.log import read_log
@@ -73,6 +75,11 @@ def resumed_training(folder, **settings):
 
 def _dotted(settings):
     return {name.replace("__", "."): value for name, value in settings.items()}
+
+
+def same(model, other):
+    """Return True if two models have the same weights."""
+    return all(np.array_equal(a, other.state_dict()[name]) for name, a in model.state_dict().items())
 
 
 def outcome(folder):

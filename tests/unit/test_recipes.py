@@ -7,8 +7,7 @@ import sys
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_start import same
-from tiny_run import SETTINGS, Training, outcome, resumed_training
+from tiny_run import SETTINGS, Training, outcome, resumed_training, same
 
 import tinyllm as tl
 from tinyllm.cli import main

@@ -5,17 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny_run import begun, new_training, resumed_training
+from tiny_run import begun, new_training, resumed_training, same
 
 import tinyllm as tl
 from tinyllm.errors import UserError
 from tinyllm.models import save_weights
 from tinyllm.runs.recipe import Frame
 from tinyllm.runs.start import hash_weights
-
-
-def same(model, other):
-    return all(np.array_equal(a, other.state_dict()[name]) for name, a in model.state_dict().items())
 
 
 @pytest.mark.parametrize("events", [3, 22])  # before the first checkpoint, and behind it
