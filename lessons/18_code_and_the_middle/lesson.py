@@ -167,7 +167,7 @@ task = Gaps("world:program,parts=1,examples=0", line)
 gaps = [*islice(task.items("test"), 30)]
 opened = tl.Opened(model, setup.tokenizer)
 for answer in answers(opened, task, gaps[:2], max_tokens=32):
-    start, end = answer.item.prompt, answer.item.labels["after"]
+    start, end = answer.item.question, answer.item.suffix
     print(f"{start}>>>{answer.text}<<<{end}")
 
 # %% [markdown]

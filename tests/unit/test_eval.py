@@ -1,6 +1,7 @@
 """Tasks and how a model is asked: true answers score 1, and no answer depends on what else is asked."""
 
 import json
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -11,7 +12,7 @@ import tinyllm as tl
 from tinyllm.cli import main
 from tinyllm.decode.engine import Engine
 from tinyllm.decode.middle import middle_prompt
-from tinyllm.eval import Gaps, Task, answers, find_task, gaps, interval, likeliest
+from tinyllm.eval import Gaps, Item, Task, answers, find_task, gaps, interval, likeliest
 from tinyllm.eval.ask import log_probs, prompts
 from tinyllm.eval.task import behind
 from tinyllm.rng import Random
@@ -38,22 +39,14 @@ class Capitals(Task):
     towns = dict(zip("ABCDEFGH", ("Ulm", "Rome", "Oslo", "Ulm", "Ulm", "Rome", "Oslo", "Ulm"), strict=True))
 
     def items(self, split):
-        return list(self.towns)
-
-    def question(self, item):
-        return f"The capital of {item} is"
-
-    def answer(self, item):
-        return f" {self.towns[item]}"
-
-    def choices(self, item):
-        return ("Ulm", "Rome", "Oslo", "Bern")
+        choices = ("Ulm", "Rome", "Oslo", "Bern")
+        return [Item(f"The capital of {x} is", f" {town}", town, choices) for x, town in self.towns.items()]
 
 
 def oracle(task, items, found):
     """A mask that lets a model write nothing but the right answer, and its end."""
     end = found.frame.end or task.end
-    texts = [(task.prompt(x, (), found.frame) + behind(task.answer(x), found.frame) + end).encode()
+    texts = [(task.prompt(x, (), found.frame) + behind(x.answer, found.frame) + end).encode()
              for x in items]  # fmt: skip
 
     def mask(ids):
@@ -67,11 +60,11 @@ def oracle(task, items, found):
 @pytest.mark.parametrize("name", ASKING)
 def test_a_model_that_writes_the_right_answers_has_the_score_1(name, frame):
     task, model = find_task(f"world:{name}"), opened(frame)
-    items = list(islice(task.items("test"), 3))
+    items = [replace(item, picture=None) for item in islice(task.items("test"), 3)]
     for item in items:
         (answer,) = answers(model, task, [item], mask=oracle(task, [item], model), max_tokens=2000)
-        assert answer.score == task.score(answer.item, task.truth(answer.item)) == 1
-    if choices := task.choices(items[0]):
+        assert answer.score == task.score(item, item.truth) == 1
+    if choices := items[0].choices:
         drawn = [Random(i).choice(choices) for i in range(400)]
         scores = map(task.score, task.items("test"), drawn)
         assert abs(np.mean([*scores]) - task.chance) < 0.08 and task.chance == 1 / len(choices)
@@ -88,9 +81,8 @@ def test_what_was_cut_out_of_a_program_passes_its_tests(cut, ahead, monkeypatch)
     answers(model, task, items, n=2)
     for item, given in zip(items, asked[::2], strict=True):
         assert task.score(item, item.answer) == 1 and task.score(item, f"({item.answer}") == 0
-        after = item.labels["after"] + "\n\n"
-        told = middle_prompt(model.model, tokenizer, item.prompt, after, 9, suffix_first=True)
-        assert given["prompt"] == (told if ahead else item.prompt)
+        told = middle_prompt(model.model, tokenizer, item.question, item.suffix, 9, suffix_first=True)
+        assert given["prompt"] == (told if ahead else item.question)
         assert given["stop"] == ([markers_of(tokenizer)[-1]] if ahead else ["\n\n"])
     assert [given["sample"] for given in asked] == [*range(6)]
 
@@ -111,7 +103,7 @@ def test_the_likeliest_choice_is_that_of_the_logits(family):
         model = Opened(shaken(tl.build(sizes | {"context": 128}, seed=None)), BYTES)
     items, found = task.items("test"), []
     for item, prompt in zip(items, prompts(model, task, items, 1), strict=True):
-        for choice in task.choices(item):
+        for choice in item.choices:
             before, after = BYTES.encode(prompt), BYTES.encode(f" {choice}")
             if family == "t5":
                 logits = model.model(np.array([before]), np.array([[0, *after[:-1]]])).data[0]
@@ -123,23 +115,24 @@ def test_the_likeliest_choice_is_that_of_the_logits(family):
             found.append(chances.sum())
     best = np.array(found).reshape(len(items), -1).argmax(axis=1)
     told = [answer.text for answer in likeliest(model, task, items, 1)]
-    assert told == [task.choices(item)[i] for item, i in zip(items, best, strict=True)]
+    assert told == [item.choices[i] for item, i in zip(items, best, strict=True)]
 
 
 def test_shots_are_other_items_in_the_layout_of_training():
     model, task = opened(Frame("?", "!")), Capitals()
-    asked = prompts(model, task, task.items("test"), 7, seed=1)
+    asked, first = prompts(model, task, task.items("test"), 7, seed=1), task.items("test")[:1]
     for item, prompt in zip(task.items("test"), asked, strict=True):
         shown = prompt.split("!")
-        assert shown.pop() == f"The capital of {item} is?" and len(shown) == 7
-        assert set(shown) == {f"The capital of {x} is?{town}" for x, town in task.towns.items() if x != item}
-    assert prompts(model, task, ["A"], 2, seed=1) != prompts(model, task, ["A"], 2, seed=2)
-    (whole,) = prompts(opened(), task, ["A"], 1)
+        assert shown.pop() == f"{item.question}?" and len(shown) == 7
+        others = [x for x in task.items("train") if x.question != item.question]
+        assert set(shown) == {f"{x.question}?{x.truth}" for x in others}
+    assert prompts(model, task, first, 2, seed=1) != prompts(model, task, first, 2, seed=2)
+    (whole,) = prompts(opened(), task, first, 1)
     assert whole.count("\n\n") == 1 and whole.endswith("\n\nThe capital of A is")
     with pytest.raises(tl.UserError, match="has 7 other items for training"):
-        prompts(model, task, ["A"], 8)
+        prompts(model, task, first, 8)
     with pytest.raises(tl.UserError, match="6 shots of capitals do not fit into a context of 64: 1 do"):
-        prompts(opened(context=64), task, ["B"], 6)
+        prompts(opened(context=64), task, first, 6)
 
 
 def test_wilson_interval():
@@ -171,6 +164,7 @@ def test_the_command_prints_a_row_and_an_object(monkeypatch, capsys):
     ("--task world:parity --limit 0", "at least 1"),
     ("--task world:copy --shots 400", "400 shots of world:copy do not fit into a context of 256"),
     ("--task world:parity,size=99", "size must be"), ("", "--task"),
+    ("--task world:caption", "sees no pictures"),
 ])  # fmt: skip
 def test_what_cannot_be_asked_is_said_in_one_line(refused, words, message):
     assert message in refused("eval", "shipped", *words.split())
@@ -180,10 +174,10 @@ def test_an_answer_that_the_tokenizer_cannot_write_is_named():
     model = opened()
     spaces = Opened(model.model, tl.CharTokenizer.train("The capital of is ABCDEFGHulmroes"))
     with pytest.raises(tl.UserError, match="'U'"):
-        answers(spaces, Capitals(), ["A"])
+        answers(spaces, Capitals(), Capitals().items("test"))
     blind = tl.ByteTokenizer()
     blind.decode = lambda ids: "?"
     with pytest.raises(tl.UserError, match="cannot write the answer 'Ulm': it reads it as '\\?'"):
-        answers(Opened(model.model, blind), Capitals(), ["A"])
+        answers(Opened(model.model, blind), Capitals(), Capitals().items("test"))
     with pytest.raises(tl.UserError, match="has no items"):
         answers(model, Capitals(), [])

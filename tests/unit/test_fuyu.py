@@ -15,6 +15,7 @@ from tinyllm.cli import main
 from tinyllm.cli.chat import Conversation
 from tinyllm.data import ppm, read_picture
 from tinyllm.errors import UserError
+from tinyllm.eval import find_task
 from tinyllm.models import build
 from tinyllm.tensor import no_grad
 from tinyllm.world.pictures import recognise
@@ -172,6 +173,9 @@ def test_a_run_learns_with_pictures_and_describes_them(run, capsys):
     conversation = Conversation(opened, picture=picture, sampling=tl.Sampling(temperature=0))
     for _ in range(2):  # every question begins with the picture again
         assert f"{prompt}\n{''.join(conversation.reply(prompt, 7))}" == expected
+    task = find_task("world:caption,n=1,seed=3")
+    (answer,) = ask.answers(opened, task, task.items("train"), max_tokens=7)
+    assert f"{prompt}\n{answer.text}" == "\n".join(expected.split("\n")[:2])
 
 
 def test_training_looks_at_the_pictures_and_gives_each_row_its_own():

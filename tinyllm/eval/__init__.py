@@ -2,6 +2,6 @@
 
 from tinyllm.eval.ask import Answer, answers, interval, likeliest
 from tinyllm.eval.gaps import Gaps
-from tinyllm.eval.task import Task, WorldTask, find_task
+from tinyllm.eval.task import Item, Task, WorldTask, find_task
 
-__all__ = ["Answer", "Gaps", "Task", "WorldTask", "answers", "find_task", "interval", "likeliest"]
+__all__ = ["Answer", "Gaps", "Item", "Task", "WorldTask", "answers", "find_task", "interval", "likeliest"]

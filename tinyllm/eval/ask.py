@@ -15,7 +15,7 @@ from tinyllm.decode.engine import Engine
 from tinyllm.decode.middle import middle_prompt
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
-from tinyllm.eval.task import Task, behind
+from tinyllm.eval.task import Item, Task, behind
 from tinyllm.nn import inference
 from tinyllm.nn.seen import Seen
 from tinyllm.rng import Random
@@ -31,12 +31,12 @@ SPARE = 16  # tokens: an answer may be twice as long as the right one, and this 
 class Answer:
     """A model's answer to an item of a task, and its score."""
 
-    item: Any
+    item: Item
     text: str
     score: float
 
 
-def answers(opened: Opened, task: Task, items: Iterable[Any], shots: int = 0, *, n: int = 1, seed: int = 0,
+def answers(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *, n: int = 1, seed: int = 0,
             first: int = 0, **options: Any) -> list[Answer]:  # fmt: skip
     """Let a model write n answers to each item of a task -> the answers, in the order of the items.
 
@@ -50,9 +50,9 @@ def answers(opened: Opened, task: Task, items: Iterable[Any], shots: int = 0, *,
     stop = [*opened.stops, *([] if any(opened.frame) else [task.end])]
     given: dict[str, Any] = {"sampling": Sampling(temperature=0), "stop": stop, "seed": seed}
     for i, prompt in enumerate(prompts(opened, task, items, shots, seed, first)):
-        given["max_tokens"] = 2 * len(_spelt(opened.tokenizer, task.answer(items[i]))) + SPARE
+        given["max_tokens"] = 2 * len(_spelt(opened.tokenizer, items[i].answer)) + SPARE
         for sample in range(n * (first + i), n * (first + i + 1)):
-            engine.add(sample=sample, **_laid_out(opened, task, items[i], prompt, given | options))
+            engine.add(sample=sample, **_laid_out(opened, items[i], prompt, given | options))
             asked.append(items[i])
     texts = [""] * len(asked)
     for step in engine:
@@ -62,7 +62,7 @@ def answers(opened: Opened, task: Task, items: Iterable[Any], shots: int = 0, *,
     return [Answer(item, text, task.score(item, text)) for item, text in zip(asked, texts, strict=True)]
 
 
-def likeliest(opened: Opened, task: Task, items: Iterable[Any], shots: int = 0, *, seed: int = 0,
+def likeliest(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *, seed: int = 0,
               first: int = 0) -> list[Answer]:  # fmt: skip
     """Let a model answer each item of a task with the likeliest of its choices -> the answers in order.
 
@@ -71,19 +71,19 @@ def likeliest(opened: Opened, task: Task, items: Iterable[Any], shots: int = 0, 
     """
     items, tokenizer, pairs = list(items), opened.tokenizer, []
     for item, prompt in zip(items, prompts(opened, task, items, shots, seed, first), strict=True):
-        if not task.choices(item):
+        if not item.choices:
             raise UserError(f"{task.name} has no choices to compare: let the model write its answers")
-        choices = (behind(f" {choice}", opened.frame) for choice in task.choices(item))
+        choices = (behind(f" {choice}", opened.frame) for choice in item.choices)
         pairs += [(tokenizer.encode(prompt), _spelt(tokenizer, choice)) for choice in choices]
     scores, found = iter(log_probs(opened.model, pairs)), []
     for item in items:
-        chances = list(islice(scores, len(task.choices(item))))
-        best = task.choices(item)[chances.index(max(chances))]
+        chances = list(islice(scores, len(item.choices)))
+        best = item.choices[chances.index(max(chances))]
         found.append(Answer(item, best, task.score(item, best)))
     return found
 
 
-def prompts(opened: Opened, task: Task, items: Sequence[Any], shots: int = 0, seed: int = 0,
+def prompts(opened: Opened, task: Task, items: Sequence[Item], shots: int = 0, seed: int = 0,
             first: int = 0) -> list[str]:  # fmt: skip
     """Return the prompt for each item: its question after `shots` other items with their answers.
 
@@ -96,11 +96,11 @@ def prompts(opened: Opened, task: Task, items: Sequence[Any], shots: int = 0, se
     pool, found = list(islice(task.items("train"), POOL if shots else 0)), []
     context, most = opened.model.config.context, shots
     for i, item in enumerate(items):
-        others = [each for each in pool if task.question(each) != task.question(item)]
+        others = [each for each in pool if each.question != item.question]
         if len(others) < shots:
             raise UserError(f"{task.name} has {len(others)} other items for training: ask with fewer shots")
         chosen = Random(seed, "shots", first + i).shuffle(others)[:shots]
-        answer = _spelt(opened.tokenizer, task.answer(item))
+        answer = _spelt(opened.tokenizer, item.answer)
         room = context - (1 if opened.model.is_encoder_decoder else len(answer))
         found.append(task.prompt(item, chosen, opened.frame))
         while most and len(opened.tokenizer.encode(task.prompt(item, chosen[:most], opened.frame))) > room:
@@ -131,15 +131,15 @@ def interval(scores: Sequence[float]) -> tuple[float, float]:
     return max(0.0, (centre - half) / (1 + z * z / n)), min(1.0, (centre + half) / (1 + z * z / n))
 
 
-def _laid_out(opened, task, item, prompt, options):
+def _laid_out(opened, item, prompt, options):
     """Return arguments of `Engine.add`: the prompt, with its picture or with the text behind a gap."""
     model, tokenizer = opened.model, opened.tokenizer
-    if suffix := task.suffix(item):
-        ids = middle_prompt(model, tokenizer, prompt, suffix, options["max_tokens"], suffix_first=True)
+    if item.suffix:
+        ids = middle_prompt(model, tokenizer, prompt, item.suffix, options["max_tokens"], suffix_first=True)
         return options | {"prompt": ids, "stop": [markers_of(tokenizer)[-1]]}
-    if model.picture_marks and (seen := task.picture(item)):
-        ids = [*model.picture_marks, *tokenizer.encode(seen[1] + opened.frame.separator)]
-        return options | {"prompt": ids, "cache": model.cache_of(seen[0])}
+    if item.picture is not None:
+        cache, ids = model.cache_of(item.picture), [*model.picture_marks, *tokenizer.encode(prompt)]
+        return options | {"prompt": ids, "cache": cache}
     return options | {"prompt": prompt}
 
 

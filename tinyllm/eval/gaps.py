@@ -1,12 +1,10 @@
 """Define Gaps, a task in which a model writes the middle of a program; running it says if it is right."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
-from tinyllm.eval.task import WorldTask
+from tinyllm.eval.task import Item, WorldTask
 from tinyllm.ops import split_middle
 from tinyllm.rng import Random
-from tinyllm.world import Document
 from tinyllm.world.corpus import SEPARATOR
 
 
@@ -29,30 +27,26 @@ def anywhere(text: str, random: Random) -> tuple[str, str]:
 
 
 class Gaps(WorldTask):
-    """Programs with a part cut out; the prompt of such a document ends at the gap.
+    """Programs with a part cut out: the question ends at the gap, and the answer is what was cut out.
 
     cut: a function of a program's body and a Random, such as `line`. With `ahead`, the model reads what comes
     after the gap; else it sees only what is before, and writes to the end of the function.
     """
 
     def __init__(self, name: str, cut: Callable[[str, Random], tuple[str, str]], ahead: bool = True):
-        self.cut, self.ahead = cut, ahead
         super().__init__(name)
+        self.cut, self.ahead = cut, ahead
 
-    def items(self, split: str) -> Iterator[Document]:
-        """Yield the documents of a split, each with a gap."""
-        for i, document in enumerate(super().items(split)):
+    def items(self, split: str) -> Iterator[Item]:
+        """Yield the programs of a split, each with a gap."""
+        for i, document in enumerate(self.documents(split)):
             before, after = self.cut(document.answer, Random(i, self.cut.__name__))
-            labels = document.labels | {"before": before, "after": after if self.ahead else ""}
-            end = len(document.text) - len(labels["after"])
-            yield replace(document, text=document.text[:end], prompt=document.prompt + before, labels=labels)
+            after, suffix = (after, after + SEPARATOR) if self.ahead else ("", "")
+            middle = document.answer[len(before) : len(document.answer) - len(after)]
+            source = document, before, after
+            yield Item(document.prompt + before, middle, middle, suffix=suffix, source=source)
 
-    def suffix(self, item: Document) -> str:
-        """Return the text after the gap."""
-        return item.labels["after"] + SEPARATOR if self.ahead else ""
-
-    def score(self, item: Document, answer: str) -> float:
+    def score(self, item: Item, answer: str) -> float:
         """Return 1.0 if the program with the answer in its gap passes its tests, else 0.0."""
-        before, after = item.labels["before"], item.labels["after"]
-        whole = replace(item, prompt=item.prompt.removesuffix(before))
-        return self.kind.score_answer(before + answer + after, self.kind.entry(whole))
+        document, before, after = item.source
+        return self.kind.score_answer(before + answer + after, self.kind.entry(document))
