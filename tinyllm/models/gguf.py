@@ -22,7 +22,7 @@ from tinyllm.nn.quantized import bits_of
 BLOCK = ALIGNMENT = 32
 
 
-class Layout(NamedTuple):
+class GGUFLayout(NamedTuple):
     """llama.cpp's names for the parts of a family, and the order of the channels that it rotates.
 
     pairs: True if llama.cpp rotates channels 2i and 2i + 1 as a pair, False if it rotates i and i + D/2.
@@ -47,11 +47,11 @@ GPT2 = {
     "mlp.c_proj": "ffn_down",
 }  # fmt: skip
 LAYOUTS = {
-    "gpt2": Layout("gpt2", GPT2, "layer_norm_epsilon"),
-    "llama": Layout("llama", LLAMA, "layer_norm_rms_epsilon", pairs=True),
-    "mistral": Layout("llama", LLAMA, "layer_norm_rms_epsilon", pairs=True),
-    "qwen2": Layout("qwen2", LLAMA, "layer_norm_rms_epsilon"),
-    "qwen3": Layout("qwen3", LLAMA, "layer_norm_rms_epsilon"),
+    "gpt2": GGUFLayout("gpt2", GPT2, "layer_norm_epsilon"),
+    "llama": GGUFLayout("llama", LLAMA, "layer_norm_rms_epsilon", pairs=True),
+    "mistral": GGUFLayout("llama", LLAMA, "layer_norm_rms_epsilon", pairs=True),
+    "qwen2": GGUFLayout("qwen2", LLAMA, "layer_norm_rms_epsilon"),
+    "qwen3": GGUFLayout("qwen3", LLAMA, "layer_norm_rms_epsilon"),
 }
 
 
