@@ -15,7 +15,7 @@ from tinyllm.cli import main
 from tinyllm.cli.chat import Conversation
 from tinyllm.data import ppm, read_picture
 from tinyllm.errors import UserError
-from tinyllm.eval import find_task
+from tinyllm.eval import ask, find_task
 from tinyllm.models import build
 from tinyllm.tensor import no_grad
 from tinyllm.world.pictures import recognise
