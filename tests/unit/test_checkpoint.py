@@ -218,11 +218,12 @@ def test_weights_that_are_a_pickle_are_refused_with_the_reason(copy):
 
 @pytest.mark.parametrize("place, value, message", [
     ("progress.seconds", 1e299, None), ("progress.seconds", 10**400, "number that is too long"),
-    ("progress", [], "a list as progress"), ("progress.group", {"x": "y"}, "lacks progress.group.steps"),
-    ("progress.group", {"steps": "1", "tokens": 1}, "a text as progress.group.steps"),
-    ("progress.group", {"steps": 1, "tokens": 1, "train_loss": [1]}, "a list as train_loss"),
-    ("progress.group", {"steps": None, "tokens": 1}, "null as progress.group.steps"),
-    ("progress.group", {"steps": -1, "tokens": 0}, "-1 as progress.group.steps"),
+    ("progress", [], "a list as progress"),
+    ("progress.unlogged", {"x": "y"}, "lacks progress.unlogged.steps"),
+    ("progress.unlogged", {"steps": "1", "tokens": 1}, "a text as progress.unlogged.steps"),
+    ("progress.unlogged", {"steps": 1, "tokens": 1, "train_loss": [1]}, "a list as train_loss"),
+    ("progress.unlogged", {"steps": None, "tokens": 1}, "null as progress.unlogged.steps"),
+    ("progress.unlogged", {"steps": -1, "tokens": 0}, "-1 as progress.unlogged.steps"),
     ("progress.step", 3, "contradicts itself"), ("progress.best_step", None, "contradicts itself"),
     ("step", 10**30, "as step, where one of 12 belongs"), ("sha256", {}, "SHA-256 differs"),
     ("log_bytes", -1, "as log_bytes"), ("progress.unknown", 1, "unknown"),

@@ -17,7 +17,7 @@ from tinyllm.models import GPT, GPTConfig
 from tinyllm.ops import use
 from tinyllm.ops.registry import _compiled
 from tinyllm.rng import Random
-from tinyllm.train.optimizer import AdamW, clip_factor, decay_groups, gradient_norm
+from tinyllm.train.optimizer import AdamW, clipped_step, decay_groups, gradient_norm
 
 pytestmark = pytest.mark.skipif(_compiled is None, reason="the kernels are not built")
 GIGABYTE = 1 << 30
@@ -75,7 +75,7 @@ def test_a_training_step_allocates_nothing_after_the_second(memory, dropout):
         model.dropout_stream(0, number)
         loss = model.loss(tokens[:, :-1], tokens[:, 1:])
         loss.backward()
-        optimizer.step(clip_factor(gradient_norm(optimizer.parameters), 1.0))
+        clipped_step(optimizer, gradient_norm(optimizer.parameters), 1.0)
         optimizer.zero_grad()
 
     def most_traced(work):

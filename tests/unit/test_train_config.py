@@ -115,5 +115,5 @@ def test_every_training_number_is_checked():
 
 def test_a_field_that_is_an_object_is_checked_too():
     """It once ended in a KeyError: there was no word for the type."""
-    with pytest.raises(UserError, match="group must be an object, got \\[\\]"):
-        Progress(group=[])
+    with pytest.raises(UserError, match="unlogged must be an object, got \\[\\]"):
+        Progress(unlogged=[])

@@ -12,7 +12,7 @@ from tinyllm.bench.setting import Setting
 from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.errors import UserError
 from tinyllm.ops.runtime import threads
-from tinyllm.train.optimizer import AdamW, clip_factor, decay_groups, gradient_norm
+from tinyllm.train.optimizer import AdamW, clipped_step, decay_groups, gradient_norm
 
 OURS: dict[str, Callable] = {  # engine -> a context manager around its steps
     "tinyllm": nullcontext,
@@ -31,7 +31,7 @@ def training_step(setting: Setting, model: Any = None) -> Callable[[], float]:
     def step():
         loss = model.loss(x, y)
         loss.backward()
-        optimizer.step(clip_factor(gradient_norm(optimizer.parameters), 1.0))
+        clipped_step(optimizer, gradient_norm(optimizer.parameters), 1.0)
         optimizer.zero_grad()
         return loss.item()
 

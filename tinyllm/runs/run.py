@@ -70,7 +70,7 @@ class Record:
 STATE = {"step": bounded(int, min=0), "progress": {}, "log_bytes": bounded(int, min=0)}  # in state.json
 # Else transformers takes the tokenizer of the family's published models, which gives other ids or fails.
 FOR_TRANSFORMERS = '{"tokenizer_class": "PreTrainedTokenizerFast"}\n'
-GROUP = {"steps": bounded(int, min=1), "tokens": bounded(int, min=0)}  # present if anything has been summed
+UNLOGGED = {"steps": bounded(int, min=1), "tokens": bounded(int, min=0)}  # if anything has been summed
 
 
 class Run:
@@ -294,7 +294,7 @@ def progress_of(path: Path, state: dict[str, Any] | None = None) -> tuple[Progre
         conform(state, STATE)
         if unknown := sorted(state["progress"].keys() - Progress.__dataclass_fields__.keys()):
             raise UserError(f"holds progress.{unknown[0]}, which is unknown")
-        conform(state, {"progress": {"group": GROUP if state["progress"].get("group") else {}}})
+        conform(state, {"progress": {"unlogged": UNLOGGED if state["progress"].get("unlogged") else {}}})
         progress = Progress(**state["progress"])
         if progress.step != state["step"] or (progress.best_step is None) != (progress.best_val_loss is None):
             raise UserError("contradicts itself: see step, best_step and best_val_loss")

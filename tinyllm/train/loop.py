@@ -42,8 +42,8 @@ class Progress:
     step: int = setting(0, min=0)
     best_step: int | None = setting(None, min=0)
     best_val_loss: float | None = None
-    group: dict[str, float | None] = field(default_factory=dict)  # sums since the last log; None: not finite
-    group_seconds: float = setting(0.0, min=0)
+    unlogged: dict[str, float | None] = field(default_factory=dict)  # sums since the last line of the log
+    unlogged_seconds: float = setting(0.0, min=0)
     seconds: float = setting(0.0, min=0)  # of training, without pauses
 
     def __post_init__(self):
@@ -52,19 +52,19 @@ class Progress:
     def add(self, done: events.Stepped) -> None:
         """Add the numbers of a finished step to the counters and sums."""
         self.step += 1
-        self.group_seconds += done.seconds
+        self.unlogged_seconds += done.seconds
         counted = {"steps": 1, "tokens": done.tokens, "train_loss": done.loss, "grad_norm": done.grad_norm}
         if taken := done.numbers.keys() & {*counted, *STEP_FIELDS}:
             raise ValueError(f"the log has a field {min(taken)!r} already: the loss must use another name")
         for name, number in (counted | done.numbers).items():
-            total = math.nan if (before := self.group.get(name, 0)) is None else before + number
-            self.group[name] = total if math.isfinite(total) else None  # JSON has no infinity and no NaN
+            total = math.nan if (before := self.unlogged.get(name, 0)) is None else before + number
+            self.unlogged[name] = total if math.isfinite(total) else None  # JSON has no infinity and no NaN
 
-    def new_group(self) -> tuple[dict[str, Any], float | None]:
+    def take_means(self) -> tuple[dict[str, Any], float | None]:
         """Return the means and the tokens per second since the last line of the log, and reset the sums."""
-        sums: dict[str, Any] = self.group
-        seconds = self.group_seconds
-        self.group, self.group_seconds = {}, 0.0
+        sums: dict[str, Any] = self.unlogged
+        seconds = self.unlogged_seconds
+        self.unlogged, self.unlogged_seconds = {}, 0.0
         if not sums:
             return {}, None
         steps, tokens = sums.pop("steps"), sums.pop("tokens")
@@ -191,7 +191,7 @@ class Loop:
         """Add a line to the log: means since the last line, and the evaluation, if there is one."""
         progress = self.progress
         progress.seconds = time.perf_counter() - self.began
-        means, tokens_per_second = progress.new_group()
+        means, tokens_per_second = progress.take_means()
         measured = evaluation.numbers.items() if evaluation else ()
         record = {
             "kind": "step",

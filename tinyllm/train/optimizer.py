@@ -176,14 +176,6 @@ def gradient_norm(parameters: Iterable[Any]) -> float:
     return float(ops.grad_norm([p.grad for p in parameters if p.grad is not None]))
 
 
-def clip_factor(norm: float, limit: float) -> float:
-    """Return min(1, limit / norm), the factor that clips a gradient of length `norm`; 1 if `limit` is 0.
-
-    `optimizer.step(clip_factor(norm, limit))` clips without changing the gradients.
-    """
-    return float(limit) / norm if norm > limit > 0 else 1.0
-
-
 def clip_grad_norm(parameters: Iterable[Any], limit: float) -> float:
     """Scale the whole gradient down to length `limit` if it is longer; return its original length.
 
@@ -209,4 +201,4 @@ def clipped_step(optimizer: Optimizer, norm: float, limit: float) -> None:
         clip_grad_norm(optimizer.parameters, limit)
         optimizer.step()
     else:
-        optimizer.step(clip_factor(norm, limit))
+        optimizer.step(float(limit) / norm if norm > limit > 0 else 1.0)
