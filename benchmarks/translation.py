@@ -1,40 +1,19 @@
-"""Measure how well and how fast a small T5 translates: `python benchmarks/translation.py [--seeds N]`.
+"""Time how fast a T5 writes greedy answers: `python benchmarks/translation.py ENGINE`.
 
-It trains as `tinyllm train sft --model t5 --data world:translation` does. The language and its grammar are
-known (`tinyllm data show world:translation`), and the sentences asked for are in no training text. An answer
-is right if all of its characters are. With --speed, time how fast greedy answers are written instead:
-`python benchmarks/translation.py --speed transformers` runs the same untrained weights in transformers, in a
-process of its own.
+`transformers` runs the same untrained weights as `tinyllm`, in a process of its own. How well a small T5
+translates is measured by `tinyllm eval` (docs/measured.md has the command).
 """
 
 import argparse
 import tempfile
 import time
-from itertools import islice
 
 import numpy as np
 
 import tinyllm as tl
-from tinyllm.eval import answers, find_task
 from tinyllm.models.t5 import PRESETS, T5, T5Config
 
-ASKED = 300
 GREEDY = tl.Sampling(temperature=0)
-
-
-def measure(seed, settings):
-    """Train on translations, then ask for unseen sentences -> figures, with the seconds of the processor."""
-    data = f"world:translation,seed={seed}"
-    config = tl.make_config({"recipe": "sft", "model.type": "t5", "data": data, "seed": seed} | settings)
-    began = time.process_time()
-    setup = tl.prepare(config)
-    losses = [event.loss for event in setup.train() if hasattr(event, "grad_norm")]
-    seconds = time.process_time() - began
-    opened, task = tl.Opened(setup.model.eval(), setup.tokenizer, setup.frame), find_task(data)
-    found = answers(opened, task, islice(task.items("test"), ASKED), max_tokens=64)
-    right = [answer.score for answer in found]
-    numbers = {"loss": np.mean(losses[-50:]), "parameters": setup.model.num_parameters()}
-    return {"right": np.mean(right)} | numbers | {"seconds": seconds}
 
 
 def speed(engine, preset, rows, length=64, new=64):
@@ -69,23 +48,15 @@ def transformers(model, prompts, new):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=3, help="how many")
-    parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="of tinyllm train")
-    parser.add_argument("--speed", choices=("tinyllm", "transformers"), help="time this instead")
+    parser.add_argument("engine", choices=("tinyllm", "transformers"))
     parser.add_argument("--preset", choices=tuple(PRESETS), default="small", help="sizes to time")
     parser.add_argument("--rows", type=int, default=1, help="prompts that are answered together")
     parser.add_argument("--threads", type=int, help="of the kernels")
     args = parser.parse_args(argv)
     if args.threads:
         tl.threads(args.threads)
-    if args.speed:
-        figures = speed(args.speed, args.preset, args.rows)
-        print(args.speed, *(f"{what} {value}" for what, value in figures.items()))
-        return
-    for seed in range(args.first, args.first + args.seeds):
-        figures = measure(seed, dict(setting.split("=", 1) for setting in args.set))
-        print(seed, *(f"{what} {value:.4g}" for what, value in figures.items()), flush=True)
+    figures = speed(args.engine, args.preset, args.rows)
+    print(args.engine, *(f"{what} {value}" for what, value in figures.items()))
 
 
 if __name__ == "__main__":
