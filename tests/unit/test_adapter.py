@@ -9,9 +9,11 @@ import pytest
 import safetensors.numpy
 from tiny_models import each, inputs, logits, made
 
+import tinyllm as tl
 from tinyllm import nn
 from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained, names
+from tinyllm.models.gguf import save_gguf
 from tinyllm.train import ALONE
 
 
@@ -62,6 +64,32 @@ def test_a_new_adapter_changes_no_bit_and_trains_alone(name):
     for key, tensor in model.named_tensors():
         if ".lora_" not in key:
             assert np.array_equal(tensor.data, plain[key.replace(".base_layer", "")]) and tensor.grad is None
+
+
+def test_an_end_of_a_name_chooses_layers():
+    def chosen(*where):
+        return [*nn.adapters(nn.adapt(made("gpt2"), where=where))]
+
+    assert chosen("c_attn") == ["h.0.attn.c_attn", "h.1.attn.c_attn"]
+    assert chosen("1.mlp.c_proj", "c_attn") == ["h.0.attn.c_attn", "h.1.attn.c_attn", "h.1.mlp.c_proj"]
+    with pytest.raises(UserError, match="ends in 'proj'; there are c_attn, c_proj, c_fc"):
+        chosen("c_attn", "proj")
+
+
+def test_adapters_learn_and_what_they_forbid_is_refused(tmp_path):
+    model, other = learnt(made("gpt2")), nn.adapt(made("gpt2"), rank=3, alpha=5.0, seed=9)
+    losses = tl.fit(model.train(), np.arange(40) % 19, steps=20, context=6, lr=0.01)
+    assert losses[-1] < losses[0] - 0.1
+    state = nn.adapter_state(model)
+    nn.load_adapter(other, state)
+    assert logits(other).tobytes() == logits(model.eval()).tobytes()
+    for refused, message in [
+        (lambda: nn.load_adapter(other, {n: a[:1] for n, a in state.items()}), "lora_A.weight has shape"),
+        (lambda: nn.quantize(model, 8), "merge"), (lambda: save_gguf(model, tmp_path / "m.gguf"), "merge"),
+        (lambda: nn.adapt(model), "merge"), (lambda: nn.adapt(made("gpt2"), rank=0), "at least 1, got 0"),
+    ]:  # fmt: skip
+        with pytest.raises(UserError, match=message):
+            refused()
 
 
 def test_a_base_that_was_quantised_as_it_is_read_has_the_adapter_in_it(tmp_path):
@@ -131,8 +159,8 @@ def test_settings_that_cannot_be_applied_are_named(tmp_path, monkeypatch, edit, 
     (lambda state: state | {FIRST: state[FIRST].astype(np.int32)}, "must be floating-point"),
     (lambda state: state | {FIRST.replace("q_proj", "r_proj"): state[FIRST]}, "ends in .*r_proj'; there are"),
     (lambda state: state | {"base_model.model.lm_head.lora_A.weight": state[FIRST]}, "ends in 'lm_head'"),
-    (lambda state: state | {"base_model.model.model.norm.weight": state[FIRST][0]}, "which is no adapter"),
-    (lambda state: state | {FIRST.removeprefix("base_model.model."): state[FIRST]}, "which is no adapter"),
+    (lambda state: state | {"base_model.model.model.norm.weight": state[FIRST][0]}, "is no adapter of a"),
+    (lambda state: state | {FIRST.removeprefix("base_model.model."): state[FIRST]}, "begin with base_model"),
 ])  # fmt: skip
 def test_arrays_that_do_not_fit_are_named(tmp_path, edit, message):
     saved("llama", tmp_path)

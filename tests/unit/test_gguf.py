@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinyllm import nn
 from tinyllm.cli import main
 from tinyllm.errors import UserError
-from tinyllm.models import build, family
+from tinyllm.models import build, family, from_pretrained
 from tinyllm.models.gguf import LAYOUTS, pack_q4_0, pack_q8_0, save_gguf
 from tinyllm.nn import quantize
 from tinyllm.tokenizer import BPETokenizer, CharTokenizer
@@ -188,4 +189,7 @@ def test_the_command(refused, tmp_path, capsys):
     assert read(tmp_path / "m.gguf")[0]["general.architecture"] == "llama"
     assert "exists already" in refused(*words)
     assert main([*words, "--overwrite"]) == 0
+    nn.adapt(from_pretrained(tmp_path / "folder")).save_pretrained(tmp_path / "adapter")
+    assert main(["export", str(tmp_path / "adapter"), "--out", str(tmp_path / "a.gguf"), "--bits", "8"]) == 0
+    assert (tmp_path / "a.gguf").read_bytes() == (tmp_path / "m.gguf").read_bytes()
     assert "quantized already" in refused("export", "shipped", "--out", str(tmp_path / "s.gguf"))

@@ -118,3 +118,31 @@ def test_every_recipe_trains_an_adapter(tmp_path, whole, text):
     list(setup.train(run))
     opened = open_model(run.folder)
     assert opened.frame.end == "\n" and nn.adapters(opened.model)
+
+
+def test_a_new_output_layer_is_trained_with_the_adapter_and_peft_opens_both(tmp_path, text):
+    (tmp_path / "classes.tsv").write_text("the cat\tyes\na mat.\tno\n" * 30)
+    sizes = {"model.layers": 1, "model.heads": 2, "model.width": 8, "model.hidden": 16, "model.context": 8}
+    of_base = {"model.type": "bert", "data": str(text), "train.steps": 2, "train.sample_every": 2} | sizes
+    setup = tl.prepare(tl.make_config(of_base | {"preset": "nano"}))
+    run = Run(tmp_path / "base")
+    run.create(setup.record(), setup.tokenizer)
+    list(setup.train(run))
+    more = {"recipe": "classify", "train.steps": 6, "train.checkpoint_every": 3, "lora.rank": 2}
+    run, setup = begun(tmp_path / "run", run.folder, tmp_path / "classes.tsv", **more)
+    list(setup.train(run))
+    model = open_model(run.folder).model
+    whole = {name for name in nn.adapter_state(model) if ".lora_" not in name}
+    assert whole == {f"{name}.{kind}" for name in ("pooler", "classifier") for kind in ("weight", "bias")}
+    tokens = np.array([[1, 2, 3, 4]])
+    assert np.array_equal(model.classify(tokens).data, setup.model.eval().classify(tokens).data)
+    again, setup = begun(tmp_path / "again", tmp_path / "base", tmp_path / "classes.tsv", **more)
+    list(itertools.islice(setup.train(again), 8))
+    list(resumed_training(again.folder))
+    assert outcome(again.folder) == outcome(run.folder)
+    peft, torch, transformers = (pytest.importorskip(lib) for lib in ("peft", "torch", "transformers"))
+    base = transformers.BertForSequenceClassification.from_pretrained(model.origin.folder)
+    theirs = peft.PeftModel.from_pretrained(base, run.last_checkpoint()).eval()
+    with torch.no_grad():
+        logits = theirs(input_ids=torch.tensor(tokens)).logits.numpy()
+    np.testing.assert_allclose(logits, model.classify(tokens).data, atol=1e-5)

@@ -14,7 +14,6 @@ from tinyllm import nn, ops
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.models import GPT, GPTConfig, Llama
-from tinyllm.models.gguf import save_gguf
 from tinyllm.models.registry import build, family, make_config, names
 from tinyllm.ops.registry import _compiled
 from tinyllm.report.summary import summarise
@@ -195,53 +194,6 @@ def test_packed_documents_and_prefixes_see_what_they_should(name):
         seen = nn.Seen(ends=ends)
         whole, other = model(tokens, seen=seen).data, model(changed, seen=seen).data
         assert not np.allclose(whole[0, 0], other[0, 0]) and not np.allclose(whole[0, 0], plain[0, 0])
-
-
-@each_family
-def test_adapters_learn_alone_and_merge(name):
-    tokens = np.random.default_rng(0).integers(0, 11, (2, 9))
-    x, y = tokens[:, :-1], tokens[:, 1:]
-    model = small(name, init_std=0.3)
-    before = {n: a.copy() for n, a in model.state_dict().items()}
-    first = model.loss(x, y).item()
-    where = [n for n, part in model.named_modules() if isinstance(part, nn.Linear) and "vision" not in n]
-    assert nn.adapt(model, rank=2, alpha=4, where=where) is model
-    assert model.loss(x, y).item() == first
-    assert len(model.parameters(trainable=True)) == len(nn.adapter_state(model)) < len(model.parameters())
-    for _ in range(20):
-        model.loss(x, y).backward()
-        for p in model.parameters():
-            assert (p.grad is not None) == p.requires_grad
-            if p.requires_grad:
-                p.data, p.grad = p.data - 0.3 * p.grad, None
-    loss = model.loss(x, y).item()
-    frozen = {n.replace(".base_layer", ""): a for n, a in model.state_dict().items()}
-    assert loss < first - 0.1 and all(np.array_equal(frozen[n], a) for n, a in before.items())
-    other = nn.adapt(small(name, init_std=0.3), rank=2, alpha=4, where=where, seed=9)
-    nn.load_adapter(other, nn.adapter_state(model))
-    assert other.loss(x, y).item() == loss
-    for refused, message in [
-        (lambda: nn.load_adapter(other, {n: a[:1] for n, a in nn.adapter_state(model).items()}), "lora_A"),
-        (lambda: model.save_pretrained("nowhere"), "merge"), (lambda: nn.quantize(model, 8), "merge"),
-        (lambda: save_gguf(model, "nowhere"), "merge|cannot be written as GGUF"),
-        (lambda: nn.adapt(model, where="o_proj"), "merge"), (lambda: nn.adapt(small(name), 0), "at least 1"),
-        (lambda: nn.adapt(small(name), where="atn"), "has a name that ends in 'atn'; there are"),
-    ]:  # fmt: skip
-        with pytest.raises(UserError, match=message):
-            refused()
-    merged = nn.merge(model)
-    assert merged.state_dict().keys() == before.keys()
-    assert np.isclose(merged.loss(x, y).item(), loss, rtol=1e-4)
-
-
-def test_an_end_of_a_name_chooses_layers():
-    def chosen(*where):
-        return [*nn.adapters(nn.adapt(small("gpt2"), where=where))]
-
-    assert chosen("c_attn") == ["h.0.attn.c_attn", "h.1.attn.c_attn"]
-    assert chosen("1.mlp.c_proj", "c_attn") == ["h.0.attn.c_attn", "h.1.attn.c_attn", "h.1.mlp.c_proj"]
-    with pytest.raises(UserError, match="ends in 'proj'; there are c_attn, c_proj, c_fc"):
-        chosen("c_attn", "proj")
 
 
 @each_family

@@ -141,8 +141,8 @@ def open_adapter(folder: Path) -> Any:
 
     Raises UserError when the base is gone or has changed, or the adapter does not fit it.
     """
-    settings = adapter.read_settings(folder)
-    origin = adapter.base_of(folder, settings)
+    settings, recorded = adapter.read_settings(folder)
+    origin = Origin(settings["base_model_name_or_path"], recorded.get(adapter.DIGEST, ""))
     base = locate(origin.folder)
     if not os.path.isdir(base) or os.path.lexists(base / adapter.FILE):
         why = "is an adapter itself: merge it first" if os.path.isdir(base) else "is gone: bring it back"
@@ -150,9 +150,8 @@ def open_adapter(folder: Path) -> Any:
     if origin.sha256 and origin.sha256 != (now := hash_weights(base)):
         raise UserError(f"{folder} is an adapter of weights with the SHA-256 {origin.sha256[:12]}..., and "
                         f"those in {base} have {now[:12]}...: bring the old ones back")  # fmt: skip
-    model = from_pretrained(base)
+    model = adapter.apply_adapter(from_pretrained(base), folder, settings, recorded.get(adapter.LABELS))
     model.origin = origin
-    adapter.apply_adapter(model, folder, settings)
     if os.path.lexists(folder / GENERATION):
         model.generation = read_generation(folder, {})
     return model

@@ -6,7 +6,7 @@ model.save_pretrained(folder)  # the adapters alone, as peft writes them
 nn.merge(model)                # adds each adapter to its matrix
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -28,7 +28,6 @@ class LoRALinear(Module):
 
     def __init__(self, layer: Linear, rank: int = 8, alpha: float = 16.0, random: Random | None = None):
         n_in, n_out = layer.weight.shape
-        layer.freeze()
         self.base_layer = layer
         self.lora_A, self.lora_B = Matrix(n_in, rank), Matrix(rank, n_out)
         self.lora_A.reached = self.lora_B.reached = layer.reached
@@ -43,11 +42,12 @@ class LoRALinear(Module):
 
 
 def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str | Sequence[str] = (),
-          seed: int | None = 0) -> Module:  # fmt: skip
+          seed: int | None = 0, new: Collection[str] = ()) -> Module:  # fmt: skip
     """Freeze a model, and add a trainable adapter to every linear layer whose name ends as `where` says.
 
     `where` is an end or a list of ends. An end is whole words of a name: `c_proj` and `mlp.c_proj` choose the
-    layer `h.0.mlp.c_proj`. Without `where` all linear layers are chosen. The model is changed in place and
+    layer `h.0.mlp.c_proj`. Without `where` all linear layers are chosen. `new` has the names of parameters
+    that are trained themselves, because they have learnt nothing yet. The model is changed in place and
     returned. Raises UserError, and changes nothing, when an end fits no layer, the rank is below 1, or the
     model has adapters already.
     """
@@ -58,20 +58,21 @@ def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str | Sequen
         raise UserError("this model has adapters already: nn.merge(model) before it gets others")
     linears = [name for name, module in model.named_modules() if isinstance(module, Linear)]
     for end in where or [""]:
-        if not any(ends_with(name, end) for name in linears):
+        if not any(_ends(name, end) for name in linears):
             known = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in linears))
             raise UserError(f"no linear layer has a name that ends in {end!r}; there are {known or 'none'}")
 
     def adapter(name, layer):
-        if where and not any(ends_with(name, end) for end in where):
+        if f"{name}.weight" in new or (where and not any(_ends(name, end) for end in where)):
             return layer
         return LoRALinear(layer, rank, alpha, None if seed is None else Random(seed, "lora", name))
 
-    return replace(model.freeze(), Linear, adapter)
+    for name, p in model.named_parameters():
+        p.requires_grad = name in new
+    return replace(model, Linear, adapter)
 
 
-def ends_with(name: str, end: str) -> bool:
-    """Return True if a module's name is `end`, or ends with a dot and `end`; "" is the end of all names."""
+def _ends(name, end):
     return f".{name}".endswith(f".{end}") or not end
 
 
@@ -81,17 +82,17 @@ def adapters(model: Module) -> dict[str, LoRALinear]:
 
 
 def adapter_state(model: Module) -> dict[str, np.ndarray]:
-    """Return {name: array} of the adapters only, without the frozen weights."""
-    return {name: p.data for name, p in model.named_parameters() if ".lora_" in name}
+    """Return {name: array} of the adapters, and of new layers, without the frozen weights."""
+    return {name: p.data for name, p in model.named_parameters() if p.requires_grad}
 
 
 def load_adapter(model: Module, state: dict[str, np.ndarray]) -> None:
-    """Copy {name: array} into the adapters of a model.
+    """Copy {name: array} into the adapters and new layers of a model.
 
     Raises UserError, and changes nothing, if names or shapes differ, or a number is not finite.
     """
     tensors = dict(model.named_tensors())
-    frozen = {name: tensor.shape for name, tensor in tensors.items() if ".lora_" not in name}
+    frozen = {name: tensor.shape for name, tensor in tensors.items() if not tensor.requires_grad}
     model.check_state(frozen | {name: array.shape for name, array in state.items()})
     arrays = {name: fitting(name, array, tensors[name]) for name, array in state.items()}
     for name, array in arrays.items():

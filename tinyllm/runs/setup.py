@@ -65,12 +65,8 @@ class TrainSetup(Parts):
         return loop
 
     def steps(self) -> Iterator[events.Stepped]:
-        """Train a fresh model and yield the steps; nothing is evaluated or written.
-
-        This setup does not change: the model is built again, and the plan, which may have a state, is copied.
-        """
-        model = with_adapters(self.config, build(self.model.config, seed=self.config.seed))
-        happened = self._loop(model, copy.deepcopy(self.plan))
+        """Train a copy of the model and of the plan, and yield the steps; nothing is evaluated or written."""
+        happened = self._loop(*copy.deepcopy((self.model, self.plan)))
         return (event for event in happened if isinstance(event, events.Stepped))
 
     def _loop(self, model, plan, **more):
@@ -126,16 +122,15 @@ def prepare(
         check_memory(settings, config.train.optimizer)
         model = build(settings, seed=config.seed)
     check_fits(recipe, model)
-    if recipe.adapt:
-        model = recipe.adapt(model, corpus)
-        config = dataclasses.replace(config, model=model_settings(model.config))
+    model = adapted(model, recipe, config, corpus, start)
+    config = dataclasses.replace(config, model=model_settings(model.config))
     if model.objective != "masked":
         temperature, min_p = config.train.sample_temperature, config.train.sample_min_p
         drawn = {"do_sample": temperature > 0, "temperature": temperature or 1.0, "min_p": min_p}
         model.generation = dict(model.generation) | drawn
     if recipe.frame:
         frame = recipe.frame(config.options)
-    parts = Parts(config, corpus, tokenizer, with_adapters(config, model, start), start=start, frame=frame)
+    parts = Parts(config, corpus, tokenizer, model, start=start, frame=frame)
     plan = recipe.build(parts)
     found = corpus.name, corpus.size, corpus.sha256, plan.train_tokens, plan.val_tokens
     facts = Facts(*found, tokenizer.vocab_size, tokenizer.fingerprint(), corpus.entropy_per_char)
@@ -179,22 +174,21 @@ def check_memory(settings: dict[str, Any], optimizer: str) -> None:
         )
 
 
-def with_adapters(config: RunConfig, model: Any, start: Start | None = None) -> Any:
-    """Give a model new adapters if the settings ask for them, and it has none; return it.
+def adapted(model: Any, recipe: Recipe, config: RunConfig, corpus: Any, start: Start | None) -> Any:
+    """Return a model with the output layer that a recipe needs, and adapters if `lora.rank` asks for them.
 
-    Raises UserError if no folder has the weights of a model that begins with `start`.
+    Raises UserError when adapters would have no base, or the settings fit no layer.
     """
-    lora = config.lora
-    if not lora.rank or adapters(model):
+    lora, origin, known = config.lora, model.origin, {name for name, _ in model.named_parameters()}
+    model = recipe.adapt(model, corpus) if recipe.adapt else model
+    if not (lora.rank and start) or adapters(model):
         return model
-    if start and model.origin is None:
-        raise UserError(
-            f"lora.rank needs a start with all weights, and {start.folder} is an adapter itself, or lacks "
-            f"the output layer of {config.recipe}: merge it, or train it without lora.rank first"
-        )
-    if start:
-        model.origin = Origin(model.origin.folder, start.sha256)
-    return adapt(model, lora.rank, lora.alpha, lora.where.split(",") if lora.where else (), config.seed)
+    if origin is None:
+        raise UserError(f"{start.folder} is an adapter itself: merge it before lora.rank puts another on it")
+    model.origin = Origin(origin.folder, start.sha256)
+    where = lora.where.split(",") if lora.where else ()
+    new = [name for name, _ in model.named_parameters() if name not in known]
+    return adapt(model, lora.rank, lora.alpha, where, config.seed, new)
 
 
 def with_special_tokens(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
