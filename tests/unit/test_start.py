@@ -5,13 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny_run import begun, new_training, resumed_training, same
+from tiny_run import begun, resumed_training, same
 
 import tinyllm as tl
 from tinyllm.errors import UserError
 from tinyllm.models import save_weights
+from tinyllm.models.weights import hash_weights
 from tinyllm.runs.recipe import Frame
-from tinyllm.runs.start import hash_weights
 
 
 @pytest.mark.parametrize("events", [3, 22])  # before the first checkpoint, and behind it
@@ -23,15 +23,6 @@ def test_the_reference_after_a_resume_is_the_start_and_not_the_trained_model(tmp
     resumed = resumed_training(tmp_path / "run")
     assert same(resumed.setup.reference(), truth) and not resumed.setup.reference().training
     assert same(resumed.model, truth) == (not run.last_checkpoint())
-
-
-def test_without_a_start_the_reference_is_the_untrained_model_of_the_seed(tmp_path, text):
-    training = new_training(tmp_path / "run", text)
-    truth = training.setup.reference()
-    assert same(training.model, truth)
-    list(training)
-    resumed = resumed_training(tmp_path / "run")
-    assert same(resumed.setup.reference(), truth) and not same(resumed.model, truth)
 
 
 def test_a_start_that_changed_or_is_gone_is_refused_with_both_digests(tmp_path, whole, text):

@@ -139,6 +139,8 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
     sizes = cls.PRESETS[preset] | {k: v for k, v in part(values, "model.").items() if k != "type"}
     model = cls.config_class(**{"vocab_size": SIZE["max"]} | sizes)  # the tokenizer decides it later
     options = recipe.options and recipe.options(**part(values, f"{recipe.name}."))
+    if options:
+        check(options, f"{recipe.name}.")
     return RunConfig(
         **{name: value for name, value in values.items() if "." not in name} | {"recipe": recipe.name},
         model=model_settings(model),

@@ -81,17 +81,14 @@ def hold_out(examples: list, fraction: float, name: str) -> tuple[list, list]:
 
 
 def plan_of(
-    parts: Any,
-    examples: tuple[list, list],
-    layout: Callable[[list], Batch],
-    loss: Callable[[Any, Any], Any],
-    *,
-    cut: float,
-    learn: Callable[[list, int], Batch] | None = None,
-    report: Callable[[Batch], dict[str, float]] = lambda batch: {},
+    parts: Any, examples: tuple[list, list], layout: Callable[[list], Batch], loss: Callable, *, cut: float,
+    learn: Callable[[list, int], Batch] | None = None, report: Callable[[Batch], dict] = lambda batch: {},
     characters: np.ndarray | None = None,
-) -> Plan:
+) -> Plan:  # fmt: skip
     """Return a plan that trains on random examples, and validates on the first of those that are held out.
+
+    An example without a target in its batch is dropped, because it teaches nothing and cannot start a sample;
+    the share of such examples is logged as "dropped". Raises UserError if no others are left.
 
     parts: data and model, as a recipe gets them.
     examples: for training and for validation; the first entry of an example is the ids of its prompt.
@@ -100,22 +97,24 @@ def plan_of(
     learn(examples, step): makes a batch of training, if this differs from `layout`.
     report(batch): returns more numbers to log, from a batch of training.
     characters: see `evaluate`.
-
-    An example without a target in its batch teaches nothing and cannot start a sample. It is dropped, and the
-    share of such examples is logged as "dropped". Raises UserError if no others are left.
     """
     train, seed = parts.config.train, parts.config.seed
     learnt, held_out = ([x for x in part if layout([x]).count] for part in examples)
     if not (learnt and held_out):
         what = "train" if held_out else "validate"
         raise UserError(f"no example of {parts.corpus.name} to {what} on has room for a target: {SHORTER}")
-    shares = {"truncated": cut}
-    if dropped := sum(map(len, examples)) - len(learnt) - len(held_out):
-        shares["dropped"] = dropped / sum(map(len, examples))
+    shares, count = {"truncated": cut}, sum(map(len, examples))
+    if dropped := count - len(learnt) - len(held_out):
+        shares["dropped"] = dropped / count
 
     def batches(step):
         chosen = [learnt[i] for i in Random(seed, "batch", step).integers(len(learnt), train.batch)]
         return learn(chosen, step) if learn else layout(chosen)
+
+    def reporting(model, batch):
+        found = loss(model, batch)
+        value, numbers = found if isinstance(found, tuple) else (found, {})
+        return value, numbers | report(batch) | shares
 
     def measure(model):
         chosen, size = held_out[: train.eval_windows], train.batch // train.accumulate
@@ -124,16 +123,4 @@ def plan_of(
 
     tokens = [sum(layout([x]).tokens.size for x in part) for part in (learnt, held_out)]
     healthy = dict.fromkeys(shares, (0.0, 0.05, SHORTER))
-    reporting = with_numbers(loss, lambda batch: report(batch) | shares)
     return Plan(batches, reporting, measure, tokens[0], tokens[1], list(held_out[0][0]), healthy)
-
-
-def with_numbers(loss: Callable[[Any, Any], Any], numbers: Callable[[Any], dict[str, float]]) -> Callable:
-    """Return a loss that also reports `numbers(batch)`."""
-
-    def reporting(model, batch):
-        found = loss(model, batch)
-        value, own = found if isinstance(found, tuple) else (found, {})
-        return value, own | numbers(batch)
-
-    return reporting

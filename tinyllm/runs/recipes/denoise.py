@@ -5,15 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.config import check, setting
+from tinyllm.config import setting
 from tinyllm.data import Batch
 from tinyllm.data.corruption import masked
 from tinyllm.decode.fill import fill
 from tinyllm.ops.loss import IGNORED
 from tinyllm.runs.recipe import Parts, recipe
 from tinyllm.train.objectives import masked_token
-from tinyllm.train.plan import Plan
-from tinyllm.train.windows import plan_of_windows
+from tinyllm.train.plan import Plan, plan_of_windows
 
 
 @dataclass(frozen=True)
@@ -22,9 +21,6 @@ class DenoiseConfig:
 
     hidden: float = setting(0.15, help="the share of tokens to guess", above=0, below=1)
     whole_words: bool = setting(False, help="hide all tokens of a word together")
-
-    def __post_init__(self):
-        check(self, "denoise.")
 
 
 @recipe("denoise", "guess hidden tokens of a text", DenoiseConfig, objectives=("masked",))

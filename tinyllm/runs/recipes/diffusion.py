@@ -5,8 +5,7 @@ from tinyllm.decode.fill import write
 from tinyllm.runs.recipe import Parts, recipe
 from tinyllm.runs.recipes.denoise import frame_tokens, framed
 from tinyllm.train import objectives
-from tinyllm.train.plan import Plan
-from tinyllm.train.windows import plan_of_windows
+from tinyllm.train.plan import Plan, plan_of_windows
 
 
 @recipe("diffusion", "hide any share of a text, to write whole texts", objectives=("masked",))

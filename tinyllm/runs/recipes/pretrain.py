@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tinyllm.config import check, setting
+from tinyllm.config import setting
 from tinyllm.data import Batch, rows
 from tinyllm.data.middle import documents, middles
 from tinyllm.errors import UserError
@@ -12,8 +12,7 @@ from tinyllm.tokenizer.middle import add_markers, markers_of
 from tinyllm.train.evaluate import count_characters
 from tinyllm.train.examples import plan_of
 from tinyllm.train.objectives import next_token
-from tinyllm.train.plan import Plan
-from tinyllm.train.windows import plan_of_windows
+from tinyllm.train.plan import Plan, plan_of_windows
 
 
 @dataclass(frozen=True)
@@ -24,9 +23,6 @@ class PretrainConfig:
     suffix_first: float = setting(0.5, help="of these, the share with the suffix first", min=0, max=1)
     lines: float = setting(0.0, help="of these, the share with whole lines in the middle", min=0, max=1)
     documents: bool = setting(False, help="a whole document in each row, not a random window")
-
-    def __post_init__(self):
-        check(self, "pretrain.")
 
 
 def prepare_tokenizer(tokenizer: Any, options: PretrainConfig) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.config import check, setting
+from tinyllm.config import setting
 from tinyllm.data import rows, two_texts
 from tinyllm.decode.engine import generate
 from tinyllm.decode.sampling import Sampling
@@ -27,9 +27,6 @@ class SFTConfig:
     separator: str = setting("\n", help="text between a prompt and its answer")
     end: str = setting("\n", help="text that ends an answer, and is learnt with it")
     packed: bool = setting(False, help="put several pairs into a row, so that less is padding")
-
-    def __post_init__(self):
-        check(self, "sft.")
 
 
 def frame(options: SFTConfig) -> Frame:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyllm.config import check, setting
+from tinyllm.config import setting
 from tinyllm.data.corruption import span_corruption
 from tinyllm.decode.engine import generate
 from tinyllm.decode.sampling import Sampling
@@ -12,8 +12,7 @@ from tinyllm.errors import UserError
 from tinyllm.runs.recipe import Parts, recipe
 from tinyllm.tokenizer.text import SPAN
 from tinyllm.train.objectives import next_token
-from tinyllm.train.plan import Plan
-from tinyllm.train.windows import plan_of_windows
+from tinyllm.train.plan import Plan, plan_of_windows
 
 
 @dataclass(frozen=True)
@@ -22,9 +21,6 @@ class SpansConfig:
 
     hidden: float = setting(0.15, help="the share of tokens to write", above=0, below=1)
     span: float = setting(3.0, help="how many tokens are hidden together, on average", min=1)
-
-    def __post_init__(self):
-        check(self, "spans.")
 
 
 @recipe("spans", "write the spans that are hidden in a text", SpansConfig, objectives=("spans",))
