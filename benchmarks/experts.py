@@ -24,7 +24,7 @@ def writer(model, batch):
     """Return a function that writes the likeliest tokens until the context is full."""
     prompts = Random("tokens").integers(model.config.vocab_size, (batch, 1)).tolist()
     new, greedy = model.config.context - 1, tl.Sampling(temperature=0)
-    return lambda: model.generate(prompts, max_tokens=new, sampling=greedy)
+    return lambda: tl.generate(model, prompts, max_tokens=new, sampling=greedy)
 
 
 def trainer(model, batch):

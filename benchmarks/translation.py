@@ -22,7 +22,7 @@ def speed(engine, preset, rows, length=64, new=64):
     prompts = np.random.default_rng(0).integers(0, 32128, (rows, length))
     if engine == "tinyllm":
         def write():
-            return np.array(model.generate(prompts.tolist(), max_tokens=new, sampling=GREEDY))
+            return np.array(tl.generate(model, prompts.tolist(), max_tokens=new, sampling=GREEDY))
     else:
         write = transformers(model, prompts, new)
     best = np.inf

@@ -49,7 +49,7 @@ def main():
     seeds = [args.seed + i for i in range(args.count)]
     for s in tl.stream(model, [END] * args.count, max_tokens=LONGEST, sampling=tl.Sampling(temperature=0.8),
                        seed=seeds, stop=[END], tokenizer=tokenizer):  # fmt: skip
-        texts[s.row] += s.text
+        texts[s.index] += s.text
     print("\nnew names (* marks one that it knows by heart):")
     for text in texts:
         print("*" if text in names else " ", text)

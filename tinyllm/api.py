@@ -2,7 +2,8 @@
 
 from tinyllm.checkpointing import checkpoint
 from tinyllm.data import Batch, Corpus, get_batch, load_corpus, load_tokens, token_array, token_file
-from tinyllm.decode.engine import Engine, generate, stream
+from tinyllm.decode.engine import Engine
+from tinyllm.decode.generate import generate, stream
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.models import (

@@ -1,6 +1,6 @@
 """Put rows of different lengths into one array by padding."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -11,3 +11,18 @@ def pad_right(rows: Sequence[Sequence[int]], value: int = 0, width: int = 0) -> 
     for row, ids in zip(padded, rows, strict=True):
         row[: len(ids)] = ids
     return padded
+
+
+def by_length(rows: Sequence[Sequence[int]], limit: int) -> Iterator[list[int]]:
+    """Split rows into batches of similar lengths -> the numbers of their rows.
+
+    A padded batch has at most `limit` positions, unless it is one row.
+    """
+    batch: list[int] = []
+    for row in sorted(range(len(rows)), key=lambda row: len(rows[row])):
+        if batch and len(rows[row]) * (len(batch) + 1) > limit:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch

@@ -198,10 +198,7 @@ print(f"with the next one's       {nats(new, others):7.2f}")
 
 def describe(examples):
     """Return the likeliest caption for each picture."""
-    cache = model.new_cache(len(examples))
-    with nn.inference(model):
-        pictures = np.stack([picture for picture, *_ in examples])
-        model.hidden([[mark] * 16] * len(examples), cache, pictures=pictures)
+    cache = model.read(np.stack([picture for picture, *_ in examples]))
     found = tl.generate(
         model, [start] * len(examples), max_tokens=40, stop="\n",
         sampling=tl.Sampling(temperature=0), tokenizer=tokenizer, cache=cache,

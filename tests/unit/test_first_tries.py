@@ -13,6 +13,11 @@ from tinyllm.runs import setup
 from tinyllm.tensor import Tensor
 from tinyllm.train.evaluate import evaluate
 
+
+def model_of_tokens():
+    return tl.GPT(tl.GPTConfig(vocab_size=256, context=8, layers=1, heads=1, width=8))
+
+
 # Names
 
 
@@ -26,6 +31,7 @@ from tinyllm.train.evaluate import evaluate
     (tl.GPT, "from_pretrained", r"GPT has no from_pretrained; use tl\.from_pretrained\(folder\)"),
     (tl.ByteTokenizer(), "eos_token_id", "ByteTokenizer has no eos_token_id; use special_tokens"),
     (tl.ByteTokenizer(), "save", r"tl\.save_tokenizer for a tokenizer$"), (tl, "tanh", r"use F\.tanh\(x\)"),
+    (model_of_tokens(), "generate", r"GPT has no generate; use tl\.generate\(model, prompts, max_tokens="),
     (tl, "nonsense", "tinyllm has no nonsense$"), (MLP(), "nonsense", "MLP has no nonsense$"),
 ])  # fmt: skip
 def test_names_of_pytorch_are_known(owner, name, words):
@@ -84,31 +90,30 @@ def test_models_generate_and_tokenizers_are_called():
     tokenizer = tl.ByteTokenizer()
     assert tokenizer("ab") == tokenizer.encode("ab") == [97, 98]
     assert tokenizer(["ab", b"c"]) == [[97, 98], [99]]
-    model = tl.GPT(tl.GPTConfig(vocab_size=256, context=8, layers=1, heads=1, width=8))
-    assert model.generate(["a"], max_tokens=3, tokenizer=tokenizer) == tl.generate(
-        model, ["a"], max_tokens=3, tokenizer=tokenizer)
-    assert [s.token for s in model.stream([[1]], max_tokens=3)] == model.generate([[1]], max_tokens=3)[0]
+    model = model_of_tokens()
+    steps = tl.stream(model, [[1]], max_tokens=3)
+    assert [s.token for s in steps] == tl.generate(model, [[1]], max_tokens=3)[0]
     assert len(tokenizer) == 256
     assert tl.token_array("ab", tokenizer, cache=False).tolist() == [97, 98]
 
 
 def test_one_prompt_gives_one_list():
     tokenizer = tl.ByteTokenizer()
-    model = tl.GPT(tl.GPTConfig(vocab_size=256, context=8, layers=1, heads=1, width=8))
+    model = model_of_tokens()
     options = {"max_tokens": 3, "tokenizer": tokenizer, "seed": 1}
-    (expected,), (logprobs,) = model.generate(["a"], logprobs=True, **options)
+    (expected,), (logprobs,) = tl.generate(model, ["a"], logprobs=True, **options)
     for one in ("a", [97], np.array([97])):
-        assert model.generate(one, **options) == expected
-        assert [step.token for step in model.stream(one, **options)] == expected
-    assert model.generate("a", logprobs=True, **options) == (expected, logprobs)
-    assert model.generate("a", n=2, **options)[0] == expected
+        assert tl.generate(model, one, **options) == expected
+        assert [step.token for step in tl.stream(model, one, **options)] == expected
+    assert tl.generate(model, "a", logprobs=True, **options) == (expected, logprobs)
+    assert tl.generate(model, "a", n=2, **options)[0] == expected
 
 
 def test_a_mask_may_be_a_set_and_half_tokens_are_refused():
     model = tl.GPT(tl.GPTConfig(vocab_size=9, context=8, layers=1, heads=1, width=8))
-    assert model.generate([1], max_tokens=3, mask=lambda ids: {4}) == [4, 4, 4]
+    assert tl.generate(model, [1], max_tokens=3, mask=lambda ids: {4}) == [4, 4, 4]
     with pytest.raises(tl.UserError, match=r"whole number of at least 0, got 2\.5"):
-        model.generate([1], max_tokens=2.5)
+        tl.generate(model, [1], max_tokens=2.5)
 
 
 def test_log_probs_and_weights_of_language_models():

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from tiny_gpt import shaken
 
 from tinyllm import ops
-from tinyllm.decode.engine import Engine, Sampling, generate, stream
+from tinyllm.decode.engine import Engine
+from tinyllm.decode.generate import generate, stream
+from tinyllm.decode.sampling import Sampling
 from tinyllm.decode.sequence import Sequence
 from tinyllm.errors import UserError
 from tinyllm.models import GPT, GPTConfig
@@ -98,7 +100,7 @@ asks = st.builds(
     after=st.integers(0, 9),
 )
 settings_of_engines = st.fixed_dictionaries({
-    "batch": st.sampled_from([1, 2, 256]), "prefill_chunk": st.sampled_from([None, 1, 3]),
+    "batch": st.sampled_from([1, 2, 256]), "prefill_budget": st.sampled_from([4096, 1, 3, 10]),
     "use_cache": st.sampled_from([True, True, True, False]),
 })  # fmt: skip
 
@@ -110,11 +112,11 @@ def run_engine(engine, asks):
         for i in [i for i in waiting if asks[i].after <= count]:
             a = asks[i]
             sequences[i] = engine.add(a.prompt, a.sampling, max_tokens=a.max_tokens, stop=a.stop, seed=a.seed,
-                                      sample=a.sample, mask=a.mask)  # fmt: skip
+                                      sample=a.sample, mask=a.mask, logprobs=True)  # fmt: skip
             waiting.remove(i)
         back = {s.index: i for i, s in sequences.items()}
         for step in engine.step():
-            logits[back[step.row]].append(step.logits)
+            logits[back[step.index]].append(step.logits)
         count += 1
     return [sequences[i] for i in range(len(asks))], logits
 
@@ -124,7 +126,7 @@ def run_engine(engine, asks):
 def test_company_cache_chunks_and_time_of_arrival_change_nothing(backend, asks, how, seed):
     model = tiny(np.float32 if backend == "compiled" else np.float64, seed)
     with ops.use(backend):
-        sequences, logits = run_engine(Engine(model, logprobs=True, **how), asks)
+        sequences, logits = run_engine(Engine(model, **how), asks)
         for ask, s, mine in zip(asks, sequences, logits, strict=True):
             tokens, true = plain_loop(model, ask)
             assert s.tokens == tokens
@@ -156,7 +158,7 @@ def test_rows_of_equal_prompts_are_read_once_and_only_the_last_token_is_scored()
     bodies, heads = [], []
     model = spied(spied(tiny(), "hidden", bodies), "head", heads)
     generate(model, [[1, 2, 3], [1, 2, 4], [5] * 7], n=3, max_tokens=1)
-    assert bodies == [(2, 6), (9, 1)] and heads == [(9, 12)]
+    assert bodies == [(2, 6), (9, 1)] and heads == [(9, 1, 12)]
 
 
 def test_streaming_is_lazy():
@@ -167,12 +169,16 @@ def test_streaming_is_lazy():
     assert len(calls) == 2  # prefill, and one token
 
 
-def test_long_and_short_prompts_are_read_in_parts(monkeypatch):
-    model, shapes, prompts = tiny(), [], [[1], [2] * 7, [3] * 6, [4, 5]]
-    expected = generate(model, prompts, max_tokens=9)
-    monkeypatch.setattr("tinyllm.decode.engine.PREFILL", 6)
-    assert generate(spied(model, "hidden", shapes), prompts, max_tokens=9) == expected
-    assert shapes[:3] == [(2, 1), (1, 5), (1, 6)]
+def test_a_long_prompt_does_not_stop_the_others():
+    """Seven tokens are read in four steps of at most two tokens; in each of them the others go on."""
+    shapes, model = [], tiny()
+    engine = Engine(spied(model, "hidden", shapes), prefill_budget=2)
+    first, second = engine.add([1], max_tokens=9), engine.add([2], max_tokens=9)
+    engine.step()
+    late = engine.add([3] * CONTEXT, max_tokens=9)
+    found = [[step.sequence for step in engine.step()] for _ in range(4)]
+    assert found == [[first, second]] * 3 + [[first, second, late]]
+    assert shapes == [(2, 1), *[(1, 2), (3, 1)] * 3, (1, 1), (3, 1)]
 
 
 def test_a_mask_takes_ids_or_booleans_and_must_allow_something():
@@ -212,7 +218,7 @@ def test_a_step_that_failed_can_be_taken_again():
 
 
 def test_an_interrupt_between_two_rows_loses_no_token(monkeypatch):
-    model, ask, left, push = tiny(), {"max_tokens": 20}, [0], Sequence._push
+    model, ask, left, push = tiny(), {"max_tokens": 20}, [0], Sequence.push
     truth = generate(model, [[1, 2], [3]], **ask)
 
     def push_or_not(*args):
@@ -221,7 +227,7 @@ def test_an_interrupt_between_two_rows_loses_no_token(monkeypatch):
             raise KeyboardInterrupt
         return push(*args)
 
-    monkeypatch.setattr(Sequence, "_push", push_or_not)
+    monkeypatch.setattr(Sequence, "push", push_or_not)
     engine = Engine(model)
     sequences = [engine.add(prompt, sample=i, **ask) for i, prompt in enumerate([[1, 2], [3]])]
     while engine.running or engine.waiting:
@@ -237,7 +243,7 @@ def test_a_sequence_can_be_cancelled():
     engine.cancel(first)
     engine.cancel(first)
     for step in engine:
-        if step.row == 1 and third in engine.running:
+        if step.index == 1 and third in engine.running:
             engine.cancel(third)
     assert first.finish == third.finish == "cancelled" and len(first.tokens) == 1
     assert second.tokens == generate(model, [[2]], max_tokens=9, seed=2)[0]
@@ -259,12 +265,12 @@ def _check_lone_ends(show):
     asks = [{"mask": never}, {}, {"max_tokens": 3, "seed": 1}, {"max_tokens": 4, "mask": lambda ids: [5]}]
     sequences = [engine.add([3], **({"max_tokens": 9} | ask)) for ask in asks]
     while engine.running or engine.waiting:
-        texts += engine._advance(show)
+        texts += engine.advance(show)
     assert [s.finish for s in sequences] == ["error", "error", "length", "length"]
     assert [len(s.tokens) for s in sequences] == [3, 6, 3, 4] and sequences[3].tokens == [5] * 4
     assert "allows no token" in sequences[0].error and "weights are broken" in sequences[1].error
     assert sequences[2].tokens == generate(tiny(), [[3]], max_tokens=3, seed=1)[0]
-    last = {step.row: step for step in texts}
+    last = {step.index: step for step in texts}
     if show:
         assert [last[row].finish for row in range(4)] == [s.finish for s in sequences]
         assert [last[row].token for row in range(2)] == [-1, -1]
@@ -284,7 +290,7 @@ def test_the_same_seed_draws_the_same_and_rows_and_seeds_differ():
 
 def test_steps_come_one_row_after_the_other_and_the_last_one_says_why():
     steps = list(stream(tiny(), [[1], [2]], max_tokens=3))
-    assert [s.row for s in steps] == [0, 1, 0, 1, 0, 1]
+    assert [s.index for s in steps] == [0, 1, 0, 1, 0, 1]
     assert [s.finish for s in steps] == [None] * 4 + ["length"] * 2
     assert all(s.text == "" and s.logits.shape == (V,) for s in steps)
 
@@ -292,38 +298,34 @@ def test_steps_come_one_row_after_the_other_and_the_last_one_says_why():
 def test_overflow_can_stop_at_the_models_context():
     steps = list(stream(tiny(), [[1, 2, 3], [1] * CONTEXT], max_tokens=50, overflow="stop"))
     for b, n in ((0, 3), (1, CONTEXT)):
-        mine = [s for s in steps if s.row == b]
+        mine = [s for s in steps if s.index == b]
         assert len(mine) == CONTEXT + 1 - n  # a full window still says what comes next
         assert [s.finish for s in mine] == [None] * (len(mine) - 1) + ["context"]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @given(st.lists(st.lists(st.integers(0, V - 1), min_size=1, max_size=CONTEXT), min_size=1, max_size=4),
-       st.integers(1, 5), st.integers(1, 20), st.sampled_from([1, 2, 256]))  # fmt: skip
-def test_a_batch_goes_on_from_its_cache(backend, prompts, n, more, batch):
+       st.integers(0, CONTEXT), st.integers(1, 20), settings_of_engines)  # fmt: skip
+def test_a_batch_starts_from_a_filled_cache(backend, prompts, filled, more, how):
     model = tiny(np.float32 if backend == "compiled" else np.float64)
-    with ops.use(backend):
-        cache = model.new_cache(len(prompts))
-        first = generate(model, prompts, max_tokens=n, cache=cache, seed=1, batch=batch)
-        texts = [p + ids + [3] for p, ids in zip(prompts, first, strict=True)]
-        rows = [b for b, text in enumerate(texts) if len(text) <= CONTEXT]
-        texts, cache = [texts[b] for b in rows], [layer.keep(rows) for layer in cache]
-        assert cache[0].lengths.tolist() == [len(text) - 2 for text in texts]
-        if rows:
-            options = {"max_tokens": more, "seed": list(range(len(rows)))}
-            again = generate(model, texts, cache=cache, batch=batch, **options)
-            assert again == generate(model, texts, use_cache=False, **options)
-            assert all(layer.length <= CONTEXT for layer in cache)
+    with ops.use(backend), no_grad():
+        cache = model.new_cache(len(prompts), filled)
+        for b, prompt in enumerate(prompts):
+            if prompt[:filled]:
+                model.hidden([prompt[:filled]], [layer.rows(b, b + 1) for layer in cache])
+        before = [layer.keep(range(len(prompts))) for layer in cache]
+        found = generate(model, prompts, max_tokens=more, cache=cache, n=2, **how)
+        assert found == generate(model, prompts, max_tokens=more, n=2)
+    for layer, old in zip(cache, before, strict=True):  # the caller's cache stays as it is
+        assert np.array_equal(layer.lengths, old.lengths) and np.array_equal(layer.keys, old.keys)
 
 
-def test_a_callers_cache_stays_as_it_was_until_the_end():
-    model, cache = tiny(), tiny().new_cache()
-    generate(model, [[1, 2]], max_tokens=2, cache=cache)
-    before = cache[0].keys.copy()
-    steps = stream(model, [[1, 2, 3, 4, 5]], max_tokens=9, cache=cache)
-    next(steps)
-    steps.close()
-    assert cache[0].length == 3 and np.array_equal(cache[0].keys, before)
+def test_what_a_cache_holds_is_not_read_again():
+    model, cache, shapes = tiny(), tiny().new_cache(), []
+    with no_grad():
+        model.hidden([[1, 2, 3]], cache)
+    generate(spied(model, "hidden", shapes), [1, 2, 3, 4, 5, 6], max_tokens=2, cache=cache)
+    assert shapes == [(1, 2), (1, 1), (1, 1)]
 
 
 def test_generation_is_without_dropout_and_leaves_the_model_as_it_was():
@@ -366,12 +368,11 @@ def test_an_empty_prompt_begins_with_end_of_text_or_a_newline():
     ([[1]], {"max_tokens": -1}, "max_tokens"),
     ([[1]], {"stop": ""}, "empty stop string"),
     ([[1]], {"stop": "x"}, "stop strings need a tokenizer"),
-    ([[1]], {"prefill_chunk": 0}, "prefill_chunk"),
+    ([[1]], {"prefill_budget": 0}, "prefill_budget must be at least 1, got 0"),
     ([[1]], {"overflow": "wrap"}, "overflow"),
     ([[1]], {"batch": 0}, "batch must be at least 1"),
     ([[1]], {"n": 0}, "n must be at least 1"),
-    ([[1], [2]], {"cache": tiny().new_cache(3)}, "2 rows need a cache of as many rows, got 3"),
-    ([[1, 2]], {"cache": tiny().new_cache(1, 5)}, "room for 5 tokens, and the text may reach 6"),
+    ([[1], [2]], {"cache": tiny().new_cache(3)}, "2 prompts need a cache of as many rows, got 3"),
     ([[1, 2]], {"cache": tiny().new_cache()[:1]}, "1 layers of 1 rows"),
 ])  # fmt: skip
 def test_what_cannot_be_honoured_is_refused_at_the_call(prompts, options, message):

@@ -11,7 +11,8 @@ from tinyllm.cli import build_parser, opening
 from tinyllm.cli import chat as chats
 from tinyllm.cli import generate as cli
 from tinyllm.decode.beams import beam_search
-from tinyllm.decode.engine import Sampling, generate
+from tinyllm.decode.generate import generate
+from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.models import GPT, GPTConfig
 from tinyllm.runs import Opened

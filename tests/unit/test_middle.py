@@ -213,7 +213,7 @@ def test_a_middle_ends_at_its_marker():
     model = tiny_model()
     (text,) = fill_middle(model, BYTES, [("ab", "c")], 5, sampling=tl.Sampling(0))
     prompt = middle_prompt(model, BYTES, "ab", "c", 5)
-    ids = model.generate([prompt], max_tokens=5, sampling=tl.Sampling(0))[0]
+    ids = tl.generate(model, [prompt], max_tokens=5, sampling=tl.Sampling(0))[0]
     assert text == BYTES.decode(ids)
     model.lm_head.weight.data[:] = 0
     model.lm_head.weight.data[END] = model.hidden(np.array([[PRE, SUF, MID]])).data[0, -1]

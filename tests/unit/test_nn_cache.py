@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.bench import peers
-from tinyllm.decode.engine import generate
+from tinyllm.decode.generate import generate
 from tinyllm.errors import UserError
 from tinyllm.models import build, family
 from tinyllm.nn import KVCache, LatentCache, pack_cache
@@ -79,9 +79,9 @@ def test_a_full_row_and_wrong_shapes_are_refused_and_nothing_changes():
 def test_truncate_forgets_and_keep_copies():
     cache, k = KVCache(3, 4, 1, 1), numbers(1, 3, 4, 1, 1)
     cache.append(k[:, :3], k[:, :3])
-    cache.rows(1, 2).truncate(1)
+    cache.rows(1, 2).rewind(1)
     assert cache.lengths.tolist() == [3, 1, 3]
-    cache.truncate(2)
+    cache.rewind(2)
     assert cache.lengths.tolist() == [2, 1, 2]
     kept = cache.keep([2, 0])
     kept.append(k[:2, 3:], k[:2, 3:])
@@ -93,7 +93,7 @@ def test_truncate_forgets_and_keep_copies():
 def test_copy_moves_rows_as_far_as_they_are_filled():
     a, b, k = KVCache(3, 4, 1, 1), KVCache(2, 6, 1, 1), numbers(1, 3, 4, 1, 1)
     a.append(k[:, :3], -k[:, :3])
-    a.rows(1, 2).truncate(1)
+    a.rows(1, 2).rewind(1)
     b.keys[:] = 7
     b.copy(a, [2, 1], [0, 1])
     assert b.lengths.tolist() == [3, 1] and np.array_equal(b.keys[0, :3], k[2, :3])
@@ -134,7 +134,7 @@ def test_a_smaller_cache_keeps_the_contract(kind, packed):
     found = []
     for cache in (kind(3, 4, 2, 4), packed(3, 4, 2, 4)):
         cache.append(k[:, :2], k[:, :2])
-        cache.rows(1, 2).truncate(1)
+        cache.rows(1, 2).rewind(1)
         cache.append(k[:, 2:3], k[:, 2:3])
         cache.copy(cache, [2], [0])
         cache.clear(1)

@@ -9,7 +9,7 @@ from tiny_run import new_training, write_text
 
 from tinyllm.cli import main
 from tinyllm.compress.quantize_run import default_folder
-from tinyllm.decode.engine import generate
+from tinyllm.decode.generate import generate
 from tinyllm.runs import open_model
 
 

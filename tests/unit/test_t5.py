@@ -69,9 +69,10 @@ def test_a_cache_that_has_read_the_text_gives_the_same_logits_in_pieces(kind, pi
     model, tokens, written = lively(kind, seed), texts(seed, 3, 6), texts(seed + 1, 3, sum(pieces))
     lengths, parts, start = np.array([6, 2, 5]), [], 0
     with no_grad():
-        whole, cache = model(tokens, written, Seen(lengths=lengths)).data, model.new_cache(3)
-        model.read(texts(99, 3, 4), cache)  # forgotten when another text is read
-        model.read(tokens, cache, lengths)
+        whole = model(tokens, written, Seen(lengths=lengths)).data
+        cache = model.read([row[:n] for row, n in zip(tokens, lengths, strict=True)])
+        for layer in cache:
+            layer.reserve(3, sum(pieces))
         for n in pieces:
             parts.append(model.head(model.hidden(written[:, start : start + n], cache)).data)
             start += n
@@ -186,11 +187,12 @@ def plain_loop(model, prompt, count, sampling=GREEDY, seed=0):
 def test_prompts_of_unequal_lengths_are_answered_together_as_alone(kind, use_cache, sampling):
     model = lively(kind, end=1)
     prompts = [texts(i, n).tolist() for i, n in enumerate((1, 6, 9, 3, 6))]
-    prompts.append(prompts[1])  # read once, for both
+    prompts.append(prompts[1])
     engine = tl.Engine(model, batch=4, use_cache=use_cache)  # two have to wait
     asked = [engine.add(p, sampling, max_tokens=8, seed=i) for i, p in enumerate(prompts)]
     next(iter(engine))
-    asked.append(engine.add(prompts[0], sampling, max_tokens=3, seed=9))  # while others are at work
+    begun = {"prompt": [model.config.start], "cache": model.read(prompts[:1])}
+    asked.append(engine.add(**begun, sampling=sampling, max_tokens=3, seed=9))  # while others are at work
     list(engine)
     for i, s in enumerate(asked[:-1]):
         assert s.tokens == plain_loop(model, prompts[i], 8, sampling, i)
@@ -217,15 +219,12 @@ def test_text_ends_with_the_end_token_and_shows_hidden_parts_by_name():
     names = ["<pad>", "</s>", "<extra_id_0>"]
     tokenizer = tl.CharTokenizer.train("abcdefgh", names)
     model = lively("t5", start=8, end=9)
-    engine = tl.Engine(model, tokenizer)
-    asked = engine.add("ab<extra_id_0>c", GREEDY, max_tokens=4)
-    assert asked.source == [0, 1, 10, 2, 9] and asked.ids == [8]
-    text = "".join(step.text for step in engine)
-    assert text == tokenizer.decode([i for i in asked.tokens if i != 9])
-    with pytest.raises(UserError, match="leave out cache="):
-        engine.add("ab", GREEDY, max_tokens=4, cache=model.new_cache())
+    steps = list(tl.stream(model, "ab<extra_id_0>c", max_tokens=4, sampling=GREEDY, tokenizer=tokenizer))
+    found = [step.token for step in steps]
+    assert found == tl.generate(model, [0, 1, 10, 2, 9], max_tokens=4, sampling=GREEDY)
+    assert "".join(step.text for step in steps) == tokenizer.decode([i for i in found if i != 9])
     with pytest.raises(UserError, match="has 10 tokens and the model's context is 9"):
-        engine.add("abcdefgha", GREEDY, max_tokens=4)
+        tl.generate(model, "abcdefgha", max_tokens=4, tokenizer=tokenizer)
 
 
 TINY = {"model.type": "t5", "model.context": 32, "model.width": 16, "model.heads": 2, "model.head_width": 8,
@@ -307,4 +306,4 @@ def test_transformers_agrees_on_states_losses_gradients_and_answers(tmp_path):
             options = {"max_new_tokens": 7, "do_sample": False, "eos_token_id": 1}
             options["use_cache"] = kind != "mt5"  # its cache has no place for more layers than the encoder's
             answer = theirs.generate(torch.tensor([prompt]), **options)
-            assert ours.generate([prompt], max_tokens=7, sampling=GREEDY)[0] == answer[0, 1:].tolist()
+            assert tl.generate(ours, [prompt], max_tokens=7, sampling=GREEDY)[0] == answer[0, 1:].tolist()

@@ -16,7 +16,7 @@ from tinyllm import ops
 from tinyllm.bench import peers
 from tinyllm.bench.setting import LlamaSetting, Setting
 from tinyllm.bench.timing import Contender, compare, race
-from tinyllm.decode.engine import generate, stream
+from tinyllm.decode.generate import generate, stream
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.nn import Embedding, EncoderLM, inference, quantize

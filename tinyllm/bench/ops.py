@@ -18,7 +18,7 @@ from tinyllm import ops
 from tinyllm.bench.setting import Setting
 from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.bench.train import training_step
-from tinyllm.decode.engine import generate
+from tinyllm.decode.generate import generate
 from tinyllm.decode.sampling import Sampling
 from tinyllm.models import Llama, LlamaConfig
 from tinyllm.nn import quantize

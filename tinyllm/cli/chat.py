@@ -11,7 +11,7 @@ from tinyllm.cli.generate import INTERRUPTED, seen
 from tinyllm.cli.opening import Which, add_sampling, open_to_write
 from tinyllm.cli.text import Writer, typed
 from tinyllm.data import read_picture
-from tinyllm.decode.engine import stream
+from tinyllm.decode.generate import stream
 from tinyllm.errors import UserError
 from tinyllm.report.terminal import printable, width
 from tinyllm.runs import Opened
@@ -42,8 +42,8 @@ class Conversation:
                  **options: Any) -> None:  # fmt: skip
         self.model, self.tokenizer, self.chat = opened.model, opened.tokenizer, opened.chat
         self.separator, self.picture, self.options = opened.frame.separator, picture, options
-        one_by_one = self.model.is_encoder_decoder or picture is not None
-        self.is_one_text = not (self.separator or self.chat or one_by_one)
+        self.one_by_one = self.model.is_encoder_decoder or picture is not None  # each text is a new question
+        self.is_one_text = not (self.separator or self.chat or self.one_by_one)
         self.stop = [*stop, *([self.chat.stop_id(self.tokenizer)] if self.chat else [])]
         self.seed = seed  # of the next turn
         self.ids: list[int] = []
@@ -51,12 +51,9 @@ class Conversation:
     def reply(self, text: str, max_tokens: int) -> Iterator[str]:
         """Append `text` to the conversation, and yield the model's answer piece by piece."""
         context, given = self.model.config.context, {"tokenizer": self.tokenizer, "stop": self.stop}
-        if text and self.picture is not None:
+        if self.one_by_one and (text or self.picture is None):
             self.ids = [*self.model.picture_marks]
-        self.ids += self._read(text)
-        if self.model.is_encoder_decoder:  # it answers one text at a time
-            end = self.model.config.end
-            self.ids = self._read(text) + ([] if end is None else [end])
+        self.ids += [*self._read(text), *self.model.end_ids]
         window = self.ids if len(self.ids) <= context else self.ids[-max(1, context // 2) :]
         if self.picture is not None:
             window, given = self.ids, given | seen(self.model, self.picture)
@@ -115,7 +112,7 @@ def chat(run: str | None = None, *, tokens: int = 100, picture: str = "", which:
     # A bad setting or picture raises now, not at the first answer.
     stream(opened.model, [[0]], max_tokens=tokens, tokenizer=opened.tokenizer, **options)
     if picture:
-        opened.model.cache_of(shown)
+        seen(opened.model, shown)
     print(WELCOME)
     if hasattr(sys.stdin, "reconfigure"):
         sys.stdin.reconfigure(errors="surrogateescape")  # as in arguments, so that a bad line raises no error

@@ -9,7 +9,7 @@ from tinyllm.cli.text import Writer, typed
 from tinyllm.data import read_picture
 from tinyllm.decode import fill
 from tinyllm.decode.beams import beam_search
-from tinyllm.decode.engine import stream
+from tinyllm.decode.generate import stream
 from tinyllm.decode.middle import middle_prompt
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
@@ -91,13 +91,18 @@ def _given(model, tokenizer, prompt, suffix, picture, tokens, beams, options):
         return middle_prompt(model, tokenizer, typed(prompt), typed(suffix), tokens)
     if not picture:
         return typed(prompt)
-    options |= seen(model, read_picture(picture), options["n"])
+    options |= seen(model, read_picture(picture))
     return model.picture_marks + tokenizer.encode(typed(prompt))
 
 
-def seen(model: Any, picture: Any, rows: int = 1) -> dict[str, Any]:
-    """Return arguments for `stream` that put a picture before `rows` prompts and keep it in context."""
-    return {"cache": model.cache_of(picture, rows), "overflow": "stop"}
+def seen(model: Any, picture: Any) -> dict[str, Any]:
+    """Return arguments for `stream` that put a picture before a prompt and keep it in context.
+
+    Raises UserError when the model sees no pictures, or only pictures of another size.
+    """
+    if not model.picture_marks:
+        raise UserError(f"a {type(model).__name__} sees no pictures: give the folder of a model that does")
+    return {"cache": model.read(picture[None]), "overflow": "stop"}
 
 
 def _searched(model, prompt, tokens, beams, length_penalty, *, n, tokenizer, sampling, stop, seed):
@@ -110,7 +115,7 @@ def _searched(model, prompt, tokens, beams, length_penalty, *, n, tokenizer, sam
     rules |= {} if length_penalty is None else {"length_penalty": length_penalty}
     found = beam_search(model, [prompt], max_tokens=tokens, beams=beams, stop=stop, tokenizer=tokenizer,
                         **rules)[0]  # fmt: skip
-    ends, texts = [*stop, *([model.config.end] if model.is_encoder_decoder else [])], []
+    ends, texts = [*stop, *model.end_ids], []
     before = [] if model.is_encoder_decoder else read_prompt(model.config, 0, prompt, tokenizer)
     for ids, score in found[:n]:
         stopped = ids[-1] in ends or tokenizer.decode(ids[-1:]) in ends
@@ -128,11 +133,11 @@ def _show(prompt, suffix, steps, texts, write):
     write(prompt, bold=True)
     write(texts[0]["text"])
     for step in steps:
-        sample = texts[step.row]
+        sample = texts[step.index]
         sample["text"] += step.text
         sample["tokens"].append(step.token)
         sample["finish"] = step.finish
-        if step.row == 0:
+        if step.index == 0:
             write(step.text)
     write(suffix, bold=True)
     for head, sample in zip(heads[1:], texts[1:], strict=True):

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from tinyllm import ops
+from tinyllm.decode.prefill import begin
+from tinyllm.decode.slots import Slots
 from tinyllm.errors import UserError
-from tinyllm.nn import EncoderDecoderLM, KVCache, inference
+from tinyllm.nn import KVCache, inference
 from tinyllm.padding import pad_right
-from tinyllm.tokenizer.text import read_prompt
 
 
 @dataclass
@@ -77,17 +78,21 @@ def beam_search(model: Any, prompts: list, *, max_tokens: int, beams: int = 4, l
         raise UserError(f'early_stopping must be True, False or "never", got {early_stopping!r}')
     if beams > model.config.vocab_size:
         raise UserError(f"{beams} beams need as many tokens, and there are {model.config.vocab_size}")
-    has_encoder = isinstance(model, EncoderDecoderLM)
-    end = [model.config.end] if has_encoder and model.config.end is not None else []
-    texts = [read_prompt(model.config, b, text, tokenizer, end) for b, text in enumerate(prompts)]
-    stops = frozenset([*end, *(_stop_token(each, tokenizer) for each in stop)])
-    rooms = [model.config.context + 1 - (1 if has_encoder else len(ids)) for ids in texts]
+    stops = frozenset([*model.end_ids, *(_stop_token(each, tokenizer) for each in stop)])
+    texts, given = begin(model, prompts, tokenizer)
+    rooms = [model.config.context + 1 - len(ids) for ids in texts]
     searches = [Beams(min(max_tokens, room), length_penalty, early_stopping, [[] for _ in range(beams)],
                       np.array([0.0] + [-1e9] * (beams - 1), np.float32)) for room in rooms]  # fmt: skip
+    slots, before = Slots(model), [len(ids) - 1 for ids in texts]
+    slots.reserve(len(texts), max(before, default=0) + max_tokens)
+    if given:
+        slots.load(range(len(texts)), given)
     with inference(model):
-        cache, last = _read(model, texts, max_tokens)
-        cache = [layer.keep(np.repeat(np.arange(len(texts)), beams)) for layer in cache]
-        _search(model, searches, cache, np.repeat(last, beams), stops)
+        if any(before):
+            slots.read(0, [0] * len(texts), pad_right([ids[:-1] for ids in texts]))
+        rows = np.repeat(np.arange(len(texts)), beams)
+        cache = [layer.keep(rows) for layer in slots.view(0, before)]
+        _search(model, searches, cache, np.array([ids[-1] for ids in texts])[rows], stops)
     return [search.ended for search in searches]
 
 
@@ -108,21 +113,6 @@ def _search(model, searches, cache, last, stops):
                 KVCache.copy(layer, layer, rows[moved], moved)
         searches = going
         last = np.array([text[-1] for search in searches for text in search.texts])
-
-
-def _read(model, texts, max_tokens):
-    """Fill the cache with prompts of any lengths -> the cache, a row for each, and the last tokens (B,)."""
-    lengths = np.array([len(ids) for ids in texts])
-    if isinstance(model, EncoderDecoderLM):
-        cache = model.new_cache(len(texts), max_tokens)
-        model.read(pad_right(texts), cache, lengths)
-        return cache, np.full(len(texts), model.config.start)
-    cache = model.new_cache(len(texts), int(lengths.max()) + max_tokens)
-    if lengths.max() > 1:
-        model.hidden(pad_right([ids[:-1] for ids in texts]), cache)
-    for layer in cache:
-        layer.lengths[:] = lengths - 1  # without the padding
-    return cache, np.array([ids[-1] for ids in texts])
 
 
 def _stop_token(stop, tokenizer):

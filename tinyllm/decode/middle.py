@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinyllm import ops
-from tinyllm.decode.engine import generate
+from tinyllm.decode.generate import generate
 from tinyllm.errors import UserError
 from tinyllm.tokenizer.middle import markers_of
 

@@ -1,14 +1,11 @@
 """Choose the next tokens of many texts at once by sampling."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinyllm import ops
 from tinyllm.errors import UserError
-
-NAN = "the model's logits are not numbers (NaN): its weights are broken; take an earlier checkpoint"
 
 
 @dataclass(frozen=True)
@@ -59,44 +56,3 @@ class Sampling:
         if self.min_p is not None:
             logits = ops.min_p(logits, self.min_p)
         return ops.sample(ops.softmax(logits), uniforms)
-
-
-def apply_masks(logits: np.ndarray, masks: dict[int, tuple[Callable, list[int]]],
-                ) -> tuple[np.ndarray, dict[int, str]]:  # fmt: skip
-    """Set the logits of tokens that a row's mask forbids to -inf: logits (B, V) -> (B, V), errors.
-
-    masks: {row: (mask, the ids so far)}. A mask takes these ids and returns the allowed ids, or V booleans.
-    errors: {row: message}, for a mask that allows no token or an id outside the vocabulary, and for logits
-    that are NaN. The logits of rows with errors become 0.
-    """
-    errors = {}
-    if masks:
-        logits = logits.copy()
-    for row, (mask, ids) in masks.items():
-        try:
-            logits[row, ~_as_booleans(mask(ids), logits.shape[-1])] = -np.inf
-        except UserError as error:
-            errors[row] = str(error)
-    broken = np.isnan(logits.max(axis=-1))  # the maximum of a row with a NaN is NaN
-    if broken.any():
-        errors |= dict.fromkeys(np.flatnonzero(broken).tolist(), NAN)
-    if errors:
-        logits = logits.copy()
-        logits[list(errors)] = 0
-    return logits, errors
-
-
-def _as_booleans(may_come, vocab_size):
-    may_come = np.asarray(list(may_come) if isinstance(may_come, (set, frozenset)) else may_come)
-    if may_come.dtype == bool:
-        if may_come.shape != (vocab_size,):
-            raise UserError(f"a mask has {may_come.size} booleans for a vocabulary of {vocab_size}: give all")
-        allowed = may_come
-    else:
-        ids, allowed = may_come.astype(np.int64), np.zeros(vocab_size, bool)
-        if ((ids < 0) | (ids >= vocab_size)).any():
-            raise UserError(f"a mask allows {ids.min()} to {ids.max()}: tokens are 0 to {vocab_size - 1}")
-        allowed[ids] = True
-    if not allowed.any():
-        raise UserError("the mask allows no token: let it allow one that ends the text")
-    return allowed

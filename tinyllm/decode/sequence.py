@@ -1,37 +1,97 @@
-"""Define Sequence, a text that an engine continues, and Step, one new token of it."""
+"""Define Request, what a caller wants; Sequence, a text that an engine continues; and Step, its new token."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from tinyllm.decode.sampling import Sampling
+from tinyllm.errors import UserError
 from tinyllm.tokenizer.text import TextStream
+
+DEFAULT = Sampling()
+Likeliest = list[tuple[int, float]]  # tokens and their log-probabilities, the likeliest first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Say how a prompt is to be continued. Raises UserError for an option that cannot be met.
+
+    max_tokens: the largest number of new tokens. 0 with `echo` only scores the prompt.
+    sampling: how the next token is drawn.
+    stop: strings or token ids that end the text; strings need a tokenizer.
+    seed, sample: the key of the random numbers; other sequences in the batch do not change the result.
+    mask: a function from the ids so far, prompt included, to the allowed next ids, or to V booleans.
+    bias: {token: number that is added to its logit}, before the mask and the sampling.
+    logprobs: compute the log-probability of each new token under the model, without bias, mask and sampling.
+    top_logprobs: and, in place of each new token, the k likeliest tokens with their log-probabilities.
+    echo: and the same for the tokens of the prompt.
+    overflow: what happens when the context is full: "stop", or "slide" (see tinyllm/decode/engine.py).
+    """
+
+    max_tokens: int
+    sampling: Sampling = DEFAULT
+    stop: Any = ()
+    seed: int = 0
+    sample: int = 0
+    mask: Callable | None = None
+    bias: Mapping[int, float] | None = None
+    logprobs: bool = False
+    top_logprobs: int = 0
+    echo: bool = False
+    overflow: str = "slide"
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 0 or self.max_tokens % 1:
+            raise UserError(f"max_tokens must be a whole number of at least 0, got {self.max_tokens}")
+        if "" in self.stops:
+            raise UserError("an empty stop string would stop everything: leave it out")
+        if self.top_logprobs < 0 or self.top_logprobs % 1:
+            raise UserError(f"top_logprobs must be a whole number of at least 0, got {self.top_logprobs}")
+        if (self.echo or self.top_logprobs) and not self.logprobs:
+            raise UserError("echo and top_logprobs add to logprobs: ask for logprobs=True, too")
+        if self.overflow not in ("slide", "stop"):
+            raise UserError(f'overflow must be "slide" or "stop", got {self.overflow!r}')
+        if not np.isfinite(list((self.bias or {}).values())).all():
+            raise UserError("a bias must be a finite number: forbid tokens with a mask")
+
+    @property
+    def stops(self) -> tuple:
+        """Return the strings and token ids that end the text."""
+        return (self.stop,) if isinstance(self.stop, (str, int, np.integer)) else tuple(self.stop)
+
+    def check(self, vocab_size: int, tokenizer: Any) -> None:
+        """Raise UserError unless a model with this vocabulary, and this tokenizer or None, can do it."""
+        if tokenizer is None and any(isinstance(s, str) for s in self.stops):
+            raise UserError("stop strings need a tokenizer: pass tokenizer=, or stop at token ids")
+        if self.top_logprobs > vocab_size:
+            raise UserError(f"top_logprobs can be {vocab_size} at most, all tokens, got {self.top_logprobs}")
+        for token in self.bias or ():
+            if not 0 <= token < vocab_size:
+                raise UserError(f"a bias is for token {token}: tokens are 0 to {vocab_size - 1}")
 
 
 @dataclass(eq=False, slots=True)
 class Sequence:
-    """A text that an engine continues. `ids` are the prompt and the tokens drawn so far.
-
-    For an encoder-decoder, `source` is the prompt, and `ids` begin with the decoder's start token.
-    """
+    """A text that an engine continues. `ids` are the prompt and the tokens drawn so far."""
 
     index: int  # the number of sequences added before
     ids: list[int]
     prompt_length: int
-    max_tokens: int
-    sampling: Sampling
+    request: Request
     stop_ids: frozenset
-    stream: int  # the key of its random numbers
-    text: TextStream | None  # None without a tokenizer
-    mask: Callable | None
+    key: int  # of its random numbers
     cache: list | None  # a cache from the caller, one row
-    source: list[int] | None = None  # the prompt of an encoder-decoder, read by the encoder
-    known: int = 0  # how many tokens of the window the caller's cache holds
+    known: int  # how many tokens of the window the caller's cache holds
+    unread: int  # how many tokens before the last are not in the engine's cache yet
+    text: TextStream | None = None  # None without a tokenizer
     begin: int = 0  # the index in `ids` at which the model's window begins
     finish: str | None = None  # the reason why it ended: see Step
     error: str | None = None  # what was wrong, if `finish` is "error"
-    logprobs: list[float] = field(default_factory=list)  # of `tokens`, if the engine computes them
+    # If the request asks for them: of `tokens`; with echo, of `ids`. None for ids that no pass predicted.
+    logprobs: list[float | None] = field(default_factory=list)
+    top_logprobs: list[Likeliest | None] = field(default_factory=list)
 
     @property
     def tokens(self) -> list[int]:
@@ -40,10 +100,34 @@ class Sequence:
 
     @property
     def window(self) -> list[int]:
-        """Return the ids that the model sees. The last id is not in the cache yet."""
+        """Return the ids that the model sees."""
         return self.ids[self.begin :]
 
-    def _push(self, token: int, most: float, show: bool) -> str:
+    @property
+    def cached(self) -> int:
+        """Return how many tokens of the window are in the engine's cache, at most all but the last."""
+        return len(self.ids) - self.begin - 1 - self.unread
+
+    @property
+    def echoes(self) -> bool:
+        """Return True while log-probabilities of the prompt are missing."""
+        return self.request.echo and len(self.logprobs) < self.prompt_length
+
+    def slide(self, context: int) -> None:
+        """If the window is too long, let it begin later: the last half of a context is read again."""
+        if len(self.ids) - self.begin > context:
+            half = max(1, context // 2)
+            self.begin, self.known, self.unread = len(self.ids) - half, 0, half - 1
+
+    def score(self, at: int, logprobs: Any, rows: Any) -> None:
+        """Store lists of log-probabilities and of likeliest tokens, the first as number `at`.
+
+        To store them twice, because the step was interrupted, changes nothing.
+        """
+        self.logprobs[at : at + len(logprobs)] = logprobs
+        self.top_logprobs[at : at + len(rows)] = rows
+
+    def push(self, token: int, context: int, show: bool) -> str:
         """Append a token, and set `finish` if the text ends -> the text to show now; "" if not `show`."""
         self.ids.append(token)
         stream, text, stopped = self.text, "", token in self.stop_ids
@@ -52,9 +136,9 @@ class Sequence:
             stopped = stream.stopped
         if stopped:
             self.finish = "stop"
-        elif len(self.ids) - self.prompt_length >= self.max_tokens:
+        elif len(self.ids) - self.prompt_length >= self.request.max_tokens:
             self.finish = "length"
-        elif len(self.ids) - self.begin > most:
+        elif len(self.ids) - self.begin > context and self.request.overflow == "stop":
             self.finish = "context"
         return text + stream.finish() if self.finish and stream is not None else text
 
@@ -67,17 +151,17 @@ class Step:
     token: int  # -1 if `finish` is "error"
     text: str  # new text to show: empty inside a character or a possible stop string
     all_logits: np.ndarray  # (B, V), of all sequences that ran in this step
-    place: int  # the row of this sequence in all_logits
-    logprob: float | None  # the log-probability of the token by these logits, if the engine computes it
+    batch_row: int  # the row of this sequence in all_logits
+    logprob: float | None  # the log-probability of the token by these logits, if the request asks for it
     # On the last step: "stop", "length" (max_tokens), "context" (full, overflow="stop") or "error".
     finish: str | None
 
     @property
-    def row(self) -> int:
+    def index(self) -> int:
         """Return the index of the sequence: the number of sequences that the engine got before it."""
         return self.sequence.index
 
     @property
     def logits(self) -> np.ndarray:
-        """Return the model's logits (V,) for this token, before any sampling setting is applied."""
-        return self.all_logits[self.place]
+        """Return the model's logits (V,) for this token, before any option of the request is applied."""
+        return self.all_logits[self.batch_row]

@@ -41,14 +41,15 @@ def answers(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *
     """Let a model write n answers to each item of a task -> the answers, in the order of the items.
 
     Before each question stand `shots` items for training with their answers, which `seed` chooses. options:
-    sampling and max_tokens of `Engine.add`; by default the likeliest tokens, up to twice the length of the
-    right answer and some more. Raises UserError when a question with its shots does not fit into the model's
-    context, or the tokenizer cannot write the right answer.
+    those of a `Request`, such as sampling and max_tokens; by default the likeliest tokens, up to twice the
+    length of the right answer and some more. Raises UserError when a question with its shots does not fit
+    into the model's context, or the tokenizer cannot write the right answer.
     """
     items, asked = list(items), []
-    engine = Engine(opened.model, opened.tokenizer, overflow="stop")
+    engine = Engine(opened.model, opened.tokenizer)
     stop = [*opened.stops, *([] if any(opened.frame) else [task.end])]
     given: dict[str, Any] = {"sampling": Sampling(temperature=0), "stop": stop, "seed": seed}
+    given["overflow"] = "stop"
     for i, prompt in enumerate(prompts(opened, task, items, shots, seed, first)):
         given["max_tokens"] = 2 * len(_spelt(opened.tokenizer, items[i].answer)) + SPARE
         for sample in range(n * (first + i), n * (first + i + 1)):
@@ -138,7 +139,7 @@ def _laid_out(opened, item, prompt, options):
         ids = middle_prompt(model, tokenizer, prompt, item.suffix, options["max_tokens"], suffix_first=True)
         return options | {"prompt": ids, "stop": [markers_of(tokenizer)[-1]]}
     if item.picture is not None:
-        cache, ids = model.cache_of(item.picture), [*model.picture_marks, *tokenizer.encode(prompt)]
+        cache, ids = model.read(item.picture[None]), [*model.picture_marks, *tokenizer.encode(prompt)]
         return options | {"prompt": ids, "cache": cache}
     return options | {"prompt": prompt}
 

@@ -177,10 +177,11 @@ class Fuyu(Pretrained, nn.DecoderLM):
             x = F.place(x, vectors.reshape(count, x.shape[2]), at)
         return self.body(x, positions, cache, seen)
 
-    def cache_of(self, picture: np.ndarray, rows: int = 1) -> list[nn.KVCache]:
-        cache = self.new_cache(rows)
+    def read(self, pictures: ArrayLike) -> list[nn.KVCache]:
+        rows = len(np.asarray(pictures))
+        cache = self.new_cache(rows, len(self.picture_marks))
         with nn.inference(self):
-            self.hidden([self.picture_marks] * rows, cache, pictures=np.stack([picture] * rows))
+            self.hidden([self.picture_marks] * rows, cache, pictures=pictures)
         return cache
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:

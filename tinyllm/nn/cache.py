@@ -18,9 +18,9 @@ class Filled(Exception):
 class KVCache:
     """Keep the keys and values of one attention layer for a batch of rows; each row has its own length.
 
-    `keys` and `values` are (B, context, K, D), allocated at once for the whole context. Row b uses the first
-    lengths[b] positions, and `attention(q, keys, values, lengths=cache.lengths)` ignores the others. So
-    prompts of different lengths are decoded together without padding.
+    `keys` and `values` are (B, room, K, D). Row b uses the first lengths[b] positions, and
+    `attention(q, keys, values, lengths=cache.lengths)` ignores the others. So prompts of different lengths
+    are decoded together without padding.
 
     If `ends` is True, `append` appends and then raises Filled. The engine sets `ends` on the last layer when
     a pass only fills the caches: computing the rest of the last block would be a waste.
@@ -29,14 +29,24 @@ class KVCache:
     ends = False
     keys: np.ndarray
     values: np.ndarray
-    stored: tuple[str, ...] = ("keys", "values")  # the names of its arrays, all (batch, context, ...)
+    stored: tuple[str, ...] = ("keys", "values")  # the names of its arrays, all (batch, room, ...)
 
-    def __init__(self, batch: int, context: int, heads: int, width: int, dtype: DTypeLike = np.float32):
+    def __init__(self, batch: int, room: int, heads: int, width: int, dtype: DTypeLike = np.float32):
         for name in self.stored:
-            array = empty((batch, context, heads, width), np.dtype(dtype))
-            array[:] = 0  # ignored numbers must be finite too: 0 * NaN is NaN
-            setattr(self, name, array)
+            setattr(self, name, zeros((batch, room, heads, width), dtype))
         self.lengths = np.zeros(batch, np.int64)
+
+    def reserve(self, batch: int, room: int) -> None:
+        """Enlarge the arrays to at least `batch` rows of at least `room` positions; nothing is forgotten."""
+        (rows, width), used = self.keys.shape[:2], self.length
+        if batch <= rows and room <= width:
+            return
+        for name in self.stored:
+            old = getattr(self, name)
+            new = zeros((max(batch, rows), max(room, width), *old.shape[2:]), old.dtype)
+            new[:rows, :used] = old[:, :used]
+            setattr(self, name, new)
+        self.lengths = np.pad(self.lengths, (0, max(batch - rows, 0)))
 
     @property
     def length(self) -> int:
@@ -55,13 +65,13 @@ class KVCache:
         `lengths[b]` positions of row b. Raises UserError, and changes nothing, when a row cannot hold S more
         positions. Raises ValueError for other shapes.
         """
-        batch, context, heads, width = self.keys.shape
+        batch, room, heads, width = self.keys.shape
         S = k.shape[1]
         if k.shape != (batch, S, heads, width) or v.shape != k.shape:
             raise ValueError(f"a cache {self.keys.shape} got keys {k.shape} and values {v.shape}")
         length = self.length
-        if length + S > context:
-            raise UserError(f"the context is full: {length} + {S} positions exceed {context}")
+        if length + S > room:
+            raise UserError(f"the context is full: {length} + {S} positions exceed {room}")
         if batch == 1 or (self.lengths == length).all():  # writing a slice is faster than writing a list
             self.write((slice(None), slice(length, length + S)), k, v)
         else:
@@ -77,15 +87,15 @@ class KVCache:
             getattr(self, name)[where] = x
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return keys and values (B, context, K, D), as the cache's own arrays.
+        """Return keys and values (B, room, K, D), as the cache's own arrays.
 
         A packed cache returns unpacked copies, only as long as the longest row.
         """
         return self.keys, self.values
 
-    def truncate(self, length: int) -> None:
-        """Shorten every row to at most `length` positions."""
-        np.minimum(self.lengths, length, out=self.lengths)
+    def rewind(self, lengths: Any) -> None:
+        """Forget the positions of row b behind its first lengths[b]; one number is for all rows."""
+        np.minimum(self.lengths, lengths, out=self.lengths)
 
     def rows(self, begin: int, end: int) -> Any:
         """Return a view of the rows from `begin` to `end`, a cache that uses the same memory."""
@@ -95,10 +105,14 @@ class KVCache:
         view.lengths = self.lengths[begin:end]
         return view
 
-    def copy(self, other: Any, rows: np.ndarray, targets: np.ndarray) -> None:
-        """Overwrite the rows `targets` of this cache with `rows` of `other`, a cache that may be this one."""
+    def copy(self, other: Any, rows: Any, targets: Any) -> None:
+        """Overwrite the rows `targets` of this cache with `rows` of `other`, a cache that may be this one.
+
+        The cache grows if its rows are too short.
+        """
         if len(rows):
-            longest = other.lengths[rows].max()
+            longest = int(other.lengths[rows].max())
+            self.reserve(0, longest)
             for name in self.stored:
                 getattr(self, name)[targets, :longest] = getattr(other, name)[rows, :longest]
             self.lengths[targets] = other.lengths[rows]
@@ -126,20 +140,23 @@ class LatentCache(KVCache):
 class CrossCache(KVCache):
     """Keep keys and values of a decoder layer, and in `source` the keys and values of the encoder's output.
 
-    `source` is filled once, when the encoder's text is read.
+    `source` has no room at first. It is filled once, when the encoder's text is read.
     """
 
-    def __init__(self, batch: int, context: int, heads: int, width: int, room: int,
-                 dtype: DTypeLike = np.float32):  # fmt: skip
-        super().__init__(batch, context, heads, width, dtype)
-        self.source = KVCache(batch, room, heads, width, dtype)
+    def __init__(self, batch: int, room: int, heads: int, width: int, dtype: DTypeLike = np.float32):
+        super().__init__(batch, room, heads, width, dtype)
+        self.source = KVCache(batch, 0, heads, width, dtype)
+
+    def reserve(self, batch: int, room: int) -> None:
+        super().reserve(batch, room)
+        self.source.reserve(batch, 0)
 
     def rows(self, begin: int, end: int) -> Any:
         view = super().rows(begin, end)
         view.source = self.source.rows(begin, end)
         return view
 
-    def copy(self, other: Any, rows: np.ndarray, targets: np.ndarray) -> None:
+    def copy(self, other: Any, rows: Any, targets: Any) -> None:
         super().copy(other, rows, targets)
         self.source.copy(other.source, rows, targets)
 
@@ -153,25 +170,18 @@ class CrossCache(KVCache):
         return kept
 
 
-def check_row(cache: list[KVCache], config: Any, length: int) -> None:
-    """Raise UserError unless a cache has one row, fits the model, and has space for `length` tokens.
-
-    If `length` exceeds the model's context, space for the context is enough.
-    """
-    rows, room = len(cache[0].lengths), cache[0].keys.shape[1]
-    if len(cache) != config.layers or rows != 1:
-        found, needed = f"{len(cache)} layers of {rows} rows", f"{config.layers} layers of 1 row"
-        raise UserError(f"the cache has {found}, and the model needs {needed}: use model.new_cache()")
-    if room < (needed := min(length, config.context)):
-        reach = f"room for {room} tokens, and the text may reach {needed}"
-        raise UserError(f"the cache has {reach}: use model.new_cache(length={needed})")
+def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+    """Return an array for a cache. Numbers that are ignored must be finite, too, because 0 * NaN is NaN."""
+    array = empty(shape, np.dtype(dtype))
+    array[:] = 0
+    return array
 
 
 class Half:
     """Pack a cache in bfloat16 (the upper half of a float32, stored as uint16) to halve its memory."""
 
-    def __init__(self, batch: int, context: int, heads: int, width: int, dtype: Any = None):
-        super().__init__(batch, context, heads, width, np.uint16)  # type: ignore[call-arg]
+    def __init__(self, batch: int, room: int, heads: int, width: int, dtype: Any = None):
+        super().__init__(batch, room, heads, width, np.uint16)  # type: ignore[call-arg]
 
     def write(self: Any, where: Any, k: np.ndarray, v: np.ndarray) -> None:
         for name, x in zip(self.stored, (k, v), strict=False):
@@ -189,10 +199,10 @@ class Int8:
     The error of a number depends only on its own head and position, so rows stay independent.
     """
 
-    def __init__(self, batch: int, context: int, heads: int, width: int, dtype: Any = None):
-        super().__init__(batch, context, heads, width, np.int8)  # type: ignore[call-arg]
+    def __init__(self, batch: int, room: int, heads: int, width: int, dtype: Any = None):
+        super().__init__(batch, room, heads, width, np.int8)  # type: ignore[call-arg]
         for name in self.scales:
-            setattr(self, name, np.zeros((batch, context, heads), np.float32))
+            setattr(self, name, np.zeros((batch, room, heads), np.float32))
 
     @property
     def scales(self: Any) -> tuple[str, ...]:

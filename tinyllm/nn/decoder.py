@@ -1,7 +1,5 @@
 """Define DecoderLM, the base of models that read tokens from left to right and predict the next one."""
 
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,9 +21,6 @@ class DecoderLM(LanguageModel):
     A subclass makes the modules, among them `lm_head`, and defines two methods: `embed(tokens, positions)`
     turns ids into vectors (B, T, C), and `body(x, positions, cache)` runs the blocks and the last norm.
     """
-
-    generate: Callable[..., Any]  # `tl.generate` as a method; decode/engine.py sets it
-    stream: Callable[..., Any]
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
         """Turn tokens into vectors: tokens (B, T), positions (B, T) -> (B, T, C)."""

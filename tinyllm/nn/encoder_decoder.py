@@ -1,6 +1,6 @@
 """Define EncoderDecoderLM, the base of models that read one text with an encoder and write another."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,9 +11,13 @@ import tinyllm.functional as F
 from tinyllm.nn.cache import CrossCache
 from tinyllm.nn.decoder import positions_of
 from tinyllm.nn.language_model import LanguageModel, check_tokens
+from tinyllm.nn.module import inference
 from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.ops.loss import IGNORED
+from tinyllm.padding import by_length, pad_right
 from tinyllm.tensor import Tensor
+
+READ_AT_ONCE = 4096  # tokens of sources, padding included, in one pass of the encoder
 
 
 class EncoderDecoderLM(LanguageModel):
@@ -29,8 +33,6 @@ class EncoderDecoderLM(LanguageModel):
     shared: Any
     encoder: Any
     decoder: Any
-    generate: Callable[..., Any]  # `tl.generate` as a method; decode/engine.py sets it
-    stream: Callable[..., Any]
 
     def __call__(self, tokens: ArrayLike, decoder_tokens: ArrayLike, seen: Seen = EVERYTHING) -> Tensor:
         """Score every possible next token after every decoder token.
@@ -51,13 +53,24 @@ class EncoderDecoderLM(LanguageModel):
         check_lengths(seen.lengths, tokens)
         return self.encoder(self.shared(tokens), seen=seen)
 
-    def read(self, tokens: ArrayLike, cache: list[CrossCache], lengths: ArrayLike | None = None) -> None:
-        """Encode texts once, and store the decoder's keys and values for the encoded texts in a cache."""
-        x = self.encode(tokens, Seen(lengths=None if lengths is None else np.asarray(lengths)))
-        for block, layer in zip(self.decoder.block, cache, strict=True):
-            layer.source.truncate(0)
-            layer.source.append(*(part.data for part in block.read(x)))
-            layer.source.lengths[:] = x.shape[1] if lengths is None else lengths
+    @property
+    def end_ids(self) -> list[int]:
+        return [] if self.config.end is None else [self.config.end]
+
+    def read(self, sources: Sequence[Sequence[int]]) -> list[CrossCache]:
+        lengths = np.array([len(ids) for ids in sources], np.int64)
+        cache = self.new_cache(len(sources), 0)
+        for layer in cache:
+            layer.source.reserve(0, int(lengths.max(initial=0)))
+        with inference(self):
+            for rows in by_length(sources, READ_AT_ONCE):
+                x = self.encode(pad_right([sources[row] for row in rows]), Seen(lengths=lengths[rows]))
+                for block, layer in zip(self.decoder.block, cache, strict=True):
+                    k, v = block.read(x)
+                    layer.source.write((rows, slice(0, x.shape[1])), k.data, v.data)
+        for layer in cache:
+            layer.source.lengths[:] = lengths
+        return cache
 
     def hidden(self, decoder_tokens: ArrayLike, cache: list[CrossCache] | None = None, *,  # type: ignore[override]
                source: ArrayLike | None = None, seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
@@ -92,11 +105,11 @@ class EncoderDecoderLM(LanguageModel):
     def new_cache(self, batch: int = 1, length: int | None = None) -> list[CrossCache]:
         """Return an empty cache for `batch` rows, each with space for `length` tokens of the decoder.
 
-        Without a length, there is space for the whole context.
+        Without a length, there is space for the whole context. `read` returns one that has read sources.
         """
         c = self.config
         room = c.context if length is None else min(length, c.context)
-        sizes = batch, room, c.heads, c.head_width, c.context, self.shared.weight.dtype
+        sizes = batch, room, c.heads, c.head_width, self.shared.weight.dtype
         return [CrossCache(*sizes) for _ in self.decoder.block]
 
 

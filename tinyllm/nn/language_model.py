@@ -36,12 +36,19 @@ class LanguageModel(Module):
         """Return the tokens that stand for a picture in a prompt, or [] if the model sees no pictures."""
         return []
 
-    def cache_of(self, picture: np.ndarray, rows: int = 1) -> Any:
-        """Return a KV cache whose rows have read a picture, for prompts that begin with `picture_marks`.
+    @property
+    def end_ids(self) -> list[int]:
+        """Return the tokens that always end a text: the end token of an encoder-decoder, or []."""
+        return []
 
-        Raises UserError when the model sees no pictures, or only pictures of another size.
+    def read(self, sources: Any) -> Any:
+        """Read what comes before the ids -> a KV cache with a row for each source, from which a text begins.
+
+        An encoder-decoder reads lists of ids, and its text begins with `config.start`. A model that sees
+        pictures reads an array of them, and its text begins with `picture_marks`. Raises UserError when the
+        model reads nothing but its text, or a source does not fit.
         """
-        raise UserError(f"a {type(self).__name__} sees no pictures: give the folder of a model that does")
+        raise UserError(f"a {type(self).__name__} reads nothing before its text: leave it out")
 
     def hidden(self, tokens: ArrayLike, *given: Any, **inputs: Any) -> Tensor:
         """Run the model without its output layer: tokens (B, T) or (T,), ints -> (B, T, C)."""

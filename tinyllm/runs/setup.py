@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinyllm.data import load_corpus
-from tinyllm.decode.engine import generate
+from tinyllm.decode.generate import generate
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.models import build, family, names

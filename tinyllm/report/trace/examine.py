@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm import ops
-from tinyllm.decode.engine import stream
+from tinyllm.decode.generate import stream
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.nn import inference

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinyllm.config import setting
 from tinyllm.data import rows, two_texts
-from tinyllm.decode.engine import generate
+from tinyllm.decode.generate import generate
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.runs.recipe import Frame, Parts, recipe
@@ -44,8 +44,7 @@ def texts(config: Any, corpus: Any) -> bytes:
 def encode_pairs(parts: Parts, marks: list[int]) -> list[tuple]:
     """Return [(ids of the prompt, ids of the answer, picture or None)]; each prompt begins with `marks`."""
     encode, (between, end) = parts.tokenizer.encode, parts.frame
-    ends = parts.model.is_encoder_decoder and parts.model.config.end is not None
-    last = [parts.model.config.end] if ends else []
+    last = parts.model.end_ids
     pairs = parts.corpus.shown if marks else [
         (None, pair["prompt"], pair["answer"]) for pair in read_records(parts.corpus, "prompt", "answer")]
     return [([*marks, *encode(prompt + between), *last], [*encode(answer + end), *last], picture)
@@ -74,7 +73,7 @@ def sft(parts: Parts) -> Plan:
 
     def describe(model):
         prompt, answer, picture = halves[1][0]
-        given = {"cache": model.cache_of(picture), "sampling": Sampling(temperature=0)}
+        given = {"cache": model.read(picture[None]), "sampling": Sampling(temperature=0)}
         ids = generate(model, [prompt], max_tokens=len(answer), **given)[0]
         return tokenizer.decode(prompt[len(marks) :] + ids)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from tinyllm.config import setting
 from tinyllm.data.corruption import span_corruption
-from tinyllm.decode.engine import generate
+from tinyllm.decode.generate import generate
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.runs.recipe import Parts, recipe
@@ -29,7 +29,7 @@ def spans(parts: Parts) -> Plan:
     tokenizer, options, context = parts.tokenizer, parts.config.options, parts.model.config.context
     ids = tokenizer.special_tokens
     sentinels = [ids[name] for i in range(len(ids)) if (name := f"{SPAN}{i}>") in ids]
-    end = [] if parts.model.config.end is None else [parts.model.config.end]
+    end = parts.model.end_ids
 
     def layout(x, y, *key):
         return span_corruption(x, sentinels, *key, end=end, rate=options.hidden, mean=options.span)

@@ -1,0 +1,99 @@
+"""Draw the next tokens of many sequences at once, each as its request wants it, and score them."""
+
+import numpy as np
+
+from tinyllm import ops
+from tinyllm.decode.sequence import Likeliest, Sequence
+from tinyllm.errors import UserError
+from tinyllm.rng import uniforms
+
+NAN = "the model's logits are not numbers (NaN): its weights are broken; take an earlier checkpoint"
+
+
+def choose(sequences: list[Sequence], logits: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
+    """Draw the next token of every sequence as its request wants it: logits (B, V) -> ids (B,), errors.
+
+    errors: {row: message}, for a mask that allows no token or an id outside the vocabulary, and for logits
+    that are NaN.
+    """
+    logits, errors = adjust(sequences, logits)
+    u = uniforms([s.key for s in sequences], [len(s.ids) - s.prompt_length for s in sequences])
+    alike: dict[int, list[int]] = {}  # rows that share their settings are drawn together
+    for row, s in enumerate(sequences):
+        alike.setdefault(id(s.request.sampling), []).append(row)
+    tokens = np.empty(len(logits), np.int64)
+    for rows in alike.values():
+        part = slice(None) if len(rows) == len(tokens) else rows  # a slice copies nothing
+        ids = [sequences[row].ids for row in rows]
+        tokens[part] = sequences[rows[0]].request.sampling.choose(logits[part], ids, u[part])
+    return tokens, errors
+
+
+def adjust(sequences: list[Sequence], logits: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
+    """Add each request's bias, and forbid what its mask forbids: logits (B, V) -> (B, V), {row: error}.
+
+    The logits of rows with errors become 0.
+    """
+    changed = [row for row, s in enumerate(sequences) if s.request.mask or s.request.bias]
+    errors = {}
+    if changed:
+        logits = logits.copy()
+    for row in changed:
+        bias, mask = sequences[row].request.bias, sequences[row].request.mask
+        if bias:
+            logits[row, list(bias)] += np.array(list(bias.values()), logits.dtype)
+        if mask:
+            try:
+                logits[row, ~_as_booleans(mask(sequences[row].ids), logits.shape[-1])] = -np.inf
+            except UserError as error:
+                errors[row] = str(error)
+    broken = np.isnan(logits.max(axis=-1))  # the maximum of a row with a NaN is NaN
+    if broken.any():
+        errors |= dict.fromkeys(np.flatnonzero(broken).tolist(), NAN)
+    if errors:
+        logits = logits.copy()
+        logits[list(errors)] = 0
+    return logits, errors
+
+
+def _as_booleans(may_come, vocab_size):
+    may_come = np.asarray(list(may_come) if isinstance(may_come, (set, frozenset)) else may_come)
+    if may_come.dtype == bool:
+        if may_come.shape != (vocab_size,):
+            raise UserError(f"a mask has {may_come.size} booleans for a vocabulary of {vocab_size}: give all")
+        allowed = may_come
+    else:
+        ids, allowed = may_come.astype(np.int64), np.zeros(vocab_size, bool)
+        if ((ids < 0) | (ids >= vocab_size)).any():
+            raise UserError(f"a mask allows {ids.min()} to {ids.max()}: tokens are 0 to {vocab_size - 1}")
+        allowed[ids] = True
+    if not allowed.any():
+        raise UserError("the mask allows no token: let it allow one that ends the text")
+    return allowed
+
+
+def score(sequences: list[Sequence], logits: np.ndarray,
+          tokens: np.ndarray) -> dict[int, tuple[list[float], list[Likeliest]]]:  # fmt: skip
+    """Compute log-probabilities for the requests that want them: logits (B, V), tokens (B,) -> by row.
+
+    A row has a list of its token's log-probability, and a list of its likeliest tokens, if it wants any.
+    """
+    rows = [row for row, s in enumerate(sequences) if s.request.logprobs]
+    if not rows:
+        return {}
+    table = ops.log_softmax(logits if len(rows) == len(logits) else logits[rows])
+    values = table[np.arange(len(rows)), tokens[rows]].tolist()
+    counts = [sequences[row].request.top_logprobs for row in rows]
+    return {row: ([values[i]], likeliest(table[i : i + 1], counts[i])) for i, row in enumerate(rows)}
+
+
+def likeliest(logprobs: np.ndarray, count: int) -> list[Likeliest]:
+    """Find the `count` likeliest tokens of each row: (n, V) -> n lists, or [] if the count is 0.
+
+    Of equally likely tokens the smaller id comes first.
+    """
+    found = []
+    for row in logprobs if count else ():
+        _, tokens, values = ops.beam_step(np.zeros(1, row.dtype), row[None], count)
+        found.append([*zip(tokens.tolist(), values.tolist(), strict=True)])
+    return found

@@ -1,0 +1,88 @@
+"""Continue prompts with a model: all at once, or token by token."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tinyllm.decode.engine import Engine
+from tinyllm.decode.prefill import begin
+from tinyllm.decode.sequence import Sequence, Step
+from tinyllm.errors import UserError, instead
+from tinyllm.tokenizer.text import is_one_prompt
+
+OTHER_NAMES = {"max_new_tokens": "max_tokens=", "do_sample": "sampling=tl.Sampling(temperature=0)"} | {
+    name: f"sampling=tl.Sampling({name}=...)" for name in ("temperature", "top_k", "top_p", "min_p")
+}
+OF_ENGINE = "batch", "prefill_budget", "use_cache"
+
+
+@instead(**OTHER_NAMES)
+def generate(model: Any, prompts: Any, *, max_tokens: int, logprobs: bool = False, echo: bool = False,
+             **options: Any) -> Any:  # fmt: skip
+    """Continue each prompt by up to `max_tokens` tokens -> the new ids, a list for each prompt.
+
+    The options and errors are the same as in `stream`. With logprobs=True the result is (ids,
+    log-probabilities), both with a list for each prompt; with echo=True, too, both begin with the prompt. A
+    single prompt, given without a list, gives one list of ids if n is 1. The ids include the tokens of a stop
+    string, which the text of `stream` leaves out.
+    """
+    options |= {"max_tokens": max_tokens, "logprobs": logprobs, "echo": echo}
+    engine, sequences = _start(model, prompts, **options)
+    while engine.running or engine.waiting:
+        engine.advance(show=False)
+    _raise_errors(sequences)
+    ids, scores = [s.ids if echo else s.tokens for s in sequences], [s.logprobs for s in sequences]
+    if is_one_prompt(prompts) and len(ids) == 1:
+        (ids,), (scores,) = ids, scores  # type: ignore[assignment]
+    return (ids, scores) if logprobs else ids
+
+
+@instead(**OTHER_NAMES)
+def stream(model: Any, prompts: Any, *, max_tokens: int, **options: Any) -> Iterator[Step]:
+    """Continue each prompt, and yield a `Step` for every new token of every row, in turn.
+
+    prompts: a list of lists of ids, or of texts if there is a tokenizer; or a single prompt.
+    sampling: a `Sampling`. Only the commands apply a folder's generation_config.json (`model.generation`).
+    seed: an int, or a list with an int per prompt, which makes each result independent of the other prompts.
+    n: how many times each prompt is continued; prompt b has the sequences n * b to n * b + n - 1.
+    cache: one row for each prompt; see `Engine.add`.
+    stop, mask, bias, logprobs, top_logprobs, echo, overflow: see `Request`; the same for all prompts.
+    tokenizer, batch, prefill_budget, use_cache: see `Engine`.
+
+    Raises UserError for an invalid prompt or setting at once, and for failed sequences after the last step.
+    """
+    engine, sequences = _start(model, prompts, max_tokens=max_tokens, **options)
+    return _steps(engine, sequences)
+
+
+def _steps(engine: Engine, sequences: list[Sequence]) -> Iterator[Step]:
+    yield from (step for step in engine if step.finish != "error")
+    _raise_errors(sequences)
+
+
+def _raise_errors(sequences: list[Sequence]) -> None:
+    for error in (s.error for s in sequences if s.error):
+        raise UserError(error)
+
+
+def _start(model: Any, prompts: Any, *, n: int = 1, seed: Any = 0, cache: list | None = None,
+           tokenizer: Any = None, **options: Any) -> tuple[Engine, list[Sequence]]:  # fmt: skip
+    """Make an engine and add the sequences of all prompts, n for each -> (engine, sequences)."""
+    prompts = [prompts] if is_one_prompt(prompts) else prompts
+    if n < 1:
+        raise UserError(f"n must be at least 1, got {n}")
+    if np.ndim(seed) and len(seed) != len(prompts):
+        raise UserError(f"{len(prompts)} prompts need as many seeds, or one for all; got {len(seed)}")
+    if cache is not None and len(cache[0].lengths) != len(prompts):
+        raise UserError(f"{len(prompts)} prompts need a cache of as many rows, got {len(cache[0].lengths)}")
+    ids, cache = begin(model, prompts, tokenizer, cache)
+    engine = Engine(model, tokenizer, **{name: options.pop(name) for name in OF_ENGINE if name in options})
+    sequences = []
+    for row in range(n * len(prompts)):
+        b, sample = divmod(row, n)
+        own = {"seed": seed[b], "sample": sample} if np.ndim(seed) else {"seed": seed, "sample": row}
+        if cache is not None:
+            own["cache"] = [layer.rows(b, b + 1) for layer in cache]
+        sequences.append(engine.add(ids[b], **own, **options))
+    return engine, sequences
