@@ -303,7 +303,7 @@ def test_a_setting_that_is_newer_than_a_run_has_its_usual_value(copy):
     del content["settings"]["train"]["clip"], content["settings"]["model"]["embed_dropout"]
     (copy / "run.json").write_text(json.dumps(content))
     config = open_model(copy).config
-    assert config.train.clip == 1.0 and config.model["embed_dropout"] is None
+    assert config.train.clip == 1.0 and config.model.embed_dropout is None
 
 
 def test_pruning_keeps_what_it_is_told_and_clears_leftovers(tmp_path):

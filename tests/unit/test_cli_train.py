@@ -143,7 +143,7 @@ def test_settings_come_in_layers(here, tiny):
     words = "--config s.toml --steps 2 --batch 3 --set train.batch=4 --seed 5 --out run"
     assert main(["train", "--data", tiny[1], *words.split()]) == 0
     config = tinyllm.Run("run").read().config
-    assert (config.seed, config.train.batch, config.model["bias"]) == (5, 4, False)
+    assert (config.seed, config.train.batch, config.model.bias) == (5, 4, False)
     assert config.train.lr == 0.5
 
 

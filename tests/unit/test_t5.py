@@ -255,7 +255,7 @@ def test_a_text_is_learnt_by_its_hidden_spans(tmp_path):
 
 def test_a_run_with_more_than_256_tokens_can_be_read_again(tmp_path):
     setup, _ = trained(tmp_path, "to be or not to be, that is the question. " * 40, tokenizer="bpe:270")
-    assert setup.config.model["start"] > 256 and tl.make_config(setup.config.flat()) == setup.config
+    assert setup.config.model.start > 256 and tl.make_config(setup.config.flat()) == setup.config
 
 
 def test_pairs_are_learnt_by_reading_one_and_writing_the_other(tmp_path):

@@ -72,8 +72,8 @@ def test_every_recipe_and_family_has_settings_with_help(recipe, kind):
 
 def test_presets_bring_model_and_batch():
     mini = make_config({"preset": "mini", "train.lr": "3e-4"})
-    assert (mini.train.batch, mini.model["width"], mini.train.lr) == (16, 384, 3e-4)
-    assert make_config({"preset": "mini", "model.width": "6", "train.batch": 2}).model["width"] == 6
+    assert (mini.train.batch, mini.model.width, mini.train.lr) == (16, 384, 3e-4)
+    assert make_config({"preset": "mini", "model.width": "6", "train.batch": 2}).model.width == 6
 
 
 def test_toml_and_assignments(tmp_path):

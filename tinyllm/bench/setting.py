@@ -49,7 +49,7 @@ class LlamaSetting:
 def preset(name: str) -> Setting:
     """Return the setting of a preset, with the values that `tinyllm train` uses."""
     config = make_config({"preset": name})
-    sizes = {size: config.model[size] for size in ("layers", "heads", "width", "context")}
+    sizes = {size: getattr(config.model, size) for size in ("layers", "heads", "width", "context")}
     return Setting(name, batch=config.train.batch, **sizes)
 
 

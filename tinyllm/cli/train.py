@@ -18,6 +18,7 @@ from tinyllm.config import flatten, parse_assignments
 from tinyllm.errors import UserError
 from tinyllm.files import read_toml
 from tinyllm.models import names
+from tinyllm.models.registry import family_of
 from tinyllm.ops.runtime import threads
 from tinyllm.report.run import write_report
 from tinyllm.runs.config import RunConfig, make_config, resumed, settings_help, usual_recipe
@@ -235,7 +236,7 @@ def note_longer(run: Run, config: RunConfig) -> None:
 def free_folder(config: RunConfig, overwrite: bool, ending: str = "") -> Path:
     """Return runs/DATA-PRESET, then model, `ending`, recipe unless default, and a number if that is taken."""
     name = re.sub(r"\W+", "-", Path(config.data).name.split(".")[0]).strip("-") or "stdin"
-    kind, usual = config.model["type"], make_config({"preset": config.preset}).model["type"]
+    kind, usual = (family_of(c.model).model_type for c in (config, make_config({"preset": config.preset})))
     words = [name, config.preset, kind if kind != usual else "", ending,
              config.recipe if config.recipe != usual_recipe(kind) else ""]  # fmt: skip
     first = folder = Path("runs") / "-".join(filter(None, words))

@@ -116,7 +116,7 @@ def read_adapter(model: Any, path: Path) -> dict[str, np.ndarray]:
 def check_targets(model: Any, targets: Any, layers: set[str]) -> None:
     """Raise UserError if a linear layer that the list `targets` names has no adapter among `layers`."""
     named = {target for target in targets if isinstance(target, str)} if isinstance(targets, list) else set()
-    for name in (name for name, part in model.named_modules() if isinstance(part, Linear)):
+    for name in model.of_kind(Linear):
         words = _layer(model, name).split(".")
         if name not in layers and (found := named & {".".join(words[i:]) for i in range(len(words))}):
             raise UserError(f"there is no {name}{PARTS[0]}, and {FILE} has the target {found.pop()}")

@@ -161,6 +161,9 @@ class Bert(Pretrained, nn.EncoderLM):
     model_type = "bert"
     config_class = BertConfig
     PRESETS = PRESETS
+    special_tokens: ClassVar[dict[str, str]] = {
+        "pad": "[PAD]", "begin": "[CLS]", "end": "[SEP]", "mask": "[MASK]",
+    }  # fmt: skip
     layout = Layout(
         base="bert.",
         transposed=True,
@@ -175,7 +178,6 @@ class Bert(Pretrained, nn.EncoderLM):
         read=partial(read_task, "Bert"),
         write=write_task,
     )  # fmt: skip
-    residual_outputs = ()
     pool: Any = staticmethod(Tensor.tanh)
 
     def __init__(self, config: BertConfig, seed: int | None = 0):

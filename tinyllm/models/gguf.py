@@ -101,7 +101,7 @@ def _settings(model, layout, bits):
 
 def _tensors(model, layout):
     """Return {llama.cpp's name: array}, matrices as (n_out, n_in)."""
-    linear = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, Linear)}
+    linear = {f"{name}.weight" for name in model.of_kind(Linear)}
     found = {}
     for name, array in model.state_dict().items():
         if name in linear:

@@ -74,5 +74,4 @@ class Mixtral(Llama):
         loss = super().loss(tokens, targets, weights, **inputs)
         if not self.training or not self.config.balance:
             return loss
-        layers = [part for _, part in self.named_modules() if isinstance(part, nn.Experts)]
-        return loss + nn.balance_loss(layers) * self.config.balance
+        return loss + nn.balance_loss([*self.of_kind(nn.Experts).values()]) * self.config.balance

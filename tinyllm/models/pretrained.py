@@ -43,6 +43,8 @@ class Pretrained(Module):
     architecture: str  # transformers' class
     config_class: ClassVar[type]
     PRESETS: ClassVar[dict[str, dict[str, Any]]]
+    special_tokens: ClassVar[dict[str, str]] = {}  # {role: name} for a new tokenizer
+    token_settings: ClassVar[dict[str, str]] = {}  # {config's setting: role of its token}
     layout: ClassVar[Layout] = Layout()  # its names and values in config.json and in files of weights
     generation: Any = MappingProxyType({})  # what generation_config.json says: see `models/generation.py`
     origin: Origin | None = None  # the folder that the weights were read from
@@ -99,7 +101,7 @@ class Pretrained(Module):
 
 
 def _linear_weights(model):
-    return [f"{name}.weight" for name, part in model.named_modules() if isinstance(part, (Linear, Matrix))]
+    return [f"{name}.weight" for name in model.of_kind((Linear, Matrix))]
 
 
 def _write_json(path, value):

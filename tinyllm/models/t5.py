@@ -215,10 +215,6 @@ class T5(Pretrained, nn.EncoderDecoderLM):
         f"span {i}": f"<extra_id_{i}>" for i in reversed(range(SENTINELS))
     }
     token_settings = {"start": "pad", "end": "end"}
-    laptop = {  # a lower rate, because scores are not divided by sqrt(D)
-        "train.lr": 2e-3, "train.batch": 32, "train.steps": 1500, "train.optimizer": "adamw",
-        "train.min_lr_ratio": 0.1, "train.weight_decay": 0.1,
-    }  # fmt: skip
     layout = Layout(
         transposed=True,
         ignored=r"decoder\.block\.0\.layer\.1\..*bias\.weight",

@@ -48,9 +48,9 @@ class DecoderLM(LanguageModel):
         one `nn.Attention`; a model with other blocks overrides this method.
         """
         c = self.config
-        dtype = next(m for _, m in self.named_modules() if isinstance(m, Embedding)).weight.dtype
+        dtype = next(iter(self.of_kind(Embedding).values())).weight.dtype
         room = c.context if length is None else min(length, c.context)
-        parts = [m for _, m in self.named_modules() if isinstance(m, Attention)]
+        parts = self.of_kind(Attention).values()
         if len(parts) != c.layers:
             raise UserError(f"{len(parts)} nn.Attention in {c.layers} layers: override new_cache")
         return [part.cache_class(batch, room, part.kv_heads, part.head_width, dtype) for part in parts]

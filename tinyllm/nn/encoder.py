@@ -25,9 +25,7 @@ class EncoderLM(LanguageModel):
     """
 
     objective = "masked"
-    special_tokens: ClassVar[dict[str, str]] = {
-        "pad": "[PAD]", "begin": "[CLS]", "end": "[SEP]", "mask": "[MASK]",
-    }  # fmt: skip
+    special_tokens: ClassVar[dict[str, str]]  # {role: name}, with the roles begin and end
     separators = 1  # how many end tokens stand between two texts
     pooling: str | None = None  # "cls": a text gets the vector of its first token; else the mean of all
 

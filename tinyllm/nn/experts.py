@@ -4,7 +4,7 @@ import numpy as np
 
 import tinyllm.functional as F
 from tinyllm import ops
-from tinyllm.nn.layers import GatedMLP, Linear, Matrix
+from tinyllm.nn.layers import GatedMLP, Linear, Matrix, plain
 from tinyllm.nn.module import Module
 from tinyllm.ops.experts import expert_counts, groups
 from tinyllm.tensor import Tensor
@@ -71,7 +71,7 @@ class Experts(Module):
 def unchanged(expert: GatedMLP) -> bool:
     """Return True if an expert is a plain GatedMLP: no `tap` on it, no layer quantized or replaced."""
     layers = expert.gate_proj, expert.up_proj, expert.down_proj
-    return type(expert) is GatedMLP and all(type(layer) is Linear for layer in layers)
+    return plain(expert, GatedMLP) and all(plain(layer, Linear) for layer in layers)
 
 
 def balance_loss(layers: list[Experts]) -> Tensor:

@@ -1,6 +1,6 @@
 """Define LanguageModel, the base of all models, with logits, losses and initial weights."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 import tinyllm.functional as F
 from tinyllm.errors import UserError
 from tinyllm.nn.init import full, init_normal
-from tinyllm.nn.layers import Head
+from tinyllm.nn.layers import Head, plain
 from tinyllm.nn.module import Module
 from tinyllm.nn.passes import fuse, recompute
 from tinyllm.ops.loss import IGNORED
@@ -26,10 +26,7 @@ class LanguageModel(Module):
     lm_head: Any
     objective = "causal"  # it predicts: the next token ("causal"), hidden tokens ("masked") or "spans"
     is_encoder_decoder = False  # True if it reads one text and writes another, False if there is one text
-    special_tokens: ClassVar[dict[str, str]] = {}  # {role: name} for a new tokenizer
-    token_settings: ClassVar[dict[str, str]] = {}  # {config's setting: role of its token}
-    laptop: ClassVar[dict[str, Any]] = {}  # changes to the training preset `laptop`
-    residual_outputs: tuple[str, ...]  # ends of the names of weights that write to the residual stream
+    residual_outputs: tuple[str, ...] = ()  # ends of the names of weights that write to the residual stream
 
     @property
     def picture_marks(self) -> list[int]:
@@ -96,6 +93,11 @@ class LanguageModel(Module):
         """Apply the output layer to the result of `hidden`: x (..., C) -> logits (..., V)."""
         return self.lm_head(x)
 
+    @property
+    def _head_weight(self) -> Any:
+        """Return the weight of a plain `Head`, whose losses need no logits, or None for any other layer."""
+        return self.lm_head.weight if plain(self.lm_head, Head) else None
+
     def loss(self, tokens: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None,
              **inputs: Any) -> Tensor:  # fmt: skip
         """Return the mean cross-entropy of the targets in nats; with `weights`, the weighted mean.
@@ -113,11 +115,11 @@ class LanguageModel(Module):
             return (losses * w).sum() / float(max(w.sum(), 1e-20))
         x = self.before_head(tokens, targets, **inputs)
         targets = check_targets(targets, x.shape[:2])
-        if type(self.lm_head) is not Head:  # quantized, tapped, or several layers
-            counted = np.flatnonzero(targets != IGNORED)  # the others need no logits
-            x = F.take(x.reshape(-1, x.shape[-1]), counted)
-            return F.cross_entropy(self.head(x), targets.flat[counted])
-        return F.linear_cross_entropy(x, self.lm_head.weight, targets)  # never stores all logits
+        if self._head_weight is not None:
+            return F.linear_cross_entropy(x, self._head_weight, targets)  # never stores all logits
+        counted = np.flatnonzero(targets != IGNORED)  # the others need no logits
+        x = F.take(x.reshape(-1, x.shape[-1]), counted)
+        return F.cross_entropy(self.head(x), targets.flat[counted])
 
     def token_losses(self, tokens: ArrayLike, targets: ArrayLike, **inputs: Any) -> Tensor:
         """Return the cross-entropy of every target in nats: tokens, targets (B, T) -> (B, T).
@@ -126,9 +128,9 @@ class LanguageModel(Module):
         """
         x = self.before_head(tokens, targets, **inputs)
         targets = check_targets(targets, x.shape[:2])
-        if type(self.lm_head) is not Head:
-            return F.token_losses(self.head(x), targets)
-        return F.linear_token_losses(x, self.lm_head.weight, targets)
+        if self._head_weight is not None:
+            return F.linear_token_losses(x, self._head_weight, targets)
+        return F.token_losses(self.head(x), targets)
 
     def log_probs(self, tokens: ArrayLike, targets: ArrayLike, **inputs: Any) -> Tensor:
         """Return the log-probability of every target, 0 if ignored: tokens, targets (B, T) -> (B, T)."""

@@ -19,6 +19,11 @@ from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
 
 
+def plain(layer: Any, kind: type) -> bool:
+    """Return True if a layer is exactly of this class: not quantized, adapted, tapped or derived."""
+    return type(layer) is kind
+
+
 class Linear(Module):
     """Multiply by a matrix and add a bias: y = x @ weight + bias.
 

@@ -56,7 +56,7 @@ def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str | Sequen
         raise UserError(f"the rank of an adapter is at least 1, got {rank}")
     if adapters(model):
         raise UserError("this model has adapters already: nn.merge(model) before it gets others")
-    linears = [name for name, module in model.named_modules() if isinstance(module, Linear)]
+    linears = model.of_kind(Linear)
     for end in where or [""]:
         if not any(_ends(name, end) for name in linears):
             known = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in linears))
@@ -78,7 +78,7 @@ def _ends(name, end):
 
 def adapters(model: Module) -> dict[str, LoRALinear]:
     """Return {name: layer} of all layers that have an adapter."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, LoRALinear)}
+    return model.of_kind(LoRALinear)
 
 
 def adapter_state(model: Module) -> dict[str, np.ndarray]:

@@ -86,6 +86,10 @@ class Module(metaclass=Naming):
         for name, child in self.named_children():
             yield from child.named_modules(_join(prefix, name))
 
+    def of_kind(self, kind: Any) -> dict[str, Any]:
+        """Return {name: module} of all modules that are instances of a class, or of one of several."""
+        return {name: module for name, module in self.named_modules() if isinstance(module, kind)}
+
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Yield (name, parameter) in order of assignment, a shared parameter only under its first name."""
         yield from self._named(Parameter)

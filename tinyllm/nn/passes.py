@@ -13,7 +13,7 @@ from tinyllm import ops
 from tinyllm.errors import UserError, did_you_mean
 from tinyllm.nn.attention import Attention
 from tinyllm.nn.cache import PACKED
-from tinyllm.nn.layers import MLP, Linear
+from tinyllm.nn.layers import MLP, Linear, plain
 from tinyllm.nn.module import Module
 from tinyllm.tensor import Tensor, remaking
 
@@ -101,15 +101,15 @@ class FusedMLP(MLP):
     """An MLP that runs its first layer and its activation in one kernel; see `fuse`."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        if type(self.c_fc) is not Linear:  # quantized, adapted or tapped
+        if not plain(self.c_fc, Linear):
             return super().__call__(x)
         return self.c_proj(F.linear_gelu(x, self.c_fc.weight, self.c_fc.bias))
 
 
 def fuse(model: Module) -> Module:
     """Make every MLP of a model run its first layer and activation in one kernel; return the model."""
-    for _, module in model.named_modules():
-        if type(module) is MLP:
+    for module in model.of_kind(MLP).values():
+        if plain(module, MLP):
             module.__class__ = FusedMLP
     return model
 
@@ -125,8 +125,7 @@ def pack_cache(model: Module, kind: str) -> Module:
         raise UserError(f"a cache can hold {', '.join(PACKED)}, not {kind}")
     if getattr(model, "objective", "") != "causal":
         raise UserError(f"only decoders have a cache that can be packed, and {type(model).__name__} is none")
-    for _, module in model.named_modules():
-        if isinstance(module, Attention):
-            original = type(module).cache_class
-            vars(module)["cache_class"] = PACKED[kind].get(original, original)
+    for module in model.of_kind(Attention).values():
+        original = type(module).cache_class
+        vars(module)["cache_class"] = PACKED[kind].get(original, original)
     return model

@@ -223,4 +223,4 @@ def fuse_linears(model: Module) -> Module:
 
 def bits_of(model: Module) -> int | None:
     """Return 8 or 4 if a model has quantised layers, or None."""
-    return next((m.bits for _, m in model.named_modules() if isinstance(m, QuantizedLinear)), None)
+    return next((layer.bits for layer in model.of_kind(QuantizedLinear).values()), None)

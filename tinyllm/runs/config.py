@@ -11,6 +11,7 @@ from typing import Any
 from tinyllm.config import check, convert, describe, flatten, part, setting
 from tinyllm.errors import UserError
 from tinyllm.models import family, names
+from tinyllm.models.registry import family_of
 from tinyllm.models.sizes import SIZE
 from tinyllm.runs.recipe import find_recipe
 from tinyllm.train.config import LoRAConfig, TrainConfig
@@ -30,6 +31,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "mini": {"train.batch": 16, "train.steps": 5000},
     "small": {"train.batch": 8, "train.lr": 6e-4, "train.beta2": 0.95, "train.steps": 20000},
 }  # fmt: skip
+SPANS_LAPTOP = {  # what T5 changes there: a lower rate, because its scores are not divided by sqrt(D)
+    "train.lr": 2e-3, "train.batch": 32, "train.steps": 1500, "train.optimizer": "adamw",
+    "train.min_lr_ratio": 0.1, "train.weight_decay": 0.1,
+}  # fmt: skip
 MAY_CHANGE = {  # on --resume
     "data",  # run.json holds its SHA-256
     "threads",
@@ -41,8 +46,8 @@ MAY_CHANGE = {  # on --resume
 class RunConfig:
     """All settings that decide the weights of a run: data, tokenizer, model, training and seed.
 
-    `model` contains the family as `type`, and the fields of its config except the vocabulary size (from the
-    tokenizer). `options` is the recipe's own dataclass, if it has one. `threads` changes only the speed.
+    `model` is a family's config, with the largest vocabulary: the tokenizer decides its size later (see
+    `model_config`). `options` is the recipe's own dataclass, if it has one. `threads` changes only the speed.
     """
 
     recipe: str = setting("pretrain", help="what is trained for; encoders: denoise, encoder-decoders: spans")
@@ -52,7 +57,7 @@ class RunConfig:
     start: str | None = setting(None, help="a run or a Hugging Face folder, to begin with its weights")
     seed: int = setting(0, help="decides everything random", min=0)
     threads: int | None = setting(None, help="threads of the kernels; none: all", min=1)
-    model: dict[str, Any] = dataclasses.field(default_factory=dict)
+    model: Any = None
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
     lora: LoRAConfig = dataclasses.field(default_factory=LoRAConfig)
     options: object | None = None
@@ -66,31 +71,34 @@ class RunConfig:
         """Return all settings in the form of run.json: {"data": ..., "model": {"heads": ...}, ...}."""
         settings = dataclasses.asdict(self)
         options = settings.pop("options")
+        settings["model"] = model_settings(self.model)
         return settings | ({self.recipe: options} if options else {})
 
     def flat(self) -> dict[str, Any]:
         """Return all settings in a flat dict: {"data": ..., "model.heads": ..., "train.lr": ...}."""
         return flatten(self.nested())
 
-    def model_config(self, vocab_size: int) -> dict[str, Any]:
-        """Return the model's config as a dict for `tinyllm.build`."""
-        sizes = {name: value for name, value in self.model.items() if name != "type"}
-        return {"model_type": self.model["type"], "vocab_size": vocab_size} | sizes
+    def with_model(self, config: Any) -> "RunConfig":
+        """Return these settings for another model, which has the given config."""
+        return dataclasses.replace(self, model=dataclasses.replace(config, vocab_size=SIZE["max"]))
+
+    def model_config(self, vocab_size: int) -> Any:
+        """Return the model's config with its vocabulary, for `tinyllm.build`."""
+        return dataclasses.replace(self.model, vocab_size=vocab_size)
 
 
 def model_settings(config: Any) -> dict[str, Any]:
     """Return a model's config as settings: its type, and all fields except the vocabulary size."""
-    families: dict[str, Any] = {name: family(name) for name in names()}
-    (kind,) = (name for name, cls in families.items() if cls.config_class is type(config))
     fields = dataclasses.asdict(config)
-    return {"type": kind} | {name: value for name, value in fields.items() if name != "vocab_size"}
+    del fields["vocab_size"]
+    return {"type": family_of(config).model_type} | fields
 
 
 def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str, str]]:
     """Return {flat name: (type, default, help)} of all settings for a recipe and a family of models."""
     cls: Any = family(kind or PRESETS[LAPTOP]["model.type"])
     chosen = find_recipe(recipe or usual_recipe(kind))
-    usual = PRESETS[LAPTOP] | cls.laptop
+    usual = PRESETS[LAPTOP] | (SPANS_LAPTOP if cls.objective == "spans" else {})
     parts: list[Any] = [("", RunConfig), ("model.", cls.config_class), ("train.", TrainConfig),
                         ("lora.", LoRAConfig)]  # fmt: skip
     parts += [(f"{chosen.name}.", chosen.options)] if chosen.options else []
@@ -134,16 +142,15 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
             f"there is no preset {preset!r} of {cls.model_type}; there are {', '.join(cls.PRESETS)}"
         )
     known = known_settings(recipe.name, cls.model_type)
-    base |= cls.laptop if preset == LAPTOP else {}
+    base |= SPANS_LAPTOP if preset == LAPTOP and cls.objective == "spans" else {}
     values = base | {name: convert(name, value, known) for name, value in settings.items()}
     sizes = cls.PRESETS[preset] | {k: v for k, v in part(values, "model.").items() if k != "type"}
-    model = cls.config_class(**{"vocab_size": SIZE["max"]} | sizes)  # the tokenizer decides it later
     options = recipe.options and recipe.options(**part(values, f"{recipe.name}."))
     if options:
         check(options, f"{recipe.name}.")
     return RunConfig(
         **{name: value for name, value in values.items() if "." not in name} | {"recipe": recipe.name},
-        model=model_settings(model),
+        model=cls.config_class(**{"vocab_size": SIZE["max"]} | sizes),
         train=TrainConfig(**part(values, "train.")),
         lora=LoRAConfig(**part(values, "lora.")),
         options=options,

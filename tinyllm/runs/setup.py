@@ -13,7 +13,7 @@ from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.models import build, family, names
 from tinyllm.models.generation import sampling_settings
-from tinyllm.models.registry import locate
+from tinyllm.models.registry import family_of, locate
 from tinyllm.models.weights import Origin, hash_weights
 from tinyllm.nn import adapt, adapters, merge
 from tinyllm.nn.init import without_memory
@@ -110,20 +110,19 @@ def prepare(
     start, frame = (begun.start, begun.frame) if begun else find_start(config.start)
     if config.start and start and not model:
         model, tokenizer = open_start(start)
-        settings = model_settings(model.config)
-        preset = usual_preset(settings["type"])
-        config = dataclasses.replace(config, model=settings, tokenizer=config.start, preset=preset)
+        preset = usual_preset(model.model_type)
+        config = dataclasses.replace(config, tokenizer=config.start, preset=preset).with_model(model.config)
     if tokenizer is None:
         tokenizer = new_tokenizer(config, corpus, recipe, progress)
         config = with_special_tokens(config, tokenizer)
     corpus.check_tokenizer(tokenizer)
     if not model:
-        settings = config.model_config(tokenizer.vocab_size)
-        check_memory(settings, config.train.optimizer)
-        model = build(settings, seed=config.seed)
+        sizes = config.model_config(tokenizer.vocab_size)
+        check_memory(sizes, config.train.optimizer)
+        model = build(sizes, seed=config.seed)
     check_fits(recipe, model)
     model = adapted(model, recipe, config, corpus, start)
-    config = dataclasses.replace(config, model=model_settings(model.config))
+    config = config.with_model(model.config)
     if model.objective != "masked":
         temperature, min_p = config.train.sample_temperature, config.train.sample_min_p
         drawn = {"do_sample": temperature > 0, "temperature": temperature or 1.0, "min_p": min_p}
@@ -193,11 +192,11 @@ def adapted(model: Any, recipe: Recipe, config: RunConfig, corpus: Any, start: S
 
 def with_special_tokens(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
     """Add the special tokens of a family to a new tokenizer, and return settings with their ids."""
-    cls = family(config.model["type"])
+    cls = family_of(config.model)
     tokenizer.add_special_tokens(cls.special_tokens.values())
     ids = {name: tokenizer.special_tokens[cls.special_tokens[role]]
            for name, role in cls.token_settings.items()}  # fmt: skip
-    return dataclasses.replace(config, model=config.model | ids)
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, **ids))
 
 
 def find_start(place: str | None) -> tuple[Start | None, Frame]:
@@ -219,7 +218,7 @@ def find_start(place: str | None) -> tuple[Start | None, Frame]:
 def open_start(start: Start) -> tuple[Any, Tokenizer]:
     """Load the model and the tokenizer that a run begins with. Raises UserError if they cannot be trained."""
     model, tokenizer = start.open()
-    if any(isinstance(module, QuantizedLinear) for _, module in model.named_modules()):
+    if model.of_kind(QuantizedLinear):
         raise UserError(f"{start.folder} holds quantised weights, which cannot be trained: give the original")
     return merge(model), tokenizer
 
@@ -245,8 +244,8 @@ def reopen(run: Run, config: RunConfig) -> TrainSetup:
     tokenizer, last = run.read_tokenizer(), run.last_checkpoint()
     model = load_model(last) if last else None  # first, so that a damaged run.json takes no memory
     if model:
-        found = {"model_type": model.model_type} | dataclasses.asdict(model.config)
-        for name, wanted in config.model_config(tokenizer.vocab_size).items():
-            if found[name] != wanted:
+        found, sizes = model_settings(model.config), config.model_config(tokenizer.vocab_size)
+        for name, wanted in model_settings(sizes).items():
+            if found.get(name) != wanted:
                 raise UserError(f"{run.file} says {name} = {wanted!r}, and its checkpoint {found[name]!r}")
     return prepare(config, corpus, tokenizer, model=model, begun=record)

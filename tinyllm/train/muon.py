@@ -91,7 +91,7 @@ def muon_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:
 
     The others are embeddings, the output layer, biases and the weights of norms. Vectors do not decay.
     """
-    linear = {id(part.weight) for _, part in model.named_modules() if isinstance(part, Linear)}
+    linear = {id(layer.weight) for layer in model.of_kind(Linear).values()}
     parameters = model.parameters(trainable=True)
     matrices, vectors = decay_groups((p for p in parameters if id(p) not in linear), weight_decay)
     moved = [p for p in parameters if id(p) in linear]
