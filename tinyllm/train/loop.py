@@ -192,17 +192,11 @@ class Loop:
         progress = self.progress
         progress.seconds = time.perf_counter() - self.began
         means, tokens_per_second = progress.take_means()
-        measured = evaluation.numbers.items() if evaluation else ()
-        record = {
-            "kind": "step",
-            "step": progress.step,
-            "train_loss": means.get("train_loss"),
-            "val_loss": None,
-            "val_loss_per_char": None,
-            **{name: x if x is None or math.isfinite(x) else None for name, x in measured},
+        measured = evaluation.numbers if evaluation else {}
+        record = {"kind": "step", "step": progress.step} | dict.fromkeys(STEP_FIELDS)
+        record |= {name: x if x is None or math.isfinite(x) else None for name, x in measured.items()} | means
+        record |= {
             "lr": self.optimizer.lr if means else None,
-            "grad_norm": means.get("grad_norm"),
-            **means,
             "tokens_per_second": tokens_per_second,
             "seconds": round(progress.seconds, 3),
             "peak_rss_mb": peak_rss_mb(),
