@@ -72,8 +72,9 @@ def test_an_end_of_a_name_chooses_layers():
 
     assert chosen("c_attn") == ["h.0.attn.c_attn", "h.1.attn.c_attn"]
     assert chosen("1.mlp.c_proj", "c_attn") == ["h.0.attn.c_attn", "h.1.attn.c_attn", "h.1.mlp.c_proj"]
-    with pytest.raises(UserError, match="ends in 'proj'; there are c_attn, c_proj, c_fc"):
-        chosen("c_attn", "proj")
+    for wrong in ("proj", "", "c_proj "):
+        with pytest.raises(UserError, match=f"ends in '{wrong}'; there are c_attn, c_proj, c_fc"):
+            chosen("c_attn", wrong)
 
 
 def test_adapters_learn_and_what_they_forbid_is_refused(tmp_path):

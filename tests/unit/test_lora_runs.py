@@ -72,11 +72,13 @@ def test_settings_that_cannot_work_are_refused(tmp_path, whole, text, change, me
         tl.prepare(tl.make_config(of_base))
 
 
-def test_a_base_that_changed_or_is_gone_is_named_and_the_run_stays(tmp_path, whole, text):
+def test_a_base_that_changed_or_is_gone_is_named_and_the_run_stays(tmp_path, whole, text, capsys):
     shutil.copytree(whole, tmp_path / "base")
     run, setup = begun(tmp_path / "run", tmp_path / "base", text, **LORA)
     list(setup.train(run))
     before = outcome(run.folder)
+    over = ["train", "--out", str(tmp_path / "base"), "--overwrite", "--set", f"start={tmp_path / 'base'}"]
+    assert main(over) == 2 and "holds the start of this run" in capsys.readouterr().err
     file = Run(tmp_path / "base").find_checkpoint() / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"\x07")
     for action in (open_model, resumed_training):

@@ -59,7 +59,10 @@ class Display:
     def introduce(self) -> None:
         """Describe the training, the data and the plan."""
         config, facts, context = self.setup.config, self.setup.facts, self.setup.model.config.context
-        what = f"a {type(self.setup.model).__name__} of {self.setup.model.num_parameters():,} parameters"
+        model = self.setup.model
+        what = f"a {type(model).__name__} of {(count := model.num_parameters()):,} parameters"
+        if (trained := sum(p.data.size for p in model.parameters(trainable=True))) < count:
+            what = f"{trained:,} numbers of {what}"
         plan = f"Train {what} for {counted(self.config.steps, 'step')} on {facts.data}."
         self.say(paragraph(printable(plan), further=0))
         asked = config.tokenizer.removeprefix("bpe:")

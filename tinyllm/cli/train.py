@@ -211,6 +211,8 @@ def new_run(out: str | None, settings: dict[str, Any], overwrite: bool,
             f"{run.folder} holds a run already: go on with it (--resume), replace it (--overwrite), "
             "or choose another --out"
         )
+    if config.start and Path(os.path.realpath(config.start)).is_relative_to(os.path.realpath(run.folder)):
+        raise UserError(f"{run.folder} holds the start of this run, which must stay: choose another --out")
     return run, config
 
 

@@ -40,7 +40,6 @@ class LoRALinear(Module):
         return self.base_layer(x) + self.lora_B(self.lora_A(x) * (self.alpha / self.rank))
 
 
-
 def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str | Sequence[str] = (),
           seed: int | None = 0, new: Collection[str] = ()) -> Module:  # fmt: skip
     """Freeze a model, and add a trainable adapter to every linear layer whose name ends as `where` says.
@@ -56,16 +55,16 @@ def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str | Sequen
         raise UserError(f"the rank of an adapter is at least 1, got {rank}")
     if adapters(model):
         raise UserError("this model has adapters already: nn.merge(model) before it gets others")
-    linears = model.of_kind(Linear)
-    for end in where or [""]:
-        if not any(_ends(name, end) for name in linears):
-            known = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in linears))
-            raise UserError(f"no linear layer has a name that ends in {end!r}; there are {known or 'none'}")
+    linears = [name for name in model.of_kind(Linear) if f"{name}.weight" not in new]
+    chosen = {name for name in linears if not where or any(_ends(name, end) for end in where)}
+    wrong = [end for end in where if not any(_ends(name, end) for name in linears)]
+    if wrong or not linears:
+        known = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in linears)) or "none"
+        raise UserError(f"no linear layer has a name that ends in {(*wrong, '')[0]!r}; there are {known}")
 
     def adapter(name, layer):
-        if f"{name}.weight" in new or (where and not any(_ends(name, end) for end in where)):
-            return layer
-        return LoRALinear(layer, rank, alpha, None if seed is None else Random(seed, "lora", name))
+        random = None if seed is None else Random(seed, "lora", name)
+        return LoRALinear(layer, rank, alpha, random) if name in chosen else layer
 
     for name, p in model.named_parameters():
         p.requires_grad = name in new
@@ -73,7 +72,7 @@ def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str | Sequen
 
 
 def _ends(name, end):
-    return f".{name}".endswith(f".{end}") or not end
+    return f".{name}".endswith(f".{end}")
 
 
 def adapters(model: Module) -> dict[str, LoRALinear]:
