@@ -282,19 +282,6 @@ def take(x: Tensor, index: Ints) -> Tensor:
     return embedding(x, index)
 
 
-def put(x: Tensor, index: Ints, n: int) -> Tensor:
-    """Add rows into a table of n rows, the transpose of take: x (..., C), index (...) ints -> (n, C).
-
-    Row i of the result is the sum of the rows of x with index i, or 0 if there are none; 0 <= index < n.
-    """
-    x, index = as_tensor(x), np.asarray(as_array(index))
-
-    def backward(dy):
-        return (ops.embedding(dy, index),)
-
-    return record(ops.embedding_backward(x.data, index, n), (x,), backward)
-
-
 def place(x: Tensor, vectors: Tensor, at: np.ndarray) -> Tensor:
     """Replace vectors of x (B, T, C) by `vectors` (N, C), in order, where at (B, T) is True -> (B, T, C)."""
     return apply(ops.place, x, vectors, at)

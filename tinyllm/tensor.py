@@ -36,7 +36,7 @@ def remaking() -> Iterator[None]:
     These outputs come from steps that pass `again` to `record`; the backward pass recomputes the same bits.
     Source: Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Models", 2022.
     """
-    made: list[weakref.ref[LazyTensor]] = []
+    made: list[weakref.ref[LazyTensor]] = []  # weak, so that an output that nobody keeps is freed at once
     before, mode.remade = mode.remade, made
     try:
         yield

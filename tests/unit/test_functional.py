@@ -45,7 +45,6 @@ CASES = {
     "clip": (lambda x: F.clip(x, -0.5, 0.5), (3, 5)),
     "concat": (lambda x, y: F.concat([x, y, x], axis=1), (2, 3, 4), (2, 1, 4)),
     "take": (lambda x: F.take(x, IDS), (7, 4)),
-    "put": (lambda x: F.put(x, IDS, 8), (2, 3, 4)),
     "attention, bias": (lambda q, k, v, bias: F.attention(q, k, v, bias=bias),
                         (2, 3, 2, 4), (2, 5, 2, 4), (2, 5, 2, 4), (2, 3, 5)),
     "attention, one bias for all queries": (lambda q, k, v, bias: F.attention(q, k, v, window=2, bias=bias),
