@@ -48,7 +48,7 @@ def test_a_picture_is_a_vector_for_each_patch_at_the_marks(seed):
         for left in range(0, SIDE, PATCH):
             dots = pictures[0, top : top + PATCH, left : left + PATCH].ravel() / np.float32(127.5) - 1
             x[0, next(marks)] = model.vision_embed_tokens(tl.Tensor(dots[None])).data[0]
-    expected = model.head(model.body(tl.Tensor(x), places)).data
+    expected = model.head(model.body(tl.Tensor(x), places, None, nn.Seen())).data
     np.testing.assert_allclose(model(tokens, pictures=pictures).data, expected, rtol=1e-4, atol=1e-4)
 
 

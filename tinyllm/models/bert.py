@@ -90,7 +90,7 @@ class BertBlock(nn.Module):
         self.mlp_norm = nn.LayerNorm(width, eps=config.eps)
         self.drop = nn.Dropout(config.dropout)
 
-    def __call__(self, x: Tensor, seen: Seen = EVERYTHING) -> Tensor:
+    def __call__(self, x: Tensor, seen: Seen) -> Tensor:
         x = self.attn_norm(x + self.drop(self.attn(x, None, None, seen)))
         return self.mlp_norm(x + self.drop(self.mlp(x)))
 
@@ -106,8 +106,7 @@ class BertEncoder(nn.Module):
         self.drop = nn.Dropout(config.dropout)
         self.layers = [BertBlock(config) for _ in range(config.layers)]
 
-    def __call__(self, tokens: np.ndarray, positions: np.ndarray, segments: np.ndarray,
-                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+    def __call__(self, tokens: np.ndarray, positions: np.ndarray, segments: np.ndarray, seen: Seen) -> Tensor:
         x = self.tokens(tokens) + self.positions(positions)
         x = self.drop(self.norm(x + self.segments(segments) if self.segments else x))
         for layer in self.layers:

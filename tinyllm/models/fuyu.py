@@ -134,15 +134,12 @@ class Fuyu(Pretrained, nn.DecoderLM):
 
     def __init__(self, config: FuyuConfig, seed: int | None = 0):
         self.config = config
+        self.picture_marks = [config.picture] * (config.side // config.patch) ** 2
         self.vision_embed_tokens = nn.Linear(config.patch**2 * COLOURS, config.width)
         self.vision_embed_tokens.reached = 0.0  # FLOPs are counted for texts
         self.language_model = LlamaBody(config, FuyuBlock, nn.LayerNorm)
         self.lm_head = nn.Head(nn.Parameter(nn.full(self.language_model.embed_tokens.weight.shape)))
         self.finish(seed)
-
-    @property
-    def picture_marks(self) -> list[int]:
-        return [self.config.picture] * (self.config.side // self.config.patch) ** 2
 
     def look(self, pictures: ArrayLike) -> Tensor:
         """Return a vector for each patch of pictures: (B, side, side, 3) bytes -> (B, n, C).
@@ -187,5 +184,5 @@ class Fuyu(Pretrained, nn.DecoderLM):
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
         return self.language_model.embed_tokens(tokens)
 
-    def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, seen: Seen = EVERYTHING) -> Tensor:
+    def body(self, x: Tensor, positions: np.ndarray, cache: Cache, seen: Seen) -> Tensor:
         return self.language_model(x, positions, cache, seen)

@@ -16,6 +16,7 @@ import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write
+from tinyllm.models.layout import rename
 from tinyllm.nn import Linear, Rope, adapters
 from tinyllm.nn.quantized import bits_of
 
@@ -29,23 +30,21 @@ class GGUFLayout(NamedTuple):
     """
 
     architecture: str
-    names: dict[str, str]
+    names: tuple[tuple[str, str], ...]  # pairs (part of the model's name, of llama.cpp's)
     eps: str
     pairs: bool = False
 
 
-LLAMA = {
-    "model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output",
-    "model.layers": "blk", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
-    "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
-    "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
-}  # fmt: skip
-GPT2 = {
-    "wte": "token_embd", "wpe": "position_embd", "ln_f": "output_norm", "h": "blk", "ln_1": "attn_norm",
-    "ln_2": "ffn_norm", "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output", "mlp.c_fc": "ffn_up",
-    "mlp.c_proj": "ffn_down",
-}  # fmt: skip
+LLAMA = (
+    ("model.embed_tokens.", "token_embd."), ("model.norm.", "output_norm."), ("lm_head.", "output."),
+    ("model.layers.", "blk."), ("input_layernorm.", "attn_norm."), ("post_attention_layernorm.", "ffn_norm."),
+    ("self_attn.o_proj.", "attn_output."), ("self_attn.", "attn_"), ("_proj.", "."), ("mlp.", "ffn_"),
+)  # fmt: skip
+GPT2 = (
+    ("wte.", "token_embd."), ("wpe.", "position_embd."), ("ln_f.", "output_norm."), ("h.", "blk."),
+    ("ln_1.", "attn_norm."), ("ln_2.", "ffn_norm."), ("attn.c_attn.", "attn_qkv."),
+    ("attn.c_proj.", "attn_output."), ("mlp.c_fc.", "ffn_up."), ("mlp.c_proj.", "ffn_down."),
+)  # fmt: skip
 LAYOUTS = {
     "gpt2": GGUFLayout("gpt2", GPT2, "layer_norm_epsilon"),
     "llama": GGUFLayout("llama", LLAMA, "layer_norm_rms_epsilon", pairs=True),
@@ -108,21 +107,13 @@ def _tensors(model, layout):
             array = array.T
         if layout.pairs and re.search(r"self_attn\.[qk]_proj\.", name):
             array = _neighbours(array, model.config.head_size)
-        found[_translated(name, layout.names)] = array
+        found[rename(name, layout.names)] = array
     if layout.names is GPT2 and not model.config.bias:
         layers = [name for name in found if "_embd" not in name]
         found |= {name.replace("weight", "bias"): np.zeros(len(found[name]), np.float32) for name in layers}
     if factors := _frequency_factors(model, layout):
         found["rope_freqs.weight"] = factors[0]
     return found
-
-
-def _translated(name, names):
-    part, _, kind = name.rpartition(".")
-    if match := re.fullmatch(r"(.+)\.(\d+)\.(.+)", part):
-        stack, layer, inner = match.groups()
-        return f"{names[stack]}.{layer}.{names[inner]}.{kind}"
-    return f"{names[part]}.{kind}"
 
 
 def _neighbours(array, width):

@@ -96,7 +96,7 @@ class GPT(Pretrained, nn.DecoderLM):
         """Add the vectors of tokens and of positions: two arrays of ints (B, T) -> (B, T, C)."""
         return self.drop(self.wte(tokens) + self.wpe(positions))
 
-    def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, seen: Seen = EVERYTHING) -> Tensor:
+    def body(self, x: Tensor, positions: np.ndarray, cache: Cache, seen: Seen) -> Tensor:
         """Run the blocks and the last norm: x (B, T, C) -> (B, T, C)."""
         for i, block in enumerate(self.h):
             x = block(x, cache[i] if cache else None, seen)

@@ -127,8 +127,7 @@ class LlamaBody(nn.Module):
         self.norm = norm(config.width, eps=config.eps)
         self.rope = nn.Rope(config.rotary_width, config.theta, config.scaling)
 
-    def __call__(self, x: Tensor, positions: np.ndarray, cache: Cache = None,
-                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+    def __call__(self, x: Tensor, positions: np.ndarray, cache: Cache, seen: Seen) -> Tensor:
         angles = self.rope(positions)
         for i, layer in enumerate(self.layers):
             x = layer(x, angles, cache[i] if cache else None, seen)
@@ -171,6 +170,6 @@ class Llama(Pretrained, nn.DecoderLM):
         """Look up the vectors of tokens (B, T) -> (B, T, C)."""
         return self.model.embed_tokens(tokens)
 
-    def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, seen: Seen = EVERYTHING) -> Tensor:
+    def body(self, x: Tensor, positions: np.ndarray, cache: Cache, seen: Seen) -> Tensor:
         """Run the blocks and the last norm: x (B, T, C) -> (B, T, C)."""
         return self.model(x, positions, cache, seen)

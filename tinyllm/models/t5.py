@@ -85,7 +85,7 @@ class T5Attention(nn.Attention):
         self.q, self.k, self.v = (nn.Linear(config.width, inner, bias=False) for _ in range(3))
         self.o = nn.Linear(inner, config.width, bias=False)
 
-    def __call__(self, x: Tensor, cache: nn.KVCache | None = None, seen: Seen = EVERYTHING) -> Tensor:
+    def __call__(self, x: Tensor, cache: nn.KVCache | None, seen: Seen) -> Tensor:
         q, k, v = self.q(x), self.k(x), self.v(x)
         q = q * self.head_width**0.5  # F.attention divides by it
         return self.o(self.mix(q, k, v, cache, None, seen))
@@ -145,8 +145,7 @@ class T5Block(nn.Module):
             self.layer.append(T5Layer(config, EncDecAttention=T5CrossAttention(config)))
         self.layer.append(T5Layer(config, DenseReluDense=T5MLP(config)))
 
-    def __call__(self, x: Tensor, cache: nn.KVCache | None = None, memory: Memory | None = None,
-                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+    def __call__(self, x: Tensor, cache: nn.KVCache | None, memory: Memory | None, seen: Seen) -> Tensor:
         x = self.layer[0](x, cache, seen)
         if memory is not None:
             x = self.layer[1](x, memory)

@@ -26,7 +26,7 @@ class DecoderLM(LanguageModel):
         """Turn tokens into vectors: tokens (B, T), positions (B, T) -> (B, T, C)."""
         raise NotImplementedError
 
-    def body(self, x: Tensor, positions: np.ndarray, cache: Cache = None, seen: Seen = EVERYTHING) -> Tensor:
+    def body(self, x: Tensor, positions: np.ndarray, cache: Cache, seen: Seen) -> Tensor:
         """Run the blocks and the last norm: x (B, T, C), positions (B, T) -> (B, T, C)."""
         raise NotImplementedError
 

@@ -1,8 +1,8 @@
 """Define the tensors that belong to a module, and the first values of its parameters."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +13,7 @@ from tinyllm.ops.shapes import FLOAT32
 from tinyllm.rng import Random
 from tinyllm.tensor import LazyTensor, Tensor
 
-
-class _Memory(threading.local):
-    """A setting of each thread: `real` is True if new arrays take memory, False inside `without_memory`."""
-
-    real = True
-
-
-_memory = _Memory()
+_real = ContextVar("real", default=True)  # True if new arrays take memory
 
 
 @contextmanager
@@ -29,17 +22,17 @@ def without_memory() -> Iterator[None]:
 
     This is how a file's names and shapes are checked against a model before anything large is allocated.
     """
-    before, _memory.real = _memory.real, False
+    before = _real.set(False)
     try:
         yield
     finally:
-        _memory.real = before
+        _real.reset(before)
 
 
 def full(shape: int | tuple[int, ...], value: float = 0.0, dtype: type = np.float32) -> np.ndarray:
     """Return an array filled with one value, for a new parameter or buffer."""
     one: np.ndarray = np.asarray(value, dtype)
-    return np.full(shape, one) if _memory.real else np.broadcast_to(one, shape)
+    return np.full(shape, one) if _real.get() else np.broadcast_to(one, shape)
 
 
 @dataclass
@@ -92,12 +85,13 @@ class Parameter(LazyTensor):
     shape = property(lambda self: self._known.shape)
     dtype = property(lambda self: self._known.dtype)
     ndim = property(lambda self: self._known.ndim)
+    name = property(lambda self: self.make.name)
 
 
 def random_parameter(shape: tuple[int, ...], std: float) -> Parameter:
     """Return a new parameter whose numbers are drawn when they are first read, by its name; see `Normal`."""
     p = Parameter(np.broadcast_to(np.float32(0), shape), std)
-    if _memory.real:
+    if _real.get():
         del p.data
     return p
 

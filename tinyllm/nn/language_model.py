@@ -1,5 +1,6 @@
 """Define LanguageModel, the base of all models, with logits, losses and initial weights."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,7 @@ class LanguageModel(Module):
     objective = "causal"  # it predicts: the next token ("causal"), hidden tokens ("masked") or "spans"
     is_encoder_decoder = False  # True if it reads one text and writes another, False if there is one text
     residual_outputs: tuple[str, ...] = ()  # ends of the names of weights that write to the residual stream
-
-    @property
-    def picture_marks(self) -> list[int]:
-        """Return the tokens that stand for a picture in a prompt, or [] if the model sees no pictures."""
-        return []
+    picture_marks: Sequence[int] = []  # tokens that stand for a picture in a prompt, if the model sees any
 
     @property
     def end_ids(self) -> list[int]:
