@@ -41,6 +41,17 @@ class PythonCall:
         raise NotImplementedError
 
 
+class Checked(PythonCall):
+    """One implementation of an op, with the op's checks in front of it."""
+
+    def __init__(self, op: "Op", run: Callable):
+        functools.update_wrapper(self, run)
+        self._check, self._run, self._op = op.check, run, op
+
+    def _refuse(self, error):
+        self._op._refuse(error)
+
+
 Call: Any = PythonCall if _compiled is None else _compiled.Call
 
 
@@ -83,27 +94,13 @@ class Op(Call):
 
     def checked(self, backend: str) -> Callable:
         """Return the implementation of a backend with the op's checks, so that tests can call it directly."""
-        return self._checked(self.implementations[backend])
+        return Checked(self, self.implementations[backend])
 
     @functools.cached_property
     def specification(self) -> Callable:
         """Return the NumPy body, which calls only other NumPy bodies, never kernels or overrides."""
         f, called = self.reference, {o.__name__: o.specification for o in self.calls}
-        return self._checked(types.FunctionType(f.__code__, f.__globals__ | called, None, f.__defaults__))
-
-    def _checked(self, run):
-        if self.check is None:
-            return run
-
-        @functools.wraps(run)
-        def checked(*args, **kwargs):
-            try:
-                self.check(*args, **kwargs)
-            except (ValueError, AttributeError) as error:
-                self._refuse(error)
-            return run(*args, **kwargs)
-
-        return checked
+        return Checked(self, types.FunctionType(f.__code__, f.__globals__ | called, None, f.__defaults__))
 
     def implementation(self, backend: str) -> Callable[[Callable], Callable]:
         """Register a function for a backend that has no kernel: `@matmul.implementation("bf16")`."""

@@ -24,7 +24,9 @@ from tinyllm.tokenizer.patterns import NAMES, PATTERNS, QWEN2, Splitter
 from tinyllm.tokenizer.strings import Text, blocks, bytes_from_text, cut_at_names, text_keeping_bytes
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
-COMPILED, COMPILED_SPLIT = bpe_encode.compiled, split_pieces.compiled  # what runs, unless it was replaced
+COMPILED, COMPILED_SPLIT = (  # what runs, unless it was replaced
+    op.implementations.get("compiled") for op in (bpe_encode, split_pieces)
+)
 CACHE_PIECES = 2**16  # distinct pieces in the cache; natural text repeats its words
 CACHE_LENGTH = 64  # characters: longer pieces are rarely seen twice
 WAVE = 2**24  # bytes of small texts that the kernels get at once
