@@ -49,6 +49,20 @@ def test_rope_scaling_replaces_rope_parameters_as_in_transformers(tmp_path, name
     assert (config.scaling, config.theta) == (scaling, usual)
 
 
+@pytest.mark.parametrize("name, without, field", [
+    ("gpt_neox", "rope_theta", "theta"), ("gpt_neox", "partial_rotary_factor", "rotated"),
+    ("gpt_neox", "rotary_pct", "rotated"), ("mixtral", "num_experts", "experts"),
+    ("qwen3_moe", "num_local_experts", "experts"), ("deepseek_v3", "n_routed_experts", "experts"),
+    ("t5 1.1", "scale_decoder_outputs", "scaled"), ("t5", "decoder_start_token_id", "start"),
+])  # fmt: skip
+@pytest.mark.parametrize("value", [..., None], ids=["missing", "null"])
+def test_a_setting_with_several_names_is_read_by_each(tmp_path, name, without, field, value):
+    model = made(name)
+    model.save_pretrained(tmp_path)
+    change(tmp_path, **{without: value})
+    assert getattr(from_pretrained(tmp_path).config, field) == getattr(model.config, field)
+
+
 def test_a_gpt2_that_says_nothing_of_dropout_has_that_of_transformers(tmp_path):
     made("gpt2").save_pretrained(tmp_path)
     change(tmp_path, resid_pdrop=..., embd_pdrop=..., attn_pdrop=...)

@@ -63,6 +63,7 @@ def test_the_table_names_nothing_that_exists_everywhere_and_only_what_exists():
     (lambda: tl.generate(None, ["a"], max_tokens=3, do_sample=False), r"tl\.Sampling\(temperature=0\)"),
     (lambda: tl.AdamW(MLP()), r"AdamW takes model\.parameters\(\)"),
     (lambda: tl.GPTConfig(65, n_layer=2), "GPTConfig has no argument n_layer; use layers="),
+    (lambda: tl.LlamaConfig(65, hidden_size=8), "LlamaConfig has no argument hidden_size; use width="),
     (lambda: tl.GPT(vocab_size=65), r"GPT has no argument vocab_size; use GPT\(GPTConfig\(vocab_size="),
 ])  # fmt: skip
 def test_arguments_of_pytorch_are_known(call, words):
