@@ -79,6 +79,15 @@ def test_a_plan_is_a_function_of_its_parts_and_reports_what_the_doctor_reads(tmp
     assert set(plan.healthy) <= set(log) and plan.train_tokens > plan.val_tokens > 0
 
 
+def test_examples_without_a_target_are_dropped_and_counted(tmp_path):
+    (tmp_path / "pairs.tsv").write_text("x" * 30 + "\ty\n" + "a\tb\n" * 39)
+    own = DECODER | {"recipe": "sft", "data": str(tmp_path / "pairs.tsv"), "train.steps": 1}
+    setup = tl.prepare(tl.make_config(own))
+    assert next(setup.steps()).numbers.items() >= {"truncated": 0.025, "dropped": 0.025}.items()
+    assert "dropped" in setup.plan.healthy and "x" not in setup.tokenizer.decode(setup.plan.prompt)
+    assert not (setup.plan.batches(0).tokens == setup.tokenizer.encode("x")[0]).any()
+
+
 def bad_lines(fields):
     """Return lines that are no record -> what the message says."""
     first, last = fields

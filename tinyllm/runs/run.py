@@ -67,6 +67,10 @@ class Record:
                 "start": start, "notes": self.notes}  # fmt: skip
 
 
+CONTENT = {  # of run.json
+    "settings": {}, "facts": {}, "frame": {"separator": str, "end": str}, "notes": {},
+    "start": bounded(dict | None),
+}  # fmt: skip
 STATE = {"step": bounded(int, min=0), "progress": {}, "log_bytes": bounded(int, min=0)}  # in state.json
 # Else transformers takes the tokenizer of the family's published models, which gives other ids or fails.
 FOR_TRANSFORMERS = '{"tokenizer_class": "PreTrainedTokenizerFast"}\n'
@@ -184,16 +188,9 @@ class Run:
             raise UserError(f"{self.file} is damaged: {error}") from error
 
     def _read_file(self):
-        """Return the content of run.json. Raises UserError if the folder is not a run."""
-        self._check_is_run()
-        frame = {"separator": str, "end": str}
-        known = {"settings": {}, "facts": {}, "frame": frame, "notes": {}, "start": bounded(dict | None)}
-        return read_json(self.file, known)
-
-    def _check_is_run(self):
-        """Raise UserError, saying what the folder is, if it holds no run.json."""
+        """Return the content of run.json. Raises UserError, saying what the folder is, if it is not a run."""
         if os.path.lexists(self.file):
-            return
+            return read_json(self.file, CONTENT)
         nothing = "it is a link to nothing" if os.path.lexists(self.folder) else "there is no such folder"
         reason = "it is a file" if os.path.exists(self.folder) else nothing
         if os.path.isdir(self.folder):
@@ -211,12 +208,11 @@ class Run:
     def read_tokenizer(self) -> Tokenizer:
         """Return the run's tokenizer. Raises UserError if it is another one than run.json describes."""
         facts, tokenizer = self.read().facts, load_tokenizer(self.tokenizer)
-        size = facts.vocab_size
         if tokenizer.fingerprint() != facts.tokenizer_sha256:
             raise UserError(
                 f"{self.tokenizer} is not the tokenizer that this run was trained with: its SHA-256 differs"
             )
-        if tokenizer.vocab_size != size:
+        if tokenizer.vocab_size != (size := facts.vocab_size):
             raise UserError(f"{self.tokenizer} has {tokenizer.vocab_size} tokens, the model {size}")
         return tokenizer
 
@@ -231,7 +227,7 @@ class Run:
         """
         if which not in ("best", "last"):
             raise ValueError(f'which must be "best" or "last", got {which!r}')
-        self._check_is_run()
+        self.read()  # raises an error that says what the folder is, if it is no run
         last = self.last_checkpoint()
         if last is None:
             self.check_checkpoints()

@@ -27,7 +27,7 @@ class DenoiseConfig:
 def denoise(parts: Parts) -> Plan:
     """Return a plan that hides some tokens of random windows between [CLS] and [SEP]."""
     model, tokenizer, options = parts.model, parts.tokenizer, parts.config.options
-    begin, end, mask = frame_tokens(parts)
+    begin, end, mask = special_ids(parts)
     begins = begin_words(tokenizer) if options.whole_words else None
 
     def layout(x, y, *key):
@@ -42,7 +42,7 @@ def denoise(parts: Parts) -> Plan:
     return plan
 
 
-def frame_tokens(parts: Parts) -> list[int]:
+def special_ids(parts: Parts) -> list[int]:
     """Return the ids of an encoder's tokens for the beginning, the end, and a hidden token."""
     names = parts.model.special_tokens
     return [parts.tokenizer.special_tokens[names[role]] for role in ("begin", "end", "mask")]

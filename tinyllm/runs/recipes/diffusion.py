@@ -3,7 +3,7 @@
 from tinyllm.data.corruption import diffused
 from tinyllm.decode.fill import write
 from tinyllm.runs.recipe import Parts, recipe
-from tinyllm.runs.recipes.denoise import frame_tokens, framed
+from tinyllm.runs.recipes.denoise import framed, special_ids
 from tinyllm.train import objectives
 from tinyllm.train.plan import Plan, plan_of_windows
 
@@ -11,7 +11,7 @@ from tinyllm.train.plan import Plan, plan_of_windows
 @recipe("diffusion", "hide any share of a text, to write whole texts", objectives=("masked",))
 def diffusion(parts: Parts) -> Plan:
     """Return a plan that hides from one to all tokens of random windows between [CLS] and [SEP]."""
-    begin, end, mask = frame_tokens(parts)
+    begin, end, mask = special_ids(parts)
 
     def layout(x, y, *key):
         return framed(diffused(x, mask, *key), begin, end)
