@@ -69,7 +69,7 @@ def test_numbers_that_are_right_are_called_no_mistake(op):
 
 @pytest.mark.parametrize("op", sorted(TASKS)[::2])
 def test_every_listed_mistake_is_named(op):
-    """Of every second task; `verify_names.py --quick`, which CI runs, tries those of all ops."""
+    """Of every second exercise; `verify_names.py --quick`, which CI runs, tries those of all ops."""
     assert unnamed(op) == []
 
 

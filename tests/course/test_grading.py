@@ -237,7 +237,7 @@ def test_what_this_machine_could_not_try_is_tried_again(here, monkeypatch, capsy
         patch.setattr(kernels, "find_compiler", lambda: None)
         assert ",0,1," in grade()
     told = " ".join(capsys.readouterr().out.split())
-    assert "1 task blocked, 0 timed out" in told and "out/feedback say why" in told
+    assert "1 exercise blocked, 0 timed out" in told and "out/feedback say why" in told
     if kernels.find_compiler():
         assert ",1,1," in grade()
     (path,) = Path("out/.parts").iterdir()
@@ -267,7 +267,7 @@ def test_another_python_or_library_has_records_of_its_own(graded, monkeypatch):
 
 
 def test_what_was_not_handed_in_was_not_attempted(here, monkeypatch, capsys):
-    """Whatever the kind of its tasks: lessons 11 and 12 were blocked, with a path in our temporary folder."""
+    """Of any kind: lessons 11 and 12 were blocked, with a path in our temporary folder."""
     points = {4: "softmax", 10: "softmax_c", 11: "test_softmax", 12: "gpt"}
     lessons = (f"[[lesson]]\nnumber = {n}\npoints = {{ {name} = 1 }}\n" for n, name in points.items())
     Path("course.toml").write_text("seed = 7\n" + "".join(lessons))

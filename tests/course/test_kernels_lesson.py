@@ -32,7 +32,7 @@ WRONG = [(task, answer) for task in (SOFTMAX, MATMUL) for answer in answers(task
 
 @pytest.fixture
 def judge_c(judge):
-    """Judge a task on a C source."""
+    """Judge an exercise on a C source."""
     return lambda task, source, **options: judge(source, task, "exercise.c", **{"effort": 0} | options)
 
 

@@ -93,7 +93,7 @@ def test_every_start_and_every_hint_fits_the_terminal(say):
     ("raise AssertionError\n", "blocked", "does not run: AssertionError (line 1)\n"),
 ])  # fmt: skip
 def test_a_file_that_does_not_run_is_said_once(say, capsys, text, word, why):
-    """It once blamed ordinary numbers for it, for each task again."""
+    """It once blamed ordinary numbers for it, for each exercise again."""
     for number in (0, 4, 11):
         write(number, text)
         said = " ".join(say(f"check {number}", 1).split()) + "\n"

@@ -1,4 +1,4 @@
-"""An instructor's own tasks: the example of `course task new` works everywhere, a bad folder is one line."""
+"""An instructor's own exercises: the example of `course task new` works, a bad folder is one line."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def hand_in(student, text):
 def test_the_example_is_checked_released_graded_and_exported_like_a_task_of_the_library(folder, printed):
     assert {path.name for path in folder.iterdir()} == {*own_tasks.FILES, "hints.toml"}
     told = printed("course", "task", "check", folder)
-    assert max(map(len, told.partition("  task ")[0].splitlines())) <= 80
+    assert max(map(len, told.partition("  exercise ")[0].splitlines())) <= 80
     assert "it can be used" in told and "one average too few" in told and "no hints" not in told
     Path("course.toml").write_text(COURSE)
     assert main(["course", "release", "handout"]) == 0
@@ -112,7 +112,7 @@ def test_the_stub_is_indented_like_the_reference_and_one_that_does_not_run_is_re
     ("reference.py", "def moving", "def (", "reference.py, line 6: "),
     ("reference.py", "import numpy as np", "import nowhere", "reference.py, line 3: ModuleNotFoundError"),
     ("reference.py", "def moving_average", "def _moving_average", "has no function"),
-    ("reference.py", "def moving_average", "def softmax", "another op or task is called softmax"),
+    ("reference.py", "def moving_average", "def softmax", "another op or exercise is softmax"),
     ("reference.py", "x: np.ndarray, k: int", "*x", "plain arguments"),
     ("reference.py", r'"""Return the(?s:.*)/ k\.\n    """', "pass", "has no docstring"),
     ("cases.py", "def moving_average", "def another", "cases.py: moving_average is missing"),

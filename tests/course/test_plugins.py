@@ -220,7 +220,7 @@ TINY = {"preset": "nano", "tokenizer": "char", "model.layers": 1, "train.batch":
 
 @functools.cache  # several lessons train the same
 def called_by(*settings):
-    """The ops of all tasks that one step of a small training calls, a GPT's by default; settings: pairs."""
+    """The ops of exercises that one step of a small training calls, a GPT's by default; settings: pairs."""
     called = set()
 
     def spy(op):

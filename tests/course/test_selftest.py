@@ -31,7 +31,7 @@ def test_selftest_says_what_it_tried_and_its_last_line_sums_up(here, printed):
     told = printed("course", "selftest", "--mutants")
     assert re.search(r"softmax +100% +0%", told)
     assert "correct results on huge and tiny numbers: softmax without subtracting the maximum" in told
-    said = r"2 tasks, (\d+) of \1 mutants rejected, (\d+) of \2 variants accepted"
+    said = r"2 exercises, (\d+) of \1 mutants rejected, (\d+) of \2 variants accepted"
     assert re.fullmatch(said, told.splitlines()[-1])
 
 

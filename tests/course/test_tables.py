@@ -43,7 +43,7 @@ def course(here):
 
 
 def judged(course, *students):
-    """Records as grading writes them, in which every lesson-0 task has passed."""
+    """Records as grading writes them, in which every lesson-0 exercise has passed."""
     records = []
     for student in students:
         record = empty_record(Submission(student, Path()), course, "plain", "")
@@ -200,6 +200,6 @@ def test_a_result_that_was_edited_by_hand_is_one_line(course, edit):
 
 
 def test_a_page_reads_the_beginning_of_a_huge_file_only(course):
-    """A file of two megabytes was split into lines for every task, which took seconds for each page."""
+    """A file of two megabytes was split into lines for every exercise, which took seconds for each page."""
     part = course.parts[0]
     assert len(source({(part.lesson.folder, "exercise.py"): b"\n" * 2**21}, part, "exercise.py")) == READ + 1

@@ -2,7 +2,7 @@
 
     python tests/proofs/verify_grading.py [--quick] [--workers N]
 
-Thirty submissions of all lessons, mixed with a fixed seed: half of the tasks are right, written
+Thirty submissions of all lessons, mixed with a fixed seed: half of the exercises are right, written
 differently from the library; three in ten hold a known mistake; the others are untouched. `tinyllm course
 grade` grades them, and the seconds of that are the figure. Then they are graded again with another number of
 workers, and grades.csv must come out the same, byte for byte. The first submission is right throughout, and
@@ -41,7 +41,7 @@ def as_source(task, function):
 
 
 def answer(task, kind, rng):
-    """One answer to a task -> (file, text)."""
+    """One answer to an exercise -> (file, text)."""
     if task.kind != "op":
         known = capstone_answers() if task.kind == "run" else answers(task)
         texts = {"reference": [known.reference], "right": [a.text for a in known.right]}

@@ -39,7 +39,7 @@ example:
   tinyllm course report grades           where the class is stuck
   tinyllm course similar submissions     pairs that share code
   tinyllm course export canvas grades --out canvas.csv
-  tinyllm course task new 100_averages   a task of your own
+  tinyllm course task new 100_averages   an exercise of your own
 """)  # fmt: skip
 ASKED = "asked for a solution (so says the workspace that was handed in; anybody can read one unseen)"
 HEADS = ("reference", "starter", "mutants", "rejected", "variants")
@@ -63,7 +63,7 @@ def init() -> None:
     if os.path.lexists(COURSE_FILE):
         raise UserError(f"there is a {COURSE_FILE} already; edit it, or move it away")
     atomic_write_text(COURSE_FILE, new_course())
-    what = "every lesson, a point for each task, and a secret seed"
+    what = "every lesson, a point for each exercise, and a secret seed"
     print(paragraph(f"{COURSE_FILE} is written: {what}. Edit it, then", further=0))
     print("  tinyllm course release handout")
 
@@ -83,7 +83,7 @@ def release(out: str, *, course: str | None = None, **more: str | None) -> None:
       tinyllm course release handout
     """
     paths = write_release(find_course(course), out, more["source"])
-    scanned = "scanned: every task is a stub, and no line of the library's solutions is in them"
+    scanned = "scanned: every exercise is a stub, and no line of the library's solutions is in them"
     print(paragraph(f"{len(paths)} files in {out}; {scanned}"))
     back = "what comes back, a folder or a zip for each student, in `submissions`, then"
     print(paragraph(f"Hand out that folder. Put {back}", further=0))
@@ -131,8 +131,8 @@ def grade(
     tables = find_tables(course, {"roster": roster, "overrides": overrides, "received": received})
     level = choose_level(isolation, require_isolation)
     if found.seed is None and not json:
-        print(paragraph(f"no {COURSE_FILE} here: every lesson, a point for each task, hidden inputs from a "
-                        f"seed kept in {out}"), flush=True)  # fmt: skip
+        print(paragraph(f"no {COURSE_FILE} here: every lesson, a point for each exercise, hidden inputs from "
+                        f"a seed kept in {out}"), flush=True)  # fmt: skip
     records = grade_folder(folder, found, tables, out, level, workers, student or [])
     if json and records is not None:
         print(dumps(read_results(out)))
@@ -184,7 +184,7 @@ def print_graded(records: list, others: list, total: float, out: str, level: str
         print(f"{plural(len(refused), 'submission')} could not be graded: see above")
     states = Counter(task["state"] for record in records for x in record["lessons"] for task in x["tasks"])
     if states["blocked"] or states["timed_out"]:
-        what = f"{plural(states['blocked'], 'task')} blocked, {states['timed_out']} timed out"
+        what = f"{plural(states['blocked'], 'exercise')} blocked, {states['timed_out']} timed out"
         why = f"the pages in {out}/feedback say why. Run the command again to retry timeouts"
         print(paragraph(f"{what}: {why} and what this machine lacked."))
     print(paragraph(isolation_words(level)))
@@ -192,7 +192,7 @@ def print_graded(records: list, others: list, total: float, out: str, level: str
 
 
 def plural(n: int, word: str) -> str:
-    """Return a number with its word, such as "1 task" or "2 tasks"."""
+    """Return a number with its word, such as "1 exercise" or "2 exercises"."""
     return f"{n} {word}{'s' * (n != 1)}"
 
 
@@ -209,7 +209,7 @@ def listed(names: list) -> str:
 
 @command("course report")
 def report(out: str, *, json: bool = False) -> None:
-    """Show which tasks the class is stuck on.
+    """Show which exercises the class is stuck on.
 
     OUT     the folder of an earlier `course grade`
     --json  print the report for programs
@@ -229,7 +229,7 @@ def report(out: str, *, json: bool = False) -> None:
     heads = [WORDS.get(state, state) for state in states]
     rows = [[f"{task['lesson']:>2} {task['task']:<22}", *(str(task.get(state, 0)) for state in states)]
             for task in found["tasks"]]  # fmt: skip
-    print("\n".join(f"  {line}" for line in table(["task", *heads], rows)))
+    print("\n".join(f"  {line}" for line in table(["exercise", *heads], rows)))
     print("\npoints\n" + "\n".join(f"  {line}" for line in histogram(results["submissions"])))
     bugs = [f"{plural(bug['students'], 'student'):>11}, {bug['task']}: {bug['mistake']}"
             for bug in found["bugs"][:20]]  # fmt: skip
@@ -255,7 +255,7 @@ def histogram(records: list, bins: int = 10) -> list[str]:
 
 
 def stuck(tasks: list, most: int = 5) -> list[str]:
-    """Return lines about the hardest tasks: those with the smallest share of passed attempts."""
+    """Return lines about the hardest exercises: those with the smallest share of passed attempts."""
     rows = []
     for task in tasks:
         passed = task.get("passed", 0)
@@ -324,7 +324,7 @@ def export(kind: Kind, grades: str | None = None, *, out: str, package: str | No
 
 @command("course task")
 def own_task(verb: Literal["new", "check"], folder: str) -> int:
-    """Write and check tasks of your own.
+    """Write and check exercises of your own.
 
     VERB    new writes a small example to change; check tries it
     FOLDER  such as 100_averages: has reference.py, cases.py, mistakes.py
@@ -333,18 +333,18 @@ def own_task(verb: Literal["new", "check"], folder: str) -> int:
       tinyllm course task new 100_averages
       tinyllm course task check 100_averages
 
-    Each public function of reference.py is a task; students get its signature and docstring. To use the tasks
-    in a course, write `folder = "100_averages"` in a [[lesson]] of course.toml. Students try their answer
-    with `tinyllm check 100_averages answer.py`.
+    Each public function of reference.py is an exercise; students get its signature and docstring. To use
+    the exercises in a course, write `folder = "100_averages"` in a [[lesson]] of course.toml. Students try
+    their answer with `tinyllm check 100_averages answer.py`.
     """
     if verb == "new":
         print("\n".join(str(path) for path in write_template(folder)))
-        print(paragraph(f"a complete small task: change it, then `tinyllm course task check {folder}`"))
+        print(paragraph(f"a complete small exercise: change it, then `tinyllm course task check {folder}`"))
         return 0
     lesson = load_lesson(folder)
     print(f"students get:\n\n{indent(lesson.starter, '  ')}")
     rows = [try_task(lesson, task, best_level()) for task in lesson.tasks]
-    print(f"  {'task':<25}" + "".join(f"  {head}" for head in HEADS))
+    print(f"  {'exercise':<25}" + "".join(f"  {head}" for head in HEADS))
     for row in rows:
         print(format_row(row, True))
         if not hints(lesson, row.task):
@@ -372,13 +372,13 @@ def selftest(*, json: bool = False, mutants: bool = False, course: str | None = 
         print(dumps([vars(row) for row in rows]))
         return 0 if all(row.good for row in rows) else 1
     print(paragraph(isolation_words(level)))
-    print(f"  {'task':<25}" + "".join(f"  {head}" for head in HEADS))
+    print(f"  {'exercise':<25}" + "".join(f"  {head}" for head in HEADS))
     def show(row):
         print(format_row(row, mutants), flush=True)
 
     rows = run_selftest(find_course(course), level, step=show)
     wrong, others = sum(len(row.rejected) for row in rows), sum(row.variants for row in rows)
-    print(f"{len(rows)} tasks, {sum(row.killed for row in rows)} of {wrong} mutants rejected, "
+    print(f"{len(rows)} exercises, {sum(row.killed for row in rows)} of {wrong} mutants rejected, "
           f"{sum(row.accepted for row in rows)} of {others} variants accepted")
     return 0 if all(row.good for row in rows) else 1
 

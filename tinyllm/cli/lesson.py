@@ -149,7 +149,7 @@ def check(n: str, file: str | None = None, *, watch: bool = False, verbose: bool
 
     The exit code is 1 while something is missing.
 
-    N          the number of a lesson, or a folder of an instructor's own tasks
+    N          the number of a lesson, or a folder of an instructor's own exercises
     FILE       your exercise, if it is not in the workspace
     --watch    check again whenever the file changes
     --verbose  say what your code is allowed to do while it is checked
@@ -180,7 +180,7 @@ def check(n: str, file: str | None = None, *, watch: bool = False, verbose: bool
 
 
 def named_lesson(n: str) -> Any:
-    """Return the lesson with the number `n`, or the instructor's own tasks in the folder `n`."""
+    """Return the lesson with the number `n`, or the instructor's own exercises in the folder `n`."""
     if Path(n, "reference.py").is_file():
         from tinyllm.course.own_tasks import load_lesson  # imported here: hypothesis takes a while to load
 
@@ -189,7 +189,7 @@ def named_lesson(n: str) -> Any:
 
 
 def check_once(lesson: Any, path: Any, workspace: Any, json: bool, verbose: bool) -> bool:
-    """Judge every task, print the verdicts, and save the progress; return True if all tasks passed."""
+    """Judge every exercise, print the verdicts, and save the progress; return True if all have passed."""
     from tinyllm.course.checker import as_record, judge_lesson  # here, because these need hypothesis
     from tinyllm.course.processes import use_one_thread
     from tinyllm.course.workers import Launcher, best_level, isolation_words
@@ -257,18 +257,18 @@ def afterwards(lesson: Any, path: Any, verdicts: Any, progress: Any) -> Iterator
 
 
 @command("hint")
-def hint(n: str, task: str | None = None) -> None:
-    """Give the next hint for a task.
+def hint(n: str, exercise: str | None = None) -> None:
+    """Give the next hint for an exercise.
 
-    N     the number of a lesson
-    TASK  a function; if left out, the first that is not done
+    N         the number of a lesson
+    EXERCISE  a function; if left out, the first that is not done
 
     example:
       tinyllm hint 4 softmax
     """
     lesson, progress = named_lesson(n), opened(find_workspace())
     open_tasks = [t.name for t in lesson.tasks if progress.task(lesson, t.name).get("state") != "passed"]
-    found = lesson.task(task or [*open_tasks, lesson.tasks[0].name][0])
+    found = lesson.task(exercise or [*open_tasks, lesson.tasks[0].name][0])
     every = hints(lesson, found.name)
     if not every:
         raise UserError(f"there are no hints for {found.name}; its docstring says what it must do")
@@ -282,18 +282,18 @@ def hint(n: str, task: str | None = None) -> None:
     saved(progress)
 
 
-NO_SOLUTION = {  # by the kind of task
+NO_SOLUTION = {  # by the kind of exercise
     "tests": "there is no solution of {}: a test is marked by what it catches; `tinyllm hint {} {}` helps",
     "run": "{0} is made of your own functions: their solutions are those of lessons 4 to 9",
 }
 
 
 @command("solution")
-def solution(n: str, task: str | None = None) -> None:
-    """Show the library's own code for a task, and record that you looked.
+def solution(n: str, exercise: str | None = None) -> None:
+    """Show the library's own code for an exercise, and record that you looked.
 
-    N     the number of a lesson
-    TASK  the name of a function; may be left out where the lesson has only one
+    N         the number of a lesson
+    EXERCISE  the name of a function; may be left out where the lesson has only one
 
     example:
       tinyllm solution 4 softmax
@@ -301,13 +301,13 @@ def solution(n: str, task: str | None = None) -> None:
     from tinyllm.course.reference_solution import helpers  # here, because it needs hypothesis
 
     home = next((each.number for each in syllabus() if n in [task.name for task in each.tasks]), None)
-    if home is not None:  # the user gave a task in place of a lesson
+    if home is not None:  # the user gave an exercise in place of a lesson
         raise UserError(f"give the lesson, too: `tinyllm solution {home} {n}`")
     lesson = find_lesson(n)
     names = [each.name for each in lesson.tasks]
-    if task is None and len(names) > 1:
+    if exercise is None and len(names) > 1:
         raise UserError(f"which of {', '.join(names)}? Type for example `tinyllm solution {n} {names[0]}`")
-    found = lesson.task(task or names[0])
+    found = lesson.task(exercise or names[0])
     if found.kind in NO_SOLUTION:
         raise UserError(NO_SOLUTION[found.kind].format(found.name, lesson.number, found.name))
     progress = opened(find_workspace())

@@ -12,12 +12,12 @@ from tinyllm.report.terminal import BOLD, FAINT, can_print, has_colours, paint
 
 MARKS = {"passed": "\N{CHECK MARK}", "failed": "\N{BALLOT X}", "timed_out": "\N{BALLOT X}"}
 COLOURS = {"passed": "32", "failed": "31", "timed_out": "31", "blocked": "33", "not_attempted": FAINT}
-COUNTED = {"tests": "mutants caught"}  # kind of task -> what is counted; else properties that hold
+COUNTED = {"tests": "mutants caught"}  # kind of exercise -> what is counted; else properties that hold
 EQUALS = "your output equals"
 
 
 class VerdictPrinter:
-    """Print at once that a task fails, and replace this later by the whole verdict."""
+    """Print at once that an exercise fails, and replace this later by the whole verdict."""
 
     def __init__(self):
         self.is_terminal = sys.stdout.isatty()
@@ -26,13 +26,13 @@ class VerdictPrinter:
         self.lines = 0  # of a first answer that can be erased
 
     def first_answer(self, task: str, message: str) -> None:
-        """Print how a task fails, before the search for the cause, which takes seconds."""
+        """Print how an exercise fails, before the search for the cause, which takes seconds."""
         lines = [f"  {task:<24} failed", inset(message), inset("looking for the cause ...")]
         self.show("failed", lines)
         self.lines = "\n".join(lines).count("\n") + 1 if self.erases else 0
 
     def show(self, state: str, paragraphs: list[str]) -> None:
-        """Print the paragraphs about a task, over the text that `first_answer` printed."""
+        """Print the paragraphs about an exercise, over the text that `first_answer` printed."""
         if self.lines:
             print(f"\033[{self.lines}A\033[J", end="")
             self.lines = 0
@@ -46,12 +46,12 @@ class VerdictPrinter:
 
 
 def inset(text: str) -> str:
-    """Return a paragraph indented below the name of a task."""
+    """Return a paragraph indented below the name of an exercise."""
     return paragraph(text, 6)
 
 
 def format_verdict(lesson: Any, verdict: Any, before: Any, printed: str = "") -> list[str]:
-    """Format a verdict as paragraphs; the first contains the name of the task."""
+    """Format a verdict as paragraphs; the first contains the name of the exercise."""
     of = len(verdict.held) + len(verdict.broken)
     line = f"  {verdict.task:<24} {WORDS.get(verdict.state, verdict.state):<14}"
     kind = lesson.task(verdict.task).kind
@@ -70,7 +70,7 @@ def format_verdict(lesson: Any, verdict: Any, before: Any, printed: str = "") ->
 
 
 def reasons(verdict: Any, kind: str) -> list[str]:
-    """Format as paragraphs why a task fails: the property, the name of the mistake, the smallest input."""
+    """Format as paragraphs why an exercise fails: the property, the mistake's name, the smallest input."""
     lines = []
     if verdict.broken and kind != "tests" and verdict.state == "failed":
         lines.append(inset(f"fails: {cause(verdict)}"))

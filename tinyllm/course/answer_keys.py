@@ -1,4 +1,4 @@
-"""Read right and wrong answers to the tasks in C and to the property tests, from answers.toml of the lessons.
+"""Read right and wrong answers to exercises in C and to property tests, from answers.toml of the lessons.
 
 `course selftest` tests the grader with these answers: a wrong answer says which property should reject it.
 The checker uses the answers in C to name a student's mistake. The answers for ops are functions in `testing`,
@@ -19,7 +19,7 @@ NAMELESS = ("ran for more than", "does not compile", "it calls abort()")  # no o
 
 @dataclass(frozen=True)
 class KeyAnswer:
-    """A right or wrong answer to a task.
+    """A right or wrong answer to an exercise.
 
     text: the content of the student's file.
     sentence: names the mistake, or describes a right answer.
@@ -35,7 +35,7 @@ class KeyAnswer:
 
 @dataclass(frozen=True)
 class Answers:
-    """Right and wrong answers to a task, with the student's file name and a full solution (`reference`)."""
+    """Right and wrong answers to an exercise, the student's file name, a full solution (`reference`)."""
 
     file: str
     reference: str
@@ -50,7 +50,7 @@ def read(number: int) -> dict[str, Any]:
 
 
 def answers(task: Exercise) -> Answers:
-    """Return the right and wrong answers to a task in C or to a property test."""
+    """Return the right and wrong answers to an exercise in C or to a property test."""
     return kernels(task.op) if task.kind == "c" else suites(task)
 
 
@@ -93,7 +93,7 @@ def catalogue(op: str) -> tuple[list[str], str]:
 
 
 def suites(task: Exercise) -> Answers:
-    """Return right and wrong property tests of an op, for a task of lesson 11."""
+    """Return right and wrong property tests of an op, for an exercise of lesson 11."""
     every = read(11)
     found = every[task.op]
 

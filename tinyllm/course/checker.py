@@ -31,9 +31,9 @@ LATE_CALLS = 200  # in one worker: a function may be right only at first
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of checking one task; `state` is passed, failed, not_attempted, timed_out or blocked.
+    """The result of checking one exercise; `state` is passed, failed, not_attempted, timed_out or blocked.
 
-    A task is blocked if it could not be tried, because the file does not run or did something forbidden.
+    An exercise is blocked if it could not be tried, because the file does not run or did something forbidden.
     """
 
     task: str
@@ -58,11 +58,11 @@ def as_record(lesson: Lesson, verdict: Verdict) -> dict[str, Any]:
                      "properties": len(verdict.held) + len(verdict.broken)}  # fmt: skip
 
 
-JUDGES = {"op": "checker", "c": "kernels", "tests": "mutants", "run": "capstone"}  # kind of task -> module
+JUDGES = {"op": "checker", "c": "kernels", "tests": "mutants", "run": "capstone"}  # kind -> module
 
 
 def judge_task(task: Exercise, start: Callable[[], Any], folder: Path, **options: Any) -> Verdict:
-    """Check a task of any kind. `folder` contains the student's files; options are passed to `judge`."""
+    """Check an exercise of any kind. `folder` contains the student's files; options are passed to `judge`."""
     module = importlib.import_module(f"tinyllm.course.{JUDGES[task.kind]}")  # it may import this module
     return module.judge(task, start, folder=folder, **options)
 
@@ -73,14 +73,14 @@ CALL_SECONDS = 0.75  # for one call then: right functions on small arrays need u
 
 def judge_lesson(tasks: Iterable[Exercise], launcher: Launcher, path: Path, soon: bool = False,
                  judge: Callable[..., Verdict] = judge_task, **options: Any) -> Iterator[tuple[Verdict, str]]:
-    """Check tasks in a student's file; yield each Verdict with the first lines that the code printed.
+    """Check exercises in a student's file; yield each Verdict with the first lines that the code printed.
 
-    A file that cannot be imported is tried only once, not again for every task.
+    A file that cannot be imported is tried only once, not again for every exercise.
 
     soon: True for a student who waits. A call then ends after CALL_SECONDS; a right function may use this in
-        each call. What follows after a wrong result shares PATIENCE seconds: each task may use half of the
-        time that is left.
-    judge: the function that checks one task.
+        each call. What follows after a wrong result shares PATIENCE seconds: each exercise may use half of
+        the time that is left.
+    judge: the function that checks one exercise.
     options: passed on to `judge`.
     """
     before = launcher.used()
@@ -133,7 +133,7 @@ def judge(task: Exercise, start: Callable[[], Any], count: int = CASES_PER_TASK,
     explain: False skips the diagnosis; effort: how many inputs to try when searching the smallest that fails.
     known: more mistakes to recognise, as pairs (sentence, function).
     cut: a function that splits a case into smaller ones, among which the smallest failing input is searched.
-    first: called with the task and what is wrong, as soon as anything fails.
+    first: called with the exercise and what is wrong, as soon as anything fails.
     timer: starts a clock for what follows after the first failure, for example `diagnose.seconds_left`.
     """
     every = every or properties(task.op, count, variant)

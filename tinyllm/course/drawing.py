@@ -1,4 +1,4 @@
-"""Generate random inputs (cases) for a task, and group them by the property that they test.
+"""Generate random inputs (cases) for an exercise, and group them by the property that they test.
 
 Hypothesis draws the inputs from a seed. The same seed gives the same inputs on every machine with the same
 version of Hypothesis.

@@ -112,7 +112,7 @@ def judge(task: Exercise, start: Callable[[], Any], **options: Any) -> Verdict:
 
 
 def missed(rest: list[int], mutants: list[tuple]) -> str:
-    """Say what a test lets pass. Only one survivor is named, because finding the others is the task."""
+    """Say what a test lets pass. Only one survivor is named, because finding the others is the exercise."""
     example = f"one that it accepts: {mutants[rest[0]][0]}"
     return example if len(rest) < len(mutants) else f"nothing ever makes it fail: does it assert? {example}"
 

@@ -1,6 +1,6 @@
-"""Load an instructor's own tasks from a folder, as another lesson.
+"""Load an instructor's own exercises from a folder, as another lesson.
 
-The folder is called N_name, with N >= 100. It contains reference.py (each public function is a task),
+The folder is called N_name, with N >= 100. It contains reference.py (each public function is an exercise),
 cases.py (inputs, under the function's name), mistakes.py (calls `mistake` and `variant`, like the files in
 `testing`) and perhaps hints.toml. Each function becomes an op, so checker, grader, hints and self-test need
 no change. The instructor's code in this folder runs in this process; a student's code runs in a worker.
@@ -40,13 +40,13 @@ LARGEST_SIZE = 20  # what a generator of cases gets as `size`; small ones are tr
 
 
 def ensure(lesson: Lesson) -> None:
-    """Load an instructor's tasks if this process does not have them yet. (A forked process has them.)"""
+    """Load an instructor's exercises if this process does not have them yet. (A forked process has them.)"""
     if lesson.home and any(task.op not in OPS for task in lesson.tasks):
         load_lesson(lesson.home)
 
 
 def load_lesson(folder: str | Path) -> Lesson:
-    """Load the tasks in a folder as a Lesson. Raises UserError with file and line for an unusable task."""
+    """Load the exercises in a folder as a Lesson. Raises UserError with file and line for a bad one."""
     home = Path(os.path.realpath(folder))  # a link to itself raises no error here
     number = number_of(home)
     if missing := [name for name in FILES if not os.path.lexists(home / name)]:
@@ -60,7 +60,7 @@ def load_lesson(folder: str | Path) -> Lesson:
     hints(lesson, functions[0])  # raises now, not when a student asks for a hint
     reference = import_file(home / FILES[0], f"tinyllm_task_{version[:12]}")
     if taken := [x for x in functions if x in OPS and getattr(OPS[x], "version", None) != version]:
-        raise UserError(f"{home / FILES[0]}: another op or task is called {taken[0]}; choose another name")
+        raise UserError(f"{home / FILES[0]}: another op or exercise is {taken[0]}; choose another name")
     if all(name in OPS for name in functions):
         return lesson
     try:
@@ -75,17 +75,17 @@ def load_lesson(folder: str | Path) -> Lesson:
 
 
 def helpers(home: Path) -> list[str]:
-    """Return the texts of other Python files in a folder of tasks, which the tasks may import."""
+    """Return the texts of other Python files in a folder of exercises, which the exercises may import."""
     return [read_text(path, 2**20, "utf-8-sig") for path in files_of(home) if path.name not in FILES]
 
 
 def files_of(home: Path) -> list[Path]:
-    """Return the Python files in a folder of tasks, sorted by name."""
+    """Return the Python files in a folder of exercises, sorted by name."""
     return sorted(path for path in home.glob("*.py") if path.is_file())
 
 
 def number_of(folder: Path) -> int:
-    """Return the number in the name of a folder of tasks. Raises UserError if there is no number."""
+    """Return the number in the name of a folder of exercises. Raises UserError if there is no number."""
     number = re.match(r"(\d{1,4})_\w+\Z", folder.name, re.ASCII)
     if not number or int(number[1]) < FIRST:
         raise UserError(f"{folder} should be named as {FIRST}_averages: a number from {FIRST}, and a name")
@@ -101,8 +101,8 @@ def read_reference(text: str, path: Path) -> tuple[list[str], str, str]:
         raise UserError(f"{path}, line {line}: {getattr(error, 'msg', error)}") from None
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"]
     if not functions:
-        raise UserError(f"{path} has no function; each public function there is a task")
-    title = (ast.get_docstring(tree) or "Tasks of your instructor").split("\n")[0].rstrip(".")
+        raise UserError(f"{path} has no function; each public function there is an exercise")
+    title = (ast.get_docstring(tree) or "Exercises of your instructor").split("\n")[0].rstrip(".")
     lines, given = text.splitlines(), [ast.unparse(node) for node in tree.body if may_be_imported(node)]
     parts = [f'"""{title}."""', "\n".join(given)]
     for node in functions:
@@ -186,7 +186,7 @@ def require_usable(name: str, args: tuple, where: str) -> None:
 
 
 def require_mistakes(name: str, path: Path) -> None:
-    """Raise UserError if a task has no mistake, or if a mistake's edit does not fit the reference."""
+    """Raise UserError if an exercise has no mistake, or if a mistake's edit does not fit the reference."""
     if not MISTAKES.get(name):
         raise UserError(f"{path} has no mistake of {name}; one must show that a wrong answer is rejected")
     for said, function in MISTAKES[name]:
@@ -197,7 +197,7 @@ def require_mistakes(name: str, path: Path) -> None:
 
 
 def forget(lesson: Lesson) -> None:
-    """Remove the tasks of a lesson from this process."""
+    """Remove the exercises of a lesson from this process."""
     for task in lesson.tasks:
         for table in (OPS, CASES, BOUNDS, MISTAKES, VARIANTS):
             table.pop(task.name, None)
@@ -206,14 +206,14 @@ def forget(lesson: Lesson) -> None:
 
 
 def example() -> dict[str, str]:
-    """Return a small complete task as {file name: text}, taken from lessons/README.md."""
-    text = read_text(lessons_folder() / "README.md").partition("### Your own tasks\n")[2]
+    """Return a small complete exercise as {file name: text}, taken from lessons/README.md."""
+    text = read_text(lessons_folder() / "README.md").partition("### Your own exercises\n")[2]
     blocks = re.findall(r"^```\w+\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     return dict(zip((*FILES, HINTS), blocks, strict=False))
 
 
 def write_template(folder: str | Path) -> list[Path]:
-    """Write a folder with a small complete task; return its paths. Raises UserError if the folder exists."""
+    """Write a folder with a small complete exercise; return its paths. Raises UserError if it exists."""
     folder = Path(folder)
     if folder.exists():
         raise UserError(f"{folder} is there already")

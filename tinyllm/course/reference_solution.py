@@ -15,7 +15,7 @@ STANDARD = "import math\nimport heapq\nfrom itertools import pairwise\n\nimport 
 
 
 def solved(task: Exercise) -> str:
-    """Return an exercise in which a task is solved with the code of the op and the functions it calls."""
+    """Return an exercise.py that solves an exercise with the code of its op and the functions it calls."""
     return source([OPS[task.op].reference])
 
 

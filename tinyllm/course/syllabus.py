@@ -48,7 +48,7 @@ class Lesson:
 
     @property
     def name(self) -> str:
-        """Return the lesson's name in commands: its number, or the folder of an instructor's own tasks."""
+        """Return the lesson's name in commands: its number, or the folder of an instructor's own."""
         return self.home or str(self.number)
 
     @property

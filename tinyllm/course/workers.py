@@ -32,10 +32,10 @@ from tinyllm.errors import UserError
 LEVELS = ("landlock", "plain")  # the strongest first
 SEND_SECONDS = 60  # by the clock, until a worker has received a request
 ASLEEP = 20  # inspections, 1/4 s apart: 5 s in a worker's life (hostile: a wait without end, for nobody)
-USED_UP = "it and the tasks before it used up the time for a whole submission"
+USED_UP = "it and the exercises before it used up the time for a whole submission"
 MAX_STEPS = 64  # variables of a function that are looked at
 MAX_OUTPUT = 20_000  # bytes of what a student prints (hostile: output without end)
-STATES = {  # kind of error -> state of the task; any other error means failed
+STATES = {  # kind of error -> state of the exercise; any other error means failed
     "NotImplementedError": "not_attempted", "PermissionError": "blocked", "ModuleNotFoundError": "blocked",
 }  # fmt: skip
 WORDS = {"not_attempted": "not attempted", "timed_out": "timed out"}  # state -> its name, if another

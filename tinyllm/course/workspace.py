@@ -22,7 +22,7 @@ MARK, PLACES = ".tinyllm", "places.json"
 COPIED = ("lesson.py", "exercise.py")
 CODE = (".py", ".c", ".h")  # the files of an exercise, all in one folder
 MAX_FILE, MAX_FILES = 2**21, 200  # bytes, files
-FIELDS = {"state": str, "held": int, "hints": int, "solution": bool}  # of a task in progress.json
+FIELDS = {"state": str, "held": int, "hints": int, "solution": bool}  # of an exercise in progress.json
 
 
 def find_workspace(start: str | Path = ".") -> Path:
@@ -73,7 +73,7 @@ def exercise_path(lesson: Lesson, workspace: Path, file: str | Path | None = Non
         return path
     if path.name != lesson.exercise:
         raise UserError(f"{short_path(path)} is no {lesson.exercise}, which lesson {lesson.number} is about")
-    return path.with_name("exercise.py")  # for a task in C only the folder matters
+    return path.with_name("exercise.py")  # for an exercise in C only the folder matters
 
 
 def versions(folder: Path) -> dict[str, int]:
@@ -116,7 +116,7 @@ def lay_out(files: dict[str, bytes], folder: Path, name: str = "exercise.py") ->
 
 
 def hints(lesson: Lesson, task: str) -> list[str]:
-    """Return the hints of a task, from a small hint to almost the answer."""
+    """Return the hints of an exercise, from a small hint to almost the answer."""
     path = lesson.path / "hints.toml"
     return read_toml(path, {str: [str]}).get(task, []) if path.is_file() else []
 
@@ -142,7 +142,7 @@ def _places(workspace):
 
 
 class StudentProgress:
-    """A student's progress: the state of each task, properties that hold, hints and solutions seen.
+    """A student's progress: the state of each exercise, properties that hold, hints and solutions seen.
 
     A damaged file counts as empty. Then `problem` says so, and `save` renames the file first.
     """
@@ -164,7 +164,7 @@ class StudentProgress:
         return self.path.with_name("progress.damaged")
 
     def task(self, lesson: Lesson, name: str) -> dict[str, Any]:
-        """Return the record of a task. The caller may change this dict, and `save` writes it."""
+        """Return the record of an exercise. The caller may change this dict, and `save` writes it."""
         return self.tasks.setdefault(f"{lesson.number}/{name}", {})
 
     def save(self) -> None:
@@ -183,14 +183,14 @@ class StudentProgress:
             raise UserError(f"cannot keep your progress in {place}: {error.strerror}") from None
 
     def state(self, lesson: Lesson) -> tuple[str, int]:
-        """Return a lesson's state ("done", "started" or "") and the number of passed tasks."""
+        """Return a lesson's state ("done", "started" or "") and the number of passed exercises."""
         passed = sum(self.task(lesson, task.name).get("state") == "passed" for task in lesson.tasks)
         here = (self.path.parent.parent / lesson.folder).is_dir()
         return ("done" if passed == len(lesson.tasks) else "started" if here else "", passed)
 
 
 def passed_ops(lesson: Lesson, workspace: Path) -> set[str]:
-    """Return the ops of a lesson whose tasks have passed `tinyllm check` in a workspace."""
+    """Return the ops of a lesson whose exercises have passed `tinyllm check` in a workspace."""
     progress = StudentProgress(workspace)
     ops = [task.name for task in lesson.tasks if task.kind == "op"]
     return {name for name in ops if progress.task(lesson, name).get("state") == "passed"}

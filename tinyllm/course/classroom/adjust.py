@@ -84,7 +84,7 @@ def student_key(row: SheetRow) -> str:
 
 
 def once(found: dict, place: Any, row: SheetRow) -> None:
-    """Raise UserError if `found` already has `place`, such as a student, or (student, lesson, task)."""
+    """Raise UserError if `found` already has `place`, such as a student, or (student, lesson, exercise)."""
     if place in found:
         depth = 1 if isinstance(place, str) else len(place)
         about = " and this ".join(("student", "lesson", "task")[:depth])
@@ -92,7 +92,7 @@ def once(found: dict, place: Any, row: SheetRow) -> None:
 
 
 def find_task(course: Course, row: SheetRow) -> tuple[Part, str]:
-    """Return the lesson and the name of the task that a row names as "softmax" or "4/softmax"."""
+    """Return the lesson and the name of the exercise that a row names as "softmax" or "4/softmax"."""
     number, _, name = row.cells["task"].rpartition("/")
     found = [part for part in course.parts
              if name in part.points and number in ("", str(part.lesson.number))]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Read `course.toml`: the lessons and tasks that count, their points and due dates, and the secret seed.
+"""Read `course.toml`: the lessons and exercises that count, their points and due dates, and the secret seed.
 
 The seed determines the hidden inputs, so a release for students does not contain this file.
 """
@@ -25,14 +25,15 @@ HEAD = """# A course: what counts, for how many points, and until when.
 #            seed knows them
 # variants   how many different sets of hidden inputs there are; each student
 #            always meets the same one
-# partial    whether a task that is right on ordinary input earns the share of
-#            "correct ..." that hold
+# partial    whether an exercise that is right on ordinary input earns the
+#            share of "correct ..." that hold
 # points_per_late_day   what each day begun after `due` costs
 # due        a date, or a time such as 2026-10-01T23:59. Only the system that
 #            collected a submission knows when it came: `course grade` reads
 #            that from received.csv beside this file and counts late days
-# folder     of your own tasks, instead of a number: `tinyllm course task new`
-# points     of each task; leave out the tasks that do not count
+# folder     of exercises of your own, instead of a number: see
+#            `tinyllm course task new`
+# points     of each exercise; leave out the exercises that do not count
 
 title = "A course on language models"
 seed = {seed}
@@ -44,7 +45,7 @@ points_per_late_day = 0
 
 @dataclass(frozen=True)
 class Part:
-    """A lesson of a course, with the points of each task and the due date."""
+    """A lesson of a course, with the points of each exercise and the due date."""
 
     lesson: Lesson
     points: dict[str, float]
@@ -85,7 +86,7 @@ def _digest(text):
 
 
 def new_course() -> str:
-    """Return the text of a course file with every lesson, a point for each task, and a fresh seed."""
+    """Return the text of a course file with every lesson, a point for each exercise, and a fresh seed."""
     lines = [HEAD.format(seed=new_seed())]
     for lesson in syllabus():
         points = "".join(f"{task.name} = 1\n" for task in lesson.tasks)
@@ -99,7 +100,7 @@ def new_seed() -> int:
 
 
 def whole_course() -> Course:
-    """Return the course that is used without a file: every lesson, a point for each task, and no seed."""
+    """Return the course that is used without a file: every lesson, a point for each exercise, and no seed."""
     parts = (Part(lesson, {task.name: 1 for task in lesson.tasks}) for lesson in syllabus())
     return Course("tinyllm", None, 1, False, tuple(parts))
 
@@ -125,7 +126,7 @@ def _course(data, here):
     parts = sorted((_part(here, **fields) for fields in lessons), key=lambda part: part.lesson.number)
     for one, other in itertools.pairwise(parts):
         if one.lesson.number == other.lesson.number:
-            raise UserError(f"it names lesson {one.lesson.number} twice; put its tasks into one [[lesson]]")
+            raise UserError(f"it names lesson {one.lesson.number} twice; put all into one [[lesson]]")
     if not 1 <= found["variants"] <= MOST:
         raise UserError(f"variants must be from 1 to {MOST:,}, not {found['variants']}")
     if found["seed"] < 0:
@@ -151,7 +152,7 @@ def _fields(where, given, **defaults):
 def _part(here, number=None, folder=None, points=None, due="", **more):
     _fields("a lesson", more, number=0, folder="", due="", points={})  # `more` are unknown settings
     if (number is None) == (folder is None) or not isinstance(folder or "", str):
-        raise UserError('a [[lesson]] needs a number, such as number = 4, or the folder of your own tasks')
+        raise UserError('a [[lesson]] needs a number, such as number = 4, or a folder of your own exercises')
     lesson = find_lesson(number) if folder is None else load_lesson(here / folder)
     points = {task.name: 1 for task in lesson.tasks} if points is None else points
     if not isinstance(points, dict) or not points:

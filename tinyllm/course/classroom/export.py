@@ -153,13 +153,13 @@ def classroom50(course: Course, out: str | Path, path: str | Path, package: str 
 
 
 def nbgrader(course: Course, out: str | Path, path: str | Path, package: str | Path | None) -> str | None:
-    """Write `source/` with a notebook for each lesson: its stubs, and a checking cell for each task.
+    """Write `source/` with a notebook for each lesson: its stubs, and a checking cell for each exercise.
 
     Returns a sentence about lessons that are left out, or None.
     """
     parts = [part for part in course.parts if notebook_tasks(part)]
     if not parts:
-        raise UserError("no task of this course can be graded in a notebook")
+        raise UserError("no exercise of this course can be graded in a notebook")
     for part in parts:
         cells = list(notebook_cells(part, stubs(part.lesson.starter, part.lesson.path / "exercise.py")))
         notebook = {"cells": cells, "metadata": KERNEL, "nbformat": 4, "nbformat_minor": 5}
@@ -175,12 +175,12 @@ KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name
 
 
 def notebook_tasks(part: Part) -> list[str]:
-    """Return the names of the tasks in a lesson that can be checked in a notebook."""
+    """Return the names of the exercises in a lesson that can be checked in a notebook."""
     return [name for name in part.points if part.lesson.task(name).kind == "op" and not part.lesson.home]
 
 
 def notebook_cells(part: Part, text: str) -> Iterator[dict[str, Any]]:
-    """Yield the cells of a notebook: the exercise to fill in, then for each task a cell that gives points."""
+    """Yield the cells of a notebook: the stubs, then for each exercise a cell that gives points."""
     number = part.lesson.number
     intro = f"# {number}. {part.lesson.title}\n\nFill in the functions. The cells below check them."
     yield _cell("markdown", f"lesson-{number}", intro)
@@ -251,7 +251,7 @@ JUNIT = {"passed": "", "failed": "failures", "not_attempted": "skipped"}  # ever
 
 
 def junit(results: dict[str, Any], out: str | Path) -> None:
-    """Write results as JUnit XML: a test suite for each student, a test case for each task."""
+    """Write results as JUnit XML: a test suite for each student, a test case for each exercise."""
     root = ElementTree.Element("testsuites", name=results["course"])
     for record in results["submissions"]:
         states = [task["state"] for lesson in record["lessons"] for task in lesson["tasks"]]

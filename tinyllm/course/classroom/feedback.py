@@ -17,7 +17,7 @@ from tinyllm.report.tokens import plain
 
 Files = dict[tuple[str, str], bytes]  # (folder of a lesson, name) -> content
 UNPARSED = ("SyntaxError", "IndentationError", "TabError")
-READ = 2**18  # bytes of a file that a page may show: it is read once for each task
+READ = 2**18  # bytes of a file that a page may show: it is read once for each exercise
 AROUND, MOST_LINES, WIDEST = 4, 300, 200  # lines before and after an error; lines shown; letters of a line
 
 
@@ -31,14 +31,14 @@ def feedback_name(student: str) -> str:
 
 
 def headline(task: dict[str, Any]) -> str:
-    """Describe the state of a task in a few words."""
+    """Describe the state of an exercise in a few words."""
     word = WORDS.get(task["state"], task["state"])
     tried = task["properties"] and task["state"] in ("passed", "failed")
     return f"{word}, {task['properties_held']} of {task['properties']} properties hold" if tried else word
 
 
 def remarks(task: dict[str, Any]) -> Iterator[str]:
-    """Yield remarks on a task: message, mistake, failing input, hint, and points set by the instructor.
+    """Yield remarks on an exercise: message, mistake, failing input, hint, and points set by the instructor.
 
     The failing input has a line for each argument; every other remark is one line.
     """
@@ -64,7 +64,7 @@ def remarks(task: dict[str, Any]) -> Iterator[str]:
 
 
 def remark_lines(task: dict[str, Any]) -> list[str]:
-    """Return the remarks about a task as indented lines of plain text."""
+    """Return the remarks about an exercise as indented lines of plain text."""
     return [f"  {line}" for text in remarks(task) for line in text.split("\n")]
 
 
@@ -88,11 +88,11 @@ def feedback(course: Course, record: dict[str, Any], files: Files) -> str:
 
 
 def overview(record: dict[str, Any]) -> Html:
-    """Return a student's points, tasks and late days as a row of large figures."""
+    """Return a student's points, exercises and late days as a row of large figures."""
     tasks = [task for lesson in record["lessons"] for task in lesson["tasks"]]
     passed = sum(task["state"] == "passed" for task in tasks)
     facts = [("points", number(record["points"]), f"of {number(record['of'])}"),
-             ("tasks passed", str(passed), f"of {len(tasks)}")]  # fmt: skip
+             ("exercises passed", str(passed), f"of {len(tasks)}")]  # fmt: skip
     if late := sum(lesson.get("late_days", 0) for lesson in record["lessons"]):
         taken = sum(lesson.get("deducted", 0) for lesson in record["lessons"])
         facts.append(("late days", str(late), f"{number(taken)} deducted"))
@@ -100,7 +100,7 @@ def overview(record: dict[str, Any]) -> Html:
 
 
 def broken_file(lesson: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the first task of a lesson whose file is not valid Python, or None if the file is valid."""
+    """Return the first exercise of a lesson whose file is not valid Python, or None if the file is valid."""
     return next((task for task in lesson["tasks"]
                  if task["state"] == "blocked" and task["message"].startswith(UNPARSED)), None)  # fmt: skip
 
@@ -118,7 +118,7 @@ def unparsed(part: Part, lesson: dict[str, Any], files: Files) -> Html | None:
 
 
 def lesson_section(part: Part, lesson: dict[str, Any], files: Files) -> Html:
-    """Return a section about a lesson: for each task the findings and the student's code."""
+    """Return a section about a lesson: for each exercise the findings and the student's code."""
     broken = broken_file(lesson)
     parts: list[Html | None] = [tag("h2", f"Lesson {part.lesson.number}: {part.lesson.title}")]
     if lesson.get("late_days"):
@@ -135,7 +135,7 @@ def lesson_section(part: Part, lesson: dict[str, Any], files: Files) -> Html:
             found = code(text, shown, task["line"] if task["state"] == "failed" else None)
             parts.append(found if task["state"] == "failed" else details("your code", found))
     wrong = any(task["state"] not in ("passed", "not_attempted") for task in lesson["tasks"])
-    if wrong and broken is None and not part.lesson.home:  # students do not have the folder of own tasks
+    if wrong and broken is None and not part.lesson.home:  # students do not have the folder of own exercises
         check = tag("code", f"tinyllm check {part.lesson.number}")
         parts.append(tag("p", check, " tries your file on your own machine, and looks for a smaller input.",
                          class_="note"))  # fmt: skip
@@ -154,10 +154,10 @@ def around(lines: list[str], line: int) -> range:
 
 
 def excerpt(part: Part, task: dict[str, Any], files: Files) -> tuple[list[str], list[int]]:
-    """Return all lines of a task's file, and the numbers of the lines to show.
+    """Return all lines of an exercise's file, and the numbers of the lines to show.
 
-    The lines to show are the task's function, and the lines near the error if it is elsewhere. A file without
-    the function is shown whole.
+    The lines to show are the exercise's function, and the lines near the error if it is elsewhere. A file
+    without the function is shown whole.
     """
     kind = part.lesson.task(task["task"]).kind
     lines = source(files, part, "exercise.c" if kind == "c" else "exercise.py")

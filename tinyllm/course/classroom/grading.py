@@ -1,10 +1,10 @@
-"""Grade one submission: judge each task in workers, and compute the points.
+"""Grade one submission: judge each exercise in workers, and compute the points.
 
 The result is a plain record that depends only on the submission, the course and the library: code has a limit
 of processor time, where the system counts it (see `workers`), and searches have a limit of steps. Processor
 time is also limited for the whole submission, including the time of this process. When this is used up, the
-tasks that were judged keep their verdicts, and the other tasks are timed out. A much longer limit in real
-time catches code that only waits and is not recognised as asleep.
+exercises that were judged keep their verdicts, and the others are timed out. A much longer limit in real time
+catches code that only waits and is not recognised as asleep.
 """
 
 import contextlib
@@ -71,13 +71,13 @@ def as_grades(submission: Submission, course: Course, level: str, problem: str,
 
 def grade_lesson(submission: Submission, course: Course, part: Part, launcher: Launcher, folder: Path,
                  end: float) -> list[Verdict]:
-    """Judge the tasks of a lesson. No task is begun after the time `end`, given by the monotonic clock."""
+    """Judge the exercises of a lesson. None is begun after the time `end`, given by the monotonic clock."""
     here = folder / part.lesson.folder
     here.mkdir()
     files = submission.files.items()
     code = lay_out({file: data for (name, file), data in files if name == part.lesson.folder}, here)
 
-    def judge(task, start, folder):  # if the judge itself fails, the other tasks are still judged
+    def judge(task, start, folder):  # if the judge itself fails, the other exercises are still judged
         if launcher.is_used_up() or time.monotonic() > end:
             titles = tuple(properties(task.op)) if task.kind == "op" else ()
             return Verdict(task.name, "timed_out", broken=titles, message=USED_UP)
@@ -92,7 +92,7 @@ def grade_lesson(submission: Submission, course: Course, part: Part, launcher: L
 
 
 def scored(part: Part, verdict: Verdict, partial: bool) -> dict[str, Any]:
-    """Return a verdict as a record with its points; with `partial`, failed tasks may earn a share."""
+    """Return a verdict as a record with its points; with `partial`, failed exercises may earn a share."""
     of, share = part.points[verdict.task], float(verdict.state == "passed")
     if partial and verdict.state == "failed" and not {ORDINARY, ORDINARY_INPUT} & {*verdict.broken}:
         right = [title for title in (*verdict.held, *verdict.broken) if title.startswith(RIGHT)]

@@ -15,7 +15,7 @@ from tinyllm.course.workers import Launcher, best_level
 
 
 def check_cell(number: int, name: str, history: list[str]) -> None:
-    """Judge a task on the code of the cells run so far. Raises AssertionError with the verdict on failure."""
+    """Judge an exercise on the code of the cells run so far. Raises AssertionError with a bad verdict."""
     lesson = find_lesson(number)
     task = lesson.task(name)
     with tempfile.TemporaryDirectory() as folder, Launcher(best_level()) as launcher:

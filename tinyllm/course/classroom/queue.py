@@ -155,7 +155,7 @@ def read(path: Path, kind: Any = RECORD) -> Any:
 def is_final(record: dict[str, Any] | None) -> bool:
     """Return True if grading again cannot change a record.
 
-    Not final: a task ran out of time, perhaps on a busy machine, or a compiler or a module was missing.
+    Not final: an exercise ran out of time, perhaps on a busy machine, or a compiler or a module was missing.
     """
     if record is None:
         return False

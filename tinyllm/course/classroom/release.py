@@ -2,8 +2,8 @@
 
 An instructor may keep a solved copy of the lessons: code between `# BEGIN SOLUTION` and `# END SOLUTION` is
 replaced by `raise NotImplementedError`. A misspelled marker is an error. Then all texts are scanned: stubs
-must be empty, and no line of the library's code for a task may occur in an exercise, or in the text of a
-lesson up to the task's own lesson.
+must be empty, and no line of the library's code for an exercise may occur in a stub, or in the text of a
+lesson up to the exercise's own lesson.
 """
 
 import ast
@@ -85,7 +85,7 @@ def stubs(text: str, path: Path) -> str:
 
 
 def require_stubs(part: Part, folder: Path, texts: dict[tuple[str, str], str]) -> None:
-    """Raise UserError if a task's function is not a stub. texts: {(lesson's folder, file name): text}."""
+    """Raise UserError if an exercise is not a stub. texts: {(lesson's folder, file name): text}."""
     path, c_text = folder / "exercise.py", texts.get((part.lesson.folder, "exercise.c"), "")
     try:
         tree = ast.parse(texts[part.lesson.folder, "exercise.py"])
@@ -100,7 +100,7 @@ def require_stubs(part: Part, folder: Path, texts: dict[tuple[str, str], str]) -
             raise UserError(f"{path}:{line}: students bring the functions of {task.name}; take them out")
         if task.kind in ("op", "tests"):
             if task.name not in functions:
-                raise UserError(f"{path} has no function {task.name}, which is a task")
+                raise UserError(f"{path} has no function {task.name}, which is an exercise")
             if not is_stub(functions[task.name]):
                 where = f"{path}:{functions[task.name].lineno}"
                 raise UserError(f"{where}: {task.name} is more than a stub; mark its body with {BEGIN!r}")

@@ -65,7 +65,7 @@ def read_results(out: str | Path) -> dict[str, Any]:
                 for task in lesson["tasks"]:
                     too_many = task["points"] > task["of"] and "override" not in task  # instructors may
                     if too_many or task["properties_held"] > task["properties"]:
-                        raise UserError(f"{path} gives more than there is for the task {task['task'][:60]!r}")
+                        raise UserError(f"{path} gives more than there is for {task['task'][:60]!r}")
         names = [record["student"] for record in results["submissions"]]
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise UserError(f"{path} holds the student {twice[0][:60]!r} twice")
@@ -75,7 +75,7 @@ def read_results(out: str | Path) -> dict[str, Any]:
 
 
 def tables(records: list[dict[str, Any]]) -> list[str]:
-    """Return grades.csv, with a column for each lesson, and tasks.csv, with a column for each task."""
+    """Return grades.csv, with a column for each lesson, and tasks.csv, with a column for each exercise."""
     heads = dict.fromkeys(name for record in records for name in record.get("roster", ()))
     late = any("late_days" in lesson for record in records for lesson in record["lessons"])
     grades, tasks = [], []
@@ -109,7 +109,7 @@ def by_hand(record: dict[str, Any]) -> str:
 
 
 def summary(results: dict[str, Any]) -> dict[str, Any]:
-    """Summarise a grading as a dict: states of tasks, common mistakes, who looked at solutions."""
+    """Summarise a grading as a dict: states of exercises, common mistakes, who looked at solutions."""
     graded = [record for record in results["submissions"] if not record["problem"]]
     tasks: dict[tuple[int, str], Counter] = {}
     bugs: Counter = Counter()

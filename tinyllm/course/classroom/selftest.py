@@ -33,11 +33,11 @@ from tinyllm.testing.relations import specs_only
 
 @dataclass(frozen=True)
 class Row:
-    """The results of the self-test for one task.
+    """The results of the self-test for one exercise.
 
     rejected: pairs (sentence of a mistake, the property that rejected it as intended, or None).
     wrongly: right answers that were rejected, with the reason.
-    blocked: why the task cannot be tried here, or "".
+    blocked: why the exercise cannot be tried here, or "".
     """
 
     lesson: int
@@ -61,7 +61,7 @@ class Row:
 
     @property
     def good(self) -> bool:
-        """Return True if every answer was judged as intended; False for a blocked task."""
+        """Return True if every answer was judged as intended; False for a blocked exercise."""
         whole = self.killed == len(self.rejected) > 0 and self.accepted == self.variants
         return self.reference == 1 and self.starter == 0 and whole
 
@@ -89,7 +89,7 @@ class Here:
 
 
 def run_selftest(course: Course, level: str, step: Callable[[Row], Any] = lambda row: None) -> list[Row]:
-    """Test the grader on every task of a course; several tasks run at once, each in its own process.
+    """Test the grader on every exercise of a course; several exercises run at once, each in its own process.
 
     step(row) is called with each row, in the order of the course.
     """
@@ -105,7 +105,7 @@ def run_selftest(course: Course, level: str, step: Callable[[Row], Any] = lambda
 
 
 def try_task(lesson: Lesson, task: Exercise, level: str) -> Row:
-    """Test the grader on one task."""
+    """Test the grader on one exercise."""
     ensure(lesson)
     specs = contextlib.nullcontext() if task.kind == "run" else specs_only()  # training runs on the kernels
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Launcher(level) as launcher, specs:
@@ -132,7 +132,7 @@ def try_task(lesson: Lesson, task: Exercise, level: str) -> Row:
 
 
 class AnswerJudge:
-    """A judge that treats answers to a task like the work of a student."""
+    """A judge that treats answers to an exercise like the work of a student."""
 
     def __init__(self, lesson, task, launcher, folder):
         self.lesson, self.task, self.launcher, self.folder = lesson, task, launcher, folder
