@@ -16,6 +16,7 @@ from tinyllm.cli import main
 from tinyllm.errors import UserError
 from tinyllm.runs import Run, open_model
 from tinyllm.runs.pace import seconds_per_step
+from tinyllm.runs.setup import reopen
 
 LORA = {"lora.rank": 2, "lora.alpha": 8.0, "lora.where": "c_attn,mlp.c_proj", "train.lr": 0.02}
 GREEDY = {"max_tokens": 8, "sampling": tl.Sampling(temperature=0)}
@@ -52,6 +53,27 @@ def test_killed_anywhere_it_ends_with_the_same_bits(tmp_path_factory, whole, tex
         training = resumed_training(folder)
     list(training)
     assert outcome(folder) == outcome(tuned)
+
+
+@pytest.mark.parametrize("kind", ["whole", "tuned"])
+def test_resuming_reads_a_checkpoint_into_the_model_that_is_there(tmp_path, request, kind):
+    run = Run(shutil.copytree(request.getfixturevalue(kind), tmp_path / "run"))
+    setup = reopen(run, run.read().config)
+    truth = {name: array.copy() for name, array in setup.model.state_dict().items()}
+    for p in setup.model.parameters(trainable=True):
+        p.data = np.zeros_like(p.data)
+    setup.train(run, resume=True)
+    assert all(np.array_equal(array, truth[name]) for name, array in setup.model.state_dict().items())
+
+
+def test_a_base_that_changes_during_a_training_is_noticed(tmp_path, whole, text):
+    shutil.copytree(whole, tmp_path / "base")
+    run, setup = begun(tmp_path / "run", tmp_path / "base", text, **LORA)
+    file = Run(tmp_path / "base").find_checkpoint() / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"\x07")
+    list(setup.train(run))
+    with pytest.raises(UserError, match="SHA-256"):
+        open_model(run.folder)
 
 
 def test_the_speed_is_measured_with_the_adapters(tmp_path, whole, text):
