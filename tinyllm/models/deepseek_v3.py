@@ -18,7 +18,7 @@ from tinyllm.config import fill_in, setting
 from tinyllm.errors import UserError
 from tinyllm.models.llama import PRESETS, Llama, LlamaBlock, LlamaConfig
 from tinyllm.models.sizes import SIZE
-from tinyllm.nn.attention import Angles, yarn_growth
+from tinyllm.nn.attention import Angles, Past, yarn_growth
 from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.ops import balance_bias
 from tinyllm.ops.experts import expert_counts
@@ -99,8 +99,7 @@ class LatentAttention(nn.Attention):
         q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x))) if short else self.q_proj(x)
         return q.reshape(*x.shape[:2], self.heads, -1)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None,
-                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+    def __call__(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         B, T, _ = x.shape
         q, joint = self.queries(x), self.kv_a_proj_with_mqa(x).reshape(B, T, 1, -1)
         weight = self.kv_b_proj.weight.reshape(self.latent, self.heads, -1).transpose(1, 0, 2)

@@ -15,7 +15,7 @@ from tinyllm.models.gpt_neox import PRESETS, NeoXMLP
 from tinyllm.models.layout import Layout
 from tinyllm.models.llama import Llama
 from tinyllm.models.sizes import HIDDEN, TIED, RotarySizes
-from tinyllm.nn.attention import Angles
+from tinyllm.nn.attention import Angles, Past
 from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
 
@@ -55,8 +55,7 @@ class MultiQueryAttention(nn.Attention):
         self.query_key_value = nn.Linear(config.width, rows * self.head_width, config.bias)
         self.dense = nn.Linear(config.width, config.width, config.bias)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None,
-                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+    def __call__(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         B, T, _ = x.shape
         H, K = self.heads, self.kv_heads
         heads = self.query_key_value(x)
@@ -77,8 +76,7 @@ class FalconBlock(nn.Module):
         self.self_attention = MultiQueryAttention(config)
         self.mlp = NeoXMLP(config.width, config.hidden, config.bias)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None,
-                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+    def __call__(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         normed = self.input_layernorm(x)
         return x + self.self_attention(normed, angles, cache, seen) + self.mlp(normed)
 

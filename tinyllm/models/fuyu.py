@@ -25,7 +25,7 @@ from tinyllm.models.layout import Layout
 from tinyllm.models.llama import LlamaBody
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import HIDDEN, SIZE, THETA, WITH_HIDDEN, RotarySizes
-from tinyllm.nn.attention import Angles
+from tinyllm.nn.attention import Angles, Past
 from tinyllm.nn.decoder import Cache, positions_of
 from tinyllm.nn.language_model import check_tokens
 from tinyllm.nn.seen import EVERYTHING, Seen
@@ -68,8 +68,7 @@ class FuyuAttention(NeoXAttention):
         self.q_layernorm = nn.LayerNorm(self.head_width, eps=config.eps)
         self.k_layernorm = nn.LayerNorm(self.head_width, eps=config.eps)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None,
-                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+    def __call__(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         B, T, _ = x.shape
         q, k, v = F.split(self.query_key_value(x).reshape(B, T, self.heads, 3 * self.head_width), 3)
         return self.dense(self.mix(self.q_layernorm(q), self.k_layernorm(k), v, cache, angles, seen))
@@ -92,8 +91,7 @@ class FuyuBlock(nn.Module):
         self.post_attention_layernorm = nn.LayerNorm(config.width, eps=config.eps)
         self.mlp = FuyuMLP(config.width, config.hidden)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None,
-                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+    def __call__(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), angles, cache, seen)
         return x + self.mlp(self.post_attention_layernorm(x))
 

@@ -17,7 +17,7 @@ from tinyllm.errors import UserError
 from tinyllm.models.layout import Layout
 from tinyllm.models.llama import Llama
 from tinyllm.models.sizes import HIDDEN, TIED, WITH_HIDDEN, RotarySizes
-from tinyllm.nn.attention import Angles
+from tinyllm.nn.attention import Angles, Past
 from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
 
@@ -58,8 +58,7 @@ class NeoXAttention(nn.Attention):
         self.query_key_value = nn.Linear(config.width, 3 * config.width)
         self.dense = nn.Linear(config.width, config.width)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None,
-                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+    def __call__(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         B, T, _ = x.shape
         q, k, v = F.split(self.query_key_value(x).reshape(B, T, self.heads, 3 * self.head_width), 3)
         return self.dense(self.mix(q, k, v, cache, angles, seen))
@@ -86,8 +85,7 @@ class NeoXBlock(nn.Module):
         self.attention = NeoXAttention(config)
         self.mlp = NeoXMLP(config.width, config.hidden)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None,
-                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+    def __call__(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         after = x + self.attention(self.input_layernorm(x), angles, cache, seen)
         return after + self.mlp(self.post_attention_layernorm(x if self.parallel else after))
 

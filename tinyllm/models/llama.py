@@ -18,7 +18,7 @@ from tinyllm.errors import UserError, instead
 from tinyllm.models.layout import Layout
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import HIDDEN, OTHERS, SIZE, TIED, RotarySizes
-from tinyllm.nn.attention import Angles
+from tinyllm.nn.attention import Angles, Past
 from tinyllm.nn.decoder import Cache
 from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
@@ -112,8 +112,7 @@ class LlamaBlock(nn.Module):
         """Make the feed-forward part of a block. Families with another kind override this method."""
         return nn.GatedMLP(config.width, config.hidden, config.mlp_bias)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: nn.KVCache | None = None,
-                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+    def __call__(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), angles if self.rotates else None, cache, seen)
         return x + self.mlp(self.post_attention_layernorm(x))
 

@@ -14,6 +14,7 @@ from tinyllm.ops.mask import key_ranges
 from tinyllm.tensor import Tensor
 
 Angles = tuple[np.ndarray, np.ndarray]  # cosines and sines, from `Rope`
+Past = KVCache | None  # the keys and values of earlier positions in one layer, if they are kept
 MSCALES = ("mscale", "mscale_all_dim")  # DeepSeek's: see `yarn_growth`
 
 
@@ -115,7 +116,7 @@ class Attention(Module):
         self.window = window  # how many keys a query sees, counted back from its own; None means all
         self.drop = Dropout(dropout)
 
-    def mix(self, q: Tensor, k: Tensor, v: Tensor, cache: KVCache | None = None,
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, cache: Past = None,
             angles: Angles | None = None, seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
         """Average the values for each query: q (B, T, H * D), k, v (B, T, K * D) -> (B, T, H * D).
 
@@ -154,7 +155,7 @@ class SelfAttention(Attention):
         self.c_attn = Linear(width, 3 * width, bias)
         self.c_proj = Linear(width, width, bias)
 
-    def __call__(self, x: Tensor, cache: KVCache | None = None, seen: Seen = EVERYTHING) -> Tensor:
+    def __call__(self, x: Tensor, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         q, k, v = F.split(self.c_attn(x), 3)
         return self.c_proj(self.mix(q, k, v, cache, None, seen))
 
@@ -179,7 +180,7 @@ class GroupedAttention(Attention):
         self.q_norm = None if norm_eps is None else RMSNorm(self.head_width, norm_eps)
         self.k_norm = None if norm_eps is None else RMSNorm(self.head_width, norm_eps)
 
-    def __call__(self, x: Tensor, angles: Angles | None, cache: KVCache | None = None,
+    def __call__(self, x: Tensor, angles: Angles | None, cache: Past = None,
                  seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
         q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
         if self.q_norm and self.k_norm:
