@@ -48,8 +48,7 @@ def answers(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *
     items, asked = list(items), []
     engine = Engine(opened.model, opened.tokenizer)
     stop = [*opened.stops, *([] if any(opened.frame) else [task.end])]
-    given: dict[str, Any] = {"sampling": Sampling(temperature=0), "stop": stop, "seed": seed}
-    given["overflow"] = "stop"
+    given = {"sampling": Sampling(temperature=0), "stop": stop, "seed": seed, "overflow": "stop"}
     for i, prompt in enumerate(prompts(opened, task, items, shots, seed, first)):
         given["max_tokens"] = 2 * len(_spelt(opened.tokenizer, items[i].answer)) + SPARE
         for sample in range(n * (first + i), n * (first + i + 1)):
@@ -138,6 +137,8 @@ def _laid_out(opened, item, prompt, options):
     if item.suffix:
         ids = middle_prompt(model, tokenizer, prompt, item.suffix, options["max_tokens"], suffix_first=True)
         return options | {"prompt": ids, "stop": [markers_of(tokenizer)[-1]]}
+    if item.picture is not None and not model.picture_marks:
+        raise UserError(f"a {type(model).__name__} sees no pictures: ask it about something else")
     if item.picture is not None:
         cache, ids = model.read(item.picture[None]), [*model.picture_marks, *tokenizer.encode(prompt)]
         return options | {"prompt": ids, "cache": cache}
