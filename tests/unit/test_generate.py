@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tiny_gpt import shaken
 
 from tinyllm import ops
+from tinyllm.decode import slots
 from tinyllm.decode.engine import Engine
 from tinyllm.decode.generate import generate, stream
 from tinyllm.decode.sampling import Sampling
@@ -45,6 +46,8 @@ def plain_loop(model, ask):
         with no_grad():
             logits = model([window]).data[0, -1]
         rows.append(logits)
+        if ask.bias:
+            logits = logits + np.array([ask.bias.get(i, 0) for i in range(V)], logits.dtype)
         if ask.mask:
             logits = np.where(ask.mask(ids), logits, -np.inf).astype(logits.dtype)
         logits = ops.repetition_penalty(logits, np.array(ids), s.repetition_penalty)
@@ -73,7 +76,10 @@ class Ask(NamedTuple):
     seed: int
     sample: int
     mask: Callable | None
+    bias: dict | None
+    options: dict  # of log-probabilities
     after: int
+    cancelled: int | None  # after so many steps of its own
 
 
 def unlike_the_last(ids):
@@ -97,7 +103,10 @@ asks = st.builds(
     seed=st.integers(0, 9),
     sample=st.integers(0, 2),
     mask=st.sampled_from([None, None, unlike_the_last]),
+    bias=st.sampled_from([None, {3: 2.0, 5: -9.0}]),
+    options=st.sampled_from([{}, {"logprobs": True}, {"logprobs": True, "top_logprobs": 3, "echo": True}]),
     after=st.integers(0, 9),
+    cancelled=st.sampled_from([None, None, None, 0, 1, 4]),
 )
 settings_of_engines = st.fixed_dictionaries({
     "batch": st.sampled_from([1, 2, 256]), "prefill_budget": st.sampled_from([4096, 1, 3, 10]),
@@ -112,12 +121,15 @@ def run_engine(engine, asks):
         for i in [i for i in waiting if asks[i].after <= count]:
             a = asks[i]
             sequences[i] = engine.add(a.prompt, a.sampling, max_tokens=a.max_tokens, stop=a.stop, seed=a.seed,
-                                      sample=a.sample, mask=a.mask, logprobs=True)  # fmt: skip
+                                      sample=a.sample, mask=a.mask, bias=a.bias, **a.options)  # fmt: skip
             waiting.remove(i)
         back = {s.index: i for i, s in sequences.items()}
         for step in engine.step():
             logits[back[step.index]].append(step.logits)
         count += 1
+        for i, s in sequences.items():
+            if asks[i].cancelled is not None and count > asks[i].after + asks[i].cancelled:
+                engine.cancel(s)
     return [sequences[i] for i in range(len(asks))], logits
 
 
@@ -129,11 +141,66 @@ def test_company_cache_chunks_and_time_of_arrival_change_nothing(backend, asks, 
         sequences, logits = run_engine(Engine(model, **how), asks)
         for ask, s, mine in zip(asks, sequences, logits, strict=True):
             tokens, true = plain_loop(model, ask)
+            if s.finish == "cancelled":
+                tokens, true = tokens[: len(s.tokens)], true[: len(s.tokens)]
             assert s.tokens == tokens
-            assert s.finish == ("stop" if tokens and tokens[-1] in ask.stop else "length")
+            if s.finish != "cancelled":
+                assert s.finish == ("stop" if tokens and tokens[-1] in ask.stop else "length")
             np.testing.assert_allclose(mine, true, rtol=0 if backend == "compiled" else 1e-9)
-            log_p = [ops.log_softmax(row)[token] for row, token in zip(mine, tokens, strict=True)]
-            np.testing.assert_allclose(s.logprobs, log_p, rtol=1e-5, atol=1e-6)
+            check_scores(model, ask, s, tokens, mine)
+
+
+def check_scores(model, ask, s, tokens, logits):
+    """Log-probabilities are those of the logits that were drawn from; the prompt's, those of `log_probs`."""
+    if not ask.options:
+        assert s.logprobs == s.top_logprobs == []
+        return
+    log_p = [ops.log_softmax(row) for row in logits]
+    own = [float(row[token]) for row, token in zip(log_p, tokens, strict=True)]
+    if "echo" in ask.options and len(s.logprobs) >= len(ask.prompt):  # else it was cancelled before
+        with no_grad():
+            before = model.log_probs([ask.prompt], [[*ask.prompt[1:], -100]]).data[0, :-1]
+        assert s.logprobs[0] is None and s.top_logprobs[0] is None
+        np.testing.assert_allclose(s.logprobs[1 : len(ask.prompt)], before, rtol=1e-5, atol=1e-6)
+        for token, logprob, top in zip(s.ids, s.logprobs, s.top_logprobs, strict=True):
+            assert top is None or dict(top).get(token, logprob) == logprob
+            assert top is None or [*top] == sorted(top, key=lambda each: (-each[1], each[0]))[:3]
+    assert s.logprobs[len(s.logprobs) - len(own) :] == own
+    for row, top in zip(log_p, s.top_logprobs[-len(own) :] if own else [], strict=False):
+        assert [token for token, _ in top] == np.argsort(-row, kind="stable")[:3].tolist()
+
+
+def test_a_prompt_can_be_scored_and_nothing_written():
+    model, prompt = tiny(), [1, 2, 3, 4, 5]
+    (written,), (scores,) = generate(model, [prompt], max_tokens=3, logprobs=True, echo=True)
+    assert written[:5] == prompt and len(written) == len(scores) == 8 and scores[0] is None
+    for budget in (1, 2, 4096):
+        found = generate(model, written, max_tokens=0, logprobs=True, echo=True, prefill_budget=budget)
+        assert found == (written, scores)  # what is read has the bits of what was drawn
+    assert list(stream(model, [prompt], max_tokens=0, logprobs=True, echo=True)) == []
+
+
+def test_logits_of_a_prompt_are_never_all_there_at_once(monkeypatch):
+    monkeypatch.setattr("tinyllm.decode.prefill.LOGITS", 2 * V)
+    heads, prompt = [], [1, 2, 3, 4, 5, 6]
+    found = generate(spied(tiny(), "head", heads), prompt, max_tokens=1, logprobs=True, echo=True)
+    monkeypatch.undo()
+    assert found == generate(tiny(), prompt, max_tokens=1, logprobs=True, echo=True)
+    assert heads == [(1, 2, 12), (1, 2, 12), (1, 1, 12), (1, 1, 12)]
+
+
+def test_the_cache_has_room_for_what_is_used_and_is_given_back():
+    model = tiny(context=1000)
+    engine, block = Engine(model, batch=8), slots.BLOCK
+    few = [engine.add([1, 2, 3], max_tokens=1, seed=i) for i in range(8)]
+    engine.step()
+    assert [s.finish for s in few] == ["length"] * 8 and engine.slots.caches[0][0].keys.shape[:2] == (0, 0)
+    sequences, most = [engine.add([1] * (1 + i), max_tokens=200) for i in range(4)], 0
+    for _ in engine:
+        rows, room = engine.slots.caches[0][0].keys.shape[:2]
+        most = max([most, *(len(s.ids) for s in sequences)])
+        assert rows <= 4 and room <= most * 5 / 4 + block
+    assert most > 2 * block
 
 
 @pytest.mark.parametrize("n", [1, 3])
@@ -370,6 +437,11 @@ def test_an_empty_prompt_begins_with_end_of_text_or_a_newline():
     ([[1]], {"stop": "x"}, "stop strings need a tokenizer"),
     ([[1]], {"prefill_budget": 0}, "prefill_budget must be at least 1, got 0"),
     ([[1]], {"overflow": "wrap"}, "overflow"),
+    ([[1]], {"echo": True}, "echo and top_logprobs add to logprobs: ask for logprobs=True, too"),
+    ([[1]], {"logprobs": True, "top_logprobs": 12}, "top_logprobs can be 11 at most, all tokens, got 12"),
+    ([[1]], {"logprobs": True, "top_logprobs": 0.5}, "top_logprobs must be a whole number of at least 0"),
+    ([[1]], {"bias": {V: 1}}, f"a bias is for token {V}: tokens are 0 to {V - 1}"),
+    ([[1]], {"bias": {1: np.inf}}, "a bias must be a finite number"),
     ([[1]], {"batch": 0}, "batch must be at least 1"),
     ([[1]], {"n": 0}, "n must be at least 1"),
     ([[1], [2]], {"cache": tiny().new_cache(3)}, "2 prompts need a cache of as many rows, got 3"),

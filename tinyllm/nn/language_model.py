@@ -42,7 +42,7 @@ class LanguageModel(Module):
         pictures reads an array of them, and its text begins with `picture_marks`. Raises UserError when the
         model reads nothing but its text, or a source does not fit.
         """
-        raise UserError(f"a {type(self).__name__} reads nothing before its text: leave it out")
+        raise UserError(f"a {type(self).__name__} sees no pictures: give the folder of a model that does")
 
     def hidden(self, tokens: ArrayLike, *given: Any, **inputs: Any) -> Tensor:
         """Run the model without its output layer: tokens (B, T) or (T,), ints -> (B, T, C)."""
