@@ -106,6 +106,7 @@ class Attention(Module):
     """
 
     cache_class: type[KVCache] = KVCache
+    cache_kind = "float32"  # `nn.pack_cache` changes it
 
     def __init__(self, width: int, heads: int, kv_heads: int | None = None, window: int | None = None,
                  dropout: float = 0.0, head_width: int | None = None, causal: bool = True):  # fmt: skip

@@ -1,6 +1,7 @@
 """Define the KV cache: keys and values of past tokens, so that decoding computes the newest token only."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -15,37 +16,68 @@ class Filled(Exception):
     """Stop a forward pass once the KV cache of its last layer is filled: see `KVCache.ends`."""
 
 
+class Codec(NamedTuple):
+    """Say how a cache stores numbers: pack makes one array or more of them, unpack makes float32 again.
+
+    All arrays begin with the same two axes, rows and positions, so that positions are packed independently.
+    """
+
+    pack: Callable[[np.ndarray], tuple[np.ndarray, ...]]
+    unpack: Callable[..., np.ndarray] | None  # None: as they are
+
+
+def to_bfloat16(x: np.ndarray) -> tuple[np.ndarray]:
+    """Round numbers to bfloat16, the upper half of a float32: (...) -> uint16 (...)."""
+    return ((ops.round_bf16(np.asarray(x, np.float32)).view(np.uint32) >> np.uint32(16)).astype(np.uint16),)
+
+
+CODECS = {
+    "float32": Codec(lambda x: (x,), None),
+    "bf16": Codec(to_bfloat16, from_bfloat16),
+    "int8": Codec(ops.pack_int8, ops.unpack_int8),  # 8 bits, and a float32 scale for each head of a position
+}
+
+
 class KVCache:
     """Keep the keys and values of one attention layer for a batch of rows; each row has its own length.
 
     `keys` and `values` are (B, room, K, D). Row b uses the first lengths[b] positions, and
     `attention(q, keys, values, lengths=cache.lengths)` ignores the others. So prompts of different lengths
-    are decoded together without padding.
+    are decoded together without padding. `kind` is one of CODECS; packed numbers need less memory.
 
     If `ends` is True, `append` appends and then raises Filled. The engine sets `ends` on the last layer when
     a pass only fills the caches: computing the rest of the last block would be a waste.
     """
 
     ends = False
-    keys: np.ndarray
-    values: np.ndarray
-    stored: tuple[str, ...] = ("keys", "values")  # the names of its arrays, all (batch, room, ...)
+    parts = 2  # keys and values
 
-    def __init__(self, batch: int, room: int, heads: int, width: int, dtype: DTypeLike = np.float32):
-        for name in self.stored:
-            setattr(self, name, zeros((batch, room, heads, width), dtype))
+    def __init__(self, batch: int, room: int, heads: int, width: int, dtype: DTypeLike = np.float32,
+                 kind: str = "float32"):  # fmt: skip
+        self.codec = CODECS[kind]
+        packed = self.codec.pack(np.zeros((1, 1, heads, width), dtype))
+        self.arrays = [zeros((batch, room, *x.shape[2:]), x.dtype) for _ in range(self.parts) for x in packed]
         self.lengths = np.zeros(batch, np.int64)
+
+    @property
+    def keys(self) -> np.ndarray:
+        """Return the array with all keys (B, room, K, D), as it is stored."""
+        return self.arrays[0]
+
+    @property
+    def values(self) -> np.ndarray:
+        """Return the array with all values (B, room, K, D), as it is stored."""
+        return self.arrays[len(self.arrays) // 2]
 
     def reserve(self, batch: int, room: int) -> None:
         """Enlarge the arrays to at least `batch` rows of at least `room` positions; nothing is forgotten."""
         (rows, width), used = self.keys.shape[:2], self.length
         if batch <= rows and room <= width:
             return
-        for name in self.stored:
-            old = getattr(self, name)
+        for i, old in enumerate(self.arrays):
             new = zeros((max(batch, rows), max(room, width), *old.shape[2:]), old.dtype)
             new[:rows, :used] = old[:, :used]
-            setattr(self, name, new)
+            self.arrays[i] = new
         self.lengths = np.pad(self.lengths, (0, max(batch - rows, 0)))
 
     @property
@@ -56,7 +88,7 @@ class KVCache:
     @property
     def nbytes(self) -> int:
         """Return the size of the cache's arrays in bytes."""
-        return sum(getattr(self, name).nbytes for name in self.stored)
+        return sum(array.nbytes for array in self.arrays)
 
     def append(self, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Append S new positions to every row, and return the keys and values of all positions.
@@ -83,15 +115,20 @@ class KVCache:
 
     def write(self, where: Any, k: np.ndarray, v: np.ndarray) -> None:
         """Store keys and values at `where`, an index of rows and positions."""
-        for name, x in zip(self.stored, (k, v), strict=False):
-            getattr(self, name)[where] = x
+        packed = [x for part in (k, v)[: self.parts] for x in self.codec.pack(part)]
+        for array, x in zip(self.arrays, packed, strict=True):
+            array[where] = x
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         """Return keys and values (B, room, K, D), as the cache's own arrays.
 
         A packed cache returns unpacked copies, only as long as the longest row.
         """
-        return self.keys, self.values
+        if self.codec.unpack is None:
+            return self.keys, self.values
+        shown, half = [array[:, : self.length] for array in self.arrays], len(self.arrays) // self.parts
+        found = [self.codec.unpack(*shown[i : i + half]) for i in range(0, len(shown), half)]
+        return found[0], found[-1]
 
     def rewind(self, lengths: Any) -> None:
         """Forget the positions of row b behind its first lengths[b]; one number is for all rows."""
@@ -100,8 +137,7 @@ class KVCache:
     def rows(self, begin: int, end: int) -> Any:
         """Return a view of the rows from `begin` to `end`, a cache that uses the same memory."""
         view = object.__new__(type(self))
-        for name in self.stored:
-            setattr(view, name, getattr(self, name)[begin:end])
+        view.codec, view.arrays = self.codec, [array[begin:end] for array in self.arrays]
         view.lengths = self.lengths[begin:end]
         return view
 
@@ -113,28 +149,27 @@ class KVCache:
         if len(rows):
             longest = int(other.lengths[rows].max())
             self.reserve(0, longest)
-            for name in self.stored:
-                getattr(self, name)[targets, :longest] = getattr(other, name)[rows, :longest]
+            for own, given in zip(self.arrays, other.arrays, strict=True):
+                own[targets, :longest] = given[rows, :longest]
             self.lengths[targets] = other.lengths[rows]
 
     def clear(self, row: int) -> None:
         """Empty a row, and set its numbers to 0, because they may be NaN."""
-        for name in (*self.stored, "lengths"):
-            getattr(self, name)[row] = 0
+        for array in (*self.arrays, self.lengths):
+            array[row] = 0
 
     def keep(self, rows: np.ndarray | list[int]) -> Any:
         """Return a new cache with copies of the given rows, in the given order."""
         kept = object.__new__(type(self))
-        for name in (*self.stored, "lengths"):
-            setattr(kept, name, getattr(self, name)[rows])
+        kept.codec, kept.arrays = self.codec, [array[rows] for array in self.arrays]
+        kept.lengths = self.lengths[rows]
         return kept
 
 
 class LatentCache(KVCache):
     """Keep the vectors of multi-head latent attention, in one array that is both `keys` and `values`."""
 
-    stored: tuple[str, ...] = ("keys",)
-    values = property(lambda self: self.keys)  # type: ignore[assignment]
+    parts = 1
 
 
 class CrossCache(KVCache):
@@ -175,72 +210,3 @@ def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     array = empty(shape, np.dtype(dtype))
     array[:] = 0
     return array
-
-
-class Half:
-    """Pack a cache in bfloat16 (the upper half of a float32, stored as uint16) to halve its memory."""
-
-    def __init__(self, batch: int, room: int, heads: int, width: int, dtype: Any = None):
-        super().__init__(batch, room, heads, width, np.uint16)  # type: ignore[call-arg]
-
-    def write(self: Any, where: Any, k: np.ndarray, v: np.ndarray) -> None:
-        for name, x in zip(self.stored, (k, v), strict=False):
-            bits = ops.round_bf16(np.asarray(x, np.float32)).view(np.uint32)
-            getattr(self, name)[where] = (bits >> np.uint32(16)).astype(np.uint16)
-
-    def read(self: Any) -> tuple[np.ndarray, np.ndarray]:
-        arrays = [from_bfloat16(getattr(self, name)[:, : self.length]) for name in self.stored]
-        return arrays[0], arrays[-1]
-
-
-class Int8:
-    """Pack a cache in 8 bits for each number, with a float32 scale for each head of each position.
-
-    The error of a number depends only on its own head and position, so rows stay independent.
-    """
-
-    def __init__(self, batch: int, room: int, heads: int, width: int, dtype: Any = None):
-        super().__init__(batch, room, heads, width, np.int8)  # type: ignore[call-arg]
-        for name in self.scales:
-            setattr(self, name, np.zeros((batch, room, heads), np.float32))
-
-    @property
-    def scales(self: Any) -> tuple[str, ...]:
-        """Return the names of the arrays with scales, the second half of `stored`."""
-        return self.stored[len(self.stored) // 2 :]
-
-    def write(self: Any, where: Any, k: np.ndarray, v: np.ndarray) -> None:
-        for name, scales, x in zip(self.stored, self.scales, (k, v), strict=False):
-            getattr(self, name)[where], getattr(self, scales)[where] = ops.pack_int8(x)
-
-    def read(self: Any) -> tuple[np.ndarray, np.ndarray]:
-        parts, half = [getattr(self, name)[:, : self.length] for name in self.stored], len(self.scales)
-        arrays = [ops.unpack_int8(*pair) for pair in zip(parts[:half], parts[half:], strict=True)]
-        return arrays[0], arrays[-1]
-
-
-class HalfCache(Half, KVCache):
-    """A KV cache in bfloat16."""
-
-
-class HalfLatentCache(Half, LatentCache):
-    """A cache of latent attention in bfloat16."""
-
-
-class Int8Cache(Int8, KVCache):
-    """A KV cache in 8 bits."""
-
-    stored = ("keys", "values", "key_scales", "value_scales")
-
-
-class Int8LatentCache(Int8, LatentCache):
-    """A cache of latent attention in 8 bits."""
-
-    stored = ("keys", "key_scales")
-
-
-PACKED: dict[str, dict[type, type]] = {  # what `nn.pack_cache` makes of a cache
-    "float32": {},
-    "bf16": {KVCache: HalfCache, LatentCache: HalfLatentCache},
-    "int8": {KVCache: Int8Cache, LatentCache: Int8LatentCache},
-}

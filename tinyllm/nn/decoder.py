@@ -53,7 +53,8 @@ class DecoderLM(LanguageModel):
         parts = self.of_kind(Attention).values()
         if len(parts) != c.layers:
             raise UserError(f"{len(parts)} nn.Attention in {c.layers} layers: override new_cache")
-        return [part.cache_class(batch, room, part.kv_heads, part.head_width, dtype) for part in parts]
+        return [part.cache_class(batch, room, part.kv_heads, part.head_width, dtype, part.cache_kind)
+                for part in parts]  # fmt: skip
 
 
 def positions_of(tokens: np.ndarray, cache: list[KVCache] | None, context: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import tinyllm.functional as F
 from tinyllm import ops
 from tinyllm.errors import UserError, did_you_mean
 from tinyllm.nn.attention import Attention
-from tinyllm.nn.cache import PACKED
+from tinyllm.nn.cache import CODECS
 from tinyllm.nn.layers import MLP, Linear, plain
 from tinyllm.nn.module import Module
 from tinyllm.tensor import Tensor, remaking
@@ -121,11 +121,10 @@ def pack_cache(model: Module, kind: str) -> Module:
     values of one layer at a time, because attention computes in float32. Raises UserError for another kind,
     and for a model that is not a decoder.
     """
-    if kind not in PACKED:
-        raise UserError(f"a cache can hold {', '.join(PACKED)}, not {kind}")
+    if kind not in CODECS:
+        raise UserError(f"a cache can hold {', '.join(CODECS)}, not {kind}")
     if getattr(model, "objective", "") != "causal":
         raise UserError(f"only decoders have a cache that can be packed, and {type(model).__name__} is none")
     for module in model.of_kind(Attention).values():
-        original = type(module).cache_class
-        vars(module)["cache_class"] = PACKED[kind].get(original, original)
+        vars(module)["cache_kind"] = kind
     return model
