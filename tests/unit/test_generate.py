@@ -9,16 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_gpt import shaken
+from tiny_gpt import CONTEXT, V, spied, tiny
 
 from tinyllm import ops
-from tinyllm.decode import slots
 from tinyllm.decode.engine import Engine
 from tinyllm.decode.generate import generate, stream
 from tinyllm.decode.sampling import Sampling
 from tinyllm.decode.sequence import Sequence
 from tinyllm.errors import UserError
-from tinyllm.models import GPT, GPTConfig
 from tinyllm.ops.registry import OPS
 from tinyllm.rng import Random
 from tinyllm.tensor import no_grad
@@ -26,14 +24,7 @@ from tinyllm.tokenizer import ByteTokenizer, CharTokenizer
 
 USED = ("linear", "matmul", "attention", "layernorm", "linear_gelu", "embedding", "add")
 BACKENDS = ["numpy"] + ["compiled"] * all(OPS[name].compiled for name in USED)  # else no bits are promised
-V, CONTEXT = 11, 8
 GREEDY = Sampling(temperature=0)
-
-
-def tiny(dtype=np.float32, seed=0, std=0.5, **changes):
-    """A small model that is sure of itself; in float64, rounding cannot change what it draws."""
-    sizes = {"vocab_size": V, "context": CONTEXT, "layers": 2, "heads": 2, "width": 12}
-    return shaken(GPT(GPTConfig(**(sizes | changes)), seed=None), std, seed, dtype)
 
 
 def plain_loop(model, ask):
@@ -170,39 +161,6 @@ def check_scores(model, ask, s, tokens, logits):
         assert [token for token, _ in top] == np.argsort(-row, kind="stable")[:3].tolist()
 
 
-def test_a_prompt_can_be_scored_and_nothing_written():
-    model, prompt = tiny(), [1, 2, 3, 4, 5]
-    (written,), (scores,) = generate(model, [prompt], max_tokens=3, logprobs=True, echo=True)
-    assert written[:5] == prompt and len(written) == len(scores) == 8 and scores[0] is None
-    for budget in (1, 2, 4096):
-        found = generate(model, written, max_tokens=0, logprobs=True, echo=True, prefill_budget=budget)
-        assert found == (written, scores)  # what is read has the bits of what was drawn
-    assert list(stream(model, [prompt], max_tokens=0, logprobs=True, echo=True)) == []
-
-
-def test_logits_of_a_prompt_are_never_all_there_at_once(monkeypatch):
-    monkeypatch.setattr("tinyllm.decode.prefill.LOGITS", 2 * V)
-    heads, prompt = [], [1, 2, 3, 4, 5, 6]
-    found = generate(spied(tiny(), "head", heads), prompt, max_tokens=1, logprobs=True, echo=True)
-    monkeypatch.undo()
-    assert found == generate(tiny(), prompt, max_tokens=1, logprobs=True, echo=True)
-    assert heads == [(1, 2, 12), (1, 2, 12), (1, 1, 12), (1, 1, 12)]
-
-
-def test_the_cache_has_room_for_what_is_used_and_is_given_back():
-    model = tiny(context=1000)
-    engine, block = Engine(model, batch=8), slots.BLOCK
-    few = [engine.add([1, 2, 3], max_tokens=1, seed=i) for i in range(8)]
-    engine.step()
-    assert [s.finish for s in few] == ["length"] * 8 and engine.slots.caches[0][0].keys.shape[:2] == (0, 0)
-    sequences, most = [engine.add([1] * (1 + i), max_tokens=200) for i in range(4)], 0
-    for _ in engine:
-        rows, room = engine.slots.caches[0][0].keys.shape[:2]
-        most = max([most, *(len(s.ids) for s in sequences)])
-        assert rows <= 4 and room <= most * 5 / 4 + block
-    assert most > 2 * block
-
-
 @pytest.mark.parametrize("n", [1, 3])
 def test_a_prompt_with_its_own_seed_goes_on_the_same_way_in_any_batch(n):
     model = tiny(np.float32 if "compiled" in BACKENDS else np.float64)
@@ -214,38 +172,12 @@ def test_a_prompt_with_its_own_seed_goes_on_the_same_way_in_any_batch(n):
     assert together == [ids for rows in alone for ids in rows] and together[::n] == single
 
 
-def spied(model, name, seen):
-    """Let a method of the model note the shape of its input."""
-    method = getattr(model, name)
-    setattr(model, name, lambda x, *rest: seen.append(x.shape) or method(x, *rest))
-    return model
-
-
-def test_rows_of_equal_prompts_are_read_once_and_only_the_last_token_is_scored():
-    bodies, heads = [], []
-    model = spied(spied(tiny(), "hidden", bodies), "head", heads)
-    generate(model, [[1, 2, 3], [1, 2, 4], [5] * 7], n=3, max_tokens=1)
-    assert bodies == [(2, 6), (9, 1)] and heads == [(9, 1, 12)]
-
-
 def test_streaming_is_lazy():
     calls = []
     steps = stream(spied(tiny(), "hidden", calls), [[1, 2]], max_tokens=100)
     assert not calls
     next(steps)
     assert len(calls) == 2  # prefill, and one token
-
-
-def test_a_long_prompt_does_not_stop_the_others():
-    """Seven tokens are read in four steps of at most two tokens; in each of them the others go on."""
-    shapes, model = [], tiny()
-    engine = Engine(spied(model, "hidden", shapes), prefill_budget=2)
-    first, second = engine.add([1], max_tokens=9), engine.add([2], max_tokens=9)
-    engine.step()
-    late = engine.add([3] * CONTEXT, max_tokens=9)
-    found = [[step.sequence for step in engine.step()] for _ in range(4)]
-    assert found == [[first, second]] * 3 + [[first, second, late]]
-    assert shapes == [(2, 1), *[(1, 2), (3, 1)] * 3, (1, 1), (3, 1)]
 
 
 def test_a_mask_takes_ids_or_booleans_and_must_allow_something():
@@ -385,14 +317,6 @@ def test_a_batch_starts_from_a_filled_cache(backend, prompts, filled, more, how)
         assert found == generate(model, prompts, max_tokens=more, n=2)
     for layer, old in zip(cache, before, strict=True):  # the caller's cache stays as it is
         assert np.array_equal(layer.lengths, old.lengths) and np.array_equal(layer.keys, old.keys)
-
-
-def test_what_a_cache_holds_is_not_read_again():
-    model, cache, shapes = tiny(), tiny().new_cache(), []
-    with no_grad():
-        model.hidden([[1, 2, 3]], cache)
-    generate(spied(model, "hidden", shapes), [1, 2, 3, 4, 5, 6], max_tokens=2, cache=cache)
-    assert shapes == [(1, 2), (1, 1), (1, 1)]
 
 
 def test_generation_is_without_dropout_and_leaves_the_model_as_it_was():

@@ -1,0 +1,68 @@
+"""Reading prompts: in parts beside others, once for equal ones, scored if asked, in little room."""
+
+from tiny_gpt import CONTEXT, V, spied, tiny
+
+from tinyllm.decode import slots
+from tinyllm.decode.engine import Engine
+from tinyllm.decode.generate import generate, stream
+from tinyllm.tensor import no_grad
+
+
+def test_a_prompt_can_be_scored_and_nothing_written():
+    model, prompt = tiny(), [1, 2, 3, 4, 5]
+    (written,), (scores,) = generate(model, [prompt], max_tokens=3, logprobs=True, echo=True)
+    assert written[:5] == prompt and len(written) == len(scores) == 8 and scores[0] is None
+    for budget in (1, 2, 4096):
+        found = generate(model, written, max_tokens=0, logprobs=True, echo=True, prefill_budget=budget)
+        assert found == (written, scores)  # what is read has the bits of what was drawn
+    assert list(stream(model, [prompt], max_tokens=0, logprobs=True, echo=True)) == []
+
+
+def test_logits_of_a_prompt_are_never_all_there_at_once(monkeypatch):
+    monkeypatch.setattr("tinyllm.decode.prefill.LOGITS", 2 * V)
+    heads, prompt = [], [1, 2, 3, 4, 5, 6]
+    found = generate(spied(tiny(), "head", heads), prompt, max_tokens=1, logprobs=True, echo=True)
+    monkeypatch.undo()
+    assert found == generate(tiny(), prompt, max_tokens=1, logprobs=True, echo=True)
+    assert heads == [(1, 2, 12), (1, 2, 12), (1, 1, 12), (1, 1, 12)]
+
+
+def test_the_cache_has_room_for_what_is_used_and_is_given_back():
+    model = tiny(context=1000)
+    engine, block = Engine(model, batch=8), slots.BLOCK
+    few = [engine.add([1, 2, 3], max_tokens=1, seed=i) for i in range(8)]
+    engine.step()
+    assert [s.finish for s in few] == ["length"] * 8 and engine.slots.caches[0][0].keys.shape[:2] == (0, 0)
+    sequences, most = [engine.add([1] * (1 + i), max_tokens=200) for i in range(4)], 0
+    for _ in engine:
+        rows, room = engine.slots.caches[0][0].keys.shape[:2]
+        most = max([most, *(len(s.ids) for s in sequences)])
+        assert rows <= 4 and room <= most * 5 / 4 + block
+    assert most > 2 * block
+
+
+def test_rows_of_equal_prompts_are_read_once_and_only_the_last_token_is_scored():
+    bodies, heads = [], []
+    model = spied(spied(tiny(), "hidden", bodies), "head", heads)
+    generate(model, [[1, 2, 3], [1, 2, 4], [5] * 7], n=3, max_tokens=1)
+    assert bodies == [(2, 6), (9, 1)] and heads == [(9, 1, 12)]
+
+
+def test_a_long_prompt_does_not_stop_the_others():
+    """Seven tokens are read in four steps of at most two tokens; in each of them the others go on."""
+    shapes, model = [], tiny()
+    engine = Engine(spied(model, "hidden", shapes), prefill_budget=2)
+    first, second = engine.add([1], max_tokens=9), engine.add([2], max_tokens=9)
+    engine.step()
+    late = engine.add([3] * CONTEXT, max_tokens=9)
+    found = [[step.sequence for step in engine.step()] for _ in range(4)]
+    assert found == [[first, second]] * 3 + [[first, second, late]]
+    assert shapes == [(2, 1), *[(1, 2), (3, 1)] * 3, (1, 1), (3, 1)]
+
+
+def test_what_a_cache_holds_is_not_read_again():
+    model, cache, shapes = tiny(), tiny().new_cache(), []
+    with no_grad():
+        model.hidden([[1, 2, 3]], cache)
+    generate(spied(model, "hidden", shapes), [1, 2, 3, 4, 5, 6], max_tokens=2, cache=cache)
+    assert shapes == [(1, 2), (1, 1), (1, 1)]
