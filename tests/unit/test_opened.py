@@ -7,6 +7,7 @@ from tiny_gpt import shaken
 
 import tinyllm as tl
 from tinyllm.cli import main
+from tinyllm.runs import checkpoint
 from tinyllm.runs import run as runs
 from tinyllm.tokenizer import CHAT_TEMPLATES, CharTokenizer, save_tokenizer
 
@@ -24,9 +25,11 @@ def folder_of(tmp_path, **generation):
 
 def test_a_run_is_read_once(whole, monkeypatch):
     read, real = [], runs.read_json
-    monkeypatch.setattr(runs, "read_json", lambda path, *more: read.append(path.name) or real(path, *more))
+    for module in (runs, checkpoint):
+        monkeypatch.setattr(module, "read_json", lambda path, *more: read.append(path) or real(path, *more))
     opened = tl.open_model(whole)
-    assert read == ["run.json"] and opened.config.recipe == "pretrain" and opened.run.folder == whole
+    assert {path.name for path in read} == {"run.json", "state.json"} and len(set(read)) == len(read)
+    assert opened.config.recipe == "pretrain" and opened.run.folder == whole
     assert opened.frame == ("", "") and opened.stops == [] and opened.chat is None and not opened.notes()
 
 

@@ -233,10 +233,11 @@ class Run:
             self.check_checkpoints()
             resume = f"tinyllm train --out {shlex.quote(str(self.folder))} --resume"
             raise UserError(f"{self.folder} holds no checkpoint yet: train it first with `{resume}`")
-        if which == "last":
+        kept = checkpoint.list_checkpoints(self.checkpoints)
+        if which == "last" or len(kept) == 1:  # then the last is the best, too
             return last
         best = progress_of(last)[0].best_step
-        return last if best is None else checkpoint.list_checkpoints(self.checkpoints).get(best, last)
+        return last if best is None else kept.get(best, last)
 
     def check_checkpoints(self) -> None:
         """Raise UserError when the run's folder of checkpoints is missing."""
