@@ -126,9 +126,6 @@ def test_a_merged_run_answers_like_its_adapter_and_begins_others(tmp_path, tuned
     said = capsys.readouterr().err
     assert all(words in said for words in ("trained any further", "has no adapter", "holds a run already"))
     assert main(["quantize", str(tuned), "--out", str(tmp_path / "int8")]) == 0
-    checkpoint = Run(tuned).last_checkpoint()
-    assert main(["merge", str(checkpoint), "--out", str(tmp_path / "folder")]) == 0
-    assert open_model(tmp_path / "folder").model.origin
     with pytest.raises(UserError, match="is an adapter itself"):
         begun(tmp_path / "next", tuned, text, **LORA)
     run, setup = begun(tmp_path / "next", tuned, text)  # all weights, from those that are merged

@@ -20,7 +20,7 @@ COMMANDS = {  # name -> module, what it does
     "generate": ("generate", "continue a text with a trained model"),
     "chat": ("chat", "write a text in turns with a trained model"),
     "eval": ("eval", "ask a trained model questions, and score its answers"),
-    "merge": ("merge", "add a trained adapter to the weights of its model"),
+    "merge": ("quantize", "add a trained adapter to the weights of its model"),
     "quantize": ("quantize", "round a trained model's weights to 8 or 4 bits"),
     "export": ("export", "write a model as a GGUF file, for llama.cpp"),
     "report": ("report", "write the report.html of a run again"),

@@ -1,4 +1,4 @@
-"""Implement `tinyllm quantize`, which copies a run with weights of 8 or 4 bits."""
+"""Implement `tinyllm quantize` and `tinyllm merge`, which copy a run with other weights."""
 
 from typing import Literal
 
@@ -28,11 +28,34 @@ def quantize(
       tinyllm quantize runs/stories-laptop --bits 8
       tinyllm generate runs/stories-laptop-int8 --prompt "Once"
     """
+    copy_run(run, bits, out, which, overwrite)
+
+
+@command("merge")
+def merge(run: str | None = None, *, which: Literal["best", "last"] = "best", out: str | None = None,
+          overwrite: bool = False) -> None:  # fmt: skip
+    """Add a trained adapter to the weights of its start.
+
+    The copy needs no start. It can be quantized, exported, or the start of others.
+
+    RUN          a run with `lora.rank`; the newest in runs/ if not given
+    --which      which checkpoint
+    --out DIR    the folder of the new run (default RUN-merged)
+    --overwrite  replace the run in DIR
+
+    example:
+      tinyllm merge runs/tuned --out runs/merged
+    """
+    copy_run(run, None, out, which, overwrite)
+
+
+def copy_run(run: str | None, bits: int | None, out: str | None, which: str, overwrite: bool) -> None:
+    """Write a merged or quantised copy of a run, and print its size and loss."""
     from tinyllm.cli.newest import chosen
     from tinyllm.compress.quantize_run import default_folder, quantize_run
 
     run = chosen(run)
-    folder = default_folder(run, f"int{bits}") if out is None else out
+    folder = default_folder(run, f"int{bits}" if bits else "merged") if out is None else out
     done = quantize_run(run, bits, folder, which, overwrite)
     share = done.bytes_after / done.bytes_before
     print(f"weights          {done.bytes_before:,} -> {done.bytes_after:,} bytes ({share:.2f} of the size)")

@@ -1,7 +1,7 @@
 """Make a trained model smaller: write a run whose weights are rounded to 8 or 4 bits.
 
 A quantised run is a normal run folder with one checkpoint; its run.json says how many bits it has. It can
-generate and chat, but training cannot continue from it.
+generate and chat, but training cannot continue from it. The same holds for a run whose adapter was merged.
 """
 
 import dataclasses
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.errors import UserError
-from tinyllm.nn import merge, quantize
-from tinyllm.runs.opened import Opened, open_model
+from tinyllm.nn import adapters, merge, quantize
+from tinyllm.runs.opened import open_model
 from tinyllm.runs.run import Run, progress_of
 from tinyllm.runs.setup import TrainSetup, reopen
 from tinyllm.tokenizer import save_tokenizer
@@ -32,12 +32,13 @@ class Quantized:
 
 
 def quantize_run(
-    source: str | Path, bits: int, out: str | Path, which: str = "best", overwrite: bool = False
+    source: str | Path, bits: int | None, out: str | Path, which: str = "best", overwrite: bool = False
 ) -> Quantized:
     """Quantize the model of the run `source` to 8 or 4 bits, and write it as a run in the folder `out`.
 
-    The validation loss is measured before and after if the data of the run can be read and has not changed.
-    Raises UserError, before anything is written, when the run or the folder cannot be used.
+    An adapter is merged first; without `bits`, this is all that is done. The validation loss is measured
+    before and after if the data of the run can be read and has not changed. Raises UserError, before anything
+    is written, when the run or the folder cannot be used.
     """
     old, new = Run(source), Run(out)
     check_folders(old, new, overwrite)
@@ -45,12 +46,23 @@ def quantize_run(
     if record.notes.get("bits"):
         raise UserError(f"{old.folder} is quantised already: give the run that it was made from")
     opened = open_model(old.folder, which)
-    model = merge(opened.model)
+    model = opened.model
+    if not (bits or adapters(model)):
+        raise UserError(f"{old.folder} has no adapter: all its weights are there already")
     setup, no_loss = data_of(old)
     before, bytes_before = loss(model, setup), size(model)
-    quantize(model, bits)
+    merge(model)
+    note = {"bits": bits} if bits else {"merged": True}
+    if bits:
+        quantize(model, bits)
     after, bytes_after = loss(model, setup), size(model)
-    write_copy(new, opened, which, {"bits": bits})
+    progress = progress_of(old.find_checkpoint(which))[0]
+    progress = dataclasses.replace(progress, best_step=progress.step)
+    config = dataclasses.replace(record.config, lora=LoRAConfig())  # the copy has no adapter
+    with new.rewritten():
+        save_tokenizer(opened.tokenizer, new.tokenizer)
+        new.save(model, {}, progress)
+        new.write(dataclasses.replace(record, config=config, notes=record.notes | note))
     return Quantized(new, bytes_before, bytes_after, before, after, no_loss)
 
 
@@ -61,17 +73,6 @@ def check_folders(old: Run, new: Run, overwrite: bool) -> None:
         raise UserError(f"{new.folder} is the run itself: choose another --out")
     if new.holds_something() and not overwrite:
         raise UserError(f"{new.folder} holds a run already: replace it (--overwrite) or choose another --out")
-
-
-def write_copy(new: Run, opened: Opened, which: str, notes: dict[str, Any]) -> None:
-    """Write a run with the model of an opened run, which has been changed, and with more notes."""
-    assert opened.run
-    record, progress = opened.run.read(), progress_of(opened.run.find_checkpoint(which))[0]
-    config = dataclasses.replace(record.config, lora=LoRAConfig())  # a copy has no adapter
-    with new.rewritten():
-        save_tokenizer(opened.tokenizer, new.tokenizer)
-        new.save(opened.model, {}, dataclasses.replace(progress, best_step=progress.step))
-        new.write(dataclasses.replace(record, config=config, notes=record.notes | notes))
 
 
 def size(model: Any) -> int:

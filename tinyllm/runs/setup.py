@@ -230,9 +230,9 @@ def reopen(run: Run, config: RunConfig) -> TrainSetup:
     """
     record = run.read()
     facts = record.facts
-    if made := {"bits", "merged"} & record.notes.keys():
+    if made := [name for name in ("bits", "merged") if record.notes.get(name)]:
         raise UserError(
-            f"{run.folder} is a copy of a run ({made.pop()} in run.json), which cannot be trained any "
+            f"{run.folder} is a copy of a run ({made[0]} in run.json), which cannot be trained any "
             "further: go on with the run that it was made from"
         )
     corpus = load_corpus(config.data)
