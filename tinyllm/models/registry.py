@@ -121,7 +121,7 @@ def from_pretrained(place: Path | str, bits: int | None = None) -> Any:
     if not os.path.isdir(folder):
         raise UserError(f"there is no folder {folder}: give the folder of a model, or owner/model on the Hub")
     here = os.path.exists(folder / "config.json")
-    if below := [] if here else sorted(folder.glob("checkpoints/*/config.json")):
+    if below := [] if here else sorted(folder.glob("checkpoints/*/*config.json")):
         raise UserError(f"{folder} has no config.json: give a checkpoint in it, such as {below[-1].parent}")
     if os.path.lexists(folder / adapter.FILE):
         model = open_adapter(folder)
