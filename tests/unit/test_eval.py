@@ -36,11 +36,12 @@ class Capitals(Task):
     """Questions that are the same for training and for testing."""
 
     name, chance, end = "capitals", 0.25, "."
-    towns = dict(zip("ABCDEFGH", ("Ulm", "Rome", "Oslo", "Ulm", "Ulm", "Rome", "Oslo", "Ulm"), strict=True))
+    towns = dict(zip("ABCDEFGH", (*("Graz", "Rome", "Oslo", "Graz"),) * 2, strict=True))
 
     def items(self, split):
-        choices = ("Ulm", "Rome", "Oslo", "Bern")
-        return [Item(f"The capital of {x} is", f" {town}", town, choices) for x, town in self.towns.items()]
+        four = ("Graz", "Rome", "Oslo", "Bern")
+        return [Item(f"The capital of {x} is", f" {town}", town, (*four[i % 4 :], *four[: i % 4]))
+                for i, (x, town) in enumerate(self.towns.items())]  # fmt: skip
 
 
 def oracle(task, items, found):
@@ -85,6 +86,8 @@ def test_what_was_cut_out_of_a_program_passes_its_tests(cut, ahead, monkeypatch)
         assert given["prompt"] == (told if ahead else item.question)
         assert given["stop"] == ([markers_of(tokenizer)[-1]] if ahead else ["\n\n"])
     assert [given["sample"] for given in asked] == [*range(6)]
+    answers(Opened(model.model, tokenizer, Frame("?", "!")), Capitals(), Capitals().items("test"))
+    assert asked[-1]["stop"] == ["!"] and asked[-1]["prompt"] == "The capital of H is?"
 
 
 def test_an_answer_depends_on_no_other_item_and_no_order():
@@ -115,7 +118,7 @@ def test_the_likeliest_choice_is_that_of_the_logits(family):
             found.append(chances.sum())
     best = np.array(found).reshape(len(items), -1).argmax(axis=1)
     told = [answer.text for answer in likeliest(model, task, items, 1)]
-    assert told == [item.choices[i] for item, i in zip(items, best, strict=True)]
+    assert len(set(best)) > 1 and told == [item.choices[i] for item, i in zip(items, best, strict=True)]
 
 
 def test_shots_are_other_items_in_the_layout_of_training():
@@ -172,12 +175,15 @@ def test_what_cannot_be_asked_is_said_in_one_line(refused, words, message):
 
 def test_an_answer_that_the_tokenizer_cannot_write_is_named():
     model = opened()
-    spaces = Opened(model.model, tl.CharTokenizer.train("The capital of is ABCDEFGHulmroes"))
-    with pytest.raises(tl.UserError, match="'U'"):
+    spaces = Opened(model.model, tl.CharTokenizer.train("The capital of is ABCDEFH"))
+    with pytest.raises(tl.UserError, match="'G'"):
         answers(spaces, Capitals(), Capitals().items("test"))
     blind = tl.ByteTokenizer()
     blind.decode = lambda ids: "?"
-    with pytest.raises(tl.UserError, match="cannot write the answer 'Ulm': it reads it as '\\?'"):
+    with pytest.raises(tl.UserError, match="cannot write the answer 'Graz': it reads it as '\\?'"):
         answers(Opened(model.model, blind), Capitals(), Capitals().items("test"))
+    bert = tl.build({"model_type": "bert", "heads": 2, "hidden": 16} | SIZES, seed=None)
+    with pytest.raises(tl.UserError, match="a Bert fills in masked tokens, and writes no answers"):
+        likeliest(Opened(bert, BYTES), Capitals(), Capitals().items("test"))
     with pytest.raises(tl.UserError, match="has no items"):
         answers(model, Capitals(), [])
