@@ -51,7 +51,6 @@ class BertConfig(Sizes):
 
     hf: ClassVar[dict[str, Any]] = {"attention_dropout": "attention_probs_dropout_prob"}
     # Not settings either, and a derived family may override them:
-    hf_class: ClassVar[str] = "Bert"
     pools: ClassVar[tuple[str, ...]] = ("classify", "encode")  # the tasks whose models have a pooler
     first_position: ClassVar[Any] = 0
 
@@ -75,7 +74,7 @@ class BertConfig(Sizes):
     @property
     def architecture(self) -> str:
         """Return the name of this model's class in transformers, which config.json needs."""
-        return self.hf_class + TASKS[self.task]
+        return type(self).__name__.removesuffix("Config") + TASKS[self.task]
 
 
 class BertBlock(nn.Module):

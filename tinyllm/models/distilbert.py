@@ -29,7 +29,6 @@ class DistilBertConfig(BertConfig):
 
     hf = {"layers": "n_layers", "heads": "n_heads", "width": "dim", "hidden": "hidden_dim",
           "dropout": "dropout", "class_dropout": "seq_classif_dropout"}  # fmt: skip
-    hf_class = "DistilBert"
     pools = ("classify",)
 
     segments: int = setting(0, min=0, max=0, help="a DistilBERT knows no segments")

@@ -91,8 +91,8 @@ def write_config(cls: Any, config: Any) -> Json:
     """
     layout = cls.layout
     found: Json = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
-    found |= {"architectures": [config.architecture if hasattr(config, "architecture") else cls.architecture],
-              "model_type": cls.model_type, "torch_dtype": "float32"}  # fmt: skip
+    found |= {"architectures": [getattr(cls, "architecture", None)], "model_type": cls.model_type,
+              "torch_dtype": "float32"}  # fmt: skip
     for setting in dataclasses.fields(config):
         value, (name, *others) = getattr(config, setting.name), hf_names(config, setting)
         if value is not None or (name in layout.defaults and name not in found):

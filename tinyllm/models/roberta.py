@@ -13,8 +13,6 @@ from tinyllm.models.bert import NAMES, Bert, BertConfig, read_task, write_task
 class RobertaConfig(BertConfig):
     """The sizes of a RoBERTa, and the id of the padding token. Raises UserError if they are inconsistent."""
 
-    hf_class = "Roberta"
-
     segments: int = setting(1, min=1, max=2**24, hf="type_vocab_size", help="how many kinds of segments")
     pad: int = setting(1, min=0, max=2**24, hf="pad_token_id", help="the id of the padding token")
 
