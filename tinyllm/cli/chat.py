@@ -7,11 +7,11 @@ from contextlib import suppress
 from typing import Any
 
 from tinyllm.cli.command import command
-from tinyllm.cli.generate import INTERRUPTED, seen
+from tinyllm.cli.generate import INTERRUPTED
 from tinyllm.cli.opening import Which, add_sampling, open_to_write
 from tinyllm.cli.text import Writer, typed
 from tinyllm.data import read_picture
-from tinyllm.decode.generate import stream
+from tinyllm.decode.generate import stream, with_picture
 from tinyllm.errors import UserError
 from tinyllm.report.terminal import printable, width
 from tinyllm.runs import Opened
@@ -56,7 +56,7 @@ class Conversation:
         self.ids += [*self._read(text), *self.model.end_ids]
         window = self.ids if len(self.ids) <= context else self.ids[-max(1, context // 2) :]
         if self.picture is not None:
-            window, given = self.ids, given | seen(self.model, self.picture)
+            window, given = self.ids, given | with_picture(self.model, self.picture)
         steps = stream(self.model, [window], max_tokens=max_tokens, seed=self.seed, **given, **self.options)
         self.seed += 1  # each turn draws other random numbers
         for step in steps:
@@ -112,7 +112,7 @@ def chat(run: str | None = None, *, tokens: int = 100, picture: str = "", which:
     # A bad setting or picture raises now, not at the first answer.
     stream(opened.model, [[0]], max_tokens=tokens, tokenizer=opened.tokenizer, **options)
     if picture:
-        seen(opened.model, shown)
+        with_picture(opened.model, shown)
     print(WELCOME)
     if hasattr(sys.stdin, "reconfigure"):
         sys.stdin.reconfigure(errors="surrogateescape")  # as in arguments, so that a bad line raises no error

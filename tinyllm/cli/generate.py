@@ -9,7 +9,7 @@ from tinyllm.cli.text import Writer, typed
 from tinyllm.data import read_picture
 from tinyllm.decode import fill
 from tinyllm.decode.beams import beam_search
-from tinyllm.decode.generate import stream
+from tinyllm.decode.generate import stream, with_picture
 from tinyllm.decode.middle import middle_prompt
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
@@ -91,18 +91,8 @@ def _given(model, tokenizer, prompt, suffix, picture, tokens, beams, options):
         return middle_prompt(model, tokenizer, typed(prompt), typed(suffix), tokens)
     if not picture:
         return typed(prompt)
-    options |= seen(model, read_picture(picture))
+    options |= with_picture(model, read_picture(picture))
     return model.picture_marks + tokenizer.encode(typed(prompt))
-
-
-def seen(model: Any, picture: Any) -> dict[str, Any]:
-    """Return arguments for `stream` that put a picture before a prompt and keep it in context.
-
-    Raises UserError when the model sees no pictures, or only pictures of another size.
-    """
-    if not model.picture_marks:
-        raise UserError(f"a {type(model).__name__} sees no pictures: give the folder of a model that does")
-    return {"cache": model.read(picture[None]), "overflow": "stop"}
 
 
 def _searched(model, prompt, tokens, beams, length_penalty, *, n, tokenizer, sampling, stop, seed):

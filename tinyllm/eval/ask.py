@@ -12,6 +12,7 @@ from typing import Any
 
 from tinyllm.data import rows, two_texts
 from tinyllm.decode.engine import Engine
+from tinyllm.decode.generate import with_picture
 from tinyllm.decode.middle import middle_prompt
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
@@ -137,11 +138,9 @@ def _laid_out(opened, item, prompt, options):
     if item.suffix:
         ids = middle_prompt(model, tokenizer, prompt, item.suffix, options["max_tokens"], suffix_first=True)
         return options | {"prompt": ids, "stop": [markers_of(tokenizer)[-1]]}
-    if item.picture is not None and not model.picture_marks:
-        raise UserError(f"a {type(model).__name__} sees no pictures: ask it about something else")
     if item.picture is not None:
-        cache, ids = model.read(item.picture[None]), [*model.picture_marks, *tokenizer.encode(prompt)]
-        return options | {"prompt": ids, "cache": cache}
+        ids = [*model.picture_marks, *tokenizer.encode(prompt)]
+        return options | with_picture(model, item.picture) | {"prompt": ids}
     return options | {"prompt": prompt}
 
 
