@@ -33,7 +33,7 @@ def plan_minutes(setup: TrainSetup, settings: dict[str, Any], minutes: float) ->
 def count_steps(setup: TrainSetup, seconds: float) -> int:
     """Estimate, to two digits, how many steps fit into `seconds` together with evaluations and samples.
 
-    The steps train a copy of the model, so `setup` does not change. Raises UserError if no step fits.
+    The steps train a fresh model, so `setup` does not change. Raises UserError if no step fits.
     """
     config = setup.config.train
     step = seconds_per_step(setup)
@@ -49,7 +49,7 @@ def count_steps(setup: TrainSetup, seconds: float) -> int:
 
 
 def seconds_per_step(setup: TrainSetup) -> float:
-    """Measure the mean time of a step on a copy of the model, without the first step, which fills caches."""
+    """Measure the mean time of a step on a fresh model, without the first step, which fills caches."""
     next(steps := setup.steps(), None)
     times: list[float] = []
     for done in steps:

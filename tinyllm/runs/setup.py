@@ -15,7 +15,7 @@ from tinyllm.models import build, family, names
 from tinyllm.models.generation import sampling_settings
 from tinyllm.models.registry import family_of, locate
 from tinyllm.models.weights import Origin, hash_weights
-from tinyllm.nn import adapt, adapters, merge
+from tinyllm.nn import adapt, adapter_state, adapters, merge
 from tinyllm.nn.init import without_memory
 from tinyllm.nn.quantized import QuantizedLinear
 from tinyllm.runs.checkpoint import load_model, verify
@@ -65,8 +65,15 @@ class TrainSetup(Parts):
         return loop
 
     def steps(self) -> Iterator[events.Stepped]:
-        """Train a copy of the model and of the plan, and yield the steps; nothing is evaluated or written."""
-        happened = self._loop(*copy.deepcopy((self.model, self.plan)))
+        """Train a fresh model and yield the steps; nothing is evaluated or written.
+
+        This setup does not change: the model is built again, and the plan, which may have a state, is copied.
+        """
+        model = build(self.model.config, seed=self.config.seed)
+        if adapters(self.model):
+            new = [name for name in adapter_state(self.model) if ".lora_" not in name]
+            add_adapters(self.config, model, new)
+        happened = self._loop(model, copy.deepcopy(self.plan))
         return (event for event in happened if isinstance(event, events.Stepped))
 
     def _loop(self, model, plan, **more):
@@ -178,15 +185,20 @@ def adapted(model: Any, recipe: Recipe, config: RunConfig, corpus: Any, start: S
 
     Raises UserError when adapters would have no base, or the settings fit no layer.
     """
-    lora, origin, known = config.lora, model.origin, {name for name, _ in model.named_parameters()}
+    origin, known = model.origin, {name for name, _ in model.named_parameters()}
     model = recipe.adapt(model, corpus) if recipe.adapt else model
-    if not (lora.rank and start) or adapters(model):
+    if not (config.lora.rank and start) or adapters(model):
         return model
     if origin is None:
         raise UserError(f"{start.folder} is an adapter itself: merge it before lora.rank puts another on it")
     model.origin = Origin(origin.folder, start.sha256)
+    return add_adapters(config, model, [name for name, _ in model.named_parameters() if name not in known])
+
+
+def add_adapters(config: RunConfig, model: Any, new: list[str]) -> Any:
+    """Give a model the adapters that the settings ask for, and return it; see `nn.adapt` for `new`."""
+    lora = config.lora
     where = lora.where.split(",") if lora.where else ()
-    new = [name for name, _ in model.named_parameters() if name not in known]
     return adapt(model, lora.rank, lora.alpha, where, config.seed, new)
 
 
