@@ -36,7 +36,7 @@ def test_training_changes_the_adapter_alone_and_saves_nothing_else(tuned, whole)
     for name, array in model.state_dict().items():
         assert ".lora_" in name or np.array_equal(array, base.state_dict()[name.replace(".base_layer", "")])
     assert all(layer.lora_B.weight.data.any() for layer in nn.adapters(model).values())
-    with pytest.raises(UserError, match="give a checkpoint in it, such as .*/step-00000012"):
+    with pytest.raises(UserError, match=r"give a checkpoint in it, such as .*/step-00000012"):
         tl.from_pretrained(tuned)
     assert {*os.listdir(Run(tuned).last_checkpoint())} == {
         "adapter_config.json", "adapter_model.safetensors", "generation_config.json", "tokenizer.json",
