@@ -32,7 +32,8 @@ def measure(seed, steps, batch, lr, n):
     settings = {"recipe": "sft", "model.type": "fuyu", "tokenizer": "bpe:400", "train.lr": lr, "seed": seed,
                 "train.steps": steps, "train.batch": batch, "train.eval_every": steps}  # fmt: skip
     data = corpus(n)
-    setup = tl.prepare(tl.make_config(settings), corpus=data)
+    captions = tl.prepare(tl.make_config(settings), corpus=load_corpus(f"world:caption,n={n}"))  # for tokens
+    setup = tl.prepare(captions.config, corpus=data, tokenizer=captions.tokenizer)
     began = time.process_time()
     for event in setup.train():
         if hasattr(event, "val_loss"):
