@@ -146,7 +146,7 @@ def test_documents_of_the_world_are_records_of_what_is_known_about_them():
     assert found == [(document.prompt, document.truth) for document in corpus.documents]
     with pytest.raises(UserError, match=r"world:parity,n=5 document 1 has no field 'chosen'"):
         read_records(corpus, "prompt", "chosen")
-    with pytest.raises(UserError, match=r"world:facts,n=5 document \d has no text in the field 'prompt'"):
+    with pytest.raises(UserError, match=r"world:facts,n=5 line 1 has no field 'answer'"):  # it is prose
         read_records(tl.load_corpus("world:facts,n=5"), "prompt", "answer")
 
 

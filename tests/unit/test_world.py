@@ -233,7 +233,7 @@ def test_a_named_corpus_is_its_documents():
     corpus = load_corpus("world:facts,n=50,groups=3")
     stream = Stream(WORLD, KINDS["facts"], KINDS["facts"].dials(groups=3))
     assert corpus.text() == "".join(stream[i].text + SEPARATOR for i in range(50))
-    assert corpus.entropy_per_char is None
+    assert not corpus.documents and corpus.entropy_per_char is None
     questions = load_corpus("world:question,n=20")
     assert len(questions.documents) == 20 and all(q.text in questions.text() for q in questions.documents)
 

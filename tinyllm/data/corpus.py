@@ -20,7 +20,7 @@ class Corpus:
     data: the text as bytes, so that a byte tokenizer can take any file.
     entropy: for a generated text, a function that returns the generator's entropy in nats per character.
     separator: the bytes that stand after every document.
-    documents: the documents of a generated text, with everything that is known about them.
+    documents: what is known about each document of a generated text, or () unless all of them ask something.
     """
 
     name: str

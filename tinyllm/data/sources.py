@@ -19,6 +19,7 @@ from tinyllm.errors import UserError
 from tinyllm.files import read_bytes, read_text
 from tinyllm.world import stories
 from tinyllm.world.corpus import PREFIX, SEPARATOR, describe, read_name
+from tinyllm.world.document import Document
 from tinyllm.world.pictures import SIZE
 
 NOT_LIBRARY = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib2to3"}
@@ -65,15 +66,19 @@ def stories_corpus(seed: int = 0) -> Corpus:
 def world_corpus(name: str) -> Corpus:
     """Generate a text from a name like world:facts,groups=7 -> Corpus. Raises UserError for a bad name."""
     named = read_name(name)
-    documents, size = [], 0
+    texts: list[str] = []
+    asked: list[Document] = []
+    size = 0
     for document in named.documents():
-        documents.append(document)
-        size += len(document.text) + len(SEPARATOR) + (3 * SIZE**2 if "scene" in document.labels else 0)
+        if document.prompt and len(asked) == len(texts):  # prose has only its text, to save memory
+            asked.append(document)
+        texts.append(document.text + SEPARATOR)
+        size += len(texts[-1]) + (3 * SIZE**2 if "scene" in document.labels else 0)
         if size > MAX_BYTES:
             raise UserError(f"{name} has more than {MAX_BYTES // 2**20:,} MiB; take fewer documents with n=")
-    data = "".join(document.text + SEPARATOR for document in documents).encode("ascii")
     about = describe(named.name), named.entropy_per_char, SEPARATOR.encode()
-    return Corpus(name, data, *about, tuple(documents))
+    documents = tuple(asked) if len(asked) == len(texts) else ()
+    return Corpus(name, "".join(texts).encode("ascii"), *about, documents)
 
 
 def load_pydocs() -> bytes:
