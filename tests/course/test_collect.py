@@ -92,7 +92,7 @@ def test_the_files_of_a_whole_class_are_never_in_memory_together(tmp_path):
 
 
 def test_twins_and_changed_files_are_not_loaded(tmp_path):
-    """`course similar` once compared the files of one of two twins."""
+    """The files of one of two twins were once read as those of both."""
     names_of(tmp_path, "Anna Lee", "Anna  Lee", "B")
     twin, other = collect(tmp_path, [LESSON])
     assert "2 submissions" in load(twin, [LESSON]).problem and not load(twin, [LESSON]).files

@@ -135,7 +135,7 @@ def test_a_bad_course_file_is_one_line(here, refused, text, words):
 def test_help_takes_eighty_columns(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     assert main(["course"]) == 0
-    for command in ("init", "release", "grade", "report", "similar", "export", "selftest"):
+    for command in ("init", "release", "grade", "report", "export", "selftest"):
         with pytest.raises(SystemExit):
             main(["course", command, "--help"])
     told = capsys.readouterr().out
@@ -151,3 +151,7 @@ def test_help_takes_eighty_columns(monkeypatch, capsys):
 def test_bad_arguments_are_one_line(here, capsys, arguments):
     assert main(["course", *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_command_that_is_gone_names_another(refused):
+    assert "copydetect" in refused("course", "similar", "subs", "--out", "x")

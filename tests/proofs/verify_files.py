@@ -49,7 +49,8 @@ COMMANDS = {  # file: the commands that read it
     "gpt2/vocab.json": ("tokenizer encode gpt2 abc",), "gpt2/merges.txt": ("tokenizer encode gpt2 abc",),
     "ranks": ("tokenizer convert ranks --pattern gpt2 --out new",),
     "grades/results.json": ("course report grades", "course export canvas grades --out new"),
-    "course.toml": ("course similar none",), "settings.toml": ("train --config settings.toml --data none",),
+    "course.toml": ("course grade none --out new",),
+    "settings.toml": ("train --config settings.toml --data none",),
     "roster.csv": ("course grade none --out new --roster roster.csv",),
     "text.txt": ("data stats text.txt",), "picture.ppm": ("generate model --picture picture.ppm",),
 }  # fmt: skip

@@ -28,7 +28,6 @@ from tinyllm.course.workers import WORDS, best_level, isolation_words
 from tinyllm.course.workspace import hints
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
-from tinyllm.report.page import write
 from tinyllm.report.terminal import bar, table
 
 group("course", """
@@ -37,7 +36,6 @@ example:
   tinyllm course release handout         what students get, without a solution
   tinyllm course grade submissions       grades and feedback, in grades
   tinyllm course report grades           where the class is stuck
-  tinyllm course similar submissions     pairs that share code
   tinyllm course export canvas grades --out canvas.csv
   tinyllm course task new 100_averages   an exercise of your own
 """)  # fmt: skip
@@ -264,36 +262,6 @@ def stuck(tasks: list, most: int = 5) -> list[str]:
             name = f"{task['lesson']}/{task['task']}"
             rows.append((passed / tried, -tried, f"{name}: {passed} of {tried} passed"))
     return [line for *_, line in sorted(rows)[:most]]
-
-
-@command("course similar")
-def similar(folder: str, *, out: str = "similar.html", course: str | None = None) -> None:
-    """List pairs of submissions that share more code than chance explains.
-
-    FOLDER         holds a folder or a zip for each student
-    --out FILE     a page with the lines side by side
-    --course FILE  the course file (default course.toml)
-
-    example:
-      tinyllm course similar submissions --out similar.html
-
-    Names, constants, comments and order are ignored, and so is code that is also in the starter, the
-    library's solution or most submissions. A pair is a reason to look, not a verdict: small exercises are
-    alike by nature.
-    """
-    from tinyllm.course.classroom import similarity  # imported here, because it is needed once a term
-
-    found = find_course(course)
-    whole = (load(submission, found.lessons) for submission in find_submissions(folder, found))
-    statements, left = similarity.fingerprints(whole, found)
-    pairs = similarity.similar(statements)
-    write(out, similarity.similarity_page(found, statements, pairs, left))
-    for pair in pairs[:20]:
-        print(paragraph(pair.words, 2, 4))
-    for text in left:
-        print(paragraph(f"not compared: {text}", 2, 4))
-    count = f"{plural(len(pairs), 'pair')} of {plural(len(statements), 'submission')} above what chance gives"
-    print(paragraph(f"{count}; {out} shows the lines side by side, and says how to read them"))
 
 
 @command("course export")
