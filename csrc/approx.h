@@ -1,11 +1,14 @@
 /* exp, log, tanh and their kin on sixteen floats: own polynomials, so the same bits at every level and
  * on every platform, which no libm promises, and no branch, so that sixteen are done at once.
  *
- * Each function brings its argument into a short interval by exact steps; there, a polynomial has the
- * smallest maximum of relative error (tools/fit_approx.py finds and prints the constants). The errors stated
- * are the largest over all 2**32 floats (tests/proofs/verify_approx.py), in ulp, the distance between neighbouring
- * floats. NaN stays NaN, results too small for a normal float are subnormal, and at infinity the limits are
- * exact.
+ * Each function brings its argument into a short interval by exact steps; there, a polynomial has the smallest maximum
+ * of relative error. Its coefficients were found by Lawson's algorithm (C. L. Lawson, 1961) at 1,000 Chebyshev points:
+ * least squares 300 times, each time with more weight where the error was large. They were rounded to float32 one at a
+ * time, lowest power first, and the higher ones were fitted again after each. For p / q, p - f q is linear in both.
+ *
+ * The errors stated are the largest over all 2**32 floats (tests/proofs/verify_approx.py), in ulp, the distance between
+ * neighbouring floats. NaN stays NaN, results too small for a normal float are subnormal, and at infinity the limits
+ * are exact.
  */
 
 /* c[0] + c[1] x + ... + c[n - 1] x**(n - 1), by Horner's rule */

@@ -151,7 +151,3 @@ def test_help_takes_eighty_columns(monkeypatch, capsys):
 def test_bad_arguments_are_one_line(here, capsys, arguments):
     assert main(["course", *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_a_command_that_is_gone_names_another(refused):
-    assert "copydetect" in refused("course", "similar", "subs", "--out", "x")

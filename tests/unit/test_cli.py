@@ -6,7 +6,7 @@ import time
 import pytest
 
 import tinyllm
-from tinyllm.cli import COMMANDS, build_parser, main
+from tinyllm.cli import COMMANDS, GONE, build_parser, main
 from tinyllm.cli import command as commands
 from tinyllm.cli.text import indented, progress_bar
 
@@ -47,6 +47,7 @@ MISTAKES = {  # a command line -> a part of the answer
     "bench tokenizer --data -": "standard input",
     "report nothing": "holds no run",
     "quantize nothing --out new": "holds no run",
+    **GONE,
 }
 
 

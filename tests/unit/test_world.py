@@ -344,7 +344,7 @@ def test_the_tokenizer_of_the_world_is_what_its_command_makes():
 # Commands.
 
 
-def test_the_world_answers_on_the_command_line(capsys, tmp_path, printed):
+def test_the_world_answers_on_the_command_line(capsys, printed):
     person = next(p for p in WORLD.people if objects(WORLD, p.name, "cousin"))
     said = printed("world", "ask", person.name, "cousin", "--why")
     assert all(name in said for name in objects(WORLD, person.name, "cousin")) and "because mother(" in said
@@ -353,9 +353,6 @@ def test_the_world_answers_on_the_command_line(capsys, tmp_path, printed):
     assert main(["world", "person", person.name]) == main(["world", "timeline", person.name]) == 0
     assert person.lives_in in capsys.readouterr().out
     assert "miles" in printed("world", "map")
-    page = tmp_path / "atlas.html"
-    assert main(["world", "atlas", "--out", str(page)]) == 0
-    assert all(place in page.read_text() for place in WORLD.map.places) and "//" not in page.read_text()
     for wrong in ("ask Nobody", f"ask {person.first} shoe", "person x", "timeline --n 0"):
         assert main(["world", *wrong.split()]) == 2
 

@@ -3,8 +3,6 @@
 from tinyllm.cli.command import command, group
 from tinyllm.cli.text import entry
 from tinyllm.errors import UserError
-from tinyllm.report.atlas import atlas_page
-from tinyllm.report.page import write
 from tinyllm.world import Date, Fact, World
 from tinyllm.world.phrases import STATEMENTS, read_statements, say
 
@@ -100,16 +98,3 @@ def draw_map(*, seed: int = 0) -> None:
       tinyllm world map --seed 3
     """
     print(World(seed).map.drawing())
-
-
-@command("world atlas")
-def atlas(*, out: str = "atlas.html", seed: int = 0) -> None:
-    """Write an HTML page with the map, the towns and their inhabitants.
-
-    --out FILE  the page
-    --seed S    the seed of the world
-
-    example:
-      tinyllm world atlas --out atlas.html
-    """
-    print(f"wrote {out}, {write(out, atlas_page(World(seed))) / 1000:.0f} kB: open it in a browser")
