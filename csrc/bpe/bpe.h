@@ -118,14 +118,12 @@ struct bpe_vocab;   /* never changes */
 struct bpe_encoder; /* a vocabulary and idle workers; many threads may share it */
 
 /* byte_ids [256], -1 - i for a byte i without a token; pair i merges left[i], right[i] into made[i], the smallest
- * rank[i] first, and fastest where rank[i] is i; tokens: n_tokens of them, token i at bytes[offsets[i]] to
- * bytes[offsets[i + 1]], of number numbers[i]. Where they are given, the bytes of all that the merges make are among
- * them. With `whole` they go before any merge where a piece is one of them. No id is above `largest`. NULL: no
- * memory. */
+ * rank[i] first; tokens: n_tokens of them, token i at bytes[offsets[i]] to bytes[offsets[i + 1]], of number numbers[i].
+ * If there are any, the bytes of all that the merges make are among them. With `whole`, a piece that equals a token
+ * becomes it without merging. NULL: no memory. */
 struct bpe_vocab *bpe_vocab_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right,
                                 const int32_t *made, const int32_t *rank, int64_t n_pairs, const uint8_t *bytes,
-                                const int64_t *offsets, const int32_t *numbers, int64_t n_tokens, int32_t largest,
-                                int whole);
+                                const int64_t *offsets, const int32_t *numbers, int64_t n_tokens, int whole);
 void bpe_vocab_free(struct bpe_vocab *vocab);
 
 /* The vocabulary must live longer. NULL: no memory. */

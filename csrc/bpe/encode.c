@@ -1,7 +1,7 @@
 /* Encoding: the pair of smallest rank is merged, of equal ones the leftmost, until no pair is known.
  *
- * The spec looks at the whole piece again for every merge; match.c finds what is left in the end without merging.
- * Text repeats its words, so most pieces are not even encoded: each worker remembers the tokens of pieces of up to
+ * The spec looks at the whole piece again for every merge; merge.c looks only at the two pairs that a merge makes.
+ * Text repeats its words, so most pieces are not merged at all: each worker remembers the tokens of pieces of up to
  * 15 bytes and four tokens, one piece a slot, a piece as one 16-byte key. What is found there costs a hash, a compare
  * and a copy of four tokens, of which too many may be written and then overwritten.
  */
@@ -44,8 +44,6 @@ struct bpe_encoder {
 /* --- parts of a text ---------------------------------------------------------------------------------------------- */
 
 static int64_t encode_bytes(const struct bpe_vocab *vocab, int32_t *out, const uint8_t *piece, int64_t n) {
-    int64_t count = bpe_match(vocab, out, piece, n);
-    if (count >= 0) return count;
     for (int64_t i = 0; i < n; i++) out[i] = vocab->byte_ids[piece[i]];
     return bpe_merge_ids(vocab, out, n);
 }

@@ -8,15 +8,16 @@ static int shift_for(int64_t n) {
     return 64 - bits;
 }
 
-static int add_pairs(struct bpe_vocab *vocab, const struct bpe_merges *m) {
-    vocab->shift = shift_for(m->n);
+static int add_pairs(struct bpe_vocab *vocab, const int32_t *left, const int32_t *right, const int32_t *made,
+                     const int32_t *rank, int64_t n) {
+    vocab->shift = shift_for(n);
     int64_t slots = (int64_t)1 << (64 - vocab->shift);
     vocab->pairs = malloc((size_t)slots * sizeof *vocab->pairs);
     vocab->marks = calloc((size_t)slots, 1);
     if (!vocab->pairs || !vocab->marks) return -1;
-    for (int64_t i = 0; i < m->n; i++) {
-        uint64_t key = bpe_pair_key(m->left[i], m->right[i]), slot = bpe_pair_slot(vocab, key);
-        vocab->pairs[slot] = (struct bpe_pair){key, m->rank[i], m->made[i]};
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t key = bpe_pair_key(left[i], right[i]), slot = bpe_pair_slot(vocab, key);
+        vocab->pairs[slot] = (struct bpe_pair){key, rank[i], made[i]};
         vocab->marks[slot] = bpe_pair_mark(vocab, key);
     }
     return 0;
@@ -53,22 +54,17 @@ int32_t bpe_find_whole(const struct bpe_vocab *vocab, const uint8_t *piece, int6
 
 struct bpe_vocab *bpe_vocab_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right,
                                 const int32_t *made, const int32_t *rank, int64_t n_pairs, const uint8_t *bytes,
-                                const int64_t *offsets, const int32_t *numbers, int64_t n_tokens, int32_t largest,
-                                int whole) {
+                                const int64_t *offsets, const int32_t *numbers, int64_t n_tokens, int whole) {
     if (n_pairs > INT32_MAX || n_tokens > INT32_MAX) return NULL;
     struct bpe_vocab *vocab = calloc(1, sizeof *vocab);
     if (!vocab) return NULL;
     vocab->seed = bpe_seed(vocab);
     memcpy(vocab->byte_ids, byte_ids, sizeof vocab->byte_ids);
-    const struct bpe_merges merges = {left, right, made, rank, n_pairs};
-    if (add_pairs(vocab, &merges) != 0 || add_whole(vocab, bytes, offsets, numbers, whole ? n_tokens : 0) != 0 ||
-        bpe_add_cuts(vocab, bytes, offsets, n_tokens) != 0) {
-        bpe_vocab_free(vocab);
-        return NULL;
-    }
-    int64_t known = bpe_add_splits(vocab, &merges, largest);
-    if (known >= 0) bpe_add_trie(vocab, bytes, offsets, numbers, n_tokens, known);
-    return vocab;
+    if (add_pairs(vocab, left, right, made, rank, n_pairs) == 0 &&
+        add_whole(vocab, bytes, offsets, numbers, whole ? n_tokens : 0) == 0 &&
+        bpe_add_cuts(vocab, bytes, offsets, n_tokens) == 0) return vocab;
+    bpe_vocab_free(vocab);
+    return NULL;
 }
 
 void bpe_vocab_free(struct bpe_vocab *vocab) {
@@ -79,7 +75,5 @@ void bpe_vocab_free(struct bpe_vocab *vocab) {
     free(vocab->whole);
     free(vocab->joined);
     free(vocab->halves);
-    free(vocab->tokens);
-    free(vocab->trie);
     free(vocab);
 }

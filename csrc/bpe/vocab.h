@@ -1,15 +1,10 @@
-/* The inside of `struct bpe_vocab`, for vocab.c, cuts.c, encode.c, match.c, merge.c, trie.c, and their interfaces. */
+/* The inside of `struct bpe_vocab`, for vocab.c, cuts.c, encode.c and merge.c, and the interface of cuts.c. */
 #ifndef BPE_VOCAB_H
 #define BPE_VOCAB_H
 
 #include "bpe.h"
 
-enum { BPE_NO_RANK = INT32_MAX, BPE_NO_TOKEN = INT32_MIN, BPE_MOST_NODES = 1 << 22, BPE_ROOT = 256 };
-
-struct bpe_merges { /* pair i merges left[i], right[i] into made[i]; see bpe_vocab_new */
-    const int32_t *left, *right, *made, *rank;
-    int64_t n;
-};
+enum { BPE_NO_RANK = INT32_MAX, BPE_NO_TOKEN = INT32_MIN };
 
 struct bpe_pair {
     uint64_t key;
@@ -17,17 +12,6 @@ struct bpe_pair {
 };
 
 struct bpe_whole { int64_t at, n; int32_t number; }; /* a token's bytes, n of them or none, and its id */
-
-struct bpe_token { /* and the merge that makes it; the rank of a byte is -1 */
-    int32_t rank, left, right;
-    int32_t shorter; /* the next shorter token that it begins with */
-    int32_t length;  /* in bytes; 0: no text has this token */
-};
-
-struct bpe_node { /* of the trie: a child for byte c is trie[base ^ c], if the label there is c */
-    uint32_t label : 9, is_base : 1, base : 22;
-    int32_t token;
-};
 
 struct bpe_vocab {
     struct bpe_seed seed;
@@ -39,8 +23,6 @@ struct bpe_vocab {
     struct bpe_whole *whole; /* 2^(64 - whole_shift) of them, open addressing */
     int whole_shift, joined_shift;
     uint64_t *joined, *halves; /* sets of cuts.c; NULL: nothing is cut */
-    struct bpe_token *tokens;  /* that of id i is tokens[256 + i] */
-    struct bpe_node *trie;     /* NULL: match.c cannot encode with this vocabulary */
 };
 
 static inline uint8_t bpe_pair_mark(const struct bpe_vocab *vocab, uint64_t key) {
@@ -73,17 +55,5 @@ int bpe_add_cuts(struct bpe_vocab *vocab, const uint8_t *bytes, const int64_t *o
 
 /* The first place behind `at`, which is 0 or a cut, where no token reaches across; n where there is none. */
 int64_t bpe_next_cut(const struct bpe_vocab *vocab, const uint8_t *piece, int64_t n, int64_t at);
-
-/* --- match.c, trie.c ---------------------------------------------------------------------------------------------- */
-
-/* Find how each token is made. Returns how many are made by merges, or -1: no trie then. */
-int64_t bpe_add_splits(struct bpe_vocab *vocab, const struct bpe_merges *merges, int32_t largest);
-
-/* Make the trie of the bytes and the `known` tokens with a split. There is none where memory or tokens are lacking. */
-void bpe_add_trie(struct bpe_vocab *vocab, const uint8_t *bytes, const int64_t *offsets, const int32_t *numbers,
-                  int64_t n, int64_t known);
-
-/* Encode n bytes, at least one; returns how many tokens that are, or -1: merge instead. */
-int64_t bpe_match(const struct bpe_vocab *vocab, int32_t *out, const uint8_t *piece, int64_t n);
 
 #endif

@@ -17,7 +17,7 @@ cdef extern from "bpe/bpe.h" nogil:
         pass
     bpe_vocab *bpe_vocab_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right, const int32_t *made,
                              const int32_t *rank, int64_t n_pairs, const uint8_t *bytes, const int64_t *offsets,
-                             const int32_t *numbers, int64_t n_tokens, int32_t largest, int whole)
+                             const int32_t *numbers, int64_t n_tokens, int whole)
     void bpe_vocab_free(bpe_vocab *vocab)
     struct bpe_encoder:
         pass

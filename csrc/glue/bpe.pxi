@@ -214,7 +214,7 @@ cdef class BPE:
         self.vocab = bpe_vocab_new(<int32_t *>address(byte_ids), <int32_t *>address(left), <int32_t *>address(right),
                                    <int32_t *>address(made), <int32_t *>address(rank), len(made),
                                    <const uint8_t *>PyBytes_AS_STRING(spelt), <int64_t *>address(offsets),
-                                   <int32_t *>address(numbers), len(numbers), largest, whole)
+                                   <int32_t *>address(numbers), len(numbers), whole)
         if self.vocab != NULL:
             self.encoder = bpe_encoder_new(self.vocab)
         if self.encoder == NULL:

@@ -87,7 +87,7 @@ static struct bpe_vocab *make_vocab(void) {
     }
     struct bpe_vocab *vocab =
         bpe_vocab_new(byte_ids, left, right, made, v.rank, v.n_merges, bytes, offsets, numbers, v.n_whole,
-                      v.next - 1, v.whole_first);
+                      v.whole_first);
     REQUIRE(vocab, "no memory");
     free(bytes);
     return vocab;
