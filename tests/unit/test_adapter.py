@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -202,3 +203,8 @@ def test_an_adapter_opens_over_its_own_base_only(tmp_path):
         learnt(from_pretrained(tmp_path / "base")).save_pretrained(tmp_path / "base")
     with pytest.raises(UserError, match="no folder has the weights"):
         learnt(made("gpt2")).save_pretrained(tmp_path / "third")
+    model = learnt(from_pretrained(tmp_path / "base"))
+    shutil.rmtree(tmp_path / "base")
+    with pytest.raises(UserError, match="there are no weights at"):
+        model.save_pretrained(tmp_path / "third")
+    assert not (tmp_path / "third").exists()

@@ -52,7 +52,8 @@ def test_stopped_politely_it_ends_with_the_same_bits(tmp_path_factory, text, who
 
 
 def test_steps_of_a_run_that_is_opened_again_begin_at_its_start(tmp_path, text, whole):
-    began = [event.loss for event in new_training(tmp_path / "run", text) if isinstance(event, events.Stepped)]
+    training = new_training(tmp_path / "run", text)
+    began = [event.loss for event in training if isinstance(event, events.Stepped)]
     setup = resumed_training(shutil.copytree(whole, tmp_path / "whole")).setup
     assert [event.loss for event in setup.steps()] == began
 

@@ -16,7 +16,7 @@ from tinyllm.config import bounded
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, parse_json, read_json
 from tinyllm.models.hub import download, is_hub_name
-from tinyllm.models.weights import hash_weights, read_header, save_weights
+from tinyllm.models.weights import Origin, hash_weights, read_header, save_weights
 from tinyllm.nn import Linear, adapt, adapter_state, adapters, load_adapter
 from tinyllm.nn.init import without_memory
 
@@ -37,14 +37,18 @@ ALLOWED = {"peft_type": ("LORA",), "bias": ("none",),
 NEUTRAL: tuple = (None, False, [], {})
 
 
-def save_adapter(model: Any, folder: Path) -> None:
-    """Write the adapters and new layers of a model. Raises UserError if no folder has its other weights."""
+def base_of(model: Any) -> Origin:
+    """Return where the weights under a model's adapters are. Raises UserError if no folder has them."""
     if model.origin is None:
         raise UserError("no folder has the weights under these adapters: save the model before nn.adapt, and "
                         "open that folder, or nn.merge(model) first")  # fmt: skip
     place, sha256 = model.origin.folder, model.origin.sha256
-    sha256 = sha256 or hash_weights(download(place) if is_hub_name(place) else Path(place))
-    metadata, state, layers = {"format": "pt", DIGEST: sha256}, adapter_state(model), adapters(model)
+    return Origin(place, sha256 or hash_weights(download(place) if is_hub_name(place) else Path(place)))
+
+
+def save_adapter(model: Any, base: Origin, folder: Path) -> None:
+    """Write the adapters and new layers of a model, without the weights of its base."""
+    metadata, state, layers = {"format": "pt", DIGEST: base.sha256}, adapter_state(model), adapters(model)
     new = {name.rpartition(".")[0] for name in state if not name.endswith(PARTS)}
     if new:
         metadata[LABELS] = json.dumps(model.config.labels)
@@ -53,7 +57,7 @@ def save_adapter(model: Any, folder: Path) -> None:
     one = next(iter(layers.values()))
     found = {
         "peft_type": "LORA", "task_type": TASKS.get(getattr(model.config, "task", model.objective)),
-        "base_model_name_or_path": place, "r": one.rank, "lora_alpha": one.alpha, "bias": "none",
+        "base_model_name_or_path": base.folder, "r": one.rank, "lora_alpha": one.alpha, "bias": "none",
         "fan_in_fan_out": not model.layout.transposed, "inference_mode": True,
         "target_modules": [_layer(model, name) for name in layers],
         "modules_to_save": sorted(_layer(model, name) for name in new) or None,

@@ -19,7 +19,7 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, read_json
 from tinyllm.models.adapter import FILE as ADAPTER
-from tinyllm.models.adapter import WEIGHTS, read_adapter, save_adapter
+from tinyllm.models.adapter import WEIGHTS, base_of, read_adapter, save_adapter
 from tinyllm.models.generation import FILE, IDS, read_generation
 from tinyllm.models.layout import Layout, read_config, write_config
 from tinyllm.models.sentences import pooling_files, read_pooling
@@ -69,9 +69,9 @@ class Pretrained(Module):
         a file cannot be written, or config.json cannot express the model's config.
         """
         found = write_config(type(self), self.config)
-        folder, adapted = Path(folder), bool(adapters(self))
-        if os.path.lexists(folder / ("config.json" if adapted else ADAPTER)):
-            held = "a whole model" if adapted else "an adapter"
+        folder, base = Path(folder), base_of(self) if adapters(self) else None
+        if os.path.lexists(folder / ("config.json" if base else ADAPTER)):
+            held = "a whole model" if base else "an adapter"
             raise UserError(f"{folder} holds {held} already: choose another folder")
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -84,8 +84,8 @@ class Pretrained(Module):
         tokens = {name: found[name] for name in IDS if found.get(name) is not None} | said
         blank = dict.fromkeys(name for name in IDS if name in found)
         _write_json(folder / "generation_config.json", blank | dict(self.generation) | tokens)
-        if adapted:
-            return save_adapter(self, folder)
+        if base:
+            return save_adapter(self, base, folder)
         state = self.state_dict()
         if self.layout.transposed:
             state |= {name: state[name].T for name in _linear_weights(self)}

@@ -159,12 +159,15 @@ def hash_file(path: Path) -> str:
 def hash_weights(folder: Path) -> str:
     """Return the SHA-256 of a folder's weights, of a whole model or an adapter.
 
-    If they are in several files, it is the SHA-256 of the list of the files' digests.
+    If they are in several files, it is the SHA-256 of the list of the files' digests. Raises UserError when
+    there are none, or a file is broken.
     """
-    for single in (folder / "model.safetensors", folder / "adapter_model.safetensors"):
-        if os.path.lexists(single):
-            return hash_file(single)
-    digests = "".join(f"{hash_file(part)}  {part.name}\n" for part in sorted(folder.glob("*.safetensors")))
+    single = folder / "adapter_model.safetensors"
+    single = single if os.path.lexists(single) else folder / "model.safetensors"
+    parts = sorted(folder.glob("*.safetensors"))
+    if os.path.lexists(single) or not parts:
+        return hash_file(single)
+    digests = "".join(f"{hash_file(part)}  {part.name}\n" for part in parts)
     return hashlib.sha256(digests.encode()).hexdigest()
 
 
