@@ -102,12 +102,13 @@ def test_an_answer_depends_on_no_other_item_and_no_order():
 def test_the_likeliest_choice_is_that_of_the_logits(family):
     model, task = opened(context=128), Capitals()
     if family == "t5":
-        sizes = {"model_type": "t5", "heads": 2, "hidden": 16, "head_width": 4, "start": 0} | SIZES
+        sizes = {"model_type": "t5", "heads": 2, "hidden": 16, "head_width": 4, "start": 0, "end": 1} | SIZES
         model = Opened(shaken(tl.build(sizes | {"context": 128}, seed=None)), BYTES)
     items, found = task.items("test"), []
     for item, prompt in zip(items, prompts(model, task, items, 1), strict=True):
         for choice in item.choices:
-            before, after = BYTES.encode(prompt), BYTES.encode(f" {choice}")
+            before = [*BYTES.encode(prompt), *model.model.end_ids]
+            after = BYTES.encode(f" {choice}")
             if family == "t5":
                 logits = model.model(np.array([before]), np.array([[0, *after[:-1]]])).data[0]
             else:
@@ -136,6 +137,8 @@ def test_shots_are_other_items_in_the_layout_of_training():
         prompts(model, task, first, 8)
     with pytest.raises(tl.UserError, match="6 shots of capitals do not fit into a context of 64: 1 do"):
         prompts(opened(context=64), task, first, 6)
+    with pytest.raises(tl.UserError, match="and its answer do not fit into a context of 20"):
+        prompts(opened(context=20), task, first)
 
 
 def test_wilson_interval():

@@ -75,7 +75,8 @@ def likeliest(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0,
         if not item.choices:
             raise UserError(f"{task.name} has no choices to compare: let the model write its answers")
         choices = (behind(f" {choice}", opened.frame) for choice in item.choices)
-        pairs += [(tokenizer.encode(prompt), _spelt(tokenizer, choice)) for choice in choices]
+        begun = [*tokenizer.encode(prompt), *opened.model.end_ids]
+        pairs += [(begun, _spelt(tokenizer, choice)) for choice in choices]
     scores, found = iter(log_probs(opened.model, pairs)), []
     for item in items:
         chances = list(islice(scores, len(item.choices)))
@@ -101,11 +102,10 @@ def prompts(opened: Opened, task: Task, items: Sequence[Item], shots: int = 0, s
         if len(others) < shots:
             raise UserError(f"{task.name} has {len(others)} other items for training: ask with fewer shots")
         chosen = Random(seed, "shots", first + i).shuffle(others)[:shots]
-        answer = _spelt(opened.tokenizer, item.answer)
-        room = context - (1 if opened.model.is_encoder_decoder else len(answer))
         found.append(task.prompt(item, chosen, opened.frame))
-        while most and len(opened.tokenizer.encode(task.prompt(item, chosen[:most], opened.frame))) > room:
-            most -= 1
+        most = _fitting(opened, task, item, chosen[:most])
+        if most < 0:
+            raise UserError(f"a question of {task.name} and its answer do not fit into a context of {context}")
     if most < shots:
         raise UserError(f"{shots} shots of {task.name} do not fit into a context of {context}: {most} do")
     return found
@@ -130,6 +130,15 @@ def interval(scores: Sequence[float]) -> tuple[float, float]:
     mean = math.fsum(scores) / n
     centre, half = mean + z * z / (2 * n), z * math.sqrt(mean * (1 - mean) / n + (z / (2 * n)) ** 2)
     return max(0.0, (centre - half) / (1 + z * z / n)), min(1.0, (centre + half) / (1 + z * z / n))
+
+
+def _fitting(opened, task, item, shots):
+    """Return how many shots fit before a question and its answer; -1 if those two are too long already."""
+    model, tokenizer, most = opened.model, opened.tokenizer, len(shots)
+    room = model.config.context - (1 if model.is_encoder_decoder else len(_spelt(tokenizer, item.answer)))
+    while most >= 0 and len(tokenizer.encode(task.prompt(item, shots[:most], opened.frame))) > room:
+        most -= 1
+    return len(shots) if item.suffix else most  # the text around a gap is cut to fit
 
 
 def _laid_out(opened, item, prompt, options):
