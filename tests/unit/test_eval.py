@@ -137,7 +137,7 @@ def test_shots_are_other_items_in_the_layout_of_training():
         prompts(model, task, first, 8)
     with pytest.raises(tl.UserError, match="6 shots of capitals do not fit into a context of 64: 1 do"):
         prompts(opened(context=64), task, first, 6)
-    with pytest.raises(tl.UserError, match="and its answer do not fit into a context of 20"):
+    with pytest.raises(tl.UserError, match="a question and its answer in capitals exceed the context of 20"):
         prompts(opened(context=20), task, first)
 
 

@@ -105,7 +105,7 @@ def prompts(opened: Opened, task: Task, items: Sequence[Item], shots: int = 0, s
         found.append(task.prompt(item, chosen, opened.frame))
         most = _fitting(opened, task, item, chosen[:most])
         if most < 0:
-            raise UserError(f"a question of {task.name} and its answer do not fit into a context of {context}")
+            raise UserError(f"a question and its answer in {task.name} exceed the context of {context}")
     if most < shots:
         raise UserError(f"{shots} shots of {task.name} do not fit into a context of {context}: {most} do")
     return found
