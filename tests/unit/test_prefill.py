@@ -60,9 +60,35 @@ def test_a_long_prompt_does_not_stop_the_others():
     assert shapes == [(2, 1), *[(1, 2), (3, 1)] * 3, (1, 1), (3, 1)]
 
 
+def test_prompts_are_read_in_their_order_and_those_of_like_lengths_together():
+    engine = Engine(tiny(), prefill_budget=2)
+    engine.add([3] * CONTEXT, max_tokens=1)
+    engine.add([1, 2], max_tokens=1)
+    assert [step.index for step in engine] == [0, 1]
+    shapes = []
+    prompts = [[1] * 7, [2, 3], [4] * 7, [5, 6]]
+    generate(spied(tiny(), "hidden", shapes), prompts, max_tokens=1, prefill_budget=14)
+    assert shapes == [(2, 1), (2, 6), (4, 1)]
+
+
+def test_without_a_cache_the_window_is_read_again_for_every_token():
+    shapes = []
+    generate(spied(tiny(), "hidden", shapes), [1, 2, 3], max_tokens=3, use_cache=False)
+    assert shapes == [(1, 2), (1, 1), (1, 3), (1, 1), (1, 4), (1, 1)]
+
+
 def test_what_a_cache_holds_is_not_read_again():
     model, cache, shapes = tiny(), tiny().new_cache(), []
     with no_grad():
         model.hidden([[1, 2, 3]], cache)
     generate(spied(model, "hidden", shapes), [1, 2, 3, 4, 5, 6], max_tokens=2, cache=cache)
     assert shapes == [(1, 2), (1, 1), (1, 1)]
+
+
+def test_padding_never_reaches_beyond_the_context():
+    """One row has six tokens of eight in its cache, and its neighbour none."""
+    model, prompts = tiny(), [[1, 2, 3, 4, 5, 6, 7, 8], [9] * CONTEXT]
+    cache = model.new_cache(2)
+    with no_grad():
+        model.hidden([prompts[0][:6]], [layer.rows(0, 1) for layer in cache])
+    assert generate(model, prompts, max_tokens=2, cache=cache) == generate(model, prompts, max_tokens=2)
