@@ -16,6 +16,7 @@ from tinyllm.cli import main
 from tinyllm.errors import UserError
 from tinyllm.runs import Run, open_model
 from tinyllm.runs.pace import seconds_per_step
+from tinyllm.runs.recipe import recipes
 from tinyllm.runs.setup import reopen
 
 LORA = {"lora.rank": 2, "lora.alpha": 8.0, "lora.where": "c_attn,mlp.c_proj", "train.lr": 0.02}
@@ -135,24 +136,42 @@ def test_a_merged_run_answers_like_its_adapter_and_begins_others(tmp_path, tuned
     assert not nn.adapters(setup.model) and all(p.requires_grad for p in setup.model.parameters())
 
 
-def test_every_recipe_trains_an_adapter(tmp_path, whole, text):
-    (tmp_path / "pairs.tsv").write_text("the cat\tsat\n" * 30)
-    run, setup = begun(tmp_path / "sft", whole, tmp_path / "pairs.tsv", recipe="sft", **LORA)
+def small_run(folder, kind, text):
+    """Train a model of a family for two steps."""
+    sizes = {"model.layers": 1, "model.heads": 2, "model.width": 8, "model.context": 12}
+    sizes |= {} if kind == "gpt2" else {"model.hidden": 16}
+    settings = {"preset": "nano", "model.type": kind, "data": str(text), "train.steps": 2} | sizes
+    setup = tl.prepare(tl.make_config(settings | {"train.sample_tokens": 9}))
+    run = Run(folder)
+    run.create(setup.record(), setup.tokenizer)
     list(setup.train(run))
-    opened = open_model(run.folder)
-    assert opened.frame.end == "\n" and nn.adapters(opened.model)
+    return folder
+
+
+OF_RECIPES = {"sft": "the cat\tsat\n" * 30, "classify": "the cat\tyes\na mat.\tno\n" * 30}
+FAMILIES = {"causal": "gpt2", "masked": "bert", "spans": "t5"}
+
+
+@pytest.mark.parametrize("name, objective", [
+    (name, objective) for name, recipe in recipes().items() for objective in recipe.objectives
+])  # fmt: skip
+def test_every_recipe_trains_an_adapter(tmp_path, text, name, objective):
+    base = small_run(tmp_path / "base", FAMILIES[objective], text)
+    if name in OF_RECIPES:
+        text = tmp_path / "examples.tsv"
+        text.write_text(OF_RECIPES[name])
+    run, setup = begun(tmp_path / "run", base, text, recipe=name, **{"lora.rank": 2})
+    list(setup.train(run))
+    state = nn.adapter_state(open_model(run.folder).model)
+    assert all(state[key].any() and np.array_equal(state[key], a)
+               for key, a in nn.adapter_state(setup.model).items())  # fmt: skip
 
 
 def test_a_new_output_layer_is_trained_with_the_adapter_and_peft_opens_both(tmp_path, text):
-    (tmp_path / "classes.tsv").write_text("the cat\tyes\na mat.\tno\n" * 30)
-    sizes = {"model.layers": 1, "model.heads": 2, "model.width": 8, "model.hidden": 16, "model.context": 8}
-    of_base = {"model.type": "bert", "data": str(text), "train.steps": 2, "train.sample_every": 2} | sizes
-    setup = tl.prepare(tl.make_config(of_base | {"preset": "nano"}))
-    run = Run(tmp_path / "base")
-    run.create(setup.record(), setup.tokenizer)
-    list(setup.train(run))
+    (tmp_path / "classes.tsv").write_text(OF_RECIPES["classify"])
+    base = small_run(tmp_path / "base", "bert", text)
     more = {"recipe": "classify", "train.steps": 6, "train.checkpoint_every": 3, "lora.rank": 2}
-    run, setup = begun(tmp_path / "run", run.folder, tmp_path / "classes.tsv", **more)
+    run, setup = begun(tmp_path / "run", base, tmp_path / "classes.tsv", **more)
     list(setup.train(run))
     model = open_model(run.folder).model
     whole = {name for name in nn.adapter_state(model) if ".lora_" not in name}
