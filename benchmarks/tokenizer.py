@@ -24,7 +24,7 @@ from tinyllm.errors import UserError
 from tinyllm.ops.pieces import split_pieces
 from tinyllm.ops.runtime import threads
 from tinyllm.tokenizer import PATTERNS, BPETokenizer
-from tinyllm.tokenizer.tiktoken import ranks_of
+from tinyllm.tokenizer.vocabulary import Vocabulary
 from tinyllm.train.memory import peak_rss_mb
 
 PATTERN = "gpt4"
@@ -201,7 +201,9 @@ class Tiktoken:
 
         self.version = metadata.version("tiktoken")
         source = PATTERNS.get(tokenizer.pattern, tokenizer.pattern)
-        ranks = ranks_of(tokenizer.vocabulary)
+        ranks = tokenizer.vocabulary.ids
+        if Vocabulary.from_ranks(ranks) != tokenizer.vocabulary:
+            raise UserError("ranks would write some text in other tokens than this vocabulary")
         self._encoding = tiktoken.Encoding("ours", pat_str=source, mergeable_ranks=ranks, special_tokens={})
 
     def encode(self, texts, threads):

@@ -11,14 +11,14 @@ By design other than there:
 * Bytes that are not UTF-8 are encoded as they are; `_encode_bytes` guesses how an unfinished text goes on.
 """
 
-import base64
 import pickle
 
 import pytest
+from foreign_tokenizers import write_ranks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyllm.tokenizer import PATTERNS, BPETokenizer, load_tokenizer, save_tokenizer
+from tinyllm.tokenizer import PATTERNS, BPETokenizer, load_tokenizer
 
 tiktoken = pytest.importorskip("tiktoken")
 SPECIAL = ("<|endoftext|>", "<|fim_prefix|>", "<|fim_middle|>")
@@ -32,9 +32,8 @@ if x == 0:\n        return ["^", "s"]
 def pair(request, tmp_path_factory):
     """A tokenizer that was read from a rank file, and tiktoken's with the same ranks."""
     path = tmp_path_factory.mktemp("ranks") / "learnt.tiktoken"
-    save_tokenizer(BPETokenizer.train(TEXT, 600, request.param), path, "tiktoken")
-    lines = [line.split() for line in path.read_bytes().splitlines()]
-    ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
+    ranks = BPETokenizer.train(TEXT, 600, request.param).vocabulary.ids
+    write_ranks(path, ranks)
     special = {name: len(ranks) + 5 * i for i, name in enumerate(SPECIAL)}
     theirs = tiktoken.Encoding("learnt", pat_str=PATTERNS[request.param], mergeable_ranks=ranks,
                                special_tokens=special)  # fmt: skip

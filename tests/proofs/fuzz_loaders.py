@@ -23,6 +23,8 @@ import time
 import traceback
 from pathlib import Path
 
+from foreign_tokenizers import write_gpt2, write_ranks
+
 try:
     atheris = None if "--blind" in sys.argv else importlib.import_module("atheris")
 except ImportError:
@@ -44,13 +46,11 @@ TEXTS = [LEARN, "", STRANGE, "ab" * 100, "the " * 60, "\U0001f468"]
 
 
 def huggingface_files(folder):
-    from tinyllm.tokenizer.tiktoken import ranks_of
-
     learnt = BPETokenizer.train(LEARN, 300, special_tokens=["<|end|>"])
-    save_tokenizer(learnt, folder / "gpt2", "gpt2")
+    write_gpt2(folder / "gpt2", learnt)
     made = [
         learnt, ByteTokenizer(["<a>", "<b>"]), CharTokenizer.train(LEARN, special_tokens=["<s>", "a"]),
-        BPETokenizer.from_ranks(ranks_of(learnt.vocabulary), "gpt4", {"<|end|>": 400}),
+        BPETokenizer.from_ranks(learnt.vocabulary.ids, "gpt4", {"<|end|>": 400}),
         BPETokenizer.train(LEARN, 300, "[a-z]+|[^a-z]"), load_tokenizer(folder / "gpt2"),
     ]  # fmt: skip
     yield from (json.dumps(tokenizer.to_dict()).encode() for tokenizer in made)
@@ -61,13 +61,13 @@ def huggingface_files(folder):
 
 def tiktoken_files(folder):
     for size in (256, 257, 300):
-        save_tokenizer(BPETokenizer.train(LEARN, size), folder / "ranks", "tiktoken")
+        write_ranks(folder / "ranks", BPETokenizer.train(LEARN, size).vocabulary.ids)
         yield (folder / "ranks").read_bytes()
 
 
 def gpt2_files(folder):
     for names in ((), ["<|end|>"]):
-        save_tokenizer(BPETokenizer.train(LEARN, 280, special_tokens=names), folder / "gpt2", "gpt2")
+        write_gpt2(folder / "gpt2", BPETokenizer.train(LEARN, 280, special_tokens=names))
         yield BESIDE.join((folder / "gpt2" / name).read_bytes() for name in ("vocab.json", "merges.txt"))
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+from foreign_tokenizers import write_gpt2, write_ranks
 
 from tinyllm.rng import Random
 from tinyllm.runs import Run, make_config, prepare, reopen
@@ -120,7 +121,8 @@ def make_files(folder):
     list(new_training(folder / "run", text, train__steps=2, train__eval_every=2, train__sample_every=2))
     shutil.copytree(folder / TOP, folder / "model", ignore=shutil.ignore_patterns("state.json", "optim*"))
     learnt = BPETokenizer.train(text.read_bytes(), 270)
-    for name, kind in (("bpe", "huggingface"), ("gpt2", "gpt2"), ("ranks", "tiktoken")):
-        save_tokenizer(learnt, folder / name, kind)
+    save_tokenizer(learnt, folder / "bpe")
+    write_gpt2(folder / "gpt2", learnt)
+    write_ranks(folder / "ranks", learnt.vocabulary.ids)
     for name, content in FILES.items():
         (folder / name).write_text(content)

@@ -45,7 +45,7 @@ COMMANDS = {  # file: the commands that read it
     "model/config.json": OF_MODEL, "model/model.safetensors": OF_MODEL,
     "model/generation_config.json": OF_MODEL[:1], "model/tokenizer_config.json": ("chat model --tokens 2",),
     "model/tokenizer.json": (OF_MODEL[0], "tokenizer encode model abc"),
-    "bpe/tokenizer.json": ("tokenizer encode bpe abc", "tokenizer convert bpe --to tiktoken --out new"),
+    "bpe/tokenizer.json": ("tokenizer encode bpe abc", "tokenizer convert bpe --out new"),
     "gpt2/vocab.json": ("tokenizer encode gpt2 abc",), "gpt2/merges.txt": ("tokenizer encode gpt2 abc",),
     "ranks": ("tokenizer convert ranks --pattern gpt2 --out new",),
     "grades/results.json": ("course report grades", "course export canvas grades --out new"),

@@ -28,6 +28,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import regex
+from foreign_tokenizers import write_gpt2, write_ranks
 
 from tinyllm.tokenizer import BPETokenizer, load_tokenizer, save_tokenizer
 from tinyllm.tokenizer.patterns import PATTERNS, QWEN2
@@ -204,7 +205,7 @@ def check_saved(count, name, ours, theirs, folder, texts):
 def check_tiktoken(count, name, tokenizer, folder, texts):
     """A rank file read by both, in pieces of text with special tokens and without."""
     path = Path(folder, "ranks.tiktoken")
-    save_tokenizer(tokenizer, path, "tiktoken")
+    write_ranks(path, tokenizer.vocabulary.ids)
     last = tokenizer.vocab_size
     special = {"<|endoftext|>": last + 1, "<|im_start|>": last + 7}
     ours = load_tokenizer(path, name, special)
@@ -225,7 +226,7 @@ def check_tiktoken(count, name, tokenizer, folder, texts):
 def check_gpt2(count, tokenizer, folder, texts):
     """vocab.json and merges.txt, read by us and by `tokenizers`."""
     folder = Path(folder, "gpt2")
-    save_tokenizer(tokenizer, folder, "gpt2")
+    write_gpt2(folder, tokenizer)
     ours = load_tokenizer(folder)
     model = tokenizers.models.BPE.from_file(str(Path(folder, "vocab.json")), str(Path(folder, "merges.txt")))
     theirs = tokenizers.Tokenizer(model)
@@ -250,7 +251,7 @@ def check_many(count, ranked, folder, batches):
     engines, patterns = [], spelt_by_tiktoken()
     for name, tokenizer in ranked.items():
         ranks, document = Path(folder, f"{name}.tiktoken"), Path(folder, f"{name}.json")
-        save_tokenizer(tokenizer, ranks, "tiktoken")
+        write_ranks(ranks, tokenizer.vocabulary.ids)
         save_tokenizer(tokenizer, document)
         loaded = tiktoken.load.load_tiktoken_bpe(str(ranks))
         one = tiktoken.Encoding(name, pat_str=patterns[name], mergeable_ranks=loaded, special_tokens={})

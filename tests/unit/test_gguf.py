@@ -14,7 +14,7 @@ from tinyllm.errors import UserError
 from tinyllm.models import build, family, from_pretrained
 from tinyllm.models.gguf import LAYOUTS, pack_q4_0, pack_q8_0, save_gguf
 from tinyllm.nn import quantize
-from tinyllm.tokenizer import BPETokenizer, CharTokenizer
+from tinyllm.tokenizer import CHAT_TEMPLATES, BPETokenizer, CharTokenizer
 from tinyllm.tokenizer.gguf import vocabulary
 
 TEXT = "To be, or not to be: that's the question\n\nIt'll cost  12345 £, don't été 日本"
@@ -156,6 +156,8 @@ def test_weights_are_packed_as_ggml_packs_them():
         assert gguf.quants.quantize(x, kind).tobytes() == pack(x)
 
 
+TALKING = BPETokenizer([], special_tokens=["<|system|>", "<|user|>", "<|assistant|>", "<|end|>"])
+TALKING.chat = CHAT_TEMPLATES["roles"]
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
 
 
@@ -165,6 +167,7 @@ YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 
     ("llama", {"scaling": YARN}, TOKENS, 32, "no place for the scaling"),
     ("mistral", {"window": 8}, TOKENS, 32, "no sliding window of 8"),
     ("llama", {}, CharTokenizer("ab"), 32, "byte-level BPE"),
+    ("llama", {}, TALKING, 32, "no place for the chat"),
     ("llama", {"vocab_size": 300}, TOKENS, 32, "the model has 300 tokens, its tokenizer 288"),
     ("llama", {}, BPETokenizer.train(TEXT, 288, pattern=r"\w+|\W+"), 32, "llama.cpp cannot cut text"),
 ])  # fmt: skip

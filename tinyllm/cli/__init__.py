@@ -40,8 +40,9 @@ COMMANDS = {  # name -> module, what it does
     "doctor": ("doctor", "say what this machine and this installation can do"),
 }
 
-GONE = {  # a command that was removed -> what to use in its place
+GONE = {  # a command or an option that was removed -> what to use in its place
     "course similar": "compare submissions with copydetect (pip install copydetect) or MOSS",
+    "tokenizer convert --to": "it writes a tokenizer.json, which tokenizers can convert",
     "world atlas": "`tinyllm world map` shows the places, `tinyllm world person` the people",
 }
 
@@ -123,8 +124,10 @@ def _run(argv: list[str]) -> int:
         near = difflib.get_close_matches(command, COMMANDS, 1)
         hint = f"did you mean `tinyllm {near[0]}`?" if near else "`tinyllm --help` lists the commands"
         raise UserError(f"there is no command {command[:40]!r}; {hint}")
-    if instead := GONE.get(words := " ".join(argv[:2])):
-        raise UserError(f"there is no `tinyllm {words}`; {instead}")
+    for words, instead in GONE.items():
+        first, _, option = words.partition(" --")
+        if argv[:2] == first.split() and (not option or f"--{option}" in argv):
+            raise UserError(f"there is no `tinyllm {words}`; {instead}")
     parser = build_parser(command)
     args, unknown = parser.parse_known_args(argv)
     if unknown:

@@ -189,18 +189,6 @@ class BPETokenizer(Tokenizer):
         return byte_level_document(self.vocabulary, self.pattern)
 
 
-def check_plain(tokenizer: Tokenizer, format: str) -> BPETokenizer:
-    """Return the tokenizer. Raises UserError if it has features besides BPE, pattern and special tokens."""
-    if not isinstance(tokenizer, BPETokenizer):
-        raise UserError(f"{format} holds byte-level BPE, not a {tokenizer.kind} tokenizer")
-    if tokenizer.chat:
-        raise UserError(f"{format} has no place for a chat template; take it off first (--drop-chat)")
-    for name in ("normalizer", "post_processor", "added_tokens"):
-        if getattr(tokenizer, name):
-            raise UserError(f"{format} has no place for the {name} of this tokenizer; take huggingface")
-    return tokenizer
-
-
 def byte_level_document(vocabulary: Vocabulary, pattern: str | None) -> tuple[dict, dict]:
     """Return pre_tokenizer, decoder and model of a tokenizer.json, and fields that only tinyllm reads.
 

@@ -1,4 +1,4 @@
-"""Load and save tokenizers in several file formats; loading detects the format from the content."""
+"""Load tokenizers from files of several formats, recognised by their content, and save them in one."""
 
 import os
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 
 import regex
 
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, instead
 from tinyllm.files import atomic_write_bytes, parse_json, read_bytes
 from tinyllm.tokenizer import gpt2, huggingface, json_file, tiktoken
 from tinyllm.tokenizer.base import Tokenizer
@@ -15,7 +15,6 @@ from tinyllm.tokenizer.bpe import BPETokenizer
 from tinyllm.tokenizer.byte import ByteTokenizer
 from tinyllm.tokenizer.char import CharTokenizer
 
-FORMATS = ("huggingface", "tiktoken", "gpt2")
 OF_THE_WORLD = Path(__file__).with_name("world.json")  # made by tools/world_tokenizer.py
 
 
@@ -37,21 +36,14 @@ def load_tokenizer(path: str | Path, pattern: str | None = None, special_tokens:
         raise UserError(f"{path}: not a tokenizer file: its JSON is nested too deeply") from None
 
 
-def save_tokenizer(tokenizer: Tokenizer, path: str | Path, format: str | None = None) -> None:
-    """Write a tokenizer, whole or not at all. Raises UserError if the format cannot express it.
+@instead(format="the path alone: tinyllm writes tokenizer.json, which tokenizers converts")
+def save_tokenizer(tokenizer: Tokenizer, path: str | Path) -> None:
+    """Write a `tokenizer.json`, whole or not at all, to the path or into an existing folder.
 
-    format: None or "huggingface" writes a `tokenizer.json`, to the path or into an existing folder;
-    "tiktoken" a rank file; "gpt2" a folder with `vocab.json` and `merges.txt`.
+    Raises UserError for a vocabulary that the format cannot hold.
     """
-    if format in (None, "huggingface"):
-        data = json_file.dump(tokenizer.to_dict())
-        atomic_write_bytes(Path(path, "tokenizer.json") if os.path.isdir(path) else path, data)
-    elif format == "tiktoken":
-        atomic_write_bytes(path, tiktoken.dump(tokenizer))
-    elif format == "gpt2":
-        gpt2.save(tokenizer, path)
-    else:
-        raise UserError(f"there is no tokenizer format {format!r}; there are {', '.join(FORMATS)}")
+    data = json_file.dump(tokenizer.to_dict())
+    atomic_write_bytes(Path(path, "tokenizer.json") if os.path.isdir(path) else path, data)
 
 
 def make_tokenizer(spec: str, data: bytes, progress: Callable[[int, int], None] | None = None) -> Tokenizer:

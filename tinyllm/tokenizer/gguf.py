@@ -5,7 +5,7 @@ from typing import Any
 from tinyllm.errors import UserError
 from tinyllm.ops.pieces import PATTERNS
 from tinyllm.tokenizer.base import Tokenizer
-from tinyllm.tokenizer.bpe import check_plain
+from tinyllm.tokenizer.bpe import BPETokenizer
 from tinyllm.tokenizer.byte_characters import characters
 from tinyllm.tokenizer.patterns import NAMES, QWEN2
 
@@ -19,7 +19,7 @@ def vocabulary(tokenizer: Tokenizer) -> dict[str, Any]:
     A text ends at the special token with the lowest id. Without special tokens it ends at the byte 0, because
     llama.cpp would choose another token. Raises UserError for other tokenizers, and user-defined patterns.
     """
-    bpe = check_plain(tokenizer, "GGUF")
+    bpe = _plain(tokenizer)
     pattern = NAMES.get(PATTERNS.get(bpe.pattern, bpe.pattern) or "", bpe.pattern)
     if pattern not in CUTS:
         raise UserError(f"llama.cpp cannot cut text by {bpe.pattern!r}; it knows {', '.join(PATTERNS)}")
@@ -38,3 +38,13 @@ def vocabulary(tokenizer: Tokenizer) -> dict[str, Any]:
         "tokenizer.ggml.eos_token_id": end,
         "tokenizer.ggml.add_bos_token": False,
     }
+
+
+def _plain(tokenizer: Tokenizer) -> BPETokenizer:
+    """Return the tokenizer. Raises UserError if it has features besides BPE, pattern and special tokens."""
+    if not isinstance(tokenizer, BPETokenizer):
+        raise UserError(f"GGUF holds byte-level BPE, not a {tokenizer.kind} tokenizer")
+    for name in ("chat", "normalizer", "post_processor", "added_tokens"):
+        if getattr(tokenizer, name):
+            raise UserError(f"GGUF has no place for the {name} of this tokenizer: save one without")
+    return tokenizer

@@ -1,22 +1,19 @@
-"""Read and write GPT-2's files (OpenAI, 2019): `vocab.json`, {token: id}; `merges.txt`, two tokens a line.
+"""Read GPT-2's files (OpenAI, 2019): `vocab.json`, {token: id}; `merges.txt`, two tokens a line.
 
 The files do not list special tokens. If the caller names none, entries that no merge makes are special: those
 in plain ASCII, like "<|endoftext|>", and those with a character that stands for no byte.
 """
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write, parse_json, read_bytes
-from tinyllm.tokenizer.base import Tokenizer
-from tinyllm.tokenizer.bpe import BPETokenizer, check_plain
+from tinyllm.files import parse_json, read_bytes
+from tinyllm.tokenizer.bpe import BPETokenizer
 from tinyllm.tokenizer.byte_characters import CHARACTERS, token_bytes
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
-HEADER = "#version: 0.2"
 MOST = 2**20  # lines in a merges.txt: a file must not be able to fill the memory
 
 
@@ -54,7 +51,7 @@ def _named(path, parse):
         raise UserError(f"{Path(path).name}: {e}") from None
 
 
-def _build(vocab, merges, pattern, special_tokens=None):
+def _build(vocab, merges, pattern, special_tokens):
     made = {word for left, right in merges for word in (left, right, left + right)} | set(CHARACTERS.values())
     if special_tokens is None:
         special_tokens = [
@@ -96,31 +93,3 @@ def _numbered(vocab, special_tokens):
         if name not in numbered:
             numbered[name], following = following, following + 1
     return numbered
-
-
-def save(tokenizer: Tokenizer, folder: str | Path) -> None:
-    """Write `vocab.json` and `merges.txt`, or neither, into a folder, which is made if it does not exist.
-
-    Raises UserError unless reading the content again gives the same tokenizer.
-    """
-    words, pairs = check_plain(tokenizer, "GPT-2's format").vocabulary.words()
-    wanted = tokenizer.to_dict()
-    vocab = dict(sorted((tokenizer.special_tokens | words).items(), key=lambda item: item[1]))
-    merges = "\n".join([HEADER, *map(" ".join, pairs)]) + "\n"
-    try:
-        found = _build(vocab, _read_merges(merges.encode()), "gpt2").to_dict()
-        lost = [name for name in wanted if found[name] != wanted[name]]
-    except UserError as e:
-        raise UserError(f"GPT-2's format cannot hold this tokenizer: {e}") from None
-    if lost:
-        where = f"has no place for the {lost[0]} of this tokenizer"
-        raise UserError(f"GPT-2's format {where}; take huggingface")
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as e:
-        raise UserError(f"cannot write {folder}: {e.strerror or e}; GPT-2's format is a folder") from None
-    with (atomic_write(Path(folder, "merges.txt")) as first,
-          atomic_write(Path(folder, "vocab.json")) as second):  # fmt: skip
-        first.write(merges)
-        first.flush()  # a full disk fails here, before either file is renamed
-        second.write(json.dumps(vocab, ensure_ascii=False) + "\n")

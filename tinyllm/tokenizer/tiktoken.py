@@ -1,4 +1,4 @@
-"""Read and write rank files of tiktoken (`load.py`, OpenAI 2022): a line has a token in base64 and its rank.
+"""Read rank files of tiktoken (`load.py`, OpenAI 2022): a line has a token in base64 and its rank.
 
 The files contain neither the split pattern nor the special tokens: the caller gives both. Every text in UTF-8
 gets tiktoken's ids. Other bytes are split and merged in the same way, while tiktoken's private
@@ -12,9 +12,7 @@ import re
 from collections.abc import Iterable
 
 from tinyllm.errors import UserError
-from tinyllm.tokenizer.base import Tokenizer
-from tinyllm.tokenizer.bpe import BPETokenizer, check_plain
-from tinyllm.tokenizer.vocabulary import Vocabulary
+from tinyllm.tokenizer.bpe import BPETokenizer
 
 _LINE = re.compile(rb"([A-Za-z0-9+/]+={0,2}) ([0-9]{1,9})")
 
@@ -53,18 +51,3 @@ def _read(data):
             raise UserError(f"line {number} has a token that was there before")
         ranks[token] = int(match[2])
     return ranks
-
-
-def dump(tokenizer: Tokenizer) -> bytes:
-    """Return the bytes of a rank file, without pattern and special tokens. Errors: see `ranks_of`."""
-    vocabulary = check_plain(tokenizer, "a rank file").vocabulary
-    ranks = sorted(ranks_of(vocabulary).items(), key=lambda item: item[1])
-    return b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in ranks)
-
-
-def ranks_of(vocabulary: Vocabulary) -> dict[bytes, int]:
-    """Return a vocabulary as {bytes: rank}. Raises UserError unless the ranks give the same vocabulary."""
-    vocabulary.words()  # raises where two tokens have the same bytes
-    if Vocabulary.from_ranks(vocabulary.ids) != vocabulary:
-        raise UserError("ranks would write some text in other tokens than this vocabulary; take huggingface")
-    return vocabulary.ids

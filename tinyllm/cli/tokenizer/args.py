@@ -34,17 +34,14 @@ def allowed_special(names: list[str] | None) -> list[str] | str:
     return "all" if names == ["all"] else names or []
 
 
-def free_path(path: str, overwrite: bool, folder: bool = False) -> Path:
-    """Return the path of a new file, or of a new folder with `folder`.
-
-    Raises UserError when the path cannot be written, so that no work is done in vain.
-    """
+def free_path(path: str, overwrite: bool) -> Path:
+    """Return the path of a new file. Raises UserError if it cannot be written, before any work is done."""
     out = Path(path)
     if out.exists() and not overwrite:
         raise UserError(f"{out} is already there; choose another --out, or add --overwrite")
     if not out.absolute().parent.is_dir():
         raise UserError(f"cannot write {out}: there is no folder {out.parent}; make it first")
-    if out.exists() and not out.is_file() and not (folder and out.is_dir()):
+    if out.exists() and not out.is_file():
         raise UserError(f"cannot write {out}: it is not a regular file; choose another --out")
     if not os.access(out.absolute().parent, os.W_OK):
         raise UserError(f"cannot write {out}: you may not write to its folder; choose another --out")

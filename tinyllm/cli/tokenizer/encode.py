@@ -5,7 +5,6 @@ import re
 import sys
 from json import dumps
 from pathlib import Path
-from typing import Literal
 
 from tinyllm.cli.command import command
 from tinyllm.cli.text import note_ignored, progress_bar
@@ -89,34 +88,23 @@ def decode(path: str, ids: list[str] | None = None) -> None:
 
 
 @command("tokenizer convert")
-def convert(path: str, *, to: Literal["huggingface", "tiktoken", "gpt2"] = "huggingface", out: str,
-            pattern: str | None = None, special: list[str] | None = None, drop_chat: bool = False,
+def convert(path: str, *, out: str, pattern: str | None = None, special: list[str] | None = None,
             overwrite: bool = False) -> None:  # fmt: skip
-    """Write a tokenizer in another format.
+    """Write a tokenizer of any format as a tokenizer.json, which Hugging Face's libraries read too.
 
-    If the format cannot store everything, nothing is written, unless you allow it with an option. Rank files
-    and GPT-2's two files contain neither the pattern nor special tokens; give them with --pattern and
-    --special.
+    Rank files of tiktoken and GPT-2's two files contain neither the pattern nor special tokens; give them
+    with --pattern and --special.
 
-    PATH                a tokenizer in any of the formats
-    --to                the format
-    --out PATH          the file, or folder for gpt2, to write
+    PATH                a file, or a folder with one
+    --out PATH          the file to write
     --pattern           how text is cut (for a rank file): gpt2, gpt4, o200k or a regex
     --special NAME ...  special tokens to add after the tokens of a rank file
-    --drop-chat         leave a chat template out
     --overwrite         replace PATH if it exists
 
     example:
       tinyllm tokenizer convert ranks --pattern gpt4 --out tokenizer.json
-      tinyllm tokenizer convert book.json --to tiktoken --out ranks
-
-      huggingface  tokenizer.json, as Hugging Face's tokenizers reads and writes it
-      tiktoken     a rank file: a line for each token, in base64, and its rank
-      gpt2         a folder with vocab.json and merges.txt
     """
-    target = free_path(out, overwrite, folder=to != "tiktoken")
+    target = free_path(out, overwrite)
     tokenizer = note_ignored(load_tokenizer(path, pattern, special))
-    if drop_chat:
-        tokenizer.chat = None
-    save_tokenizer(tokenizer, target, to)
-    print(f"{path}: {tokenizer.vocab_size:,} tokens, written as {to} to {target}")
+    save_tokenizer(tokenizer, target)
+    print(f"{path}: {tokenizer.vocab_size:,} tokens, written to {target}")
