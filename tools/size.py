@@ -63,7 +63,8 @@ def by_part(counts: dict[str, int]) -> dict[str, int]:
 def totals(counts: dict[str, int]) -> dict[str, int]:
     """Add up what has a limit: {name: lines}, in the order of LIMITS."""
     parts = by_part(counts)
-    path = sum(n for name, n in counts.items() if name.removeprefix("tinyllm/").startswith(PATH))
+    path = sum(n for name, n in counts.items()
+               if name.endswith(".py") and name.removeprefix("tinyllm/").startswith(PATH))
     return dict(zip(LIMITS, (sum(counts.values()), sum(parts.values()), path), strict=True))
 
 

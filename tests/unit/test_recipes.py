@@ -13,8 +13,8 @@ import tinyllm as tl
 from tinyllm.cli import main
 from tinyllm.errors import UserError
 from tinyllm.runs import recipe as registry
+from tinyllm.runs.examples import read_records
 from tinyllm.runs.recipe import find_recipe, recipes
-from tinyllm.train.examples import read_records
 
 DECODER = {"model.type": "gpt", "preset": "nano", "model.context": 24}
 ENCODER = {"model.type": "bert", "model.hidden": 16, "model.context": 24}

@@ -19,12 +19,12 @@ from tinyllm.errors import UserError
 from tinyllm.rng import Random
 from tinyllm.runs.config import make_config
 from tinyllm.runs.log import read_log
+from tinyllm.runs.plan import Plan, doctor
 from tinyllm.runs.recipe import RECIPES, find_recipe, recipe
 from tinyllm.runs.recipes.pretrain import PretrainConfig
 from tinyllm.runs.setup import prepare, reopen
 from tinyllm.train import events, fit, next_token, train
 from tinyllm.train.loop import forward_backward
-from tinyllm.train.plan import Plan, doctor
 
 # What the loop computes with these kernels: the SHA-256 of the weights, train_loss, val_loss and grad_norm.
 RECORDED = {

@@ -16,11 +16,11 @@ from tinyllm.report.loss_chart import loss_chart
 from tinyllm.report.remarks import remark
 from tinyllm.report.terminal import can_print, columns, has_colours, printable
 from tinyllm.runs.log import read_log
+from tinyllm.runs.plan import doctor
 from tinyllm.runs.run import Run
 from tinyllm.runs.setup import TrainSetup
 from tinyllm.train import events
 from tinyllm.train.evaluate import perplexity
-from tinyllm.train.plan import doctor
 
 QUIET = 10  # seconds without a line, if there is no bar
 FEWEST = 50  # steps of a curve that is worth a chart

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from tinyllm.errors import UserError, did_you_mean
 from tinyllm.models import build
+from tinyllm.runs.plan import Plan
 from tinyllm.runs.start import Start
-from tinyllm.train.plan import Plan
 
 
 class Frame(NamedTuple):

@@ -20,6 +20,7 @@ from tinyllm.nn.init import without_memory
 from tinyllm.nn.quantized import QuantizedLinear
 from tinyllm.runs.checkpoint import load_model, verify
 from tinyllm.runs.config import RunConfig, model_settings, usual_preset
+from tinyllm.runs.plan import Plan
 from tinyllm.runs.recipe import NO_FRAME, Frame, Parts, Recipe, find_recipe, recipes
 from tinyllm.runs.run import Facts, Record, Run
 from tinyllm.runs.start import Start
@@ -29,7 +30,6 @@ from tinyllm.train.fit import loop_of
 from tinyllm.train.group import ALONE, Group
 from tinyllm.train.loop import Loop
 from tinyllm.train.memory import free_memory
-from tinyllm.train.plan import Plan
 
 
 @dataclass

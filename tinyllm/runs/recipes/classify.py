@@ -8,10 +8,10 @@ import numpy as np
 from tinyllm.data import Batch
 from tinyllm.errors import UserError
 from tinyllm.nn.encoder import padded
+from tinyllm.runs.examples import hold_out, plan_of, read_records
+from tinyllm.runs.plan import Plan
 from tinyllm.runs.recipe import Parts, recipe
-from tinyllm.train.examples import hold_out, plan_of, read_records
 from tinyllm.train.objectives import text_class
-from tinyllm.train.plan import Plan
 
 MOST = 1000  # classes; with more, the labels are probably free text
 FIELDS = "text", "second?", "label"

@@ -10,9 +10,9 @@ from tinyllm.data import Batch
 from tinyllm.data.corruption import masked
 from tinyllm.decode.fill import fill
 from tinyllm.ops.loss import IGNORED
+from tinyllm.runs.plan import Plan, plan_of_windows
 from tinyllm.runs.recipe import Parts, recipe
 from tinyllm.train.objectives import masked_token
-from tinyllm.train.plan import Plan, plan_of_windows
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from tinyllm.data.corruption import diffused
 from tinyllm.decode.fill import write
+from tinyllm.runs.plan import Plan, plan_of_windows
 from tinyllm.runs.recipe import Parts, recipe
 from tinyllm.runs.recipes.denoise import framed, special_ids
 from tinyllm.train import objectives
-from tinyllm.train.plan import Plan, plan_of_windows
 
 
 @recipe("diffusion", "hide any share of a text, to write whole texts", objectives=("masked",))

@@ -7,12 +7,12 @@ from tinyllm.config import setting
 from tinyllm.data import Batch, rows
 from tinyllm.data.middle import documents, middles
 from tinyllm.errors import UserError
+from tinyllm.runs.examples import plan_of
+from tinyllm.runs.plan import Plan, plan_of_windows
 from tinyllm.runs.recipe import Parts, recipe
 from tinyllm.tokenizer.middle import add_markers, markers_of
 from tinyllm.train.evaluate import count_characters
-from tinyllm.train.examples import plan_of
 from tinyllm.train.objectives import next_token
-from tinyllm.train.plan import Plan, plan_of_windows
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from tinyllm.data import rows, two_texts
 from tinyllm.decode.generate import generate
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
+from tinyllm.runs.examples import hold_out, plan_of, read_records
+from tinyllm.runs.plan import Plan
 from tinyllm.runs.recipe import Frame, Parts, recipe
 from tinyllm.train.evaluate import count_characters
-from tinyllm.train.examples import hold_out, plan_of, read_records
 from tinyllm.train.objectives import next_token
-from tinyllm.train.plan import Plan
 
 SHORT = "answers are short next to padding and prompts: try sft.packed"
 

@@ -9,10 +9,10 @@ from tinyllm.data.corruption import span_corruption
 from tinyllm.decode.generate import generate
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
+from tinyllm.runs.plan import Plan, plan_of_windows
 from tinyllm.runs.recipe import Parts, recipe
 from tinyllm.tokenizer.text import SPAN
 from tinyllm.train.objectives import next_token
-from tinyllm.train.plan import Plan, plan_of_windows
 
 
 @dataclass(frozen=True)

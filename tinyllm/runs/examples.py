@@ -9,8 +9,8 @@ from tinyllm.data import Batch
 from tinyllm.errors import UserError
 from tinyllm.files import parse_json
 from tinyllm.rng import Random
+from tinyllm.runs.plan import Plan
 from tinyllm.train.evaluate import evaluate
-from tinyllm.train.plan import Plan
 
 SHORTER = "take a larger model.context, or shorter examples"
 
