@@ -37,7 +37,6 @@ def main():
     training, held_out = tokens[: -len(tokens) // 10], tokens[-len(tokens) // 10 :]
     context = min(WINDOW, model.config.context, len(held_out) - 1)
     test = get_batch(held_out, seed=1, step=0, batch=8, context=context)
-
     choose(model, args.train_last, args.rank)
     trained, of = (sum(p.data.size for p in model.parameters(trainable)) for trainable in (True, False))
     print(f"{trained:,} of {of:,} parameters are trained")
