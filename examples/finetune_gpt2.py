@@ -4,9 +4,8 @@
     python examples/finetune_gpt2.py --train-last 2                    two blocks, in place of adapters
     python examples/finetune_gpt2.py        a tiny GPT-2 of random weights, to try
 
-The result is a folder that tinyllm and transformers open. Adapters (LoRA) are a few new numbers beside each
-matrix, which stays as it is; in the end they are added to the matrices.
-Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021.
+The result is a folder that tinyllm and transformers open. Adapters (Hu et al., "LoRA", 2021) are a few new
+numbers beside each matrix, which stays as it is; in the end they are added to the matrices.
 """
 
 import argparse
