@@ -1,7 +1,7 @@
 """Generation: one plain loop is the judge; cache, chunks and batch must not change a token or a logit."""
 
-import contextlib
 import re
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,7 +15,6 @@ from tinyllm import ops
 from tinyllm.decode.engine import Engine
 from tinyllm.decode.generate import generate, stream
 from tinyllm.decode.sampling import Sampling
-from tinyllm.decode.sequence import Sequence
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import OPS
 from tinyllm.rng import Random
@@ -216,23 +215,32 @@ def test_a_step_that_failed_can_be_taken_again():
     assert sequence.tokens == truth
 
 
-def test_an_interrupt_between_two_rows_loses_no_token(monkeypatch):
-    model, ask, left, push = tiny(), {"max_tokens": 20}, [0], Sequence.push
-    truth = generate(model, [[1, 2], [3]], **ask)
+@pytest.mark.parametrize("seed", range(5))
+def test_an_interrupt_between_any_two_lines_loses_no_token(seed):
+    model, lines, interrupts = tiny(), Random(seed), 0
+    ask = {"max_tokens": 12, "logprobs": True, "echo": True}
+    prompts = [[1, 2], [3] * 7, [4], [1, 2]]
+    truth = generate(model, prompts, **ask)
+    engine = Engine(model, batch=3, prefill_budget=5)
+    sequences = [engine.add(prompt, sample=i, **ask) for i, prompt in enumerate(prompts)]
 
-    def push_or_not(*args):
-        left[0] += 1
-        if left[0] % 5 == 2:
+    def trace(frame, event, arg):
+        if "decode" not in frame.f_code.co_filename:
+            return None
+        if event == "line" and lines.uniform() < 0.008:
             raise KeyboardInterrupt
-        return push(*args)
+        return trace
 
-    monkeypatch.setattr(Sequence, "push", push_or_not)
-    engine = Engine(model)
-    sequences = [engine.add(prompt, sample=i, **ask) for i, prompt in enumerate([[1, 2], [3]])]
     while engine.running or engine.waiting:
-        with contextlib.suppress(KeyboardInterrupt):
+        try:
+            sys.settrace(trace)
             engine.step()
-    assert [s.tokens for s in sequences] == truth
+        except KeyboardInterrupt:
+            interrupts += 1
+        finally:
+            sys.settrace(None)
+    assert interrupts > 5
+    assert ([s.ids for s in sequences], [s.logprobs for s in sequences]) == truth
 
 
 def test_a_sequence_can_be_cancelled():

@@ -129,18 +129,21 @@ class Sequence:
 
     def push(self, token: int, context: int, show: bool) -> str:
         """Append a token, and set `finish` if the text ends -> the text to show now; "" if not `show`."""
-        self.ids.append(token)
-        stream, text, stopped = self.text, "", token in self.stop_ids
+        stream, text, stopped, finish = self.text, "", token in self.stop_ids, None
         if stream is not None and not stopped and (show or stream.stop):
             text = stream.push(token)
             stopped = stream.stopped
+        count = len(self.ids) + 1
         if stopped:
-            self.finish = "stop"
-        elif len(self.ids) - self.prompt_length >= self.request.max_tokens:
-            self.finish = "length"
-        elif len(self.ids) - self.begin > context and self.request.overflow == "stop":
-            self.finish = "context"
-        return text + stream.finish() if self.finish and stream is not None else text
+            finish = "stop"
+        elif count - self.prompt_length >= self.request.max_tokens:
+            finish = "length"
+        elif count - self.begin > context and self.request.overflow == "stop":
+            finish = "context"
+        if finish and stream is not None:
+            text += stream.finish()
+        self.ids[count - 1 :], self.finish = [token], finish  # at once, so that Ctrl-C cannot come between
+        return text
 
 
 @dataclass(eq=False, slots=True)
