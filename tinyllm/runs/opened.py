@@ -57,7 +57,7 @@ class Opened:
         """
         if self.tokenizer.chat or not self.folder:
             return self.tokenizer.chat
-        return read_chat_template(self.folder, self.tokenizer.special_tokens)
+        return read_chat_template(self.folder, self.tokenizer)
 
     def notes(self, beams: bool = False) -> list[str]:
         """Return remarks for a person: settings of the files that are not applied, and parts that do not fit.

@@ -5,13 +5,14 @@ import re
 import sys
 from json import dumps
 from pathlib import Path
+from typing import Literal
 
 from tinyllm.cli.command import command
 from tinyllm.cli.text import note_ignored, progress_bar
 from tinyllm.cli.tokenizer.args import allowed_special, free_path, text_of, unpacked
 from tinyllm.errors import UserError
 from tinyllm.files import LARGEST, read_stream
-from tinyllm.tokenizer import load_tokenizer, save_tokenizer
+from tinyllm.tokenizer import CHAT_TEMPLATES, load_tokenizer, save_tokenizer
 
 
 @command("tokenizer encode")
@@ -89,6 +90,7 @@ def decode(path: str, ids: list[str] | None = None) -> None:
 
 @command("tokenizer convert")
 def convert(path: str, *, out: str, pattern: str | None = None, special: list[str] | None = None,
+            chat: Literal["roles", "chatml", "llama3"] | None = None,
             overwrite: bool = False) -> None:  # fmt: skip
     """Write a tokenizer of any format as a tokenizer.json, which Hugging Face's libraries read too.
 
@@ -99,6 +101,7 @@ def convert(path: str, *, out: str, pattern: str | None = None, special: list[st
     --out PATH          the file to write
     --pattern           how text is cut (for a rank file): gpt2, gpt4, o200k or a regex
     --special NAME ...  special tokens to add after the tokens of a rank file
+    --chat              a chat template to store in the file, which must have its special tokens
     --overwrite         replace PATH if it exists
 
     example:
@@ -106,5 +109,8 @@ def convert(path: str, *, out: str, pattern: str | None = None, special: list[st
     """
     target = free_path(out, overwrite)
     tokenizer = note_ignored(load_tokenizer(path, pattern, special))
+    if chat:
+        CHAT_TEMPLATES[chat].check(tokenizer)
+        tokenizer.chat = CHAT_TEMPLATES[chat]
     save_tokenizer(tokenizer, target)
     print(f"{path}: {tokenizer.vocab_size:,} tokens, written to {target}")
