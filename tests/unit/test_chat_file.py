@@ -77,6 +77,7 @@ def test_a_folder_without_a_template_has_none(tmp_path):
 REFUSED = {  # nearly a known program, or none at all
     CHATML.replace("'<|im_end|>' + '\\n'", "'<|im_end|>'"): "none that tinyllm knows",
     CHATML + " ": "none that tinyllm knows",
+    DEFAULT + "{{ now() }}": "none that tinyllm knows",
     DEFAULT.replace("brief", "{{ bos_token }}<|im_end|>"): "none that tinyllm knows",
     DEFAULT.replace("brief", "' + bos_token + '"): "none that tinyllm knows",
     "{{ ''.__class__.__mro__[1].__subclasses__() }}": "none that tinyllm knows",
