@@ -60,11 +60,16 @@ def by_part(counts: dict[str, int]) -> dict[str, int]:
     return parts
 
 
+def reading_path(counts: dict[str, int]) -> list[str]:
+    """Return the Python files of the reading path, from arrays to a model that writes."""
+    python = [name for name in counts if name.endswith(".py")]
+    return [name for name in python if name.removeprefix("tinyllm/").startswith(PATH)]
+
+
 def totals(counts: dict[str, int]) -> dict[str, int]:
     """Add up what has a limit: {name: lines}, in the order of LIMITS."""
     parts = by_part(counts)
-    path = sum(n for name, n in counts.items()
-               if name.endswith(".py") and name.removeprefix("tinyllm/").startswith(PATH))
+    path = sum(counts[name] for name in reading_path(counts))
     return dict(zip(LIMITS, (sum(counts.values()), sum(parts.values()), path), strict=True))
 
 

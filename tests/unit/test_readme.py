@@ -94,6 +94,19 @@ def test_the_sizes_in_the_docs_are_those_of_today():
         assert abs(lines - counted) < counted / 20
 
 
+def test_the_walk_in_the_docs_names_every_file_of_the_reading_path_once():
+    size = load("size", ROOT / "tools" / "size.py")
+    page = (ROOT / "docs" / "read.md").read_text(encoding="utf-8")
+    named = []
+    for row in page.partition("| you then know |")[2].partition("\n\n")[0].splitlines():
+        folder = ""
+        for path in re.findall(r"`([\w/]+\.py)`", row):  # without a folder: the one before it
+            folder = path.rpartition("/")[0] or folder
+            named.append(f"{folder}/{path.rpartition('/')[2]}".lstrip("/"))
+    counted = [path.removeprefix("tinyllm/") for path in size.reading_path(size.lines())]
+    assert sorted(named) == sorted(path for path in counted if "__init__" not in path)
+
+
 def test_the_map_in_the_docs_names_every_part():
     page = (ROOT / "docs" / "read.md").read_text(encoding="utf-8")
     tinyllm = ROOT / "tinyllm"
