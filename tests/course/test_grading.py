@@ -11,7 +11,6 @@ import signal
 import sys
 import zipfile
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
@@ -154,18 +153,13 @@ def test_the_json_and_the_report_and_the_exports(graded, capsys, printed):
 
 
 def test_results_are_exported_as_others_read_them(graded):
-    for kind in ("canvas", "junit"):
-        assert main(["course", "export", kind, "out", "--out", kind]) == 0
+    assert main(["course", "export", "canvas", "out", "--out", "canvas"]) == 0
     header, possible, *rows = csv.reader(Path("canvas").read_text("utf-8").splitlines())
     assert header == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Test"]
     assert possible[0].strip() == "Points Possible" and possible[-1] == "3"
     assert all(len(row) == 6 and row[3] == row[0] for row in rows)
     assert ["'=1+2", "", "", "'=1+2", "", "0"] in rows
     assert "Юлія 😀" in [row[0] for row in rows]
-    suites = {suite.get("name"): suite for suite in ElementTree.parse("junit").getroot()}
-    counts = {key: suites["wrong"].get(key) for key in ("tests", "failures", "errors", "skipped")}
-    assert counts == {"tests": "2", "failures": "1", "errors": "0", "skipped": "1"}
-    assert all(case.get("name") and case.get("classname") for case in suites["wrong"].iter("testcase"))
     results = json.loads(Path("out/results.json").read_text())
     results["submissions"] = [record for record in results["submissions"] if record["student"] == "wrong"]
     Path("out/results.json").write_text(json.dumps(results))

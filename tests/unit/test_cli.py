@@ -47,6 +47,7 @@ MISTAKES = {  # a command line -> a part of the answer
     "bench tokenizer --data -": "standard input",
     "report nothing": "holds no run",
     "quantize nothing --out new": "holds no run",
+    "course export nbgrader grades --out x": "'canvas', 'moodle', 'gradescope', 'gradescope-results'",
     **GONE,
 }
 

@@ -16,13 +16,14 @@ from tinyllm.cli.text import paragraph
 from tinyllm.course.classroom.adjust import adjust, check_students, find_tables, read_tables
 from tinyllm.course.classroom.collect import left_out, load
 from tinyllm.course.classroom.config import COURSE_FILE, Course, load_course, new_course, whole_course
-from tinyllm.course.classroom.export import EXPORTERS, RESULT_EXPORTERS
+from tinyllm.course.classroom.gradescope import gradescope, gradescope_results
 from tinyllm.course.classroom.grading import MISSING
 from tinyllm.course.classroom.queue import LATER, choose_level, find_submissions, grade_all, only
 from tinyllm.course.classroom.release import write_release
 from tinyllm.course.classroom.results import read_results, summary, write_results
 from tinyllm.course.classroom.selftest import Row, run_selftest, try_task
 from tinyllm.course.classroom.sheets import number
+from tinyllm.course.classroom.tables import canvas, moodle, without_id
 from tinyllm.course.own_tasks import load_lesson, write_template
 from tinyllm.course.workers import WORDS, best_level, isolation_words
 from tinyllm.course.workspace import hints
@@ -41,7 +42,8 @@ example:
 """)  # fmt: skip
 ASKED = "asked for a solution (so says the workspace that was handed in; anybody can read one unseen)"
 HEADS = ("reference", "starter", "mutants", "rejected", "variants")
-Kind = Literal["gradescope", "classroom50", "nbgrader", "canvas", "moodle", "junit", "gradescope-results"]
+Kind = Literal["canvas", "moodle", "gradescope", "gradescope-results"]
+OF_RESULTS = {"canvas": canvas, "moodle": moodle, "gradescope-results": gradescope_results}
 
 
 def find_course(path: str | None) -> Course:
@@ -267,13 +269,13 @@ def stuck(tasks: list, most: int = 5) -> list[str]:
 @command("course export")
 def export(kind: Kind, grades: str | None = None, *, out: str, package: str | None = None,
            course: str | None = None) -> None:  # fmt: skip
-    """Write files for another system, such as Gradescope or Canvas.
+    """Write files for another system. grades.csv and tasks.csv, which `course grade` writes, are plain CSV.
 
-    KIND            gradescope, classroom50, nbgrader, canvas, moodle, junit,
-                    gradescope-results
+    KIND            canvas and moodle: a table of points to import there;
+                    gradescope: an autograder; gradescope-results: what it found
     GRADES          the folder of an earlier `course grade`
-    --out FILE      the file or folder to write
-    --package FILE  a wheel of tinyllm, which gradescope and classroom50 install
+    --out FILE      the file to write
+    --package FILE  a wheel of tinyllm, which gradescope installs
     --course FILE   the course file (default course.toml)
 
     example:
@@ -281,13 +283,17 @@ def export(kind: Kind, grades: str | None = None, *, out: str, package: str | No
       tinyllm course export gradescope --out autograder.zip \\
           --package tinyllm_lab-0.1.0-py3-none-any.whl
     """
-    if kind in EXPORTERS:
-        remark = EXPORTERS[kind](find_course(course), out, course or COURSE_FILE, package)
-    elif not grades:
+    if kind == "gradescope":
+        gradescope(find_course(course), out, course or COURSE_FILE, package)
+        print(f"{out} is written")
+        return
+    if not grades:
         raise UserError(f"`export {kind}` needs the folder that an earlier `course grade` wrote")
-    else:
-        remark = RESULT_EXPORTERS[kind](read_results(grades), out)
-    print("\n".join([f"{out} is written", *([paragraph(remark)] if remark else [])]))
+    results = read_results(grades)
+    atomic_write_text(out, OF_RESULTS[kind](results))
+    print(f"{out} is written")
+    if kind == "canvas" and (remark := without_id(results)):
+        print(paragraph(remark))
 
 
 @command("course task")

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.config import conform
-from tinyllm.course.classroom.adjust import points_of
 from tinyllm.course.classroom.config import Course
 from tinyllm.course.classroom.feedback import Files, feedback, feedback_name
 from tinyllm.course.classroom.grading import POINTS, RECORD
-from tinyllm.course.classroom.sheets import cell, number, sheet
+from tinyllm.course.classroom.tables import grades, tasks
 from tinyllm.course.workers import isolation_words
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, read_json
@@ -41,8 +40,8 @@ def write_results(out: str | Path, course: Course, records: list[dict[str, Any]]
     results: dict[str, Any] = {"course": course.title, "isolation": level, "note": isolation_words(level)}
     results |= {"submissions": records, "left_out": list(left_out)}
     atomic_write_text(out / "results.json", json.dumps(results, indent=1, sort_keys=True) + "\n")
-    for name, text in zip(("grades.csv", "tasks.csv"), tables(records), strict=True):
-        atomic_write_text(out / name, text)
+    for name, table in (("grades.csv", grades), ("tasks.csv", tasks)):
+        atomic_write_text(out / name, table(records))
     for record in records:  # last, because their names are made of what students chose
         page = feedback(course, record, files(record["student"]))
         write(out / "feedback" / feedback_name(record["student"]), page)
@@ -72,40 +71,6 @@ def read_results(out: str | Path) -> dict[str, Any]:
         return results
     except UserError as error:
         raise UserError(f"{error}; it is not what `tinyllm course grade` writes: grade again") from None
-
-
-def tables(records: list[dict[str, Any]]) -> list[str]:
-    """Return grades.csv, with a column for each lesson, and tasks.csv, with a column for each exercise."""
-    heads = dict.fromkeys(name for record in records for name in record.get("roster", ()))
-    late = any("late_days" in lesson for record in records for lesson in record["lessons"])
-    grades, tasks = [], []
-    for record in records:
-        lessons, known = record["lessons"], record.get("roster", {})
-        who = [("student", cell(record["student"])), *((cell(x), cell(known.get(x, ""))) for x in heads)]
-        sums = [(name, number(sum(lesson.get(name, 0) for lesson in lessons)))
-                for name in (("late_days", "deducted") if late else ())]  # fmt: skip
-        sums += [(name, number(record[name])) for name in ("points", "of")]
-        each = [(f"lesson_{lesson['lesson']:02}", number(points_of(lesson))) for lesson in lessons]
-        level = record["isolation"] + " (stops accidents only)" * (record["isolation"] == "plain")
-        note = cell("; ".join(filter(None, (record["problem"], record.get("remark")))))
-        grades.append([*who, *each, *sums, ("isolation", level), ("note", note)])
-        each = [(f"{lesson['lesson']}/{task['task']}", number(task["points"]))
-                for lesson in lessons for task in lesson["tasks"]]  # fmt: skip
-        tasks.append([*who, *each, *sums, ("overrides", by_hand(record))])
-    return [sheet([[head for head, _ in rows[0]], *([text for _, text in row] for row in rows)])
-            for rows in (grades, tasks)]  # fmt: skip
-
-
-def by_hand(record: dict[str, Any]) -> str:
-    """Describe points that an instructor set in place of the check's: "4/softmax: 2 for 0, comment"."""
-    said = []
-    for lesson in record["lessons"]:
-        for task in lesson["tasks"]:
-            if decided := task.get("override"):
-                points = f"{number(task['points'])} for {number(decided['checked'])}"
-                what = ", ".join(filter(None, (points, decided["comment"])))
-                said.append(f"{lesson['lesson']}/{task['task']}: {what}")
-    return cell("; ".join(said))
 
 
 def summary(results: dict[str, Any]) -> dict[str, Any]:
