@@ -65,22 +65,24 @@ def written(course, records, name):
     return list(csv.DictReader(Path("out", name).read_text("utf-8").splitlines()))
 
 
-def test_a_roster_names_who_is_missing_and_who_is_unknown_and_fills_in_the_ids(course):
+def test_a_roster_names_who_is_missing_and_who_is_unknown_and_fills_in_the_ids(course, printed):
     records = adjusted(course, "ada", "Eve", roster=ROSTER)
     rows = written(course, records, "grades.csv")
     assert [(row["student"], row["id"], row["points"], row["note"]) for row in rows] == [
         ("ada", "11", "1", ""), ("Bob", "12", "0", "nothing was handed in"),
         ("Eve", "", "1", "not in the roster")]  # fmt: skip
     assert rows[1]["email"] == "'=cmd|' /C calc'!A0" and rows[0]["name"] == "Lovelace, Ada"
+    assert rows[0]["isolation"] == "plain (stops accidents only)"
     assert "Nothing was handed in" in Path("out/feedback/Bob.html").read_text("utf-8")
-    assert main(["course", "export", "canvas", "out", "--out", "c.csv"]) == 0
+    assert "for them: Eve\n" in printed("course", "export", "canvas", "out", "--out", "c.csv")
     _, _, ada, bob, eve = csv.reader(Path("c.csv").read_text("utf-8").splitlines())
-    assert ada == ["Lovelace, Ada", "11", "s11", "ada", "", "1"] and (bob[1], eve[1]) == ("12", "")
+    assert ada == ["Lovelace, Ada", "11", "s11", "ada", "", "1"] and (bob[:2], eve[1]) == (["Bob", "12"], "")
     assert main(["course", "export", "moodle", "out", "--out", "m.csv"]) == 0
     ada, bob, _ = csv.DictReader(Path("m.csv").read_text("utf-8").splitlines())
     wanted = {"ID number": "11", "Email address": "ada@x.org", "Lesson 0": "1", "Test": "1"}
     assert {head: ada[head] for head in wanted} == wanted
-    assert bob["Email address"].startswith("'=") and "add: passed" in ada["Feedback comments"]
+    assert bob["Email address"].startswith("'=") and bob["Feedback comments"] == "nothing was handed in"
+    assert "add: passed" in ada["Feedback comments"]
 
 
 def test_points_set_by_hand_replace_those_of_the_check_and_are_shown_as_such(course):
@@ -88,6 +90,7 @@ def test_points_set_by_hand_replace_those_of_the_check_and_are_shown_as_such(cou
     records = adjusted(course, "Ada", overrides=table)
     (row,) = written(course, records, "tasks.csv")
     assert (row["4/softmax"], row["0/add"], row["points"]) == ("1.5", "1", "2.5")
+    assert row["4/softmax_backward"] == "0"
     assert row["overrides"] == f"0/add: 1 for 1, well done; 4/softmax: 1.5 for 0, {COMMENT}"
     page = Path("out/feedback/Ada.html").read_text("utf-8")
     assert "your instructor gave 1.5 points; the check gave 0" in page and "&lt;b&gt;late bus" in page
@@ -108,8 +111,8 @@ def test_days_late_are_counted_from_the_end_of_the_day_that_was_due(course):
     late = [[lesson.get("late_days") for lesson in record["lessons"]] for record in records]
     assert late == [[0, 0], [1, 1], [7, None]]
     rows = written(course, records, "grades.csv")
-    found = [(row["late_days"], row["deducted"], row["points"]) for row in rows]
-    assert found == [("0", "0", "1"), ("2", "0.5", "0.5"), ("7", "1", "0")]  # nothing below 0
+    found = [[row[head] for head in ("late_days", "deducted", "lesson_00", "points")] for row in rows]
+    assert found == [["0", "0", "1", "1"], ["2", "0.5", "0.5", "0.5"], ["7", "1", "0", "0"]]  # none below 0
     assert "1 day late" in Path("out/feedback/Bob.html").read_text("utf-8")
 
 
