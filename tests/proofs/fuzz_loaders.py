@@ -49,7 +49,7 @@ def huggingface_files(folder):
     learnt = BPETokenizer.train(LEARN, 300, special_tokens=["<|end|>"])
     write_gpt2(folder / "gpt2", learnt)
     made = [
-        learnt, ByteTokenizer(["<a>", "<b>"]), CharTokenizer.train(LEARN, special_tokens=["<s>", "a"]),
+        learnt, ByteTokenizer(["<a>", "<b>"]), CharTokenizer.train(LEARN, special_tokens=["<s>", "<a>"]),
         BPETokenizer.from_ranks(learnt.vocabulary.ids, "gpt4", {"<|end|>": 400}),
         BPETokenizer.train(LEARN, 300, "[a-z]+|[^a-z]"), load_tokenizer(folder / "gpt2"),
     ]  # fmt: skip

@@ -252,7 +252,11 @@ def drawn_tokenizers(draw):
 
 @given(drawn_tokenizers(), st.text("abcé <|Ġ"))
 def test_tokenizers_in_hugging_faces_form_are_loaded_as_they_were(tmp_path_factory, tokenizer, text):
-    loaded = through(tokenizer, tmp_path_factory.mktemp("law"))
+    try:
+        loaded = through(tokenizer, tmp_path_factory.mktemp("law"))
+    except UserError as error:
+        assert "a file cannot hold the special token" in str(error)
+        return
     assert loaded.fingerprint() == tokenizer.fingerprint() and loaded.vocab_size == tokenizer.vocab_size
     assert loaded.special_tokens == tokenizer.special_tokens and type(loaded) is type(tokenizer)
     for allowed in ((), "all"):

@@ -221,16 +221,14 @@ class Tokenizer:
     def to_dict(self) -> dict:
         """Return the tokenizer as the content of a `tokenizer.json`, version 1.0.
 
-        The `tokenizers` library reads all of it except model["tinyllm"], which holds features that the
-        library lacks: a chat template, a user-defined split pattern, and special tokens that the library
-        would number differently. Raises UserError for two ordinary tokens with the same bytes.
+        The `tokenizers` library reads all of it except model["tinyllm"], which holds a chat template and a
+        user-defined split pattern. Raises UserError for tokens that no such file can hold: two with the same
+        bytes, and special tokens that the library would number differently.
         """
         document, extra = self._document()
         model = document["model"]
         added = dict(sorted((self.special_tokens | self.added_tokens).items(), key=lambda item: item[1]))
-        model["vocab"], listed = _place_names(model["vocab"], added, model.get("ignore_merges"))
-        hidden = {name: i for name, i in self.special_tokens.items() if name not in listed}
-        extra |= {"special_tokens": hidden} if hidden else {}
+        model["vocab"] = _place_names(model["vocab"], added, model.get("ignore_merges"))
         extra |= {"chat": self.chat.to_dict()} if self.chat else {}
         flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
         return {
@@ -239,7 +237,7 @@ class Tokenizer:
             "padding": None,
             "added_tokens": [
                 {"id": i, "content": name, **flags, "special": name in self.special_tokens}
-                for name, i in listed.items()
+                for name, i in added.items()
             ],
             "normalizer": {"type": self.normalizer} if self.normalizer else None,
             "pre_tokenizer": document["pre_tokenizer"],
@@ -301,16 +299,18 @@ def numbered(vocab: dict[str, int], names: Iterable[str]) -> dict[str, int]:
     return ids
 
 
-def _place_names(vocab, added, ignore_merges):
-    """Add the names of added tokens to the vocabulary if the library would otherwise misnumber these tokens.
+def _place_names(vocab, added, whole):
+    """Return the vocabulary with the names of added tokens, {name: id}, if the library needs them there.
 
-    vocab, added: {name: id} -> the vocabulary to write, and the added tokens that the `tokenizers` library
-    then numbers as here. With ignore_merges no names are added, because there a piece of text that is in the
-    vocabulary becomes that token: a text that spells a name would become the added token.
+    It does so for ids that do not follow the others. Raises UserError where a name is a token of ordinary
+    text, or would become one: if pieces that are in the vocabulary are tokens as a `whole`.
     """
-    numberable = {name: i for name, i in added.items() if vocab.get(name, i) == i}
-    if numbered(vocab, numberable) == numberable:
-        return vocab, numberable
-    if ignore_merges and any(map(token_bytes, numberable)):
-        return vocab, {}
-    return dict(sorted((vocab | numberable).items(), key=lambda item: item[1])), numberable
+    if numbered(vocab, added) == added:
+        return vocab
+    for name, i in added.items():
+        if vocab.get(name, i) != i or (whole and token_bytes(name)):
+            raise UserError(
+                f"a file cannot hold the special token {name[:40]!r} with the id {i}, because ordinary text "
+                "could give it too; choose a name with a space, such as '<| end |>'"
+            )
+    return dict(sorted((vocab | added).items(), key=lambda item: item[1]))

@@ -26,7 +26,7 @@ FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 # Fields of a BPE model that change nothing: a byte without a token is an error.
 UNUSED = ("unk_token", "fuse_unk")
 REFUSED = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
-EXTRA = {"pattern": str, "special_tokens": dict, "chat": dict}  # in model["tinyllm"]
+EXTRA = {"pattern": str, "chat": dict}  # in model["tinyllm"]
 
 
 class NeedsLibrary(Exception):
@@ -71,7 +71,7 @@ def _char(document, model, extra):
     if shape != (None, EVERY_CHARACTER, None) or document.get("decoder") != {"type": "Fuse"}:
         raise NeedsLibrary("a model of whole words")
     vocab = one_of(model.get("vocab"), "model.vocab", dict)
-    added, special = _added(document, vocab, extra)
+    added, special = _added(document, vocab)
     if added:
         raise NeedsLibrary("an added token that is not special")
     characters = {word: i for word, i in vocab.items() if special.get(word) != i}
@@ -95,9 +95,9 @@ def _bpe(document, model, extra):
     vocab = one_of(model.get("vocab"), "model.vocab", dict)
     merges = _merges(one_of(model.get("merges"), "model.merges", list))
     whole = one_of(model.get("ignore_merges"), "model.ignore_merges", bool, type(None)) or False
-    added, special = _added(document, vocab, extra)
+    added, special = _added(document, vocab)
     names = {name for name in added if not whole or token_bytes(name) is None} | special.keys()
-    vocabulary = Vocabulary.from_words(vocab, merges, whole, names - extra.get("special_tokens", {}).keys())
+    vocabulary = Vocabulary.from_words(vocab, merges, whole, names)
     for name, i in (added | special).items():
         data = vocabulary.tokens[i] if i < len(vocabulary.tokens) else None
         if data is not None and (name in special or data != name.encode()):
@@ -157,7 +157,7 @@ def _merges(merges):
     return pairs
 
 
-def _added(document, vocab, extra):
+def _added(document, vocab):
     """Return two dicts {name: id}: the added tokens found in every text, and the special tokens."""
     parts = one_of(document.get("added_tokens", []), "added_tokens", list)
     if len(parts) > MOST_ADDED:
@@ -177,8 +177,5 @@ def _added(document, vocab, extra):
     check_names(ids)
     if ids != numbered(vocab, ids):
         raise NeedsLibrary("the numbers of its added tokens")
-    hidden = extra.get("special_tokens", {})
-    for name, i in hidden.items():
-        check_id(i, f"the special token {name[:40]!r}")
-    special = {name: i for name, i in ids.items() if name not in always} | hidden
+    special = {name: i for name, i in ids.items() if name not in always}
     return {name: ids[name] for name in always}, special
