@@ -1,4 +1,4 @@
-"""The page and the terminal view of a trace: right numbers, small, and nothing in them is more than text."""
+"""The page of a trace: right numbers, small, and nothing in it is more than text; and the command."""
 
 import re
 from html import escape
@@ -11,11 +11,10 @@ from tiny_run import new_training, write_text
 
 from tinyllm.cli import main
 from tinyllm.nn import inference
-from tinyllm.report.tokens import label, running
+from tinyllm.report.tokens import label
 from tinyllm.report.trace import capture, examine, page
-from tinyllm.report.trace.compare import compare_captures
+from tinyllm.report.trace.compare import compare_captures, show_comparison
 from tinyllm.report.trace.page import MAX_BYTES, render
-from tinyllm.report.trace.terminal import show, show_comparison
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer
 
 SPELLED = EVIL.replace("\x1b", "␛")  # how it is shown
@@ -114,30 +113,6 @@ def test_a_page_that_would_be_too_large_shows_less(monkeypatch):
     assert "are shown" in less and "are shown" not in whole
 
 
-@pytest.mark.parametrize("kind", TOKENIZERS)
-def test_the_terminal_shows_the_same_in_eighty_columns(kind):
-    trace = traced(TOKENIZERS[kind], TEXT)
-    text = show(trace)
-    assert "\033" not in text and max(map(len, text.split("\n")[1:])) <= 80
-    assert f"{trace.predicted.mean():.4f} nats" in text
-    for t in range(len(trace.ids) - 5, len(trace.ids)):
-        row = next(line for line in text.split("\n") if line.startswith(f"{t:>4}  "))
-        assert f"{trace.surprisal[t]:.2f}" in row and f"{np.exp(-trace.surprisal[t]):.4f}" in row
-    for i, lens in enumerate(trace.lens):
-        line = next(line for line in text.split("\n") if line.startswith(lens.name))
-        assert f"{trace.residual[i].mean():.3f}" in line and f"{lens.nats.mean():.4f}" in line
-
-
-def test_colour_changes_no_letter_and_ends_with_every_line():
-    trace = traced(TOKENIZERS["byte"], HOSTILE)
-    plain, bright = show(trace), show(trace, colour=True)
-    assert not re.search(r"[\x00-\x09\x0b-\x1f\u202e]", plain)
-    codes = re.findall(r"\033\[[0-9;]*m", bright)
-    assert codes and all(line.count("\033[0m") * 2 == line.count("\033[") for line in bright.split("\n"))
-    without = re.sub(r"\033\[[0-9;]*m", "", bright)
-    assert without.startswith("".join(running(trace.names[i]) for i in trace.ids))
-
-
 def test_a_comparison_is_shown():
     tokenizer = TOKENIZERS["byte"]
     models = [tiny_gpt(tokenizer.vocab_size, seed=seed) for seed in (1, 2)]
@@ -166,15 +141,19 @@ def trained(tmp_path_factory):
     return folder
 
 
-def test_the_command_writes_a_page_and_says_the_basics(trained, tmp_path, capsys, monkeypatch, printed):
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert main(["trace", str(trained / "run"), "--prompt", "the cat", "--tokens", "4",
-                 "--out", str(tmp_path / "page.html")]) == 0  # fmt: skip
-    out = capsys.readouterr().out
+def test_the_command_writes_a_page_and_says_the_basics(trained, tmp_path, printed):
+    words = ["--tokens", "4", "--out", tmp_path / "page.html"]
+    out = printed("trace", trained / "run", "--prompt", "the cat", *words)
     text = (tmp_path / "page.html").read_text("utf-8")
     assert text.startswith("<!DOCTYPE html>") and "did with 11 tokens, of which it wrote the last 4" in text
-    assert out.startswith("the cat") and "after" in out and "KV cache" in out and "\033" not in out
-    assert max(map(len, out.split("\n")[:-3])) <= 80
+    nats = [float(row[2]) for row in rows_of(text, "tokens in numbers")[1:]]
+    mean, worst, largest = re.fullmatch(
+        r"11 tokens: mean surprisal (\S+) nats, perplexity \S+\n"
+        r"most surprising: token (\d+), \S+, (\S+) nats, probability 0.\d{4}\nwrote .*\n", out).groups()
+    assert float(mean) == pytest.approx(np.mean(nats), abs=1e-4)
+    assert 1 + int(np.argmax(nats)) == int(worst) and float(largest) == pytest.approx(max(nats), abs=0.006)
+    said = printed("trace", trained / "run", "--tokens", "0", "--out", tmp_path / "a\033.html")
+    assert said.startswith("wrote ") and "\033" not in said
     prompt = os_bytes(b"\xff\x1b[31m")
     assert "\033" not in printed("trace", trained / "bytes", "--prompt", prompt, "--tokens", "1")
     assert "\\xff" in (trained / "bytes" / "trace.html").read_text("utf-8")

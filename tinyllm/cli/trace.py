@@ -1,5 +1,6 @@
 """Implement `tinyllm trace`, which shows what happens inside a model, and where two models differ."""
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,8 +12,10 @@ from tinyllm.cli.text import paragraph, typed
 from tinyllm.errors import UserError
 from tinyllm.nn import inference
 from tinyllm.ops.registry import use
-from tinyllm.report.terminal import has_colours, printable
+from tinyllm.report.terminal import printable
+from tinyllm.report.tokens import label
 from tinyllm.runs import Opened, open_model
+from tinyllm.train.evaluate import perplexity
 
 
 @command("trace")
@@ -21,8 +24,8 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, tempera
           diff: list[str] | None = None, mine: str | None = None) -> None:  # fmt: skip
     """Show what happens inside a model on a text, or where two models differ.
 
-    Write an HTML page and print a summary: how surprising each token was and what the model expected instead,
-    where its heads look, what each layer would predict, every op with shapes and FLOPs, and the KV cache.
+    Write an HTML page: how surprising each token was and what the model expected instead, where its heads
+    look, what each layer would predict, every op with shapes and FLOPs, and the KV cache.
 
     With --diff RUN RUN, show where two runs first differ on the text: which op, in which layer, how much.
     With --diff RUN --mine N, compare your functions with the library's in the same way.
@@ -65,22 +68,23 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, tempera
 
 
 def show_trace(run: str, model: Any, tokenizer: Any, ids: list[int], given: int, out: Path) -> None:
-    """Record what a model does with a text, print a summary, and write the page."""
+    """Record what a model does with a text, write the page, and print a summary."""
     from tinyllm.report.trace import examine
     from tinyllm.report.trace.page import write_page
-    from tinyllm.report.trace.terminal import show
 
     found = examine(model, tokenizer, ids, given)
     size = write_page(found, Path(run).absolute().name, out)
-    colour = has_colours()
-    say(show(found, colour), colour)
-    say(f"\nwrote {out}, {size / 1000:,.0f} kB: open it in a browser")
+    if len(ids) > 1:
+        mean, worst = float(found.predicted.mean()), found.most_surprising
+        name, nats = label(found.names[ids[worst]]), found.surprisal[worst]
+        say(f"{len(ids)} tokens: mean surprisal {mean:.4f} nats, perplexity {perplexity(mean)}")
+        say(f"most surprising: token {worst}, {name}, {nats:.2f} nats, probability {math.exp(-nats):.4f}")
+    say(f"wrote {out}, {size / 1000:,.0f} kB: open it in a browser")
 
 
 def show_difference(runs: list[str], opened: list[Opened], ids: list[int], mine: str | None) -> None:
     """Record what two models do with a text, and print where they first differ."""
-    from tinyllm.report.trace.compare import compare_captures
-    from tinyllm.report.trace.terminal import show_comparison
+    from tinyllm.report.trace.compare import compare_captures, show_comparison
 
     if mine is None:
         check_alike(runs, opened, ids)
@@ -136,6 +140,6 @@ def check_alike(runs: list[str], opened: list[Opened], ids: list[int]) -> None:
         )
 
 
-def say(text: str, coloured: bool = False) -> None:
-    """Print a text. Control characters are replaced, unless the text is `coloured`."""
-    print(text if coloured else printable(text))
+def say(text: str) -> None:
+    """Print a text with its control characters replaced."""
+    print(printable(text))

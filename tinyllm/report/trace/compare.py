@@ -5,14 +5,17 @@ ops in both, these are compared one by one. Where it ran different ops (a layer 
 ops than a float32 layer), only its inner parts and its outputs are compared.
 """
 
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinyllm.ops.softmax import log_softmax
+from tinyllm.report.terminal import bar, table
 from tinyllm.report.trace.capture import TracedCall
 
+WIDTH = 80
 ROUNDING = 1e-5  # as a share of the largest value: summing in another order can cause such differences
 
 
@@ -153,3 +156,54 @@ def compare_captures(a: TracedCall, b: TracedCall, ids: list[int], name_a: str, 
         nats = in_a, in_b
     steps = len(list(a.ops()))
     return Comparison(name_a, name_b, len(ids), steps, compare(a, b), compare_layers(a, b), agree, nats)
+
+
+def place(difference: Difference) -> str:
+    """Describe where a difference is, such as "layer 0, h.0.attn: attention"."""
+    path = difference.path
+    layer = next((piece for piece in path.split(".") if piece.isdigit()), None)
+    where = f"layer {layer}, {path}" if layer else path or "the model"
+    ops = (difference.op_a, difference.op_b)
+    if ops[0] == ops[1]:
+        return f"{where}: {ops[0]}" if ops[0] else where
+    return f"{where}: {ops[0] or 'several ops'} in A, {ops[1] or 'several ops'} in B"
+
+
+def amount(difference: Difference) -> str:
+    """Describe how much two results differ, in numbers."""
+    if difference.note:
+        return difference.note
+    share = f"{100 * difference.share:.2g} %" if np.isfinite(difference.share) else "infinitely many times"
+    return (
+        f"{difference.a:.6g} in A, {difference.b:.6g} in B at {list(difference.index)}: "
+        f"apart by {difference.largest:.3g}, {share} of the largest value"
+    )
+
+
+def _indented(text: str) -> list[str]:
+    """Break a line at the width of the terminal; return lines that are indented by two spaces."""
+    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
+
+
+def show_comparison(comparison: Comparison) -> str:
+    """Format the comparison of two captures for a terminal of 80 columns."""
+    c = comparison
+    lines = [f"A  {c.name_a}", f"B  {c.name_b}", f"on {c.tokens} tokens", ""]
+    if not c.differences:
+        return "\n".join([*lines, f"no difference: all {c.steps} ops gave the same bits"])
+    found = first_difference(c.differences)
+    if found is None:
+        worst = max(c.differences, key=lambda d: d.share)
+        lines += [f"no difference beyond rounding ({ROUNDING:g} of the largest value)",
+                  f"largest: {place(worst)}", *_indented(amount(worst))]
+    else:
+        lines += ["first difference:", f"  {place(found)}", *_indented(amount(found))]
+        if c.differences[0] is not found:
+            lines += _indented(f"before it only rounding, first in {place(c.differences[0])}")
+    widest = max((layer.share for layer in c.layers), default=0) or 1
+    rows = [[layer.path, f"{layer.size:.4g}", f"{layer.difference:.3g}", f"{100 * layer.share:.2g} %",
+             bar(layer.share / widest)] for layer in c.layers]
+    lines += ["", *table(["after", "size", "difference", "share", ""], rows, "<>>><"), ""]
+    lines.append(f"the likeliest next token is the same at {c.agree} of {c.tokens} positions")
+    lines += [f"mean surprisal {c.nats[0]:.4f} nats in A, {c.nats[1]:.4f} in B"] if c.nats else []
+    return "\n".join(lines)

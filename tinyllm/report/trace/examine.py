@@ -84,6 +84,11 @@ class Trace:
         """Return the surprisal of all tokens but the first, which nothing predicts."""
         return self.surprisal[1:]
 
+    @property
+    def most_surprising(self) -> int:
+        """Return the position of the token with the largest surprisal, in a text of two tokens or more."""
+        return 1 + int(np.argmax(self.predicted))
+
 
 def head_facts(weights: np.ndarray) -> HeadStatistics:
     """Compute the statistics of an attention head from its weights (T, T), whose rows sum to 1."""

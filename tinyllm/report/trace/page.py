@@ -76,7 +76,7 @@ def _numbers(trace: Trace) -> Html:
     shown: list = []
     if len(trace.ids) > 1:
         mean = float(trace.predicted.mean())
-        worst = int(np.nanargmax(trace.surprisal))
+        worst = trace.most_surprising
         shown += [
             ("Mean surprisal", f"{mean:.3f}", "nats per token"),
             ("Perplexity", perplexity(mean), "equally likely choices"),

@@ -1,9 +1,8 @@
-"""Make the tables and sentences about a trace that both the page and the terminal show."""
+"""Make the tables of numbers and the sentences that the page of a trace shows."""
 
 from tinyllm.report.terminal import short
-from tinyllm.report.trace.examine import Trace, head_facts
+from tinyllm.report.trace.examine import Trace
 
-MOST_HEADS = 9  # columns of a table that fits a terminal
 Table = tuple[list[str], list[list[str]]]  # the heads of columns, and rows whose first cell names them
 
 
@@ -15,25 +14,6 @@ def layers(trace: Trace) -> Table:
         nats = f"{lens.nats.mean():.4f}" if lens.nats.size else ""
         rows.append([lens.name, f"{trace.residual[i].mean():.3f}", *added, nats])
     return ["after", "stream", *(f"{kind} adds" for kind in trace.added), "lens, nats"], rows
-
-
-def heads(trace: Trace) -> Table:
-    """Tabulate how many tokens each attention head looks back on average."""
-    shown = range(min(len(trace.attention[0]), MOST_HEADS))
-    rows = [[part, *(f"{head_facts(weights[h]).back:.1f}" for h in shown)]
-            for part, weights in zip(trace.parts, trace.attention, strict=True)]
-    return ["tokens back, by head", *map(str, shown)], rows
-
-
-def ops_by_kind(trace: Trace) -> Table:
-    """Tabulate calls and FLOPs of each op, the most FLOPs first."""
-    by_op: dict[str, list[int]] = {}
-    for step in trace.ops:
-        by_op.setdefault(step.op or "", []).append(step.flops)
-    total = sum(map(sum, by_op.values())) or 1
-    rows = [[op, str(len(flops)), short(sum(flops)), f"{100 * sum(flops) / total:.1f} %"]
-            for op, flops in sorted(by_op.items(), key=lambda item: -sum(item[1]))]
-    return ["op", "calls", "FLOPs", "share"], rows
 
 
 def cache(trace: Trace) -> Table:
