@@ -135,9 +135,8 @@ print(compare(guess, time.perf_counter() - start), "(on your machine)")
 
 # %% [markdown]
 # The specification counts every pair again after each merge, though a merge
-# changes only its neighbours. The tokenizer keeps the counts up to date
-# instead, and gets the same merges. (`tinyllm/tokenizer/bpe_fast.py` says
-# how.)
+# changes only its neighbours. The kernel that tokenizers run keeps the counts
+# up to date instead, and gets the same merges. (`csrc/bpe/train.c` says how.)
 
 # %%
 start = time.perf_counter()

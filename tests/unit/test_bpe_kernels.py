@@ -1,6 +1,6 @@
 """Byte pair encoding in C gives what Python gives: for drawn vocabularies, bytes, patterns and threads.
 
-The specs and bpe_fast.py judge; that they agree with each other is in test_bpe_ops.py.
+The specs judge; that bpe_fast.py agrees with them is in test_bpe_ops.py.
 """
 
 import copy
@@ -19,7 +19,7 @@ from tinyllm.errors import UserError
 from tinyllm.ops.bpe import bpe_encode, bpe_pair_counts, bpe_train
 from tinyllm.ops.registry import override, use
 from tinyllm.ops.runtime import _compiled, empty_pool, threads
-from tinyllm.tokenizer import PATTERNS, BPETokenizer, bpe_fast
+from tinyllm.tokenizer import PATTERNS, BPETokenizer
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.skipif(_compiled is None, reason="the kernels are not built")
@@ -44,7 +44,7 @@ def test_the_kernels_are_the_specification(pieces, others, data, n_merges):
     counted = _compiled.bpe_pair_counts(pieces, counts)
     assert list(counted.items()) == list(bpe_pair_counts.reference(pieces, counts).items())
     merges = _compiled.bpe_train(pieces, counts, n_merges)
-    assert list(merges.items()) == list(bpe_fast.train(pieces, counts, n_merges).items())
+    assert list(merges.items()) == list(bpe_train.reference(pieces, counts, n_merges).items())
     bpe = _compiled.BPE(range(256), merges, tokens=Vocabulary.from_merges(merges).ids)
     for piece in pieces + others:
         expected = bpe_encode.reference(piece, merges)
@@ -164,9 +164,9 @@ def test_threads_and_cuts_change_nothing(text):
     finally:
         threads(before)
     assert results[0] == results[1] == results[2]
+    short = BPETokenizer.train(text[:5000], 400, "gpt4").merges
     with use("numpy"):
-        if len(set(text)) > 3:  # the slow way takes seconds on one piece of a million letters
-            assert BPETokenizer.train(text, 600, "gpt4").merges == tokenizer.merges
+        assert BPETokenizer.train(text[:5000], 400, "gpt4").merges == short
         assert tokenizer.encode(text) == ids[0]
     assert tokenizer.decode_bytes(ids[0]) == text
 

@@ -9,7 +9,7 @@ from sample_texts import TEXT, any_text
 
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import bpe_merge, bpe_pair_counts
-from tinyllm.ops.registry import override, use
+from tinyllm.ops.registry import _compiled, override, use
 from tinyllm.tokenizer import BPETokenizer, bpe, patterns
 from tinyllm.tokenizer.patterns import PATTERNS, compile_pattern, split
 
@@ -105,15 +105,22 @@ def test_training_keeps_its_promises():
         BPETokenizer.train("ab", 300.0)
 
 
-def test_progress_is_reported():
+BACKENDS = pytest.mark.parametrize("backend", ["numpy", "compiled"] if _compiled else ["numpy"])
+
+
+@BACKENDS
+def test_progress_is_reported(backend):
     calls = []
-    BPETokenizer.train(TEXT, 266, progress=lambda done, total: calls.append((done, total)))
+    with use(backend):
+        BPETokenizer.train(TEXT, 266, progress=lambda done, total: calls.append((done, total)))
     assert calls == [(i, 10) for i in range(1, 11)]
 
 
-def test_merges_are_told_as_they_happen():
+@BACKENDS
+def test_every_merge_is_told(backend):
     told = []
-    tokenizer = BPETokenizer.train(TEXT, 300, on_merge=lambda *merge: told.append(merge))
+    with use(backend):
+        tokenizer = BPETokenizer.train(TEXT, 300, on_merge=lambda *merge: told.append(merge))
     assert {(left, right): new for left, right, new, _ in told} == tokenizer.merges
     pieces = list(tokenizer.pieces(TEXT))
     counts = [1] * len(pieces)

@@ -1,7 +1,7 @@
 """Define byte-level byte pair encoding, the tokenizer of GPT-2 and of most models since.
 
-The algorithms are four ops in `tinyllm/ops/bpe.py`. Compiled kernels (csrc/bpe/) split, train and encode;
-without them `bpe_fast.py` does the same in Python, and `BPETokenizer` caches the ids of pieces.
+The algorithms are four ops in `tinyllm/ops/bpe.py`. Compiled kernels (csrc/bpe/) split, train and encode.
+Without them the specification trains, `bpe_fast.py` encodes, and `BPETokenizer` caches the ids of pieces.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm.errors import UserError
-from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_train
+from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_merge, bpe_pair_counts, bpe_train
 from tinyllm.ops.pieces import split_pieces
 from tinyllm.tokenizer import bpe_fast
 from tinyllm.tokenizer.base import Allowed, Tokenizer
@@ -231,12 +231,20 @@ def _joined(parts, encoded, arrays):
 
 
 def _train(texts, n_merges, splitter, progress, on_merge):
-    """Learn merges from texts (bytes) in Python."""
+    """Learn merges from texts (bytes) by the op, and tell of each at the end."""
     pieces = Counter()
     for text in texts:
         pieces.update(splitter.pieces(text_keeping_bytes(text)))
     data = [piece.encode("utf-8", "surrogateescape") for piece in pieces]
-    return bpe_fast.train(data, list(pieces.values()), n_merges, progress, on_merge)
+    counts = list(pieces.values())
+    merges = bpe_train(data, counts, n_merges)
+    for done, (pair, new) in enumerate(merges.items(), 1):
+        if progress:
+            progress(done, n_merges)
+        if on_merge:
+            on_merge(*pair, new, bpe_pair_counts(data, counts)[pair])
+            data = [bpe_merge(ids, pair, new) for ids in data]
+    return merges
 
 
 def _train_compiled(texts, n_merges, splitter, progress, on_merge):
