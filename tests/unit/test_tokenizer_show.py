@@ -1,4 +1,4 @@
-"""Check that `tokenizer show`, `train --watch` and `report` print tokens visibly, aligned and truly."""
+"""Check that `tokenizer show` and `train --watch` print tokens visibly, aligned and truly."""
 
 import json
 import re
@@ -12,8 +12,7 @@ from tokenizer_command import TEXT, run
 
 from tinyllm.cli.tokenizer import token_table
 from tinyllm.report.terminal import char_width
-from tinyllm.tokenizer import BPETokenizer, CharTokenizer, load_tokenizer, save_tokenizer
-from tinyllm.tokenizer.measure import measure
+from tinyllm.tokenizer import load_tokenizer
 
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -110,30 +109,3 @@ def test_watch_tells_every_merge(tmp_path, capsys, monkeypatch):
     for m, (left, right), new in zip(told, load_tokenizer(out).merges, range(256, 262), strict=True):
         parts = [token_table.visible(load_tokenizer(out).decode_bytes([i])) for i in (left, right, new)]
         assert [m[4], m[5], m[6]] == parts and int(m[2]) == new
-
-
-def test_measures_by_example():
-    tokenizer = BPETokenizer.train("ab ab ab cd", 259, special_tokens=["<|end|>"])  # ab, and " ab"
-    facts = measure(tokenizer, "ab ab cd")
-    assert facts == {
-        "bytes": 8, "tokens": 5, "bytes_per_token": 8 / 5, "vocab_size": 259, "used": 5, "coverage": 5 / 258,
-        "pieces": 3, "whole_pieces": 2 / 3, "longest": [b" ab", b"ab", b" ", b"c", b"d"],
-    }  # fmt: skip
-    empty = measure(tokenizer, b"")
-    assert empty["tokens"] == 0 and empty["bytes_per_token"] is empty["whole_pieces"] is None
-
-
-def test_report_is_a_table_or_json(trained, tmp_path, capsys):
-    corpus, char = tmp_path / "corpus-with-a-long-name.txt", tmp_path / "char.json"
-    corpus.write_text(TEXT)
-    save_tokenizer(CharTokenizer.train("abc"), char)
-    run("report", "byte", trained, char, "--on", corpus)
-    lines = capsys.readouterr().out.splitlines()
-    assert all(len(line) <= 80 for line in lines[:3])
-    assert lines[1].split()[0] == "byte" and lines[1].split()[4] == "1.00" and lines[1].split()[-1] == "-"
-    said = " ".join(" ".join(lines[3:]).split())
-    assert f"longest of {trained}: |" in said and "is unknown to this char tokenizer" in said
-    run("report", trained, char, "--on", corpus, "--json")
-    ours, other = map(json.loads, capsys.readouterr().out.splitlines())
-    assert ours["tokens"] == len(load_tokenizer(trained).encode(TEXT)) and ours["corpus"] == str(corpus)
-    assert ours["longest"][0] == max(ours["longest"], key=len) and "unknown" in other["error"]

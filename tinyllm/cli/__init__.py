@@ -43,6 +43,7 @@ COMMANDS = {  # name -> module, what it does
 GONE = {  # a command or an option that was removed -> what to use in its place
     "course similar": "compare submissions with copydetect (pip install copydetect) or MOSS",
     "tokenizer convert --to": "it writes a tokenizer.json, which tokenizers can convert",
+    "tokenizer report": "`tinyllm tokenizer encode T --file F --json` counts the tokens and bytes of a text",
     "world atlas": "`tinyllm world map` shows the places, `tinyllm world person` the people",
 }
 
