@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,15 +17,16 @@ from tinyllm.course.classroom.release import stubs
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import find_lesson, syllabus
 
-LESSON = find_lesson(4)
+LESSON, SEED, WHEEL = find_lesson(4), 190417283, "tinyllm_lab-0.1.0-py3-none-any.whl"
 SOFTMAX, MATMUL = (read_answers(10)[op]["reference"] for op in ("softmax", "matmul"))
 
 
 @pytest.fixture
 def course(here):
-    """A folder with a course file."""
+    """A folder with a course file, and a file that is named as a wheel."""
     points = "points = { softmax = 2, softmax_backward = 1 }"
-    (here / "course.toml").write_text(f"seed = 7\n[[lesson]]\nnumber = 4\n{points}\n")
+    (here / "course.toml").write_text(f"seed = {SEED}\n[[lesson]]\nnumber = 4\n{points}\n")
+    (here / WHEEL).write_bytes(b"wheel")
     return here
 
 
@@ -37,6 +40,7 @@ def test_a_release_holds_stubs_only(course):
     assert sorted(path.name for path in paths) == ["README.md", "exercise.py", "lesson.py"]
     handout = read("handout/README.md")
     assert "seed" not in handout and "installs another project" in handout and "exercise.c" not in handout
+    assert not any(str(SEED) in read(path) for path in paths)
     assert main(["course", "release", "handout"]) == 2  # never over another
 
 
@@ -151,3 +155,17 @@ def test_help_takes_eighty_columns(monkeypatch, capsys):
 def test_bad_arguments_are_one_line(here, capsys, arguments):
     assert main(["course", *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_gradescope_installs_the_package_from_its_file_and_its_scripts_are_bash(course, refused):
+    export = ["course", "export", "gradescope", "--out", "auto.zip"]
+    for package in ([], ["--package", "nowhere/" + WHEEL], ["--package", "course.toml"]):
+        assert refused(*export, *package) and not Path("auto.zip").exists()
+    assert main([*export, "--package", WHEEL]) == 0
+    with zipfile.ZipFile("auto.zip") as archive:
+        files = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert files[WHEEL] == "wheel" and files["course.toml"] == read("course.toml")
+    (install,) = [line for line in files["setup.sh"].splitlines() if "pip" in line and "install" in line]
+    assert WHEEL in install  # and no name to be looked up in a registry
+    for name in ("setup.sh", "run_autograder"):
+        assert subprocess.run(["bash", "-n"], input=files[name], text=True, check=True).returncode == 0
