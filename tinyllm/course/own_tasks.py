@@ -53,7 +53,8 @@ def load_lesson(folder: str | Path) -> Lesson:
         raise UserError(f"{folder} has no {missing[0]}; `tinyllm course task new {folder}` shows an example")
     texts = [read_text(home / name, 2**20, "utf-8-sig") for name in FILES]
     functions, stub, title = read_reference(texts[0], home / FILES[0])
-    version = hashlib.sha256("\0".join(texts + helpers(home)).encode()).hexdigest()
+    helpers = [read_text(path, 2**20, "utf-8-sig") for path in files_of(home) if path.name not in FILES]
+    version = hashlib.sha256("\0".join(texts + helpers).encode()).hexdigest()
     tasks = tuple(Exercise(name, name) for name in functions)
     own: Any = {"home": str(home), "stub": stub, "version": version}
     lesson = Lesson(number, home.name, title, "", 0, 0, 0, (), tasks, (), **own)
@@ -72,11 +73,6 @@ def load_lesson(folder: str | Path) -> Lesson:
         forget(lesson)
         raise
     return lesson
-
-
-def helpers(home: Path) -> list[str]:
-    """Return the texts of other Python files in a folder of exercises, which the exercises may import."""
-    return [read_text(path, 2**20, "utf-8-sig") for path in files_of(home) if path.name not in FILES]
 
 
 def files_of(home: Path) -> list[Path]:
@@ -149,7 +145,7 @@ def register(lesson: Lesson, reference: Any, cases: Any) -> None:
 
 
 def strategy(given: Any, where: str) -> st.SearchStrategy:
-    """Return a Hypothesis strategy from a list of cases, a function of (random, size), or a strategy."""
+    """Return a Hypothesis strategy from a list of cases, or a function of (random, size)."""
     def tidy(args):
         if not isinstance(args, tuple):
             shown = repr(args).split("\n")[0][:60]
@@ -160,8 +156,6 @@ def strategy(given: Any, where: str) -> st.SearchStrategy:
         if not given:
             raise UserError(f"{where} is an empty list")
         return st.sampled_from(range(len(given))).map(lambda i: tidy(given[i]))
-    if isinstance(given, st.SearchStrategy):
-        return given.map(tidy)
     pairs = st.tuples(st.integers(0, LARGEST_SIZE), st.integers(0, 2**16))
     return pairs.map(lambda pair: tidy(given(Random(pair[1], "case"), pair[0])))
 

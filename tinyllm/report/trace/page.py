@@ -23,7 +23,6 @@ from tinyllm.report.page import (
 from tinyllm.report.svg import Series, chart, heat_map, shrink
 from tinyllm.report.terminal import short
 from tinyllm.report.tokens import label, plain, running
-from tinyllm.report.trace import tables
 from tinyllm.report.trace.capture import TracedCall
 from tinyllm.report.trace.examine import Lens, Trace, head_facts
 from tinyllm.train.evaluate import perplexity
@@ -32,6 +31,7 @@ MAX_BYTES = 2_000_000
 NAMED = 48  # tokens of a text up to which attention maps have their names
 HOT = 5.0  # the surprisal in nats from which a token has the full colour
 COLOURS = {"attention": "val", "mlp": "other"}
+Table = tuple[list[str], list[list[str]]]  # the heads of columns, and rows whose first cell names them
 FOOTER = Html("Written by <code>tinyllm trace</code>. The page holds all it needs: no script, no network.")
 
 
@@ -191,10 +191,20 @@ def _residual(trace: Trace) -> Html:
     note = ("Each token is a vector that runs through all layers; attention and MLP only add to it. 0 stands "
             "for the embedding, 1 for the state after the first layer.")
     return section("Residual stream", note, tag("div", left, right, class_="duo"),
-                   _in_numbers("lengths by layer", tables.layers(trace)))
+                   _in_numbers("lengths by layer", _layer_lengths(trace)))
 
 
-def _in_numbers(name: str, described: tables.Table) -> Html:
+def _layer_lengths(trace: Trace) -> Table:
+    """Tabulate by layer: length of the stream, lengths of the added vectors, surprisal by the logit lens."""
+    rows = []
+    for i, lens in enumerate(trace.lens):
+        added = [f"{lengths[i - 1].mean():.3f}" if i else "" for lengths in trace.added.values()]
+        nats = f"{lens.nats.mean():.4f}" if lens.nats.size else ""
+        rows.append([lens.name, f"{trace.residual[i].mean():.3f}", *added, nats])
+    return ["after", "stream", *(f"{kind} adds" for kind in trace.added), "lens, nats"], rows
+
+
+def _in_numbers(name: str, described: Table) -> Html:
     """Return a table of numbers that is hidden until the reader opens it."""
     head, rows = described
     cells = [[row_head(first), *map(number, others)] for first, *others in rows]
@@ -231,10 +241,18 @@ def _map(part: str, h: int, weights: np.ndarray, side: int, names: list[str]) ->
 def _ops(trace: Trace) -> Html:
     """Return a table of the ops of the forward pass, with part, shapes and FLOPs."""
     total = sum(step.flops for step in trace.ops) or 1
-    note = (f"{tables.ops_note(trace)} A multiplication and an addition are two. Small ops count one for "
+    note = (f"{_ops_note(trace)} A multiplication and an addition are two. Small ops count one for "
             "each arithmetic step of their specification.")
     head = ["part", "op", "inputs", "output", column_head("FLOPs"), "share", "run by"]
     return section("Every op", note, table("every op", head, [_op_row(step, total) for step in trace.ops]))
+
+
+def _ops_note(trace: Trace) -> str:
+    """Describe in a sentence how many ops and FLOPs one pass over the whole text took."""
+    total = sum(step.flops for step in trace.ops)
+    products = sum(step.flops for step in trace.ops if step.is_product)
+    return (f"One pass over the whole text: {len(trace.ops)} ops, {total:,} operations on numbers, "
+            f"{100 * products / (total or 1):.1f} % of them in matrix products and attention.")
 
 
 def _op_row(step: TracedCall, total: int) -> list:
@@ -263,6 +281,23 @@ def _cache(trace: Trace) -> Html:
     last = trace.growth[-1]
     words = f"{short(last.flops)} with the cache, {short(last.flops_without)} without"
     right = chart("Work for one more token", words, work, "million FLOPs by tokens")
-    note = f"{tables.cache_note(trace)} Of the text, {len(trace.growth)} tokens were read one by one."
+    note = f"{_cache_note(trace)} Of the text, {len(trace.growth)} tokens were read one by one."
     return section("KV cache", note, tag("div", left, right, class_="duo"),
-                   _in_numbers("cache in numbers", tables.cache(trace)))
+                   _in_numbers("cache in numbers", _cache_sizes(trace)))
+
+
+def _cache_note(trace: Trace) -> str:
+    """Describe in two sentences the memory that the KV cache takes and the FLOPs that it saves."""
+    last = trace.growth[-1]
+    same = "the logits are the same bits with it and without"
+    if trace.cache_difference:
+        same = f"with it and without, the logits differ by at most {trace.cache_difference:.2g}"
+    return (f"KV cache: the keys and values of the past are {last.bytes // last.length:,} bytes for each "
+            f"token, {last.bytes:,} for {last.length}, with room for {trace.context}. The last token cost "
+            f"{short(last.flops)} FLOPs with the cache, {short(last.flops_without)} without; {same}.")
+
+
+def _cache_sizes(trace: Trace) -> Table:
+    """Tabulate the bytes of the KV cache and the FLOPs of the newest token, as the cache grows."""
+    rows = [[f"{n:,}" for n in (g.length, g.bytes, g.flops, g.flops_without)] for g in trace.growth]
+    return ["tokens", "bytes held", "FLOPs of the newest", "FLOPs without the cache"], rows
