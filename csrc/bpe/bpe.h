@@ -185,9 +185,4 @@ int64_t bpe_trainer_run(struct bpe_trainer *trainer, int64_t merges);
 const int32_t *bpe_trainer_pairs(const struct bpe_trainer *trainer); /* left, right, left, right ... */
 int64_t bpe_trainer_count(const struct bpe_trainer *trainer); /* of the pair that was merged last */
 
-/* The op bpe_pair_counts: piece i is ids[ends[i - 1]] to ids[ends[i]]. In the order of first occurrence, to
- * pairs [2 n], totals [n]; n is at least the number of ids. Returns how many pairs, or -1. */
-int64_t bpe_count_pairs(int32_t *pairs, int64_t *totals, const int32_t *ids, const int64_t *ends,
-                        const int64_t *counts, int64_t n_pieces);
-
 #endif

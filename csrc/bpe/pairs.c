@@ -1,4 +1,4 @@
-/* Pairs of tokens in a hash table with open addressing, half of it empty; and the op bpe_pair_counts on top of it. */
+/* Pairs of tokens in a hash table with open addressing, half of it empty. */
 #include "pairs.h"
 #include "bpe.h"
 
@@ -51,30 +51,4 @@ int64_t pair_add(struct pair_table *table, uint64_t key) {
 struct pair *pair_find(const struct pair_table *table, uint64_t key) {
     struct pair *found = &table->entries[slot_of(table->entries, table->shift, table->factor, key)];
     return found->places >= 0 ? found : NULL;
-}
-
-int64_t bpe_count_pairs(int32_t *pairs, int64_t *totals, const int32_t *ids, const int64_t *ends,
-                        const int64_t *counts, int64_t n_pieces) {
-    struct pair_table table;
-    if (pair_table_new(&table) != 0) return -1;
-    int64_t n = 0, begin = 0;
-    for (int64_t piece = 0; piece < n_pieces; begin = ends[piece++]) {
-        for (int64_t i = begin; i + 1 < ends[piece]; i++) {
-            if (pair_reserve(&table, 1) != 0) {
-                pair_table_free(&table);
-                return -1;
-            }
-            struct pair *pair = &table.entries[pair_add(&table, bpe_pair_key(ids[i], ids[i + 1]))];
-            if (pair->places == 0) { /* new: `first` says where its total is */
-                pair->places = 1;
-                pair->first = n;
-                pairs[2 * n] = ids[i];
-                pairs[2 * n + 1] = ids[i + 1];
-                totals[n++] = 0;
-            }
-            totals[pair->first] += counts[piece];
-        }
-    }
-    pair_table_free(&table);
-    return n;
 }

@@ -48,5 +48,3 @@ cdef extern from "bpe/bpe.h" nogil:
     int64_t bpe_trainer_run(bpe_trainer *trainer, int64_t merges)
     const int32_t *bpe_trainer_pairs(const bpe_trainer *trainer)
     int64_t bpe_trainer_count(const bpe_trainer *trainer)
-    int64_t bpe_count_pairs(int32_t *pairs, int64_t *totals, const int32_t *ids, const int64_t *ends,
-                            const int64_t *counts, int64_t n_pieces)

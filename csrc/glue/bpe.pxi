@@ -8,7 +8,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from _bpe cimport (
-    BPE_SPARE, bpe_count_one, bpe_count_pairs, bpe_count_parts, bpe_counter, bpe_counter_free, bpe_counter_merge,
+    BPE_SPARE, bpe_count_one, bpe_count_parts, bpe_counter, bpe_counter_free, bpe_counter_merge,
     bpe_counter_new, bpe_cut, bpe_decode, bpe_decoded_size, bpe_decoder, bpe_decoder_free, bpe_decoder_new,
     bpe_encode_parts, bpe_encode_short, bpe_encoder, bpe_encoder_free, bpe_encoder_new, bpe_merge_ids, bpe_part,
     bpe_parts_free, bpe_text, bpe_trainer, bpe_trainer_count, bpe_trainer_free, bpe_trainer_new,
@@ -40,67 +40,22 @@ cdef object whole_numbers(object values, object dtype, str name, int64_t least):
     return np.array(values, dtype)
 
 
-cdef tuple flat(object pieces, object counts, int64_t least):
-    """Return pieces as one array of tokens, the end of each piece, and the counts."""
-    pieces = [whole_numbers(piece, I32, "a piece", 0) for piece in pieces]
-    counts = whole_numbers(counts, I64, "counts", least)
-    if len(pieces) != len(counts):
-        raise ValueError(f"there must be as many pieces as counts, got {len(pieces)} and {len(counts)}")
-    ids = np.concatenate([np.zeros(0, I32), *pieces])
-    if sum(abs(count) * len(piece) for piece, count in zip(pieces, counts.tolist())) > MOST_COUNT:
-        raise ValueError(f"the counts add up to more than {MOST_COUNT}; use tinyllm.use('numpy')")
-    return ids, np.cumsum([len(piece) for piece in pieces], dtype=I64), counts
-
-
 # --- the ops ---------------------------------------------------------------------------------------------------------
 
-def bpe_pair_counts(pieces, counts):
-    ids, ends, counts = flat(pieces, counts, -MOST_COUNT)
-    pairs, totals = empty((2 * len(ids) + 1,), I32), empty((len(ids) + 1,), I64)
-    cdef int32_t *pair = <int32_t *>address(pairs)
-    cdef int64_t *total = <int64_t *>address(totals)
-    cdef const int32_t *id = <const int32_t *>address(ids)
-    cdef const int64_t *end = <const int64_t *>address(ends), *count = <const int64_t *>address(counts)
-    cdef int64_t n_pieces = len(ends), n
-    with nogil:
-        n = bpe_count_pairs(pair, total, id, end, count, n_pieces)
-    if n < 0:
-        raise MemoryError("no memory to count pairs")
-    return {(pair[2 * i], pair[2 * i + 1]): total[i] for i in range(n)}
-
-
-def bpe_merge(ids, pair, new_id):
-    left, right = pair
-    cdef object token, held = None
-    cdef list merged = []
-    cdef bint holds = False  # True if `held` is a left half that waits for its right half
-    for token in ids:
-        if holds:
-            holds = False
-            if token == right:
-                merged.append(new_id)
-                continue
-            merged.append(held)
-        if token == left:
-            held, holds = token, True
-        else:
-            merged.append(token)
-    if holds:
-        merged.append(held)
-    return merged
-
-
 def bpe_train(pieces, counts, n_merges):
-    ids, ends, counts = flat(pieces, counts, 1)
-    if ids.size and ids.max() > 255:
-        raise ValueError(f"a piece holds {ids.max()}: training starts from bytes, 0 to 255")
-    if counts.size and counts.max() > 1 << 40:  # every 2^31 of a count need another copy of the piece
-        raise ValueError(f"a piece occurs {counts.max()} times, the kernel counts to 2^40; use tinyllm.use('numpy')")
+    pieces = [whole_numbers(piece, I32, "a piece", 0) for piece in pieces]
+    counts = whole_numbers(counts, I64, "counts", 1).tolist()
+    if len(pieces) != len(counts):
+        raise ValueError(f"there must be as many pieces as counts, got {len(pieces)} and {len(counts)}")
+    if max(counts, default=0) > 1 << 40:  # every 2^31 of a count need another copy of the piece
+        raise ValueError(f"a piece occurs {max(counts)} times, the kernel counts to 2^40; use tinyllm.use('numpy')")
+    if sum([count * len(piece) for piece, count in zip(pieces, counts)]) > MOST_COUNT:
+        raise ValueError(f"the counts add up to more than {MOST_COUNT}; use tinyllm.use('numpy')")
     counter = PieceCounter()
-    begin, data = 0, ids.astype(np.uint8).tobytes()
-    for end, count in zip(ends.tolist(), counts.tolist()):
-        counter.add_piece(data[begin:end], count)
-        begin = end
+    for piece, count in zip(pieces, counts):
+        if piece.size and piece.max() > 255:
+            raise ValueError(f"a piece holds {piece.max()}: training starts from bytes, 0 to 255")
+        counter.add_piece(piece.astype(np.uint8).tobytes(), count)
     return {pair: 256 + i for i, pair in enumerate(counter.train(len(range(n_merges)) if n_merges > 0 else 0))}
 
 

@@ -27,13 +27,6 @@ def visible(token: bytes) -> str:
     return shown if can_print(shown) else repr(token)[2:-1]
 
 
-def fit(text: str, room: int) -> str:
-    """Cut a text to `room` columns, and end it with .. if anything was cut off."""
-    if width(text) <= room:
-        return text
-    return next(_chunks(text, room - 2)) + ".."
-
-
 def rows(cells: Iterable[TokenCell], room: int, colours: bool) -> Iterator[str]:
     """Put cells side by side; yield a line of tokens, then a line of the texts below them, and so on.
 
