@@ -51,7 +51,8 @@ def test_a_document_reads_back_and_two_ways_give_its_truth(name, seed):
         assert kind.score_answer(f"{document.truth} or not", entry) < 1
         assert kind.score_answer(None, entry) == kind.score_answer("", entry) == 0
         assert kind.end not in document.answer.strip(), "an answer would be cut off"
-        assert not kind.choices or document.truth in kind.choices
+        choices = kind.choices_of(document)
+        assert not choices or (document.truth in choices and len(set(choices)) == len(choices))
     assert 0 <= kind.chance(settings) <= 1  # 1 where all questions are about people whom nobody knows
 
 

@@ -26,7 +26,7 @@ def test_no_constant_answer_scores_above_chance(name):
     truths = Counter(kind(WORLD, Random(i, "chance")).truth for i in range(n))
     chance = kind.chance(kind.dials())
     assert max(truths.values()) / n < chance + 0.075
-    if kind.choices:
+    if kind.choices and not callable(kind.choices):
         assert set(truths) == set(kind.choices), "all choices occur, and nothing else"
 
 

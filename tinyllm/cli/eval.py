@@ -1,12 +1,10 @@
 """Implement `tinyllm eval`, which asks a trained model questions whose answers can be scored."""
 
-from itertools import islice
 from json import dumps
 
 from tinyllm.cli.command import command
 from tinyllm.cli.newest import chosen
 from tinyllm.cli.opening import Which
-from tinyllm.errors import UserError
 
 
 @command("eval")
@@ -22,7 +20,7 @@ def evaluate(run: str | None = None, *, task: str, shots: int = 0, limit: int = 
     --task NAME   what is asked: a kind of text with settings, world:KIND,DIAL=VALUE
     --shots K     how many questions with their answers stand before each question
     --limit N     how many questions are asked
-    --likelihood  take the likeliest of the possible answers, if the kind has a list
+    --likelihood  take the likeliest of the possible answers, if the kind has them
     --seed S      chooses the shots
     --which       which checkpoint
     --json        print one JSON object on the last line
@@ -32,17 +30,11 @@ def evaluate(run: str | None = None, *, task: str, shots: int = 0, limit: int = 
       tinyllm eval runs/parity --task world:parity,size=4
       tinyllm eval runs/parity --task world:parity,size=4 --shots 2 --json
     """
-    from tinyllm.eval import answers, find_task, interval, likeliest
+    from tinyllm.eval import find_task, measure
     from tinyllm.runs import open_model
 
-    if shots < 0 or limit < 1:
-        raise UserError(f"--shots must be at least 0, --limit at least 1; got {shots} and {limit}")
-    asked = find_task(task)
-    opened = open_model(chosen(run, shipped=True), which)
-    ask = likeliest if likelihood else answers
-    scores = [each.score for each in ask(opened, asked, islice(asked.items("test"), limit), shots, seed=seed)]
-    score, (low, high) = sum(scores) / len(scores), interval(scores)
-    print(f"{task}  {score:.3f} ({low:.3f} to {high:.3f})  chance {asked.chance:.3f}  n {len(scores)}")
+    asked = find_task(task)  # first, so that a wrong name is said before a model is read
+    row = measure(open_model(chosen(run, shipped=True), which), asked, shots, limit, likelihood, seed)
+    print("{task}  {score:.3f} ({low:.3f} to {high:.3f})  chance {chance:.3f}  n {n}".format(**row))
     if json:
-        row = {"task": task, "score": score, "low": low, "high": high}
-        print(dumps(row | {"chance": asked.chance, "n": len(scores)}))
+        print(dumps(row))

@@ -124,6 +124,23 @@ def log_probs(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> list[
     return found
 
 
+def measure(opened: Opened, task: Task, shots: int = 0, limit: int = 200, likelihood: bool = False,
+            seed: int = 0) -> dict[str, Any]:  # fmt: skip
+    """Ask a model the first test items of a task -> {"task", "score", "low", "high", "chance", "n"}.
+
+    The score is a mean from 0 to 1, low to high its 95 % interval, chance the mean score of guessing, n the
+    number of items. `likelihood` compares the choices of an item; otherwise the model writes. Raises
+    UserError for fewer than 0 shots or 1 item, and where `answers` or `likeliest` do.
+    """
+    if shots < 0 or limit < 1:
+        raise UserError(f"shots must be at least 0, limit at least 1; got {shots} and {limit}")
+    ask = likeliest if likelihood else answers
+    scores = [x.score for x in ask(opened, task, islice(task.items("test"), limit), shots, seed=seed)]
+    low, high = interval(scores)
+    return {"task": task.name, "score": sum(scores) / len(scores), "low": low, "high": high,
+            "chance": task.chance, "n": len(scores)}  # fmt: skip
+
+
 def interval(scores: Sequence[float]) -> tuple[float, float]:
     """Return the 95 % interval of a mean of scores from 0 to 1 (Wilson, 1927)."""
     n, z = len(scores), 1.959964

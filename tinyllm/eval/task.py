@@ -90,7 +90,8 @@ class WorldTask(Task):
             picture, question = shown(document) or (None, document.prompt)
             right = self.kind.score_answer(document.answer, self.kind.entry(document)) == 1
             answer = document.answer if right else f" {document.truth}"
-            yield Item(question, answer, document.truth, self.kind.choices, "", picture, document)
+            choices = self.kind.choices_of(document)
+            yield Item(question, answer, document.truth, choices, "", picture, document)
 
     def score(self, item: Item, answer: str) -> float:
         """Return the score that the kind gives to an answer."""

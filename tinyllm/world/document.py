@@ -71,7 +71,7 @@ class Kind:
     group: the heading under which lists show the kind.
     marker: the text between the steps and the final answer, such as "answer: ", or "".
     end: a text that is in no answer, and follows each of them where documents stand one behind the other.
-    choices: all possible answers, if they are few and the same for every question.
+    choices: all possible answers, if they are few, or a function from a question's fields to them.
     splits: {name: function}, ways to choose test documents; the first is the default. The function takes a
         document and returns True for a test document and False for others. If it returns other values, such
         as names, a random fifth of the values is chosen, and their documents are test documents.
@@ -105,6 +105,10 @@ class Kind:
     def solve(self, world: Any, document: Document) -> str:
         """Find the right answer from a document's text and the world, by another algorithm than `write`."""
         raise NotImplementedError
+
+    def choices_of(self, document: Document) -> tuple[str, ...]:
+        """Return all possible answers to a question, or () if they are not a list."""
+        return self.choices
 
     def chance(self, dials: Any) -> float:
         """Return the mean score of guessing: always the same answer, or a random option if some are shown."""

@@ -76,7 +76,8 @@ class QuestionKind(Kind):
         if unknown := [name for name in more if not hasattr(self, name)]:
             raise TypeError(f"a kind of question has no {', '.join(unknown)}")
         vars(self).update(more)
-        self.options = len(self.choices) or self.options
+        if not callable(self.choices):
+            self.options = len(self.choices) or self.options
         self.templates = [QuestionForm(template, **slots or {}) for template in asks]
 
     def write(self, world: Any, random: Random, dials: Any) -> Document:
@@ -103,6 +104,14 @@ class QuestionKind(Kind):
                 known = {"world": world, "way": way, "fields": fields, "prompt": document.prompt}
                 return given(self.second, **known, **fields)
         return ""
+
+    def choices_of(self, document: Document) -> tuple[str, ...]:
+        """Return `choices`, or what the function `choices` makes of a question's fields."""
+        if not callable(self.choices):
+            return self.choices
+        found = ((way, t.read(document.prompt)) for way, t in enumerate(self.templates))
+        way, fields = next((way, fields) for way, fields in found if fields)
+        return tuple(given(self.choices, way=way, fields=fields, **fields))
 
     def _tell(self, world, way, fields, steps):
         fields = {name: fields[name] for name in self.templates[way].shapes}

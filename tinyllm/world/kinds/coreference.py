@@ -125,6 +125,7 @@ def _by_words(prompt, a, b, clue="", job="", other="", skill=""):
              "skill": [skill for skill, _, _ in JOBS.values()], "clue": [clue for _, clue in CLUES],
              "did": Shape(r".+?", lambda did: DEEDS[did[0]].say(**did[1]), _read_deed)},
       group="understanding", marker="", draw=_draw, second=_by_words, labels=_labels,
+      choices=lambda a, b: [a, b],
       chance=lambda dials: CHANCE.get(dials.clue, sum(CHANCE.values()) / len(CHANCE)),
       splits={"combination": _combination,
               "people": lambda d: d.labels["people"]},

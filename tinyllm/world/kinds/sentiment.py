@@ -70,12 +70,17 @@ def _count_denials(prompt, thing, way):
     return f"{('smiled', 'frowned')[denials % 2]} and {deed}" if way else plain
 
 
+def _choices(way):
+    deeds = [(f"smiled and {kept}", f"frowned and {left}") for kept, left in THINGS.values()]
+    return [deed for pair in deeds for deed in pair] if way else ["yes", "no"]
+
+
 CLAIM = "{claims} that the {thing} was {adjective}"
 
 
 @asks(f"{CLAIM}. Was the {{thing}} good?", f"{CLAIM}, so {{hero}}",
       slots={"claims": Shape(r".+?", _say, _read), "thing": THINGS, "adjective": [*GOOD, *BAD]},
-      group="understanding", marker="", draw=_draw, second=_count_denials,
+      group="understanding", marker="", draw=_draw, second=_count_denials, choices=_choices,
       labels=lambda claims, thing, adjective: {"wrappings": [i for i, _ in claims], "thing": thing,
                                                "good": _good(claims, adjective)},
       chance=lambda dials: 1 / (2 * len(THINGS)) if dials.consequences else 0.5,

@@ -67,7 +67,8 @@ def _by_theme(word, setting):
 
 @asks("{who} was {setting} and {pointed} the {word}. What is the {word} here?",
       slots={"who": FIRST_NAMES, "setting": SCENES, "pointed": POINTED, "word": SENSES},
-      group="understanding", marker="", options=2, size=(len(SENSES), "how many words", 1, len(SENSES)),
+      group="understanding", marker="", options=2,
+      choices=lambda word: SENSES[word].values(), size=(len(SENSES), "how many words", 1, len(SENSES)),
       draw=_draw, second=_by_theme,
       labels=lambda word, setting: {"word": word, "setting": setting},
       splits={"combination": lambda d: [d.labels["word"], d.labels["setting"]]})  # fmt: skip
