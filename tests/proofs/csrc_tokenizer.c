@@ -13,6 +13,8 @@ static int64_t draw(int64_t below) {
     return (int64_t)(state % (uint64_t)below);
 }
 
+static const char *only; /* the name of the one check to run, or NULL */
+
 /* Choices, and then a text of parts, some of them cut off, in which a few parts come again and again. */
 static void run(const char *name, int64_t most) {
     static const char *const parts[] = {
@@ -21,6 +23,7 @@ static void run(const char *name, int64_t most) {
         "\xf0\x9f\x98\x80", "\xf0\x9d\x9f\x99", "\xff", "\x80", "\xc0\xaf", "\xed\xa0\x80",
         "\xf4\x90\x80\x80", "\xf4\x8f\xbf\xbf", "ab", "abc  \n", "the cat's 12 mats",
     };
+    if (only && strcmp(only, name) != 0) return;
     static uint8_t data[CHOICES + LONG + SHORT];
     int64_t n = draw(CHOICES), wanted = n + draw(most);
     int64_t some = 1 + draw(COUNT(parts)), first = draw(COUNT(parts));
@@ -37,6 +40,7 @@ static void run(const char *name, int64_t most) {
 
 int main(int count, char **words) {
     int part = count > 1 ? atoi(words[1]) : 1; /* of all the runs, one in so many */
+    only = count > 2 ? words[2] : NULL;
     uint8_t classes[3];
     piece_classes(classes, 0x10fffe, 3);
     REQUIRE(classes[0] && classes[1] && !classes[2], "U+10FFFF is the last character");

@@ -4,16 +4,13 @@ What a loader is given loads and works, or gets one clear line.
 
     python tests/proofs/fuzz_loaders.py LOADER [--seconds N | --runs N] [--seed N]
 
-With the package atheris the mutations are guided by the code that they reach; without it they are blind. A
-finding is whatever raises something other than UserError, is slow, takes too much memory or works wrongly:
-the file is printed in base64, and the exit code is not 0. verify_fuzz.py runs all of them.
+Valid files are mutated. A finding is whatever raises something other than UserError, is slow, takes too much
+memory or works wrongly: the file is printed in base64, and the exit code is not 0.
 """
 
 import argparse
 import base64
-import contextlib
 import copy
-import importlib
 import json
 import random
 import resource
@@ -25,14 +22,8 @@ from pathlib import Path
 
 from foreign_tokenizers import write_gpt2, write_ranks
 
-try:
-    atheris = None if "--blind" in sys.argv else importlib.import_module("atheris")
-except ImportError:
-    atheris = None
-
-with atheris.instrument_imports(include=["tinyllm.tokenizer"]) if atheris else contextlib.nullcontext():
-    from tinyllm.errors import UserError
-    from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, load_tokenizer, save_tokenizer
+from tinyllm.errors import UserError
+from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, load_tokenizer, save_tokenizer
 
 LIMIT = 2  # seconds of one thread, for loading and all that is done then
 MEMORY = 6 << 30  # of address space
@@ -232,32 +223,11 @@ def check(name, folder, data):
     assert took < LIMIT, f"{took:.1f} seconds"
 
 
-# --- two ways to run it -------------------------------------------------------------------------------------
+# --- run it -------------------------------------------------------------------------------------------
 
 
-def guided(name, folder, seeds, args):
-    """By atheris, until something is found or the time is up; does not return."""
-    corpus = folder / "corpus"
-    corpus.mkdir()
-    for i, seed in enumerate(seeds):
-        (corpus / str(i)).write_bytes(seed)
-    work = folder / "work"
-    work.mkdir()
-
-    def change(data, size, seed):
-        rng = random.Random(seed)
-        changed = mutate(rng, data) if rng.random() < 0.8 else atheris.Mutate(data, size)
-        return changed[:size]
-
-    length = f"-runs={args.runs}" if args.runs else f"-max_total_time={args.seconds}"
-    words = ["fuzz", str(corpus), length, f"-seed={args.seed}", f"-max_len={LONGEST}", "-len_control=0",
-             "-timeout=60", "-rss_limit_mb=3000", "-print_final_stats=1", f"-artifact_prefix={folder}/"]
-    atheris.Setup(words, lambda data: check(name, work, data), custom_mutator=change)
-    atheris.Fuzz()
-
-
-def blind(name, folder, seeds, args):
-    """Mutations of the valid files, one after the other; return the exit code."""
+def mutations(name, folder, seeds, args):
+    """Load mutated files, one after the other; return the exit code."""
     rng, runs, began = random.Random(args.seed), 0, time.monotonic()
     while runs < args.runs if args.runs else time.monotonic() - began < args.seconds:
         data = rng.choice(seeds)
@@ -280,7 +250,6 @@ def main(argv=None):
     parser.add_argument("--seconds", type=int, default=600)
     parser.add_argument("--runs", type=int, help="instead of seconds")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--blind", action="store_true", help="leave atheris out, as if it were not there")
     args = parser.parse_args(argv)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     with tempfile.TemporaryDirectory() as folder:
@@ -288,7 +257,7 @@ def main(argv=None):
         seeds = list(LOADERS[args.loader](folder))
         for seed in seeds:
             load(args.loader, folder, seed)  # they are valid
-        return (guided if atheris else blind)(args.loader, folder, seeds, args)
+        return mutations(args.loader, folder, seeds, args)
 
 
 if __name__ == "__main__":

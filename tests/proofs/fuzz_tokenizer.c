@@ -1,5 +1,4 @@
-/* What libFuzzer drives of the tokenizer's C: see verify_fuzz.py. FUZZ in the environment says which part. Without
- * libFuzzer, csrc_tokenizer.c draws the inputs.
+/* What csrc_tokenizer.c checks of the tokenizer's C, on inputs that it draws.
  *
  * Every input is choices and then text: the choices make a vocabulary, or say where a text is cut and how much of it is
  * asked for at a time. What the code answers is held against slow and obvious loops.
@@ -204,17 +203,11 @@ static void fuzz_train(void) {
     free(weights);
 }
 
-/* --- libFuzzer ---------------------------------------------------------------------------------------------------- */
+/* --- by name ------------------------------------------------------------------------------------------------------ */
 
 static const struct { const char *name; void (*fuzz)(void); } targets[] = {
     {"split", fuzz_split}, {"encode", fuzz_encode}, {"merge", fuzz_merge}, {"decode", fuzz_decode},
     {"train", fuzz_train}};
-
-int LLVMFuzzerInitialize(int *argc, char ***argv) {
-    (void)argc, (void)argv;
-    parallel_threads(1); /* workers that wait take time */
-    return 0;
-}
 
 void fuzz(const char *name, const uint8_t *data, int64_t size) {
     input = data;
@@ -223,10 +216,4 @@ void fuzz(const char *name, const uint8_t *data, int64_t size) {
     while (i < COUNT(targets) && strcmp(name, targets[i].name) != 0) i++;
     REQUIRE(i < COUNT(targets), "there is nothing called '%s' to fuzz", name);
     targets[i].fuzz();
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    const char *name = getenv("FUZZ");
-    fuzz(name ? name : "", data, (int64_t)size);
-    return 0;
 }

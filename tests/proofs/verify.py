@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 PROOFS = ["kills", "bits", "kernels", "approx", "matmul", "threads", "sanitizers", "roundtrip", "tokenizer",
-          "world", "fuzz", "files", "lessons", "grading", "names", "shipped"]
+          "world", "files", "lessons", "grading", "names", "shipped"]
 SHORT = {"kills": ["--kills", "3"], "files": ["--share", "40"]}  # the short forms that are not called --quick
 FIGURE = "=> "  # how a line begins that belongs into the table
 RESULTS = {0: "holds", 77: "not run"}  # by exit code; 77 says that a peer is missing, which is no failure

@@ -1,18 +1,17 @@
-"""Bad files and the fuzz targets of the tokenizer: the short forms find nothing, and would find mistakes."""
+"""Bad files, and the checks of the tokenizer in C: the short forms find nothing, and would find mistakes."""
 
-import argparse
 import os
+import subprocess
 import sys
 import time
 
+import fuzz_loaders
 import pytest
 import verify_files
-import verify_fuzz
-from native import CSRC, HERE, run
+from native import CSRC, HERE, build, compiler, have, run
+from verify_sanitizers import SANITIZERS, STRICT, TOKENIZER
 
-from tinyllm.ops.registry import _compiled
-
-MISTAKES = {  # what a target of C must see: in which file, what, and what stands there instead
+MISTAKES = {  # what a check in C must see: in which file, what, and what stands there instead
     "split": ("pieces.c", "? BLANK | NUMBER | (", "? BLANK | NUMBER | LETTER | ("),
     "encode": ("encode.c", "if (count <= SLOT_TOKENS)", "if (count <= SLOT_TOKENS + 1)"),
     "merge": ("merge.c", "cells[after].left = i;", "cells[after].left = j;"),
@@ -31,20 +30,19 @@ def broken(path, pattern=None):
     return tokenizer
 seeds = list(fuzz_loaders.LOADERS["tiktoken"](Path(folder)))
 fuzz_loaders.load_tokenizer = broken
-sys.exit(fuzz_loaders.blind("tiktoken", Path(folder), seeds, argparse.Namespace(seed=1, runs=20)))
+sys.exit(fuzz_loaders.mutations("tiktoken", Path(folder), seeds, argparse.Namespace(seed=1, runs=20)))
 """
 
 
-@pytest.mark.skipif(_compiled is None, reason="there are no kernels")
-def test_the_short_form_finds_nothing_in_the_loaders(capsys):
-    """The targets in C run in test_sanitizers.py, without a search that follows what is covered."""
-    code = verify_fuzz.main(["--quick", *verify_fuzz.LOADERS])
-    text = capsys.readouterr().out
-    assert code == 0 and "zero findings" in text, text
+@pytest.mark.parametrize("loader", fuzz_loaders.LOADERS)
+def test_changed_files_are_loaded_or_refused_in_one_line(loader):
+    code, text = run([sys.executable, HERE / "fuzz_loaders.py", loader, "--runs", 100])
+    assert code == 0, text
 
 
-def test_every_target_in_c_sees_a_mistake(tmp_path, monkeypatch):
-    sources = {source.name: source for source in verify_fuzz.SOURCES}
+def test_every_check_in_c_sees_a_mistake(tmp_path):
+    """The checks themselves run in test_sanitizers.py."""
+    sources = {source.name: source for source in TOKENIZER}
     for name in {mistake[0] for mistake in MISTAKES.values()}:
         text = (CSRC / "bpe" / name).read_text()
         for file, old, new in MISTAKES.values():
@@ -52,16 +50,15 @@ def test_every_target_in_c_sees_a_mistake(tmp_path, monkeypatch):
             text = text.replace(old, new) if file == name else text
         sources[name] = tmp_path / name
         sources[name].write_text(text)
-    monkeypatch.setattr(verify_fuzz, "SOURCES", list(sources.values()))
-    unoptimised = [flag.replace("-O1", "-O0") for flag in verify_fuzz.FLAGS]  # which compiles quickly
-    monkeypatch.setattr(verify_fuzz, "FLAGS", unoptimised)
-    program, missing = verify_fuzz.build(tmp_path)
-    if missing:
-        pytest.skip(missing)
-    monkeypatch.setattr(verify_fuzz, "QUICK", dict.fromkeys(MISTAKES, 5000))
+    if not have(compiler()):
+        pytest.skip("there is no C compiler")
+    try:
+        program = build(sources.values(), tmp_path, SANITIZERS["address"])
+    except subprocess.CalledProcessError:
+        pytest.skip("this compiler has no AddressSanitizer")
     for name in MISTAKES:
-        code, text = verify_fuzz.fuzz_c(program, name, tmp_path, argparse.Namespace(quick=True))
-        assert code != 0 and ("fuzz_" in text or "AddressSanitizer" in text), text[-3000:]
+        code, text = run([program, "1", name], 300, **STRICT)
+        assert code != 0 and ("fuzz_" in text or "AddressSanitizer" in text), (name, text[-3000:])
 
 
 @pytest.mark.parametrize("mistake, seen", [
@@ -73,16 +70,8 @@ def test_every_target_in_c_sees_a_mistake(tmp_path, monkeypatch):
 ])  # fmt: skip
 def test_a_broken_loader_is_a_finding(mistake, seen, tmp_path):
     program = BROKEN_LOADER.format(mistake=mistake)
-    code, text = run([sys.executable, "-c", program, tmp_path, "--blind"], PYTHONPATH=str(HERE))
+    code, text = run([sys.executable, "-c", program, tmp_path], PYTHONPATH=str(HERE))
     assert code == 1 and seen in text and "Base64: " in text, text
-
-
-def test_no_clang_is_one_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("CLANG", "no-such-clang")
-    assert verify_fuzz.main(["--quick", "decode"]) == 0
-    line, figures = capsys.readouterr().out.splitlines()
-    assert line == "there is no no-such-clang: the C is not fuzzed"
-    assert figures.startswith("=> fuzzed nothing") and figures.endswith(line)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
