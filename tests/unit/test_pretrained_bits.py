@@ -21,6 +21,10 @@ def test_weights_rounded_as_they_are_read_are_those_of_quantize(tmp_path, name):
         assert np.array_equal(logits(loaded), logits(expected))
         state, wanted = loaded.state_dict(), expected.state_dict()
         assert state.keys() == wanted.keys() and all(np.array_equal(state[n], wanted[n]) for n in wanted)
+        loaded.save_pretrained(tmp_path / str(bits))
+        again = from_pretrained(tmp_path / str(bits)).state_dict()
+        assert all(np.array_equal(again[n], wanted[n]) for n in wanted)
+        assert not any(array.ctypes.data % 64 for array in again.values()), "aligned, for kernels"
 
 
 def test_bits_that_are_not_possible_are_refused(tmp_path):

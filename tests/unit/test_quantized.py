@@ -3,8 +3,6 @@
 That they save and load is tested in test_pretrained; that rows do not depend on each other, in test_bits.
 """
 
-import copy
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +10,7 @@ from hypothesis import strategies as st
 
 from tinyllm import ops
 from tinyllm.errors import UserError
-from tinyllm.models import GPT, GPTConfig, Llama, LlamaConfig
+from tinyllm.models import GPT, GPTConfig
 from tinyllm.nn import Int4Linear, Int8Linear, Linear, quantize
 from tinyllm.ops.quant import dequantize, spread
 from tinyllm.report.summary import summarise
@@ -170,62 +168,3 @@ def test_a_spoilt_state_is_refused_by_name_and_changes_nothing(name, change, sai
     with pytest.raises(UserError, match="belong to another model"):
         model.load_state_dict(GPT(CONFIG).state_dict())
     assert all(np.array_equal(a, before[n]) for n, a in model.state_dict().items())
-
-
-SMALL_LLAMA = LlamaConfig(vocab_size=67, context=24, layers=2, heads=4, kv_heads=2, width=64, hidden=96)
-# Every layer has whole groups of sixteen outputs.
-
-
-def next_logits(model):
-    """What a model says after five tokens, the last of them read by itself."""
-    cache = model.new_cache()
-    with no_grad():
-        model(np.array([[3, 1, 4, 1]]), cache)
-        return model(np.array([[5]]), cache).data
-
-
-def unfused(model):
-    """The same model, each layer for itself."""
-    model = copy.deepcopy(model)
-    for _, module in model.named_modules():
-        if getattr(module, "fused", None):
-            module.fused = None
-    return model
-
-
-@bits
-def test_fused_layers_give_the_bits_that_each_gives_alone(bits):
-    model = quantize(Llama(SMALL_LLAMA, seed=1), bits)
-    attention, mlp = model.model.layers[1].self_attn, model.model.layers[1].mlp
-    for first in (attention.q_proj, mlp.gate_proj):
-        assert first.fused.applies_to(Tensor(np.zeros((1, 64), np.float32)))
-    assert np.array_equal(next_logits(model), next_logits(unfused(model)))
-
-
-@bits
-def test_fused_layers_follow_what_happens_to_each(bits):
-    model = quantize(Llama(SMALL_LLAMA, seed=1), bits)
-    other = quantize(Llama(SMALL_LLAMA, seed=2), bits)
-    twin = copy.deepcopy(model)
-    for m in (model, twin):
-        m.load_state_dict(other.state_dict())
-        assert np.array_equal(next_logits(m), next_logits(other))
-    for exchange in (
-        lambda a: setattr(a, "k_proj", LAYERS[bits].from_weights(np.eye(64, 32, dtype=np.float32))),
-        lambda a: setattr(a.v_proj.q, "data", np.zeros_like(a.v_proj.q.data)),
-        lambda a: setattr(a.v_proj.scales, "data", np.zeros_like(a.v_proj.scales.data)),
-        lambda a: setattr(a, "q_proj", Linear(64, 64, bias=False)),
-    ):
-        model = quantize(Llama(SMALL_LLAMA, seed=1), bits)
-        before = next_logits(model)
-        exchange(model.model.layers[1].self_attn)
-        assert not np.array_equal(next_logits(model), before)
-        assert np.array_equal(next_logits(model), next_logits(unfused(model)))
-
-
-@bits
-def test_layers_without_whole_groups_of_outputs_are_not_fused(bits):
-    model = quantize(Llama(LlamaConfig(**vars(SMALL_LLAMA) | {"width": 40, "hidden": 50}), seed=1), bits)
-    layer = model.model.layers[1]
-    assert layer.self_attn.q_proj.fused is None and layer.mlp.gate_proj.fused is None
-    assert np.isfinite(next_logits(model)).all()

@@ -27,7 +27,7 @@ from tinyllm.models.weights import PICKLES, Origin, Stored, read_header, save_we
 from tinyllm.nn import Linear, Matrix, Module, adapters, load_adapter
 from tinyllm.nn.init import without_memory
 from tinyllm.nn.module import fitting
-from tinyllm.nn.quantized import bits_of, fuse_linears, quantize, quantized_zeros
+from tinyllm.nn.quantized import bits_of, quantize, quantized_zeros
 
 MAX_JSON_BYTES = 1 << 24  # a config.json is about a kilobyte, the index of a large model a megabyte
 
@@ -133,8 +133,6 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
         if stored_bits:
             quantized_zeros(model, stored_bits)
     _fill(model, folder, stored, None if stored_bits else bits)
-    if stored_bits:
-        fuse_linears(model)
     model.generation = generation
     if cls.objective == "masked":
         model.pooling = read_pooling(folder)

@@ -77,8 +77,6 @@ class T5Config:
 class T5Attention(nn.Attention):
     """Apply self-attention without dividing the scores by sqrt(D): x (B, T, C) -> (B, T, C)."""
 
-    same_input: tuple[str, ...] = ("q", "k", "v")
-
     def __init__(self, config: T5Config, causal: bool = False):
         inner = config.heads * config.head_width
         super().__init__(config.width, config.heads, None, None, config.dropout, config.head_width, causal)
@@ -94,8 +92,6 @@ class T5Attention(nn.Attention):
 class T5CrossAttention(T5Attention):
     """Apply attention from the decoder to the encoder's output: x (B, T, C) -> (B, T, C)."""
 
-    same_input = ("k", "v")
-
     def __call__(self, x: Tensor, memory: Memory) -> Tensor:  # type: ignore[override]
         k, v, lengths = memory
         return self.o(self.mix(self.q(x) * self.head_width**0.5, k, v, seen=Seen(lengths=lengths)))
@@ -109,14 +105,14 @@ class T5MLP(nn.Module):
     wi_1: Any
 
     def __init__(self, config: T5Config):
-        self.same_input = () if config.mlp == "relu" else ("wi_0", "wi_1")
-        for name in self.same_input or ("wi",):
+        self.gated = config.mlp != "relu"
+        for name in ("wi_0", "wi_1") if self.gated else ("wi",):
             setattr(self, name, nn.Linear(config.width, config.hidden, bias=False))
         self.wo = nn.Linear(config.hidden, config.width, bias=False)
         self.drop = nn.Dropout(config.dropout)
 
     def __call__(self, x: Tensor) -> Tensor:
-        h = F.gelu_tanh(self.wi_0(x)) * self.wi_1(x) if self.same_input else F.relu(self.wi(x))
+        h = F.gelu_tanh(self.wi_0(x)) * self.wi_1(x) if self.gated else F.relu(self.wi(x))
         return self.wo(self.drop(h))
 
 

@@ -91,7 +91,8 @@ class Stored:
         """
         kind = np.dtype("<u2") if self.dtype == "BF16" else NUMPY[self.dtype]
         own = np.dtype(np.float32) if self.dtype == "BF16" else kind.newbyteorder("=")
-        array = np.empty(self.shape[::-1] if transposed else self.shape, dtype or own)
+        shape = self.shape[::-1] if transposed else self.shape
+        array = _aligned(shape, np.dtype(dtype or own))
         rows = np.atleast_1d(array.T if transposed else array)
         width = max(math.prod(self.shape[1:]), 1)
         step = max(BLOCK // (width * kind.itemsize), 1)
@@ -105,6 +106,14 @@ class Stored:
                     block = from_bfloat16(block)
                 part[...] = block.reshape(part.shape)
         return array
+
+
+def _aligned(shape, dtype):
+    """Return an uninitialised array at a multiple of 64 bytes: kernels for 8 and 4 bits read it faster."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:

@@ -168,8 +168,6 @@ class GroupedAttention(Attention):
     cannot grow without limit (Henry et al., "Query-Key Normalization for Transformers", 2020).
     """
 
-    same_input = ("q_proj", "k_proj", "v_proj")
-
     def __init__(self, width: int, heads: int, kv_heads: int | None = None, head_width: int | None = None,
                  bias: bool = False, out_bias: bool = False, norm_eps: float | None = None,
                  window: int | None = None, dropout: float = 0.0, causal: bool = True):  # fmt: skip

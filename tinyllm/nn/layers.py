@@ -186,8 +186,6 @@ class GatedMLP(Module):
     x (..., width) -> y (..., width). Source: Shazeer, "GLU Variants Improve Transformer", 2020.
     """
 
-    same_input = ("gate_proj", "up_proj")
-
     def __init__(self, width: int, hidden: int, bias: bool = False):
         self.gate_proj = Linear(width, hidden, bias)
         self.up_proj = Linear(width, hidden, bias)

@@ -6,8 +6,6 @@ how large their errors are, and why the products are fast.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from itertools import accumulate
-from typing import Any
 
 import numpy as np
 
@@ -29,7 +27,6 @@ class QuantizedLinear(Module):
 
     bits: int
     kind: type
-    fused: "FusedLinears | None" = None  # one product for sibling layers; `quantize` sets it
 
     def __init__(self, n_in: int, n_out: int, bias: bool = True):
         q_shape, scales_shape = packed_shapes(self.bits, n_in, n_out)
@@ -58,16 +55,10 @@ class QuantizedLinear(Module):
         return layer
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self.fused is not None and self.fused.applies_to(x):
-            return self.fused(self, x)
+        product = ops.linear_int8 if self.bits == 8 else ops.linear_int4
         bias = None if self.bias is None else self.bias.data
-        return self.product(x, self.q.data, self.scales.data, self.n_out, bias)
-
-    def product(self, x: Tensor, q: np.ndarray, scales: np.ndarray, n_out: int,
-                bias: np.ndarray | None) -> Tensor:  # fmt: skip
-        """Multiply x by packed weights, of one layer or of several joined layers, and add a bias."""
-        apply = ops.linear_int8 if self.bits == 8 else ops.linear_int4
-        return record(apply(x.data, q, scales, n_out, bias), (x,), self._no_gradient)
+        y = product(x.data, self.q.data, self.scales.data, self.n_out, bias)
+        return record(y, (x,), self._no_gradient)
 
     def _no_gradient(self, dy):
         raise RuntimeError(
@@ -99,69 +90,6 @@ class Int4Linear(QuantizedLinear):
 LAYERS = {8: Int8Linear, 4: Int4Linear}
 
 
-class FusedLinears:
-    """Compute several quantized layers of one input in a single product, if the input is a single row.
-
-    Fewer calls make decoding faster. The arrays of the layers become views into the concatenated arrays. The
-    layer that is called first computes the product of all layers; the others return their part of the product
-    when they are called with the same tensor. With several rows, copying the parts would cost too much time.
-    """
-
-    def __init__(self, layers: list):
-        self.layers = tuple(layers)
-        self.q, self.scales = (self._gather(name) for name in ("q", "scales"))
-        ends = list(accumulate(layer.n_out for layer in layers))
-        self.parts = {id(layer): slice(end - layer.n_out, end)
-                      for layer, end in zip(layers, ends, strict=True)}  # fmt: skip
-        self.n_in, self.n_out = layers[0].n_in, ends[-1]
-        self.latest: tuple[Any, Any] = None, None  # an input, and the product with it
-        for layer in layers:
-            layer.fused = self
-
-    @staticmethod
-    def can_fuse(layers: list) -> bool:
-        """Return True if all layers have the same class and input width, no bias, and 16 n outputs each."""
-        return isinstance(layers[0], QuantizedLinear) and all(
-            type(layer) is type(layers[0]) and layer.n_in == layers[0].n_in and layer.bias is None
-            and layer.n_out % 16 == 0 for layer in layers
-        )  # fmt: skip
-
-    def _gather(self, name):
-        buffers = [getattr(layer, name) for layer in self.layers]
-        joint = aligned(np.concatenate([buffer.data for buffer in buffers]))
-        ends = list(accumulate(len(buffer.data) for buffer in buffers))
-        for buffer, end in zip(buffers, ends, strict=True):
-            buffer.data = joint[end - len(buffer.data) : end]
-        return joint
-
-    def applies_to(self, x: Tensor) -> bool:
-        """Return True if x is one row, and every layer still uses its part of the joined arrays."""
-        if x.data.size != self.n_in:
-            return False
-        if x is self.latest[0]:
-            return True
-        q, scales = self.q.base, self.scales.base  # None in a copy, whose arrays are separate
-        return q is not None and scales is not None and all(
-            layer.q.data.base is q and layer.scales.data.base is scales for layer in self.layers
-        )  # fmt: skip
-
-    def __call__(self, layer: QuantizedLinear, x: Tensor) -> Tensor:
-        latest, y = self.latest
-        if latest is not x:
-            y = layer.product(x, self.q, self.scales, self.n_out, None)
-            self.latest = x, y
-        return record(y.data[..., self.parts[id(layer)]], (y,), layer._no_gradient)
-
-
-def aligned(x: np.ndarray) -> np.ndarray:
-    """Copy an array to an address that is a multiple of 64 bytes, which makes kernels faster."""
-    memory = np.empty(x.nbytes + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    y = memory[start : start + x.nbytes].view(x.dtype).reshape(x.shape)
-    y[...] = x
-    return y
-
-
 def check_scales(name: str, scales: np.ndarray) -> None:
     """Raise UserError if a scale, given as the bits of a bfloat16 number, is infinite or NaN."""
     if ((scales & 0x7FFF) >= 0x7F80).any():  # infinity and NaN; the upper bit is the sign
@@ -189,14 +117,11 @@ def quantize(model: Module, bits: int,
         except ValueError as error:
             raise UserError(f"cannot quantise {name}: {error}") from error
 
-    return fuse_linears(replace(model, (Linear, Head), quantized))
+    return replace(model, (Linear, Head), quantized)
 
 
 def quantized_zeros(model: Module, bits: int) -> Module:
-    """Replace all linear layers by quantized layers of zeros, to be loaded from a file; return the model.
-
-    Call `fuse_linears` when the weights are loaded.
-    """
+    """Replace all linear layers by quantized layers of zeros, to be loaded from a file; return the model."""
 
     def empty(name, layer):
         weight, bias = _matrix(layer)
@@ -210,15 +135,6 @@ def _matrix(layer):
     if isinstance(layer, Head):
         return layer.weight.data.T, None
     return layer.weight.data, None if layer.bias is None else layer.bias.data
-
-
-def fuse_linears(model: Module) -> Module:
-    """Fuse the quantized layers that each module lists in `same_input`, where possible; return the model."""
-    for _, module in model.named_modules():
-        siblings = [getattr(module, name) for name in getattr(module, "same_input", ())]
-        if siblings and FusedLinears.can_fuse(siblings):
-            FusedLinears(siblings)
-    return model
 
 
 def bits_of(model: Module) -> int | None:
