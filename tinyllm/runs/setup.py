@@ -15,9 +15,8 @@ from tinyllm.models import build, family, names
 from tinyllm.models.generation import sampling_settings
 from tinyllm.models.registry import family_of, locate
 from tinyllm.models.weights import Origin, hash_weights
-from tinyllm.nn import adapt, adapter_state, adapters, merge
+from tinyllm.nn import adapt, adapter_state, adapters
 from tinyllm.nn.init import without_memory
-from tinyllm.nn.quantized import QuantizedLinear
 from tinyllm.runs.checkpoint import load_model, verify
 from tinyllm.runs.config import RunConfig, model_settings, usual_preset
 from tinyllm.runs.plan import Plan
@@ -116,7 +115,7 @@ def prepare(
     corpus, recipe = corpus or load_corpus(config.data), find_recipe(config.recipe)
     start, frame = (begun.start, begun.frame) if begun else find_start(config.start)
     if config.start and start and not model:
-        model, tokenizer = open_start(start)
+        model, tokenizer = start.open()
         preset = usual_preset(model.model_type)
         config = dataclasses.replace(config, tokenizer=config.start, preset=preset).with_model(model.config)
     if tokenizer is None:
@@ -225,14 +224,6 @@ def find_start(place: str | None) -> tuple[Start | None, Frame]:
     frame, path = run.read().frame, run.find_checkpoint()
     verify(path, lambda name: name != "optimizer.safetensors")
     return Start(str(path), hash_weights(path)), frame
-
-
-def open_start(start: Start) -> tuple[Any, Tokenizer]:
-    """Load the model and the tokenizer that a run begins with. Raises UserError if they cannot be trained."""
-    model, tokenizer = start.open()
-    if model.of_kind(QuantizedLinear):
-        raise UserError(f"{start.folder} holds quantised weights, which cannot be trained: give the original")
-    return merge(model), tokenizer
 
 
 def reopen(run: Run, config: RunConfig) -> TrainSetup:

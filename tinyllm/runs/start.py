@@ -15,6 +15,8 @@ from tinyllm.models import from_pretrained
 from tinyllm.models.adapter import FILE as ADAPTER
 from tinyllm.models.registry import locate
 from tinyllm.models.weights import hash_weights
+from tinyllm.nn import merge
+from tinyllm.nn.quantized import QuantizedLinear
 from tinyllm.tokenizer import Tokenizer, load_tokenizer
 
 
@@ -29,9 +31,10 @@ class Start:
         check(self, "start.")
 
     def open(self) -> tuple[Any, Tokenizer]:
-        """Return the model, in evaluation mode, and its tokenizer.
+        """Return the model, in evaluation mode and with adapters merged, and its tokenizer.
 
-        Raises UserError, with both digests, when the weights have changed, and when their folder is gone.
+        Raises UserError, with both digests, when the weights have changed, when their folder is gone, and
+        when they are quantised, because such weights cannot be trained.
         """
         folder, then = locate(self.folder), f"{self.sha256[:12]}..."
         if not os.path.isdir(folder):
@@ -44,7 +47,10 @@ class Start:
                 f"the weights in {self.folder} have changed since the run began: SHA-256 {found[:12]}... "
                 f"now, {then} then; bring them back, or start a new run"
             )
-        return open_folder(folder)
+        model, tokenizer = open_folder(folder)
+        if model.of_kind(QuantizedLinear):
+            raise UserError(f"{folder} holds quantised weights, which cannot be trained: give the original")
+        return merge(model), tokenizer
 
 
 def open_folder(folder: Path, bits: int | None = None) -> tuple[Any, Tokenizer]:
