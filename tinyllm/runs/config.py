@@ -13,7 +13,7 @@ from tinyllm.errors import UserError
 from tinyllm.models import family, names
 from tinyllm.models.registry import family_of
 from tinyllm.models.sizes import SIZE
-from tinyllm.runs.recipe import find_recipe
+from tinyllm.runs.recipe import Recipe, find_recipe
 from tinyllm.train.config import LoRAConfig, TrainConfig
 
 PRETRAINING = {"causal": "pretrain", "masked": "denoise", "spans": "spans"}  # objective of a model -> recipe
@@ -30,10 +30,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "nano": {"train.batch": 12},
     "mini": {"train.batch": 16, "train.steps": 5000},
     "small": {"train.batch": 8, "train.lr": 6e-4, "train.beta2": 0.95, "train.steps": 20000},
-}  # fmt: skip
-SPANS_LAPTOP = {  # what T5 changes there: a lower rate, because its scores are not divided by sqrt(D)
-    "train.lr": 2e-3, "train.batch": 32, "train.steps": 1500, "train.optimizer": "adamw",
-    "train.min_lr_ratio": 0.1, "train.weight_decay": 0.1,
 }  # fmt: skip
 MAY_CHANGE = {  # on --resume
     "data",  # run.json holds its SHA-256
@@ -98,7 +94,7 @@ def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str,
     """Return {flat name: (type, default, help)} of all settings for a recipe and a family of models."""
     cls: Any = family(kind or PRESETS[LAPTOP]["model.type"])
     chosen = find_recipe(recipe or usual_recipe(kind))
-    usual = PRESETS[LAPTOP] | (SPANS_LAPTOP if cls.objective == "spans" else {})
+    usual = preset_settings(LAPTOP, chosen, kind)
     parts: list[Any] = [("", RunConfig), ("model.", cls.config_class), ("train.", TrainConfig),
                         ("lora.", LoRAConfig)]  # fmt: skip
     parts += [(f"{chosen.name}.", chosen.options)] if chosen.options else []
@@ -128,6 +124,12 @@ def usual_recipe(kind: str | None = None) -> str:
     return PRETRAINING[family(kind or PRESETS[LAPTOP]["model.type"]).objective]
 
 
+def preset_settings(preset: str, recipe: Recipe, kind: str | None = None) -> dict[str, Any]:
+    """Return the settings of a preset for a recipe and a family of models; {} if there is no such preset."""
+    found = PRESETS.get(preset, {})
+    return found | find_recipe(usual_recipe(kind)).defaults | recipe.defaults if preset == LAPTOP else found
+
+
 def make_config(settings: dict[str, Any]) -> RunConfig:
     """Build a `RunConfig` from settings {"train.lr": 0.001, ...}; all other values come from the preset.
 
@@ -135,14 +137,14 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
     """
     recipe = find_recipe(settings.get("recipe", usual_recipe(settings.get("model.type"))))
     preset = settings.get("preset") or usual_preset(settings.get("model.type"))
-    base: dict[str, Any] = {"model.type": names()[0], "preset": preset} | PRESETS.get(preset, {})
+    base: dict[str, Any] = {"model.type": names()[0], "preset": preset}
+    base |= preset_settings(preset, recipe, settings.get("model.type"))
     cls: Any = family(settings.get("model.type", base["model.type"]))
     if preset not in cls.PRESETS:
         raise UserError(
             f"there is no preset {preset!r} of {cls.model_type}; there are {', '.join(cls.PRESETS)}"
         )
     known = known_settings(recipe.name, cls.model_type)
-    base |= SPANS_LAPTOP if preset == LAPTOP and cls.objective == "spans" else {}
     values = base | {name: convert(name, value, known) for name, value in settings.items()}
     sizes = cls.PRESETS[preset] | {k: v for k, v in part(values, "model.").items() if k != "type"}
     options = recipe.options and recipe.options(**part(values, f"{recipe.name}."))

@@ -11,7 +11,7 @@ import importlib
 import pkgutil
 import sys
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,6 +69,8 @@ class Recipe:
     objectives: the objectives of the models that the recipe can train.
     adapt(model, corpus): returns the model with the output layer that the recipe needs.
     prepare_tokenizer(tokenizer, options): adds special tokens to a new tokenizer.
+    defaults: {"train.lr": ..., ...}, the settings that the recipe changes in the preset laptop. Those of the
+        recipe that pretrains a family hold for all recipes of this family.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Recipe:
     objectives: tuple[str, ...] = ("causal",)
     adapt: Callable[[Any, Any], Any] | None = None
     prepare_tokenizer: Callable[[Any, Any], None] | None = None
+    defaults: dict[str, Any] = field(default_factory=dict)
 
 
 RECIPES: dict[str, Recipe] = {}  # of the files that have been imported
