@@ -9,6 +9,7 @@ import tinyllm
 from tinyllm.cli import COMMANDS, GONE, build_parser, main
 from tinyllm.cli import command as commands
 from tinyllm.cli.text import indented, progress_bar
+from tinyllm.runs.recipe import recipes
 
 for name in COMMANDS:
     build_parser(name)  # imports its module, which registers its commands
@@ -19,7 +20,7 @@ MISTAKES = {  # a command line -> a part of the answer
     "tokeniser train": "did you mean `tinyllm tokenizer`?",
     "qqqq": "`tinyllm --help` lists the commands",
     "check 4 a.py b.py": "unrecognized arguments: b.py (see `tinyllm check --help`)",
-    "train --mine 4 6": "there is no recipe '6'; there are classify, denoise, diffusion, pretrain, sft, ",
+    "train --mine 4 6": f"there is no recipe '6'; there are {', '.join(recipes())}",
     "--nonsense": "unrecognized arguments: --nonsense (see `tinyllm --help`)",
     "\x1b[2J" + "x" * 500: "there is no command '\\x1b[2J",
     "data show": "required: NAME",

@@ -208,7 +208,7 @@ def test_what_cannot_be_done_with_pictures_is_refused(run, refused):
     train = ("train", "sft", "--model", "fuyu", "--data", "world:caption,n=60", "--out", "other")
     assert "has some: use `tinyllm train sft`" in refused("train", *train[2:])
     assert "sft.packed is for texts" in refused(*train, "--set", "sft.packed=true")
-    assert "has room for a target" in refused(*train, "--set", "model.context=20")
+    assert "to validate on teaches anything" in refused(*train, "--set", "model.context=20")
     assert not pathlib.Path("other").exists()
 
 

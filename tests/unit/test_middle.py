@@ -188,7 +188,7 @@ def test_documents_of_one_token_leave_nothing_to_validate_on():
     corpus = Corpus("short", b"abc\n\n" * 5 + b"c", separator=b"\n\n")
     settings = {"tokenizer": "byte", "pretrain.documents": True, "train.val_fraction": 0.04}
     config = tl.make_config(SETTINGS | settings)
-    with pytest.raises(UserError, match="no example of short to validate on has room for a target"):
+    with pytest.raises(UserError, match="no example of short to validate on teaches anything: these"):
         tl.prepare(config, corpus=corpus)
 
 

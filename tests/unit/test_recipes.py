@@ -2,7 +2,10 @@
 
 import itertools
 import json
+import math
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +15,7 @@ from tiny_run import SETTINGS, Training, outcome, resumed_training, same
 import tinyllm as tl
 from tinyllm.cli import main
 from tinyllm.errors import UserError
+from tinyllm.nn import adapters, merge
 from tinyllm.runs import recipe as registry
 from tinyllm.runs.examples import read_records
 from tinyllm.runs.recipe import find_recipe, recipes
@@ -23,14 +27,26 @@ TINY = {  # recipe -> settings of a run of some seconds; each new recipe needs a
     "classify": ENCODER | {"data": "classes.tsv"},
     "denoise": ENCODER | {"data": "text.txt", "denoise.whole_words": True},
     "diffusion": ENCODER | {"data": "text.txt"},
+    "dpo": DECODER | {"data": "preferences.jsonl"},  # the example of CONTRIBUTING.md
     "pretrain": DECODER | {"data": "text.txt", "pretrain.middle": 0.5},
     "sft": DECODER | {"data": "pairs.jsonl", "sft.packed": True},
     "spans": WRITER | {"data": "text.txt"},
 }
 FIELDS = {  # recipe -> the fields of its records
     "classify": ("text", "label"),
+    "dpo": ("prompt", "chosen", "rejected"),
     "sft": ("prompt", "answer"),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def example():
+    """Register the recipe of CONTRIBUTING.md, which is held to the laws of the others."""
+    guide = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text("utf-8").partition("## Add a recipe")[2]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "RECIPES", dict(recipes()))
+        exec("".join(re.findall(r"```python\n(.*?)```", guide, re.DOTALL)), {"__name__": __name__})
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +55,18 @@ def data(tmp_path_factory):
     (folder / "text.txt").write_text("to be or not to be, that is the question. " * 60)
     (folder / "classes.tsv").write_text("the cat sat\tcat\nthe dog ran\tand slept\tdog\n" * 20)
     (folder / "pairs.jsonl").write_text('{"prompt": "to be", "answer": "or not"}\n' * 40)
+    pair = {"prompt": "to be", "chosen": "or not", "rejected": "to be"}
+    lines = [json.dumps(pair | ({} if i % 10 else {"rejected": "or not"})) for i in range(40)]
+    (folder / "preferences.jsonl").write_text("\n".join(lines))
     return folder
 
 
-def begun(folder, data, name):
-    """Begin a tiny run of a recipe."""
+def begun(folder, data, name, more=()):
+    """Begin a tiny run of a recipe; `more` are other settings."""
     usual = {name: value for name, value in SETTINGS.items() if name != "preset"}
     usual |= {"train.steps": 4, "train.eval_every": 2, "train.checkpoint_every": 1, "train.sample_every": 3}
     own = TINY[name] | {"recipe": name, "data": str(data / TINY[name]["data"])}
-    setup, run = tl.prepare(tl.make_config(usual | own)), tl.Run(folder)
+    setup, run = tl.prepare(tl.make_config(usual | own | dict(more))), tl.Run(folder)
     run.create(setup.record(), setup.tokenizer)
     return Training(run, setup)
 
@@ -71,12 +90,44 @@ def test_killed_anywhere_is_not_killed_and_the_reference_is_the_start(tmp_path, 
 
 
 @pytest.mark.parametrize("name", TINY)
+def test_the_reference_is_the_start_with_its_adapter_merged(tmp_path, data, name):
+    base, adapter, run = (str(tmp_path / part) for part in ("base", "adapter", "run"))
+    list(begun(base, data, name, {"seed": 1}))
+    list(begun(adapter, data, name, {"start": base, "lora.rank": 2, "train.lr": 0.1}))
+    list(begun(run, data, name, {"start": adapter}))
+    resumed, opened = resumed_training(run), tl.open_model(adapter).model
+    assert adapters(opened) and same(resumed.setup.reference(), merge(opened))
+    assert not same(resumed.model, opened) and not same(tl.open_model(base).model, opened)
+
+
+@pytest.mark.parametrize("name", TINY)
 def test_a_plan_is_a_function_of_its_parts_and_reports_what_the_doctor_reads(tmp_path, data, name):
     training = begun(tmp_path / "run", data, name)
     plan, again = training.setup.plan, find_recipe(name).build(training.setup)
     assert (plan.batches(2).tokens == again.batches(2).tokens).all() and plan.prompt == again.prompt
     log = [event.record for event in training if hasattr(event, "record")][-1]
     assert set(plan.healthy) <= set(log) and plan.train_tokens > plan.val_tokens > 0
+
+
+def test_the_example_prefers_what_was_chosen_and_drops_equal_answers(tmp_path, data):
+    list(begun(tmp_path / "start", data, "sft"))
+    more = {"start": str(tmp_path / "start"), "train.lr": 0.01, "train.warmup": 0}
+    training = begun(tmp_path / "run", data, "dpo", more)
+    before = training.setup.plan.evaluate(training.model)
+    assert before["val_loss"] == pytest.approx(math.log(2)) and before["val_margin"] == 0
+    log = [event.record for event in training if hasattr(event, "record")]
+    assert log[-1]["val_margin"] > 0 and log[-1]["dropped"] == 0.1
+
+
+def test_a_recipe_changes_the_usual_settings_of_the_laptop_only():
+    def rate(**settings):
+        train = tl.make_config({name.replace("_", "."): value for name, value in settings.items()}).train
+        return train.optimizer, train.lr
+
+    assert rate() == ("muon", 3e-3) and rate(recipe="dpo") == ("adamw", 1e-5)
+    assert rate(recipe="spans") == rate(recipe="sft", model_type="t5") == ("adamw", 2e-3)
+    assert rate(recipe="dpo", preset="nano", model_type="gpt") == rate(preset="nano") == ("adamw", 1e-3)
+    assert rate(recipe="dpo", train_lr=0.1) == ("adamw", 0.1)
 
 
 def test_examples_without_a_target_are_dropped_and_counted(tmp_path):
@@ -90,14 +141,15 @@ def test_examples_without_a_target_are_dropped_and_counted(tmp_path):
 
 def bad_lines(fields):
     """Return lines that are no record -> what the message says."""
-    first, last = fields
-    yield f'{{"{first}": "x"}}', f"has no field '{last}'"
-    yield f'{{"{first}": "x", "{last}": 1}}', f"has no text in the field '{last}'"
-    yield f'{{"{first}": " ", "{last}": "x"}}', f"has no text in the field '{first}'"
+    first, second, last = fields[0], fields[1], fields[-1]
+    whole = dict.fromkeys(fields, "x")
+    yield json.dumps(dict.fromkeys(fields[:-1], "x")), f"has no field '{last}'"
+    yield json.dumps(whole | {last: 1}), f"has no text in the field '{last}'"
+    yield json.dumps(whole | {first: " "}), f"has no text in the field '{first}'"
     yield f'{{"{first}": "x", "{first}": "y", "{last}": "z"}}', f"holds the key '{first}' twice"
-    yield "one", f"has no field '{last}'"
-    yield "a\tb\tc\td", "has 4 texts"
-    yield "a\t", f"has no text in the field '{last}'"
+    yield "one", f"has no field '{second}'"
+    yield "a" + "\tb" * (len(fields) + 1), f"has {len(fields) + 2} texts"
+    yield "a" + "\t" * (len(fields) - 1), f"has no text in the field '{second}'"
     yield "{", "is not JSON"
 
 
@@ -105,7 +157,7 @@ def bad_lines(fields):
 def test_a_bad_record_is_one_line_with_its_number_and_field(tmp_path, data, name, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for line, message in bad_lines(FIELDS[name]):
-        (tmp_path / "bad.tsv").write_text(f"a\tb\n\n{line}\n")
+        (tmp_path / "bad.tsv").write_text("\t".join(FIELDS[name]) + f"\n\n{line}\n")
         kind = TINY[name].get("model.type", "gpt")
         assert main(["train", name, "--data", "bad.tsv", "--model", kind, "--out", "run"]) == 2
         error = capsys.readouterr().err

@@ -20,9 +20,9 @@ from tinyllm.rng import Random
 class Batch:
     """The arrays of one training step; all but the first two may be None.
 
-    tokens (B, T): what the model reads; for an encoder-decoder (B, S).
+    tokens (B, T): what the model reads; for an encoder-decoder (B, S); for pairs of answers (B, 2, T).
     targets (B, T): what the model should predict or write; a target of -100 does not count.
-    weights (B, T): how much each target counts.
+    weights (B, T): how much each target counts; or (B,): how much each example counts, as a whole.
     starts (B, T): the first position that each token may attend to (the start of its text).
     ends (B, T): one more than the last position that each token may attend to.
     lengths (B,): how many tokens of each row an encoder-decoder reads; the rest is padding.
@@ -41,9 +41,11 @@ class Batch:
 
     @property
     def count(self) -> float:
-        """Return the divisor of a mean loss: how many targets count, or the sum of their weights."""
+        """Return the divisor of a mean loss: how many targets count, or the sum of the weights that count."""
         counted = self.targets != IGNORED
-        return int(counted.sum()) if self.weights is None else float(self.weights[counted].sum())
+        if self.weights is None:
+            return int(counted.sum())
+        return float((self.weights if self.weights.ndim == 1 else self.weights[counted]).sum())
 
     def split(self, parts: int) -> "Iterator[Batch]":
         """Split the rows into at most `parts` parts of nearly equal size, and yield each part as a batch."""

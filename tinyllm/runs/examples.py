@@ -13,6 +13,7 @@ from tinyllm.runs.plan import Plan
 from tinyllm.train.evaluate import evaluate
 
 SHORTER = "take a larger model.context, or shorter examples"
+TEACH = "these examples have no target, or none inside the model.context"
 
 
 def read_records(corpus: Any, *fields: str) -> list[dict[str, str]]:
@@ -80,20 +81,30 @@ def hold_out(examples: list, fraction: float, name: str) -> tuple[list, list]:
     return examples[:-held], examples[-held:]
 
 
+def row_size(example: Any) -> int:
+    """Return the number of tokens that a model reads to write the longest answer to a prompt.
+
+    example: the ids of a prompt, the ids of one or more answers, and perhaps other things.
+    """
+    prompt, *others = example
+    return len(prompt) + max(len(x) for x in others if isinstance(x, list)) - 1
+
+
 def plan_of(
-    parts: Any, examples: tuple[list, list], layout: Callable[[list], Batch], loss: Callable, *, cut: float,
+    parts: Any, examples: tuple[list, list], layout: Callable[[list], Batch], loss: Callable, *,
+    size: Callable[[Any], int] = row_size,
     learn: Callable[[list, int], Batch] | None = None, report: Callable[[Batch], dict] = lambda batch: {},
     characters: np.ndarray | None = None,
 ) -> Plan:  # fmt: skip
     """Return a plan that trains on random examples, and validates on the first of those that are held out.
 
-    An example without a target in its batch is dropped, because it teaches nothing and cannot start a sample;
-    the share of such examples is logged as "dropped". Raises UserError if no others are left.
+    An example whose batch has the `count` 0 is dropped, because it teaches nothing and cannot start a
+    sample; the share of such examples is logged as "dropped". Raises UserError if no others are left.
 
     parts: data and model, as a recipe gets them.
     examples: for training and for validation; the first entry of an example is the ids of its prompt.
     layout(examples): makes a batch of some examples.
-    cut: the share of examples that are longer than the context; it is logged as "truncated".
+    size(example): the tokens of an example; the share above the context is logged as "truncated".
     learn(examples, step): makes a batch of training, if this differs from `layout`.
     report(batch): returns more numbers to log, from a batch of training.
     characters: see `evaluate`.
@@ -102,10 +113,12 @@ def plan_of(
     learnt, held_out = ([x for x in part if layout([x]).count] for part in examples)
     if not (learnt and held_out):
         what = "train" if held_out else "validate"
-        raise UserError(f"no example of {parts.corpus.name} to {what} on has room for a target: {SHORTER}")
-    shares, count = {"truncated": cut}, sum(map(len, examples))
-    if dropped := count - len(learnt) - len(held_out):
-        shares["dropped"] = dropped / count
+        raise UserError(f"no example of {parts.corpus.name} to {what} on teaches anything: {TEACH}")
+    sizes = [size(example) for part in examples for example in part]
+    shares = {"truncated": sum(tokens > parts.model.config.context for tokens in sizes) / len(sizes)}
+    healthy = {"truncated": (0.0, 0.05, SHORTER)}
+    if dropped := len(sizes) - len(learnt) - len(held_out):
+        shares["dropped"], healthy["dropped"] = dropped / len(sizes), (0.0, 0.05, TEACH)
 
     def batches(step):
         chosen = [learnt[i] for i in Random(seed, "batch", step).integers(len(learnt), train.batch)]
@@ -117,10 +130,9 @@ def plan_of(
         return value, numbers | report(batch) | shares
 
     def measure(model):
-        chosen, size = held_out[: train.eval_windows], train.batch // train.accumulate
-        same = (layout(chosen[i : i + size]) for i in range(0, len(chosen), size))
+        chosen, rows = held_out[: train.eval_windows], train.batch // train.accumulate
+        same = (layout(chosen[i : i + rows]) for i in range(0, len(chosen), rows))
         return evaluate(model, same, loss, characters)
 
     tokens = [sum(layout([x]).tokens.size for x in part) for part in (learnt, held_out)]
-    healthy = dict.fromkeys(shares, (0.0, 0.05, SHORTER))
     return Plan(batches, reporting, measure, tokens[0], tokens[1], list(held_out[0][0]), healthy)

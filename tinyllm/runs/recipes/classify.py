@@ -45,26 +45,26 @@ def texts(config: Any, corpus: Any) -> bytes:
 def classify(parts: Parts) -> Plan:
     """Return a plan that trains on the first examples of a corpus and validates on the last ones."""
     model, tokenizer, labels = parts.model, parts.tokenizer, parts.model.config.labels
-    examples, cut = [], 0
+    examples = []  # ids, segments, the number of the class, how many ids there were before they were cut
     for record in read_records(parts.corpus, *FIELDS):
         ids, second = tokenizer.encode(record["text"]), record.get("second")
         other = tokenizer.encode(second) if second else None
+        whole = 2 + len(ids) + (model.separators + len(other) if other else 0)
         framed = model.framed(tokenizer.special_tokens, ids, other)
-        examples.append((*framed, labels.index(record["label"].strip())))
-        cut += len(framed[0]) == model.config.context and len(ids) + len(other or []) > len(framed[0]) - 2
+        examples.append((*framed, labels.index(record["label"].strip()), whole))
 
     def layout(chosen):
-        ids, segments, classes = zip(*chosen, strict=True)
+        ids, segments, classes, _ = zip(*chosen, strict=True)
         tokens, lengths = padded(ids)
         return TextBatch(tokens, np.array(classes)[:, None], segments=padded(segments)[0], lengths=lengths)
 
     def sample(model):
-        ids, segments, true = halves[1][0]
+        ids, segments, true, _ = halves[1][0]
         logits = model.classify(np.array(ids), np.array(segments)).data
         return f"{tokenizer.decode(ids)}\n{labels[int(logits.argmax())]} (the data say {labels[true]})"
 
     halves = hold_out(examples, parts.config.train.val_fraction, parts.corpus.name)
-    plan = plan_of(parts, halves, layout, text_class, cut=cut / len(examples))
+    plan = plan_of(parts, halves, layout, text_class, size=lambda example: example[3])
     plan.healthy = {"val_accuracy": (0.0, 1.0, "")} | plan.healthy
     plan.sample = sample
     return plan

@@ -61,9 +61,7 @@ def pretrain(parts: Parts) -> Plan:
     # A document that is longer than the context is cut off at its end. A random window, in contrast, may
     # begin inside a document, and then the model does not see the document's beginning.
     halves = read_documents(parts)
-    sizes = [len(rest) for half in halves for _, rest in half]
     return plan_of(parts, halves, layout, next_token, characters=characters,
-                   cut=sum(size > context for size in sizes) / max(1, len(sizes)),
                    learn=lambda chosen, step: learn(layout(chosen), parts.config.seed, step))  # fmt: skip
 
 

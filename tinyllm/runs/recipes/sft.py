@@ -11,7 +11,7 @@ from tinyllm.data import rows, two_texts
 from tinyllm.decode.generate import generate
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
-from tinyllm.runs.examples import hold_out, plan_of, read_records
+from tinyllm.runs.examples import hold_out, plan_of, read_records, row_size
 from tinyllm.runs.plan import Plan
 from tinyllm.runs.recipe import Frame, Parts, recipe
 from tinyllm.train.evaluate import count_characters
@@ -78,11 +78,10 @@ def sft(parts: Parts) -> Plan:
         return tokenizer.decode(prompt[len(marks) :] + ids)
 
     pairs = encode_pairs(parts, marks)
-    sizes = [max(len(x), len(y)) if apart else len(x) + len(y) - 1 for x, y, _ in pairs]
     halves = hold_out(pairs, parts.config.train.val_fraction, parts.corpus.name)
     plan = plan_of(
         parts, halves, layout, next_token,
-        cut=sum(size > context for size in sizes) / len(pairs),
+        size=lambda pair: max(map(len, pair[:2])) if apart else row_size(pair),
         learn=lambda chosen, step: layout(chosen, packed),
         report=lambda batch: {"answer_share": float(np.mean(batch.targets >= 0))},
         characters=count_characters(tokenizer),
