@@ -38,7 +38,7 @@ class SquaredMLP(Module):
         init_normal(self, seed)
         self.down.weight.data /= np.float32(8**0.5)  # as the recipe's layers that write to the stream
 
-    def __call__(self, x):
+    def forward(self, x):
         y = F.relu(self.up(x))
         return self.down(y * y)
 

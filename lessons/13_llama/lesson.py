@@ -182,7 +182,7 @@ class Block(nn.Module):
         self.mlp = (nn.GatedMLP(C, 8 * C // 3 // 16 * 16, bias) if c.gated
                     else nn.MLP(C, 4 * C, bias))  # fmt: skip
 
-    def __call__(self, x, angles):
+    def forward(self, x, angles):
         x = x + self.attn(self.norm_1(x), angles)
         return x + self.mlp(self.norm_2(x))
 

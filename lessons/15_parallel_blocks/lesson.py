@@ -142,7 +142,7 @@ class Block(nn.Module):
         self.attn = nn.GroupedAttention(c.width, c.heads, c.kv_heads)
         self.mlp = nn.MLP(c.width, 4 * c.width, bias=False)
 
-    def __call__(self, x, angles):
+    def forward(self, x, angles):
         normed = self.norm_1(x)
         if self.norm_2 is None:
             return x + self.attn(normed, angles) + self.mlp(normed)

@@ -100,7 +100,7 @@ class Partly(nn.Module):
         self.table, self.rare, self.unused = (nn.Embedding(11, 11) for _ in range(3))
         self.drop = nn.Dropout(0.3)
 
-    def __call__(self, tokens):
+    def forward(self, tokens):
         x = self.table(tokens)
         return self.drop(x + self.rare(tokens) if (tokens == 3).any() else x)
 

@@ -34,7 +34,7 @@ class Net(Module):
         self.tied = self.h[0].weight
         self.size = 3
 
-    def __call__(self, x):
+    def forward(self, x):
         return self.norm(self.h[2](self.h[0](x))) * self.scale
 
 
@@ -185,7 +185,7 @@ class Dropped(Module):
         self.a, self.b = Dropout(0.5), Dropout(0.5)
         init_normal(self, 0, 0.5)
 
-    def __call__(self, x):
+    def forward(self, x):
         return self.b(F.gelu(self.h[1](self.a(F.gelu(self.h[0](x))))))
 
 

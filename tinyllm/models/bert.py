@@ -89,7 +89,7 @@ class BertBlock(nn.Module):
         self.mlp_norm = nn.LayerNorm(width, eps=config.eps)
         self.drop = nn.Dropout(config.dropout)
 
-    def __call__(self, x: Tensor, seen: Seen) -> Tensor:
+    def forward(self, x: Tensor, seen: Seen) -> Tensor:
         x = self.attn_norm(x + self.drop(self.attn(x, None, None, seen)))
         return self.mlp_norm(x + self.drop(self.mlp(x)))
 
@@ -105,7 +105,7 @@ class BertEncoder(nn.Module):
         self.drop = nn.Dropout(config.dropout)
         self.layers = [BertBlock(config) for _ in range(config.layers)]
 
-    def __call__(self, tokens: np.ndarray, positions: np.ndarray, segments: np.ndarray, seen: Seen) -> Tensor:
+    def forward(self, tokens: np.ndarray, positions: np.ndarray, segments: np.ndarray, seen: Seen) -> Tensor:
         x = self.tokens(tokens) + self.positions(positions)
         x = self.drop(self.norm(x + self.segments(segments) if self.segments else x))
         for layer in self.layers:
@@ -123,7 +123,7 @@ class MaskedHead(nn.Module):
         self.decoder = nn.Head(embedding)
         vars(self.decoder)["bias"] = self.bias  # its second name, which some files have
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return self.decoder(self.norm(F.gelu(self.dense(x)))) + self.bias
 
 

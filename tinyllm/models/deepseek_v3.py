@@ -99,7 +99,7 @@ class LatentAttention(nn.Attention):
         q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x))) if short else self.q_proj(x)
         return q.reshape(*x.shape[:2], self.heads, -1)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
+    def forward(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         B, T, _ = x.shape
         q, joint = self.queries(x), self.kv_a_proj_with_mqa(x).reshape(B, T, 1, -1)
         weight = self.kv_b_proj.weight.reshape(self.latent, self.heads, -1).transpose(1, 0, 2)
@@ -142,8 +142,8 @@ class BalancedExperts(nn.Experts):
         self.load = np.zeros(c.experts, np.int64)  # tokens of each expert in this process's pieces of a batch
         self.config = c
 
-    def __call__(self, x: Tensor) -> Tensor:
-        return super().__call__(x) + self.shared_experts(x)
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + self.shared_experts(x)
 
     def route(self, rows: Tensor) -> tuple[Tensor, np.ndarray]:
         c, n = self.config, rows.shape[0]

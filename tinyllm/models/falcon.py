@@ -55,7 +55,7 @@ class MultiQueryAttention(nn.Attention):
         self.query_key_value = nn.Linear(config.width, rows * self.head_width, config.bias)
         self.dense = nn.Linear(config.width, config.width, config.bias)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
+    def forward(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         B, T, _ = x.shape
         H, K = self.heads, self.kv_heads
         heads = self.query_key_value(x)
@@ -76,7 +76,7 @@ class FalconBlock(nn.Module):
         self.self_attention = MultiQueryAttention(config)
         self.mlp = NeoXMLP(config.width, config.hidden, config.bias)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
+    def forward(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         normed = self.input_layernorm(x)
         return x + self.self_attention(normed, angles, cache, seen) + self.mlp(normed)
 

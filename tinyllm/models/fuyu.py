@@ -68,7 +68,7 @@ class FuyuAttention(NeoXAttention):
         self.q_layernorm = nn.LayerNorm(self.head_width, eps=config.eps)
         self.k_layernorm = nn.LayerNorm(self.head_width, eps=config.eps)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
+    def forward(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         B, T, _ = x.shape
         q, k, v = F.split(self.query_key_value(x).reshape(B, T, self.heads, 3 * self.head_width), 3)
         return self.dense(self.mix(self.q_layernorm(q), self.k_layernorm(k), v, cache, angles, seen))
@@ -77,7 +77,7 @@ class FuyuAttention(NeoXAttention):
 class FuyuMLP(NeoXMLP):
     """Apply a feed-forward block: widen, apply relu, square, narrow: x (..., C) -> (..., C)."""
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         positive = F.relu(self.dense_h_to_4h(x))
         return self.dense_4h_to_h(positive * positive)
 
@@ -91,7 +91,7 @@ class FuyuBlock(nn.Module):
         self.post_attention_layernorm = nn.LayerNorm(config.width, eps=config.eps)
         self.mlp = FuyuMLP(config.width, config.hidden)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
+    def forward(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), angles, cache, seen)
         return x + self.mlp(self.post_attention_layernorm(x))
 

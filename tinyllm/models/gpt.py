@@ -56,7 +56,7 @@ class Block(nn.Module):
         self.mlp = nn.MLP(width, 4 * width, bias)
         self.drop = nn.Dropout(config.dropout)
 
-    def __call__(self, x: Tensor, cache: nn.KVCache | None = None, seen: Seen = EVERYTHING) -> Tensor:
+    def forward(self, x: Tensor, cache: nn.KVCache | None = None, seen: Seen = EVERYTHING) -> Tensor:
         x = x + self.drop(self.attn(self.ln_1(x), cache, seen))
         return x + self.drop(self.mlp(self.ln_2(x)))
 

@@ -58,7 +58,7 @@ class NeoXAttention(nn.Attention):
         self.query_key_value = nn.Linear(config.width, 3 * config.width)
         self.dense = nn.Linear(config.width, config.width)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
+    def forward(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         B, T, _ = x.shape
         q, k, v = F.split(self.query_key_value(x).reshape(B, T, self.heads, 3 * self.head_width), 3)
         return self.dense(self.mix(q, k, v, cache, angles, seen))
@@ -71,7 +71,7 @@ class NeoXMLP(nn.Module):
         self.dense_h_to_4h = nn.Linear(width, hidden, bias)
         self.dense_4h_to_h = nn.Linear(hidden, width, bias)
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return self.dense_4h_to_h(F.gelu(self.dense_h_to_4h(x)))
 
 
@@ -85,7 +85,7 @@ class NeoXBlock(nn.Module):
         self.attention = NeoXAttention(config)
         self.mlp = NeoXMLP(config.width, config.hidden)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
+    def forward(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         after = x + self.attention(self.input_layernorm(x), angles, cache, seen)
         return after + self.mlp(self.post_attention_layernorm(x if self.parallel else after))
 

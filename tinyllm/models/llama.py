@@ -112,7 +112,7 @@ class LlamaBlock(nn.Module):
         """Make the feed-forward part of a block. Families with another kind override this method."""
         return nn.GatedMLP(config.width, config.hidden, config.mlp_bias)
 
-    def __call__(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
+    def forward(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), angles if self.rotates else None, cache, seen)
         return x + self.mlp(self.post_attention_layernorm(x))
 
@@ -126,7 +126,7 @@ class LlamaBody(nn.Module):
         self.norm = norm(config.width, eps=config.eps)
         self.rope = nn.Rope(config.rotary_width, config.theta, config.scaling)
 
-    def __call__(self, x: Tensor, positions: np.ndarray, cache: Cache, seen: Seen) -> Tensor:
+    def forward(self, x: Tensor, positions: np.ndarray, cache: Cache, seen: Seen) -> Tensor:
         angles = self.rope(positions)
         for i, layer in enumerate(self.layers):
             x = layer(x, angles, cache[i] if cache else None, seen)

@@ -83,7 +83,7 @@ class T5Attention(nn.Attention):
         self.q, self.k, self.v = (nn.Linear(config.width, inner, bias=False) for _ in range(3))
         self.o = nn.Linear(inner, config.width, bias=False)
 
-    def __call__(self, x: Tensor, cache: nn.KVCache | None, seen: Seen) -> Tensor:
+    def forward(self, x: Tensor, cache: nn.KVCache | None, seen: Seen) -> Tensor:
         q, k, v = self.q(x), self.k(x), self.v(x)
         q = q * self.head_width**0.5  # F.attention divides by it
         return self.o(self.mix(q, k, v, cache, None, seen))
@@ -92,7 +92,7 @@ class T5Attention(nn.Attention):
 class T5CrossAttention(T5Attention):
     """Apply attention from the decoder to the encoder's output: x (B, T, C) -> (B, T, C)."""
 
-    def __call__(self, x: Tensor, memory: Memory) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, memory: Memory) -> Tensor:  # type: ignore[override]
         k, v, lengths = memory
         return self.o(self.mix(self.q(x) * self.head_width**0.5, k, v, seen=Seen(lengths=lengths)))
 
@@ -111,7 +111,7 @@ class T5MLP(nn.Module):
         self.wo = nn.Linear(config.hidden, config.width, bias=False)
         self.drop = nn.Dropout(config.dropout)
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         h = F.gelu_tanh(self.wi_0(x)) * self.wi_1(x) if self.gated else F.relu(self.wi(x))
         return self.wo(self.drop(h))
 
@@ -128,7 +128,7 @@ class T5Layer(nn.Module):
         self.layer_norm = nn.RMSNorm(config.width, config.eps)
         self.drop = nn.Dropout(config.dropout)
 
-    def __call__(self, x: Tensor, *given: Any) -> Tensor:
+    def forward(self, x: Tensor, *given: Any) -> Tensor:
         return x + self.drop(getattr(self, self.kind)(self.layer_norm(x), *given))
 
 
@@ -141,7 +141,7 @@ class T5Block(nn.Module):
             self.layer.append(T5Layer(config, EncDecAttention=T5CrossAttention(config)))
         self.layer.append(T5Layer(config, DenseReluDense=T5MLP(config)))
 
-    def __call__(self, x: Tensor, cache: nn.KVCache | None, memory: Memory | None, seen: Seen) -> Tensor:
+    def forward(self, x: Tensor, cache: nn.KVCache | None, memory: Memory | None, seen: Seen) -> Tensor:
         x = self.layer[0](x, cache, seen)
         if memory is not None:
             x = self.layer[1](x, memory)
@@ -175,7 +175,7 @@ class T5Stack(nn.Module):
         buckets = ops.relative_buckets(distance, c.buckets, c.max_distance, self.causal)
         return table(buckets).transpose(2, 0, 1)
 
-    def __call__(self, x: Tensor, cache: list[nn.CrossCache] | None = None, memory: Tensor | None = None,
+    def forward(self, x: Tensor, cache: list[nn.CrossCache] | None = None, memory: Tensor | None = None,
                  seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
         """Run the blocks. A decoder also attends to `memory`, the encoder's output, or to a cached one.
 

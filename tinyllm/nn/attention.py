@@ -156,7 +156,7 @@ class SelfAttention(Attention):
         self.c_attn = Linear(width, 3 * width, bias)
         self.c_proj = Linear(width, width, bias)
 
-    def __call__(self, x: Tensor, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
+    def forward(self, x: Tensor, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         q, k, v = F.split(self.c_attn(x), 3)
         return self.c_proj(self.mix(q, k, v, cache, None, seen))
 
@@ -179,7 +179,7 @@ class GroupedAttention(Attention):
         self.q_norm = None if norm_eps is None else RMSNorm(self.head_width, norm_eps)
         self.k_norm = None if norm_eps is None else RMSNorm(self.head_width, norm_eps)
 
-    def __call__(self, x: Tensor, angles: Angles | None, cache: Past = None,
+    def forward(self, x: Tensor, angles: Angles | None, cache: Past = None,
                  seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
         q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
         if self.q_norm and self.k_norm:

@@ -34,7 +34,7 @@ class EncoderDecoderLM(LanguageModel):
     encoder: Any
     decoder: Any
 
-    def __call__(self, tokens: ArrayLike, decoder_tokens: ArrayLike, seen: Seen = EVERYTHING) -> Tensor:
+    def forward(self, tokens: ArrayLike, decoder_tokens: ArrayLike, seen: Seen = EVERYTHING) -> Tensor:
         """Score every possible next token after every decoder token.
 
         tokens (B, S), decoder_tokens (B, T), ints -> logits (B, T, V). With `Seen(lengths=...)` (B,), only

@@ -31,7 +31,7 @@ class Experts(Module):
         self.top, self.normalise = top, normalise
         self.p, self.chosen = Tensor(np.zeros((0, count), np.float32)), np.zeros((0, top), np.int64)
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
         weights, self.chosen = self.route(rows)
         order = np.argsort(self.chosen, axis=None, kind="stable")  # token * top + rank, sorted by expert

@@ -77,7 +77,7 @@ class LanguageModel(Module):
                 p.data = full(p.shape) if p.ndim >= 2 else p.data
         recompute(fuse(self))
 
-    def __call__(self, tokens: ArrayLike, *given: Any, **inputs: Any) -> Tensor:
+    def forward(self, tokens: ArrayLike, *given: Any, **inputs: Any) -> Tensor:
         """Score every token of the vocabulary at every position.
 
         tokens (B, T) or (T,), ints -> logits (B, T, V). The other arguments go to `hidden`, such as `seen`, a

@@ -19,9 +19,9 @@ from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
 
 
-def plain(layer: Any, kind: type) -> bool:
+def plain(layer: Any, kind: type[Module]) -> bool:
     """Return True if a layer is exactly of this class: not quantized, adapted, tapped or derived."""
-    return type(layer) is kind
+    return type(layer) is kind and not layer.hooks
 
 
 class Linear(Module):
@@ -35,7 +35,7 @@ class Linear(Module):
         self.weight = random_parameter((n_in, n_out), max(n_in, 1) ** -0.5)
         self.bias = Parameter(full(n_out)) if bias else None
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight, self.bias)
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
@@ -52,7 +52,7 @@ class Matrix(Module):
     def __init__(self, n_in: int, n_out: int):
         self.weight = random_parameter((n_in, n_out), max(n_in, 1) ** -0.5)
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight)
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
@@ -70,7 +70,7 @@ class Embedding(Module):
     def __init__(self, count: int, width: int):
         self.weight = random_parameter((count, width), max(width, 1) ** -0.5)
 
-    def __call__(self, ids: Tensor | ArrayLike) -> Tensor:
+    def forward(self, ids: Tensor | ArrayLike) -> Tensor:
         return F.embedding(self.weight, ids)
 
 
@@ -83,7 +83,7 @@ class Head(Module):
     def __init__(self, weight: Tensor):
         self.weight = weight
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return F.matmul(x, self.weight, transpose_b=True)
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
@@ -102,7 +102,7 @@ class LayerNorm(Module):
         self.bias = Parameter(zeros) if bias else Tensor(zeros)  # a plain Tensor is not trained
         self.eps = eps
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return F.layernorm(x, self.weight, self.bias, self.eps)
 
 
@@ -116,7 +116,7 @@ class RMSNorm(Module):
         self.weight = Parameter(full(width, 1.0))
         self.eps = eps
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return F.rmsnorm(x, self.weight, self.eps)
 
 
@@ -135,7 +135,7 @@ class Dropout(Module):
         self.p = p
         self.random = Random("dropout")
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
         words = -(-x.data.size // 4)  # one random word decides four numbers
@@ -154,7 +154,7 @@ class Sequential(Module):
             if not callable(layer):
                 raise TypeError(f"a layer is a Module or a function, got {layer!r}")
 
-    def __call__(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Any:
         for layer in self.layers:
             x = layer(x)
         return x
@@ -176,7 +176,7 @@ class MLP(Module):
         self.c_fc = Linear(width, hidden, bias)
         self.c_proj = Linear(hidden, width, bias)
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return self.c_proj(F.gelu_tanh(self.c_fc(x)))
 
 
@@ -191,5 +191,5 @@ class GatedMLP(Module):
         self.up_proj = Linear(width, hidden, bias)
         self.down_proj = Linear(hidden, width, bias)
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return self.down_proj(F.swiglu(self.gate_proj(x), self.up_proj(x)))

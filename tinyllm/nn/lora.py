@@ -36,7 +36,7 @@ class LoRALinear(Module):
         self.lora_B.weight.data = full((rank, n_out))
         self.rank, self.alpha = rank, alpha
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return self.base_layer(x) + self.lora_B(self.lora_A(x) * (self.alpha / self.rank))
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from tinyllm.tensor import Tensor, no_grad
 
 
 class Module(metaclass=Naming):
-    """A part of a model: call it on tensors to get a tensor. A subclass defines `forward` or `__call__`.
+    """A part of a model: call it on tensors to get a tensor. A subclass defines `forward`.
 
     Every attribute that is a Parameter, a Buffer, a Module, or a list or dict of Modules belongs to the
     module, in the order of assignment. Names follow attributes: `h.0.attn.c_attn.weight` is
@@ -25,14 +26,19 @@ class Module(metaclass=Naming):
 
     training = True  # dropout acts only while this is True; `train` and `eval` set it
     packed = 0  # how many numbers it holds in other arrays than Parameters: quantised weights
+    hooks: tuple[Callable[..., Any], ...] = ()  # see `passes.around`
     reached = 1.0  # the share of all positions that this module computes, for `flops`: an expert gets few
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        """Compute the output: call `forward`, unless a subclass defines `__call__` itself."""
-        forward = getattr(type(self), "forward", None)
-        if forward is None:
-            raise NotImplementedError(f"{type(self).__name__} must define forward or __call__")
-        return forward(self, *inputs, **options)
+        """Compute the output: run `forward`, inside of the module's hooks."""
+        run = self.forward
+        for hook in self.hooks:
+            run = partial(hook, run, self)
+        return run(*inputs, **options)
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """Compute the output; every subclass that is called defines this method."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward")
 
     if not TYPE_CHECKING:
         __getattr__ = missing
@@ -55,8 +61,7 @@ class Module(metaclass=Naming):
     def _tree(self):
         """Return a line of text for this module and for each module inside; equal neighbours share a line."""
         count = self.num_parameters()
-        kind = next(c.__name__ for c in type(self).__mro__ if not c.__name__.startswith("Fused"))
-        lines = [kind + self._arrays() + (f": {count:,}" if count else "")]
+        lines = [type(self).__name__ + self._arrays() + (f": {count:,}" if count else "")]
         trees = [(name, child._tree()) for name, child in self.named_children()]
         rows = enumerate(trees)
         for (_, _, tree), group in groupby(trees, lambda item: _alike(*item, next(rows)[0])):

@@ -20,28 +20,12 @@ from tinyllm.tensor import Tensor, remaking
 LARGE = 2 << 20  # `recompute` drops activations for inputs of this many bytes: for less, time matters more
 
 
-def around(module: Module, fn: Callable[..., Any]) -> None:
-    """Wrap one module, so that calling it runs `fn(call, module, *inputs)`, where `call` is the old method.
+def around(module: Module, hook: Callable[..., Any]) -> None:
+    """Make every call of one module run `hook(call, module, *inputs)`; `call` runs without it.
 
-    The module gets a new subclass of its class, so other modules of the class are not slowed down.
+    The hook that was added last is called first.
     """
-    kind = type(module)
-    call = kind.__call__
-
-    def __call__(self, *args, **kwargs):
-        return fn(call, self, *args, **kwargs)
-
-    def __reduce__(self):  # pickle cannot find a class made inside a function
-        return _wrapped, (kind, fn), vars(self)
-
-    members = {"__call__": __call__, "__reduce__": __reduce__, "__doc__": kind.__doc__}
-    module.__class__ = type(kind.__name__, (kind,), members)
-
-
-def _wrapped(kind, fn):
-    module = kind.__new__(kind)
-    around(module, fn)
-    return module
+    module.hooks = (*module.hooks, hook)
 
 
 @contextmanager
@@ -58,18 +42,18 @@ def tap(model: Module, name: str, fn: Callable[[Tensor, Tensor], Tensor | None])
     if name not in modules:
         raise UserError(f"{type(model).__name__} has no module {name!r}{did_you_mean(name, modules)}")
     module = modules[name]
-    kind = type(module)
+    before = module.hooks
 
-    def tapped(call, part, *args, **kwargs):
-        y = call(part, *args, **kwargs)
-        new = fn(args[0], y)
+    def tapped(call, part, x, *args, **kwargs):
+        y = call(x, *args, **kwargs)
+        new = fn(x, y)
         return y if new is None else new
 
     around(module, tapped)
     try:
         yield module
     finally:
-        module.__class__ = kind
+        module.hooks = before
 
 
 def recompute(model: Module, large: float = LARGE) -> Module:
@@ -83,7 +67,7 @@ def recompute(model: Module, large: float = LARGE) -> Module:
         if any(name.isdigit() for name in path.split(".")):
             continue
         for name, block in module.named_children():
-            if "." in name and not hasattr(block, "large"):
+            if "." in name and _remade not in block.hooks:
                 around(block, _remade)
             if "." in name:
                 vars(block)["large"] = large
@@ -92,25 +76,22 @@ def recompute(model: Module, large: float = LARGE) -> Module:
 
 def _remade(call, block, x, *args, **kwargs):
     if not x.requires_grad or x.data.nbytes < block.large or ops.linear.backend == "bf16":
-        return call(block, x, *args, **kwargs)
+        return call(x, *args, **kwargs)
     with remaking():
-        return call(block, x, *args, **kwargs)
+        return call(x, *args, **kwargs)
 
 
-class FusedMLP(MLP):
-    """An MLP that runs its first layer and its activation in one kernel; see `fuse`."""
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if not plain(self.c_fc, Linear):
-            return super().__call__(x)
-        return self.c_proj(F.linear_gelu(x, self.c_fc.weight, self.c_fc.bias))
+def _fused(call, mlp, x):
+    if not plain(mlp.c_fc, Linear):
+        return call(x)
+    return mlp.c_proj(F.linear_gelu(x, mlp.c_fc.weight, mlp.c_fc.bias))
 
 
 def fuse(model: Module) -> Module:
     """Make every MLP of a model run its first layer and activation in one kernel; return the model."""
     for module in model.of_kind(MLP).values():
         if plain(module, MLP):
-            module.__class__ = FusedMLP
+            around(module, _fused)
     return model
 
 

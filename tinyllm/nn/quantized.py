@@ -54,7 +54,7 @@ class QuantizedLinear(Module):
             layer.bias.data = np.array(bias, np.float32)
         return layer
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         product = ops.linear_int8 if self.bits == 8 else ops.linear_int4
         bias = None if self.bias is None else self.bias.data
         y = product(x.data, self.q.data, self.scales.data, self.n_out, bias)

@@ -19,18 +19,12 @@ def drawing(model: Module) -> list[str]:
     return [line[2:] for line in repr(model).split("\n")[1:] if not line.endswith(": Dropout")]
 
 
-def plain(module: Module) -> type:
-    """Return the class of a module before fusing, such as MLP for a FusedMLP."""
-    return next(c for c in type(module).__mro__ if not c.__name__.startswith("Fused"))
-
-
 def explanations(model: Module) -> dict[str, str]:
     """Map the class of each part of a model to the first paragraph of the class's docstring."""
     found = {}
     for _, module in list(model.named_modules())[1:]:
         if not isinstance(module, Dropout):
-            cls = plain(module)
-            found[cls.__name__] = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
+            found[type(module).__name__] = " ".join((type(module).__doc__ or "").split("\n\n")[0].split())
     return found
 
 

@@ -104,9 +104,9 @@ class _Recorder:
     def around_part(self, path: str, call: Callable, part: Module, *args, **kwargs) -> Any:
         """Record the call of a part of the model."""
         if threading.get_ident() != self.thread:
-            return call(part, *args, **kwargs)
+            return call(*args, **kwargs)
         with self.inside(TracedCall(path, None)) as step:
-            y = call(part, *args, **kwargs)
+            y = call(*args, **kwargs)
             step.shapes = tuple(a.shape for a in args if isinstance(a, Tensor | np.ndarray))
             step.flops = sum(inner.flops for inner in step.steps)
             self.finish(step, [a.data if isinstance(a, Tensor) else a for a in args], (y.data,))
@@ -137,13 +137,13 @@ def capture(model: Module, keep: bool = True) -> Iterator[TracedCall]:
     models in other threads are ignored.
     """
     recorder = _Recorder(keep)
-    kinds = [(part, type(part)) for _, part in model.named_modules()]
+    hooks = [(part, part.hooks) for _, part in model.named_modules()]
     try:
         for path, part in list(model.named_modules()):
             around(part, functools.partial(recorder.around_part, path))
         with watch(recorder.around):
             yield recorder.root
     finally:
-        for part, kind in kinds:
-            part.__class__ = kind
+        for part, before in hooks:
+            part.hooks = before
     recorder.root.flops = sum(step.flops for step in recorder.root.steps)
