@@ -39,8 +39,9 @@ class Threads(Group):
             received[self.rank].put(value)
         return [sent.get(timeout=20) for sent in self.queues[self.rank]]  # raises Empty if one has failed
 
-    def all_reduce(self, arrays):
-        return [sum(same[1:], same[0]) for same in zip(*self.gather(arrays), strict=True)]
+    def total(self, numbers):
+        first, *others = self.gather(numbers)
+        return sum(others, first)
 
 
 def together(size, work):
@@ -60,11 +61,10 @@ def run_by(group, folder, settings, stop=lambda: False):
     run = Run(folder)
     resume = run.holds_something()
     setup = reopen(run, run.read().config) if resume else prepare(make_config(SMALL | settings))
-    group.gather(None)
-    if group.rank == 0 and not resume:
-        run.create(setup.record(), setup.tokenizer)
-    group.gather(None)
-    return list(setup.train(run, resume, stop, group))
+    if not resume:
+        group.once(lambda: run.create(setup.record(), setup.tokenizer))
+    setup.group = group
+    return list(setup.train(run, resume, stop))
 
 
 @pytest.mark.parametrize("family, optimizer",
@@ -145,5 +145,5 @@ def test_a_loss_that_is_not_finite_in_one_process_stops_all_at_one_step():
             list(loop)
 
     together(3, diverged)
-    with pytest.raises(UserError, match=r"12 pieces.*among 5 processes: choose a multiple of 5"):
-        diverged(Threads(0, [()] * 5))
+    with pytest.raises(UserError, match=r"12 pieces.*none for some of 13 processes: start at most 12"):
+        diverged(Threads(0, [()] * 13))

@@ -174,7 +174,7 @@ def planned(setup: TrainSetup, settings: dict[str, Any], minutes: float, quiet: 
 def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: "Plugins", as_json: bool) -> int:
     """Train, show the events of the training, and return the exit code."""
     if not resume:
-        run.create(setup.record(plugins.notes), setup.tokenizer)
+        setup.group.once(lambda: run.create(setup.record(plugins.notes), setup.tokenizer))
     stopping = threading.Event()
     happened = setup.train(run, resume, stop=stopping.is_set)
     display = (JsonDisplay if as_json else Display)(run, setup)

@@ -37,8 +37,10 @@ def count_steps(setup: TrainSetup, seconds: float) -> int:
     """
     config = setup.config.train
     step = seconds_per_step(setup)
-    pauses = [(seconds_of(lambda: setup.plan.evaluate(setup.model)), config.eval_every),
-              (seconds_of(lambda: setup.sample(setup.model)), config.sample_every)]  # fmt: skip
+    measured = [seconds_of(lambda: setup.plan.evaluate(setup.model)),
+                seconds_of(lambda: setup.sample(setup.model))]  # fmt: skip
+    slowest = map(max, zip(*setup.group.gather(measured), strict=True))
+    pauses = list(zip(slowest, (config.eval_every, config.sample_every), strict=True))
     first_and_last = 2 * sum(pause for pause, _ in pauses)
     steps = int((seconds - first_and_last) / (step + sum(pause / every for pause, every in pauses)))
     if steps < 1:
@@ -53,7 +55,7 @@ def seconds_per_step(setup: TrainSetup) -> float:
     next(steps := setup.steps(), None)
     times: list[float] = []
     for done in steps:
-        times.append(done.seconds)
+        times.append(max(setup.group.gather(done.seconds)))  # all processes choose the same steps
         if len(times) == MOST or (len(times) >= FEWEST and sum(times) > SECONDS):
             break
     if not times:

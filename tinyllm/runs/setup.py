@@ -37,23 +37,24 @@ class TrainSetup(Parts):
 
     plan: Plan
     facts: Facts
+    group: Group = ALONE  # the processes that train this model together
 
     def record(self, notes: dict[str, Any] | None = None) -> Record:
         """Return the content of a run.json."""
         return Record(self.config, self.facts, self.frame, self.start, notes or {})
 
     def train(self, run: Run | None = None, resume: bool = False,
-              stop: Callable[[], bool] = lambda: False, group: Group = ALONE) -> Loop:  # fmt: skip
+              stop: Callable[[], bool] = lambda: False) -> Loop:  # fmt: skip
         """Return a loop that trains and yields events; the log and checkpoints are written into `run`.
 
         `resume` continues from the last checkpoint. When `stop()` is true, the loop saves a checkpoint and
-        ends after the current step. `group` are the processes that train this model together. Raises
-        UserError when the last checkpoint is damaged.
+        ends after the current step. Raises UserError when the last checkpoint is damaged.
         """
+        group = self.group
         notes = run.read().notes if run else {}
         about = dataclasses.asdict(self.facts) | notes
         loop = self._loop(self.model, self.plan, evaluate=self.plan.evaluate, sample=self.sample,
-                          checkpoint=run, about=about, stop=stop, group=group)  # fmt: skip
+                          checkpoint=run, about=about, stop=stop)  # fmt: skip
         if run and resume:
             for rank in range(group.size):  # one after the other, because `restore` also cuts the log
                 if rank == group.rank:
@@ -76,7 +77,8 @@ class TrainSetup(Parts):
         return (event for event in happened if isinstance(event, events.Stepped))
 
     def _loop(self, model, plan, **more):
-        return loop_of(self.config.train, model, plan.batches, plan.loss, self.config.seed, **more)
+        train, seed = self.config.train, self.config.seed
+        return loop_of(train, model, plan.batches, plan.loss, seed, group=self.group, **more)
 
     def sample(self, model: Any) -> str:
         """Generate a sample, always with the same random numbers, so that samples can be compared.

@@ -1,16 +1,20 @@
 """Define Group, the processes that train one model together, and ALONE, a group of one process."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from tinyllm.errors import UserError
 
 
 class Group:
     """The processes that train one model together: this process is number `rank` of `size`.
 
-    This class is a group of one. A subclass connects several processes, for example by MPI, with two methods
-    that all processes call in the same order; each call waits for the others. When a process fails, the
-    methods must raise in all others, or the launcher must end them: else they would wait forever.
+    This class is a group of one. A subclass connects several processes, for example by MPI, with two methods,
+    `total` and `gather`, that all processes call in the same order; each call waits for the others. When a
+    process fails, the methods must raise in all others, or the launcher must end them: else they would wait
+    forever.
 
     N processes train with the bits of one, because sums are added in the order in which one process adds.
     """
@@ -21,13 +25,37 @@ class Group:
     def all_reduce(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         """Return the sum x0 + x1 + x2 + ... of each array over all processes, added in the order of ranks.
 
-        All processes pass arrays of the same shapes, which are not changed, and get the same bits.
+        All processes pass arrays of the same shapes, which are not changed, and get the same bits. They are
+        added as one array, because many short messages take longer than a long one.
         """
-        return arrays
+        if self.size == 1 or not arrays:
+            return arrays
+        numbers = self.total(np.concatenate([array.ravel() for array in arrays]))
+        parts = np.split(numbers, np.cumsum([array.size for array in arrays[:-1]]))
+        return [part.reshape(array.shape) for part, array in zip(parts, arrays, strict=True)]
+
+    def total(self, numbers: np.ndarray) -> np.ndarray:
+        """Return x0 + x1 + x2 + ..., the sum of an array (n,) over all processes, in the order of ranks."""
+        return numbers
 
     def gather(self, value: Any) -> list[Any]:
         """Return the small values, such as numbers, of all processes, in the order of ranks."""
         return [value]
+
+    def once(self, work: Callable[[], Any]) -> None:
+        """Let process 0 call work(), when all processes are here; all of them go on when it is done."""
+        self.gather(None)
+        if self.rank == 0:
+            work()
+        self.gather(None)
+
+    def check_pieces(self, pieces: int) -> None:
+        """Raise UserError if a batch of so many pieces leaves a process without work."""
+        if pieces < self.size:
+            raise UserError(
+                f"a batch in {pieces} pieces (train.accumulate) has none for some of {self.size} processes: "
+                f"start at most {pieces}, or a new run with train.accumulate={self.size}"
+            )
 
 
 ALONE = Group()

@@ -107,11 +107,7 @@ class Loop:
     stop: Callable[[], bool] = lambda: False  # if true in any process, save and end after the current step
 
     def __post_init__(self):
-        if self.accumulate % self.group.size:
-            raise UserError(
-                f"a batch in {self.accumulate} pieces (train.accumulate) cannot be divided among "
-                f"{self.group.size} processes: choose a multiple of {self.group.size}"
-            )
+        self.group.check_pieces(self.accumulate)
 
     def __iter__(self) -> Iterator[Any]:
         progress = self.progress
