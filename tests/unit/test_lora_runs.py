@@ -1,4 +1,4 @@
-"""Runs that train an adapter: every recipe, small checkpoints, the same bits when resumed, and merging."""
+"""Runs that train an adapter: small checkpoints, the same bits when resumed, and merging."""
 
 import itertools
 import os
@@ -16,7 +16,6 @@ from tinyllm.cli import main
 from tinyllm.errors import UserError
 from tinyllm.runs import Run, open_model
 from tinyllm.runs.pace import seconds_per_step
-from tinyllm.runs.recipe import recipes
 from tinyllm.runs.setup import reopen
 
 LORA = {"lora.rank": 2, "lora.alpha": 8.0, "lora.where": "c_attn,mlp.c_proj", "train.lr": 0.02}
@@ -148,27 +147,8 @@ def small_run(folder, kind, text):
     return folder
 
 
-OF_RECIPES = {"sft": "the cat\tsat\n" * 30, "classify": "the cat\tyes\na mat.\tno\n" * 30}
-FAMILIES = {"causal": "gpt2", "masked": "bert", "spans": "t5"}
-
-
-@pytest.mark.parametrize("name, objective", [
-    (name, objective) for name, recipe in recipes().items() for objective in recipe.objectives
-])  # fmt: skip
-def test_every_recipe_trains_an_adapter(tmp_path, text, name, objective):
-    base = small_run(tmp_path / "base", FAMILIES[objective], text)
-    if name in OF_RECIPES:
-        text = tmp_path / "examples.tsv"
-        text.write_text(OF_RECIPES[name])
-    run, setup = begun(tmp_path / "run", base, text, recipe=name, **{"lora.rank": 2})
-    list(setup.train(run))
-    state = nn.adapter_state(open_model(run.folder).model)
-    assert all(state[key].any() and np.array_equal(state[key], a)
-               for key, a in nn.adapter_state(setup.model).items())  # fmt: skip
-
-
 def test_a_new_output_layer_is_trained_with_the_adapter_and_peft_opens_both(tmp_path, text):
-    (tmp_path / "classes.tsv").write_text(OF_RECIPES["classify"])
+    (tmp_path / "classes.tsv").write_text("the cat\tyes\na mat.\tno\n" * 30)
     base = small_run(tmp_path / "base", "bert", text)
     more = {"recipe": "classify", "train.steps": 6, "train.checkpoint_every": 3, "lora.rank": 2}
     run, setup = begun(tmp_path / "run", base, tmp_path / "classes.tsv", **more)

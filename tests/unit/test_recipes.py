@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from tiny_run import SETTINGS, Training, outcome, resumed_training, same
 import tinyllm as tl
 from tinyllm.cli import main
 from tinyllm.errors import UserError
-from tinyllm.nn import adapters, merge
+from tinyllm.nn import adapter_state, merge
 from tinyllm.runs import recipe as registry
 from tinyllm.runs.examples import read_records
 from tinyllm.runs.recipe import find_recipe, recipes
@@ -89,15 +90,24 @@ def test_killed_anywhere_is_not_killed_and_the_reference_is_the_start(tmp_path, 
         assert outcome(folder) == outcome(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("name", TINY)
-def test_the_reference_is_the_start_with_its_adapter_merged(tmp_path, data, name):
-    base, adapter, run = (str(tmp_path / part) for part in ("base", "adapter", "run"))
-    list(begun(base, data, name, {"seed": 1}))
-    list(begun(adapter, data, name, {"start": base, "lora.rank": 2, "train.lr": 0.1}))
-    list(begun(run, data, name, {"start": adapter}))
-    resumed, opened = resumed_training(run), tl.open_model(adapter).model
-    assert adapters(opened) and same(resumed.setup.reference(), merge(opened))
-    assert not same(resumed.model, opened) and not same(tl.open_model(base).model, opened)
+@pytest.mark.parametrize(
+    "name, own", [*((name, {}) for name in TINY), ("sft", WRITER | {"sft.packed": False})]
+)
+def test_adapters_are_trained_and_the_reference_is_the_start_with_them_merged(tmp_path, data, name, own):
+    base, adapter = (str(tmp_path / part) for part in ("base", "adapter"))
+    list(begun(base, data, name, own | {"seed": 1}))
+    list(training := begun(adapter, data, name, own | {"start": base, "lora.rank": 2, "train.lr": 0.1}))
+    last = adapter_state(tl.open_model(adapter, "last").model)
+    assert all(a.any() and np.array_equal(a, last[key]) for key, a in adapter_state(training.model).items())
+    truth = merge(tl.open_model(adapter).model)
+    assert not same(tl.open_model(base).model, truth)
+    for events in (1, 99):  # before the first checkpoint, and behind it
+        run = begun(tmp_path / str(events), data, name, own | {"start": adapter})
+        list(itertools.islice(run, events))
+        resumed = resumed_training(tmp_path / str(events))
+        reference = resumed.setup.reference()
+        assert same(reference, truth) and not reference.training
+        assert same(resumed.model, truth) == (not run.run.last_checkpoint()) == (events == 1)
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -131,12 +141,21 @@ def test_a_recipe_changes_the_usual_settings_of_the_laptop_only():
 
 
 def test_examples_without_a_target_are_dropped_and_counted(tmp_path):
-    (tmp_path / "pairs.tsv").write_text("x" * 30 + "\ty\n" + "a\tb\n" * 39)
+    full = "a" * 20 + "\tbbb"  # 24 tokens with a separator, and without the last one
+    (tmp_path / "pairs.tsv").write_text("x" * 30 + f"\ty\n{full}\n{full}b\n" + "a\tb\n" * 37)
     own = DECODER | {"recipe": "sft", "data": str(tmp_path / "pairs.tsv"), "train.steps": 1}
     setup = tl.prepare(tl.make_config(own))
-    assert next(setup.steps()).numbers.items() >= {"truncated": 0.025, "dropped": 0.025}.items()
+    assert next(setup.steps()).numbers.items() >= {"truncated": 0.05, "dropped": 0.025}.items()
     assert "dropped" in setup.plan.healthy and "x" not in setup.tokenizer.decode(setup.plan.prompt)
     assert not (setup.plan.batches(0).tokens == setup.tokenizer.encode("x")[0]).any()
+
+
+def test_two_texts_are_truncated_if_they_do_not_fit_with_the_special_tokens(tmp_path):
+    full = "a" * 11 + "\t" + "b" * 10  # 24 tokens with [CLS] and twice [SEP]
+    (tmp_path / "classes.tsv").write_text(f"{full}\tx\n{full}b\ty\n" * 20)
+    own = ENCODER | {"recipe": "classify", "data": str(tmp_path / "classes.tsv")}
+    setup = tl.prepare(tl.make_config(own))
+    assert setup.plan.loss(setup.model, setup.plan.batches(0))[1]["truncated"] == 0.5
 
 
 def bad_lines(fields):
