@@ -78,6 +78,8 @@ class Display:
             "loss": f"in nats per character{possible}",
             "run": str(self.run.folder),
         }  # fmt: skip
+        if said := doctor(self.setup.plan, self.setup.plan.known):
+            rows["doctor"] = said
         self.say("\n".join(entry(f"{name:<6} ", printable(text)) for name, text in rows.items()) + "\n")
 
     def show(self, event: Any) -> None:

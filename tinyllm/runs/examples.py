@@ -135,4 +135,4 @@ def plan_of(
         return evaluate(model, same, loss, characters)
 
     tokens = [sum(layout([x]).tokens.size for x in part) for part in (learnt, held_out)]
-    return Plan(batches, reporting, measure, tokens[0], tokens[1], list(held_out[0][0]), healthy)
+    return Plan(batches, reporting, measure, tokens[0], tokens[1], list(held_out[0][0]), healthy, shares)

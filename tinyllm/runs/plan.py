@@ -21,6 +21,7 @@ class Plan:
     prompt: the beginning of samples if the setting `train.sample_prompt` cannot be used.
     healthy: {name: (low, high, advice)}, the normal range of each number that the loss reports, and advice
         for values outside of the range.
+    known: those of these numbers that are known before the first step.
     sample: a function of the model that returns a sample as text; None if samples continue the prompt.
     """
 
@@ -31,6 +32,7 @@ class Plan:
     val_tokens: int
     prompt: list[int]
     healthy: dict[str, tuple[float, float, str]] = field(default_factory=dict)
+    known: dict[str, float] = field(default_factory=dict)
     sample: Callable[[Any], str] | None = None
 
 
