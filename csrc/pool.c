@@ -16,6 +16,13 @@
 #define ALIGNMENT 64
 #define CLASSES 256
 
+#if defined(__SANITIZE_ADDRESS__) /* report an access behind the bytes that were asked for, or to an idle block */
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(memory, bytes) ((void)0)
+#define ASAN_UNPOISON_MEMORY_REGION(memory, bytes) ((void)0)
+#endif
+
 struct block { /* lies in the 64 bytes before the memory handed out */
     struct block *next;
     size_t bytes;
@@ -51,6 +58,15 @@ static int class_of(size_t bytes, size_t *rounded) {
     return 4 * e + (int)(quarters - 4);
 }
 
+/* The memory of a block, of which `bytes` may be used. */
+static void *memory_of(struct block *block, size_t bytes) {
+    char *memory = (char *)block + ALIGNMENT;
+    ASAN_POISON_MEMORY_REGION(memory, block->bytes);
+    ASAN_UNPOISON_MEMORY_REGION(memory, bytes);
+    (void)bytes;
+    return memory;
+}
+
 void *pool_take(size_t bytes) {
     if (bytes > (size_t)1 << 46) return NULL;
     size_t rounded;
@@ -64,7 +80,7 @@ void *pool_take(size_t bytes) {
         state.idle -= (int64_t)rounded;
         state.used += (int64_t)rounded;
         pool_unlock();
-        return (char *)block + ALIGNMENT;
+        return memory_of(block, bytes);
     }
     pool_unlock();
     block = from_system(rounded + ALIGNMENT);
@@ -80,7 +96,7 @@ void *pool_take(size_t bytes) {
     state.used += (int64_t)rounded;
     if (state.used + state.idle > state.peak) state.peak = state.used + state.idle;
     pool_unlock();
-    return (char *)block + ALIGNMENT;
+    return memory_of(block, bytes);
 }
 
 static void all_to_system(struct block *block) {
@@ -112,6 +128,7 @@ void pool_give(void *memory) {
     if (!memory) return;
     struct block *block = (struct block *)((char *)memory - ALIGNMENT), *out = block;
     int64_t bytes = (int64_t)block->bytes;
+    ASAN_POISON_MEMORY_REGION(memory, block->bytes);
     block->next = NULL;
     pool_lock();
     state.used -= bytes;

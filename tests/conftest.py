@@ -22,7 +22,7 @@ settings.load_profile("tinyllm")
 
 
 LONG = ("test_checker", "test_diagnose", "test_cli_train", "test_sanitizers", "test_bench", "test_lessons",
-        "test_kernels", "test_fuzz")  # fmt: skip
+        "test_kernels", "test_bad_files")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):

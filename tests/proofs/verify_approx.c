@@ -6,13 +6,37 @@
  *
  * The truth is the C library's double precision: it is off by some 1e-16, a billionth of an ulp here.
  */
-#include "csrc_levels.h"
-#include "csrc_require.h"
+#include "tinyllm.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#define COUNT(...) (sizeof(__VA_ARGS__) / sizeof((__VA_ARGS__)[0]))
+#define REQUIRE(holds, ...)                                                                                           \
+    do {                                                                                                              \
+        if (holds) break;                                                                                             \
+        fprintf(stderr, __VA_ARGS__);                                                                                 \
+        fprintf(stderr, " (%s:%d)\n", __FILE__, __LINE__);                                                            \
+        exit(1);                                                                                                      \
+    } while (0)
+
+/* The levels of this CPU, and, but for -DINSTALLED, two that only proofs build. */
+extern const struct kernels kernels_narrow, kernels_wide;
+
+static const struct kernels *const *all_levels(void) { /* NULL-terminated, best first */
+    static const struct kernels *found[10];
+    int n = 0;
+    for (const struct kernels *const *level = cpu_levels(); *level; level++) found[n++] = *level;
+#if defined(__x86_64__) && !defined(INSTALLED)
+    if (n) found[n++] = &kernels_narrow, found[n++] = &kernels_wide;
+#endif
+    found[n] = NULL;
+    return found;
+}
 
 enum { CHUNK = 1 << 16, CHUNKS = 1 << 16 }; /* floats per chunk, chunks */
 

@@ -3,7 +3,7 @@
     python tests/proofs/verify_files.py [--share N]
 
 One file at a time of a small run, a model, tokenizers, a course and its results is cut, mutated (see
-fuzz_loaders.py), nested, filled with huge numbers, or replaced by a pipe, a device, a folder or a link to
+mutations.py), nested, filled with huge numbers, or replaced by a pipe, a device, a folder or a link to
 itself. Each command runs in a forked process with limits of memory and time. A finding is a traceback, a
 reached limit, a message of several lines, or a certainly wrong file that is accepted. --share N: every Nth.
 """
@@ -23,7 +23,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from fuzz_loaders import mutate
+from mutations import mutate
 from tiny_run import TOP, make_files
 
 from tinyllm import files

@@ -3,9 +3,8 @@
     python tests/proofs/verify_threads.py [--quick]
 
 Forks while other threads compute (the child's results and the parent's must be right), calls from several
-Python threads, a pool resized between calls and during them, nested loops and the pool of memory (in C, by
-csrc_services.c), and interpreters that end while workers live. Whatever takes too long is a hang. Exits with
-1 on any.
+Python threads, a pool resized between calls and during them, and interpreters that end while workers live.
+Whatever takes too long is a hang. Exits with 1 on any.
 """
 
 import argparse
@@ -16,7 +15,6 @@ import threading
 import warnings
 
 from busy import EXITS, in_child, leave, work
-from native import run_installed
 
 from tinyllm.ops.registry import _compiled
 
@@ -79,17 +77,6 @@ def interpreters(rounds):
     return wrong
 
 
-def services(rounds):
-    """Run csrc_services.c on the installed library; return how often it failed."""
-    wrong = 0
-    for _ in range(rounds):
-        code, text = run_installed("csrc_services.c", timeout=200)
-        if code:
-            print(text)
-            wrong += 1
-    return wrong
-
-
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a tenth of the rounds")
@@ -108,11 +95,9 @@ def main(argv=None):
             wrong = trial(expected, rounds)
             failures += wrong
             print(f"{threads} threads: {rounds} {name}, {wrong} wrong or hung", flush=True)
-    for name, trial, rounds in (("nested loops, resizing and forks in C", services, scale),
-                                (f"interpreters ended in each of {len(EXITS)} ways", interpreters, scale)):
-        wrong = trial(rounds)
-        failures += wrong
-        print(f"{rounds} x {name}, {wrong} wrong or hung", flush=True)
+    wrong = interpreters(scale)
+    failures += wrong
+    print(f"{scale} x interpreters ended in each of {len(EXITS)} ways, {wrong} wrong or hung", flush=True)
     faulthandler.cancel_dump_traceback_later()
     print(f"=> forks, calls at once, resizing, exits: {failures or 'zero'} wrong results or hangs")
     return 1 if failures else 0

@@ -1,14 +1,14 @@
 """The kernels' threads: the same bits for any number of them, after forks, and called from many at once.
 
-Forks while others compute, nested loops and resizing are shown in C, under sanitizers (csrc_services.c), and
-at length by verify_threads.py.
+At length by verify_threads.py; without data races by verify_sanitizers.py.
 """
 
 import concurrent.futures
+import ctypes
 import multiprocessing
 
 import pytest
-from busy import EXITS, in_child, leave, work
+from busy import EXITS, in_child, leave, services, work
 
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import _compiled
@@ -33,6 +33,40 @@ def test_results_do_not_depend_on_the_number_of_threads(threads):
         assert threads(n) == n == threads()
         results.add(work())
     assert len(results) == 1
+
+
+BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+
+
+def pieces_of(n, grain, inside=lambda: None):
+    """Run a loop of parallel.c, and `inside` in each piece -> the pieces (begin, end) of it, in order."""
+    library, pieces = services(), []
+    library.parallel_for.argtypes = [BODY, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
+
+    def body(_, begin, end):
+        inside()
+        pieces.append((begin, end))
+
+    library.parallel_for(BODY(body), None, n, grain)
+    return sorted(pieces)
+
+
+def covers(pieces, n, grain):
+    """Return True if the pieces are [0, n) without gaps, and none but the last is shorter than the grain."""
+    edges = [0, *(end for _, end in pieces)]
+    joined = [begin for begin, _ in pieces] == edges[:-1] and edges[-1] == n
+    return joined and all(begin + grain <= end for begin, end in pieces[:-1]) and (0, 0) not in pieces
+
+
+@pytest.mark.parametrize("n_threads", (1, 2, 3, 8))
+def test_a_loop_runs_every_index_once_nested_ones_too(threads, n_threads):
+    threads(n_threads)
+    for n in (0, 1, 2, 3, 7, 100, 1001):
+        for grain in (1, 2, 3):
+            assert covers(pieces_of(n, grain), n, grain)
+    nested = []
+    assert covers(pieces_of(8, 1, lambda: nested.append(pieces_of(100, 1))), 8, 1)
+    assert nested and all(covers(pieces, 100, 1) for pieces in nested)
 
 
 @pytest.mark.parametrize("n", (0, -1, 257))

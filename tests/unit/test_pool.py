@@ -1,13 +1,12 @@
-"""The pool of blocks behind every compiled result: counted, and let go with the last view.
+"""The pool of blocks behind every compiled result: counted, and let go with the last view."""
 
-That blocks are aligned, used again, capped and evicted is shown in C, under sanitizers (csrc_services.c).
-"""
-
+import ctypes
 import gc
 import tracemalloc
 
 import numpy as np
 import pytest
+from busy import services
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -147,3 +146,55 @@ def test_blocks_never_overlap_and_the_account_is_right(steps):
     state = _compiled.memory()
     assert state["used"] == start
     assert state["peak"] >= state["used"] + state["idle"]
+
+
+@pytest.fixture
+def pool(memory):
+    """The functions of pool.c themselves."""
+    library = services()
+    library.pool_take.restype, library.pool_take.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    library.pool_give.argtypes, library.pool_cap.argtypes = [ctypes.c_void_p], [ctypes.c_size_t]
+    return library
+
+
+def test_a_block_is_aligned_costs_at_most_a_quarter_more_and_is_used_again(pool, memory):
+    start, size = memory()["used"], 0
+    while size < 70_000:
+        block = pool.pool_take(size)
+        assert block % 64 == 0
+        ctypes.memset(block, 1, size)
+        assert size <= memory()["used"] - start <= size + size // 4 + 256
+        pool.pool_give(block)
+        assert pool.pool_take(size) == block
+        pool.pool_give(block)
+        size += 1 + size // 3
+    assert memory()["used"] == start and memory()["idle"] > 0
+
+
+def test_the_cap_is_kept_by_letting_go_of_the_size_that_was_used_longest_ago(pool, memory):
+    pool.pool_cap(4096)
+    assert memory()["idle"] == 0
+    for block in [pool.pool_take(1000) for _ in range(8)]:
+        pool.pool_give(block)
+    assert 0 < memory()["idle"] <= 4096
+    large, misses = pool.pool_take(3000), memory()["misses"]  # as many bytes as all small ones together
+    pool.pool_give(large)
+    assert pool.pool_take(3000) == large and memory()["misses"] == misses
+    pool.pool_give(large)
+    pool.pool_give(pool.pool_take(10_000))  # beyond the cap: it pushes out nothing
+    assert pool.pool_take(3000) == large and memory()["idle"] <= 4096
+    pool.pool_give(large)
+    pool.pool_empty()
+    blocks = stale, recent, large = [pool.pool_take(size) for size in (1000, 500, 3000)]
+    assert stale
+    for block in blocks:
+        pool.pool_give(block)  # there is room for the large one and one of them
+    assert pool.pool_take(500) == recent
+    pool.pool_give(recent)
+
+
+def test_absurd_sizes_are_refused_and_nothing_can_be_given_back(pool, memory):
+    before = memory()["used"]
+    assert not pool.pool_take(2**64 - 1) and not pool.pool_take(2**46 + 1)
+    pool.pool_give(None)
+    assert memory()["used"] == before
