@@ -12,6 +12,7 @@ import tinyllm as tl
 from tinyllm.cli import main
 from tinyllm.decode.engine import Engine
 from tinyllm.decode.middle import middle_prompt
+from tinyllm.errors import UserError
 from tinyllm.eval import Gaps, Item, Task, answers, find_task, gaps, interval, likeliest
 from tinyllm.eval.ask import log_probs, prompts
 from tinyllm.eval.task import behind
@@ -192,3 +193,18 @@ def test_an_answer_that_the_tokenizer_cannot_write_is_named():
         likeliest(Opened(bert, BYTES), Capitals(), Capitals().items("test"))
     with pytest.raises(tl.UserError, match="has no items"):
         answers(model, Capitals(), [])
+
+
+def test_a_choice_that_does_not_fit_is_refused_not_cut():
+    class Long(Capitals):
+        def items(self, split):
+            return [replace(item, choices=(item.truth, "x" * 60)) for item in super().items(split)]
+
+    with pytest.raises(UserError, match=r"a choice of capitals does not fit .* the context is 32"):
+        likeliest(opened(context=32), Long(), Long().items("test"))
+
+
+def test_pictures_are_asked_about_without_shots():
+    task = find_task("world:picture_question")
+    with pytest.raises(UserError, match="a picture with each question: ask without shots"):
+        answers(opened(), task, islice(task.items("test"), 1), shots=1)

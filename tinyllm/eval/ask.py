@@ -77,6 +77,9 @@ def likeliest(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0,
         choices = (behind(f" {choice}", opened.frame) for choice in item.choices)
         begun = [*tokenizer.encode(prompt), *opened.model.end_ids]
         pairs += [(begun, _spelt(tokenizer, choice)) for choice in choices]
+    read, context = max if opened.model.is_encoder_decoder else sum, opened.model.config.context
+    if any(read(map(len, pair)) > context for pair in pairs):
+        raise UserError(f"a choice of {task.name} does not fit behind its question: the context is {context}")
     scores, found = iter(log_probs(opened.model, pairs)), []
     for item in items:
         chances = list(islice(scores, len(item.choices)))
@@ -102,6 +105,8 @@ def prompts(opened: Opened, task: Task, items: Sequence[Item], shots: int = 0, s
         if len(others) < shots:
             raise UserError(f"{task.name} has {len(others)} other items for training: ask with fewer shots")
         chosen = Random(seed, "shots", first + i).shuffle(others)[:shots]
+        if shots and item.picture is not None:
+            raise UserError(f"{task.name} shows a picture with each question: ask without shots")
         found.append(task.prompt(item, chosen, opened.frame))
         most = _fitting(opened, task, item, chosen[:most])
         if most < 0:
