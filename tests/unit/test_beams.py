@@ -121,3 +121,11 @@ def test_settings_that_cannot_work_are_named(changes, message):
     given = {"prompts": [[1]], "max_tokens": 4, "beams": 4, "tokenizer": tokenizer} | changes
     with pytest.raises(UserError, match=message):
         beam_search(lively("gpt", 0), **given)
+
+
+def test_a_prompt_and_a_stop_can_stand_alone():
+    model = lively("gpt", 0)
+    several = beam_search(model, [[3, 4, 5]], max_tokens=4, beams=2, stop=[END])
+    assert beam_search(model, [3, 4, 5], max_tokens=4, beams=2, stop=END) == several
+    with pytest.raises(UserError, match="'ab' is 2"):
+        beam_search(lively("gpt", 0), "a", max_tokens=2, stop="ab", tokenizer=tl.CharTokenizer("ab"))

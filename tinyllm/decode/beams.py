@@ -20,6 +20,7 @@ from tinyllm.decode.slots import Slots
 from tinyllm.errors import UserError
 from tinyllm.nn import KVCache, inference
 from tinyllm.padding import pad_right
+from tinyllm.tokenizer.text import is_one_prompt
 
 
 @dataclass
@@ -60,11 +61,12 @@ class Beams:
 
 
 def beam_search(model: Any, prompts: list, *, max_tokens: int, beams: int = 4, length_penalty: float = 1.0,
-                early_stopping: bool | str = False, stop: Sequence[int | str] = (),
+                early_stopping: bool | str = False, stop: int | str | Sequence[int | str] = (),
                 tokenizer: Any = None) -> list[list[tuple[list[int], float]]]:  # fmt: skip
     """Find the likeliest continuations of each prompt -> up to `beams` pairs (ids, score) each, best first.
 
-    prompts: lists of ids, or texts if there is a tokenizer; their lengths may differ.
+    prompts: lists of ids, or texts if there is a tokenizer; their lengths may differ. A single prompt is a
+        list of one.
     length_penalty: above 0 prefers long texts, 0 compares probabilities alone, below 0 prefers short texts.
     early_stopping: True, False or "never"; see the module's docstring.
     stop: ids, or strings of one token, that end a text. The end token of an encoder-decoder always ends it.
@@ -78,6 +80,8 @@ def beam_search(model: Any, prompts: list, *, max_tokens: int, beams: int = 4, l
         raise UserError(f'early_stopping must be True, False or "never", got {early_stopping!r}')
     if beams > model.config.vocab_size:
         raise UserError(f"{beams} beams need as many tokens, and there are {model.config.vocab_size}")
+    prompts = [prompts] if is_one_prompt(prompts) else prompts
+    stop = (stop,) if isinstance(stop, str | int) else stop
     stops = frozenset([*model.end_ids, *(_stop_token(each, tokenizer) for each in stop)])
     texts, given = begin(model, prompts, tokenizer)
     rooms = [model.config.context + 1 - len(ids) for ids in texts]
