@@ -192,3 +192,11 @@ def test_the_benchmark_trains_and_scores():
     after = {a: b for a, b, end in zip(words, words[1:], words[2:], strict=False) if end == "."}
     for place in scored:  # who comes after the one who comes after
         assert after[words[place - 1]] == words[place] and words[place + 1 : place + 2] in ([], ["."])
+
+
+@pytest.mark.parametrize("kind", ["bf16", "int8"])
+def test_a_cache_of_other_numbers_is_refused(kind):
+    model = build({"model_type": "gpt", "vocab_size": 9, "context": 12, "layers": 1, "heads": 2, "width": 8})
+    cache = model.new_cache(1, 8)
+    with pytest.raises(UserError, match="stores other numbers than the model's"):
+        generate(pack_cache(model, kind), [[1, 2, 3]], max_tokens=2, cache=cache)

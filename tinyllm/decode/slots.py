@@ -43,6 +43,9 @@ class Slots:
             has = f"{found} layers of {len(cache[0].lengths) if cache else 0} rows"
             needs = f"the model needs {needed} layers of 1 row"
             raise UserError(f"the cache has {has}, and {needs}: use model.new_cache()")
+        for own, given in zip(self.caches[0], cache, strict=True):
+            if own.codec != given.codec or own.keys.shape[2:] != given.keys.shape[2:]:
+                raise UserError("the cache stores other numbers than the model's: use model.new_cache()")
 
     def load(self, rows: Sequence[int], cache: list[KVCache]) -> None:
         """Copy a caller's cache, which has read something already, to rows of the first model's cache."""
