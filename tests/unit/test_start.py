@@ -56,3 +56,13 @@ def test_a_run_inherits_the_frame_of_its_start_unless_its_recipe_sets_one(tmp_pa
     assert resumed_training(run.folder).setup.frame == Frame(" ", ".")
     again, _ = begun(tmp_path / "again", tmp_path / "tuned", pairs, **sft | {"sft.end": "\n"})
     assert again.read().frame == Frame(" ", "\n")
+
+
+def test_a_base_that_trains_on_keeps_the_checkpoint_that_others_began_with(tmp_path, whole, text):
+    """Once `--resume` of a base pruned it, and its adapter could never be opened again."""
+    shutil.copytree(whole, tmp_path / "base")
+    run, setup = begun(tmp_path / "run", tmp_path / "base", text, **{"lora.rank": 2})
+    list(setup.train(run))
+    list(resumed_training(tmp_path / "base", train__steps=24, train__eval_every=24))
+    assert tl.Run(tmp_path / "base").last_checkpoint().name == "step-00000024"
+    assert setup.reference() and tl.open_model(tmp_path / "run")

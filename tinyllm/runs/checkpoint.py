@@ -28,6 +28,7 @@ from tinyllm.models.weights import hash_file, read_header
 
 ADVICE = "delete that checkpoint's folder to fall back on an earlier one, or train again with --overwrite"
 
+PINNED = "pinned"  # the name of an empty file, see `pin`
 STEP = re.compile(r"step-(\d{8,})")  # the name of a checkpoint's folder
 
 
@@ -87,13 +88,21 @@ def list_checkpoints(folder: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
+def pin(path: Path) -> None:
+    """Keep a checkpoint for ever, because another run began with it; do nothing to any other folder."""
+    if os.path.lexists(path / "state.json"):
+        with suppress(OSError):  # a folder of somebody else, who may also prune it
+            (path / PINNED).touch()
+
+
 def prune_checkpoints(folder: Path, keep: set[int | None]) -> None:
     """Delete all checkpoints whose step is not in `keep`, and unfinished ones that killed processes left.
 
-    A folder is renamed first, so that a crash leaves no incomplete checkpoint that looks complete.
+    Pinned ones stay. A folder is renamed first, so that a crash leaves no incomplete checkpoint that looks
+    complete.
     """
     for step, path in list_checkpoints(folder).items():
-        if step not in keep:
+        if step not in keep and not os.path.lexists(path / PINNED):
             with suppress(OSError):
                 path.rename(path.with_name(f".{path.name}.old.tmp"))
     for leftover in Path(folder).glob(".step-*.tmp"):

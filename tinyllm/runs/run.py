@@ -123,6 +123,8 @@ class Run:
         with self.rewritten():
             save_tokenizer(tokenizer, self.tokenizer)
             self.write(record)
+        if record.start:
+            checkpoint.pin(Path(record.start.folder))
 
     @contextmanager
     def rewritten(self) -> Iterator[None]:
