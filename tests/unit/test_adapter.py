@@ -208,3 +208,24 @@ def test_an_adapter_opens_over_its_own_base_only(tmp_path):
     with pytest.raises(UserError, match="there are no weights at"):
         model.save_pretrained(tmp_path / "third")
     assert not (tmp_path / "third").exists()
+
+
+def test_weights_that_were_trained_have_no_folder_for_an_adapter(tmp_path):
+    made("gpt2").save_pretrained(tmp_path / "base")
+    model = from_pretrained(tmp_path / "base")
+    tl.fit(model, np.arange(50) % model.config.vocab_size, steps=1, batch=1, context=4)
+    nn.adapt(model, 2)
+    with pytest.raises(UserError, match="no folder has the weights under these adapters"):
+        model.save_pretrained(tmp_path / "adapter")
+
+
+def test_an_adapter_without_a_tokenizer_takes_that_of_its_base_with_fewer_bits_too(tmp_path):
+    saved("gpt2", tmp_path)
+    tl.save_tokenizer(tl.CharTokenizer("ab"), tmp_path / "base" / "tokenizer.json")
+    assert tl.open_model(tmp_path / "adapter", bits=8).tokenizer.vocab_size == 2
+
+
+def test_a_model_without_linear_layers_cannot_be_adapted():
+    model = nn.quantize(made("gpt2"), 8)
+    with pytest.raises(UserError, match="no linear layer to adapt: quantised ones are none"):
+        nn.adapt(model)

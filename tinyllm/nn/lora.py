@@ -57,10 +57,12 @@ def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str | Sequen
         raise UserError("this model has adapters already: nn.merge(model) before it gets others")
     linears = [name for name in model.of_kind(Linear) if f"{name}.weight" not in new]
     chosen = {name for name in linears if not where or any(_ends(name, end) for end in where)}
+    if not linears:
+        raise UserError("this model has no linear layer to adapt: quantised ones are none")
     wrong = [end for end in where if not any(_ends(name, end) for name in linears)]
-    if wrong or not linears:
-        known = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in linears)) or "none"
-        raise UserError(f"no linear layer has a name that ends in {(*wrong, '')[0]!r}; there are {known}")
+    if wrong:
+        known = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in linears))
+        raise UserError(f"no linear layer has a name that ends in {wrong[0]!r}; there are {known}")
 
     def adapter(name, layer):
         random = None if seed is None else Random(seed, "lora", name)

@@ -13,6 +13,7 @@ from tinyllm.config import check
 from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained
 from tinyllm.models.adapter import FILE as ADAPTER
+from tinyllm.models.adapter import read_settings
 from tinyllm.models.registry import locate
 from tinyllm.models.weights import hash_weights
 from tinyllm.nn import merge
@@ -60,7 +61,7 @@ def open_folder(folder: Path, bits: int | None = None) -> tuple[Any, Tokenizer]:
     """
     model, file = from_pretrained(folder, bits), folder / "tokenizer.json"
     if not os.path.lexists(file) and os.path.lexists(folder / ADAPTER):
-        file = locate(model.origin.folder) / file.name
+        file = locate(read_settings(folder)[0]["base_model_name_or_path"]) / file.name
     tokenizer = load_tokenizer(file)
     if (size := model.config.vocab_size) < tokenizer.vocab_size:  # a larger size is padding, never learnt
         raise UserError(f"the model in {folder} has {size} tokens, its tokenizer {tokenizer.vocab_size}")

@@ -20,6 +20,7 @@ import numpy as np
 from tinyllm.config import check, setting
 from tinyllm.data import Batch
 from tinyllm.errors import UserError
+from tinyllm.nn.lora import adapters
 from tinyllm.train import events
 from tinyllm.train.events import STEP_FIELDS
 from tinyllm.train.group import ALONE, Group
@@ -111,6 +112,8 @@ class Loop:
 
     def __iter__(self) -> Iterator[Any]:
         progress = self.progress
+        if not adapters(self.model):  # from now on no folder has these weights: see `Pretrained.origin`
+            vars(self.model).pop("origin", None)
         self.began = time.perf_counter() - progress.seconds
         yield events.Started(progress.step, self.steps)
         if progress.step == 0:
