@@ -192,7 +192,7 @@ def test_margins_that_stay_open_are_noticed(monkeypatch):
     """As behind a filter of the student's by which mprotect does nothing and says that it did."""
     libc = ctypes.CDLL(None)
     monkeypatch.setattr(libc, "mprotect", lambda *args: 0)
-    with pytest.raises(OSError, match="open"):
+    with pytest.raises(OSError, match="mprotect did not protect"):
         guard_pages.Operand(libc)
 
 
