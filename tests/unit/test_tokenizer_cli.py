@@ -65,17 +65,6 @@ def test_a_folder_where_one_may_not_write_is_noticed_at_once(trained, tmp_path, 
         run("train", trained, "--vocab", 300, "--out", tmp_path / "new")
 
 
-def test_a_report_has_a_line_for_a_text_without_tokens(tmp_path, capsys):
-    pytest.importorskip("tokenizers")
-    words = {"type": "WordPiece", "unk_token": "?", "continuing_subword_prefix": "##"}
-    words |= {"max_input_chars_per_word": 9, "vocab": {"?": 0}}
-    cut = {"type": "WhitespaceSplit"}
-    (tmp_path / "t").write_text(json.dumps({"version": "1.0", "model": words, "pre_tokenizer": cut}))
-    (tmp_path / "blank").write_text(" \n ")
-    run("report", tmp_path / "t", "--on", tmp_path / "blank")
-    assert capsys.readouterr().out.splitlines()[1].split()[2:] == ["3", "0", "-", "0.0%", "-"]
-
-
 def test_encode_from_everywhere(trained, tmp_path, stdin, capsys):
     expected = load_tokenizer(trained).encode("the cat ")
     (tmp_path / "f").write_text("the cat ")
