@@ -240,7 +240,9 @@ def test_an_interrupt_between_any_two_lines_loses_no_token(seed):
         finally:
             sys.settrace(None)
     assert interrupts > 5
-    assert ([s.ids for s in sequences], [s.logprobs for s in sequences]) == truth
+    assert [s.ids for s in sequences] == truth[0]
+    got, want = ([x for row in rows for x in row] for rows in ([s.logprobs for s in sequences], truth[1]))
+    np.testing.assert_allclose(np.float64(got), np.float64(want), 0 if "compiled" in BACKENDS else 1e-4)
 
 
 def test_a_sequence_can_be_cancelled():
