@@ -66,3 +66,11 @@ def test_a_base_that_trains_on_keeps_the_checkpoint_that_others_began_with(tmp_p
     list(resumed_training(tmp_path / "base", train__steps=24, train__eval_every=24))
     assert tl.Run(tmp_path / "base").last_checkpoint().name == "step-00000024"
     assert setup.reference() and tl.open_model(tmp_path / "run")
+
+
+def test_the_hash_of_a_model_is_not_that_of_an_adapter_beside_it(tmp_path):
+    for name, number in (("model", 1), ("adapter_model", 2)):
+        save_weights({"w": np.full(3, number, np.float32)}, tmp_path / f"{name}.safetensors")
+    before = hash_weights(tmp_path)
+    save_weights({"w": np.full(3, 5, np.float32)}, tmp_path / "model.safetensors")
+    assert hash_weights(tmp_path) != before

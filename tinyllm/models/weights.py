@@ -171,8 +171,8 @@ def hash_weights(folder: Path) -> str:
     If they are in several files, it is the SHA-256 of the list of the files' digests. Raises UserError when
     there are none, or a file is broken.
     """
-    single = folder / "adapter_model.safetensors"
-    single = single if os.path.lexists(single) else folder / "model.safetensors"
+    kind = "adapter_model" if os.path.lexists(folder / "adapter_config.json") else "model"
+    single = folder / f"{kind}.safetensors"
     parts = sorted(folder.glob("*.safetensors"))
     if os.path.lexists(single) or not parts:
         return hash_file(single)
