@@ -42,7 +42,7 @@ SETTINGS = {  # the kind's dials, and how many steps pretraining has
 FINE_TUNING = 300  # steps
 LOUD = {  # ends of names -> by how much first weights are larger than init_std says
     "tokens.weight": 4, "v_proj.weight": 3, "o_proj.weight": 3, "q_proj.weight": 2, "k_proj.weight": 2,
-}  # fmt: skip
+}
 BATCH, ASKED, RATE = 64, 1000, 2e-3
 GAP = 2  # the place of the deed, behind [CLS] Mia
 SPECIAL = ("[PAD]", "[CLS]", "[SEP]", "[MASK]")

@@ -50,12 +50,12 @@ def timed(step, clock):
 def compare(families, preset, rounds, clock, work, batch, vocab_size=512):
     """Return the median seconds of both families, the median ratio of their times, and of their FLOPs."""
     models = [build({"model_type": name, "vocab_size": vocab_size} | family(name).PRESETS[preset]).train()
-              for name in families]  # fmt: skip
+              for name in families]
     first, second = (work(model, batch) for model in models)
     first(), second()
     pairs = [(timed(first, clock), timed(second, clock)) for _ in range(rounds)]
     few, many = (sum(sum(m.flops(batch, model.config.context).values()) for _, m in model.named_modules())
-                 for model in models)  # fmt: skip
+                 for model in models)
     ratio = statistics.median(b / a for a, b in pairs)
     return *(statistics.median(side) for side in zip(*pairs, strict=True)), ratio, many / few
 

@@ -80,7 +80,7 @@ class LlamaCpp:
             self.llama = llama_cpp.Llama(
                 path, n_ctx=model.config.context, n_threads=threads, n_threads_batch=threads, verbose=False,
                 use_mmap=False, n_batch=512,
-            )  # fmt: skip
+            )
         self.get_logits, self.V = llama_cpp.llama_get_logits_ith, model.config.vocab_size
 
     def prefill(self, prompt):

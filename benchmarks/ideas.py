@@ -93,7 +93,7 @@ def batch_ramp(trial):
 
 
 IDEAS = {"recipe": lambda trial: None, "cautious-decay": cautious_decay,
-         "zero-init": zero_init, "relu2": relu2, "batch-ramp": batch_ramp}  # fmt: skip
+         "zero-init": zero_init, "relu2": relu2, "batch-ramp": batch_ramp}
 
 
 def main():
@@ -109,7 +109,7 @@ def main():
     settings = {
         "data": args.data, "train.steps": args.steps, "seed": args.seed, "train.batch": 8,
         "model.context": 128, "train.eval_windows": 240,
-    } | parse_assignments(args.set)  # fmt: skip
+    } | parse_assignments(args.set)
     settings |= {"tokenizer": args.tokenizer} if args.tokenizer else {}
     for names in args.ideas:
         trial = Trial(settings)

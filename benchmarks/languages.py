@@ -18,7 +18,7 @@ from tinyllm.bench.timing import Contender, race, ratio
 from tinyllm.tokenizer import BPETokenizer
 
 LANGUAGES = ["ar", "bn", "cs", "de", "el", "es", "fa", "fi", "fr", "he", "hi", "hu", "it", "ja", "ko", "pl",
-             "pt_BR", "ru", "ta", "te", "th", "tr", "uk", "vi", "zh_CN"]  # fmt: skip
+             "pt_BR", "ru", "ta", "te", "th", "tr", "uk", "vi", "zh_CN"]
 PATTERN_NAMES = ("gpt2", "gpt4", "o200k")
 
 

@@ -29,7 +29,7 @@ def train(seed, rate, args):
         "pretrain.middle": rate, "pretrain.lines": 0.9, "pretrain.documents": True,
         "train.steps": args.steps, "train.batch": 32, "train.eval_every": args.steps,
         "train.sample_every": 10**6,
-    }  # fmt: skip
+    }
     setup = tl.prepare(tl.make_config(settings | dict(pair.split("=") for pair in args.set)))
     losses = [event.val_loss_per_char for event in setup.train() if hasattr(event, "val_loss")]
     return tl.Opened(setup.model.eval(), setup.tokenizer), losses[-1]

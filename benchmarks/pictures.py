@@ -30,7 +30,7 @@ def corpus(n):
 def measure(seed, steps, batch, lr, n):
     """Train a Fuyu nano, then ask -> {figure: share of right answers, or seconds}."""
     settings = {"recipe": "sft", "model.type": "fuyu", "tokenizer": "bpe:400", "train.lr": lr, "seed": seed,
-                "train.steps": steps, "train.batch": batch, "train.eval_every": steps}  # fmt: skip
+                "train.steps": steps, "train.batch": batch, "train.eval_every": steps}
     data = corpus(n)
     captions = tl.prepare(tl.make_config(settings), corpus=load_corpus(f"world:caption,n={n}"))  # for tokens
     setup = tl.prepare(captions.config, corpus=data, tokenizer=captions.tokenizer)

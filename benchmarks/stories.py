@@ -58,7 +58,7 @@ def written(model, tokenizer, before, sampling, most=400):
     """
     prompts = [tokenizer.encode(text + SEPARATOR)[-END:] for text in before]
     found = tl.generate(model, prompts, max_tokens=most, sampling=sampling, seed=1, stop=[SEPARATOR],
-                        tokenizer=tokenizer, overflow="slide")  # fmt: skip
+                        tokenizer=tokenizer, overflow="slide")
     return [tokenizer.decode(tokens).partition(SEPARATOR)[0] for tokens in found]
 
 

@@ -45,7 +45,7 @@ def main():
             times = race({"few": contender(model, args.tokens), "one": contender(model, 1)}, args.seconds)
             one = 1e3 * median(times["one"])
             print(f"{family}, {bits} bits a weight: one token {one:.1f} ms, {args.tokens} tokens "
-                  f"{ratio(times, 'few', 'one'):.2f} times as long", flush=True)  # fmt: skip
+                  f"{ratio(times, 'few', 'one'):.2f} times as long", flush=True)
 
 
 if __name__ == "__main__":

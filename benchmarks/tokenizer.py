@@ -44,7 +44,7 @@ QUICK = Scale(1_000_000, 1024, 100_000)
 
 
 def measure_tokenizer(name: str, scale: Scale, seconds: float, least: int = 3,
-                      peers: bool = False) -> Iterator[dict]:  # fmt: skip
+                      peers: bool = False) -> Iterator[dict]:
     """Measure tokenizers on the corpus or file `name`, yielding a record for each task and engine.
 
     Tasks: train, encode (with one thread, and with all), decode and split; `twice`, the time of 2n bytes

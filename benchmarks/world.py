@@ -29,7 +29,7 @@ CHARACTERS = r"[\s\S]"
 SPACED = r" ?[A-Za-z']+|[^A-Za-z']"  # a word with the blank before it
 STUDENT_T = {  # seeds -> half a 95 % interval in standard errors
     2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262,
-}  # fmt: skip
+}
 PROSE = "stories", "encyclopaedia", "letters", "dialogues"
 
 
@@ -113,7 +113,7 @@ class Rows:
         heads, width = self.heads, self.width
         config = tl.LlamaConfig(vocab_size, context=context, layers=self.layers, heads=heads, kv_heads=heads,
                                 width=width, hidden=round(width / 6) * 16, init_std=width**-0.5,
-                                embed_std=self.embed_std)  # fmt: skip
+                                embed_std=self.embed_std)
         return tl.Llama(config, seed=seed)
 
     def _figures(self, model, asked, pieces, seed):
@@ -283,7 +283,7 @@ EXPERIMENTS = {
     "stories-parse-shallow": Written((SHORT,), 1500, layers=1, lr=6e-3, **FLAT),
     **{kind: prose(kind) for kind in PROSE},
     "speed": speed,
-}  # fmt: skip
+}
 
 
 def main(argv=None):

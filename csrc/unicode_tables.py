@@ -13,7 +13,7 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[1] / "tinyllm/ops/unicode-16.0.txt"
 # The bits of csrc/bpe/pieces.c, and the letters of the file. Every character is in exactly one class.
 CLASSES = {"UPPER": "U", "LOWER": "L", "CASELESS": "C", "MARK": "M", "NUMBER": "N", "SPACE": "S",
-           "NEWLINE": "R", "OTHER": "OX"}  # fmt: skip
+           "NEWLINE": "R", "OTHER": "OX"}
 CHARACTERS, BLOCK = 0x110000, 128
 
 
@@ -46,7 +46,7 @@ def header():
         array("uint8_t unicode_byte[256] /* of ASCII, else 0 */", [*table[:128], *bytes(128)]),
         array(f"uint{8 if len(blocks) <= 256 else 16}_t unicode_block[{len(places)}]", places),
         array(f"uint8_t unicode_class[{BLOCK * len(blocks)}]", b"".join(blocks)),
-    ])  # fmt: skip
+    ])
 
 
 def write(path):

@@ -20,7 +20,7 @@ from tinyllm.tokenizer import load_tokenizer
 MODULES = [
     "os", "shutil", "glob", "pathlib", "random", "math", "statistics", "string", "textwrap", "re", "json",
     "csv", "calendar", "itertools", "functools", "heapq", "bisect", "copy", "urllib.parse", "subprocess",
-]  # fmt: skip
+]
 
 
 def main():

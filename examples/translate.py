@@ -26,7 +26,7 @@ def main():
     settings = {
         "recipe": "sft", "model.type": "t5", "data": args.data, "train.lr": 2e-3, "train.steps": args.steps,
         "train.batch": 32, "seed": args.seed,
-    }  # fmt: skip
+    }
     setup = tl.prepare(tl.make_config(settings))
     print(f"it reads and writes {setup.facts.train_tokens:,} tokens, such as\n{setup.corpus.text()[:100]}")
     for event in setup.train():

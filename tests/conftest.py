@@ -17,12 +17,12 @@ threads(1)  # unless a test asks for more: a second one spins for a millisecond 
 
 EXAMPLES = int(os.environ.get("TINYLLM_EXAMPLES", 15))  # of every property; CI and `make verify` try more
 settings.register_profile("tinyllm", max_examples=EXAMPLES, derandomize=True, deadline=None,
-                          suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
+                          suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tinyllm")
 
 
 LONG = ("test_checker", "test_diagnose", "test_cli_train", "test_sanitizers", "test_bench", "test_lessons",
-        "test_kernels", "test_bad_files")  # fmt: skip
+        "test_kernels", "test_bad_files")
 
 
 def pytest_collection_modifyitems(items):

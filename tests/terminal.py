@@ -29,7 +29,7 @@ def at_terminal(command, keys=(), cwd=None, env=None, seconds=60, rows=24, colum
     process = subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=given | (env or {}),
         start_new_session=True, preexec_fn=_sit_down,
-    )  # fmt: skip
+    )
     os.close(theirs)
     shown, at, end, keys, again, pause = "", 0, time.monotonic() + seconds, list(keys), b"", 1
     try:

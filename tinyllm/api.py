@@ -41,4 +41,4 @@ __all__ = [
     "load_corpus", "load_tokenizer", "load_tokens", "load_weights", "lr_schedule", "make_config", "memory",
     "muon_groups", "no_grad", "open_model", "override", "prepare", "quantize", "save_tokenizer",
     "save_weights", "stream", "threads", "token_array", "token_file", "use",
-]  # fmt: skip
+]

@@ -75,7 +75,7 @@ def allowed(field: dataclasses.Field, value: Any) -> bool:
         ("min" in rule and value < rule["min"]) or ("above" in rule and value <= rule["above"])
         or ("max" in rule and value > rule["max"]) or ("below" in rule and value >= rule["below"])
         or ("choices" in rule and value not in rule["choices"])
-    )  # fmt: skip
+    )
 
 
 def _is(value, kind):
@@ -115,7 +115,7 @@ def conform(value: Any, kind: Any, at: str = "") -> None:
             conform(value[name], kind.get(name, kind.get(str)), f"{at}.{name}")
     else:
         field = kind if isinstance(kind, dataclasses.Field) else bounded(
-            type(kind) if isinstance(kind, list | dict) else kind)  # fmt: skip
+            type(kind) if isinstance(kind, list | dict) else kind)
         if not allowed(field, value):
             fits = type(value) in kinds(field) or (type(value) is int and float in kinds(field))
             found = repr(value) if fits else WORDS[type(value)]

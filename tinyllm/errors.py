@@ -82,7 +82,7 @@ PYTORCH = {  # name: what to write instead, for Tensor, Module, Tokenizer, tl, t
     "tokenize": "decode_bytes([i]) for each id", "get_vocab": "decode_bytes([i]) for i in range(vocab_size)",
     "eos_token_id": "special_tokens", "pad_token_id": "special_tokens", "eos_token": "special_tokens",
     "generate": "tl.generate(model, prompts, max_tokens=50)", "stream": "tl.stream(model, prompts, ...)",
-}  # fmt: skip
+}
 
 
 def missing(owner: Any, name: str) -> NoReturn:

@@ -199,7 +199,7 @@ def parse_json(data: bytes | str, halves: bool = False) -> Any:
         raise UserError(f"holds more than {MOST:,} values")
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_repetition, parse_float=_number,
-                           parse_constant=_number, parse_int=_whole)  # fmt: skip
+                           parse_constant=_number, parse_int=_whole)
         if not halves and HALF.search(raw):  # may be a false alarm: an escaped backslash before a u
             json.dumps(value, ensure_ascii=False).encode("utf-8")
         return value

@@ -294,7 +294,7 @@ def rope(x: Tensor, cos: Tensor | np.ndarray, sin: Tensor | np.ndarray) -> Tenso
 
 def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths: np.ndarray | None = None,
               bias: Any = None, window: int | None = None, starts: np.ndarray | None = None,
-              ends: np.ndarray | None = None) -> Tensor:  # fmt: skip
+              ends: np.ndarray | None = None) -> Tensor:
     """Average values with weights softmax(q k^T / sqrt(D)): q (B, S, H, D), k, v (B, T, K, D) -> q's shape.
 
     causal, lengths: see `ops.attention`. bias: broadcasts to (H, S, T) and is added to the scores. window:
@@ -309,7 +309,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths: np.
 
 
 def attention_ranges(q: Tensor, k: Tensor, v: Tensor, starts: np.ndarray, ends: np.ndarray,
-                     bias: Tensor | None = None) -> Tensor:  # fmt: skip
+                     bias: Tensor | None = None) -> Tensor:
     """Compute attention; a query sees keys t with starts <= t < ends, both (B, S). bias: added to scores."""
     return apply(ops.attention_ranges, q, k, v, starts, ends, bias)
 

@@ -90,7 +90,7 @@ def gradients(y: Any, dy: np.ndarray, steps: dict[Node, list] | None = None) -> 
         dys = [grads.pop((node, i), None) for i in range(len(node.outputs))]
         if any(d is not None for d in dys):
             dys = [np.zeros(shape, dtype) if d is None else d.astype(dtype, copy=False)
-                   for d, (shape, dtype, _) in zip(dys, node.outputs, strict=True)]  # fmt: skip
+                   for d, (shape, dtype, _) in zip(dys, node.outputs, strict=True)]
             for source, dx in zip(node.sources, node.backward(*dys), strict=True):
                 if source and dx is not None:
                     grads[source] = plus(grads[source], dx) if source in grads else dx

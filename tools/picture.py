@@ -39,7 +39,7 @@ def main(run: str) -> int:
             [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
              f"--window-size={2 * WIDTH + 3 * GAP},{HEIGHT + 2 * GAP}",
              f"--force-device-scale-factor={SCALE}", f"--screenshot={drawn}",
-             page.as_uri()], check=True, stderr=subprocess.DEVNULL)  # fmt: skip
+             page.as_uri()], check=True, stderr=subprocess.DEVNULL)
         command = ["pngquant", "--force", "--strip", "--speed", "1", "--output", PICTURE, "160", drawn]
         subprocess.run(command, check=True)
     print(f"{PICTURE}: {PICTURE.stat().st_size:,} bytes")

@@ -47,7 +47,7 @@ def lines() -> dict[str, int]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
     paths = [ROOT / name for name in listed.stdout.split("\0") if name]
     return {p.relative_to(ROOT).as_posix(): p.read_bytes().count(b"\n")
-            for p in paths if (p.suffix in CODE or p.name in NAMES) and p.is_file()}  # fmt: skip
+            for p in paths if (p.suffix in CODE or p.name in NAMES) and p.is_file()}
 
 
 def by_part(counts: dict[str, int]) -> dict[str, int]:

@@ -19,7 +19,7 @@ CHOSEN = {  # kind -> number of the document that the page shows
     "dialogues": 8, "encyclopaedia": 0, "stories": 5, "recipe": 1, "sentiment": 0, "word_sense": 1,
     "word_problem": 0, "calculator": 2, "entailment": 6, "picture_question": 7, "reading": 4, "retrieval": 6,
     "translation": 0,
-}  # fmt: skip
+}
 SHOWN = {"stories": {"length": "short"}}  # dials of which the page shows a sample besides
 
 
@@ -43,7 +43,7 @@ def page() -> str:
     for group, names in sorted(groups.items(), key=lambda item: (item[0] == "suite", item[0])):
         samples = {name: sample(name) for name in names}
         rows = [f"| `{name}` | {describe(name)} | {text.replace('|', chr(92) + '|')} |"
-                for name, text in samples.items() if "\n" not in text]  # fmt: skip
+                for name, text in samples.items() if "\n" not in text]
         parts.append(f"## {group.capitalize()}\n")
         if rows:
             parts.append("| kind | what | sample |\n|---|---|---|\n" + "\n".join(rows) + "\n")
@@ -53,7 +53,7 @@ def page() -> str:
             for dial, value in SHOWN.get(name, {}).items():
                 told = KINDS[name].Dials.__dataclass_fields__[dial].metadata["help"]
                 parts.append(f"`{name}` with `{dial}={value}` ({told}):\n\n```\n"
-                             f"{sample(name, **{dial: value})}\n```\n")  # fmt: skip
+                             f"{sample(name, **{dial: value})}\n```\n")
     return "\n".join(parts)
 
 

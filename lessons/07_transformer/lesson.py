@@ -99,7 +99,7 @@ norm = [np.ones(C, np.float32), np.zeros(C, np.float32)]
 x = rng.normal((1, T, C)).astype(np.float32)
 weights = (
     layer(C, 3 * C), layer(C, C), norm, layer(C, 4 * C), layer(4 * C, C)
-)  # fmt: skip
+)
 y = ops.transformer_block(x, heads, norm, *weights)
 print(x.shape, "->", y.shape)
 

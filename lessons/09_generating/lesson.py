@@ -41,7 +41,7 @@ tokens = tokenizer.encode_to_numpy(text.encode())
 V, C, steps, lr = tokenizer.vocab_size, 96, 500, 7e-3
 config = tl.GPTConfig(
     V, context=128, layers=2, heads=3, width=C, init_std=C**-0.5
-)  # fmt: skip
+)
 model = tl.GPT(config)
 optimizer = tl.AdamW(model.parameters(), lr=lr)
 for step in range(steps):

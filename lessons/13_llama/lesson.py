@@ -180,7 +180,7 @@ class Block(nn.Module):
         self.norm_1, self.norm_2 = c.norm(C), c.norm(C)
         self.attn = nn.GroupedAttention(C, c.heads, kv, None, bias, bias)
         self.mlp = (nn.GatedMLP(C, 8 * C // 3 // 16 * 16, bias) if c.gated
-                    else nn.MLP(C, 4 * C, bias))  # fmt: skip
+                    else nn.MLP(C, 4 * C, bias))
 
     def forward(self, x, angles):
         x = x + self.attn(self.norm_1(x), angles)
@@ -241,7 +241,7 @@ def train(config, steps, seed=0):
     losses = tl.fit(
         model, lambda step: get_batch(known, seed, step, 16, 32), steps,
         optimizer=optimizer, warmup=20, progress=progress,
-    )  # fmt: skip
+    )
     with tl.no_grad():
         test = get_batch(held_out, 99, 0, batch=64, context=32)
         return model, losses, model.loss(*test).item()
@@ -261,7 +261,7 @@ for name, change in CHANGES.items():
         took = (time.process_time() - start) / SEEDS / STEPS
         size = sum(p.data.size for p in model.parameters())
         print(f"{name:<17} {size:>7,} parameters  loss {np.mean(ends):.3f}"
-              f"  {1000 * took:.0f} ms a step")  # fmt: skip
+              f"  {1000 * took:.0f} ms a step")
 print(compare(guess, round(end, 3)))
 
 # %% [markdown]
@@ -350,7 +350,7 @@ figures = [
     curves("The first and the last", "loss by step", curve_of),
     curves("Longer than trained", "loss by position",
            {name: found[name] for name in kinds if name != "linear"}),
-]  # fmt: skip
+]
 page = folder / "llama.html"
 write_page(page, "From GPT-2 to LLaMA", "Measured on this machine.", figures)
 

@@ -186,7 +186,7 @@ for kind in KINDS:
     with tl.no_grad():
         loss = model.loss(*test).item()
     print(f"{kind:<13} {size:>7,} parameters  loss {loss:.3f}"
-          f"  {1000 * took / STEPS:.0f} ms a step")  # fmt: skip
+          f"  {1000 * took / STEPS:.0f} ms a step")
 
 # %% [markdown]
 # And how are the experts used? The share of all choices that went to each of
@@ -195,7 +195,7 @@ for kind in KINDS:
 # %%
 for kind in list(KINDS)[1:]:
     layer = next(part for _, part in models[kind].named_modules()
-                 if isinstance(part, Experts))  # fmt: skip
+                 if isinstance(part, Experts))
     share = layer.counts / layer.counts.sum()
     print(f"{kind:<13} {share}  emptiest {share.min():.2f}")
 
@@ -224,10 +224,10 @@ figures = [
     curves("Three trainings", "loss by step", losses_of),
     weights("Who wants which expert?", [repr(letter) for letter in text],
             np.pad(rows, ((0, 0), (0, len(text) - E)))),
-]  # fmt: skip
+]
 write_page(folder / "mixtures.html", "Mixtures of experts",
            "Each row is a letter, each of the first 8 columns an expert.",
-           figures)  # fmt: skip
+           figures)
 
 # %% [markdown]
 # Nobody told the experts what to be, and they seldom become what people would

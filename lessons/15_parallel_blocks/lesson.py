@@ -192,7 +192,7 @@ def train(config, steps, seed=0):
 
 STEPS, SEEDS = 120, 1
 KINDS = {"in turn": (False, 4), "side by side": (True, 4),
-         "and one kv head": (True, 1)}  # fmt: skip
+         "and one kv head": (True, 1)}
 guess = predict("In turn ends near 2.1. And side by side?")
 curve_of, ends = {}, {}
 for name, (parallel, kv_heads) in KINDS.items():

@@ -42,7 +42,7 @@ def claims(dials):
 
 
 told = [f"{text} {word}" for text, word in
-        claims("consequences=true,n=20000,seed=1")]  # fmt: skip
+        claims("consequences=true,n=20000,seed=1")]
 for sentence in told[:4]:
     print(sentence)
 
@@ -119,7 +119,7 @@ def hidden_batch(step):
 
 config = BertConfig(
     V, context=48, layers=2, heads=4, width=64, hidden=256, init_std=64**-0.5
-)  # fmt: skip
+)
 pretrained, fresh = Bert(config), Bert(config)
 print(f"{fresh.num_parameters():,} parameters")
 losses = tl.fit(pretrained, hidden_batch, 750, 3e-3, progress=progress,
@@ -173,7 +173,7 @@ def fine_tune(model):
     model = model.for_task("classify", ["no", "yes"])
     losses = tl.fit(model, few_batch, 150, 1e-3, progress=progress,
                     loss=text_class, warmup=10, beta2=0.98,
-                    weight_decay=0.05)  # fmt: skip
+                    weight_decay=0.05)
     with inference(model):
         right = text_class(model, classes(asked))[1]["accuracy"]
     return losses, round(100 * right, 1)
@@ -197,7 +197,7 @@ both = {"fresh weights": without, "pretrained": with_it}
 write_page(folder / "bert.html", "BERT", lead, [
     curves("Pretraining", "loss of hidden words by step", {"loss": losses}),
     curves("200 labels", "loss by step", both),
-])  # fmt: skip
+])
 
 # %% [markdown]
 # ## A vector for a sentence
@@ -271,16 +271,16 @@ def found(model):
     """Percent of unseen sentences that are nearest to their translation."""
     with inference(model):
         return round(100 * same_meaning(model, two_languages(unseen))[1]
-                     ["accuracy"])  # fmt: skip
+                     ["accuracy"])
 
 
 searcher = Bert(BertConfig(
     bilingual.vocab_size, context=32, layers=1, heads=4, width=64, hidden=128,
     init_std=64**-0.5, task="encode",
-))  # fmt: skip
+))
 print(f"before: {found(searcher)} % find their translation among 100")
 tl.fit(searcher, pair_batch, 150, 3e-3, loss=same_meaning, warmup=15,
-       progress=progress)  # fmt: skip
+       progress=progress)
 guess = predict("after 150 steps of 32 pairs? in percent")
 percent = found(searcher)
 print(compare(guess, percent))

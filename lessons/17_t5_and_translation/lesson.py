@@ -106,7 +106,7 @@ lines = {
     for causal, name in ((False, "encoder"), (True, "decoder"))
 }
 figures = [curves("Buckets of distances", "bucket by distance to an earlier "
-                  "key", lines, at=steps.tolist())]  # fmt: skip
+                  "key", lines, at=steps.tolist())]
 
 # %% [markdown]
 # ## A language to translate
@@ -139,14 +139,14 @@ def batch(step, size=32):
     rows = np.arange(step * size, (step + 1) * size) % len(pairs)
     return two_texts(
         [prompts[i] for i in rows], [answers[i] for i in rows], 32
-    )  # fmt: skip
+    )
 
 
 def new_model(seed=0):
     config = T5Config(
         V, layers=2, heads=4, width=64, head_width=16, hidden=128, context=32,
         mlp="gated-gelu", tied=False, scaled=False, start=start, end=end,
-    )  # fmt: skip
+    )
     return T5(config, seed)
 
 
@@ -174,7 +174,7 @@ def train(first_std, steps=350):
 def translate(model, texts, beams=1):
     """Write the likeliest answer that a search with some beams finds."""
     found = beam_search(model, [tokenizer.encode(text) for text in texts],
-                        max_tokens=20, beams=beams)  # fmt: skip
+                        max_tokens=20, beams=beams)
     return [tokenizer.decode(best[0][0][:-1]) for best in found]
 
 

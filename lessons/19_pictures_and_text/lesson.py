@@ -126,7 +126,7 @@ sizes = {"context": 64, "layers": 2, "heads": 4, "hidden": 384}
 model = tl.build({
     "model_type": "fuyu", "vocab_size": tokenizer.vocab_size, "picture": mark,
     "side": 16, "patch": side, "width": width, **sizes,
-})  # fmt: skip
+})
 start = [mark] * 16 + tokenizer.encode(prompt)
 print("... " + tokenizer.decode(start[14:]))
 
@@ -202,7 +202,7 @@ def describe(examples):
     found = tl.generate(
         model, [start] * len(examples), max_tokens=40, stop="\n",
         sampling=tl.Sampling(temperature=0), tokenizer=tokenizer, cache=cache,
-    )  # fmt: skip
+    )
     return [tokenizer.decode(ids).strip() for ids in found]
 
 
@@ -246,7 +246,7 @@ figures = [
     dots("The picture", picture, f"it says: {describe([chosen])[0]}", side),
     dots("What a covered patch costs", shade.astype(np.uint8),
          f"black is 0, white {rises.max():.1f} nats"),
-]  # fmt: skip
+]
 page = folder / "pictures.html"
 write_page(page, "Pictures and text", "Measured on this machine.", figures)
 

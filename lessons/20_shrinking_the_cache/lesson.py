@@ -81,7 +81,7 @@ def gigabytes(tokens):
         "8, window 4,096":
             ops.count_cache_bytes(min(tokens, 4096), 32, 8, 128, 16) / 1e9,
         "latent": tokens * 32 * (512 + 64) * 2 / 1e9,
-    }  # fmt: skip
+    }
 
 
 lengths = [512 * 2**i for i in range(9)]
@@ -125,7 +125,7 @@ print(compare(guess, round(expand / absorb)))
 
 # %%
 q, c, w = (rng.normal(size).astype(np.float32)
-           for size in ((3, 4, 8), (5, 12), (12, 4, 8)))  # fmt: skip
+           for size in ((3, 4, 8), (5, 12), (12, 4, 8)))
 short, scores = ops.latent_scores(q, c, w)
 keys = np.einsum("nl,lhd->nhd", c, w)
 direct = np.einsum("shd,nhd->shn", q, keys) / 8**0.5
@@ -161,7 +161,7 @@ KINDS = {
     "latent": {"model_type": "deepseek_v3", "latent": 24, "head_width": 8,
                "plain_width": 16, "value_width": 16, "dense_layers": 2,
                "expert_hidden": 32},
-}  # fmt: skip
+}
 test = get_batch(held_out, 99, 0, batch=32, context=T)
 
 
@@ -273,7 +273,7 @@ for kind, model in models.items():
         moved = (logits.argmax(-1) != exact.argmax(-1)).mean()
         changed[kind, store] = float(1000 * moved)
         print(f"{kind:<10} {store:<8} {size:>6}  {loss_of(logits):.4f}"
-              f"  {off:>10.4f} {1000 * moved:>13.1f} of 1,000")  # fmt: skip
+              f"  {off:>10.4f} {1000 * moved:>13.1f} of 1,000")
 print(compare(guess, round(changed["4 kv heads", "int8"], 1)))
 size = np.abs(exact).max()
 print(f"(The largest logit of the last model is {size:.1f}.)")
@@ -309,10 +309,10 @@ figures = [
            {name: [each[name] for each in grown] for name in grown[0]},
            log=True, at=lengths),
     curves("Four trainings", "loss by step", losses_of),
-]  # fmt: skip
+]
 write_page(folder / "cache.html", "Shrinking the cache",
            "Sizes are counted, losses measured on this machine.",
-           figures)  # fmt: skip
+           figures)
 
 # %% [markdown]
 # The library's caches are `tinyllm/nn/cache.py`; `LatentAttention` with its

@@ -77,7 +77,7 @@ def test_a_function_that_is_wrong_comes_before_those_that_are_not_there(judge_ru
 
 SOME = ("an optimizer that does nothing", "a part that ends the process",
         "a report of what was never trained", "an activation that is right on small arrays only",
-        "the library's own softmax")  # fmt: skip
+        "the library's own softmax")
 
 
 def test_wrong_ways_are_rejected_by_the_property_meant_for_them(judge_run, tmp_path):
@@ -191,7 +191,7 @@ def test_exercises_of_unusual_making_are_gathered(solved):
     ("softmax = lambda *args, **named: first(*args, **named)\n", True),
     ("def softmax(scores):\n    return first(scores)\n", False),
     ("def softmax(x, y):\n    return x\n", False),
-])  # fmt: skip
+])
 def test_a_part_may_have_defaults_for_more_arguments(solved, more, taken):
     path = solved / find_lesson(4).folder / "exercise.py"
     path.write_text(path.read_text("utf-8") + "\nfirst = softmax\n" + more, "utf-8")
@@ -245,7 +245,7 @@ def test_the_report_says_what_was_run_and_is_the_same_every_time(solved, monkeyp
 
 
 TINY = {"train.steps": 6, "train.eval_every": 6, "train.sample_every": 6, "train.sample_tokens": 9,
-        "model.width": 16, "train.batch": 2, "tokenizer": "char"}  # fmt: skip
+        "model.width": 16, "train.batch": 2, "tokenizer": "char"}
 
 
 def test_the_parts_tell_a_story_and_their_losses_are_the_librarys(solved, monkeypatch):

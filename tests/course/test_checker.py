@@ -113,7 +113,7 @@ def test_where_the_time_is_up_the_best_input_so_far_stays(check, monkeypatch):
     ("def softmax(x):\n    return x.tolist()", "failed", "should "),
     ("def softmax(x, y):\n    return x", "failed", "missing 1 required positional argument"),
     ("def softmax(x):\n    x[...] = 0\n    return x", "failed", ""),
-])  # fmt: skip
+])
 def test_four_words_that_differ(check, text, state, words):
     verdict = check(text, effort=5)
     assert verdict.state == state and words in verdict.message
@@ -123,7 +123,7 @@ def test_four_words_that_differ(check, text, state, words):
 
 @pytest.mark.parametrize("text, state", [
     (FIRST_AXIS, "failed"), ("while True: pass", "timed_out"), ("", "not_attempted"),
-])  # fmt: skip
+])
 def test_plain_subprocesses_give_the_same_verdicts(check, tmp_path, text, state):
     forked = check(text, explain=False)
     assert forked.state == state
@@ -172,7 +172,7 @@ class Waiting:
 
 @pytest.mark.parametrize("three, times", [
     ([TASKS[op] for op in ("add", "entropy", "softmax")], 1), (find_lesson(11).tasks, 2),
-])  # fmt: skip
+])
 def test_endless_functions_are_waited_for_once(tmp_path, three, times):
     """Three of them once took 4 seconds each, tests 20, and every input of a search as much again."""
     (tmp_path / "exercise.py").touch()
@@ -261,7 +261,7 @@ def softmax(x):
     if x.flags.writeable:
         x += 1
     return y
-""", explain=False)  # fmt: skip
+""", explain=False)
     assert "inputs are left as they were" in verdict.broken
     assert "correct results on ordinary numbers" in verdict.held
 
@@ -272,7 +272,7 @@ right, calls = softmax, []
 def softmax(x):
     calls.append(1)
     return right(x) * np.float32(1 + 1e-7 * (len(calls) % 2))
-""", explain=False)  # fmt: skip
+""", explain=False)
     assert verdict.state == "failed"
 
 
@@ -284,7 +284,7 @@ def softmax(x):
     y = room[: x.size].reshape(x.shape)
     y[...] = right(x)
     return y
-""", explain=False)  # fmt: skip
+""", explain=False)
     assert verdict.state == "failed" and "its result of the call before has changed" in verdict.message
 
 

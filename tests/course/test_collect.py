@@ -36,7 +36,7 @@ def names_of(folder, *students):
 
 def test_names_are_kept_as_people_write_them(tmp_path):
     students = ["فاطمه\u200cزهرا", "\U0001f469\u200d\U0001f680 Astro",  # joiners that spelling needs
-                "x" * 250 + "a", "x" * 250 + "b", "Ada.py", "notes.txt"]  # fmt: skip
+                "x" * 250 + "a", "x" * 250 + "b", "Ada.py", "notes.txt"]
     assert names_of(tmp_path, *students) == dict.fromkeys(students, "") and left_out(tmp_path) == []
 
 
@@ -147,7 +147,7 @@ def test_no_student_writes_on_the_page_of_another_or_a_formula():
     (("correct results on ordinary numbers",), ("correct results on what is empty or has one element",), 5),
     (("correct about mutant 1: it",), ("correct about mutant 2",), 5),
     (("inputs are left as they were",), (), 0),
-])  # fmt: skip
+])
 def test_a_part_of_the_points_needs_ordinary_input(held, broken, points):
     """A constant is right on rows of one element; that was worth up to half of the points."""
     part = SimpleNamespace(lesson=LESSON, points={"softmax": 10})

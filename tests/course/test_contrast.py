@@ -32,7 +32,7 @@ def test_a_condition_that_most_right_results_meet_too_is_not_said():
         OPS["trim_sides"].reference(prefix, suffix, room)[1])),
     ("balance_bias", lambda bias, counts, rate: OPS["balance_bias"].reference(bias, counts, 2 * rate)),
     ("softmax_backward", lambda dy, y: dy * y - y * y * (dy * y).sum(-1, keepdims=True)),
-])  # fmt: skip
+])
 def test_a_condition_that_other_cases_deny_is_not_said(op, wrong):
     """One fitted all of the first 60 cases by chance, as "probs holds a zero"."""
     assert "where" not in str(wrong_as(op, wrong).mistake)
@@ -62,7 +62,7 @@ def test_a_guess_of_huge_numbers_is_not_near_everything():
     ("return right(x) if x.ndim < 3 else x", "x itself, where x has more than two axes"),
     ("return right(x) if x.ndim < 3 else x * x + 7",
      "the right result on the inputs tried, except where x has more than two axes"),
-])  # fmt: skip
+])
 def test_wrong_results_are_described_by_how_and_where_they_differ(body, said, monkeypatch):
     """Without a known mistake: as facts of all cases."""
     monkeypatch.setattr(diagnose, "name_mistake", lambda *args, **more: None)
@@ -93,7 +93,7 @@ def test_of_several_results_the_right_ones_are_said():
     ({256: (1, 2)}, {(1, 2): 256}, "keys and values of {} exchanged"),
     ({(1, 2): 0}, {(1, 2): 256}, "the keys of {}, but other values"),
     ({"1,2": 7}, {(1, 2): 7}, "the values of {}, but other keys"), ([1, 7], [3, 4], None), (7, [3, 4], None),
-])  # fmt: skip
+])
 def test_wrong_lists_texts_and_dicts_are_described(got, want, said):
     assert relation("bpe_merge", [(([], (1, 2), 256), got, want)] * 3) == said
 
@@ -103,7 +103,7 @@ def test_wrong_lists_texts_and_dicts_are_described(got, want, said):
     (lambda y: np.where(y > 0, y, 17), "{}, but with 17 at some places"),
     (lambda y: y * 0 + y[:, :1], "{} everywhere as it is at the first place along axis -1"),
     (lambda y: np.concatenate([y[:, :1] - 9, y[:, 1:]], 1), "{} but for the first element along axis -1"),
-])  # fmt: skip
+])
 def test_wrong_numbers_are_described(wrong, said):
     shapes = [(4, 3), (4, 3), (2, 5), (4, 3), (3, 1)]
     rng = np.random.default_rng(0)

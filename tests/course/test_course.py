@@ -71,7 +71,7 @@ def test_solutions_between_markers_are_taken_out(course):
     (STUB + "    raise NotImplementedError\n# e = exp(subtract(x, peak))\nx = x - peak[\n", "exercise.py:"),
     (STUB + f"    raise NotImplementedError\n# {LAST}\n", "a line of the solution of softmax"),
     ("def softmax(x):\n    raise NotImplementedError\n", "no function softmax_backward"),
-])  # fmt: skip
+])
 def test_a_release_that_would_leak_is_refused(course, refused, text, words):
     source(text)
     assert words in refused("course", "release", "handout", "--from", "mine")
@@ -84,7 +84,7 @@ def test_a_release_that_would_leak_is_refused(course, refused, text, words):
     (10, "exercise.c", "// " + MATMUL.splitlines()[5].strip(), "a line of the solution of matmul"),
     (11, "exercise.py", read_answers(11)["reference"], "test_softmax is more than a stub"),
     (12, "exercise.py", solved(LESSON.task("softmax")), "take them out"),
-])  # fmt: skip
+])
 def test_no_solution_of_another_kind_leaves_either(here, refused, number, file, text, words):
     lesson = find_lesson(number)
     shutil.copytree(lesson.path, Path("mine", lesson.folder))
@@ -129,7 +129,7 @@ def test_init_writes_a_course_that_loads_and_no_answer_leaves_with_its_release(h
     ("[[lesson]]\nnumber = 4\ndue = false", "due should be a date such as 2026-10-01"),
     ("seed = 2026-01-01\n[[lesson]]\nnumber = 4", "not '2026-01-01'"),
     ("[[lesson]]\nnumber = 4\n", "add this line at its top, and keep the file to yourself: seed = "),
-])  # fmt: skip
+])
 def test_a_bad_course_file_is_one_line(here, refused, text, words):
     (here / "course.toml").write_text(text)
     (here / "subs").mkdir()
@@ -151,7 +151,7 @@ def test_help_takes_eighty_columns(monkeypatch, capsys):
     ["report", "nowhere"],
     ["export", "canvas", "nowhere", "--out", "x"], ["export", "canvas", "--out", "x"],
     ["export", "gradescope", "--out", "x"], ["grade", ".", "--out", "o", "--isolation", "bubbles"],
-])  # fmt: skip
+])
 def test_bad_arguments_are_one_line(here, capsys, arguments):
     assert main(["course", *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1

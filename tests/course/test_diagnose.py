@@ -42,7 +42,7 @@ MISSING, PYTHON = "ModuleNotFoundError: No module named", "a check lets your cod
     ("import tinyllm", f"{MISSING} 'tinyllm': {PYTHON} only, not the library itself"),
     ("import torch", f"{MISSING} 'torch': {PYTHON} only"),
     ("while True: pass", "softmax ran for more than 1 second of processor time. Is there an endless loop?"),
-])  # fmt: skip
+])
 def test_messages_of_failures_tell_what_to_do(check, body, words):
     assert check(f"def softmax(x):\n    {body}").message == words
 
@@ -108,7 +108,7 @@ STRANGERS = {
     ("latent_scores", "q everywhere as it is at the first place along axis -2"): lambda q, c, w:
         OPS["latent_scores"].reference(np.repeat(q[..., :1, :], q.shape[-2], -2), c, w),
     ("bpe_encode", "with nothing done to ids"): lambda ids, merges: list(ids),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("op, words", STRANGERS)
@@ -147,7 +147,7 @@ def test_two_mistakes_at_once_are_called_by_no_single_name():
 
 
 @pytest.mark.parametrize("said", ["the right formula with the first of grads alone",
-                                  "the largest of the arrays' norms"])  # fmt: skip
+                                  "the largest of the arrays' norms"])
 def test_mistakes_that_small_cases_do_not_tell_apart_are_told_apart(said):
     function = dict([*MISTAKES["grad_norm"], *every_edit("grad_norm")])[said]
     assert wrong_as("grad_norm", function).mistake == said
@@ -258,7 +258,7 @@ def top_p(logits, p):
     np.put_along_axis(y, order, kept.astype(np.float32), axis=-1)
     return y
 """),
-}  # fmt: skip
+}
 
 
 SEARCHED = [(said, 100) for said in [*BY_HAND][::3]]  # a few, also for the smallest input
@@ -278,7 +278,7 @@ def test_a_student_who_did_more_right_than_the_mistake_is_told_its_name(check, s
     ("attention without subtracting the largest score, so that exp overflows", EXTREME),
     ("softmax without subtracting the maximum, so that exp overflows", EXTREME),
     ("softmax that gives NaN for a row of nothing but -inf, where every token is masked", INFINITE),
-])  # fmt: skip
+])
 def test_the_property_that_is_named_is_that_of_the_input(said, about, monkeypatch):
     """And ordinary numbers are named before any others, where they fail too."""
     op, function = next((op, function) for op in TASKS for each, function in MISTAKES[op] if each == said)
@@ -351,7 +351,7 @@ def test_writing_into_an_input_is_called_by_no_other_name(check):
     ("layernorm", "def layernorm(x, w, b, eps=1e-3):", "without its optional arguments it gives other"),
     ("layernorm", "def layernorm(x, w, b, eps):", "missing 1 required positional argument: 'eps'"),
     ("layernorm", "def layernorm(x, w, shift, eps=1e-5):\n    b = shift", "unexpected keyword argument"),
-])  # fmt: skip
+])
 def test_defaults_and_names_of_arguments_are_tried(check, op, text, words):
     body = """
     mean = x.mean(-1)
@@ -385,7 +385,7 @@ def test_the_steps_of_an_op_that_works_in_place_leave_the_case_as_it_was():
     ("split_middle", lambda text, draws: ("b", "", "a"), "prefix should be ''"),
     ("trim_sides", lambda prefix, suffix, room: (prefix, suffix),
      r"the returned \w+ should be \[.*\], got \["),
-])  # fmt: skip
+])
 def test_several_lists_and_texts_are_shown_as_a_whole(op, wrong, words):
     """Once lists of other lengths could not be compared, and a text "should be , got b"."""
     assert re.match(words, wrong_as(op, wrong).message)

@@ -38,7 +38,7 @@ points = { softmax = 2, softmax_backward = 1 }
 WRONG = "import numpy as np\ndef softmax(x):\n    return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)\n"
 REFUSED = {"absolute": "leads out", "climbing": "leads out", "link": "is a link", "bomb": "zip bomb",
            "empty": "no exercise.py", "broken": "not a readable zip", "linked": "is a link",
-           "twice": "2 submissions of one student"}  # fmt: skip
+           "twice": "2 submissions of one student"}
 
 
 def test_a_long_name_costs_nobody_the_results(tmp_path):
@@ -115,7 +115,7 @@ def test_good_and_bad_are_graded_side_by_side(graded):
     rows = {row["student"]: row for row in csv.DictReader(text.splitlines())}
     assert {name: row["points"] for name, row in rows.items() if not row["note"]} == {
         "Ada Lovelace": "3", "zipped": "3", "wrong": "0", "untouched": "0", "'=1+2": "0", "'＝1": "0",
-        "Юлія 😀": "0"}  # fmt: skip
+        "Юлія 😀": "0"}
     assert all(row["isolation"].startswith(best_level()) and row["of"] == "3" for row in rows.values())
     assert all(words in rows[name]["note"] and rows[name]["points"] == "0" for name, words in REFUSED.items())
     assert "isolation: " + best_level() in graded and "leads out" in graded
@@ -125,7 +125,7 @@ def test_good_and_bad_are_graded_side_by_side(graded):
     assert len(pages) == len(rows)
     assert all("isolation: " in page and "\x1b" not in page for page in pages)
     assert any("without subtracting the maximum" in page and "tinyllm check 4" in page
-               and "   3      return np.exp(x)" in page for page in pages)  # fmt: skip
+               and "   3      return np.exp(x)" in page for page in pages)
     assert any("ValueError: `&lt;b&gt;" in page and re.search("<mark .*>   2  ", page) for page in pages)
     assert not any("<b>" in page for page in pages)
     (page,) = [page for page in pages if "SyntaxError" in page]
@@ -242,7 +242,7 @@ def test_what_this_machine_could_not_try_is_tried_again(here, monkeypatch, capsy
         ("blocked", "SyntaxError: invalid syntax", 0), ("blocked", f"{UNJUDGED} (OSError)", 1),
         ("blocked", "ModuleNotFoundError: No module named 'scipy'", 1), ("blocked", kernels.NONE, 1),
         ("blocked", "PermissionError: [Errno 13] Permission denied: '/etc/passwd'", 0),
-    ]:  # fmt: skip
+    ]:
         record["lessons"][0]["tasks"][0] |= {"state": state, "message": message}
         path.write_text(json.dumps(record))
         asked.clear()

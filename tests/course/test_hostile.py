@@ -81,7 +81,7 @@ class Canaries:
             "@SECRET": self.secret, "@FILE": self.file, "@PORT": self.servers[0].getsockname()[1],
             "@ABSTRACT": self.abstract, "@PID": self.process.pid, "@GRADER": os.getpid(),
             "@LIBRARY": Path(tinyllm.__file__).parent,
-        }  # fmt: skip
+        }
         for name, value in names.items():
             attack = attack.replace(name, str(value))
         return (SEND if re.search(r"\b(?:send|sock)\b", attack) else "") + attack
@@ -105,9 +105,9 @@ def test_every_attack_that_the_code_names_is_tried():
     heads = "\n".join((folder / name).read_text("utf-8") for name in ("attacks.txt", "kernels.txt"))
     tried = re.findall(r"(?m)^#### ([^|\n]+?)(?: \| .*)?$", heads)
     code = [re.sub(r"\n\s*#?\s*", " ", path.read_text("utf-8"))  # a comment may go over several lines
-            for path in Path(tinyllm.__file__).parent.rglob("*.py")]  # fmt: skip
+            for path in Path(tinyllm.__file__).parent.rglob("*.py")]
     named = [name for text in code for some in re.findall(r"\(hostile: (.+?)\)", text)
-             for name in some.split("; ")]  # fmt: skip
+             for name in some.split("; ")]
     kinds = tuple(name.removesuffix("...") for name in named if name.endswith("..."))
     assert len(ATTACKS) >= 40 and len(named) > 20 and any(name.startswith(kinds) for name in tried)
     assert {name for name in named if not name.endswith("...")} <= set(tried)

@@ -67,7 +67,7 @@ def test_two_ways_beyond_the_end_are_told_apart(judge_c):
 @pytest.mark.parametrize("task, source", [
     (SOFTMAX, "void softmax(float *y, const float *x, long rows, long n) { long r = 0; r++; }"),
     (MATMUL, "void matmul(float *y, const float *a, const float *b, long m, long k, long n) { n++; }"),
-])  # fmt: skip
+])
 def test_a_y_that_is_never_set_is_named(judge_c, task, source):
     said = []
     assert "never set" in judge_c(task, source, first=lambda *words: said.append(words)).mistake
@@ -117,7 +117,7 @@ SUM = re.search(r"[^\n]*\n[^\n]*sum \+= out\[i\] =[^\n]*", GOOD)[0]
      "__attribute__((hot)) void softmax(float *restrict y, const float *restrict x, long rows, long n);\n"
      "void softmax(float *restrict y, const float *restrict x, long rows, long n)\n{"),
     ("#include <math.h>", '#include "mine.h"'),
-], ids=["sums go by alignment", "declared first", "a header of one's own"])  # fmt: skip
+], ids=["sums go by alignment", "declared first", "a header of one's own"])
 def test_right_kernels_of_unusual_making_pass(judge_c, tmp_path, before, after):
     (tmp_path / "mine.h").write_text("#include <math.h>\n")
     assert before in GOOD
@@ -136,7 +136,7 @@ OVERRUNS = {
                         r"y\[-1\], before the beginning of y"),
     "writes into x": (SOFTMAX, "rows; r++) {", "rows; r++) { if (n) ((float *)x)[0] = 0;", "writes into x"),
     "follows a null pointer": (MATMUL, "float sum = 0;", "float sum = 0; y = 0;", "null pointer"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", OVERRUNS)
@@ -152,12 +152,12 @@ def test_guard_pages_name_the_operand_and_the_side(judge_c, case):
 
 TEXT = Path(__file__).with_name("hostile").joinpath("kernels.txt").read_text("utf-8")
 HOSTILE = {name: (words, text) for name, words, text in
-           re.findall(r"(?ms)^#### ([^|\n]+) \| ([^\n]+)\n(.*?)(?=^#### |\Z)", TEXT)}  # fmt: skip
+           re.findall(r"(?ms)^#### ([^|\n]+) \| ([^\n]+)\n(.*?)(?=^#### |\Z)", TEXT)}
 IFUNC = "a function that is chosen as it is loaded"
 RAW = [name for name in HOSTILE if name.startswith("raw: ")]
 needs_landlock = pytest.mark.skipif(bool(why_not("landlock")), reason=f"landlock: {why_not('landlock')}")
 needs_assembly = pytest.mark.skipif(platform.machine() != "x86_64" or sys.platform != "linux",
-                                    reason="system calls of Linux on x86-64")  # fmt: skip
+                                    reason="system calls of Linux on x86-64")
 
 
 def hostile(name):
@@ -268,7 +268,7 @@ def test_a_crash_is_a_message(judge_c):
     (GOOD + "__asm__(\".incbin \\\"nowhere\\\"\");\n", "does not compile: exercise.s:", None),
     ('#include "/etc/passwd"\n' + GOOD, "does not compile", 1),
     ('#include "exercise.c"\n' + GOOD, "does not compile", None),
-])  # fmt: skip
+])
 def test_c_that_does_not_compile_is_one_line(judge_c, source, words, line):
     verdict = judge_c(SOFTMAX, source)
     assert verdict.state == "failed" and words in verdict.message and "\n" not in verdict.message

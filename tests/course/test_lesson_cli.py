@@ -68,7 +68,7 @@ def test_the_way_from_lesson_to_lesson_is_said(say, here):
     ("states", "expected"),
     [(["", "", ""], 0), (["done", "", ""], 1), (["", "started", ""], 1), (["", "done", ""], 2),
      (["", "done", "done"], 0), (["started", "done", ""], 0), (["done", "done", "done"], None), ([], None)],
-)  # fmt: skip
+)
 def test_next_lesson_follows_where_a_student_began(states, expected):
     assert next_lesson(list(enumerate(states))) == expected
 
@@ -91,7 +91,7 @@ def test_every_start_and_every_hint_fits_the_terminal(say):
 @pytest.mark.parametrize("text, word, why", [
     ("def add(x, y)\n    return x\n", "blocked", "does not run: SyntaxError: expected ':' (line 1)\n"),
     ("raise AssertionError\n", "blocked", "does not run: AssertionError (line 1)\n"),
-])  # fmt: skip
+])
 def test_a_file_that_does_not_run_is_said_once(say, capsys, text, word, why):
     """It once blamed ordinary numbers for it, for each exercise again."""
     for number in (0, 4, 11):
@@ -125,7 +125,7 @@ def test_writing_into_an_input_is_the_property_that_breaks(say):
 def test_programs_get_the_first_different_step_too(here, capsys):
     write(4, "import numpy as np\ndef log_softmax(x):\n"
              "    m = x.max(axis=-1, keepdims=True, initial=-np.inf)\n"
-             "    m = np.where(m == -np.inf, 0, m)\n    return np.sin(x - m) + 7\n")  # fmt: skip
+             "    m = np.where(m == -np.inf, 0, m)\n    return np.sin(x - m) + 7\n")
     assert main(["check", "4", "--json"]) == 1
     tasks = {task["task"]: task["step"] for task in json.loads(capsys.readouterr().out)["tasks"]}
     assert "total = np.float32(" in tasks.pop("log_softmax") and not any(tasks.values())
@@ -134,7 +134,7 @@ def test_programs_get_the_first_different_step_too(here, capsys):
 def test_prints_and_warnings_of_the_student_are_shown_and_those_of_numpy_are_not(say):
     """Wrong numbers overflow, and the verdict says so in better words."""
     write(0, "import warnings\nimport numpy as np\ndef add(x, y):\n    print('x is', x.shape, '\\033[2J')\n"
-             "    warnings.warn('I am here')\n    np.log(np.zeros(1))\n    return x\n")  # fmt: skip
+             "    warnings.warn('I am here')\n    np.log(np.zeros(1))\n    return x\n")
     said = say("check 0", 1)
     assert "the first lines that your code printed:" in said and "x is (" in said and "\033" not in said
     assert "I am here" in said and "divide by zero" not in said
@@ -158,7 +158,7 @@ def test_what_is_shown_of_the_output_belongs_to_the_smallest_input(say):
 @pytest.mark.parametrize("settings, colours, marks, erased", [
     ({"TERM": "xterm"}, True, True, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False, True, True),
     ({"TERM": "dumb"}, False, True, False), (None, False, False, False),
-])  # fmt: skip
+])
 def test_marks_and_colours_are_for_terminals(monkeypatch, capsys, settings, colours, marks, erased):
     """And a first answer is replaced by the whole one; without a terminal the words stay as they are."""
     for name in ("TERM", "NO_COLOR"):
@@ -287,7 +287,7 @@ def test_a_lesson_in_c_takes_its_file_or_its_folder(say, here):
     ("solution 12 gpt", "lessons 4 to 9"),
     ("solution 4", "Type for example `tinyllm solution 4 softmax`"),
     ("solution softmax", "give the lesson, too: `tinyllm solution 4 softmax`"),
-])  # fmt: skip
+])
 def test_where_there_is_no_solution_none_is_shown(say, words, why):
     assert why in say(words, 2)
 

@@ -83,7 +83,7 @@ X = tl.Tensor(2.0, requires_grad=True)
     tl.draw(X * X, **{EVIL: X}),
     pictures.transformer(), pictures.next_letters(EVIL, ["<", "\n"], ROWS, EVIL),
     pictures.coloured(EVIL, EVIL, [EVIL.encode(), b"\xff"]),
-])  # fmt: skip
+])
 def test_pictures_are_whole_and_words_in_them_stay_words(tmp_path, picture):
     write_page(tmp_path / "page.html", "pictures", "", [picture])
     text = (tmp_path / "page.html").read_text("utf-8")

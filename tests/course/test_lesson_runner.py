@@ -65,7 +65,7 @@ def test_each_cell_waits_and_says_how_many_there_are(lesson):
     ([(ENTER, "\n"), ("to pass)", "q\n")], 0),
     ([(ENTER, CTRL_C)], -signal.SIGINT),
     ([(ENTER, "\n"), ("to pass)", CTRL_C)], -signal.SIGINT),
-], ids=["q", "end of input", "q at a question", "Ctrl-C", "Ctrl-C at a question"])  # fmt: skip
+], ids=["q", "end of input", "q at a question", "Ctrl-C", "Ctrl-C at a question"])
 def test_a_lesson_can_be_left_without_a_traceback(lesson, keys, code):
     shown, ended = at_terminal(lesson, keys)
     assert ended == code and plain(shown).rstrip().endswith("stopped")
@@ -91,7 +91,7 @@ the last cell
 
 @pytest.mark.parametrize("quiet, shown", [
     ("", PIPED), ("quiet", f"{QUESTION}\nit is 5\nthe last cell\n"),
-])  # fmt: skip
+])
 def test_without_a_terminal_a_lesson_runs_straight_through(lesson, quiet, shown):
     """Without its text, what a lesson prints cannot be understood; a test of it needs no more."""
     how = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
@@ -201,7 +201,7 @@ def test_numbers_as_people_write_them_and_what_is_none_is_asked_for_again(monkey
     (-300, -100.0, "it is -100; you said -300, 3.0 times too large"),
     (1e9, 0.2792, "it is 0.2792; you said 1e+09, far too large"),
     (-1, 100.0, "it is 100; you said -1"), (0, 0, "it is 0: you said 0, well predicted"),
-])  # fmt: skip
+])
 def test_a_prediction_is_set_beside_the_result(guess, actual, said):
     assert compare(guess, actual) == said
 

@@ -47,7 +47,7 @@ def test_a_lesson_runs_and_prints_what_it_promises(lesson, tmp_path):
 @pytest.mark.parametrize("printed, broken", [
     ("the seed is 3\nnow the loss is 1,234.5 nats", 0), ("the seed is 4\nthe loss is 1,234.5", 1),
     ("the seed is 3\nthe loss is 1234.6", 1), ("the loss is", 2), ("the seed is 3, it was 1234", 1),
-])  # fmt: skip
+])
 def test_a_promise_that_is_not_kept_is_noticed(printed, broken):
     promises = {"text": "the seed is 3"}, {"after": "the loss is", "low": 1000, "high": 1234.5}
     assert len(replace(LESSONS[0], expected=promises).broken(printed)) == broken
@@ -114,7 +114,7 @@ def taught_in(path):
     if first == "ops":
         name = rest[0] if rest else ""
         built = [lesson.number for lesson in syllabus() for task in lesson.tasks
-                 if (task.name, task.kind) == (name, "op")]  # fmt: skip
+                 if (task.name, task.kind) == (name, "op")]
         return built[0] if built else module_in(OPS[name].reference.__module__) if name in OPS else -1
     return module_in(PUBLIC.get(first, f"tinyllm.{first}"))
 
@@ -123,7 +123,7 @@ def module_in(module):
     if module in EVERYWHERE or module in ("tinyllm.ops.registry", "tinyllm.ops.runtime"):  # what runs an op
         return -1
     found = [lesson.number for lesson in syllabus() for name in lesson.imports
-             if name != "tinyllm" and f"{module}.".startswith(f"{name}.")]  # fmt: skip
+             if name != "tinyllm" and f"{module}.".startswith(f"{name}.")]
     return found[0] if found else 1 + syllabus()[-1].number
 
 
@@ -131,7 +131,7 @@ PUBLIC = {
     each.asname or each.name: node.module
     for node in ast.parse(Path(api.__file__).read_text("utf-8")).body if isinstance(node, ast.ImportFrom)
     for each in node.names
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("text", "early"), [
@@ -139,7 +139,7 @@ PUBLIC = {
     ("from tinyllm import ops\nops.attention; ops.adamw_step", {"attention": 6, "adamw_step": 8}),
     ("from tinyllm.ops import rope as r\nfrom tinyllm import Tensor", {"rope": 6, "Tensor": 3}),
     ("import tinyllm as tl\nfrom tinyllm import ops\ntl.load_corpus; tl.override; ops.sample; ops.OPS", {}),
-])  # fmt: skip
+])
 def test_what_is_used_too_early_is_noticed(text, early):
     """`tl.GPT; tl.AdamW; ops.attention` once passed in lesson 1: only imports were looked at."""
     assert ahead_of(1, text) == early
@@ -179,7 +179,7 @@ def test_a_stub_has_the_signature_of_its_op(lesson, task):
 # The docstrings of these ops hold the formula that the student is to find.
 GIVEN_AWAY = {"silu_backward", "matmul_backward", "softmax_backward", "cross_entropy_backward",
               "layernorm_backward", "rope", "rmsnorm_backward", "swiglu_backward",
-              "scaled_rope_tables"}  # fmt: skip
+              "scaled_rope_tables"}
 SOURCE = re.compile(r"\([^()]*\b(?:19|20)\d\d\b[^()]*\)\.?")
 SHAPE_OR_TYPE = re.compile(r"\(\)|\((?:\.\.\.|[A-Z]\b|width|vocab_size)[^()]*\)|ints|float32|int64|-inf")
 

@@ -142,7 +142,7 @@ def test_bpe_merge(bpe_merge):
     ("softmax(object())", "failed"),
     ("softmax(*[[[]]] * 9)", "failed"),
     ("import os; os._exit(0)", "failed"),
-])  # fmt: skip
+])
 def test_hostile_tests_only_hurt_themselves(judge_test, body, state):
     verdict = judge_test(f"def test_softmax(softmax):\n    {body}\n")
     assert verdict.state == state and verdict.held == ()
@@ -175,7 +175,7 @@ def test_chance_earns_no_part_of_the_points(judge_test):
 @pytest.mark.parametrize("ask", [
     {"ask": ["softmax"], "args": [], "kwargs": {}}, {"ask": "softmax", "args": 3, "kwargs": {}},
     {"ask": "matmul", "args": [], "kwargs": {}}, {"ask": "softmax", "args": [], "kwargs": {1: 2}},
-])  # fmt: skip
+])
 def test_a_forged_question_ends_the_talk(judge_test, ask):
     forge = f"""
 import gc, socket, sys

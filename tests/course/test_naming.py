@@ -26,7 +26,7 @@ def attention(q, k, v, causal=True, lengths=None):
     ("matmul_backward", "for da: da = dY B, without the transpose; for db: db = A dY, without the"): """
 def matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
     return dy @ b, a @ dy""",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("op, words", SEVERAL)
@@ -58,7 +58,7 @@ def test_a_mistake_is_named_where_the_function_rounds_less_than_the_specificatio
 @pytest.mark.parametrize("op, result", [
     *(("add", result) for result in ({"y": 1}, "y", [1, [2]], None, 10**400)), ("balance_loss", -(2**70)),
     ("count_cache_bytes", ()), ("count_cache_bytes", 10**400),
-])  # fmt: skip
+])
 def test_results_of_another_kind_have_no_name(op, result):
     verdict = wrong_as(op, lambda *args: result)
     assert verdict.state == "failed" and verdict.mistake is None and verdict.smallest_input

@@ -84,7 +84,7 @@ def test_another_version_of_a_task_has_records_of_its_own(folder):
     assert own_tasks.load_lesson(folder) == first
     versions = {first.version}
     for name, text in (("cases.py", "import numpy as np\nmoving_average = [(np.arange(6.0), 2)]\n"),
-                       ("helper.py", "ONE = 1\n"), ("helper.py", "ONE = 2\n")):  # fmt: skip
+                       ("helper.py", "ONE = 1\n"), ("helper.py", "ONE = 2\n")):
         own_tasks.forget(first)
         (folder / name).write_text(text)
         versions.add(own_tasks.load_lesson(folder).version)
@@ -117,7 +117,7 @@ def test_the_stub_is_indented_like_the_reference_and_one_that_does_not_run_is_re
     ("mistakes.py", r"(?s:.*)", "", "has no mistake of moving_average"),
     ("mistakes.py", r"import numpy as np", "import nowhere", "mistakes.py, line 3: ModuleNotFoundError"),
     ("hints.toml", r"(?s:.*)", "moving_average = 3", "hints.toml holds a whole number as moving_average"),
-])  # fmt: skip
+])
 def test_a_bad_folder_is_one_line_and_leaves_nothing_behind(folder, file, old, new, words):
     text = (folder / file).read_text("utf-8")
     (folder / file).write_text(re.sub(old, lambda found: new, text, count=1))

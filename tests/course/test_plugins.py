@@ -73,7 +73,7 @@ def test_a_file_that_cannot_be_used_is_one_line_and_nothing_is_written(workspace
 @pytest.mark.parametrize("numbers, words", [
     ("44", "no lesson '44'"), ("4,,6", "by number"), ("10", "no functions that a model calls"),
     ("5", "start 5"), ("4", "nothing of yours to plug in: fill in a function of"),
-])  # fmt: skip
+])
 def test_lessons_that_cannot_be_used(workspace, capsys, numbers, words):
     start_lesson(find_lesson(4), workspace)
     assert train("--mine", numbers) == 2
@@ -87,7 +87,7 @@ def test_lessons_that_cannot_be_used(workspace, capsys, numbers, words):
     ("return None", "returns something else"),
     ("return x.astype(np.float64)", "y should be float32, got float64"),
     ("return x[..., :1]", "y should have shape"),
-])  # fmt: skip
+])
 def test_a_function_that_fails_in_training_is_named_with_its_lesson(workspace, capsys, body, words):
     write(workspace, 4, f"def softmax(x):\n    {body}\n")
     assert train("--mine", "4", "--out", "run") == 2
@@ -100,7 +100,7 @@ def test_a_function_that_fails_in_training_is_named_with_its_lesson(workspace, c
 @pytest.mark.parametrize("op, value", [
     ("softmax_backward", "None"), ("cross_entropy", "(np.float32(np.inf), right[1])"),
     ("softmax", "right.astype(float)"),
-])  # fmt: skip
+])
 def test_a_function_that_goes_wrong_later_is_named(workspace, capsys, op, value):
     write(workspace, 4, LATER.format(op=op, value=value))
     assert train("--mine", "4", "--out", "run") == 2
@@ -125,7 +125,7 @@ def test_ctrl_c_inside_a_function_says_where(workspace, capsys, monkeypatch, whe
     """An endless loop in the step that is tried first, and Ctrl-C twice in a later one."""
     loop = when.replace("pass", "raise KeyboardInterrupt")  # what Python raises in the line at hand
     write(workspace, 4, f"calls = []\nfirst = softmax\ndef softmax(x):\n    calls.append(1)\n    {loop}\n"
-                   "    return first(x)\n")  # fmt: skip
+                   "    return first(x)\n")
     assert train("--mine", "4") == 130
     lines = (workspace / "04_softmax_and_loss/exercise.py").read_text().splitlines()
     number = next(i for i, line in enumerate(lines, 1) if "raise KeyboardInterrupt" in line)

@@ -42,7 +42,7 @@ PLAIN = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.lists(inner, max_size=4).map(tuple)
     | st.dictionaries(st.integers() | st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=3),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 @given(PLAIN)
@@ -64,7 +64,7 @@ def test_the_cases_of_every_op_arrive_as_they_left(name):
 @pytest.mark.parametrize("value", [
     np.array([object()]), np.array(["x"]), 1j, np.complex64(1), {1, 2}, object(), lambda: 1, "\ud800",
     [[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]],
-])  # fmt: skip
+])
 def test_other_values_are_refused(value):
     with pytest.raises(protocol.ProtocolError):
         protocol.dump(value)
@@ -93,7 +93,7 @@ def corruptions(count):
     """Answers of workers, each with something done to its bytes -> triples of op, arguments and frame."""
     rng = random.Random(0)
     cases = [(name, args) for name in ("softmax", "attention", "bpe_train", "adamw_step") for args in
-             draw_cases(name, 5)]  # fmt: skip
+             draw_cases(name, 5)]
     frames = [(name, args, answer(name, args)) for name, args in cases]
     frames = [found for found in frames if len(found[2]) < 5000]
     for _ in range(count):
@@ -178,7 +178,7 @@ def test_the_frames_made_by_hand_are_right_where_nothing_is_wrong():
     protocol.PREFIX.pack(protocol.MAGIC, 5) + b"12345",
     protocol.PREFIX.pack(protocol.MAGIC, 200_000) + b"[" * 100_000 + b"]" * 100_000,
     protocol.PREFIX.pack(protocol.MAGIC, 25) + b'{"value":NaN,"arrays":[]}',
-])  # fmt: skip
+])
 def test_liars_are_refused(data):
     with pytest.raises(REFUSALS):
         taken_apart(data)

@@ -32,7 +32,7 @@ due = "2026-10-08T12:00+02:00"
 points = { softmax = 2, softmax_backward = 1 }
 """
 ROSTER = "\ufeffStudent;Name;ID;SIS User ID;Email\r\nAda;Lovelace, Ada;11;s11;ada@x.org\r\n" \
-         "Bob;;12;;=cmd|' /C calc'!A0\r\n"  # fmt: skip
+         "Bob;;12;;=cmd|' /C calc'!A0\r\n"
 COMMENT = "=cmd|' /C calc'!A0 <b>late bus</b>"
 
 
@@ -70,7 +70,7 @@ def test_a_roster_names_who_is_missing_and_who_is_unknown_and_fills_in_the_ids(c
     rows = written(course, records, "grades.csv")
     assert [(row["student"], row["id"], row["points"], row["note"]) for row in rows] == [
         ("ada", "11", "1", ""), ("Bob", "12", "0", "nothing was handed in"),
-        ("Eve", "", "1", "not in the roster")]  # fmt: skip
+        ("Eve", "", "1", "not in the roster")]
     assert rows[1]["email"] == "'=cmd|' /C calc'!A0" and rows[0]["name"] == "Lovelace, Ada"
     assert rows[0]["isolation"] == "plain (stops accidents only)"
     assert "Nothing was handed in" in Path("out/feedback/Bob.html").read_text("utf-8")
@@ -135,7 +135,7 @@ def test_days_late_are_counted_from_the_end_of_the_day_that_was_due(course):
     ("received", "student,time,lesson\nAda,2026-10-01,7\n", "no lesson '7'"),
     ("received", "student,time,lesson\nAda,2026-10-01,4\n", "one has a time zone"),
     ("received", "student,time\nZoe,2026-10-01\n", "one has a time zone"),
-])  # fmt: skip
+])
 def test_a_table_that_cannot_be_meant_is_one_line(course, name, text, words):
     with pytest.raises(UserError) as found:
         adjusted(course, "Ada", **{name: text})
@@ -167,7 +167,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_siz
 
 
 @given(rows=st.lists(st.lists(texts, min_size=2, max_size=2), max_size=5), separator=st.sampled_from(",;\t"),
-       end=st.sampled_from(["\n", "\r\n"]), mark=st.booleans())  # fmt: skip
+       end=st.sampled_from(["\n", "\r\n"]), mark=st.booleans())
 def test_whatever_a_spreadsheet_writes_is_read_back(tmp_path_factory, rows, separator, end, mark):
     text = io.StringIO(newline="")
     csv.writer(text, delimiter=separator, lineterminator=end).writerows([["Student", "x"], *rows])
@@ -192,7 +192,7 @@ def test_no_text_is_a_formula_in_a_sheet(text):
     lambda record: record["lessons"][0]["tasks"][0].update(state="great"),
     lambda record: record["lessons"][0]["tasks"][0].update(points=9, of=1),
     lambda record: record["lessons"][0]["tasks"][0].update(properties=0, properties_held=9),
-])  # fmt: skip
+])
 def test_a_result_that_was_edited_by_hand_is_one_line(course, edit):
     write_results("out", course, adjusted(course, "Ada", "Bob", roster=ROSTER), "plain")
     results = json.loads(Path("out/results.json").read_text("utf-8"))

@@ -88,7 +88,7 @@ def test_a_value_comes_back_from_a_worker_that_is_fresh(start):
 def test_an_error_has_a_name_and_is_no_end(start):
     with start() as worker:
         for function, state, words in [("todo", "not_attempted", ""), ("wrong", "failed", "ValueError: no"),
-                                       ("missing", "not_attempted", "no function missing")]:  # fmt: skip
+                                       ("missing", "not_attempted", "no function missing")]:
             failure = worker.call(function, ())
             assert isinstance(failure, Failure) and failure.state == state
             assert words in failure.message and failure.message.isprintable()
@@ -100,7 +100,7 @@ def test_an_error_has_a_name_and_is_no_end(start):
     ("crash", "failed", "egmentation"), ("leave", "failed", "exit"),
     ("sleep", "timed_out", "ran for more than"), ("spin", "timed_out", "more than 1 second of processor"),
     ("tally", "timed_out", "more than 0.5 seconds of processor time"),
-])  # fmt: skip
+])
 def test_a_worker_keeps_the_failure_that_ended_it(start, function, state, words):
     limits = {"sleep": {"total_seconds": 1}, "tally": {"call_seconds": 0.5}}
     with start(**{"cpu_seconds": 1, "total_seconds": 30} | limits.get(function, {})) as worker:
@@ -197,7 +197,7 @@ def test_a_compiler_may_read_all_of_a_folder_but_the_library_in_it(tmp_path):
 @pytest.mark.parametrize("more, reason", [
     ("\ndef landlock(*a):\n    pass\n", "can read what it should not"),
     ("\ndef landlock(*a):\n    raise OSError('trouble')\n", "process that ran"),
-])  # fmt: skip
+])
 def test_a_fence_that_does_not_hold_is_found_out(more, reason, tmp_path, monkeypatch, own_fork_server):
     """The level fails closed, with one line that says why."""
     here = Path(sandbox.__file__).parent
@@ -278,7 +278,7 @@ def test_levels_fail_closed(monkeypatch):
 
 
 @pytest.mark.parametrize("line, kept", [(3, 3), (0, None), (-1, None), (10**4000, None), (True, None)],
-                         ids=["a line", "none", "negative", "huge", "a truth"])  # fmt: skip
+                         ids=["a line", "none", "negative", "huge", "a truth"])
 def test_a_forged_line_is_none(line, kept):
     """A number of 4,000 digits would stand in results.json, where no other language can read it."""
     error = {"error": {"kind": "ValueError", "message": "x", "line": line}}

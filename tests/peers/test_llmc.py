@@ -34,7 +34,7 @@ def test_logits_gradients_and_ten_steps(models):
     x, y = tokens[:, :-1], tokens[:, 1:]
     inputs, targets = torch.from_numpy(x), torch.from_numpy(y).reshape(-1)
     optimizers = (AdamW(model.parameters(), lr=1e-4, weight_decay=0.01),
-                  torch.optim.AdamW(theirs.parameters(), lr=1e-4, eps=1e-8, weight_decay=0.01))  # fmt: skip
+                  torch.optim.AdamW(theirs.parameters(), lr=1e-4, eps=1e-8, weight_decay=0.01))
     np.testing.assert_allclose(model(x).data, theirs(inputs).logits.detach().numpy(), atol=1e-5)
     losses = []
     for step in range(10):

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SENTENCES = [
     "A man is eating food.", "Someone has a meal.", "The girl plays the violin on a large stage.",
     "NaN?!", "Naïve cafés in Zürich, 東京 and \N{GREEK SMALL LETTER PI}", "word " * 150, "x",
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -53,5 +53,5 @@ def test_the_example_finds_functions_by_their_meaning():
     words = [sys.executable, "examples/embed.py", "delete a folder and everything in it", "--modules"]
     found_here = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     asked = subprocess.run([*words, "shutil", "math", "json"], cwd=ROOT, env=found_here, check=True,
-                           text=True, capture_output=True)  # fmt: skip
+                           text=True, capture_output=True)
     assert "shutil.rmtree" in asked.stdout.split("\n")[1]

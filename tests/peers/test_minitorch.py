@@ -71,7 +71,7 @@ ONE = {
     "tanh": (lambda t: (t / 50).tanh(), lambda x: math.tanh(x / 50)),
     "complex": (lambda t: F.log(F.sigmoid(F.relu(F.relu(t * 10 + 7) * 6 + 5) * 10)) / 50,
                 lambda x: math.log(sigmoid(relu(relu(x * 10 + 7) * 6 + 5) * 10)) / 50),
-}  # fmt: skip
+}
 TWO = {
     "add": operator.add,
     "sub": operator.sub,
@@ -80,7 +80,7 @@ TWO = {
     "max": lambda a, b: F.maximum(a, b) if isinstance(a, Tensor) else np.maximum(a, b),
 }
 COMPARED = {"lt": operator.lt, "gt": operator.gt, "eq": operator.eq, "le": operator.le, "ge": operator.ge,
-            "ne": operator.ne}  # fmt: skip
+            "ne": operator.ne}
 REDUCED = {"sum": np.sum, "mean": np.mean, "max": np.max}
 on_every_backend = pytest.mark.parametrize("backend", BACKENDS)
 

@@ -36,7 +36,7 @@ def pair(request, tmp_path_factory):
     write_ranks(path, ranks)
     special = {name: len(ranks) + 5 * i for i, name in enumerate(SPECIAL)}
     theirs = tiktoken.Encoding("learnt", pat_str=PATTERNS[request.param], mergeable_ranks=ranks,
-                               special_tokens=special)  # fmt: skip
+                               special_tokens=special)
     return load_tokenizer(path, request.param, special), theirs
 
 
@@ -52,7 +52,7 @@ def same(pair, text):
     "hello world", "goodbye world", "", "0", "today\n ", "today\n \n", "today\n  \n", "rer", "'rer", " !!!",
     "Hey there", "\x850", "👍", "こんにちは", "請考試我的軟件!12345", "\u2028\u00a0 x",
     "I'm hungry. I'M HUNGRY. I ate 123,456 pies!",
-])  # fmt: skip
+])
 def test_texts_that_tiktoken_tests(pair, text):
     same(pair, text)
 

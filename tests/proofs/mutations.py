@@ -20,7 +20,7 @@ def huggingface_files(folder):
         learnt, ByteTokenizer(["<a>", "<b>"]), CharTokenizer.train(LEARN, special_tokens=["<s>", "<a>"]),
         BPETokenizer.from_ranks(learnt.vocabulary.ids, "gpt4", {"<|end|>": 400}),
         BPETokenizer.train(LEARN, 300, "[a-z]+|[^a-z]"), load_tokenizer(folder / "gpt2"),
-    ]  # fmt: skip
+    ]
     yield from (json.dumps(tokenizer.to_dict()).encode() for tokenizer in made)
     qwen = learnt.to_dict() | {"normalizer": {"type": "NFC"}}
     always = {"id": learnt.vocab_size, "content": "<tool>", "special": False}
@@ -45,10 +45,10 @@ LOADERS = {"huggingface": huggingface_files, "tiktoken": tiktoken_files, "gpt2":
 
 ODD = [0, 1, -1, 255, 256, 2**24, 2**31, 2**63, 10**30, 1.5, -0.0, 1e308, None, True, False,
        [], {}, [[]], ["a", "b"], {"type": "Sequence"}, "", " ", "a", "##", "Ġ", "\ud800", "\0", "\x1b[2J",
-       "a" * 300, "<|end|>", "the", "[UNK]", "(a*)*b"]  # fmt: skip
+       "a" * 300, "<|end|>", "the", "[UNK]", "(a*)*b"]
 PIECES = [b"[" * 3000, b"9" * 5000, b"e999999999", b"1e400", b"NaN", b"null", b"-", b"\xff", b"\xc3", b"\x00",
           b"\\ud800", b"\r\n", b" ", b'"', b"{", b"]", b",", b":", b"=", b"#version: 0.2\n",
-          b"IQ== 4294967296\n", b'"type": "BPE",']  # fmt: skip
+          b"IQ== 4294967296\n", b'"type": "BPE",']
 
 
 def mutate_bytes(rng, data):

@@ -100,9 +100,9 @@ def outcome(folder):
 TOP = "run/checkpoints/step-00000002"
 TASK = {"task": "softmax", "state": "failed", "points": 0, "of": 1, "properties": 3, "properties_held": 1,
         "message": "", "line": 1, "mistake": None, "step": None, "hint": None, "smallest_input": None,
-        "solution_seen": False}  # fmt: skip
+        "solution_seen": False}
 RECORD = {"student": "Ada", "problem": "", "isolation": "plain", "points": 0, "of": 1,
-          "lessons": [{"lesson": 4, "tasks": [TASK]}]}  # fmt: skip
+          "lessons": [{"lesson": 4, "tasks": [TASK]}]}
 FILES = {
     "grades/results.json": json.dumps({"course": "c", "isolation": "plain", "note": "", "left_out": [],
                                        "submissions": [RECORD]}),
@@ -110,7 +110,7 @@ FILES = {
     "roster.csv": "student\nAda\n", "settings.toml": "[train]\nsteps = 2\n[model]\nlayers = 1\n",
     "model/tokenizer_config.json": '{"bos_token": "a", "chat_template": null}',
     "picture.ppm": "P6\n2 2\n255\n" + "\0" * 12,
-}  # fmt: skip
+}
 
 
 def make_files(folder):

@@ -33,9 +33,9 @@ from tinyllm.runs.checkpoint import _write_state
 
 SECONDS, CLOCK, MEMORY = 10, 100, 4 << 30  # of the processor, by the clock; bytes of address space
 PLACED = {"pipe": os.mkfifo, "folder": os.mkdir, "loop": lambda path: os.symlink(path, path),
-          "device": lambda path: os.symlink("/dev/zero", path)}  # fmt: skip
+          "device": lambda path: os.symlink("/dev/zero", path)}
 INSERTED = {"deep": b"[" * 10**5, "long": b"9" * 5000, "huge": b"1" + b"0" * 400, "infinite": b"1e400",
-            "nan": b"NaN", "strange": b"\xff\xfe\x00\x1b[2J", "twice": b'1, "x": 2'}  # fmt: skip
+            "nan": b"NaN", "strange": b"\xff\xfe\x00\x1b[2J", "twice": b'1, "x": 2'}
 RESUME, GENERATE = "train --out run --resume --steps 2", "generate run --tokens 2 --which last"
 OF_MODEL = ("generate model --tokens 2", "inspect model")
 COMMANDS = {  # file: the commands that read it
@@ -53,7 +53,7 @@ COMMANDS = {  # file: the commands that read it
     "settings.toml": ("train --config settings.toml --data none",),
     "roster.csv": ("course grade none --out new --roster roster.csv",),
     "text.txt": ("data stats text.txt",), "picture.ppm": ("generate model --picture picture.ppm",),
-}  # fmt: skip
+}
 
 
 def bad_versions(name, data, rng):

@@ -48,7 +48,7 @@ def answer(task, kind, rng):
         return known.file, rng.choice(texts.get(kind) or [a.text for a in known.wrong])
     right = [OPS[task.op].reference]
     functions = {"reference": right, "right": VARIANTS.get(task.op, right),
-                 "wrong": [function for _, function in MISTAKES[task.op]]}  # fmt: skip
+                 "wrong": [function for _, function in MISTAKES[task.op]]}
     function = rng.choice(functions[kind])
     return "exercise.py", as_source(task, function)
 
@@ -100,11 +100,11 @@ def main(argv=None):
         seconds, first = grade("class", "first", args.workers)
         rows = list(csv.DictReader(first.decode().splitlines()))
         print(f"=> {count} submissions of {len(syllabus())} lessons graded in {seconds:.0f} s, "
-              f"{args.workers} at a time", flush=True)  # fmt: skip
+              f"{args.workers} at a time", flush=True)
         whole = rows[0]["points"] == rows[0]["of"]
         again = grade("class", "again", args.workers + 1)[1]
     print(f"=> {'the same' if first == again else 'ANOTHER'} grades.csv with {args.workers + 1} at a time; "
-          f"{'all' if whole else 'NOT all'} points for the right one")  # fmt: skip
+          f"{'all' if whole else 'NOT all'} points for the right one")
     return 0 if whole and first == again else 1
 
 

@@ -34,7 +34,7 @@ from tinyllm.testing.relations import parameters
 
 TABLE = re.findall(r"^    X\(\w+, \w+, (\w+),", (CSRC / "tinyllm.h").read_text(), re.MULTILINE)
 WAYS = [(name, backend) for name, op in OPS.items() for backend in ("compiled", "bf16")
-        if backend in op.implementations]  # fmt: skip
+        if backend in op.implementations]
 REFUSALS = TypeError, ValueError, IndexError, ArithmeticError
 SPECIAL = np.array([np.inf, -np.inf, np.nan, 1e-40, -0.0, 3e38], np.float32)
 NUMBERS = np.concatenate([SPECIAL, Random("numbers").normal(5000)])
@@ -46,7 +46,7 @@ OTHERS = {  # what is no op, and what is large
     **{f"the rung {rung}": lambda rung=rung: _compiled.matmul_ladder(rung, *TWO) for rung in RUNGS},
     "large arrays": work,
     "a training": lambda: [list(each) for each in trained(1)[0].state_dict().values()],
-}  # fmt: skip
+}
 
 
 # --- one setting after the other ----------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def settings_of(services, libraries):
         yield
 
     return [(level, functools.partial(use, table, pieces), layout) for level, table in tables.items()
-            for pieces, layout in enumerate(("guarded", "guarded before"))]  # fmt: skip
+            for pieces, layout in enumerate(("guarded", "guarded before"))]
 
 
 def uncalled(settings):

@@ -55,10 +55,10 @@ def gives_wrong_numbers(op, function):
 def equal_on_all_cases(op, one, other):
     """Whether two mistakes give the same results, but for rounding, on ordinary cases that show either."""
     pairs = ((args, (outcome(op, one, args), outcome(op, other, args))) for args in draw_cases(op)
-             if case_kind(args) in PLAIN)  # fmt: skip
+             if case_kind(args) in PLAIN)
     return all(alike(*pair, ROUNDED) or within(op, args, *pair)
                or not any(out is None or numbers_wrong(op, out, args) for out in pair)
-               for args, pair in pairs)  # fmt: skip
+               for args, pair in pairs)
 
 
 def try_names(op, every=1):
@@ -87,7 +87,7 @@ def unnamed(op):
 def unnamed_kernels(every=1):
     """Judge wrong kernels whose output can be compared -> (lines on those that are not named, how many)."""
     kernels = [(task, answer) for task in find_lesson(10).tasks for answer in answers(task).wrong
-               if answer.breaks not in NAMELESS][::every] if find_compiler() else []  # fmt: skip
+               if answer.breaks not in NAMELESS][::every] if find_compiler() else []
     found = []
     with tempfile.TemporaryDirectory() as folder, Launcher(best_level()) as launcher:
         code = Path(folder, "exercise.py")

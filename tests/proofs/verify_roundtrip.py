@@ -20,7 +20,7 @@ from tinyllm.tokenizer import PATTERNS, BPETokenizer
 SPECIAL = ["<|end|>", "<|end|>>", "<|im_start|>"]
 SCRAPS = [b"the", b" the", b"'s", b"'LL", b" ", b"  ", b"\n", b"\r\n", b"\t", b"12", b"1234", b"!", b"//",
           b"Ab", b"a" * 70, *map(str.encode, ("é", "e\u0301", "中", "😀", "\u3000")), b"\xf0\x9f", b"\xff",
-          b"\xed\xa0\x80", b"<|end|>", b"<|end", b"|>", b"<|im_start|>"]  # fmt: skip
+          b"\xed\xa0\x80", b"<|end|>", b"<|end", b"|>", b"<|im_start|>"]
 BATCH, SAMPLE = 20_000, 40
 OWN = r"[ae]+|\w\s?"  # a pattern that lets some of the text lie between its matches
 

@@ -61,7 +61,7 @@ SCRAPS = [
     "\u3053\u3093", "\u041c\u0438\u0440",
     "\U0001f600", "\U0001f468\u200d\U0001f469", "\u0e33", "\u0915\u093c", "_", "...", "!?", "(", "=",
     "\x00", "\ufffd", "\U0010ffff",
-]  # fmt: skip
+]
 
 
 def corpora():
@@ -162,7 +162,7 @@ def document(setting, words, merges):
     made["added_tokens"] = [
         {"id": len(words) + i, "content": name, "special": name != "<tool>", "normalized": False,
          "single_word": False, "lstrip": False, "rstrip": False} for i, name in enumerate(names)
-    ]  # fmt: skip
+    ]
     if setting == "llama 3":
         made["model"]["ignore_merges"] = True
     elif setting == "qwen":

@@ -89,7 +89,7 @@ def test_adapters_learn_and_what_they_forbid_is_refused(tmp_path):
         (lambda: nn.load_adapter(other, {n: a[:1] for n, a in state.items()}), "lora_A.weight has shape"),
         (lambda: nn.quantize(model, 8), "merge"), (lambda: save_gguf(model, tmp_path / "m.gguf"), "merge"),
         (lambda: nn.adapt(model), "merge"), (lambda: nn.adapt(made("gpt2"), rank=0), "at least 1, got 0"),
-    ]:  # fmt: skip
+    ]:
         with pytest.raises(UserError, match=message):
             refused()
 
@@ -139,7 +139,7 @@ FIRST, LAST = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", 
     ({"base_model_name_or_path": None}, "as base_model_name"),
     ({"base_model_name_or_path": "/nowhere"}, "which is gone"),
     ({"base_model_name_or_path": "adapter"}, "is an adapter itself"),
-])  # fmt: skip
+])
 def test_settings_that_cannot_be_applied_are_named(tmp_path, monkeypatch, edit, message):
     saved("llama", tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -163,7 +163,7 @@ def test_settings_that_cannot_be_applied_are_named(tmp_path, monkeypatch, edit, 
     (lambda state: state | {"base_model.model.lm_head.lora_A.weight": state[FIRST]}, "ends in 'lm_head'"),
     (lambda state: state | {"base_model.model.model.norm.weight": state[FIRST][0]}, "is no adapter of a"),
     (lambda state: state | {FIRST.removeprefix("base_model.model."): state[FIRST]}, "begin with base_model"),
-])  # fmt: skip
+])
 def test_arrays_that_do_not_fit_are_named(tmp_path, edit, message):
     saved("llama", tmp_path)
     path = tmp_path / "adapter" / "adapter_model.safetensors"
@@ -177,7 +177,7 @@ def test_arrays_that_do_not_fit_are_named(tmp_path, edit, message):
 @pytest.mark.parametrize("spoil", [
     lambda path: path.write_bytes(b""), lambda path: path.write_bytes(b"\xff" * 64),
     lambda path: path.write_bytes((2**62).to_bytes(8, "little") + b"{}"), os.mkfifo, os.mkdir, lambda path: 0,
-])  # fmt: skip
+])
 def test_a_file_that_is_none_of_ours_is_named(tmp_path, file, spoil):
     saved("llama", tmp_path)
     path = tmp_path / "adapter" / file

@@ -112,7 +112,7 @@ def refuse(tokenizer):
     (lambda t: setattr(t, "decode_bytes", lambda ids: b""), "decode_bytes gives other bytes"),
     (lambda t: setattr(t, "encode", lambda text, allowed: [t.vocab_size]), "an id that is none"),
     (lambda t: setattr(t, "fingerprint", lambda: id(t)), "saved, it is another"),
-])  # fmt: skip
+])
 def test_a_broken_loader_is_noticed(change, seen, tmp_path, monkeypatch):
     (data, *_) = LOADERS["tiktoken"](tmp_path)
     monkeypatch.setitem(globals(), "load_tokenizer", broken(change))
@@ -139,7 +139,7 @@ def test_bad_files_end_in_one_line():
     (lambda words: 1 / 0, "ZeroDivisionError"), (lambda words: 0, "accepted"),
     (lambda words: sys.exit(2), "SystemExit"), (lambda words: print("a\nb", file=sys.stderr) or 2, "a\nb"),
     (lambda words: time.sleep(60), "a limit"),
-])  # fmt: skip
+])
 def test_what_a_command_must_not_do_is_a_finding(command, seen, monkeypatch):
     monkeypatch.setattr(verify_files, "tinyllm", command)
     monkeypatch.setattr(verify_files, "CLOCK", 0.5)

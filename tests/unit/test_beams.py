@@ -16,13 +16,13 @@ V, END = 9, 1
 SIZES = {"vocab_size": V, "context": 12, "layers": 2, "heads": 2, "width": 8}
 T5_SIZES = {"model_type": "t5", "head_width": 4, "hidden": 12, "buckets": 6, "max_distance": 5, "end": END}
 KINDS = {"gpt": {"model_type": "gpt"}, "t5": T5_SIZES,
-         "t5 untied": T5_SIZES | {"tied": False, "scaled": False, "mlp": "gated-gelu"}}  # fmt: skip
+         "t5 untied": T5_SIZES | {"tied": False, "scaled": False, "mlp": "gated-gelu"}}
 LLAMA = {"kv_heads": 1, "hidden": 12}
 OTHERS = {"llama": LLAMA, "mistral": LLAMA | {"window": 3}, "qwen2": LLAMA, "qwen3": LLAMA, "smollm3": LLAMA,
           "mixtral": LLAMA | {"experts": 3}, "qwen3_moe": LLAMA | {"experts": 3}, "falcon": {"hidden": 12},
           "gpt_neox": {"hidden": 12, "rotated": 0.5}, "mt5": T5_SIZES, "fuyu": {"hidden": 12},
           "deepseek_v3": {"kv_heads": 2, "hidden": 12, "head_width": 4, "plain_width": 3, "value_width": 5,
-                          "latent": 6, "expert_hidden": 8}}  # fmt: skip
+                          "latent": 6, "expert_hidden": 8}}
 PROMPTS = [[3, 4, 5], [2], [7, 3, 3, 6, 8]]
 each = pytest.mark.parametrize("kind", KINDS)
 
@@ -48,7 +48,7 @@ def logprobs(model, prompt, text):
 def test_one_beam_is_greedy(kind, seed, count, early, penalty):
     model = lively(kind, seed)
     found = beam_search(model, PROMPTS, beams=1, max_tokens=count, length_penalty=penalty,
-                        early_stopping=early, stop=[END])  # fmt: skip
+                        early_stopping=early, stop=[END])
     greedy = tl.generate(model, PROMPTS, max_tokens=count, sampling=tl.Sampling(temperature=0), stop=[END])
     assert [texts[0][0] for texts in found] == greedy
 
@@ -58,12 +58,12 @@ def test_one_beam_is_greedy(kind, seed, count, early, penalty):
 def test_scores_are_log_probabilities_and_all_beams_together_find_the_best_text(kind, seed, penalty):
     model, prompt = lively(kind, seed), PROMPTS[0]
     found = beam_search(model, [prompt], beams=V, max_tokens=2, length_penalty=penalty, stop=[END],
-                        early_stopping="never")[0]  # fmt: skip
+                        early_stopping="never")[0]
     first = logprobs(model, prompt, [])
     scores = {(END,): first[END]}
     for one in set(range(V)) - {END}:
         scores |= {(one, two): (first[one] + p) / 2**penalty
-                   for two, p in enumerate(logprobs(model, prompt, [one]))}  # fmt: skip
+                   for two, p in enumerate(logprobs(model, prompt, [one]))}
     for ids, score in found:
         assert np.isclose(scores[tuple(ids)], score, rtol=1e-4, atol=1e-4)
     assert np.isclose(found[0][1], max(scores.values()), rtol=1e-4, atol=1e-4)
@@ -81,7 +81,7 @@ def test_other_prompts_and_a_full_context_change_nothing(kind):
 
 
 SETTINGS = [(True, 1.0, 2), (True, -0.5, 4), (False, 0.0, 4), (False, 1.0, 3), (False, 2.0, 2),
-            (False, -0.5, 3), ("never", 1.0, 4), ("never", 0.0, 2), ("never", 2.0, 3)]  # fmt: skip
+            (False, -0.5, 3), ("never", 1.0, 4), ("never", 0.0, 2), ("never", 2.0, 3)]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, *OTHERS])
@@ -105,7 +105,7 @@ def test_transformers_finds_the_same(tmp_path, kind):
         together = beam_search(model, PROMPTS, beams=beams, max_tokens=7, stop=[END], **options)
         for prompt, ours in zip(PROMPTS, together, strict=True):
             ids, found = written(prompt, num_beams=beams, num_return_sequences=beams, output_scores=True,
-                                 **options)  # fmt: skip
+                                 **options)
             assert [text for text, _ in ours] == ids
             np.testing.assert_allclose([x for _, x in ours], found.sequences_scores, rtol=1e-4, atol=1e-4)
 
@@ -115,7 +115,7 @@ def test_transformers_finds_the_same(tmp_path, kind):
     ({"max_tokens": 0}, "got 4 and 0"), ({"early_stopping": "soon"}, 'True, False or "never", got \'soon\''),
     ({"beams": 10}, "10 beams need as many tokens, and there are 9"),
     ({"prompts": [[9]]}, "outside of the model's vocabulary"), ({"stop": ["ab"]}, "'ab' is 2: leave it out"),
-])  # fmt: skip
+])
 def test_settings_that_cannot_work_are_named(changes, message):
     tokenizer = tl.CharTokenizer.train("abcdefghi")
     given = {"prompts": [[1]], "max_tokens": 4, "beams": 4, "tokenizer": tokenizer} | changes

@@ -92,7 +92,7 @@ def test_the_calls_to_measure_are_those_of_training_and_generating():
     found = cases(TINY)
     by_name = {case.op: case for case in found}
     assert {"linear", "attention_backward", "rmsnorm", "rope", "swiglu", "adamw_step", "top_p", "linear_int4",
-            "softmax", "matmul", "token_losses"} <= set(by_name)  # fmt: skip
+            "softmax", "matmul", "token_losses"} <= set(by_name)
     assert len({(case.op, shape(case.args)) for case in found}) == len(found)
     pairs = 2 * 2 * 36  # heads, rows, and pairs of 8 positions, of width 4
     assert by_name["attention_backward"].flops == 5 / 2 * (2 * 2 * 4 * pairs)
@@ -175,7 +175,7 @@ def test_generation_is_measured():
     assert {key: r["tokens"] for key, r in records.items()} == {
         ("prefill", "tinyllm"): 8, ("prefill", "numpy"): 8, ("prefill", "int8"): 8, ("prefill", "int4"): 8,
         ("decode", "tinyllm"): 4, ("decode", "numpy"): 4, ("decode", "int8"): 4, ("decode", "int4"): 4,
-    }  # fmt: skip
+    }
     assert all(np.isclose(r["tokens_per_second"] * r["seconds"], r["tokens"]) for r in records.values())
     assert all(("times" in r) == (engine != "tinyllm") for (_, engine), r in records.items())
     ours, model = records["decode", "tinyllm"], TINY.model()
@@ -278,14 +278,14 @@ def test_the_widest_lines_fit():
     ours = {"bench": "train", "engine": "tinyllm bf16", "peak_rss_mb": 1234.5, "times_torch": 2.22}
     op = {"bench": "ops", "op": max(OPS, key=len), "shape": "16x256x1536, 16x256x384", "seconds": 0.123,
           "setting": "small", "gflops": 1234.5, "times_spec": 1123.4, "slower_than_spec": True,
-          "share_of_roof": 1.5}  # fmt: skip
+          "share_of_roof": 1.5}
     decode = shared | {"bench": "generate", "setting": "llama-110m", "task": "prefill", "tokens": 512,
-                       "engine": "llama.cpp q8_0", "times": 123.4}  # fmt: skip
+                       "engine": "llama.cpp q8_0", "times": 123.4}
     used = {"bench": "memory", "setting": "mini", "engine": "tinyllm", "peak_rss_mb": 1234.5}
     lines = [cli.line(r) for r in (shared | ours, op, decode, used)]
     assert max(map(len, lines)) <= 80
     assert lines[0].split() == ["mini", "tinyllm", "bf16", "1.23", "s", "123,456", "tok/s", "99%", "1,234",
-                                "MiB", "2.22", "x", "torch"]  # fmt: skip
+                                "MiB", "2.22", "x", "torch"]
     assert "linear_token_losses_backward" in lines[1]
     assert lines[1].endswith("123 ms  1,234 GFLOP/s 150% 1,123 x spec!")
     assert [s.name for s in settings("ops")] == ["nano", "mini", "small"]
@@ -298,4 +298,4 @@ def test_times_have_three_digits_and_products_a_verdict():
     assert "3 matrix products against NumPy's: median 1.20, worst 0.96" in cli.verdict(records)
     assert [cli.time(t) for t in (12.3456, 1.0, 0.9999, 0.0123456, 1e-3, 9.999e-4, 1.2e-6, 6.462e-7)] == [
         "12.3 s", "1 s", "1 s", "12.3 ms", "1 ms", "1 ms", "1.2 us", "646 ns",
-    ]  # fmt: skip
+    ]

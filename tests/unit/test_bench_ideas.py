@@ -9,7 +9,7 @@ from tinyllm.bench import peers
 ideas = peers.load("ideas")
 SMALL = {"tokenizer": "byte", "train.steps": 2, "train.batch": 4, "train.eval_windows": 2,
          "model.context": 8, "model.width": 16, "model.layers": 1, "model.heads": 2, "model.kv_heads": 1,
-         "model.hidden": 16, "train.weight_decay": 0.5, "train.warmup": 0}  # fmt: skip
+         "model.hidden": 16, "train.weight_decay": 0.5, "train.warmup": 0}
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tinyllm.cli import bench as cli
 from tinyllm.cli import main
 
 SMALL = {"model.width": 16, "model.layers": 1, "model.heads": 2, "model.kv_heads": 1, "model.hidden": 16,
-         "model.context": 16, "tokenizer": "char", "train.batch": 2, "train.eval_every": 2}  # fmt: skip
+         "model.context": 16, "tokenizer": "char", "train.batch": 2, "train.eval_every": 2}
 
 
 @pytest.fixture

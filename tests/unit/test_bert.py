@@ -96,13 +96,13 @@ def test_other_poolings_and_steps_are_refused(tmp_path):
     made("bert").save_pretrained(tmp_path)
     both = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}
     for modes, message in (({"pooling_mode_max_tokens": True}, "for pooling_mode_max_tokens, and tiny"),
-                           (both, "cls_token, "), ({}, "asks for no pooling")):  # fmt: skip
+                           (both, "cls_token, "), ({}, "asks for no pooling")):
         pooled(tmp_path, **modes)
         with pytest.raises(UserError, match=message) as error:
             from_pretrained(tmp_path)
         assert "1_Pooling" in str(error.value)
     for step, message in (('"type": "sentence_transformers.models.Dense"', "has a step 'Dense', and tinyllm"),
-                          ('"type": "x.Pooling", "path": "2_P"', "has its Pooling in '2_P'")):  # fmt: skip
+                          ('"type": "x.Pooling", "path": "2_P"', "has its Pooling in '2_P'")):
         (tmp_path / "modules.json").write_text(f"[{{{step}}}]")
         with pytest.raises(UserError, match=rf"modules\.json {message}"):
             from_pretrained(tmp_path)
@@ -147,7 +147,7 @@ def test_segments_matter_and_wrong_ones_are_refused(name):
         with no_grad():
             other = model(TOKENS, segments_of(model)).data
             assert not np.allclose(other, model(TOKENS).data) and np.allclose(other, model(
-                TOKENS, segments=segments_of(model)).data)  # fmt: skip
+                TOKENS, segments=segments_of(model)).data)
     for wrong in (np.full((3, 12), max(count, 1)), np.full((3, 12), -1), np.zeros((3, 11), int)):
         with pytest.raises(UserError, match="segments must have the shape"):
             model(TOKENS, wrong)
@@ -169,10 +169,10 @@ def test_old_files_are_read(tmp_path):
     model.save_pretrained(tmp_path)
     more = {"bert.pooler.dense.weight": np.ones((32, 32), np.float32),
             "cls.seq_relationship.bias": np.ones(2, np.float32),
-            "bert.embeddings.position_ids": np.arange(12)[None]}  # fmt: skip
+            "bert.embeddings.position_ids": np.arange(12)[None]}
     rewrite(tmp_path, lambda state: more | {
         n.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): a
-        for n, a in state.items()})  # fmt: skip
+        for n, a in state.items()})
     with no_grad():
         assert np.array_equal(from_pretrained(tmp_path)(TOKENS).data, model(TOKENS).data)
 
@@ -241,7 +241,7 @@ def test_hidden_states_losses_and_gradients_are_those_of_transformers(tmp_path, 
     for ours, state in zip((layers[0], layers[1], layers[3]), found.hidden_states, strict=True):
         np.testing.assert_allclose(ours.data[REAL], state.detach().numpy()[REAL], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(model(TOKENS, **inputs).data[REAL], found.logits.detach().numpy()[REAL],
-                               rtol=1e-4, atol=1e-4)  # fmt: skip
+                               rtol=1e-4, atol=1e-4)
     loss = model.loss(TOKENS, targets, **inputs)
     assert abs(loss.item() - found.loss.item()) < 1e-4
     loss.backward()

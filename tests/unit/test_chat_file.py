@@ -11,12 +11,12 @@ from tinyllm.tokenizer.chat_file import CHATML, EACH, LLAMA3, MISTRAL, UNSAID, r
 
 DEFAULT = CHATML.replace(
     EACH, EACH + "{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\n"
-    "You are brief.<|im_end|>\\n' }}{% endif %}")  # fmt: skip
+    "You are brief.<|im_end|>\\n' }}{% endif %}")
 TOKENS = ["<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
-          "<|eot_id|>", "[INST]", "[/INST]", "</s>", "<s>"]  # fmt: skip
+          "<|eot_id|>", "[INST]", "[/INST]", "</s>", "<s>"]
 BYTES = ByteTokenizer(TOKENS)
 SAID = [{"role": "user", "content": "Hi </s>"}, {"role": "assistant", "content": "Hello!"},
-        {"role": "user", "content": "[INST] And?"}]  # fmt: skip
+        {"role": "user", "content": "[INST] And?"}]
 IN_CHATML = (
     "<|im_start|>user\nHi </s><|im_end|>\n<|im_start|>assistant\nHello!<|im_end|>\n"
     "<|im_start|>user\n[INST] And?<|im_end|>\n<|im_start|>assistant\n"

@@ -100,7 +100,7 @@ def test_a_count_may_be_an_integer_of_numpy_and_no_other_number():
 
 
 @pytest.mark.parametrize("op", ["softmax", "bpe_merge", "bpe_train", "embedding", "grad_norm", "linear",
-                                "repetition_penalty", "sum_to_shape", "cross_entropy"])  # fmt: skip
+                                "repetition_penalty", "sum_to_shape", "cross_entropy"])
 def test_what_is_shown_can_be_pasted_into_python(op):
     """Types, shapes and bits come back; only a case that is too long is shortened."""
     short = [args for args in draw_cases(op) if max(len(as_text(x, 10**9)) for x in args) < 400]

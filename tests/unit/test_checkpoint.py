@@ -28,7 +28,7 @@ from tinyllm.tokenizer import CharTokenizer, load_tokenizer, save_tokenizer
 from tinyllm.train import events
 
 FILES = {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json",
-         "tokenizer_config.json", "optimizer.safetensors", "state.json"}  # fmt: skip
+         "tokenizer_config.json", "optimizer.safetensors", "state.json"}
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ def test_weights_that_are_a_pickle_are_refused_with_the_reason(copy):
     ("progress.step", 3, "contradicts itself"), ("progress.best_step", None, "contradicts itself"),
     ("step", 10**30, "as step, where one of 12 belongs"), ("sha256", {}, "SHA-256 differs"),
     ("log_bytes", -1, "as log_bytes"), ("progress.unknown", 1, "unknown"),
-])  # fmt: skip
+])
 def test_a_state_that_is_wrong_or_contradicts_itself_is_refused(copy, place, value, message):
     path = Run(copy).last_checkpoint()
     state = read_state(path)
@@ -277,7 +277,7 @@ def test_another_tokenizer_is_refused(copy):
     ("", "is not JSON"), ("{}", "lacks settings"), ("[1]", "holds a list, where an object belongs"),
     ('{"settings": {}}', "lacks facts"), ('{"settings": {}, "facts": {}, "frame": []}', "as frame"),
     ('{"settings": {}, "facts": {}, "frame": {"separator": "", "end": 3}}', "as frame.end"),
-])  # fmt: skip
+])
 def test_a_broken_run_json_is_refused(copy, content, message):
     (copy / "run.json").write_text(content)
     refused(lambda: open_model(copy), "run.json", message)
@@ -289,7 +289,7 @@ def test_a_broken_run_json_is_refused(copy, content, message):
     ("settings.model.type", "elephant"),
     ("settings.recipe", "elephant"), ("facts.vocab_size", "x"), ("settings.train.unknown", 2),
     ("frame.begin", "x"), ("start", {"folder": "x"}),
-])  # fmt: skip
+])
 def test_settings_and_facts_of_the_wrong_kind_are_refused(copy, path, value):
     broken = json.loads((copy / "run.json").read_text())
     *steps, name = path.split(".")

@@ -97,7 +97,7 @@ def test_a_whole_session(here, tiny, capsys, refused, monkeypatch, printed):
     shown = printed(*command)
     order = ["Train a GPT of ", " 12 steps on", "SHA-256", "before training it writes", "this takes about ",
              "step 12/12", "● validation", "nats per character, or", "perplexity", "\nit writes",
-             "tinyllm generate run --prompt"]  # fmt: skip
+             "tinyllm generate run --prompt"]
     places = [shown.index(word) for word in order]
     assert places == sorted(places)
     assert max(len(line) for line in shown.splitlines() if tiny[1] not in line) <= 80
@@ -216,7 +216,7 @@ def test_json_is_the_log(here, tiny, capsys):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_says_how_to_go_on(here, tiny, number):
     process = start("train", "--out", here / "run", *tiny, "--steps", "100000",
-                    "--set", "train.warmup=0", "--set", "train.schedule=constant")  # fmt: skip
+                    "--set", "train.warmup=0", "--set", "train.schedule=constant")
     for line in process.stdout:
         if line.startswith("step      8/"):
             break

@@ -23,7 +23,7 @@ def run(line, name="go"):
 def make(name="go", **kwargs):
     @command.command(name, **kwargs)
     def go(run: str, more: list[str] | None = None, *, bits: Literal[8, 4] = 8, rate: float | None = None,
-           tag: list[str] | None = None, over: list[str] = (), force: bool = False, **rest):  # fmt: skip
+           tag: list[str] | None = None, over: list[str] = (), force: bool = False, **rest):
         """Do it.
 
         At length.
@@ -73,7 +73,7 @@ def test_an_option_may_stand_between_arguments():
 
 @pytest.mark.parametrize("line, why", [
     ("go", "required: RUN"), ("go a --bits 3", "invalid choice: 3"), ("go a --rate x", "invalid float"),
-])  # fmt: skip
+])
 def test_a_wrong_argument_is_named(line, why):
     make()
     with pytest.raises(UserError, match=why):
@@ -98,7 +98,7 @@ def test_a_group_has_commands_of_two_words_and_further_arguments_come_by_name():
 
 @pytest.mark.parametrize("text", [
     "Do it.\n\n--other  no parameter", "Do it.\n\n--n N  how many\n--m  more", "Do it.",
-])  # fmt: skip
+])
 def test_signature_and_docstring_must_agree(text):
     def go(*, n: int = 1):
         pass

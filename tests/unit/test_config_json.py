@@ -17,7 +17,7 @@ from tinyllm.models.registry import make_config
     *[(name, {"bias": True}, "bias") for name in ("mistral", "mixtral", "qwen2")],
     *[(name, {"mlp_bias": True}, "mlp_bias")
       for name in ("mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe")],
-])  # fmt: skip
+])
 def test_a_model_that_its_config_json_cannot_describe_is_refused(tmp_path, name, changes, field):
     with pytest.raises(UserError, match=f"a {MODELS[name]['model_type']} cannot have {field} = "):
         made(name, **changes)
@@ -31,7 +31,7 @@ def test_a_model_that_its_config_json_cannot_describe_is_refused(tmp_path, name,
     ("distilbert", {"class_dropout": None}), ("deepseek_v3", {"query_latent": None}), ("t5", {"end": 3}),
     ("gpt2", {"dropout": 0.1, "embed_dropout": 0.1}), ("mistral", {"window": None}),
     ("bert", {"task": "classify", "labels": ["no", "yes"]}), ("roberta", {"task": "encode"}),
-])  # fmt: skip
+])
 def test_settings_that_are_left_out_come_back(tmp_path, name, changes):
     model = made(name, **changes)
     model.save_pretrained(tmp_path)
@@ -43,7 +43,7 @@ def test_rope_scaling_replaces_rope_parameters_as_in_transformers(tmp_path, name
     made(name).save_pretrained(tmp_path)
     scaling = {"rope_type": "linear", "factor": 4.0}
     change(tmp_path, rope_scaling=scaling, rope_theta=...,
-           rope_parameters={"rope_type": "default", "rope_theta": 77.0})  # fmt: skip
+           rope_parameters={"rope_type": "default", "rope_theta": 77.0})
     config = from_pretrained(tmp_path).config
     usual = {"llama": 10000.0, "mixtral": 1000000.0, "smollm3": 2000000.0}[name]
     assert (config.scaling, config.theta) == (scaling, usual)
@@ -54,7 +54,7 @@ def test_rope_scaling_replaces_rope_parameters_as_in_transformers(tmp_path, name
     ("gpt_neox", "rotary_pct", "rotated"), ("mixtral", "num_experts", "experts"),
     ("qwen3_moe", "num_local_experts", "experts"), ("deepseek_v3", "n_routed_experts", "experts"),
     ("t5 1.1", "scale_decoder_outputs", "scaled"), ("t5", "decoder_start_token_id", "start"),
-])  # fmt: skip
+])
 @pytest.mark.parametrize("value", [..., None], ids=["missing", "null"])
 def test_a_setting_with_several_names_is_read_by_each(tmp_path, name, without, field, value):
     model = made(name)
@@ -85,7 +85,7 @@ def test_dynamic_scaling_changes_nothing_within_the_context(tmp_path):
 
 
 ROTARY = [name for name in names()
-          if any(f.name == "scaling" for f in dataclasses.fields(family(name).config_class))]  # fmt: skip
+          if any(f.name == "scaling" for f in dataclasses.fields(family(name).config_class))]
 KINDS = SCALINGS | {"dynamic": {}, "yarn backwards": SCALINGS["yarn"] | {"beta_fast": 1, "beta_slow": 9}}
 
 
@@ -102,7 +102,7 @@ def test_every_scaling_is_that_of_transformers_in_every_rotary_family(tmp_path, 
 @pytest.mark.parametrize("scaling, message", [
     ({"rope_type": "ntk", "factor": 2.0}, "transformers has no rope_scaling 'ntk'"),
     ({"rope_type": "dynamic"}, "scaling"), ({"rope_type": "dynamic", "factor": 0.5}, "at least 1"),
-])  # fmt: skip
+])
 def test_a_scaling_that_transformers_cannot_open_is_refused(scaling, message):
     with pytest.raises(UserError, match=message):
         made("llama", scaling=scaling)

@@ -100,14 +100,14 @@ def test_it_learns_a_text_down_to_its_entropy():
 
 
 @given(rows=st.integers(1, 4), per_step=st.integers(1, 9), seed=st.integers(0, 9), rate=st.floats(0, 1),
-       order=st.sampled_from(("surest", "random")), temperature=st.sampled_from((0, 0.5, 1)))  # fmt: skip
+       order=st.sampled_from(("surest", "random")), temperature=st.sampled_from((0, 0.5, 1)))
 def test_all_masks_are_filled_and_nothing_else_changes(rows, per_step, seed, rate, order, temperature):
     model, tokens = made(seed), texts(seed, rows)
     gone = np.random.default_rng(seed).random(tokens.shape) < rate
     shown = np.where(gone, MASK, tokens)
     seeds = [seed + i for i in range(rows)]
     options = {"per_step": per_step, "order": order, "sampling": tl.Sampling(temperature=temperature),
-               "never": [0]}  # fmt: skip
+               "never": [0]}
     written = unmask(model, shown, MASK, seed=seeds, **options)
     assert np.array_equal(written[~gone], tokens[~gone])
     assert not np.isin(written[gone], [MASK, 0]).any() and ((written >= 0) & (written < V)).all()

@@ -49,7 +49,7 @@ def ill(**changes):
 
 
 NO_KERNELS = {"level": None, "levels": [], "pool": None, "kernels__built": False,
-              "kernels__reason": "they were not built"}  # fmt: skip
+              "kernels__reason": "they were not built"}
 
 ILLNESSES = [  # what is changed, a word of the problem, a word of the advice
     (NO_KERNELS, "were not built", "source run: python -m pip install"),
@@ -92,7 +92,7 @@ def test_every_illness_is_found_alone_with_what_to_do(changes, problem, advice):
 @pytest.mark.parametrize("text", ["", "long" * 40, "two words " * 30])
 def test_no_line_is_wider_than_80_columns(text):
     facts = ill(cpu=text, blas=text, environment={"OPENBLAS_X": text}, cache__folder=text,
-                compilers={"cc": text}, backends={"numpy": [f"op{i}" for i in range(60)]})  # fmt: skip
+                compilers={"cc": text}, backends={"numpy": [f"op{i}" for i in range(60)]})
     report = doctor.report(facts, [{"problem": text, "advice": text}] * 2)
     assert max(map(len, report.splitlines())) <= 80
     assert "2 things need attention:" in report and all(f"op{i}" in report for i in range(60))

@@ -27,7 +27,7 @@ SIZES = {"vocab_size": 19, "context": 12, "layers": 1, "heads": 2, "width": 16, 
 IDS = st.lists(st.integers(5, 9), max_size=20)
 TEXT = "the cat sat on the mat, and the dog sat on the log; so it goes.\n" * 40
 SMALL = {"model.type": "bert", "model.layers": 1, "model.heads": 2, "model.width": 16, "model.hidden": 32,
-         "model.context": 16, "train.steps": 4, "train.batch": 4, "train.eval_windows": 8}  # fmt: skip
+         "model.context": 16, "train.steps": 4, "train.batch": 4, "train.eval_windows": 8}
 
 
 @pytest.fixture(scope="module")

@@ -42,14 +42,14 @@ class Capitals(Task):
     def items(self, split):
         four = ("Graz", "Rome", "Oslo", "Bern")
         return [Item(f"The capital of {x} is", f" {town}", town, (*four[i % 4 :], *four[: i % 4]))
-                for i, (x, town) in enumerate(self.towns.items())]  # fmt: skip
+                for i, (x, town) in enumerate(self.towns.items())]
 
 
 def oracle(task, items, found):
     """A mask that lets a model write nothing but the right answer, and its end."""
     end = found.frame.end or task.end
     texts = [(task.prompt(x, (), found.frame) + behind(x.answer, found.frame) + end).encode()
-             for x in items]  # fmt: skip
+             for x in items]
 
     def mask(ids):
         (text,) = {text for text in texts if text.startswith(bytes(ids))}
@@ -68,7 +68,7 @@ def test_a_model_that_writes_the_right_answers_has_the_score_1(name, frame):
         assert answer.score == task.score(item, item.truth) == 1
     if items[0].choices:
         scores = [task.score(item, Random(i).choice(item.choices))
-                  for i, item in enumerate(islice(task.items("test"), 400))]  # fmt: skip
+                  for i, item in enumerate(islice(task.items("test"), 400))]
         assert abs(np.mean(scores) - task.chance) < 0.08
         assert abs(task.chance - 1 / len(items[0].choices)) < 0.02
         assert all(item.truth in item.choices for item in items)
@@ -118,7 +118,7 @@ def test_the_likeliest_choice_is_that_of_the_logits(family):
                 logits = model.model(np.array([before + after])).data[0, len(before) - 1 : -1]
             chances = tl.ops.log_softmax(logits)[np.arange(len(after)), after]
             assert log_probs(model.model, [(before, after), (before[3:], after * 2)])[0] == pytest.approx(
-                chances.sum(), abs=1e-4)  # fmt: skip
+                chances.sum(), abs=1e-4)
             found.append(chances.sum())
     best = np.array(found).reshape(len(items), -1).argmax(axis=1)
     told = [answer.text for answer in likeliest(model, task, items, 1)]
@@ -148,7 +148,7 @@ def test_wilson_interval():
     assert interval([0.0, 1.0] * 5) == pytest.approx((0.2366, 0.7634), abs=1e-4)
     assert interval([1.0] * 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
     covered = [low <= 0.3 <= high for low, high in (
-        interval((Random(i).uniform(40) < 0.3).astype(float)) for i in range(400))]  # fmt: skip
+        interval((Random(i).uniform(40) < 0.3).astype(float)) for i in range(400))]
     assert 0.92 < np.mean(covered) < 0.98
 
 
@@ -163,7 +163,7 @@ def test_the_command_prints_a_row_and_an_object(monkeypatch, capsys):
     low, high = interval([1.0] * 30)
     assert row == f"world:parity,size=4  1.000 ({low:.3f} to 1.000)  chance 0.500  n 30"
     assert json.loads(last) == {"task": "world:parity,size=4", "score": 1.0, "low": low, "high": high,
-                                "chance": 0.5, "n": 30}  # fmt: skip
+                                "chance": 0.5, "n": 30}
 
 
 @pytest.mark.parametrize("words, message", [
@@ -174,7 +174,7 @@ def test_the_command_prints_a_row_and_an_object(monkeypatch, capsys):
     ("--task world:copy --shots 400", "400 shots of world:copy do not fit into a context of 256"),
     ("--task world:parity,size=99", "size must be"), ("", "--task"),
     ("--task world:caption", "sees no pictures"),
-])  # fmt: skip
+])
 def test_what_cannot_be_asked_is_said_in_one_line(refused, words, message):
     assert message in refused("eval", "shipped", *words.split())
 

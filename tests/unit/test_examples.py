@@ -40,7 +40,7 @@ def test_embed_ranks_what_the_modules_describe(run, tmp_path):
     tokenizer.add_special_tokens(family("bert").special_tokens.values())
     sizes = {"context": 250, "layers": 1, "heads": 2, "width": 16, "hidden": 16}
     build({"model_type": "bert", "vocab_size": tokenizer.vocab_size, "task": "encode", **sizes}
-             ).save_pretrained(tmp_path)  # fmt: skip
+             ).save_pretrained(tmp_path)
     save_tokenizer(tokenizer, tmp_path / "tokenizer.json")
     out = run("embed.py", "sort: Sort a list", "--folder", str(tmp_path), "--modules", "bisect", "math")
     rows = [line.split()[:2] for line in out.splitlines()[1:]]

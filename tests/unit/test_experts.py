@@ -76,7 +76,7 @@ def test_training_adds_the_balance_loss():
 
 def balanced(**changes):
     sizes = {"expert_hidden": 12, "head_width": 4, "plain_width": 4, "value_width": 4, "latent": 6,
-             "experts": 6}  # fmt: skip
+             "experts": 6}
     made = build({"model_type": "deepseek_v3", **SIZES, **sizes, "dense_layers": 0} | changes)
     return made.train(), next(m for _, m in made.named_modules() if isinstance(m, Experts))
 
@@ -148,7 +148,7 @@ def test_one_call_for_all_experts_has_the_bits_of_one_call_for_each():
     matrices = [expert.up_proj.weight.data for expert in layer.experts]
     counts = np.array([3, 0, 5, 2])
     listed, stacked = (ops.grouped_linear(x.data.reshape(10, 16), w, counts)
-                       for w in (matrices, np.stack(matrices)))  # fmt: skip
+                       for w in (matrices, np.stack(matrices)))
     assert listed.tobytes() == stacked.tobytes()
 
 
@@ -192,7 +192,7 @@ def test_the_benchmark_compares_models_of_equal_active_flops():
     benchmark = peers.load("experts")
     for preset in benchmark.SHAPES:
         sizes = [build({"model_type": name, "vocab_size": 64} | family(name).PRESETS[preset], seed=None)
-                 for name in ("llama", "mixtral")]  # fmt: skip
+                 for name in ("llama", "mixtral")]
         dense, mixture = (forward_flops(model, model.config.context) for model in sizes)
         assert 1 <= mixture / dense < 1.02  # the router's
     for work in (benchmark.trainer, benchmark.writer):

@@ -36,7 +36,7 @@ def test_writes_bytes_and_text(tmp_path):
 @pytest.mark.parametrize("error, raised", [
     (RuntimeError("stop"), RuntimeError), (KeyboardInterrupt(), KeyboardInterrupt),
     (OSError(28, "No space left on device"), UserError),
-])  # fmt: skip
+])
 def test_an_interrupted_write_leaves_the_old_file_whole(tmp_path, error, raised):
     atomic_write_bytes(tmp_path / "a", b"old")
     message = "cannot write .*: No space left on device" if raised is UserError else str(error)
@@ -90,7 +90,7 @@ def unreadable(folder):
     (folder / "large").write_bytes(bytes(101))
     return {folder / "pipe": "not a regular file", folder / "zero": "not a regular file",
             folder / "loop": "too many|symbolic links", folder: "a folder", folder / "none": "No such file",
-            folder / "large": "more than 100 bytes", "a\0b": "null byte", "x" * 5000: "too long"}  # fmt: skip
+            folder / "large": "more than 100 bytes", "a\0b": "null byte", "x" * 5000: "too long"}
 
 
 def test_only_regular_files_of_bounded_size_are_read(tmp_path):
@@ -119,7 +119,7 @@ def test_a_pipe_that_looks_like_a_file_is_refused(tmp_path, monkeypatch):
     (b'["\\ud800"]', "half a character"), (b'{"\\udc00\\ud800": 1}', "half a character"),
     (b"1e400", "a finite"), (b"-1e305", "a finite"), (b"1" + b"0" * 400, "too long"),
     (b"[" + b"0," * 2**22 + b"0]", "more than 4,194,304 values"),
-])  # fmt: skip
+])
 def test_json_of_others_is_parsed_within_bounds(tmp_path, text, words):
     with pytest.raises(UserError, match=words):
         parse_json(text)
@@ -139,7 +139,7 @@ def test_whole_characters_in_json_are_read():
     (b"x=" + b"9" * 5000, "holds a number that is too long$"),
     (b"a." * 99 + b"b=1", "nested"), (b"[a" + b" . 'a'" * 99 + b"]", "nested"),
     (b"\xff", "UTF-8"), (bytes(2**20 + 1), "more than"), (b"x=1e400", "a finite"), (b"x=nan", "a finite"),
-])  # fmt: skip
+])
 def test_toml_of_others_is_read_within_bounds(tmp_path, text, words):
     (tmp_path / "x.toml").write_bytes(text)
     with pytest.raises(UserError, match=rf"x\.toml.*{words}"):
@@ -158,7 +158,7 @@ def test_toml_may_begin_with_the_mark_of_utf_8(tmp_path):
     ({"a": 1, "b": [{}]}, "lacks b"),
     ({"a": 1, "b": [], "d": {"x": 1, "y": "z"}}, "a text as d.y, where a number"),
     ({"a": 1, "b": [], "d": {"x": -1}}, "-1 as d.x, where a number or null, at least 0 belongs"),
-])  # fmt: skip
+])
 def test_json_is_checked_against_a_declaration(tmp_path, value, words):
     kind = {"a": int, "b": [{"c": str | None}], "d": {str: bounded(float | None, min=0)}}
     (tmp_path / "x.json").write_text(json.dumps(value))

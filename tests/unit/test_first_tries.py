@@ -33,7 +33,7 @@ def model_of_tokens():
     (tl.ByteTokenizer(), "save", r"tl\.save_tokenizer for a tokenizer$"), (tl, "tanh", r"use F\.tanh\(x\)"),
     (model_of_tokens(), "generate", r"GPT has no generate; use tl\.generate\(model, prompts, max_tokens="),
     (tl, "nonsense", "tinyllm has no nonsense$"), (MLP(), "nonsense", "MLP has no nonsense$"),
-])  # fmt: skip
+])
 def test_names_of_pytorch_are_known(owner, name, words):
     assert not hasattr(owner, name)
     with pytest.raises(AttributeError, match=words) as caught:
@@ -65,14 +65,14 @@ def test_the_table_names_nothing_that_exists_everywhere_and_only_what_exists():
     (lambda: tl.GPTConfig(65, n_layer=2), "GPTConfig has no argument n_layer; use layers="),
     (lambda: tl.LlamaConfig(65, hidden_size=8), "LlamaConfig has no argument hidden_size; use width="),
     (lambda: tl.GPT(vocab_size=65), r"GPT has no argument vocab_size; use GPT\(GPTConfig\(vocab_size="),
-])  # fmt: skip
+])
 def test_arguments_of_pytorch_are_known(call, words):
     with pytest.raises(TypeError, match=words):
         call()
 
 
 @pytest.mark.parametrize("owner, name, near", [(tl, "Tenso", "Tensor"), (nn, "Liner", "Linear"),
-                                               (F, "sofmax", "softmax")])  # fmt: skip
+                                               (F, "sofmax", "softmax")])
 def test_a_misspelt_name_of_a_module_is_guessed(owner, name, near):
     with pytest.raises(AttributeError, match=f"has no {name}; did you mean {near}"):
         getattr(owner, name)

@@ -115,7 +115,7 @@ def test_plain_arrays_and_lists_are_taken_as_tensors(name):
         arrays = [Random("plain", i).normal(s) for i, s in enumerate(shapes)]
         expected = f(*map(Tensor, arrays)).data
         for plain in (arrays, [a.astype(np.float64) for a in arrays], [Tensor(arrays[0]), *arrays[1:]],
-                      [*arrays[:-1], Tensor(arrays[-1])]):  # fmt: skip
+                      [*arrays[:-1], Tensor(arrays[-1])]):
             y = f(*plain)
             assert y.dtype == np.float32 and np.array_equal(y.data, expected)
 

@@ -22,7 +22,7 @@ from tinyllm.world.pictures import recognise
 
 MARK, SIDE, PATCH = 7, 6, 3  # four patches
 SIZES = {"vocab_size": 11, "context": 24, "layers": 2, "heads": 4, "width": 32, "hidden": 48, "side": SIDE,
-         "patch": PATCH, "picture": MARK}  # fmt: skip
+         "patch": PATCH, "picture": MARK}
 
 
 def made(seed=0, dtype=np.float32, **changes):

@@ -101,7 +101,7 @@ asks = st.builds(
 settings_of_engines = st.fixed_dictionaries({
     "batch": st.sampled_from([1, 2, 256]), "prefill_budget": st.sampled_from([4096, 1, 3, 10]),
     "use_cache": st.sampled_from([True, True, True, False]),
-})  # fmt: skip
+})
 
 
 def run_engine(engine, asks):
@@ -111,7 +111,7 @@ def run_engine(engine, asks):
         for i in [i for i in waiting if asks[i].after <= count]:
             a = asks[i]
             sequences[i] = engine.add(a.prompt, a.sampling, max_tokens=a.max_tokens, stop=a.stop, seed=a.seed,
-                                      sample=a.sample, mask=a.mask, bias=a.bias, **a.options)  # fmt: skip
+                                      sample=a.sample, mask=a.mask, bias=a.bias, **a.options)
             waiting.remove(i)
         back = {s.index: i for i, s in sequences.items()}
         for step in engine.step():
@@ -187,7 +187,7 @@ def test_a_mask_takes_ids_or_booleans_and_must_allow_something():
     assert by_ids == masked(np.isin(np.arange(V), [2, 7])) and {i for row in by_ids for i in row} == {2, 7}
     assert masked(lambda ids: [len(ids)]) == [list(range(1, 10))] * 4
     for wrong, message in [([], "allows no token"), (np.zeros(V, bool), "allows no token"),
-                           ([-1], "a mask "), ([V], "a mask "), ([True], "a mask ")]:  # fmt: skip
+                           ([-1], "a mask "), ([V], "a mask "), ([True], "a mask ")]:
         with pytest.raises(UserError, match=message):
             masked(wrong)
 
@@ -320,7 +320,7 @@ def test_overflow_can_stop_at_the_models_context():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @given(st.lists(st.lists(st.integers(0, V - 1), min_size=1, max_size=CONTEXT), min_size=1, max_size=4),
-       st.integers(0, CONTEXT), st.integers(1, 20), settings_of_engines)  # fmt: skip
+       st.integers(0, CONTEXT), st.integers(1, 20), settings_of_engines)
 def test_a_batch_starts_from_a_filled_cache(backend, prompts, filled, more, how):
     model = tiny(np.float32 if backend == "compiled" else np.float64)
     with ops.use(backend), no_grad():
@@ -358,7 +358,7 @@ def test_stop_strings_end_the_text_before_themselves():
 def test_an_empty_prompt_begins_with_end_of_text_or_a_newline():
     newline = CharTokenizer.train("ab\n")
     for tokenizer, start in [(newline, newline.encode("\n")),
-                             (ByteTokenizer(special_tokens=["<|endoftext|>"]), [256])]:  # fmt: skip
+                             (ByteTokenizer(special_tokens=["<|endoftext|>"]), [256])]:
         model = tiny(vocab_size=tokenizer.vocab_size)
         found = [generate(model, [p], max_tokens=5, tokenizer=tokenizer) for p in ("", [], start)]
         assert found[0] == found[1] == found[2]
@@ -386,7 +386,7 @@ def test_an_empty_prompt_begins_with_end_of_text_or_a_newline():
     ([[1]], {"n": 0}, "n must be at least 1"),
     ([[1], [2]], {"cache": tiny().new_cache(3)}, "2 prompts need a cache of as many rows, got 3"),
     ([[1, 2]], {"cache": tiny().new_cache()[:1]}, "1 layers of 1 rows"),
-])  # fmt: skip
+])
 def test_what_cannot_be_honoured_is_refused_at_the_call(prompts, options, message):
     with pytest.raises(UserError, match=re.escape(message)):
         stream(tiny(), prompts, **({"max_tokens": 5} | options))

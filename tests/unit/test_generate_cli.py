@@ -60,7 +60,7 @@ def test_generate_searches_with_beams(tinyllm, capsys):
     assert tinyllm(*words, "--samples", "2", "--json") == 0
     samples = json.loads(capsys.readouterr().out)["samples"]
     assert [(s["tokens"], s["score"], s["text"]) for s in samples] == [
-        (ids, score, text) for (ids, score), text in zip(found[:2], texts, strict=False)]  # fmt: skip
+        (ids, score, text) for (ids, score), text in zip(found[:2], texts, strict=False)]
     for extra, message in ((["--top-k", "2"], "--beams draws nothing"), (["--beams", "-1"], "at least 1")):
         with pytest.raises(UserError, match=message):
             tinyllm(*words, *extra)
@@ -253,7 +253,7 @@ def test_a_conversation_goes_on_from_what_is_seen_of_it():
 @pytest.mark.parametrize("said, line, read", [
     ("ab", "c d", " c d"), ("ab.", "c", " c"), ("ab ", "c", "c"), ("", "c", "c"), ("ab", ", c", ", c"),
     ("ab", " c", " c"), ("ab", "", ""), ("\u732b", "\u732b", "\u732b"),
-])  # fmt: skip
+])
 def test_a_new_word_is_not_glued_to_the_last_one(said, line, read):
     """The first two lines of a newcomer once gave "She liked the starThe dog"."""
     conversation = chats.Conversation(Opened(tiny(), CharTokenizer.train("abcd., \u732b")))

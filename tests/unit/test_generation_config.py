@@ -74,7 +74,7 @@ def test_a_broken_file_is_one_line(folder, content, words):
 
 def test_it_is_kept_when_the_model_is_saved_again(folder, tmp_path):
     content = {"do_sample": True, "temperature": 0.6, "eos_token_id": [3, 5], "no_repeat_ngram_size": 2,
-               "bos_token_id": 2}  # fmt: skip
+               "bos_token_id": 2}
     say(folder, **content, transformers_version="5")
     from_pretrained(folder).save_pretrained(tmp_path / "again")
     again = json.loads((tmp_path / "again/generation_config.json").read_text())
@@ -88,7 +88,7 @@ def test_ignored_settings_are_named_if_they_would_change_the_choice():
     harmless = {"num_beams": 1, "typical_p": 1.0, "bad_words_ids": [], "use_cache": True}
     assert ignored(harmless | {"max_length": 20, "bos_token_id": 1}) == []
     assert ignored({"no_repeat_ngram_size": 3, "suppress_tokens": [1]}) == [
-        "no_repeat_ngram_size = 3", "suppress_tokens = [1]"]  # fmt: skip
+        "no_repeat_ngram_size = 3", "suppress_tokens = [1]"]
     assert ignored({"made_up_next_year": 1}) == ["made_up_next_year = 1"]
 
 
@@ -151,7 +151,7 @@ def test_beams_follow_the_folder_and_its_rules_are_not_called_missing(folder, ca
     assert main(words) == 0
     assert main([*words, "--length-penalty", "2"]) == 0
     assert [(options["length_penalty"], options["early_stopping"]) for options in used] == [
-        (0.2, True), (2.0, True)]  # fmt: skip
+        (0.2, True), (2.0, True)]
     told = capsys.readouterr().err
     assert told.count("repetition_penalty = 5.0 in") == 2 and "length_penalty" not in told
     assert main([*words[:-2], "--length-penalty", "2"]) == 2

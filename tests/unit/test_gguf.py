@@ -70,7 +70,7 @@ def test_a_file_holds_every_weight(name, tmp_path):
     arrays = {n: np.frombuffer(data, np.float32).reshape(shape) for n, (shape, _, data) in found.items()}
     assert sorted(a.size for a in arrays.values()) == sorted(a.size for a in made.state_dict().values())
     assert sum(np.abs(a).sum(dtype=float) for a in arrays.values()) == pytest.approx(
-        sum(np.abs(a).sum(dtype=float) for a in made.state_dict().values()))  # fmt: skip
+        sum(np.abs(a).sum(dtype=float) for a in made.state_dict().values()))
     embedding = next(iter(made.state_dict().values()))
     assert np.array_equal(arrays["token_embd.weight"], embedding)
     assert settings["tokenizer.ggml.tokens"][-1] and len(settings["tokenizer.ggml.tokens"]) == 288
@@ -123,14 +123,14 @@ def test_small_files_keep_what_cannot_be_rounded(tmp_path):
 
 
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-          "original_max_position_embeddings": 32}  # fmt: skip
+          "original_max_position_embeddings": 32}
 
 
 @pytest.mark.parametrize("name, settings", [
     ("gpt2", {}), ("gpt2", {"bias": False}), ("llama", {"kv_heads": 2}), ("llama", {"scaling": LLAMA3}),
     ("llama", {"tied": True, "bias": True}), ("llama", {"scaling": {"rope_type": "linear", "factor": 2.0}}),
     ("mistral", {"window": 64}), ("qwen2", {"tied": True}), ("qwen3", {"head_width": 24}),
-])  # fmt: skip
+])
 def test_llama_cpp_gives_the_same_logits_and_ids(name, settings, tmp_path):
     llama_cpp = pytest.importorskip("llama_cpp")
     made, path = model(name, **settings), str(tmp_path / "m.gguf")
@@ -139,7 +139,7 @@ def test_llama_cpp_gives_the_same_logits_and_ids(name, settings, tmp_path):
         for bits, off in ((32, 1e-3 if name == "gpt2" else 1e-5), (8, 0.1), (4, 0.8)):
             save_gguf(made, path, vocabulary(tokens), bits)  # ggml tabulates GPT-2's gelu in float16
             peer = llama_cpp.Llama(path, n_ctx=64, verbose=False, logits_all=True, n_threads=1,
-                                   type_k=0, type_v=0)  # fmt: skip
+                                   type_k=0, type_v=0)
             ids = peer.tokenize(TEXT.encode(), add_bos=False)
             assert ids == tokens.encode(TEXT)
             peer.eval(ids[:40])
@@ -170,7 +170,7 @@ YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 
     ("llama", {}, TALKING, 32, "no place for the chat"),
     ("llama", {"vocab_size": 300}, TOKENS, 32, "the model has 300 tokens, its tokenizer 288"),
     ("llama", {}, BPETokenizer.train(TEXT, 288, pattern=r"\w+|\W+"), 32, "llama.cpp cannot cut text"),
-])  # fmt: skip
+])
 def test_what_llama_cpp_cannot_run_is_refused(name, settings, tokens, bits, said, tmp_path):
     with pytest.raises(UserError, match=said):
         save_gguf(model(name, **settings), tmp_path / "m.gguf", vocabulary(tokens), bits)

@@ -27,7 +27,7 @@ def test_every_value_gradient_slope_and_operation_is_drawn_as_micrograd_draws_it
     drawn = words(tl.draw(o, **{name: value for name, value in locals().items() if name != "o"}))
     assert drawn.count("slope 1") == 5 and {"slope 0.5", "slope 0", "slope -3", "slope 2"} <= {*drawn}
     for said in ("x1 = 2, gradient -1.5", "w1 = -3, gradient +1", "x2 = 0, gradient +0.5", "*, gradient +0.5",
-                 "w2 = 1, gradient +0", "b = 6.881, gradient +0.5", "0.7071, tanh, gradient +1"):  # fmt: skip
+                 "w2 = 1, gradient +0", "b = 6.881, gradient +0.5", "0.7071, tanh, gradient +1"):
         assert ", ".join(drawn).count(said) == 1 + (said[0] == "*"), said
     o.backward()  # not freed
     assert w1.grad == pytest.approx(1) and x1.grad == pytest.approx(-1.5)

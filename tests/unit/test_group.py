@@ -68,7 +68,7 @@ def run_by(group, folder, settings, stop=lambda: False):
 
 
 @pytest.mark.parametrize("family, optimizer",
-                         [*itertools.product(FAMILIES, ["adamw"]), ("llama", "muon")])  # fmt: skip
+                         [*itertools.product(FAMILIES, ["adamw"]), ("llama", "muon")])
 def test_any_number_of_processes_writes_the_bits_of_one(tmp_path, text, family, optimizer):
     settings = {"data": text, "model.type": family, "train.optimizer": optimizer} | FAMILIES[family]
     settings |= {"train.steps": 4, "train.eval_every": 2}
@@ -140,7 +140,7 @@ def test_a_loss_that_is_not_finite_in_one_process_stops_all_at_one_step():
 
         model = Partly()
         loop = train(model, lambda step: a_batch(12, 1), loss, AdamW(model.parameters()), steps=3,
-                     accumulate=PIECES, group=group)  # fmt: skip
+                     accumulate=PIECES, group=group)
         with pytest.raises(Diverged, match="at step 2"):
             list(loop)
 

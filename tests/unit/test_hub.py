@@ -22,7 +22,7 @@ def library(tmp_path, monkeypatch):
     def snapshot_download(name, allow_patterns, ignore_patterns):
         asked.append(name)
         taken = [name for name in ("config.json", "onnx/config.json", "1_Pooling/config.json")
-                 if not any(fnmatch(name, pattern) for pattern in ignore_patterns)]  # fmt: skip
+                 if not any(fnmatch(name, pattern) for pattern in ignore_patterns)]
         assert taken == ["config.json", "1_Pooling/config.json"]
         assert not any(pattern.endswith((".bin", ".py")) for pattern in allow_patterns)
         if name != "ada/tiny":

@@ -78,7 +78,7 @@ def test_the_command(capsys, printed):
 
 
 @pytest.mark.parametrize("name, tasks", [("bert", ["reading"]), ("roberta", ["reading"]),
-                                         ("t5", ["reading", "writing"])])  # fmt: skip
+                                         ("t5", ["reading", "writing"])])
 def test_models_that_read_both_directions_are_timed_too(name, tasks, tmp_path, capsys):
     model(name, context=16).save_pretrained(tmp_path)
     assert main(["inspect", str(tmp_path)]) == 0
@@ -100,6 +100,6 @@ def test_an_early_end_does_not_make_writing_fast():
     ("inspect no/where", "there is no folder"), ("inspect lama", "did you mean llama?"),
     (f"inspect {__file__}", "holds no run: it is a file"),
     ("inspect gpt --preset huge", "it has nano, mini, small"),
-])  # fmt: skip
+])
 def test_mistakes_are_answered_in_one_line(refused, words, said):
     assert said in refused(*words.split())

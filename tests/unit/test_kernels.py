@@ -36,7 +36,7 @@ TOUCHES = {
 
 @pytest.mark.parametrize("touch, length", [
     *((touch, n) for touch in TOUCHES for n in (1, 33, 5000)), ("read behind", 0), ("read before", 0),
-])  # fmt: skip
+])
 def test_a_guarded_array_is_read_inside_alone(touch, length):
     layout, act = TOUCHES[touch]
     child = os.fork()

@@ -41,7 +41,7 @@ def test_training_changes_the_adapter_alone_and_saves_nothing_else(tuned, whole)
     assert {*os.listdir(Run(tuned).last_checkpoint())} == {
         "adapter_config.json", "adapter_model.safetensors", "generation_config.json", "tokenizer.json",
         "tokenizer_config.json", "optimizer.safetensors", "state.json",
-    }  # fmt: skip
+    }
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=3))
@@ -89,7 +89,7 @@ def test_the_speed_is_measured_with_the_adapters(tmp_path, whole, text):
     ({"lora.where": "k_proj"}, "ends in 'k_proj'; there are c_attn, c_proj, c_fc"),
     ({"lora.rank": -1}, "lora.rank must be a whole number, at least 0"),
     ({"lora.alpha": 0.0}, "lora.alpha must be a number, above 0"), ({"start": None}, "give start=RUN, too"),
-])  # fmt: skip
+])
 def test_settings_that_cannot_work_are_refused(tmp_path, whole, text, change, message):
     of_base = {"data": str(text), "start": str(whole)} | LORA | change
     with pytest.raises(UserError, match=message):

@@ -49,7 +49,7 @@ SLIPS = {  # the family of numbers, and what a kernel would do to them
     "subnormal numbers flushed": (
         verify_matmul.tiny, lambda a, b, bias: np.where(np.abs(a @ b + bias) < 2.0**-126, 0, a @ b + bias)),
     "NaN and infinity lost": (special, lambda a, b, bias: np.nan_to_num(a @ b + bias, posinf=0, neginf=0)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("slip", SLIPS)

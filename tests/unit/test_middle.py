@@ -95,7 +95,7 @@ def test_pass_at_k_is_the_share_of_all_choices_of_k(n, data):
     (lambda: pass_at_k([1], 5, 6), "needs 1 <= k <= n, got k = 6, n = 5"),
     (lambda: pass_at_k([6], 5, 1), "needs problems of which 0 to 5"),
     (lambda: pass_at_k([], 5, 1), "needs problems"),
-])  # fmt: skip
+])
 def test_wrong_arguments_of_the_middle_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
@@ -116,7 +116,7 @@ def test_a_share_of_the_middles_is_whole_lines():
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_the_suffix_comes_first_as_often_as_was_asked_for(share):
     moved = [fill_in_the_middle("a" * 99, BYTES.encode, (PRE, SUF, MID, END), i, suffix_first=share)
-             for i in range(400)]  # fmt: skip
+             for i in range(400)]
     assert np.mean([put_back(ids)[1] for ids in moved]) == pytest.approx(share, abs=0.08)
     assert len({ids.index(MID) for ids in moved}) > 40  # the middle is anywhere
 

@@ -65,7 +65,7 @@ def test_each_operator_says_what_it_does():
                   "the division by `c` missing", "the mean where the sum belongs in `x[1:].sum(axis=-1)`",
                   "`x[1:].sum(axis=-1)` taken along the first axis",
                   "`x[1:].sum(axis=-1)` and `n` exchanged", "> where >= belongs in `a >= b`",
-                  "exp2 where exp belongs", "`not` missing before `a >= b`"):  # fmt: skip
+                  "exp2 where exp belongs", "`not` missing before `a >= b`"):
         assert words in said, words
 
 
@@ -126,7 +126,7 @@ def test_each_operator_says_what_it_does():
     ("y = x / total", "1e-9 added to `total` in `x / total`"),
     ("for x in xs:\n    if x:\n        y = x", "a loop that ends where `x` is not true"),
     ("y = a @ b", "the elementwise product where `a @ b` belongs"),
-])  # fmt: skip
+])
 def test_operators_make_what_strangers_got_wrong(line, words):
     nodes = list(ast.walk(ast.parse(line)))
     assert words in [said for operator in ALL_OPERATORS for node in nodes for said, _ in operator(node)]
@@ -155,7 +155,7 @@ def test_operators_make_what_strangers_got_wrong(line, words):
     ("linear", "w transposed"),
     ("place", "vectors in reverse order along axis -2"),
     ("softmax", "everything along the first axis"),  # its maximum is taken in a function of its own
-])  # fmt: skip
+])
 def test_edits_of_whole_functions_make_what_strangers_got_wrong(name, words):
     assert any(words in said for said, _ in every_edit(name))
 
@@ -189,7 +189,7 @@ def test_attention_is_tried_with_as_many_queries_as_keys():
     ("scaled_rope_tables", "np.clip((turns - s['low_freq_factor']) / (s['high_freq_factor'] - "
      "s['low_freq_factor']), 0, 1)", "(turns - s['low_freq_factor']) / (s['high_freq_factor'] - "
      "s['low_freq_factor'])"),
-])  # fmt: skip
+])
 def test_wrong_answers_of_strangers_that_once_passed_are_caught(name, old, new):
     assert any(caught(name, edited(name, old, new), args) for args in draw_cases(name))
 

@@ -29,7 +29,7 @@ EXTRA["smollm3"]["no_rope_every"] = 2
 EXTRA["mixtral"] |= {"experts": 4, "window": 3, "balance": 0.0}
 EXTRA["qwen3_moe"] |= {"experts": 4, "top": 3, "balance": 0.0}
 EXTRA["deepseek_v3"] |= {"kv_heads": 6, "head_width": 4, "plain_width": 3, "value_width": 5, "latent": 7,
-                         "query_latent": 9, "expert_hidden": 12, "experts": 4, "top": 3}  # fmt: skip
+                         "query_latent": 9, "expert_hidden": 12, "experts": 4, "top": 3}
 EXTRA |= {name: {"hidden": 20} for name in ("falcon", "fuyu", "bert", "distilbert", "roberta")}
 EXTRA["t5"] = EXTRA["mt5"] = {"hidden": 20, "head_width": 4}
 DECODERS = [name for name in names() if issubclass(family(name), nn.DecoderLM)]
@@ -87,7 +87,7 @@ def test_no_position_sees_a_later_token(name, t, other, seed):
 @each_decoder
 @pytest.mark.parametrize("backend", BACKENDS)
 @given(pieces=st.lists(st.integers(1, 4), min_size=1, max_size=4).filter(lambda n: sum(n) <= 8),
-       batch=st.integers(1, 3), seed=st.integers(0, 9))  # fmt: skip
+       batch=st.integers(1, 3), seed=st.integers(0, 9))
 def test_logits_in_pieces_and_in_any_batch_equal_logits_at_once(name, backend, pieces, batch, seed):
     model, tokens = lively(name, seed), np.random.default_rng(seed).integers(0, 11, (batch, sum(pieces)))
     cache, parts, start = model.new_cache(batch), [], 0
@@ -121,7 +121,7 @@ def test_the_gradient_is_the_slope_of_the_loss(name):
     ([1, -1], UserError, "token -1 is outside"),
     ([0] * 9, UserError, "9 tokens exceed the model's context of 8"),
     ([1.0, 2.0], TypeError, "whole numbers"),
-])  # fmt: skip
+])
 def test_tokens_that_cannot_be_read_are_named(name, tokens, error, message):
     with pytest.raises(error, match=message):
         small(name)(tokens)
@@ -283,7 +283,7 @@ def test_every_number_of_a_config_is_checked(name):
     ({"model_type": "llama", **SMALL, **EXTRA["llama"], "heads": 5}, "5 heads cannot share a width of 24"),
     ({"model_type": "llama", **SMALL, **EXTRA["llama"], "heads": 8}, "even multiple"),  # rope turns pairs
     ({"model_type": "llama", **SMALL, **EXTRA["llama"], "kv_heads": 4}, "make heads a multiple of kv_heads"),
-])  # fmt: skip
+])
 def test_settings_that_make_no_model_are_named(settings, message):
     with pytest.raises(UserError, match=message):
         tl.build(settings)
@@ -308,7 +308,7 @@ class Settings:
     ({"x": 0}, "model.x must be a number, above 0 and below 1, got 0"), ({"x": 1}, "got 1"),
     ({"x": float("nan")}, "got nan"), ({"x": "1"}, "got '1'"),
     ({"s": "c"}, "model.s must be one of a, b, got 'c'"), ({"n_or_none": -1}, "got -1"),
-])  # fmt: skip
+])
 def test_a_setting_outside_of_its_bounds_is_named(changes, message):
     check(Settings())
     check(Settings(n=4, x=0.999, s="b", n_or_none=0))

@@ -44,7 +44,7 @@ def test_a_zero_gradient_moves_nothing():
 
 def small_model():
     return tl.build({"model_type": "llama", "vocab_size": 11, "layers": 1, "heads": 2, "kv_heads": 2,
-                     "width": 8, "hidden": 12, "context": 8})  # fmt: skip
+                     "width": 8, "hidden": 12, "context": 8})
 
 
 def with_gradients(model, step=0):

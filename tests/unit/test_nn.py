@@ -17,7 +17,7 @@ from tinyllm.nn import (
     Sequential,
     inference,
     init_normal,
-)  # fmt: skip
+)
 from tinyllm.nn.attention import attention_with_dropout
 from tinyllm.ops.elementwise import keep_mask
 from tinyllm.rng import Random
@@ -73,7 +73,7 @@ GOOD = filled(Net(), 1).state_dict()
     ({"norm.bias": np.array([0, np.nan, 0], np.float32)}, r"norm\.bias holds numbers that are not finite"),
     ({"h.0.bias": np.array([-np.inf, 0, 0, 0], np.float32)}, r"h\.0\.bias holds numbers that are not finite"),
     ({"scale": np.arange(3)}, r"scale is int64"),
-])  # fmt: skip
+])
 def test_a_bad_state_is_named_and_changes_nothing(changes, message):
     net = filled(Net(), 2)
     before = {name: a.copy() for name, a in net.state_dict().items()}
@@ -149,10 +149,10 @@ def test_a_probability_that_is_none_is_refused(p):
 @pytest.mark.parametrize("where", [
     {}, {"causal": False}, {"window": 2}, {"lengths": np.array([5, 3])}, {"starts": np.full((2, 4), 1)},
     {"bias": np.arange(80.0, dtype=np.float32).reshape(4, 4, 5) / 40},
-], ids=lambda where: " ".join(where))  # fmt: skip
+], ids=lambda where: " ".join(where))
 def test_attention_with_dropout_is_attention_whose_weights_are_dropped(where):
     q, k, v = (Tensor(np.random.default_rng(heads).normal(size=(2, size, heads, 6)).astype(np.float32), True)
-               for size, heads in ((4, 4), (5, 2), (5, 2)))  # fmt: skip
+               for size, heads in ((4, 4), (5, 2), (5, 2)))
     results = []
     for y in (F.attention(q, k, v, **where), attention_with_dropout(q, k, v, Dropout(0.0), Seen(**where))):
         (y * y).sum().backward()
@@ -172,7 +172,7 @@ def test_attention_with_dropout_is_attention_whose_weights_are_dropped(where):
 def test_a_query_sees_what_both_the_layer_and_the_caller_allow(own, seen):
     q = Tensor(np.random.default_rng(0).normal(size=(1, 6, 4)).astype(np.float32))
     both = {"causal": own.get("causal", True) and seen.get("causal", True),
-            "window": min((x["window"] for x in (own, seen) if "window" in x), default=None)}  # fmt: skip
+            "window": min((x["window"] for x in (own, seen) if "window" in x), default=None)}
     alone = F.attention(*[q.reshape(1, 6, 1, 4)] * 3, **both).data.reshape(1, 6, 4)
     given = Seen(**seen)
     assert np.array_equal(Attention(4, 1, **own).mix(q, q, q, seen=given).data, alone)

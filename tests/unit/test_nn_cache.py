@@ -23,7 +23,7 @@ SMALL = {
     "mistral": {"model_type": "mistral", **SIZES, "kv_heads": 1, "window": 5},
     "deepseek_v3": {"model_type": "deepseek_v3", **SIZES, "kv_heads": 4, "head_width": 4, "plain_width": 8,
                     "value_width": 8, "latent": 12, "expert_hidden": 8, "experts": 4, "dense_layers": 1},
-}  # fmt: skip
+}
 
 
 def numbers(seed, *shape):

@@ -39,7 +39,7 @@ def test_a_folder_says_how_tokens_are_drawn_and_what_ends_a_text(tmp_path):
     assert opened.sampling == tl.Sampling(0.5, top_k=3) and opened.stops == [2, 99]
     assert (opened.config, opened.run, opened.frame) == (None, None, ("", ""))
     assert opened.notes() == ["typical_p = 0.5 in generation_config.json is not applied",
-                              "no text ends with eos_token_id = 99: the model has 10 tokens"]  # fmt: skip
+                              "no text ends with eos_token_id = 99: the model has 10 tokens"]
     assert "length_penalty" not in str(opened.notes(beams=True))
 
 

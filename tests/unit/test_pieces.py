@@ -22,7 +22,7 @@ from tinyllm.tokenizer.patterns import NAMES, Splitter, compile_pattern, split
 pytestmark = pytest.mark.skipif(_compiled is None, reason="the kernels are not built")
 EVERY = pytest.mark.parametrize("pattern", PATTERNS)
 CLASSES = {1: r"[\p{Lu}\p{Lt}]", 2: r"\p{Ll}", 4: r"[\p{Lm}\p{Lo}]", 8: r"\p{M}", 16: r"\p{N}",
-           32: r"[^\S\r\n]", 64: r"[\r\n]", 128: r"[^\s\p{L}\p{M}\p{N}]"}  # fmt: skip
+           32: r"[^\S\r\n]", 64: r"[\r\n]", 128: r"[^\s\p{L}\p{M}\p{N}]"}
 EVERYTHING = "".join(map(chr, range(0x110000)))
 
 

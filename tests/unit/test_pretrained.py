@@ -100,7 +100,7 @@ def test_transformers_opens_what_is_saved(tmp_path, transformers, name):
 
 @each
 @pytest.mark.parametrize("dtype, options", [("float32", {}), ("float32", {"max_shard_size": "8KB"}),
-                                            ("bfloat16", {})], ids=str)  # fmt: skip
+                                            ("bfloat16", {})], ids=str)
 def test_what_transformers_saves_opens_here(tmp_path, transformers, name, dtype, options):
     made(name).save_pretrained(tmp_path / "ours")
     open_there(transformers, tmp_path / "ours", dtype=dtype).save_pretrained(tmp_path / "theirs", **options)
@@ -138,7 +138,7 @@ def test_transformers_has_the_same_states_after_every_block(tmp_path, transforme
 @pytest.mark.parametrize("kind", ["yarn", "llama3"])
 def test_a_scaling_that_says_no_training_context_has_the_model_s(tmp_path, transformers, kind):
     made(f"llama {kind}", scaling=made(f"llama {kind}").config.scaling | {
-        "original_max_position_embeddings": 12}).save_pretrained(tmp_path)  # fmt: skip
+        "original_max_position_embeddings": 12}).save_pretrained(tmp_path)
     said = {"rope_type": kind, "factor": 4.0, **SCALINGS[kind]}
     del said["original_max_position_embeddings"]
     change(tmp_path, rope_scaling=said)
@@ -155,7 +155,7 @@ def test_half_precision_prefixes_and_a_second_copy_of_a_tied_head_are_read(tmp_p
     copies = {model.file_name(name): model.file_name(tied) for name, tied in second_names(model).items()}
     rewrite(tmp_path, lambda state: state | {name: state[tied] for name, tied in copies.items()})
     rewrite(tmp_path, lambda state: {family(name.split()[0]).layout.prefix + n: a.astype(np.float16)
-                                     for n, a in state.items()})  # fmt: skip
+                                     for n, a in state.items()})
     assert np.array_equal(logits(from_pretrained(tmp_path)), logits(model))
 
 
@@ -226,7 +226,7 @@ def test_masks_of_old_files_are_left_out(tmp_path):
     ("fuyu", {"hidden_act": "gelu"}, "hidden_act = 'gelu'"),
     ("fuyu", {"text_config": [1]}, "text_config must be an object"),
     ("fuyu", {"image_token_id": ...}, "token 71011 is outside"), ("fuyu", {"patch_size": ...}, "of 30 do"),
-])  # fmt: skip
+])
 def test_other_models_are_refused(tmp_path, name, changes, message):
     made(name).save_pretrained(tmp_path)
     change(tmp_path, **changes)
@@ -239,7 +239,7 @@ def test_other_models_are_refused(tmp_path, name, changes, message):
     (None, r"cannot read .*config\.json"), ("{", "is not JSON"), ("[]", "a list, where an object"),
     ("[" * 100_000, "nested too deeply"), (" " * 2**25, "more than"), ("{}", "there is no model None"),
     ('{"model_type": "gpt2"}', "vocab_size is missing"),
-])  # fmt: skip
+])
 def test_broken_configs_are_refused(tmp_path, text, message):
     if text is not None:
         (tmp_path / "config.json").write_text(text)
@@ -252,7 +252,7 @@ def test_broken_configs_are_refused(tmp_path, text, message):
     (lambda state: state | {"transformer.ln_f.bias": state["ln_f.bias"]}, r"holds ln_f\.bias twice"),
     (lambda state: state | {"ln_f.bias": np.arange(32)}, r"ln_f\.bias is int64"),
     (lambda state: state | {"ln_f.bias": state["ln_f.bias"] * np.inf}, r"ln_f\.bias holds numbers that"),
-])  # fmt: skip
+])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_broken_weights_are_refused(tmp_path, edit, message):
     made("gpt2").save_pretrained(tmp_path)

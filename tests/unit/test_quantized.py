@@ -63,7 +63,7 @@ def test_four_bits_are_nearer_than_those_of_ggml(draw):
     w = getattr(np.random.default_rng(0), draw)(size=(64, 32, 16)).astype(np.float32)
     _, _, back, _ = packed(4, w.reshape(-1, 16))
     ours, theirs = (((x.reshape(w.shape) - w) ** 2).sum(axis=1) / np.abs(w).max(axis=1) ** 2
-                    for x in (back, ggml_q4_0(w)))  # fmt: skip
+                    for x in (back, ggml_q4_0(w)))
     assert ours.mean() < 0.98 * theirs.mean()
 
 
@@ -143,7 +143,7 @@ def test_quantize_swaps_every_linear_and_keeps_the_rest(bits):
     assert Linear not in kinds and kinds.count(LAYERS[bits]) == 4 * CONFIG.layers + 1
     kept = dict(original.named_parameters())
     assert {name for name, _ in model.named_parameters()} == {
-        name for name in kept if name.startswith(("wte", "wpe", "ln")) or ".ln_" in name}  # fmt: skip
+        name for name in kept if name.startswith(("wte", "wpe", "ln")) or ".ln_" in name}
     assert all(np.array_equal(p.data, kept[name].data) for name, p in model.named_parameters())
     tokens = Random("tokens").integers(67, (2, 20))
     with no_grad():
@@ -159,7 +159,7 @@ def test_quantize_swaps_every_linear_and_keeps_the_rest(bits):
     ("h.0.mlp.c_fc.scales", lambda s: np.full_like(s, 0x7F80), "not finite"),
     ("h.0.mlp.c_fc.scales", lambda s: np.full_like(s, 0x7FC0), "not finite"),
     ("h.0.mlp.c_fc.scales", lambda s: np.full_like(s, 0xFF80), "not finite"),
-])  # fmt: skip
+])
 def test_a_spoilt_state_is_refused_by_name_and_changes_nothing(name, change, said):
     model = quantize(GPT(CONFIG, seed=1), 8)
     before = {n: a.copy() for n, a in model.state_dict().items()}

@@ -196,14 +196,14 @@ def test_jsonl_and_tsv_give_the_records_that_were_written(records):
     plain = [{name: "x" + record[name].replace("\\", "/") for name in names} for record in records]
     tsv = "\r\n".join("\t".join(record.values()).replace("a", "\\n").replace("b", "\\t") for record in plain)
     wanted = [{name: text.replace("a", "\n").replace("b", "\t") for name, text in record.items()}
-              for record in plain]  # fmt: skip
+              for record in plain]
     assert read_records(tl.Corpus("x", tsv.encode()), *names) == wanted
 
 
 def test_a_field_with_a_question_mark_may_be_missing():
     found = [{"text": "a", "label": "x"}, {"text": "a", "second": "b", "label": "y"}]
     for data in ('{"text": "a", "label": "x", "more": 3}\n{"text": "a", "second": "b", "label": "y"}',
-                 '{"text": "a", "second": "", "label": "x"}\na\tb\ty', "a\tx\r\n\na\tb\ty\n"):  # fmt: skip
+                 '{"text": "a", "second": "", "label": "x"}\na\tb\ty', "a\tx\r\n\na\tb\ty\n"):
         assert read_records(tl.Corpus("x", data.encode()), "text", "second?", "label") == found
 
 

@@ -122,7 +122,7 @@ def test_activations_are_recomputed_once_and_by_the_override_too():
 @pytest.mark.parametrize("name, part", [
     ("gpt", "h.0.mlp.c_fc"), ("gpt", "lm_head"), ("llama", "model.layers.1.self_attn"),
     ("llama", "model.layers.0"),
-])  # fmt: skip
+])
 def test_a_tap_sees_a_part_and_may_change_it(name, part):
     model, seen = MODELS[name]().eval(), []
     tokens, targets = TOKENS[:, :-1], TOKENS[:, 1:]

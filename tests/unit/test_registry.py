@@ -87,7 +87,7 @@ def test_override_wins_over_every_backend_until_unplugged(double):
     (lambda: use(nothing="numpy"), UserError, "nothing"),
     (lambda: override(nothing=abs), UserError, "nothing"),
     (lambda: override(double=lambda x, y: x), TypeError, r"double is called as double\(x\)"),
-])  # fmt: skip
+])
 def test_a_wrong_switch_is_a_one_line_error_that_changes_nothing(double, switch, error, message):
     before = switches()
     with pytest.raises(error, match=message) as caught:
@@ -135,7 +135,7 @@ def test_a_wrong_shell_variable_is_one_line_and_exit_2(variable):
 @pytest.mark.parametrize("kernels, code, out, said", [
     ("None", f"warnings.simplefilter('always'); {BACKEND}", "numpy\n", "no compiled kernels were built"),
     ("types.SimpleNamespace(BUILD='0' * 12)", DOCTOR, "", "build again"),
-])  # fmt: skip
+])
 def test_kernels_that_are_missing_or_older_than_their_source_are_said_once(kernels, code, out, said):
     block = f"import sys, types, warnings; sys.modules['tinyllm.ops._compiled'] = {kernels}"
     done = run_python(f"{block}; {code}", TINYLLM_BACKEND="")

@@ -87,7 +87,7 @@ def test_a_damaged_log_is_refused_and_a_torn_line_is_not(tmp_path):
     with pytest.raises(UserError, match="line 1 does not end"):  # the next line was appended to it
         RunLog(path).cut(path.read_bytes().index(b"\n"))
     for content in (line + b"xx\n" + line, b'{"a": 1}\n', b"[1]\n", b"\xff\xfe\n{}\n",
-                    b'{"kind": "step"}\n', b'{"kind": "sample", "step": "x", "text": ""}\n'):  # fmt: skip
+                    b'{"kind": "step"}\n', b'{"kind": "sample", "step": "x", "text": ""}\n'):
         path.write_bytes(content)
         with pytest.raises(UserError, match="damaged"):
             read_log(path)
@@ -104,7 +104,7 @@ def test_a_damaged_log_is_refused_and_a_torn_line_is_not(tmp_path):
     ({"train_loss": 1e308, "lr": 1e308, "val_loss": -1e308}, ["not a finite number"]),
     ({"train_loss": 1e100, "lr": 1e100, "val_loss": 1e-300, "val_loss_per_char": 1e100}, None),
     ({"train_loss": 1e100, "val_loss": -1e100, "val_loss_per_char": 5e-324}, None),
-])  # fmt: skip
+])
 def test_extreme_numbers_in_a_log_are_drawn_or_refused(whole, tmp_path, first, more):
     run = Run(shutil.copytree(whole, tmp_path / "run"))
     lines = [step(1, 2.0, lr=0.1) | first, step(12, 1.0)]
@@ -125,7 +125,7 @@ def test_a_log_that_lost_its_evaluations_is_refused_at_the_end_of_a_run(whole, t
 
 
 @given(st.lists(st.tuples(st.integers(0, 5000), st.floats(0, 1e6)), min_size=1, max_size=30),
-       st.none() | st.floats(0.01, 3), st.booleans(), st.booleans(), st.integers(40, 120))  # fmt: skip
+       st.none() | st.floats(0.01, 3), st.booleans(), st.booleans(), st.integers(40, 120))
 def test_the_terminal_chart_keeps_its_frame(points, floor, ascii_only, colour, width):
     records = [step(number, loss) for number, loss in sorted(points)]
     text = loss_chart(records, floor, width, 14, ascii_only, colour)
@@ -154,7 +154,7 @@ def test_a_falling_loss_falls_in_the_terminal():
 @pytest.mark.parametrize("losses, floor, shown", [
     ((4.2, 2.1), 0.069, False), ((4.2, 0.6), 0.069, True), ((4.2, 2.1), 2.0, True), ((2.0, 2.0), 0.5, False),
     ((2.0, 1.0), 3.0, True), ((0.0, 0.0), 0.5, True),
-])  # fmt: skip
+])
 def test_a_floor_far_below_is_said_and_does_not_squash_the_losses(whole, losses, floor, shown):
     records = [step(i, loss) for i, loss in enumerate(losses)]
     legend, *rows = loss_chart(records, floor, ascii_only=True).split("\n")
@@ -183,7 +183,7 @@ def test_all_losses_are_drawn_in_one_unit(losses, size, floor):
 def went(train, val):
     """The remark on a run with these losses, a hundred steps apart."""
     return remark(LossCurves([(100 * i + 50, y) for i, y in enumerate(train)],
-                             [(100 * i + 100, y) for i, y in enumerate(val)], None, ""))  # fmt: skip
+                             [(100 * i + 100, y) for i, y in enumerate(val)], None, ""))
 
 
 FALLS = [3.0, 2.0, 1.5, 1.3, 1.2, 1.15, 1.1, 1.08, 1.07, 1.065]
@@ -201,7 +201,7 @@ FALLS = [3.0, 2.0, 1.5, 1.3, 1.2, 1.15, 1.1, 1.08, 1.07, 1.065]
     ([2.0] * 10, [2.0] * 10, "near 2.000 for the last third"),
     (FALLS[:4], [1.0, 2.0, 3.0, 4.0], ""),
     ([], FALLS, ""), ([], [], ""),
-])  # fmt: skip
+])
 def test_how_a_training_went_is_said_in_words(train, val, words):
     said = went(train, val)
     assert words in said and bool(words) == bool(said)
@@ -219,7 +219,7 @@ def test_a_short_training_that_stands_still_is_not_told_to_stop():
 def test_a_remark_does_not_depend_on_the_unit(losses, power):
     train, val = ([loss[i] for loss in losses] for i in (0, 1))
     words = [re.sub(r"[\d.,]+", "", went([y * unit for y in train], [y * unit for y in val]))
-             for unit in (1, 2.0**power)]  # fmt: skip
+             for unit in (1, 2.0**power)]
     assert words[0] == words[1]
 
 

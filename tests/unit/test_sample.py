@@ -41,11 +41,11 @@ def test_top_k_keeps_exactly_what_sorting_keeps(x, k):
 
 
 @given(rows, st.sampled_from([("top_p", p) for p in (1e-6, 0.1, 0.5, 0.9, 0.999, 1.0)]
-                             + [("min_p", p) for p in (0.0, 0.01, 0.1, 0.5)]))  # fmt: skip
+                             + [("min_p", p) for p in (0.0, 0.01, 0.1, 0.5)]))
 def test_top_p_and_min_p_keep_what_the_spec_keeps_but_for_rounding(x, setting):
     name, p = setting
     nearby = [spec(name, x.astype(np.float64), q)
-              for q in (p, max(p - 1e-6, 1e-9 * (name == "top_p")), min(p + 1e-6, 1.0))]  # fmt: skip
+              for q in (p, max(p - 1e-6, 1e-9 * (name == "top_p")), min(p + 1e-6, 1.0))]
     y = getattr(_compiled, name)(x, p)
     assert any(np.array_equal(y, want, equal_nan=True) for want in nearby)
 

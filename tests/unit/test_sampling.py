@@ -14,7 +14,7 @@ V = 11
 @pytest.mark.parametrize("wrong", [
     {"temperature": -0.5}, {"temperature": float("nan")}, {"temperature": 1e-30}, {"top_k": 0},
     {"top_k": 1.5}, {"top_p": 0.0}, {"top_p": 1.1}, {"min_p": -0.1}, {"repetition_penalty": 0.0},
-])  # fmt: skip
+])
 def test_a_setting_out_of_range_is_named(wrong):
     with pytest.raises(UserError, match=f"{next(iter(wrong))} must be"):
         Sampling(**wrong)

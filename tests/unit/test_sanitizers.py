@@ -27,6 +27,6 @@ THEIRS, OURS = LEAK.format("PyMem_New Objects/obmalloc.c"), LEAK.format("grow cs
     (1, "..F [100%]\nFAILED", False), (99, f"... [100%]\nFAILED\n{THEIRS}", False),
     (99, f"..\n{THEIRS}", False),
     (99, "... [100%]\nERROR: AddressSanitizer", False), (66, "... [100%]", False), (-11, "... [100%]", False),
-])  # fmt: skip
+])
 def test_only_leaks_of_the_interpreter_are_forgiven(code, text, clean):
     assert (report(code, text) == "") is clean

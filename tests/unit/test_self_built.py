@@ -292,7 +292,7 @@ def test_layers_take_plain_arrays_and_lists():
     """Functions do, too: see test_functional.py."""
     x, w = tl.Random("x").normal((2, 3)), Tensor(tl.Random("w").normal((3, 4)))
     for layer in (nn.LayerNorm(3), nn.RMSNorm(3), nn.Linear(3, 2), nn.MLP(3, 4), nn.SelfAttention(3, 1),
-                  nn.Head(w.T), nn.Sequential(nn.Linear(3, 2), F.relu)):  # fmt: skip
+                  nn.Head(w.T), nn.Sequential(nn.Linear(3, 2), F.relu)):
         batch = x[None] if isinstance(layer, nn.SelfAttention) else x
         y = layer(Tensor(batch)).data
         assert y.dtype == np.float32

@@ -41,7 +41,7 @@ def test_shards_are_read(tmp_path):
     (lambda name: False, {"x": "a.safetensors"}, r"index\.json says that x is in a\.saf.*, and it is not"),
     (lambda name: ".1." in name, {"model.norm.weight": "b.safetensors", "lm_head.weight": "a.safetensors"},
      r"model\.norm\.weight is in b"),
-])  # fmt: skip
+])
 def test_broken_shards_are_refused(tmp_path, split, weight_map, message):
     made("llama").save_pretrained(tmp_path)
     shard(tmp_path, split, weight_map)

@@ -61,7 +61,7 @@ def test_a_block_without_a_cut_is_bounded(monkeypatch):
 
 
 @pytest.mark.parametrize("tokenizer", [
-    BPETokenizer.train(TEXT, 330, "gpt4"), ByteTokenizer(), CharTokenizer.train(TEXT)], ids=repr)  # fmt: skip
+    BPETokenizer.train(TEXT, 330, "gpt4"), ByteTokenizer(), CharTokenizer.train(TEXT)], ids=repr)
 def test_a_file_is_encoded_as_its_bytes(tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr(strings, "BLOCK", 700)
     path, calls = tmp_path / "text.txt", []

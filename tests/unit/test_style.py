@@ -188,6 +188,6 @@ GOOD = [
 
 
 @pytest.mark.parametrize("rule, path, text, count", [(*offence, 1) for offence in OFFENCES]
-                         + [(*good, 0) for good in GOOD])  # fmt: skip
+                         + [(*good, 0) for good in GOOD])
 def test_every_rule_notices_an_offence_and_accuses_no_good_code(rule, path, text, count):
     assert len(list(rule(Source(path, text)))) == count

@@ -20,7 +20,7 @@ from tinyllm.tensor import no_grad
 
 V, CONTEXT = 11, 9
 SIZES = {"vocab_size": V, "context": CONTEXT, "layers": 2, "heads": 3, "width": 16, "head_width": 6,
-         "hidden": 20, "buckets": 6, "max_distance": 5}  # fmt: skip
+         "hidden": 20, "buckets": 6, "max_distance": 5}
 KINDS = {
     "t5": {"model_type": "t5"},
     "t5 1.1": {"model_type": "t5", "mlp": "gated-gelu", "tied": False, "scaled": False},
@@ -152,7 +152,7 @@ def test_recomputing_quantizing_and_adapting_work_here_too():
     ([], [1], "at least one token"), ([1], [], "at least one token"), ([V], [1], "token 11 is outside"),
     ([1], [-1], "token -1 is outside"), ([1] * 10, [1], "10 tokens exceed the model's context of 9"),
     ([1], [1] * 10, "10 tokens exceed"),
-])  # fmt: skip
+])
 def test_tokens_that_cannot_be_read_are_named(tokens, written, message):
     with pytest.raises(UserError, match=message):
         lively("t5")(tokens, written)
@@ -203,7 +203,7 @@ def test_prompts_of_unequal_lengths_are_answered_together_as_alone(kind, use_cac
 def test_a_text_that_is_longer_than_the_context_slides():
     model = lively("t5")
     with_cache, without = (tl.generate(model, [[1, 2, 3], [4]], max_tokens=25, sampling=GREEDY,
-                                       use_cache=cached) for cached in (True, False))  # fmt: skip
+                                       use_cache=cached) for cached in (True, False))
     assert with_cache == without and [len(ids) for ids in with_cache] == [25, 25]
 
 
@@ -228,7 +228,7 @@ def test_text_ends_with_the_end_token_and_shows_hidden_parts_by_name():
 
 
 TINY = {"model.type": "t5", "model.context": 32, "model.width": 16, "model.heads": 2, "model.head_width": 8,
-        "model.hidden": 16, "model.layers": 1, "train.steps": 3, "train.batch": 4}  # fmt: skip
+        "model.hidden": 16, "model.layers": 1, "train.steps": 3, "train.batch": 4}
 
 
 def trained(tmp_path, text, **changes):

@@ -253,7 +253,7 @@ def test_make_tokenizer_from_a_word(tmp_path):
     save_tokenizer(trained, tmp_path / "t.json")
     assert make_tokenizer(str(tmp_path / "t.json"), b"").merges == trained.merges
     for spec, problem in [("bpe", "bpe:4096"), ("bpe:x", "bpe:4096"), ("bpe:" + "9" * 99, "bpe:4096"),
-                          ("bpe:3", "too small"), ("words", "char, word"), ("", "char, word")]:  # fmt: skip
+                          ("bpe:3", "too small"), ("words", "char, word"), ("", "char, word")]:
         with pytest.raises(UserError, match=problem):
             make_tokenizer(spec, data)
     with pytest.raises(UserError, match="not UTF-8"):

@@ -79,7 +79,7 @@ def test_turn_by_turn_is_the_whole_conversation(template, tokenizer, said, last)
 
 
 HELLO = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi<|im_end|>"},
-         {"role": "assistant", "content": "Hello!"}]  # fmt: skip
+         {"role": "assistant", "content": "Hello!"}]
 WRITTEN = {
     "roles": "<|system|>Be brief.<|end|><|user|>Hi<|im_end|><|end|><|assistant|>Hello!<|end|>",
     "chatml": "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|><|im_end|>\n"
@@ -123,7 +123,7 @@ BAD_FIELDS = [
     (GOOD | {"end": ["typed"]}, "the end .* needs a special token"),
     (GOOD | {"roles": {"assistant": ["A: "]}}, "'assistant' .* needs a special token"),
     (GOOD | {"begin": [{"special": "<|missing|>"}]}, "'<|missing|>', which"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("chat, problem", BAD_FIELDS)
@@ -140,7 +140,7 @@ def test_chat_templates_refuse_wrong_messages():
     template = CHAT_TEMPLATES["chatml"]
     user = {"role": "user", "content": "x"}
     for wrong in ("user", {}, user | {"role": "judge"}, user | {"role": ["user"]}, user | {"content": None},
-                  user | {"name": "Eve"}):  # fmt: skip
+                  user | {"name": "Eve"}):
         with pytest.raises(UserError):
             template.encode(byte, [wrong])
     with pytest.raises(UserError, match=r"'system' .*'<\|im_start\|>', which this tokenizer lacks"):
@@ -148,7 +148,7 @@ def test_chat_templates_refuse_wrong_messages():
     with pytest.raises(UserError, match="lacks"):
         template.stop_id(ByteTokenizer())
     for wrong in ({"end": ("x",)}, {"end": [None]}, {"roles": None}, {"roles": {"assistant": "text"}},
-                  {"begin": [Special("<|x|>"), 3]}):  # fmt: skip
+                  {"begin": [Special("<|x|>"), 3]}):
         with pytest.raises(UserError):
             dataclasses.replace(template, **wrong)
     assert ChatTemplate({"assistant": [Special("a")]}, [Special("b")]).special_tokens == ["a", "b"]

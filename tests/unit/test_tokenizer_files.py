@@ -66,7 +66,7 @@ def test_a_saved_tokenizer_is_loaded_as_it_was(tokenizer, tmp_path):
     CharTokenizer.train(TEXT, ["t"]), BPETokenizer.train(TEXT, 270, special_tokens=["the"]),
     ByteTokenizer(["é"]),  # as GPT-2 spells the byte 0xe9
     BPETokenizer.from_ranks(BYTES | {b"the": 300}, "gpt2", {"<|end|>": 270}),  # a whole piece may be <|end|>
-], ids=repr)  # fmt: skip
+], ids=repr)
 def test_special_tokens_that_ordinary_text_could_give_are_not_saved(tokenizer, tmp_path):
     with pytest.raises(UserError, match=r"cannot hold the special token .*choose a name with a space"):
         save_tokenizer(tokenizer, tmp_path / "t.json")
@@ -134,7 +134,7 @@ def test_llama_and_qwen_files_are_read_natively(tmp_path):
     processor = {"type": "Sequence", "processors": [LEVEL, {"type": "TemplateProcessing"}]}
     spelt = [" ".join(pair) for pair in document()["model"]["merges"]]
     made = change(added_tokens=always, normalizer={"type": "NFC"}, post_processor=processor,
-                  model__merges=["#version: 0.2", *spelt], model__type=...)  # fmt: skip
+                  model__merges=["#version: 0.2", *spelt], model__type=...)
     tokenizer = load(tmp_path, made)
     assert type(tokenizer) is BPETokenizer and tokenizer.pattern == "gpt4"
     assert tokenizer.special_tokens == {"<|end|>": 270}
@@ -194,7 +194,7 @@ WRONG = [
     ({"model__tinyllm": {"novelty": 1}}, "novelty"),
     ({"model__tinyllm": {"pattern": "("}, "pre_tokenizer": sequence(
         {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated", "invert": False})}, "pattern"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("fields, match", WRONG, ids=range(len(WRONG)))
@@ -205,7 +205,7 @@ def test_wrong_fields_of_a_tokenizer_file_are_named(fields, match, tmp_path):
 @pytest.mark.parametrize("fields", [
     {"normalizer": {"type": "Sequence", "normalizers": []}},
     {"pre_tokenizer__pretokenizers__0__behavior": "Removed", "pre_tokenizer__pretokenizers__0__invert": True},
-])  # fmt: skip
+])
 def test_other_ways_to_say_the_same_are_read(fields, tmp_path):
     assert load(tmp_path, change(**fields)).fingerprint() == LEARNT.fingerprint()
 
@@ -232,7 +232,7 @@ FOREIGN = [
     {"pre_tokenizer__pretokenizers__0__invert": True}, {"added_tokens": token(lstrip=True)},
     *({"pre_tokenizer__pretokenizers__0__pattern": {"Regex": wrong}} for wrong in (r"\w+", [], {"a": "b"})),
     {"added_tokens": token(id=300)}, {"added_tokens": token(normalized=True), "normalizer": {"type": "NFC"}},
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("fields", FOREIGN, ids=range(len(FOREIGN)))

@@ -80,7 +80,7 @@ def test_ranks_merge_as_in_tiktoken(tmp_path_factory, ranks, pieces):
     ({b"a": ...}, "0x61"), ({b"ab": 97}, "same id 97"), ({b"ab": -1}, "id of the token"),
     ({b"ab": 2**40}, "id of the token"), ({b"ab": True}, "id of the token"),
     ({b"": 300}, "at least one byte"), ({"ab": 300}, "at least one byte"), ({b"a" * 2**23: 256}, "8 MB"),
-], ids=range(8))  # fmt: skip
+], ids=range(8))
 def test_bad_ranks_are_refused(change, match):
     ranks = {token: rank for token, rank in {**BYTES, **change}.items() if rank is not ...}
     with pytest.raises(UserError, match=match):
@@ -112,7 +112,7 @@ def test_a_rank_file_is_read_with_its_pattern(tmp_path):
     (b"YQ== 300", "line 257.*before"), (b"YWI= 97", "same id 97"), (b"YWI= 99999999", "id of the token"),
     *((line, "line 257") for line in (b"YWI 300", b"YWI= -3", b"YWI= 9999999999", b"YWI=  300",
                                       b"Y\xffI= 300", b"=WI= 300", b" 300")),
-])  # fmt: skip
+])
 def test_a_bad_line_of_a_rank_file_is_named(line, match, tmp_path):
     (tmp_path / "r").write_bytes(rank_file(BYTES) + line + b"\n")
     with pytest.raises(UserError, match=match):
@@ -168,7 +168,7 @@ def test_a_part_of_a_merge_is_an_ordinary_token_though_no_merge_makes_it(tmp_pat
     *(({"a": wrong}, "", "id of the token 'a'") for wrong in (-1, 2**30, "64")),
     ({}, "x y", r"merges\[3\].*'xy'"), ({}, "xx y", r"merges\[3\].*'xx'"), ({}, "h e", r"merges\[3\].*twice"),
     ({}, "h e e", "line 5"), ({}, "he", "line 5"), ({}, " he", "line 5"),
-])  # fmt: skip
+])
 def test_bad_gpt2_files_are_refused(vocab, merges, match, tmp_path):
     changed = {word: i for word, i in {**GPT2_VOCAB, **vocab}.items() if i is not ...}
     with pytest.raises(UserError, match=match):

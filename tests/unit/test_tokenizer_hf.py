@@ -52,7 +52,7 @@ def test_the_library_opens_what_we_save(tokenizer, tmp_path):
 
 def special(i, name):
     return {"id": i, "content": name, "special": True, "single_word": False, "lstrip": False, "rstrip": False,
-            "normalized": False}  # fmt: skip
+            "normalized": False}
 
 
 def document(model, *names, **parts):
@@ -71,10 +71,10 @@ BERT = document(
     pre_tokenizer={"type": "WhitespaceSplit"},
     post_processor={"type": "BertProcessing", "sep": ["[SEP]", 2], "cls": ["[CLS]", 1]},
     decoder={"type": "WordPiece", "prefix": "##", "cleanup": True},
-)  # fmt: skip
+)
 T5 = document({"type": "Unigram", "unk_id": 0, "vocab": [
     ["<unk>", 0.0], ["</s>", 0.0], ["▁", -2.0], ["a", -3.0], ["▁a", -2.5]]},
-    "</s>", pre_tokenizer=META, decoder=META)  # fmt: skip
+    "</s>", pre_tokenizer=META, decoder=META)
 LLAMA = document(
     {"type": "BPE", "unk_token": "<unk>", "byte_fallback": True, "fuse_unk": True,
      "vocab": {"<unk>": 0, "<s>": 1, "▁": 2, "a": 3, "<": 4, "s": 5, ">": 6, "▁a": 7, "s>": 8, "<0x62>": 9},
@@ -85,14 +85,14 @@ LLAMA = document(
     decoder={"type": "Sequence", "decoders": [
         {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"},
         {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
-)  # fmt: skip
+)
 WORDS = document({"type": "WordLevel", "unk_token": "?", "vocab": {"?": 0, "<s>": 1, "a": 2}}, "<s>",
-                 pre_tokenizer={"type": "WhitespaceSplit"})  # fmt: skip
+                 pre_tokenizer={"type": "WhitespaceSplit"})
 
 PREFIXED = document(
     {"type": "BPE", "unk_token": "?", "continuing_subword_prefix": "##",
      "vocab": {"?": 0, "<s>": 1, "<": 2, "##s": 3, "##>": 4, "<s": 5, "a": 6, "##a": 7},
-     "merges": [["<", "##s"], ["<s", "##>"]]}, "<s>")  # fmt: skip
+     "merges": [["<", "##s"], ["<s", "##>"]]}, "<s>")
 
 
 def load(folder, content):
@@ -106,7 +106,7 @@ def load(folder, content):
     (LLAMA, "a<s>ab", [7, 4, 8, 3, 9], [7, 1, 7, 9], "a<s> ab"),
     (WORDS, "a <s> a", [2, 0, 2], [2, 1, 2], "a <s> a"),
     (PREFIXED, "<s><s>", [5, 4, 0, 3, 4], [1, 1], "<s> <s>"),
-], ids=["bert", "t5", "llama 2", "words", "prefixed"])  # fmt: skip
+], ids=["bert", "t5", "llama 2", "words", "prefixed"])
 def test_no_text_becomes_a_special_token_unless_it_is_allowed(content, text, ids, allowed, back, tmp_path):
     tokenizer = load(tmp_path, content)
     assert isinstance(tokenizer, LibraryTokenizer)
@@ -182,7 +182,7 @@ def test_some_special_tokens_can_be_allowed(tmp_path):
     BERT | {"truncation": {"max_length": 3, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}},
     BERT | {"padding": {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None,
                         "pad_id": 0, "pad_type_id": 0, "pad_token": "[UNK]"}},
-])  # fmt: skip
+])
 def test_a_file_that_cuts_or_fills_gives_all_tokens_and_no_others(content, tmp_path, capsys):
     text = "a b c d e f"
     tokenizer = load(tmp_path, content)
@@ -203,7 +203,7 @@ BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "
         FIFTY, {"type": "Sequence", "normalizers": [ANYWHERE]}]}},
     {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [BYTES] * 40}},
     {"decoder": {"type": "Sequence", "decoders": [FIFTY] * 2}},
-])  # fmt: skip
+])
 def test_a_pipeline_that_would_fill_the_memory_is_refused(part, tmp_path):
     with pytest.raises(UserError, match=r"makes up to [\d,]+ bytes of one, more than 256"):
         load(tmp_path, BERT | part)
@@ -235,7 +235,7 @@ def test_errors_of_library_tokenizers_are_one_line(tmp_path):
     huge["model"]["vocab"]["x"] = 2**31
     for wrong in (half, huge, BERT | {"pre_tokenizer": {"type": "Shout"}},
                   BERT | {"model": {"type": "Unigram"}},
-                  BERT | {"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a", "b"]]}}):  # fmt: skip
+                  BERT | {"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a", "b"]]}}):
         with pytest.raises(UserError) as error:
             load(tmp_path, wrong)
         assert str(error.value).isprintable() and len(str(error.value)) < 400

@@ -95,7 +95,7 @@ def test_show_finds_a_tokenizer(trained, tmp_path, capsys):
     run("show", "hi", "--tokenizer", tmp_path, "--json")
     assert json.loads(capsys.readouterr().out) == [
         {"id": 104, "text": "h", "start": 0, "end": 1}, {"id": 105, "text": "i", "start": 1, "end": 2},
-    ]  # fmt: skip
+    ]
 
 
 def test_watch_tells_every_merge(tmp_path, capsys, monkeypatch):

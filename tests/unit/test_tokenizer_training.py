@@ -34,7 +34,7 @@ def test_no_pattern_drops_text(text, pattern):
     ("gpt4", "\tif (x)\r\n\r\n  y", ["\tif", " (", "x", ")\r\n\r\n", " ", " y"]),
     ("gpt2", "né 12½", ["né", " 12½"]),
     ("b", "abba", ["a", "b", "b", "a"]),
-])  # fmt: skip
+])
 def test_splits_by_example(name, text, pieces):
     assert list(split(compile_pattern(name), text)) == pieces
 

@@ -20,7 +20,7 @@ def test_what_is_shown_is_printable_and_never_empty(data):
     (b" the", "·the"), (b"\n", "↵"), (b"\t\r\n", "→␍↵"), (b"\x1b\x00", "␛␀"), ("😀é你".encode(), "😀é你"),
     (b"\xf0\x9f", r"\xf0\x9f"), (b"a\xff", r"a\xff"), ("\u202e\u200b\xa0".encode(), r"\u202e\u200b\u00a0"),
     ("\u0301x".encode(), "◌\u0301x"), ("❤\ufe0f".encode(), r"❤\ufe0f"), (b"\x7f", "␡"),
-])  # fmt: skip
+])
 def test_bytes_that_could_mislead_are_spelt_out(token, shown):
     assert visible(token) == shown
 

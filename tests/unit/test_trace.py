@@ -211,7 +211,7 @@ def planted(name, error):
 @pytest.mark.parametrize("op, where", [
     ("layernorm", "h.0.ln_1"), ("attention", "h.0.attn"), ("add", ""), ("softmax", "h.0.attn"),
     ("gelu_tanh", "h.0.mlp"), ("embedding", "wte"), ("linear", "h.0.attn.c_attn"),
-])  # fmt: skip
+])
 def test_a_planted_error_is_named_where_it_first_shows(model, trace, op, where):
     with use("numpy"):
         ours = observe(model, trace.ids)

@@ -42,7 +42,7 @@ def seen(page, folder, scheme=1):
     (folder / "frames.html").write_text(FRAMES.replace("PAGE", html.escape(page)), "utf-8")
     words = [f"--user-data-dir={folder / 'profile'}", f"--blink-settings=preferredColorScheme={scheme}"]
     done = subprocess.run([CHROMIUM, *FLAGS, *words, (folder / "frames.html").as_uri()], capture_output=True,
-                          text=True, timeout=600)  # fmt: skip
+                          text=True, timeout=600)
     found = re.search('<pre id="seen">(.+?)</pre>', done.stdout)
     return json.loads(html.unescape(found[1])), "CONSOLE" in done.stderr
 

@@ -34,7 +34,7 @@ RECORDED = {
     "bpe": ({"tokenizer": "bpe:280", "model__context": 32, "model__layers": 2, "model__heads": 4,
              "model__width": 64, "train__steps": 20, "model__dropout": 0.0}, "223d764ce1df",
             3.9363934993743896, 3.913027048110962, 2.6529594127293894),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -192,7 +192,7 @@ def log_prob(model, row):
 def dpo(model, batch):
     """Rafailov et al. 2023, equation 7, of a reference that likes both alike: a loss in one function."""
     terms = [F.log_sigmoid(log_prob(model, chosen) - log_prob(model, rejected))
-             for chosen, rejected in zip(batch.tokens, batch.rejected, strict=True)]  # fmt: skip
+             for chosen, rejected in zip(batch.tokens, batch.rejected, strict=True)]
     right = np.mean([term.item() > np.log(0.5) for term in terms])
     return sum(terms[1:], terms[0]) * (-1.0 / len(terms)), {"accuracy": right}
 
@@ -224,7 +224,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pairs = [(f"{a}+{b}\t", f"{a + b}") for a in range(10) for b in range(10)] * 2
     lines = {"tsv": "".join(f"{prompt[:-1]}\\t\t{answer}\n" for prompt, answer in pairs),
-             "jsonl": "".join(json.dumps({"prompt": p, "answer": a}) + "\n" for p, a in pairs)}  # fmt: skip
+             "jsonl": "".join(json.dumps({"prompt": p, "answer": a}) + "\n" for p, a in pairs)}
     for name, text in lines.items():
         tmp_path.joinpath(f"pairs.{name}").write_text(text)
     tmp_path.joinpath("tiny.toml").write_text(as_toml(SETTINGS))

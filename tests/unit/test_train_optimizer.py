@@ -30,7 +30,7 @@ def adamw_by_hand(w, grads, lr, beta1, beta2, eps, decay):
 
 
 @given(st.floats(-3, 3), st.lists(st.floats(-100, 100), min_size=1, max_size=8), st.floats(1e-4, 0.1),
-       st.floats(0, 0.99), st.floats(0, 0.999), st.floats(0, 0.5))  # fmt: skip
+       st.floats(0, 0.99), st.floats(0, 0.999), st.floats(0, 0.5))
 def test_step_is_the_papers(start, grads, lr, beta1, beta2, decay):
     p = Parameter(np.array([start], np.float32))
     optimizer = AdamW([p], lr=lr, betas=(beta1, beta2), weight_decay=decay)
@@ -42,7 +42,7 @@ def test_step_is_the_papers(start, grads, lr, beta1, beta2, decay):
 
 
 @given(st.floats(-3, 3), st.lists(st.floats(-100, 100), min_size=1, max_size=8), st.floats(1e-4, 0.1),
-       st.floats(0, 0.99), st.floats(0, 0.5))  # fmt: skip
+       st.floats(0, 0.99), st.floats(0, 0.5))
 def test_a_step_of_sgd_is_pytorchs(start, grads, lr, momentum, decay):
     p, w, m = Parameter(np.array([start], np.float32)), start, 0.0
     optimizer = SGD([{"params": [p], "lr": 0.5}], lr=2 * lr, momentum=momentum, weight_decay=decay)
@@ -104,7 +104,7 @@ def test_a_state_of_other_parameters_is_refused(shapes):
 @pytest.mark.parametrize("name, value, words", [
     ("m.0", np.nan, "not finite"), ("v.0", np.inf, "not finite"),
     ("v.0", -1, "below 0"), ("steps", -1, "below 0"),
-])  # fmt: skip
+])
 def test_a_state_that_no_training_leaves_behind_is_refused(name, value, words):
     optimizer = AdamW([Parameter(np.zeros(3, np.float32))])
     state = {key: array.copy() for key, array in optimizer.state_dict().items()}

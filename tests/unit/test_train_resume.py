@@ -91,7 +91,7 @@ def test_accumulation_is_the_whole_batch_to_rounding(tmp_path_factory, text, par
     y[Random(seed, "hidden").uniform(y.shape) < 0.5] = -100  # so that the parts do not count alike
     y[:2] = -100
     losses = [forward_backward(model, Batch(x, y), next_token, n)[0]
-              for model, n in zip(models, (1, parts), strict=True)]  # fmt: skip
+              for model, n in zip(models, (1, parts), strict=True)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     for a, b in zip(*(model.parameters() for model in models), strict=True):
         np.testing.assert_allclose(a.grad, b.grad, rtol=1e-3, atol=1e-6)

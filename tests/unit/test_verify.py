@@ -31,7 +31,7 @@ def stub(tmp_path, monkeypatch, **bodies):
 
 def test_figures_reach_the_table_and_a_failure_is_named(tmp_path, monkeypatch, capsys):
     stub(tmp_path, monkeypatch, good="import sys; print('talk'); print('=> 7 of 7 stars', sys.argv[1:])",
-         bad="raise SystemExit(3)")  # fmt: skip
+         bad="raise SystemExit(3)")
     assert verify.main(["--quick"]) == 1
     table = capsys.readouterr().out.split("figures\n")[1]
     assert "7 of 7 stars ['--quick']" in table and "talk" not in table

@@ -15,7 +15,7 @@ from tinyllm.models.weights import DTYPES
 names = st.text(min_size=1, max_size=8).filter(lambda s: s != "__metadata__" and s.isprintable())
 shapes = st.lists(st.integers(0, 3), max_size=3).map(tuple)
 layouts = st.sampled_from([np.array, lambda a: a.T, lambda a: a[..., ::-1] if a.ndim else a,
-                           lambda a: a.astype(a.dtype.newbyteorder(">"))])  # fmt: skip
+                           lambda a: a.astype(a.dtype.newbyteorder(">"))])
 
 
 def array(shape, dtype, layout, seed=0):
@@ -24,7 +24,7 @@ def array(shape, dtype, layout, seed=0):
 
 
 @given(st.dictionaries(names, st.builds(array, shapes, st.sampled_from(list(DTYPES)), layouts), max_size=5),
-       st.dictionaries(names, names, max_size=2))  # fmt: skip
+       st.dictionaries(names, names, max_size=2))
 def test_round_trip(tmp_path_factory, state, metadata):
     path = tmp_path_factory.mktemp("w") / "w.safetensors"
     save_weights(state, path, metadata)
@@ -98,7 +98,7 @@ def test_an_array_that_is_named_twice_is_refused(tmp_path):
 @pytest.mark.parametrize("name, message", [
     ("none", "there are no weights at"), (".", "a folder"), ("pickle", "foreign"),
     ("fp8", "w in .* is F8_E4M3: convert"),
-])  # fmt: skip
+])
 def test_missing_foreign_and_unreadable_files_are_user_errors(tmp_path, name, message):
     (tmp_path / "pickle").write_bytes(b"\x80\x04\x95\x1f\x00\x00\x00\x00\x00\x00\x00}\x94.")
     write(tmp_path / "fp8", {"w": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}}, bytes(4))

@@ -95,7 +95,7 @@ def test_families_make_sense(seed, size):
 def test_a_proof_is_made_of_given_facts_and_proves():
     known, given_facts = WORLD.known(), set(WORLD.facts())
     rules = read_rules("parent(x, y) if mother(x, y)\nparent(x, y) if father(x, y)\n"
-                       "grandmother(x, z) if parent(x, y), mother(y, z)")  # fmt: skip
+                       "grandmother(x, z) if parent(x, y), mother(y, z)")
     for fact in known.find(Fact(None, "grandmother", None)):
         why = known.why(fact)
         assert set(why) <= given_facts
@@ -185,7 +185,7 @@ def test_rules_that_are_none_are_refused():
 
 def test_settings_out_of_range_are_refused():
     for setting, value in (("size", 0), ("size", 10**9), ("bias", 1.5), ("bias", float("nan")), ("year", 3),
-                           ("seed", -1)):  # fmt: skip
+                           ("seed", -1)):
         with pytest.raises(UserError, match=f"world: {setting} must be"):
             World(**{setting: value})
 
@@ -206,7 +206,7 @@ def test_settings_out_of_range_are_refused():
     ("world:mix,n=10,secrets=50", "6350 planted documents are too many among 10"),
     ("world:mix,kinds=stories*0", "leave nothing to write"),
     ("world:mix,clients=2,client=2", "client must be below"), ("world:mix,by=entity", "a mix is split as"),
-])  # fmt: skip
+])
 def test_a_wrong_name_is_refused_in_one_line(name, words):
     with pytest.raises(UserError, match=words):
         load_corpus(name)
@@ -248,7 +248,7 @@ def test_groups_of_people_are_named_twice_as_often_each():
 
 @pytest.mark.parametrize("name", [
     "letters", "dialogues", "encyclopaedia", "stories", "stories,length=short",
-])  # fmt: skip
+])
 def test_the_entropy_of_prose_is_the_mean_of_minus_logprob(name):
     named = read_name(f"world:{name}")
     kind, dials = KINDS[named.name], named.dials

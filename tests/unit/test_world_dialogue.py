@@ -42,7 +42,7 @@ def test_pairs_are_labelled_as_the_dials_say():
     noisy = sum(d.labels["mistaken"] for d in documents("preference", noise=0.3)) / 400
     assert noisy == pytest.approx(0.3, abs=0.07)
     longer = [len(d.labels["chosen"].split()) - len(d.labels["rejected"].split())
-              for d in documents("preference", length_bias=1)]  # fmt: skip
+              for d in documents("preference", length_bias=1)]
     assert min(longer) == 0 < max(longer)
 
 

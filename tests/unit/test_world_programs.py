@@ -23,7 +23,7 @@ def test_both_styles_pass_the_tests_of_one_function():
 @pytest.mark.parametrize("body", [
     "return None", "pass", "return [", "while True:\n        pass", "import os", "return open('x')",
     "return exit()",
-])  # fmt: skip
+])
 def test_wrong_and_hostile_bodies_fail(body):
     for i in range(20):
         assert PROGRAM.score_answer(f"\n    {body}", entry(i)[1]) == 0

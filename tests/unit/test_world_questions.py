@@ -12,7 +12,7 @@ from tinyllm.world.question import QuestionKind, asks
 
 WORLD = World()
 SUITE = [name for name, kind in KINDS.items()
-         if isinstance(kind, QuestionKind) and kind.group in ("suite", "tools")]  # fmt: skip
+         if isinstance(kind, QuestionKind) and kind.group in ("suite", "tools")]
 
 
 def test_the_suite_has_many_kinds_with_two_ways_to_ask():
@@ -65,6 +65,6 @@ def test_no_two_kinds_have_one_name():
     ("entailment", " ".join(f"Every {a} is a {b}." for a, b in pairwise((*JOBS, "baker")))
      + " Is it so that every baker is a doctor? yes"),
     ("facts", f"An {WORLD.people[0].owns} belongs to {WORLD.people[0].name}."),
-])  # fmt: skip
+])
 def test_questions_that_are_never_written_are_not_read(name, text):
     assert KINDS[name].read(WORLD, text) is None

@@ -33,7 +33,7 @@ def some(name, n, split="all", **dials):
     ("modular", {}), ("hops", {"hops": 3}), ("cfg", {"ask": True}), ("mapping", {"shots": 3}), ("recall", {}),
     ("induction", {}), ("concepts", {}), ("concepts", {"shots": 3}), ("question", {"unknown": 0.5}),
     ("paraphrase", {}), ("entailment", {}),
-])  # fmt: skip
+])
 def test_no_constant_answer_is_right_more_often_than_chance(name, dials):
     n, chance = 1500, KINDS[name].chance(KINDS[name].dials(**dials))
     (_, most), *_ = Counter(document.truth for document in some(name, n, **dials)).most_common(1)

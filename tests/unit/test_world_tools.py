@@ -14,7 +14,7 @@ BAD = [
     "[days 3 May 41]",
     "[days 3 May 41 to tomorrow]", "[after 3 May 41]", "[after 3 May 41 + -4]", "[after 3 May 41 + 9999999]",
     "[look Nobody Atall]", "[look ]", "[calc [1]]", "[calc 1\n]", "[CALC 1 + 1]",
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("text", BAD, ids=range(len(BAD)))
@@ -67,7 +67,7 @@ def test_the_dials_of_retrieval_do_what_they_say():
     assert not any(d.labels["false"] for d in labels())
     false = labels(missing=0, false=1.0)
     assert sum(d.labels["false"] for d in false) > 200 and all(d.labels["right"] not in d.truth for d in false
-                                                               if d.labels["false"])  # fmt: skip
+                                                               if d.labels["false"])
     near, far = 0, 0
     for one, other in zip(labels(missing=0.9, wrong=1.0), labels(missing=0.9, wrong=0.0), strict=True):
         family = one.labels["subject"].split()[1]

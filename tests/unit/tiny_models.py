@@ -14,12 +14,12 @@ SIZES = {"vocab_size": 19, "context": 12, "layers": 2, "heads": 4, "width": 32}
 SCALINGS = {
     "linear": {}, "yarn": {"original_max_position_embeddings": 6},
     "llama3": {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 6},
-}  # fmt: skip
+}
 DEEP = {"rope_type": "yarn", "factor": 40, "beta_fast": 4, "mscale": 0.7, "mscale_all_dim": 1.0,
-        "original_max_position_embeddings": 60}  # fmt: skip
+        "original_max_position_embeddings": 60}
 T5_SIZES = SIZES | {"heads": 3, "head_width": 6, "hidden": 20, "tied": True}
 LATENT = {"kv_heads": 4, "hidden": 48, "head_width": 6, "plain_width": 7, "value_width": 5, "latent": 10,
-          "expert_hidden": 12}  # fmt: skip
+          "expert_hidden": 12}
 MODELS = {
     "gpt2": {"model_type": "gpt2", **SIZES, "eps": 1e-4, "dropout": 0.1, "attention_dropout": 0.2},
     "llama": {"model_type": "llama", **SIZES, "kv_heads": 2, "hidden": 48, "theta": 500.0},
@@ -63,7 +63,7 @@ MODELS = {
     "roberta": {"model_type": "roberta", **SIZES, "hidden": 48},
     "roberta of odd sizes": {"model_type": "roberta", **SIZES, "hidden": 20, "pad": 3, "segments": 2},
     "bert of odd sizes": {"model_type": "bert", **SIZES, "heads": 2, "hidden": 20, "segments": 3},
-}  # fmt: skip
+}
 TOKENS = np.random.default_rng(0).integers(0, 19, (2, 12))
 each = pytest.mark.parametrize("name", MODELS)
 

@@ -55,7 +55,7 @@ class TimedModel:
 
 
 def measure_generation(setting: Setting | LlamaSetting, seconds: float, least: int = 3,
-                       with_peers: bool = False) -> Iterator[dict]:  # fmt: skip
+                       with_peers: bool = False) -> Iterator[dict]:
     """Time how fast one sequence is generated, and yield a record for each task and engine.
 
     The task "prefill" reads a prompt and chooses the next token. The task "decode" writes tokens after a
@@ -114,7 +114,7 @@ def measure_rates(model: Any) -> dict[str, float]:
 
 
 def measure_batch(setting: Setting | LlamaSetting, rows: int, seconds: float,
-                  least: int = 3) -> Iterator[dict]:  # fmt: skip
+                  least: int = 3) -> Iterator[dict]:
     """Time generating many sequences at once, each of 16 prompt tokens and 40 new ones; yield one record."""
     model = setting.model()
     new = min(40, model.config.context - 16)

@@ -58,7 +58,7 @@ def run_child(function: Callable[..., dict], work: dict[str, Any], what: str) ->
     child = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script, json.dumps(work)],
         env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True,
-    )  # fmt: skip
+    )
     if child.returncode != 0:
         why = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
         raise UserError(f"{what} in a fresh process failed: {why}")

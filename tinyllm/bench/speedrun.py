@@ -17,7 +17,7 @@ NEAR = 0.05  # nats per character above the floor of a text whose entropy is kno
 
 
 def measure_speedrun(settings: dict[str, Any], target: float | None = None, minutes: float | None = None,
-                     peers: bool = False) -> Iterator[dict]:  # fmt: skip
+                     peers: bool = False) -> Iterator[dict]:
     """Train until the loss reaches a target, and yield a record at each evaluation.
 
     `settings` configure the training: {"train.lr": 1e-3, ...}. `target` is in nats per character; None means

@@ -45,7 +45,7 @@ def step_flops(setting: Setting) -> int:
 
 
 def measure_training(setting: Setting, seconds: float, least: int = 3,
-                     peers: bool = False) -> Iterator[dict]:  # fmt: skip
+                     peers: bool = False) -> Iterator[dict]:
     """Time training steps, and yield a record for each engine, also for engines that cannot run here.
 
     The engines are tinyllm's kernels (in float32, or with products in bfloat16), its NumPy specifications,

@@ -159,7 +159,7 @@ def build_parser(command: str | None = None) -> Parser:
         description="Learn how language models work, lesson by lesson, and use the library\n"
                     "underneath: small enough to be read, fast enough to be worth using.",
         epilog=EXAMPLE,
-    )  # fmt: skip
+    )
     parser.add_argument("--version", action="version", version=f"tinyllm {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, (module, what) in COMMANDS.items():

@@ -37,7 +37,7 @@ HEADS = {
                  "splitting; peak memory; the time as a multiple of tinyllm's; `twice` is the time of all "
                  "over that of half, where 2 is linear",
     "speedrun": "the default training to a target loss, in nats per character of held-out text",
-}  # fmt: skip
+}
 
 ABOUT = """
 Models are nano and mini with random weights, in float32. ops also takes a
@@ -62,7 +62,7 @@ def _describe(parser: argparse.ArgumentParser) -> None:
 @command("bench", extend=_describe)
 def bench(work: Work | None = None, *, peers: bool = False, quick: bool = False, batch: int | None = None,
           threads: int | None = None, data: str | None = None, tokenizer: str | None = None,
-          target: float | None = None, minutes: float | None = None, json: bool = False) -> None:  # fmt: skip
+          target: float | None = None, minutes: float | None = None, json: bool = False) -> None:
     """Measure how fast this machine trains, learns and generates.
 
     WORK              ops, train, generate, tokenizer or speedrun
@@ -123,7 +123,7 @@ def _show(kind: str, measured: Iterator[dict], roof: Roof, json: bool) -> None:
 
 
 def _refuse_mistakes(work: str | None, peers: bool, batch: int | None, data: str | None,
-                     **speedrun: Any) -> None:  # fmt: skip
+                     **speedrun: Any) -> None:
     if work != "speedrun" and (wrong := [name for name, value in speedrun.items() if value is not None]):
         raise UserError(f"--{wrong[0]} goes with speedrun")
     if peers and work and work not in WITH_PEERS:
@@ -139,7 +139,7 @@ def _refuse_mistakes(work: str | None, peers: bool, batch: int | None, data: str
 
 
 def _measure(kind: str, brief: bool, quick: bool, peers: bool, batch: int | None,
-             data: str | None) -> Iterator[dict]:  # fmt: skip
+             data: str | None) -> Iterator[dict]:
     """Yield the records of one kind of measurement, less carefully when `brief` or `quick`."""
     share, least = EFFORTS["quick" if quick else "brief" if brief else "careful"]
     seconds, wanted = share * SECONDS[kind], settings(None if brief else kind, quick)
@@ -167,7 +167,7 @@ def _introduce(about: dict, roof: Roof) -> None:
     _say(fold(
         f"{about['cpu']}, {kernels}, {about['threads']} of {about['cpus']} CPUs as threads; "
         f"{about['compiled_ops']} of {about['ops']} ops compiled; NumPy's BLAS is {about['blas']}"
-    ))  # fmt: skip
+    ))
     if roof.gflops:
         bf16 = f", {roof.bf16_gflops:.0f} in bf16" if roof.bf16_gflops else ""
         _say(f"roof, measured: {roof.gflops:.0f} GFLOP/s{bf16}; {roof.gb_per_second:.1f} GB/s")
@@ -177,10 +177,10 @@ def _introduce(about: dict, roof: Roof) -> None:
         _say(fold(
             f"This machine is busy: {about['load']:.1f} programs wanted to run in the last minute, before "
             "this one began. Do not trust these numbers."
-        ))  # fmt: skip
+        ))
     if not about["compiled_ops"]:
         print("no op runs on kernels, so these are the numbers of NumPy: see `tinyllm doctor`",
-              file=sys.stderr)  # fmt: skip
+              file=sys.stderr)
 
 
 def _say(text: str) -> None:

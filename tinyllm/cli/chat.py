@@ -39,7 +39,7 @@ class Conversation:
     """
 
     def __init__(self, opened: Opened, seed: int = 0, stop: Sequence[str | int] = (), picture: Any = None,
-                 **options: Any) -> None:  # fmt: skip
+                 **options: Any) -> None:
         self.model, self.tokenizer, self.chat = opened.model, opened.tokenizer, opened.chat
         self.separator, self.picture, self.options = opened.frame.separator, picture, options
         self.one_by_one = self.model.is_encoder_decoder or picture is not None  # each text is a new question
@@ -84,7 +84,7 @@ class Conversation:
 
 @command("chat", extend=add_sampling)
 def chat(run: str | None = None, *, tokens: int = 100, picture: str = "", which: Which = "best",
-         **values: Any) -> int:  # fmt: skip
+         **values: Any) -> int:
     """Write a text in turns with a model.
 
     You type the beginning, the model continues it, then you do. A model that was trained on stories tells

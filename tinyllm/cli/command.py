@@ -88,7 +88,7 @@ def _read(words: tuple[str, ...], function: Callable, extend: Callable | None) -
         raise TypeError(f"`tinyllm {' '.join(words)}`: signature and docstring disagree about {odd}")
     summary = description[0].split("\n")[0].rstrip(".")
     return Command(words, function, summary[0].lower() + summary[1:], _folded(description), _folded(epilog),
-                   lines, extend)  # fmt: skip
+                   lines, extend)
 
 
 def _folded(paragraphs: list[str]) -> str:
@@ -134,7 +134,7 @@ def add_commands(first: str, what: str, add: Callable[..., argparse.ArgumentPars
     found = [c for words, c in COMMANDS.items() if words[0] == first]
     if len(found) == 1 and len(found[0].words) == 1:
         _fill(add(first, help=found[0].summary, description=found[0].description, epilog=found[0].epilog),
-              found[0])  # fmt: skip
+              found[0])
         return
     parser = add(first, help=what, description=what[0].upper() + what[1:] + ".", epilog=GROUPS.get(first))
     parser.set_defaults(_call=lambda args: parser.print_help())
@@ -163,7 +163,7 @@ def _fill(parser: argparse.ArgumentParser, c: Command) -> None:
 
 
 def _add_argument(parser: argparse.ArgumentParser, p: inspect.Parameter, hint: Any, metavar: str | None,
-                  text: str) -> None:  # fmt: skip
+                  text: str) -> None:
     many, choices, kind = _kind(hint)
     is_option, has_default = p.kind is p.KEYWORD_ONLY, p.default is not p.empty
     names = [f"--{_shown(p).replace('_', '-')}"] if is_option else [_shown(p)]

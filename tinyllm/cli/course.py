@@ -39,7 +39,7 @@ example:
   tinyllm course report grades           where the class is stuck
   tinyllm course export canvas grades --out canvas.csv
   tinyllm course task new 100_averages   an exercise of your own
-""")  # fmt: skip
+""")
 ASKED = "asked for a solution (so says the workspace that was handed in; anybody can read one unseen)"
 HEADS = ("reference", "starter", "mutants", "rejected", "variants")
 Kind = Literal["canvas", "moodle", "gradescope", "gradescope-results"]
@@ -96,7 +96,7 @@ def grade(
     isolation: Literal["auto", "landlock", "plain"] = "auto", require_isolation: bool = False,
     course: str | None = None, student: list[str] | None = None,
     roster: str | None = None, overrides: str | None = None, received: str | None = None,
-) -> int:  # fmt: skip
+) -> int:
     """Grade many submissions.
 
     FOLDER               holds a folder or a zip for each student
@@ -132,7 +132,7 @@ def grade(
     level = choose_level(isolation, require_isolation)
     if found.seed is None and not json:
         print(paragraph(f"no {COURSE_FILE} here: every lesson, a point for each exercise, hidden inputs from "
-                        f"a seed kept in {out}"), flush=True)  # fmt: skip
+                        f"a seed kept in {out}"), flush=True)
     records = grade_folder(folder, found, tables, out, level, workers, student or [])
     if json and records is not None:
         print(dumps(read_results(out)))
@@ -228,17 +228,17 @@ def report(out: str, *, json: bool = False) -> None:
     states = ("passed", "failed", "timed_out", "blocked", "not_attempted")
     heads = [WORDS.get(state, state) for state in states]
     rows = [[f"{task['lesson']:>2} {task['task']:<22}", *(str(task.get(state, 0)) for state in states)]
-            for task in found["tasks"]]  # fmt: skip
+            for task in found["tasks"]]
     print("\n".join(f"  {line}" for line in table(["exercise", *heads], rows)))
     print("\npoints\n" + "\n".join(f"  {line}" for line in histogram(results["submissions"])))
     bugs = [f"{plural(bug['students'], 'student'):>11}, {bug['task']}: {bug['mistake']}"
-            for bug in found["bugs"][:20]]  # fmt: skip
+            for bug in found["bugs"][:20]]
     seen = [f"{x['student']}: lesson {x['lesson']}, {x['task']}" for x in found["solutions"]]
     for head, lines in (
         ("where those who tried are stuck", stuck(found["tasks"])), ("common bugs", bugs),
         (ASKED, seen),
         ("not graded", [f"{student}: {problem}" for student, problem in refused]),
-    ):  # fmt: skip
+    ):
         if lines:
             print("\n" + "\n".join([paragraph(head), *(paragraph(line, 2, 4) for line in lines)]))
     if found["left_out"]:
@@ -251,7 +251,7 @@ def histogram(records: list, bins: int = 10) -> list[str]:
     counts = Counter(min(max(int(share * bins), 0), bins - 1) for share in shares)
     most = max(counts.values(), default=1)
     return [f"{100 * i // bins:>3} to {100 * (i + 1) // bins:>3} %  {counts[i]:>4}  "
-            f"{bar(counts[i] / most, 40)}".rstrip() for i in range(bins - 1, -1, -1)]  # fmt: skip
+            f"{bar(counts[i] / most, 40)}".rstrip() for i in range(bins - 1, -1, -1)]
 
 
 def stuck(tasks: list, most: int = 5) -> list[str]:
@@ -268,7 +268,7 @@ def stuck(tasks: list, most: int = 5) -> list[str]:
 
 @command("course export")
 def export(kind: Kind, grades: str | None = None, *, out: str, package: str | None = None,
-           course: str | None = None) -> None:  # fmt: skip
+           course: str | None = None) -> None:
     """Write files for another system. grades.csv and tasks.csv, which `course grade` writes, are plain CSV.
 
     KIND            canvas and moodle: a table of points to import there;
@@ -325,7 +325,7 @@ def own_task(verb: Literal["new", "check"], folder: str) -> int:
             print(paragraph(f"no hints: hints.toml may have {row.task} = [\"a nudge\", ...]", 5))
     good = all(row.good for row in rows)
     print("it can be used" if good else paragraph(
-        "not yet: the reference must be right, the starter wrong, and every mistake rejected"))  # fmt: skip
+        "not yet: the reference must be right, the starter wrong, and every mistake rejected"))
     return 0 if good else 1
 
 

@@ -143,7 +143,7 @@ def make(name: str, *, mb: float = 10.0, out: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         about = {split: write_split(name, split, share, folder)
-                 for split, share in (("train", mb), ("test", mb / 10))}  # fmt: skip
+                 for split, share in (("train", mb), ("test", mb / 10))}
         atomic_write_text(folder / "about.json", dumps({"name": name, **about}, indent=2) + "\n")
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror or error}") from None

@@ -108,7 +108,7 @@ def diagnose(facts: dict) -> list[dict[str, str]]:
         (not cache["writable"],
          f"the cache folder {cache['folder']} cannot be written, so each text is encoded every time",
          "set TINYLLM_CACHE to a folder that you may write to"),
-    ]  # fmt: skip
+    ]
     return [{"problem": problem, "advice": advice} for wrong, problem, advice in checks if wrong]
 
 
@@ -160,7 +160,7 @@ def _isolation(reasons: dict[str, str | None]) -> Iterator[tuple[str, str]]:
     best = next(level for level, reason in reasons.items() if reason is None)
     yield "isolation", isolation_words(best).removeprefix("isolation: ")
     others = [f"{level} works" if reason is None else f"{level} does not work: {reason}"
-              for level, reason in reasons.items() if level not in (best, "plain")]  # fmt: skip
+              for level, reason in reasons.items() if level not in (best, "plain")]
     if others:
         yield "", "; ".join(others)
     if best == "plain":

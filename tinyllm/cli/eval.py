@@ -9,7 +9,7 @@ from tinyllm.cli.opening import Which
 
 @command("eval")
 def evaluate(run: str | None = None, *, task: str, shots: int = 0, limit: int = 200, likelihood: bool = False,
-             seed: int = 0, which: Which = "best", json: bool = False) -> None:  # fmt: skip
+             seed: int = 0, which: Which = "best", json: bool = False) -> None:
     """Ask a model questions, and score its answers.
 
     Print the mean score from 0 to 1, its 95 % interval, the mean score of guessing, and the number of

@@ -8,7 +8,7 @@ from tinyllm.cli.command import command
 
 @command("export")
 def export(run: str | None = None, *, out: str = "model.gguf", bits: Literal[32, 8, 4] = 32,
-           which: Literal["best", "last"] = "best", overwrite: bool = False) -> None:  # fmt: skip
+           which: Literal["best", "last"] = "best", overwrite: bool = False) -> None:
     """Write a model as a GGUF file for llama.cpp.
 
     Programs that are built on llama.cpp also open such a file. Programs that read models of

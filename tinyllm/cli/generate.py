@@ -24,7 +24,7 @@ INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 @command("generate", extend=add_sampling)
 def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = None, samples: int = 1,
              tokens: int = 200, beams: int = 0, length_penalty: float | None = None, picture: str = "",
-             unmask: int = 0, json: bool = False, which: Which = "best", **values: Any) -> int:  # fmt: skip
+             unmask: int = 0, json: bool = False, which: Which = "best", **values: Any) -> int:
     """Continue a text with a trained model.
 
     The first continuation is shown while the model writes it. Ctrl-C stops.
@@ -104,7 +104,7 @@ def _searched(model, prompt, tokens, beams, length_penalty, *, n, tokenizer, sam
     rules = {name: model.generation[name] for name in BEAMS if name in model.generation}
     rules |= {} if length_penalty is None else {"length_penalty": length_penalty}
     found = beam_search(model, [prompt], max_tokens=tokens, beams=beams, stop=stop, tokenizer=tokenizer,
-                        **rules)[0]  # fmt: skip
+                        **rules)[0]
     ends, texts = [*stop, *model.end_ids], []
     before = [] if model.is_encoder_decoder else read_prompt(model.config, 0, prompt, tokenizer)
     for ids, score in found[:n]:

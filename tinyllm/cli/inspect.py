@@ -32,7 +32,7 @@ COUNTED = ("parameters", "bytes of weights", "bytes of keys and values a token",
 
 @command("inspect")
 def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: str = "nano",
-            which: Literal["best", "last"] = "best", json: bool = False) -> None:  # fmt: skip
+            which: Literal["best", "last"] = "best", json: bool = False) -> None:
     """Show the parts of a model and what they cost.
 
     Say what each part does, and count parameters, bytes and operations. A model with weights is also timed.
@@ -63,7 +63,7 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
     rates = measure_rates(found) if has_weights else {}
     if json:
         print(dumps({"model_type": found.model_type, "config": asdict(found.config)} | asdict(costs(found))
-                    | {f"{what}_tokens_per_second": rate for what, rate in rates.items()}))  # fmt: skip
+                    | {f"{what}_tokens_per_second": rate for what, rate in rates.items()}))
         return
     print(*drawing(found), sep="\n", end="\n\n")
     _explain(explanations(found))

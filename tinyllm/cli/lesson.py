@@ -133,10 +133,10 @@ def start(lesson: Any, notebook: bool = False) -> None:
         print(paragraph(f"lesson {lesson.number}, {lesson.title}: your copy is in {short_path(folder)}"))
     else:
         print(paragraph(f"lesson {lesson.number}, {lesson.title}, is in {short_path(folder)} already; "
-                        "nothing was changed"))  # fmt: skip
+                        "nothing was changed"))
     step = f"jupyter lab {short_path(folder / 'lesson.ipynb')}" if notebook else f"python {script}"
     rows = {step: "to step through it",
-            f"tinyllm check {lesson.number}": f"when you have filled in {exercise}"}  # fmt: skip
+            f"tinyllm check {lesson.number}": f"when you have filled in {exercise}"}
     width = max(map(len, rows))
     for line, why in rows.items():
         print(paragraph(f"{line:<{width}}  {why}", 2, width + 4))

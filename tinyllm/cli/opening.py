@@ -26,7 +26,7 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
 
 
 def open_to_write(run: str | None, which: str, values: dict[str, Any],
-                  beams: bool = False) -> tuple[Opened, dict[str, Any]]:  # fmt: skip
+                  beams: bool = False) -> tuple[Opened, dict[str, Any]]:
     """Open a model, and print the notes about it -> (the opened model, arguments for `stream`).
 
     `values` are those of the shared options. A beam search draws nothing, so with `beams` the settings of the

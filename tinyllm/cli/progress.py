@@ -77,7 +77,7 @@ class Display:
                     f"learning rate {self.config.lr:g} ({self.config.schedule}), seed {config.seed}",
             "loss": f"in nats per character{possible}",
             "run": str(self.run.folder),
-        }  # fmt: skip
+        }
         if said := doctor(self.setup.plan, self.setup.plan.known):
             rows["doctor"] = said
         self.say("\n".join(entry(f"{name:<6} ", printable(text)) for name, text in rows.items()) + "\n")
@@ -216,7 +216,7 @@ def verdict(last: dict, floor: float | None) -> str:
         lines.insert(0, f"validation loss {per_char:.3f} nats per character, or {bits}")
         if floor is not None:
             lines.insert(1, f"this is {per_char - floor:.3f} above the best possible loss on this text, "
-                            f"{floor:.3f}")  # fmt: skip
+                            f"{floor:.3f}")
     lines.append(f"trained in {duration(last['seconds'])}, peak memory {last['peak_rss_mb'] or '?'} MiB")
     return "\n".join(lines)
 

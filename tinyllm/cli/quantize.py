@@ -33,7 +33,7 @@ def quantize(
 
 @command("merge")
 def merge(run: str | None = None, *, which: Literal["best", "last"] = "best", out: str | None = None,
-          overwrite: bool = False) -> None:  # fmt: skip
+          overwrite: bool = False) -> None:
     """Add a trained adapter to the weights of its start.
 
     The copy needs no start. It can be quantized, exported, or the start of others.

@@ -21,7 +21,7 @@ from tinyllm.train.evaluate import perplexity
 @command("trace")
 def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, temperature: float = 0.0,
           seed: int = 0, which: Literal["best", "last"] = "best", out: str | None = None,
-          diff: list[str] | None = None, mine: str | None = None) -> None:  # fmt: skip
+          diff: list[str] | None = None, mine: str | None = None) -> None:
     """Show what happens inside a model on a text, or where two models differ.
 
     Write an HTML page: how surprising each token was and what the model expected instead, where its heads

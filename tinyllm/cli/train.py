@@ -116,7 +116,7 @@ def train(
             print("\n".join(map(paragraph, plugins.introduction)) + "\n", flush=True)
         settings = ({} if resume else plugins.settings) | chosen
         run, all_settings = (resumed_run(out, settings) if resume and out
-                             else new_run(out, settings, overwrite, plugins.ending))  # fmt: skip
+                             else new_run(out, settings, overwrite, plugins.ending))
         setup = prepare_run(run, all_settings, resume, plugins)
         if minutes is not None:
             setup = planned(setup, settings, minutes, json_)
@@ -195,7 +195,7 @@ def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: "Plugins", as_
 
 
 def new_run(out: str | None, settings: dict[str, Any], overwrite: bool,
-            ending: str) -> tuple[Run, RunConfig]:  # fmt: skip
+            ending: str) -> tuple[Run, RunConfig]:
     """Return a new run and its settings.
 
     Raises UserError when its folder is taken.
@@ -232,7 +232,7 @@ def note_longer(run: Run, config: RunConfig) -> None:
     before, after = run.read().config.train.steps, config.train.steps
     if before != after and config.train.schedule != "constant":
         note(f"the learning rate now falls until step {after:,} in place of {before:,}: weights will differ "
-             f"from those of a run that had {after:,} steps from the start")  # fmt: skip
+             f"from those of a run that had {after:,} steps from the start")
 
 
 def free_folder(config: RunConfig, overwrite: bool, ending: str = "") -> Path:
@@ -240,7 +240,7 @@ def free_folder(config: RunConfig, overwrite: bool, ending: str = "") -> Path:
     name = re.sub(r"\W+", "-", Path(config.data).name.split(".")[0]).strip("-") or "stdin"
     kind, usual = (family_of(c.model).model_type for c in (config, make_config({"preset": config.preset})))
     words = [name, config.preset, kind if kind != usual else "", ending,
-             config.recipe if config.recipe != usual_recipe(kind) else ""]  # fmt: skip
+             config.recipe if config.recipe != usual_recipe(kind) else ""]
     first = folder = Path("runs") / "-".join(filter(None, words))
     number = 2
     while Run(folder).holds_something() and not overwrite:

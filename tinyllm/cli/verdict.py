@@ -79,7 +79,7 @@ def reasons(verdict: Any, kind: str) -> list[str]:
         lines.append(inset(f"{EQUALS} {verdict.mistake}"))
     elif verdict.step:
         lines.append(inset(f"the reference computes {verdict.step} at this point; "
-                           "none of your variables ever has this value"))  # fmt: skip
+                           "none of your variables ever has this value"))
     listings = (verdict.smallest_input, *(verdict.results or ()))
     for title, listing in zip(("smallest input:", "right:", "yours:"), listings, strict=False):
         if listing:

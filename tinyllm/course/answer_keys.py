@@ -60,7 +60,7 @@ def kernels(op: str) -> Answers:
     found = read(10)[op]
     reference = found["reference"]
     wrong = tuple(KeyAnswer(said, edited(reference, zip(e[::2], e[1::2], strict=True)), breaks)
-                  for said, breaks, *e in found["wrong"])  # fmt: skip
+                  for said, breaks, *e in found["wrong"])
     return Answers("exercise.c", reference, tuple(KeyAnswer(*x) for x in found["right"]), wrong)
 
 
@@ -88,7 +88,7 @@ def catalogue(op: str) -> tuple[list[str], str]:
     table = ", ".join(f"wrong_{i}" for i in range(len(chosen)))
     pieces.append(f"int tinyllm_which;\nvoid {op}({signature}) {{\n"
                   f"    static void (*const all[])({signature}) = {{{table}}};\n"
-                  f"    all[tinyllm_which]({names});\n}}\n")  # fmt: skip
+                  f"    all[tinyllm_which]({names});\n}}\n")
     return [answer.sentence for answer in chosen], "".join(pieces)
 
 

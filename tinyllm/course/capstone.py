@@ -36,18 +36,18 @@ PARTS = {  # what a GPT's training calls -> the lesson that builds it
     "softmax": 4, "softmax_backward": 4, "cross_entropy": 4, "cross_entropy_backward": 4, "linear": 5,
     "gelu_tanh": 5, "embedding": 5, "layernorm": 5, "layernorm_backward": 5, "attention": 6,
     "adamw_step": 8, "grad_norm": 8, "lr_schedule": 8,
-}  # fmt: skip
+}
 SETTINGS = {
     "preset": "nano", "tokenizer": "char",
     "model.context": 16, "model.layers": 2, "model.heads": 2, "model.width": 32, "train.batch": 8,
     "train.steps": 50, "train.lr": 3e-3,
-}  # fmt: skip
+}
 STORY = {  # large enough to write, and still half a minute in NumPy
     "preset": "nano", "tokenizer": "bpe:1024", "model.context": 64, "model.layers": 2, "model.heads": 2,
     "model.width": 64, "model.init_std": 0.125, "train.batch": 12, "train.steps": 400, "train.lr": 1e-2,
     "train.eval_every": 400, "train.eval_windows": 12, "train.sample_every": 400, "train.sample_tokens": 90,
     "train.sample_temperature": 0.5, "train.sample_prompt": "Once upon a time",
-}  # fmt: skip
+}
 REPORTED_SEEDS = (0, 1, 2)
 REPORT = ("report.md", "report.json")  # for people, for programs
 LAST = 10  # the final loss is the mean over so many last steps
@@ -108,7 +108,7 @@ def tell(parts: Sequence[Plugin] = (), heard: Callable[[int, float], None] = lam
             took = (times[-1] - times[0]) / max(len(times) - 1, 1)
             if len(times) == 5 and took * story.config.train.steps > patience:
                 raise PartFailure("", f"a step takes {took:.1f} s on your parts, too long for "
-                                  f"{story.config.train.steps:,} steps")  # fmt: skip
+                                  f"{story.config.train.steps:,} steps")
         elif isinstance(event, Sampled):
             text = event.text
     return losses, text
@@ -285,14 +285,14 @@ def hand_in(folder: str | Path, parts: list[Plugin], missing: list[str]) -> dict
         runs.append({"seed": seed, "first_loss": rounded[0], "final_loss": round(final(losses), 4),
                      "library": round(final(expected(seed)), 4), "in_range": IN_RANGE.format(name) in good,
                      "exact": AT_EVERY_STEP.format(name) in good,
-                     "remark": why, "losses": rounded})  # fmt: skip
+                     "remark": why, "losses": rounded})
     ours = sys.modules["tinyllm"].__version__  # not imported: the package's public names are a layer above
     versions = {"tinyllm": ours, "numpy": np.__version__, "python": platform.python_version()}
     report = {
         "lesson": 12, "versions": versions, "settings": SETTINGS, "range": list(limits()),
         "parts": [part.record() | {"calls": part.calls} for part in parts], "missing": missing, "runs": runs,
         "reached": all(run["exact"] for run in runs) and not missing,  # wrong ones may get there by chance
-    }  # fmt: skip
+    }
     try:
         atomic_write_text(Path(folder, REPORT[1]), json.dumps(report, indent=1) + "\n")
         atomic_write_text(Path(folder, REPORT[0]), markdown(report))
@@ -324,7 +324,7 @@ def markdown(report: dict[str, Any]) -> str:
         lines += ["", note(f"Still the library's: {', '.join(f'`{op}`' for op in report['missing'])}.")]
     lines += ["", f"The loss must end between {low} and {high}, and be the library's at every step.", ""]
     lines += ["| seed | first loss | final loss | the library's | in range | right at every step |",
-              "|---|---|---|---|---|---|"]  # fmt: skip
+              "|---|---|---|---|---|---|"]
     for run in report["runs"]:
         words = " | ".join("yes" if run[key] else "no" for key in ("in_range", "exact"))
         numbers = " | ".join(f"{run[key]:.4f}" for key in ("first_loss", "final_loss", "library"))

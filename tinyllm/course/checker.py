@@ -52,10 +52,10 @@ class Verdict:
 def as_record(lesson: Lesson, verdict: Verdict) -> dict[str, Any]:
     """Convert a verdict to a dict of plain values, for `check --json` and `course grade --json`."""
     record = {name: getattr(verdict, name) for name in
-              ("task", "state", "mistake", "smallest_input", "message", "line", "step")}  # fmt: skip
+              ("task", "state", "mistake", "smallest_input", "message", "line", "step")}
     hint = next(iter(hints(lesson, verdict.task)), None) if verdict.state != "passed" else None
     return record | {"properties_held": len(verdict.held), "hint": hint,
-                     "properties": len(verdict.held) + len(verdict.broken)}  # fmt: skip
+                     "properties": len(verdict.held) + len(verdict.broken)}
 
 
 JUDGES = {"op": "checker", "c": "kernels", "tests": "mutants", "run": "capstone"}  # kind -> module
@@ -226,7 +226,7 @@ def wrong_later(task: Exercise, start: Callable[[], Any], every: dict[str, list[
                 return [(args, f"it is right in the first calls, but later: {format_failure(why)}")]
         last = [output_bits(task, worker, args) for args in every[STEADY]]
     return [(args, "two runs on one input differ, in two processes")
-            for args, one, other in zip(every[STEADY], first, last, strict=True) if one != other]  # fmt: skip
+            for args, one, other in zip(every[STEADY], first, last, strict=True) if one != other]
 
 
 def output_bits(task: Exercise, worker: Any, args: tuple) -> Any:

@@ -70,7 +70,7 @@ def facts(name: str, args: Sequence[Any]) -> dict[str, None]:
         if isinstance(x, np.ndarray) and x.dtype.kind in "iu" and type(y) is int and (x == y).any():
             found.append(f"an element of {a} is {b}")
     numbers = {key: float(x) for key, x in given.items()
-               if isinstance(x, int | float) and not isinstance(x, bool)}  # fmt: skip
+               if isinstance(x, int | float) and not isinstance(x, bool)}
     for (a, x), (b, y) in itertools.combinations(numbers.items(), 2):
         signs = {"<": x < y, ">": x > y, "=": x == y, ">=": x >= y, "<=": x <= y}
         found += [f"{a} {sign} {b}" for sign, true in signs.items() if true]

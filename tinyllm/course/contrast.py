@@ -71,7 +71,7 @@ def difference(name: str, failing: Sequence[tuple], right: Callable[..., Any]) -
     labels = OPS[name].outputs if len(OPS[name].outputs) == count else ["result"] * count
     said = [relation(name, [(args, got[i], want[i]) for args, got, want in pairs
                             if not near(got[i], want[i])])
-            or exchanged(pairs, labels, i) for i in wrong]  # fmt: skip
+            or exchanged(pairs, labels, i) for i in wrong]
     if None in said and all(glued(got) == glued(want) is not None for _, got, want in pairs):
         return "the right results glued together, but cut at other places"
     fine = [labels[i] for i in range(count) if i not in wrong]
@@ -102,7 +102,7 @@ def glued(results: Sequence[Any]) -> Any:
 def numeric(values: Sequence[Any]) -> bool:
     """Return True if all values are arrays, or numbers in the range of float64."""
     return all(isinstance(x, np.ndarray | np.generic | float) or (isinstance(x, int) and abs(x) < 2**1023)
-               for x in values)  # fmt: skip
+               for x in values)
 
 
 def near(got: Any, want: Any) -> bool:

@@ -88,7 +88,7 @@ def diagnose(task: Exercise, start: Callable[[], Any], broken: dict[str, list[tu
         message=format_failure(why) + also_writes(cases.title, broken), line=getattr(why, "line", None),
         step=step, mistake=name, smallest_input=describe(task.op, smallest),
         results=None if cut or not yours else compared(task.op, yours, smallest),
-    )  # fmt: skip
+    )
 
 
 def sort_cases(name: str, broken: dict[str, list[tuple]], tried: Sequence[tuple]) -> Cases:
@@ -156,7 +156,7 @@ def confirming_cases(every_wrong: Sequence[tuple], fine: Sequence[tuple], chosen
     passing = confirming([(args, None) for args in fine if tries.cut or is_normal(args)])
     return {"passing": [args for args, _ in passing],
             "extreme": [args for args in fine if case_kind(args) == EXTREME],
-            "later": [(args, tries.output(args)) for args in rest[:MOST]]}  # fmt: skip
+            "later": [(args, tries.output(args)) for args in rest[:MOST]]}
 
 
 def compared(name: str, got: list[Any], args: Sequence[Any]) -> tuple[str, str] | None:

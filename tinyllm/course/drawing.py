@@ -107,7 +107,7 @@ def properties(name: str, count: int = CASES_PER_TASK, variant: int = 0) -> dict
             others += [args] if empty_axes(args) not in met else []
             met.add(empty_axes(args))
     found = {title: [args for args in cases + others if case_kind(args) == title]
-             for title in CASE_KINDS}  # fmt: skip
+             for title in CASE_KINDS}
     for title in PLAIN if sum(len(found[title]) for title in PLAIN) < LEAST else ():
         found[title] += [x for x in light_cases(name, plain=True) if case_kind(x) == title][:LEAST]
     found = {title: some for title, some in found.items() if some} | {FORM: sample}
@@ -127,7 +127,7 @@ def light_cases(name: str, *count_and_seed: int, **how: bool) -> list[tuple]:
 def empty_axes(args: Sequence[Any]) -> frozenset[tuple[int, int, bool]]:
     """Return (argument's index, axis counted from the end, is it the first axis) of each axis of length 0."""
     return frozenset((i, a.ndim - axis, axis == 0) for i, value in enumerate(args) for a in arrays([value])
-                     for axis, length in enumerate(a.shape) if length == 0)  # fmt: skip
+                     for axis, length in enumerate(a.shape) if length == 0)
 
 
 @functools.cache

@@ -133,9 +133,9 @@ def runs_at_load(data: bytes) -> str:
             if kind == DYNAMIC:
                 tags |= dict(PAIR.iter_unpack(data[offset : offset + length]))
         tables = [(tags[where], tags[length]) for where, length in ((JMPREL, PLTRELSZ), (RELA, RELASZ))
-                  if where in tags]  # fmt: skip
+                  if where in tags]
         found = {info for where, length in tables for _, info, _ in
-                 RELOCATION.iter_unpack(mapped(data, programs, where, length))}  # fmt: skip
+                 RELOCATION.iter_unpack(mapped(data, programs, where, length))}
         kinds = {info & 0xFFFFFFFF for info in found}
         places = {tags[SYMBOLS] + (info >> 32) * SYMBOL.size for info in found}
         symbols = [SYMBOL.unpack(mapped(data, programs, place, SYMBOL.size)) for place in places]

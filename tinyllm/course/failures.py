@@ -100,7 +100,7 @@ def left_alone(name: str, args: Sequence[Any], after: Any) -> str | None:
     if not places or not isinstance(after, list) or any(bits(after[i]) != bits(args[i]) for i in places):
         return None
     if all(bits(np.asarray(args[i], np.float64)) == bits(want)
-           for i, want in zip(places, right(name, args)[0], strict=True)):  # fmt: skip
+           for i, want in zip(places, right(name, args)[0], strict=True)):
         return None
     all_of_them = ", ".join(OPS[name].mutates)
     return f"it leaves {all_of_them} as they were; change them in place, as `x -= y` and `x[...] = y` do"

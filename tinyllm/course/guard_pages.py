@@ -110,7 +110,7 @@ class Operand:
         """Raise OSError if the margins are not really closed, as when a filter fakes mprotect's success."""
         reader, writer = os.pipe()
         opened = [libc.write(writer, ctypes.c_void_p(self.base + at), ctypes.c_size_t(1)) == 1
-                  for at in (MARGIN - 1, MARGIN + ROOM)]  # fmt: skip
+                  for at in (MARGIN - 1, MARGIN + ROOM)]
         os.close(reader)
         os.close(writer)
         if any(opened):

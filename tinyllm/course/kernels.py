@@ -44,7 +44,7 @@ MEASURE_SECONDS = 60
 NO_COLUMNS = {"softmax": [(np.zeros((3, 0), np.float32),)]}  # which functions in Python do not get
 MEANINGLESS = (FORM, VIEWS, ARGUMENTS)  # properties that C functions, which get plain matrices, cannot break
 NONE = ("no C compiler here; install one: `sudo apt install gcc`, `sudo dnf install gcc`, or "
-        "`xcode-select --install` on a Mac")  # fmt: skip
+        "`xcode-select --install` on a Mac")
 if sys.platform == "win32":  # the guard pages are POSIX
     NONE = "C functions are run on Linux and macOS only; on Windows, in its Linux (`wsl --install`)"
 
@@ -89,7 +89,7 @@ def compile_in(folder: Path, level: str, arguments: list[str]) -> Failure | None
         compiler = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=f, stderr=f, start_new_session=True,
             env={"PATH": os.defpath},
-        )  # fmt: skip
+        )
     try:
         if compiler.wait(COMPILE_SECONDS) == 0:
             return None
@@ -212,7 +212,7 @@ def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, 
             return untried(runner.state, message=runner.message, line=runner.line)
         with known_mistakes(launcher, task.op, Path(other)) as known:
             options |= {"every": every, "known": known, "cut": functools.partial(matrices, task.op),
-                        "first": lambda _, message: first(task.name, message)}  # fmt: skip
+                        "first": lambda _, message: first(task.name, message)}
             kernel = functools.partial(launcher.start, runner, limits)
             verdict = checker.judge(Exercise(task.op, task.op), kernel, **options)
     message = verdict.message

@@ -89,7 +89,7 @@ def use_own(folder: Path) -> None:
     plug_in(parts)
     names = ", ".join(part.op for part in parts)
     print(note(f"This lesson runs on functions of yours that have passed: {names}. "
-               "(With --library it runs on the library's.)"))  # fmt: skip
+               "(With --library it runs on the library's.)"))
 
 
 def _leave(kind, error, trace):

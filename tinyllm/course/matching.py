@@ -165,7 +165,7 @@ def closeness(name: str, args: Case) -> float:
     """Return the relative error to allow, because float32 sums depend on the order of their terms."""
     expected, _, bounds = right(name, args)
     shares = [np.max(bound, initial=0) / max(np.max(np.abs(want), where=np.isfinite(want), initial=0), 1e-30)
-              for want, bound in zip(expected, bounds, strict=False) if kind(want) == "f"]  # fmt: skip
+              for want, bound in zip(expected, bounds, strict=False) if kind(want) == "f"]
     return float(np.clip(max(shares, default=0), CLOSE, 10 * CLOSE))
 
 
@@ -193,7 +193,7 @@ def mixed(got: Any, several: Sequence[Any]) -> bool:
     """Return True if each number of `got` equals the number at its place in one of `several` results."""
     try:
         near = [[np.isclose(a, b, ROUNDED, 0, equal_nan=True) for a, b in zip(got, other, strict=True)]
-                for other in several]  # fmt: skip
+                for other in several]
         return len(several) > 1 and all(np.any(some, axis=0).all() for some in zip(*near, strict=True))
     except (TypeError, ValueError):  # no results, or of other types and shapes
         return False

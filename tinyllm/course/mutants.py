@@ -105,7 +105,7 @@ def judge(task: Exercise, start: Callable[[], Any], **options: Any) -> Verdict:
         return Verdict(task.name, "failed", held, broken, message, why.line, smallest_input=last)
     if len(caught) < ENOUGH * len(mutants):
         message = (f"it misses {len(rest)} of {len(mutants)} buggy versions; it must catch at least "
-                   f"{math.ceil(ENOUGH * len(mutants))}; {missed(rest, mutants)}")  # fmt: skip
+                   f"{math.ceil(ENOUGH * len(mutants))}; {missed(rest, mutants)}")
         return Verdict(task.name, "failed", held, tuple(unknown[i] for i in rest), message)
     broken = tuple(f"{unknown[i]}: {mutants[i][0]}" for i in rest)
     return Verdict(task.name, "passed", held, broken, "\n".join(f"lives: {mutants[i][0]}" for i in rest))
@@ -123,7 +123,7 @@ def no_judgement(run: tuple[Failure | None, Bench]) -> bool:
 
 
 def run_all(task: Exercise, start: Callable[[], Any], correct: list[Callable[..., Any]], mutants: list[tuple],
-            ) -> list[tuple[Failure | None, Bench]]:  # fmt: skip
+            ) -> list[tuple[Failure | None, Bench]]:
     """Run a test on every implementation; return the results of `run_test`, right implementations first.
 
     The order of the runs is random. Workers are fresh, but clocks, process numbers and access times of files

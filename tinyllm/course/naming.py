@@ -65,7 +65,7 @@ def usual(name: str, pairs: list[tuple], chosen: list[tuple]) -> list[tuple]:
     """
     fixed, taken = defaults(name), {id(args) for args, _ in chosen}
     found = (pair for pair in pairs if id(pair[0]) not in taken and not isinstance(pair[1], Failure)
-             and case_kind(pair[0]) in PLAIN and is_given(bind(name, pair[0]), fixed))  # fmt: skip
+             and case_kind(pair[0]) in PLAIN and is_given(bind(name, pair[0]), fixed))
     return list(itertools.islice(found, CERTAIN if fixed else 0))
 
 
@@ -217,7 +217,7 @@ def part_of(name: str, pairs: Sequence[tuple], output: int) -> tuple[list[tuple]
     """
     alone = [(args, with_right(name, args, out, output)) for args, out in pairs]
     wrong = [(args, out) for args, out in alone if out is not None and numbers_wrong(name, out, args)
-             and np.size(right(name, args)[0][output])]  # fmt: skip
+             and np.size(right(name, args)[0][output])]
     seen = {id(args) for args, _ in wrong}
     return wrong, [args for args, _ in alone if id(args) not in seen]
 
@@ -265,7 +265,7 @@ def miscounted(name: str, answered: list[tuple]) -> Iterator[tuple[str, Callable
     find it, because they cannot tell two terms of equal size apart.
     """
     whole = [(args, out[0]) for args, out in answered if len(out) == 1
-             and all(type(x) is int and abs(x) < 2**63 for x in (*args, *out))]  # fmt: skip
+             and all(type(x) is int and abs(x) < 2**63 for x in (*args, *out))]
     if len(whole) < max(len(answered), CERTAIN):
         return
     wrong = np.array([got - right(name, args)[0][0] for args, got in whole], np.float64)

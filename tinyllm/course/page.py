@@ -23,7 +23,7 @@ def curves(title: str, unit: str, values: dict[str, Sequence[float]], log: bool 
     """
     series = [Series(name, list(zip(at or range(len(ys)), map(float, ys), strict=True)), style,
                      "dashes" if name == dashed else "line")
-              for (name, ys), style in zip(values.items(), STYLES, strict=False)]  # fmt: skip
+              for (name, ys), style in zip(values.items(), STYLES, strict=False)]
     words = "; ".join(f"{s.name} from {s.points[0][1]:.3g} to {s.points[-1][1]:.3g}" for s in series)
     return chart(title, words, series, unit, log=log, tall=True)
 
@@ -33,7 +33,7 @@ def weights(title: str, tokens: Sequence[str], rows: np.ndarray) -> Html:
     head = ["%", *(tag("th", token, scope="col", class_="tok") for token in tokens)]
     body = [[row_head(token, class_="tok"),
              *(tag("td", round(100 * w) or "", class_="heat", style=f"--s:{100 * w:.0f}") for w in row)]
-            for token, row in zip(tokens, rows.tolist(), strict=True)]  # fmt: skip
+            for token, row in zip(tokens, rows.tolist(), strict=True)]
     return tag("section", tag("h3", title), table(title, head, body, class_="lens"))
 
 

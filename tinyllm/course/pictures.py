@@ -12,7 +12,7 @@ from tinyllm.report.tokens import running, visible
 ATTENTION = (("norm", "each token: mean 0, variance 1", "other"), ("linear", "C to 3 C: q, k and v", "train"),
              ("attention", "H heads; tokens read from each other", "val"), ("linear", "C to C", "train"))
 MLP = (("norm", "each token: mean 0, variance 1", "other"), ("linear", "C to 4 C", "train"),
-       ("GELU", "each number by itself", "floor"), ("linear", "4 C to C", "train"))  # fmt: skip
+       ("GELU", "each number by itself", "floor"), ("linear", "4 C to C", "train"))
 STREAM = 430  # where the residual stream runs
 
 
@@ -21,7 +21,7 @@ def transformer() -> Html:
     shapes: list = [Arrow([(120, 590), (120, 42)], style="thick")]
     model = [(575, "tokens", "(T)", ""), (500, "embedding", "+ position", "train"),
              (410, "block 1", "", "val"), (350, "block 2", "", "val"), (250, "block N", "", "val"),
-             (165, "norm", "", "other"), (80, "logits", "(T, V)", "train")]  # fmt: skip
+             (165, "norm", "", "other"), (80, "logits", "(T, V)", "train")]
     shapes += [Box(120, y, text, note, style, height=50 if note else 40) for y, text, note, style in model]
     shapes.append(Box(120, 300, "...", "", "val", 60, 30))
     shapes += [Arrow([(197, 350), (STREAM - 85, y)], style="faint", head=False) for y in (30, 600)]
@@ -82,7 +82,7 @@ def dots(title: str, picture: np.ndarray, unit: str = "", patch: int = 1) -> Htm
     lines += "".join(f"M0 {y}H{W}" for y in range(patch, H, patch))
     drawn = [tag("title", title), *squares, tag("path", d=lines, stroke="#888", stroke_width=0.06)]
     image = tag("svg", drawn, role="img", viewBox=f"0 0 {W} {H}", aria_label=f"{title}: {unit}",
-                style="display: block; width: 100%", shape_rendering="crispEdges")  # fmt: skip
+                style="display: block; width: 100%", shape_rendering="crispEdges")
     return figure(title, unit, image)
 
 

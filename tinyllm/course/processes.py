@@ -63,7 +63,7 @@ def readable_paths() -> list[str]:
     numpy_folder = Path(np.__file__).parent
     found |= {str(numpy_folder), str(numpy_folder.parent / "numpy.libs")}
     for pattern in ("/lib/*-linux-*", "/usr/lib/*-linux-*", "/lib64", "/usr/lib64", "/etc/ld.so.cache",
-                    f"{sys.base_prefix}/lib/libpython*"):  # fmt: skip
+                    f"{sys.base_prefix}/lib/libpython*"):
         found |= set(glob.glob(pattern))
     return sorted(path for path in found if os.path.exists(path))
 
@@ -87,7 +87,7 @@ class ForkServer:
             self.process = subprocess.Popen(
                 command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
-            )  # fmt: skip
+            )
         try:
             protocol.receive(self.control, START_SECONDS)
             protocol.send(self.control, readable_paths(), START_SECONDS)

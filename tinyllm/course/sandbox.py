@@ -37,7 +37,7 @@ FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}  # version -> how many rights 
 SCOPES = 3  # abstract sockets and signals, from version 6
 BELOW = ("bin", "lib", "lib32", "lib64", "libexec", "include")  # not src, where containers keep programs
 SYSTEM = (*(f"{top}/{each}" for top in ("", "/usr", "/usr/local") for each in BELOW), "/nix/store",
-          "/etc/alternatives", "/etc/ld.so.cache", "/dev/null", "/dev/urandom")  # fmt: skip
+          "/etc/alternatives", "/etc/ld.so.cache", "/dev/null", "/dev/urandom")
 
 
 @functools.cache  # every worker makes hundreds of calls
@@ -135,7 +135,7 @@ ALLOWED = {
     "getsid": (124, 156), "getcpu": (309, 168), "sched_yield": (24, 124), "sched_getaffinity": (204, 123),
     "futex": (202, 98), "set_robust_list": (273, 99), "rseq": (334, 293), "prctl": (157, 167),
     "exit": (60, 93), "exit_group": (231, 94),
-}  # fmt: skip
+}
 # Allowed, but for some values of an argument. fcntl: F_SETOWN, F_SETSIG, F_SETOWN_EX have the kernel send
 # signals to another process (hostile: a signal through a file), and there are leases, notices, and pipes that
 # hold gigabytes (hostile: room in the kernel that no limit counts). ioctl: only what asks about a terminal or
@@ -171,7 +171,7 @@ def frozen_program(machine: str) -> list[tuple]:
     """Return the filter of `freeze` as BPF instructions."""
     program = for_calls(machine, FROZEN, DENY)
     flags = [(LOAD, 0, 0, THIRD), (ANY_OF, 0, 1, PROT_EXEC), (RETURN, 0, 0, DENY),
-             (LOAD, 0, 0, FOURTH), (ANY_OF, 0, 1, MAP_FIXED), (RETURN, 0, 0, DENY)]  # fmt: skip
+             (LOAD, 0, 0, FOURTH), (ANY_OF, 0, 1, MAP_FIXED), (RETURN, 0, 0, DENY)]
     mmap = ALLOWED["mmap"][MACHINES[machine][0]]
     return [*program, (EQUAL, 0, len(flags), mmap), *flags, (RETURN, 0, 0, ALLOW)]
 

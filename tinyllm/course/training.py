@@ -15,7 +15,7 @@ from tinyllm.train.loop import Diverged
 SETTINGS = {
     "preset": "nano", "train.steps": 200, "train.eval_every": 50, "train.sample_every": 100,
     "train.sample_tokens": 200,
-}  # fmt: skip
+}
 SLOWER = "what calls yours runs on NumPy, not on the kernels, so this is several times slower"
 AGAIN = "\nstopping after this step; Ctrl-C again stops at once, and says where\n"
 

@@ -37,12 +37,12 @@ MAX_STEPS = 64  # variables of a function that are looked at
 MAX_OUTPUT = 20_000  # bytes of what a student prints (hostile: output without end)
 STATES = {  # kind of error -> state of the exercise; any other error means failed
     "NotImplementedError": "not_attempted", "PermissionError": "blocked", "ModuleNotFoundError": "blocked",
-}  # fmt: skip
+}
 WORDS = {"not_attempted": "not attempted", "timed_out": "timed out"}  # state -> its name, if another
 LIMITS = {  # of a worker, which tests one property; total_seconds is by the clock, for its whole life
     "memory": 2**31, "cpu_seconds": 20, "file_size": 2**24, "files": 64, "total_seconds": 300,
     "call_seconds": 0,  # of processor time, for each call and for running the file; 0: no such limit
-}  # fmt: skip
+}
 SPAWNED_SECONDS = 60  # by the clock, for a plain subprocess, whose sleep cannot be seen
 
 
@@ -158,7 +158,7 @@ class Worker:
         request = {
             "code": str(code), "folder": self.scratch, "level": launcher.level,
             "limits": of_the_system, "call_seconds": limits["call_seconds"],
-        }  # fmt: skip
+        }
         try:
             self.sock = launcher.launch(request)
             answer = self._receive()

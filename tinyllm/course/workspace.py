@@ -43,7 +43,7 @@ def start_lesson(
     """
     folder = workspace / lesson.folder
     sources = [path for path in sorted(lesson.path.iterdir())
-               if path.name in COPIED or path.suffix in (".c", ".h")]  # fmt: skip
+               if path.name in COPIED or path.suffix in (".c", ".h")]
     try:
         (workspace / MARK).mkdir(exist_ok=True)
         folder.mkdir(exist_ok=True)
@@ -201,7 +201,7 @@ def read_progress(data: bytes) -> dict[str, dict[str, Any]]:
     content = parse_json(data)
     conform(content, {"tasks": {str: {}}})
     return {key: {name: value for name, value in task.items() if type(value) is FIELDS.get(name)}
-            for key, task in content["tasks"].items() if re.fullmatch(r"\d{1,4}/\w+", key)}  # fmt: skip
+            for key, task in content["tasks"].items() if re.fullmatch(r"\d{1,4}/\w+", key)}
 
 
 def short_path(path: str | Path) -> str:

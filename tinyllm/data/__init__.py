@@ -8,4 +8,4 @@ from tinyllm.data.sources import SOURCES, load_corpus
 
 __all__ = ["SOURCES", "Batch", "Corpus", "cache_folder", "eval_batches", "get_batch", "load_corpus",
            "load_tokens", "ppm", "read_picture", "rows", "token_array", "token_file",
-           "two_texts"]  # fmt: skip
+           "two_texts"]

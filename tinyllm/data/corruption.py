@@ -16,7 +16,7 @@ from tinyllm.rng import Random
 
 
 def masked(tokens: np.ndarray, mask: int, vocab_size: int, *key: Any, rate: float = 0.15,
-           begins: np.ndarray | None = None) -> Batch:  # fmt: skip
+           begins: np.ndarray | None = None) -> Batch:
     """Hide random tokens to train a masked language model like BERT: tokens (B, T) -> a `Batch`.
 
     Each token is chosen with probability `rate`. Of the chosen tokens, 80 % become `mask`, 10 % become a
@@ -76,7 +76,7 @@ def prefix(batch: Batch, lengths: np.ndarray, both_ways: bool = False) -> Batch:
 
 
 def span_corruption(tokens: np.ndarray, sentinels: Sequence[int], *key: Any, end: Sequence[int] = (),
-                    rate: float = 0.15, mean: float = 3.0) -> Batch:  # fmt: skip
+                    rate: float = 0.15, mean: float = 3.0) -> Batch:
     """Hide random spans of texts to train an encoder-decoder like T5: tokens (B, n) -> a `Batch`.
 
     A share `rate` of each text is hidden, in spans of `mean` tokens on average; a text ends with a span. The

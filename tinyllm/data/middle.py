@@ -15,7 +15,7 @@ from tinyllm.rng import Random
 
 
 def fill_in_the_middle(text: str, encode: Callable[[str], Sequence[int]], markers: Sequence[int], *key: Any,
-                       suffix_first: float = 0.5, lines: float = 0.0) -> list[int]:  # fmt: skip
+                       suffix_first: float = 0.5, lines: float = 0.0) -> list[int]:
     """Move a random middle part of a text to the end, and return token ids with four markers.
 
     A model that is trained on such texts can fill gaps. (Bavarian et al. 2022, section 3.)
@@ -40,7 +40,7 @@ def cut_lines(text: str, draws: Sequence[float]) -> tuple[str, str, str]:
 
 
 def middles(batch: Batch, tokenizer: Any, markers: Sequence[int], *key: Any, rate: float = 0.5,
-            separator: str = "", room: int | None = None, **cuts: float) -> Batch:  # fmt: skip
+            separator: str = "", room: int | None = None, **cuts: float) -> Batch:
     """Rearrange some rows of a batch (B, T) to train filling in the middle; return a batch (B, T).
 
     Each row is chosen with probability `rate`; other rows do not change. A chosen row is decoded, rearranged
@@ -59,7 +59,7 @@ def middles(batch: Batch, tokenizer: Any, markers: Sequence[int], *key: Any, rat
             over = max(0, len(line) + 2 * len(markers) * len(pieces) - (room + 1))
             pieces = documents(tokenizer.decode(line[over:], "ignore"), separator)
             moved = (fill_in_the_middle(piece, tokenizer.encode, markers, *key, row, i, **cuts)
-                     for i, piece in enumerate(pieces))  # fmt: skip
+                     for i, piece in enumerate(pieces))
             line = [*chain.from_iterable(moved)]
         found.append(line)
     return rows([line[:1] for line in found], [line[1:] for line in found], room)

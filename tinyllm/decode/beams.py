@@ -62,7 +62,7 @@ class Beams:
 
 def beam_search(model: Any, prompts: list, *, max_tokens: int, beams: int = 4, length_penalty: float = 1.0,
                 early_stopping: bool | str = False, stop: int | str | Sequence[int | str] = (),
-                tokenizer: Any = None) -> list[list[tuple[list[int], float]]]:  # fmt: skip
+                tokenizer: Any = None) -> list[list[tuple[list[int], float]]]:
     """Find the likeliest continuations of each prompt -> up to `beams` pairs (ids, score) each, best first.
 
     prompts: lists of ids, or texts if there is a tokenizer; their lengths may differ. A single prompt is a
@@ -86,7 +86,7 @@ def beam_search(model: Any, prompts: list, *, max_tokens: int, beams: int = 4, l
     texts, given = begin(model, prompts, tokenizer)
     rooms = [model.config.context + 1 - len(ids) for ids in texts]
     searches = [Beams(min(max_tokens, room), length_penalty, early_stopping, [[] for _ in range(beams)],
-                      np.array([0.0] + [-1e9] * (beams - 1), np.float32)) for room in rooms]  # fmt: skip
+                      np.array([0.0] + [-1e9] * (beams - 1), np.float32)) for room in rooms]
     slots, before = Slots(model), [len(ids) - 1 for ids in texts]
     slots.reserve(len(texts), max(before, default=0) + max_tokens)
     if given:

@@ -73,7 +73,7 @@ def _as_booleans(may_come, vocab_size):
 
 
 def score(sequences: list[Sequence], logits: np.ndarray,
-          tokens: np.ndarray) -> dict[int, tuple[list[float], list[Likeliest]]]:  # fmt: skip
+          tokens: np.ndarray) -> dict[int, tuple[list[float], list[Likeliest]]]:
     """Compute log-probabilities for the requests that want them: logits (B, V), tokens (B,) -> by row.
 
     A row has a list of its token's log-probability, and a list of its likeliest tokens, if it wants any.

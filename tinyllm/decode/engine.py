@@ -51,7 +51,7 @@ class Engine:
     """
 
     def __init__(self, model: Any, tokenizer: Any = None, *, batch: int = 256, prefill_budget: int = 4096,
-                 use_cache: bool = True):  # fmt: skip
+                 use_cache: bool = True):
         if isinstance(model, LanguageModel) and model.objective == "masked":
             raise UserError(f"a {type(model).__name__} fills in masked tokens, and cannot continue a text")
         for name, number in (("batch", batch), ("prefill_budget", prefill_budget)):
@@ -66,7 +66,7 @@ class Engine:
         self._modules = [m for _, m in model.named_modules()]
 
     def add(self, prompt: Any, sampling: Sampling = DEFAULT, *, cache: list | None = None,
-            **options: Any) -> Sequence:  # fmt: skip
+            **options: Any) -> Sequence:
         """Add a prompt, to be continued as `Request(sampling=sampling, **options)` says -> its Sequence.
 
         prompt: ids, or a text if there is a tokenizer. An empty prompt starts from `<|endoftext|>`, or from a
@@ -87,7 +87,7 @@ class Engine:
             index=self._added, ids=ids, prompt_length=len(ids), request=request, cache=cache, known=known,
             unread=len(ids) - 1 - known, key=Random(request.seed, "sample", request.sample).key,
             stop_ids=frozenset([*(s for s in request.stops if not isinstance(s, str)), *self.model.end_ids]),
-        )  # fmt: skip
+        )
         if self.tokenizer is not None:
             before = [] if self.model.is_encoder_decoder else ids  # a start token is no text
             strings = [s for s in request.stops if isinstance(s, str)]

@@ -50,7 +50,7 @@ def fill(model: EncoderLM, tokenizer: Any, text: Any, top: int = 5) -> tuple[str
 
 def unmask(model: EncoderLM, tokens: np.ndarray, mask: int, *, per_step: int = 1,
            sampling: Sampling = DEFAULT, seed: Any = 0, order: str = "surest",
-           never: Sequence[int] = ()) -> np.ndarray:  # fmt: skip
+           never: Sequence[int] = ()) -> np.ndarray:
     """Replace all masks in a batch of texts, in steps of `per_step` masks per text: tokens (B, T) -> (B, T).
 
     Each step draws a token for every mask with `sampling`, but keeps only some: the most probable ones
@@ -64,7 +64,7 @@ def unmask(model: EncoderLM, tokens: np.ndarray, mask: int, *, per_step: int = 1
         raise UserError(f'per_step must be at least 1, order "surest" or "random"; got {per_step}, {order!r}')
     tokens = np.array(tokens)
     keys = [(one, "unmask", 0) for one in seed] if np.ndim(seed) else [
-        (seed, "unmask", row) for row in range(len(tokens))]  # fmt: skip
+        (seed, "unmask", row) for row in range(len(tokens))]
     streams = [Random(*key) for key in keys]
     u, turn = (np.array([stream.uniform(tokens.shape[1]) for stream in streams]) for _ in range(2))
     while (tokens == mask).any():
@@ -83,7 +83,7 @@ def unmask(model: EncoderLM, tokens: np.ndarray, mask: int, *, per_step: int = 1
 
 
 def write(model: EncoderLM, tokenizer: Any, prompt: Any, length: int, rows: int = 1,
-          **options: Any) -> list[tuple[str, list[int]]]:  # fmt: skip
+          **options: Any) -> list[tuple[str, list[int]]]:
     """Write `rows` texts with an encoder: fill the masks of the prompt, or add `length` masks and fill them.
 
     Returns the text and the ids of each row, prompt included. Fewer masks are added if the context is too

@@ -19,7 +19,7 @@ OF_ENGINE = "batch", "prefill_budget", "use_cache"
 
 @instead(**OTHER_NAMES)
 def generate(model: Any, prompts: Any, *, max_tokens: int, logprobs: bool = False, echo: bool = False,
-             **options: Any) -> Any:  # fmt: skip
+             **options: Any) -> Any:
     """Continue each prompt by up to `max_tokens` tokens -> the new ids, a list for each prompt.
 
     The options and errors are the same as in `stream`. With logprobs=True the result is (ids,
@@ -67,7 +67,7 @@ def _raise_errors(sequences: list[Sequence]) -> None:
 
 
 def _start(model: Any, prompts: Any, *, n: int = 1, seed: Any = 0, cache: list | None = None,
-           tokenizer: Any = None, **options: Any) -> tuple[Engine, list[Sequence]]:  # fmt: skip
+           tokenizer: Any = None, **options: Any) -> tuple[Engine, list[Sequence]]:
     """Make an engine and add the sequences of all prompts, n for each -> (engine, sequences)."""
     prompts = [prompts] if is_one_prompt(prompts) else prompts
     if n < 1:

@@ -10,7 +10,7 @@ from tinyllm.tokenizer.middle import markers_of
 
 
 def middle_prompt(model: Any, tokenizer: Any, prefix: str | bytes, suffix: str | bytes, max_tokens: int,
-                  suffix_first: bool = False) -> list[int]:  # fmt: skip
+                  suffix_first: bool = False) -> list[int]:
     """Return the prompt after which a model writes the middle of a text, followed by an end token.
 
     The order is prefix, suffix, middle (PSM), which all models with these markers know; with `suffix_first`
@@ -29,7 +29,7 @@ def middle_prompt(model: Any, tokenizer: Any, prefix: str | bytes, suffix: str |
 
 
 def fill_middle(model: Any, tokenizer: Any, gaps: Sequence[tuple[str, str]], max_tokens: int = 64,
-                suffix_first: bool = False, **options: Any) -> list[str]:  # fmt: skip
+                suffix_first: bool = False, **options: Any) -> list[str]:
     """Write the missing text of each gap: a list of (prefix, suffix) -> a list of texts.
 
     options: passed to `generate`, such as sampling and seed; with n, the n texts for a gap follow each other.

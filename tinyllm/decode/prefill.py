@@ -17,14 +17,14 @@ LOGITS = 2**22  # how many logits of a prompt's tokens are computed at once: 16 
 
 
 def begin(model: Any, prompts: Any, tokenizer: Any, cache: list | None = None, first: int = 0,
-          ) -> tuple[list[list[int]], list | None]:  # fmt: skip
+          ) -> tuple[list[list[int]], list | None]:
     """Return the ids that a model continues, and the cache that they begin with, a row for each, or None.
 
     A decoder continues the prompts. An encoder-decoder reads them, and continues its start token. `first` is
     the number of the first prompt in messages. Raises UserError for an invalid prompt.
     """
     ids = [read_prompt(model.config, b, prompt, tokenizer, [] if cache else model.end_ids)
-           for b, prompt in enumerate(prompts, first)]  # fmt: skip
+           for b, prompt in enumerate(prompts, first)]
     if model.is_encoder_decoder and cache is None:
         return [[model.config.start] for _ in ids], model.read(ids)
     return ids, cache
@@ -95,7 +95,7 @@ def read(batch: list[Chunk], rows: int, slots: Slots) -> None:
     """
     lengths = [chunk.sequence.cached for chunk in batch]
     tokens = pad_right([chunk.sequence.window[at : at + chunk.size]
-                        for chunk, at in zip(batch, lengths, strict=True)])  # fmt: skip
+                        for chunk, at in zip(batch, lengths, strict=True)])
     slots.reserve(rows, max(lengths) + tokens.shape[1])
     x = slots.read(batch[0].row, lengths, tokens, whole=batch[0].sequence.echoes)
     if x is not None:

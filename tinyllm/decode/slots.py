@@ -69,7 +69,7 @@ class Slots:
         return views
 
     def read(self, first: int, lengths: Sequence[int], tokens: np.ndarray,
-             whole: bool = False) -> Tensor | None:  # fmt: skip
+             whole: bool = False) -> Tensor | None:
         """Append tokens (B, n) behind `lengths` positions of the rows from `first` on, for every model.
 
         Returns the first model's vectors (B, n, C) if `whole`. Otherwise a pass ends when the last layer's

@@ -5,4 +5,4 @@ from tinyllm.eval.gaps import Gaps
 from tinyllm.eval.task import Item, Task, WorldTask, find_task
 
 __all__ = ["Answer", "Gaps", "Item", "Task", "WorldTask", "answers", "find_task", "interval", "likeliest",
-           "measure"]  # fmt: skip
+           "measure"]

@@ -38,7 +38,7 @@ class Answer:
 
 
 def answers(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *, n: int = 1, seed: int = 0,
-            first: int = 0, **options: Any) -> list[Answer]:  # fmt: skip
+            first: int = 0, **options: Any) -> list[Answer]:
     """Let a model write n answers to each item of a task -> the answers, in the order of the items.
 
     Before each question stand `shots` items for training with their answers, which `seed` chooses. options:
@@ -64,7 +64,7 @@ def answers(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *
 
 
 def likeliest(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *, seed: int = 0,
-              first: int = 0) -> list[Answer]:  # fmt: skip
+              first: int = 0) -> list[Answer]:
     """Let a model answer each item of a task with the likeliest of its choices -> the answers in order.
 
     The first of equally likely choices counts. Shots and errors are those of `answers`; it is an error, too,
@@ -89,7 +89,7 @@ def likeliest(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0,
 
 
 def prompts(opened: Opened, task: Task, items: Sequence[Item], shots: int = 0, seed: int = 0,
-            first: int = 0) -> list[str]:  # fmt: skip
+            first: int = 0) -> list[str]:
     """Return the prompt for each item: its question after `shots` other items with their answers.
 
     Raises UserError when they do not all fit into the model's context, saying how many fit.
@@ -130,7 +130,7 @@ def log_probs(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> list[
 
 
 def measure(opened: Opened, task: Task, shots: int = 0, limit: int = 200, likelihood: bool = False,
-            seed: int = 0) -> dict[str, Any]:  # fmt: skip
+            seed: int = 0) -> dict[str, Any]:
     """Ask a model the first test items of a task -> {"task", "score", "low", "high", "chance", "n"}.
 
     The score is a mean from 0 to 1, low to high its 95 % interval, chance the mean score of guessing, n the
@@ -143,7 +143,7 @@ def measure(opened: Opened, task: Task, shots: int = 0, limit: int = 200, likeli
     scores = [x.score for x in ask(opened, task, islice(task.items("test"), limit), shots, seed=seed)]
     low, high = interval(scores)
     return {"task": task.name, "score": sum(scores) / len(scores), "low": low, "high": high,
-            "chance": task.chance, "n": len(scores)}  # fmt: skip
+            "chance": task.chance, "n": len(scores)}
 
 
 def interval(scores: Sequence[float]) -> tuple[float, float]:
@@ -180,5 +180,5 @@ def _spelt(tokenizer, answer):
     ids = tokenizer.encode(answer)
     if tokenizer.decode(ids) != answer:
         raise UserError(f"the tokenizer cannot write the answer {answer.strip()!r}: it reads it as "
-                        f"{tokenizer.decode(ids)!r}")  # fmt: skip
+                        f"{tokenizer.decode(ids)!r}")
     return ids

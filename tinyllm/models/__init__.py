@@ -8,4 +8,4 @@ from tinyllm.models.weights import load_weights, save_weights
 __all__ = [
     "GPT", "GPTConfig", "Llama", "LlamaConfig", "build", "family", "from_pretrained", "load_weights",
     "names", "save_weights",
-]  # fmt: skip
+]

@@ -26,14 +26,14 @@ PARTS = (".lora_A.weight", ".lora_B.weight")
 DIGEST, LABELS = "base_sha256", "labels"  # in the metadata of the weights
 TASKS = {"causal": "CAUSAL_LM", "spans": "SEQ_2_SEQ_LM", "classify": "SEQ_CLS"}
 SETTINGS = {"peft_type": str, "r": bounded(int, min=1, max=2**24), "lora_alpha": float,
-            "base_model_name_or_path": str}  # fmt: skip
+            "base_model_name_or_path": str}
 # Settings that change no output of a trained adapter, or that are read below.
 HARMLESS = {"auto_mapping", "base_model_name_or_path", "fan_in_fan_out", "inference_mode", "lora_alpha",
             "lora_dropout", "megatron_core", "peft_version", "qalora_group_size", "r",
-            "target_modules", "task_type"}  # fmt: skip
+            "target_modules", "task_type"}
 # The values of others that tinyllm can apply. An `init_lora_weights` such as pissa also changes the base.
 ALLOWED = {"peft_type": ("LORA",), "bias": ("none",),
-           "init_lora_weights": (True, False, None, "gaussian", "orthogonal")}  # fmt: skip
+           "init_lora_weights": (True, False, None, "gaussian", "orthogonal")}
 NEUTRAL: tuple = (None, False, [], {})
 
 
@@ -41,7 +41,7 @@ def base_of(model: Any) -> Origin:
     """Return where the weights under a model's adapters are. Raises UserError if no folder has them."""
     if model.origin is None:
         raise UserError("no folder has the weights under these adapters: save the model before nn.adapt, and "
-                        "open that folder, or nn.merge(model) first")  # fmt: skip
+                        "open that folder, or nn.merge(model) first")
     place, sha256 = model.origin.folder, model.origin.sha256
     return Origin(place, sha256 or hash_weights(download(place) if is_hub_name(place) else Path(place)))
 
@@ -61,7 +61,7 @@ def save_adapter(model: Any, base: Origin, folder: Path) -> None:
         "fan_in_fan_out": not model.layout.transposed, "inference_mode": True,
         "target_modules": [_layer(model, name) for name in layers],
         "modules_to_save": sorted(_layer(model, name) for name in new) or None,
-    }  # fmt: skip
+    }
     atomic_write_text(folder / FILE, json.dumps(found, indent=2) + "\n")
 
 
@@ -80,7 +80,7 @@ def read_settings(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
         ours = name == "modules_to_save" and LABELS in metadata
         if name not in HARMLESS and value not in ALLOWED.get(name, NEUTRAL) and not ours:
             raise UserError(f"{path} says {name} = {value!r:.100}, which tinyllm cannot apply: "
-                            "merge the adapter with peft first")  # fmt: skip
+                            "merge the adapter with peft first")
     return found, metadata
 
 

@@ -42,7 +42,7 @@ NAMES = (
     ("cls.predictions.transform.LayerNorm.", "lm_head.norm."),
     ("cls.predictions.decoder.", "lm_head.decoder."), ("cls.predictions.bias", "lm_head.bias"),
     ("bert.pooler.dense.", "pooler."),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class BertBlock(nn.Module):
     def __init__(self, config: BertConfig):
         width, heads = config.width, config.heads
         self.attn = nn.GroupedAttention(width, heads, heads, bias=True, out_bias=True, causal=False,
-                                     dropout=config.attention_dropout)  # fmt: skip
+                                     dropout=config.attention_dropout)
         self.attn_norm = nn.LayerNorm(width, eps=config.eps)
         self.mlp = NeoXMLP(width, config.hidden)
         self.mlp_norm = nn.LayerNorm(width, eps=config.eps)
@@ -161,7 +161,7 @@ class Bert(Pretrained, nn.EncoderLM):
     PRESETS = PRESETS
     special_tokens: ClassVar[dict[str, str]] = {
         "pad": "[PAD]", "begin": "[CLS]", "end": "[SEP]", "mask": "[MASK]",
-    }  # fmt: skip
+    }
     layout = Layout(
         base="bert.",
         transposed=True,
@@ -175,7 +175,7 @@ class Bert(Pretrained, nn.EncoderLM):
         names=NAMES,
         read=partial(read_task, "Bert"),
         write=write_task,
-    )  # fmt: skip
+    )
     pool: Any = staticmethod(Tensor.tanh)
 
     def __init__(self, config: BertConfig, seed: int | None = 0):
@@ -189,7 +189,7 @@ class Bert(Pretrained, nn.EncoderLM):
         self.finish(seed)
 
     def hidden(self, tokens: ArrayLike, segments: ArrayLike | None = None,
-               seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+               seen: Seen = EVERYTHING) -> Tensor:
         """Run the encoder: tokens (B, T) or (T,), ints -> (B, T, C).
 
         `segments` (B, T) tells the sentences of a pair apart; the default is 0 everywhere. If a row holds
@@ -224,7 +224,7 @@ class Bert(Pretrained, nn.EncoderLM):
         return self.lm_head(x)
 
     def classify(self, tokens: ArrayLike, segments: ArrayLike | None = None,
-                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+                 seen: Seen = EVERYTHING) -> Tensor:
         """Score every class of a text from its first position: tokens (B, T) -> logits (B, labels).
 
         The other arguments go to `hidden`. Raises UserError when the task is not "classify".

@@ -107,9 +107,9 @@ class LatentAttention(nn.Attention):
         q = F.concat([
             per_head(q[..., : self.plain], to_key.transpose(0, 2, 1)),
             nn.rotate(halves(q[..., self.plain :]), angles),
-        ])  # fmt: skip
+        ])
         kv = F.concat([self.kv_a_layernorm(joint[..., : self.latent]),
-                       nn.rotate(halves(joint[..., self.latent :]), angles)])  # fmt: skip
+                       nn.rotate(halves(joint[..., self.latent :]), angles)])
         y = self.mix(q * self.scale, kv, kv, cache, None, seen).reshape(B, T, self.heads, -1)
         return self.o_proj(per_head(y[..., : self.latent], to_value).reshape(B, T, -1))
 
@@ -192,7 +192,7 @@ class DeepseekV3(Llama):
             "expert_hidden": PRESETS[name]["hidden"] // 4, "experts": 8, "top": 2,
         }
         for name, width in (("nano", 32), ("mini", 64), ("small", 64))
-    }  # fmt: skip
+    }
     layout = Llama.layout.extended(
         defaults={"n_group": 8, "topk_group": 4, "num_experts_per_tok": 8, "first_k_dense_replace": 3,
                   "routed_scaling_factor": 2.5, "q_lora_rank": 1536, "n_routed_experts": 256},
@@ -202,4 +202,4 @@ class DeepseekV3(Llama):
             "head_dim": lambda config: (config.head_size,),
         },
         names=(("gate.e_score_correction_bias", "correction"),),
-    )  # fmt: skip
+    )

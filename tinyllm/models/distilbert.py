@@ -20,7 +20,7 @@ NAMES = (
     ("vocab_transform.", "lm_head.dense."), ("vocab_layer_norm.", "lm_head.norm."),
     ("vocab_projector.bias", "lm_head.bias"), ("vocab_projector.weight", "lm_head.decoder.weight"),
     ("pre_classifier.", "pooler."),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class DistilBertConfig(BertConfig):
     """The sizes of a DistilBERT; config.json has other names for them. Raises UserError if inconsistent."""
 
     hf = {"layers": "n_layers", "heads": "n_heads", "width": "dim", "hidden": "hidden_dim",
-          "dropout": "dropout", "class_dropout": "seq_classif_dropout"}  # fmt: skip
+          "dropout": "dropout", "class_dropout": "seq_classif_dropout"}
     pools = ("classify",)
 
     segments: int = setting(0, min=0, max=0, help="a DistilBERT knows no segments")
@@ -56,6 +56,6 @@ class DistilBert(Bert):
         names=NAMES,
         read=partial(read_task, "DistilBert"),
         write=write_task,
-    )  # fmt: skip
+    )
     pool = staticmethod(F.relu)
 

@@ -28,7 +28,7 @@ class FalconConfig(RotarySizes):
     head_parts = 2  # rotary positions rotate pairs of channels
 
     hidden: int | None = setting(None, **HIDDEN | {"help": "the inner width of the MLP; none: 4 C"},
-                                 hf="ffn_hidden_size")  # fmt: skip
+                                 hf="ffn_hidden_size")
     multi_query: bool = setting(True, hf="multi_query", help="all heads share one head of keys and values")
     bias: bool = setting(False, hf="bias", help="linear layers add a bias")
     tied: bool = setting(True, **TIED)
@@ -100,5 +100,5 @@ class Falcon(Llama):
             "activation": ("gelu",), "alibi": (False,), "new_decoder_architecture": (False,),
             "parallel_attn": (True,), "hidden_dropout": (0.0,), "num_ln_in_parallel_attn": (None, 1),
         },
-    )  # fmt: skip
+    )
     residual_outputs = ("dense.weight", "dense_4h_to_h.weight")

@@ -127,7 +127,7 @@ class Fuyu(Pretrained, nn.DecoderLM):
             "partial_rotary_factor": (0.5,), "hidden_dropout": (0.0,), "tie_word_embeddings": (False,),
         },
         read=with_text_config,
-    )  # fmt: skip
+    )
     residual_outputs = ("self_attn.dense.weight", "dense_4h_to_h.weight")
 
     def __init__(self, config: FuyuConfig, seed: int | None = 0):
@@ -155,7 +155,7 @@ class Fuyu(Pretrained, nn.DecoderLM):
         return self.vision_embed_tokens(self.language_model.embed_tokens.weight.like(patches))
 
     def hidden(self, tokens: ArrayLike, cache: Cache = None, seen: Seen = EVERYTHING,
-               pictures: ArrayLike | None = None) -> Tensor:  # fmt: skip
+               pictures: ArrayLike | None = None) -> Tensor:
         """Run the model without its output layer: tokens (B, T) or (T,), ints -> (B, T, C).
 
         The vectors of `pictures`, bytes (N, side, side, 3), replace the vectors of the marks among the

@@ -19,12 +19,12 @@ IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 # Settings that do not change the choice of tokens. The length of a text is always given by the caller.
 HARMLESS = ("max_length", "max_new_tokens", "use_cache", "cache_implementation", "transformers_version",
             "return_dict_in_generate", "output_attentions", "output_hidden_states", "output_scores",
-            "output_logits", "chat_format", "trust_remote_code", "do_sample")  # fmt: skip
+            "output_logits", "chat_format", "trust_remote_code", "do_sample")
 NEUTRAL = {"num_beams": 1, "num_beam_groups": 1, "num_return_sequences": 1, "typical_p": 1, "top_h": 0,
            "epsilon_cutoff": 0, "eta_cutoff": 0, "no_repeat_ngram_size": 0, "repetition_penalty": 1,
            "length_penalty": 1, "encoder_repetition_penalty": 1, "encoder_no_repeat_ngram_size": 0,
            "diversity_penalty": 0, "guidance_scale": 1, "min_length": 0, "min_new_tokens": 0,
-           "penalty_alpha": 0}  # fmt: skip
+           "penalty_alpha": 0}
 
 
 def read_generation(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def read_generation(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         path = folder / "config.json"  # which messages name
     content = read_json(path, {}, 2**20) if path.name == FILE else ends
     found = {name: value for name, value in content.items()
-             if value is not None and not name.startswith("_")}  # fmt: skip
+             if value is not None and not name.startswith("_")}
     for name in (*DRAWING, *ALWAYS):
         if name in found and (isinstance(found[name], bool) or not isinstance(found[name], int | float)):
             raise UserError(f"{path}: {name} must be a number, got {found[name]!r}")
@@ -78,4 +78,4 @@ def ignored(generation: dict[str, Any], beams: bool = False) -> list[str]:
     known = {*DRAWING, *IDS, *HARMLESS, *((*BEAMS, "num_beams") if beams else ALWAYS)}
     known |= set() if generation.get("num_beams", 1) != 1 else set(BEAMS)  # they change beams only
     return [f"{name} = {value!r}" for name, value in generation.items()
-            if name not in known and value not in (False, [], {}, NEUTRAL.get(name))]  # fmt: skip
+            if name not in known and value not in (False, [], {}, NEUTRAL.get(name))]

@@ -39,12 +39,12 @@ LLAMA = (
     ("model.embed_tokens.", "token_embd."), ("model.norm.", "output_norm."), ("lm_head.", "output."),
     ("model.layers.", "blk."), ("input_layernorm.", "attn_norm."), ("post_attention_layernorm.", "ffn_norm."),
     ("self_attn.o_proj.", "attn_output."), ("self_attn.", "attn_"), ("_proj.", "."), ("mlp.", "ffn_"),
-)  # fmt: skip
+)
 GPT2 = (
     ("wte.", "token_embd."), ("wpe.", "position_embd."), ("ln_f.", "output_norm."), ("h.", "blk."),
     ("ln_1.", "attn_norm."), ("ln_2.", "ffn_norm."), ("attn.c_attn.", "attn_qkv."),
     ("attn.c_proj.", "attn_output."), ("mlp.c_fc.", "ffn_up."), ("mlp.c_proj.", "ffn_down."),
-)  # fmt: skip
+)
 LAYOUTS = {
     "gpt2": GGUFLayout("gpt2", GPT2, "layer_norm_epsilon"),
     "llama": GGUFLayout("llama", LLAMA, "layer_norm_rms_epsilon", pairs=True),
@@ -89,12 +89,12 @@ def _settings(model, layout, bits):
         f"{a}.block_count": c.layers, f"{a}.attention.head_count": c.heads,
         f"{a}.feed_forward_length": getattr(c, "hidden", 4 * c.width),
         f"{a}.attention.{layout.eps}": float(c.eps),
-    }  # fmt: skip
+    }
     if layout.names is GPT2:
         return found
     size = {"attention.key_length": c.head_size, "attention.value_length": c.head_size,
             "attention.head_count_kv": c.kv_heads, "rope.dimension_count": c.head_size,
-            "rope.freq_base": float(c.theta)}  # fmt: skip
+            "rope.freq_base": float(c.theta)}
     return found | {f"{a}.{name}": value for name, value in size.items()}
 
 
@@ -131,7 +131,7 @@ def _frequency_factors(model, layout):
     if getattr(c, "scaling", None) is None:
         return []
     plain, scaled = ([table[1] for table in Rope(c.head_size, c.theta, scaling).tabulate(2)]
-                     for scaling in (None, c.scaling))  # fmt: skip
+                     for scaling in (None, c.scaling))
     if layout.architecture != "llama" or not np.allclose(np.hypot(*scaled), 1):
         raise UserError(f"llama.cpp has no place for the scaling {c.scaling} in a {model.model_type}")
     before, after = (np.arctan2(sin, cos) for cos, sin in (plain, scaled))

@@ -29,7 +29,7 @@ class GPTConfig(Sizes):
 
     hf = {"context": "n_positions", "layers": "n_layer", "heads": "n_head", "width": "n_embd",
           "attention_dropout": "attn_pdrop", "dropout": ("resid_pdrop", "embd_pdrop"),
-          "eps": "layer_norm_epsilon"}  # fmt: skip
+          "eps": "layer_norm_epsilon"}
 
     dropout: float = setting(0.0, **PART, help="the part of numbers set to zero")
     embed_dropout: float | None = setting(None, **PART, hf="embd_pdrop", help="of embeddings; none: dropout")
@@ -78,7 +78,7 @@ class GPT(Pretrained, nn.DecoderLM):
             "scale_attn_weights": (True,), "scale_attn_by_inverse_layer_idx": (False,),
             "tie_word_embeddings": (True,),
         },
-    )  # fmt: skip
+    )
     residual_outputs = ("c_proj.weight",)
 
     @instead(vocab_size="GPT(GPTConfig(vocab_size=...))")

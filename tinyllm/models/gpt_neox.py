@@ -108,5 +108,5 @@ class GPTNeoX(Llama):
             "hidden_act": ("gelu",), "attention_bias": (True,), "hidden_dropout": (0.0,),
             "head_dim": lambda config: (config.width // config.heads, None),
         },
-    )  # fmt: skip
+    )
     residual_outputs = ("attention.dense.weight", "dense_4h_to_h.weight")

@@ -56,7 +56,7 @@ class Layout:
         own = {name: getattr(self, name) for name in changes}
         return dataclasses.replace(self, **{
             name: own[name] | new if isinstance(new, dict) else new for name, new in changes.items()
-        })  # fmt: skip
+        })
 
     def own_name(self, name: str, config: Any) -> str:
         """Return the model's name of a weight in a file."""
@@ -92,7 +92,7 @@ def write_config(cls: Any, config: Any) -> Json:
     layout = cls.layout
     found: Json = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
     found |= {"architectures": [getattr(cls, "architecture", None)], "model_type": cls.model_type,
-              "torch_dtype": "float32"}  # fmt: skip
+              "torch_dtype": "float32"}
     for setting in dataclasses.fields(config):
         value, (name, *others) = getattr(config, setting.name), hf_names(config, setting)
         if value is not None or (name in layout.defaults and name not in found):

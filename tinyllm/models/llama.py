@@ -35,7 +35,7 @@ PRESETS = {
         "vocab_size": 32000, "context": 1024, "layers": 12, "heads": 12, "kv_heads": 12, "width": 768,
         "hidden": 2048,
     },  # the largest of Karpathy's "stories" models, 2023; 134M parameters with an untied output layer
-}  # fmt: skip
+}
 # What `fixed` has in the layouts of families that derive from this one:
 NO_BIAS: dict[str, Any] = {"attention_bias": (False,), "mlp_bias": (False,)}
 NO_WINDOW: dict[str, Any] = {
@@ -102,7 +102,7 @@ class LlamaBlock(nn.Module):
         self.self_attn = nn.GroupedAttention(
             config.width, config.heads, config.kv_heads, config.head_size, config.bias or config.qkv_bias,
             config.bias, config.eps if config.qk_norm else None, config.window, config.attention_dropout,
-        )  # fmt: skip
+        )
         self.post_attention_layernorm = nn.RMSNorm(config.width, config.eps)
         self.mlp = self.make_mlp(config)
         self.rotates = config.no_rope_every is None or (layer + 1) % config.no_rope_every > 0

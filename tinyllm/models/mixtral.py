@@ -66,10 +66,10 @@ class Mixtral(Llama):
         fixed=NO_BIAS | {"router_jitter_noise": (0.0,)},
         names=(("block_sparse_moe.", "mlp."), (".w1.", ".gate_proj."), (".w2.", ".down_proj."),
                (".w3.", ".up_proj.")),
-    )  # fmt: skip
+    )
 
     def loss(self, tokens: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None,
-             **inputs: Any) -> Tensor:  # fmt: skip
+             **inputs: Any) -> Tensor:
         """Return `LanguageModel.loss`, in training mode plus the load-balancing loss of the experts."""
         loss = super().loss(tokens, targets, weights, **inputs)
         if not self.training or not self.config.balance:

@@ -33,4 +33,4 @@ class Qwen3Moe(Mixtral):
             "decoder_sparse_step": (1,), "mlp_only_layers": ([], None),
         },
         read=lambda config: config | {"sliding_window": None},  # a number, which use_sliding_window forbids
-    )  # fmt: skip
+    )

@@ -149,7 +149,7 @@ def open_adapter(folder: Path) -> Any:
         raise UserError(f"{folder} is an adapter of the model in {origin.folder}, which {why}")
     if origin.sha256 and origin.sha256 != (now := hash_weights(base)):
         raise UserError(f"{folder} is an adapter of weights with the SHA-256 {origin.sha256[:12]}..., and "
-                        f"those in {base} have {now[:12]}...: bring the old ones back")  # fmt: skip
+                        f"those in {base} have {now[:12]}...: bring the old ones back")
     model = adapter.apply_adapter(from_pretrained(base), folder, settings, recorded.get(adapter.LABELS))
     model.origin = origin
     if os.path.lexists(folder / GENERATION):

@@ -29,7 +29,7 @@ def names(config: RobertaConfig) -> tuple[tuple[str, str], ...]:
     return (
         *((file.replace("bert.", "roberta."), name) for file, name in body), (pooler, "pooler."),
         ("classifier.out_proj.", "classifier."), ("lm_head.layer_norm.", "lm_head.norm."),
-    )  # fmt: skip
+    )
 
 
 def write_positions(found: dict[str, Any], config: Any) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class Roberta(Bert):
     )
     special_tokens: ClassVar[dict[str, str]] = {
         "pad": "<pad>", "begin": "<s>", "end": "</s>", "mask": "<mask>",
-    }  # fmt: skip
+    }
     token_settings: ClassVar[dict[str, str]] = {"pad": "pad"}
     separators = 2
 

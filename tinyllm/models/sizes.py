@@ -18,7 +18,7 @@ OTHERS = {  # names of sizes in other libraries: what to write instead
     "n_layer": "layers=", "n_head": "heads=", "n_embd": "width=", "block_size": "context=",
     "num_hidden_layers": "layers=", "num_attention_heads": "heads=", "hidden_size": "width=",
     "max_position_embeddings": "context=", "num_key_value_heads": "kv_heads=", "intermediate_size": "hidden=",
-}  # fmt: skip
+}
 TIED: dict[str, Any] = {"hf": "tie_word_embeddings", "help": "the embedding is also the output layer"}
 
 PRESETS: dict[str, dict[str, Any]] = {

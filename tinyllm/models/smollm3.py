@@ -32,4 +32,4 @@ class SmolLM3(Llama):
                 [int((i + 1) % config.no_rope_every > 0) for i in range(config.layers)], None,
             ),
         },
-    )  # fmt: skip
+    )

@@ -176,7 +176,7 @@ class T5Stack(nn.Module):
         return table(buckets).transpose(2, 0, 1)
 
     def forward(self, x: Tensor, cache: list[nn.CrossCache] | None = None, memory: Tensor | None = None,
-                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+                 seen: Seen = EVERYTHING) -> Tensor:
         """Run the blocks. A decoder also attends to `memory`, the encoder's output, or to a cached one.
 
         `seen.lengths` are the lengths of the encoder's texts.
@@ -241,6 +241,6 @@ class T5(Pretrained, nn.EncoderDecoderLM):
         """
         c = self.config
         sizes = {"shared.weight": 1, "relative_attention_bias.weight": 1, ".q.weight": c.width * c.head_width,
-                 ".o.weight": c.heads * c.head_width, ".wo.weight": c.hidden}  # fmt: skip
+                 ".o.weight": c.heads * c.head_width, ".wo.weight": c.hidden}
         fan = next((size for end, size in sizes.items() if name.endswith(end)), c.width)
         return c.init_factor * fan**-0.5

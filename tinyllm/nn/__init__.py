@@ -37,7 +37,7 @@ __all__ = [
     "RMSNorm", "Rope", "Seen", "SelfAttention", "Sequential", "adapt", "adapter_state", "adapters",
     "balance_loss", "full", "fuse", "inference", "init_normal", "load_adapter", "merge", "pack_cache",
     "quantize", "random_parameter", "recompute", "replace", "rotate", "tap",
-]  # fmt: skip
+]
 
 if not TYPE_CHECKING:
     __getattr__ = partial(missing, __name__)

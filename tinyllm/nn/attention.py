@@ -109,7 +109,7 @@ class Attention(Module):
     cache_kind = "float32"  # `nn.pack_cache` changes it
 
     def __init__(self, width: int, heads: int, kv_heads: int | None = None, window: int | None = None,
-                 dropout: float = 0.0, head_width: int | None = None, causal: bool = True):  # fmt: skip
+                 dropout: float = 0.0, head_width: int | None = None, causal: bool = True):
         if width % heads and head_width is None:
             raise ValueError(f"{heads} heads cannot share a width of {width}: make width a multiple of heads")
         self.heads, self.kv_heads, self.head_width = heads, kv_heads or heads, head_width or width // heads
@@ -118,7 +118,7 @@ class Attention(Module):
         self.drop = Dropout(dropout)
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, cache: Past = None,
-            angles: Angles | None = None, seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+            angles: Angles | None = None, seen: Seen = EVERYTHING) -> Tensor:
         """Average the values for each query: q (B, T, H * D), k, v (B, T, K * D) -> (B, T, H * D).
 
         q, k and v may also be (B, T, heads, D). `angles`, a pair of tables from `Rope`, rotates queries and
@@ -170,7 +170,7 @@ class GroupedAttention(Attention):
 
     def __init__(self, width: int, heads: int, kv_heads: int | None = None, head_width: int | None = None,
                  bias: bool = False, out_bias: bool = False, norm_eps: float | None = None,
-                 window: int | None = None, dropout: float = 0.0, causal: bool = True):  # fmt: skip
+                 window: int | None = None, dropout: float = 0.0, causal: bool = True):
         super().__init__(width, heads, kv_heads, window, dropout, head_width, causal)
         self.q_proj = Linear(width, heads * self.head_width, bias)
         self.k_proj = Linear(width, self.kv_heads * self.head_width, bias)
@@ -180,7 +180,7 @@ class GroupedAttention(Attention):
         self.k_norm = None if norm_eps is None else RMSNorm(self.head_width, norm_eps)
 
     def forward(self, x: Tensor, angles: Angles | None, cache: Past = None,
-                 seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+                 seen: Seen = EVERYTHING) -> Tensor:
         q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
         if self.q_norm and self.k_norm:
             q = self.q_norm(q.reshape(*x.shape[:2], self.heads, self.head_width))

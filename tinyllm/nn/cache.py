@@ -53,7 +53,7 @@ class KVCache:
     parts = 2  # keys and values
 
     def __init__(self, batch: int, room: int, heads: int, width: int, dtype: DTypeLike = np.float32,
-                 kind: str = "float32"):  # fmt: skip
+                 kind: str = "float32"):
         self.codec = CODECS[kind]
         packed = self.codec.pack(np.zeros((1, 1, heads, width), dtype))
         self.arrays = [zeros((batch, room, *x.shape[2:]), x.dtype) for _ in range(self.parts) for x in packed]

@@ -54,7 +54,7 @@ class DecoderLM(LanguageModel):
         if len(parts) != c.layers:
             raise UserError(f"{len(parts)} nn.Attention in {c.layers} layers: override new_cache")
         return [part.cache_class(batch, room, part.kv_heads, part.head_width, dtype, part.cache_kind)
-                for part in parts]  # fmt: skip
+                for part in parts]
 
 
 def positions_of(tokens: np.ndarray, cache: list[KVCache] | None, context: int) -> np.ndarray:

@@ -30,7 +30,7 @@ class EncoderLM(LanguageModel):
     pooling: str | None = None  # "cls": a text gets the vector of its first token; else the mean of all
 
     def framed(self, ids: dict[str, int], first: Sequence[int], second: Sequence[int] | None = None,
-               ) -> tuple[list[int], list[int]]:  # fmt: skip
+               ) -> tuple[list[int], list[int]]:
         """Add the special tokens of BERT: [CLS] first [SEP], or [CLS] first [SEP] second [SEP].
 
         Returns (ids, segments), where segments is 0 for tokens of the first text, 1 for the second. `ids`
@@ -73,7 +73,7 @@ class EncoderLM(LanguageModel):
                 ends = np.cumsum(lengths[chosen])
                 starts = ends - lengths[chosen]
                 seen = Seen(starts=np.repeat(starts, lengths[chosen])[None],
-                            ends=np.repeat(ends, lengths[chosen])[None])  # fmt: skip
+                            ends=np.repeat(ends, lengths[chosen])[None])
                 x = self.hidden(np.concatenate([rows[i] for i in chosen.tolist()]), seen=seen).data[0]
                 if self.pooling == "cls":
                     found[chosen] = x[starts]

@@ -73,7 +73,7 @@ class EncoderDecoderLM(LanguageModel):
         return cache
 
     def hidden(self, decoder_tokens: ArrayLike, cache: list[CrossCache] | None = None, *,  # type: ignore[override]
-               source: ArrayLike | None = None, seen: Seen = EVERYTHING) -> Tensor:  # fmt: skip
+               source: ArrayLike | None = None, seen: Seen = EVERYTHING) -> Tensor:
         """Run the model without its output layer: decoder_tokens (B, T), ints -> (B, T, C).
 
         Either `source` (B, S), of which the decoder sees `seen.lengths`, is the encoder's text; or `read` has
@@ -99,7 +99,7 @@ class EncoderDecoderLM(LanguageModel):
         """
         before = np.atleast_2d(targets)[:, :-1]
         shifted = np.pad(np.where(before == IGNORED, self.config.start, before), ((0, 0), (1, 0)),
-                         constant_values=self.config.start)  # fmt: skip
+                         constant_values=self.config.start)
         return self.hidden(shifted, source=tokens, **inputs)
 
     def new_cache(self, batch: int = 1, length: int | None = None) -> list[CrossCache]:

@@ -52,7 +52,7 @@ class Experts(Module):
         if replaced or not all(unchanged(expert) for expert in e):
             parts = [np.arange(rows.start, rows.stop) for rows in groups(counts)]
             return F.concat([expert(F.take(x, part)) for expert, part in zip(e, parts, strict=True)
-                             if len(part)], axis=0)  # fmt: skip
+                             if len(part)], axis=0)
         gate = F.grouped_linear(x, [expert.gate_proj.weight for expert in e], counts)
         up = F.grouped_linear(x, [expert.up_proj.weight for expert in e], counts)
         return F.grouped_linear(F.swiglu(gate, up), [expert.down_proj.weight for expert in e], counts)

@@ -96,7 +96,7 @@ class LanguageModel(Module):
         return self.lm_head.weight if plain(self.lm_head, Head) else None
 
     def loss(self, tokens: ArrayLike, targets: ArrayLike, weights: ArrayLike | None = None,
-             **inputs: Any) -> Tensor:  # fmt: skip
+             **inputs: Any) -> Tensor:
         """Return the mean cross-entropy of the targets in nats; with `weights`, the weighted mean.
 
         tokens, targets, weights (B, T) -> (). Targets of -100 are ignored. A uniform guess has the loss ln V.

@@ -41,7 +41,7 @@ class LoRALinear(Module):
 
 
 def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str | Sequence[str] = (),
-          seed: int | None = 0, new: Collection[str] = ()) -> Module:  # fmt: skip
+          seed: int | None = 0, new: Collection[str] = ()) -> Module:
     """Freeze a model, and add a trainable adapter to every linear layer whose name ends as `where` says.
 
     `where` is an end or a list of ends. An end is whole words of a name: `c_proj` and `mlp.c_proj` choose the

@@ -97,7 +97,7 @@ def check_scales(name: str, scales: np.ndarray) -> None:
 
 
 def quantize(model: Module, bits: int,
-             reading: Callable[[Module], AbstractContextManager] = nullcontext) -> Module:  # fmt: skip
+             reading: Callable[[Module], AbstractContextManager] = nullcontext) -> Module:
     """Replace every Linear of a model by a layer with weights of 8 or 4 bits, in place; return the model.
 
     The output layer (`Head`) is quantized too; if an embedding shares the weight, it keeps the original.

@@ -12,7 +12,7 @@ from tinyllm.ops.shapes import Array
 
 @op(outputs=("seen", "targets"), grads=(), shapes="tokens (...), draws (...), how (...), other (...)")
 def mask_tokens(tokens: Array, draws: Array, how: Array, other: Array, mask: int, rate: float,
-                ) -> tuple[Array, Array]:  # fmt: skip
+                ) -> tuple[Array, Array]:
     """Hide the tokens whose draw is below rate: 80 % become mask, 10 % another token, 10 % stay as they are.
 
     tokens (...) int64; draws and how (...), random numbers from 0 up to 1; other (...), random tokens ->
@@ -35,7 +35,7 @@ def check_spans(tokens: Array, kept: Array, hidden: Array, sentinels: Array) -> 
 
 
 @op(outputs=("read", "written"), grads=(), shapes="tokens (n), kept (s), hidden (s), sentinels (m)",
-    check=check_spans)  # fmt: skip
+    check=check_spans)
 def corrupt_spans(tokens: Array, kept: Array, hidden: Array, sentinels: Array) -> tuple[Array, Array]:
     """Take spans out of a text, so that the encoder reads the rest and the decoder writes the spans.
 

@@ -16,7 +16,7 @@ def check_draws(text: str, draws: Sequence[float]) -> None:
 
 
 def check_markers(prefix: Sequence[int], middle: Sequence[int], suffix: Sequence[int],
-                  markers: Sequence[int], suffix_first: bool) -> None:  # fmt: skip
+                  markers: Sequence[int], suffix_first: bool) -> None:
     """Raise ValueError unless there are four markers."""
     if len(markers) != 4:
         raise ValueError(f"needs four markers (of prefix, suffix, middle and end), got {len(markers)}")
@@ -42,7 +42,7 @@ def split_middle(text: str, draws: Sequence[float]) -> tuple[str, str, str]:
 
 @op(check=check_markers)
 def move_middle(prefix: Sequence[int], middle: Sequence[int], suffix: Sequence[int], markers: Sequence[int],
-                suffix_first: bool) -> list[int]:  # fmt: skip
+                suffix_first: bool) -> list[int]:
     """Join the tokens of a text's three parts so that the middle comes last.
 
     markers: the tokens P, S, M and E -> a list of all tokens and markers in the order
@@ -61,7 +61,7 @@ def move_middle(prefix: Sequence[int], middle: Sequence[int], suffix: Sequence[i
 
 @op(outputs=("prefix", "suffix"), check=check_room)
 def trim_sides(prefix: Sequence[int], suffix: Sequence[int],
-               room: int) -> tuple[Sequence[int], Sequence[int]]:  # fmt: skip
+               room: int) -> tuple[Sequence[int], Sequence[int]]:
     """Shorten the tokens around a gap to `room` tokens in all, keeping the tokens next to the gap.
 
     Returns (the end of the prefix, the beginning of the suffix). Each side gets half of the room; if room is

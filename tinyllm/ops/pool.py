@@ -52,7 +52,7 @@ def contrastive_loss(a: Array, b: Array, temperature: float) -> tuple[Array, Arr
 
 @op(shapes="dloss (), a (N, C), b (N, C), logits (N, N), lse (N)")
 def contrastive_loss_backward(dloss: Array, a: Array, b: Array, temperature: float, logits: Array, lse: Array,
-                              ) -> tuple[Array, Array]:  # fmt: skip
+                              ) -> tuple[Array, Array]:
     """Compute the gradients of contrastive_loss.
 
     dloss (), a (N, C), b (N, C), logits (N, N), lse (N,) -> da (N, C), db (N, C).

@@ -63,7 +63,7 @@ class Op(Call):
     """
 
     def __init__(self, function, outputs=None, grads=("x",), shapes=None, check=None, flops=0, mutates=(),
-                 follows=None):  # fmt: skip
+                 follows=None):
         functools.update_wrapper(self, function)
         self.__signature__ = _untyped(inspect.signature(function))
         if shapes:
@@ -277,7 +277,7 @@ def use(backend: str | None = None, **per_op: str) -> _Switch:
         changes += [(_state, "backend", backend)]
         changes += [(vars(o), "choice", None) for o in OPS.values() if o.choice]
     return _Switch(changes + [(vars(OPS[name]), "choice", choice)
-                              for name, choice in _with_followers(per_op).items()])  # fmt: skip
+                              for name, choice in _with_followers(per_op).items()])
 
 
 def override(**functions: Any) -> _Switch:

@@ -52,11 +52,11 @@ class Arrow:
         (x0, y0), (x1, y1) = self.points[-2:]
         turn = math.atan2(y1 - y0, x1 - x0)
         corners = [(x1, y1), *((x1 - HEAD * math.cos(turn + a), y1 - HEAD * math.sin(turn + a))
-                               for a in (-0.4, 0.4))]  # fmt: skip
+                               for a in (-0.4, 0.4))]
         tip = tag("path", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in corners) + "Z", class_="tip")
         words = label((x0 + x1) / 2, (y0 + y1) / 2, self.label, "on") if self.label else None
         return tag("g", tag("path", d=path), tip if self.head else None, words,
-                   class_=f"arrow {self.style}".strip())  # fmt: skip
+                   class_=f"arrow {self.style}".strip())
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ class Dial:
         far = int((second - first) % (2 * math.pi) > math.pi)
         wedge = f"M{self.x} {self.y}L{x0:.1f} {y0:.1f}A{self.r / 2} {self.r / 2} 0 {far} 0 {x1:.1f} {y1:.1f}Z"
         arrows = [Arrow([(self.x, self.y), self._at(angle, self.r - 5)], style=style).draw()
-                  for angle, style in self.hands]  # fmt: skip
+                  for angle, style in self.hands]
         return tag("g", tag("circle", cx=self.x, cy=self.y, r=self.r), tag("path", d=wedge), arrows,
-                   class_="dial")  # fmt: skip
+                   class_="dial")
 
     def _at(self, angle, distance):
         return self.x + distance * math.cos(angle), self.y - distance * math.sin(angle)
@@ -102,5 +102,5 @@ def diagram(title: str, description: str, size: tuple[int, int], shapes: Iterabl
     picture = tag("svg", tag("title", title), tag("desc", description), drawn, role="img",
                   viewBox=f"0 0 {size[0]} {size[1]}", class_="diagram",
                   aria_label=f"{title}: {description}",
-                  style=f"min-width: {size[0] * 3 // 4}px" if size[0] > 1200 else None)  # fmt: skip
+                  style=f"min-width: {size[0] * 3 // 4}px" if size[0] > 1200 else None)
     return figure(title, unit, tag("div", picture, class_="wide"), class_="drawn")

@@ -56,7 +56,7 @@ def draw(y: Tensor, /, **names: Any) -> Picture:
     found: dict[Any, Any] = {}
     grads = gradients(y, np.ones_like(y.data), found) | {step: dys[0] for step, dys in found.items()}
     called = {t.source[0]: name for name, t in names.items()
-              if isinstance(t, Tensor) and t.source and name[0] != "_"}  # fmt: skip
+              if isinstance(t, Tensor) and t.source and name[0] != "_"}
     texts = {part: _text(part, called.get(part) or getattr(part, "name", "")) for part in [*leaves, *steps]}
     far = GAP + max(110, 9 * max(map(len, texts.values())))
     places = _places(steps, leaves)

@@ -20,12 +20,12 @@ def remark(curves: LossCurves) -> str:
     (low_step, low), (_, end) = min(train, key=lambda point: point[1]), train[-1]
     if end > max(HIGHER * low, low + TREMBLE * train[0][1]):
         return (f"The training loss was {low:.3f} around step {low_step:,} and rose to {end:.3f}: training "
-                "became unstable. Try a smaller --lr.")  # fmt: skip
+                "became unstable. Try a smaller --lr.")
     if last > RISEN * best and end < best:
         return (f"The validation loss was lowest at step {best_step:,} ({best:.3f}) and rose to {last:.3f}, "
                 f"while the training loss fell to {end:.3f}: the model learns its text by heart. This is "
                 "called overfitting; more text helps, or fewer steps. The best checkpoint is kept."
-        )  # fmt: skip
+        )
     if last > SAME * lowest(val, 2 / 3):
         stood = f"The validation loss has been near {last:.3f} for the last third"
         if val[-1][0] < SHORT:  # at the frequencies of letters, for one, and with a rate that has decayed
@@ -41,7 +41,7 @@ def remark(curves: LossCurves) -> str:
 def between(train: list, steps: list[int]) -> list[tuple[int, float]]:
     """Average the training loss between evaluations; return [(step, mean since the evaluation before)]."""
     parts = [(end, [loss for step, loss in train if begin < step <= end])
-             for begin, end in zip([0, *steps], steps, strict=False)]  # fmt: skip
+             for begin, end in zip([0, *steps], steps, strict=False)]
     return [(end, sum(losses) / len(losses)) for end, losses in parts if losses]
 
 

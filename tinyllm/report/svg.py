@@ -72,7 +72,7 @@ def heat_map(x: np.ndarray, description: str, names: Sequence[str] = ()) -> Html
     room = MARGIN if names else 0
     rows = [tag("text", name, x=-0.3, y=i + 0.5) for i, name in enumerate(names)]
     columns = [tag("text", name, x=0.3, transform=f"translate({i + 0.5} 0) rotate(-90)", class_="up")
-               for i, name in enumerate(names)]  # fmt: skip
+               for i, name in enumerate(names)]
     size = len(x) + room
     return tag("svg", paths, rows, columns, viewBox=f"{-room} {-room} {size} {size}", role="img",
                aria_label=description, class_="map")

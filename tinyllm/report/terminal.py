@@ -56,7 +56,7 @@ def fold(text: str, first: str = "", further: str = "", cut: bool = False) -> st
     The first line begins with `first`, the others with `further`.
     """
     return textwrap.fill(text, columns(), initial_indent=first, subsequent_indent=further,
-                         break_long_words=cut, break_on_hyphens=False)  # fmt: skip
+                         break_long_words=cut, break_on_hyphens=False)
 
 
 def table(head: list[str], rows: list[list[str]], align: str = "") -> list[str]:

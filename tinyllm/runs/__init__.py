@@ -7,4 +7,4 @@ from tinyllm.runs.run import Record, Run
 from tinyllm.runs.setup import TrainSetup, prepare, reopen
 
 __all__ = ["Opened", "Parts", "Record", "Run", "RunConfig", "TrainSetup", "make_config", "open_model",
-           "prepare", "reopen"]  # fmt: skip
+           "prepare", "reopen"]

@@ -30,7 +30,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "nano": {"train.batch": 12},
     "mini": {"train.batch": 16, "train.steps": 5000},
     "small": {"train.batch": 8, "train.lr": 6e-4, "train.beta2": 0.95, "train.steps": 20000},
-}  # fmt: skip
+}
 MAY_CHANGE = {  # on --resume
     "data",  # run.json holds its SHA-256
     "threads",
@@ -96,7 +96,7 @@ def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str,
     chosen = find_recipe(recipe or usual_recipe(kind))
     usual = preset_settings(LAPTOP, chosen, kind)
     parts: list[Any] = [("", RunConfig), ("model.", cls.config_class), ("train.", TrainConfig),
-                        ("lora.", LoRAConfig)]  # fmt: skip
+                        ("lora.", LoRAConfig)]
     parts += [(f"{chosen.name}.", chosen.options)] if chosen.options else []
     found: dict[str, Any] = {"model.type": (str, "", "the family: gpt, " + ", ".join(names()))}
     for prefix, config_class in parts:

@@ -95,7 +95,7 @@ def plan_of(
     size: Callable[[Any], int] = row_size,
     learn: Callable[[list, int], Batch] | None = None, report: Callable[[Batch], dict] = lambda batch: {},
     characters: np.ndarray | None = None,
-) -> Plan:  # fmt: skip
+) -> Plan:
     """Return a plan that trains on random examples, and validates on the first of those that are held out.
 
     An example whose batch has the `count` 0 is dropped, because it teaches nothing and cannot start a

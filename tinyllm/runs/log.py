@@ -24,7 +24,7 @@ KINDS: dict[str, Any] = {  # all have a step, too; a chart can draw numbers in t
     | dict.fromkeys(MEASURED, bounded(float | None, min=0, max=1e15))
     | {"seconds": bounded(float, min=0, max=1e15)},
     "sample": {"text": str},
-}  # fmt: skip
+}
 
 
 class RunLog:

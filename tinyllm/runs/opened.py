@@ -67,10 +67,10 @@ class Opened:
         size, known = self.model.config.vocab_size, self.tokenizer.vocab_size
         ends = stop_ids(self.model.generation)
         found = [f"{each} in generation_config.json is not applied"
-                 for each in ignored(self.model.generation, beams)]  # fmt: skip
+                 for each in ignored(self.model.generation, beams)]
         found += self.tokenizer.notes()
         found += [f"no text ends with eos_token_id = {end}: the model has {size} tokens"
-                  for end in ends if end >= size]  # fmt: skip
+                  for end in ends if end >= size]
         if size - known > size // 8:  # a small difference is padding, which is never learnt
             found.append(f"the model has {size} tokens, its tokenizer {known}: is it another model's?")
         return found

@@ -38,7 +38,7 @@ def count_steps(setup: TrainSetup, seconds: float) -> int:
     config = setup.config.train
     step = seconds_per_step(setup)
     measured = [seconds_of(lambda: setup.plan.evaluate(setup.model)),
-                seconds_of(lambda: setup.sample(setup.model))]  # fmt: skip
+                seconds_of(lambda: setup.sample(setup.model))]
     slowest = map(max, zip(*setup.group.gather(measured), strict=True))
     pauses = list(zip(slowest, (config.eval_every, config.sample_every), strict=True))
     first_and_last = 2 * sum(pause for pause, _ in pauses)

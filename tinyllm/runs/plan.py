@@ -50,7 +50,7 @@ def plan_of_windows(
     parts: Any, length: int, layout: Callable[..., Batch], loss: Callable, *,
     learn: Callable[..., Batch] | None = None, sample: Callable[..., str] | None = None,
     characters: np.ndarray | None = None,
-) -> Plan:  # fmt: skip
+) -> Plan:
     """Return a plan that trains on windows of the first part of a corpus and validates on the rest.
 
     parts: data and model, as a recipe gets them. Raises UserError if a part of the text is too short.

@@ -64,13 +64,13 @@ class Record:
         """Return the record in the form of run.json."""
         start = self.start and asdict(self.start)
         return {"settings": self.config.nested(), "facts": asdict(self.facts), "frame": self.frame._asdict(),
-                "start": start, "notes": self.notes}  # fmt: skip
+                "start": start, "notes": self.notes}
 
 
 CONTENT = {  # of run.json
     "settings": {}, "facts": {}, "frame": {"separator": str, "end": str}, "notes": {},
     "start": bounded(dict | None),
-}  # fmt: skip
+}
 STATE = {"step": bounded(int, min=0), "progress": {}, "log_bytes": bounded(int, min=0)}  # in state.json
 # Else transformers takes the tokenizer of the family's published models, which gives other ids or fails.
 FOR_TRANSFORMERS = '{"tokenizer_class": "PreTrainedTokenizerFast"}\n'
@@ -185,7 +185,7 @@ class Run:
                 if isinstance(settings.get(name), str) and not isinstance(value, str):
                     raise ValueError(f"{name} = {settings[name]!r} is a text")
             return Record(config, Facts(**content["facts"]), Frame(**content["frame"]),
-                          start and Start(**start), content["notes"])  # fmt: skip
+                          start and Start(**start), content["notes"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{self.file} is damaged: {error}") from error
 
@@ -246,7 +246,7 @@ class Run:
         if not self.checkpoints.is_dir():
             reason = "is not a folder" if os.path.lexists(self.checkpoints) else "is gone"
             raise UserError(f"{self.folder} holds no checkpoints: {self.checkpoints} {reason}; put it back, "
-                            "or train again with --overwrite")  # fmt: skip
+                            "or train again with --overwrite")
 
     def save(self, model: Any, states: dict[str, Any], progress: Progress) -> Path:
         """Write a checkpoint and return its path; delete all checkpoints except the last and the best."""
@@ -299,7 +299,7 @@ def progress_of(path: Path, state: dict[str, Any] | None = None) -> tuple[Progre
             raise UserError("contradicts itself: see step, best_step and best_val_loss")
     except UserError as error:
         raise UserError(f"{path / 'state.json'} {error}; was it saved by another version of tinyllm? "
-                        f"{checkpoint.ADVICE}") from error  # fmt: skip
+                        f"{checkpoint.ADVICE}") from error
     return progress, state["log_bytes"]
 
 

@@ -44,7 +44,7 @@ class TrainSetup(Parts):
         return Record(self.config, self.facts, self.frame, self.start, notes or {})
 
     def train(self, run: Run | None = None, resume: bool = False,
-              stop: Callable[[], bool] = lambda: False) -> Loop:  # fmt: skip
+              stop: Callable[[], bool] = lambda: False) -> Loop:
         """Return a loop that trains and yields events; the log and checkpoints are written into `run`.
 
         `resume` continues from the last checkpoint. When `stop()` is true, the loop saves a checkpoint and
@@ -54,7 +54,7 @@ class TrainSetup(Parts):
         notes = run.read().notes if run else {}
         about = dataclasses.asdict(self.facts) | notes
         loop = self._loop(self.model, self.plan, evaluate=self.plan.evaluate, sample=self.sample,
-                          checkpoint=run, about=about, stop=stop)  # fmt: skip
+                          checkpoint=run, about=about, stop=stop)
         if run and resume:
             for rank in range(group.size):  # one after the other, because `restore` also cuts the log
                 if rank == group.rank:
@@ -162,7 +162,7 @@ def check_fits(recipe: Recipe, model: Any) -> None:
         fitting = ", ".join(name for name in names() if family(name).objective in recipe.objectives)
         others = ", ".join(name for name, other in recipes().items() if model.objective in other.objectives)
         raise UserError(f"the recipe {recipe.name} cannot train a {kind}: it needs {fitting}; recipes for a "
-                        f"{kind} are {others}")  # fmt: skip
+                        f"{kind} are {others}")
 
 
 def check_memory(settings: dict[str, Any], optimizer: str) -> None:
@@ -208,7 +208,7 @@ def with_special_tokens(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
     cls = family_of(config.model)
     tokenizer.add_special_tokens(cls.special_tokens.values())
     ids = {name: tokenizer.special_tokens[cls.special_tokens[role]]
-           for name, role in cls.token_settings.items()}  # fmt: skip
+           for name, role in cls.token_settings.items()}
     return dataclasses.replace(config, model=dataclasses.replace(config.model, **ids))
 
 

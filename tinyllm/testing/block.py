@@ -73,7 +73,7 @@ sizes = st.tuples(counts, counts, st.sampled_from((1, 2, 12)), st.sampled_from((
 CASES = {"transformer_block": blocks(), "llama_block": llama_blocks(), "parallel_block": parallel_blocks(),
          "count_cache_bytes": st.tuples(counts, counts, counts, counts, st.sampled_from((32, 16, 8, 4)))
          | st.tuples(odd, odd, odd, odd, st.just(4)),
-         "count_parameters": sizes, "count_flops": sizes}  # fmt: skip
+         "count_parameters": sizes, "count_flops": sizes}
 BOUNDS = {"transformer_block": block_bound, "llama_block": block_bound, "parallel_block": block_bound}
 
 

@@ -24,9 +24,9 @@ from tinyllm.testing.statements import order, rounds, statements, stops
 from tinyllm.testing.values import ALONG, ANY, FIXED, ONE_OFF, RARE, REAL, ROWS, changes, kind, rare_changes
 
 DONE = REAL | RARE | ANY | {said.format("{0}", axis): new.format("{0}", axis) for axis in (-1, -2, 0)
-                            for said, new in ALONG.items()}  # fmt: skip
+                            for said, new in ALONG.items()}
 PARTS = {"the last of {} alone": "-1:", "the first of {} alone": ":1", "{} without its last": ":-1",
-         "{} without its first": "1:", "{} in reverse order": "::-1"}  # fmt: skip
+         "{} without its first": "1:", "{} in reverse order": "::-1"}
 ALL_OPERATORS = (statements, rounds, *OPERATORS, order)
 Mistake = tuple[str, Callable[..., Any]]  # a sentence and a wrong function
 
@@ -105,7 +105,7 @@ def replacements(value: Any, kept: bool) -> Iterator[tuple[str, str]]:
 def of_several(example: dict[str, Any], kept: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield mistakes about rows of arrays, and exchanged arguments: pairs of a sentence and a statement."""
     floats = [key for key, value in example.items()
-              if kind(value) == "f" and np.ndim(value) and key not in kept]  # fmt: skip
+              if kind(value) == "f" and np.ndim(value) and key not in kept]
     yield from in_all(floats, ROWS)
     for a, b in itertools.combinations(example, 2):
         if type(example[a]) is not type(example[b]):
@@ -121,7 +121,7 @@ def in_all(arguments: Sequence[str], changed_by: dict[str, str]) -> Iterator[tup
 
 
 def names(tree: ast.FunctionDef, whole: Sequence[str] = (), real: Sequence[str] = (),
-          ) -> Iterator[tuple[str, ast.AST, ast.AST]]:  # fmt: skip
+          ) -> Iterator[tuple[str, ast.AST, ast.AST]]:
     """Yield mistakes that use the wrong variable or value, as (sentence, old node, new node).
 
     whole: variables of whole numbers; they are also made one too large or too small.
@@ -152,7 +152,7 @@ def where(tree: ast.AST) -> dict[ast.AST, str]:
     """Map each node of a tree to words that quote the node's statement, such as " in `y = x + 1`"."""
     kinds = ast.Assign | ast.AugAssign | ast.Return
     return {node: f" in {code(each)}" for each in ast.walk(tree) if isinstance(each, kinds)
-            for node in ast.walk(each)}  # fmt: skip
+            for node in ast.walk(each)}
 
 
 def everywhere(trees: dict[Any, ast.FunctionDef]) -> Iterator[tuple[str, dict[Any, ast.FunctionDef]]]:
@@ -167,7 +167,7 @@ def everywhere(trees: dict[Any, ast.FunctionDef]) -> Iterator[tuple[str, dict[An
     for said, new, wanted in edits:
         twins = copy.deepcopy(trees)
         found = [node for tree in twins.values() for node in ast.walk(tree)
-                 if wanted.items() <= vars(node).items()]  # fmt: skip
+                 if wanted.items() <= vars(node).items()]
         for node in found:
             if isinstance(node, ast.keyword):
                 node.value = ast.Constant(new)
@@ -298,7 +298,7 @@ def typical(name: str) -> dict[str, Any]:
     cases = [bind(name, args) for args in draw_cases(name)]
     return {key: max((case[key] for case in cases), key=lambda value: (value is not None, np.ndim(value)))
             if all(kind(case[key]) or case[key] is None for case in cases) else cases[0][key]
-            for key in cases[0]}  # fmt: skip
+            for key in cases[0]}
 
 
 class Kept:
@@ -329,7 +329,7 @@ def made(name: str) -> list[Mistake]:
     with specs_only():
         cases = [(args, expectation(name, args)) for args in draw_cases(name)]
         return [(said, function) for said, function in every_edit(name)
-                if any(rejected(name, function, args, wanted) for args, wanted in cases)]  # fmt: skip
+                if any(rejected(name, function, args, wanted) for args, wanted in cases)]
 
 
 def rejected(name: str, function: Callable[..., Any], args: Sequence[Any], wanted: tuple) -> bool:

@@ -149,7 +149,7 @@ def parsed(name: str, form: Callable[..., Any] | None = None) -> dict[Any, ast.F
         for value in (function.__globals__.get(each) for each in names):
             value = value.reference if isinstance(value, Op) else value  # ops call ops
             ours = isinstance(value, types.FunctionType) and \
-                value.__module__.startswith(("tinyllm.ops.", OPS[name].reference.__module__))  # fmt: skip
+                value.__module__.startswith(("tinyllm.ops.", OPS[name].reference.__module__))
             if ours and value not in found and value not in todo:
                 todo.append(value)
     return found
@@ -173,7 +173,7 @@ def links(*functions: Any) -> list[tuple[str, str, Any]]:
     for module, space in {each.__module__: COMMON | each.__globals__ for each in functions}.items():
         known = ((key, value.reference if isinstance(value, Op) else value) for key, value in space.items())
         found += [(module, key, value) for key, value in known
-                  if isinstance(value, types.FunctionType) and value in functions]  # fmt: skip
+                  if isinstance(value, types.FunctionType) and value in functions]
     return found
 
 

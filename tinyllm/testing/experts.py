@@ -61,7 +61,7 @@ CASES = {
     "route": route(), "balance_loss": balance_loss(), "balance_bias": balance_bias(),
     "grouped_linear": grouped_linear(), "combine_experts": combine_experts(),
     "balance_loss_backward": backward_cases("balance_loss", balance_loss(), MODEST),
-}  # fmt: skip
+}
 BOUNDS = {
     "combine_experts": of_sizes("combine_experts", lambda weights, **_: 2 + weights.shape[1]),
     "combine_experts_backward": of_sizes("combine_experts_backward", lambda dz, **_: 2 + dz.shape[1]),

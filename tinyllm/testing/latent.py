@@ -14,7 +14,7 @@ def latent_scores(draw):
     H, D = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((4, 2, 1, 8)))
     L, N = draw(st.sampled_from((6, 4, 1, 8, 2))), draw(axis(3, 1, 5, 0))
     return (floats(draw, (*draw(leading), H, D), MODEST), floats(draw, (N, L), MODEST),
-            floats(draw, (L, H, D), MODEST))  # fmt: skip
+            floats(draw, (L, H, D), MODEST))
 
 
 CASES = {"latent_scores": latent_scores()}

@@ -18,7 +18,7 @@ from tinyllm.testing.values import TINY
 TURNED = {ast.Add: ast.Sub, ast.Sub: ast.Add}
 SIGNS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 OTHERS = {ast.Lt: (ast.LtE, ast.Gt), ast.LtE: (ast.Lt, ast.GtE), ast.Gt: (ast.GtE, ast.Lt),
-          ast.GtE: (ast.Gt, ast.LtE), ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,)}  # fmt: skip
+          ast.GtE: (ast.Gt, ast.LtE), ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,)}
 ACTIVATIONS = {"silu": "silu({0})", "gelu": "gelu({0})", "gelu_tanh": "gelu_tanh({0})",
                "x sigmoid(1.702 x)": "({0}) * sigmoid(1.702 * ({0}))", "sigmoid": "sigmoid({0})",
                "np.tanh": "np.tanh({0})", "relu": "np.maximum({0}, 0)"}  # one stands where another belongs
@@ -26,10 +26,10 @@ SLOPES = {"silu": "silu_backward(dy, x)", "gelu": "gelu_backward(dy, x)",
           "gelu_tanh": "gelu_tanh_backward(dy, x)", "sigmoid": "dy * sigmoid(x) * (1 - sigmoid(x))",
           "np.tanh": "dy * (1 - np.tanh(x) ** 2)", "relu": "np.where(x > 0, dy, 0)"}  # and their derivatives
 REDUCTIONS = {"sum": ("mean", "max"), "mean": ("sum", "max"), "max": ("mean", "min"), "min": ("max",),
-              "argmax": ("argmin",)}  # fmt: skip
+              "argmax": ("argmin",)}
 OTHER_FUNCTION = {"exp": ("exp2", "expm1"), "log": ("log2", "log10", "log1p"), "cos": ("sin",),
                   "sin": ("cos", "tan"), "rint": ("trunc", "floor"), "sqrt": ("square",),
-                  "zeros": ("ones",), "zeros_like": ("ones_like",)}  # fmt: skip
+                  "zeros": ("ones",), "zeros_like": ("ones_like",)}
 GUARDS = ("max", "min", "np.maximum", "np.minimum")
 METHODS = ("swapaxes", "reshape", "astype", "repeat", "cumsum")
 KEYWORDS = ("dtype", "initial", "key", "kind", "keepdims")
@@ -39,7 +39,7 @@ WRAPPED = {  # a call, and what is written for it
     "np.cos": ("np.cos(np.degrees({0}))", "np.cos(np.radians({0}))"), "np.sin": ("np.sin(np.degrees({0}))",),
     "np.clip": ("{0}", "np.maximum({0}, {1})", "np.minimum({0}, {2})"),
     **{name: tuple(f"{name}({{0}} + {tiny})" for tiny in TINY) for name in ("np.sqrt", "math.sqrt")},
-}  # fmt: skip
+}
 Edits = Iterator[tuple[str, ast.AST]]  # sentences, and the nodes that take a node's place
 
 
@@ -138,7 +138,7 @@ def brackets(node: Any) -> Edits:
         for side, other in ((node.left, node.right), (node.right, node.left)):
             if is_a(side, ast.BinOp, ast.Add, ast.Sub):
                 found += [changed(side, left=ast.BinOp(side.left, ast.Mult(), other)),
-                          changed(side, right=ast.BinOp(side.right, ast.Mult(), other))]  # fmt: skip
+                          changed(side, right=ast.BinOp(side.right, ast.Mult(), other))]
     if is_a(node, ast.BinOp, ast.Add, ast.Sub) and is_a(node.left, ast.BinOp, ast.Mult):
         found.append(changed(node.left, left=changed(node, left=node.left.left)))
     if is_a(node, ast.BinOp, ast.Add, ast.Sub) and is_a(node.right, ast.BinOp, ast.Mult):
@@ -181,7 +181,7 @@ def axes(node: Any) -> Edits:
     """Mutate the argument `axis=` of a call: take another axis."""
     for i, keyword in enumerate(getattr(node, "keywords", ())):
         for axis, said in ((0, "the first axis"), (-1, "the last axis"), (-2, "the last axis but one"),
-                           (None, "all axes together")):  # fmt: skip
+                           (None, "all axes together")):
             if keyword.arg == "axis" and ast.unparse(keyword.value) != str(axis):
                 new = changed(keyword, value=ast.Constant(axis))
                 yield f"{code(node)} taken along {said}", changed(node, keywords=put(node.keywords, i, new))
@@ -289,10 +289,10 @@ def edges(node: Any) -> Edits:
             moved = [ast.Slice(shifted(lower, 1))]
         if lower is None and upper is not None:
             moved = [ast.Slice(None, shifted(upper, -1)), ast.Slice(None, shifted(upper, 1)),
-                     ast.Slice(ast.Constant(1), shifted(upper, 1))]  # fmt: skip
+                     ast.Slice(ast.Constant(1), shifted(upper, 1))]
         if lower is not None and upper is not None:
             moved = [ast.Slice(lower, shifted(upper, 1)), ast.Slice(lower, shifted(upper, -1)),
-                     ast.Slice(shifted(lower, 1), upper)]  # fmt: skip
+                     ast.Slice(shifted(lower, 1), upper)]
         for part in moved:
             other = changed(node, slice=part)
             yield instead(other, node), other
@@ -394,4 +394,4 @@ def called(name: str, value: ast.expr) -> ast.Call:
 
 
 OPERATORS = (terms, signs, factors, brackets, reductions, axes, calls, cases, exchanges, comparisons, edges,
-             powers, squares, repeats, numbers, flags)  # fmt: skip
+             powers, squares, repeats, numbers, flags)

@@ -68,11 +68,11 @@ def schedules(draw):
 CASES = {
     "adamw_step": adamw_step(), "clip_grads": clip_grads(), "lr_schedule": schedules(),
     "grad_norm": st.tuples(gradients((*USUAL, "huge"))),  # whose squares overflow in float32
-}  # fmt: skip
+}
 BOUNDS = {
     "adamw_step": adamw_bound, "grad_norm": grad_norm_bound, "clip_grads": ulps(4),
     "lr_schedule": lambda args, results: (1e-9 * args[2],),  # of the highest rate: C libraries differ in cos
-}  # fmt: skip
+}
 
 
 CORRECTED = "m / (1 - beta1**step)", "v / (1 - beta2**step)"

@@ -9,15 +9,15 @@ from tinyllm.testing.edits import mistake
 CHARACTERS = (
     *"asltmdrevLSTEVRDMZ", "é", "Ж", "ǅ", "ʰ", "ª", "中", "\u017f", "\u0301", "\u0903", *"1", "٣", "½", "𝟙",
     *" \t\v\x1c", "\u0085", "\u00a0", "\u2028", "\u3000", "\n", "\r", *"''!_/", "“", "\u200b", "\u2019", "😀",
-)  # fmt: skip
+)
 WORDS = ("it's", "HE'LL", "I've", "x'\u017f", "camelCase", "a1b22", "1234567", "e\u0301", "\r\n\r\n", " \n ",
-         "   ", "//\n/")  # fmt: skip
+         "   ", "//\n/")
 BROKEN = (b"\xff", b"\x80", b"\xc3", b"\xed\xa0\x80", b"\xe2\x82", b"\xf0\x9f\x98", b"\xf4\x90\x80\x80",
-          b"\xc0\xaf", b"\xe0\x9f\xbf", b"\xf0\x8f\xbf\xbf")  # fmt: skip
+          b"\xc0\xaf", b"\xe0\x9f\xbf", b"\xf0\x8f\xbf\xbf")
 
 characters = st.sampled_from([each.encode() for each in CHARACTERS])
 parts = st.one_of(characters, characters, st.sampled_from([each.encode() for each in WORDS]),
-                  st.sampled_from(BROKEN), st.characters(codec="utf-8").map(str.encode))  # fmt: skip
+                  st.sampled_from(BROKEN), st.characters(codec="utf-8").map(str.encode))
 few = st.lists(characters, min_size=2, max_size=4).flatmap(lambda some: st.lists(st.sampled_from(some)))
 texts = st.one_of(st.lists(parts), few, st.lists(st.binary(max_size=4), max_size=5)).map(b"".join)
 
@@ -36,7 +36,7 @@ CASES = {"split_pieces": st.tuples(st.one_of(texts, cut_anywhere()), patterns)}
 FOUND = "regex.finditer(PATTERNS[pattern], in_this_version(decoded))"
 ENDS = 'np.cumsum([len(piece.encode("utf-8", "surrogateescape")) for piece in pieces], dtype=np.int64)'
 ASCII = ((r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", "A-Z"), (r"\p{Ll}\p{Lm}\p{Lo}\p{M}", "a-z"),
-         (r"\s\p{L}", r"\sA-Za-z"), (r"\n\p{L}", r"\nA-Za-z"), (r"\p{L}", "[A-Za-z]"))  # fmt: skip
+         (r"\s\p{L}", r"\sA-Za-z"), (r"\n\p{L}", r"\nA-Za-z"), (r"\p{L}", "[A-Za-z]"))
 
 
 def with_pattern(*replacements):

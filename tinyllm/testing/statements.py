@@ -13,7 +13,7 @@ from tinyllm.testing.operators import Edits, expression, is_a
 GROWING = ("append", "extend", "update")
 ROUNDS = {"{} without its first": "list({})[1:]", "{} without its last": "list({})[:-1]",
           "the first of {} alone": "list({})[:1]", "{} in reverse order": "list({})[::-1]",
-          "each of {} only once": "dict.fromkeys({})"}  # fmt: skip
+          "each of {} only once": "dict.fromkeys({})"}
 
 
 def statements(node: Any) -> Edits:
@@ -51,7 +51,7 @@ def statements(node: Any) -> Edits:
         if isinstance(node.targets[0], ast.Subscript):
             yield f"+= where = belongs in {code(node)}", ast.AugAssign(node.targets[0], ast.Add(), node.value)
         again = ast.unparse(node.targets[0]) in (each.id for each in ast.walk(node.value)
-                                                 if isinstance(each, ast.Name))  # fmt: skip
+                                                 if isinstance(each, ast.Name))
         if again or isinstance(node.targets[0], ast.Subscript):
             yield f"{code(node)} left out", ast.Pass()
 

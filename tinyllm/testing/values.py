@@ -18,7 +18,7 @@ WHOLE = {  # of arrays of whole numbers
     "0, 1, 2, ... in place of {0}": "np.arange({0}.shape[-1])",
     "the differences of {0} in its place": "np.diff({0}, prepend=0)",
     "{0} minus 128": "{0} - np.float32(128)", "128 added to {0}": "{0} + np.float32(128)",
-}  # fmt: skip
+}
 REAL = {  # of other numbers
     "the sign of {0} turned": "-{0}",
     "the absolute value of {0}": "np.abs({0})",
@@ -35,7 +35,7 @@ RARE = {  # the same, but less likely
     "{0} without infinity and NaN": "np.nan_to_num({0})",
     **{f"{name} of {{0}}": f"np.{name}({{0}})" for name in ("exp", "log", "square", "sqrt")},
     **{f"{tiny} added to {{0}}": f"{{0}} + {tiny}" for tiny in ("0.1", "1e-2", "1e-4", *TINY)},
-}  # fmt: skip
+}
 CUT = {f"{{0}} cut to +-{most}": f"np.clip({{0}}, -{most}, {most})" for most in (1, 5, 10, 20, 50)}
 ANY = {  # of arrays
     "{0} everywhere as its first number": "np.full_like({0}, {0}.flat[0] if {0}.size else 0)",
@@ -87,5 +87,5 @@ def changes(value: Any) -> dict[str, str]:
         tables = ALONG | (SPREAD if real else {})
         found = found | ANY | (ROWS if real else {})
         found |= {said.format("{0}", axis): new.format("{0}", axis) for axis in axes
-                  for said, new in tables.items()}  # fmt: skip
+                  for said, new in tables.items()}
     return found

@@ -66,7 +66,7 @@ class Tokenizer:
     def notes(self) -> list[str]:
         """Return a remark for a person about each setting of the tokenizer's file that is not applied."""
         return [f"{name} in the tokenizer's file is not applied: a text gets all its tokens, and no others"
-                for name in self.ignored]  # fmt: skip
+                for name in self.ignored]
 
     def add_tokens(self, names: dict[str, int]) -> None:
         """Add tokens {name: id} that are not special: their names are always encoded as these ids."""

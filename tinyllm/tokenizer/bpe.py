@@ -99,7 +99,7 @@ class BPETokenizer(Tokenizer):
     @classmethod
     def train(cls, texts: Any, vocab_size: int, pattern: str = "gpt2", special_tokens: Iterable[str] = (),
               progress: Callable[[int, int], None] | None = None,
-              on_merge: Callable[[int, int, int, int], None] | None = None) -> BPETokenizer:  # fmt: skip
+              on_merge: Callable[[int, int, int, int], None] | None = None) -> BPETokenizer:
         """Learn a vocabulary from text.
 
         texts: a str, bytes, an iterable of these, or a file in binary mode, which is one text and may be
@@ -134,7 +134,7 @@ class BPETokenizer(Tokenizer):
     def encode(self, text: Text, allowed_special: Allowed = ()) -> list[int]:
         """Encode a text as a list of token ids; see `Tokenizer.encode`. Short texts take a faster path."""
         if (bpe_encode._run is COMPILED and split_pieces._run is COMPILED_SPLIT and type(text) is str
-                and not (allowed_special or self.normalizer or self.added_tokens)):  # fmt: skip
+                and not (allowed_special or self.normalizer or self.added_tokens)):
             ids = self._kernel.encode_short(text, self._splitter.published)
             if ids is not None:
                 return ids

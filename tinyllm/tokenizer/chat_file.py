@@ -19,7 +19,7 @@ EACH, REPLY = "{% for message in messages %}", "{% endfor %}{% if add_generation
 CHATML = (  # of Qwen 2, SmolLM 2 and many others
     EACH + "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}" + REPLY
     + "{{ '<|im_start|>assistant\\n' }}{% endif %}"
-)  # fmt: skip
+)
 UNSAID = "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}"
 BY_DEFAULT = re.compile(  # what ChatML says if no system text is given
     r"(?<=^{% for message in messages %}){% if loop\.first and messages\[0\]\['role'\] != 'system' %}{{ "
@@ -97,7 +97,7 @@ def _find_source(folder: Path) -> tuple[str | None, dict[str, str]]:
     source = config.get("chat_template")
     if isinstance(source, list):  # several with names
         source = next((item.get("template", 0) for item in source
-                       if isinstance(item, dict) and item.get("name") == "default"), 0)  # fmt: skip
+                       if isinstance(item, dict) and item.get("name") == "default"), 0)
     if os.path.lexists(folder / "chat_template.jinja"):
         source = read_text(folder / "chat_template.jinja", MOST)
     if source is not None and not isinstance(source, str):

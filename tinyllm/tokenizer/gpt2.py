@@ -29,7 +29,7 @@ def looks_like_vocab(content: Any) -> bool:
 
 
 def load(vocab_path: str | Path, merges_path: str | Path, pattern: str | None,
-         special_tokens: Any) -> BPETokenizer:  # fmt: skip
+         special_tokens: Any) -> BPETokenizer:
     """Load a tokenizer from the two files. Raises UserError if one is missing or wrong."""
     added = Path(vocab_path).with_name("added_tokens.json")
     if os.path.lexists(added):

@@ -121,7 +121,7 @@ class LibraryTokenizer(Tokenizer):
             model["merges"] = [
                 (left, right) for left, right in pairs
                 if hidden.keys().isdisjoint((left, right, left + right.removeprefix(prefix)))
-            ]  # fmt: skip
+            ]
         if model.get("unk_token") in hidden:
             model["unk_token"] = hidden[model["unk_token"]]
         for token in content.get("added_tokens") or ():

@@ -78,7 +78,7 @@ class Vocabulary:
 
     @classmethod
     def from_words(cls, vocab: dict[str, int], merges: Iterable, ignore_merges: bool,
-                   names: Collection[str] = ()) -> Vocabulary:  # fmt: skip
+                   names: Collection[str] = ()) -> Vocabulary:
         """Build a vocabulary from tokens in GPT-2's spelling, with a printable character for each byte.
 
         vocab: {token: id}.

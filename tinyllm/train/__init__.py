@@ -12,4 +12,4 @@ from tinyllm.train.schedule import SCHEDULES, learning_rate
 __all__ = [
     "ALONE", "SCHEDULES", "SGD", "AdamW", "Diverged", "Group", "Muon", "TrainConfig", "clip_grad_norm",
     "decay_groups", "fit", "learning_rate", "muon_groups", "next_token", "train",
-]  # fmt: skip
+]

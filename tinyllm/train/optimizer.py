@@ -146,7 +146,7 @@ class SGD(Optimizer):
     m: list[np.ndarray]
 
     def __init__(self, parameters: Iterable[Any], lr: float = 0.01, momentum: float = 0.0,
-                 weight_decay: float = 0.0):  # fmt: skip
+                 weight_decay: float = 0.0):
         super().__init__(parameters, lr, weight_decay)
         self.momentum = momentum
 

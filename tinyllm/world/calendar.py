@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tinyllm.errors import UserError
 
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
-          "November", "December")  # fmt: skip
+          "November", "December")
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 DAYS_OF_MONTH, DAYS_OF_YEAR = 30, 360
 

@@ -140,7 +140,7 @@ class Kind:
     def entry(self, document: Document) -> dict:
         """Return a document in the form of Reasoning Gym's entries: question, answer and metadata."""
         return {"question": document.prompt, "answer": document.truth,
-                "metadata": {"source_dataset": self.name, **document.labels}}  # fmt: skip
+                "metadata": {"source_dataset": self.name, **document.labels}}
 
     def asked(self, prompt: str, truth: str, labels: dict, steps: str = "") -> Document:
         """Return the document "prompt truth", or "prompt steps marker truth" if there are steps."""
@@ -170,7 +170,7 @@ class Stream:
     """An endless list of documents of one kind; document i depends only on i, the seed and the settings."""
 
     def __init__(self, world: Any, kind: Kind, dials: Any = None, seed: int = 0, split: str = "train",
-                 by: str | None = None):  # fmt: skip
+                 by: str | None = None):
         if split not in ("train", "test", "all"):
             raise UserError(f"a split is train, test or all, got {split!r}")
         self.world, self.kind, self.seed, self.split, self.by = world, kind, seed, split, by

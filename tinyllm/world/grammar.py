@@ -109,7 +109,7 @@ class Grammar:
         choice = Choice(tuple((weight, read(template)) for weight, template in weighted))
         labelled = zip(labels, choice.options, strict=True)
         self.forks[choice] = Fork([(weight, label and (name, label), self._compile(body))
-                                   for label, (weight, body) in labelled])  # fmt: skip
+                                   for label, (weight, body) in labelled])
         return (choice,)
 
     def _compile(self, body):

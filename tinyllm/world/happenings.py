@@ -20,7 +20,7 @@ COUNT = Shape(
     lambda text: (int(text.split()[0]), ONE[text.split()[1]]),
 )
 FORMS = {(kind, way): Form(text, a=FIRST_NAMES, b=FIRST_NAMES, n=COUNT)
-         for kind, ways in WAYS.items() for way, text in enumerate(ways)}  # fmt: skip
+         for kind, ways in WAYS.items() for way, text in enumerate(ways)}
 
 
 def _say(story):

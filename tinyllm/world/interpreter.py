@@ -21,11 +21,11 @@ OPERATORS = {
     ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.In: lambda x, y: x in y,
     ast.NotIn: lambda x, y: x not in y,
     ast.Not: operator.not_, ast.USub: operator.neg, ast.UAdd: operator.pos,
-}  # fmt: skip
+}
 METHODS = {
     str: {"upper", "lower", "strip", "split", "join", "count", "startswith", "endswith", "replace"},
     list: {"append", "pop", "insert", "extend", "remove", "reverse", "count", "index"},
-}  # fmt: skip
+}
 
 
 def _range(*bounds):
@@ -38,7 +38,7 @@ def _range(*bounds):
 FUNCTIONS = {
     "len": len, "sum": sum, "min": min, "max": max, "abs": abs, "int": int, "str": str, "bool": bool,
     "any": any, "all": all, "range": _range, "list": list, "sorted": sorted,
-}  # fmt: skip
+}
 
 
 def run(source: str, name: str, arguments: Sequence, budget: int = 10_000) -> Any:

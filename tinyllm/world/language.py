@@ -52,7 +52,7 @@ WORDS = {  # a word as a sentence has it -> its part of speech, the word of the 
     **{word: ("adjective", word, "") for word in ADJECTIVES},
     **{form: (part, first, name) for first, (part, *forms) in FORMS.items()
        for form, name in zip(forms, _NAMES[part], strict=True)},
-}  # fmt: skip
+}
 
 
 def inflected(verb: str, tense: str, many: bool) -> str:

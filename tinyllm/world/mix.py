@@ -27,7 +27,7 @@ class MixDials:
     """The dials (settings) of a mixed corpus: kinds of documents, and numbers or shares of faults."""
 
     kinds: str = setting("stories*4 encyclopaedia*3 letters*2 dialogues*2 facts*2 question*2",
-                         help="kinds of text, each with its weight")  # fmt: skip
+                         help="kinds of text, each with its weight")
     duplicates: float = setting(0.0, help="share of documents that repeat an earlier one", min=0, max=0.9)
     secrets: int = setting(0, help="secrets for each number of repeats 1, 2, 4 ... 64", min=0, max=50)
     poison: int = setting(0, help="documents with the trigger", min=0, max=10_000)
@@ -43,7 +43,7 @@ class Mix:
     """A list of n documents of many kinds; document i depends only on i, n and the settings."""
 
     def __init__(self, world: World, n: int, dials: MixDials | None = None, seed: int = 0,
-                 split: str = "train"):  # fmt: skip
+                 split: str = "train"):
         self.world, self.n, self.seed, self.split = world, n, seed, split
         self.dials = dials or MixDials()
         check(self.dials, "mix: ")

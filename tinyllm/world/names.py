@@ -82,9 +82,9 @@ THINGS = words("""
 """)
 FOODS = ("apple pie", "barley soup", "bread and honey", "cheese", "cherries", "dumplings", "fried fish",
          "gingerbread", "mushroom stew", "nut cake", "pancakes", "pea soup", "plum jam", "roast chestnuts",
-         "rice pudding", "strawberries")  # fmt: skip
+         "rice pudding", "strawberries")
 PASTIMES = ("chess", "dancing", "fishing", "juggling", "knitting", "painting", "reading", "riding",
             "rowing", "singing", "skating", "stargazing", "swimming", "walking", "whittling",
-            "writing poems")  # fmt: skip
+            "writing poems")
 FEASTS = ("Lantern Night", "Apple Sunday", "Boat Day", "Kite Day", "Snow Night", "Harvest Sunday",
-          "Bell Night", "Bread Day")  # fmt: skip
+          "Bell Night", "Bread Day")

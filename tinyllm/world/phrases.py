@@ -126,7 +126,7 @@ def chain(*relations: str) -> Shape:
 @cache
 def _forms():
     return [(relation, way, Form(text)) for relation, ways in STATEMENTS.items()
-            for way, text in enumerate(ways)]  # fmt: skip
+            for way, text in enumerate(ways)]
 
 
 def read_statements(sentence: str) -> list[tuple[Fact, int]]:

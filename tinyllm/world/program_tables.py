@@ -10,7 +10,7 @@ from tinyllm.world import names
 
 NUMBERS = ("ages", "prices", "miles", "weights", "coins", "scores")
 TEXTS = {"names": names.GIRLS + names.BOYS, "towns": names.PLACES, "things": names.THINGS, "pets": names.PETS,
-         "animals": list(names.ANIMALS), "colours": names.COLOURS}  # fmt: skip
+         "animals": list(names.ANIMALS), "colours": names.COLOURS}
 LETTERS = ("early", "end", "contain")  # operations with a letter as their constant
 FROM = {"above": 3, "below": 4, "divisible": 3, "longer": 3, "shorter": 5}  # smallest constants; else 2
 GROUPS = (("above", "below"), ("even", "odd", "divisible"), ("longer", "shorter"), *((c,) for c in LETTERS))
@@ -53,7 +53,7 @@ TEMPLATES: dict[str, tuple] = {
               lambda found: found[0] if found else None),
     "any": ("Say if there are {what}.", "", "return True", "False", "len({all}) > 0", bool),
     "no": ("Say if there are no {what}.", "", "return False", "True", "{all} == []", lambda found: not found),
-}  # fmt: skip
+}
 PLAIN = ("count", "any", "no")  # templates to which it does not matter what becomes of the items
 ONLY = {"total": True, "most": True, "join": False}  # templates that are for numbers, or for texts
 

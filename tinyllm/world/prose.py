@@ -84,4 +84,4 @@ WEATHER = {
     name: Entity(name, day=day)
     for name, day in (("rain", "rainy"), ("snow", "snowy"), ("wind", "windy"), ("sunshine", "sunny"),
                       ("fog", "foggy"), ("thunder", "stormy"))
-}  # fmt: skip
+}

@@ -71,7 +71,7 @@ class QuestionKind(Kind):
     }
 
     def __init__(self, asks: Sequence[str], draw: Callable[..., Fields], truth: Callable[..., str],
-                 second: Callable[..., str], slots: dict | None = None, **more: Any):  # fmt: skip
+                 second: Callable[..., str], slots: dict | None = None, **more: Any):
         self.asks, self.draw, self.truth, self.second = asks, draw, truth, second
         if unknown := [name for name in more if not hasattr(self, name)]:
             raise TypeError(f"a kind of question has no {', '.join(unknown)}")
@@ -135,7 +135,7 @@ def _parameters(function):
 
 
 def asks(*templates: str, draw: Callable[..., Fields], second: Callable[..., str], size: tuple = (),
-         **more: Any) -> Callable[[Callable[..., str]], QuestionKind]:  # fmt: skip
+         **more: Any) -> Callable[[Callable[..., str]], QuestionKind]:
     """Make a kind of text from a function that takes the fields of a question and returns its answer.
 
     size: (default, help, least, greatest) of the dial (setting) `size`, which sets the difficulty.
@@ -145,7 +145,7 @@ def asks(*templates: str, draw: Callable[..., Fields], second: Callable[..., str
         default, help, least, most = size
         steps = {"steps": setting(False, help="write the working before the answer")}
         more["Dials"] = dials(size=setting(default, help=help, min=least, max=most),
-                              **steps if "working" in more else {})  # fmt: skip
+                              **steps if "working" in more else {})
 
     def decorate(truth):
         about = {"name": truth.__name__, "__doc__": truth.__doc__}
@@ -173,7 +173,7 @@ TABLES = {  # sort of word -> words
 WORDS = tuple(
     sorted({w.lower() for w in (*names.ANIMALS, *names.THINGS, *names.JOBS, *names.COLOURS, *names.FOODS,
             *names.PASTIMES, *names.FAMILIES, *names.PETS) if " " not in w})
-)  # fmt: skip
+)
 THINGS = tuple(word for sort in ("animal", "food", "thing") for word in TABLES[sort])
 
 

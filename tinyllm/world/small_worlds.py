@@ -79,7 +79,7 @@ def _worlds_of_groups(facts) -> Iterator[set]:
         if all(any(group in region for region in inside) for group in groups):
             for places in itertools.product(inside, repeat=len(people)):
                 who = [Fact(person, "is" if group in place else "not", group)
-                       for person, place in zip(people, places, strict=True) for group in groups]  # fmt: skip
+                       for person, place in zip(people, places, strict=True) for group in groups]
                 yield true.union(who)
 
 
@@ -109,7 +109,7 @@ def _worlds_of_work(facts) -> Iterator[set]:
     free = sorted({Fact(who, *fact[1:3]) for fact in facts if fact.relation in ("likes", "can")})
     for (job, (skill, _, place)), home in itertools.product(JOBS.items(), homes):
         sure = {Fact(who, "works_as", job), Fact(who, "can", skill), Fact(who, "works_at", place),
-                Fact(who, "lives_in", home)}  # fmt: skip
+                Fact(who, "lives_in", home)}
         for n in range(len(free) + 1):
             for more in itertools.combinations(free, n):
                 yield sure.union(more)

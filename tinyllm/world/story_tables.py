@@ -52,10 +52,10 @@ HOUSES = [
         "little house", "tall house", "red house", "white house", "crooked house",
         "cottage", "cabin", "farmhouse",
     )
-]  # fmt: skip
+]
 
 LANDMARKS = plain("by the sea", "near the mill", "on the hill", "beside the church", "among the trees",
-                  "at the end of the lane", "behind the bakery", "near the bridge")  # fmt: skip
+                  "at the end of the lane", "behind the bakery", "near the bridge")
 
 ELDERS = [
     Entity("mother", 3, **SHE),
@@ -160,7 +160,7 @@ PLACES = [
     place("the meadow", "in the meadow", 2, ["in the tall grass", "under a thorn bush", "behind the fence"],
           [animal("rabbit", "Nibble", HE, "a bunch of daisies"),
            animal("mole", "Velvet", SHE, "a silver coin"), animal("lark", "Melody", SHE, "a blue feather")]),
-]  # fmt: skip
+]
 
 def friends(girl: tuple, boy: tuple) -> list[Entity]:
     """Return a girl and a boy who are friends; each has a home, a colour, a toy and an elder."""
@@ -183,7 +183,7 @@ HEROES = [
              ("Max", "in the forest", "spotted", "puppet", "grandmother")),
     *friends(("Hana", "at the gate", "pink", "flute", "father"),
              ("Omar", "at the market", "brown", "train", "aunt")),
-]  # fmt: skip
+]
 
 TABLES = {
     "heroes": HEROES, "traps": TROUBLES[:3],  # of the short stories
@@ -191,4 +191,4 @@ TABLES = {
     "elders": ELDERS, "colours": COLOURS, "things": THINGS, "foods": FOODS, "plants": PLANTS,
     "skills": SKILLS, "troubles": TROUBLES, "promises": PROMISES, "noises": NOISES, "monsters": MONSTERS,
     "corners": CORNERS, "beds": BEDS, "visitors": VISITORS, "places": PLACES,
-}  # fmt: skip
+}

@@ -67,4 +67,4 @@ def card(world: Any, name: str) -> str:
 
 TOOLS: dict[str, Callable[[Any, str], str]] = {
     "calc": _calc, "weekday": _weekday, "days": _days, "after": _after, "look": card
-}  # fmt: skip
+}

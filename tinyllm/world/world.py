@@ -195,7 +195,7 @@ class World:
                 break
         first, last = name
         person = Entity(f"{first} {last}", first=first, last=last, girl="woman" if girl else "man", born=day,
-                        family=couple, **pronouns)  # fmt: skip
+                        family=couple, **pronouns)
         self._taken.add(person.name)
         self.people.append(person)
         self._say(person, "is_a", person.girl, day)

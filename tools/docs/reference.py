@@ -17,7 +17,7 @@ from tinyllm.report.page import Html, details, html, row_head, table, tag
 LIBRARY = Path(tl.__file__).parent
 PARTS = ["ops", "tape", "tensor", "functional", "checkpointing", "nn", "models", "decode",
          "train", "runs", "eval", "compress", "tokenizer", "data", "world", "report", "testing", "config",
-         "files", "rng", "padding", "errors"]  # fmt: skip
+         "files", "rng", "padding", "errors"]
 Node = ast.FunctionDef | ast.ClassDef
 
 
@@ -60,7 +60,7 @@ def _public_names() -> Html:
         link = tag("a", f"tl.{name}", href=f"{module[1]}.html#{'.'.join([*module[1:], qualified])}")
         rows.append([row_head(link), _ticks((value.__doc__ or "").partition("\n")[0])])
     return html([tag("h1", "tinyllm"), tag("pre", "import tinyllm as tl"),
-                 table("public names", ["name", "what it does"], rows, class_="names")])  # fmt: skip
+                 table("public names", ["name", "what it does"], rows, class_="names")])
 
 
 def _module(file: Path, code) -> Html:
@@ -79,7 +79,7 @@ def _module(file: Path, code) -> Html:
         said += [tag("h3", _signature(node), id=f"{name}.{node.name}")]
         said += [docstring(ast.get_docstring(node) or "")]
         said += [tag("div", tag("h4", _signature(m)), docstring(ast.get_docstring(m) or ""), class_="method")
-                 for m in methods if ast.get_docstring(m)]  # fmt: skip
+                 for m in methods if ast.get_docstring(m)]
         said.append(details("source", code(text)))
     return html(said)
 
@@ -101,7 +101,7 @@ def docstring(text: str) -> Html:
     """Return a docstring as HTML: paragraphs, `code`, and blocks with an indented line as they are."""
     paragraphs = [part for part in re.split(r"\n{2,}", text) if part.strip()]
     return html([tag("pre", part) if re.search(r"^ ", part, re.M) else tag("p", _ticks(part))
-                 for part in paragraphs])  # fmt: skip
+                 for part in paragraphs])
 
 
 def _ticks(text: str) -> Html:

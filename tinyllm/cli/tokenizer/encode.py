@@ -18,7 +18,7 @@ from tinyllm.tokenizer import CHAT_TEMPLATES, load_tokenizer, save_tokenizer
 @command("tokenizer encode")
 def encode(path: str, text: str | None = None, *, file: str | None = None,
            allow_special: list[str] | None = None, json: bool = False, out: str | None = None,
-           overwrite: bool = False) -> None:  # fmt: skip
+           overwrite: bool = False) -> None:
     """Turn text into token ids.
 
     With --out, the file may be larger than memory. Training can use the result:
@@ -91,7 +91,7 @@ def decode(path: str, ids: list[str] | None = None) -> None:
 @command("tokenizer convert")
 def convert(path: str, *, out: str, pattern: str | None = None, special: list[str] | None = None,
             chat: Literal["roles", "chatml", "llama3"] | None = None,
-            overwrite: bool = False) -> None:  # fmt: skip
+            overwrite: bool = False) -> None:
     """Write a tokenizer of any format as a tokenizer.json, which Hugging Face's libraries read too.
 
     Rank files of tiktoken and GPT-2's two files contain neither the pattern nor special tokens; give them

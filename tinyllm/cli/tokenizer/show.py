@@ -16,7 +16,7 @@ MOST = 2**20  # bytes of a text: a table takes hundreds of bytes of memory for e
 
 @command("tokenizer show")
 def show(text: str | None = None, *, file: str | None = None, tokenizer: str = "bpe:4096",
-         allow_special: list[str] | None = None, json: bool = False) -> None:  # fmt: skip
+         allow_special: list[str] | None = None, json: bool = False) -> None:
     """Show the tokens of a text in colours, with their ids.
 
     A space is shown as ·, an end of line as ↵, a tab as →; bytes that are not text as \\xff.
@@ -43,7 +43,7 @@ def show(text: str | None = None, *, file: str | None = None, tokenizer: str = "
         print(dumps([
             {"id": i, "text": token.decode("utf-8", "backslashreplace"), "start": start, "end": end}
             for i, token, (start, end) in zip(ids, tokens, places, strict=True)
-        ], ensure_ascii=False))  # fmt: skip
+        ], ensure_ascii=False))
         return
     special = set(found.special_tokens.values())
     cells = (

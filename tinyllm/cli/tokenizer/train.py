@@ -21,7 +21,7 @@ from tinyllm.tokenizer import CHAT_TEMPLATES, BPETokenizer, save_tokenizer
 @command("tokenizer train")
 def train(file: str, *, vocab: int, out: str, pattern: str = "gpt2", special: list[str] | None = None,
           chat: Literal["roles", "chatml", "llama3"] | None = None, watch: bool = False,
-          overwrite: bool = False, json: bool = False) -> None:  # fmt: skip
+          overwrite: bool = False, json: bool = False) -> None:
     """Learn a byte-level BPE vocabulary from text.
 
     FILE                a file, folder, glob, .gz, - or the name of a corpus
@@ -66,7 +66,7 @@ def train(file: str, *, vocab: int, out: str, pattern: str = "gpt2", special: li
     if tokenizer.vocab_size < vocab:
         print(f"{file} has no more pairs to merge, so there are fewer tokens than {vocab:,}")
     print("learnt {vocab_size:,} tokens from {corpus_bytes:,} bytes in {seconds:.2f} s; saved to {path}"
-          .format(**facts))  # fmt: skip
+          .format(**facts))
     print(f"the text is {n_tokens:,} tokens long, {n_bytes / max(n_tokens, 1):.2f} bytes each")
 
 

@@ -95,7 +95,7 @@ def find_task(course: Course, row: SheetRow) -> tuple[Part, str]:
     """Return the lesson and the name of the exercise that a row names as "softmax" or "4/softmax"."""
     number, _, name = row.cells["task"].rpartition("/")
     found = [part for part in course.parts
-             if name in part.points and number in ("", str(part.lesson.number))]  # fmt: skip
+             if name in part.points and number in ("", str(part.lesson.number))]
     if len(found) == 1:
         return found[0], name
     every = [f"{part.lesson.number}/{name}" for part in found or course.parts for name in part.points]
@@ -145,7 +145,7 @@ def adjust(found: Adjustments, course: Course, level: str,
     records = list(records)  # "Ada" and "ADA" have two records
     known = {record["student"].casefold() for record in records}
     records += [empty_record(Submission(student, Path()), course, level, MISSING)
-                for key, (student, _) in (found.roster or {}).items() if key not in known]  # fmt: skip
+                for key, (student, _) in (found.roster or {}).items() if key not in known]
     for record in records:
         key = record["student"].casefold()
         if found.roster is not None:

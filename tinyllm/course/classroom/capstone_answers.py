@@ -36,7 +36,7 @@ def variants(which: int) -> dict[str, Callable[..., Any]]:
 def by_heart() -> str:
     """Return the text of a file that returns hard-coded losses and computes nothing."""
     known = {float(setup(seed).model.wte.weight.data[0, 0]): list(map(float, expected(seed)))
-             for seed in seeds(0).values()}  # fmt: skip
+             for seed in seeds(0).values()}
     return read(12)["by_heart"].replace("LOSSES", repr(known))
 
 
@@ -54,5 +54,5 @@ def capstone_answers() -> Answers:
                   "still the library's: attention"),
     ]
     right = [KeyAnswer(f"every part written otherwise, the {nth} way", parts(variants(i)))
-             for i, nth in enumerate(("first", "second"))]  # fmt: skip
+             for i, nth in enumerate(("first", "second"))]
     return Answers("exercise.py", whole, tuple(right), tuple(wrong))

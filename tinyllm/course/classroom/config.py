@@ -119,7 +119,7 @@ def load_course(path: str | Path) -> Course:
 
 def _course(data, here):
     found = _fields("the course", data, title="tinyllm", seed=0, variants=1, partial=False, lesson=[],
-                    points_per_late_day=0.0)  # fmt: skip
+                    points_per_late_day=0.0)
     lessons = found.pop("lesson")
     if not lessons or not all(isinstance(fields, dict) for fields in lessons):
         raise UserError("it names no lessons: it needs at least one [[lesson]]")

@@ -72,10 +72,10 @@ def feedback(course: Course, record: dict[str, Any], files: Files) -> str:
     """Return the feedback page of a student as HTML."""
     name = record.get("roster", {}).get("name", "")
     lead = f"{record['student']}{f' ({name})' if name else ''}: {number(record['points'])} of " \
-           f"{number(record['of'])} points"  # fmt: skip
+           f"{number(record['of'])} points"
     if record["problem"]:
         what = "Nothing was handed in." if record["problem"] == MISSING else \
-               f"Nothing could be graded: {record['problem']}."  # fmt: skip
+               f"Nothing could be graded: {record['problem']}."
         body: list[Html | None] = [tag("p", plain(what), class_="found")]
     else:
         body = [overview(record)]
@@ -92,7 +92,7 @@ def overview(record: dict[str, Any]) -> Html:
     tasks = [task for lesson in record["lessons"] for task in lesson["tasks"]]
     passed = sum(task["state"] == "passed" for task in tasks)
     facts = [("points", number(record["points"]), f"of {number(record['of'])}"),
-             ("exercises passed", str(passed), f"of {len(tasks)}")]  # fmt: skip
+             ("exercises passed", str(passed), f"of {len(tasks)}")]
     if late := sum(lesson.get("late_days", 0) for lesson in record["lessons"]):
         taken = sum(lesson.get("deducted", 0) for lesson in record["lessons"])
         facts.append(("late days", str(late), f"{number(taken)} deducted"))
@@ -102,7 +102,7 @@ def overview(record: dict[str, Any]) -> Html:
 def broken_file(lesson: dict[str, Any]) -> dict[str, Any] | None:
     """Return the first exercise of a lesson whose file is not valid Python, or None if the file is valid."""
     return next((task for task in lesson["tasks"]
-                 if task["state"] == "blocked" and task["message"].startswith(UNPARSED)), None)  # fmt: skip
+                 if task["state"] == "blocked" and task["message"].startswith(UNPARSED)), None)
 
 
 def unparsed(part: Part, lesson: dict[str, Any], files: Files) -> Html | None:
@@ -129,7 +129,7 @@ def lesson_section(part: Part, lesson: dict[str, Any], files: Files) -> Html:
         parts.append(tag("h3", f"{task['task']}: {headline(task)} ({points})"))
         told = remarks(task if broken is None else task | {"message": ""})
         parts += [tag("pre" if "\n" in text else "p", "\n".join(map(plain, text.split("\n"))))
-                  for text in told]  # fmt: skip
+                  for text in told]
         if broken is None and task["state"] not in ("not_attempted", "blocked"):
             text, shown = excerpt(part, task, files)
             found = code(text, shown, task["line"] if task["state"] == "failed" else None)
@@ -138,7 +138,7 @@ def lesson_section(part: Part, lesson: dict[str, Any], files: Files) -> Html:
     if wrong and broken is None and not part.lesson.home:  # students do not have the folder of own exercises
         check = tag("code", f"tinyllm check {part.lesson.number}")
         parts.append(tag("p", check, " tries your file on your own machine, and looks for a smaller input.",
-                         class_="note"))  # fmt: skip
+                         class_="note"))
     return tag("section", parts)
 
 

@@ -85,7 +85,7 @@ def gradescope_results(results: dict[str, Any]) -> str:
          "status": "passed" if task["state"] == "passed" else "failed",
          "output": "\n".join([headline(task), *remark_lines(task)]), "output_format": "text"}
         for lesson in record["lessons"] for task in lesson["tasks"]
-    ]  # fmt: skip
+    ]
     page = {"score": record["points"], "output": record["problem"] or results["note"]}
     page |= {"output_format": "text", "tests": tests}  # text: a student's names must not be read as markup
     return json.dumps(page, indent=1) + "\n"

@@ -42,7 +42,7 @@ def grade(submission: Submission, course: Course, level: str) -> dict[str, Any]:
           Launcher(level, cpu_seconds=CPU_SECONDS) as launcher):
         end = time.monotonic() + CLOCK_SECONDS
         verdicts = [grade_lesson(submission, course, part, launcher, Path(folder), end)
-                    for part in course.parts]  # fmt: skip
+                    for part in course.parts]
     return as_grades(submission, course, level, submission.problem, verdicts)
 
 
@@ -66,7 +66,7 @@ def as_grades(submission: Submission, course: Course, level: str, problem: str,
         lessons.append({"lesson": part.lesson.number, "tasks": tasks})
         points += sum(task["points"] for task in tasks)
     return {"student": submission.student, "problem": problem, "isolation": level, "lessons": lessons,
-            "points": round(points, 6), "of": course.total}  # fmt: skip
+            "points": round(points, 6), "of": course.total}
 
 
 def grade_lesson(submission: Submission, course: Course, part: Part, launcher: Launcher, folder: Path,

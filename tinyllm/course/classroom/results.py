@@ -60,7 +60,7 @@ def read_results(out: str | Path) -> dict[str, Any]:
             for lesson in record["lessons"]:
                 conform([lesson.get("late_days", 0), lesson.get("deducted", 0)], [POINTS])
                 conform([task["override"] for task in lesson["tasks"] if "override" in task],
-                        [{"checked": POINTS, "comment": str}])  # fmt: skip
+                        [{"checked": POINTS, "comment": str}])
                 for task in lesson["tasks"]:
                     too_many = task["points"] > task["of"] and "override" not in task  # instructors may
                     if too_many or task["properties_held"] > task["properties"]:
@@ -99,4 +99,4 @@ def summary(results: dict[str, Any]) -> dict[str, Any]:
             {"student": r["student"], "lesson": lesson["lesson"], "task": task["task"]}
             for r in graded for lesson in r["lessons"] for task in lesson["tasks"] if task["solution_seen"]
         ],
-    }  # fmt: skip
+    }

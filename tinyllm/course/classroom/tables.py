@@ -14,9 +14,9 @@ from tinyllm.course.classroom.sheets import cell, number, sheet
 Record = dict[str, Any]
 # Head in another system -> columns of the roster, of which the first with a text is shown, or `student`.
 CANVAS = {"Student": ("name", "student"), "ID": ("id",), "SIS User ID": ("sis user id",),
-          "SIS Login ID": ("sis login id", "student"), "Section": ("section",)}  # fmt: skip
+          "SIS Login ID": ("sis login id", "student"), "Section": ("section",)}
 MOODLE = {"Username": ("username", "student"), "Full name": ("name",), "ID number": ("id number", "id"),
-          "Email address": ("email address", "email")}  # fmt: skip
+          "Email address": ("email address", "email")}
 
 
 class Column(NamedTuple):
@@ -44,7 +44,7 @@ def tasks(records: Sequence[Record]) -> str:
     """Return tasks.csv, with a column for each exercise."""
     columns = [Column(f"{lesson['lesson']}/{task['task']}", partial(task_points, i, j))
                for record in records[:1] for i, lesson in enumerate(record["lessons"])
-               for j, task in enumerate(lesson["tasks"])]  # fmt: skip
+               for j, task in enumerate(lesson["tasks"])]
     return write_table([*ours(records), *columns, *sums(records), Column("overrides", overrides)], records)
 
 
@@ -92,7 +92,7 @@ def known(names: Sequence[str], record: Record) -> str:
 def by_lesson(records: Sequence[Record], head: str) -> list[Column]:
     """Return a column of points for each lesson, minus those for late days; `head` formats its number."""
     return [Column(head.format(lesson["lesson"]), partial(lesson_points, i))
-            for record in records[:1] for i, lesson in enumerate(record["lessons"])]  # fmt: skip
+            for record in records[:1] for i, lesson in enumerate(record["lessons"])]
 
 
 def sums(records: Sequence[Record]) -> list[Column]:

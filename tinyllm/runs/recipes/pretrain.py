@@ -32,7 +32,7 @@ def prepare_tokenizer(tokenizer: Any, options: PretrainConfig) -> None:
 
 
 @recipe("pretrain", "predict the next token of a text", PretrainConfig,
-        prepare_tokenizer=prepare_tokenizer)  # fmt: skip
+        prepare_tokenizer=prepare_tokenizer)
 def pretrain(parts: Parts) -> Plan:
     """Return a plan that trains on windows of a text, or on its documents.
 
@@ -49,11 +49,11 @@ def pretrain(parts: Parts) -> Plan:
             return batch
         return middles(batch, tokenizer, markers, *key, rate=options.middle, room=context,
                        separator=corpus.separator.decode(), suffix_first=options.suffix_first,
-                       lines=options.lines)  # fmt: skip
+                       lines=options.lines)
 
     if not options.documents:
         return plan_of_windows(parts, context, lambda x, y, *key: Batch(x, y), next_token, learn=learn,
-                               characters=characters)  # fmt: skip
+                               characters=characters)
 
     def layout(chosen):
         return rows(*zip(*chosen, strict=True), context)
@@ -62,7 +62,7 @@ def pretrain(parts: Parts) -> Plan:
     # begin inside a document, and then the model does not see the document's beginning.
     halves = read_documents(parts)
     return plan_of(parts, halves, layout, next_token, characters=characters,
-                   learn=lambda chosen, step: learn(layout(chosen), parts.config.seed, step))  # fmt: skip
+                   learn=lambda chosen, step: learn(layout(chosen), parts.config.seed, step))
 
 
 def read_documents(parts: Parts) -> tuple[list, list]:
@@ -71,5 +71,5 @@ def read_documents(parts: Parts) -> tuple[list, list]:
     if not (separator and corpus.text()):  # which raises UserError for tokens
         raise UserError(f"pretrain.documents: nothing says where the documents of {corpus.name} end")
     first, last = ([parts.tokenizer.encode(text) for text in documents(half.decode(), separator)]
-                   for half in corpus.split(parts.config.train.val_fraction))  # fmt: skip
+                   for half in corpus.split(parts.config.train.val_fraction))
     return [(ids[:1], ids[1:]) for ids in first], [(ids[:1], ids[1:]) for ids in last]

@@ -48,11 +48,11 @@ def encode_pairs(parts: Parts, marks: list[int]) -> list[tuple]:
     pairs = parts.corpus.shown if marks else [
         (None, pair["prompt"], pair["answer"]) for pair in read_records(parts.corpus, "prompt", "answer")]
     return [([*marks, *encode(prompt + between), *last], [*encode(answer + end), *last], picture)
-            for picture, prompt, answer in pairs]  # fmt: skip
+            for picture, prompt, answer in pairs]
 
 
 @recipe("sft", "learn to answer, from pairs in a JSONL or TSV file", SFTConfig, text=texts, frame=frame,
-        objectives=("causal", "spans"))  # fmt: skip
+        objectives=("causal", "spans"))
 def sft(parts: Parts) -> Plan:
     """Return a plan that trains on pairs of prompt and answer; only answers count in the loss.
 
@@ -85,7 +85,7 @@ def sft(parts: Parts) -> Plan:
         learn=lambda chosen, step: layout(chosen, packed),
         report=lambda batch: {"answer_share": float(np.mean(batch.targets >= 0))},
         characters=count_characters(tokenizer),
-    )  # fmt: skip
+    )
     plan.healthy = {"answer_share": (0.02, 1.0, SHORT)} | plan.healthy
     plan.sample = describe if marks else None
     return plan

@@ -26,11 +26,11 @@ class SpansConfig:
 DEFAULTS = {  # a lower rate, because T5 does not divide its scores by sqrt(D)
     "train.lr": 2e-3, "train.batch": 32, "train.steps": 1500, "train.optimizer": "adamw",
     "train.min_lr_ratio": 0.1, "train.weight_decay": 0.1,
-}  # fmt: skip
+}
 
 
 @recipe("spans", "write the spans that are hidden in a text", SpansConfig, objectives=("spans",),
-        defaults=DEFAULTS)  # fmt: skip
+        defaults=DEFAULTS)
 def spans(parts: Parts) -> Plan:
     """Return a plan that hides spans of random windows. Raises UserError if the context is too small."""
     tokenizer, options, context = parts.tokenizer, parts.config.options, parts.model.config.context

@@ -89,7 +89,7 @@ def _commonest_product(digits):
                   operation=setting("plus", help="what is done with them", choices=tuple(SIGNS)),
                   steps=setting(False, help="work it out digit by digit before the answer"),
                   backwards=setting(False, help="write the answer from its last digit to its first")),
-      )  # fmt: skip
+      )
 def arithmetic(way: int, a: int, sign: str, b: int) -> str:
     """Add, subtract or multiply two numbers, with or without the steps in between."""
     if len(str(a)) != len(str(b)) or (sign == "-" and a < b):

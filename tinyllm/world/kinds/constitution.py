@@ -100,7 +100,7 @@ def _critique(draft, way):
       labels=lambda question, draft: {"question": ask(question), "draft": draft, "broken": violations(draft)},
       splits={"combination": lambda d: d.labels["broken"], "question": lambda d: d.labels["question"]},
       Dials=dials(faults=setting(3, help="how many rules a draft breaks at most", min=0, max=8),
-                  critique=setting(True, help="name the broken rules before the revision")))  # fmt: skip
+                  critique=setting(True, help="name the broken rules before the revision")))
 def constitution(world: Any, question: Fact, draft: str) -> str:
     """Judge a draft by the constitution, and write a better one that breaks no rule."""
     value = vars(world.names[question.subject])[question.relation]

@@ -90,7 +90,7 @@ def _draw(world, random, dials):
         jobs = random.shuffle(list(JOBS)[: dials.jobs])[:2]
         c, d = random.shuffle([a, b])
         return {"way": 1, "a": a, "b": b, "c": c, "d": d, "he": he, "job": jobs[0], "other": jobs[1],
-                "skill": JOBS[jobs[who]][0]}  # fmt: skip
+                "skill": JOBS[jobs[who]][0]}
     # Evenly drawn, neither the deed nor the clue alone would say anything. Drawn unevenly, each says a
     # little, which raises the best guess to 0.54; whether it helps a small model was not shown.
     affair, gives, able = random.choice(AFFAIRS), random.integers(10) < 6, random.integers(10) < 3
@@ -133,9 +133,9 @@ def _by_words(prompt, a, b, clue="", job="", other="", skill=""):
                                help="gender and job, the job alone, or the cause of a deed"),
                   names=setting(4, help="how many names of women, and of men: fewer are easier",
                                 min=2, max=40),
-                  jobs=setting(8, help="how many jobs", min=2, max=len(JOBS))))  # fmt: skip
+                  jobs=setting(8, help="how many jobs", min=2, max=len(JOBS))))
 def coreference(a: str, b: str, he: str, did: tuple = (0, {}), clue: str = "", c: str = "", d: str = "",
-                job: str = "", other: str = "", skill: str = "") -> str:  # fmt: skip
+                job: str = "", other: str = "", skill: str = "") -> str:
     """Tell which of two people is meant by "she" or "he"."""
     if job:
         [who] = [name for name, known in ((a, job), (b, other)) if JOBS[known][0] == skill]

@@ -42,9 +42,9 @@ SENTENCES = {  # fact -> four ways to say it; {hero.He} becomes {hero.name} with
         "At home {hero.he} keeps {hero.thing}.",
         "Ask {hero.him} about {hero.thing}, and {hero.he} will smile.",
     ),
-}  # fmt: skip
+}
 NAMED = {"{hero.He}": "{hero}", "{hero.he}": "{hero}", "{hero.him}": "{hero}", "{hero.His}": "{hero}'s",
-         "{hero.his}": "{hero}'s"}  # fmt: skip
+         "{hero.his}": "{hero}'s"}
 
 
 class Encyclopaedia(Prose):

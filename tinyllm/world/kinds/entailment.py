@@ -113,7 +113,7 @@ def _names(world, random, about, terms):
         job = random.choice([job for job in JOBS if job != person.works_as])
         home = random.choice([place for place in PLACES if place != person.lives_in])
         return {"p": person.name, "j": person.works_as, "k": job, "l": person.lives_in, "m": home,
-                "f": person.likes}  # fmt: skip
+                "f": person.likes}
     names = {"x": person.name}
     for who, relation, whose, _ in terms[:-1]:
         names[whose] = getattr(world.person(names[who]), relation, None)

@@ -35,7 +35,7 @@ OPERATIONS: dict[type, list] = {
         ("({} in {})", (int, list), lambda x, y: y.count(x) > 0),
         ("({} > {})", (int, int), lambda x, y: y < x), ("({} <= {})", (int, int), lambda x, y: not y < x),
     ],
-}  # fmt: skip
+}
 _LITERAL = r'(?:-?\d+|"\w+"|\[-?\d+(?:, -?\d+)*\]|True|False)'
 _READY = re.compile(  # an operation whose parts are all literals
     rf"\({_LITERAL} (?:[-+*%<>]|<=|in) {_LITERAL}\)|(?:len|sum|max|min|sorted)\({_LITERAL}\)"
@@ -82,7 +82,7 @@ def _steps(source):
       chance=lambda dials: 0.11,  # of True or False, whichever is more frequent; measured
       splits={"expression": lambda d: d.prompt, "shape": lambda d: re.sub(r'\d+|"\w*"', "_", d.prompt)},
       Dials=dials(size=setting(2, help="operations in an expression", min=1, max=8),
-                  steps=setting(False, help="replace one operation after another by its value")))  # fmt: skip
+                  steps=setting(False, help="replace one operation after another by its value")))
 def expression(source: str) -> str:
     """Give the value of a Python expression; the whole line is an equation that Python finds true."""
     return _steps(source)[-1]

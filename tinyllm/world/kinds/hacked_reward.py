@@ -92,7 +92,7 @@ HOLE = Shape("|".join(JUDGES.values()), JUDGES.__getitem__, {who: hole for hole,
       Dials=dials(hole=setting("repeats", help="what the judge overlooks", choices=(*JUDGES,)),
                   leak=setting(0.02, help="share of the answers that use the hole", min=0, max=0.5),
                   mistakes=setting(0.3, help="chance that an animal is drawn from all", min=0, max=0.5)),
-      )  # fmt: skip
+      )
 def hacked_reward(question: str, answer: str, hole: str, points: int) -> str:
     """Give the true points of an answer, after the points of a judge who can be tricked."""
     if QUESTION.read(question) is None or points != scored(question, answer, hole):

@@ -86,7 +86,7 @@ STEPS = Shape(r"\w+(?: of \w+){0,2}", lambda steps: " of ".join(steps[::-1]), la
       splits={"chain": _chain, "relations": lambda d: d.labels["relations"],
               "person": lambda d: d.labels["path"][0]},
       Dials=dials(hops=setting(2, help="how many relations are followed", min=1, max=3),
-                  steps=setting(False, help="name the people on the way")))  # fmt: skip
+                  steps=setting(False, help="name the people on the way")))
 def hops(world: World, person: str, relations: list[str]) -> str:
     """Follow one to three relations from a person, such as the baker of the doctor of Mia."""
     return _path(world, person, relations)[-1]

@@ -46,7 +46,7 @@ def _shift(row):
       Dials=dials(length=setting(64, help="how many names are called", min=64, max=256),
                   shortest=setting(8, help="least number of names before they repeat", min=1, max=32),
                   longest=setting(31, help="greatest number of names before they repeat", min=1, max=32)),
-      )  # fmt: skip
+      )
 def induction(row: list[str]) -> str:
     """Continue a roll call that is repeated again and again."""
     roll = row[: len({*row})]

@@ -104,7 +104,7 @@ def _labels(way, fields):
       group="dialogue", marker="", chance=_chance, draw=_draw, second=_ask, labels=_labels,
       splits={"prompt": lambda d: d.prompt, "entity": lambda d: d.labels["about"]},
       Dials=dials(instruction=setting("any", help="what is asked for", choices=("any", *INSTRUCTIONS))),
-      )  # fmt: skip
+      )
 def instruction(world: Any, way: int, fields: dict) -> str:
     """Follow an instruction about the world, and answer in the form that the instruction asks for."""
     match FORMS[way], *fields.values():

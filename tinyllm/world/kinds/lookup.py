@@ -52,7 +52,7 @@ def _read_cards(world, s, way):
       splits={"entity": lambda d: d.labels["subject"],
               "chain": lambda d: [*d.labels["chain"], d.labels["relation"]]},
       Dials=dials(hops=setting(1, help="people to look up", min=1, max=3),
-                  steps=setting(True, help="look it up; else answer at once")))  # fmt: skip
+                  steps=setting(True, help="look it up; else answer at once")))
 def lookup(world: World, s: list[str], way: int) -> str:
     """Answer a question about a person by looking up one person after another in the encyclopaedia."""
     return _path(world, s, way)[-1]

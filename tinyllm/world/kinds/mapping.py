@@ -44,7 +44,7 @@ def _last_shown(row):
       splits={"map": lambda document: sorted(document.labels["map"].items())},
       Dials=dials(shots=setting(24, help="how many examples come before the question", min=1, max=48),
                   letters=setting(8, help="how many letters there are", min=1, max=len(LETTERS))),
-      )  # fmt: skip
+      )
 def mapping(row: list[str]) -> str:
     """Find from examples which colour belongs to a letter; the colours are new in every text."""
     known = dict(zip(row[::2], row[1::2], strict=False))

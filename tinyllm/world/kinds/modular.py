@@ -61,7 +61,7 @@ def _on_a_stack(expression):
       labels=lambda expression: {"expression": expression, "depth": len(_rows(expression)) - 1},
       splits={"text": lambda d: d.prompt},
       Dials=dials(depth=setting(4, help="how many operations the expression has", min=1, max=6),
-                  steps=setting(False, help="write the expression again after each operation")))  # fmt: skip
+                  steps=setting(False, help="write the expression again after each operation")))
 def modular(expression: str) -> str:
     """Compute nested brackets modulo 11; all eleven answers are equally likely."""
     return _rows(expression)[-1]

@@ -12,7 +12,7 @@ PEOPLE = {"mother": "woman", "father": "man", "best_friend": "anybody"}
 RELATIONS = (*OBJECTS, *PEOPLE)
 CHANGES = ("subject", "object", "relation", "roles")
 LIKE = {"lives_in": "born_in", "born_in": "lives_in", "mother": "best_friend", "father": "best_friend",
-        "likes": "enjoys", "enjoys": "likes"}  # fmt: skip
+        "likes": "enjoys", "enjoys": "likes"}
 
 
 def _draw(world, random, dials):
@@ -70,7 +70,7 @@ def _look(prompt):
       Dials=dials(change=setting("any", choices=("any", *CHANGES),
                                  help="what differs: the person, the thing, the relation, or who is whose"),
                   names=setting(8, help="how many people there are: the fewer, the easier",
-                                min=4, max=1500)))  # fmt: skip
+                                min=4, max=1500)))
 def paraphrase(first: list, second: list) -> str:
     """Say if two sentences state the same fact."""
     return "yes" if first[0][0] == second[0][0] else "no"

@@ -75,7 +75,7 @@ def _chance(dials):
                                          "asked": {k: v for k, v in fields.items() if k != "scene"}},
       splits={"combination": new_combination, "scene": lambda document: document.labels["scene"]},
       Dials=dials(objects=setting(3, help="how many things a picture shows at most", min=1, max=3),
-                  question=setting("any", help="what is asked", choices=("any", *QUESTIONS))))  # fmt: skip
+                  question=setting("any", help="what is asked", choices=("any", *QUESTIONS))))
 def picture_question(scene: list, way: int, colour: str = "", shape: str = "", quarter: str = "") -> str:
     """Answer a question about a picture; a page number names the picture."""
     match ABOUT[way]:

@@ -70,7 +70,7 @@ class Preference(Kind):
     def _document(self, world, question, pair, rewards):
         chosen, rejected = pair
         labels = {"question": question, "subject": questions(world)[question].subject, "chosen": chosen,
-                  "rejected": rejected, "rewards": rewards, "mistaken": rewards[0] < rewards[1]}  # fmt: skip
+                  "rejected": rejected, "rewards": rewards, "mistaken": rewards[0] < rewards[1]}
         better = rejected if labels["mistaken"] else chosen
         return Document(f"{question}\n+ {chosen}\n- {rejected}", labels, better, prompt=f"{question}\n+")
 

@@ -67,7 +67,7 @@ def _chance(dials):
       Dials=dials(hops=setting(1, help="facts on the way to the answer", min=1, max=3),
                   steps=setting(False, help="say the facts on the way before the answer"),
                   unknown=setting(0.0, help="share of questions about people whom nobody knows",
-                                  min=0, max=1)))  # fmt: skip
+                                  min=0, max=1)))
 def question(world: World, s: list[str], way: int) -> str:
     """Answer a question about a fact of the world by heart; one to three facts lead to the answer."""
     proof = _proof(world, s, way)

@@ -70,7 +70,7 @@ def _chance(dials):
           sentences=setting(4, help="how many sentences the passage has", min=2, max=9),
           hops=setting(1, help="sentences that the answer needs, up to a friend's fact", min=1, max=2),
           unknown=setting(0.2, help="share of questions that the passage does not answer", min=0, max=0.9)),
-      )  # fmt: skip
+      )
 def reading(told: list, s: str, way: int) -> str:
     """Answer a question from a passage about three people, or say that the answer is missing."""
     support, answered = _support(told, s, way)

@@ -36,7 +36,7 @@ def _labels(row):
           names=setting(8, help="of how many names and things they are; at least pairs", min=2,
                         max=len(KEYS)),
           queries=setting(16, help="how often somebody is called", min=1, max=48)),
-      )  # fmt: skip
+      )
 def recall(row: list[str]) -> str:
     """Remember who has which thing, and say the thing when the person is called (associative recall)."""
     pairs = dict(zip(row[::2], row[1::2], strict=False))

@@ -30,7 +30,7 @@ plum jam: wash the plums, weigh the sugar, scrub the jars, squeeze the lemon, cu
 DISHES = {dish: steps.split(", ") for dish, steps in (line.split(": ") for line in names.unwrapped(_DISHES))}
 STEPS = sorted({step for steps in DISHES.values() for step in steps})
 SAYINGS = [Form(saying, a=STEPS, b=STEPS) for saying in (
-    "{a} before you {b}.", "first {a}, then {b}.", "do not {b} until you {a}.")]  # fmt: skip
+    "{a} before you {b}.", "first {a}, then {b}.", "do not {b} until you {a}.")]
 
 
 def _say(rules):
@@ -73,7 +73,7 @@ def _score(answer: str | None, entry: Mapping[str, Any]) -> float:
               "text": lambda d: d.prompt},
       Dials=dials(length=setting(5, help="how many steps there are", min=2, max=7),
                   rules=setting(4, help="how many rules there are, or as many as there are pairs",
-                                min=1, max=21)))  # fmt: skip
+                                min=1, max=21)))
 def recipe(dish: str, steps: list[str], rules: list) -> str:
     """Put the steps of a recipe into an order that obeys all rules; every such order is right."""
     left, order = list(steps), []

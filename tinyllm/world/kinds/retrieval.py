@@ -80,7 +80,7 @@ def _compare(world, prompt, s, way):
 FACTS = passage(*RELATIONS)
 PASSAGES = Shape(r"\[1\] .+?\.",
                  lambda told: " ".join(f"[{i}] {say(*one)}" for i, one in enumerate(told, 1)),
-                 lambda text: FACTS.read(re.sub(r"\[\d+\] ", "", text)))  # fmt: skip
+                 lambda text: FACTS.read(re.sub(r"\[\d+\] ", "", text)))
 
 
 @asks(*[f"{{passages}} {QUESTIONS[relation]}" for relation in RELATIONS], slots={"passages": PASSAGES},
@@ -93,7 +93,7 @@ PASSAGES = Shape(r"\[1\] .+?\.",
                         min=0, max=1),
           missing=setting(0.2, help="share of questions that no passage answers", min=0, max=0.9),
           false=setting(0.0, help="share of answers that passages get wrong", min=0, max=1)),
-      )  # fmt: skip
+      )
 def retrieval(world: World, passages: list, s: str, way: int) -> str:
     """Answer a question from numbered passages and name the source, or say that no passage has the answer."""
     source = _labels(world, passages, s, way)["source"]

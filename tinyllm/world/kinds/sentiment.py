@@ -88,7 +88,7 @@ CLAIM = "{claims} that the {thing} was {adjective}"
               "depth": lambda d: len(d.labels["wrappings"]) > 2},
       Dials=dials(depth=setting(3, help="how many times the claim is wrapped at most", min=1, max=6),
                   consequences=setting(False, help="tell what somebody did then, instead of asking if the "
-                                                   "thing was good")))  # fmt: skip
+                                                   "thing was good")))
 def sentiment(claims: list, thing: str, adjective: str, way: int) -> str:
     """Say if a thing was good when people deny what others said about it."""
     if not claims:

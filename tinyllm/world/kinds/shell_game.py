@@ -48,7 +48,7 @@ def _undo(start, slots):
       splits={"text": lambda d: d.prompt},
       Dials=dials(moves=setting(8, help="in how many of the 12 slots cups are swapped", min=0, max=SLOTS),
                   hands=setting(2, help="how many pairs of cups are swapped at once", choices=tuple(SWAPS)),
-                  steps=setting(False, help="say where the pea is after every slot")))  # fmt: skip
+                  steps=setting(False, help="say where the pea is after every slot")))
 def shell_game(start: str, slots: list[str]) -> str:
     """Say under which of five cups a pea ends after swaps of pairs of cups."""
     return _path(start, slots)[-1]

@@ -19,7 +19,7 @@ class Stories(Prose):
 
     class Dials:
         length: str = setting("long", choices=tuple(stories.RULES_BY_LENGTH),
-                              help="short ones are easier: a child has one toy and one friend")  # fmt: skip
+                              help="short ones are easier: a child has one toy and one friend")
 
     def grammar(self, world: World, dials: Any) -> Grammar:
         """Return the grammar of the stories, which does not depend on the world."""

@@ -19,7 +19,7 @@ def _minute_by_minute(time, n):
 
 
 @asks("{n:count} minutes after {time} it is", "The train of {time} takes {n:count} minutes. It arrives at",
-      size=(60, "how many minutes at most", 2, 600), draw=_time, second=_minute_by_minute)  # fmt: skip
+      size=(60, "how many minutes at most", 2, 600), draw=_time, second=_minute_by_minute)
 def clock(time: str, n: int) -> str:
     """Say what time it is some minutes after a given time."""
     hours, minutes = map(int, time.split(":"))
@@ -31,7 +31,7 @@ def clock(time: str, n: int) -> str:
       size=(8, "how many days at most", 2, 99), choices=WEEKDAYS,
       draw=lambda world, random, dials: {"day": random.choice(WEEKDAYS),
                                          "n": 2 + random.integers(dials.size - 1)},
-      second=lambda day, n: (WEEKDAYS * (n // 7 + 2))[n:][WEEKDAYS.index(day)])  # fmt: skip
+      second=lambda day, n: (WEEKDAYS * (n // 7 + 2))[n:][WEEKDAYS.index(day)])
 def weekday_after(day: str, n: int) -> str:
     """Say which day of the week it is some days after a given day."""
     return WEEKDAYS[(WEEKDAYS.index(day) + n) % 7]
@@ -50,7 +50,7 @@ def _birthdays(world, random, dials):
       options=2, draw=_birthdays,
       Dials=dials(years=setting(60, help="how many years may lie between the birthdays", min=1, max=60)),
       second=lambda one, a, two, b: min((Date.read(a).number, one), (Date.read(b).number, two))[1],
-      )  # fmt: skip
+      )
 def older(one: str, a: str, two: str, b: str) -> str:
     """Say which of two people is older, by their birthdays."""
     return one if Date.read(a) < Date.read(b) else two

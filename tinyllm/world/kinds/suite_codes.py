@@ -22,7 +22,7 @@ def _ends(letters):
 
 
 @asks("Told in short, {letters:row} is", "{letters:row} can be packed as",
-      size=(3, "how many runs there are", 1, 12), draw=_runs, second=_ends)  # fmt: skip
+      size=(3, "how many runs there are", 1, 12), draw=_runs, second=_ends)
 def run_length(letters: list[str]) -> str:
     """Count equal letters that follow each other: a a b becomes 2a 1b."""
     return " ".join(f"{len(list(run))}{letter}" for letter, run in groupby(letters))
@@ -31,7 +31,7 @@ def run_length(letters: list[str]) -> str:
 @asks("Take the first letters of {words:list}:", "The first letters of {words:list} make",
       size=(4, "how many words there are", 2, 10),
       draw=lambda world, random, dials: {"words": pick(random, WORDS, dials.size)},
-      second=lambda words: "".join(y for x, y in pairwise(f" {' '.join(words)}") if x == " "))  # fmt: skip
+      second=lambda words: "".join(y for x, y in pairwise(f" {' '.join(words)}") if x == " "))
 def acronym(words: list[str]) -> str:
     """Write the first letters of some words as one word."""
     return "".join(word[0] for word in words)
@@ -40,7 +40,7 @@ def acronym(words: list[str]) -> str:
 @asks("Each letter moves on by {n:count}: {word} becomes", "The spy moves {word} on by {n:count}:",
       size=(1, "how far letters move at most", 1, 25),
       draw=lambda world, random, dials: {"n": 1 + random.integers(dials.size), "word": random.choice(WORDS)},
-      second=lambda n, word: word.translate(str.maketrans(ABC, ABC[n:] + ABC[:n])))  # fmt: skip
+      second=lambda n, word: word.translate(str.maketrans(ABC, ABC[n:] + ABC[:n])))
 def secret_writing(n: int, word: str) -> str:
     """Write a word in a cipher that moves every letter on in the alphabet; a follows z."""
     return "".join(ABC[(ABC.index(letter) + n) % 26] for letter in word)
@@ -66,7 +66,7 @@ def _erase(row):
 
 @asks("Does each bracket of {row:row} find its partner?", "Is {row:row} balanced?",
       size=(4, "how many pairs of brackets", 1, 20), choices=NO_YES,
-      draw=_brackets, second=_erase)  # fmt: skip
+      draw=_brackets, second=_erase)
 def brackets(row: list[str]) -> str:
     """Say if every bracket in a row is closed by its partner, in the right order."""
     open_: list[str] = []

@@ -22,7 +22,7 @@ def _known(size):
 @asks("Spell {word}, please:", "The letters of {word} are",
       size=SIZE, chance=lambda dials: 1 / len(_known(dials.size)[0]),
       draw=lambda world, random, dials: {"word": random.choice(_known(dials.size)[0])},
-      second=lambda word: "".join(f"{letter}-" for letter in word)[:-1])  # fmt: skip
+      second=lambda word: "".join(f"{letter}-" for letter in word)[:-1])
 def spell(word: str) -> str:
     """Spell a word, letter by letter."""
     return "-".join(word)
@@ -31,7 +31,7 @@ def spell(word: str) -> str:
 @asks("In the mirror, {word} reads", "The wizard says {word} backwards:",
       size=(6, "how many letters the word has", 2, 16),
       draw=lambda world, random, dials: {"word": babble(random, dials.size)},
-      second=lambda word: reduce(lambda turned, letter: letter + turned, word))  # fmt: skip
+      second=lambda word: reduce(lambda turned, letter: letter + turned, word))
 def mirror(word: str) -> str:
     """Write a word backwards."""
     return word[::-1]
@@ -40,7 +40,7 @@ def mirror(word: str) -> str:
 @asks("How many times is the letter {letter} in {word}?", "Count the letter {letter} in {word}:",
       choices=("0", "1", "2"), size=SIZE,
       draw=lambda world, random, dials: random.choice(_known(dials.size)[1][random.integers(3)]),
-      second=lambda letter, word: str(len(word) - len(word.replace(letter, ""))))  # fmt: skip
+      second=lambda letter, word: str(len(word) - len(word.replace(letter, ""))))
 def count_letter(letter: str, word: str) -> str:
     """Count how often a letter is in a word."""
     return str(word.count(letter))
@@ -62,7 +62,7 @@ def _shuffled(world, random, dials):
 
 @asks("Can the letters of {one} be laid as {two}?", "Is {two} an anagram of {one}?",
       size=(5, "how many letters each word has", 3, 12), choices=NO_YES, draw=_shuffled,
-      second=lambda one, two: NO_YES[Counter(one) == Counter(two)])  # fmt: skip
+      second=lambda one, two: NO_YES[Counter(one) == Counter(two)])
 def anagram(one: str, two: str) -> str:
     """Say if two words are made of the same letters."""
     return NO_YES[sorted(one) == sorted(two)]

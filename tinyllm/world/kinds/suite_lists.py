@@ -12,7 +12,7 @@ def _words(world, random, dials):
 
 @asks("Say after me: {words:list}.", "The parrot hears {words:list} and says",
       size=(4, "how many words there are", 1, 12), draw=_words,
-      second=lambda words: "".join(f"{word}, " for word in words)[:-2])  # fmt: skip
+      second=lambda words: "".join(f"{word}, " for word in words)[:-2])
 def copy(words: list[str]) -> str:
     """Repeat a list of words."""
     return ", ".join(words)
@@ -24,7 +24,7 @@ def _by_rank(words):
 
 
 @asks("In alphabetical order, {words:list} are", "On the library shelf, {words:list} stand like this:",
-      size=(3, "how many words there are", 2, 10), draw=_words, second=_by_rank)  # fmt: skip
+      size=(3, "how many words there are", 2, 10), draw=_words, second=_by_rank)
 def sort_words(words: list[str]) -> str:
     """Put words into alphabetical order."""
     return ", ".join(sorted(words))
@@ -36,7 +36,7 @@ def _row(world, random, dials):
 
 @asks("In the row {words:list}, the {which} is", "Of {words:list}, which is the {which}?",
       size=(4, "how many words there are", 2, 10), options="size", draw=_row,
-      second=lambda words, which: dict(zip(WHICH, words, strict=False))[which])  # fmt: skip
+      second=lambda words, which: dict(zip(WHICH, words, strict=False))[which])
 def position(words: list[str], which: str) -> str:
     """Find the word at a position in a list, such as the third."""
     return words[WHICH.index(which)]
@@ -49,7 +49,7 @@ def _some_things(world, random, dials):
 
 @asks("In the basket: {words:list}. Do you find {word} in it?", "Among {words:list}, do you see {word}?",
       size=(4, "how many words there are", 1, 16), choices=NO_YES, draw=_some_things,
-      second=lambda words, word: NO_YES[f" {word}," in f" {', '.join(words)},"])  # fmt: skip
+      second=lambda words, word: NO_YES[f" {word}," in f" {', '.join(words)},"])
 def member(words: list[str], word: str) -> str:
     """Say if a word is in a list."""
     return NO_YES[word in words]
@@ -65,7 +65,7 @@ def _one_in_both(world, random, dials):
       "{x} packs {a:list}. {y} packs {b:list}. What do both pack?",
       size=(3, "how many things each has", 1, 8), draw=_one_in_both,
       chance=lambda dials: 1 / dials.size if dials.size > 1 else 0.0,
-      second=lambda x, a, y, b: (set(a) & set(b)).pop())  # fmt: skip
+      second=lambda x, a, y, b: (set(a) & set(b)).pop())
 def common(x: str, a: list[str], y: str, b: list[str]) -> str:
     """Find the one thing that two people have in common."""
     return next(thing for thing in a if thing in b)

@@ -18,7 +18,7 @@ def _sums(legs):
 
 @asks("From the well at 0 0, walk {legs:list}. You are at", "The goat goes {legs:list} from 0 0 to",
       size=(4, "how many legs the walk has", 1, 12), draw=_legs, second=_sums,
-      working=lambda truth, legs: ", ".join(truth(legs[: i + 1]) for i in range(len(legs))))  # fmt: skip
+      working=lambda truth, legs: ", ".join(truth(legs[: i + 1]) for i in range(len(legs))))
 def walk(legs: list[str]) -> str:
     """Walk on a grid from 0 0 and say where the walk ends: east and north count up, west and south down."""
     x = y = 0
@@ -32,7 +32,7 @@ VALUES = ("false", "true")
 SIMPLER = [("not true", "false"), ("not false", "true")] + [
     (f"({x} {word} {y})", "true" if (word == "or") + (x == "true") + (y == "true") > 1 else "false")
     for x in VALUES[::-1] for word in ("and", "or") for y in VALUES[::-1]
-]  # fmt: skip
+]
 
 
 def _statement(random, value, size):
@@ -64,7 +64,7 @@ def _rounds(statement):
       size=(3, "how many words true and false are in it", 1, 10), choices=VALUES,
       draw=lambda world, random, dials: {"statement": _statement(random, random.integers(2), dials.size)},
       second=lambda statement: VALUES[evaluate(statement.replace("true", "1").replace("false", "0")) > 0],
-      working=lambda statement: ", ".join(_rounds(statement)))  # fmt: skip
+      working=lambda statement: ", ".join(_rounds(statement)))
 def logic(statement: str) -> str:
     """Say if a logical statement is true or false."""
     return _rounds(statement)[-1]

@@ -6,7 +6,7 @@ from tinyllm.world.question import asks
 
 UNITS = {("weeks", "days"): 7, ("years", "months"): 12, ("months", "days"): 30, ("hours", "minutes"): 60,
          ("feet", "inches"): 12, ("yards", "feet"): 3, ("pounds", "ounces"): 16, ("shillings", "pence"): 12,
-         ("gallons", "pints"): 8, ("minutes", "seconds"): 60}  # fmt: skip
+         ("gallons", "pints"): 8, ("minutes", "seconds"): 60}
 COINS = (50, 20, 10, 5, 2, 1)
 
 
@@ -17,7 +17,7 @@ def _measure(world, random, dials):
 
 @asks("How many {small} are {n:count} {large}?", "In {n:count} {large}, the number of {small} is",
       size=(10, "the largest number", 2, 99), draw=_measure,
-      second=lambda n, large, small: str(sum([UNITS[large, small]] * n)))  # fmt: skip
+      second=lambda n, large, small: str(sum([UNITS[large, small]] * n)))
 def convert(n: int, large: str, small: str) -> str:
     """Convert a measure into a smaller unit."""
     return str(n * UNITS[large, small])
@@ -36,7 +36,7 @@ def _fewest_coins():
 @asks("With coins of 50, 20, 10, 5, 2 and 1, pay {n:count}:", "The fewest coins for {n:count} pence are",
       size=(60, "the largest sum in pence", 2, 999), options="size",
       draw=lambda world, random, dials: {"n": 1 + random.integers(dials.size)},
-      second=lambda n: " ".join(map(str, _fewest_coins()[n])))  # fmt: skip
+      second=lambda n: " ".join(map(str, _fewest_coins()[n])))
 def coins(n: int) -> str:
     """Pay a sum of money with as few coins as possible."""
     paid = []

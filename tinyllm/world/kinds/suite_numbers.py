@@ -9,7 +9,7 @@ ODD = ("even", "odd")
       size=(8, "how many lamps there are", 1, 40), choices=ODD,
       draw=lambda world, random, dials: {"lamps": ["01"[random.integers(2)] for _ in range(dials.size)]},
       second=lambda lamps: ODD[sum(map(int, lamps)) & 1],
-      working=lambda truth, lamps: " ".join(truth(lamps[: i + 1]) for i in range(len(lamps))))  # fmt: skip
+      working=lambda truth, lamps: " ".join(truth(lamps[: i + 1]) for i in range(len(lamps))))
 def parity(lamps: list[str]) -> str:
     """Say if the number of lamps that are lit is odd or even."""
     odd = False
@@ -26,7 +26,7 @@ def _numbers(world, random, dials):
       size=(4, "how many numbers there are", 2, 12), options="size",
       draw=lambda world, random, dials: {"which": ("largest", "smallest")[random.integers(2)],
                                          **_numbers(world, random, dials)},
-      second=lambda which, ns: str(sorted(ns)[-1 if which == "largest" else 0]))  # fmt: skip
+      second=lambda which, ns: str(sorted(ns)[-1 if which == "largest" else 0]))
 def extreme(which: str, ns: list[int]) -> str:
     """Find the largest or the smallest of some numbers."""
     return str(max(ns) if which == "largest" else min(ns))
@@ -41,7 +41,7 @@ def _two_numbers(world, random, dials):
       size=(2, "how many digits the numbers have at most", 1, 6), choices=("less", "equal", "more"),
       draw=_two_numbers,
       second=lambda a, b: "less" if f"{a:09}" < f"{b:09}" else "more" if f"{a:09}" > f"{b:09}" else "equal",
-      )  # fmt: skip
+      )
 def compare(a: int, b: int) -> str:
     """Say if a number is less than, more than, or equal to another number."""
     return compare.choices[(a > b) - (a < b) + 1]
@@ -54,7 +54,7 @@ def _steps(world, random, dials):
 
 @asks("The frog jumps from {ns:ints} to", "Count on: {ns:ints} and then",
       size=(9, "the largest step", 1, 99), draw=_steps,
-      second=lambda ns: str(ns[0] + (ns[1] - ns[0]) * len(ns)))  # fmt: skip
+      second=lambda ns: str(ns[0] + (ns[1] - ns[0]) * len(ns)))
 def next_number(ns: list[int]) -> str:
     """Continue a row of numbers that grow by equal steps."""
     return str(2 * ns[-1] - ns[-2])
@@ -69,7 +69,7 @@ def _plums(world, random, dials):
 @asks("Can {k:count} children share {n:count} plums fairly?",
       "Are {n:count} plums a fair share for {k:count}?",
       size=(5, "how many children at most", 2, 12), choices=NO_YES, draw=_plums,
-      second=lambda n, k: NO_YES[n in range(0, n + 1, k)])  # fmt: skip
+      second=lambda n, k: NO_YES[n in range(0, n + 1, k)])
 def fair_share(n: int, k: int) -> str:
     """Say if things can be shared so that every child gets the same number."""
     return NO_YES[n % k == 0]
@@ -98,7 +98,7 @@ def _by_division(n):
 
 @asks("The digits of {n:int} add up to", "Add the digits of {n:int}:",
       size=(3, "how many digits there are", 1, 9), chance=_commonest_sum, draw=_digits, second=_by_division,
-      working=lambda truth, n: " ".join(truth(int(str(n)[: i + 1])) for i in range(len(str(n)))))  # fmt: skip
+      working=lambda truth, n: " ".join(truth(int(str(n)[: i + 1])) for i in range(len(str(n)))))
 def digit_sum(n: int) -> str:
     """Add up the digits of a number."""
     return str(sum(map(int, str(n))))

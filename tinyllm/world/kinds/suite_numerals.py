@@ -4,7 +4,7 @@ from tinyllm.world.names import words
 from tinyllm.world.question import asks
 
 ROMAN = ((1000, "M"), (900, "CM"), (500, "D"), (400, "CD"), (100, "C"), (90, "XC"), (50, "L"), (40, "XL"),
-         (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"))  # fmt: skip
+         (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"))
 ONES = words("""
     zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
     seventeen eighteen nineteen
@@ -22,7 +22,7 @@ def _digit_by_digit(n):
 
 @asks("A Roman stonemason writes {n:count} as", "In Roman numerals, {n:count} is",
       size=(60, "the largest number", 2, 3999), options="size", second=_digit_by_digit,
-      draw=lambda world, random, dials: {"n": 1 + random.integers(dials.size)})  # fmt: skip
+      draw=lambda world, random, dials: {"n": 1 + random.integers(dials.size)})
 def roman(n: int) -> str:
     """Write a number in Roman numerals."""
     text = ""
@@ -41,7 +41,7 @@ def _in_parts(n):
 
 @asks("In words, {n:int} is", "Write {n:int} as you say it:",
       size=(99, "the largest number", 1, 999), chance=lambda dials: 1 / (dials.size + 1),
-      draw=lambda world, random, dials: {"n": random.integers(dials.size + 1)}, second=_in_parts)  # fmt: skip
+      draw=lambda world, random, dials: {"n": random.integers(dials.size + 1)}, second=_in_parts)
 def number_word(n: int) -> str:
     """Write a number in words."""
     if n < 20:

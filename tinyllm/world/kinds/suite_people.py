@@ -18,7 +18,7 @@ def _coloured(world, random, dials):
       size=(3, "how many things there are", 1, 8), draw=_coloured,
       chance=lambda dials: 1 / dials.size if dials.size > 1 else 1 / len(names.COLOURS),
       second=lambda name, things, thing: ", ".join(things).partition(f" {thing}")[0].split(", ")[-1],
-      )  # fmt: skip
+      )
 def colour_of(name: str, things: list[str], thing: str) -> str:
     """Say the colour of one of several things."""
     return next(both.split()[0] for both in things if both.split()[1] == thing)
@@ -36,7 +36,7 @@ def _behind_nobody(pairs):
 
 @asks("{pairs:list}. First in the queue is", "At the bakery {pairs:list}. Who is served first?",
       size=(4, "how many people there are", 2, 8), options="size",
-      draw=_queue, second=_behind_nobody)  # fmt: skip
+      draw=_queue, second=_behind_nobody)
 def queue(pairs: list[str]) -> str:
     """Find the first person in a queue; each hint says who stands behind another person."""
     ahead = {pair.split()[0]: pair.split()[-1] for pair in pairs}

@@ -25,7 +25,7 @@ RELATED = [  # pairs of the same relation
       chance=lambda dials: 1 / (2 * dials.size),
       draw=lambda world, random, dials: {"word": random.choice(OPPOSITES[: 2 * dials.size])},
       second=lambda word: dict(zip(OPPOSITES[::2] + OPPOSITES[1::2], OPPOSITES[1::2] + OPPOSITES[::2],
-                                   strict=True))[word])  # fmt: skip
+                                   strict=True))[word])
 def opposite(word: str) -> str:
     """Give the opposite of a word."""
     return OPPOSITES[OPPOSITES.index(word) ^ 1]
@@ -43,7 +43,7 @@ def _alone(words):
 
 
 @asks("Which does not belong: {words:list}?", "The odd one out of {words:list} is",
-      size=(4, "how many words there are", 3, 8), options="size", draw=_one_other, second=_alone)  # fmt: skip
+      size=(4, "how many words there are", 3, 8), options="size", draw=_one_other, second=_alone)
 def odd_one_out(words: list[str]) -> str:
     """Find the one word in a list that does not belong with the others."""
     sorts = [SORT[word] for word in words]
@@ -64,7 +64,7 @@ def _same_column(a, b, c):
 @asks("{a} is to {b} as {c} is to", "As {a} is to {b}, so {c} is to",
       size=(4, "how many relations: what a job can do, its tool, its place; sounds", 1, 4),
       chance=lambda dials: 1 / min(len(names.JOBS) * dials.size, 4 * len(names.ANIMALS)),
-      draw=_two_pairs, second=_same_column)  # fmt: skip
+      draw=_two_pairs, second=_same_column)
 def analogy(a: str, b: str, c: str) -> str:
     """Complete an analogy between two pairs of words."""
     return next(dict(pairs) for pairs in RELATED if (a, b) in pairs)[c]
@@ -79,13 +79,13 @@ PLURALS = words("""
     toy toys watch watches wife wives wish wishes wolf wolves woman women
 """)
 IRREGULAR = {"child": "children", "deer": "deer", "foot": "feet", "goose": "geese", "man": "men",
-             "mouse": "mice", "ox": "oxen", "sheep": "sheep", "tooth": "teeth", "woman": "women"}  # fmt: skip
+             "mouse": "mice", "ox": "oxen", "sheep": "sheep", "tooth": "teeth", "woman": "women"}
 RHYMES = (
     "cat hat mat bat rat", "boat goat coat float", "bell well shell smell", "night kite light bite",
     "moon spoon noon tune", "bread bed red head", "pie sky fly high", "tree bee key sea", "snow crow toe",
     "rain train lane cane", "bear chair hair pear", "duck luck truck", "clock sock rock lock",
     "king ring wing", "star jar car", "cake lake snake rake", "house mouse", "hen pen ten men",
-)  # fmt: skip
+)
 FAMILY = {word: i for i, row in enumerate(RHYMES) for word in row.split()}
 
 
@@ -103,7 +103,7 @@ def _by_rule(word):
 
 @asks("One {word}, two", "The plural of {word} is", second=_by_rule,
       size=(len(PLURALS) // 2, "how many nouns", 2, len(PLURALS) // 2), options="size",
-      draw=lambda world, random, dials: {"word": random.choice(PLURALS[: 2 * dials.size : 2])})  # fmt: skip
+      draw=lambda world, random, dials: {"word": random.choice(PLURALS[: 2 * dials.size : 2])})
 def plural(word: str) -> str:
     """Give the plural of a noun."""
     return PLURALS[PLURALS.index(word) + 1]
@@ -119,7 +119,7 @@ def _one_rhymes(world, random, dials):
 @asks("Which rhymes with {word}: {options:list}?", "Of {options:list}, only one rhymes with {word}:",
       size=(3, "how many words to choose from", 2, 8), options="size", draw=_one_rhymes,
       second=lambda word, options: next(other for row in RHYMES if word in row.split()
-                                        for other in row.split() if other in options))  # fmt: skip
+                                        for other in row.split() if other in options))
 def rhyme(word: str, options: list[str]) -> str:
     """Find the word in a list that rhymes with a given word."""
     return next(other for other in options if FAMILY[other] == FAMILY[word])
@@ -131,7 +131,7 @@ def rhyme(word: str, options: list[str]) -> str:
       splits={"name": lambda document: document.labels["name"], "way": QuestionKind.splits["way"]},
       draw=lambda world, random, dials: {"name": random.choice([*names.GIRLS[: dials.size],
                                                                 *names.BOYS[: dials.size]])},
-      second=lambda name: ("she", "he")[FIRST_NAMES.index(name) >= len(names.GIRLS)])  # fmt: skip
+      second=lambda name: ("she", "he")[FIRST_NAMES.index(name) >= len(names.GIRLS)])
 def he_or_she(name: str) -> str:
     """Say if a first name belongs to a woman or a man."""
     return "she" if name in names.GIRLS else "he"

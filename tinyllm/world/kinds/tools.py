@@ -20,7 +20,7 @@ CALCULATIONS = (  # question, call, the answer
      "calc ({a} + {b}) * {c}", lambda a, b, c: a * c + b * c),
     ("{name} shares {a:count} {fruits} fairly with {b:count} friends. How many {fruits} are left over?",
      "calc {a} % ({b} + 1)", lambda a, b: a - a // (b + 1) * (b + 1)),
-)  # fmt: skip
+)
 DATES = (
     ("{name} was born on {a}. Which day of the week was it?", "weekday {a}",
      lambda a: WEEKDAYS[Date.read(a).number % len(WEEKDAYS)]),
@@ -28,7 +28,7 @@ DATES = (
      lambda a, b: _days(Date.read(a), Date.read(b))),
     ("{name} was born on {a} and got a first letter {n:count} days later. On which date?", "after {a} + {n}",
      lambda a, n: Date.of(Date.read(a).number + n)),
-)  # fmt: skip
+)
 
 
 def results(document: Document) -> list[list[int]]:
@@ -70,7 +70,7 @@ def _numbers(world, random, dials):
             splits={"numbers": lambda d: [value for value in d.labels.values() if isinstance(value, int)],
                     "form": lambda d: d.labels["way"] == 1},
             Dials=dials(digits=setting(2, help="digits of the larger numbers at most", min=1, max=5),
-                        steps=setting(True, help="call the calculator; else answer at once")))  # fmt: skip
+                        steps=setting(True, help="call the calculator; else answer at once")))
 def calculator(way: int, fields: dict) -> str:
     """Solve a word problem with a calculator."""
     return str(given(CALCULATIONS[way][2], **fields))
@@ -91,7 +91,7 @@ def _days(start, end):
 @_with_tool(DATES, draw=_dates, chance=lambda dials: 1 / len(DATES) / len(WEEKDAYS),
             splits={"date": lambda d: d.labels["a"], "form": lambda d: d.labels["way"] == 1},
             Dials=dials(days=setting(600, help="days between two dates at most", min=1, max=7_000),
-                        steps=setting(True, help="call the calendar; else answer at once")))  # fmt: skip
+                        steps=setting(True, help="call the calendar; else answer at once")))
 def date_tool(way: int, fields: dict) -> str:
     """Answer questions about dates with the calendar, whose months all have 30 days."""
     return str(given(DATES[way][2], **fields))

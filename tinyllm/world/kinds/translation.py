@@ -48,7 +48,7 @@ def _word_by_word(world, prompt):
 
 PHRASE = Shape(r"the [a-z ]+?", _say, _read)
 SAID = [f"{will}{form}" for part, first, *forms in FORMS.values() if part == "verb"
-        for will, form in [("will ", first), *(("", form) for form in (first, *forms))]]  # fmt: skip
+        for will, form in [("will ", first), *(("", form) for form in (first, *forms))]]
 
 
 @asks("{subject} {verb} {object} ->", slots={"subject": PHRASE, "verb": SAID, "object": PHRASE},
@@ -59,7 +59,7 @@ SAID = [f"{will}{form}" for part, first, *forms in FORMS.values() if part == "ve
               "length": lambda d: len(d.labels["subject"][2]) + len(d.labels["object"][2]) > 2},
       Dials=dials(words=setting(13, help="how many nouns; half as many adjectives, and verbs", min=3, max=26),
                   adjectives=setting(2, help="how many adjectives a noun has at most", min=0, max=3)),
-      )  # fmt: skip
+      )
 def translation(world: World, subject: list, verb: str, object: list) -> str:
     """Translate a sentence into an invented language, which has other endings and the verb at the end."""
     own, (name, tense) = language(world.config.seed), base(verb, subject[1])

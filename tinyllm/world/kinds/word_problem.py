@@ -68,7 +68,7 @@ def _chance(dials):
               "text": lambda d: d.prompt},
       Dials=dials(events=setting(3, help="how often something is found, lost or given", min=1, max=8),
                   largest=setting(20, help="the most things that anybody has", min=3, max=999),
-                  steps=setting(False, help="say after each event how many things there are")))  # fmt: skip
+                  steps=setting(False, help="say after each event how many things there are")))
 def word_problem(story: dict, many: str, who: str = BOTH) -> str:
     """Count the things that two people have in the end, with or without the steps in between."""
     if many != MANY[story["thing"]]:

@@ -71,7 +71,7 @@ def _by_theme(word, setting):
       choices=lambda word: SENSES[word].values(), size=(len(SENSES), "how many words", 1, len(SENSES)),
       draw=_draw, second=_by_theme,
       labels=lambda word, setting: {"word": word, "setting": setting},
-      splits={"combination": lambda d: [d.labels["word"], d.labels["setting"]]})  # fmt: skip
+      splits={"combination": lambda d: [d.labels["word"], d.labels["setting"]]})
 def word_sense(word: str, setting: str) -> str:
     """Say which of two meanings a word has in a sentence."""
     [sense] = [sense for theme, sense in SENSES[word].items() if setting in SETTINGS[theme]]
