@@ -41,7 +41,7 @@ lint: .venv/linted-with
 docs: .venv/docs-with
 	$(BIN)/python tools/docs/build.py build/docs
 
-# Lines of every folder beside the plan.
+# Lines of every group beside its limit in tools/size.toml; fails above one.
 size:
 	$(PYTHON) tools/size.py
 

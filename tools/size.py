@@ -1,97 +1,71 @@
-"""Print the lines of every folder beside the plan, and three totals beside their limits.
+"""Print the lines of every group beside its limit; fail when a group is above it.
 
     python tools/size.py
 
-Blanks and docstrings count. The plan is for the finished library; it is a plan, not a fence. docs/measured.md
-says by how much the limits are missed.
+The limits stand in tools/size.toml. Blanks and docstrings count.
 """
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+LIMITS = tomllib.loads((ROOT / "tools" / "size.toml").read_text(encoding="utf-8"))
+
 CODE = {".py", ".pyx", ".pxi", ".pxd", ".c", ".h", ".html", ".css", ".toml", ".txt", ".sh", ".md", ".js"}
-
 NAMES = {"Makefile", "run"}  # code without a suffix
-
-PLAN = {  # part of tinyllm/ -> lines
-    "ops": 3000,
-    "tape tensor functional checkpointing rng files config errors padding version": 900,
-    "tokenizer": 1800,
-    "data world": 3000,
-    "nn": 1000,
-    "models": 1600,
-    "decode": 650,
-    "train": 1000,
-    "runs": 1800,
-    "align": 1000,
-    "eval": 1200,
-    "compress": 300,
-    "serve": 1200,
-    "parallel": 900,
-    "report": 1300,
-    "bench": 700,
-    "cli": 1600,
-    "testing": 3000,
-    "course": 3800,
-    "__init__ __main__ api": 200,
-}
-PATH = ("ops", "tape.py", "tensor.py", "functional.py", "nn", "models/gpt.py", "models/llama.py", "decode",
-        "train")
-LIMITS = {"repository": 45_000, "tinyllm/": 19_000, "reading path, ops to train": 8_000}
 
 
 def lines() -> dict[str, int]:
     """Count the lines of every code and text file that git tracks: {path: lines}."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
     paths = [ROOT / name for name in listed.stdout.split("\0") if name]
-    return {p.relative_to(ROOT).as_posix(): p.read_bytes().count(b"\n")
-            for p in paths if (p.suffix in CODE or p.name in NAMES) and p.is_file()}
-
-
-def by_part(counts: dict[str, int]) -> dict[str, int]:
-    """Add up the files of tinyllm/ by the folder or module that they belong to."""
-    parts: dict[str, int] = {}
-    for path, n in counts.items():
-        if path.startswith("tinyllm/"):
-            part = path.split("/")[1].removesuffix(".py")
-            parts[part] = parts.get(part, 0) + n
-    return parts
+    return {path.relative_to(ROOT).as_posix(): path.read_bytes().count(b"\n")
+            for path in paths if (path.suffix in CODE or path.name in NAMES) and path.is_file()}
 
 
 def reading_path(counts: dict[str, int]) -> list[str]:
     """Return the Python files of the reading path, from arrays to a model that writes."""
-    python = [name for name in counts if name.endswith(".py")]
-    return [name for name in python if name.removeprefix("tinyllm/").startswith(PATH)]
+    begins = tuple(LIMITS["reading_path"]["begins"])
+    return [path for path in counts if path.endswith(".py") and path.startswith(begins)]
 
 
-def totals(counts: dict[str, int]) -> dict[str, int]:
-    """Add up what has a limit: {name: lines}, in the order of LIMITS."""
-    parts = by_part(counts)
+def totals(counts: dict[str, int]) -> list[tuple[str, int, int]]:
+    """Add up what has a limit: a list of (name, lines, limit)."""
+    sums = dict.fromkeys((group["name"] for group in LIMITS["group"]), 0)
+    for path, n in counts.items():
+        sums[next(group["name"] for group in LIMITS["group"] if path.startswith(tuple(group["begins"])))] += n
+    rows = [(group["name"], sums[group["name"]], group["limit"]) for group in LIMITS["group"]]
     path = sum(counts[name] for name in reading_path(counts))
-    return dict(zip(LIMITS, (sum(counts.values()), sum(parts.values()), path), strict=True))
+    rows.append(("reading path, a part of product", path, LIMITS["reading_path"]["limit"]))
+    return [*rows, ("repository", sum(counts.values()), LIMITS["repository"]["limit"])]
 
 
-def table(counts: dict[str, int]) -> str:
-    """Write the comparison as text, at most 60 columns wide."""
-    parts = by_part(counts)
-    rows = [(names, sum(parts.pop(name, 0) for name in names.split()), plan) for names, plan in PLAN.items()]
-    rows += [(f"{name} (not in the plan)", n, 0) for name, n in parts.items()]
-    out = [f"{'tinyllm/':<46} {'lines':>8} {'plan':>8}"]
-    out += [f"  {name[:43]:<44} {n:>8,} {plan:>8,}" for name, n, plan in rows]
-    out.append(f"{'  all of the plan':<46} {sum(n for _, n, _ in rows):>8,} {sum(PLAN.values()):>8,}")
+def by_folder(counts: dict[str, int]) -> dict[str, int]:
+    """Add up the lines of every folder, two steps deep in tinyllm/ and tests/: {folder: lines}."""
     folders: dict[str, int] = {}
-    for name, n in counts.items():
-        if not name.startswith("tinyllm/"):
-            steps = name.split("/")[:-1]
-            head = "/".join(steps[: 2 if steps[:1] == ["tests"] else 1]) + "/"
-            folders[head] = folders.get(head, 0) + n
-    out += [f"{name:<46} {n:>8,}" for name, n in sorted(folders.items())]
-    out.append(f"\n{'in all':<46} {'lines':>8} {'limit':>8}")
-    out += [f"{name:<46} {n:>8,} {LIMITS[name]:>8,}" for name, n in totals(counts).items()]
-    return "\n".join(out)
+    for path, n in counts.items():
+        steps = path.split("/")[:-1][: 2 if path.startswith(("tinyllm/", "tests/")) else 1]
+        name = "/".join(steps) + "/" if steps else "files of the root"
+        folders[name] = folders.get(name, 0) + n
+    return dict(sorted(folders.items()))
+
+
+def main() -> int:
+    """Print both tables and return 1 if a limit is exceeded, 0 otherwise."""
+    counts = lines()
+    for name, n in by_folder(counts).items():
+        print(f"{name:<46} {n:>7,}")
+    print(f"\n{'':<46} {'lines':>7} {'limit':>7}")
+    over = []
+    for name, n, limit in totals(counts):
+        print(f"{name:<46} {n:>7,} {limit:>7,}")
+        if n > limit:
+            over.append(f"{name} has {n - limit:,} lines too many: delete some, or find a mechanism")
+    print(*over, sep="\n", end="\n" if over else "")
+    return bool(over)
 
 
 if __name__ == "__main__":
-    sys.stdout.write(table(lines()) + "\n")
+    sys.exit(main())
