@@ -8,7 +8,7 @@ import pytest
 import tinyllm
 from tinyllm.cli import COMMANDS, GONE, build_parser, main
 from tinyllm.cli import command as commands
-from tinyllm.cli.text import indented, progress_bar
+from tinyllm.report.terminal import indented, progress_bar
 from tinyllm.runs.recipe import recipes
 
 for name in COMMANDS:

@@ -19,7 +19,7 @@ from tinyllm.bench.train import measure_training
 from tinyllm.cli.command import command
 from tinyllm.errors import UserError
 from tinyllm.ops import runtime
-from tinyllm.report.terminal import fold
+from tinyllm.report.terminal import entry, paragraph
 
 Work = Literal["ops", "train", "generate", "tokenizer", "speedrun"]
 SECONDS = {"ops": 0.5, "train": 20.0, "generate": 5.0, "tokenizer": 3.0}
@@ -55,7 +55,7 @@ and a line says so. --peers and tokenizer need a checkout with benchmarks/."""
 
 def _describe(parser: argparse.ArgumentParser) -> None:
     """Add what is measured to the end of the help."""
-    kinds = "\n".join(fold(f"{kind}: {head}", "  ", "    ") for kind, head in HEADS.items())
+    kinds = "\n".join(paragraph(f"{kind}: {head}", 2) for kind, head in HEADS.items())
     parser.epilog = f"{parser.epilog}\n\nwhat is measured:\n{kinds}\n{ABOUT}"
 
 
@@ -103,7 +103,7 @@ def bench(work: Work | None = None, *, peers: bool = False, quick: bool = False,
         _show(work, measure_speedrun(given, target, minutes, peers), roof, json)
         return
     if not (work or quick or json):
-        _say(fold("This measures everything, which takes many minutes. --quick is shorter."))
+        _say("This measures everything, which takes many minutes. --quick is shorter.")
     everything = [kind for kind in SECONDS if kind != "tokenizer" or machine.source_folder()]
     for kind in [work] if work else everything:
         _show(kind, _measure(kind, work is None, quick, peers, batch, data), roof, json)
@@ -111,7 +111,7 @@ def bench(work: Work | None = None, *, peers: bool = False, quick: bool = False,
 
 def _show(kind: str, measured: Iterator[dict], roof: Roof, json: bool) -> None:
     if not json:
-        _say("\n" + fold(f"{kind}: {HEADS[kind]}"))
+        _say("\n" + paragraph(f"{kind}: {HEADS[kind]}", further=0))
     records = []
     for record in measured:
         share = roof.share(record)
@@ -119,7 +119,7 @@ def _show(kind: str, measured: Iterator[dict], roof: Roof, json: bool) -> None:
         records.append(record)
         _say(dumps(record) if json else line(record))
     if kind in VERDICTS and not json:
-        _say(fold(VERDICTS[kind](records)))
+        _say(paragraph(further=0, text=VERDICTS[kind](records)))
 
 
 def _refuse_mistakes(work: str | None, peers: bool, batch: int | None, data: str | None,
@@ -164,7 +164,7 @@ def _measure(kind: str, brief: bool, quick: bool, peers: bool, batch: int | None
 
 def _introduce(about: dict, roof: Roof) -> None:
     kernels = f"kernels {about['level']}" if about["level"] else "no kernels"
-    _say(fold(
+    _say(paragraph(further=0, text=
         f"{about['cpu']}, {kernels}, {about['threads']} of {about['cpus']} CPUs as threads; "
         f"{about['compiled_ops']} of {about['ops']} ops compiled; NumPy's BLAS is {about['blas']}"
     ))
@@ -172,9 +172,9 @@ def _introduce(about: dict, roof: Roof) -> None:
         bf16 = f", {roof.bf16_gflops:.0f} in bf16" if roof.bf16_gflops else ""
         _say(f"roof, measured: {roof.gflops:.0f} GFLOP/s{bf16}; {roof.gb_per_second:.1f} GB/s")
     for name, value in about["environment"].items():
-        _say(fold(f"{name}={value}", cut=True))
+        _say(entry("", f"{name}={value}", cut=True))
     if about["load"] is not None and about["load"] > 0.5:
-        _say(fold(
+        _say(paragraph(further=0, text=
             f"This machine is busy: {about['load']:.1f} programs wanted to run in the last minute, before "
             "this one began. Do not trust these numbers."
         ))
@@ -199,7 +199,7 @@ def line(r: dict) -> str:
     """
     name = " ".join(str(r[part]) for part in NAMES if part in r)
     if "skipped" in r:
-        return fold(f"{name}: left out, {r['skipped']}")
+        return paragraph(f"{name}: left out, {r['skipped']}", further=0)
     if r["bench"] == "speedrun":
         done = f"step {r['step']:>6,}{r['tokens'] / 1e6:>8.2f}M tokens{r['seconds'] / 60:>8.2f} min"
         return f"{r['engine']:8} {done}   {r['val_loss_per_char']:.3f}"

@@ -7,12 +7,12 @@ from contextlib import suppress
 from tqdm import tqdm
 
 from tinyllm.cli.command import command
-from tinyllm.cli.text import paragraph
 from tinyllm.course.blame import Blame, Finding
 from tinyllm.course.plugins import load_parts, parse_lessons, unproven
 from tinyllm.course.training import replaced_ops
 from tinyllm.course.workspace import find_workspace
 from tinyllm.errors import UserError
+from tinyllm.report.terminal import paragraph
 from tinyllm.runs.run import Run, list_runs
 from tinyllm.runs.setup import reopen
 

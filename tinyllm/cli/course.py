@@ -12,7 +12,6 @@ from typing import Literal
 from tqdm import tqdm
 
 from tinyllm.cli.command import command, group
-from tinyllm.cli.text import paragraph
 from tinyllm.course.classroom.adjust import adjust, check_students, find_tables, read_tables
 from tinyllm.course.classroom.collect import left_out, load
 from tinyllm.course.classroom.config import COURSE_FILE, Course, load_course, new_course, whole_course
@@ -29,7 +28,7 @@ from tinyllm.course.workers import WORDS, best_level, isolation_words
 from tinyllm.course.workspace import hints
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text
-from tinyllm.report.terminal import bar, table
+from tinyllm.report.terminal import bar, paragraph, table
 
 group("course", """
 example:

@@ -11,12 +11,12 @@ from json import dumps
 from pathlib import Path
 
 from tinyllm.cli.command import command, group
-from tinyllm.cli.text import entry
 from tinyllm.config import check
 from tinyllm.data import SOURCES, Corpus, load_corpus
 from tinyllm.data.sources import stories_corpus
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write, atomic_write_text
+from tinyllm.report.terminal import entry
 from tinyllm.rng import Random
 from tinyllm.world import KINDS
 from tinyllm.world.corpus import PREFIX, SEPARATOR, Named, describe, dials_of, read_name

@@ -11,10 +11,9 @@ from tinyllm.bench import machine
 from tinyllm.bench.setting import SETTINGS
 from tinyllm.bench.train import training_step
 from tinyllm.cli.command import command
-from tinyllm.cli.text import entry
 from tinyllm.course.workers import LEVELS, isolation_words, plain_words, why_not
 from tinyllm.ops import registry, unicode
-from tinyllm.report.terminal import fold
+from tinyllm.report.terminal import entry
 from tinyllm.version import __version__
 
 REINSTALL = "python -m pip install --force-reinstall --no-deps ."
@@ -121,7 +120,7 @@ def report(facts: dict, problems: list[dict[str, str]]) -> str:
     lines += ["", "1 thing needs attention:" if count == 1 else f"{count} things need attention:"]
     for p in problems:
         lines.append(entry("- ", p["problem"], cut=True))
-        lines.append(fold(p["advice"], "  -> ", " " * 5, cut=True))
+        lines.append(entry("  -> ", p["advice"], cut=True))
     return "\n".join(lines)
 
 

@@ -8,7 +8,6 @@ from typing import Any, Literal
 from tinyllm.bench.generation import measure_rates
 from tinyllm.cli.command import command
 from tinyllm.cli.newest import chosen
-from tinyllm.cli.text import entry
 from tinyllm.errors import UserError
 from tinyllm.models import build, family, from_pretrained
 from tinyllm.models.registry import locate
@@ -23,7 +22,7 @@ from tinyllm.report.anatomy import (
     settings_that_differ,
 )
 from tinyllm.report.summary import summarise
-from tinyllm.report.terminal import printable, short, table
+from tinyllm.report.terminal import entry, printable, short, table
 from tinyllm.runs.run import Run
 
 VOCABULARY = 1024  # of a family that is given by its name

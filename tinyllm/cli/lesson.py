@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.cli.command import command
-from tinyllm.cli.text import paragraph
 from tinyllm.cli.verdict import VerdictPrinter, format_verdict, inset
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.notebook import to_notebook
@@ -28,6 +27,7 @@ from tinyllm.course.workspace import (
 from tinyllm.errors import UserError
 from tinyllm.files import read_text
 from tinyllm.ops.registry import OPS
+from tinyllm.report.terminal import paragraph
 
 HOW_TO_START = "to copy lesson N type `tinyllm lesson start N`, and to see them all `tinyllm lesson`"
 

@@ -5,16 +5,16 @@ import math
 import shutil
 import sys
 import time
+from shlex import quote
 from typing import Any
 
 from tqdm import tqdm
 
-from tinyllm.cli.text import entry, indented, paragraph, quoted
 from tinyllm.errors import UserError
 from tinyllm.report.curves import characters_per_token, loss_curves
 from tinyllm.report.loss_chart import loss_chart
 from tinyllm.report.remarks import remark
-from tinyllm.report.terminal import can_print, columns, has_colours, printable
+from tinyllm.report.terminal import can_print, columns, entry, has_colours, indented, paragraph, printable
 from tinyllm.runs.log import read_log
 from tinyllm.runs.plan import doctor
 from tinyllm.runs.run import Run
@@ -163,7 +163,8 @@ class Display:
         """Print what a stopped run has saved, and the command that resumes it."""
         step = self.run.last_checkpoint()
         kept = f"saved as {step}" if step else "nothing was trained yet"
-        self.say(f"\nstopped; {kept}\ngo on with:  tinyllm train --out {quoted(self.run.folder)} --resume")
+        folder = quote(str(self.run.folder))
+        self.say(f"\nstopped; {kept}\ngo on with:  tinyllm train --out {folder} --resume")
 
     def conclude(self) -> None:
         """Print a summary of a finished run."""
@@ -181,18 +182,18 @@ class Display:
             self.say(paragraph(said, further=0))
         sample = self.last_sample or next((r["text"] for r in reversed(records) if r["kind"] == "sample"), "")
         self.say(f"\nit writes:\n{indented(printable(sample))}")
-        folder, model = quoted(self.run.folder), self.setup.model
+        folder, model = quote(str(self.run.folder)), self.setup.model
         prompt = first_words(self.setup.corpus.data[:200])
         masked = model.objective == "masked"
-        prompt = quoted(f"{prompt} {model.special_tokens['mask']}" if masked and model.lm_head else prompt)
+        prompt = quote(f"{prompt} {model.special_tokens['mask']}" if masked and model.lm_head else prompt)
         if self.setup.plan.prompt[:1] == model.picture_marks[:1] != []:  # the model was trained with pictures
-            folder += f" --picture {quoted(self.setup.config.data)}"
+            folder += f" --picture {quote(self.setup.config.data)}"
         self.say(
             f"\nwhat next:\n"
             f"  tinyllm generate {folder} --prompt {prompt}\n"
             + (f"  tinyllm chat {folder}\n" if not masked else "") +
-            f"  tinyllm train --out {quoted(self.run.folder)} --resume --steps {2 * self.config.steps}\n"
-            f"  open {quoted(self.run.report)} in a browser"
+            f"  tinyllm train --out {quote(str(self.run.folder))} --resume --steps {2 * self.config.steps}\n"
+            f"  open {quote(str(self.run.report))} in a browser"
         )
 
 

@@ -1,15 +1,11 @@
-"""Write text in terminals: indent, fold and quote it, print it piece by piece, and show progress."""
+"""Read what a person typed, and write notes and text to a terminal."""
 
 import re
-import shlex
 import sys
-import textwrap
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from tinyllm.errors import UserError
-from tinyllm.report.terminal import BOLD, columns, fold, has_colours, paint, printable, width
+from tinyllm.report.terminal import BOLD, columns, has_colours, paint, printable, width
 
 
 def note(text: str) -> None:
@@ -30,32 +26,6 @@ def typed(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         raise UserError("the text cannot be written as bytes: check the terminal's encoding") from None
-
-
-def paragraph(text: str, indent: int = 0, further: int | None = None) -> str:
-    """Fold and indent a text; later lines are indented by `further` spaces, by default two more."""
-    further = indent + 2 if further is None else further
-    return fold(text, " " * indent, " " * further)
-
-
-def entry(head: str, text: str, cut: bool = False) -> str:
-    """Fold a text and put it to the right of a heading, or below the heading if this is long."""
-    if len(head) > columns() // 2:
-        return head.rstrip() + "\n" + fold(text, "    ", "    ", cut)
-    return fold(text, head, " " * len(head), cut)
-
-
-def indented(text: str, lines: int | None = None) -> str:
-    """Fold a text (or only its first `lines`), and indent it by two spaces."""
-    room = columns() - 6  # for two spaces, and the dots
-    rows = [part for row in text.strip("\n").split("\n") for part in textwrap.wrap(row, room) or [""]]
-    shown = rows[:lines] if lines else rows
-    return "\n".join("  " + row for row in shown) + (" ..." if len(shown) < len(rows) else "")
-
-
-def quoted(value: Any) -> str:
-    """Write a value so that a shell reads it as one word."""
-    return shlex.quote(str(value))
 
 
 class Writer:
@@ -97,21 +67,3 @@ class Writer:
     def _put(self, text):
         sys.stdout.write(text)
         sys.stdout.flush()
-
-
-@contextmanager
-def progress_bar(what: str, **settings: Any) -> Iterator[Callable[[int, int], None]]:
-    """Yield a callback (done, total) that moves a progress bar on standard error, if this is a terminal.
-
-    The bar appears with the first call and is removed at the end. `settings` are passed to tqdm.
-    """
-    from tqdm import tqdm
-
-    settings = {"ncols": columns(sys.stderr)} | settings
-    with tqdm(desc=what, file=sys.stderr, leave=False, disable=None, delay=1e-6, **settings) as bar:
-
-        def move(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield move

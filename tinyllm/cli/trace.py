@@ -8,11 +8,11 @@ import numpy as np
 
 from tinyllm.cli.command import command
 from tinyllm.cli.newest import chosen
-from tinyllm.cli.text import paragraph, typed
+from tinyllm.cli.text import typed
 from tinyllm.errors import UserError
 from tinyllm.nn import inference
 from tinyllm.ops.registry import use
-from tinyllm.report.terminal import printable
+from tinyllm.report.terminal import paragraph, printable
 from tinyllm.report.tokens import label
 from tinyllm.runs import Opened, open_model
 from tinyllm.train.evaluate import perplexity

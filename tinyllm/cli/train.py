@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinyllm.cli.command import command
 from tinyllm.cli.progress import Display, JsonDisplay
-from tinyllm.cli.text import entry, note, paragraph, progress_bar
+from tinyllm.cli.text import note
 from tinyllm.config import flatten, parse_assignments
 from tinyllm.errors import UserError
 from tinyllm.files import read_toml
@@ -21,6 +21,7 @@ from tinyllm.models import names
 from tinyllm.models.registry import family_of
 from tinyllm.ops.runtime import threads
 from tinyllm.report.run import write_report
+from tinyllm.report.terminal import entry, paragraph, progress_bar
 from tinyllm.runs.config import RunConfig, make_config, resumed, settings_help, usual_recipe
 from tinyllm.runs.pace import plan_minutes
 from tinyllm.runs.recipe import find_recipe, recipes

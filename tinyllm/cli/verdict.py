@@ -5,10 +5,9 @@ import sys
 from shutil import get_terminal_size
 from typing import Any
 
-from tinyllm.cli.text import paragraph
 from tinyllm.course.workers import WORDS
 from tinyllm.course.workspace import short_path
-from tinyllm.report.terminal import BOLD, FAINT, can_print, has_colours, paint
+from tinyllm.report.terminal import BOLD, FAINT, can_print, has_colours, paint, paragraph
 
 MARKS = {"passed": "\N{CHECK MARK}", "failed": "\N{BALLOT X}", "timed_out": "\N{BALLOT X}"}
 COLOURS = {"passed": "32", "failed": "31", "timed_out": "31", "blocked": "33", "not_attempted": FAINT}

@@ -1,8 +1,8 @@
 """Implement `tinyllm world`, which shows what is true in the invented world of the generated texts."""
 
 from tinyllm.cli.command import command, group
-from tinyllm.cli.text import entry
 from tinyllm.errors import UserError
+from tinyllm.report.terminal import entry
 from tinyllm.world import Date, Fact, World
 from tinyllm.world.phrases import STATEMENTS, read_statements, say
 

@@ -1,4 +1,7 @@
-"""Format text for terminals: colours, widths, folded lines, tables and bars."""
+"""Format text for terminals: colours, widths, folded lines, tables, bars and progress.
+
+Only this module knows how wide a terminal is and what it can show. Commands print what it returns.
+"""
 
 import math
 import os
@@ -6,6 +9,8 @@ import re
 import sys
 import textwrap
 import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 STYLE = re.compile(r"\x1b\[[\d;]*m")
@@ -50,13 +55,34 @@ def printable(text: str) -> str:
     return text.encode(encoding, "replace").decode(encoding)
 
 
-def fold(text: str, first: str = "", further: str = "", cut: bool = False) -> str:
-    """Fold a text into lines that fit into the terminal and into 80 columns; `cut` breaks longer words.
+def paragraph(text: str, indent: int = 0, further: int | None = None) -> str:
+    """Fold and indent a text; later lines are indented by `further` spaces, by default two more."""
+    further = indent + 2 if further is None else further
+    return _fold(text, " " * indent, " " * further)
 
-    The first line begins with `first`, the others with `further`.
+
+def entry(head: str, text: str, cut: bool = False) -> str:
+    """Fold a text and put it to the right of a heading, or below the heading if this is long.
+
+    `cut` breaks words that are longer than a line.
     """
+    if len(head) > columns() // 2:
+        return head.rstrip() + "\n" + _fold(text, "    ", "    ", cut)
+    return _fold(text, head, " " * len(head), cut)
+
+
+def _fold(text, first, further, cut=False):
+    """Fold a text into lines that fit into the terminal and into 80 columns."""
     return textwrap.fill(text, columns(), initial_indent=first, subsequent_indent=further,
                          break_long_words=cut, break_on_hyphens=False)
+
+
+def indented(text: str, lines: int | None = None) -> str:
+    """Fold a text (or only its first `lines`), and indent it by two spaces."""
+    room = columns() - 6  # for two spaces, and the dots
+    rows = [part for row in text.strip("\n").split("\n") for part in textwrap.wrap(row, room) or [""]]
+    shown = rows[:lines] if lines else rows
+    return "\n".join("  " + row for row in shown) + (" ..." if len(shown) < len(rows) else "")
 
 
 def table(head: list[str], rows: list[list[str]], align: str = "") -> list[str]:
@@ -101,3 +127,21 @@ def short(n: int) -> str:
     """Write a count with three digits and k, M, G, T or P: 85056 becomes 85.1 k."""
     power = min(int(math.log10(n / 0.9995) // 3), 5) if n else 0
     return f"{n / 1000**power:.3g} {['', 'k', 'M', 'G', 'T', 'P'][power]}".strip()
+
+
+@contextmanager
+def progress_bar(what: str, **settings: Any) -> Iterator[Callable[[int, int], None]]:
+    """Yield a callback (done, total) that moves a progress bar on standard error, if this is a terminal.
+
+    The bar appears with the first call and is removed at the end. `settings` are passed to tqdm.
+    """
+    from tqdm import tqdm
+
+    settings = {"ncols": columns(sys.stderr)} | settings
+    with tqdm(desc=what, file=sys.stderr, leave=False, disable=None, delay=1e-6, **settings) as bar:
+
+        def move(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield move

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from tinyllm.cli.command import command
-from tinyllm.cli.text import note_ignored, progress_bar
+from tinyllm.cli.text import note_ignored
 from tinyllm.cli.tokenizer.args import allowed_special, free_path, text_of, unpacked
 from tinyllm.errors import UserError
 from tinyllm.files import LARGEST, read_stream
+from tinyllm.report.terminal import progress_bar
 from tinyllm.tokenizer import CHAT_TEMPLATES, load_tokenizer, save_tokenizer
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from tinyllm.cli.command import command
-from tinyllm.cli.text import progress_bar
 from tinyllm.cli.tokenizer.args import free_path
 from tinyllm.cli.tokenizer.token_table import visible
 from tinyllm.errors import UserError
 from tinyllm.files import open_regular
 from tinyllm.ops.bpe import BYTES
+from tinyllm.report.terminal import progress_bar
 from tinyllm.tokenizer import CHAT_TEMPLATES, BPETokenizer, save_tokenizer
 
 

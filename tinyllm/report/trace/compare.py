@@ -5,17 +5,15 @@ ops in both, these are compared one by one. Where it ran different ops (a layer 
 ops than a float32 layer), only its inner parts and its outputs are compared.
 """
 
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinyllm.ops.softmax import log_softmax
-from tinyllm.report.terminal import bar, table
+from tinyllm.report.terminal import bar, paragraph, table
 from tinyllm.report.trace.capture import TracedCall
 
-WIDTH = 80
 ROUNDING = 1e-5  # as a share of the largest value: summing in another order can cause such differences
 
 
@@ -180,11 +178,6 @@ def amount(difference: Difference) -> str:
     )
 
 
-def _indented(text: str) -> list[str]:
-    """Break a line at the width of the terminal; return lines that are indented by two spaces."""
-    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
-
-
 def show_comparison(comparison: Comparison) -> str:
     """Format the comparison of two captures for a terminal of 80 columns."""
     c = comparison
@@ -195,11 +188,11 @@ def show_comparison(comparison: Comparison) -> str:
     if found is None:
         worst = max(c.differences, key=lambda d: d.share)
         lines += [f"no difference beyond rounding ({ROUNDING:g} of the largest value)",
-                  f"largest: {place(worst)}", *_indented(amount(worst))]
+                  f"largest: {place(worst)}", paragraph(amount(worst), 2, 2)]
     else:
-        lines += ["first difference:", f"  {place(found)}", *_indented(amount(found))]
+        lines += ["first difference:", f"  {place(found)}", paragraph(amount(found), 2, 2)]
         if c.differences[0] is not found:
-            lines += _indented(f"before it only rounding, first in {place(c.differences[0])}")
+            lines.append(paragraph(f"before it only rounding, first in {place(c.differences[0])}", 2, 2))
     widest = max((layer.share for layer in c.layers), default=0) or 1
     rows = [[layer.path, f"{layer.size:.4g}", f"{layer.difference:.3g}", f"{100 * layer.share:.2g} %",
              bar(layer.share / widest)] for layer in c.layers]
