@@ -124,12 +124,13 @@ def open_regular(path: Path | str, follow: bool = True) -> Iterator[BufferedRead
             raise UserError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def pipe_or_file(path: Path | str, flags: int, patience: float = PATIENCE) -> int:
+def pipe_or_file(path: Path | str, flags: int, patience: float | None = None) -> int:
     """Open a file, or a pipe such as a shell's <(...); for use as the `opener` of open().
 
     Waits until somebody writes to a pipe; some files of /proc are pipes, too. Raises OSError when nobody does
-    within `patience` seconds.
+    within `patience` seconds (PATIENCE).
     """
+    patience = PATIENCE if patience is None else patience
     waits = getattr(os, "O_NONBLOCK", 0)  # Windows has no such pipes
     handle = os.open(path, flags | waits)
     if waits and not select.select([handle], [], [], patience)[0]:

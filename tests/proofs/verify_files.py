@@ -3,9 +3,10 @@
     python tests/proofs/verify_files.py [--share N]
 
 One file at a time of a small run, a model, tokenizers, a course and its results is cut, mutated (see
-mutations.py), nested, filled with huge numbers, or replaced by a pipe, a device, a folder or a link to
-itself. Each command runs in a forked process with limits of memory and time. A finding is a traceback, a
-reached limit, a message of several lines, or a certainly wrong file that is accepted. --share N: every Nth.
+tests/unit/readers.py), nested, filled with huge numbers, or replaced by a pipe, a device, a folder or a
+link to itself. Each command runs in a forked process with limits of memory and time. A finding is a
+traceback, a reached limit, a message of several lines, or a certainly wrong file that is accepted.
+--share N: every Nth.
 """
 
 import argparse
@@ -23,13 +24,15 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from mutations import mutate
 from tiny_run import TOP, make_files
 
 from tinyllm import files
 from tinyllm.cli import COMMANDS as PROGRAM
 from tinyllm.cli import main as tinyllm
 from tinyllm.runs.checkpoint import _write_state
+
+sys.path.append(str(Path(__file__).parents[1] / "unit"))
+from readers import mutate
 
 SECONDS, CLOCK, MEMORY = 10, 100, 4 << 30  # of the processor, by the clock; bytes of address space
 PLACED = {"pipe": os.mkfifo, "folder": os.mkdir, "loop": lambda path: os.symlink(path, path),

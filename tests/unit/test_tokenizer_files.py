@@ -2,14 +2,19 @@
 
 import json
 import sys
+from itertools import product
 
 import pytest
+from foreign_tokenizers import write_gpt2, write_ranks
+from readers import Reader, check_good, check_line, check_mutations, check_no_json, check_obstacles
 
 from tinyllm.errors import UserError
+from tinyllm.files import parse_json
 from tinyllm.ops import unicode
 from tinyllm.ops.registry import _compiled, use
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, json_file
 from tinyllm.tokenizer.files import load_tokenizer, save_tokenizer
+from tinyllm.tokenizer.huggingface import from_dict
 from tinyllm.tokenizer.patterns import QWEN2
 
 TEXT = "the cat sat on the mat, naïve 😀 <|end|> " * 4
@@ -101,18 +106,9 @@ def test_a_folder_is_a_place_for_tokenizer_json(tmp_path):
             load_tokenizer(tmp_path, **extra)
 
 
-# Files of others
-
-LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-
-
-def sequence(*members):
-    return {"type": "Sequence", "pretokenizers": [*members, LEVEL]}
-
-
-def change(**fields):
+def change(tokenizer=None, /, **fields):
     """A good document with fields changed: model__vocab reaches into model, ... takes a field away."""
-    made = document()
+    made = document(tokenizer or LEARNT)
     for path, value in fields.items():
         *steps, last = path.split("__")
         inside = made
@@ -127,6 +123,98 @@ def change(**fields):
 
 def token(**fields):
     return [{"id": 269, "content": "<x>", "special": True} | fields]
+
+
+# Every reader
+
+STRANGE_TEXT = "  \u2581<s> [CLS] e\u0301\u0300ﬁ\u00a0\x00½ 中文 don't <unk>"
+TEXTS = [TEXT, "", STRANGE_TEXT, "ab" * 100, "the " * 60, "\U0001f468"]
+
+
+def try_out(tokenizer):
+    """Encode and decode texts by a tokenizer, and save it."""
+    for text, allowed in product(TEXTS, ((), "all")):
+        try:
+            ids = tokenizer.encode(text, allowed)
+            assert all(type(i) is int and 0 <= i < tokenizer.vocab_size for i in ids)
+            assert isinstance(tokenizer.decode(ids), str)
+        except UserError as error:  # such as a character that a char tokenizer does not know
+            check_line(error)
+            continue
+        if tokenizer.kind != "huggingface":
+            assert tokenizer.normalizer or tokenizer.decode_bytes(ids) == text.encode()
+            assert allowed or not set(ids) & set(tokenizer.special_tokens.values())
+    again = from_dict(parse_json(json_file.dump(tokenizer.to_dict()), halves=True))
+    assert again.fingerprint() == tokenizer.fingerprint()
+
+
+def saved(tokenizer, **fields):
+    """Return a function that writes a tokenizer.json with these fields changed."""
+
+    def write(folder):
+        (folder / "tokenizer.json").write_bytes(json_file.dump(change(tokenizer, **fields)))
+        return [folder / "tokenizer.json"]
+
+    return write
+
+
+def ranks(folder):
+    write_ranks(folder / "ranks", LEARNT.vocabulary.ids)
+    return [folder / "ranks"]
+
+
+def gpt2(folder):
+    write_gpt2(folder, LEARNT)
+    return [folder / "vocab.json", folder / "merges.txt"]
+
+
+READERS = {
+    "bpe": Reader(saved(LEARNT), load_tokenizer, try_out),
+    "byte": Reader(saved(TOKENIZERS[3]), load_tokenizer, try_out),
+    "char": Reader(saved(TOKENIZERS[1]), load_tokenizer, try_out),
+    "own pattern": Reader(saved(TOKENIZERS[6]), load_tokenizer, try_out),
+    "qwen": Reader(saved(LEARNT, normalizer={"type": "NFC"}, added_tokens=token(special=False)),
+                   load_tokenizer, try_out),
+    "ranks": Reader(ranks, lambda folder: load_tokenizer(folder / "ranks", "gpt2"), try_out),
+    "gpt2": Reader(gpt2, load_tokenizer, try_out),
+}
+EVERY_READER = pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+
+
+@EVERY_READER
+def test_good_files_are_read_and_others_in_their_place_refused(reader, tmp_path):
+    check_good(reader, tmp_path)
+    check_obstacles(reader, tmp_path)
+    check_no_json(reader, tmp_path)
+
+
+@EVERY_READER
+@pytest.mark.parametrize("seed", range(4))
+def test_mutated_files_work_or_are_refused_in_one_line(reader, seed, tmp_path):
+    check_mutations(reader, tmp_path, seed)
+
+
+def stop(said):
+    raise UserError(said)
+
+
+@pytest.mark.parametrize("read, seen", [
+    (lambda folder: [][1], IndexError), (lambda folder: stop(""), AssertionError),
+    (lambda folder: stop("x"), AssertionError),
+    (lambda folder: ByteTokenizer(), AssertionError),
+])
+def test_a_reader_that_accepts_or_says_the_wrong_thing_is_noticed(read, seen, tmp_path):
+    with pytest.raises(seen):
+        check_obstacles(Reader(saved(LEARNT), read), tmp_path)
+
+
+# Files of others
+
+LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+
+
+def sequence(*members):
+    return {"type": "Sequence", "pretokenizers": [*members, LEVEL]}
 
 
 def test_llama_and_qwen_files_are_read_natively(tmp_path):
@@ -241,22 +329,6 @@ def test_what_only_the_library_reads_says_how_to_get_it(fields, tmp_path, monkey
     refused(tmp_path, change(**fields), r"needs the tokenizers library: pip install tokenizers$")
 
 
-BAD_BYTES = [
-    (b"", "not JSON"), (b"{", "at line 1, column 2"), (b"\xff\xfe{\x00}\x00", "byte 0 is not UTF-8"),
-    (b"[]", "no model"), (b'"\x1b[2J"', "not JSON"), (b"NaN", "NaN"), (b"9" * 10_000, "number"),
-    (b"[" * 100_000 + b"]" * 100_000, "nested"),
-    (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nested"),
-    (b'{"model": 1, "model": 2}', "twice"),
-    (b"[" + b"[]," * 2**21 + b"[]]", "4,194,304 values"),
-    (b"[" + b'"",' * 2**22 + b"0]", "4,194,304 values"),
-]
-
-
-@pytest.mark.parametrize("data, match", BAD_BYTES, ids=range(len(BAD_BYTES)))
-def test_what_is_no_tokenizer_file_is_refused(data, match, tmp_path):
-    refused(tmp_path, data, match)
-
-
 def test_sizes_have_limits(tmp_path):
     doubling = [[97, 97], *([256 + i] * 2 for i in range(40))]
     for merges, match in (doubling, "64 MB"), ([[97, 256]], "0 to 255"):
@@ -268,12 +340,6 @@ def test_sizes_have_limits(tmp_path):
         with pytest.raises(UserError) as error:
             BPETokenizer([], special_tokens=names)
         assert len(str(error.value)) < 400
-
-
-def test_a_cut_file_is_refused(tmp_path):
-    data = json_file.dump(LEARNT.to_dict()).rstrip()
-    for end in {*range(0, len(data), 97), *range(len(data) - 5, len(data))}:
-        refused(tmp_path, data[:end])
 
 
 def test_the_fingerprint_tells_the_version_of_unicode(monkeypatch):

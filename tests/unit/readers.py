@@ -1,0 +1,202 @@
+"""Damage files, and check what readers make of them: a value that works, or one line that names the file.
+
+A law about readers needs a registry of `Reader`s and calls the four functions `check_...` for each of them.
+"""
+
+import copy
+import json
+import os
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinyllm.errors import UserError
+
+STRANGE = [0, 1, -1, 255, 256, 2**24, 2**31, 2**63, 10**30, 1.5, -0.0, 1e308, None, True, False,
+           [], {}, [[]], ["a", "b"], {"type": "Sequence"}, "", " ", "a", "##", "Ġ", "\ud800", "\0", "\x1b[2J",
+           "a" * 300, "<|end|>", "the", "[UNK]", "(a*)*b"]
+SCRAPS = [b"[" * 3000, b"9" * 5000, b"e999999999", b"1e400", b"NaN", b"null", b"-", b"\xff", b"\xc3", b"\x00",
+          b"\\ud800", b"\r\n", b" ", b'"', b"{", b"]", b",", b":", b"=", b"#version: 0.2\n",
+          b"IQ== 4294967296\n", b'"type": "BPE",']
+NO_JSON = {"nothing": b"", "half": b"{", "deep": b"[" * 10**5, "long": b"9" * 5000, "infinite": b"1e400",
+           "nan": b"NaN", "strange": b"\xff\xfe\x00\x1b[2J", "twice": b'{"a": 1, "a": 2}',
+           "deep objects": b'{"a":' * 10**5 + b"1" + b"}" * 10**5, "many": b"[" + b'"",' * 2**22 + b"0]"}
+OBSTACLES: dict[str, Callable[[Path], None]] = {"folder": os.mkdir}
+if os.name == "posix":
+    OBSTACLES |= {"pipe": os.mkfifo, "loop": lambda path: os.symlink(path.name, path),
+                  "device": lambda path: os.symlink("/dev/zero", path)}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A kind of file.
+
+    write(folder): write good files, and return the paths of those that can be damaged.
+    read(folder): read them, or raise UserError.
+    use(value): use what was read, with assertions of what must be true of it.
+    """
+
+    write: Callable[[Path], list[Path]]
+    read: Callable[[Path], Any]
+    use: Callable[[Any], Any] = lambda value: None
+
+
+def attempt(reader: Reader, folder: Path, *paths: Path) -> str | None:
+    """Read a folder and use the value; or return the message of a refusal, which must name a file."""
+    try:
+        value = reader.read(folder)
+    except UserError as error:
+        check_line(error)
+        assert any(path.name in str(error) for path in paths), f"the message names no file: {error}"
+        return str(error)
+    reader.use(value)
+    return None
+
+
+def check_line(error: UserError) -> None:
+    """Check that an error has one line that a person can read."""
+    text = str(error)
+    assert text and len(text) < 600 and text.isprintable(), f"not one clear line: {text[:900]!r}"
+
+
+def check_good(reader: Reader, folder: Path) -> None:
+    """Check that good files are read, and that what was read works."""
+    assert attempt(reader, folder, *reader.write(folder)) is None
+
+
+def check_obstacles(reader: Reader, folder: Path) -> None:
+    """Check that a folder, a pipe, a device or a link to itself in place of a file is refused."""
+    for path in reader.write(folder):
+        data = path.read_bytes()
+        for what, put in OBSTACLES.items():
+            path.unlink()
+            put(path)
+            assert attempt(reader, folder, path), f"a {what} was read as {path.name}"
+            path.rmdir() if what == "folder" else path.unlink()
+            path.write_bytes(data)
+
+
+def check_no_json(reader: Reader, folder: Path) -> None:
+    """Check that JSON files are refused if they are cut anywhere, or hold no JSON within the limits."""
+    for path in reader.write(folder):
+        data = path.read_bytes().rstrip()
+        if path.suffix != ".json":
+            continue
+        ends = {*range(0, len(data), len(data) // 50 + 1), *range(len(data) - 5, len(data))}
+        bad = {f"cut at {end}": data[:end] for end in ends if end >= 0}
+        bad |= NO_JSON | {f"{what} inside": b'{"x": ' + scrap + b"," + data.lstrip()[1:]
+                          for what, scrap in NO_JSON.items()}
+        for what, damaged in bad.items():
+            path.write_bytes(damaged)
+            assert attempt(reader, folder, path), f"{path.name} was read, though it is {what}"
+        path.write_bytes(data)
+
+
+def check_mutations(reader: Reader, folder: Path, seed: int, times: int = 20, longest: int = 1 << 15) -> None:
+    """Check that files changed at random are refused, or read as values that work."""
+    rng = random.Random(seed)
+    paths = reader.write(folder)
+    for _ in range(times):
+        path = rng.choice(paths)
+        data = damaged = path.read_bytes()
+        for _ in range(rng.randrange(1, 4)):
+            damaged = mutate(rng, damaged)[:longest]
+        path.write_bytes(damaged)
+        try:
+            attempt(reader, folder, *paths)
+        except Exception as error:
+            error.add_note(f"{path.name} was {damaged[:2000]!r}")
+            raise
+        path.write_bytes(data)
+
+
+# --- mutations: of bytes, of lines, and of what JSON holds --------------------------------------------------
+
+
+def mutate(rng: random.Random, data: bytes) -> bytes:
+    """Return a file that is almost the same."""
+    changed = mutate_json(rng, data) if rng.random() < 0.6 else None
+    return rng.choice((mutate_lines, mutate_bytes, mutate_bytes))(rng, data) if changed is None else changed
+
+
+def mutate_bytes(rng: random.Random, data: bytes) -> bytes:
+    """Remove, flip, insert, replace or repeat some bytes."""
+    changed, at = bytearray(data), rng.randrange(len(data) + 1)
+    end = min(len(changed), at + rng.choice((1, 1, 4, 30, 300)))
+    kind = rng.randrange(6)
+    if kind == 0:
+        del changed[at : rng.choice((end, len(changed)))]
+    elif kind == 1 and at < len(changed):
+        changed[at] ^= 1 << rng.randrange(8)
+    elif kind == 2:
+        changed[at:at] = rng.choice(SCRAPS)
+    elif kind == 3:
+        changed[at:end] = rng.choice(SCRAPS)
+    else:
+        to = rng.randrange(len(changed) + 1)
+        changed[to:to] = changed[at:end]
+    return bytes(changed)
+
+
+def mutate_lines(rng: random.Random, data: bytes) -> bytes:
+    """Repeat, exchange or remove lines, or change a word of one."""
+    lines = data.split(b"\n")
+    i, k = rng.randrange(len(lines)), rng.randrange(len(lines))
+    kind = rng.randrange(4)
+    if kind == 0:
+        lines.insert(k, lines[i])
+    elif kind == 1:
+        lines[i], lines[k] = lines[k], lines[i]
+    elif kind == 2:
+        del lines[i]
+    else:
+        words = lines[i].split(b" ")
+        strange = str(rng.choice(STRANGE)).encode("utf-8", "replace")
+        words[rng.randrange(len(words))] = rng.choice((*lines[k].split(b" "), strange))
+        lines[i] = b" ".join(words)
+    return b"\n".join(lines)
+
+
+def mutate_json(rng: random.Random, data: bytes) -> bytes | None:
+    """Change, remove, copy or rename parts of JSON; return None for what is no JSON."""
+    with suppress(LookupError, ValueError, RecursionError):  # also: a place that is gone, or is inside itself
+        value = json.loads(data)
+        known = list(places(value))
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            small = [place for place in known if len(place[0]) < 40]
+            place = rng.choice(small if small and rng.random() < 0.8 else known)
+            change_place(rng, *place, *rng.choice(known))
+        return json.dumps(value).encode()
+    return None
+
+
+def places(value: Any):
+    """Yield every (container, key) inside of a value."""
+    pending = [value] if isinstance(value, (dict, list)) else []
+    while pending:
+        container = pending.pop()
+        for key in list(container) if isinstance(container, dict) else range(len(container)):
+            yield container, key
+            if isinstance(container[key], (dict, list)):
+                pending.append(container[key])
+
+
+def change_place(rng: random.Random, container: Any, key: Any, other: Any, name: Any) -> None:
+    """Change container[key], maybe into other[name]."""
+    kind = rng.randrange(6)
+    if kind == 0:
+        del container[key]
+    elif kind == 1 and isinstance(container, dict):
+        container[name if isinstance(name, str) else str(rng.choice(STRANGE))] = container.pop(key)
+    elif kind == 2:
+        container[key] = copy.deepcopy(other[name])
+    elif kind == 3:
+        for _ in range(rng.choice((1, 3, 20, 900))):
+            container[key] = [container[key]] if isinstance(container, list) else {key: container[key]}
+    elif kind == 4 and isinstance(container, list):
+        container.insert(key, copy.deepcopy(other[name]))
+    else:
+        container[key] = copy.deepcopy(rng.choice(STRANGE))
