@@ -61,7 +61,7 @@ def begun(folder, base, data, **settings):
     """Return a new run, and its setup, with the weights of the run `base` and its settings of training."""
     of_base = Run(base).read().config.flat()
     settings = {name: value for name, value in of_base.items() if name.startswith("train.")} | settings
-    setup = prepare(make_config(settings | {"data": str(data), "start": str(base)}))
+    setup = prepare(make_config({"data": str(data), "start": str(base)} | settings))
     run = Run(folder)
     run.create(setup.record(), setup.tokenizer)
     return run, setup

@@ -149,8 +149,8 @@ READ_ELSEWHERE = {  # all else goes through tinyllm/files.py, which no pipe, dev
     ("tinyllm/course/fork_server.py", "os.open(OUTPUT, os.O_WRONLY"): "writes",
     ("tinyllm/course/workers.py", "os.open(Path(self.scratch, OUTPUT)"): "a file that it has made itself",
 }
-HARMLESS = re.compile(  # of the system, or to write, or the model of a `Start`
-    r"open\((f?'/proc/|os\.devnull|[\w.]+, '[wax]b?')|\bstart\.open\(\)"
+HARMLESS = re.compile(  # of the system, or to write
+    r"open\((f?'/proc/|os\.devnull|[\w.]+, '[wax]b?')"
 )
 
 

@@ -94,27 +94,24 @@ def test_it_learns_a_text_down_to_its_entropy():
 
     losses = tl.fit(model, batches, steps=200, lr=4e-3, loss=diffusion)
     assert losses[0] > 2 and np.log(8) / 16 < np.mean(losses[-40:]) < 0.3
-    written = unmask(model.eval(), np.full((20, 16), 9), 9, order="random", seed=0)
+    written = unmask(model.eval(), np.full((20, 16), 9), 9, seed=0)
     steps = np.diff(written, axis=1) % 8
-    assert (steps == 1).mean() > 0.7 and len(set(written[:, 0].tolist())) > 3
+    assert (steps == 1).mean() > 0.9 and len(set(written[:, 0].tolist())) > 2
 
 
 @given(rows=st.integers(1, 4), per_step=st.integers(1, 9), seed=st.integers(0, 9), rate=st.floats(0, 1),
-       order=st.sampled_from(("surest", "random")), temperature=st.sampled_from((0, 0.5, 1)))
-def test_all_masks_are_filled_and_nothing_else_changes(rows, per_step, seed, rate, order, temperature):
+       temperature=st.sampled_from((0, 0.5, 1)))
+def test_all_masks_are_filled_and_nothing_else_changes(rows, per_step, seed, rate, temperature):
     model, tokens = made(seed), texts(seed, rows)
     gone = np.random.default_rng(seed).random(tokens.shape) < rate
     shown = np.where(gone, MASK, tokens)
-    seeds = [seed + i for i in range(rows)]
-    options = {"per_step": per_step, "order": order, "sampling": tl.Sampling(temperature=temperature),
-               "never": [0]}
-    written = unmask(model, shown, MASK, seed=seeds, **options)
+    options = {"per_step": per_step, "sampling": tl.Sampling(temperature=temperature), "never": [0]}
+    written = unmask(model, shown, MASK, seed=seed, **options)
     assert np.array_equal(written[~gone], tokens[~gone])
     assert not np.isin(written[gone], [MASK, 0]).any() and ((written >= 0) & (written < V)).all()
-    assert np.array_equal(written, unmask(model, shown, MASK, seed=seeds, **options))
+    assert np.array_equal(written, unmask(model, shown, MASK, seed=seed, **options))
     if ops.matmul.compiled:  # the same bits in any batch
-        alone = [unmask(model, shown[i : i + 1], MASK, seed=seeds[i : i + 1], **options) for i in range(rows)]
-        assert np.array_equal(np.concatenate(alone), written)
+        assert np.array_equal(unmask(model, shown[:1], MASK, seed=seed, **options), written[:1])
 
 
 def test_a_step_keeps_the_surest_tokens_and_looks_at_what_stands_already():
@@ -130,30 +127,9 @@ def test_a_step_keeps_the_surest_tokens_and_looks_at_what_stands_already():
     assert np.array_equal(unmask(model, tokens, MASK, per_step=2, sampling=GREEDY), by_hand)
 
 
-def test_texts_in_random_order_are_drawn_from_what_the_model_has_learnt():
-    """Of two tokens, the chance of a pair is the mean of both orders."""
-    model, n = made(4), 3000
-    found = unmask(model, np.full((n, 2), MASK), MASK, order="random", seed=1)
-    allowed = np.arange(V) != MASK
-
-    def p(row):
-        return ops.softmax(np.where(allowed, model(np.array(row)).data[0], -np.inf))
-
-    start = p([MASK, MASK])
-    expected = np.zeros((V, V))
-    for a in np.flatnonzero(allowed):
-        expected[a] += 0.5 * start[0, a] * p([a, MASK])[1]
-        expected[:, a] += 0.5 * start[1, a] * p([MASK, a])[0]
-    counts = np.zeros((V, V))
-    np.add.at(counts, (found[:, 0], found[:, 1]), 1)
-    assert np.abs(counts / n - expected).max() < 5 * np.sqrt(expected.max() / n)
-    assert np.abs(counts / n - expected).sum() < 0.15
-
-
-@pytest.mark.parametrize("options", [{"per_step": 0}, {"order": "first"}])
-def test_wrong_settings_are_refused(options):
-    with pytest.raises(UserError, match="per_step must be at least 1, order"):
-        unmask(made(), np.full((1, 2), MASK), MASK, **options)
+def test_no_token_in_a_step_is_refused():
+    with pytest.raises(UserError, match="per_step must be at least 1, got 0"):
+        unmask(made(), np.full((1, 2), MASK), MASK, per_step=0)
 
 
 def test_a_run_learns_to_write_and_writes(tmp_path):

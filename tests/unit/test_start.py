@@ -4,13 +4,23 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny_run import begun, resumed_training
+from tiny_run import begun, resumed_training, same
 
 import tinyllm as tl
 from tinyllm.errors import UserError
 from tinyllm.models import save_weights
 from tinyllm.models.weights import hash_weights
 from tinyllm.runs.recipe import Frame
+
+
+def test_a_start_is_found_from_any_folder(tmp_path, whole, text, monkeypatch):
+    """A relative path was once written into run.json, and led nowhere from another folder."""
+    monkeypatch.chdir(whole.parent)
+    for name, place in (("of-a-run", whole.name), ("of-a-model", tl.Run(whole.name).find_checkpoint())):
+        run, _ = begun(tmp_path / name, whole, text, start=str(place))
+        with monkeypatch.context() as elsewhere:
+            elsewhere.chdir(tmp_path)
+            assert same(resumed_training(run.folder).setup.reference(), tl.open_model(whole).model)
 
 
 def test_a_start_that_changed_or_is_gone_is_refused_with_both_digests(tmp_path, whole, text):

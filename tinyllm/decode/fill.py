@@ -49,33 +49,25 @@ def fill(model: EncoderLM, tokenizer: Any, text: Any, top: int = 5) -> tuple[str
 
 
 def unmask(model: EncoderLM, tokens: np.ndarray, mask: int, *, per_step: int = 1,
-           sampling: Sampling = DEFAULT, seed: Any = 0, order: str = "surest",
-           never: Sequence[int] = ()) -> np.ndarray:
+           sampling: Sampling = DEFAULT, seed: int = 0, never: Sequence[int] = ()) -> np.ndarray:
     """Replace all masks in a batch of texts, in steps of `per_step` masks per text: tokens (B, T) -> (B, T).
 
-    Each step draws a token for every mask with `sampling`, but keeps only some: the most probable ones
-    (order="surest"), or the next ones in a random order ("random"). With "random", per_step 1 and temperature
-    1, texts have exactly the probabilities that the model has learnt. More tokens per step are faster, but
-    are drawn independently of each other. `seed` is an int, or an int per row, so that rows do not depend on
-    each other. Ids in `never` are not written. Raises UserError on a bad setting or texts that are too long.
-    (Chang et al., "MaskGIT", 2022, section 3.2; Nie et al., LLaDA, 2025, section 2.4.)
+    Each step draws a token for every mask with `sampling`, but keeps only the most probable ones. More tokens
+    per step are faster, but are drawn independently of each other. Ids in `never` are not written. Raises
+    UserError on a bad setting or texts that are too long. (Chang et al., "MaskGIT", 2022, section 3.2; Nie et
+    al., LLaDA, 2025, section 2.4.)
     """
-    if per_step < 1 or order not in ("surest", "random"):
-        raise UserError(f'per_step must be at least 1, order "surest" or "random"; got {per_step}, {order!r}')
+    if per_step < 1:
+        raise UserError(f"per_step must be at least 1, got {per_step}")
     tokens = np.array(tokens)
-    keys = [(one, "unmask", 0) for one in seed] if np.ndim(seed) else [
-        (seed, "unmask", row) for row in range(len(tokens))]
-    streams = [Random(*key) for key in keys]
-    u, turn = (np.array([stream.uniform(tokens.shape[1]) for stream in streams]) for _ in range(2))
+    u = np.array([Random(seed, "unmask", row).uniform(tokens.shape[1]) for row in range(len(tokens))])
     while (tokens == mask).any():
         rows, places = np.nonzero(tokens == mask)
         with inference(model):
             logits = model.head(model.hidden(tokens)[rows, places]).data.copy()
         logits[:, [mask, *never]] = -np.inf
         drawn = sampling.choose(logits, [tokens[row].tolist() for row in rows], u[rows, places])
-        score = turn[rows, places]
-        if order == "surest":
-            score = ops.softmax(logits)[np.arange(len(drawn)), drawn]
+        score = ops.softmax(logits)[np.arange(len(drawn)), drawn]
         best = np.lexsort((-score, rows))  # the rows in order, and in each the highest score first
         stay = best[np.arange(len(best)) - np.searchsorted(rows, rows) < per_step]
         tokens[rows[stay], places[stay]] = drawn[stay]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from tinyllm.config import check
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write, open_regular, parse_json
 from tinyllm.ops.quant import from_bfloat16
@@ -152,10 +153,13 @@ def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
 
 @dataclass(frozen=True)
 class Origin:
-    """The folder that weights were read from, or its name on the Hub, and the weights' SHA-256 if known."""
+    """A folder of weights, or its name on the Hub, and the SHA-256 of the weights, or "" if unknown."""
 
     folder: str
     sha256: str = ""
+
+    def __post_init__(self):
+        check(self, "origin.")
 
 
 def hash_file(path: Path) -> str:

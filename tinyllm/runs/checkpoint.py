@@ -130,18 +130,18 @@ def read_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def verify(path: Path, only: Callable[[str], bool] = lambda name: True) -> dict[str, Any]:
+def verify(path: Path, optimizer: bool = True) -> dict[str, Any]:
     """Check that the files of a checkpoint are unchanged, and return its state.
 
-    `only(name)` chooses the files to check. Raises UserError, naming the file, when a file is missing, cut
-    short or changed, or state.json has no digest of the file.
+    Without `optimizer`, its state, which only training needs, is not read. Raises UserError, naming the file,
+    when a file is missing, cut short or changed, or state.json has no digest of the file.
     """
     state = read_state(path)
-    weights = [file.name for file in Path(path).glob("*.safetensors")]
-    for name in dict.fromkeys([*weights, *state["sha256"]]):
+    names = {file.name for file in Path(path).glob("*.safetensors")} | state["sha256"].keys()
+    for name in sorted(names - (set() if optimizer else {"optimizer.safetensors"})):
         file = Path(path) / name
         try:
-            if only(name) and sha256(file) != state["sha256"].get(name):
+            if sha256(file) != state["sha256"].get(name):
                 raise UserError(f"{file} is not the file that was saved: its SHA-256 differs")
         except UserError as error:
             raise UserError(f"{error}; {ADVICE}") from error

@@ -92,8 +92,7 @@ def row_size(example: Any) -> int:
 
 def plan_of(
     parts: Any, examples: tuple[list, list], layout: Callable[[list], Batch], loss: Callable, *,
-    size: Callable[[Any], int] = row_size,
-    learn: Callable[[list, int], Batch] | None = None, report: Callable[[Batch], dict] = lambda batch: {},
+    size: Callable[[Any], int] = row_size, learn: Callable[[list, int], Batch] | None = None,
     characters: np.ndarray | None = None,
 ) -> Plan:
     """Return a plan that trains on random examples, and validates on the first of those that are held out.
@@ -106,7 +105,6 @@ def plan_of(
     layout(examples): makes a batch of some examples.
     size(example): the tokens of an example; the share above the context is logged as "truncated".
     learn(examples, step): makes a batch of training, if this differs from `layout`.
-    report(batch): returns more numbers to log, from a batch of training.
     characters: see `evaluate`.
     """
     train, seed = parts.config.train, parts.config.seed
@@ -124,15 +122,11 @@ def plan_of(
         chosen = [learnt[i] for i in Random(seed, "batch", step).integers(len(learnt), train.batch)]
         return learn(chosen, step) if learn else layout(chosen)
 
-    def reporting(model, batch):
-        found = loss(model, batch)
-        value, numbers = found if isinstance(found, tuple) else (found, {})
-        return value, numbers | report(batch) | shares
-
     def measure(model):
         chosen, rows = held_out[: train.eval_windows], train.batch // train.accumulate
         same = (layout(chosen[i : i + rows]) for i in range(0, len(chosen), rows))
         return evaluate(model, same, loss, characters)
 
-    tokens = [sum(layout([x]).tokens.size for x in part) for part in (learnt, held_out)]
-    return Plan(batches, reporting, measure, tokens[0], tokens[1], list(held_out[0][0]), healthy, shares)
+    train_tokens, val_tokens = (sum(layout([x]).tokens.size for x in part) for part in (learnt, held_out))
+    prompt = list(held_out[0][0])
+    return Plan(batches, loss, measure, train_tokens, val_tokens, prompt, healthy, known=shares)

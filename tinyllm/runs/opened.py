@@ -88,6 +88,6 @@ def open_model(place: str | Path, which: str = "best", bits: int | None = None) 
     if run.is_model():
         return Opened(*open_folder(run.folder, bits), folder=run.folder)
     record, tokenizer, path = run.read(), run.read_tokenizer(), run.find_checkpoint(which)
-    checkpoint.verify(path, lambda name: name != "optimizer.safetensors")
+    checkpoint.verify(path, optimizer=False)
     model = checkpoint.load_model(path, bits)
     return Opened(model, tokenizer, record.frame, run.folder, record.config, run)

@@ -19,9 +19,10 @@ class Plan:
 
     train_tokens, val_tokens: the number of tokens for training and for validation.
     prompt: the beginning of samples if the setting `train.sample_prompt` cannot be used.
-    healthy: {name: (low, high, advice)}, the normal range of each number that the loss reports, and advice
-        for values outside of the range.
-    known: those of these numbers that are known before the first step.
+    healthy: {name: (low, high, advice)}, the normal range of each number that is reported, and advice for
+        values outside of the range.
+    report(batch): returns more numbers to log, from a batch of training.
+    known: numbers that are the same in all steps; they are logged, too.
     sample: a function of the model that returns a sample as text; None if samples continue the prompt.
     """
 
@@ -32,6 +33,7 @@ class Plan:
     val_tokens: int
     prompt: list[int]
     healthy: dict[str, tuple[float, float, str]] = field(default_factory=dict)
+    report: Callable[[Any], dict[str, float]] = lambda batch: {}
     known: dict[str, float] = field(default_factory=dict)
     sample: Callable[[Any], str] | None = None
 

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 
 from tinyllm.errors import UserError, did_you_mean
 from tinyllm.models import build
+from tinyllm.models.weights import Origin
 from tinyllm.runs.plan import Plan
-from tinyllm.runs.start import Start
+from tinyllm.runs.start import open_start
 
 
 class Frame(NamedTuple):
@@ -45,7 +46,7 @@ class Parts:
     tokenizer: Any
     model: Any
     _: KW_ONLY
-    start: Start | None = None
+    start: Origin | None = None
     frame: Frame = NO_FRAME
 
     def reference(self) -> Any:
@@ -55,7 +56,7 @@ class Parts:
         again. Raises UserError when the weights of the start are gone or have changed.
         """
         if self.start:
-            return self.start.open()[0]
+            return open_start(self.start)[0]
         return build(self.model.config, seed=self.config.seed).eval()
 
 

@@ -21,11 +21,11 @@ from typing import Any
 from tinyllm.config import bounded, check, conform, flatten
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes, atomic_write_text, read_bytes, read_json, remove_leftovers
+from tinyllm.models.weights import Origin
 from tinyllm.runs import checkpoint
 from tinyllm.runs.config import RunConfig, known_settings, make_config
 from tinyllm.runs.log import RunLog
 from tinyllm.runs.recipe import NO_FRAME, Frame
-from tinyllm.runs.start import Start
 from tinyllm.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 from tinyllm.train.loop import Progress, stateful
 
@@ -57,7 +57,7 @@ class Record:
     config: RunConfig
     facts: Facts
     frame: Frame = NO_FRAME
-    start: Start | None = None
+    start: Origin | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
     def content(self) -> dict[str, Any]:
@@ -71,7 +71,7 @@ CONTENT = {  # of run.json
     "settings": {}, "facts": {}, "frame": {"separator": str, "end": str}, "notes": {},
     "start": bounded(dict | None),
 }
-STATE = {"step": bounded(int, min=0), "progress": {}, "log_bytes": bounded(int, min=0)}  # in state.json
+STATE = {"progress": {}, "log_bytes": bounded(int, min=0)}  # in state.json, beside what `read_state` checks
 # Else transformers takes the tokenizer of the family's published models, which gives other ids or fails.
 FOR_TRANSFORMERS = '{"tokenizer_class": "PreTrainedTokenizerFast"}\n'
 UNLOGGED = {"steps": bounded(int, min=1), "tokens": bounded(int, min=0)}  # if anything has been summed
@@ -185,7 +185,7 @@ class Run:
                 if isinstance(settings.get(name), str) and not isinstance(value, str):
                     raise ValueError(f"{name} = {settings[name]!r} is a text")
             return Record(config, Facts(**content["facts"]), Frame(**content["frame"]),
-                          start and Start(**start), content["notes"])
+                          start and Origin(start["folder"], start["sha256"]), content["notes"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{self.file} is damaged: {error}") from error
 
@@ -193,12 +193,12 @@ class Run:
         """Return the content of run.json. Raises UserError, saying what the folder is, if it is not a run."""
         if os.path.lexists(self.file):
             return read_json(self.file, CONTENT)
-        nothing = "it is a link to nothing" if os.path.lexists(self.folder) else "there is no such folder"
-        reason = "it is a file" if os.path.exists(self.folder) else nothing
-        if os.path.isdir(self.folder):
-            reason = "there is no run.json"
-        if os.path.lexists(self.folder / "config.json"):
+        if self.is_model():
             reason = "it is the folder of a model, which `tinyllm generate` reads, with --bits 8 quantised"
+        elif os.path.exists(self.folder):
+            reason = "there is no run.json" if os.path.isdir(self.folder) else "it is a file"
+        else:
+            reason = "there is no such folder"
         beside = ", ".join(str(run.folder) for run in list_runs(self.folder.parent)[:5])
         raise UserError(f"{self.folder} holds no run: {reason}{beside and f'; there are {beside}'}")
 
@@ -209,13 +209,11 @@ class Run:
 
     def read_tokenizer(self) -> Tokenizer:
         """Return the run's tokenizer. Raises UserError if it is another one than run.json describes."""
-        facts, tokenizer = self.read().facts, load_tokenizer(self.tokenizer)
-        if tokenizer.fingerprint() != facts.tokenizer_sha256:
+        tokenizer = load_tokenizer(self.tokenizer)
+        if tokenizer.fingerprint() != self.read().facts.tokenizer_sha256:
             raise UserError(
                 f"{self.tokenizer} is not the tokenizer that this run was trained with: its SHA-256 differs"
             )
-        if tokenizer.vocab_size != (size := facts.vocab_size):
-            raise UserError(f"{self.tokenizer} has {tokenizer.vocab_size} tokens, the model {size}")
         return tokenizer
 
     def last_checkpoint(self) -> Path | None:

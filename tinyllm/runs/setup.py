@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from tinyllm.runs.config import RunConfig, model_settings, usual_preset
 from tinyllm.runs.plan import Plan
 from tinyllm.runs.recipe import NO_FRAME, Frame, Parts, Recipe, find_recipe, recipes
 from tinyllm.runs.run import Facts, Record, Run
-from tinyllm.runs.start import Start
+from tinyllm.runs.start import open_start
 from tinyllm.tokenizer import Tokenizer, make_tokenizer
 from tinyllm.train import events
 from tinyllm.train.fit import loop_of
@@ -78,7 +79,8 @@ class TrainSetup(Parts):
 
     def _loop(self, model, plan, **more):
         train, seed = self.config.train, self.config.seed
-        return loop_of(train, model, plan.batches, plan.loss, seed, group=self.group, **more)
+        more |= {"report": lambda batch: plan.report(batch) | plan.known, "group": self.group}
+        return loop_of(train, model, plan.batches, plan.loss, seed, **more)
 
     def sample(self, model: Any) -> str:
         """Generate a sample, always with the same random numbers, so that samples can be compared.
@@ -116,12 +118,12 @@ def prepare(
     """
     corpus, recipe = corpus or load_corpus(config.data), find_recipe(config.recipe)
     start, frame = (begun.start, begun.frame) if begun else find_start(config.start)
-    if config.start and start and not model:
-        model, tokenizer = start.open()
+    if start and config.start and not model:
+        model, tokenizer = open_start(start)
         preset = usual_preset(model.model_type)
         config = dataclasses.replace(config, tokenizer=config.start, preset=preset).with_model(model.config)
-    if tokenizer is None:
-        tokenizer = new_tokenizer(config, corpus, recipe, progress)
+    tokenizer = tokenizer or new_tokenizer(config, corpus, recipe, progress)
+    if not model:
         config = with_special_tokens(config, tokenizer)
     corpus.check_tokenizer(tokenizer)
     if not model:
@@ -161,8 +163,8 @@ def check_fits(recipe: Recipe, model: Any) -> None:
         kind = model.model_type
         fitting = ", ".join(name for name in names() if family(name).objective in recipe.objectives)
         others = ", ".join(name for name, other in recipes().items() if model.objective in other.objectives)
-        raise UserError(f"the recipe {recipe.name} cannot train a {kind}: it needs {fitting}; recipes for a "
-                        f"{kind} are {others}")
+        raise UserError(f"the recipe {recipe.name} cannot train a {kind}: it needs {fitting}; "
+                        f"`tinyllm train RECIPE` trains a {kind} with {others}")
 
 
 def check_memory(settings: dict[str, Any], optimizer: str) -> None:
@@ -181,18 +183,18 @@ def check_memory(settings: dict[str, Any], optimizer: str) -> None:
         )
 
 
-def adapted(model: Any, recipe: Recipe, config: RunConfig, corpus: Any, start: Start | None) -> Any:
+def adapted(model: Any, recipe: Recipe, config: RunConfig, corpus: Any, start: Origin | None) -> Any:
     """Return a model with the output layer that a recipe needs, and adapters if `lora.rank` asks for them.
 
     Raises UserError when adapters would have no base, or the settings fit no layer.
     """
-    origin, known = model.origin, {name for name, _ in model.named_parameters()}
+    is_adapter, known = model.origin is None, {name for name, _ in model.named_parameters()}
     model = recipe.adapt(model, corpus) if recipe.adapt else model
     if not (config.lora.rank and start) or adapters(model):
         return model
-    if origin is None:
+    if is_adapter:
         raise UserError(f"{start.folder} is an adapter itself: merge it before lora.rank puts another on it")
-    model.origin = Origin(origin.folder, start.sha256)
+    model.origin = start
     return add_adapters(config, model, [name for name, _ in model.named_parameters() if name not in known])
 
 
@@ -204,7 +206,7 @@ def add_adapters(config: RunConfig, model: Any, new: list[str]) -> Any:
 
 
 def with_special_tokens(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
-    """Add the special tokens of a family to a new tokenizer, and return settings with their ids."""
+    """Add the special tokens of a family to a tokenizer that lacks them; return settings with their ids."""
     cls = family_of(config.model)
     tokenizer.add_special_tokens(cls.special_tokens.values())
     ids = {name: tokenizer.special_tokens[cls.special_tokens[role]]
@@ -212,7 +214,7 @@ def with_special_tokens(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
     return dataclasses.replace(config, model=dataclasses.replace(config.model, **ids))
 
 
-def find_start(place: str | None) -> tuple[Start | None, Frame]:
+def find_start(place: str | None) -> tuple[Origin | None, Frame]:
     """Find the weights that a new run begins with, and the frame that it inherits.
 
     `place` is a run, whose best checkpoint is taken, or a Hugging Face folder, or None. Raises UserError,
@@ -222,10 +224,11 @@ def find_start(place: str | None) -> tuple[Start | None, Frame]:
         return None, NO_FRAME
     run = Run(locate(place))
     if run.is_model():
-        return Start(place, hash_weights(run.folder)), NO_FRAME
+        place = os.path.abspath(place) if os.path.exists(place) else place  # else a name: shipped, on the Hub
+        return Origin(place, hash_weights(run.folder)), NO_FRAME
     frame, path = run.read().frame, run.find_checkpoint()
-    verify(path, lambda name: name != "optimizer.safetensors")
-    return Start(str(path), hash_weights(path)), frame
+    verify(path, optimizer=False)
+    return Origin(os.path.abspath(path), hash_weights(path)), frame
 
 
 def reopen(run: Run, config: RunConfig) -> TrainSetup:

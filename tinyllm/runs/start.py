@@ -5,53 +5,37 @@ been resumed from a checkpoint. So run.json has the folder of these weights, and
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyllm.config import check
 from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained
 from tinyllm.models.adapter import FILE as ADAPTER
 from tinyllm.models.adapter import read_settings
 from tinyllm.models.registry import locate
-from tinyllm.models.weights import hash_weights
+from tinyllm.models.weights import Origin, hash_weights
 from tinyllm.nn import merge
 from tinyllm.nn.quantized import QuantizedLinear
 from tinyllm.tokenizer import Tokenizer, load_tokenizer
 
 
-@dataclass(frozen=True)
-class Start:
-    """The weights that a run began with: a folder (or a name on the Hub), and the SHA-256 of its weights."""
+def open_start(start: Origin) -> tuple[Any, Tokenizer]:
+    """Return the model that a run began with, in evaluation mode and with adapters merged, and its tokenizer.
 
-    folder: str
-    sha256: str
-
-    def __post_init__(self):
-        check(self, "start.")
-
-    def open(self) -> tuple[Any, Tokenizer]:
-        """Return the model, in evaluation mode and with adapters merged, and its tokenizer.
-
-        Raises UserError, with both digests, when the weights have changed, when their folder is gone, and
-        when they are quantised, because such weights cannot be trained.
-        """
-        folder, then = locate(self.folder), f"{self.sha256[:12]}..."
-        if not os.path.isdir(folder):
-            raise UserError(
-                f"the run began with the weights of SHA-256 {then} in {self.folder}, which is gone: "
-                "bring that folder back, or start a new run"
-            )
-        if (found := hash_weights(folder)) != self.sha256:
-            raise UserError(
-                f"the weights in {self.folder} have changed since the run began: SHA-256 {found[:12]}... "
-                f"now, {then} then; bring them back, or start a new run"
-            )
-        model, tokenizer = open_folder(folder)
-        if model.of_kind(QuantizedLinear):
-            raise UserError(f"{folder} holds quantised weights, which cannot be trained: give the original")
-        return merge(model), tokenizer
+    Raises UserError, with both digests, when the weights have changed, when their folder is gone, and when
+    they are quantised, because such weights cannot be trained.
+    """
+    folder, then = locate(start.folder), f"{start.sha256[:12]}..."
+    if not os.path.isdir(folder):
+        raise UserError(f"the run began with the weights of SHA-256 {then} in {start.folder}, which is gone: "
+                        "bring that folder back, or start a new run")
+    if (found := hash_weights(folder)) != start.sha256:
+        raise UserError(f"the weights in {start.folder} have changed since the run began: SHA-256 "
+                        f"{found[:12]}... now, {then} then; bring them back, or start a new run")
+    model, tokenizer = open_folder(folder)
+    if model.of_kind(QuantizedLinear):
+        raise UserError(f"{folder} holds quantised weights, which cannot be trained: give the original")
+    return merge(model), tokenizer
 
 
 def open_folder(folder: Path, bits: int | None = None) -> tuple[Any, Tokenizer]:

@@ -94,6 +94,7 @@ class Loop:
     schedule: Callable[[int], float] | None = None  # step -> learning rate
     accumulate: int = 1  # pieces that a batch is split into, to save memory or for several processes
     clip: float = 1.0  # the largest gradient norm; 0: no limit
+    report: Callable[[Any], dict[str, float]] = lambda batch: {}  # numbers to log beside those of the loss
     evaluate: Any = None  # model -> {"val_loss": ..., ...}
     sample: Any = None  # model -> text
     checkpoint: Any = None  # a `Run`, which keeps log and checkpoints
@@ -153,6 +154,7 @@ class Loop:
         batch = Batch(*batch) if isinstance(batch, tuple) else batch  # (tokens, targets), perhaps weights
         model, key = self.model.train(), (self.seed, step)
         loss, numbers = forward_backward(model, batch, self.loss, self.accumulate, self.group, key)
+        numbers |= self.report(batch)
         grad_norm = gradient_norm(optimizer.parameters)
         self.check_finite(step + 1, "loss", loss)
         self.check_finite(step + 1, "gradient norm", grad_norm)  # before it reaches the weights

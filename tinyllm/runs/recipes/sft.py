@@ -83,9 +83,9 @@ def sft(parts: Parts) -> Plan:
         parts, halves, layout, next_token,
         size=lambda pair: max(map(len, pair[:2])) if apart else row_size(pair),
         learn=lambda chosen, step: layout(chosen, packed),
-        report=lambda batch: {"answer_share": float(np.mean(batch.targets >= 0))},
         characters=count_characters(tokenizer),
     )
     plan.healthy = {"answer_share": (0.02, 1.0, SHORT)} | plan.healthy
+    plan.report = lambda batch: {"answer_share": float(np.mean(batch.targets >= 0))}
     plan.sample = describe if marks else None
     return plan
