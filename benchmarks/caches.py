@@ -23,8 +23,7 @@ from tinyllm.world import KINDS, World
 from tinyllm.world.kinds.recall import KEYS
 
 SIZES = {"context": 64, "layers": 2, "heads": 4, "width": 64, "hidden": 160, "init_std": 0.125}
-LATENT = {"head_width": 8, "plain_width": 16, "value_width": 16, "latent": 32, "dense_layers": 2,
-          "expert_hidden": 8}
+LATENT = {"head_width": 8, "plain_width": 16, "value_width": 16, "latent": 32}
 WAYS = {
     "4 heads": {"model_type": "llama", "kv_heads": 4},
     "2 shared": {"model_type": "llama", "kv_heads": 2},

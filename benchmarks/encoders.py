@@ -23,9 +23,9 @@ import numpy as np
 from world import WORDS, WORLD, Pieces
 
 import tinyllm as tl
-from tinyllm.nn.encoder import padded
 from tinyllm.nn.module import inference
 from tinyllm.ops.loss import IGNORED
+from tinyllm.padding import padded
 from tinyllm.runs.recipes.classify import TextBatch
 from tinyllm.train.objectives import masked_token
 from tinyllm.world import KINDS, Stream

@@ -282,11 +282,6 @@ def take(x: Tensor, index: Ints) -> Tensor:
     return embedding(x, index)
 
 
-def place(x: Tensor, vectors: Tensor, at: np.ndarray) -> Tensor:
-    """Replace vectors of x (B, T, C) by `vectors` (N, C), in order, where at (B, T) is True -> (B, T, C)."""
-    return apply(ops.place, x, vectors, at)
-
-
 def rope(x: Tensor, cos: Tensor | np.ndarray, sin: Tensor | np.ndarray) -> Tensor:
     """Rotate pairs of channels by angles: x (B, T, H, D), tables cos, sin ([B,] T, D/2) -> (B, T, H, D)."""
     return apply(ops.rope, x, cos, sin)
@@ -312,57 +307,6 @@ def attention_ranges(q: Tensor, k: Tensor, v: Tensor, starts: np.ndarray, ends: 
                      bias: Tensor | None = None) -> Tensor:
     """Compute attention; a query sees keys t with starts <= t < ends, both (B, S). bias: added to scores."""
     return apply(ops.attention_ranges, q, k, v, starts, ends, bias)
-
-
-def mean_pool(x: Tensor, lengths: np.ndarray) -> Tensor:
-    """Average each text's vectors without its padding: x (B, T, C), lengths (B,) -> (B, C)."""
-    return apply(ops.mean_pool, x, lengths)
-
-
-def contrastive_loss(a: Tensor, b: Tensor, temperature: float) -> tuple[Tensor, np.ndarray]:
-    """Return (loss (), logits (N, N)) for finding the partner b[i] of each a[i]: a, b (N, C)."""
-    a, b = as_tensors(a, b)
-    loss, logits, lse = ops.contrastive_loss(a.data, b.data, temperature)
-
-    def backward(dloss):
-        return ops.contrastive_loss_backward(dloss, a.data, b.data, temperature, logits, lse)
-
-    return record(loss, (a, b), backward), logits
-
-
-def route(p: Tensor, scores: np.ndarray, top: int) -> tuple[Tensor, np.ndarray]:
-    """Choose `top` experts per token by scores (N, E) -> their weights in p (N, E), and numbers, (N, top)."""
-    p = as_tensor(p)
-    weights, chosen = ops.route(p.data, scores, top)
-
-    def backward(dweights):
-        return (ops.route_backward(dweights, p.data, chosen),)
-
-    return record(weights, (p,), backward), chosen
-
-
-def balance_loss(p: Tensor, chosen: np.ndarray) -> Tensor:
-    """Return a loss that is least if experts get equally many tokens: p (N, E), chosen (N, top) -> ()."""
-    return apply(ops.balance_loss, p, chosen)
-
-
-def grouped_linear(x: Tensor, w: list[Tensor], counts: np.ndarray) -> Tensor:
-    """Multiply each group of rows by its own matrix: x (N, I), w: E of (I, O), counts (E,) -> (N, O)."""
-    x, *w = as_tensors(x, *w)
-
-    def forward():
-        return ops.grouped_linear(x.data, [matrix.data for matrix in w], counts)
-
-    def backward(dy):
-        dx, dw = ops.grouped_linear_backward(dy, x.data, [matrix.data for matrix in w], counts)
-        return dx, *dw
-
-    return record(forward(), (x, *w), backward, again=forward)
-
-
-def combine_experts(y: Tensor, weights: Tensor, places: np.ndarray) -> Tensor:
-    """Return the weighted sum of each token's rows: y (N * top, C), weights and places (N, top) -> (N, C)."""
-    return apply(ops.combine_experts, y, weights, places)
 
 
 def dropout(x: Tensor, key: tuple[int, int], p: float) -> Tensor:

@@ -7,10 +7,15 @@ import numpy as np
 
 def pad_right(rows: Sequence[Sequence[int]], value: int = 0, width: int = 0) -> np.ndarray:
     """Pad N lists of ids on the right with `value` -> int64 (N, width or the longest length)."""
-    padded = np.full((len(rows), max([width, *map(len, rows)])), value, np.int64)
-    for row, ids in zip(padded, rows, strict=True):
+    found = np.full((len(rows), max([width, *map(len, rows)])), value, np.int64)
+    for row, ids in zip(found, rows, strict=True):
         row[: len(ids)] = ids
-    return padded
+    return found
+
+
+def padded(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Pad N lists of ids on the right with zeros -> tokens (N, longest length), lengths (N,), both int64."""
+    return pad_right(rows), np.array([len(row) for row in rows], np.int64)
 
 
 def by_length(rows: Sequence[Sequence[int]], limit: int) -> Iterator[list[int]]:

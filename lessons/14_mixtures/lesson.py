@@ -22,7 +22,7 @@ from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.course.page import curves, weights, write_page
 from tinyllm.data import get_batch
 from tinyllm.models import build
-from tinyllm.nn.experts import Experts
+from tinyllm.models.mixtral import Experts
 from tinyllm.rng import Random
 from tinyllm.world import stories
 
@@ -233,8 +233,7 @@ write_page(folder / "mixtures.html", "Mixtures of experts",
 # Nobody told the experts what to be, and they seldom become what people would
 # call one. They divide letters, not subjects.
 #
-# The layer is `tinyllm/nn/experts.py`. In `tinyllm/models/`, `mixtral.py` is
-# LLaMA with another MLP, and `deepseek_v3.py` has the bias. Train a mixture on
-# your functions:
+# The layer is `Experts` in `tinyllm/models/mixtral.py`, which is LLaMA with this
+# layer as its MLP, balanced by the loss. Train a mixture on your functions:
 #
 #     tinyllm train --mine 14 --steps 50

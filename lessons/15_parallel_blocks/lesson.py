@@ -221,11 +221,9 @@ write_page(page, "Side by side", "Measured on this machine.", [figure])
 # ones stay with lesson 13's. What one head of keys and values costs beside
 # that, you see in the last line; what it saves is three quarters of the cache.
 #
-# You have rebuilt the block of `tinyllm/models/falcon.py`; the other layout,
-# with two norms, is `tinyllm/models/gpt_neox.py`. `tinyllm inspect --diff llama
-# falcon` lays it beside lesson 13, and
+# You have rebuilt the block of `tinyllm/models/falcon.py`. `tinyllm inspect
+# --diff llama falcon` lays it beside lesson 13, and
 #
 #     tinyllm train --model falcon --preset nano --steps 200
 #
-# trains one. GPT-NeoX and Falcon folders from the Hub of Hugging Face open as
-# LLaMA's do.
+# trains one. Falcon folders from the Hub of Hugging Face open as LLaMA's do.

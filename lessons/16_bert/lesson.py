@@ -18,7 +18,7 @@ from tinyllm.course.page import curves, write_page
 from tinyllm.data import load_corpus
 from tinyllm.models.bert import Bert, BertConfig
 from tinyllm.nn import inference
-from tinyllm.nn.encoder import padded
+from tinyllm.padding import padded
 from tinyllm.rng import Random
 from tinyllm.runs.recipes.classify import TextBatch
 from tinyllm.tokenizer import make_tokenizer
@@ -293,8 +293,8 @@ print(f"after:  {percent} % of 100")
 #
 # You have rebuilt parts of `tinyllm/ops/hide.py` and `tinyllm/ops/pool.py`. The
 # model is `tinyllm/models/bert.py`, which also opens real weights: point
-# `tl.from_pretrained` at a folder of BERT, RoBERTa or all-MiniLM, and the
-# vectors are those of transformers. To train one of your own:
+# `tl.from_pretrained` at a folder of BERT or all-MiniLM, and the vectors are
+# those of transformers. To train one of your own:
 #
 #     tinyllm train --model bert --data book.txt --out runs/bert
 #     tinyllm train classify --data classes.tsv --set start=runs/bert

@@ -159,8 +159,7 @@ KINDS = {
     "1 kv head": {"model_type": "llama", "kv_heads": 1},
     "window": {"model_type": "mistral", "window": 16},
     "latent": {"model_type": "deepseek_v3", "latent": 24, "head_width": 8,
-               "plain_width": 16, "value_width": 16, "dense_layers": 2,
-               "expert_hidden": 32},
+               "plain_width": 16, "value_width": 16},
 }
 test = get_batch(held_out, 99, 0, batch=32, context=T)
 

@@ -20,9 +20,9 @@ KINDS = {"gpt": {"model_type": "gpt"}, "t5": T5_SIZES,
 LLAMA = {"kv_heads": 1, "hidden": 12}
 OTHERS = {"llama": LLAMA, "mistral": LLAMA | {"window": 3}, "qwen2": LLAMA, "qwen3": LLAMA, "smollm3": LLAMA,
           "mixtral": LLAMA | {"experts": 3}, "qwen3_moe": LLAMA | {"experts": 3}, "falcon": {"hidden": 12},
-          "gpt_neox": {"hidden": 12, "rotated": 0.5}, "mt5": T5_SIZES, "fuyu": {"hidden": 12},
+          "mt5": T5_SIZES, "fuyu": {"hidden": 12},
           "deepseek_v3": {"kv_heads": 2, "hidden": 12, "head_width": 4, "plain_width": 3, "value_width": 5,
-                          "latent": 6, "expert_hidden": 8}}
+                          "latent": 6}}
 PROMPTS = [[3, 4, 5], [2], [7, 3, 3, 6, 8]]
 each = pytest.mark.parametrize("kind", KINDS)
 

@@ -7,17 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tinyllm as tl
 from tinyllm import ops, threads
 from tinyllm.bench import peers
 from tinyllm.models import build
+from tinyllm.models.mixtral import Experts, balance_loss
 from tinyllm.models.registry import family
-from tinyllm.nn import Experts, balance_loss, tap
+from tinyllm.nn import tap
 from tinyllm.nn.module import forward_flops
 from tinyllm.ops.registry import override
 from tinyllm.tensor import Tensor
-from tinyllm.train import train
-from tinyllm.train.group import ALONE
 
 SIZES = {"vocab_size": 13, "context": 8, "layers": 2, "heads": 2, "kv_heads": 2, "width": 16, "hidden": 12}
 
@@ -72,58 +70,6 @@ def test_training_adds_the_balance_loss():
     loss = model.loss(tokens[:, :-1], tokens[:, 1:]).item()
     extra = 0.1 * balance_loss(layers).item()
     assert np.isclose(model.eval().loss(tokens[:, :-1], tokens[:, 1:]).item() + extra, loss, rtol=1e-5)
-
-
-def balanced(**changes):
-    sizes = {"expert_hidden": 12, "head_width": 4, "plain_width": 4, "value_width": 4, "latent": 6,
-             "experts": 6}
-    made = build({"model_type": "deepseek_v3", **SIZES, **sizes, "dense_layers": 0} | changes)
-    return made.train(), next(m for _, m in made.named_modules() if isinstance(m, Experts))
-
-
-def test_a_bias_moves_tokens_to_experts_that_have_too_few():
-    _, layer = balanced(balance_rate=0.003)
-    layer.gate.weight.data[:, 0] = 1  # everybody wants expert 0 if the input is positive
-    x = Tensor(np.abs(np.random.default_rng(0).normal(size=(4, 16, 16))).astype(np.float32))
-    layer(x)
-    first, moves = layer.counts, 0
-    while layer.counts.max() > 32 and moves < 600:
-        layer.after_step(ALONE)
-        layer(x)
-        moves += 1
-    assert first.max() == 64 and layer.counts.max() <= 32 and layer.correction.data[0] < 0
-    assert layer.counts.sum() == 128
-
-
-def test_the_bias_decides_who_is_chosen_and_not_how_much_a_result_counts():
-    _, layer = balanced(experts=2, top=2)  # both are chosen anyway
-    x = Tensor(np.random.default_rng(0).normal(size=(2, 3, 16)).astype(np.float32))
-    before = layer(x).data
-    layer.correction.data = np.float32([0.5, -0.5])
-    np.testing.assert_allclose(layer(x).data, before, rtol=1e-5, atol=1e-6)
-
-
-def trained(**options):
-    """Train a model whose biases move -> the model, and how far the first layer's have moved."""
-    model, layer = balanced(balance_rate=0.25)
-    tokens = np.repeat([[0], [1], [2], [3]], 9, axis=1)  # each row wants experts of its own
-    batch = tl.Batch(tokens[:, :-1], tokens[:, 1:])
-    loss, optimizer = (lambda m, b: m.loss(b.tokens, b.targets)), tl.AdamW(model.parameters())
-    for _ in train(model, lambda step: batch, loss, optimizer, schedule=lambda step: 1e-4, **options):
-        pass
-    return model, layer.correction.data / np.float32(0.25)
-
-
-def test_micro_batches_move_the_bias_as_the_whole_batch_does():
-    assert np.array_equal(trained(steps=1, accumulate=4)[1], trained(steps=1)[1])
-
-
-def test_a_training_step_moves_the_bias_once_and_it_is_saved(tmp_path):
-    model, moved = trained(steps=3)
-    assert moved.any() and np.isin(moved, [-3, -2, -1, 0, 1, 2, 3]).all()
-    model.save_pretrained(tmp_path)
-    again = dict(tl.from_pretrained(tmp_path).named_tensors())
-    assert np.array_equal(again["model.layers.0.mlp.correction"].data / np.float32(0.25), moved)
 
 
 def test_an_override_of_linear_reaches_the_experts():

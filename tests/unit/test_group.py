@@ -23,8 +23,7 @@ SMALL = {name: value for name, value in SETTINGS.items() if name != "model.dropo
 SMALL |= {"train.batch": PIECES, "train.accumulate": PIECES, "train.clip": 0.5, "train.eval_windows": 2}
 DROPOUT = {"model.dropout": 0.1}
 GATED = {"model.attention_dropout": 0.1, "model.hidden": 16, "model.kv_heads": 2}
-EXPERTS = {"model.dense_layers": 0, "model.latent": 4, "model.experts": 4, "model.balance_rate": 0.25}
-FAMILIES = {"gpt2": DROPOUT, "llama": GATED, "deepseek_v3": GATED | EXPERTS, "t5": DROPOUT}
+FAMILIES = {"gpt2": DROPOUT, "llama": GATED, "t5": DROPOUT}
 ALL = {events.Started, events.Stepped, events.Evaluated, events.Sampled, events.Logged, events.Saved}
 
 
@@ -128,6 +127,32 @@ def test_uneven_pieces_have_the_gradients_of_one_process(size, rows, seed):
 
     expected = gradients(ALONE)
     assert expected[1][2] is False and together(size, gradients) == [expected] * size
+
+
+class Counting(Partly):
+    """A model that counts, without gradients, how often it has read each token."""
+
+    def __init__(self):
+        super().__init__()
+        self.new, self.read = np.zeros(11, int), np.zeros(11, int)
+
+    def forward(self, tokens):
+        self.new = self.new + np.bincount(tokens.ravel(), minlength=11)
+        return super().forward(tokens)
+
+    def after_step(self, group):
+        self.read, self.new = self.read + sum(group.gather(self.new)), np.zeros(11, int)
+
+
+def test_what_is_learnt_without_gradients_counts_the_pieces_of_all_processes():
+    def counted(group):
+        model, batch = Counting(), a_batch(12, 1)
+        list(train(model, lambda step: batch, next_token, AdamW(model.parameters()), steps=2,
+                   accumulate=PIECES, group=group))
+        return model.read.tolist()
+
+    expected = counted(ALONE)
+    assert sum(expected) > 40 and together(3, counted) == [expected] * 3
 
 
 def test_a_loss_that_is_not_finite_in_one_process_stops_all_at_one_step():

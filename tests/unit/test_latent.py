@@ -12,7 +12,7 @@ from tinyllm.tensor import Tensor
 def test_the_op_and_the_layer_are_one():
     """At position 0 nothing is turned, so that the layer's rotated channels are a plain product."""
     config = DeepseekV3Config(vocab_size=5, context=9, layers=1, heads=3, kv_heads=3, width=24, hidden=20,
-                              head_width=4, plain_width=6, value_width=5, latent=8, expert_hidden=4)
+                              head_width=4, plain_width=6, value_width=5, latent=8)
     layer = LatentAttention(config)
     for name, p in layer.named_parameters():
         p.data = (0.3 * Random(4, name).normal(p.shape)).astype(np.float32)

@@ -24,13 +24,12 @@ BACKENDS = ["numpy"] + ["compiled"] * (_compiled is not None)  # else no bits ar
 SMALL = {"vocab_size": 11, "context": 8, "layers": 2, "heads": 6, "width": 24}
 EXTRA = {name: {"kv_heads": 2, "hidden": 20} for name in names() if name != "gpt2"}
 EXTRA["mistral"]["window"] = 3
-EXTRA["gpt_neox"] = {"hidden": 20, "rotated": 0.5}
 EXTRA["smollm3"]["no_rope_every"] = 2
 EXTRA["mixtral"] |= {"experts": 4, "window": 3, "balance": 0.0}
 EXTRA["qwen3_moe"] |= {"experts": 4, "top": 3, "balance": 0.0}
 EXTRA["deepseek_v3"] |= {"kv_heads": 6, "head_width": 4, "plain_width": 3, "value_width": 5, "latent": 7,
-                         "query_latent": 9, "expert_hidden": 12, "experts": 4, "top": 3}
-EXTRA |= {name: {"hidden": 20} for name in ("falcon", "fuyu", "bert", "distilbert", "roberta")}
+                         "query_latent": 9}
+EXTRA |= {name: {"hidden": 20} for name in ("falcon", "fuyu", "bert")}
 EXTRA["t5"] = EXTRA["mt5"] = {"hidden": 20, "head_width": 4}
 DECODERS = [name for name in names() if issubclass(family(name), nn.DecoderLM)]
 ONE_TEXT = [name for name in names() if not family(name).is_encoder_decoder]  # the others: test_t5.py

@@ -11,7 +11,7 @@ from tinyllm.bench import peers
 from tinyllm.decode.generate import generate
 from tinyllm.errors import UserError
 from tinyllm.models import build, family
-from tinyllm.nn import KVCache, LatentCache, pack_cache
+from tinyllm.nn import KVCache, pack_cache
 from tinyllm.nn.cache import Filled
 from tinyllm.ops.runtime import empty
 from tinyllm.rng import Random
@@ -22,7 +22,7 @@ SMALL = {
     "llama": {"model_type": "llama", **SIZES, "kv_heads": 2},
     "mistral": {"model_type": "mistral", **SIZES, "kv_heads": 1, "window": 5},
     "deepseek_v3": {"model_type": "deepseek_v3", **SIZES, "kv_heads": 4, "head_width": 4, "plain_width": 8,
-                    "value_width": 8, "latent": 12, "expert_hidden": 8, "experts": 4, "dense_layers": 1},
+                    "value_width": 8, "latent": 12},
 }
 
 
@@ -119,15 +119,16 @@ def test_a_cleared_row_holds_nothing():
 
 
 def test_a_latent_cache_holds_keys_and_values_once():
-    cache = LatentCache(3, 4, 1, 2)
+    cache = KVCache(3, 4, 1, 2, parts=1)
     for view in (cache, cache.rows(0, 2), cache.keep([2, 0])):
         assert np.shares_memory(view.keys, view.values)
 
 
-PACKED = [(made, partial(made, kind=kind)) for made in (KVCache, LatentCache) for kind in ("bf16", "int8")]
+LATENT = partial(KVCache, parts=1)
+PACKED = [(made, partial(made, kind=kind)) for made in (KVCache, LATENT) for kind in ("bf16", "int8")]
 
 
-@pytest.mark.parametrize("kind, packed", [(KVCache, LatentCache), *PACKED])
+@pytest.mark.parametrize("kind, packed", [(KVCache, LATENT), *PACKED])
 def test_a_smaller_cache_keeps_the_contract(kind, packed):
     """On numbers that 8 bits hold, every method does what the plain cache does, bit for bit."""
     k = np.random.default_rng(4).integers(-8, 9, (3, 4, 2, 4)).astype(np.float32)

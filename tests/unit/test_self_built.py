@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import tinyllm as tl
 import tinyllm.functional as F
 from tinyllm import nn, ops
+from tinyllm.models.mixtral import Experts
 from tinyllm.nn.init import without_memory
 from tinyllm.tensor import Tensor
 
@@ -105,7 +106,7 @@ def test_reading_fixes_the_numbers():
 
 def test_a_free_router_sends_tokens_to_all_experts():
     """Its matrix was zero, so all tokens went to experts 0 and 1."""
-    experts = nn.Experts(16, 8, count=4, top=2)
+    experts = Experts(16, 8, count=4, top=2)
     assert experts.gate.weight.data.std() == pytest.approx(1 / 4, rel=0.3)
     experts(Tensor(tl.Random("x").normal((1, 50, 16))))
     assert (experts.counts > 0).all()

@@ -18,8 +18,7 @@ SCALINGS = {
 DEEP = {"rope_type": "yarn", "factor": 40, "beta_fast": 4, "mscale": 0.7, "mscale_all_dim": 1.0,
         "original_max_position_embeddings": 60}
 T5_SIZES = SIZES | {"heads": 3, "head_width": 6, "hidden": 20, "tied": True}
-LATENT = {"kv_heads": 4, "hidden": 48, "head_width": 6, "plain_width": 7, "value_width": 5, "latent": 10,
-          "expert_hidden": 12}
+LATENT = {"kv_heads": 4, "hidden": 48, "head_width": 6, "plain_width": 7, "value_width": 5, "latent": 10}
 MODELS = {
     "gpt2": {"model_type": "gpt2", **SIZES, "eps": 1e-4, "dropout": 0.1, "attention_dropout": 0.2},
     "llama": {"model_type": "llama", **SIZES, "kv_heads": 2, "hidden": 48, "theta": 500.0},
@@ -36,10 +35,8 @@ MODELS = {
     "smollm3": {"model_type": "smollm3", **SIZES, "kv_heads": 2, "hidden": 48, "no_rope_every": 2},
     "mixtral": {"model_type": "mixtral", **SIZES, "kv_heads": 2, "hidden": 24, "experts": 5, "window": 4},
     "qwen3_moe": {"model_type": "qwen3_moe", **SIZES, "kv_heads": 2, "hidden": 24, "experts": 4, "top": 3},
-    "deepseek_v3": {"model_type": "deepseek_v3", **SIZES, **LATENT, "query_latent": 14, "experts": 4},
-    "deepseek_v3 of groups": {"model_type": "deepseek_v3", **SIZES, **LATENT, "experts": 6, "groups": 3,
-                              "top_groups": 2, "top": 3, "shared": 2, "dense_layers": 0,
-                              "normalise": False, "weight": 2.5, "bias": True},
+    "deepseek_v3": {"model_type": "deepseek_v3", **SIZES, **LATENT, "query_latent": 14},
+    "deepseek_v3 of one matrix": {"model_type": "deepseek_v3", **SIZES, **LATENT, "bias": True},
     "falcon": {"model_type": "falcon", **SIZES, "hidden": 48},
     "falcon of many heads": {"model_type": "falcon", **SIZES, "hidden": 128, "multi_query": False,
                              "bias": True, "tied": False},
@@ -47,7 +44,6 @@ MODELS = {
     "deepseek_v3 scaled": {"model_type": "deepseek_v3", **SIZES, **LATENT, "scaling": DEEP},
     "fuyu": {"model_type": "fuyu", **SIZES, "hidden": 48, "side": 6, "patch": 3, "picture": 7,
              "theta": 300.0},
-    "gpt_neox": {"model_type": "gpt_neox", **SIZES, "hidden": 48, "rotated": 0.5},
     "t5": {"model_type": "t5", **T5_SIZES, "scaled": True},
     "t5 1.1": {"model_type": "t5", **T5_SIZES, "tied": False, "scaled": False, "mlp": "gated-gelu"},
     "t5 of odd sizes": {"model_type": "t5", **T5_SIZES, "decoder_layers": 3, "buckets": 7, "max_distance": 5,
@@ -55,13 +51,7 @@ MODELS = {
     "t5 untied": {"model_type": "t5", **T5_SIZES, "decoder_layers": 1, "tied": False, "buckets": 6,
                   "max_distance": 9},
     "mt5": {"model_type": "mt5", **T5_SIZES},
-    "gpt_neox scaled": {"model_type": "gpt_neox", **SIZES, "hidden": 48, "rotated": 0.5, "theta": 300.0,
-                        "scaling": {"rope_type": "linear", "factor": 4.0}},
-    "gpt_neox in turn": {"model_type": "gpt_neox", **SIZES, "hidden": 48, "parallel": False, "tied": True},
     "bert": {"model_type": "bert", **SIZES, "hidden": 48, "dropout": 0.1, "eps": 1e-5},
-    "distilbert": {"model_type": "distilbert", **SIZES, "hidden": 48, "class_dropout": 0.2},
-    "roberta": {"model_type": "roberta", **SIZES, "hidden": 48},
-    "roberta of odd sizes": {"model_type": "roberta", **SIZES, "hidden": 20, "pad": 3, "segments": 2},
     "bert of odd sizes": {"model_type": "bert", **SIZES, "heads": 2, "hidden": 20, "segments": 3},
 }
 TOKENS = np.random.default_rng(0).integers(0, 19, (2, 12))

@@ -19,7 +19,7 @@ from tinyllm.bench.timing import Contender, compare, race
 from tinyllm.decode.generate import generate, stream
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
-from tinyllm.nn import Embedding, EncoderLM, inference, quantize
+from tinyllm.nn import Embedding, inference, quantize
 from tinyllm.ops.runtime import threads
 from tinyllm.tensor import Tensor
 
@@ -104,7 +104,7 @@ def measure_rates(model: Any) -> dict[str, float]:
     engine = TimedModel(model)
     prompt, half, new = _work(model)
     tokens = {"reading": len(prompt), "writing": new}
-    if isinstance(model, EncoderLM):
+    if model.objective == "masked":
         with inference(model):
             times = race({"reading": Contender(partial(model.hidden, prompt))}, 1.0)
     else:

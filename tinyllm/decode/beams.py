@@ -18,7 +18,7 @@ from tinyllm import ops
 from tinyllm.decode.prefill import begin
 from tinyllm.decode.slots import Slots
 from tinyllm.errors import UserError
-from tinyllm.nn import KVCache, inference
+from tinyllm.nn import inference
 from tinyllm.padding import pad_right
 from tinyllm.tokenizer.text import is_one_prompt
 
@@ -114,7 +114,7 @@ def _search(model, searches, cache, last, stops):
             cache = [layer.keep(rows) for layer in cache]
         elif len(moved := np.flatnonzero(rows != np.arange(len(rows)))):
             for layer in cache:  # not the encoder's part, which is equal for all beams
-                KVCache.copy(layer, layer, rows[moved], moved)
+                layer.copy_own(layer, rows[moved], moved)
         searches = going
         last = np.array([text[-1] for search in searches for text in search.texts])
 

@@ -12,14 +12,14 @@ import numpy as np
 from tinyllm import ops
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
-from tinyllm.nn import EncoderLM, inference
+from tinyllm.nn import inference
 from tinyllm.rng import Random
 
 DEFAULT = Sampling()
 Guesses = list[tuple[str, float]]  # texts and their probabilities, the likeliest first
 
 
-def fill(model: EncoderLM, tokenizer: Any, text: Any, top: int = 5) -> tuple[str, list[Guesses]]:
+def fill(model: Any, tokenizer: Any, text: Any, top: int = 5) -> tuple[str, list[Guesses]]:
     """Replace each [MASK] of a text by its likeliest token -> (text, the `top` guesses for each mask).
 
     text: a text, or a list of ids without [CLS] and [SEP]. All masks are filled at once, so no guess depends
@@ -48,7 +48,7 @@ def fill(model: EncoderLM, tokenizer: Any, text: Any, top: int = 5) -> tuple[str
     return tokenizer.decode(tokens[1:-1].tolist()), guesses
 
 
-def unmask(model: EncoderLM, tokens: np.ndarray, mask: int, *, per_step: int = 1,
+def unmask(model: Any, tokens: np.ndarray, mask: int, *, per_step: int = 1,
            sampling: Sampling = DEFAULT, seed: int = 0, never: Sequence[int] = ()) -> np.ndarray:
     """Replace all masks in a batch of texts, in steps of `per_step` masks per text: tokens (B, T) -> (B, T).
 
@@ -74,7 +74,7 @@ def unmask(model: EncoderLM, tokens: np.ndarray, mask: int, *, per_step: int = 1
     return tokens
 
 
-def write(model: EncoderLM, tokenizer: Any, prompt: Any, length: int, rows: int = 1,
+def write(model: Any, tokenizer: Any, prompt: Any, length: int, rows: int = 1,
           **options: Any) -> list[tuple[str, list[int]]]:
     """Write `rows` texts with an encoder: fill the masks of the prompt, or add `length` masks and fill them.
 

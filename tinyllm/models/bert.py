@@ -3,21 +3,25 @@
 Devlin, Chang, Lee and Toutanova, "BERT: Pre-training of Deep Bidirectional Transformers for Language
 Understanding", 2019. Differences from GPT-2: no causal mask; norms after each sum instead of before each
 part; a vector for the segment of each token; and an output layer that fills in masked tokens, or gives a
-text a class. `distilbert.py` and `roberta.py` are the same encoder with other names.
+text a class. The mean of its vectors can be the vector of a whole text (Reimers and Gurevych,
+"Sentence-BERT", 2019).
 """
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
-from tinyllm import nn
+from tinyllm import nn, ops
 from tinyllm.config import fill_in, setting
 from tinyllm.errors import UserError
-from tinyllm.models.gpt_neox import NeoXMLP
+from tinyllm.files import read_json
+from tinyllm.models.falcon import FalconMLP
 from tinyllm.models.layout import Layout
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import EPS, HIDDEN, PART, WITH_HIDDEN, Sizes
@@ -26,8 +30,8 @@ from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
 
 PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 512}}  # as BERT-base
-PROBLEMS = None, "single_label_classification"
-TASKS = {"masked": "ForMaskedLM", "classify": "ForSequenceClassification", "encode": "Model"}
+TASKS = {"masked": "BertForMaskedLM", "classify": "BertForSequenceClassification", "encode": "BertModel"}
+POOLING = "1_Pooling/config.json"  # sentence-transformers' file, which says how vectors become one
 NAMES = (
     ("bert.embeddings.word_embeddings.", "encoder.tokens."),
     ("bert.embeddings.position_embeddings.", "encoder.positions."),
@@ -50,9 +54,6 @@ class BertConfig(Sizes):
     """The sizes of a BERT, its task and its classes. Raises UserError if they are inconsistent."""
 
     hf: ClassVar[dict[str, Any]] = {"attention_dropout": "attention_probs_dropout_prob"}
-    # Not settings either, and a derived family may override them:
-    pools: ClassVar[tuple[str, ...]] = ("classify", "encode")  # the tasks whose models have a pooler
-    first_position: ClassVar[Any] = 0
 
     hidden: int = setting(**HIDDEN, hf="intermediate_size")
     segments: int = setting(2, min=1, max=2**24, hf="type_vocab_size", help="how many kinds of segments")
@@ -74,7 +75,7 @@ class BertConfig(Sizes):
     @property
     def architecture(self) -> str:
         """Return the name of this model's class in transformers, which config.json needs."""
-        return type(self).__name__.removesuffix("Config") + TASKS[self.task]
+        return TASKS[self.task]
 
 
 class BertBlock(nn.Module):
@@ -85,7 +86,7 @@ class BertBlock(nn.Module):
         self.attn = nn.GroupedAttention(width, heads, heads, bias=True, out_bias=True, causal=False,
                                      dropout=config.attention_dropout)
         self.attn_norm = nn.LayerNorm(width, eps=config.eps)
-        self.mlp = NeoXMLP(width, config.hidden)
+        self.mlp = FalconMLP(width, config.hidden)
         self.mlp_norm = nn.LayerNorm(width, eps=config.eps)
         self.drop = nn.Dropout(config.dropout)
 
@@ -99,15 +100,15 @@ class BertEncoder(nn.Module):
 
     def __init__(self, config: BertConfig):
         self.tokens = nn.Embedding(config.vocab_size, config.width)
-        self.positions = nn.Embedding(config.context + config.first_position, config.width)
-        self.segments = nn.Embedding(config.segments, config.width) if config.segments else None
+        self.positions = nn.Embedding(config.context, config.width)
+        self.segments = nn.Embedding(config.segments, config.width)
         self.norm = nn.LayerNorm(config.width, eps=config.eps)
         self.drop = nn.Dropout(config.dropout)
         self.layers = [BertBlock(config) for _ in range(config.layers)]
 
     def forward(self, tokens: np.ndarray, positions: np.ndarray, segments: np.ndarray, seen: Seen) -> Tensor:
-        x = self.tokens(tokens) + self.positions(positions)
-        x = self.drop(self.norm(x + self.segments(segments) if self.segments else x))
+        x = self.tokens(tokens) + self.positions(positions) + self.segments(segments)
+        x = self.drop(self.norm(x))
         for layer in self.layers:
             x = layer(x, seen)
         return x
@@ -134,13 +135,10 @@ def write_task(found: dict[str, Any], config: Any) -> dict[str, Any]:
     return found | {"architectures": [config.architecture], "id2label": names, "label2id": ids}
 
 
-def read_task(kind: str, config: dict[str, Any]) -> dict[str, Any]:
-    """Return a config.json with the task and a list of labels: `kind` begins the names of its classes.
-
-    Raises UserError for an unknown task.
-    """
-    tasks = {kind + end: task for task, end in TASKS.items()}
-    names = config.get("architectures") or [kind + "Model"]
+def read_task(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config.json with the task and a list of labels. Raises UserError for an unknown task."""
+    tasks = {name: task for task, name in TASKS.items()}
+    names = config.get("architectures") or [TASKS["encode"]]
     if not isinstance(names, list) or names[0] not in [*tasks]:  # it may be an object
         raise UserError(f"architectures = {names!r}, and tinyllm runs {', '.join(tasks)}")
     labels = config.get("id2label") if tasks[names[0]] == "classify" else None
@@ -149,7 +147,23 @@ def read_task(kind: str, config: dict[str, Any]) -> dict[str, Any]:
     return config | {"architectures": tasks[names[0]], "id2label": labels}
 
 
-class Bert(Pretrained, nn.EncoderLM):
+def check_pooling(folder: Path) -> None:
+    """Raise UserError if sentence-transformers' files ask for other vectors of texts than the mean."""
+    if os.path.lexists(path := folder / "modules.json"):
+        for step in read_json(path, [{}], 2**20):
+            kind = str(step.get("type")).split(".")[-1]
+            if kind not in ("Transformer", "Pooling", "Normalize"):
+                raise UserError(f"{path} has a step {kind!r:.40}: use sentence-transformers")
+    if os.path.lexists(path := folder / POOLING):
+        found = read_json(path, {}, 2**20)
+        modes = [name for name, on in found.items() if name.startswith("pooling_mode_") and on]
+        modes += [found["pooling_mode"]] if "pooling_mode" in found else []
+        if modes not in (["pooling_mode_mean_tokens"], ["mean"]):
+            raise UserError(f"{path} asks for {modes!r:.200}, and tinyllm has the mean: "
+                            "use sentence-transformers")
+
+
+class Bert(Pretrained, nn.LanguageModel):
     """A BERT model: tokens (B, T) -> logits (B, T, V) of the tokens at masked positions.
 
     `config.task` decides the output layer: "masked" has `head`, "classify" has `classify`, and "encode" has
@@ -159,6 +173,7 @@ class Bert(Pretrained, nn.EncoderLM):
     model_type = "bert"
     config_class = BertConfig
     PRESETS = PRESETS
+    objective = "masked"
     special_tokens: ClassVar[dict[str, str]] = {
         "pad": "[PAD]", "begin": "[CLS]", "end": "[SEP]", "mask": "[MASK]",
     }
@@ -168,20 +183,21 @@ class Bert(Pretrained, nn.EncoderLM):
         defaults={"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "type_vocab_size": 2},
         fixed={
             "hidden_act": ("gelu",), "position_embedding_type": ("absolute", None), "is_decoder": (False,),
-            "add_cross_attention": (False,), "tie_word_embeddings": (True,), "problem_type": PROBLEMS,
+            "add_cross_attention": (False,), "tie_word_embeddings": (True,),
+            "problem_type": (None, "single_label_classification"),
         },
         ignored=r"bert\.embeddings\.position_ids|pooler\..*|cls\.seq_relationship\..*",
         old=(("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")),
         names=NAMES,
-        read=partial(read_task, "Bert"),
+        read=read_task,
         write=write_task,
+        check=check_pooling,
     )
-    pool: Any = staticmethod(Tensor.tanh)
 
     def __init__(self, config: BertConfig, seed: int | None = 0):
         self.config, self.architecture = config, config.architecture
         self.encoder = BertEncoder(config)
-        self.pooler = nn.Linear(config.width, config.width) if config.task in config.pools else None
+        self.pooler = nn.Linear(config.width, config.width) if config.task != "masked" else None
         self.lm_head = MaskedHead(config, self.encoder.tokens.weight) if config.task == "masked" else None
         classes = len(config.labels or [])
         self.classifier = nn.Linear(config.width, classes) if config.task == "classify" else None
@@ -199,23 +215,15 @@ class Bert(Pretrained, nn.EncoderLM):
         tokens = check_tokens(tokens, self.config.vocab_size)
         segments = np.zeros(tokens.shape, np.int64) if segments is None else np.atleast_2d(segments)
         kinds = self.config.segments
-        if segments.shape != tokens.shape or segments.min() < 0 or segments.max() >= max(kinds, 1):
+        if segments.shape != tokens.shape or segments.min() < 0 or segments.max() >= kinds:
             raise UserError(f"segments must have the shape {tokens.shape} and be below {kinds}")
-        starts = np.asarray(0 if seen.starts is None else seen.starts)
+        starts = 0 if seen.starts is None else seen.starts
         places = np.arange(tokens.shape[1]) - starts  # each text begins at position 0
         if (longest := places.max() + 1) > self.config.context:
             raise UserError(
                 f"{longest} tokens exceed the model's context of {self.config.context}: give fewer at a time"
             )
-        return self.encoder(tokens, self.positions(tokens, places, starts), segments, seen)
-
-    def positions(self, tokens: np.ndarray, places: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        """Return the index of each token in the table of positions: three arrays of ints (B, T) -> (B, T).
-
-        places: each token's place in its text, counted from 0.
-        starts: where in the row the token's text starts.
-        """
-        return np.broadcast_to(places, tokens.shape)
+        return self.encoder(tokens, np.broadcast_to(places, tokens.shape), segments, seen)
 
     def head(self, x: Tensor) -> Tensor:
         """Score every token: (..., C) -> (..., V). Raises UserError unless the task is "masked"."""
@@ -237,7 +245,7 @@ class Bert(Pretrained, nn.EncoderLM):
         """Return a summary of each text, tanh(linear(first position)): (B, T, C) -> (B, C)."""
         if self.pooler is None:
             raise UserError(f"a {self.architecture} has no pooler: use model.for_task('encode')")
-        return self.pool(self.pooler(x[:, 0]))
+        return self.pooler(x[:, 0]).tanh()
 
     def for_task(self, task: str, labels: list[str] | None = None, seed: int = 0) -> "Bert":
         """Return a model for another task, with the weights of this encoder and the task's output layer.
@@ -248,5 +256,49 @@ class Bert(Pretrained, nn.EncoderLM):
         known = self.state_dict()
         model.load_state_dict({name: known.get(name, new) for name, new in model.state_dict().items()})
         model.train(self.training)
-        model.pooling = self.pooling
         return model
+
+    def framed(self, ids: dict[str, int], first: Sequence[int],
+               second: Sequence[int] | None = None) -> tuple[list[int], list[int]]:
+        """Add the special tokens: [CLS] first [SEP], or [CLS] first [SEP] second [SEP] -> (ids, segments).
+
+        segments has 0 for tokens of the first text, 1 for the second. `ids` maps the names of special tokens
+        to ids. The longer text is cut until both fit into the context.
+        """
+        begin, end = (ids[self.special_tokens[role]] for role in ("begin", "end"))
+        texts = [list(text) for text in (first, second) if text is not None]
+        while sum(map(len, texts)) > self.config.context - 1 - len(texts):
+            max(texts, key=len).pop()
+        texts = [[*text, end] for text in texts]
+        other = int(self.config.segments > 1)
+        segments = [other * i for i, text in enumerate(texts) for _ in text]
+        return [begin, *(token for text in texts for token in text)], [0, *segments]
+
+    def sentence_vectors(self, tokens: ArrayLike, lengths: ArrayLike) -> Tensor:
+        """Return the mean vector of each text, scaled to length 1: tokens (B, T), lengths (B,) -> (B, C)."""
+        lengths = np.asarray(lengths)
+        mean = F.apply(ops.mean_pool, self.hidden(tokens, seen=Seen(lengths=lengths)), lengths)
+        return mean / (mean * mean).sum(axis=-1, keepdims=True).sqrt()
+
+    def embed_sentences(self, rows: Sequence[Sequence[int]], room: int = 2048) -> np.ndarray:
+        """Return a vector of length 1 for each text, as `sentence_vectors`: N lists of ids -> (N, C).
+
+        The dot product of two vectors is their similarity. To need less padding, texts are packed into rows
+        of about `room` tokens, in which each text sees only itself. Raises UserError when a text is empty or
+        too long.
+        """
+        lengths = np.array([len(row) for row in rows], np.int64)
+        if not lengths.all():
+            raise UserError(f"text {int(np.argmin(lengths))} has no tokens: leave it out")
+        found = np.empty((len(rows), self.config.width), np.float32)
+        row_of = np.cumsum(lengths) // room
+        with nn.inference(self):
+            for row in np.unique(row_of):
+                chosen = np.flatnonzero(row_of == row)
+                ends = np.cumsum(lengths[chosen])
+                starts = ends - lengths[chosen]
+                seen = Seen(starts=np.repeat(starts, lengths[chosen])[None],
+                            ends=np.repeat(ends, lengths[chosen])[None])
+                x = self.hidden(np.concatenate([rows[i] for i in chosen.tolist()]), seen=seen).data[0]
+                found[chosen] = np.add.reduceat(x, starts, axis=0) / lengths[chosen, None]
+        return found / np.sqrt((found * found).sum(axis=-1, keepdims=True))

@@ -1,36 +1,28 @@
-"""Define DeepSeek-V3: LLaMA with a latent KV cache, and experts that are balanced without a loss.
+"""Define DeepSeek-V3's attention in a LLaMA: the KV cache holds one short vector for each token.
 
-DeepSeek-AI, "DeepSeek-V2", 2024, section 2.1 (multi-head latent attention), and "DeepSeek-V3 Technical
-Report", 2024, section 2.1. Differences from `llama.py`: keys and values of all heads are made from one short
-vector per token, and the cache holds only this vector; only some channels of a head are rotated; and blocks
-after the first few have experts, some of which every token uses. Each expert has a bias, which is added to
-its score when experts are chosen; the bias grows while the expert gets too few tokens.
+DeepSeek-AI, "DeepSeek-V2", 2024, section 2.1 (multi-head latent attention). Differences from `llama.py`: keys
+and values of all heads are made from one vector per token, and only some channels of a head are rotated.
+Every block has LLaMA's MLP; checkpoints with experts are refused (see `mixtral.py` for these).
 """
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 import tinyllm.functional as F
 from tinyllm import nn
 from tinyllm.config import fill_in, setting
-from tinyllm.errors import UserError
 from tinyllm.models.llama import PRESETS, Llama, LlamaBlock, LlamaConfig
 from tinyllm.models.sizes import SIZE
 from tinyllm.nn.attention import Angles, Past, yarn_growth
 from tinyllm.nn.seen import EVERYTHING, Seen
-from tinyllm.ops import balance_bias
-from tinyllm.ops.experts import expert_counts
 from tinyllm.tensor import Tensor
 
-EXPERTS = "n_routed_experts", "num_local_experts"
 EPS = 1e-6  # of the norms of short vectors, which config.json does not mention
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeepseekV3Config(LlamaConfig):
-    """The sizes of a DeepSeek-V3: all sizes of LLaMA, and the sizes of the latent vectors and the experts.
+    """The sizes of a DeepSeek-V3: all sizes of LLaMA, and of the latent vectors.
 
     Raises UserError if they are inconsistent.
     """
@@ -42,25 +34,10 @@ class DeepseekV3Config(LlamaConfig):
     value_width: int = setting(**SIZE, hf="v_head_dim", help="the width of a head's values")
     latent: int = setting(**SIZE, hf="kv_lora_rank", help="width of what keys and values are made from")
     query_latent: int | None = setting(None, **SIZE, hf="q_lora_rank", help="the same for queries; none: C")
-    experts: int = setting(8, **SIZE, hf=EXPERTS, help="E: how many experts to choose from")
-    top: int = setting(2, **SIZE, hf="num_experts_per_tok", help="how many of them a token uses")
-    shared: int = setting(1, **SIZE, hf="n_shared_experts", help="experts that every token uses")
-    expert_hidden: int = setting(**SIZE, hf="moe_intermediate_size", help="the inner width of an expert")
-    dense_layers: int = setting(1, min=0, hf="first_k_dense_replace", help="first blocks, without experts")
-    groups: int = setting(1, **SIZE, hf="n_group", help="groups of experts")
-    top_groups: int = setting(1, **SIZE, hf="topk_group", help="groups that a token's experts come from")
-    normalise: bool = setting(True, hf="norm_topk_prob", help="the weights of chosen experts have the sum 1")
-    weight: float = setting(1.0, above=0, hf="routed_scaling_factor", help="multiplies the experts' results")
-    balance_rate: float = setting(0.001, min=0, max=1, help="how far the bias of an expert moves in a step")
 
     def __post_init__(self):
         super().__post_init__()
         fill_in(self, head_width=self.head_size)
-        per_group = self.experts // self.groups
-        if self.experts % self.groups or per_group < 2 or self.top_groups > self.groups:
-            raise UserError(f"{self.experts} experts do not make {self.groups} groups of two or more")
-        if self.top > per_group * self.top_groups:
-            raise UserError(f"a token cannot use top = {self.top} of {per_group * self.top_groups} experts")
 
 
 class LatentAttention(nn.Attention):
@@ -72,7 +49,7 @@ class LatentAttention(nn.Attention):
     matrix is applied to their average.
     """
 
-    cache_class = nn.LatentCache
+    cache_parts = 1  # the values are the keys
 
     def __init__(self, config: DeepseekV3Config):
         c, rotated = config, config.head_size
@@ -126,57 +103,12 @@ def halves(x: Tensor) -> Tensor:
     return F.concat([x[..., 0::2], x[..., 1::2]])
 
 
-class BalancedExperts(nn.Experts):
-    """Apply experts chosen by sigmoid scores plus a bias, and shared experts that every token uses.
-
-    x (B, T, C) -> (B, T, C). The bias changes which experts are chosen, but not the weights of their results.
-    After each training step the bias rises for experts with less than their share of tokens, and falls for
-    the others (Wang et al., "Auxiliary-Loss-Free Load Balancing Strategy for Mixture-of-Experts", 2024).
-    """
-
-    def __init__(self, config: DeepseekV3Config):
-        c = config
-        super().__init__(c.width, c.expert_hidden, c.experts, c.top, c.normalise)
-        self.shared_experts = nn.GatedMLP(c.width, c.expert_hidden * c.shared)
-        self.correction = nn.Buffer(nn.full(c.experts))
-        self.load = np.zeros(c.experts, np.int64)  # tokens of each expert in this process's pieces of a batch
-        self.config = c
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + self.shared_experts(x)
-
-    def route(self, rows: Tensor) -> tuple[Tensor, np.ndarray]:
-        c, n = self.config, rows.shape[0]
-        scores = F.sigmoid(self.gate(rows))
-        wanted = scores.data + self.correction.data
-        if c.groups > 1:  # keep groups with the largest sum of their two best scores
-            grouped = wanted.reshape(n, c.groups, -1)
-            best = np.sort(grouped, axis=-1)[..., -2:].sum(axis=-1)
-            kept = np.argsort(-best, axis=-1, kind="stable")[:, : c.top_groups]
-            hidden = np.ones((n, c.groups, 1), bool)
-            np.put_along_axis(hidden, kept[..., None], False, axis=1)
-            wanted = np.where(hidden, -np.inf, grouped).reshape(n, -1)
-        weights, chosen = self.weigh(scores, wanted)
-        if self.training and self.gate.weight.requires_grad:  # a frozen router keeps its bias
-            self.load = self.load + expert_counts(chosen, c.experts)
-        return weights * c.weight, chosen
-
-    def after_step(self, group: Any) -> None:
-        load = np.sum(group.gather(self.load), axis=0)
-        self.correction.data = balance_bias(self.correction.data, load, self.config.balance_rate)
-        self.load = np.zeros_like(self.load)
-
-
 class DeepseekV3Block(LlamaBlock):
     """Run one transformer block: x = x + attention(norm(x)), then x + mlp(norm(x)), all (B, T, C)."""
 
     def __init__(self, config: DeepseekV3Config, layer: int):
-        self.input_layernorm = nn.RMSNorm(config.width, config.eps)
+        super().__init__(config, layer)
         self.self_attn = LatentAttention(config)  # type: ignore[assignment]
-        self.post_attention_layernorm = nn.RMSNorm(config.width, config.eps)
-        dense = layer < config.dense_layers
-        self.mlp = nn.GatedMLP(config.width, config.hidden) if dense else BalancedExperts(config)
-        self.rotates = True
 
 
 class DeepseekV3(Llama):
@@ -189,17 +121,15 @@ class DeepseekV3(Llama):
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         name: PRESETS[name] | {
             "head_width": width // 2, "plain_width": width, "value_width": width, "latent": 2 * width,
-            "expert_hidden": PRESETS[name]["hidden"] // 4, "experts": 8, "top": 2,
         }
         for name, width in (("nano", 32), ("mini", 64), ("small", 64))
     }
     layout = Llama.layout.extended(
-        defaults={"n_group": 8, "topk_group": 4, "num_experts_per_tok": 8, "first_k_dense_replace": 3,
-                  "routed_scaling_factor": 2.5, "q_lora_rank": 1536, "n_routed_experts": 256},
+        defaults={"q_lora_rank": 1536},
         fixed={
             "rope_interleave": (True,), "mlp_bias": (False,), "n_mtp": (None,),
+            "first_k_dense_replace": lambda config: (config.layers,),  # no block has experts
             "num_key_value_heads": lambda config: (config.heads,),
             "head_dim": lambda config: (config.head_size,),
         },
-        names=(("gate.e_score_correction_bias", "correction"),),
     )

@@ -9,15 +9,17 @@ smaller. The rest is taken from LLaMA. Parameter names equal the names in Falcon
 from dataclasses import dataclass
 from typing import Any
 
+import tinyllm.functional as F
 from tinyllm import nn
 from tinyllm.config import fill_in, setting
-from tinyllm.models.gpt_neox import PRESETS, NeoXMLP
 from tinyllm.models.layout import Layout
 from tinyllm.models.llama import Llama
-from tinyllm.models.sizes import HIDDEN, TIED, RotarySizes
+from tinyllm.models.sizes import HIDDEN, TIED, WITH_HIDDEN, RotarySizes
 from tinyllm.nn.attention import Angles, Past
 from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
+
+PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 2048}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +70,24 @@ class MultiQueryAttention(nn.Attention):
         return self.dense(self.mix(q, k, v, cache, angles, seen))
 
 
+class FalconMLP(nn.Module):
+    """Apply a feed-forward block: widen, apply the exact gelu, narrow: x (..., C) -> (..., C)."""
+
+    def __init__(self, width: int, hidden: int, bias: bool = True):
+        self.dense_h_to_4h = nn.Linear(width, hidden, bias)
+        self.dense_4h_to_h = nn.Linear(hidden, width, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dense_4h_to_h(F.gelu(self.dense_h_to_4h(x)))
+
+
 class FalconBlock(nn.Module):
     """Run one transformer block: x + attention(norm(x)) + mlp(norm(x)), all (B, T, C)."""
 
     def __init__(self, config: Any, layer: int):
         self.input_layernorm = nn.LayerNorm(config.width, eps=config.eps)
         self.self_attention = MultiQueryAttention(config)
-        self.mlp = NeoXMLP(config.width, config.hidden, config.bias)
+        self.mlp = FalconMLP(config.width, config.hidden, config.bias)
 
     def forward(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         normed = self.input_layernorm(x)

@@ -5,8 +5,8 @@ patches, and one linear layer turns the pixels of each patch into a vector. The 
 the mark, for each patch; the patch's vector replaces the vector of its mark. From there on, patches are
 treated as words: each sees the patches before it and none after it. There is no separate encoder of pictures.
 Without a picture, a mark is a token like any other. The decoder is Persimmon (Elsen et al., 2023), which
-differs from GPT-NeoX in three points: attention comes before the MLP, not beside it; each head's queries and
-keys have a layer norm, so that their products cannot grow without limit; and the MLP squares relu (So et al.,
+differs from LLaMA in four points: norms subtract the mean; each head's queries and keys have a norm, so that
+their products cannot grow without limit; half of each head is rotated; and the MLP squares relu (So et al.,
 "Primer", 2021).
 """
 
@@ -20,7 +20,7 @@ import tinyllm.functional as F
 from tinyllm import nn, ops
 from tinyllm.config import setting
 from tinyllm.errors import UserError
-from tinyllm.models.gpt_neox import NeoXAttention, NeoXMLP
+from tinyllm.models.falcon import FalconMLP
 from tinyllm.models.layout import Layout
 from tinyllm.models.llama import LlamaBody
 from tinyllm.models.pretrained import Pretrained
@@ -60,11 +60,16 @@ class FuyuConfig(RotarySizes):
         return self.width // self.heads // 2
 
 
-class FuyuAttention(NeoXAttention):
-    """Apply the attention of GPT-NeoX with norms for queries and keys: x (B, T, C) -> (B, T, C)."""
+class FuyuAttention(nn.Attention):
+    """Apply attention; one linear layer makes q, k and v of head 0, then of head 1, and so on.
+
+    x (B, T, C) -> (B, T, C).
+    """
 
     def __init__(self, config: FuyuConfig):
-        super().__init__(config)
+        super().__init__(config.width, config.heads, dropout=config.attention_dropout)
+        self.query_key_value = nn.Linear(config.width, 3 * config.width)
+        self.dense = nn.Linear(config.width, config.width)
         self.q_layernorm = nn.LayerNorm(self.head_width, eps=config.eps)
         self.k_layernorm = nn.LayerNorm(self.head_width, eps=config.eps)
 
@@ -74,7 +79,7 @@ class FuyuAttention(NeoXAttention):
         return self.dense(self.mix(self.q_layernorm(q), self.k_layernorm(k), v, cache, angles, seen))
 
 
-class FuyuMLP(NeoXMLP):
+class FuyuMLP(FalconMLP):
     """Apply a feed-forward block: widen, apply relu, square, narrow: x (..., C) -> (..., C)."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -169,7 +174,7 @@ class Fuyu(Pretrained, nn.DecoderLM):
             vectors, at = self.look(pictures), tokens == self.config.picture
             if (found := int(at.sum())) != (count := vectors.shape[0] * vectors.shape[1]):
                 raise UserError(f"the tokens have {found} marks for {count} patches: put picture_marks there")
-            x = F.place(x, vectors.reshape(count, x.shape[2]), at)
+            x = F.apply(ops.place, x, vectors.reshape(count, x.shape[2]), at)
         return self.body(x, positions, cache, seen)
 
     def read(self, pictures: ArrayLike) -> list[nn.KVCache]:

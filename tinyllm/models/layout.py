@@ -34,6 +34,7 @@ class Layout:
     copies: {a second name in files: the model's name of the same tensor}.
     embedding: its name; if lm_head differs from it, they are untied, whatever config.json says.
     transposed: True if weights of linear layers are stored as (n_out, n_in).
+    check: raises UserError if other files in a folder ask for what the family cannot do.
     read, write: functions for what names and values cannot say. `read` converts a config.json before it is
         read; `write` takes a finished one and the config, and returns the inverse.
     """
@@ -48,6 +49,7 @@ class Layout:
     copies: dict[str, str] = field(default_factory=dict)
     embedding: str = ""
     transposed: bool = False
+    check: Callable[[Any], None] = lambda folder: None
     read: Callable[[Json], Json] = dict
     write: Callable[[Json, Any], Json] = lambda found, config: found
 

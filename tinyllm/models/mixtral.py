@@ -1,22 +1,26 @@
 """Define Mixtral: LLaMA with a mixture of experts as its MLP. Jiang et al., "Mixtral of Experts", 2024.
 
 Every token uses 2 of 8 MLPs, so the model has the parameters of a large model at the cost of a small one. The
-layer is `nn.Experts`. While training, the loss contains `balance` times `nn.balance_loss`, so that all
-experts are used.
+layer is `Experts`. While training, the loss contains `balance` times `balance_loss`, so that all experts are
+used.
 """
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from tinyllm import nn
+import tinyllm.functional as F
+from tinyllm import nn, ops
 from tinyllm.config import setting
 from tinyllm.errors import UserError
 from tinyllm.models.llama import NO_BIAS, PRESETS, Llama, LlamaBlock
 from tinyllm.models.mistral import MistralConfig
 from tinyllm.models.sizes import SIZE
-from tinyllm.tensor import Tensor
+from tinyllm.nn.layers import plain
+from tinyllm.ops.experts import expert_counts, groups
+from tinyllm.tensor import Tensor, record
 
 EXPERTS = ("num_experts", "num_local_experts")  # transformers writes either
 
@@ -39,12 +43,104 @@ class MixtralConfig(MistralConfig):
             raise UserError(f"a token cannot use top = {self.top} of {self.experts} experts")
 
 
+class Experts(nn.Module):
+    """Send every token to its `top` best experts, and add their results, weighted by the router.
+
+    x (B, T, C) -> (B, T, C). The router's probabilities are a softmax over all E experts. The weights are the
+    probabilities of the chosen experts, divided by their sum if `normalise`. No token is dropped; of equal
+    probabilities the expert with the lower number is chosen. After a call on N tokens, `p` (N, E) has the
+    probabilities, for `balance_loss`, and `chosen` (N, top) the experts that each token used.
+
+    Sources: Shazeer et al., "Outrageously Large Neural Networks", 2017; Jiang et al., "Mixtral of Experts",
+    2024, section 2.1.
+    """
+
+    def __init__(self, width: int, hidden: int, count: int, top: int, normalise: bool = True):
+        self.gate = nn.Matrix(width, count)
+        self.experts = [nn.GatedMLP(width, hidden) for _ in range(count)]
+        for expert in self.experts:
+            for _, part in expert.named_modules():
+                part.reached = top / count
+        self.top, self.normalise = top, normalise
+        self.p, self.chosen = Tensor(np.zeros((0, count), np.float32)), np.zeros((0, top), np.int64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        weights, self.chosen = self.route(rows)
+        order = np.argsort(self.chosen, axis=None, kind="stable")  # token * top + rank, sorted by expert
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        y = self.apply(F.take(rows, order // self.top))
+        return F.apply(ops.combine_experts, y, weights, back.reshape(-1, self.top)).reshape(*x.shape)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Count how many tokens chose each expert in the last call -> (E,) int64."""
+        return expert_counts(self.chosen, len(self.experts))
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Apply the experts to rows that are sorted by expert: x (N * top, C) -> (N * top, C)."""
+        e, counts = self.experts, self.counts
+        replaced = ops.linear.replaced and not ops.grouped_linear.replaced
+        if replaced or not all(unchanged(expert) for expert in e):
+            parts = [np.arange(rows.start, rows.stop) for rows in groups(counts)]
+            return F.concat([expert(F.take(x, part)) for expert, part in zip(e, parts, strict=True)
+                             if len(part)], axis=0)
+        gate = grouped_linear(x, [expert.gate_proj.weight for expert in e], counts)
+        up = grouped_linear(x, [expert.up_proj.weight for expert in e], counts)
+        return grouped_linear(F.swiglu(gate, up), [expert.down_proj.weight for expert in e], counts)
+
+    def route(self, rows: Tensor) -> tuple[Tensor, np.ndarray]:
+        """Choose experts for tokens: (N, C) -> weights (N, top), expert numbers (N, top), the best first."""
+        self.p = F.softmax(self.gate(rows))
+        weights, chosen = choose(self.p, self.top)
+        return weights / weights.sum(axis=1, keepdims=True) if self.normalise else weights, chosen
+
+
+def choose(p: Tensor, top: int) -> tuple[Tensor, np.ndarray]:
+    """Choose `top` experts for each token: p (N, E) -> their part of p, and their numbers, both (N, top)."""
+    weights, chosen = ops.route(p.data, p.data, top)
+
+    def backward(dweights):
+        return (ops.route_backward(dweights, p.data, chosen),)
+
+    return record(weights, (p,), backward), chosen
+
+
+def grouped_linear(x: Tensor, w: list[nn.Parameter], counts: np.ndarray) -> Tensor:
+    """Multiply each group of rows by its own matrix: x (N, I), w: E of (I, O), counts (E,) -> (N, O)."""
+    def forward():
+        return ops.grouped_linear(x.data, [matrix.data for matrix in w], counts)
+
+    def backward(dy):
+        dx, dw = ops.grouped_linear_backward(dy, x.data, [matrix.data for matrix in w], counts)
+        return dx, *dw
+
+    return record(forward(), (x, *w), backward, again=forward)
+
+
+def unchanged(expert: nn.GatedMLP) -> bool:
+    """Return True if an expert is a plain GatedMLP: no `tap` on it, no layer quantized or replaced."""
+    layers = expert.gate_proj, expert.up_proj, expert.down_proj
+    return plain(expert, nn.GatedMLP) and all(plain(layer, nn.Linear) for layer in layers)
+
+
+def balance_loss(layers: list[Experts]) -> Tensor:
+    """Return `ops.balance_loss` for the last batch, with the tokens of all layers together -> ().
+
+    The loss is `top` for a balanced router, and is larger when most tokens go to experts with a large p: then
+    other experts learn nothing. Its gradient needs the graph of the last call, which `tl.checkpoint` drops.
+    """
+    p = F.concat([layer.p for layer in layers], axis=0)
+    return F.apply(ops.balance_loss, p, np.concatenate([layer.chosen for layer in layers]))
+
+
 class MixtralBlock(LlamaBlock):
     """Run LLaMA's transformer block with experts as the MLP: (B, T, C) -> (B, T, C)."""
 
     @staticmethod
-    def make_mlp(config: MixtralConfig) -> nn.Experts:
-        return nn.Experts(config.width, config.hidden, config.experts, config.top, config.normalise)
+    def make_mlp(config: MixtralConfig) -> Experts:
+        return Experts(config.width, config.hidden, config.experts, config.top, config.normalise)
 
 
 class Mixtral(Llama):
@@ -74,4 +170,4 @@ class Mixtral(Llama):
         loss = super().loss(tokens, targets, weights, **inputs)
         if not self.training or not self.config.balance:
             return loss
-        return loss + nn.balance_loss([*self.of_kind(nn.Experts).values()]) * self.config.balance
+        return loss + balance_loss([*self.of_kind(Experts).values()]) * self.config.balance

@@ -22,7 +22,6 @@ from tinyllm.models.adapter import FILE as ADAPTER
 from tinyllm.models.adapter import WEIGHTS, base_of, read_adapter, save_adapter
 from tinyllm.models.generation import FILE, IDS, read_generation
 from tinyllm.models.layout import Layout, read_config, write_config
-from tinyllm.models.sentences import pooling_files, read_pooling
 from tinyllm.models.weights import PICKLES, Origin, Stored, read_header, save_weights
 from tinyllm.nn import Linear, Matrix, Module, adapters, load_adapter
 from tinyllm.nn.init import without_memory
@@ -93,10 +92,6 @@ class Pretrained(Module):
         save_weights(state, folder / "model.safetensors", {"format": "pt"})
         if bits := bits_of(self):
             found["quantization_config"] = {"quant_method": "tinyllm", "bits": bits}
-        if pooling := getattr(self, "pooling", None):
-            for name, content in pooling_files(pooling, self.config.width).items():
-                (folder / name).parent.mkdir(exist_ok=True)
-                _write_json(folder / name, content)
         _write_json(folder / "config.json", found)
 
 
@@ -116,6 +111,7 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
     missing or broken, or describes another kind of model.
     """
     config = read_config(cls, folder, found)
+    cls.layout.check(folder)
     generation = read_generation(folder, found)
     config = _with_ends(config, generation, folder)
     stored_bits = _read_bits(folder, found)
@@ -134,8 +130,6 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
             quantized_zeros(model, stored_bits)
     _fill(model, folder, stored, None if stored_bits else bits)
     model.generation = generation
-    if cls.objective == "masked":
-        model.pooling = read_pooling(folder)
     return model.eval()
 
 

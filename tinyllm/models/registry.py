@@ -12,13 +12,11 @@ from tinyllm.errors import UserError, did_you_mean
 from tinyllm.models import adapter
 from tinyllm.models.bert import Bert
 from tinyllm.models.deepseek_v3 import DeepseekV3
-from tinyllm.models.distilbert import DistilBert
 from tinyllm.models.falcon import Falcon
 from tinyllm.models.fuyu import Fuyu
 from tinyllm.models.generation import FILE as GENERATION
 from tinyllm.models.generation import read_generation
 from tinyllm.models.gpt import GPT
-from tinyllm.models.gpt_neox import GPTNeoX
 from tinyllm.models.hub import download, is_hub_name
 from tinyllm.models.layout import write_config
 from tinyllm.models.llama import Llama
@@ -29,17 +27,16 @@ from tinyllm.models.pretrained import load_folder, read_object
 from tinyllm.models.qwen2 import Qwen2
 from tinyllm.models.qwen3 import Qwen3
 from tinyllm.models.qwen3_moe import Qwen3Moe
-from tinyllm.models.roberta import Roberta
 from tinyllm.models.smollm3 import SmolLM3
 from tinyllm.models.t5 import T5
 from tinyllm.models.weights import Origin, hash_weights
 from tinyllm.nn import merge, quantize
 
-DECODERS = (GPT, Llama, Mistral, Qwen2, Qwen3, SmolLM3, Mixtral, Qwen3Moe, DeepseekV3, GPTNeoX, Falcon, Fuyu)
-ALL = (*DECODERS, Bert, DistilBert, Roberta, T5, MT5)
+ALL = (GPT, Llama, Mistral, Qwen2, Qwen3, SmolLM3, Mixtral, Qwen3Moe, DeepseekV3, Falcon, Fuyu, Bert, T5, MT5)
 FAMILIES: dict[str, Any] = {family.model_type: family for family in ALL}
 BY_CONFIG: dict[type, Any] = {family.config_class: family for family in ALL}
 SHORT = {"gpt": "gpt2"}
+NEAREST = {"gpt_neox": "falcon", "distilbert": "bert", "roberta": "bert"}  # for families that were here
 SHIPPED = Path(__file__).with_name("shipped")  # made by tools/shipped_model.py
 
 
@@ -54,6 +51,8 @@ def family(name: Any) -> Any:
     if found is None:
         known = [*SHORT, *FAMILIES]
         hint = did_you_mean(str(name), known) or f"; there are {', '.join(known)}"
+        if isinstance(name, str) and name in NEAREST:
+            hint = f" any more: train a {NEAREST[name]}, or open its folders with transformers"
         raise UserError(f"there is no model {name!r}{hint}")
     return found
 

@@ -8,10 +8,13 @@ smaller by this factor; RMSNorm; no biases. Version 1.1 has a gate in the MLP, a
 embedding (Shazeer, "GLU Variants Improve Transformer", 2020). Parameter names equal Hugging Face's.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
 from tinyllm import nn, ops
@@ -20,7 +23,11 @@ from tinyllm.errors import UserError
 from tinyllm.models.layout import Layout
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import SIZE
+from tinyllm.nn.decoder import positions_of
+from tinyllm.nn.language_model import check_tokens
 from tinyllm.nn.seen import EVERYTHING, Seen
+from tinyllm.ops.loss import IGNORED
+from tinyllm.padding import by_length, pad_right
 from tinyllm.tensor import Tensor
 
 NEWER: dict[str, Any] = {"mlp": "gated-gelu", "tied": False, "scaled": False}  # version 1.1
@@ -35,6 +42,7 @@ MLPS = "relu", "gated-gelu"
 STARTS = "decoder_start_token_id", "pad_token_id"  # one token for both
 SCALED = "scale_decoder_outputs", "tie_word_embeddings"  # version 1.0 ties the output layer and scales
 SENTINELS = 32  # of new tokenizers; T5's own has 100
+READ_AT_ONCE = 4096  # tokens of sources, padding included, in one pass of the encoder
 Memory = tuple[Tensor, Tensor, np.ndarray | None]  # keys and values of the encoder's output, and its lengths
 
 
@@ -175,7 +183,7 @@ class T5Stack(nn.Module):
         buckets = ops.relative_buckets(distance, c.buckets, c.max_distance, self.causal)
         return table(buckets).transpose(2, 0, 1)
 
-    def forward(self, x: Tensor, cache: list[nn.CrossCache] | None = None, memory: Tensor | None = None,
+    def forward(self, x: Tensor, cache: list[nn.KVCache] | None = None, memory: Tensor | None = None,
                  seen: Seen = EVERYTHING) -> Tensor:
         """Run the blocks. A decoder also attends to `memory`, the encoder's output, or to a cached one.
 
@@ -195,16 +203,19 @@ class T5Stack(nn.Module):
         return x * self.config.width**-0.5 if self.causal and self.config.scaled else x
 
 
-class T5(Pretrained, nn.EncoderDecoderLM):
+class T5(Pretrained, nn.LanguageModel):
     """A T5 model: tokens (B, S), decoder_tokens (B, T) -> logits (B, T, V).
 
-    `seed` decides the initial weights; with `seed=None` matrices stay zero, for weights from a file.
+    The encoder reads a text of S tokens. The decoder begins with `config.start`, and writes until
+    `config.end`. In the cache, a layer's `source` has the keys and values of the encoder's output. `seed`
+    decides the initial weights; with `seed=None` matrices stay zero, for weights from a file.
     """
 
     model_type = "t5"
     architecture = "T5ForConditionalGeneration"
     config_class: ClassVar[type] = T5Config
     objective = "spans"
+    is_encoder_decoder = True
     PRESETS = PRESETS
     special_tokens = {"pad": "<pad>", "end": "</s>"} | {
         f"span {i}": f"<extra_id_{i}>" for i in reversed(range(SENTINELS))
@@ -244,3 +255,94 @@ class T5(Pretrained, nn.EncoderDecoderLM):
                  ".o.weight": c.heads * c.head_width, ".wo.weight": c.hidden}
         fan = next((size for end, size in sizes.items() if name.endswith(end)), c.width)
         return c.init_factor * fan**-0.5
+
+    def forward(self, tokens: ArrayLike, decoder_tokens: ArrayLike,  # type: ignore[override]
+                seen: Seen = EVERYTHING) -> Tensor:
+        """Score every possible next token after every decoder token.
+
+        tokens (B, S), decoder_tokens (B, T), ints -> logits (B, T, V). With `Seen(lengths=...)` (B,), only
+        the first lengths[b] tokens of row b count; the others are padding. Raises UserError when there are no
+        tokens, too many for the context, or ids outside the vocabulary.
+        """
+        return self.head(self.hidden(decoder_tokens, source=tokens, seen=seen))
+
+    def encode(self, tokens: ArrayLike, seen: Seen = EVERYTHING) -> Tensor:
+        """Run the encoder: tokens (B, S) or (S,), ints -> (B, S, C).
+
+        Raises UserError when a token is out of range, or there are too many.
+        """
+        tokens = check_tokens(tokens, self.config.vocab_size)
+        positions_of(tokens, None, self.config.context)  # raises when there are too many
+        check_lengths(seen.lengths, tokens)
+        return self.encoder(self.shared(tokens), seen=seen)
+
+    @property
+    def end_ids(self) -> list[int]:
+        return [] if self.config.end is None else [self.config.end]
+
+    def new_cache(self, batch: int = 1, length: int | None = None) -> list[nn.KVCache]:
+        """Return an empty cache for `batch` rows, each with space for `length` tokens of the decoder.
+
+        Without a length, there is space for the whole context. `read` returns one that has read sources.
+        """
+        c = self.config
+        sizes = c.heads, c.head_width, self.shared.weight.dtype
+        cache = [nn.KVCache(batch, c.context if length is None else min(length, c.context), *sizes)
+                 for _ in self.decoder.block]
+        for layer in cache:
+            layer.source = nn.KVCache(batch, 0, *sizes)
+        return cache
+
+    def read(self, sources: Sequence[Sequence[int]]) -> list[nn.KVCache]:
+        lengths = np.array([len(ids) for ids in sources], np.int64)
+        cache = self.new_cache(len(sources), 0)
+        for layer in cache:
+            layer.source.reserve(0, int(lengths.max(initial=0)))
+        with nn.inference(self):
+            for rows in by_length(sources, READ_AT_ONCE):
+                x = self.encode(pad_right([sources[row] for row in rows]), Seen(lengths=lengths[rows]))
+                for block, layer in zip(self.decoder.block, cache, strict=True):
+                    k, v = block.read(x)
+                    layer.source.write((rows, slice(0, x.shape[1])), k.data, v.data)
+        for layer in cache:
+            layer.source.lengths[:] = lengths
+        return cache
+
+    def hidden(self, decoder_tokens: ArrayLike, cache: list[nn.KVCache] | None = None, *,  # type: ignore[override]
+               source: ArrayLike | None = None, seen: Seen = EVERYTHING) -> Tensor:
+        """Run the model without its output layer: decoder_tokens (B, T), ints -> (B, T, C).
+
+        Either `source` (B, S), of which the decoder sees `seen.lengths`, is the encoder's text; or `read` has
+        stored that text in the cache, and the tokens continue the cached tokens. Raises UserError for bad or
+        too many tokens.
+        """
+        tokens = check_tokens(decoder_tokens, self.config.vocab_size)
+        positions_of(tokens, cache, self.config.context)
+        if not cache:
+            memory = None if source is None else self.encode(source, seen)
+            return self.decoder(self.shared(tokens), memory=memory, seen=seen)
+        edges = [0, *(np.flatnonzero(np.diff(cache[0].lengths)) + 1), len(tokens)]
+        if len(edges) == 2:
+            return self.decoder(self.shared(tokens), cache)
+        parts = [self.decoder(self.shared(tokens[a:b]), [layer.rows(a, b) for layer in cache])
+                 for a, b in pairwise(edges)]  # the bias of distances is the same in rows of equal length
+        return F.concat(parts, axis=0)
+
+    def before_head(self, tokens: ArrayLike, targets: ArrayLike, **inputs: Any) -> Tensor:
+        """Return the decoder's output, from which `lm_head` computes the logits of each target.
+
+        tokens (B, S), targets (B, T) -> (B, T, C). The decoder reads `start` and all targets but the last.
+        """
+        before = np.atleast_2d(targets)[:, :-1]
+        shifted = np.pad(np.where(before == IGNORED, self.config.start, before), ((0, 0), (1, 0)),
+                         constant_values=self.config.start)
+        return self.hidden(shifted, source=tokens, **inputs)
+
+
+def check_lengths(lengths: np.ndarray | None, tokens: np.ndarray) -> None:
+    """Raise ValueError unless lengths is None, or has a number from 1 to S for each row of tokens (B, S)."""
+    if lengths is None:
+        return
+    B, S = tokens.shape
+    if lengths.shape != (B,) or lengths.dtype.kind not in "iu" or lengths.min() < 1 or lengths.max() > S:
+        raise ValueError(f"lengths must be {B} whole numbers from 1 to {S}, got {lengths.tolist()}")

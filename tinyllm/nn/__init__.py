@@ -5,11 +5,8 @@ from typing import TYPE_CHECKING
 
 from tinyllm.errors import missing
 from tinyllm.nn.attention import Attention, GroupedAttention, Rope, SelfAttention, rotate
-from tinyllm.nn.cache import CrossCache, KVCache, LatentCache
+from tinyllm.nn.cache import KVCache
 from tinyllm.nn.decoder import DecoderLM
-from tinyllm.nn.encoder import EncoderLM
-from tinyllm.nn.encoder_decoder import EncoderDecoderLM
-from tinyllm.nn.experts import Experts, balance_loss
 from tinyllm.nn.init import Buffer, Parameter, full, init_normal, random_parameter
 from tinyllm.nn.language_model import LanguageModel
 from tinyllm.nn.layers import (
@@ -31,12 +28,11 @@ from tinyllm.nn.quantized import Int4Linear, Int8Linear, quantize
 from tinyllm.nn.seen import Seen
 
 __all__ = [
-    "MLP", "Attention", "Buffer", "CrossCache", "DecoderLM", "Dropout", "Embedding", "EncoderDecoderLM",
-    "EncoderLM", "Experts", "GatedMLP", "GroupedAttention", "Head", "Int4Linear", "Int8Linear", "KVCache",
-    "LanguageModel", "LatentCache", "LayerNorm", "Linear", "LoRALinear", "Matrix", "Module", "Parameter",
-    "RMSNorm", "Rope", "Seen", "SelfAttention", "Sequential", "adapt", "adapter_state", "adapters",
-    "balance_loss", "full", "fuse", "inference", "init_normal", "load_adapter", "merge", "pack_cache",
-    "quantize", "random_parameter", "recompute", "replace", "rotate", "tap",
+    "MLP", "Attention", "Buffer", "DecoderLM", "Dropout", "Embedding", "GatedMLP", "GroupedAttention",
+    "Head", "Int4Linear", "Int8Linear", "KVCache", "LanguageModel", "LayerNorm", "Linear", "LoRALinear",
+    "Matrix", "Module", "Parameter", "RMSNorm", "Rope", "Seen", "SelfAttention", "Sequential", "adapt",
+    "adapter_state", "adapters", "full", "fuse", "inference", "init_normal", "load_adapter", "merge",
+    "pack_cache", "quantize", "random_parameter", "recompute", "replace", "rotate", "tap",
 ]
 
 if not TYPE_CHECKING:

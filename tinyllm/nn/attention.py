@@ -105,7 +105,7 @@ class Attention(Module):
     Sources: Vaswani et al., "Attention Is All You Need", 2017, section 3.2; Ainslie et al., "GQA", 2023.
     """
 
-    cache_class: type[KVCache] = KVCache
+    cache_parts = 2  # of its KVCache: keys and values
     cache_kind = "float32"  # `nn.pack_cache` changes it
 
     def __init__(self, width: int, heads: int, kv_heads: int | None = None, window: int | None = None,

@@ -45,16 +45,20 @@ class KVCache:
     `attention(q, keys, values, lengths=cache.lengths)` ignores the others. So prompts of different lengths
     are decoded together without padding. `kind` is one of CODECS; packed numbers need less memory.
 
+    A decoder's layer that also attends to an encoder's output keeps the keys and values of that in `source`,
+    a cache of its own. It has no room at first, and is filled once, when the encoder's text is read.
+
     If `ends` is True, `append` appends and then raises Filled. The engine sets `ends` on the last layer when
     a pass only fills the caches: computing the rest of the last block would be a waste.
     """
 
     ends = False
-    parts = 2  # keys and values
+    source: Any = None
 
     def __init__(self, batch: int, room: int, heads: int, width: int, dtype: DTypeLike = np.float32,
-                 kind: str = "float32"):
+                 kind: str = "float32", parts: int = 2):
         self.codec = CODECS[kind]
+        self.parts = parts  # 2: keys and values; 1: one array is both
         packed = self.codec.pack(np.zeros((1, 1, heads, width), dtype))
         self.arrays = [zeros((batch, room, *x.shape[2:]), x.dtype) for _ in range(self.parts) for x in packed]
         self.lengths = np.zeros(batch, np.int64)
@@ -71,6 +75,8 @@ class KVCache:
 
     def reserve(self, batch: int, room: int) -> None:
         """Enlarge the arrays to at least `batch` rows of at least `room` positions; nothing is forgotten."""
+        if self.source:
+            self.source.reserve(batch, 0)
         (rows, width), used = self.keys.shape[:2], self.length
         if batch <= rows and room <= width:
             return
@@ -134,18 +140,32 @@ class KVCache:
         """Forget the positions of row b behind its first lengths[b]; one number is for all rows."""
         np.minimum(self.lengths, lengths, out=self.lengths)
 
-    def rows(self, begin: int, end: int) -> Any:
+    def rows(self, begin: int, end: int) -> "KVCache":
         """Return a view of the rows from `begin` to `end`, a cache that uses the same memory."""
-        view = object.__new__(type(self))
-        view.codec, view.arrays = self.codec, [array[begin:end] for array in self.arrays]
-        view.lengths = self.lengths[begin:end]
-        return view
+        return self._indexed(slice(begin, end))
 
-    def copy(self, other: Any, rows: Any, targets: Any) -> None:
+    def keep(self, rows: np.ndarray | list[int]) -> "KVCache":
+        """Return a new cache with copies of the given rows, in the given order."""
+        return self._indexed(rows)
+
+    def _indexed(self, rows):
+        found = object.__new__(type(self))
+        found.codec, found.parts = self.codec, self.parts
+        found.arrays, found.lengths = [array[rows] for array in self.arrays], self.lengths[rows]
+        found.source = self.source and self.source._indexed(rows)
+        return found
+
+    def copy(self, other: "KVCache", rows: Any, targets: Any) -> None:
         """Overwrite the rows `targets` of this cache with `rows` of `other`, a cache that may be this one.
 
         The cache grows if its rows are too short.
         """
+        self.copy_own(other, rows, targets)
+        if self.source:
+            self.source.copy_own(other.source, rows, targets)
+
+    def copy_own(self, other: "KVCache", rows: Any, targets: Any) -> None:
+        """Overwrite rows as `copy` does, but leave `source` as it is."""
         if len(rows):
             longest = int(other.lengths[rows].max())
             self.reserve(0, longest)
@@ -157,52 +177,8 @@ class KVCache:
         """Empty a row, and set its numbers to 0, because they may be NaN."""
         for array in (*self.arrays, self.lengths):
             array[row] = 0
-
-    def keep(self, rows: np.ndarray | list[int]) -> Any:
-        """Return a new cache with copies of the given rows, in the given order."""
-        kept = object.__new__(type(self))
-        kept.codec, kept.arrays = self.codec, [array[rows] for array in self.arrays]
-        kept.lengths = self.lengths[rows]
-        return kept
-
-
-class LatentCache(KVCache):
-    """Keep the vectors of multi-head latent attention, in one array that is both `keys` and `values`."""
-
-    parts = 1
-
-
-class CrossCache(KVCache):
-    """Keep keys and values of a decoder layer, and in `source` the keys and values of the encoder's output.
-
-    `source` has no room at first. It is filled once, when the encoder's text is read.
-    """
-
-    def __init__(self, batch: int, room: int, heads: int, width: int, dtype: DTypeLike = np.float32):
-        super().__init__(batch, room, heads, width, dtype)
-        self.source = KVCache(batch, 0, heads, width, dtype)
-
-    def reserve(self, batch: int, room: int) -> None:
-        super().reserve(batch, room)
-        self.source.reserve(batch, 0)
-
-    def rows(self, begin: int, end: int) -> Any:
-        view = super().rows(begin, end)
-        view.source = self.source.rows(begin, end)
-        return view
-
-    def copy(self, other: Any, rows: Any, targets: Any) -> None:
-        super().copy(other, rows, targets)
-        self.source.copy(other.source, rows, targets)
-
-    def clear(self, row: int) -> None:
-        super().clear(row)
-        self.source.clear(row)
-
-    def keep(self, rows: np.ndarray | list[int]) -> Any:
-        kept = super().keep(rows)
-        kept.source = self.source.keep(rows)
-        return kept
+        if self.source:
+            self.source.clear(row)
 
 
 def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:

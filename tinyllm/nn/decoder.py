@@ -53,7 +53,7 @@ class DecoderLM(LanguageModel):
         parts = self.of_kind(Attention).values()
         if len(parts) != c.layers:
             raise UserError(f"{len(parts)} nn.Attention in {c.layers} layers: override new_cache")
-        return [part.cache_class(batch, room, part.kv_heads, part.head_width, dtype, part.cache_kind)
+        return [KVCache(batch, room, part.kv_heads, part.head_width, dtype, part.cache_kind, part.cache_parts)
                 for part in parts]
 
 

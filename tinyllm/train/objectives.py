@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 import tinyllm.functional as F
+from tinyllm import ops
 from tinyllm.data import Batch
 from tinyllm.data.corruption import DiffusedBatch
 from tinyllm.nn.seen import Seen
 from tinyllm.ops.loss import IGNORED
-from tinyllm.tensor import Tensor
+from tinyllm.tensor import Tensor, record
 
 
 def next_token(model: Any, batch: Batch) -> Tensor:
@@ -74,8 +75,13 @@ def same_meaning(model: Any, batch: Any, temperature: float = 0.05) -> tuple[Ten
     "Sentence-BERT", 2019; Gao et al., "SimCSE", 2021, section 2.)
     """
     vectors = model.sentence_vectors(batch.tokens, batch.lengths)
-    loss, logits = F.contrastive_loss(vectors[0::2], vectors[1::2], temperature)
-    return loss, accuracy(logits, np.arange(len(logits)))
+    a, b = vectors[0::2], vectors[1::2]
+    loss, logits, lse = ops.contrastive_loss(a.data, b.data, temperature)
+
+    def backward(dloss):
+        return ops.contrastive_loss_backward(dloss, a.data, b.data, temperature, logits, lse)
+
+    return record(loss, (a, b), backward), accuracy(logits, np.arange(len(logits)))
 
 
 def diffusion(model: Any, batch: DiffusedBatch) -> tuple[Tensor, dict[str, float]]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from tinyllm.data import Batch
 from tinyllm.errors import UserError
-from tinyllm.nn.encoder import padded
+from tinyllm.padding import padded
 from tinyllm.runs.examples import hold_out, plan_of, read_records
 from tinyllm.runs.plan import Plan
 from tinyllm.runs.recipe import Parts, recipe
@@ -49,7 +49,7 @@ def classify(parts: Parts) -> Plan:
     for record in read_records(parts.corpus, *FIELDS):
         ids, second = tokenizer.encode(record["text"]), record.get("second")
         other = tokenizer.encode(second) if second else None
-        whole = 2 + len(ids) + (model.separators + len(other) if other else 0)
+        whole = 2 + len(ids) + (1 + len(other) if other else 0)
         framed = model.framed(tokenizer.special_tokens, ids, other)
         examples.append((*framed, labels.index(record["label"].strip()), whole))
 
