@@ -6,7 +6,7 @@
 # written one. It is small, so that it takes seconds; otherwise it is the same
 # model, loop and data as everywhere in this course.
 #
-# It ends with a report that you can hand in, and with a story that nobody wrote
+# It ends with a file that you can hand in, and with a story that nobody wrote
 # but your own functions.
 
 # %%
@@ -40,33 +40,30 @@ for op, lesson in capstone.PARTS.items():
 #
 # ## What must come out
 #
-# How do you know that a model is right, if every seed gives another loss? In
-# two ways. Over many seeds the final loss stays in a range. And for *one* seed
-# it is an exact number: same weights, same batches, same arithmetic. The
-# library's own losses are the same bits on every machine; a correct function of
-# yours may add in another order, and then the last digits differ, and no more.
+# How do you know that a model is right, if every seed gives another loss? By
+# choosing *one* seed: then the loss is an exact number, because it has the same
+# weights, the same batches and the same arithmetic. The library's own losses
+# are the same bits on every machine; a correct function of yours may add in
+# another order, and then the last digits differ, and no more.
 
 # %%
 settings = capstone.SETTINGS
-steps, last = settings["train.steps"], capstone.LAST
+steps = settings["train.steps"]
 print(f"{steps} steps of {settings['train.batch']} rows of 16 characters,")
 print(f"{settings['model.layers']} layers, width {settings['model.width']}")
 V = capstone.setup(0).tokenizer.vocab_size
+right = capstone.expected(0)
 guess = predict(f"the first loss; the text has {V} different characters")
-print(compare(guess, capstone.expected(0)[0]))
-finals = [capstone.final(capstone.expected(seed)) for seed in range(3)]
-low, high = capstone.limits()
-guess = predict(f"and the mean of the last {last} of {steps} steps?")
-print(compare(guess, finals[0]))
-print(f"the final loss with seed 0 is {finals[0]:.4f}")
-print("with seeds 0, 1, 2:", *(f"{loss:.4f}" for loss in finals))
-print(f"the range over many seeds: {low} to {high}")
+print(compare(guess, right[0]))
+guess = predict(f"and the mean of the last 10 of {steps} steps?")
+print(compare(guess, np.mean(right[-10:])))
+print(f"the final loss is {np.mean(right[-10:]):.4f}")
 
 # %% [markdown]
 # ## Yours
 #
-# Now the same three trainings run on your parts. Compare step by step, and look
-# at *where* the two begin to differ:
+# Now the same training runs on your parts. Compare step by step, and look at
+# *where* the two begin to differ:
 #
 # - at step 1: a forward function is wrong, because no update has happened yet
 # - at step 2: a backward or the optimizer, because there has been one update
@@ -78,36 +75,22 @@ print(f"the range over many seeds: {low} to {high}")
 # chance. The exact numbers are what counts.
 
 # %%
-report = None
 if parts:
-    report = capstone.hand_in(folder, parts, missing)
-    for run in report["runs"]:
-        print(f"seed {run['seed']}: {run['final_loss']:.4f}", end="")
-        print(f", the library {run['library']:.4f}")
-        if run["remark"]:
-            print(f"  {run['remark']}")
-    theirs = np.array(capstone.expected(0))
-    apart = np.abs(np.array(report["runs"][0]["losses"]) - theirs)
-    print(f"largest difference at any step, seed 0: {apart.max():.4f}")
+    yours = capstone.train(0, parts)
+    wrong = capstone.difference(0, yours)
+    print(f"your parts: {np.mean(yours[-10:]):.4f}")
+    apart = np.abs(np.subtract(yours, right)).max()
+    print(f"largest difference at any step: {apart:.4f}")
+    print(wrong or "the losses are the library's at every step")
+    print(f"{len(parts)} of {len(capstone.PARTS)} parts are yours")
 else:
-    print("no part is yours yet, so there is nothing to report")
+    print("no part is yours yet, so there is nothing to train")
 
 # %% [markdown]
-# ## The report
+# You hand in `exercise.py`. `tinyllm check 12` tries each of your functions by
+# itself, and then trains once more, with them in a process of their own: a loss
+# that a wrong function reports proves nothing.
 #
-# `report.md` is for people, `report.json` for programs: which parts were yours,
-# with what versions, every loss, and whether the range was reached. The same
-# functions give the same bytes, so anyone can check it by running it again.
-# That is what `tinyllm check 12` does, with your functions in a process of
-# their own, once each of them is right by itself: a loss that a wrong function
-# reports proves nothing.
-
-# %%
-if report:
-    print((folder / "report.md").read_text("utf-8"))
-    print(capstone.conclusion(report, folder))
-
-# %% [markdown]
 # If a part is wrong, let the library find it:
 #
 #     tinyllm train --mine 4,5,6,8 --steps 50
@@ -148,7 +131,7 @@ if parts:
     print(f"\n{note(my_story)}\n")
     end, counted = np.mean(mine[-20:]), 0.287
     print(f"{end:.3f} nats per character; the table of lesson 1: {counted}")
-    if not all(run["exact"] for run in report["runs"]):
+    if wrong:
         print("(a part is wrong, as said above, and so is this story)")
 else:
     print("Write some parts first, and run this lesson again.")

@@ -21,7 +21,6 @@ from pathlib import Path
 
 from tinyllm.cli import main as tinyllm
 from tinyllm.course.answer_keys import answers
-from tinyllm.course.classroom.capstone_answers import capstone_answers
 from tinyllm.course.reference_solution import STANDARD, collect
 from tinyllm.course.syllabus import syllabus
 from tinyllm.ops.registry import OPS
@@ -43,7 +42,7 @@ def as_source(task, function):
 def answer(task, kind, rng):
     """One answer to an exercise -> (file, text)."""
     if task.kind != "op":
-        known = capstone_answers() if task.kind == "run" else answers(task)
+        known = answers(task)
         texts = {"reference": [known.reference], "right": [a.text for a in known.right]}
         return known.file, rng.choice(texts.get(kind) or [a.text for a in known.wrong])
     right = [OPS[task.op].reference]

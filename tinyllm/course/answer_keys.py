@@ -1,18 +1,20 @@
-"""Read right and wrong answers to exercises in C and to property tests, from answers.toml of the lessons.
+"""Read right and wrong answers to exercises that are no ops, from answers.toml of the lessons.
 
 `course selftest` tests the grader with these answers: a wrong answer says which property should reject it.
-The checker uses the answers in C to name a student's mistake. The answers for ops are functions in `testing`,
-and the answers to the capstone are in `classroom/capstone_answers.py`.
+The checker uses the answers in C to name a student's mistake. The answers for ops are functions in `testing`.
 """
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from tinyllm.course.reference_solution import source
 from tinyllm.course.syllabus import Exercise, find_lesson
 from tinyllm.files import read_toml
+from tinyllm.ops.registry import OPS
+from tinyllm.testing import VARIANTS
 
 NAMELESS = ("ran for more than", "does not compile", "it calls abort()")  # no output to compare
 
@@ -24,13 +26,11 @@ class KeyAnswer:
     text: the content of the student's file.
     sentence: names the mistake, or describes a right answer.
     breaks: words from the property or the message that should reject the answer; "" for a right answer.
-    other_files: pairs (name, text).
     """
 
     sentence: str
     text: str
     breaks: str = ""
-    other_files: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,10 @@ def read(number: int) -> dict[str, Any]:
 
 
 def answers(task: Exercise) -> Answers:
-    """Return the right and wrong answers to an exercise in C or to a property test."""
-    return kernels(task.op) if task.kind == "c" else suites(task)
+    """Return the right and wrong answers to an exercise in C, a property test or a training."""
+    if task.kind == "c":
+        return kernels(task.op)
+    return suites(task) if task.kind == "tests" else models(task)
 
 
 @functools.cache
@@ -105,3 +107,24 @@ def suites(task: Exercise) -> Answers:
     wrong = tuple(KeyAnswer(said, text(body), breaks) for said, breaks, body in listed)
     right = tuple(KeyAnswer(said, text(body)) for said, body in found["right"])
     return Answers("exercise.py", every["reference"], right, wrong)
+
+
+def models(task: Exercise) -> Answers:
+    """Return right and wrong answers to the capstone, which consist of the library's own functions.
+
+    A wrong answer leaves one out, or redefines some at the end of the file.
+    """
+    whole = parts({op: OPS[op].reference for op in task.parts})
+    wrong = [KeyAnswer(said, whole + text, breaks) for said, breaks, text in read(12)["wrong"]]
+    most = parts({op: OPS[op].reference for op in task.parts if op != "attention"})
+    wrong.append(KeyAnswer("a part that is left out", most, "still the library's: attention"))
+    right = [KeyAnswer(f"every part written otherwise, the {nth} way",
+                       parts({op: VARIANTS[op][i % len(VARIANTS[op])] for op in task.parts}))
+             for i, nth in enumerate(("first", "second"))]
+    return Answers("exercise.py", whole, tuple(right), tuple(wrong))
+
+
+def parts(functions: dict[str, Callable[..., Any]]) -> str:
+    """Return the text of a file with the functions {op: function} and the library code that they use."""
+    names = "".join(f"{op} = {f.__name__}\n" for op, f in functions.items() if f.__name__ != op)
+    return source(functions.values()) + "\n" + names

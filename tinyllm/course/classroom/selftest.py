@@ -18,7 +18,6 @@ from typing import Any
 from tinyllm.course import protocol
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.checker import Verdict, judge, judge_task
-from tinyllm.course.classroom.capstone_answers import capstone_answers
 from tinyllm.course.classroom.config import Course
 from tinyllm.course.classroom.queue import CONTEXT
 from tinyllm.course.kernels import NONE, find_compiler
@@ -120,11 +119,9 @@ def try_task(lesson: Lesson, task: Exercise, level: str) -> Row:
             wrong = [(said, f.breaks, trial.function(f)) for said, f in MISTAKES.get(task.op, ())]
             right = [(f.__name__, trial.function(f)) for f in VARIANTS.get(task.op, ())]
         else:
-            known = capstone_answers() if task.kind == "run" else answers(task)
+            known = answers(task)
             reference = trial.text(known.file, known.reference)
-            wrong = [
-                (x.sentence, x.breaks, trial.text(known.file, x.text, x.other_files)) for x in known.wrong
-            ]
+            wrong = [(x.sentence, x.breaks, trial.text(known.file, x.text)) for x in known.wrong]
             right = [(x.sentence, trial.text(known.file, x.text)) for x in known.right]
     rejected = tuple((said, broken_as_meant(breaks, verdict)) for said, breaks, verdict in wrong)
     wrongly = tuple((name, v.message or v.broken[0]) for name, v in right if v.state != "passed")
@@ -142,10 +139,10 @@ class AnswerJudge:
         stub = self.lesson.stub
         return self.text("exercise.py", stub) if stub else self.judge(self.lesson.path)
 
-    def text(self, file: str, text: str, beside: Sequence[tuple[str, str]] = ()) -> Verdict:
-        """Judge a text as the content of `file`; `beside` lists other files as pairs of name and content."""
+    def text(self, file: str, text: str) -> Verdict:
+        """Judge a text as the content of `file`."""
         with tempfile.TemporaryDirectory(dir=self.folder) as place:
-            for name, content in (("exercise.py", ""), *beside, (file, text)):
+            for name, content in (("exercise.py", ""), (file, text)):
                 Path(place, name).write_text(content, "utf-8")
             return self.judge(Path(place))
 
