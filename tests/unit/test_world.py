@@ -326,12 +326,6 @@ def test_clients_differ_as_much_as_the_dial_says():
     assert len(kinds(0, 0.0)) == 6
 
 
-def test_the_page_of_the_world_is_up_to_date():
-    import world_page
-
-    assert world_page.PAGE.read_text() == world_page.page(), "run python tools/world_page.py"
-
-
 def test_the_tokenizer_of_the_world_is_what_its_command_makes():
     import world_tokenizer
 
@@ -350,10 +344,10 @@ def test_the_world_answers_on_the_command_line(capsys, printed):
     assert all(name in said for name in objects(WORLD, person.name, "cousin")) and "because mother(" in said
     for stop in ("", "."):
         assert printed("world", "ask", f"{person.name} lives in {person.lives_in}{stop}") == "true\n"
-    assert main(["world", "person", person.name]) == main(["world", "timeline", person.name]) == 0
+    assert main(["world", "person", person.name]) == 0
     assert person.lives_in in capsys.readouterr().out
     assert "miles" in printed("world", "map")
-    for wrong in ("ask Nobody", f"ask {person.first} shoe", "person x", "timeline --n 0"):
+    for wrong in ("ask Nobody", f"ask {person.first} shoe", "person x"):
         assert main(["world", *wrong.split()]) == 2
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tinyllm.rng import Random
 from tinyllm.world import KINDS, Stream, World
-from tinyllm.world.kinds import concepts, hops, induction, mapping, markov, shell_game
+from tinyllm.world.kinds import hops, induction, mapping, shell_game
 from tinyllm.world.names import GIRLS
 from tinyllm.world.phrases import read_statements
 from tinyllm.world.sentences import MOST, follows, inside, rules, sample, share
@@ -30,8 +30,8 @@ def some(name, n, split="all", **dials):
     ("arithmetic", {"digits": 2, "operation": "minus"}), ("arithmetic", {"digits": 1, "operation": "times"}),
     ("arithmetic", {"digits": 2, "operation": "times", "backwards": True}), ("word_problem", {}),
     ("word_problem", {"events": 1, "largest": 5}), ("shell_game", {"moves": 3}), ("shell_game", {"hands": 1}),
-    ("modular", {}), ("hops", {"hops": 3}), ("cfg", {"ask": True}), ("mapping", {"shots": 3}), ("recall", {}),
-    ("induction", {}), ("concepts", {}), ("concepts", {"shots": 3}), ("question", {"unknown": 0.5}),
+    ("hops", {"hops": 3}), ("cfg", {"ask": True}), ("mapping", {"shots": 3}), ("recall", {}),
+    ("induction", {}), ("question", {"unknown": 0.5}),
     ("paraphrase", {}), ("entailment", {}),
 ])
 def test_no_constant_answer_is_right_more_often_than_chance(name, dials):
@@ -42,7 +42,7 @@ def test_no_constant_answer_is_right_more_often_than_chance(name, dials):
 
 
 def test_worked_steps_end_in_the_same_answer_as_none():
-    for name in ("arithmetic", "word_problem", "shell_game", "modular", "hops"):
+    for name in ("arithmetic", "word_problem", "shell_game", "hops"):
         for plain, worked in zip(some(name, 20), some(name, 20, steps=True), strict=True):
             assert (plain.prompt, plain.truth) == (worked.prompt, worked.truth)
             assert len(worked.text) > len(plain.text)
@@ -207,54 +207,12 @@ def test_the_curve_of_induction_is_that_of_brute_force(monkeypatch):
 
 
 def test_words_that_are_scored_can_be_predicted():
-    for name in ("mapping", "recall", "induction", "concepts", "markov"):
+    for name in ("mapping", "recall", "induction"):
         for document in some(name, 5):
             words = document.text.split()
             assert document.labels["scored"][-1] == len(words) - 1
             if name == "induction":
                 assert all(words[i] in words[:i] for i in document.labels["scored"])
-
-
-def test_concepts_have_opposites_and_held_out_ones_fit_no_training_text():
-    means = concepts.concepts()
-    assert len(means) == 138 and {(1 << 64) - 1 - bits for bits in means.values()} == set(means.values())
-    held = {name for name in means if concepts._held_out(name)}
-    assert 15 < len(held) < 40
-    for split in ("train", "test"):
-        for document in some("concepts", 100, split):
-            assert (set(document.labels["concepts"]) <= held) == (split == "test")
-    curve = np.mean([document.labels["bayes"] for document in some("concepts", 500)], 0)
-    assert 0.5 <= curve[0] < 0.7 and curve[10] > 0.9 and curve[-1] == 1
-    kind, twice = KINDS["concepts"], "tiny red kite yes tiny red kite"
-    assert kind.read(WORLD, f"{twice} yes").truth == "yes" and kind.read(WORLD, f"{twice} no") is None
-    assert kind.read(WORLD, "tiny red kite yes huge blue hat yes") is None, "it may be no, too"
-    assert kind.read(WORLD, f"{twice} yes {twice} no {twice} yes") is None, "no concept fits"
-
-
-@pytest.mark.parametrize("chains", [0, 1, 3])
-def test_likelihoods_of_all_weathers_add_up(chains):
-    texts = list(product(markov.WEATHER, repeat=4))
-    total = math.fsum(math.exp(markov.log_likelihood(WORLD, days, chains)) for days in texts)
-    assert total == pytest.approx(1, rel=1e-12)
-    for document in some("markov", 10, chains=chains):
-        words = document.text.split()
-        best = markov.predictive(WORLD, words, chains)
-        assert best.sum(-1) == pytest.approx(1)
-        each = [row[markov.WEATHER.index(word)] for row, word in zip(best, words, strict=True)]
-        assert document.logprob == pytest.approx(np.log(each).sum(), rel=1e-12)
-
-
-def test_weather_is_written_with_the_likelihood_that_is_told():
-    frequent = Counter(tuple(d.text.split()[:3]) for d in some("markov", 2000, days=8, chains=2))
-    for days, count in frequent.most_common(20):
-        expected = 2000 * math.exp(markov.log_likelihood(WORLD, days, 2))
-        assert abs(count - expected) < 5 * math.sqrt(expected)
-    again = [len(set(d.text.split()[:3])) == 1 for d in some("markov", 2000, days=8, chains=0)]
-    assert abs(np.mean(again) - 1 / 6 * 2 / 7) < 0.02  # an urn: 1/6, then 2/7
-    for chains, other in ((4, 0), (0, 4), (4, 16)):
-        texts = [document.text.split() for document in some("markov", 60, chains=chains)]
-        mean, worse = (np.mean([markov.log_likelihood(WORLD, t, c) for t in texts]) for c in (chains, other))
-        assert mean > worse
 
 
 @pytest.mark.parametrize("names", (4, 8))

@@ -45,6 +45,7 @@ GONE = {  # a command or an option that was removed -> what to use in its place
     "tokenizer convert --to": "it writes a tokenizer.json, which tokenizers can convert",
     "tokenizer report": "`tinyllm tokenizer encode T --file F --json` counts the tokens and bytes of a text",
     "world atlas": "`tinyllm world map` shows the places, `tinyllm world person` the people",
+    "world timeline": "`tinyllm world person` says what holds, `World().history()` when it began",
 }
 
 EXAMPLE = """example:

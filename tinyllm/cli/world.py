@@ -3,7 +3,7 @@
 from tinyllm.cli.command import command, group
 from tinyllm.errors import UserError
 from tinyllm.report.terminal import entry
-from tinyllm.world import Date, Fact, World
+from tinyllm.world import Fact, World
 from tinyllm.world.phrases import STATEMENTS, read_statements, say
 
 group("world", """
@@ -64,28 +64,6 @@ def person(name: str, *, seed: int = 0) -> None:
     for relation in STATEMENTS:
         for fact in world.ask(Fact(name, relation, None)):
             print(say(fact))
-
-
-@command("world timeline")
-def timeline(name: str | None = None, *, n: int = 20, seed: int = 0) -> None:
-    """List events of the world, or of one person, in order of time.
-
-    NAME      a person (default: the last events of the whole world)
-    --n N     how many events
-    --seed S  the seed of the world
-
-    example:
-      tinyllm world timeline "Emil Reed"
-    """
-    if n < 1:
-        raise UserError(f"--n must be at least 1, got {n}")
-    world = World(seed)
-    if name:
-        world.person(name)
-    told = [fact for fact in world.history() if fact.since and fact.relation in STATEMENTS]
-    happened = [fact for fact in told if not name or fact.subject == name]
-    for fact in happened[-n:]:
-        print(entry(f"{Date.of(fact.since)!s:<18} ", say(fact)))
 
 
 @command("world map")
