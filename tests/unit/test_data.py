@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import json
 import os
 import sys
 import threading
@@ -15,8 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm import files
+from tinyllm.cli import main
+from tinyllm.cli.data import measure
 from tinyllm.data import Corpus, cache, eval_batches, get_batch, load_corpus, reading, sources, token_array
-from tinyllm.data.sources import SOURCES
+from tinyllm.data.sources import SOURCES, Source
 from tinyllm.errors import UserError
 from tinyllm.tokenizer import ByteTokenizer
 from tinyllm.world import stories
@@ -51,24 +54,44 @@ def test_split_wants_a_fraction(fraction):
         Corpus("x", b"abc" * 100).split(fraction)
 
 
-def test_stories_are_split_between_stories():
+def few_stories(monkeypatch):
+    """Let the corpus of stories be short."""
+    real = stories.generate
+    monkeypatch.setattr(stories, "generate", lambda seed: real(seed, 40))
+
+
+def test_stories_are_split_between_stories(monkeypatch, capsys):
+    few_stories(monkeypatch)
     corpus = load_corpus("stories")
     train, val = corpus.split()
-    assert train.endswith(b"\n\n") and 0.09 < len(val) / len(corpus.data) < 0.11
+    assert train.endswith(b"\n\n") and 0.05 < len(val) / len(corpus.data) < 0.15
     assert stories.logprob(val.decode()) > -np.inf
-    assert corpus.entropy_per_char == stories.entropy_per_char() < 0.2
-    assert 7_000_000 < len(corpus.data) < 8_000_000
+    facts = measure(corpus)
+    assert facts["entropy_per_char"] == stories.entropy_per_char() < 0.2
+    assert facts["entropy_per_char"] < facts["gzip_per_char"] < facts["unigram_entropy_per_char"]
+    assert main(["data", "show", "stories", "--seed", "9", "--n", "300"]) == 0
+    assert capsys.readouterr().out == stories.generate(9)[:300] + "\n"
 
 
 # Named corpora.
 
 
-def test_corpora_of_this_python_are_read_the_same_way_twice():
-    for name in ("pydocs", "stdlib-code"):  # docstrings take seconds; the next test reads a small library
-        corpus = load_corpus(name)
-        assert len(corpus.data) > 100_000
-        assert corpus.text() and corpus.entropy_per_char is None
-        assert load_corpus(name).sha256 == corpus.sha256 == hashlib.sha256(corpus.data).hexdigest()
+def test_a_corpus_of_this_python_is_the_same_twice_and_is_listed(monkeypatch, printed):
+    few = {"pydocs": SOURCES["pydocs"], "gone": Source("nothing", lambda: no_corpus("install it"))}
+    monkeypatch.setattr("tinyllm.cli.data.SOURCES", few)
+    monkeypatch.setattr(sources, "SOURCES", few)
+    corpus = load_corpus("pydocs")
+    assert corpus.size == len(corpus.text().encode()) > 100_000 and corpus.entropy_per_char is None
+    assert load_corpus("pydocs").sha256 == corpus.sha256 == hashlib.sha256(corpus.data).hexdigest()
+    about = {"bytes": corpus.size, "sha256": corpus.sha256, "description": few["pydocs"].description}
+    rows = json.loads(printed("data", "list", "--json"))
+    assert rows[:2] == [{"name": "pydocs"} | about, {"name": "gone", "error": "install it"}]
+    out = printed("data", "list")
+    assert corpus.sha256[:12] in out and "install it" in out and f"{corpus.size:,}" in out
+
+
+def no_corpus(said):
+    raise UserError(said)
 
 
 def test_the_standard_library_is_parsed_and_not_run(tmp_path, monkeypatch):
@@ -132,7 +155,9 @@ def test_shakespeare_is_read_from_the_package_without_importing_it(tmp_path, mon
 # Files.
 
 
-def test_a_file_is_read_as_it_is(tmp_path):
+def test_a_file_and_standard_input_are_read_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(b"piped")))
+    assert load_corpus("-").data == b"piped"
     path = tmp_path / "a.txt"
     path.write_bytes(b"caf\xc3\xa9\r\n")
     corpus = load_corpus(path)
@@ -158,12 +183,6 @@ def test_folders_and_patterns_are_read_in_order(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no text files"):
         load_corpus("*.nothing")
     assert reading.join([b"ab"] * 3) == b"ab\nab\nab"  # one object three times: it is the place that counts
-
-
-def test_standard_input(monkeypatch):
-    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(b"piped")))
-    corpus = load_corpus("-")
-    assert (corpus.data, corpus.name) == (b"piped", "-")
 
 
 def test_gzip_is_unpacked_within_bounds(tmp_path, monkeypatch):

@@ -1,61 +1,21 @@
-"""`tinyllm tokenizer` as its users type it."""
+"""Check `tinyllm tokenizer` where a session cannot: bytes, terminals, and what is read and when."""
 
-import gzip
-import json
+import re
 import sys
 
-import numpy as np
 import pytest
-from foreign_tokenizers import write_ranks
+from helpers import Screen
+from hypothesis import example, given
+from hypothesis import strategies as st
 from tokenizer_command import TEXT, run
 
 from tinyllm.cli import main
-from tinyllm.data import load_tokens
+from tinyllm.cli.tokenizer import token_table
 from tinyllm.errors import UserError
+from tinyllm.report.terminal import char_width
 from tinyllm.tokenizer import BPETokenizer, load_tokenizer, strings
 
-
-def test_train_saves_and_says_so(tmp_path, capsys):
-    corpus, out = tmp_path / "c.txt", tmp_path / "t.json"
-    corpus.write_text(TEXT)
-    assert not run("train", corpus, "--vocab", 270, "--out", out, "--special", "<|end|>", "--pattern", "gpt4")
-    tokenizer = load_tokenizer(out)
-    assert tokenizer.vocab_size == 270 and tokenizer.pattern == "gpt4"
-    assert tokenizer.special_tokens == {"<|end|>": 269}
-    said = capsys.readouterr().out
-    assert "270 tokens" in said and str(out) in said and f"{len(TEXT)} bytes" in said
-
-
-def test_train_never_overwrites_unasked(tmp_path, capsys):
-    corpus, out = tmp_path / "c.txt", tmp_path / "t.json"
-    corpus.write_text(TEXT)
-    out.write_text("precious")
-    with pytest.raises(UserError, match="--overwrite"):
-        run("train", corpus, "--vocab", 270, "--out", out)
-    assert out.read_text() == "precious"
-    run("train", corpus, "--vocab", 100_000, "--out", out, "--overwrite", "--json")
-    said = json.loads(capsys.readouterr().out)
-    assert said["vocab_size"] == load_tokenizer(out).vocab_size < 300
-    assert said["fingerprint"] == load_tokenizer(out).fingerprint()
-    assert said["corpus_tokens"] == len(load_tokenizer(out).encode(TEXT))
-    run("train", corpus, "--vocab", 100_000, "--out", out, "--overwrite")
-    assert "no more pairs" in capsys.readouterr().out
-
-
-def test_train_refuses_before_it_works(tmp_path):
-    corpus = tmp_path / "c.txt"
-    corpus.write_text(TEXT)
-    for words, problem in [
-        (("--vocab", 10, "--out", tmp_path / "t"), "too small"),
-        (("--vocab", 300, "--out", tmp_path / "no" / "t"), "no folder"),
-        (("--vocab", 300, "--out", tmp_path / "t", "--pattern", "("), "pattern"),
-        (("--vocab", 300, "--out", tmp_path, "--overwrite"), "not a regular file; choose another --out"),
-    ]:
-        with pytest.raises(UserError, match=problem):
-            run("train", corpus, *words)
-    with pytest.raises(UserError):
-        run("train", tmp_path / "missing.txt", "--vocab", 300, "--out", tmp_path / "t")
-    assert [path.name for path in tmp_path.iterdir()] == ["c.txt"]
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def test_a_folder_where_one_may_not_write_is_noticed_at_once(trained, tmp_path, monkeypatch):
@@ -63,62 +23,6 @@ def test_a_folder_where_one_may_not_write_is_noticed_at_once(trained, tmp_path, 
     monkeypatch.setattr(BPETokenizer, "train", lambda *args: pytest.fail("it worked first"))
     with pytest.raises(UserError, match="may not write"):
         run("train", trained, "--vocab", 300, "--out", tmp_path / "new")
-
-
-def test_encode_from_everywhere(trained, tmp_path, stdin, capsys):
-    expected = load_tokenizer(trained).encode("the cat ")
-    (tmp_path / "f").write_text("the cat ")
-    for words in (["the cat "], ["--file", tmp_path / "f"], ["-"], [], ["--file", "-"]):
-        stdin(b"the cat ")
-        run("encode", trained, *words)
-        assert [int(word) for word in capsys.readouterr().out.split()] == expected
-    run("encode", trained, "the cat ", "--json")
-    assert json.loads(capsys.readouterr().out) == {"ids": expected, "tokens": len(expected), "bytes": 8}
-    with pytest.raises(UserError, match="not both"):
-        run("encode", trained, "text", "--file", tmp_path / "f")
-    with pytest.raises(UserError, match="cannot read"):
-        run("encode", trained, "--file", tmp_path / "missing")
-
-
-def test_encode_parses_special_tokens_only_when_told(trained, capsys):
-    run("encode", trained, "<|end|>")
-    assert "269" not in capsys.readouterr().out.split()
-    for allowed in ("<|end|>", "all"):
-        run("encode", trained, "<|end|>", "--allow-special", allowed)
-        assert capsys.readouterr().out == "269\n"
-    with pytest.raises(UserError, match="no special token"):
-        run("encode", trained, "x", "--allow-special", "<|nobody|>")
-
-
-def test_a_large_file_becomes_tokens_to_map(trained, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(strings, "BLOCK", 100)
-    text, out = tmp_path / "text", tmp_path / "tokens"
-    text.write_text(TEXT)
-    run("encode", trained, "--file", text, "--out", out, "--json")
-    expected = load_tokenizer(trained).encode(TEXT)
-    facts = {"path": str(out), "tokens": len(expected), "bytes": len(TEXT)}
-    assert json.loads(capsys.readouterr().out) == facts
-    tokens = load_tokens(out)
-    assert isinstance(tokens, np.memmap) and tokens.dtype == np.uint16 and tokens.tolist() == expected
-    with pytest.raises(UserError, match="already there"):
-        run("encode", trained, "--file", text, "--out", out)
-    packed = tmp_path / "text.gz"  # its bytes were encoded as they are
-    packed.write_bytes(gzip.compress(b"the cat"))
-    for command in (["encode", trained], ["encode", trained, "--out", tmp_path / "no"], ["show"]):
-        with pytest.raises(UserError, match="is packed: unpack it"):
-            run(*command, "--file", packed)
-    text.write_bytes(bytes(2**20 + 1))  # a table of it would take hundreds of megabytes
-    with pytest.raises(UserError, match="more than 1,048,576 bytes"):
-        run("show", "--tokenizer", "byte", "--file", text)
-    for words in (["x"], ["--file", "-"], ["--file", text, "--allow-special", "all"]):
-        with pytest.raises(UserError, match="takes a --file"):
-            run("encode", trained, *words, "--out", tmp_path / "no")
-    with pytest.raises(UserError, match="No such file"):
-        run("encode", trained, "--file", tmp_path / "missing", "--out", tmp_path / "no")
-    out.write_bytes(out.read_bytes()[:-1])
-    with pytest.raises(UserError, match="damaged, or not a token file"):
-        load_tokens(out)
-    assert not (tmp_path / "no").exists()
 
 
 def test_a_file_trains_in_parts_as_the_whole_does(tmp_path, monkeypatch):
@@ -148,17 +52,6 @@ def test_a_closed_output_is_no_error(trained, monkeypatch):
         sys.stdout.close()
 
 
-def test_decode_takes_ids_in_many_dresses(trained, stdin, capsysbinary):
-    for words in (["104", "105"], ["104 105"], ["[104,", "105]"], ["104,105"]):
-        run("decode", trained, *words)
-        assert capsysbinary.readouterr().out == b"hi"
-    for data in (b"104 105\n", b"[104, 105]", b"104\r\n105"):
-        for words in ([], ["-"]):
-            stdin(data)
-            run("decode", trained, *words)
-            assert capsysbinary.readouterr().out == b"hi"
-
-
 @pytest.mark.parametrize("word", ["x", "1.5", "9" * 30, "300", "１", "0x10", "--"])
 def test_decode_refuses_what_is_no_id(trained, stdin, word):
     stdin(word.encode())
@@ -166,13 +59,48 @@ def test_decode_refuses_what_is_no_id(trained, stdin, word):
         run("decode", trained, "-")
 
 
-def test_convert_keeps_the_tokens(tmp_path, capsys):
-    ranks, back, learnt = tmp_path / "ranks", tmp_path / "back.json", BPETokenizer.train(TEXT, 270)
-    write_ranks(ranks, learnt.vocabulary.ids)
-    words = ("convert", ranks, "--pattern", "gpt2", "--special", "<|end|>", "--out", back)
-    run(*words)
-    assert f"271 tokens, written to {back}" in capsys.readouterr().out
-    assert load_tokenizer(back).encode(TEXT) == learnt.encode(TEXT)
-    assert load_tokenizer(back).encode("<|end|>", "all") == [270]
-    with pytest.raises(UserError, match="--overwrite"):
-        run(*words)
+# Tokens in a terminal
+
+
+def test_an_output_without_these_letters_gets_ascii(monkeypatch):
+    monkeypatch.setattr(token_table, "can_print", str.isascii)
+    assert token_table.visible("a é\n\t\x1b".encode()) == r"a \xc3\xa9\n\t\x1b"
+    assert token_table.visible(b"a\xff b") == r"a\xff b" and token_table.visible(b"ab") == "ab"
+
+
+@example(["ab"] * 30, 20, False)
+@example(["ab"] * 30, 21, False)
+@example(["ab"] * 30, 22, False)
+@given(st.lists(st.text(st.sampled_from("ab·你😀e\u0301"), min_size=1)), st.integers(20, 100), st.booleans())
+def test_rows_fit_the_terminal_and_ids_stand_under_their_tokens(texts, room, colours):
+    cells = [token_table.TokenCell(text, str(i)) for i, text in enumerate(texts)]
+    lines = list(token_table.rows(cells, room, colours))
+    bare = [ESCAPES.sub("", line) for line in lines]
+    assert all(token_table.width(line) <= room for line in bare) and len(bare) % 2 == 0
+    assert "".join(bare[::2]).replace("|", "").replace(" ", "") == "".join(texts)
+    assert [int(word) for line in bare[1::2] for word in line.split()] == list(range(len(texts)))
+    for tokens, ids in zip(bare[::2], bare[1::2], strict=True):
+        for found in re.finditer(r"\d+", ids):
+            at, i = 0, 0
+            while at < found.start():
+                at += char_width(tokens[i])
+                i += 1
+            first = texts[int(found[0])][0]
+            rest = tokens[i:] if first == "\u0301" else tokens[i:].lstrip("\u0301")  # of the token before
+            assert at == found.start() and rest.startswith(first)
+
+
+def test_a_terminal_gets_colours_unless_it_has_none(trained, monkeypatch):
+    def shown(**environment):
+        monkeypatch.setattr(sys, "stdout", Screen())
+        for name, value in ({"COLUMNS": "60", "TERM": "xterm", "NO_COLOR": ""} | environment).items():
+            monkeypatch.setenv(name, value)
+        run("show", "the cat <|end|>", "--tokenizer", trained, "--allow-special", "all")
+        return sys.stdout.getvalue()
+
+    said = shown()
+    colours = re.findall(r"\x1b\[[0-9;]*m(?=[^\x1b\n])", said.splitlines()[0])
+    assert len(colours) == 4 == len(set(colours)) and colours[-1] == f"\x1b[{token_table.SPECIAL}m"
+    assert ESCAPES.sub("", said).startswith("the ·cat·  <|end|>\n258 268 32 269\n")
+    for plain in (shown(NO_COLOR="1"), shown(TERM="dumb")):
+        assert "\x1b" not in plain and "|the|·cat|" in plain

@@ -16,7 +16,6 @@ from tinyllm.errors import UserError, instead, missing
 from tinyllm.ops import unicode
 from tinyllm.ops.bpe import bpe_encode
 from tinyllm.tokenizer import bpe_fast
-from tinyllm.tokenizer.byte_characters import token_bytes
 from tinyllm.tokenizer.chat import ChatTemplate
 from tinyllm.tokenizer.json_file import dump
 from tinyllm.tokenizer.strings import (
@@ -223,12 +222,12 @@ class Tokenizer:
 
         The `tokenizers` library reads all of it except model["tinyllm"], which holds a chat template and a
         user-defined split pattern. Raises UserError for tokens that no such file can hold: two with the same
-        bytes, and special tokens that the library would number differently.
+        bytes, and a special token with the name of an ordinary one.
         """
         document, extra = self._document()
         model = document["model"]
         added = dict(sorted((self.special_tokens | self.added_tokens).items(), key=lambda item: item[1]))
-        model["vocab"] = _place_names(model["vocab"], added, model.get("ignore_merges"))
+        model["vocab"] = _with_names(model["vocab"], added)
         extra |= {"chat": self.chat.to_dict()} if self.chat else {}
         flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
         return {
@@ -290,27 +289,17 @@ def _with_special(tokens, special_tokens):
     return tokens
 
 
-def numbered(vocab: dict[str, int], names: Iterable[str]) -> dict[str, int]:
-    """Number added tokens like the `tokenizers` library, which ignores the ids in a file -> {name: id}."""
-    ids, largest = {}, -1
-    for name in names:
-        ids[name] = vocab.get(name, max(largest + 1, len(vocab)))
-        largest = max(largest, ids[name])
-    return ids
+def _with_names(vocab, added):
+    """Return a vocabulary from which the `tokenizers` library gives added tokens, {name: id}, these ids.
 
-
-def _place_names(vocab, added, whole):
-    """Return the vocabulary with the names of added tokens, {name: id}, if the library needs them there.
-
-    It does so for ids that do not follow the others. Raises UserError where a name is a token of ordinary
-    text, or would become one: if pieces that are in the vocabulary are tokens as a `whole`.
+    The library numbers names that are not in the vocabulary after its tokens.
     """
-    if numbered(vocab, added) == added:
-        return vocab
     for name, i in added.items():
-        if vocab.get(name, i) != i or (whole and token_bytes(name)):
+        if vocab.get(name, i) != i:
             raise UserError(
-                f"a file cannot hold the special token {name[:40]!r} with the id {i}, because ordinary text "
-                "could give it too; choose a name with a space, such as '<| end |>'"
+                f"a file cannot hold the special token {name[:40]!r}, because an ordinary token has this "
+                "name; choose a name with a space, such as '<| end |>'"
             )
+    if list(added.values()) == list(range(len(vocab), len(vocab) + len(added))):
+        return vocab
     return dict(sorted((vocab | added).items(), key=lambda item: item[1]))

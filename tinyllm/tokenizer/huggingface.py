@@ -7,26 +7,30 @@ vocabulary may lack bytes, for example in SmolLM2. A text with such a byte is re
 the byte or writes the unknown token. So `decode(encode(text))` is still the text.
 """
 
+from typing import Any
+
+from tinyllm.config import bounded, conform
 from tinyllm.errors import UserError
-from tinyllm.tokenizer.base import Tokenizer, numbered
+from tinyllm.tokenizer.base import Tokenizer
 from tinyllm.tokenizer.bpe import BPETokenizer
 from tinyllm.tokenizer.byte import ByteTokenizer
 from tinyllm.tokenizer.byte_characters import token_bytes
 from tinyllm.tokenizer.char import EVERY_CHARACTER, CharTokenizer
 from tinyllm.tokenizer.chat import ChatTemplate
 from tinyllm.tokenizer.hf import LibraryTokenizer
-from tinyllm.tokenizer.json_file import one_of
 from tinyllm.tokenizer.patterns import NAMES, QWEN2
 from tinyllm.tokenizer.strings import check_names
-from tinyllm.tokenizer.vocabulary import Vocabulary, check_id
+from tinyllm.tokenizer.vocabulary import LARGEST_ID, Vocabulary
 
 MOST_ADDED = 2**16  # added tokens in a file; real files have some thousands at most
-PARTS = ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder")
-FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
-# Fields of a BPE model that change nothing: a byte without a token is an error.
-UNUSED = ("unk_token", "fuse_unk")
+PARTS = dict.fromkeys(
+    ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"), dict | None)
+FLAGS = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), bool)
+TOKEN: dict[str, Any] = {"id": bounded(int, min=0, max=LARGEST_ID - 1), "content": str, **FLAGS}
+EXTRA = {"pattern": str | None, "chat": dict | None}  # in model["tinyllm"]
+MODEL = {"vocab": dict, "merges": list, "ignore_merges": bool | None}
+UNUSED = ("unk_token", "fuse_unk")  # these change nothing: a byte without a token is an error
 REFUSED = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
-EXTRA = {"pattern": str, "chat": dict}  # in model["tinyllm"]
 
 
 class NeedsLibrary(Exception):
@@ -35,31 +39,25 @@ class NeedsLibrary(Exception):
 
 def from_dict(document: dict) -> Tokenizer:
     """Build a tokenizer from the content of a `tokenizer.json`. Raises UserError if the content is wrong."""
-    unknown = sorted(document.keys() - {"version", "added_tokens", "model", *PARTS})
+    model = document["model"]
+    kind, extra = model.get("type", "BPE" if "merges" in model else None), model.get("tinyllm", {})
+    conform(extra, {}, "model.tinyllm")
+    unknown = {*document} - {"version", "added_tokens", "model", *PARTS} | {*extra} - {*EXTRA}
     if unknown:
-        raise UserError(f"the file has a field {unknown[0][:40]!r}, which no tokenizer.json has")
-    if document.get("version") != "1.0":
-        raise UserError(f"tokenizer.json is read in version 1.0, not {str(document.get('version'))[:20]!r}")
-    for name in PARTS:
-        one_of(document.get(name), name, dict, type(None))
+        raise UserError(f"the file has a field {min(unknown)[:40]!r}, which is unknown")
+    conform(document, {"version": bounded(str, choices=("1.0",))})
+    conform(dict.fromkeys(PARTS) | document, PARTS)
+    conform(dict.fromkeys(EXTRA) | extra, EXTRA, "model.tinyllm")
     ignored = tuple(name for name in ("truncation", "padding") if document.get(name))
     document = document | dict.fromkeys(("truncation", "padding"))
-    model = one_of(document["model"], "model", dict)
-    kind = model.get("type", "BPE" if "merges" in model else None)
-    extra = one_of(model.get("tinyllm", {}), "model.tinyllm", dict)
-    for name, value in extra.items():
-        if name not in EXTRA:
-            raise UserError(f"model.tinyllm has a field {name[:40]!r}, which is unknown")
-        one_of(value, f"model.tinyllm.{name}", EXTRA[name])
-    build = {"BPE": _bpe, "WordLevel": _char}.get(kind) if isinstance(kind, str) else None
     try:
-        if build is None:
+        if kind not in ("BPE", "WordLevel"):
             raise NeedsLibrary(f"the model {str(kind)[:40]!r}")
-        tokenizer = build(document, model, extra)
+        tokenizer = (_bpe if kind == "BPE" else _char)(document, model, extra)
     except NeedsLibrary as feature:
         tokenizer = LibraryTokenizer(document, str(feature))
     tokenizer.ignored = ignored
-    if "chat" in extra:
+    if extra.get("chat") is not None:
         tokenizer.chat = ChatTemplate.from_dict(extra["chat"])
         tokenizer.chat.check(tokenizer)
     return tokenizer
@@ -70,11 +68,11 @@ def _char(document, model, extra):
     shape = (document.get("normalizer"), document.get("pre_tokenizer"), document.get("post_processor"))
     if shape != (None, EVERY_CHARACTER, None) or document.get("decoder") != {"type": "Fuse"}:
         raise NeedsLibrary("a model of whole words")
-    vocab = one_of(model.get("vocab"), "model.vocab", dict)
-    added, special = _added(document, vocab)
+    conform(model, {"vocab": dict}, "model")
+    added, special = _added(document, model["vocab"])
     if added:
         raise NeedsLibrary("an added token that is not special")
-    characters = {word: i for word, i in vocab.items() if special.get(word) != i}
+    characters = {word: i for word, i in model["vocab"].items() if special.get(word) != i}
     if list(characters.values()) != list(range(len(characters))):
         raise UserError("the characters of a char tokenizer are numbered from 0 in ascending order")
     return CharTokenizer(list(characters), special)
@@ -92,9 +90,9 @@ def _bpe(document, model, extra):
         normalizer = None
     if normalizer not in (None, {"type": "NFC"}):
         raise NeedsLibrary(f"the normalizer {str(normalizer.get('type'))[:40]!r}")
-    vocab = one_of(model.get("vocab"), "model.vocab", dict)
-    merges = _merges(one_of(model.get("merges"), "model.merges", list))
-    whole = one_of(model.get("ignore_merges"), "model.ignore_merges", bool, type(None)) or False
+    conform({"ignore_merges": None} | model, MODEL, "model")
+    vocab, merges = model["vocab"], _merges(model["merges"])
+    whole = model.get("ignore_merges") or False
     added, special = _added(document, vocab)
     names = {name for name in added if not whole or token_bytes(name) is None} | special.keys()
     vocabulary = Vocabulary.from_words(vocab, merges, whole, names)
@@ -159,23 +157,21 @@ def _merges(merges):
 
 def _added(document, vocab):
     """Return two dicts {name: id}: the added tokens found in every text, and the special tokens."""
-    parts = one_of(document.get("added_tokens", []), "added_tokens", list)
-    if len(parts) > MOST_ADDED:
-        raise UserError(f"added_tokens has {len(parts)} tokens; at most {MOST_ADDED} are read")
-    ids, always = {}, []
-    for i, part in enumerate(parts):
-        part, where = one_of(part, f"added_tokens[{i}]", dict), f"added_tokens[{i}]"
-        name = one_of(part.get("content"), f"{where}.content", str)
-        flags = {flag: one_of(part.get(flag, False), f"{where}.{flag}", bool) for flag in FLAGS}
-        check_id(part.get("id"), where)
-        if name in ids:
-            raise UserError(f"{where}, {name[:40]!r}, is there twice")
-        if any(map(flags.get, FLAGS[:3])) or (flags["normalized"] and document.get("normalizer")):
-            raise NeedsLibrary(f"the flags of the added token {name[:40]!r}")
-        ids[name] = part["id"]
-        always += [] if flags["special"] else [name]
-    check_names(ids)
-    if ids != numbered(vocab, ids):
+    tokens = document.get("added_tokens", [])
+    conform(tokens, [{}], "added_tokens")
+    if len(tokens) > MOST_ADDED:
+        raise UserError(f"added_tokens has {len(tokens)} tokens; at most {MOST_ADDED} are read")
+    tokens = [dict.fromkeys(FLAGS, False) | token for token in tokens]
+    conform(tokens, [TOKEN], "added_tokens")
+    check_names([token["content"] for token in tokens])
+    for token in tokens:
+        normalized = token["normalized"] and document.get("normalizer")
+        if token["single_word"] or token["lstrip"] or token["rstrip"] or normalized:
+            raise NeedsLibrary(f"the flags of the added token {token['content'][:40]!r}")
+    # The library ignores these ids: a name has its number in the vocabulary, or the next one after it.
+    new = [token["id"] for token in tokens if token["content"] not in vocab]
+    known = all(vocab.get(token["content"], token["id"]) == token["id"] for token in tokens)
+    if not known or new != list(range(len(vocab), len(vocab) + len(new))):
         raise NeedsLibrary("the numbers of its added tokens")
-    special = {name: i for name, i in ids.items() if name not in always}
-    return {name: ids[name] for name in always}, special
+    return tuple({token["content"]: token["id"] for token in tokens if token["special"] is special}
+                 for special in (False, True))

@@ -1,9 +1,7 @@
-"""Write tokenizer files as JSON, and check the types of values that were read."""
+"""Write tokenizer files as JSON."""
 
 import json
-from typing import Any
 
-from tinyllm.config import WORDS
 from tinyllm.errors import UserError
 from tinyllm.files import LARGEST, MOST, count_values
 
@@ -16,12 +14,3 @@ def dump(fields: dict) -> bytes:
         most = f"{LARGEST >> 20} MB and {MOST} values"
         raise UserError(f"the vocabulary is too large for a tokenizer file, which has at most {most}")
     return data
-
-
-def one_of(value: Any, where: str, *kinds: type) -> Any:
-    """Return the value if its type is one of `kinds`, or raise UserError. A bool is not a number."""
-    if type(value) not in kinds:
-        expected = " or ".join(WORDS[kind] for kind in kinds)
-        given = f"the text {value[:20]!r}" if isinstance(value, str) else WORDS[type(value)]
-        raise UserError(f"{where} is {given}, not {expected}")
-    return value
