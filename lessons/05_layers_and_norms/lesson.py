@@ -13,7 +13,6 @@ import numpy as np
 from tinyllm import ops
 from tinyllm.course.lesson_runner import bars, begin, compare, predict
 from tinyllm.course.page import curves, write_page
-from tinyllm.course.pictures import norm_circle
 from tinyllm.rng import Random
 
 folder = begin()
@@ -172,16 +171,6 @@ print(compare(guess, naive))
 # does scaling x - mean, but for the small eps in the root. So dx must have no
 # part along either direction (along n: almost none), and the two terms remove
 # these parts: the first the mean, the second what lies along n.
-#
-# The second can be drawn for rows of three numbers. Without its mean such a row
-# lies in a plane; normalised it lies on a circle, and can only move around it.
-
-# %%
-x = np.array([[3.0, -1.0, 0.0]], np.float32)
-dn = np.array([1.2, 0.6, -1.0], np.float32)
-picture = norm_circle(ops.layernorm(x, one[:3], zero[:3])[0][0], dn)
-page = folder / "norm.html"
-write_page(page, "Back through a norm", "A row of three numbers.", [picture])
 
 # %%
 x = Random(3).normal((2, 6)).astype(np.float32)

@@ -12,6 +12,7 @@ from tinyllm.ops.registry import OPS
 
 (TASK,) = find_lesson(12).tasks
 HASTY = "def lr_schedule(step, steps, lr, warmup, min_lr_ratio):\n    return lr\n"
+NORMED = "def grad_norm(grads):\n    return 2.0\n"
 LATER = """
 first, calls = layernorm_backward, []
 def layernorm_backward(*args):
@@ -54,8 +55,7 @@ def judge_run(judge):
 
 def test_the_librarys_own_parts_pass_on_a_graders_hidden_seed(judge_run):
     verdict = judge_run(source(), variant=7)
-    assert capstone.expected.cache_info().currsize == 1
-    assert capstone.expected(7) and capstone.expected.cache_info().currsize == 1
+    assert capstone.expected.cache_info().currsize == 1 and capstone.expected(7) != capstone.expected(0)
     assert (verdict.state, verdict.broken, verdict.message) == ("passed", (), "")
     assert [*verdict.held] == [*map(capstone.ALONE.format, capstone.PARTS), capstone.TRAINED]
     assert all(op.override is None for op in OPS.values())
@@ -70,7 +70,7 @@ STUB = (find_lesson(12).path / "exercise.py").read_text("utf-8")
     ("def (", "blocked", "SyntaxError", [], ALONE + "softmax"),
     (source("softmax", "adamw_step"), "failed", "still the library's: softmax_backward, cross_",
      ["softmax", "adamw_step"], ALONE + "softmax_backward"),
-    (source("softmax") + HASTY, "failed", "your lr_schedule is wrong", ["softmax"], ALONE + "lr_schedule"),
+    (source("softmax") + HASTY + NORMED, "failed", "your grad_norm is wrong", ["softmax"], ALONE + "grad_norm"),
     (source() + LATER, "failed", "your layernorm_backward", ["linear"], ALONE + "layernorm_backward"),
     (source() + SLOW, "timed_out", "ran for more than", ["linear"], ALONE + "lr_schedule"),
 ], ids=["stub", "no file", "some parts", "wrong part", "wrong later", "slow part"])

@@ -61,12 +61,6 @@ def test_the_hands_of_the_clocks_keep_their_angle():
     assert np.allclose(between, [3, 3, 0.9, 0.9], atol=0.02)
 
 
-def test_the_picture_of_a_norm_has_its_gradient_on_the_circle():
-    text = pictures.norm_circle(np.array([1.2, -1.2, 0.0]), np.array([0.6, -0.3, 1.5]))
-    n, along, _, dx = (np.diff(points(d), axis=0)[0] for d in re.findall(r'<path d="([^"Z]+)"></path>', text))
-    assert abs(n @ dx) < 0.01 * np.hypot(*n) * np.hypot(*dx) and abs(along @ dx) < 10 < np.hypot(*along)
-
-
 def test_the_roof_bends_where_arithmetic_takes_as_long_as_memory():
     text = roofline(100, 10, {"softmax": (1, 5)})
     (roof,) = (points(d) for d in re.findall(r'class="floor line" d="([^"]+)"', text))

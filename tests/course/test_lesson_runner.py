@@ -12,7 +12,7 @@ import pytest
 from terminal import CTRL_C, at_terminal
 
 from tinyllm.course import lesson_runner
-from tinyllm.course.lesson_runner import bars, begin, compare, interactive, predict
+from tinyllm.course.lesson_runner import STOPPED, bars, begin, compare, interactive, predict
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workspace import StudentProgress, start_lesson
 
@@ -68,7 +68,7 @@ def test_each_cell_waits_and_says_how_many_there_are(lesson):
 ], ids=["q", "end of input", "q at a question", "Ctrl-C", "Ctrl-C at a question"])
 def test_a_lesson_can_be_left_without_a_traceback(lesson, keys, code):
     shown, ended = at_terminal(lesson, keys)
-    assert ended == code and plain(shown).rstrip().endswith("stopped")
+    assert ended == code and plain(shown).rstrip().endswith(STOPPED)
     assert "Traceback" not in shown and "\nthe last cell" not in shown
 
 
@@ -99,26 +99,11 @@ def test_without_a_terminal_a_lesson_runs_straight_through(lesson, quiet, shown)
     assert done.stdout == shown and not done.stderr
 
 
-def test_a_lesson_goes_on_where_it_was_left(lesson, tmp_path, monkeypatch):
-    """It once began at step 1 again, with all that had been answered and computed before."""
-    (tmp_path / ".tinyllm").mkdir()
-    folder = tmp_path / "00_setup"
-    folder.mkdir()
-    path = (tmp_path / "lesson.py").rename(folder / "lesson.py")
-    path.write_text(LESSON + '\n# %%\nprint("guess", guess)\n')
-    command = [sys.executable, str(path)]
-    left = [(f"1 of 3: {ENTER}", "\n"), ("to pass)", "\n"), (f"2 of 3: {ENTER}", "q\n")]
-    assert at_terminal(command, left)[1] == 0
-    asked = "you stopped at step 2 of 3: Enter goes on there, 1 starts again"
-    again = [(asked, "x\n"), (asked, "\n"), (f"2 of 3: {ENTER}", "\n"), (f"3 of 3: {ENTER}", "\n")]
-    shown, code = at_terminal(command, again)
-    assert code == 0 and "the last cell\n" in shown and "guess None" in shown
-    assert "it is 5" not in shown and "A lesson" not in shown
-    assert f"1 of 3: {ENTER}" in at_terminal(command, [(f"1 of 3: {ENTER}", "q\n")])[0]
-    shown, _ = at_terminal([*command, "--from", "3"], [(f"3 of 3: {ENTER}", "\n")])
-    assert "guess None" in shown and "stopped at" not in shown
-    (tmp_path / ".tinyllm" / "places.json").write_text("[1")
-    assert at_terminal(command, [(f"1 of 3: {ENTER}", "q\n")])[1] == 0
+def test_a_lesson_can_start_at_a_step(lesson):
+    """The steps before it run, but show and ask nothing."""
+    shown, code = at_terminal([*lesson, "--from", "2"], [(f"2 of 2: {ENTER}", "\n")])
+    assert code == 0 and "running steps 1 to 1 without showing them" in shown and "the last cell\n" in shown
+    assert "A lesson" not in shown and "it is 5" not in shown and "how many" not in shown
 
 
 ADD = """def add(x, y):
@@ -138,7 +123,6 @@ def test_a_lesson_runs_on_functions_of_the_students_that_have_passed(tmp_path):
         command = [sys.executable, str(folder / "lesson.py"), *options]
         return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
 
-    assert "mine" not in run()
     progress = StudentProgress(tmp_path)
     progress.task(find_lesson(0), "add")["state"] = "passed"
     progress.save()
@@ -228,11 +212,11 @@ def test_a_training_shows_its_steps_in_a_terminal_and_leaves_nothing(tmp_path):
 
 
 BUSY = """
-import sys, time
-from tinyllm.course.screen import Screen
+import time
+from tinyllm.course.lesson_runner import ask
 print("computing", flush=True)
 time.sleep(0.5)
-print("answer:", Screen(sys.stdout).ask("a question? "))
+print("answer:", ask("a question? "))
 """
 
 

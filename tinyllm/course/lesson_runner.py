@@ -1,8 +1,8 @@
 """Help a lesson's script to stop before each step, ask for predictions, and show results.
 
-In a terminal `begin` makes the script stop before each piece of code. q or Ctrl-C ends the script, and the
-next start continues from there. Without a terminal, the script runs without waiting. `predict` asks for a
-number before a result is shown, in a terminal and in a notebook, and `compare` comments on it afterwards.
+In a terminal `begin` makes the script stop before each piece of code; q or Ctrl-C ends the script. Without a
+terminal, the script runs without waiting. `predict` asks for a number before a result is shown, in a terminal
+and in a notebook, and `compare` comments on it afterwards.
 """
 
 import argparse
@@ -17,7 +17,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tinyllm.course.screen import Screen
 from tinyllm.course.stepping import Stepper
 from tinyllm.course.syllabus import syllabus
 from tinyllm.course.workspace import passed_ops, short_path
@@ -25,6 +24,12 @@ from tinyllm.errors import UserError
 from tinyllm.files import read_text
 from tinyllm.report.terminal import BOLD, bar, paint
 
+try:
+    import termios
+except ImportError:  # Windows
+    termios = None  # type: ignore[assignment]
+
+STOPPED = "stopped; with --from N the lesson starts at step N"
 QUIET = "TINYLLM_LESSON"  # if it is "quiet", a script shows results only, and nothing waits or asks
 
 
@@ -57,7 +62,7 @@ def begin() -> Path:
         sys.excepthook = _leave
         options = _options(path)
         if not quiet():
-            Stepper(frame, Path(path).absolute(), interactive(), options.start)
+            Stepper(frame, Path(path).absolute(), ask if interactive() else None, options.start)
         if not options.library:
             use_own(folder)
     return folder
@@ -65,7 +70,7 @@ def begin() -> Path:
 
 def _options(path):
     parser = argparse.ArgumentParser(prog=f"python {short_path(path)}", allow_abbrev=False)
-    parser.add_argument("--from", dest="start", type=int, metavar="N", help="start at step N")
+    parser.add_argument("--from", dest="start", type=int, default=1, metavar="N", help="start at step N")
     what = "run on the library's functions, also where yours have passed"
     parser.add_argument("--library", action="store_true", help=what)
     return parser.parse_args()
@@ -95,7 +100,7 @@ def use_own(folder: Path) -> None:
 def _leave(kind, error, trace):
     """Handle exceptions of the script: leave quietly on Ctrl-C, and print one line for a UserError."""
     if issubclass(kind, KeyboardInterrupt):
-        print("\nstopped", file=sys.stderr)
+        print(f"\n{STOPPED}", file=sys.stderr)
     elif issubclass(kind, UserError):
         print(f"tinyllm: error: {error}", file=sys.stderr)
         raise SystemExit(2)
@@ -105,15 +110,13 @@ def _leave(kind, error, trace):
 
 def predict(question: str) -> float | None:
     """Ask for a number before the result is shown; return None without an answer."""
-    if getattr(sys.stdout, "muted", False):  # steps that are not shown
-        return None
     notebook = in_notebook() and not quiet()
     how = "(a number, or Enter to pass) "
     asked = f"? {question}" if notebook else paint(f"? {question}", BOLD)
     between = " " if notebook or len(question + how) < 76 else "\n  "
     while notebook or interactive():
         try:
-            answer = _read(f"{asked}{between}{how}")
+            answer = (input if notebook else ask)(f"{asked}{between}{how}").strip()
         except NotImplementedError:  # a notebook that is run with nobody in front of it
             break
         if not answer:
@@ -128,9 +131,19 @@ def predict(question: str) -> float | None:
     return None
 
 
-def _read(prompt):
-    """Read a line; in a terminal, q ends the lesson."""
-    return sys.stdout.ask(prompt) if isinstance(sys.stdout, Screen) else input(prompt).strip()
+def ask(prompt: str) -> str:
+    """Read a line from the user at a terminal; q or the end of the input ends the program."""
+    if termios and sys.stdin.isatty():  # keys typed during a computation must not answer this question
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
+    try:
+        answer = input(prompt).strip()
+    except EOFError:
+        answer = "q"
+        print()
+    if answer.lower() == "q":
+        print(STOPPED)
+        sys.exit()
+    return answer
 
 
 def compare(guess: float | None, actual: float) -> str:

@@ -98,23 +98,3 @@ def coloured(title: str, unit: str, tokens: Iterable[bytes]) -> Html:
     styles = ("--s:40", "--s:40; --hot: var(--cool)")
     drawn = [tag("span", running(each), class_="heat", style=styles[i % 2]) for i, each in enumerate(tokens)]
     return figure(title, unit, tag("div", drawn, class_="text"))
-
-
-def norm_circle(n: np.ndarray, dn: np.ndarray) -> Html:
-    """Draw as HTML what a norm does to a gradient dn (3,), for a normalised row n (3,).
-
-    Rows of three numbers with mean 0 form a plane, in which rows with variance 1 form a circle.
-    """
-    plane = np.array([[1, -1, 0], [1, 1, -2]]) / np.sqrt([[2], [6]])
-    row, gradient = plane @ n, plane @ dn
-    left = gradient - row * (gradient @ row) / (row @ row)
-
-    def at(vector):
-        return 480 + 100 * vector[0], 230 - 100 * vector[1]
-
-    ends = at(row), at(row + gradient), at(row + left)
-    shapes: list = [tag("g", tag("circle", cx=480, cy=230, r=100 * 3**0.5), class_="dial")]
-    shapes += [Arrow([at((0, 0)), ends[0]], "n", "floor"), Arrow(ends[1:], "along n", "faint", False)]
-    shapes += [Arrow(ends[:2], "dn", "val"), Arrow(ends[::2], "dx", "train")]
-    words = "dn, here without its mean, loses its part along n; what is left touches the circle"
-    return diagram("Back through a norm", words, (960, 430), shapes, words)

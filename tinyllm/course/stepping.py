@@ -4,16 +4,16 @@ A lesson is a script in percent format, which editors can also open as a noteboo
 `# %% [markdown]`, a cell of code with `# %%`.
 """
 
+import io
 import re
+import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tinyllm.course.screen import Screen
-from tinyllm.course.workspace import keep_place, place
 from tinyllm.files import read_text
 from tinyllm.report.terminal import BOLD, FAINT, ITALIC, paint
 
@@ -55,37 +55,24 @@ class LessonStep:
 class Stepper:
     """A tracer that shows each step of a running script before the step's code runs.
 
-    waits: True in a terminal, where Enter starts each step.
-    start: the first step to show; by default the user is asked if the last run was left in the middle.
+    pause: called with a line before the code of each step, in a terminal, where Enter starts each step.
+    start: the first step to show; those before it run with their output hidden.
     """
 
-    def __init__(self, frame: FrameType, path: Path, waits: bool, start: int | None = None):
-        self.folder, self.waits = path.parent, waits
-        self.screen = sys.stdout = Screen(sys.stdout)
+    def __init__(self, frame: FrameType, path: Path, pause: Callable[[str], Any] | None, start: int = 1):
+        self.pause, self.output = pause, sys.stdout
         every = cells(read_text(path))
-        opening = [cell for cell in every if cell.prose and cell.line < frame.f_lineno]
         self.steps = steps(cell for cell in every if cell.line > frame.f_lineno)
         self.count = sum(step.code is not None for step in self.steps)
-        self.number, self.fell = 0, False  # fell: an exception ends the script (q raises one)
-        self.start = min(start or self._ask_where(), self.count)
+        self.number, self.failed = 0, False  # failed: an exception ends the script (q raises one)
+        self.start = min(start, self.count)
         if self.start > 1:
-            self.screen.write(f"running steps 1 to {self.start - 1} without showing them ...\n")
-            self.screen.muted = True
+            self.output.write(f"running steps 1 to {self.start - 1} without showing them ...\n")
+            sys.stdout = io.StringIO()
         else:
-            self._write(opening)
+            self._write([cell for cell in every if cell.prose and cell.line < frame.f_lineno])
         frame.f_trace = self.look
         sys.settrace(lambda *event: None)  # functions that the cells call run at full speed
-
-    def _ask_where(self):
-        """Return the step to start at; ask the user if the last run was left in the middle."""
-        stopped = min(place(self.folder), self.count)
-        if not self.waits or stopped < 2:
-            return 1
-        where = f"you stopped at step {stopped} of {self.count}: "
-        while True:
-            answer = self.screen.ask(f"\n{where}Enter goes on there, 1 starts again, q + Enter ends ")
-            if not answer or re.fullmatch("[1-9][0-9]{0,3}", answer):
-                return int(answer or stopped)
 
     def look(self, frame: FrameType, event: str, value: Any) -> Any:
         """Show a step before its first line runs. This is the trace function of the script."""
@@ -94,38 +81,32 @@ class Stepper:
                 self.show(self.steps.pop(0))
         elif event == "return":  # the end of the script
             sys.settrace(None)
-            if not self.fell:
-                self.end()
-            sys.stdout = self.screen.stream
-        self.fell = event == "exception"
+            for step in [] if self.failed else self.steps:  # the prose after the last code
+                self.show(step)
+        self.failed = event == "exception"
         return self.look
-
-    def end(self) -> None:
-        """Show the prose after the last code, and record that the lesson is finished."""
-        for step in self.steps:
-            self.show(step)
-        if self.waits:
-            keep_place(self.folder, 0)
 
     def show(self, step: LessonStep) -> None:
         """Show a step, and wait if it has code to run."""
         self.number += step.code is not None
         if step.code and self.number < self.start:
             return
-        self.screen.muted = False
-        if step.code and self.waits:
-            keep_place(self.folder, self.number)
+        sys.stdout = self.output
         self._write([*step.prose, step.code] if step.code else step.prose)
-        if step.code and self.waits:
-            self.screen.pause(f"{self.number} of {self.count}: Enter runs this code, q + Enter ends")
+        if step.code and self.pause:
+            prompt = f"{self.number} of {self.count}: Enter runs this code, q + Enter ends"
+            dashes = "-" * (min(shutil.get_terminal_size().columns, 80) - len(prompt) - 3)
+            self.pause(paint(f"{dashes} {prompt}", FAINT) + " ")
 
     def _write(self, found):
-        """Write cells, code behind a bar; in colours if `waits`."""
-        bar = paint("|", FAINT * self.waits)
+        """Write cells, code behind a bar; in colours if the script runs in a terminal."""
+        bar = paint("|", FAINT) if self.pause else "|"
         for cell in found:
-            text = (_styled(cell.text) if self.waits else cell.text) if cell.prose else \
-                "\n".join(f"{bar} {line}".rstrip() for line in cell.text.split("\n"))
-            self.screen.write(f"\n{text}\n")
+            if not cell.prose:
+                text = "\n".join(f"{bar} {line}".rstrip() for line in cell.text.split("\n"))
+            else:
+                text = _styled(cell.text) if self.pause else cell.text
+            self.output.write(f"\n{text}\n")
 
 
 def steps(found: Iterable[Cell]) -> list[LessonStep]:

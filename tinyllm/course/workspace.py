@@ -16,9 +16,9 @@ from typing import Any
 from tinyllm.config import conform
 from tinyllm.course.syllabus import Lesson, syllabus
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_text, parse_json, read_bytes, read_json, read_text, read_toml
+from tinyllm.files import atomic_write_text, parse_json, read_bytes, read_text, read_toml
 
-MARK, PLACES = ".tinyllm", "places.json"
+MARK = ".tinyllm"
 COPIED = ("lesson.py", "exercise.py")
 CODE = (".py", ".c", ".h")  # the files of an exercise, all in one folder
 MAX_FILE, MAX_FILES = 2**21, 200  # bytes, files
@@ -119,26 +119,6 @@ def hints(lesson: Lesson, task: str) -> list[str]:
     """Return the hints of an exercise, from a small hint to almost the answer."""
     path = lesson.path / "hints.toml"
     return read_toml(path, {str: [str]}).get(task, []) if path.is_file() else []
-
-
-def place(folder: Path) -> int:
-    """Return the step at which the student left the lesson in a folder of the workspace, or 0."""
-    return _places(folder.parent).get(folder.name, 0)
-
-
-def keep_place(folder: Path, step: int) -> None:
-    """Record the step that the student has reached in a lesson, 0 after the last step."""
-    if (folder.parent / MARK).is_dir():
-        places = json.dumps(_places(folder.parent) | {folder.name: step})
-        with contextlib.suppress(UserError, OSError):  # failing to record a place does not matter
-            atomic_write_text(folder.parent / MARK / PLACES, places + "\n")
-
-
-def _places(workspace):
-    """Return {lesson's folder: step}; a damaged file counts as empty."""
-    with contextlib.suppress(UserError):
-        return read_json(workspace / MARK / PLACES, {str: int}, 2**16)
-    return {}
 
 
 class StudentProgress:
