@@ -7,15 +7,16 @@ import subprocess
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tinyllm
-from tinyllm.course.checker import judge
-from tinyllm.course.drawing import properties
+from tinyllm.course import kernels
+from tinyllm.course.checker import judge_task
 from tinyllm.course.fork_server import descendants
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import Exercise
-from tinyllm.course.workers import Launcher, why_not
+from tinyllm.course.workers import Launcher, Worker, why_not
 from tinyllm.testing.properties import STEADY
 
 TEXT = Path(__file__).with_name("hostile").joinpath("attacks.txt").read_text("utf-8")
@@ -26,7 +27,10 @@ def send(header, body=b""):
     data = header if isinstance(header, bytes) else json.dumps(header).encode()
     sock.sendall(struct.pack("<4sI", b"TLW1", len(data)) + data + body)
 """
-SOFTMAX = Exercise("softmax", "softmax")
+SOFTMAX, SOFTMAX_C = Exercise("softmax", "softmax"), Exercise("softmax_c", "softmax", "c")
+C_HEAD, C_TAIL = "#define _DEFAULT_SOURCE\n", """
+void softmax(float *y, const float *x, long rows, long n) { first(); }
+"""
 ORDINARY = "correct results on ordinary numbers"
 SHORT = {"memory": 3 * 2**27, "cpu_seconds": 1}
 FENCED = pytest.mark.skipif(bool(why_not("landlock")), reason=f"landlock: {why_not('landlock')}")
@@ -80,7 +84,7 @@ class Canaries:
         names = {
             "@SECRET": self.secret, "@FILE": self.file, "@PORT": self.servers[0].getsockname()[1],
             "@ABSTRACT": self.abstract, "@PID": self.process.pid, "@GRADER": os.getpid(),
-            "@LIBRARY": Path(tinyllm.__file__).parent,
+            "@LIBRARY": Path(tinyllm.__file__).parent, "@NUMPY": np._core.multiarray.__file__,
         }
         for name, value in names.items():
             attack = attack.replace(name, str(value))
@@ -101,45 +105,58 @@ def canaries(tmp_path_factory):
 
 
 def test_every_attack_that_the_code_names_is_tried():
-    folder = Path(__file__).with_name("hostile")
-    heads = "\n".join((folder / name).read_text("utf-8") for name in ("attacks.txt", "kernels.txt"))
-    tried = re.findall(r"(?m)^#### ([^|\n]+?)(?: \| .*)?$", heads)
     code = [re.sub(r"\n\s*#?\s*", " ", path.read_text("utf-8"))  # a comment may go over several lines
             for path in Path(tinyllm.__file__).parent.rglob("*.py")]
-    named = [name for text in code for some in re.findall(r"\(hostile: (.+?)\)", text)
-             for name in some.split("; ")]
-    kinds = tuple(name.removesuffix("...") for name in named if name.endswith("..."))
-    assert len(ATTACKS) >= 40 and len(named) > 20 and any(name.startswith(kinds) for name in tried)
-    assert {name for name in named if not name.endswith("...")} <= set(tried)
+    named = {name for text in code for some in re.findall(r"\(hostile: (.+?)\)", text)
+             for name in some.split("; ")}
+    assert len(ATTACKS) >= 60 and len(named) > 20
+    assert named <= set(ATTACKS)
 
 
-def attacked(launcher, code, monkeypatch):
+def write(folder, name, text):
+    """Write an attack as an exercise -> its path."""
+    (folder / "exercise.py").touch()
+    path = folder / ("exercise.c" if name.startswith("C: ") else "exercise.py")
+    path.write_text(f"{C_HEAD}{text}{C_TAIL}" if name.startswith("C: ") else text, "utf-8")
+    if path.suffix == ".c" and not kernels.find_compiler():
+        pytest.skip("needs a C compiler")
+    return path
+
+
+def attacked(launcher, path, monkeypatch):
     """Judge a file -> (verdict, everything that its workers printed)."""
     workers = []
     monkeypatch.setattr("tinyllm.course.workers.ASLEEP", 4)
 
-    def start():
-        workers.append(launcher.start(code, SHORT))
-        return workers[-1]
+    class Kept(Worker):
+        def __init__(self, *args):
+            workers.append(self)
+            super().__init__(*args)
 
-    verdict = judge(SOFTMAX, start, count=12, effort=0)
+    class KeptKernel(Kept, kernels.KernelWorker):
+        pass
+
+    monkeypatch.setattr("tinyllm.course.workers.Worker", Kept)
+    monkeypatch.setattr(kernels, "KernelWorker", KeptKernel)
+    task = SOFTMAX_C if path.suffix == ".c" else SOFTMAX
+    code = path.with_suffix(".py")
+    verdict = judge_task(task, lambda: launcher.start(code, SHORT), path.parent, count=12, effort=0)
     return verdict, b"".join(bytes(worker.output) for worker in workers).decode("utf-8", "replace")
 
 
 @FENCED
 @pytest.mark.parametrize("name", ATTACKS)
 def test_nothing_is_stolen_and_nothing_is_touched(name, canaries, launcher, tmp_path, monkeypatch):
-    code = tmp_path / "exercise.py"
-    code.write_text(canaries.fill(ATTACKS[name]), "utf-8")
-    before = set(descendants())
-    verdict, output = attacked(launcher, code, monkeypatch)
+    path = write(tmp_path, name, canaries.fill(ATTACKS[name]))
+    before, files = set(descendants()), sorted(os.listdir(tmp_path))
+    verdict, output = attacked(launcher, path, monkeypatch)
     assert set(descendants()) == before  # nobody is left
     assert verdict.state in ("failed", "not_attempted", "timed_out", "blocked"), verdict
-    assert ORDINARY not in verdict.held
-    assert len(verdict.held) + len(verdict.broken) == len(properties("softmax", 12))
+    assert ORDINARY not in verdict.held and len(verdict.held) + len(verdict.broken) >= 7
     assert "PWNED" not in output and "the answer is 42" not in output
     assert verdict.message.isprintable() and len(verdict.message) <= 400
-    assert os.listdir(tmp_path) == ["exercise.py"]
+    assert "does not compile" not in verdict.message
+    assert sorted(os.listdir(tmp_path)) == files
     assert canaries.state() == canaries.before and not canaries.callers
 
 
@@ -180,13 +197,14 @@ def test_what_changes_in_the_life_of_a_worker_does_not_pass(name, launcher, tmp_
     assert verdict.state == "failed" and verdict.broken == (STEADY,), verdict
 
 
-@pytest.mark.parametrize("name", ["hidden tests", "a connection out", "a file system that fills up"])
+@pytest.mark.parametrize("name", [
+    "hidden tests", "a connection out", "a file system that fills up", "C: hidden tests",
+])
 def test_without_the_fences_the_attacks_work(name, canaries, tmp_path, monkeypatch):
     """These attacks do what they say: only the fences stop them."""
-    code = tmp_path / "exercise.py"
     text = canaries.fill(ATTACKS[name]).replace('(".", "/tmp", "/var/tmp", "/dev/shm")', '(".",)')
-    code.write_text(text.replace("range(100)", "range(1)"), "utf-8")
+    path = write(tmp_path, name, text.replace("range(100)", "range(1)"))
     with Launcher("plain") as plain:
-        verdict, output = attacked(plain, code, monkeypatch)
+        verdict, output = attacked(plain, path, monkeypatch)
     assert "PWNED" in output and verdict.state != "passed"
     canaries.callers.clear()

@@ -79,7 +79,7 @@ def edited(text: str, edits: Iterable[tuple[str, str]]) -> str:
 def catalogue(op: str) -> tuple[list[str], str]:
     """Return a sentence for each wrong kernel of an op, and one C file with all these kernels.
 
-    The global variable `tinyllm_which` selects the kernel to run. Kernels that crash are left out. If a
+    The variable `tinyllm_which` of driver.c selects the kernel to run. Kernels that crash are left out. If a
     kernel gives the same wrong results as a student's, its sentence names the student's mistake.
     """
     chosen = [answer for answer in kernels(op).wrong if answer.breaks not in NAMELESS]
@@ -88,7 +88,7 @@ def catalogue(op: str) -> tuple[list[str], str]:
     names = ", ".join(part.split()[-1].lstrip("*") for part in signature.split(","))
     pieces = [f"#define {op} wrong_{i}\n{x.text}#undef {op}\n" for i, x in enumerate(chosen)]
     table = ", ".join(f"wrong_{i}" for i in range(len(chosen)))
-    pieces.append(f"int tinyllm_which;\nvoid {op}({signature}) {{\n"
+    pieces.append(f"extern long tinyllm_which;\nvoid {op}({signature}) {{\n"
                   f"    static void (*const all[])({signature}) = {{{table}}};\n"
                   f"    all[tinyllm_which]({names});\n}}\n")
     return [answer.sentence for answer in chosen], "".join(pieces)

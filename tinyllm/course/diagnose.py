@@ -21,10 +21,10 @@ from tinyllm.course.drawing import MORE_CASES, PLAIN, WRITES, case_kind
 from tinyllm.course.failures import (
     DIFFER,
     INSIDE,
+    OutOfBounds,
     ask,
     complaint,
     format_failure,
-    out_of_bounds,
     results_of,
     right,
 )
@@ -181,7 +181,7 @@ def seconds_left(seconds: float, clock: Callable[[], float] = time.process_time)
 def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> str:
     """Return the broken property to report: a test of `title` may fail because another one is broken."""
     if isinstance(why, Failure):
-        return INSIDE if out_of_bounds(why) else kind
+        return INSIDE if isinstance(why, OutOfBounds) else kind
     if why == WRITES:
         return PURE
     if title in (STEADY, ARGUMENTS):
@@ -241,7 +241,7 @@ class Shrinker:
         """Return the results on an input; None if the call fails, [message] if C code leaves its arrays."""
         answer = ask(self.task.op, self.fresh(), self.task.name, args)
         if isinstance(answer, Failure):
-            return [answer.message] if out_of_bounds(answer) else None
+            return [answer.message] if isinstance(answer, OutOfBounds) else None
         return results_of(self.task.op, *answer)
 
     def smallest(self, args: tuple) -> tuple:

@@ -64,7 +64,7 @@ def serve(protocol: "ModuleType", sandbox: "ModuleType", control: socket.socket)
     protocol.send(control, "ready")
     readable = protocol.receive(control)  # sent only once, because these are many paths
     with contextlib.suppress(OSError):  # no filter for this machine: the worker says so
-        sandbox.filter_bytes(sandbox.seccomp_program)  # made before any fork
+        sandbox.filter_bytes()  # made before any fork
     child = None
     while True:
         try:
@@ -181,7 +181,7 @@ def detach(control: socket.socket, fd: int) -> socket.socket:
 
 
 def work(protocol: "ModuleType", sandbox: "ModuleType", sock: socket.socket, request: dict) -> None:
-    """Enter the sandbox, import the student's file, and answer calls."""
+    """Enter the sandbox, import the student's file, and answer calls; or become the program that does so."""
     kept = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}  # Windows needs it
     os.environ.clear()
     os.environ.update(kept, HOME=request["folder"], TMPDIR=request["folder"], PYTHONDONTWRITEBYTECODE="1")
@@ -193,10 +193,17 @@ def work(protocol: "ModuleType", sandbox: "ModuleType", sock: socket.socket, req
     os.close(output)
     sandbox.limits(**request["limits"])
     allow(request["call_seconds"])
+    program = not request["code"].endswith(".py")
     if request["level"] == "landlock":
         readable = [os.path.dirname(request["code"]), "/dev/urandom", "/dev/null", *request["readable"]]
-        sandbox.landlock(readable)
-        sandbox.seccomp()
+        if program:
+            sandbox.landlock(executable=[request["code"], *sandbox.c_library()])
+        else:
+            sandbox.landlock(readable)
+        sandbox.seccomp(starts=program)
+    if program:
+        os.dup2(sock.fileno(), 0)
+        os.execv(request["code"], [request["code"], str(request["call_seconds"])])
     try:
         sys.path.insert(0, os.path.dirname(request["code"]))
         module = load_file("exercise", request["code"])

@@ -1,11 +1,13 @@
-"""Compile a student's `exercise.c`, and judge its functions on the cases of the ops.
+"""Compile a student's `exercise.c` into a program, and judge its functions on the cases of the ops.
 
-`guard_pages.py` runs these functions in a worker. It cuts the cases of ops into single matrices, which is
-what C functions take, and turns a segmentation fault into a sentence.
+The program is `driver.c` with the student's file. A worker runs it like any other exercise, and it answers in
+the same frames. Here the cases of ops are cut into single matrices, which is what C functions take, and an
+access outside the arrays becomes a sentence.
 """
 
 import contextlib
 import functools
+import math
 import os
 import re
 import shutil
@@ -13,7 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,28 +26,32 @@ from tinyllm.course import checker
 from tinyllm.course.answer_keys import catalogue
 from tinyllm.course.checker import Verdict
 from tinyllm.course.drawing import CASES_PER_TASK, properties
-from tinyllm.course.elf_symbols import refusal, runs_at_load
-from tinyllm.course.failures import INSIDE, out_of_bounds
-from tinyllm.course.guard_pages import CALLS, GUARD, matrices
+from tinyllm.course.failures import INSIDE, OutOfBounds
 from tinyllm.course.syllabus import Exercise
-from tinyllm.course.workers import Failure, Launcher, printable, without_scratch
-from tinyllm.course.workspace import lay_out
+from tinyllm.course.workers import LIMITS, Failure, Launcher, Worker, printable, without_scratch
 from tinyllm.errors import UserError
 from tinyllm.files import open_regular, read_bytes, read_text
 from tinyllm.testing.properties import ARGUMENTS, FORM, VIEWS
 
-FLAGS = ("-std=c11", "-O3", "-march=native", "-fPIC", "-Wall",
-         "-Dabort=tinyllm_abort", "-D__assert_fail=tinyllm_assert_fail")  # see guard_pages.py
-LIBRARY = "kernels.py"  # named as guard_pages.py says
-LINK = ("-shared", *(("-nostartfiles",) if sys.platform == "linux" else ()), "-s", "-o", LIBRARY)
+FLAGS = ("-std=c11", "-O3", "-march=native", "-Wall",
+         "-Dabort=tinyllm_abort", "-D__assert_fail=tinyllm_assert_fail")  # see driver.c
+CALLS = {"softmax": "softmax(y, a, m, k)", "matmul": "matmul(y, a, b, m, k, n)"}  # with the names of driver.c
+NAMES = {"softmax": ("y", "x"), "matmul": ("y", "a", "b")}
+LARGEST = (2**22 - 2**12) // 4  # elements of an array: the room in driver.c
+TIMED = {"softmax": (1024, lambda n: 8 * n * n), "matmul": (512, lambda n: 2 * n**3)}  # n; bytes, operations
+BESIDE = "its result depends on what lies beside its arrays: it reads what is not there"
+WILD = "it touches memory far from its arrays: a wild index, or a recursion without end"
+SIGNALS = {int(signal.SIGFPE): "it divides a whole number by zero",
+           int(signal.SIGABRT): "it calls abort(), as an assert does that fails"}
 MAX_SOURCE = 2**18  # bytes
+COMPLAINT = "[Ee]rror:|undefined|multiple definition"  # of the compiler or the linker, without a line
 COMPILE_SECONDS = 300  # by the clock; the processor time in sandbox.py ends it sooner
 MEASURE_SECONDS = 60
 NO_COLUMNS = {"softmax": [(np.zeros((3, 0), np.float32),)]}  # which functions in Python do not get
 MEANINGLESS = (FORM, VIEWS, ARGUMENTS)  # properties that C functions, which get plain matrices, cannot break
 NONE = ("no C compiler here; install one: `sudo apt install gcc`, `sudo dnf install gcc`, or "
         "`xcode-select --install` on a Mac")
-if sys.platform == "win32":  # the guard pages are POSIX
+if sys.platform == "win32":  # driver.c is POSIX
     NONE = "C functions are run on Linux and macOS only; on Windows, in its Linux (`wsl --install`)"
 
 
@@ -57,27 +63,19 @@ def find_compiler() -> str | None:
 
 
 def build(source: str, op: str, folder: str | Path, level: str, home: str | Path) -> Path | Failure:
-    """Compile a C source in a folder; return the path of a script that runs the code, or a Failure.
+    """Compile a C source in a folder; return the path of the program, or a Failure.
 
-    home: the folder of the student's headers. `elf_symbols` decides which functions a source may call.
+    home: the folder of the student's headers.
     """
     folder = Path(folder)
     (folder / "exercise.c").write_text(source, "utf-8")
     for header in sorted(Path(home).glob("*.h"))[:20]:
         if header.is_file() and not header.is_symlink() and header.stat().st_size <= MAX_SOURCE:
             shutil.copyfile(header, folder / header.name)
-    (folder / "guard.c").write_text(GUARD.replace("CALL", CALLS[op]), "utf-8")
-    failure = compile_in(folder, level, ["-c", "-o", "exercise.o", "exercise.c"])
-    if not failure and (why := refusal(read_bytes(folder / "exercise.o"))):
-        failure = Failure("failed", why)
-    failure = failure or compile_in(folder, level, [*LINK, "exercise.o", "guard.c", "-lm"])
-    if not failure and (why := runs_at_load(read_bytes(folder / LIBRARY))):
-        failure = Failure("failed", why)
-    if failure:
-        return failure
-    runner = folder / "run.py"
-    shutil.copyfile(Path(__file__).with_name("guard_pages.py"), runner)
-    return runner
+    shutil.copyfile(Path(__file__).with_name("driver.c"), folder / "driver.c")
+    call = f"-DTINYLLM_CALL={CALLS[op]}"
+    failure = compile_in(folder, level, [call, "-o", "program", "exercise.c", "driver.c", "-lm"])
+    return failure or folder / "program"
 
 
 def compile_in(folder: Path, level: str, arguments: list[str]) -> Failure | None:
@@ -109,7 +107,7 @@ def compile_error(said: str) -> Failure:
     for line in said.splitlines():
         if found := re.match(r"exercise\.c:(\d{1,7}):(?:\d+:)? (?:fatal )?error: (.*)", line):
             return Failure("failed", printable(f"it does not compile: {found[2]}"), int(found[1]))
-    first = next((line for line in said.splitlines() if re.search(r"[Ee]rror:|undefined", line)), said)
+    first = next((line for line in said.splitlines() if re.search(COMPLAINT, line)), said)
     return Failure("failed", printable(f"it does not compile: {first}"))
 
 
@@ -131,29 +129,120 @@ def measure(op: str, folder: str | Path) -> float | str:
         return "still empty in exercise.c"
     if not find_compiler():
         return NONE
+    n, work = TIMED[op]
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as scratch:
-        runner = build(source, op, scratch, "plain", folder)
-        if isinstance(runner, Failure):
-            return runner.message
-        command = [sys.executable, str(runner), op]
+        program = build(source, op, scratch, "plain", folder)
+        if isinstance(program, Failure):
+            return program.message
+        command = [str(program), "time", str(n)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=MEASURE_SECONDS)
-            return float(done.stdout)
-        except (ValueError, subprocess.TimeoutExpired):
+            return work(n) / float(done.stdout.split()[-1]) / 1e9
+        except (ValueError, IndexError, subprocess.TimeoutExpired):
             return "it did not come to its end; `tinyllm check 10` says why"
 
 
+class KernelWorker(Worker):
+    """A worker that runs a compiled C function, and is called with the arguments of its op."""
+
+    def __init__(self, op: str, launcher: Launcher, program: Path, limits: dict[str, float]):
+        self.op = op
+        super().__init__(launcher, program.resolve(), LIMITS | limits)
+
+    def call(self, function: str, args: Sequence[Any], send_args: bool = False, names: Sequence[str] = (),
+             which: int = 0) -> Any:
+        """Call the C function for each matrix of a case, and return the op's value or a Failure.
+
+        which: the kernel to run, if the program contains a `catalogue`.
+        """
+        shape, pieces = matrices(self.op, args)
+        parts = []
+        for inputs in pieces:
+            part = self.run(inputs, which)
+            if isinstance(part, Failure):
+                return part
+            parts.append(part)
+        value = np.array(parts, np.float32).reshape(shape)
+        return (value, list(args)) if send_args else value
+
+    def run(self, inputs: tuple[np.ndarray, ...], which: int) -> np.ndarray | Failure:
+        """Call the C function once with one or two matrices, and return the elements of y or a Failure."""
+        (m, k), n = inputs[0].shape, inputs[-1].shape[1]
+        counts = [m * n, *(a.size for a in inputs)]
+        if max(counts) > LARGEST:
+            raise ValueError(f"an array of {max(counts):,} elements is too large for driver.c")
+        numbers = [m, k, n, which, *counts, *[0] * (3 - len(counts))]
+        answer = super().call(self.op, [np.array(numbers, np.int64), *inputs])
+        if isinstance(answer, Failure):
+            return answer
+        if not is_answer(answer):
+            return Failure("failed", f"the answer of {self.op} cannot be read")
+        (number, operand, offset), ys = answer[0].tolist(), answer[1]
+        if number or operand >= 0:
+            return fault(number, offset, list(zip(NAMES[self.op], counts, strict=True)), operand)
+        if ys.shape != (2, counts[0]):
+            return Failure("failed", f"the answer of {self.op} cannot be read")
+        if not np.allclose(ys[0], ys[1], rtol=1e-3, atol=1e-5, equal_nan=True):  # alignment may change sums
+            return OutOfBounds("failed", BESIDE)
+        return ys[0]
+
+
+def is_answer(answer: Any) -> bool:
+    """Return True if an answer is a list of three whole numbers and float32 numbers, each in an array."""
+    if not (isinstance(answer, list) and len(answer) == 2 and all(isinstance(a, np.ndarray) for a in answer)):
+        return False
+    return [a.dtype for a in answer] == [np.int64, np.float32] and answer[0].shape == (3,)
+
+
+def fault(number: int, offset: int, operands: list[tuple[str, int]], operand: int) -> Failure:
+    """Say what a C function did wrong.
+
+    number: the signal that it caused, 0 for a write beside y; operands: (name, number of elements) of each.
+    operand: in which one, or -1; offset: where in this array, in bytes, or else the address.
+    """
+    if number not in (0, signal.SIGSEGV, signal.SIGBUS):
+        known = signal.strsignal(number) if number in signal.valid_signals() else None
+        return Failure("failed", SIGNALS.get(number) or known or "it crashes")
+    if 0 <= operand < len(operands):
+        (name, count), at = operands[operand], offset // 4
+        if 0 <= at < count:
+            return OutOfBounds("failed", f"it writes into {name}, which is const: element {at}")
+        side = "before the beginning" if at < 0 else "after the end"
+        verb = "touches" if number else "writes to"
+        return OutOfBounds("failed", f"it {verb} {name}[{at}], {side} of {name}, which has {count} elements")
+    return OutOfBounds("failed", "it follows a null pointer" if 0 <= offset < 4096 else WILD)
+
+
+def matrices(op: str, args: Sequence[Any]) -> tuple[tuple, list[tuple]]:
+    """Cut a case into matrices; return the shape of the result, and the inputs of each call."""
+    if op == "softmax":
+        x = args[0]
+        return x.shape, [(np.array(x, order="C").reshape(math.prod(x.shape[:-1]), x.shape[-1]),)]
+    a, b = stacks(*args)
+    stack = a.shape[:-2]
+    inputs = [(np.array(a[i], order="C"), np.array(b[i], order="C")) for i in np.ndindex(stack)]
+    return (*stack, a.shape[-2], b.shape[-1]), inputs
+
+
+def stacks(a: np.ndarray, b: np.ndarray, transpose_a: bool = False,
+           transpose_b: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return the two stacks of matrices to multiply, broadcast to equal length."""
+    a, b = (x.swapaxes(-1, -2) if turn else x for x, turn in ((a, transpose_a), (b, transpose_b)))
+    stack = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    return np.broadcast_to(a, (*stack, *a.shape[-2:])), np.broadcast_to(b, (*stack, *b.shape[-2:]))
+
+
 @functools.cache
-def compiled_mistakes(op: str, level: str) -> dict[str, bytes]:
-    """Compile the known wrong kernels of an op, once per process; return {file name: bytes}.
+def compiled_mistakes(op: str, level: str) -> bytes:
+    """Compile the known wrong kernels of an op, once per process; return the program.
 
     Raises ValueError if they do not compile.
     """
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder:
-        runner = build(catalogue(op)[1], op, folder, level, folder)
-        if isinstance(runner, Failure):
-            raise ValueError(runner.message)
-        return {name: read_bytes(Path(folder, name)) for name in (LIBRARY, runner.name)}
+        program = build(catalogue(op)[1], op, folder, level, folder)
+        if isinstance(program, Failure):
+            raise ValueError(program.message)
+        return read_bytes(program)
 
 
 @contextlib.contextmanager
@@ -167,13 +256,14 @@ def known_mistakes(launcher: Launcher, op: str, folder: Path) -> Iterator[list[t
 
         @functools.cache
         def worker():
-            files = compiled_mistakes(op, launcher.level)
-            return stack.enter_context(launcher.start(lay_out(files, folder, "run.py")))
+            program = folder / "program"
+            program.write_bytes(compiled_mistakes(op, launcher.level))
+            program.chmod(0o700)
+            return stack.enter_context(KernelWorker(op, launcher, program, {}))
 
         def run(which, *args):
-            worker().call("choose", [which])
-            answer = worker().call(op, args)
-            if isinstance(answer, Failure) and not out_of_bounds(answer):
+            answer = worker().call(op, args, which=which)
+            if isinstance(answer, Failure) and not isinstance(answer, OutOfBounds):
                 raise ValueError(answer.message)
             return answer.message if isinstance(answer, Failure) else answer
 
@@ -205,15 +295,15 @@ def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, 
     with start() as worker:
         launcher, limits = worker.launcher, worker.limits
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as scratch, tempfile.TemporaryDirectory() as other:
-        runner = build(source, task.op, scratch, launcher.level, path.parent)
-        if not attempted and not (isinstance(runner, Failure) and runner.line):
+        program = build(source, task.op, scratch, launcher.level, path.parent)
+        if not attempted and not (isinstance(program, Failure) and program.line):
             return untried("not_attempted")
-        if isinstance(runner, Failure):
-            return untried(runner.state, message=runner.message, line=runner.line)
+        if isinstance(program, Failure):
+            return untried(program.state, message=program.message, line=program.line)
         with known_mistakes(launcher, task.op, Path(other)) as known:
-            options |= {"every": every, "known": known, "cut": functools.partial(matrices, task.op),
+            options |= {"every": every, "known": known, "cut": lambda args: matrices(task.op, args)[1],
                         "first": lambda _, message: first(task.name, message)}
-            kernel = functools.partial(launcher.start, runner, limits)
+            kernel = functools.partial(KernelWorker, task.op, launcher, program, limits)
             verdict = checker.judge(Exercise(task.op, task.op), kernel, **options)
     message = verdict.message
     if "got nan" in message and not verdict.mistake:

@@ -2,9 +2,8 @@
 
 A restriction can be tightened but never removed. `limits` sets POSIX resource limits. `landlock` (Linux 5.13)
 allows the process to open files only below a few folders, and to signal only its own children (from version 6
-on). `seccomp` (Linux 3.5) allows only the system calls that a function on arrays needs. `freeze` also denies
-calls that change the memory layout, for a worker that runs C between guard pages. Landlock and seccomp are
-called with ctypes, because the standard library does not offer them. Comments with "hostile:" name
+on). `seccomp` (Linux 3.5) allows only the system calls that a function on arrays needs. Landlock and seccomp
+are called with ctypes, because the standard library does not offer them. Comments with "hostile:" name
 submissions in tests/course/hostile that would succeed without the code at this place.
 
 `python -I -S sandbox.py LEVEL COMPILER ARGUMENTS...` compiles a student's C code with `limits` and
@@ -23,11 +22,7 @@ import stat
 import struct
 import sys
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:  # not imported when this runs, in an isolated Python
-    from collections.abc import Callable
-
-PR_SET_NO_NEW_PRIVS, PR_GET_SECCOMP, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER = 38, 21, 22, 36
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER = 38, 22, 36
 LANDLOCK_CREATE, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT = 444, 445, 446  # the same on every architecture
 READ = 1 << 2 | 1 << 3  # READ_FILE, READ_DIR
 EXECUTE = 1 << 0
@@ -144,9 +139,9 @@ ALLOWED = {
 FCNTL, DENIED_FCNTL = (72, 25), (8, 10, 15, 1024, 1026, 1031)
 IOCTL, ALLOWED_IOCTL = (16, 29), (0x5401, 0x802C542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 OPEN, OPENAT, O_TRUNC = (2, None), (257, 56), 0x200
-# What could unmap guard pages or replace the handler of their faults, denied by `freeze` (hostile: raw: ...).
-FROZEN = ("mprotect", "munmap", "mremap", "rt_sigaction", "sigaltstack")
-PROT_EXEC, MAP_FIXED = 4, 0x10
+# What a compiled program needs to start, too. Landlock lets it execute nothing but itself and the loader
+# (hostile: C: another program, by the loader; C: NumPy and its products).
+STARTING = {"execve": (59, 221), "arch_prctl": (158, None), "set_tid_address": (218, 96)}
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column above, AUDIT_ARCH
 ALLOW, DENY, KILL = 0x7FFF0000, 0x00050001, 0x80000000  # DENY answers EPERM
 LOAD, EQUAL, ANY_OF, RETURN = 0x20, 0x15, 0x45, 0x06
@@ -154,9 +149,14 @@ NUMBER, MACHINE = 0, 4  # where the filter finds call and architecture
 SECOND, THIRD, FOURTH = 24, 32, 40  # and arguments
 
 
-def seccomp_program(machine: str) -> list[tuple]:
+def seccomp_program(machine: str, starts: bool = False) -> list[tuple]:
     """Return the filter of `seccomp` as BPF instructions: [(code, jump if true, jump if false, number)]."""
-    column, program = MACHINES[machine][0], for_calls(machine, ALLOWED, ALLOW)
+    column, architecture = MACHINES[machine]
+    program: list[tuple] = [(LOAD, 0, 0, MACHINE), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL)]
+    program += [(LOAD, 0, 0, NUMBER)]
+    for numbers in (ALLOWED | STARTING if starts else ALLOWED).values():
+        if numbers[column] is not None:
+            program += [(EQUAL, 0, 1, numbers[column]), (RETURN, 0, 0, ALLOW)]
     commands = [(EQUAL, 0, 1, command) for command in DENIED_FCNTL]
     program += for_argument(FCNTL[column], SECOND, commands, DENY, ALLOW)
     commands = [(EQUAL, 0, 1, command) for command in ALLOWED_IOCTL]
@@ -167,58 +167,18 @@ def seccomp_program(machine: str) -> list[tuple]:
     return [*program, (RETURN, 0, 0, DENY)]
 
 
-def frozen_program(machine: str) -> list[tuple]:
-    """Return the filter of `freeze` as BPF instructions."""
-    program = for_calls(machine, FROZEN, DENY)
-    flags = [(LOAD, 0, 0, THIRD), (ANY_OF, 0, 1, PROT_EXEC), (RETURN, 0, 0, DENY),
-             (LOAD, 0, 0, FOURTH), (ANY_OF, 0, 1, MAP_FIXED), (RETURN, 0, 0, DENY)]
-    mmap = ALLOWED["mmap"][MACHINES[machine][0]]
-    return [*program, (EQUAL, 0, len(flags), mmap), *flags, (RETURN, 0, 0, ALLOW)]
-
-
-def for_calls(machine: str, names: dict | tuple, answer: int) -> list[tuple]:
-    """Return the start of a filter: kill on other architectures; `answer` for the system calls `names`."""
-    column, architecture = MACHINES[machine]
-    program: list[tuple] = [(LOAD, 0, 0, MACHINE), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, KILL)]
-    program += [(LOAD, 0, 0, NUMBER)]
-    for numbers in (ALLOWED[name] for name in names):
-        if numbers[column] is not None:
-            program += [(EQUAL, 0, 1, numbers[column]), (RETURN, 0, 0, answer)]
-    return program
-
-
 def for_argument(number: int, where: int, tests: list[tuple], answer: int, otherwise: int) -> list[tuple]:
     """Return instructions for system call `number`: `answer` if one of `tests` is true, else `otherwise`."""
     program = [step for test in tests for step in (test, (RETURN, 0, 0, answer))]
     return [(EQUAL, 0, len(program) + 2, number), (LOAD, 0, 0, where), *program, (RETURN, 0, 0, otherwise)]
 
 
-def seccomp() -> None:
-    """Let all system calls that are not listed fail with EPERM. Raises OSError if this is not possible."""
-    _filter(seccomp_program)
+def seccomp(starts: bool = False) -> None:
+    """Let all system calls that are not listed fail with EPERM. Raises OSError if this is not possible.
 
-
-def freeze() -> None:
-    """Forbid changes to the memory layout from now on, if a seccomp filter is in force.
-
-    Pages keep their rights and addresses, no new code can be loaded, and signals keep their handlers. Memory
-    can still be allocated, but is not given back to the system.
+    starts: True if this process becomes a compiled program.
     """
-    if sys.platform == "linux" and _libc().prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2:
-        _filter(frozen_program)
-
-
-@functools.cache  # by the server, for all the workers that it forks
-def filter_bytes(instructions: "Callable[[str], list[tuple]]") -> bytes:
-    """Return the instructions of a filter as bytes. Raises OSError if this machine has no such filter."""
-    machine = platform.machine()
-    if sys.platform != "linux" or machine not in MACHINES:
-        raise OSError(f"no seccomp filter for {sys.platform} on {machine}")
-    return b"".join(struct.pack("=HBBI", *step) for step in instructions(machine))
-
-
-def _filter(instructions):
-    program = filter_bytes(instructions)
+    program = filter_bytes(starts)
     buffer = ctypes.create_string_buffer(program, len(program))
 
     class Filter(ctypes.Structure):
@@ -227,6 +187,26 @@ def _filter(instructions):
     described = Filter(len(program) // 8, ctypes.addressof(buffer))
     _call_prctl(PR_SET_NO_NEW_PRIVS, 1)
     _call_prctl(PR_SET_SECCOMP, 2, ctypes.byref(described))
+
+
+@functools.cache  # by the server, for all the workers that it forks
+def filter_bytes(starts: bool = False) -> bytes:
+    """Return the filter of `seccomp` as bytes. Raises OSError if this machine has no such filter."""
+    machine = platform.machine()
+    if sys.platform != "linux" or machine not in MACHINES:
+        raise OSError(f"no seccomp filter for {sys.platform} on {machine}")
+    return b"".join(struct.pack("=HBBI", *step) for step in seccomp_program(machine, starts))
+
+
+def c_library() -> list[str]:
+    """Return the files that a C program needs to start: the loader, the C library and its mathematics.
+
+    These are the ones that this process has loaded itself. No other library may be read, such as NumPy's.
+    """
+    with open("/proc/self/maps") as f:
+        paths = {line.split(None, 5)[5].strip() for line in f if "/" in line}
+    needed = ("ld-", "libc.", "libc-", "libm.", "libm-")
+    return [path for path in paths if os.path.basename(path).startswith(needed)]
 
 
 def limits(memory: int = 2**31, cpu_seconds: int = 60, file_size: int = 2**24, files: int = 64) -> None:
