@@ -85,6 +85,7 @@ def test_override_wins_over_every_backend_until_unplugged(double):
 @pytest.mark.parametrize("switch, error, message", [
     (lambda: use("cuda"), UserError, "cuda"), (lambda: use(double="fp8"), UserError, "fp8"),
     (lambda: use(nothing="numpy"), UserError, "nothing"),
+    (lambda: use(linear="bf16"), UserError, r"write use\(matmul='bf16'\)"),
     (lambda: override(nothing=abs), UserError, "nothing"),
     (lambda: override(double=lambda x, y: x), TypeError, r"double is called as double\(x\)"),
 ])

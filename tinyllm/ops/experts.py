@@ -4,12 +4,12 @@ An expert takes any number of tokens, so no token is dropped (Gale et al., "Mega
 Training with Mixture-of-Experts", 2022).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from tinyllm.ops.matmul import matmul, on_rounded
+from tinyllm.ops.matmul import matmul
 from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array, ids_below, linear_flops
 
@@ -121,7 +121,7 @@ def grouped_linear(x: Array, w: Any, counts: Array) -> Array:
     return np.concatenate(parts)
 
 
-@op(check=check_grouped_backward, follows="grouped_linear")
+@op(check=check_grouped_backward, follows="matmul")
 def grouped_linear_backward(dy: Array, x: Array, w: Any, counts: Array) -> tuple[Array, Array]:
     """Compute the gradients of grouped_linear: for each group, the gradients of linear.
 
@@ -165,16 +165,3 @@ def combine_experts_backward(dz: Array, y: Array, weights: Array, places: Array)
     dy = np.empty(y.shape, y.dtype)
     dy[places] = weights[..., None] * dz[:, None]
     return dy, (dz[:, None] * y[places]).sum(axis=-1)
-
-
-def rounded_lists(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Let an op's variant for bfloat16 also take a list of matrices.
-
-    The list is stacked into one array, because `on_rounded`, which rounds the inputs, rounds only arrays.
-    """
-    return lambda *args: run(*[np.stack(x) if isinstance(x, list | tuple) else x for x in args])
-
-
-grouped_linear.implementation("bf16")(rounded_lists(on_rounded(grouped_linear.reference, 2)))
-grouped_linear_backward.implementation("bf16")(
-    rounded_lists(on_rounded(grouped_linear_backward.reference, 3)))

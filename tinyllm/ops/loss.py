@@ -114,8 +114,3 @@ def gradient_of_x(dlosses: Array, x: Array, w: Array, targets: Array, lse: Array
         logits = matmul(rows(x)[chunk], w, transpose_b=True)
         rows(dx)[chunk] = matmul(token_losses_backward(dloss, logits, target, sums, ignore_index), w)
     return dx
-
-
-# While matmul is "bf16", the specification runs: its three products call matmul, and it stores the logits.
-for last in (linear_token_losses, linear_token_losses_backward):
-    last.implementation("bf16")(last.reference)

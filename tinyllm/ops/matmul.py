@@ -1,11 +1,9 @@
 """Multiply matrices: matmul, and linear, which is matmul with weights and a bias.
 
-`use(matmul="bf16")` is mixed precision: both operands of every product are rounded to bfloat16, sums stay
-float32. `linear` and both backward ops follow the choice made for `matmul`; `use(linear="bf16")` changes only
-linear and its backward.
+`use(matmul="bf16")` is mixed precision: both operands of every product are rounded to bfloat16, while sums
+and biases stay float32. Ops that multiply matrices follow this choice.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -87,7 +85,7 @@ def linear(x: Array, w: Array, b: Array | None = None) -> Array:
     return y if b is None else y + b
 
 
-@op(shapes="dy (..., O), x (..., I), w (I, O)", follows="linear")
+@op(shapes="dy (..., O), x (..., I), w (I, O)", follows="matmul")
 def linear_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
     """Compute the gradients of linear: dx = dy W^T, dW = x^T dy, db = the sum of dy over all rows.
 
@@ -98,7 +96,7 @@ def linear_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]
     return dx, dw, rows(dy).sum(axis=0)
 
 
-@op(outputs=("y", "h"), grads=("x", "w", "b"), shapes=LAYER, flops=linear_flops, follows="linear")
+@op(outputs=("y", "h"), grads=("x", "w", "b"), shapes=LAYER, flops=linear_flops, follows="matmul")
 def linear_gelu(x: Array, w: Array, b: Array | None = None) -> tuple[Array, Array]:
     """Apply a layer and its activation in one pass: y = gelu_tanh(h), h = x W + b.
 
@@ -109,7 +107,7 @@ def linear_gelu(x: Array, w: Array, b: Array | None = None) -> tuple[Array, Arra
     return gelu_tanh(h), h
 
 
-@op(shapes="dy (..., O), x (..., I), w (I, O), h (..., O)", follows="linear")
+@op(shapes="dy (..., O), x (..., I), w (I, O), h (..., O)", follows="matmul")
 def linear_gelu_backward(dy: Array, x: Array, w: Array, h: Array) -> tuple[Array, Array, Array]:
     """Compute the gradients of linear_gelu: go back through gelu_tanh at h, then through linear.
 
@@ -118,39 +116,9 @@ def linear_gelu_backward(dy: Array, x: Array, w: Array, h: Array) -> tuple[Array
     return linear_backward(gelu_tanh_backward(dy, h), x, w)
 
 
-# What "bf16" means, for machines without the compiled kernels: round the operands, then run the spec.
+def matmul_bf16(a: Array, b: Array, transpose_a: bool = False, transpose_b: bool = False) -> Array:
+    """Multiply matrices that are first rounded to bfloat16, where there is no kernel for it."""
+    return matmul.reference(round_bf16(a), round_bf16(b), transpose_a, transpose_b)
 
 
-def on_rounded(specification: Callable, operands: int) -> Callable:
-    """Return a specification that rounds its first `operands` arguments to bfloat16 before it starts."""
-
-    def run(*args: Any, **options: Any) -> Any:
-        return specification(*map(round_bf16, args[:operands]), *args[operands:], **options)
-
-    return run
-
-
-linear_bf16 = on_rounded(linear.reference, 2)  # the bias is added in float32
-matmul.implementation("bf16")(on_rounded(matmul.reference, 2))
-matmul_backward.implementation("bf16")(on_rounded(matmul_backward.reference, 3))
-linear.implementation("bf16")(linear_bf16)
-
-
-@linear_gelu.implementation("bf16")
-def linear_gelu_bf16(x: Array, w: Array, b: Array | None = None) -> tuple[Array, Array]:
-    """Apply a layer to inputs and weights rounded to bfloat16, then gelu_tanh in float32."""
-    h = linear_bf16(x, w, b)
-    return gelu_tanh(h), h
-
-
-@linear_backward.implementation("bf16")
-def linear_backward_bf16(dy: Array, x: Array, w: Array) -> tuple[Array, Array, Array]:
-    """Compute the gradients of linear, with the operands of both products rounded to bfloat16."""
-    dx, dw, _ = on_rounded(linear_backward.reference, 3)(dy, x, w)
-    return dx, dw, rows(dy).sum(axis=0)  # db is a sum, not a product: it stays float32
-
-
-@linear_gelu_backward.implementation("bf16")
-def linear_gelu_backward_bf16(dy: Array, x: Array, w: Array, h: Array) -> tuple[Array, Array, Array]:
-    """Compute the gradients of linear_gelu, with the operands of both products rounded to bfloat16."""
-    return linear_backward_bf16(gelu_tanh_backward(dy, h), x, w)
+matmul.implementations.setdefault("bf16", matmul_bf16)

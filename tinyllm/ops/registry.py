@@ -80,6 +80,8 @@ class Op(Call):
             twin = getattr(_compiled, function.__name__ + suffix, None)
             if twin is not None:
                 self.implementations[backend] = twin
+        if follows:  # without such a kernel the specification runs, and calls the op that it follows
+            self.implementations.setdefault("bf16", function)
         self.choice = None  # set by use(name=backend); None follows the global backend
         self.override = None
         self._check = check
@@ -101,15 +103,6 @@ class Op(Call):
         """Return the NumPy body, which calls only other NumPy bodies, never kernels or overrides."""
         f, called = self.reference, {o.__name__: o.specification for o in self.calls}
         return Checked(self, types.FunctionType(f.__code__, f.__globals__ | called, None, f.__defaults__))
-
-    def implementation(self, backend: str) -> Callable[[Callable], Callable]:
-        """Register a function for a backend that has no kernel: `@matmul.implementation("bf16")`."""
-
-        def register(function):
-            self.implementations.setdefault(backend, function)
-            return function
-
-        return register
 
     def count_flops(self, args: dict[str, Any], result: Any) -> int:
         """Count the operations of one call, given its arguments {name: value} and its result -> int."""
@@ -244,7 +237,7 @@ class _Switch:
 def _with_followers(per_op):
     """Extend choices such as {"matmul": "bf16"} to ops that follow matmul and have no choice of their own."""
     chosen = dict(per_op)
-    for name, o in OPS.items():  # in order of definition, so that a follower's follower comes later
+    for name, o in OPS.items():
         if name not in chosen and o.follows in chosen and chosen[o.follows] in o.implementations:
             chosen[name] = chosen[o.follows]
     return chosen
@@ -261,7 +254,7 @@ def use(backend: str | None = None, **per_op: str) -> _Switch:
 
     The choice applies at once; as a context manager (`with use("numpy"):`) it ends with the block.
     Naming a backend for all ops also clears the choices for single ops. A choice for matmul also applies to
-    linear, and to the backward ops of matmul and linear. Raises UserError on an unknown backend or op, and
+    the ops that follow it, such as linear. Raises UserError on an unknown backend or op, and
     for "compiled" if the kernels were not built.
     """
     if backend is not None and backend not in BACKENDS:
@@ -270,6 +263,8 @@ def use(backend: str | None = None, **per_op: str) -> _Switch:
         raise UserError("the kernels are not built: install a C compiler and reinstall, or use 'numpy'")
     for name, choice in per_op.items():
         known = _find(name).implementations
+        if choice == "bf16" and (followed := OPS[name].follows):
+            raise UserError(f"{name} follows {followed}: write use({followed}='bf16')")
         if choice not in known:
             raise UserError(f"{name} has no {choice!r} backend here: choose one of {', '.join(known)}")
     changes: list[Any] = []
