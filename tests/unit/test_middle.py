@@ -90,7 +90,7 @@ def test_pass_at_k_is_the_share_of_all_choices_of_k(n, data):
 @pytest.mark.parametrize("call, message", [
     (lambda: split_middle("abc", (0.5,)), "split_middle needs two draws"),
     (lambda: split_middle("abc", (0.5, 1.0)), "split_middle needs two draws in"),
-    (lambda: move_middle([], [], [], (1, 2, 3), False), "move_middle needs four markers"),
+    (lambda: move_middle([], [], [], (1, 2, 3), False), "move_middle needs markers"),
     (lambda: trim_sides([1], [2], -1), "trim_sides needs room"),
     (lambda: pass_at_k([1], 5, 6), "needs 1 <= k <= n, got k = 6, n = 5"),
     (lambda: pass_at_k([6], 5, 1), "needs problems of which 0 to 5"),

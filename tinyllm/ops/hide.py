@@ -25,17 +25,7 @@ def mask_tokens(tokens: Array, draws: Array, how: Array, other: Array, mask: int
     return np.where(chosen, changed, tokens), np.where(chosen, tokens, IGNORED)
 
 
-def check_spans(tokens: Array, kept: Array, hidden: Array, sentinels: Array) -> None:
-    """Raise ValueError unless the spans add up to the text and there is one more sentinel than spans."""
-    total = int(np.sum(kept) + np.sum(hidden))
-    if total != len(tokens):
-        raise ValueError(f"spans of {total} tokens do not divide a text of {len(tokens)}")
-    if not len(hidden) or len(sentinels) != len(hidden) + 1:
-        raise ValueError(f"{len(hidden)} spans need {len(hidden) + 1} sentinels, got {len(sentinels)}")
-
-
-@op(outputs=("read", "written"), grads=(), shapes="tokens (n), kept (s), hidden (s), sentinels (m)",
-    check=check_spans)
+@op(outputs=("read", "written"), grads=(), shapes="tokens (n), kept (s), hidden (s), sentinels (m)")
 def corrupt_spans(tokens: Array, kept: Array, hidden: Array, sentinels: Array) -> tuple[Array, Array]:
     """Take spans out of a text, so that the encoder reads the rest and the decoder writes the spans.
 
@@ -46,6 +36,10 @@ def corrupt_spans(tokens: Array, kept: Array, hidden: Array, sentinels: Array) -
     [1, 99, 3, 98] and [99, 2, 98, 4, 97]. Raises ValueError when the spans do not divide the text. (Raffel et
     al., "T5", 2020, section 3.1.4.)
     """
+    if (total := int(np.sum(kept) + np.sum(hidden))) != len(tokens):
+        raise ValueError(f"corrupt_spans: {total} tokens in spans, but {len(tokens)} in the text")
+    if not len(hidden) or len(sentinels) != len(hidden) + 1:
+        raise ValueError(f"corrupt_spans: {len(hidden)} spans need one sentinel more, got {len(sentinels)}")
     edges = np.cumsum(np.stack([kept, hidden], axis=1).reshape(-1))
     pieces = np.split(tokens, edges[:-1])  # kept, hidden, kept, hidden, ...
     marks, read, written = np.split(sentinels, len(sentinels)), [], []

@@ -80,12 +80,9 @@ def check_ranges(q: Array, k: Array, v: Array, starts: Array, ends: Array, bias:
 
 def attention_flops(args: dict[str, Any], result: Any) -> int:
     """Count the operations of the products q k^T and p v in all heads, for the keys that are not hidden."""
-    (B, S, H, D), T = args["q"].shape, args["k"].shape[1]
-    lengths = [T] * B if args["lengths"] is None else args["lengths"].tolist()
-    seen = S * sum(lengths)
-    if args["causal"]:
-        seen = sum(max(0, n - S + s + 1) for n in lengths for s in range(S))
-    return 4 * H * D * seen
+    q, k = args["q"], args["k"]
+    starts, ends = key_ranges(q.shape[:2], k.shape[1], args["causal"], args["lengths"])
+    return ranges_flops({"q": q, "starts": starts, "ends": ends}, result)
 
 
 def ranges_flops(args: dict[str, Any], result: Any) -> int:

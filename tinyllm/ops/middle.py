@@ -9,26 +9,7 @@ from collections.abc import Sequence
 from tinyllm.ops.registry import op
 
 
-def check_draws(text: str, draws: Sequence[float]) -> None:
-    """Raise ValueError unless there are two draws from [0, 1)."""
-    if len(draws) != 2 or not all(0 <= u < 1 for u in draws):
-        raise ValueError(f"needs two draws in [0, 1), got {draws}")
-
-
-def check_markers(prefix: Sequence[int], middle: Sequence[int], suffix: Sequence[int],
-                  markers: Sequence[int], suffix_first: bool) -> None:
-    """Raise ValueError unless there are four markers."""
-    if len(markers) != 4:
-        raise ValueError(f"needs four markers (of prefix, suffix, middle and end), got {len(markers)}")
-
-
-def check_room(prefix: Sequence[int], suffix: Sequence[int], room: int) -> None:
-    """Raise ValueError when room is negative."""
-    if room < 0:
-        raise ValueError(f"needs room for at least 0 tokens, got {room}")
-
-
-@op(outputs=("prefix", "middle", "suffix"), check=check_draws)
+@op(outputs=("prefix", "middle", "suffix"))
 def split_middle(text: str, draws: Sequence[float]) -> tuple[str, str, str]:
     """Cut a text of n characters at two random places -> (prefix, middle, suffix).
 
@@ -36,11 +17,13 @@ def split_middle(text: str, draws: Sequence[float]) -> tuple[str, str, str]:
     before character i, and place n is the end of the text. The cut with the smaller place comes first. Each
     part can be empty; joined, they are the text. Raises ValueError for other draws.
     """
+    if len(draws) != 2 or not all(0 <= u < 1 for u in draws):
+        raise ValueError(f"split_middle needs two draws in [0, 1), got {draws}")
     begin, end = sorted(int(u * (len(text) + 1)) for u in draws)
     return text[:begin], text[begin:end], text[end:]
 
 
-@op(check=check_markers)
+@op
 def move_middle(prefix: Sequence[int], middle: Sequence[int], suffix: Sequence[int], markers: Sequence[int],
                 suffix_first: bool) -> list[int]:
     """Join the tokens of a text's three parts so that the middle comes last.
@@ -53,13 +36,15 @@ def move_middle(prefix: Sequence[int], middle: Sequence[int], suffix: Sequence[i
     SPM writes prefix and middle as one run of text. E ends the middle; without it, a model would not know
     where to stop. Raises ValueError unless there are four markers.
     """
+    if len(markers) != 4:
+        raise ValueError(f"move_middle needs markers of prefix, suffix, middle and end, got {markers}")
     begin, between, last, end = markers
     if suffix_first:
         return [begin, between, *suffix, last, *prefix, *middle, end]
     return [begin, *prefix, between, *suffix, last, *middle, end]
 
 
-@op(outputs=("prefix", "suffix"), check=check_room)
+@op(outputs=("prefix", "suffix"))
 def trim_sides(prefix: Sequence[int], suffix: Sequence[int],
                room: int) -> tuple[Sequence[int], Sequence[int]]:
     """Shorten the tokens around a gap to `room` tokens in all, keeping the tokens next to the gap.
@@ -68,6 +53,8 @@ def trim_sides(prefix: Sequence[int], suffix: Sequence[int],
     odd, the prefix gets one token more. Room that one side does not need goes to the other. If everything
     fits, nothing is cut. Raises ValueError when room < 0.
     """
+    if room < 0:
+        raise ValueError(f"trim_sides needs room for at least 0 tokens, got {room}")
     after = max(room // 2, room - len(prefix))
     suffix = suffix[:after]
     before = room - len(suffix)

@@ -9,15 +9,7 @@ from collections.abc import Sequence
 from tinyllm.ops.registry import op
 
 
-def check_samples(passed: Sequence[int], n: int, k: int) -> None:
-    """Raise ValueError if `passed` is empty or not within 0..n, or k is not within 1..n."""
-    if not 1 <= k <= n:
-        raise ValueError(f"needs 1 <= k <= n, got k = {k}, n = {n}")
-    if not passed or not 0 <= min(passed) <= max(passed) <= n:
-        raise ValueError(f"needs problems of which 0 to {n} samples passed, got {passed}")
-
-
-@op(check=check_samples)
+@op
 def pass_at_k(passed: Sequence[int], n: int, k: int) -> float:
     """Estimate, without bias, the chance that at least one of k samples for a problem passes its tests.
 
@@ -29,5 +21,9 @@ def pass_at_k(passed: Sequence[int], n: int, k: int) -> float:
     samples, this is the share in which at least one passed. Raises ValueError unless 1 <= k <= n, and there
     are problems with 0 <= passed <= n.
     """
+    if not 1 <= k <= n:
+        raise ValueError(f"pass_at_k needs 1 <= k <= n, got k = {k}, n = {n}")
+    if not passed or not 0 <= min(passed) <= max(passed) <= n:
+        raise ValueError(f"pass_at_k needs problems of which 0 to {n} samples passed, got {passed}")
     shares = [1 - math.comb(n - c, k) / math.comb(n, k) for c in passed]
     return sum(shares) / len(shares)

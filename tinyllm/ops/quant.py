@@ -28,6 +28,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tinyllm.ops.cache import pack_int8
+from tinyllm.ops.lowp import round_bf16
 from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array, linear_flops, rows
 
@@ -73,9 +75,7 @@ def bfloat16_up(x: Array) -> Array:
 
 def bfloat16(x: Array) -> Array:
     """Round finite float32 numbers to bfloat16, ties to even, returned as uint16."""
-    bits = x.view(np.uint32)
-    bits = bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))
-    return (bits >> np.uint32(16)).astype(np.uint16)
+    return (round_bf16(x).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
 
 
 def from_bfloat16(halves: Array) -> Array:
@@ -199,21 +199,12 @@ def quantize_int4(w: Array) -> tuple[Array, Array]:
 def quantize_rows(x: Array) -> tuple[Array, Array]:
     """Round the inputs of a product to 8 bits, with one scale for each block of 32 inputs in a row.
 
-    x (..., I) -> q (..., N, 32) int8, scales (..., N) float32: scale = max |x| / 127, q = x / scale, rounded
-    to nearest, ties to even; where scale is 0, q is 0. A block with an infinity or NaN has scale NaN and q 0,
-    so that its products are NaN. float64 passes through float32 first.
+    x (..., I) -> q (..., N, 32) int8, scales (..., N) float32, by pack_int8. The last block ends with zeros.
     """
     n = ceil_div(x.shape[-1], BLOCK)
     blocks = np.zeros((*x.shape[:-1], n * BLOCK), np.float32)
     blocks[..., : x.shape[-1]] = x
-    blocks = blocks.reshape(*x.shape[:-1], n, BLOCK)
-    largest = np.max(np.abs(blocks), axis=-1)
-    finite = np.isfinite(largest)
-    scales = np.where(finite, largest, np.float32(0)) / np.float32(127)
-    usable = (scales > 0)[..., None]
-    q = np.where(usable, blocks, np.float32(0)) / np.where(usable, scales[..., None], np.float32(1))
-    q = np.clip(np.rint(q), -127, 127).astype(np.int8)  # clipped: a subnormal scale is not exact
-    return q, np.where(finite, scales, np.float32(np.nan))
+    return pack_int8(blocks.reshape(*x.shape[:-1], n, BLOCK))
 
 
 @op(check=check_layer(8), flops=linear_flops)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinyllm.config import bounded, conform
 from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array
 
@@ -26,11 +27,11 @@ def rope_tables(positions: Array, width: int, base: float = 10000.0) -> tuple[Ar
 
 
 CONTEXT = "original_max_position_embeddings"
+YARN: dict[str, Any] = {"beta_fast": 32.0, "beta_slow": 1.0, "attention_factor": None, "truncate": True}
+POSITIVE, MAYBE = bounded(float, above=0), bounded(float | None, above=0)
 LLAMA3 = (CONTEXT, "low_freq_factor", "high_freq_factor")
-OPTIONAL = ("rope_theta", "attention_factor")
-NEEDED = {"linear": (), "ntk": (), "llama3": LLAMA3, "yarn": (CONTEXT,)}
-DEFAULTS: dict[Any, dict] = {"yarn": {"beta_fast": 32.0, "beta_slow": 1.0, "attention_factor": None,
-                                   "truncate": True}}
+NEEDED: dict[Any, tuple] = {"linear": (), "ntk": (), "llama3": LLAMA3, "yarn": (CONTEXT,)}
+OPTIONAL = {"rope_theta": MAYBE, "attention_factor": MAYBE, "truncate": bool}
 
 
 def check_scaling(positions: Array, width: int, base: float, scaling: dict[str, Any]) -> None:
@@ -39,18 +40,11 @@ def check_scaling(positions: Array, width: int, base: float, scaling: dict[str, 
     if kind not in NEEDED:
         raise ValueError(f"rope_scaling of type {kind!r} is not known: choose one of {', '.join(NEEDED)}")
     needed = {"factor", *NEEDED[kind]}
-    allowed = {"rope_type", "type", "rope_theta", *needed, *DEFAULTS.get(kind, ())}
-    if not needed <= set(scaling) <= allowed:
-        wrong = [f"lacks {name}" for name in sorted(needed - set(scaling))]
-        wrong += [f"does not know {name!r}" for name in sorted(map(str, set(scaling) - allowed))]
-        raise ValueError(f"rope_scaling of type {kind!r} {' and '.join(wrong)}")
-    if not isinstance(scaling.get("truncate", True), bool):
-        raise ValueError(f"rope_scaling: truncate must be true or false, got {scaling['truncate']!r}")
-    for name in sorted(set(scaling) - {"rope_type", "type", "truncate"}):
-        value = scaling[name]
-        number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-        if not (number and 0 < value < 1e300) and not (value is None and name in OPTIONAL):
-            raise ValueError(f"rope_scaling: {name} must be a number above 0, got {value!r}")
+    settings = scaling.keys() - {"rope_type", "type"}
+    if unknown := settings - needed - {"rope_theta", *(YARN if kind == "yarn" else ())}:
+        raise ValueError(f"rope_scaling of type {kind!r} does not know {min(map(str, unknown))!r}")
+    conform(scaling, {name: OPTIONAL.get(name, POSITIVE) for name in sorted(needed | settings)},
+            "rope_scaling")
     if width % 2:
         raise ValueError(f"rope turns pairs of channels, so the head width must be even, got {width}")
 
@@ -88,7 +82,7 @@ def scaled_rope_tables(positions: Array, width: int, base: float,
     Raises ValueError for another kind, and for missing or unknown settings.
     """
     kind, factor = scaling.get("rope_type", scaling.get("type")), scaling["factor"]
-    settings = DEFAULTS.get(kind, {}) | scaling
+    settings = YARN | scaling
     if kind == "linear":
         return rope_tables(np.asarray(positions) / factor, width, base)
     if kind == "ntk":

@@ -90,7 +90,7 @@ BOUNDS = {"linear_int8": product_bound(8), "linear_int4": product_bound(4)}
 SCALES = "halves = bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(127))"
 WHOLE = "interleave(rounded(blocks, scale, -8, 7).astype(np.int8))"
 NIBBLES = "halves[:, :, :4] | halves[:, :, 4:] << np.uint8(4)"
-ROW_SIZES = "largest = np.max(np.abs(blocks), axis=-1)"
+BLOCK_SIZES = "np.max(np.abs(x), axis=-1, initial=0)"
 PAIRED = ("np.einsum('mpi,pio->mpo', xq[:, n].reshape(len(xq), 16, 2).astype(int),"
           " (wq[n].astype(int) + 128).reshape(16, 2, wq.shape[2]))")
 
@@ -110,8 +110,8 @@ mistake("quantize_int4", "the largest weight as -8 scales in every block", "SIZE
 mistake("quantize_int4", "numbers from -7 to 7 and no negative scale, where -8 to 7 are exacter",
         "scales = [from_bfloat16(bfloat16((0 - m) / np.float32(size))) for size in SIZES]",
         "scales = [from_bfloat16(bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(7)))]")
-mistake("quantize_rows", "one scale for a row, not one for each block of 32", ROW_SIZES,
-        f"{ROW_SIZES}\nlargest = np.full_like(largest, 1) * largest.max(axis=-1, keepdims=True, initial=0)")
+mistake("quantize_rows", "one scale for a row, not one for each block of 32", BLOCK_SIZES,
+        "np.broadcast_to(np.max(np.abs(x), axis=(-2, -1), initial=0)[..., None], x.shape[:-1])")
 mistake("quantize_rows", "a block of zeros divided by its scale of 0, which is NaN",
         "np.where(finite, scales, np.float32(np.nan))",
         "np.where(finite & (scales > 0), scales, np.float32(np.nan))")

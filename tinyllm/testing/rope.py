@@ -112,8 +112,7 @@ mistake("scaled_rope_tables", "a step between kept and slowed pairs, where a ram
 mistake("scaled_rope_tables", "yarn's growth of cos alone; sin grows too", "np.sin(angle) * growth",
         "np.sin(angle)")
 mistake("scaled_rope_tables", "yarn with beta_fast 32 and beta_slow 1 whatever was given",
-        "DEFAULTS.get(kind, {}) | scaling",
-        "DEFAULTS.get(kind, {}) | scaling | ({'beta_fast': 32, 'beta_slow': 1} if kind == 'yarn' else {})")
+        "YARN | scaling", "YARN | scaling | {'beta_fast': 32, 'beta_slow': 1}")
 
 
 @variant("scaled_rope_tables")
