@@ -1,13 +1,9 @@
-"""Compile C for the tests: csrc/ with other flags, levels that only tests have, drivers of kernels."""
+"""Compile C for the tests: csrc/ with other flags, and levels that only tests have."""
 
-import atexit
 import concurrent.futures
-import functools
 import os
 import shutil
 import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -17,16 +13,6 @@ SERVICES = [CSRC / "parallel.c", CSRC / "pool.c", *sorted(CSRC.glob("bpe/*.c"))]
 KERNELS = [CSRC / "cpu.c", *sorted(CSRC.glob("level_*.c"))]
 LEVELS = [HERE / "level_narrow.c", HERE / "level_wide.c"]  # that only tests build
 FLAGS = ["-std=c11", "-ffp-contract=off", "-Wno-psabi", "-pthread", "-fPIC", f"-I{CSRC}", f"-I{CSRC}/bpe"]
-
-# Runs the driver's main on the kernels of the extension, whose symbols show after opening it once more.
-LOAD = """
-import ctypes, sys
-from tinyllm.ops import _compiled
-ctypes.CDLL(_compiled.__file__, ctypes.RTLD_GLOBAL)
-words = [word.encode() for word in sys.argv[1:]]
-sys.exit(ctypes.CDLL(sys.argv[1]).main(len(words), (ctypes.c_char_p * (len(words) + 1))(*words, None)))
-"""
-
 
 def compiler():
     """Return the words that call the C compiler: $CC, else cc."""
@@ -71,21 +57,3 @@ def run(command, timeout=None, **environment):
     except subprocess.TimeoutExpired as late:
         return 124, f"{(late.stdout or b'').decode()}\nstill running after {timeout} seconds"
     return done.returncode, done.stdout
-
-
-@functools.cache
-def scratch():
-    """Make a folder that lasts as long as this process -> its path."""
-    folder = tempfile.mkdtemp()
-    atexit.register(shutil.rmtree, folder)
-    return Path(folder)
-
-
-def run_installed(driver, *words, timeout=None, flags=("-O2",), **environment):
-    """Run a driver on the installed kernels; return its exit code and all that it printed.
-
-    With the flag -DINSTALLED, it leaves out the levels that only proofs have, which take long to compile.
-    """
-    beside = [] if "-DINSTALLED" in flags else objects(LEVELS, scratch(), ["-O1"])
-    made = library("driver.so", [HERE / driver], scratch(), flags, beside=beside)
-    return run([sys.executable, "-c", LOAD, made, *words], timeout, **environment)

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-PROOFS = ["kills", "bits", "kernels", "approx", "matmul", "threads", "sanitizers", "tokenizer",
+PROOFS = ["kills", "bits", "kernels", "approx", "sanitizers", "tokenizer",
           "world", "files", "lessons", "grading", "names", "shipped"]
 SHORT = {"kills": ["--kills", "3"], "files": ["--share", "40"]}  # the short forms that are not called --quick
 FIGURE = "=> "  # how a line begins that belongs into the table

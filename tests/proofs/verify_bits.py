@@ -2,69 +2,63 @@
 
     python tests/proofs/verify_bits.py [--quick]
 
-nano is trained for 200 steps under every thread count and CPU level, each in a process of its own, so that
-nothing is shared but the code. Then the logits of one text must be the same alone, in any place of any batch,
-in chunks of any length through a cache, and token by token; on every thread count and CPU level, too. Exits
-with 1 if any bit differs.
+nano is trained for 200 steps with every number of threads and at every CPU level. Then the logits of one text
+must be the same alone, in any place of any batch, in chunks of any length through a cache, and token by
+token; with every number of threads and at every level, too. Exits with 1 if any bit differs.
 """
 
 import argparse
 import hashlib
-import os
-import subprocess
+import itertools
 import sys
 
 import numpy as np
 
-from tinyllm.data import get_batch, load_corpus
+from tinyllm import ops
 from tinyllm.models import GPT, GPTConfig
 from tinyllm.ops.registry import _compiled
 from tinyllm.rng import Random
 from tinyllm.tensor import no_grad
-from tinyllm.tokenizer import make_tokenizer
 from tinyllm.train import AdamW, clip_grad_norm
 
 THREADS = (1, 2, 3, 4, 8)
 CHUNKS = (1, 2, 3, 7, 16, 31, 64)  # of 64 tokens
 BATCHES = (1, 2, 3, 5, 8, 16)
+NANO = GPTConfig(vocab_size=65, dropout=0.1, **GPT.PRESETS["nano"])
 
 
 def digest(arrays):
-    """SHA-256 of arrays, one after the other."""
+    """Return the SHA-256 of arrays, one after the other."""
     h = hashlib.sha256()
     for a in arrays:
         h.update(np.ascontiguousarray(a).tobytes())
     return h.hexdigest()
 
 
-def trained(steps):
-    """Train nano on the stories, as `tinyllm train` does; return it and the ids of the last batch."""
-    text = load_corpus("stories").data[:400_000]
-    tokenizer = make_tokenizer("char", text)
-    tokens = tokenizer.encode_to_numpy(text)
-    model = GPT(GPTConfig(vocab_size=tokenizer.vocab_size, dropout=0.1, **GPT.PRESETS["nano"]), seed=0)
-    optimizer = AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)
+def trained(config, steps, batch=3):
+    """Train a GPT on random ids for some steps -> the model and the last ids."""
+    model, random = GPT(config, seed=1), Random("bits")
+    optimizer = AdamW(model.parameters(), lr=1e-2, weight_decay=0.1)
     for step in range(steps):
-        x, y = get_batch(tokens, 0, step, 12, 64)
+        tokens = random.integers(config.vocab_size, (batch, config.context + 1)).astype(np.int32)
         model.train().dropout_stream(0, step)
         optimizer.zero_grad()
-        model.loss(x, y).backward()
+        model.loss(tokens[:, :-1], tokens[:, 1:]).backward()
         clip_grad_norm(model.parameters(), 1.0)
         optimizer.step()
-    return model, x
+    return model, tokens[:, :-1]
 
 
-def digests_of_training(steps):
-    """The SHA-256 of logits, gradients and weights after some steps, by name."""
-    model, x = trained(steps)
+def digest_of_training(config, steps, batch=3):
+    """Return the SHA-256 of logits, gradients and weights after some steps."""
+    model, tokens = trained(config, steps, batch)
     with no_grad():
-        logits = model.eval()(x).data
-    return {"logits": digest([logits]), "gradients": digest(p.grad for p in model.parameters()),
-            "weights": digest(model.state_dict().values())}
+        logits = model.eval()(tokens).data
+    return digest([logits, *(p.grad for p in model.parameters()), *model.state_dict().values()])
 
 
 def chunked(model, row, chunk):
-    """The logits of one row (1, T), put through a cache in chunks of some length."""
+    """Return the logits of one row (1, T), put through a cache in chunks of some length."""
     cache = model.new_cache()
     parts = [model(row[:, i : i + chunk], cache).data for i in range(0, row.shape[1], chunk)]
     return np.concatenate(parts, 1)
@@ -84,60 +78,33 @@ def logits_in_every_way(model, seed=0):
             yield f"cached, chunks of {chunk}", digest([chunked(model, row, chunk)[0]])
 
 
-def trained_elsewhere(steps, **environment):
-    command = [sys.executable, __file__, "--digest", "--steps", str(steps)]
-    run = subprocess.run(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True, check=True)
-    return dict(line.split() for line in run.stdout.strip().split("\n"))
-
-
-def compare_trainings(steps):
-    """Train in every way; return whether all digests are equal."""
-    ways = [{"TINYLLM_THREADS": str(n)} for n in THREADS]
-    ways += [{"TINYLLM_CPU": level} for level in _compiled.levels()]
-    found = []
-    for way in ways:
-        found.append(trained_elsewhere(steps, **way))
-        name, value = next(iter(way.items()))
-        print(f"{name}={value:10}", *(f"{what} {sha[:16]}" for what, sha in found[-1].items()), flush=True)
-    different = {what: len({digests[what] for digests in found}) for what in found[0]}
-    print(f"=> {len(found)} trainings of {steps} steps; different SHA-256 of",
-          ", ".join(f"{what}: {count}" for what, count in different.items()))
-    return set(different.values()) == {1}
-
-
-def compare_logits(steps):
-    """Compute one text's logits in every way; return whether all digests are equal."""
-    model, _ = trained(steps)
-    model.eval()
-    found = {}
-    for level in _compiled.levels():
-        for threads in THREADS:
-            _compiled.use_level(level)
-            _compiled.threads(threads)
-            for how, sha in logits_in_every_way(model):
-                found.setdefault(sha, f"{how}, level {level}, {threads} threads")
-    ways = len(_compiled.levels()) * len(THREADS) * len(list(logits_in_every_way(model)))
-    print(f"=> {ways} ways to compute one text's logits (batches, chunks, threads, levels); "
-          f"different SHA-256: {len(found)}")
-    print(*(f"    {sha}, first: {how}" for sha, how in found.items()), sep="\n")
-    return len(found) == 1
+def settings():
+    """Set every level and number of threads, one after the other; yield each in words."""
+    for level, threads in itertools.product(_compiled.levels(), THREADS):
+        _compiled.use_level(level)
+        _compiled.threads(threads)
+        yield f"level {level}, {threads} threads"
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="5 steps")
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--digest", action="store_true", help="train here and print the digests")
-    args = parser.parse_args(argv)
-    steps = 5 if args.quick else args.steps
-    if args.digest:
-        print(*(f"{what} {sha}" for what, sha in digests_of_training(steps).items()), sep="\n")
-        return 0
+    steps = 5 if parser.parse_args(argv).quick else 200
     if _compiled is None:
         sys.exit("the promise is the compiled kernels', and they are not built here")
-    good = compare_trainings(steps)
-    good &= compare_logits(min(steps, 20))
-    return 0 if good else 1
+    trainings, texts = {}, {}
+    ops.use("compiled")
+    for setting in settings():
+        trainings[setting] = digest_of_training(NANO, steps, batch=12)
+        print(f"{setting}: {trainings[setting][:16]}", flush=True)
+    model = trained(NANO, min(steps, 20))[0].eval()
+    for setting in settings():
+        texts |= {f"{setting}, {how}": sha for how, sha in logits_in_every_way(model)}
+    kinds = [len({*found.values()}) for found in (trainings, texts)]
+    print(f"=> {len(trainings)} trainings of {steps} steps (levels, threads); different SHA-256: {kinds[0]}")
+    print(f"=> {len(texts)} ways to compute one text's logits (batches, chunks, threads, levels); "
+          f"different SHA-256: {kinds[1]}")
+    return 0 if kinds == [1, 1] else 1
 
 
 if __name__ == "__main__":

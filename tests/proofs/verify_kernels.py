@@ -22,7 +22,7 @@ import tempfile
 import numpy as np
 from busy import work
 from native import CSRC, HERE, LEVELS, compiler, have, library, run
-from verify_bits import trained
+from verify_bits import NANO, trained
 
 from tinyllm.ops import OPS
 from tinyllm.ops.registry import _compiled
@@ -45,7 +45,7 @@ OTHERS = {  # what is no op, and what is large
        for name in ("exp", "log", "tanh", "sigmoid")},
     **{f"the rung {rung}": lambda rung=rung: _compiled.matmul_ladder(rung, *TWO) for rung in RUNGS},
     "large arrays": work,
-    "a training": lambda: [list(each) for each in trained(1)[0].state_dict().values()],
+    "a training": lambda: [list(each) for each in trained(NANO, 1)[0].state_dict().values()],
 }
 
 

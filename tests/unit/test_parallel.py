@@ -1,14 +1,17 @@
-"""The kernels' threads: the same bits for any number of them, after forks, and called from many at once.
+"""Test the kernels' threads: the same bits for any number of them, after forks, and called from many at once.
 
-At length by verify_threads.py; without data races by verify_sanitizers.py.
+At length with TINYLLM_EXAMPLES=500; without data races by verify_sanitizers.py.
 """
 
 import concurrent.futures
 import ctypes
+import functools
 import multiprocessing
 
 import pytest
 from busy import EXITS, in_child, leave, services, work
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tinyllm.errors import UserError
 from tinyllm.ops.registry import _compiled
@@ -17,22 +20,23 @@ pytestmark = [
     pytest.mark.skipif(_compiled is None, reason="the kernels are not built"),
     pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),  # that is what is tested
 ]
+counts = st.sampled_from((1, 2, 3, 8))
+few = settings(max_examples=max(settings.default.max_examples // 3, 5))  # of what takes long
+expected = functools.cache(work)  # by as many threads as there are at the first call
 
 
 @pytest.fixture(autouse=True)
 def threads():
-    """Sets the number of threads, and puts the old one back."""
+    """Return the function that sets the number of threads; put the old number back at the end."""
     before = _compiled.threads()
     yield _compiled.threads
     _compiled.threads(before)
 
 
-def test_results_do_not_depend_on_the_number_of_threads(threads):
-    results = set()
-    for n in (1, 2, 3, 8, 2):
-        assert threads(n) == n == threads()
-        results.add(work())
-    assert len(results) == 1
+@given(counts)
+def test_results_do_not_depend_on_the_number_of_threads(n):
+    assert _compiled.threads(n) == n == _compiled.threads()
+    assert work() == expected()
 
 
 BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
@@ -77,35 +81,39 @@ def test_an_impossible_number_of_threads_is_refused(threads, n):
     assert threads() == before
 
 
-@pytest.mark.parametrize("n", (1, 3))
-def test_a_child_of_a_fork_computes_resizes_its_own_pool_and_forks(threads, n):
-    threads(n)
-    expected = work()
+@few
+@given(counts, counts)
+def test_a_child_of_a_fork_computes_resizes_its_own_threads_and_forks(n, other):
+    """Also while another thread of the parent computes."""
+    _compiled.threads(n)
 
     def child():
-        in_child(lambda: work() == expected)
-        return work() == expected and threads(2) == 2 and work() == expected
+        in_child(lambda: work() == expected())
+        return work() == expected() and _compiled.threads(other) == other and work() == expected()
 
-    for _ in range(2):
+    with concurrent.futures.ThreadPoolExecutor(1) as caller:
+        pending = caller.submit(lambda: {work() for _ in range(3)})
         in_child(child)
-        assert work() == expected and threads() == n  # and so does the parent, still
+        assert work() == expected() and _compiled.threads() == n  # and so does the parent, still
+        assert pending.result(timeout=60) == {expected()}
 
 
 def test_multiprocessing_with_fork(threads):
     threads(2)
-    expected = work()
     with multiprocessing.get_context("fork").Pool(2) as processes:
         pending = [processes.apply_async(work) for _ in range(4)]
-        assert [result.get(timeout=30) for result in pending] == [expected] * 4
+        assert [result.get(timeout=30) for result in pending] == [expected()] * 4
 
 
-def test_several_python_threads_call_kernels_at_once_and_while_threads_are_resized(threads):
-    expected = work()
+@few
+@given(st.lists(counts, min_size=1, max_size=3))
+def test_several_python_threads_call_kernels_at_once_and_while_threads_are_resized(resized):
     with concurrent.futures.ThreadPoolExecutor(4) as callers:
-        pending = [callers.submit(work) for _ in range(16)]
-        for n in (1, 3, 2, 8) * 3:
-            threads(n)
-        assert {result.result(timeout=60) for result in pending} == {expected}
+        pending = [callers.submit(work) for _ in range(6)]
+        for n in resized:
+            _compiled.threads(n)
+            assert work() == expected()
+        assert {result.result(timeout=60) for result in pending} == {expected()}
 
 
 @pytest.mark.parametrize("way", EXITS)
