@@ -79,7 +79,7 @@ def test_ranks_merge_as_in_tiktoken(tmp_path_factory, ranks, pieces):
 @pytest.mark.parametrize("change, match", [
     ({b"a": ...}, "0x61"), ({b"ab": 97}, "same id 97"), ({b"ab": -1}, "id of the token"),
     ({b"ab": 2**40}, "id of the token"), ({b"ab": True}, "id of the token"),
-    ({b"": 300}, "at least one byte"), ({"ab": 300}, "at least one byte"), ({b"a" * 2**23: 256}, "8 MB"),
+    ({b"": 300}, "at least one byte"), ({"ab": 300}, "at least one byte"), ({b"a" * 2**14: 256}, "too long"),
 ], ids=range(8))
 def test_bad_ranks_are_refused(change, match):
     ranks = {token: rank for token, rank in {**BYTES, **change}.items() if rank is not ...}
@@ -148,9 +148,8 @@ def test_gpt2_files_are_read_from_either_or_from_the_folder(tmp_path):
         assert tokenizer.special_tokens == {"never": 259, "<|endoftext|>": 260, "一": 262}
         assert tokenizer.encode("<|endoftext|> never一", "all") == [260, 220, 259, 262]
         assert tokenizer.decode([258, 261, 262]) == " the never一" and 259 not in tokenizer.encode("never")
-    named = load_tokenizer(tmp_path, special_tokens=["一", "<|endoftext|>", "new"])
-    assert named.special_tokens == {"一": 262, "<|endoftext|>": 260, "new": 263}
-    assert named.decode([259]) == "never"
+    with pytest.raises(UserError, match="special tokens of its own"):
+        load_tokenizer(tmp_path, special_tokens=["一"])
 
 
 def test_a_part_of_a_merge_is_an_ordinary_token_though_no_merge_makes_it(tmp_path):
@@ -159,8 +158,6 @@ def test_a_part_of_a_merge_is_an_ordinary_token_though_no_merge_makes_it(tmp_pat
     assert "he" not in tokenizer.special_tokens
     save_tokenizer(tokenizer, tmp_path / "t.json")
     assert load_tokenizer(tmp_path / "t.json").fingerprint() == tokenizer.fingerprint()
-    with pytest.raises(UserError, match="'he' cannot have the id 257, which is taken"):
-        load_tokenizer(tmp_path, special_tokens=["he", "一"])
 
 
 @pytest.mark.parametrize("vocab, merges, match", [

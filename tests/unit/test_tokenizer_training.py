@@ -1,6 +1,6 @@
 """Splitting drops no text, whatever the pattern, and training keeps its promises."""
 
-from itertools import islice
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -43,38 +43,24 @@ def test_splits_by_example(name, text, pieces):
     "pattern", ["(?:a|a)+c|.", "(?:a|a)*c|", r"(?:a|a|a\\)+c|.", r"(a?)(?:\1|a)+c|.", "(?x) (?:a|a) + c|."]
 )
 def test_a_pattern_that_would_try_for_ever_is_given_up(pattern, monkeypatch):
-    monkeypatch.setattr(patterns, "PATIENCE", 0.01)
+    monkeypatch.setattr(patterns, "PATIENCE", 0.1)
     compiled = compile_pattern(pattern)
     assert list(split(compiled, "aac"))
     with pytest.raises(UserError, match="repeated group"):
         list(split(compiled, "b" + "a" * 60))
 
 
-def test_only_patterns_of_our_own_are_not_timed():
-    assert not any(patterns._limit(compile_pattern(pattern)) for pattern in (*PATTERNS, patterns.QWEN2))
-    assert all(patterns._limit(compile_pattern(pattern)) for pattern in ("a", *STRANGE_PATTERNS))
+@pytest.mark.parametrize("pattern", [*PATTERNS, patterns.QWEN2, *STRANGE_PATTERNS])
+def test_only_published_patterns_are_not_timed(pattern):
+    limits = []
 
+    def finditer(text, **limit):
+        limits.append(limit)
+        return ()
 
-@pytest.mark.parametrize("pattern", [r"(?:ab)+|[\s\S]", "(?:ab)+|", r"(?<=b)(?:a|b)+|(?:^|c)+|b"])
-def test_patience_is_for_one_match_and_not_for_all_of_a_text(pattern):
-    text = "abxabcb" * 20_000
-    compiled = compile_pattern(pattern)
-    expected = [match.span() for match in compiled.finditer(text)]
-    pauses, clock = [], type(compiled).finditer
-
-    class Timed:
-        """The pattern, but with a clock that strikes after 1,000 matches."""
-
-        pattern = compiled.pattern
-
-        def finditer(self, text, at, timeout):
-            pauses.append(at)
-            some = list(islice(clock(compiled, text, at), 1000))
-            yield from some
-            if len(some) == 1000:
-                raise TimeoutError
-
-    assert list(patterns._matches(Timed(), text)) == expected and len(pauses) > 50
+    search = SimpleNamespace(pattern=compile_pattern(pattern).pattern, finditer=finditer)
+    assert not list(patterns._matches(search, "ab"))
+    assert bool(limits[0]) == (pattern in STRANGE_PATTERNS)
 
 
 BAD_PATTERNS = ["(", "(?r)a", "*", "\ud800", "(" * 5000, "a" * 20_000, r"\p{Nonsense}", None, b"a"]

@@ -15,7 +15,7 @@ import numpy as np
 from tinyllm.errors import UserError, instead, missing
 from tinyllm.ops import unicode
 from tinyllm.ops.bpe import bpe_encode
-from tinyllm.tokenizer import bpe_fast
+from tinyllm.ops.registry import _compiled
 from tinyllm.tokenizer.chat import ChatTemplate
 from tinyllm.tokenizer.json_file import dump
 from tinyllm.tokenizer.strings import (
@@ -32,6 +32,13 @@ from tinyllm.tokenizer.vocabulary import check_id
 
 Allowed = Iterable[str]  # names of special tokens, or "all"
 Ids = Iterable[int] | np.ndarray
+
+
+def kernels(operation: Any) -> Any:
+    """Return the compiled module if a kernel runs this op, or None."""
+    if operation._run is operation.implementations.get("compiled"):  # the usual case, and the quick answer
+        return _compiled
+    return _compiled if operation.backend == "compiled" else None
 
 
 class Tokenizer:
@@ -170,7 +177,7 @@ class Tokenizer:
 
         ids: a sequence or an array (n,) of ints -> bytes. Raises UserError for an id outside the vocabulary.
         """
-        if bpe_fast.kernels(bpe_encode):
+        if kernels(bpe_encode):
             data = self._decoder.decode(ids)
             if data is not None:
                 return data
@@ -179,7 +186,7 @@ class Tokenizer:
     @cached_property
     def _decoder(self):
         """Return the decoder of the kernels, which holds the bytes of all tokens."""
-        return bpe_fast.kernels(bpe_encode).Decoder(self._tokens)
+        return kernels(bpe_encode).Decoder(self._tokens)
 
     def __getstate__(self):
         """Return the state for a copy or a pickle: everything except the kernels' objects."""
@@ -210,7 +217,7 @@ class Tokenizer:
         `decode(encode(text))` is the text. A model may write bytes that are not UTF-8; then `errors` decides,
         as in `bytes.decode`: the default writes U+FFFD, and "strict" raises UnicodeDecodeError.
         """
-        text = self._decoder.text(ids) if type(ids) is list and bpe_fast.kernels(bpe_encode) else None
+        text = self._decoder.text(ids) if type(ids) is list and kernels(bpe_encode) else None
         return text_from_bytes(self.decode_bytes(ids), errors) if text is None else text
 
     def decode_stream(self) -> ByteStream | WholeStream:

@@ -1,7 +1,7 @@
 """Define byte-level byte pair encoding, the tokenizer of GPT-2 and of most models since.
 
 The algorithms are four ops in `tinyllm/ops/bpe.py`. Compiled kernels (csrc/bpe/) split, train and encode.
-Without them the specification trains, `bpe_fast.py` encodes, and `BPETokenizer` caches the ids of pieces.
+Without them the specification trains, `Vocabulary.encode` encodes, and `BPETokenizer` caches ids of pieces.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_merge, bpe_pair_counts, bpe_train
 from tinyllm.ops.pieces import split_pieces
-from tinyllm.tokenizer import bpe_fast
-from tinyllm.tokenizer.base import Allowed, Tokenizer
+from tinyllm.tokenizer.base import Allowed, Tokenizer, kernels
 from tinyllm.tokenizer.patterns import NAMES, PATTERNS, QWEN2, Splitter
 from tinyllm.tokenizer.strings import Text, blocks, bytes_from_text, cut_at_names, text_keeping_bytes
 from tinyllm.tokenizer.vocabulary import Vocabulary
@@ -122,7 +121,7 @@ class BPETokenizer(Tokenizer):
             texts = [texts]
         elif hasattr(texts, "read"):
             texts = blocks(texts, splitter.last_cut)
-        learn = _train_compiled if bpe_fast.kernels(bpe_train) else _train
+        learn = _train_compiled if kernels(bpe_train) else _train
         merges = learn(map(bytes_from_text, texts), n_merges, splitter, progress, on_merge)
         return cls(merges, pattern, special_tokens)
 
@@ -142,7 +141,7 @@ class BPETokenizer(Tokenizer):
 
     def _encode_all(self, texts, allowed_special, arrays=False):
         """Encode several texts in C, on all threads, or one after another in Python."""
-        if not bpe_fast.kernels(bpe_encode):
+        if not kernels(bpe_encode):
             return super()._encode_all(texts, allowed_special, arrays)
         names = {name.encode(): i for name, i in self._names(allowed_special).items()}
         cut = [list(self._cut(bytes_from_text(text), names)) for text in texts]
@@ -165,7 +164,7 @@ class BPETokenizer(Tokenizer):
     def _kernel(self):
         """Return the vocabulary as an object of the kernels."""
         v = self.vocabulary
-        return bpe_fast.kernels(bpe_encode).BPE(v.byte_ids, v.merges, v.order, v.ids, v.ignore_merges)
+        return kernels(bpe_encode).BPE(v.byte_ids, v.merges, v.order, v.ids, v.ignore_merges)
 
     def _encode_ordinary(self, text):
         # While an op is overridden, the cache must be neither filled nor read.
@@ -249,7 +248,7 @@ def _train(texts, n_merges, splitter, progress, on_merge):
 
 def _train_compiled(texts, n_merges, splitter, progress, on_merge):
     """Learn merges in C: count the pieces of texts batch by batch on all threads, then learn."""
-    counter = bpe_fast.kernels(bpe_train).PieceCounter()
+    counter = kernels(bpe_train).PieceCounter()
     for some in _batches(texts):
         counter.add(some, *splitter.cuts(some))
     return counter.train(n_merges, progress, on_merge)

@@ -86,17 +86,18 @@ def _in_folder(path):
 def _build(path, data, pattern, special_tokens):
     if tiktoken.looks_like_ranks(data):
         return tiktoken.load(data, pattern, special_tokens)
+    if special_tokens is not None:
+        raise UserError("this file brings special tokens of its own: do not give any")
     if gpt2.looks_like_merges(data):
-        return gpt2.load(Path(path).with_name("vocab.json"), path, pattern, special_tokens)
+        return gpt2.load(Path(path).with_name("vocab.json"), path, pattern)
     try:
         content = parse_json(data, halves=True)
     except UserError as e:
         raise UserError(f"not a tokenizer file: it {e}") from None
     if gpt2.looks_like_vocab(content):
-        return gpt2.load(path, Path(path).with_name("merges.txt"), pattern, special_tokens)
+        return gpt2.load(path, Path(path).with_name("merges.txt"), pattern)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise UserError("not a tokenizer file: it has no model")
-    if pattern is not None or special_tokens is not None:
-        given = "a pattern" if pattern is not None else "special tokens"
-        raise UserError(f"this file brings {given} of its own: do not give any")
+    if pattern is not None:
+        raise UserError("this file brings a pattern of its own: do not give any")
     return huggingface.from_dict(content)

@@ -1,13 +1,14 @@
 """Read GPT-2's files (OpenAI, 2019): `vocab.json`, {token: id}; `merges.txt`, two tokens a line.
 
-The files do not list special tokens. If the caller names none, entries that no merge makes are special: those
-in plain ASCII, like "<|endoftext|>", and those with a character that stands for no byte.
+The files do not list special tokens. Entries that no merge makes are special: those in plain ASCII, such as
+"<|endoftext|>", and those with a character that stands for no byte.
 """
 
 import os
 from pathlib import Path
 from typing import Any
 
+from tinyllm.config import conform
 from tinyllm.errors import UserError
 from tinyllm.files import parse_json, read_bytes
 from tinyllm.tokenizer.bpe import BPETokenizer
@@ -28,39 +29,34 @@ def looks_like_vocab(content: Any) -> bool:
     return isinstance(content, dict) and type(content.get("!")) is int  # "model" may well be a token
 
 
-def load(vocab_path: str | Path, merges_path: str | Path, pattern: str | None,
-         special_tokens: Any) -> BPETokenizer:
+def load(vocab_path: str | Path, merges_path: str | Path, pattern: str | None) -> BPETokenizer:
     """Load a tokenizer from the two files. Raises UserError if one is missing or wrong."""
-    added = Path(vocab_path).with_name("added_tokens.json")
-    if os.path.lexists(added):
-        advice = "convert the folder to a tokenizer.json"
-        raise UserError(f"{added.name} is in the same folder and cannot be read: {advice}")
+    if os.path.lexists(Path(vocab_path).with_name("added_tokens.json")):
+        raise UserError("added_tokens.json in its folder cannot be read: take a folder with tokenizer.json")
     if not os.path.lexists(vocab_path):
         raise UserError("not a tokenizer file, or a merges.txt without a vocab.json in its folder")
-    vocab, merges = _named(vocab_path, parse_json), _named(merges_path, _read_merges)
-    if not isinstance(vocab, dict):
-        raise UserError(f"{vocab_path} is not an object of tokens and ids")
-    return _build(vocab, merges, pattern or "gpt2", special_tokens)
+    vocab, merges = _named(vocab_path, _read_vocab), _named(merges_path, _read_merges)
+    made = {word for left, right in merges for word in (left, right, left + right)} | set(CHARACTERS.values())
+    special = {word: i for word, i in vocab.items()
+               if word not in made and (word.isascii() or token_bytes(word) is None)}
+    if not merges and (words := [word for word in special if word.isascii() and word.isalnum()]):
+        raise UserError(f"without merges nothing makes the token {words[0][:40]!r}: is merges.txt empty?")
+    vocabulary = Vocabulary.from_words(vocab, merges, False, special.keys())
+    return BPETokenizer.from_vocabulary(vocabulary, pattern or "gpt2", special)
 
 
-def _named(path, parse):
+def _named(path, read):
     """Read and parse a file. Raises UserError with its name, to tell the two files apart."""
     try:
-        return parse(read_bytes(path))
+        return read(read_bytes(path))
     except UserError as e:
         raise UserError(f"{Path(path).name}: {e}") from None
 
 
-def _build(vocab, merges, pattern, special_tokens):
-    made = {word for left, right in merges for word in (left, right, left + right)} | set(CHARACTERS.values())
-    if special_tokens is None:
-        special_tokens = [
-            word for word in vocab if word not in made and (word.isascii() or token_bytes(word) is None)
-        ]
-        if not merges and (words := [word for word in special_tokens if word.isascii() and word.isalnum()]):
-            raise UserError(f"without merges nothing makes the token {words[0][:40]!r}: is merges.txt empty?")
-    vocabulary = Vocabulary.from_words(vocab, merges, False, set(special_tokens))
-    return BPETokenizer.from_vocabulary(vocabulary, pattern, _numbered(vocab, special_tokens))
+def _read_vocab(data):
+    vocab = parse_json(data)
+    conform(vocab, {})
+    return vocab
 
 
 def _read_merges(data):
@@ -81,15 +77,3 @@ def _read_merges(data):
             raise UserError(f"line {number} is not two tokens with a space between them")
         merges.append(pair)
     return merges
-
-
-def _numbered(vocab, special_tokens):
-    """Return {name: id}; names without an id are numbered after the largest id."""
-    following = max((i for i in vocab.values() if type(i) is int), default=-1) + 1
-    numbered = dict(special_tokens) if isinstance(special_tokens, dict) else {}
-    for name in special_tokens:
-        if name in vocab and numbered.setdefault(name, vocab[name]) != vocab[name]:
-            raise UserError(f"the special token {name!r} has the id {vocab[name]} in the vocabulary")
-        if name not in numbered:
-            numbered[name], following = following, following + 1
-    return numbered

@@ -30,8 +30,7 @@ def load(data: bytes, pattern: str | None, special_tokens: Iterable[str] | None)
             'a rank file does not say where text is cut: give a pattern, such as pattern="gpt4", or '
             "convert it once: tinyllm tokenizer convert --pattern gpt4"
         )
-    special = () if special_tokens is None else special_tokens
-    return BPETokenizer.from_ranks(_read(data), pattern, special)
+    return BPETokenizer.from_ranks(_read(data), pattern, special_tokens or ())
 
 
 def _read(data):

@@ -7,7 +7,7 @@ numbers: GPT-2's file puts the printable bytes first, tiktoken's files leave gap
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, pairwise
@@ -15,13 +15,12 @@ from typing import Any
 
 from tinyllm.errors import UserError
 from tinyllm.ops.bpe import BYTES, bpe_encode
-from tinyllm.tokenizer import bpe_fast
 from tinyllm.tokenizer.byte_characters import CHARACTERS, characters, token_bytes
 
 _BYTE_IDS = list(range(BYTES))
 LARGEST_ID = 2**22  # so that a file with token number 2**40 cannot fill the memory
 MAX_BYTES = 2**26  # of all tokens together: forty merges can make a token of 2**40 bytes
-MAX_RANKED_BYTES = 2**23  # of all tokens in a rank file, because each one is encoded once
+MAX_SQUARES = 2**26  # of the lengths of ranked tokens: to find a token's parts takes the square of its lengt
 
 
 @dataclass(frozen=True)
@@ -60,20 +59,16 @@ class Vocabulary:
 
         ranks: {bytes: rank}; the ranks become the ids. Raises UserError if a single byte is missing. The
         merge that makes a token does not depend on the surrounding text, because no earlier merge crosses the
-        token's ends. So encoding the token by itself, with the merges that make shorter tokens, finds the
-        merge. A token that no merge makes occurs only as a whole piece.
+        token's ends. A token that no merge makes occurs only as a whole piece.
         """
         tokens = _check_ranks(ranks)
-        byte_ids = [ranks[bytes([byte])] for byte in range(BYTES)]
-        merges: dict[tuple, int] = {}
-        unreached = False
-        for token in sorted(ranks, key=len)[BYTES:]:
-            parts = tuple(bpe_fast.encode([byte_ids[byte] for byte in token], merges))
+        merges, unreached = {}, False
+        for token in sorted(ranks, key=ranks.__getitem__):
+            parts = _parts(token, ranks)
             if len(parts) == 2:
-                merges[parts] = ranks[token]
-            else:
-                unreached = True
-        merges = dict(sorted(merges.items(), key=lambda item: item[1]))
+                merges[ranks[parts[0]], ranks[parts[1]]] = ranks[token]
+            unreached |= len(parts) > 2
+        byte_ids = [ranks[bytes([byte])] for byte in range(BYTES)]
         return cls(tokens, byte_ids, merges, ignore_merges=unreached)
 
     @classmethod
@@ -135,26 +130,47 @@ class Vocabulary:
         return sorted(self.merges, key=order.__getitem__)
 
     def encode(self, piece: bytes) -> list[int]:
-        """Encode a piece: bytes -> list of ids.
+        """Encode a piece: bytes -> list of ids. The pair of smallest rank merges first, then the leftmost.
 
         If `bpe_encode` is replaced (see `tl.override`), the replacement runs. This raises UserError if the
         vocabulary has `order` or `ignore_merges`. A byte without a token always raises UserError.
         """
+        order = self.merges if self.order is None else self.order
+        ids = list(piece) if self.byte_ids == _BYTE_IDS else [self.byte_ids[byte] for byte in piece]
         if bpe_encode.replaced:
             if self.order is not None or self.ignore_merges:
                 raise UserError("a replaced bpe_encode cannot run this vocabulary: its merges have an order")
-            ids = bpe_encode(self.first_ids(piece), self.merges)
-        elif self.ignore_merges and (whole := self.ids.get(piece)) is not None:
-            return [whole]
+            ids = list(bpe_encode(ids, self.merges))
+        elif self.ignore_merges and piece in self.ids:
+            ids = [self.ids[piece]]
         else:
-            ids = bpe_fast.encode(self.first_ids(piece), self.merges, self.order)
-        if min(self.byte_ids) < 0:
-            bpe_fast.check_bytes(ids)
+            while ranks := [(order[pair], i) for i, pair in enumerate(pairwise(ids)) if pair in order]:
+                _, i = min(ranks)
+                ids[i : i + 2] = [self.merges[ids[i], ids[i + 1]]]
+        check_bytes(ids)
         return ids
 
-    def first_ids(self, piece: bytes) -> bytes | list[int]:
-        """Return the ids of a piece's bytes: the piece itself if the bytes have the ids 0 to 255."""
-        return piece if self.byte_ids == _BYTE_IDS else [self.byte_ids[byte] for byte in piece]
+
+def check_bytes(ids: Sequence[int]) -> None:
+    """Raise UserError if ids contain -1 - i, which marks a byte i that has no token."""
+    if (least := min(ids, default=0)) < 0:
+        raise UserError(
+            f"the text has the byte 0x{-1 - least:02x}, for which this vocabulary has no token; take it "
+            "out of the text, or take another tokenizer"
+        )
+
+
+def _parts(token, ranks):
+    """Merge neighbours in a token, the lowest rank first, until two parts or no more pairs are left."""
+    parts = [token[i : i + 1] for i in range(len(token))]
+    while len(parts) > 2:
+        pairs = ((ranks.get(left + right), i) for i, (left, right) in enumerate(pairwise(parts)))
+        found = [pair for pair in pairs if pair[0] is not None]
+        if not found:
+            break
+        _, i = min(found)
+        parts[i : i + 2] = [parts[i] + parts[i + 1]]
+    return parts
 
 
 def _check_ranks(ranks):
@@ -164,8 +180,8 @@ def _check_ranks(ranks):
     for token in ranks:
         if not isinstance(token, bytes) or not token:
             raise UserError(f"a token is at least one byte, not {str(token)[:40]!r}")
-    if sum(map(len, ranks)) > MAX_RANKED_BYTES:
-        raise UserError(f"the tokens take more than {MAX_RANKED_BYTES >> 20} MB")
+    if sum(len(token) ** 2 for token in ranks) > MAX_SQUARES:
+        raise UserError(f"the tokens are too long: the squares of their lengths add up to over {MAX_SQUARES}")
     _check_ids(ranks)
     tokens = [None] * (max(ranks.values(), default=-1) + 1)
     for token, rank in ranks.items():
