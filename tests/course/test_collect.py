@@ -13,7 +13,7 @@ from tinyllm.course.checker import Verdict
 from tinyllm.course.classroom.collect import collect, left_out, load
 from tinyllm.course.classroom.feedback import feedback_name
 from tinyllm.course.classroom.grading import scored
-from tinyllm.course.classroom.sheets import cell
+from tinyllm.course.classroom.tables import cell
 from tinyllm.course.syllabus import find_lesson
 
 LESSON = find_lesson(4)

@@ -1,4 +1,4 @@
-"""Check the tables that an instructor adds to a grading: roster, points, arrival times; and bad tables."""
+"""Check the instructor's table of students, and bad tables and results."""
 
 import csv
 import io
@@ -10,14 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.cli import main
-from tinyllm.course.classroom import sheets
-from tinyllm.course.classroom.adjust import adjust, check_students, read_tables
 from tinyllm.course.classroom.collect import Submission
 from tinyllm.course.classroom.config import load_course
 from tinyllm.course.classroom.feedback import READ, source
 from tinyllm.course.classroom.grading import empty_record
 from tinyllm.course.classroom.results import read_results, write_results
-from tinyllm.course.classroom.sheets import cell, read_sheet
+from tinyllm.course.classroom.students import check_students, merge, read_rows, read_students
+from tinyllm.course.classroom.tables import Column, write_table
 from tinyllm.errors import UserError
 
 COURSE = """title = "Test"
@@ -34,6 +33,15 @@ points = { softmax = 2, softmax_backward = 1 }
 ROSTER = "\ufeffStudent;Name;ID;SIS User ID;Email\r\nAda;Lovelace, Ada;11;s11;ada@x.org\r\n" \
          "Bob;;12;;=cmd|' /C calc'!A0\r\n"
 COMMENT = "=cmd|' /C calc'!A0 <b>late bus</b>"
+TIMES = """student,received,task,due
+Ada,2026-10-01T23:59,0,
+Bob,2026-10-02 00:01,0,
+Eve,2026-10-09,0,
+Ada,2026-10-08T10:00Z,4,
+Bob,2026-10-08T10:00:01Z,4,
+Leo,2026-10-09T00:00,0,2026-10-07
+Leo,2026-10-09T00:00Z,,2026-10-06T00:00Z
+"""
 
 
 @pytest.fixture
@@ -52,12 +60,11 @@ def judged(course, *students):
     return records
 
 
-def adjusted(course, *students, **tables):
-    for name, text in tables.items():
-        Path(f"{name}.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
-    found = read_tables(course, {name: Path(f"{name}.csv") for name in tables})
-    check_students(found, students)
-    return adjust(found, course, "plain", judged(course, *students))
+def merged(course, text, *students):
+    Path("students.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    table = read_students(Path("students.csv"), course)
+    check_students(table, students)
+    return merge(table, course, "plain", judged(course, *students))
 
 
 def written(course, records, name):
@@ -66,7 +73,7 @@ def written(course, records, name):
 
 
 def test_a_roster_names_who_is_missing_and_who_is_unknown_and_fills_in_the_ids(course, printed):
-    records = adjusted(course, "ada", "Eve", roster=ROSTER)
+    records = merged(course, ROSTER, "ada", "Eve")
     rows = written(course, records, "grades.csv")
     assert [(row["student"], row["id"], row["points"], row["note"]) for row in rows] == [
         ("ada", "11", "1", ""), ("Bob", "12", "0", "nothing was handed in"),
@@ -87,7 +94,7 @@ def test_a_roster_names_who_is_missing_and_who_is_unknown_and_fills_in_the_ids(c
 
 def test_points_set_by_hand_replace_those_of_the_check_and_are_shown_as_such(course):
     table = f'student,task,points,comment\nADA,softmax,"1,5",{COMMENT}\nAda,0/add,,well done\n'
-    records = adjusted(course, "Ada", overrides=table)
+    records = merged(course, table, "Ada")
     (row,) = written(course, records, "tasks.csv")
     assert (row["4/softmax"], row["0/add"], row["points"]) == ("1.5", "1", "2.5")
     assert row["4/softmax_backward"] == "0"
@@ -95,71 +102,66 @@ def test_points_set_by_hand_replace_those_of_the_check_and_are_shown_as_such(cou
     page = Path("out/feedback/Ada.html").read_text("utf-8")
     assert "your instructor gave 1.5 points; the check gave 0" in page and "&lt;b&gt;late bus" in page
     assert "<b>late" not in page and page.count("Override") == 1  # the other is a comment only
-    again = adjusted(course, "Ada", overrides=table)  # nothing is added twice
+    again = merged(course, table, "Ada")  # nothing is added twice
     assert again == records == read_results("out")["submissions"]
-    assert adjusted(course, "Ada") == judged(course, "Ada")  # and without tables nothing is added at all
+    assert merge({}, course, "plain", judged(course, "Ada")) == judged(course, "Ada")
 
 
 def test_two_submissions_that_differ_in_case_keep_a_record_each(course):
-    assert [record["student"] for record in adjusted(course, "Ada", "ADA")] == ["ADA", "Ada"]
+    records = merge({}, course, "plain", judged(course, "Ada", "ADA"))
+    assert [record["student"] for record in records] == ["ADA", "Ada"]
 
 
 def test_days_late_are_counted_from_the_end_of_the_day_that_was_due(course):
-    times = "student,time,lesson\nAda,2026-10-01T23:59,0\nBob,2026-10-02 00:01,0\nEve,2026-10-09,0\n"
-    times += "Ada,2026-10-08T10:00Z,4\nBob,2026-10-08T10:00:01Z,4\n"
-    records = adjusted(course, "Ada", "Bob", "Eve", received=times)
+    records = merged(course, TIMES, "Ada", "Bob", "Eve", "Leo")
     late = [[lesson.get("late_days") for lesson in record["lessons"]] for record in records]
-    assert late == [[0, 0], [1, 1], [7, None]]
-    rows = written(course, records, "grades.csv")
+    assert late == [[0, 0], [1, 1], [7, None], [1, 3]]
+    rows = written(course, records[:3], "grades.csv")
     found = [[row[head] for head in ("late_days", "deducted", "lesson_00", "points")] for row in rows]
     assert found == [["0", "0", "1", "1"], ["2", "0.5", "0.5", "0.5"], ["7", "1", "0", "0"]]  # none below 0
     assert "1 day late" in Path("out/feedback/Bob.html").read_text("utf-8")
 
 
-@pytest.mark.parametrize("name, text, words", [
-    ("roster", "", "is empty"), ("roster", "name,id\nA,1\n", "lacks student"),
-    ("roster", "student\nAda\n ADA \n", "line 3 is the second row for this student"),
-    ("roster", "student,id,id\nA,1,2\n", "2 columns 'id'"), ("roster", 'student\n"Ada', "is not CSV"),
-    ("roster", "student,id\nA,1,2,3\n", "4 cells, and there are 2"),
-    ("roster", "student,id\n,1\n", "no student"),
-    ("roster", "student\n" + "A" * 3000, "letters in a cell"),
-    ("roster", b"student\n\xff\n", "not text in UTF-8"), ("roster", "x" * 2**23, "more than"),
-    ("overrides", "student,task,points\nAda,sofmax,1\n", "no exercise 'sofmax'"),
-    ("overrides", "student,task,points\nAda,5/softmax,1\n", "no exercise '5/softmax'"),
-    *[("overrides", f"student,task,points\nAda,softmax,{x}\n", "points should be a number")
+@pytest.mark.parametrize("text, words", [
+    ("", "is empty"), ("name,id\nA,1\n", "no 'student'"), ("student,id,id\nA,1,2\n", "twice 'id'"),
+    ("student\nAda\n ADA \n", "line 3 is the second row for ada, no task"),
+    ('student\n"Ada', "is not CSV"), ("student,id\nA,1,2,3\n", "more cells than there are columns, 2"),
+    ("student,id\n,1\n", "no student"), (b"student\n\xff\n", "not text in UTF-8"),
+    ("x" * 2**23, "more than"), ("student,task\nAda,sofmax\n", "no lesson or exercise 'sofmax'"),
+    ("student,task\nAda,5/softmax\n", "no lesson or exercise '5/softmax'"),
+    *[(f"student,task,points\nAda,softmax,{x}\n", "points should be a number")
       for x in ("-1", "nan", "inf", "1e9", "=1+1", "1_0", "٣", "9999999")],
-    ("overrides", "student,task,points\nAda,softmax,\n", "neither points nor a comment"),
-    ("overrides", "student,task,points\nZoe,softmax,1\n", "nor a roster has a student 'zoe'"),
-    ("overrides", "student,task,points\nAda,softmax,1\nada,4/softmax,2\n", "this student and this lesson"),
-    ("received", "student,time\nAda,yesterday\n", "time 'yesterday'; write it as 2026-10-01T23:59"),
-    ("received", "student,time,lesson\nAda,2026-10-01,7\n", "no lesson '7'"),
-    ("received", "student,time,lesson\nAda,2026-10-01,4\n", "one has a time zone"),
-    ("received", "student,time\nZoe,2026-10-01\n", "one has a time zone"),
+    ("student,task,points\nAda,4,1\n", "points or a comment; its task should be an exercise"),
+    ("student,task,due\nAda,softmax,2026-10-01\n", "a time; its task should be a lesson"),
+    ("student,task,points\nZoe,softmax,1\n", "nor a roster has a student 'zoe'"),
+    ("student,task,points\nAda,softmax,1\nada,4/softmax,2\n", "second row for ada, 4/softmax"),
+    ("student,received\nAda,yesterday\n", "received 'yesterday'; write it as 2026-10-01T23:59"),
+    ("student,task,received\nAda,7,2026-10-01\n", "no lesson or exercise '7'"),
+    ("student,task,received\nAda,4,2026-10-01\n", "one has a time zone"),
 ])
-def test_a_table_that_cannot_be_meant_is_one_line(course, name, text, words):
+def test_a_table_that_cannot_be_meant_is_one_line(course, text, words):
     with pytest.raises(UserError) as found:
-        adjusted(course, "Ada", **{name: text})
-    assert words in str(found.value) and "\n" not in str(found.value) and f"{name}.csv" in str(found.value)
+        merged(course, text, "Ada")
+    assert words in str(found.value) and "\n" not in str(found.value) and "students.csv" in str(found.value)
 
 
-def test_tables_beside_the_course_file_are_read_at_each_grading(course, capsys):
+def test_the_table_beside_the_course_file_is_read_at_each_grading(course, capsys):
     Path("subs/Ada/00_setup").mkdir(parents=True)
     Path("subs/Ada/00_setup/exercise.py").write_text("def other():\n    pass\n")
     Path("course.toml").write_text("seed = 7\n[[lesson]]\nnumber = 0\n")
-    Path("roster.csv").write_text("student\nAda\nBob\n")
-    Path("overrides.csv").write_text("student,task,points\nAda,add,0.5\nBob,add,0.25\n")
+    Path("students.csv").write_text("student,task,points\nAda\nBob\nAda,add,0.5\nBob,add,0.25\n")
     for more in ([], ["--student", "ada"]):
         assert main(["course", "grade", "subs", "--out", "out", *more]) == 0
         points = [record["points"] for record in read_results("out")["submissions"]]
         assert points == [0.5, 0.25]
     told = capsys.readouterr().out
-    assert "overrides: overrides.csv" in told and "nothing was handed in by Bob" in told
-    assert main(["course", "grade", "subs", "--out", "out", "--student", "Adda"]) == 2
-    assert "no submission of 'Adda'; did you mean Ada?" in capsys.readouterr().err
-    assert main(["course", "grade", "subs", "--out", "out", "--roster", "none.csv"]) == 2
-    Path("overrides.csv").write_text("student,task,points\nZoe,add,1\n")
-    assert main(["course", "grade", "subs", "--out", "new"]) == 2
-    assert "neither a submission nor a roster has a student 'zoe'" in capsys.readouterr().err
+    assert "students: students.csv" in told and "nothing was handed in by Bob" in told
+    Path("bad.csv").write_text("student,task,points\nZoe,add,1\n")
+    for more, words in ((["--student", "Adda"], "no submission of 'Adda'; did you mean Ada?"),
+                        (["--students", "none.csv"], "none.csv"), (["--roster", "x.csv"], "--students FILE"),
+                        (["--students", "bad.csv"], "neither a submission nor a roster has a student 'zoe'")):
+        assert main(["course", "grade", "subs", "--out", "new", *more]) == 2
+        assert words in capsys.readouterr().err
     assert not Path("new").exists()  # it is said before the grading, which can take an hour
 
 
@@ -174,14 +176,16 @@ def test_whatever_a_spreadsheet_writes_is_read_back(tmp_path_factory, rows, sepa
     path = tmp_path_factory.mktemp("sheet") / "a.csv"
     path.write_bytes(b"\xef\xbb\xbf" * mark + text.getvalue().encode())
     wanted = [[" ".join(value.split()) for value in row] for row in rows]
-    assert [list(row.cells.values()) for row in read_sheet(path, "student")] == [x for x in wanted if any(x)]
+    assert [list(row.cells.values()) for row in read_rows(path)] == [x for x in wanted if any(x)]
 
 
-@given(st.text(st.sampled_from("=+-@ab ,;\t\r\n\"'")) | st.text())
-def test_no_text_is_a_formula_in_a_sheet(text):
-    (row,) = csv.reader(io.StringIO(sheets.sheet([[cell(text), "x"]]), newline=""))
+@given(st.text(st.sampled_from("=+-@ab ,;\t\r\n\"'")) | st.text() | st.text(st.sampled_from("＝＋－＠ 1")))
+def test_no_text_is_a_formula_in_a_table(text):
+    made = write_table([Column("x", lambda record: text)], [{}])
+    _, row = csv.reader(io.StringIO(made, newline=""))
     line = " ".join(text.split())
-    assert row[0] in (line, "'" + line) and row[0].lstrip()[:1] not in tuple("=+-@＝＋－＠")
+    assert (row or [""])[0] in (line, "'" + line)
+    assert not row or row[0].lstrip()[:1] not in tuple("=+-@＝＋－＠")
 
 
 @pytest.mark.parametrize("edit", [
@@ -194,7 +198,7 @@ def test_no_text_is_a_formula_in_a_sheet(text):
     lambda record: record["lessons"][0]["tasks"][0].update(properties=0, properties_held=9),
 ])
 def test_a_result_that_was_edited_by_hand_is_one_line(course, edit):
-    write_results("out", course, adjusted(course, "Ada", "Bob", roster=ROSTER), "plain")
+    write_results("out", course, merged(course, ROSTER, "Ada", "Bob"), "plain")
     results = json.loads(Path("out/results.json").read_text("utf-8"))
     edit(results["submissions"][0])
     Path("out/results.json").write_text(json.dumps(results))

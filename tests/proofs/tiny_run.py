@@ -107,7 +107,7 @@ FILES = {
     "grades/results.json": json.dumps({"course": "c", "isolation": "plain", "note": "", "left_out": [],
                                        "submissions": [RECORD]}),
     "course.toml": "seed = 5\n[[lesson]]\nnumber = 4\ndue = 2026-10-01\n[lesson.points]\nsoftmax = 1.5\n",
-    "roster.csv": "student\nAda\n", "settings.toml": "[train]\nsteps = 2\n[model]\nlayers = 1\n",
+    "students.csv": "student\nAda\n", "settings.toml": "[train]\nsteps = 2\n[model]\nlayers = 1\n",
     "model/tokenizer_config.json": '{"bos_token": "a", "chat_template": null}',
     "picture.ppm": "P6\n2 2\n255\n" + "\0" * 12,
 }

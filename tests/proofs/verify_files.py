@@ -54,7 +54,7 @@ COMMANDS = {  # file: the commands that read it
     "grades/results.json": ("course report grades", "course export canvas grades --out new"),
     "course.toml": ("course grade none --out new",),
     "settings.toml": ("train --config settings.toml --data none",),
-    "roster.csv": ("course grade none --out new --roster roster.csv",),
+    "students.csv": ("course grade none --out new --students students.csv",),
     "text.txt": ("data stats text.txt",), "picture.ppm": ("generate model --picture picture.ppm",),
 }
 

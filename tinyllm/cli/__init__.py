@@ -40,7 +40,11 @@ COMMANDS = {  # name -> module, what it does
     "doctor": ("doctor", "say what this machine and this installation can do"),
 }
 
+STUDENTS = "all tables of students are one, --students FILE"
 GONE = {  # a command or an option that was removed -> what to use in its place
+    "course grade --overrides": f"{STUDENTS}, with the columns task, points and comment",
+    "course grade --received": f"{STUDENTS}, with the columns received and due",
+    "course grade --roster": STUDENTS,
     "course similar": "compare submissions with copydetect (pip install copydetect) or MOSS",
     "tokenizer convert --to": "it writes a tokenizer.json, which tokenizers can convert",
     "tokenizer report": "`tinyllm tokenizer encode T --file F --json` counts the tokens and bytes of a text",

@@ -12,16 +12,16 @@ from typing import Literal
 from tqdm import tqdm
 
 from tinyllm.cli.command import command, group
-from tinyllm.course.classroom.adjust import adjust, check_students, find_tables, read_tables
 from tinyllm.course.classroom.collect import left_out, load
 from tinyllm.course.classroom.config import COURSE_FILE, Course, load_course, new_course, whole_course
+from tinyllm.course.classroom.feedback import number
 from tinyllm.course.classroom.gradescope import gradescope, gradescope_results
 from tinyllm.course.classroom.grading import MISSING
 from tinyllm.course.classroom.queue import LATER, choose_level, find_submissions, grade_all, only
 from tinyllm.course.classroom.release import write_release
 from tinyllm.course.classroom.results import read_results, summary, write_results
 from tinyllm.course.classroom.selftest import Row, run_selftest, try_task
-from tinyllm.course.classroom.sheets import number
+from tinyllm.course.classroom.students import check_students, find_table, merge, read_students
 from tinyllm.course.classroom.tables import canvas, moodle, without_id
 from tinyllm.course.own_tasks import load_lesson, write_template
 from tinyllm.course.workers import WORDS, best_level, isolation_words
@@ -94,7 +94,7 @@ def grade(
     folder: str, *, out: str = "grades", json: bool = False, workers: int | None = None,
     isolation: Literal["auto", "landlock", "plain"] = "auto", require_isolation: bool = False,
     course: str | None = None, student: list[str] | None = None,
-    roster: str | None = None, overrides: str | None = None, received: str | None = None,
+    students: str | None = None,
 ) -> int:
     """Grade many submissions.
 
@@ -106,9 +106,7 @@ def grade(
     --require-isolation  refuse to grade where only `plain` works
     --course FILE        the course file (default course.toml)
     --student NAME       grade this student again, and nobody else; may be repeated
-    --roster FILE        a table with student, and any of name, id, email, section ...
-    --overrides FILE     points set by hand: a table with student, task, points, comment
-    --received FILE      times of arrival: a table with student, time, and perhaps lesson
+    --students FILE      a table of students: roster, points set by hand, times of arrival
 
     example:
       tinyllm course grade submissions
@@ -121,40 +119,40 @@ def grade(
       plain      macOS, Windows, old kernels: a fresh process for each test, with
                  a time limit; stops accidents, not attackers
 
-    roster.csv, overrides.csv and received.csv beside the course file are read without being named, at each
-    grading. Lateness is judged by received.csv alone, because students can set the times of files.
+    students.csv beside the course file is read without being named, at each grading; see lessons/README.md.
+    Lateness is judged by its column `received` alone, because students can set the times of files.
     """
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be 1 or more, not {workers}")
     found = find_course(course)
-    tables = find_tables(course, {"roster": roster, "overrides": overrides, "received": received})
+    table = find_table(course, students)
     level = choose_level(isolation, require_isolation)
     if found.seed is None and not json:
         print(paragraph(f"no {COURSE_FILE} here: every lesson, a point for each exercise, hidden inputs from "
                         f"a seed kept in {out}"), flush=True)
-    records = grade_folder(folder, found, tables, out, level, workers, student or [])
+    records = grade_folder(folder, found, table, out, level, workers, student or [])
     if json and records is not None:
         print(dumps(read_results(out)))
     elif records is not None:
-        print("".join(f"{name}: {path}\n" for name, path in tables.items()), end="")
+        print(f"students: {table}\n" if table else "", end="")
         print_graded(records, left_out(folder), found.total, out, level)
     return 130 if records is None else 0
 
 
-def grade_folder(folder: str, course: Course, tables: dict[str, Path], out: str, level: str,
-                 workers: int | None, students: list[str]) -> list | None:
-    """Grade submissions, apply the tables and write the results; return records, or None if interrupted."""
-    adjustments, submissions = read_tables(course, tables), find_submissions(folder, course)
-    check_students(adjustments, [submission.student for submission in submissions])
-    again = only(students, submissions)
+def grade_folder(folder: str, course: Course, table: Path | None, out: str, level: str,
+                 workers: int | None, again: list[str]) -> list | None:
+    """Grade submissions, merge the table and write the results; return records, or None if interrupted."""
+    students, submissions = read_students(table, course), find_submissions(folder, course)
+    check_students(students, [submission.student for submission in submissions])
+    chosen = only(again, submissions)
     with tqdm(desc="grading", unit="", file=sys.stderr, disable=None, leave=False) as bar:
         try:
-            records = grade_all(submissions, course, out, level, workers, bar.update, bar.reset, again)
+            records = grade_all(submissions, course, out, level, workers, bar.update, bar.reset, chosen)
         except KeyboardInterrupt:
             bar.close()
             print("interrupted; the same command goes on with the submissions that are left", file=sys.stderr)
             return None
-    records = adjust(adjustments, course, level, records)
+    records = merge(students, course, level, records)
     known = {submission.student: submission for submission in submissions}
 
     def files(student: str) -> dict:

@@ -30,7 +30,7 @@ HEAD = """# A course: what counts, for how many points, and until when.
 # points_per_late_day   what each day begun after `due` costs
 # due        a date, or a time such as 2026-10-01T23:59. Only the system that
 #            collected a submission knows when it came: `course grade` reads
-#            that from received.csv beside this file and counts late days
+#            that from students.csv beside this file and counts late days
 # folder     of exercises of your own, instead of a number: see
 #            `tinyllm course task new`
 # points     of each exercise; leave out the exercises that do not count

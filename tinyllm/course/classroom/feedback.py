@@ -10,7 +10,6 @@ from typing import Any
 
 from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.classroom.grading import MISSING
-from tinyllm.course.classroom.sheets import number
 from tinyllm.course.workers import WORDS, isolation_words
 from tinyllm.report.page import Html, assemble, cards, details, html, tag
 from tinyllm.report.tokens import plain
@@ -28,6 +27,11 @@ def feedback_name(student: str) -> str:
     if plain == student and not re.search(r"-[0-9a-f]{8}\Z", plain):  # else it could be another's page
         return f"{plain}.html"
     return f"{plain}-{hashlib.sha256(student.encode()).hexdigest()[:8]}.html"
+
+
+def number(value: float) -> str:
+    """Format points, whole numbers without `.0`."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def headline(task: dict[str, Any]) -> str:

@@ -3,13 +3,14 @@
 A table is a list of columns. No text from students becomes a formula in a spreadsheet.
 """
 
+import csv
+import io
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from tinyllm.course.classroom.adjust import points_of
-from tinyllm.course.classroom.feedback import headline
-from tinyllm.course.classroom.sheets import cell, number, sheet
+from tinyllm.course.classroom.feedback import headline, number
+from tinyllm.course.classroom.students import points_of
 
 Record = dict[str, Any]
 # Head in another system -> columns of the roster, of which the first with a text is shown, or `student`.
@@ -30,7 +31,18 @@ def write_table(columns: Sequence[Column], records: Sequence[Record], above: Seq
     """Format records as CSV, a row for each; `above` are rows between the heads and the records."""
     rows = [[column.head for column in columns], *above]
     rows += [[column.text(record) for column in columns] for record in records]
-    return sheet([[cell(text) for text in row] for row in rows])
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([[cell(text) for text in row] for row in rows])
+    return text.getvalue()
+
+
+def cell(text: str) -> str:
+    """Return a text as one line for a cell of a spreadsheet, changed if it could be read as a formula.
+
+    Line breaks become spaces: `csv` does not quote a lone carriage return, which would begin another cell.
+    """
+    line = " ".join(text.split())
+    return "'" + line if line[:1] in tuple("=+-@＝＋－＠") else line  # also full-width signs
 
 
 def grades(records: Sequence[Record]) -> str:

@@ -1,0 +1,197 @@
+"""Read the instructor's table of students, and merge it into the records of a grading.
+
+The table is students.csv beside the course file, and each grading reads it again. It may come from a
+spreadsheet of any country. A row is about a student, about a lesson of theirs, or about one exercise:
+
+    student,name,id,task,points,comment,received,due
+    Ada,Ada Lovelace,11,,,,2026-10-02T09:00,
+    Ada,,,4,,,,2026-10-15
+    Ada,,,4/softmax,1.5,well explained,,
+
+Columns may be left out. The rows without a task are the roster, with any other columns. Records keep the
+points from the check beside the points set by hand.
+"""
+
+import csv
+import datetime
+import io
+import math
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tinyllm.course.classroom.collect import Submission, student_name
+from tinyllm.course.classroom.config import Course, Part
+from tinyllm.course.classroom.grading import MISSING, empty_record
+from tinyllm.errors import UserError
+from tinyllm.files import read_text
+
+FILE = "students.csv"
+LARGEST = 2**22  # bytes
+POINTS = re.compile(r"\d{1,6}([.,]\d{1,6})?", re.ASCII)
+DAY = datetime.timedelta(days=1)
+OWN = ("student", "task", "points", "comment", "received", "due")  # the columns that are not the roster's
+STRANGER = "not in the roster"
+Place = tuple[str, str, str]  # student, lesson or "", exercise or ""
+
+
+class TableRow(NamedTuple):
+    """A row of the table: its cells by column, and its file and line for messages."""
+
+    cells: dict[str, str]
+    where: str
+
+    def get(self, column: str) -> str:
+        """Return a cell; "" if there is no such column."""
+        return self.cells.get(column, "")
+
+
+def find_table(course_file: str | None, given: str | None) -> Path | None:
+    """Return the path of the table: the given one, else students.csv beside the course file, or None."""
+    path = Path(given) if given else Path(course_file or ".").parent / FILE if course_file else Path(FILE)
+    return path if given or os.path.lexists(path) else None
+
+
+def read_students(path: Path | None, course: Course) -> dict[Place, TableRow]:
+    """Read the table of students. Raises UserError that names the line that is wrong."""
+    table: dict[Place, TableRow] = {}
+    for row in read_rows(path) if path else ():
+        if not row.get("student"):
+            raise UserError(f"{row.where} names no student")
+        student = student_name(row.get("student")).casefold()
+        lesson, task = find_task(course, row)
+        if (student, lesson, task) in table:
+            raise UserError(f"{row.where} is the second row for {student}, {row.get('task') or 'no task'}")
+        points(row)
+        if not task and (row.get("points") or row.get("comment")):
+            raise UserError(f"{row.where} has points or a comment; its task should be an exercise: 4/softmax")
+        if task and (row.get("received") or row.get("due")):
+            raise UserError(f"{row.where} has a time; its task should be a lesson, such as 4, or empty")
+        table[student, lesson, task] = row
+    for student, *_ in table:
+        for part in course.parts:
+            days_late(table, student, part)  # so that a bad time is found before the grading
+    return table
+
+
+def read_rows(path: Path) -> list[TableRow]:
+    """Read CSV with a row of headings, separated by commas, semicolons or tabs. Empty rows are left out.
+
+    Raises UserError if the file cannot be read, lacks the column `student`, or has a row that is too long.
+    """
+    text = read_text(path, LARGEST, "utf-8-sig")
+    first = text.lstrip().partition("\n")[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
+    try:
+        lines = [(f"{path}, line {reader.line_num}", [" ".join(cell.split()) for cell in cells])
+                 for cells in reader]
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num} is not CSV: {error}") from None
+    (where, head), *lines = [line for line in lines if any(line[1])] or [(f"{path}, which is empty,", [])]
+    head = [cell.lower() for cell in head]
+    twice = [name for name in head if name and head.count(name) > 1]
+    if "student" not in head or twice:
+        wrong = f"twice {twice[0]!r}" if twice else "no 'student'"
+        raise UserError(f"{where} should name the columns, such as student,name,id; it has {wrong}")
+    if long := [where for where, cells in lines if any(cells[len(head) :])]:
+        raise UserError(f"{long[0]} has more cells than there are columns, {len(head)}")
+    return [TableRow(dict(zip(head, cells + [""] * len(head), strict=False)), where) for where, cells in lines]
+
+
+def find_task(course: Course, row: TableRow) -> tuple[str, str]:
+    """Return the lesson and the exercise that a row names as "4", "softmax" or "4/softmax"; "" for none."""
+    wanted = row.get("task")
+    if not wanted or wanted in [str(part.lesson.number) for part in course.parts]:
+        return wanted, ""
+    every = [(str(part.lesson.number), name) for part in course.parts for name in part.points]
+    found = [(number, name) for number, name in every if wanted in (name, f"{number}/{name}")]
+    if len(found) == 1:
+        return found[0]
+    what = "several exercises are called" if found else "the course has no lesson or exercise"
+    known = ", ".join("/".join(pair) for pair in found or every)[:200]
+    raise UserError(f"{row.where}: {what} {wanted[:40]!r}; it has {known}")
+
+
+def points(row: TableRow) -> float | None:
+    """Return the points of a row, such as 1.5 or 1,5; None for an empty cell. Raises UserError for others."""
+    text = row.get("points")
+    if text and not POINTS.fullmatch(text):
+        raise UserError(f"{row.where}: points should be a number such as 2 or 1.5, not {text[:40]!r}")
+    return float(text.replace(",", ".")) if text else None
+
+
+def days_late(table: dict[Place, TableRow], student: str, part: Part) -> int | None:
+    """Return the days, rounded up, that a student's lesson came after it was due; None without a time.
+
+    A row about the lesson counts before a row about the student, and this before the course's `due`.
+    """
+    received = due = None
+    for place in ((student, "", ""), (student, str(part.lesson.number), "")):
+        if row := table.get(place):
+            received = moment(row.get("received"), f"{row.where}: received") or received
+            due = moment(row.get("due"), f"{row.where}: due", end=True) or due
+    due = due or moment(part.due, f"lesson {part.lesson.number}: due", end=True)
+    if not received or not due:
+        return None if received is None else 0
+    if (received.tzinfo is None) != (due.tzinfo is None):
+        raise UserError(f"students.csv: of {received}, when {student} handed in lesson {part.lesson.number}, "
+                        f"and the due date {due}, only one has a time zone")
+    return max(math.ceil((received - due) / DAY), 0)
+
+
+def moment(text: str, what: str, end: bool = False) -> datetime.datetime | None:
+    """Read a time such as 2026-10-01T23:59. A date alone means the day's start, or with `end` its end."""
+    try:
+        found = datetime.datetime.fromisoformat(text) if text else None
+        return found + DAY if found and end and len(text) <= len("2026-10-01") else found
+    except (ValueError, OverflowError):
+        raise UserError(f"{what} {text[:40]!r}; write it as 2026-10-01T23:59") from None
+
+
+def check_students(table: dict[Place, TableRow], students: Sequence[str]) -> None:
+    """Raise UserError if a row is about work of somebody who is neither in the roster nor in `students`."""
+    known = {student.casefold() for student in students}
+    for (student, lesson, _), row in table.items():
+        if lesson and student not in known and (student, "", "") not in table:
+            raise UserError(f"{row.where}: neither a submission nor a roster has a student {student[:60]!r}")
+
+
+def merge(table: dict[Place, TableRow], course: Course, level: str,
+          records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Apply the table to records, and add a record for each student of the roster who handed in nothing."""
+    records = list(records)  # "Ada" and "ADA" have two records
+    known = {record["student"].casefold() for record in records}
+    roster = {student: row for (student, lesson, _), row in table.items() if not lesson}
+    records += [empty_record(Submission(student_name(row.get("student")), Path()), course, level, MISSING)
+                for student, row in roster.items() if student not in known]
+    for record in records:
+        student = record["student"].casefold()
+        if roster:
+            cells = roster[student].cells if student in roster else {}
+            record["roster"] = {name: cell for name, cell in cells.items() if name and name not in OWN}
+            record["remark"] = "" if student in roster else STRANGER
+        for part, lesson in zip(course.parts, record["lessons"], strict=True):
+            merge_lesson(table, student, part, lesson, course.points_per_late_day)
+        record["points"] = round(sum(map(points_of, record["lessons"])), 6)
+    return sorted(records, key=lambda record: (record["student"].casefold(), record["student"]))
+
+
+def merge_lesson(table: dict[Place, TableRow], student: str, part: Part, lesson: dict[str, Any],
+                 price: float) -> None:
+    """Apply the table to one lesson of a student's record, in place. price: points for a day late."""
+    for task in lesson["tasks"]:
+        if row := table.get((student, str(part.lesson.number), task["task"])):
+            task["override"] = {"checked": task["points"], "comment": row.get("comment")}
+            given = points(row)
+            task["points"] = task["points"] if given is None else given
+    days = days_late(table, student, part)
+    if days is not None:
+        earned = sum(task["points"] for task in lesson["tasks"])
+        lesson |= {"late_days": days, "deducted": min(earned, days * price)}
+
+
+def points_of(lesson: dict[str, Any]) -> float:
+    """Return the points of one lesson of a record, minus the deduction for late days."""
+    return sum(task["points"] for task in lesson["tasks"]) - lesson.get("deducted", 0)
