@@ -1,6 +1,8 @@
 """Check lesson 12: the exercises gathered in one file and judged by a training, and the story at its end."""
 
+import numpy as np
 import pytest
+from tiny_run import write_text
 
 from tinyllm.course import answer_keys, capstone
 from tinyllm.course.assemble_capstone import MARK, gather, parts_in
@@ -35,14 +37,16 @@ def source(*ops):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def short():
-    """Make the training shorter; its losses are as exact."""
+def short(tmp_path_factory):
+    """Make the training shorter and its text smaller; its losses are as exact."""
     before = dict(capstone.SETTINGS)
-    capstone.SETTINGS["train.steps"] = 6
+    text = write_text(tmp_path_factory.mktemp("text") / "text.txt")
+    capstone.SETTINGS.update({"train.steps": 6, "data": str(text)})
     caches = (capstone.setup, capstone.expected, capstone.tolerance)
     for cache in caches:
         cache.cache_clear()
     yield
+    capstone.SETTINGS.clear()
     capstone.SETTINGS.update(before)
     for cache in caches:
         cache.cache_clear()
@@ -70,7 +74,7 @@ STUB = (find_lesson(12).path / "exercise.py").read_text("utf-8")
     ("def (", "blocked", "SyntaxError", [], ALONE + "softmax"),
     (source("softmax", "adamw_step"), "failed", "still the library's: softmax_backward, cross_",
      ["softmax", "adamw_step"], ALONE + "softmax_backward"),
-    (source("softmax") + HASTY + NORMED, "failed", "your grad_norm is wrong", ["softmax"], ALONE + "grad_norm"),
+    (source("softmax") + HASTY + NORMED, "failed", "grad_norm is wrong", ["softmax"], ALONE + "grad_norm"),
     (source() + LATER, "failed", "your layernorm_backward", ["linear"], ALONE + "layernorm_backward"),
     (source() + SLOW, "timed_out", "ran for more than", ["linear"], ALONE + "lr_schedule"),
 ], ids=["stub", "no file", "some parts", "wrong part", "wrong later", "slow part"])
@@ -179,18 +183,19 @@ def test_a_part_may_have_defaults_for_more_arguments(solved, more, taken):
 
 
 TINY = {"train.steps": 6, "train.eval_every": 6, "train.sample_every": 6, "train.sample_tokens": 9,
-        "model.width": 16, "train.batch": 2, "tokenizer": "char"}
+        "model.width": 16, "train.batch": 2, "tokenizer": "bpe:280"}
 
 
 def test_the_parts_tell_a_story_and_their_losses_are_the_librarys(solved, monkeypatch):
     """The lesson once ended in a loss, with nothing written and nothing drawn."""
-    monkeypatch.setattr(capstone, "STORY", capstone.STORY | TINY)
+    monkeypatch.setattr(capstone, "STORY", capstone.STORY | TINY | {"data": capstone.SETTINGS["data"]})
     gather(solved / "12_capstone")
     parts, _ = parts_in(solved / "12_capstone")
     heard = []
     losses, text = capstone.tell(parts, lambda *each: heard.append(each))
     assert heard == list(enumerate(losses, 1)) and len(losses) == 6
-    assert text.startswith("Once upon a time") and len(text) == len("Once upon a time") + 9
+    assert text.startswith("Once upon a time") and len(text) > len("Once upon a time")
+    assert losses[0] < 0.9 * np.log(280)  # nats per character, not per token
     assert all(part.calls for part in parts)
     theirs, _ = capstone.tell()
     assert losses == pytest.approx(theirs, abs=1e-3)

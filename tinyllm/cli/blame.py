@@ -33,16 +33,14 @@ def blame(run: str | None = None) -> int:
     """
     found = Run(run) if run else newest()
     config = found.read().config
-    recorded = {record["op"]: record for record in replaced_ops(found)}
+    recorded = {record["op"]: str(record["lesson"]) for record in replaced_ops(found)}
     if not recorded:
         raise UserError(f"{found.folder} was trained by the library alone; see `tinyllm train --mine N`")
     workspace = find_workspace()
-    lessons = dict.fromkeys(str(record["lesson"]) for record in recorded.values())
-    parts = [part for part in load_parts(parse_lessons(lessons), workspace)[0] if part.op in recorded]
+    lessons = parse_lessons(recorded.values())
+    parts = [part for part in load_parts(lessons, workspace)[0] if part.op in recorded]
     if not parts:
         raise UserError(f"the functions that {found.folder} was trained with are no longer in your exercises")
-    if any(part.sha256 != recorded[part.op]["sha256"] for part in parts):
-        print(paragraph("your files have changed since this run; what follows is about them as they are now"))
     style = "{desc:<40} {n:>5} steps, {elapsed}"
     with tqdm(unit=" steps", bar_format=style, leave=False, file=sys.stderr, disable=None) as bar:
 

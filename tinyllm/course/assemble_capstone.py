@@ -77,5 +77,5 @@ def parts_in(folder: str | Path) -> tuple[list[Plugin], list[str]]:
     source = read_text(path, MAX_FILE, "utf-8-sig")
     there = attempted(source, "", path)
     module = import_file(path)
-    parts = [make_part(op, 12, path, module, source) for op in PARTS if op in there]
+    parts = [make_part(op, 12, path, module) for op in PARTS if op in there]
     return parts, [op for op in PARTS if op not in there]

@@ -6,7 +6,6 @@ inside a student's function becomes one line that names the function, the lesson
 
 import ast
 import functools
-import hashlib
 import importlib.util
 import inspect
 import sys
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.course.syllabus import Lesson, find_lesson, syllabus
+from tinyllm.course.syllabus import Lesson, find_lesson
 from tinyllm.course.workspace import MAX_FILE, StudentProgress, short_path
 from tinyllm.errors import UserError
 from tinyllm.files import read_text
@@ -47,7 +46,6 @@ class Plugin:
     lesson: int
     path: Path
     function: Callable[..., Any]
-    sha256: str = ""
     calls: int = 0
     forms: dict = field(default_factory=dict)  # form of the arguments -> form of validated results
 
@@ -61,7 +59,7 @@ class Plugin:
 
     def record(self) -> dict[str, Any]:
         """Return the facts about this function that a training run stores."""
-        return {"op": self.op, "lesson": self.lesson, "sha256": self.sha256}
+        return {"op": self.op, "lesson": self.lesson}
 
 
 def parse_lessons(texts: Iterable[str]) -> list[Lesson]:
@@ -98,7 +96,7 @@ def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Plugin]
         module = import_file(path)  # even if nothing is attempted, the file must run
         for name in names:
             if name in written:
-                parts[name] = make_part(name, lesson.number, path, module, source)
+                parts[name] = make_part(name, lesson.number, path, module)
     if not parts:
         why = f"fill in a function of {', '.join(unwritten)}" if unwritten else "; ".join(skipped)
         raise UserError(f"there is nothing of yours to plug in: {why}")
@@ -136,7 +134,7 @@ def definitions(statements: Iterable[ast.stmt]) -> dict[str, str]:
 
 def import_file(path: Path, name: str = "") -> ModuleType:
     """Import a student's file as a new module. Raises UserError with the line that failed."""
-    name = name or f"_tinyllm_mine_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    name = name or f"_tinyllm_mine_{path.parent.name}"
     spec: Any = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where dataclasses look for the names in their annotations
@@ -157,7 +155,7 @@ def import_file(path: Path, name: str = "") -> ModuleType:
     return module
 
 
-def make_part(name: str, lesson: int, path: Path, module: ModuleType, source: str) -> Plugin:
+def make_part(name: str, lesson: int, path: Path, module: ModuleType) -> Plugin:
     """Return a Plugin that replaces an op by a function of a file. Raises UserError if it does not fit."""
     function = getattr(module, name, None)
     if not callable(function):
@@ -170,7 +168,7 @@ def make_part(name: str, lesson: int, path: Path, module: ModuleType, source: st
     if got is None or not takes(got, list(wanted.parameters)):
         line = getattr(getattr(function, "__code__", None), "co_firstlineno", None)
         raise UserError(_at(path, line, f"{name} is called as {name}{wanted}; yours takes {got}"))
-    return Plugin(name, lesson, path, function, hashlib.sha256(source.encode()).hexdigest())
+    return Plugin(name, lesson, path, function)
 
 
 def takes(signature: inspect.Signature, names: list[str]) -> bool:
@@ -285,7 +283,7 @@ def unproven(parts: Sequence[Plugin], workspace: Path) -> str | None:
 
 
 def idle(parts: Sequence[Plugin], by: str) -> Iterator[str]:
-    """Yield lines about the student's functions that were never called, with the reason if it is known.
+    """Yield lines about the student's functions that were never called, some with the reason.
 
     by: the name of what should have called them, such as "this training".
     """
@@ -295,15 +293,3 @@ def idle(parts: Sequence[Plugin], by: str) -> Iterator[str]:
     for op in names:
         if around := [part.op for part in parts if part.calls and OPS[op] in OPS[part.op].calls]:
             yield f"{op} is called inside the library's {', '.join(around)}, and that is yours here"
-    for model, ops in families_of(names).items():
-        yield f"{', '.join(ops)} {'are' if len(ops) > 1 else 'is'} for models of type {model}"
-
-
-def families_of(ops: Iterable[str]) -> dict[str, list[str]]:
-    """Return {family of models: ops} for the given ops that this family calls and a GPT does not call."""
-    found: dict[str, list[str]] = {}
-    tasks = {task.op: task for lesson in syllabus() for task in lesson.tasks if task.model}
-    for op in ops:
-        if op in tasks:
-            found.setdefault(tasks[op].model, []).append(op)
-    return found

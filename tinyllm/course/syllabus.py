@@ -16,14 +16,12 @@ class Exercise:
 
     op: the op that the function must equal.
     kind: "op", "c" (a C function), "tests" (a property test) or "run" (a training).
-    model: the family of models that calls the op, if a GPT does not.
     parts: the ops that a training calls, if the exercise is one.
     """
 
     name: str
     op: str
     kind: str = "op"
-    model: str = ""
     parts: tuple[str, ...] = ()
 
 
@@ -119,8 +117,8 @@ def _lesson(fields):
     return Lesson(number=int(fields["folder"][:2]), tasks=tasks, **fields)
 
 
-def _task(name, kind="op", op=None, model="", parts=()):
-    return Exercise(name, op or name, kind, model, tuple(parts))
+def _task(name, kind="op", op=None, parts=()):
+    return Exercise(name, op or name, kind, tuple(parts))
 
 
 def find_lesson(number: int | str) -> Lesson:

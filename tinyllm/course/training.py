@@ -70,11 +70,11 @@ class Plugins:
 
 
 def replaced_ops(run: Run) -> list[dict[str, Any]]:
-    """Return what a run recorded about the student's functions: [{"op": ..., "lesson": ..., "sha256": ...}].
+    """Return what a run recorded about the student's functions: [{"op": ..., "lesson": ...}].
 
     Raises UserError when the run or this record is damaged.
     """
-    return run.replaced_ops({"lesson": int, "sha256": str})
+    return run.replaced_ops({"lesson": int})
 
 
 @contextmanager
