@@ -23,10 +23,10 @@ def layernorm_backward(*args):
 """
 SLOW = """
 import time
-fast = lr_schedule
-def lr_schedule(*args):
+fast = {op}
+def {op}(*args):
     end = time.process_time() + 0.5
-    while time.process_time() < end: pass
+    while {when} and time.process_time() < end: pass
     return fast(*args)
 """
 
@@ -76,8 +76,11 @@ STUB = (find_lesson(12).path / "exercise.py").read_text("utf-8")
      ["softmax", "adamw_step"], ALONE + "softmax_backward"),
     (source("softmax") + HASTY + NORMED, "failed", "grad_norm is wrong", ["softmax"], ALONE + "grad_norm"),
     (source() + LATER, "failed", "your layernorm_backward", ["linear"], ALONE + "layernorm_backward"),
-    (source() + SLOW, "timed_out", "ran for more than", ["linear"], ALONE + "lr_schedule"),
-], ids=["stub", "no file", "some parts", "wrong part", "wrong later", "slow part"])
+    (source() + SLOW.format(op="lr_schedule", when=True), "timed_out", "ran for more than", ["linear"],
+     ALONE + "lr_schedule"),
+    (source() + SLOW.format(op="gelu_tanh", when="args[0].size > 9999"), "timed_out", "up in your gelu_tanh",
+     capstone.PARTS, capstone.TRAINED),
+], ids=["stub", "no file", "some parts", "wrong part", "wrong later", "slow part", "slow in training"])
 def test_what_is_missing_or_wrong_comes_first(judge_run, text, state, message, held, first_broken):
     """A function that is wrong comes before those that are not there."""
     verdict = judge_run(text, cpu_seconds=1)
