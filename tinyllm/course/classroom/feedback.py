@@ -5,9 +5,10 @@ All text from students (names, messages, code) is shown as text, never as markup
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
+from tinyllm.course.classroom.collect import EXERCISES
 from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.classroom.grading import MISSING
 from tinyllm.course.workers import WORDS, isolation_words
@@ -15,9 +16,7 @@ from tinyllm.report.page import Html, assemble, cards, details, html, tag
 from tinyllm.report.tokens import plain
 
 Files = dict[tuple[str, str], bytes]  # (folder of a lesson, name) -> content
-UNPARSED = ("SyntaxError", "IndentationError", "TabError")
-READ = 2**18  # bytes of a file that a page may show: it is read once for each exercise
-AROUND, MOST_LINES, WIDEST = 4, 300, 200  # lines before and after an error; lines shown; letters of a line
+READ, MOST_LINES, WIDEST = 2**18, 1000, 200  # of a file that is shown: bytes, lines, letters of a line
 
 
 def feedback_name(student: str) -> str:
@@ -83,9 +82,7 @@ def feedback(course: Course, record: dict[str, Any], files: Files) -> str:
         body: list[Html | None] = [tag("p", plain(what), class_="found")]
     else:
         body = [overview(record)]
-    pairs = list(zip(course.parts, record["lessons"], strict=True))
-    body = [*(unparsed(part, lesson, files) for part, lesson in pairs), *body]
-    for part, lesson in pairs:
+    for part, lesson in zip(course.parts, record["lessons"], strict=True):
         if not record["problem"] or any("override" in task for task in lesson["tasks"]):
             body.append(lesson_section(part, lesson, files))
     return assemble(course.title, plain(lead), body, f"Graded with {isolation_words(record['isolation'])}.")
@@ -103,88 +100,38 @@ def overview(record: dict[str, Any]) -> Html:
     return cards(facts)
 
 
-def broken_file(lesson: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the first exercise of a lesson whose file is not valid Python, or None if the file is valid."""
-    return next((task for task in lesson["tasks"]
-                 if task["state"] == "blocked" and task["message"].startswith(UNPARSED)), None)
-
-
-def unparsed(part: Part, lesson: dict[str, Any], files: Files) -> Html | None:
-    """Return a note with the lines around the error if a lesson's file is not valid Python, else None."""
-    task = broken_file(lesson)
-    if task is None:
-        return None
-    where = f"line {task['line']}" if task["line"] else "it"
-    said = f"{part.lesson.folder}/exercise.py: {where} does not parse; nothing below could run. "
-    text = source(files, part, "exercise.py")
-    shown: Sequence[int] = around(text, task["line"]) if task["line"] else ()
-    return html([tag("p", said, plain(task["message"]), class_="found"), code(text, shown, task["line"])])
-
-
 def lesson_section(part: Part, lesson: dict[str, Any], files: Files) -> Html:
-    """Return a section about a lesson: for each exercise the findings and the student's code."""
-    broken = broken_file(lesson)
+    """Return a section about a lesson: what was found in each exercise, then the student's files."""
     parts: list[Html | None] = [tag("h2", f"Lesson {part.lesson.number}: {part.lesson.title}")]
     if lesson.get("late_days"):
         days = f"{lesson['late_days']} day{'s' * (lesson['late_days'] != 1)} late"
         parts.append(tag("p", f"{days}, so {number(lesson['deducted'])} were deducted.", class_="note"))
+    told: set[str] = set()  # a file that does not run says the same about each exercise
     for task in lesson["tasks"]:
         points = f"{number(task['points'])} of {number(task['of'])} points"
         parts.append(tag("h3", f"{task['task']}: {headline(task)} ({points})"))
-        told = remarks(task if broken is None else task | {"message": ""})
-        parts += [tag("pre" if "\n" in text else "p", "\n".join(map(plain, text.split("\n"))))
-                  for text in told]
-        if broken is None and task["state"] not in ("not_attempted", "blocked"):
-            text, shown = excerpt(part, task, files)
-            found = code(text, shown, task["line"] if task["state"] == "failed" else None)
-            parts.append(found if task["state"] == "failed" else details("your code", found))
+        for text in remarks(task):
+            if text not in told or "\n" in text:
+                parts.append(tag("pre" if "\n" in text else "p", "\n".join(map(plain, text.split("\n")))))
+            told.add(text)
+    lines = {task["line"] for task in lesson["tasks"] if task["state"] != "passed"}
+    for name in EXERCISES:
+        if data := files.get((part.lesson.folder, name)):
+            marked = lines if name == part.lesson.exercise else set()
+            parts.append(details(f"your {name}", code(data, marked)))
     wrong = any(task["state"] not in ("passed", "not_attempted") for task in lesson["tasks"])
-    if wrong and broken is None and not part.lesson.home:  # students do not have the folder of own exercises
+    if wrong and not part.lesson.home:  # students do not have the folder of own exercises
         check = tag("code", f"tinyllm check {part.lesson.number}")
         parts.append(tag("p", check, " tries your file on your own machine, and looks for a smaller input.",
                          class_="note"))
     return tag("section", parts)
 
 
-def source(files: Files, part: Part, name: str) -> list[str]:
-    """Return the lines of a student's file, split as Python splits them; [] if there is no such file."""
-    data = files.get((part.lesson.folder, name), b"")[:READ]
-    return re.split(r"\r\n|\r|\n", data.decode("utf-8-sig", "replace"))
-
-
-def around(lines: list[str], line: int) -> range:
-    """Return the numbers of the lines from AROUND before to AROUND after a line."""
-    return range(max(line - AROUND, 1), min(line + AROUND, len(lines)) + 1)
-
-
-def excerpt(part: Part, task: dict[str, Any], files: Files) -> tuple[list[str], list[int]]:
-    """Return all lines of an exercise's file, and the numbers of the lines to show.
-
-    The lines to show are the exercise's function, and the lines near the error if it is elsewhere. A file
-    without the function is shown whole.
-    """
-    kind = part.lesson.task(task["task"]).kind
-    lines = source(files, part, "exercise.c" if kind == "c" else "exercise.py")
-    begin = next((i for i, line in enumerate(lines, 1) if re.match(rf"def {task['task']}\b", line)), None)
-    if begin is None:
-        return lines, list(range(1, len(lines) + 1))
-    rest = enumerate(lines[begin:], begin + 1)
-    end = next((i for i, line in rest if re.match(r"[^\s#)\]}]", line)), len(lines) + 1)
-    while not lines[end - 2].strip():  # the first line is the `def`
-        end -= 1
-    shown = set(range(begin, end))
-    if task["line"] and task["line"] not in shown:
-        shown |= {*around(lines, task["line"])}
-    return lines, sorted(shown)
-
-
-def code(lines: list[str], shown: Sequence[int], marked: int | None) -> Html | None:
-    """Return some lines of a file with line numbers, one of them `marked`; None if all are empty."""
-    last = next((k for k in range(len(shown), 0, -1) if lines[shown[k - 1] - 1].strip()), 0)
-    shown, rows = shown[:last], []
-    for before, i in zip([0, *shown], shown[:MOST_LINES], strict=False):
-        text = f"{i:>4}  {plain(lines[i - 1][:WIDEST])}"
-        rows.append("   ⋮" if before and i > before + 1 else None)
-        rows.append(tag("mark", text, class_="heat", style="--s:60; color: inherit") if i == marked else text)
-    rows += [f"   ⋮  {len(shown) - MOST_LINES} lines more"] if len(shown) > MOST_LINES else []
-    return tag("pre", [html([row, "\n"]) for row in rows if row is not None]) if rows else None
+def code(data: bytes, marked: set[int]) -> Html:
+    """Return the beginning of a file with line numbers; the lines `marked` are highlighted."""
+    text = data[:READ].decode("utf-8-sig", "replace")
+    rows = []
+    for i, line in enumerate(re.split(r"\r\n|\r|\n", text, maxsplit=MOST_LINES)[:MOST_LINES], 1):
+        row = f"{i:>4}  {plain(line[:WIDEST])}"
+        rows.append(tag("mark", row, class_="heat", style="--s:60; color: inherit") if i in marked else row)
+    return tag("pre", [html([row, "\n"]) for row in rows])

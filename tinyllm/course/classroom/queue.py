@@ -1,12 +1,11 @@
 """Grade many submissions at once, one process for each, and continue after an interrupt.
 
 Each process writes one record into OUT/.parts and ends; if it crashes, only this record is lost. The name of
-a record is a hash of everything that it depends on: files, course, library, Python and sandbox.
+a record is a hash of everything that it depends on: files, course, versions, and isolation.
 """
 
 import contextlib
 import difflib
-import functools
 import hashlib
 import itertools
 import json
@@ -16,7 +15,6 @@ import os
 import platform
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
@@ -34,8 +32,9 @@ from tinyllm.course.kernels import NONE
 from tinyllm.course.own_tasks import ensure
 from tinyllm.course.workers import LEVELS, why_not
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_text, read_bytes, read_json
+from tinyllm.files import atomic_write_text, read_json
 from tinyllm.testing.relations import specs_only
+from tinyllm.version import __version__
 
 SECONDS_PER_SUBMISSION = 4 * 3600  # by the clock; then a grading process is killed: see `grading`
 CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
@@ -131,17 +130,10 @@ def kept_seed(folder: Path) -> int:
 
 def record_name(submission: Submission, course: Course, level: str) -> str:
     """Return the name of a record's file: a hash of everything that the record depends on."""
-    versions = [digest_of_code(), version("hypothesis"), version("numpy"), platform.python_version()]
+    versions = [__version__, version("hypothesis"), version("numpy"), platform.python_version()]
     parts = [(p.lesson.number, p.points, p.lesson.version) for p in course.parts]
     rest = (course.seed, course.variants, course.partial, parts, level, versions)
     return hashlib.sha256(f"{submission.digest}{rest!r}".encode()).hexdigest()[:40]
-
-
-@functools.cache
-def digest_of_code() -> str:
-    """Return a digest of tinyllm's code. When it changes, submissions must be judged again."""
-    files = sorted(Path(__file__).parents[2].rglob("*.py"))
-    return hashlib.sha256(b"".join(hashlib.sha256(read_bytes(path)).digest() for path in files)).hexdigest()
 
 
 def read(path: Path, kind: Any = RECORD) -> Any:
@@ -184,21 +176,14 @@ def prepare(course: Course, variants: set[int], interrupted: Collection[int] = (
 
 @contextlib.contextmanager
 def interrupts() -> Iterator[list[int]]:
-    """Yield a list to which every interrupt, such as Ctrl-C, is appended.
+    """Yield a list to which every interrupt, such as Ctrl-C, is appended; no KeyboardInterrupt is raised.
 
-    KeyboardInterrupt alone is not enough: if it is raised in a callback, for example of the garbage
-    collector, Python prints it and continues.
+    One that is raised in a callback, such as the garbage collector's, would be printed and forgotten.
     """
     seen, before = list[int](), dict[int, Any]()
-
-    def note(number, frame):
-        seen.append(number)
-        signal.default_int_handler(number, frame)
-
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore the first
-            if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
-                before[number] = signal.signal(number, note)  # else another handler is responsible
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore the first
+        if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
+            before[number] = signal.signal(number, lambda number, frame: seen.append(number))
     try:
         yield seen
     finally:

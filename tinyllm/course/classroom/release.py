@@ -1,9 +1,7 @@
 """Write a release for students: lessons and stubs, without any line of a solution.
 
-An instructor may keep a solved copy of the lessons: code between `# BEGIN SOLUTION` and `# END SOLUTION` is
-replaced by `raise NotImplementedError`. A misspelled marker is an error. Then all texts are scanned: stubs
-must be empty, and no line of the library's code for an exercise may occur in a stub, or in the text of a
-lesson up to the exercise's own lesson.
+All texts are scanned before anything is written: stubs must be empty, and no line of the library's code for
+an exercise may occur in a stub, or in the text of a lesson up to the exercise's own lesson.
 """
 
 import ast
@@ -23,8 +21,12 @@ from tinyllm.files import atomic_write_text, read_text
 from tinyllm.ops.registry import OPS
 from tinyllm.version import WHEEL, __version__
 
-BEGIN, END = "# BEGIN SOLUTION", "# END SOLUTION"
-ALMOST = re.compile(r"#.*\b(begin|end|start|stop)\b\W*\bsol", re.IGNORECASE)
+INSTALL = f"""Install tinyllm {__version__} from the file or link that your instructor gave you, for example
+with `python -m pip install '{WHEEL}-{__version__}.tar.gz[course]'`. Do not use `pip install
+tinyllm`: it installs another project of that name."""
+HAND_IN = """Step through a lesson with `python FOLDER/lesson.py`, fill in its exercise file, and see how it
+does with `tinyllm check NUMBER FOLDER/exercise.py`. Hand in the folders, in a folder or a zip that has
+your name."""
 SENT = (".py", ".c", ".h")
 HARMLESS = ("for ", "for(", "raise ", "def ", "import ", "void ", "#")  # lines that give nothing away
 LONG_ENOUGH = 24  # characters; a shorter line may occur in a lesson by chance
@@ -47,7 +49,7 @@ def write_release(course: Course, out: str | Path, source: str | Path | None = N
             raise UserError(f"there is no {folder / 'exercise.py'} to release")
         for path in sorted(folder.iterdir()):
             if path.suffix in SENT and path.is_file() and not path.is_symlink():
-                texts[part.lesson.folder, path.name] = stubs(read_text(path, MAX_FILE), path)
+                texts[part.lesson.folder, path.name] = read_text(path, MAX_FILE)
         require_stubs(part, folder, texts)
     scan(course, texts)
     texts["", "README.md"] = readme(course)
@@ -61,29 +63,6 @@ def write_release(course: Course, out: str | Path, source: str | Path | None = N
     return [out / lesson / name for lesson, name in texts]
 
 
-def stubs(text: str, path: Path) -> str:
-    """Replace the code between solution markers by a stub. Raises UserError for a misspelled marker."""
-    kept, inside = [], None
-    for number, line in enumerate(text.splitlines(keepends=True), 1):
-        word = line.strip()
-        if word in (BEGIN, END):
-            if (word == END) == (inside is None):
-                what = "ends nothing" if word == END else f"begins again; line {inside} is still open"
-                raise UserError(f"{path}:{number}: the marker {word!r} {what}")
-            if word == BEGIN:
-                inside = number
-                kept.append(line[: len(line) - len(line.lstrip())] + "raise NotImplementedError\n")
-            else:
-                inside = None
-        elif ALMOST.search(line):
-            raise UserError(f"{path}:{number}: a malformed marker; it must be {BEGIN!r} or {END!r}, alone")
-        elif inside is None:
-            kept.append(line)
-    if inside is not None:
-        raise UserError(f"{path}:{inside}: the marker {BEGIN!r} is never ended")
-    return "".join(kept)
-
-
 def require_stubs(part: Part, folder: Path, texts: dict[tuple[str, str], str]) -> None:
     """Raise UserError if an exercise is not a stub. texts: {(lesson's folder, file name): text}."""
     path, c_text = folder / "exercise.py", texts.get((part.lesson.folder, "exercise.c"), "")
@@ -93,17 +72,16 @@ def require_stubs(part: Part, folder: Path, texts: dict[tuple[str, str], str]) -
         raise UserError(f"{path}:{getattr(error, 'lineno', 1)}: {getattr(error, 'msg', error)}") from None
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     for task in map(part.lesson.task, part.points):
-        if task.kind == "c" and has_body(c_text, task.op):
-            raise UserError(f"{folder / 'exercise.c'}: {task.op} is more than a stub; empty its braces")
-        if task.kind == "run" and functions:
-            line = next(iter(functions.values())).lineno
-            raise UserError(f"{path}:{line}: students bring the functions of {task.name}; take them out")
-        if task.kind in ("op", "tests"):
-            if task.name not in functions:
-                raise UserError(f"{path} has no function {task.name}, which is an exercise")
-            if not is_stub(functions[task.name]):
-                where = f"{path}:{functions[task.name].lineno}"
-                raise UserError(f"{where}: {task.name} is more than a stub; mark its body with {BEGIN!r}")
+        if task.kind == "c":
+            wrong = has_body(c_text, task.op) and "more than a stub in exercise.c; empty its braces"
+        elif task.kind == "run":
+            wrong = functions and f"done with students' own functions; take them out: {', '.join(functions)}"
+        elif task.name not in functions:
+            wrong = "an exercise, but no function of the file"
+        else:
+            wrong = not is_stub(functions[task.name]) and "more than a stub; raise NotImplementedError in it"
+        if wrong:
+            raise UserError(f"{path}: {task.name} is {wrong}")
 
 
 def is_stub(function: ast.FunctionDef) -> bool:
@@ -147,31 +125,11 @@ def scan(course: Course, texts: dict[tuple[str, str], str]) -> None:
 
 def readme(course: Course) -> str:
     """Return the README of a release as Markdown, with the lessons and their due dates."""
-    install = [
-        f"Install tinyllm {__version__} from the file or link that your instructor gave you, for example",
-        f"with `python -m pip install '{WHEEL}-{__version__}.tar.gz[course]'`. Do not use `pip install",
-        "tinyllm`: it installs another project of that name.",
-    ]
-    lines = [f"# {course.title}", "", *install, ""]
+    lines = [f"# {course.title}", "", INSTALL, ""]
     for part in course.parts:
+        worth = sum(part.points.values())
         due = f", due {part.due}" if part.due else ""
-        points = sum(part.points.values())
-        worth = "1 point" if points == 1 else f"{points:g} points"
-        lines += [f"* `{part.lesson.folder}`: {part.lesson.title} ({worth}{due})"]
-    own = [str(part.lesson.number) for part in course.parts if part.lesson.home]
-    first = next((part.lesson for part in course.parts if not part.lesson.home), None)
-    if own:
-        lines += ["", f"Checked when you hand them in, not by `tinyllm check`: {', '.join(own)}."]
-    if first is None:
-        return "\n".join([*lines, "", "Hand in the folders, in a folder or a zip that has your name.", ""])
-    exercise = f"{first.folder}/exercise.py"
-    in_c = any(part.lesson.task(name).kind == "c" for part in course.parts for name in part.points)
-    lines += [
-        "",
-        f"Step through a lesson with `python {first.folder}/lesson.py`, fill in `{exercise}`,",
-        f"and see how it does with `tinyllm check {first.number} {exercise}`.",
-        f"Hand in the folders with your exercise.py{' and exercise.c' * in_c}, in a folder or a zip that has",
-        "your name.",
-        "",
-    ]
-    return "\n".join(lines)
+        checked = ", checked when you hand it in" if part.lesson.home else ""
+        lines.append(f"* `{part.lesson.folder}/{part.lesson.exercise}`: {part.lesson.title} "
+                     f"({worth:g} point{'s' * (worth != 1)}{due}{checked})")
+    return "\n".join([*lines, "", HAND_IN, ""])

@@ -15,6 +15,7 @@ points from the check beside the points set by hand.
 import csv
 import datetime
 import io
+import itertools
 import math
 import os
 import re
@@ -97,7 +98,8 @@ def read_rows(path: Path) -> list[TableRow]:
         raise UserError(f"{where} should name the columns, such as student,name,id; it has {wrong}")
     if long := [where for where, cells in lines if any(cells[len(head) :])]:
         raise UserError(f"{long[0]} has more cells than there are columns, {len(head)}")
-    return [TableRow(dict(zip(head, cells + [""] * len(head), strict=False)), where) for where, cells in lines]
+    return [TableRow(dict(itertools.zip_longest(head, cells[: len(head)], fillvalue="")), where)
+            for where, cells in lines]
 
 
 def find_task(course: Course, row: TableRow) -> tuple[str, str]:
