@@ -9,12 +9,10 @@ from itertools import pairwise, permutations, product
 import numpy as np
 import pytest
 
-from tinyllm.rng import Random
 from tinyllm.world import KINDS, Stream, World
 from tinyllm.world.kinds import hops, induction, mapping, shell_game
 from tinyllm.world.names import GIRLS
 from tinyllm.world.phrases import read_statements
-from tinyllm.world.sentences import MOST, follows, inside, rules, sample, share
 
 WORLD = World()
 
@@ -30,7 +28,7 @@ def some(name, n, split="all", **dials):
     ("arithmetic", {"digits": 2, "operation": "minus"}), ("arithmetic", {"digits": 1, "operation": "times"}),
     ("arithmetic", {"digits": 2, "operation": "times", "backwards": True}), ("word_problem", {}),
     ("word_problem", {"events": 1, "largest": 5}), ("shell_game", {"moves": 3}), ("shell_game", {"hands": 1}),
-    ("hops", {"hops": 3}), ("cfg", {"ask": True}), ("mapping", {"shots": 3}), ("recall", {}),
+    ("hops", {"hops": 3}), ("acceptability", {"clauses": 3}), ("mapping", {"shots": 3}), ("recall", {}),
     ("induction", {}), ("question", {"unknown": 0.5}),
     ("paraphrase", {}), ("entailment", {}),
 ])
@@ -128,53 +126,6 @@ def test_every_order_that_obeys_the_rules_of_a_recipe_is_right():
         for wrong in (order[1:], [*order, last], [first] * len(order)):
             assert kind.score_answer(", ".join(wrong), entry) == 0
     assert several > 5
-
-
-def language(nouns):
-    """All kinds of sentences with so many nouns, by exhaustive rewriting: one sentence of each, how many."""
-    found, open_ = {}, [("S",)]
-    while open_:
-        form = open_.pop()
-        if sum(part[:2] == "NP" or part == "the" for part in form) > nouns:
-            continue
-        at = next((i for i, part in enumerate(form) if part[0] in "SR" or part[1:2] == "P"), None)
-        if at is not None:
-            open_ += [(*form[:at], *side, *form[at + 1 :]) for _, side in rules()[form[at]]]
-        elif form.count("the") == nouns:
-            words = [rules()[part][0][1][0] if part in rules() else part for part in form]
-            found[tuple(words)] = math.prod(len(rules()[part]) for part in form if part in rules())
-    return found
-
-
-@pytest.mark.parametrize("nouns", [1, 2, 3])
-def test_probabilities_of_all_sentences_add_up(nouns):
-    total, entropy = 0, 0
-    for words, n in language(nouns).items():
-        p = inside(list(words)) / share(nouns)
-        total, entropy = total + n * p, entropy - n * p * math.log(p)
-    assert total == pytest.approx(1, rel=1e-12)
-    costs = [-document.logprob for document in some("cfg", 1500, nouns=nouns)]
-    assert abs(np.mean(costs) - entropy) < 4 * np.std(costs) / math.sqrt(len(costs))
-
-
-def test_the_inside_probability_sums_over_both_readings():
-    ambiguous = ["the", "owl", "sees", "the", "goat", "near", "the", "hen"]
-    noun, verb, simple = Fraction(1, 6), Fraction(1, 4), Fraction(6, 10)
-    near_the_goat = Fraction(3, 7) * Fraction(2, 10)
-    near_both = Fraction(1, 7) * simple
-    each = Fraction(1, 2) * simple * noun * verb * Fraction(1, 2) * noun * Fraction(1, 2) * simple * noun
-    assert inside(ambiguous) == pytest.approx(float(each * (near_the_goat + near_both)), rel=1e-12)
-    assert inside(["the", "owl", "see", "the", "goat"]) == inside([]) == inside(["the"]) == 0
-
-
-def test_cyk_and_the_inside_algorithm_agree_on_right_and_wrong_sentences():
-    random = Random(5)
-    for i in range(150):
-        words = sample(random, 1 + i % MOST)
-        assert follows(words) and inside(words) > 0
-        at = random.integers(len(words))
-        words[at] = random.choice(("goat", "that", "see", "waits", "the"))
-        assert follows(words) == (inside(words) > 0)
 
 
 def test_the_curve_of_a_mapping_is_the_mean_of_its_documents():
