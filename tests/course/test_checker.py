@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tinyllm.course import diagnose, failures
-from tinyllm.course.checker import CALL_SECONDS, PATIENCE, judge, judge_lesson
+from tinyllm.course.checker import CALL_SECONDS, PATIENCE, CheckOptions, judge, judge_lesson
 from tinyllm.course.classroom.selftest import Here
 from tinyllm.course.diagnose import Shrinker
 from tinyllm.course.drawing import MOST_FLOPS, properties
@@ -99,7 +99,8 @@ def test_where_the_time_is_up_the_best_input_so_far_stays(check, monkeypatch):
             tries.append(args)
             return "wrong" if len(tries) < 5 else None
 
-    found = OutOfTime(SOFTMAX, None, "correct results on ordinary numbers", 40).smallest(first)
+    options = CheckOptions(effort=40)
+    found = OutOfTime(SOFTMAX, None, "correct results on ordinary numbers", options).smallest(first)
     assert weight(found) == min(map(weight, tries[:4])) < weight(first)
 
 

@@ -86,15 +86,8 @@ STRANGERS = {
     ("sample", "along the first axis"):
         lambda probs, u: (np.cumsum(probs, axis=0, dtype=np.float64)
                           > u[..., None] * np.cumsum(probs, axis=0, dtype=np.float64)[..., -1:]).argmax(-1),
-    ("perplexity", "zeros in place of the right y, where an input is empty"):
-        lambda p: np.exp(-np.log(p).mean()) if len(p) else np.float32(0),
-    ("log_softmax", "zeros in place of the right y, where a row of x is nothing but -inf"):
-        lambda x: np.where((x == -np.inf).all(-1, keepdims=True), 0, OPS["log_softmax"].reference(x)),
     ("sample", "dtype missing"):  # sums in float32: of many small numbers after a large one
         edited("sample", "np.cumsum(probs, axis=-1, dtype=np.float64)", "np.cumsum(probs, axis=-1)"),
-    ("count_parameters", "the right number - 1 * layers * width"):  # which bias it was, numbers cannot tell
-        lambda vocab_size, context, layers, width:
-        OPS["count_parameters"].reference(vocab_size, context, layers, width) - layers * width,
     ("lr_schedule", "alone, without the guard"):
         edited("lr_schedule", "min(1.0, (step - warmup) / max(1, steps - warmup))",
                "(step - warmup) / max(1, steps - warmup)"),

@@ -121,66 +121,111 @@ def first_lines(output: bytes | bytearray) -> str:
     return "\n".join(printable(line, 200) for line in lines[:5] if line.strip())
 
 
-def judge(task: Exercise, start: Callable[[], Any], count: int = CASES_PER_TASK, variant: int = 0,
-          explain: bool = True, folder: Path | None = None, effort: int = SHRINK_EXAMPLES,
-          known: Sequence[tuple] = (), cut: Callable[..., Any] | None = None,
-          every: dict[str, list[tuple]] | None = None,
-          first: Callable[[str, str], Any] = lambda task, message: None,
-          timer: Callable[[], Callable[[], float]] | None = None) -> Verdict:
-    """Check a student's function for one op. `start()` returns a fresh worker with the student's exercise.py.
+@dataclass(frozen=True)
+class CheckOptions:
+    """Say how an exercise is checked.
 
-    variant: the seed of hidden cases; every: the cases of each property, in place of generated ones.
+    count: the number of public cases; variant: the seed of hidden cases, 0 for none.
+    every: the cases of each property, in place of generated ones.
     explain: False skips the diagnosis; effort: how many inputs to try when searching the smallest that fails.
+        With effort 0 there is no time limit, so that a grader always gives the same answer.
     known: more mistakes to recognise, as pairs (sentence, function).
     cut: a function that splits a case into smaller ones, among which the smallest failing input is searched.
     first: called with the exercise and what is wrong, as soon as anything fails.
-    timer: starts a clock for what follows after the first failure, for example `diagnose.seconds_left`.
+    timer: starts a clock for what follows after the first failure, for example `diagnose.seconds_left`; None
+        for no limit.
     """
-    every = every or properties(task.op, count, variant)
-    held: list[str] = []
-    broken: dict[str, list[tuple]] = {}
-    stopped: set[int] = set()
-    failure: Any = None
+
+    count: int = CASES_PER_TASK
+    variant: int = 0
+    every: dict[str, list[tuple]] | None = None
+    explain: bool = True
+    effort: int = SHRINK_EXAMPLES
+    known: Sequence[tuple] = ()
+    cut: Callable[..., Any] | None = None
+    first: Callable[[str, str], Any] = lambda task, message: None
+    timer: Callable[[], Callable[[], float]] | None = None
+
+    def clock(self, seconds: float = math.inf) -> Callable[[], float]:
+        """Start a clock, of `seconds` if there is no timer; return a function that tells what is left."""
+        return self.timer() if self.timer else seconds_left(seconds)
+
+
+def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, **chosen: Any) -> Verdict:
+    """Check a student's function for one op. `start()` returns a fresh worker with the student's exercise.py.
+
+    chosen: fields of `CheckOptions`.
+    """
+    options = CheckOptions(**chosen)
+    every = options.every or properties(task.op, options.count, options.variant)
     with specs_only():
-        for title, cases in every.items():
-            if not broken:
-                left = timer() if timer else seconds_left(math.inf)
-            with start() as worker:
-                if worker.failure:  # the file itself does not run: no input is to blame
-                    return unusable(task, worker.failure, every)
-                wrong = list(complaints(task, title, worker, cases, None if broken else first, left))
-            if title == STEADY and not (wrong or broken):
-                wrong = wrong_later(task, start, every, variant, left)
-            if wrong:
-                broken[title] = [pair for pair in wrong if not unanswered(pair[1])] or wrong
-                failure = failure or wrong[0]
-                stopped |= {id(args) for args, why in wrong if unanswered(why)}
-            if stopped or (broken and left() < 0):
-                break  # there is no function, it does not end, or it is too slow to be tried on more cases
-            held += [] if wrong else [title]
-        if not broken:
-            return Verdict(task.name, "passed", tuple(held))
-        lost = tuple(title for title in every if title not in held)
-        verdict = functools.partial(Verdict, task.name, held=tuple(held), broken=lost)
-        why = failure[1]
+        checks = PropertyChecks(task, start, every, options)
+        if checks.unusable:
+            return unusable(task, checks.unusable, every)
+        if not checks.broken:
+            return Verdict(task.name, "passed", tuple(checks.held))
+        lost = tuple(title for title in every if title not in checks.held)
+        verdict = functools.partial(Verdict, task.name, held=tuple(checks.held), broken=lost)
+        why, line = checks.failure, getattr(checks.failure, "line", None)
         if unanswered(why):
-            return verdict(state=why.state, message=format_failure(why), line=why.line)
-        if not explain or left() < 0:
-            return verdict(state="failed", message=format_failure(why), line=getattr(why, "line", None))
-        broken = {title: wrong for title, wrong in broken.items() if not unanswered(wrong[0][1])}
-        numbers = [args for title in (*held, *broken) if title.startswith(RIGHT) for args in every[title]]
-        numbers = [args for args in numbers if id(args) not in stopped]
-        return explained(why, task, start, broken, verdict, effort, known, numbers, cut, timer)
+            return verdict(state=why.state, message=format_failure(why), line=line)
+        if not options.explain or checks.left() < 0:
+            return verdict(state="failed", message=format_failure(why), line=line)
+        try:
+            return diagnose(task, start, checks.explainable(), checks.numbers(), verdict, options)
+        except Exception as error:  # caused by results that nobody thought of
+            message = f"{format_failure(why)} (the search for the cause failed: {type(error).__name__})"
+            return verdict(state="failed", message=printable(message))
 
 
-def explained(why: Failure | str, task: Exercise, start: Callable[[], Any], broken: dict[str, list[tuple]],
-              verdict: Any, *more: Any) -> Verdict:
-    """Search for the cause of a failure with `diagnose`; if this raises, return a verdict without a cause."""
-    try:
-        return diagnose(task, start, broken, verdict, *more)
-    except Exception as error:  # caused by results that nobody thought of
-        message = f"{format_failure(why)} (the search for the cause failed: {type(error).__name__})"
-        return verdict(state="failed", message=printable(message))
+class PropertyChecks:
+    """Check the properties of a function one after another, each in a fresh worker.
+
+    held, broken: the properties that hold, and {property: pairs (case, what is wrong)} for the others.
+    failure: what went wrong first. unusable: why the file itself does not run, or None.
+    """
+
+    def __init__(self, task, start, every, options):
+        self.task, self.start, self.every, self.options = task, start, every, options
+        self.held: list[str] = []
+        self.broken: dict[str, list[tuple]] = {}
+        self.stopped: set[int] = set()  # ids of the cases on which no answer came
+        self.failure: Any = None
+        self.unusable: Failure | None = None
+        self.left = options.clock()
+        for title, cases in every.items():
+            self.try_property(title, cases)
+            # Stop if there is no function, if it does not end, or if it is too slow to be tried further.
+            if self.unusable or self.stopped or (self.broken and self.left() < 0):
+                break
+
+    def try_property(self, title: str, cases: list[tuple]) -> None:
+        """Check one property, and store what is wrong."""
+        if not self.broken:
+            self.left = self.options.clock()  # the time counts from the first failure
+        with self.start() as worker:
+            if worker.failure:  # no input is to blame
+                self.unusable = worker.failure
+                return
+            first = None if self.broken else self.options.first
+            wrong = list(complaints(self.task, title, worker, cases, first, self.left))
+        if title == STEADY and not (wrong or self.broken):
+            wrong = wrong_later(self.task, self.start, self.every, self.options.variant, self.left)
+        if not wrong:
+            self.held.append(title)
+            return
+        self.broken[title] = [pair for pair in wrong if not unanswered(pair[1])] or wrong
+        self.failure = self.failure or wrong[0][1]
+        self.stopped |= {id(args) for args, why in wrong if unanswered(why)}
+
+    def explainable(self) -> dict[str, list[tuple]]:
+        """Return the broken properties on whose cases the function gave an answer."""
+        return {title: wrong for title, wrong in self.broken.items() if not unanswered(wrong[0][1])}
+
+    def numbers(self) -> list[tuple]:
+        """Return all cases whose numbers were checked."""
+        tried = [title for title in (*self.held, *self.broken) if title.startswith(RIGHT)]
+        return [args for title in tried for args in self.every[title] if id(args) not in self.stopped]
 
 
 def complaints(task: Exercise, title: str, worker: Any, cases: Sequence[tuple],

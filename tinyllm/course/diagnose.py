@@ -60,34 +60,33 @@ class Cases(NamedTuple):
     fine: list[tuple]
 
 
-def diagnose(task: Exercise, start: Callable[[], Any], broken: dict[str, list[tuple]], verdict: Any,
-             effort: int, known: Sequence[tuple] = (), tried: Sequence[tuple] = (),
-             cut: Callable[..., Any] | None = None,
-             timer: Callable[[], Callable[[], float]] | None = None) -> Any:
-    """Find the smallest input that fails and the mistake that causes it, and return the verdict.
+def diagnose(task: Exercise, start: Callable[[], Any], broken: dict[str, list[tuple]],
+             tried: Sequence[tuple], verdict: Any, options: Any) -> Any:
+    """Explain a failure: choose cases, name the mistake, find the smallest input and the first wrong step.
 
-    broken: {property: [(args, complaint)]}; tried: all cases whose numbers were checked. With effort 0 there
-    is no time limit, so a grader always gives the same answer. The other arguments are as in `checker.judge`.
+    broken: {property: [(args, complaint)]}; tried: all cases whose numbers were checked. verdict: makes the
+    Verdict of its fields. start, options: see `checker.judge`.
     """
-    left = timer() if timer else seconds_left(SECONDS if effort else math.inf)
+    left = options.clock(SECONDS if options.effort else math.inf)
     cases = sort_cases(task.op, broken, tried)
-    with Shrinker(task, start, cases.title, effort, cut, left) as tries:
-        if cut:
+    with Shrinker(task, start, cases.title, options, left) as tries:
+        if options.cut:
             parts = list(filter(None, map(tries.part, (args for args, _ in cases.wrong))))
             cases = cases._replace(wrong=parts or cases.wrong)
         failing = [(args, tries.output(args)) for args, _ in cases.wrong]
-        mistake = find_mistake(cases, failing, known, tries)
+        mistake = find_mistake(cases, failing, tries)
         smallest, why = find_smallest(cases, failing, mistake, tries)
         formed = form_error(task.op, tries.output(smallest) or [], smallest) is None
-        step = None if mistake or cut or not formed else tries.first_different_step(smallest)
+        # A variable that differs says nothing about a result that has only the wrong type or shape.
+        step = None if mistake or options.cut or not formed else tries.first_different_step(smallest)
         yours = tries.afresh(smallest)
-        name = mistake[0] if mistake else find_contrast(cases, failing, tries)
     about = failed_property(cases.title, why, formed, tries.kind)
+    facts = contrast.describe(task.op, failing) if cases.comparable and not mistake else None
     return verdict(
         state="failed", broken=tuple(sorted(verdict.keywords["broken"], key=lambda each: each != about)),
         message=format_failure(why) + also_writes(cases.title, broken), line=getattr(why, "line", None),
-        step=step, mistake=name, smallest_input=describe(task.op, smallest),
-        results=None if cut or not yours else compared(task.op, yours, smallest),
+        step=step, mistake=mistake[0] if mistake else facts, smallest_input=describe(task.op, smallest),
+        results=None if options.cut or not yours else compared(task.op, yours, smallest),
     )
 
 
@@ -104,16 +103,26 @@ def sort_cases(name: str, broken: dict[str, list[tuple]], tried: Sequence[tuple]
     return Cases(titles[0], bool(numbers), [*chosen, *usual(name, wrong, chosen)], every_wrong, fine)
 
 
-def find_mistake(cases: Cases, failing: list[tuple], known: Sequence[tuple], tries: "Shrinker") -> Any:
+def find_mistake(cases: Cases, failing: list[tuple], tries: "Shrinker") -> Any:
     """Find the mistake that explains the failing cases -> (sentence, function) or None; see `name_mistake`.
 
     failing: pairs (case, the student's results).
     """
-    left = tries.left
-    shrinking = (1 - NAMING) * left()  # if there is no limit, inf - inf below is NaN, which is not < 0
-    every_wrong = [] if tries.cut else cases.every_wrong
-    return name_mistake(tries.task.op, failing, known, left=lambda: left() - shrinking,
-                        **confirming_cases(every_wrong, cases.fine, cases.wrong, tries))
+    name, cut, known = tries.task.op, tries.options.cut, tries.options.known
+
+    def is_normal(args):
+        return case_kind(args) in (*PLAIN, VIEWS)
+
+    # The name must also fit other failing cases, and cases that pass: a few are enough.
+    used = {id(args) for args, _ in cases.wrong}
+    rest = [args for args in cases.every_wrong if id(args) not in used and not cut]
+    rest = sorted(rest, key=is_normal, reverse=True)[:MOST]
+    passing = confirming([(args, None) for args in cases.fine if cut or is_normal(args)])
+    extreme = [args for args in cases.fine if case_kind(args) == EXTREME]
+    # If there is no limit, this is inf - inf = NaN, which is not < 0.
+    shrinking = (1 - NAMING) * tries.left()
+    return name_mistake(name, failing, known, [args for args, _ in passing], lambda: tries.left() - shrinking,
+                        [(args, tries.output(args)) for args in rest], extreme)
 
 
 def find_smallest(cases: Cases, failing: list[tuple], mistake: Any,
@@ -126,37 +135,10 @@ def find_smallest(cases: Cases, failing: list[tuple], mistake: Any,
     return smallest, tries.complaint(smallest) or next(why for args, why in cases.wrong if args is first)
 
 
-def find_contrast(cases: Cases, failing: list[tuple], tries: "Shrinker") -> str | None:
-    """Return how wrong numbers differ from the right ones, or on which inputs; None if nothing fits."""
-    if not cases.comparable or all(why == WRITES for _, why in cases.wrong):
-        return None
-    return contrast.describe(tries.task.op, failing, cases.every_wrong, cases.fine, right,
-                             lambda args: tries.complaint(args) is not None)
-
-
 def also_writes(title: str, broken: dict[str, list[tuple]]) -> str:
     """Return the end of a message that says that inputs are changed, too, or ""."""
     writes = title != PURE and any(why == WRITES for _, why in broken.get(PURE, ()))
     return f"; and {WRITES}" if writes else ""
-
-
-def confirming_cases(every_wrong: Sequence[tuple], fine: Sequence[tuple], chosen: Sequence[tuple],
-                     tries: "Shrinker") -> dict[str, Any]:
-    """Return the cases that confirm a name, as three of the arguments of `name_mistake`.
-
-    every_wrong, fine: the cases that failed and that passed.
-    chosen: the pairs (case, what is wrong) that are used anyway.
-    tries: runs the student's function.
-    """
-    def is_normal(args):
-        return case_kind(args) in (*PLAIN, VIEWS)
-
-    used = {id(args) for args, _ in chosen}
-    rest = sorted((args for args in every_wrong if id(args) not in used), key=is_normal, reverse=True)
-    passing = confirming([(args, None) for args in fine if tries.cut or is_normal(args)])
-    return {"passing": [args for args, _ in passing],
-            "extreme": [args for args in fine if case_kind(args) == EXTREME],
-            "later": [(args, tries.output(args)) for args in rest[:MOST]]}
 
 
 def compared(name: str, got: list[Any], args: Sequence[Any]) -> tuple[str, str] | None:
@@ -192,9 +174,8 @@ def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> 
 class Shrinker:
     """A search for a small input on which the student's function fails. It replaces workers that die."""
 
-    def __init__(self, task, start, title, effort, cut=None, left=lambda: 1.0):
-        self.task, self.start, self.title, self.effort, self.cut = task, start, title, effort, cut
-        self.left = left
+    def __init__(self, task, start, title, options, left=lambda: 1.0):
+        self.task, self.start, self.title, self.options, self.left = task, start, title, options, left
         self.worker = None
         self.kind = self.mistake = None  # the kind of inputs to find, and the mistake that they must show
 
@@ -222,7 +203,7 @@ class Shrinker:
 
     def part(self, args: Sequence[Any]) -> tuple | None:
         """Cut a case with `cut`; return (the first piece that fails, what is wrong) or None."""
-        tried = ((part, self.complaint(part)) for part in self.cut(args))
+        tried = ((part, self.complaint(part)) for part in self.options.cut(args))
         return next((pair for pair in tried if pair[1]), None)
 
     def fails(self, args: Sequence[Any]) -> bool:
@@ -253,19 +234,19 @@ class Shrinker:
             if self.left() < 0:
                 return False
             tried = tuple(bind(name, drawn).values())
-            failing = next(filter(self.fails, self.cut(tried) if self.cut else [tried]), None)
+            failing = next(filter(self.fails, self.options.cut(tried) if self.options.cut else [tried]), None)
             if failing is None:
                 return False
             best = min(best, failing, key=weight)
             return True
 
         try:
-            few = settings(max_examples=self.effort, phases=(Phase.generate, Phase.shrink), **QUIET)
+            few = settings(max_examples=self.options.effort, phases=(Phase.generate, Phase.shrink), **QUIET)
             with without_found_constants():
                 found = find(CASES[name], fails, settings=few, random=random.Random(0))
         except Exception:  # NoSuchExample, or Flaky where the time was up
             return best
-        return best if self.cut else tuple(bind(name, found).values())
+        return best if self.options.cut else tuple(bind(name, found).values())
 
     def cut_down(self, args: tuple) -> tuple:
         """Cut each axis to its first element, if the input then still fails in the same way."""
@@ -284,7 +265,7 @@ class Shrinker:
         if self.letters(args) <= READABLE:
             return args
         cases = draw_cases(self.task.op, MORE_CASES)
-        cases = [x for each in cases for x in (self.cut(each)[:1] if self.cut else [each])]
+        cases = [x for each in cases for x in (self.options.cut(each)[:1] if self.options.cut else [each])]
         cases = [x for x in cases if case_kind(x) == self.kind]
         smaller = sorted((x for x in cases if self.letters(x) < self.letters(args)), key=self.letters)
         return next((x for x in smaller[:MORE_TRIES] if self.fails(x)), args)
@@ -293,9 +274,9 @@ class Shrinker:
         """Return the failing input that is shortest to read, as far as the search finds one."""
         if self.title == ARGUMENTS:
             return args
-        smaller = self.smallest if self.effort else self.readable
+        smaller = self.smallest if self.options.effort else self.readable
         args = min((args, smaller(args)), key=self.letters)
-        return args if self.cut else self.cut_down(args)
+        return args if self.options.cut else self.cut_down(args)
 
     def letters(self, args: Sequence[Any]) -> int:
         """Return the number of letters that an input needs in a message."""

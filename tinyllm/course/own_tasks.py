@@ -28,7 +28,7 @@ from tinyllm.ops import OPS
 from tinyllm.ops.registry import op
 from tinyllm.rng import Random
 from tinyllm.testing import MISTAKES, VARIANTS
-from tinyllm.testing.by_rule import every_edit
+from tinyllm.testing.by_rule import shared_edits
 from tinyllm.testing.catalog import BOUNDS, CASES, draw_cases
 from tinyllm.testing.check import narrow
 from tinyllm.testing.edits import links, parsed
@@ -195,7 +195,7 @@ def forget(lesson: Lesson) -> None:
     for task in lesson.tasks:
         for table in (OPS, CASES, BOUNDS, MISTAKES, VARIANTS):
             table.pop(task.name, None)
-    for cached in (draw_cases, properties, defaults, parameters, parsed, links, every_edit):
+    for cached in (draw_cases, properties, defaults, parameters, parsed, links, shared_edits):
         cached.cache_clear()
 
 

@@ -1,8 +1,9 @@
 """Make mistakes by rule: change the specification of an op (its NumPy code) in every usual way.
 
 The operators of `operators` and `statements` change one node of the syntax tree. This file adds edits of
-whole functions: an argument is ignored, two variables are confused, all sums run along another axis. `made`
-keeps only real mistakes: edits that change the results of a drawn case.
+whole functions: an argument is ignored, two variables are confused, all sums run along another axis, or
+something is done to a right result. `made` keeps only real mistakes: edits that change the results of a drawn
+case.
 """
 
 import ast
@@ -16,15 +17,23 @@ import numpy as np
 
 from tinyllm.ops import OPS, override
 from tinyllm.testing.catalog import draw_cases
-from tinyllm.testing.check import expectation, outcome, require_close
-from tinyllm.testing.edits import MISTAKES, VARIANTS, Edit, changed, code, edit_trees, parsed, swapped
+from tinyllm.testing.check import arrays, expectation, outcome, require_close
+from tinyllm.testing.edits import (
+    MISTAKES,
+    VARIANTS,
+    Edit,
+    as_function,
+    changed,
+    code,
+    edit_trees,
+    parsed,
+    swapped,
+)
 from tinyllm.testing.operators import ACTIVATIONS, OPERATORS, SLOPES, called, shifted
 from tinyllm.testing.relations import bind, specs_only
 from tinyllm.testing.statements import order, rounds, statements, stops
-from tinyllm.testing.values import ALONG, ANY, FIXED, ONE_OFF, RARE, REAL, ROWS, changes, kind, rare_changes
+from tinyllm.testing.values import ONE_OFF, ROWS, TINY, changes, kind, result_changes
 
-DONE = REAL | RARE | ANY | {said.format("{0}", axis): new.format("{0}", axis) for axis in (-1, -2, 0)
-                            for said, new in ALONG.items()}
 PARTS = {"the last of {} alone": "-1:", "the first of {} alone": ":1", "{} without its last": ":-1",
          "{} without its first": "1:", "{} in reverse order": "::-1"}
 ALL_OPERATORS = (statements, rounds, *OPERATORS, order)
@@ -47,6 +56,7 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any],
         fixed += ["True", "False", f"not {name}"] if isinstance(value, bool) else []
         others = ["0", "1", f"max({name}, 1)", f"min({name}, 1)", f"1 - {name}", f"1 + {name}", f"1 / {name}"]
         fixed += others if isinstance(value, int | float) and not isinstance(value, bool) else []
+        fixed += TINY if isinstance(value, float) else ()
         for other in dict.fromkeys(fixed):
             yield f"{name} ignored and taken as {other}", f"{name} = {other}"
         if type(value) is int:
@@ -67,22 +77,6 @@ def replaced(name: str, new: str) -> str:
     """Return a statement that replaces a variable by the expression `new`; a number of Python stays one."""
     new = new.format(name)
     return f"{name} = type({name})({new}) if isinstance({name}, (int, float)) else {new}"
-
-
-def unlikely(example: dict[str, Any], kept: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
-    """Yield more mistakes about arguments, as `parameters` does, that are tried after those in the code."""
-    for name, value in example.items():
-        if type(value) in (int, float):
-            yield from ((f"{name} ignored and taken as {other}", f"{name} = {other}") for other in FIXED)
-        for said, new in rare_changes(value).items() if name not in kept else ():
-            yield said.format(name), replaced(name, new)
-    numbers = [key for key, value in example.items() if type(value) in (int, float)]
-    floats = [key for key, value in example.items() if kind(value) == "f" and np.ndim(value)]
-    yield from in_all([key for key in floats if key not in kept], REAL)
-    for a, b in (*itertools.permutations(numbers, 2), *itertools.permutations(floats, 2)):
-        if a not in kept:
-            yield f"{a} multiplied by {b}", f"{a} = {a} * {b}"
-            yield f"{a} divided by {b}", f"{a} = {a} / {b}"
 
 
 def replacements(value: Any, kept: bool) -> Iterator[tuple[str, str]]:
@@ -195,10 +189,6 @@ def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
             for function in edited:
                 for said, tree in change(theirs[function], example):
                     yield said, Edit(name, theirs | {function: tree})
-    yield from with_first_lines(name, unlikely(example, OPS[name].mutates))
-    for function in (each for each in trees if not left_alone(each)):
-        for said, tree in done(trees[function]):
-            yield said, Edit(name, trees | {function: tree})
 
 
 def with_first_lines(name: str, lines: Iterator[tuple[str, str]]) -> Iterator[Mistake]:
@@ -247,50 +237,12 @@ def smaller(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[st
 
 def larger(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield every edit of several statements or of a variable, as (sentence, changed tree)."""
-    yield from earlier(tree)
     yield from order(tree)
     yield from stops(tree)
     whole = [key for key, value in example.items() if type(value) is int or kind(value) in ("i", "u")]
     real = [key for key, value in example.items() if kind(value) == "f"]
     for said, node, new in names(tree, whole, real):
         yield said, swapped(tree, node, new)
-
-
-def assigned(tree: ast.FunctionDef) -> Iterator[tuple[int, str]]:
-    """Yield (index of a statement, variable) for every variable that a statement of a function assigns."""
-    for i, line in enumerate(tree.body):
-        if isinstance(line, ast.Assign | ast.AugAssign):
-            target = line.targets[0] if isinstance(line, ast.Assign) else line.target
-            several = getattr(target, "elts", [target])
-            yield from ((i, each.id) for each in several if isinstance(each, ast.Name))
-
-
-def done(tree: ast.FunctionDef) -> Iterator[tuple[str, Any]]:
-    """Yield what may be done to a variable after its assignment, as (sentence, changed tree).
-
-    The variable keeps its type: a result that has only another type was not, say, rounded.
-    """
-    for i, name in assigned(tree):
-        for said, new in DONE.items():
-            new = f"np.asarray({new}, {{0}}.dtype) if isinstance({{0}}, np.ndarray) else {new}"
-            more = ast.parse(replaced(name, new)).body
-            words = said.format(f"`{name}`") + f" after {code(tree.body[i])}"
-            yield words, changed(tree, body=[*tree.body[: i + 1], *more, *tree.body[i + 1 :]])
-
-
-def earlier(tree: ast.FunctionDef) -> Iterator[tuple[str, Any]]:
-    """Yield uses of a variable's old value where its new value belongs, as (sentence, changed tree)."""
-    known = {each.arg for each in tree.args.args}
-    for i, name in assigned(tree):
-        again, line = name in known, tree.body[i]
-        known.add(name)
-        keep = ast.parse(f"_before = {name}" + " * 1" * isinstance(line, ast.AugAssign)).body
-        for later in tree.body[i + 1 :] if again else ():
-            for node in ast.walk(later):
-                if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load):
-                    new = swapped(tree, node, ast.Name("_before", ast.Load()))
-                    words = f"`{name}` as it was before {code(line)} in {code(later)}"
-                    yield words, changed(new, body=[*new.body[:i], *keep, *new.body[i:]])
 
 
 def typical(name: str) -> dict[str, Any]:
@@ -301,26 +253,41 @@ def typical(name: str) -> dict[str, Any]:
             for key in cases[0]}
 
 
-class Kept:
-    """An iterable that makes its elements when they are first needed, and keeps them."""
+def of_results(name: str) -> Iterator[Mistake]:
+    """Yield edits of right results, as (sentence, function): one result is negated, rounded, reversed..."""
+    if OPS[name].mutates:  # its results are not returned
+        return
+    largest = max(draw_cases(name), key=lambda args: sum(a.ndim for a in arrays(args)))
+    example, value = bind(name, largest), OPS[name].reference(*largest)
+    results = value if isinstance(value, tuple) else (value,)
+    for i, (label, result) in enumerate(zip(OPS[name].outputs, results, strict=False)):
+        for said, new in result_changes(result, example).items():
+            change = as_function(new, *example)
+            yield said.format(f"the right {label}"), functools.partial(with_changed_result, name, i, change)
 
-    def __init__(self, elements):
-        self.kept, self.rest = [], elements
 
-    def __iter__(self) -> Iterator[Any]:
-        for i in itertools.count():
-            if i == len(self.kept):
-                self.kept += itertools.islice(self.rest, 1)
-            if i == len(self.kept):
-                return
-            yield self.kept[i]
+def with_changed_result(name: str, i: int, change: Callable[..., Any], *args: Any) -> Any:
+    """Run an op's specification, and change result number i: change(result, *args) -> new result."""
+    value = OPS[name].reference(*args)
+    if not isinstance(value, tuple):
+        return change(value, *args)
+    return (*value[:i], change(value[i], *args), *value[i + 1 :])
 
 
 @functools.lru_cache(maxsize=4)
-def every_edit(name: str) -> Kept:
-    """List all edits that rules make to an op's code, even harmless ones, as (sentence, function)."""
-    found = proposals(name, typical(name))
-    return Kept((f"the right formula with {said}", function) for said, function in found)
+def shared_edits(name: str) -> Any:
+    """Return an iterator over `every_edit`; its copies begin at the first edit, and share what was made."""
+    example = typical(name)
+    of_code = ((f"the right formula with {said}", function) for said, function in proposals(name, example))
+    return itertools.tee(itertools.chain(of_code, of_results(name)), 1)[0]
+
+
+def every_edit(name: str) -> Iterator[Mistake]:
+    """Yield all edits that rules make to an op's code or results, even harmless ones: (sentence, function).
+
+    They are made when they are first needed: some ops have thousands, and a search ends at the one that fits.
+    """
+    return copy.copy(shared_edits(name))
 
 
 @functools.lru_cache(maxsize=4)

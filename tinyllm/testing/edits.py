@@ -193,10 +193,10 @@ def compiled(function: Any, tree: ast.FunctionDef, name: str) -> types.CodeType:
 
 
 @functools.cache
-def as_function(text: str) -> Callable[[Any], Any]:
-    """Compile an expression of `values`, in which {0} is the argument of the function that is returned."""
+def as_function(text: str, *arguments: str) -> Callable[..., Any]:
+    """Compile an expression of `values` into a function of {0}, then of `arguments`, which it may name."""
     space: dict[str, Any] = dict(COMMON)
-    exec(f"def function(y): return {text.format('y')}", space)
+    exec(f"def function({', '.join(('_result', *arguments))}): return {text.format('_result')}", space)
     return space["function"]
 
 

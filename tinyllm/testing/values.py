@@ -1,15 +1,15 @@
 """List what people take in place of a value by mistake: {sentence: expression}, in which {0} is the value.
 
-`by_rule` does it to the arguments of an op and to the variables of its specification; the checker looks for
-wrong results that come from right ones in this way.
+`by_rule` does it to the arguments of an op and to its right results.
 """
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 TINY = ("1e-3", "1e-5", "1e-6", "1e-7", "1e-8", "1e-9", "1e-10", "1e-12")  # added against a division by 0
-FIXED = ("0.5", "2", "10", "100", "128", "0.9", "0.1", "0.15", "0.01", *TINY)  # written for an argument
 ONE_OFF = {"{0} one too large": "{0} + 1", "{0} one too small": "{0} - 1"}
 WHOLE = {  # of arrays of whole numbers
     "the sign of {0} turned": "-{0}",
@@ -27,16 +27,6 @@ REAL = {  # of other numbers
     "{0} rounded to float16": "np.float32(np.float16({0}))",
     "{0} cut to whole numbers": "np.trunc({0})",
 }
-RARE = {  # the same, but less likely
-    "{0} minus 1": "{0} - 1", "twice {0}": "2 * {0}", "half of {0}": "{0} / 2",
-    "{0} rounded to whole numbers": "np.rint({0})",
-    "negative numbers of {0} set to 0": "np.maximum({0}, 0)",
-    "0 in {0} taken for 1": "np.where({0} == 0, np.ones_like({0}), {0})",
-    "{0} without infinity and NaN": "np.nan_to_num({0})",
-    **{f"{name} of {{0}}": f"np.{name}({{0}})" for name in ("exp", "log", "square", "sqrt")},
-    **{f"{tiny} added to {{0}}": f"{{0}} + {tiny}" for tiny in ("0.1", "1e-2", "1e-4", *TINY)},
-}
-CUT = {f"{{0}} cut to +-{most}": f"np.clip({{0}}, -{most}, {most})" for most in (1, 5, 10, 20, 50)}
 ANY = {  # of arrays
     "{0} everywhere as its first number": "np.full_like({0}, {0}.flat[0] if {0}.size else 0)",
     "the first row of {0} in place of all": "np.broadcast_to({0}.reshape(-1, {0}.shape[-1])[0], {0}.shape)",
@@ -73,11 +63,6 @@ def kind(value: Any) -> str:
     return value.dtype.kind if isinstance(value, np.ndarray | np.generic) else ""
 
 
-def rare_changes(value: Any) -> dict[str, str]:
-    """Return what may be taken in place of a value like this one, but is less likely than `changes`."""
-    return RARE | CUT if kind(value) == "f" or isinstance(value, float) else {}
-
-
 def changes(value: Any) -> dict[str, str]:
     """Return what may be taken in place of an array or a number like `value`."""
     axes, letter = range(-1, -np.ndim(value) - 1, -1), kind(value)
@@ -89,3 +74,56 @@ def changes(value: Any) -> dict[str, str]:
         found |= {said.format("{0}", axis): new.format("{0}", axis) for axis in axes
                   for said, new in tables.items()}
     return found
+
+
+NUMBERS = {  # of results that are numbers
+    "zeros in place of {0}": "np.zeros_like({0})", "1 in place of {0}": "np.ones_like({0})",
+    "the sign of {0} turned": "-{0}", "twice {0}": "2 * {0}", "half of {0}": "{0} / 2",
+    "{0} in int8, which wraps around": "{0}.astype('int8')",
+}
+FLOATS = {  # of results with fractions
+    "1 divided by {0}": "1 / {0}", "{0} rounded to whole numbers": "np.rint({0})",
+    "negative numbers of {0} set to 0": "np.maximum({0}, 0)",
+    "1 / n everywhere in place of {0}": "{0} * 0 + 1 / {0}.shape[-1]",
+    **{f"{name} of {{0}}": f"np.{name}({{0}})" for name in ("exp", "log", "square", "sqrt")},
+}
+LISTS = {  # of results that are lists or texts
+    "nothing in place of {0}": "{0}[:0]", "{0} without its last element": "{0}[:-1]",
+    "{0} without its first element": "{0}[1:]", "{0} in reverse order": "{0}[::-1]",
+    "{0} in rising order": "sorted({0})", "{0} twice": "{0} + {0}",
+}
+DICTS = {
+    "nothing in place of {0}": "dict()", "keys and values of {0} exchanged": "dict(zip({0}.values(), {0}))",
+    "{0} in reverse order": "dict(reversed({0}.items()))",
+    "{0} without its last key": "dict(list({0}.items())[:-1])",
+}
+
+
+def result_changes(value: Any, arguments: dict[str, Any]) -> dict[str, str]:
+    """Return what may be taken in place of a right result like `value`; it may use the op's arguments."""
+    if isinstance(value, dict):
+        return DICTS
+    if isinstance(value, list | str):
+        return LISTS | {f"{name} itself": f"list({name})" for name, x in arguments.items()
+                        if isinstance(x, list | tuple | bytes)}
+    found = NUMBERS | ONE_OFF | changes(value)
+    if isinstance(value, float) or kind(value) == "f":
+        found |= FLOATS | REAL
+    for a, b in itertools.combinations(range(-np.ndim(value), 0), 2):
+        found[f"{{0}} with its axes {a} and {b} exchanged"] = f"np.swapaxes({{0}}, {a}, {b})"
+    for name, x in arguments.items():
+        if kind(x) and np.shape(x) == np.shape(value):
+            found[f"{name} itself"] = name
+        for term in terms(name, x, np.shape(value)):
+            found |= {f"{{0}} {sign} {term}": f"{{0}} {sign} {term}" for sign in ("+", "-", "*", "/")}
+    return found
+
+
+def terms(name: str, value: Any, shape: tuple[int, ...]) -> Iterator[str]:
+    """Yield what a result may be multiplied with: an argument that fits, or the length of one of its axes."""
+    scalar = isinstance(value, int | float) and not isinstance(value, bool)
+    if scalar or (kind(value) and np.shape(value) in (shape, shape[-1:])):
+        yield name
+    for axis in range(-value.ndim, 0) if kind(value) else ():
+        yield f"{name}.shape[{axis}]"
+        yield f"{name}.shape[{axis}] ** 0.5"
