@@ -2,18 +2,16 @@
 
     python tests/proofs/verify_files.py [--share N]
 
-One file at a time of a small run, a model, tokenizers, a course and its results is cut, mutated (see
-tests/unit/readers.py), nested, filled with huge numbers, or replaced by a pipe, a device, a folder or a
-link to itself. Each command runs in a forked process with limits of memory and time. A finding is a
-traceback, a reached limit, a message of several lines, or a certainly wrong file that is accepted.
---share N: every Nth.
+One file at a time of a small run, a model, tokenizers, a course and its results is damaged (see readers.py).
+Each command runs in a forked process with limits of memory and time. A finding is a traceback, a reached
+limit, a message of several lines, or a certainly wrong file that is accepted. --share N: every Nth. What the
+functions below the commands make of damaged files are laws in tests/unit.
 """
 
 import argparse
 import contextlib
 import importlib
 import io
-import json
 import os
 import random
 import resource
@@ -29,16 +27,11 @@ from tiny_run import TOP, make_files
 from tinyllm import files
 from tinyllm.cli import COMMANDS as PROGRAM
 from tinyllm.cli import main as tinyllm
-from tinyllm.runs.checkpoint import _write_state
 
 sys.path.append(str(Path(__file__).parents[1] / "unit"))
-from readers import mutate
+from readers import NO_JSON, OBSTACLES, mutate
 
 SECONDS, CLOCK, MEMORY = 10, 100, 4 << 30  # of the processor, by the clock; bytes of address space
-PLACED = {"pipe": os.mkfifo, "folder": os.mkdir, "loop": lambda path: os.symlink(path, path),
-          "device": lambda path: os.symlink("/dev/zero", path)}
-INSERTED = {"deep": b"[" * 10**5, "long": b"9" * 5000, "huge": b"1" + b"0" * 400, "infinite": b"1e400",
-            "nan": b"NaN", "strange": b"\xff\xfe\x00\x1b[2J", "twice": b'1, "x": 2'}
 RESUME, GENERATE = "train --out run --resume --steps 2", "generate run --tokens 2 --which last"
 OF_MODEL = ("generate model --tokens 2", "inspect model")
 COMMANDS = {  # file: the commands that read it
@@ -61,25 +54,11 @@ COMMANDS = {  # file: the commands that read it
 
 def bad_versions(name, data, rng):
     """Yield (what was done, the bytes or a function of the path, whether the file is certainly wrong)."""
-    yield from ((what, make, True) for what, make in PLACED.items())
-    is_json, closed = name.endswith(".json"), name.endswith((".json", ".safetensors"))
+    closed = name.endswith((".json", ".safetensors"))
+    yield from ((what, make, True) for what, make in OBSTACLES.items())
     yield from ((f"cut at {end}", data[:end], closed) for end in (0, 1, len(data) // 2, len(data) - 2))
-    for what, inserted in INSERTED.items():
-        yield what, inserted, closed
-        if is_json:
-            yield f"{what} inside", b'{"x": ' + inserted + b"," + data.lstrip()[1:], True
-    for i in range(40):
-        changed = mutate(rng, data)
-        yield f"mutation {i}", signed(changed) if name.endswith("state.json") else changed, False
-
-
-def signed(data):
-    """Return a function that writes a state.json with the right digest, or the data if they are no object."""
-    with contextlib.suppress(ValueError, RecursionError, AttributeError):
-        state = json.loads(data)
-        state.pop("digest", None)
-        return lambda path: _write_state(path, state)
-    return data
+    yield from ((what, content, closed) for what, content in NO_JSON.items())
+    yield from ((f"mutation {i}", mutate(rng, data), False) for i in range(40))
 
 
 def run(words, sure=False):

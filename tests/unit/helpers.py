@@ -1,6 +1,8 @@
-"""Share the error of a gradient, a small model and a terminal among several tests."""
+"""Share the error of a gradient, a small model, a terminal and a group of threads among several tests."""
 
+import concurrent.futures
 import io
+import queue
 
 import numpy as np
 
@@ -8,6 +10,7 @@ import tinyllm.functional as F
 from tinyllm import nn
 from tinyllm.rng import Random
 from tinyllm.tensor import Tensor
+from tinyllm.train import Group
 
 
 def gradient_error(f, *inputs, step=1e-5):
@@ -43,3 +46,26 @@ class Screen(io.StringIO):
 
     def isatty(self):
         return True
+
+
+class Threads(Group):
+    """A group whose processes are threads; queues[i][k] has what process i gets from process k."""
+
+    def __init__(self, rank, queues):
+        self.rank, self.size, self.queues = rank, len(queues), queues
+
+    def gather(self, value):
+        for received in self.queues:
+            received[self.rank].put(value)
+        return [sent.get(timeout=20) for sent in self.queues[self.rank]]  # raises Empty if one has failed
+
+    def total(self, numbers):
+        first, *others = self.gather(numbers)
+        return sum(others, first)
+
+
+def together(size, work):
+    """Call work(group) in each process of a group, and return all results."""
+    queues = [[queue.SimpleQueue() for _ in range(size)] for _ in range(size)]
+    with concurrent.futures.ThreadPoolExecutor(size) as pool:
+        return list(pool.map(lambda rank: work(Threads(rank, queues)), range(size)))

@@ -82,7 +82,8 @@ def check_obstacles(reader: Reader, folder: Path) -> None:
 def check_no_json(reader: Reader, folder: Path) -> None:
     """Check that JSON files are refused if they are cut anywhere, or hold no JSON within the limits."""
     for path in reader.write(folder):
-        data = path.read_bytes().rstrip()
+        whole = path.read_bytes()
+        data = whole.rstrip()
         if path.suffix != ".json":
             continue
         ends = {*range(0, len(data), len(data) // 50 + 1), *range(len(data) - 5, len(data))}
@@ -92,7 +93,7 @@ def check_no_json(reader: Reader, folder: Path) -> None:
         for what, damaged in bad.items():
             path.write_bytes(damaged)
             assert attempt(reader, folder, path), f"{path.name} was read, though it is {what}"
-        path.write_bytes(data)
+        path.write_bytes(whole)
 
 
 def check_mutations(reader: Reader, folder: Path, seed: int, times: int = 20, longest: int = 1 << 15) -> None:

@@ -1,94 +1,51 @@
-"""Several processes train one model with the bits of one process; threads stand for the processes."""
+"""Several processes train one model with the bits of one process; threads stand for the processes.
 
-import concurrent.futures
+That every kind of run has these bits is a law of test_recipes.py.
+"""
+
 import itertools
-import queue
 
 import numpy as np
 import pytest
+from helpers import Threads, together
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_run import SETTINGS, outcome, write_text
+from tiny_run import SETTINGS, outcome
 
 from tinyllm import nn
 from tinyllm.data import Batch
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
 from tinyllm.runs import Run, make_config, prepare, reopen
-from tinyllm.train import ALONE, AdamW, Diverged, Group, events, next_token, train
+from tinyllm.train import ALONE, AdamW, Diverged, events, next_token, train
 from tinyllm.train.loop import forward_backward
 
 PIECES = 12
-SMALL = {name: value for name, value in SETTINGS.items() if name != "model.dropout"}
-SMALL |= {"train.batch": PIECES, "train.accumulate": PIECES, "train.clip": 0.5, "train.eval_windows": 2}
-DROPOUT = {"model.dropout": 0.1}
-GATED = {"model.attention_dropout": 0.1, "model.hidden": 16, "model.kv_heads": 2}
-FAMILIES = {"gpt2": DROPOUT, "llama": GATED, "t5": DROPOUT}
-ALL = {events.Started, events.Stepped, events.Evaluated, events.Sampled, events.Logged, events.Saved}
 
 
-class Threads(Group):
-    """A group whose processes are threads; queues[i][k] has what process i gets from process k."""
-
-    def __init__(self, rank, queues):
-        self.rank, self.size, self.queues = rank, len(queues), queues
-
-    def gather(self, value):
-        for received in self.queues:
-            received[self.rank].put(value)
-        return [sent.get(timeout=20) for sent in self.queues[self.rank]]  # raises Empty if one has failed
-
-    def total(self, numbers):
-        first, *others = self.gather(numbers)
-        return sum(others, first)
-
-
-def together(size, work):
-    """Call work(group) in each process of a group, and return all results."""
-    queues = [[queue.SimpleQueue() for _ in range(size)] for _ in range(size)]
-    with concurrent.futures.ThreadPoolExecutor(size) as pool:
-        return list(pool.map(lambda rank: work(Threads(rank, queues)), range(size)))
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    return str(write_text(tmp_path_factory.mktemp("text") / "text.txt"))
-
-
-def run_by(group, folder, settings, stop=lambda: False):
+def run_by(group, folder, text, stop=lambda: False):
     """Train a run in a group, or go on with it -> all events."""
     run = Run(folder)
-    resume = run.holds_something()
-    setup = reopen(run, run.read().config) if resume else prepare(make_config(SMALL | settings))
-    if not resume:
+    if resume := run.holds_something():
+        setup = reopen(run, run.read().config)
+    else:
+        pieces = {"train.batch": PIECES, "train.accumulate": PIECES, "train.clip": 0.5}
+        setup = prepare(make_config(SETTINGS | pieces | {"data": str(text)}))
         group.once(lambda: run.create(setup.record(), setup.tokenizer))
     setup.group = group
     return list(setup.train(run, resume, stop))
 
 
-@pytest.mark.parametrize("family, optimizer",
-                         [*itertools.product(FAMILIES, ["adamw"]), ("llama", "muon")])
-def test_any_number_of_processes_writes_the_bits_of_one(tmp_path, text, family, optimizer):
-    settings = {"data": text, "model.type": family, "train.optimizer": optimizer} | FAMILIES[family]
-    settings |= {"train.steps": 4, "train.eval_every": 2}
-    for size in (1, 2, 3, 4):
-        happened = together(size, lambda group: run_by(group, tmp_path / str(group.size), settings))
-        kinds = [{type(event) for event in each} for each in happened]
-        assert kinds == [ALL, *[ALL - {events.Sampled, events.Saved}] * (size - 1)]
-        assert outcome(tmp_path / str(size)) == outcome(tmp_path / "1")
-
-
 def test_one_process_stops_all_and_another_number_goes_on(tmp_path, text):
-    settings = {"data": text, "model.type": "gpt2"} | DROPOUT
-    run_by(ALONE, tmp_path / "whole", settings)
-    for size, step in ((2, 3), (3, 6), (4, 9)):
+    run_by(ALONE, tmp_path / "whole", text)
+    for size, step in ((2, 3), (1, 6), (4, 9)):
 
         def stopped(group):
             fourth_call = itertools.chain([False] * 3, [group.rank == group.size - 1])
-            return run_by(group, tmp_path / "changing", settings, fourth_call.__next__)[-1]
+            return run_by(group, tmp_path / "changing", text, fourth_call.__next__)[-1]
 
         assert together(size, stopped) == [events.Stopped(step)] * size
-    run_by(ALONE, tmp_path / "changing", settings)
+    run_by(ALONE, tmp_path / "changing", text)
     assert outcome(tmp_path / "changing") == outcome(tmp_path / "whole")
 
 
@@ -127,32 +84,6 @@ def test_uneven_pieces_have_the_gradients_of_one_process(size, rows, seed):
 
     expected = gradients(ALONE)
     assert expected[1][2] is False and together(size, gradients) == [expected] * size
-
-
-class Counting(Partly):
-    """A model that counts, without gradients, how often it has read each token."""
-
-    def __init__(self):
-        super().__init__()
-        self.new, self.read = np.zeros(11, int), np.zeros(11, int)
-
-    def forward(self, tokens):
-        self.new = self.new + np.bincount(tokens.ravel(), minlength=11)
-        return super().forward(tokens)
-
-    def after_step(self, group):
-        self.read, self.new = self.read + sum(group.gather(self.new)), np.zeros(11, int)
-
-
-def test_what_is_learnt_without_gradients_counts_the_pieces_of_all_processes():
-    def counted(group):
-        model, batch = Counting(), a_batch(12, 1)
-        list(train(model, lambda step: batch, next_token, AdamW(model.parameters()), steps=2,
-                   accumulate=PIECES, group=group))
-        return model.read.tolist()
-
-    expected = counted(ALONE)
-    assert sum(expected) > 40 and together(3, counted) == [expected] * 3
 
 
 def test_a_loss_that_is_not_finite_in_one_process_stops_all_at_one_step():

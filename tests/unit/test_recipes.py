@@ -1,4 +1,4 @@
-"""Laws of every recipe in the registry, and of the records that recipes read."""
+"""Laws of every kind of run, of every recipe in the registry, and of the records that recipes read."""
 
 import itertools
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import together
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_run import SETTINGS, Training, outcome, resumed_training, same
@@ -17,20 +18,34 @@ import tinyllm as tl
 from tinyllm.cli import main
 from tinyllm.errors import UserError
 from tinyllm.nn import adapter_state, merge
+from tinyllm.rng import Random
 from tinyllm.runs import recipe as registry
-from tinyllm.runs.examples import read_records
-from tinyllm.runs.recipe import find_recipe, recipes
+from tinyllm.runs.examples import hold_out, plan_of, read_records
+from tinyllm.runs.recipe import find_recipe, recipe, recipes
+from tinyllm.train import ALONE, events, next_token
+from tinyllm.train.loop import forward_backward
 
-DECODER = {"model.type": "gpt", "preset": "nano", "model.context": 24}
-ENCODER = {"model.type": "bert", "model.hidden": 16, "model.context": 24}
-WRITER = {"model.type": "t5", "model.hidden": 16, "model.context": 24, "model.head_width": 4}
-TINY = {  # recipe -> settings of a run of some seconds; each new recipe needs a line
+SMALL = {"model.context": 24, "model.dropout": 0.1}
+DECODER = SMALL | {"model.type": "gpt", "preset": "nano"}
+ENCODER = SMALL | {"model.type": "bert", "model.hidden": 16}
+WRITER = SMALL | {"model.type": "t5", "model.hidden": 16, "model.head_width": 4}
+GATED = {"preset": "nano", "model.hidden": 16, "model.kv_heads": 2, "model.attention_dropout": 0.1}
+OFTEN = {"train.steps": 4, "train.eval_every": 2, "train.checkpoint_every": 1, "train.sample_every": 3,
+         "train.batch": 6, "train.accumulate": 3}
+RUNS = {  # settings of a run of some seconds, with the name of its recipe first; each recipe needs a line
     "classify": ENCODER | {"data": "classes.tsv"},
     "denoise": ENCODER | {"data": "text.txt", "denoise.whole_words": True},
     "diffusion": ENCODER | {"data": "text.txt"},
     "dpo": DECODER | {"data": "preferences.jsonl"},  # the example of CONTRIBUTING.md
     "pretrain": DECODER | {"data": "text.txt", "pretrain.middle": 0.5},
+    "pretrain rarely saved": DECODER | {
+        "data": "text.txt", "model.context": 8, "train.steps": 12, "train.eval_every": 4,
+        "train.checkpoint_every": 5, "train.sample_every": 6},
+    "pretrain llama": GATED | {"data": "text.txt", "model.type": "llama", "train.optimizer": "muon"},
+    "pretrain experts": GATED | {"data": "text.txt", "model.type": "mixtral", "model.experts": 4},
+    "remembering": DECODER | {"data": "pairs.jsonl"},
     "sft": DECODER | {"data": "pairs.jsonl", "sft.packed": True},
+    "sft t5": WRITER | {"data": "pairs.jsonl"},
     "spans": WRITER | {"data": "text.txt"},
 }
 FIELDS = {  # recipe -> the fields of its records
@@ -38,15 +53,45 @@ FIELDS = {  # recipe -> the fields of its records
     "dpo": ("prompt", "chosen", "rejected"),
     "sft": ("prompt", "answer"),
 }
+each_run = pytest.mark.parametrize("name", RUNS)
+
+
+class Remembering:
+    """A function that counts its calls, and keeps the count in checkpoints."""
+
+    def __init__(self, function):
+        self.function, self.calls = function, np.zeros((), np.int64)
+
+    def state_dict(self):
+        return {"calls": self.calls}
+
+    def load_state_dict(self, state):
+        self.calls = state["calls"].copy()
+
+    def __call__(self, *given):
+        self.calls += 1
+        return self.function(int(self.calls), *given)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def example():
-    """Register the recipe of CONTRIBUTING.md, which is held to the laws of the others."""
+    """Register the recipe of CONTRIBUTING.md, and one whose batches and loss depend on their state."""
     guide = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text("utf-8").partition("## Add a recipe")[2]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "RECIPES", dict(recipes()))
         exec("".join(re.findall(r"```python\n(.*?)```", guide, re.DOTALL)), {"__name__": __name__})
+
+        @recipe("remembering", "count the calls")
+        def remembering(parts):
+            encode = parts.tokenizer.encode
+            records = read_records(parts.corpus, "prompt", "answer")
+            pairs = [tuple(map(encode, record.values())) for record in records]
+            halves = hold_out(pairs, parts.config.train.val_fraction, parts.corpus.name)
+            loss = Remembering(lambda calls, model, batch: (next_token(model, batch) * (1 + 0.1 * calls), {}))
+            plan = plan_of(parts, halves, lambda chosen: tl.data.rows(*zip(*chosen, strict=True), 24), loss)
+            plan.batches = Remembering(lambda calls, step, batches=plan.batches: batches(7 * calls))
+            return plan
+
         yield
 
 
@@ -55,65 +100,94 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     (folder / "text.txt").write_text("to be or not to be, that is the question. " * 60)
     (folder / "classes.tsv").write_text("the cat sat\tcat\nthe dog ran\tand slept\tdog\n" * 20)
-    (folder / "pairs.jsonl").write_text('{"prompt": "to be", "answer": "or not"}\n' * 40)
+    pairs = [{"prompt": f"to be {i % 7}", "answer": "or not"} for i in range(40)]
+    (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
     pair = {"prompt": "to be", "chosen": "or not", "rejected": "to be"}
     lines = [json.dumps(pair | ({} if i % 10 else {"rejected": "or not"})) for i in range(40)]
     (folder / "preferences.jsonl").write_text("\n".join(lines))
     return folder
 
 
-def begun(folder, data, name, more=()):
-    """Begin a tiny run of a recipe; `more` are other settings."""
-    usual = {name: value for name, value in SETTINGS.items() if name != "preset"}
-    usual |= {"train.steps": 4, "train.eval_every": 2, "train.checkpoint_every": 1, "train.sample_every": 3}
-    own = TINY[name] | {"recipe": name, "data": str(data / TINY[name]["data"])}
+def begun(folder, data, name, more=(), group=ALONE):
+    """Begin a tiny run; `more` are other settings."""
+    usual = {name: SETTINGS[name] for name in SETTINGS if name not in ("preset", "model.dropout")} | OFTEN
+    own = RUNS[name] | {"recipe": name.split()[0], "data": str(data / RUNS[name]["data"])}
     setup, run = tl.prepare(tl.make_config(usual | own | dict(more))), tl.Run(folder)
-    run.create(setup.record(), setup.tokenizer)
+    group.once(lambda: run.create(setup.record(), setup.tokenizer))
+    setup.group = group
     return Training(run, setup)
 
 
 def test_every_recipe_has_a_tiny_run():
-    assert set(TINY) == set(recipes())
+    assert {name.split()[0] for name in RUNS} == set(recipes())
 
 
-@pytest.mark.parametrize("name", TINY)
+@each_run
 def test_killed_anywhere_is_not_killed_and_the_reference_is_the_start(tmp_path, data, name):
     whole = begun(tmp_path / "whole", data, name)
     truth = whole.setup.reference()
     count = len(list(whole))
-    for kill in {2, 5, count - 2}:
-        folder = tmp_path / str(kill)
-        list(itertools.islice(begun(folder, data, name), kill))
-        resumed = resumed_training(folder)
-        assert same(resumed.setup.reference(), truth)
-        list(resumed)
+    for seed in range(2):
+        folder = tmp_path / str(seed)
+        training = begun(folder, data, name)
+        for kill in Random(seed, name).integers(count, 3):
+            list(itertools.islice(training, int(kill)))
+            with open(training.run.log.path, "ab") as log:
+                log.write(b'{"kind": "st')  # a line that was torn
+            training = resumed_training(folder)
+            assert same(training.setup.reference(), truth)
+        list(training)
         assert outcome(folder) == outcome(tmp_path / "whole")
 
 
-@pytest.mark.parametrize(
-    "name, own", [*((name, {}) for name in TINY), ("sft", WRITER | {"sft.packed": False})]
-)
-def test_adapters_are_trained_and_the_reference_is_the_start_with_them_merged(tmp_path, data, name, own):
+@pytest.mark.parametrize("name", [name for name in RUNS if name != "remembering"])  # each has own calls
+def test_several_processes_write_the_bits_of_one(tmp_path, data, name):
+    every = {events.Started, events.Stepped, events.Evaluated, events.Sampled, events.Logged, events.Saved}
+    for size in (1, 2, 3):
+        folder = tmp_path / str(size)
+        happened = together(size, lambda group, folder=folder: [*begun(folder, data, name, group=group)])
+        kinds = [{type(event) for event in each} for each in happened]
+        assert kinds == [every, *[every - {events.Sampled, events.Saved}] * (size - 1)]
+        assert outcome(folder) == outcome(tmp_path / "1")
+
+
+@each_run
+def test_a_batch_in_pieces_has_the_gradients_of_the_whole(tmp_path, data, name):
+    setup = begun(tmp_path / "run", data, name).setup
+    model, batch, found = setup.model.eval(), setup.plan.batches(0), []
+    for pieces in (1, 2, 6):
+        for p in model.parameters():
+            p.grad = None
+        loss = next_token if name == "remembering" else setup.plan.loss  # which differs in each call
+        value, _ = forward_backward(model, batch, loss, pieces)
+        found.append((value, *(p.grad for p in model.parameters() if p.grad is not None)))
+    for whole, *others in zip(*found, strict=True):
+        for other in others:
+            np.testing.assert_allclose(other, whole, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in RUNS if name not in ("remembering", "pretrain experts")])
+def test_adapters_are_trained_and_the_reference_is_the_start_with_them_merged(tmp_path, data, name):
     base, adapter = (str(tmp_path / part) for part in ("base", "adapter"))
-    list(begun(base, data, name, own | {"seed": 1}))
-    list(training := begun(adapter, data, name, own | {"start": base, "lora.rank": 2, "train.lr": 0.1}))
+    list(begun(base, data, name, {"seed": 1}))
+    list(training := begun(adapter, data, name, {"start": base, "lora.rank": 2, "train.lr": 0.1}))
     last = adapter_state(tl.open_model(adapter, "last").model)
     assert all(a.any() and np.array_equal(a, last[key]) for key, a in adapter_state(training.model).items())
     truth = merge(tl.open_model(adapter).model)
     assert not same(tl.open_model(base).model, truth)
-    for events in (1, 99):  # before the first checkpoint, and behind it
-        run = begun(tmp_path / str(events), data, name, own | {"start": adapter})
-        list(itertools.islice(run, events))
-        resumed = resumed_training(tmp_path / str(events))
+    for count in (1, 99):  # before the first checkpoint, and behind it
+        run = begun(tmp_path / str(count), data, name, {"start": adapter})
+        list(itertools.islice(run, count))
+        resumed = resumed_training(tmp_path / str(count))
         reference = resumed.setup.reference()
         assert same(reference, truth) and not reference.training
-        assert same(resumed.model, truth) == (not run.run.last_checkpoint()) == (events == 1)
+        assert same(resumed.model, truth) == (not run.run.last_checkpoint()) == (count == 1)
 
 
-@pytest.mark.parametrize("name", TINY)
+@each_run
 def test_a_plan_is_a_function_of_its_parts_and_reports_what_the_doctor_reads(tmp_path, data, name):
     training = begun(tmp_path / "run", data, name)
-    plan, again = training.setup.plan, find_recipe(name).build(training.setup)
+    plan, again = training.setup.plan, find_recipe(name.split()[0]).build(training.setup)
     assert (plan.batches(2).tokens == again.batches(2).tokens).all() and plan.prompt == again.prompt
     log = [event.record for event in training if hasattr(event, "record")][-1]
     assert set(plan.healthy) <= set(log) and plan.train_tokens > plan.val_tokens > 0
@@ -131,7 +205,7 @@ def test_the_example_prefers_what_was_chosen_and_drops_equal_answers(tmp_path, d
 
 def test_a_tokenizer_that_is_given_gets_the_special_tokens_of_the_family(data):
     """The recipe once raised a KeyError, because only new tokenizers got them."""
-    settings = TINY["denoise"] | {"recipe": "denoise", "data": str(data / "text.txt")}
+    settings = RUNS["denoise"] | {"recipe": "denoise", "data": str(data / "text.txt")}
     given = tl.CharTokenizer.train((data / "text.txt").read_bytes())
     setup = tl.prepare(tl.make_config(settings), tokenizer=given)
     assert given.special_tokens["[MASK]"] in setup.plan.batches(0).tokens
@@ -185,7 +259,7 @@ def test_a_bad_record_is_one_line_with_its_number_and_field(tmp_path, data, name
     monkeypatch.chdir(tmp_path)
     for line, message in bad_lines(FIELDS[name]):
         (tmp_path / "bad.tsv").write_text("\t".join(FIELDS[name]) + f"\n\n{line}\n")
-        kind = TINY[name].get("model.type", "gpt")
+        kind = RUNS[name].get("model.type", "gpt")
         assert main(["train", name, "--data", "bad.tsv", "--model", kind, "--out", "run"]) == 2
         error = capsys.readouterr().err
         assert f"bad.tsv line 3 {message}" in error and error.count("\n") == 1, error

@@ -1,29 +1,30 @@
-"""The loop for any model and objective: recorded bits, state, fit; and each recipe."""
+"""The loop and its runs: recorded bits, what is logged and kept, and what a run may change.
+
+That a run can be interrupted anywhere is a law of test_recipes.py.
+"""
 
 import dataclasses
 import hashlib
-import itertools
-import json
+import math
+import shutil
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_run import SETTINGS, new_training, outcome
+from tiny_run import new_training, outcome, resumed_training, same, write_text
 
 import tinyllm as tl
-import tinyllm.functional as F
-from tinyllm.cli import main
-from tinyllm.data import Batch, rows
+from tinyllm import ops
+from tinyllm.data import Batch, eval_batches, load_corpus, rows, token_array
 from tinyllm.errors import UserError
 from tinyllm.rng import Random
-from tinyllm.runs.config import make_config
+from tinyllm.runs import Run, open_model
+from tinyllm.runs.checkpoint import list_checkpoints
 from tinyllm.runs.log import read_log
-from tinyllm.runs.plan import Plan, doctor
-from tinyllm.runs.recipe import RECIPES, find_recipe, recipe
-from tinyllm.runs.recipes.pretrain import PretrainConfig
-from tinyllm.runs.setup import prepare, reopen
+from tinyllm.runs.plan import doctor
 from tinyllm.train import events, fit, next_token, train
+from tinyllm.train.evaluate import count_characters
 from tinyllm.train.loop import forward_backward
 
 # What the loop computes with these kernels: the SHA-256 of the weights, train_loss, val_loss and grad_norm.
@@ -37,14 +38,15 @@ RECORDED = {
 }
 
 
+@pytest.mark.skipif(ops.matmul.compiled is None, reason="without kernels other bits come out")
 @pytest.mark.parametrize("name", RECORDED)
 def test_the_default_model_trains_to_the_recorded_bits(tmp_path, text, name):
     settings, sha256, *losses, norm = RECORDED[name]
     training = new_training(tmp_path / "run", text, **settings)
     list(training)
     digest = hashlib.sha256()
-    for name, array in sorted(training.model.state_dict().items()):
-        digest.update(name.encode() + array.tobytes())
+    for part, array in sorted(training.model.state_dict().items()):
+        digest.update(part.encode() + array.tobytes())
     last = records(tmp_path / "run")[-1]
     assert (digest.hexdigest()[:12], last["grad_norm"]) == (sha256, norm)
     assert [last["train_loss"], last["val_loss"]] == pytest.approx(losses, rel=1e-6)  # the sum's last bit
@@ -64,48 +66,6 @@ TOKENS = Random("tokens").integers(11, 500).astype(np.int32)
 
 def windows(step):
     return tl.get_batch(TOKENS, 0, step, 4, 8)
-
-
-class Drifting:
-    """Batches that remember how often they were called."""
-
-    def __init__(self):
-        self.calls = np.zeros((), np.int64)
-
-    def state_dict(self):
-        return {"calls": self.calls}
-
-    def load_state_dict(self, state):
-        self.calls = state["calls"].copy()
-
-    def __call__(self, step):
-        self.calls += 1
-        return tl.get_batch(TOKENS, int(self.calls), 0, 4, 8)
-
-
-class Counting(Drifting):
-    def __call__(self, model, batch):
-        self.calls += 1
-        return next_token(model, batch) * float(1 + 0.1 * self.calls), {"calls": self.calls, "half": 0.5}
-
-
-def test_what_batches_and_losses_remember_survives_a_kill(tmp_path, text):
-    def training(folder, resume=False):
-        run = tl.Run(folder)
-        if not resume:
-            new_training(folder, text)
-        setup = reopen(run, run.read().config)
-        setup.plan = dataclasses.replace(setup.plan, batches=Drifting(), loss=Counting())
-        return setup.train(run, resume)
-
-    list(training(tmp_path / "whole"))
-    last = records(tmp_path / "whole")[-1]
-    assert last["calls"] == 11 and last["half"] == 0.5  # the mean of steps 10 to 12
-    for events_taken in (6, 10, 16):
-        folder = tmp_path / str(events_taken)
-        list(itertools.islice(training(folder), events_taken))
-        list(training(folder, resume=True))
-        assert outcome(folder) == outcome(tmp_path / "whole")
 
 
 def test_a_batch_in_which_nothing_counts_is_refused():
@@ -144,9 +104,6 @@ def test_a_group_with_a_rate_of_its_own():
     assert np.array_equal(first.data, before) and step.lr == 1e-2
 
 
-# Rows of pairs, and objectives on them.
-
-
 IDS = st.integers(1, 9)
 PAIR = st.tuples(st.lists(IDS, min_size=1, max_size=6), st.lists(IDS, max_size=6))
 
@@ -174,128 +131,110 @@ def test_packed_pairs_do_not_see_each_other():
     assert alone.starts is None
 
 
-@dataclasses.dataclass(frozen=True)
-class Pairs(Batch):
-    """Chosen rows, and the rejected ones beside them."""
-
-    rejected: np.ndarray | None = None
-
-    @property
-    def count(self):
-        return len(self.tokens)
+def test_steps_of_a_run_that_is_opened_again_begin_at_its_start(tmp_path, text, whole):
+    training = new_training(tmp_path / "run", text)
+    began = [event.loss for event in training if isinstance(event, events.Stepped)]
+    setup = resumed_training(shutil.copytree(whole, tmp_path / "whole")).setup
+    assert [event.loss for event in setup.steps()] == began
 
 
-def log_prob(model, row):
-    return model.loss(row[None, :-1], row[None, 1:]) * (1.0 - len(row))
+def test_evaluating_and_sampling_disturb_nothing(tmp_path, text, whole):
+    often = new_training(tmp_path / "run", text, train__eval_every=1, train__sample_every=1)
+    list(often)
+    assert same(open_model(whole, "last").model, often.model)
 
 
-def dpo(model, batch):
-    """Rafailov et al. 2023, equation 7, of a reference that likes both alike: a loss in one function."""
-    terms = [F.log_sigmoid(log_prob(model, chosen) - log_prob(model, rejected))
-             for chosen, rejected in zip(batch.tokens, batch.rejected, strict=True)]
-    right = np.mean([term.item() > np.log(0.5) for term in terms])
-    return sum(terms[1:], terms[0]) * (-1.0 / len(terms)), {"accuracy": right}
+def test_the_seed_and_dropout_matter(tmp_path, text, whole):
+    """The comparisons above would say nothing if every run gave the same weights."""
+    for name, changed in {"seed": {"seed": 1}, "dropout": {"model__dropout": 0.0}}.items():
+        list(new_training(tmp_path / name, text, **changed))
+        assert outcome(tmp_path / name)[0] != outcome(whole)[0]
 
 
-def test_an_objective_on_pairs_needs_one_function_and_one_kind_of_batch():
-    chosen, rejected = (Random(name).integers(11, (4, 8)).astype(np.int32) for name in ("chosen", "rejected"))
-    batch = Pairs(chosen, chosen, rejected=rejected)
-    whole, parts = tiny_model(), tiny_model()
-    losses = [forward_backward(whole, batch, dpo)[0], forward_backward(parts, batch, dpo, accumulate=4)[0]]
-    assert losses[0] == pytest.approx(losses[1])
-    for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
-        np.testing.assert_allclose(a.grad, b.grad, rtol=1e-3, atol=1e-6)
-    model = tiny_model()
-    happened = train(model, lambda step: batch, dpo, tl.AdamW(model.parameters(), 3e-3), steps=20)
-    *_, last = (event for event in happened if isinstance(event, events.Stepped))
-    assert last.loss < 0.5 and last.numbers["accuracy"] == 1
+def test_the_log_tells_everything_and_training_helps(whole, text):
+    about, *records = read_log(whole / "log.jsonl")
+    assert (about["kind"], about["bytes"]) == ("data", len(text.read_bytes())) and len(about["sha256"]) == 64
+    steps = [r for r in records if r["kind"] == "step"]
+    first, last = steps[0], steps[-1]
+    for name in ("train_loss", "val_loss", "tokens_per_second", "seconds", "peak_rss_mb", "lr", "grad_norm"):
+        assert math.isfinite(last[name]) and last[name] > 0, name
+    assert [r["step"] for r in steps] == [0, 3, 4, 6, 8, 9, 12]
+    assert [r["step"] for r in records if r["kind"] == "sample"] == [0, 6, 12]
+    assert [r["step"] for r in steps if r["val_loss"] is not None] == [0, 4, 8, 12]
+    facts = Run(whole).read().facts
+    assert first["val_loss"] == pytest.approx(math.log(facts.vocab_size), rel=0.05)  # it knows nothing yet
+    assert last["val_loss"] < first["val_loss"] - 0.01
+    assert first["val_loss_per_char"] == first["val_loss"]  # a char tokenizer: one token, one character
 
 
-# Recipes, from the command line.
+def test_the_doctor_says_what_is_out_of_range_and_what_helps(tmp_path, text):
+    plan = new_training(tmp_path / "run", text).setup.plan
+    plan.healthy = {"unsure": (0, 0.1, "be surer"), "sure": (0.5, 1, "dare"), "never": (0, 1, "")}
+    told = doctor(plan, {"unsure": 0.5, "sure": 0.75, "never": None, "other": 3.0})
+    assert told == "unsure 0.5 (healthy: 0 to 0.1; be surer), sure 0.75"
 
 
-def as_toml(settings):
-    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
+def test_best_and_last_are_kept(tmp_path, text):
+    """With an absurd learning rate after the warm-up the loss rises, so best and last differ."""
+    absurd = {"train__lr": 3.0, "train__warmup": 8, "train__schedule": "constant"}
+    training, best = new_training(tmp_path / "run", text, **absurd), (0, {})
+    for event in training:
+        if isinstance(event, events.Evaluated) and event.best:
+            best = event.step, {name: a.copy() for name, a in training.model.state_dict().items()}
+    assert list(list_checkpoints(training.run.checkpoints)) == [best[0], 12] and best[0] < 12
+    for which, weights in (("best", best[1]), ("last", training.model.state_dict())):
+        found = open_model(tmp_path / "run", which).model.state_dict()
+        assert all(np.array_equal(a, weights[name]) for name, a in found.items())
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """A folder with pairs to learn from and settings for a tiny run."""
-    monkeypatch.chdir(tmp_path)
-    pairs = [(f"{a}+{b}\t", f"{a + b}") for a in range(10) for b in range(10)] * 2
-    lines = {"tsv": "".join(f"{prompt[:-1]}\\t\t{answer}\n" for prompt, answer in pairs),
-             "jsonl": "".join(json.dumps({"prompt": p, "answer": a}) + "\n" for p, a in pairs)}
-    for name, text in lines.items():
-        tmp_path.joinpath(f"pairs.{name}").write_text(text)
-    tmp_path.joinpath("tiny.toml").write_text(as_toml(SETTINGS))
-    return tmp_path
+def test_more_steps_go_on_and_fewer_are_refused(tmp_path, whole):
+    shutil.copytree(whole, tmp_path / "run")
+    with pytest.raises(UserError, match="12 steps already"):
+        resumed_training(tmp_path / "run", train__steps=10)
+    assert [type(e) for e in resumed_training(tmp_path / "run")] == [events.Started]
+    longer = resumed_training(tmp_path / "run", train__steps=15)
+    assert [e.step for e in longer if isinstance(e, events.Stepped)] == [13, 14, 15]
+    assert Run(tmp_path / "run").read().config.train.steps == 15
+    assert read_log(tmp_path / "run" / "log.jsonl")[-1]["step"] == 15
 
 
-def test_sft_learns_the_answers_from_either_format(here, capsys):
-    for name in ("tsv", "jsonl"):
-        assert main(["train", "sft", "--data", f"pairs.{name}", "--config", "tiny.toml", "--out", name]) == 0
-    losses = [[record["train_loss"] for record in records(name)] for name in ("tsv", "jsonl")]
-    assert losses[0] == losses[1]
-    out = capsys.readouterr().out
-    assert "doctor  answer_share" in out and records("tsv")[-1]["answer_share"] > 0.1
-    assert main(["train", "--out", "tsv", "--resume", "--steps", "14"]) == 0
-    assert tl.open_model("tsv").config.recipe == "sft"
+@pytest.mark.parametrize("what", ["loss", "gradient norm"])
+def test_a_number_that_is_not_finite_stops_the_run(tmp_path, text, what):
+    training = new_training(tmp_path / "run", text)
+    calls = iter(range(1, 100))
+
+    def loss(logits, targets, ignore_index=-100):
+        value, lse = ops.cross_entropy.reference(logits, targets, ignore_index)
+        return (value + math.nan if training.model.training and next(calls) == 7 else value), lse
+
+    def norm(grads):
+        return math.inf if next(calls) == 7 else ops.grad_norm.reference(grads)
+
+    plugged = {"cross_entropy": loss} if what == "loss" else {"grad_norm": norm}
+    with ops.override(**plugged), pytest.raises(UserError, match=f"{what} is .* at step 7.*step-00000005"):
+        list(training)
+    assert list(list_checkpoints(training.run.checkpoints))[-1] == 5
+    list(resumed_training(tmp_path / "run"))  # the checkpoint is good
 
 
-def test_sft_begins_with_the_weights_of_a_run(here, refused):
-    assert main(["train", "--data", "pairs.tsv", "--config", "tiny.toml", "--out", "base"]) == 0
-    words = ["train", "sft", "--data", "pairs.tsv", "--set", "start=base", "--steps", "2", "--out", "tuned"]
-    assert main([*words, "--set", "train.lr=1e-9"]) == 0
-    base, tuned = tl.open_model("base").model, tl.open_model("tuned").model
-    for a, b in zip(base.parameters(), tuned.parameters(), strict=True):
-        np.testing.assert_allclose(a.data, b.data, atol=1e-7)
-    (checkpoint,) = (here / "base" / "checkpoints").iterdir()  # a folder as Hugging Face has it
-    assert main([*words[:4], "--set", f"start={checkpoint}", "--steps", "2", "--out", "other"]) == 0
-    assert main(["quantize", "base"]) == 0
-    assert main([*words[:4], "--set", "start=base-int8", "--out", "never"]) == 2
-    assert "leave out preset" in refused(*words, "--overwrite", "--preset", "mini")
-    assert tl.open_model("tuned").config.tokenizer == "base"
+def test_changed_data_is_refused(tmp_path):
+    text = write_text(tmp_path / "text.txt")
+    list(new_training(tmp_path / "run", text, train__steps=2))
+    text.write_text(text.read_text() + "more")
+    with pytest.raises(UserError, match="data has changed"):
+        resumed_training(tmp_path / "run")
 
 
-def test_the_doctor_says_that_answers_are_cut_off(here, printed):
-    words = ["--data", "pairs.tsv", "--config", "tiny.toml", "--set", "model.context=5", "--out", "cut"]
-    told = printed("train", "sft", *words).partition("before training")[0]
-    assert "truncated 1 (healthy: 0 to 0.05; take a larger model.context" in " ".join(told.split())
-
-
-def test_llama_trains_quantizes_generates_and_reports(here, text):
-    settings = SETTINGS | {"model.kv_heads": 1, "model.hidden": 16}
-    del settings["model.dropout"]
-    here.joinpath("llama.toml").write_text(as_toml(settings))
-    words = ["train", "--data", str(text), "--config", "llama.toml", "--model", "llama"]
-    assert main([*words, "--out", "whole"]) == 0
-    assert "A Llama of" in (here / "whole/report.html").read_text()
-    assert main(["quantize", "whole"]) == 0
-    for run in ("whole", "whole-int8"):
-        assert main(["generate", run, "--prompt", "the", "--tokens", "5", "--seed", "1"]) == 0
-    assert tl.open_model("whole").model.model_type == "llama"
-
-
-def test_a_recipe_is_one_function(monkeypatch, text):
-    """A new objective and a recipe of its own options, in a dozen lines; the doctor reads its numbers."""
-
-    @dataclasses.dataclass(frozen=True)
-    class Options(PretrainConfig):
-        smoothing: float = 0.1
-
-    monkeypatch.setitem(RECIPES, "smooth", None)  # so that it is gone after the test
-
-    @recipe("smooth", "next token, less surely", Options)
-    def smooth(parts):
-        plan = find_recipe("pretrain").build(parts)
-
-        def loss(model, batch):
-            return next_token(model, batch) * (1 - parts.config.options.smoothing), {"unsure": 0.5}
-
-        return dataclasses.replace(plan, loss=loss, healthy={"unsure": (0, 0.1, "be surer")})
-
-    settings = {"data": str(text), "recipe": "smooth", "smooth.smoothing": "0.2"}
-    setup = prepare(make_config(SETTINGS | settings))
-    first = next(setup.steps())
-    assert isinstance(setup.plan, Plan) and first.numbers == {"unsure": 0.5}
-    assert doctor(setup.plan, {"unsure": 0.5}) == "unsure 0.5 (healthy: 0 to 0.1; be surer)"
+@pytest.mark.parametrize("spec", ["byte", "bpe:300"])
+def test_nats_per_character_are_those_of_the_same_text(tmp_path, spec):
+    """Tokens and characters are counted over the same windows, multi-byte characters included."""
+    path = tmp_path / "text.txt"
+    path.write_text("Käse für Ödön, größer als Ähren. " * 300)
+    training = new_training(tmp_path / "run", path, tokenizer=spec)
+    measured, tokenizer = training.setup.plan.evaluate(training.model), training.setup.tokenizer
+    tokens = token_array(load_corpus(str(path)).split()[1], tokenizer)
+    ids = np.concatenate([y.ravel() for _, y in eval_batches(tokens, 8, 4, 6)])
+    characters = sum(byte & 0xC0 != 0x80 for byte in tokenizer.decode_bytes(ids))
+    assert measured["val_loss_per_char"] == pytest.approx(measured["val_loss"] * len(ids) / characters)
+    counts = count_characters(tokenizer)
+    assert sum(counts[token] for token in tokenizer.encode("Käse für Ödön")) == len("Käse für Ödön")

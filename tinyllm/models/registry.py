@@ -53,7 +53,7 @@ def family(name: Any) -> Any:
         hint = did_you_mean(str(name), known) or f"; there are {', '.join(known)}"
         if isinstance(name, str) and name in NEAREST:
             hint = f" any more: train a {NEAREST[name]}, or open its folders with transformers"
-        raise UserError(f"there is no model {name!r}{hint}")
+        raise UserError(f"there is no model {str(name)[:40]!r}{hint}")
     return found
 
 
@@ -129,7 +129,7 @@ def from_pretrained(place: Path | str, bits: int | None = None) -> Any:
     try:
         cls = family(found.get("model_type"))
     except UserError as error:
-        raise UserError(f"the model_type in {folder}: {error}") from error
+        raise UserError(f"the model_type in {folder / 'config.json'}: {error}") from error
     model = load_folder(cls, folder, found, bits)
     model.origin = Origin(str(place) if is_hub_name(place) else os.path.abspath(folder))
     return model
