@@ -1,4 +1,4 @@
-"""The front door: what is wrong with a command line is one line that says what to do, and exit code 2."""
+"""The command line: help, and mistakes, each answered by one line that says what to do and exit code 2."""
 
 import io
 import time
@@ -47,14 +47,70 @@ MISTAKES = {  # a command line -> a part of the answer
     "quantize nothing --out new": "holds no run",
     "course export nbgrader grades --out x": "'canvas', 'moodle', 'gradescope', 'gradescope-results'",
     **GONE,
+    "eval shipped": "required: --task",
+    "eval shipped --task world:novel": "no kind of text called novel",
+    "eval shipped --task parity": "write world:KIND",
+    "eval shipped --task world:stories": "asks nothing",
+    "eval shipped --task world:mix": "asks nothing",
+    "eval shipped --task world:clock --likelihood": "no choices to compare",
+    "eval shipped --task world:parity --limit 0": "at least 1",
+    "eval shipped --task world:parity,size=99": "size must be",
+    "eval shipped --task world:copy --shots 400": "400 shots of world:copy do not fit into a context of 256",
+    "eval shipped --task world:caption": "sees no pictures",
+    "generate shipped --prompt \ud800": "the terminal's encoding",
+    "generate shipped --prompt " + "x" * 400: "400 tokens and the model's context is 256: shorten it",
+    "generate shipped --samples 0": "--samples must be at least 1",
+    "generate shipped --tokens -1": "max_tokens",
+    "generate shipped --temperature -1": "temperature must be 0 (greedy)",
+    "generate shipped --stop=": "empty stop string",
+    "generate shipped --beams 3 --top-k 2": "--beams draws nothing",
+    "generate shipped --beams -1": "at least 1",
+    "generate shipped --length-penalty 2": "add --beams 4",
+    "generate shipped --unmask 3": "--unmask is for encoders",
+    "chat shipped --top-k 0": "top_k",
+    "chat shipped --tokens -1": "max_tokens",
+    "train book": "`tinyllm train --data book` trains on it",
+    "train --data nowhere.txt": "nowhere.txt",
+    "train --data empty": "empty",
+    "train --data binary": "byte",
+    "train --data latin1": "--tokenizer byte",
+    "train --data latin1 --tokenizer bpe:300": "--tokenizer byte",
+    "train --data short": "short is too short",
+    "train --data book --set model.context=100000": "context",
+    "train --data book --tokenizer words": "words",
+    "train --data book --tokenizer abc.json": "unknown",
+    "train --data book --threads 0": "threads",
+    "train --data book --config nowhere.toml": "nowhere.toml",
+    "train --data book --set x": "NAME=VALUE",
+    "train --stepps 3": "--stepps",
+    "train --resume": "--out",
+    "train --resume --out nothing": "no run",
+    "train --minutes 3 --steps 3": "--minutes is not allowed with --steps",
+    "train --minutes 3 --resume --out x": "not allowed with --resume",
+    "train --minutes 0": "--minutes must be a positive number",
+    "train --minutes inf": "--minutes must be a positive number",
+    "train --resume --overwrite --out x": "not allowed",
+    "train --data book --out empty": "not a folder",
+    "train --data book --out empty/run": "not a folder",
+    "train --data book --set model.context=8 --out /proc/tinyllm/run": "/proc/tinyllm",
+    "train --data book --out=": "empty name",
+    "train --data book --set start=shipped --preset mini": "leave out preset",
+    "train --set start=shipped --set model.width=8": "leave out model.width",
+    "train sft --data book --set start=nothing": "no run",
 }
+FILES = {"book": b"a book " * 300, "empty": b"", "binary": bytes(range(256)) * 40, "short": b"abc",
+         "latin1": "K\xe4se f\xfcr \xd6d\xf6n. ".encode("latin-1") * 200}
 
 
 @pytest.mark.parametrize("words", MISTAKES)
 def test_a_mistake_is_answered_in_one_line_and_nothing_is_written(refused, here, words):
+    for name, content in FILES.items():
+        (here / name).write_bytes(content)
+    tinyllm.save_tokenizer(tinyllm.CharTokenizer.train("abc"), here / "abc.json")
+    before = sorted(here.iterdir())
     said = refused(*words.split())
     assert MISTAKES[words] in said and len(said) < 250
-    assert not any(here.iterdir())
+    assert sorted(here.iterdir()) == before
 
 
 @pytest.mark.parametrize("words", HELPS, ids=" ".join)

@@ -166,19 +166,6 @@ def test_the_command_prints_a_row_and_an_object(monkeypatch, capsys):
                                 "chance": 0.5, "n": 30}
 
 
-@pytest.mark.parametrize("words, message", [
-    ("--task world:novel", "no kind of text called novel"), ("--task parity", "write world:KIND"),
-    ("--task world:stories", "asks nothing"), ("--task world:mix", "asks nothing"),
-    ("--task world:clock --likelihood", "no choices to compare"),
-    ("--task world:parity --limit 0", "at least 1"),
-    ("--task world:copy --shots 400", "400 shots of world:copy do not fit into a context of 256"),
-    ("--task world:parity,size=99", "size must be"), ("", "--task"),
-    ("--task world:caption", "sees no pictures"),
-])
-def test_what_cannot_be_asked_is_said_in_one_line(refused, words, message):
-    assert message in refused("eval", "shipped", *words.split())
-
-
 def test_an_answer_that_the_tokenizer_cannot_write_is_named():
     model = opened()
     spaces = Opened(model.model, tl.CharTokenizer.train("The capital of is ABCDEFH"))
