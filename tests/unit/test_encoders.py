@@ -17,7 +17,6 @@ from tinyllm.decode.fill import classes, fill
 from tinyllm.errors import UserError
 from tinyllm.models import build
 from tinyllm.padding import padded
-from tinyllm.runs.recipe import recipes
 from tinyllm.runs.recipes.classify import TextBatch
 from tinyllm.runs.recipes.denoise import begin_words
 from tinyllm.tokenizer import CharTokenizer, load_tokenizer, make_tokenizer, save_tokenizer
@@ -195,9 +194,7 @@ def test_a_masked_model_is_trained_continued_fine_tuned_and_asked(here, capsys, 
     assert {name for name, _ in json.loads(capsys.readouterr().out)["guesses"][0]} == {"cat", "dog"}
     assert tl.open_model("b").model.config.labels == ["cat", "dog"]
     assert main([*train, "classes.tsv", "--out", "c", "--model", "gpt"]) == 2
-    others = ", ".join(name for name, recipe in recipes().items() if "causal" in recipe.objectives)
-    told = "classify cannot train a gpt2: it needs bert; recipes for a gpt2 are "
-    assert f"{told}{others}\n" in capsys.readouterr().err
+    assert "the recipe classify cannot train a gpt2: it needs bert;" in capsys.readouterr().err
     (here / "one.tsv").write_text("the cat\tcat\n" * 20)
     assert "1 classes: give examples of 2" in refused(*train, "one.tsv", "--out", "d", "--model", "bert")
 

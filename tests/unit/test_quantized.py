@@ -1,6 +1,6 @@
 """Quantised layers and models: how far off they are, what they refuse, and what is fused.
 
-That they save and load is tested in test_pretrained; that rows do not depend on each other, in test_bits.
+That they save and load is tested in test_family_folders; that rows do not depend on each other, in test_bits.
 """
 
 import numpy as np

@@ -1,70 +1,145 @@
-"""Small models of every family, and ways to change and compare their folders."""
+"""Small models of every family, what they read, and ways to run, change and compare them."""
 
 import json
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
 import safetensors.numpy
 from tiny_gpt import shaken
 
-from tinyllm.models import build
+from tinyllm import nn
+from tinyllm.models import build, family, names
 from tinyllm.tensor import no_grad
 
-SIZES = {"vocab_size": 19, "context": 12, "layers": 2, "heads": 4, "width": 32}
+V, MARK = 19, 7
+SIZES = {"vocab_size": V, "context": 12, "layers": 2, "heads": 4, "width": 32}
+LLAMA = SIZES | {"model_type": "llama", "kv_heads": 2, "hidden": 48}
 SCALINGS = {
     "linear": {}, "yarn": {"original_max_position_embeddings": 6},
     "llama3": {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 6},
 }
 DEEP = {"rope_type": "yarn", "factor": 40, "beta_fast": 4, "mscale": 0.7, "mscale_all_dim": 1.0,
         "original_max_position_embeddings": 60}
-T5_SIZES = SIZES | {"heads": 3, "head_width": 6, "hidden": 20, "tied": True}
-LATENT = {"kv_heads": 4, "hidden": 48, "head_width": 6, "plain_width": 7, "value_width": 5, "latent": 10}
-MODELS = {
+T5_SIZES = SIZES | {"model_type": "t5", "heads": 3, "head_width": 6, "hidden": 20, "tied": True}
+LATENT = SIZES | {"model_type": "deepseek_v3", "kv_heads": 4, "hidden": 48, "head_width": 6,
+                  "plain_width": 7, "value_width": 5, "latent": 10}
+MODELS: dict[str, dict[str, Any]] = {
     "gpt2": {"model_type": "gpt2", **SIZES, "eps": 1e-4, "dropout": 0.1, "attention_dropout": 0.2},
-    "llama": {"model_type": "llama", **SIZES, "kv_heads": 2, "hidden": 48, "theta": 500.0},
-    "llama tied": {"model_type": "llama", **SIZES, "kv_heads": 4, "hidden": 48, "tied": True},
-    **{f"llama {kind}": {"model_type": "llama", **SIZES, "kv_heads": 2, "hidden": 48,
-                         "scaling": {"rope_type": kind, "factor": 4.0, **more}}
+    "llama": LLAMA | {"theta": 500.0},
+    "llama tied": LLAMA | {"kv_heads": 4, "tied": True},
+    **{f"llama {kind}": LLAMA | {"scaling": {"rope_type": kind, "factor": 4.0, **more}}
        for kind, more in SCALINGS.items()},
-    "qwen2": {"model_type": "qwen2", **SIZES, "kv_heads": 2, "hidden": 48, "tied": True,
-              "attention_dropout": 0.1},
-    "mistral": {"model_type": "mistral", **SIZES, "kv_heads": 1, "hidden": 48, "window": 3},
-    "llama of odd sizes": {"model_type": "llama", **SIZES, "kv_heads": 1, "hidden": 20, "head_width": 6,
-                           "bias": True, "mlp_bias": True, "theta": 700.0},
-    "qwen3": {"model_type": "qwen3", **SIZES, "kv_heads": 2, "hidden": 48, "head_width": 10, "tied": True},
-    "smollm3": {"model_type": "smollm3", **SIZES, "kv_heads": 2, "hidden": 48, "no_rope_every": 2},
-    "mixtral": {"model_type": "mixtral", **SIZES, "kv_heads": 2, "hidden": 24, "experts": 5, "window": 4},
-    "qwen3_moe": {"model_type": "qwen3_moe", **SIZES, "kv_heads": 2, "hidden": 24, "experts": 4, "top": 3},
-    "deepseek_v3": {"model_type": "deepseek_v3", **SIZES, **LATENT, "query_latent": 14},
-    "deepseek_v3 of one matrix": {"model_type": "deepseek_v3", **SIZES, **LATENT, "bias": True},
+    "llama of odd sizes": LLAMA | {"kv_heads": 1, "hidden": 20, "head_width": 6, "bias": True,
+                                   "mlp_bias": True, "theta": 700.0},
+    "qwen2": LLAMA | {"model_type": "qwen2", "tied": True, "attention_dropout": 0.1},
+    "mistral": LLAMA | {"model_type": "mistral", "kv_heads": 1, "window": 3},
+    "qwen3": LLAMA | {"model_type": "qwen3", "head_width": 10, "tied": True},
+    "smollm3": LLAMA | {"model_type": "smollm3", "no_rope_every": 2},
+    "mixtral": LLAMA | {"model_type": "mixtral", "hidden": 24, "experts": 5, "window": 4},
+    "qwen3_moe": LLAMA | {"model_type": "qwen3_moe", "hidden": 24, "experts": 4, "top": 3},
+    "deepseek_v3": LATENT | {"query_latent": 14},
+    "deepseek_v3 of one matrix": LATENT | {"bias": True},
+    "deepseek_v3 scaled": LATENT | {"scaling": DEEP},
     "falcon": {"model_type": "falcon", **SIZES, "hidden": 48},
     "falcon of many heads": {"model_type": "falcon", **SIZES, "hidden": 128, "multi_query": False,
                              "bias": True, "tied": False},
     "falcon scaled": {"model_type": "falcon", **SIZES, "hidden": 48, "scaling": DEEP | {"truncate": False}},
-    "deepseek_v3 scaled": {"model_type": "deepseek_v3", **SIZES, **LATENT, "scaling": DEEP},
-    "fuyu": {"model_type": "fuyu", **SIZES, "hidden": 48, "side": 6, "patch": 3, "picture": 7,
+    "fuyu": {"model_type": "fuyu", **SIZES, "hidden": 48, "side": 6, "patch": 3, "picture": MARK,
              "theta": 300.0},
-    "t5": {"model_type": "t5", **T5_SIZES, "scaled": True},
-    "t5 1.1": {"model_type": "t5", **T5_SIZES, "tied": False, "scaled": False, "mlp": "gated-gelu"},
-    "t5 of odd sizes": {"model_type": "t5", **T5_SIZES, "decoder_layers": 3, "buckets": 7, "max_distance": 5,
-                        "mlp": "gated-gelu", "eps": 1e-4, "start": 2, "dropout": 0.1},
-    "t5 untied": {"model_type": "t5", **T5_SIZES, "decoder_layers": 1, "tied": False, "buckets": 6,
-                  "max_distance": 9},
-    "mt5": {"model_type": "mt5", **T5_SIZES},
+    "t5": T5_SIZES | {"scaled": True},
+    "t5 1.1": T5_SIZES | {"tied": False, "scaled": False, "mlp": "gated-gelu"},
+    "t5 of odd sizes": T5_SIZES | {"decoder_layers": 3, "buckets": 7, "max_distance": 5, "mlp": "gated-gelu",
+                                   "eps": 1e-4, "start": 2, "dropout": 0.1},
+    "t5 untied": T5_SIZES | {"decoder_layers": 1, "tied": False, "buckets": 6, "max_distance": 9},
+    "mt5": T5_SIZES | {"model_type": "mt5", "start": 4, "decoder_layers": 3},
     "bert": {"model_type": "bert", **SIZES, "hidden": 48, "dropout": 0.1, "eps": 1e-5},
     "bert of odd sizes": {"model_type": "bert", **SIZES, "heads": 2, "hidden": 20, "segments": 3},
 }
-TOKENS = np.random.default_rng(0).integers(0, 19, (2, 12))
+DECODERS = [name for name in names() if issubclass(family(name), nn.DecoderLM)]
+WRITERS = [name for name in names() if family(name).objective != "masked"]  # those with a cache
+TOKENS = np.random.default_rng(0).integers(0, V, (2, 12))
 each = pytest.mark.parametrize("name", MODELS)
+each_family = pytest.mark.parametrize("name", names())
 
 
 def made(name, **changes):
-    """A model whose weights are large enough for every part of it to matter."""
+    """Build a model of the table whose weights are large enough for every part of it to matter."""
     return shaken(build(MODELS[name] | changes, seed=None), 0.3, 1).eval()
 
 
+def lively(name, seed=0, dtype=np.float32, **changes):
+    """Build such a model with other numbers, without dropout and without a loss that balances experts."""
+    still = {key: 0.0 for key in ("dropout", "attention_dropout", "balance") if hasattr(
+        family(MODELS[name]["model_type"]).config_class, key)}
+    return shaken(build(MODELS[name] | still | changes, seed=None), 0.3, seed, dtype).eval()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model reads, rows first: tokens, and what it has besides them.
+
+    tokens (B, T): after each row's length, they are padding. written (B, S): the tokens of the decoder, if
+    the model has an encoder too; logits belong to these.
+    """
+
+    tokens: np.ndarray
+    lengths: np.ndarray
+    more: dict[str, np.ndarray] = field(default_factory=dict)
+    written: np.ndarray | None = None
+
+    @property
+    def out(self):
+        """Return the tokens that logits belong to (B, S), and True for those that are no padding (B, S)."""
+        if self.written is not None:
+            return self.written, np.ones(self.written.shape, bool)
+        return self.tokens, np.arange(self.tokens.shape[1]) < self.lengths[:, None]
+
+    def row(self, b):
+        """Return what row b reads, without its padding."""
+        n = self.lengths[b]
+        more = {key: x[b : b + 1] if x.ndim > 2 else x[b : b + 1, :n] for key, x in self.more.items()}
+        written = None if self.written is None else self.written[b : b + 1]
+        return Reading(self.tokens[b : b + 1, :n], self.lengths[b : b + 1], more, written)
+
+    def of(self, call, *given):
+        """Call a method of a model, such as `model.loss`, on all of this."""
+        both_ways = "segments" in self.more or self.written is not None  # else nothing sees what is behind it
+        seen = nn.Seen(lengths=self.lengths if both_ways else None)
+        return call(self.tokens, *given, **self.more, seen=seen)
+
+    def logits(self, model):
+        """Return a model's logits of all that it writes (B, S, V)."""
+        with no_grad():
+            return self.of(model, *() if self.written is None else [self.written]).data
+
+
+def reads(model, seed=0, rows=3, length=8):
+    """Draw what a model can read: rows of unequal lengths; pairs of texts, or pictures, if it knows these."""
+    rng, config = np.random.default_rng(seed), model.config
+    lengths = np.maximum(rng.integers(1, length + 1, rows), 6 if model.picture_marks else 1)
+    lengths[0] = length
+    tokens, more = rng.integers(0, V, (rows, length)), {}
+    if model.objective == "masked":
+        more["segments"] = np.sort(rng.integers(0, config.segments, tokens.shape), axis=1)
+    if model.picture_marks:
+        tokens[tokens == MARK] += 1
+        for row in tokens:
+            row[rng.permutation(5)[:4]] = MARK  # in the part that every row has
+        more["pictures"] = rng.integers(0, 256, (rows, config.side, config.side, 3), dtype=np.uint8)
+    written = rng.integers(0, V, (rows, length - 1)) if model.is_encoder_decoder else None
+    return Reading(tokens, lengths, more, written)
+
+
+def refilled(reading, fill):
+    """Return the same with other padding."""
+    real = np.arange(reading.tokens.shape[1]) < reading.lengths[:, None]
+    return replace(reading, tokens=np.where(real, reading.tokens, fill))
+
+
 def inputs(model):
-    """What a model reads: tokens, and for an encoder-decoder those that it has written."""
+    """Return the tokens that a model reads, and, for an encoder-decoder, those that it has written."""
     return (TOKENS, TOKENS[:, 7::-1]) if model.is_encoder_decoder else (TOKENS,)
 
 
@@ -74,6 +149,7 @@ def logits(model):
 
 
 def change(folder, **changes):
+    """Change settings of a folder's config.json; `...` removes one."""
     path = folder / "config.json"
     config = json.loads(path.read_text()) | changes
     path.write_text(json.dumps({key: value for key, value in config.items() if value is not ...}))
@@ -95,8 +171,8 @@ def called(model, ours, **options):
     """Call a model of transformers with what ours reads."""
     import torch
 
-    names = ("input_ids", "decoder_input_ids")
-    given = {name: torch.from_numpy(x.copy()) for name, x in zip(names, inputs(ours), strict=False)}
+    kinds = ("input_ids", "decoder_input_ids")
+    given = {kind: torch.from_numpy(x.copy()) for kind, x in zip(kinds, inputs(ours), strict=False)}
     with torch.no_grad():
         return model(**given, **options)
 

@@ -1,0 +1,252 @@
+"""Laws that the models of all families obey: a new family gets them from its line in `MODELS`."""
+
+import copy
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_gpt import check_slopes, softmax
+from tiny_models import DECODERS, WRITERS, V, each_family, lively, reads, refilled
+
+from tinyllm import nn, ops
+from tinyllm.errors import UserError
+from tinyllm.ops.registry import _compiled
+from tinyllm.tensor import no_grad
+
+EXACT = _compiled is not None  # the kernels promise the same bits in any batch, NumPy does not
+seeds = st.integers(0, 9)
+each_decoder = pytest.mark.parametrize("name", DECODERS)
+each_writer = pytest.mark.parametrize("name", WRITERS)
+
+
+def assert_same(x, y, exact=EXACT):
+    np.testing.assert_allclose(x, y, **({"rtol": 0, "atol": 0} if exact else {"rtol": 1e-4, "atol": 1e-4}))
+
+
+def targets_of(reading, seed=0):
+    """Draw targets, some of them ignored, and none for padding."""
+    rng, (out, real) = np.random.default_rng(seed), reading.out
+    return np.where(real & (rng.random(out.shape) < 0.7), rng.integers(0, V, out.shape), -100)
+
+
+def begin(model, reading):
+    """Return a cache with room for all that is written, and how many tokens must be read at once."""
+    if model.is_encoder_decoder:
+        cache = model.read([row[:n] for row, n in zip(reading.tokens, reading.lengths, strict=True)])
+        for layer in cache:
+            layer.reserve(0, model.config.context)
+        return cache, 0
+    return model.new_cache(len(reading.tokens)), 5 if reading.more else 0  # all marks of the pictures
+
+
+def in_pieces(model, reading, cuts):
+    """Return the logits of what is written, read in pieces that begin at `cuts` after those before."""
+    out, (cache, first) = reading.out[0], begin(model, reading)
+    edges = [0, *(cut for cut in sorted(set(cuts)) if first <= cut < out.shape[1] and cut), out.shape[1]]
+    with no_grad():
+        parts = [model.hidden(out[:, a:b], cache, **(reading.more if a == 0 else {}))
+                 for a, b in itertools.pairwise(edges)]
+        return np.concatenate([model.head(x).data for x in parts], axis=1), cache
+
+
+@each_family
+@given(seed=seeds, fill=st.integers(8, V - 1))
+def test_other_rows_and_padding_change_nothing(name, seed, fill):
+    model = lively(name, seed)
+    reading = reads(model, seed)
+    whole, (_, real) = reading.logits(model), reading.out
+    assert_same(refilled(reading, fill).logits(model)[real], whole[real])
+    for b in range(len(whole)):
+        alone = reading.row(b).logits(model)[0]
+        assert_same(alone, whole[b, : len(alone)], EXACT and model.objective != "masked")
+
+
+@each_writer
+@given(seed=seeds, cuts=st.lists(st.integers(1, 7), max_size=4))
+def test_pieces_read_through_a_cache_give_the_same_logits(name, seed, cuts):
+    """Also when rows of one cache have read different numbers of tokens before."""
+    model = lively(name, seed)
+    reading = reads(model, seed)
+    whole, (out, real) = reading.logits(model), reading.out
+    exact = EXACT and not model.is_encoder_decoder  # a sum of two biases is rounded otherwise
+    pieces, cache = in_pieces(model, reading, cuts)
+    assert_same(pieces[real], whole[real], exact)
+    ends = real.sum(axis=1) - 1
+    for layer in cache:
+        layer.rewind(ends)
+    rows = np.arange(len(ends))
+    with no_grad():
+        last = model.head(model.hidden(out[rows, ends][:, None], cache)).data[:, 0]
+    assert_same(last, whole[rows, ends], exact)
+
+
+@each_family
+@given(seed=seeds, t=st.integers(5, 6), far=st.booleans())
+def test_positions_see_what_stands_before_them_and_encoders_see_all(name, seed, t, far):
+    model = lively(name, seed)
+    reading = reads(model, seed, rows=1)
+    before = reading.logits(model)[0]
+    if far and model.is_encoder_decoder:
+        changed = reading.tokens
+    else:
+        changed = reading.out[0]
+    changed[0, t] = (changed[0, t] + 1 - 8) % (V - 8) + 8  # not a mark
+    after = reading.logits(model)[0]
+    causal = model.objective != "masked" and changed is reading.out[0]
+    if causal:
+        assert np.array_equal(before[:t], after[:t]) and not np.allclose(before[t], after[t])
+    else:
+        assert (np.abs(before - after).max(axis=-1) > 1e-6).all()
+
+
+@each_family
+def test_the_gradient_is_the_slope_of_the_loss(name):
+    with ops.use("numpy"):
+        model = lively(name, 1, np.float64)
+        reading = reads(model, 1, rows=2, length=6)
+        targets = targets_of(reading)
+        check_slopes(lambda: reading.of(model.loss, targets), model.named_parameters())
+
+
+@each_family
+def test_losses_are_those_of_the_targets(name):
+    model = lively(name)
+    reading = reads(model)
+    targets = targets_of(reading)
+    if model.is_encoder_decoder:  # the decoder reads the start token, then the targets but the last
+        start = model.config.start
+        reading.written[:] = np.insert(np.where(targets < 0, start, targets), 0, start, axis=1)[:, :-1]
+    counted, weights = targets >= 0, np.random.default_rng(1).random(targets.shape)
+    p = softmax(reading.logits(model).astype(np.float64))
+    nats = np.where(counted, -np.log(np.take_along_axis(p, targets.clip(0)[..., None], -1)[..., 0]), 0)
+    np.testing.assert_allclose(reading.of(model.token_losses, targets).data, nats, rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(reading.of(model.log_probs, targets).data,
+                                  -reading.of(model.token_losses, targets).data)
+    assert np.isclose(reading.of(model.loss, targets).item(), nats.sum() / counted.sum(), rtol=1e-4)
+    mean = (nats * weights).sum() / weights[counted].sum()
+    assert np.isclose(reading.of(model.loss, targets, weights).item(), mean, rtol=1e-4)
+    assert reading.of(model.loss, targets, weights * 0).item() == 0
+    for wrong in (weights - 0.5, weights * np.nan, weights[:, :3]):
+        with pytest.raises(ValueError, match=r"at least 0|must have the shape"):
+            reading.of(model.loss, targets, wrong)
+    if not model.is_encoder_decoder:
+        with pytest.raises(ValueError, match="must have the shape"):
+            reading.of(model.loss, targets[:, :3])
+    with no_grad():
+        near = reading.of(nn.quantize(model, 8).token_losses, targets).data
+    assert np.abs(near - nats).mean() < 0.3
+
+
+@each_family
+def test_weights_of_rows_weight_their_gradients(name):
+    weighted, part = lively(name), lively(name)
+    reading = reads(part, rows=2, length=6)
+    targets = targets_of(reading)
+    reading.of(weighted.loss, targets, [[0.0] * targets.shape[1], [2.0] * targets.shape[1]]).backward()
+    row = reading.row(1)
+    row.of(part.loss, targets[1:, : row.out[0].shape[1]]).backward()
+    for p, q in zip(weighted.parameters(), part.parameters(), strict=True):
+        found, expected = (0 if x.grad is None else x.grad for x in (p, q))
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+@each_family
+def test_passes_and_copies_change_no_bit_of_loss_and_gradients(name):
+    """Other processes get a model as a pickle; tinyllm itself reads none."""
+    made = lively(name)
+    reading = reads(made)
+    targets = targets_of(reading)
+
+    def run(model):
+        loss = reading.of(model.loss, targets)
+        loss.backward()
+        return [loss.data.tobytes(), *(p.grad.tobytes() for p in model.parameters())]
+
+    plain = copy.deepcopy(made)
+    for module in [part for _, part in plain.named_modules()]:
+        module.hooks = ()
+    expected = run(plain)
+    for model in (nn.recompute(lively(name), large=0), pickle.loads(pickle.dumps(made)), made):
+        assert type(model) is type(plain) and run(model) == expected
+
+
+@each_decoder
+def test_packed_documents_and_prefixes_see_what_they_should(name):
+    model, rng = lively(name), np.random.default_rng(0)
+    tokens = rng.integers(8, V, (1, 8))
+    with no_grad():
+        plain = model(tokens).data
+        starts = np.array([[0, 0, 0, 3, 3, 3, 3, 3]])
+        packed, changed = model(tokens, seen=nn.Seen(starts=starts)).data, tokens.copy()
+        changed[0, :3] = (changed[0, :3] + 1) % V
+        assert_same(packed[0, :3], plain[0, :3])
+        assert_same(model(changed, seen=nn.Seen(starts=starts)).data[0, 3:], packed[0, 3:])
+        seen, changed[:] = nn.Seen(ends=np.array([[4, 4, 4, 4, 5, 6, 7, 8]])), tokens
+        changed[0, 3] = (changed[0, 3] + 1) % V
+        whole, other = model(tokens, seen=seen).data, model(changed, seen=seen).data
+        assert not np.allclose(whole[0, 0], other[0, 0]) and not np.allclose(whole[0, 0], plain[0, 0])
+
+
+@each_writer
+def test_a_cache_has_room_for_what_was_asked_and_refuses_more(name):
+    model = lively(name)
+    c, wide = model.config, {"deepseek_v3": (1, 10 + 6)}  # one latent vector, and its rotated end
+    heads = wide.get(name, (getattr(c, "kv_heads", c.heads), getattr(c, "head_width", None) or c.width // 4))
+    assert all(layer.keys.shape == (3, 5, *heads) for layer in model.new_cache(3, length=5))
+    cache = model.read([[1]]) if model.is_encoder_decoder else model.new_cache()
+    for layer in cache:
+        layer.reserve(0, 12)
+    model.hidden([1] * 10, cache)
+    with pytest.raises(UserError, match="13 tokens exceed the model's context of 12"):
+        model.hidden([1, 2, 3], cache)
+    assert {layer.length for layer in cache} == {10}
+    model.hidden([1, 2], cache)
+
+
+@each_family
+@pytest.mark.parametrize("tokens, error, message", [
+    ([], UserError, "at least one token"), ([[[1]]], UserError, "shape"),
+    ([1, V], UserError, f"token {V} is outside of the model's vocabulary of {V}"),
+    ([1, -1], UserError, "token -1 is outside"), ([1.0, 2.0], TypeError, "whole numbers"),
+    ([0] * 13, UserError, "13 tokens exceed the model's context of 12"),
+])
+def test_tokens_that_cannot_be_read_are_named(name, tokens, error, message):
+    model = lively(name)
+    both = [(tokens, [1]), ([1], tokens)] if model.is_encoder_decoder else [(tokens,)]
+    for given_tokens in both:
+        with pytest.raises(error, match=message):
+            model(*given_tokens)
+
+
+@each_family
+def test_flops_are_those_of_the_products_that_are_run(name):
+    model, counted = lively(name, **({"window": None} if name in ("mistral", "mixtral") else {})), []
+
+    def matmul(a, b, transpose_a=False, transpose_b=False):
+        y = ops.matmul.reference(a, b, transpose_a, transpose_b)
+        counted.append(2 * y.size * a.shape[-1])
+        return y
+
+    def attention(q, k, v, causal=True, lengths=None):
+        (B, T, H, D), before = q.shape, len(counted)
+        y = ops.attention.reference(q, k, v, causal, lengths)
+        counted[before:] = [B * H * sum(2 * 2 * (t + 1 if causal else T) * D for t in range(T))]
+        return y
+
+    if model.is_encoder_decoder:
+        pytest.skip("two texts have no one length")
+    with ops.override(matmul=matmul, linear=ops.linear.reference, attention=attention):
+        model(np.zeros((3, 5), int))
+    assert sum(n for _, m in model.named_modules() for n in m.flops(3, 5).values()) == sum(counted)
+
+
+@each_writer
+def test_adapters_learn_alone(name):
+    model = nn.adapt(lively(name), rank=2)
+    reading = reads(model)
+    reading.of(model.train().loss, targets_of(reading)).backward()
+    for key, p in model.named_parameters():
+        assert (p.grad is not None) == (".lora_" in key)
