@@ -61,12 +61,10 @@ def collect(path: Path, lesson: Lesson, imports: dict[str, None], pieces: dict[s
         first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
         text = "\n".join(lines[first - 1 : node.end_lineno])
         key = ", ".join(names) or f"{lesson.folder}, line {node.lineno}"
-        if key in seen:  # defined again further down: as in Python, the last definition counts
-            del pieces[key]
-        elif key in pieces and ast.unparse(node) != pieces[key][1]:
+        if key not in seen and key in pieces and ast.unparse(node) != pieces[key][1]:
             where = f"{short_path(path)}, line {node.lineno}"
             raise UserError(f"{where}: {key} is something else in an earlier lesson; rename one")
-        pieces[key] = (text, ast.unparse(node))
+        pieces[key] = (text, ast.unparse(node))  # as in Python, the last definition in a file counts
         seen.add(key)
     return bool(seen)
 
