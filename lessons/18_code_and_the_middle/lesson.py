@@ -141,7 +141,7 @@ model = setup.model.eval()
 # That loss is measured on plain text, from left to right. Bavarian and others
 # trained models of many sizes with and without moved middles: the loss from
 # left to right did not change, up to nine texts in ten. They call it "FIM for
-# free". (`python benchmarks/middle.py` measures both here.)
+# free". (`python benchmarks/learn.py middle` measures it here.)
 #
 # ## 4. Ask
 #

@@ -1,55 +1,50 @@
-"""The measurements: what takes part, in what order, in what units. How fast anything is, no test asks."""
+"""Check what takes part in races, in what order and in what units. How fast anything is, no test asks."""
 
 import json
-import sys
-from contextlib import contextmanager, nullcontext
-from dataclasses import replace
-from types import SimpleNamespace
+from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import pytest
 
-from tinyllm.bench import memory, peers, timing
-from tinyllm.bench import ops as bench_ops
-from tinyllm.bench.generation import decode_bytes, measure_batch, measure_generation, prefill_flops
-from tinyllm.bench.memory import peak_memory
-from tinyllm.bench.ops import Case, cases, measure_ops, shape
+from tinyllm.bench import race as timing
+from tinyllm.bench import rows
+from tinyllm.bench.race import Contender, compare, race, ratio
 from tinyllm.bench.roof import Roof, measure_roof
-from tinyllm.bench.setting import Setting, settings
-from tinyllm.bench.timing import Contender, race, ratio
-from tinyllm.bench.train import (
-    _against,
-    measure_training,
-    step_flops,
-    training_step,
-)
 from tinyllm.cli import bench as cli
 from tinyllm.cli import main
 from tinyllm.errors import UserError
 from tinyllm.nn import quantize
 from tinyllm.ops import registry
 from tinyllm.ops.registry import OPS
+from tinyllm.ops.runtime import threads
 
-TINY = Setting("tiny", layers=1, heads=2, width=8, context=8, batch=2, vocab_size=11)
+TINY = {"model_type": "gpt2", "vocab_size": 11, "layers": 1, "heads": 2, "width": 8, "context": 8}
+needs_kernels = pytest.mark.skipif(registry._compiled is None, reason="the kernels are not built")
 
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
-    """Take every call for one that is long enough to be timed at once."""
+    """Take every call for one that is long enough to be timed at once, and every model for a tiny one."""
     monkeypatch.setattr(timing, "SHORTEST", 1e-9)
+    monkeypatch.setattr(timing, "WARM_UP", 0)
     monkeypatch.setattr(timing, "sleep", lambda seconds: None)
+    monkeypatch.setattr(rows, "SIZES", dict.fromkeys(rows.SIZES, TINY))
+    monkeypatch.setattr(rows, "BATCH", dict.fromkeys(rows.BATCH, 2))
 
 
 def tick(monkeypatch, shortest, warm_up):
-    """Let every look at the clock take a second, and nothing have to settle."""
+    """Let every look at a clock take a second."""
     clock = iter(range(10**6))
-    monkeypatch.setattr(timing, "perf_counter", lambda: next(clock))
+    for name in ("perf_counter", "thread_time"):
+        monkeypatch.setattr(timing, name, lambda: next(clock))
     monkeypatch.setattr(timing, "settle", lambda: None)
     monkeypatch.setattr(timing, "SHORTEST", shortest)
     monkeypatch.setattr(timing, "WARM_UP", warm_up)
 
 
-def test_contenders_take_turns_off_the_clock_and_then_on_it(monkeypatch):
+@pytest.mark.parametrize("n", [1, 2])
+def test_race_takes_turns_and_repeats_short_calls(monkeypatch, n):
     log = []
 
     @contextmanager
@@ -58,20 +53,21 @@ def test_contenders_take_turns_off_the_clock_and_then_on_it(monkeypatch):
         yield
         log.append(")")
 
+    monkeypatch.setattr(timing, "threads", lambda: n)
     tick(monkeypatch, shortest=5, warm_up=0)
     times = race({name: Contender(lambda name=name: log.append(name)) for name in "ab"}, 0, least=2)
-    assert times == {"a": [1 / 5] * 2, "b": [1 / 5] * 2}  # short calls are repeated: five in a sample
+    assert times == {"a": [1 / 5] * 2, "b": [1 / 5] * 2}
     assert log == [*"aabb", *"aaaaabbbbb" * 2]
     log.clear()
-    race({"c": Contender(log.append, lambda: "d", around)}, 0, least=2)
+    race({"c": Contender(log.append, lambda: "d", around)}, 0, least=2, once=["c"])
     assert "".join(log) == "(d)" * 4  # what is prepared serves one call, inside of what is around it
     log.clear()
     tick(monkeypatch, shortest=1, warm_up=10)
     race({"a": Contender(lambda: log.append("a"))}, 0, least=3)
-    assert len(log) == 1 + 4 * 10  # nine to warm up, one that counts
+    assert len(log) == (1 + 4 * (10 if n == 2 else 1))  # one thread needs no warming up
 
 
-def test_settling_waits_until_no_thread_uses_time_but_not_for_ever(monkeypatch):
+def test_settle_waits_until_no_thread_uses_time_but_not_for_ever(monkeypatch):
     used, clock, naps = iter([0, 1, 1, 2, 2, 2, *range(1000)]), iter(range(1000)), []
     monkeypatch.setattr(timing, "process_time", lambda: next(used))  # before and after each nap
     monkeypatch.setattr(timing, "sleep", naps.append)
@@ -82,143 +78,91 @@ def test_settling_waits_until_no_thread_uses_time_but_not_for_ever(monkeypatch):
     assert len(naps) == 3 + 4
 
 
-def test_a_ratio_is_the_median_of_neighbours_and_not_of_the_whole():
+def test_a_ratio_is_the_median_of_neighbours():
     """The second round was three times as slow for both, so the ratio stays."""
     assert ratio({"slow": [2.0, 6.0, 2.0], "fast": [1.0, 3.0, 1.0]}, "slow", "fast") == 2
 
 
-@pytest.mark.skipif(registry._compiled is None, reason="the kernels are not built")
-def test_the_calls_to_measure_are_those_of_training_and_generating():
-    found = cases(TINY)
-    by_name = {case.op: case for case in found}
+def answering(numbers, tolerance=0.0):
+    return Contender(tuple, answer=lambda: np.array(numbers), tolerance=tolerance, amounts={"tokens": 6},
+                     facts={"precision": "int8"})
+
+
+def missing():
+    raise ImportError("No module named 'absent'")
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_compare_makes_a_record_for_each_and_leaves_out_what_is_missing(apart):
+    makers = {"ours": partial(answering, [2.0, 4.0]), "gone": missing,
+              "near": partial(answering, [2.0, 4.1], tolerance=0.1)}
+    skipped, first, second = compare(makers, 0, least=1, apart=apart, task="x")
+    assert (skipped["engine"], skipped["task"]) == ("gone", "x") and "absent" in skipped["skipped"]
+    assert "times" not in first and second["times"] > 0 and second["precision"] == "int8"
+    assert np.isclose(first["tokens_per_second"] * first["seconds"], 6) and first["rounds"] == 1
+    assert ("peak_rss_mb" in first) == apart
+    if apart and first["peak_rss_mb"] is not None:
+        assert 10 < first["peak_rss_mb"] < 1000
+
+
+@pytest.mark.parametrize("wrong", [[2.0, 4.5], [2.0], [np.nan, 4.0]])
+def test_who_computes_something_else_does_not_race(wrong):
+    ours = partial(answering, [2.0, 4.0])
+    with pytest.raises(UserError, match="other does not compute what ours does"):
+        list(compare({"ours": ours, "other": partial(answering, wrong, 0.1)}, 0))
+    with pytest.raises(ImportError, match="absent"):
+        list(compare({"ours": missing, "other": ours}, 0))
+
+
+@needs_kernels
+def test_the_ops_to_measure_are_those_of_training_and_generating():
+    found = rows.op_calls(TINY, 2)
+    by_name = {op: (args, amounts) for op, args, _, amounts in found}
     assert {"linear", "attention_backward", "rmsnorm", "rope", "swiglu", "adamw_step", "top_p", "linear_int4",
             "softmax", "matmul", "token_losses"} <= set(by_name)
-    assert len({(case.op, shape(case.args)) for case in found}) == len(found)
+    assert len({(op, rows._shapes(args)) for op, args, *_ in found}) == len(found)
     pairs = 2 * 2 * 36  # heads, rows, and pairs of 8 positions, of width 4
-    assert by_name["attention_backward"].flops == 5 / 2 * (2 * 2 * 4 * pairs)
+    assert by_name["attention_backward"][1] == {"flops": 5 / 2 * (2 * 2 * 4 * pairs)}
     for name, factor in (("linear", 1), ("linear_backward", 2), ("linear_token_losses_backward", 3)):
-        case = by_name[name]
-        x, w = case.args[name.endswith("_backward") :][:2]
-        assert case.flops == factor * 2 * x.size * w.size / x.shape[-1]
+        args, amounts = by_name[name]
+        x, w = args[name.endswith("_backward") :][:2]
+        assert amounts["flops"] == factor * 2 * x.size * w.size / x.shape[-1]
     add, step = by_name["add"], by_name["adamw_step"]
-    assert add.flops is None and add.traffic == 3 * add.args[0].nbytes
-    assert step.traffic == (4 + 3) * step.args[0].nbytes  # reads four, writes three
+    assert add[1] == {"bytes": 3 * add[0][0].nbytes}
+    assert step[1] == {"bytes": (4 + 3) * step[0][0].nbytes}  # reads four, writes three
     x = np.zeros((3, 5), np.float32)
-    assert shape((x, x, np.zeros((5, 2)), 0.5)) == "3x5, 5x2" and shape(([x, x],)) == "2 arrays"
+    assert rows._shapes((x, x, np.zeros((5, 2)), 0.5)) == "3x5, 5x2" and rows._shapes(([x, x],)) == "2 arrays"
 
 
-@pytest.mark.skipif(registry._compiled is None, reason="the kernels are not built")
-@pytest.mark.parametrize("compiled, slower", [([2.0, 2.0], True), ([0.5, 0.5], False)])
-def test_a_twin_slower_than_its_spec_is_flagged(monkeypatch, compiled, slower):
-    monkeypatch.setattr(bench_ops, "race", lambda *_: {"compiled": compiled, "spec": [1.0, 1.0]})
-    case = Case("add", (np.ones(3, np.float32),) * 2, {}, None, 36)
-    monkeypatch.setattr(bench_ops, "cases", lambda s: [case])
-    (record,) = measure_ops(TINY, 0)
-    assert record["slower_than_spec"] is slower and record["times_spec"] == 1 / compiled[0]
-    assert record["gb_per_second"] == 36 / compiled[0] / 1e9
-    assert cli.line(record).endswith("!") is slower
-    verdict = cli.verdict([record])
-    assert ("slower" in verdict and "add (tiny" in verdict) is slower
-
-
-def test_ops_with_kernels_are_measured_and_no_others():
-    records = list(measure_ops(TINY, 0, least=1))
-    assert all(OPS[r["op"]].compiled for r in records) and bool(records) == (registry._compiled is not None)
-    for r in records:
-        assert r["seconds"] > 0 and r["spec_seconds"] > 0 and ("gflops" in r) != ("gb_per_second" in r)
-
-
-def test_a_training_step_trains():
-    step = training_step(TINY)
+def test_a_training_step_trains_the_same_weights_on_the_same_batch():
+    step = rows.training_step(rows.model_of(TINY), 2)
     losses = [step() for _ in range(30)]
     assert losses[-1] < losses[0] - 0.1
-    assert losses[:3] == [training_step(TINY)(), *losses[1:3]]  # always the same weights and batch
-
-
-def test_training_is_measured():
-    records = {r["engine"]: r for r in measure_training(TINY, 0, least=2)}
-    assert list(records) == ["tinyllm", "tinyllm bf16", "numpy"]
-    assert [r["precision"] for r in records.values()] == ["float32", "bf16", "float32"]
-    for r in records.values():
-        assert r["rounds"] == 2 and np.isclose(r["tokens_per_second"] * r["seconds"], 2 * 8)
-        assert np.isclose(r["gflops"] * r["seconds"] * 1e9, step_flops(TINY))
-    assert records["tinyllm"]["times_spec"] > 0 and "times_torch" not in records["tinyllm"]
+    contender = rows.trainer(TINY, 2)
+    assert contender.answer() == losses[0] and contender.amounts["tokens"] == 2 * 8
     forward = 2 * 2 * 8 * (12 * 8 * 8 + 8 * 11) + 2 * 2 * 2 * 36 * 8  # matrices, and 36 pairs of positions
-    assert step_flops(TINY) == 3 * forward
+    assert contender.amounts["flops"] == 3 * forward
+    ((about, makers, apart),) = rows.train_races(quick=True)
+    assert (about, list(makers), apart) == ({"setting": "nano"}, ["tinyllm", "tinyllm bf16", "numpy"], True)
+    assert [make().facts["precision"] for make in makers.values()] == ["float32", "bf16", "float32"]
 
 
-def test_we_are_set_against_the_best_that_may_be_compared():
-    times = {"tinyllm": [2.0], "tinyllm bf16": [1.0]}
-    times |= {"torch": [5.0], "torch compiled": [4.0], "torch bf16": [3.0]}
-    ours, low = _against("tinyllm", times), _against("tinyllm bf16", times)
-    assert (ours["best_torch"], ours["times_torch"]) == ("torch compiled", 2.0)
-    assert (low["best_torch"], low["times_torch"]) == ("torch bf16", 3.0)
-    assert _against("torch", times) == {} and "times_spec" not in ours
-
-
-def test_without_torch_or_a_checkout_peers_say_what_is_needed(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "benchmarks.train", raising=False)
-    with pytest.raises(UserError, match="pip install torch"):
-        list(measure_training(TINY, 0, peers=True))
-    with pytest.raises(UserError, match="pip install"):
-        peers.load_torch()
-    for why in ("--peers needs PyTorch", "--peers and `bench tokenizer` need a checkout"):
-        assert main(["bench", "train", "--peers", "--quick"]) == 2
-        out, err = capsys.readouterr()
-        assert not out and err.startswith(f"tinyllm: error: {why}")
-        monkeypatch.setattr(peers, "source_folder", lambda: None)
-
-
-def test_generation_is_measured():
-    records = {(r["task"], r["engine"]): r for r in measure_generation(TINY, 0, least=1)}
-    assert {key: r["tokens"] for key, r in records.items()} == {
-        ("prefill", "tinyllm"): 8, ("prefill", "numpy"): 8, ("prefill", "int8"): 8, ("prefill", "int4"): 8,
-        ("decode", "tinyllm"): 4, ("decode", "numpy"): 4, ("decode", "int8"): 4, ("decode", "int4"): 4,
-    }
-    assert all(np.isclose(r["tokens_per_second"] * r["seconds"], r["tokens"]) for r in records.values())
-    assert all(("times" in r) == (engine != "tinyllm") for (_, engine), r in records.items())
-    ours, model = records["decode", "tinyllm"], TINY.model()
-    read = 4 * decode_bytes(model, 6.5)  # with 5, 6, 7 and 8 tokens behind
-    assert np.isclose(ours["gb_per_second"] * ours["seconds"] * 1e9, read)
+def test_generating_counts_what_is_read():
+    model = rows.model_of(TINY)
     matrices, norms = 12 * 8 * 8 + 8 * 11, 5 * 8 + (24 + 8 + 32 + 8 + 8)
-    assert decode_bytes(model, 5) == 4 * (matrices + norms + 2 * 5 * 8)
-    packed = quantize(TINY.model(), 8)  # its head is read instead of the table, not as well
+    assert rows.decode_bytes(model, 5) == 4 * (matrices + norms + 2 * 5 * 8)
+    packed = quantize(rows.model_of(TINY), 8)  # its head is read instead of the table, not as well
     table, packed.wte.weight.data = packed.wte.weight.data, np.zeros((0, 8), np.float32)
-    without = decode_bytes(packed, 5)
+    without = rows.decode_bytes(packed, 5)
     packed.wte.weight.data = table
-    assert decode_bytes(packed, 5) == without > 0
+    assert rows.decode_bytes(packed, 5) == without > 0
     keys, rest = 8 * 3 * 8 * 8, 9 * 8 * 8 + 8 * 11  # its only block is the last
-    assert prefill_flops(model, 8) == 2 * (keys + rest) + 2 * 2 * 8 * 8
-
-
-def test_a_batch_is_measured():
-    (record,) = measure_batch(replace(TINY, context=24), 3, 0, least=1)
-    assert record["tokens"] == 3 * 8 and np.isclose(record["tokens_per_second"] * record["seconds"], 24)
-    assert "batch" in cli.line(record)
-
-
-def test_peers_that_are_missing_are_left_out_and_liars_are_found(monkeypatch):
-    class Liar:
-        around, precision, tolerance = nullcontext, "float32", 1e-3
-
-        def __init__(self, model, threads):
-            pass
-
-        def prefill(self, prompt):
-            return np.zeros(11, np.float32)
-
-    def missing(model, threads):
-        raise ImportError("No module named 'theirs'")
-
-    found = {"theirs": missing}
-    monkeypatch.setattr(peers, "load", lambda name: SimpleNamespace(engines=lambda model: found))
-    first, *others = measure_generation(TINY, 0, least=1, with_peers=True)
-    assert "theirs" in first["skipped"] and len(others) == 8
-    assert "theirs: left out" in cli.line(first)
-    found = {"liar": Liar}
-    with pytest.raises(UserError, match="liar does not run the same tiny: logits differ by"):
-        list(measure_generation(TINY, 0, least=1, with_peers=True))
+    assert rows.prefill_flops(model, 8) == 2 * (keys + rest) + 2 * 2 * 8 * 8
+    assert rows.decoder(TINY).amounts == {"tokens": 4, "bytes": 4 * rows.decode_bytes(model, 6.5)}
+    assert rows.reader(TINY).amounts["tokens"] == 8 and rows.reader(TINY).answer().shape == (11,)
+    (_, prefill, _), (_, decode, _) = rows.generate_races(quick=True)
+    assert list(prefill) == list(decode) == ["tinyllm", "numpy", "int8", "int4"]
+    assert rows.many(TINY, 3).amounts == {"tokens": 3 * 4}
 
 
 def test_the_roof_is_measured_and_shares_are_of_the_right_one():
@@ -231,71 +175,43 @@ def test_the_roof_is_measured_and_shares_are_of_the_right_one():
     assert Roof(gflops=100.0).share({"gflops": 50.0, "precision": "bf16"}) == 0.5  # emulated
 
 
-def test_memory_is_that_of_a_fresh_process(monkeypatch):
-    record = peak_memory(TINY, "tinyllm")
-    assert record["engine"] == "tinyllm" and record["steps"] == 3
-    assert record["peak_rss_mb"] is None or 10 < record["libraries_mb"] <= record["peak_rss_mb"] < 1000
-    monkeypatch.setattr(memory, "CHILD", "raise MemoryError('all is full')")
-    assert peak_memory(TINY, "tinyllm") | record == record  # asked again, no process is needed
-    with pytest.raises(UserError, match="all is full"):
-        peak_memory(TINY, "tinyllm", steps=1)
-
-
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setattr(cli, "settings", lambda work, quick: [TINY])
+    """Run all races in this process, without time to spend, below a known roof."""
     monkeypatch.setattr(cli, "measure_roof", lambda: Roof(100.0, 200.0, 50.0))
-    tokenizer = peers.load("tokenizer")
-    for scale in ("FULL", "QUICK"):
-        monkeypatch.setattr(tokenizer, scale, tokenizer.Scale(2000, 300, 400))
-    monkeypatch.setattr(cli, "EFFORTS", dict.fromkeys(cli.EFFORTS, (0, 1)))
-    monkeypatch.setattr(cli, "peak_memory", lambda setting, engine: {"peak_rss_mb": 12.5})
+    monkeypatch.setattr(cli, "SECONDS", dict.fromkeys(cli.SECONDS, 0))
+    monkeypatch.setattr(cli, "compare", lambda *args, apart, **about: compare(*args, least=1, **about))
     monkeypatch.setenv("OPENBLAS_EXAMPLE", "Haswell")
 
 
-def test_the_command_prints_one_json_object_per_line(tiny, capsys):
-    assert main(["bench", "--json"]) == 0
-    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    about = records[0]
-    assert about["bench"] == "machine" and about["cpu"] and about["threads"] >= 1
-    assert about["environment"]["OPENBLAS_EXAMPLE"] == "Haswell"
-    kinds = ["train"] * 3 + ["generate"] * 8
-    assert [r["bench"] for r in records[1:] if r["bench"] not in ("ops", "tokenizer")] == kinds
-    assert all(r["setting"] == "tiny" for r in records[1:] if r["bench"] != "tokenizer")
+def test_the_command_measures_everything(tiny, capsys, printed):
+    before = threads()
+    assert main(["bench", "--json", "--quick"]) == 0 and threads() == before
+    about, *records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert about["bench"] == "machine" and about["environment"]["OPENBLAS_EXAMPLE"] == "Haswell"
     assert about["roof"] == {"gflops": 100.0, "bf16_gflops": 200.0, "gb_per_second": 50.0}
-    assert all(("share_of_roof" in r) == ("gflops" in r or "gb_per_second" in r) for r in records[1:])
+    kinds = ["train"] * 3 + ["generate"] * 8 + ["batch"]
+    assert [r["bench"] for r in records if r["bench"] != "ops"] == kinds
+    ops = [r for r in records if r["bench"] == "ops"]
+    assert all(OPS[r["op"]].compiled and r["times"] > 0 and r["spec_seconds"] > 0 for r in ops)
+    assert bool(ops) == (registry._compiled is not None)
+    assert all(("share_of_roof" in r) == ("gflops" in r or "gb_per_second" in r) for r in records)
+    shown = printed("bench", "train", "--quick", "--threads", "1")
+    assert "OPENBLAS_EXAMPLE=Haswell" in shown and "\n\ntrain\n" in shown
+    assert max(map(len, shown.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("work", ["ops", "train", "generate", "tokenizer"])
-def test_the_command_prints_tables_of_80_columns(tiny, printed, work):
-    out = printed("bench", work, "--quick")
-    assert "OPENBLAS_EXAMPLE=Haswell" in out and f"\n\n{work}" in out
-    assert max(map(len, out.splitlines())) <= 80
-
-
-def test_the_widest_lines_fit():
-    shared = {"setting": "mini", "seconds": 1.234, "tokens_per_second": 123456, "share_of_roof": 0.987}
-    ours = {"bench": "train", "engine": "tinyllm bf16", "peak_rss_mb": 1234.5, "times_torch": 2.22}
+def test_lines_fit_and_a_verdict_names_what_is_slower():
     op = {"bench": "ops", "op": max(OPS, key=len), "shape": "16x256x1536, 16x256x384", "seconds": 0.123,
-          "setting": "small", "gflops": 1234.5, "times_spec": 1123.4, "slower_than_spec": True,
-          "share_of_roof": 1.5}
-    decode = shared | {"bench": "generate", "setting": "llama-110m", "task": "prefill", "tokens": 512,
-                       "engine": "llama.cpp q8_0", "times": 123.4}
-    used = {"bench": "memory", "setting": "mini", "engine": "tinyllm", "peak_rss_mb": 1234.5}
-    lines = [cli.line(r) for r in (shared | ours, op, decode, used)]
-    assert max(map(len, lines)) <= 80
-    assert lines[0].split() == ["mini", "tinyllm", "bf16", "1.23", "s", "123,456", "tok/s", "99%", "1,234",
-                                "MiB", "2.22", "x", "torch"]
-    assert "linear_token_losses_backward" in lines[1]
-    assert lines[1].endswith("123 ms  1,234 GFLOP/s 150% 1,123 x spec!")
-    assert [s.name for s in settings("ops")] == ["nano", "mini", "small"]
-    assert [s.name for s in settings("generate")] == ["nano", "mini", "small", "llama-110m"]
-    assert [s.name for s in settings(None, quick=True)] == ["nano"]
-
-
-def test_times_have_three_digits_and_products_a_verdict():
-    records = [{"op": "linear", "times_spec": x, "slower_than_spec": False} for x in (0.96, 1.5, 1.2)]
-    assert "3 matrix products against NumPy's: median 1.20, worst 0.96" in cli.verdict(records)
+          "setting": "small", "engine": "compiled", "gflops": 1234.5, "times": 1123.4, "share_of_roof": 1.5}
+    train = {"bench": "train", "setting": "mini", "engine": "torch compiled bf16", "peak_rss_mb": 1234.5,
+             "seconds": 1.234, "tokens_per_second": 123456, "share_of_roof": 0.987, "times": 12345.6}
+    lines = [cli.line(r) for r in (op, train, op | {"times": 0.9})]
+    assert max(map(len, lines)) <= 80 and lines[2].endswith("0.90 x!") and not lines[0].endswith("!")
+    assert lines[1].split()[-7:] == ["123,456", "tok/s", "99%", "1,234", "MiB", "12,346", "x"]
+    records = [op | {"op": name, "times": x} for name, x in (("a", 0.9), ("b", 1.5), ("c", 1.2))]
+    (said,) = cli.verdict(records)
+    assert said.startswith("spec: 3 matrix products, median 1.20 x; 1 below 0.95: small a")
     assert [cli.time(t) for t in (12.3456, 1.0, 0.9999, 0.0123456, 1e-3, 9.999e-4, 1.2e-6, 6.462e-7)] == [
         "12.3 s", "1 s", "1 s", "12.3 ms", "1 ms", "1 ms", "1.2 us", "646 ns",
     ]

@@ -1,7 +1,6 @@
 """Encoders at work: hiding words, filling them in, telling classes apart, finding partners."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinyllm as tl
-from tinyllm.bench import peers
 from tinyllm.cli import main
 from tinyllm.data import Batch, Corpus
 from tinyllm.data.corruption import masked
@@ -197,17 +195,3 @@ def test_a_masked_model_is_trained_continued_fine_tuned_and_asked(here, capsys, 
     assert "the recipe classify cannot train a gpt2: it needs bert;" in capsys.readouterr().err
     (here / "one.tsv").write_text("the cat\tcat\n" * 20)
     assert "1 classes: give examples of 2" in refused(*train, "one.tsv", "--out", "d", "--model", "bert")
-
-
-def test_the_benchmark_asks_for_what_pretraining_showed(monkeypatch):
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
-    benchmark = peers.load("encoders")
-    monkeypatch.setattr(benchmark, "ASKED", 30)
-    monkeypatch.setattr(benchmark, "FINE_TUNING", 2)
-    for kind, settings in benchmark.SETTINGS.items():
-        found = benchmark.run(kind, 0, 20, **settings | {"pretraining": 2})
-        assert all(0 <= found[name] <= 1 for name in ("new weights", "unasked", "pretrained"))
-        document = benchmark.stream(kind, "train", 0, **settings["dials"])[0]
-        text = benchmark.told(kind, document)
-        word = text.split(" ")[1].strip(",")
-        assert word in benchmark.DEEDS[kind].values() and text.count(word) == 1  # only the gap tells it

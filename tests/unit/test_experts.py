@@ -1,6 +1,5 @@
 """Layers of experts: what routing keeps, and the loss that keeps all experts in use."""
 
-import time
 
 import numpy as np
 import pytest
@@ -8,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm import ops, threads
-from tinyllm.bench import peers
 from tinyllm.models import build
 from tinyllm.models.mixtral import Experts, balance_loss
 from tinyllm.models.registry import family
@@ -134,13 +132,10 @@ def test_no_tokens_at_all():
     assert layer(Tensor(np.zeros((1, 0, 16), np.float32))).shape == (1, 0, 16)
 
 
-def test_the_benchmark_compares_models_of_equal_active_flops():
-    benchmark = peers.load("experts")
-    for preset in benchmark.SHAPES:
-        sizes = [build({"model_type": name, "vocab_size": 64} | family(name).PRESETS[preset], seed=None)
-                 for name in ("llama", "mixtral")]
-        dense, mixture = (forward_flops(model, model.config.context) for model in sizes)
-        assert 1 <= mixture / dense < 1.02  # the router's
-    for work in (benchmark.trainer, benchmark.writer):
-        found = benchmark.compare(("llama", "mixtral"), "nano", 1, time.process_time, work, 1, 64)
-        assert len(found) == 4 and found[2] > 0
+@pytest.mark.parametrize("preset", ["nano", "laptop", "mini"])
+def test_a_mixture_has_the_active_flops_of_the_dense_family(preset):
+    """As `python benchmarks/race.py families` compares them."""
+    sizes = [build({"model_type": name, "vocab_size": 64} | family(name).PRESETS[preset], seed=None)
+             for name in ("llama", "mixtral")]
+    dense, mixture = (forward_flops(model, model.config.context) for model in sizes)
+    assert 1 <= mixture / dense < 1.02  # the router's

@@ -113,3 +113,28 @@ def test_the_map_in_the_docs_names_every_part():
     found = [*tinyllm.glob("*.py"), *(init.parent for init in tinyllm.glob("*/__init__.py"))]
     parts = {path.stem for path in found if path.stem[0] != "_"}
     assert {part for part in parts if not re.search(rf"`(tinyllm/)?{part}(/|\.py)`", page)} == set()
+
+
+def test_every_row_of_the_page_of_figures_is_one_of_the_table():
+    """Its command and its machine are those of a row of docs/measured.toml, which has all of its numbers."""
+    measured = load("measured", ROOT / "tools" / "measured.py")
+    known: dict = {}
+    for _, (what, figure, command, where, day) in measured.rows():
+        assert re.fullmatch(r"[A-D]", where) and re.fullmatch(r"2026-\d\d-\d\d", day)
+        known.setdefault((command.split(",")[0].split(" (")[0], where), []).extend([what, figure])
+    page = (ROOT / "docs" / "measured.md").read_text(encoding="utf-8")
+    rows = [row.strip("| ").split(" | ") for row in page.splitlines() if re.match(r"\| [A-Z]", row)]
+    assert 15 <= len(rows) <= 30 and page.count("\n") < 80
+    for question, figure, command, where in rows:
+        found = known[command.split("`")[1], where]
+        numbers = set(re.findall(r"(?<!-)\b\d+(?:[.,]\d+)*(?:e-\d+)?", figure))
+        assert numbers <= set(re.findall(r"\d+(?:[.,]\d+)*(?:e-\d+)?", " ".join(found))), (question, figure)
+
+
+def test_figures_are_printed_by_their_words(capsys):
+    measured = load("measured", ROOT / "tools" / "measured.py")
+    measured.main(["SHELL", "chance"])
+    said = capsys.readouterr().out
+    assert said.count("  $ python benchmarks/learn.py shell") == 2 and max(map(len, said.splitlines())) <= 80
+    with pytest.raises(SystemExit, match="no row has unheard and of"):
+        measured.main(["unheard", "of"])

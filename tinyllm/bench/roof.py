@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.bench.timing import settle
+from tinyllm.bench.race import settle
 from tinyllm.ops import registry
 
 ROUNDS = 2000  # of the multiply-add probes: about half a millisecond a call

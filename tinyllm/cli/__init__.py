@@ -42,6 +42,11 @@ COMMANDS = {  # name -> module, what it does
 
 STUDENTS = "all tables of students are one, --students FILE"
 GONE = {  # a command or an option that was removed -> what to use in its place
+    "bench generate --batch": "`tinyllm bench batch` writes 256 rows at once",
+    "bench generate --peers": "in a checkout, `python benchmarks/race.py generate` races other libraries",
+    "bench speedrun": "`tinyllm train --minutes N` plans a training, and its log has loss and time",
+    "bench tokenizer": "in a checkout, `python benchmarks/race.py tokenizer` races tokenizers",
+    "bench train --peers": "in a checkout, `python benchmarks/race.py train` races PyTorch",
     "course grade --overrides": f"{STUDENTS}, with the columns task, points and comment",
     "course grade --received": f"{STUDENTS}, with the columns received and due",
     "course grade --roster": STUDENTS,

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.bench import machine
-from tinyllm.bench.setting import SETTINGS
-from tinyllm.bench.train import training_step
+from tinyllm.bench.rows import BATCH, SIZES, model_of, training_step
 from tinyllm.cli.command import command
 from tinyllm.course.workers import LEVELS, isolation_words, plain_words, why_not
 from tinyllm.ops import registry, unicode
@@ -77,7 +76,7 @@ def trial(steps: int = 3) -> dict:
     losses = []
     for backend in (None, "numpy"):
         with registry.use(backend):
-            step = training_step(SETTINGS["nano"])
+            step = training_step(model_of(SIZES["nano"]), BATCH["nano"])
             losses.append([step() for _ in range(steps)][-1])
     now, specs = losses
     return {"loss": now, "loss_of_specs": specs, "agree": math.isclose(now, specs, rel_tol=1e-2)}

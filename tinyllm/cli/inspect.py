@@ -5,7 +5,7 @@ from dataclasses import asdict
 from json import dumps
 from typing import Any, Literal
 
-from tinyllm.bench.generation import measure_rates
+from tinyllm.bench.rows import measure_rates
 from tinyllm.cli.command import command
 from tinyllm.cli.newest import chosen
 from tinyllm.errors import UserError

@@ -1,33 +1,47 @@
-"""Run the ops on rows and on single numbers beside PyTorch: `python benchmarks/rows.py`.
+"""Race ops on rows and on single numbers beside PyTorch, on one thread, in one process.
 
-One thread each, in one process, by turns: a round times PyTorch and then tinyllm on the same arrays, and a
-ratio is the median over the rounds of PyTorch's time divided by ours, so that above 1 tinyllm is faster.
 Backward passes call PyTorch's own kernels, without its autograd. Families of ops come one after the other;
-`--only NAME` takes the ops whose name contains NAME, so that each family can have a quiet machine, in less
-than a minute. `--each` prints every shape.
+`--data NAME` takes one of them, so that each can have a quiet machine.
 """
 
-import argparse
-import statistics
-import time
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
-import torch
 
-import tinyllm
 from tinyllm import ops
+from tinyllm.bench.race import Contender
+from tinyllm.bench.rows import Race
+from tinyllm.errors import UserError
 
-aten = torch.ops.aten
 WIDTHS = (8, 16, 17, 33, 48, 65, 100, 128, 200, 384, 500, 768, 1000, 2047, 4096)
 ROWS = (1, 16, 256, 1024, 4096, 16384)
 MOST = 1 << 24  # numbers in an array: 64 MiB
-GOAL = 0.95
 FAMILIES = "softmax", "norm", "cross_entropy", "gelu", "silu", "swiglu"  # what the names of their ops contain
+
+
+def races(quick: bool, data: str = "") -> Iterator[Race]:
+    """Yield a race for each op and shape; `data` names one family."""
+    import torch
+
+    if data and data not in FAMILIES:
+        raise UserError(f"there is no family {data!r} of ops; there are {', '.join(FAMILIES)}")
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    shapes = [(rows, n) for rows in ROWS for n in WIDTHS if rows * n <= MOST]
+    for part in [data] if data else FAMILIES:
+        for rows, n in shapes[::20] if quick else shapes:
+            for name, (ours, theirs) in pairs_of(rows, n).items():
+                if part in name:
+                    yield {"op": name, "shape": f"{rows}x{n}", "threads": 1}, {
+                        "tinyllm": partial(Contender, ours), "torch": partial(Contender, theirs)}, False
 
 
 def norm_pairs(x, w, b, dy):
     """Return (ours, PyTorch's) for the two norms, forward and backward, on arrays (rows, C) and (C,)."""
-    C = x.shape[1]
+    import torch
+
+    C, aten = x.shape[1], torch.ops.aten
     tx, tw, tb, tdy = map(torch.from_numpy, (x, w, b, dy))
     _, mean, rstd = ops.layernorm(x, w, b)
     _, tmean, trstd = torch.native_layer_norm(tx, [C], tw, tb, 1e-5)
@@ -52,6 +66,8 @@ def norm_pairs(x, w, b, dy):
 
 def softmax_pairs(x, dy):
     """Return (ours, PyTorch's) for softmax and its logarithm, forward and backward, on arrays (rows, n)."""
+    import torch
+
     tx, tdy, f32 = torch.from_numpy(x), torch.from_numpy(dy), torch.float32
     y, logs = ops.softmax(x), ops.log_softmax(x)
     ty, tlogs = torch.softmax(tx, -1), torch.log_softmax(tx, -1)
@@ -67,8 +83,10 @@ def softmax_pairs(x, dy):
 
 def loss_pairs(x, targets):
     """Return (ours, PyTorch's) for the mean cross-entropy of logits (rows, V), forward and backward."""
+    import torch
+
     tx, tt = torch.from_numpy(x), torch.from_numpy(targets)
-    one, done = np.float32(1), torch.tensor(1.0)
+    one, done, aten = np.float32(1), torch.tensor(1.0), torch.ops.aten
     _, lse = ops.cross_entropy(x, targets)
     tlogs = torch.log_softmax(tx, -1)
     _, weight = aten.nll_loss_forward.default(tlogs, tt, None, 1, -100)
@@ -86,7 +104,9 @@ def loss_pairs(x, targets):
 
 def activation_pairs(x, dy):
     """Return (ours, PyTorch's) for the activation functions, forward and backward, on arrays of one shape."""
-    tx, tdy, nn = torch.from_numpy(x), torch.from_numpy(dy), torch._C._nn
+    import torch
+
+    tx, tdy, nn, aten = torch.from_numpy(x), torch.from_numpy(dy), torch._C._nn, torch.ops.aten
     return {
         "gelu": (lambda: ops.gelu(x), lambda: nn.gelu(tx)),
         "gelu backward": (lambda: ops.gelu_backward(dy, x), lambda: aten.gelu_backward.default(tdy, tx)),
@@ -106,68 +126,3 @@ def pairs_of(rows, n):
     w, b = (rng.standard_normal(n, np.float32) for _ in range(2))
     targets = rng.integers(0, n, rows)
     return softmax_pairs(x, dy) | norm_pairs(x, w, b, dy) | loss_pairs(x, targets) | activation_pairs(x, dy)
-
-
-def seconds(run, times):
-    """Call a function `times` times -> processor time of this thread for each: other programs run, too."""
-    start = time.thread_time()
-    for _ in range(times):
-        run()
-    return (time.thread_time() - start) / times
-
-
-def ratio(ours, theirs, rounds):
-    """Time two functions in turn -> the median of their time / our time, and our median time."""
-    times = max(1, min(200, int(3e-4 / min(seconds(ours, 1), seconds(ours, 2)))))
-    seconds(theirs, times)
-    taken = [(seconds(theirs, times), seconds(ours, times)) for _ in range(rounds)]
-    return statistics.median(t / o for t, o in taken), statistics.median(o for _, o in taken)
-
-
-def measure(only, each):
-    """Return {op: {(rows, width): ratio}}."""
-    found: dict[str, dict] = {}
-    for rows in ROWS:
-        for n in WIDTHS:
-            if rows * n > MOST:
-                continue
-            for name, (ours, theirs) in pairs_of(rows, n).items():
-                if only not in name:
-                    continue
-                r, took = ratio(ours, theirs, 7 if rows * n > 1 << 20 else 31)
-                found.setdefault(name, {})[rows, n] = r
-                if each:
-                    print(f"{name:24} {rows:6} x {n:<5} {r:6.2f} {took * 1e6:10.1f} us", flush=True)
-    return found
-
-
-def line(name, ratios):
-    """Write one line of the table."""
-    worst = min(ratios, key=ratios.get)
-    slower = sum(r < GOAL for r in ratios.values())
-    at = " x ".join(map(str, worst))
-    median = statistics.median(ratios.values())
-    return f"{name:24} {median:6.2f} {ratios[worst]:6.2f}  {at:14} {slower:3} of {len(ratios)}"
-
-
-def main():
-    """Measure, and print for every op the median, the worst shape and how many are below the goal."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", default="", help="ops whose name contains this")
-    parser.add_argument("--each", action="store_true", help="print every shape")
-    args = parser.parse_args()
-    tinyllm.threads(1)
-    torch.set_num_threads(1)
-    with torch.no_grad():
-        found = {}
-        for name in [args.only] if args.only else FAMILIES:
-            found |= measure(name, args.each)
-    print(f"PyTorch {torch.__version__} / tinyllm, one thread each; above 1 tinyllm is faster")
-    print(f"{'op':24} {'median':>6} {'worst':>6}  {'rows x width':14} below {GOAL}")
-    for name, ratios in found.items():
-        print(line(name, ratios))
-    print(line("all", {(name, *shape): r for name, ratios in found.items() for shape, r in ratios.items()}))
-
-
-if __name__ == "__main__":
-    main()

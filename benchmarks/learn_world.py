@@ -1,12 +1,10 @@
-"""Measure what small models learn from the world: `python benchmarks/world.py [NAME ...] [--seeds N]`.
+"""Measure what small models learn from the world, one document a row.
 
-Prints the figures of every seed, then a table of their means with 95 % intervals. The model is a LLaMA whose
-weights start with a standard deviation of 1 / sqrt(width); the learning rate follows a cosine. Documents of
-the test split are in no training text (see Kind.splits). An answer is right if each of its words is the
-likeliest.
+The model is a LLaMA whose weights start with a standard deviation of 1 / sqrt(width); the learning rate
+follows a cosine. Documents of the test split are in no training text (see Kind.splits). An answer is right if
+each of its words is the likeliest.
 """
 
-import argparse
 import math
 import re
 import time
@@ -18,19 +16,13 @@ import numpy as np
 import tinyllm as tl
 from tinyllm.ops.loss import IGNORED
 from tinyllm.train.config import TrainConfig
-from tinyllm.train.fit import loop_of
 from tinyllm.world import KINDS, Stream, World
-from tinyllm.world.corpus import read_name
 
 WORLD = World()
 BLANKS = r"\S+|\n"  # a token is what stands between blanks
 WORDS = r"'s|[A-Za-z]+|\d+|[^\sA-Za-z\d]|\n"
 CHARACTERS = r"[\s\S]"
 SPACED = r" ?[A-Za-z']+|[^A-Za-z']"  # a word with the blank before it
-STUDENT_T = {  # seeds -> half a 95 % interval in standard errors
-    2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262,
-}
-PROSE = "stories", "encyclopaedia", "letters", "dialogues"
 
 
 class Pieces:
@@ -83,7 +75,9 @@ class Rows:
     wanted: Callable = lambda document: True
     measure: Callable | None = None
 
-    def __call__(self, seed):
+    def __call__(self, seed, **settings):
+        if settings:
+            return replace(self, **settings)(seed)
         streams = [self._stream(part, seed) for part in self.train]
         asked = {}
         for figure, part in (self.test or {"right": self.train[-1]}).items():
@@ -105,8 +99,9 @@ class Rows:
         if self.muon:
             optimizer = tl.Muon(tl.muon_groups(model, self.decay), self.lr, (0.9, 0.98))
             settings |= {"optimizer": optimizer, "schedule": "linear", "min_lr_ratio": 0.0}
-        seconds = learn(model, take, self.steps, seed, self.lr, self.decay, **settings)
-        return self._figures(model, asked, pieces, seed), seconds
+        tl.fit(model, take, self.steps, self.lr, seed=seed, beta2=0.98, warmup=50, weight_decay=self.decay,
+               **settings)
+        return self._figures(model, asked, pieces, seed)
 
     def _model(self, vocab_size, context, seed):
         """Return a LLaMA with the first weights of the experiments."""
@@ -175,14 +170,6 @@ class Written(Rows):
         return super()._batch(begun, pieces, whole)
 
 
-def learn(model, batches, steps, seed, lr=3e-3, decay=0.05, **settings):
-    """Train a model -> processor seconds."""
-    began = time.process_time()
-    settings |= {"beta2": 0.98, "warmup": 50, "weight_decay": decay}
-    tl.fit(model, batches, steps, lr, seed=seed, **settings)
-    return time.process_time() - began
-
-
 def _loss(model, batch):
     end = 1 + np.flatnonzero((batch.targets != IGNORED).any(axis=0))[-1]  # no later token is seen
     return model.loss(batch.tokens[:, :end], batch.targets[:, :end])
@@ -215,32 +202,16 @@ def told(document):
     return document.labels["relation"] in ("works_as", "likes", "enjoys", "best_friend", "owns")
 
 
-def prose(kind):
-    """Train as `tinyllm train` does, on one kind of prose -> the loss above the floor, per character."""
-
-    def experiment(seed):
-        settings = {"data": f"world:{kind},n=20000", "seed": seed, "train.eval_windows": 480}
-        setup = tl.prepare(tl.make_config(settings))
-        train, plan, began = setup.config.train, setup.plan, time.process_time()
-        for _ in loop_of(train, setup.model, plan.batches, plan.loss, seed):
-            pass
-        seconds = time.process_time() - began
-        loss = plan.evaluate(setup.model)["val_loss_per_char"]
-        return {"above floor": loss - read_name(settings["data"]).entropy_per_char()}, seconds
-
-    return experiment
-
-
-def speed(seed):
+def speed(seed, count=5000):
     """Write documents of prose -> megabytes per second of one core."""
     found = {}
-    for name in PROSE:
+    for name in ("stories", "encyclopaedia", "letters", "dialogues"):
         stream = Stream(WORLD, KINDS[name], seed=seed, split="all")
         stream[0]
         began = time.process_time()
-        size = sum(len(stream[i].text) for i in range(5000))
+        size = sum(len(stream[i].text) for i in range(count))
         found[name] = size / 1e6 / (time.process_time() - began)
-    return found, 0.0
+    return found
 
 
 def shell(n, **dials):
@@ -281,31 +252,5 @@ EXPERIMENTS = {
     "questions-plain": questions(ways=1, shuffle=False),
     "stories-parse": Written((SHORT,), 2000, **FLAT),
     "stories-parse-shallow": Written((SHORT,), 1500, layers=1, lr=6e-3, **FLAT),
-    **{kind: prose(kind) for kind in PROSE},
     "speed": speed,
 }
-
-
-def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(EXPERIMENTS)}; default: all")
-    parser.add_argument("--seeds", type=int, default=3, help="how many")
-    args = parser.parse_args(argv)
-    table = []
-    for name in args.names or EXPERIMENTS:
-        results = []
-        for seed in range(args.seeds):
-            figures, seconds = EXPERIMENTS[name](seed)
-            results.append(figures | {"seconds": seconds})
-            print(name, seed, *(f"{what} {value:.4g}" for what, value in results[-1].items()), flush=True)
-        for what in results[0]:
-            values = np.array([result[what] for result in results])
-            error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-            table.append((name, what, values.mean(), error * STUDENT_T.get(len(values), 2.262)))
-    print(f"\n{'experiment':16} {'figure':16} {'mean':>8}   95 % interval over {args.seeds} seeds")
-    for name, what, mean, half in table:
-        print(f"{name:16} {what:16} {mean:8.4g}   +- {half:.2g}")
-
-
-if __name__ == "__main__":
-    main()

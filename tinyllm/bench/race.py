@@ -1,0 +1,225 @@
+"""Time functions in turns, A B A B, and take medians, because the speed of a machine varies.
+
+Two functions that take turns meet the same interruptions, so the ratio of neighbouring times varies less than
+each time. But one function must not disturb the next: idle threads of a library may stay busy for a while (in
+OpenBLAS for a tenth of a second) and occupy the cores. So every turn ends when no thread is busy any more,
+and begins with calls that are not timed; with one thread, neither is needed. Libraries that compete run in
+processes of their own.
+"""
+
+import multiprocessing
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from statistics import median
+from time import perf_counter, process_time, sleep, thread_time
+from typing import Any
+
+import numpy as np
+
+from tinyllm.errors import UserError
+from tinyllm.ops.runtime import threads
+from tinyllm.train.memory import peak_rss_mb
+
+SHORTEST = 0.002  # seconds: shorter calls are repeated until a sample is this long
+WARM_UP = 0.03  # seconds of calls that are not timed: sleeping threads wake up on separate cores
+RATES = {"tokens": ("tokens_per_second", 1), "text": ("mb_per_second", 1e6), "flops": ("gflops", 1e9),
+         "bytes": ("gb_per_second", 1e9)}  # amount -> name of its rate, unit
+
+
+@dataclass
+class Contender:
+    """A function to time: `run(*prepare())` inside `with around():`; only `run` is timed.
+
+    amounts: what one call does, such as {"tokens": 768, "flops": 2e9}; see RATES.
+    answer: returns an array that all contenders must compute; it may differ by `tolerance` times the largest
+        number of the first contender's answer.
+    facts: other fields of its records.
+    """
+
+    run: Callable
+    prepare: Callable = tuple
+    around: Callable = nullcontext
+    amounts: Mapping[str, float] = field(default_factory=dict)
+    answer: Callable[[], np.ndarray] | None = None
+    tolerance: float = 0.0
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a race must know, in plain values; `once` if each call needs a `prepare` of its own."""
+        return {"amounts": self.amounts, "facts": self.facts, "tolerance": self.tolerance,
+                "once": self.prepare is not tuple, "answer": self._answer()}
+
+    def _answer(self):
+        with self.around():
+            return None if self.answer is None else self.answer()
+
+    def sample(self, calls: int, warm_up: float) -> float:
+        """Return the mean seconds of some calls, after `warm_up` seconds of calls that do not count.
+
+        One thread is timed by its processor time, which other programs hardly change.
+        """
+        alone = threads() == 1
+        clock = thread_time if alone else perf_counter
+        with self.around():
+            warm = perf_counter() + (0 if alone else warm_up)
+            while perf_counter() < warm:
+                self.run(*self.prepare())
+            args = self.prepare()
+            start = clock()
+            for _ in range(calls):
+                self.run(*args)
+            taken = (clock() - start) / calls
+        if not alone:
+            settle()
+        return taken
+
+    def close(self) -> float | None:
+        """Return None: the peak memory of a process that several contenders share says nothing."""
+
+
+class Apart:
+    """A contender that `make()` makes in a process of its own, where all its samples are taken."""
+
+    def __init__(self, make: Callable[[], Contender]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(make, threads(), theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def describe(self) -> dict[str, Any]:
+        """Return the other process's `Contender.describe()`; raises UserError if it has no contender."""
+        return self._receive()
+
+    def sample(self, calls: int, warm_up: float) -> float:
+        """Take a sample in the other process."""
+        self._pipe.send((calls, warm_up))
+        return self._receive()
+
+    def close(self) -> float | None:
+        """End the process, and return its peak memory in MiB, or None if that is not known."""
+        try:
+            self._pipe.send(None)
+            return self._receive()
+        except (OSError, UserError):
+            return None
+        finally:
+            self._pipe.close()
+            self._process.join()
+
+    def _receive(self):
+        try:
+            found = self._pipe.recv()
+        except EOFError:
+            raise UserError("its process ended without an answer; is there enough memory?") from None
+        if isinstance(found, str):
+            raise UserError(found)
+        return found
+
+
+def _serve(make, n_threads, pipe):
+    """Make a contender in this process, and take samples of it until None is received."""
+    try:
+        threads(n_threads)
+        contender = make()
+        pipe.send(contender.describe())
+        while (wanted := pipe.recv()) is not None:
+            pipe.send(contender.sample(*wanted))
+        pipe.send(peak_rss_mb())
+    except Exception as error:  # of another library, which may raise anything
+        pipe.send(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}")
+
+
+def compare(makers: dict[str, Callable[[], Contender]], seconds: float, least: int = 3, apart: bool = False,
+            **about: Any) -> Iterator[dict]:
+    """Time contenders in turns, and yield a record for each: its median time, its rates, the fields `about`.
+
+    `makers` are functions that make the contenders; with `apart` each is called in a process of its own, and
+    its record has the peak memory of that process. The field "times" is the ratio to the first contender's
+    time. A contender that cannot be made, such as a library that is not installed, yields a record with the
+    reason as "skipped". Raises UserError when the first cannot be made, and when another one computes
+    something else, which would not be a race.
+    """
+    entrants: dict[str, Any] = {}
+    described: dict[str, dict] = {}
+    try:
+        for name, make in makers.items():
+            try:
+                entrants[name] = Apart(make) if apart else make()
+                described[name] = entrants[name].describe()
+            except (ImportError, UserError) as error:
+                if not described:
+                    raise
+                yield {**about, "engine": name, "skipped": str(error)}
+                continue
+            _must_agree(next(iter(described.items())), (name, described[name]))
+        racing = {name: entrants[name] for name in described}
+        times = race(racing, seconds, least, [name for name in racing if described[name]["once"]])
+        peaks = {name: entrant.close() for name, entrant in racing.items()}
+    finally:
+        for entrant in entrants.values():
+            entrant.close()
+    first = next(iter(times))
+    for name, samples in times.items():
+        record = {**about, "engine": name, **_rates(median(samples), described[name])}
+        record |= {"rounds": len(samples)} | ({"peak_rss_mb": peaks[name]} if apart else {})
+        yield record | ({} if name == first else {"times": ratio(times, name, first)})
+
+
+def _rates(seconds: float, described: dict) -> dict[str, Any]:
+    amounts = described["amounts"]
+    rates = {rate: amounts[what] / seconds / unit for what, (rate, unit) in RATES.items() if what in amounts}
+    return {"seconds": seconds, **described["facts"], **rates}
+
+
+def _must_agree(first: tuple[str, dict], other: tuple[str, dict]) -> None:
+    ours, theirs = (about["answer"] for _, about in (first, other))
+    if ours is None or theirs is None:
+        return
+    off = np.inf if np.shape(ours) != np.shape(theirs) else np.abs(np.subtract(theirs, ours)).max()
+    allowed = other[1]["tolerance"] * np.abs(ours).max()
+    if not off <= allowed:
+        raise UserError(f"{other[0]} does not compute what {first[0]} does: off by {off:.2g}, and "
+                        f"{allowed:.2g} is allowed")
+
+
+def race(entrants: dict[str, Any], seconds: float, least: int = 3,
+         once: Collection[str] = ()) -> dict[str, list[float]]:
+    """Time contenders in turns for about `seconds`; return {name: [seconds per call in each round]}.
+
+    There are at least `least` rounds, however long they take. Contenders in `once` are called once in a
+    sample, all others until the sample is long enough. Each first runs once untimed.
+    """
+    turns = {name: _calibrate(entrant, name in once) for name, entrant in entrants.items()}
+    times: dict[str, list[float]] = {name: [] for name in entrants}
+    rounds, end = 0, perf_counter() + seconds
+    while rounds < least or perf_counter() < end:
+        for name, entrant in entrants.items():
+            times[name].append(entrant.sample(*turns[name]))
+        rounds += 1
+    return times
+
+
+def _calibrate(entrant, once):
+    """Return the number of calls in a sample, and the seconds to warm up before it."""
+    first = entrant.sample(1, 0)
+    if first > 100 * SHORTEST:  # waking threads takes no time in comparison
+        return 1, 0
+    again = entrant.sample(1, WARM_UP)
+    return 1 if once else max(1, min(1000, round(SHORTEST / again))), WARM_UP
+
+
+def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
+    """Return the time of `slow` divided by the time of `fast`, as the median over the rounds of `race`."""
+    return median(a / b for a, b in zip(times[slow], times[fast], strict=True))
+
+
+def settle(patience: float = 1.0) -> None:
+    """Wait, at most `patience` seconds, until no thread of this process is busy."""
+    end = perf_counter() + patience
+    while perf_counter() < end:
+        before = process_time()
+        sleep(0.005)
+        if process_time() - before < 0.001:
+            return

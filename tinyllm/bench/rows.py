@@ -1,0 +1,291 @@
+"""Define what `tinyllm bench` measures: for each name, the races, and what takes part in each.
+
+A race is (fields of its records, {engine: function that makes a contender}, True if each runs in a process of
+its own). benchmarks/race.py adds other libraries to these races.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from tinyllm import ops
+from tinyllm.bench.race import Contender, race
+from tinyllm.decode.generate import generate, stream
+from tinyllm.decode.sampling import Sampling
+from tinyllm.models import GPT, Llama, build
+from tinyllm.nn import Embedding, inference, quantize
+from tinyllm.nn.module import forward_flops
+from tinyllm.ops.registry import BACKWARD, OPS, watch
+from tinyllm.tensor import Tensor
+from tinyllm.train.optimizer import AdamW, clipped_step, decay_groups, gradient_norm
+
+Race = tuple[dict[str, Any], dict[str, Callable[[], Contender]], bool]
+SHAKESPEARE = 65  # characters: the vocabulary of the small models
+SIZES: dict[str, dict] = {  # setting -> a model
+    "nano": {"model_type": "gpt2", "vocab_size": SHAKESPEARE, **GPT.PRESETS["nano"]},
+    "mini": {"model_type": "gpt2", "vocab_size": SHAKESPEARE, **GPT.PRESETS["mini"]},
+    "small": {"model_type": "gpt2", "vocab_size": 50257, **GPT.PRESETS["small"]},  # GPT-2, 124M parameters
+    "llama-110m": {"model_type": "llama", **Llama.PRESETS["llama-110m"]},
+}
+BATCH = {"nano": 12, "laptop": 8, "mini": 16}  # rows of a training step, as `tinyllm train` takes them
+GREEDY = Sampling(temperature=0)
+ALL_FILTERS = Sampling(temperature=0.8, top_k=50, top_p=0.9, min_p=0.1, repetition_penalty=1.2)
+
+
+def model_of(sizes: dict[str, Any], **changes: Any) -> Any:
+    """Return an untrained model of some sizes, whose weights are always the same."""
+    return build(sizes | changes)
+
+
+# Ops
+
+
+def op_races(quick: bool = False) -> Iterator[Race]:
+    """Yield a race of kernel and specification for each op and shape that training and generating call.
+
+    A GPT and a LLaMA of one layer train for a step and GPTs write two tokens, while `registry.watch` records
+    every call: once on the kernels, and once on the specifications, which call more ops. So a new op is
+    measured as soon as a model uses it. Where it is no matrix product, memory limits its speed: then its rate
+    is the bytes of arguments and results per second.
+    """
+    for name in ["nano"] if quick else ["nano", "mini", "small"]:
+        sizes = SIZES[name] | {"vocab_size": SHAKESPEARE}
+        for op, args, kwargs, amounts in op_calls(sizes, BATCH.get(name, 1)):
+            o = OPS[op]
+            yield {"setting": name, "op": op, "shape": _shapes(args)}, {
+                "compiled": partial(Contender, partial(o.compiled, *args, **kwargs), amounts=amounts),
+                "spec": partial(Contender, partial(o.reference, *args, **kwargs),
+                                around=partial(ops.use, "numpy")),
+            }, False
+
+
+def op_calls(sizes: dict[str, Any], batch: int) -> list[tuple[str, tuple, dict, dict]]:
+    """Return (op, args, kwargs, amounts) for each op with a kernel and each combination of shapes."""
+    found: dict[tuple, tuple] = {}
+
+    def record(op: Any, run: Any, *args: Any, **kwargs: Any) -> Any:
+        result = run(*args, **kwargs)
+        key = op.__name__, _shapes(args)
+        if op.compiled and op.__name__ not in known and key not in found:
+            bound = op.__signature__.bind(*args, **kwargs)
+            bound.apply_defaults()
+            written = [bound.arguments[name] for name in op.mutates]
+            flops = _product_flops(op, bound.arguments, result)
+            amounts = {"flops": flops} if flops else {"bytes": sum(map(_bytes, (args, written, result)))}
+            found[key] = op.__name__, args, kwargs, amounts
+        return result
+
+    for backend in ("compiled", "numpy"):
+        known = {name for name, *_ in found.values()}  # the specifications add what kernels never call
+        with ops.use(backend), watch(record):
+            gpt = model_of(sizes, layers=1)
+            llama = build({"model_type": "llama", "kv_heads": sizes["heads"], "hidden": 4 * sizes["width"],
+                           **{k: v for k, v in sizes.items() if k != "model_type"}, "layers": 1})
+            for model in (gpt, llama):
+                training_step(model, batch)()
+            for model in (gpt, *(quantize(model_of(sizes, layers=1), bits) for bits in (8, 4))):
+                generate(model, [[0]], max_tokens=2, sampling=ALL_FILTERS)
+    return sorted(found.values(), key=lambda call: list(OPS).index(call[0]))
+
+
+# FLOPs of a backward op as a multiple of those of its forward op: 2 for all others.
+BACKWARD_PRODUCTS = {"attention": 2.5, "attention_ranges": 2.5, "linear_token_losses": 3}
+
+
+def _product_flops(op, arguments, result):
+    """Count the operations of a matrix product, forward or backward; return None for any other op."""
+    name = op.__name__.removesuffix(BACKWARD)
+    backward, forward = name != op.__name__, OPS[name]
+    if name == "linear_token_losses":
+        flops = 2 * arguments["x"].size * len(arguments["w"])
+    elif callable(forward.flops):
+        flops = forward.flops(arguments, next(iter(arguments.values())) if backward else result)
+    else:
+        return None
+    return flops * BACKWARD_PRODUCTS.get(name, 2) if backward else flops
+
+
+def _shapes(args):
+    """Write the first two different shapes, as in `12x64x128, 128x384`; a list counts as `3 arrays`."""
+    shapes = []
+    for arg in args:
+        if isinstance(arg, list):
+            shapes.append(f"{len(arg)} arrays")
+        elif isinstance(arg, np.ndarray):
+            shapes.append("x".join(map(str, arg.shape)) or "1")
+    return ", ".join(list(dict.fromkeys(shapes))[:2])
+
+
+def _bytes(value):
+    return sum(map(_bytes, value)) if isinstance(value, (tuple, list)) else getattr(value, "nbytes", 0)
+
+
+# Training
+
+
+def train_races(quick: bool = False) -> Iterator[Race]:
+    """Yield a race of training steps for each setting: kernels, products in bfloat16, and specifications."""
+    for name in ["nano"] if quick else ["nano", "mini"]:
+        sizes, batch = SIZES[name], BATCH[name]
+        engines: dict[str, Callable] = {"tinyllm": nullcontext,
+                                        "tinyllm bf16": partial(ops.use, matmul="bf16")}
+        if name == "nano":  # the specifications would take minutes for mini
+            engines["numpy"] = partial(ops.use, "numpy")
+        yield {"setting": name}, {
+            engine: partial(trainer, sizes, batch, around) for engine, around in engines.items()}, True
+
+
+def training_step(model: Any, batch: int) -> Callable[[], float]:
+    """Return a function that trains a model on a batch of random tokens, and returns the loss."""
+    c = model.config
+    tokens = np.random.default_rng(0).integers(0, c.vocab_size, (batch, c.context + 1))
+    optimizer = AdamW(decay_groups(model.parameters(), 0.1), lr=1e-3, betas=(0.9, 0.99))
+
+    def step():
+        loss = model.loss(tokens[:, :-1].copy(), tokens[:, 1:].copy())
+        loss.backward()
+        clipped_step(optimizer, gradient_norm(optimizer.parameters), 1.0)
+        optimizer.zero_grad()
+        return loss.item()
+
+    return step
+
+
+def trainer(sizes: dict[str, Any], batch: int, around: Callable = nullcontext) -> Contender:
+    """Return training steps of a new model to time: forward, backward, clip and AdamW."""
+    model = model_of(sizes).train()
+    n = model.config.context
+    step = training_step(model, batch)
+    amounts = {"tokens": batch * n, "flops": 3 * batch * forward_flops(model, n)}
+    bf16 = isinstance(around, partial) and around.keywords == {"matmul": "bf16"}
+    return Contender(step, around=around, amounts=amounts, tolerance=2e-2 if bf16 else 1e-4,
+                     answer=lambda: np.array([training_step(model_of(sizes), batch)()]),
+                     facts={"precision": "bf16" if bf16 else "float32"})
+
+
+# Generating
+
+NEW = 32  # tokens that are written, or as many as fit into half a context
+LONGEST = 512  # tokens of a prompt
+MAKE_KEYS = ("c_attn", "q_proj", "k_proj", "v_proj")  # ends of the names of layers before the cache
+
+
+def generate_races(quick: bool = False) -> Iterator[Race]:
+    """Yield races of reading a prompt, and of writing after half a context: one row, the likeliest tokens."""
+    for name in ["nano"] if quick else SIZES:
+        sizes = SIZES[name]
+        for task, make in (("prefill", reader), ("decode", decoder)):
+            engines: dict[str, Callable] = {"tinyllm": partial(make, sizes)}
+            engines["numpy"] = partial(make, sizes, around=partial(ops.use, "numpy"))
+            engines |= {f"int{bits}": partial(make, sizes, bits) for bits in (8, 4)}
+            yield {"setting": name, "task": task}, engines, True
+
+
+def prompt_of(model: Any) -> tuple[list[int], int]:
+    """Return a prompt as long as the context (at most 512 tokens), and the length of its first part.
+
+    After the first part, half of the context is free.
+    """
+    c = model.config
+    return [i * 7 % c.vocab_size for i in range(min(c.context, LONGEST))], c.context // 2
+
+
+def reader(sizes: dict[str, Any], bits: int = 32, around: Callable = nullcontext) -> Contender:
+    """Return the reading of a prompt to time; its answer is the logits of the next token, (V,)."""
+    model = model_of(sizes) if bits == 32 else quantize(model_of(sizes), bits)
+    prompt, _ = prompt_of(model)
+
+    def read():
+        return next(stream(model, [prompt], max_tokens=1, sampling=GREEDY)).logits
+
+    amounts = {"tokens": len(prompt), "flops": prefill_flops(model, len(prompt))}
+    return Contender(read, around=around, amounts=amounts, answer=read,
+                     tolerance={32: 1e-3, 8: 0.2, 4: 0.9}[bits])
+
+
+def decoder(sizes: dict[str, Any], bits: int = 32, around: Callable = nullcontext) -> Contender:
+    """Return the writing of tokens after a prompt of half a context to time."""
+    model = model_of(sizes)
+    return writing(model if bits == 32 else quantize(model, bits), around)
+
+
+def writing(model: Any, around: Callable = nullcontext) -> Contender:
+    """Return the writing of a model's tokens after half a context to time; reading it is not timed."""
+    prompt, half = prompt_of(model)
+    new, end = min(NEW, model.config.context - half), getattr(model.config, "end", None)
+    allowed = np.arange(model.config.vocab_size) != end  # the end token would stop it
+    mask = None if end is None else lambda ids: allowed
+
+    def begin():
+        steps = stream(model, [prompt[:half]], max_tokens=new + 1, sampling=GREEDY, mask=mask)
+        next(steps)
+        return (steps,)
+
+    amounts = {"tokens": new, "bytes": new * decode_bytes(model, half + (new + 1) / 2)}
+    return Contender(lambda steps: sum(1 for _ in steps), begin, around, amounts)
+
+
+def measure_rates(model: Any) -> dict[str, float]:
+    """Measure how many tokens per second a model reads, and how many it writes after half a context.
+
+    Returns {"reading": rate, "writing": rate}, without "writing" for an encoder such as BERT.
+    """
+    prompt, _ = prompt_of(model)
+    if model.objective == "masked":
+        with inference(model):
+            times = race({"reading": Contender(partial(model.hidden, prompt))}, 1.0)
+        return {"reading": len(prompt) / median(times["reading"])}
+    read = partial(generate, model, [prompt], max_tokens=1, sampling=GREEDY)
+    contenders = {"reading": Contender(read, amounts={"tokens": len(prompt)}), "writing": writing(model)}
+    times = race(contenders, 1.0, once=["writing"])
+    return {what: contenders[what].amounts["tokens"] / median(taken) for what, taken in times.items()}
+
+
+def prefill_flops(model: Any, tokens: int) -> int:
+    """Count the operations that read a prompt and compute the logits of the next token.
+
+    The output layer, and the last block except its keys and values, run only at the last position.
+    """
+    last, total = f".{model.config.layers - 1}.", 0
+    for name, module in model.named_modules():
+        flops, before = (sum(module.flops(1, n).values()) for n in (tokens, tokens - 1))
+        once = name == "lm_head" or (last in f".{name}." and not name.endswith(MAKE_KEYS))
+        total += flops - before if once else flops
+    return total
+
+
+def decode_bytes(model: Any, length: float) -> float:
+    """Count the bytes read to generate a token: all weights but embeddings, and `length` keys and values."""
+    read = 0
+    for _, module in model.named_modules():
+        if isinstance(module, Embedding) or any(True for _ in module.named_children()):
+            continue
+        for value in vars(module).values():
+            array = value.data if isinstance(value, Tensor) else value
+            read += array.nbytes if isinstance(array, np.ndarray) else 0
+    key = sum(layer.keys[:, :1].nbytes for layer in model.new_cache())
+    return read + 2 * key * length
+
+
+def batch_races(quick: bool = False) -> Iterator[Race]:
+    """Yield the writing of 40 tokens after 256 prompts of 16, all at once."""
+    yield {"setting": "nano", "rows": 256}, {"tinyllm": partial(many, SIZES["nano"], 256)}, True
+
+
+def many(sizes: dict[str, Any], rows: int) -> Contender:
+    """Return the writing of many sequences at once to time."""
+    model = model_of(sizes)
+    read = min(16, model.config.context // 2)
+    new = min(40, model.config.context - read)
+    prompts = np.random.default_rng(0).integers(0, model.config.vocab_size, (rows, read)).tolist()
+    return Contender(partial(generate, model, prompts, max_tokens=new, batch=rows),
+                     amounts={"tokens": rows * new})
+
+
+BENCHES: dict[str, Callable[[bool], Iterator[Race]]] = {
+    "ops": op_races, "train": train_races, "generate": generate_races, "batch": batch_races,
+}
