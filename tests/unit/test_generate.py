@@ -98,10 +98,8 @@ asks = st.builds(
     after=st.integers(0, 9),
     cancelled=st.sampled_from([None, None, None, 0, 1, 4]),
 )
-settings_of_engines = st.fixed_dictionaries({
-    "batch": st.sampled_from([1, 2, 256]), "prefill_budget": st.sampled_from([4096, 1, 3, 10]),
-    "use_cache": st.sampled_from([True, True, True, False]),
-})
+settings_of_engines = st.fixed_dictionaries(
+    {"batch": st.sampled_from([1, 2, 256]), "prefill_budget": st.sampled_from([4096, 1, 3, 10])})
 
 
 def run_engine(engine, asks):
@@ -192,30 +190,7 @@ def test_a_mask_takes_ids_or_booleans_and_must_allow_something():
             masked(wrong)
 
 
-def test_a_step_that_failed_can_be_taken_again():
-    model, ask = tiny(), {"max_tokens": 20, "seed": 1}
-    truth = generate(model, [[1, 2]], **ask)[0]
-    left = [0]
-
-    class FailsAtTimes(type(model.h[1])):
-        def forward(self, x, *given):
-            left[0] += 1
-            if left[0] % 3 == 1:
-                raise KeyboardInterrupt
-            return super().forward(x, *given)
-
-    model.h[1].__class__ = FailsAtTimes
-    engine = Engine(model)
-    sequence = engine.add([1, 2], **ask)
-    while not sequence.finish:
-        try:
-            engine.step()
-        except KeyboardInterrupt:
-            assert model.training  # and nothing was left switched off
-    assert sequence.tokens == truth
-
-
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_an_interrupt_between_any_two_lines_loses_no_token(seed):
     model, lines, interrupts = tiny(), Random(seed), 0
     ask = {"max_tokens": 12, "logprobs": True, "echo": True}
@@ -225,9 +200,9 @@ def test_an_interrupt_between_any_two_lines_loses_no_token(seed):
     sequences = [engine.add(prompt, sample=i, **ask) for i, prompt in enumerate(prompts)]
 
     def trace(frame, event, arg):
-        if "decode" not in frame.f_code.co_filename:
+        if not re.search(r"decode|nn.(cache|decoder|layers).py", frame.f_code.co_filename):
             return None
-        if event == "line" and lines.uniform() < 0.008:
+        if event == "line" and lines.uniform() < 0.004:
             raise KeyboardInterrupt
         return trace
 
@@ -237,6 +212,7 @@ def test_an_interrupt_between_any_two_lines_loses_no_token(seed):
             engine.step()
         except KeyboardInterrupt:
             interrupts += 1
+            assert model.training  # nothing was left switched off
         finally:
             sys.settrace(None)
     assert interrupts > 5
@@ -245,28 +221,15 @@ def test_an_interrupt_between_any_two_lines_loses_no_token(seed):
     np.testing.assert_allclose(np.float64(got), np.float64(want), 0 if "compiled" in BACKENDS else 1e-4)
 
 
-def test_a_sequence_can_be_cancelled():
-    model, engine = tiny(), Engine(tiny(), batch=2)
-    first, second, third = (engine.add([i], max_tokens=9, seed=i) for i in (1, 2, 3))
-    engine.step()
-    engine.cancel(first)
-    engine.cancel(first)
-    for step in engine:
-        if step.index == 1 and third in engine.running:
-            engine.cancel(third)
-    assert first.finish == third.finish == "cancelled" and len(first.tokens) == 1
-    assert second.tokens == generate(model, [[2]], max_tokens=9, seed=2)[0]
-    assert engine.step() == []
+@pytest.fixture(params=BACKENDS)
+def each_backend(request):
+    with ops.use(request.param):
+        yield
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.usefixtures("each_backend")
 @pytest.mark.parametrize("show", [True, False])
-def test_a_sequence_that_cannot_go_on_ends_alone(show, backend):
-    with ops.use(backend):
-        _check_lone_ends(show)
-
-
-def _check_lone_ends(show):
+def test_a_sequence_that_cannot_go_on_ends_alone(show):
     """One mask allows nothing after three tokens, and position 6 is NaN: sequences that end earlier go on."""
     model, never = tiny(), lambda ids: [1, 2] if len(ids) < 4 else []
     model.wpe.weight.data[6] = np.nan
@@ -390,11 +353,3 @@ def test_an_empty_prompt_begins_with_end_of_text_or_a_newline():
 def test_what_cannot_be_honoured_is_refused_at_the_call(prompts, options, message):
     with pytest.raises(UserError, match=re.escape(message)):
         stream(tiny(), prompts, **({"max_tokens": 5} | options))
-
-
-@pytest.mark.parametrize("temperature", [0, 1.0])
-def test_broken_weights_are_told_to_the_user(temperature):
-    model = tiny()
-    model.ln_f.weight.data[0] = np.nan
-    with pytest.raises(UserError, match="weights are broken"):
-        generate(model, [[1]], max_tokens=5, sampling=Sampling(temperature))

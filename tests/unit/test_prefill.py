@@ -71,12 +71,6 @@ def test_prompts_are_read_in_their_order_and_those_of_like_lengths_together():
     assert shapes == [(2, 1), (2, 6), (4, 1)]
 
 
-def test_without_a_cache_the_window_is_read_again_for_every_token():
-    shapes = []
-    generate(spied(tiny(), "hidden", shapes), [1, 2, 3], max_tokens=3, use_cache=False)
-    assert shapes == [(1, 2), (1, 1), (1, 3), (1, 1), (1, 4), (1, 1)]
-
-
 def test_what_a_cache_holds_is_not_read_again():
     model, cache, shapes = tiny(), tiny().new_cache(), []
     with no_grad():

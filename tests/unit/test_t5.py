@@ -63,13 +63,12 @@ def plain_loop(model, prompt, count, sampling=GREEDY, seed=0):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in MODELS if "t5" in kind])
-@pytest.mark.parametrize("use_cache", [True, False])
 @pytest.mark.parametrize("sampling", [GREEDY, tl.Sampling(temperature=0.7)], ids=["greedy", "drawn"])
-def test_prompts_of_unequal_lengths_are_answered_together_as_alone(kind, use_cache, sampling):
+def test_prompts_of_unequal_lengths_are_answered_together_as_alone(kind, sampling):
     model = lively(kind, end=1)
     prompts = [texts(i, n).tolist() for i, n in enumerate((1, 6, 12, 3, 6))]
     prompts.append(prompts[1])
-    engine = tl.Engine(model, batch=4, use_cache=use_cache)  # two have to wait
+    engine = tl.Engine(model, batch=4)  # two have to wait
     asked = [engine.add(p, sampling, max_tokens=8, seed=i) for i, p in enumerate(prompts)]
     next(iter(engine))
     begun = {"prompt": [model.config.start], "cache": model.read(prompts[:1])}
@@ -83,9 +82,9 @@ def test_prompts_of_unequal_lengths_are_answered_together_as_alone(kind, use_cac
 
 def test_a_text_that_is_longer_than_the_context_slides():
     model = lively("t5")
-    with_cache, without = (tl.generate(model, [[1, 2, 3], [4]], max_tokens=25, sampling=GREEDY,
-                                       use_cache=cached) for cached in (True, False))
-    assert with_cache == without and [len(ids) for ids in with_cache] == [25, 25]
+    once, slowly = (tl.generate(model, [[1, 2, 3], [4]], max_tokens=25, sampling=GREEDY,
+                                prefill_budget=budget) for budget in (4096, 1))
+    assert once == slowly and [len(ids) for ids in once] == [25, 25]
 
 
 def test_text_ends_with_the_end_token_and_shows_hidden_parts_by_name():

@@ -104,16 +104,6 @@ def main(argv: list[str] | None = None) -> int:
             return _run(sys.argv[1:] if argv is None else list(argv))
         finally:
             sys.stdout.flush()  # here, where a broken pipe is still caught; --help raises SystemExit
-    except UserError as error:
-        return _complain(error)
-    except MemoryError as error:
-        return _complain(
-            f"not enough memory ({error or 'the system refused'}): choose a smaller model, batch or context"
-        )
-    except ModuleNotFoundError as error:
-        if error.name != "hypothesis":
-            raise
-        return _complain("this command needs hypothesis; install it: pip install hypothesis")
     except KeyboardInterrupt as stop:
         if stop.args:  # the message says where the work was interrupted
             print(f"tinyllm: {stop}", file=sys.stderr)
@@ -121,8 +111,23 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:  # a full disk, a name too long, a folder without permission
-        return _complain(f"{error.filename or 'cannot write the output'}: {error.strerror or error}")
+    except (UserError, MemoryError, ModuleNotFoundError, OSError) as error:
+        print(f"tinyllm: error: {one_line(_advice(error))}", file=sys.stderr)
+        return 2
+
+
+def _advice(error: Exception) -> object:
+    """Return what to tell a user about an error. Raises it again if it is a mistake of the library."""
+    if isinstance(error, MemoryError):
+        said = error or "the system refused"
+        return f"not enough memory ({said}): choose a smaller model, batch or context"
+    if isinstance(error, ModuleNotFoundError):
+        if error.name != "hypothesis":
+            raise error
+        return "this command needs hypothesis; install it: pip install hypothesis"
+    if isinstance(error, OSError):  # a full disk, a name too long, a folder without permission
+        return f"{error.filename or 'cannot write the output'}: {error.strerror or error}"
+    return error
 
 
 def _run(argv: list[str]) -> int:
@@ -155,11 +160,6 @@ def _run(argv: list[str]) -> int:
     if startup_error:
         raise startup_error
     return args._call(args) or 0
-
-
-def _complain(message: object) -> int:
-    print(f"tinyllm: error: {one_line(message)}", file=sys.stderr)
-    return 2
 
 
 def build_parser(command: str | None = None) -> Parser:

@@ -50,64 +50,61 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     if samples < 1:
         raise UserError(f"--samples must be at least 1, got {samples}")
     opened, drawn = open_to_write(run, which, values, bool(beams))
-    model, tokenizer = opened.model, opened.tokenizer
-    if model.objective == "masked" and not picture:
+    if opened.model.objective == "masked" and not picture:
         if suffix is not None or beams or (samples > 1 and not unmask):
             raise UserError("an encoder has no --suffix and --beams, and --samples only with --unmask")
-        show = _unmask if unmask else _read_whole
-        return show(model, tokenizer, prompt, json, tokens, samples, per_step=unmask, **drawn)
+        if unmask:
+            return _unmask(opened, prompt, json, tokens, samples, unmask, drawn)
+        return _read_whole(opened, prompt, json)
     if unmask:
         raise UserError("--unmask is for encoders such as bert: leave it out")
     prompt += opened.frame.separator if prompt else ""
-    options = {"n": samples, "tokenizer": tokenizer} | drawn
-    given = _given(model, tokenizer, prompt, suffix, picture, tokens, beams, options)
+    options: dict[str, Any] = {"max_tokens": tokens, "n": samples, "tokenizer": opened.tokenizer} | drawn
+    given = _given(opened, prompt, suffix, picture, beams, options)
     texts: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(samples)]
     if beams or length_penalty is not None:
-        texts = _searched(model, given, tokens, beams, length_penalty, **options)
-    steps = iter(()) if beams else stream(model, [given], max_tokens=tokens, **options)
+        texts = _searched(opened, given, beams, length_penalty, options)
+    steps = iter(()) if beams else stream(opened.model, [given], **options)
     write = (lambda text, bold=False: None) if json else Writer()
     try:
         _show(prompt, suffix or "", steps, texts, write)
     except KeyboardInterrupt:
         write("\n")
         return INTERRUPTED
-    return _report(json, prompt, suffix, values["seed"], texts)
-
-
-def _report(as_json, prompt, suffix, seed, texts):
-    """Print the texts as JSON if `as_json` -> exit code."""
-    if as_json:
+    if json:
         around = {"prompt": prompt} | ({"suffix": suffix} if suffix is not None else {})
-        print(dumps({**around, "seed": seed, "samples": texts}, ensure_ascii=False))
+        print(dumps({**around, "seed": values["seed"], "samples": texts}, ensure_ascii=False))
     return 0
 
 
-def _given(model, tokenizer, prompt, suffix, picture, tokens, beams, options):
+def _given(opened, prompt, suffix, picture, beams, options):
     """Return a prompt for `stream`, with a picture before it or a gap behind it; change `options`."""
+    model, tokenizer = opened.model, opened.tokenizer
     if picture and (beams or suffix is not None):
         raise UserError(f"--{'beams' if beams else 'suffix'} reads no pictures: leave it out")
     if suffix is not None:
         options["stop"] = [*options["stop"], markers_of(tokenizer)[-1]]
-        return middle_prompt(model, tokenizer, typed(prompt), typed(suffix), tokens)
+        return middle_prompt(model, tokenizer, typed(prompt), typed(suffix), options["max_tokens"])
     if not picture:
         return typed(prompt)
     options |= with_picture(model, read_picture(picture))
     return model.picture_marks + tokenizer.encode(typed(prompt))
 
 
-def _searched(model, prompt, tokens, beams, length_penalty, *, n, tokenizer, sampling, stop, seed):
+def _searched(opened, prompt, beams, length_penalty, options):
     """Return the n best texts that beam search finds."""
+    model, tokenizer, stop = opened.model, opened.tokenizer, options["stop"]
     if not beams:
         raise UserError("--length-penalty is for --beams: leave it out, or add --beams 4")
-    if sampling != Sampling():
+    if options["sampling"] != Sampling():
         raise UserError("--beams draws nothing: leave out --temperature and what else is about drawing")
     rules = {name: model.generation[name] for name in BEAMS if name in model.generation}
     rules |= {} if length_penalty is None else {"length_penalty": length_penalty}
-    found = beam_search(model, [prompt], max_tokens=tokens, beams=beams, stop=stop, tokenizer=tokenizer,
-                        **rules)[0]
+    found = beam_search(model, [prompt], max_tokens=options["max_tokens"], beams=beams, stop=stop,
+                        tokenizer=tokenizer, **rules)[0]
     ends, texts = [*stop, *model.end_ids], []
     before = [] if model.is_encoder_decoder else read_prompt(model.config, 0, prompt, tokenizer)
-    for ids, score in found[:n]:
+    for ids, score in found[: options["n"]]:
         stopped = ids[-1] in ends or tokenizer.decode(ids[-1:]) in ends
         text = TextStream(tokenizer, before=before)  # decoded alone, the first token may lose its space
         shown = "".join(map(text.push, ids[:-1] if stopped else ids)) + text.finish()
@@ -138,12 +135,13 @@ def _show(prompt, suffix, steps, texts, write):
     write("\n")
 
 
-def _unmask(model, tokenizer, prompt, as_json, tokens, samples, *, sampling, seed, stop, per_step):
+def _unmask(opened, prompt, as_json, tokens, samples, per_step, drawn):
     """Show texts that an encoder writes from masks."""
+    sampling, stop = drawn["sampling"], drawn.pop("stop")
     if any(isinstance(s, str) for s in stop) or sampling != Sampling(sampling.temperature):
         raise UserError("--unmask takes --temperature and --seed: leave out the other settings")
-    options = {"per_step": per_step, "sampling": sampling, "seed": seed}
-    found = fill.write(model, tokenizer, typed(prompt), tokens, samples, **options)
+    drawn |= {"per_step": per_step}
+    found = fill.write(opened.model, opened.tokenizer, typed(prompt), tokens, samples, **drawn)
     if as_json:
         samples = [{"text": text, "tokens": ids} for text, ids in found]
         print(dumps({"prompt": prompt, "samples": samples}, ensure_ascii=False))
@@ -154,8 +152,9 @@ def _unmask(model, tokenizer, prompt, as_json, tokens, samples, *, sampling, see
     return 0
 
 
-def _read_whole(model, tokenizer, prompt, as_json, *_, **unused):
+def _read_whole(opened, prompt, as_json):
     """Show an encoder's result on a text: the text with its masks filled in, or its classes."""
+    model, tokenizer = opened.model, opened.tokenizer
     if model.lm_head is None:
         title, rows = prompt, [fill.classes(model, tokenizer, typed(prompt))]
     else:

@@ -43,22 +43,20 @@ class Engine:
     batch: the largest number of sequences decoded at once; others wait until one ends.
     prefill_budget: how many tokens of prompts a step reads at most. A long prompt is read over several steps,
         in which the sequences that run get their next tokens. A smaller budget needs less memory.
-    use_cache: False reads the whole window again for every token, a slow check that the cache is right.
 
     A sequence whose logits are NaN, or whose mask allows no token, ends with `finish="error"` and a message
     in `error`; the others continue. When a step is interrupted, by an error in a mask or by Ctrl-C, the next
     call repeats it: all that counts is derived from the ids of the sequences, which grow last.
     """
 
-    def __init__(self, model: Any, tokenizer: Any = None, *, batch: int = 256, prefill_budget: int = 4096,
-                 use_cache: bool = True):
+    def __init__(self, model: Any, tokenizer: Any = None, *, batch: int = 256, prefill_budget: int = 4096):
         if isinstance(model, LanguageModel) and model.objective == "masked":
             raise UserError(f"a {type(model).__name__} fills in masked tokens, and cannot continue a text")
         for name, number in (("batch", batch), ("prefill_budget", prefill_budget)):
             if number < 1:
                 raise UserError(f"{name} must be at least 1, got {number}")
         self.model, self.tokenizer = model, tokenizer
-        self.batch, self.prefill_budget, self.use_cache = batch, prefill_budget, use_cache
+        self.batch, self.prefill_budget = batch, prefill_budget
         self.running: list[Sequence] = []  # sequence i has row i of the slots
         self.waiting: list[Sequence] = []
         self.slots = Slots(model)
@@ -77,11 +75,13 @@ class Engine:
 
         Raises UserError when a prompt or an option is invalid.
         """
+        # What is wrong is said now, not when the sequence's turn comes.
         request, config = Request(sampling=shared(sampling), **options), self.model.config
         request.check(config.vocab_size, self.tokenizer)
         (ids,), cache = begin(self.model, [prompt], self.tokenizer, cache, self._added)
         if cache is not None:
             self.slots.check(cache)
+        # The last token is never read ahead: the pass that reads it gives the logits of the next one.
         known = min(len(ids) - 1, *(layer.length for layer in cache)) if cache else 0
         new = Sequence(
             index=self._added, ids=ids, prompt_length=len(ids), request=request, cache=cache, known=known,
@@ -92,7 +92,7 @@ class Engine:
             before = [] if self.model.is_encoder_decoder else ids  # a start token is no text
             strings = [s for s in request.stops if isinstance(s, str)]
             new.text = TextStream(self.tokenizer, strings, before)
-        if request.echo:
+        if request.echo:  # no pass of this engine predicts the first token, and what a cache holds already
             new.score(0, [None] * (known + 1), [None] * (known + 1) if request.top_logprobs else [])
         self._added += 1
         if request.max_tokens or new.echoes:
@@ -122,16 +122,18 @@ class Engine:
     def advance(self, show: bool = True) -> list[Step]:
         """Take a step -> Steps in the order of rows; [] unless `show`, which saves the work for texts."""
         with inference(self.model, self._modules):
+            # Those who wait come first, so that their prompts are read beside the others in this step.
             self._admit()
             for s in self.running:
                 s.slide(self.model.config.context)
             read_prompts(self.running, self.slots, self.prefill_budget)
             self._release()  # requests that only wanted their prompts scored
             ready = [row for row, s in enumerate(self.running) if not s.unread]
-            if not ready:
+            if not ready:  # long prompts have taken the whole step
                 return []
             tokens = self._propose()
             logits = self._forward(tokens)
+        # The ids grow only now: a pass that was interrupted above has changed nothing that counts.
         steps = self._accept(ready, tokens, logits, show)
         self._release()
         return steps
@@ -206,14 +208,13 @@ class Engine:
                     s.score(len(s.ids) - (0 if s.request.echo else s.prompt_length), *scores[row])
                     logprob = scores[row][0][0]
                 text = s.push(token, context, steps is not None)
-                if not self.use_cache:
-                    s.unread = len(s.ids) - s.begin - 1 - s.known
             if steps is not None:
                 steps.append(Step(s, token, text, logits, row, logprob, s.finish))
         return tokens
 
     def _release(self) -> None:
         """Free the rows of sequences that ended."""
+        # Sequences in use have rows without gaps, so that a pass over all of them copies nothing.
         leaving = [row for row, s in enumerate(self.running) if s.finish]
         for row in leaving:
             if self.running[row].finish == "error":

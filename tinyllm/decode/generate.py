@@ -14,7 +14,7 @@ from tinyllm.tokenizer.text import is_one_prompt
 OTHER_NAMES = {"max_new_tokens": "max_tokens=", "do_sample": "sampling=tl.Sampling(temperature=0)"} | {
     name: f"sampling=tl.Sampling({name}=...)" for name in ("temperature", "top_k", "top_p", "min_p")
 }
-OF_ENGINE = "batch", "prefill_budget", "use_cache"
+OF_ENGINE = "batch", "prefill_budget"
 
 
 @instead(**OTHER_NAMES)
@@ -48,7 +48,7 @@ def stream(model: Any, prompts: Any, *, max_tokens: int, **options: Any) -> Iter
     n: how many times each prompt is continued; prompt b has the sequences n * b to n * b + n - 1.
     cache: one row for each prompt; see `Engine.add`.
     stop, mask, bias, logprobs, top_logprobs, echo, overflow: see `Request`; the same for all prompts.
-    tokenizer, batch, prefill_budget, use_cache: see `Engine`.
+    tokenizer, batch, prefill_budget: see `Engine`.
 
     Raises UserError for an invalid prompt or setting at once, and for failed sequences after the last step.
     """

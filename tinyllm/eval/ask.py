@@ -77,9 +77,12 @@ def likeliest(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0,
         choices = (behind(f" {choice}", opened.frame) for choice in item.choices)
         begun = [*tokenizer.encode(prompt), *opened.model.end_ids]
         pairs += [(begun, _spelt(tokenizer, choice)) for choice in choices]
-    read, context = max if opened.model.is_encoder_decoder else sum, opened.model.config.context
-    if any(read(map(len, pair)) > context for pair in pairs):
-        raise UserError(f"a choice of {task.name} does not fit behind its question: the context is {context}")
+    context, apart = opened.model.config.context, opened.model.is_encoder_decoder
+    for begun, choice in pairs:
+        longest = max(len(begun), len(choice)) if apart else len(begun) + len(choice)
+        if longest > context:
+            raise UserError(f"a choice of {task.name} does not fit behind its question: the context is "
+                            f"{context}")
     scores, found = iter(log_probs(opened.model, pairs)), []
     for item in items:
         chances = list(islice(scores, len(item.choices)))
