@@ -6,10 +6,8 @@ give the same ids. tiktoken, Hugging Face's tokenizers and rustbpe each run thei
 
 import json
 import os
-import struct
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import regex
@@ -25,8 +23,6 @@ from tinyllm.tokenizer.vocabulary import Vocabulary
 
 PATTERN, VOCABULARY = "gpt4", 8192
 DOCUMENT = 2**18  # bytes: many documents keep all threads busy
-LANGUAGES = ["ar", "bn", "cs", "de", "el", "es", "fa", "fi", "fr", "he", "hi", "hu", "it", "ja", "ko", "pl",
-             "pt_BR", "ru", "ta", "te", "th", "tr", "uk", "vi", "zh_CN"]
 
 
 def tokenizer(quick: bool, data: str = "stdlib-code") -> Iterator[Race]:
@@ -53,26 +49,6 @@ def tokenizer(quick: bool, data: str = "stdlib-code") -> Iterator[Race]:
                            ("encode", trained.encode_to_numpy)):
             runs = {name: partial(Contender, partial(make, half)) for name, half in halves.items()}
             yield {"task": task, "text": kind}, runs, False
-
-
-def languages(quick: bool, data: str = "/usr/share/locale") -> Iterator[Race]:
-    """Yield races of one thread on the translated messages of GTK, as Linux distributions install them.
-
-    For each pattern a tokenizer learns 16,384 tokens from all of them. Each message by itself must have the
-    same ids everywhere; then the messages of a language, all of them and "hello world" are encoded as one
-    text. `data` is the folder of files such as de/LC_MESSAGES/gtk30.mo.
-    """
-    texts = {language: messages(Path(data), language) for language in LANGUAGES[: 2 if quick else None]}
-    if lacking := [language for language, found in texts.items() if not found]:
-        raise UserError(f"{data} has no messages of GTK in {', '.join(lacking)}: give a folder with --data")
-    every = [text for found in texts.values() for text in found]
-    joined = {language: "\n".join(found) for language, found in texts.items()}
-    joined |= {"all": "\n".join(every), "hello world": "hello world"}
-    for pattern in ("gpt2", "gpt4", "o200k"):
-        learn_from = every, 16384, pattern
-        for text, parts in {f"{len(every)} messages": every, **{k: [v] for k, v in joined.items()}}.items():
-            engines = {name: partial(encoder, *learn_from, name, parts) for name in ENGINES}
-            yield {"task": pattern, "text": text, "threads": 1}, engines, True
 
 
 def documents(name: str, most: int | None) -> list[str]:
@@ -102,17 +78,6 @@ def hostile_texts(data: bytes, size: int) -> dict[str, bytes]:
         "emoji": "".join(map(chr, emoji)).encode(),
         "spaces": b" " * size,
     }
-
-
-def messages(folder: Path, language: str) -> list[str]:
-    """Return the messages in all catalogues of GTK in a language (.mo files: see GNU gettext's manual)."""
-    found: dict[str, None] = {}
-    for data in map(Path.read_bytes, sorted((folder / language / "LC_MESSAGES").glob("gtk*.mo"))):
-        count, _, at = struct.unpack_from("<3I", data, 8)
-        for size, place in struct.iter_unpack("<2I", data[at : at + 8 * count]):
-            texts = data[place : place + size].decode().split("\0")  # several where numbers have forms
-            found |= dict.fromkeys(text for text in texts if text and "\n" not in text)
-    return list(found)
 
 
 def _amounts(texts):
@@ -201,13 +166,12 @@ def _huggingface(ours):
 ENGINES = {"tinyllm": _tinyllm, "array": _array, "tiktoken": _tiktoken, "huggingface": _huggingface}
 
 
-def encoder(texts: list[str], vocab_size: int, pattern: str, engine: str,
-            parts: list[str] | None = None) -> Contender:
-    """Return the encoding of texts (by default those that were learnt from) to time."""
+def encoder(texts: list[str], vocab_size: int, pattern: str, engine: str) -> Contender:
+    """Return the encoding of texts to time; its answer is the ids, with -1 behind each text."""
     os.environ["RAYON_NUM_THREADS"] = str(threads())
     encode, _ = ENGINES[engine](BPETokenizer.train(texts, vocab_size, pattern))
-    parts = texts if parts is None else parts
-    return Contender(partial(encode, parts), amounts=_amounts(parts), answer=lambda: flat(encode(parts)))
+    return Contender(partial(encode, texts), amounts=_amounts(texts),
+                     answer=lambda: np.concatenate([[*row, -1] for row in encode(texts)]))
 
 
 def decoder(texts: list[str], vocab_size: int, pattern: str, engine: str) -> Contender:
@@ -220,11 +184,6 @@ def decoder(texts: list[str], vocab_size: int, pattern: str, engine: str) -> Con
         return [decode(row) for row in ids]
 
     return Contender(run, amounts=_amounts(texts), answer=lambda: np.frombuffer(b"".join(run()), np.uint8))
-
-
-def flat(rows) -> np.ndarray:
-    """Join rows of ids to one array, with -1 behind each."""
-    return np.concatenate([[*row, -1] for row in rows])
 
 
 # Splitting

@@ -5,7 +5,6 @@
     translate  a T5 that writes greedily, beside transformers
     encode     64 sentences through an encoder of MiniLM's sizes, beside transformers
     tokenizer  learning, encoding, decoding and splitting beside tiktoken, tokenizers, rustbpe and regex
-    languages  encoding messages in 25 languages beside tiktoken and tokenizers
     rows       ops on rows beside PyTorch, 1,496 shapes on one thread
     families   two families of tinyllm of equal sizes
     draft      a pass over five tokens beside a pass over one, as speculative decoding needs
@@ -154,7 +153,7 @@ def short_pass(model, tokens: int) -> Contender:
 RACES = {  # name -> races of (quick), seconds of each
     "train": (train, 20.0), "generate": (generate, 5.0),
     "translate": (translate, 5.0), "encode": (encode, 5.0),
-    "tokenizer": (other_tokenizers.tokenizer, 3.0), "languages": (other_tokenizers.languages, 1.0),
+    "tokenizer": (other_tokenizers.tokenizer, 3.0),
     "rows": (other_rows.races, 0.1), "families": (families, 5.0), "draft": (draft, 8.0),
 }
 
@@ -166,15 +165,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("name", choices=RACES)
     parser.add_argument("--seconds", type=float, help="of each race")
     parser.add_argument("--threads", type=int, help="of every library (default: as many as there are CPUs)")
-    parser.add_argument("--data", help="tokenizer: a file or corpus; languages: a folder; rows: a family")
+    parser.add_argument("--data", help="tokenizer: a file or a corpus; rows: a family of ops")
     parser.add_argument("--quick", action="store_true", help="the smallest model or text only")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     args = parser.parse_args(argv)
     if args.threads:
         tl.threads(args.threads)
     races, seconds = RACES[args.name]
-    if args.data and args.name not in ("tokenizer", "languages", "rows"):
-        parser.error("--data goes with tokenizer, languages and rows")
+    if args.data and args.name not in ("tokenizer", "rows"):
+        parser.error("--data goes with tokenizer and rows")
     given = {"data": args.data} if args.data else {}
     seconds = args.seconds if args.seconds is not None else seconds / (20 if args.quick else 1)
     run(args.name, races(args.quick, **given), seconds, introduce(args.json), args.json)

@@ -9,7 +9,6 @@ import pytest
 
 from tinyllm.bench import rows
 from tinyllm.bench.race import compare
-from tinyllm.errors import UserError
 from tinyllm.tokenizer import BPETokenizer
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -128,14 +127,3 @@ def test_other_tokenizers_run_our_vocabulary(races, name, pattern):
     encode, decode = races.other_tokenizers.ENGINES[name](ours)
     texts = [TEXT, "", "new words 😀\n", "  \t"]
     assert encode(texts) == ours.encode_batch(texts) and decode(ours.encode(TEXT)) == TEXT.encode()
-
-
-def test_messages_are_read_from_catalogues_and_a_folder_without_them_is_refused(races, tmp_path):
-    texts, folder = [b"one\0ones", b"two"], tmp_path / "de" / "LC_MESSAGES"
-    table = np.array([[8, 36], [3, 44]], "<u4")  # length and place of each text, behind the table
-    head = np.array([0, 0, len(texts), 0, 20], "<u4")  # how many texts, where the table begins
-    folder.mkdir(parents=True)
-    (folder / "gtk30.mo").write_bytes(head.tobytes() + table.tobytes() + b"".join(texts))
-    assert races.other_tokenizers.messages(tmp_path, "de") == ["one", "ones", "two"]
-    with pytest.raises(UserError, match="no messages of GTK"):
-        list(races.other_tokenizers.languages(True, str(tmp_path)))
