@@ -46,7 +46,7 @@ CORE = {"numpy", "regex", "tqdm", "safetensors"}
 PEERS = {"torch", "transformers", "llama_cpp", "gguf", "rustbpe", "tiktoken", "tokenizers"}
 EXTRAS = {  # on top of CORE
     "tokenizer": {"tokenizers"},
-    "models": {"huggingface_hub"},
+    "models": {"huggingface_hub", "gguf"},
     "testing": {"hypothesis"},
     "course": {"hypothesis"},
     "bench": PEERS,

@@ -1,14 +1,11 @@
 """Write a model as a GGUF file, the format of llama.cpp and the programs built on it.
 
-A GGUF file holds settings (names with typed values), then a table of tensors (name, shape, type, place), then
-their numbers, each tensor at a multiple of 32 bytes, all little-endian
-(https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). Matrices are (n_out, n_in). Weights of 8 and 4
-bits are in ggml's formats Q8_0 and Q4_0, where 32 neighbours in a row share one float16 scale.
+The file is written by the library `gguf`, from llama.cpp's authors; the names and the order of weights, and
+the settings, are here. Matrices are (n_out, n_in). Weights of 8 and 4 bits are in ggml's formats Q8_0 and
+Q4_0, where 32 neighbours in a row share one float16 scale.
 """
 
 import re
-import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +17,9 @@ from tinyllm.models.layout import rename
 from tinyllm.nn import Linear, Rope, adapters
 from tinyllm.nn.quantized import bits_of
 
-BLOCK = ALIGNMENT = 32
+# gguf's names of the types of weights and of files
+TYPES = {32: ("F32", "ALL_F32"), 8: ("Q8_0", "MOSTLY_Q8_0"), 4: ("Q4_0", "MOSTLY_Q4_0")}
+ADD = {bool: "add_bool", int: "add_uint32", float: "add_float32", str: "add_string", list: "add_array"}
 
 
 class GGUFLayout(NamedTuple):
@@ -60,10 +59,30 @@ def save_gguf(model: Any, path: Path | str, vocabulary: dict[str, Any] | None = 
     Vectors, positions, and matrices whose rows are not multiples of 32 stay float32. `vocabulary` is the
     result of `tokenizer.gguf.vocabulary`; a file without it serves programs that encode texts themselves.
     Raises UserError when llama.cpp cannot run this model (a family missing from LAYOUTS, YaRN, a window,
-    quantized weights), the vocabulary has another size, or the file cannot be written.
+    quantized weights), the vocabulary has another size, the file cannot be written, or `gguf` is missing.
     """
-    layout = LAYOUTS.get(model.model_type)
-    if layout is None:
+    check(model, bits)
+    layout = LAYOUTS[model.model_type]
+    settings = _settings(model, layout)
+    if vocabulary is None:
+        vocabulary = {"tokenizer.ggml.model": "no_vocab"}
+    elif (size := len(vocabulary["tokenizer.ggml.tokens"])) != model.config.vocab_size:
+        raise UserError(f"the model has {model.config.vocab_size} tokens, its tokenizer {size}")
+    elif not vocabulary["tokenizer.ggml.merges"]:
+        raise UserError("llama.cpp needs a tokenizer with merges: train one with more than 256 tokens")
+    try:
+        import gguf
+    except ImportError:
+        raise UserError("GGUF files need the library gguf: pip install 'tinyllm-lab[gguf]'") from None
+    with atomic_write(path, "wb") as file:
+        writer = gguf.GGUFWriter(file.name, layout.architecture)
+        write(gguf, writer, settings | vocabulary, _tensors(model, layout), bits)
+        writer.close()
+
+
+def check(model: Any, bits: int) -> None:
+    """Raise UserError if llama.cpp cannot run a model, or its weights cannot be written with these bits."""
+    if model.model_type not in LAYOUTS:
         raise UserError(f"a {model.model_type} cannot be written as GGUF; {', '.join(LAYOUTS)} can")
     if bits not in TYPES:
         raise UserError(f"GGUF files are written with 32, 8 or 4 bits, not {bits}")
@@ -73,18 +92,32 @@ def save_gguf(model: Any, path: Path | str, vocabulary: dict[str, Any] | None = 
         raise UserError("this model is quantized already: export the one that it was made from, with --bits")
     if (getattr(model.config, "window", None) or model.config.context) < model.config.context:
         raise UserError(f"llama.cpp has no sliding window of {model.config.window} for this family")
-    settings = _settings(model, layout, bits)
-    if vocabulary is None:
-        vocabulary = {"tokenizer.ggml.model": "no_vocab"}
-    elif (size := len(vocabulary["tokenizer.ggml.tokens"])) != model.config.vocab_size:
-        raise UserError(f"the model has {model.config.vocab_size} tokens, its tokenizer {size}")
-    _write(Path(path), settings | vocabulary, _tensors(model, layout), bits)
 
 
-def _settings(model, layout, bits):
+def write(gguf: Any, writer: Any, settings: dict[str, Any], tensors: dict[str, np.ndarray],
+          bits: int) -> None:
+    """Write settings, the table of tensors, and then their numbers, one tensor after the other."""
+    writer.add_file_type(gguf.LlamaFileType[TYPES[bits][1]])
+    for name, value in settings.items():
+        getattr(writer, ADD[type(value)])(name, value)
+    packed = {}
+    for name, array in tensors.items():
+        small = array.ndim == 2 and array.shape[1] % 32 == 0 and "position_embd" not in name
+        packed[name] = kind = gguf.GGMLQuantizationType[TYPES[bits if small else 32][0]]
+        shape = gguf.quant_shape_to_byte_shape(array.shape, kind) if kind else array.shape
+        dtype = np.dtype(np.uint8 if kind else np.float32)
+        size = int(np.prod(shape)) * dtype.itemsize
+        writer.add_tensor_info(name, shape, dtype, size, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    for name, array in tensors.items():
+        writer.write_tensor_data(gguf.quantize(np.ascontiguousarray(array, np.float32), packed[name]))
+
+
+def _settings(model, layout):
     c, a = model.config, layout.architecture
     found = {
-        "general.architecture": a, "general.alignment": ALIGNMENT, "general.file_type": TYPES[bits].file_type,
         f"{a}.vocab_size": c.vocab_size, f"{a}.context_length": c.context, f"{a}.embedding_length": c.width,
         f"{a}.block_count": c.layers, f"{a}.attention.head_count": c.heads,
         f"{a}.feed_forward_length": getattr(c, "hidden", 4 * c.width),
@@ -136,85 +169,3 @@ def _frequency_factors(model, layout):
         raise UserError(f"llama.cpp has no place for the scaling {c.scaling} in a {model.model_type}")
     before, after = (np.arctan2(sin, cos) for cos, sin in (plain, scaled))
     return [(before / after).astype(np.float32)]
-
-
-def _write(path, settings, tensors, bits):
-    head = struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(settings))
-    head += b"".join(_text(name) + _value(value) for name, value in settings.items())
-    place, packed = 0, {}
-    for name, array in tensors.items():
-        small = array.ndim == 2 and array.shape[1] % BLOCK == 0 and "position_embd" not in name
-        packed[name] = kind = TYPES[bits] if small else TYPES[32]
-        size = array.size * kind.block_bytes // BLOCK
-        shape = array.shape[::-1]  # the dimension that varies fastest comes first
-        head += _text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind.code, place)
-        place += size + -size % ALIGNMENT
-    with atomic_write(path, "wb") as file:
-        file.write(head + bytes(-len(head) % ALIGNMENT))
-        for name, array in tensors.items():
-            data = packed[name].pack(np.ascontiguousarray(array, "<f4"))
-            file.write(data)
-            file.write(bytes(-len(data) % ALIGNMENT))
-
-
-def _text(text):
-    data = text.encode()
-    return struct.pack("<Q", len(data)) + data
-
-
-def _value(value, whole=(4, "I")):
-    """Encode a setting, as its type and its bytes: bool, int, float, str, or a list of str or int.
-
-    llama.cpp expects whole numbers to have 32 bits, unsigned if they stand alone and signed in a list.
-    """
-    if isinstance(value, list):
-        items = [_value(item, whole=(5, "i")) for item in value] or [_value("")]
-        head = struct.pack("<I", 9) + items[0][:4] + struct.pack("<Q", len(value))
-        return head + b"".join(item[4:] for item in items[: len(value)])
-    if isinstance(value, str):
-        return struct.pack("<I", 8) + _text(value)
-    code, letter = {bool: (7, "?"), int: whole, float: (6, "f")}[type(value)]
-    return struct.pack(f"<I{letter}", code, value)
-
-
-def pack_q8_0(x: np.ndarray) -> bytes:
-    """Pack numbers in ggml's Q8_0, blocks of 32 rounded to 8 bits: x (n, k) -> bytes.
-
-    The number with the largest absolute value in a block becomes 127 or -127.
-    """
-    blocks = x.reshape(-1, BLOCK)
-    scale = np.abs(blocks).max(axis=1, keepdims=True) / np.float32(127)
-    inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale != 0)
-    y = blocks * inverse
-    q = np.trunc(y + np.copysign(np.float32(0.5), y)).astype(np.int8)  # halves are rounded away from zero
-    return _joined(scale, q)
-
-
-def pack_q4_0(x: np.ndarray) -> bytes:
-    """Pack numbers in ggml's Q4_0, blocks of 32 rounded to 4 bits: x (n, k) -> bytes.
-
-    The number with the largest absolute value in a block becomes -8. Byte i of a block holds number i in its
-    low bits, number i + 16 in its high bits, each plus 8.
-    """
-    blocks = x.reshape(-1, BLOCK)
-    largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=1, keepdims=True), axis=1)
-    scale = largest / np.float32(-8)
-    inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale != 0)
-    q = np.minimum(blocks.astype(np.float64) * inverse + 8.5, 15).astype(np.uint8)
-    return _joined(scale, q[:, : BLOCK // 2] | q[:, BLOCK // 2 :] << 4)
-
-
-def _joined(scale, q):
-    return np.concatenate([scale.astype("<f2").view(np.uint8), q.view(np.uint8)], axis=1).tobytes()
-
-
-class Type(NamedTuple):
-    """A format of weights: ggml's codes for a tensor and a file, bytes per 32 weights, how to pack them."""
-
-    code: int
-    file_type: int
-    block_bytes: int
-    pack: Callable[[np.ndarray], bytes]
-
-
-TYPES = {32: Type(0, 0, 128, np.ndarray.tobytes), 8: Type(8, 7, 34, pack_q8_0), 4: Type(2, 2, 18, pack_q4_0)}
