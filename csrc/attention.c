@@ -1,6 +1,6 @@
 /* attention: y[s] = sum over keys t of softmax(q[s] . k[t] / sqrt(D)) * v[t], for each batch row and head.
  *
- * The spec holds all S x T scores. Here a block of queries meets BLOCK keys at a time and keeps, for each query, the
+ * The spec holds all S x T scores. Here a block of queries reads BLOCK keys at a time and keeps, for each query, the
  * largest score so far, the sum of exp(score - largest) and the weighted sum of values; when a larger score comes,
  * both sums are scaled down (the online softmax: Milakov and Gimelshein 2018; Dao et al. 2022). Memory is linear in
  * the length, scores never leave the cache, and blocks that lie wholly in the future are skipped.
@@ -10,8 +10,8 @@
  *
  * Ranges: the general form gives each query a first key and an end, and may add a bias to the scores. Causal masks,
  * lengths, windows, packed documents and prefixes are all such ranges. Blocks in which no query of a task sees a key
- * are skipped. A score that is hidden is -inf, one with a bias is scaled before it is added; all else is the same code,
- * and plain attention pays nothing for it.
+ * are skipped. A hidden score is -inf. With a bias, scores are scaled before the bias is added. All other code is
+ * shared, so ranges cost plain attention no time.
  *
  * The backward pass computes the probabilities again, p = exp(score - lse), from the log-sum-exp that forward kept:
  *
@@ -39,7 +39,7 @@ struct attention_job {
 static int64_t round_up(int64_t n, int64_t unit) { return ceil_div(n, unit) * unit; }
 static int64_t keys_of(const struct attention_job *job, int64_t b) { return job->lengths ? job->lengths[b] : job->T; }
 
-/* Return how many of `keys` keys from `first` on stand before the end of what query s of row b may see. */
+/* Return how many of the `keys` keys from `first` on lie before the end of the range of query s of row b. */
 static int64_t seen(const struct attention_job *job, int64_t b, int64_t s, int64_t first, int64_t keys) {
     if (job->ends) return i64_max(0, i64_min(keys, job->ends[b * job->S + s] - first));
     return job->causal ? i64_max(0, i64_min(keys, keys_of(job, b) - job->S + s + 1 - first)) : keys;
@@ -61,15 +61,15 @@ static int64_t seen_by_any(const struct attention_job *job, int64_t b, int64_t s
     return most;
 }
 
-/* The first block of keys of which any of these queries may see one. */
+/* Return the first block that has a key which one of these queries may see. */
 static int64_t first_block(const struct attention_job *job, int64_t b, int64_t s, int64_t rows) {
     int64_t least = job->ends && rows ? job->T : 0;
     for (int64_t r = s; job->ends && r < s + rows; r++) least = i64_min(least, job->starts[b * job->S + r]);
     return i64_max(least, 0) / BLOCK * BLOCK;
 }
 
-/* Of a row of scores that counts up to `end`, hide those that are skipped and add the bias -> the scale that is left
- * to apply: with a bias, none. */
+/* Hide the first `skipped` of a row's scores, and add the bias to the others up to `end`. Return the scale that the
+ * caller has to apply: 1 with a bias, because scores are scaled before it is added. */
 static float mask_and_bias(const struct attention_job *job, int64_t b, int64_t h, int64_t s, int64_t first,
                            float *score, int64_t end) {
     float scale = job->scale;
@@ -92,9 +92,8 @@ static float *workspace(struct attention_job *job, int64_t floats) {
 
 struct query { float max, sum; }; /* the largest score so far (0 while there is none), the sum of exp(score - max) */
 
-/* Turn the first 16 * n of a row of BLOCK scores, of which `visible` count, into weights exp(score - max) -> the
- * factor for the sums that were made under an older max, 1 when there is no new max. n is a constant where this is
- * inlined. */
+/* Turn the first 16 * n scores of a row, of which `visible` count, into weights exp(score - max). Return the factor for
+ * sums that were computed with an older max: 1 if the max is the same. n is a constant where this is inlined. */
 INLINE float online_softmax_update(int n, float *score, int64_t visible, float scale, struct query *query) {
     v16 part[BLOCK / 16], max = v_set(-INFINITY);
     for (int64_t j = visible; j < 16 * n; j++) score[j] = -INFINITY;
@@ -117,7 +116,7 @@ INLINE float online_softmax_update(int n, float *score, int64_t visible, float s
     return rescale;
 }
 
-/* The same for any number of visible scores: those that are hidden, sixteen together, cost nothing. */
+/* Do the same for any number of visible scores; sixteen hidden scores at a time are skipped. */
 static float online_softmax(float *score, int64_t visible, float scale, struct query *query) {
     switch ((visible + 15) / 16) {
         case 0:
@@ -140,7 +139,7 @@ static float finish_row(float *out, const float *y, struct query query, int64_t 
     return query.sum == 0.0f ? -INFINITY : (query.max == -INFINITY ? 0.0f : query.max) + one_log(query.sum);
 }
 
-/* `rows` queries of head h from s on, against all keys they see; y (QUERIES x width) collects the weighted values. */
+/* Compute attention for `rows` queries of head h from s on; y (QUERIES x width) collects the weighted values. */
 static void attend_block(const struct attention_job *job, int64_t b, int64_t h, int64_t s, int64_t rows, float *y,
                       struct query *query, float *work) {
     int64_t D = job->D, width = job->width, n = keys_of(job, b);
@@ -207,7 +206,7 @@ static int attention(float *y, float *lse, const float *q, const float *k, const
 
 /* --- backward ------------------------------------------------------------------------------------------- */
 
-struct backward_work { /* of one task, all in one block of the pool */
+struct backward_work { /* the memory of one task, all in one block of the pool */
     float *k_turned, *v_turned;     /* D x BLOCK */
     float *k, *q, *dy, *dk, *dv;    /* BLOCK x width */
     float *p, *ds;                  /* queries x keys, BLOCK x BLOCK */
@@ -242,8 +241,8 @@ static float dot(const float *x, const float *y, int64_t n) {
     return v_sum(sum);
 }
 
-/* One row of scores and of dp = dy . v becomes one row of p and of ds = p (dp - delta) scale, with zeros for the keys
- * that it does not see. The scores are still to be multiplied by score_scale. */
+/* Turn a row of scores into p, and a row of dp = dy . v into ds = p (dp - delta) scale; hidden keys get zeros. The
+ * scores have not been multiplied by score_scale yet. */
 static void backward_row(float *p, float *ds, int64_t visible, float score_scale, float scale, float lse, float delta) {
     int64_t end = round_up(visible, 16);
     for (int64_t j = visible; j < end; j++) p[j] = -INFINITY;
@@ -256,7 +255,7 @@ static void backward_row(float *p, float *ds, int64_t visible, float score_scale
     for (int64_t i = end; i < BLOCK; i += 16) v_store(p + i, v_set(0.0f)), v_store(ds + i, v_set(0.0f));
 }
 
-/* The same in the general form, where ds is also the gradient of the bias, before the scale. */
+/* Do the same in the general form: before it is scaled, ds is also the gradient of the bias. */
 static void backward_range(const struct attention_job *job, int64_t b, int64_t h, int64_t s, int64_t first, float *p,
                            float *ds, int64_t end, float lse, float delta) {
     float score_scale = mask_and_bias(job, b, h, s, first, p, end);
@@ -268,8 +267,8 @@ static void backward_range(const struct attention_job *job, int64_t b, int64_t h
     for (int64_t j = 0; j < end; j++) ds[j] *= job->scale;
 }
 
-/* One block of queries of one head against the block of keys in w: strip by strip, so that of what the mask hides
- * little is computed. */
+/* Go back through one block of queries of one head and the block of keys in w. Strips of queries skip the keys that the
+ * mask hides from all of them. */
 static void backward_tile(const struct attention_job *job, struct backward_work *w, int64_t b, int64_t h, int64_t s,
                           int64_t rows, int64_t first, int64_t keys) {
     int64_t D = job->D, width = job->width, row = job->H * D, at = ((b * job->S + s) * job->H + h) * D;
@@ -293,7 +292,7 @@ static void backward_tile(const struct attention_job *job, struct backward_work 
         tile_product(w->dq + (local + r) * width, width, ds, BLOCK, 1, w->k, width, height, width, last, 1);
     }
     for (int64_t m = 0; m < keys; m += STRIP) {
-        int64_t height = i64_min(keys - m, STRIP); /* of these keys the queries before `from` see none */
+        int64_t height = i64_min(keys - m, STRIP); /* queries before `from` see none of these keys */
         int64_t from = causal ? i64_min(i64_max(first + m - token, 0), rows) : 0, at_from = from * width;
         tile_product(w->dv + m * width, width, w->p + from * BLOCK + m, 1, BLOCK, w->dy + at_from, width, height, width,
                      rows - from, 1);
@@ -302,7 +301,7 @@ static void backward_tile(const struct attention_job *job, struct backward_work 
     }
 }
 
-/* One kv head of one batch row: every block of its keys against every block of the queries that share it. */
+/* Go back through one kv head of one batch row: each block of keys with each block of the queries that share it. */
 static void backward_head(const struct attention_job *job, struct backward_work *w, int64_t b, int64_t kv) {
     int64_t D = job->D, width = job->width, group = job->H / job->K, n = keys_of(job, b), S = job->S;
     int64_t kv_row = job->K * D, base = b * job->T * kv_row + kv * D;
@@ -343,7 +342,7 @@ static void backward_tasks(void *context, int64_t begin, int64_t end) {
     pool_give(work);
 }
 
-/* With a bias a task is one kv head of all rows of the batch, over which the bias sums its gradient in order. */
+/* With a bias a task is one kv head in all batch rows, because the bias sums its gradient over the rows in order. */
 static void bias_tasks(void *context, int64_t begin, int64_t end) {
     struct attention_job *job = context;
     struct backward_work w;

@@ -1,16 +1,16 @@
-/* Attention of one query for each head, as decoding has it: a part of attention.c, and the same bits.
+/* Attention of one query per head, for decoding: a part of attention.c, with the same bits.
  *
- * Decoding has one query for each head, and its time is that of reading keys and values once. In attention.c a task is
- * a head and picks 256 bytes of each key, which no prefetcher foresees; here a task is a stretch of keys and reads all
- * heads of it as they lie in memory, so that even a single row keeps all threads busy. Three passes, the same sums:
+ * Decoding takes as long as reading keys and values once. In attention.c a task is a head and reads 256 bytes of each
+ * key, an order that no prefetcher predicts. Here a task is a run of keys and reads all heads of them in the order of
+ * memory, so that even a single row keeps all threads busy. Three passes make the same sums:
  *
  *     scores of 16 keys at a time;    weights and the running max, head by head;
  *     for each block of keys, the weighted sum of its values; and these added in the order of blocks.
  *
- * If there are rows enough for all threads, a task is a row, and takes all passes. Then the values of the next row
- * are asked for along with its keys, because summing values leaves less time to wait for them than scoring.
+ * If there are enough rows for all threads, a task is a row and does all passes. It prefetches the values of the next
+ * row together with its keys, because there is less time to wait for memory while values are summed.
  */
-/* Keys in a task of scores; queries that share a key while it is in registers; how many floats ahead to ask for. */
+/* Keys per task; queries that share a key while it is in registers; how many floats ahead to prefetch. */
 enum { STEP = 16, SHARING = 4, AHEAD = 65536 };
 
 struct decode_job {
@@ -23,9 +23,9 @@ struct decode_job {
     int by_row;             /* whether a task is a row */
 };
 
-/* Ask for part h of K of what is read after position t of row b, `keys` keys at a time: later positions of that row as
- * far as it has some, then the beginning of the next row. Into the second-level cache and in the order of memory,
- * which the hardware follows, while the first level sees 16 keys at once, head by head. */
+/* Prefetch part h of K of the `keys` keys that are read after position t of row b: later positions of this row, or the
+ * beginning of the next row. They go into the second-level cache in the order of memory, which the hardware can follow;
+ * the first level is read 16 keys at a time, head by head. */
 INLINE void ask_ahead(const struct attention_job *job, const float *x, int64_t b, int64_t t, int64_t keys, int64_t h) {
     int64_t n = keys_of(job, b), D = job->D, row = job->K * D;
     int64_t ahead = i64_max(i64_min(AHEAD / row, BLOCK) / STEP * STEP, STEP), later = b * job->T + t + ahead;
@@ -34,7 +34,7 @@ INLINE void ask_ahead(const struct attention_job *job, const float *x, int64_t b
         __builtin_prefetch((const void *)address_of(x, later * row + i), 0, 2);
 }
 
-/* Scores of STEP keys for `heads` (a constant) queries that share them; `gap` from one query's to the next. */
+/* Compute the scores of STEP keys for the `heads` (a constant) queries that share them; a query's lie `gap` apart. */
 INLINE void step_scores(int heads, float *score, int64_t gap, const float *q, const float *k, int64_t row, int64_t D) {
     v16 sum[SHARING];
     turned_sums(heads, sum, q, D, 1, k, row, D, 0);
@@ -51,7 +51,7 @@ static void decode_scores(void *context, int64_t begin, int64_t end) {
         int64_t b = task / decode->steps, first = task % decode->steps * STEP, keys = keys_of(job, b) - first;
         if (keys <= 0) continue;
         const float *k = job->k + (b * job->T + first) * row;
-        if (keys < STEP) /* there may be nothing behind them to read; what `last` has there does not count */
+        if (keys < STEP) /* a full load could read behind the array; the extra numbers in `last` are not used */
             k = memcpy(last, k, (size_t)(keys * row) * sizeof *last);
         for (int64_t h = 0; h < job->H; h += together) {
             const float *q = job->q + (b * job->H + h) * D, *of_head = k + h / group * D;
@@ -80,7 +80,7 @@ static void decode_weights(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* y[d] = weight[0] * v[0][d] + ..., one key after the other, in `registers` (a constant) registers. */
+/* Compute y[d] = weight[0] * v[0][d] + ... in order of the keys, in `registers` (a constant) registers. */
 INLINE void weigh(int registers, float *y, const float *weight, const float *v, int64_t v_row, int64_t keys) {
     vec sum[4];
     for (int i = 0; i < registers; i++) sum[i] = vec_set(0.0f);

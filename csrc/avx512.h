@@ -8,7 +8,7 @@
 #define VEC_STORE_WHERE(p, mask, x) _mm512_mask_storeu_ps(p, _mm512_movepi32_mask((__m512i)(mask)), x)
 #define VEC_SCALE(x, n) _mm512_scalef_ps(x, n) /* x 2**n */
 
-/* Four quarters in one register. As loads under a mask they do not wait for the unit that shuffles. */
+/* Combine four quarters in one register, by masked loads, which do not wait for the shuffle unit. */
 #define VEC_WITH(r, i, quarter) _mm512_mask_broadcast_f32x4(r, 0xf << 4 * i, (__m128)(quarter))
 #define VEC_QUARTERS(q) \
     (vec)VEC_WITH(VEC_WITH(VEC_WITH(_mm512_castps128_ps512((__m128)q[0]), 1, q[1]), 2, q[2]), 3, q[3])

@@ -1,4 +1,4 @@
-/* Every number alone: activation functions, the residual sum, dropout.
+/* Elementwise kernels: activation functions, the residual sum, dropout.
  *
  *     gelu(x)      = x P(x),            P(x) = (1 + erf(x / sqrt 2)) / 2, the normal distribution
  *     gelu_tanh(x) = x sigmoid(2 u),  u = sqrt(2 / pi) (x + 0.044715 x**3); (1 + tanh u) / 2 = sigmoid(2 u)
@@ -87,7 +87,7 @@ BINARY(add, v_add(x, y))
 
 /* Dropout draws its mask from the key each time, so no mask is stored, and any thread can begin anywhere: word number i
  * is a hash of key + i GOLDEN (SplitMix64, as in rng.py). Sixteen bits decide an element, so four share a word. Words
- * are hashed for a piece at once, then compared: two plain loops, which the compiler vectorises. */
+ * are hashed for a whole piece and then compared: two plain loops, which the compiler vectorises. */
 
 #define GOLDEN 0x9E3779B97F4A7C15u
 
@@ -101,7 +101,7 @@ struct dropout_job {
     float *y;
     const float *x;
     uint64_t first_word;
-    int least; /* what draws this or more, of 65536, is kept */
+    int least; /* elements that draw this number or more, of 65536, are kept */
     float factor;
     int64_t n;
 };

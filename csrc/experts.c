@@ -1,20 +1,20 @@
 /* Grouped products, for a mixture of experts: rows that are sorted by expert, each group times its own matrix.
  *
- * The products are those of matmul.c, with its bits, so a row does not depend on the rows beside it. What is saved is
- * the way from Python to each of them, and the sharing of threads: groups are multiplied side by side if the largest
- * is no more than a thread's share of the rows; then no product is cut up, which for small groups takes longer than
- * the product. Else they are multiplied one after another, by all threads. An expert without tokens is a product of no
+ * The products are those of matmul.c, with its bits, so a row does not depend on the rows beside it. This saves a call
+ * from Python for each product, and work for the threads: if the largest group is no more than a thread's share of the
+ * rows, each thread multiplies whole groups, because cutting up a small product takes longer than the product. Else
+ * all threads multiply one group after another. An expert without tokens is a product of no
  * rows; its gradient is a sum of no terms, 0.
  *
- * The results of a token's experts lie apart, and `combine` reads each of them once; the spec copies all of them
- * together, multiplies and adds, four passes over memory, and as many in the backward pass.
+ * `combine` reads the result of each of a token's experts once. The spec gathers, multiplies and adds them in four
+ * passes over memory, and in four more in the backward pass.
  */
 #include <stdatomic.h>
 
 struct grouped_job {
     float *c;
     const float *a;
-    const float *const *b; /* one matrix for each group; NULL: the gradient of such a matrix is wanted */
+    const float *const *b; /* one matrix for each group; NULL when the gradients of the matrices are computed */
     const float *dy;
     const int64_t *ends;   /* the row after each group */
     int64_t columns, depth;

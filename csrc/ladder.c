@@ -25,7 +25,7 @@ static void naive(struct product p) {
         }
 }
 
-/* c (width columns of a row) += x times a row of b: the inner loop of the next three rungs */
+/* Add x times a row of b to `width` columns of a row of c: the inner loop of the next three rungs. */
 INLINE void add_row(float *restrict c, float x, const float *restrict b, int64_t width) {
     for (int64_t n = 0; n < width; n++) c[n] += x * b[n];
 }
@@ -37,7 +37,7 @@ static void reordered(struct product p) {
             add_row(p.c + m * p.columns, p.a[m * p.depth + k], p.b + k * p.columns, p.columns);
 }
 
-/* All rows of a against the tile of b that begins at k, n; its rows lie `b_row` apart, in place or in a copy. */
+/* Multiply all rows of a by the tile of b that begins at k, n; the tile's rows lie `b_row` apart, also in a copy. */
 static void tile_of(struct product p, int64_t k, int64_t n, const float *tile, int64_t b_row) {
     int64_t depth = i64_min(TILE_K, p.depth - k), width = i64_min(TILE_N, p.columns - n);
     for (int64_t m = 0; m < p.rows; m++)
@@ -63,7 +63,7 @@ static void packed(struct product p) {
         }
 }
 
-/* One panel of COLUMNS at a time, and for each strip of ROWS the micro-kernel. */
+/* Multiply one panel of COLUMNS at a time, by the micro-kernel for each strip of ROWS. */
 static void registers(struct product p) {
     _Alignas(64) float panel[DEPTH * COLUMNS];
     for (int64_t n = 0; n < p.columns; n += COLUMNS)

@@ -57,7 +57,7 @@ static void pack_row(pair *to, const float *from, int64_t depth) {
     }
 }
 
-/* Sixteen columns of a row of floats, and of the one `below` or of none, as pairs. */
+/* Return sixteen columns of a row of floats and of the row `below`, if there is one, as pairs. */
 INLINE __m512i weave(const float *from, const float *below, __mmask16 here) {
     const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
                                            21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
@@ -66,7 +66,7 @@ INLINE __m512i weave(const float *from, const float *below, __mmask16 here) {
     return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
 }
 
-/* Rows k of a matrix as rows of pairs, `width` to a row, zero from `columns` on: two rows are woven into one. */
+/* Interleave each two rows of a matrix into a row of `width` pairs, zero from `columns` on. */
 INLINE void interleave(pair *to, int64_t width, const float *from, int64_t from_row, int64_t depth, int64_t columns) {
     for (int64_t k = 0; k < depth; k += 2, to += width, from += 2 * from_row)
         for (int64_t n = 0; n < width; n += 16) {
@@ -76,7 +76,7 @@ INLINE void interleave(pair *to, int64_t width, const float *from, int64_t from_
         }
 }
 
-/* Columns that lie along k are made pairs first, and then turned like floats, which they are not, but as wide. */
+/* Turn columns that lie along k into pairs, and then transpose the pairs as if they were floats. */
 static void pack_panel(float *panel, const struct matmul_job *job, const float *b, int64_t columns, int64_t k) {
     int64_t terms = i64_min(job->terms - 2 * k, 2 * DEPTH);
     _Alignas(64) pair rows[COLUMNS * DEPTH];
@@ -88,7 +88,7 @@ static void pack_panel(float *panel, const struct matmul_job *job, const float *
     transpose_into(panel, COLUMNS, (const float *)rows, DEPTH, columns, (terms + 1) / 2, COLUMNS);
 }
 
-/* Rows of a as rows of pairs, or, where a lies transposed, as strips [pair][ROWS]. */
+/* Pack rows of a as rows of pairs or, if a is transposed, as strips [pair][ROWS]. */
 static void pack_left(float *left, const struct matmul_job *job, const float *a, int64_t rows, int64_t k) {
     int64_t terms = i64_min(job->terms - 2 * k, 2 * DEPTH), pairs = (terms + 1) / 2;
     for (int64_t m = 0; m < rows && job->a_col == 1; m++)
@@ -101,8 +101,8 @@ static void pack_left(float *left, const struct matmul_job *job, const float *a,
 
 enum { SPAN = 512 }; /* columns of a task */
 
-/* With one row, packing b takes longer than the product: here b is rounded on the way to its only use, which made a
- * product of 768 x 3072 three times as fast. The sums are those of the micro-kernel, in its order. */
+/* Multiply one row. Packing b would take longer than the product, so b is rounded where it is used, which made a
+ * product of 768 x 3072 three times as fast. The sums are in the order of the micro-kernel. */
 static void row_tasks(void *context, int64_t begin, int64_t end) {
     const struct matmul_job *job = context;
     _Alignas(64) float y[SPAN];
@@ -134,8 +134,8 @@ static void row_tasks(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* c = a b + bias, operands rounded to bfloat16. Returns -1, with nothing written, when memory for b's panels is
- * lacking. */
+/* Compute c = a b + bias with operands rounded to bfloat16. Return -1, with nothing written, if the panels of b get no
+ * memory. */
 int matmul_bf16_avx512bf16(float *c, float *act_out, const float *a, const float *b, const float *bias, int64_t stack,
                            int64_t rows, int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack,
                            int a_transposed, int b_transposed) {

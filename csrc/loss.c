@@ -3,22 +3,22 @@
  *     loss = lse - x[target],     lse = m + log sum exp(x - m)
  *     dx   = (exp(x - lse) - onehot(target)) dloss
  *
- * The spec writes and reads a row of exponentials as long as the vocabulary, and gathers with index arrays.
- * Here the forward pass writes nothing but one lse per row, and the backward pass makes the probabilities
- * again from lse, in one pass over the logits. Rows go to the threads.
+ * The spec writes and reads a row of exponentials as long as the vocabulary, and gathers with index arrays. Here the
+ * forward pass writes nothing but one lse per row, and the backward pass makes the probabilities again from lse, in one
+ * pass over the logits. Rows go to the threads.
  *
- * The gradient at the target is made apart, because exp(x - lse) dloss - dloss cancels where the model is sure. The
- * logarithms of sixteen rows are taken at once, and the exponentials of sixteen targets. Forward and backward on one
- * core with AVX-512, in ns a row: 16 classes 30 and 15 one by one, 16 and 5 together; 65 classes 110 and 57 with the
- * last one in a padded copy, 35 and 20 through masked loads. With maxima and sums of sixteen rows at once, too, the
+ * The gradient at the target is computed separately, because exp(x - lse) dloss - dloss cancels where the model is
+ * sure. The logarithms of sixteen rows are taken at once, and the exponentials of sixteen targets. Forward and backward
+ * on one core with AVX-512, in ns a row: 16 classes 30 and 15 one by one, 16 and 5 together; 65 classes 110 and 57 with
+ * the last one in a padded copy, 35 and 20 through masked loads. With maxima and sums of sixteen rows at once, too, the
  * forward pass went from 15 to 10 and from 34 to 26.
  *
- * linear_token_losses is the same for logits x w^T that never exist whole. With GPT-2's vocabulary of 50,257 the
- * logits of 4,096 tokens and their gradient would take 1.6 GB. Here a chunk of rows is scored, used and forgotten, and
- * the backward pass scores it again: a tenth of GPT-2's arithmetic more, and nothing where the vocabulary is small,
- * because one chunk then holds all rows. The sums over rows in dw go from chunk to chunk. A chunk is a whole number of
- * matmul's blocks of DEPTH rows, each block is summed from zero and the block sums are added in order, as matmul does:
- * so the size of the chunks cannot change a bit.
+ * linear_token_losses does the same for logits x w^T, and never stores all of them at once. With GPT-2's vocabulary of
+ * 50,257 the logits of 4,096 tokens and their gradient would take 1.6 GB. Here the logits of a chunk of rows are
+ * computed, used and dropped, and the backward pass computes them again: a tenth more arithmetic for GPT-2, and nothing
+ * more where the vocabulary is small, because one chunk then holds all rows. The sums over rows in dw go from chunk to
+ * chunk. A chunk is a whole number of matmul's blocks of DEPTH rows, each block is summed from zero and the block sums
+ * are added in order, as matmul does: so the size of the chunks cannot change a bit.
  *
  * `ignore` marks targets that do not count. The others must lie in 0..V-1 (the caller checks).
  */
@@ -46,11 +46,11 @@ BY_ROWS(token_losses, struct loss_job, ceil_div(rows, GROUP), 8192 / GROUP / (v 
         (float *losses, float *lse, const float *x, const int64_t *targets, int64_t ignore, int64_t rows, int64_t v),
         .losses = losses, .lse = lse, .x = x, .targets = targets, .ignore = ignore, .rows = rows, .v = v)
 
-/* dx may be x. One number is dloss for all rows where step is 0. */
+/* dx may be x. With step 0, one dloss is used for all rows. */
 static void token_losses_backward_row(const struct loss_job *job, int64_t group) {
     int64_t row = group * GROUP, rows = i64_min(job->rows - row, GROUP), v = job->v;
     const float *x = job->x + row * v;
-    float *dx = job->dx + row * v, p[GROUP] = {0}; /* of the targets: now, because dx may be x itself */
+    float *dx = job->dx + row * v, p[GROUP] = {0}; /* the logits of the targets: read now, because dx may be x itself */
     for (int64_t k = 0; k < rows; k++)
         if (job->targets[row + k] != job->ignore) p[k] = x[k * v + job->targets[row + k]] - job->given_lse[row + k];
     v_store(p, v_exp(v_load(p)));
@@ -80,7 +80,7 @@ static double total_loss(const float *losses, int64_t n) {
 
 /* --- together with the output layer --------------------------------------------------------------------- */
 
-enum { CHUNK_LOGITS = 1 << 23 }; /* about so many logits at a time: 32 MiB, or DEPTH rows where that is more */
+enum { CHUNK_LOGITS = 1 << 23 }; /* the number of logits in a chunk: 32 MiB, or DEPTH rows where that is more */
 
 /* Set the number of rows of a chunk, and return memory for its logits; NULL when memory runs out. */
 static float *chunk_of_logits(int64_t *chunk, int64_t rows, int64_t v) {
@@ -105,7 +105,7 @@ static int linear_token_losses(float *losses, float *lse, const float *x, const 
     return failed;
 }
 
-/* HEIGHT rows of dw += dlogits^T x, for at most DEPTH rows of x: as in matmul.c, but added to what is there. */
+/* Compute HEIGHT rows of dw += dlogits^T x, for at most DEPTH rows of x; see block_product in matmul.c. */
 static void dw_tasks(void *context, int64_t begin, int64_t end) {
     _Alignas(64) float strips[DEPTH * HEIGHT];
     const struct matmul_job *job = context;

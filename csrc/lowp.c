@@ -17,11 +17,11 @@ INLINE v16 v_round_bf16(v16 x) {
 
 UNARY(round_bf16, v_round_bf16(x))
 
-/* matmul_bf16: matmul of operands rounded to bfloat16, summed in float32. This is the form for any CPU: it rounds both
- * operands into memory of the pool and multiplies as always, so a product costs as much as in float32.
- * level_avx512bf16.c has the form for CPUs that multiply bfloat16 themselves, twice as fast.
+/* matmul_bf16: matmul of operands rounded to bfloat16, summed in float32. This version is for any CPU: it rounds both
+ * operands into memory of the pool and calls matmul, so a product takes as long as in float32. CPUs that multiply
+ * bfloat16 have the version in level_avx512bf16.c, which is twice as fast.
  *
- * Bits: the same for every number of threads and every batch, as in matmul; not the same on both forms, because the
+ * Bits: the same for every number of threads and every batch, as in matmul; the two versions differ, because the
  * instruction adds its two products in an order of its own.
  */
 static int matmul_bf16(float *c, float *act_out, const float *a, const float *b, const float *bias, int64_t stack,

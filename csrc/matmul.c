@@ -1,26 +1,26 @@
 /* matmul: c[m][n] = sum over k of a[m][k] * b[k][n] (+ bias[n]), for a stack of matrices, either operand transposed;
- * and gelu_tanh(c) beside it, where a layer goes on so, while c is at hand.
+ * and, for a layer with an activation, gelu_tanh(c), computed while c is in cache.
  *
  * Bits: the terms of an output are summed in order of k by one accumulator within each block of DEPTH values of k,
  * and the block sums are added in order. Nothing else here (shapes of blocks, threads, which path runs) can change a
  * result, so a row gets the same bits whatever other rows stand beside it.
  *
- * The speed: `micro` (tile.h) keeps the multiply-add units busy if its operands come from the nearest caches. So
- * all threads first copy b into panels, each COLUMNS wide and contiguous. Then a task multiplies a block of rows: for
- * DEPTH values of k and HEIGHT rows of a, which stay in the second-level cache, one panel after the other passes
- * through the first. Operands that lie transposed are turned while they are copied, by the task that needs them, or
- * for all tasks beforehand where several need the same rows.
- * With few rows there is nothing to gain from copying b, because the time goes into reading it once: `gemv`
- * streams along the rows of b as they lie in memory, and `turned_rows` turns a transposed b in registers, sixteen
- * rows at a time. Eight rows share what was read, and the next eight find it in the nearest cache. For 768 x 3072
+ * The speed: `micro` (tile.h) keeps the multiply-add units busy if its operands are in the L1 and L2 caches. So
+ * all threads first copy b into panels, each COLUMNS wide and contiguous. Then a task multiplies a block of rows: DEPTH
+ * values of k of HEIGHT rows of a stay in the L2 cache, while one panel after another goes through the L1 cache.
+ * Transposed operands are transposed while they are copied, by the task that needs them, or for all tasks beforehand
+ * where several need the same rows.
+ * With few rows, copying b gains nothing, because reading it once takes all the time: `gemv` reads the rows of b in
+ * the order of memory, and `turned_rows` transposes b in registers, sixteen rows at a time. Eight rows of a share each
+ * load of b, and the next eight find it in the L1 cache. For 768 x 3072
  * weights from memory, in units of one row, 5, 8 and 16 rows cost 1.1, 1.15 and 1.5 (copying: 2.7, 2.8 and 3.4).
- * Between, where one task has all rows, it copies a panel when it needs it, and the copy never leaves the caches:
- * 32 rows cost 3.8 instead of 4.3. A b of at most NEAR floats is in the second-level cache, and near enough as it lies.
+ * With a few more rows, one task has all of them and copies each panel when it needs it, so that the copy stays in
+ * cache: 32 rows cost 3.8 instead of 4.3. A b of at most NEAR floats fits into the L2 cache, and is not copied.
  */
 
-/* FEW: from here on the micro-kernel, which keeps its sums in registers, makes up for the copy of b. FEW_STEP rows are
- * multiplied at a time. FEW_AHEAD: rows of b that are asked for ahead, because each of them goes on elsewhere, where
- * the hardware does not look ahead; into the second-level cache, with which a row is read 1.2 to 1.6 times as fast. */
+/* FEW: with more rows, the micro-kernel, which keeps its sums in registers, makes up for copying b. FEW_STEP: rows that
+ * are multiplied together. FEW_AHEAD: how many rows of b ahead to prefetch into the L2 cache, because the hardware does
+ * not prefetch the next row; this reads a row 1.2 to 1.6 times as fast. */
 #ifndef UNIT
 #define UNIT 1 /* floats of k that the micro-kernel takes as one; level_avx512bf16.c packs two, has its own pack_* */
 #endif
@@ -95,7 +95,7 @@ static void both_tasks(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* The columns of one strip at the right edge, computed aside because the micro-kernel writes whole panels. */
+/* Compute the columns of one strip at the right edge in a buffer, because the micro-kernel writes whole panels. */
 static void edge_product(float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col, const float *panel,
                          int64_t rows, int64_t columns, int64_t depth, int add, const float *bias) {
     float whole[ROWS * COLUMNS];
@@ -109,7 +109,7 @@ static void edge_product(float *c, int64_t c_row, const float *a, int64_t a_row,
         }
 }
 
-/* Rows [0, rows) of c, at most HEIGHT, times one panel, at most COLUMNS of it, for depth values of k. */
+/* Multiply at most HEIGHT rows of a by at most COLUMNS columns of one panel, for `depth` values of k. */
 static void panel_product(float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col, int64_t strip,
                           const float *panel, int64_t panel_row, int64_t rows, int64_t columns, int64_t depth, int add,
                           const float *bias) {
@@ -174,7 +174,7 @@ static void block_tasks(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* y[m][n] += x[m][k] * b[k][n] for `depth` values of k in turn: b is read once for all rows, y once for all k.
+/* Add x[m][k] * b[k][n] to y[m][n] for `depth` values of k: b is read once for all rows, y once for all k.
  * `rows` and `depth` are constants where this is inlined. */
 INLINE void few_step(int rows, int depth, float *y, const float *x, int64_t x_row, int64_t x_col, const float *b,
                      int64_t b_row, int64_t columns) {
@@ -213,7 +213,7 @@ static void few_steps(int64_t rows, int64_t depth, float *y, const float *x, int
 #undef CASE
 }
 
-/* Columns [column, column + columns), at most FEW_COLUMNS, of a product with at most FEW rows; b is not transposed. */
+/* Compute at most FEW_COLUMNS columns of a product with at most FEW rows; b is not transposed. */
 static void gemv(const struct matmul_job *job, float *c, const float *a, const float *b, int64_t columns) {
     _Alignas(64) float y[FEW * FEW_COLUMNS];
     int64_t whole = columns / LANES * LANES;
@@ -246,7 +246,7 @@ static void few_tasks(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* Rows of a times sixteen rows of b, for at most DEPTH values of k from `start` on. */
+/* Multiply rows of a by sixteen rows of b, for at most DEPTH values of k from `start` on. */
 INLINE void turned_rows(int rows, const struct matmul_job *job, float *c, const float *a, const float *b,
                         int64_t start) {
     v16 sum[FEW_STEP];
@@ -269,7 +269,7 @@ static void turned_group(const struct matmul_job *job, float *c, const float *a,
 #undef CASE
 }
 
-/* The columns that are left when sixteen are too many. */
+/* Compute the last columns, which are fewer than sixteen. */
 static void turned_edge(const struct matmul_job *job, float *c, const float *a, const float *b, int64_t columns) {
     for (int64_t m = 0; m < job->rows; m++)
         for (int64_t n = 0; n < columns; n++)
@@ -281,7 +281,7 @@ static void turned_edge(const struct matmul_job *job, float *c, const float *a, 
             }
 }
 
-/* At most FEW rows of a times a transposed b: a task is sixteen columns. */
+/* Multiply at most FEW rows of a by a transposed b; a task is sixteen columns. */
 static void turned_tasks(void *context, int64_t begin, int64_t end) {
     const struct matmul_job *job = context;
     for (int64_t task = begin; task < end; task++) {
@@ -307,8 +307,8 @@ static void few_product(struct matmul_job *job, int64_t stack) {
     parallel_for(few_tasks, job, stack * job->groups, 1 + 16384 / (job->depth * job->group_columns));
 }
 
-/* Cut the outputs into about eight tasks a thread, so that none waits long for the last; by rows if there are enough:
- * a cut through the columns needs a's strips copied once more, or beforehand and kept for all. */
+/* Divide the outputs into about eight tasks per thread, so that no thread waits long for the last one. Divide by rows
+ * if there are enough, because tasks that divide columns copy the strips of a again, or need them copied beforehand. */
 static void plan(struct matmul_job *job, int64_t stack) {
     int64_t threads = parallel_size(), wanted = threads == 1 ? 1 : ceil_div(8 * threads, stack);
     int64_t strips = ceil_div(job->rows, ROWS), blocks = i64_max(1, i64_min(wanted, strips / 4));
@@ -330,7 +330,7 @@ static struct matmul_job job_of(float *c, float *act_out, const float *a, const 
     };
 }
 
-/* Multiply by blocks. Returns -1, with nothing written, when memory for what is packed beforehand is lacking. */
+/* Multiply by blocks. Return -1, with nothing written, if there is no memory for what is packed beforehand. */
 static int product(struct matmul_job *job, int64_t stack) {
     plan(job, stack);
     int64_t depth = job->depth, blocks = ceil_div(depth, DEPTH), packed = 0, left = 0;
@@ -354,7 +354,7 @@ static int product(struct matmul_job *job, int64_t stack) {
     return 0;
 }
 
-/* With `act_out`, also gelu_tanh(c). */
+/* Compute c and, if act_out is given, gelu_tanh(c). */
 static int matmul(float *c, float *act_out, const float *a, const float *b, const float *bias, int64_t stack,
                   int64_t rows, int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack, int a_transposed,
                   int b_transposed) {
@@ -372,7 +372,7 @@ static int matmul(float *c, float *act_out, const float *a, const float *b, cons
     return 0;
 }
 
-/* sum over rows of x, for each column: the gradient of a bias. Threads divide columns; each is summed from the top. */
+/* Sum each column of x: the gradient of a bias. Threads divide columns; each column is summed from its first row. */
 
 struct column_job { float *y; const float *x; int64_t rows, n; };
 

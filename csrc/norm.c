@@ -23,8 +23,8 @@
  *                   memory, 430 a row instead of 220: a processor fetches rows ahead that are read one after the other.
  *                   So it is the second
  *
- * dx belongs to rows, and threads share out rows. dw and db are sums over rows: at most 64 blocks of rows, which depend
- * on nothing but how many rows there are, are summed each from its first row to its last, and then the blocks in order.
+ * Threads divide rows. dw and db are sums over rows: each of at most 64 blocks of rows is summed from its first row to
+ * its last, and the block sums are added in order. The blocks depend only on the number of rows.
  */
 
 struct normal_job {
@@ -32,7 +32,7 @@ struct normal_job {
     const float *x, *w, *b, *dy, *given_mean, *given_rstd; /* b and both means are NULL in rmsnorm */
     float eps;
     int64_t rows, c;
-    float *sums;           /* of each block of rows: dw, then db, each `stride` floats, whole registers */
+    float *sums;           /* for each block of rows: dw, then db, each `stride` floats in whole registers */
     int64_t block, stride; /* `block` rows */
 };
 
@@ -80,7 +80,7 @@ BY_ROWS(rmsnorm, struct normal_job, rows, 16384 / (c + 1),
 
 /* --- backward ------------------------------------------------------------------------------------------- */
 
-/* dx of a row, which is added to dw and db. They are whole registers, so that they can be read back at once. */
+/* Compute dx of a row, and add to dw and db, which are whole registers so that they can be read back at once. */
 INLINE void norm_backward_row(const struct normal_job *job, int64_t row, float *dw, float *db, int layer) {
     int64_t c = job->c;
     const float *x = job->x + row * c, *dy = job->dy + row * c;
@@ -115,7 +115,7 @@ static void norm_backward_blocks(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* y = the sums of all blocks, from the first to the last */
+/* Add the sums of all blocks in order. */
 static void add_blocks(float *y, const float *sums, int64_t blocks, const struct normal_job *job) {
     ROW(i, n, job->c,
         v16 sum = v_set(0.0f);

@@ -1,10 +1,10 @@
 /* adamw_step: m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
  *             w = (1 - lr decay) w - lr / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + eps)
- *             with g multiplied by grad_scale first, as clipping wants it: so clipping costs no pass over the gradients
+ *             with g multiplied by grad_scale first, so that clipping needs no pass over the gradients
  * grad_norm:  sqrt(sum of g^2);  clip_grads: g * limit / norm
  *
  * AdamW is bound by memory. The spec's eleven array operations read and write about 30 numbers per weight; one pass
- * reads four and writes three. The corrections are two numbers per step: they are worked out in double and folded into
+ * reads four and writes three. The corrections are two numbers per step, computed in double and folded into
  * factors, so the loop has one square root and one division per weight. With 38.6 million weights (GPT-2's table) a
  * step takes a tenth of the spec's time on one thread, at 36 GB/s, and a second thread finds no bandwidth left; with
  * 65 thousand, all in cache, a fifth.

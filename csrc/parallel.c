@@ -1,9 +1,9 @@
 /* A pool of threads that share one loop at a time.
  *
  * parallel_for opens a job, and every thread that is awake, the caller first, takes the next piece of [0, n) from a
- * shared counter until none is left. Nobody waits for a sleeper: the caller closes the job when the counter has run
- * out and waits only for threads that are inside it. An idle worker spins for about a millisecond, because the next
- * job usually follows at once, and then sleeps on a condition variable.
+ * shared counter until none is left. Nobody waits for a sleeping thread: when the counter has run out, the caller
+ * closes the job, and waits only for threads that are inside it. An idle worker spins for about a millisecond, because
+ * the next job usually follows at once, and then sleeps on a condition variable.
  *
  * Entering and closing are a handshake on two variables, each side writing its own before it reads the other's:
  *
@@ -11,10 +11,10 @@
  *
  * so a worker either sees that the job is closed, or is seen. Only then does the caller rewrite the job.
  *
- * The pieces differ from run to run; results do not, because a body writes only the outputs of its own piece.
- * A nested call, and a call while another thread holds the pool, runs on its caller alone. A fork waits until no job
- * runs and nobody is inside pool.c, for the child would inherit a lock without the thread that could open it; the child
- * starts its own workers at its first job.
+ * The pieces differ from run to run; results do not, because a body writes only the outputs of its own piece. A nested
+ * call, and a call while another thread holds the pool, runs on its caller alone. A fork waits until no job runs and
+ * nobody is inside pool.c, for the child would inherit a lock without the thread that could open it; the child starts
+ * its own workers at its first job.
  */
 #include "tinyllm.h"
 
@@ -35,7 +35,7 @@ static struct {
     int started;
 
     atomic_int open, inside, sleeping, quit;
-    atomic_llong ticket; /* goes up with every job, so that sleepers know a new one */
+    atomic_llong ticket; /* goes up with every job, so that sleeping threads notice a new one */
     atomic_llong next;   /* the first index that nobody has taken */
     parallel_body body;
     void *context;
@@ -50,8 +50,9 @@ static void pause_briefly(void) {
 #endif
 }
 
-/* Large pieces first, small ones last: at the end one thread waits for the other's piece. That the rest is read before
- * a piece of it is taken does no harm, for `next` only grows: the piece may be larger than it should, or empty. */
+/* Take large pieces first and small ones last, because at the end one thread waits for the other's piece. Another
+ * thread may take a piece between the two reads of `next`; then this piece is larger than its share, or empty, which is
+ * safe because `next` only grows. */
 static void take_pieces(void) {
     for (;;) {
         int64_t share = (pool.n - atomic_load(&pool.next)) / pool.shares;
@@ -63,7 +64,7 @@ static void take_pieces(void) {
     }
 }
 
-/* Return when there is a ticket other than `seen`. */
+/* Wait until there is a ticket other than `seen`, and return it. */
 static long long wait_for_ticket(long long seen) {
     for (int i = 0; i < SPINS; i++) {
         long long ticket = atomic_load(&pool.ticket);
@@ -147,7 +148,7 @@ void parallel_threads(int n) {
     pthread_mutex_unlock(&pool.busy);
 }
 
-/* Without the lock, so that a kernel may ask while a job runs, even from inside it. */
+/* Return the number of threads. Without the lock, so that a kernel may ask while a job runs, even from inside it. */
 int parallel_size(void) { return atomic_load(&pool.wanted) + 1; }
 
 void parallel_for(parallel_body body, void *context, int64_t n, int64_t grain) {

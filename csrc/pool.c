@@ -1,10 +1,10 @@
-/* Memory that is kept: blocks of 64-byte-aligned memory, handed out again instead of given back to the system.
+/* A pool of 64-byte-aligned blocks of memory, which are reused instead of returned to the system.
  *
  * malloc returns large blocks to the system when they are freed, and the next one pays a page fault for every 4 KiB.
  * A training step asks for the same sizes each time, so keeping them makes every step after the second one free of
  * page faults. Sizes are rounded up to four classes per power of two (at most a quarter is wasted); each class has a
- * list of idle blocks. When the cap on idle blocks is reached, those of the class that was asked for longest ago go
- * back to the system: the sizes of yesterday's model make room for today's.
+ * list of idle blocks. When the cap on idle blocks is reached, those of the class that was used longest ago are
+ * returned to the system, so that the sizes of an old model make room for those of a new one.
  */
 #define _DEFAULT_SOURCE /* posix_memalign, madvise */
 #include "tinyllm.h"
@@ -16,7 +16,7 @@
 #define ALIGNMENT 64
 #define CLASSES 256
 
-#if defined(__SANITIZE_ADDRESS__) /* report an access behind the bytes that were asked for, or to an idle block */
+#if defined(__SANITIZE_ADDRESS__) /* report an access behind the bytes of a block, or to an idle block */
 #include <sanitizer/asan_interface.h>
 #else
 #define ASAN_POISON_MEMORY_REGION(memory, bytes) ((void)0)
@@ -47,7 +47,7 @@ static void *from_system(size_t bytes) {
     return p;
 }
 
-/* The smallest class that holds `bytes`: class 4 * e + q has (4 + q) * 2**e blocks of 64 bytes. */
+/* Return the smallest class that holds `bytes`: class 4 * e + q has (4 + q) * 2**e blocks of 64 bytes. */
 static int class_of(size_t bytes, size_t *rounded) {
     size_t units = (bytes + ALIGNMENT - 1) / ALIGNMENT;
     int e = 0;
@@ -58,7 +58,7 @@ static int class_of(size_t bytes, size_t *rounded) {
     return 4 * e + (int)(quarters - 4);
 }
 
-/* The memory of a block, of which `bytes` may be used. */
+/* Return the memory of a block, of which `bytes` may be used. */
 static void *memory_of(struct block *block, size_t bytes) {
     char *memory = (char *)block + ALIGNMENT;
     ASAN_POISON_MEMORY_REGION(memory, block->bytes);
@@ -84,7 +84,7 @@ void *pool_take(size_t bytes) {
     }
     pool_unlock();
     block = from_system(rounded + ALIGNMENT);
-    if (!block) { /* what we keep may be what is missing */
+    if (!block) { /* the memory that the pool keeps may be what the system lacks */
         pool_empty();
         block = from_system(rounded + ALIGNMENT);
         if (!block) return NULL;
@@ -107,8 +107,8 @@ static void all_to_system(struct block *block) {
     }
 }
 
-/* Under the lock: take idle blocks out of the pool, of the class unused for longest first, until `bytes` more fit under
- * the cap; return them as a list. */
+/* Take idle blocks out of the pool until `bytes` more fit under the cap, beginning with the class that was used longest
+ * ago, and return them as a list. The caller holds the lock. */
 static struct block *make_room(int64_t bytes) {
     struct block *out = NULL;
     while (state.idle > 0 && state.idle + bytes > state.capacity) {
@@ -132,7 +132,7 @@ void pool_give(void *memory) {
     block->next = NULL;
     pool_lock();
     state.used -= bytes;
-    if (bytes <= state.capacity) { /* else it does not fit, and goes back itself */
+    if (bytes <= state.capacity) { /* else the block itself does not fit, and is returned to the system */
         last_used[block->class] = ++clock_ticks;
         out = make_room(bytes);
         state.idle += bytes;

@@ -1,9 +1,9 @@
 /* Measure the most that this machine can do: multiply-adds per second, and bytes per second from memory.
  *
- * Not kernels of any op: `tinyllm bench` sets what the kernels reach against these. probe_fma keeps as many independent
+ * They are no ops: `tinyllm bench` divides the speed of the kernels by them. probe_fma keeps as many independent
  * accumulators busy as the micro-kernel of matmul has, on registers alone. probe_bf16 does the same with the CPU's
- * bfloat16 products (each makes two multiply-adds per lane), where there are any; it carries its target with it, for
- * the level it stands in may not have them. probe_read sums an array that no cache holds. Each returns what it did:
+ * bfloat16 products (each makes two multiply-adds per lane), where there are any; it is compiled for these instructions
+ * even where its level has none of them. probe_read sums an array that no cache holds. Each returns what it did:
  * floating-point operations, or bytes.
  */
 
@@ -11,8 +11,8 @@ struct probe_job { float *y; const float *x; int64_t rounds; };
 
 static void probe_fma_pieces(void *context, int64_t begin, int64_t end) {
     const struct probe_job *job = context;
-    for (int64_t piece = begin; piece < end; piece++) { /* two loops, for one of 24 would not be unrolled; and each sum
-                                                          * starts elsewhere, or equal ones would be computed once */
+    for (int64_t piece = begin; piece < end; piece++) { /* two loops, because one of 24 would not be unrolled; the sums
+                                                          * differ, because equal ones would be computed once */
         vec sum[ROWS][REGISTERS], x = vec_set(job->x[0]), w = vec_set(job->x[1]);
         for (int m = 0; m < ROWS; m++)
             for (int j = 0; j < REGISTERS; j++) sum[m][j] = vec_set((float)(m * REGISTERS + j));

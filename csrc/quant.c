@@ -6,10 +6,10 @@
  * accumulator that takes its blocks in order, one fused multiply-add each. So instruction sets, threads and the rows
  * beside a row change nothing.
  *
- * The speed: decoding multiplies one row by every weight, so its price is reading the weights, and these are a
- * quarter or an eighth of float32's (a scale for 32 adds half a bit to each). They are read from front to back, each
- * once, 64 bytes of 16 outputs an instruction. Against several rows, the weights of 16 outputs stay in the nearest
- * cache while Q_TILE rows at a time pass by, so that each load of weights serves Q_TILE products.
+ * The speed: decoding multiplies one row by every weight, so it takes as long as reading the weights, which have a
+ * quarter or an eighth of the bytes of float32 (a scale for 32 adds half a bit to each). They are read once, in order,
+ * 64 bytes of 16 outputs per instruction. With several rows, the weights of 16 outputs stay in the L1 cache while
+ * Q_TILE rows at a time are multiplied, so that each load of weights serves Q_TILE products.
  *
  * The ladder is that of dot.h. 64 rows of 768 inputs, 2,048 outputs in 8 bits, one thread of a Zen 5: about 160 billion
  * operations a second with AVX2, 330 with AVX-512, 610 with VNNI; matmul in float32 does 115 and 230. For one row that
@@ -34,13 +34,13 @@ INLINE i16 i_max(i16 a, i16 b) {
     return a;
 }
 
-/* x / scale, rounded to the nearest whole number, ties to even; |x / scale| is below 2^22. */
+/* Return x / scale rounded to the nearest whole number, ties to even; |x / scale| is below 2^22. */
 INLINE i16 v_round(v16 x) {
-    v16 magic = v_set(12582912.0f); /* 1.5 * 2^23: the last bit of a sum with it is worth 1 */
+    v16 magic = v_set(12582912.0f); /* 1.5 * 2^23: adding it rounds to whole numbers */
     return i_sub(v_bits(v_add(x, magic)), v_bits(magic));
 }
 
-/* Sixteen bfloat16 as floats: they are the upper halves. */
+/* Convert sixteen bfloat16 numbers, which are the upper halves of floats, to floats. */
 INLINE v16 v_load_halves(const uint16_t *p) {
     typedef uint16_t halves __attribute__((vector_size(2 * LANES)));
     v16 r;
@@ -62,7 +62,7 @@ struct rows_job {
     int64_t n, blocks;
 };
 
-/* One block of at most 32 inputs; a scale of NaN where one is not finite. */
+/* Round one block of at most 32 inputs; the scale is NaN if an input is not finite. */
 INLINE void quantize_row_block(int8_t *q, float *scale, int32_t *sum, const float *x, int64_t n) {
     v16 low = v_load_partial(x, n, 0.0f), high = n > 16 ? v_load_partial(x + 16, n - 16, 0.0f) : v_set(0.0f);
     int32_t row[Q_BLOCK], most = 0, total = 0;
@@ -72,7 +72,7 @@ INLINE void quantize_row_block(int8_t *q, float *scale, int32_t *sum, const floa
     float largest;
     memcpy(&largest, &most, sizeof largest);
     *scale = most < 0x7f800000 ? largest / 127.0f : NAN;
-    float divisor = *scale > 0.0f ? *scale : INFINITY; /* whose quotients are 0, or NaN where *scale is */
+    float divisor = *scale > 0.0f ? *scale : INFINITY; /* then the quotients are 0, or NaN if *scale is NaN */
     i16 parts[2] = {v_round(v_div(low, v_set(divisor))), v_round(v_div(high, v_set(divisor)))};
     memcpy(row, parts, sizeof parts);
     for (int i = 0; i < Q_BLOCK; i++) {
@@ -91,7 +91,7 @@ static void quantize_rows_row(const struct rows_job *job, int64_t row) {
                            i64_min(job->n - first, Q_BLOCK));
     }
 }
-/* q (rows, blocks, 32), scales and sums of q (rows, blocks) from x (rows, n). */
+/* Compute q (rows, blocks, 32), scales and sums of q (rows, blocks) from x (rows, n). */
 BY_ROWS(quantize_rows, struct rows_job, rows, 8192 / (n + 1),
         (int8_t *q, float *scales, int32_t *sums, const float *x, int64_t rows, int64_t n),
         .q = q, .scales = scales, .sums = sums, .x = x, .n = n, .blocks = ceil_div(n, Q_BLOCK))
@@ -110,7 +110,7 @@ struct quant_job {
     int bits;
 };
 
-/* Four inputs of one row, in every lane. */
+/* Return four inputs of one row, repeated in every lane. */
 INLINE i16 i_four(const int8_t *x) {
     int32_t four;
     memcpy(&four, x, sizeof four);
@@ -122,8 +122,8 @@ INLINE i16 i_dot(int is_small, i16 sum, i16 w, i16 x) {
     return sum;
 }
 
-/* Ask for weights that lie ahead, perhaps behind their end: only the address is formed. Decoding waits for memory, and
- * on Zen 5 the hardware's own looking ahead leaves a quarter of the bandwidth unused at 4 bits, a tenth at 8. */
+/* Prefetch weights; the address may lie behind their end, because nothing is read there. Decoding waits for memory,
+ * and the prefetcher of Zen 5 alone leaves a quarter of the bandwidth unused at 4 bits, a tenth at 8. */
 INLINE void prefetch_weights(const uint8_t *q) {
     __builtin_prefetch((const void *)((uintptr_t)q + Q_AHEAD));
 }
@@ -145,7 +145,7 @@ INLINE void block_dots(int bits, int rows, i16 *dots, const uint8_t *q, const in
     }
 }
 
-/* Outputs of one group for `rows` rows from `row` on. `bits` and `rows` are constants where this is inlined. */
+/* Compute the outputs of one group for `rows` rows from `row` on. `bits` and `rows` are constants when inlined. */
 INLINE void group_product(int bits, int rows, const struct quant_job *job, int64_t row, int64_t group) {
     int64_t blocks = job->blocks, width = i64_min(job->n_out - group * Q_LANES, Q_LANES), stride = blocks * Q_BLOCK;
     const uint8_t *q = job->q + group * blocks * (64 * bits);
@@ -192,7 +192,7 @@ static void quant_tasks(void *context, int64_t begin, int64_t end) {
     }
 }
 
-/* y (rows, n_out) from x (rows, n_in) and packed weights; 1 when there is no memory for the rounded rows. */
+/* Compute y (rows, n_out) from x (rows, n_in) and packed weights; return 1 if the rounded rows get no memory. */
 static int linear_quantized(float *y, const float *x, const uint8_t *q, const uint16_t *scales, const float *bias,
                             int64_t rows, int64_t n_in, int64_t n_out, int bits) {
     int64_t blocks = ceil_div(n_in, Q_BLOCK), count = rows * blocks;
@@ -211,7 +211,7 @@ static int linear_quantized(float *y, const float *x, const uint8_t *q, const ui
 
 /* --- weights --------------------------------------------------------------------------------------------------- */
 
-enum { TOO_LARGE = 0x7f000000, NO_SCALE = 0x7fff }; /* the bits of 2^127; a NaN among bfloat16 */
+enum { TOO_LARGE = 0x7f000000, NO_SCALE = 0x7fff }; /* the bits of 2^127 as a float; a NaN as a bfloat16 */
 
 struct quantize_job {
     uint8_t *q;
@@ -229,12 +229,12 @@ INLINE int64_t place(int bits, int i, int64_t o) {
 
 INLINE v16 v_not_zero(v16 x) { return v_select(v_equal(x, v_set(0.0f)), v_set(1.0f), x); }
 
-/* The whole numbers -lowest..highest nearest to a weight of each output. */
+/* Round a weight of each output to whole numbers, limited to lowest..highest. */
 INLINE i16 i_rounded(v16 w, v16 divisor, float lowest, float highest) {
     return v_round(v_max(v_min(v_div(w, divisor), v_set(highest)), v_set(-lowest)));
 }
 
-/* The scales of 16 blocks of 4 bits: the largest weight is -7.5, -8, -8.5 or -9 of them; least squares decide. */
+/* Choose the scales of 16 blocks of 4 bits: of -m / 7.5, -m / 8, -m / 8.5 and -m / 9 the one with the least squares. */
 INLINE v16 best_scales(const float *w, int64_t n_out, int64_t inputs, int64_t width, v16 largest) {
     v16 high = v_set(0.0f), low = v_set(0.0f), unit = v_not_zero(largest), best = high, least = v_set(INFINITY);
     for (int64_t i = 0; i < inputs; i++) {
@@ -296,7 +296,7 @@ static void quantize_tasks(void *context, int64_t begin, int64_t end) {
         for (int64_t n = 0; n < job->blocks; n++) quantize_weight_block(job, group, n);
 }
 
-/* Pack w (n_in, n_out); 1 when a weight is not finite, or 2^127 and more. */
+/* Pack w (n_in, n_out); return 1 if a weight is not finite, or 2^127 or more. */
 static int64_t quantize_weights(uint8_t *q, uint16_t *scales, const float *w, int64_t n_in, int64_t n_out, int bits) {
     struct quantize_job job = {.q = q, .scales = scales, .w = w, .n_in = n_in, .n_out = n_out,
                            .blocks = ceil_div(n_in, Q_BLOCK), .bits = bits};

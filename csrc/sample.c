@@ -45,7 +45,7 @@ static void row_drop(float *y, int64_t n) {
 
 /* --- finding the cut ------------------------------------------------------------------------------------------- */
 
-/* The sum of exp(x - max) over x > least; the number of such x where there is no max. */
+/* Return the sum of exp(x - max) over x > least; without a max, the number of such x. */
 static double weigh_above(const float *x, int64_t n, float least, const float *max) {
     const v16 bound = v_set(least), top = v_set(max ? *max : 0), none = v_set(0);
     d16 sum = d_set(0);
@@ -69,11 +69,11 @@ static struct range row_range(const float *x, int64_t n) {
     return (struct range){-v_max_lane(v_sub(v_set(0), low)), v_max_lane(high)}; /* NaN is passed over */
 }
 
-/* Between low and high, so that the numbers above it and those that are not above it are both fewer than before. */
+/* Return a number between low and high such that some numbers are above it and some are not. */
 static float middle(struct range range) {
     float low = range.low, high = range.high, mid = low * 0.5f + high * 0.5f;
     if (mid >= low && mid < high) return mid;
-    return low < FLT_MAX && high > FLT_MAX ? FLT_MAX : low; /* split an infinity off; the rest can be halved */
+    return low < FLT_MAX && high > FLT_MAX ? FLT_MAX : low; /* separate an infinity; the rest can be halved */
 }
 
 /* Find the logit at which the weight of the n logits, the largest first, reaches the target. Keeps the order of x, but
@@ -106,7 +106,7 @@ static struct cut find_cut(float *x, int64_t n, double target, const float *max)
 
 /* --- top_k ----------------------------------------------------------------------------------------------------- */
 
-/* Copy what is at least `bound`, -inf and NaN left out; return how many. */
+/* Copy the numbers that are at least `bound`, without -inf and NaN; return how many there are. */
 static int64_t collect_k(float *y, const float *x, int64_t n, float bound) {
     int64_t count = 0, i = 0;
     for (; i < n; i += 16) {
@@ -121,7 +121,7 @@ static int64_t collect_k(float *y, const float *x, int64_t n, float bound) {
     return count;
 }
 
-/* A number that k of the n logits reach: the k-th largest of the maxima of groups of sixteen. y is scratch. */
+/* Return a number that k of the n logits reach: the k-th largest maximum of groups of sixteen. y is scratch. */
 static float bound_of_k(float *y, const float *x, int64_t n, int64_t k) {
     int64_t maxima = n / 256 * 16;
     if (k > maxima / 2) return -INFINITY;
@@ -142,7 +142,7 @@ static void top_k_row(const struct sample_job *job, int64_t row) {
         row_keep(y, x, n, find_cut(y, found, (double)k, NULL));
         return;
     }
-    /* All are kept that are numbers; NaN ranks last, so as many NaN as still fit. */
+    /* Keep all numbers; NaN ranks last, so keep as many NaN as still fit. */
     for (int64_t i = 0; i < n; i++) k -= x[i] == x[i];
     for (int64_t i = 0; i < n; i++) y[i] = x[i] == x[i] || k-- > 0 ? x[i] : -INFINITY;
 }
@@ -164,7 +164,7 @@ static double exp_and_sum(float *y, const float *x, int64_t n, float max) {
     return d_sum(sum);
 }
 
-/* Put those x in y whose weight, which stands in y, is above the bound; return how many. */
+/* Copy to y the x whose weight is above the bound, and return how many; y holds the weights at first. */
 static int64_t collect_p(float *y, const float *x, int64_t n, float bound) {
     int64_t count = 0;
     for (int64_t i = 0; i < n; i += 16) {
@@ -227,7 +227,7 @@ BY_ROWS(min_p, struct sample_job, n ? rows : 0, 16384 / (n + 1),
 
 SCALED(temperature, v_div(x, f))
 
-/* Every row has its own `used` ids; naming one twice sets it twice to the same number. */
+/* Every row has its own `used` ids; an id that occurs twice gets the same number twice. */
 static void repetition_penalty(float *y, const float *x, const int64_t *ids, float penalty, int64_t rows, int64_t n,
                                int64_t used) {
     memcpy(y, x, (size_t)(rows * n) * sizeof(float));
@@ -241,7 +241,7 @@ static void repetition_penalty(float *y, const float *x, const int64_t *ids, flo
 
 struct draw_job { int64_t *ids; const float *probs; const double *u; int64_t n; };
 
-/* The sum of the block that starts at `begin`, cut off at n. */
+/* Return the sum of the block that starts at `begin` and ends at n at the latest. */
 static double block_sum(const float *p, int64_t begin, int64_t n) {
     p += begin;
     n = i64_min(n - begin, SAMPLE_BLOCK);
@@ -261,7 +261,7 @@ static int64_t draw(const float *p, int64_t n, double u) {
     double aim = u > 0 ? u * total : 0;
     if (!(aim < total)) aim = nextafter(total, 0); /* u * total may round up to total, which no sum exceeds */
     int64_t i = 0, last = -1;
-    for (;; i += SAMPLE_BLOCK) { /* ends, because the same sums reached total above */
+    for (;; i += SAMPLE_BLOCK) { /* the loop ends, because the same sums reached `total` above */
         sum = block_sum(p, i, n);
         if (reached + sum > aim) break;
         reached += sum;

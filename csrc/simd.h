@@ -43,8 +43,8 @@ INLINE void vec_store(float *p, vec x) { memcpy(p, &x, sizeof x); }
 INLINE vec vec_set(float x) { return x - (vec){0}; } /* x - 0 is x, signed zeros and NaN included */
 INLINE vec vec_fma(vec a, vec b, vec c) { return VEC_FMA(a, b, c); }
 
-/* Ask for an element that may lie behind the array, into the first-level cache, or (far) into the second-level
- * cache, which holds more. Only the address is formed, and not as a pointer into it. */
+/* Prefetch an element into the L1 cache or (far) into the larger L2 cache. It may lie behind the array: nothing is read
+ * there, and the address is no pointer into the array. */
 INLINE uintptr_t address_of(const float *p, int64_t i) { return (uintptr_t)p + (uintptr_t)i * sizeof *p; }
 INLINE void prefetch_beyond(const float *p, int64_t i) { __builtin_prefetch((const void *)address_of(p, i)); }
 INLINE void prefetch_far_beyond(const float *p, int64_t i) { __builtin_prefetch((const void *)address_of(p, i), 0, 2); }
@@ -76,7 +76,7 @@ INLINE vec vec_load_where(const float *p, ivec mask, vec x) {
 #define VEC_LOAD_WHERE(p, mask, fill) vec_load_where(p, mask, fill)
 #endif
 
-/* All sixteen, or the first n: the lanes beyond them read as `fill` and are not written. */
+/* Load or store all sixteen lanes, or the first n: the others read as `fill` and are not written. */
 INLINE v16 v_load_partial(const float *p, int64_t n, float fill) {
     if (__builtin_constant_p(n) && n >= 16) return v_load(p);
     v16 r = v_set(fill);
@@ -102,7 +102,7 @@ INLINE void v_store_partial(float *p, int64_t n, v16 x) {
 #endif
 }
 
-/* The first n lanes, and 0 in those beyond. */
+/* Return the first n lanes, and 0 in the others. */
 INLINE v16 v_keep(v16 x, int64_t n) {
     if (__builtin_constant_p(n) && n >= 16) return x;
     i16 mask = v_first(n);
@@ -180,7 +180,7 @@ INLINE d16 d_widen(v16 x) {
 
 /* Add lanes i and i + 8, then i and i + 4, then i and i + 2, then the last two. */
 INLINE float v_sum(v16 x) {
-    float row[16]; /* not a copy of x itself: seen as four vec4, it would be kept in memory where it was summed */
+    float row[16]; /* not a union with x, because the compiler would then keep x in memory while it is summed */
     v_store(row, x);
     vec4 q[4];
     memcpy(q, row, sizeof q);

@@ -32,7 +32,7 @@ INLINE float row_max(const float *x, int64_t n) {
     return max == -INFINITY ? 0.0f : max;
 }
 
-enum { GROUP = 16, NARROW = 256 }; /* so many narrow rows are done at once */
+enum { GROUP = 16, NARROW = 256 }; /* how many narrow rows are done at once */
 
 /* Return how many rows to do at once, so that they stay in the L1 cache. */
 INLINE int64_t group_of(int64_t n) { return i64_max(1, i64_min(GROUP, GROUP * NARROW / (n + 1))); }
@@ -64,7 +64,7 @@ INLINE v16 v_exp_below(const float *x, int64_t n, float max) {
     return v_keep(v_exp(v_sub(v_load_partial(x, n, max), v_set(max))), n);
 }
 
-/* One row after the other: what depends on n alone is not worked out again. */
+/* Do one row after another; the compiler keeps what depends only on n. */
 static void softmax_alone(float *y, const float *x, int64_t rows, int64_t n) {
     int64_t whole = n & ~(int64_t)15;
     for (; rows > 0; rows--, x += n, y += n) {
@@ -95,7 +95,7 @@ static void softmax_together(float *y, const float *x, int64_t n) {
         v16 sum = v_set(0.0f);
         ROW(i, w, n,
             v16 value = v_exp_below(x + i, w, max[k]);
-            prefetch_beyond(x + i, GROUP * n); /* comes next, while this computes; so does y */
+            prefetch_beyond(x + i, GROUP * n); /* prefetched while this row is computed; so is y */
             prefetch_beyond(y + k * n, i);
             v_store(e, value);
             e += 16;

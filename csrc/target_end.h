@@ -1,4 +1,4 @@
-/* Ends what a level compiles for its instructions. (For GCC, the end of the file does.) */
+/* End the part of a level that is compiled for its instructions. (With GCC, it ends with the file.) */
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

@@ -2,8 +2,8 @@
  *
  *     c[m][n] (+)= sum over k of a[m][k] * b[k][n],      m < ROWS, n < COLUMNS
  *
- * One value of a, spread over a register, times one row of b, added to one row of c: ROWS x COLUMNS multiply-adds for
- * ROWS + COLUMNS loads. The block is as large as the register file allows, so that the two multiply-add units, not
+ * Each step multiplies ROWS values of a, each spread over a register, by one row of b: ROWS x COLUMNS multiply-adds
+ * for ROWS + COLUMNS loads. The block is as large as the register file allows, so that the two multiply-add units, not
  * the loads, are the limit. Every output is one accumulator that takes its terms in the order of k; that is why
  * neither the block's shape nor its place in the matrix can change a bit.
  */
@@ -27,8 +27,8 @@ enum { COLUMNS = REGISTERS * LANES };
 INLINE void micro(int rows, int registers, float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_col,
                   const float *b, int64_t b_row, int64_t depth, int add, const float *bias) {
     vec sum[ROWS][REGISTERS];
-    /* Ask now for what is wanted at the end: this block of c, and where the next strip of a begins (the rest of its
-     * rows the hardware then sees coming). */
+    /* Prefetch what is needed at the end: this block of c, and the beginning of the next strip of a (the hardware
+     * prefetches the rest of its rows). */
     for (int m = 0; m < rows; m++) {
         for (int j = 0; j < registers * LANES; j += 16) __builtin_prefetch(c + m * c_row + j, 1);
         for (int j = 0; j < 64 && a_col == 1; j += 16) prefetch_beyond(a, (rows + m) * a_row + j);
@@ -51,8 +51,8 @@ INLINE void micro(int rows, int registers, float *c, int64_t c_row, const float 
         }
 }
 
-/* Heights below ROWS occur at the lower edge, one register of columns at the right one. Two shapes of `a` are worth
- * loops of their own: rows that lie along k, and columns that do (transposed or packed). */
+/* Blocks with fewer than ROWS rows are at the lower edge, those with one register of columns at the right edge. Two
+ * layouts of `a` have loops of their own: rows along k, and columns along k (transposed or packed). */
 INLINE void micro_any(int64_t rows, int registers, float *restrict c, int64_t c_row, const float *a, int64_t a_row,
                       int64_t a_col, const float *b, int64_t b_row, int64_t depth, int add, const float *bias) {
 #define CASE(n)                                                                                                       \
@@ -91,7 +91,7 @@ static void tile_product(float *restrict c, int64_t c_row, const float *a, int64
 /* Copy depth rows of `columns` elements, each padded with zeros up to `width`, which is a constant where inlined. */
 INLINE void pad_into(float *restrict to, int64_t width, const float *from, int64_t from_row, int64_t depth,
                      int64_t columns) {
-    if (columns == width) { /* a copy of constant size is a few moves, where any other is a call */
+    if (columns == width) { /* a copy of constant size is a few instructions, any other is a call */
         for (int64_t k = 0; k < depth; k++) memcpy(to + k * width, from + k * from_row, (size_t)width * sizeof *to);
         return;
     }

@@ -153,7 +153,7 @@ struct pool_state {
 };
 struct pool_state pool_look(void);
 void pool_cap(size_t bytes);
-void pool_lock(void); /* for parallel.c alone, which holds the pool still while the process forks */
+void pool_lock(void); /* for parallel.c only, which locks the pool while the process forks */
 void pool_unlock(void);
 
 #endif

@@ -1,6 +1,6 @@
-/* Turning rows into columns, for kernels whose operand lies along the summed axis. */
+/* Transpose small blocks, for kernels with an operand that lies along the summed axis. */
 
-/* Four numbers of LANES rows, next to each other in one register: rows 0, 4, 8, ... from `from` on. */
+/* Load four numbers of each of the rows 0, 4, 8, ... of `from`, LANES numbers in all, into one register. */
 INLINE vec deinterleave4(const float *from, int64_t row) {
     vec4 part[LANES / 4];
     for (int i = 0; i < LANES / 4; i++) memcpy(&part[i], from + 4 * i * row, 16);
@@ -23,7 +23,7 @@ INLINE vec deinterleave4(const float *from, int64_t row) {
                             12 + a, 12 + b, 28 + c, 28 + d)
 #endif
 
-/* column[k] = from[0 .. 15][k] for k = 0 .. 3, four by four within each quarter of a register. */
+/* Set column[k] = from[0 .. 15][k] for k = 0 .. 3, by transposing 4 x 4 numbers in each quarter of a register. */
 INLINE void transpose16(v16 column[4], const float *from, int64_t row) {
     EACH(p) {
         vec r[4], s[4];
@@ -39,8 +39,8 @@ INLINE void transpose16(v16 column[4], const float *from, int64_t row) {
     }
 }
 
-/* Copy rows x depth elements to `to`, turning rows into columns: to[k][m] = from[m][k], by sixteen rows, then by four.
- * Columns of `to` from `rows` up to `width` are filled with zeros. */
+/* Transpose rows x depth elements into `to`: to[k][m] = from[m][k], by sixteen rows, then by four. Columns of `to` from
+ * `rows` up to `width` are filled with zeros. */
 static void transpose_into(float *restrict to, int64_t to_row, const float *from, int64_t from_row, int64_t rows,
                            int64_t depth, int64_t width) {
     int64_t m = 0;
@@ -81,9 +81,9 @@ static void transpose_into(float *restrict to, int64_t to_row, const float *from
         for (int64_t k = 0; k < depth; k++) to[k * to_row + m] = 0.0f;
 }
 
-/* sum[m] = a[m] times each of sixteen rows of b, which lie b_row apart: b is turned in registers, and its columns go
- * straight into the sums, in the order of k. `rows` is a constant where this is inlined; `next` is where the sixteen
- * rows lie that will be read next, or 0. */
+/* Compute sum[m], the products of row a[m] and sixteen rows of b, which lie b_row apart: b is transposed in registers,
+ * and its columns are added in the order of k. `rows` is a constant where this is inlined; `next` is the address of the
+ * sixteen rows that are read next, or 0. */
 INLINE void turned_sums(int rows, v16 *sum, const float *a, int64_t a_row, int64_t a_col, const float *b, int64_t b_row,
                         int64_t depth, uintptr_t next) {
     int64_t k = 0;

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(_compiled is None, reason="the kernels are not b
 EPS = 2.0**-24
 DEPTH = int(re.search(r"\bDEPTH = (\d+)", (Path(__file__).parents[2] / "csrc/matmul.c").read_text()).group(1))
 LARGEST = float(np.finfo(np.float32).max)
-SHAPES = [(1, 1, 1), (1, 40, 385), (5, 17, 7), (13, 31, 384), (9, 40, 800)]  # rows, columns, depth
+SHAPES = [(1, 1, 1), (1, 40, 385), (5, 17, 7), (13, 31, 384), (9, 40, 800), (30, 20, 400), (97, 70, 50)]
 
 
 def normal(random, rows, columns, depth):
