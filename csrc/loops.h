@@ -4,7 +4,7 @@
  * thread pays; it may use the kernel's arguments, as the initialisers of the job do. */
 #define BY_ROWS(name, type, rows, grain, arguments, ...)                                                              \
     static void name##_rows(void *given, int64_t begin, int64_t end) {                                                \
-        const type job = *(const type *)given; /* a copy, to keep what depends on it across rows */            \
+        const type job = *(const type *)given; /* a copy, to keep what depends on it across rows */                   \
         for (int64_t row = begin; row < end; row++) name##_row(&job, row);                                            \
     }                                                                                                                 \
     static void name arguments {                                                                                      \

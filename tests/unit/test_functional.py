@@ -155,15 +155,6 @@ def test_zeros_have_no_sign():
         assert zero == 0 and not np.signbit(zero)
 
 
-def test_split_gives_contiguous_parts_and_refuses_uneven_ones():
-    x = Tensor(np.arange(12.0).reshape(2, 6))
-    parts = F.split(x, 3)
-    assert np.array_equal(np.concatenate([p.data for p in parts], axis=-1), x.data)
-    assert all(p.data.flags.c_contiguous for p in parts)
-    with pytest.raises(ValueError, match="into 4 equal"):
-        F.split(x, 4)
-
-
 def test_ids_and_targets_may_be_tensors():
     w = Tensor(np.eye(7, dtype=np.float32))
     logits = F.embedding(w, Tensor(IDS))
@@ -278,42 +269,3 @@ def test_checkpoint_refuses_a_parameter_that_was_not_listed(outside, needed):
     with pytest.raises(RuntimeError, match="params="):
         checkpoint(lambda x: F.linear(x, hidden), x).sum().backward()
     assert w.grad is None and x.grad is None
-
-
-# Switches reach the differentiable ops.
-
-
-def test_an_override_reaches_the_ops_that_are_specified_by_it(monkeypatch):
-    """A kernel would not call the override, so the specification has to take its place, and give it back."""
-    kernel = lambda *args: pytest.fail("the kernel ran")  # noqa: E731
-    monkeypatch.setitem(ops.attention.implementations, "compiled", kernel)
-    seen = []
-
-    def softmax(x):
-        seen.append(x.shape)
-        return ops.softmax.reference(x)
-
-    x = Tensor(np.ones((1, 2, 2, 4), np.float32))
-    with ops.use(attention="compiled"), ops.override(softmax=softmax):
-        F.attention(x, x, x)
-    assert seen == [(1, 2, 2, 2)]
-    with ops.use(attention="compiled"):
-        assert ops.attention.backend == "compiled"
-
-
-@pytest.mark.parametrize("backend", ["numpy"] + ["compiled"] * (ops.cross_entropy.compiled is not None))
-def test_losses_of_tokens_run_a_replaced_cross_entropy(backend):
-    seen = []
-
-    def cross_entropy(logits, targets, ignore_index=-100):
-        seen.append(logits.shape)
-        return ops.cross_entropy.reference(logits, targets, ignore_index)
-
-    x, w = (Tensor(Random(name).normal((6, 4)), requires_grad=True) for name in "xw")
-    with ops.use(backend):
-        plain = F.linear_token_losses(x, w, TARGETS.reshape(6) % 6).data
-        with ops.override(cross_entropy=cross_entropy):
-            replaced = F.linear_token_losses(x, w, TARGETS.reshape(6) % 6)
-            replaced.backward(np.ones(6, np.float32))
-    np.testing.assert_allclose(replaced.data, plain, rtol=1e-5)
-    assert seen == [(6, 6)]

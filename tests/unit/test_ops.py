@@ -160,36 +160,6 @@ def as_tuple(result):
     return result if isinstance(result, tuple) else (result,)
 
 
-def frequencies(scaling, width=128, base=500_000.0):
-    """The angle of every pair at position 1, which is below pi."""
-    cos, _ = ops.scaled_rope_tables(np.arange(2), width, base, scaling)
-    return np.arccos(cos[1].astype(np.float64) / cos[0, 0]), base ** (-np.arange(0, width, 2) / width)
-
-
-def test_llama_3_scales_the_slow_pairs_alone():
-    """The three cases of Meta's apply_scaling, with the settings of LLaMA 3.1."""
-    found, plain = frequencies({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
-                                "high_freq_factor": 4.0, "original_max_position_embeddings": 8192})
-    wanted = []
-    for f in plain:
-        length = 2 * np.pi / f
-        smooth = (8192 / length - 1.0) / (4.0 - 1.0)
-        between = (1 - smooth) * f / 8.0 + smooth * f
-        wanted.append(f if length < 8192 / 4.0 else f / 8.0 if length > 8192 / 1.0 else between)
-    assert np.abs(np.cos(found) - np.cos(wanted)).max() < 1e-6
-    assert found[0] == pytest.approx(1, abs=1e-6) and wanted[-1] == plain[-1] / 8
-
-
-def test_yarn_ramps_between_its_two_numbers_of_turns():
-    scaling = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 4096}
-    cos, sin = ops.scaled_rope_tables(np.arange(2), 64, 10_000.0, scaling)
-    assert cos[0, 0] == pytest.approx(0.1 * np.log(4) + 1) and sin[0, 0] == 0
-    found, plain = frequencies(scaling, 64, 10_000.0)
-    share = (plain / np.maximum(found, 1e-9) - 1) / 3  # 0 where a frequency stays, 1 where it is divided
-    assert np.abs(share[:10]).max() < 1e-3  # 32 turns: pair 10.4, rounded down to 10
-    assert share[16] == pytest.approx((1 / ((13 - 6) / 13 + 6 / 13 / 4) - 1) / 3, abs=2e-2)  # the last is 23
-
-
 @pytest.mark.parametrize("scaling, message", [
     ({"rope_type": "dynamic", "factor": 2.0}, "choose one of linear, ntk, llama3, yarn"),
     ({"rope_type": "llama3", "factor": 8.0}, "lacks rope_scaling.high_freq_factor"),

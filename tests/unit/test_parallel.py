@@ -10,7 +10,7 @@ import multiprocessing
 
 import pytest
 from busy import EXITS, in_child, leave, services, work
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tinyllm.errors import UserError
@@ -82,6 +82,7 @@ def test_an_impossible_number_of_threads_is_refused(threads, n):
 
 
 @few
+@example(3, 2)
 @given(counts, counts)
 def test_a_child_of_a_fork_computes_resizes_its_own_threads_and_forks(n, other):
     """Also while another thread of the parent computes."""

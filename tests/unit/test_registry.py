@@ -1,5 +1,7 @@
-"""The switchboard of ops: who runs what, for how long, and what a wrong switch says."""
+"""Test how implementations of ops are chosen and replaced, and what a wrong choice says."""
 
+import contextlib
+import functools
 import inspect
 import os
 import re
@@ -11,11 +13,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.ops import registry, runtime
 from tinyllm.ops.registry import OPS, _compiled, _ops_called, op, override, use
+from tinyllm.testing.catalog import draw_cases
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,37 +54,49 @@ def test_an_op_keeps_its_name_words_and_signature(double):
     assert "double(x)" in repr(double)
 
 
-def test_use_switches_every_op_and_the_block_ends_after_an_error_too(double):
-    use("numpy")
-    with use("compiled"):
-        assert double(1) == ("twin", 1) and double.backend == "compiled"
-        with pytest.raises(KeyError), use("numpy"):
-            assert double(1) == ("spec", 1) and double.backend == "numpy"
-            raise KeyError
-        assert double(1) == ("twin", 1)
-    assert double(1) == ("spec", 1)
+SWITCHES = {  # a switch, and what it changes in a state
+    "numpy": (lambda: use("numpy"), {"backend": "numpy", "choice": None}),
+    "compiled": (lambda: use("compiled"), {"backend": "compiled", "choice": None}),
+    "double in bf16": (lambda: use(double="bf16"), {"choice": "bf16"}),
+    "double compiled": (lambda: use(double="compiled"), {"choice": "compiled"}),
+    "an override": (lambda: override(double=lambda x: ("override", x)), {"override": "override"}),
+    "no override": (lambda: override(double=None), {"override": None}),
+}
+# A list of (switch, the switches inside its `with` block); None: it is only called, and stays.
+sequences = st.recursive(st.just([]), lambda inner: st.lists(
+    st.tuples(st.sampled_from(sorted(SWITCHES)), st.none() | inner), max_size=4))
 
 
-def test_use_switches_a_single_op_and_naming_all_clears_it(double):
-    use("numpy")
-    use(double="bf16")
-    assert double(1) == ("bf16", 1)
-    with use(double="compiled"):
-        assert double(1) == ("twin", 1)
-    assert double(1) == ("bf16", 1)
-    use("numpy")
-    assert double(1) == ("spec", 1)
+def follow(double, steps, state):
+    """Make the switches, and compare what runs after each with a simple model of the state."""
+    for name, inner in steps:
+        switch, changes = SWITCHES[name]
+        changes = {key: new for key, new in changes.items() if key != "choice" or new or state["choice"]}
+        before = {key: state[key] for key in changes}
+        block = switch()
+        state |= changes
+        compare(double, state)
+        if inner is not None:
+            with contextlib.suppress(KeyError), block:
+                follow(double, inner, state)
+                raise KeyError  # a block ends after an error, too
+            state |= before  # a block undoes only what it changed itself
+            compare(double, state)
 
 
-def test_override_wins_over_every_backend_until_unplugged(double):
-    with override(double=lambda x: ("mine", x)):
-        assert double(1) == ("mine", 1) and double.backend == "override" and double.replaced
-        with use("compiled"):
-            assert double(1) == ("mine", 1)
-        with override(double=None):
-            assert not double.replaced
-        assert double(1) == ("mine", 1)
-    assert double.override is None
+def compare(double, state):
+    wanted = state["override"] or state["choice"] or state["backend"]
+    assert double.backend == wanted and double.replaced == (wanted == "override")
+    assert double(1) == ({"numpy": "spec", "compiled": "twin"}.get(wanted, wanted), 1)
+
+
+def test_switches_apply_at_once_and_end_with_their_block(double):
+    @given(sequences)
+    def run(steps):
+        with override(double=None), use("numpy"):
+            follow(double, steps, {"backend": "numpy", "choice": None, "override": None})
+
+    run()
 
 
 @pytest.mark.parametrize("switch, error, message", [
@@ -94,17 +111,6 @@ def test_a_wrong_switch_is_a_one_line_error_that_changes_nothing(double, switch,
     with pytest.raises(error, match=message) as caught:
         switch()
     assert "\n" not in str(caught.value) and switches() == before
-
-
-def test_a_block_undoes_only_what_it_changed_itself(double):
-    with use("numpy"):
-        override(double=lambda x: ("mine", x))
-    assert double(1) == ("mine", 1)
-    with override(double=None):
-        use(double="bf16")
-    assert double(1) == ("mine", 1)
-    override(double=None)
-    assert double(1) == ("bf16", 1)
 
 
 def test_without_kernels_compiled_is_refused(double, monkeypatch):
@@ -165,6 +171,27 @@ def test_the_ops_that_an_op_calls_are_found_wherever_they_are_called():
         assert set(o.calls) == {called for called in _ops_called(o.reference, set()) if called is not o}
     assert OPS["bpe_merge"] in OPS["bpe_train"].calls  # called inside a comprehension
     assert OPS["softmax_backward"] in OPS["attention_backward"].calls  # called by a helper below it
+
+
+@pytest.mark.parametrize("name", [name for name, o in OPS.items() if o.calls])
+def test_an_override_reaches_every_op_that_calls_it(name):
+    """A kernel would not call it, so the specification runs instead."""
+    o, before = OPS[name], OPS[name].backend
+    for called in o.calls:
+        seen = []
+
+        @functools.wraps(called.reference)
+        def spy(*args, run=called.specification, seen=seen, **options):
+            seen.append(args)
+            return run(*args, **options)
+
+        with override(**{called.__name__: spy}), np.errstate(all="ignore"):
+            assert o.replaced and o.backend == "numpy"
+            for args in draw_cases(name, 20):
+                o(*args)
+                if seen:
+                    break
+        assert seen and o.backend == before
 
 
 def test_shapes_are_checked_by_their_declaration():

@@ -5,6 +5,7 @@ another precision (`bf16`), or by a function that you plug in (`override`). Ops 
 used in the whole model.
 """
 
+import dis
 import functools
 import inspect
 import types
@@ -114,7 +115,8 @@ class Op(Call):
     @functools.cached_property
     def calls(self) -> "list[Op]":
         """Return the ops that the specification calls by name."""
-        return [o for o in _ops_called(self.reference, set()) if o is not self]
+        called = dict.fromkeys(_ops_called(self.reference, set()))
+        return [o for o in called if o is not self]
 
     @property
     def replaced(self) -> bool:
@@ -174,8 +176,14 @@ def _default_outputs(name):
 
 
 def _names(code):
-    """Return every name in a code object and in the functions and comprehensions inside it."""
-    yield from code.co_names
+    """Yield every name in a code object and in the functions and comprehensions inside it.
+
+    Of the names of ops only those that are global: `np.exp` does not call the op exp.
+    """
+    if OPS.keys().isdisjoint(code.co_names):  # which is faster to find out
+        yield from code.co_names
+    else:
+        yield from (step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL")
     for inner in code.co_consts:
         if isinstance(inner, types.CodeType):
             yield from _names(inner)
