@@ -69,6 +69,9 @@ def test_a_task_keeps_the_encoder_and_changes_the_rest(tmp_path, name):
     with no_grad():
         assert np.array_equal(classes.hidden(TOKENS).data, model.hidden(TOKENS).data)
         assert classes.classify(TOKENS).shape == (3, 3)
+        x, layer = classes.hidden(TOKENS), classes.pooler
+        pooled = np.tanh(x.data[:, 0] @ layer.weight.data + layer.bias.data)
+        np.testing.assert_allclose(classes.pooled(x).data, pooled, rtol=1e-4, atol=1e-5)
     classes.save_pretrained(tmp_path)
     loaded = from_pretrained(tmp_path)
     assert loaded.config == classes.config and loaded.config.labels == ["good", "bad", "neither"]

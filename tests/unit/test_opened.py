@@ -4,9 +4,9 @@ import json
 
 import pytest
 from tiny_gpt import shaken
+from tiny_run import new_training
 
 import tinyllm as tl
-from tinyllm.cli import main
 from tinyllm.runs import checkpoint
 from tinyllm.runs import run as runs
 from tinyllm.tokenizer import CHAT_TEMPLATES, CharTokenizer, save_tokenizer
@@ -50,12 +50,12 @@ def test_an_impossible_setting_is_an_error_only_where_tokens_are_drawn(tmp_path)
     assert opened.stops == []
 
 
-def test_an_answer_ends_as_in_training_even_if_nothing_stands_before_it(here):
+def test_an_answer_ends_as_in_training_even_if_nothing_stands_before_it(tmp_path):
     """With an empty separator, `generate` once wrote past the end of an answer."""
-    (here / "pairs.tsv").write_text("a\tb\nc\td\n" * 20)
-    words = "train sft --data pairs.tsv --set sft.separator= --set sft.end=; --steps 1 --out run"
-    assert main(words.split()) == 0
-    opened = tl.open_model("run")
+    (tmp_path / "pairs.tsv").write_text("a\tb\nc\td\n" * 20)
+    end = {"recipe": "sft", "sft__separator": "", "sft__end": ";", "train__steps": 1}
+    list(training := new_training(tmp_path / "run", tmp_path / "pairs.tsv", **end))
+    opened = tl.open_model(training.run.folder)
     assert opened.frame == ("", ";") and opened.stops == [";"]
 
 

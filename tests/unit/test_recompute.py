@@ -1,7 +1,6 @@
 """Passes over a model: what is fused, made again or watched has the bits of the plain model."""
 
 import copy
-import pickle
 
 import numpy as np
 import pytest
@@ -52,14 +51,6 @@ def test_passes_change_no_bit(name, backend):
         assert gradients(make()) == expected
         assert gradients(nn.recompute(make(), 0)) == expected
         assert gradients(copy.deepcopy(nn.recompute(make(), 0))) == expected
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_a_model_can_be_pickled(name):
-    """As other processes get it; tinyllm itself reads no pickles."""
-    model = MODELS[name]()
-    copied = pickle.loads(pickle.dumps(model))
-    assert type(copied) is type(model) and gradients(copied) == gradients(model)
 
 
 @kernels

@@ -96,23 +96,17 @@ def check(model: Any, bits: int) -> None:
 
 def write(gguf: Any, writer: Any, settings: dict[str, Any], tensors: dict[str, np.ndarray],
           bits: int) -> None:
-    """Write settings, the table of tensors, and then their numbers, one tensor after the other."""
+    """Write settings and tensors; matrices have `bits`, if their rows are whole blocks of 32."""
     writer.add_file_type(gguf.LlamaFileType[TYPES[bits][1]])
     for name, value in settings.items():
         getattr(writer, ADD[type(value)])(name, value)
-    packed = {}
     for name, array in tensors.items():
         small = array.ndim == 2 and array.shape[1] % 32 == 0 and "position_embd" not in name
-        packed[name] = kind = gguf.GGMLQuantizationType[TYPES[bits if small else 32][0]]
-        shape = gguf.quant_shape_to_byte_shape(array.shape, kind) if kind else array.shape
-        dtype = np.dtype(np.uint8 if kind else np.float32)
-        size = int(np.prod(shape)) * dtype.itemsize
-        writer.add_tensor_info(name, shape, dtype, size, raw_dtype=kind)
+        kind = gguf.GGMLQuantizationType[TYPES[bits if small else 32][0]]
+        writer.add_tensor(name, gguf.quantize(np.ascontiguousarray(array, np.float32), kind), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    for name, array in tensors.items():
-        writer.write_tensor_data(gguf.quantize(np.ascontiguousarray(array, np.float32), packed[name]))
+    writer.write_tensors_to_file()
 
 
 def _settings(model, layout):

@@ -22,18 +22,8 @@ from tinyllm.files import atomic_write, open_regular, parse_json
 from tinyllm.ops.quant import from_bfloat16
 
 DTYPES = {
-    "float64": "F64",
-    "float32": "F32",
-    "float16": "F16",
-    "int64": "I64",
-    "int32": "I32",
-    "int16": "I16",
-    "int8": "I8",
-    "uint64": "U64",
-    "uint32": "U32",
-    "uint16": "U16",
-    "uint8": "U8",
-    "bool": "BOOL",
+    "float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "int32": "I32", "int16": "I16",
+    "int8": "I8", "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL",
 }
 BLOCK = 1 << 20  # bytes that are read at a time
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
