@@ -1,4 +1,4 @@
-"""llm.c's test_gpt2: logits, loss, all gradients and ten steps of AdamW, with PyTorch's as the truth.
+"""Compare logits, loss, all gradients and ten steps of AdamW with PyTorch's, as llm.c's test_gpt2 does.
 
 Andrej Karpathy, github.com/karpathy/llm.c. There a file made by PyTorch is the truth; here it is
 transformers' GPT-2 itself, on its own weights, at the same B = 4 and T = 64. The model is smaller, so that

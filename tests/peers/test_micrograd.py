@@ -1,4 +1,4 @@
-"""micrograd's test_engine: scalars, in float64, beside PyTorch, on every backend.
+"""Compare expressions of scalars, and their gradients, with PyTorch's on every backend.
 
 Andrej Karpathy, github.com/karpathy/micrograd, test/test_engine.py; written here, with the same operators.
 """

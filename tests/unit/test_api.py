@@ -1,4 +1,4 @@
-"""The public names: they are all there, and nobody waits for them who does not use them."""
+"""Check that all public names exist, and that importing the package does not import NumPy."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ assert GPT is tinyllm.GPT"""
 
 
 def test_the_example_in_the_package_runs(capsys):
-    """The code in tinyllm's docstring, with a smaller model and fewer steps."""
+    """Run the code in tinyllm's docstring, with a smaller model and fewer steps."""
     code = tinyllm.__doc__.split("\n\n", 1)[1]
     for large, small in [("width=128", "width=16"), ("steps=100", "steps=2"), ("tokens=200", "tokens=9")]:
         assert large in code

@@ -19,7 +19,7 @@ NAMES = ("exp", "log", "tanh", "sigmoid", "gelu", "gelu_tanh", "silu")
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_errors_keep_their_bounds_at_every_level(name):
-    """Of random bits, which are numbers of all sizes."""
+    """Check numbers of all sizes, made of random bits."""
     words = (Random("floats", name).bits(1 << 16) >> np.uint64(32)).astype(np.uint32)
     error, at = largest_error(name, words.view(np.float32))
     assert error <= FUNCTIONS[name][2], f"{error} ulp at {at}"
@@ -66,7 +66,7 @@ def test_results_too_small_for_normal_numbers_are_subnormal_not_zero():
 
 
 def test_gelu_and_silu_keep_their_digits_far_below_zero():
-    """Where 1 + erf and 1 + tanh have lost them all."""
+    """There, 1 + erf and 1 + tanh have lost all digits."""
     x = np.linspace(-12, -4, 1000).astype(np.float32)
     wide = x.astype(np.float64)
     gelu = wide * np.array([math.erfc(-v / 2**0.5) / 2 for v in wide])

@@ -64,7 +64,7 @@ SIZES = [1, 2, 5, 6, 7, 12, 13, 16, 31, 33, 64]
 
 
 def products(name, random, depth):
-    """A function of rows x (N, depth) -> (N, 37), and its rows."""
+    """Return a product as a function of rows x (N, depth) -> (N, 37), and some rows."""
     x, w = random.normal((70, depth)), random.normal((depth, 37))
     if name.startswith("int"):
         packed = getattr(ops, f"quantize_{name}")(w)

@@ -1,4 +1,4 @@
-"""The block as one function agrees with the modules, and the two counts with the model's own table."""
+"""Compare the blocks that are ops with the modules, and the counts of a GPT-2 with the model's own."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Every differentiable op against finite differences, in any memory layout; checkpoint against none."""
+"""Compare gradients of all functions with finite differences, in any memory layout, and test `checkpoint`."""
 
 import functools
 from types import SimpleNamespace
@@ -150,7 +150,7 @@ def test_values_are_those_of_numpy(f):
 
 
 def test_zeros_have_no_sign():
-    """The first thing that one prints: relu gave [-0., 3.], and certainty an entropy of -0."""
+    """A past bug: relu gave [-0., 3.], and certainty an entropy of -0."""
     for zero in (F.relu([-3.0, 3.0]).data[0], ops.entropy(np.array([1, 0], np.float32))):
         assert zero == 0 and not np.signbit(zero)
 
@@ -165,7 +165,7 @@ def test_ids_and_targets_may_be_tensors():
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("layer", [F.linear, F.linear_gelu])
 def test_a_frozen_weight_costs_no_product(layer, bias, monkeypatch):
-    """The other gradients keep their bits, and no product makes dW."""
+    """Check that the other gradients keep their bits, and that no product computes dW."""
     def run(frozen):
         parents = [Tensor(Random("freeze", *s).normal(s), not (frozen and i)) for i, s in enumerate(shapes)]
         layer(*parents).backward(np.ones((3, 5), np.float32))
@@ -201,7 +201,7 @@ def test_ties_and_edges_have_one_gradient():
 
 
 def block(x, w1, w2):
-    """A residual block that uses its input three times and one parameter twice."""
+    """Compute a residual block that uses its input three times and one parameter twice."""
     h = F.gelu(F.linear(F.softmax(x), w1))
     return x + F.linear(h, w2) + F.linear(F.linear(x, w1), w2)
 
@@ -263,7 +263,7 @@ def test_checkpoint_passes_by_what_needs_no_gradient():
 @pytest.mark.parametrize("outside", [lambda w: w, lambda w: w * 2])
 @pytest.mark.parametrize("needed", [True, False])
 def test_checkpoint_refuses_a_parameter_that_was_not_listed(outside, needed):
-    """At once, where no other input needs a gradient; else on the way back."""
+    """It is refused at once if no other input needs a gradient, else in the backward pass."""
     w, x = Tensor(np.ones((4, 4)), requires_grad=True), Tensor(np.ones((2, 4)), requires_grad=needed)
     hidden = outside(w)
     with pytest.raises(RuntimeError, match="params="):

@@ -1,4 +1,4 @@
-"""Every kernel at guard pages, at every level, loops cut in any way: a short form of verify_kernels.py.
+"""Run every kernel at guard pages, at every level, with loops cut anywhere: a short verify_kernels.py.
 
 The levels are those of this CPU; the proof has two more, with NEON's and AVX-512's arithmetic on AVX2.
 """
@@ -59,7 +59,7 @@ def test_a_guarded_array_is_the_same_array(layout):
 
 
 def test_the_lanes_behind_a_row_do_not_reach_it():
-    """Filled with 0 instead of the mean, (0 - mean) rstd was infinite there, and times dy = 0 NaN."""
+    """A past bug: lanes filled with 0, not the mean, gave (0 - mean) rstd = inf, and inf * 0 is NaN."""
     x, ones = np.full((2, 5), 2.0**120, np.float32), np.ones(5, np.float32)
     dy = np.arange(10, dtype=np.float32).reshape(2, 5)
     _, mean, rstd = ops.layernorm.compiled(x, ones, ones, 1e-12)

@@ -1,4 +1,4 @@
-"""The versions of matmul that the lesson on kernels climbs: every rung is a matrix product."""
+"""Check that all versions of matmul that the lesson on kernels compares are matrix products."""
 
 import numpy as np
 import pytest

@@ -30,14 +30,14 @@ USERS = [REPOSITORY / "lessons", *(PACKAGE / name for name in ("nn", "models", "
 
 
 def mentions(path):
-    """What each function of a module names: {function: names}."""
+    """Return the names that each function of a module uses: {function: names}."""
     tree = ast.parse(path.read_text())
     return {f.name: {getattr(node, "attr", getattr(node, "id", "")) for node in ast.walk(f)}
             for f in tree.body if isinstance(f, ast.FunctionDef)}
 
 
 def test_every_op_has_a_user():
-    """The code of a model, a loop, a tokenizer or a lesson names it, or a function with a user does.
+    """Its name is in the code of a model, a loop, a tokenizer or a lesson, or of a function with a user.
 
     round_bf16 is the arithmetic of matmul's bf16 where no kernels are built.
     """
@@ -67,7 +67,7 @@ def test_agrees_with_the_specification(name, backend, data):
     check(name, OPS[name].checked(backend), data.draw(CASES[name]), contiguous=backend == "compiled")
 
 
-# Those that rank numbers, and so drop or refuse it, and those that round weights, and refuse it.
+# Ops that rank numbers, and so drop or refuse NaN, and ops that round weights, which refuse it.
 RANKS_NAN = ("top_k", "top_p", "min_p", "sample", "quantize_int8", "quantize_int4")
 
 
@@ -76,7 +76,7 @@ def is_float32(value):
 
 
 def poisonable(name, args):
-    """The positions of the arrays that may hold NaN: in attention nothing hidden, and no saved results."""
+    """Return the positions of the arguments that may hold NaN: in attention no hidden or saved arrays."""
     hidden = name == "attention_backward" and (args[6] or args[7] is not None)
     names = {"attention": ("q",), "attention_backward": () if hidden else ("dy", "q")}
     names |= {"attention_ranges": ("q",), "attention_ranges_backward": ()}
@@ -90,7 +90,7 @@ def poisonable(name, args):
 @settings(max_examples=8)
 @given(data=st.data())
 def test_nan_comes_out_where_it_does_in_the_specification(name, backend, data):
-    """Otherwise a run that diverges goes unnoticed."""
+    """Check this because otherwise a run that diverges would go unnoticed."""
     args = data.draw(CASES[name])
     arrays = poisonable(name, args)
     if arrays:
@@ -132,7 +132,7 @@ def test_bf16_rounds_every_factor(name, data):
 
 @given(data=st.data())
 def test_bf16_takes_the_two_steps_of_linear_gelu_backward(data):
-    """First through gelu_tanh, in float32, then through the product, whose operands are rounded."""
+    """Compare with gelu_tanh in float32, and then a product of rounded operands."""
     dy, x, w, h = args = data.draw(CASES[BENT])
     with ops.use(matmul="bf16"):
         want = ops.linear_backward(ops.gelu_tanh_backward(dy, h), x, w)
@@ -141,7 +141,7 @@ def test_bf16_takes_the_two_steps_of_linear_gelu_backward(data):
 
 @given(args=CASES[LAST])
 def test_bf16_rounds_every_factor_of_the_last_layer(args):
-    """Mixed precision reaches the output layer too: its three products are matmul's, in bf16."""
+    """Compare the output layer with three products of matmul in bf16."""
     dlosses, x, w, targets, lse, ignore_index = args
     x, *flat = x.reshape(targets.size, w.shape[1]), *(a.reshape(-1) for a in (dlosses, targets, lse))
     with ops.use("numpy"), np.errstate(all="ignore"):

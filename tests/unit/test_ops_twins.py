@@ -48,7 +48,7 @@ OTHERS = (None, "text", b"bytes", [], [1.0], [[1, 2], [3]], (), {}, object(), np
 
 @st.composite
 def spoilt(draw, value):
-    """Something else in the place of a good argument."""
+    """Draw something wrong in place of a good argument."""
     if isinstance(value, list) and value and draw(st.booleans()):
         i = draw(st.integers(0, len(value) - 1))
         return [*value[:i], draw(spoilt(value[i])), *value[i + 1:]]
@@ -114,7 +114,7 @@ def test_other_floats_are_refused_with_a_way_out(name, dtype, data):
 
 
 def recast(value, dtype):
-    """The argument with its float32 arrays in another dtype."""
+    """Return an argument with its arrays of floats in another dtype."""
     if isinstance(value, list):
         return [recast(element, dtype) for element in value]
     is_float = isinstance(value, np.ndarray) and value.dtype.kind == "f"

@@ -1,4 +1,4 @@
-"""Test the kernels' threads: the same bits for any number of them, after forks, and called from many at once.
+"""Test the kernels' threads: equal bits for any number of them, after forks, and called from many at once.
 
 At length with TINYLLM_EXAMPLES=500; without data races by verify_sanitizers.py.
 """

@@ -24,7 +24,7 @@ GIGABYTE = 1 << 30
 
 @pytest.fixture(autouse=True)
 def memory():
-    """Reads the pool's numbers; starts and ends with nothing idle."""
+    """Return the function that reads the pool's numbers; begin and end with nothing idle."""
     gc.collect()
     _compiled.empty_pool(GIGABYTE)
     yield _compiled.memory
@@ -32,7 +32,7 @@ def memory():
 
 
 def fresh(n, value=1.0):
-    """An array of n floats on a block of the pool; the value must be one that bfloat16 has."""
+    """Return an array of n floats on a block of the pool; bfloat16 must have the value."""
     return _compiled.round_bf16(np.full(n, value, np.float32))
 
 
@@ -78,7 +78,7 @@ def test_a_training_step_allocates_nothing_after_the_second(memory, dropout):
         optimizer.zero_grad()
 
     def most_traced(work):
-        """The most bytes that Python and NumPy held at once, the pool apart."""
+        """Return the most bytes that Python and NumPy held at once, without the pool."""
         tracemalloc.start()
         work()
         peak = tracemalloc.get_traced_memory()[1]
@@ -131,7 +131,7 @@ steps = st.lists(st.tuples(st.sampled_from((0, 1, 15, 16, 63, 64, 65, 100, 1023,
 
 @given(steps)
 def test_blocks_never_overlap_and_the_account_is_right(steps):
-    """Take an array for every size, and let the oldest one go where it says so."""
+    """Take an array of every size, and free the oldest one where a step says so."""
     start = _compiled.memory()["used"]
     held = []
     for number, (size, let_go) in enumerate(steps):
@@ -150,7 +150,7 @@ def test_blocks_never_overlap_and_the_account_is_right(steps):
 
 @pytest.fixture
 def pool(memory):
-    """The functions of pool.c themselves."""
+    """Return a library with the functions of pool.c."""
     library = services()
     library.pool_take.restype, library.pool_take.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     library.pool_give.argtypes, library.pool_cap.argtypes = [ctypes.c_void_p], [ctypes.c_size_t]

@@ -1,4 +1,4 @@
-"""The random numbers are the published ones, the same bits everywhere, and can be resumed at any position."""
+"""Check that random numbers are the published ones, the same everywhere, and resumable at any position."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ shapes = st.one_of(st.integers(0, 7), st.lists(st.integers(0, 4), max_size=3).ma
 
 
 def test_bits_are_splitmix64():
-    """The first outputs of the reference implementation (Vigna, splitmix64.c) for seed 1234567."""
+    """Compare with the first outputs of Vigna's splitmix64.c for seed 1234567."""
     rng = Random()
     rng.key = 1234567
     assert rng.bits(5).tolist() == [6457827717110365317, 3203168211198807973, 9817491932198370423,
@@ -20,7 +20,7 @@ def test_bits_are_splitmix64():
 
 
 def test_golden_values():
-    """These bits may never change: tokens, weights and stories hang on them."""
+    """Pin bits that may never change, because tokens, weights and stories depend on them."""
     rng = Random(0, "batch", 7)
     assert rng.bits(3).tolist() == [580919919584777042, 11099673056246102236, 16249193709589648771]
     assert rng.uniform() == 0.7569374094248569
@@ -59,7 +59,7 @@ def test_shapes_dtypes_and_ranges(shape, n):
 
 
 def test_the_distributions_are_what_they_say():
-    """Mean and variance within five standard errors of 40,000 draws."""
+    """Check that mean and variance are within five standard errors of 40,000 draws."""
     n = 40_000
     uniform, normal, die = Random(1).uniform(n), Random(2).normal(n).astype(float), Random(3).integers(6, n)
     assert abs(uniform.mean() - 1 / 2) < 5 * (1 / 12 / n) ** 0.5

@@ -1,4 +1,4 @@
-"""The sampling kernels where it hurts: long rows, ties, infinities, masked rows, draws on an edge."""
+"""Test the sampling kernels on long rows, ties, infinities, masked rows and draws at an edge."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Tests of the tokenizer, the pool and the threads under sanitizers: a short form of verify_sanitizers.py."""
+"""Run tests of the tokenizer, the pool and the threads under sanitizers: a short verify_sanitizers.py."""
 
 import pytest
 from native import SERVICES, compiler, have

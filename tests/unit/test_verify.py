@@ -1,4 +1,4 @@
-"""`make verify`: every proof is in its list, its figures reach the table, and a failure is a failure."""
+"""Test `make verify`: it runs every proof, prints the figures of each, and fails when one fails."""
 
 import os
 import subprocess
