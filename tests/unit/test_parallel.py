@@ -96,14 +96,14 @@ def test_a_child_of_a_fork_computes_resizes_its_own_threads_and_forks(n, other):
         pending = caller.submit(lambda: {work() for _ in range(3)})
         in_child(child)
         assert work() == expected() and _compiled.threads() == n  # and so does the parent, still
-        assert pending.result(timeout=60) == {expected()}
+        assert pending.result(timeout=300) == {expected()}
 
 
 def test_multiprocessing_with_fork(threads):
     threads(2)
     with multiprocessing.get_context("fork").Pool(2) as processes:
         pending = [processes.apply_async(work) for _ in range(4)]
-        assert [result.get(timeout=30) for result in pending] == [expected()] * 4
+        assert [result.get(timeout=300) for result in pending] == [expected()] * 4
 
 
 @few
@@ -114,7 +114,7 @@ def test_several_python_threads_call_kernels_at_once_and_while_threads_are_resiz
         for n in resized:
             _compiled.threads(n)
             assert work() == expected()
-        assert {result.result(timeout=60) for result in pending} == {expected()}
+        assert {result.result(timeout=300) for result in pending} == {expected()}
 
 
 @pytest.mark.parametrize("way", EXITS)

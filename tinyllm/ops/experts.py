@@ -14,13 +14,7 @@ from tinyllm.ops.registry import op
 from tinyllm.ops.shapes import Array, ids_below, linear_flops
 
 
-def check_route(p: Array, scores: Array, top: int) -> None:
-    """Raise ValueError unless 1 <= top <= E, the number of experts."""
-    if not 1 <= top <= p.shape[1]:
-        raise ValueError(f"needs top from 1 to the number of experts, got top = {top} of {p.shape[1]}")
-
-
-@op(outputs=("weights", "chosen"), grads=("p",), shapes="p (N, E), scores (N, E)", check=check_route)
+@op(outputs=("weights", "chosen"), grads=("p",), shapes="p (N, E), scores (N, E)")
 def route(p: Array, scores: Array, top: int) -> tuple[Array, Array]:
     """Choose the experts with the `top` largest scores for every token, and return their weights p.
 
@@ -28,6 +22,8 @@ def route(p: Array, scores: Array, top: int) -> tuple[Array, Array]:
     the lower number wins. In Mixtral the scores are p itself. In DeepSeek-V3 they are p plus a bias, which
     changes which experts are chosen but not their weights.
     """
+    if not 1 <= top <= p.shape[1]:
+        raise ValueError(f"route needs top from 1 to the number of experts, got top = {top} of {p.shape[1]}")
     chosen = np.argsort(-scores, axis=1, kind="stable")[:, :top]
     return np.take_along_axis(p, chosen, axis=1), np.ascontiguousarray(chosen)
 
