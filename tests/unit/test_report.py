@@ -6,7 +6,6 @@ import math
 import os
 import re
 import shutil
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +14,6 @@ from html_page import EVIL, Page
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyllm.cli import main
 from tinyllm.cli.progress import Display
 from tinyllm.errors import UserError
 from tinyllm.report.curves import LossCurves, loss_curves
@@ -63,20 +61,6 @@ def test_a_run_that_has_just_begun_has_a_report(whole):
     config, facts = Run(whole).read().config, Run(whole).read().facts
     for records in ([], [{"kind": "data"}], [step(0, 2.0, train_loss=None, lr=None, tokens_per_second=None)]):
         assert not Page(render("x", config, facts, records)).open
-
-
-def test_the_report_command(whole, tmp_path, capsys, refused):
-    assert main(["report", str(whole), "--out", str(tmp_path / "page.html")]) == 0
-    assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
-    assert "page.html" in capsys.readouterr().out
-    assert "no/page.html" in refused("report", whole, "--out", tmp_path / "no" / "page.html")
-
-
-def test_the_report_of_the_newest_run(whole, here, printed, refused):
-    assert "runs/ has no run with a checkpoint" in refused("report")
-    Path("runs").mkdir()
-    shutil.copytree(whole, "runs/mine")
-    assert f"wrote {Path('runs/mine/report.html')}" in printed("report")
 
 
 def test_a_damaged_log_is_refused_and_a_torn_line_is_not(tmp_path):

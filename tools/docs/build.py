@@ -139,6 +139,14 @@ def lesson_page(writer: Writer, folder: str, number: int, printed: list[str]) ->
     return Page(path, "Lessons", f"{number}. {title}", html(parts))
 
 
+def link_lessons(lessons: list[Page]) -> None:
+    """Put links to the lessons before and after it at the end of each lesson."""
+    for before, page, after in zip([None, *lessons], lessons, [*lessons[1:], None], strict=False):
+        links = [tag("a", f"{word}: {other.title}", href=Path(other.path).name)
+                 for word, other in (("before", before), ("next", after)) if other]
+        page.body = html([page.body, tag("p", *itertools.chain(*((link, " ") for link in links)))])
+
+
 def contents(pages: list[Page], here: Page) -> Html:
     """Return the links to all pages, by group."""
     parts = []
@@ -195,6 +203,7 @@ def main(folder: str = "build/docs") -> int:
             broken = [*lesson.broken("".join(texts)), *([f"{peak} MiB"] if peak > lesson.memory else [])]
             wrong += [f"{lesson.folder}: {promise}" for promise in broken]
             pages.append(lesson_page(writer, lesson.folder, lesson.number, texts))
+    link_lessons(pages[-len(syllabus()):])
     pages += [Page(path, "Reference", title, body) for path, title, body in reference_pages(code)]
     write(pages, site)
     wrong += [f"a link leads nowhere: {link}" for link in dead_links(pages, site)]

@@ -4,6 +4,7 @@ import ast
 import contextlib
 import importlib
 import io
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -47,8 +48,16 @@ def reference_pages(code: Callable[[str], Html]) -> Iterator[tuple[str, str, Htm
     for part in PARTS:
         folder = LIBRARY / part
         files = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
-        body = [tag("h1", f"tinyllm.{part}"), *(_module(file, code) for file in files)]
-        yield f"reference/{part}.html", f"tinyllm.{part}", html(body)
+        body = html([_module(file, code) for file in files])
+        title = f"tinyllm.{part}"
+        yield f"reference/{part}.html", title, html([tag("h1", title), _names(body), body])
+
+
+def _names(body: Html) -> Html:
+    """Return links to the functions and classes of a page, in order."""
+    found = re.findall(r'<h3 id="([^"]+)"', body)
+    links = [tag("a", name.rpartition(".")[2], href=f"#{name}") for name in found]
+    return tag("p", *itertools.chain(*((link, " ") for link in links)), class_="names")
 
 
 def _public_names() -> Html:
