@@ -1,28 +1,32 @@
+cdef tuple attend(object q, object k, object v, bint causal, object lengths, object starts, object ends, object bias):
+    """Compute attention with lengths, or with ranges and a bias; each of these may be None."""
+    q, k, v = f32(q, "q"), f32(k, "k"), f32(v, "v")
+    countable(q, k)
+    cdef int64_t B = q.shape[0], S = q.shape[1], T = k.shape[1], H = q.shape[2], K = k.shape[2], D = q.shape[3]
+    cdef int64_t bias_rows = 1 if bias is None else bias.shape[1]
+    y, lse = empty(q.shape), empty((B, H, S))
+    run_attention(y, lse, q, k, v, lengths, starts, ends, bias, bias_rows, B, S, T, H, K, D, 1.0 / sqrt(<double>D),
+                  causal)
+    return y, lse
+
+
+cdef tuple attend_backward(object dy, object q, object k, object v, object y, object lse, bint causal, object lengths,
+                           object starts, object ends, object bias):
+    """Compute the gradients of `attend`: dq, dk, dv, and dbias or None."""
+    dy, q, k, v, y, lse = f32(dy, "dy"), f32(q, "q"), f32(k, "k"), f32(v, "v"), f32(y, "y"), f32(lse, "lse")
+    countable(q, k)
+    cdef int64_t B = q.shape[0], S = q.shape[1], T = k.shape[1], H = q.shape[2], K = k.shape[2], D = q.shape[3]
+    cdef int64_t bias_rows = 1 if bias is None else bias.shape[1]
+    dq, dk, dv, dbias = empty(q.shape), empty(k.shape), empty(v.shape), None if bias is None else empty(bias.shape)
+    run_attention_backward(dq, dk, dv, dbias, dy, q, k, v, y, lse, lengths, starts, ends, bias, bias_rows, B, S, T, H,
+                           K, D, 1.0 / sqrt(<double>D), causal)
+    return dq, dk, dv, dbias
+
+
 cdef int countable(object q, object k) except -1:
     if max(q.shape[1], 128) * max(k.shape[1], 64) * max(q.shape[2], 1) * q.shape[3] > 1 << 62:  # if arrays are empty
         raise MemoryError(f"attention has more terms than 64 bits can count, for q {q.shape} and k {k.shape}")
     return 0
-
-
-def attention(q, k, v, causal=True, lengths=None):
-    q, k, v = f32(q, "q"), f32(k, "k"), f32(v, "v")
-    countable(q, k)
-    lengths = None if lengths is None else ints(lengths, "lengths")
-    cdef int64_t B = q.shape[0], S = q.shape[1], T = k.shape[1], H = q.shape[2], K = k.shape[2], D = q.shape[3]
-    y, lse = empty(q.shape), empty((B, H, S))
-    run_attention(y, lse, q, k, v, lengths, None, None, None, 1, B, S, T, H, K, D, 1.0 / sqrt(<double>D), bool(causal))
-    return y, lse
-
-
-def attention_backward(dy, q, k, v, y, lse, causal=True, lengths=None):
-    dy, q, k, v, y, lse = f32(dy, "dy"), f32(q, "q"), f32(k, "k"), f32(v, "v"), f32(y, "y"), f32(lse, "lse")
-    countable(q, k)
-    lengths = None if lengths is None else ints(lengths, "lengths")
-    cdef int64_t B = q.shape[0], S = q.shape[1], T = k.shape[1], H = q.shape[2], K = k.shape[2], D = q.shape[3]
-    dq, dk, dv = empty(q.shape), empty(k.shape), empty(v.shape)
-    run_attention_backward(dq, dk, dv, None, dy, q, k, v, y, lse, lengths, None, None, None, 1, B, S, T, H, K, D,
-                           1.0 / sqrt(<double>D), bool(causal))
-    return dq, dk, dv
 
 
 cdef object full_bias(object bias, object q, object k):
@@ -34,24 +38,20 @@ cdef object full_bias(object bias, object q, object k):
     return np.ascontiguousarray(np.broadcast_to(bias, (q.shape[2], bias.shape[1], k.shape[1])))
 
 
+def attention(q, k, v, causal=True, lengths=None):
+    return attend(q, k, v, bool(causal), None if lengths is None else ints(lengths, "lengths"), None, None, None)
+
+
+def attention_backward(dy, q, k, v, y, lse, causal=True, lengths=None):
+    lengths = None if lengths is None else ints(lengths, "lengths")
+    return attend_backward(dy, q, k, v, y, lse, bool(causal), lengths, None, None, None)[:3]
+
+
 def attention_ranges(q, k, v, starts, ends, bias=None):
-    q, k, v = f32(q, "q"), f32(k, "k"), f32(v, "v")
-    starts, ends, bias = ints(starts, "starts"), ints(ends, "ends"), full_bias(bias, q, k)
-    countable(q, k)
-    cdef int64_t B = q.shape[0], S = q.shape[1], T = k.shape[1], H = q.shape[2], K = k.shape[2], D = q.shape[3]
-    cdef int64_t bias_rows = 1 if bias is None else bias.shape[1]
-    y, lse = empty(q.shape), empty((B, H, S))
-    run_attention(y, lse, q, k, v, None, starts, ends, bias, bias_rows, B, S, T, H, K, D, 1.0 / sqrt(<double>D), False)
-    return y, lse
+    return attend(q, k, v, False, None, ints(starts, "starts"), ints(ends, "ends"), full_bias(bias, q, k))
 
 
 def attention_ranges_backward(dy, q, k, v, starts, ends, bias, y, lse):
-    dy, q, k, v, y, lse = f32(dy, "dy"), f32(q, "q"), f32(k, "k"), f32(v, "v"), f32(y, "y"), f32(lse, "lse")
     starts, ends, whole = ints(starts, "starts"), ints(ends, "ends"), full_bias(bias, q, k)
-    countable(q, k)
-    cdef int64_t B = q.shape[0], S = q.shape[1], T = k.shape[1], H = q.shape[2], K = k.shape[2], D = q.shape[3]
-    cdef int64_t bias_rows = 1 if bias is None else whole.shape[1]
-    dq, dk, dv, dbias = empty(q.shape), empty(k.shape), empty(v.shape), None if bias is None else empty(whole.shape)
-    run_attention_backward(dq, dk, dv, dbias, dy, q, k, v, y, lse, None, starts, ends, whole, bias_rows, B, S, T, H, K,
-                           D, 1.0 / sqrt(<double>D), False)
+    dq, dk, dv, dbias = attend_backward(dy, q, k, v, y, lse, False, None, starts, ends, whole)
     return dq, dk, dv, None if bias is None else summed_to(dbias, bias.shape)
