@@ -10,7 +10,6 @@ import ast
 import hashlib
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.course import protocol
-from tinyllm.course.drawing import defaults, properties
 from tinyllm.course.plugins import import_file
 from tinyllm.course.syllabus import Exercise, Lesson, lessons_folder
 from tinyllm.course.workspace import hints
@@ -27,12 +25,10 @@ from tinyllm.files import read_text
 from tinyllm.ops import OPS
 from tinyllm.ops.registry import op
 from tinyllm.rng import Random
-from tinyllm.testing import MISTAKES, VARIANTS
-from tinyllm.testing.by_rule import shared_edits
+from tinyllm.testing import MISTAKES
 from tinyllm.testing.catalog import BOUNDS, CASES, draw_cases
 from tinyllm.testing.check import narrow
-from tinyllm.testing.edits import links, parsed
-from tinyllm.testing.relations import parameters, run_spec
+from tinyllm.testing.relations import run_spec
 
 FILES, HINTS = ("reference.py", "cases.py", "mistakes.py"), "hints.toml"
 FIRST = 100  # smaller numbers are for lessons of the library
@@ -62,16 +58,11 @@ def load_lesson(folder: str | Path) -> Lesson:
     reference = import_file(home / FILES[0], f"tinyllm_task_{version[:12]}")
     if taken := [x for x in functions if x in OPS and getattr(OPS[x], "version", None) != version]:
         raise UserError(f"{home / FILES[0]}: another op or exercise is {taken[0]}; choose another name")
-    if all(name in OPS for name in functions):
-        return lesson
-    try:
+    if not all(name in OPS for name in functions):
         register(lesson, reference, import_file(home / FILES[1]))
         import_file(home / FILES[2])
         for name in functions:
             require_mistakes(name, home / FILES[2])
-    except BaseException:
-        forget(lesson)
-        raise
     return lesson
 
 
@@ -99,24 +90,14 @@ def read_reference(text: str, path: Path) -> tuple[list[str], str, str]:
     if not functions:
         raise UserError(f"{path} has no function; each public function there is an exercise")
     title = (ast.get_docstring(tree) or "Exercises of your instructor").split("\n")[0].rstrip(".")
-    lines, given = text.splitlines(), [ast.unparse(node) for node in tree.body if may_be_imported(node)]
-    parts = [f'"""{title}."""', "\n".join(given)]
+    lines, parts = text.splitlines(), [f'"""{title}."""', "import numpy as np"]
     for node in functions:
-        where = f"{path}, line {node.lineno}: {node.name}"
         if ast.get_docstring(node) is None:
-            raise UserError(f"{where} has no docstring; it tells students what to write")
-        if node.args.vararg or node.args.kwarg or node.args.kwonlyargs:
-            raise UserError(f"{where} should take plain arguments, without * and **")
+            raise UserError(f"{path}, line {node.lineno}: {node.name} has no docstring; it tells students "
+                            "what to write")
         head = lines[node.lineno - 1 : node.body[0].end_lineno]
         parts.append("\n" + "\n".join([*head, " " * node.body[0].col_offset + "raise NotImplementedError"]))
-    return [node.name for node in functions], "\n\n".join(filter(None, parts)) + "\n", title
-
-
-def may_be_imported(node: ast.stmt) -> bool:
-    """Return True if a statement imports a module that students may import, too."""
-    module = node.module if isinstance(node, ast.ImportFrom) else ""
-    module = node.names[0].name if isinstance(node, ast.Import) else module
-    return (module or "").partition(".")[0] in {"numpy", *sys.stdlib_module_names}
+    return [node.name for node in functions], "\n\n".join(parts) + "\n", title
 
 
 def register(lesson: Lesson, reference: Any, cases: Any) -> None:
@@ -135,13 +116,13 @@ def register(lesson: Lesson, reference: Any, cases: Any) -> None:
         CASES[task.name] = strategy(given, where)
         BOUNDS[task.name] = lambda args, expected: [bound(each, tolerance) for each in expected]
         try:
-            drawn = draw_cases(task.name)
+            for args in draw_cases(task.name):
+                protocol.dump([list(args), run_spec(task.name, args)])  # as a worker receives and answers it
         except UserError:
             raise
         except Exception as error:
-            raise UserError(f"{where}: {type(error).__name__}: {error}".split("\n")[0]) from None
-        for args in drawn:
-            require_usable(task.name, args, where)
+            why = f"{type(error).__name__}: {error}".split("\n")[0]
+            raise UserError(f"{where}: no case can be drawn, or the reference fails on it: {why}") from None
 
 
 def strategy(given: Any, where: str) -> st.SearchStrategy:
@@ -169,16 +150,6 @@ def bound(expected: Any, tolerance: float) -> Any:
     return tolerance * float(np.max(np.abs(numbers), where=np.isfinite(numbers), initial=1e-30))
 
 
-def require_usable(name: str, args: tuple, where: str) -> None:
-    """Raise UserError if the reference fails on a case, or the case or its results cannot be sent."""
-    try:
-        value = run_spec(name, args)
-        protocol.dump([list(args), value])
-    except Exception as error:
-        said = f"{type(error).__name__}: {error}".split("\n")[0]
-        raise UserError(f"{where}: the reference fails on the case {str(args)[:80]!r}: {said}") from None
-
-
 def require_mistakes(name: str, path: Path) -> None:
     """Raise UserError if an exercise has no mistake, or if a mistake's edit does not fit the reference."""
     if not MISTAKES.get(name):
@@ -188,15 +159,6 @@ def require_mistakes(name: str, path: Path) -> None:
             getattr(function, "function", None)  # an edit is made when it is first asked for
         except Exception as error:
             raise UserError(f"{path}: the mistake {said!r} cannot be made: {error}".split("\n")[0]) from None
-
-
-def forget(lesson: Lesson) -> None:
-    """Remove the exercises of a lesson from this process."""
-    for task in lesson.tasks:
-        for table in (OPS, CASES, BOUNDS, MISTAKES, VARIANTS):
-            table.pop(task.name, None)
-    for cached in (draw_cases, properties, defaults, parameters, parsed, links, shared_edits):
-        cached.cache_clear()
 
 
 def example() -> dict[str, str]:

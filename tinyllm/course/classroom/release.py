@@ -72,14 +72,15 @@ def require_stubs(part: Part, folder: Path, texts: dict[tuple[str, str], str]) -
         raise UserError(f"{path}:{getattr(error, 'lineno', 1)}: {getattr(error, 'msg', error)}") from None
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     for task in map(part.lesson.task, part.points):
+        wrong = ""
         if task.kind == "c":
-            wrong = has_body(c_text, task.op) and "more than a stub in exercise.c; empty its braces"
-        elif task.kind == "run":
-            wrong = functions and f"done with students' own functions; take them out: {', '.join(functions)}"
-        elif task.name not in functions:
+            wrong = "more than a stub in exercise.c; empty its braces" * has_body(c_text, task.op)
+        elif task.kind == "run" and functions:
+            wrong = f"done with students' own functions; take them out: {', '.join(functions)}"
+        elif task.kind in ("op", "tests") and task.name not in functions:
             wrong = "an exercise, but no function of the file"
-        else:
-            wrong = not is_stub(functions[task.name]) and "more than a stub; raise NotImplementedError in it"
+        elif task.kind in ("op", "tests") and not is_stub(functions[task.name]):
+            wrong = "more than a stub; raise NotImplementedError in it"
         if wrong:
             raise UserError(f"{path}: {task.name} is {wrong}")
 
