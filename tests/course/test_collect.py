@@ -13,7 +13,6 @@ from tinyllm.course.checker import Verdict
 from tinyllm.course.classroom.collect import collect, left_out, load
 from tinyllm.course.classroom.feedback import feedback_name
 from tinyllm.course.classroom.grading import scored
-from tinyllm.course.classroom.tables import cell
 from tinyllm.course.syllabus import find_lesson
 
 LESSON = find_lesson(4)
@@ -133,12 +132,10 @@ def test_what_was_plainly_handed_in_is_a_student_who_is_told_how(tmp_path, suffi
     assert f"hand in a folder or a zip with {LESSON.folder}/exercise.py" in submission.problem
 
 
-def test_no_student_writes_on_the_page_of_another_or_a_formula():
+def test_no_student_writes_on_the_page_of_another():
     victim = feedback_name("José María").removesuffix(".html")
     assert feedback_name(victim) != f"{victim}.html"
     assert feedback_name("Ada-1815") == "Ada-1815.html"
-    for text in ("=1+2", "+1", "-1", "@x", "＝1+2", "＋1", "－1", "＠x", " =1", "\r=1"):
-        assert cell(text) == "'" + text.strip()
 
 
 @pytest.mark.parametrize("held, broken, points", [

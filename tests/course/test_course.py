@@ -106,12 +106,12 @@ def test_init_writes_a_course_that_loads_and_no_answer_leaves_with_its_release(h
     ("[[lesson]]\nnumber = 4\npoints = { softmax = -1 }\n", "points"), ("sede = 1\n", "no setting 'sede'"),
     ("[[lesson]]\nnumber = 4\n[[lesson]]\nnumber = 4\n", "twice"),
     ("seed = 'x'\n[[lesson]]\nnumber = 4", "seed"), ("[[lesson]]\npoints = {}\n", "needs a number"),
-    ("variants = 0\n[[lesson]]\nnumber = 4", "variants must be from 1"),
-    ("variants = 10000000000\n[[lesson]]\nnumber = 4", "variants must be from 1 to 1,000,000"),
-    ("seed = -1\n[[lesson]]\nnumber = 4", "seed must be 0 or more"),
+    ("variants = 0\n[[lesson]]\nnumber = 4", "variants must be a whole number, at least 1"),
+    ("variants = 10000000000\n[[lesson]]\nnumber = 4", "at most 1000000"),
+    ("seed = -1\n[[lesson]]\nnumber = 4", "seed must be a whole number, at least 0"),
     ("[[lesson]]\nnumber = 4\ndue = '2026-13-01'", "due should be a date such as 2026-10-01"),
     ("[[lesson]]\nnumber = 4\ndue = false", "due should be a date such as 2026-10-01"),
-    ("seed = 2026-01-01\n[[lesson]]\nnumber = 4", "not '2026-01-01'"),
+    ("seed = 2026-01-01\n[[lesson]]\nnumber = 4", "got '2026-01-01'"),
     ("[[lesson]]\nnumber = 4\n", "add this line at its top, and keep the file to yourself: seed = "),
 ])
 def test_a_bad_course_file_is_one_line(here, refused, text, words):

@@ -88,7 +88,7 @@ def test_when_a_submission_is_out_of_time_its_verdicts_stay(monkeypatch, tmp_pat
     submission.files[lesson.folder, "exercise.py"] = (CODE + right + "\n\n" + slow).encode()
     part = Part(lesson, {"softmax": 2, "softmax_backward": 1})
     monkeypatch.setattr(grading, "CPU_SECONDS", 4)
-    record = grading.grade(submission, Course("Test", 7, 1, True, (part,)), "plain")
+    record = grading.grade(submission, Course((part,), seed=7), "plain")
     first, second = record["lessons"][0]["tasks"]
     assert (first["state"], first["points"]) == ("passed", 2)
     assert (second["state"], second["points"]) == ("timed_out", 0)

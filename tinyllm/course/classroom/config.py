@@ -8,16 +8,16 @@ import hashlib
 import itertools
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+from tinyllm.config import check, setting
 from tinyllm.course.own_tasks import load_lesson
 from tinyllm.course.syllabus import Lesson, find_lesson, syllabus
 from tinyllm.errors import UserError
 from tinyllm.files import read_toml
 
 COURSE_FILE = "course.toml"
-MOST = 10**6  # variants of a course
 HEAD = """# A course: what counts, for how many points, and until when.
 # Keep this file to yourself.
 #
@@ -56,12 +56,12 @@ class Part:
 class Course:
     """A course; its `parts` are in the order of the lessons. If `seed` is None, grading chooses one."""
 
-    title: str
-    seed: int | None
-    variants: int
-    partial: bool
     parts: tuple[Part, ...]
-    points_per_late_day: float = 0
+    title: str = "tinyllm"
+    seed: int | None = setting(None, min=0)
+    variants: int = setting(1, min=1, max=10**6)
+    partial: bool = False
+    points_per_late_day: float = setting(0.0, min=0, below=1e6)
 
     @property
     def lessons(self) -> list[Lesson]:
@@ -102,7 +102,7 @@ def new_seed() -> int:
 def whole_course() -> Course:
     """Return the course that is used without a file: every lesson, a point for each exercise, and no seed."""
     parts = (Part(lesson, {task.name: 1 for task in lesson.tasks}) for lesson in syllabus())
-    return Course("tinyllm", None, 1, False, tuple(parts))
+    return Course(tuple(parts))
 
 
 def load_course(path: str | Path) -> Course:
@@ -118,39 +118,27 @@ def load_course(path: str | Path) -> Course:
 
 
 def _course(data, here):
-    found = _fields("the course", data, title="tinyllm", seed=0, variants=1, partial=False, lesson=[],
-                    points_per_late_day=0.0)
-    lessons = found.pop("lesson")
-    if not lessons or not all(isinstance(fields, dict) for fields in lessons):
+    known = [field.name for field in fields(Course) if field.name != "parts"]
+    if unknown := sorted(data.keys() - {*known, "lesson"}):
+        raise UserError(f"the course has no setting {unknown[0]!r}; it has {', '.join([*known, 'lesson'])}")
+    lessons = data.get("lesson")
+    if not lessons or not isinstance(lessons, list) or not all(isinstance(each, dict) for each in lessons):
         raise UserError("it names no lessons: it needs at least one [[lesson]]")
-    parts = sorted((_part(here, **fields) for fields in lessons), key=lambda part: part.lesson.number)
+    parts = sorted((_part(here, **each) for each in lessons), key=lambda part: part.lesson.number)
     for one, other in itertools.pairwise(parts):
         if one.lesson.number == other.lesson.number:
             raise UserError(f"it names lesson {one.lesson.number} twice; put all into one [[lesson]]")
-    if not 1 <= found["variants"] <= MOST:
-        raise UserError(f"variants must be from 1 to {MOST:,}, not {found['variants']}")
-    if found["seed"] < 0:
-        raise UserError(f"seed must be 0 or more, not {found['seed']}")
-    if not 0 <= found["points_per_late_day"] < 1e6:
-        raise UserError(f"points_per_late_day must be 0 or more, not {found['points_per_late_day']}")
-    if "seed" not in data:  # a seed that is the same for every course is known to every student
+    course = Course(tuple(parts), **{name: data[name] for name in known if name in data})
+    check(course)
+    if course.seed is None:  # a seed that is the same for every course is known to every student
         add = f"add this line at its top, and keep the file to yourself: seed = {new_seed()}"
         raise UserError(f"it has no secret seed, from which hidden inputs are drawn; {add}")
-    return Course(parts=tuple(parts), **found)
-
-
-def _fields(where, given, **defaults):
-    """Return the given values and defaults for the others. Raises UserError on another name or type."""
-    for name, value in given.items():
-        if name not in defaults:
-            raise UserError(f"{where} has no setting {name!r}; it has {', '.join(sorted(defaults))}")
-        if type(value) is not (kind := type(defaults[name])) and (kind, type(value)) != (float, int):
-            raise UserError(f"{name} should be of type {kind.__name__}, not {value!r}")
-    return defaults | given
+    return course
 
 
 def _part(here, number=None, folder=None, points=None, due="", **more):
-    _fields("a lesson", more, number=0, folder="", due="", points={})  # `more` are unknown settings
+    if more:
+        raise UserError(f"a lesson has no setting {next(iter(more))!r}; it has number, folder, points, due")
     if (number is None) == (folder is None) or not isinstance(folder or "", str):
         raise UserError('a [[lesson]] needs a number, such as number = 4, or a folder of your own exercises')
     lesson = find_lesson(number) if folder is None else load_lesson(here / folder)

@@ -1,38 +1,29 @@
 """Write tables of grades as CSV: grades.csv, tasks.csv, and those that Canvas and Moodle import.
 
-A table is a list of columns. No text from students becomes a formula in a spreadsheet.
+A row is a dict {column: text}. No text from students becomes a formula in a spreadsheet.
 """
 
 import csv
 import io
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 from tinyllm.course.classroom.feedback import headline, number
 from tinyllm.course.classroom.students import points_of
 
 Record = dict[str, Any]
-# Head in another system -> columns of the roster, of which the first with a text is shown, or `student`.
+# Column in another system -> columns of the roster, of which the first with a text is shown, or `student`.
 CANVAS = {"Student": ("name", "student"), "ID": ("id",), "SIS User ID": ("sis user id",),
           "SIS Login ID": ("sis login id", "student"), "Section": ("section",)}
 MOODLE = {"Username": ("username", "student"), "Full name": ("name",), "ID number": ("id number", "id"),
           "Email address": ("email address", "email")}
 
 
-class Column(NamedTuple):
-    """A column of a table: its head, and a function that returns the cell of a student's record."""
-
-    head: str
-    text: Callable[[Record], str]
-
-
-def write_table(columns: Sequence[Column], records: Sequence[Record], above: Sequence[list[str]] = ()) -> str:
-    """Format records as CSV, a row for each; `above` are rows between the heads and the records."""
-    rows = [[column.head for column in columns], *above]
-    rows += [[column.text(record) for column in columns] for record in records]
+def as_csv(rows: Sequence[dict[str, str]]) -> str:
+    """Format rows as CSV; the columns are those of the first row."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([[cell(text) for text in row] for row in rows])
+    lines = [list(rows[0]), *(row.values() for row in rows)]
+    csv.writer(text, lineterminator="\n").writerows([cell(each) for each in line] for line in lines)
     return text.getvalue()
 
 
@@ -47,31 +38,34 @@ def cell(text: str) -> str:
 
 def grades(records: Sequence[Record]) -> str:
     """Return grades.csv, with a column for each lesson."""
-    columns = [*ours(records), *by_lesson(records, "lesson_{:02}"), *sums(records)]
-    columns += [Column("isolation", isolation), Column("note", note)]
-    return write_table(columns, records)
+    rows = []
+    for record, student, sums in zip(records, people(records), totals(records), strict=True):
+        remarks = {"isolation": isolation(record), "note": note(record)}
+        rows.append(student | by_lesson(record, "lesson_{:02}") | sums | remarks)
+    return as_csv(rows)
 
 
 def tasks(records: Sequence[Record]) -> str:
     """Return tasks.csv, with a column for each exercise."""
-    columns = [Column(f"{lesson['lesson']}/{task['task']}", partial(task_points, i, j))
-               for record in records[:1] for i, lesson in enumerate(record["lessons"])
-               for j, task in enumerate(lesson["tasks"])]
-    return write_table([*ours(records), *columns, *sums(records), Column("overrides", overrides)], records)
+    rows = []
+    for record, student, sums in zip(records, people(records), totals(records), strict=True):
+        points = {name: number(task["points"]) for name, task in tasks_of(record)}
+        rows.append(student | points | sums | {"overrides": overrides(record)})
+    return as_csv(rows)
 
 
 def canvas(results: Record) -> str:
     """Return points as CSV for Canvas, as one assignment that has the name of the course."""
-    records = results["submissions"]
-    possible = number(records[0]["of"]) if records else "0"
-    columns = [*people(CANVAS), Column(results["course"], points)]
-    return write_table(columns, records, [["Points Possible", *[""] * (len(CANVAS) - 1), possible]])
+    records, course = results["submissions"], results["course"]
+    above = dict.fromkeys(CANVAS, "") | {"Student": "Points Possible", course: number(records[0]["of"])}
+    rows = [known(CANVAS, record) | {course: number(record["points"])} for record in records]
+    return as_csv([above, *rows])
 
 
 def without_id(results: Record) -> str:
     """Return a remark on students without an ID, whom Canvas must recognize by their names, or ""."""
-    records = results["submissions"]
-    names = [cell(known(CANVAS["Student"], record)) for record in records if not known(CANVAS["ID"], record)]
+    found = [known(CANVAS, record) for record in results["submissions"]]
+    names = [cell(each["Student"]) for each in found if not each["ID"]]
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     said = f"{', '.join(names[:5])}{more}"
     return f"no ID, because the roster has no column id for them: {said}" if names else ""
@@ -79,59 +73,43 @@ def without_id(results: Record) -> str:
 
 def moodle(results: Record) -> str:
     """Return points and comments as CSV, with the columns that Moodle uses to import grades."""
-    records = results["submissions"]
-    columns = [*people(MOODLE), *by_lesson(records, "Lesson {}"), Column(results["course"], points)]
-    return write_table([*columns, Column("Feedback comments", comment)], records)
+    return as_csv([
+        known(MOODLE, record) | by_lesson(record, "Lesson {}")
+        | {results["course"]: number(record["points"]), "Feedback comments": comment(record)}
+        for record in results["submissions"]
+    ])
 
 
-def people(heads: dict[str, tuple[str, ...]]) -> list[Column]:
-    """Return the columns that say in another system's words who a student is."""
-    return [Column(head, partial(known, names)) for head, names in heads.items()]
-
-
-def ours(records: Sequence[Record]) -> list[Column]:
-    """Return the column of students, and those of the roster."""
-    heads = dict.fromkeys(name for record in records for name in record.get("roster", ()))
-    return people({name: (name,) for name in ("student", *heads)})
-
-
-def known(names: Sequence[str], record: Record) -> str:
-    """Return the first cell that is filled in, of the roster's columns with these names, or ""."""
+def known(columns: dict[str, tuple[str, ...]], record: Record) -> dict[str, str]:
+    """Return what the roster says about a student, in the columns of another system."""
     cells = record.get("roster", {}) | {"student": record["student"]}
-    return next((cells[name] for name in names if cells.get(name)), "")
+    return {head: next((cells[name] for name in names if cells.get(name)), "")
+            for head, names in columns.items()}
 
 
-def by_lesson(records: Sequence[Record], head: str) -> list[Column]:
-    """Return a column of points for each lesson, minus those for late days; `head` formats its number."""
-    return [Column(head.format(lesson["lesson"]), partial(lesson_points, i))
-            for record in records[:1] for i, lesson in enumerate(record["lessons"])]
+def people(records: Sequence[Record]) -> list[dict[str, str]]:
+    """Return the student of each record, with all columns of the roster."""
+    roster = dict.fromkeys([name for record in records for name in record.get("roster", ())], "")
+    return [{"student": record["student"]} | roster | record.get("roster", {}) for record in records]
 
 
-def sums(records: Sequence[Record]) -> list[Column]:
-    """Return the columns of sums; those of late days only if there are any."""
+def totals(records: Sequence[Record]) -> list[dict[str, str]]:
+    """Return the sums of each record; those of late days only if there are any."""
     late = any("late_days" in lesson for record in records for lesson in record["lessons"])
-    columns = [Column(name, partial(summed, name)) for name in ("late_days", "deducted") if late]
-    return [*columns, Column("points", points), Column("of", lambda record: number(record["of"]))]
+    return [{name: number(sum(lesson.get(name, 0) for lesson in record["lessons"]))
+             for name in ("late_days", "deducted") if late}
+            | {"points": number(record["points"]), "of": number(record["of"])} for record in records]
 
 
-def points(record: Record) -> str:
-    """Return the points of a student."""
-    return number(record["points"])
+def by_lesson(record: Record, head: str) -> dict[str, str]:
+    """Return the points of each lesson, minus those for late days; `head` formats its number."""
+    return {head.format(lesson["lesson"]): number(points_of(lesson)) for lesson in record["lessons"]}
 
 
-def lesson_points(i: int, record: Record) -> str:
-    """Return the points of a student for lesson number i of the record, minus those for late days."""
-    return number(points_of(record["lessons"][i]))
-
-
-def task_points(i: int, j: int, record: Record) -> str:
-    """Return the points of a student for exercise number j of lesson number i of the record."""
-    return number(record["lessons"][i]["tasks"][j]["points"])
-
-
-def summed(name: str, record: Record) -> str:
-    """Return the sum of a field, such as late_days, over the lessons of a record."""
-    return number(sum(lesson.get(name, 0) for lesson in record["lessons"]))
+def tasks_of(record: Record) -> list[tuple[str, Record]]:
+    """Return pairs (name such as "4/softmax", exercise) of a record."""
+    return [(f"{lesson['lesson']}/{task['task']}", task)
+            for lesson in record["lessons"] for task in lesson["tasks"]]
 
 
 def isolation(record: Record) -> str:
@@ -146,17 +124,15 @@ def note(record: Record) -> str:
 
 def comment(record: Record) -> str:
     """Return in a line how each exercise went, or why nothing was graded."""
-    found = [task for lesson in record["lessons"] for task in lesson["tasks"]]
-    return record["problem"] or "; ".join(f"{task['task']}: {headline(task)}" for task in found)
+    found = [f"{task['task']}: {headline(task)}" for _, task in tasks_of(record)]
+    return record["problem"] or "; ".join(found)
 
 
 def overrides(record: Record) -> str:
     """Return the points that an instructor set in place of the check's: "4/softmax: 2 for 0, comment"."""
     said = []
-    for lesson in record["lessons"]:
-        for task in lesson["tasks"]:
-            if decided := task.get("override"):
-                both = f"{number(task['points'])} for {number(decided['checked'])}"
-                what = ", ".join(filter(None, (both, decided["comment"])))
-                said.append(f"{lesson['lesson']}/{task['task']}: {what}")
+    for name, task in tasks_of(record):
+        if decided := task.get("override"):
+            both = f"{number(task['points'])} for {number(decided['checked'])}"
+            said.append(f"{name}: {', '.join(filter(None, (both, decided['comment'])))}")
     return "; ".join(said)
