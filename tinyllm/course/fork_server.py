@@ -2,16 +2,15 @@
 
 This process starts as `python -I -S fork_server.py SOCKET NUMPY`, so that neither tinyllm nor any other
 installed package can be imported. The socket transmits two kinds of requests. {"do": "start", "code": FILE,
-"folder": SCRATCH, ...} comes with a second socket, over which the new worker talks with the grader. {"do":
-"end"} kills all processes that workers have started, and returns how the last worker ended. The server never
-runs a student's code. Processes that a worker leaves behind become the server's, so none outlives a test.
+"folder": SCRATCH, ...} comes with a second socket, over which the new worker talks with the grader; the
+answer is its process id. {"do": "end", "child": ID, ...} kills a worker; the answer is how it ended. The
+server never runs a student's code.
 
 SOCKET is the number of a file descriptor. On systems where processes cannot be forked safely it is
 "PORT:TOKEN": then this process is itself the only worker, and connects to the grader at this port.
 """
 
 import contextlib
-import ctypes
 import importlib.util
 import os
 import signal
@@ -60,27 +59,32 @@ def main(where: str, numpy_folder: str) -> None:
 
 def serve(protocol: "ModuleType", sandbox: "ModuleType", control: socket.socket) -> None:
     """Fork workers on request until the grader closes the connection."""
-    ctypes.CDLL(None).prctl(sandbox.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     protocol.send(control, "ready")
     readable = protocol.receive(control)  # sent only once, because these are many paths
     with contextlib.suppress(OSError):  # no filter for this machine: the worker says so
         sandbox.filter_bytes()  # made before any fork
-    child = None
+    children: set[int] = set()
     while True:
         try:
             request = protocol.receive(control)
         except protocol.Closed:
-            kill_all(child)
+            for child in children:
+                end(child, 0)
             return
         if request["do"] == "end":
-            protocol.send(control, end(child, request["patience"]))
-            child = None
+            ended: dict = {"signal": None, "cpu": 0.0}
+            if request["child"] in children:  # else it was one of a server that died
+                children.remove(request["child"])
+                ended = end(request["child"], request["patience"])
+            protocol.send(control, ended)
             continue
         _, (fd,), _, _ = socket.recv_fds(control, 1, 1)
         child = os.fork()
         if child == 0:
             run_worker(protocol, sandbox, detach(control, fd), request | {"readable": readable})
         os.close(fd)
+        children.add(child)
+        protocol.send(control, child)
 
 
 def run_worker(protocol: "ModuleType", sandbox: "ModuleType", sock: socket.socket, request: dict) -> None:
@@ -138,36 +142,28 @@ def used() -> float:
     return found.ru_utime + found.ru_stime
 
 
-def end(child: int | None, patience: int) -> dict:
-    """Kill a worker and its descendants; return {"signal": number or None, "cpu": processor time in seconds}.
+def end(child: int, patience: int) -> dict:
+    """Kill a worker and its process group; return {"signal": number or None, "cpu": processor time}.
+
+    Behind seccomp a worker starts no other process; elsewhere this ends those that stay in its group.
 
     patience: milliseconds to wait for the worker to end by itself.
     signal: the signal that ended the worker in this time, 0 if it exited, None if it had to be killed.
     """
     died_of, before = None, used()
-    for _ in range(patience if child else 0):
-        pid, status = os.waitpid(child or 0, os.WNOHANG)
+    for _ in range(patience):
+        pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
             died_of = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
             break
         time.sleep(0.001)
-    kill_all(child if died_of is None else None)
+    if died_of is None:
+        os.kill(child, signal.SIGKILL)
+    with contextlib.suppress(OSError):  # it is empty, or not made yet
+        os.killpg(child, signal.SIGKILL)
+    if died_of is None:
+        os.waitpid(child, 0)
     return {"signal": died_of, "cpu": used() - before}
-
-
-def kill_all(child: int | None = None) -> None:
-    """Kill all descendants until none is left."""
-    for _ in range(10_000):  # (hostile: a fork bomb; a daemon that outlives the test)
-        for pid in {*descendants(), *([child] if child else [])}:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        child = None
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            break
-        time.sleep(0.001)
 
 
 def detach(control: socket.socket, fd: int) -> socket.socket:

@@ -1,9 +1,9 @@
 """Start and end worker processes: forks of a server on Linux, plain subprocesses on other systems.
 
-A forked worker starts in a millisecond, can be isolated, and leaves no processes behind, because the server
-becomes their parent. A plain subprocess is for a student's own `check` on macOS, where a process that has
-used NumPy must not fork, and on Windows, which has no fork. It must first import NumPy, only a limit in real
-time ends it, and processes that it starts are not killed.
+A forked worker starts in a few milliseconds, where a process that imports NumPy takes a tenth of a second:
+that would double the time of a grading. A plain subprocess is for a student's own `check` on macOS, where a
+process that has used NumPy must not fork, and on Windows, which has no fork. Only a limit in real time ends
+it, and processes that it starts are not killed.
 """
 
 import contextlib
@@ -104,56 +104,63 @@ class ForkServer:
             self.process.kill()
             self.process.wait()
 
-    def start(self, request: dict[str, Any]) -> socket.socket:
-        """Start a worker, and return the socket to it. Raises one of the errors GONE if the server died."""
+    def start(self, request: dict[str, Any]) -> tuple[socket.socket, int]:
+        """Start a worker; return the socket to it and its process id.
+
+        Raises one of the errors GONE if the server died.
+        """
         sock, theirs = socket.socketpair()
         with theirs:
             protocol.send(self.control, request | {"do": "start"}, 10)
             socket.send_fds(self.control, [b"f"], [theirs.fileno()])
-        return sock
+        return sock, protocol.receive(self.control, 10)
 
-    def end(self, patience: int) -> dict[str, Any]:
-        """Kill all workers and the processes that they started; return the answer of `fork_server.end`.
+    def end(self, child: int, patience: int) -> dict[str, Any]:
+        """Kill a worker; return the answer of `fork_server.end`.
 
         patience: milliseconds to wait for a worker that is about to end by itself.
         """
         try:
-            protocol.send(self.control, {"do": "end", "patience": patience}, 10)
+            protocol.send(self.control, {"do": "end", "child": child, "patience": patience}, 10)
             return protocol.receive(self.control, 60)
-        except GONE:  # the server has died, and everything with it
+        except GONE:  # the server has died
             return {"signal": None, "cpu": 0.0}
 
-    def asleep(self) -> bool:
-        """Return True if all threads of the workers sleep at this moment."""
-        return asleep(descendants(self.process.pid))
+    def asleep(self, child: int) -> bool:
+        """Return True if all threads of a worker sleep at this moment."""
+        return asleep([child])
 
 
 class Spawner:
     """A substitute for ForkServer that starts each worker as a plain subprocess."""
 
     def __init__(self):
-        self.processes = []
+        self.processes: dict[int, subprocess.Popen] = {}
 
     def close(self) -> None:
         """End all workers."""
-        self.end(0)
+        for child in list(self.processes):
+            self.end(child, 0)
 
-    def start(self, request: dict[str, Any]) -> socket.socket:
-        """Start a worker, and return the socket to it. Raises UserError if the worker does not start."""
+    def start(self, request: dict[str, Any]) -> tuple[socket.socket, int]:
+        """Start a worker; return the socket to it and its process id.
+
+        Raises UserError if it does not start.
+        """
         token, output = secrets.token_hex(16), Path(request["folder"], OUTPUT)
         with socket.create_server(("127.0.0.1", 0)) as door, open(output, "ab") as said:
             command, environment = python_command(f"{door.getsockname()[1]}:{token}")
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment
             )
-            self.processes.append(process)
+            self.processes[process.pid] = process
             try:
                 sock = self._let_in(process, door, token)
                 protocol.receive(sock, START_SECONDS)
                 protocol.send(sock, request, START_SECONDS)
-                return sock
+                return sock, process.pid
             except GONE:
-                self.end(0)
+                self.end(process.pid, 0)
                 last = read_bytes(output).decode("utf-8", "replace").strip().split("\n")[-1]
                 raise UserError(f"the worker process does not start: {last or 'it says nothing'}") from None
 
@@ -171,17 +178,15 @@ class Spawner:
                 break
         raise OSError("nobody has called")
 
-    def end(self, patience: int) -> dict[str, Any]:
-        """Kill all workers; return the signal and processor time of the last one, like `ForkServer.end`."""
-        code, before = None, used()
-        while self.processes:
-            process = self.processes.pop(0)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                code = process.wait(patience / 1000)
-            process.kill()
-            process.wait()
+    def end(self, child: int, patience: int) -> dict[str, Any]:
+        """Kill a worker; return its signal and processor time, like `ForkServer.end`."""
+        code, before, process = None, used(), self.processes.pop(child)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = process.wait(patience / 1000)
+        process.kill()
+        process.wait()
         return {"signal": code if code is None else max(-code, 0), "cpu": used() - before}
 
-    def asleep(self) -> bool:
+    def asleep(self, child: int) -> bool:
         """Return False, because sleep is not observed here. A limit in real time ends the worker."""
         return False

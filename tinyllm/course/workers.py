@@ -129,8 +129,8 @@ class Launcher:
         """Return True if this process and its ended workers have used up all their processor time."""
         return self.cpu + time.process_time() > self.cpu_seconds
 
-    def launch(self, request: dict[str, Any]) -> socket.socket:
-        """Start a process for a request. If the server has died, start it again first."""
+    def launch(self, request: dict[str, Any]) -> tuple[socket.socket, int]:
+        """Start a process; return its socket and id. If the server has died, start it again first."""
         try:
             return self.server.start(request)
         except GONE:
@@ -150,7 +150,7 @@ class Worker:
         if not launcher.forks:
             limits["total_seconds"] = min(limits["total_seconds"], SPAWNED_SECONDS)
         self.deadline = time.monotonic() + limits["total_seconds"]
-        self.sock, self.ended, self.looks, self.output = None, False, 0, b""
+        self.sock, self.child, self.looks, self.output = None, None, 0, b""
         self.scratch = tempfile.mkdtemp(prefix="tinyllm-")
         # Kept open, because a worker may put a pipe or a link in its place.
         self.printed = os.open(Path(self.scratch, OUTPUT), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
@@ -160,7 +160,7 @@ class Worker:
             "limits": of_the_system, "call_seconds": limits["call_seconds"],
         }
         try:
-            self.sock = launcher.launch(request)
+            self.sock, self.child = launcher.launch(request)
             answer = self._receive()
             if not (isinstance(answer, dict) and "ready" in answer):
                 self.failure = self._failed(answer, "the file")
@@ -180,13 +180,12 @@ class Worker:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _end(self, patience):
-        """Kill the process, and everything that it has started -> the signal that had already ended it."""
-        if self.ended:
+        """Kill the process -> the signal that had already ended it."""
+        if self.child is None:
             return None
-        self.ended = True
-        if self.sock:
-            self.sock.close()
-        ended = self.launcher.server.end(patience)
+        self.sock.close()
+        ended = self.launcher.server.end(self.child, patience)
+        self.child = None
         self.launcher.cpu += ended["cpu"]
         return ended["signal"]
 
@@ -270,7 +269,7 @@ class Worker:
         def idle():  # an answer between two inspections shows that the worker was not asleep
             nonlocal was_asleep
             self.looks += was_asleep
-            was_asleep = self.launcher.server.asleep()
+            was_asleep = self.launcher.server.asleep(self.child)
             return self.looks >= ASLEEP
 
         try:
