@@ -152,7 +152,7 @@ INLINE v16 v_gelu_tanh(v16 x) {
     return v_mul(x, v_gate(x, &cut));
 }
 
-/* y = gelu_tanh(x) for part of a matrix whose rows lie `row` apart: what a product has just left in a near cache. */
+/* Compute y = gelu_tanh(x) for part of a matrix whose rows lie `row` apart, while it is in cache after a product. */
 INLINE void gelu_tanh_rows(float *y, const float *x, int64_t row, int64_t rows, int64_t columns) {
     for (int64_t m = 0; m < rows; m++, x += row, y += row)
         ROW(i, n, columns, v_store_partial(y + i, n, v_gelu_tanh(v_load_partial(x + i, n, 0.0f)));)

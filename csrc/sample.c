@@ -272,7 +272,7 @@ static int64_t draw(const float *p, int64_t n, double u) {
         reached += (double)p[i];
         if (reached > aim) break;
     }
-    return last; /* rounding may keep the walk just under the aim: then the block's last token with a probability */
+    return last; /* rounding may leave all sums below the aim: then take the block's last token with a probability */
 }
 
 static void sample_row(const struct draw_job *job, int64_t row) {
