@@ -102,8 +102,8 @@ def data(tmp_path_factory):
     (folder / "classes.tsv").write_text("the cat sat\tcat\nthe dog ran\tand slept\tdog\n" * 20)
     pairs = [{"prompt": f"to be {i % 7}", "answer": "or not"} for i in range(40)]
     (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
-    pair = {"prompt": "to be", "chosen": "or not", "rejected": "to be"}
-    lines = [json.dumps(pair | ({} if i % 10 else {"rejected": "or not"})) for i in range(40)]
+    pairs = [{"prompt": f"to be {i % 7}", "chosen": "or not", "rejected": "to be"} for i in range(40)]
+    lines = [json.dumps(pair | ({} if i % 10 else {"rejected": "or not"})) for i, pair in enumerate(pairs)]
     (folder / "preferences.jsonl").write_text("\n".join(lines))
     return folder
 
@@ -189,6 +189,7 @@ def test_a_plan_is_a_function_of_its_parts_and_reports_what_the_doctor_reads(tmp
     training = begun(tmp_path / "run", data, name)
     plan, again = training.setup.plan, find_recipe(name.split()[0]).build(training.setup)
     assert (plan.batches(2).tokens == again.batches(2).tokens).all() and plan.prompt == again.prompt
+    assert len({again.batches(step).tokens.tobytes() for step in range(8)}) > 2
     log = [event.record for event in training if hasattr(event, "record")][-1]
     assert set(plan.healthy) <= set(log) and plan.train_tokens > plan.val_tokens > 0
 

@@ -1,38 +1,32 @@
 """Settings: what is refused, what wins, what a resumed run may change."""
 
 import dataclasses
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyllm.config import flatten, parse_assignments
+from tinyllm.config import check, flatten, kinds, parse_assignments
 from tinyllm.errors import UserError
 from tinyllm.files import read_toml
 from tinyllm.models import names
 from tinyllm.runs.config import known_settings, make_config, resumed, settings_help
 from tinyllm.runs.recipe import recipes
-from tinyllm.train.config import TrainConfig
+from tinyllm.train.config import LoRAConfig, TrainConfig
 from tinyllm.train.loop import Progress
 
 BAD = [
-    ("train.steps", "0", "at least 1"),
-    ("train.lr", "0", "above 0"),
     ("train.lr", "inf", "a number, above 0"),
-    ("train.beta1", "1", "below 1"),
-    ("train.schedule", "cosinus", "one of cosine"),
     ("train.val_fraction", "1", "above 0 and below 1"),
     ("train.accumulate", "5", "multiple"),
     ("train.steps", "many", "whole number"),
-    ("train.steps", True, "whole number"),
     ("model.tied", "perhaps", "true or false"),
     ("model.heads", "3", "3 heads cannot share"),
-    ("model.width", "0", "width must be"),
     ("model.type", "elephant", "there is no model 'elephant'"),
     ("recipe", "pretrian", "did you mean pretrain"),
     ("recipe", ["sft"], "no recipe ['sft']"),
     ("sft.end", "x", "unknown setting"),
-    ("seed", "-1", "at least 0"),
     ("preset", "huge", "nano, mini, small"),
     ("train.step", "3", "did you mean train.steps"),
     ("model.vocab_size", "3", "unknown setting"),
@@ -105,12 +99,25 @@ def test_what_a_resumed_run_may_change():
             resumed(old, {name: value})
 
 
-def test_every_training_number_is_checked():
-    """No field of TrainConfig takes a negative number."""
-    for field in dataclasses.fields(TrainConfig):
-        if field.type in ("int", "float", int, float, "int | None"):
-            with pytest.raises(UserError):
-                TrainConfig(**{field.name: -1})
+def beside(field):
+    """Yield values beside those that a setting declares."""
+    bounds = field.metadata
+    yield from (bounds[name] - 1 for name in ("min", "above") if name in bounds)
+    yield from (bounds[name] + 1 for name in ("max", "below") if name in bounds)
+    yield from (bounds[name] for name in ("above", "below") if name in bounds)
+    yield from [f"{bounds['choices'][0]}x"] if "choices" in bounds else []
+    yield [] if str in kinds(field) else "x"
+
+
+OF_RECIPES = {f"{name}.": recipe.options for name, recipe in recipes().items() if recipe.options}
+
+
+@pytest.mark.parametrize("prefix, of", {"train.": TrainConfig, "lora.": LoRAConfig, **OF_RECIPES}.items())
+def test_values_beside_the_declared_ones_are_refused_by_name(prefix, of):
+    for field in dataclasses.fields(of):
+        for value in beside(field):
+            with pytest.raises(UserError, match=rf"^{re.escape(prefix + field.name)} must be .*, got "):
+                check(of(**{field.name: value}), prefix)
 
 
 def test_a_field_that_is_an_object_is_checked_too():
