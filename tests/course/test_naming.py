@@ -1,122 +1,268 @@
-"""Several mistakes in one function, and the input that shows one."""
+"""Check the names of mistakes: which wrong function gets which, and which must not get one."""
 
+import functools
 import math
 import re
 
 import numpy as np
 import pytest
-from judged import wrong_as
+from judged import TASKS, wrong_as
+from verify_names import QUICK, try_names, unnamed
 
-from tinyllm.course import checker
+from tinyllm.course.contrast import common_fact
 from tinyllm.course.matching import Suspect
 from tinyllm.ops import OPS
 from tinyllm.testing import MISTAKES
+from tinyllm.testing.by_rule import every_edit
+from tinyllm.testing.edits import edited
+
+SAID, NOT_SAID = [], []  # wrong functions, and words that are said or must not be said of them
+SPEC = {name: op.reference for name, op in OPS.items()}
 
 
-def test_each_result_may_have_a_mistake_of_its_own():
-    def swiglu_backward(dy, gate, up):
-        s = OPS["sigmoid"].reference(gate)
-        return dy * s * (1 + gate * (1 - s)), dy * s
-
-    said = wrong_as("swiglu_backward", swiglu_backward).mistake
-    assert re.fullmatch("for dgate: .*up .*taken as 1.*; for dup: .*sigmoid where silu belongs.*", said)
+def named(op, words, table=SAID):
+    """Register a wrong function of an op, and a pattern of what must be said of it."""
+    return lambda function: table.append((op, words, function)) or function
 
 
-@pytest.mark.parametrize("effort", [0, 10])
-def test_the_smallest_input_has_no_axis_that_could_be_shorter(effort):
-    """Sizes of 2 are the first that are drawn: once the smallest attention had 30 numbers."""
-    said = "attention without the 1/sqrt(D) factor"
-    verdict = wrong_as("attention", dict(MISTAKES["attention"])[said], effort)
-    assert verdict.mistake == said
-    assert len(re.findall(r"\d\.\d", verdict.smallest_input)) <= 10
+@pytest.mark.parametrize("op", sorted(TASKS)[::2])
+def test_every_listed_mistake_is_named(op):
+    """Try every second exercise; `verify_names.py --quick`, which CI runs, tries those of all ops."""
+    assert unnamed(op) == []
 
 
-def test_a_mistake_is_named_where_the_function_rounds_less_than_the_specification():
-    """Of 1 + erf(x) little is left in float32 for negative x; a function in float64 has all its digits."""
-
-    def gelu_tanh(x):
-        phi = (1 + np.vectorize(math.erf, otypes=[float])(x.astype(np.float64) * 0.5**0.5)) / 2
-        return (x * phi).astype(np.float32)
-
-    assert wrong_as("gelu_tanh", gelu_tanh).mistake == "exact gelu, where the tanh form was asked for"
+@pytest.mark.parametrize("op", QUICK[:2])
+def test_mistakes_made_by_rule_are_named(op):
+    """Require most of those that give numbers to have their own name, or one with the same numbers."""
+    tried_names, tried, wrongly = try_names(op, every=16)
+    assert tried_names >= 0.75 * tried and not wrongly, f"{tried_names} of {tried}: {wrongly}"
 
 
-@pytest.mark.parametrize("op, result", [
-    *(("add", result) for result in ({"y": 1}, "y", [1, [2]], None, 10**400)), ("balance_loss", -(2**70)),
-    ("count_cache_bytes", ()), ("count_cache_bytes", 10**400),
-])
-def test_results_of_another_kind_have_no_name(op, result):
-    verdict = wrong_as(op, lambda *args: result)
-    assert verdict.state == "failed" and verdict.mistake is None and verdict.smallest_input
+named("sample", "along the first axis")(  # these are bugs of strangers
+    lambda probs, u: (np.cumsum(probs, axis=0, dtype=np.float64)
+                      > u[..., None] * np.cumsum(probs, axis=0, dtype=np.float64)[..., -1:]).argmax(-1))
+named("gelu_tanh", "with 0.44715 where 0.044715 belongs")(
+    lambda x: np.float32(0.5) * x * (1 + np.tanh(np.float32((2 / np.pi) ** 0.5) * (x + 0.44715 * x**3))))
+named("sample", "dtype missing")(  # sums in float32: of many small numbers after a large one
+    edited("sample", "np.cumsum(probs, axis=-1, dtype=np.float64)", "np.cumsum(probs, axis=-1)"))
+named("lr_schedule", "alone, without the guard")(
+    edited("lr_schedule", "min(1.0, (step - warmup) / max(1, steps - warmup))",
+           "(step - warmup) / max(1, steps - warmup)"))
+named("cross_entropy_backward", "ignore_index ignored and taken as -100")(
+    lambda dloss, logits, targets, lse, ignored: SPEC["cross_entropy_backward"](
+        dloss, logits, np.where(targets == -100, -100, targets % logits.shape[-1]), lse))
+named("latent_scores", "q everywhere as it is at the first place along axis -2")(
+    lambda q, c, w: SPEC["latent_scores"](np.repeat(q[..., :1, :], q.shape[-2], -2), c, w))
+named("bpe_encode", "with nothing done to ids")(lambda ids, merges: list(ids))
+named("top_k", "softmax of the right y")(lambda logits, k: SPEC["softmax"](SPEC["top_k"](logits, k)))
+named("linear", "negative numbers of the right y set to 0")(
+    lambda x, w, b=None: np.maximum(SPEC["linear"](x, w, b), 0))
+named("bpe_train", "keys and values of the right y exchanged")(
+    lambda *args: {new: pair for pair, new in SPEC["bpe_train"](*args).items()})
+named("swiglu_backward", "for dgate: .*up .*taken as 1.*; for dup: .*sigmoid where silu belongs")(
+    lambda dy, gate, up: (SPEC["silu_backward"](dy, gate), dy * SPEC["sigmoid"](gate)))
+named("place_backward", "which keeps NaN and infinity")(lambda dy, at: (dy * ~at[..., None], dy[at]))
+named("add", "with the sign of y turned")(lambda x, y: x - y)  # not y - x: they agree where x equals y
+named("contrastive_loss", "another loss; logits is right; lse is right")(
+    lambda *args: (np.asarray((SPEC["contrastive_loss"](*args)[0] ** 2).sum() + 7, np.float32),
+                   *SPEC["contrastive_loss"](*args)[1:]))
+for said in ("the right formula with the first of grads alone", "the largest of the arrays' norms"):
+    named("grad_norm", re.escape(said))(  # small cases do not tell them apart
+        dict([*MISTAKES["grad_norm"], *every_edit("grad_norm")])[said])
 
 
-def test_a_verdict_stands_though_the_search_for_its_cause_fails(monkeypatch):
-    monkeypatch.setattr(checker, "diagnose", lambda *args: 1 / 0)
-    assert "failed: ZeroDivisionError" in wrong_as("add", lambda x, y: x).message
+@named("gelu_tanh", "exact gelu, where the tanh form was asked for")
+def more_exact_than_the_specification(x):
+    """Keep all digits of 1 + erf(x), of which little is left in float32 for negative x."""
+    phi = (1 + np.vectorize(math.erf, otypes=[float])(x.astype(np.float64) * 0.5**0.5)) / 2
+    return (x * phi).astype(np.float32)
 
 
-def test_results_of_a_wrong_shape_are_compared_with_those_of_a_mistake():
-    """Both may have a shape that does not fit the tolerance of the right result; that raised an error."""
+@named("softmax", "softmax over the whole array, not row by row")
+def another_mistake_on_large_numbers(x):
+    e = np.exp(x)  # overflows, and
+    return e / e.sum()
 
-    def matmul_backward(dy, a, b, transpose_a=False, transpose_b=False):
-        da, db = OPS["matmul_backward"].reference(dy, a, b, transpose_a, transpose_b)
-        return da.swapaxes(-1, -2) if transpose_a else da, db
 
-    assert wrong_as("matmul_backward", matmul_backward).state == "failed"
+# Below, each function has a mistake but does more right than the listed one, by a guard against 0 / 0, say.
+@named("attention", "attention without the 1/sqrt.D. factor")
+def attention_in_loops(q, k, v, causal=True, lengths=None):
+    (B, S, H, _), (_, T, K, _) = q.shape, k.shape
+    y, lse = np.zeros_like(q), np.full((B, H, S), -np.inf, q.dtype)
+    for b, h, s in np.ndindex(B, H, S):
+        n = T if lengths is None else int(lengths[b])
+        seen = min(n, n - S + s + 1) if causal else n
+        if seen > 0:
+            scores = k[b, :seen, h // (H // K)] @ q[b, s, h]
+            weights = np.exp(scores - scores.max())
+            y[b, s, h] = weights @ v[b, :seen, h // (H // K)] / weights.sum()
+            lse[b, h, s] = scores.max() + np.log(weights.sum())
+    return y, lse
+
+
+@named("softmax", "softmax without subtracting the maximum, so that exp overflows")
+def softmax_with_a_guard(x):
+    e = np.exp(x)
+    total = e.sum(axis=-1, keepdims=True)
+    total[total == 0] = 1
+    return e / total
+
+
+@named("cross_entropy", "the mean over all targets, the ignored ones too")
+def cross_entropy_of_all(logits, targets, ignore_index=-100):
+    top = logits.max(axis=-1, keepdims=True, initial=-np.inf)
+    lse = top[..., 0] + np.log(np.exp(logits - top).sum(axis=-1))
+    kept = targets != ignore_index
+    picked = np.take_along_axis(logits, np.where(kept, targets, 0)[..., None], axis=-1)[..., 0]
+    return np.asarray((lse - picked)[kept].sum() / targets.size, np.float32), lse
+
+
+@named("bpe_merge", "a merge that steps over the token after each new one, which may begin a pair")
+def merge_in_place(ids, pair, new_id):
+    ids, i = list(ids), 0
+    while i < len(ids) - 1:
+        if (ids[i], ids[i + 1]) == pair:
+            ids[i : i + 2] = [new_id]
+            i += 1
+        i += 1
+    return ids
+
+
+@named("backpropagate", re.escape("= where += belongs in `gradients[:i] += gradients[i] * local[i, :i]`"))
+def last_path_only(local):
+    g = np.zeros(len(local), np.float32)
+    g[-1:] = 1
+    for i in range(len(local) - 1, -1, -1):
+        for j in range(i):
+            g[j] = g[i] * local[i, j]
+    return g
+
+
+@named("top_k", "every token that ties with the k-th kept: ties keep the smaller id")
+def top_k_by_threshold(logits, k):
+    least = np.sort(logits, axis=-1)[..., -min(k, logits.shape[-1])][..., None]
+    return np.where(logits >= least, logits, np.float32(-np.inf))
+
+
+@named("pack_int8", "infinity", NOT_SAID)
+def scales_without_nan(x):
+    """Give the scale 0 to a row with NaN, but not to one with an infinity."""
+    q, scales = SPEC["pack_int8"](x)
+    return q, np.where(np.isinf(x).any(-1), np.float32(np.inf), np.nan_to_num(scales))
+
+
+@named("softmax", ".", NOT_SAID)
+def two_mistakes(x):
+    e = np.exp(2 * (x - x.max(axis=-1, keepdims=True, initial=-np.inf)))
+    return e / (e.sum(axis=-1, keepdims=True) + 1)
+
+
+@named("softmax", "without subtracting", NOT_SAID)
+def right_on_large_numbers(x):
+    """Fail on rows of very negative numbers only; those of large ones do not overflow."""
+    e = np.exp(x - x.max(axis=-1, keepdims=True, initial=1e-38))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+@named("adamw_step", "beta1 ignored", NOT_SAID)
+def stored_with_correction(w, g, m, v, step, lr, beta1=0.9, *more):
+    """In the first step m is 0, so few cases that are all alike deny the name."""
+    SPEC["adamw_step"](w, g, m, v, step, lr, beta1, *more)
+    m /= np.float32(1 - beta1**step)
+
+
+@named("matmul_backward", "where", NOT_SAID)
+def results_of_a_wrong_shape(dy, a, b, transpose_a=False, transpose_b=False):
+    """Give results whose shape does not fit the tolerance of the right ones; that raised an error."""
+    da = dy @ (b if transpose_b else b.swapaxes(-1, -2))
+    db = SPEC["matmul_backward"](dy, a, b, transpose_a, transpose_b)[1]
+    return (da.swapaxes(-1, -2) if transpose_a else da), db
+
+
+named("add", ".", NOT_SAID)(lambda x, y: np.add(x, y, out=x))  # that it writes into an input is all
+for op, wrong in {  # right numbers of another type are no wrong numbers
+    "clip_grads": lambda grads, norm, limit: [g * np.float64(min(1, limit / norm)) for g in grads],
+    "count_parameters": lambda *sizes: float(SPEC["count_parameters"](*sizes)),
+    "bigram_counts": lambda *args: np.float32(SPEC["bigram_counts"](*args)),
+}.items():
+    named(op, ".", NOT_SAID)(wrong)
+for op, result in [*(("add", each) for each in ({"y": 1}, "y", [1, [2]], None, 10**400)),
+                   ("count_cache_bytes", ()), ("count_cache_bytes", 10**400), ("softmax", -(10**400))]:
+    named(op, ".", NOT_SAID)(lambda *args, result=result: result)
+
+
+@pytest.mark.parametrize("op, words, function", SAID)
+def test_what_is_wrong_is_said(op, words, function):
+    assert re.search(words, str(wrong_as(op, function).mistake))
+
+
+@pytest.mark.parametrize("op, words, function", NOT_SAID)
+def test_what_is_not_true_is_not_said(op, words, function):
+    verdict = wrong_as(op, function)
+    assert verdict.state == "failed" and not re.search(words, verdict.mistake or "")
+    assert verdict.smallest_input and "search for the cause failed" not in verdict.message
+
+
+@pytest.mark.parametrize("op", ["add", "softmax", "rope_tables"])
+def test_numbers_that_are_right_are_called_no_mistake(op):
+    """Only their type is wrong: a mistake that gives other numbers elsewhere is not theirs."""
+
+    def in_float64(*args):
+        results = SPEC[op](*args)
+        wide = [x.astype(np.float64) for x in (results if isinstance(results, tuple) else (results,))]
+        return tuple(wide) if len(wide) > 1 else wide[0]
+
+    verdict = wrong_as(op, in_float64)
+    assert "should be float32, got float64: float32 in, float32 out" in verdict.message
+    assert verdict.mistake is None or re.search("float64 and left there|astype missing", verdict.mistake)
+
+
+def test_a_mistake_that_other_ordinary_cases_deny_is_not_named(monkeypatch):
+    """Scaled by sqrt(T), which on a case of T = 4 and D = 2 is the known 1 / D."""
+    monkeypatch.setattr("tinyllm.course.naming.every_edit", lambda name: [])  # the listed mistakes only
+
+    def scaled_by_keys(q, k, v, causal=True, lengths=None):
+        wide = np.float32((q.shape[3] / max(k.shape[1], 1)) ** 0.5)
+        return SPEC["attention"](q * wide, k, v, causal, lengths)
+
+    verdict = wrong_as("attention", scaled_by_keys, effort=1)
+    assert verdict.state == "failed" and "scaled" not in str(verdict.mistake)
 
 
 def test_errors_that_differ_by_a_tenth_are_two_mistakes():
-    """Within the tolerance, eps = 1e-6 was once called eps outside of the root."""
+    """Within the tolerance, eps = 1e-6 was once called eps outside of the root, and 1e-8 added 1e-6 added."""
     args = np.float32([[1, 2]]), np.float32([[3, 4]])
     suspect = Suspect("add", lambda x, y: x + y + np.float32(1e-3))
     (theirs,) = suspect.results(args)
     assert suspect.explains(args, [theirs])
     assert not suspect.same_errors(args, [theirs + np.float32(1e-4)], [theirs])
-
-
-def test_errors_of_python_numbers_are_compared_too():
-    """1e-8 added to a divisor was once called 1e-6 added."""
-    args = (3, 10, 0.1, 2, 0.1)
-    right = OPS["lr_schedule"].reference(*args)
-    suspect = Suspect("lr_schedule", lambda *args, **more: right + 1e-6)
+    args, right = (3, 10, 0.1, 2, 0.1), SPEC["lr_schedule"](3, 10, 0.1, 2, 0.1)
+    suspect = Suspect("lr_schedule", functools.partial(float, right + 1e-6))
     assert not suspect.same_errors(args, [right + 1e-8], [right + 1e-6])
 
 
-def test_a_name_for_few_equal_cases_is_denied_by_others():
-    """In the first step m is 0, and what is stored was once called beta1 taken as 0."""
-
-    def adamw_step(w, g, m, v, step, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, grad_scale=1.0):
-        OPS["adamw_step"].reference(w, g, m, v, step, lr, beta1, beta2, eps, weight_decay, grad_scale)
-        m /= np.float32(1 - beta1**step)
-
-    assert "beta1 ignored" not in str(wrong_as("adamw_step", adamw_step).mistake)
-
-
-def test_a_name_is_denied_by_unusual_cases_where_the_function_is_right():
-    """Only rows of very negative numbers fail, but those of large ones do not overflow."""
-
-    def softmax(x):
-        e = np.exp(x - x.max(axis=-1, keepdims=True, initial=1e-38))
-        return e / e.sum(axis=-1, keepdims=True)
-
-    assert "without subtracting" not in str(wrong_as("softmax", softmax).mistake)
-
-
-@pytest.mark.parametrize("op, wrong", [
-    ("clip_grads", lambda grads, norm, limit: [g * np.float64(min(1, limit / norm)) for g in grads]),
-    ("count_parameters", lambda *sizes: float(OPS["count_parameters"].reference(*sizes))),
-    ("bigram_counts", lambda *args: np.float32(OPS["bigram_counts"].reference(*args))),
+@pytest.mark.parametrize("wrong, said", [
+    (lambda y: y * 0.3, "{} times 0.3"), (lambda y: y + 3, "{} + 3"), (lambda y: y * 0, "0 in place of {}"),
+    (lambda y: y[::-1, ::-1], "the numbers of {}, but not in their places"),
+    (lambda y: np.where(y > 0, y, 17), "{}, but with 17 at some places"),
+    (lambda y: np.where(y > 0, y, -np.inf), "{}, but with -inf at some places"),
+    (lambda y: y + 0.005 * y.max() * np.arange(y.size).reshape(y.shape) / y.size,
+     "{}, but only to 2 digits: is float16 used, or something small added?"),
+    (lambda y: y * 0 - 2.0**70, "{}, but with -1.18059e+21 at some places"), (lambda y: y**2, None),
+    (lambda y: y[..., None], None), (lambda y: "text", None), (lambda y: 10**400, None),
 ])
-def test_right_numbers_of_another_type_are_no_wrong_numbers(op, wrong):
-    """np.abs makes NumPy's float64 of a Python number: it was once the mistake that was named."""
-    assert wrong_as(op, wrong).mistake is None
+def test_facts_of_wrong_numbers(wrong, said):
+    rng = np.random.default_rng(0)
+    right = [rng.normal(size=shape) * 9 for shape in [(4, 3), (4, 3), (2, 5), (4, 3)]]
+    assert common_fact([(wrong(y), y) for y in right]) == said
+    assert common_fact([(wrong(y), y) for y in right[:2]]) is None  # of two cases, many facts are true
 
 
-@pytest.mark.parametrize("op, wrong", [
-    ("grouped_linear", lambda x, w, counts: OPS["grouped_linear"].reference(x, w.view(), counts)),  # no list
-    ("scaled_rope_tables", lambda positions, width, base, scaling: OPS["scaled_rope_tables"].reference(
-        positions, width, base, {key: value for key, value in scaling.items() if key != "truncate"})),
+@pytest.mark.parametrize("got, want, said", [
+    ([2, 1, 3], [1, 2, 3], "the elements of {}, but in another order"),
+    ([1, 5], [1, 2, 3, 4, 5], "{} without some of its elements"), ("abcd", "ab", "{} with more elements"),
+    ({(1, 2): 0}, {(1, 2): 256}, "the keys of {}, but other values"),
+    ({"1,2": 7}, {(1, 2): 7}, "the values of {}, but other keys"), ([1, 7], [3, 4], None), (7, [3, 4], None),
 ])
-def test_what_only_one_setting_shows_is_rejected(op, wrong):
-    """No case had a list of matrices, or ends of YaRN where rounding makes a difference."""
-    assert wrong_as(op, wrong).state == "failed"
+def test_facts_of_wrong_lists_texts_and_dicts(got, want, said):
+    assert common_fact([(got, want)] * 3) == said

@@ -10,10 +10,11 @@ import pytest
 
 from tinyllm.ops import OPS, override
 from tinyllm.testing import CASES, MISTAKES, VARIANTS, check
-from tinyllm.testing.by_rule import ALL_OPERATORS, every_edit, made
+from tinyllm.testing.by_rule import every_edit, made
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import outcome
 from tinyllm.testing.edits import edited
+from tinyllm.testing.operators import OPERATORS
 
 OPS_WITH = {"mistakes": sorted(MISTAKES), "variants": sorted(VARIANTS)}
 
@@ -60,7 +61,7 @@ def test_operators_make_most_mistakes():
 def test_each_operator_says_what_it_does():
     line = "y = -np.exp(a * b / c + d, axis=-1) ** -0.5 if not a >= b else x[1:].sum(axis=-1) - n"
     nodes = list(ast.walk(ast.parse(line)))
-    said = [words for operator in ALL_OPERATORS for node in nodes for words, _ in operator(node)]
+    said = [words for operator in OPERATORS for node in nodes for words, _ in operator(node)]
     for words in ("the sign of `n` turned", "the factor `b` missing", "`d` left out of `a * b / c + d`",
                   "the division by `c` missing", "the mean where the sum belongs in `x[1:].sum(axis=-1)`",
                   "`x[1:].sum(axis=-1)` taken along the first axis",
@@ -129,7 +130,7 @@ def test_each_operator_says_what_it_does():
 ])
 def test_operators_make_what_strangers_got_wrong(line, words):
     nodes = list(ast.walk(ast.parse(line)))
-    assert words in [said for operator in ALL_OPERATORS for node in nodes for said, _ in operator(node)]
+    assert words in [said for operator in OPERATORS for node in nodes for said, _ in operator(node)]
 
 
 @pytest.mark.parametrize("name, words", [

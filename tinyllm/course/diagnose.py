@@ -30,7 +30,7 @@ from tinyllm.course.failures import (
 )
 from tinyllm.course.fork_server import Steps
 from tinyllm.course.matching import alike, form_error
-from tinyllm.course.naming import READABLE, confirming, name_mistake, usual, weight
+from tinyllm.course.naming import READABLE, confirming, name_mistake, weight
 from tinyllm.course.syllabus import Exercise
 from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
@@ -42,6 +42,7 @@ from tinyllm.testing.relations import bind, parameters
 SECONDS = 4  # for both searches, if a student waits
 NAMING = 0.6  # at most this share of the time is for finding a name
 MORE_TRIES = 30
+FEWEST = 3  # wrong results that a name must explain to be said without doubt, and half of all
 MOST = 40  # more failing cases that must confirm a name
 
 
@@ -68,7 +69,7 @@ def diagnose(task: Exercise, start: Callable[[], Any], broken: dict[str, list[tu
     Verdict of its fields. start, options: see `checker.judge`.
     """
     left = options.clock(SECONDS if options.effort else math.inf)
-    cases = sort_cases(task.op, broken, tried)
+    cases = sort_cases(broken, tried)
     with Shrinker(task, start, cases.title, options, left) as tries:
         if options.cut:
             parts = list(filter(None, map(tries.part, (args for args, _ in cases.wrong))))
@@ -85,12 +86,13 @@ def diagnose(task: Exercise, start: Callable[[], Any], broken: dict[str, list[tu
     return verdict(
         state="failed", broken=tuple(sorted(verdict.keywords["broken"], key=lambda each: each != about)),
         message=format_failure(why) + also_writes(cases.title, broken), line=getattr(why, "line", None),
-        step=step, mistake=mistake[0] if mistake else facts, smallest_input=describe(task.op, smallest),
+        step=step, mistake=with_doubt(mistake, failing) if mistake else facts,
+        smallest_input=describe(task.op, smallest),
         results=None if options.cut or not yours else compared(task.op, yours, smallest),
     )
 
 
-def sort_cases(name: str, broken: dict[str, list[tuple]], tried: Sequence[tuple]) -> Cases:
+def sort_cases(broken: dict[str, list[tuple]], tried: Sequence[tuple]) -> Cases:
     """Choose the property to diagnose, wrong numbers first, and the cases to explain; see `diagnose`."""
     by_chance = any(why == DIFFER for _, why in broken.get(STEADY, ()))  # then comparing numbers is useless
     numbers = [] if by_chance else [title for title in broken if title.startswith(RIGHT)]
@@ -98,9 +100,7 @@ def sort_cases(name: str, broken: dict[str, list[tuple]], tried: Sequence[tuple]
     wrong = [pair for title in titles for pair in broken[title]]
     failed = {id(args) for args, _ in wrong}
     fine = [args for args in tried if id(args) not in failed]
-    chosen = confirming(wrong)
-    every_wrong = [args for args, _ in wrong]
-    return Cases(titles[0], bool(numbers), [*chosen, *usual(name, wrong, chosen)], every_wrong, fine)
+    return Cases(titles[0], bool(numbers), confirming(wrong), [args for args, _ in wrong], fine)
 
 
 def find_mistake(cases: Cases, failing: list[tuple], tries: "Shrinker") -> Any:
@@ -133,6 +133,17 @@ def find_smallest(cases: Cases, failing: list[tuple], mistake: Any,
     tries.kind = case_kind(first)
     smallest = tries.shortest(first)
     return smallest, tries.complaint(smallest) or next(why for args, why in cases.wrong if args is first)
+
+
+def with_doubt(mistake: tuple, failing: list[tuple]) -> str:
+    """Return the name of a mistake, with a remark if it explains few of the wrong results.
+
+    mistake: as in `name_mistake`. failing: pairs (case, the student's results).
+    """
+    shown = sum(mistake[1](args, out) for args, out in failing)
+    if shown >= max(FEWEST, len(failing) / 2):
+        return mistake[0]
+    return f"{mistake[0]} (perhaps: this explains {shown} of {len(failing)} wrong results)"
 
 
 def also_writes(title: str, broken: dict[str, list[tuple]]) -> str:

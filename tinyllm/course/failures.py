@@ -37,33 +37,35 @@ def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[
     answer = ask(name, worker, function, args, whole=title == PURE)
     if isinstance(answer, Failure):
         return WRITES if "read-only" in answer.message else answer
-    if title == INSIDE:
-        return None
     value, after = answer
-    if title == PURE:
-        same_bits = bits(list(after)) == bits(list(args)) if isinstance(after, list) else False
-        return None if same_bits else WRITES
+    if title in (INSIDE, PURE):
+        kept = title == INSIDE or (isinstance(after, list) and bits(after) == bits(list(args)))
+        return None if kept else WRITES
     if no_result := wrong_container(name, value, args):
         return no_result
     try:
-        results = results_of(name, value, after)
-        if title.startswith(RIGHT) and (unchanged := left_alone(name, args, after)):
-            return unchanged
         if title == STEADY:
-            again = ask(name, worker, function, args)
-            if isinstance(again, Failure):
-                return again
-            equal = [bits(x) for x in results] == [bits(x) for x in results_of(name, *again)]
-            return None if equal else DIFFER
+            return wrong_again(name, worker, function, args, results_of(name, value, after))
         if title == FORM:
-            require_forms(name, results, args)
-        else:
-            require_close(name, results, right(name, args))
+            require_forms(name, results_of(name, value, after), args)
+            return None
+        unchanged = left_alone(name, args, after) if title.startswith(RIGHT) else None
+        if not unchanged:
+            require_close(name, results_of(name, value, after), right(name, args))
+        return unchanged
     except AssertionError as error:
         return str(error)
     except Exception as error:  # a value that cannot even be compared
         return f"the result cannot be compared with the right one ({type(error).__name__})"
-    return None
+
+
+def wrong_again(name: str, worker: Any, function: str, args: Sequence[Any],
+                results: list[Any]) -> Failure | str | None:
+    """Call the student's function again; return what is wrong if it does not give the same bits, or None."""
+    again = ask(name, worker, function, args)
+    if isinstance(again, Failure):
+        return again
+    return None if bits(list(results)) == bits(list(results_of(name, *again))) else DIFFER
 
 
 def ask(name: str, worker: Any, function: str, args: Sequence[Any], names: Sequence[str] = (),

@@ -11,16 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.course.drawing import CASE_KINDS, PLAIN, case_kind, defaults, per_case
+from tinyllm.course.drawing import CASE_KINDS, case_kind, per_case
 from tinyllm.course.failures import right
 from tinyllm.course.matching import Suspect, has_fraction, numbers_wrong, with_right
-from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
 from tinyllm.testing.by_rule import every_edit
 from tinyllm.testing.catalog import MISTAKES
 from tinyllm.testing.check import arrays
 from tinyllm.testing.properties import EXTREME
-from tinyllm.testing.relations import bind
 
 PROBES = 4  # a mistake must fit one of these cases before the others are tried
 CERTAIN = 6  # so many failing cases with a mistake's numbers are proof
@@ -52,23 +50,6 @@ def confirming(pairs: list[tuple]) -> list[tuple]:
     others = [i for i in range(len(pairs)) if i not in chosen]
     chosen += others[:: max(-(-len(others) // (count - len(chosen))), 1)]
     return [pairs[i] for i in sorted(chosen)]
-
-
-def usual(name: str, pairs: list[tuple], chosen: list[tuple]) -> list[tuple]:
-    """Choose a few more ordinary cases: those with default arguments on which the function did not fail.
-
-    pairs: a list of (case, what is wrong).
-    chosen: the pairs to leave out.
-    """
-    fixed, taken = defaults(name), {id(args) for args, _ in chosen}
-    found = (pair for pair in pairs if id(pair[0]) not in taken and not isinstance(pair[1], Failure)
-             and case_kind(pair[0]) in PLAIN and is_given(bind(name, pair[0]), fixed))
-    return list(itertools.islice(found, CERTAIN if fixed else 0))
-
-
-def is_given(given: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Return True if the arguments `given` contain all {name: value} of `wanted`, which has no arrays."""
-    return all(np.ndim(given[key]) == 0 and given[key] == value for key, value in wanted.items())
 
 
 @per_case

@@ -29,14 +29,12 @@ from tinyllm.testing.edits import (
     parsed,
     swapped,
 )
-from tinyllm.testing.operators import ACTIVATIONS, OPERATORS, SLOPES, called, shifted
+from tinyllm.testing.operators import ACTIVATIONS, OPERATORS, SLOPES, order, stops
 from tinyllm.testing.relations import bind, specs_only
-from tinyllm.testing.statements import order, rounds, statements, stops
 from tinyllm.testing.values import ONE_OFF, ROWS, TINY, changes, kind, result_changes
 
 PARTS = {"the last of {} alone": "-1:", "the first of {} alone": ":1", "{} without its last": ":-1",
          "{} without its first": "1:", "{} in reverse order": "::-1"}
-ALL_OPERATORS = (statements, rounds, *OPERATORS, order)
 Mistake = tuple[str, Callable[..., Any]]  # a sentence and a wrong function
 
 
@@ -69,14 +67,10 @@ def parameters(tree: ast.FunctionDef, example: dict[str, Any],
                 yield said.format(name), f"{name} = {name}[{rows}{part}]"
         where_given = f"if {name} is not None: " * (defaults.get(name) == "None")
         for said, new in replacements(value, name in kept):
-            yield said.format(name), where_given + replaced(name, new)
+            new = new.format(name)  # a number of Python stays one
+            line = f"{name} = type({name})({new}) if isinstance({name}, (int, float)) else {new}"
+            yield said.format(name), where_given + line
     yield from of_several(example, kept)
-
-
-def replaced(name: str, new: str) -> str:
-    """Return a statement that replaces a variable by the expression `new`; a number of Python stays one."""
-    new = new.format(name)
-    return f"{name} = type({name})({new}) if isinstance({name}, (int, float)) else {new}"
 
 
 def replacements(value: Any, kept: bool) -> Iterator[tuple[str, str]]:
@@ -100,18 +94,12 @@ def of_several(example: dict[str, Any], kept: Sequence[str]) -> Iterator[tuple[s
     """Yield mistakes about rows of arrays, and exchanged arguments: pairs of a sentence and a statement."""
     floats = [key for key, value in example.items()
               if kind(value) == "f" and np.ndim(value) and key not in kept]
-    yield from in_all(floats, ROWS)
+    for said, new in ROWS.items() if len(floats) > 1 else ():
+        lines = "; ".join(f"{key} = {new.format(key)}" for key in floats)
+        yield said.format(" and ".join(floats)), lines
     for a, b in itertools.combinations(example, 2):
-        if type(example[a]) is not type(example[b]):
-            continue
-        yield f"{a} and {b} exchanged", f"{a}, {b} = ({b}, {a})"
-
-
-def in_all(arguments: Sequence[str], changed_by: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield mistakes that are made in several arguments at once, as (sentence, statements)."""
-    for said, new in changed_by.items() if len(arguments) > 1 else ():
-        lines = "; ".join(f"{key} = {new.format(key)}" for key in arguments)
-        yield said.format(" and ".join(arguments)), lines
+        if type(example[a]) is type(example[b]):
+            yield f"{a} and {b} exchanged", f"{a}, {b} = ({b}, {a})"
 
 
 def names(tree: ast.FunctionDef, whole: Sequence[str] = (), real: Sequence[str] = (),
@@ -132,11 +120,12 @@ def names(tree: ast.FunctionDef, whole: Sequence[str] = (), real: Sequence[str] 
     for node in loads:
         here = stands.get(node, "")
         if node.id in whole:
-            for by in (1, -1):
-                new = shifted(node, by)
+            for by in "+-":
+                new = ast.parse(f"{node.id} {by} 1", mode="eval").body
                 yield f"{code(new)} where `{node.id}` belongs{here}", node, new
         if node.id in real:
-            yield f"the absolute value of `{node.id}`{here}", node, called("np.abs", node)
+            new = ast.parse(f"np.abs({node.id})", mode="eval").body
+            yield f"the absolute value of `{node.id}`{here}", node, new
         for other in dict.fromkeys(known) if node.id in known else ():
             if other != node.id:
                 yield f"`{other}` where `{node.id}` belongs{here}", node, ast.Name(other, ast.Load())
@@ -228,7 +217,7 @@ def run_with(name: str, inner: str, wrong: Callable[..., Any], *args: Any) -> An
 def smaller(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield every edit of one expression or statement of a function, as (sentence, changed tree)."""
     stands = where(tree)
-    for operator in ALL_OPERATORS:
+    for operator in OPERATORS:
         for node in (*ast.walk(ast.Module(tree.body, [])), *tree.args.defaults):
             here = stands.get(node, "") if isinstance(node, ast.Constant) else ""
             for said, new in operator(node):

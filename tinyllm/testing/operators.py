@@ -1,397 +1,366 @@
-"""Make mistakes by rule: an operator changes an op's specification, its NumPy code, as people often do.
+"""Make mistakes by rule: operators change an op's specification, its NumPy code, as people often do.
 
-An operator takes a node of a syntax tree and yields pairs: a sentence, such as "the sign of `x` turned", and
-a node to put in place of the old one. This file has the operators of expressions, `statements` has those of
-statements; `by_rule` applies them to every node.
+Most are a line of a table: a sentence, code, and what is written in its place. In the code, A to D stand for
+any expressions, and *R for all other arguments of a call. In the sentence, {A} is that code in backquotes,
+{a} is it without them, {old} and {new} are the whole; an empty sentence means "{new} where {old} belongs".
+What is more than a pattern is a function of a node. `by_rule` applies all to every node of a syntax tree.
 """
 
 import ast
+import functools
 import itertools
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from tinyllm.ops import OPS
-from tinyllm.testing.edits import changed, code, instead, put, swapped
+from tinyllm.testing.edits import changed, code, equal, instead, put
 from tinyllm.testing.values import TINY
 
-TURNED = {ast.Add: ast.Sub, ast.Sub: ast.Add}
-SIGNS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
-OTHERS = {ast.Lt: (ast.LtE, ast.Gt), ast.LtE: (ast.Lt, ast.GtE), ast.Gt: (ast.GtE, ast.Lt),
-          ast.GtE: (ast.Gt, ast.LtE), ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,)}
 ACTIVATIONS = {"silu": "silu({0})", "gelu": "gelu({0})", "gelu_tanh": "gelu_tanh({0})",
                "x sigmoid(1.702 x)": "({0}) * sigmoid(1.702 * ({0}))", "sigmoid": "sigmoid({0})",
                "np.tanh": "np.tanh({0})", "relu": "np.maximum({0}, 0)"}  # one stands where another belongs
 SLOPES = {"silu": "silu_backward(dy, x)", "gelu": "gelu_backward(dy, x)",
           "gelu_tanh": "gelu_tanh_backward(dy, x)", "sigmoid": "dy * sigmoid(x) * (1 - sigmoid(x))",
           "np.tanh": "dy * (1 - np.tanh(x) ** 2)", "relu": "np.where(x > 0, dy, 0)"}  # and their derivatives
-REDUCTIONS = {"sum": ("mean", "max"), "mean": ("sum", "max"), "max": ("mean", "min"), "min": ("max",),
-              "argmax": ("argmin",)}
 OTHER_FUNCTION = {"exp": ("exp2", "expm1"), "log": ("log2", "log10", "log1p"), "cos": ("sin",),
                   "sin": ("cos", "tan"), "rint": ("trunc", "floor"), "sqrt": ("square",),
                   "zeros": ("ones",), "zeros_like": ("ones_like",)}
+REDUCTIONS = {"sum": ("mean", "max"), "mean": ("sum", "max"), "max": ("mean", "min"), "min": ("max",),
+              "argmax": ("argmin",)}
+COMPARISONS = {"<": ("<=", ">"), "<=": ("<", ">="), ">": (">=", "<"), ">=": (">", "<="), "==": ("!=",),
+               "!=": ("==",)}
 GUARDS = ("max", "min", "np.maximum", "np.minimum")
-METHODS = ("swapaxes", "reshape", "astype", "repeat", "cumsum")
-KEYWORDS = ("dtype", "initial", "key", "kind", "keepdims")
-ITERATORS = ("range", "pairwise")
-WRAPPED = {  # a call, and what is written for it
-    "int": ("round({0})", "math.ceil({0})"), "math.cos": ("math.cos(math.degrees({0}))",),
-    "np.cos": ("np.cos(np.degrees({0}))", "np.cos(np.radians({0}))"), "np.sin": ("np.sin(np.degrees({0}))",),
-    "np.clip": ("{0}", "np.maximum({0}, {1})", "np.minimum({0}, {2})"),
-    **{name: tuple(f"{name}({{0}} + {tiny})" for tiny in TINY) for name in ("np.sqrt", "math.sqrt")},
-}
 Edits = Iterator[tuple[str, ast.AST]]  # sentences, and the nodes that take a node's place
 
+STATEMENTS = [
+    ("{old} left out", "A += B", "pass"), ("{old} left out", "A -= B", "pass"),
+    ("= where += belongs in {old}", "A += B", "A = B"), ("*= where += belongs in {old}", "A += B", "A *= B"),
+    *(("`{a} = ...`, which leaves the caller's array as it was", f"A {sign}= B", f"A = A {sign} B")
+      for sign in "+-*/"),
+    ("{new}, which keeps only the last of equal indices", "np.add.at(A, B, C)", "A[B] += C"),
+    *(("{old} left out", f"A.{name}(*R)", "pass") for name in ("append", "extend", "update")),
+    ("+= where = belongs in {old}", "A[B] = C", "A[B] += C"), ("{old} left out", "A[B] = C", "pass"),
+    ("0 where {B} belongs", "A = B", "A = 0"), ("1 where {B} belongs", "A = B", "A = 1"),
+    ("the last of {A} lost", "return A", "return A[:-1]"),
+    ("the first of {A} lost", "return A", "return A[1:]"),
+]
+SUMS = [
+    ("{A} and {B} multiplied, not added", "A + B", "A * B"),
+    *(("{A} left out of {old}", f"A {sign} B", "B") for sign in "+&|"),
+    *(("{B} left out of {old}", f"A {sign} B", "A") for sign in "+-&|"),
+    ("{A} left out of {old}", "A - B", "-B"), ("{A} where {old} belongs", "1 - A", "A"),
+    ("{A} left out of {old}", "add(A, B)", "B"), ("{B} left out of {old}", "add(A, B)", "A"),
+    *((said, f"A {word} B", new) for word in ("and", "or")
+      for said, new in (("{A} left out", "B"), ("{B} left out", "A"))),
+    *((f"{{{out}}} left out", "A and B and C", new) for out, new in (
+        ("A", "B and C"), ("B", "A and C"), ("C", "A and B"))),
+    ("the sign of {B} turned", "A + B", "A - B"), ("the sign of {B} turned", "A - B", "A + B"),
+    ("the sign of {B} turned", "A += B", "A -= B"), ("the sign of {B} turned", "A -= B", "A += B"),
+    ("the sign of {A} turned", "-A", "A"),
+]
+PRODUCTS = [
+    ("the factor {A} missing", "A * B", "B"), ("the factor {B} missing", "A * B", "A"),
+    ("{A} divided by {B}, not multiplied", "A * B", "A / B"),
+    ("{A} and {B} added, not multiplied", "A * B", "A + B"),
+    ("the factor {B} twice", "A * B", "A * B * B"), ("the factor {A} twice", "A * B", "A * (A * B)"),
+    ("{A} squared where {old} belongs", "A * B", "A * A"),
+    ("{B} squared where {old} belongs", "A * B", "B * B"),
+    *(("{A} alone where {old} belongs", f"A {one} B {two} C", "A") for one in "*/" for two in "*/"),
+    ("the division by {B} missing", "A / B", "A"), ("the division by {B} missing", "A // B", "A"),
+    ("the division by {B} twice", "A / B", "A / B / B"),
+    ("{A} divided by the square root of {B}", "A / B", "A / np.sqrt(B)"),
+    ("{A} multiplied by {B}, not divided", "A / B", "A * B"),
+    ("{A} multiplied by {B}, not divided", "A // B", "A * B"),
+    ("{B} subtracted from {A}, where it should divide", "A / B", "A - B"),
+    ("// where / belongs in {old}", "A / B", "A // B"),
+    *((f"{tiny} added to {{B}} in {{old}}", "A / B", f"A / (B + {tiny})") for tiny in TINY),
+    ("the elementwise product where {old} belongs", "A @ B", "A * B"),
+    ("np.dot where {old} belongs: it pairs each matrix of one stack with all of the other", "A @ B",
+     "np.dot(A, B)"),
+    ("{old} left out", "A *= B", "pass"), ("{old} left out", "A /= B", "pass"),
+]
+BRACKETS = [
+    *(("", old, new) for sign in "+-" for old in (f"A * (B {sign} C)", f"(B {sign} C) * A")
+      for new in (f"B * A {sign} C", f"B {sign} C * A")),
+    *(("", f"A * B {sign} C", f"(A {sign} C) * B") for sign in "+-"),
+    *(("", f"A {sign} {old}", f"(A {sign} B){new}") for sign in "+-"
+      for old, new in (("B * C * D", " * C * D"), ("B * C", " * C"))),
+]
+SUMS_OF_ARRAYS = [
+    *((f"the {other} where the {name} belongs in {{old}}", f"A.{name}(*R)", f"A.{other}(*R)")
+      for name, others in REDUCTIONS.items() for other in others),
+    *(("", f"(A ** B).{name}(*R)", f"A.{name}(*R) ** B") for name in ("sum", "mean")),
+    *((f"the {said} alone of what {{old}} adds", f"A.{name}({given})", f"np.take(A, {at}{axis})")
+      for name in ("sum", "mean") for said, i in (("last", -1), ("first", 0))
+      for given, at, axis in (("", i, ""), ("axis=B", i, ", B"), ("axis=B, keepdims=True", f"[{i}]", ", B"))),
+    ("the root of the sum of squares where {old} belongs", "A.sum(*R)", "np.sqrt((A ** 2).sum(*R))"),
+    ("{old} divided by the number of terms in its sums", "matmul(A, *R)",
+     "matmul(A, *R) / max(A.shape[-1], 1)"),
+]
+CALLS = [
+    *((said, f"{name}(A, B)", new) for name in GUARDS for said, new in (
+        ("{A} alone, without the guard {old}", "A"), ("{A} one too small", f"{name}(A - 1, B)"),
+        ("{B} alone, without the guard {old}", "B"), ("{B} one too small", f"{name}(A, B - 1)"))),
+    *(("", old, new) for old, new in (
+        ("int(A)", "round(A)"), ("int(A)", "math.ceil(A)"), ("math.cos(A)", "math.cos(math.degrees(A))"),
+        ("np.cos(A)", "np.cos(np.degrees(A))"), ("np.cos(A)", "np.cos(np.radians(A))"),
+        ("np.sin(A)", "np.sin(np.degrees(A))"), ("np.clip(A, B, C)", "A"),
+        ("np.clip(A, B, C)", "np.maximum(A, B)"), ("np.clip(A, B, C)", "np.minimum(A, C)"),
+        ("A(B, 0)", "A(B, 1)"), ("A(B, 1)", "A(B, 0)"), ("A(1, B)", "A(0, B)"))),
+    *(("", f"{name}(A)", f"{name}(A + {tiny})") for name in ("np.sqrt", "math.sqrt") for tiny in TINY),
+    *((f"the first of {{A}}, not its {name}", f"{name}(A{key})", "next(iter(A))") for name in ("min", "max")
+      for key in ("", ", key=B")),
+    *((f"{tiny} added inside the logarithm", "np.log(A)", f"np.log(A + {tiny})") for tiny in TINY),
+    ("the last of equal numbers first in {old}", "np.argsort(A, *R)",
+     "A.shape[-1] - 1 - np.argsort(A[..., ::-1], axis=-1, kind='stable')"),
+    *((f"{other} where {name} belongs", f"{name}(A)", formula.format("A")) for name in ACTIVATIONS
+      for other, formula in ACTIVATIONS.items() if other != name and name.isidentifier()),
+    *((f"{other} where {name} belongs", f"A.{name}(*R)", f"A.{other}(*R)")
+      for name, others in OTHER_FUNCTION.items() for other in others),
+    *((f"{name} missing after {{A}}", f"A.{name}(*R)", "A")
+      for name in ("swapaxes", "reshape", "astype", "repeat", "cumsum")),
+]
+CASES = [
+    ("{B} always, whatever {A} is", "B if A else C", "B"),
+    ("{C} always, whatever {A} is", "B if A else C", "C"),
+    ("{B} everywhere, whatever {A} is", "np.where(A, B, C)", "B"),
+    ("{C} everywhere, whatever {A} is", "np.where(A, B, C)", "C"),
+    *(("{B} multiplied by 0 in {old}, which keeps NaN and infinity", old, new) for zero in ("0", "C(0)")
+      for old, new in ((f"np.where(A, B, {zero})", "B * A"), (f"np.where(A, {zero}, B)", "B * ~A"))),
+    *(("{A} and {B} exchanged", f"A {sign} B", f"B {sign} A") for sign in ("-", "/", "@", "**")),
+    ("", "A != B", "A >= 0"),
+    *((("", f"A {sign} B", f"A {sign} B {by} 1")) for sign in ("<", "<=", ">", ">=") for by in "-+"),
+    *((f"{other} where {sign} belongs in {{old}}", f"A {sign} B", f"A {other} B")
+      for sign, others in COMPARISONS.items() for other in others),
+    ("`not` missing before {A}", "not A", "A"), ("`not` missing before {A}", "~A", "A"),
+]
+EDGES = [
+    *(("", f"{name}({old})", f"{name}({new})") for name in ("range", "np.arange") for old, news in (
+        ("A", ("A - 1", "A + 1")),
+        ("A, B", ("A, B - 1", "A, B + 1", "A + 1, B", "A - 1, B", "A + 1, B + 1", "A - 1, B - 1")),
+        ("A, B, C", ("A, B - 1, C", "A, B + 1, C", "A + 1, B, C", "A - 1, B, C", "A + 1, B + 1, C")),
+    ) for new in news),
+    ("{old} counted from 1", "np.arange(*R)", "np.arange(*R) + 1"),
+    *(("", old, new) for old, news in (
+        ("A[B:]", ("A[B + 1:]",)), ("A[:B]", ("A[:B - 1]", "A[:B + 1]", "A[1:B + 1]")),
+        ("A[B:C]", ("A[B:C + 1]", "A[B:C - 1]", "A[B + 1:C]")),
+        ("A[-B:]", ("A[:B]",)), ("A[:-B]", ("A[B:]",)), ("A[B:]", ("A[:-B]",)), ("A[:B]", ("A[-B:]",)),
+    ) for new in news),
+    ("all of {A} where {old} belongs", "A[B:]", "A[:]"), ("all of {A} where {old} belongs", "A[:B]", "A[:]"),
+]
+POWERS = [
+    ("{A} without its power {B}", "A ** B", "A"), ("{A} to the power of {B}", "A ** -B", "A ** B"),
+    ("division by {A}, without its square root", "A ** -0.5", "A ** -1.0"),
+    ("{B} added outside the square root, not inside", "(A + B) ** -0.5", "1 / (A ** 0.5 + B)"),
+    ("{B} added inside the square root, not outside", "np.sqrt(A) + B", "np.sqrt(A + B)"),
+    ("{A} not transposed", "A.T", "A"),
+    ("the absolute value of {A} where its square belongs", "A ** 2", "np.abs(A)"),
+    ("the absolute value of {B} where its square belongs", "A * B * B", "A * np.abs(B)"),
+    ("{B} added twice", "A + B", "A + B + B"), ("{B} subtracted twice", "A - B", "A - B - B"),
+    *((f"{finite} where -np.inf belongs", "-np.inf", finite) for finite in ("-1e9", "0.0", "1e-9")),
+]
+TURNED, KEPT = "the sign of {A} turned", ("-np.inf", "-1")  # its sign is not turned: others are likelier
+AXES = {0: "the first axis", -1: "the last axis", -2: "the last axis but one", None: "all axes together"}
+ROUNDS = {"{} without its first": "list({})[1:]", "{} without its last": "list({})[:-1]",
+          "the first of {} alone": "list({})[:1]", "{} in reverse order": "list({})[::-1]",
+          "each of {} only once": "dict.fromkeys({})"}
 
-def expression(text: str) -> ast.expr:
-    """Parse the code of an expression into a syntax tree."""
-    return ast.parse(text, mode="eval").body
+
+def patterns(old: str, new: str) -> tuple[Any, Any]:
+    """Parse the two sides of a rule, as expressions or as statements."""
+    try:
+        return ast.parse(old, mode="eval").body, ast.parse(new, mode="eval").body
+    except SyntaxError:
+        return ast.parse(old).body[0], ast.parse(new).body[0]
 
 
-def opposite(node: Any) -> Any:
-    """Return the syntax tree of -x for the syntax tree of x, or None for None."""
-    if node is None or is_a(node, ast.UnaryOp, ast.USub):
-        return node and node.operand
-    return ast.UnaryOp(ast.USub(), node)
+def matches(pattern: Any, node: Any, found: dict[str, Any]) -> bool:
+    """Return True if a node has the form of a pattern; `found` gets what A, B and so on stand for."""
+    if isinstance(pattern, ast.Name) and len(pattern.id) == 1:
+        return isinstance(node, ast.expr) and equal(found.setdefault(pattern.id, node), node)
+    if type(pattern) is not type(node):
+        return False
+    if isinstance(pattern, list):
+        pairs = zip(pattern, node, strict=False)
+        return len(pattern) == len(node) and all(matches(a, b, found) for a, b in pairs)
+    if not isinstance(pattern, ast.AST):
+        return pattern == node
+    if isinstance(pattern, ast.Call) and pattern.args and isinstance(pattern.args[-1], ast.Starred):
+        n = len(pattern.args) - 1
+        found["R"] = node.args[n:], node.keywords
+        node = changed(node, args=node.args[:n], keywords=[])
+        pattern = changed(pattern, args=pattern.args[:-1])
+    return all(matches(getattr(pattern, field), getattr(node, field), found)
+               for field in pattern._fields if field != "ctx")
 
 
-def shifted(node: ast.expr, by: int) -> ast.BinOp:
-    """Return the syntax tree of x + `by`, where `node` is the syntax tree of x."""
-    return ast.BinOp(node, ast.Add() if by > 0 else ast.Sub(), ast.Constant(abs(by)))
+def filled(pattern: Any, found: dict[str, Any]) -> Any:
+    """Return the code of a pattern with everything in the places of A, B and so on."""
+    if isinstance(pattern, ast.Name) and len(pattern.id) == 1:
+        node = found[pattern.id]
+        return changed(node, ctx=pattern.ctx) if hasattr(node, "ctx") else node
+    if isinstance(pattern, list):
+        return [filled(each, found) for each in pattern]
+    if not isinstance(pattern, ast.AST):
+        return pattern
+    new = changed(pattern, **{field: filled(getattr(pattern, field), found) for field in pattern._fields
+                              if field not in ("ctx", "args")})
+    if isinstance(pattern, ast.Call):
+        rest = pattern.args and isinstance(pattern.args[-1], ast.Starred)
+        args, keywords = found["R"] if rest else ([], [])
+        new.args = [*filled(pattern.args[: len(pattern.args) - bool(rest)], found), *args]
+        new.keywords = [*new.keywords, *keywords]
+    return new
 
 
-def is_a(node: ast.AST, kind: Any, *operators: type) -> bool:
-    """Return True if a node has the class `kind` and its operator is one of `operators`."""
-    return isinstance(node, kind) and isinstance(node.op, operators)
+@functools.cache
+def parsed_rules() -> list[dict[type, list[tuple[str, Any, Any]]]]:
+    """Return for each table of rules {class of the old code: [(sentence, old pattern, new pattern)]}."""
+    found: list[dict[type, list[tuple[str, Any, Any]]]] = []
+    for table in TABLES:
+        found.append({})
+        for said, old, new in table:
+            pattern, replacement = patterns(old, new)
+            found[-1].setdefault(type(pattern), []).append((said, pattern, replacement))
+    return found
 
 
-def signs(node: Any) -> Edits:
-    """Mutate signs: write + for - or - for +, or drop a minus sign."""
-    if is_a(node, ast.BinOp | ast.AugAssign, ast.Add, ast.Sub):
-        term = node.right if isinstance(node, ast.BinOp) else node.value
-        yield f"the sign of {code(term)} turned", changed(node, op=TURNED[type(node.op)]())
-    if is_a(node, ast.UnaryOp, ast.USub) and ast.unparse(node.operand) not in ("np.inf", "1"):
-        yield f"the sign of {code(node.operand)} turned", node.operand
+def apply_rules(table: int, node: Any) -> Edits:
+    """Apply every rule of one of the TABLES to a node."""
+    for said, pattern, replacement in parsed_rules()[table].get(type(node), ()):
+        found: dict[str, Any] = {}
+        if not matches(pattern, node, found) or (said == TURNED and ast.unparse(node) in KEPT):
+            continue
+        new = filled(replacement, found)
+        if hasattr(node, "ctx"):
+            new.ctx = node.ctx
+        parts = {key: value for key, value in found.items() if key != "R"}
+        words = {key: code(value) for key, value in parts.items()}
+        words |= {key.lower(): ast.unparse(value) for key, value in parts.items()}
+        yield said.format(old=code(node), new=code(new), **words) if said else instead(new, node), new
 
 
-def factors(node: Any) -> Edits:
-    """Mutate products and quotients: drop or repeat a factor or divisor, or confuse *, / and +."""
-    if is_a(node, ast.BinOp, ast.Mult):
-        yield f"the factor {code(node.left)} missing", node.right
-        yield f"the factor {code(node.right)} missing", node.left
-        yield f"{code(node.left)} divided by {code(node.right)}, not multiplied", changed(node, op=ast.Div())
-        yield f"{code(node.left)} and {code(node.right)} added, not multiplied", changed(node, op=ast.Add())
-        yield f"the factor {code(node.right)} twice", changed(node, left=node)
-        yield f"the factor {code(node.left)} twice", changed(node, right=node)
-        for value in (node.left, node.right):
-            yield f"{code(value)} squared where {code(node)} belongs", ast.BinOp(value, ast.Mult(), value)
-    if is_a(node, ast.BinOp, ast.Mult, ast.Div) and is_a(node.left, ast.BinOp, ast.Mult, ast.Div):
-        first = node.left
-        while is_a(first, ast.BinOp, ast.Mult, ast.Div):
-            first = first.left
-        yield f"{code(first)} alone where {code(node)} belongs", first
-    if is_a(node, ast.BinOp, ast.Div, ast.FloorDiv):
-        yield f"the division by {code(node.right)} missing", node.left
-        yield f"the division by {code(node.right)} twice", changed(node, left=node)
-        root = called("np.sqrt", node.right)
-        yield f"{code(node.left)} divided by the square root of {code(node.right)}", changed(node, right=root)
-        yield f"{code(node.left)} multiplied by {code(node.right)}, not divided", changed(node, op=ast.Mult())
-        words = f"{code(node.right)} subtracted from {code(node.left)}, where it should divide"
-        yield words, changed(node, op=ast.Sub())
-        yield f"// where / belongs in {code(node)}", changed(node, op=ast.FloorDiv())
-        for tiny in TINY:
-            more = ast.BinOp(node.right, ast.Add(), expression(tiny))
-            yield f"{tiny} added to {code(node.right)} in {code(node)}", changed(node, right=more)
-    if is_a(node, ast.BinOp, ast.MatMult):
-        yield f"the elementwise product where {code(node)} belongs", changed(node, op=ast.Mult())
-        words = f"np.dot where {code(node)} belongs: it pairs each matrix of one stack with all of the other"
-        yield words, ast.Call(expression("np.dot"), [node.left, node.right], [])
-    if is_a(node, ast.AugAssign, ast.Mult, ast.Div):
-        yield f"{code(node)} left out", ast.Pass()
+def results(node: Any) -> Edits:
+    """Return one result in the place of another."""
+    if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
+        several = node.value.elts
+        for i, j in itertools.permutations(range(len(several)), 2):
+            words = f"{code(several[j])} returned where {code(several[i])} belongs"
+            yield words, ast.Return(changed(node.value, elts=put(several, i, several[j])))
 
 
-def terms(node: Any) -> Edits:
-    """Mutate sums, `and` and `or`: leave out one term, or multiply."""
-    if is_a(node, ast.BinOp, ast.Add):
-        yield f"{code(node.left)} and {code(node.right)} multiplied, not added", changed(node, op=ast.Mult())
-    if is_a(node, ast.BinOp, ast.Add, ast.BitAnd, ast.BitOr):
-        yield f"{code(node.left)} left out of {code(node)}", node.right
-    if is_a(node, ast.BinOp, ast.Add, ast.Sub, ast.BitAnd, ast.BitOr):
-        yield f"{code(node.right)} left out of {code(node)}", node.left
-    if is_a(node, ast.BinOp, ast.Sub):
-        yield f"{code(node.left)} left out of {code(node)}", opposite(node.right)
-    if is_a(node, ast.BinOp, ast.Sub) and ast.unparse(node.left) == "1":
-        yield f"{code(node.right)} where {code(node)} belongs", node.right
-    if isinstance(node, ast.Call) and ast.unparse(node.func) == "add" and len(node.args) == 2:  # the op
-        for i, value in enumerate(node.args):
-            yield f"{code(value)} left out of {code(node)}", node.args[1 - i]
-    if isinstance(node, ast.BoolOp):
-        for i, value in enumerate(node.values):
-            rest = node.values[:i] + node.values[i + 1 :]
-            yield f"{code(value)} left out", rest[0] if len(rest) == 1 else changed(node, values=rest)
+def second_values(node: Any) -> Edits:
+    """Leave out the assignment of a new value to a variable that already had one."""
+    if isinstance(node, ast.Assign):
+        used = (each.id for each in ast.walk(node.value) if isinstance(each, ast.Name))
+        if ast.unparse(node.targets[0]) in used:
+            yield f"{code(node)} left out", ast.Pass()
 
 
-def brackets(node: Any) -> Edits:
-    """Mutate brackets: drop the brackets around a sum that is multiplied, or add them."""
-    found = []
-    if is_a(node, ast.BinOp, ast.Mult):
-        for side, other in ((node.left, node.right), (node.right, node.left)):
-            if is_a(side, ast.BinOp, ast.Add, ast.Sub):
-                found += [changed(side, left=ast.BinOp(side.left, ast.Mult(), other)),
-                          changed(side, right=ast.BinOp(side.right, ast.Mult(), other))]
-    if is_a(node, ast.BinOp, ast.Add, ast.Sub) and is_a(node.left, ast.BinOp, ast.Mult):
-        found.append(changed(node.left, left=changed(node, left=node.left.left)))
-    if is_a(node, ast.BinOp, ast.Add, ast.Sub) and is_a(node.right, ast.BinOp, ast.Mult):
-        first = node.right
-        while is_a(first.left, ast.BinOp, ast.Mult):
-            first = first.left
-        found.append(swapped(node.right, first.left, changed(node, right=first.left)))
-    for new in found:
-        yield instead(new, node), new
+def rounds(node: Any) -> Edits:
+    """Skip the first or last round of a loop, skip repeated items, go backwards, or end too soon."""
+    if isinstance(node, ast.For | ast.comprehension):
+        for said, new in ROUNDS.items():
+            other = ast.parse(new.format(ast.unparse(node.iter)), mode="eval").body
+            yield said.format(code(node.iter)), changed(node, iter=other)
+    for i, line in enumerate(node.body if isinstance(node, ast.For) else ()):
+        if isinstance(line, ast.If) and not line.orelse:
+            soon = put(node.body, i, changed(line, orelse=[ast.Break()]))
+            yield f"a loop that ends where {code(line.test)} is not true", changed(node, body=soon)
 
 
-def reductions(node: Any) -> Edits:
-    """Mutate reductions: take a mean or a maximum in place of a sum, and so on."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        for other in REDUCTIONS.get(node.func.attr, ()):
-            new = changed(node, func=changed(node.func, attr=other))
-            yield f"the {other} where the {node.func.attr} belongs in {code(node)}", new
-        power: Any = node.func.value
-        if node.func.attr in ("sum", "mean") and is_a(power, ast.BinOp, ast.Pow):
-            new = changed(power, left=changed(node, func=changed(node.func, value=power.left)))
-            yield instead(new, node), new
-        if node.func.attr in ("sum", "mean"):
-            axis = next((each.value for each in node.keywords if each.arg == "axis"), ast.Constant(None))
-            kept = any(each.arg == "keepdims" for each in node.keywords)
-            for at, said in ((-1, "last"), (0, "first")):  # = for += in a loop, or a loop that ends too soon
-                index = expression(f"[{at}]" if kept else f"{at}")
-                new = ast.Call(expression("np.take"), [node.func.value, index, axis], [])
-                yield f"the {said} alone of what {code(node)} adds", new
-        if node.func.attr == "sum":
-            squared = changed(node.func, value=ast.BinOp(node.func.value, ast.Pow(), ast.Constant(2)))
-            root = called("np.sqrt", changed(node, func=squared))
-            yield f"the root of the sum of squares where {code(node)} belongs", root
-    if isinstance(node, ast.Call) and ast.unparse(node.func) == "matmul":
-        turned = any(each.arg == "transpose_a" for each in node.keywords)
-        terms = expression(f"max(({ast.unparse(node.args[0])}).shape[{-2 if turned else -1}], 1)")
-        yield f"{code(node)} divided by the number of terms in its sums", ast.BinOp(node, ast.Div(), terms)
-
-
-def axes(node: Any) -> Edits:
-    """Mutate the argument `axis=` of a call: take another axis."""
+def keywords(node: Any) -> Edits:
+    """Take another axis, exchange True and False, or leave out a keyword of a call."""
     for i, keyword in enumerate(getattr(node, "keywords", ())):
-        for axis, said in ((0, "the first axis"), (-1, "the last axis"), (-2, "the last axis but one"),
-                           (None, "all axes together")):
-            if keyword.arg == "axis" and ast.unparse(keyword.value) != str(axis):
+        others = node.keywords[:i] + node.keywords[i + 1 :]
+        for axis, said in AXES.items() if keyword.arg == "axis" else ():
+            if ast.unparse(keyword.value) != str(axis):
                 new = changed(keyword, value=ast.Constant(axis))
                 yield f"{code(node)} taken along {said}", changed(node, keywords=put(node.keywords, i, new))
+        if keyword.arg in ("dtype", "initial", "key", "kind", "keepdims"):
+            yield f"{keyword.arg} missing in {code(node)}", changed(node, keywords=others)
+        elif isinstance(getattr(keyword.value, "value", None), bool):
+            new = changed(keyword, value=ast.Constant(not keyword.value.value))
+            yield instead(new, keyword), changed(node, keywords=put(node.keywords, i, new))
 
 
 def exchanges(node: Any) -> Edits:
-    """Exchange two operands, arguments or results, or leave out an element of a list."""
-    if is_a(node, ast.BinOp, ast.Sub, ast.Div, ast.MatMult, ast.Pow):
-        words = f"{code(node.left)} and {code(node.right)} exchanged"
-        yield words, changed(node, left=node.right, right=node.left)
+    """Exchange two neighbours among arguments or elements, or leave out an element of a list."""
     field = "args" if isinstance(node, ast.Call) else "elts"
     several = getattr(node, field, [])
     if any(isinstance(each, ast.Slice) or getattr(each, "value", 0) in (..., None) for each in several):
-        several = []  # an index
+        return  # an index
     for i, each in enumerate(several if isinstance(node, ast.List) and len(several) > 1 else []):
         yield f"{code(each)} left out of {code(node)}", changed(node, elts=several[:i] + several[i + 1 :])
     for i, (a, b) in enumerate(itertools.pairwise(several)):
-        if ast.dump(a) != ast.dump(b):
+        if not equal(a, b):
             order = [*several[:i], b, a, *several[i + 2 :]]
             yield f"{code(a)} and {code(b)} exchanged", changed(node, **{field: order})
 
 
-def cases(node: Any) -> Edits:
-    """Mutate conditional expressions and np.where: take one case always, or multiply by the condition."""
-    if isinstance(node, ast.IfExp):
-        yield f"{code(node.body)} always, whatever {code(node.test)} is", node.body
-        yield f"{code(node.orelse)} always, whatever {code(node.test)} is", node.orelse
-    if isinstance(node, ast.Call) and ast.unparse(node.func) == "np.where" and len(node.args) == 3:
-        for value in node.args[1:]:
-            yield f"{code(value)} everywhere, whatever {code(node.args[0])} is", value
-        for sign, value, other in (("", node.args[1], node.args[2]), ("~", node.args[2], node.args[1])):
-            if re.search(r"\b0(\.0)?\)?$", ast.unparse(other)):
-                words = f"{code(value)} multiplied by 0 in {code(node)}, which keeps NaN and infinity"
-                yield words, expression(f"({ast.unparse(value)}) * {sign}({ast.unparse(node.args[0])})")
-
-
-def repeats(node: Any) -> Edits:
-    """Mutate sums: add a term twice. After `factors`, which is likelier: a factor 1/2 is missing."""
-    if is_a(node, ast.BinOp, ast.Add, ast.Sub):
-        done = "added" if isinstance(node.op, ast.Add) else "subtracted"
-        yield f"{code(node.right)} {done} twice", changed(node, left=node)
-
-
-def numbers(node: Any) -> Edits:
-    """Mutate numbers: drop a digit, multiply or divide by 2 or 10, or write -1 for -100."""
-    if ast.unparse(node) == "-np.inf":
-        for finite in ("-1e9", "0.0", "1e-9"):
-            yield f"{finite} where -np.inf belongs", expression(finite)
-    if is_a(node, ast.UnaryOp, ast.USub) and type(getattr(node.operand, "value", None)) is int:
-        for whole in (-1, 0):
-            yield f"{whole} where {code(node)} belongs", ast.Constant(whole)
-    if not isinstance(node, ast.Constant) or type(node.value) is not float or not 0 < abs(node.value) < 1e6:
-        return
-    text = repr(node.value)
-    places = [i for i, each in enumerate(text) if each.isdigit() and len(text) > 4 and "e" not in text]
-    others = [node.value * 10, node.value / 10, node.value * 2, node.value / 2, node.value * 100]
-    others += [float(text[:i] + text[i + 1 :]) for i in places]
-    for other in dict.fromkeys(others):
-        if other != node.value:
-            yield f"{other:.6g} where {text} belongs", ast.Constant(other)
-
-
-def squares(node: Any) -> Edits:
-    """Mutate squares: take the absolute value instead."""
-    square = isinstance(node, ast.BinOp) and ast.unparse(node.right) == "2" and isinstance(node.op, ast.Pow)
-    if square:
-        yield f"the absolute value of {code(node.left)} where its square belongs", called("np.abs", node.left)
-    twice = is_a(node, ast.BinOp, ast.Mult) and is_a(node.left, ast.BinOp, ast.Mult)
-    if twice and ast.dump(node.left.right) == ast.dump(node.right):
-        new = changed(node, left=node.left.left, right=called("np.abs", node.right))
-        yield f"the absolute value of {code(node.right)} where its square belongs", new
-
-
-def comparisons(node: Any) -> Edits:
-    """Mutate comparisons: write >= or < for >, and so on."""
-    if isinstance(node, ast.Compare) and len(node.ops) == 1:
-        kind = type(node.ops[0])
-        if kind is ast.NotEq:
-            new = changed(node, ops=[ast.GtE()], comparators=[ast.Constant(0)])
-            yield instead(new, node), new
-        if kind in (ast.Lt, ast.LtE, ast.Gt, ast.GtE):
-            for by in (-1, 1):
-                new = changed(node, comparators=[shifted(node.comparators[0], by)])
-                yield instead(new, node), new
-        for new in OTHERS.get(kind, ()):
-            yield f"{SIGNS[new]} where {SIGNS[kind]} belongs in {code(node)}", changed(node, ops=[new()])
-
-
-def edges(node: Any) -> Edits:
-    """Mutate ranges and slices: begin or end one element too early or too late, or count from 1."""
-    if isinstance(node, ast.Call) and ast.unparse(node.func) in ("range", "np.arange"):
-        last = min(len(node.args) - 1, 1)
-        for i, step in ((last, -1), (last, 1), *(((0, 1), (0, -1)) if last else ())):
-            new = changed(node, args=put(node.args, i, shifted(node.args[i], step)))
-            yield instead(new, node), new
-        for step in (1, -1) if last else ():
-            new = changed(node, args=[shifted(value, step) for value in node.args[:2]] + node.args[2:])
-            yield instead(new, node), new
-        if isinstance(node.func, ast.Attribute):
-            yield f"{code(node)} counted from 1", shifted(node, 1)
-    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice):
-        lower, upper = node.slice.lower, node.slice.upper
-        moved = []
-        if lower is not None and upper is None:
-            moved = [ast.Slice(shifted(lower, 1))]
-        if lower is None and upper is not None:
-            moved = [ast.Slice(None, shifted(upper, -1)), ast.Slice(None, shifted(upper, 1)),
-                     ast.Slice(ast.Constant(1), shifted(upper, 1))]
-        if lower is not None and upper is not None:
-            moved = [ast.Slice(lower, shifted(upper, 1)), ast.Slice(lower, shifted(upper, -1)),
-                     ast.Slice(shifted(lower, 1), upper)]
-        for part in moved:
-            other = changed(node, slice=part)
-            yield instead(other, node), other
-        if (lower is None) != (upper is None):
-            yield f"all of {code(node.value)} where {code(node)} belongs", changed(node, slice=ast.Slice())
-            other = changed(node, slice=ast.Slice(opposite(upper), opposite(lower)))
-            yield instead(other, node), other
-    if isinstance(node, ast.Constant) and type(node.value) is int and node.value > 1:
-        for other in (node.value + 1, node.value - 1):
-            yield f"{other} where {node.value} belongs", ast.Constant(other)
-
-
 def calls(node: Any) -> Edits:
-    """Mutate calls: drop a call, a keyword or a guard such as np.maximum, or confuse log and log2."""
+    """Leave out the call of a function, so that its first argument stands alone."""
     if not isinstance(node, ast.Call):
         return
     name = ast.unparse(node.func)
-    if name in GUARDS:
-        for i, value in enumerate(node.args):
-            yield f"{code(value)} alone, without the guard {code(node)}", value
-            fewer = shifted(value, -1)
-            yield f"{code(value)} one too small", changed(node, args=put(node.args, i, fewer))
-    for form in WRAPPED.get(name, ()):
-        new = expression(form.format(*(f"({ast.unparse(value)})" for value in node.args)))
-        yield instead(new, node), new
-    if name in ("min", "max") and len(node.args) == 1:
-        first = called("next", called("iter", node.args[0]))
-        yield f"the first of {code(node.args[0])}, not its {name}", first
-    for i, value in enumerate(node.args):
-        if isinstance(value, ast.Constant) and type(value.value) is int and value.value in (0, 1):
-            new = changed(node, args=put(node.args, i, ast.Constant(1 - value.value)))
-            yield instead(new, node), new
-    for tiny in TINY if name == "np.log" else ():
-        new = ast.BinOp(node.args[0], ast.Add(), expression(tiny))
-        yield f"{tiny} added inside the logarithm", changed(node, args=[new])
-    if name == "np.argsort":
-        x = ast.unparse(node.args[0])
-        last = expression(f"({x}).shape[-1] - 1 - np.argsort(({x})[..., ::-1], axis=-1, kind='stable')")
-        yield f"the last of equal numbers first in {code(node)}", last
     plain = isinstance(node.func, ast.Name) or name.startswith(("np.", "math."))
     alone = len(node.args) == 1 and (name == "sorted" or not node.keywords)
-    if plain and alone and name not in (*ITERATORS, "len", *GUARDS):
+    if plain and alone and name not in ("range", "pairwise", "len", *GUARDS):
         yield f"{name} missing around {code(node.args[0])}", node.args[0]
-    for other in ACTIVATIONS if name in ACTIVATIONS else ():
-        if other != name:
-            new = expression(ACTIVATIONS[other].format(ast.unparse(node.args[0])))
-            yield f"{other} where {name} belongs", new
     if isinstance(node.func, ast.Name) and name in OPS and len(node.args) > 1:
         several = len(OPS[name].outputs) > 1
         new = ast.Tuple([node.args[0]] * len(OPS[name].outputs), ast.Load()) if several else node.args[0]
         yield f"{code(node.args[0])} alone where {code(node)} belongs", new
-    if isinstance(node.func, ast.Attribute):
-        for other in OTHER_FUNCTION.get(node.func.attr, ()):
-            new = changed(node, func=changed(node.func, attr=other))
-            yield f"{other} where {node.func.attr} belongs", new
-        if node.func.attr in METHODS:
-            yield f"{node.func.attr} missing after {code(node.func.value)}", node.func.value
-    for i, keyword in enumerate(node.keywords):
-        rest = node.keywords[:i] + node.keywords[i + 1 :]
-        if keyword.arg in KEYWORDS:
-            yield f"{keyword.arg} missing in {code(node)}", changed(node, keywords=rest)
 
 
-def powers(node: Any) -> Edits:
-    """Mutate powers: drop an exponent, its sign or a square root. Also drop `.T`."""
-    if is_a(node, ast.BinOp, ast.Pow):
-        yield f"{code(node.left)} without its power {code(node.right)}", node.left
-        if is_a(node.right, ast.UnaryOp, ast.USub):
-            words = f"{code(node.left)} to the power of {code(node.right.operand)}"
-            yield words, changed(node, right=node.right.operand)
-        if ast.unparse(node.right) == "-0.5":
-            words = f"division by {code(node.left)}, without its square root"
-            yield words, changed(node, right=ast.Constant(-1.0))
-            if is_a(node.left, ast.BinOp, ast.Add):
-                inside, eps = map(ast.unparse, (node.left.left, node.left.right))
-                new = expression(f"1 / (({inside}) ** 0.5 + {eps})")
-                yield f"{code(node.left.right)} added outside the square root, not inside", new
-    if is_a(node, ast.BinOp, ast.Add) and ast.unparse(getattr(node.left, "func", node)) == "np.sqrt":
-        new = called("np.sqrt", ast.BinOp(node.left.args[0], ast.Add(), node.right))
-        yield f"{code(node.right)} added inside the square root, not outside", new
-    if isinstance(node, ast.Attribute) and node.attr == "T":
-        yield f"{code(node.value)} not transposed", node.value
+def numbers(node: Any) -> Edits:
+    """Mistype a number: one more or less, a digit lost, ten times too large, 0 or -1 for -100."""
+    minus = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
+    value = getattr(node.operand if minus else node, "value", None)
+    others: list[Any] = []
+    if minus:
+        others = [-1, 0] if type(value) is int else []
+    elif isinstance(node, ast.Constant) and type(value) is int and value > 1:
+        others = [value + 1, value - 1]
+    elif isinstance(node, ast.Constant) and type(value) is float and 0 < abs(value) < 1e6:
+        text = repr(value)
+        places = [i for i, each in enumerate(text) if each.isdigit() and len(text) > 4 and "e" not in text]
+        others = [value * 10, value / 10, value * 2, value / 2, value * 100]
+        others += [float(text[:i] + text[i + 1 :]) for i in places]
+    for other in dict.fromkeys(others):
+        if other != value:
+            old = code(node) if minus else ast.unparse(node)
+            yield f"{other:.6g} where {old} belongs", ast.Constant(other)
 
 
-def flags(node: Any) -> Edits:
-    """Mutate booleans: exchange True and False, or drop a `not`."""
-    switch = getattr(node.value, "value", None) if isinstance(node, ast.keyword) else None
-    if isinstance(switch, bool):
-        new = changed(node, value=ast.Constant(not switch))
-        if node.arg not in KEYWORDS:
-            yield instead(new, node), new
-    if is_a(node, ast.UnaryOp, ast.Not, ast.Invert):
-        yield f"`not` missing before {code(node.operand)}", node.operand
+def order(node: Any) -> Edits:
+    """Move statements down: behind those that follow, or to the end."""
+    body = getattr(node, "body", None)
+    if isinstance(node, ast.Module) or not isinstance(body, list) or not isinstance(body[0], ast.stmt):
+        return
+    last, first = len(body) - isinstance(body[-1], ast.Return), isinstance(body[0], ast.Expr)  # a docstring
+    for i, j in itertools.combinations(range(first, last), 2):
+        words = f"{code(body[i])} {f'to {code(body[j - 1])} ' * (j > i + 1)}done after what follows it"
+        for end in sorted({j + 1, last}):
+            yield words, changed(node, body=[*body[:i], *body[j:end], *body[i:j], *body[end:]])
 
 
-def called(name: str, value: ast.expr) -> ast.Call:
-    """Return the syntax tree of a call of the function `name` with the argument `value`."""
-    return ast.Call(expression(name), [value], [])
+def stops(node: Any) -> Edits:
+    """Return a variable of a function as soon as it has a value, and skip the rest."""
+    body: list[Any] = node.body if isinstance(node, ast.FunctionDef) else [None]
+    last = body[-1]
+    if not isinstance(last, ast.Return) or isinstance(last.value, ast.Tuple):
+        return
+    for i, each in enumerate(body[:-1]):
+        target = each.targets[0] if isinstance(each, ast.Assign) else getattr(each, "target", None)
+        if isinstance(target, ast.Name):
+            soon = ast.Return(ast.Name(target.id, ast.Load()))
+            if not equal(last, soon) or i < len(body) - 2:
+                yield f"the rest missing after {code(each)}", changed(node, body=[*body[: i + 1], soon])
 
 
-OPERATORS = (terms, signs, factors, brackets, reductions, axes, calls, cases, exchanges, comparisons, edges,
-             powers, squares, repeats, numbers, flags)
+TABLES = (STATEMENTS, SUMS, PRODUCTS, BRACKETS, SUMS_OF_ARRAYS, CALLS, CASES, EDGES, POWERS)
+by_table: list[Any] = [functools.partial(apply_rules, i) for i in range(len(TABLES))]
+# The likeliest first.
+OPERATORS = (by_table[0], results, second_values, rounds, *by_table[1:5], keywords, by_table[5], calls,
+             by_table[6], exchanges, *by_table[7:], numbers, order)
