@@ -36,7 +36,7 @@ due = 2026-10-01
 points = { softmax = 2, softmax_backward = 1 }
 """
 WRONG = "import numpy as np\ndef softmax(x):\n    return np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)\n"
-REFUSED = {"absolute": "leads out", "climbing": "leads out", "link": "is a link", "bomb": "zip bomb",
+REFUSED = {"absolute": "leads out", "climbing": "leads out", "link": "leads out", "bomb": "more than 2 MiB",
            "empty": "no exercise.py", "broken": "not a readable zip", "linked": "is a link",
            "twice": "2 submissions of one student"}
 

@@ -55,7 +55,7 @@ def judged(course, *students):
     records = []
     for student in students:
         record = empty_record(Submission(student, Path()), course, "plain", "")
-        record["lessons"][0]["tasks"][0] |= {"state": "passed", "points": 1}
+        record["lessons"][0]["tasks"][0] |= {"state": "passed", "points": 1, "checked": 1}
         records.append(record | {"points": 1})
     return records
 
@@ -194,7 +194,7 @@ def test_no_text_is_a_formula_in_a_table(text):
     lambda record: record["lessons"][0].update(lesson=-4),
     lambda record: record["lessons"][0].update(deducted=-1),
     lambda record: record["lessons"][0]["tasks"][0].update(state="great"),
-    lambda record: record["lessons"][0]["tasks"][0].update(points=9, of=1),
+    lambda record: record["lessons"][0]["tasks"][0].update(checked=9, of=1),
     lambda record: record["lessons"][0]["tasks"][0].update(properties=0, properties_held=9),
 ])
 def test_a_result_that_was_edited_by_hand_is_one_line(course, edit):

@@ -168,7 +168,7 @@ def print_graded(records: list, others: list, total: float, out: str, level: str
     refused = [record for record in records if record["problem"] not in ("", MISSING, LATER)]
     for record in refused:
         print(paragraph(f"{record['student']}: {record['problem']}", 2, 4))
-    strangers = [record["student"] for record in records if record.get("remark")]
+    strangers = [record["student"] for record in records if record["remark"]]
     for names, what in ((missing, "nothing was handed in by"), (strangers, "not in the roster:")):
         if names:
             print(paragraph(f"{what} {listed(names)}", 2, 4))

@@ -4,13 +4,14 @@
 memory.
 
 A zip is never unpacked to the paths in it: only the files that a lesson asks for are read into memory, each
-up to a limit. So absolute paths, `..`, links and false sizes in it have no effect.
+up to a limit.
 """
 
 import functools
 import hashlib
 import io
 import os
+import stat
 import unicodedata
 import zipfile
 from collections.abc import Callable, Iterator
@@ -231,8 +232,10 @@ def in_zip(archive: zipfile.ZipFile) -> Files:
     if len(entries) > MAX_ENTRIES or sum(entry.file_size for entry in entries) > 8 * MAX_TOTAL:
         raise Refused("it unpacks to far more than an exercise: a zip bomb")
     for entry in entries:
+        path = PurePosixPath(entry.filename.replace("\\", "/"))  # older tools on Windows
+        if path.is_absolute() or ".." in path.parts or stat.S_ISLNK(entry.external_attr >> 16):
+            raise Refused(f"its entry {printable(entry.filename, 60)} leads out of it")
         if not entry.is_dir():
-            path = PurePosixPath(entry.filename.replace("\\", "/"))  # older tools on Windows
             yield path, functools.partial(read_entry, archive, entry)
 
 

@@ -58,12 +58,16 @@ def remarks(task: dict[str, Any]) -> Iterator[str]:
             yield "\n".join(["On this input:", *(f"  {line.strip()}" for line in inputs)])
         if task["hint"]:
             yield f"Hint: {task['hint']}"
-    if decided := task.get("override"):
-        if decided["checked"] != task["points"]:
-            given, before = number(task["points"]), number(decided["checked"])
-            yield f"Override: your instructor gave {given} points; the check gave {before}."
-        if decided["comment"]:
-            yield f"Your instructor: {decided['comment']}"
+    if task["checked"] != task["points"]:
+        given, before = number(task["points"]), number(task["checked"])
+        yield f"Override: your instructor gave {given} points; the check gave {before}."
+    if task["comment"]:
+        yield f"Your instructor: {task['comment']}"
+
+
+def is_override(task: dict[str, Any]) -> bool:
+    """Return True if an instructor set the points of an exercise, or commented on it."""
+    return task["checked"] != task["points"] or bool(task["comment"])
 
 
 def remark_lines(task: dict[str, Any]) -> list[str]:
@@ -73,7 +77,7 @@ def remark_lines(task: dict[str, Any]) -> list[str]:
 
 def feedback(course: Course, record: dict[str, Any], files: Files) -> str:
     """Return the feedback page of a student as HTML."""
-    name = record.get("roster", {}).get("name", "")
+    name = record["roster"].get("name", "")
     lead = f"{record['student']}{f' ({name})' if name else ''}: {number(record['points'])} of " \
            f"{number(record['of'])} points"
     if record["problem"]:
@@ -83,7 +87,7 @@ def feedback(course: Course, record: dict[str, Any], files: Files) -> str:
     else:
         body = [overview(record)]
     for part, lesson in zip(course.parts, record["lessons"], strict=True):
-        if not record["problem"] or any("override" in task for task in lesson["tasks"]):
+        if not record["problem"] or any(is_override(task) for task in lesson["tasks"]):
             body.append(lesson_section(part, lesson, files))
     return assemble(course.title, plain(lead), body, f"Graded with {isolation_words(record['isolation'])}.")
 
@@ -94,8 +98,8 @@ def overview(record: dict[str, Any]) -> Html:
     passed = sum(task["state"] == "passed" for task in tasks)
     facts = [("points", number(record["points"]), f"of {number(record['of'])}"),
              ("exercises passed", str(passed), f"of {len(tasks)}")]
-    if late := sum(lesson.get("late_days", 0) for lesson in record["lessons"]):
-        taken = sum(lesson.get("deducted", 0) for lesson in record["lessons"])
+    if late := sum(lesson["late_days"] or 0 for lesson in record["lessons"]):
+        taken = sum(lesson["deducted"] for lesson in record["lessons"])
         facts.append(("late days", str(late), f"{number(taken)} deducted"))
     return cards(facts)
 
@@ -103,7 +107,7 @@ def overview(record: dict[str, Any]) -> Html:
 def lesson_section(part: Part, lesson: dict[str, Any], files: Files) -> Html:
     """Return a section about a lesson: what was found in each exercise, then the student's files."""
     parts: list[Html | None] = [tag("h2", f"Lesson {part.lesson.number}: {part.lesson.title}")]
-    if lesson.get("late_days"):
+    if lesson["late_days"]:
         days = f"{lesson['late_days']} day{'s' * (lesson['late_days'] != 1)} late"
         parts.append(tag("p", f"{days}, so {number(lesson['deducted'])} were deducted.", class_="note"))
     told: set[str] = set()  # a file that does not run says the same about each exercise

@@ -27,9 +27,11 @@ POINTS, COUNT = bounded(float, min=0, max=1e12), bounded(int, min=0, max=10**9)
 STATES = bounded(str, choices=("passed", "failed", "timed_out", "blocked", "not_attempted"))
 TASK = {"task": str, "state": STATES, "points": POINTS, "of": POINTS, "properties": COUNT,
         "properties_held": COUNT, "message": str, "line": int | None, "mistake": str | None,
-        "step": str | None, "hint": str | None, "smallest_input": str | None, "solution_seen": bool}
-RECORD = {"student": str, "problem": str, "isolation": str, "lessons": [{"lesson": COUNT, "tasks": [TASK]}],
-          "points": POINTS, "of": POINTS}  # what `grade` returns
+        "step": str | None, "hint": str | None, "smallest_input": str | None, "solution_seen": bool,
+        "checked": POINTS, "comment": str}  # the points before an instructor set others, and why
+LESSON = {"lesson": COUNT, "tasks": [TASK], "late_days": bounded(int | None, min=0), "deducted": POINTS}
+RECORD = {"student": str, "problem": str, "isolation": str, "lessons": [LESSON], "points": POINTS,
+          "of": POINTS, "roster": {str: str}, "remark": str}  # what `grade` returns; `students` fills it in
 MISSING = "nothing was handed in"  # the problem of somebody whom only the roster names
 UNJUDGED = "it could not be judged"  # the beginning of the message if the judge itself failed
 CPU_SECONDS = 1200  # of processor time for one submission, its workers' and the grader's own
@@ -63,10 +65,10 @@ def as_grades(submission: Submission, course: Course, level: str, problem: str,
         tasks = [scored(part, verdict, course.partial) for verdict in found]
         for task in tasks:
             task["solution_seen"] = bool(seen.get(f"{part.lesson.number}/{task['task']}", {}).get("solution"))
-        lessons.append({"lesson": part.lesson.number, "tasks": tasks})
+        lessons.append({"lesson": part.lesson.number, "tasks": tasks, "late_days": None, "deducted": 0})
         points += sum(task["points"] for task in tasks)
     return {"student": submission.student, "problem": problem, "isolation": level, "lessons": lessons,
-            "points": round(points, 6), "of": course.total}
+            "points": round(points, 6), "of": course.total, "roster": {}, "remark": ""}
 
 
 def grade_lesson(submission: Submission, course: Course, part: Part, launcher: Launcher, folder: Path,
@@ -97,4 +99,5 @@ def scored(part: Part, verdict: Verdict, partial: bool) -> dict[str, Any]:
     if partial and verdict.state == "failed" and not {ORDINARY, ORDINARY_INPUT} & {*verdict.broken}:
         right = [title for title in (*verdict.held, *verdict.broken) if title.startswith(RIGHT)]
         share = sum(title in verdict.held for title in right) / max(len(right), 1)
-    return as_record(part.lesson, verdict) | {"points": round(of * share, 6), "of": of}
+    points = round(of * share, 6)
+    return as_record(part.lesson, verdict) | {"points": points, "of": of, "checked": points, "comment": ""}

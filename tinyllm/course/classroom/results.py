@@ -10,11 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tinyllm.config import conform
 from tinyllm.course.classroom.config import Course
 from tinyllm.course.classroom.feedback import Files, feedback, feedback_name
-from tinyllm.course.classroom.grading import POINTS, RECORD
-from tinyllm.course.classroom.tables import grades, tasks
+from tinyllm.course.classroom.grading import RECORD
+from tinyllm.course.classroom.tables import grades, tasks, tasks_of
 from tinyllm.course.workers import isolation_words
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, read_json
@@ -54,17 +53,9 @@ def read_results(out: str | Path) -> dict[str, Any]:
         raise UserError(f"there is no {path}; `tinyllm course grade` writes one")
     try:
         results = read_json(path, RESULTS)
-        for record in results["submissions"]:  # fields that exist only if tables were read
-            conform(record.get("roster", {}), {str: str})
-            conform(record.get("remark", ""), str)
-            for lesson in record["lessons"]:
-                conform([lesson.get("late_days", 0), lesson.get("deducted", 0)], [POINTS])
-                conform([task["override"] for task in lesson["tasks"] if "override" in task],
-                        [{"checked": POINTS, "comment": str}])
-                for task in lesson["tasks"]:
-                    too_many = task["points"] > task["of"] and "override" not in task  # instructors may
-                    if too_many or task["properties_held"] > task["properties"]:
-                        raise UserError(f"{path} gives more than there is for {task['task'][:60]!r}")
+        for task in (task for record in results["submissions"] for _, task in tasks_of(record)):
+            if task["checked"] > task["of"] or task["properties_held"] > task["properties"]:
+                raise UserError(f"{path} gives more than there is for {task['task'][:60]!r}")
         names = [record["student"] for record in results["submissions"]]
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise UserError(f"{path} holds the student {twice[0][:60]!r} twice")

@@ -185,9 +185,9 @@ def merge_lesson(table: dict[Place, TableRow], student: str, part: Part, lesson:
     """Apply the table to one lesson of a student's record, in place. price: points for a day late."""
     for task in lesson["tasks"]:
         if row := table.get((student, str(part.lesson.number), task["task"])):
-            task["override"] = {"checked": task["points"], "comment": row.get("comment")}
             given = points(row)
-            task["points"] = task["points"] if given is None else given
+            task["points"] = task["checked"] if given is None else given
+            task["comment"] = row.get("comment")
     days = days_late(table, student, part)
     if days is not None:
         earned = sum(task["points"] for task in lesson["tasks"])
@@ -196,4 +196,4 @@ def merge_lesson(table: dict[Place, TableRow], student: str, part: Part, lesson:
 
 def points_of(lesson: dict[str, Any]) -> float:
     """Return the points of one lesson of a record, minus the deduction for late days."""
-    return sum(task["points"] for task in lesson["tasks"]) - lesson.get("deducted", 0)
+    return sum(task["points"] for task in lesson["tasks"]) - lesson["deducted"]

@@ -8,7 +8,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from tinyllm.course.classroom.feedback import headline, number
+from tinyllm.course.classroom.feedback import headline, is_override, number
 from tinyllm.course.classroom.students import points_of
 
 Record = dict[str, Any]
@@ -82,21 +82,21 @@ def moodle(results: Record) -> str:
 
 def known(columns: dict[str, tuple[str, ...]], record: Record) -> dict[str, str]:
     """Return what the roster says about a student, in the columns of another system."""
-    cells = record.get("roster", {}) | {"student": record["student"]}
+    cells = record["roster"] | {"student": record["student"]}
     return {head: next((cells[name] for name in names if cells.get(name)), "")
             for head, names in columns.items()}
 
 
 def people(records: Sequence[Record]) -> list[dict[str, str]]:
     """Return the student of each record, with all columns of the roster."""
-    roster = dict.fromkeys([name for record in records for name in record.get("roster", ())], "")
-    return [{"student": record["student"]} | roster | record.get("roster", {}) for record in records]
+    roster = dict.fromkeys([name for record in records for name in record["roster"]], "")
+    return [{"student": record["student"]} | roster | record["roster"] for record in records]
 
 
 def totals(records: Sequence[Record]) -> list[dict[str, str]]:
     """Return the sums of each record; those of late days only if there are any."""
-    late = any("late_days" in lesson for record in records for lesson in record["lessons"])
-    return [{name: number(sum(lesson.get(name, 0) for lesson in record["lessons"]))
+    late = any(lesson["late_days"] is not None for record in records for lesson in record["lessons"])
+    return [{name: number(sum(lesson[name] or 0 for lesson in record["lessons"]))
              for name in ("late_days", "deducted") if late}
             | {"points": number(record["points"]), "of": number(record["of"])} for record in records]
 
@@ -119,7 +119,7 @@ def isolation(record: Record) -> str:
 
 def note(record: Record) -> str:
     """Return what an instructor should know about a submission, or ""."""
-    return "; ".join(filter(None, (record["problem"], record.get("remark"))))
+    return "; ".join(filter(None, (record["problem"], record["remark"])))
 
 
 def comment(record: Record) -> str:
@@ -132,7 +132,7 @@ def overrides(record: Record) -> str:
     """Return the points that an instructor set in place of the check's: "4/softmax: 2 for 0, comment"."""
     said = []
     for name, task in tasks_of(record):
-        if decided := task.get("override"):
-            both = f"{number(task['points'])} for {number(decided['checked'])}"
-            said.append(f"{name}: {', '.join(filter(None, (both, decided['comment'])))}")
+        if is_override(task):
+            both = f"{number(task['points'])} for {number(task['checked'])}"
+            said.append(f"{name}: {', '.join(filter(None, (both, task['comment'])))}")
     return "; ".join(said)
