@@ -144,7 +144,6 @@ READ_ELSEWHERE = {  # all else goes through tinyllm/files.py, which no pipe, dev
     ("tinyllm/models/weights.py", "safe_open"): "the file is known to be regular, and is mapped, not read",
     ("tinyllm/course/classroom/collect.py", "archive.open(entry)"): "an entry of a zip, read up to a limit",
     ("tinyllm/ops/unicode.py", "Path(__file__)"): "a file of the package, read at build time, too",
-    ("tinyllm/bench/machine.py", "Path(path).read_text"): "/proc and /sys, where files have no size",
     ("tinyllm/course/sandbox.py", "os.open(path, os.O_PATH"): "opens a folder for landlock, reads nothing",
     ("tinyllm/course/fork_server.py", "os.open(OUTPUT, os.O_WRONLY"): "writes",
     ("tinyllm/course/workers.py", "os.open(Path(self.scratch, OUTPUT)"): "a file that it has made itself",

@@ -5,6 +5,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from tinyllm.data import cache_folder
 from tinyllm.ops import registry, runtime
+from tinyllm.train.memory import free_memory
 
 KERNELS: Any = runtime._compiled  # None if they were not built
 VARIABLES = ("TINYLLM_", "OPENBLAS_", "OMP_", "MKL_")  # environment variables that change speed or backend
@@ -51,9 +53,10 @@ def installation() -> dict:
 
 def cpu_model() -> str:
     """Return the name of the CPU, or only its architecture if the system gives no name."""
-    for line in _lines("/proc/cpuinfo"):
-        if line.startswith("model name"):
-            return " ".join(line.split(":", 1)[1].split())
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return " ".join(line.split(":", 1)[1].split())
     if sys.platform == "darwin":
         return _output(["sysctl", "-n", "machdep.cpu.brand_string"]) or platform.machine()
     return platform.processor() or platform.machine()
@@ -69,14 +72,10 @@ def backends() -> dict[str, list[str]]:
 
 def memory() -> dict[str, int | None]:
     """Return {"total": bytes, "available": bytes}; None where the system gives no answer."""
-    amounts = {}
-    for line in _lines("/proc/meminfo"):
-        name, _, rest = line.partition(":")
-        amounts[name] = int(rest.split()[0]) * 1024
-    total = amounts.get("MemTotal")
-    if total is None and "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+    total = None
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {"total": total, "available": amounts.get("MemAvailable")}
+    return {"total": total, "available": free_memory()}
 
 
 def compilers() -> dict[str, str]:
@@ -104,13 +103,6 @@ def source_folder() -> Path | None:
     """Return the folder of tinyllm's source code if tinyllm runs from it, else None."""
     root = Path(__file__).resolve().parents[2]
     return root if (root / "csrc").is_dir() else None
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return []
 
 
 def _output(command: list[str]) -> str:

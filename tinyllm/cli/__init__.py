@@ -134,6 +134,23 @@ def _run(argv: list[str]) -> int:
     if argv[:1] == ["help"]:
         argv = [*argv[1:], "--help"]
     command = argv[0] if argv else None
+    _check_command(argv, command)
+    parser = build_parser(command)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        _refuse_unknown(unknown, parser, command)
+    if "_call" not in args:
+        parser.print_help()
+        return 0
+    from tinyllm.ops.runtime import startup_error  # here, because --help needs no NumPy
+
+    if startup_error:
+        raise startup_error
+    return args._call(args) or 0
+
+
+def _check_command(argv: list[str], command: str | None) -> None:
+    """Raise UserError for a command that does not exist, or no longer."""
     if zero := [word for word in argv if "\0" in word]:
         raise UserError(f"the argument {zero[0]!r} holds a zero byte, which no name can have")
     if command and command not in COMMANDS and not command.startswith("-"):
@@ -144,22 +161,15 @@ def _run(argv: list[str]) -> int:
         first, _, option = words.partition(" --")
         if argv[:2] == first.split() and (not option or f"--{option}" in argv):
             raise UserError(f"there is no `tinyllm {words}`; {instead}")
-    parser = build_parser(command)
-    args, unknown = parser.parse_known_args(argv)
-    if unknown:
-        of = f"tinyllm {command}" if command in COMMANDS else "tinyllm"
-        known = parser.commands[command]._option_string_actions if command in parser.commands else ()
-        near = difflib.get_close_matches(unknown[0].split("=")[0], known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"see `{of} --help`"
-        raise UserError(f"unrecognized arguments: {' '.join(unknown)[:80]} ({hint})")
-    if "_call" not in args:
-        parser.print_help()
-        return 0
-    from tinyllm.ops.runtime import startup_error  # here, because --help needs no NumPy
 
-    if startup_error:
-        raise startup_error
-    return args._call(args) or 0
+
+def _refuse_unknown(unknown: list[str], parser: Parser, command: str | None) -> NoReturn:
+    """Raise UserError for arguments that a command does not have, and name one that it has."""
+    of = f"tinyllm {command}" if command in COMMANDS else "tinyllm"
+    known = parser.commands[command]._option_string_actions if command in parser.commands else ()
+    near = difflib.get_close_matches(unknown[0].split("=")[0], known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"see `{of} --help`"
+    raise UserError(f"unrecognized arguments: {' '.join(unknown)[:80]} ({hint})")
 
 
 def build_parser(command: str | None = None) -> Parser:
