@@ -187,7 +187,7 @@ def test_an_override_reaches_every_op_that_calls_it(name):
 
         with override(**{called.__name__: spy}), np.errstate(all="ignore"):
             assert o.replaced and o.backend == "numpy"
-            for args in draw_cases(name, 20):
+            for args in draw_cases(name, 8):
                 o(*args)
                 if seen:
                     break
