@@ -1,6 +1,5 @@
 """The KV cache: what goes in stands where it belongs; test_models has attention over it."""
 
-from functools import partial
 
 import numpy as np
 import pytest
@@ -28,18 +27,6 @@ def numbers(seed, *shape):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-@given(st.lists(st.integers(0, 4), min_size=0, max_size=6), st.integers(1, 3), st.integers(0, 99))
-def test_append_keeps_everything_in_order(pieces, batch, seed):
-    cache, start = KVCache(batch, max(1, sum(pieces)), 2, 3), 0
-    k, v = numbers(seed, batch, sum(pieces), 2, 3), numbers(seed + 1, batch, sum(pieces), 2, 3)
-    for n in pieces:
-        keys, values = cache.append(k[:, start : start + n], v[:, start : start + n])
-        start += n
-        assert cache.length == start and (cache.lengths == start).all()
-        assert np.array_equal(keys[:, :start], k[:, :start])
-        assert np.array_equal(values[:, :start], v[:, :start])
-
-
 def test_places_that_no_row_has_filled_are_finite():
     """The spec of attention multiplies their values by a weight of 0, and 0 times NaN is NaN."""
     dirty = [empty((3, 6, 1, 2), np.float32) for _ in range(4)]  # memory of the pool, which is used again
@@ -48,19 +35,6 @@ def test_places_that_no_row_has_filled_are_finite():
     del array, dirty[:]
     cache = KVCache(3, 6, 1, 2)
     assert np.isfinite(cache.keys).all() and np.isfinite(cache.values).all()
-
-
-def test_rows_have_lengths_of_their_own_and_share_memory():
-    cache, k = KVCache(3, 6, 1, 2), numbers(0, 3, 6, 1, 2)
-    for b, n in enumerate((2, 0, 4)):
-        if n:
-            cache.rows(b, b + 1).append(k[b : b + 1, :n], -k[b : b + 1, :n])
-    assert cache.lengths.tolist() == [2, 0, 4] and cache.length == 4
-    keys, values = cache.append(k[:, 4:5], -k[:, 4:5])
-    assert cache.lengths.tolist() == [3, 1, 5]
-    for b, n in enumerate((2, 0, 4)):
-        expected = np.concatenate([k[b, :n], k[b, 4:5]])
-        assert np.array_equal(keys[b, : n + 1], expected) and np.array_equal(values[b, : n + 1], -expected)
 
 
 def test_a_full_row_and_wrong_shapes_are_refused_and_nothing_changes():
@@ -75,32 +49,6 @@ def test_a_full_row_and_wrong_shapes_are_refused_and_nothing_changes():
     assert np.array_equal(cache.keys, before) and cache.lengths.tolist() == [0, 2]
 
 
-def test_truncate_forgets_and_keep_copies():
-    cache, k = KVCache(3, 4, 1, 1), numbers(1, 3, 4, 1, 1)
-    cache.append(k[:, :3], k[:, :3])
-    cache.rows(1, 2).rewind(1)
-    assert cache.lengths.tolist() == [3, 1, 3]
-    cache.rewind(2)
-    assert cache.lengths.tolist() == [2, 1, 2]
-    kept = cache.keep([2, 0])
-    kept.append(k[:2, 3:], k[:2, 3:])
-    assert kept.lengths.tolist() == [3, 3] and cache.lengths.tolist() == [2, 1, 2]
-    assert np.array_equal(kept.keys[:, :2], k[[2, 0], :2])
-    assert np.array_equal(cache.keys[:, :3], k[:, :3])
-
-
-def test_copy_moves_rows_as_far_as_they_are_filled():
-    a, b, k = KVCache(3, 4, 1, 1), KVCache(2, 6, 1, 1), numbers(1, 3, 4, 1, 1)
-    a.append(k[:, :3], -k[:, :3])
-    a.rows(1, 2).rewind(1)
-    b.keys[:] = 7
-    b.copy(a, [2, 1], [0, 1])
-    assert b.lengths.tolist() == [3, 1] and np.array_equal(b.keys[0, :3], k[2, :3])
-    assert np.array_equal(b.values[1, :1], -k[1, :1]) and (b.keys[:, 3:] == 7).all()
-    a.copy(a, [2], [0])
-    assert np.array_equal(a.keys[0, :3], k[2, :3]) and a.rows(0, 1).lengths.tolist() == [3]
-
-
 def test_a_pass_can_end_where_the_last_cache_is_filled():
     cache, k = KVCache(1, 4, 1, 1), numbers(2, 1, 3, 1, 1)
     cache.ends = True
@@ -109,41 +57,63 @@ def test_a_pass_can_end_where_the_last_cache_is_filled():
     assert cache.length == 3 and np.array_equal(cache.keys[:, :3], k) and not cache.rows(0, 1).ends
 
 
-def test_a_cleared_row_holds_nothing():
-    cache, k = KVCache(2, 4, 1, 1), numbers(2, 2, 3, 1, 1)
-    cache.append(k * np.nan, k)
-    cache.clear(0)
-    assert cache.lengths.tolist() == [0, 3] and not cache.keys[0].any() and not cache.values[0].any()
+def whole_numbers(rng, n):
+    """Draw keys (3, n, 2, 4) that 8 bits hold exactly: the largest of each head gives the scale 1."""
+    x = rng.integers(-8, 9, (3, n, 2, 4)).astype(np.float32)
+    x[..., 0] = 127
+    return x
 
 
-def test_a_latent_cache_holds_keys_and_values_once():
-    cache = KVCache(3, 4, 1, 2, parts=1)
-    for view in (cache, cache.rows(0, 2), cache.keep([2, 0])):
-        assert np.shares_memory(view.keys, view.values)
+STEPS = "append", "rewind", "rewind a row", "copy", "clear", "keep"
 
 
-LATENT = partial(KVCache, parts=1)
-PACKED = [(made, partial(made, kind=kind)) for made in (KVCache, LATENT) for kind in ("bf16", "int8")]
+@pytest.mark.parametrize("kind", ["float32", "bf16", "int8"])
+@pytest.mark.parametrize("parts", [2, 1])
+@given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 99)), max_size=9))
+def test_a_cache_does_what_lists_of_rows_would_do(kind, parts, steps):
+    """Each row has the keys that it was given, and in `source` its own number, or that of the row copied."""
+    cache, rows, sources = KVCache(3, 2, 2, 4, kind=kind, parts=parts), [[], [], []], [[1], [2], [3]]
+    cache.source = KVCache(3, 1, 2, 4)
+    whole = np.broadcast_to(np.float32(sources)[..., None, None], (3, 1, 2, 4))
+    cache.source.append(whole, whole)
+    for step, seed in steps:
+        rng = np.random.default_rng(seed)
+        n, a, b = (int(x) for x in rng.integers(0, 3, 3))
+        if step == "append":
+            x = whole_numbers(rng, n)
+            cache.reserve(0, max(map(len, rows)) + n)
+            cache.append(x, -x if parts == 2 else x)
+            rows = [[*row, *new] for row, new in zip(rows, x, strict=True)]
+        elif step == "rewind":
+            cache.rewind(n)
+            rows = [row[:n] for row in rows]
+        elif step == "rewind a row":
+            cache.rows(a, a + 1).rewind(n)
+            rows[a] = rows[a][:n]
+        elif step == "copy":
+            cache.copy(cache, [a], [b])
+            rows[b], sources[b] = rows[a], sources[a]
+        elif step == "clear":
+            cache.clear(a)
+            rows[a], sources[a] = [], []
+            assert not any(array[a].any() for array in cache.arrays)
+        else:
+            order = rng.integers(0, 3, 3)
+            cache = cache.keep(order)
+            rows, sources = [rows[i] for i in order], [sources[i] for i in order]
+        keys, values = cache.read()
+        assert cache.lengths.tolist() == [len(row) for row in rows] and cache.length == max(map(len, rows))
+        for row, k, v in zip(rows, keys, values, strict=True):
+            assert np.array_equal(np.array(row).reshape(-1, 2, 4), k[: len(row)])
+            assert np.array_equal(k[: len(row)], -v[: len(row)] if parts == 2 else v[: len(row)])
+        of_source = zip(cache.source.keys, cache.source.lengths, strict=True)
+        assert [x[:n, 0, 0].tolist() for x, n in of_source] == sources
 
 
-@pytest.mark.parametrize("kind, packed", [(KVCache, LATENT), *PACKED])
-def test_a_smaller_cache_keeps_the_contract(kind, packed):
-    """On numbers that 8 bits hold, every method does what the plain cache does, bit for bit."""
-    k = np.random.default_rng(4).integers(-8, 9, (3, 4, 2, 4)).astype(np.float32)
-    k[..., 0] = 127  # the largest of each head, so that the scale is 1
-    found = []
-    for cache in (kind(3, 4, 2, 4), packed(3, 4, 2, 4)):
-        cache.append(k[:, :2], k[:, :2])
-        cache.rows(1, 2).rewind(1)
-        cache.append(k[:, 2:3], k[:, 2:3])
-        cache.copy(cache, [2], [0])
-        cache.clear(1)
-        kept = cache.keep([2, 0, 1])
-        read = kept.append(k[:, 3:], k[:, 3:])
-        found.append([kept.lengths.tolist(), *(x[b, :n] for x in read for b, n in enumerate(kept.lengths))])
-    for a, b in zip(*found, strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert packed(3, 4, 2, 4).nbytes <= kind(3, 4, 2, 4).nbytes / 2
+def test_a_cache_of_one_part_or_of_fewer_bits_needs_less_memory():
+    sizes = [KVCache(3, 4, 1, 16, kind=kind, parts=n).nbytes
+             for kind, n in (("float32", 2), ("float32", 1), ("bf16", 2), ("int8", 2))]
+    assert sizes[1] == sizes[2] == sizes[0] / 2 and sizes[3] == sizes[0] * 20 / 64
 
 
 @given(seed=st.integers(0, 99), size=st.sampled_from([1e-3, 1.0, 1e4]))
