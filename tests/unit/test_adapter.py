@@ -1,4 +1,4 @@
-"""Adapters in folders: what is saved opens here and in peft over the same base; nothing broken gets in."""
+"""Check adapters in folders: they open here and in peft over the same base; broken ones are refused."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Masked diffusion: what is hidden, the bound that its loss is, and texts that are written from masks."""
+"""Check masked diffusion: what is hidden, the bound that its loss is, and texts that are written from masks."""
 
 import itertools
 import json
@@ -25,7 +25,7 @@ GREEDY = tl.Sampling(temperature=0)
 
 
 def made(seed=0):
-    """A model whose weights are large enough for every part of it to matter."""
+    """Build a model whose weights are large enough for every part of it to matter."""
     return shaken(build({"model_type": "bert", **SIZES}, seed=None), 0.5, seed).eval()
 
 

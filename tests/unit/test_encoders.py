@@ -1,4 +1,4 @@
-"""Encoders at work: hiding words, filling them in, telling classes apart, finding partners."""
+"""Check encoders at work: hiding words, filling them in, telling classes apart, finding partners."""
 
 import json
 

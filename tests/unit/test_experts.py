@@ -1,4 +1,4 @@
-"""Layers of experts: what routing keeps, and the loss that keeps all experts in use."""
+"""Check layers of experts: what routing keeps, and the loss that keeps all experts in use."""
 
 
 import numpy as np
@@ -110,7 +110,7 @@ def test_a_token_gets_the_same_bits_alone_and_on_any_number_of_threads():
 
 
 def digest(layer, x):
-    """The bits of a layer's result and of the gradients of its parameters."""
+    """Return the bits of a layer's result and of the gradients of its parameters."""
     for p in layer.parameters():
         p.grad = None
     y = layer(x)

@@ -1,4 +1,4 @@
-"""Folders of all families, as Hugging Face has them: what is saved is read; other models are refused."""
+"""Check folders of all families: what is saved is read, also by transformers; others are refused."""
 
 import contextlib
 import dataclasses

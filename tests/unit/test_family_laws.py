@@ -1,4 +1,4 @@
-"""Laws that the models of all families obey: a new family gets them from its line in `MODELS`."""
+"""Check laws that models of all families obey; a new family gets them from its line in `MODELS`."""
 
 import copy
 import itertools

@@ -1,4 +1,4 @@
-"""The forward pass of every family is that of transformers, also where transformers is not installed.
+"""Compare the logits of every family with those that transformers has computed, stored in a file.
 
 Run as a script, this file writes family_logits.json: what transformers computes for each model.
 """

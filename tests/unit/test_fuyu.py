@@ -1,4 +1,4 @@
-"""Fuyu reads pictures: its patches, its cache, its gradients, and what it refuses."""
+"""Check that Fuyu reads pictures: patches, training, commands, and what is refused."""
 
 import dataclasses
 import pathlib
@@ -80,7 +80,7 @@ def test_pictures_that_do_not_fit_are_refused(change, message):
 
 @pytest.fixture
 def run(here, capsys):
-    """The folder of a run that has learnt captions for four steps, and what that printed."""
+    """Train a run for four steps on captions -> its folder, and what was printed."""
     words = ["--data", "world:caption,n=60", "--steps", "4", "--out", "run", "--threads", "1"]
     sizes = ("width=16", "layers=1", "heads=2", "hidden=16", "context=120")
     assert main(["train", "sft", "--model", "fuyu", *words, *(f"--set=model.{size}" for size in sizes)]) == 0

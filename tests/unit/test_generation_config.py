@@ -1,4 +1,4 @@
-"""generation_config.json: what a folder says of sampling and of ends is read, used and kept."""
+"""Check that what generation_config.json says of sampling and ends is read, used and kept."""
 
 import json
 

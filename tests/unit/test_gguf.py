@@ -1,4 +1,4 @@
-"""GGUF files: what the format's own library reads back is the model, and llama.cpp computes the same."""
+"""Check GGUF files: the library gguf reads the model back, and llama.cpp computes the same."""
 
 import sys
 

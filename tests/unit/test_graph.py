@@ -1,4 +1,4 @@
-"""`tl.draw`: what it says about a graph is what was computed, and the graph stays as it was."""
+"""Check that `tl.draw` shows what was computed, and leaves the graph as it was."""
 
 import re
 from html import escape

@@ -1,4 +1,4 @@
-"""A name on the Hub is downloaded by huggingface_hub, and only where there is no such folder."""
+"""Check that a name on the Hub is downloaded by huggingface_hub, unless there is such a folder."""
 
 import sys
 from fnmatch import fnmatch

@@ -1,4 +1,4 @@
-"""Scores against latent vectors are those that DeepSeek's layer computes."""
+"""Compare the op for scores against latent vectors with DeepSeek's layer."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Runs that train an adapter: small checkpoints, the same bits when resumed, and merging."""
+"""Check runs that train an adapter: small checkpoints, the same bits when resumed, and merging."""
 
 import itertools
 import os

@@ -1,4 +1,4 @@
-"""Filling in the middle, from the cut to the command: nothing is lost, and other rows keep their bits."""
+"""Check filling in the middle: nothing is lost, other rows keep their bits, and a command fills a gap."""
 
 import itertools
 import json
@@ -27,7 +27,7 @@ TEXTS = st.text(alphabet="ab\n \u00e9\u4e2d\U0001f642", max_size=20)
 
 
 def put_back(ids):
-    """The text of ids, and whether the suffix came first; no part ends inside of a character."""
+    """Return the text of ids, and True if the suffix came first; no part ends inside a character."""
     suffix, middle, end = ids.index(SUF), ids.index(MID), ids.index(END)
     assert ids[0] == PRE and end == len(ids) - 1
     if suffix == 1:  # SPM: prefix and middle are one run

@@ -1,4 +1,4 @@
-"""Modules: names, state, modes, initial weights and dropout streams."""
+"""Check modules: names, state, modes, initial weights and dropout streams."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ from tinyllm.tensor import Tensor
 
 
 class Net(Module):
-    """Parameters before and after modules, a list, a tied weight, and attributes that are none of these."""
+    """Hold parameters before and after modules, a list, a tied weight, and attributes that are none of these."""
 
     def __init__(self):
         self.scale = Parameter(np.ones(3, np.float32))

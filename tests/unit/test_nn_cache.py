@@ -1,4 +1,4 @@
-"""The KV cache: what goes in stands where it belongs; test_models has attention over it."""
+"""Check the KV cache: what goes in stands where it belongs; test_family_laws has attention over it."""
 
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""`open_model`: what a folder says about its model, read once, for everybody who talks to it."""
+"""Check `open_model`: what a folder says about its model is read once, for all who use it."""
 
 import json
 

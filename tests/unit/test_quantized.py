@@ -1,4 +1,4 @@
-"""Quantised layers and models: how far off they are, what they refuse, and what is fused.
+"""Check quantised layers and models: how far off they are, what they refuse, and what is fused.
 
 That they save and load is tested in test_family_folders; that rows do not depend on each other, in test_bits.
 """
@@ -32,7 +32,7 @@ def packed(bits, w):
 
 
 def layer(bits, n_in, n_out, bias=True):
-    """A Linear of random weights, and its quantised copy."""
+    """Make a Linear of random weights, and its quantised copy."""
     linear = Linear(n_in, n_out, bias)
     for i, p in enumerate(linear.parameters()):
         p.data[...] = Random("layer", i).normal(p.shape)

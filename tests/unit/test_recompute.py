@@ -1,4 +1,4 @@
-"""Passes over a model: what is fused, made again or watched has the bits of the plain model."""
+"""Check that passes over a model keep its bits: fusing, recomputing and watching."""
 
 import copy
 
@@ -35,7 +35,7 @@ def plain(model):
 
 
 def gradients(model):
-    """One forward and backward pass -> the loss and all gradients, as bytes by name."""
+    """Run one forward and backward pass -> the loss and all gradients, as bytes by name."""
     model.dropout_stream(0, 0)
     loss = model.loss(TOKENS[:, :-1], TOKENS[:, 1:])
     loss.backward()
@@ -74,7 +74,7 @@ def test_the_forward_pass_keeps_few_arrays_for_each_layer(name, few, all_of_them
 
 @pytest.fixture
 def blocks(monkeypatch):
-    """Counts the blocks whose arrays are let go of."""
+    """Count the blocks whose arrays are dropped."""
     calls = []
     monkeypatch.setattr("tinyllm.nn.passes.remaking", lambda: calls.append(1) or remaking())
     return calls

@@ -1,4 +1,4 @@
-"""Models that a user builds from parts: first numbers, `forward`, reprs and training."""
+"""Check models that a user builds from parts: first numbers, `forward`, reprs and training."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""The small model in the package: its bits, how well it writes, and the commands that open it."""
+"""Check the small model in the package: its bits, how well it writes, and the commands that open it."""
 
 import fnmatch
 import io

@@ -1,4 +1,4 @@
-"""Sizes whose product 64 bits cannot hold: refused in one line, or done at once if there is nothing to do.
+"""Check sizes whose product 64 bits cannot hold: refused in one line, or done at once if nothing is to do.
 
 An empty array costs nothing, so its other axes may be of any length. Each case runs in a child process,
 because what is looked for are crashes and loops without end.

@@ -1,4 +1,4 @@
-"""T5: its first weights, writing answers to texts, and training with hidden spans or pairs."""
+"""Check T5: its first weights, answers to texts, and training with hidden spans or pairs."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ GREEDY = tl.Sampling(temperature=0)
 
 
 def plain_loop(model, prompt, count, sampling=GREEDY, seed=0):
-    """Generation as one would explain it: no cache, no batch."""
+    """Generate as one would explain it: without a cache, without a batch."""
     written, random = [model.config.start], tl.Random(seed, "sample", 0)
     for _ in range(count):
         with no_grad():
@@ -104,7 +104,7 @@ TINY = {"model.type": "t5", "model.context": 32, "model.width": 16, "model.heads
 
 
 def trained(tmp_path, text, **changes):
-    """A T5 that was trained for three steps on a text -> its setup, and the events."""
+    """Train a T5 for three steps on a text -> its setup, and the events."""
     (tmp_path / "text").write_text(text)
     setup = tl.prepare(tl.make_config({"data": str(tmp_path / "text")} | TINY | changes))
     return setup, list(setup.train())

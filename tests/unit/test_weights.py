@@ -1,4 +1,4 @@
-"""Weights in and out: nothing is lost, and no file that is cut, flipped or foreign gets in."""
+"""Check files of weights: nothing is lost, and files that are cut, changed or foreign are refused."""
 
 import json
 

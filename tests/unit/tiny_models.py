@@ -1,4 +1,4 @@
-"""Small models of every family, what they read, and ways to run, change and compare them."""
+"""Make small models of every family and what they read; run, change and compare them."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -70,7 +70,7 @@ def made(name, **changes):
 
 
 def lively(name, seed=0, dtype=np.float32, **changes):
-    """Build such a model with other numbers, without dropout and without a loss that balances experts."""
+    """Build a model of the table with other numbers, without dropout and without a loss that balances experts."""
     still = {key: 0.0 for key in ("dropout", "attention_dropout", "balance") if hasattr(
         family(MODELS[name]["model_type"]).config_class, key)}
     return shaken(build(MODELS[name] | still | changes, seed=None), 0.3, seed, dtype).eval()
@@ -78,7 +78,7 @@ def lively(name, seed=0, dtype=np.float32, **changes):
 
 @dataclass(frozen=True)
 class Reading:
-    """What a model reads, rows first: tokens, and what it has besides them.
+    """Hold what a model reads, rows first: tokens, and what it has besides them.
 
     tokens (B, T): after each row's length, they are padding. written (B, S): the tokens of the decoder, if
     the model has an encoder too; logits belong to these.
@@ -104,7 +104,7 @@ class Reading:
         return Reading(self.tokens[b : b + 1, :n], self.lengths[b : b + 1], more, written)
 
     def of(self, call, *given):
-        """Call a method of a model, such as `model.loss`, on all of this."""
+        """Call a method of a model, such as `model.loss`, on this reading."""
         both_ways = "segments" in self.more or self.written is not None  # else nothing sees what is behind it
         seen = nn.Seen(lengths=self.lengths if both_ways else None)
         return call(self.tokens, *given, **self.more, seen=seen)
@@ -133,7 +133,7 @@ def reads(model, seed=0, rows=3, length=8):
 
 
 def refilled(reading, fill):
-    """Return the same with other padding."""
+    """Return a reading with other padding."""
     real = np.arange(reading.tokens.shape[1]) < reading.lengths[:, None]
     return replace(reading, tokens=np.where(real, reading.tokens, fill))
 
