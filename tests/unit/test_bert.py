@@ -1,4 +1,4 @@
-"""Check BERT: vectors of sentences, pairs of texts, classes, and what sentence-transformers' files ask for."""
+"""Check BERT: vectors of sentences, pairs of texts, classes, and sentence-transformers' files."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Check masked diffusion: what is hidden, the bound that its loss is, and texts that are written from masks."""
+"""Check masked diffusion: what is hidden, the bound that its loss is, and texts written from masks."""
 
 import itertools
 import json

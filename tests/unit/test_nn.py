@@ -25,7 +25,7 @@ from tinyllm.tensor import Tensor
 
 
 class Net(Module):
-    """Hold parameters before and after modules, a list, a tied weight, and attributes that are none of these."""
+    """Hold parameters before and after modules, a list, a tied weight, and other attributes."""
 
     def __init__(self):
         self.scale = Parameter(np.ones(3, np.float32))

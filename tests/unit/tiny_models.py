@@ -70,7 +70,7 @@ def made(name, **changes):
 
 
 def lively(name, seed=0, dtype=np.float32, **changes):
-    """Build a model of the table with other numbers, without dropout and without a loss that balances experts."""
+    """Build a model of the table with other numbers, without dropout and a balance loss."""
     still = {key: 0.0 for key in ("dropout", "attention_dropout", "balance") if hasattr(
         family(MODELS[name]["model_type"]).config_class, key)}
     return shaken(build(MODELS[name] | still | changes, seed=None), 0.3, seed, dtype).eval()
