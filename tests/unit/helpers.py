@@ -57,7 +57,7 @@ class Threads(Group):
     def gather(self, value):
         for received in self.queues:
             received[self.rank].put(value)
-        return [sent.get(timeout=20) for sent in self.queues[self.rank]]  # raises Empty if one has failed
+        return [sent.get(timeout=300) for sent in self.queues[self.rank]]  # raises Empty if one has failed
 
     def total(self, numbers):
         first, *others = self.gather(numbers)

@@ -14,16 +14,15 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from tinyllm.config import bounded, conform
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, read_bytes, read_json, sync_folder
-from tinyllm.models import from_pretrained, save_weights
-from tinyllm.models.pretrained import load_into
+from tinyllm.models import save_weights
 from tinyllm.models.weights import hash_file, read_header
 
 ADVICE = "delete that checkpoint's folder to fall back on an earlier one, or train again with --overwrite"
@@ -148,35 +147,21 @@ def verify(path: Path, optimizer: bool = True) -> dict[str, Any]:
     return state
 
 
-def load_model(path: Path, bits: int | None = None) -> Any:
-    """Return the model of a checkpoint, quantised if `bits` are given.
-
-    Raises UserError, naming the file, when a file is damaged.
-    """
-    return _naming(path / "model.safetensors", lambda: from_pretrained(path, bits))
-
-
-def restore_model(path: Path, model: Any) -> None:
-    """Read the weights of a checkpoint into a model. Raises UserError if they do not fit."""
-    _naming(path / "model.safetensors", lambda: load_into(model, path))
-
-
 def load_state(path: Path, name: str, part: Any) -> None:
     """Load NAME.safetensors into `part`, such as an optimizer. Raises UserError if the file does not fit."""
     file = path / f"{name}.safetensors"
-
-    def load():
+    with naming(file):
         stored, _ = read_header(file)
         if hasattr(part, "check_state"):  # before memory is taken
             part.check_state({name: array.shape for name, array in stored.items()})
         part.load_state_dict({name: array.read() for name, array in stored.items()})
 
-    _naming(file, load)
 
-
-def _naming(file, load):
+@contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """Add a file's name to an error in the `with` block, which reads it, and what to do about the error."""
     try:
-        return load()
+        yield
     except ValueError as error:
         name = "" if str(file.parent) in str(error) else f"{file}: "
         raise UserError(f"{name}{error}; {ADVICE}") from error

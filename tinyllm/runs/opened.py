@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.decode.sampling import Sampling
+from tinyllm.models import from_pretrained
 from tinyllm.models.generation import ignored, sampling_settings, stop_ids
 from tinyllm.models.registry import locate
 from tinyllm.runs import checkpoint
@@ -89,5 +90,6 @@ def open_model(place: str | Path, which: str = "best", bits: int | None = None) 
         return Opened(*open_folder(run.folder, bits), folder=run.folder)
     record, tokenizer, path = run.read(), run.read_tokenizer(), run.find_checkpoint(which)
     checkpoint.verify(path, optimizer=False)
-    model = checkpoint.load_model(path, bits)
+    with checkpoint.naming(path / "model.safetensors"):
+        model = from_pretrained(path, bits)
     return Opened(model, tokenizer, record.frame, run.folder, record.config, run)

@@ -21,6 +21,7 @@ from typing import Any
 from tinyllm.config import bounded, check, conform, flatten
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes, atomic_write_text, read_bytes, read_json, remove_leftovers
+from tinyllm.models.pretrained import load_into
 from tinyllm.models.weights import Origin
 from tinyllm.runs import checkpoint
 from tinyllm.runs.config import RunConfig, known_settings, make_config
@@ -272,7 +273,8 @@ class Run:
             progress, log_bytes = progress_of(path, checkpoint.verify(path))
             if progress.step > steps:
                 raise UserError(f"this run has done {progress.step} steps already: give more --steps")
-            checkpoint.restore_model(path, model)
+            with checkpoint.naming(path / "model.safetensors"):
+                load_into(model, path)
             parts = stateful(optimizer=optimizer, batches=plan.batches, loss=plan.loss)
             for name, part in parts.items():
                 checkpoint.load_state(path, name, part)

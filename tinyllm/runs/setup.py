@@ -12,13 +12,13 @@ from tinyllm.data import load_corpus
 from tinyllm.decode.generate import generate
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
-from tinyllm.models import build, family, names
+from tinyllm.models import build, family, from_pretrained, names
 from tinyllm.models.generation import sampling_settings
 from tinyllm.models.registry import family_of, locate
 from tinyllm.models.weights import Origin, hash_weights
 from tinyllm.nn import adapt, adapter_state, adapters
 from tinyllm.nn.init import without_memory
-from tinyllm.runs.checkpoint import load_model, verify
+from tinyllm.runs.checkpoint import naming, verify
 from tinyllm.runs.config import RunConfig, model_settings, usual_preset
 from tinyllm.runs.plan import Plan
 from tinyllm.runs.recipe import NO_FRAME, Frame, Parts, Recipe, find_recipe, recipes
@@ -249,9 +249,10 @@ def reopen(run: Run, config: RunConfig) -> TrainSetup:
             f"the data has changed since this run began: SHA-256 {corpus.sha256[:12]}... now, "
             f"{facts.sha256[:12]}... then; bring it back, or start a new run"
         )
-    tokenizer, last = run.read_tokenizer(), run.last_checkpoint()
-    model = load_model(last) if last else None  # first, so that a damaged run.json takes no memory
-    if model:
+    tokenizer, model = run.read_tokenizer(), None
+    if last := run.last_checkpoint():  # read first, so that a damaged run.json takes no memory
+        with naming(last / "model.safetensors"):
+            model = from_pretrained(last)
         found, sizes = model_settings(model.config), config.model_config(tokenizer.vocab_size)
         for name, wanted in model_settings(sizes).items():
             if found.get(name) != wanted:
