@@ -1,4 +1,4 @@
-"""Submissions as people hand them in, and those that cost too much or reach for others' pages and points."""
+"""Check the reading of submissions as people hand them in, and of those that are too large or hostile."""
 
 import itertools
 import os
@@ -19,14 +19,14 @@ LESSON = find_lesson(4)
 
 
 def collected(folder):
-    """The one submission of a folder."""
+    """Return the only submission in a folder."""
     (submission,) = collect(folder, [LESSON])
     assert submission.digest == load(submission, [LESSON]).digest
     return load(submission, [LESSON])
 
 
 def names_of(folder, *students):
-    """The names by which folders that are called so are known, and what is wrong with each."""
+    """Hand in folders with these names; return {student: what is wrong}."""
     for student in students:
         (folder / student / LESSON.folder).mkdir(parents=True)
         (folder / student / LESSON.folder / "exercise.py").write_text("x = 1\n")

@@ -1,4 +1,4 @@
-"""Hostile submissions: no points stolen, and no effect outside the worker, as planted canaries show."""
+"""Check that hostile submissions get no points, and have no effect outside the worker."""
 
 import os
 import re
@@ -37,7 +37,7 @@ FENCED = pytest.mark.skipif(bool(why_not("landlock")), reason=f"landlock: {why_n
 
 
 class Canaries:
-    """A secret, a file, a process and two servers that nobody may touch."""
+    """Plant a secret, a file, a process and two servers that nobody may touch."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -67,7 +67,7 @@ class Canaries:
                 return
 
     def state(self):
-        """Everything that could have been changed."""
+        """Return everything that could have been changed."""
         names = sorted(os.listdir(self.folder))
         stats = [os.stat(path) for path in (self.secret, self.file)]
         told = [(s.st_mode, s.st_uid, s.st_size, s.st_mtime_ns, s.st_nlink) for s in stats]
@@ -80,7 +80,7 @@ class Canaries:
         return names, told, text, alive, scratch, library
 
     def fill(self, attack):
-        """An attack with the canaries' names in it."""
+        """Return an attack with the names of the canaries in it."""
         names = {
             "@SECRET": self.secret, "@FILE": self.file, "@PORT": self.servers[0].getsockname()[1],
             "@ABSTRACT": self.abstract, "@PID": self.process.pid, "@GRADER": os.getpid(),
@@ -114,7 +114,7 @@ def test_every_attack_that_the_code_names_is_tried():
 
 
 def write(folder, name, text):
-    """Write an attack as an exercise -> its path."""
+    """Write an attack as an exercise, and return its path."""
     (folder / "exercise.py").touch()
     path = folder / ("exercise.c" if name.startswith("C: ") else "exercise.py")
     path.write_text(f"{C_HEAD}{text}{C_TAIL}" if name.startswith("C: ") else text, "utf-8")
@@ -124,7 +124,7 @@ def write(folder, name, text):
 
 
 def attacked(launcher, path, monkeypatch):
-    """Judge a file -> (verdict, everything that its workers printed)."""
+    """Judge a file, and return the verdict and all that its workers printed."""
     workers = []
     monkeypatch.setattr("tinyllm.course.workers.ASLEEP", 4)
 
@@ -162,7 +162,7 @@ def test_nothing_is_stolen_and_nothing_is_touched(name, canaries, launcher, tmp_
 
 @FENCED
 def test_the_next_student_does_not_suffer(launcher, tmp_path, monkeypatch):
-    """This runs after the attacks, on the same server."""
+    """Judge a right answer after the attacks, on the same server."""
     (tmp_path / "exercise.py").write_text(solved(SOFTMAX), "utf-8")
     assert attacked(launcher, tmp_path / "exercise.py", monkeypatch)[0].state == "passed"
 
@@ -201,7 +201,7 @@ def test_what_changes_in_the_life_of_a_worker_does_not_pass(name, launcher, tmp_
     "hidden tests", "a connection out", "a file system that fills up", "C: hidden tests",
 ])
 def test_without_the_fences_the_attacks_work(name, canaries, tmp_path, monkeypatch):
-    """These attacks do what they say: only the fences stop them."""
+    """Run some attacks at the level plain: they do what they say, so only the fences stop them."""
     text = canaries.fill(ATTACKS[name]).replace('(".", "/tmp", "/var/tmp", "/dev/shm")', '(".",)')
     path = write(tmp_path, name, text.replace("range(100)", "range(1)"))
     with Launcher("plain") as plain:

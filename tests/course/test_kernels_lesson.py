@@ -55,7 +55,7 @@ def test_a_mistake_is_rejected_by_the_property_meant_for_it_and_named(judge_c, t
 
 
 def test_two_ways_beyond_the_end_are_told_apart(judge_c):
-    """Both touch the same element first where columns are left over; elsewhere only one goes outside."""
+    """Check two mistakes that touch the same element first where columns are left over."""
     name = "four columns at a time, also where fewer are left"
     (blocks,) = [answer.text for answer in answers(MATMUL).wrong if answer.sentence == name]
     assert judge_c(MATMUL, blocks).mistake == name
@@ -80,7 +80,7 @@ def test_an_element_that_is_never_set_is_explained(judge_c):
 
 
 def test_the_input_shown_is_what_the_c_function_got(judge_c):
-    """Two matrices, and not stacks of them, some transposed, that only the op knows."""
+    """Check that two matrices are shown, not stacks of them or transposed ones, which only the op knows."""
     verdict = judge_c(MATMUL, GOOD.replace("b[p * n + j]", "b[j * k + p]"), effort=20)
     matrix = r"np\.float32\(\[\[[^\[].*"
     assert re.fullmatch(rf"  a = {matrix}\n  b = {matrix}", verdict.smallest_input)

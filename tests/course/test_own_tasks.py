@@ -1,4 +1,4 @@
-"""An instructor's own exercises: the example of `course task new` works, a bad folder is one line."""
+"""Check an instructor's own exercises: the example of `course task new`, and bad folders."""
 
 import itertools
 import json
@@ -31,7 +31,7 @@ def moving_average(x, k):
 
 @pytest.fixture
 def folder(here):
-    """The example's folder, in the folder at hand; what it registers is forgotten."""
+    """Write the example into the folder at hand; afterwards forget what it registered."""
     before = set(OPS)
     own_tasks.write_template("own/100_averages")
     yield Path("own/100_averages")

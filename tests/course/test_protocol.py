@@ -1,4 +1,4 @@
-"""Values over a socket: they arrive as they left, and no corruption does more than be refused."""
+"""Check that values arrive over a socket as they were sent, and that corrupt frames are refused."""
 
 import collections
 import json
@@ -29,7 +29,7 @@ REFUSALS = (protocol.ProtocolError, protocol.Closed, TimeoutError)
 
 @pytest.fixture
 def ends():
-    """The grader's end and the worker's."""
+    """Return two connected sockets, for the grader and for the worker."""
     found = socket.socketpair()
     yield found
     for end in found:
@@ -71,7 +71,7 @@ def test_other_values_are_refused(value):
 
 
 def test_two_thousand_corruptions_are_a_verdict_each():
-    """Whatever a worker sends, the grader says what is wrong with it, or nothing, and goes on."""
+    """Check that whatever a worker sends, the grader says what is wrong with it, or nothing, and goes on."""
     told = collections.Counter()
     tracemalloc.start()
     with specs_only():
@@ -90,7 +90,7 @@ def test_two_thousand_corruptions_are_a_verdict_each():
 
 
 def corruptions(count):
-    """Answers of workers, each with something done to its bytes -> triples of op, arguments and frame."""
+    """Yield an op, arguments, and a corrupted answer of a worker."""
     rng = random.Random(0)
     cases = [(name, args) for name in ("softmax", "attention", "bpe_train", "adamw_step") for args in
              draw_cases(name, 5)]
@@ -105,7 +105,7 @@ def corruptions(count):
 
 
 def answer(name, args):
-    """The frame of a worker whose function is right."""
+    """Return the frame of a worker whose function is right."""
     args = protocol.copy(list(args))
     with specs_only(), np.errstate(all="ignore"):
         value = OPS[name](*args)
@@ -113,7 +113,7 @@ def answer(name, args):
 
 
 def corrupt(data, rng):
-    """Do one thing to some bytes that a wire or a liar might."""
+    """Change some bytes in place, in one of five ways."""
     at, what = rng.randrange(len(data) + 1), rng.randrange(5)
     if what == 0 and at < len(data):
         data[at] ^= 1 << rng.randrange(8)
@@ -128,7 +128,7 @@ def corrupt(data, rng):
 
 
 class Bytes:
-    """A socket that holds some bytes and then is closed: quicker than a real one."""
+    """Imitate a socket that delivers some bytes and then is closed."""
 
     def __init__(self, data):
         self.data = data
@@ -149,7 +149,7 @@ def taken_apart(data):
 
 
 def frame(value, *forms, data=b"1234"):
-    """A frame made by hand."""
+    """Make a frame by hand."""
     header = json.dumps({"value": value, "arrays": forms}).encode()
     return protocol.PREFIX.pack(protocol.MAGIC, len(header)) + header + data
 

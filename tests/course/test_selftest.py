@@ -1,4 +1,4 @@
-"""Graders are graded: what `course selftest` tries and notices, and that no answer leaves with a release."""
+"""Check what `course selftest` tries and notices."""
 
 import functools
 import re
@@ -36,7 +36,7 @@ def test_selftest_says_what_it_tried_and_its_last_line_sums_up(here, printed):
 
 
 def test_selftest_notices_what_a_grader_gets_wrong(monkeypatch):
-    """A mutant that survives, one that is rejected for something else, and a right answer turned down."""
+    """Try a mutant that survives, one that is rejected for something else, and a right answer turned down."""
     right, (said, wrong) = OPS["softmax"].reference, MISTAKES["softmax"][1]
     fine, elsewhere = functools.partial(right), functools.partial(wrong)
     fine.breaks, elsewhere.breaks = RIGHT, STEADY

@@ -51,7 +51,7 @@ def course(here):
 
 
 def judged(course, *students):
-    """Records as grading writes them, in which every lesson-0 exercise has passed."""
+    """Return records as grading makes them, in which the first exercise has passed."""
     records = []
     for student in students:
         record = empty_record(Submission(student, Path()), course, "plain", "")
@@ -82,7 +82,9 @@ def test_a_roster_names_who_is_missing_and_who_is_unknown_and_fills_in_the_ids(c
     assert rows[0]["isolation"] == "plain (stops accidents only)"
     assert "Nothing was handed in" in Path("out/feedback/Bob.html").read_text("utf-8")
     assert "for them: Eve\n" in printed("course", "export", "canvas", "out", "--out", "c.csv")
-    _, _, ada, bob, eve = csv.reader(Path("c.csv").read_text("utf-8").splitlines())
+    heads, possible, ada, bob, eve = csv.reader(Path("c.csv").read_text("utf-8").splitlines())
+    assert heads == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Test"]
+    assert possible == ["Points Possible", "", "", "", "", "4"]
     assert ada == ["Lovelace, Ada", "11", "s11", "ada", "", "1"] and (bob[:2], eve[1]) == (["Bob", "12"], "")
     assert main(["course", "export", "moodle", "out", "--out", "m.csv"]) == 0
     ada, bob, _ = csv.DictReader(Path("m.csv").read_text("utf-8").splitlines())

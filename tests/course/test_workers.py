@@ -1,4 +1,4 @@
-"""Workers: each is fresh, each comes to an end, and whatever it does has a name."""
+"""Check that each worker is fresh and comes to an end, and that its failures are named."""
 
 import os
 import subprocess
@@ -139,7 +139,7 @@ def test_a_process_that_a_worker_leaves_behind_ends_with_it(code):
 
 
 def alive(pid):
-    """Whether a process runs, and is not only waiting for somebody to ask how it ended."""
+    """Return True if a process runs, and not only waits for somebody to ask how it ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -216,7 +216,7 @@ def test_a_fence_that_does_not_hold_is_found_out(more, reason, tmp_path, monkeyp
 
 
 def test_a_level_works_where_the_system_has_what_it_needs():
-    """Or the tests of that level would be skipped, and nobody would see why."""
+    """Check it here, because the tests of a level that does not work are skipped."""
     if not sandbox.landlock_version():
         pytest.skip("no Landlock here")
     assert why_not("landlock") is None
