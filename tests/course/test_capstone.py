@@ -133,6 +133,7 @@ def test_stubs_are_not_gathered_and_clashes_are_one_line(solved):
     (solved / "06_attention/exercise.py").write_text(start.read_text())
     gather(folder)
     assert parts_in(folder)[1] == ["attention"]
+    assert "NotImplementedError" not in (folder / "exercise.py").read_text()
     with open(solved / "08_training/exercise.py", "a") as f:
         f.write("\ndef softmax(x):\n    return x\n")
     with pytest.raises(UserError, match=r"08_training.exercise.py, line \d+: softmax is something else"):

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from tinyllm.cli.course import format_row
+from tinyllm.course import answer_keys
 from tinyllm.course.answer_keys import read
 from tinyllm.course.classroom import selftest
 from tinyllm.course.kernels import NONE
@@ -41,8 +42,8 @@ def test_selftest_notices_what_a_grader_gets_wrong(monkeypatch):
     fine, elsewhere = functools.partial(right), functools.partial(wrong)
     fine.breaks, elsewhere.breaks = RIGHT, STEADY
     known = [(said, wrong), ("nothing wrong", fine), ("not for this", elsewhere)]
-    monkeypatch.setitem(selftest.MISTAKES, "softmax", known)
-    monkeypatch.setitem(selftest.VARIANTS, "softmax", [right, wrong])
+    monkeypatch.setitem(answer_keys.MISTAKES, "softmax", known)
+    monkeypatch.setitem(answer_keys.VARIANTS, "softmax", [right, wrong])
     row = selftest.try_task(LESSON, LESSON.task("softmax"), best_level())
     assert [broken is None for _, broken in row.rejected] == [False, True, True] and row.killed == 1
     assert row.accepted == 1 and row.wrongly[0][0] == wrong.__name__ and not row.good

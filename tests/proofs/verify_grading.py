@@ -24,7 +24,6 @@ from tinyllm.course.answer_keys import answers
 from tinyllm.course.reference_solution import STANDARD, collect
 from tinyllm.course.syllabus import syllabus
 from tinyllm.ops.registry import OPS
-from tinyllm.testing import MISTAKES, VARIANTS
 from tinyllm.testing.edits import Edit
 
 COURSE = 'title = "All"\nseed = 20261125\nvariants = 4\n'
@@ -41,15 +40,11 @@ def as_source(task, function):
 
 def answer(task, kind, rng):
     """One answer to an exercise -> (file, text)."""
-    if task.kind != "op":
-        known = answers(task)
-        texts = {"reference": [known.reference], "right": [a.text for a in known.right]}
-        return known.file, rng.choice(texts.get(kind) or [a.text for a in known.wrong])
-    right = [OPS[task.op].reference]
-    functions = {"reference": right, "right": VARIANTS.get(task.op, right),
-                 "wrong": [function for _, function in MISTAKES[task.op]]}
-    function = rng.choice(functions[kind])
-    return "exercise.py", as_source(task, function)
+    known = answers(task)
+    if kind == "reference" or (kind == "right" and not known.right):
+        return task.about.file, known.reference
+    chosen = rng.choice(known.right if kind == "right" else known.wrong)
+    return task.about.file, as_source(task, chosen.function) if chosen.function else chosen.text
 
 
 def hand_in(folder, lesson, kinds, rng):

@@ -276,16 +276,10 @@ def hint(n: str, exercise: str | None = None) -> None:
     given = min(record.get("hints", 0), len(every) - 1)
     record["hints"] = given + 1
     print(paragraph(f"{found.name}, hint {given + 1} of {len(every)}: {every[given]}"))
-    if given + 1 == len(every) and found.kind in ("op", "c") and not lesson.home:
+    if given + 1 == len(every) and not found.about.no_solution and not lesson.home:
         show = f"`tinyllm solution {lesson.number} {found.name}`"
         print(paragraph(f"That was the last hint. {show} shows the library's code."))
     saved(progress)
-
-
-NO_SOLUTION = {  # by the kind of exercise
-    "tests": "there is no solution of {}: a test is marked by what it catches; `tinyllm hint {} {}` helps",
-    "run": "{0} is made of your own functions: their solutions are those of lessons 4 to 9",
-}
 
 
 @command("solution")
@@ -308,8 +302,8 @@ def solution(n: str, exercise: str | None = None) -> None:
     if exercise is None and len(names) > 1:
         raise UserError(f"which of {', '.join(names)}? Type for example `tinyllm solution {n} {names[0]}`")
     found = lesson.task(exercise or names[0])
-    if found.kind in NO_SOLUTION:
-        raise UserError(NO_SOLUTION[found.kind].format(found.name, lesson.number, found.name))
+    if found.about.no_solution:
+        raise UserError(found.about.no_solution.format(found.name, lesson.number))
     progress = opened(find_workspace())
     progress.task(lesson, found.name)["solution"] = True
     saved(progress)

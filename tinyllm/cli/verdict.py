@@ -11,7 +11,6 @@ from tinyllm.report.terminal import BOLD, FAINT, can_print, has_colours, paint, 
 
 MARKS = {"passed": "\N{CHECK MARK}", "failed": "\N{BALLOT X}", "timed_out": "\N{BALLOT X}"}
 COLOURS = {"passed": "32", "failed": "31", "timed_out": "31", "blocked": "33", "not_attempted": FAINT}
-COUNTED = {"tests": "mutants caught"}  # kind of exercise -> what is counted; else properties that hold
 EQUALS = "your output equals"
 
 
@@ -59,7 +58,7 @@ def format_verdict(lesson: Any, verdict: Any, before: Any, printed: str = "") ->
     if verdict.state == "not_attempted":
         lacks = verdict.message.startswith("there is no function")
         return [line.rstrip() + ", for the file lacks it" * lacks]
-    line += f" {len(verdict.held)} of {of} {COUNTED.get(kind, 'properties hold')}"
+    line += f" {len(verdict.held)} of {of} {lesson.task(verdict.task).about.counted}"
     if before is not None and before != len(verdict.held):
         line += f", {before} before"
     if verdict.state == "passed":

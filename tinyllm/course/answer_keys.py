@@ -1,7 +1,7 @@
-"""Read right and wrong answers to exercises that are no ops, from answers.toml of the lessons.
+"""Give right and wrong answers to all exercises: those of `testing` for ops, else those of answers.toml.
 
 `course selftest` tests the grader with these answers: a wrong answer says which property should reject it.
-The checker uses the answers in C to name a student's mistake. The answers for ops are functions in `testing`.
+The checker uses the answers in C to name a student's mistake.
 """
 
 import functools
@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tinyllm.course.reference_solution import source
+from tinyllm.course.reference_solution import solved, source
 from tinyllm.course.syllabus import Exercise, find_lesson
 from tinyllm.files import read_toml
 from tinyllm.ops.registry import OPS
-from tinyllm.testing import VARIANTS
+from tinyllm.testing import MISTAKES, VARIANTS
 
 NAMELESS = ("ran for more than", "does not compile", "it calls abort()")  # no output to compare
 
@@ -23,21 +23,21 @@ NAMELESS = ("ran for more than", "does not compile", "it calls abort()")  # no o
 class KeyAnswer:
     """A right or wrong answer to an exercise.
 
-    text: the content of the student's file.
     sentence: names the mistake, or describes a right answer.
+    text: the content of the student's file; or function: a function of the library in its place.
     breaks: words from the property or the message that should reject the answer; "" for a right answer.
     """
 
     sentence: str
-    text: str
+    text: str = ""
     breaks: str = ""
+    function: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Right and wrong answers to an exercise, the student's file name, a full solution (`reference`)."""
+    """Right and wrong answers to an exercise, and a full solution, the text `reference`."""
 
-    file: str
     reference: str
     right: tuple[KeyAnswer, ...]
     wrong: tuple[KeyAnswer, ...]
@@ -50,10 +50,17 @@ def read(number: int) -> dict[str, Any]:
 
 
 def answers(task: Exercise) -> Answers:
-    """Return the right and wrong answers to an exercise in C, a property test or a training."""
+    """Return the right and wrong answers to an exercise of any kind."""
     if task.kind == "c":
         return kernels(task.op)
-    return suites(task) if task.kind == "tests" else models(task)
+    return {"op": functions, "tests": suites, "run": models}[task.kind](task)
+
+
+def functions(task: Exercise) -> Answers:
+    """Return the known mistakes and the variants of an op."""
+    wrong = tuple(KeyAnswer(said, breaks=f.breaks, function=f) for said, f in MISTAKES.get(task.op, ()))
+    right = tuple(KeyAnswer(f.__name__, function=f) for f in VARIANTS.get(task.op, ()))
+    return Answers(solved(task), right, wrong)
 
 
 @functools.cache
@@ -63,7 +70,7 @@ def kernels(op: str) -> Answers:
     reference = found["reference"]
     wrong = tuple(KeyAnswer(said, edited(reference, zip(e[::2], e[1::2], strict=True)), breaks)
                   for said, breaks, *e in found["wrong"])
-    return Answers("exercise.c", reference, tuple(KeyAnswer(*x) for x in found["right"]), wrong)
+    return Answers(reference, tuple(KeyAnswer(*x) for x in found["right"]), wrong)
 
 
 def edited(text: str, edits: Iterable[tuple[str, str]]) -> str:
@@ -106,7 +113,7 @@ def suites(task: Exercise) -> Answers:
     listed = every["always"] + found["wrong"]
     wrong = tuple(KeyAnswer(said, text(body), breaks) for said, breaks, body in listed)
     right = tuple(KeyAnswer(said, text(body)) for said, body in found["right"])
-    return Answers("exercise.py", every["reference"], right, wrong)
+    return Answers(every["reference"], right, wrong)
 
 
 def models(task: Exercise) -> Answers:
@@ -121,7 +128,7 @@ def models(task: Exercise) -> Answers:
     right = [KeyAnswer(f"every part written otherwise, the {nth} way",
                        parts({op: VARIANTS[op][i % len(VARIANTS[op])] for op in task.parts}))
              for i, nth in enumerate(("first", "second"))]
-    return Answers("exercise.py", whole, tuple(right), tuple(wrong))
+    return Answers(whole, tuple(right), tuple(wrong))
 
 
 def parts(functions: dict[str, Callable[..., Any]]) -> str:

@@ -121,20 +121,26 @@ def difference(seed: int, losses: Sequence[float]) -> str:
     return f"the loss at step {step + 1} is {losses[step]:.4f}, where {expected(seed)[step]:.4f} is right"
 
 
+def cases(task: Exercise, variant: int = 0) -> dict[str, list[tuple]]:
+    """Return the cases of the capstone -> {property: list of argument tuples}; the last is a seed."""
+    alone = {ALONE.format(op): draw_cases(op, CASES, variant) for op in PARTS}
+    return alone | {TRAINED: [(variant,)]}
+
+
 def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, variant: int = 0,
           **options: Any) -> Verdict:
     """Check that a GPT learns with the functions of an exercise. The arguments are as in `checker.judge`.
 
     variant: the seed of the training and of the cases; a student could hard-code the losses of a known one.
     """
-    titles = (*map(ALONE.format, PARTS), TRAINED)
+    every = cases(task, variant)
     with start() as worker:
         if worker.failure:
-            return unusable(task, worker.failure, titles)
+            return unusable(task, worker.failure, every)
         yours = [op for op in PARTS if is_there(worker, op)]
     if not yours:
-        return Verdict(task.name, "not_attempted", broken=titles)
-    held, why, state = parts_alone(yours, start, variant)
+        return Verdict(task.name, "not_attempted", broken=tuple(every))
+    held, why, state = parts_alone(yours, start, every)
     missing = [op for op in PARTS if op not in yours]
     last = [ALONE.format(op) for op in missing] if why else []  # a message is about what is broken first
     if not why and missing:
@@ -142,11 +148,12 @@ def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, 
     elif not why:
         why, state = train_in_worker(yours, start, variant)
         held += [] if why else [TRAINED]
-    broken = sorted((title for title in titles if title not in held), key=last.__contains__)
+    broken = sorted((title for title in every if title not in held), key=last.__contains__)
     return Verdict(task.name, state, tuple(held), tuple(broken), why)
 
 
-def parts_alone(yours: list[str], start: Callable[[], Any], variant: int) -> tuple[list[str], str, str]:
+def parts_alone(yours: list[str], start: Callable[[], Any],
+                every: dict[str, list[tuple]]) -> tuple[list[str], str, str]:
     """Check each function alone on its op's cases -> (properties that hold, fault, state of the check).
 
     Right losses alone would prove nothing, because the student's functions compute them: one function could
@@ -155,7 +162,7 @@ def parts_alone(yours: list[str], start: Callable[[], Any], variant: int) -> tup
     held, why = [], ""
     for op in yours:
         with start() as worker, specs_only():
-            for args in draw_cases(op, CASES, variant):
+            for args in every[ALONE.format(op)]:
                 if wrong := complaint(op, "", worker, op, args):
                     break
         if not wrong:

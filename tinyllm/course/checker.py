@@ -58,13 +58,19 @@ def as_record(lesson: Lesson, verdict: Verdict) -> dict[str, Any]:
                      "properties": len(verdict.held) + len(verdict.broken)}
 
 
-JUDGES = {"op": "checker", "c": "kernels", "tests": "mutants", "run": "capstone"}  # kind -> module
+def module_of(task: Exercise) -> Any:
+    """Return the module that judges exercises of a kind, with the functions `cases` and `judge`."""
+    return importlib.import_module(f"tinyllm.course.{task.about.judge}")  # it may import this module
+
+
+def titles_of(task: Exercise) -> tuple[str, ...]:
+    """Return the names of the properties that an exercise of any kind must have."""
+    return tuple(module_of(task).cases(task))
 
 
 def judge_task(task: Exercise, start: Callable[[], Any], folder: Path, **options: Any) -> Verdict:
     """Check an exercise of any kind. `folder` contains the student's files; options are passed to `judge`."""
-    module = importlib.import_module(f"tinyllm.course.{JUDGES[task.kind]}")  # it may import this module
-    return module.judge(task, start, folder=folder, **options)
+    return module_of(task).judge(task, start, folder=folder, **options)
 
 
 PATIENCE = 9  # seconds of processor time for all that wrong answers to a lesson need, where a student waits
@@ -95,10 +101,10 @@ def judge_lesson(tasks: Iterable[Exercise], launcher: Launcher, path: Path, soon
         with launcher.start(path, limits) as worker:
             broken = worker.failure
     for task in tasks:
-        titles = tuple(properties(task.op)) if task.kind == "op" else ()
+        titles = titles_of(task)
         workers: list[Any] = []
-        if task.kind != "c" and (broken or not there):  # C code is in a file of its own
-            missing = Verdict(task.name, "not_attempted", broken=titles, message="exercise.py is missing")
+        if task.about.file == path.name and (broken or not there):
+            missing = Verdict(task.name, "not_attempted", broken=titles, message=f"{path.name} is missing")
             yield unusable(task, broken, titles) if broken else missing, ""
             continue
 
@@ -151,13 +157,18 @@ class CheckOptions:
         return self.timer() if self.timer else seconds_left(seconds)
 
 
+def cases(task: Exercise, count: int = CASES_PER_TASK, variant: int = 0) -> dict[str, list[tuple]]:
+    """Return the cases of an exercise -> {property: list of argument tuples}, with hidden ones of a seed."""
+    return properties(task.op, count, variant)
+
+
 def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, **chosen: Any) -> Verdict:
     """Check a student's function for one op. `start()` returns a fresh worker with the student's exercise.py.
 
     chosen: fields of `CheckOptions`.
     """
     options = CheckOptions(**chosen)
-    every = options.every or properties(task.op, options.count, options.variant)
+    every = options.every or cases(task, options.count, options.variant)
     with specs_only():
         checks = PropertyChecks(task, start, every, options)
         if checks.unusable:

@@ -270,6 +270,13 @@ def known_mistakes(launcher: Launcher, op: str, folder: Path) -> Iterator[list[t
         yield [(said, functools.partial(run, i)) for i, said in enumerate(catalogue(op)[0])]
 
 
+def cases(task: Exercise, count: int = CASES_PER_TASK, variant: int = 0) -> dict[str, list[tuple]]:
+    """Return the cases of an exercise in C -> {property: list of argument tuples}."""
+    found = properties(task.op, count, variant)
+    every = [args for some in found.values() for args in some] + NO_COLUMNS.get(task.op, [])
+    return {INSIDE: every} | {title: some for title, some in found.items() if title not in MEANINGLESS}
+
+
 def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, count: int = CASES_PER_TASK,
           variant: int = 0, first: Callable[[str, str], Any] = lambda task, message: None,
           **options: Any) -> Verdict:
@@ -277,9 +284,7 @@ def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, 
 
     folder: contains exercise.c. The state is "blocked" if this machine has no compiler.
     """
-    found, path = properties(task.op, count, variant), Path(folder or ".") / "exercise.c"
-    every = {INSIDE: [args for cases in found.values() for args in cases] + NO_COLUMNS.get(task.op, [])}
-    every |= {title: cases for title, cases in found.items() if title not in MEANINGLESS}
+    every, path = cases(task, count, variant), Path(folder or ".") / "exercise.c"
     untried = functools.partial(Verdict, task.name, broken=tuple(every))
     if not path.exists():
         return untried("not_attempted", message="there is no exercise.c")

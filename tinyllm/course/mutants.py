@@ -76,10 +76,15 @@ def size(value: Any) -> int:
     return 1 if not isinstance(value, int) or abs(value) < 2**63 else LARGEST + 1
 
 
+def cases(task: Exercise) -> dict[str, Callable[..., Any]]:
+    """Return the wrong implementations that a property test should reject -> {property: function}."""
+    return {f"correct about mutant {i}": function for i, (_, function) in enumerate(MISTAKES[task.op], 1)}
+
+
 def judge(task: Exercise, start: Callable[[], Any], **options: Any) -> Verdict:
     """Check a property test. The arguments are as in `checker.judge`."""
     mutants, correct = MISTAKES[task.op], [OPS[task.op].reference, *VARIANTS.get(task.op, [])]
-    unknown = tuple(f"correct about mutant {i}" for i in range(1, len(mutants) + 1))
+    unknown = tuple(cases(task))
     with start() as worker:
         if worker.failure:  # a file that does not run rejects no implementation
             return unusable(task, worker.failure, unknown)

@@ -11,11 +11,39 @@ from tinyllm.files import read_text, read_toml
 
 
 @dataclass(frozen=True)
+class ExerciseKind:
+    """Say what differs between the kinds of exercises.
+
+    judge: the module of `tinyllm.course` that tries the cases of an exercise: `cases` and `judge`.
+    file: the file that a student fills in.
+    counted: what a verdict counts.
+    cpu_seconds: the processor time that a worker needs for a right answer, at most.
+    no_solution: why no solution is shown, or "".
+    """
+
+    judge: str
+    file: str = "exercise.py"
+    counted: str = "properties hold"
+    cpu_seconds: int = 1
+    no_solution: str = ""
+
+
+MARKED = "there is no solution of {0}: a test is marked by what it catches; `tinyllm hint {1} {0}` helps"
+GATHERED = "{0} is made of your own functions: their solutions are those of lessons 4 to 9"
+KINDS = {
+    "op": ExerciseKind("checker"),
+    "c": ExerciseKind("kernels", file="exercise.c"),
+    "tests": ExerciseKind("mutants", counted="mutants caught", no_solution=MARKED),
+    "run": ExerciseKind("capstone", cpu_seconds=4, no_solution=GATHERED),
+}
+
+
+@dataclass(frozen=True)
 class Exercise:
     """A function for a student to write. Files and commands of the course call it a task.
 
     op: the op that the function must equal.
-    kind: "op", "c" (a C function), "tests" (a property test) or "run" (a training).
+    kind: "op", "c" (a C function), "tests" (a property test) or "run" (a training); see KINDS.
     parts: the ops that a training calls, if the exercise is one.
     """
 
@@ -23,6 +51,11 @@ class Exercise:
     op: str
     kind: str = "op"
     parts: tuple[str, ...] = ()
+
+    @property
+    def about(self) -> ExerciseKind:
+        """Return what is particular to the exercise's kind."""
+        return KINDS[self.kind]
 
 
 @dataclass(frozen=True)
@@ -64,7 +97,7 @@ class Lesson:
     @property
     def exercise(self) -> str:
         """Return the name of the file that a student fills in."""
-        return "exercise.c" if all(task.kind == "c" for task in self.tasks) else "exercise.py"
+        return self.tasks[0].about.file
 
     def broken(self, output: str) -> list[dict[str, Any]]:
         """Return the expectations in syllabus.toml that the output of lesson.py does not meet."""

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.config import bounded
-from tinyllm.course.checker import Verdict, as_record, judge_lesson, judge_task
+from tinyllm.course.checker import Verdict, as_record, judge_lesson, judge_task, titles_of
 from tinyllm.course.classroom.collect import Submission
 from tinyllm.course.classroom.config import Course, Part
-from tinyllm.course.drawing import properties
 from tinyllm.course.workers import USED_UP, Launcher
 from tinyllm.course.workspace import lay_out, read_progress
 from tinyllm.errors import UserError
@@ -81,8 +80,7 @@ def grade_lesson(submission: Submission, course: Course, part: Part, launcher: L
 
     def judge(task, start, folder):  # if the judge itself fails, the other exercises are still judged
         if launcher.is_used_up() or time.monotonic() > end:
-            titles = tuple(properties(task.op)) if task.kind == "op" else ()
-            return Verdict(task.name, "timed_out", broken=titles, message=USED_UP)
+            return Verdict(task.name, "timed_out", broken=titles_of(task), message=USED_UP)
         try:
             return judge_task(task, start, folder, variant=course.variant(submission.student), effort=0)
         except Exception as error:

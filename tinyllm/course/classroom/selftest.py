@@ -16,18 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.course import protocol
-from tinyllm.course.answer_keys import answers
+from tinyllm.course.answer_keys import KeyAnswer, answers
 from tinyllm.course.checker import Verdict, judge, judge_task
 from tinyllm.course.classroom.config import Course
 from tinyllm.course.classroom.queue import CONTEXT
 from tinyllm.course.kernels import NONE, find_compiler
 from tinyllm.course.own_tasks import ensure
-from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import Exercise, Lesson
 from tinyllm.course.workers import Failure, Launcher
 from tinyllm.errors import UserError
-from tinyllm.testing import MISTAKES, VARIANTS
-from tinyllm.testing.relations import specs_only
 
 
 @dataclass(frozen=True)
@@ -106,24 +103,18 @@ def run_selftest(course: Course, level: str, step: Callable[[Row], Any] = lambda
 def try_task(lesson: Lesson, task: Exercise, level: str) -> Row:
     """Test the grader on one exercise."""
     ensure(lesson)
-    specs = contextlib.nullcontext() if task.kind == "run" else specs_only()  # training runs on the kernels
-    with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Launcher(level) as launcher, specs:
+    with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Launcher(level) as launcher:
         trial = AnswerJudge(lesson, task, launcher, Path(folder))
         starter = trial.starter()
         if task.kind == "c" and not find_compiler():
             return Row(lesson.number, task.name, 0.0, share(starter), blocked=NONE)
-        if task.kind == "op":
-            if lesson.stub and starter.state != "not_attempted":
-                raise UserError(f"the stub of {task.name} does not run: {starter.message}")
-            reference = trial.text("exercise.py", solved(task))
-            wrong = [(said, f.breaks, trial.function(f)) for said, f in MISTAKES.get(task.op, ())]
-            right = [(f.__name__, trial.function(f)) for f in VARIANTS.get(task.op, ())]
-        else:
-            known = answers(task)
-            reference = trial.text(known.file, known.reference)
-            wrong = [(x.sentence, x.breaks, trial.text(known.file, x.text)) for x in known.wrong]
-            right = [(x.sentence, trial.text(known.file, x.text)) for x in known.right]
-    rejected = tuple((said, broken_as_meant(breaks, verdict)) for said, breaks, verdict in wrong)
+        if lesson.stub and starter.state != "not_attempted":
+            raise UserError(f"the stub of {task.name} does not run: {starter.message}")
+        known = answers(task)
+        reference = trial.text(known.reference)
+        wrong = [(x, trial.answer(x)) for x in known.wrong]
+        right = [(x.sentence, trial.answer(x)) for x in known.right]
+    rejected = tuple((x.sentence, broken_as_meant(x.breaks, verdict)) for x, verdict in wrong)
     wrongly = tuple((name, v.message or v.broken[0]) for name, v in right if v.state != "passed")
     return Row(lesson.number, task.name, share(reference), share(starter), rejected, len(right), wrongly)
 
@@ -137,18 +128,22 @@ class AnswerJudge:
     def starter(self) -> Verdict:
         """Judge the lesson's files in the state in which students receive them."""
         stub = self.lesson.stub
-        return self.text("exercise.py", stub) if stub else self.judge(self.lesson.path)
+        return self.text(stub) if stub else self.judge(self.lesson.path)
 
-    def text(self, file: str, text: str) -> Verdict:
-        """Judge a text as the content of `file`."""
+    def answer(self, answer: KeyAnswer) -> Verdict:
+        """Judge a right or wrong answer: a text, or a function of the library."""
+        return self.function(answer.function) if answer.function else self.text(answer.text)
+
+    def text(self, text: str) -> Verdict:
+        """Judge a text as the content of the student's file."""
         with tempfile.TemporaryDirectory(dir=self.folder) as place:
-            for name, content in (("exercise.py", ""), (file, text)):
+            for name, content in (("exercise.py", ""), (self.task.about.file, text)):
                 Path(place, name).write_text(content, "utf-8")
             return self.judge(Path(place))
 
     def judge(self, place: Path) -> Verdict:
         """Judge the files in a folder."""
-        limits = {"cpu_seconds": 4 if self.task.kind == "run" else 1}
+        limits = {"cpu_seconds": self.task.about.cpu_seconds}
         code = place / "exercise.py"
         return judge_task(self.task, lambda: self.launcher.start(code, limits), place, explain=False)
 
