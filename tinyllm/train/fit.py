@@ -44,7 +44,6 @@ def fit(
     steps: int,
     lr: float | None = None,
     *,
-    batch: int = 12,
     context: int | None = None,
     loss: Callable[[Any, Any], Any] = next_token,
     optimizer: Optimizer | None = None,
@@ -57,12 +56,12 @@ def fit(
     `batches` are tokens (n,), from which each step takes `batch` random windows of `context` tokens (default:
     the model's own), or a function of the step that returns a `Batch` or (tokens, targets). `lr` is the
     highest learning rate (default: the optimizer's rate, or 3e-3 without an optimizer). `progress=tqdm.tqdm`
-    shows a bar. `settings` are more fields of `TrainConfig`, such as schedule and clip. Raises UserError for
+    shows a bar. `settings` are more fields of `TrainConfig`, such as batch and schedule. Raises UserError for
     a bad setting, and when the loss is no longer finite.
     """
     if lr is None:
         lr = optimizer.lr if optimizer else 3e-3
-    config = TrainConfig(**({"steps": steps, "lr": lr, "batch": batch} | settings))
+    config = TrainConfig(**({"steps": steps, "lr": lr} | settings))
     if not callable(batches):
         tokens = np.asarray(batches)
         size = context or getattr(getattr(model, "config", None), "context", None)
@@ -70,7 +69,7 @@ def fit(
             raise UserError("how many tokens does a window have? The model has no config: say context=64")
 
         def batches(step):
-            return Batch(*get_batch(tokens, seed, step, batch, size))
+            return Batch(*get_batch(tokens, seed, step, config.batch, size))
 
     loop = loop_of(config, model, batches, loss, seed, optimizer)
     losses = (event.loss for event in loop if isinstance(event, events.Stepped))
