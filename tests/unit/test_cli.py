@@ -54,7 +54,6 @@ MISTAKES = {  # a command line -> a part of the answer
     "eval shipped --task world:parity,size=99": "size must be",
     "eval shipped --task world:copy --shots 400": "400 shots of world:copy do not fit into a context of 256",
     "eval shipped --task world:caption": "sees no pictures",
-    "generate shipped --prompt \ud800": "the terminal's encoding",
     "generate shipped --prompt " + "x" * 400: "400 tokens and the model's context is 256: shorten it",
     "generate shipped --samples 0": "--samples must be at least 1",
     "generate shipped --tokens -1": "max_tokens",
@@ -106,7 +105,7 @@ def test_a_mistake_is_answered_in_one_line_and_nothing_is_written(refused, here,
     tinyllm.save_tokenizer(tinyllm.CharTokenizer.train("abc"), here / "abc.json")
     before = sorted(here.iterdir())
     said = refused(*words.split())
-    assert MISTAKES[words] in said and len(said) < 250
+    assert MISTAKES[words] in said and len(said.replace(str(here), "")) < 250
     assert sorted(here.iterdir()) == before
 
 

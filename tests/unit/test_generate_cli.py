@@ -14,6 +14,7 @@ from tinyllm.cli import generate as cli
 from tinyllm.decode.beams import beam_search
 from tinyllm.decode.generate import generate
 from tinyllm.decode.sampling import Sampling
+from tinyllm.errors import UserError
 from tinyllm.models import GPT, GPTConfig
 from tinyllm.runs import Opened
 from tinyllm.runs.recipe import Frame
@@ -90,6 +91,12 @@ def test_samples_are_shown_one_after_the_other(tinyllm, capsys):
 def test_no_tokens_prints_the_prompt(tinyllm, capsys):
     assert tinyllm("generate", "RUN", "--prompt", "ab", "--tokens", "0", "--samples", "2") == 0
     assert capsys.readouterr().out == "--- 1 of 2\nab\n--- 2 of 2\nab\n"
+
+
+@pytest.mark.parametrize("code, message", [(0xDCFF, "not UTF-8"), (0xD800, "the terminal's encoding")])
+def test_a_prompt_that_is_no_text_is_refused(tinyllm, code, message):
+    with pytest.raises(UserError, match=message):
+        tinyllm("generate", "RUN", "--prompt", chr(code))
 
 
 def interrupt_after(monkeypatch, count, command=cli):
