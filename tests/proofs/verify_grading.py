@@ -1,4 +1,4 @@
-"""A class is graded in time, and the same submissions give the same bytes.
+"""Check that a class is graded in time, and that the same submissions give the same bytes.
 
     python tests/proofs/verify_grading.py [--quick] [--workers N]
 

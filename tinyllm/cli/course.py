@@ -145,9 +145,10 @@ def grade_folder(folder: str, course: Course, table: Path | None, out: str, leve
     students, submissions = read_students(table, course), find_submissions(folder, course)
     check_students(students, [submission.student for submission in submissions])
     chosen = only(again, submissions)
-    with tqdm(desc="grading", unit="", file=sys.stderr, disable=None, leave=False) as bar:
+    with tqdm(desc="grading", total=len(submissions), unit="", file=sys.stderr, disable=None,
+              leave=False) as bar:
         try:
-            records = grade_all(submissions, course, out, level, workers, bar.update, bar.reset, chosen)
+            records = grade_all(submissions, course, out, level, workers, bar.update, chosen)
         except KeyboardInterrupt:
             bar.close()
             print("interrupted; the same command goes on with the submissions that are left", file=sys.stderr)

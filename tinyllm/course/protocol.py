@@ -86,6 +86,10 @@ def _plain(value, arrays, depth):
     if isinstance(value, float):
         value = float(value)
         return value if value - value == 0 else {"f": repr(value)}
+    return _plain_items(value, arrays, depth)
+
+
+def _plain_items(value, arrays, depth):
     if isinstance(value, (list, tuple)):
         items = [_plain(item, arrays, depth + 1) for item in value]
         return items if isinstance(value, list) else {"t": items}

@@ -82,18 +82,15 @@ def only(names: Collection[str], submissions: list[Submission]) -> set[str]:
 
 def grade_all(submissions: list[Submission], course: Course, out: str | Path, level: str,
               workers: int | None = None, step: Callable[[], Any] = lambda: None,
-              begin: Callable[[int], Any] = lambda total: None,
               again: Collection[str] = ()) -> list[dict[str, Any]]:
     """Grade submissions, and return their records in the order of the students' names.
 
-    begin: called with the number of submissions.
     step: called whenever a submission is done.
     again: grade only these students, even if nothing has changed; the others keep their records.
 
     If the course has no seed, a random seed is stored in `out`.
     """
     parts = Path(out, ".parts")
-    begin(len(submissions))
     parts.mkdir(parents=True, exist_ok=True)
     if course.seed is None:
         course = replace(course, seed=kept_seed(parts))
