@@ -74,6 +74,8 @@ def test_small_files_keep_what_cannot_be_rounded(tmp_path):
         assert kinds["output.weight"] == kind
         head = gguf.dequantize(found["output.weight"].data, found["output.weight"].tensor_type)
         assert np.abs(head - made.lm_head.weight.data).max() <= {32: 0, 8: 0.002, 4: 0.02}[bits]
+    save_gguf(model("gpt2"), tmp_path / "m.gguf", bits=8)
+    assert read(tmp_path / "m.gguf")[1]["position_embd.weight"].tensor_type.name == "F32"
 
 
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
