@@ -1,4 +1,4 @@
-"""The checker: right solutions pass, known mistakes are named, and everything else has the right word."""
+"""Check the checker: right solutions pass, and everything else gets the right state in time."""
 
 import functools
 import sys
@@ -20,7 +20,7 @@ from tinyllm.ops import OPS
 from tinyllm.testing import VARIANTS
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import describe
-from tinyllm.testing.properties import FORM
+from tinyllm.testing.properties import FORM, ORDINARY, PURE, STEADY
 from tinyllm.testing.relations import bind
 
 ASKED = [(lesson, task) for lesson in syllabus() for task in lesson.tasks if task.kind == "op"]
@@ -62,7 +62,7 @@ def softmax(x):
 
 
 def test_the_smallest_input_is_no_larger_than_one_that_was_at_hand(check, monkeypatch):
-    """Hypothesis' idea of simple is another than ours: its smallest may be the longer one."""
+    """Compare letters: the input that Hypothesis calls the smallest may be the longer one."""
     large = next(args for args in draw_cases("softmax") if args[0].size > 30)
     monkeypatch.setattr(Shrinker, "smallest", lambda tries, args: large)
     shown = check("def softmax(x):\n    return x\n").smallest_input
@@ -70,28 +70,28 @@ def test_the_smallest_input_is_no_larger_than_one_that_was_at_hand(check, monkey
 
 
 def test_a_failure_is_explained_on_an_input_that_can_be_read(check, monkeypatch):
-    """Without looking for the smallest, which a grader cannot afford: attention's own cases are longer."""
+    """Choose a short input without a search, as a grader does: the first cases of attention are long."""
     monkeypatch.setattr("tinyllm.course.naming.every_edit", lambda name: [])  # the listed mistakes only
     wrong = "def attention(q, k, v, causal=True, lengths=None):\n    return q, q[..., 0]\n"
     assert len(check(wrong, Exercise("attention", "attention"), effort=0, count=20).smallest_input) < READABLE
 
 
 def test_mistakes_that_are_tried_say_nothing_of_their_own(recwarn):
-    """A mean of nothing, say: NumPy's warning about it would stand in the student's terminal."""
+    """Suppress NumPy's warnings, about the mean of nothing, say: they reach the student's terminal."""
     args = (np.zeros((0, 3), np.float32), np.zeros(0, np.int64), -100)
     name_mistake("cross_entropy", [(args, [np.float32(0), np.zeros(0, np.float32)])])
     assert not list(recwarn)
 
 
 def test_a_result_of_the_wrong_form_gets_no_step_and_warns_nobody(check, recwarn):
-    """That a variable differs says nothing where only the number or the type of the results is wrong."""
+    """Show no step where only the number or the type of results is wrong."""
     verdict = check("def cross_entropy(*args):\n    return 1.0", Exercise("cross_entropy", "cross_entropy"))
     assert verdict.message == "it should return 2 results, not 1" and verdict.step is None
     assert verdict.broken[0] == FORM and not [w for w in recwarn if "mistakes" in w.filename]
 
 
 def test_where_the_time_is_up_the_best_input_so_far_stays(check, monkeypatch):
-    """Hypothesis calls an input flaky on which a failure cannot be repeated, and it was lost."""
+    """Keep an input on which a failure cannot be repeated: Hypothesis calls it flaky, and it was lost."""
     tries, first = [], (np.zeros((70, 70), np.float32),)
 
     class OutOfTime(Shrinker):
@@ -133,17 +133,8 @@ def test_plain_subprocesses_give_the_same_verdicts(check, tmp_path, text, state)
         assert judge(SOFTMAX, start, count=20, explain=False) == forked
 
 
-def test_a_planted_error_turns_the_check_red(check):
-    """It is the student's file that is run, and not the library's own."""
-    right = solved(SOFTMAX)
-    assert check(right).state == "passed"
-    planted = right.replace("def softmax(x):", "def softmax(x):\n    if x.size > 20: raise KeyError('plant')")
-    assert planted != right
-    assert "plant" in check(planted, explain=False).message
-
-
 class Waiting:
-    """A launcher whose clock is ours; each call takes some seconds, or, without a result, all that it may."""
+    """A launcher with a clock of its own: a call takes `seconds`, or, without a result, all that it may."""
 
     def __init__(self, result=None, seconds=CALL_SECONDS):
         self.clock, self.result, self.seconds, self.output = 0.0, result, seconds, b""
@@ -175,7 +166,7 @@ class Waiting:
     ([TASKS[op] for op in ("add", "entropy", "softmax")], 1), (find_lesson(11).tasks, 2),
 ])
 def test_endless_functions_are_waited_for_once(tmp_path, three, times):
-    """Three of them once took 4 seconds each, tests 20, and every input of a search as much again."""
+    """Call an endless function once: three of them once took 4 seconds each, and a search as much again."""
     (tmp_path / "exercise.py").touch()
     launcher = Waiting()
     verdicts = [verdict for verdict, _ in judge_lesson(three, launcher, tmp_path / "exercise.py", soon=True)]
@@ -184,7 +175,7 @@ def test_endless_functions_are_waited_for_once(tmp_path, three, times):
 
 
 def test_what_is_wrong_and_slow_is_tried_on_few_cases(tmp_path):
-    """Each of its calls ends in time, but there are more than a hundred, and a search makes more."""
+    """Stop early: each call ends in time, but there are more than a hundred, and a search makes more."""
     (tmp_path / "exercise.py").touch()
     launcher = Waiting(np.float32(7), 0.4)
     (verdict, _), = judge_lesson([SOFTMAX], launcher, tmp_path / "exercise.py", soon=True)
@@ -204,7 +195,7 @@ def softmax(x):
 @pytest.mark.signals
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a timer of processor time")
 def test_an_endless_loop_is_told_at_once_and_a_slow_function_is_right(launcher, tmp_path):
-    """A worker once had 3 seconds for all cases of a property, which an endless loop used, too."""
+    """Limit each call: a worker once had 3 seconds for all cases of a property."""
     code, (title, cases) = tmp_path / "exercise.py", next(iter(properties("softmax").items()))
 
     def check(text):
@@ -223,13 +214,13 @@ def test_an_endless_loop_is_told_at_once_and_a_slow_function_is_right(launcher, 
 
 
 def test_a_right_function_in_plain_python_has_time_for_each_case():
-    """One case of attention had 132 million operations, for which loops over numbers took 12 s."""
+    """Draw no case that is too large: one of attention had 132 million operations, 12 s in loops."""
     cases = [bind("attention", args) for some in properties("attention").values() for args in some]
     assert max(OPS["attention"].flops(args, None) for args in cases) <= MOST_FLOPS
 
 
 def test_a_function_that_ends_on_ordinary_numbers_only_is_waited_for_once(check, launcher):
-    """Each later property, and each case that was looked at again, once waited for it anew."""
+    """Do not call it again: each later property and each case of the search once waited, too."""
     before = launcher.used()
     verdict = check("""
 import numpy as np
@@ -254,39 +245,20 @@ def test_the_first_answer_does_not_wait_for_other_cases(judge, launcher, monkeyp
     assert task == "softmax" and "should be" in message and seen < 3 < len(calls)
 
 
-def test_an_input_that_is_written_to_is_found(check):
-    verdict = check(solved(SOFTMAX) + """
-right = softmax
-def softmax(x):
-    y = right(x)
-    if x.flags.writeable:
-        x += 1
-    return y
-""", explain=False)
-    assert "inputs are left as they were" in verdict.broken
-    assert "correct results on ordinary numbers" in verdict.held
-
-
-def test_answers_that_change_are_found(check):
-    verdict = check(solved(SOFTMAX) + """
-right, calls = softmax, []
-def softmax(x):
-    calls.append(1)
-    return right(x) * np.float32(1 + 1e-7 * (len(calls) % 2))
-""", explain=False)
-    assert verdict.state == "failed"
-
-
-def test_one_array_for_all_answers_is_found(check):
-    """Each result was right when it was sent, and wrong after the next call."""
-    verdict = check(solved(SOFTMAX) + """
-right, room = softmax, np.empty(100_000, np.float32)
-def softmax(x):
-    y = room[: x.size].reshape(x.shape)
-    y[...] = right(x)
-    return y
-""", explain=False)
-    assert verdict.state == "failed" and "its result of the call before has changed" in verdict.message
+@pytest.mark.parametrize("text, broken, words", [
+    ("def softmax(x):\n    if x.size > 20: raise KeyError('plant')\n    return right(x)", ORDINARY, "plant"),
+    ("def softmax(x):\n    y = right(x)\n    if x.flags.writeable: x += 1\n    return y", PURE, ""),
+    ("def softmax(x, calls=[]):\n    calls.append(1)\n"
+     "    return right(x) * np.float32(1 + 1e-7 * (len(calls) % 2))", STEADY, ""),
+    ("room = np.empty(100_000, np.float32)\ndef softmax(x):\n    y = room[: x.size].reshape(x.shape)\n"
+     "    y[...] = right(x)\n    return y", ORDINARY, "its result of the call before has changed"),
+])
+def test_a_right_function_with_a_planted_fault_fails(check, text, broken, words):
+    """The student's file is run, not the library: it raises, writes into x, changes, or reuses its result."""
+    right = solved(SOFTMAX)
+    assert check(right, explain=False).state == "passed"
+    verdict = check(f"{right}\nright = softmax\n{text}", explain=False)
+    assert verdict.state == "failed" and broken in verdict.broken and words in verdict.message
 
 
 PADDED = ["x" * 100_000] + ["y"] * 1000  # numpy would give each of them the room of the longest
@@ -304,6 +276,6 @@ def test_an_answer_takes_no_more_memory_than_it_has():
 
 
 def test_every_variant_has_a_text():
-    """A parameter `logits` was taken for a strategy of that name, in whose module the variant stands."""
+    """Write the source of each: a parameter `logits` was once taken for a strategy of that name."""
     for _, function in OTHERS:
         assert f"def {function.__name__}(" in source([function])

@@ -152,6 +152,15 @@ def test_a_verdict_stands_though_the_search_for_its_cause_fails(monkeypatch):
     assert "failed: ZeroDivisionError" in wrong_as("add", lambda x, y: x).message
 
 
+@pytest.mark.parametrize("outputs, doubt", [
+    ([1, 1, 1, 0, 0, 0], ""), ([1, 1, 1, 0, 0, 0, 0], " (perhaps: this explains 3 of 7 wrong results)"),
+    ([1, 1], " (perhaps: this explains 2 of 2 wrong results)"),
+])
+def test_a_name_that_explains_few_results_is_said_with_doubt(outputs, doubt):
+    mistake = "a name", lambda args, out: out == 1
+    assert diagnose.with_doubt(mistake, [((), out) for out in outputs]) == "a name" + doubt
+
+
 @pytest.mark.parametrize("op, text, words", [
     ("layernorm", "def layernorm(x, w, b, eps=1e-3):", "without its optional arguments it gives other"),
     ("layernorm", "def layernorm(x, w, b, eps):", "missing 1 required positional argument: 'eps'"),

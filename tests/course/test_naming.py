@@ -15,6 +15,7 @@ from tinyllm.ops import OPS
 from tinyllm.testing import MISTAKES
 from tinyllm.testing.by_rule import every_edit
 from tinyllm.testing.edits import edited
+from tinyllm.testing.properties import FORM
 
 SAID, NOT_SAID = [], []  # wrong functions, and words that are said or must not be said of them
 SPEC = {name: op.reference for name, op in OPS.items()}
@@ -214,6 +215,7 @@ def test_numbers_that_are_right_are_called_no_mistake(op):
 
     verdict = wrong_as(op, in_float64)
     assert "should be float32, got float64: float32 in, float32 out" in verdict.message
+    assert verdict.broken[0] == FORM
     assert verdict.mistake is None or re.search("float64 and left there|astype missing", verdict.mistake)
 
 
@@ -260,7 +262,8 @@ def test_facts_of_wrong_numbers(wrong, said):
 
 @pytest.mark.parametrize("got, want, said", [
     ([2, 1, 3], [1, 2, 3], "the elements of {}, but in another order"),
-    ([1, 5], [1, 2, 3, 4, 5], "{} without some of its elements"), ("abcd", "ab", "{} with more elements"),
+    ([1, 5], [1, 2, 3, 4, 5], "{} without some of its elements"), ([5, 1], [1, 2, 5], None),
+    ("abcd", "ab", "{} with more elements"),
     ({(1, 2): 0}, {(1, 2): 256}, "the keys of {}, but other values"),
     ({"1,2": 7}, {(1, 2): 7}, "the values of {}, but other keys"), ([1, 7], [3, 4], None), (7, [3, 4], None),
 ])

@@ -34,7 +34,7 @@ def describe(name: str, failing: Sequence[tuple]) -> str | None:
         return None
     said, fine = [], []
     for i, label in enumerate(labels):
-        wrong = [(got[i], want[i]) for got, want in pairs if not near(got[i], want[i])]
+        wrong = [(got[i], want[i]) for got, want in pairs if not is_close(got[i], want[i])]
         if not wrong:
             fine.append(label)
         elif fact := common_fact(wrong):
@@ -46,7 +46,7 @@ def describe(name: str, failing: Sequence[tuple]) -> str | None:
     return "; ".join([" and ".join(said), *(f"{label} is right" for label in fine)])
 
 
-def near(got: Any, want: Any) -> bool:
+def is_close(got: Any, want: Any) -> bool:
     """Return True if two values differ by at most CLOSE, relative to the smaller one."""
     return alike([got], [want], CLOSE) and alike([want], [got], CLOSE)
 
@@ -83,11 +83,11 @@ def facts_of_numbers(got: Any, want: Any) -> Iterator[str]:
         factor = np.median((got / want)[finite & (want != 0)])
         term = np.median((got - want)[finite])
         same = np.isclose(got, want, CLOSE, CLOSE * size, equal_nan=True)
-    if np.isfinite(factor) and near(got[finite], factor * want[finite]):
+    if np.isfinite(factor) and is_close(got[finite], factor * want[finite]):
         yield f"{{}} times {factor:.4g}" if factor else "0 in place of {}"
-    if np.isfinite(term) and near(got[finite] - term, want[finite]):
+    if np.isfinite(term) and is_close(got[finite] - term, want[finite]):
         yield f"{{}} + {term:.4g}"
-    if near(np.sort(got, axis=None), np.sort(want, axis=None)):
+    if is_close(np.sort(got, axis=None), np.sort(want, axis=None)):
         yield "the numbers of {}, but not in their places"
     values = np.unique(got[~same])
     if len(values) == 1 < got.size:

@@ -1,8 +1,8 @@
-"""Explain why a function fails: find the smallest failing input, and the mistake or the first wrong step.
+"""Explain why a function fails: find the mistake, the smallest failing input, and the first wrong step.
 
-`naming` finds the known mistake that gives the same wrong numbers. Then Hypothesis looks for the smallest
-input that fails in the same way. If no mistake fits, `contrast` says how the results differ from the right
-ones, or on which inputs. Also shown is the specification's first variable that the function never computes.
+`naming` finds the edit of the op that gives the same wrong numbers, in order of likelihood. Then Hypothesis
+looks for the smallest input that fails in the same way. If no edit fits, `contrast` says what all wrong
+results have in common, and the specification's first variable that the function never computes is shown.
 
 If a student waits, both searches have a budget of processor time, which does not depend on other work.
 """
@@ -69,6 +69,7 @@ def diagnose(task: Exercise, start: Callable[[], Any], broken: dict[str, list[tu
     Verdict of its fields. start, options: see `checker.judge`.
     """
     left = options.clock(SECONDS if options.effort else math.inf)
+    # Wrong numbers say more about the cause than a wrong type, so their cases are explained first.
     cases = sort_cases(broken, tried)
     with Shrinker(task, start, cases.title, options, left) as tries:
         if options.cut:
@@ -76,11 +77,13 @@ def diagnose(task: Exercise, start: Callable[[], Any], broken: dict[str, list[tu
             cases = cases._replace(wrong=parts or cases.wrong)
         failing = [(args, tries.output(args)) for args, _ in cases.wrong]
         mistake = find_mistake(cases, failing, tries)
+        # The mistake is known before the input is made small: the smallest input must still show it.
         smallest, why = find_smallest(cases, failing, mistake, tries)
         formed = form_error(task.op, tries.output(smallest) or [], smallest) is None
         # A variable that differs says nothing about a result that has only the wrong type or shape.
         step = None if mistake or options.cut or not formed else tries.first_different_step(smallest)
         yours = tries.afresh(smallest)
+    # The smallest input may break another property than the one that was tried: name that one first.
     about = failed_property(cases.title, why, formed, tries.kind)
     facts = contrast.describe(task.op, failing) if cases.comparable and not mistake else None
     return verdict(
