@@ -166,7 +166,7 @@ def refusal(name, **said):
     cls = family(MODELS[name]["model_type"])
     found = write_config(cls, make_config(MODELS[name])) | said
     found = {key: value for key, value in found.items() if value is not ...}
-    with pytest.raises(UserError, match="config.json in FOLDER") as error:  # noqa: RUF043
+    with pytest.raises(UserError, match=r"config\.json in FOLDER") as error:
         read_config(cls, "FOLDER", found)
     assert "\n" not in str(error.value)
     return str(error.value)
