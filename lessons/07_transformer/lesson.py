@@ -12,12 +12,10 @@ import numpy as np
 import tinyllm as tl
 from tinyllm import ops
 from tinyllm.course.lesson_runner import bars, begin, compare, predict
-from tinyllm.course.page import write_page
-from tinyllm.course.pictures import transformer
 from tinyllm.report.summary import summarise
 from tinyllm.rng import Random
 
-folder = begin()
+begin()
 
 # %% [markdown]
 # ## The residual stream
@@ -31,14 +29,23 @@ folder = begin()
 #     x = x + mlp(norm(x))             each token by itself
 #
 # The MLP is two linear layers with an activation function between, from C
-# channels to 4 C and back. That is a transformer.
-
-# %%
-lead = "Every block reads from the stream, and adds to it."
-page = folder / "transformer.html"
-write_page(page, "The transformer", lead, [transformer()])
-
-# %% [markdown]
+# channels to 4 C and back. That is a transformer. From the bottom to the top:
+#
+#     logits (T, V)
+#       ^
+#     norm, and a score for each of V tokens
+#       |
+#       + <-- linear <-- GELU <-- linear <-- norm <--.         the MLP
+#       |--------------------------------------------'
+#       + <-- linear <-- attention <-- linear <-- norm <--.    attention
+#       |-------------------------------------------------'
+#       |                                             (N such blocks)
+#     the residual stream (T, C)
+#       ^
+#     embedding + position
+#       ^
+#     tokens (T)
+#
 # Why sums? In lesson 5 numbers exploded or vanished on their way through 50
 # layers, and gradients do the same on their way back. A sum hands the gradient
 # on unchanged. However deep the stack, there is a path from the loss to the

@@ -250,35 +250,19 @@ print(f"as it should be:       loss {as_it_should_be:.3f}")
 
 # %% [markdown]
 # The old gradients never leave the sum, so the step follows them instead of the
-# batch at hand. If a run behaves as though its rate were far too high and no
-# rate helps, look whether the gradients are cleared.
+# batch at hand. It looks like a rate far too high, which no lower rate mends.
 #
-# **5. The first weights are too large.** Here the embeddings are, ten times.
-
-# %%
-guess = predict(f"the first loss, which should be ln {V} = {np.log(V):.2f}")
-model = tl.GPT(config)
-model.wte.weight.data *= 10
-losses, _ = train(100, model=model)
-print(compare(guess, losses[0]))
-print(f"after 100 steps: {losses[-1]:.3f} instead of {as_it_should_be:.3f}")
-
-# %% [markdown]
-# The logits are so large that the model is sure, and wrong. This small one
-# recovers, but it is still behind.
-#
-# **6. There is too little text.** The loss on the training text falls and
+# **5. There is too little text.** The loss on the training text falls and
 # falls, and on other text it rises. This is *overfitting*, and the reason why a
 # part of the text is always held out.
 
 # %%
-few = tokens[:2000]
 model = tl.GPT(config)
 optimizer = tl.AdamW(model.parameters(), lr=3e-3)
 held_out = get_batch(tokens[-100_000:], seed=1, step=0, batch=64, context=32)
 own, other = [], []
 for step in range(301):
-    x, y = get_batch(few, seed=0, step=step, batch=16, context=32)
+    x, y = get_batch(tokens[:2000], seed=0, step=step, batch=16, context=32)
     loss = model.loss(x, y)
     loss.backward()
     optimizer.step()
@@ -301,11 +285,9 @@ write_page(folder / "curves.html", "Failures", lead, figures)
 #     starts far from ln V         first weights too large, or wrong targets
 #     flat from the beginning      the rate is 0, or no gradient arrives
 #     flat at about 3 nats         rate too high, or attention is blind
-#     spikes that do not recover   rate too high, or no clipping
-#     NaN after growing losses     the same
+#     spikes, or growth to NaN     rate too high, or no clipping
 #     NaN out of the blue          log 0, 0 / 0, or exp of something large
-#     below the entropy floor      the targets leak into the inputs, or the text
-#                                  was seen before
+#     below the entropy floor      the targets leak, or the text is not new
 #     train falls, held-out rises  too little text for so many parameters
 #
 # `tinyllm train` does all of this, writes checkpoints so that a killed run goes

@@ -73,21 +73,15 @@ guess = predict("how many times as small?")
 print(compare(guess, round(full / latent, 1)))
 
 
-def gigabytes(tokens):
-    """Return the gigabytes that each of four models keeps, in 16 bits."""
-    return {
-        "32 kv heads": ops.count_cache_bytes(tokens, 32, 32, 128, 16) / 1e9,
-        "8 kv heads": ops.count_cache_bytes(tokens, 32, 8, 128, 16) / 1e9,
-        "8, window 4,096":
-            ops.count_cache_bytes(min(tokens, 4096), 32, 8, 128, 16) / 1e9,
-        "latent": tokens * 32 * (512 + 64) * 2 / 1e9,
-    }
-
-
-lengths = [512 * 2**i for i in range(9)]
-grown = [gigabytes(n) for n in lengths]
-print(f"gigabytes for {lengths[-1]:,} tokens:")
-print(bars(grown[-1].values(), list(grown[-1]), width=40))
+tokens = 131_072
+gigabytes = {  # of four models with 32 layers, in 16 bits
+    "32 kv heads": ops.count_cache_bytes(tokens, 32, 32, 128, 16) / 1e9,
+    "8 kv heads": ops.count_cache_bytes(tokens, 32, 8, 128, 16) / 1e9,
+    "8, window 4,096": ops.count_cache_bytes(4096, 32, 8, 128, 16) / 1e9,
+    "latent": tokens * 32 * (512 + 64) * 2 / 1e9,
+}
+print(f"gigabytes for {tokens:,} tokens:")
+print(bars(gigabytes.values(), list(gigabytes), width=40))
 
 # %% [markdown]
 # ## Meeting the latents half way
@@ -256,11 +250,6 @@ def measure(model, store):
     return sum(part.nbytes for part in cache) // x.size, logits
 
 
-def loss_of(logits):
-    """The mean loss on the test texts."""
-    return float(ops.cross_entropy(logits.reshape(y.size, -1), y.ravel())[0])
-
-
 guess = predict("int8, 4 kv heads: of 1,000 favourites, how many change?")
 print("cache               bytes  loss    logits off by  favourites changed")
 changed = {}
@@ -270,12 +259,11 @@ for kind, model in models.items():
         size, logits = measure(model, store)
         off = np.abs(logits - exact).max()
         moved = (logits.argmax(-1) != exact.argmax(-1)).mean()
+        loss = ops.cross_entropy(logits.reshape(y.size, -1), y.ravel())[0]
         changed[kind, store] = float(1000 * moved)
-        print(f"{kind:<10} {store:<8} {size:>6}  {loss_of(logits):.4f}"
+        print(f"{kind:<10} {store:<8} {size:>6}  {loss:.4f}"
               f"  {off:>10.4f} {1000 * moved:>13.1f} of 1,000")
 print(compare(guess, round(changed["4 kv heads", "int8"], 1)))
-size = np.abs(exact).max()
-print(f"(The largest logit of the last model is {size:.1f}.)")
 
 # %% [markdown]
 # Look at the loss first: to the digits that matter it is the same in each
@@ -299,19 +287,9 @@ unequal = int((np.concatenate(parts, axis=1) != at_once).sum())
 print(f"{unequal} of {at_once.size:,} logits differ")
 print(compare(guess, unequal))
 
-# %% [markdown]
-# ## Two pictures
-
-# %%
-figures = [
-    curves("What a text costs: 32 layers, 16 bits", "gigabytes by tokens",
-           {name: [each[name] for each in grown] for name in grown[0]},
-           log=True, at=lengths),
-    curves("Four trainings", "loss by step", losses_of),
-]
-write_page(folder / "cache.html", "Shrinking the cache",
-           "Sizes are counted, losses measured on this machine.",
-           figures)
+lead = "Losses as measured on this machine."
+figures = [curves("Four trainings", "loss by step", losses_of)]
+write_page(folder / "cache.html", "Shrinking the cache", lead, figures)
 
 # %% [markdown]
 # The library's caches are `tinyllm/nn/cache.py`; `LatentAttention` with its

@@ -40,6 +40,7 @@ def test_blame_names_the_culprits(workspace, capsys, options, extra, culprits, w
 def test_blame_names_a_function_that_fails_as_it_is_now(workspace, capsys):
     write(workspace, 4)
     train("--mine", "4", "--steps", "3")
+    train("--steps", "1")  # of the library alone, and newer
     write(workspace, 4, "def softmax_backward(dy, y):\n    return dy[99]\n")
     names, said = blamed(capsys)
     assert names == ["softmax_backward"] and "IndexError" in said

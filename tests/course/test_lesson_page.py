@@ -75,7 +75,7 @@ X = tl.Tensor(2.0, requires_grad=True)
 
 @pytest.mark.parametrize("picture", [
     tl.draw(X * X, **{EVIL: X}),
-    pictures.transformer(), pictures.next_letters(EVIL, ["<", "\n"], ROWS, EVIL),
+    pictures.next_letters(EVIL, ["<", "\n"], ROWS, EVIL),
     pictures.coloured(EVIL, EVIL, [EVIL.encode(), b"\xff"]),
 ])
 def test_pictures_are_whole_and_words_in_them_stay_words(tmp_path, picture):

@@ -42,16 +42,17 @@ def test_bad_tests_are_rejected_for_what_is_bad(judge_test, task, answer):
     assert verdict.state != "passed" and answer.breaks in verdict.message
 
 
-def test_pass_and_assert_false_get_nothing(judge_test):
-    for body in ("pass", "assert False", "softmax(np.ones(3, np.float32))", "softmax(1)"):
-        verdict = judge_test(f"def test_softmax(softmax):\n    {body}\n")
-        assert (verdict.state, verdict.held) == ("failed", ()), body
-        assert verdict.message
-
-
-def test_a_file_that_does_not_run_accuses_nobody(judge_test):
-    verdict = judge_test("def test_softmax(:\n")
-    assert verdict.state == "blocked" and verdict.message.startswith("SyntaxError") and not verdict.held
+@pytest.mark.parametrize("body, state", [
+    ("pass", "failed"), ("assert False", "failed"), ("softmax(np.ones(3, np.float32))", "failed"),
+    ("softmax(1)", "failed"), ("):", "blocked"),
+    ("while True: pass", "timed_out"), ("while True: softmax(np.ones(2, np.float32))", "timed_out"),
+    ("softmax(np.ones((60, 60), np.float32))", "failed"),
+    ("softmax(np.ones((2000, 2000, 0), np.float32))", "failed"),
+    ("softmax(object())", "failed"), ("softmax(*[[[]]] * 9)", "failed"), ("import os; os._exit(0)", "failed"),
+])
+def test_tests_that_check_nothing_or_are_hostile_get_nothing(judge_test, body, state):
+    verdict = judge_test(f"def test_softmax(softmax):\n    {body}\n")
+    assert (verdict.state, verdict.held) == (state, ()) and verdict.message
 
 
 def test_the_innocent_are_defended_and_the_input_is_named(judge_test):
@@ -112,6 +113,7 @@ def test_of_the_survivors_one_is_named_before_the_pass(judge_test):
     verdict = judge_test(few)
     sentences = [sentence for sentence, _ in MISTAKES["softmax"]]
     living = [s for s in sentences if not any(s in title for title in verdict.held)]
+    assert not any(title.startswith("correct") for title in verdict.held)  # chance earns no points
     assert verdict.state == "failed" and "buggy versions" in verdict.message and len(living) > 3
     assert [s for s in living if s in verdict.message] == living[:1] and "assert?" not in verdict.message
     assert not any(s in text for s in living for text in verdict.broken)
@@ -134,20 +136,6 @@ def test_bpe_merge(bpe_merge):
     assert title.endswith("done inside the list that was given")
 
 
-@pytest.mark.parametrize("body, state", [
-    ("while True: pass", "timed_out"),
-    ("while True: softmax(np.ones(2, np.float32))", "timed_out"),
-    ("softmax(np.ones((60, 60), np.float32))", "failed"),
-    ("softmax(np.ones((2000, 2000, 0), np.float32))", "failed"),
-    ("softmax(object())", "failed"),
-    ("softmax(*[[[]]] * 9)", "failed"),
-    ("import os; os._exit(0)", "failed"),
-])
-def test_hostile_tests_only_hurt_themselves(judge_test, body, state):
-    verdict = judge_test(f"def test_softmax(softmax):\n    {body}\n")
-    assert verdict.state == state and verdict.held == ()
-
-
 SHAPES = {"q": (1, 1000, 1, 1), "k": (400, 1, 1, 1), "row": (1, 2000, 1, 1), "one": (1, 1, 1, 1)}
 ZEROS = {name: np.zeros(shape, np.float32) for name, shape in SHAPES.items()}
 
@@ -163,13 +151,6 @@ def test_what_the_op_would_refuse_or_is_too_much_reaches_no_implementation(op, a
     reached = []
     assert "raised" in mutants.Bench(op, lambda *args: reached.append(args)).answer(args, {})
     assert not reached
-
-
-def test_chance_earns_no_part_of_the_points(judge_test):
-    """With partial points, only a test that spares all right functions and catches most mutants gets some."""
-    call = "def test_softmax(softmax):\n    y = softmax(np.ones((2, 3), np.float32))\n"
-    verdict = judge_test(f"{call}    assert y.dtype == np.float32\n")
-    assert verdict.state == "failed" and not any(title.startswith("correct") for title in verdict.held)
 
 
 @pytest.mark.parametrize("ask", [

@@ -57,10 +57,6 @@ class Plugin:
         """Return the function's name for messages."""
         return f"your {self.op} (lesson {self.lesson}, {short_path(self.path)})"
 
-    def record(self) -> dict[str, Any]:
-        """Return the facts about this function that a training run stores."""
-        return {"op": self.op, "lesson": self.lesson}
-
 
 def parse_lessons(texts: Iterable[str]) -> list[Lesson]:
     """Return the lessons that --mine names, as in ["4,7", "8"]. Raises UserError for unknown lessons."""

@@ -97,6 +97,6 @@ def plugged_in(lessons: list[str] | None, resumed: str | None = None) -> Iterato
     names = ", ".join(f"{part.op} (lesson {part.lesson})" for part in parts)
     lines = [f"yours: {names}", *skipped, *filter(None, [plugins.unproven(parts, workspace)]), SLOWER]
     with plugins.plug_in(parts):
-        notes = {"replaced_ops": [part.record() for part in parts]}
+        notes = {"replaced_ops": [{"op": part.op, "lesson": part.lesson} for part in parts]}
         settings = functools.reduce(operator.or_, (lesson.mine or {} for lesson in chosen), SETTINGS)
         yield Plugins(parts, lines, settings, "mine", notes, AGAIN)
