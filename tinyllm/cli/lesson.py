@@ -2,7 +2,6 @@
 
 import inspect
 import os
-import sys
 import time
 from collections.abc import Iterator
 from json import dumps
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.cli.command import command
+from tinyllm.cli.text import note
 from tinyllm.cli.verdict import VerdictPrinter, format_verdict, inset
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.notebook import to_notebook
@@ -96,11 +96,6 @@ def saved(progress: Any) -> None:
         progress.save()
     except UserError as error:
         note(f"{error}, so this is not recorded")
-
-
-def note(text: object) -> None:
-    """Print a note on stderr."""
-    print(paragraph(f"note: {text}"), file=sys.stderr)
 
 
 def next_lesson(states: Any) -> Any:
