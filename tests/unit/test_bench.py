@@ -210,6 +210,8 @@ def test_lines_fit_and_a_verdict_names_what_is_slower():
              "seconds": 1.234, "tokens_per_second": 123456, "share_of_roof": 0.987, "times": 12345.6}
     lines = [cli.line(r) for r in (op, train, op | {"times": 0.9})]
     assert max(map(len, lines)) <= 80 and lines[2].endswith("0.90 x!") and not lines[0].endswith("!")
+    assert lines[1].startswith("mini torch compiled bf16 ")
+    assert cli.line(train | {"op": "x" * 90}).split()[1:5] == ["xx..", "torch", "compiled", "bf16"]
     assert lines[1].split()[-7:] == ["123,456", "tok/s", "99%", "1,234", "MiB", "12,346", "x"]
     records = [op | {"op": name, "times": x} for name, x in (("a", 0.9), ("b", 1.5), ("c", 1.2))]
     (said,) = cli.verdict(records)

@@ -101,12 +101,13 @@ def run(bench: str, races: Iterable[Race], seconds: float, roof: Roof, json: boo
 
 def line(r: dict) -> str:
     """Write a record as a line of 80 columns: names, time, rate, share of the roof, memory and ratio."""
-    name = f"{race_name(r)} {r['engine']}".strip()
+    name, engine = race_name(r), r["engine"] if r["engine"] != "compiled" else ""
     if "skipped" in r:
-        return paragraph(f"{name}: left out, {r['skipped']}", further=0)
+        return paragraph(f"{name} {engine}: left out, {r['skipped']}".strip(), further=0)
     peak = f"{r['peak_rss_mb']:>6,.0f} MiB" if r.get("peak_rss_mb") else ""
     room = 30 if peak else 40
-    name = name if len(name) < room else f"{name[: room - 3]}.."
+    left = room - len(engine) - 2
+    name = f"{name if len(name) <= left else name[: left - 2] + '..'} {engine}".strip()
     rate = next((f"{short(r[rate])} {unit}" for rate, unit in RATES.items() if rate in r), "")
     share = f"{100 * r['share_of_roof']:.0f}%" if "share_of_roof" in r else "-"
     ratio = f"{short(r['times'])} x" if "times" in r else ""
@@ -116,7 +117,10 @@ def line(r: dict) -> str:
 
 def race_name(r: dict) -> str:
     """Name the race of a record by what tells it from others."""
-    return " ".join(str(r[part]) + " threads" * (part == "threads") for part in NAMES if part in r)
+    named = {part: str(r[part]) for part in NAMES if part in r}
+    if "threads" in named:
+        named["threads"] += " thread" if r["threads"] == 1 else " threads"
+    return " ".join(named.values())
 
 
 def verdict(records: list[dict]) -> Iterator[str]:
