@@ -159,10 +159,10 @@ def test_the_message_names_the_bad_access_or_the_crash(judge_c, task, before, af
     assert verdict.smallest_input or (task, before, after, words) in CRASHES
 
 
-@given(st.integers(), st.integers(), st.integers())
+@given(st.integers(), st.integers(), st.integers(-1, 2))
 def test_any_report_is_one_line(number, offset, operand):
     said = kernels.fault(number, offset, [("y", 3), ("x", 3)], operand).message
-    assert said.isprintable() and len(said) < 200
+    assert said.isprintable() and len(said) < 200 and "into y" not in said
 
 
 REPORT, Y = np.array([0, -1, 0]), np.ones((2, 6), np.float32)

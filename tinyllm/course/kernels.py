@@ -205,7 +205,7 @@ def fault(number: int, offset: int, operands: list[tuple[str, int]], operand: in
         return Failure("failed", SIGNALS.get(number) or known or "it crashes")
     if 0 <= operand < len(operands):
         (name, count), at = operands[operand], offset // 4
-        if 0 <= at < count:
+        if operand > 0 and 0 <= at < count:  # y may be written
             return OutOfBounds("failed", f"it writes into {name}, which is const: element {at}")
         side = "before the beginning" if at < 0 else "after the end"
         verb = "touches" if number else "writes to"
