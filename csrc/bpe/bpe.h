@@ -1,6 +1,6 @@
-/* Byte pair encoding in C: what the files of csrc/bpe share, and what ops/bpe.pxi calls.
+/* Declare byte pair encoding in C: what the files of csrc/bpe share, and what csrc/glue/bpe.pxi calls.
  *
- * The rules are those of tinyllm.h: plain C11, outputs first, sizes are int64_t, nobody prints and nobody keeps state
+ * The rules are those of tinyllm.h: plain C11, outputs first, sizes are int64_t, no function prints or keeps state
  * beyond the structs here. A function that needs memory returns 0, or -1 when there is none. Tokens are int32_t and not
  * negative. No result depends on the number of threads, nor on where a hash table puts its entries.
  */
@@ -13,8 +13,9 @@
 
 enum { BPE_INLINE = 15 }; /* bytes of a piece that fit a key of 16; the last byte holds the length */
 
-/* --- keys and hashes: the multipliers come from an address, so that no file can be made to collide -----------------
- * */
+/* --- keys and hashes ---------------------------------------------------------------------------------------------- */
+
+/* The multipliers come from an address, so that nobody can write a file whose entries collide. */
 
 struct bpe_key { uint64_t low, high; };
 struct bpe_seed { uint64_t first, second; }; /* both odd */
@@ -30,7 +31,7 @@ static inline struct bpe_seed bpe_seed(const void *address) {
     return (struct bpe_seed){bpe_mix(x + 0x9e3779b97f4a7c15u) | 1, bpe_mix(x + 0x3c6ef372fe94f82au) | 1};
 }
 
-/* The top bits are the good ones. */
+/* Hash a key. The top bits are the good ones. */
 static inline uint64_t bpe_hash(struct bpe_seed seed, struct bpe_key key) {
     uint64_t h = key.low * seed.first;
     return ((h ^ (h >> 32)) + key.high) * seed.second;
@@ -42,7 +43,7 @@ static inline uint64_t bpe_load8(const uint8_t *p) {
     return x;
 }
 
-/* The bytes of a piece of at most BPE_INLINE and its length as a key. `left`: bytes that may be read at p, >= n. */
+/* Make a key of a piece of at most BPE_INLINE bytes and its length. `left` >= n: bytes that may be read at p. */
 static inline struct bpe_key bpe_key(const uint8_t *p, int64_t n, int64_t left) {
     uint8_t copy[16] = {0};
     if (left < 16) p = memcpy(copy, p, (size_t)n);
@@ -51,7 +52,7 @@ static inline struct bpe_key bpe_key(const uint8_t *p, int64_t n, int64_t left) 
     return (struct bpe_key){low, (high & ~(~(uint64_t)0 << (8 * (n - 8)))) | tag};
 }
 
-/* The hash of many bytes, eight at a time. */
+/* Hash many bytes, eight at a time. */
 static inline uint64_t bpe_hash_bytes(struct bpe_seed seed, const uint8_t *p, int64_t n) {
     uint64_t h = (uint64_t)n * seed.second;
     for (; n >= 8; p += 8, n -= 8) {
@@ -66,8 +67,8 @@ static inline uint64_t bpe_pair_key(int32_t left, int32_t right) {
     return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
 }
 
-/* Room for `need` items in a block from malloc, twice as much as before where it grows. NULL, and the block is as it
- * was, where there is no memory. */
+/* Make room for `need` items in a block from malloc; a block that grows doubles at least. Return NULL, and leave the
+ * block as it was, if there is no memory. */
 static inline void *bpe_grow(void *block, int64_t *room, int64_t need, size_t size) {
     if (need <= *room) return block;
     int64_t more = need > 2 * *room ? need : 2 * *room;
@@ -77,7 +78,7 @@ static inline void *bpe_grow(void *block, int64_t *room, int64_t need, size_t si
     return larger;
 }
 
-/* --- text: a pattern of pieces.h, or ends found elsewhere --------------------------------------------------------- */
+/* --- text --------------------------------------------------------------------------------------------------------- */
 
 struct bpe_text {
     const uint8_t *bytes;
@@ -93,16 +94,17 @@ struct bpe_part { /* of a text: pieces that one thread takes */
     int32_t *ids; /* the result, from malloc */
 };
 
-/* parts.c. Cut texts into parts; *parts comes from malloc, and *n says how many. -1: no memory. */
+/* Cut texts into *n parts; *parts comes from malloc. -1: no memory. (parts.c) */
 int bpe_cut(struct bpe_part **parts, int64_t *n, const struct bpe_text *texts, int64_t n_texts);
 void bpe_parts_free(struct bpe_part *parts, int64_t n);
 
-/* Run each(context, thread, i) for the parts first to last, on at most `most` threads: parts take unequal time, so a
- * thread fetches the next. Returns 0, or -1 as soon as one of them does not return 0. */
+/* Run each(context, thread, i) for the parts first to last, on at most `most` threads. Parts take unequal time, so a
+ * thread that is done takes the next part. Return 0, or -1 as soon as one of them does not return 0. */
 int bpe_each_part(int (*each)(void *context, int64_t thread, int64_t i), void *context, int64_t first, int64_t last,
                   int64_t most);
 
-/* The pieces of a part, some at a time: `bpe_more_ends` points `ends` at the next `n` of them; 0 behind the last. */
+/* Give the pieces of a part, some at a time: `bpe_more_ends` points `ends` at the next `n` of them and returns n, which
+ * is 0 behind the last. */
 enum { BPE_ENDS = 512 };
 struct bpe_ends {
     const int64_t *ends;
@@ -117,16 +119,16 @@ int64_t bpe_more_ends(struct bpe_ends *some, const struct bpe_text *text);
 struct bpe_vocab;   /* never changes */
 struct bpe_encoder; /* a vocabulary and idle workers; many threads may share it */
 
-/* byte_ids [256], -1 - i for a byte i without a token; pair i merges left[i], right[i] into made[i], the smallest
- * rank[i] first; tokens: n_tokens of them, token i at bytes[offsets[i]] to bytes[offsets[i + 1]], of number numbers[i].
- * If there are any, the bytes of all that the merges make are among them. With `whole`, a piece that equals a token
+/* Make a vocabulary. byte_ids [256]: -1 - i for a byte i without a token. Pair i merges left[i], right[i] into made[i],
+ * the smallest rank[i] first. Token i of n_tokens is bytes[offsets[i]] to bytes[offsets[i + 1]] and has the id
+ * numbers[i]; if there are any, all that the merges make are among them. With `whole`, a piece that equals a token
  * becomes it without merging. NULL: no memory. */
 struct bpe_vocab *bpe_vocab_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right,
                                 const int32_t *made, const int32_t *rank, int64_t n_pairs, const uint8_t *bytes,
                                 const int64_t *offsets, const int32_t *numbers, int64_t n_tokens, int whole);
 void bpe_vocab_free(struct bpe_vocab *vocab);
 
-/* The vocabulary must live longer. NULL: no memory. */
+/* Make an encoder, which must not live longer than the vocabulary. NULL: no memory. */
 struct bpe_encoder *bpe_encoder_new(const struct bpe_vocab *vocab);
 void bpe_encoder_free(struct bpe_encoder *encoder);
 
@@ -134,26 +136,27 @@ void bpe_encoder_free(struct bpe_encoder *encoder);
 int bpe_encode_parts(struct bpe_encoder *encoder, const struct bpe_text *texts, struct bpe_part *parts, int64_t first,
                      int64_t last);
 
-/* Encode a text without ends on this thread, to ids [n + BPE_SPARE]; returns how many there are, or -1. */
+/* Encode a text without ends on this thread to ids [n + BPE_SPARE]; return how many there are, or -1. */
 enum { BPE_SPARE = 4 };
 int64_t bpe_encode_short(struct bpe_encoder *encoder, const struct bpe_text *text, int32_t *ids);
 
-/* merge.c. Merge n tokens in place; returns how many are left, or -1: no memory, or 2^31 tokens. */
+/* Merge n tokens in place; return how many are left, or -1: no memory, or 2^31 tokens. (merge.c) */
 int64_t bpe_merge_ids(const struct bpe_vocab *vocab, int32_t *ids, int64_t n);
 
 /* --- decode.c ----------------------------------------------------------------------------------------------------- */
 
 struct bpe_decoder;
 
-/* Token i is bytes[offsets[i]] to bytes[offsets[i + 1]]; `there` [n] says which ids are not free. NULL: no memory. */
+/* Make a decoder. Token i is bytes[offsets[i]] to bytes[offsets[i + 1]]; `there` [n] says which ids are in use.
+ * NULL: no memory. */
 struct bpe_decoder *bpe_decoder_new(const uint8_t *bytes, const int64_t *offsets, const uint8_t *there, int64_t n);
 void bpe_decoder_free(struct bpe_decoder *decoder);
 
-/* Return the number of bytes that ids stand for, or -1 - i where id i is no token. ids: int32_t; `wide`: int64_t. */
-int64_t bpe_decoded_size(const struct bpe_decoder *decoder, const void *ids, int64_t n, int wide);
+/* Return the number of bytes that ids stand for, or -1 if one of them is no token. */
+int64_t bpe_decoded_size(const struct bpe_decoder *decoder, const int32_t *ids, int64_t n);
 
-/* Write them. -1: somebody changed the ids since their size was taken. */
-int bpe_decode(uint8_t *out, int64_t size, const struct bpe_decoder *decoder, const void *ids, int64_t n, int wide);
+/* Write these bytes. -1: somebody changed the ids since their size was taken. */
+int bpe_decode(uint8_t *out, int64_t size, const struct bpe_decoder *decoder, const int32_t *ids, int64_t n);
 
 /* --- count.c, train.c ------------------------------------------------------------------------------------------- */
 
@@ -164,23 +167,23 @@ void bpe_counter_free(struct bpe_counter *counter);
 int bpe_count_parts(struct bpe_counter *counter, const struct bpe_text *texts, const struct bpe_part *parts,
                     int64_t first, int64_t last);
 int bpe_count_one(struct bpe_counter *counter, const uint8_t *piece, int64_t n, int64_t count);
-int bpe_counter_merge(struct bpe_counter *counter);          /* bring the threads' counts together */
+int bpe_counter_merge(struct bpe_counter *counter);          /* add up the counts of all threads */
 int64_t bpe_counter_cells(const struct bpe_counter *counter); /* how many cells bpe_counter_lay writes */
 
 enum { BPE_GAP = -1 }; /* stands between pieces: no pair crosses it */
 
 struct bpe_cell { int32_t id, weight; }; /* a token, and how often its piece occurs */
 
-/* Write every merged piece as tokens with a gap after it; one that occurs 2^31 times or more several times. */
+/* Write every piece as tokens with a gap after it; a piece that occurs 2^31 times or more is written several times. */
 void bpe_counter_lay(struct bpe_cell *cells, const struct bpe_counter *counter);
 
 struct bpe_trainer;
 
-/* Learn from the merged pieces of a counter, which may be freed then. NULL: no memory, or more than 2^31 cells. */
+/* Make a trainer from a counter, which is not needed any more then. NULL: no memory, or more than 2^31 cells. */
 struct bpe_trainer *bpe_trainer_new(const struct bpe_counter *counter, int64_t most_merges);
 void bpe_trainer_free(struct bpe_trainer *trainer);
 
-/* Go on until there are `merges` of them or no pair is left; returns how many there are now, or -1. */
+/* Merge until there are `merges` merges or no pair is left; return how many there are now, or -1. */
 int64_t bpe_trainer_run(struct bpe_trainer *trainer, int64_t merges);
 const int32_t *bpe_trainer_pairs(const struct bpe_trainer *trainer); /* left, right, left, right ... */
 int64_t bpe_trainer_count(const struct bpe_trainer *trainer); /* of the pair that was merged last */

@@ -1,8 +1,8 @@
-/* Count the pieces of a text: each of them with its number is all that training needs to know of it.
+/* Count how often each piece occurs in a text: training needs nothing else.
  *
- * Each thread fills a table of its own, from the parts that it happens to take. The tables are added up at the end, and
- * as sums do not depend on their order, nor training on the order of the pieces, nor does the result.
- * A piece of up to 15 bytes is its own key; a longer one is a hash and a place in an arena that keeps its bytes.
+ * Each thread fills a table of its own, and the tables are added up at the end. Sums do not depend on their order, and
+ * training does not depend on the order of the pieces, so the result is the same for any number of threads.
+ * A piece of up to 15 bytes is its own key; the key of a longer piece is a hash and a place in an arena with its bytes.
  */
 #include "bpe.h"
 
@@ -65,7 +65,7 @@ static int grow(struct table *table, struct bpe_seed seed) {
     return 0;
 }
 
-/* A new entry, at slot i or, where the table has to grow first, at its slot then. */
+/* Put a new entry into slot i, and make the table larger if it is half full. */
 static int add_entry(struct table *table, struct bpe_seed seed, struct entry entry, uint64_t i, int64_t n) {
     table->entries[i] = entry;
     table->cells += n;
@@ -95,14 +95,14 @@ static int64_t keep(struct table *table, const uint8_t *piece, int64_t n) {
     return at;
 }
 
-/* The bytes of a long piece in the arena. */
+/* Return the bytes of a long piece, which are in the arena. */
 static const uint8_t *kept(const struct table *table, struct bpe_key key, int64_t *n) {
     const uint8_t *at = table->arena + (key.high & ~LONG_PIECE);
     memcpy(n, at, 8);
     return at + 8;
 }
 
-/* The bytes of a piece: in the arena, or copied out of its key. */
+/* Return the bytes of a piece, from the arena, or copied from its key. */
 static const uint8_t *bytes_of(const struct table *table, const struct entry *entry, uint8_t copy[16], int64_t *n) {
     *n = (int64_t)(entry->key.high >> 56);
     if (entry->key.high >= LONG_PIECE) return kept(table, entry->key, n);
@@ -144,7 +144,7 @@ static int count_part(struct table *table, struct bpe_seed seed, const struct bp
     return 0;
 }
 
-/* --- all of them -------------------------------------------------------------------------------------------------- */
+/* --- all tables -------------------------------------------------------------------------------------------------- */
 
 struct bpe_counter *bpe_counter_new(void) {
     struct bpe_counter *counter = calloc(1, sizeof *counter);

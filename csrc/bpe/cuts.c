@@ -1,17 +1,17 @@
-/* Find cuts in a piece that no token reaches across: what is merged on one side never looks at the other.
+/* Find places in a piece that no token reaches across: both sides can be merged alone.
  *
- * Scripts without spaces make long pieces, which hardly repeat; but few pairs of their characters stand together in a
- * token. So such a piece falls into short parts, which do repeat, and which the encoder remembers.
+ * Scripts without spaces have long pieces, which hardly repeat; but few pairs of their characters occur in a token. So
+ * such a piece is cut into short parts, which do repeat, and which the encoder remembers.
  *
- * Between two whole characters l and r a token reaches across if it holds l r; or if it begins inside of l or ends
- * inside of r, which `halves` knows by the bytes on both sides. `whole` is a set of pairs l r that may hold more than
- * was put in: a pair too many only costs a cut.
+ * A token reaches across the place between two characters l and r if it contains l r (the set `joined`), or if it
+ * begins inside of l or ends inside of r (the set `halves`, of the bytes on both sides). `joined` may contain more
+ * pairs than were put in, because it keeps only hashes; then there is one cut less, which changes no result.
  */
 #include "vocab.h"
 
 enum { HALVES = 1 << 16 };
 
-/* The bytes of a character of UTF-8 as a number, not 0; 0 where there is none, or a part of one. */
+/* Return the bytes of a character of UTF-8 as a number, or 0 if there is no whole character. */
 static inline uint32_t character(const uint8_t *p, int64_t left) {
     uint32_t c = p[0], more = c < 0xc0 ? 0 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
     if ((c >= 0x80 && more == 0) || left <= more) return 0;

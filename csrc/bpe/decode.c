@@ -1,7 +1,7 @@
-/* Decoding: the bytes of the tokens, one after the other.
+/* Decode ids: copy the bytes of the tokens, one after the other.
  *
- * Most tokens have at most 16 bytes. Those lie in slots of 16, which are copied whole, in one instruction, and the next
- * token overwrites what was too much; only near the end of the text are the exact bytes copied.
+ * Most tokens have at most 16 bytes. These lie in slots of 16, which one instruction copies whole; the next token
+ * overwrites what was too much. Only near the end of the text is the exact number of bytes copied.
  */
 #include "bpe.h"
 
@@ -52,29 +52,19 @@ void bpe_decoder_free(struct bpe_decoder *decoder) {
     free(decoder);
 }
 
-static inline int64_t id_at(const void *ids, int64_t i, int wide) {
-    return wide ? ((const int64_t *)ids)[i] : ((const int32_t *)ids)[i];
-}
-
-static inline int64_t size_of(const struct bpe_decoder *decoder, const void *ids, int64_t n, int wide) {
+int64_t bpe_decoded_size(const struct bpe_decoder *decoder, const int32_t *ids, int64_t n) {
     int64_t size = 0;
     for (int64_t i = 0; i < n; i++) {
-        int64_t id = id_at(ids, i, wide);
-        if (id < 0 || id >= decoder->n || decoder->lengths[id] < 0) return -1 - i;
-        size += decoder->lengths[id];
+        if (ids[i] < 0 || ids[i] >= decoder->n || decoder->lengths[ids[i]] < 0) return -1;
+        size += decoder->lengths[ids[i]];
     }
     return size;
 }
 
-int64_t bpe_decoded_size(const struct bpe_decoder *decoder, const void *ids, int64_t n, int wide) {
-    return wide ? size_of(decoder, ids, n, 1) : size_of(decoder, ids, n, 0);
-}
-
-static inline int copy_all(uint8_t *out, int64_t size, const struct bpe_decoder *decoder, const void *ids, int64_t n,
-                           int wide) {
+int bpe_decode(uint8_t *out, int64_t size, const struct bpe_decoder *decoder, const int32_t *ids, int64_t n) {
     const uint8_t *end = out + size;
     for (int64_t i = 0; i < n; i++) {
-        int64_t id = id_at(ids, i, wide);
+        int64_t id = ids[i]; /* read once: somebody else may change the array meanwhile */
         if ((uint64_t)id >= (uint64_t)decoder->n) return -1;
         uint64_t length = (uint64_t)(int64_t)decoder->lengths[id]; /* of a free id more than any text */
         if (length <= SLOT && end - out >= SLOT) memcpy(out, decoder->slots + SLOT * id, SLOT);
@@ -83,8 +73,4 @@ static inline int copy_all(uint8_t *out, int64_t size, const struct bpe_decoder 
         out += length;
     }
     return out == end ? 0 : -1;
-}
-
-int bpe_decode(uint8_t *out, int64_t size, const struct bpe_decoder *decoder, const void *ids, int64_t n, int wide) {
-    return wide ? copy_all(out, size, decoder, ids, n, 1) : copy_all(out, size, decoder, ids, n, 0);
 }

@@ -1,7 +1,7 @@
-/* Merging by a heap: the pair of smallest rank goes first, of equal ones the leftmost, O(n log n) for any vocabulary.
+/* Merge the tokens of a piece, the pair of smallest rank first, of equal ones the leftmost, in O(n log n).
  *
- * The tokens stand in a linked list, and the places of pairs that can be merged in a heap, by rank and place. A place
- * may be out of date when its turn comes, so the pair that stands there is looked up again.
+ * The tokens are a linked list. A heap holds the places of pairs that can be merged, by rank and place. A place may be
+ * out of date when it leaves the heap, so the pair there is looked up again.
  */
 #include "vocab.h"
 #include "heap.h"

@@ -1,4 +1,4 @@
-/* Pairs of tokens in a hash table with open addressing, half of it empty. */
+/* Store pairs of tokens in a hash table with open addressing, of which at least half is empty. */
 #include "pairs.h"
 #include "bpe.h"
 
@@ -17,7 +17,7 @@ int pair_table_new(struct pair_table *table) {
 
 void pair_table_free(struct pair_table *table) { free(table->entries); }
 
-/* The index of a pair, or of the empty entry where it would be. */
+/* Return the index of a pair, or of the empty entry where it would be. */
 static uint64_t slot_of(const struct pair *entries, int shift, uint64_t factor, uint64_t key) {
     uint64_t mask = ~(uint64_t)0 >> shift, i = (key * factor) >> shift;
     while (entries[i].places >= 0 && entries[i].key != key) i = (i + 1) & mask;

@@ -1,4 +1,4 @@
-/* A growing hash table of pairs of tokens, for training and counting. */
+/* Declare a growing hash table of pairs of tokens, for training. */
 #ifndef BPE_PAIRS_H
 #define BPE_PAIRS_H
 

@@ -35,7 +35,7 @@ struct character { unsigned is; int size; }; /* its class, and its bytes: 1 for 
 INLINE unsigned class_of(uint32_t c) { return unicode_class[128 * unicode_block[c / 128] + c % 128]; }
 INLINE int continues(uint8_t byte) { return (byte & 0xc0) == 0x80; }
 
-/* A character whose first byte is not ASCII. */
+/* Decode a character whose first byte is not ASCII. */
 static struct character wide(const uint8_t *s, int64_t left) {
     const struct character none = {OTHER, 1};
     uint32_t lead = s[0];
@@ -57,7 +57,7 @@ INLINE struct character decode_at(const uint8_t *text, int64_t n, int64_t at) {
     return is ? (struct character){is, 1} : wide(text + at, n - at);
 }
 
-/* The end of the run of characters of these classes that starts at `at`, which is `at` where there is none. */
+/* Return the end of the run of characters of these classes that starts at `at`; `at` if there is no run. */
 INLINE int64_t run(unsigned classes, const uint8_t *text, int64_t n, int64_t at) {
     for (;;) {
         while (at < n && unicode_byte[text[at]] & classes) at++;
@@ -70,7 +70,7 @@ INLINE int64_t run(unsigned classes, const uint8_t *text, int64_t n, int64_t at)
 
 /* --- parts of the patterns ------------------------------------------------------------------------------------- */
 
-/* '(?:[sdmt]|ll|ve|re), of any case but in GPT-2: the end, or `at`. U+017F, the long s, is another case of s. */
+/* Match '(?:[sdmt]|ll|ve|re), in GPT-2 only small letters: return the end, or `at`. U+017F, the long s, is an s. */
 INLINE int64_t contraction(int pattern, const uint8_t *text, int64_t n, int64_t at) {
     uint8_t fold = pattern == PIECES_GPT2 ? 0 : 0x20; /* what makes a capital letter of ASCII small */
     if (n - at < 2 || text[at] != '\'') return at;
@@ -82,7 +82,7 @@ INLINE int64_t contraction(int pattern, const uint8_t *text, int64_t n, int64_t 
     return fold && text[at + 1] == 0xc5 && text[at + 2] == 0xbf ? at + 3 : at;
 }
 
-/* \s*[\r\n]+|\s+(?!\S)|\s+, the first not in GPT-2. There is white space at `at`. */
+/* Match \s*[\r\n]+|\s+(?!\S)|\s+, the first not in GPT-2, where there is white space at `at`: return the end. */
 INLINE int64_t blanks(int pattern, const uint8_t *text, int64_t n, int64_t at) {
     int64_t end = at, last = at, behind_newline = at;
     for (struct character c; (c = decode_at(text, n, end)).is & BLANK;) {
@@ -94,12 +94,12 @@ INLINE int64_t blanks(int pattern, const uint8_t *text, int64_t n, int64_t at) {
     return end == n || last == at ? end : last;
 }
 
-/* BIG*SMALL+, else BIG+SMALL*: the end, or `at` where there is no word. `capitals` says it was the second form.
+/* Match BIG*SMALL+, else BIG+SMALL*: return the end, or `at` if there is no word. `capitals`: it was the second form.
  *
  * BIG* takes the whole run. If LOWER follows, SMALL+ goes on from there. If not, BIG* gives back characters until
  * SMALL+ finds one, which is the last CASELESS or MARK of the run: behind it, all are UPPER. If there is none, the
- * first form fails, and the second takes the run, which is UPPER throughout. So what is given back is read once more,
- * and then never again. */
+ * first form fails, and the second takes the run, which is UPPER throughout. So what is given back is read only once
+ * more. */
 INLINE int64_t word(const uint8_t *text, int64_t n, int64_t at, int *capitals) {
     int64_t end = at, behind_both = at;
     for (;;) {
@@ -113,7 +113,7 @@ INLINE int64_t word(const uint8_t *text, int64_t n, int64_t at, int *capitals) {
     return *capitals ? end : behind_both;
 }
 
-/* [^\r\n\p{L}\p{N}]?word(?i:'s|'t|'re|'ve|'m|'ll|'d)?, where c is the character at `at`: the end, or `at`.
+/* Match [^\r\n\p{L}\p{N}]?word(?i:'s|'t|'re|'ve|'m|'ll|'d)?, where c is the character at `at`: return the end, or `at`.
  *
  * A mark is also a word by itself, in the first form; that comes before a word of the second form behind it. */
 INLINE int64_t whole_word(const uint8_t *text, int64_t n, int64_t at, struct character c) {
@@ -124,7 +124,7 @@ INLINE int64_t whole_word(const uint8_t *text, int64_t n, int64_t at, struct cha
     return contraction(PIECES_O200K, text, n, end);
 }
 
-/* [^\s\p{L}\p{N}]+[\r\n]*, or [\r\n/]* in o200k. */
+/* Match [^\s\p{L}\p{N}]+[\r\n]*, or [\r\n/]* in o200k: return the end. */
 INLINE int64_t signs(int pattern, const uint8_t *text, int64_t n, int64_t at) {
     at = run(SIGN, text, n, at);
     while (at < n && (text[at] == '\n' || text[at] == '\r' || (pattern == PIECES_O200K && text[at] == '/'))) at++;

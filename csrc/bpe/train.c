@@ -1,16 +1,16 @@
-/* Training: merge the most frequent pair, again and again, and look only at what that changed.
+/* Train: merge the most frequent pair again and again, and look only at what the last merge changed.
  *
- * The spec counts all pairs again for every merge. Here every different piece is laid down once, in one long array, and
- * for each pair there is its count and a list of the places where it stands:
- *   - a token is written at the first and at the last byte it covers, so that both neighbours are found without links:
- *     the one behind begins `length` further on, and the cell at i - 1 names the one before;
- *   - a merge makes pairs with the new token only, so the places of a pair are all found in one call, in ascending
- *     order, and its list never grows. Some places are gone when the list is used, and never come back: a token only
- *     ever turns into a younger one;
- *   - a count in the heap may be too large, never too small, for the count of a pair in it only falls. So its top is
- *     the best pair as soon as its count is still true. Of equal counts the smallest pair is on top, which makes the
- *     order total;
- *   - what a merge does to the counts is first added up by neighbour, in an array, and then done once for each.
+ * The specification counts all pairs again for every merge. Here every different piece is written once into one long
+ * array, and each pair has its count and a list of its places:
+ *   - a token is written at the first and at the last byte it covers, so both neighbours are found without links:
+ *     the next one begins `length` further on, and the cell at i - 1 names the one before;
+ *   - a merge makes only pairs with the new token, so all places of a pair are found in one call, in ascending order,
+ *     and its list never grows. A place may be gone when the list is used, and never comes back, because the new token
+ *     of a merge is always a later one;
+ *   - a count in the heap may be too large, but never too small, because the count of a pair only falls. So the top of
+ *     the heap is the best pair if its count is still right. Of equal counts the smallest pair is on top, so that the
+ *     order is total;
+ *   - the changes of the counts are first added up by neighbour in an array, and then made once for each neighbour.
  * Each merge of two tokens makes at most two places, and n tokens are merged at most n - 1 times: O(n log n) in all.
  */
 #include "bpe.h"
@@ -21,7 +21,7 @@
 enum {
     BYTES = 256,
     DEAD = -2,  /* the first byte of the right half of a merge */
-    AHEAD = 16, /* places: so far ahead the cells are fetched */
+    AHEAD = 16, /* how many places ahead the cells are fetched */
 };
 
 struct side { /* what this merge does on one side of a token */
@@ -49,7 +49,7 @@ struct bpe_trainer {
     int64_t count; /* how often the pair stood in the text that was merged last */
 };
 
-/* A pair and its count as a number: the larger count is the smaller number, and of equal counts the smaller pair. */
+/* Write a pair and its count as one number, which is smaller for a larger count, then for a smaller pair. */
 static bpe_item candidate(int64_t count, uint64_t key) { return (bpe_item)~(uint64_t)count << 64 | key; }
 
 /* --- the start: pairs of bytes ------------------------------------------------------------------------------------ */
@@ -140,7 +140,7 @@ static void add_neighbour(struct bpe_trainer *t, struct side *side, int32_t toke
     side[token].count += weight;
 }
 
-/* Merge in every place of the list; returns how many places of new pairs that made, or -1. */
+/* Merge a pair at every place of its list; return the number of places of new pairs, or -1. */
 static int64_t merge_places(struct bpe_trainer *t, const struct pair *pair, int32_t made) {
     const int32_t first = (int32_t)(pair->key >> 32), second = (int32_t)(pair->key & 0xffffffffu);
     const int32_t *places = t->places + pair->first, to_second = t->lengths[first], width = t->lengths[made];
@@ -173,12 +173,12 @@ static struct side *side_of(struct bpe_trainer *t, int32_t named) {
     return named >= 0 ? &t->before[named] : &t->after[~named];
 }
 
-/* The key of the pair that a neighbour forms with a token. */
+/* Return the key of the pair of a neighbour and a token. */
 static uint64_t key_with(int32_t named, int32_t token) {
     return named >= 0 ? bpe_pair_key(named, token) : bpe_pair_key(token, ~named);
 }
 
-/* Give each new pair its entry, its count and room for its list; take from the old pairs what they lost. */
+/* Give each new pair an entry, its count and room for its list; subtract what the old pairs lost. */
 static int update_counts(struct bpe_trainer *t, uint64_t merged, int32_t made) {
     const int32_t first = (int32_t)(merged >> 32), second = (int32_t)(merged & 0xffffffffu);
     if (pair_reserve(&t->pairs, t->n_touched) != 0) return -1;

@@ -1,4 +1,4 @@
-/* A vocabulary in two hash tables: pairs of tokens, and tokens by their bytes. Both leave half of their slots empty. */
+/* Store a vocabulary in two hash tables, pairs of tokens and tokens by their bytes; half of the slots stay empty. */
 #include "vocab.h"
 
 /* Return how far to shift a hash so that `n` entries fill at most half of the slots. */

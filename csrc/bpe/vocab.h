@@ -1,4 +1,4 @@
-/* The inside of `struct bpe_vocab`, for vocab.c, cuts.c, encode.c and merge.c, and the interface of cuts.c. */
+/* Declare the fields of `struct bpe_vocab` for vocab.c, cuts.c, encode.c and merge.c, and the functions of cuts.c. */
 #ifndef BPE_VOCAB_H
 #define BPE_VOCAB_H
 
@@ -29,8 +29,8 @@ static inline uint8_t bpe_pair_mark(const struct bpe_vocab *vocab, uint64_t key)
     return (uint8_t)(key * vocab->seed.first >> (vocab->shift - 8)) | 1; /* the bits below those of the slot; never 0 */
 }
 
-/* Return the slot of a pair, or the empty slot where it would be. Most pairs are unknown, and the marks say so: they
- * are small enough for a core's second cache, which the pairs are not. */
+/* Return the slot of a pair, or the empty slot where it would be. The marks show that most pairs are unknown, and they
+ * fit into the second cache of a core, while the pairs do not. */
 static inline uint64_t bpe_pair_slot(const struct bpe_vocab *vocab, uint64_t key) {
     uint64_t mask = ~(uint64_t)0 >> vocab->shift, hash = key * vocab->seed.first, i = hash >> vocab->shift;
     uint8_t mark = bpe_pair_mark(vocab, key), there;
@@ -53,7 +53,7 @@ int32_t bpe_find_whole(const struct bpe_vocab *vocab, const uint8_t *piece, int6
 /* Learn from all tokens where pieces can be cut. -1: no memory. */
 int bpe_add_cuts(struct bpe_vocab *vocab, const uint8_t *bytes, const int64_t *offsets, int64_t n);
 
-/* The first place behind `at`, which is 0 or a cut, where no token reaches across; n where there is none. */
+/* Return the first place behind `at`, which is 0 or a cut, that no token reaches across; n if there is none. */
 int64_t bpe_next_cut(const struct bpe_vocab *vocab, const uint8_t *piece, int64_t n, int64_t at);
 
 #endif

@@ -7,13 +7,53 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from _bpe cimport (
-    BPE_SPARE, bpe_count_one, bpe_count_parts, bpe_counter, bpe_counter_free, bpe_counter_merge,
-    bpe_counter_new, bpe_cut, bpe_decode, bpe_decoded_size, bpe_decoder, bpe_decoder_free, bpe_decoder_new,
-    bpe_encode_parts, bpe_encode_short, bpe_encoder, bpe_encoder_free, bpe_encoder_new, bpe_merge_ids, bpe_part,
-    bpe_parts_free, bpe_text, bpe_trainer, bpe_trainer_count, bpe_trainer_free, bpe_trainer_new,
-    bpe_trainer_pairs, bpe_trainer_run, bpe_vocab, bpe_vocab_free, bpe_vocab_new,
-)
+cdef extern from "bpe/bpe.h" nogil:
+    struct bpe_text:
+        const uint8_t *bytes
+        int64_t n
+        int pattern
+        const int64_t *ends
+        int64_t n_ends
+    struct bpe_part:
+        int64_t text, begin, end, count
+        int32_t *ids
+    int bpe_cut(bpe_part **parts, int64_t *n, const bpe_text *texts, int64_t n_texts)
+    void bpe_parts_free(bpe_part *parts, int64_t n)
+    struct bpe_vocab:
+        pass
+    bpe_vocab *bpe_vocab_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right, const int32_t *made,
+                             const int32_t *rank, int64_t n_pairs, const uint8_t *bytes, const int64_t *offsets,
+                             const int32_t *numbers, int64_t n_tokens, int whole)
+    void bpe_vocab_free(bpe_vocab *vocab)
+    struct bpe_encoder:
+        pass
+    bpe_encoder *bpe_encoder_new(const bpe_vocab *vocab)
+    void bpe_encoder_free(bpe_encoder *encoder)
+    int bpe_encode_parts(bpe_encoder *encoder, const bpe_text *texts, bpe_part *parts, int64_t first, int64_t last)
+    enum: BPE_SPARE
+    int64_t bpe_encode_short(bpe_encoder *encoder, const bpe_text *text, int32_t *ids)
+    int64_t bpe_merge_ids(const bpe_vocab *vocab, int32_t *ids, int64_t n)
+    struct bpe_decoder:
+        pass
+    bpe_decoder *bpe_decoder_new(const uint8_t *bytes, const int64_t *offsets, const uint8_t *there, int64_t n)
+    void bpe_decoder_free(bpe_decoder *decoder)
+    int64_t bpe_decoded_size(const bpe_decoder *decoder, const int32_t *ids, int64_t n)
+    int bpe_decode(uint8_t *out, int64_t size, const bpe_decoder *decoder, const int32_t *ids, int64_t n)
+    struct bpe_counter:
+        pass
+    bpe_counter *bpe_counter_new()
+    void bpe_counter_free(bpe_counter *counter)
+    int bpe_count_parts(bpe_counter *counter, const bpe_text *texts, const bpe_part *parts, int64_t first,
+                        int64_t last)
+    int bpe_count_one(bpe_counter *counter, const uint8_t *piece, int64_t n, int64_t count)
+    int bpe_counter_merge(bpe_counter *counter)
+    struct bpe_trainer:
+        pass
+    bpe_trainer *bpe_trainer_new(const bpe_counter *counter, int64_t most_merges)
+    void bpe_trainer_free(bpe_trainer *trainer)
+    int64_t bpe_trainer_run(bpe_trainer *trainer, int64_t merges)
+    const int32_t *bpe_trainer_pairs(const bpe_trainer *trainer)
+    int64_t bpe_trainer_count(const bpe_trainer *trainer)
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
@@ -310,23 +350,23 @@ cdef class Decoder:
             numbers = empty((len(ids),), I32)
             if not read_ints(<int32_t *>address(numbers), ids, len(ids)):
                 return None
-            ids = numbers
-        if not isinstance(ids, ndarray) or ids.ndim != 1:
+        elif isinstance(ids, ndarray) and ids.ndim == 1 and ids.dtype.kind in "iu":
+            numbers = contiguous(ids.astype(I32, copy=False))
+            if ids.dtype.itemsize > 2 and (numbers != ids).any():  # one that is no int32
+                return None
+        else:
             return None
-        if ids.dtype.kind not in "iu" or not np.can_cast(ids.dtype, I64):
-            return None
-        ids = contiguous(ids if ids.dtype == I32 else ids.astype(I64, copy=False))
-        cdef const void *id = address(ids)
-        cdef int64_t n = ids.size, size
-        cdef int wide = ids.dtype == I64, failed
+        cdef const int32_t *id = <int32_t *>address(numbers)
+        cdef int64_t n = numbers.size, size
+        cdef int failed
         with nogil:
-            size = bpe_decoded_size(self.decoder, id, n, wide)
+            size = bpe_decoded_size(self.decoder, id, n)
         if size < 0:
             return None
         cdef bytes result = PyBytes_FromStringAndSize(NULL, size)
         cdef uint8_t *out = <uint8_t *>PyBytes_AS_STRING(result)
         with nogil:
-            failed = bpe_decode(out, size, self.decoder, id, n, wide)
+            failed = bpe_decode(out, size, self.decoder, id, n)
         if failed:
             raise RuntimeError("the ids changed while they were decoded")
         return result
@@ -338,8 +378,8 @@ cdef class Decoder:
         cdef int64_t n = len(ids), size
         if n > SHORT or not read_ints(id, ids, n):
             return None
-        size = bpe_decoded_size(self.decoder, id, n, 0)
-        if size < 0 or size > 8 * SHORT or bpe_decode(out, size, self.decoder, id, n, 0):
+        size = bpe_decoded_size(self.decoder, id, n)
+        if size < 0 or size > 8 * SHORT or bpe_decode(out, size, self.decoder, id, n):
             return None
         try:
             return PyUnicode_DecodeUTF8(<const char *>out, size, NULL)

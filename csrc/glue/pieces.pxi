@@ -83,34 +83,26 @@ cdef class PieceCounter:
 
     def train(self, n_merges, progress=None, on_merge=None):
         """Learn up to n_merges pairs -> list; call progress(done, total) and on_merge(left, right, new, count)."""
-        cdef Trainer trainer = Trainer(self, min(n_merges, 1 << 40))
-        cdef int64_t done = 0, before = -1, step = 1 if progress or on_merge else 64
-        cdef const int32_t *pairs = bpe_trainer_pairs(trainer.trainer)
-        while done != before:
-            before = done
-            with nogil:
-                done = bpe_trainer_run(trainer.trainer, before + step)
-            if done < 0:
-                raise MemoryError("no memory to train")
-            if progress and done > before:
-                progress(done, n_merges)
-            if on_merge and done > before:
-                on_merge(pairs[2 * done - 2], pairs[2 * done - 1], 255 + done, bpe_trainer_count(trainer.trainer))
-            PyErr_CheckSignals()
-        return [(pairs[2 * i], pairs[2 * i + 1]) for i in range(done)]
-
-
-cdef class Trainer:
-    """The state of a training, in C."""
-
-    cdef bpe_trainer *trainer
-
-    def __cinit__(self, PieceCounter counter, int64_t n_merges):
+        cdef bpe_trainer *trainer = NULL
+        cdef int64_t done = 0, before = -1, step = 1 if progress or on_merge else 64, most = min(n_merges, 1 << 40)
         with nogil:
-            if bpe_counter_merge(counter.counter) == 0:
-                self.trainer = bpe_trainer_new(counter.counter, n_merges)
-        if self.trainer == NULL:
+            if bpe_counter_merge(self.counter) == 0:
+                trainer = bpe_trainer_new(self.counter, most)
+        if trainer == NULL:
             raise MemoryError("no memory to train, or different pieces of more than 2 GiB in all")
-
-    def __dealloc__(self):
-        bpe_trainer_free(self.trainer)
+        cdef const int32_t *pairs = bpe_trainer_pairs(trainer)
+        try:
+            while done != before:
+                before = done
+                with nogil:
+                    done = bpe_trainer_run(trainer, before + step)
+                if done < 0:
+                    raise MemoryError("no memory to train")
+                if progress and done > before:
+                    progress(done, n_merges)
+                if on_merge and done > before:
+                    on_merge(pairs[2 * done - 2], pairs[2 * done - 1], 255 + done, bpe_trainer_count(trainer))
+                PyErr_CheckSignals()
+            return [(pairs[2 * i], pairs[2 * i + 1]) for i in range(done)]
+        finally:
+            bpe_trainer_free(trainer)

@@ -119,24 +119,18 @@ def test_tokenizers_are_the_same(pattern, text, n_threads):
         expected = same.encode(mixed, "all"), same.encode_batch([text, mixed, b""], "all")
     assert (trained.encode(mixed, "all"), trained.encode_batch([text, mixed, b""], "all")) == expected
     assert trained.encode_to_numpy(mixed, "all").tolist() == expected[0]
-    assert trained.decode_bytes(ids) == text
+    for same in (trained, pickle.loads(pickle.dumps(trained)), copy.deepcopy(trained)):
+        assert same.encode(text) == ids and same.decode_bytes(ids) == text
 
 
-HOSTILE = {
-    "one letter": b"a" * 200_000,
-    "alternating": b"ab" * 100_000,
-    "no spaces": b"abcabdacbbca" * 15_000,
-    "emoji": "😀😁".encode() * 25_000,
-    "spaces": b" " * 200_000,
-    "broken": b"\xf0\x9f\x98" * 60_000,
-    "words": b"the cat's mat 1234 \n" * 10_000,
-    "many words": b" ".join(b"%x" % (i * i) for i in range(40_000)),
-}
+HOSTILE = [b"a", b"ab", b"abcabdacbbca", "😀😁".encode(), b" ", b"\xf0\x9f\x98", b"the cat's mat 1234 \n",
+           b" ".join(b"%x" % (i * i) for i in range(20_000))]
 
 
-@pytest.mark.parametrize("text", [text[:140_000] for text in HOSTILE.values()], ids=HOSTILE)
-def test_threads_and_cuts_change_nothing(text):
+@pytest.mark.parametrize("some", HOSTILE, ids=range(len(HOSTILE)))
+def test_threads_and_cuts_change_nothing(some):
     """Texts of three parts of 64 KiB, which threads share, and long pieces."""
+    text = (some * (140_000 // len(some) + 1))[:140_000]
     results = []
     before = threads()
     try:
@@ -156,12 +150,13 @@ def test_threads_and_cuts_change_nothing(text):
     assert tokenizer.decode_bytes(ids[0]) == text
 
 
-def test_tokens_repeat_and_wrong_ones_are_refused():
+def test_long_tokens_are_decoded_and_ids_out_of_range_refused():
     long = BPETokenizer([(97, 97), (256, 256), (257, 257), (258, 258), (259, 259)])
     assert long.decode_bytes([260, 98, 260, 259, 98, 257]) == b"a" * 32 + b"b" + b"a" * 48 + b"baaaa"
     for wrong in (2**31, 2**63, -1, 2**40):
-        with pytest.raises((UserError, TypeError), match="token"):
-            long.decode_bytes([0, wrong])
+        for ids in ([0, wrong], np.array([0, wrong], np.uint64 if wrong > 0 else np.int64)):
+            with pytest.raises((UserError, TypeError), match="token"):
+                long.decode_bytes(ids)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.int64])
@@ -183,13 +178,6 @@ def test_a_long_part_leaves_no_memory_behind():
     assert len(tokenizer.encode_to_numpy(text * 2**14)) == 2**24  # a part of one thread: 64 MB of ids
     empty_pool()
     assert resident() - before < 2**25
-
-
-def test_copies_work():
-    tokenizer = BPETokenizer.train(SAMPLE, 300)
-    ids = tokenizer.encode(SAMPLE)
-    for same in (pickle.loads(pickle.dumps(tokenizer)), copy.deepcopy(tokenizer)):
-        assert same.encode(SAMPLE) == ids and same.decode_bytes(ids) == SAMPLE
 
 
 def test_your_own_splitting_reaches_the_kernels():
