@@ -78,13 +78,3 @@ def test_a_saved_tokenizer_encodes_alike(tmp_path, special):
     save_tokenizer(tokenizer, tmp_path / "tokenizer.json")
     again = load_tokenizer(tmp_path / "tokenizer.json")
     assert again.encode(LLAMA, "all") == ids and again.decode(ids) == LLAMA
-
-
-@pytest.mark.parametrize("text", [*TEXTS, "<|endoftext|>hello world", "<|endoftext|> or <|fim_suffix|>"])
-def test_ids_are_tiktokens(text):
-    tiktoken = pytest.importorskip("tiktoken")
-    known = {"mergeable_ranks": RANKS, "special_tokens": SPECIAL}
-    theirs = tiktoken.Encoding("learnt", pat_str=PATTERNS["gpt4"], **known)
-    ours = BPETokenizer.from_ranks(RANKS, "gpt4", SPECIAL)
-    assert ours.encode(text, "all") == theirs.encode(text, allowed_special="all")
-    assert ours.encode(text) == theirs.encode_ordinary(text)

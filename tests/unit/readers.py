@@ -45,12 +45,12 @@ class Reader:
 
 
 def attempt(reader: Reader, folder: Path, *paths: Path) -> str | None:
-    """Read a folder and use the value; or return the message of a refusal, which must name a file."""
+    """Read a folder and use the value; or return the message of a refusal, which must say which file."""
     try:
         value = reader.read(folder)
     except UserError as error:
         check_line(error)
-        assert any(path.name in str(error) for path in paths), f"the message names no file: {error}"
+        assert any(path.name in str(error) for path in (folder, *paths)), f"it names no file: {error}"
         return str(error)
     reader.use(value)
     return None

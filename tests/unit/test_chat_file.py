@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from readers import Reader, check_good, check_mutations, check_no_json, check_obstacles
 from tokenizer_command import run
 
 from tinyllm.errors import UserError
@@ -74,23 +75,20 @@ def test_a_folder_without_a_template_has_none(tmp_path):
     assert read_chat_template(tmp_path, BYTES) is None
 
 
-REFUSED = {  # nearly a known program, or none at all
-    CHATML.replace("'<|im_end|>' + '\\n'", "'<|im_end|>'"): "none that tinyllm knows",
-    CHATML + " ": "none that tinyllm knows",
-    DEFAULT + "{{ now() }}": "none that tinyllm knows",
-    DEFAULT.replace("brief", "{{ bos_token }}<|im_end|>"): "none that tinyllm knows",
-    DEFAULT.replace("brief", "' + bos_token + '"): "none that tinyllm knows",
-    "{{ ''.__class__.__mro__[1].__subclasses__() }}": "none that tinyllm knows",
-    "": "none that tinyllm knows",
-    7: "chat_template is no text", "[]": "none that tinyllm knows",
-}
+UNKNOWN, NO_TEXT = "none that tinyllm knows", "chat_template is no text"
+REFUSED = [  # nearly a known program, or none at all
+    (CHATML.replace("'<|im_end|>' + '\\n'", "'<|im_end|>'"), UNKNOWN), (CHATML + " ", UNKNOWN),
+    (DEFAULT + "{{ now() }}", UNKNOWN), (DEFAULT.replace("brief", "' + bos_token + '"), UNKNOWN),
+    (DEFAULT.replace("brief", "{{ bos_token }}<|im_end|>"), UNKNOWN),
+    ("{{ ''.__class__.__mro__[1].__subclasses__() }}", UNKNOWN), ("", UNKNOWN), ("[]", UNKNOWN),
+    *((wrong, NO_TEXT) for wrong in (7, [], [{"name": "tool", "template": "x"}], [{"name": "default"}])),
+]
 
 
-@pytest.mark.parametrize("source", REFUSED, ids=range(len(REFUSED)))
-def test_what_is_no_known_program_is_refused(source, tmp_path):
-    with pytest.raises(UserError, match=REFUSED[source]) as error:
+@pytest.mark.parametrize("source, said", REFUSED, ids=range(len(REFUSED)))
+def test_what_is_no_known_program_is_refused(source, said, tmp_path):
+    with pytest.raises(UserError, match=said):
         read(tmp_path, source)
-    assert "\n" not in str(error.value)
 
 
 def test_what_the_refusal_says_stores_another(tmp_path):
@@ -99,8 +97,6 @@ def test_what_the_refusal_says_stores_another(tmp_path):
         read_chat_template(tmp_path, BYTES)
     run(*str(error.value).partition("tinyllm tokenizer ")[2].split())
     assert load_tokenizer(tmp_path).chat == CHAT_TEMPLATES["chatml"]
-    with pytest.raises(UserError, match=r"needs the special token '<\|system\|>'"):
-        run("convert", tmp_path, "--chat", "roles", "--out", tmp_path / "t.json")
 
 
 @pytest.mark.parametrize("eos, said", [("</t>", "the special token '</t>'"), ("", "needs a special token")])
@@ -110,15 +106,15 @@ def test_marks_that_anyone_could_type_are_refused(eos, said, tmp_path):
         read(tmp_path, MISTRAL, eos_token=eos)
 
 
-@pytest.mark.parametrize("source", [[], [{"name": "tool", "template": "x"}], [{"name": "default"}], 3])
-def test_a_chat_template_that_is_no_text_is_refused(source, tmp_path):
-    with pytest.raises(UserError, match="chat_template is no text"):
-        read(tmp_path, source)
+def files(path):
+    (folder(path, CHATML) / "chat_template.jinja").write_text(LLAMA3)
+    return [path / "tokenizer_config.json", path / "chat_template.jinja"]
 
 
-def test_a_file_that_is_there_and_cannot_be_read_is_refused(tmp_path):
-    for name in ("tokenizer_config.json", "chat_template.jinja"):
-        (tmp_path / name).symlink_to(name)
-        with pytest.raises(UserError, match=f"cannot read .*{name}"):
-            read_chat_template(tmp_path, BYTES)
-        (tmp_path / name).unlink()
+def test_damaged_files_are_read_or_refused_in_one_line(tmp_path):
+    reader = Reader(files, lambda path: read_chat_template(path, BYTES))
+    check_good(reader, tmp_path)
+    check_obstacles(reader, tmp_path)
+    check_no_json(reader, tmp_path)
+    for seed in range(3):
+        check_mutations(reader, tmp_path, seed)

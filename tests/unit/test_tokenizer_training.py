@@ -66,11 +66,10 @@ def test_only_published_patterns_are_not_timed(pattern):
 BAD_PATTERNS = ["(", "(?r)a", "*", "\ud800", "(" * 5000, "a" * 20_000, r"\p{Nonsense}", None, b"a"]
 
 
-@pytest.mark.parametrize("pattern", BAD_PATTERNS, ids=lambda pattern: repr(pattern)[:9])
-def test_bad_patterns_are_refused_in_one_line(pattern):
-    with pytest.raises(UserError) as error:
+@pytest.mark.parametrize("pattern", BAD_PATTERNS, ids=range(len(BAD_PATTERNS)))
+def test_bad_patterns_are_refused(pattern):
+    with pytest.raises(UserError, match="pattern"):
         BPETokenizer.train("text", 300, pattern)
-    assert "\n" not in str(error.value)
 
 
 # Training

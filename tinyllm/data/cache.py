@@ -61,31 +61,16 @@ def token_array(data: str | bytes | np.ndarray, tokenizer: Any, cache: Any = Non
     return tokens
 
 
-def token_file(path: Any, tokenizer: Any, cache: Any = None, progress: Callable | None = None,
-               out: Any = None) -> np.ndarray:
-    """Encode a file that may be larger than memory -> read-only array (n,), mapped from disk.
+def token_file(path: Any, tokenizer: Any, out: Any, progress: Callable | None = None) -> np.ndarray:
+    """Encode a file that may be larger than memory -> read-only array (n,), mapped from the file `out`.
 
-    `cache` is a folder, or None for the default one. With `out`, the tokens are written to that path instead,
-    and `load_tokens` can read them. `progress(done, total)` counts encoded bytes. Raises UserError if the
-    file cannot be read, or its tokens cannot be written.
+    `load_tokens` maps it again. `progress(done, total)` counts encoded bytes. Raises UserError if the file
+    cannot be read, or its tokens cannot be written.
     """
     with open_regular(path) as file:
-        try:
-            total = os.fstat(file.fileno()).st_size
-            if out is None:
-                target = _cache_path(hashlib.file_digest(file, "sha256").digest(), tokenizer, cache)
-                if (found := _load(target, tokenizer)) is not None:
-                    return found
-                file.seek(0)
-                target.parent.mkdir(parents=True, exist_ok=True)
-            else:
-                target = Path(out)
-            _store(target, _reported(tokenizer.encode_file(file), file, total, progress), tokenizer)
-        except OSError as error:
-            raise UserError(f"cannot encode {path}: {error.strerror or error}") from None
-    if (found := _load(target, tokenizer)) is None:
-        raise UserError(f"the tokens of {path} were written to {target}, but cannot be read from there")
-    return found
+        total = os.fstat(file.fileno()).st_size
+        _store(Path(out), _reported(tokenizer.encode_file(file), file, total, progress), tokenizer)
+    return load_tokens(out)
 
 
 def holds_tokens(path: Any) -> bool:
@@ -106,12 +91,25 @@ def load_tokens(path: Any) -> np.ndarray:
 
 
 def read_token_file(path: Any) -> tuple[np.ndarray, str]:
-    """Return the tokens in a file and the fingerprint of the tokenizer that made them, or raise UserError."""
-    try:
-        return _read(path)
-    except (OSError, ValueError):
-        message = f"{path} is damaged, or not a token file; `tinyllm tokenizer encode --out` writes one"
-        raise UserError(message) from None
+    """Map a token file -> its tokens, and the fingerprint of the tokenizer that made them.
+
+    Raises UserError if the file cannot be read, or its content does not match its header.
+    """
+    with open_regular(path) as f:
+        header = f.read(HEADER.size).ljust(HEADER.size, b"\0")
+        magic, width, count, crc, made_by = HEADER.unpack(header)
+        size = os.fstat(f.fileno()).st_size
+        whole = magic == MAGIC and width in (2, 4) and size == HEADER.size + count * width
+        found = zlib.crc32(made_by)
+        while whole and (chunk := f.read(CHUNK)):
+            found = zlib.crc32(chunk, found)
+        if not whole or found != crc:
+            message = f"{path} is damaged, or not a token file; `tinyllm tokenizer encode --out` writes one"
+            raise UserError(message)
+        dtype = np.dtype(f"<u{width}")
+        if count == 0:  # an empty file cannot be mapped
+            return np.zeros(0, dtype), made_by.hex()
+        return np.memmap(f, dtype=dtype, mode="r", offset=HEADER.size, shape=(count,)), made_by.hex()
 
 
 def _reported(parts, file, total, progress):
@@ -149,27 +147,7 @@ def _store(path, parts, tokenizer):
 def _load(path, tokenizer):
     """Map a tokenizer's cache file, or return None if it is missing, cut short or damaged in any byte."""
     try:
-        tokens, _ = _read(path)
-    except (OSError, ValueError):
+        tokens, _ = read_token_file(path)
+    except UserError:
         return None
     return tokens if tokens.dtype == _dtype(tokenizer) else None
-
-
-def _read(path):
-    """Map a cache file -> tokens, fingerprint. Raises ValueError if its content does not match its header."""
-    with open_regular(path) as f:
-        header = f.read(HEADER.size).ljust(HEADER.size, b"\0")
-        magic, width, count, crc, made_by = HEADER.unpack(header)
-        size = os.fstat(f.fileno()).st_size
-        if magic != MAGIC or width not in (2, 4) or size != HEADER.size + count * width:
-            raise ValueError("the header does not fit")
-        found = zlib.crc32(made_by)
-        while chunk := f.read(CHUNK):
-            found = zlib.crc32(chunk, found)
-        if found != crc:
-            raise ValueError("the tokens are damaged")
-        dtype = np.dtype(f"<u{width}")
-        if count == 0:  # an empty file cannot be mapped
-            return np.zeros(0, dtype), made_by.hex()
-        tokens = np.memmap(f, dtype=dtype, mode="r", offset=HEADER.size, shape=(count,))
-        return tokens, made_by.hex()

@@ -56,12 +56,14 @@ def read_chat_template(folder: Path | str, tokenizer: Any) -> ChatTemplate | Non
     source, tokens = _find_source(folder)
     if source is None:
         return None
-    found = known_template(source, tokens)
-    if found is None:
-        other = f"tinyllm tokenizer convert {folder} --chat chatml --out {folder}/tokenizer.json --overwrite"
-        raise UserError(f"the chat template of {folder} is none that tinyllm knows; store another: {other}")
-    found.check(tokenizer)
-    return found
+    try:
+        if found := known_template(source, tokens):
+            found.check(tokenizer)
+            return found
+    except UserError as error:  # a special token is missing
+        raise UserError(f"{folder}: {error}") from None
+    other = f"tinyllm tokenizer convert {folder} --chat chatml --out {folder}/tokenizer.json --overwrite"
+    raise UserError(f"the chat template of {folder} is none that tinyllm knows; store another: {other}")
 
 
 def known_template(source: str, tokens: dict[str, str]) -> ChatTemplate | None:

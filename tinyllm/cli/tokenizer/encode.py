@@ -1,8 +1,6 @@
-"""Implement `tinyllm tokenizer encode`, `decode` and `convert`."""
+"""Implement `tinyllm tokenizer encode` and `convert`."""
 
 import os
-import re
-import sys
 from json import dumps
 from pathlib import Path
 from typing import Literal
@@ -11,7 +9,6 @@ from tinyllm.cli.command import command
 from tinyllm.cli.text import note_ignored
 from tinyllm.cli.tokenizer.args import allowed_special, free_path, text_of, unpacked
 from tinyllm.errors import UserError
-from tinyllm.files import LARGEST, read_stream
 from tinyllm.report.terminal import progress_bar
 from tinyllm.tokenizer import CHAT_TEMPLATES, load_tokenizer, save_tokenizer
 
@@ -57,36 +54,12 @@ def _encode_file(path: str, file: str, out: Path, json: bool) -> None:
 
     tokenizer = note_ignored(load_tokenizer(path))
     with progress_bar("encoding", unit="B", unit_scale=True) as move:
-        n = len(token_file(unpacked(file), tokenizer, progress=move, out=out))
+        n = len(token_file(unpacked(file), tokenizer, out, move))
     n_bytes = os.stat(file).st_size
     if json:
         print(dumps({"path": str(out), "tokens": n, "bytes": n_bytes}))
     else:
         print(f"{n_bytes:,} bytes are {n:,} tokens, {n_bytes / max(n, 1):.2f} bytes each; written to {out}")
-
-
-@command("tokenizer decode")
-def decode(path: str, ids: list[str] | None = None) -> None:
-    """Turn token ids into text, byte for byte.
-
-    PATH  a tokenizer file, or a folder with one
-    IDS   token ids; if they are - or left out, standard input is read
-
-    example:
-      tinyllm tokenizer decode book.json 84 111 32 98 101
-      echo "84 111 32 98 101" | tinyllm tokenizer decode book.json
-    """
-    tokenizer = note_ignored(load_tokenizer(path))
-    if not ids or ids == ["-"]:
-        ids = [read_stream(sys.stdin.buffer, "standard input", LARGEST).decode("utf-8", "replace")]
-    words = re.split(r"[\s,\[\]]+", " ".join(ids))  # also reads lists as Python and JSON write them
-    for word in filter(None, words):
-        if not re.fullmatch(r"[0-9]{1,18}", word):  # numbers that fit into int64
-            raise UserError(f"{word[:40]!r} is not a token id; ids are whole numbers such as 104 101")
-    data = tokenizer.decode_bytes([int(word) for word in words if word])
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data + b"\n" * sys.stdout.isatty())  # a terminal also gets an end of line
-    sys.stdout.buffer.flush()
 
 
 @command("tokenizer convert")
