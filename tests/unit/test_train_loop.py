@@ -169,7 +169,7 @@ def test_the_log_tells_everything_and_training_helps(whole, text):
 
 def test_the_doctor_says_what_is_out_of_range_and_what_helps(tmp_path, text):
     plan = new_training(tmp_path / "run", text).setup.plan
-    plan.healthy = {"unsure": (0, 0.1, "be surer"), "sure": (0.5, 1, "dare"), "never": (0, 1, "")}
+    plan.healthy = {"unsure": (0, 0.1, "be surer"), "sure": (0.75, 1, "dare"), "never": (0, 1, "")}
     told = doctor(plan, {"unsure": 0.5, "sure": 0.75, "never": None, "other": 3.0})
     assert told == "unsure 0.5 (healthy: 0 to 0.1; be surer), sure 0.75"
 
