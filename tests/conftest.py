@@ -1,4 +1,4 @@
-"""Settings for every test: the same cases each time, and nothing left in the user's cache."""
+"""Set up every test: the same cases each time, and nothing left in the user's cache."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A terminal for tests: a command in it, and the keys that somebody presses."""
+"""Run a command in a terminal, and press keys in it."""
 
 import fcntl
 import os

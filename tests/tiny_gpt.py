@@ -1,4 +1,4 @@
-"""Small models with weights that matter, the slopes of their losses, and a GPT in plain NumPy."""
+"""Make small models with weights that matter, slopes of their losses, and a GPT in plain NumPy."""
 
 import numpy as np
 

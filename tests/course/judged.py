@@ -1,4 +1,4 @@
-"""Verdicts on functions of ours in place of a student's, for tests."""
+"""Judge functions of ours in place of a student's, for tests."""
 
 from tinyllm.course.checker import judge
 from tinyllm.course.classroom.selftest import Here

@@ -1,4 +1,4 @@
-"""A workspace with solved lessons and a tiny run on them, for the tests of `train --mine` and `blame`."""
+"""Make a workspace with solved lessons and a tiny run, for the tests of `train --mine` and `blame`."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The instructor's files: a course file, a release without a solution, and arguments that cannot be meant."""
+"""Check the instructor's files: course.toml, releases without solutions, impossible arguments."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The pages of pictures that lessons write: plain HTML, right numbers, and nothing but text in the words."""
+"""Check the pages of pictures that lessons write: plain HTML, right numbers, no markup in the words."""
 
 import re
 import sys
@@ -53,7 +53,7 @@ def points(path):
 
 
 def test_the_hands_of_the_clocks_keep_their_angle():
-    """What the picture is drawn for: turned by 100 positions, key and query are as far apart as before."""
+    """Check the point of the picture: turned by 100 positions, key and query are as far apart as before."""
     text = pictures.clocks(np.array([1.0, 0.3]), [(5, 2), (105, 102)])
     hands = [points(d) for d in re.findall(r'<g class="arrow \w+"><path d="([^"]+)"', text)]
     turns = [np.arctan2(y0 - y1, x1 - x0) for (x0, y0), (x1, y1) in hands]

@@ -1,4 +1,4 @@
-"""Stepping through a lesson: in a terminal it waits and can be left; elsewhere it runs straight through."""
+"""Step through lessons: in a terminal they wait and can be left; elsewhere they run straight through."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The lessons are held to their map: they run within their budget, print what it says, teach in order."""
+"""Hold the lessons to their map: budgets, promised output, nothing used before it is taught."""
 
 import ast
 import inspect
@@ -80,7 +80,7 @@ def test_a_lesson_uses_nothing_that_is_taught_later(lesson):
 
 
 def ahead_of(number, text):
-    """What a script uses of `tinyllm` and its ops before it is taught -> {name: number of its lesson}."""
+    """Return what a script uses of `tinyllm` before it is taught: {name: number of its lesson}."""
     used = [(path.split("."), taught_in(path)) for path in reached(text)]
     return {parts[2 if parts[1] == "ops" else 1]: when for parts, when in used if when > number}
 
@@ -181,7 +181,7 @@ SHAPE_OR_TYPE = re.compile(r"\(\)|\((?:\.\.\.|[A-Z]\b|width|vocab_size)[^()]*\)|
 
 
 def left_out(stub, op, given_away):
-    """What an op's docstring says and its stub does not: sentences, or shapes and types where these must do.
+    """Return the sentences, shapes and types of an op's docstring that its stub lacks.
 
     Errors and sources aside: no check tries what raises.
     """

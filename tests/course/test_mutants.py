@@ -1,4 +1,4 @@
-"""Lesson 11's checker: property tests, marked by the mutants they catch and the innocents they spare."""
+"""Check lesson 11: property tests are marked by the mutants they catch and the right code they spare."""
 
 import os
 import random

@@ -206,7 +206,7 @@ def test_what_is_not_true_is_not_said(op, words, function):
 
 @pytest.mark.parametrize("op", ["add", "softmax", "rope_tables"])
 def test_numbers_that_are_right_are_called_no_mistake(op):
-    """Only their type is wrong: a mistake that gives other numbers elsewhere is not theirs."""
+    """Only the type is wrong, so no mistake that gives other numbers may be named."""
 
     def in_float64(*args):
         results = SPEC[op](*args)

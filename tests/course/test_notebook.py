@@ -1,4 +1,4 @@
-"""Lessons as notebooks: the JSON that Jupyter asks for, with the cells of the script."""
+"""Check lessons as notebooks: the JSON that Jupyter asks for, with the cells of the script."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from tinyllm.course.syllabus import syllabus
 
 @pytest.mark.parametrize("lesson", syllabus(), ids=lambda lesson: lesson.folder)
 def test_a_notebook_has_the_cells_of_the_script(lesson):
-    """What nbformat 4.5 demands of each cell, by https://nbformat.readthedocs.io."""
+    """Check what nbformat 4.5 demands of each cell, see https://nbformat.readthedocs.io."""
     script = (lesson.path / "lesson.py").read_text("utf-8")
     book = json.loads(to_notebook(script))
     assert (book["nbformat"], book["nbformat_minor"]) == (4, 5)

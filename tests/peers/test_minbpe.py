@@ -1,4 +1,4 @@
-"""minbpe's tests: texts come back, Wikipedia's example, saving, special tokens, and learning step by step.
+"""Run minbpe's tests: round trips, Wikipedia's example, saving, special tokens, step by step training.
 
 Andrej Karpathy, github.com/karpathy/minbpe, tests/test_tokenizer.py; written here. `learn` is minbpe's loop
 in a few lines. By design other than there: of pairs that are equally frequent tinyllm merges the one with the

@@ -1,4 +1,4 @@
-"""tiktoken's tests of encodings and offsets, with tiktoken itself beside, on ranks that are learnt here.
+"""Run tiktoken's tests of encodings and offsets, with tiktoken beside, on ranks that are learnt here.
 
 github.com/openai/tiktoken, tests/test_encoding.py, test_offsets.py and test_pickle.py; written here.
 tiktoken's own ranks would have to be downloaded, so ids are not written down, but compared with tiktoken's.

@@ -1,4 +1,4 @@
-"""A run small enough to be done again and again, for the tests of training and for verify_kills.py."""
+"""Define a run that takes a moment, for the tests of training and for verify_kills.py."""
 
 import json
 import shutil

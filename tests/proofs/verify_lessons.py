@@ -1,4 +1,4 @@
-"""Runs every lesson as a student's copy: its output to its promises, its time and memory to their budgets.
+"""Run every lesson as a student's copy: output, time and memory against what the lessons promise.
 
     python tests/proofs/verify_lessons.py [--quick]
 

@@ -1,4 +1,4 @@
-"""The checker's names: every mistake of every op, listed or made by rule, and every wrong kernel in C.
+"""Measure how many mistakes the checker names: those of every op, listed or by rule, and kernels in C.
 
     python tests/proofs/verify_names.py [--quick] [OP ...]
 
@@ -34,7 +34,7 @@ ALIKE = {  # where they fail, these touch the same element
 
 
 def name_of(op, function):
-    """What is named to somebody whose function gives wrong numbers: its own name, or another's."""
+    """Return what is named to somebody whose function gives wrong numbers: its own name, or another's."""
     wrong, right = [], []
     count = 20 if op.startswith(("attention", "transformer", "linear_int")) else 60
     for args in (args for title in CASE_KINDS for args in properties(op, count).get(title, ())):
@@ -47,13 +47,13 @@ def name_of(op, function):
 
 
 def gives_wrong_numbers(op, function):
-    """Whether a function gives results on a case, and wrong ones: one that only raises shows no mistake."""
+    """Return True if a function gives wrong results on a case; one that only raises shows no mistake."""
     pairs = ((args, outcome(op, function, args)) for args in draw_cases(op))
     return any(results is not None and numbers_wrong(op, results, args) for args, results in pairs)
 
 
 def equal_on_all_cases(op, one, other):
-    """Whether two mistakes give the same results, but for rounding, on ordinary cases that show either."""
+    """Return True if two mistakes give the same results, up to rounding, on the cases that show one."""
     pairs = ((args, (outcome(op, one, args), outcome(op, other, args))) for args in draw_cases(op)
              if case_kind(args) in PLAIN)
     return all(alike(*pair, ROUNDED) or within(op, args, *pair)

@@ -1,4 +1,4 @@
-"""Proves that tools/shipped_model.py makes the model in the package again, to the bit.
+"""Prove that tools/shipped_model.py makes the model in the package again, to the bit.
 
     python tests/proofs/verify_shipped.py [--quick]
 

@@ -1,4 +1,4 @@
-"""Byte-level BPE in the formats of others gives the ids of their libraries: tiktoken, Hugging Face.
+"""Compare byte-level BPE in others' formats with their libraries: tiktoken and Hugging Face.
 
     python tests/proofs/verify_tokenizer.py [--quick] [--strings N]
 

@@ -1,4 +1,4 @@
-"""Proves what the texts of the world promise, over many documents of every kind, with dials in all corners.
+"""Prove what the texts of the world promise, over many documents of every kind, with extreme dials.
 
     python tests/proofs/verify_world.py [--quick] [--documents N] [KIND ...]
 

@@ -14,7 +14,7 @@ from tinyllm.train import Group
 
 
 def gradient_error(f, *inputs, step=1e-5):
-    """How far the gradient along one random direction is from the slope in that direction, relatively."""
+    """Return the relative error of the gradient along one random direction."""
     rng, y = Random("direction"), f(*inputs)
     weights = rng.normal(y.shape).astype(np.float64)
     y.backward(weights)

@@ -1,4 +1,4 @@
-"""Texts that tokenizers must not lose: a short one, and strategies for any."""
+"""Collect texts that tokenizers must not lose: a short one, and strategies for any."""
 
 from hypothesis import strategies as st
 

@@ -1,4 +1,4 @@
-"""The architecture document: the layers of tinyllm and the rules of its imports, read from the source.
+"""Check the architecture: the layers of tinyllm and the rules of its imports, read from the source.
 
 Each rule is a function from a source file to the lines that break it. Every rule is also tried on a planted
 offence, because a rule that cannot fail is no rule. The rules of style are in test_style.py.
@@ -71,7 +71,7 @@ def imports(source):
 
 
 def part_imported(module, name):
-    """Which part an import inside tinyllm reaches: a name that is no part comes from tinyllm/__init__.py."""
+    """Return the part that an import reaches; other names come from tinyllm/__init__.py."""
     steps = module.split(".")
     if len(steps) > 1:
         return steps[1]

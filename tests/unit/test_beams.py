@@ -1,4 +1,4 @@
-"""Beam search: one beam is greedy, many enough find the best text, and transformers finds the same."""
+"""Check beam search: one beam is greedy, enough beams find the best text, transformers agrees."""
 
 import numpy as np
 import pytest

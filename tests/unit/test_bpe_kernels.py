@@ -1,4 +1,4 @@
-"""Byte pair encoding in C gives what Python gives: for drawn vocabularies, bytes, patterns and threads.
+"""Compare byte pair encoding in C with Python: drawn vocabularies, bytes, patterns, threads.
 
 The specs judge; that `Vocabulary.encode` agrees with them is in test_bpe_ops.py.
 """

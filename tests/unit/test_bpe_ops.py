@@ -1,4 +1,4 @@
-"""Byte pair encoding, judged without its specification: what must be true of any right answer.
+"""Check byte pair encoding without its specification: what holds of any right answer.
 
 The specifications, and the encoder of a vocabulary without kernels, run on all small cases (letters 5 and 6,
 up to seven of them) beside a slow definition of what is right.

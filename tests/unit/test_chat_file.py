@@ -1,4 +1,4 @@
-"""Chat templates of Hugging Face folders: known programs are read as data, and none runs."""
+"""Check chat templates of Hugging Face folders: known programs are read as data, and none runs."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`check` runs the function that it is given, and says in a few lines what is wrong with it."""
+"""Check that `check` runs the function that it is given, and says in a few lines what is wrong."""
 
 import itertools
 

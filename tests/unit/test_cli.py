@@ -1,4 +1,4 @@
-"""The command line: help, and mistakes, each answered by one line that says what to do and exit code 2."""
+"""Check the command line: help, and one line with exit code 2 for each mistake."""
 
 import io
 import time

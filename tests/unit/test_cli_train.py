@@ -1,4 +1,4 @@
-"""The command line: one clear line for every mistake, with nothing written, and runs that can be stopped."""
+"""Check `tinyllm train`: one line for each mistake, nothing half written, runs that can be stopped."""
 
 import json
 import os
@@ -165,7 +165,7 @@ def test_a_broken_pipe_is_quiet():
 
 
 def test_every_setting_is_listed(capsys):
-    """Where they are asked for: `train --help` once had 183 lines."""
+    """Only where they are asked for: `train --help` once had 183 lines."""
     with pytest.raises(SystemExit):
         main(["train", "--settings"])
     out = "\n" + capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""`@command`: a signature and a docstring are a parser, and they must agree."""
+"""Check `@command`, which makes a parser of a signature and a docstring that must agree."""
 
 from typing import Literal
 

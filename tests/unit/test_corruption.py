@@ -1,4 +1,4 @@
-"""Corruption of texts: nothing is lost, and as much is hidden as was asked for."""
+"""Check the corruption of texts: nothing is lost, and as much is hidden as was asked for."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Corpora, the token cache and batches."""
+"""Check corpora, the cache of tokens, and batches."""
 
 import gzip
 import hashlib

@@ -1,4 +1,4 @@
-"""The doctor finds what is wrong, says what to do about it, and leaves the healthy alone."""
+"""Check that `doctor` finds what is wrong, says what to do, and leaves the healthy alone."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""Tasks and how a model is asked: true answers score 1, and no answer depends on what else is asked."""
+"""Check tasks and how models are asked: true answers score 1; answers depend on their question alone."""
 
 import json
 from dataclasses import replace

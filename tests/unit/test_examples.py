@@ -1,4 +1,4 @@
-"""The examples run, in a short setting, and stay short enough to be read."""
+"""Run the examples in a short setting, and keep them short enough to be read."""
 
 import re
 import runpy

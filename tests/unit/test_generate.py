@@ -1,4 +1,4 @@
-"""Generation: one plain loop is the judge; cache, chunks and batch must not change a token or a logit."""
+"""Compare generation with one plain loop: cache, chunks and batch change no token and no logit."""
 
 import re
 import sys

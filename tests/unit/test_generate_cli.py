@@ -1,4 +1,4 @@
-"""The commands generate and chat, with a small model in place of a trained run."""
+"""Run the commands generate and chat, with a small model in place of a trained run."""
 
 import itertools
 import json

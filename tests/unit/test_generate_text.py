@@ -1,4 +1,4 @@
-"""Text while it is generated: no half character, no part of a stop string, wherever tokens begin and end."""
+"""Check text while it is generated: no half character, and no part of a stop string."""
 
 from hypothesis import given
 from hypothesis import strategies as st

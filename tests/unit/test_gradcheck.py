@@ -30,7 +30,7 @@ def test_a_wrong_gradient_is_noticed(name):
 
 
 def error_of(name, args, backward):
-    """What gradcheck measures; a backward that fails, or gives the wrong shapes, is infinitely wrong."""
+    """Return the error that gradcheck measures; a backward that fails is infinitely wrong."""
     try:
         return gradcheck(name, args, backward)
     except Exception:

@@ -1,4 +1,4 @@
-"""Several processes train one model with the bits of one process; threads stand for the processes.
+"""Train one model with several processes, played by threads: the bits are those of one process.
 
 That every kind of run has these bits is a law of test_recipes.py.
 """

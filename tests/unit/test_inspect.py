@@ -1,4 +1,4 @@
-"""`tinyllm inspect`: parts and costs read off the modules of every family, and what two models differ in."""
+"""Check `tinyllm inspect`: parts and costs of every family, and what two models differ in."""
 
 import pytest
 

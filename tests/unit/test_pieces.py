@@ -1,4 +1,4 @@
-"""Splitting in C gives the pieces of the `regex` package on every text, UTF-8 or not, and its cuts hold.
+"""Compare the splitting in C with the package `regex` on any text, UTF-8 or not.
 
 All know the characters of Unicode 16.0 and no newer ones.
 """
@@ -31,7 +31,7 @@ def in_c(text, pattern):
 
 
 def by_regex(text, pattern):
-    """Where the pieces end that the tokenizer would get from `regex`."""
+    """Return the ends of the pieces that the tokenizer would get from `regex`."""
     pieces = split(compile_pattern(pattern), text_keeping_bytes(text))
     return np.cumsum([len(piece.encode("utf-8", "surrogateescape")) for piece in pieces], dtype=int).tolist()
 
@@ -48,7 +48,7 @@ def test_spellings_of_a_pattern_match_the_same(text):
 
 
 def check_cuts(text, places):
-    """Where the text is cut, both sides alone have the pieces of the whole."""
+    """At a cut of the text, both sides alone have the pieces of the whole."""
     for place in {_compiled.piece_cut(text, each) for each in places}:
         for pattern in PATTERNS:
             after = [place + end for end in in_c(text[place:], pattern)]

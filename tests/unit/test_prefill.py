@@ -1,4 +1,4 @@
-"""Reading prompts: in parts beside others, once for equal ones, scored if asked, in little room."""
+"""Check the reading of prompts: in parts, once for equal ones, scored if asked, in little memory."""
 
 from tiny_gpt import CONTEXT, V, spied, tiny
 

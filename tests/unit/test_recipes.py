@@ -1,4 +1,4 @@
-"""Laws of every kind of run, of every recipe in the registry, and of the records that recipes read."""
+"""Check the laws of every kind of run, of every recipe, and of the records that recipes read."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""The report and the terminal chart: they show what the log holds, and nothing in them is more than text."""
+"""Check the report and the terminal chart: they show what the log holds, and no markup from it."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Sampling: settings are checked, act in their order, and draw what the probabilities say."""
+"""Check sampling: settings are checked, act in their order, and draw what the probabilities say."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Weights in several files and their index, and adapters beside them: all is read, or refused."""
+"""Read weights in several files with their index, and adapters beside them, whole or not at all."""
 
 import json
 

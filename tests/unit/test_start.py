@@ -1,4 +1,4 @@
-"""The start of a run: the weights that it began with, and the frame that it inherits."""
+"""Check the start of a run: the weights that it began with, and the frame that it inherits."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Texts larger than memory: read in blocks, they train and encode as the whole text does."""
+"""Check texts larger than memory: read in blocks, they train and encode as the whole text does."""
 
 import io
 from unittest import mock

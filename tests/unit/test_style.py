@@ -63,13 +63,26 @@ FRAGMENT = re.compile(r"(What|Whether|How|Where|Which|Who|When|Why) |.*\b(anew|w
 
 
 def docstrings_begin_plainly(source):
-    """No first sentence is a fragment of a question or has archaic words; of tests, only that of the file."""
-    kinds = (ast.Module,) if source.path.startswith("tests/") else (ast.Module, ast.FunctionDef, ast.ClassDef)
+    """No first sentence is a fragment of a question or has archaic words."""
     for node in walked(source.text):
-        if isinstance(node, kinds):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef):
             first = (ast.get_docstring(node) or "").split("\n")[0]
             if FRAGMENT.match(first):
                 yield f"{source.path}:{getattr(node, 'lineno', 1)}: a docstring begins with {first[:60]!r}"
+
+
+VERBS = re.compile(
+    r"(Add|Build|Check|Collect|Compare|Compile|Count|Damage|Define|Draw|Feed|Give|Hold|Judge|"
+    r"Keep|Kill|Let|Make|Measure|Open|Prove|Quantise|Read|Render|Run|Save|Score|Set|"
+    r"Share|Show|State|Step|Test|Train|Try|Write) "
+)
+
+
+def files_of_tests_begin_with_a_verb(source):
+    """The first sentence of a file of tests says in the imperative what the file is for."""
+    words = ast.get_docstring(source.tree) or ""
+    if source.path.startswith("tests/") and not VERBS.match(words):
+        yield f"{source.path}:1: the docstring begins with {words[:20]!r}, with none of the verbs in VERBS"
 
 
 C_FRAGMENT = re.compile(r'(?:/\*|//|"""|^ *[*#]) *(?:What|Whether|How|Where|Which|Who|When|Why) ')
@@ -109,7 +122,7 @@ def test_no_public_class_has_the_name_of_another():
 
 
 OF_THE_LIBRARY = (public_things_are_explained, public_functions_have_types)
-OF_PYTHON = (docstrings_begin_plainly, no_test_is_imported)
+OF_PYTHON = (docstrings_begin_plainly, files_of_tests_begin_with_a_verb, no_test_is_imported)
 OF_ALL = (lines_of_c_fit, comments_of_c_begin_plainly)
 
 
@@ -137,6 +150,8 @@ OFFENCES = [
     (public_things_are_explained, "tinyllm/ops/softmax.py", '"""Words\nthat run on."""'),
     (docstrings_begin_plainly, "tests/unit/test_ops.py", '"""What ops do."""'),
     (docstrings_begin_plainly, "setup.py", '"""How it is built."""'),
+    (docstrings_begin_plainly, "tests/unit/test_ops.py", 'def test_x():\n    """Where it is 0, so is y."""'),
+    (files_of_tests_begin_with_a_verb, "tests/unit/test_ops.py", '"""The ops."""'),
     (no_test_is_imported, "tests/unit/test_tokens.py", "from test_tokenizer import TEXT"),
     (no_test_is_imported, "tests/unit/test_tokens.py", "def f():\n    import test_tokenizer"),
     (lines_of_c_fit, "csrc/softmax.c", "/* " + "x" * 118),
@@ -148,7 +163,8 @@ GOOD = [
     (no_test_is_imported, "tests/unit/test_tokens.py", "import pytest\nfrom tinyllm.testing import check"),
     (public_functions_have_types, "tinyllm/nn/layers.py", "def f(x: int) -> None: ...\ndef _g(x): ..."),
     (docstrings_begin_plainly, "tinyllm/nn/layers.py", 'def f():\n    """Return whether it is so."""'),
-    (docstrings_begin_plainly, "tests/unit/test_ops.py", 'def test_x():\n    """Where it is 0, so is y."""'),
+    (docstrings_begin_plainly, "tests/unit/test_ops.py", 'def test_x():\n    """If it is 0, so is y."""'),
+    (files_of_tests_begin_with_a_verb, "tests/unit/test_ops.py", '"""Check the ops."""'),
     (lines_of_c_fit, "tinyllm/ops/softmax.py", "x" * 200),
     (comments_of_c_begin_plainly, "csrc/softmax.c", "/* Count. Where it ends, stop. */ int which; /* row */"),
 ]

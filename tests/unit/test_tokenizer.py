@@ -1,4 +1,4 @@
-"""Tokenizers lose nothing, whatever the text and the pattern, and find special tokens only where asked to."""
+"""Check that tokenizers lose no text, and find special tokens only where they are asked to."""
 
 from itertools import accumulate, pairwise
 

@@ -1,4 +1,4 @@
-"""Conversations in tokens: turns are opened and ended by ids, which no message can spell."""
+"""Check conversations in tokens: turns begin and end with ids that no message can spell."""
 
 import dataclasses
 import json
@@ -67,7 +67,7 @@ def test_the_mask_is_what_the_model_writes(template, tokenizer, messages):
 @BOTH
 @given(st.lists(st.tuples(contents, contents, st.booleans()), max_size=4), contents)
 def test_turn_by_turn_is_the_whole_conversation(template, tokenizer, said, last):
-    """Whether the model ended its turn or was cut off: what a user adds continues the same conversation."""
+    """Let the model end its turn, or cut it off: what a user adds continues the same conversation."""
     ids, messages = [], []
     for user, model, ended in said:
         ids += template.user_turn(tokenizer, user, ids) + tokenizer.encode(model)

@@ -1,4 +1,4 @@
-"""A saved tokenizer comes back. Whatever else a file holds, it loads or gets one clear line."""
+"""Check that a saved tokenizer comes back, and that any other file is read or refused in one line."""
 
 import dataclasses
 import json

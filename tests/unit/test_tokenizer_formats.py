@@ -1,4 +1,4 @@
-"""Rank files and GPT-2's files: read as their libraries read them, or refused."""
+"""Check that rank files and GPT-2's files are read as their libraries read them, or refused."""
 
 import base64
 import itertools

@@ -1,4 +1,4 @@
-"""Hugging Face's `tokenizers` opens what we save, and runs the files that we do not read ourselves."""
+"""Compare with Hugging Face's `tokenizers`: it opens what we save, and runs what we do not read."""
 
 import copy
 import json

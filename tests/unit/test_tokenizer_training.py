@@ -1,4 +1,4 @@
-"""Splitting drops no text, whatever the pattern, and training keeps its promises."""
+"""Check that splitting drops no text, and that training keeps its promises."""
 
 from types import SimpleNamespace
 

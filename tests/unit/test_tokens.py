@@ -1,4 +1,4 @@
-"""Tokens as text: nothing in them reaches a page or a terminal as anything but letters."""
+"""Check that tokens reach a page or a terminal as letters only."""
 
 import pytest
 from hypothesis import given

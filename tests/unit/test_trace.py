@@ -1,4 +1,4 @@
-"""Traces: what is recorded is what happened, every number equals one computed by hand, nothing is changed."""
+"""Check traces: every number equals one computed by hand, and tracing changes nothing."""
 
 import numpy as np
 import pytest

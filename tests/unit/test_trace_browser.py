@@ -1,4 +1,4 @@
-"""The page of a trace in a real browser: it asks for nothing, complains of nothing, and fits any window."""
+"""Open the page of a trace in a real browser: no requests, no errors, and it fits any window."""
 
 import html
 import json

@@ -1,4 +1,4 @@
-"""The page of a trace: each fact is in it, it is small, and nothing in it is more than text."""
+"""Check the page of a trace: each fact is in it, it is small, and no text becomes markup."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Settings: what is refused, what wins, what a resumed run may change."""
+"""Check settings: what is refused, what wins, and what a resumed run may change."""
 
 import dataclasses
 import re

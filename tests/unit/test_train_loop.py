@@ -1,4 +1,4 @@
-"""The loop and its runs: recorded bits, what is logged and kept, and what a run may change.
+"""Check the loop and its runs: recorded bits, what is logged and kept, and what a run may change.
 
 That a run can be interrupted anywhere is a law of test_recipes.py.
 """

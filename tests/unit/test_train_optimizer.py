@@ -1,4 +1,4 @@
-"""AdamW and SGD against their algorithms in plain Python, Muon's singular values, decay groups, clipping."""
+"""Compare optimizers with plain Python: AdamW, SGD, Muon's singular values, decay groups, clipping."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The learning rate: what is true of every schedule, then what is true of each."""
+"""Check the learning rate: laws of every schedule, then those of each."""
 
 from types import SimpleNamespace
 

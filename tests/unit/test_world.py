@@ -1,4 +1,4 @@
-"""The world: what is true in it, its rules, calendar, map, and the corpora with their dials."""
+"""Check the world: facts, rules, calendar, map, and the corpora with their dials."""
 
 import dataclasses
 import hashlib
@@ -69,7 +69,7 @@ def test_a_pattern_without_a_relation_fits_any():
 @settings(max_examples=20)
 @example(0, 240)
 def test_families_make_sense(seed, size):
-    """Who marries, has children or moves is of age; children of a mother are born a year apart or more."""
+    """People who marry, have children or move are of age; siblings are born a year apart or more."""
     world = World(seed, size)
     born = {person.name: person.born for person in world.people}
     wedding = {fact.subject: fact for fact in world.history() if fact.relation == "married_to"}

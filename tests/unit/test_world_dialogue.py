@@ -1,4 +1,4 @@
-"""Text for post-training: rewards whose parts are known, rules that are checked, a judge with a hole."""
+"""Check text for post-training: rewards of known parts, rules that are checked, a judge with a hole."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The grammar machinery, on small grammars whose every text can be listed."""
+"""Check grammars on small ones whose every text can be listed."""
 
 import math
 from contextlib import suppress
@@ -51,7 +51,7 @@ def every(rules, tables=TABLES):
 
 
 def assert_exact(grammar, texts):
-    """What the grammar says of itself agrees with the list of all its texts."""
+    """Compare what the grammar says of itself with the list of all its texts."""
     nats, chars = grammar.expectation()
     probabilities = [math.exp(t.logprob) for t in texts]
     assert len({t.text for t in texts}) == len(texts)

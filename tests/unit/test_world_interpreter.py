@@ -1,4 +1,4 @@
-"""The interpreter of the world's programs: what it computes, and that it refuses everything else."""
+"""Check the interpreter of the world's programs: what it computes, and that it refuses the rest."""
 
 import time
 

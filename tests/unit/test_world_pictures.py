@@ -1,4 +1,4 @@
-"""Pictures: every thing is recognised in every quarter, also through noise."""
+"""Check that every thing in a picture is recognised in every quarter, also through noise."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""The questions of the suite: how many there are, their chance levels, and bad answers."""
+"""Check the questions of the suite: how many there are, their chance levels, and bad answers."""
 
 from collections import Counter
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Kinds for reasoning and in-context learning: chance, likelihoods, Bayes curves and splits are exact."""
+"""Check kinds for reasoning and in-context learning: chance, Bayes curves and splits are exact."""
 
 import math
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The story world: its bytes, its entropy, its facts, and its English."""
+"""Check the stories: their bytes, their entropy, their facts, and their English."""
 
 import hashlib
 import math
@@ -85,7 +85,7 @@ def test_the_space_of_stories_is_large(many):
 
 
 def test_facts_are_true_of_the_text(many):
-    """Who did what returns at the end: each plot's own long-range rule, checked in the text."""
+    """The deed returns at the end: each plot's own long-range rule, checked in the text."""
     animals = {a.name: a for p in PLACES for a in p.animals} | {a.name: a for a in VISITORS}
     places = {p.name: p for p in PLACES}
     seen = Counter()

@@ -1,4 +1,4 @@
-"""Tools and retrieval: calls inside texts, where results stand, what misleads."""
+"""Check tools and retrieval: calls inside texts, where results stand, what misleads."""
 
 import pytest
 
