@@ -12,7 +12,6 @@
 
 # %%
 import dataclasses
-import time
 
 import numpy as np
 
@@ -254,14 +253,12 @@ config, curve_of = Config(tokenizer.vocab_size), {}
 for name, change in CHANGES.items():
     config = dataclasses.replace(config, **change)
     if name in RUNGS:
-        start, ends = time.process_time(), []
+        ends = []
         for seed in range(SEEDS):
             model, curve_of[name], end = train(config, STEPS, seed)
             ends.append(end)
-        took = (time.process_time() - start) / SEEDS / STEPS
         size = sum(p.data.size for p in model.parameters())
-        print(f"{name:<17} {size:>7,} parameters  loss {np.mean(ends):.3f}"
-              f"  {1000 * took:.0f} ms a step")
+        print(f"{name:<17} {size:>7,} parameters  loss {np.mean(ends):.3f}")
 print(compare(guess, round(end, 3)))
 
 # %% [markdown]
@@ -366,8 +363,6 @@ write_page(page, "From GPT-2 to LLaMA", "Measured on this machine.", figures)
 sizes = tl.Llama.PRESETS["nano"] | {"kv_heads": 2, "context": 128}
 llama = tl.Llama(tl.LlamaConfig(vocab_size=tokenizer.vocab_size, **sizes))
 llama.save_pretrained(folder / "weights")
-written = (folder / "weights/config.json").read_text("utf-8")
-print("\n".join(line for line in written.splitlines() if "_heads" in line))
 again = tl.from_pretrained(folder / "weights")
 same = np.array_equal(again(x).data, llama(x).data)
 print("opened again, the same bits:", same)
@@ -375,14 +370,10 @@ print("opened again, the same bits:", same)
 # %% [markdown]
 # With a folder that somebody trained for a million dollars it is the same line.
 # If you have a network, give the name of a model on the Hub in place of a
-# folder; it is downloaded once (270 MB for this one), and then you can talk:
+# folder, also to `tl.from_pretrained`; it is downloaded once (here 270 MB):
 #
 #     pip install huggingface_hub
 #     tinyllm chat HuggingFaceTB/SmolLM2-135M-Instruct
-#
-# and in Python
-#
-#     model = tl.from_pretrained("HuggingFaceTB/SmolLM2-135M-Instruct")
 #
 # In memory its weights take 4 bytes for a parameter, with `bits=8` about one.
 # It is a LLaMA of 30 layers with 9 heads, 3 kv heads and tied tables: each line
