@@ -6,7 +6,7 @@ import json
 
 import pytest
 from foreign_tokenizers import write_gpt2, write_ranks
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tinyllm.errors import UserError
@@ -49,6 +49,7 @@ def by_ranks(piece, ranks):
 abc = st.text("abc", max_size=12)
 
 
+@example(BYTES | {b"ab": 256, b"bc": 257, b"abc": 258}, ["abc", "abcabc"])
 @given(drawn_ranks(), st.lists(abc))
 def test_ranks_merge_as_in_tiktoken(tmp_path_factory, ranks, pieces):
     tokenizer = BPETokenizer.from_ranks(ranks, "[abc]+")
@@ -142,7 +143,7 @@ def test_a_part_of_a_merge_is_an_ordinary_token_though_no_merge_makes_it(tmp_pat
     ({"a": 70}, "", "same id"), ({"h": ...}, "", "'h'"), ({"": 300}, "", "''"),
     *(({"a": wrong}, "", "id of the token 'a'") for wrong in (-1, 2**30, "64")),
     ({}, "x y", r"merges\[3\].*'xy'"), ({}, "xx y", r"merges\[3\].*'xx'"), ({}, "h e", r"merges\[3\].*twice"),
-    ({}, "h e e", "line 5"), ({}, "he", "line 5"), ({}, " he", "line 5"),
+    *(({}, line, "merges.txt: line 5") for line in ("h e e", "he", " he")),
 ])
 def test_bad_gpt2_files_are_refused(vocab, merges, match, tmp_path):
     changed = {word: i for word, i in {**GPT2_VOCAB, **vocab}.items() if i is not ...}
@@ -163,6 +164,9 @@ def test_gpt2_files_beside_others(tmp_path):
     (tmp_path / "alone" / "vocab.json").write_text(json.dumps(GPT2_VOCAB))
     with pytest.raises(UserError, match=r"merges\.txt"):
         load_tokenizer(tmp_path / "alone")
+    gpt2_folder(tmp_path / "alone", [], GPT2_MERGES)
+    with pytest.raises(UserError, match=r"vocab\.json: holds a list"):
+        load_tokenizer(tmp_path / "alone" / "merges.txt")
     (tmp_path / "merges.txt").write_text("")
     with pytest.raises(UserError, match="not JSON"):
         load_tokenizer(tmp_path / "merges.txt")
