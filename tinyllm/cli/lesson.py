@@ -308,5 +308,6 @@ def solution(n: str, exercise: str | None = None) -> None:
         return
     reference = OPS[found.op].reference
     for function in (reference, *helpers(reference)):
-        print(f"# {inspect.getsourcefile(function)}, line {function.__code__.co_firstlineno}\n")
+        file = function.__module__.replace(".", "/") + ".py"  # the same wherever the package is installed
+        print(f"# {file}, line {function.__code__.co_firstlineno}\n")
         print(inspect.getsource(function))
