@@ -11,7 +11,7 @@ from tinyllm.nn import inference
 from tinyllm.report.terminal import short
 from tinyllm.report.tokens import label
 from tinyllm.report.trace import capture, examine, page
-from tinyllm.report.trace.compare import compare_captures, show_comparison
+from tinyllm.report.trace.compare import compare_captures
 from tinyllm.report.trace.examine import head_facts
 from tinyllm.report.trace.page import MAX_BYTES, render
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer
@@ -49,7 +49,7 @@ def facts(trace):
         yield from ("".join([f"head {h}", *head_facts(w).words()]) for h, w in enumerate(weights))
     total = sum(step.flops for step in trace.ops)
     for step in trace.ops:
-        shapes = " ".join(map(page._shape, step.shapes)) + page._shape(step.shape)
+        shapes = " ".join(map(str, step.shapes)) + str(step.shape)
         share = f"{100 * step.flops / total:.1f} %"
         yield f"{step.path or '(model)'}{step.op}{shapes}{short(step.flops)}{share}{step.backend}"
     yield from (f"{g.length:,}{g.bytes:,}{g.flops:,}{g.flops_without:,}" for g in trace.growth)
@@ -121,7 +121,7 @@ def test_a_comparison_is_shown():
         with inference(model), capture(model) as root:
             model(np.array([ids]))
         roots.append(root)
-    text = show_comparison(compare_captures(*roots, ids, "A", "B"))
+    text = str(compare_captures(*roots, ids, "A", "B"))
     assert "  wte: embedding\n" in text and max(len(line) for line in text.split("\n")) <= 80
     same = compare_captures(roots[0], roots[0], ids, "A", "B")
-    assert "no difference: all 27 ops" in show_comparison(same)
+    assert "no difference: all 27 ops" in str(same)

@@ -84,7 +84,7 @@ def show_trace(run: str, model: Any, tokenizer: Any, ids: list[int], given: int,
 
 def show_difference(runs: list[str], opened: list[Opened], ids: list[int], mine: str | None) -> None:
     """Record what two models do with a text, and print where they first differ."""
-    from tinyllm.report.trace.compare import compare_captures, show_comparison
+    from tinyllm.report.trace.compare import compare_captures
 
     if mine is None:
         check_alike(runs, opened, ids)
@@ -92,7 +92,7 @@ def show_difference(runs: list[str], opened: list[Opened], ids: list[int], mine:
     else:
         a, b, called = observe_mine(mine, opened[0].model, ids)
         names = [f"{runs[0]}, the library's ops", f"{runs[0]}, with your {', '.join(called)}"]
-    say(show_comparison(compare_captures(a, b, ids, names[0], names[1])))
+    say(str(compare_captures(a, b, ids, names[0], names[1])))
 
 
 def observe(model: Any, ids: list[int]) -> Any:

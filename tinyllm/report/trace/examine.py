@@ -129,6 +129,7 @@ def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | Non
         raise UserError("the model's logits are not finite numbers: its weights are broken")
     log_p = ops.log_softmax(logits)
     surprisal = np.concatenate([[np.nan], -log_p[np.arange(len(ids) - 1), ids[1:]]])
+    best = np.argsort(-log_p, kind="stable")[:, :CANDIDATES]  # of two equal p, the smaller id comes first
     blocks = [part for part in root.parts() if part.is_block]
     norm = last_norm(model, root)
     stream_of = [blocks[0].inputs[0][0], *(block.outputs[0][0] for block in blocks)]  # L + 1 arrays (T, C)
@@ -136,25 +137,15 @@ def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | Non
     return Trace(
         ids=list(ids), prompt_length=len(ids) if prompt_length is None else prompt_length,
         names=[tokenizer.decode_bytes([i]) for i in range(tokenizer.vocab_size)],
-        surprisal=surprisal, candidates=[likeliest(row) for row in log_p],
+        surprisal=surprisal, candidates=[list(zip(row, np.exp(log_p[t, row]).tolist(), strict=True))
+                                         for t, row in enumerate(best.tolist())],
         attention=[attention_map(step) for step in root.ops() if step.op == "attention"],
-        residual=np.stack([lengths_of(x) for x in stream_of]), added=additions(blocks),
+        residual=np.linalg.norm(stream_of, axis=-1), added=additions(blocks),
         lens=[look(model, norm, name, x, ids)
               for name, x in zip(["embedding", *(b.path for b in blocks)], stream_of, strict=True)],
         ops=list(root.ops()), parts=[b.path for b in blocks], growth=growth, capacity=capacity,
         cache_difference=difference, parameters=model.num_parameters(), context=model.config.context,
     )
-
-
-def likeliest(log_p: np.ndarray) -> list[tuple[int, float]]:
-    """Return the most likely tokens at a position as (id, p); of two equal p, the smaller id comes first."""
-    best = np.argsort(-log_p, kind="stable")[:CANDIDATES]
-    return [(int(i), float(np.exp(log_p[i]))) for i in best]
-
-
-def lengths_of(x: np.ndarray) -> np.ndarray:
-    """Return the Euclidean length of each row: (T, C) -> (T,)."""
-    return np.sqrt(np.square(x, dtype=np.float64).sum(axis=-1))
 
 
 def additions(blocks: list[TracedCall]) -> dict[str, np.ndarray]:
@@ -164,12 +155,11 @@ def additions(blocks: list[TracedCall]) -> dict[str, np.ndarray]:
     """
     found: dict[str, list] = {"attention": [], "mlp": []}
     for block in blocks:
-        for step in block.steps:
-            inside = list(step.ops()) if step.op is None else []
-            if any(inner.op == "attention" for inner in inside):
-                found["attention"].append(lengths_of(step.outputs[0][0]))
-            elif any(inner.is_product for inner in inside):
-                found["mlp"].append(lengths_of(step.outputs[0][0]))
+        for part in block.steps:
+            inside = list(part.ops()) if part.op is None else []
+            if any(step.is_product for step in inside):
+                kind = "attention" if any(step.op == "attention" for step in inside) else "mlp"
+                found[kind].append(np.linalg.norm(part.outputs[0][0], axis=-1))
     return {kind: np.stack(rows) for kind, rows in found.items()}
 
 

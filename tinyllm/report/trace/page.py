@@ -1,7 +1,6 @@
 """Write the HTML page of a trace: text, logit lens, residual stream, attention, ops and KV cache."""
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,24 +27,13 @@ from tinyllm.report.trace.examine import Lens, Trace, head_facts
 from tinyllm.train.evaluate import perplexity
 
 MAX_BYTES = 2_000_000
+TOKENS = 400  # the most in the text and its table
+LENS_CELLS = 4000  # the most in the table of the lens
+MAP_CELLS = 400_000  # the most in all attention maps together
 NAMED = 48  # tokens of a text up to which attention maps have their names
 HOT = 5.0  # the surprisal in nats from which a token has the full colour
-COLOURS = {"attention": "val", "mlp": "other"}
-Table = tuple[list[str], list[list[str]]]  # the heads of columns, and rows whose first cell names them
+COLOURS = {"the stream": "train", "attention adds": "val", "mlp adds": "other"}
 FOOTER = Html("Written by <code>tinyllm trace</code>. The page holds all it needs: no script, no network.")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The most that a page shows of a long text."""
-
-    tokens: int = 400  # in the text and its table
-    lens_cells: int = 4000
-    map_cells: int = 400_000  # of all attention maps together
-
-    def smaller(self) -> "Limits":
-        """Return limits of half the size."""
-        return Limits(self.tokens // 2, self.lens_cells // 2, self.map_cells // 2)
 
 
 def write_page(trace: Trace, title: str, path: str | Path) -> int:
@@ -53,23 +41,20 @@ def write_page(trace: Trace, title: str, path: str | Path) -> int:
     return write(path, render(trace, title))
 
 
-def render(trace: Trace, title: str) -> str:
-    """Return the page of a trace as HTML text of at most 2 MB; of a long text, only a part is shown."""
-    limits = Limits()
-    while True:
-        text = _render(trace, title, limits)
-        if len(text.encode()) < MAX_BYTES or limits.tokens < 2:
-            return text
-        limits = limits.smaller()
+def render(trace: Trace, title: str, share: float = 1.0) -> str:
+    """Return the page of a trace as HTML text of at most 2 MB.
 
-
-def _render(trace: Trace, title: str, limits: Limits) -> str:
+    Of a long text, only a part is shown: `share` of the tokens and cells that the constants above allow, and
+    half as much again and again while the page is too large.
+    """
     own = len(trace.ids) - trace.prompt_length
     wrote = f", of which it wrote the last {own:,}" if own else ""
     lead = f"What a model of {trace.parameters:,} parameters did with {len(trace.ids):,} tokens{wrote}."
-    body = [_numbers(trace), _tokens(trace, limits), _lens(trace, limits), _residual(trace),
-            _attention(trace, limits), _ops(trace), _cache(trace)]
-    return assemble(plain(title), lead, body, FOOTER)
+    body = [_numbers(trace), _tokens(trace, int(TOKENS * share)), _lens(trace, int(LENS_CELLS * share)),
+            _residual(trace), _attention(trace, int(MAP_CELLS * share)), _ops(trace), _cache(trace)]
+    text = assemble(plain(title), lead, body, FOOTER)
+    too_large = len(text.encode()) >= MAX_BYTES and TOKENS * share >= 2
+    return render(trace, title, share / 2) if too_large else text
 
 
 def _numbers(trace: Trace) -> Html:
@@ -96,9 +81,9 @@ def _percent(p: float) -> str:
     return f"{100 * p:.1f} %" if p >= 0.0005 else f"{100 * p:.1g} %"
 
 
-def _tokens(trace: Trace, limits: Limits) -> Html:
-    T, first = len(trace.ids), max(0, len(trace.ids) - limits.tokens)
-    cut = f" Only the last {limits.tokens} are shown." if first else ""
+def _tokens(trace: Trace, most: int) -> Html:
+    T, first = len(trace.ids), max(0, len(trace.ids) - most)
+    cut = f" Only the last {most} are shown." if first else ""
     own = " Underlined tokens are the model's own." if trace.prompt_length < T else ""
     note = ("The stronger the colour, the less the model expected the token: its surprisal, −log p, in nats. "
             f"Point at a token, or move to it with Tab, to see the alternatives.{own}{cut}")
@@ -118,19 +103,19 @@ def _scale(low: str, high: str, colour: str) -> Html:
 
 def _token(trace: Trace, t: int) -> Html:
     """Return one token of the text, with the tokens that the model expected instead."""
-    raw, own = trace.names[trace.ids[t]], " own" if t >= trace.prompt_length else ""
-    name, focus = label(raw), {"tabindex": 0, "role": "group"}
+    raw, name = trace.names[trace.ids[t]], label(trace.names[trace.ids[t]])
+    class_ = ("t heat" if t else "t") + (" own" if t >= trace.prompt_length else "")
     if t == 0:
-        said = "the first token: nothing predicts it"
+        said, style = "the first token: nothing predicts it", None
         pop = tag("span", tag("b", name), f" {said}", class_="pop")
-        return tag("span", running(raw), pop, class_=f"t{own}", **focus, aria_label=f"{name}: {said}")
-    nats = trace.surprisal[t]
-    said = f"{nats:.2f} nats, probability {_percent(math.exp(-nats))}"
-    bars = [tag("span", tag("b", label(trace.names[i])), tag("i", style=f"--w:{100 * p:.1f}"),
-                tag("span", _percent(p)), class_="bar")
-            for i, p in trace.candidates[t - 1]]
-    pop = tag("span", f"token {t}, ", tag("b", name), f": {said}. Expected: ", bars, class_="pop")
-    return tag("span", running(raw), pop, class_=f"t heat{own}", style=_heat(nats, HOT), **focus,
+    else:
+        nats = trace.surprisal[t]
+        said, style = f"{nats:.2f} nats, probability {_percent(math.exp(-nats))}", _heat(nats, HOT)
+        bars = [tag("span", tag("b", label(trace.names[i])), tag("i", style=f"--w:{100 * p:.1f}"),
+                    tag("span", _percent(p)), class_="bar")
+                for i, p in trace.candidates[t - 1]]
+        pop = tag("span", f"token {t}, ", tag("b", name), f": {said}. Expected: ", bars, class_="pop")
+    return tag("span", running(raw), pop, class_=class_, style=style, tabindex=0, role="group",
                aria_label=f"{name}: {said}")
 
 
@@ -150,9 +135,9 @@ def _list(trace: Trace, candidates: list) -> Html:
     return Html(", ".join(items))
 
 
-def _lens(trace: Trace, limits: Limits) -> Html:
-    T, rows = len(trace.ids), len(trace.lens) + 1
-    first = max(0, T - max(2, limits.lens_cells // rows))
+def _lens(trace: Trace, most: int) -> Html:
+    T = len(trace.ids)
+    first = max(0, T - max(2, most // (len(trace.lens) + 1)))
     shown = range(first, T)
     cut = f" The last {T - first} positions are shown." if first else ""
     note = ("What the model would say next if it stopped there: the residual stream at each layer, sent "
@@ -177,11 +162,11 @@ def _lens_row(trace: Trace, lens: Lens, shown: range) -> list:
 
 def _residual(trace: Trace) -> Html:
     """Return charts by layer: lengths in the residual stream, and surprisal by the logit lens."""
-    stream = list(enumerate(trace.residual.mean(axis=1).tolist()))
-    series = [Series("the stream", stream, "train")]
-    for kind, lengths in trace.added.items():
-        points = list(enumerate(lengths.mean(axis=1).tolist(), 1))
-        series.append(Series(f"{kind} adds", points, COLOURS[kind]))
+    lengths = {"the stream": trace.residual.mean(axis=1)}
+    for kind, added in trace.added.items():
+        lengths[f"{kind} adds"] = np.append(np.nan, added.mean(axis=1))  # nothing is added at the embedding
+    series = [Series(name, [(i, y) for i, y in enumerate(ys.tolist()) if not math.isnan(y)], COLOURS[name])
+              for name, ys in lengths.items()]
     words = "; ".join(f"{s.name} from {s.points[0][1]:.2f} to {s.points[-1][1]:.2f}" for s in series)
     left = chart("Residual stream", words, series, "mean length of a token's vector, by layers done")
     nats = [(i, float(lens.nats.mean())) for i, lens in enumerate(trace.lens) if lens.nats.size]
@@ -190,31 +175,23 @@ def _residual(trace: Trace) -> Html:
                   "mean nats per token, by layers done")
     note = ("Each token is a vector that runs through all layers; attention and MLP only add to it. 0 stands "
             "for the embedding, 1 for the state after the first layer.")
-    return section("Residual stream", note, tag("div", left, right, class_="duo"),
-                   _in_numbers("lengths by layer", _layer_lengths(trace)))
-
-
-def _layer_lengths(trace: Trace) -> Table:
-    """Tabulate by layer: length of the stream, lengths of the added vectors, surprisal by the logit lens."""
     rows = []
     for i, lens in enumerate(trace.lens):
-        added = [f"{lengths[i - 1].mean():.3f}" if i else "" for lengths in trace.added.values()]
-        nats = f"{lens.nats.mean():.4f}" if lens.nats.size else ""
-        rows.append([lens.name, f"{trace.residual[i].mean():.3f}", *added, nats])
-    return ["after", "stream", *(f"{kind} adds" for kind in trace.added), "lens, nats"], rows
+        cells = ["" if math.isnan(ys[i]) else f"{ys[i]:.3f}" for ys in lengths.values()]
+        rows.append([lens.name, *cells, f"{lens.nats.mean():.4f}" if lens.nats.size else ""])
+    return section("Residual stream", note, tag("div", left, right, class_="duo"),
+                   _in_numbers("lengths by layer", ["after", *lengths, "lens, nats"], rows))
 
 
-def _in_numbers(name: str, described: Table) -> Html:
-    """Return a table of numbers that is hidden until the reader opens it."""
-    head, rows = described
+def _in_numbers(name: str, head: list[str], rows: list[list[str]]) -> Html:
+    """Return a table that is hidden until the reader opens it; each row begins with its name."""
     cells = [[row_head(first), *map(number, others)] for first, *others in rows]
     return details("The same in numbers", table(name, [head[0], *map(column_head, head[1:])], cells))
 
 
-def _attention(trace: Trace, limits: Limits) -> Html:
+def _attention(trace: Trace, most: int) -> Html:
     """Return an attention map for every head of every layer."""
-    maps = sum(len(weights) for weights in trace.attention)
-    side = max(16, int((limits.map_cells / max(maps, 1)) ** 0.5))
+    side = max(16, int((most / max(sum(map(len, trace.attention)), 1)) ** 0.5))
     step = -(-len(trace.ids) // side)
     short_text = len(trace.ids) <= min(side, NAMED)
     names = [label(trace.names[i])[:8] for i in trace.ids] if short_text else []
@@ -241,63 +218,43 @@ def _map(part: str, h: int, weights: np.ndarray, side: int, names: list[str]) ->
 def _ops(trace: Trace) -> Html:
     """Return a table of the ops of the forward pass, with part, shapes and FLOPs."""
     total = sum(step.flops for step in trace.ops) or 1
-    note = (f"{_ops_note(trace)} A multiplication and an addition are two. Small ops count one for "
-            "each arithmetic step of their specification.")
+    products = sum(step.flops for step in trace.ops if step.is_product)
+    note = (f"One pass over the whole text: {len(trace.ops)} ops, {total:,} operations on numbers, "
+            f"{100 * products / total:.1f} % of them in matrix products and attention. A multiplication and "
+            "an addition are two. Small ops count one for each arithmetic step of their specification.")
     head = ["part", "op", "inputs", "output", column_head("FLOPs"), "share", "run by"]
     return section("Every op", note, table("every op", head, [_op_row(step, total) for step in trace.ops]))
-
-
-def _ops_note(trace: Trace) -> str:
-    """Describe in a sentence how many ops and FLOPs one pass over the whole text took."""
-    total = sum(step.flops for step in trace.ops)
-    products = sum(step.flops for step in trace.ops if step.is_product)
-    return (f"One pass over the whole text: {len(trace.ops)} ops, {total:,} operations on numbers, "
-            f"{100 * products / (total or 1):.1f} % of them in matrix products and attention.")
 
 
 def _op_row(step: TracedCall, total: int) -> list:
     share = 100 * step.flops / total
     bar = tag("span", tag("i", style=f"--w:{share:.1f}"), class_="share")
     return [row_head(step.path or "(model)"), tag("td", tag("code", step.op)),
-            " ".join(map(_shape, step.shapes)), _shape(step.shape), number(short(step.flops)),
+            " ".join(map(str, step.shapes)), str(step.shape), number(short(step.flops)),
             tag("td", bar, f"{share:.1f} %"), step.backend]
-
-
-def _shape(shape: tuple) -> str:
-    return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
 
 
 def _cache(trace: Trace) -> Html:
     """Return charts of the size of the KV cache, and of the FLOPs with and without the cache."""
-    sizes = [(g.length, g.bytes / 1024) for g in trace.growth]
-    room = trace.capacity / 1024
-    full = [(sizes[0][0], room), (sizes[-1][0], room)]
-    words = f"from {sizes[0][1]:,.1f} to {sizes[-1][1]:,.1f} KiB, of {room:,.0f} that are taken at once"
-    held = [Series("holds", sizes, "train"),
-            Series(f"room for {trace.context} tokens", full, "floor", "dashes")]
+    first, last, room = trace.growth[0], trace.growth[-1], trace.capacity / 1024
+    held = [Series("holds", [(g.length, g.bytes / 1024) for g in trace.growth], "train"),
+            Series(f"room for {trace.context} tokens", [(first.length, room), (last.length, room)], "floor",
+                   "dashes")]
+    words = (f"from {first.bytes / 1024:,.1f} to {last.bytes / 1024:,.1f} KiB, "
+             f"of {room:,.0f} that are taken at once")
     left = chart("KV cache", words, held, "KiB by tokens")
     work = [Series("with the cache", [(g.length, g.flops / 1e6) for g in trace.growth], "train"),
             Series("without", [(g.length, g.flops_without / 1e6) for g in trace.growth], "val")]
-    last = trace.growth[-1]
     words = f"{short(last.flops)} with the cache, {short(last.flops_without)} without"
     right = chart("Work for one more token", words, work, "million FLOPs by tokens")
-    note = f"{_cache_note(trace)} Of the text, {len(trace.growth)} tokens were read one by one."
-    return section("KV cache", note, tag("div", left, right, class_="duo"),
-                   _in_numbers("cache in numbers", _cache_sizes(trace)))
-
-
-def _cache_note(trace: Trace) -> str:
-    """Describe in two sentences the memory that the KV cache takes and the FLOPs that it saves."""
-    last = trace.growth[-1]
     same = "the logits are the same bits with it and without"
     if trace.cache_difference:
         same = f"with it and without, the logits differ by at most {trace.cache_difference:.2g}"
-    return (f"KV cache: the keys and values of the past are {last.bytes // last.length:,} bytes for each "
+    note = (f"KV cache: the keys and values of the past are {last.bytes // last.length:,} bytes for each "
             f"token, {last.bytes:,} for {last.length}, with room for {trace.context}. The last token cost "
-            f"{short(last.flops)} FLOPs with the cache, {short(last.flops_without)} without; {same}.")
-
-
-def _cache_sizes(trace: Trace) -> Table:
-    """Tabulate the bytes of the KV cache and the FLOPs of the newest token, as the cache grows."""
+            f"{short(last.flops)} FLOPs with the cache, {short(last.flops_without)} without; {same}. "
+            f"Of the text, {len(trace.growth)} tokens were read one by one.")
+    head = ["tokens", "bytes held", "FLOPs of the newest", "FLOPs without the cache"]
     rows = [[f"{n:,}" for n in (g.length, g.bytes, g.flops, g.flops_without)] for g in trace.growth]
-    return ["tokens", "bytes held", "FLOPs of the newest", "FLOPs without the cache"], rows
+    return section("KV cache", note, tag("div", left, right, class_="duo"),
+                   _in_numbers("cache in numbers", head, rows))
