@@ -3,6 +3,7 @@
 import numpy as np
 
 from tinyllm import ops
+from tinyllm.decode.sampling import Sampling
 from tinyllm.decode.sequence import Likeliest, Sequence
 from tinyllm.errors import UserError
 from tinyllm.rng import uniforms
@@ -18,14 +19,14 @@ def choose(sequences: list[Sequence], logits: np.ndarray) -> tuple[np.ndarray, d
     """
     logits, errors = adjust(sequences, logits)
     u = uniforms([s.key for s in sequences], [len(s.ids) - s.prompt_length for s in sequences])
-    alike: dict[int, list[int]] = {}  # rows that share their settings are drawn together
+    alike: dict[Sampling, list[int]] = {}  # rows with equal settings are drawn together
     for row, s in enumerate(sequences):
-        alike.setdefault(id(s.request.sampling), []).append(row)
+        alike.setdefault(s.request.sampling, []).append(row)
     tokens = np.empty(len(logits), np.int64)
-    for rows in alike.values():
+    for sampling, rows in alike.items():
         part = slice(None) if len(rows) == len(tokens) else rows  # a slice copies nothing
         ids = [sequences[row].ids for row in rows]
-        tokens[part] = sequences[rows[0]].request.sampling.choose(logits[part], ids, u[part])
+        tokens[part] = sampling.choose(logits[part], ids, u[part])
     return tokens, errors
 
 

@@ -15,7 +15,6 @@ once every context / 2 tokens.
 """
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,12 +28,6 @@ from tinyllm.errors import UserError
 from tinyllm.nn import LanguageModel, inference
 from tinyllm.rng import Random
 from tinyllm.tokenizer.text import TextStream
-
-
-@lru_cache(1024)
-def shared(sampling: Sampling) -> Sampling:
-    """Return one object for equal settings: rows with the same object are drawn together."""
-    return sampling
 
 
 class Engine:
@@ -76,7 +69,7 @@ class Engine:
         Raises UserError when a prompt or an option is invalid.
         """
         # What is wrong is said now, not when the sequence's turn comes.
-        request, config = Request(sampling=shared(sampling), **options), self.model.config
+        request, config = Request(sampling=sampling, **options), self.model.config
         request.check(config.vocab_size, self.tokenizer)
         (ids,), cache = begin(self.model, [prompt], self.tokenizer, cache, self._added)
         if cache is not None:

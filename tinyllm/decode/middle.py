@@ -20,10 +20,8 @@ def middle_prompt(model: Any, tokenizer: Any, prefix: str | bytes, suffix: str |
     markers, context = markers_of(tokenizer), model.config.context
     room = context - max_tokens - len(markers)
     if room < 1:
-        raise UserError(
-            f"a gap of {max_tokens} tokens leaves no room for the text around it in a context of {context}: "
-            "ask for fewer tokens"
-        )
+        raise UserError(f"a gap of {max_tokens} tokens leaves no room for the text around it in a context of "
+                        f"{context}: ask for fewer tokens")
     before, after = ops.trim_sides(tokenizer.encode(prefix), tokenizer.encode(suffix), room)
     return ops.move_middle(before, [], after, markers, suffix_first)[:-1]
 

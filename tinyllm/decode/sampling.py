@@ -32,9 +32,8 @@ class Sampling:
         if self.min_p is not None and not 0 <= self.min_p <= 1:
             raise UserError(f"min_p must be from 0 to 1, got {self.min_p}")
         if not 0.01 <= self.repetition_penalty <= 100:
-            raise UserError(
-                f"repetition_penalty must be from 0.01 to 100 (1 is none), got {self.repetition_penalty}"
-            )
+            found = self.repetition_penalty
+            raise UserError(f"repetition_penalty must be from 0.01 to 100 (1 is none), got {found}")
 
     def choose(self, logits: np.ndarray, ids: list[list[int]], uniforms: np.ndarray) -> np.ndarray:
         """Choose the next token of every row.

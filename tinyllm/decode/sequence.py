@@ -43,12 +43,11 @@ class Request:
     overflow: str = "slide"
 
     def __post_init__(self) -> None:
-        if self.max_tokens < 0 or self.max_tokens % 1:
-            raise UserError(f"max_tokens must be a whole number of at least 0, got {self.max_tokens}")
+        for name, count in (("max_tokens", self.max_tokens), ("top_logprobs", self.top_logprobs)):
+            if count < 0 or count % 1:
+                raise UserError(f"{name} must be a whole number of at least 0, got {count}")
         if "" in self.stops:
             raise UserError("an empty stop string would stop everything: leave it out")
-        if self.top_logprobs < 0 or self.top_logprobs % 1:
-            raise UserError(f"top_logprobs must be a whole number of at least 0, got {self.top_logprobs}")
         if (self.echo or self.top_logprobs) and not self.logprobs:
             raise UserError("echo and top_logprobs add to logprobs: ask for logprobs=True, too")
         if self.overflow not in ("slide", "stop"):

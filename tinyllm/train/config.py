@@ -43,10 +43,8 @@ class TrainConfig:
         if self.warmup is None:
             object.__setattr__(self, "warmup", self.steps // 20)
         if self.batch % self.accumulate:
-            raise UserError(
-                f"train.batch {self.batch} cannot be split into {self.accumulate} equal parts "
-                "(train.accumulate): choose a multiple"
-            )
+            raise UserError(f"train.batch {self.batch} cannot be split into {self.accumulate} equal parts "
+                            "(train.accumulate): choose a multiple")
 
 
 @dataclass(frozen=True)

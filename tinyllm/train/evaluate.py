@@ -11,9 +11,8 @@ from tinyllm.errors import UserError
 from tinyllm.nn.module import inference
 
 
-def evaluate(
-    model: Any, batches: Iterable[Batch], loss: Callable, characters: np.ndarray | None = None
-) -> dict[str, float | None]:
+def evaluate(model: Any, batches: Iterable[Batch], loss: Callable,
+             characters: np.ndarray | None = None) -> dict[str, float | None]:
     """Return {"val_loss": nats per target, "val_loss_per_char": nats per character} over some batches.
 
     The result also has the means of other numbers that `loss` reports, such as "val_accuracy". It is

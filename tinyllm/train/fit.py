@@ -27,30 +27,19 @@ def make_optimizer(config: TrainConfig, model: Module) -> Optimizer:
     return AdamW(decay_groups(model.parameters(trainable=True), config.weight_decay), *rates)
 
 
-def loop_of(
-    config: TrainConfig, model: Any, batches: Any, loss: Any, seed: int, optimizer: Any = None, **more: Any
-) -> Loop:
+def loop_of(config: TrainConfig, model: Any, batches: Any, loss: Any, seed: int, optimizer: Any = None,
+            **more: Any) -> Loop:
     """Return a loop that trains a model with these settings; `more` are other arguments of `Loop`."""
-    if optimizer is None:
-        optimizer = make_optimizer(config, model)
+    optimizer = optimizer or make_optimizer(config, model)
     settings = {name: getattr(config, name) for name in SAME}
     settings |= {"seed": seed, "schedule": lambda step: learning_rate(step, config)} | more
     return Loop(model, batches, loss, optimizer, **settings)
 
 
-def fit(
-    model: Any,
-    batches: Callable[[int], Any] | np.ndarray,
-    steps: int,
-    lr: float | None = None,
-    *,
-    context: int | None = None,
-    loss: Callable[[Any, Any], Any] = next_token,
-    optimizer: Optimizer | None = None,
-    seed: int = 0,
-    progress: Callable[..., Any] | None = None,
-    **settings: Any,
-) -> list[float]:
+def fit(model: Any, batches: Callable[[int], Any] | np.ndarray, steps: int, lr: float | None = None, *,
+        context: int | None = None, loss: Callable[[Any, Any], Any] = next_token,
+        optimizer: Optimizer | None = None, seed: int = 0, progress: Callable[..., Any] | None = None,
+        **settings: Any) -> list[float]:
     """Train a model and return the loss of each step: `tl.fit(model, tokens, steps=200)[-1]`.
 
     `batches` are tokens (n,), from which each step takes `batch` random windows of `context` tokens (default:

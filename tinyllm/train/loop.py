@@ -165,8 +165,7 @@ class Loop:
         for _, part in self.model.named_modules():
             part.after_step(self.group)
         seconds = time.perf_counter() - began
-        tokens = batch.tokens.size
-        done = events.Stepped(step + 1, loss, optimizer.lr, grad_norm, tokens, seconds, numbers)
+        done = events.Stepped(step + 1, loss, optimizer.lr, grad_norm, batch.tokens.size, seconds, numbers)
         self.progress.add(done)
         return done
 
@@ -239,9 +238,8 @@ def stateful(**parts: Any) -> dict[str, Any]:
     return {name: part for name, part in parts.items() if hasattr(part, "state_dict")}
 
 
-def forward_backward(
-    model: Any, batch: Any, loss: Callable, accumulate: int = 1, group: Group = ALONE, key: tuple = ()
-) -> tuple[float, dict[str, float]]:
+def forward_backward(model: Any, batch: Any, loss: Callable, accumulate: int = 1, group: Group = ALONE,
+                     key: tuple = ()) -> tuple[float, dict[str, float]]:
     """Add a batch's gradients to the parameters; return the mean loss, and means of other reported numbers.
 
     With `accumulate=n` the batch is computed in n pieces, so that only one piece's activations are in memory.
@@ -262,8 +260,7 @@ def forward_backward(
         if group.rank > 0:  # process 0 has the sum so far, to which the others add
             for p in parameters:
                 p.grad = None
-        number = first + group.rank
-        result: Any = None
+        number, result = first + group.rank, None
         if number < len(pieces):
             model.dropout_stream(*key, piece=number)
             result = piece_gradients(model, pieces[number], loss, pieces[number].count / total)

@@ -1,27 +1,25 @@
 """Ask the system how much memory is free, and how much this process has taken."""
 
 import sys
+from contextlib import suppress
+
+
+def _of_linux(file, name):
+    """Return the bytes on the line `name` of a file in /proc, or None if there is no such line or file."""
+    with suppress(OSError), open(f"/proc/{file}", encoding="ascii", errors="replace") as f:
+        return next((int(line.split()[1]) * 1024 for line in f if line.startswith(f"{name}:")), None)
 
 
 def free_memory() -> int | None:
     """Return the number of free bytes of memory, or None if the system does not report it."""
-    try:
-        with open("/proc/meminfo", encoding="ascii", errors="replace") as f:
-            return next((int(line.split()[1]) * 1024 for line in f if line.startswith("MemAvailable:")), None)
-    except OSError:
-        return None
+    return _of_linux("meminfo", "MemAvailable")
 
 
 def peak_rss_mb() -> float | None:
     """Return the peak memory of this process in MiB, or None if the system does not report it."""
-    try:
-        # Not getrusage: on Linux it also counts the memory of the parent process before exec.
-        with open("/proc/self/status", encoding="ascii", errors="replace") as f:
-            for line in f:
-                if line.startswith("VmHWM:"):
-                    return round(int(line.split()[1]) / 1024, 1)
-    except OSError:
-        pass
+    # Not getrusage: on Linux it also counts the memory of the parent process before exec.
+    if peak := _of_linux("self/status", "VmHWM"):
+        return round(peak / 2**20, 1)
     try:
         import resource
     except ImportError:  # Windows

@@ -26,18 +26,14 @@ class Optimizer:
     def __init__(self, parameters: Iterable[Any], lr: float, weight_decay: float):
         if hasattr(parameters, "parameters"):
             raise TypeError(f"{type(self).__name__} takes model.parameters(), not the model")
-        parameters = list(parameters)
-        if not (parameters and isinstance(parameters[0], dict)):
-            parameters = [{"params": parameters}]
+        groups = list(parameters)
+        if not (groups and isinstance(groups[0], dict)):
+            groups = [{"params": groups}]
         self.lr = lr
-        self.parameters = []
-        self.weight_decays = []  # one per parameter
-        self.lr_factors = []
-        for group in parameters:
-            group_parameters = list(group["params"])
-            self.parameters += group_parameters
-            self.weight_decays += [group.get("weight_decay", weight_decay)] * len(group_parameters)
-            self.lr_factors += [group.get("lr", 1.0)] * len(group_parameters)
+        pairs = [(p, group) for group in groups for p in group["params"]]
+        self.parameters = [p for p, _ in pairs]
+        self.weight_decays = [group.get("weight_decay", weight_decay) for _, group in pairs]
+        self.lr_factors = [group.get("lr", 1.0) for _, group in pairs]
         if not self.parameters:
             kind = type(self).__name__
             raise ValueError(f"{kind} got no parameters; pass model.parameters(), and do not freeze them all")
@@ -76,16 +72,11 @@ class Optimizer:
     def check_state(self, shapes: dict[str, tuple[int, ...]]) -> None:
         """Raise UserError if names or shapes differ from this optimizer's state."""
         expected = {name: array.shape for name, array in self.state_dict().items()}
-        if shapes.keys() != expected.keys():
-            raise UserError(
-                f"the optimizer state holds {len(shapes)} arrays and this optimizer {len(expected)}; "
-                "make the optimizer from the same model"
-            )
-        if wrong := [name for name in expected if shapes[name] != expected[name]]:
-            raise UserError(
-                f"optimizer state {wrong[0]} has shape {shapes[wrong[0]]} and the optimizer's has "
-                f"{expected[wrong[0]]}; make the optimizer from the same model"
-            )
+        for name in expected | shapes:
+            stored, own = (found.get(name, "missing") for found in (shapes, expected))
+            if stored != own:
+                raise UserError(f"optimizer state {name} has the shape {stored}, the optimizer's {own}; "
+                                "make the optimizer from the same model")
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Load a state that `state_dict` returned.
@@ -118,14 +109,8 @@ class AdamW(Optimizer):
     m: list[np.ndarray]
     v: list[np.ndarray]
 
-    def __init__(
-        self,
-        parameters: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.01,
-    ):
+    def __init__(self, parameters: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 0.01):
         super().__init__(parameters, lr, weight_decay)
         self.betas, self.eps = betas, eps
 
