@@ -6,14 +6,8 @@ from tinyllm.cli.command import command
 
 
 @command("quantize")
-def quantize(
-    run: str | None = None,
-    *,
-    bits: Literal[8, 4] = 8,
-    which: Literal["best", "last"] = "best",
-    out: str | None = None,
-    overwrite: bool = False,
-) -> None:
+def quantize(run: str | None = None, *, bits: Literal[8, 4] = 8, which: Literal["best", "last"] = "best",
+             out: str | None = None, overwrite: bool = False) -> None:
     """Round a trained model's weights to 8 or 4 bits.
 
     The copy is smaller and generates faster, but cannot be trained any further.

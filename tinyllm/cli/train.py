@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,19 +73,10 @@ def list_settings(parser: argparse.ArgumentParser) -> None:
 
 
 @command("train", extend=list_settings)
-def train(
-    recipe: str | None = None,
-    *,
-    set_: list[str] | None = None,
-    config: str | None = None,
-    mine: list[str] | None = None,
-    out: str | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    minutes: float | None = None,
-    json_: bool = False,
-    **flags: str | None,
-) -> int:
+def train(recipe: str | None = None, *, set_: list[str] | None = None, config: str | None = None,
+          mine: list[str] | None = None, out: str | None = None, resume: bool = False,
+          overwrite: bool = False, minutes: float | None = None, json_: bool = False,
+          **flags: str | None) -> int:
     """Train a model on a text, or continue an earlier training run.
 
     RECIPE           the kind of training, from `recipes` at the end (default: to pretrain)
@@ -109,9 +101,10 @@ def train(
     given = {name: value for name, value in (flags | {"recipe": recipe}).items() if value is not None}
     from tinyllm.course.training import plugged_in  # the only import from the course
 
-    check_arguments(recipe, out, resume, overwrite)
+    check_arguments(recipe, out, resume, overwrite, minutes)
     chosen = (flatten(read_toml(config)) if config else {}) | given | parse_assignments(set_ or [])
-    check_minutes(minutes, resume, chosen)
+    if minutes is not None and "train.steps" in chosen:
+        raise UserError("--minutes is not allowed with --steps: each gives the number of steps")
     with plugged_in(mine, out if resume else None) as plugins:
         if plugins.introduction and not json_:
             print("\n".join(map(paragraph, plugins.introduction)) + "\n", flush=True)
@@ -124,7 +117,8 @@ def train(
         return train_run(run, setup, resume, plugins, json_)
 
 
-def check_arguments(recipe: str | None, out: str | None, resume: bool, overwrite: bool) -> None:
+def check_arguments(recipe: str | None, out: str | None, resume: bool, overwrite: bool,
+                    minutes: float | None) -> None:
     """Raise UserError if arguments contradict each other; no file is read for this."""
     if recipe is not None:
         if recipe not in recipes() and Path(recipe).exists():
@@ -134,18 +128,10 @@ def check_arguments(recipe: str | None, out: str | None, resume: bool, overwrite
         raise UserError("--overwrite is not allowed with --resume: choose one of them")
     if resume and not out:
         raise UserError("--resume needs --out DIR: which run do you mean?")
-
-
-def check_minutes(minutes: float | None, resume: bool, settings: dict[str, Any]) -> None:
-    """Raise UserError if --minutes is given together with an argument that sets the number of steps."""
-    if minutes is None:
-        return
-    if not 0 < minutes < float("inf"):
+    if minutes is not None and not 0 < minutes < float("inf"):
         raise UserError(f"--minutes must be a positive number, got {minutes:g}")
-    if resume:
+    if minutes is not None and resume:
         raise UserError("--minutes is not allowed with --resume: give more --steps, if you want them")
-    if "train.steps" in settings:
-        raise UserError("--minutes is not allowed with --steps: each gives the number of steps")
 
 
 def prepare_run(run: Run, config: RunConfig, resume: bool, plugins: "Plugins") -> TrainSetup:
@@ -197,10 +183,7 @@ def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: "Plugins", as_
 
 def new_run(out: str | None, settings: dict[str, Any], overwrite: bool,
             ending: str) -> tuple[Run, RunConfig]:
-    """Return a new run and its settings.
-
-    Raises UserError when its folder is taken.
-    """
+    """Return a new run and its settings. Raises UserError when its folder is taken."""
     own = [name for name in settings if name in ("preset", "tokenizer") or name.startswith("model.")]
     if settings.get("start") and own:
         raise UserError(f"start={settings['start']} brings its own model and tokenizer: leave out {own[0]}")
@@ -208,20 +191,15 @@ def new_run(out: str | None, settings: dict[str, Any], overwrite: bool,
     run = Run(free_folder(config, overwrite, ending) if out is None else out)
     run.check_writable()
     if run.holds_something() and not overwrite:
-        raise UserError(
-            f"{run.folder} holds a run already: go on with it (--resume), replace it (--overwrite), "
-            "or choose another --out"
-        )
+        raise UserError(f"{run.folder} holds a run already: go on with it (--resume), replace it "
+                        "(--overwrite), or choose another --out")
     if config.start and Path(os.path.realpath(config.start)).is_relative_to(os.path.realpath(run.folder)):
         raise UserError(f"{run.folder} holds the start of this run, which must stay: choose another --out")
     return run, config
 
 
 def resumed_run(out: str, settings: dict[str, Any]) -> tuple[Run, RunConfig]:
-    """Return an existing run and its settings.
-
-    Raises UserError when the settings would change its result.
-    """
+    """Return an existing run and its settings. Raises UserError when these would change its result."""
     run = Run(out)
     config = resumed(run.read().config, settings)
     run.check_writable()
@@ -242,12 +220,9 @@ def free_folder(config: RunConfig, overwrite: bool, ending: str = "") -> Path:
     kind, usual = (family_of(c.model).model_type for c in (config, make_config({"preset": config.preset})))
     words = [name, config.preset, kind if kind != usual else "", ending,
              config.recipe if config.recipe != usual_recipe(kind) else ""]
-    first = folder = Path("runs") / "-".join(filter(None, words))
-    number = 2
-    while Run(folder).holds_something() and not overwrite:
-        folder = first.with_name(f"{first.name}-{number}")
-        number += 1
-    return folder
+    first = Path("runs") / "-".join(filter(None, words))
+    folders = chain([first], (first.with_name(f"{first.name}-{number}") for number in count(2)))
+    return next(folder for folder in folders if overwrite or not Run(folder).holds_something())
 
 
 @contextmanager

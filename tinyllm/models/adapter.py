@@ -113,7 +113,8 @@ def read_adapter(model: Any, path: Path) -> dict[str, np.ndarray]:
     stored = read_header(path)[0]
     if others := [name for name in stored if not name.startswith(PREFIX)]:
         raise UserError(f"{path} holds {others[0]}: the names of peft begin with {PREFIX}")
-    found = model.own_names({name.removeprefix(PREFIX): array for name, array in stored.items()})
+    named = {name.removeprefix(PREFIX): array for name, array in stored.items()}
+    found = model.layout.own_names(named, model.config)
     return {name: array.read(transposed=True) for name, array in found.items()}
 
 

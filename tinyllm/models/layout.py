@@ -60,9 +60,17 @@ class Layout:
             name: own[name] | new if isinstance(new, dict) else new for name, new in changes.items()
         })
 
-    def own_name(self, name: str, config: Any) -> str:
-        """Return the model's name of a weight in a file."""
-        return rename(name.removeprefix(self.prefix), (*self.old, *_given(self.names, config)))
+    def own_names(self, stored: dict[str, Any], config: Any) -> dict[str, Any]:
+        """Give the `Stored` arrays of files their names in the model."""
+        found: dict[str, Any] = {}
+        pairs = (*self.old, *_given(self.names, config))
+        base = "" if any(name.startswith(self.base) for name in stored) else self.base
+        for name, array in stored.items():
+            short = rename(base + name.removeprefix(self.prefix), pairs)
+            if short in found:
+                raise UserError(f"{array.path} holds {short} twice, once as {name}")
+            found[short] = array
+        return found
 
     def file_name(self, name: str, config: Any) -> str:
         """Return the name in files of one of the model's weights."""
@@ -105,9 +113,8 @@ def write_config(cls: Any, config: Any) -> Json:
     for setting in dataclasses.fields(config):
         value, other = getattr(config, setting.name), getattr(back, setting.name)
         if value != other:
-            raise UserError(
-                f"a {cls.model_type} cannot have {setting.name} = {value!r}: its config.json says {other!r}"
-            )
+            what = f"a {cls.model_type} cannot have {setting.name} = {value!r}"
+            raise UserError(f"{what}: its config.json says {other!r}")
     return found
 
 

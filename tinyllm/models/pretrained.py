@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -29,6 +30,7 @@ from tinyllm.nn.module import fitting
 from tinyllm.nn.quantized import bits_of, quantize, quantized_zeros
 
 MAX_JSON_BYTES = 1 << 24  # a config.json is about a kilobyte, the index of a large model a megabyte
+PLAIN_NAME = re.compile(r"[\w-][\w.-]*\.safetensors")  # of a file in the same folder
 
 
 class Pretrained(Module):
@@ -55,10 +57,6 @@ class Pretrained(Module):
     def module_name(self, name: str) -> str:
         """Return the name that a parameter has in transformers' model."""
         return self.layout.prefix + self.file_name(name)
-
-    def own_names(self, stored: dict[str, Stored]) -> dict[str, Stored]:
-        """Give arrays from a file the names that they have in this model."""
-        return _renamed(type(self), self.config, stored)
 
     def save_pretrained(self, folder: Path | str, eos_token_id: int | None = None) -> None:
         """Write config.json, generation_config.json and model.safetensors into an existing or a new folder.
@@ -117,7 +115,7 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
     stored_bits = _read_bits(folder, found)
     if stored_bits and bits not in (None, stored_bits):
         raise UserError(f"{folder} has weights of {stored_bits} bits already: they cannot become {bits}")
-    stored = _renamed(cls, config, _read_headers(folder))
+    stored = cls.layout.own_names(_read_headers(folder), config)
     layers = max(value for name, value in vars(config).items() if name.endswith("layers"))
     if layers > len(stored):  # before that many blocks are made
         raise UserError(f"{folder}: config.json has {layers} layers, the weights {len(stored)} arrays")
@@ -140,7 +138,7 @@ def load_into(model: Pretrained, folder: Path) -> None:
     """
     if adapters(model):
         return load_adapter(model, read_adapter(model, folder / WEIGHTS))
-    _fill(model, folder, model.own_names(_read_headers(folder)))
+    _fill(model, folder, model.layout.own_names(_read_headers(folder), model.config))
 
 
 def _fill(model, folder, stored, bits=None):
@@ -156,7 +154,8 @@ def _fill(model, folder, stored, bits=None):
         stored = _needed(model, stored)
         model.check_state({n: s.shape[::-1] if n in transposed else s.shape for n, s in stored.items()})
         if bits:
-            quantize(model, bits, _one_at_a_time(model, read))
+            names = {id(tensor): name for name, tensor in model.named_tensors()}
+            quantize(model, bits, partial(_one_at_a_time, names, read))
         for name, tensor in model.named_tensors():
             if name in stored:  # layers that were quantised are no longer
                 read(name, tensor)
@@ -165,21 +164,16 @@ def _fill(model, folder, stored, bits=None):
         raise UserError(f"{files.pop() if len(files) == 1 else folder}: {error}") from error
 
 
-def _one_at_a_time(model: Module, read: Callable[[str, Any], None]) -> Any:
-    """Return a context manager for `quantize` that reads a layer's weights, and frees them at its end."""
-    names = {id(tensor): name for name, tensor in model.named_tensors()}
-
-    @contextmanager
-    def reading(layer: Module) -> Iterator[None]:
-        tensors = [tensor for tensor in vars(layer).values() if id(tensor) in names]
-        empty = [tensor.data for tensor in tensors]
-        for tensor in tensors:
-            read(names[id(tensor)], tensor)
-        yield
-        for tensor, nothing in zip(tensors, empty, strict=True):
-            tensor.data = nothing
-
-    return reading
+@contextmanager
+def _one_at_a_time(names: dict[int, str], read: Callable[[str, Any], None], layer: Module) -> Iterator[None]:
+    """Read the weights of a layer, and free them after the `with` block; names: {id of a tensor: name}."""
+    tensors = [tensor for tensor in vars(layer).values() if id(tensor) in names]
+    empty = [tensor.data for tensor in tensors]
+    for tensor in tensors:
+        read(names[id(tensor)], tensor)
+    yield
+    for tensor, nothing in zip(tensors, empty, strict=True):
+        tensor.data = nothing
 
 
 def _with_ends(config, generation, folder):
@@ -210,8 +204,9 @@ def _read_headers(folder: Path) -> dict[str, Stored]:
     if os.path.lexists(single) or not os.path.lexists(index):
         pickles = sorted(path for path in folder.glob("*") if path.suffix in PICKLES)
         return read_header(single if os.path.lexists(single) or not pickles else pickles[0])[0]
-    shards = read_object(index).get("weight_map")
-    if not isinstance(shards, dict) or not all(_is_plain_name(file) for file in shards.values()):
+    shards = read_json(index, {}, MAX_JSON_BYTES).get("weight_map")
+    names = shards.values() if isinstance(shards, dict) else [None]
+    if not all(isinstance(name, str) and PLAIN_NAME.fullmatch(name) for name in names):
         raise UserError(f"{index} has no weight_map from names to files")
     found: dict[str, Stored] = {}
     for file in sorted(set(shards.values())):
@@ -222,22 +217,6 @@ def _read_headers(folder: Path) -> dict[str, Stored]:
     for name, file in shards.items():
         if name not in found or found[name].path.name != file:
             raise UserError(f"{index} says that {name} is in {file}, and it is not")
-    return found
-
-
-def _is_plain_name(file):
-    return isinstance(file, str) and re.fullmatch(r"[\w-][\w.-]*\.safetensors", file) is not None
-
-
-def _renamed(cls: Any, config: Any, stored: dict[str, Stored]) -> dict[str, Stored]:
-    """Give arrays their names in the model."""
-    found, layout = dict[str, Stored](), cls.layout
-    base = "" if any(name.startswith(layout.base) for name in stored) else layout.base
-    for name, array in stored.items():
-        short = layout.own_name(base + name.removeprefix(layout.prefix), config)
-        if short in found:
-            raise UserError(f"{array.path} holds {short} twice, once as {name}")
-        found[short] = array
     return found
 
 
@@ -264,8 +243,3 @@ def _needed(model, stored):
             raise UserError(f"{name} differs from {tied}, and config.json says that they are tied")
     ignored = {name for name in stored if name not in own and re.fullmatch(model.layout.ignored, name)}
     return {name: array for name, array in stored.items() if name not in copies.keys() | ignored}
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Read one JSON object from a file. Raises UserError if it is missing, too large or not an object."""
-    return read_json(path, {}, MAX_JSON_BYTES)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.errors import UserError, did_you_mean
+from tinyllm.files import read_json
 from tinyllm.models import adapter
 from tinyllm.models.bert import Bert
 from tinyllm.models.deepseek_v3 import DeepseekV3
@@ -23,7 +24,7 @@ from tinyllm.models.llama import Llama
 from tinyllm.models.mistral import Mistral
 from tinyllm.models.mixtral import Mixtral
 from tinyllm.models.mt5 import MT5
-from tinyllm.models.pretrained import load_folder, read_object
+from tinyllm.models.pretrained import MAX_JSON_BYTES, load_folder
 from tinyllm.models.qwen2 import Qwen2
 from tinyllm.models.qwen3 import Qwen3
 from tinyllm.models.qwen3_moe import Qwen3Moe
@@ -125,7 +126,7 @@ def from_pretrained(place: Path | str, bits: int | None = None) -> Any:
     if os.path.lexists(folder / adapter.FILE):
         model = open_adapter(folder)
         return quantize(merge(model), bits) if bits else model
-    found = read_object(folder / "config.json")
+    found = read_json(folder / "config.json", {}, MAX_JSON_BYTES)
     try:
         cls = family(found.get("model_type"))
     except UserError as error:

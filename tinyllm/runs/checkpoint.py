@@ -31,9 +31,8 @@ PINNED = "pinned"  # the name of an empty file, see `pin`
 STEP = re.compile(r"step-(\d{8,})")  # the name of a checkpoint's folder
 
 
-def save_checkpoint(
-    folder: Path, step: int, write: Callable[[Path], None], states: dict[str, dict], state: dict[str, Any]
-) -> Path:
+def save_checkpoint(folder: Path, step: int, write: Callable[[Path], None], states: dict[str, dict],
+                    state: dict[str, Any]) -> Path:
     """Write a checkpoint after step number `step`, and return its path.
 
     `write(path)` writes the model's files into the new folder. `states` is {"optimizer": {name: array}, ...},
@@ -57,9 +56,8 @@ def save_checkpoint(
         shutil.rmtree(temporary, ignore_errors=True)
         reason = getattr(error, "strerror", None) or error
         kept = "earlier ones are whole: " if list_checkpoints(folder) else ""
-        raise UserError(
-            f"cannot save the checkpoint of step {step} ({reason}); {kept}mend that, then go on with --resume"
-        ) from error
+        what = f"cannot save the checkpoint of step {step} ({reason})"
+        raise UserError(f"{what}; {kept}mend that, then go on with --resume") from error
     return target
 
 
@@ -79,12 +77,8 @@ def _digest(state):
 
 def list_checkpoints(folder: Path) -> dict[int, Path]:
     """Return {step: path} of the checkpoints in a folder, in order of steps."""
-    found = {}
-    if Path(folder).is_dir():
-        for path in Path(folder).iterdir():
-            if (match := STEP.fullmatch(path.name)) and path.is_dir():
-                found[int(match[1])] = path
-    return dict(sorted(found.items()))
+    found = [(match, path) for path in Path(folder).glob("step-*") if (match := STEP.fullmatch(path.name))]
+    return dict(sorted((int(match[1]), path) for match, path in found if path.is_dir()))
 
 
 def pin(path: Path) -> None:

@@ -95,18 +95,14 @@ def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str,
     cls: Any = family(kind or PRESETS[LAPTOP]["model.type"])
     chosen = find_recipe(recipe or usual_recipe(kind))
     usual = preset_settings(LAPTOP, chosen, kind)
-    parts: list[Any] = [("", RunConfig), ("model.", cls.config_class), ("train.", TrainConfig),
-                        ("lora.", LoRAConfig)]
-    parts += [(f"{chosen.name}.", chosen.options)] if chosen.options else []
+    parts: dict[str, Any] = {"": RunConfig, "model.": cls.config_class, "train.": TrainConfig,
+                             "lora.": LoRAConfig, f"{chosen.name}.": chosen.options}
     found: dict[str, Any] = {"model.type": (str, "", "the family: gpt, " + ", ".join(names()))}
-    for prefix, config_class in parts:
-        found |= describe(config_class, prefix)
+    for prefix, config_class in parts.items():
+        found |= describe(config_class, prefix) if config_class else {}
     hidden = ("model", "train", "lora", "options", "model.vocab_size")
-    return {
-        name: (of, usual.get(name, default), text)
-        for name, (of, default, text) in found.items()
-        if name not in hidden
-    }
+    return {name: (of, usual.get(name, default), text)
+            for name, (of, default, text) in found.items() if name not in hidden}
 
 
 def known_settings(recipe: str = "", kind: str = "") -> dict[str, Any]:
@@ -135,15 +131,15 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
 
     Raises UserError for an unknown name or a bad value.
     """
-    recipe = find_recipe(settings.get("recipe", usual_recipe(settings.get("model.type"))))
-    preset = settings.get("preset") or usual_preset(settings.get("model.type"))
+    kind = settings.get("model.type")
+    recipe = find_recipe(settings.get("recipe", usual_recipe(kind)))
+    preset = settings.get("preset") or usual_preset(kind)
     base: dict[str, Any] = {"model.type": names()[0], "preset": preset}
-    base |= preset_settings(preset, recipe, settings.get("model.type"))
+    base |= preset_settings(preset, recipe, kind)
     cls: Any = family(settings.get("model.type", base["model.type"]))
     if preset not in cls.PRESETS:
-        raise UserError(
-            f"there is no preset {preset!r} of {cls.model_type}; there are {', '.join(cls.PRESETS)}"
-        )
+        others = ", ".join(cls.PRESETS)
+        raise UserError(f"there is no preset {preset!r} of {cls.model_type}; there are {others}")
     known = known_settings(recipe.name, cls.model_type)
     values = base | {name: convert(name, value, known) for name, value in settings.items()}
     sizes = cls.PRESETS[preset] | {k: v for k, v in part(values, "model.").items() if k != "type"}
@@ -175,7 +171,6 @@ def resumed(old: RunConfig, settings: dict[str, Any]) -> RunConfig:
         changed = [name for name in after if after[name] != before[name] and name not in MAY_CHANGE]
     if changed:
         conflicts = "; ".join(f"{name}: {before[name]} -> {after[name]}" for name in changed)
-        raise UserError(
-            f"the run was trained with other settings ({conflicts}): leave them out, or start a new run"
-        )
+        what = f"the run was trained with other settings ({conflicts})"
+        raise UserError(f"{what}: leave them out, or start a new run")
     return new

@@ -52,10 +52,8 @@ class RunLog:
         """
         size = self.path.stat().st_size if self.path.exists() else 0
         if size < length:
-            raise UserError(
-                f"{self.path} has {size} bytes, and the checkpoint expects {length}: lines are missing; "
-                "put the log back, or start again with --overwrite"
-            )
+            raise UserError(f"{self.path} has {size} bytes, and the checkpoint expects {length}: lines are "
+                            "missing; put the log back, or start again with --overwrite")
         if size:
             read_log(self.path, length)
         with self._open() as f:

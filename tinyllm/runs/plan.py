@@ -67,11 +67,9 @@ def plan_of_windows(
     for name, text in zip(("training", "validation"), corpus.split(train.val_fraction), strict=True):
         found.append(tokens := token_array(text, parts.tokenizer))
         if len(tokens) < length + 1:
-            raise UserError(
-                f"the {name} part of {corpus.name} has {len(tokens)} tokens, and a context of "
-                f"{parts.model.config.context} needs at least {length + 1}: take more text, or a smaller "
-                "--set model.context"
-            )
+            needs = f"a context of {parts.model.config.context} needs at least {length + 1}"
+            raise UserError(f"the {name} part of {corpus.name} has {len(tokens)} tokens, and {needs}: "
+                            "take more text, or a smaller --set model.context")
     learnt, held_out = found
 
     def batches(step):

@@ -170,11 +170,8 @@ class Run:
         A setting that did not exist when the run was written gets its default. Raises UserError when the file
         is missing or damaged.
         """
-        if self._record is None:
-            self._record = self._read_record()
-        return self._record
-
-    def _read_record(self):
+        if self._record is not None:
+            return self._record
         content = self._read_file()
         try:
             settings, start = flatten(content["settings"]), content["start"]
@@ -185,10 +182,11 @@ class Run:
             for name, value in config.flat().items():
                 if isinstance(settings.get(name), str) and not isinstance(value, str):
                     raise ValueError(f"{name} = {settings[name]!r} is a text")
-            return Record(config, Facts(**content["facts"]), Frame(**content["frame"]),
-                          start and Origin(start["folder"], start["sha256"]), content["notes"])
+            self._record = Record(config, Facts(**content["facts"]), Frame(**content["frame"]),
+                                  start and Origin(start["folder"], start["sha256"]), content["notes"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{self.file} is damaged: {error}") from error
+        return self._record
 
     def _read_file(self):
         """Return the content of run.json. Raises UserError, saying what the folder is, if it is not a run."""
@@ -212,9 +210,8 @@ class Run:
         """Return the run's tokenizer. Raises UserError if it is another one than run.json describes."""
         tokenizer = load_tokenizer(self.tokenizer)
         if tokenizer.fingerprint() != self.read().facts.tokenizer_sha256:
-            raise UserError(
-                f"{self.tokenizer} is not the tokenizer that this run was trained with: its SHA-256 differs"
-            )
+            what = "is not the tokenizer that this run was trained with"
+            raise UserError(f"{self.tokenizer} {what}: its SHA-256 differs")
         return tokenizer
 
     def last_checkpoint(self) -> Path | None:

@@ -98,14 +98,9 @@ class TrainSetup(Parts):
         return self.tokenizer.decode([*prompt, *tokens])
 
 
-def prepare(
-    config: RunConfig,
-    corpus: Any = None,
-    tokenizer: Tokenizer | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    model: Any = None,
-    begun: Record | None = None,
-) -> TrainSetup:
+def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None = None,
+            progress: Callable[[int, int], None] | None = None, model: Any = None,
+            begun: Record | None = None) -> TrainSetup:
     """Read the data, make tokenizer and model, and check that they fit together, without writing files.
 
         setup = tl.prepare(tl.make_config({"data": "book.txt", "tokenizer": "bpe:512", "train.steps": 500}))
@@ -177,10 +172,8 @@ def check_memory(settings: dict[str, Any], optimizer: str) -> None:
     free = free_memory()
     needed = (12 if optimizer == "muon" else 16) * count
     if free is not None and needed > free:
-        raise UserError(
-            f"training {count:,} parameters takes more than {needed / 2**30:,.1f} GiB of memory, and "
-            f"{free / 2**30:,.1f} GiB are free: choose a smaller model"
-        )
+        raise UserError(f"training {count:,} parameters takes more than {needed / 2**30:,.1f} GiB of memory, "
+                        f"and {free / 2**30:,.1f} GiB are free: choose a smaller model")
 
 
 def adapted(model: Any, recipe: Recipe, config: RunConfig, corpus: Any, start: Origin | None) -> Any:
@@ -237,18 +230,13 @@ def reopen(run: Run, config: RunConfig) -> TrainSetup:
     Raises UserError when the run's data has changed, or its weights are quantised or merged.
     """
     record = run.read()
-    facts = record.facts
     if made := [name for name in ("bits", "merged") if record.notes.get(name)]:
-        raise UserError(
-            f"{run.folder} is a copy of a run ({made[0]} in run.json), which cannot be trained any "
-            "further: go on with the run that it was made from"
-        )
+        raise UserError(f"{run.folder} is a copy of a run ({made[0]} in run.json), which cannot be trained "
+                        "any further: go on with the run that it was made from")
     corpus = load_corpus(config.data)
-    if corpus.sha256 != facts.sha256:
-        raise UserError(
-            f"the data has changed since this run began: SHA-256 {corpus.sha256[:12]}... now, "
-            f"{facts.sha256[:12]}... then; bring it back, or start a new run"
-        )
+    if corpus.sha256 != (then := record.facts.sha256):
+        raise UserError(f"the data has changed since this run began: SHA-256 {corpus.sha256[:12]}... now, "
+                        f"{then[:12]}... then; bring it back, or start a new run")
     tokenizer, model = run.read_tokenizer(), None
     if last := run.last_checkpoint():  # read first, so that a damaged run.json takes no memory
         with naming(last / "model.safetensors"):
