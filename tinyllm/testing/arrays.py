@@ -9,7 +9,7 @@ import functools
 import itertools
 import math
 import mmap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,19 @@ from tinyllm.rng import Random
 # The first entry of each list is the simplest: Hypothesis shrinks towards it.
 SIZES = (2, 1, 3, 0, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 70)  # around the SIMD widths 4, 8, 16
 FEW = (2, 1, 3, 0, 5)  # for axes that a kernel only loops over
+CASES: dict = {}  # op -> a strategy that draws its arguments in float32
 _empties: Iterator[bool] | None = None  # is the next axis empty, of those that can be? None: by chance
+
+
+def cases(*names: str) -> Callable[..., Any]:
+    """Register a function that draws a case of each of these ops; it becomes a composite of Hypothesis."""
+
+    def register(function):
+        composite = st.composite(function)
+        CASES.update(dict.fromkeys(names, composite()))
+        return composite
+
+    return register
 
 
 def axis(*choices: Any) -> st.SearchStrategy:

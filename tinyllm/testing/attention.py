@@ -7,8 +7,8 @@ from tinyllm.ops import softmax
 from tinyllm.ops.attention import sum_groups, to_heads
 from tinyllm.ops.autograd import sum_to_shape
 from tinyllm.ops.mask import attention_mask, key_ranges, ranges_mask
-from tinyllm.testing.arrays import MODEST, SIZES, USUAL, axis, few, floats, ints, sizes
-from tinyllm.testing.bounds import EPS, TINY, largest
+from tinyllm.testing.arrays import CASES, MODEST, SIZES, USUAL, axis, cases, few, floats, ints, sizes
+from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, largest
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import EXTREME
 from tinyllm.testing.relations import backward_cases, run_spec
@@ -17,7 +17,7 @@ queries = axis(*SIZES, 130)
 widths = st.sampled_from((2, 1, 3, 4, 7, 8, 16, 20, 32, 64, 65))
 
 
-@st.composite
+@cases("attention")
 def attention(draw, kinds=USUAL):
     """Draw a case of attention: as many queries as keys, fewer queries (as in decoding), or rarely more."""
     B, S, K, D = draw(few), draw(queries), draw(st.sampled_from((1, 2, 3))), draw(widths)
@@ -30,7 +30,7 @@ def attention(draw, kinds=USUAL):
     return q, k, floats(draw, (B, T, K, D)), causal, lengths
 
 
-@st.composite
+@cases("attention_ranges")
 def attention_ranges(draw, kinds=USUAL):
     """Draw a case of attention_ranges: windows or random ranges of keys, some empty; sometimes a bias."""
     q, k, v, causal, lengths = draw(attention(kinds))
@@ -95,12 +95,14 @@ class ScoreBounds:
         return dq.swapaxes(1, 2) + TINY, dk, dv, dscores + terms
 
 
+@bound("attention")
 def attention_bound(args, results):
     """Bound the errors of attention's y and lse in float32."""
     q, k, v, causal, lengths = args
     return ScoreBounds(q, k, v, attention_mask(q, k, causal, lengths)).bound(results)
 
 
+@bound("attention_backward")
 def attention_backward_bound(args, results):
     """Bound the errors of attention's dq, dk and dv in float32."""
     dy, q, k, v, _, lse, causal, lengths = args
@@ -112,6 +114,7 @@ def ranges_sizes(q, k, v, starts, ends, bias):
     return ScoreBounds(q, k, v, ranges_mask(starts, ends, k.shape[1]), 0 if bias is None else bias)
 
 
+@bound("attention_ranges_backward")
 def ranges_backward_bound(args, results):
     """Bound the errors of dq, dk, dv and dbias of attention_ranges in float32."""
     dy, q, k, v, starts, ends, bias, _, lse = args
@@ -120,18 +123,11 @@ def ranges_backward_bound(args, results):
 
 
 # Backward passes get moderate scores: with scores of a million, float32 cannot recompute a probability.
-CASES = {
-    "attention": attention(),
+CASES |= {
     "attention_backward": backward_cases("attention", attention(MODEST)),
-    "attention_ranges": attention_ranges(),
     "attention_ranges_backward": backward_cases("attention_ranges", attention_ranges(MODEST)),
 }
-BOUNDS = {
-    "attention": attention_bound,
-    "attention_backward": attention_backward_bound,
-    "attention_ranges": lambda args, results: ranges_sizes(*args).bound(results),
-    "attention_ranges_backward": ranges_backward_bound,
-}
+BOUNDS |= {"attention_ranges": lambda args, results: ranges_sizes(*args).bound(results)}
 
 
 SCALE = "q.shape[3] ** -0.5"

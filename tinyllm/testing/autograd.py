@@ -4,15 +4,15 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.rng import Random
-from tinyllm.testing.arrays import axis, floats, seeds
-from tinyllm.testing.bounds import EPS, TINY, of_sizes
+from tinyllm.testing.arrays import axis, cases, floats, seeds
+from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, of_sizes
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.relations import run_spec
 
 MILD = ("whole", "normal", "equal", "zero")
 
 
-@st.composite
+@cases("backpropagate")
 def graphs(draw):
     """Draw a computation graph of up to 12 scalars; a node may be used many times, once or never."""
     n = draw(axis(2, 3, 4, 1, 0, 5, 8, 12))
@@ -21,7 +21,7 @@ def graphs(draw):
     return (np.where(np.tril(used, -1), local, np.float32(0)),)
 
 
-@st.composite
+@cases("sum_to_shape")
 def stretched(draw):
     """Draw a gradient, and a shape that broadcasts to the gradient's shape."""
     full = draw(st.lists(axis(2, 3, 1, 0, 4), max_size=4))
@@ -30,17 +30,14 @@ def stretched(draw):
     return floats(draw, tuple(full)), shape
 
 
+@bound("backpropagate")
 def backpropagate_bound(args, results):
     """Bound the errors of gradients in float32, where every product and every term of a sum is rounded."""
     (local,) = args
     return (EPS * 4 * (len(local) + 1) * run_spec("backpropagate", (np.abs(local),)) + TINY,)
 
 
-CASES = {"backpropagate": graphs(), "sum_to_shape": stretched()}
-BOUNDS = {
-    "backpropagate": backpropagate_bound,
-    "sum_to_shape": of_sizes("sum_to_shape", lambda dy, shape: 1 + dy.size),
-}
+BOUNDS |= {"sum_to_shape": of_sizes("sum_to_shape", lambda dy, shape: 1 + dy.size)}
 
 
 STEP = "gradients[:i] += gradients[i] * local[i, :i]"

@@ -6,15 +6,15 @@ from hypothesis import strategies as st
 
 from tinyllm.ops import attention, gelu_tanh, layernorm, linear, rmsnorm, rope, rope_tables, silu
 from tinyllm.rng import Random
-from tinyllm.testing.arrays import axis, floats, seeds
-from tinyllm.testing.bounds import EPS
+from tinyllm.testing.arrays import CASES, axis, cases, floats, seeds
+from tinyllm.testing.bounds import EPS, bound
 from tinyllm.testing.edits import mistake, variant
 
 counts = st.sampled_from((2, 1, 3, 5, 12, 64, 100))
 odd = st.sampled_from((1, 3, 5))
 
 
-@st.composite
+@cases("transformer_block")
 def blocks(draw):
     """Draw a GPT-2 block with few channels, and with weights as large as in an untrained model."""
     B, T = draw(axis(2, 1, 3, 0)), draw(st.sampled_from((3, 1, 2, 6, 9)))
@@ -32,7 +32,7 @@ def blocks(draw):
     return x, heads, norms[0], layer(C, 3 * C), layer(C, C), norms[1], layer(C, 4 * C), layer(4 * C, C)
 
 
-@st.composite
+@cases("llama_block")
 def llama_blocks(draw):
     """Draw a LLaMA block with few channels; one or more query heads share a kv head."""
     B, T = draw(axis(2, 1, 3, 0)), draw(st.sampled_from((3, 1, 2, 6, 9)))
@@ -50,7 +50,7 @@ def llama_blocks(draw):
     return x, H, norms[0], attend, norms[1], mlp, draw(st.sampled_from((10000.0, 100.0)))
 
 
-@st.composite
+@cases("parallel_block")
 def parallel_blocks(draw):
     """Draw a PaLM block with few channels and one to three heads."""
     B, T = draw(axis(2, 1, 3, 0)), draw(st.sampled_from((3, 1, 2, 6, 9)))
@@ -63,6 +63,7 @@ def parallel_blocks(draw):
     return x, heads, norm, widen, narrow, draw(st.sampled_from((10000.0, 100.0)))
 
 
+@bound("transformer_block", "llama_block", "parallel_block")
 def block_bound(args, results):
     """Bound the error of a block's output; each norm over few channels can magnify errors a hundredfold."""
     (y,) = results
@@ -70,11 +71,12 @@ def block_bound(args, results):
 
 
 sizes = st.tuples(counts, counts, st.sampled_from((1, 2, 12)), st.sampled_from((1, 2, 8, 96)))
-CASES = {"transformer_block": blocks(), "llama_block": llama_blocks(), "parallel_block": parallel_blocks(),
-         "count_cache_bytes": st.tuples(counts, counts, counts, counts, st.sampled_from((32, 16, 8, 4)))
+CASES |= {
+    "count_cache_bytes": st.tuples(counts, counts, counts, counts, st.sampled_from((32, 16, 8, 4)))
          | st.tuples(odd, odd, odd, odd, st.just(4)),
-         "count_parameters": sizes, "count_flops": sizes}
-BOUNDS = {"transformer_block": block_bound, "llama_block": block_bound, "parallel_block": block_bound}
+    "count_parameters": sizes,
+    "count_flops": sizes,
+}
 
 
 MIXED = "mixed = linear(layernorm(x, *norm_1)[0], *qkv)"

@@ -14,7 +14,18 @@ import numpy as np
 from tinyllm.testing.relations import bind, run_spec
 
 EPS = 2.0**-23  # the distance from 1 to the next float32
+BOUNDS: dict = {}  # op -> a function of arguments and expected results in float64: a tolerance per result
 TINY = 1e-37  # below this float32 has subnormals or, in fast kernels, zero
+
+
+def bound(*names: str) -> Callable[..., Any]:
+    """Register a function of (arguments, results) that returns the error bounds of each of these ops."""
+
+    def register(function):
+        BOUNDS.update(dict.fromkeys(names, function))
+        return function
+
+    return register
 
 
 def absolute(value: Any) -> Any:
@@ -29,12 +40,12 @@ def of_sizes(name: str, roundings: Callable[..., Any]) -> Callable[..., Any]:
         result.
     """
 
-    def bound(args, results):
+    def of_case(args, results):
         sizes = run_spec(name, tuple(absolute(value) for value in args))
         factor = EPS * roundings(**bind(name, args))
         return tuple(factor * size + TINY for size in (sizes if isinstance(sizes, tuple) else (sizes,)))
 
-    return bound
+    return of_case
 
 
 def ulps(n: float) -> Callable[..., Any]:

@@ -6,6 +6,7 @@ from collections import Counter
 from hypothesis import strategies as st
 
 from tinyllm.ops import bpe_merge, bpe_pair_counts
+from tinyllm.testing.arrays import CASES
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import FORM, PURE
 from tinyllm.testing.relations import run_spec
@@ -33,7 +34,7 @@ def bpe_encode(draw, pieces, texts):
     return draw(st.sampled_from((piece, list(piece)))), merges
 
 
-CASES = {
+CASES |= {
     "bpe_pair_counts": texts,
     "bpe_merge": st.tuples(pieces.map(list), st.tuples(tokens, tokens), st.sampled_from((256, 300, 1000))),
     "bpe_train": st.tuples(texts, st.integers(0, 8)).map(lambda args: (*args[0], args[1])),

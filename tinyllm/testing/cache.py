@@ -3,14 +3,14 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.testing.arrays import USUAL, floats, ints, leading, sizes
-from tinyllm.testing.bounds import ulps
+from tinyllm.testing.arrays import USUAL, cases, floats, ints, leading, sizes
+from tinyllm.testing.bounds import BOUNDS, ulps
 from tinyllm.testing.edits import mistake, variant
 
 SPREAD = tuple(kind for kind in USUAL if kind != "zero")
 
 
-@st.composite
+@cases("pack_int8")
 def pack_int8(draw):
     """Draw rows to pack: usual numbers, multiples of 1/2 that tie in rounding, or one infinity or NaN."""
     shape = *draw(leading), draw(sizes)
@@ -26,7 +26,7 @@ def pack_int8(draw):
     return (x,)
 
 
-@st.composite
+@cases("unpack_int8")
 def unpack_int8(draw):
     """Draw packed numbers and a scale for each row; the last scale may be NaN."""
     lead, width = draw(leading), draw(sizes)
@@ -38,8 +38,7 @@ def unpack_int8(draw):
     return q, scales
 
 
-CASES = {"pack_int8": pack_int8(), "unpack_int8": unpack_int8()}
-BOUNDS = {"unpack_int8": ulps(1)}
+BOUNDS |= {"unpack_int8": ulps(1)}
 
 mistake("pack_int8", "one scale for all rows: a large row takes the digits of the others",
         "np.max(np.abs(x), axis=-1, initial=0)",

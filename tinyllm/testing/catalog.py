@@ -19,19 +19,16 @@ from hypothesis.internal.cache import LRUCache
 from hypothesis.internal.conjecture import providers
 
 from tinyllm.ops import OPS
-from tinyllm.testing.arrays import one_empty, ordinary
+from tinyllm.testing.arrays import CASES, one_empty, ordinary
+from tinyllm.testing.bounds import BOUNDS
 from tinyllm.testing.edits import MISTAKES, VARIANTS
 from tinyllm.testing.relations import FORWARDS, SUFFIX, backward_cases, bind, specs_only
 
 __all__ = ["BOUNDS", "CASES", "MISTAKES", "NEIGHBOURS", "VARIANTS", "draw_cases"]
 
-CASES: dict = {}
-BOUNDS: dict = {}
 NEIGHBOURS: dict = {}
 for stem in sorted({o.reference.__module__.rpartition(".")[2] for o in OPS.values()}):
     part = import_module(f"tinyllm.testing.{stem}")
-    CASES |= part.CASES
-    BOUNDS |= getattr(part, "BOUNDS", {})
     NEIGHBOURS |= getattr(part, "NEIGHBOURS", {})
 
 

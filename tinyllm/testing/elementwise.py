@@ -5,8 +5,8 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.testing.arrays import MODEST, USUAL, floats, leading, sizes
-from tinyllm.testing.bounds import EPS, TINY, ulps
+from tinyllm.testing.arrays import CASES, MODEST, USUAL, cases, floats, leading, sizes
+from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, ulps
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import EXTREME, FORM, PURE
 
@@ -21,13 +21,13 @@ def arrays(draw, count):
     return tuple(floats(draw, shape, (*USUAL, "huge") if count == 1 else USUAL) for _ in range(count))
 
 
-@st.composite
+@cases("exp")
 def modest(draw):
     """Draw an array of numbers whose exp does not overflow in float32."""
     return (floats(draw, draw(shapes), MODEST),)
 
 
-@st.composite
+@cases("dropout")
 def dropout(draw):
     """Draw an array, a key (seed, counter) of random numbers, and a probability, for dropout."""
     key = draw(st.sampled_from(KEYS)), draw(st.sampled_from((0, 1, 7, 2**64 - 3)))
@@ -45,12 +45,14 @@ def activation_backward(args, results):
     return (16 * EPS * np.abs(dy) * (1 + np.abs(x)) + TINY,)
 
 
+@bound("swiglu")
 def swiglu(args, results):
     """Bound the error of y = silu(gate) up by 8 * 2^-23 |gate| |up|."""
     gate, up = args
     return (8 * EPS * np.abs(gate * up) + TINY,)
 
 
+@bound("swiglu_backward")
 def swiglu_backward(args, results):
     """Bound the float32 errors of dgate = dy up silu'(gate) and dup = dy silu(gate)."""
     dy, gate, up = args
@@ -58,20 +60,16 @@ def swiglu_backward(args, results):
 
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "silu")
-CASES = {
+CASES |= {
     **dict.fromkeys(ACTIVATIONS, arrays(1)),
     **dict.fromkeys(("log", "tanh", "sigmoid"), arrays(1)),
-    "exp": modest(),
     "swiglu": arrays(2),
     "add": arrays(2),
-    "dropout": dropout(),
 }
-BOUNDS = {
+BOUNDS |= {
     **dict.fromkeys(ACTIVATIONS, activation),
     **dict.fromkeys([f"{name}_backward" for name in ACTIVATIONS], activation_backward),
     **dict.fromkeys(("exp", "log", "tanh", "sigmoid"), ulps(8)),
-    "swiglu": swiglu,
-    "swiglu_backward": swiglu_backward,
     "add": ulps(1),
     "dropout": ulps(4),
     "dropout_backward": ulps(4),

@@ -1,14 +1,13 @@
 """Provide test cases, common mistakes and correct variants for the op embedding."""
 
 import numpy as np
-from hypothesis import strategies as st
 
-from tinyllm.testing.arrays import floats, ints, leading, sizes
-from tinyllm.testing.bounds import of_sizes
+from tinyllm.testing.arrays import cases, floats, ints, leading, sizes
+from tinyllm.testing.bounds import BOUNDS, of_sizes
 from tinyllm.testing.edits import mistake, variant
 
 
-@st.composite
+@cases("embedding")
 def embedding(draw):
     """Draw an embedding table and ids; most ids occur several times."""
     vocab, width, shape = draw(sizes), draw(sizes), (*draw(leading), draw(sizes))
@@ -17,8 +16,7 @@ def embedding(draw):
     return floats(draw, (vocab, width)), ints(draw, shape, vocab)
 
 
-CASES = {"embedding": embedding()}
-BOUNDS = {"embedding_backward": of_sizes("embedding_backward", lambda ids, **_: 1 + ids.size)}
+BOUNDS |= {"embedding_backward": of_sizes("embedding_backward", lambda ids, **_: 1 + ids.size)}
 
 
 mistake("embedding", "the batch read as one flat list of ids", "w[ids]", "w[ids.ravel()]")

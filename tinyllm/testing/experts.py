@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.rng import Random
-from tinyllm.testing.arrays import MODEST, axis, few, floats, ints, seeds, sizes
-from tinyllm.testing.bounds import EPS, TINY, of_sizes
+from tinyllm.testing.arrays import CASES, MODEST, axis, cases, few, floats, ints, seeds, sizes
+from tinyllm.testing.bounds import BOUNDS, EPS, TINY, of_sizes
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.relations import backward_cases
 
@@ -13,7 +13,7 @@ experts = st.sampled_from((2, 1, 3, 4, 8, 17))
 rows = axis(2, 1, 3, 0, 16, 33)  # of a batch: one in six has no token
 
 
-@st.composite
+@cases("route")
 def route(draw):
     """Draw probabilities, scores (sometimes the same array), and the number of experts to choose."""
     n, count = draw(rows), draw(experts)
@@ -22,7 +22,7 @@ def route(draw):
     return p, scores, draw(st.integers(1, count))
 
 
-@st.composite
+@cases("balance_loss")
 def balance_loss(draw):
     """Draw probabilities of experts, and the chosen experts of each token; an expert may have no token."""
     n, count = draw(rows), draw(experts)
@@ -30,7 +30,7 @@ def balance_loss(draw):
     return floats(draw, (n, count), MODEST), np.array(order[:, : draw(st.integers(1, count))], np.int32)
 
 
-@st.composite
+@cases("balance_bias")
 def balance_bias(draw):
     """Draw a bias and a count for each expert, and a step size; a count may equal the mean."""
     count = draw(experts)
@@ -38,7 +38,7 @@ def balance_bias(draw):
     return floats(draw, (count,)), counts, draw(st.sampled_from((0.25, 0.0, 0.001)))
 
 
-@st.composite
+@cases("grouped_linear")
 def grouped_linear(draw):
     """Draw groups of rows and a matrix for each group; groups may be empty, matrices may be square."""
     counts = ints(draw, (draw(experts),), draw(st.sampled_from((1, 3, 20))))
@@ -48,7 +48,7 @@ def grouped_linear(draw):
     return floats(draw, (int(counts.sum()), wide)), floats(draw, (len(counts), wide, narrow)), counts
 
 
-@st.composite
+@cases("combine_experts")
 def combine_experts(draw):
     """Draw rows computed by experts, and for each token the weights and the indices of its rows."""
     n, top, c = draw(sizes), draw(few), draw(sizes)
@@ -57,12 +57,8 @@ def combine_experts(draw):
     return floats(draw, (n * top, c)), floats(draw, (n, top)), places
 
 
-CASES = {
-    "route": route(), "balance_loss": balance_loss(), "balance_bias": balance_bias(),
-    "grouped_linear": grouped_linear(), "combine_experts": combine_experts(),
-    "balance_loss_backward": backward_cases("balance_loss", balance_loss(), MODEST),
-}
-BOUNDS = {
+CASES |= {"balance_loss_backward": backward_cases("balance_loss", balance_loss(), MODEST)}
+BOUNDS |= {
     "combine_experts": of_sizes("combine_experts", lambda weights, **_: 2 + weights.shape[1]),
     "combine_experts_backward": of_sizes("combine_experts_backward", lambda dz, **_: 2 + dz.shape[1]),
     "balance_loss": of_sizes("balance_loss", lambda p, **_: 8 + p.size),

@@ -4,13 +4,13 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.rng import Random
-from tinyllm.testing.arrays import ints, leading, seeds
+from tinyllm.testing.arrays import cases, ints, leading, seeds
 from tinyllm.testing.edits import mistake, variant
 
 lengths = st.sampled_from((2, 1, 3, 5, 9, 40))
 
 
-@st.composite
+@cases("mask_tokens")
 def mask_tokens(draw):
     """Draw texts and two random numbers per token; some numbers are exactly 0.8, 0.9 or the rate."""
     shape, rate = (*draw(leading), draw(lengths)), draw(st.sampled_from((0.5, 0.15, 0.9)))
@@ -23,16 +23,13 @@ def mask_tokens(draw):
     return tokens, draws, how, other, 20, rate
 
 
-@st.composite
+@cases("corrupt_spans")
 def corrupt_spans(draw):
     """Draw a text, the lengths of its kept and hidden spans, and sentinel ids for the gaps: 99, 98, ..."""
     count, rng = draw(st.sampled_from((1, 2, 3, 6))), Random(draw(seeds), "spans")
     kept, hidden = (rng.integers(5, count) for _ in range(2))
     tokens = ints(draw, (int(kept.sum() + hidden.sum()),), 50).astype(np.int64)
     return tokens, kept, hidden, 99 - np.arange(count + 1)
-
-
-CASES = {"mask_tokens": mask_tokens(), "corrupt_spans": corrupt_spans()}
 
 
 CHANGED = "np.where(how < 0.8, mask, np.where(how < 0.9, other, tokens))"

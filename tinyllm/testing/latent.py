@@ -3,12 +3,12 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.testing.arrays import MODEST, axis, floats, leading
-from tinyllm.testing.bounds import of_sizes
+from tinyllm.testing.arrays import MODEST, axis, cases, floats, leading
+from tinyllm.testing.bounds import BOUNDS, of_sizes
 from tinyllm.testing.edits import mistake, variant
 
 
-@st.composite
+@cases("latent_scores")
 def latent_scores(draw):
     """Draw queries with a few heads, up to five latent vectors, and the matrix that turns these into keys."""
     H, D = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((4, 2, 1, 8)))
@@ -17,8 +17,7 @@ def latent_scores(draw):
             floats(draw, (L, H, D), MODEST))
 
 
-CASES = {"latent_scores": latent_scores()}
-BOUNDS = {"latent_scores": of_sizes("latent_scores", lambda q, c, **_: 4 + q.shape[-1] + c.shape[-1])}
+BOUNDS |= {"latent_scores": of_sizes("latent_scores", lambda q, c, **_: 4 + q.shape[-1] + c.shape[-1])}
 
 SHORT = 'np.einsum("...hd,lhd->...hl", q, w)'
 mistake("latent_scores", "short divided by sqrt(D); only scores are", SHORT, f"{SHORT} / q.shape[-1] ** 0.5",

@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from tinyllm.ops.shapes import rows
 from tinyllm.rng import Random
-from tinyllm.testing.arrays import MODEST, floats, ints, leading, scores, sizes
-from tinyllm.testing.bounds import EPS, TINY, largest
+from tinyllm.testing.arrays import CASES, MODEST, cases, floats, ints, leading, scores, sizes
+from tinyllm.testing.bounds import EPS, TINY, bound, largest
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import EXTREME
 from tinyllm.testing.relations import backward_cases
 
 
-@st.composite
+@cases("cross_entropy", "token_losses")
 def cross_entropy(draw):
     """Draw logits, some of them -inf, and targets; some, all or none of the targets are ignored."""
     shape, vocab = draw(leading), draw(sizes) or 1
@@ -32,7 +32,7 @@ def some_ignored(draw, shape, vocab):
     return targets, ignore_index
 
 
-@st.composite
+@cases("linear_token_losses")
 def linear_token_losses(draw):
     """Draw the input and the weight table of the output layer, and targets, some of them ignored."""
     shape, vocab, width = draw(leading), draw(sizes) or 1, draw(sizes)
@@ -45,6 +45,7 @@ def lse_off(logits):
     return EPS * (8 + logits.shape[-1] + 4 * largest(logits)[..., 0])
 
 
+@bound("cross_entropy")
 def cross_entropy_bound(args, results):
     """Bound the float32 errors of the mean loss and of lse, the log-sum-exp of each row of logits."""
     logits, targets, _ = args
@@ -52,6 +53,7 @@ def cross_entropy_bound(args, results):
     return EPS * (targets.size + 4) * np.abs(results[0]) + 3 * np.max(each, initial=EPS), each
 
 
+@bound("cross_entropy_backward")
 def cross_entropy_backward_bound(args, results):
     """Bound the float32 errors of dlogits, the gradient of the mean loss without ignored targets."""
     dloss, _, targets, lse, ignore_index = args
@@ -59,12 +61,14 @@ def cross_entropy_backward_bound(args, results):
     return token_losses_backward_bound((np.full_like(lse, dloss / count), *args[1:]), results)
 
 
+@bound("token_losses")
 def token_losses_bound(args, results):
     """Bound the float32 errors of each token's loss and of lse, the log-sum-exp of each row of logits."""
     each = lse_off(args[0])
     return each + 2 * EPS * np.abs(results[0]), each
 
 
+@bound("token_losses_backward")
 def token_losses_backward_bound(args, results):
     """Bound the float32 error of dlogits: the argument of exp is rounded, and so is p - 1 at targets."""
     dlosses, logits, _, lse, _ = args
@@ -78,6 +82,7 @@ def logits_of(x, w):
     return x @ w.T, EPS * (2 + w.shape[1]) * largest(sizes)
 
 
+@bound("linear_token_losses")
 def linear_token_losses_bound(args, results):
     """Bound the float32 errors of losses and lse, which are computed from inexact logits x w^T."""
     x, w, targets, ignore_index = args
@@ -86,6 +91,7 @@ def linear_token_losses_bound(args, results):
     return losses + 2 * off[..., 0], each + off[..., 0]
 
 
+@bound("linear_token_losses_backward")
 def linear_token_losses_backward_bound(args, results):
     """Bound the float32 errors of dx and dw, which are products with inexact dlogits."""
     dlosses, x, w, targets, lse, ignore_index = args
@@ -100,20 +106,9 @@ def linear_token_losses_backward_bound(args, results):
     return dx + TINY, rows(each).T @ x_size + EPS * (2 + N) * rows(size).T @ x_size + TINY
 
 
-CASES = {
-    "cross_entropy": cross_entropy(),
+CASES |= {
     "cross_entropy_backward": backward_cases(
         "cross_entropy", cross_entropy(), ("equal", "normal", "zero", "large")),
-    "token_losses": cross_entropy(),
-    "linear_token_losses": linear_token_losses(),
-}
-BOUNDS = {
-    "cross_entropy": cross_entropy_bound,
-    "cross_entropy_backward": cross_entropy_backward_bound,
-    "token_losses": token_losses_bound,
-    "token_losses_backward": token_losses_backward_bound,
-    "linear_token_losses": linear_token_losses_bound,
-    "linear_token_losses_backward": linear_token_losses_backward_bound,
 }
 
 

@@ -5,14 +5,14 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.testing.arrays import SIZES, axis, floats, leading, sizes
-from tinyllm.testing.bounds import EPS, TINY, of_sizes
+from tinyllm.testing.arrays import SIZES, axis, cases, floats, leading, sizes
+from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, of_sizes
 from tinyllm.testing.edits import mistake, variant
 
 inner = axis(*SIZES, 130, 257, 400)  # longer than one block of a kernel's inner loop
 
 
-@st.composite
+@cases("matmul")
 def matmul(draw):
     """Draw two matrices, or two stacks of matrices whose leading axes broadcast; any may be transposed.
 
@@ -35,7 +35,7 @@ def _broadcasts(stack):
     return stack, (), stack[1:], (*stack[:1], *ones[1:]), ones
 
 
-@st.composite
+@cases("linear", "linear_gelu")
 def linear(draw):
     """Draw an input with one or more axes, a matrix of weights, and a bias or None."""
     wide, narrow = draw(inner), draw(sizes)
@@ -45,12 +45,14 @@ def linear(draw):
     return floats(draw, (*draw(leading), wide)), floats(draw, (wide, narrow)), b
 
 
+@bound("linear_gelu")
 def linear_gelu(args, results):
     """Bound the errors of h = x w + b and of y = gelu_tanh(h), where the slope is at most 1.2."""
     (size,) = BOUNDS["linear"](args, results[1:])
     return 1.2 * size + 8 * EPS * np.abs(results[1]) + TINY, size
 
 
+@bound("linear_gelu_backward")
 def linear_gelu_backward(args, results):
     """Bound the errors of dx, dw and db like those of linear_backward, with dh = |dy| (1.2 + |h|)."""
     dy, x, w, h = args
@@ -59,15 +61,12 @@ def linear_gelu_backward(args, results):
     )
 
 
-CASES = {"matmul": matmul(), "linear": linear(), "linear_gelu": linear()}
-BOUNDS = {
+BOUNDS |= {
     "matmul": of_sizes("matmul", lambda a, b, transpose_a, **_: 2 + a.shape[-2 if transpose_a else -1]),
     # A gradient sums over the other operand's free axis, and over every axis that was broadcast.
     "matmul_backward": of_sizes("matmul_backward", lambda dy, **_: 4 + math.prod(dy.shape)),
     "linear": of_sizes("linear", lambda x, **_: 3 + x.shape[-1]),
     "linear_backward": of_sizes("linear_backward", lambda dy, **_: 4 + math.prod(dy.shape)),
-    "linear_gelu": linear_gelu,
-    "linear_gelu_backward": linear_gelu_backward,
 }
 
 

@@ -4,6 +4,7 @@ import itertools
 
 from hypothesis import strategies as st
 
+from tinyllm.testing.arrays import CASES
 from tinyllm.testing.edits import mistake, variant
 
 texts = st.text(st.sampled_from("abc (\n\u00e9\U0001f642"), max_size=12)
@@ -14,7 +15,7 @@ few, many = (st.lists(st.integers(0, 9), min_size=least, max_size=most) for leas
 rooms = st.sampled_from((5, 3, 0, 1, 2, 4, 6, 7, 9, 13))
 MARKERS = (100, 101, 102, 103), (7, 5, 300, 0)  # also markers that look like tokens
 
-CASES = {
+CASES |= {
     "split_middle": st.tuples(texts, st.tuples(draws, draws)),
     "move_middle": st.tuples(tokens, tokens, tokens, st.sampled_from(MARKERS), st.booleans()),
     "trim_sides": st.one_of(  # often a side that is short, but not empty, beside one that has to be cut

@@ -5,51 +5,49 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.testing.arrays import axis, floats, ints, leading, scores, sizes
-from tinyllm.testing.bounds import EPS, TINY
+from tinyllm.testing.arrays import axis, cases, floats, ints, leading, scores, sizes
+from tinyllm.testing.bounds import EPS, TINY, bound
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.relations import run_spec
 
 lengths = axis(2, 1, 3, 0, 5, 9, 40, 200)
 
 
-@st.composite
+@cases("bigram_counts")
 def bigram_counts(draw):
     """Draw the ids of a text, and the size of its vocabulary."""
     vocab = draw(st.sampled_from((2, 1, 3, 7, 20)))
     return ints(draw, (draw(lengths),), vocab), vocab
 
 
-@st.composite
+@cases("entropy")
 def distributions(draw):
     """Draw rows of probabilities; some probabilities are 0 or 1."""
     x = scores(draw, (*draw(leading), draw(sizes.filter(bool))), shares=(0, 0, 0.5, 0.9))
     return (run_spec("softmax", (x,)),)
 
 
-@st.composite
+@cases("perplexity")
 def probabilities(draw):
     """Draw a model's probabilities for the tokens of a text; some are 0."""
     p = np.exp(-np.abs(floats(draw, (draw(lengths),), layouts=("plain", "every second"))))
     return (np.where(p > 0.99, np.float32(0), p) if draw(st.integers(0, 5)) == 5 else p,)
 
 
+@bound("entropy")
 def entropy_bound(args, results):
     """Bound the float32 error of an entropy y of n probabilities by (n + 8) * 2^-23 * y."""
     (p,), (y,) = args, results
     return (EPS * (p.shape[-1] + 8) * (y + EPS * p.shape[-1]) + TINY,)
 
 
+@bound("perplexity")
 def perplexity_bound(args, results):
     """Bound the float32 error of exp(mean of -ln p) by the error of this mean, times the perplexity."""
     (p,), (y,) = args, results
     with np.errstate(divide="ignore"):
         total = np.abs(np.log(p)).sum() / max(p.size, 1)
     return (np.where(np.isfinite(y), EPS * (8 + (p.size + 4) * total) * y, 0) + TINY,)
-
-
-CASES = {"bigram_counts": bigram_counts(), "entropy": distributions(), "perplexity": probabilities()}
-BOUNDS = {"entropy": entropy_bound, "perplexity": perplexity_bound}
 
 
 PAIRS = "(ids[:-1], ids[1:])"

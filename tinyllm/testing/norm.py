@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.ops.shapes import rows
-from tinyllm.testing.arrays import MODEST, USUAL, floats, leading, sizes
-from tinyllm.testing.bounds import EPS, TINY, largest, mean
+from tinyllm.testing.arrays import MODEST, USUAL, cases, floats, leading, sizes
+from tinyllm.testing.bounds import EPS, TINY, bound, largest, mean
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import EXTREME
 
@@ -13,7 +13,7 @@ widths = sizes.map(lambda n: n or 1)
 epsilons = st.sampled_from((1e-5, 1e-6, 0.1))
 
 
-@st.composite
+@cases("layernorm")
 def layernorm(draw):
     """Draw rows, weights, biases and eps; some rows are constant or far from zero, where digits are lost."""
     shape, width = draw(leading), draw(widths)
@@ -21,13 +21,14 @@ def layernorm(draw):
     return floats(draw, (*shape, width), kinds=(*USUAL, "far from zero")), w, b, draw(epsilons)
 
 
-@st.composite
+@cases("rmsnorm")
 def rmsnorm(draw):
     """Draw rows of any kind of numbers, weights and eps."""
     shape, width = draw(leading), draw(widths)
     return floats(draw, (*shape, width)), floats(draw, (width,), kinds=MODEST), draw(epsilons)
 
 
+@bound("layernorm")
 def layernorm_bound(args, results):
     """Bound the float32 errors of y, mean and rstd = 1 / sqrt(var + eps).
 
@@ -45,6 +46,7 @@ def layernorm_bound(args, results):
             np.minimum(relative[..., 0], 1) * rstd)
 
 
+@bound("layernorm_backward")
 def layernorm_backward_bound(args, results):
     """Bound the float32 errors of dx, dw and db, where x - mean may lose digits."""
     dy, x, w, center, rstd = args
@@ -58,12 +60,14 @@ def layernorm_backward_bound(args, results):
     return dx + TINY, dw + TINY, EPS * (N + 1) * rows(np.abs(dy)).sum(axis=0) + TINY
 
 
+@bound("rmsnorm")
 def rmsnorm_bound(args, results):
     """Bound the float32 errors of y and rstd = 1 / rms by (C + 8) * 2^-23 times |y| and rstd."""
     C = args[0].shape[-1]
     return tuple(EPS * (C + 8) * np.abs(y) + TINY for y in results)
 
 
+@bound("rmsnorm_backward")
 def rmsnorm_backward_bound(args, results):
     """Bound the errors of dx and dw by C + 8 and N + 4 times 2^-23 times the sums of their absolute terms."""
     dy, x, w, rstd = args
@@ -71,15 +75,6 @@ def rmsnorm_backward_bound(args, results):
     normal, dn = np.abs(x) * rstd, np.abs(dy * w)
     dx = EPS * (C + 8) * (dn + normal * mean(dn * normal)) * rstd
     return dx + TINY, EPS * (N + 4) * rows(np.abs(dy) * normal).sum(axis=0) + TINY
-
-
-CASES = {"layernorm": layernorm(), "rmsnorm": rmsnorm()}
-BOUNDS = {
-    "layernorm": layernorm_bound,
-    "layernorm_backward": layernorm_backward_bound,
-    "rmsnorm": rmsnorm_bound,
-    "rmsnorm_backward": rmsnorm_backward_bound,
-}
 
 
 VARIANCE = "((x - mean) ** 2).mean(axis=-1, keepdims=True)"

@@ -5,13 +5,13 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.testing.arrays import MODEST, PLAIN, USUAL, floats, leading, sizes
-from tinyllm.testing.bounds import EPS, TINY, ulps
+from tinyllm.testing.arrays import CASES, MODEST, PLAIN, USUAL, cases, floats, leading, sizes
+from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, ulps
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.relations import bind, run_spec
 
 
-@st.composite
+@cases("adamw_step")
 def adamw_step(draw):
     """Draw the first step of AdamW, where m and v are 0, or a later step; w, m and v are contiguous."""
     shape = (*draw(leading), draw(sizes))
@@ -30,7 +30,7 @@ def gradients(draw, kinds=USUAL):
     return [floats(draw, (*draw(leading), draw(sizes)), kinds) for _ in range(draw(st.integers(0, 4)))]
 
 
-@st.composite
+@cases("clip_grads")
 def clip_grads(draw):
     """Draw gradients, their norm, and the norm to clip them to, which may be infinite."""
     grads = draw(gradients())
@@ -38,6 +38,7 @@ def clip_grads(draw):
     return grads, norm, draw(st.sampled_from((1.0, norm / 2 or 1.0, 0.01, 100.0, float("inf"))))
 
 
+@bound("adamw_step")
 def adamw_bound(args, results):
     """Bound the float32 errors of the new w, m and v: the rounding errors of their terms."""
     given = bind("adamw_step", args)
@@ -49,13 +50,14 @@ def adamw_bound(args, results):
     return EPS * (4 * w_size + 16 * rate * move) + TINY, 5 * EPS * m_size + TINY, 6 * EPS * v + TINY
 
 
+@bound("grad_norm")
 def grad_norm_bound(args, results):
     """Bound the float32 error of a norm y of n numbers by (n + 4) * 2^-23 * y."""
     count = sum(g.size for g in args[0])
     return (EPS * (4 + count) * results[0] + TINY,)
 
 
-@st.composite
+@cases("lr_schedule")
 def schedules(draw):
     """Draw a learning rate schedule and a step, often at the end of the warm-up or of the training."""
     steps = draw(st.sampled_from((10, 100, 3, 1, 2000)))
@@ -65,12 +67,11 @@ def schedules(draw):
     return step, steps, lr, warmup, low
 
 
-CASES = {
-    "adamw_step": adamw_step(), "clip_grads": clip_grads(), "lr_schedule": schedules(),
+CASES |= {
     "grad_norm": st.tuples(gradients((*USUAL, "huge"))),  # whose squares overflow in float32
 }
-BOUNDS = {
-    "adamw_step": adamw_bound, "grad_norm": grad_norm_bound, "clip_grads": ulps(4),
+BOUNDS |= {
+    "clip_grads": ulps(4),
     "lr_schedule": lambda args, results: (1e-9 * args[2],),  # of the highest rate: C libraries differ in cos
 }
 

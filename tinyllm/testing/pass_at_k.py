@@ -3,10 +3,12 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from tinyllm.testing.arrays import cases
+from tinyllm.testing.bounds import BOUNDS
 from tinyllm.testing.edits import mistake, variant
 
 
-@st.composite
+@cases("pass_at_k")
 def pass_at_k(draw):
     """Draw for a few problems how many of n samples passed, and k from 1 to n."""
     n = draw(st.sampled_from((5, 10, 1, 2, 20, 200)))
@@ -15,8 +17,7 @@ def pass_at_k(draw):
     return draw(st.lists(some, min_size=1, max_size=6)), n, k
 
 
-CASES = {"pass_at_k": pass_at_k()}
-BOUNDS = {"pass_at_k": lambda args, results: (1e-9,)}
+BOUNDS |= {"pass_at_k": lambda args, results: (1e-9,)}
 
 SHARE = "1 - math.comb(n - c, k) / math.comb(n, k)"
 

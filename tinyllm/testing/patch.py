@@ -3,14 +3,14 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.testing.arrays import axis, floats, scores, sizes
+from tinyllm.testing.arrays import CASES, axis, cases, floats, scores, sizes
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import PURE
 
 few = axis(2, 1, 3, 0)
 
 
-@st.composite
+@cases("patches")
 def patches(draw):
     """Draw pictures, most of them not square, and the side of squares that fill each picture exactly."""
     side = draw(st.sampled_from((2, 1, 3, 4)))
@@ -18,7 +18,7 @@ def patches(draw):
     return floats(draw, (draw(few), side * rows, side * columns, draw(st.sampled_from((3, 1, 2))))), side
 
 
-@st.composite
+@cases("place")
 def place(draw):
     """Draw vectors of a text, some of them infinite, a mask of places, and a new vector for each place."""
     B, T, C = draw(few), draw(sizes), max(draw(sizes), 1)  # reshape(-1, 0) is an error of NumPy
@@ -26,8 +26,7 @@ def place(draw):
     return scores(draw, (B, T, C)), floats(draw, (int(at.sum()), C)), at
 
 
-CASES = {"patches": patches(), "place": place(), "place_backward": place().map(lambda args: args[::2])}
-BOUNDS: dict = {}
+CASES |= {"place_backward": place().map(lambda args: args[::2])}
 
 SQUARES = "squares.swapaxes(2, 3)"
 mistake("patches", "squares from top to bottom, then from left to right", SQUARES,

@@ -2,6 +2,7 @@
 
 from hypothesis import strategies as st
 
+from tinyllm.testing.arrays import CASES
 from tinyllm.testing.edits import mistake
 
 # Letters (small, capital, title, modifier, other), marks, numbers, white space, newlines, other, and what is
@@ -30,7 +31,7 @@ def cut_anywhere(draw):
 
 
 patterns = st.sampled_from(("gpt2", "gpt4", "o200k"))
-CASES = {"split_pieces": st.tuples(st.one_of(texts, cut_anywhere()), patterns)}
+CASES |= {"split_pieces": st.tuples(st.one_of(texts, cut_anywhere()), patterns)}
 
 
 FOUND = "regex.finditer(PATTERNS[pattern], in_this_version(decoded))"

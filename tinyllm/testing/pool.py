@@ -4,13 +4,13 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.rng import Random
-from tinyllm.testing.arrays import MODEST, few, floats, seeds, sizes
-from tinyllm.testing.bounds import EPS, TINY
+from tinyllm.testing.arrays import MODEST, cases, few, floats, seeds, sizes
+from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.loss import cross_entropy_backward_bound, cross_entropy_bound, logits_of
 
 
-@st.composite
+@cases("mean_pool")
 def mean_pool(draw):
     """Draw the vectors of padded texts, and the texts' lengths; the padding may be NaN."""
     B, T, C = draw(few), draw(few) or 1, draw(sizes)
@@ -21,7 +21,7 @@ def mean_pool(draw):
     return x, lengths
 
 
-@st.composite
+@cases("contrastive_loss")
 def contrastive_loss(draw):
     """Draw N vectors, a partner for each vector (sometimes very similar), and a temperature."""
     N, C = draw(few), draw(sizes)
@@ -29,6 +29,7 @@ def contrastive_loss(draw):
     return a, a + np.float32(0.1) * b if draw(st.booleans()) else b, draw(st.sampled_from((1.0, 0.5, 0.05)))
 
 
+@bound("mean_pool")
 def mean_pool_bound(args, results):
     """Bound the float32 error of a mean by (T + 2) * 2^-23 times the mean of |x|."""
     x, lengths = args
@@ -42,6 +43,7 @@ def scaled(a, b, temperature):
     return logits / temperature, (off + 2 * EPS * np.abs(logits)) / temperature
 
 
+@bound("contrastive_loss")
 def contrastive_loss_bound(args, results):
     """Bound the errors of loss, logits and lse; inexact logits add to the error bounds of cross_entropy."""
     logits, off = scaled(*args)
@@ -51,6 +53,7 @@ def contrastive_loss_bound(args, results):
     return loss + 2 * worst.max(initial=0), off, lse + worst
 
 
+@bound("contrastive_loss_backward")
 def contrastive_loss_backward_bound(args, results):
     """Bound the float32 errors of da and db, which are products of an inexact dlogits with b and with a."""
     dloss, a, b, temperature, logits, lse = args
@@ -63,13 +66,7 @@ def contrastive_loss_backward_bound(args, results):
     return da + TINY, each.T @ np.abs(a) + EPS * (2 + N) * size.T @ np.abs(a) + TINY
 
 
-CASES = {"mean_pool": mean_pool(), "contrastive_loss": contrastive_loss()}
-BOUNDS = {
-    "mean_pool": mean_pool_bound,
-    "mean_pool_backward": lambda args, results: (2 * EPS * np.abs(results[0]) + TINY,),
-    "contrastive_loss": contrastive_loss_bound,
-    "contrastive_loss_backward": contrastive_loss_backward_bound,
-}
+BOUNDS |= {"mean_pool_backward": lambda args, results: (2 * EPS * np.abs(results[0]) + TINY,)}
 
 
 MEAN = "kept.sum(axis=1) / lengths[:, None].astype(x.dtype)"

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from tinyllm.ops.quant import dequantize
 from tinyllm.rng import Random
-from tinyllm.testing.arrays import ANY_LAYOUT, arrange, axis, floats, leading, recipes, sizes
-from tinyllm.testing.bounds import EPS, TINY, largest
+from tinyllm.testing.arrays import ANY_LAYOUT, CASES, arrange, axis, cases, floats, leading, recipes, sizes
+from tinyllm.testing.bounds import BOUNDS, EPS, TINY, largest
 from tinyllm.testing.edits import mistake
 from tinyllm.testing.relations import run_spec
 
@@ -14,13 +14,13 @@ inner = axis(32, 64, 2, 1, 3, 0, 31, 33, 63, 65, 96, 100, 130, 257)  # around bl
 MIXED = (0.0, 1e-30, 1e-3, 1.0, 1e4, 1e30)  # sizes of whole blocks of inputs
 
 
-@st.composite
+@cases("quantize_int8", "quantize_int4")
 def weights(draw):
     """Draw a matrix of weights."""
     return (floats(draw, (draw(inner), draw(sizes))),)
 
 
-@st.composite
+@cases("quantize_rows")
 def numbers(draw):
     """Draw rows of numbers; blocks of 32 may differ much in size, and one number may be infinite or huge."""
     x = floats(draw, (*draw(leading), draw(inner)))
@@ -77,14 +77,8 @@ def product_bound(bits):
     return bound
 
 
-CASES = {
-    "quantize_int8": weights(),
-    "quantize_int4": weights(),
-    "quantize_rows": numbers(),
-    "linear_int8": layer(8),
-    "linear_int4": layer(4),
-}
-BOUNDS = {"linear_int8": product_bound(8), "linear_int4": product_bound(4)}
+CASES |= {"linear_int8": layer(8), "linear_int4": layer(4)}
+BOUNDS |= {"linear_int8": product_bound(8), "linear_int4": product_bound(4)}
 
 
 SCALES = "halves = bfloat16_up(np.max(np.abs(blocks), axis=1) / np.float32(127))"

@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyllm.rng import Random
-from tinyllm.testing.arrays import ANY_LAYOUT, arrange, leading, seeds
+from tinyllm.testing.arrays import ANY_LAYOUT, arrange, cases, leading, seeds
 from tinyllm.testing.edits import mistake, variant
 
 
-@st.composite
+@cases("relative_buckets")
 def relative_buckets(draw):
     """Draw distances, and settings for which no integer distance is exactly at the edge of a bucket."""
     buckets, limit = draw(st.sampled_from(((32, 128), (8, 20), (4, 9), (16, 50), (7, 11))))
@@ -25,9 +25,7 @@ def other_side_of_an_edge(args):
     return [(distance, buckets, limit * (1 + change), causal) for change in (-1e-6, 1e-6)]
 
 
-CASES = {"relative_buckets": relative_buckets()}
 NEIGHBOURS = {"relative_buckets": other_side_of_an_edge}
-
 
 
 mistake("relative_buckets", "no half of the buckets for each side: both share all",

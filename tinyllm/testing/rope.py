@@ -3,8 +3,8 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.testing.arrays import axis, few, floats, ints, sizes
-from tinyllm.testing.bounds import EPS
+from tinyllm.testing.arrays import axis, cases, few, floats, ints, sizes
+from tinyllm.testing.bounds import BOUNDS, EPS, bound
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.relations import run_spec
 
@@ -12,14 +12,14 @@ even = axis(2, 4, 0, 6, 8, 16, 18, 32, 34, 64, 66)
 bases = st.sampled_from((10000.0, 100.0, 500000.0))
 
 
-@st.composite
+@cases("rope_tables")
 def rope_tables(draw):
     """Draw positions in any order (for all rows together, or for each row), an even width and a base."""
     shape = (draw(sizes),) if draw(st.booleans()) else (draw(few), draw(few))
     return ints(draw, shape, draw(st.sampled_from((8, 1, 100_000)))), draw(even), draw(bases)
 
 
-@st.composite
+@cases("rope")
 def rope(draw):
     """Draw vectors, and the cos and sin of their positions; rows share positions or have their own."""
     shape = (draw(few), draw(sizes), draw(few), draw(even))
@@ -34,7 +34,7 @@ def ulps_of_one(n):
     return lambda args, results: tuple(np.full(y.shape, n * EPS) for y in results)
 
 
-@st.composite
+@cases("scaled_rope_tables")
 def scaled_rope_tables(draw):
     """Draw positions and one kind of scaling of RoPE, for a small or large context."""
     positions, width, base = draw(rope_tables())
@@ -52,9 +52,7 @@ def scaled_rope_tables(draw):
     return positions, width, base, scaling
 
 
-CASES = {"rope_tables": rope_tables(), "scaled_rope_tables": scaled_rope_tables(), "rope": rope()}
-
-
+@bound("rope", "rope_backward")
 def rope_bound(args, results):
     """Bound the float32 error of y or dx.
 
@@ -66,11 +64,9 @@ def rope_bound(args, results):
     return (4 * EPS * np.concatenate([a * cos + b * sin, b * cos + a * sin], axis=-1),)
 
 
-BOUNDS = {
+BOUNDS |= {
     "rope_tables": ulps_of_one(1),
     "scaled_rope_tables": ulps_of_one(2),  # yarn also multiplies by its growth
-    "rope": rope_bound,
-    "rope_backward": rope_bound,
 }
 
 

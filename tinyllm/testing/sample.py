@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from tinyllm.ops import softmax
 from tinyllm.rng import Random
-from tinyllm.testing.arrays import ANY_LAYOUT, arrange, ints, leading, scores, seeds, sizes
-from tinyllm.testing.bounds import ulps
+from tinyllm.testing.arrays import ANY_LAYOUT, CASES, arrange, cases, ints, leading, scores, seeds, sizes
+from tinyllm.testing.bounds import BOUNDS, ulps
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.relations import run_spec
 
@@ -25,7 +25,7 @@ def with_number(*choices):
     return st.tuples(logits(), st.sampled_from(choices))
 
 
-@st.composite
+@cases("repetition_penalty")
 def repetition_penalty(draw):
     """Draw logits, a penalty, and a list of ids for every row; the list may be empty or repeat an id."""
     x = draw(logits())
@@ -46,7 +46,7 @@ def make_probs(shape, seed, kind):
     return (weights / weights.sum(axis=-1, keepdims=True)).astype(np.float32)
 
 
-@st.composite
+@cases("sample")
 def sample(draw):
     """Draw probabilities and u, which is often exactly at the edge between two tokens, or just below 1.
 
@@ -65,7 +65,7 @@ def sample(draw):
     return probs, {"quarters": np.floor(u * 4) / 4, "any": u, "largest": np.full_like(u, 1 - 2.0**-53)}[how]
 
 
-@st.composite
+@cases("beam_step")
 def beam_step(draw):
     """Draw scores of beams and of next tokens: multiples of 1/64, so that sums are exact and often tie."""
     N, V = draw(st.sampled_from((2, 1, 3, 4))), draw(sizes) or 1
@@ -101,16 +101,13 @@ def exact_sums(*numbers):
     return all(np.array_equal(1024 * x, np.round(1024 * x)) for x in numbers)
 
 
-CASES = {
+CASES |= {
     "temperature": with_number(1.0, 0.5, 2.0, 0.01),
     "top_k": with_number(1, 2, 3, 5, 40, 1000),
     "top_p": with_number(0.5, 0.9, 0.1, 1.0, 0.99),
     "min_p": with_number(0.5, 0.1, 0.0, 1.0, 0.01),
-    "repetition_penalty": repetition_penalty(),
-    "sample": sample(),
-    "beam_step": beam_step(),
 }
-BOUNDS = {"temperature": ulps(4), "repetition_penalty": ulps(4)}
+BOUNDS |= {"temperature": ulps(4), "repetition_penalty": ulps(4)}
 NEIGHBOURS = {
     "top_p": near(1, 1e-5, 1e-6, 1.0, exact=lambda args: exact_sums(run_spec("softmax", args[:1]), args[1])),
     "min_p": near(1, 1e-5, 0.0, 1.0),

@@ -5,27 +5,29 @@ import math
 import numpy as np
 from hypothesis import strategies as st
 
-from tinyllm.testing.arrays import SIZES, USUAL, leading, scores
-from tinyllm.testing.bounds import EPS, TINY, largest
+from tinyllm.testing.arrays import SIZES, USUAL, cases, leading, scores
+from tinyllm.testing.bounds import EPS, TINY, bound, largest
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import EXTREME, FORM, INFINITE
 
 widths = st.sampled_from((*(n for n in SIZES if n), 130, 300))  # longer than a buffer of fixed size may be
 
 
-@st.composite
+@cases("softmax", "log_softmax")
 def rows_of_scores(draw):
     """Draw rows of scores; none, some or all scores of a row are masked (-inf)."""
     kinds = (*USUAL, "far below zero", "far below zero")
     return (scores(draw, (*draw(leading), draw(widths)), kinds, shares=(0, 0, 0.4, 1)),)
 
 
+@bound("softmax")
 def softmax_bound(args, results):
     """Bound the float32 error of y by (n + 8 + 2 max |x|) * 2^-23 * y; exp magnifies errors of x - max."""
     (x,), (y,) = args, results
     return (y * EPS * (8 + x.shape[-1] + 2 * largest(x)) + TINY,)
 
 
+@bound("softmax_backward")
 def softmax_backward_bound(args, results):
     """Bound the float32 error of dx by (n + 4) * 2^-23 times the formula of dx with absolute values."""
     dy, y = args
@@ -33,26 +35,19 @@ def softmax_backward_bound(args, results):
     return (EPS * (4 + n) * y * (np.abs(dy) + (np.abs(dy) * y).sum(-1, keepdims=True)) + TINY,)
 
 
+@bound("log_softmax")
 def log_softmax_bound(args, results):
     """Bound the float32 error of y by (n + 8 + 4 max |x|) * 2^-23."""
     (x,) = args
     return (np.broadcast_to(EPS * (8 + x.shape[-1] + 4 * largest(x)), x.shape),)
 
 
+@bound("log_softmax_backward")
 def log_softmax_backward_bound(args, results):
     """Bound the float32 error of dx by (n + 4) * 2^-23 (|dy| + p sum |dy|), where p = exp(y) (1 + |y|)."""
     dy, y = args
     p = np.exp(y) * (1 + np.where(np.isfinite(y), np.abs(y), 0))
     return (EPS * (4 + y.shape[-1]) * (np.abs(dy) + p * np.abs(dy).sum(-1, keepdims=True)) + TINY,)
-
-
-CASES = {"softmax": rows_of_scores(), "log_softmax": rows_of_scores()}
-BOUNDS = {
-    "softmax": softmax_bound,
-    "softmax_backward": softmax_backward_bound,
-    "log_softmax": log_softmax_bound,
-    "log_softmax_backward": log_softmax_backward_bound,
-}
 
 
 GUARD = "np.maximum(e.sum(axis=-1, keepdims=True), 1)"

@@ -2,25 +2,22 @@
 
 from hypothesis import strategies as st
 
-from tinyllm.testing.arrays import floats, leading, sizes
+from tinyllm.testing.arrays import cases, floats, leading, sizes
 from tinyllm.testing.edits import mistake
 
 
-@st.composite
+@cases("split")
 def split(draw):
     """Draw an array, and a number of equal parts into which its last axis can be split."""
     n = draw(st.sampled_from((2, 1, 3, 4)))
     return floats(draw, (*draw(leading), n * draw(sizes))), n
 
 
-@st.composite
+@cases("join")
 def join(draw):
     """Draw a list of arrays of one shape, in different memory layouts, to be joined."""
     shape = (*draw(leading), draw(sizes))
     return ([floats(draw, shape) for _ in range(draw(st.sampled_from((2, 1, 3, 4))))],)
-
-
-CASES = {"split": split(), "join": join()}
 
 
 PARTS = "tuple(part.copy() for part in np.split(x, n, axis=-1))"
