@@ -52,13 +52,13 @@ def test_a_worker_that_only_waits_is_out_of_time(start, tmp_path, function):
 
 @needs_proc
 def test_the_stopped_and_the_dead_are_not_asleep():
-    assert not asleep([]) and not asleep([2**30])
+    assert not asleep(2**30)
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
-        while not asleep([sleeper.pid]):
+        while not asleep(sleeper.pid):
             time.sleep(0.01)
         sleeper.send_signal(signal.SIGSTOP)  # somebody else's work, which is no sleep
-        while asleep([sleeper.pid]):
+        while asleep(sleeper.pid):
             time.sleep(0.01)
     finally:
         sleeper.kill()

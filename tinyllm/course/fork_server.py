@@ -1,13 +1,14 @@
 """Fork one fresh worker for every test, from a process that has numpy loaded.
 
-This process starts as `python -I -S fork_server.py SOCKET NUMPY`, so that neither tinyllm nor any other
+This process starts as `python -I -S fork_server.py NUMPY SOCKET`, so that neither tinyllm nor any other
 installed package can be imported. The socket transmits two kinds of requests. {"do": "start", "code": FILE,
 "folder": SCRATCH, ...} comes with a second socket, over which the new worker talks with the grader; the
 answer is its process id. {"do": "end", "child": ID, ...} kills a worker; the answer is how it ended. The
 server never runs a student's code.
 
-SOCKET is the number of a file descriptor. On systems where processes cannot be forked safely it is
-"PORT:TOKEN": then this process is itself the only worker, and connects to the grader at this port.
+SOCKET is the number of a file descriptor; on Windows, a copy of the socket is read from stdin instead. On
+systems where processes cannot be forked safely, the first message is a request to start a worker: then this
+process is itself the only worker.
 """
 
 import contextlib
@@ -39,7 +40,7 @@ def load_file(name: str, path: str) -> "Any":
     return module
 
 
-def main(where: str, numpy_folder: str) -> None:
+def main(numpy_folder: str, fd: str = "") -> None:
     """Load NumPy, then run as a server or as a single worker until the grader closes the connection."""
     sys.path.append(numpy_folder)
     for name in ("numpy", "numpy.linalg", "numpy.random"):
@@ -47,20 +48,22 @@ def main(where: str, numpy_folder: str) -> None:
     sys.path.remove(numpy_folder)
     protocol = load_file("_tinyllm_protocol", os.path.join(HERE, "protocol.py"))
     sandbox = load_file("_tinyllm_sandbox", os.path.join(HERE, "sandbox.py"))
-    port, _, token = where.partition(":")
-    if not token:
-        serve(protocol, sandbox, socket.socket(fileno=int(where)))
-        return
-    sock = socket.create_connection(("127.0.0.1", int(port)))
-    sock.sendall(token.encode())
+    if fd:
+        sock = socket.socket(fileno=int(fd))
+    else:
+        sock = socket.fromshare(sys.stdin.buffer.read())  # type: ignore[attr-defined]
     protocol.send(sock, "ready")
-    run_worker(protocol, sandbox, sock, protocol.receive(sock))
+    first = protocol.receive(sock)
+    if isinstance(first, dict):
+        run_worker(protocol, sandbox, sock, first)
+    serve(protocol, sandbox, sock, first)
 
 
-def serve(protocol: "ModuleType", sandbox: "ModuleType", control: socket.socket) -> None:
-    """Fork workers on request until the grader closes the connection."""
-    protocol.send(control, "ready")
-    readable = protocol.receive(control)  # sent only once, because these are many paths
+def serve(protocol: "ModuleType", sandbox: "ModuleType", control: socket.socket, readable: list) -> None:
+    """Fork workers on request until the grader closes the connection.
+
+    readable: the paths that a worker may read; they are sent only once, because they are many.
+    """
     with contextlib.suppress(OSError):  # no filter for this machine: the worker says so
         sandbox.filter_bytes()  # made before any fork
     children: set[int] = set()
@@ -118,17 +121,16 @@ def descendants(root: int | None = None) -> list[int]:
     return found
 
 
-def asleep(pids: list[int]) -> bool:
-    """Return True if every thread of these processes sleeps; False without Linux's /proc.
+def asleep(pid: int) -> bool:
+    """Return True if every thread of a process sleeps; False without Linux's /proc.
 
     A thread that is ready to run but gets no processor is not asleep.
     """
     states = set()
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            for task in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{task}/stat") as f:
-                    states.add(f.read().rpartition(")")[2].split()[0])
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/stat") as f:
+                states.add(f.read().rpartition(")")[2].split()[0])
     return "S" in states and states <= {"S", "Z"}
 
 
@@ -315,4 +317,4 @@ def describe(error: "Any", code: str) -> dict:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main(*sys.argv[1:])

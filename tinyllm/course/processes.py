@@ -10,7 +10,6 @@ import contextlib
 import ctypes
 import glob
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -23,25 +22,37 @@ from typing import Any
 import numpy as np
 
 from tinyllm.course import protocol
-from tinyllm.course.fork_server import OUTPUT, asleep, descendants, used
+from tinyllm.course.fork_server import OUTPUT, descendants, used
 from tinyllm.errors import UserError
 from tinyllm.files import read_bytes
 
 INSTALLED = ("site-packages", "dist-packages")  # folders in Python's library with installed packages
 SCRIPT = Path(__file__).with_name("fork_server.py")
-START_SECONDS = 60  # by the clock, until a new process must have connected
+START_SECONDS = 60  # by the clock, until a new process must be ready
 GONE = (protocol.Closed, protocol.ProtocolError, OSError)  # raised when the other process has died
 # The signals that end a process without processor time left: of a call, and of its life.
 OUT_OF_TIME = {getattr(signal, "SIGPROF", -1): "call_seconds", getattr(signal, "SIGXCPU", -2): "cpu_seconds"}
 
 
-def python_command(where: str) -> tuple[list[str], dict[str, str]]:
-    """Return the command that starts fork_server.py with SOCKET = `where`, and the environment for it."""
-    command = [sys.executable, "-I", "-S", "-u"]  # -u: what is printed is not lost in a crash
+def start_python(output: Any) -> tuple[subprocess.Popen, socket.socket]:
+    """Start fork_server.py; return the process and a socket to it. output: the file for what it prints."""
+    ours, theirs = socket.socketpair()
     environment = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PATH": os.defpath}
     if "SYSTEMROOT" in os.environ:  # Windows starts no process without it
         environment["SYSTEMROOT"] = os.environ["SYSTEMROOT"]
-    return [*command, str(SCRIPT), where, str(Path(np.__file__).parents[1])], environment
+    fds = [] if sys.platform == "win32" else [theirs.fileno()]
+    command = [sys.executable, "-I", "-S", "-u"]  # -u: what is printed is not lost in a crash
+    command += [str(SCRIPT), str(Path(np.__file__).parents[1]), *map(str, fds)]
+    with theirs:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment, pass_fds=fds,
+            start_new_session=True,
+        )
+        stdin: Any = process.stdin
+        with contextlib.suppress(OSError), stdin:
+            if sys.platform == "win32":  # where processes inherit no sockets
+                stdin.write(theirs.share(process.pid))
+    return process, ours
 
 
 def use_one_thread() -> None:
@@ -81,13 +92,7 @@ class ForkServer:
     """A process of fork_server.py that starts workers. Raises UserError if it does not start."""
 
     def __init__(self):
-        self.control, theirs = socket.socketpair()
-        command, environment = python_command(str(theirs.fileno()))
-        with theirs:
-            self.process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
-            )
+        self.process, self.control = start_python(subprocess.DEVNULL)
         try:
             protocol.receive(self.control, START_SECONDS)
             protocol.send(self.control, readable_paths(), START_SECONDS)
@@ -126,10 +131,6 @@ class ForkServer:
         except GONE:  # the server has died
             return {"signal": None, "cpu": 0.0}
 
-    def asleep(self, child: int) -> bool:
-        """Return True if all threads of a worker sleep at this moment."""
-        return asleep([child])
-
 
 class Spawner:
     """A substitute for ForkServer that starts each worker as a plain subprocess."""
@@ -147,36 +148,18 @@ class Spawner:
 
         Raises UserError if it does not start.
         """
-        token, output = secrets.token_hex(16), Path(request["folder"], OUTPUT)
-        with socket.create_server(("127.0.0.1", 0)) as door, open(output, "ab") as said:
-            command, environment = python_command(f"{door.getsockname()[1]}:{token}")
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment
-            )
-            self.processes[process.pid] = process
-            try:
-                sock = self._let_in(process, door, token)
-                protocol.receive(sock, START_SECONDS)
-                protocol.send(sock, request, START_SECONDS)
-                return sock, process.pid
-            except GONE:
-                self.end(process.pid, 0)
-                last = read_bytes(output).decode("utf-8", "replace").strip().split("\n")[-1]
-                raise UserError(f"the worker process does not start: {last or 'it says nothing'}") from None
-
-    def _let_in(self, process, door, token):
-        """Accept only this process's connection -> its socket. Raises OSError if none comes."""
-        door.settimeout(0.25)
-        for _ in range(4 * START_SECONDS):
-            with contextlib.suppress(TimeoutError):
-                sock, _ = door.accept()
-                sock.settimeout(START_SECONDS)
-                if sock.recv(len(token), socket.MSG_WAITALL) == token.encode():
-                    return sock
-                sock.close()
-            if process.poll() is not None:
-                break
-        raise OSError("nobody has called")
+        output = Path(request["folder"], OUTPUT)
+        with open(output, "ab") as said:
+            process, sock = start_python(said)
+        self.processes[process.pid] = process
+        try:
+            protocol.receive(sock, START_SECONDS)
+            protocol.send(sock, request, START_SECONDS)
+            return sock, process.pid
+        except GONE:
+            self.end(process.pid, 0)
+            last = read_bytes(output).decode("utf-8", "replace").strip().split("\n")[-1]
+            raise UserError(f"the worker process does not start: {last or 'it says nothing'}") from None
 
     def end(self, child: int, patience: int) -> dict[str, Any]:
         """Kill a worker; return its signal and processor time, like `ForkServer.end`."""
@@ -186,7 +169,3 @@ class Spawner:
         process.kill()
         process.wait()
         return {"signal": code if code is None else max(-code, 0), "cpu": used() - before}
-
-    def asleep(self, child: int) -> bool:
-        """Return False, because sleep is not observed here. A limit in real time ends the worker."""
-        return False

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.course import protocol, sandbox
+from tinyllm.course.fork_server import asleep
 from tinyllm.course.processes import GONE, OUT_OF_TIME, OUTPUT, ForkServer, Spawner, running
 from tinyllm.errors import UserError
 
@@ -269,7 +270,7 @@ class Worker:
         def idle():  # an answer between two inspections shows that the worker was not asleep
             nonlocal was_asleep
             self.looks += was_asleep
-            was_asleep = self.launcher.server.asleep(self.child)
+            was_asleep = asleep(self.child)
             return self.looks >= ASLEEP
 
         try:
