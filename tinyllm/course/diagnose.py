@@ -265,10 +265,9 @@ class Shrinker:
     def cut_down(self, args: tuple) -> tuple:
         """Cut each axis to its first element, if the input then still fails in the same way."""
         for axis in sorted({axis for axes in declared(self.task.op) for axis in axes or () if axis != "..."}):
-            for more in (True, False):
-                tried = first_of_axis(self.task.op, args, axis, more)
-                if tried and is_valid(self.task.op, tried) and self.fails(tried):
-                    args = tried
+            tried = first_of_axis(self.task.op, args, axis)
+            if tried and is_valid(self.task.op, tried) and self.fails(tried):
+                args = tried
         return args
 
     def readable(self, args: tuple) -> tuple:
@@ -317,11 +316,10 @@ def declared(name: str) -> list[Any]:
     return getattr(OPS[name].check, "axes", [])
 
 
-def first_of_axis(name: str, args: tuple, axis: str, more: bool) -> tuple | None:
+def first_of_axis(name: str, args: tuple, axis: str) -> tuple | None:
     """Cut an axis to its first element in all arguments that declare it; None if the axis has only one.
 
-    axis: the letter of the axis.
-    more: also cut undeclared one-dimensional arrays of the same length, such as `lengths`.
+    axis: its letter. Undeclared arrays with one axis of the same length, such as `lengths`, are cut, too.
     """
     found, sizes = list(args), set()
     for i, axes in enumerate(declared(name)):
@@ -333,8 +331,8 @@ def first_of_axis(name: str, args: tuple, axis: str, more: bool) -> tuple | None
         return None
     letters = dict(enumerate(declared(name)))
     for i, value in enumerate(args):
-        if more and not letters.get(i) and np.shape(value) in {(n,) for n in sizes}:
-            found[i] = value[:1].copy() if isinstance(value, np.ndarray) else value
+        if not letters.get(i) and isinstance(value, np.ndarray) and value.shape in {(n,) for n in sizes}:
+            found[i] = value[:1].copy()
     return tuple(found)
 
 

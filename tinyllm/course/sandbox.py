@@ -40,10 +40,9 @@ def _libc():
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _call(number, *args):
-    """Make a system call. Raises OSError if it fails."""
-    wide = [ctypes.c_long(a) if isinstance(a, int) else a for a in args]
-    result = _libc().syscall(ctypes.c_long(number), *wide)
+def _call(name, *args):
+    """Call `syscall` or `prctl` of the C library. Raises OSError if it fails."""
+    result = _libc()[name](*(ctypes.c_long(a) if isinstance(a, int) else a for a in args))
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -55,7 +54,7 @@ def landlock_version() -> int:
     if sys.platform != "linux":
         return 0
     try:
-        return _call(LANDLOCK_CREATE, 0, 0, 1)
+        return _call("syscall", LANDLOCK_CREATE, 0, 0, 1)
     except OSError:
         return 0
 
@@ -72,13 +71,13 @@ def landlock(readable: list | tuple = (), writable: list | tuple = (), executabl
     scopes = SCOPES if version >= 6 else 0
     known = 8 if version < 4 else 16 if version < 6 else 24  # bytes of the structure, which has grown
     attributes = struct.pack("=QQQ", rights, network, scopes)[:known]
-    ruleset = _call(LANDLOCK_CREATE, ctypes.c_char_p(attributes), len(attributes), 0)
+    ruleset = _call("syscall", LANDLOCK_CREATE, ctypes.c_char_p(attributes), len(attributes), 0)
     try:
         for paths, allowed in ((readable, READ), (writable, READ | WRITE), (executable, READ | EXECUTE)):
             for path in paths:
                 _allow(ruleset, path, allowed & rights)
-        _call_prctl(PR_SET_NO_NEW_PRIVS, 1)
-        _call(LANDLOCK_RESTRICT, ruleset, 0)
+        _call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        _call("syscall", LANDLOCK_RESTRICT, ruleset, 0)
     finally:
         os.close(ruleset)
 
@@ -92,17 +91,9 @@ def _allow(ruleset, path, rights):
         if not stat.S_ISDIR(os.fstat(handle).st_mode):
             rights &= ON_FILES
         rule = struct.pack("=Qi", rights, handle)
-        _call(LANDLOCK_ADD_RULE, ruleset, 1, ctypes.c_char_p(rule), 0)
+        _call("syscall", LANDLOCK_ADD_RULE, ruleset, 1, ctypes.c_char_p(rule), 0)
     finally:
         os.close(handle)
-
-
-def _call_prctl(*args):
-    wide = [ctypes.c_ulong(a) if isinstance(a, int) else a for a in args]
-    wide += [ctypes.c_ulong(0)] * (5 - len(wide))
-    if _libc().prctl(*wide) < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
 
 
 # The system calls that a function on arrays needs, by number: (x86-64, arm64). Every other one is denied
@@ -185,8 +176,8 @@ def seccomp(starts: bool = False) -> None:
         _fields_ = [("length", ctypes.c_ushort), ("program", ctypes.c_void_p)]
 
     described = Filter(len(program) // 8, ctypes.addressof(buffer))
-    _call_prctl(PR_SET_NO_NEW_PRIVS, 1)
-    _call_prctl(PR_SET_SECCOMP, 2, ctypes.byref(described))
+    _call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _call("prctl", PR_SET_SECCOMP, 2, ctypes.byref(described), 0, 0)
 
 
 @functools.cache  # by the server, for all the workers that it forks

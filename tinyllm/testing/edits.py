@@ -96,8 +96,8 @@ def edit_trees(name: str, *changes: str, times: int = 1) -> dict[Any, ast.Functi
             trees[spec] = changed(trees[spec], body=as_statements(parse(new)) + trees[spec].body)
             continue
         pattern, code = parse(old), parse(new)
-        if isinstance(code, list) and not isinstance(pattern, list):
-            pattern = as_statements(pattern)
+        if isinstance(code, list) or isinstance(pattern, list):
+            (pattern,), code = as_statements(pattern), as_statements(code) or ast.Pass()
         where = next((function for function, tree in trees.items() if count(tree, pattern)), spec)
         found = count(trees[where], pattern)
         if found != times:
@@ -220,12 +220,6 @@ def parse(code: str) -> Any:
         return ast.parse(textwrap.dedent(code)).body
 
 
-def matches(node: Any, pattern: Any) -> bool:
-    """Return True if a node is the same code as `pattern`, or as the first statement of a list `pattern`."""
-    wanted = pattern[0] if isinstance(pattern, list) else pattern
-    return equal(node, wanted)
-
-
 def equal(a: Any, b: Any) -> bool:
     """Return True if two syntax trees, or two lists or values inside them, are the same code."""
     if type(a) is not type(b):
@@ -239,7 +233,7 @@ def equal(a: Any, b: Any) -> bool:
 
 def count(tree: ast.AST, pattern: Any) -> int:
     """Count the nodes of a syntax tree that are the same code as a pattern."""
-    return sum(matches(node, pattern) for node in ast.walk(tree))
+    return sum(equal(node, pattern) for node in ast.walk(tree))
 
 
 def as_statements(code: Any) -> list[Any]:
@@ -294,8 +288,4 @@ class Replace(ast.NodeTransformer):
 
     def visit(self, node: Any) -> Any:
         """Return the new code for a node that is the old code; visit the children of other nodes."""
-        if not matches(node, self.old):
-            return self.generic_visit(node)
-        if isinstance(self.old, list):
-            return copy.deepcopy(as_statements(self.new)) or ast.Pass()
-        return copy.deepcopy(self.new)
+        return copy.deepcopy(self.new) if equal(node, self.old) else self.generic_visit(node)

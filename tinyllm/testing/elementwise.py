@@ -10,6 +10,7 @@ from tinyllm.testing.bounds import BOUNDS, EPS, TINY, bound, ulps
 from tinyllm.testing.edits import mistake, variant
 from tinyllm.testing.properties import EXTREME, FORM, PURE
 
+ACTIVATIONS = ("gelu", "gelu_tanh", "silu")
 KEYS = (0, 1, 2**64 - 1, 0x0123456789ABCDEF)
 shapes = st.one_of(st.tuples(leading, sizes).map(lambda s: (*s[0], s[1])), st.just(()))
 
@@ -34,11 +35,13 @@ def dropout(draw):
     return floats(draw, draw(shapes)), key, draw(st.sampled_from((0.5, 0.1, 0.0, 0.9, 0.999999)))
 
 
+@bound(*ACTIVATIONS)
 def activation(args, results):
     """Bound the error of an activation by 8 * 2^-23 |x|, because 1 + erf or 1 - sigmoid loses digits."""
     return (8 * EPS * np.abs(args[0]) + TINY,)
 
 
+@bound(*(f"{name}_backward" for name in ACTIVATIONS))
 def activation_backward(args, results):
     """Bound the error of dx by 16 * 2^-23 |dy| (1 + |x|), because the slope has terms as large as x."""
     dy, x = args
@@ -59,21 +62,10 @@ def swiglu_backward(args, results):
     return (16 * EPS * np.abs(dy * up) * (1 + np.abs(gate)) + TINY, 8 * EPS * np.abs(dy * gate) + TINY)
 
 
-ACTIVATIONS = ("gelu", "gelu_tanh", "silu")
-CASES |= {
-    **dict.fromkeys(ACTIVATIONS, arrays(1)),
-    **dict.fromkeys(("log", "tanh", "sigmoid"), arrays(1)),
-    "swiglu": arrays(2),
-    "add": arrays(2),
-}
-BOUNDS |= {
-    **dict.fromkeys(ACTIVATIONS, activation),
-    **dict.fromkeys([f"{name}_backward" for name in ACTIVATIONS], activation_backward),
-    **dict.fromkeys(("exp", "log", "tanh", "sigmoid"), ulps(8)),
-    "add": ulps(1),
-    "dropout": ulps(4),
-    "dropout_backward": ulps(4),
-}
+CASES |= dict.fromkeys((*ACTIVATIONS, "log", "tanh", "sigmoid"), arrays(1))
+CASES |= dict.fromkeys(("swiglu", "add"), arrays(2))
+BOUNDS |= dict.fromkeys(("exp", "log", "tanh", "sigmoid"), ulps(8))
+BOUNDS |= {"add": ulps(1), "dropout": ulps(4), "dropout_backward": ulps(4)}
 
 
 GELU = "0.5 * x * (1 + erf(x * 0.5**0.5))"
