@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.course import protocol
-from tinyllm.course.answer_keys import KeyAnswer, answers
+from tinyllm.course.answer_keys import answers
 from tinyllm.course.checker import Verdict, judge, judge_task
 from tinyllm.course.classroom.config import Course
 from tinyllm.course.classroom.queue import CONTEXT
@@ -104,54 +104,36 @@ def try_task(lesson: Lesson, task: Exercise, level: str) -> Row:
     """Test the grader on one exercise."""
     ensure(lesson)
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Launcher(level) as launcher:
-        trial = AnswerJudge(lesson, task, launcher, Path(folder))
-        starter = trial.starter()
+
+        def in_worker(place):
+            code, limits = place / "exercise.py", {"cpu_seconds": task.about.cpu_seconds}
+            return judge_task(task, lambda: launcher.start(code, limits), place, explain=False)
+
+        def of_text(text):
+            place = Path(tempfile.mkdtemp(dir=folder))
+            for name, content in (("exercise.py", ""), (task.about.file, text)):
+                (place / name).write_text(content, "utf-8")
+            return in_worker(place)
+
+        def of_answer(answer):
+            if not answer.function:
+                return of_text(answer.text)
+            with contextlib.redirect_stdout(None), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return judge(task, lambda: Here(task.name, answer.function), explain=False)
+
+        starter = of_text(lesson.stub) if lesson.stub else in_worker(lesson.path)
         if task.kind == "c" and not find_compiler():
             return Row(lesson.number, task.name, 0.0, share(starter), blocked=NONE)
         if lesson.stub and starter.state != "not_attempted":
             raise UserError(f"the stub of {task.name} does not run: {starter.message}")
         known = answers(task)
-        reference = trial.text(known.reference)
-        wrong = [(x, trial.answer(x)) for x in known.wrong]
-        right = [(x.sentence, trial.answer(x)) for x in known.right]
+        reference = of_text(known.reference)
+        wrong = [(x, of_answer(x)) for x in known.wrong]
+        right = [(x.sentence, of_answer(x)) for x in known.right]
     rejected = tuple((x.sentence, broken_as_meant(x.breaks, verdict)) for x, verdict in wrong)
     wrongly = tuple((name, v.message or v.broken[0]) for name, v in right if v.state != "passed")
     return Row(lesson.number, task.name, share(reference), share(starter), rejected, len(right), wrongly)
-
-
-class AnswerJudge:
-    """A judge that treats answers to an exercise like the work of a student."""
-
-    def __init__(self, lesson, task, launcher, folder):
-        self.lesson, self.task, self.launcher, self.folder = lesson, task, launcher, folder
-
-    def starter(self) -> Verdict:
-        """Judge the lesson's files in the state in which students receive them."""
-        stub = self.lesson.stub
-        return self.text(stub) if stub else self.judge(self.lesson.path)
-
-    def answer(self, answer: KeyAnswer) -> Verdict:
-        """Judge a right or wrong answer: a text, or a function of the library."""
-        return self.function(answer.function) if answer.function else self.text(answer.text)
-
-    def text(self, text: str) -> Verdict:
-        """Judge a text as the content of the student's file."""
-        with tempfile.TemporaryDirectory(dir=self.folder) as place:
-            for name, content in (("exercise.py", ""), (self.task.about.file, text)):
-                Path(place, name).write_text(content, "utf-8")
-            return self.judge(Path(place))
-
-    def judge(self, place: Path) -> Verdict:
-        """Judge the files in a folder."""
-        limits = {"cpu_seconds": self.task.about.cpu_seconds}
-        code = place / "exercise.py"
-        return judge_task(self.task, lambda: self.launcher.start(code, limits), place, explain=False)
-
-    def function(self, function: Callable[..., Any]) -> Verdict:
-        """Judge a function of the library in this process."""
-        with contextlib.redirect_stdout(None), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return judge(self.task, lambda: Here(self.task.name, function), explain=False)
 
 
 def share(verdict: Verdict) -> float:
