@@ -16,8 +16,6 @@ WELL = {
     "compilers": {"cc": "cc (GCC) 14.2.0"},
     "cpu": "A CPU",
     "cpus": 2,
-    "compiled_ops": 40,
-    "ops": 42,
     "load": 0.1,
     "level": "avx512",
     "levels": ["avx512", "avx2"],

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -20,30 +21,21 @@ KERNELS: Any = runtime._compiled  # None if they were not built
 VARIABLES = ("TINYLLM_", "OPENBLAS_", "OMP_", "MKL_")  # environment variables that change speed or backend
 
 
-def summary() -> dict:
-    """Return the facts that `bench` prints first; a value is None where the system gives no answer."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def facts() -> dict:
+    """Return facts about this machine and installation; a value is None where the system gives none."""
     blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    packages = ("numpy", "regex", "safetensors", "tqdm")
     return {
         "cpu": cpu_model(),
-        "cpus": cpus,  # CPUs that this process may use
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         "level": KERNELS.level() if KERNELS else None,  # instructions of the kernels
+        "levels": KERNELS.levels() if KERNELS else [],  # all that this CPU can run, best first
         "threads": runtime.threads(),
-        "compiled_ops": len(backends().get("compiled", [])),
-        "ops": len(registry.OPS),
+        "backends": backends(),
         "blas": " ".join(str(blas[key]) for key in ("name", "version") if blas.get(key)) or "unknown",
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,  # over the last minute
         "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(VARIABLES)},
-    }
-
-
-def installation() -> dict:
-    """Return the facts that `doctor` needs in addition to `summary`."""
-    packages = ("numpy", "regex", "safetensors", "tqdm")
-    return {
         "compilers": compilers(),
-        "levels": KERNELS.levels() if KERNELS else [],  # all that this CPU can run, best first
-        "backends": backends(),
         "memory": memory(),
         "pool": runtime.memory(),
         "versions": {"python": platform.python_version()} | {p: metadata.version(p) for p in packages},
@@ -53,10 +45,10 @@ def installation() -> dict:
 
 def cpu_model() -> str:
     """Return the name of the CPU, or only its architecture if the system gives no name."""
-    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            if line.startswith("model name"):
-                return " ".join(line.split(":", 1)[1].split())
+    with suppress(OSError):
+        found = re.search(r"model name\s*:(.*)", Path("/proc/cpuinfo").read_text("utf-8", "replace"))
+        if found:
+            return " ".join(found[1].split())
     if sys.platform == "darwin":
         return _output(["sysctl", "-n", "machdep.cpu.brand_string"]) or platform.machine()
     return platform.processor() or platform.machine()
@@ -80,12 +72,12 @@ def memory() -> dict[str, int | None]:
 
 def compilers() -> dict[str, str]:
     """Return {command: version} for the installed C compilers; two names of one compiler count once."""
-    found, seen = {}, set()
-    names = [*os.environ.get("CC", "").split()[:1], "cc", "gcc", "clang", "cl"]
-    for name in names:
-        path = shutil.which(name)
-        if path and os.path.realpath(path) not in seen:
-            seen.add(os.path.realpath(path))
+    found: dict[str, str] = {}
+    paths = set()
+    for name in [*os.environ.get("CC", "").split()[:1], "cc", "gcc", "clang", "cl"]:
+        path = os.path.realpath(shutil.which(name) or "")
+        if shutil.which(name) and path not in paths:
+            paths.add(path)
             found[name] = _output([path, "--version"]).partition("\n")[0] or "version unknown"
     return found
 
@@ -93,9 +85,7 @@ def compilers() -> dict[str, str]:
 def cache() -> dict:
     """Return the folder of the token cache, and whether files can be written there."""
     folder = cache_folder()
-    place = folder
-    while not place.exists() and place != place.parent:
-        place = place.parent
+    place = next(place for place in [folder, *folder.parents] if place.exists())
     return {"folder": str(folder), "writable": place.is_dir() and os.access(place, os.W_OK | os.X_OK)}
 
 

@@ -7,10 +7,12 @@ and begins with calls that are not timed; with one thread, neither is needed. Li
 processes of their own.
 """
 
-import multiprocessing
 from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from statistics import median
 from time import perf_counter, process_time, sleep, thread_time
 from typing import Any
@@ -47,12 +49,10 @@ class Contender:
 
     def describe(self) -> dict[str, Any]:
         """Return what a race must know, in plain values; `once` if each call needs a `prepare` of its own."""
-        return {"amounts": self.amounts, "facts": self.facts, "tolerance": self.tolerance,
-                "once": self.prepare is not tuple, "answer": self._answer()}
-
-    def _answer(self):
         with self.around():
-            return None if self.answer is None else self.answer()
+            answer = None if self.answer is None else self.answer()
+        return {"amounts": self.amounts, "facts": self.facts, "tolerance": self.tolerance,
+                "once": self.prepare is not tuple, "answer": answer}
 
     def sample(self, calls: int, warm_up: float) -> float:
         """Return the mean seconds of some calls, after `warm_up` seconds of calls that do not count.
@@ -82,53 +82,53 @@ class Apart:
     """A contender that `make()` makes in a process of its own, where all its samples are taken."""
 
     def __init__(self, make: Callable[[], Contender]) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(make, threads(), theirs), daemon=True)
-        self._process.start()
-        theirs.close()
+        self._make = make
+        self._process = ProcessPoolExecutor(1, get_context("spawn"))
 
     def describe(self) -> dict[str, Any]:
-        """Return the other process's `Contender.describe()`; raises UserError if it has no contender."""
-        return self._receive()
+        """Make the contender in the other process, and return its `Contender.describe()`."""
+        return self._run(_make, self._make, threads())
 
     def sample(self, calls: int, warm_up: float) -> float:
         """Take a sample in the other process."""
-        self._pipe.send((calls, warm_up))
-        return self._receive()
+        return self._run(_sample, calls, warm_up)
 
     def close(self) -> float | None:
         """End the process, and return its peak memory in MiB, or None if that is not known."""
         try:
-            self._pipe.send(None)
-            return self._receive()
-        except (OSError, UserError):
+            return self._run(peak_rss_mb)
+        except (UserError, RuntimeError):  # it has ended, or was closed before
             return None
         finally:
-            self._pipe.close()
-            self._process.join()
+            self._process.shutdown()
 
-    def _receive(self):
+    def _run(self, task, *args):
         try:
-            found = self._pipe.recv()
-        except EOFError:
+            return self._process.submit(_in_a_line, task, *args).result()
+        except BrokenProcessPool:
             raise UserError("its process ended without an answer; is there enough memory?") from None
-        if isinstance(found, str):
-            raise UserError(found)
-        return found
 
 
-def _serve(make, n_threads, pipe):
-    """Make a contender in this process, and take samples of it until None is received."""
+MADE: list[Contender] = []  # the contender of this process, if the process is one of `Apart`
+
+
+def _make(make, n_threads):
+    threads(n_threads)
+    MADE.append(make())
+    return MADE[0].describe()
+
+
+def _sample(*args):
+    return MADE[0].sample(*args)
+
+
+def _in_a_line(task, *args):
+    """Run a task; any exception, such as one of another library, becomes a UserError of one line."""
     try:
-        threads(n_threads)
-        contender = make()
-        pipe.send(contender.describe())
-        while (wanted := pipe.recv()) is not None:
-            pipe.send(contender.sample(*wanted))
-        pipe.send(peak_rss_mb())
-    except Exception as error:  # of another library, which may raise anything
-        pipe.send(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}")
+        return task(*args)
+    except Exception as error:
+        first = str(error).strip().partition("\n")[0][:200]
+        raise UserError(f"{type(error).__name__}: {first}") from None
 
 
 def compare(makers: dict[str, Callable[[], Contender]], seconds: float, least: int = 3, apart: bool = False,
@@ -156,21 +156,16 @@ def compare(makers: dict[str, Callable[[], Contender]], seconds: float, least: i
             _must_agree(next(iter(described.items())), (name, described[name]))
         racing = {name: entrants[name] for name in described}
         times = race(racing, seconds, least, [name for name in racing if described[name]["once"]])
-        peaks = {name: entrant.close() for name, entrant in racing.items()}
     finally:
-        for entrant in entrants.values():
-            entrant.close()
+        peaks = {name: entrant.close() for name, entrant in entrants.items()}
     first = next(iter(times))
     for name, samples in times.items():
-        record = {**about, "engine": name, **_rates(median(samples), described[name])}
+        amounts, taken = described[name]["amounts"], median(samples)
+        rates = {rate: amounts[what] / taken / unit
+                 for what, (rate, unit) in RATES.items() if what in amounts}
+        record = {**about, "engine": name, "seconds": taken, **described[name]["facts"], **rates}
         record |= {"rounds": len(samples)} | ({"peak_rss_mb": peaks[name]} if apart else {})
         yield record | ({} if name == first else {"times": ratio(times, name, first)})
-
-
-def _rates(seconds: float, described: dict) -> dict[str, Any]:
-    amounts = described["amounts"]
-    rates = {rate: amounts[what] / seconds / unit for what, (rate, unit) in RATES.items() if what in amounts}
-    return {"seconds": seconds, **described["facts"], **rates}
 
 
 def _must_agree(first: tuple[str, dict], other: tuple[str, dict]) -> None:

@@ -171,7 +171,6 @@ def trainer(sizes: dict[str, Any], batch: int, around: Callable = nullcontext) -
 
 NEW = 32  # tokens that are written, or as many as fit into half a context
 LONGEST = 512  # tokens of a prompt
-MAKE_KEYS = ("c_attn", "q_proj", "k_proj", "v_proj")  # ends of the names of layers before the cache
 
 
 def generate_races(quick: bool = False) -> Iterator[Race]:
@@ -202,8 +201,7 @@ def reader(sizes: dict[str, Any], bits: int = 32, around: Callable = nullcontext
     def read():
         return next(stream(model, [prompt], max_tokens=1, sampling=GREEDY)).logits
 
-    amounts = {"tokens": len(prompt), "flops": prefill_flops(model, len(prompt))}
-    return Contender(read, around=around, amounts=amounts, answer=read,
+    return Contender(read, around=around, amounts={"tokens": len(prompt)}, answer=read,
                      tolerance={32: 1e-3, 8: 0.2, 4: 0.9}[bits])
 
 
@@ -243,19 +241,6 @@ def measure_rates(model: Any) -> dict[str, float]:
     contenders = {"reading": Contender(read, amounts={"tokens": len(prompt)}), "writing": writing(model)}
     times = race(contenders, 1.0, once=["writing"])
     return {what: contenders[what].amounts["tokens"] / median(taken) for what, taken in times.items()}
-
-
-def prefill_flops(model: Any, tokens: int) -> int:
-    """Count the operations that read a prompt and compute the logits of the next token.
-
-    The output layer, and the last block except its keys and values, run only at the last position.
-    """
-    last, total = f".{model.config.layers - 1}.", 0
-    for name, module in model.named_modules():
-        flops, before = (sum(module.flops(1, n).values()) for n in (tokens, tokens - 1))
-        once = name == "lm_head" or (last in f".{name}." and not name.endswith(MAKE_KEYS))
-        total += flops - before if once else flops
-    return total
 
 
 def decode_bytes(model: Any, length: float) -> float:

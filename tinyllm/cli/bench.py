@@ -11,6 +11,7 @@ from tinyllm.bench.roof import Roof, measure_roof
 from tinyllm.bench.rows import BENCHES, Race
 from tinyllm.cli.command import command
 from tinyllm.ops import runtime
+from tinyllm.ops.registry import OPS
 from tinyllm.report.terminal import entry, paragraph
 
 SECONDS = {"ops": 0.5, "train": 20.0, "generate": 5.0, "batch": 5.0}  # of each race
@@ -53,15 +54,15 @@ def bench(work: Literal["ops", "train", "generate", "batch"] | None = None, *, q
 
 def introduce(json: bool = False) -> Roof:
     """Measure the roof of this machine, print it with facts about the machine, and return it."""
-    about, roof = machine.summary(), measure_roof()
+    about, roof = machine.facts(), measure_roof()
     if json:
         say(dumps({"bench": "machine"} | about | {"roof": vars(roof)}))
         return roof
     kernels = f"kernels {about['level']}" if about["level"] else "no kernels"
+    compiled = len(about["backends"].get("compiled", []))
     say(paragraph(
         f"{about['cpu']}, {kernels}, {about['threads']} of {about['cpus']} CPUs as threads; "
-        f"{about['compiled_ops']} of {about['ops']} ops compiled; NumPy's BLAS is {about['blas']}", further=0
-    ))
+        f"{compiled} of {len(OPS)} ops compiled; NumPy's BLAS is {about['blas']}", further=0))
     if roof.gflops:
         bf16 = f", {roof.bf16_gflops:.0f} in bf16" if roof.bf16_gflops else ""
         say(f"roof, measured: {roof.gflops:.0f} GFLOP/s{bf16}; {roof.gb_per_second:.1f} GB/s")
@@ -70,7 +71,7 @@ def introduce(json: bool = False) -> Roof:
     if (about["load"] or 0) > 0.5:
         say(paragraph(f"This machine is busy: {about['load']:.1f} programs wanted to run in the last minute, "
                       "before this one began. Do not trust these numbers.", further=0))
-    if not about["compiled_ops"]:
+    if not compiled:
         say("No op runs on kernels, so these are the numbers of NumPy: see `tinyllm doctor`.")
     return roof
 

@@ -41,16 +41,14 @@ def doctor(*, json: bool = False) -> int:
 
 def examine() -> dict:
     """Collect all facts about the installation, and train for three steps as a trial."""
-    facts = {"tinyllm": __version__, "kernels": kernels(), "trial": trial()}
-    facts |= {"unicode": unicode.VERSION}
-    facts |= {"isolation": {level: why_not(level) for level in LEVELS}}
-    return facts | machine.summary() | machine.installation()
+    return {"tinyllm": __version__, "kernels": kernels(), "trial": trial(), "unicode": unicode.VERSION,
+            "isolation": {level: why_not(level) for level in LEVELS}} | machine.facts()
 
 
 def kernels() -> dict:
     """Describe the kernels: {"built": True or False, "reason": why not, "older_than": newer source file}."""
-    module = registry._compiled
-    reason = None
+    module: Any = registry._compiled
+    reason, newer = None, None
     if module is None:
         try:
             importlib.import_module("tinyllm.ops._compiled")
@@ -58,17 +56,11 @@ def kernels() -> dict:
             reason = "they were not built"
         except ImportError as error:
             reason = str(error)
-    return {"built": module is not None, "reason": reason, "older_than": _newer_source(module)}
-
-
-def _newer_source(module: Any) -> str | None:
-    """Return a source file that has changed since the kernels were built; None outside of a source folder."""
-    root = machine.source_folder()
-    if root is None or not getattr(module, "__file__", None):
-        return None
-    built = Path(module.__file__).stat().st_mtime
-    files = [*root.glob("csrc/*.[ch]"), *root.glob("csrc/glue/*.p[yx][xid]")]
-    return next((str(path.relative_to(root)) for path in sorted(files) if path.stat().st_mtime > built), None)
+    elif root := machine.source_folder():
+        built = Path(module.__file__).stat().st_mtime
+        files = sorted([*root.glob("csrc/*.[ch]"), *root.glob("csrc/glue/*.p[yx][xid]")])
+        newer = next((str(file.relative_to(root)) for file in files if file.stat().st_mtime > built), None)
+    return {"built": module is not None, "reason": reason, "older_than": newer}
 
 
 def trial(steps: int = 3) -> dict:
@@ -118,58 +110,56 @@ def report(facts: dict, problems: list[dict[str, str]]) -> str:
     count = len(problems)
     lines += ["", "1 thing needs attention:" if count == 1 else f"{count} things need attention:"]
     for p in problems:
-        lines.append(entry("- ", p["problem"], cut=True))
-        lines.append(entry("  -> ", p["advice"], cut=True))
+        lines += [entry("- ", p["problem"], cut=True), entry("  -> ", p["advice"], cut=True)]
     return "\n".join(lines)
 
 
 def _entries(facts: dict) -> Iterator[tuple[str, str]]:
     """Yield (label, text) for each line; an empty label continues the entry above."""
+    kernels, trial, memory, pool = (facts[name] for name in ("kernels", "trial", "memory", "pool"))
+    none = {"none": "but the kernels are built" if kernels["built"] else "needed for the kernels"}
+    compilers = facts["compilers"] or none
     yield "tinyllm", facts["tinyllm"]
     yield "versions", ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     yield "", f"NumPy's BLAS: {facts['blas']}"
     yield "", f"Unicode {facts['unicode']}, for cutting text into pieces"
-    none = {"none": "but the kernels are built" if facts["kernels"]["built"] else "needed for the kernels"}
-    for i, (name, version) in enumerate((facts["compilers"] or none).items()):
-        yield "" if i else "compiler", f"{name}: {version}"
+    yield from _several("compiler", [f"{name}: {version}" for name, version in compilers.items()])
     yield "cpu", facts["cpu"]
     if facts["level"]:
         yield "level", f"{facts['level']} (available: {', '.join(facts['levels'])})"
     yield "threads", f"{facts['threads']} of {facts['cpus']} CPUs"
-    for i, (backend, names) in enumerate(sorted(facts["backends"].items())):
-        many = backend == "compiled" and len(names) > 10
-        yield "" if i else "ops", f"{backend}: " + (f"{len(names)} ops" if many else ", ".join(names))
-    trial = facts["trial"]
-    specs = f"on the specs {trial['loss_of_specs']:.4f}"
-    yield "trial", f"three training steps: loss {trial['loss']:.4f}, {specs}"
-    memory, pool, cache = facts["memory"], facts["pool"], facts["cache"]
+    many = {"compiled": f"{len(facts['backends'].get('compiled', []))} ops"}
+    yield from _several("ops", [f"{backend}: {many.get(backend) or ', '.join(names)}"
+                                for backend, names in sorted(facts["backends"].items())])
+    yield "trial", (f"three training steps: loss {trial['loss']:.4f}, "
+                    f"on the specs {trial['loss_of_specs']:.4f}")
     yield "memory", f"{_size(memory['total'])}, of which {_size(memory['available'])} available"
     if pool:
         sizes = f"idle {_size(pool['idle'])}, peak {_size(pool['peak'])}, at most {_size(pool['capacity'])}"
         yield "pool", f"{pool['hits']:,} hits, {pool['misses']:,} misses; {sizes}"
-    yield "cache", cache["folder"]
-    yield from _isolation(facts["isolation"])
-    for i, (name, value) in enumerate(facts["environment"].items()):
-        yield "" if i else "settings", f"{name}={value}"
+    yield "cache", facts["cache"]["folder"]
+    yield from _several("isolation", _isolation(facts["isolation"]))
+    yield from _several("settings", [f"{name}={value}" for name, value in facts["environment"].items()])
 
 
-def _isolation(reasons: dict[str, str | None]) -> Iterator[tuple[str, str]]:
-    """Yield lines about the best isolation of exercises that works here, and why others do not."""
+def _several(label: str, texts: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield a line for each text, the first of them with the label."""
+    yield from ((label if i == 0 else "", text) for i, text in enumerate(texts))
+
+
+def _isolation(reasons: dict[str, str | None]) -> list[str]:
+    """Return sentences about the best isolation of exercises that works here, and why others do not."""
     best = next(level for level, reason in reasons.items() if reason is None)
-    yield "isolation", isolation_words(best).removeprefix("isolation: ")
     others = [f"{level} works" if reason is None else f"{level} does not work: {reason}"
               for level, reason in reasons.items() if level not in (best, "plain")]
-    if others:
-        yield "", "; ".join(others)
-    if best == "plain":
-        yield "", f"plain is here: {plain_words()}"
+    said = [isolation_words(best).removeprefix("isolation: "), "; ".join(others),
+            f"plain is here: {plain_words()}" if best == "plain" else ""]
+    return list(filter(None, said))
 
 
 def _size(n_bytes: int | None) -> str:
     """Write a number of bytes with a unit: 1234567 -> 1.2 MiB."""
     if n_bytes is None:
         return "an unknown amount"
-    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if n_bytes >= size:
-            return f"{n_bytes / size:.1f} {unit}"
-    return f"{n_bytes} bytes"
+    power = min(max(n_bytes.bit_length() - 1, 0) // 10, 3)
+    return f"{n_bytes / 1024**power:.{min(power, 1)}f} {['bytes', 'KiB', 'MiB', 'GiB'][power]}"
