@@ -73,11 +73,11 @@ def memory() -> dict[str, int | None]:
 def compilers() -> dict[str, str]:
     """Return {command: version} for the installed C compilers; two names of one compiler count once."""
     found: dict[str, str] = {}
-    paths = set()
+    seen = set()
     for name in [*os.environ.get("CC", "").split()[:1], "cc", "gcc", "clang", "cl"]:
-        path = os.path.realpath(shutil.which(name) or "")
-        if shutil.which(name) and path not in paths:
-            paths.add(path)
+        path = shutil.which(name)
+        if path and os.path.realpath(path) not in seen:
+            seen.add(os.path.realpath(path))
             found[name] = _output([path, "--version"]).partition("\n")[0] or "version unknown"
     return found
 

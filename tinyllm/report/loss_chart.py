@@ -5,13 +5,16 @@ The vertical axis is logarithmic: on a linear axis, the small improvements late 
 
 import itertools
 import math
+from collections import defaultdict
 
-from tinyllm.report.curves import TINY, loss_curves
+from tinyllm.report.curves import TINY, LossCurves, loss_curves
 from tinyllm.report.terminal import paint
 
 # [row][column] of the 4 x 2 dots in a Braille letter
 BRAILLE_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 COLOURS = {"train": "36", "val": "33", "floor": "2"}  # cyan, yellow, faint
+SIGNS = {"train": "⠤", "val": "●", "floor": "┄", "y": "│", "x": "─", "corner": "└"}
+ASCII_SIGNS = {"train": ".", "val": "o", "floor": "-", "y": "|", "x": "-", "corner": "+"}
 MARGIN = 7  # columns for the numbers at the left
 
 
@@ -26,111 +29,63 @@ def loss_chart(records: list[dict], floor_per_char: float | None = None, width: 
     points = curves.train + curves.val
     if not points:
         return ""
+    signs = ASCII_SIGNS if ascii_only else SIGNS
+    down, across = (1, 1) if ascii_only else (4, 2)  # dots in a letter
+    columns, last = width - MARGIN - 1, max(1, max(x for x, _ in points))
     values = [y for _, y in points] + ([curves.floor] if curves.floor_in_sight else [])
-    low, high = max(min(values), TINY), max(values)
-    high = max(high, low * 1.05)
-    grid = Grid(width - MARGIN - 1, height, max(x for x, _ in points), low, high, ascii_only)
-    if curves.floor is not None and curves.floor_in_sight:
-        grid.dashes(curves.floor)
-    grid.line(curves.train)
-    grid.marks(curves.val)
-    legend = _legend(curves, ascii_only, colour)
-    return "\n".join([legend, *_frame(grid, colour), _x_axis(grid)])
+    low = max(min(values), TINY)
+    high = max(*values, low * 1.05)
 
-
-class Grid:
-    """The characters of a chart, and for each the name of its curve (`owners`), which sets the colour."""
-
-    def __init__(self, columns, rows, x_max, y_min, y_max, ascii_only):
-        self.columns, self.rows = columns, rows
-        self.x_max, self.y_min, self.y_max = max(x_max, 1), y_min, y_max
-        self.across, self.down = (1, 1) if ascii_only else (2, 4)  # dots per letter
-        self.ascii_only = ascii_only
-        self.letters = [[" "] * columns for _ in range(rows)]
-        self.owners = [[None] * columns for _ in range(rows)]
-
-    def _dot(self, x, y):
+    def dot(x: float, y: float) -> tuple[int, int]:
         """Return the (row, column) of the dot for step x and loss y."""
-        across, down = self.columns * self.across - 1, self.rows * self.down - 1
-        height = math.log(max(y, self.y_min) / self.y_min) / math.log(self.y_max / self.y_min)
-        return round((1 - height) * down), round(x / self.x_max * across)
+        part = math.log(max(y, low) / low) / math.log(high / low)
+        return round((1 - part) * (height * down - 1)), round(x / last * (columns * across - 1))
 
-    def value(self, row: int) -> float:
-        """Return the loss at the height of a row of characters."""
-        return self.y_max * (self.y_min / self.y_max) ** (row / (self.rows - 1))
+    cells = {}  # (row, column): (name of the curve, letter)
+    if curves.floor is not None and curves.floor_in_sight:
+        row = dot(0, curves.floor)[0] // down
+        cells = {(row, column): ("floor", signs["floor"]) for column in range(columns)}
+    dots: dict[tuple[int, int], int] = defaultdict(int)  # of the training loss: bits of Braille letters
+    for y, x in _line([dot(*point) for point in curves.train]):
+        dots[y // down, x // across] |= BRAILLE_DOTS[y % down][x % across]
+    cells |= {cell: ("train", "." if ascii_only else chr(0x2800 + bits)) for cell, bits in dots.items()}
+    for y, x in [dot(*point) for point in curves.val]:
+        cells[y // down, x // across] = "val", signs["val"]
 
-    def _put(self, row, column, letter, owner):
-        self.letters[row][column] = letter
-        self.owners[row][column] = owner
-
-    def dashes(self, y: float) -> None:
-        """Draw a dashed horizontal line at the loss `y`."""
-        row = self._dot(0, y)[0] // self.down
-        for column in range(self.columns):
-            self._put(row, column, "-" if self.ascii_only else "┄", "floor")
-
-    def line(self, points: list) -> None:
-        """Connect points (step, loss) by straight lines of dots."""
-        dots = [self._dot(x, y) for x, y in points]
-        for (row, column), (next_row, next_column) in zip(dots, dots[1:] or dots, strict=False):
-            n = max(abs(next_row - row), abs(next_column - column), 1)
-            for i in range(n + 1):
-                self._light(
-                    row + round((next_row - row) * i / n), column + round((next_column - column) * i / n)
-                )
-
-    def _light(self, dot_row, dot_column):
-        row, column = dot_row // self.down, dot_column // self.across
-        if self.ascii_only:
-            self._put(row, column, ".", "train")
-            return
-        before = ord(self.letters[row][column]) if self.owners[row][column] == "train" else 0x2800
-        dot = BRAILLE_DOTS[dot_row % self.down][dot_column % self.across]
-        self._put(row, column, chr(before | dot), "train")
-
-    def marks(self, points: list) -> None:
-        """Draw a large dot at each point (step, loss)."""
-        for x, y in points:
-            row, column = self._dot(x, y)
-            self._put(row // self.down, column // self.across, "o" if self.ascii_only else "●", "val")
+    lines = [_legend(curves, signs, colour)]
+    for row in range(height):
+        loss = high * (low / high) ** (row / (height - 1))
+        text = f"{_number(loss) if row % 3 == 0 or row == height - 1 else '':>{MARGIN - 1}} {signs['y']}"
+        shown = [cells.get((row, column), ("", " ")) for column in range(columns)]
+        for name, run in itertools.groupby(shown, key=lambda cell: cell[0]):
+            text += paint("".join(letter for _, letter in run), COLOURS.get(name, "") * colour)
+        lines.append(text.rstrip())
+    lines.append(" " * MARGIN + signs["corner"] + signs["x"] * columns)
+    lines.append(" " * (MARGIN + 1) + f"{0:<{columns - 20}}{f'step {last}':>20}")
+    return "\n".join(lines)
 
 
-def _legend(curves, ascii_only, colour):
-    names = {
-        "train": ("." if ascii_only else "⠤") + " train",
-        "val": ("o" if ascii_only else "●") + " validation",
-        "floor": f"{'-' if ascii_only else '┄'} entropy floor {curves.floor or 0:.3f}"
-        if curves.floor_in_sight
-        else f"entropy floor {curves.floor or 0:.3f}, below",
-    }
-    shown = [name for name in names if (curves.floor if name == "floor" else getattr(curves, name))]
-    return (
-        "  "
-        + "  ".join(paint(names[name], COLOURS[name] * colour) for name in shown)
-        + f"  ({curves.unit}, log)"
-    )
+def _line(dots):
+    """Yield the dots (row, column) of straight lines from each given dot to the next."""
+    for (row, column), (next_row, next_column) in zip(dots, dots[1:] or dots, strict=False):
+        n = max(abs(next_row - row), abs(next_column - column), 1)
+        for i in range(n + 1):
+            yield row + round((next_row - row) * i / n), column + round((next_column - column) * i / n)
 
 
-def _frame(grid, colour):
-    """Return the lines of the chart, with the numbers of the vertical axis at the left."""
-    bar = "|" if grid.ascii_only else "│"
-    lines = []
-    for row in range(grid.rows):
-        label = _number(grid.value(row)) if row % 3 == 0 or row == grid.rows - 1 else ""
-        cells = zip(grid.owners[row], grid.letters[row], strict=True)
-        text = ""
-        for owner, run in itertools.groupby(cells, key=lambda cell: cell[0]):
-            text += paint("".join(letter for _, letter in run), COLOURS.get(owner, "") * colour)
-        lines.append(f"{label:>{MARGIN - 1}} {bar}{text}".rstrip())
-    return lines
+def _legend(curves: LossCurves, signs: dict[str, str], colour: bool) -> str:
+    shown = {}
+    if curves.train:
+        shown["train"] = f"{signs['train']} train"
+    if curves.val:
+        shown["val"] = f"{signs['val']} validation"
+    if curves.floor:
+        floor = f"entropy floor {curves.floor:.3f}"
+        shown["floor"] = f"{signs['floor']} {floor}" if curves.floor_in_sight else f"{floor}, below"
+    names = [paint(text, COLOURS[name] * colour) for name, text in shown.items()]
+    return f"  {'  '.join(names)}  ({curves.unit}, log)"
 
 
-def _number(value):
+def _number(value: float) -> str:
     """Write a loss in at most six letters."""
     return f"{value:.2f}" if value < 999 else f"{value:.0f}" if value < 1e6 - 1 else f"{value:.0e}"
-
-
-def _x_axis(grid):
-    corner, dash = ("+", "-") if grid.ascii_only else ("└", "─")
-    numbers = f"{0:<{grid.columns - 20}}{f'step {grid.x_max}':>20}"
-    return " " * MARGIN + corner + dash * grid.columns + "\n" + " " * (MARGIN + 1) + numbers
