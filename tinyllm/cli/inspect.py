@@ -13,20 +13,14 @@ from tinyllm.models import build, family, from_pretrained
 from tinyllm.models.registry import locate
 from tinyllm.nn import DecoderLM
 from tinyllm.nn.init import without_memory
-from tinyllm.report.anatomy import (
-    Costs,
-    costs,
-    differences,
-    drawing,
-    explanations,
-    settings_that_differ,
-)
+from tinyllm.report.anatomy import costs, differences, drawing, explanations, settings_that_differ
 from tinyllm.report.summary import summarise
 from tinyllm.report.terminal import entry, printable, short, table
 from tinyllm.runs.run import Run
 
 VOCABULARY = 1024  # of a family that is given by its name
-COUNTED = ("parameters", "bytes of weights", "bytes of keys and values a token", "FLOPs a token")
+COUNTED = {"parameters": "parameters", "weight_bytes": "bytes of weights",
+           "cache_bytes": "bytes of keys and values a token", "flops": "FLOPs a token"}
 
 
 @command("inspect")
@@ -54,11 +48,10 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
     if diff is not None and len(given) != 2:
         kinds = "a run, a model's folder, `shipped`, or a family such as llama"
         raise UserError(f"--diff compares two models, each {kinds}; got {len(given)}")
-    opened = [_opened(name, preset, which) for name in given]
     if diff is not None:
-        _show_difference(opened[0][0], opened[1][0])
+        _show_difference(*(_opened(name, preset, which)[0] for name in given))
         return
-    found, has_weights = opened[0]
+    found, has_weights = _opened(given[0], preset, which)
     rates = measure_rates(found) if has_weights else {}
     if json:
         print(dumps({"model_type": found.model_type, "config": asdict(found.config)} | asdict(costs(found))
@@ -111,11 +104,7 @@ def _show_difference(one: Any, other: Any) -> None:
     print("\n".join([*names, "", *differences(one, other)]), end="\n\n")
     said, others = explanations(one), explanations(other)
     _explain({name: text for name, text in (said | others).items() if (name in said) != (name in others)})
-    rows = settings_that_differ(one.config, other.config)
-    for what, *counts in zip(COUNTED, *(_counts(costs(model)) for model in (one, other)), strict=True):
-        rows.append((what, f"{counts[0]:,}", f"{counts[1]:,}"))
-    print("\n".join(table(["", one.model_type, other.model_type], [list(row) for row in rows])))
-
-
-def _counts(c: Costs) -> tuple[int, ...]:
-    return c.parameters, c.weight_bytes, c.cache_bytes or 0, c.flops
+    counts = [asdict(costs(model)) for model in (one, other)]
+    rows = [*map(list, settings_that_differ(one.config, other.config)),
+            *([what, *(f"{c[field] or 0:,}" for c in counts)] for field, what in COUNTED.items())]
+    print("\n".join(table(["", one.model_type, other.model_type], rows)))

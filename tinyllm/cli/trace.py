@@ -56,43 +56,75 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, tempera
     if compared and out is not None:
         raise UserError("--diff prints what differs and writes no page: leave out --out")
     opened = [open_model(folder, which) for folder in runs]
-    model, tokenizer = opened[0].model, opened[0].tokenizer
-    ids, given = take_text(model, tokenizer, typed(prompt), tokens, temperature, seed)
-    if compared:
-        show_difference(runs, opened, ids, mine)
+    first = opened[0]
+    ids, given = take_text(first.model, first.tokenizer, typed(prompt), tokens, temperature, seed)
+    if mine is not None:
+        lines = compare_mine(mine, runs[0], first.model, ids)
+    elif diff is not None:
+        lines = compare_runs(runs, opened, ids)
     else:
         folder = Path(runs[0]) if Path(runs[0]).is_dir() else Path()  # the shipped model has no folder here
-        show_trace(runs[0], model, tokenizer, ids, given, Path(out or folder / "trace.html"))
+        lines = write_trace(runs[0], first, ids, given, Path(out or folder / "trace.html"))
     if not prompt:
-        say(paragraph("without --prompt the model makes up a text, which begins behind an end of line (↵)"))
+        lines.append(paragraph("without --prompt the model makes up a text, "
+                               "which begins behind an end of line (↵)"))
+    print(printable("\n".join(lines)))
 
 
-def show_trace(run: str, model: Any, tokenizer: Any, ids: list[int], given: int, out: Path) -> None:
-    """Record what a model does with a text, write the page, and print a summary."""
+def write_trace(run: str, opened: Opened, ids: list[int], given: int, out: Path) -> list[str]:
+    """Record what a model does with a text, write the page, and return lines that summarise it."""
     from tinyllm.report.trace import examine
     from tinyllm.report.trace.page import write_page
 
-    found = examine(model, tokenizer, ids, given)
+    found = examine(opened.model, opened.tokenizer, ids, given)
     size = write_page(found, Path(run).absolute().name, out)
-    if len(ids) > 1:
-        mean, worst = float(found.predicted.mean()), found.most_surprising
-        name, nats = label(found.names[ids[worst]]), found.surprisal[worst]
-        say(f"{len(ids)} tokens: mean surprisal {mean:.4f} nats, perplexity {perplexity(mean)}")
-        say(f"most surprising: token {worst}, {name}, {nats:.2f} nats, probability {math.exp(-nats):.4f}")
-    say(f"wrote {out}, {size / 1000:,.0f} kB: open it in a browser")
+    lines = [f"wrote {out}, {size / 1000:,.0f} kB: open it in a browser"]
+    if len(ids) == 1:
+        return lines
+    mean, worst = float(found.predicted.mean()), found.most_surprising
+    name, nats = label(found.names[ids[worst]]), found.surprisal[worst]
+    return [f"{len(ids)} tokens: mean surprisal {mean:.4f} nats, perplexity {perplexity(mean)}",
+            f"most surprising: token {worst}, {name}, {nats:.2f} nats, probability {math.exp(-nats):.4f}",
+            *lines]
 
 
-def show_difference(runs: list[str], opened: list[Opened], ids: list[int], mine: str | None) -> None:
-    """Record what two models do with a text, and print where they first differ."""
+def compare_runs(runs: list[str], opened: list[Opened], ids: list[int]) -> list[str]:
+    """Record what two models do with a text, and return lines that say where they first differ."""
     from tinyllm.report.trace.compare import compare_captures
 
-    if mine is None:
-        check_alike(runs, opened, ids)
-        a, b, names = observe(opened[0].model, ids), observe(opened[1].model, ids), runs
-    else:
-        a, b, called = observe_mine(mine, opened[0].model, ids)
-        names = [f"{runs[0]}, the library's ops", f"{runs[0]}, with your {', '.join(called)}"]
-    say(str(compare_captures(a, b, ids, names[0], names[1])))
+    one, other = opened
+    if one.tokenizer.fingerprint() != other.tokenizer.fingerprint():
+        raise UserError(f"{runs[0]} and {runs[1]} have different tokenizers: no text is the same to both")
+    if len(ids) > other.model.config.context:
+        raise UserError(
+            f"the text has {len(ids)} tokens and the context of {runs[1]} is {other.model.config.context}: "
+            "shorten the prompt, or take fewer --tokens"
+        )
+    return [str(compare_captures(observe(one.model, ids), observe(other.model, ids), ids, *runs))]
+
+
+def compare_mine(lessons: str, run: str, model: Any, ids: list[int]) -> list[str]:
+    """Return lines that say where the student's ops first differ from the library's.
+
+    All other ops run on their specifications. So attention calls the student's softmax, and the two passes
+    can be compared op by op.
+    """
+    from tinyllm.course.plugins import idle, load_parts, parse_lessons, plug_in
+    from tinyllm.course.workspace import find_workspace
+    from tinyllm.report.trace.compare import compare_captures
+
+    parts, skipped = load_parts(parse_lessons([lessons]), find_workspace())
+    with use("numpy"):
+        ours = observe(model, ids)
+        with plug_in(parts):
+            yours = observe(model, ids)
+    reader = "a model that reads a text"
+    called = ", ".join(part.op for part in parts if part.calls)
+    if not called:
+        raise UserError(f"{reader} does not call {', '.join(part.op for part in parts)}: nothing to compare")
+    names = f"{run}, the library's ops", f"{run}, with your {called}"
+    return [*map(paragraph, [*skipped, *idle(parts, reader)]),
+            str(compare_captures(ours, yours, ids, *names))]
 
 
 def observe(model: Any, ids: list[int]) -> Any:
@@ -102,44 +134,3 @@ def observe(model: Any, ids: list[int]) -> Any:
     with inference(model), capture(model) as root:
         model(np.array([ids]))
     return root
-
-
-def observe_mine(lessons: str, model: Any, ids: list[int]) -> list:
-    """Return a pass with the library's ops, a pass with the student's, and the names of these ops.
-
-    All other ops run on their specifications. So attention calls the student's softmax, and the two passes
-    can be compared op by op.
-    """
-    from tinyllm.course.plugins import idle, load_parts, parse_lessons, plug_in
-    from tinyllm.course.workspace import find_workspace
-
-    parts, skipped = load_parts(parse_lessons([lessons]), find_workspace())
-    with use("numpy"):
-        ours = observe(model, ids)
-        with plug_in(parts):
-            yours = observe(model, ids)
-    reader = "a model that reads a text"
-    called = [part.op for part in parts if part.calls]
-    if not called:
-        names = ", ".join(part.op for part in parts)
-        raise UserError(f"{reader} does not call {names}: nothing to compare")
-    for line in [*skipped, *idle(parts, reader)]:
-        say(paragraph(line))
-    return [ours, yours, called]
-
-
-def check_alike(runs: list[str], opened: list[Opened], ids: list[int]) -> None:
-    """Raise UserError if two runs have different tokenizers, or a context too short for the text."""
-    one, other = opened
-    if one.tokenizer.fingerprint() != other.tokenizer.fingerprint():
-        raise UserError(f"{runs[0]} and {runs[1]} have different tokenizers: no text is the same to both")
-    if len(ids) > other.model.config.context:
-        raise UserError(
-            f"the text has {len(ids)} tokens and the context of {runs[1]} is {other.model.config.context}: "
-            "shorten the prompt, or take fewer --tokens"
-        )
-
-
-def say(text: str) -> None:
-    """Print a text with its control characters replaced."""
-    print(printable(text))
