@@ -45,9 +45,8 @@ def facts() -> dict:
 
 def cpu_model() -> str:
     """Return the name of the CPU, or only its architecture if the system gives no name."""
-    with suppress(OSError):
-        found = re.search(r"model name\s*:(.*)", Path("/proc/cpuinfo").read_text("utf-8", "replace"))
-        if found:
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        if found := re.search(r"model name\s*:(.*)", file.read()):
             return " ".join(found[1].split())
     if sys.platform == "darwin":
         return _output(["sysctl", "-n", "machdep.cpu.brand_string"]) or platform.machine()

@@ -58,49 +58,52 @@ class Display:
 
     def introduce(self) -> None:
         """Describe the training, the data and the plan."""
-        config, facts, context = self.setup.config, self.setup.facts, self.setup.model.config.context
-        model = self.setup.model
-        what = f"a {type(model).__name__} of {(count := model.num_parameters()):,} parameters"
-        if (trained := sum(p.data.size for p in model.parameters(trainable=True))) < count:
+        config, facts, model = self.setup.config, self.setup.facts, self.setup.model
+        count = model.num_parameters()
+        trained = sum(p.data.size for p in model.parameters(trainable=True))
+        what = f"a {type(model).__name__} of {count:,} parameters"
+        if trained < count:
             what = f"{trained:,} numbers of {what}"
         plan = f"Train {what} for {counted(self.config.steps, 'step')} on {facts.data}."
         self.say(paragraph(printable(plan), further=0))
-        asked = config.tokenizer.removeprefix("bpe:")
-        vocabulary, floor = f"{facts.vocab_size:,} different tokens", facts.entropy_per_char
-        possible = "" if floor is None else f"; the best possible is {floor:.3f}, the entropy of the grammar"
+        asked, vocabulary = config.tokenizer.removeprefix("bpe:"), f"{facts.vocab_size:,} different tokens"
         if asked.isdigit() and facts.vocab_size < int(asked):
             vocabulary += f", not {int(asked):,}: there are no more pairs to merge"
+        floor = facts.entropy_per_char
+        possible = "" if floor is None else f"; the best possible is {floor:.3f}, the entropy of the grammar"
         rows = {
             "data": f"{facts.bytes:,} bytes, SHA-256 {facts.sha256[:16]}...; {facts.train_tokens:,} tokens "
                     f"to train on, {facts.val_tokens:,} to validate, {vocabulary}",
-            "plan": f"steps of {self.config.batch} x {context} tokens, "
+            "plan": f"steps of {self.config.batch} x {model.config.context} tokens, "
                     f"learning rate {self.config.lr:g} ({self.config.schedule}), seed {config.seed}",
             "loss": f"in nats per character{possible}",
             "run": str(self.run.folder),
+            "doctor": doctor(self.setup.plan, self.setup.plan.known),
         }
-        if said := doctor(self.setup.plan, self.setup.plan.known):
-            rows["doctor"] = said
-        self.say("\n".join(entry(f"{name:<6} ", printable(text)) for name, text in rows.items()) + "\n")
+        lines = [entry(f"{name:<6} ", printable(text)) for name, text in rows.items() if text]
+        self.say("\n".join(lines) + "\n")
 
     def show(self, event: Any) -> None:
         """Show an event of training. Some kinds of events are ignored."""
-        if isinstance(event, events.Started):
-            self.start(event)
-        elif isinstance(event, events.Stepped):
-            self.stepped(event)
-        elif isinstance(event, events.Evaluated):
-            self.val_loss = event.val_loss
-            if event.val_loss_per_char:
-                self.size = event.val_loss / event.val_loss_per_char
-            if self.bar is not None:
+        match event:
+            case events.Started():
+                self.start(event)
+            case events.Stepped():
+                self.pace = 0.95 * self.pace + 0.05 * event.seconds if self.pace else event.seconds
+                self.loss, self.speed = event.loss, event.tokens / self.pace
+                self.describe(1)
+            case events.Evaluated():
+                self.val_loss = event.val_loss
+                if event.val_loss_per_char:
+                    self.size = event.val_loss / event.val_loss_per_char
                 self.describe()
-        elif isinstance(event, events.Logged):
-            self.logged(event.record)
-        elif isinstance(event, events.Sampled):
-            self.last_sample = event.text
-            if event.step < self.config.steps:
-                when = f"after {event.step:,} steps" if event.step else "before training"
-                self.say(f"{when} it writes:\n{indented(printable(event.text), lines=4)}\n")
+            case events.Logged():
+                self.logged(event.record)
+            case events.Sampled():
+                self.last_sample = event.text
+                if event.step < self.config.steps:
+                    when = f"after {event.step:,} steps" if event.step else "before training"
+                    self.say(f"{when} it writes:\n{indented(printable(event.text), lines=4)}\n")
 
     def start(self, event: events.Started) -> None:
         """Start the progress bar if the output is a terminal."""
@@ -108,55 +111,48 @@ class Display:
             self.say(f"going on after step {event.step:,}")
             self.size = characters_per_token(read_log(self.run.log.path)) or 1.0
         if sys.stderr.isatty():
-            width = columns(sys.stderr)
             self.bar = tqdm(
                 total=self.config.steps,
                 initial=event.step,
-                ncols=width,
+                ncols=columns(sys.stderr),
                 nrows=shutil.get_terminal_size().lines,  # without it, nothing is shown if the size is unknown
                 bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {desc} {remaining} left",
                 mininterval=0.2,
             )
 
-    def stepped(self, event: events.Stepped) -> None:
-        """Measure the pace, and move the bar."""
-        self.pace = 0.95 * self.pace + 0.05 * event.seconds if self.pace else event.seconds
-        self.loss, self.speed = event.loss, event.tokens / self.pace
-        if self.bar is not None:
-            self.describe()
-            self.bar.update()
-
-    def describe(self) -> None:
-        """Write the newest losses beside the bar, and the speed if there is room."""
-        named = {"loss": self.loss, "val": self.val_loss}
-        parts = [f"{name} {loss / self.size:.3f}" for name, loss in named.items() if loss is not None]
+    def describe(self, steps: int = 0) -> None:
+        """Move the bar by some steps; beside it are the losses, and the speed if there is room."""
+        if self.bar is None:
+            return
+        parts = self.losses({"loss": self.loss, "val": self.val_loss})
         if self.bar.ncols >= WIDE:
             parts.append(f"{self.speed:,.0f} tok/s")
         self.bar.set_description_str(" ".join(parts), refresh=False)
+        self.bar.update(steps)
+
+    def losses(self, named: dict[str, float | None]) -> list[str]:
+        """Write losses with their names, per character if that is known."""
+        return [f"{name} {loss / self.size:.3f}" for name, loss in named.items() if loss is not None]
 
     def logged(self, record: dict) -> None:
         """Print a record of the log if no bar is shown; estimate once how long the training will take."""
         evaluated, now = record["val_loss"] is not None, time.perf_counter()
+        left = duration((self.config.steps - record["step"]) * self.pace)
         if self.pace and not self.planned and record["step"] < self.config.steps:
-            self.say(f"this takes about {self.left(record)}: {self.speed:,.0f} tokens/s")
+            self.say(f"this takes about {left}: {self.speed:,.0f} tokens/s")
             self.planned, self.last_line = True, now
         if self.bar is None and (evaluated or now - self.last_line > QUIET):
-            self.say(self.line(record))
+            self.say(self.line(record, left))
             self.last_line = now
         if evaluated and (said := doctor(self.setup.plan, record)):
             self.say(f"doctor  {said}")
 
-    def left(self, record: dict) -> str:
-        """Return in words how much training time is left after a record of the log."""
-        return duration((self.config.steps - record["step"]) * self.pace)
-
-    def line(self, record: dict) -> str:
+    def line(self, record: dict, left: str) -> str:
         """Return a record of the log as one line."""
         parts = [f"step {record['step']:>{len(str(self.config.steps))}}/{self.config.steps}"]
-        for name, loss in (("loss", record["train_loss"]), ("val", record["val_loss"])):
-            parts += [f"{name} {loss / self.size:.3f}"] if loss is not None else []
+        parts += self.losses({"loss": record["train_loss"], "val": record["val_loss"]})
         if self.pace and record["step"] < self.config.steps:
-            parts += [f"{self.speed:,.0f} tokens/s", f"{self.left(record)} left"]
+            parts += [f"{self.speed:,.0f} tokens/s", f"{left} left"]
         return "  ".join(parts)
 
     def say_how_to_resume(self) -> None:
