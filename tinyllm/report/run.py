@@ -33,17 +33,16 @@ def render(title: str, config: Any, facts: Any, records: list[dict], replaced: A
     with without_memory():
         model: Any = build(config.model_config(facts.vocab_size), seed=None)
     done = steps[-1]["step"] if steps else 0
-    lead = (
-        f"A {type(model).__name__} of {model.num_parameters():,} parameters, trained for {done:,} of "
-        f"{config.train.steps:,} steps on {facts.data}."
-    )
+    lead = (f"A {type(model).__name__} of {model.num_parameters():,} parameters, trained for {done:,} of "
+            f"{config.train.steps:,} steps on {facts.data}.")
     if replaced:
         lead += f" These ops were replaced: {', '.join(record['op'] for record in replaced)}."
+    curves = loss_curves(records, facts.entropy_per_char)
     if done == config.train.steps:
-        lead += f" {remark(loss_curves(records))}"
+        lead += f" {remark(curves)}"
     body = [
-        _numbers(steps, loss_curves(records, facts.entropy_per_char)),
-        _charts(records, facts),
+        _numbers(steps, curves),
+        _charts(records, curves),
         _samples(records),
         section("Data and settings", None, _settings(config, facts)),
         section("Model", None, tag("pre", summarise(model, config.train.batch, model.config.context))),
@@ -54,38 +53,31 @@ def render(title: str, config: Any, facts: Any, records: list[dict], replaced: A
 
 def _numbers(steps: list[dict], curves: LossCurves) -> Html:
     """Return the most important figures."""
-    evaluated = [record for record in steps if record["val_loss"] is not None]
-    if not evaluated:
+    last = next((record for record in reversed(steps) if record["val_loss"] is not None), None)
+    if last is None:
         return Html()
-    last = evaluated[-1]
     loss, (best_step, best) = curves.val[-1][1], min(curves.val, key=lambda point: point[1])
-    shown = [("Validation loss", f"{loss:.3f}", curves.unit)]
-    if best < loss:
-        shown.append(("Best", f"{best:.3f}", f"at step {best_step:,}"))
-    if curves.train:
-        shown.append(("Training loss", f"{curves.train[-1][1]:.3f}", curves.unit))
-    if curves.floor is not None:
-        shown.append(("Above the floor", f"{loss - curves.floor:.3f}", curves.unit))
-    if last["val_loss_per_char"] is not None:
-        shown.append(("Per token", f"{last['val_loss']:.3f}", "nats, validation"))
-    if last["tokens_per_second"] is not None:
-        shown.append(("Speed", f"{last['tokens_per_second']:,.0f}", "tokens/s"))
-    shown.append(("Time", f"{last['seconds'] / 60:.1f}", "minutes"))
-    if last["peak_rss_mb"] is not None:
-        shown.append(("Peak memory", f"{last['peak_rss_mb']:,.0f}", "MiB"))
-    return cards(shown)
+    shown = [
+        ("Validation loss", loss, ".3f", curves.unit),
+        ("Best", best if best < loss else None, ".3f", f"at step {best_step:,}"),
+        ("Training loss", curves.train[-1][1] if curves.train else None, ".3f", curves.unit),
+        ("Above the floor", None if curves.floor is None else loss - curves.floor, ".3f", curves.unit),
+        ("Per token", last["val_loss"] if last["val_loss_per_char"] is not None else None, ".3f",
+         "nats, validation"),
+        ("Speed", last["tokens_per_second"], ",.0f", "tokens/s"),
+        ("Time", last["seconds"] / 60, ".1f", "minutes"),
+        ("Peak memory", last["peak_rss_mb"], ",.0f", "MiB"),
+    ]
+    return cards([(name, format(value, digits), unit) for name, value, digits, unit in shown
+                  if value is not None])
 
 
-def _charts(records: list[dict], facts: Any) -> Html:
+def _charts(records: list[dict], curves: LossCurves) -> Html:
     """Return a large chart of the loss, and small ones of learning rate, gradient norm and speed."""
-    curves = loss_curves(records, facts.entropy_per_char)
     series = [Series("training", curves.train, "train"), Series("validation", curves.val, "val", "dots")]
     last_step = max((step for step, _ in curves.train + curves.val), default=0)
-    description = "; ".join(
-        f"{s.name} goes from {s.points[0][1]:.3f} to {s.points[-1][1]:.3f} at step {s.points[-1][0]}"
-        for s in series
-        if s.points
-    )
+    description = "; ".join(f"{s.name} goes from {s.points[0][1]:.3f} to {s.points[-1][1]:.3f} "
+                            f"at step {s.points[-1][0]}" for s in series if s.points)
     unit = f"{curves.unit}, log scale, by step"
     if curves.floor is not None:
         said = f"; the entropy of the language is {curves.floor:.3f}"
@@ -94,11 +86,8 @@ def _charts(records: list[dict], facts: Any) -> Html:
     if curves.floor_in_sight:
         floor = [(0, curves.floor), (last_step, curves.floor)]
         series.insert(0, Series(f"entropy of the language, {curves.floor:.3f}", floor, "floor", "dashes"))
-    small = [
-        ("Learning rate", "lr", ""),
-        ("Gradient norm", "grad_norm", ""),
-        ("Speed", "tokens_per_second", "tokens/s"),
-    ]
+    small = [("Learning rate", "lr", ""), ("Gradient norm", "grad_norm", ""),
+             ("Speed", "tokens_per_second", "tokens/s")]
     trio = [_small_chart(name, column(records, key), unit) for name, key, unit in small]
     loss = chart("Loss", description, series, unit, log=True, tall=True)
     return html([loss, tag("div", trio, class_="trio")])
@@ -113,19 +102,17 @@ def _small_chart(name: str, points: list, unit: str) -> Html:
 
 
 def _samples(records: list[dict]) -> Html:
-    samples = [record for record in records if record.get("kind") == "sample"]
-    rows = [tag("div", tag("h3", _when(record["step"])), tag("p", record["text"].strip()), class_="sample")
-            for record in reversed(samples)]
+    rows = []
+    for record in reversed([record for record in records if record.get("kind") == "sample"]):
+        when = f"after {record['step']:,} steps" if record["step"] else "before training"
+        rows.append(tag("div", tag("h3", when), tag("p", record["text"].strip()), class_="sample"))
     return section("What it writes", None, rows) if rows else Html()
 
 
-def _when(step: int) -> str:
-    return f"after {step:,} steps" if step else "before training"
-
-
-def _data_rows(facts: Any) -> dict[str, str]:
+def _settings(config: Any, facts: Any) -> Html:
+    """Return two tables: settings of data and model, and settings of the training."""
     floor = facts.entropy_per_char
-    return {
+    rows = {
         "data": facts.data,
         "size": f"{facts.bytes:,} bytes",
         "SHA-256": facts.sha256,
@@ -134,15 +121,14 @@ def _data_rows(facts: Any) -> dict[str, str]:
         "vocabulary": f"{facts.vocab_size:,} tokens",
         "entropy": "not known" if floor is None else f"{floor:.4f} nats per character",
     }
-
-
-def _settings(config: Any, facts: Any) -> Html:
-    """Return two tables: settings of data and model, and settings of the training."""
-    flat = config.flat()
-    settings = {k: repr(v) if isinstance(v, str) and not v.isprintable() else v for k, v in flat.items()}
-    train = {name: value for name, value in settings.items() if name.startswith("train.")}
-    rest = {name: value for name, value in settings.items() if name not in train and name != "data"}
-    return tag("div", _pairs(_data_rows(facts) | rest), _pairs(train), class_="columns")
+    train = {}
+    for name, value in config.flat().items():
+        shown = repr(value) if isinstance(value, str) and not value.isprintable() else value
+        if name.startswith("train."):
+            train[name] = shown
+        elif name != "data":
+            rows[name] = shown
+    return tag("div", _pairs(rows), _pairs(train), class_="columns")
 
 
 def _pairs(rows: dict[str, Any]) -> Html:
