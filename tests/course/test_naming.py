@@ -14,7 +14,7 @@ from tinyllm.course.matching import Suspect
 from tinyllm.ops import OPS
 from tinyllm.testing import MISTAKES
 from tinyllm.testing.by_rule import every_edit
-from tinyllm.testing.edits import edited
+from tinyllm.testing.edits import build, edit_trees
 from tinyllm.testing.properties import FORM
 
 SAID, NOT_SAID = [], []  # wrong functions, and words that are said or must not be said of them
@@ -45,10 +45,11 @@ named("sample", "along the first axis")(  # these are bugs of strangers
 named("gelu_tanh", "with 0.44715 where 0.044715 belongs")(
     lambda x: np.float32(0.5) * x * (1 + np.tanh(np.float32((2 / np.pi) ** 0.5) * (x + 0.44715 * x**3))))
 named("sample", "dtype missing")(  # sums in float32: of many small numbers after a large one
-    edited("sample", "np.cumsum(probs, axis=-1, dtype=np.float64)", "np.cumsum(probs, axis=-1)"))
+    build("sample", edit_trees(
+        "sample", "np.cumsum(probs, axis=-1, dtype=np.float64)", "np.cumsum(probs, axis=-1)")))
 named("lr_schedule", "alone, without the guard")(
-    edited("lr_schedule", "min(1.0, (step - warmup) / max(1, steps - warmup))",
-           "(step - warmup) / max(1, steps - warmup)"))
+    build("lr_schedule", edit_trees("lr_schedule", "min(1.0, (step - warmup) / max(1, steps - warmup))",
+                                    "(step - warmup) / max(1, steps - warmup)")))
 named("cross_entropy_backward", "ignore_index ignored and taken as -100")(
     lambda dloss, logits, targets, lse, ignored: SPEC["cross_entropy_backward"](
         dloss, logits, np.where(targets == -100, -100, targets % logits.shape[-1]), lse))

@@ -13,10 +13,15 @@ from tinyllm.testing import CASES, MISTAKES, VARIANTS, check
 from tinyllm.testing.by_rule import every_edit, made
 from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import outcome
-from tinyllm.testing.edits import edited
+from tinyllm.testing.edits import build, edit_trees
 from tinyllm.testing.operators import OPERATORS
 
 OPS_WITH = {"mistakes": sorted(MISTAKES), "variants": sorted(VARIANTS)}
+
+
+def edited(name, *changes):
+    """Return the specification of an op with changes: old code, new code, and so on."""
+    return build(name, edit_trees(name, *changes))
 
 
 def caught(name, function, args):

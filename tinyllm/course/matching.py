@@ -11,10 +11,11 @@ import numpy as np
 from tinyllm.course.drawing import PLAIN, case_kind, per_case
 from tinyllm.course.failures import require_forms, right
 from tinyllm.testing.catalog import NEIGHBOURS
-from tinyllm.testing.check import CLOSE, arrays, narrow, outcome, require_close, same, widen
+from tinyllm.testing.check import agree, arrays, narrow, outcome, require_close, widen
 from tinyllm.testing.properties import VIEWS
 from tinyllm.testing.values import kind
 
+CLOSE = 1e-6  # results agree if they differ by less than this share of the largest number
 ROUNDED = 1e-4  # of the largest number; a difference up to this may be rounding
 ROUNDINGS = 4  # a function may round as much as the mistake, this many times
 PART = 0.01  # a mistake must explain the numbers that are wrong up to this part of their error
@@ -251,6 +252,6 @@ def alike(got: Any, other: Any, close: float = CLOSE) -> bool:
     if got is None or other is None:
         return got is other
     try:
-        return same(got, other, close)
+        return len(got) == len(other) and all(agree(a, b, close) for a, b in zip(got, other, strict=True))
     except Exception:
         return False

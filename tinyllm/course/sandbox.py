@@ -137,7 +137,7 @@ MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column abo
 ALLOW, DENY, KILL = 0x7FFF0000, 0x00050001, 0x80000000  # DENY answers EPERM
 LOAD, EQUAL, ANY_OF, RETURN = 0x20, 0x15, 0x45, 0x06
 NUMBER, MACHINE = 0, 4  # where the filter finds call and architecture
-SECOND, THIRD, FOURTH = 24, 32, 40  # and arguments
+SECOND, THIRD = 24, 32  # and arguments
 
 
 def seccomp_program(machine: str, starts: bool = False) -> list[tuple]:

@@ -14,7 +14,6 @@ from tinyllm.ops import OPS
 from tinyllm.testing.catalog import BOUNDS, NEIGHBOURS
 from tinyllm.testing.relations import bind, parameters, specs_only
 
-CLOSE = 1e-6  # outputs are the same if they differ by less than this share of the largest number
 MAY_RETURN_INPUTS = {"clip_grads", "sum_to_shape"}  # where there is nothing to compute
 
 
@@ -254,14 +253,7 @@ def copied(value: Any) -> Any:
     return dict(value) if isinstance(value, dict) else value
 
 
-def same(got: list[Any], other: list[Any] | None, close: float = CLOSE) -> bool:
-    """Return True if two lists of results have the same shapes and differ by at most `close` (relative)."""
-    if other is None or len(got) != len(other):
-        return False
-    return all(agree(a, b, close) for a, b in zip(got, other, strict=True))
-
-
-def agree(a: Any, b: Any, close: float = CLOSE) -> bool:
+def agree(a: Any, b: Any, close: float) -> bool:
     """Return True if two results differ by at most `close` (relative) and are NaN in the same places."""
     a, b = as_array(a), np.asarray(b)
     if a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":

@@ -34,7 +34,7 @@ def mistake(name: str, sentence: str, *changes: str, breaks: str = RIGHT, times:
     """Register a mistake that people make in an op: an edit of its specification, or a decorated function.
 
     sentence: completes "your output equals ...".
-    changes: old code, new code, old code, new code, ... as in `edited`. Without changes the result is a
+    changes: old code, new code, old code, new code, ... as in `edit_trees`. Without changes the result is a
         decorator for a wrong function.
     breaks: the property in `properties` that the mistake breaks; by default, that the numbers are right.
     times: how often each old code must occur in the specification.
@@ -77,18 +77,15 @@ def variant(name: str) -> Callable[..., Any]:
     return register
 
 
-def edited(name: str, *changes: str, times: int = 1) -> Callable[..., Any]:
-    """Return an op's specification (its NumPy code) with `changes`: old code, new code, old code, ...
-
-    Old and new code are expressions or statements. Old code is looked for in the specification, then in the
-    helper functions that the specification calls. If new is "", the statement is removed. If old is "", new
-    is inserted at the start. Raises ValueError unless each old code occurs `times` times.
-    """
-    return build(name, edit_trees(name, *changes, times=times))
-
-
 def edit_trees(name: str, *changes: str, times: int = 1) -> dict[Any, ast.FunctionDef]:
-    """Return {function: changed syntax tree} for an op and its helpers; see `edited` for the changes."""
+    """Return {function: changed syntax tree} for an op's specification, its NumPy code, and its helpers.
+
+    changes: old code, new code, old code, ...: expressions or statements. Old code is looked for in the
+        specification, then in the helper functions that it calls. If new is "", the statement is removed. If
+        old is "", new is inserted at the start.
+
+    Raises ValueError unless each old code occurs `times` times.
+    """
     trees = dict(parsed(name))
     for old, new in zip(changes[::2], changes[1::2], strict=True):
         spec = OPS[name].reference
