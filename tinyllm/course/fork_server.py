@@ -101,24 +101,15 @@ def run_worker(protocol: "ModuleType", sandbox: "ModuleType", sock: socket.socke
         os._exit(code)
 
 
-def descendants(root: int | None = None) -> list[int]:
-    """Return the ids of all descendants of `root` (default: this process). This needs Linux's /proc."""
-    found, todo = [], [root or os.getpid()]
-    while todo:
-        pid = todo.pop()
-        try:
-            tasks = os.listdir(f"/proc/{pid}/task")
-        except OSError:
-            continue
-        for task in tasks:
-            try:
-                with open(f"/proc/{pid}/task/{task}/children") as f:
-                    children = [int(word) for word in f.read().split()]
-            except OSError:
-                continue
-            found += children
-            todo += children
-    return found
+def descendants() -> list[int]:
+    """Return the ids of all descendants of this process; [] without Linux's /proc."""
+    family = [os.getpid()]
+    for pid in family:  # which grows
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children") as f:
+                    family += map(int, f.read().split())
+    return family[1:]
 
 
 def asleep(pid: int) -> bool:

@@ -127,7 +127,7 @@ CASES |= {
     "attention_backward": backward_cases("attention", attention(MODEST)),
     "attention_ranges_backward": backward_cases("attention_ranges", attention_ranges(MODEST)),
 }
-BOUNDS |= {"attention_ranges": lambda args, results: ranges_sizes(*args).bound(results)}
+BOUNDS["attention_ranges"] = lambda args, results: ranges_sizes(*args).bound(results)
 
 
 SCALE = "q.shape[3] ** -0.5"

@@ -37,7 +37,7 @@ def backpropagate_bound(args, results):
     return (EPS * 4 * (len(local) + 1) * run_spec("backpropagate", (np.abs(local),)) + TINY,)
 
 
-BOUNDS |= {"sum_to_shape": of_sizes("sum_to_shape", lambda dy, shape: 1 + dy.size)}
+BOUNDS["sum_to_shape"] = of_sizes("sum_to_shape", lambda dy, shape: 1 + dy.size)
 
 
 STEP = "gradients[:i] += gradients[i] * local[i, :i]"

@@ -1,6 +1,5 @@
 """Provide test cases, common mistakes and correct variants for transformer blocks and their costs."""
 
-
 import numpy as np
 from hypothesis import strategies as st
 

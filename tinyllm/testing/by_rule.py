@@ -140,22 +140,19 @@ def where(tree: ast.AST) -> dict[ast.AST, str]:
 
 def everywhere(trees: dict[Any, ast.FunctionDef]) -> Iterator[tuple[str, dict[Any, ast.FunctionDef]]]:
     """Yield mistakes that change all axes, all sums or all means at once, as (sentence, changed trees)."""
-    edits: list[tuple[str, Any, dict]] = [
-        ("everything along the first axis", 0, {"arg": "axis"}),
-        ("everything along the last axis but one", -2, {"arg": "axis"}),
-        ("everything along all axes together", None, {"arg": "axis"}),
-        ("the mean wherever a sum belongs", "mean", {"attr": "sum"}),
-        ("the sum wherever a mean belongs", "sum", {"attr": "mean"}),
+    edits: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+        ("everything along the first axis", {"arg": "axis"}, {"value": ast.Constant(0)}),
+        ("everything along the last axis but one", {"arg": "axis"}, {"value": ast.Constant(-2)}),
+        ("everything along all axes together", {"arg": "axis"}, {"value": ast.Constant(None)}),
+        ("the mean wherever a sum belongs", {"attr": "sum"}, {"attr": "mean"}),
+        ("the sum wherever a mean belongs", {"attr": "mean"}, {"attr": "sum"}),
     ]
-    for said, new, wanted in edits:
+    for said, old, new in edits:
         twins = copy.deepcopy(trees)
         found = [node for tree in twins.values() for node in ast.walk(tree)
-                 if wanted.items() <= vars(node).items()]
+                 if old.items() <= vars(node).items()]
         for node in found:
-            if isinstance(node, ast.keyword):
-                node.value = ast.Constant(new)
-            elif isinstance(node, ast.Attribute):
-                node.attr = new
+            vars(node).update(new)
         if len(found) > 1:
             yield said, twins
 

@@ -38,7 +38,7 @@ def unpack_int8(draw):
     return q, scales
 
 
-BOUNDS |= {"unpack_int8": ulps(1)}
+BOUNDS["unpack_int8"] = ulps(1)
 
 mistake("pack_int8", "one scale for all rows: a large row takes the digits of the others",
         "np.max(np.abs(x), axis=-1, initial=0)",

@@ -30,8 +30,6 @@ NEIGHBOURS: dict = {}
 for stem in sorted({o.reference.__module__.rpartition(".")[2] for o in OPS.values()}):
     part = import_module(f"tinyllm.testing.{stem}")
     NEIGHBOURS |= getattr(part, "NEIGHBOURS", {})
-
-
 for name in FORWARDS:
     CASES.setdefault(name + SUFFIX, backward_cases(name, CASES[name]))
 

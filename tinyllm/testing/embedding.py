@@ -16,7 +16,7 @@ def embedding(draw):
     return floats(draw, (vocab, width)), ints(draw, shape, vocab)
 
 
-BOUNDS |= {"embedding_backward": of_sizes("embedding_backward", lambda ids, **_: 1 + ids.size)}
+BOUNDS["embedding_backward"] = of_sizes("embedding_backward", lambda ids, **_: 1 + ids.size)
 
 
 mistake("embedding", "the batch read as one flat list of ids", "w[ids]", "w[ids.ravel()]")

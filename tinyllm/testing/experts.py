@@ -57,7 +57,7 @@ def combine_experts(draw):
     return floats(draw, (n * top, c)), floats(draw, (n, top)), places
 
 
-CASES |= {"balance_loss_backward": backward_cases("balance_loss", balance_loss(), MODEST)}
+CASES["balance_loss_backward"] = backward_cases("balance_loss", balance_loss(), MODEST)
 BOUNDS |= {
     "combine_experts": of_sizes("combine_experts", lambda weights, **_: 2 + weights.shape[1]),
     "combine_experts_backward": of_sizes("combine_experts_backward", lambda dz, **_: 2 + dz.shape[1]),

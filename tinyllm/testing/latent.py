@@ -17,7 +17,7 @@ def latent_scores(draw):
             floats(draw, (L, H, D), MODEST))
 
 
-BOUNDS |= {"latent_scores": of_sizes("latent_scores", lambda q, c, **_: 4 + q.shape[-1] + c.shape[-1])}
+BOUNDS["latent_scores"] = of_sizes("latent_scores", lambda q, c, **_: 4 + q.shape[-1] + c.shape[-1])
 
 SHORT = 'np.einsum("...hd,lhd->...hl", q, w)'
 mistake("latent_scores", "short divided by sqrt(D); only scores are", SHORT, f"{SHORT} / q.shape[-1] ** 0.5",

@@ -1,6 +1,5 @@
 """Provide test cases, common mistakes and correct variants for cross_entropy and the losses per token."""
 
-
 import numpy as np
 from hypothesis import strategies as st
 
@@ -106,10 +105,8 @@ def linear_token_losses_backward_bound(args, results):
     return dx + TINY, rows(each).T @ x_size + EPS * (2 + N) * rows(size).T @ x_size + TINY
 
 
-CASES |= {
-    "cross_entropy_backward": backward_cases(
-        "cross_entropy", cross_entropy(), ("equal", "normal", "zero", "large")),
-}
+CASES["cross_entropy_backward"] = backward_cases(
+    "cross_entropy", cross_entropy(), ("equal", "normal", "zero", "large"))
 
 
 MEAN = "nll.sum() / max(nll.size, 1)"

@@ -23,7 +23,7 @@ def numbers(draw):
     return floats(draw, (*draw(leading), draw(sizes)))
 
 
-CASES |= {"round_bf16": st.tuples(st.one_of(numbers(), corners))}
+CASES["round_bf16"] = st.tuples(st.one_of(numbers(), corners))
 
 
 mistake("round_bf16", "the lower 16 bits cut off, which rounds towards zero", "bits + 0x7FFF + last_kept",

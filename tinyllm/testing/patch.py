@@ -26,7 +26,7 @@ def place(draw):
     return scores(draw, (B, T, C)), floats(draw, (int(at.sum()), C)), at
 
 
-CASES |= {"place_backward": place().map(lambda args: args[::2])}
+CASES["place_backward"] = place().map(lambda args: args[::2])
 
 SQUARES = "squares.swapaxes(2, 3)"
 mistake("patches", "squares from top to bottom, then from left to right", SQUARES,

@@ -31,7 +31,7 @@ def cut_anywhere(draw):
 
 
 patterns = st.sampled_from(("gpt2", "gpt4", "o200k"))
-CASES |= {"split_pieces": st.tuples(st.one_of(texts, cut_anywhere()), patterns)}
+CASES["split_pieces"] = st.tuples(st.one_of(texts, cut_anywhere()), patterns)
 
 
 FOUND = "regex.finditer(PATTERNS[pattern], in_this_version(decoded))"

@@ -66,7 +66,7 @@ def contrastive_loss_backward_bound(args, results):
     return da + TINY, each.T @ np.abs(a) + EPS * (2 + N) * size.T @ np.abs(a) + TINY
 
 
-BOUNDS |= {"mean_pool_backward": lambda args, results: (2 * EPS * np.abs(results[0]) + TINY,)}
+BOUNDS["mean_pool_backward"] = lambda args, results: (2 * EPS * np.abs(results[0]) + TINY,)
 
 
 MEAN = "kept.sum(axis=1) / lengths[:, None].astype(x.dtype)"
