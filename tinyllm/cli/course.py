@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections import Counter
+from functools import partial
 from json import dumps
 from pathlib import Path
 from textwrap import indent
@@ -40,7 +41,7 @@ example:
   tinyllm course task new 100_averages   an exercise of your own
 """)
 ASKED = "asked for a solution (so says the workspace that was handed in; anybody can read one unseen)"
-HEADS = ("reference", "starter", "mutants", "rejected", "variants")
+TABLE_HEAD = f"  {'exercise':<25}  reference  starter  mutants  rejected  variants"
 Kind = Literal["canvas", "moodle", "gradescope", "gradescope-results"]
 OF_RESULTS = {"canvas": canvas, "moodle": moodle, "gradescope-results": gradescope_results}
 
@@ -166,15 +167,14 @@ def grade_folder(folder: str, course: Course, table: Path | None, out: str, leve
 def print_graded(records: list, others: list, total: float, out: str, level: str) -> None:
     """Print a summary of the grades, and the files that contain the results."""
     missing = [record["student"] for record in records if record["problem"] == MISSING]
-    refused = [record for record in records if record["problem"] not in ("", MISSING, LATER)]
-    for record in refused:
-        print(paragraph(f"{record['student']}: {record['problem']}", 2, 4))
     strangers = [record["student"] for record in records if record["remark"]]
-    for names, what in ((missing, "nothing was handed in by"), (strangers, "not in the roster:")):
-        if names:
-            print(paragraph(f"{what} {listed(names)}", 2, 4))
-    if others:
-        print(paragraph(left_out_words(others), 2, 4))
+    refused = [record for record in records if record["problem"] not in ("", MISSING, LATER)]
+    lines = [f"{record['student']}: {record['problem']}" for record in refused]
+    lines += [f"nothing was handed in by {listed(missing)}"] if missing else []
+    lines += [f"not in the roster: {listed(strangers)}"] if strangers else []
+    lines += [left_out_words(others)] if others else []
+    for line in lines:
+        print(paragraph(line, 2, 4))
     graded = [record for record in records if not record["problem"]]
     full = sum(record["points"] == record["of"] for record in graded)
     print(f"{plural(len(graded), 'submission')} graded, {full} with all {number(total)} points")
@@ -316,7 +316,7 @@ def own_task(verb: Literal["new", "check"], folder: str) -> int:
     lesson = load_lesson(folder)
     print(f"students get:\n\n{indent(lesson.starter, '  ')}")
     rows = [try_task(lesson, task, best_level()) for task in lesson.tasks]
-    print(f"  {'exercise':<25}" + "".join(f"  {head}" for head in HEADS))
+    print(TABLE_HEAD)
     for row in rows:
         print(format_row(row, True))
         if not hints(lesson, row.task):
@@ -338,20 +338,15 @@ def selftest(*, json: bool = False, mutants: bool = False, course: str | None = 
     example:
       tinyllm course selftest
     """
-    level = best_level()
-    if json:
-        rows = run_selftest(find_course(course), level)
-        print(dumps([vars(row) for row in rows]))
-        return 0 if all(row.good for row in rows) else 1
-    print(paragraph(isolation_words(level)))
-    print(f"  {'exercise':<25}" + "".join(f"  {head}" for head in HEADS))
-    def show(row):
-        print(format_row(row, mutants), flush=True)
-
-    rows = run_selftest(find_course(course), level, step=show)
+    level, say = best_level(), (lambda text: None) if json else partial(print, flush=True)
+    say(paragraph(isolation_words(level)))
+    say(TABLE_HEAD)
+    rows = run_selftest(find_course(course), level, step=lambda row: say(format_row(row, mutants)))
     wrong, others = sum(len(row.rejected) for row in rows), sum(row.variants for row in rows)
-    print(f"{len(rows)} exercises, {sum(row.killed for row in rows)} of {wrong} mutants rejected, "
-          f"{sum(row.accepted for row in rows)} of {others} variants accepted")
+    say(f"{len(rows)} exercises, {sum(row.killed for row in rows)} of {wrong} mutants rejected, "
+        f"{sum(row.accepted for row in rows)} of {others} variants accepted")
+    if json:
+        print(dumps([vars(row) for row in rows]))
     return 0 if all(row.good for row in rows) else 1
 
 

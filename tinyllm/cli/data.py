@@ -53,7 +53,8 @@ def list_corpora(*, json: bool = False) -> None:
         facts = {"bytes": len(corpus.data), "sha256": corpus.sha256, "description": source.description}
         rows.append({"name": name} | facts)
     kinds = [
-        {"name": PREFIX + name, "group": group, "description": describe(name), "dials": dials(name)}
+        {"name": PREFIX + name, "group": group, "description": describe(name),
+         "dials": {field.name: field.default for field in fields(dials_of(name))}}
         for name, group in [("mix", "mix"), *((kind.name, kind.group) for kind in KINDS.values())]
     ]
     if json:
@@ -61,19 +62,11 @@ def list_corpora(*, json: bool = False) -> None:
         return
     print(f"{'name':<12} {'bytes':>11}  {'sha256':<12}  what")
     for row in rows:
-        if "error" in row:
-            head, what = f"{row['name']:<12} {'-':>11}  {'-':<12}  ", row["error"]
-        else:
-            head, what = f"{row['name']:<12} {row['bytes']:>11,}  {row['sha256'][:12]}  ", row["description"]
-        print(entry(head, what))
+        size, digest = (f"{row['bytes']:,}", row["sha256"][:12]) if "bytes" in row else ("-", "-")
+        print(entry(f"{row['name']:<12} {size:>11}  {digest:<12}  ", row.get("error") or row["description"]))
     print("\ntexts of the world, endless; `tinyllm data show NAME` shows some, with their dials")
     for row in sorted(kinds, key=lambda row: row["group"]):
         print(entry(f"{row['name']:<24} ", row["description"]))
-
-
-def dials(name: str) -> dict:
-    """Return the dials (settings) of a kind of text with their defaults."""
-    return {field.name: field.default for field in fields(dials_of(name))}
 
 
 @command("data show")
@@ -94,15 +87,15 @@ def show(name: str, *, n: int | None = None, seed: int | None = None) -> None:
     if name.startswith(PREFIX):
         show_documents(name, n or 5, seed)
         return
-    n = n or 1500
+    n, start = n or 1500, 0
     if seed is not None and name == "stories":
         corpus = stories_corpus(seed)
         corpus = Corpus(f"stories with seed {seed}", corpus.data, corpus.description)
-        text, start = corpus.text(), 0
     else:
         corpus = load_corpus(name)
-        text = corpus.text()
-        start = 0 if seed is None else Random(seed, "show").integers(max(1, len(text) - n + 1))
+        if seed is not None:
+            start = Random(seed, "show").integers(max(1, len(corpus.text()) - n + 1))
+    text = corpus.text()
     size = f"{len(corpus.data):,} bytes, SHA-256 {corpus.sha256}"
     print(f"{corpus.name}: {size}, from character {start:,}", file=sys.stderr)
     print(text[start : start + n].rstrip("\n"))

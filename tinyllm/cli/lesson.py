@@ -124,11 +124,9 @@ def start(lesson: Any, notebook: bool = False) -> None:
     more = {"lesson.ipynb": to_notebook(read_text(lesson.path / "lesson.py"))} if notebook else {}
     folder, copied = start_lesson(lesson, find_workspace(), more)
     script, exercise = short_path(folder / "lesson.py"), short_path(folder / lesson.exercise)
-    if copied:
-        print(paragraph(f"lesson {lesson.number}, {lesson.title}: your copy is in {short_path(folder)}"))
-    else:
-        print(paragraph(f"lesson {lesson.number}, {lesson.title}, is in {short_path(folder)} already; "
-                        "nothing was changed"))
+    place, name = short_path(folder), f"lesson {lesson.number}, {lesson.title}"
+    new, old = f"{name}: your copy is in {place}", f"{name}, is in {place} already; nothing was changed"
+    print(paragraph(new if copied else old))
     step = f"jupyter lab {short_path(folder / 'lesson.ipynb')}" if notebook else f"python {script}"
     rows = {step: "to step through it",
             f"tinyllm check {lesson.number}": f"when you have filled in {exercise}"}
@@ -209,18 +207,19 @@ def check_once(lesson: Any, path: Any, workspace: Any, json: bool, verbose: bool
             verdicts.append(verdict)
             if verdict.runs:  # a file that does not run keeps the progress
                 record |= {"state": verdict.state, "held": len(verdict.held)}
+    passed = all(v.state == "passed" for v in verdicts)
     if own:
         saved(progress)
     if json:
         found = {"lesson": lesson.number, "tasks": [as_record(lesson, v) for v in verdicts]}
         print(dumps(found | {"isolation": level, "note": isolation_words(level)}))
-        return all(v.state == "passed" for v in verdicts)
+        return passed
     if lines := list(afterwards(lesson, path, verdicts, progress)):
         print("\n" * (verdicts[-1].state != "failed") + "\n".join(lines))
     if not own:
         here = short_path(workspace / lesson.folder / lesson.exercise)
         print(paragraph(f"not recorded, for `tinyllm progress` counts {here} only"))
-    return all(v.state == "passed" for v in verdicts)
+    return passed
 
 
 def checked(lesson: Any, path: Any) -> str:

@@ -103,10 +103,7 @@ def prune_checkpoints(folder: Path, keep: set[int | None]) -> None:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Return the state.json of a checkpoint.
-
-    Raises UserError, naming the file, when it is missing or damaged.
-    """
+    """Return the state.json of a checkpoint. Raises UserError, naming the file, if it is damaged."""
     path = Path(path) / "state.json"
     try:
         state = read_json(path)
@@ -115,9 +112,9 @@ def read_state(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.pop("digest", None) != _digest(state):
         raise UserError(f"{path} is damaged: its content does not match its digest; {ADVICE}")
     try:
-        conform(state, {"step": bounded(int, min=0), "sha256": {str: str}})
-        if match := STEP.fullmatch(path.parent.name):
-            conform(state, {"step": bounded(int, choices=[int(match[1])])})
+        match = STEP.fullmatch(path.parent.name)
+        step = bounded(int, choices=[int(match[1])]) if match else bounded(int, min=0)
+        conform(state, {"step": step, "sha256": {str: str}})
     except UserError as error:
         raise UserError(f"{path} is damaged: it {error}; {ADVICE}") from None
     return state
