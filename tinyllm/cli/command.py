@@ -70,16 +70,16 @@ def group(name: str, epilog: str) -> None:
 
 
 def _read(words: tuple[str, ...], function: Callable, extend: Callable | None) -> Command:
-    paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
     description: list[str] = []
     lines: dict[str, tuple[str | None, str]] = {}
     epilog: list[str] = []
-    for paragraph in paragraphs:
-        rows = paragraph.split("\n")
-        if epilog or rows[0].startswith("example"):
+    for paragraph in inspect.cleandoc(function.__doc__ or "").split("\n\n"):
+        rows = re.sub(r"\n +", "  ", paragraph).split("\n")  # an indented line continues the one above
+        first = LINE.fullmatch(rows[0])
+        if epilog or paragraph.startswith("example"):
             epilog.append(paragraph)
-        elif _is_table(rows):
-            lines |= dict(_argument_lines(rows))
+        elif first and first[3]:
+            lines |= dict(map(_argument_line, rows))
         else:
             description.append(paragraph)
     named = [_shown(p) for p in _parameters(function)]
@@ -95,25 +95,13 @@ def _folded(paragraphs: list[str]) -> str:
     return "\n\n".join(text if "\n " in text else textwrap.fill(text, 80) for text in paragraphs)
 
 
-def _is_table(rows: list[str]) -> bool:
-    first = LINE.fullmatch(rows[0])
-    return first is not None and bool(first[3] or (len(rows) > 1 and rows[1].startswith("  ")))
-
-
-def _argument_lines(rows: list[str]) -> Any:
-    """Yield (parameter, (metavar, help)); a line that begins with a blank continues the one above."""
-    joined: list[list[str]] = []
-    for row in rows:
-        if row[:1].isspace():
-            joined[-1].append(row.strip())
-        else:
-            joined.append([row])
-    for first, *more in joined:
-        match = LINE.fullmatch(first)
-        if not match:
-            raise TypeError(f"not a line about an argument: {first!r}")
-        name = match[1].removeprefix("--").replace("-", "_").lower()
-        yield name, ((match[2] or "").strip() or None, " ".join(filter(None, [match[3], *more])))
+def _argument_line(row: str) -> tuple[str, tuple[str | None, str]]:
+    """Read a line about an argument -> (parameter, (metavar or None, help))."""
+    match = LINE.fullmatch(row)
+    if not match:
+        raise TypeError(f"not a line about an argument: {row!r}")
+    name = match[1].removeprefix("--").replace("-", "_").lower()
+    return name, ((match[2] or "").strip() or None, " ".join((match[3] or "").split()))
 
 
 def _parameters(function: Callable) -> list[inspect.Parameter]:
@@ -133,18 +121,18 @@ def add_commands(first: str, what: str, add: Callable[..., argparse.ArgumentPars
     """
     found = [c for words, c in COMMANDS.items() if words[0] == first]
     if len(found) == 1 and len(found[0].words) == 1:
-        _fill(add(first, help=found[0].summary, description=found[0].description, epilog=found[0].epilog),
-              found[0])
+        _add(add, first, found[0])
         return
     parser = add(first, help=what, description=what[0].upper() + what[1:] + ".", epilog=GROUPS.get(first))
     parser.set_defaults(_call=lambda args: parser.print_help())
     inner = parser.add_subparsers(title="commands", metavar="COMMAND")
     for c in found:
-        one = inner.add_parser(c.words[1], help=c.summary, description=c.description, epilog=c.epilog)
-        _fill(one, c)
+        _add(inner.add_parser, c.words[1], c)
 
 
-def _fill(parser: argparse.ArgumentParser, c: Command) -> None:
+def _add(add: Callable[..., argparse.ArgumentParser], name: str, c: Command) -> None:
+    """Add the parser of a command, which calls its function."""
+    parser = add(name, help=c.summary, description=c.description, epilog=c.epilog)
     hints = typing.get_type_hints(c.function)
     for p in _parameters(c.function):
         metavar, text = c.lines[_shown(p)]
