@@ -109,8 +109,12 @@ def train(recipe: str | None = None, *, set_: list[str] | None = None, config: s
         if plugins.introduction and not json_:
             print("\n".join(map(paragraph, plugins.introduction)) + "\n", flush=True)
         settings = ({} if resume else plugins.settings) | chosen
-        run, all_settings = (resumed_run(out, settings) if resume and out
-                             else new_run(out, settings, overwrite, plugins.ending))
+        if resume and out:
+            run = Run(out)
+            all_settings = resumed(run.read().config, settings)
+            run.check_writable()
+        else:
+            run, all_settings = new_run(out, settings, overwrite, plugins.ending)
         setup = prepare_run(run, all_settings, resume, plugins)
         if minutes is not None:
             setup = planned(setup, settings, minutes, json_)
@@ -195,14 +199,6 @@ def new_run(out: str | None, settings: dict[str, Any], overwrite: bool,
                         "(--overwrite), or choose another --out")
     if config.start and Path(os.path.realpath(config.start)).is_relative_to(os.path.realpath(run.folder)):
         raise UserError(f"{run.folder} holds the start of this run, which must stay: choose another --out")
-    return run, config
-
-
-def resumed_run(out: str, settings: dict[str, Any]) -> tuple[Run, RunConfig]:
-    """Return an existing run and its settings. Raises UserError when these would change its result."""
-    run = Run(out)
-    config = resumed(run.read().config, settings)
-    run.check_writable()
     return run, config
 
 

@@ -74,13 +74,12 @@ def batches(chunks: list[Chunk], limit: int, context: int) -> Iterator[list[Chun
     width = longest = 0
     for chunk in chunks:
         width, longest = max(width, chunk.size), max(longest, chunk.sequence.cached)
-        fits = batch and (
+        if batch and not (
             chunk.row == batch[-1].row + 1
             and chunk.sequence.echoes == batch[-1].sequence.echoes
             and width * (len(batch) + 1) <= limit
             and longest + width <= context
-        )
-        if batch and not fits:
+        ):
             yield batch
             batch, width, longest = [], chunk.size, chunk.sequence.cached
         batch.append(chunk)
@@ -89,10 +88,8 @@ def batches(chunks: list[Chunk], limit: int, context: int) -> Iterator[list[Chun
 
 
 def read(batch: list[Chunk], rows: int, slots: Slots) -> None:
-    """Read the chunks in one pass.
-
-    The padding is on the right, so no token sees it; the next pass rewinds the cache to before it.
-    """
+    """Read the chunks in one pass."""
+    # The padding is on the right, so no token sees it; the next pass rewinds the cache to before it.
     lengths = [chunk.sequence.cached for chunk in batch]
     tokens = pad_right([chunk.sequence.window[at : at + chunk.size]
                         for chunk, at in zip(batch, lengths, strict=True)])

@@ -33,11 +33,10 @@ def read_generation(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     Without that file, the only setting is eos_token_id of config.json. Settings that are null are left out.
     Raises UserError when the file is broken, or a value has the wrong type.
     """
-    path = folder / FILE
-    ends = {"eos_token_id": config.get("eos_token_id")}
-    if not os.path.lexists(path):
-        path = folder / "config.json"  # which messages name
-    content = read_json(path, {}, 2**20) if path.name == FILE else ends
+    path, content = folder / "config.json", {"eos_token_id": config.get("eos_token_id")}
+    if os.path.lexists(folder / FILE):
+        path = folder / FILE
+        content = read_json(path, {}, 2**20)
     found = {name: value for name, value in content.items()
              if value is not None and not name.startswith("_")}
     for name in (*DRAWING, *ALWAYS):

@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.errors import UserError
-
 
 class Group:
     """The processes that train one model together: this process is number `rank` of `size`.
@@ -48,14 +46,6 @@ class Group:
         if self.rank == 0:
             work()
         self.gather(None)
-
-    def check_pieces(self, pieces: int) -> None:
-        """Raise UserError if a batch of so many pieces leaves a process without work."""
-        if pieces < self.size:
-            raise UserError(
-                f"a batch in {pieces} pieces (train.accumulate) has none for some of {self.size} processes: "
-                f"start at most {pieces}, or a new run with train.accumulate={self.size}"
-            )
 
 
 ALONE = Group()

@@ -109,7 +109,9 @@ class Loop:
     stop: Callable[[], bool] = lambda: False  # if true in any process, save and end after the current step
 
     def __post_init__(self):
-        self.group.check_pieces(self.accumulate)
+        if (pieces := self.accumulate) < (size := self.group.size):
+            raise UserError(f"a batch in {pieces} pieces (train.accumulate) has none for some of {size} "
+                            f"processes: start at most {pieces}, or a new run with train.accumulate={size}")
 
     def __iter__(self) -> Iterator[Any]:
         progress = self.progress
