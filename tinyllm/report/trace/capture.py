@@ -39,11 +39,6 @@ class TracedCall:
     shape: tuple = ()  # of the first output
 
     @property
-    def label(self) -> str:
-        """Return the name of the op, or the path of the part."""
-        return self.op or self.path
-
-    @property
     def is_product(self) -> bool:
         """Return True if the step is a matrix product or attention."""
         return self.op is not None and callable(OPS[self.op].flops)
@@ -93,12 +88,10 @@ class _Recorder:
             return run(*args, **kwargs)
         bound = op.__signature__.bind(*args, **kwargs)
         bound.apply_defaults()
-        values = tuple(bound.arguments.values())
         with self.inside(TracedCall(self.open[-1].path, op.__name__, backend=op.backend)) as step:
-            step.shapes = tuple(a.shape for a in values if isinstance(a, np.ndarray))
             result = run(*args, **kwargs)
             step.flops = op.count_flops(bound.arguments, result)
-            self.finish(step, values, result if isinstance(result, tuple) else (result,))
+            self.finish(step, bound.arguments.values(), result if isinstance(result, tuple) else (result,))
         return result
 
     def around_part(self, path: str, call: Callable, part: Module, *args, **kwargs) -> Any:
@@ -107,7 +100,6 @@ class _Recorder:
             return call(*args, **kwargs)
         with self.inside(TracedCall(path, None)) as step:
             y = call(*args, **kwargs)
-            step.shapes = tuple(a.shape for a in args if isinstance(a, Tensor | np.ndarray))
             step.flops = sum(inner.flops for inner in step.steps)
             self.finish(step, [a.data if isinstance(a, Tensor) else a for a in args], (y.data,))
         return y
@@ -123,7 +115,8 @@ class _Recorder:
             self.open.pop()
 
     def finish(self, step, inputs, outputs):
-        """Store inputs and outputs in a step."""
+        """Store inputs and outputs, or only their shapes, in a step."""
+        step.shapes = tuple(a.shape for a in inputs if isinstance(a, np.ndarray))
         step.shape = np.shape(outputs[0])
         if self.keep:
             step.inputs, step.outputs = tuple(inputs), outputs

@@ -47,7 +47,7 @@ class Difference:
 
 def compare(a: TracedCall, b: TracedCall) -> list[Difference]:
     """Compare two captures and return a `Difference` for each pair of steps that differ, in order."""
-    if [step.label for step in a.steps] == [step.label for step in b.steps]:
+    if [(s.op, s.path) for s in a.steps] == [(s.op, s.path) for s in b.steps]:
         pairs = list(zip(a.steps, b.steps, strict=True))
     else:
         parts, others = ({step.path: step for step in whole.steps if step.op is None} for whole in (a, b))

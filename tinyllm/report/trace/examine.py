@@ -201,8 +201,8 @@ def watch_cache(model: Any, ids: list[int], logits: np.ndarray) -> tuple[list[Gr
             with capture(model, keep=False) as root:
                 y = model(np.array([[ids[t]]]), cache).data[0, -1]
             difference = max(difference, float(np.abs(y - logits[t]).max()))
-            held = capacity * cache[0].length // model.config.context
-            found.append(Growth(cache[0].length, held, products(root), forward_flops(model, t + 1)))
+            held = capacity * (t + 1) // model.config.context
+            found.append(Growth(t + 1, held, products(root), forward_flops(model, t + 1)))
     return found, capacity, difference
 
 
