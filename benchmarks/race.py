@@ -30,7 +30,7 @@ from tinyllm.bench.rows import BATCH, GREEDY, SIZES, Race, model_of
 from tinyllm.cli.bench import introduce, run
 from tinyllm.models import family
 from tinyllm.models.t5 import PRESETS as T5_SIZES
-from tinyllm.nn import inference, quantize
+from tinyllm.nn import inference
 from tinyllm.nn.module import forward_flops
 
 MINILM = {"model_type": "bert", "task": "encode", "vocab_size": 30522, "context": 512, "layers": 6,
@@ -128,8 +128,7 @@ def draft(quick: bool) -> Iterator[Race]:
     """
     for name in ["nano"] if quick else ["small", "llama-110m"]:
         for bits in (32, 8, 4):
-            model = model_of(SIZES[name])
-            model = model if bits == 32 else quantize(model, bits)
+            model = model_of(SIZES[name], bits)
             engines = {f"{n} tokens": partial(short_pass, model, n) for n in (1, 5)}
             yield {"setting": name, "task": f"{bits} bits"}, engines, False
 

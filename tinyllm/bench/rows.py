@@ -36,9 +36,9 @@ GREEDY = Sampling(temperature=0)
 ALL_FILTERS = Sampling(temperature=0.8, top_k=50, top_p=0.9, min_p=0.1, repetition_penalty=1.2)
 
 
-def model_of(sizes: dict[str, Any], **changes: Any) -> Any:
-    """Return an untrained model of some sizes, whose weights are always the same."""
-    return build(sizes | changes)
+def model_of(sizes: dict[str, Any], bits: int = 32) -> Any:
+    """Return an untrained model of some sizes, whose weights are always the same, with 32, 8 or 4 bits."""
+    return build(sizes) if bits == 32 else quantize(build(sizes), bits)
 
 
 # Ops
@@ -82,13 +82,12 @@ def op_calls(sizes: dict[str, Any], batch: int) -> list[tuple[str, tuple, dict, 
     for backend in ("compiled", "numpy"):
         known = {name for name, *_ in found.values()}  # the specifications add what kernels never call
         with ops.use(backend), watch(record):
-            gpt = model_of(sizes, layers=1)
-            llama = build({"model_type": "llama", "kv_heads": sizes["heads"], "hidden": 4 * sizes["width"],
-                           **{k: v for k, v in sizes.items() if k != "model_type"}, "layers": 1})
-            for model in (gpt, llama):
+            sizes = sizes | {"layers": 1}
+            llama = {**sizes, "model_type": "llama", "kv_heads": sizes["heads"], "hidden": 4 * sizes["width"]}
+            for model in (model_of(sizes), model_of(llama)):
                 training_step(model, batch)()
-            for model in (gpt, *(quantize(model_of(sizes, layers=1), bits) for bits in (8, 4))):
-                generate(model, [[0]], max_tokens=2, sampling=ALL_FILTERS)
+            for bits in (32, 8, 4):
+                generate(model_of(sizes, bits), [[0]], max_tokens=2, sampling=ALL_FILTERS)
     return sorted(found.values(), key=lambda call: list(OPS).index(call[0]))
 
 
@@ -178,9 +177,10 @@ def generate_races(quick: bool = False) -> Iterator[Race]:
     for name in ["nano"] if quick else SIZES:
         sizes = SIZES[name]
         for task, make in (("prefill", reader), ("decode", decoder)):
-            engines: dict[str, Callable] = {"tinyllm": partial(make, sizes)}
-            engines["numpy"] = partial(make, sizes, around=partial(ops.use, "numpy"))
-            engines |= {f"int{bits}": partial(make, sizes, bits) for bits in (8, 4)}
+            engines: dict[str, Callable] = {
+                "tinyllm": partial(make, sizes),
+                "numpy": partial(make, sizes, around=partial(ops.use, "numpy")),
+                "int8": partial(make, sizes, 8), "int4": partial(make, sizes, 4)}
             yield {"setting": name, "task": task}, engines, True
 
 
@@ -195,7 +195,7 @@ def prompt_of(model: Any) -> tuple[list[int], int]:
 
 def reader(sizes: dict[str, Any], bits: int = 32, around: Callable = nullcontext) -> Contender:
     """Return the reading of a prompt to time; its answer is the logits of the next token, (V,)."""
-    model = model_of(sizes) if bits == 32 else quantize(model_of(sizes), bits)
+    model = model_of(sizes, bits)
     prompt, _ = prompt_of(model)
 
     def read():
@@ -207,8 +207,7 @@ def reader(sizes: dict[str, Any], bits: int = 32, around: Callable = nullcontext
 
 def decoder(sizes: dict[str, Any], bits: int = 32, around: Callable = nullcontext) -> Contender:
     """Return the writing of tokens after a prompt of half a context to time."""
-    model = model_of(sizes)
-    return writing(model if bits == 32 else quantize(model, bits), around)
+    return writing(model_of(sizes, bits), around)
 
 
 def writing(model: Any, around: Callable = nullcontext) -> Contender:

@@ -1,5 +1,6 @@
 """Implement `tinyllm bench`, which measures speed and memory on this machine."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from json import dumps
 from statistics import median
@@ -118,10 +119,8 @@ def line(r: dict) -> str:
 
 def race_name(r: dict) -> str:
     """Name the race of a record by what tells it from others."""
-    named = {part: str(r[part]) for part in NAMES if part in r}
-    if "threads" in named:
-        named["threads"] += " thread" if r["threads"] == 1 else " threads"
-    return " ".join(named.values())
+    said = {"threads": "{} thread" if r.get("threads") == 1 else "{} threads"}
+    return " ".join(said.get(part, "{}").format(r[part]) for part in NAMES if part in r)
 
 
 def verdict(records: list[dict]) -> Iterator[str]:
@@ -129,10 +128,10 @@ def verdict(records: list[dict]) -> Iterator[str]:
 
     Matrix products, whose rate is in FLOP/s, are counted apart, because NumPy leaves them to BLAS.
     """
-    groups: dict[tuple, list[dict]] = {}
+    groups: dict[tuple, list[dict]] = defaultdict(list)
     for r in records:
         if "times" in r:
-            groups.setdefault((r["engine"], r["bench"] == "ops" and "gflops" in r), []).append(r)
+            groups[r["engine"], r["bench"] == "ops" and "gflops" in r].append(r)
     for (engine, products), found in groups.items():
         if len(found) < 3:
             continue

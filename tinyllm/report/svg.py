@@ -108,17 +108,11 @@ class Axes:
 
     def x(self, value: float) -> float:
         """Return the horizontal SVG coordinate of a step."""
-        if self.log_x:
-            return round(SIZE * math.log(value / self.x_min) / math.log(self.x_max / self.x_min), 2)
-        return round(SIZE * value / self.x_max, 2)
+        return round(SIZE * _part(value, self.x_min, self.x_max, self.log_x), 2)
 
     def y(self, value: float) -> float:
         """Return the vertical SVG coordinate of a value."""
-        if self.log:
-            part = math.log(value / self.low) / math.log(self.high / self.low)
-        else:
-            part = (value - self.low) / (self.high - self.low)
-        return round(SIZE * (1 - part), 2)
+        return round(SIZE * (1 - _part(value, self.low, self.high, self.log)), 2)
 
     def grid(self) -> Html:
         """Return an SVG path with a horizontal line at each tick of the vertical axis."""
@@ -129,6 +123,11 @@ class Axes:
         ys = [tag("span", _number(v), class_="y", style=f"top:{self.y(v) / 10:.2f}%") for v in self.y_ticks]
         xs = [tag("span", _number(v), class_="x", style=f"left:{self.x(v) / 10:.2f}%") for v in self.x_ticks]
         return tag("div", ys, xs, aria_hidden="true")
+
+
+def _part(value: float, low: float, high: float, log: bool) -> float:
+    """Return where a value is between low (0) and high (1)."""
+    return math.log(value / low) / math.log(high / low) if log else (value - low) / (high - low)
 
 
 def _number(value: float) -> str:
