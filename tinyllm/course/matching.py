@@ -115,7 +115,7 @@ class Suspect:
         hide the first, so some exceptions are allowed, by the number of cases that are explained.
         shown: for each failing case, True if it is explained.
         """
-        against, widely, neighbours = 0, set(), NEIGHBOURS.get(self.name, lambda args: [])
+        against, widely = 0, set()
         for (args, out), agrees in zip(failing, shown, strict=True):
             plain = case_kind(args) in PLAIN
             if agrees:
@@ -127,9 +127,6 @@ class Suspect:
                 continue  # rounding
             if not plain and undefined(theirs) != undefined(got) and not has_nan(right(self.name, args)[0]):
                 continue  # one of the two avoids a NaN that the other gives
-            near = (outcome(self.name, self.function, each) for each in neighbours(args))
-            if mixed(got, [theirs, *(self.seen(args, each) for each in near)]):
-                continue  # on a threshold, where rounding decides
             if plain or case_kind(args) == VIEWS:
                 return True
             against += 1
@@ -187,16 +184,6 @@ def within(name: str, args: Case, got: list[Any] | None, theirs: list[Any] | Non
                 return False
         return True
     except Exception:  # a dict, say, a list of lists of several lengths, or a huge int
-        return False
-
-
-def mixed(got: Any, several: Sequence[Any]) -> bool:
-    """Return True if each number of `got` equals the number at its place in one of `several` results."""
-    try:
-        near = [[np.isclose(a, b, ROUNDED, 0, equal_nan=True) for a, b in zip(got, other, strict=True)]
-                for other in several]
-        return len(several) > 1 and all(np.any(some, axis=0).all() for some in zip(*near, strict=True))
-    except (TypeError, ValueError):  # no results, or of other types and shapes
         return False
 
 
