@@ -169,28 +169,29 @@ class Display:
         if not evaluated:
             raise UserError(f"{self.run.log.path} has no evaluation: lines are missing; put the log back")
         last, floor = evaluated[-1], self.setup.facts.entropy_per_char
-        width = columns() - 2
-        plain, coloured = not can_print("⠤●┄│"), has_colours()
         if self.config.steps >= FEWEST:
-            self.say("\n" + loss_chart(records, floor, max(width, 40), ascii_only=plain, colour=coloured))
+            self.say("\n" + loss_chart(records, floor, max(columns() - 2, 40), colour=has_colours(),
+                                       ascii_only=not can_print("⠤●┄│")))
         self.say("\n" + verdict(last, floor))
         if said := remark(loss_curves(records, floor)):
             self.say(paragraph(said, further=0))
         sample = self.last_sample or next((r["text"] for r in reversed(records) if r["kind"] == "sample"), "")
         self.say(f"\nit writes:\n{indented(printable(sample))}")
+        self.say("\n  ".join(["\nwhat next:", *self.what_next()]))
+
+    def what_next(self) -> list[str]:
+        """Return commands that use the trained model."""
         folder, model = quote(str(self.run.folder)), self.setup.model
-        prompt = first_words(self.setup.corpus.data[:200])
         masked = model.objective == "masked"
-        prompt = quote(f"{prompt} {model.special_tokens['mask']}" if masked and model.lm_head else prompt)
-        if self.setup.plan.prompt[:1] == model.picture_marks[:1] != []:  # the model was trained with pictures
-            folder += f" --picture {quote(self.setup.config.data)}"
-        self.say(
-            f"\nwhat next:\n"
-            f"  tinyllm generate {folder} --prompt {prompt}\n"
-            + (f"  tinyllm chat {folder}\n" if not masked else "") +
-            f"  tinyllm train --out {quote(str(self.run.folder))} --resume --steps {2 * self.config.steps}\n"
-            f"  open {quote(str(self.run.report))} in a browser"
-        )
+        prompt = first_words(self.setup.corpus.data[:200])
+        if masked and model.lm_head:
+            prompt += f" {model.special_tokens['mask']}"
+        pictures = self.setup.plan.prompt[:1] == model.picture_marks[:1] != []  # it learnt with pictures
+        asked = f"{folder} --picture {quote(self.setup.config.data)}" if pictures else folder
+        return [f"tinyllm generate {asked} --prompt {quote(prompt)}",
+                *([] if masked else [f"tinyllm chat {asked}"]),
+                f"tinyllm train --out {folder} --resume --steps {2 * self.config.steps}",
+                f"open {quote(str(self.run.report))} in a browser"]
 
 
 class JsonDisplay(Display):

@@ -39,12 +39,11 @@ class Box:
 
 @dataclass(frozen=True)
 class Arrow:
-    """A line through points, with an arrowhead (if `head`), and a label at the middle of the last segment."""
+    """A line through points, with an arrowhead, and a label at the middle of the last segment."""
 
     points: Sequence[tuple[float, float]]
     label: str = ""
     style: str = ""
-    head: bool = True
 
     def draw(self) -> Html:
         """Return the arrow as SVG."""
@@ -55,8 +54,7 @@ class Arrow:
                                for a in (-0.4, 0.4))]
         tip = tag("path", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in corners) + "Z", class_="tip")
         words = label((x0 + x1) / 2, (y0 + y1) / 2, self.label, "on") if self.label else None
-        return tag("g", tag("path", d=path), tip if self.head else None, words,
-                   class_=f"arrow {self.style}".strip())
+        return tag("g", tag("path", d=path), tip, words, class_=f"arrow {self.style}".strip())
 
 
 @dataclass(frozen=True)

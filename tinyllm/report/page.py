@@ -85,9 +85,9 @@ def _is_cell(cell: Any) -> bool:
     return isinstance(cell, Html) and cell.startswith(("<td", "<th"))
 
 
-def number(value: Any, **attributes: Any) -> Html:
+def number(value: Any) -> Html:
     """Return a table cell whose value is aligned to the right."""
-    return tag("td", value, class_="n", **attributes)
+    return tag("td", value, class_="n")
 
 
 def row_head(value: Any, **attributes: Any) -> Html:
