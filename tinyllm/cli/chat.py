@@ -134,7 +134,7 @@ def _lines():
     again = False  # the first was perhaps meant to stop the model
     while True:
         try:
-            line = input("> ")
+            line, again = input("> "), False
         except EOFError:
             print()
             return
@@ -143,9 +143,8 @@ def _lines():
                 raise
             print("\n(Ctrl-C again, /quit or Ctrl-D leaves)")
             again = True
-        else:
-            again = False
-            yield line
+            continue
+        yield line
 
 
 def _take(conversation, line, tokens):

@@ -115,22 +115,18 @@ def _searched(opened, prompt, beams, length_penalty, options):
 
 def _show(prompt, suffix, steps, texts, write):
     """Add each step to the text of its row, and show all texts; the first as it is written."""
-    heads = [f"--- {row + 1} of {len(texts)}\n" if len(texts) > 1 else "" for row in range(len(texts))]
-    write(heads[0])
-    write(prompt, bold=True)
-    write(texts[0]["text"])
-    for step in steps:
-        sample = texts[step.index]
-        sample["text"] += step.text
-        sample["tokens"].append(step.token)
-        sample["finish"] = step.finish
-        if step.index == 0:
-            write(step.text)
-    write(suffix, bold=True)
-    for head, sample in zip(heads[1:], texts[1:], strict=True):
-        write(f"\n{head}")
+    for row, shown in enumerate(texts):
+        if len(texts) > 1:
+            write(("\n" if row else "") + f"--- {row + 1} of {len(texts)}\n")
         write(prompt, bold=True)
-        write(sample["text"])
+        write(shown["text"])
+        for step in steps:  # of all rows, and all while the first is shown
+            sample = texts[step.index]
+            sample["text"] += step.text
+            sample["tokens"].append(step.token)
+            sample["finish"] = step.finish
+            if step.index == 0:
+                write(step.text)
         write(suffix, bold=True)
     write("\n")
 
@@ -146,9 +142,8 @@ def _unmask(opened, prompt, as_json, tokens, samples, per_step, drawn):
         samples = [{"text": text, "tokens": ids} for text, ids in found]
         print(dumps({"prompt": prompt, "samples": samples}, ensure_ascii=False))
         return 0
-    for row, (text, _) in enumerate(found):
-        head = f"--- {row + 1} of {len(found)}\n" if len(found) > 1 else ""
-        print(head + printable(text))
+    for row, (text, _) in enumerate(found, 1):
+        print((f"--- {row} of {len(found)}\n" if len(found) > 1 else "") + printable(text))
     return 0
 
 
