@@ -20,10 +20,10 @@ PRETRAINING = {"causal": "pretrain", "masked": "denoise", "spans": "spans"}  # o
 # The settings of presets; the sizes of models are in each family's PRESETS. laptop is what learnt most in two
 # minutes of two cores. nano and mini are nanoGPT's settings for Shakespeare's characters; small is GPT-2 124M
 # with a batch that fits a laptop.
-LAPTOP = "laptop"
+LAPTOP, USUAL = "laptop", "llama"  # the default preset, and its family
 PRESETS: dict[str, dict[str, Any]] = {
     LAPTOP: {
-        "model.type": "llama", "tokenizer": "bpe:1024", "train.batch": 4, "train.steps": 1800,
+        "model.type": USUAL, "tokenizer": "bpe:1024", "train.batch": 4, "train.steps": 1800,
         "train.optimizer": "muon", "train.lr": 3e-3, "train.min_lr_ratio": 0.0, "train.beta2": 0.98,
         "train.weight_decay": 0.3, "train.eval_every": 200,
     },
@@ -92,7 +92,7 @@ def model_settings(config: Any) -> dict[str, Any]:
 
 def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str, str]]:
     """Return {flat name: (type, default, help)} of all settings for a recipe and a family of models."""
-    cls: Any = family(kind or PRESETS[LAPTOP]["model.type"])
+    cls: Any = family(kind or USUAL)
     chosen = find_recipe(recipe or usual_recipe(kind))
     usual = preset_settings(LAPTOP, chosen, kind)
     parts: dict[str, Any] = {"": RunConfig, "model.": cls.config_class, "train.": TrainConfig,
@@ -110,14 +110,14 @@ def known_settings(recipe: str = "", kind: str = "") -> dict[str, Any]:
     return {name: about[0] for name, about in settings_help(recipe, kind).items()}
 
 
-def usual_preset(kind: str | None = None) -> str:
+def usual_preset(kind: str | None) -> str:
     """Return the default preset of a family of models: laptop, or nano if the family has no laptop."""
-    return LAPTOP if LAPTOP in family(kind or PRESETS[LAPTOP]["model.type"]).PRESETS else "nano"
+    return LAPTOP if LAPTOP in family(kind or USUAL).PRESETS else "nano"
 
 
 def usual_recipe(kind: str | None = None) -> str:
     """Return the default recipe of a family of models: the one that pretrains it."""
-    return PRETRAINING[family(kind or PRESETS[LAPTOP]["model.type"]).objective]
+    return PRETRAINING[family(kind or USUAL).objective]
 
 
 def preset_settings(preset: str, recipe: Recipe, kind: str | None = None) -> dict[str, Any]:
