@@ -229,6 +229,8 @@ def in_zip(archive: zipfile.ZipFile) -> Files:
     entries = archive.infolist()
     if any(entry.flag_bits & 1 for entry in entries):
         raise Refused("it is encrypted")
+    if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries):
+        raise Refused("it is packed in an unusual way")  # zipfile unpacks bzip2 and LZMA without a limit
     if len(entries) > MAX_ENTRIES or sum(entry.file_size for entry in entries) > 8 * MAX_TOTAL:
         raise Refused("it unpacks to far more than an exercise: a zip bomb")
     for entry in entries:
