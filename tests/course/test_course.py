@@ -57,6 +57,7 @@ STUB = "def softmax_backward(dy, y):\n    raise NotImplementedError\n\n\ndef sof
     (STUB + "    raise NotImplementedError\n# e = exp(subtract(x, peak))\nx = x - peak[\n", "exercise.py:"),
     (STUB + f"    raise NotImplementedError\n# {LAST}\n", "a line of the solution of softmax"),
     ("def softmax(x):\n    raise NotImplementedError\n", "softmax_backward is an exercise"),
+    (STUB + "    raise NotImplementedError\n# BEGIN SOLUTION\n", "'BEGIN SOLUTION'"),
 ])
 def test_a_release_that_would_leak_is_refused(course, refused, text, words):
     source(STUB + "    raise NotImplementedError\n")
@@ -104,6 +105,7 @@ def test_init_writes_a_course_that_loads_and_no_answer_leaves_with_its_release(h
     ("", "names no lessons"), ("[[lesson]]\nnumber = 99\n", "no lesson 99"), ("x = [", "TOML"),
     ("[[lesson]]\nnumber = 4\npoints = { sofmax = 1 }\n", "no exercise 'sofmax'"),
     ("[[lesson]]\nnumber = 4\npoints = { softmax = -1 }\n", "points"), ("sede = 1\n", "no setting 'sede'"),
+    ("partial = false\n", "delete the line 'partial'"),
     ("[[lesson]]\nnumber = 4\n[[lesson]]\nnumber = 4\n", "twice"),
     ("seed = 'x'\n[[lesson]]\nnumber = 4", "seed"), ("[[lesson]]\npoints = {}\n", "needs a number"),
     ("variants = 0\n[[lesson]]\nnumber = 4", "variants must be a whole number, at least 1"),

@@ -115,6 +115,8 @@ def load_course(path: str | Path) -> Course:
 
 def _course(data, here):
     known = [field.name for field in fields(Course) if field.name != "parts"]
+    if "partial" in data:
+        raise UserError("points for a part of an exercise are gone; delete the line 'partial'")
     if unknown := sorted(data.keys() - {*known, "lesson"}):
         raise UserError(f"the course has no setting {unknown[0]!r}; it has {', '.join([*known, 'lesson'])}")
     lessons = data.get("lesson")

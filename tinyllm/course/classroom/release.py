@@ -118,6 +118,8 @@ def scan(course: Course, texts: dict[tuple[str, str], str]) -> None:
     numbers = {part.lesson.folder: part.lesson.number for part in course.parts}
     for (folder, name), text in texts.items():
         for number, line in enumerate(text.splitlines(), 1):
+            if "BEGIN SOLUTION" in line.upper():  # what follows may be any way to solve it
+                raise UserError(f"{folder}/{name}:{number}: 'BEGIN SOLUTION' leaves no stub; write one there")
             op, lesson = known.get(without_spaces(line.lstrip("#/* ")), ("", -1))
             if op and (name != "lesson.py" or lesson >= numbers[folder]):  # else it has been taught before
                 where = f"{folder}/{name}:{number}"
