@@ -27,14 +27,17 @@ def races(quick: bool, data: str = "") -> Iterator[Race]:
     if data and data not in FAMILIES:
         raise UserError(f"there is no family {data!r} of ops; there are {', '.join(FAMILIES)}")
     torch.set_num_threads(1)
-    torch.set_grad_enabled(False)
     shapes = [(rows, n) for rows in ROWS for n in WIDTHS if rows * n <= MOST]
-    for part in [data] if data else FAMILIES:
-        for rows, n in shapes[::20] if quick else shapes:
-            for name, (ours, theirs) in pairs_of(rows, n).items():
-                if part in name:
-                    yield {"op": name, "shape": f"{rows}x{n}", "threads": 1}, {
-                        "tinyllm": partial(Contender, ours), "torch": partial(Contender, theirs)}, False
+    torch.set_grad_enabled(False)  # what is timed makes no graph
+    try:
+        for part in [data] if data else FAMILIES:
+            for rows, n in shapes[::20] if quick else shapes:
+                for name, (ours, theirs) in pairs_of(rows, n).items():
+                    if part in name:
+                        yield {"op": name, "shape": f"{rows}x{n}", "threads": 1}, {
+                            "tinyllm": partial(Contender, ours), "torch": partial(Contender, theirs)}, False
+    finally:
+        torch.set_grad_enabled(True)
 
 
 def norm_pairs(x, w, b, dy):

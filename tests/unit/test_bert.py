@@ -60,6 +60,9 @@ def test_other_poolings_and_steps_are_refused(tmp_path):
     (tmp_path / "modules.json").write_text('[{"type": "sentence_transformers.models.Dense"}]')
     with pytest.raises(UserError, match=r"modules\.json has a step 'Dense'"):
         from_pretrained(tmp_path)
+    (tmp_path / "modules.json").write_text('[{"type": "a.Pooling", "path": "2_Pooling"}]')
+    with pytest.raises(UserError, match="has its Pooling in '2_Pooling'"):
+        from_pretrained(tmp_path)
 
 
 @each

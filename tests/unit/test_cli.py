@@ -44,6 +44,7 @@ MISTAKES = {  # a command line -> a part of the answer
     "quantize nothing --out new": "holds no run",
     "course export nbgrader grades --out x": "'canvas', 'moodle', 'gradescope', 'gradescope-results'",
     **GONE,
+    "course grade --roster=a.csv": "there is no `tinyllm course grade --roster`",
     "eval shipped": "required: --task",
     "eval shipped --task world:novel": "no kind of text called novel",
     "eval shipped --task parity": "write world:KIND",

@@ -160,7 +160,8 @@ def _check_command(argv: list[str], command: str | None) -> None:
         raise UserError(f"there is no command {command[:40]!r}; {hint}")
     for words, instead in GONE.items():
         first, _, option = words.partition(" --")
-        if argv[:2] == first.split() and (not option or f"--{option}" in argv):
+        given = [word.partition("=")[0] for word in argv]
+        if argv[:2] == first.split() and (not option or f"--{option}" in given):
             raise UserError(f"there is no `tinyllm {words}`; {instead}")
 
 

@@ -151,7 +151,7 @@ static void serve(double seconds) {
         receive(request, sizeof request);
         const int64_t *sizes = request + 4;
         for (int i = 0; i < OPERANDS; i++)
-            if (sizes[i] < 0 || sizes[i] > (ROOM - SPARE) / 4) exit(1); /* `kernels.request` sends none */
+            if (sizes[i] < 0 || sizes[i] > (ROOM - SPARE) / 4) exit(1); /* the checker sends none */
         for (int i = 1; i < OPERANDS; i++) receive(inputs[i], 4 * sizes[i]);
         tinyllm_which = request[3];
         setitimer(ITIMER_PROF, &limit, NULL);

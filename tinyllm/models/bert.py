@@ -31,7 +31,7 @@ from tinyllm.tensor import Tensor
 
 PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 512}}  # as BERT-base
 TASKS = {"masked": "BertForMaskedLM", "classify": "BertForSequenceClassification", "encode": "BertModel"}
-POOLING = "1_Pooling/config.json"  # sentence-transformers' file, which says how vectors become one
+POOLING = "1_Pooling"  # sentence-transformers' folder, whose config.json says how vectors become one
 NAMES = (
     ("bert.embeddings.word_embeddings.", "encoder.tokens."),
     ("bert.embeddings.position_embeddings.", "encoder.positions."),
@@ -151,10 +151,12 @@ def check_pooling(folder: Path) -> None:
     """Raise UserError if sentence-transformers' files ask for other vectors of texts than the mean."""
     if os.path.lexists(path := folder / "modules.json"):
         for step in read_json(path, [{}], 2**20):
-            kind = str(step.get("type")).split(".")[-1]
+            kind, place = str(step.get("type")).split(".")[-1], str(step.get("path", POOLING))
             if kind not in ("Transformer", "Pooling", "Normalize"):
                 raise UserError(f"{path} has a step {kind!r:.40}: use sentence-transformers")
-    if os.path.lexists(path := folder / POOLING):
+            if kind == "Pooling" and place != POOLING:
+                raise UserError(f"{path} has its Pooling in {place!r:.40}, and tinyllm reads {POOLING}")
+    if os.path.lexists(path := folder / POOLING / "config.json"):
         found = read_json(path, {}, 2**20)
         modes = [name for name, on in found.items() if name.startswith("pooling_mode_") and on]
         modes += [found["pooling_mode"]] if "pooling_mode" in found else []

@@ -68,8 +68,8 @@ def convert(path: str, *, out: str, pattern: str | None = None, special: list[st
             overwrite: bool = False) -> None:
     """Write a tokenizer of any format as a tokenizer.json, which Hugging Face's libraries read too.
 
-    Rank files of tiktoken and GPT-2's two files contain neither the pattern nor special tokens; give them
-    with --pattern and --special.
+    Rank files of tiktoken contain neither the pattern nor special tokens; give them with --pattern and
+    --special. In GPT-2's two files, the tokens that no merge makes are special.
 
     PATH                a file, or a folder with one
     --out PATH          the file to write
