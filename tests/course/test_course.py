@@ -105,7 +105,6 @@ def test_init_writes_a_course_that_loads_and_no_answer_leaves_with_its_release(h
     ("", "names no lessons"), ("[[lesson]]\nnumber = 99\n", "no lesson 99"), ("x = [", "TOML"),
     ("[[lesson]]\nnumber = 4\npoints = { sofmax = 1 }\n", "no exercise 'sofmax'"),
     ("[[lesson]]\nnumber = 4\npoints = { softmax = -1 }\n", "points"), ("sede = 1\n", "no setting 'sede'"),
-    ("partial = false\n", "delete the line 'partial'"),
     ("[[lesson]]\nnumber = 4\n[[lesson]]\nnumber = 4\n", "twice"),
     ("seed = 'x'\n[[lesson]]\nnumber = 4", "seed"), ("[[lesson]]\npoints = {}\n", "needs a number"),
     ("variants = 0\n[[lesson]]\nnumber = 4", "variants must be a whole number, at least 1"),

@@ -25,6 +25,8 @@ HEAD = """# A course: what counts, for how many points, and until when.
 #            seed knows them
 # variants   how many different sets of hidden inputs there are; each student
 #            always meets the same one
+# partial    whether an exercise that is right on ordinary input earns the
+#            share of "correct ..." that hold
 # points_per_late_day   what each day begun after `due` costs
 # due        a date, or a time such as 2026-10-01T23:59. Only the system that
 #            collected a submission knows when it came: `course grade` reads
@@ -36,6 +38,7 @@ HEAD = """# A course: what counts, for how many points, and until when.
 title = "A course on language models"
 seed = {seed}
 variants = 8
+partial = false
 points_per_late_day = 0
 """
 
@@ -57,6 +60,7 @@ class Course:
     title: str = "tinyllm"
     seed: int | None = setting(None, min=0)
     variants: int = setting(1, min=1, max=10**6)
+    partial: bool = False
     points_per_late_day: float = setting(0.0, min=0, below=1e6)
 
     @property
@@ -115,8 +119,6 @@ def load_course(path: str | Path) -> Course:
 
 def _course(data, here):
     known = [field.name for field in fields(Course) if field.name != "parts"]
-    if "partial" in data:
-        raise UserError("points for a part of an exercise are gone; delete the line 'partial'")
     if unknown := sorted(data.keys() - {*known, "lesson"}):
         raise UserError(f"the course has no setting {unknown[0]!r}; it has {', '.join([*known, 'lesson'])}")
     lessons = data.get("lesson")

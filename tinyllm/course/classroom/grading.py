@@ -20,6 +20,7 @@ from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.workers import USED_UP, Launcher
 from tinyllm.course.workspace import lay_out, read_progress
 from tinyllm.errors import UserError
+from tinyllm.testing.properties import ORDINARY, ORDINARY_INPUT, RIGHT
 
 POINTS, COUNT = bounded(float, min=0, max=1e12), bounded(int, min=0, max=10**9)
 STATES = bounded(str, choices=("passed", "failed", "timed_out", "blocked", "not_attempted"))
@@ -60,7 +61,7 @@ def as_grades(submission: Submission, course: Course, level: str, problem: str,
         seen = read_progress(submission.progress)
     lessons, points = [], 0
     for part, found in zip(course.parts, verdicts, strict=True):
-        tasks = [scored(part, verdict) for verdict in found]
+        tasks = [scored(part, verdict, course.partial) for verdict in found]
         for task in tasks:
             task["solution_seen"] = bool(seen.get(f"{part.lesson.number}/{task['task']}", {}).get("solution"))
         lessons.append({"lesson": part.lesson.number, "tasks": tasks, "late_days": None, "deducted": 0})
@@ -90,8 +91,11 @@ def grade_lesson(submission: Submission, course: Course, part: Part, launcher: L
     return [verdict for verdict, _ in judge_lesson(tasks, launcher, code, judge=judge)]
 
 
-def scored(part: Part, verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as a record with its points: all of them if it passed, else none."""
-    of = part.points[verdict.task]
-    points = of * (verdict.state == "passed")
+def scored(part: Part, verdict: Verdict, partial: bool) -> dict[str, Any]:
+    """Return a verdict as a record with its points; with `partial`, failed exercises may earn a share."""
+    of, share = part.points[verdict.task], float(verdict.state == "passed")
+    if partial and verdict.state == "failed" and not {ORDINARY, ORDINARY_INPUT} & {*verdict.broken}:
+        right = [title for title in (*verdict.held, *verdict.broken) if title.startswith(RIGHT)]
+        share = sum(title in verdict.held for title in right) / max(len(right), 1)
+    points = round(of * share, 6)
     return as_record(part.lesson, verdict) | {"points": points, "of": of, "checked": points, "comment": ""}

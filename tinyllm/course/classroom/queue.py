@@ -129,7 +129,7 @@ def record_name(submission: Submission, course: Course, level: str) -> str:
     """Return the name of a record's file: a hash of everything that the record depends on."""
     versions = [__version__, version("hypothesis"), version("numpy"), platform.python_version()]
     parts = [(p.lesson.number, p.points, p.lesson.version) for p in course.parts]
-    rest = (course.seed, course.variants, parts, level, versions)
+    rest = (course.seed, course.variants, course.partial, parts, level, versions)
     return hashlib.sha256(f"{submission.digest}{rest!r}".encode()).hexdigest()[:40]
 
 
