@@ -182,8 +182,9 @@ def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, 
             return verdict(state=why.state, message=format_failure(why), line=line)
         if not options.explain or checks.left() < 0:
             return verdict(state="failed", message=format_failure(why), line=line)
+        answered = {title: wrong for title, wrong in checks.broken.items() if not unanswered(wrong[0][1])}
         try:
-            return diagnose(task, start, checks.explainable(), checks.numbers(), verdict, options)
+            return diagnose(task, start, answered, checks.numbers(), verdict, options)
         except Exception as error:  # caused by results that nobody thought of
             message = f"{format_failure(why)} (the search for the cause failed: {type(error).__name__})"
             return verdict(state="failed", message=printable(message))
@@ -228,10 +229,6 @@ class PropertyChecks:
         self.broken[title] = [pair for pair in wrong if not unanswered(pair[1])] or wrong
         self.failure = self.failure or wrong[0][1]
         self.stopped |= {id(args) for args, why in wrong if unanswered(why)}
-
-    def explainable(self) -> dict[str, list[tuple]]:
-        """Return the broken properties on whose cases the function gave an answer."""
-        return {title: wrong for title, wrong in self.broken.items() if not unanswered(wrong[0][1])}
 
     def numbers(self) -> list[tuple]:
         """Return all cases whose numbers were checked."""

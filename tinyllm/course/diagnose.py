@@ -86,9 +86,10 @@ def diagnose(task: Exercise, start: Callable[[], Any], broken: dict[str, list[tu
     # The smallest input may break another property than the one that was tried: name that one first.
     about = failed_property(cases.title, why, formed, tries.kind)
     facts = contrast.describe(task.op, failing) if cases.comparable and not mistake else None
+    writes = cases.title != PURE and any(why == WRITES for _, why in broken.get(PURE, ()))
     return verdict(
         state="failed", broken=tuple(sorted(verdict.keywords["broken"], key=lambda each: each != about)),
-        message=format_failure(why) + also_writes(cases.title, broken), line=getattr(why, "line", None),
+        message=format_failure(why) + f"; and {WRITES}" * writes, line=getattr(why, "line", None),
         step=step, mistake=with_doubt(mistake, failing) if mistake else facts,
         smallest_input=describe(task.op, smallest),
         results=None if options.cut or not yours else compared(task.op, yours, smallest),
@@ -147,12 +148,6 @@ def with_doubt(mistake: tuple, failing: list[tuple]) -> str:
     if shown >= max(FEWEST, len(failing) / 2):
         return mistake[0]
     return f"{mistake[0]} (perhaps: this explains {shown} of {len(failing)} wrong results)"
-
-
-def also_writes(title: str, broken: dict[str, list[tuple]]) -> str:
-    """Return the end of a message that says that inputs are changed, too, or ""."""
-    writes = title != PURE and any(why == WRITES for _, why in broken.get(PURE, ()))
-    return f"; and {WRITES}" if writes else ""
 
 
 def compared(name: str, got: list[Any], args: Sequence[Any]) -> tuple[str, str] | None:

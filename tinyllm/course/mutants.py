@@ -109,17 +109,13 @@ def judge(task: Exercise, start: Callable[[], Any], **options: Any) -> Verdict:
         broken = tuple(unknown[i] for i in rest)
         return Verdict(task.name, "failed", held, broken, message, why.line, smallest_input=last)
     if len(caught) < ENOUGH * len(mutants):
+        # Only one survivor is named, because finding the others is the exercise.
+        silent = "nothing ever makes it fail: does it assert? " * (len(rest) == len(mutants))
         message = (f"it misses {len(rest)} of {len(mutants)} buggy versions; it must catch at least "
-                   f"{math.ceil(ENOUGH * len(mutants))}; {missed(rest, mutants)}")
+                   f"{math.ceil(ENOUGH * len(mutants))}; {silent}one that it accepts: {mutants[rest[0]][0]}")
         return Verdict(task.name, "failed", held, tuple(unknown[i] for i in rest), message)
     broken = tuple(f"{unknown[i]}: {mutants[i][0]}" for i in rest)
     return Verdict(task.name, "passed", held, broken, "\n".join(f"lives: {mutants[i][0]}" for i in rest))
-
-
-def missed(rest: list[int], mutants: list[tuple]) -> str:
-    """Say what a test lets pass. Only one survivor is named, because finding the others is the exercise."""
-    example = f"one that it accepts: {mutants[rest[0]][0]}"
-    return example if len(rest) < len(mutants) else f"nothing ever makes it fail: does it assert? {example}"
 
 
 def no_judgement(run: tuple[Failure | None, Bench]) -> bool:
