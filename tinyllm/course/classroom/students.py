@@ -8,8 +8,8 @@ spreadsheet of any country. A row is about a student, about a lesson of theirs, 
     Ada,,,4,,,,2026-10-15
     Ada,,,4/softmax,1.5,well explained,,
 
-Columns may be left out. The rows without a task are the roster, with any other columns. Records keep the
-points from the check beside the points set by hand.
+Columns may be left out. The rows without a task are the roster, with any other columns, unless they hold
+only times. Records keep the points from the check beside the points set by hand.
 """
 
 import csv
@@ -82,7 +82,7 @@ def read_rows(path: Path) -> list[TableRow]:
 
     Raises UserError if the file cannot be read, lacks the column `student`, or has a row that is too long.
     """
-    text = read_text(path, LARGEST, "utf-8-sig")
+    text = re.sub(r"\Asep=.\r?\n", "\n", read_text(path, LARGEST, "utf-8-sig"))  # Excel's own first line
     first = text.lstrip().partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
     try:
@@ -152,11 +152,19 @@ def moment(text: str, what: str, end: bool = False) -> datetime.datetime | None:
         raise UserError(f"{what} {text[:40]!r}; write it as 2026-10-01T23:59") from None
 
 
+def roster_of(table: dict[Place, TableRow]) -> dict[str, TableRow]:
+    """Return {student: row} of the rows without a task, except those that hold only times."""
+    times = {"received", "due"}
+    filled = {place: {column for column in row.cells if row.get(column)} for place, row in table.items()}
+    return {place[0]: row for place, row in table.items()
+            if not place[1] and not (filled[place] & times and filled[place] <= {"student", *times})}
+
+
 def check_students(table: dict[Place, TableRow], students: Sequence[str]) -> None:
     """Raise UserError if a row is about work of somebody who is neither in the roster nor in `students`."""
-    known = {student.casefold() for student in students}
-    for (student, lesson, _), row in table.items():
-        if lesson and student not in known and (student, "", "") not in table:
+    known = {student.casefold() for student in students} | roster_of(table).keys()
+    for (student, *_), row in table.items():
+        if student not in known:
             raise UserError(f"{row.where}: neither a submission nor a roster has a student {student[:60]!r}")
 
 
@@ -165,7 +173,7 @@ def merge(table: dict[Place, TableRow], course: Course, level: str,
     """Apply the table to records, and add a record for each student of the roster who handed in nothing."""
     records = list(records)  # "Ada" and "ADA" have two records
     known = {record["student"].casefold() for record in records}
-    roster = {student: row for (student, lesson, _), row in table.items() if not lesson}
+    roster = roster_of(table)
     records += [empty_record(Submission(student_name(row.get("student")), Path()), course, level, MISSING)
                 for student, row in roster.items() if student not in known]
     for record in records:
