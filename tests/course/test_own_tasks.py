@@ -109,7 +109,9 @@ def test_the_stub_is_indented_like_the_reference_and_one_that_does_not_run_is_re
     file = folder / "reference.py"
     text = file.read_text("utf-8")
     narrow = re.sub(r"^    ", "  ", text, flags=re.MULTILINE)
-    compile(own_tasks.read_reference(narrow, file)[1], "exercise.py", "exec")
+    typed = "import math\nimport helper\nfrom collections.abc import Sequence\n" + narrow.replace(
+        "k: int", "k: Sequence[float] = (math.pi,)")
+    exec(own_tasks.read_reference(typed, file)[1], {})
     file.write_text(text.replace("k: int", "k: int = K").replace("def moving", "K = 2\n\n\ndef moving"))
     assert main(["course", "task", "check", str(folder)]) == 2
     assert "the stub of moving_average does not run" in " ".join(capsys.readouterr().err.split())

@@ -10,6 +10,7 @@ import ast
 import hashlib
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,10 @@ def read_reference(text: str, path: Path) -> tuple[list[str], str, str]:
     if not functions:
         raise UserError(f"{path} has no function; each public function there is an exercise")
     title = (ast.get_docstring(tree) or "Exercises of your instructor").split("\n")[0].rstrip(".")
-    lines, parts = text.splitlines(), [f'"""{title}."""', "import numpy as np"]
+    lines, known = text.splitlines(), {"numpy", *sys.stdlib_module_names}
+    given = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)
+             and (getattr(node, "module", node.names[0].name) or "").partition(".")[0] in known]
+    parts = [f'"""{title}."""', *["\n".join(given)] * bool(given)]
     for node in functions:
         if ast.get_docstring(node) is None:
             raise UserError(f"{path}, line {node.lineno}: {node.name} has no docstring; it tells students "
