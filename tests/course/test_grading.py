@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from tinyllm.course import capstone, kernels
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.classroom import queue
 from tinyllm.course.classroom.collect import Submission, collect
-from tinyllm.course.classroom.config import load_course, whole_course
+from tinyllm.course.classroom.config import Course, load_course, whole_course
 from tinyllm.course.classroom.grading import UNJUDGED, empty_record
 from tinyllm.course.classroom.results import write_results
 from tinyllm.course.reference_solution import solved
@@ -293,3 +294,17 @@ def test_what_trainings_are_compared_with_is_computed_before_the_fork(monkeypatc
     monkeypatch.setattr(queue, "properties", lambda *arguments, **options: {})
     queue.prepare(whole_course(), {1})
     assert len(asked) == (sys.platform == "linux")
+    queue.prepare(whole_course(), {1, 2}, [signal.SIGINT])  # which trained for each variant
+    assert len(asked) == (sys.platform == "linux")
+
+
+def test_an_interrupt_ends_the_computation_of_right_results(monkeypatch):
+    seen = []
+    monkeypatch.setattr(queue, "right", lambda op, args: seen.append(op))
+    queue.prepare(Course(whole_course().parts[4:5]), {1}, seen)
+    assert len(seen) == (sys.platform == "linux")
+
+
+def test_a_grading_in_another_thread_leaves_the_signals_alone():
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: queue.interrupts().__enter__()).result() == []

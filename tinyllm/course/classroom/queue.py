@@ -15,6 +15,7 @@ import os
 import platform
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
@@ -159,8 +160,8 @@ def prepare(course: Course, variants: set[int], interrupted: Collection[int] = (
     if CONTEXT.get_start_method() != "fork":
         return
     tasks = [part.lesson.task(name) for part in course.parts for name in part.points]
-    if any(task.kind == "run" for task in tasks):
-        for variant in variants:
+    for variant in variants if any(task.kind == "run" for task in tasks) else ():
+        if not interrupted:
             capstone.tolerance(variant)
     with specs_only():
         for task, variant in itertools.product(tasks, sorted(variants)):
@@ -168,7 +169,8 @@ def prepare(course: Course, variants: set[int], interrupted: Collection[int] = (
                 return
             if task.kind == "op":
                 for args in itertools.chain(*properties(task.op, variant=variant).values()):
-                    right(task.op, args)
+                    if not interrupted:
+                        right(task.op, args)
 
 
 @contextlib.contextmanager
@@ -178,7 +180,8 @@ def interrupts() -> Iterator[list[int]]:
     One that is raised in a callback, such as the garbage collector's, would be printed and forgotten.
     """
     seen, before = list[int](), dict[int, Any]()
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore the first
+    main = threading.current_thread() is threading.main_thread()  # the only one that may set handlers
+    for number in (signal.SIGINT, signal.SIGTERM) if main else ():  # background jobs ignore the first
         if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
             before[number] = signal.signal(number, lambda number, frame: seen.append(number))
     try:
