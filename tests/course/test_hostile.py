@@ -13,6 +13,7 @@ import pytest
 import tinyllm
 from tinyllm.course import kernels
 from tinyllm.course.checker import judge_task
+from tinyllm.course.drawing import properties
 from tinyllm.course.fork_server import descendants
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import Exercise
@@ -152,7 +153,8 @@ def test_nothing_is_stolen_and_nothing_is_touched(name, canaries, launcher, tmp_
     verdict, output = attacked(launcher, path, monkeypatch)
     assert set(descendants()) == before  # nobody is left
     assert verdict.state in ("failed", "not_attempted", "timed_out", "blocked"), verdict
-    assert ORDINARY not in verdict.held and len(verdict.held) + len(verdict.broken) >= 7
+    count = len(kernels.cases(SOFTMAX_C, 12) if path.suffix == ".c" else properties("softmax", 12))
+    assert ORDINARY not in verdict.held and len(verdict.held) + len(verdict.broken) == count
     assert "PWNED" not in output and "the answer is 42" not in output
     assert verdict.message.isprintable() and len(verdict.message) <= 400
     assert "does not compile" not in verdict.message
