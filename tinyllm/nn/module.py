@@ -180,12 +180,6 @@ class Module(metaclass=Naming):
                 vars(module)["random"] = random = Random(*key, "dropout", name)
                 random.counter = piece << 40
 
-    def after_step(self, group: Any) -> None:
-        """After a training step, update values that are learnt without gradients; most modules have none.
-
-        `group` is the `tinyllm.train.Group` of processes, which must all get the same values.
-        """
-
     def flops(self, batch: int, context: int) -> dict[str, int]:
         """Count the floating-point operations of this module's own matrix products -> {label: number}.
 

@@ -164,8 +164,6 @@ class Loop:
             optimizer.lr = self.schedule(step)
         clipped_step(optimizer, grad_norm, self.clip)
         optimizer.zero_grad()
-        for _, part in self.model.named_modules():
-            part.after_step(self.group)
         seconds = time.perf_counter() - began
         done = events.Stepped(step + 1, loss, optimizer.lr, grad_norm, batch.tokens.size, seconds, numbers)
         self.progress.add(done)
