@@ -1,5 +1,7 @@
 """Check traces: every number equals one computed by hand, and tracing changes nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tiny_gpt import by_hand, tiny_gpt
@@ -246,6 +248,8 @@ def test_what_is_not_finite_or_has_another_shape_is_a_difference(model, trace):
         assert (found.op_b, found.path, found.largest) == ("softmax", "h.0.attn", np.inf)
     shorter = observe(model, trace.ids[:4])
     assert "shapes" in first_difference(compare(observe(model, trace.ids), shorter)).note
+    whole = replace(shorter.steps[0], steps=[])
+    assert "0 results" in first_difference(compare(whole, replace(whole, outputs=()))).note
 
 
 @pytest.mark.parametrize("bits", [8, 4])

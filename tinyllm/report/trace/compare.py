@@ -64,7 +64,10 @@ def first_difference(differences: list[Difference]) -> Difference | None:
 def _difference(a: TracedCall, b: TracedCall) -> list[Difference]:
     """Return a `Difference` for the first outputs of two steps that differ, or nothing if all are equal."""
     names = a.path, _op_names(a), _op_names(b)
-    for x, y in zip(a.outputs, b.outputs, strict=False):
+    if len(a.outputs) != len(b.outputs):
+        note = f"{len(a.outputs)} and {len(b.outputs)} results"
+        return [Difference(*names, np.inf, np.inf, note=note)]
+    for x, y in zip(a.outputs, b.outputs, strict=True):
         if np.shape(x) != np.shape(y):
             note = f"shapes {np.shape(x)} and {np.shape(y)}"
             return [Difference(*names, np.inf, np.inf, note=note)]
