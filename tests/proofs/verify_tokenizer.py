@@ -21,6 +21,7 @@ import sys
 import tempfile
 import unicodedata
 from functools import partial
+from importlib.util import find_spec
 from itertools import cycle
 from pathlib import Path
 from unittest.mock import patch
@@ -31,14 +32,14 @@ from foreign_tokenizers import write_ranks
 from tinyllm.tokenizer import BPETokenizer, load_tokenizer, save_tokenizer
 from tinyllm.tokenizer.patterns import QWEN2
 
-try:
-    import tiktoken
-    import tiktoken.load
-    import tiktoken_ext.openai_public as public
-    import tokenizers
-except ImportError as missing:
-    print(f"=> {missing.name} is missing: pip install --editable '.[peers]'")
-    raise SystemExit(77) from None
+if missing := [name for name in ("tiktoken", "tokenizers") if find_spec(name) is None]:
+    print(f"=> {missing[0]} is missing: pip install --editable '.[peers]'")
+    raise SystemExit(77)
+
+import tiktoken
+import tiktoken.load
+import tiktoken_ext.openai_public as public
+import tokenizers
 
 os.environ["TIKTOKEN_CACHE_DIR"] = ""  # or tiktoken reads a file of the same name as it was last time
 BATCH = 20_000
