@@ -59,7 +59,7 @@ def one_fork_server():
 
 @pytest.fixture
 def own_fork_server(monkeypatch):
-    """Give a test servers of its own, and trials of isolation that nobody remembers."""
+    """Start new fork servers for a test, and forget which isolation was tried before."""
     monkeypatch.setattr(workers, "ForkServer", processes.ForkServer)
     workers.why_not.cache_clear()
     yield

@@ -9,7 +9,7 @@ TASKS = {task.op: task for lesson in syllabus() for task in lesson.tasks if task
 
 
 class Ours(Here):
-    """A function of ours in place of a student's; nobody looks at its variables."""
+    """Stand for a student's function, whose variables are not recorded."""
 
     def steps(self, *args):
         return Failure("failed", "no steps")

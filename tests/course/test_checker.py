@@ -134,7 +134,7 @@ def test_plain_subprocesses_give_the_same_verdicts(check, tmp_path, text, state)
 
 
 class Waiting:
-    """A launcher with a clock of its own: a call takes `seconds`, or, without a result, all that it may."""
+    """Pretend to run calls: each takes `seconds`, or all the time it may if it has no result."""
 
     def __init__(self, result=None, seconds=CALL_SECONDS):
         self.clock, self.result, self.seconds, self.output = 0.0, result, seconds, b""

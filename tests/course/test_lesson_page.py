@@ -85,7 +85,7 @@ def test_pictures_are_whole_and_words_in_them_stay_words(tmp_path, picture):
 
 
 def test_a_heat_map_names_its_rows_and_columns():
-    """Attention maps once had no tokens at their sides, so that nobody could say who reads whom."""
+    """Attention maps once had no tokens at their sides, so it was unclear which token reads which."""
     text = heat_map(ROWS, "weights", ["<a>", "b"])
     assert re.findall(r"<text[^>]*>([^<]+)</text>", text) == ["&lt;a&gt;", "b"] * 2
     assert 'viewBox="-4 -4 6 6"' in text and "<text" not in heat_map(ROWS, "weights")

@@ -86,7 +86,7 @@ def ahead_of(number, text):
 
 
 def reached(text):
-    """The names below tinyllm that a script reaches, whatever it calls the modules: "tinyllm.ops.softmax"."""
+    """Return the names inside tinyllm that a script uses, such as "tinyllm.ops.softmax"."""
     nodes = list(ast.walk(ast.parse(text)))
     known = {}
     for node in nodes:

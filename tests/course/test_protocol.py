@@ -71,7 +71,7 @@ def test_other_values_are_refused(value):
 
 
 def test_two_thousand_corruptions_are_a_verdict_each():
-    """Check that whatever a worker sends, the grader says what is wrong with it, or nothing, and goes on."""
+    """Send any bytes as a worker: the grader accepts them, or says what is wrong, and goes on."""
     told = collections.Counter()
     tracemalloc.start()
     with specs_only():

@@ -114,7 +114,7 @@ def test_the_loss_in_chunks_of_rows_has_the_bits_of_whole_logits(rows, vocab):
 @pytest.mark.parametrize("width", [1, 8, 33, 64])
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
 def test_one_query_reads_what_it_reads_among_others(width, kv_heads):
-    """Decoding runs loops of its own, over all heads of a stretch of keys."""
+    """Decoding has separate loops, over all heads of a block of keys."""
     random = Random("decode", width, kv_heads)
     lengths = np.array([300, 64, 0, 129, 1])
     k, v = (random.normal((5, 310, kv_heads, width)) for _ in range(2))

@@ -350,7 +350,7 @@ def test_what_is_impossible_is_one_line(call, problem):
 
 
 def test_a_pipe_is_read_if_somebody_writes_to_it(tmp_path, monkeypatch):
-    """A pipe that nobody writes to once hung for ever."""
+    """Reading a pipe without a writer once never ended."""
     os.mkfifo(path := tmp_path / "pipe")
     monkeypatch.setattr(files, "PATIENCE", 0.01)
     with pytest.raises(UserError, match="a pipe, and nobody writes to it"):

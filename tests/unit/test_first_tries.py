@@ -135,7 +135,7 @@ def test_a_tap_on_a_module_that_is_not_there_suggests_another():
 
 
 def test_fit_keeps_the_learning_rate_of_an_optimizer():
-    """It trained at its own 3e-3, whatever rate the optimizer had been made with."""
+    """It once trained at 3e-3 and ignored the learning rate of the optimizer."""
     def rates(**options):
         model, seen = MLP(), []
         optimizer = tl.SGD(model.parameters(), lr=1e-4)

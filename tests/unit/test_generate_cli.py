@@ -210,7 +210,7 @@ def test_a_line_is_followed_by_the_separator_of_a_run_that_has_learnt_answers():
 
 
 def test_a_conversation_goes_on_from_what_is_seen_of_it():
-    """Whatever was said, cut off or slid out of sight: a reply is what the model says after the text."""
+    """A reply is what the model says after the text, also when parts were cut off or left the context."""
     model = tiny()
     conversation, said = chats.Conversation(Opened(model, TOKENIZER), seed=1, **VARIED), []
     turns = ("ab", 3, 9), ("c", 20, 9), ("abcabc", 5, 2), ("a" * 15, 9, 9), ("", 4, 9)

@@ -37,7 +37,7 @@ def normal(random, rows, columns, depth):
 
 
 def scaled(random, rows, columns, depth):
-    """Give every number an exponent of its own, from 2**-60 to 2**59."""
+    """Draw a separate exponent for every number, from 2**-60 to 2**59."""
     arrays = normal(random, rows, columns, depth)
     return tuple(x * np.exp2(random.integers(120, x.shape) - 60) for x in arrays)
 

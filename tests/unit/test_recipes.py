@@ -314,7 +314,7 @@ def planted(parts):
 
 
 def test_a_file_in_a_folder_of_recipes_is_a_recipe(tmp_path, monkeypatch, capsys):
-    """No import names the file: it is found by its folder, in whatever part of tinyllm that is."""
+    """No import names the file: it is found by its folder, in any part of tinyllm."""
     folder = tmp_path / "above" / "recipes"
     folder.mkdir(parents=True)
     (folder / "planted.py").write_text(PLANTED)
