@@ -2,7 +2,7 @@
 
 DeepSeek-AI, "DeepSeek-V2", 2024, section 2.1 (multi-head latent attention). Differences from `llama.py`: keys
 and values of all heads are made from one vector per token, and only some channels of a head are rotated.
-Every block has LLaMA's MLP; checkpoints with experts are refused (see `mixtral.py` for these).
+Every block has LLaMA's MLP; the reader refuses a checkpoint with experts, by its `first_k_dense_replace`.
 """
 
 from dataclasses import dataclass
