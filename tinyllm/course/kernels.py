@@ -1,8 +1,8 @@
 """Compile a student's `exercise.c` into a program, and judge its functions on the cases of the ops.
 
 The program is `driver.c` with the student's file. A worker runs it like any other exercise, and it answers in
-the same frames. Here the cases of ops are cut into single matrices, which is what C functions take, and an
-access outside the arrays becomes a sentence.
+the same frames. This file cuts the cases of ops into single matrices, which C functions take, and describes
+an access outside of the arrays in words.
 """
 
 import contextlib
