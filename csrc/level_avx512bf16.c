@@ -136,9 +136,9 @@ static void row_tasks(void *context, int64_t begin, int64_t end) {
 
 /* Compute c = a b + bias with operands rounded to bfloat16. Return -1, with nothing written, if the panels of b get no
  * memory. */
-int matmul_bf16_avx512bf16(float *c, float *act_out, const float *a, const float *b, const float *bias, int64_t stack,
-                           int64_t rows, int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack,
-                           int a_transposed, int b_transposed) {
+static int matmul_bf16(float *c, float *act_out, const float *a, const float *b, const float *bias, int64_t stack,
+                       int64_t rows, int64_t columns, int64_t depth, int64_t a_stack, int64_t b_stack,
+                       int a_transposed, int b_transposed) {
     struct matmul_job job =
         job_of(c, act_out, a, b, bias, rows, columns, depth, a_stack, b_stack, a_transposed, b_transposed);
     if (stack > 0 && rows == 1 && columns > 0 && depth > 0 && !b_transposed) {
@@ -150,5 +150,7 @@ int matmul_bf16_avx512bf16(float *c, float *act_out, const float *a, const float
     return kernels_avx512.matmul(c, act_out, a, b, bias, stack, rows, columns, depth, a_stack, b_stack, a_transposed,
                                  b_transposed); /* nothing to round */
 }
+
+const struct kernels kernels_avx512bf16 = {.level = "avx512bf16", .matmul_bf16 = matmul_bf16};
 #include "target_end.h"
 #endif

@@ -20,11 +20,6 @@
 
 #include "quant.c"
 
-int linear_quantized_avx512vnni(float *y, const float *x, const uint8_t *q, const uint16_t *scales, const float *bias,
-                                int64_t rows, int64_t n_in, int64_t n_out, int bits);
-int linear_quantized_avx512vnni(float *y, const float *x, const uint8_t *q, const uint16_t *scales, const float *bias,
-                                int64_t rows, int64_t n_in, int64_t n_out, int bits) {
-    return linear_quantized(y, x, q, scales, bias, rows, n_in, n_out, bits);
-}
+const struct kernels kernels_avx512vnni = {.level = "avx512vnni", .linear_quantized = linear_quantized};
 #include "target_end.h"
 #endif

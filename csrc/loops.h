@@ -17,7 +17,6 @@
 struct elements {
     float *y, *z;
     const float *a, *b, *c;
-    float factor;
     int64_t n;
 };
 
@@ -49,6 +48,3 @@ INLINE v16 load(const float *p, int64_t i, int64_t n) { return v_load_partial(p 
 #define BINARY(name, value)                                                                                           \
     ELEMENTWISE(name, (float *z, const float *x, const float *y, int64_t n), (.y = z, .a = x, .b = y),                \
                 v16 x = load(e->a, i, n), y = load(e->b, i, n); v_store_partial(e->y + i, n, value);)
-#define SCALED(name, value) /* by the float f */                                                                      \
-    ELEMENTWISE(name, (float *y, const float *x, float f, int64_t n), (.y = y, .a = x, .factor = f),                  \
-                v16 x = load(e->a, i, n), f = v_set(e->factor); v_store_partial(e->y + i, n, value);)

@@ -1,7 +1,7 @@
 /* adamw_step: m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
  *             w = (1 - lr decay) w - lr / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + eps)
  *             with g multiplied by grad_scale first, so that clipping needs no pass over the gradients
- * grad_norm:  sqrt(sum of g^2);  clip_grads: g * limit / norm
+ * grad_norm:  sqrt(sum of g^2)
  *
  * AdamW is bound by memory. The spec's eleven array operations read and write about 30 numbers per weight; one pass
  * reads four and writes three. The corrections are two numbers per step, computed in double and folded into
@@ -81,5 +81,3 @@ static double sum_squares(double sum, double *scratch, const float *g, int64_t n
     for (int64_t i = 0; i < chunks; i++) sum += scratch[i];
     return sum;
 }
-
-SCALED(scale, v_mul(x, f))

@@ -39,10 +39,5 @@ static void rope_row(const struct rope_job *job, int64_t token) {
         rope_head(job->y + head * 2 * half, job->x + head * 2 * half, cos, sin, half, job->backward);
 }
 BY_ROWS(rope, struct rope_job, b * t, 16384 / (h * half + 1),
-        (float *y, const float *x, const float *cos, const float *sin, int64_t b, int64_t t, int64_t h, int64_t half),
-        .y = y, .x = x, .cos = cos, .sin = sin, .t = t, .h = h, .half = half)
-
-static void rope_backward_row(const struct rope_job *job, int64_t token) { rope_row(job, token); }
-BY_ROWS(rope_backward, struct rope_job, b * t, 16384 / (h * half + 1),
-        (float *dx, const float *dy, const float *cos, const float *sin, int64_t b, int64_t t, int64_t h, int64_t half),
-        .y = dx, .x = dy, .cos = cos, .sin = sin, .t = t, .h = h, .half = half, .backward = 1)
+        (float *y, const float *x, const float *cos, const float *sin, int64_t b, int64_t t, int64_t h, int64_t half,
+         int backward), .y = y, .x = x, .cos = cos, .sin = sin, .t = t, .h = h, .half = half, .backward = backward)

@@ -1,4 +1,4 @@
-/* From logits to the next token: temperature, top_k, top_p, min_p, repetition_penalty, sample.
+/* From logits to the next token: top_k, top_p, min_p, repetition_penalty, sample.
  *
  * top_k and top_p are one question. Rank the tokens by falling logit; keep a token while the weight of those before
  * it is less than a target. For top_k every token weighs 1 and the target is k; for top_p it weighs exp(x - max) and
@@ -196,7 +196,7 @@ BY_ROWS(top_p, struct sample_job, n ? rows : 0, 4096 / (n + 1),
         (float *y, const float *x, double p, int64_t rows, int64_t n),
         .y = y, .x = x, .n = n, .p = p)
 
-/* --- min_p, temperature, repetition_penalty -------------------------------------------------------------------- */
+/* --- min_p, repetition_penalty --------------------------------------------------------------------------------- */
 
 static int has_nan(const float *x, int64_t n) {
     i16 good = i_set(-1);
@@ -224,8 +224,6 @@ static void min_p_row(const struct sample_job *job, int64_t row) {
 BY_ROWS(min_p, struct sample_job, n ? rows : 0, 16384 / (n + 1),
         (float *y, const float *x, double p, int64_t rows, int64_t n),
         .y = y, .x = x, .n = n, .p = p)
-
-SCALED(temperature, v_div(x, f))
 
 /* Every row has its own `used` ids; an id that occurs twice gets the same number twice. */
 static void repetition_penalty(float *y, const float *x, const int64_t *ids, float penalty, int64_t rows, int64_t n,

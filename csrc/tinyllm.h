@@ -78,15 +78,12 @@
     X(embedding, void, embedding_backward,                                                                            \
       (float *dw, const float *dy, const int64_t *ids, int64_t tokens, int64_t v, int64_t c))                         \
     X(rope, void, rope,                                                                                               \
-      (float *y, const float *x, const float *cos, const float *sin, int64_t b, int64_t t, int64_t h, int64_t half))  \
-    X(rope, void, rope_backward,                                                                                      \
-      (float *dx, const float *dy, const float *cos, const float *sin, int64_t b, int64_t t, int64_t h,               \
-       int64_t half))                                                                                                 \
+      (float *y, const float *x, const float *cos, const float *sin, int64_t b, int64_t t, int64_t h, int64_t half,   \
+       int backward))                                                                                                 \
     X(optim, void, adamw_step,                                                                                        \
       (float *w, float *m, float *v, const float *g, int64_t n, int64_t step, double lr, double beta1, double beta2,  \
        double eps, double weight_decay, double grad_scale))                                                           \
     X(optim, double, sum_squares, (double sum, double *scratch, const float *g, int64_t n))                           \
-    X(optim, void, scale, (float *y, const float *x, float factor, int64_t n))                                        \
     X(lowp, void, round_bf16, (float *y, const float *x, int64_t n))                                                  \
     X(lowp, int, matmul_bf16,                                                                                         \
       (float *c, float *act_out, const float *a, const float *b, const float *bias, int64_t stack, int64_t rows,      \
@@ -103,13 +100,11 @@
     X(experts, void, combine_backward,                                                                                \
       (float *dy, float *dweights, const float *dz, const float *y, const float *weights, const int64_t *places,      \
        int64_t rows, int64_t top, int64_t c))                                                                         \
-    X(quant, void, quantize_rows, (int8_t *q, float *scales, int32_t *sums, const float *x, int64_t rows, int64_t n)) \
     X(quant, int64_t, quantize_weights,                                                                               \
       (uint8_t *q, uint16_t *scales, const float *w, int64_t n_in, int64_t n_out, int bits))                          \
     X(quant, int, linear_quantized,                                                                                   \
       (float *y, const float *x, const uint8_t *q, const uint16_t *scales, const float *bias, int64_t rows,           \
        int64_t n_in, int64_t n_out, int bits))                                                                        \
-    X(sample, void, temperature, (float *y, const float *x, float t, int64_t n))                                      \
     X(sample, void, top_k, (float *y, const float *x, int64_t k, int64_t rows, int64_t n))                            \
     X(sample, void, top_p, (float *y, const float *x, double p, int64_t rows, int64_t n))                             \
     X(sample, void, min_p, (float *y, const float *x, double p, int64_t rows, int64_t n))                             \
@@ -132,6 +127,7 @@ struct kernels {
 /* cpu.c: the active kernels, and the levels that this CPU can run (NULL-terminated, best first). */
 extern const struct kernels *kernels;
 extern const struct kernels kernels_avx2, kernels_avx512, kernels_neon; /* level_*.c */
+extern const struct kernels kernels_avx512vnni, kernels_avx512bf16;     /* what differs from avx512 */
 const struct kernels *const *cpu_levels(void);
 int cpu_use(const char *level); /* 0 on success, -1 when there is no such level here; NULL means the best */
 

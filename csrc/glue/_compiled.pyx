@@ -140,12 +140,6 @@ cdef object ints(object x, str name):
     return contiguous(x.astype(np.int64, copy=False))
 
 
-cdef int must_be(object x, str name, tuple shape) except -1:
-    if x.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {x.shape}")
-    return 0
-
-
 cdef int64_t rows_of(object x):
     """Return the product of all axes except the last."""
     cdef int64_t rows = 1

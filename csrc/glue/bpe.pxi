@@ -194,7 +194,8 @@ cdef class BPE:
 
     def __cinit__(self, byte_ids, dict merges, order=None, dict tokens={}, bint whole=False):
         byte_ids = whole_numbers(byte_ids, I32, "byte_ids", -256)
-        must_be(byte_ids, "byte_ids", (256,))
+        if byte_ids.shape != (256,):
+            raise ValueError(f"byte_ids must have shape (256,), got {byte_ids.shape}")
         self.lacks_bytes = byte_ids.min() < 0
         order = merges if order is None else order
         in_order = sorted(merges, key=order.__getitem__)

@@ -18,15 +18,3 @@ def grad_norm(grads):
         g = f32(g, "a gradient")
         total = run_sum_squares(total, empty((g.size // 4096 + 1,), F64), g, g.size)
     return math.sqrt(total)
-
-
-def clip_grads(grads, norm, limit):
-    grads = list(grads)
-    checked = [f32(g, "a gradient") for g in grads]
-    if not norm > limit:
-        return grads
-    cdef float factor = float(limit) / float(norm)
-    clipped = [empty(g.shape) for g in checked]
-    for y, g in zip(clipped, checked):
-        run_scale(y, g, factor, g.size)
-    return clipped

@@ -36,14 +36,6 @@ def quantize_int4(w):
     return quantize_packed(4, w)
 
 
-def quantize_rows(x):
-    x = f32(x, "x", 1)
-    cdef tuple shape = x.shape[:-1] + ((x.shape[-1] + 31) // 32,)
-    q, scales = empty(shape + (32,), I8), empty(shape)
-    run_quantize_rows(q, scales, empty(shape, I32), x, rows_of(x), x.shape[-1])
-    return q, scales
-
-
 def linear_int8(x, q, scales, n_out, b=None):
     return linear_packed(8, x, q, scales, n_out, b)
 

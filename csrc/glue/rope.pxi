@@ -6,7 +6,7 @@ cdef object rotated(object x, object cos, object sin, bint backward):
     cdef int64_t b = x.shape[0], t = x.shape[1]
     if cos.ndim == 3:  # a table row for every token: then the batch is one long row
         b, t = 1, b * t
-    (run_rope_backward if backward else run_rope)(y, x, cos, sin, b, t, x.shape[2], x.shape[3] // 2)
+    run_rope(y, x, cos, sin, b, t, x.shape[2], x.shape[3] // 2, backward)
     return y
 
 

@@ -1,12 +1,3 @@
-def temperature(logits, t):
-    if not t > 0:
-        raise ValueError(f"temperature needs t > 0, got {t}; for the most likely token take the argmax")
-    logits = f32(logits, "logits")
-    y = empty(logits.shape)
-    run_temperature(y, logits, t, logits.size)
-    return y
-
-
 def top_k(logits, k):
     if k < 1 or k % 1:
         raise ValueError(f"top_k needs a whole number k >= 1, got {k}")

@@ -130,7 +130,7 @@ class Op(Call):
             return "override"
         if self.replaced:  # a kernel would not call the override
             return "numpy"
-        wanted = self.choice or _state["backend"]
+        wanted = self.choice or (OPS[self.follows].choice if self.follows else None) or _state["backend"]
         return wanted if wanted in self.implementations else "numpy"
 
     def _first_call(self, *args, **kwargs):
@@ -242,15 +242,6 @@ class _Switch:
         self._set(self._before)
 
 
-def _with_followers(per_op):
-    """Extend choices such as {"matmul": "bf16"} to ops that follow matmul and have no choice of their own."""
-    chosen = dict(per_op)
-    for name, o in OPS.items():
-        if name not in chosen and o.follows in chosen and chosen[o.follows] in o.implementations:
-            chosen[name] = chosen[o.follows]
-    return chosen
-
-
 def _find(name):
     if name not in OPS:
         raise UserError(f"there is no op called {name!r}; the ops are {', '.join(sorted(OPS))}")
@@ -279,8 +270,7 @@ def use(backend: str | None = None, **per_op: str) -> _Switch:
     if backend is not None:
         changes += [(_state, "backend", backend)]
         changes += [(vars(o), "choice", None) for o in OPS.values() if o.choice]
-    return _Switch(changes + [(vars(OPS[name]), "choice", choice)
-                              for name, choice in _with_followers(per_op).items()])
+    return _Switch(changes + [(vars(OPS[name]), "choice", choice) for name, choice in per_op.items()])
 
 
 def override(**functions: Any) -> _Switch:
