@@ -5,7 +5,6 @@ bits: test_bits.py.
 """
 
 import ast
-import os
 import re
 from pathlib import Path
 
@@ -15,26 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyllm import ops
-from tinyllm.ops import OPS, registry, round_bf16
+from tinyllm.ops import OPS, round_bf16
 from tinyllm.testing import CASES, check
 from tinyllm.testing.catalog import BOUNDS
 from tinyllm.testing.check import bits, widen
 from tinyllm.testing.relations import parameters, specs_only
 
 WAYS = [(name, backend) for name, o in OPS.items() for backend in o.implementations if backend != "bf16"]
-
-
-REPOSITORY = Path(__file__).parents[2]
-PACKAGE = REPOSITORY / "tinyllm"
-USERS = [REPOSITORY / "lessons", *(PACKAGE / name for name in ("nn", "models", "train", "tokenizer", "data")),
+PACKAGE = Path(__file__).parents[2] / "tinyllm"
+USERS = [PACKAGE.parent / "lessons", *(PACKAGE / name for name in ("nn", "models", "train", "tokenizer", "data")),
          *(path for path in PACKAGE.glob("*.py") if path.stem != "functional")]
-
-
-def mentions(path):
-    """Return the names that each function of a module uses: {function: names}."""
-    tree = ast.parse(path.read_text())
-    return {f.name: {getattr(node, "attr", getattr(node, "id", "")) for node in ast.walk(f)}
-            for f in tree.body if isinstance(f, ast.FunctionDef)}
 
 
 def test_every_op_has_a_user():
@@ -47,7 +36,8 @@ def test_every_op_has_a_user():
     text = re.sub(r"(?m)^\s*(#|//).*$", "", text)  # a comment is no user, nor is the prose of a lesson
     beginnings = tuple(re.findall(r'f"(\w+_)\w*\{', text))
     used, new = {"round_bf16"}, {*re.findall(r"\w+", text), *(x for x in OPS if x.startswith(beginnings))}
-    functions = mentions(PACKAGE / "functional.py")
+    functions = {f.name: {getattr(node, "attr", getattr(node, "id", "")) for node in ast.walk(f)}
+                 for f in ast.parse((PACKAGE / "functional.py").read_text()).body if isinstance(f, ast.FunctionDef)}
     while new:
         used |= new
         new = set().union(*(functions.get(name, ()) for name in new))
@@ -55,11 +45,6 @@ def test_every_op_has_a_user():
         new |= {name for name in OPS if name.removesuffix("_backward") in used}
         new -= used
     assert set(OPS) - used == set(), "these ops have no user: delete them"
-
-
-def test_the_kernels_are_there_when_they_must_be():
-    assert registry._compiled is not None or os.environ.get("TINYLLM_REQUIRE_EXT") != "1"
-    assert any(backend == "compiled" for _, backend in WAYS) or registry._compiled is None
 
 
 @pytest.mark.parametrize("name, backend", WAYS)

@@ -1,6 +1,5 @@
 """Test how implementations of ops are chosen and replaced, and what a wrong choice says."""
 
-import contextlib
 import functools
 import inspect
 import os
@@ -13,13 +12,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tinyllm import ops
 from tinyllm.errors import UserError
 from tinyllm.ops import registry, runtime
-from tinyllm.ops.registry import OPS, _compiled, _ops_called, op, override, use
+from tinyllm.ops.registry import OPS, _compiled, op, override, use
 from tinyllm.testing.catalog import draw_cases
 
 ROOT = Path(__file__).parents[2]
@@ -49,54 +46,36 @@ def double(monkeypatch):
 def test_an_op_keeps_its_name_words_and_signature(double):
     assert (double.__name__, double.__doc__) == ("double", "Say it twice.")
     assert str(inspect.signature(double)) == "(x)"
-    assert OPS["double"] is double
+    assert OPS["double"] is double and "double(x)" in repr(double)
     assert double.reference(1) == ("spec", 1) and double.compiled(1) == ("twin", 1)
-    assert "double(x)" in repr(double)
-
-
-SWITCHES = {  # a switch, and what it changes in a state
-    "numpy": (lambda: use("numpy"), {"backend": "numpy", "choice": None}),
-    "compiled": (lambda: use("compiled"), {"backend": "compiled", "choice": None}),
-    "double in bf16": (lambda: use(double="bf16"), {"choice": "bf16"}),
-    "double compiled": (lambda: use(double="compiled"), {"choice": "compiled"}),
-    "an override": (lambda: override(double=lambda x: ("override", x)), {"override": "override"}),
-    "no override": (lambda: override(double=None), {"override": None}),
-}
-# A list of (switch, the switches inside its `with` block); None: it is only called, and stays.
-sequences = st.recursive(st.just([]), lambda inner: st.lists(
-    st.tuples(st.sampled_from(sorted(SWITCHES)), st.none() | inner), max_size=4))
-
-
-def follow(double, steps, state):
-    """Make the switches, and compare what runs after each with a simple model of the state."""
-    for name, inner in steps:
-        switch, changes = SWITCHES[name]
-        changes = {key: new for key, new in changes.items() if key != "choice" or new or state["choice"]}
-        before = {key: state[key] for key in changes}
-        block = switch()
-        state |= changes
-        compare(double, state)
-        if inner is not None:
-            with contextlib.suppress(KeyError), block:
-                follow(double, inner, state)
-                raise KeyError  # a block ends after an error, too
-            state |= before  # a block undoes only what it changed itself
-            compare(double, state)
-
-
-def compare(double, state):
-    wanted = state["override"] or state["choice"] or state["backend"]
-    assert double.backend == wanted and double.replaced == (wanted == "override")
-    assert double(1) == ({"numpy": "spec", "compiled": "twin"}.get(wanted, wanted), 1)
 
 
 def test_switches_apply_at_once_and_end_with_their_block(double):
-    @given(sequences)
-    def run(steps):
-        with override(double=None), use("numpy"):
-            follow(double, steps, {"backend": "numpy", "choice": None, "override": None})
+    """A block ends after an error, too, and undoes only what it changed itself."""
+    with use("numpy"):
+        assert double(1) == ("spec", 1) and double.backend == "numpy"
+        use(double="bf16")
+        assert double(1) == ("bf16", 1)
+        with pytest.raises(KeyError), use("compiled"):
+            assert double(1) == ("twin", 1)  # naming a backend for all ops clears the choices for single ones
+            with override(double=lambda x: ("override", x)):
+                use(double="numpy")
+                assert double(1) == ("override", 1) and double.backend == "override" and double.replaced
+            assert double(1) == ("spec", 1) and not double.replaced
+            override(double=lambda x: ("other", x))
+            override(double=None)
+            assert double(1) == ("spec", 1)
+            raise KeyError
+        assert double(1) == ("bf16", 1)
 
-    run()
+
+def test_ops_follow_the_choice_of_another_unless_they_have_their_own():
+    with use("numpy"), use(matmul="bf16"):
+        assert ops.linear.backend == ops.linear_backward.backend == "bf16" and ops.softmax.backend == "numpy"
+        with use(linear="numpy"):
+            assert (ops.linear.backend, ops.linear_backward.backend) == ("numpy", "bf16")
+        with use("numpy"):
+            assert ops.linear.backend == "numpy"
 
 
 @pytest.mark.parametrize("switch, error, message", [
@@ -105,6 +84,7 @@ def test_switches_apply_at_once_and_end_with_their_block(double):
     (lambda: use(linear="bf16"), UserError, r"write use\(matmul='bf16'\)"),
     (lambda: override(nothing=abs), UserError, "nothing"),
     (lambda: override(double=lambda x, y: x), TypeError, r"double is called as double\(x\)"),
+    (lambda: setattr(registry, "_compiled", None) or use("compiled"), UserError, "install a C compiler"),
 ])
 def test_a_wrong_switch_is_a_one_line_error_that_changes_nothing(double, switch, error, message):
     before = switches()
@@ -113,64 +93,42 @@ def test_a_wrong_switch_is_a_one_line_error_that_changes_nothing(double, switch,
     assert "\n" not in str(caught.value) and switches() == before
 
 
-def test_without_kernels_compiled_is_refused(double, monkeypatch):
-    monkeypatch.setattr(registry, "_compiled", None)
-    with pytest.raises(UserError, match="install a C compiler"):
-        use("compiled")
-
-
 BACKEND = "import tinyllm.ops.registry as r; print(r._state['backend'])"
 DOCTOR = "import sys; from tinyllm.cli import main; sys.exit(main(['doctor']))"
+WITHOUT = "import sys, types, warnings; sys.modules['tinyllm.ops._compiled'] = "
 
 
-def run_python(code, **env):
-    return subprocess.run([sys.executable, "-W", "error", "-c", code], env={**os.environ, **env},
-                          capture_output=True, text=True)
-
-
-def test_the_shell_variable_picks_the_backend():
-    done = run_python(BACKEND, TINYLLM_BACKEND="numpy")
-    assert done.stdout == "numpy\n", done.stderr
-
-
-@pytest.mark.parametrize("variable", ["BACKEND", *["CPU", "THREADS"] * bool(_compiled)])
-def test_a_wrong_shell_variable_is_one_line_and_exit_2(variable):
-    done = run_python(DOCTOR, **{f"TINYLLM_{variable}": "zzz"})
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "zzz" in done.stderr, done.stderr
-
-
-@pytest.mark.parametrize("kernels, code, out, said", [
-    ("None", f"warnings.simplefilter('always'); {BACKEND}", "numpy\n", "no compiled kernels were built"),
-    ("types.SimpleNamespace(BUILD='0' * 12)", DOCTOR, "", "build again"),
+@pytest.mark.parametrize("variable, value, code, status, out, said", [
+    ("BACKEND", "numpy", BACKEND, 0, "numpy\n", ""),
+    *((name, "zzz", DOCTOR, 2, "", "zzz") for name in ("BACKEND", *["CPU", "THREADS"] * bool(_compiled))),
+    ("BACKEND", "", f"{WITHOUT}None; warnings.simplefilter('always'); {BACKEND}", 0, "numpy\n",
+     "no compiled kernels were built"),
+    ("BACKEND", "", f"{WITHOUT}types.SimpleNamespace(BUILD='0' * 12); {DOCTOR}", 2, "", "build again"),
 ])
-def test_kernels_that_are_missing_or_older_than_their_source_are_said_once(kernels, code, out, said):
-    block = f"import sys, types, warnings; sys.modules['tinyllm.ops._compiled'] = {kernels}"
-    done = run_python(f"{block}; {code}", TINYLLM_BACKEND="")
-    assert done.returncode == (2 if said == "build again" else 0) and done.stdout == out
-    assert done.stderr.count(said) == 1 and done.stderr.count("\n") <= 2, done.stderr
+def test_variables_choose_and_missing_or_older_kernels_are_said_once(variable, value, code, status, out, said):
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True,
+                          env=os.environ | {f"TINYLLM_{variable}": value})
+    assert (done.returncode, done.stdout) == (status, out), done.stderr
+    assert done.stderr.count(said) == 1 or not said and not done.stderr
+    assert done.stderr.count("\n") <= (1 if status else 2), done.stderr
+
+
+def test_kernels_that_had_to_be_built_are_loaded():
+    assert _compiled is not None or os.environ.get("TINYLLM_REQUIRE_EXT") != "1"
 
 
 def test_the_kernels_carry_a_digest_of_all_that_python_calls(monkeypatch):
     bindings = SimpleNamespace(**runpy.run_path(str(ROOT / "csrc" / "bindings.py")))
     wanted = bindings.build()
     assert wanted == runtime.BUILD, f'write BUILD = "{wanted}" into tinyllm/ops/runtime.py, and build again'
-    space, known = bindings.build.__globals__, bindings.kernels()
-    for changed in (known[1:], [*known[:-1], (*known[-1][:3], "int n")]):  # a kernel fewer, another argument
-        monkeypatch.setitem(space, "kernels", lambda changed=changed: changed)
-        assert bindings.build() != wanted
-    monkeypatch.setitem(space, "kernels", lambda: known)
+    known = bindings.kernels()
+    for name, value in (("kernels", lambda: known[1:]),  # a kernel fewer, another argument, other functions
+                        ("kernels", lambda: [*known[:-1], (*known[-1][:3], "int n")]),
+                        ("CALLED", re.compile("^def softmax.*", re.MULTILINE))):
+        with monkeypatch.context() as patch:
+            patch.setitem(bindings.build.__globals__, name, value)
+            assert bindings.build() != wanted
     assert bindings.build() == wanted
-    monkeypatch.setitem(space, "CALLED", re.compile("^def softmax.*", re.MULTILINE))
-    assert bindings.build() != wanted
-
-
-def test_the_ops_that_an_op_calls_are_found_wherever_they_are_called():
-    """Helpers may stand below an op and in other files."""
-    for name, o in OPS.items():
-        assert name == o.__name__
-        assert set(o.calls) == {called for called in _ops_called(o.reference, set()) if called is not o}
-    assert OPS["bpe_merge"] in OPS["bpe_train"].calls  # called inside a comprehension
-    assert OPS["softmax_backward"] in OPS["attention_backward"].calls  # called by a helper below it
 
 
 @pytest.mark.parametrize("name", [name for name, o in OPS.items() if o.calls])
@@ -192,6 +150,12 @@ def test_an_override_reaches_every_op_that_calls_it(name):
                 if seen:
                     break
         assert seen and o.backend == before
+
+
+def test_the_ops_that_an_op_calls_are_found_inside_comprehensions_and_helpers_below_it():
+    assert OPS["bpe_merge"] in OPS["bpe_train"].calls
+    assert OPS["softmax_backward"] in OPS["attention_backward"].calls
+    assert OPS["exp"] not in OPS["softmax"].calls  # which calls np.exp
 
 
 def test_shapes_are_checked_by_their_declaration():
