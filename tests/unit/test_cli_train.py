@@ -13,12 +13,10 @@ from pathlib import Path
 import pytest
 import verify_kills
 from terminal import at_terminal
-from tiny_run import SETTINGS, outcome, resumed_training, write_text
+from tiny_run import SETTINGS, resumed_training, write_text
 
-import tinyllm
 from tinyllm.cli import main, progress
-from tinyllm.runs import pace, prepare
-from tinyllm.runs.config import known_settings, make_config
+from tinyllm.runs.config import settings_help
 from tinyllm.runs.log import read_log
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,38 +44,6 @@ def start(*words, **options):
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
     return subprocess.Popen([sys.executable, "-m", "tinyllm", *map(str, words)], env=environment, **pipes)
-
-
-def test_minutes_become_steps_with_the_same_bits(here, tiny, printed, monkeypatch, refused):
-    """Measuring changes nothing: not the model, its optimizer, its batches, nor the schedule."""
-    measured = pace.seconds_per_step
-    monkeypatch.setattr(pace, "seconds_per_step", lambda setup: 0.01 if measured(setup) > 0 else 0)
-    monkeypatch.setattr(pace, "seconds_of", lambda action: 0.02 if action() else 0)
-    free = re.sub("train.steps.*", "", Path(tiny[-1]).read_text())
-    Path("free.toml").write_text(free)
-    words = ["train", *tiny[:-1], "free.toml", "--out", "run"]
-    # 0.306 s: two evaluations and two samples of 0.02, then steps of 0.01 + 0.02 / 4 + 0.02 / 6
-    assert "0.0051 minutes: 12 steps. With --steps 12" in printed(*words, "--minutes", "0.0051")
-    found = outcome(here / "run")
-    assert tinyllm.Run("run").read().config.train.warmup == 0  # a twentieth of 12, not of 2,000
-    assert main([*words, "--steps", "12", "--overwrite"]) == 0
-    assert outcome(here / "run") == found
-    said = refused(*words, "--minutes", "0.0001", "--overwrite", "--json")
-    assert "are too short: evaluations and samples take 0.1 s and a step 0.0 s" in said
-
-
-def test_steps_are_counted_with_all_that_they_cost(here, tiny, monkeypatch):
-    """A second more allows for more steps; two digits of their number are kept."""
-    config = make_config(SETTINGS | {"data": tiny[1]})
-    setup = prepare(config)
-    monkeypatch.setattr(pace, "seconds_per_step", lambda setup: 0.1)
-    monkeypatch.setattr(pace, "seconds_of", lambda action: 0.0)
-    assert [pace.count_steps(setup, seconds) for seconds in (0.11, 1, 9.99, 12.59, 129, 1290)] == \
-        [1, 10, 99, 120, 1200, 12000]
-    monkeypatch.setattr(pace, "seconds_of", lambda action: 4.0)  # an evaluation each 4 steps, a sample each 6
-    assert pace.count_steps(setup, 4 * 4.0 + 12 * (0.1 + 4 / 4 + 4 / 6) + 0.01) == 12
-    monkeypatch.undo()
-    assert 0 < pace.seconds_per_step(setup) < 10
 
 
 def test_the_bar_fits_into_a_narrow_terminal_also_when_the_text_goes_elsewhere(here, tiny):
@@ -169,5 +135,5 @@ def test_every_setting_is_listed(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--settings"])
     out = "\n" + capsys.readouterr().out
-    assert not [name for name in known_settings() if f"\n  {name} " not in out]
+    assert not [name for name in settings_help() if f"\n  {name} " not in out]
     assert max(map(len, out.splitlines())) <= 80

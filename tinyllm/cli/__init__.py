@@ -44,7 +44,7 @@ STUDENTS = "all tables of students are one, --students FILE"
 GONE = {  # a command or an option that was removed -> what to use in its place
     "bench generate --batch": "`tinyllm bench batch` writes 256 rows at once",
     "bench generate --peers": "in a checkout, `python benchmarks/race.py generate` races other libraries",
-    "bench speedrun": "`tinyllm train --minutes N` plans a training, and its log has loss and time",
+    "bench speedrun": "`tinyllm train --steps N` has loss and time in its log",
     "bench tokenizer": "in a checkout, `python benchmarks/race.py tokenizer` races tokenizers",
     "bench train --peers": "in a checkout, `python benchmarks/race.py train` races PyTorch",
     "course grade --overrides": f"{STUDENTS}, with the columns task, points and comment",
@@ -54,6 +54,7 @@ GONE = {  # a command or an option that was removed -> what to use in its place
     "tokenizer convert --to": "it writes a tokenizer.json, which tokenizers can convert",
     "tokenizer decode": "in Python, tl.load_tokenizer(PATH).decode(ids) gives the text",
     "tokenizer report": "`tinyllm tokenizer encode T --file F --json` counts the tokens and bytes of a text",
+    "train --minutes": "give --steps; the first lines of a training show its speed and the time that is left",
     "world atlas": "`tinyllm world map` shows the places, `tinyllm world person` the people",
     "world timeline": "`tinyllm world person` says what holds, `World().history()` when it began",
 }
@@ -161,7 +162,7 @@ def _check_command(argv: list[str], command: str | None) -> None:
     for words, instead in GONE.items():
         first, _, option = words.partition(" --")
         given = [word.partition("=")[0] for word in argv]
-        if argv[:2] == first.split() and (not option or f"--{option}" in given):
+        if f"{' '.join(argv)} ".startswith(f"{first} ") and (not option or f"--{option}" in given):
             raise UserError(f"there is no `tinyllm {words}`; {instead}")
 
 

@@ -7,7 +7,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,6 @@ from tinyllm.ops.runtime import threads
 from tinyllm.report.run import write_report
 from tinyllm.report.terminal import entry, paragraph, progress_bar
 from tinyllm.runs.config import RunConfig, make_config, resumed, settings_help, usual_recipe
-from tinyllm.runs.pace import plan_minutes
 from tinyllm.runs.recipe import find_recipe, recipes
 from tinyllm.runs.run import Run
 from tinyllm.runs.setup import TrainSetup, prepare, reopen
@@ -47,11 +45,9 @@ FLAGS = {  # settings that have a flag -> flag, metavar
 NOTES = """
 
 Settings come from the preset, then --config, then the flags, then --set; the
-later wins. --minutes first measures the speed, on some steps of another model.
-The number of steps that it chooses is a setting of the run: the same --steps
-gives the same bits. --resume needs only --out. More --steps stretch the
-schedule: steps that are done keep the learning rate that they had, the rest
-follow the schedule for the new total."""
+later wins. --resume needs only --out. More --steps stretch the schedule: steps
+that are done keep the learning rate that they had, the rest follow the schedule
+for the new total."""
 
 
 def list_settings(parser: argparse.ArgumentParser) -> None:
@@ -75,8 +71,7 @@ def list_settings(parser: argparse.ArgumentParser) -> None:
 @command("train", extend=list_settings)
 def train(recipe: str | None = None, *, set_: list[str] | None = None, config: str | None = None,
           mine: list[str] | None = None, out: str | None = None, resume: bool = False,
-          overwrite: bool = False, minutes: float | None = None, json_: bool = False,
-          **flags: str | None) -> int:
+          overwrite: bool = False, json_: bool = False, **flags: str | None) -> int:
     """Train a model on a text, or continue an earlier training run.
 
     RECIPE           the kind of training, from `recipes` at the end (default: to pretrain)
@@ -86,43 +81,35 @@ def train(recipe: str | None = None, *, set_: list[str] | None = None, config: s
     --out DIR        the folder of the run (default runs/DATA-PRESET)
     --resume         continue the run in DIR
     --overwrite      replace the run in DIR
-    --minutes M      train as many steps as fit into M minutes on this machine
     --json           print the lines of log.jsonl and nothing else
 
     examples:
       tinyllm train                             little stories, in some minutes
-      tinyllm train --minutes 5                 for about five minutes
       tinyllm train --data book.txt --tokenizer bpe:1024 --steps 500 --out runs/book
       tinyllm train --model llama --preset mini --set train.eval_every=50
       tinyllm train --out runs/book --resume --steps 1000         train longer
       tinyllm train sft --data pairs.tsv --set start=runs/book    learn to answer
       tinyllm train --mine 4,6                  on your own softmax and attention
     """
-    given = {name: value for name, value in (flags | {"recipe": recipe}).items() if value is not None}
     from tinyllm.course.training import plugged_in  # the only import from the course
 
-    check_arguments(recipe, out, resume, overwrite, minutes)
+    check_arguments(recipe, out, resume, overwrite)
+    given = {name: value for name, value in (flags | {"recipe": recipe}).items() if value is not None}
     chosen = (flatten(read_toml(config)) if config else {}) | given | parse_assignments(set_ or [])
-    if minutes is not None and "train.steps" in chosen:
-        raise UserError("--minutes is not allowed with --steps: each gives the number of steps")
     with plugged_in(mine, out if resume else None) as plugins:
         if plugins.introduction and not json_:
             print("\n".join(map(paragraph, plugins.introduction)) + "\n", flush=True)
-        settings = ({} if resume else plugins.settings) | chosen
         if resume and out:
             run = Run(out)
-            all_settings = resumed(run.read().config, settings)
             run.check_writable()
+            settings = resumed(run.read().config, chosen)
         else:
-            run, all_settings = new_run(out, settings, overwrite, plugins.ending)
-        setup = prepare_run(run, all_settings, resume, plugins)
-        if minutes is not None:
-            setup = planned(setup, settings, minutes, json_)
+            run, settings = new_run(out, plugins.settings | chosen, overwrite, plugins.ending)
+        setup = prepare_run(run, settings, resume, plugins)
         return train_run(run, setup, resume, plugins, json_)
 
 
-def check_arguments(recipe: str | None, out: str | None, resume: bool, overwrite: bool,
-                    minutes: float | None) -> None:
+def check_arguments(recipe: str | None, out: str | None, resume: bool, overwrite: bool) -> None:
     """Raise UserError if arguments contradict each other; no file is read for this."""
     if recipe is not None:
         if recipe not in recipes() and Path(recipe).exists():
@@ -132,33 +119,49 @@ def check_arguments(recipe: str | None, out: str | None, resume: bool, overwrite
         raise UserError("--overwrite is not allowed with --resume: choose one of them")
     if resume and not out:
         raise UserError("--resume needs --out DIR: which run do you mean?")
-    if minutes is not None and not 0 < minutes < float("inf"):
-        raise UserError(f"--minutes must be a positive number, got {minutes:g}")
-    if minutes is not None and resume:
-        raise UserError("--minutes is not allowed with --resume: give more --steps, if you want them")
+
+
+def new_run(out: str | None, settings: dict[str, Any], overwrite: bool,
+            ending: str) -> tuple[Run, RunConfig]:
+    """Return a new run and its settings. Raises UserError when its folder is taken."""
+    own = [name for name in settings if name in ("preset", "tokenizer") or name.startswith("model.")]
+    if settings.get("start") and own:
+        raise UserError(f"start={settings['start']} brings its own model and tokenizer: leave out {own[0]}")
+    config = make_config(settings)
+    run = Run(free_folder(config, overwrite, ending) if out is None else out)
+    run.check_writable()
+    if run.holds_something() and not overwrite:
+        raise UserError(f"{run.folder} holds a run already: go on with it (--resume), replace it "
+                        "(--overwrite), or choose another --out")
+    if config.start and Path(os.path.realpath(config.start)).is_relative_to(os.path.realpath(run.folder)):
+        raise UserError(f"{run.folder} holds the start of this run, which must stay: choose another --out")
+    return run, config
+
+
+def free_folder(config: RunConfig, overwrite: bool, ending: str = "") -> Path:
+    """Return runs/DATA-PRESET, then model, `ending`, recipe unless default, and a number if that is taken."""
+    name = re.sub(r"\W+", "-", Path(config.data).name.split(".")[0]).strip("-") or "stdin"
+    kind, usual = (family_of(c.model).model_type for c in (config, make_config({"preset": config.preset})))
+    words = [name, config.preset, kind if kind != usual else "", ending,
+             config.recipe if config.recipe != usual_recipe(kind) else ""]
+    first = Path("runs") / "-".join(filter(None, words))
+    folders = chain([first], (first.with_name(f"{first.name}-{number}") for number in count(2)))
+    return next(folder for folder in folders if overwrite or not Run(folder).holds_something())
 
 
 def prepare_run(run: Run, config: RunConfig, resume: bool, plugins: "Plugins") -> TrainSetup:
     """Read the data of a run, make its tokenizer and model, and try out the student's functions, if any."""
     if config.threads:
         threads(config.threads)
-    with progress_bar("tokenizer") as move:
-        setup = reopen(run, config) if resume else prepare(config, progress=move)
-    if resume:
-        note_longer(run, config)
-    else:
+    if not resume:
+        with progress_bar("tokenizer") as move:
+            setup = prepare(config, progress=move)
         plugins.try_out(setup)
-    return setup
-
-
-def planned(setup: TrainSetup, settings: dict[str, Any], minutes: float, quiet: bool) -> TrainSetup:
-    """Return a setup with as many steps as fit into `minutes`, and print the number of steps."""
-    say = (lambda text: None) if quiet else partial(print, flush=True)
-    say("measuring the speed of this machine ...")
-    setup = plan_minutes(setup, settings, minutes)
-    steps = setup.config.train.steps
-    same = f"With --steps {steps} in place of --minutes, the same bits come out again."
-    say(paragraph(f"{minutes:g} minutes: {steps:,} steps. {same}", further=0) + "\n")
+        return setup
+    setup, before, after = reopen(run, config), run.read().config.train.steps, config.train.steps
+    if before != after and config.train.schedule != "constant":
+        note(f"the learning rate now falls until step {after:,} in place of {before:,}: weights will differ "
+             f"from those of a run that had {after:,} steps from the start")
     return setup
 
 
@@ -183,42 +186,6 @@ def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: "Plugins", as_
     if not as_json and (lines := list(plugins.conclusion(run, trained))):
         print("\n" + "\n".join(map(paragraph, lines)))
     return 0
-
-
-def new_run(out: str | None, settings: dict[str, Any], overwrite: bool,
-            ending: str) -> tuple[Run, RunConfig]:
-    """Return a new run and its settings. Raises UserError when its folder is taken."""
-    own = [name for name in settings if name in ("preset", "tokenizer") or name.startswith("model.")]
-    if settings.get("start") and own:
-        raise UserError(f"start={settings['start']} brings its own model and tokenizer: leave out {own[0]}")
-    config = make_config(settings)
-    run = Run(free_folder(config, overwrite, ending) if out is None else out)
-    run.check_writable()
-    if run.holds_something() and not overwrite:
-        raise UserError(f"{run.folder} holds a run already: go on with it (--resume), replace it "
-                        "(--overwrite), or choose another --out")
-    if config.start and Path(os.path.realpath(config.start)).is_relative_to(os.path.realpath(run.folder)):
-        raise UserError(f"{run.folder} holds the start of this run, which must stay: choose another --out")
-    return run, config
-
-
-def note_longer(run: Run, config: RunConfig) -> None:
-    """Print a note if a resumed run gets another number of steps, which changes its learning rates."""
-    before, after = run.read().config.train.steps, config.train.steps
-    if before != after and config.train.schedule != "constant":
-        note(f"the learning rate now falls until step {after:,} in place of {before:,}: weights will differ "
-             f"from those of a run that had {after:,} steps from the start")
-
-
-def free_folder(config: RunConfig, overwrite: bool, ending: str = "") -> Path:
-    """Return runs/DATA-PRESET, then model, `ending`, recipe unless default, and a number if that is taken."""
-    name = re.sub(r"\W+", "-", Path(config.data).name.split(".")[0]).strip("-") or "stdin"
-    kind, usual = (family_of(c.model).model_type for c in (config, make_config({"preset": config.preset})))
-    words = [name, config.preset, kind if kind != usual else "", ending,
-             config.recipe if config.recipe != usual_recipe(kind) else ""]
-    first = Path("runs") / "-".join(filter(None, words))
-    folders = chain([first], (first.with_name(f"{first.name}-{number}") for number in count(2)))
-    return next(folder for folder in folders if overwrite or not Run(folder).holds_something())
 
 
 @contextmanager
