@@ -13,7 +13,6 @@ from pathlib import Path
 from tinyllm.cli.command import command, group
 from tinyllm.config import check
 from tinyllm.data import SOURCES, Corpus, load_corpus
-from tinyllm.data.sources import stories_corpus
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write, atomic_write_text
 from tinyllm.report.terminal import entry
@@ -47,25 +46,21 @@ def list_corpora(*, json: bool = False) -> None:
     for name, source in SOURCES.items():
         try:
             corpus = load_corpus(name)
+            about = {"bytes": corpus.size, "sha256": corpus.sha256, "description": source.description}
         except UserError as error:
-            rows.append({"name": name, "error": str(error)})
-            continue
-        facts = {"bytes": len(corpus.data), "sha256": corpus.sha256, "description": source.description}
-        rows.append({"name": name} | facts)
-    kinds = [
-        {"name": PREFIX + name, "group": group, "description": describe(name),
-         "dials": {field.name: field.default for field in fields(dials_of(name))}}
-        for name, group in [("mix", "mix"), *((kind.name, kind.group) for kind in KINDS.values())]
-    ]
+            about = {"error": str(error)}
+        rows.append({"name": name} | about)
+    kinds = [{"name": PREFIX + name, "description": describe(name),
+              "dials": {field.name: field.default for field in fields(dials_of(name))}}
+             for name in ("mix", *sorted(KINDS, key=lambda name: KINDS[name].group))]
     if json:
         print(dumps([*rows, *kinds]))
         return
-    print(f"{'name':<12} {'bytes':>11}  {'sha256':<12}  what")
     for row in rows:
-        size, digest = (f"{row['bytes']:,}", row["sha256"][:12]) if "bytes" in row else ("-", "-")
-        print(entry(f"{row['name']:<12} {size:>11}  {digest:<12}  ", row.get("error") or row["description"]))
+        size = f"{row['bytes']:,} bytes, SHA-256 {row['sha256'][:12]}: " if "bytes" in row else ""
+        print(entry(f"{row['name']:<24} ", size + (row.get("error") or row["description"])))
     print("\ntexts of the world, endless; `tinyllm data show NAME` shows some, with their dials")
-    for row in sorted(kinds, key=lambda row: row["group"]):
+    for row in kinds:
         print(entry(f"{row['name']:<24} ", row["description"]))
 
 
@@ -78,25 +73,18 @@ def show(name: str, *, n: int | None = None, seed: int | None = None) -> None:
     --seed S  print another passage, or other documents, chosen by this number
 
     example:
-      tinyllm data show stories --seed 7      other stories than those of the corpus
       tinyllm data show book.txt --seed 7     a passage from somewhere in the middle
-      tinyllm data show world:letters --n 2
+      tinyllm data show world:stories --n 2
     """
     if n is not None and n < 1:
         raise UserError(f"--n must be at least 1, got {n}")
     if name.startswith(PREFIX):
         show_documents(name, n or 5, seed)
         return
-    n, start = n or 1500, 0
-    if seed is not None and name == "stories":
-        corpus = stories_corpus(seed)
-        corpus = Corpus(f"stories with seed {seed}", corpus.data, corpus.description)
-    else:
-        corpus = load_corpus(name)
-        if seed is not None:
-            start = Random(seed, "show").integers(max(1, len(corpus.text()) - n + 1))
+    n, corpus = n or 1500, load_corpus(name)
     text = corpus.text()
-    size = f"{len(corpus.data):,} bytes, SHA-256 {corpus.sha256}"
+    start = 0 if seed is None else Random(seed, "show").integers(max(1, len(text) - n + 1))
+    size = f"{corpus.size:,} bytes, SHA-256 {corpus.sha256}"
     print(f"{corpus.name}: {size}, from character {start:,}", file=sys.stderr)
     print(text[start : start + n].rstrip("\n"))
 
@@ -111,8 +99,7 @@ def show_documents(name: str, n: int, seed: int | None) -> None:
     for field in fields(named.dials):
         dial = f"  {field.name}={getattr(named.dials, field.name)}  "
         print(entry(dial, field.metadata["help"]), file=sys.stderr)
-    for i, document in enumerate(islice(named.documents(), n)):
-        print("\n" * (i > 0) + document.text)
+    print("\n\n".join(document.text for document in islice(named.documents(), n)))
 
 
 @command("data make")
@@ -130,26 +117,25 @@ def make(name: str, *, mb: float = 10.0, out: str) -> None:
         raise UserError(f"{name} is not a text of the world; `tinyllm data list` shows them")
     if not 0 < mb <= 2000:
         raise UserError(f"--mb must be above 0 and at most 2000, got {mb}")
-    folder = Path(out)
-    if (folder / "about.json").exists() or folder.is_file():
+    folder, named = Path(out), read_name(name)
+    if folder.exists():
         raise UserError(f"{out} exists; choose another folder for the corpus")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        about = {split: write_split(name, split, share, folder)
-                 for split, share in (("train", mb), ("test", mb / 10))}
-        atomic_write_text(folder / "about.json", dumps({"name": name, **about}, indent=2) + "\n")
-    except OSError as error:
-        raise UserError(f"cannot write to {out}: {error.strerror or error}") from None
+    folder.mkdir(parents=True)
+    about = {split: write_split(named, split, share, folder)
+             for split, share in (("train", mb), ("test", mb / 10))}
+    atomic_write_text(folder / "about.json", dumps({"name": name, **about}, indent=2) + "\n")
     for split, facts in about.items():
         size = f"{facts['documents']:,} documents, {facts['bytes']:,} bytes"
         print(f"{split}: {size}, SHA-256 {facts['sha256']}")
 
 
-def write_split(name: str, split: str, mb: float, folder: Path) -> dict:
+def write_split(named: Named, split: str, mb: float, folder: Path) -> dict:
     """Write `mb` megabytes of documents of one split; return their number, bytes and SHA-256."""
-    named = read_name(name)
+    few = replace(named, options=replace(named.options, split=split, n=max(100, named.options.n)))
+    lengths = [len(document.text) + len(SEPARATOR) for document in islice(few.documents(), 100)]
+    enough = int(mb * 1e6 / (sum(lengths) / len(lengths)) * 1.5) + 100  # a mix is made for a number of them
+    wanted = replace(few, options=replace(few.options, n=min(10_000_000, enough)))
     size, count, digest = 0, 0, hashlib.sha256()
-    wanted = replace(named, options=replace(named.options, split=split, n=enough(named, split, mb)))
     text_file, line_file = folder / f"{split}.txt", folder / f"{split}.jsonl"
     with atomic_write(text_file, "wb") as text, atomic_write(line_file) as lines:
         for document in wanted.documents():
@@ -161,13 +147,6 @@ def write_split(name: str, split: str, mb: float, folder: Path) -> dict:
             if size >= mb * 1e6:
                 break
     return {"documents": count, "bytes": size, "sha256": digest.hexdigest()}
-
-
-def enough(named: Named, split: str, mb: float) -> int:
-    """Estimate from a hundred documents how many are surely enough for `mb` megabytes."""
-    few = replace(named, options=replace(named.options, split=split, n=max(100, named.options.n)))
-    lengths = [len(document.text) + len(SEPARATOR) for document in islice(few.documents(), 100)]
-    return min(10_000_000, int(mb * 1e6 / (sum(lengths) / len(lengths)) * 1.5) + 100)
 
 
 @command("data stats")
@@ -185,18 +164,16 @@ def stats(name: str, *, json: bool = False) -> None:
     if json:
         print(dumps(facts))
         return
+    facts["utf8_text"] = "yes" if facts["utf8_text"] else "no; use --tokenizer byte"
     for fact, value in facts.items():
-        if value is None:
-            continue
-        if fact.endswith("per_char"):
+        if fact.endswith("per_char") and value is not None:
             value = f"{value:.4f} nats = {value / math.log(2):.4f} bits"
-        elif isinstance(value, bool):
-            value = "yes" if value else "no: bytes are counted as characters; use --tokenizer byte"
-        elif isinstance(value, int):
-            value = f"{value:,}"
         elif isinstance(value, float):
             value = f"{100 * value:.1f} %"
-        print(entry(f"{fact.replace('_', ' '):<25} ", value))
+        elif isinstance(value, int):
+            value = f"{value:,}"
+        if value is not None:
+            print(entry(f"{fact.replace('_', ' '):<25} ", value))
 
 
 def measure(corpus: Corpus) -> dict:
@@ -213,12 +190,10 @@ def measure(corpus: Corpus) -> dict:
         if not corpus.data:  # tokens
             raise
         text, is_text = corpus.data.decode("latin-1"), False
-    counts = Counter(text).values()
+    counts, words = Counter(text).values(), text.split()
     texts = text.split(corpus.separator.decode()) if corpus.separator else []
     openings = Counter(" ".join(document.split()[:4]) for document in texts if document)
-    words = text.split()
     trigrams = len(set(zip(words, words[1:], words[2:], strict=False)))
-    unigram = -math.fsum(n / len(text) * math.log(n / len(text)) for n in counts)
     packed = len(zlib.compress(corpus.data, 9))
     return {
         "name": corpus.name,
@@ -233,7 +208,7 @@ def measure(corpus: Corpus) -> dict:
         "distinct_trigrams": trigrams / max(1, len(words) - 2),
         "documents": sum(openings.values()) or None,
         "most_frequent_opening": max(openings.values()) / sum(openings.values()) if openings else None,
-        "unigram_entropy_per_char": unigram,
+        "unigram_entropy_per_char": -math.fsum(n / len(text) * math.log(n / len(text)) for n in counts),
         "gzip_per_char": packed * 8 * math.log(2) / len(text),
         "entropy_per_char": corpus.entropy_per_char,
     }

@@ -1,4 +1,4 @@
-"""Show the progress of `tinyllm train`: a bar in a terminal, plain lines in a file, JSON for a program."""
+"""Show a training as it happens: a bar in a terminal, plain lines in a file, JSON for a program."""
 
 import json
 import math
@@ -31,14 +31,12 @@ class Display:
     """Show a training run on a terminal: its plan, progress, samples and loss curve, and what to do next."""
 
     def __init__(self, run: Run, setup: TrainSetup) -> None:
-        self.run, self.setup, self.config = run, setup, setup.config.train
+        self.run, self.setup, self.steps = run, setup, setup.config.train.steps
         self.bar: Any = None  # tqdm, once training has begun in a terminal
         self.size = 1.0  # characters per token: losses are shown per character where that is known
-        self.val_loss: float | None = None
-        self.loss: float | None = None  # of the last step
         self.pace = self.speed = 0.0  # seconds a step and tokens a second, a moving mean
+        self.val_loss: float | None = None
         self.last_sample = ""
-        self.planned = False  # True if the expected time has been printed
         self.last_line = time.perf_counter()
 
     def __enter__(self) -> "Display":
@@ -61,21 +59,17 @@ class Display:
         config, facts, model = self.setup.config, self.setup.facts, self.setup.model
         count = model.num_parameters()
         trained = sum(p.data.size for p in model.parameters(trainable=True))
-        what = f"a {type(model).__name__} of {count:,} parameters"
-        if trained < count:
-            what = f"{trained:,} numbers of {what}"
-        plan = f"Train {what} for {counted(self.config.steps, 'step')} on {facts.data}."
-        self.say(paragraph(printable(plan), further=0))
-        asked, vocabulary = config.tokenizer.removeprefix("bpe:"), f"{facts.vocab_size:,} different tokens"
-        if asked.isdigit() and facts.vocab_size < int(asked):
-            vocabulary += f", not {int(asked):,}: there are no more pairs to merge"
+        part = f"{trained:,} numbers of " if trained < count else ""
+        what = f"{part}a {type(model).__name__} of {count:,} parameters"
+        steps = f"{self.steps:,} step{'s' * (self.steps > 1)}"
+        self.say(paragraph(printable(f"Train {what} for {steps} on {facts.data}."), further=0))
         floor = facts.entropy_per_char
         possible = "" if floor is None else f"; the best possible is {floor:.3f}, the entropy of the grammar"
         rows = {
             "data": f"{facts.bytes:,} bytes, SHA-256 {facts.sha256[:16]}...; {facts.train_tokens:,} tokens "
-                    f"to train on, {facts.val_tokens:,} to validate, {vocabulary}",
-            "plan": f"steps of {self.config.batch} x {model.config.context} tokens, "
-                    f"learning rate {self.config.lr:g} ({self.config.schedule}), seed {config.seed}",
+                    f"to train on, {facts.val_tokens:,} to validate, {facts.vocab_size:,} different tokens",
+            "plan": f"steps of {config.train.batch} x {model.config.context} tokens, "
+                    f"learning rate {config.train.lr:g} ({config.train.schedule}), seed {config.seed}",
             "loss": f"in nats per character{possible}",
             "run": str(self.run.folder),
             "doctor": doctor(self.setup.plan, self.setup.plan.known),
@@ -90,18 +84,21 @@ class Display:
                 self.start(event)
             case events.Stepped():
                 self.pace = 0.95 * self.pace + 0.05 * event.seconds if self.pace else event.seconds
-                self.loss, self.speed = event.loss, event.tokens / self.pace
-                self.describe(1)
+                self.speed = event.tokens / self.pace
+                if self.bar is not None:
+                    speed = [f"{self.speed:,.0f} tok/s"] if self.bar.ncols >= WIDE else []
+                    beside = " ".join(self.losses(event.loss, self.val_loss) + speed)
+                    self.bar.set_description_str(beside, refresh=False)
+                    self.bar.update()
             case events.Evaluated():
                 self.val_loss = event.val_loss
                 if event.val_loss_per_char:
                     self.size = event.val_loss / event.val_loss_per_char
-                self.describe()
             case events.Logged():
                 self.logged(event.record)
             case events.Sampled():
                 self.last_sample = event.text
-                if event.step < self.config.steps:
+                if event.step < self.steps:
                     when = f"after {event.step:,} steps" if event.step else "before training"
                     self.say(f"{when} it writes:\n{indented(printable(event.text), lines=4)}\n")
 
@@ -112,7 +109,7 @@ class Display:
             self.size = characters_per_token(read_log(self.run.log.path)) or 1.0
         if sys.stderr.isatty():
             self.bar = tqdm(
-                total=self.config.steps,
+                total=self.steps,
                 initial=event.step,
                 ncols=columns(sys.stderr),
                 nrows=shutil.get_terminal_size().lines,  # without it, nothing is shown if the size is unknown
@@ -120,40 +117,23 @@ class Display:
                 mininterval=0.2,
             )
 
-    def describe(self, steps: int = 0) -> None:
-        """Move the bar by some steps; beside it are the losses, and the speed if there is room."""
-        if self.bar is None:
-            return
-        parts = self.losses({"loss": self.loss, "val": self.val_loss})
-        if self.bar.ncols >= WIDE:
-            parts.append(f"{self.speed:,.0f} tok/s")
-        self.bar.set_description_str(" ".join(parts), refresh=False)
-        self.bar.update(steps)
-
-    def losses(self, named: dict[str, float | None]) -> list[str]:
+    def losses(self, train: float | None, val: float | None) -> list[str]:
         """Write losses with their names, per character if that is known."""
+        named = {"loss": train, "val": val}
         return [f"{name} {loss / self.size:.3f}" for name, loss in named.items() if loss is not None]
 
     def logged(self, record: dict) -> None:
-        """Print a record of the log if no bar is shown; estimate once how long the training will take."""
-        evaluated, now = record["val_loss"] is not None, time.perf_counter()
-        left = duration((self.config.steps - record["step"]) * self.pace)
-        if self.pace and not self.planned and record["step"] < self.config.steps:
-            self.say(f"this takes about {left}: {self.speed:,.0f} tokens/s")
-            self.planned, self.last_line = True, now
+        """Print a record of the log if no bar is shown, and what the doctor says about an evaluation."""
+        step, evaluated, now = record["step"], record["val_loss"] is not None, time.perf_counter()
         if self.bar is None and (evaluated or now - self.last_line > QUIET):
-            self.say(self.line(record, left))
+            parts = [f"step {step:>{len(str(self.steps))}}/{self.steps}"]
+            parts += self.losses(record["train_loss"], record["val_loss"])
+            if self.pace and step < self.steps:
+                parts += [f"{self.speed:,.0f} tokens/s", f"{duration((self.steps - step) * self.pace)} left"]
+            self.say("  ".join(parts))
             self.last_line = now
         if evaluated and (said := doctor(self.setup.plan, record)):
             self.say(f"doctor  {said}")
-
-    def line(self, record: dict, left: str) -> str:
-        """Return a record of the log as one line."""
-        parts = [f"step {record['step']:>{len(str(self.config.steps))}}/{self.config.steps}"]
-        parts += self.losses({"loss": record["train_loss"], "val": record["val_loss"]})
-        if self.pace and record["step"] < self.config.steps:
-            parts += [f"{self.speed:,.0f} tokens/s", f"{left} left"]
-        return "  ".join(parts)
 
     def say_how_to_resume(self) -> None:
         """Print what a stopped run has saved, and the command that resumes it."""
@@ -168,11 +148,11 @@ class Display:
         evaluated = [record for record in records if record.get("val_loss") is not None]
         if not evaluated:
             raise UserError(f"{self.run.log.path} has no evaluation: lines are missing; put the log back")
-        last, floor = evaluated[-1], self.setup.facts.entropy_per_char
-        if self.config.steps >= FEWEST:
+        floor = self.setup.facts.entropy_per_char
+        if self.steps >= FEWEST:
             self.say("\n" + loss_chart(records, floor, max(columns() - 2, 40), colour=has_colours(),
                                        ascii_only=not can_print("⠤●┄│")))
-        self.say("\n" + verdict(last, floor))
+        self.say("\n" + verdict(evaluated[-1], floor))
         if said := remark(loss_curves(records, floor)):
             self.say(paragraph(said, further=0))
         sample = self.last_sample or next((r["text"] for r in reversed(records) if r["kind"] == "sample"), "")
@@ -182,15 +162,16 @@ class Display:
     def what_next(self) -> list[str]:
         """Return commands that use the trained model."""
         folder, model = quote(str(self.run.folder)), self.setup.model
+        words = self.setup.corpus.data[:200].decode("utf-8", "ignore").split()[:3]
+        prompt = " ".join(words) if words and all(map(str.isprintable, words)) else "Once"
         masked = model.objective == "masked"
-        prompt = first_words(self.setup.corpus.data[:200])
         if masked and model.lm_head:
             prompt += f" {model.special_tokens['mask']}"
         pictures = self.setup.plan.prompt[:1] == model.picture_marks[:1] != []  # it learnt with pictures
         asked = f"{folder} --picture {quote(self.setup.config.data)}" if pictures else folder
         return [f"tinyllm generate {asked} --prompt {quote(prompt)}",
                 *([] if masked else [f"tinyllm chat {asked}"]),
-                f"tinyllm train --out {folder} --resume --steps {2 * self.config.steps}",
+                f"tinyllm train --out {folder} --resume --steps {2 * self.steps}",
                 f"open {quote(str(self.run.report))} in a browser"]
 
 
@@ -208,31 +189,20 @@ class JsonDisplay(Display):
 def verdict(last: dict, floor: float | None) -> str:
     """Describe in lines how good the model is. last: the last log record; floor: the best possible loss."""
     nats, per_char = last["val_loss"], last["val_loss_per_char"]
-    lines = [f"validation loss {nats:.3f} nats per token: perplexity {perplexity(nats)}"]
+    lines = []
     if per_char is not None:
-        bits = f"{per_char / math.log(2):.3f} bits"
-        lines.insert(0, f"validation loss {per_char:.3f} nats per character, or {bits}")
+        bits = per_char / math.log(2)
+        lines.append(f"validation loss {per_char:.3f} nats per character, or {bits:.3f} bits")
         if floor is not None:
-            lines.insert(1, f"this is {per_char - floor:.3f} above the best possible loss on this text, "
-                            f"{floor:.3f}")
+            above = f"{per_char - floor:.3f} above the best possible loss on this text, {floor:.3f}"
+            lines.append(f"this is {above}")
+    lines.append(f"validation loss {nats:.3f} nats per token: perplexity {perplexity(nats)}")
     lines.append(f"trained in {duration(last['seconds'])}, peak memory {last['peak_rss_mb'] or '?'} MiB")
     return "\n".join(lines)
 
 
 def duration(seconds: float) -> str:
-    """Write a time in words: 50 seconds, 4 minutes, 2.5 hours."""
-    for unit, size in (("hours", 3600), ("minutes", 60)):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.{int(seconds < 10 * size and unit == 'hours')}f} {unit}"
-    return counted(max(round(seconds), 1), "second")
-
-
-def counted(number: int, what: str) -> str:
-    """Write a number with its noun: 1 step, 2,000 steps."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def first_words(data: bytes) -> str:
-    """Return a prompt: the first words of the data, or "Once" if the data is not text."""
-    words = data[:200].decode("utf-8", "ignore").split()[:3]
-    return " ".join(words) if words and all(word.isprintable() for word in words) else "Once"
+    """Write a time in words: 50 s, 4 minutes, 2.5 hours."""
+    if seconds >= 5400:
+        return f"{seconds / 3600:.1f} hours"
+    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{max(seconds, 1):.0f} s"
