@@ -33,7 +33,7 @@ CHOSEN = """
     model.context=256 model.tied=false model.init_std=0.08838834764831845
     model.embed_std=1
     train.steps=4800 train.batch=4 train.lr=0.003 train.schedule=cosine train.warmup=240
-    train.optimizer=muon train.min_lr_ratio=0 train.beta1=0.9 train.beta2=0.98 train.eps=1e-8
+    train.optimizer=muon train.min_lr_ratio=0 train.beta2=0.98
     train.weight_decay=0.1
     train.clip=1 train.val_fraction=0.1
 """  # all that decides the weights, so that new defaults change nothing
@@ -76,7 +76,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         run = Run(args.run or f"{scratch}/run")
         resume = run.holds_something()
-        if code := train(set=CHOSEN.split(), out=str(run.folder), resume=resume):
+        if code := train(set_=CHOSEN.split(), out=str(run.folder), resume=resume):
             return code
         folder = Path(scratch, "made")
         write(run, folder)

@@ -16,7 +16,6 @@ from tinyllm.errors import UserError
 from tinyllm.models import build
 from tinyllm.padding import padded
 from tinyllm.runs.recipes.classify import TextBatch
-from tinyllm.runs.recipes.denoise import begin_words
 from tinyllm.tokenizer import CharTokenizer, load_tokenizer, make_tokenizer, save_tokenizer
 from tinyllm.train.objectives import guess, masked_token, same_meaning
 
@@ -40,20 +39,16 @@ def encoder(tokenizer, **changes):
 
 
 @given(seed=st.integers(0, 99), rate=st.sampled_from([0.05, 0.15, 0.5]))
-def test_words_are_hidden_as_a_whole(seed, rate):
+def test_tokens_are_hidden_by_the_key(seed, rate):
     tokens = np.random.default_rng(seed).integers(0, 15, (8, 200))
-    begins = np.arange(16) < 5  # a third of all tokens begin a word
-    batch = masked(tokens, 15, 16, seed, rate=rate, begins=begins)
+    batch = masked(tokens, 15, 16, seed, rate=rate)
     chosen = batch.targets >= 0
-    inside = ~begins[tokens]
-    inside[:, 0] = False
-    assert (chosen[:, 1:] == chosen[:, :-1])[inside[:, 1:]].all()
     assert np.array_equal(batch.targets[chosen], tokens[chosen])
     assert np.array_equal(batch.tokens[~chosen], tokens[~chosen])
     assert abs(chosen.mean() - rate) < 0.1
-    again = masked(tokens, 15, 16, seed, rate=rate, begins=begins)
+    again = masked(tokens, 15, 16, seed, rate=rate)
     assert np.array_equal(batch.tokens, again.tokens)
-    other = masked(tokens, 15, 16, seed, 1, rate=rate, begins=begins)
+    other = masked(tokens, 15, 16, seed, 1, rate=rate)
     assert not np.array_equal(other.targets, batch.targets)
 
 
@@ -63,12 +58,6 @@ def test_hidden_tokens_are_replaced_by_masks_others_and_themselves():
     seen = batch.tokens[batch.targets == 0]
     assert abs(len(seen) / tokens.size - 0.15) < 0.01
     assert abs((seen == 9).mean() - 0.8) < 0.02 and abs((seen == 0).mean() - 0.1 - 0.1 / 8) < 0.02
-
-
-def test_words_begin_behind_spaces_or_where_no_signs_say_that_they_go_on(tokenizer):
-    begins = begin_words(tokenizer)
-    ids = tokenizer.encode("the cat, so")
-    assert "".join("^" if begins[i] else "." for i in ids) == "...^...^^.."
 
 
 def test_a_guess_counts_what_is_right():
@@ -160,7 +149,7 @@ def test_special_tokens_are_added_once_and_survive(tmp_path, tokenizer):
 
 
 def test_batches_of_masked_models_are_functions_of_the_step():
-    config = tl.make_config(SMALL | {"denoise.whole_words": True})
+    config = tl.make_config(SMALL)
     setup = tl.prepare(config, Corpus("x", TEXT.encode()))
     ids, special = setup.tokenizer.special_tokens, setup.model.special_tokens
     batch = setup.plan.batches(3)
@@ -194,6 +183,6 @@ def test_a_masked_model_is_trained_continued_fine_tuned_and_asked(here, capsys, 
     assert {name for name, _ in json.loads(capsys.readouterr().out)["guesses"][0]} == {"cat", "dog"}
     assert tl.open_model("b").model.config.labels == ["cat", "dog"]
     assert main([*train, "classes.tsv", "--out", "c", "--model", "gpt"]) == 2
-    assert "the recipe classify cannot train a gpt2: it needs bert;" in capsys.readouterr().err
+    assert "the recipe classify cannot train a gpt2: it needs bert" in capsys.readouterr().err
     (here / "one.tsv").write_text("the cat\tcat\n" * 20)
     assert "1 classes: give examples of 2" in refused(*train, "one.tsv", "--out", "d", "--model", "bert")

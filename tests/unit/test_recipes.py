@@ -34,7 +34,7 @@ OFTEN = {"train.steps": 4, "train.eval_every": 2, "train.checkpoint_every": 1, "
          "train.batch": 6, "train.accumulate": 3}
 RUNS = {  # settings of a run of some seconds, with the name of its recipe first; each recipe needs a line
     "classify": ENCODER | {"data": "classes.tsv"},
-    "denoise": ENCODER | {"data": "text.txt", "denoise.whole_words": True},
+    "denoise": ENCODER | {"data": "text.txt"},
     "diffusion": ENCODER | {"data": "text.txt"},
     "dpo": DECODER | {"data": "preferences.jsonl"},  # the example of CONTRIBUTING.md
     "pretrain": DECODER | {"data": "text.txt", "pretrain.middle": 0.5},

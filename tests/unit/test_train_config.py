@@ -11,57 +11,43 @@ from tinyllm.config import check, flatten, kinds, parse_assignments
 from tinyllm.errors import UserError
 from tinyllm.files import read_toml
 from tinyllm.models import names
-from tinyllm.runs.config import known_settings, make_config, resumed, settings_help
+from tinyllm.runs.config import GONE, make_config, resumed, settings_help
 from tinyllm.runs.recipe import recipes
 from tinyllm.train.config import LoRAConfig, TrainConfig
 from tinyllm.train.loop import Progress
 
-BAD = [
-    ("train.lr", "inf", "a number, above 0"),
-    ("train.val_fraction", "1", "above 0 and below 1"),
-    ("train.accumulate", "5", "multiple"),
-    ("train.steps", "many", "whole number"),
-    ("model.tied", "perhaps", "true or false"),
-    ("model.heads", "3", "3 heads cannot share"),
-    ("model.type", "elephant", "there is no model 'elephant'"),
-    ("recipe", "pretrian", "did you mean pretrain"),
-    ("recipe", ["sft"], "no recipe ['sft']"),
-    ("sft.end", "x", "unknown setting"),
-    ("preset", "huge", "nano, mini, small"),
-    ("train.step", "3", "did you mean train.steps"),
-    ("model.vocab_size", "3", "unknown setting"),
-    ("model.rope", "true", "'model.rope'; `tinyllm train --settings` lists them all"),
-    ("eps", "3", "did you mean model.eps"),
-    ("zzz", "3", "`tinyllm train --settings` lists them all"),
-]
 
-
-@pytest.mark.parametrize(("name", "value", "message"), BAD)
+@pytest.mark.parametrize(("name", "value", "message"), [
+    ("train.accumulate", "5", "train.batch 4 .* multiple"), ("train.steps", "many", "a whole number"),
+    ("model.tied", "perhaps", "model.tied must be true"), ("model.heads", "3", "3 heads cannot share"),
+    ("model.type", "elephant", "there is no model 'elephant'"), ("model.type", ["gpt"], "there is no model"),
+    ("recipe", "pretrian", "did you mean pretrain"), ("recipe", ["sft"], r"no recipe \['sft'\]"),
+    ("sft.end", "x", "unknown setting 'sft.end'"), ("preset", "huge", "no preset 'huge'.*; there are nano"),
+    ("train.step", "3", "did you mean train.steps"), ("model.vocab_size", "3", "unknown setting"),
+    ("eps", "3", "did you mean model.eps"), ("zzz", "3", "'zzz'; `tinyllm train --settings` lists them all"),
+    ("train.eps", 1e-7, "train.eps is gone: it is always 1e-08"),
+    ("model.scaling", "[" * 10**5, "model.scaling must be JSON"),
+])
 def test_bad_settings_are_one_line(name, value, message):
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         make_config({name: value})
-    assert message in str(caught.value)
-    assert name.split(".")[-1] in str(caught.value) or repr(value) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-@given(st.data())
-def test_settings_survive_text(data):
+@given(st.integers(1, 50), st.floats(1e-9, 1))
+def test_settings_survive_text(batch, rate):
     """Writing every setting as text, as flags do, and reading it again changes nothing."""
-    drawn = {"train.batch": data.draw(st.integers(1, 50)), "train.lr": data.draw(st.floats(1e-9, 1))}
-    config = make_config(drawn)
+    config = make_config({"train.batch": batch, "train.lr": rate} | GONE)
     texts = {name: "none" if value is None else str(value) for name, value in config.flat().items()}
     assert make_config(texts) == config
-    assert set(texts) == set(known_settings())
 
 
 @pytest.mark.parametrize("recipe", recipes())
 @pytest.mark.parametrize("kind", names())
 def test_every_recipe_and_family_has_settings_with_help(recipe, kind):
-    config = make_config({"recipe": recipe, "model.type": kind})
-    assert make_config(config.flat()) == config
-    assert set(config.flat()) == set(known_settings(recipe, kind)) == set(settings_help(recipe, kind))
-    assert all(text for _, _, text in settings_help(recipe, kind).values())
+    config, known = make_config({"recipe": recipe, "model.type": kind}), settings_help(recipe, kind)
+    assert make_config(config.flat()) == config and set(config.flat()) == set(known)
+    assert all(text for _, _, text in known.values())
 
 
 def test_presets_bring_model_and_batch():
@@ -76,24 +62,14 @@ def test_toml_and_assignments(tmp_path):
     assert flatten(read_toml(path)) == {"data": "x.txt", "model.heads": 2, "train.lr": 1}
     words = ["model.heads = 4", "train.sample_prompt= a=b "]
     assert parse_assignments(words) == {"model.heads": " 4", "train.sample_prompt": " a=b "}
-    for refused in (lambda: parse_assignments(["x"]), lambda: read_toml(tmp_path)):
-        with pytest.raises(UserError):
-            refused()
-    for wrong in ("[train\n", "x = " + "[" * 5000 + "]" * 5000):
-        path.write_text(wrong)
-        with pytest.raises(UserError, match=r"not valid TOML|nested too deeply"):
-            read_toml(path)
-    with pytest.raises(UserError, match=r"^model\.scaling must be JSON"):
-        make_config({"model.type": "llama", "model.scaling": "[" * 10**5})
 
 
 def test_what_a_resumed_run_may_change():
     old = make_config({})
     free = {"train.steps": 5000, "train.checkpoint_every": 7, "threads": 1, "data": "elsewhere.txt"}
     assert resumed(old, free) == make_config(old.flat() | free)
-    for steps in ("many", "0"):
-        with pytest.raises(UserError, match=r"train\.steps"):
-            resumed(old, {"train.steps": steps})
+    with pytest.raises(UserError, match=r"train\.steps"):
+        resumed(old, {"train.steps": "0"})
     for name, value in [("train.lr", 1.0), ("model.width", 64), ("seed", 1), ("model.type", "gpt2")]:
         with pytest.raises(UserError, match=rf"other settings \({name}: [^;]*\)"):
             resumed(old, {name: value})
@@ -115,7 +91,7 @@ OF_RECIPES = {f"{name}.": recipe.options for name, recipe in recipes().items() i
 @pytest.mark.parametrize("prefix, of", {"train.": TrainConfig, "lora.": LoRAConfig, **OF_RECIPES}.items())
 def test_values_beside_the_declared_ones_are_refused_by_name(prefix, of):
     for field in dataclasses.fields(of):
-        for value in beside(field):
+        for value in [*beside(field), *([float("inf"), True] if float in kinds(field) else [])]:
             with pytest.raises(UserError, match=rf"^{re.escape(prefix + field.name)} must be .*, got "):
                 check(of(**{field.name: value}), prefix)
 

@@ -15,19 +15,14 @@ from tinyllm.ops.loss import IGNORED
 from tinyllm.rng import Random
 
 
-def masked(tokens: np.ndarray, mask: int, vocab_size: int, *key: Any, rate: float = 0.15,
-           begins: np.ndarray | None = None) -> Batch:
+def masked(tokens: np.ndarray, mask: int, vocab_size: int, *key: Any, rate: float = 0.15) -> Batch:
     """Hide random tokens to train a masked language model like BERT: tokens (B, T) -> a `Batch`.
 
     Each token is chosen with probability `rate`. Of the chosen tokens, 80 % become `mask`, 10 % become a
     random token, and 10 % stay. Only chosen tokens count in the loss; their targets are the original tokens.
-    With `begins` (V,), True for tokens that begin a word, whole words are chosen. `key` selects the random
-    numbers. (Devlin et al., BERT, 2019, section 3.1; whole words: the authors' code of May 2019.)
+    `key` selects the random numbers. (Devlin et al., BERT, 2019, section 3.1.)
     """
     draws = Random(*key, "masked").uniform(tokens.shape)
-    if begins is not None:  # all tokens of a word use the random number of its first token
-        places = np.where(begins[tokens], np.arange(tokens.shape[1]), 0)
-        draws = np.take_along_axis(draws, np.maximum.accumulate(places, axis=1), axis=1)
     how = Random(*key, "how").uniform(tokens.shape)
     other = Random(*key, "other").integers(vocab_size, tokens.shape)
     seen, targets = ops.mask_tokens(tokens, draws, how, other, mask, rate)

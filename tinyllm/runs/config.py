@@ -31,6 +31,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "mini": {"train.batch": 16, "train.steps": 5000},
     "small": {"train.batch": 8, "train.lr": 6e-4, "train.beta2": 0.95, "train.steps": 20000},
 }
+GONE = {  # settings that have only one value left
+    "train.beta1": 0.9, "train.eps": 1e-8, "train.decay_fraction": 0.1, "pretrain.suffix_first": 0.5,
+    "denoise.whole_words": False,
+}
 MAY_CHANGE = {  # on --resume
     "data",  # run.json holds its SHA-256
     "threads",
@@ -67,7 +71,8 @@ class RunConfig:
         """Return all settings in the form of run.json: {"data": ..., "model": {"heads": ...}, ...}."""
         settings = dataclasses.asdict(self)
         options = settings.pop("options")
-        settings["model"] = model_settings(self.model)
+        settings["model"] = {"type": family_of(self.model).model_type} | settings["model"]
+        del settings["model"]["vocab_size"]
         return settings | ({self.recipe: options} if options else {})
 
     def flat(self) -> dict[str, Any]:
@@ -83,13 +88,6 @@ class RunConfig:
         return dataclasses.replace(self.model, vocab_size=vocab_size)
 
 
-def model_settings(config: Any) -> dict[str, Any]:
-    """Return a model's config as settings: its type, and all fields except the vocabulary size."""
-    fields = dataclasses.asdict(config)
-    del fields["vocab_size"]
-    return {"type": family_of(config).model_type} | fields
-
-
 def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str, str]]:
     """Return {flat name: (type, default, help)} of all settings for a recipe and a family of models."""
     cls: Any = family(kind or USUAL)
@@ -103,11 +101,6 @@ def settings_help(recipe: str = "", kind: str = "") -> dict[str, tuple[Any, str,
     hidden = ("model", "train", "lora", "options", "model.vocab_size")
     return {name: (of, usual.get(name, default), text)
             for name, (of, default, text) in found.items() if name not in hidden}
-
-
-def known_settings(recipe: str = "", kind: str = "") -> dict[str, Any]:
-    """Return {flat name: type} of all settings for a recipe and a family of models."""
-    return {name: about[0] for name, about in settings_help(recipe, kind).items()}
 
 
 def usual_preset(kind: str | None) -> str:
@@ -131,28 +124,29 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
 
     Raises UserError for an unknown name or a bad value.
     """
+    for name in GONE.keys() & settings.keys():
+        if settings[name] != GONE[name]:  # else an older run.json says so
+            raise UserError(f"the setting {name} is gone: it is always {GONE[name]}")
+    settings = {name: value for name, value in settings.items() if name not in GONE}
     kind = settings.get("model.type")
     recipe = find_recipe(settings.get("recipe", usual_recipe(kind)))
     preset = settings.get("preset") or usual_preset(kind)
     base: dict[str, Any] = {"model.type": names()[0], "preset": preset}
     base |= preset_settings(preset, recipe, kind)
-    cls: Any = family(settings.get("model.type", base["model.type"]))
+    cls: Any = family(kind or base["model.type"])
     if preset not in cls.PRESETS:
         others = ", ".join(cls.PRESETS)
         raise UserError(f"there is no preset {preset!r} of {cls.model_type}; there are {others}")
-    known = known_settings(recipe.name, cls.model_type)
+    known = {name: of for name, (of, _, _) in settings_help(recipe.name, cls.model_type).items()}
     values = base | {name: convert(name, value, known) for name, value in settings.items()}
-    sizes = cls.PRESETS[preset] | {k: v for k, v in part(values, "model.").items() if k != "type"}
+    sizes = {"vocab_size": SIZE["max"]} | cls.PRESETS[preset] | part(values, "model.")
+    del sizes["type"]
     options = recipe.options and recipe.options(**part(values, f"{recipe.name}."))
     if options:
         check(options, f"{recipe.name}.")
-    return RunConfig(
-        **{name: value for name, value in values.items() if "." not in name} | {"recipe": recipe.name},
-        model=cls.config_class(**{"vocab_size": SIZE["max"]} | sizes),
-        train=TrainConfig(**part(values, "train.")),
-        lora=LoRAConfig(**part(values, "lora.")),
-        options=options,
-    )
+    top = {name: value for name, value in values.items() if "." not in name} | {"recipe": recipe.name}
+    return RunConfig(**top, model=cls.config_class(**sizes), train=TrainConfig(**part(values, "train.")),
+                     lora=LoRAConfig(**part(values, "lora.")), options=options)
 
 
 def resumed(old: RunConfig, settings: dict[str, Any]) -> RunConfig:
@@ -171,6 +165,6 @@ def resumed(old: RunConfig, settings: dict[str, Any]) -> RunConfig:
         changed = [name for name in after if after[name] != before[name] and name not in MAY_CHANGE]
     if changed:
         conflicts = "; ".join(f"{name}: {before[name]} -> {after[name]}" for name in changed)
-        what = f"the run was trained with other settings ({conflicts})"
-        raise UserError(f"{what}: leave them out, or start a new run")
+        raise UserError(f"the run was trained with other settings ({conflicts}): leave them out, "
+                        "or start a new run")
     return new

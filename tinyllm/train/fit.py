@@ -21,7 +21,7 @@ SAME = ("steps", "accumulate", "clip", "eval_every", "sample_every", "log_every"
 
 def make_optimizer(config: TrainConfig, model: Module) -> Optimizer:
     """Return the optimizer that the settings choose, for the trainable parameters of a model."""
-    rates = config.lr, (config.beta1, config.beta2), config.eps
+    rates = config.lr, (0.9, config.beta2)
     if config.optimizer == "muon":
         return Muon(muon_groups(model, config.weight_decay), *rates)
     return AdamW(decay_groups(model.parameters(trainable=True), config.weight_decay), *rates)

@@ -1,7 +1,8 @@
 """Compute learning rates by a schedule: a warm-up, then one of four shapes.
 
 Large first steps damage a model, because Adam's statistics are still poor. So the rate rises from zero during
-the *warm-up*. A shape is a function from the progress after the warm-up (0 to 1) to a factor of `lr`.
+the *warm-up*. A shape is a function from the progress after the warm-up (0 to 1) to a factor, which falls
+from 1 to `low`.
 """
 
 from typing import Any
@@ -9,24 +10,24 @@ from typing import Any
 from tinyllm.ops import lr_schedule
 
 
-def constant(done: float, config: Any) -> float:
+def constant(done: float, low: float) -> float:
     """Return the factor 1, so that the learning rate stays constant after the warm-up."""
     return 1.0
 
 
-def linear(done: float, config: Any) -> float:
-    """Return a factor that falls from 1 to `min_lr_ratio` in a straight line."""
-    return 1.0 - (1.0 - config.min_lr_ratio) * done
+def linear(done: float, low: float) -> float:
+    """Return a factor that falls in a straight line."""
+    return 1.0 - (1.0 - low) * done
 
 
-def wsd(done: float, config: Any) -> float:
-    """Return a factor of 1 that falls to `min_lr_ratio` in the last `decay_fraction` of the run.
+def wsd(done: float, low: float) -> float:
+    """Return a factor that stays 1 until the last tenth of the run.
 
     So the number of steps can be decided late, before the rate falls. (WSD stands for warm-up, stable, decay:
     Hu et al., MiniCPM, 2024, section 4.)
     """
-    left = (1.0 - done) / config.decay_fraction
-    return 1.0 if left >= 1.0 else config.min_lr_ratio + (1.0 - config.min_lr_ratio) * left
+    left = (1.0 - done) / 0.1
+    return 1.0 if left >= 1.0 else low + (1.0 - low) * left
 
 
 # None: the cosine is computed by an op, `ops.lr_schedule`.
@@ -34,15 +35,15 @@ SCHEDULES: dict[str, Any] = {"cosine": None, "constant": constant, "linear": lin
 
 
 def learning_rate(step: int, config: Any) -> float:
-    """Return the learning rate of step `step`, counted from 0.
+    """Return the learning rate of step `step`, counted from 0; the last step is `steps - 1`.
 
-    `config`, such as a `TrainConfig`, has the fields lr, steps, warmup, schedule, min_lr_ratio and
-    decay_fraction. The last step is `steps - 1`.
+    `config`, such as a `TrainConfig`, has the fields lr, steps, warmup, schedule and min_lr_ratio, where the
+    rate ends as a part of lr.
     """
     shape = SCHEDULES[config.schedule]
     if step < config.warmup or shape is None:
         rate = lr_schedule(step, config.steps, config.lr, config.warmup, config.min_lr_ratio)
     else:
         done = min(1.0, (step - config.warmup) / max(1, config.steps - config.warmup))
-        rate = config.lr * shape(done, config)
+        rate = config.lr * shape(done, config.min_lr_ratio)
     return float(f"{rate:.9g}")  # cos() may differ in its last bit between C libraries; nine digits do not

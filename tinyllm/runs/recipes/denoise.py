@@ -1,7 +1,6 @@
 """Pretrain an encoder as BERT: guess hidden tokens of a text."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,6 @@ class DenoiseConfig:
     """The settings of hiding tokens."""
 
     hidden: float = setting(0.15, help="the share of tokens to guess", above=0, below=1)
-    whole_words: bool = setting(False, help="hide all tokens of a word together")
 
 
 @recipe("denoise", "guess hidden tokens of a text", DenoiseConfig, objectives=("masked",))
@@ -28,11 +26,9 @@ def denoise(parts: Parts) -> Plan:
     """Return a plan that hides some tokens of random windows between [CLS] and [SEP]."""
     model, tokenizer, options = parts.model, parts.tokenizer, parts.config.options
     begin, end, mask = special_ids(parts)
-    begins = begin_words(tokenizer) if options.whole_words else None
 
     def layout(x, y, *key):
-        batch = masked(x, mask, model.config.vocab_size, *key, rate=options.hidden, begins=begins)
-        return framed(batch, begin, end)
+        return framed(masked(x, mask, model.config.vocab_size, *key, rate=options.hidden), begin, end)
 
     def sample(model, tokens):
         return fill(model, tokenizer, [mask if i % 7 == 3 else token for i, token in enumerate(tokens)])[0]
@@ -56,15 +52,3 @@ def framed(batch: Batch, begin: int, end: int) -> Batch:
 
     tokens, targets = pad(batch.tokens, begin, end), pad(batch.targets, IGNORED, IGNORED)
     return replace(batch, tokens=tokens, targets=targets, weights=pad(batch.weights, 0, 0))
-
-
-def begin_words(tokenizer: Any) -> np.ndarray:
-    """Return a mask (V,) of the vocabulary that is True for tokens that begin a word.
-
-    In a vocabulary with tokens such as ##ing, these are the tokens without ##. In other vocabularies they are
-    the tokens that do not begin with a letter or a digit, because a space belongs to the word after it.
-    """
-    texts = [tokenizer.decode([i]) for i in range(tokenizer.vocab_size)]
-    if any(text.startswith("##") for text in texts):
-        return np.array([not text.startswith("##") for text in texts])
-    return np.array([not text[:1].isalnum() for text in texts])

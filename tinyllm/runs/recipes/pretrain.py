@@ -20,7 +20,6 @@ class PretrainConfig:
     """The settings of pretraining."""
 
     middle: float = setting(0.0, help="the share of windows to fill in the middle", min=0, max=1)
-    suffix_first: float = setting(0.5, help="of these, the share with the suffix first", min=0, max=1)
     lines: float = setting(0.0, help="of these, the share with whole lines in the middle", min=0, max=1)
     documents: bool = setting(False, help="a whole document in each row, not a random window")
 
@@ -48,8 +47,7 @@ def pretrain(parts: Parts) -> Plan:
         if not options.middle:
             return batch
         return middles(batch, tokenizer, markers, *key, rate=options.middle, room=context,
-                       separator=corpus.separator.decode(), suffix_first=options.suffix_first,
-                       lines=options.lines)
+                       separator=corpus.separator.decode(), lines=options.lines)
 
     if not options.documents:
         return plan_of_windows(parts, context, lambda x, y, *key: Batch(x, y), next_token, learn=learn,
