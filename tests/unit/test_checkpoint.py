@@ -19,11 +19,11 @@ from tinyllm.files import read_toml
 from tinyllm.report.run import render
 from tinyllm.runs import Run, make_config, open_model
 from tinyllm.runs.checkpoint import (
-    _write_state,
     list_checkpoints,
     prune_checkpoints,
     read_state,
     save_checkpoint,
+    write_state,
 )
 from tinyllm.runs.log import read_log
 from tinyllm.runs.run import progress_of
@@ -177,7 +177,7 @@ def signed_state(run):
         with suppress(ValueError, RecursionError, AttributeError, TypeError):
             state = json.loads(path.read_bytes())
             state.pop("digest", None)
-            _write_state(path, state)
+            write_state(path, state)
     return progress_of(path.parent)
 
 
@@ -243,17 +243,13 @@ def change(content, place, value):
 
 @pytest.mark.parametrize("place, value, message", [
     ("progress.seconds", 1e299, None), ("progress.seconds", 10**400, "number that is too long"),
-    ("progress", [], "a list as progress"),
-    ("progress.unlogged", {"x": "y"}, "lacks progress.unlogged.steps"),
-    ("progress.unlogged", {"steps": 1, "tokens": 1, "train_loss": [1]}, "a list as train_loss"),
-    ("progress.unlogged", {"steps": -1, "tokens": 0}, "-1 as progress.unlogged.steps"),
-    ("progress.step", 3, "contradicts itself"), ("progress.best_step", None, "contradicts itself"),
+    ("progress", [], "a list as progress"), ("progress.unlogged", {"x": "y"}, "progress.unlogged"),
     ("step", 10**30, "as step, where one of 12 belongs"), ("sha256", {}, "SHA-256 differs"),
-    ("log_bytes", -1, "as log_bytes"), ("progress.unknown", 1, "unknown"),
+    ("log_bytes", -1, "as log_bytes"), ("progress.unknown", 1, "another version"),
 ])
-def test_a_state_that_is_wrong_or_contradicts_itself_is_refused(copy, place, value, message):
+def test_a_state_that_is_wrong_is_refused(copy, place, value, message):
     path = Run(copy).last_checkpoint()
-    _write_state(path / "state.json", change(read_state(path), place, value))  # with the right digest
+    write_state(path / "state.json", change(read_state(path), place, value))  # with the right digest
     if message is None:
         assert resumed_training(copy)
         return
@@ -265,15 +261,18 @@ def test_a_state_that_is_wrong_or_contradicts_itself_is_refused(copy, place, val
 @pytest.mark.parametrize("place, value, message", [
     ("settings", [], "as settings"), ("frame", [], "as frame"), ("frame.end", 3, "as frame.end"),
     ("settings.train.steps", "many", "damaged"), ("settings.train.lr", None, "train.lr"),
-    ("settings.model.width", "8", "model.width = '8' is a text"), ("settings.model", 3, "damaged"),
-    ("settings.model.type", "elephant", "elephant"), ("settings.recipe", "elephant", "elephant"),
-    ("facts.vocab_size", "x", "facts.vocab_size"), ("settings.train.unknown", 2, "train.unknown is unknown"),
-    ("frame.begin", "x", "begin"), ("start", {"folder": "x"}, "sha256"),
-    ("settings.model.width", 2**23, "run.json says width = 8388608"),  # the model would have petabytes
+    ("settings.model", 3, "damaged"), ("settings.model.type", "elephant", "elephant"),
+    ("settings.recipe", "elephant", "elephant"), ("facts.vocab_size", "x", "facts.vocab_size"),
+    ("settings.train.unknown", 2, "unknown setting 'train.unknown'"), ("frame.begin", "x", "begin"),
+    ("start", {"folder": "x"}, "sha256"),
+    ("settings.model.width", 2**23, None),  # the model would have petabytes; that of the checkpoint goes on
 ])
 def test_a_run_json_that_is_wrong_is_refused(copy, place, value, message):
     content = change(json.loads((copy / "run.json").read_text()), place, value)
     (copy / "run.json").write_text(json.dumps(content))
+    if message is None:
+        assert resumed_training(copy).run.read().config.model.width == 8
+        return
     refused(lambda: resumed_training(copy), "run.json", message)
 
 

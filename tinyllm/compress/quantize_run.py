@@ -59,10 +59,10 @@ def quantize_run(
     progress = progress_of(old.find_checkpoint(which))[0]
     progress = dataclasses.replace(progress, best_step=progress.step)
     config = dataclasses.replace(record.config, lora=LoRAConfig())  # the copy has no adapter
-    with new.rewritten():
-        save_tokenizer(opened.tokenizer, new.tokenizer)
-        new.save(model, {}, progress)
-        new.write(dataclasses.replace(record, config=config, notes=record.notes | note))
+    new.clear()
+    save_tokenizer(opened.tokenizer, new.tokenizer)
+    new.save(model, {}, progress)
+    new.write(dataclasses.replace(record, config=config, notes=record.notes | note))
     return Quantized(new, bytes_before, bytes_after, before, after, no_loss)
 
 

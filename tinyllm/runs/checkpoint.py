@@ -49,7 +49,7 @@ def save_checkpoint(folder: Path, step: int, write: Callable[[Path], None], stat
         for name, named_arrays in states.items():
             save_weights(named_arrays, temporary / f"{name}.safetensors")
         hashes = {file.name: sha256(file) for file in sorted(temporary.iterdir())}
-        _write_state(temporary / "state.json", {"step": step, "sha256": hashes} | state)
+        write_state(temporary / "state.json", {"step": step, "sha256": hashes} | state)
         os.rename(temporary, target)
         sync_folder(folder)
     except (OSError, UserError) as error:
@@ -66,12 +66,13 @@ def sha256(path: Path) -> str:
     return hash_file(path) if path.suffix == ".safetensors" else hashlib.sha256(read_bytes(path)).hexdigest()
 
 
-def _write_state(path, state):
+def write_state(path: Path, state: dict[str, Any]) -> None:
     """Write state.json with a digest of its content, so that a flipped bit is detected."""
-    atomic_write_text(path, json.dumps(state | {"digest": _digest(state)}, indent=1, allow_nan=False) + "\n")
+    atomic_write_text(path, json.dumps(state | {"digest": digest(state)}, indent=1, allow_nan=False) + "\n")
 
 
-def _digest(state):
+def digest(state: dict[str, Any]) -> str:
+    """Return the SHA-256 of JSON values in hexadecimal."""
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
@@ -104,19 +105,14 @@ def prune_checkpoints(folder: Path, keep: set[int | None]) -> None:
 
 def read_state(path: Path) -> dict[str, Any]:
     """Return the state.json of a checkpoint. Raises UserError, naming the file, if it is damaged."""
-    path = Path(path) / "state.json"
-    try:
-        state = read_json(path)
-    except UserError as error:
-        raise UserError(f"{error}: the checkpoint is not whole; {ADVICE}") from error
-    if not isinstance(state, dict) or state.pop("digest", None) != _digest(state):
-        raise UserError(f"{path} is damaged: its content does not match its digest; {ADVICE}")
-    try:
-        match = STEP.fullmatch(path.parent.name)
+    file = Path(path) / "state.json"
+    with naming(file):
+        state = read_json(file)
+        if not isinstance(state, dict) or state.pop("digest", None) != digest(state):
+            raise UserError("damaged, its content does not match its digest")
+        match = STEP.fullmatch(file.parent.name)
         step = bounded(int, choices=[int(match[1])]) if match else bounded(int, min=0)
         conform(state, {"step": step, "sha256": {str: str}})
-    except UserError as error:
-        raise UserError(f"{path} is damaged: it {error}; {ADVICE}") from None
     return state
 
 
@@ -130,21 +126,16 @@ def verify(path: Path, optimizer: bool = True) -> dict[str, Any]:
     names = {file.name for file in Path(path).glob("*.safetensors")} | state["sha256"].keys()
     for name in sorted(names - (set() if optimizer else {"optimizer.safetensors"})):
         file = Path(path) / name
-        try:
+        with naming(file):
             if sha256(file) != state["sha256"].get(name):
-                raise UserError(f"{file} is not the file that was saved: its SHA-256 differs")
-        except UserError as error:
-            raise UserError(f"{error}; {ADVICE}") from error
+                raise UserError("not the file that was saved, its SHA-256 differs")
     return state
 
 
 def load_state(path: Path, name: str, part: Any) -> None:
     """Load NAME.safetensors into `part`, such as an optimizer. Raises UserError if the file does not fit."""
-    file = path / f"{name}.safetensors"
-    with naming(file):
+    with naming(file := path / f"{name}.safetensors"):
         stored, _ = read_header(file)
-        if hasattr(part, "check_state"):  # before memory is taken
-            part.check_state({name: array.shape for name, array in stored.items()})
         part.load_state_dict({name: array.read() for name, array in stored.items()})
 
 

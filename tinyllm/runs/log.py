@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from tinyllm.config import bounded, conform
 from tinyllm.errors import UserError
-from tinyllm.files import open_regular, parse_json
+from tinyllm.files import parse_json, read_bytes
 from tinyllm.train.events import MEASURED, STEP_FIELDS
 
 LARGEST_LOG = 2**28  # bytes: a million steps
@@ -48,14 +48,13 @@ class RunLog:
     def cut(self, length: int) -> None:
         """Cut the log after `length` bytes; a resumed run writes the later lines again.
 
-        Raises UserError when the log is shorter, or the remaining lines are damaged.
+        Raises UserError when no line ends there, or a line before is damaged.
         """
-        size = self.path.stat().st_size if self.path.exists() else 0
-        if size < length:
-            raise UserError(f"{self.path} has {size} bytes, and the checkpoint expects {length}: lines are "
-                            "missing; put the log back, or start again with --overwrite")
-        if size:
-            read_log(self.path, length)
+        data = read_bytes(self.path, LARGEST_LOG) if self.path.exists() else b""
+        if len(data) < length or (length and data[length - 1] != ord("\n")):
+            raise UserError(f"{self.path} has {len(data)} bytes, and no line that ends after {length} of "
+                            "them, as the checkpoint says: put the log back, or train again with --overwrite")
+        parse_log(self.path, data[:length])
         with self._open() as f:
             f.truncate(length)
 
@@ -72,30 +71,24 @@ class RunLog:
             raise UserError(reason) from error
 
 
-def read_log(path: str | Path, length: int = LARGEST_LOG + 1) -> list[dict[str, Any]]:
-    """Return the records of a log.jsonl, without an incomplete last line.
+def read_log(path: str | Path) -> list[dict[str, Any]]:
+    """Return the records of a log.jsonl, without a last line that was torn, so that it has no end.
 
-    With `length`, only this many bytes are read, which must end with a complete line. Raises UserError when
-    the file is missing or any other line is not a JSON object.
+    Raises UserError when the file is missing or any other line is damaged.
     """
-    with open_regular(path) as f:
-        data = f.read(min(length, LARGEST_LOG + 1))
-    if len(data) > LARGEST_LOG:
-        raise UserError(f"cannot read {path}: it has more than {LARGEST_LOG:,} bytes")
-    lines = data.split(b"\n")
-    if length <= LARGEST_LOG and lines[-1]:
-        raise UserError(f"{path} line {len(lines)} does not end where the checkpoint says; it is damaged")
+    return parse_log(path, read_bytes(path, LARGEST_LOG))
+
+
+def parse_log(path: str | Path, data: bytes) -> list[dict[str, Any]]:
+    """Return the records in a log's bytes; `path` is for errors. See `read_log`."""
     records, step = [], 0
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(data.split(b"\n")[:-1], 1):
         try:
-            if line:
-                conform(record := parse_json(line), {"kind": bounded(str, choices=("data", *KINDS))})
-                if kind := KINDS.get(record["kind"]):
-                    conform(record, kind | {"step": bounded(int, min=step, max=10**15)})  # steps never fall
-                    step = record["step"]
-                records.append(record)
+            conform(record := parse_json(line), {"kind": bounded(str, choices=("data", *KINDS))})
+            if kind := KINDS.get(record["kind"]):
+                conform(record, kind | {"step": bounded(int, min=step, max=10**15)})  # steps never fall
+                step = record["step"]
+            records.append(record)
         except UserError as error:
-            if number == len(lines) and length > LARGEST_LOG:
-                break
             raise UserError(f"{path} line {number} {error}; the log is damaged") from error
     return records

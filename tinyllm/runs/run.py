@@ -11,10 +11,7 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +21,7 @@ from tinyllm.files import atomic_write_bytes, atomic_write_text, read_bytes, rea
 from tinyllm.models.pretrained import load_into
 from tinyllm.models.weights import Origin
 from tinyllm.runs import checkpoint
-from tinyllm.runs.config import RunConfig, known_settings, make_config
+from tinyllm.runs.config import RunConfig, make_config
 from tinyllm.runs.log import RunLog
 from tinyllm.runs.recipe import NO_FRAME, Frame
 from tinyllm.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
@@ -63,9 +60,8 @@ class Record:
 
     def content(self) -> dict[str, Any]:
         """Return the record in the form of run.json."""
-        start = self.start and asdict(self.start)
         return {"settings": self.config.nested(), "facts": asdict(self.facts), "frame": self.frame._asdict(),
-                "start": start, "notes": self.notes}
+                "start": self.start and asdict(self.start), "notes": self.notes}
 
 
 CONTENT = {  # of run.json
@@ -75,7 +71,6 @@ CONTENT = {  # of run.json
 STATE = {"progress": {}, "log_bytes": bounded(int, min=0)}  # in state.json, beside what `read_state` checks
 # Else transformers takes the tokenizer of the family's published models, which gives other ids or fails.
 FOR_TRANSFORMERS = '{"tokenizer_class": "PreTrainedTokenizerFast"}\n'
-UNLOGGED = {"steps": bounded(int, min=1), "tokens": bounded(int, min=0)}  # if anything has been summed
 
 
 class Run:
@@ -96,12 +91,6 @@ class Run:
         last = self.last_checkpoint()
         return f"Run({str(self.folder)!r}{f', last checkpoint {last.name}' if last else ''})"
 
-    def _repr_html_(self):
-        if not self.report.exists():
-            return f"<code>{escape(repr(self))}</code>"
-        page = escape(read_bytes(self.report).decode("utf-8"))
-        return f'<iframe srcdoc="{page}" sandbox width="100%" height="800" style="border: 0"></iframe>'
-
     def _files(self):
         return [self.file, self.checkpoints, self.log.path, self.report, self.tokenizer]
 
@@ -109,33 +98,37 @@ class Run:
         """Return True if the folder contains a run, complete or not."""
         return any(path.exists() for path in self._files())
 
+    def is_model(self) -> bool:
+        """Return True if the folder holds a model but no run, such as a checkpoint."""
+        known = [os.path.lexists(self.folder / name) for name in ("config.json", "adapter_config.json")]
+        return any(known) and not os.path.lexists(self.file)
+
+    # Writing.
+
     def check_writable(self) -> None:
         """Raise UserError if files cannot be written into the folder. This check writes nothing."""
-        place = self.folder.absolute()
-        while not place.exists() and place != place.parent:
-            place = place.parent
-        if not place.is_dir():
-            raise UserError(f"cannot write the run to {self.folder}: {place} is not a folder")
-        if not os.access(place, os.W_OK | os.X_OK):
-            raise UserError(f"cannot write the run to {self.folder}: no permission to write in {place}")
+        whole = self.folder.absolute()
+        place = next(path for path in (whole, *whole.parents) if path.exists())
+        if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+            reason = "no permission to write in it" if place.is_dir() else "it is not a folder"
+            raise UserError(f"cannot write the run to {self.folder}: see {place}, {reason}")
 
     def create(self, record: Record, tokenizer: Tokenizer) -> None:
         """Begin a run: remove the files of an earlier run, write the tokenizer, and finally run.json."""
-        with self.rewritten():
-            save_tokenizer(tokenizer, self.tokenizer)
-            self.write(record)
+        self.clear()
+        save_tokenizer(tokenizer, self.tokenizer)
+        self.write(record)
         if record.start:
             checkpoint.pin(Path(record.start.folder))
 
-    @contextmanager
-    def rewritten(self) -> Iterator[None]:
-        """Remove the files of an earlier run, so that the `with` block can write a new run.
+    def clear(self) -> None:
+        """Remove the files of an earlier run, run.json first.
 
-        The block must write run.json last. So a folder with a run.json is always a complete run.
+        Write the new run.json last: so a folder with a run.json is always a complete run.
         """
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            for path in self._files():  # run.json first: from here on until the end, there is no run
+            for path in self._files():
                 if path.is_dir():
                     shutil.rmtree(path)
                 else:
@@ -144,13 +137,52 @@ class Run:
             remove_leftovers(self.folder)
         except OSError as error:
             raise UserError(f"cannot write the run to {self.folder}: {error.strerror or error}") from error
-        yield
 
     def write(self, record: Record) -> None:
         """Write run.json."""
-        text = json.dumps(record.content(), indent=2, ensure_ascii=False)
-        atomic_write_text(self.file, text + "\n")
+        atomic_write_text(self.file, json.dumps(record.content(), indent=2, ensure_ascii=False) + "\n")
         self._record = record
+
+    def save(self, model: Any, states: dict[str, Any], progress: Progress) -> Path:
+        """Write a checkpoint and return its path; delete all checkpoints except the last and the best."""
+
+        def write(folder):
+            model.save_pretrained(folder)
+            atomic_write_bytes(folder / "tokenizer.json", read_bytes(self.tokenizer))
+            atomic_write_text(folder / "tokenizer_config.json", FOR_TRANSFORMERS)
+
+        arrays = {name: part.state_dict() for name, part in states.items()}
+        state = {"progress": asdict(progress), "log_bytes": self.log.sync() if self.log.path.exists() else 0}
+        path = checkpoint.save_checkpoint(self.checkpoints, progress.step, write, arrays, state)
+        checkpoint.prune_checkpoints(self.checkpoints, keep={progress.step, progress.best_step})
+        return path
+
+    # Reading.
+
+    def read(self) -> Record:
+        """Return the content of run.json, which is read only once.
+
+        A setting that did not exist when the run was written gets its default. Raises UserError when the file
+        is missing or damaged.
+        """
+        if self._record is None:
+            if not os.path.lexists(self.file):
+                raise UserError(f"{self.folder} holds no run: {self._what_it_is()}")
+            content = read_json(self.file, CONTENT)
+            try:
+                start = content["start"] and Origin(content["start"]["folder"], content["start"]["sha256"])
+                self._record = Record(make_config(flatten(content["settings"])), Facts(**content["facts"]),
+                                      Frame(**content["frame"]), start, content["notes"])
+            except (ValueError, TypeError, KeyError) as error:
+                raise UserError(f"{self.file} is damaged: {error}") from error
+        return self._record
+
+    def _what_it_is(self):
+        if self.is_model():
+            return "it is the folder of a model, which `tinyllm generate` reads, with --bits 8 quantised"
+        reason = "there is no run.json" if self.folder.is_dir() else "there is no such folder"
+        beside = ", ".join(str(run.folder) for run in list_runs(self.folder.parent)[:5])
+        return reason + (f"; there are {beside}" if beside else "")
 
     def replaced_ops(self, more: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """Return the ops that were replaced in the run, from the note "replaced_ops": [{"op": name, ...}].
@@ -163,48 +195,6 @@ class Run:
         except UserError as error:
             raise UserError(f"{self.file} is damaged: its notes.replaced_ops {error}") from None
         return records
-
-    def read(self) -> Record:
-        """Return the content of run.json, which is read only once.
-
-        A setting that did not exist when the run was written gets its default. Raises UserError when the file
-        is missing or damaged.
-        """
-        if self._record is not None:
-            return self._record
-        content = self._read_file()
-        try:
-            settings, start = flatten(content["settings"]), content["start"]
-            known = known_settings(settings["recipe"], settings["model.type"])
-            if unknown := sorted(settings.keys() - known.keys()):  # a missing setting is newer than the run
-                raise ValueError(f"{unknown[0]} is unknown; did another version of tinyllm write it?")
-            config = make_config(settings)
-            for name, value in config.flat().items():
-                if isinstance(settings.get(name), str) and not isinstance(value, str):
-                    raise ValueError(f"{name} = {settings[name]!r} is a text")
-            self._record = Record(config, Facts(**content["facts"]), Frame(**content["frame"]),
-                                  start and Origin(start["folder"], start["sha256"]), content["notes"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{self.file} is damaged: {error}") from error
-        return self._record
-
-    def _read_file(self):
-        """Return the content of run.json. Raises UserError, saying what the folder is, if it is not a run."""
-        if os.path.lexists(self.file):
-            return read_json(self.file, CONTENT)
-        if self.is_model():
-            reason = "it is the folder of a model, which `tinyllm generate` reads, with --bits 8 quantised"
-        elif os.path.exists(self.folder):
-            reason = "there is no run.json" if os.path.isdir(self.folder) else "it is a file"
-        else:
-            reason = "there is no such folder"
-        beside = ", ".join(str(run.folder) for run in list_runs(self.folder.parent)[:5])
-        raise UserError(f"{self.folder} holds no run: {reason}{beside and f'; there are {beside}'}")
-
-    def is_model(self) -> bool:
-        """Return True if the folder holds a model but no run, such as a checkpoint."""
-        known = [os.path.lexists(self.folder / name) for name in ("config.json", "adapter_config.json")]
-        return any(known) and not os.path.lexists(self.file)
 
     def read_tokenizer(self) -> Tokenizer:
         """Return the run's tokenizer. Raises UserError if it is another one than run.json describes."""
@@ -226,16 +216,13 @@ class Run:
         if which not in ("best", "last"):
             raise ValueError(f'which must be "best" or "last", got {which!r}')
         self.read()  # raises an error that says what the folder is, if it is no run
+        self.check_checkpoints()
         last = self.last_checkpoint()
         if last is None:
-            self.check_checkpoints()
             resume = f"tinyllm train --out {shlex.quote(str(self.folder))} --resume"
             raise UserError(f"{self.folder} holds no checkpoint yet: train it first with `{resume}`")
-        kept = checkpoint.list_checkpoints(self.checkpoints)
-        if which == "last" or len(kept) == 1:  # then the last is the best, too
-            return last
-        best = progress_of(last)[0].best_step
-        return last if best is None else kept.get(best, last)
+        best = progress_of(last)[0].best_step if which == "best" else None
+        return last if best is None else checkpoint.list_checkpoints(self.checkpoints).get(best, last)
 
     def check_checkpoints(self) -> None:
         """Raise UserError when the run's folder of checkpoints is missing."""
@@ -243,20 +230,6 @@ class Run:
             reason = "is not a folder" if os.path.lexists(self.checkpoints) else "is gone"
             raise UserError(f"{self.folder} holds no checkpoints: {self.checkpoints} {reason}; put it back, "
                             "or train again with --overwrite")
-
-    def save(self, model: Any, states: dict[str, Any], progress: Progress) -> Path:
-        """Write a checkpoint and return its path; delete all checkpoints except the last and the best."""
-
-        def write(folder):
-            model.save_pretrained(folder)
-            atomic_write_bytes(folder / "tokenizer.json", read_bytes(self.tokenizer))
-            atomic_write_text(folder / "tokenizer_config.json", FOR_TRANSFORMERS)
-
-        arrays = {name: part.state_dict() for name, part in states.items()}
-        state = {"progress": asdict(progress), "log_bytes": self.log.sync() if self.log.path.exists() else 0}
-        path = checkpoint.save_checkpoint(self.checkpoints, progress.step, write, arrays, state)
-        checkpoint.prune_checkpoints(self.checkpoints, keep={progress.step, progress.best_step})
-        return path
 
     def restore(self, model: Any, optimizer: Any, plan: Any, steps: int) -> Progress:
         """Load the last checkpoint, or start from the beginning if there is none.
@@ -286,18 +259,12 @@ def progress_of(path: Path, state: dict[str, Any] | None = None) -> tuple[Progre
     `state` is the content of state.json, if it has been read already. Raises UserError if it is damaged.
     """
     state = state or checkpoint.read_state(path)
-    try:
+    with checkpoint.naming(path / "state.json"):
         conform(state, STATE)
-        if unknown := sorted(state["progress"].keys() - Progress.__dataclass_fields__.keys()):
-            raise UserError(f"holds progress.{unknown[0]}, which is unknown")
-        conform(state, {"progress": {"unlogged": UNLOGGED if state["progress"].get("unlogged") else {}}})
-        progress = Progress(**state["progress"])
-        if progress.step != state["step"] or (progress.best_step is None) != (progress.best_val_loss is None):
-            raise UserError("contradicts itself: see step, best_step and best_val_loss")
-    except UserError as error:
-        raise UserError(f"{path / 'state.json'} {error}; was it saved by another version of tinyllm? "
-                        f"{checkpoint.ADVICE}") from error
-    return progress, state["log_bytes"]
+        try:
+            return Progress(**state["progress"]), state["log_bytes"]
+        except TypeError as error:  # an unknown name
+            raise UserError(f"was saved by another version of tinyllm: {error}") from None
 
 
 def list_runs(folder: str | Path = "runs") -> list[Run]:

@@ -19,9 +19,9 @@ from tinyllm.models.weights import Origin, hash_weights
 from tinyllm.nn import adapt, adapter_state, adapters
 from tinyllm.nn.init import without_memory
 from tinyllm.runs.checkpoint import naming, verify
-from tinyllm.runs.config import RunConfig, model_settings, usual_preset
+from tinyllm.runs.config import RunConfig, usual_preset
 from tinyllm.runs.plan import Plan
-from tinyllm.runs.recipe import NO_FRAME, Frame, Parts, Recipe, find_recipe, recipes
+from tinyllm.runs.recipe import NO_FRAME, Frame, Parts, Recipe, find_recipe
 from tinyllm.runs.run import Facts, Record, Run
 from tinyllm.runs.start import open_start
 from tinyllm.tokenizer import Tokenizer, make_tokenizer
@@ -118,10 +118,9 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
         preset = usual_preset(model.model_type)
         config = dataclasses.replace(config, tokenizer=config.start, preset=preset).with_model(model.config)
     tokenizer = tokenizer or new_tokenizer(config, corpus, recipe, progress)
-    if not model:
-        config = with_special_tokens(config, tokenizer)
     corpus.check_tokenizer(tokenizer)
     if not model:
+        config = with_special_tokens(config, tokenizer)
         sizes = config.model_config(tokenizer.vocab_size)
         check_memory(sizes, config.train.optimizer)
         model = build(sizes, seed=config.seed)
@@ -136,9 +135,46 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
         frame = recipe.frame(config.options)
     parts = Parts(config, corpus, tokenizer, model, start=start, frame=frame)
     plan = recipe.build(parts)
-    found = corpus.name, corpus.size, corpus.sha256, plan.train_tokens, plan.val_tokens
-    facts = Facts(*found, tokenizer.vocab_size, tokenizer.fingerprint(), corpus.entropy_per_char)
+    facts = Facts(corpus.name, corpus.size, corpus.sha256, plan.train_tokens, plan.val_tokens,
+                  tokenizer.vocab_size, tokenizer.fingerprint(), corpus.entropy_per_char)
     return TrainSetup(**vars(parts), plan=plan, facts=facts)
+
+
+def reopen(run: Run, config: RunConfig) -> TrainSetup:
+    """Prepare an existing run to continue, with the settings `config`.
+
+    Raises UserError when the run's data has changed, or its weights are quantised or merged.
+    """
+    record = run.read()
+    if made := [name for name in ("bits", "merged") if record.notes.get(name)]:
+        raise UserError(f"{run.folder} is a copy of a run ({made[0]} in run.json), which cannot be trained "
+                        "any further: go on with the run that it was made from")
+    corpus = load_corpus(config.data)
+    if corpus.sha256 != (then := record.facts.sha256):
+        raise UserError(f"the data has changed since this run began: SHA-256 {corpus.sha256[:12]}... now, "
+                        f"{then[:12]}... then; bring it back, or start a new run")
+    tokenizer, model = run.read_tokenizer(), None
+    if last := run.last_checkpoint():
+        with naming(last / "model.safetensors"):
+            model = from_pretrained(last)
+    return prepare(config, corpus, tokenizer, model=model, begun=record)
+
+
+def find_start(place: str | None) -> tuple[Origin | None, Frame]:
+    """Find the weights that a new run begins with, and the frame that it inherits.
+
+    `place` is a run, whose best checkpoint is taken, or a Hugging Face folder, or None. Raises UserError,
+    naming the file, when a file is missing or damaged.
+    """
+    if place is None:
+        return None, NO_FRAME
+    run = Run(locate(place))
+    if run.is_model():
+        place = os.path.abspath(place) if os.path.exists(place) else place  # else a name: shipped, on the Hub
+        return Origin(place, hash_weights(run.folder)), NO_FRAME
+    frame, path = run.read().frame, run.find_checkpoint()
+    verify(path, optimizer=False)
+    return Origin(os.path.abspath(path), hash_weights(path)), frame
 
 
 def new_tokenizer(config: RunConfig, corpus: Any, recipe: Recipe, progress: Any = None) -> Tokenizer:
@@ -152,17 +188,16 @@ def new_tokenizer(config: RunConfig, corpus: Any, recipe: Recipe, progress: Any 
     return tokenizer
 
 
-def check_fits(recipe: Recipe, model: Any) -> None:
-    """Raise UserError if a recipe cannot train a model."""
-    if model.objective not in recipe.objectives:
-        kind = model.model_type
-        fitting = ", ".join(name for name in names() if family(name).objective in recipe.objectives)
-        others = ", ".join(name for name, other in recipes().items() if model.objective in other.objectives)
-        raise UserError(f"the recipe {recipe.name} cannot train a {kind}: it needs {fitting}; "
-                        f"`tinyllm train RECIPE` trains a {kind} with {others}")
+def with_special_tokens(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
+    """Add the special tokens of a family to a tokenizer that lacks them; return settings with their ids."""
+    cls = family_of(config.model)
+    tokenizer.add_special_tokens(cls.special_tokens.values())
+    ids = {name: tokenizer.special_tokens[cls.special_tokens[role]]
+           for name, role in cls.token_settings.items()}
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, **ids))
 
 
-def check_memory(settings: dict[str, Any], optimizer: str) -> None:
+def check_memory(settings: Any, optimizer: str) -> None:
     """Raise UserError if a new model's weights, gradients and optimizer state exceed the free memory.
 
     AdamW keeps two means for each parameter; Muon keeps one mean for most parameters.
@@ -174,6 +209,13 @@ def check_memory(settings: dict[str, Any], optimizer: str) -> None:
     if free is not None and needed > free:
         raise UserError(f"training {count:,} parameters takes more than {needed / 2**30:,.1f} GiB of memory, "
                         f"and {free / 2**30:,.1f} GiB are free: choose a smaller model")
+
+
+def check_fits(recipe: Recipe, model: Any) -> None:
+    """Raise UserError if a recipe cannot train a model."""
+    if model.objective not in recipe.objectives:
+        fitting = ", ".join(name for name in names() if family(name).objective in recipe.objectives)
+        raise UserError(f"the recipe {recipe.name} cannot train a {model.model_type}: it needs {fitting}")
 
 
 def adapted(model: Any, recipe: Recipe, config: RunConfig, corpus: Any, start: Origin | None) -> Any:
@@ -196,53 +238,3 @@ def add_adapters(config: RunConfig, model: Any, new: list[str]) -> Any:
     lora = config.lora
     where = lora.where.split(",") if lora.where else ()
     return adapt(model, lora.rank, lora.alpha, where, config.seed, new)
-
-
-def with_special_tokens(config: RunConfig, tokenizer: Tokenizer) -> RunConfig:
-    """Add the special tokens of a family to a tokenizer that lacks them; return settings with their ids."""
-    cls = family_of(config.model)
-    tokenizer.add_special_tokens(cls.special_tokens.values())
-    ids = {name: tokenizer.special_tokens[cls.special_tokens[role]]
-           for name, role in cls.token_settings.items()}
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, **ids))
-
-
-def find_start(place: str | None) -> tuple[Origin | None, Frame]:
-    """Find the weights that a new run begins with, and the frame that it inherits.
-
-    `place` is a run, whose best checkpoint is taken, or a Hugging Face folder, or None. Raises UserError,
-    naming the file, when a file is missing or damaged.
-    """
-    if place is None:
-        return None, NO_FRAME
-    run = Run(locate(place))
-    if run.is_model():
-        place = os.path.abspath(place) if os.path.exists(place) else place  # else a name: shipped, on the Hub
-        return Origin(place, hash_weights(run.folder)), NO_FRAME
-    frame, path = run.read().frame, run.find_checkpoint()
-    verify(path, optimizer=False)
-    return Origin(os.path.abspath(path), hash_weights(path)), frame
-
-
-def reopen(run: Run, config: RunConfig) -> TrainSetup:
-    """Prepare an existing run to continue, with the settings `config`.
-
-    Raises UserError when the run's data has changed, or its weights are quantised or merged.
-    """
-    record = run.read()
-    if made := [name for name in ("bits", "merged") if record.notes.get(name)]:
-        raise UserError(f"{run.folder} is a copy of a run ({made[0]} in run.json), which cannot be trained "
-                        "any further: go on with the run that it was made from")
-    corpus = load_corpus(config.data)
-    if corpus.sha256 != (then := record.facts.sha256):
-        raise UserError(f"the data has changed since this run began: SHA-256 {corpus.sha256[:12]}... now, "
-                        f"{then[:12]}... then; bring it back, or start a new run")
-    tokenizer, model = run.read_tokenizer(), None
-    if last := run.last_checkpoint():  # read first, so that a damaged run.json takes no memory
-        with naming(last / "model.safetensors"):
-            model = from_pretrained(last)
-        found, sizes = model_settings(model.config), config.model_config(tokenizer.vocab_size)
-        for name, wanted in model_settings(sizes).items():
-            if found.get(name) != wanted:
-                raise UserError(f"{run.file} says {name} = {wanted!r}, and its checkpoint {found[name]!r}")
-    return prepare(config, corpus, tokenizer, model=model, begun=record)
