@@ -1,6 +1,5 @@
 """List the public names of tinyllm; the first use of any name, such as `tinyllm.GPT`, imports everything."""
 
-from tinyllm.checkpointing import checkpoint
 from tinyllm.data import Batch, Corpus, get_batch, load_corpus, load_tokens, token_array, token_file
 from tinyllm.decode.engine import Engine
 from tinyllm.decode.generate import generate, stream
@@ -36,8 +35,8 @@ from tinyllm.train import SGD, AdamW, Muon, clip_grad_norm, decay_groups, fit, l
 __all__ = [
     "GPT", "SGD", "AdamW", "BPETokenizer", "Batch", "ByteTokenizer", "CharTokenizer", "ChatTemplate",
     "Corpus", "Engine", "GPTConfig", "Int4Linear", "Int8Linear", "Llama", "LlamaConfig", "Muon", "Opened",
-    "Random", "Run", "Sampling", "Tensor", "UserError", "build", "checkpoint", "clip_grad_norm",
-    "decay_groups", "draw", "empty_pool", "fit", "from_pretrained", "generate", "get_batch", "learning_rate",
+    "Random", "Run", "Sampling", "Tensor", "UserError", "build", "clip_grad_norm", "decay_groups",
+    "draw", "empty_pool", "fit", "from_pretrained", "generate", "get_batch", "learning_rate",
     "load_corpus", "load_tokenizer", "load_tokens", "load_weights", "lr_schedule", "make_config", "memory",
     "muon_groups", "no_grad", "open_model", "override", "prepare", "quantize", "save_tokenizer",
     "save_weights", "stream", "threads", "token_array", "token_file", "use",

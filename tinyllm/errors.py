@@ -74,6 +74,7 @@ PYTORCH = {  # name: what to write instead, for Tensor, Module, Tokenizer, tl, t
     "children": "named_children", "named_buffers": "named_tensors", "register_buffer": "nn.Buffer",
     "requires_grad_": "freeze, or requires_grad = True", "apply": "named_modules",
     "min": "-(-x).max()", "var": "data.var()", "abs": "abs(x)", "pow": "x ** n", "float32": "np.float32",
+    "checkpoint": "nn.recompute(model, 0)",
     "append": "nn.Sequential(*layers)", "load_checkpoint": "tl.open_model(folder)",
     "AutoModel": "tl.from_pretrained(folder)", "AutoModelForCausalLM": "tl.from_pretrained(folder)",
     "AutoTokenizer": "tl.load_tokenizer(folder)",

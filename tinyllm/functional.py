@@ -297,16 +297,10 @@ def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, lengths: np.
     query sees the keys t with starts <= t < ends; `ends` replaces causal (see `key_ranges`).
     """
     q, k, v, bias = as_tensors(q, k, v, bias)
-    if not (bias is None and window is None and starts is None and ends is None):
-        first, end = key_ranges(q.shape[:2], k.shape[1], causal, lengths, window, starts, ends)
-        return attention_ranges(q, k, v, first, end, bias)
-    return apply(ops.attention, q, k, v, causal, lengths)
-
-
-def attention_ranges(q: Tensor, k: Tensor, v: Tensor, starts: np.ndarray, ends: np.ndarray,
-                     bias: Tensor | None = None) -> Tensor:
-    """Compute attention; a query sees keys t with starts <= t < ends, both (B, S). bias: added to scores."""
-    return apply(ops.attention_ranges, q, k, v, starts, ends, bias)
+    if bias is None and window is None and starts is None and ends is None:
+        return apply(ops.attention, q, k, v, causal, lengths)
+    first, end = key_ranges(q.shape[:2], k.shape[1], causal, lengths, window, starts, ends)
+    return apply(ops.attention_ranges, q, k, v, first, end, bias)
 
 
 def dropout(x: Tensor, key: tuple[int, int], p: float) -> Tensor:

@@ -4,9 +4,8 @@
 scalars. `run` calls an op on arrays of any dtype, although kernels take only float32.
 """
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,16 +26,6 @@ class Mode(threading.local):
 
 
 mode = Mode()
-
-
-@contextlib.contextmanager
-def recording(flag: bool) -> Iterator[None]:
-    """Switch recording on or off inside a `with` block."""
-    before, mode.recording = mode.recording, flag
-    try:
-        yield
-    finally:
-        mode.recording = before
 
 
 class Node:

@@ -21,12 +21,17 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.errors import instead, missing
-from tinyllm.tape import Node, gradients, mode, plus, recording, run
+from tinyllm.tape import Node, gradients, mode, plus, run
 
 
-def no_grad() -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def no_grad() -> Iterator[None]:
     """Compute without recording inside a `with` block, for evaluation and generation."""
-    return recording(False)
+    before, mode.recording = mode.recording, False
+    try:
+        yield
+    finally:
+        mode.recording = before
 
 
 @contextlib.contextmanager

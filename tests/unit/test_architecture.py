@@ -24,7 +24,7 @@ LAYERS = (
     ("data",),  # a leaf: corpora and batches
     ("tape",),  # 1: the walk back, and the array that remembers
     ("tensor",),
-    ("functional", "checkpointing"),  # 2
+    ("functional",),  # 2
     ("nn",),  # 3
     ("models",),  # 4
     ("decode",),  # 5
@@ -40,7 +40,7 @@ LAYERS = (
     ("__init__", "__main__"),
 )
 HEIGHT = {part: height for height, parts in enumerate(LAYERS) for part in parts}
-NETWORK = {"tape", "tensor", "functional", "checkpointing", "nn", "models"}  # these know no text
+NETWORK = {"tape", "tensor", "functional", "nn", "models"}  # these know no text
 
 CORE = {"numpy", "regex", "tqdm", "safetensors"}
 PEERS = {"torch", "transformers", "llama_cpp", "gguf", "rustbpe", "tiktoken", "tokenizers"}

@@ -129,7 +129,7 @@ def balance_loss(layers: list[Experts]) -> Tensor:
     """Return `ops.balance_loss` for the last batch, with the tokens of all layers together -> ().
 
     The loss is `top` for a balanced router, and is larger when most tokens go to experts with a large p: then
-    other experts learn nothing. Its gradient needs the graph of the last call, which `tl.checkpoint` drops.
+    other experts learn nothing. Its gradient needs the graph of the last call.
     """
     p = F.concat([layer.p for layer in layers], axis=0)
     return F.apply(ops.balance_loss, p, np.concatenate([layer.chosen for layer in layers]))

@@ -16,7 +16,7 @@ from tinyllm.cli.command import COMMANDS as FUNCTIONS
 from tinyllm.report.page import Html, details, html, row_head, table, tag
 
 LIBRARY = Path(tl.__file__).parent
-PARTS = ["ops", "tape", "tensor", "functional", "checkpointing", "nn", "models", "decode",
+PARTS = ["ops", "tape", "tensor", "functional", "nn", "models", "decode",
          "train", "runs", "eval", "compress", "tokenizer", "data", "world", "report", "testing", "config",
          "files", "rng", "padding", "errors"]
 Node = ast.FunctionDef | ast.ClassDef
