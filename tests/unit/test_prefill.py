@@ -32,10 +32,10 @@ def test_the_cache_has_room_for_what_is_used_and_is_given_back():
     engine, block = Engine(model, batch=8), slots.BLOCK
     few = [engine.add([1, 2, 3], max_tokens=1, seed=i) for i in range(8)]
     engine.step()
-    assert [s.finish for s in few] == ["length"] * 8 and engine.slots.caches[0][0].keys.shape[:2] == (0, 0)
+    assert [s.finish for s in few] == ["length"] * 8 and engine.slots.cache[0].keys.shape[:2] == (0, 0)
     sequences, most = [engine.add([1] * (1 + i), max_tokens=200) for i in range(4)], 0
     for _ in engine:
-        rows, room = engine.slots.caches[0][0].keys.shape[:2]
+        rows, room = engine.slots.cache[0].keys.shape[:2]
         most = max([most, *(len(s.ids) for s in sequences)])
         assert rows <= 4 and room <= most * 5 / 4 + block
     assert most > 2 * block

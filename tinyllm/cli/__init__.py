@@ -51,6 +51,7 @@ GONE = {  # a command or an option that was removed -> what to use in its place
     "course grade --received": f"{STUDENTS}, with the columns received and due",
     "course grade --roster": STUDENTS,
     "course similar": "compare submissions with copydetect (pip install copydetect) or MOSS",
+    "generate --unmask": "in Python, tinyllm.decode.fill.write(model, tokenizer, prompt, length) fills masks",
     "tokenizer convert --to": "it writes a tokenizer.json, which tokenizers can convert",
     "tokenizer decode": "in Python, tl.load_tokenizer(PATH).decode(ids) gives the text",
     "tokenizer report": "`tinyllm tokenizer encode T --file F --json` counts the tokens and bytes of a text",

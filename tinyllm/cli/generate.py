@@ -24,7 +24,7 @@ INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 @command("generate", extend=add_sampling)
 def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = None, samples: int = 1,
              tokens: int = 200, beams: int = 0, length_penalty: float | None = None, picture: str = "",
-             unmask: int = 0, json: bool = False, which: Which = "best", **values: Any) -> int:
+             json: bool = False, which: Which = "best", **values: Any) -> int:
     """Continue a text with a trained model.
 
     The first continuation is shown while the model writes it. Ctrl-C stops.
@@ -40,7 +40,6 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     --beams N       beam search: keep the N likeliest beginnings
     --length-penalty X  for --beams: above 0 prefers long texts (default: the model's, or 1)
     --picture FILE  show the model a picture: a PPM file, or one of world:caption
-    --unmask K      an encoder writes K tokens in each step, the surest first
     --json          print one JSON object at the end, with token ids
     --which         which checkpoint
 
@@ -51,13 +50,9 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
         raise UserError(f"--samples must be at least 1, got {samples}")
     opened, drawn = open_to_write(run, which, values, bool(beams))
     if opened.model.objective == "masked" and not picture:
-        if suffix is not None or beams or (samples > 1 and not unmask):
-            raise UserError("an encoder has no --suffix and --beams, and --samples only with --unmask")
-        if unmask:
-            return _unmask(opened, prompt, json, tokens, samples, unmask, drawn)
+        if suffix is not None or beams or samples > 1:
+            raise UserError("an encoder reads a whole text: leave out --suffix, --beams and --samples")
         return _read_whole(opened, prompt, json)
-    if unmask:
-        raise UserError("--unmask is for encoders such as bert: leave it out")
     prompt += opened.frame.separator if prompt else ""
     options: dict[str, Any] = {"max_tokens": tokens, "n": samples, "tokenizer": opened.tokenizer} | drawn
     given = _given(opened, prompt, suffix, picture, beams, options)
@@ -129,22 +124,6 @@ def _show(prompt, suffix, steps, texts, write):
                 write(step.text)
         write(suffix, bold=True)
     write("\n")
-
-
-def _unmask(opened, prompt, as_json, tokens, samples, per_step, drawn):
-    """Show texts that an encoder writes from masks."""
-    sampling, stop = drawn["sampling"], drawn.pop("stop")
-    if any(isinstance(s, str) for s in stop) or sampling != Sampling(sampling.temperature):
-        raise UserError("--unmask takes --temperature and --seed: leave out the other settings")
-    drawn |= {"per_step": per_step}
-    found = fill.write(opened.model, opened.tokenizer, typed(prompt), tokens, samples, **drawn)
-    if as_json:
-        samples = [{"text": text, "tokens": ids} for text, ids in found]
-        print(dumps({"prompt": prompt, "samples": samples}, ensure_ascii=False))
-        return 0
-    for row, (text, _) in enumerate(found, 1):
-        print((f"--- {row} of {len(found)}\n" if len(found) > 1 else "") + printable(text))
-    return 0
 
 
 def _read_whole(opened, prompt, as_json):

@@ -42,32 +42,19 @@ class DiffusedBatch(Batch):
         return int(np.count_nonzero(np.asarray(self.weights)))
 
 
-def diffused(tokens: np.ndarray, mask: int, *key: Any, shares: np.ndarray | None = None) -> DiffusedBatch:
+def diffused(tokens: np.ndarray, mask: int, *key: Any) -> DiffusedBatch:
     """Hide a random share of each text: tokens (B, T) -> a batch for `diffusion`.
 
-    `shares` (B,) are the probabilities t with which the tokens of each row become `mask`. By default one t is
-    drawn from each of B equal parts of (0, 1], so that every batch has easy and hard texts. `key` selects the
-    random numbers. (Sahoo et al., "Simple and Effective Masked Diffusion Language Models", 2024, section 3,
-    with the linear schedule, and appendix C for the equal parts.)
+    Each row has a share t, the probability with which its tokens become `mask`. One t is drawn from each of B
+    equal parts of (0, 1], so that every batch has easy and hard texts. `key` selects the random numbers.
+    (Sahoo et al., "Simple and Effective Masked Diffusion Language Models", 2024, section 3, with the linear
+    schedule, and appendix C for the equal parts.)
     """
-    if shares is None:
-        shares = 1 - (Random(*key, "share").uniform() + np.arange(len(tokens))) / len(tokens)
+    shares = 1 - (Random(*key, "share").uniform() + np.arange(len(tokens))) / len(tokens)
     gone = Random(*key, "hidden").uniform(tokens.shape) < shares[:, None]
     weights = np.broadcast_to(1 / shares[:, None], tokens.shape).astype(np.float32)
     seen, targets = np.where(gone, mask, tokens), np.where(gone, tokens, IGNORED)
     return DiffusedBatch(seen.astype(np.int32), targets.astype(np.int32), weights)
-
-
-def prefix(batch: Batch, lengths: np.ndarray, both_ways: bool = False) -> Batch:
-    """Return a batch in which the first `lengths` (B,) tokens of each row do not count as targets.
-
-    With `both_ways`, the tokens of this prefix see each other in both directions, as in a prefix language
-    model (Raffel et al., T5, 2020, section 3.2.1).
-    """
-    place, lengths = np.arange(batch.targets.shape[1]), np.asarray(lengths)[:, None]
-    targets = np.where(place >= lengths - 1, batch.targets, IGNORED)
-    ends = np.maximum(place + 1, lengths) if both_ways else None
-    return dataclasses.replace(batch, targets=targets, ends=ends)
 
 
 def span_corruption(tokens: np.ndarray, sentinels: Sequence[int], *key: Any, end: Sequence[int] = (),

@@ -16,7 +16,6 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.decode.prefill import begin
-from tinyllm.decode.slots import Slots
 from tinyllm.errors import UserError
 from tinyllm.nn import inference
 from tinyllm.padding import pad_right
@@ -84,18 +83,20 @@ def beam_search(model: Any, prompts: list, *, max_tokens: int, beams: int = 4, l
     stop = (stop,) if isinstance(stop, str | int) else stop
     stops = frozenset([*model.end_ids, *(_stop_token(each, tokenizer) for each in stop)])
     texts, given = begin(model, prompts, tokenizer)
-    rooms = [model.config.context + 1 - len(ids) for ids in texts]
-    searches = [Beams(min(max_tokens, room), length_penalty, early_stopping, [[] for _ in range(beams)],
-                      np.array([0.0] + [-1e9] * (beams - 1), np.float32)) for room in rooms]
-    slots, before = Slots(model), [len(ids) - 1 for ids in texts]
-    slots.reserve(len(texts), max(before, default=0) + max_tokens)
-    if given:
-        slots.load(range(len(texts)), given)
+    searches = [Beams(min(max_tokens, model.config.context + 1 - len(ids)), length_penalty, early_stopping,
+                      [[] for _ in range(beams)], np.array([0.0] + [-1e9] * (beams - 1), np.float32))
+                for ids in texts]
+    before = [len(ids) - 1 for ids in texts]
+    cache = given or model.new_cache(len(texts), 0)
+    rows = np.repeat(np.arange(len(texts)), beams)
     with inference(model):
+        for layer in cache:
+            layer.reserve(0, min(max(before, default=0) + max_tokens, model.config.context))
         if any(before):
-            slots.read(0, [0] * len(texts), pad_right([ids[:-1] for ids in texts]))
-        rows = np.repeat(np.arange(len(texts)), beams)
-        cache = [layer.keep(rows) for layer in slots.view(0, before)]
+            model.hidden(pad_right([ids[:-1] for ids in texts]), cache)
+        for layer in cache:  # forget the padding
+            layer.rewind(before)
+        cache = [layer.keep(rows) for layer in cache]
         _search(model, searches, cache, np.array([ids[-1] for ids in texts])[rows], stops)
     return [search.ended for search in searches]
 

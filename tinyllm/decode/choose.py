@@ -35,22 +35,19 @@ def adjust(sequences: list[Sequence], logits: np.ndarray) -> tuple[np.ndarray, d
 
     The logits of rows with errors become 0.
     """
-    changed = [row for row, s in enumerate(sequences) if s.request.mask or s.request.bias]
     errors = {}
-    if changed:
+    if any(s.request.mask or s.request.bias for s in sequences):
         logits = logits.copy()
-    for row in changed:
-        bias, mask = sequences[row].request.bias, sequences[row].request.mask
-        if bias:
+    for row, s in enumerate(sequences):
+        if bias := s.request.bias:
             logits[row, list(bias)] += np.array(list(bias.values()), logits.dtype)
-        if mask:
+        if s.request.mask:
             try:
-                logits[row, ~_as_booleans(mask(sequences[row].ids), logits.shape[-1])] = -np.inf
+                logits[row, ~_as_booleans(s.request.mask(s.ids), logits.shape[-1])] = -np.inf
             except UserError as error:
                 errors[row] = str(error)
     broken = np.isnan(logits.max(axis=-1))  # the maximum of a row with a NaN is NaN
-    if broken.any():
-        errors |= dict.fromkeys(np.flatnonzero(broken).tolist(), NAN)
+    errors |= dict.fromkeys(np.flatnonzero(broken).tolist(), NAN)
     if errors:
         logits = logits.copy()
         logits[list(errors)] = 0
@@ -58,16 +55,15 @@ def adjust(sequences: list[Sequence], logits: np.ndarray) -> tuple[np.ndarray, d
 
 
 def _as_booleans(may_come, vocab_size):
-    may_come = np.asarray(list(may_come) if isinstance(may_come, (set, frozenset)) else may_come)
-    if may_come.dtype == bool:
-        if may_come.shape != (vocab_size,):
-            raise UserError(f"a mask has {may_come.size} booleans for a vocabulary of {vocab_size}: give all")
-        allowed = may_come
-    else:
-        ids, allowed = may_come.astype(np.int64), np.zeros(vocab_size, bool)
+    """Return what a mask allows, token ids or booleans, as booleans (V,)."""
+    allowed = np.asarray(list(may_come) if isinstance(may_come, (set, frozenset)) else may_come)
+    if allowed.dtype != bool:
+        ids, allowed = allowed.astype(np.int64), np.zeros(vocab_size, bool)
         if ((ids < 0) | (ids >= vocab_size)).any():
             raise UserError(f"a mask allows {ids.min()} to {ids.max()}: tokens are 0 to {vocab_size - 1}")
         allowed[ids] = True
+    if allowed.shape != (vocab_size,):
+        raise UserError(f"a mask has {allowed.size} booleans for a vocabulary of {vocab_size}: give all")
     if not allowed.any():
         raise UserError("the mask allows no token: let it allow one that ends the text")
     return allowed

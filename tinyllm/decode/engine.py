@@ -38,8 +38,9 @@ class Engine:
         in which the sequences that run get their next tokens. A smaller budget needs less memory.
 
     A sequence whose logits are NaN, or whose mask allows no token, ends with `finish="error"` and a message
-    in `error`; the others continue. When a step is interrupted, by an error in a mask or by Ctrl-C, the next
-    call repeats it: all that counts is derived from the ids of the sequences, which grow last.
+    in `error`; the others continue. To end a sequence early, set its `finish`, between two steps. When a step
+    is interrupted, by an error in a mask or by Ctrl-C, the next call repeats it: all that counts is derived
+    from the ids of the sequences, which grow last.
     """
 
     def __init__(self, model: Any, tokenizer: Any = None, *, batch: int = 256, prefill_budget: int = 4096):
@@ -77,7 +78,7 @@ class Engine:
         # The last token is never read ahead: the pass that reads it gives the logits of the next one.
         known = min(len(ids) - 1, *(layer.length for layer in cache)) if cache else 0
         new = Sequence(
-            index=self._added, ids=ids, prompt_length=len(ids), request=request, cache=cache, known=known,
+            index=self._added, ids=ids, prompt_length=len(ids), request=request, cache=cache,
             unread=len(ids) - 1 - known, key=Random(request.seed, "sample", request.sample).key,
             stop_ids=frozenset([*(s for s in request.stops if not isinstance(s, str)), *self.model.end_ids]),
         )
@@ -93,15 +94,6 @@ class Engine:
         else:
             new.finish = "length"
         return new
-
-    def cancel(self, sequence: Sequence) -> None:
-        """End a sequence early; its `finish` becomes "cancelled"."""
-        if sequence.finish is None:
-            sequence.finish = "cancelled"
-            if sequence in self.waiting:
-                self.waiting.remove(sequence)
-            else:
-                self._release()
 
     def __iter__(self) -> Iterator[Step]:
         """Yield a Step for each new token until all sequences have ended, including ones added meanwhile."""
@@ -120,14 +112,13 @@ class Engine:
             for s in self.running:
                 s.slide(self.model.config.context)
             read_prompts(self.running, self.slots, self.prefill_budget)
-            self._release()  # requests that only wanted their prompts scored
-            ready = [row for row, s in enumerate(self.running) if not s.unread]
+            self._release()  # those that have only wanted their prompts scored, or were ended by the caller
+            ready = [s for s in self.running if not s.unread]
             if not ready:  # long prompts have taken the whole step
                 return []
-            tokens = self._propose()
-            logits = self._forward(tokens)
+            logits = self._forward()
         # The ids grow only now: a pass that was interrupted above has changed nothing that counts.
-        steps = self._accept(ready, tokens, logits, show)
+        steps = self._draw(ready, logits, show)
         self._release()
         return steps
 
@@ -138,59 +129,39 @@ class Engine:
         budget = self.prefill_budget - sum(s.unread for s in self.running)
         prompts = {prompt_key(s) for s in self.running if s.unread}
         new: list[Sequence] = []
-        copies: list[Sequence] = []
+        copies: list[Sequence] = []  # an equal prompt is read already, so these cost nothing
         for s in self.waiting[: self.batch - len(self.running)]:
             if s.unread and prompt_key(s) in prompts:
-                copies.append(s)  # an equal prompt is read already, and costs nothing
-                continue
-            if s.unread and budget <= 0:
+                copies.append(s)
+            elif s.unread and budget <= 0:
                 break
-            new.append(s)
-            prompts.add(prompt_key(s))
-            budget -= s.unread
+            else:
+                new.append(s)
+                prompts.add(prompt_key(s))
+                budget -= s.unread
         new = sorted(new, key=lambda s: s.unread) + copies  # neighbours of like lengths need little padding
         self.slots.reserve(len(self.running) + len(new), 0)
         for row, s in enumerate(new, len(self.running)):
             if s.cache:
-                self.slots.load([row], s.cache)
+                self.slots.copy(s.cache, [0], [row])
         # Both at once, so that Ctrl-C cannot come between them.
         self.running, self.waiting = self.running + new, self.waiting[len(new) :]
 
-    def _propose(self) -> np.ndarray:
-        """Return the tokens (B, n) for the next pass: the last of each row, and guesses of what follows it.
-
-        A guess counts if it is the token that is drawn. A row whose prompt is not read yet takes part, too,
-        because a pass needs neighbouring rows; nobody looks at its logits, and the next pass rewinds it.
-        """
-        return np.array([[s.ids[-1]] for s in self.running])
-
-    def _forward(self, tokens: np.ndarray) -> np.ndarray:
-        """Score the vocabulary after each of the tokens: (B, n) -> logits (B, n, V)."""
+    def _forward(self) -> np.ndarray:
+        """Score the vocabulary after the last token of each sequence whose prompt is read -> (B, V)."""
+        # The others take part, too, because a pass needs neighbouring rows; the next pass rewinds them.
         lengths = [s.cached for s in self.running]
-        self.slots.reserve(len(lengths), max(lengths) + tokens.shape[1])
-        return self.model.head(self.model.hidden(tokens, self.slots.view(0, lengths))).data
+        self.slots.reserve(len(lengths), max(lengths) + 1)
+        tokens = np.array([[s.ids[-1]] for s in self.running])
+        logits = self.model.head(self.model.hidden(tokens, self.slots.view(0, lengths))).data[:, 0]
+        ready = [row for row, s in enumerate(self.running) if not s.unread]
+        return logits if len(ready) == len(logits) else logits[ready]
 
-    def _accept(self, rows: list[int], tokens: np.ndarray, logits: np.ndarray, show: bool) -> list[Step]:
-        """Draw the token after each position of `rows`, as long as it is the one that was guessed -> Steps.
-
-        tokens (B, n), logits (B, n, V). What was read behind a wrong guess is rewound by the next pass.
-        """
-        steps: list[Step] = []
-        for position in range(tokens.shape[1]):
-            all_logits = logits[:, position]
-            if len(rows) < len(all_logits):
-                all_logits = all_logits[rows]
-            sequences = [self.running[row] for row in rows]
-            drawn = self._draw(sequences, all_logits, steps if show else None)
-            if position + 1 < tokens.shape[1]:
-                right = drawn == tokens[rows, position + 1]
-                rows = [row for row, s, ok in zip(rows, sequences, right, strict=True) if ok and not s.finish]
-        return steps
-
-    def _draw(self, sequences: list[Sequence], logits: np.ndarray, steps: list[Step] | None) -> np.ndarray:
-        """Draw the next token of each sequence, and add it to its text: logits (B, V) -> ids (B,)."""
+    def _draw(self, sequences: list[Sequence], logits: np.ndarray, show: bool) -> list[Step]:
+        """Draw the next token of each sequence, and add it to its text: logits (B, V) -> Steps."""
         tokens, errors = choose(sequences, logits)
         scores, context = score(sequences, logits, tokens), self.model.config.context
+        steps: list[Step] = []
         for row, (s, token) in enumerate(zip(sequences, tokens.tolist(), strict=True)):
             logprob = None
             if row in errors:
@@ -200,10 +171,10 @@ class Engine:
                 if row in scores:
                     s.score(len(s.ids) - (0 if s.request.echo else s.prompt_length), *scores[row])
                     logprob = scores[row][0][0]
-                text = s.push(token, context, steps is not None)
-            if steps is not None:
-                steps.append(Step(s, token, text, logits, row, logprob, s.finish))
-        return tokens
+                text = s.push(token, context, show)
+            if show:
+                steps.append(Step(s, token, text, logits[row], logprob, s.finish))
+        return steps
 
     def _release(self) -> None:
         """Free the rows of sequences that ended."""

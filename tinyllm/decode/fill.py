@@ -74,12 +74,11 @@ def unmask(model: Any, tokens: np.ndarray, mask: int, *, per_step: int = 1,
     return tokens
 
 
-def write(model: Any, tokenizer: Any, prompt: Any, length: int, rows: int = 1,
-          **options: Any) -> list[tuple[str, list[int]]]:
-    """Write `rows` texts with an encoder: fill the masks of the prompt, or add `length` masks and fill them.
+def write(model: Any, tokenizer: Any, prompt: Any, length: int, **options: Any) -> tuple[str, list[int]]:
+    """Write a text with an encoder: fill the masks of the prompt, or add `length` masks and fill them.
 
-    Returns the text and the ids of each row, prompt included. Fewer masks are added if the context is too
-    short. `options` are passed to `unmask`. Raises UserError when the prompt leaves no space in the context.
+    Returns the text and its ids, prompt included. Fewer masks are added if the context is too short.
+    `options` are passed to `unmask`. Raises UserError when the prompt leaves no space in the context.
     """
     name = model.special_tokens["mask"]
     mask, ids = tokenizer.special_tokens[name], tokenizer.encode(prompt, {name})
@@ -88,9 +87,9 @@ def write(model: Any, tokenizer: Any, prompt: Any, length: int, rows: int = 1,
     if mask not in ids or len(ids) > room:
         raise UserError(f"the prompt has {len(ids)} tokens, and the model sees {room}: leave room to write")
     framed, _ = model.framed(tokenizer.special_tokens, ids)
-    options |= {"never": list(tokenizer.special_tokens.values())}
-    found = unmask(model, np.repeat([framed], rows, axis=0), mask, **options)[:, 1:-1].tolist()
-    return [(tokenizer.decode(row), row) for row in found]
+    never = list(tokenizer.special_tokens.values())
+    written = unmask(model, np.array([framed]), mask, never=never, **options)[0, 1:-1].tolist()
+    return tokenizer.decode(written), written
 
 
 def classes(model: Any, tokenizer: Any, text: Any, second: str | None = None) -> Guesses:

@@ -62,8 +62,9 @@ def _steps(engine: Engine, sequences: list[Sequence]) -> Iterator[Step]:
 
 
 def _raise_errors(sequences: list[Sequence]) -> None:
-    for error in (s.error for s in sequences if s.error):
-        raise UserError(error)
+    for s in sequences:
+        if s.error:
+            raise UserError(s.error)
 
 
 def _start(model: Any, prompts: Any, *, n: int = 1, seed: Any = 0, cache: list | None = None,

@@ -48,24 +48,22 @@ def read_prompts(sequences: list[Sequence], slots: Slots, budget: int) -> None:
 
     Equal prompts are read once and copied.
     """
+    unread = [row for row, s in enumerate(sequences) if s.unread]
     equal: dict[Hashable, list[int]] = {}
-    for row, s in enumerate(sequences):
-        if s.unread:
-            equal.setdefault(prompt_key(s), []).append(row)
-    if not equal:
-        return
-    groups = [sorted(rows, key=lambda row: sequences[row].unread) for rows in equal.values()]
+    for row in sorted(unread, key=lambda row: sequences[row].unread):
+        equal.setdefault(prompt_key(sequences[row]), []).append(row)
     chunks, left = [], budget
-    for row, *_ in sorted(groups, key=lambda rows: sequences[rows[0]].unread):
+    for row, *_ in equal.values():
         if left:
             chunks.append(Chunk(row, sequences[row], min(left, sequences[row].unread)))
             left -= chunks[-1].size
-    for batch in batches(sorted(chunks), budget, slots.models[0].config.context):
+    for batch in batches(sorted(chunks), budget, slots.model.config.context):
         read(batch, len(sequences), slots)
-    copied = [(rows[0], row) for rows in groups if not sequences[rows[0]].unread for row in rows[1:]]
-    slots.copy([source for source, _ in copied], [row for _, row in copied])
-    for _, row in copied:
-        sequences[row].unread = 0
+    for first, *others in equal.values():
+        if others and not sequences[first].unread:
+            slots.copy(slots.cache, [first] * len(others), others)
+            for row in others:
+                sequences[row].unread = 0
 
 
 def batches(chunks: list[Chunk], limit: int, context: int) -> Iterator[list[Chunk]]:
@@ -96,7 +94,7 @@ def read(batch: list[Chunk], rows: int, slots: Slots) -> None:
     slots.reserve(rows, max(lengths) + tokens.shape[1])
     x = slots.read(batch[0].row, lengths, tokens, whole=batch[0].sequence.echoes)
     if x is not None:
-        echo(batch, x, slots.models[0])
+        echo(batch, x, slots.model)
     for _, s, size in batch:
         s.unread -= size
         if not (s.unread or s.request.max_tokens):

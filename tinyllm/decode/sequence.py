@@ -82,7 +82,6 @@ class Sequence:
     stop_ids: frozenset
     key: int  # of its random numbers
     cache: list | None  # a cache from the caller, one row
-    known: int  # how many tokens of the window the caller's cache holds
     unread: int  # how many tokens before the last are not in the engine's cache yet
     text: TextStream | None = None  # None without a tokenizer
     begin: int = 0  # the index in `ids` at which the model's window begins
@@ -116,7 +115,7 @@ class Sequence:
         """If the window is too long, let it begin later: the last half of a context is read again."""
         if len(self.ids) - self.begin > context:
             half = max(1, context // 2)
-            self.begin, self.known, self.unread = len(self.ids) - half, 0, half - 1
+            self.begin, self.unread = len(self.ids) - half, half - 1
 
     def score(self, at: int, logprobs: Any, rows: Any) -> None:
         """Store lists of log-probabilities and of likeliest tokens, the first as number `at`.
@@ -152,8 +151,7 @@ class Step:
     sequence: Sequence
     token: int  # -1 if `finish` is "error"
     text: str  # new text to show: empty inside a character or a possible stop string
-    all_logits: np.ndarray  # (B, V), of all sequences that ran in this step
-    batch_row: int  # the row of this sequence in all_logits
+    logits: np.ndarray  # (V,), the model's, before any option of the request is applied
     logprob: float | None  # the log-probability of the token by these logits, if the request asks for it
     # On the last step: "stop", "length" (max_tokens), "context" (full, overflow="stop") or "error".
     finish: str | None
@@ -162,8 +160,3 @@ class Step:
     def index(self) -> int:
         """Return the index of the sequence: the number of sequences that the engine got before it."""
         return self.sequence.index
-
-    @property
-    def logits(self) -> np.ndarray:
-        """Return the model's logits (V,) for this token, before any option of the request is applied."""
-        return self.all_logits[self.batch_row]

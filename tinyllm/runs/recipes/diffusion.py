@@ -17,7 +17,7 @@ def diffusion(parts: Parts) -> Plan:
         return framed(diffused(x, mask, *key), begin, end)
 
     def sample(model, tokens):
-        return write(model, parts.tokenizer, parts.tokenizer.decode(tokens[:9]), len(tokens))[0][0]
+        return write(model, parts.tokenizer, parts.tokenizer.decode(tokens[:9]), len(tokens))[0]
 
     length = parts.model.config.context - 2
     plan = plan_of_windows(parts, length, layout, objectives.diffusion, sample=sample)
