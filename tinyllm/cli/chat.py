@@ -41,23 +41,25 @@ class Conversation:
     def __init__(self, opened: Opened, seed: int = 0, stop: Sequence[str | int] = (), picture: Any = None,
                  **options: Any) -> None:
         self.model, self.tokenizer, self.chat = opened.model, opened.tokenizer, opened.chat
-        self.separator, self.picture, self.options = opened.frame.separator, picture, options
+        self.separator, self.picture = opened.frame.separator, picture
         self.one_by_one = self.model.is_encoder_decoder or picture is not None  # each text is a new question
         self.is_one_text = not (self.separator or self.chat or self.one_by_one)
-        self.stop = [*stop, *([self.chat.stop_id(self.tokenizer)] if self.chat else [])]
+        stop = [*stop, *([self.chat.stop_id(self.tokenizer)] if self.chat else [])]
+        self.options = {"tokenizer": self.tokenizer, "stop": stop} | options
+        if picture is not None:
+            self.options |= with_picture(self.model, picture)
         self.seed = seed  # of the next turn
         self.ids: list[int] = []
 
     def reply(self, text: str, max_tokens: int) -> Iterator[str]:
         """Append `text` to the conversation, and yield the model's answer piece by piece."""
-        context, given = self.model.config.context, {"tokenizer": self.tokenizer, "stop": self.stop}
+        context = self.model.config.context
         if self.one_by_one and (text or self.picture is None):
             self.ids = [*self.model.picture_marks]
         self.ids += [*self._read(text), *self.model.end_ids]
-        window = self.ids if len(self.ids) <= context else self.ids[-max(1, context // 2) :]
-        if self.picture is not None:
-            window, given = self.ids, given | with_picture(self.model, self.picture)
-        steps = stream(self.model, [window], max_tokens=max_tokens, seed=self.seed, **given, **self.options)
+        fits = len(self.ids) <= context or self.picture is not None
+        window = self.ids if fits else self.ids[-max(1, context // 2) :]
+        steps = stream(self.model, [window], max_tokens=max_tokens, seed=self.seed, **self.options)
         self.seed += 1  # each turn draws other random numbers
         for step in steps:
             self.ids.append(step.token)
@@ -107,12 +109,8 @@ def chat(run: str | None = None, *, tokens: int = 100, picture: str = "", which:
       echo "Once upon a time" | tinyllm chat
     """
     opened, options = open_to_write(run, which, values)
-    shown = read_picture(picture) if picture else None
-    conversation = Conversation(opened, picture=shown, **options)
-    # A bad setting or picture raises now, not at the first answer.
-    stream(opened.model, [[0]], max_tokens=tokens, tokenizer=opened.tokenizer, **options)
-    if picture:
-        with_picture(opened.model, shown)
+    conversation = Conversation(opened, picture=read_picture(picture) if picture else None, **options)
+    stream(opened.model, [[0]], max_tokens=tokens, tokenizer=opened.tokenizer, **options)  # checks them
     print(WELCOME)
     if hasattr(sys.stdin, "reconfigure"):
         sys.stdin.reconfigure(errors="surrogateescape")  # as in arguments, so that a bad line raises no error
@@ -134,7 +132,8 @@ def _lines():
     again = False  # the first was perhaps meant to stop the model
     while True:
         try:
-            line, again = input("> "), False
+            yield input("> ")
+            again = False
         except EOFError:
             print()
             return
@@ -143,8 +142,6 @@ def _lines():
                 raise
             print("\n(Ctrl-C again, /quit or Ctrl-D leaves)")
             again = True
-            continue
-        yield line
 
 
 def _take(conversation, line, tokens):

