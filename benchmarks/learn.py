@@ -1,14 +1,14 @@
 """Train small models, and print what they learn: `python benchmarks/learn.py NAME ... [--set K=V ...]`.
 
-Prints the figures of every seed with the seconds of the processor, then their means with 95 % intervals
-(Student's t). `--set` changes settings of an experiment, such as train.steps=1800; their names and defaults
-stand where it is defined, in learn_world.py or learn_runs.py.
+Prints the figures of every seed with the seconds of the processor, then their means and extremes. `--set`
+changes settings of an experiment, such as train.steps=1800; their names and defaults stand where it is
+defined, in learn_world.py or learn_runs.py.
 """
 
 import argparse
 import json
-import math
 import time
+from contextlib import suppress
 
 import learn_runs
 import learn_world
@@ -18,9 +18,6 @@ import tinyllm as tl
 from tinyllm.config import parse_assignments
 
 EXPERIMENTS = learn_world.EXPERIMENTS | learn_runs.EXPERIMENTS
-STUDENT_T = {  # seeds -> half a 95 % interval in standard errors
-    2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262,
-}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -33,35 +30,20 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--set", nargs="+", default=[], metavar="K=V", help="settings of the experiment")
     args = parser.parse_args(argv)
     tl.threads(args.threads)
-    settings = {name: value_of(text) for name, text in parse_assignments(args.set).items()}
-    rows = [row for name in args.names for row in measure(name, args.first, args.seeds, settings)]
-    print(f"\n{'experiment':16} {'figure':24} {'mean':>8}   95 % interval over {args.seeds} seeds")
-    for name, what, mean, half in rows:
-        print(f"{name:16} {what:24} {mean:8.4g}   +- {half:.2g}")
-
-
-def value_of(text: str):
-    """Return a setting as a number or a truth value if it looks like one, else as text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def measure(name: str, first: int, seeds: int, settings: dict) -> list[tuple]:
-    """Run one experiment with some seeds, print each -> [(name, figure, mean, half a 95 % interval)]."""
-    results = []
-    for seed in range(first, first + seeds):
-        began = time.process_time()
-        figures = EXPERIMENTS[name](seed, **settings)
-        results.append(figures | {"seconds": time.process_time() - began})
-        print(name, seed, *(f"{what} {value:.4g}" for what, value in results[-1].items()), flush=True)
-    table = []
-    for what in results[0]:
-        values = np.array([result[what] for result in results])
-        error = values.std(ddof=1) / math.sqrt(seeds) if seeds > 1 else math.nan
-        table.append((name, what, values.mean(), error * STUDENT_T.get(seeds, 2.262)))
-    return table
+    settings = parse_assignments(args.set)
+    for name, text in settings.items():
+        with suppress(ValueError):  # what is no number and no truth value is a text
+            settings[name] = json.loads(text)
+    for name in args.names:
+        results = []
+        for seed in range(args.first, args.first + args.seeds):
+            began = time.process_time()
+            results.append(EXPERIMENTS[name](seed, **settings))
+            results[-1]["seconds"] = time.process_time() - began
+            print(name, seed, *(f"{what} {value:.4g}" for what, value in results[-1].items()), flush=True)
+        for what in results[0]:
+            values = [result[what] for result in results]
+            print(f"{name:16} {what:24} mean {np.mean(values):.4g}, {min(values):.4g} to {max(values):.4g}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ An experiment is a function of a seed and settings -> {figure: value}.
 """
 
 import dataclasses
-import re
 import time
 from itertools import islice
 
@@ -12,7 +11,7 @@ import numpy as np
 
 import tinyllm as tl
 from tinyllm import nn
-from tinyllm.data import eval_batches, load_corpus
+from tinyllm.data import load_corpus
 from tinyllm.eval import Gaps, answers, find_task
 from tinyllm.eval.gaps import anywhere, body, line
 from tinyllm.ops import pass_at_k
@@ -20,7 +19,6 @@ from tinyllm.train import events
 from tinyllm.train.fit import loop_of
 from tinyllm.world import KINDS, World, stories
 from tinyllm.world.corpus import SEPARATOR, read_name
-from tinyllm.world.story_tables import CHILDREN
 
 TRIAL = {"data": "stories", "train.steps": 200, "train.batch": 8, "model.context": 128,
          "train.eval_windows": 240}
@@ -44,9 +42,10 @@ class Trial:
                 began = time.process_time()
         return {"half": found[0], "loss": found[-1], "ms a step": 1000 * seconds / c.steps}
 
-    def opened(self):
-        """Return the trained model with its tokenizer, to ask it."""
-        return tl.Opened(self.model.eval(), self.setup.tokenizer, self.setup.frame)
+    def ask(self, task, items, **options):
+        """Let the trained model answer items of a task -> their scores."""
+        opened = tl.Opened(self.model.eval(), self.setup.tokenizer, self.setup.frame)
+        return [answer.score for answer in answers(opened, task, items, **options)]
 
 
 def recipe(seed, **settings):
@@ -64,7 +63,7 @@ def prose(kind: str):
     return experiment
 
 
-def middle(seed, rate=0.5, dials="parts=1,examples=0", asked=100, samples=10, **settings):
+def middle(seed, rate=0.5, asked=100, samples=10, **settings):
     """Fill gaps in functions whose combinations of operations are in no training text.
 
     A model learns the programs of the world, one a row, a share of them (`rate`) with the middle moved to the
@@ -72,17 +71,18 @@ def middle(seed, rate=0.5, dials="parts=1,examples=0", asked=100, samples=10, **
     pass@1 and pass@10 are estimated from some samples at temperature 0.8. With rate 0 a model gets what is
     before the gap, and writes to the end of the function.
     """
+    kind = "world:program,parts=1,examples=0"
     trial = Trial({
-        "data": f"world:program,{dials},n=8000,seed={seed}", "seed": seed, "tokenizer": "bpe:512",
+        "data": f"{kind},n=8000,seed={seed}", "seed": seed, "tokenizer": "bpe:512",
         "model.layers": 3, "model.width": 64, "model.hidden": 176, "model.heads": 2, "model.kv_heads": 2,
         "model.init_std": 64**-0.5, "model.context": 256, "pretrain.middle": rate, "pretrain.lines": 0.9,
         "pretrain.documents": True, "train.steps": 1200, "train.batch": 32} | settings)
     figures = {"loss": trial.run()["loss"]}
     drawn = {"sampling": tl.Sampling(0.8), "max_tokens": 64, "n": samples}
     for cut in (body, line, anywhere):
-        task = Gaps(f"world:program,{dials},seed={seed}", cut, ahead=rate > 0)
-        found = answers(trial.opened(), task, islice(task.items("test"), asked), **drawn)
-        passed = [int(sum(x.score for x in found[i : i + samples])) for i in range(0, len(found), samples)]
+        task = Gaps(f"{kind},seed={seed}", cut, ahead=rate > 0)
+        scores = np.array(trial.ask(task, islice(task.items("test"), asked), **drawn))
+        passed = scores.reshape(-1, samples).sum(axis=1).astype(int).tolist()
         for k in {1, min(10, samples)}:
             figures[f"{cut.__name__} pass@{k}"] = pass_at_k(passed, samples, k)
     return figures
@@ -91,8 +91,8 @@ def middle(seed, rate=0.5, dials="parts=1,examples=0", asked=100, samples=10, **
 def pictures(seed, n=20_000, asked=300, **settings):
     """Describe pictures: captions and questions together, as `tinyllm train sft --model fuyu` learns them.
 
-    Then the model is asked about unseen scenes, and about scenes in which a colour and a shape meet that
-    never met in training. An answer is right if all of its characters are.
+    Then the model is asked about new scenes, and about scenes in which a colour and a shape meet that never
+    met in training. An answer is right if all of its characters are.
     """
     kinds = "caption", "picture_question"
     settings = {"recipe": "sft", "model.type": "fuyu", "tokenizer": "bpe:400", "train.lr": 2e-3, "seed": seed,
@@ -108,65 +108,26 @@ def pictures(seed, n=20_000, asked=300, **settings):
         for by in ("scene", "combination"):
             task = find_task(f"world:{kind},by={by},n=2000,seed={seed}")
             new = (x for x in task.items("test") if by != "scene" or x.picture.tobytes() not in known)
-            found = answers(trial.opened(), task, islice(new, asked), max_tokens=60)
-            figures[f"{kind} by {by}"] = np.mean([answer.score for answer in found])
+            figures[f"{kind} by {by}"] = np.mean(trial.ask(task, islice(new, asked), max_tokens=60))
     return figures
 
 
 def written(seed, run="shipped", count=20):
-    """Look at what a run on the stories, or the shipped model, still gets wrong.
+    """Count the stories of a run, or of the shipped model, that the grammar parses from end to end.
 
-    parse: of `count` stories that it writes at temperature 1 and as `tinyllm generate` draws them, how many
-    the grammar parses from the first to the last letter. Of a run also unknown words: how many have a word
-    that is in no story of the corpus; and names again: how often a name that stands in the window already is
-    guessed right where it comes back.
+    It writes a story after each of `count` stories of held-out text, at temperature 1, and as `tinyllm
+    generate` draws: after a separator alone it would not know what follows one without a story before.
     """
-    opened = tl.open_model(run)
-    corpus = tl.load_corpus(opened.config.data) if opened.config else None
-    figures = {"names again": names_again(opened, corpus)} if corpus else {}
-    known = set(words(corpus.text())) if corpus else None
-    text = corpus.split()[1].decode() if corpus else stories.generate(seed=1, n=100)
-    held_out = text.split(SEPARATOR)[1:-1]  # the first may lack its beginning
-    before = [held_out[i % len(held_out)] for i in range(count)]
-    for name, sampling in {"": tl.Sampling(), " as drawn": opened.sampling}.items():
-        texts = write_after(opened, before, sampling, seed + 1)
-        figures[f"parse{name}"] = sum(KINDS["stories"].read(World(), text) is not None for text in texts)
-        if known:
-            figures[f"unknown words{name}"] = sum(not known.issuperset(words(text)) for text in texts)
+    opened, figures = tl.open_model(run), {}
+    text = tl.load_corpus(opened.config.data).split()[1].decode() if opened.config else None
+    before = (text or stories.generate(seed=1, n=100)).split(SEPARATOR)[1:-1]  # the first may be cut
+    prompts = [opened.tokenizer.encode(before[i % len(before)] + SEPARATOR)[-100:] for i in range(count)]
+    for name, sampling in {"parse": tl.Sampling(), "parse as drawn": opened.sampling}.items():
+        found = tl.generate(opened.model, prompts, max_tokens=400, sampling=sampling, seed=seed + 1,
+                            stop=[SEPARATOR], tokenizer=opened.tokenizer, overflow="slide")
+        texts = [opened.tokenizer.decode(tokens).partition(SEPARATOR)[0] for tokens in found]
+        figures[name] = sum(KINDS["stories"].read(World(), text) is not None for text in texts)
     return figures
-
-
-def words(text: str) -> list[str]:
-    """Return the words of a text."""
-    return re.findall(r"[A-Za-z']+", text)
-
-
-def write_after(opened, before: list[str], sampling, seed: int, most: int = 400) -> list[str]:
-    """Return a story that the model writes after each of the stories `before`.
-
-    One that does not end within `most` tokens is cut, so no story. A separator alone is no prompt: before
-    each that the model has seen, a story ends, so it does not know what follows one without.
-    """
-    tokenizer = opened.tokenizer
-    prompts = [tokenizer.encode(text + SEPARATOR)[-100:] for text in before]
-    found = tl.generate(opened.model, prompts, max_tokens=most, sampling=sampling, seed=seed,
-                        stop=[SEPARATOR], tokenizer=tokenizer, overflow="slide")
-    return [tokenizer.decode(tokens).partition(SEPARATOR)[0] for tokens in found]
-
-
-def names_again(opened, corpus, windows=80):
-    """Return how often the first guess is right where a name comes back, in windows of held-out text."""
-    model, tokenizer = opened.model, opened.tokenizer
-    held_out = tl.token_array(corpus.split()[1], tokenizer)
-    names = [ids[0] for child in CHILDREN if len(ids := tokenizer.encode(f" {child.name}")) == 1]
-    right = []
-    with tl.no_grad():
-        for x, y in eval_batches(held_out, model.config.context, 20, windows):
-            guesses = model(x).data.argmax(-1)
-            for row, place in zip(*np.nonzero(np.isin(y, names)), strict=True):
-                if y[row, place] in x[row, : place + 1]:
-                    right.append(guesses[row, place] == y[row, place])
-    return np.mean(right)
 
 
 def quantized(seed, **settings):

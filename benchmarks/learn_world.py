@@ -5,11 +5,10 @@ follows a cosine. Documents of the test split are in no training text (see Kind.
 each of its words is the likeliest.
 """
 
-import math
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 
@@ -44,6 +43,51 @@ class Pieces:
         return "".join(pieces[token] for token in tokens)
 
 
+def answered(trained, figure, documents):
+    """Return the share of answers that are right."""
+    hits, asked = trained.hits(documents)
+    return {figure: (hits | ~asked).all(axis=1).mean()}
+
+
+def each_call(trained, figure, documents):
+    """Return the share of right answers to all calls of all rows."""
+    hits, asked = trained.hits(documents)
+    return {figure: hits[asked].mean()}
+
+
+def bayes(trained, figure, documents):
+    """Return the accuracy at some shots, and the largest distance to the best possible at any."""
+    hits, asked = trained.hits(documents)
+    right = hits[:, asked[0]]
+    curve = right.mean(axis=0)
+    off = np.abs((right - np.array([document.labels["bayes"] for document in documents])).mean(axis=0)).max()
+    return {"first": curve[0], "ninth": curve[8], "last": curve[-1], "off the curve": off}
+
+
+def parsed(trained, figure, documents):
+    """Let the model write as many documents as were held out, at temperature 1, and as `generate` draws.
+
+    parse: the share that the grammar reads from the first to the last letter. new: how many of these are in
+    no training row. above floor: the loss on the held-out documents, per character, above the exact floor.
+    """
+    rows, model, stream, batch = trained.rows, trained.model, trained.streams[0], trained.batch(documents)
+    shown = {stream[i].text for i in range(rows.steps * rows.batch)}
+    with tl.no_grad():
+        nats = model.loss(batch.tokens, batch.targets).item() * (batch.targets != IGNORED).sum()
+    above = nats + sum(document.logprob for document in documents)
+    figures = {"above floor": above / sum(len(document.text) for document in documents)}
+    usual, begin = TrainConfig(), [trained.pieces.encode(rows.begin)] * rows.asked
+    usual = tl.Sampling(temperature=usual.sample_temperature, min_p=usual.sample_min_p)
+    for name, sampling in {"": tl.Sampling(), " as drawn": usual}.items():
+        found = tl.generate(model, begin, max_tokens=model.config.context - 1, sampling=sampling,
+                            seed=trained.seed)
+        texts = [trained.pieces.decode(tokens).partition("\n")[0] for tokens in found]
+        whole = [text for text in texts if stream.kind.read(WORLD, text)]
+        figures[f"parse{name}"] = len(whole) / len(texts)
+        figures[f"new{name}"] = sum(text not in shown for text in whole) / max(len(whole), 1)
+    return figures
+
+
 @dataclass(frozen=True)
 class Rows:
     """Train on documents of some kinds in turn, one a row, and ask about documents of their test split.
@@ -52,8 +96,9 @@ class Rows:
     by: how documents are held out. whole: whether the loss counts the whole text, or answers only (where
     nothing is asked, the whole text). One bit a row starves a model that must compare two sentences: from
     the names that come again in the text it learns to look back, and then the answer.
-    parts: how many parts a step is computed in; as many as kinds saves the padding of the shorter kind.
-    wanted(document) says which documents may be asked about. measure(hits, documents) returns more figures.
+    begin: a text before each document. parts: how many parts a step is computed in; as many as kinds saves
+    the padding of the shorter kind. wanted(document) says which documents may be asked about.
+    measure(trained, figure, documents) returns {figure: value}.
     """
 
     train: tuple
@@ -61,6 +106,7 @@ class Rows:
     test: dict = field(default_factory=dict)
     by: str | None = None
     whole: bool = False
+    begin: str = ""
     parts: int = 1
     pieces: str = WORDS
     batch: int = 32
@@ -73,125 +119,82 @@ class Rows:
     muon: bool = False
     asked: int = 300
     wanted: Callable = lambda document: True
-    measure: Callable | None = None
+    measure: Callable = answered
 
     def __call__(self, seed, **settings):
-        if settings:
-            return replace(self, **settings)(seed)
-        streams = [self._stream(part, seed) for part in self.train]
-        asked = {}
-        for figure, part in (self.test or {"right": self.train[-1]}).items():
-            documents = filter(self.wanted, self._stream((*part[:2], "test"), seed + 1000))
-            asked[figure] = [document for document, _ in zip(documents, range(self.asked), strict=False)]
-        seen = [stream[i] for stream in streams for i in range(2000)]
-        seen += [document for documents in asked.values() for document in documents]
-        pieces = Pieces("".join(document.text + "\n" for document in seen), self.pieces)
-        context = 40 + max(len(pieces.encode(document.text)) for document in seen)
-        model = self._model(len(pieces.numbers), context, seed)
+        return Trained(replace(self, **settings), seed).figures()
 
-        def take(step):
-            n = len(streams)
-            chosen = [streams[i % n][(step * self.batch + i) // n] for i in range(self.batch)]
-            chosen = [document for part in range(self.parts) for document in chosen[part :: self.parts]]
-            return self._batch(chosen, pieces, self.whole)
 
-        settings = {"loss": _loss, "batch": self.batch, "accumulate": self.parts}
-        if self.muon:
-            optimizer = tl.Muon(tl.muon_groups(model, self.decay), self.lr, (0.9, 0.98))
+class Trained:
+    """A LLaMA that was trained on rows, with its `pieces`."""
+
+    def __init__(self, rows: Rows, seed: int):
+        self.rows, self.seed = rows, seed
+        self.streams = [self.stream(part, seed) for part in rows.train]
+        self.asked = {figure: list(islice(filter(rows.wanted, self.stream((*part[:2], "test"), seed + 1000)),
+                                          rows.asked))
+                      for figure, part in (rows.test or {"right": rows.train[-1]}).items()}
+        seen = [stream[i] for stream in self.streams for i in range(2000)]
+        seen += [document for documents in self.asked.values() for document in documents]
+        self.pieces = Pieces("".join(self.text(document) for document in seen), rows.pieces)
+        context = 40 + max(len(self.pieces.encode(document.text)) for document in seen)
+        config = tl.LlamaConfig(
+            len(self.pieces.numbers), context=context, layers=rows.layers, heads=rows.heads,
+            kv_heads=rows.heads, width=rows.width, hidden=round(rows.width / 6) * 16,
+            init_std=rows.width**-0.5, embed_std=rows.embed_std)
+        self.model = tl.Llama(config, seed=seed)
+        settings = {"loss": _loss, "batch": rows.batch, "accumulate": rows.parts}
+        if rows.muon:
+            optimizer = tl.Muon(tl.muon_groups(self.model, rows.decay), rows.lr, (0.9, 0.98))
             settings |= {"optimizer": optimizer, "schedule": "linear", "min_lr_ratio": 0.0}
-        tl.fit(model, take, self.steps, self.lr, seed=seed, beta2=0.98, warmup=50, weight_decay=self.decay,
-               **settings)
-        return self._figures(model, asked, pieces, seed)
+        tl.fit(self.model, self.take, rows.steps, rows.lr, seed=seed, beta2=0.98, warmup=50,
+               weight_decay=rows.decay, **settings)
 
-    def _model(self, vocab_size, context, seed):
-        """Return a LLaMA with the first weights of the experiments."""
-        heads, width = self.heads, self.width
-        config = tl.LlamaConfig(vocab_size, context=context, layers=self.layers, heads=heads, kv_heads=heads,
-                                width=width, hidden=round(width / 6) * 16, init_std=width**-0.5,
-                                embed_std=self.embed_std)
-        return tl.Llama(config, seed=seed)
+    def figures(self):
+        """Return what the experiment measures of the model."""
+        found = {}
+        for figure, documents in self.asked.items():
+            found |= self.rows.measure(self, figure, documents)
+        return found
 
-    def _figures(self, model, asked, pieces, seed):
-        figures = {}
-        for figure, documents in asked.items():
-            batch = self._batch(documents, pieces)
-            hits = _guess(model, batch) == batch.targets
-            if self.measure:
-                figures |= self.measure(hits, batch, documents)
-            else:
-                figures[figure] = (hits | (batch.targets == IGNORED)).all(axis=1).mean()
-        return figures
-
-    def _stream(self, part, seed):
+    def stream(self, part, seed):
+        """Return the documents of (kind, dials) or (kind, dials, split)."""
         kind = KINDS[part[0]]
-        return Stream(WORLD, kind, kind.dials(**part[1]), seed, *(part[2:] or ("train",)), by=self.by)
+        return Stream(WORLD, kind, kind.dials(**part[1]), seed, *(part[2:] or ("train",)), by=self.rows.by)
 
-    def _batch(self, documents, pieces, whole=False):
+    def take(self, step):
+        """Return the batch of a step: documents of all kinds in turn."""
+        rows, n = self.rows, len(self.streams)
+        chosen = [self.streams[i % n][(step * rows.batch + i) // n] for i in range(rows.batch)]
+        chosen = [document for part in range(rows.parts) for document in chosen[part :: rows.parts]]
+        return self.batch(chosen, rows.whole)
+
+    def text(self, document):
+        """Return the text of a row."""
+        return f"{self.rows.begin}{document.text}\n"
+
+    def batch(self, documents, whole=False):
         """Return a row for each document; targets are answers, or the words that can be predicted."""
-        lines = [pieces.encode(document.text + "\n") for document in documents]
+        lines = [self.pieces.encode(self.text(document)) for document in documents]
         tokens = np.zeros((len(lines), max(map(len, lines))), np.int32)
         targets = np.full_like(tokens, IGNORED)
         for row, (line, document) in enumerate(zip(lines, documents, strict=True)):
             tokens[row, : len(line)] = line
-            answer = slice(0 if whole else len(pieces.encode(document.prompt)), len(line))
+            answer = slice(0 if whole else len(self.pieces.encode(document.prompt)), len(line))
             scored = document.labels.get("scored", answer)
             targets[row, scored] = tokens[row, scored]
         return tl.Batch(tokens[:, :-1], np.ascontiguousarray(targets[:, 1:]))
 
-
-class Written(Rows):
-    """Train on prose that is in no test split, and let the model write as many documents as `asked`.
-
-    above floor: the loss on documents of the test split, per character, above the exact floor. parse: the
-    share of documents that the grammar reads from the first to the last letter, at temperature 1, and drawn
-    as `tinyllm generate` does. new: the share of these that are in no training row.
-    """
-
-    def _figures(self, model, asked, pieces, seed):
-        (documents,) = asked.values()
-        stream, batch = self._stream(self.train[0], seed), self._batch(documents, pieces)
-        shown = {stream[i].text for i in range(self.steps * self.batch)}
+    def hits(self, documents):
+        """Return where the likeliest token is the right one, and where a token is asked for, (rows, T)."""
+        batch = self.batch(documents)
         with tl.no_grad():
-            nats = model.loss(batch.tokens, batch.targets).item() * (batch.targets != IGNORED).sum()
-        above = nats + sum(document.logprob for document in documents)
-        figures = {"above floor": above / sum(len(document.text) for document in documents)}
-        usual, most = TrainConfig(), {"max_tokens": model.config.context - 1, "seed": seed}
-        usual = tl.Sampling(temperature=usual.sample_temperature, min_p=usual.sample_min_p)
-        for name, sampling in {"": tl.Sampling(), " as drawn": usual}.items():
-            found = tl.generate(model, [pieces.encode("\n")] * self.asked, sampling=sampling, **most)
-            texts = [pieces.decode(tokens).partition("\n")[0] for tokens in found]
-            parsed = [text for text in texts if stream.kind.read(WORLD, text)]
-            new = np.mean([text not in shown for text in parsed]) if parsed else math.nan
-            figures |= {f"parse{name}": len(parsed) / len(texts), f"new{name}": new}
-        return figures
-
-    def _batch(self, documents, pieces, whole=False):
-        begun = [replace(document, text="\n" + document.text) for document in documents]
-        return super()._batch(begun, pieces, whole)
+            return self.model(batch.tokens).data.argmax(-1) == batch.targets, batch.targets != IGNORED
 
 
 def _loss(model, batch):
     end = 1 + np.flatnonzero((batch.targets != IGNORED).any(axis=0))[-1]  # no later token is seen
     return model.loss(batch.tokens[:, :end], batch.targets[:, :end])
-
-
-def _guess(model, batch):
-    """Return the likeliest token at each place."""
-    with tl.no_grad():
-        return model(batch.tokens).data.argmax(-1)
-
-
-def each_call(hits, batch, documents):
-    """Return the share of right answers to all calls of all rows."""
-    return {"right": hits[batch.targets != IGNORED].mean()}
-
-
-def bayes(hits, batch, documents):
-    """Return the accuracy at some shots, and the largest distance to the best possible at any."""
-    right = hits[:, batch.targets[0] != IGNORED]
-    curve = right.mean(axis=0)
-    off = np.abs((right - np.array([document.labels["bayes"] for document in documents])).mean(axis=0)).max()
-    return {"first": curve[0], "ninth": curve[8], "last": curve[-1], "off the curve": off}
 
 
 def told(document):
@@ -200,18 +203,6 @@ def told(document):
     A birthplace is given away: brothers and sisters share it, and many people live where they were born.
     """
     return document.labels["relation"] in ("works_as", "likes", "enjoys", "best_friend", "owns")
-
-
-def speed(seed, count=5000):
-    """Write documents of prose -> megabytes per second of one core."""
-    found = {}
-    for name in ("stories", "encyclopaedia", "letters", "dialogues"):
-        stream = Stream(WORLD, KINDS[name], seed=seed, split="all")
-        stream[0]
-        began = time.process_time()
-        size = sum(len(stream[i].text) for i in range(count))
-        found[name] = size / 1e6 / (time.process_time() - began)
-    return found
 
 
 def shell(n, **dials):
@@ -232,7 +223,8 @@ CONTEXT = {"pieces": BLANKS, "decay": 0.01}
 DEEP = {"layers": 3, "heads": 2}
 ABOUT = ("entailment", {"about": "family"}), ("entailment", {"about": "work"})
 WIDE = {"width": 128, "layers": 4, "heads": 4}
-FLAT = {"pieces": SPACED, "batch": 24, "width": 128, "heads": 4, "embed_std": 1.0, "muon": True, "decay": 0.1}
+STORIES = {"pieces": SPACED, "batch": 24, "width": 128, "heads": 4, "embed_std": 1.0, "muon": True,
+           "decay": 0.1, "begin": "\n", "measure": parsed}
 SHORT = ("stories", {"length": "short"})
 EXPERIMENTS = {
     "shell-steps": shell(400, steps=True),
@@ -250,7 +242,6 @@ EXPERIMENTS = {
     "syllogisms": Rows((("entailment", {"about": "groups"}),), 1200, by="pattern", whole=True, **DEEP),
     "questions": questions(),
     "questions-plain": questions(ways=1, shuffle=False),
-    "stories-parse": Written((SHORT,), 2000, **FLAT),
-    "stories-parse-shallow": Written((SHORT,), 1500, layers=1, lr=6e-3, **FLAT),
-    "speed": speed,
+    "stories-parse": Rows((SHORT,), 2000, **STORIES),
+    "stories-parse-shallow": Rows((SHORT,), 1500, layers=1, lr=6e-3, **STORIES),
 }

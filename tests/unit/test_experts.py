@@ -134,7 +134,7 @@ def test_no_tokens_at_all():
 
 @pytest.mark.parametrize("preset", ["nano", "laptop", "mini"])
 def test_a_mixture_has_the_active_flops_of_the_dense_family(preset):
-    """As `python benchmarks/race.py families` compares them."""
+    """Two families of equal sizes and equal work can be compared by their speed."""
     sizes = [build({"model_type": name, "vocab_size": 64} | family(name).PRESETS[preset], seed=None)
              for name in ("llama", "mixtral")]
     dense, mixture = (forward_flops(model, model.config.context) for model in sizes)

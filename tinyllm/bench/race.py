@@ -7,7 +7,7 @@ and begins with calls that are not timed; with one thread, neither is needed. Li
 processes of their own.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
@@ -25,8 +25,10 @@ from tinyllm.train.memory import peak_rss_mb
 
 SHORTEST = 0.002  # seconds: shorter calls are repeated until a sample is this long
 WARM_UP = 0.03  # seconds of calls that are not timed: sleeping threads wake up on separate cores
-RATES = {"tokens": ("tokens_per_second", 1), "text": ("mb_per_second", 1e6), "flops": ("gflops", 1e9),
-         "bytes": ("gb_per_second", 1e9)}  # amount -> name of its rate, unit
+RATES = {  # amount -> name of its rate, unit
+    "tokens": ("tokens_per_second", 1), "text": ("mb_per_second", 1e6), "flops": ("gflops", 1e9),
+    "bf16_flops": ("bf16_gflops", 1e9), "bytes": ("gb_per_second", 1e9),
+}
 
 
 @dataclass
@@ -36,7 +38,6 @@ class Contender:
     amounts: what one call does, such as {"tokens": 768, "flops": 2e9}; see RATES.
     answer: returns an array that all contenders must compute; it may differ by `tolerance` times the largest
         number of the first contender's answer.
-    facts: other fields of its records.
     """
 
     run: Callable
@@ -45,21 +46,20 @@ class Contender:
     amounts: Mapping[str, float] = field(default_factory=dict)
     answer: Callable[[], np.ndarray] | None = None
     tolerance: float = 0.0
-    facts: dict[str, Any] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
-        """Return what a race must know, in plain values; `once` if each call needs a `prepare` of its own."""
+        """Return what a race must know, in plain values."""
         with self.around():
             answer = None if self.answer is None else self.answer()
-        return {"amounts": self.amounts, "facts": self.facts, "tolerance": self.tolerance,
-                "once": self.prepare is not tuple, "answer": answer}
+        return {"amounts": self.amounts, "tolerance": self.tolerance, "answer": answer}
 
     def sample(self, calls: int, warm_up: float) -> float:
         """Return the mean seconds of some calls, after `warm_up` seconds of calls that do not count.
 
-        One thread is timed by its processor time, which other programs hardly change.
+        One thread is timed by its processor time, which other programs hardly change. What is prepared serves
+        one call, so that a contender with `prepare` is called once.
         """
-        alone = threads() == 1
+        alone, calls = threads() == 1, calls if self.prepare is tuple else 1
         clock = thread_time if alone else perf_counter
         with self.around():
             warm = perf_counter() + (0 if alone else warm_up)
@@ -154,18 +154,18 @@ def compare(makers: dict[str, Callable[[], Contender]], seconds: float, least: i
                 yield {**about, "engine": name, "skipped": str(error)}
                 continue
             _must_agree(next(iter(described.items())), (name, described[name]))
-        racing = {name: entrants[name] for name in described}
-        times = race(racing, seconds, least, [name for name in racing if described[name]["once"]])
+        times = race({name: entrants[name] for name in described}, seconds, least)
     finally:
         peaks = {name: entrant.close() for name, entrant in entrants.items()}
     first = next(iter(times))
     for name, samples in times.items():
-        amounts, taken = described[name]["amounts"], median(samples)
-        rates = {rate: amounts[what] / taken / unit
-                 for what, (rate, unit) in RATES.items() if what in amounts}
-        record = {**about, "engine": name, "seconds": taken, **described[name]["facts"], **rates}
-        record |= {"rounds": len(samples)} | ({"peak_rss_mb": peaks[name]} if apart else {})
-        yield record | ({} if name == first else {"times": ratio(times, name, first)})
+        taken = median(samples)
+        record = {**about, "engine": name, "seconds": taken, "rounds": len(samples)}
+        for what, amount in described[name]["amounts"].items():
+            rate, unit = RATES[what]
+            record[rate] = amount / taken / unit
+        record |= {"peak_rss_mb": peaks[name]} if apart else {}
+        yield record | ({} if name == first else {"times": ratio(samples, times[first])})
 
 
 def _must_agree(first: tuple[str, dict], other: tuple[str, dict]) -> None:
@@ -179,14 +179,12 @@ def _must_agree(first: tuple[str, dict], other: tuple[str, dict]) -> None:
                         f"{allowed:.2g} is allowed")
 
 
-def race(entrants: dict[str, Any], seconds: float, least: int = 3,
-         once: Collection[str] = ()) -> dict[str, list[float]]:
+def race(entrants: dict[str, Any], seconds: float, least: int = 3) -> dict[str, list[float]]:
     """Time contenders in turns for about `seconds`; return {name: [seconds per call in each round]}.
 
-    There are at least `least` rounds, however long they take. Contenders in `once` are called once in a
-    sample, all others until the sample is long enough. Each first runs once untimed.
+    There are at least `least` rounds, however long they take. Each contender first runs once untimed.
     """
-    turns = {name: _calibrate(entrant, name in once) for name, entrant in entrants.items()}
+    turns = {name: _calibrate(entrant) for name, entrant in entrants.items()}
     times: dict[str, list[float]] = {name: [] for name in entrants}
     rounds, end = 0, perf_counter() + seconds
     while rounds < least or perf_counter() < end:
@@ -196,18 +194,18 @@ def race(entrants: dict[str, Any], seconds: float, least: int = 3,
     return times
 
 
-def _calibrate(entrant, once):
+def _calibrate(entrant):
     """Return the number of calls in a sample, and the seconds to warm up before it."""
     first = entrant.sample(1, 0)
     if first > 100 * SHORTEST:  # waking threads takes no time in comparison
         return 1, 0
     again = entrant.sample(1, WARM_UP)
-    return 1 if once else max(1, min(1000, round(SHORTEST / again))), WARM_UP
+    return max(1, min(1000, round(SHORTEST / again))), WARM_UP
 
 
-def ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
-    """Return the time of `slow` divided by the time of `fast`, as the median over the rounds of `race`."""
-    return median(a / b for a, b in zip(times[slow], times[fast], strict=True))
+def ratio(slow: list[float], fast: list[float]) -> float:
+    """Return how many times as long one contender took, as the median over the rounds of `race`."""
+    return median(a / b for a, b in zip(slow, fast, strict=True))
 
 
 def settle(patience: float = 1.0) -> None:

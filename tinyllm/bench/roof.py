@@ -21,7 +21,7 @@ BUFFER = 1 << 28  # bytes, or four times the last cache if that is more
 
 @dataclass(frozen=True)
 class Roof:
-    """The highest measured rates: None without kernels, `bf16_gflops` also without bf16 instructions."""
+    """The highest measured rates, by the names of records: None without kernels or bf16 instructions."""
 
     gflops: float | None = None
     bf16_gflops: float | None = None
@@ -29,13 +29,8 @@ class Roof:
 
     def share(self, record: dict) -> float | None:
         """Return a record's rate divided by the roof, or None if either is unknown."""
-        if record.get("gb_per_second") is not None:
-            return record["gb_per_second"] / self.gb_per_second if self.gb_per_second else None
-        roof = self.gflops
-        if record.get("precision") == "bf16" and self.bf16_gflops:
-            roof = self.bf16_gflops
-        rate = record.get("gflops")
-        return rate / roof if rate is not None and roof else None
+        shares = (record[name] / most for name, most in vars(self).items() if most and name in record)
+        return next(shares, None)
 
 
 def measure_roof(seconds: float = 1.0) -> Roof:
@@ -43,7 +38,6 @@ def measure_roof(seconds: float = 1.0) -> Roof:
     kernels: Any = registry._compiled
     if kernels is None:
         return Roof()
-    probe = kernels.probe
     buffer = np.ones(_buffer_bytes() // 4, np.float32)
     best = {"fma": 0.0, "bf16": 0.0, "read": 0.0}
     settle()
@@ -51,7 +45,7 @@ def measure_roof(seconds: float = 1.0) -> Roof:
     while rounds < 3 or perf_counter() < end:
         for what in best:
             start = perf_counter()
-            done = probe(what, 0, buffer) if what == "read" else probe(what, ROUNDS)
+            done = kernels.probe(what, 0, buffer) if what == "read" else kernels.probe(what, ROUNDS)
             best[what] = max(best[what], done / (perf_counter() - start) / 1e9)
         rounds += 1
     return Roof(best["fma"], best["bf16"] or None, best["read"])
@@ -59,7 +53,6 @@ def measure_roof(seconds: float = 1.0) -> Roof:
 
 def _buffer_bytes() -> int:
     try:
-        last = max(os.sysconf("SC_LEVEL3_CACHE_SIZE"), os.sysconf("SC_LEVEL2_CACHE_SIZE"))
+        return max(BUFFER, 4 * os.sysconf("SC_LEVEL3_CACHE_SIZE"))
     except (AttributeError, ValueError, OSError):  # the system does not report it
-        last = 0
-    return max(BUFFER, 4 * last)
+        return BUFFER

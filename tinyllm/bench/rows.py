@@ -7,20 +7,18 @@ its own). benchmarks/race.py adds other libraries to these races.
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
-from statistics import median
 from typing import Any
 
 import numpy as np
 
 from tinyllm import ops
-from tinyllm.bench.race import Contender, race
+from tinyllm.bench.race import Contender, compare
 from tinyllm.decode.generate import generate, stream
 from tinyllm.decode.sampling import Sampling
 from tinyllm.models import GPT, Llama, build
-from tinyllm.nn import Embedding, inference, quantize
+from tinyllm.nn import inference, quantize
 from tinyllm.nn.module import forward_flops
 from tinyllm.ops.registry import BACKWARD, OPS, watch
-from tinyllm.tensor import Tensor
 from tinyllm.train.optimizer import AdamW, clipped_step, decay_groups, gradient_norm
 
 Race = tuple[dict[str, Any], dict[str, Callable[[], Contender]], bool]
@@ -31,7 +29,7 @@ SIZES: dict[str, dict] = {  # setting -> a model
     "small": {"model_type": "gpt2", "vocab_size": 50257, **GPT.PRESETS["small"]},  # GPT-2, 124M parameters
     "llama-110m": {"model_type": "llama", **Llama.PRESETS["llama-110m"]},
 }
-BATCH = {"nano": 12, "laptop": 8, "mini": 16}  # rows of a training step, as `tinyllm train` takes them
+BATCH = {"nano": 12, "mini": 16}  # rows of a training step, as `tinyllm train` takes them
 GREEDY = Sampling(temperature=0)
 ALL_FILTERS = Sampling(temperature=0.8, top_k=50, top_p=0.9, min_p=0.1, repetition_penalty=1.2)
 
@@ -49,8 +47,7 @@ def op_races(quick: bool = False) -> Iterator[Race]:
 
     A GPT and a LLaMA of one layer train for a step and GPTs write two tokens, while `registry.watch` records
     every call: once on the kernels, and once on the specifications, which call more ops. So a new op is
-    measured as soon as a model uses it. Where it is no matrix product, memory limits its speed: then its rate
-    is the bytes of arguments and results per second.
+    measured as soon as a model uses it.
     """
     for name in ["nano"] if quick else ["nano", "mini", "small"]:
         sizes = SIZES[name] | {"vocab_size": SHAKESPEARE}
@@ -64,7 +61,11 @@ def op_races(quick: bool = False) -> Iterator[Race]:
 
 
 def op_calls(sizes: dict[str, Any], batch: int) -> list[tuple[str, tuple, dict, dict]]:
-    """Return (op, args, kwargs, amounts) for each op with a kernel and each combination of shapes."""
+    """Return (op, args, kwargs, amounts) for each op with a kernel and each combination of shapes.
+
+    Amounts are the FLOPs of a matrix product, and the bytes of arguments and results of any other op, because
+    memory limits its speed. The backward pass of a product has none.
+    """
     found: dict[tuple, tuple] = {}
 
     def record(op: Any, run: Any, *args: Any, **kwargs: Any) -> Any:
@@ -74,8 +75,11 @@ def op_calls(sizes: dict[str, Any], batch: int) -> list[tuple[str, tuple, dict, 
             bound = op.__signature__.bind(*args, **kwargs)
             bound.apply_defaults()
             written = [bound.arguments[name] for name in op.mutates]
-            flops = _product_flops(op, bound.arguments, result)
-            amounts = {"flops": flops} if flops else {"bytes": sum(map(_bytes, (args, written, result)))}
+            amounts = {}
+            if callable(op.flops):
+                amounts["flops"] = op.flops(bound.arguments, result)
+            elif not callable(OPS[op.__name__.removesuffix(BACKWARD)].flops):
+                amounts["bytes"] = sum(map(_bytes, (args, written, result)))
             found[key] = op.__name__, args, kwargs, amounts
         return result
 
@@ -89,23 +93,6 @@ def op_calls(sizes: dict[str, Any], batch: int) -> list[tuple[str, tuple, dict, 
             for bits in (32, 8, 4):
                 generate(model_of(sizes, bits), [[0]], max_tokens=2, sampling=ALL_FILTERS)
     return sorted(found.values(), key=lambda call: list(OPS).index(call[0]))
-
-
-# FLOPs of a backward op as a multiple of those of its forward op: 2 for all others.
-BACKWARD_PRODUCTS = {"attention": 2.5, "attention_ranges": 2.5, "linear_token_losses": 3}
-
-
-def _product_flops(op, arguments, result):
-    """Count the operations of a matrix product, forward or backward; return None for any other op."""
-    name = op.__name__.removesuffix(BACKWARD)
-    backward, forward = name != op.__name__, OPS[name]
-    if name == "linear_token_losses":
-        flops = 2 * arguments["x"].size * len(arguments["w"])
-    elif callable(forward.flops):
-        flops = forward.flops(arguments, next(iter(arguments.values())) if backward else result)
-    else:
-        return None
-    return flops * BACKWARD_PRODUCTS.get(name, 2) if backward else flops
 
 
 def _shapes(args):
@@ -129,13 +116,11 @@ def _bytes(value):
 def train_races(quick: bool = False) -> Iterator[Race]:
     """Yield a race of training steps for each setting: kernels, products in bfloat16, and specifications."""
     for name in ["nano"] if quick else ["nano", "mini"]:
-        sizes, batch = SIZES[name], BATCH[name]
-        engines: dict[str, Callable] = {"tinyllm": nullcontext,
-                                        "tinyllm bf16": partial(ops.use, matmul="bf16")}
+        train = partial(trainer, SIZES[name], BATCH[name])
+        engines = {"tinyllm": train, "tinyllm bf16": partial(train, bf16=True)}
         if name == "nano":  # the specifications would take minutes for mini
-            engines["numpy"] = partial(ops.use, "numpy")
-        yield {"setting": name}, {
-            engine: partial(trainer, sizes, batch, around) for engine, around in engines.items()}, True
+            engines["numpy"] = partial(train, around=partial(ops.use, "numpy"))
+        yield {"setting": name}, engines, True
 
 
 def training_step(model: Any, batch: int) -> Callable[[], float]:
@@ -154,16 +139,21 @@ def training_step(model: Any, batch: int) -> Callable[[], float]:
     return step
 
 
-def trainer(sizes: dict[str, Any], batch: int, around: Callable = nullcontext) -> Contender:
+def trainer(sizes: dict[str, Any], batch: int, around: Callable = nullcontext, bf16: bool = False
+            ) -> Contender:
     """Return training steps of a new model to time: forward, backward, clip and AdamW."""
     model = model_of(sizes).train()
+    return Contender(
+        training_step(model, batch), around=partial(ops.use, matmul="bf16") if bf16 else around,
+        amounts=training_amounts(model, batch, bf16), tolerance=2e-2 if bf16 else 1e-4,
+        answer=lambda: np.array([training_step(model_of(sizes), batch)()]),
+    )
+
+
+def training_amounts(model: Any, batch: int, bf16: bool = False) -> dict[str, float]:
+    """Return what a training step does: tokens, and FLOPs, of which a backward pass takes twice as many."""
     n = model.config.context
-    step = training_step(model, batch)
-    amounts = {"tokens": batch * n, "flops": 3 * batch * forward_flops(model, n)}
-    bf16 = isinstance(around, partial) and around.keywords == {"matmul": "bf16"}
-    return Contender(step, around=around, amounts=amounts, tolerance=2e-2 if bf16 else 1e-4,
-                     answer=lambda: np.array([training_step(model_of(sizes), batch)()]),
-                     facts={"precision": "bf16" if bf16 else "float32"})
+    return {"tokens": batch * n, "bf16_flops" if bf16 else "flops": 3 * batch * forward_flops(model, n)}
 
 
 # Generating
@@ -175,45 +165,47 @@ LONGEST = 512  # tokens of a prompt
 def generate_races(quick: bool = False) -> Iterator[Race]:
     """Yield races of reading a prompt, and of writing after half a context: one row, the likeliest tokens."""
     for name in ["nano"] if quick else SIZES:
-        sizes = SIZES[name]
-        for task, make in (("prefill", reader), ("decode", decoder)):
-            engines: dict[str, Callable] = {
-                "tinyllm": partial(make, sizes),
-                "numpy": partial(make, sizes, around=partial(ops.use, "numpy")),
-                "int8": partial(make, sizes, 8), "int4": partial(make, sizes, 4)}
+        for task, make in (("prefill", reader), ("decode", writer)):
+            engines = {"tinyllm": partial(make, SIZES[name]),
+                       "numpy": partial(make, SIZES[name], around=partial(ops.use, "numpy")),
+                       "int8": partial(make, SIZES[name], 8), "int4": partial(make, SIZES[name], 4)}
             yield {"setting": name, "task": task}, engines, True
 
 
-def prompt_of(model: Any) -> tuple[list[int], int]:
-    """Return a prompt as long as the context (at most 512 tokens), and the length of its first part.
+def prompt_of(model: Any) -> tuple[list[int], int, int]:
+    """Return a prompt as long as the context (at most 512 tokens), half of the context, and what is written.
 
-    After the first part, half of the context is free.
+    A model reads the first half of the context, and then writes as many tokens as the last number says.
     """
     c = model.config
-    return [i * 7 % c.vocab_size for i in range(min(c.context, LONGEST))], c.context // 2
+    half = c.context // 2
+    return [i * 7 % c.vocab_size for i in range(min(c.context, LONGEST))], half, min(NEW, c.context - half)
 
 
 def reader(sizes: dict[str, Any], bits: int = 32, around: Callable = nullcontext) -> Contender:
     """Return the reading of a prompt to time; its answer is the logits of the next token, (V,)."""
-    model = model_of(sizes, bits)
-    prompt, _ = prompt_of(model)
-
-    def read():
-        return next(stream(model, [prompt], max_tokens=1, sampling=GREEDY)).logits
-
-    return Contender(read, around=around, amounts={"tokens": len(prompt)}, answer=read,
-                     tolerance={32: 1e-3, 8: 0.2, 4: 0.9}[bits])
+    return reading(model_of(sizes, bits), around, {32: 1e-3, 8: 0.2, 4: 0.9}[bits])
 
 
-def decoder(sizes: dict[str, Any], bits: int = 32, around: Callable = nullcontext) -> Contender:
+def writer(sizes: dict[str, Any], bits: int = 32, around: Callable = nullcontext) -> Contender:
     """Return the writing of tokens after a prompt of half a context to time."""
     return writing(model_of(sizes, bits), around)
 
 
+def reading(model: Any, around: Callable = nullcontext, tolerance: float = 0.0) -> Contender:
+    """Return a model's reading of a prompt to time."""
+    prompt, *_ = prompt_of(model)
+
+    def read():
+        return next(stream(model, [prompt], max_tokens=1, sampling=GREEDY)).logits
+
+    return Contender(read, around=around, amounts={"tokens": len(prompt)}, answer=read, tolerance=tolerance)
+
+
 def writing(model: Any, around: Callable = nullcontext) -> Contender:
     """Return the writing of a model's tokens after half a context to time; reading it is not timed."""
-    prompt, half = prompt_of(model)
-    new, end = min(NEW, model.config.context - half), getattr(model.config, "end", None)
+    prompt, half, new = prompt_of(model)
+    end = getattr(model.config, "end", None)
     allowed = np.arange(model.config.vocab_size) != end  # the end token would stop it
     mask = None if end is None else lambda ids: allowed
 
@@ -222,8 +214,7 @@ def writing(model: Any, around: Callable = nullcontext) -> Contender:
         next(steps)
         return (steps,)
 
-    amounts = {"tokens": new, "bytes": new * decode_bytes(model, half + (new + 1) / 2)}
-    return Contender(lambda steps: sum(1 for _ in steps), begin, around, amounts)
+    return Contender(lambda steps: sum(1 for _ in steps), begin, around, {"tokens": new})
 
 
 def measure_rates(model: Any) -> dict[str, float]:
@@ -231,28 +222,13 @@ def measure_rates(model: Any) -> dict[str, float]:
 
     Returns {"reading": rate, "writing": rate}, without "writing" for an encoder such as BERT.
     """
-    prompt, _ = prompt_of(model)
+    prompt, *_ = prompt_of(model)
+    makers = {"reading": partial(reading, model), "writing": partial(writing, model)}
     if model.objective == "masked":
-        with inference(model):
-            times = race({"reading": Contender(partial(model.hidden, prompt))}, 1.0)
-        return {"reading": len(prompt) / median(times["reading"])}
-    read = partial(generate, model, [prompt], max_tokens=1, sampling=GREEDY)
-    contenders = {"reading": Contender(read, amounts={"tokens": len(prompt)}), "writing": writing(model)}
-    times = race(contenders, 1.0, once=["writing"])
-    return {what: contenders[what].amounts["tokens"] / median(taken) for what, taken in times.items()}
-
-
-def decode_bytes(model: Any, length: float) -> float:
-    """Count the bytes read to generate a token: all weights but embeddings, and `length` keys and values."""
-    read = 0
-    for _, module in model.named_modules():
-        if isinstance(module, Embedding) or any(True for _ in module.named_children()):
-            continue
-        for value in vars(module).values():
-            array = value.data if isinstance(value, Tensor) else value
-            read += array.nbytes if isinstance(array, np.ndarray) else 0
-    key = sum(layer.keys[:, :1].nbytes for layer in model.new_cache())
-    return read + 2 * key * length
+        encode = partial(model.hidden, prompt)
+        makers = {"reading": partial(Contender, encode, around=partial(inference, model),
+                                     amounts={"tokens": len(prompt)})}
+    return {record["engine"]: record["tokens_per_second"] for record in compare(makers, 1.0)}
 
 
 def batch_races(quick: bool = False) -> Iterator[Race]:

@@ -12,12 +12,11 @@ from tinyllm.bench.roof import Roof, measure_roof
 from tinyllm.bench.rows import BENCHES, Race
 from tinyllm.cli.command import command
 from tinyllm.ops import runtime
-from tinyllm.ops.registry import OPS
 from tinyllm.report.terminal import entry, paragraph
 
 SECONDS = {"ops": 0.5, "train": 20.0, "generate": 5.0, "batch": 5.0}  # of each race
 HURRY = 20  # --quick takes so many times less
-NAMES = ("setting", "task", "op", "text", "rows", "shape", "threads")  # fields that name a race
+NAMES = ("setting", "task", "op", "text", "rows", "shape")  # fields that name a race
 RATES = {"tokens_per_second": "tok/s", "mb_per_second": "MB/s", "gflops": "GFLOP/s", "gb_per_second": "GB/s"}
 NEARLY = 0.95  # times as long: what is shorter beats the first contender
 
@@ -59,11 +58,9 @@ def introduce(json: bool = False) -> Roof:
     if json:
         say(dumps({"bench": "machine"} | about | {"roof": vars(roof)}))
         return roof
-    kernels = f"kernels {about['level']}" if about["level"] else "no kernels"
-    compiled = len(about["backends"].get("compiled", []))
-    say(paragraph(
-        f"{about['cpu']}, {kernels}, {about['threads']} of {about['cpus']} CPUs as threads; "
-        f"{compiled} of {len(OPS)} ops compiled; NumPy's BLAS is {about['blas']}", further=0))
+    kernels = f"kernels {about['level']}" if about["level"] else "no kernels, see `tinyllm doctor`"
+    say(paragraph(f"{about['cpu']}, {kernels}, {about['threads']} of {about['cpus']} CPUs as threads; "
+                  f"NumPy's BLAS is {about['blas']}", further=0))
     if roof.gflops:
         bf16 = f", {roof.bf16_gflops:.0f} in bf16" if roof.bf16_gflops else ""
         say(f"roof, measured: {roof.gflops:.0f} GFLOP/s{bf16}; {roof.gb_per_second:.1f} GB/s")
@@ -72,8 +69,6 @@ def introduce(json: bool = False) -> Roof:
     if (about["load"] or 0) > 0.5:
         say(paragraph(f"This machine is busy: {about['load']:.1f} programs wanted to run in the last minute, "
                       "before this one began. Do not trust these numbers.", further=0))
-    if not compiled:
-        say("No op runs on kernels, so these are the numbers of NumPy: see `tinyllm doctor`.")
     return roof
 
 
@@ -83,19 +78,11 @@ def run(bench: str, races: Iterable[Race], seconds: float, roof: Roof, json: boo
     if not json:
         say(f"\n{bench}")
     for about, makers, apart in races:
-        before = runtime.threads()
-        runtime.threads(about.get("threads", before))
         for record in compare(makers, seconds, apart=apart, bench=bench, **about):
             share = roof.share(record)
             record |= {} if share is None else {"share_of_roof": share}
-            if record["engine"] == "compiled":  # of ops: its line waits for the specification's time
-                kernel = record
-                continue
-            if record["engine"] == "spec":
-                record = kernel | {"spec_seconds": record["seconds"], "times": record["times"]}
             records.append(record)
             say(dumps(record) if json else line(record))
-        runtime.threads(before)
     if not json:
         say("\n".join(verdict(records)) or "No op has a kernel here." * (bench == "ops"))
     return records
@@ -103,7 +90,7 @@ def run(bench: str, races: Iterable[Race], seconds: float, roof: Roof, json: boo
 
 def line(r: dict) -> str:
     """Write a record as a line of 80 columns: names, time, rate, share of the roof, memory and ratio."""
-    name, engine = race_name(r), r["engine"] if r["engine"] != "compiled" else ""
+    name, engine = race_name(r), r["engine"]
     if "skipped" in r:
         return paragraph(f"{name} {engine}: left out, {r['skipped']}".strip(), further=0)
     peak = f"{r['peak_rss_mb']:>6,.0f} MiB" if r.get("peak_rss_mb") else ""
@@ -113,33 +100,26 @@ def line(r: dict) -> str:
     rate = next((f"{short(r[rate])} {unit}" for rate, unit in RATES.items() if rate in r), "")
     share = f"{100 * r['share_of_roof']:.0f}%" if "share_of_roof" in r else "-"
     ratio = f"{short(r['times'])} x" if "times" in r else ""
-    mark = "!" if r["engine"] == "compiled" and r["times"] < NEARLY else ""
-    return f"{name:{room}}{time(r['seconds']):>8}{rate:>15}{share:>5}{peak} {ratio}{mark}".rstrip()
+    return f"{name:{room}}{time(r['seconds']):>8}{rate:>15}{share:>5}{peak} {ratio}".rstrip()
 
 
 def race_name(r: dict) -> str:
     """Name the race of a record by what tells it from others."""
-    said = {"threads": "{} thread" if r.get("threads") == 1 else "{} threads"}
-    return " ".join(said.get(part, "{}").format(r[part]) for part in NAMES if part in r)
+    return " ".join(str(r[part]) + " rows" * (part == "rows") for part in NAMES if part in r)
 
 
 def verdict(records: list[dict]) -> Iterator[str]:
-    """Yield a paragraph for each engine with more than two ratios: their median, and those below 0.95.
-
-    Matrix products, whose rate is in FLOP/s, are counted apart, because NumPy leaves them to BLAS.
-    """
-    groups: dict[tuple, list[dict]] = defaultdict(list)
+    """Yield a paragraph for each engine with more than two ratios: their median, and those below 0.95."""
+    groups: dict[str, list[dict]] = defaultdict(list)
     for r in records:
         if "times" in r:
-            groups[r["engine"], r["bench"] == "ops" and "gflops" in r].append(r)
-    for (engine, products), found in groups.items():
+            groups[r["engine"]].append(r)
+    for engine, found in groups.items():
         if len(found) < 3:
             continue
         worst = sorted((r for r in found if r["times"] < NEARLY), key=lambda r: r["times"])
         names = "; ".join(f"{race_name(r)} {r['times']:.2f}" for r in worst[:5])
-        what = "matrix products" if products else "races"
-        against = "spec" if engine == "compiled" else engine
-        yield paragraph(f"{against}: {len(found)} {what}, median {median(r['times'] for r in found):.2f} x; "
+        yield paragraph(f"{engine}: {len(found)} races, median {median(r['times'] for r in found):.2f} x; "
                         f"{len(worst)} below {NEARLY}" + f": {names}" * bool(worst), further=0)
 
 
