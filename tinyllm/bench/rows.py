@@ -21,7 +21,8 @@ from tinyllm.nn.module import forward_flops
 from tinyllm.ops.registry import BACKWARD, OPS, watch
 from tinyllm.train.optimizer import AdamW, clipped_step, decay_groups, gradient_norm
 
-Race = tuple[dict[str, Any], dict[str, Callable[[], Contender]], bool]
+Makers = dict[str, Callable[[], Contender]]
+Race = tuple[dict[str, Any], Makers, bool]
 SHAKESPEARE = 65  # characters: the vocabulary of the small models
 SIZES: dict[str, dict] = {  # setting -> a model
     "nano": {"model_type": "gpt2", "vocab_size": SHAKESPEARE, **GPT.PRESETS["nano"]},
@@ -117,7 +118,7 @@ def train_races(quick: bool = False) -> Iterator[Race]:
     """Yield a race of training steps for each setting: kernels, products in bfloat16, and specifications."""
     for name in ["nano"] if quick else ["nano", "mini"]:
         train = partial(trainer, SIZES[name], BATCH[name])
-        engines = {"tinyllm": train, "tinyllm bf16": partial(train, bf16=True)}
+        engines: Makers = {"tinyllm": train, "tinyllm bf16": partial(train, bf16=True)}
         if name == "nano":  # the specifications would take minutes for mini
             engines["numpy"] = partial(train, around=partial(ops.use, "numpy"))
         yield {"setting": name}, engines, True
@@ -166,9 +167,10 @@ def generate_races(quick: bool = False) -> Iterator[Race]:
     """Yield races of reading a prompt, and of writing after half a context: one row, the likeliest tokens."""
     for name in ["nano"] if quick else SIZES:
         for task, make in (("prefill", reader), ("decode", writer)):
-            engines = {"tinyllm": partial(make, SIZES[name]),
-                       "numpy": partial(make, SIZES[name], around=partial(ops.use, "numpy")),
-                       "int8": partial(make, SIZES[name], 8), "int4": partial(make, SIZES[name], 4)}
+            engines: Makers = {
+                "tinyllm": partial(make, SIZES[name]),
+                "numpy": partial(make, SIZES[name], around=partial(ops.use, "numpy")),
+                "int8": partial(make, SIZES[name], 8), "int4": partial(make, SIZES[name], 4)}
             yield {"setting": name, "task": task}, engines, True
 
 
@@ -223,7 +225,7 @@ def measure_rates(model: Any) -> dict[str, float]:
     Returns {"reading": rate, "writing": rate}, without "writing" for an encoder such as BERT.
     """
     prompt, *_ = prompt_of(model)
-    makers = {"reading": partial(reading, model), "writing": partial(writing, model)}
+    makers: Makers = {"reading": partial(reading, model), "writing": partial(writing, model)}
     if model.objective == "masked":
         encode = partial(model.hidden, prompt)
         makers = {"reading": partial(Contender, encode, around=partial(inference, model),
