@@ -41,7 +41,11 @@ def quantize_run(
     is written, when the run or the folder cannot be used.
     """
     old, new = Run(source), Run(out)
-    check_folders(old, new, overwrite)
+    new.check_writable()
+    if os.path.realpath(new.folder) == os.path.realpath(old.folder):
+        raise UserError(f"{new.folder} is the run itself: choose another --out")
+    if new.holds_something() and not overwrite:
+        raise UserError(f"{new.folder} holds a run already: replace it (--overwrite) or choose another --out")
     record = old.read()
     if record.notes.get("bits"):
         raise UserError(f"{old.folder} is quantised already: give the run that it was made from")
@@ -50,34 +54,25 @@ def quantize_run(
     if not (bits or adapters(model)):
         raise UserError(f"{old.folder} has no adapter: all its weights are there already")
     setup, no_loss = data_of(old)
-    before, bytes_before = loss(model, setup), size(model)
+
+    def measured():
+        loss = setup.plan.evaluate(model)["val_loss"] if setup else None
+        return sum(array.nbytes for array in model.state_dict().values()), loss
+
+    bytes_before, loss_before = measured()
     merge(model)
-    note = {"bits": bits} if bits else {"merged": True}
     if bits:
         quantize(model, bits)
-    after, bytes_after = loss(model, setup), size(model)
+    bytes_after, loss_after = measured()
     progress = progress_of(old.find_checkpoint(which))[0]
     progress = dataclasses.replace(progress, best_step=progress.step)
     config = dataclasses.replace(record.config, lora=LoRAConfig())  # the copy has no adapter
+    notes: dict[str, Any] = record.notes | ({"bits": bits} if bits else {"merged": True})
     new.clear()
     save_tokenizer(opened.tokenizer, new.tokenizer)
     new.save(model, {}, progress)
-    new.write(dataclasses.replace(record, config=config, notes=record.notes | note))
-    return Quantized(new, bytes_before, bytes_after, before, after, no_loss)
-
-
-def check_folders(old: Run, new: Run, overwrite: bool) -> None:
-    """Raise UserError if `new` cannot be written, or is `old`, or holds a run and `overwrite` is False."""
-    new.check_writable()
-    if os.path.realpath(new.folder) == os.path.realpath(old.folder):
-        raise UserError(f"{new.folder} is the run itself: choose another --out")
-    if new.holds_something() and not overwrite:
-        raise UserError(f"{new.folder} holds a run already: replace it (--overwrite) or choose another --out")
-
-
-def size(model: Any) -> int:
-    """Return the total size of a model's saved arrays in bytes."""
-    return sum(array.nbytes for array in model.state_dict().values())
+    new.write(dataclasses.replace(record, config=config, notes=notes))
+    return Quantized(new, bytes_before, bytes_after, loss_before, loss_after, no_loss)
 
 
 def data_of(run: Run) -> tuple[TrainSetup | None, str]:
@@ -89,11 +84,6 @@ def data_of(run: Run) -> tuple[TrainSetup | None, str]:
         return reopen(run, config), ""
     except UserError as error:
         return None, f"the run's data cannot be used: {error}"
-
-
-def loss(model: Any, setup: TrainSetup | None) -> float | None:
-    """Return the validation loss of a model in nats per token, or None if there is no data."""
-    return setup.plan.evaluate(model)["val_loss"] if setup else None
 
 
 def default_folder(source: str | Path, ending: str) -> Path:

@@ -14,6 +14,7 @@ from tinyllm.nn.layers import (
     Dropout,
     Embedding,
     GatedMLP,
+    GeluMLP,
     Head,
     LayerNorm,
     Linear,
@@ -28,11 +29,12 @@ from tinyllm.nn.quantized import Int4Linear, Int8Linear, quantize
 from tinyllm.nn.seen import Seen
 
 __all__ = [
-    "MLP", "Attention", "Buffer", "DecoderLM", "Dropout", "Embedding", "GatedMLP", "GroupedAttention",
-    "Head", "Int4Linear", "Int8Linear", "KVCache", "LanguageModel", "LayerNorm", "Linear", "LoRALinear",
-    "Matrix", "Module", "Parameter", "RMSNorm", "Rope", "Seen", "SelfAttention", "Sequential", "adapt",
-    "adapter_state", "adapters", "full", "fuse", "inference", "init_normal", "load_adapter", "merge",
-    "pack_cache", "quantize", "random_parameter", "recompute", "replace", "rotate", "tap",
+    "MLP", "Attention", "Buffer", "DecoderLM", "Dropout", "Embedding", "GatedMLP", "GeluMLP",
+    "GroupedAttention", "Head", "Int4Linear", "Int8Linear", "KVCache", "LanguageModel", "LayerNorm",
+    "Linear", "LoRALinear", "Matrix", "Module", "Parameter", "RMSNorm", "Rope", "Seen", "SelfAttention",
+    "Sequential", "adapt", "adapter_state", "adapters", "full", "fuse", "inference", "init_normal",
+    "load_adapter", "merge", "pack_cache", "quantize", "random_parameter", "recompute", "replace", "rotate",
+    "tap",
 ]
 
 if not TYPE_CHECKING:

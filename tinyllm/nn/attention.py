@@ -1,7 +1,5 @@
 """Define self-attention layers: each position averages the values of earlier positions and its own."""
 
-import math
-
 import numpy as np
 
 import tinyllm.functional as F
@@ -15,7 +13,6 @@ from tinyllm.tensor import Tensor
 
 Angles = tuple[np.ndarray, np.ndarray]  # cosines and sines, from `Rope`
 Past = KVCache | None  # the keys and values of earlier positions in one layer, if they are kept
-MSCALES = ("mscale", "mscale_all_dim")  # DeepSeek's: see `yarn_growth`
 
 
 class Rope:
@@ -23,18 +20,13 @@ class Rope:
 
     `scaling` is None, or a dict like Hugging Face's `rope_scaling`; the type "ntk" is allowed too, though
     transformers lacks it. The type "dynamic" changes only positions beyond max_position_embeddings, which no
-    model here ever reaches, so it equals None. The numbers `mscale` and `mscale_all_dim`, which DeepSeek's
-    models add to YaRN's settings, become an attention_factor. Source: Su et al., "RoFormer", 2021.
+    model here ever reaches, so it equals None. Source: Su et al., "RoFormer", 2021.
     """
 
     def __init__(self, width: int, theta: float = 10000.0, scaling: dict | None = None):
-        kind = None if scaling is None else scaling.get("rope_type", scaling.get("type"))
-        if scaling is not None and kind == "yarn":
-            growth, of_scores = (yarn_growth(scaling, name) for name in MSCALES)
-            if all(map(scaling.get, MSCALES)) and scaling.get("attention_factor") is None:
-                scaling = scaling | {"attention_factor": growth / of_scores}
-            scaling = {name: value for name, value in scaling.items() if name not in MSCALES}
-        self.width, self.theta, self.scaling = width, theta, None if kind == "dynamic" else scaling
+        self.width, self.theta, self.scaling = width, theta, scaling
+        if scaling and scaling.get("rope_type", scaling.get("type")) == "dynamic":
+            self.scaling = None
         self.tables: Angles | None = None
 
     def tabulate(self, count: int) -> Angles:
@@ -47,21 +39,9 @@ class Rope:
         """Return the cosines and sines of positions: ints (B, T) -> two float32 (B, T, width / 2)."""
         end = int(positions.max(initial=0)) + 1
         if self.tables is None or end > len(self.tables[0]):
-            count = max(256, 1 << (end - 1).bit_length())
-            self.tables = self.tabulate(count)
+            self.tables = self.tabulate(max(256, 1 << (end - 1).bit_length()))
         cos, sin = self.tables
         return cos[positions], sin[positions]
-
-
-def yarn_growth(scaling: dict, name: str) -> float:
-    """Return 1 + 0.1 m ln(factor), where m is the number called `name` in the dict `scaling`, by default 0.
-
-    Raises ValueError unless m is a number from 0 to 100.
-    """
-    m = scaling.get(name) or 0
-    if not (isinstance(m, int | float) and 0 <= m <= 100):
-        raise ValueError(f"rope_scaling: {name} must be a number from 0 to 100, got {m!r}")
-    return 1 + 0.1 * m * math.log(max(scaling.get("factor", 1), 1)) if m else 1.0
 
 
 def rotate(x: Tensor, angles: Angles) -> Tensor:

@@ -57,10 +57,9 @@ class KVCache:
 
     def __init__(self, batch: int, room: int, heads: int, width: int, dtype: DTypeLike = np.float32,
                  kind: str = "float32", parts: int = 2):
-        self.codec = CODECS[kind]
-        self.parts = parts  # 2: keys and values; 1: one array is both
+        self.codec, self.parts = CODECS[kind], parts  # 2 parts: keys and values; 1: one array is both
         packed = self.codec.pack(np.zeros((1, 1, heads, width), dtype))
-        self.arrays = [zeros((batch, room, *x.shape[2:]), x.dtype) for _ in range(self.parts) for x in packed]
+        self.arrays = [zeros((batch, room, *x.shape[2:]), x.dtype) for _ in range(parts) for x in packed]
         self.lengths = np.zeros(batch, np.int64)
 
     @property
@@ -132,9 +131,10 @@ class KVCache:
         """
         if self.codec.unpack is None:
             return self.keys, self.values
-        shown, half = [array[:, : self.length] for array in self.arrays], len(self.arrays) // self.parts
-        found = [self.codec.unpack(*shown[i : i + half]) for i in range(0, len(shown), half)]
-        return found[0], found[-1]
+        n, size = self.length, len(self.arrays) // self.parts  # arrays of a part
+        parts = [self.codec.unpack(*(array[:, :n] for array in self.arrays[i : i + size]))
+                 for i in range(0, len(self.arrays), size)]
+        return parts[0], parts[-1]
 
     def rewind(self, lengths: Any) -> None:
         """Forget the positions of row b behind its first lengths[b]; one number is for all rows."""
@@ -142,17 +142,14 @@ class KVCache:
 
     def rows(self, begin: int, end: int) -> "KVCache":
         """Return a view of the rows from `begin` to `end`, a cache that uses the same memory."""
-        return self._indexed(slice(begin, end))
+        return self.keep(slice(begin, end))
 
-    def keep(self, rows: np.ndarray | list[int]) -> "KVCache":
-        """Return a new cache with copies of the given rows, in the given order."""
-        return self._indexed(rows)
-
-    def _indexed(self, rows):
+    def keep(self, rows: Any) -> "KVCache":
+        """Return a cache of the given rows, in the given order: a copy for a list, a view for a slice."""
         found = object.__new__(type(self))
         found.codec, found.parts = self.codec, self.parts
         found.arrays, found.lengths = [array[rows] for array in self.arrays], self.lengths[rows]
-        found.source = self.source and self.source._indexed(rows)
+        found.source = self.source and self.source.keep(rows)
         return found
 
     def copy(self, other: "KVCache", rows: Any, targets: Any) -> None:

@@ -1,6 +1,5 @@
 """Define DecoderLM, the base of models that read tokens from left to right and predict the next one."""
 
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -18,8 +17,7 @@ Cache = list[KVCache] | None
 class DecoderLM(LanguageModel):
     """Base of models that score every possible next token: tokens (B, T) -> logits (B, T, V).
 
-    A subclass makes the modules, among them `lm_head`, and defines two methods: `embed(tokens, positions)`
-    turns ids into vectors (B, T, C), and `body(x, positions, cache)` runs the blocks and the last norm.
+    A subclass makes the modules, among them `lm_head`, and defines `embed` and `body`.
     """
 
     def embed(self, tokens: np.ndarray, positions: np.ndarray) -> Tensor:
@@ -57,14 +55,13 @@ class DecoderLM(LanguageModel):
                 for part in parts]
 
 
-def positions_of(tokens: np.ndarray, cache: list[KVCache] | None, context: int) -> np.ndarray:
+def positions_of(tokens: np.ndarray, cache: Cache, context: int) -> np.ndarray:
     """Return the position of each token: tokens (B, T), a list of KVCache or None -> int64 (B, T).
 
     Positions are counted after the cached tokens. Raises UserError when they exceed the context.
     """
     past = cache[0].lengths if cache else np.zeros(len(tokens), np.int64)
     positions = past[:, None] + np.arange(tokens.shape[1])
-    total = positions.max() + 1
-    if total > context:
+    if (total := positions.max() + 1) > context:
         raise UserError(f"{total} tokens exceed the model's context of {context}: give fewer at a time")
     return positions

@@ -49,11 +49,6 @@ class Normal:
     seed: int = 0
     dtype: Any = FLOAT32
 
-    @property
-    def ndim(self) -> int:
-        """Return the number of axes."""
-        return len(self.shape)
-
     def __call__(self) -> np.ndarray:
         numbers = Random(self.seed, "init", self.name).normal(self.shape) * self.std
         return numbers.astype(self.dtype, copy=False)
@@ -84,7 +79,7 @@ class Parameter(LazyTensor):
 
     shape = property(lambda self: self._known.shape)
     dtype = property(lambda self: self._known.dtype)
-    ndim = property(lambda self: self._known.ndim)
+    ndim = property(lambda self: len(self.shape))
     name = property(lambda self: self.make.name)
 
 
@@ -130,10 +125,9 @@ class Naming(type):
 def init_normal(module: Any, seed: int, std: float | Callable[[str], float] | None = None) -> None:
     """Fill every matrix of a model with normal random numbers of mean 0, the same on every machine.
 
-    Vectors (biases and the weights of norms) are left as they are. `std` is the standard deviation, or a
-    function that returns it for a parameter's name, or None for each parameter's own. The numbers of each
-    parameter come from `Random(seed, "init", name)`, so adding a layer does not change the others. A new
-    model made of layers has the numbers of seed 0.
+    Vectors (biases and the weights of norms) stay as they are. `std` is the standard deviation, or a function
+    that returns it for a parameter's name, or None for each parameter's own. A new model made of layers has
+    the numbers of seed 0.
     """
     for name, p in module.named_parameters():
         if p.ndim >= 2:

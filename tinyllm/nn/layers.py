@@ -180,6 +180,20 @@ class MLP(Module):
         return self.c_proj(F.gelu_tanh(self.c_fc(x)))
 
 
+class GeluMLP(Module):
+    """Apply the feed-forward block of BERT and Falcon: widen, apply the exact gelu, narrow.
+
+    x (..., width) -> y (..., width). The names of the layers are those in Falcon's checkpoint.
+    """
+
+    def __init__(self, width: int, hidden: int, bias: bool = True):
+        self.dense_h_to_4h = Linear(width, hidden, bias)
+        self.dense_4h_to_h = Linear(hidden, width, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dense_4h_to_h(F.gelu(self.dense_h_to_4h(x)))
+
+
 class GatedMLP(Module):
     """Apply LLaMA's feed-forward block, with a gate: y = (silu(x @ gate) * (x @ up)) @ down.
 

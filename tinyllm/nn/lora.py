@@ -50,19 +50,20 @@ def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str | Sequen
     returned. Raises UserError, and changes nothing, when an end fits no layer, the rank is below 1, or the
     model has adapters already.
     """
-    where = [where] if isinstance(where, str) else where
     if rank < 1:
         raise UserError(f"the rank of an adapter is at least 1, got {rank}")
     if adapters(model):
         raise UserError("this model has adapters already: nn.merge(model) before it gets others")
     linears = [name for name in model.of_kind(Linear) if f"{name}.weight" not in new]
-    chosen = {name for name in linears if not where or any(_ends(name, end) for end in where)}
     if not linears:
         raise UserError("this model has no linear layer to adapt: quantised ones are none")
-    wrong = [end for end in where if not any(_ends(name, end) for name in linears)]
-    if wrong:
-        known = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in linears))
-        raise UserError(f"no linear layer has a name that ends in {wrong[0]!r}; there are {known}")
+    chosen = set() if where else {*linears}
+    for end in [where] if isinstance(where, str) else where:
+        found = {name for name in linears if f".{name}".endswith(f".{end}")}
+        if not found:
+            known = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in linears))
+            raise UserError(f"no linear layer has a name that ends in {end!r}; there are {known}")
+        chosen |= found
 
     def adapter(name, layer):
         random = None if seed is None else Random(seed, "lora", name)
@@ -71,10 +72,6 @@ def adapt(model: Module, rank: int = 8, alpha: float = 16.0, where: str | Sequen
     for name, p in model.named_parameters():
         p.requires_grad = name in new
     return replace(model, Linear, adapter)
-
-
-def _ends(name, end):
-    return f".{name}".endswith(f".{end}")
 
 
 def adapters(model: Module) -> dict[str, LoRALinear]:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -46,17 +45,6 @@ class Module(metaclass=Naming):
     def __repr__(self):
         first, end, rest = self._tree().partition("\n")
         return first + " parameters" * bool(self.num_parameters()) + end + rest
-
-    def _repr_html_(self):
-        """Return the tree for a notebook, where a part that has parts can be folded."""
-        lines, html = repr(self).split("\n"), ""
-        depths = [len(line) - len(line.lstrip()) for line in lines]
-        for line, depth, after in zip(lines, depths, [*depths[1:], 0], strict=True):
-            text, indent = escape(line.strip()), 'style="margin-left: 1em"'
-            opened = f"<details {indent}{' open' * (depth < 4)}><summary>{text}</summary>"
-            html += opened if after > depth else f"<div {indent}>{text}</div>"
-            html += "</details>" * ((depth - after) // 2)
-        return html
 
     def _tree(self):
         """Return a line of text for this module and for each module inside; equal neighbours share a line."""
@@ -135,16 +123,12 @@ class Module(metaclass=Naming):
         tensors = dict(self.named_tensors())
         for name, tensor in tensors.items():
             if name not in shapes:
-                raise UserError(f"the weights lack {name} {tensor.shape}; they belong to another model")
+                raise UserError(f"the weights lack {name} {tensor.shape}: they belong to another model")
             if shapes[name] != tensor.shape:
-                raise UserError(
-                    f"{name} has shape {shapes[name]} in the weights and {tensor.shape} in the model"
-                )
-        for name in shapes:
-            if name not in tensors:
-                raise UserError(
-                    f"the weights hold {name}, which this model lacks; they belong to another model"
-                )
+                what = f"{name} has shape {shapes[name]} in the weights and {tensor.shape} in the model"
+                raise UserError(what)
+        for name in shapes.keys() - tensors.keys():
+            raise UserError(f"the weights hold {name}, which this model lacks: they belong to another model")
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Copy {name: array} into parameters and buffers.
@@ -197,10 +181,9 @@ def forward_flops(model: Module, context: int) -> int:
 def inference(module: Module, modules: "list[Module] | None" = None) -> Iterator[Module]:
     """Run a `with` block without gradients and dropout; then restore the mode of every module.
 
-    A caller that already has the list of all modules can pass it as `modules`, to save time.
+    `modules`, the list of all modules, saves the time to find them.
     """
-    everything = (m for _, m in module.named_modules()) if modules is None else modules
-    were_training = [m for m in everything if m.training]
+    were_training = [m for m in modules or dict(module.named_modules()).values() if m.training]
     for m in were_training:
         m.training = False
     try:

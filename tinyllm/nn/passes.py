@@ -81,18 +81,18 @@ def _remade(call, block, x, *args, **kwargs):
         return call(x, *args, **kwargs)
 
 
-def _fused(call, mlp, x):
-    if not plain(mlp.c_fc, Linear):
-        return call(x)
-    return mlp.c_proj(F.linear_gelu(x, mlp.c_fc.weight, mlp.c_fc.bias))
-
-
 def fuse(model: Module) -> Module:
     """Make every MLP of a model run its first layer and activation in one kernel; return the model."""
     for module in model.of_kind(MLP).values():
         if plain(module, MLP):
             around(module, _fused)
     return model
+
+
+def _fused(call, mlp, x):
+    if not plain(mlp.c_fc, Linear):
+        return call(x)
+    return mlp.c_proj(F.linear_gelu(x, mlp.c_fc.weight, mlp.c_fc.bias))
 
 
 def pack_cache(model: Module, kind: str) -> Module:

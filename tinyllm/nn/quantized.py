@@ -58,31 +58,24 @@ class QuantizedLinear(Module):
         product = ops.linear_int8 if self.bits == 8 else ops.linear_int4
         bias = None if self.bias is None else self.bias.data
         y = product(x.data, self.q.data, self.scales.data, self.n_out, bias)
-        return record(y, (x,), self._no_gradient)
 
-    def _no_gradient(self, dy):
-        raise RuntimeError(
-            f"{type(self).__name__} is for inference and has no gradient: train the model first"
-        )
+        def backward(dy):
+            raise RuntimeError(f"{type(self).__name__} is for inference, and has no gradient: train before")
+
+        return record(y, (x,), backward)
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
         return {"": 2 * batch * context * self.n_in * self.n_out}
 
 
 class Int8Linear(QuantizedLinear):
-    """Apply a linear layer with weights of 8 bits, about 1/4 of float32's size: (..., n_in) -> (..., n_out).
-
-    The backward pass raises RuntimeError.
-    """
+    """Apply a linear layer with weights of 8 bits, about 1/4 of float32's: (..., n_in) -> (..., n_out)."""
 
     bits, kind = 8, np.int8
 
 
 class Int4Linear(QuantizedLinear):
-    """Apply a linear layer with weights of 4 bits, about 1/7 of float32's size: (..., n_in) -> (..., n_out).
-
-    The backward pass raises RuntimeError.
-    """
+    """Apply a linear layer with weights of 4 bits, about 1/7 of float32's: (..., n_in) -> (..., n_out)."""
 
     bits, kind = 4, np.uint8
 
