@@ -304,10 +304,10 @@ def test_another_tokenizer_is_refused(copy):
 
 def test_a_setting_that_is_newer_than_a_run_has_its_usual_value(copy):
     content = json.loads((copy / "run.json").read_text())
-    del content["settings"]["train"]["clip"], content["settings"]["model"]["embed_dropout"]
+    del content["settings"]["train"]["clip"], content["settings"]["model"]["init_std"]
     (copy / "run.json").write_text(json.dumps(content))
     config = open_model(copy).config
-    assert config.train.clip == 1.0 and config.model.embed_dropout is None
+    assert config.train.clip == 1.0 and config.model.init_std is None
 
 
 def test_pruning_keeps_what_it_is_told_and_clears_leftovers(tmp_path):

@@ -196,8 +196,8 @@ def test_packed_documents_and_prefixes_see_what_they_should(name):
 @each_writer
 def test_a_cache_has_room_for_what_was_asked_and_refuses_more(name):
     model = lively(name)
-    c, wide = model.config, {"deepseek_v3": (1, 10 + 6)}  # one latent vector, and its rotated end
-    heads = wide.get(name, (getattr(c, "kv_heads", c.heads), getattr(c, "head_width", None) or c.width // 4))
+    c, one = model.config, {"deepseek_v3": (1, 10 + 6), "falcon": (1, 8)}  # a latent vector, its rotated end
+    heads = one.get(name, (getattr(c, "kv_heads", c.heads), getattr(c, "head_width", None) or c.width // 4))
     assert all(layer.keys.shape == (3, 5, *heads) for layer in model.new_cache(3, length=5))
     cache = model.read([[1]]) if model.is_encoder_decoder else model.new_cache()
     for layer in cache:

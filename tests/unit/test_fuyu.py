@@ -65,8 +65,8 @@ def test_no_gradient_reaches_the_vector_of_the_mark():
 @pytest.mark.parametrize("change, message", [
     (lambda t, p: (t[:, 1:], p), "marks for 8 patches"),
     (lambda t, p: (t, p[:1]), "the tokens have 8 marks for 4 patches"),
-    (lambda t, p: (t, p[:, 1:]), "the picture has 6 x 5 dots, and the model reads 6 x 6"),
-    (lambda t, p: (t, p[0]), "pictures must be"),
+    (lambda t, p: (t, p[:, 1:]), "reads pictures of 6 x 6 dots"),
+    (lambda t, p: (t, p[0]), "got uint8"),
     (lambda t, p: (t, p / 255), "got float64"),
 ])
 def test_pictures_that_do_not_fit_are_refused(change, message):
@@ -136,7 +136,7 @@ def test_what_cannot_be_done_with_pictures_is_refused(run, refused):
     assert "half.ppm is not a whole PPM file" in refused(*look, "half.ppm")
     pathlib.Path("remarks.ppm").write_bytes(b"P6 " + 99 * b"# " + b"x")  # must not be tried in 2^99 ways
     assert "remarks.ppm is not a whole PPM file" in refused(*look, "remarks.ppm")
-    assert "has 16 x 8 dots, and the model reads 16 x 16" in refused(*look, "small.ppm")
+    assert "the model reads pictures of 16 x 16 dots" in refused(*look, "small.ppm")
     assert "world:stories is about no pictures" in refused(*look, "world:stories")
     assert "--beams reads no pictures" in refused(*look, "world:caption", "--beams", "2")
     assert "sees no pictures" in refused("generate", "shipped", "--picture", "world:caption")

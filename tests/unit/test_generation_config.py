@@ -140,5 +140,5 @@ def test_an_encoder_decoder_starts_and_ends_as_generation_config_says(tmp_path):
     from_pretrained(tmp_path).save_pretrained(tmp_path)
     assert stop_ids(from_pretrained(tmp_path).generation) == [3, 5]
     say(tmp_path, eos_token_id=48)
-    with pytest.raises(UserError, match=r"generation_config\.json: eos_token_id 48 is not in a voc"):
+    with pytest.raises(UserError, match=r"generation_config\.json: eos_token_id: end 48 is not in a voc"):
         from_pretrained(tmp_path)

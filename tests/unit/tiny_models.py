@@ -20,11 +20,10 @@ SCALINGS = {
     "linear": {}, "yarn": {"original_max_position_embeddings": 6},
     "llama3": {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 6},
 }
-DEEP = {"rope_type": "yarn", "factor": 40, "beta_fast": 4, "mscale": 0.7, "mscale_all_dim": 1.0,
-        "original_max_position_embeddings": 60}
+DEEP = {"rope_type": "yarn", "factor": 40, "beta_fast": 4, "truncate": False,
+        "original_max_position_embeddings": 60,
+        "attention_factor": (1 + 0.07 * np.log(40)) / (1 + 0.1 * np.log(40))}
 T5_SIZES = SIZES | {"model_type": "t5", "heads": 3, "head_width": 6, "hidden": 20, "tied": True}
-LATENT = SIZES | {"model_type": "deepseek_v3", "kv_heads": 4, "hidden": 48, "head_width": 6,
-                  "plain_width": 7, "value_width": 5, "latent": 10}
 MODELS: dict[str, dict[str, Any]] = {
     "gpt2": {"model_type": "gpt2", **SIZES, "eps": 1e-4, "dropout": 0.1, "attention_dropout": 0.2},
     "llama": LLAMA | {"theta": 500.0},
@@ -39,13 +38,10 @@ MODELS: dict[str, dict[str, Any]] = {
     "smollm3": LLAMA | {"model_type": "smollm3", "no_rope_every": 2},
     "mixtral": LLAMA | {"model_type": "mixtral", "hidden": 24, "experts": 5, "window": 4},
     "qwen3_moe": LLAMA | {"model_type": "qwen3_moe", "hidden": 24, "experts": 4, "top": 3},
-    "deepseek_v3": LATENT | {"query_latent": 14},
-    "deepseek_v3 of one matrix": LATENT | {"bias": True},
-    "deepseek_v3 scaled": LATENT | {"scaling": DEEP},
+    "deepseek_v3": LLAMA | {"model_type": "deepseek_v3", "kv_heads": 4, "head_width": 6, "plain_width": 7,
+                            "value_width": 5, "latent": 10, "bias": True},
     "falcon": {"model_type": "falcon", **SIZES, "hidden": 48},
-    "falcon of many heads": {"model_type": "falcon", **SIZES, "hidden": 128, "multi_query": False,
-                             "bias": True, "tied": False},
-    "falcon scaled": {"model_type": "falcon", **SIZES, "hidden": 48, "scaling": DEEP | {"truncate": False}},
+    "falcon scaled": {"model_type": "falcon", **SIZES, "hidden": 48, "scaling": DEEP},
     "fuyu": {"model_type": "fuyu", **SIZES, "hidden": 48, "side": 6, "patch": 3, "picture": MARK,
              "theta": 300.0},
     "t5": T5_SIZES | {"scaled": True},
@@ -53,7 +49,6 @@ MODELS: dict[str, dict[str, Any]] = {
     "t5 of odd sizes": T5_SIZES | {"decoder_layers": 3, "buckets": 7, "max_distance": 5, "mlp": "gated-gelu",
                                    "eps": 1e-4, "start": 2, "dropout": 0.1},
     "t5 untied": T5_SIZES | {"decoder_layers": 1, "tied": False, "buckets": 6, "max_distance": 9},
-    "mt5": T5_SIZES | {"model_type": "mt5", "start": 4, "decoder_layers": 3},
     "bert": {"model_type": "bert", **SIZES, "hidden": 48, "dropout": 0.1, "eps": 1e-5},
     "bert of odd sizes": {"model_type": "bert", **SIZES, "heads": 2, "hidden": 20, "segments": 3},
 }

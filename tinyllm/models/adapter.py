@@ -17,7 +17,7 @@ from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, parse_json, read_json
 from tinyllm.models.hub import download, is_hub_name
 from tinyllm.models.weights import Origin, hash_weights, read_header, save_weights
-from tinyllm.nn import Linear, adapt, adapter_state, adapters, load_adapter
+from tinyllm.nn import adapt, adapter_state, adapters, load_adapter
 from tinyllm.nn.init import without_memory
 
 FILE, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -55,18 +55,15 @@ def save_adapter(model: Any, base: Origin, folder: Path) -> None:
     arrays = {PREFIX + model.module_name(name): a.T for name, a in state.items()}
     save_weights(arrays, folder / WEIGHTS, metadata)
     one = next(iter(layers.values()))
+    targets, whole = ([model.module_name(f"{name}.weight").removesuffix(".weight") for name in found]
+                      for found in (layers, new))
     found = {
         "peft_type": "LORA", "task_type": TASKS.get(getattr(model.config, "task", model.objective)),
         "base_model_name_or_path": base.folder, "r": one.rank, "lora_alpha": one.alpha, "bias": "none",
-        "fan_in_fan_out": not model.layout.transposed, "inference_mode": True,
-        "target_modules": [_layer(model, name) for name in layers],
-        "modules_to_save": sorted(_layer(model, name) for name in new) or None,
+        "fan_in_fan_out": not model.layout.transposed, "inference_mode": True, "target_modules": targets,
+        "modules_to_save": sorted(whole) or None,
     }
     atomic_write_text(folder / FILE, json.dumps(found, indent=2) + "\n")
-
-
-def _layer(model, name):
-    return model.module_name(f"{name}.weight").removesuffix(".weight")
 
 
 def read_settings(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -99,7 +96,6 @@ def apply_adapter(model: Any, folder: Path, settings: dict[str, Any], labels: st
         new = [name for name in state if not name.endswith(PARTS)]
         if new and not labels:
             raise UserError(f"{new[0]} is no adapter of a linear layer")
-        check_targets(model, settings.get("target_modules"), {*layers})
         with without_memory():
             adapt(model, settings["r"], settings["lora_alpha"], [*layers], seed=None, new=new)
         load_adapter(model, state)
@@ -116,12 +112,3 @@ def read_adapter(model: Any, path: Path) -> dict[str, np.ndarray]:
     named = {name.removeprefix(PREFIX): array for name, array in stored.items()}
     found = model.layout.own_names(named, model.config)
     return {name: array.read(transposed=True) for name, array in found.items()}
-
-
-def check_targets(model: Any, targets: Any, layers: set[str]) -> None:
-    """Raise UserError if a linear layer that the list `targets` names has no adapter among `layers`."""
-    named = {target for target in targets if isinstance(target, str)} if isinstance(targets, list) else set()
-    for name in model.of_kind(Linear):
-        words = _layer(model, name).split(".")
-        if name not in layers and (found := named & {".".join(words[i:]) for i in range(len(words))}):
-            raise UserError(f"there is no {name}{PARTS[0]}, and {FILE} has the target {found.pop()}")

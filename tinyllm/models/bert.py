@@ -21,7 +21,6 @@ from tinyllm import nn, ops
 from tinyllm.config import fill_in, setting
 from tinyllm.errors import UserError
 from tinyllm.files import read_json
-from tinyllm.models.falcon import FalconMLP
 from tinyllm.models.layout import Layout
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import EPS, HIDDEN, PART, WITH_HIDDEN, Sizes
@@ -31,7 +30,6 @@ from tinyllm.tensor import Tensor
 
 PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 512}}  # as BERT-base
 TASKS = {"masked": "BertForMaskedLM", "classify": "BertForSequenceClassification", "encode": "BertModel"}
-POOLING = "1_Pooling"  # sentence-transformers' folder, whose config.json says how vectors become one
 NAMES = (
     ("bert.embeddings.word_embeddings.", "encoder.tokens."),
     ("bert.embeddings.position_embeddings.", "encoder.positions."),
@@ -60,9 +58,6 @@ class BertConfig(Sizes):
     task: str = setting("masked", hf="architectures", choices=tuple(TASKS), help="which output layer it has")
     labels: list | None = setting(None, hf="id2label", help="classify: the names of the classes")  # noqa: RUF009
     dropout: float = setting(0.0, **PART, hf="hidden_dropout_prob", help="the part of numbers set to zero")
-    class_dropout: float | None = setting(
-        None, **PART, hf="classifier_dropout", help="before the classes; none: dropout"
-    )
     eps: float = setting(1e-12, **EPS, hf="layer_norm_eps")
 
     def __post_init__(self):
@@ -82,11 +77,10 @@ class BertBlock(nn.Module):
     """Run one transformer block: x = norm(x + attention(x)), then norm(x + mlp(x)), all (B, T, C)."""
 
     def __init__(self, config: BertConfig):
-        width, heads = config.width, config.heads
-        self.attn = nn.GroupedAttention(width, heads, heads, bias=True, out_bias=True, causal=False,
-                                     dropout=config.attention_dropout)
+        width, heads, dropout = config.width, config.heads, config.attention_dropout
+        self.attn = nn.GroupedAttention(width, heads, bias=True, out_bias=True, dropout=dropout, causal=False)
         self.attn_norm = nn.LayerNorm(width, eps=config.eps)
-        self.mlp = FalconMLP(width, config.hidden)
+        self.mlp = nn.GeluMLP(width, config.hidden)
         self.mlp_norm = nn.LayerNorm(width, eps=config.eps)
         self.drop = nn.Dropout(config.dropout)
 
@@ -149,20 +143,15 @@ def read_task(config: dict[str, Any]) -> dict[str, Any]:
 
 def check_pooling(folder: Path) -> None:
     """Raise UserError if sentence-transformers' files ask for other vectors of texts than the mean."""
-    if os.path.lexists(path := folder / "modules.json"):
-        for step in read_json(path, [{}], 2**20):
-            kind, place = str(step.get("type")).split(".")[-1], str(step.get("path", POOLING))
-            if kind not in ("Transformer", "Pooling", "Normalize"):
-                raise UserError(f"{path} has a step {kind!r:.40}: use sentence-transformers")
-            if kind == "Pooling" and place != POOLING:
-                raise UserError(f"{path} has its Pooling in {place!r:.40}, and tinyllm reads {POOLING}")
-    if os.path.lexists(path := folder / POOLING / "config.json"):
+    if os.path.lexists(steps := folder / "modules.json"):
+        kinds = {str(step.get("type")).split(".")[-1] for step in read_json(steps, [{}], 2**20)}
+        if other := kinds - {"Transformer", "Pooling", "Normalize"}:
+            raise UserError(f"{steps} has a step {min(other)!r:.40}: use sentence-transformers")
+    for path in folder.glob("*_Pooling/config.json"):
         found = read_json(path, {}, 2**20)
-        modes = [name for name, on in found.items() if name.startswith("pooling_mode_") and on]
-        modes += [found["pooling_mode"]] if "pooling_mode" in found else []
-        if modes not in (["pooling_mode_mean_tokens"], ["mean"]):
-            raise UserError(f"{path} asks for {modes!r:.200}, and tinyllm has the mean: "
-                            "use sentence-transformers")
+        modes = {name: value for name, value in found.items() if name.startswith("pooling_mode") and value}
+        if modes not in ({"pooling_mode_mean_tokens": True}, {"pooling_mode": "mean"}):
+            raise UserError(f"{path}: {modes!r:.200}, and tinyllm has the mean: use sentence-transformers")
 
 
 class Bert(Pretrained, nn.LanguageModel):
@@ -203,7 +192,7 @@ class Bert(Pretrained, nn.LanguageModel):
         self.lm_head = MaskedHead(config, self.encoder.tokens.weight) if config.task == "masked" else None
         classes = len(config.labels or [])
         self.classifier = nn.Linear(config.width, classes) if config.task == "classify" else None
-        self.drop = nn.Dropout(config.dropout if config.class_dropout is None else config.class_dropout)
+        self.drop = nn.Dropout(config.dropout)
         self.finish(seed)
 
     def hidden(self, tokens: ArrayLike, segments: ArrayLike | None = None,
@@ -285,9 +274,9 @@ class Bert(Pretrained, nn.LanguageModel):
     def embed_sentences(self, rows: Sequence[Sequence[int]], room: int = 2048) -> np.ndarray:
         """Return a vector of length 1 for each text, as `sentence_vectors`: N lists of ids -> (N, C).
 
-        The dot product of two vectors is their similarity. To need less padding, texts are packed into rows
-        of about `room` tokens, in which each text sees only itself. Raises UserError when a text is empty or
-        too long.
+        The dot product of two vectors is their similarity. Texts are packed into rows of about `room` tokens,
+        in which each text sees only itself: this is faster than padding. Raises UserError when a text is
+        empty or too long.
         """
         lengths = np.array([len(row) for row in rows], np.int64)
         if not lengths.all():
@@ -297,10 +286,9 @@ class Bert(Pretrained, nn.LanguageModel):
         with nn.inference(self):
             for row in np.unique(row_of):
                 chosen = np.flatnonzero(row_of == row)
-                ends = np.cumsum(lengths[chosen])
-                starts = ends - lengths[chosen]
-                seen = Seen(starts=np.repeat(starts, lengths[chosen])[None],
-                            ends=np.repeat(ends, lengths[chosen])[None])
+                n = lengths[chosen]
+                ends = np.cumsum(n)
+                seen = Seen(starts=np.repeat(ends - n, n)[None], ends=np.repeat(ends, n)[None])
                 x = self.hidden(np.concatenate([rows[i] for i in chosen.tolist()]), seen=seen).data[0]
-                found[chosen] = np.add.reduceat(x, starts, axis=0) / lengths[chosen, None]
+                found[chosen] = np.add.reduceat(x, ends - n, axis=0) / n[:, None]
         return found / np.sqrt((found * found).sum(axis=-1, keepdims=True))

@@ -2,7 +2,8 @@
 
 DeepSeek-AI, "DeepSeek-V2", 2024, section 2.1 (multi-head latent attention). Differences from `llama.py`: keys
 and values of all heads are made from one vector per token, and only some channels of a head are rotated.
-Every block has LLaMA's MLP; the reader refuses a checkpoint with experts, by its `first_k_dense_replace`.
+Every block has LLaMA's MLP, and one matrix makes the queries. So DeepSeek's own checkpoints, with experts and
+latent queries, are refused.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from tinyllm import nn
 from tinyllm.config import fill_in, setting
 from tinyllm.models.llama import PRESETS, Llama, LlamaBlock, LlamaConfig
 from tinyllm.models.sizes import SIZE
-from tinyllm.nn.attention import Angles, Past, yarn_growth
+from tinyllm.nn.attention import Angles, Past
 from tinyllm.nn.seen import EVERYTHING, Seen
 from tinyllm.tensor import Tensor
 
@@ -33,7 +34,6 @@ class DeepseekV3Config(LlamaConfig):
     plain_width: int = setting(**SIZE, hf="qk_nope_head_dim", help="channels of a head that are not rotated")
     value_width: int = setting(**SIZE, hf="v_head_dim", help="the width of a head's values")
     latent: int = setting(**SIZE, hf="kv_lora_rank", help="width of what keys and values are made from")
-    query_latent: int | None = setting(None, **SIZE, hf="q_lora_rank", help="the same for queries; none: C")
 
     def __post_init__(self):
         super().__post_init__()
@@ -55,30 +55,18 @@ class LatentAttention(nn.Attention):
         c, rotated = config, config.head_size
         super().__init__(c.width, c.heads, 1, None, c.attention_dropout, c.latent + rotated)
         self.latent, self.plain = c.latent, c.plain_width
-        scale = (c.latent + rotated) / (c.plain_width + rotated)
-        self.scale = scale**0.5  # F.attention divides by sqrt(latent + rotated)
-        self.scale *= yarn_growth(c.scaling or {}, "mscale_all_dim") ** 2
-        inner = c.heads * (c.plain_width + rotated)
-        if c.query_latent is None:
-            self.q_proj = nn.Linear(c.width, inner, bias=False)
-        else:
-            self.q_a_proj = nn.Linear(c.width, c.query_latent, c.bias)
-            self.q_a_layernorm = nn.RMSNorm(c.query_latent, EPS)
-            self.q_b_proj = nn.Linear(c.query_latent, inner, bias=False)
+        # F.attention divides by sqrt(latent + rotated) instead of sqrt(plain_width + rotated).
+        self.scale = ((c.latent + rotated) / (c.plain_width + rotated)) ** 0.5
+        self.q_proj = nn.Linear(c.width, c.heads * (c.plain_width + rotated), bias=False)
         self.kv_a_proj_with_mqa = nn.Linear(c.width, c.latent + rotated, c.bias)
         self.kv_a_layernorm = nn.RMSNorm(c.latent, EPS)
         self.kv_b_proj = nn.Matrix(c.latent, c.heads * (c.plain_width + c.value_width))
         self.o_proj = nn.Linear(c.heads * c.value_width, c.width, c.bias)
 
-    def queries(self, x: Tensor) -> Tensor:
-        """Return the queries of all heads: x (B, T, C) -> (B, T, H, width without rope + width with rope)."""
-        short = "q_a_proj" in vars(self)
-        q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x))) if short else self.q_proj(x)
-        return q.reshape(*x.shape[:2], self.heads, -1)
-
     def forward(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         B, T, _ = x.shape
-        q, joint = self.queries(x), self.kv_a_proj_with_mqa(x).reshape(B, T, 1, -1)
+        q = self.q_proj(x).reshape(B, T, self.heads, -1)
+        joint = self.kv_a_proj_with_mqa(x).reshape(B, T, 1, -1)
         weight = self.kv_b_proj.weight.reshape(self.latent, self.heads, -1).transpose(1, 0, 2)
         to_key, to_value = weight[..., : self.plain], weight[..., self.plain :]
         q = F.concat([
@@ -125,8 +113,8 @@ class DeepseekV3(Llama):
         for name, width in (("nano", 32), ("mini", 64), ("small", 64))
     }
     layout = Llama.layout.extended(
-        defaults={"q_lora_rank": 1536},
         fixed={
+            "q_lora_rank": (None,),
             "rope_interleave": (True,), "mlp_bias": (False,), "n_mtp": (None,),
             "first_k_dense_replace": lambda config: (config.layers,),  # no block has experts
             "num_key_value_heads": lambda config: (config.heads,),

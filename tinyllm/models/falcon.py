@@ -9,7 +9,6 @@ smaller. The rest is taken from LLaMA. Parameter names equal the names in Falcon
 from dataclasses import dataclass
 from typing import Any
 
-import tinyllm.functional as F
 from tinyllm import nn
 from tinyllm.config import fill_in, setting
 from tinyllm.models.layout import Layout
@@ -31,18 +30,11 @@ class FalconConfig(RotarySizes):
 
     hidden: int | None = setting(None, **HIDDEN | {"help": "the inner width of the MLP; none: 4 C"},
                                  hf="ffn_hidden_size")
-    multi_query: bool = setting(True, hf="multi_query", help="all heads share one head of keys and values")
-    bias: bool = setting(False, hf="bias", help="linear layers add a bias")
     tied: bool = setting(True, **TIED)
 
     def __post_init__(self):
         super().__post_init__()
         fill_in(self, hidden=4 * self.width)
-
-    @property
-    def kv_heads(self) -> int:
-        """Return K, the number of heads of keys and values."""
-        return 1 if self.multi_query else self.heads
 
 
 class MultiQueryAttention(nn.Attention):
@@ -52,33 +44,15 @@ class MultiQueryAttention(nn.Attention):
     """
 
     def __init__(self, config: FalconConfig):
-        super().__init__(config.width, config.heads, config.kv_heads, dropout=config.attention_dropout)
-        rows = config.heads + 2 * config.kv_heads
-        self.query_key_value = nn.Linear(config.width, rows * self.head_width, config.bias)
-        self.dense = nn.Linear(config.width, config.width, config.bias)
+        super().__init__(config.width, config.heads, kv_heads=1, dropout=config.attention_dropout)
+        self.query_key_value = nn.Linear(config.width, (config.heads + 2) * self.head_width, bias=False)
+        self.dense = nn.Linear(config.width, config.width, bias=False)
 
     def forward(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
-        B, T, _ = x.shape
-        H, K = self.heads, self.kv_heads
-        heads = self.query_key_value(x)
-        if K == 1:
-            heads = heads.reshape(B, T, H + 2, self.head_width)
-            q, k, v = heads[:, :, :H], heads[:, :, H : H + 1], heads[:, :, H + 1 :]
-        else:  # q, k and v of head 0, then of head 1, and so on
-            heads = heads.reshape(B, T, H, 3, self.head_width)
-            q, k, v = heads[:, :, :, 0], heads[:, :, :, 1], heads[:, :, :, 2]
+        (B, T, _), H = x.shape, self.heads
+        heads = self.query_key_value(x).reshape(B, T, H + 2, self.head_width)
+        q, k, v = heads[:, :, :H], heads[:, :, H : H + 1], heads[:, :, H + 1 :]
         return self.dense(self.mix(q, k, v, cache, angles, seen))
-
-
-class FalconMLP(nn.Module):
-    """Apply a feed-forward block: widen, apply the exact gelu, narrow: x (..., C) -> (..., C)."""
-
-    def __init__(self, width: int, hidden: int, bias: bool = True):
-        self.dense_h_to_4h = nn.Linear(width, hidden, bias)
-        self.dense_4h_to_h = nn.Linear(hidden, width, bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.dense_4h_to_h(F.gelu(self.dense_h_to_4h(x)))
 
 
 class FalconBlock(nn.Module):
@@ -87,7 +61,7 @@ class FalconBlock(nn.Module):
     def __init__(self, config: Any, layer: int):
         self.input_layernorm = nn.LayerNorm(config.width, eps=config.eps)
         self.self_attention = MultiQueryAttention(config)
-        self.mlp = FalconMLP(config.width, config.hidden, config.bias)
+        self.mlp = nn.GeluMLP(config.width, config.hidden, bias=False)
 
     def forward(self, x: Tensor, angles: Angles, cache: Past = None, seen: Seen = EVERYTHING) -> Tensor:
         normed = self.input_layernorm(x)
@@ -110,8 +84,9 @@ class Falcon(Llama):
                # with a digit behind h., because "4h." is the end of a layer's name
                *((f"h.{digit}", f"model.layers.{digit}") for digit in range(10))),
         fixed={
-            "activation": ("gelu",), "alibi": (False,), "new_decoder_architecture": (False,),
-            "parallel_attn": (True,), "hidden_dropout": (0.0,), "num_ln_in_parallel_attn": (None, 1),
+            "activation": ("gelu",), "bias": (False,), "multi_query": (True,), "alibi": (False,),
+            "new_decoder_architecture": (False,), "parallel_attn": (True,), "hidden_dropout": (0.0,),
+            "num_ln_in_parallel_attn": (None, 1),
         },
     )
     residual_outputs = ("dense.weight", "dense_4h_to_h.weight")

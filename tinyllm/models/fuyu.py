@@ -20,7 +20,6 @@ import tinyllm.functional as F
 from tinyllm import nn, ops
 from tinyllm.config import setting
 from tinyllm.errors import UserError
-from tinyllm.models.falcon import FalconMLP
 from tinyllm.models.layout import Layout
 from tinyllm.models.llama import LlamaBody
 from tinyllm.models.pretrained import Pretrained
@@ -79,7 +78,7 @@ class FuyuAttention(nn.Attention):
         return self.dense(self.mix(self.q_layernorm(q), self.k_layernorm(k), v, cache, angles, seen))
 
 
-class FuyuMLP(FalconMLP):
+class FuyuMLP(nn.GeluMLP):
     """Apply a feed-forward block: widen, apply relu, square, narrow: x (..., C) -> (..., C)."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -150,12 +149,9 @@ class Fuyu(Pretrained, nn.DecoderLM):
         Raises UserError when pictures have another size.
         """
         dots, side = np.asarray(pictures), self.config.side
-        if dots.ndim == 4 and dots.shape[3] == COLOURS and dots.shape[1:3] != (side, side):
-            height, width = dots.shape[1:3]
-            raise UserError(f"the picture has {width} x {height} dots, and the model reads {side} x {side}")
         if dots.shape[1:] != (side, side, COLOURS) or dots.dtype != np.uint8:
-            wanted = f"uint8 of (B, {side}, {side}, {COLOURS})"
-            raise UserError(f"pictures must be {wanted}, got {dots.dtype} of {dots.shape}")
+            raise UserError(f"the model reads pictures of {side} x {side} dots, uint8 (B, {side}, {side}, "
+                            f"{COLOURS}), got {dots.dtype} {dots.shape}")
         patches = ops.patches(dots, self.config.patch).astype(np.float32) / 127.5 - 1  # from -1 to 1
         return self.vision_embed_tokens(self.language_model.embed_tokens.weight.like(patches))
 

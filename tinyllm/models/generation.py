@@ -20,11 +20,8 @@ IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 HARMLESS = ("max_length", "max_new_tokens", "use_cache", "cache_implementation", "transformers_version",
             "return_dict_in_generate", "output_attentions", "output_hidden_states", "output_scores",
             "output_logits", "chat_format", "trust_remote_code", "do_sample")
-NEUTRAL = {"num_beams": 1, "num_beam_groups": 1, "num_return_sequences": 1, "typical_p": 1, "top_h": 0,
-           "epsilon_cutoff": 0, "eta_cutoff": 0, "no_repeat_ngram_size": 0, "repetition_penalty": 1,
-           "length_penalty": 1, "encoder_repetition_penalty": 1, "encoder_no_repeat_ngram_size": 0,
-           "diversity_penalty": 0, "guidance_scale": 1, "min_length": 0, "min_new_tokens": 0,
-           "penalty_alpha": 0}
+AT_ONE = ("num_beams", "num_beam_groups", "num_return_sequences", "typical_p", "repetition_penalty",
+          "length_penalty", "encoder_repetition_penalty", "guidance_scale")  # 1 changes nothing; of others, 0
 
 
 def read_generation(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
@@ -44,17 +41,15 @@ def read_generation(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
             raise UserError(f"{path}: {name} must be a number, got {found[name]!r}")
     if not isinstance(found.get("do_sample", False), bool):
         raise UserError(f"{path}: do_sample must be true or false, got {found['do_sample']!r}")
-    stop_ids(found, str(path))
+    if not all(type(end) is int and end >= 0 for end in stop_ids(found)):
+        raise UserError(f"{path}: eos_token_id must be an id or a list of ids, got {found['eos_token_id']!r}")
     return found
 
 
-def stop_ids(generation: dict[str, Any], where: str = FILE) -> list[int]:
-    """Return the ids of the tokens that end a text. Raises UserError unless eos_token_id holds ids."""
+def stop_ids(generation: dict[str, Any]) -> list[int]:
+    """Return the ids of the tokens that end a text."""
     ends = generation.get("eos_token_id", [])
-    ends = ends if isinstance(ends, list) else [ends]
-    if not all(type(end) is int and end >= 0 for end in ends):
-        raise UserError(f"{where}: eos_token_id must be an id or a list of ids, got {ends!r}")
-    return ends
+    return ends if isinstance(ends, list) else [ends]
 
 
 def sampling_settings(generation: dict[str, Any]) -> dict[str, Any]:
@@ -77,4 +72,4 @@ def ignored(generation: dict[str, Any], beams: bool = False) -> list[str]:
     known = {*DRAWING, *IDS, *HARMLESS, *((*BEAMS, "num_beams") if beams else ALWAYS)}
     known |= set() if generation.get("num_beams", 1) != 1 else set(BEAMS)  # they change beams only
     return [f"{name} = {value!r}" for name, value in generation.items()
-            if name not in known and value not in (False, [], {}, NEUTRAL.get(name))]
+            if name not in known and value not in ([], {}, 1 if name in AT_ONE else 0)]

@@ -32,13 +32,7 @@ class GPTConfig(Sizes):
           "eps": "layer_norm_epsilon"}
 
     dropout: float = setting(0.0, **PART, help="the part of numbers set to zero")
-    embed_dropout: float | None = setting(None, **PART, hf="embd_pdrop", help="of embeddings; none: dropout")
     bias: bool = setting(True, help="linear layers and norms add a bias, as GPT-2's do")
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.embed_dropout == self.dropout:
-            object.__setattr__(self, "embed_dropout", None)  # so that configs of equal models are equal
 
 
 class Block(nn.Module):
@@ -86,7 +80,7 @@ class GPT(Pretrained, nn.DecoderLM):
         self.config = config
         self.wte = nn.Embedding(config.vocab_size, config.width)  # what a token means
         self.wpe = nn.Embedding(config.context, config.width)  # where it stands
-        self.drop = nn.Dropout(config.dropout if config.embed_dropout is None else config.embed_dropout)
+        self.drop = nn.Dropout(config.dropout)
         self.h = [Block(config) for _ in range(config.layers)]
         self.ln_f = nn.LayerNorm(config.width, config.bias, config.eps)
         self.lm_head = nn.Head(self.wte.weight)  # the embedding is also the output layer

@@ -17,9 +17,8 @@ def is_hub_name(place: Path | str) -> bool:
 
     Returns False for runs/NAME, because the command line stores its runs there.
     """
-    name = str(place)
+    name, owner = str(place), str(place).split("/")[0]
     fits = re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name, re.ASCII) is not None
-    owner = name.split("/")[0]
     return fits and owner != "runs" and not os.path.lexists(name) and not os.path.lexists(owner)
 
 

@@ -180,22 +180,23 @@ def _with_ends(config, generation, folder):
     """Return an encoder-decoder's config with the start and end of generation_config.json, if any."""
     for field, name in (("start", "decoder_start_token_id"), ("end", "eos_token_id")):
         token = generation.get(name)
-        if hasattr(config, "start") and isinstance(token, int):  # it counts, not config.json
-            if not 0 <= token < (size := config.vocab_size):
-                raise UserError(f"{folder / FILE}: {name} {token} is not in a vocabulary of {size}")
-            config = dataclasses.replace(config, **{field: token})
+        if hasattr(config, field) and isinstance(token, int):  # it counts, not config.json
+            try:
+                config = dataclasses.replace(config, **{field: token})
+            except UserError as error:
+                raise UserError(f"{folder / FILE}: {name}: {error}") from error
     return config
 
 
 def _read_bits(folder, found):
     """Return 8 or 4 if tinyllm quantised the weights, None if nobody did, else raise UserError."""
     quantization = found.get("quantization_config")
-    if quantization is None:
-        return None
-    bits = quantization.get("bits") if isinstance(quantization, dict) else None
-    if not isinstance(bits, int) or bits not in (8, 4) or quantization.get("quant_method") != "tinyllm":
+    for bits in (8, 4):
+        if quantization == {"quant_method": "tinyllm", "bits": bits}:
+            return bits
+    if quantization is not None:
         raise UserError(f"{folder} has weights that were quantised by another library: {quantization!r:.200}")
-    return bits
+    return None
 
 
 def _read_headers(folder: Path) -> dict[str, Stored]:
@@ -204,20 +205,16 @@ def _read_headers(folder: Path) -> dict[str, Stored]:
     if os.path.lexists(single) or not os.path.lexists(index):
         pickles = sorted(path for path in folder.glob("*") if path.suffix in PICKLES)
         return read_header(single if os.path.lexists(single) or not pickles else pickles[0])[0]
-    shards = read_json(index, {}, MAX_JSON_BYTES).get("weight_map")
-    names = shards.values() if isinstance(shards, dict) else [None]
-    if not all(isinstance(name, str) and PLAIN_NAME.fullmatch(name) for name in names):
-        raise UserError(f"{index} has no weight_map from names to files")
-    found: dict[str, Stored] = {}
-    for file in sorted(set(shards.values())):
-        for name, array in read_header(folder / file)[0].items():
-            if name in found:
-                raise UserError(f"{folder} holds {name} twice: in {found[name].path.name} and in {file}")
-            found[name] = array
+    shards = read_json(index, {"weight_map": {str: str}}, MAX_JSON_BYTES)["weight_map"]
+    headers = {}
+    for file in sorted({*shards.values()}):
+        if not PLAIN_NAME.fullmatch(file):
+            raise UserError(f"{index} lists {file!r}, which is no safetensors file in the same folder")
+        headers[file] = read_header(folder / file)[0]
     for name, file in shards.items():
-        if name not in found or found[name].path.name != file:
+        if name not in headers[file]:
             raise UserError(f"{index} says that {name} is in {file}, and it is not")
-    return found
+    return {name: headers[file][name] for name, file in shards.items()}
 
 
 def second_names(model: Pretrained) -> dict[str, str]:
@@ -236,10 +233,11 @@ def _needed(model, stored):
 
     Raises UserError when a copy differs.
     """
-    second, own = second_names(model), dict(model.named_tensors())
-    copies = {name: tied for name, tied in second.items() if {name, tied} <= stored.keys()}
-    for name, tied in copies.items():
-        if not np.array_equal(stored[name].read(), stored[tied].read()):
-            raise UserError(f"{name} differs from {tied}, and config.json says that they are tied")
-    ignored = {name for name in stored if name not in own and re.fullmatch(model.layout.ignored, name)}
-    return {name: array for name, array in stored.items() if name not in copies.keys() | ignored}
+    own, found = dict(model.named_tensors()), dict(stored)
+    for name, tied in second_names(model).items():
+        if name in stored and tied in stored:
+            if not np.array_equal(stored[name].read(), stored[tied].read()):
+                raise UserError(f"{name} differs from {tied}, and config.json says that they are tied")
+            del found[name]
+    return {name: array for name, array in found.items()
+            if name in own or not re.fullmatch(model.layout.ignored, name)}

@@ -23,7 +23,6 @@ from tinyllm.models.layout import write_config
 from tinyllm.models.llama import Llama
 from tinyllm.models.mistral import Mistral
 from tinyllm.models.mixtral import Mixtral
-from tinyllm.models.mt5 import MT5
 from tinyllm.models.pretrained import MAX_JSON_BYTES, load_folder
 from tinyllm.models.qwen2 import Qwen2
 from tinyllm.models.qwen3 import Qwen3
@@ -33,11 +32,11 @@ from tinyllm.models.t5 import T5
 from tinyllm.models.weights import Origin, hash_weights
 from tinyllm.nn import merge, quantize
 
-ALL = (GPT, Llama, Mistral, Qwen2, Qwen3, SmolLM3, Mixtral, Qwen3Moe, DeepseekV3, Falcon, Fuyu, Bert, T5, MT5)
+ALL = (GPT, Llama, Mistral, Qwen2, Qwen3, SmolLM3, Mixtral, Qwen3Moe, DeepseekV3, Falcon, Fuyu, Bert, T5)
 FAMILIES: dict[str, Any] = {family.model_type: family for family in ALL}
 BY_CONFIG: dict[type, Any] = {family.config_class: family for family in ALL}
 SHORT = {"gpt": "gpt2"}
-NEAREST = {"gpt_neox": "falcon", "distilbert": "bert", "roberta": "bert"}  # for families that were here
+NEAREST = {"gpt_neox": "falcon", "distilbert": "bert", "roberta": "bert", "mt5": "t5"}  # of those that went
 SHIPPED = Path(__file__).with_name("shipped")  # made by tools/shipped_model.py
 
 
@@ -48,13 +47,13 @@ def names() -> list[str]:
 
 def family(name: Any) -> Any:
     """Return the class of a family by its model_type or a short name like gpt, or raise UserError."""
-    found = FAMILIES.get(SHORT.get(name, name)) if isinstance(name, str) else None
-    if found is None:
+    text = str(name)
+    if (found := FAMILIES.get(SHORT.get(text, text))) is None:
         known = [*SHORT, *FAMILIES]
-        hint = did_you_mean(str(name), known) or f"; there are {', '.join(known)}"
-        if isinstance(name, str) and name in NEAREST:
-            hint = f" any more: train a {NEAREST[name]}, or open its folders with transformers"
-        raise UserError(f"there is no model {str(name)[:40]!r}{hint}")
+        hint = did_you_mean(text, known) or f"; there are {', '.join(known)}"
+        if text in NEAREST:
+            hint = f" any more: train a {NEAREST[text]}, or open its folders with transformers"
+        raise UserError(f"there is no model {text[:40]!r}{hint}")
     return found
 
 
@@ -109,13 +108,12 @@ def locate(place: Path | str) -> Path:
 def from_pretrained(place: Path | str, bits: int | None = None) -> Any:
     """Load a model from a Hugging Face folder: config.json, and one or several safetensors files.
 
-    `place` may also be "shipped", the small model in this package, or owner/model, a model on the Hub (see
-    `locate`). The folder of an adapter, with adapter_config.json, gives its base model with adapters. The
-    model is in evaluation mode; a quantised checkpoint gives a quantised model. With `bits`, 8
-    or 4, each linear layer is quantised as soon as it is read, so the full weights are never in memory at
-    once. Files are read in blocks, without a second copy. They are not memory-mapped, because most weights
-    are stored transposed, and because a mapped file that becomes shorter kills the process. Raises UserError
-    with the name of a file that is missing or broken, or that describes a model tinyllm cannot run.
+    For other places see `locate`. The folder of an adapter gives its base model with adapters. The model is
+    in evaluation mode; a quantised checkpoint gives a quantised model. With `bits`, 8 or 4, each linear layer
+    is quantised as soon as it is read, so the full weights are never in memory at once. Files are read in
+    blocks, without a second copy. They are not memory-mapped, because most weights are stored transposed, and
+    because a mapped file that becomes shorter kills the process. Raises UserError with the name of a file
+    that is missing or broken, or that describes a model tinyllm cannot run.
     """
     folder = locate(place)
     if not os.path.isdir(folder):

@@ -23,6 +23,7 @@ from tinyllm.errors import UserError
 from tinyllm.models.layout import Layout
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import SIZE
+from tinyllm.nn.attention import Past
 from tinyllm.nn.decoder import positions_of
 from tinyllm.nn.language_model import check_tokens
 from tinyllm.nn.seen import EVERYTHING, Seen
@@ -43,7 +44,7 @@ STARTS = "decoder_start_token_id", "pad_token_id"  # one token for both
 SCALED = "scale_decoder_outputs", "tie_word_embeddings"  # version 1.0 ties the output layer and scales
 SENTINELS = 32  # of new tokenizers; T5's own has 100
 READ_AT_ONCE = 4096  # tokens of sources, padding included, in one pass of the encoder
-Memory = tuple[Tensor, Tensor, np.ndarray | None]  # keys and values of the encoder's output, and its lengths
+Memory = tuple[Tensor, Tensor]  # keys and values
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,10 @@ class T5Config:
 
 
 class T5Attention(nn.Attention):
-    """Apply self-attention without dividing the scores by sqrt(D): x (B, T, C) -> (B, T, C)."""
+    """Apply attention without dividing the scores by sqrt(D): x (B, T, C) -> (B, T, C).
+
+    With `memory`, keys and values from `read`, it is attention to the encoder's output.
+    """
 
     def __init__(self, config: T5Config, causal: bool = False):
         inner = config.heads * config.head_width
@@ -91,18 +95,15 @@ class T5Attention(nn.Attention):
         self.q, self.k, self.v = (nn.Linear(config.width, inner, bias=False) for _ in range(3))
         self.o = nn.Linear(inner, config.width, bias=False)
 
-    def forward(self, x: Tensor, cache: nn.KVCache | None, seen: Seen) -> Tensor:
-        q, k, v = self.q(x), self.k(x), self.v(x)
-        q = q * self.head_width**0.5  # F.attention divides by it
+    def forward(self, x: Tensor, cache: Past, seen: Seen, memory: Memory | None = None) -> Tensor:
+        k, v = memory or self.read(x)
+        q = self.q(x) * self.head_width**0.5  # F.attention divides by it
         return self.o(self.mix(q, k, v, cache, None, seen))
 
-
-class T5CrossAttention(T5Attention):
-    """Apply attention from the decoder to the encoder's output: x (B, T, C) -> (B, T, C)."""
-
-    def forward(self, x: Tensor, memory: Memory) -> Tensor:  # type: ignore[override]
-        k, v, lengths = memory
-        return self.o(self.mix(self.q(x) * self.head_width**0.5, k, v, seen=Seen(lengths=lengths)))
+    def read(self, x: Tensor) -> Memory:
+        """Make keys and values of every position: x (B, S, C) -> two Tensors (B, S, H, D)."""
+        shape = *x.shape[:2], self.heads, self.head_width
+        return self.k(x).reshape(*shape), self.v(x).reshape(*shape)
 
 
 class T5MLP(nn.Module):
@@ -141,29 +142,27 @@ class T5Layer(nn.Module):
 
 
 class T5Block(nn.Module):
-    """Run attention, then cross-attention (in a decoder), then an MLP: x (B, T, C) -> (B, T, C)."""
+    """Run attention, then attention to the encoder (in a decoder), then an MLP: x (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: T5Config, decodes: bool):
         self.layer = [T5Layer(config, SelfAttention=T5Attention(config, causal=decodes))]
         if decodes:
-            self.layer.append(T5Layer(config, EncDecAttention=T5CrossAttention(config)))
+            self.layer.append(T5Layer(config, EncDecAttention=T5Attention(config)))
         self.layer.append(T5Layer(config, DenseReluDense=T5MLP(config)))
 
-    def forward(self, x: Tensor, cache: nn.KVCache | None, memory: Memory | None, seen: Seen) -> Tensor:
+    def forward(self, x: Tensor, cache: Past, seen: Seen, memory: Memory | None, lengths: Any) -> Tensor:
         x = self.layer[0](x, cache, seen)
         if memory is not None:
-            x = self.layer[1](x, memory)
+            x = self.layer[1](x, None, Seen(lengths=lengths), memory)
         return self.layer[-1](x)
-
-    def read(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Make keys and values for cross-attention from the encoder's output (B, S, C): both (B, S, H, D)."""
-        cross = self.layer[1].EncDecAttention
-        k, v = (part(x).reshape(*x.shape[:2], cross.heads, cross.head_width) for part in (cross.k, cross.v))
-        return k, v
 
 
 class T5Stack(nn.Module):
-    """Run the encoder or the decoder of a T5: x (B, T, C) -> (B, T, C)."""
+    """Run the encoder or the decoder of a T5: x (B, T, C) -> (B, T, C).
+
+    A decoder also attends to the encoder's output, of which row b has lengths[b] positions; `memory` has the
+    keys and values that each block made of it.
+    """
 
     def __init__(self, config: T5Config, layers: int, decodes: bool):
         self.config, self.causal = config, decodes
@@ -183,22 +182,13 @@ class T5Stack(nn.Module):
         buckets = ops.relative_buckets(distance, c.buckets, c.max_distance, self.causal)
         return table(buckets).transpose(2, 0, 1)
 
-    def forward(self, x: Tensor, cache: list[nn.KVCache] | None = None, memory: Tensor | None = None,
-                 seen: Seen = EVERYTHING) -> Tensor:
-        """Run the blocks. A decoder also attends to `memory`, the encoder's output, or to a cached one.
-
-        `seen.lengths` are the lengths of the encoder's texts.
-        """
+    def forward(self, x: Tensor, lengths: Any, cache: list[nn.KVCache] | None = None,
+                memory: list[Memory] | None = None) -> Tensor:
         past, keys = (cache[0].length, cache[0].keys.shape[1]) if cache else (0, x.shape[1])
-        own = Seen(bias=self.bias(x.shape[1], keys, past), lengths=None if self.causal else seen.lengths)
+        seen = Seen(bias=self.bias(x.shape[1], keys, past), lengths=None if self.causal else lengths)
         x = self.drop(x)
         for i, block in enumerate(self.block):
-            if cache:
-                source = cache[i].source
-                read: Any = Tensor(source.keys), Tensor(source.values), source.lengths
-            else:
-                read = None if memory is None else (*block.read(memory), seen.lengths)
-            x = block(x, cache[i] if cache else None, read, own)
+            x = block(x, cache[i] if cache else None, seen, memory[i] if memory else None, lengths)
         x = self.drop(self.final_layer_norm(x))
         return x * self.config.width**-0.5 if self.causal and self.config.scaled else x
 
@@ -267,14 +257,13 @@ class T5(Pretrained, nn.LanguageModel):
         return self.head(self.hidden(decoder_tokens, source=tokens, seen=seen))
 
     def encode(self, tokens: ArrayLike, seen: Seen = EVERYTHING) -> Tensor:
-        """Run the encoder: tokens (B, S) or (S,), ints -> (B, S, C).
+        """Run the encoder: tokens (B, S) or (S,), ints -> (B, S, C). Row b has `seen.lengths[b]` tokens.
 
         Raises UserError when a token is out of range, or there are too many.
         """
         tokens = check_tokens(tokens, self.config.vocab_size)
         positions_of(tokens, None, self.config.context)  # raises when there are too many
-        check_lengths(seen.lengths, tokens)
-        return self.encoder(self.shared(tokens), seen=seen)
+        return self.encoder(self.shared(tokens), seen.lengths)
 
     @property
     def end_ids(self) -> list[int]:
@@ -286,11 +275,10 @@ class T5(Pretrained, nn.LanguageModel):
         Without a length, there is space for the whole context. `read` returns one that has read sources.
         """
         c = self.config
-        sizes = c.heads, c.head_width, self.shared.weight.dtype
-        cache = [nn.KVCache(batch, c.context if length is None else min(length, c.context), *sizes)
-                 for _ in self.decoder.block]
+        room, sizes = c.context if length is None else min(length, c.context), (c.heads, c.head_width)
+        cache = [nn.KVCache(batch, room, *sizes, self.shared.weight.dtype) for _ in self.decoder.block]
         for layer in cache:
-            layer.source = nn.KVCache(batch, 0, *sizes)
+            layer.source = nn.KVCache(batch, 0, *sizes, self.shared.weight.dtype)
         return cache
 
     def read(self, sources: Sequence[Sequence[int]]) -> list[nn.KVCache]:
@@ -301,12 +289,15 @@ class T5(Pretrained, nn.LanguageModel):
         with nn.inference(self):
             for rows in by_length(sources, READ_AT_ONCE):
                 x = self.encode(pad_right([sources[row] for row in rows]), Seen(lengths=lengths[rows]))
-                for block, layer in zip(self.decoder.block, cache, strict=True):
-                    k, v = block.read(x)
+                for layer, (k, v) in zip(cache, self._memory(x), strict=True):
                     layer.source.write((rows, slice(0, x.shape[1])), k.data, v.data)
         for layer in cache:
             layer.source.lengths[:] = lengths
         return cache
+
+    def _memory(self, x):
+        """Make the keys and values of each of the decoder's blocks from the encoder's output (B, S, C)."""
+        return [block.layer[1].EncDecAttention.read(x) for block in self.decoder.block]
 
     def hidden(self, decoder_tokens: ArrayLike, cache: list[nn.KVCache] | None = None, *,  # type: ignore[override]
                source: ArrayLike | None = None, seen: Seen = EVERYTHING) -> Tensor:
@@ -319,14 +310,16 @@ class T5(Pretrained, nn.LanguageModel):
         tokens = check_tokens(decoder_tokens, self.config.vocab_size)
         positions_of(tokens, cache, self.config.context)
         if not cache:
-            memory = None if source is None else self.encode(source, seen)
-            return self.decoder(self.shared(tokens), memory=memory, seen=seen)
+            memory = None if source is None else self._memory(self.encode(source, seen))
+            return self.decoder(self.shared(tokens), seen.lengths, memory=memory)
+        # The bias of distances is the same in rows of equal length: they are decoded together.
         edges = [0, *(np.flatnonzero(np.diff(cache[0].lengths)) + 1), len(tokens)]
-        if len(edges) == 2:
-            return self.decoder(self.shared(tokens), cache)
-        parts = [self.decoder(self.shared(tokens[a:b]), [layer.rows(a, b) for layer in cache])
-                 for a, b in pairwise(edges)]  # the bias of distances is the same in rows of equal length
-        return F.concat(parts, axis=0)
+        parts = []
+        for a, b in pairwise(edges):
+            part = cache if len(edges) == 2 else [layer.rows(a, b) for layer in cache]
+            memory = [(Tensor(layer.source.keys), Tensor(layer.source.values)) for layer in part]
+            parts.append(self.decoder(self.shared(tokens[a:b]), part[0].source.lengths, part, memory))
+        return parts[0] if len(parts) == 1 else F.concat(parts, axis=0)
 
     def before_head(self, tokens: ArrayLike, targets: ArrayLike, **inputs: Any) -> Tensor:
         """Return the decoder's output, from which `lm_head` computes the logits of each target.
@@ -337,12 +330,3 @@ class T5(Pretrained, nn.LanguageModel):
         shifted = np.pad(np.where(before == IGNORED, self.config.start, before), ((0, 0), (1, 0)),
                          constant_values=self.config.start)
         return self.hidden(shifted, source=tokens, **inputs)
-
-
-def check_lengths(lengths: np.ndarray | None, tokens: np.ndarray) -> None:
-    """Raise ValueError unless lengths is None, or has a number from 1 to S for each row of tokens (B, S)."""
-    if lengths is None:
-        return
-    B, S = tokens.shape
-    if lengths.shape != (B,) or lengths.dtype.kind not in "iu" or lengths.min() < 1 or lengths.max() > S:
-        raise ValueError(f"lengths must be {B} whole numbers from 1 to {S}, got {lengths.tolist()}")

@@ -40,8 +40,7 @@ def save_weights(model_or_state: Any, path: Path | str, metadata: dict[str, str]
     state = {name: np.asarray(array) for name, array in state.items()}
     header = _header(state, metadata or {})
     with atomic_write(path, "wb") as f:
-        f.write(len(header).to_bytes(8, "little"))
-        f.write(header)
+        f.write(len(header).to_bytes(8, "little") + header)
         for array in state.values():
             little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
             f.write(little.reshape(-1).view(np.uint8).data)
@@ -123,17 +122,14 @@ def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
             length, size = int.from_bytes(f.read(8), "little"), os.fstat(f.fileno()).st_size
             if not 2 <= length <= size - 8:  # before that many bytes are mapped
                 raise SafetensorError(f"a header of {length:,} bytes in a file of {size:,}")
-            with safe_open(path, framework="numpy") as checked:  # checks all sizes against the file's
-                metadata = checked.metadata() or {}
-            entries = parse_json(f.read(length))
+            with safe_open(path, framework="numpy"):  # checks all sizes against the file's
+                entries = parse_json(f.read(length))
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is cut short or too long, or is not a safetensors file: {error}") from error
     except UserError as error:
         raise UserError(error if str(path) in str(error) else f"the header of {path} {error}") from error
-    found: dict[str, Stored] = {}
+    metadata, found = entries.pop("__metadata__", None) or {}, {}
     for name, entry in entries.items():
-        if name == "__metadata__":
-            continue
         if entry["dtype"] not in NUMPY and entry["dtype"] != "BF16":
             raise UserError(f"{name} in {path} is {entry['dtype']}: convert the file to F32 first")
         begin = 8 + length + entry["data_offsets"][0]
