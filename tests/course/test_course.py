@@ -1,7 +1,5 @@
-"""Check the instructor's files: course.toml, releases without solutions, impossible arguments."""
+"""Check the instructor's files: course.toml, releases without solutions, packages, impossible arguments."""
 
-import os
-import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -12,93 +10,64 @@ from tinyllm.cli import main
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.answer_keys import read as read_answers
 from tinyllm.course.classroom.config import load_course
+from tinyllm.course.classroom.release import handed_out, scan
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import find_lesson, syllabus
+from tinyllm.errors import UserError
 
-LESSON, SEED, WHEEL = find_lesson(4), 190417283, "tinyllm_lab-0.1.0-py3-none-any.whl"
+LESSON, WHEEL = find_lesson(4), "tinyllm_lab-0.1.0-py3-none-any.whl"
 SOFTMAX, MATMUL = (read_answers(10)[op]["reference"] for op in ("softmax", "matmul"))
-
-
-@pytest.fixture
-def course(here):
-    """A folder with a course file, and a file that is named as a wheel."""
-    points = "points = { softmax = 2, softmax_backward = 1 }"
-    (here / "course.toml").write_text(f"seed = {SEED}\n[[lesson]]\nnumber = 4\n{points}\n")
-    (here / WHEEL).write_bytes(b"wheel")
-    return here
 
 
 def read(path):
     return Path(path).read_text("utf-8")
 
 
-def test_a_release_holds_stubs_only(course):
-    assert main(["course", "release", "handout"]) == 0
-    paths = [path for path in Path("handout").rglob("*") if path.is_file()]
-    assert sorted(path.name for path in paths) == ["README.md", "exercise.py", "lesson.py"]
-    handout = read("handout/README.md")
-    assert "seed" not in handout and "installs another project" in handout and "exercise.c" not in handout
-    assert not any(str(SEED) in read(path) for path in paths)
-    assert main(["course", "release", "handout"]) == 2  # never over another
-
-
-def source(text):
-    os.makedirs(f"mine/{LESSON.folder}", exist_ok=True)
-    with open(f"mine/{LESSON.folder}/exercise.py", "w", encoding="utf-8") as f:
-        f.write(text)
-
-
-LAST = solved(LESSON.task("softmax")).strip().splitlines()[-1].strip()
-STUB = "def softmax_backward(dy, y):\n    raise NotImplementedError\n\n\ndef softmax(x):\n"
-
-
-@pytest.mark.parametrize("text, words", [
-    (STUB + "    return x\n", "softmax is more than a stub"),
-    (STUB + "    raise NotImplementedError\n# e = exp(subtract(x, peak))\nx = x - peak[\n", "exercise.py:"),
-    (STUB + f"    raise NotImplementedError\n# {LAST}\n", "a line of the solution of softmax"),
-    ("def softmax(x):\n    raise NotImplementedError\n", "softmax_backward is an exercise"),
-    (STUB + "    raise NotImplementedError\n# BEGIN SOLUTION\n", "'BEGIN SOLUTION'"),
-])
-def test_a_release_that_would_leak_is_refused(course, refused, text, words):
-    source(STUB + "    raise NotImplementedError\n")
-    assert main(["course", "release", "fine", "--from", "mine"]) == 0
-    source(text)
-    assert words in refused("course", "release", "handout", "--from", "mine")
-    assert not os.path.exists("handout")
-
-
-@pytest.mark.parametrize("number, file, text, words", [
-    (10, "exercise.c", SOFTMAX + MATMUL, "softmax_c is more than a stub in exercise.c"),
-    (10, "exercise.py", "# " + SOFTMAX.splitlines()[9].strip(), "line of the solution of softmax"),
-    (10, "exercise.c", "// " + MATMUL.splitlines()[5].strip(), "a line of the solution of matmul"),
-    (11, "exercise.py", read_answers(11)["reference"], "test_softmax is more than a stub"),
-    (12, "exercise.py", solved(LESSON.task("softmax")), "take them out"),
-])
-def test_no_solution_of_another_kind_leaves_either(here, refused, number, file, text, words):
-    lesson = find_lesson(number)
-    shutil.copytree(lesson.path, Path("mine", lesson.folder))
-    Path("mine", lesson.folder, file).write_text(text, "utf-8")
-    Path("course.toml").write_text(f"seed = 1\n[[lesson]]\nnumber = {number}\n", "utf-8")
-    assert words in refused("course", "release", "handout", "--from", "mine")
-    assert not os.path.exists("handout")
-
-
-def test_init_writes_a_course_that_loads_and_no_answer_leaves_with_its_release(here, capsys):
+def test_init_writes_a_course_that_loads_and_no_answer_leaves_with_its_release(here, capsys, refused):
     assert main(["course", "init"]) == 0
     first = read("course.toml")
     told = capsys.readouterr().out + first
-    assert main(["course", "init"]) == 2 and read("course.toml") == first
+    assert "move it away" in refused("course", "init") and read("course.toml") == first
     assert main(["course", "release", "handout"]) == 0
     told += capsys.readouterr().out
     assert [line for line in told.splitlines() if len(line) > 80] == []
+    names = {path.name for path in Path("handout").rglob("*.*")}
+    assert names == {"README.md", "exercise.py", "exercise.c", "lesson.py"}
     sent = "\n".join(path.read_text("utf-8") for path in Path("handout").rglob("*.*"))
     tasks = [task for lesson in syllabus() for task in lesson.tasks if task.kind != "op"]
     for known in map(answers, tasks):
         for text in (known.reference, *(answer.text for answer in (*known.right, *known.wrong))):
             assert text not in sent or text == read(find_lesson(12).path / "exercise.py")
     found = load_course("course.toml")
+    assert str(found.seed) not in sent and "installs another project" in read("handout/README.md")
+    assert "is there already" in refused("course", "release", "handout")
     assert len(found.parts) >= 10 and found.variant("a") == load_course("course.toml").variant("a")
     assert len({found.variant(str(i)) for i in range(100)}) == found.variants
+
+
+LAST = solved(LESSON.task("softmax")).strip().splitlines()[-1].strip()
+STUB = "def softmax(x):\n    raise NotImplementedError\n"
+
+
+@pytest.mark.parametrize("number, file, text, words", [
+    (4, "exercise.py", "def softmax(x):\n    return x\n", "softmax is more than a stub"),
+    (4, "exercise.py", STUB + "x = x - peak[\n", "exercise.py, line 3"),
+    (4, "exercise.py", STUB + f"# {LAST}\n", "exercise.py:3 is a line of the solution of softmax"),
+    (4, "lesson.py", f"# {LAST}\n", "lesson.py:1 is a line of the solution of softmax"),
+    (10, "exercise.c", SOFTMAX + MATMUL, "softmax_c is more than a stub"),
+    (10, "exercise.py", "# " + SOFTMAX.splitlines()[9].strip(), "line of the solution of softmax"),
+    (10, "exercise.c", "// " + MATMUL.splitlines()[5].strip(), "a line of the solution of matmul"),
+    (11, "exercise.py", read_answers(11)["reference"], "test_softmax is more than a stub"),
+    (12, "exercise.py", solved(LESSON.task("softmax")), "gpt is more than a stub"),
+])
+def test_a_release_from_a_checkout_where_exercises_are_solved_is_refused(here, number, file, text, words):
+    Path("course.toml").write_text(f"seed = 1\n[[lesson]]\nnumber = {number}\n")
+    course = load_course("course.toml")
+    texts = handed_out(course)
+    scan(course, texts)
+    with pytest.raises(UserError) as found:
+        scan(course, texts | {(find_lesson(number).folder, file): text})
+    assert words in str(found.value)
 
 
 @pytest.mark.parametrize("text, words", [
@@ -114,41 +83,36 @@ def test_init_writes_a_course_that_loads_and_no_answer_leaves_with_its_release(h
     ("[[lesson]]\nnumber = 4\ndue = false", "due should be a date such as 2026-10-01"),
     ("seed = 2026-01-01\n[[lesson]]\nnumber = 4", "got '2026-01-01'"),
     ("[[lesson]]\nnumber = 4\n", "add this line at its top, and keep the file to yourself: seed = "),
+    (None, "`tinyllm course init` writes one"),  # its seed was 0, which everybody knows
 ])
 def test_a_bad_course_file_is_one_line(here, refused, text, words):
-    (here / "course.toml").write_text(text)
-    (here / "subs").mkdir()
-    assert words in refused("course", "grade", "subs", "--out", "out") and not os.path.exists("out")
-
-
-def test_help_takes_eighty_columns(monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "80")
-    assert main(["course"]) == 0
-    for command in ("init", "release", "grade", "report", "export", "selftest"):
-        with pytest.raises(SystemExit):
-            main(["course", command, "--help"])
-    told = capsys.readouterr().out
-    assert "release" in told and [line for line in told.splitlines() if len(line) > 80] == []
+    if text is not None:
+        (here / "course.toml").write_text(text)
+    (here / "subs/Ada").mkdir(parents=True)
+    assert words in refused("course", "grade", "subs", "--out", "out") and not Path("out").exists()
 
 
 @pytest.mark.parametrize("arguments", [
-    ["grade", "nowhere", "--out", "out"], ["grade", ".", "--out", "out", "--workers", "0"],
-    ["report", "nowhere"],
+    ["grade", "nowhere"], ["grade", ".", "--workers", "0"], ["report", "nowhere"], ["grade", "empty"],
     ["export", "canvas", "nowhere", "--out", "x"], ["export", "canvas", "--out", "x"],
-    ["export", "gradescope", "--out", "x"], ["grade", ".", "--out", "o", "--isolation", "bubbles"],
+    ["export", "gradescope", "--out", "x"], ["grade", ".", "--isolation", "bubbles"],
 ])
-def test_bad_arguments_are_one_line(here, capsys, arguments):
-    assert main(["course", *arguments]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+def test_bad_arguments_are_one_line(here, refused, arguments):
+    (here / "course.toml").write_text("seed = 1\n[[lesson]]\nnumber = 4\n")
+    (here / "empty").mkdir()
+    assert "no course.toml" not in refused("course", *arguments)
 
 
-def test_gradescope_installs_the_package_from_its_file_and_its_scripts_are_bash(course, refused):
+def test_gradescope_installs_the_package_from_its_file_and_its_scripts_are_bash(here, refused):
+    (here / "course.toml").write_text("seed = 1\n[[lesson]]\nnumber = 4\n")
+    (here / WHEEL).write_bytes(b"wheel")
     export = ["course", "export", "gradescope", "--out", "auto.zip"]
     for package in ([], ["--package", "nowhere/" + WHEEL], ["--package", "course.toml"]):
         assert refused(*export, *package) and not Path("auto.zip").exists()
     assert main([*export, "--package", WHEEL]) == 0
     with zipfile.ZipFile("auto.zip") as archive:
         files = {name: archive.read(name).decode() for name in archive.namelist()}
+        assert archive.getinfo("run_autograder").external_attr >> 16 == 0o100755
     assert files[WHEEL] == "wheel" and files["course.toml"] == read("course.toml")
     (install,) = [line for line in files["setup.sh"].splitlines() if "pip" in line and "install" in line]
     assert WHEEL in install  # and no name to be looked up in a registry

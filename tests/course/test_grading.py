@@ -1,4 +1,4 @@
-"""Check the grading of a class: points, pages, what is kept for the next grading, reports and exports."""
+"""Check the grading of a class: points, pages, reports, what --student keeps, crashes and interrupts."""
 
 import contextlib
 import csv
@@ -10,19 +10,17 @@ import shutil
 import signal
 import sys
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tinyllm.cli import main
 from tinyllm.course import capstone, kernels
-from tinyllm.course.answer_keys import answers
 from tinyllm.course.classroom import queue
-from tinyllm.course.classroom.collect import Submission, collect
-from tinyllm.course.classroom.config import Course, load_course, whole_course
-from tinyllm.course.classroom.grading import UNJUDGED, empty_record
-from tinyllm.course.classroom.results import write_results
+from tinyllm.course.classroom.collect import Submission
+from tinyllm.course.classroom.config import Course, whole_course
+from tinyllm.course.classroom.grading import empty_record
+from tinyllm.course.classroom.results import read_results, write_results
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import find_lesson
 from tinyllm.course.workers import best_level
@@ -40,14 +38,6 @@ WRONG = "import numpy as np\ndef softmax(x):\n    return np.exp(x) / np.exp(x).s
 REFUSED = {"absolute": "leads out", "climbing": "leads out", "link": "leads out", "bomb": "more than 2 MiB",
            "empty": "no exercise.py", "broken": "not a readable zip", "linked": "is a link",
            "twice": "2 submissions of one student"}
-
-
-def test_a_long_name_costs_nobody_the_results(tmp_path):
-    course, long = whole_course(), "\N{GRINNING FACE}" * 63
-    records = [empty_record(Submission(name, tmp_path), course, "plain", "") for name in ("Ada", long)]
-    write_results(tmp_path, course, records, "plain")
-    assert "Ada" in (tmp_path / "grades.csv").read_text("utf-8")
-    assert len(list((tmp_path / "feedback").iterdir())) == 2
 
 
 def hand_in(student, text):
@@ -107,57 +97,53 @@ def graded(graded_once, tmp_path, monkeypatch):
 
 
 def grade(*more):
+    """Grade into `out` -> its grades.csv as {student: row}."""
     assert main(["course", "grade", "subs", "--out", "out", *more]) == 0
-    return Path("out/grades.csv").read_text("utf-8")
+    return rows()
+
+
+def rows():
+    lines = Path("out/grades.csv").read_text("utf-8").splitlines()
+    return {row["student"]: row for row in csv.DictReader(lines)}
 
 
 def test_good_and_bad_are_graded_side_by_side(graded):
-    text = Path("out/grades.csv").read_text("utf-8")
-    rows = {row["student"]: row for row in csv.DictReader(text.splitlines())}
-    assert {name: row["points"] for name, row in rows.items() if not row["note"]} == {
+    found = rows()
+    assert {name: row["points"] for name, row in found.items() if not row["note"]} == {
         "Ada Lovelace": "3", "zipped": "3", "wrong": "0", "untouched": "0", "'=1+2": "0", "'＝1": "0",
         "Юлія 😀": "0"}
-    assert all(row["isolation"].startswith(best_level()) and row["of"] == "3" for row in rows.values())
-    assert all(words in rows[name]["note"] and rows[name]["points"] == "0" for name, words in REFUSED.items())
+    assert all(row["isolation"].startswith(best_level()) and row["of"] == "3" for row in found.values())
+    assert all(words in found[name]["note"] for name, words in REFUSED.items())
+    assert {found[name]["points"] for name in REFUSED} == {"0"}
     assert "isolation: " + best_level() in graded and "leads out" in graded
-    assert "7 submissions graded, 2 with all 3 points\n8 submissions could not be graded" in graded
-    assert "roster.csv: neither a folder nor a zip" in graded and "roster" not in text
+    assert "7 submissions graded, 2 with all 3 points\n2 exercises blocked, 0 timed out" in graded
+    assert "roster.csv: neither a folder nor a zip" in graded and "roster" not in found
     pages = [path.read_text("utf-8") for path in Path("out/feedback").iterdir()]
-    assert len(pages) == len(rows)
-    assert all("isolation: " in page and "\x1b" not in page for page in pages)
+    assert len(pages) == len(found)
+    assert all("isolation: " in page and "\x1b" not in page and "<b>" not in page for page in pages)
     assert any("without subtracting the maximum" in page and "tinyllm check 4" in page
                and "   3      return np.exp(x)" in page for page in pages)
     assert any("ValueError: `&lt;b&gt;" in page and re.search("<mark .*>   2  ", page) for page in pages)
-    assert not any("<b>" in page for page in pages)
     (page,) = [page for page in pages if "SyntaxError" in page]
     assert page.count("SyntaxError") == 1 and re.search("<mark .*>   1  def softmax", page)
     assert "blocked" in page and "Hint" not in page  # of no use there
 
 
-def test_the_json_and_the_report_and_the_exports(graded, capsys, printed):
-    grade("--json")
-    results = json.loads(capsys.readouterr().out)
-    assert results == json.loads(Path("out/results.json").read_text())
-    assert results["left_out"] == ["roster.csv"]
-    task = next(r for r in results["submissions"] if r["student"] == "wrong")["lessons"][0]["tasks"][0]
-    assert task["task"] == "softmax" and task["state"] == "failed" and "maximum" in task["mistake"]
-    keys = {"properties_held", "properties", "hint", "smallest_input", "step", "message", "line"}
-    assert keys <= task.keys()
-    told = printed("course", "report", "out")
-    assert "without subtracting the maximum" in told and "wrong: lesson 4, softmax" in told
-    assert "15 submissions, 7 graded" in told and "roster.csv: neither a folder nor a zip" in told
-    assert "4/softmax: 2 of 4 passed" in told and "softmax_backward: " not in told  # nobody failed there
-    assert re.search(r"90 to 100 %     2  #+\n", told) and re.search(r"  0 to  10 %     5  #{40}\n", told)
-    assert "anybody can read one unseen" in " ".join(told.split())
-    assert "isolation: " in told and all(len(line) <= 80 for line in told.splitlines())
-    assert main(["course", "export", "gradescope-results", "out", "--out", "r.json"]) == 2
-
-
-def test_a_result_for_gradescope_has_the_points_and_remarks_of_one_student(graded):
+def test_the_report_and_what_gradescope_gets(graded, printed, refused):
     results = json.loads(Path("out/results.json").read_text())
-    results["submissions"] = [record for record in results["submissions"] if record["student"] == "wrong"]
-    Path("out/results.json").write_text(json.dumps(results))
-    assert main(["course", "export", "gradescope-results", "out", "--out", "r.json"]) == 0
+    (wrong,) = [record for record in results["submissions"] if record["student"] == "wrong"]
+    task = wrong["lessons"][0]["tasks"][0]
+    assert task["task"] == "softmax" and task["state"] == "failed" and "maximum" in task["mistake"]
+    told = printed("course", "report", "out")
+    assert "1 student, 4/softmax: softmax without subtracting the maximum" in " ".join(told.split())
+    assert "wrong: 4/softmax" in told and re.search(r"4/softmax +2 +2 +0 +1 +2\n", told)
+    assert "15 submissions, 7 graded" in told and "roster.csv: neither a folder nor a zip" in told
+    assert "linked: it is a link" in told and "anybody can read one unseen" in " ".join(told.split())
+    assert "isolation: " in told and all(len(line) <= 80 for line in told.splitlines())
+    export = ["course", "export", "gradescope-results", "out", "--out", "r.json"]
+    assert "one submission at a time" in refused(*export)
+    Path("out/results.json").write_text(json.dumps(results | {"submissions": [wrong]}))
+    assert main(export) == 0
     page = json.loads(Path("r.json").read_text("utf-8"))
     assert page["score"] == sum(test["score"] for test in page["tests"]) and page["output_format"] == "text"
     first, second = page["tests"]
@@ -175,96 +161,59 @@ def test_the_same_bytes_whatever_the_order_and_the_number_of_workers(graded):
     assert {name: Path("out", name).read_bytes() for name in before} == before
 
 
-def test_grading_goes_on_where_it_stopped_and_a_crash_of_one_touches_no_other(graded, monkeypatch):
-    first, asked, real = Path("out/grades.csv").read_text("utf-8"), [], queue.grade
+def test_one_student_is_graded_again_and_a_crash_touches_no_other(graded, monkeypatch, refused):
+    first, asked, real = rows(), [], queue.grade_all
+
+    def grade_all(todo, *rest):
+        asked.extend(submission.student for submission in todo if not submission.problem)
+        return real(todo, *rest)
 
     def grade_or_die(submission, course, level):
         if submission.student == "wrong":
             os.kill(os.getpid(), 9)
-        return real(submission, course, level)
+        return graded_well(submission, course, level)
 
-    def run_all(todo, *rest):
-        asked.extend(submission.student for submission, _ in todo)
-        return run(todo, *rest)
-
-    run = queue.run_all
-    monkeypatch.setattr(queue, "run_all", run_all)
+    graded_well = queue.grade
+    monkeypatch.setattr("tinyllm.cli.course.grade_all", grade_all)
     monkeypatch.setattr(queue, "grade", grade_or_die)
-    assert grade() == first and not asked
-    for student in ("wrong", "untouched"):
-        hand_in(student, WRONG + "# changed\n")
-    lines = zip(first.splitlines(), grade().splitlines(), strict=True)
-    assert [new.split(",")[0] for old, new in lines if old != new and "process ended" in new] == ["wrong"]
-    assert sorted(asked) == ["untouched", "wrong"]
+    again = grade("--student", "WRONG")
+    assert [name for name in again if again[name] != first[name]] == ["wrong"]
+    assert "process ended" in again["wrong"]["note"]
+    hand_in("new", WRONG)
+    monkeypatch.setattr(queue, "grade", graded_well)
+    asked.clear()
+    again = grade("--student", "untouched")  # and who is new, and who was not graded
+    assert {"untouched", "new", "wrong"} <= {*asked} and not {"Ada Lovelace", "zipped", "=1+2"} & {*asked}
+    assert {name: row for name, row in again.items() if name != "new"} == first
+    Path("course.toml").write_text(COURSE.replace("softmax = 2", "softmax = 4"))
+    assert grade("--student", "untouched")["zipped"]["points"] == "5"  # the earlier record had other points
+    assert "did you mean wrong?" in refused("course", "grade", "subs", "--out", "out", "--student", "wrog")
+    assert "there is no new" in refused("course", "grade", "subs", "--out", "new", "--student", "wrong")
 
 
-def test_without_a_course_file_the_seed_is_drawn_and_kept(graded, monkeypatch, capsys):
-    """It was 0, which everybody knows: a table of the right answers to the hidden inputs had all points."""
-    os.remove("course.toml")
-    seeds = []
-    monkeypatch.setattr(queue, "prepare", lambda *arguments: None)
-    monkeypatch.setattr(queue, "run_all", lambda todo, course, *rest: seeds.append(course.seed))
-    grade()
-    assert "no course.toml here: every lesson" in capsys.readouterr().out
-    grade()
-    shutil.rmtree("out")
-    grade("--json")
-    first, again, other = seeds
-    assert first == again != other and 0 not in seeds
-    with pytest.raises(ValueError, match="no hidden inputs"):
-        whole_course().variant("wrong")
-
-
-def test_what_this_machine_could_not_try_is_tried_again(here, monkeypatch, capsys):
-    """Without a compiler lesson 10 is blocked, and stayed so when there was one; a time-out stayed, too."""
-    Path("course.toml").write_text("seed = 7\n[[lesson]]\nnumber = 10\npoints = { softmax_c = 1 }\n")
-    folder = Path("subs", "Ada", find_lesson(10).folder)
-    folder.mkdir(parents=True)
-    (folder / "exercise.c").write_text(answers(find_lesson(10).task("softmax_c")).reference)
-    with monkeypatch.context() as patch:
-        patch.setattr(kernels, "find_compiler", lambda: None)
-        assert ",0,1," in grade()
-    told = " ".join(capsys.readouterr().out.split())
-    assert "1 exercise blocked, 0 timed out" in told and "out/feedback say why" in told
-    if kernels.find_compiler():
-        assert ",1,1," in grade()
-    (path,) = Path("out/.parts").iterdir()
-    record, asked = json.loads(path.read_text()), []
-    monkeypatch.setattr(queue, "run_all", lambda todo, *rest: asked.extend(todo))
-    for state, message, judged in [
-        ("passed", "", 0), ("timed_out", "softmax ran for too long", 1),
-        ("blocked", "SyntaxError: invalid syntax", 0), ("blocked", f"{UNJUDGED} (OSError)", 1),
-        ("blocked", "ModuleNotFoundError: No module named 'scipy'", 1), ("blocked", kernels.NONE, 1),
-        ("blocked", "PermissionError: [Errno 13] Permission denied: '/etc/passwd'", 0),
-    ]:
-        record["lessons"][0]["tasks"][0] |= {"state": state, "message": message}
-        path.write_text(json.dumps(record))
-        asked.clear()
-        assert ("its grading process ended" in grade()) == bool(judged) == bool(asked), message
-
-
-@pytest.mark.parametrize("name, value", [("__version__", "9"), ("version", lambda name: "9")])
-def test_another_version_of_python_or_of_a_library_has_records_of_its_own(graded, monkeypatch, name, value):
-    (submission, *_) = collect("subs", [LESSON])
-    key = queue.record_name(submission, load_course("course.toml"), "plain")
-    monkeypatch.setattr(queue, name, value)
-    assert queue.record_name(submission, load_course("course.toml"), "plain") != key
-
-
-def test_what_was_not_handed_in_was_not_attempted(here, monkeypatch, capsys):
-    """Of any kind: lessons 11 and 12 were blocked, with a path in our temporary folder."""
+def test_what_was_not_handed_in_was_not_attempted_and_a_missing_compiler_is_said(here, monkeypatch, capsys):
+    """Lessons 11 and 12 were blocked, with a path in our temporary folder."""
     points = {4: "softmax", 10: "softmax_c", 11: "test_softmax", 12: "gpt"}
     lessons = (f"[[lesson]]\nnumber = {n}\npoints = {{ {name} = 1 }}\n" for n, name in points.items())
     Path("course.toml").write_text("seed = 7\n" + "".join(lessons))
     monkeypatch.setattr(queue, "prepare", lambda *arguments: None)
     hand_in("Ada", "import os\ndef softmax(x):\n    open(os.path.join(os.getcwd(), 'x'))\n")
-    grade("--json")
-    (record,) = json.loads(capsys.readouterr().out)["submissions"]
-    tasks = [task for lesson in record["lessons"] for task in lesson["tasks"]]
-    assert [task["state"] for task in tasks] == ["failed"] + 3 * ["not_attempted"]
-    assert tasks[0]["message"].startswith("FileNotFoundError") and "'x'" in tasks[0]["message"]
+
+    def tasks():
+        grade()
+        (record,) = read_results("out")["submissions"]
+        return [task for lesson in record["lessons"] for task in lesson["tasks"]]
+
+    found = tasks()
+    assert [task["state"] for task in found] == ["failed"] + 3 * ["not_attempted"]
+    assert found[0]["message"].startswith("FileNotFoundError") and "'x'" in found[0]["message"]
     for path in ("out/results.json", "out/feedback/Ada.html"):
         assert "tinyllm-" not in Path(path).read_text("utf-8")
+    monkeypatch.setattr(kernels, "find_compiler", lambda: None)
+    Path("subs/Ada/10_kernels").mkdir()
+    Path("subs/Ada/10_kernels/exercise.c").write_text("void softmax(float *y) { y[0] = 1; }")
+    assert tasks()[1]["state"] == "blocked"
+    assert "1 exercise blocked, 0 timed out" in capsys.readouterr().out
 
 
 @pytest.mark.signals
@@ -273,38 +222,36 @@ def test_an_interrupt_ends_a_grading_and_its_processes(graded, monkeypatch, caps
 
     An exception in a callback, and Hypothesis has one for the garbage collector, is only printed.
     """
-    shutil.rmtree("out/.parts")
+    before = Path("out/results.json").read_bytes()
     for number, ignored in ((signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)):
         monkeypatch.setattr(queue, "prepare", lambda *rest, number=number: signal.raise_signal(number))
         usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-        before = signal.signal(ignored, signal.SIG_IGN), signal.signal(number, usual)
+        kept = signal.signal(ignored, signal.SIG_IGN), signal.signal(number, usual)
         try:
             assert main(["course", "grade", "subs", "--out", "out"]) == 130
             assert (signal.getsignal(ignored), signal.getsignal(number)) == (signal.SIG_IGN, usual)
         finally:
-            signal.signal(ignored, before[0])
-            signal.signal(number, before[1])
-        assert "the same command goes on" in capsys.readouterr().err
-        assert not list(Path("out/.parts").iterdir())
+            signal.signal(ignored, kept[0])
+            signal.signal(number, kept[1])
+        assert "interrupted; nothing was written" in capsys.readouterr().err
+    assert Path("out/results.json").read_bytes() == before
 
 
-def test_what_trainings_are_compared_with_is_computed_before_the_fork(monkeypatch):
-    asked = []
+def test_right_results_are_computed_before_the_fork_until_an_interrupt(monkeypatch):
+    """Each process once trained for itself; and after Ctrl-C a training for each variant went on."""
+    asked, seen = [], []
     monkeypatch.setattr(capstone, "tolerance", asked.append)
-    monkeypatch.setattr(queue, "properties", lambda *arguments, **options: {})
-    queue.prepare(whole_course(), {1})
-    assert len(asked) == (sys.platform == "linux")
-    queue.prepare(whole_course(), {1, 2}, [signal.SIGINT])  # which trained for each variant
-    assert len(asked) == (sys.platform == "linux")
-
-
-def test_an_interrupt_ends_the_computation_of_right_results(monkeypatch):
-    seen = []
     monkeypatch.setattr(queue, "right", lambda op, args: seen.append(op))
+    queue.prepare(Course(whole_course().parts[12:13]), {1})
+    queue.prepare(whole_course(), {1, 2}, [signal.SIGINT])
+    assert len(asked) == (sys.platform == "linux") and not seen
     queue.prepare(Course(whole_course().parts[4:5]), {1}, seen)
     assert len(seen) == (sys.platform == "linux")
 
 
-def test_a_grading_in_another_thread_leaves_the_signals_alone():
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(lambda: queue.interrupts().__enter__()).result() == []
+def test_a_long_name_costs_nobody_the_results(tmp_path):
+    course, long = whole_course(), "\N{GRINNING FACE}" * 63
+    records = [empty_record(Submission(name, tmp_path), course, "plain", "") for name in ("Ada", long)]
+    write_results(tmp_path, course, records, "plain")
+    assert "Ada" in (tmp_path / "grades.csv").read_text("utf-8")
+    assert len(list((tmp_path / "feedback").iterdir())) == 2

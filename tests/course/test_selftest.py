@@ -6,7 +6,6 @@ from pathlib import Path
 
 from tinyllm.cli.course import format_row
 from tinyllm.course import answer_keys
-from tinyllm.course.answer_keys import read
 from tinyllm.course.classroom import selftest
 from tinyllm.course.kernels import NONE
 from tinyllm.course.syllabus import find_lesson
@@ -16,7 +15,6 @@ from tinyllm.testing import MISTAKES
 from tinyllm.testing.properties import RIGHT, STEADY
 
 LESSON = find_lesson(4)
-SOFTMAX, MATMUL = (read(10)[op]["reference"] for op in ("softmax", "matmul"))
 SMALL = """seed = 1
 [[lesson]]
 number = 4
@@ -29,9 +27,8 @@ points = { test_bpe_merge = 1 }
 
 def test_selftest_says_what_it_tried_and_its_last_line_sums_up(here, printed):
     Path("course.toml").write_text(SMALL)
-    told = printed("course", "selftest", "--mutants")
+    told = printed("course", "selftest")
     assert re.search(r"softmax +100% +0%", told)
-    assert "correct results on huge and tiny numbers: softmax without subtracting the maximum" in told
     said = r"2 exercises, (\d+) of \1 mutants rejected, (\d+) of \2 variants accepted"
     assert re.fullmatch(said, told.splitlines()[-1])
 
@@ -47,10 +44,10 @@ def test_selftest_notices_what_a_grader_gets_wrong(monkeypatch):
     row = selftest.try_task(LESSON, LESSON.task("softmax"), best_level())
     assert [broken is None for _, broken in row.rejected] == [False, True, True] and row.killed == 1
     assert row.accepted == 1 and row.wrongly[0][0] == wrong.__name__ and not row.good
-    assert "SURVIVES: nothing wrong" in format_row(row, False) and "TURNED DOWN" in format_row(row, False)
+    assert "SURVIVES: nothing wrong" in format_row(row) and "TURNED DOWN" in format_row(row)
 
 
 def test_selftest_without_a_compiler_says_so(monkeypatch):
     monkeypatch.setattr(selftest, "find_compiler", lambda: None)
     row = selftest.try_task(find_lesson(10), find_lesson(10).tasks[0], best_level())
-    assert f"blocked: {NONE}" in format_row(row, False) and not row.good
+    assert f"blocked: {NONE}" in format_row(row) and not row.good

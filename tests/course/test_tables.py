@@ -15,7 +15,7 @@ from tinyllm.course.classroom.config import load_course
 from tinyllm.course.classroom.feedback import MOST_LINES, code
 from tinyllm.course.classroom.grading import empty_record
 from tinyllm.course.classroom.results import read_results, write_results
-from tinyllm.course.classroom.students import check_students, merge, read_rows, read_students
+from tinyllm.course.classroom.students import merge, read_rows, read_students
 from tinyllm.course.classroom.tables import as_csv
 from tinyllm.errors import UserError
 
@@ -30,7 +30,7 @@ number = 4
 due = "2026-10-08T12:00+02:00"
 points = { softmax = 2, softmax_backward = 1 }
 """
-ROSTER = "\ufeffStudent;Name;ID;SIS User ID;Email\r\nAda;Lovelace, Ada;11;s11;ada@x.org\r\n" \
+ROSTER = "\ufeffStudent;Name;ID;SIS User ID;Email;of\r\nAda;Lovelace, Ada;11;s11;ada@x.org;x\r\n" \
          "Bob;;12;;=cmd|' /C calc'!A0\r\n"
 COMMENT = "=cmd|' /C calc'!A0 <b>late bus</b>"
 TIMES = """student,received,task,due
@@ -61,10 +61,8 @@ def judged(course, *students):
 
 
 def table_of(course, text, *students):
-    Path("students.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
-    table = read_students(Path("students.csv"), course)
-    check_students(table, students)
-    return table
+    Path("class.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_students(Path("class.csv"), course, [Submission(student, Path()) for student in students])
 
 
 def merged(course, text, *students):
@@ -79,6 +77,9 @@ def written(course, records, name):
 def test_a_roster_names_who_is_missing_and_who_is_unknown_and_fills_in_the_ids(course, printed):
     records = merged(course, ROSTER, "ada", "Eve")
     rows = written(course, records, "grades.csv")
+    head = Path("out/grades.csv").read_text("utf-8").split("\n")[0].split(",")
+    assert head == ["student", "name", "id", "sis user id", "email", "of", "lesson_00", "lesson_04",
+                    "late_days", "deducted", "points", "of", "isolation", "note"]  # `of` was ours only
     assert [(row["student"], row["id"], row["points"], row["note"]) for row in rows] == [
         ("ada", "11", "1", ""), ("Bob", "12", "0", "nothing was handed in"),
         ("Eve", "", "1", "not in the roster")]
@@ -108,14 +109,11 @@ def test_points_set_by_hand_replace_those_of_the_check_and_are_shown_as_such(cou
     page = Path("out/feedback/Ada.html").read_text("utf-8")
     assert "your instructor gave 1.5 points; the check gave 0" in page and "&lt;b&gt;late bus" in page
     assert "<b>late" not in page and page.count("Override") == 1  # the other is a comment only
-    again = merged(course, table, "Ada")  # nothing is added twice
-    assert again == records == read_results("out")["submissions"]
-    assert merge({}, course, "plain", judged(course, "Ada")) == judged(course, "Ada")
-
-
-def test_two_submissions_that_differ_in_case_keep_a_record_each(course):
-    records = merge({}, course, "plain", judged(course, "Ada", "ADA"))
-    assert [record["student"] for record in records] == ["ADA", "Ada"]
+    again = read_results("out")["submissions"]
+    assert again == records and merge(table_of(course, table, "Ada"), course, "plain", again) == records
+    assert merge({}, course, "plain", again) == judged(course, "Ada")  # what the table lacks now is gone
+    both = merge({}, course, "plain", judged(course, "Ada", "ADA"))
+    assert [record["student"] for record in both] == ["ADA", "Ada"]
 
 
 def test_days_late_are_counted_from_the_end_of_the_day_that_was_due(course):
@@ -150,26 +148,25 @@ def test_days_late_are_counted_from_the_end_of_the_day_that_was_due(course):
 def test_a_table_that_cannot_be_meant_is_one_line(course, text, words):
     with pytest.raises(UserError) as found:  # before the grading, which can take an hour
         table_of(course, text, "Ada")
-    assert words in str(found.value) and "\n" not in str(found.value) and "students.csv" in str(found.value)
+    assert words in str(found.value) and "\n" not in str(found.value) and "class.csv" in str(found.value)
 
 
-def test_the_table_beside_the_course_file_is_read_at_each_grading(course, capsys):
+def test_the_table_beside_the_course_file_is_read_at_each_grading(course, capsys, refused):
     Path("subs/Ada/00_setup").mkdir(parents=True)
     Path("subs/Ada/00_setup/exercise.py").write_text("def other():\n    pass\n")
     Path("course.toml").write_text("seed = 7\n[[lesson]]\nnumber = 0\n")
     Path("students.csv").write_text("student,task,points\nAda\nBob\nAda,add,0.5\nBob,add,0.25\n")
+    grade = ["course", "grade", "subs", "--out", "out"]
     for more in ([], ["--student", "ada"]):
-        assert main(["course", "grade", "subs", "--out", "out", *more]) == 0
+        assert main([*grade, *more]) == 0
         points = [record["points"] for record in read_results("out")["submissions"]]
         assert points == [0.5, 0.25]
     told = capsys.readouterr().out
-    assert "students: students.csv" in told and "nothing was handed in by Bob" in told
+    assert "students: students.csv" in told and "Bob: nothing was handed in" in told
     Path("bad.csv").write_text("student,task,points\nZoe,add,1\n")
-    for more, words in ((["--student", "Adda"], "no submission of 'Adda'; did you mean Ada?"),
-                        (["--students", "none.csv"], "none.csv"), (["--roster", "x.csv"], "--students FILE"),
-                        (["--students", "bad.csv"], "neither a submission nor a roster has a student 'zoe'")):
-        assert main(["course", "grade", "subs", "--out", "new", *more]) == 2
-        assert words in capsys.readouterr().err
+    for more, words in ((["--students", "none.csv"], "none.csv"), (["--roster", "x.csv"], "--students FILE"),
+                        (["--students", "bad.csv"], "bad.csv, line 2: neither a submission nor a roster")):
+        assert words in refused(*grade[:-1], "new", *more)
     assert not Path("new").exists()  # it is said before the grading, which can take an hour
 
 
@@ -190,14 +187,13 @@ def test_whatever_a_spreadsheet_writes_is_read_back(tmp_path_factory, rows, sepa
 
 @given(st.text(st.sampled_from("=+-@ab ,;\t\r\n\"'")) | st.text() | st.text(st.sampled_from("＝＋－＠ 1")))
 def test_no_text_is_a_formula_in_a_table(text):
-    made = as_csv([{"x": text}])
-    _, row = csv.reader(io.StringIO(made, newline=""))
+    (row,) = csv.reader(io.StringIO(as_csv([[text, "x"]]), newline=""))
     line = " ".join(text.split())
-    assert (row or [""])[0] in (line, "'" + line)
-    assert not row or row[0].lstrip()[:1] not in tuple("=+-@＝＋－＠")
+    assert row[0] in (line, "'" + line) and row[0].lstrip()[:1] not in tuple("=+-@＝＋－＠")
 
 
 @pytest.mark.parametrize("edit", [
+    list.clear,  # of all submissions; exports ended in an IndexError
     lambda record: record.update(roster={"id": 7}), lambda record: record.update(points=-3),
     lambda record: record.update(points=10**400), lambda record: record.update(student="Bob"),
     lambda record: record["lessons"][0].update(lesson=-4),
@@ -209,7 +205,7 @@ def test_no_text_is_a_formula_in_a_table(text):
 def test_a_result_that_was_edited_by_hand_is_one_line(course, edit):
     write_results("out", course, merged(course, ROSTER, "Ada", "Bob"), "plain")
     results = json.loads(Path("out/results.json").read_text("utf-8"))
-    edit(results["submissions"][0])
+    edit(results["submissions"][0] if edit is not list.clear else results["submissions"])
     Path("out/results.json").write_text(json.dumps(results))
     with pytest.raises(UserError, match="grade again"):
         read_results("out")

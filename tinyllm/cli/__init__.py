@@ -33,7 +33,6 @@ COMMANDS = {  # name -> module, what it does
     "check": ("lesson", "try your exercise of a lesson, and name the mistakes in it"),
     "hint": ("lesson", "give the next hint for an exercise"),
     "solution": ("lesson", "show the library's own code of an exercise"),
-    "progress": ("lesson", "show where you are in the lessons"),
     "course": ("course", "hand out lessons, and grade what comes back"),
     "blame": ("blame", "find out which of your functions breaks a run of `train --mine`"),
     "bench": ("bench", "measure how fast this machine trains and generates"),
@@ -47,11 +46,19 @@ GONE = {  # a command or an option that was removed -> what to use in its place
     "bench speedrun": "`tinyllm train --steps N` has loss and time in its log",
     "bench tokenizer": "in a checkout, `python benchmarks/race.py tokenizer` races tokenizers",
     "bench train --peers": "in a checkout, `python benchmarks/race.py train` races PyTorch",
+    "check --watch": "`ls *.py | entr tinyllm check N` checks at every save",
+    "course grade --json": "OUT/results.json has the same",
     "course grade --overrides": f"{STUDENTS}, with the columns task, points and comment",
     "course grade --received": f"{STUDENTS}, with the columns received and due",
     "course grade --roster": STUDENTS,
+    "course release --from": "it hands out the library's lessons; change the files in OUT",
+    "course report --json": "the results.json in the same folder has every verdict",
+    "course selftest --json": "its table has a line for each exercise",
+    "course selftest --mutants": "the files of tinyllm/testing say what each mistake breaks",
     "course similar": "compare submissions with copydetect (pip install copydetect) or MOSS",
     "generate --unmask": "in Python, tinyllm.decode.fill.write(model, tokenizer, prompt, length) fills masks",
+    "lesson --notebook": "`jupytext --to ipynb lesson.py` (pip install jupytext) writes a notebook",
+    "progress": "`tinyllm lesson` shows where you are",
     "tokenizer convert --to": "it writes a tokenizer.json, which tokenizers can convert",
     "tokenizer decode": "in Python, tl.load_tokenizer(PATH).decode(ids) gives the text",
     "tokenizer report": "`tinyllm tokenizer encode T --file F --json` counts the tokens and bytes of a text",
@@ -156,15 +163,15 @@ def _check_command(argv: list[str], command: str | None) -> None:
     """Raise UserError for a command that does not exist, or no longer."""
     if zero := [word for word in argv if "\0" in word]:
         raise UserError(f"the argument {zero[0]!r} holds a zero byte, which no name can have")
-    if command and command not in COMMANDS and not command.startswith("-"):
-        near = difflib.get_close_matches(command, COMMANDS, 1)
-        hint = f"did you mean `tinyllm {near[0]}`?" if near else "`tinyllm --help` lists the commands"
-        raise UserError(f"there is no command {command[:40]!r}; {hint}")
     for words, instead in GONE.items():
         first, _, option = words.partition(" --")
         given = [word.partition("=")[0] for word in argv]
         if f"{' '.join(argv)} ".startswith(f"{first} ") and (not option or f"--{option}" in given):
             raise UserError(f"there is no `tinyllm {words}`; {instead}")
+    if command and command not in COMMANDS and not command.startswith("-"):
+        near = difflib.get_close_matches(command, COMMANDS, 1)
+        hint = f"did you mean `tinyllm {near[0]}`?" if near else "`tinyllm --help` lists the commands"
+        raise UserError(f"there is no command {command[:40]!r}; {hint}")
 
 
 def _refuse_unknown(unknown: list[str], parser: Parser, command: str | None) -> NoReturn:

@@ -7,7 +7,6 @@ no change. The instructor's code in this folder runs in this process; a student'
 """
 
 import ast
-import hashlib
 import os
 import re
 import sys
@@ -48,19 +47,15 @@ def load_lesson(folder: str | Path) -> Lesson:
     number = number_of(home)
     if missing := [name for name in FILES if not os.path.lexists(home / name)]:
         raise UserError(f"{folder} has no {missing[0]}; `tinyllm course task new {folder}` shows an example")
-    texts = [read_text(home / name, 2**20, "utf-8-sig") for name in FILES]
-    functions, stub, title = read_reference(texts[0], home / FILES[0])
-    helpers = [read_text(path, 2**20, "utf-8-sig") for path in files_of(home) if path.name not in FILES]
-    version = hashlib.sha256("\0".join(texts + helpers).encode()).hexdigest()
+    text, *_ = [read_text(home / name, 2**20, "utf-8-sig") for name in FILES]  # refuses pipes and the like
+    functions, stub, title = read_reference(text, home / FILES[0])
     tasks = tuple(Exercise(name, name) for name in functions)
-    own: Any = {"home": str(home), "stub": stub, "version": version}
-    lesson = Lesson(number, home.name, title, "", 0, 0, 0, (), tasks, (), **own)
+    lesson = Lesson(number, home.name, title, "", 0, 0, 0, (), tasks, (), home=str(home), stub=stub)
     hints(lesson, functions[0])  # raises now, not when a student asks for a hint
-    reference = import_file(home / FILES[0], f"tinyllm_task_{version[:12]}")
-    if taken := [x for x in functions if x in OPS and getattr(OPS[x], "version", None) != version]:
+    if taken := [name for name in functions if name in OPS and getattr(OPS[name], "home", "") != lesson.home]:
         raise UserError(f"{home / FILES[0]}: another op or exercise is {taken[0]}; choose another name")
     if not all(name in OPS for name in functions):
-        register(lesson, reference, import_file(home / FILES[1]))
+        register(lesson, import_file(home / FILES[0], f"tinyllm_{home.name}"), import_file(home / FILES[1]))
         import_file(home / FILES[2])
         for name in functions:
             require_mistakes(name, home / FILES[2])
@@ -68,8 +63,8 @@ def load_lesson(folder: str | Path) -> Lesson:
 
 
 def files_of(home: Path) -> list[Path]:
-    """Return the Python files in a folder of exercises, sorted by name."""
-    return sorted(path for path in home.glob("*.py") if path.is_file())
+    """Return the files in a folder of exercises: all that is Python, and the hints."""
+    return sorted(path for path in home.iterdir() if path.suffix == ".py" or path.name == HINTS)
 
 
 def number_of(folder: Path) -> int:
@@ -91,17 +86,16 @@ def read_reference(text: str, path: Path) -> tuple[list[str], str, str]:
     if not functions:
         raise UserError(f"{path} has no function; each public function there is an exercise")
     title = (ast.get_docstring(tree) or "Exercises of your instructor").split("\n")[0].rstrip(".")
-    lines, known = text.splitlines(), {"numpy", *sys.stdlib_module_names}
+    known = {"numpy", *sys.stdlib_module_names}
     given = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)
              and (getattr(node, "module", node.names[0].name) or "").partition(".")[0] in known]
-    parts = [f'"""{title}."""', *["\n".join(given)] * bool(given)]
     for node in functions:
         if ast.get_docstring(node) is None:
             raise UserError(f"{path}, line {node.lineno}: {node.name} has no docstring; it tells students "
                             "what to write")
-        head = lines[node.lineno - 1 : node.body[0].end_lineno]
-        parts.append("\n" + "\n".join([*head, " " * node.body[0].col_offset + "raise NotImplementedError"]))
-    return [node.name for node in functions], "\n\n".join(parts) + "\n", title
+        node.body[1:] = ast.parse("raise NotImplementedError").body
+    stub = "\n\n\n".join([f'"""{title}."""', "\n".join(given), *map(ast.unparse, functions)])
+    return [node.name for node in functions], stub + "\n", title
 
 
 def register(lesson: Lesson, reference: Any, cases: Any) -> None:
@@ -112,10 +106,10 @@ def register(lesson: Lesson, reference: Any, cases: Any) -> None:
     tolerance = getattr(cases, "TOLERANCE", 1e-5)
     for task in lesson.tasks:
         made: Any = op(getattr(reference, task.name), outputs=("the result",), grads=())
-        made.version = lesson.version
+        made.home = lesson.home
         where = f"{cases.__file__}: {task.name}"
         given = getattr(cases, task.name, None)
-        if given is None:
+        if not given:
             raise UserError(f"{where} is missing: a list of cases, or a function of (random, size)")
         CASES[task.name] = strategy(given, where)
         BOUNDS[task.name] = lambda args, expected: [bound(each, tolerance) for each in expected]
@@ -138,8 +132,6 @@ def strategy(given: Any, where: str) -> st.SearchStrategy:
         return tuple(map(narrow, args))  # to float32, the type of all numbers in the library
 
     if isinstance(given, list):
-        if not given:
-            raise UserError(f"{where} is an empty list")
         return st.sampled_from(range(len(given))).map(lambda i: tidy(given[i]))
     pairs = st.tuples(st.integers(0, LARGEST_SIZE), st.integers(0, 2**16))
     return pairs.map(lambda pair: tidy(given(Random(pair[1], "case"), pair[0])))

@@ -75,9 +75,8 @@ class Lesson:
     previews: tuple[str, ...] = ()
     mine: dict[str, Any] | None = None
     long: bool = False
-    home: str = ""  # of an instructor's lesson (see `own_tasks`): its folder, its stub, a hash of its files
+    home: str = ""  # of an instructor's lesson (see `own_tasks`): its folder, and its stub
     stub: str = ""
-    version: str = ""
 
     @property
     def name(self) -> str:

@@ -8,95 +8,84 @@ up to a limit.
 """
 
 import functools
-import hashlib
 import io
 import os
 import stat
 import unicodedata
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from tinyllm.course.syllabus import Lesson
 from tinyllm.course.workers import printable
+from tinyllm.course.workspace import CODE, MAX_FILE, MAX_FILES
+from tinyllm.errors import UserError
 from tinyllm.files import open_regular
 
-SUFFIXES = (".py", ".c", ".h", ".toml", ".json", ".jsonl", ".md", ".txt")
 OTHERS = (".rar", ".7z", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".ipynb", ".py", ".c")  # handed in by mistake
-MAX_FILE, MAX_TOTAL, MAX_ENTRIES = 2**21, 2**25, 5000  # bytes, bytes, names in a zip
-MAX_DEPTH, MAX_FILES, MAX_NAME = 6, 200, 200  # folders, files, bytes of a file's name
+MAX_TOTAL, MAX_ENTRIES = 2**25, 5000  # bytes, names in a folder or a zip
+MAX_DEPTH, MAX_NAME = 6, 200  # folders, bytes of a file's name
 MAX_DIRECTORY = 2**22  # bytes of a zip's list of contents, which zipfile reads as a whole
 PROGRESS = (".tinyllm", "progress.json")
 EXERCISES = ("exercise.py", "exercise.c")
 JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # invisible, but some names are spelt with them
 
+Files = Iterator[tuple[PurePosixPath, Callable[[], bytes]]]  # each file's path, and a function that reads it
+
 
 @dataclass
 class Submission:
-    """A student's files by lesson folder and name, or the reason why they were refused.
-
-    digest: a hexadecimal digest of the files and the reason, which `load` computes.
-    """
+    """A student's files by lesson folder and name, or the reason why they were refused."""
 
     student: str
     source: Path
+    problem: str = ""
     files: dict = field(default_factory=dict)  # (folder of a lesson, name) -> bytes
     progress: bytes = b""
-    problem: str = ""
-    digest: str = ""
-
-    def keep(self, place: tuple[str, str], data: bytes) -> None:
-        """Add a file. Raises Refused if it is too large, or if its name is already in use."""
-        if len(data) > MAX_FILE:
-            raise Refused(f"{place[1]} has more than {MAX_FILE >> 20} MiB")
-        if sum(map(len, self.files.values())) + len(data) > MAX_TOTAL or len(self.files) >= MAX_FILES:
-            raise Refused("it holds too much to be an exercise")
-        if self.files.setdefault(place, data) != data:
-            raise Refused(f"it holds two different files {place[0]}/{place[1]}; keep one")
 
 
 class Refused(Exception):
     """The error for a submission that is refused; its message is one line."""
 
 
-Files = Iterator[tuple[PurePosixPath, Callable[[], bytes]]]  # each file's path, and a function that reads it
+def collect(folder: str | Path) -> list[Submission]:
+    """List every submission in a folder, sorted by name, without its files. Raises UserError without any.
 
-
-def collect(folder: str | Path, lessons: list[Lesson]) -> list[Submission]:
-    """List every submission in a folder, sorted by name, without its files.
-
-    If a student has two submissions, both are refused, because nobody can know which one counts.
+    If a student has two submissions, ignoring case, both are refused, because nobody can know which counts.
     """
-    found = []
+    by_name: dict[str, list[Submission]] = {}
+    if not Path(folder).is_dir():
+        raise UserError(f"there is no folder {folder} with submissions")
     for entry in filter(is_submission, entries(folder)):
         packed = entry.suffix.lower() in (".zip", *OTHERS) and not entry.is_dir()
-        name = entry.stem.removesuffix(".tar") if packed else entry.name
-        whole = load(Submission(student_name(name), entry), lessons)
-        found.append(replace(whole, files={}, progress=b""))
-    return refuse_twins(found)
+        student = student_name(entry.stem.removesuffix(".tar") if packed else entry.name)
+        by_name.setdefault(student.casefold(), []).append(Submission(student, entry))
+    if not by_name:
+        raise UserError(f"{folder} holds no submissions: it should have a folder or a zip for each student")
+    kept: dict[str, Submission] = {}
+    for twins in by_name.values():
+        names = " and ".join(printable(twin.source.name, 80) for twin in twins)
+        problem = f"{len(twins)} submissions of one student: {names}; keep one" if len(twins) > 1 else ""
+        for twin in twins:
+            twin.problem = problem
+            kept.setdefault(twin.student, twin)
+    return list(kept.values())
 
 
 def load(submission: Submission, lessons: list[Lesson]) -> Submission:
-    """Return a submission with its files, read from the disk; if they are refused, with the reason.
-
-    If the submission was refused before, or its files have changed since it was listed, it gets no files.
-    """
-    if submission.problem:
-        return submission
-    found = Submission(submission.student, submission.source)
+    """Return a submission with the files that lessons need; if they are refused, with the reason."""
+    found = Submission(submission.student, submission.source, submission.problem)
+    if found.problem:
+        return found
     try:
         read_submission(found, lessons)
     except Refused as problem:
-        found.files, found.problem = {}, printable(problem)
+        found.problem = printable(problem)
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        found.files, found.problem = {}, printable(f"it cannot be read: {why}")
-    parts = [f"{found.student}\0{found.problem}".encode("utf-8", "surrogateescape"), found.progress]
-    parts += [f"{k!r}\0".encode("utf-8", "surrogateescape") + v for k, v in sorted(found.files.items())]
-    found.digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
-    if submission.digest not in ("", found.digest):
-        found.files, found.problem = {}, "its files have changed"
+        found.problem = printable(f"it cannot be read: {getattr(error, 'strerror', None) or error}")
+    if found.problem:
+        found.files = {}
     return found
 
 
@@ -110,8 +99,8 @@ def read_submission(submission: Submission, lessons: list[Lesson]) -> None:
     elif not entry.is_file():
         raise Refused("it is neither a folder nor a zip")
     elif entry.suffix.lower() != ".zip":
-        kind = entry.suffix.lower()
-        raise Refused(f"it is a {kind} file; hand in a folder or a zip with {where} and so on")
+        how = "; `jupyter nbconvert --to script` makes .py of a notebook" * (entry.suffix == ".ipynb")
+        raise Refused(f"it is a {entry.suffix.lower()} file; hand in a folder or a zip with {where}{how}")
     else:
         try:
             with Bounded(entry) as file, zipfile.ZipFile(file) as archive:
@@ -126,11 +115,18 @@ def read_submission(submission: Submission, lessons: list[Lesson]) -> None:
 
 def take(submission: Submission, lessons: list[Lesson], files: Files) -> None:
     """Read the files that lessons need, and the progress file. Raises Refused if they are too large."""
+    kept = submission.files
     for path, read in files:
         if path.parts[-2:] == PROGRESS:
             submission.progress = submission.progress or read()
         elif place := destination(path, lessons):
-            submission.keep(place, read())
+            data = read()
+            if len(data) > MAX_FILE:
+                raise Refused(f"{path.name} has more than {MAX_FILE >> 20} MiB")
+            if sum(map(len, kept.values())) + len(data) > MAX_TOTAL or len(kept) >= MAX_FILES:
+                raise Refused("it holds too much to be an exercise")
+            if kept.setdefault(place, data) != data:
+                raise Refused(f"it holds two different files {place[0]}/{place[1]}; keep one")
 
 
 def entries(folder: str | Path) -> list[Path]:
@@ -156,34 +152,15 @@ def student_name(name: str) -> str:
     return "".join(kept).strip(JOINERS) or "?"
 
 
-def refuse_twins(submissions: list[Submission]) -> list[Submission]:
-    """Refuse submissions with the same student name, ignoring case; return one submission per name."""
-    by_name: dict[str, list[Submission]] = {}
-    for submission in submissions:
-        by_name.setdefault(submission.student.casefold(), []).append(submission)
-    kept: dict[str, Submission] = {}
-    for twins in by_name.values():
-        names = " and ".join(printable(twin.source.name, 80) for twin in twins)
-        for twin in twins:
-            if len(twins) > 1:
-                twin.problem = f"{len(twins)} submissions of one student: {names}; keep one"
-            kept.setdefault(twin.student, twin)
-    return list(kept.values())
-
-
 def destination(path: PurePosixPath, lessons: list[Lesson]) -> tuple[str, str] | None:
-    """Return the lesson folder and the name for a file of a submission, or None if it is not needed.
-
-    path: the path of the file within the submission.
-    """
-    too_long = len(path.name.encode("utf-8", "surrogateescape")) > MAX_NAME
-    if path.suffix not in SUFFIXES or len(path.parts) > MAX_DEPTH or too_long or any(map(hidden, path.parts)):
+    """Return (lesson folder, name) for the path of a file in a submission, or None if it is not needed."""
+    too_long = len(path.name.encode("utf-8", "surrogateescape")) > MAX_NAME or len(path.parts) > MAX_DEPTH
+    if path.suffix not in CODE or too_long or any(map(hidden, path.parts)):
         return None
     if path.parent.name in {lesson.folder for lesson in lessons}:
         return path.parent.name, path.name
-    if len(lessons) == 1 and path.name == "exercise.py":  # a course of one lesson needs no folders
-        return lessons[0].folder, path.name
-    return None
+    alone = len(lessons) == 1 and path.name == "exercise.py"  # a course of one lesson needs no folders
+    return (lessons[0].folder, path.name) if alone else None
 
 
 def hidden(name: str) -> bool:

@@ -54,7 +54,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Course:
-    """A course; its `parts` are in the order of the lessons. If `seed` is None, grading chooses one."""
+    """A course; its `parts` are in the order of the lessons. Without a seed it cannot be graded."""
 
     parts: tuple[Part, ...]
     title: str = "tinyllm"
@@ -100,7 +100,7 @@ def new_seed() -> int:
 
 
 def whole_course() -> Course:
-    """Return the course that is used without a file: every lesson, a point for each exercise, and no seed."""
+    """Return the course of a self-test without a file: every lesson, a point for each exercise, no seed."""
     parts = (Part(lesson, {task.name: 1 for task in lesson.tasks}) for lesson in syllabus())
     return Course(tuple(parts))
 

@@ -12,7 +12,7 @@ from tinyllm.course.classroom.collect import EXERCISES
 from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.classroom.grading import MISSING
 from tinyllm.course.workers import WORDS, isolation_words
-from tinyllm.report.page import Html, assemble, cards, details, html, tag
+from tinyllm.report.page import Html, assemble, details, html, tag
 from tinyllm.report.tokens import plain
 
 Files = dict[tuple[str, str], bytes]  # (folder of a lesson, name) -> content
@@ -70,38 +70,20 @@ def is_override(task: dict[str, Any]) -> bool:
     return task["checked"] != task["points"] or bool(task["comment"])
 
 
-def remark_lines(task: dict[str, Any]) -> list[str]:
-    """Return the remarks about an exercise as indented lines of plain text."""
-    return [f"  {line}" for text in remarks(task) for line in text.split("\n")]
-
-
 def feedback(course: Course, record: dict[str, Any], files: Files) -> str:
     """Return the feedback page of a student as HTML."""
     name = record["roster"].get("name", "")
     lead = f"{record['student']}{f' ({name})' if name else ''}: {number(record['points'])} of " \
            f"{number(record['of'])} points"
+    body: list[Html | None] = []
     if record["problem"]:
         what = "Nothing was handed in." if record["problem"] == MISSING else \
                f"Nothing could be graded: {record['problem']}."
-        body: list[Html | None] = [tag("p", plain(what), class_="found")]
-    else:
-        body = [overview(record)]
+        body.append(tag("p", plain(what), class_="found"))
     for part, lesson in zip(course.parts, record["lessons"], strict=True):
         if not record["problem"] or any(is_override(task) for task in lesson["tasks"]):
             body.append(lesson_section(part, lesson, files))
     return assemble(course.title, plain(lead), body, f"Graded with {isolation_words(record['isolation'])}.")
-
-
-def overview(record: dict[str, Any]) -> Html:
-    """Return a student's points, exercises and late days as a row of large figures."""
-    tasks = [task for lesson in record["lessons"] for task in lesson["tasks"]]
-    passed = sum(task["state"] == "passed" for task in tasks)
-    facts = [("points", number(record["points"]), f"of {number(record['of'])}"),
-             ("exercises passed", str(passed), f"of {len(tasks)}")]
-    if late := sum(lesson["late_days"] or 0 for lesson in record["lessons"]):
-        taken = sum(lesson["deducted"] for lesson in record["lessons"])
-        facts.append(("late days", str(late), f"{number(taken)} deducted"))
-    return cards(facts)
 
 
 def lesson_section(part: Part, lesson: dict[str, Any], files: Files) -> Html:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.course.classroom.config import Course
-from tinyllm.course.classroom.feedback import headline, remark_lines
+from tinyllm.course.classroom.feedback import headline, remarks
 from tinyllm.course.own_tasks import files_of
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_bytes, read_bytes, read_text
@@ -33,18 +33,6 @@ $tinyllm course export gradescope-results "$work/out" --out /autograder/results/
 """
 
 
-def pack(files: dict[str, str | bytes]) -> bytes:
-    """Return a zip of the files {name: content}, with executable scripts. Equal files give equal bytes."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, text in sorted(files.items()):
-            entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
-            script = isinstance(text, str) and text.startswith("#!")
-            entry.external_attr = (0o100755 if script else 0o100644) << 16
-            archive.writestr(entry, text, zipfile.ZIP_DEFLATED)
-    return buffer.getvalue()
-
-
 def read_package(path: str | Path | None) -> tuple[str, bytes]:
     """Return the name and the bytes of a wheel or a source distribution of tinyllm.
 
@@ -62,16 +50,20 @@ def read_package(path: str | Path | None) -> tuple[str, bytes]:
 def gradescope(course: Course, out: str | Path, path: str | Path, package: str | Path | None) -> None:
     """Write the zip of an autograder for Gradescope. Students never see it, so it may contain the seed."""
     name, data = read_package(package)
-    if not Path(path).is_file():
-        raise UserError(f"there is no {path} to pack; `tinyllm course init` writes one")
-    files: dict[str, str | bytes] = {"setup.sh": SETUP.replace("PACKAGE", name), "run_autograder": RUN}
+    here = Path(path).resolve().parent
+    files: dict[str, str | bytes] = {"setup.sh": SETUP.replace("PACKAGE", name), "run_autograder": RUN,
+                                     "course.toml": read_text(path), name: data}
     for home in (Path(part.lesson.home) for part in course.parts if part.lesson.home):
-        if not home.is_relative_to(Path(path).resolve().parent):
+        if not home.is_relative_to(here):
             raise UserError(f"{home} should be in the folder of {path}, to be packed with it")
-        for file in (*files_of(home), home / "hints.toml"):
-            if file.is_file():
-                files[file.relative_to(Path(path).resolve().parent).as_posix()] = read_text(file)
-    atomic_write_bytes(out, pack(files | {"course.toml": read_text(path), name: data}))
+        files |= {file.relative_to(here).as_posix(): read_text(file) for file in files_of(home)}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = (0o100755 if name in ("setup.sh", "run_autograder") else 0o100644) << 16
+            archive.writestr(entry, content)
+    atomic_write_bytes(out, buffer.getvalue())
 
 
 def gradescope_results(results: dict[str, Any]) -> str:
@@ -82,7 +74,7 @@ def gradescope_results(results: dict[str, Any]) -> str:
     tests = [
         {"name": f"{lesson['lesson']}/{task['task']}", "score": task["points"], "max_score": task["of"],
          "status": "passed" if task["state"] == "passed" else "failed",
-         "output": "\n".join([headline(task), *remark_lines(task)]), "output_format": "text"}
+         "output": "\n".join([headline(task), *remarks(task)]), "output_format": "text"}
         for lesson in record["lessons"] for task in lesson["tasks"]
     ]
     page = {"score": record["points"], "output": record["problem"] or results["note"]}

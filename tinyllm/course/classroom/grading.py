@@ -39,18 +39,27 @@ CLOCK_SECONDS = 7200  # the limit by the clock for one submission
 
 def grade(submission: Submission, course: Course, level: str) -> dict[str, Any]:
     """Grade a submission, and return a record: a dict of plain values."""
+    if submission.problem:
+        return empty_record(submission, course, level, submission.problem)
     with (tempfile.TemporaryDirectory(prefix="tinyllm-") as folder,
           Launcher(level, cpu_seconds=CPU_SECONDS) as launcher):
         end = time.monotonic() + CLOCK_SECONDS
         verdicts = [grade_lesson(submission, course, part, launcher, Path(folder), end)
                     for part in course.parts]
-    return as_grades(submission, course, level, submission.problem, verdicts)
+    return as_grades(submission, course, level, "", verdicts)
 
 
 def empty_record(submission: Submission, course: Course, level: str, problem: str) -> dict[str, Any]:
     """Return the record of a submission that could not be graded."""
     verdicts = [[Verdict(name, "not_attempted") for name in part.points] for part in course.parts]
     return as_grades(submission, course, level, problem, verdicts)
+
+
+def fits(record: dict[str, Any], course: Course) -> bool:
+    """Return True if a record has the exercises and the points of a course."""
+    has = [(lesson["lesson"], task["task"], task["of"])
+           for lesson in record["lessons"] for task in lesson["tasks"]]
+    return has == [(part.lesson.number, *pair) for part in course.parts for pair in part.points.items()]
 
 
 def as_grades(submission: Submission, course: Course, level: str, problem: str,

@@ -1,4 +1,4 @@
-"""Write and summarise the results of grading: two tables, results.json, and a page for each student.
+"""Write and read the results of grading: two tables, results.json, and a page for each student.
 
 Text from students (names, messages) is never read as a formula in a spreadsheet or as markup in a page.
 """
@@ -24,12 +24,10 @@ RESULTS = {"course": str, "isolation": str, "note": str, "submissions": [RECORD]
 
 def write_results(out: str | Path, course: Course, records: list[dict[str, Any]], level: str,
                   left_out: Sequence[str] = (), files: Callable[[str], Files] = lambda student: {}) -> None:
-    """Write the tables, results.json and feedback into a folder.
+    """Write the tables, results.json and feedback into a folder. Raises UserError if that is not possible.
 
     left_out: names of files that are not submissions.
     files: returns a student's files, to show the code.
-
-    Raises UserError if the folder cannot be written.
     """
     out = Path(out)
     try:
@@ -39,8 +37,8 @@ def write_results(out: str | Path, course: Course, records: list[dict[str, Any]]
     results: dict[str, Any] = {"course": course.title, "isolation": level, "note": isolation_words(level)}
     results |= {"submissions": records, "left_out": list(left_out)}
     atomic_write_text(out / "results.json", json.dumps(results, indent=1, sort_keys=True) + "\n")
-    for name, table in (("grades.csv", grades), ("tasks.csv", tasks)):
-        atomic_write_text(out / name, table(records))
+    atomic_write_text(out / "grades.csv", grades(records))
+    atomic_write_text(out / "tasks.csv", tasks(records))
     for record in records:  # last, because their names are made of what students chose
         page = feedback(course, record, files(record["student"]))
         write(out / "feedback" / feedback_name(record["student"]), page)
@@ -56,38 +54,11 @@ def read_results(out: str | Path) -> dict[str, Any]:
         for task in (task for record in results["submissions"] for _, task in tasks_of(record)):
             if task["checked"] > task["of"] or task["properties_held"] > task["properties"]:
                 raise UserError(f"{path} gives more than there is for {task['task'][:60]!r}")
+        if not results["submissions"]:
+            raise UserError(f"{path} holds no submissions")
         names = [record["student"] for record in results["submissions"]]
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise UserError(f"{path} holds the student {twice[0][:60]!r} twice")
         return results
     except UserError as error:
         raise UserError(f"{error}; it is not what `tinyllm course grade` writes: grade again") from None
-
-
-def summary(results: dict[str, Any]) -> dict[str, Any]:
-    """Summarise a grading as a dict: states of exercises, common mistakes, who looked at solutions."""
-    graded = [record for record in results["submissions"] if not record["problem"]]
-    tasks: dict[tuple[int, str], Counter] = {}
-    bugs: Counter = Counter()
-    for record in graded:
-        for lesson in record["lessons"]:
-            for task in lesson["tasks"]:
-                states = tasks.setdefault((lesson["lesson"], task["task"]), Counter())
-                states[task["state"]] += 1
-                if task["mistake"]:
-                    bugs[lesson["lesson"], task["task"], task["mistake"]] += 1
-    return {
-        "isolation": results["isolation"],
-        "submissions": len(results["submissions"]),
-        "refused": [(r["student"], r["problem"]) for r in results["submissions"] if r["problem"]],
-        "left_out": results.get("left_out", []),
-        "tasks": [{"lesson": n, "task": name, **states} for (n, name), states in sorted(tasks.items())],
-        "bugs": [
-            {"lesson": n, "task": name, "mistake": said, "students": count}
-            for (n, name, said), count in sorted(bugs.items(), key=lambda pair: (-pair[1], pair[0]))
-        ],
-        "solutions": [
-            {"student": r["student"], "lesson": lesson["lesson"], "task": task["task"]}
-            for r in graded for lesson in r["lessons"] for task in lesson["tasks"] if task["solution_seen"]
-        ],
-    }

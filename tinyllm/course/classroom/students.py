@@ -33,8 +33,8 @@ FILE = "students.csv"
 LARGEST = 2**22  # bytes
 POINTS = re.compile(r"\d{1,6}([.,]\d{1,6})?", re.ASCII)
 DAY = datetime.timedelta(days=1)
-OWN = ("student", "task", "points", "comment", "received", "due")  # the columns that are not the roster's
-STRANGER = "not in the roster"
+TIMES = {"received", "due"}
+OWN = {"student", "task", "points", "comment", *TIMES}  # the columns that are not the roster's
 Place = tuple[str, str, str]  # student, lesson or "", exercise or ""
 
 
@@ -48,15 +48,30 @@ class TableRow(NamedTuple):
         """Return a cell; "" if there is no such column."""
         return self.cells.get(column, "")
 
+    def points(self) -> float | None:
+        """Return the points, such as 1.5 or 1,5; None for an empty cell. Raises UserError for others."""
+        text = self.get("points")
+        if text and not POINTS.fullmatch(text):
+            raise UserError(f"{self.where}: points should be a number such as 2 or 1.5, not {text[:40]!r}")
+        return float(text.replace(",", ".")) if text else None
 
-def find_table(course_file: str | None, given: str | None) -> Path | None:
+    def time(self, column: str) -> datetime.datetime | None:
+        """Return a time; see `moment`."""
+        return moment(self.get(column), f"{self.where}: {column}", end=column == "due")
+
+
+def find_table(course_file: str, given: str | None) -> Path | None:
     """Return the path of the table: the given one, else students.csv beside the course file, or None."""
-    path = Path(given) if given else Path(course_file or ".").parent / FILE if course_file else Path(FILE)
+    path = Path(given) if given else Path(course_file).parent / FILE
     return path if given or os.path.lexists(path) else None
 
 
-def read_students(path: Path | None, course: Course) -> dict[Place, TableRow]:
-    """Read the table of students. Raises UserError that names the line that is wrong."""
+def read_students(path: Path | None, course: Course,
+                  submissions: Sequence[Submission]) -> dict[Place, TableRow]:
+    """Read the table of students. Raises UserError that names the line that is wrong.
+
+    A row about work needs a student who is in the roster or has a submission.
+    """
     table: dict[Place, TableRow] = {}
     for row in read_rows(path) if path else ():
         if not row.get("student"):
@@ -65,13 +80,16 @@ def read_students(path: Path | None, course: Course) -> dict[Place, TableRow]:
         lesson, task = find_task(course, row)
         if (student, lesson, task) in table:
             raise UserError(f"{row.where} is the second row for {student}, {row.get('task') or 'no task'}")
-        points(row)
+        row.points()
         if not task and (row.get("points") or row.get("comment")):
             raise UserError(f"{row.where} has points or a comment; its task should be an exercise: 4/softmax")
         if task and (row.get("received") or row.get("due")):
             raise UserError(f"{row.where} has a time; its task should be a lesson, such as 4, or empty")
         table[student, lesson, task] = row
-    for student, *_ in table:
+    known = {submission.student.casefold() for submission in submissions} | roster_of(table).keys()
+    for (student, *_), row in table.items():
+        if student not in known:
+            raise UserError(f"{row.where}: neither a submission nor a roster has a student {student[:60]!r}")
         for part in course.parts:
             days_late(table, student, part)  # so that a bad time is found before the grading
     return table
@@ -116,33 +134,6 @@ def find_task(course: Course, row: TableRow) -> tuple[str, str]:
     raise UserError(f"{row.where}: {what} {wanted[:40]!r}; it has {known}")
 
 
-def points(row: TableRow) -> float | None:
-    """Return the points of a row, such as 1.5 or 1,5; None for an empty cell. Raises UserError for others."""
-    text = row.get("points")
-    if text and not POINTS.fullmatch(text):
-        raise UserError(f"{row.where}: points should be a number such as 2 or 1.5, not {text[:40]!r}")
-    return float(text.replace(",", ".")) if text else None
-
-
-def days_late(table: dict[Place, TableRow], student: str, part: Part) -> int | None:
-    """Return the days, rounded up, that a student's lesson came after it was due; None without a time.
-
-    A row about the lesson counts before a row about the student, and this before the course's `due`.
-    """
-    received = due = None
-    for place in ((student, "", ""), (student, str(part.lesson.number), "")):
-        if row := table.get(place):
-            received = moment(row.get("received"), f"{row.where}: received") or received
-            due = moment(row.get("due"), f"{row.where}: due", end=True) or due
-    due = due or moment(part.due, f"lesson {part.lesson.number}: due", end=True)
-    if not received or not due:
-        return None if received is None else 0
-    if (received.tzinfo is None) != (due.tzinfo is None):
-        raise UserError(f"students.csv: of {received}, when {student} handed in lesson {part.lesson.number}, "
-                        f"and the due date {due}, only one has a time zone")
-    return max(math.ceil((received - due) / DAY), 0)
-
-
 def moment(text: str, what: str, end: bool = False) -> datetime.datetime | None:
     """Read a time such as 2026-10-01T23:59. A date alone means the day's start, or with `end` its end."""
     try:
@@ -152,25 +143,37 @@ def moment(text: str, what: str, end: bool = False) -> datetime.datetime | None:
         raise UserError(f"{what} {text[:40]!r}; write it as 2026-10-01T23:59") from None
 
 
+def days_late(table: dict[Place, TableRow], student: str, part: Part) -> int | None:
+    """Return the days, rounded up, that a student's lesson came after it was due; None without a time.
+
+    A row about the lesson counts before a row about the student, and this before the course's `due`.
+    """
+    received, where = None, ""
+    due = moment(part.due, f"lesson {part.lesson.number}: due", end=True)
+    for place in ((student, "", ""), (student, str(part.lesson.number), "")):
+        if row := table.get(place):
+            received, due, where = row.time("received") or received, row.time("due") or due, row.where
+    if not received or not due:
+        return None if received is None else 0
+    if (received.tzinfo is None) != (due.tzinfo is None):
+        raise UserError(f"{where}: of {received}, when {student} handed in lesson {part.lesson.number}, "
+                        f"and the due date {due}, only one has a time zone")
+    return max(math.ceil((received - due) / DAY), 0)
+
+
 def roster_of(table: dict[Place, TableRow]) -> dict[str, TableRow]:
     """Return {student: row} of the rows without a task, except those that hold only times."""
-    times = {"received", "due"}
     filled = {place: {column for column in row.cells if row.get(column)} for place, row in table.items()}
     return {place[0]: row for place, row in table.items()
-            if not place[1] and not (filled[place] & times and filled[place] <= {"student", *times})}
-
-
-def check_students(table: dict[Place, TableRow], students: Sequence[str]) -> None:
-    """Raise UserError if a row is about work of somebody who is neither in the roster nor in `students`."""
-    known = {student.casefold() for student in students} | roster_of(table).keys()
-    for (student, *_), row in table.items():
-        if student not in known:
-            raise UserError(f"{row.where}: neither a submission nor a roster has a student {student[:60]!r}")
+            if not place[1] and not (filled[place] & TIMES and filled[place] <= {"student", *TIMES})}
 
 
 def merge(table: dict[Place, TableRow], course: Course, level: str,
           records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Apply the table to records, and add a record for each student of the roster who handed in nothing."""
+    """Apply the table to records, in place, and add one for each student who handed in nothing.
+
+    The records are those of this grading or of an earlier one: all that the table says is said anew.
+    """
     records = list(records)  # "Ada" and "ADA" have two records
     known = {record["student"].casefold() for record in records}
     roster = roster_of(table)
@@ -178,10 +181,9 @@ def merge(table: dict[Place, TableRow], course: Course, level: str,
                 for student, row in roster.items() if student not in known]
     for record in records:
         student = record["student"].casefold()
-        if roster:
-            cells = roster[student].cells if student in roster else {}
-            record["roster"] = {name: cell for name, cell in cells.items() if name and name not in OWN}
-            record["remark"] = "" if student in roster else STRANGER
+        row = roster.get(student, TableRow({}, ""))
+        record["roster"] = {name: cell for name, cell in row.cells.items() if name and name not in OWN}
+        record["remark"] = "not in the roster" if roster and student not in roster else ""
         for part, lesson in zip(course.parts, record["lessons"], strict=True):
             merge_lesson(table, student, part, lesson, course.points_per_late_day)
         record["points"] = round(sum(map(points_of, record["lessons"])), 6)
@@ -192,14 +194,12 @@ def merge_lesson(table: dict[Place, TableRow], student: str, part: Part, lesson:
                  price: float) -> None:
     """Apply the table to one lesson of a student's record, in place. price: points for a day late."""
     for task in lesson["tasks"]:
-        if row := table.get((student, str(part.lesson.number), task["task"])):
-            given = points(row)
-            task["points"] = task["checked"] if given is None else given
-            task["comment"] = row.get("comment")
-    days = days_late(table, student, part)
-    if days is not None:
-        earned = sum(task["points"] for task in lesson["tasks"])
-        lesson |= {"late_days": days, "deducted": min(earned, days * price)}
+        row = table.get((student, str(part.lesson.number), task["task"]), TableRow({}, ""))
+        given = row.points()
+        task["points"] = task["checked"] if given is None else given
+        task["comment"] = row.get("comment")
+    lesson["late_days"] = days = days_late(table, student, part)
+    lesson["deducted"] = min(sum(task["points"] for task in lesson["tasks"]), (days or 0) * price)
 
 
 def points_of(lesson: dict[str, Any]) -> float:

@@ -1,6 +1,6 @@
 """Write tables of grades as CSV: grades.csv, tasks.csv, and those that Canvas and Moodle import.
 
-A row is a dict {column: text}. No text from students becomes a formula in a spreadsheet.
+No text from students becomes a formula in a spreadsheet.
 """
 
 import csv
@@ -17,13 +17,13 @@ CANVAS = {"Student": ("name", "student"), "ID": ("id",), "SIS User ID": ("sis us
           "SIS Login ID": ("sis login id", "student"), "Section": ("section",)}
 MOODLE = {"Username": ("username", "student"), "Full name": ("name",), "ID number": ("id number", "id"),
           "Email address": ("email address", "email")}
+TOTALS = "late_days", "deducted", "points", "of"
 
 
-def as_csv(rows: Sequence[dict[str, str]]) -> str:
-    """Format rows as CSV; the columns are those of the first row."""
+def as_csv(rows: Sequence[Sequence[str]]) -> str:
+    """Format rows of texts as CSV."""
     text = io.StringIO()
-    lines = [list(rows[0]), *(row.values() for row in rows)]
-    csv.writer(text, lineterminator="\n").writerows([cell(each) for each in line] for line in lines)
+    csv.writer(text, lineterminator="\n").writerows(map(cell, row) for row in rows)
     return text.getvalue()
 
 
@@ -38,72 +38,66 @@ def cell(text: str) -> str:
 
 def grades(records: Sequence[Record]) -> str:
     """Return grades.csv, with a column for each lesson."""
-    rows = []
-    for record, student, sums in zip(records, people(records), totals(records), strict=True):
-        remarks = {"isolation": isolation(record), "note": note(record)}
-        rows.append(student | by_lesson(record, "lesson_{:02}") | sums | remarks)
-    return as_csv(rows)
+    head = [f"lesson_{lesson['lesson']:02}" for lesson in records[0]["lessons"]]
+    rows = [[*by_lesson(record), *totals(record), isolation(record), note(record)] for record in records]
+    return of_students(records, [*head, *TOTALS, "isolation", "note"], rows)
 
 
 def tasks(records: Sequence[Record]) -> str:
     """Return tasks.csv, with a column for each exercise."""
-    rows = []
-    for record, student, sums in zip(records, people(records), totals(records), strict=True):
-        points = {name: number(task["points"]) for name, task in tasks_of(record)}
-        rows.append(student | points | sums | {"overrides": overrides(record)})
-    return as_csv(rows)
+    head = [name for name, _ in tasks_of(records[0])]
+    rows = [[*(number(task["points"]) for _, task in tasks_of(record)), *totals(record), overrides(record)]
+            for record in records]
+    return of_students(records, [*head, *TOTALS, "overrides"], rows)
+
+
+def of_students(records: Sequence[Record], head: list[str], rows: list[list[str]]) -> str:
+    """Format rows as CSV, each after its student and all columns of the roster."""
+    roster = list(dict.fromkeys(name for record in records for name in record["roster"]))
+    people = [[record["student"], *(record["roster"].get(name, "") for name in roster)] for record in records]
+    return as_csv([["student", *roster, *head], *map(list.__add__, people, rows)])
 
 
 def canvas(results: Record) -> str:
     """Return points as CSV for Canvas, as one assignment that has the name of the course."""
-    records, course = results["submissions"], results["course"]
-    above = dict.fromkeys(CANVAS, "") | {"Student": "Points Possible", course: number(records[0]["of"])}
-    rows = [known(CANVAS, record) | {course: number(record["points"])} for record in records]
-    return as_csv([above, *rows])
+    records = results["submissions"]
+    above = ["Points Possible", *[""] * (len(CANVAS) - 1), number(records[0]["of"])]
+    rows = [[*known(CANVAS, record), number(record["points"])] for record in records]
+    return as_csv([[*CANVAS, results["course"]], above, *rows])
 
 
 def without_id(results: Record) -> str:
     """Return a remark on students without an ID, whom Canvas must recognize by their names, or ""."""
-    found = [known(CANVAS, record) for record in results["submissions"]]
-    names = [cell(each["Student"]) for each in found if not each["ID"]]
+    names = [record["student"] for record in results["submissions"] if not record["roster"].get("id")]
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    said = f"{', '.join(names[:5])}{more}"
+    said = f"{', '.join(map(cell, names[:5]))}{more}"
     return f"no ID, because the roster has no column id for them: {said}" if names else ""
 
 
 def moodle(results: Record) -> str:
     """Return points and comments as CSV, with the columns that Moodle uses to import grades."""
-    return as_csv([
-        known(MOODLE, record) | by_lesson(record, "Lesson {}")
-        | {results["course"]: number(record["points"]), "Feedback comments": comment(record)}
-        for record in results["submissions"]
-    ])
+    records = results["submissions"]
+    lessons = [f"Lesson {lesson['lesson']}" for lesson in records[0]["lessons"]]
+    rows = [[*known(MOODLE, record), *by_lesson(record), number(record["points"]), comment(record)]
+            for record in records]
+    return as_csv([[*MOODLE, *lessons, results["course"], "Feedback comments"], *rows])
 
 
-def known(columns: dict[str, tuple[str, ...]], record: Record) -> dict[str, str]:
+def known(columns: dict[str, tuple[str, ...]], record: Record) -> list[str]:
     """Return what the roster says about a student, in the columns of another system."""
     cells = record["roster"] | {"student": record["student"]}
-    return {head: next((cells[name] for name in names if cells.get(name)), "")
-            for head, names in columns.items()}
+    return [next((cells[name] for name in names if cells.get(name)), "") for names in columns.values()]
 
 
-def people(records: Sequence[Record]) -> list[dict[str, str]]:
-    """Return the student of each record, with all columns of the roster."""
-    roster = dict.fromkeys([name for record in records for name in record["roster"]], "")
-    return [{"student": record["student"]} | roster | record["roster"] for record in records]
+def totals(record: Record) -> list[str]:
+    """Return the sums over the lessons of a record, in the columns TOTALS."""
+    late = [sum(lesson[name] or 0 for lesson in record["lessons"]) for name in ("late_days", "deducted")]
+    return [*map(number, late), number(record["points"]), number(record["of"])]
 
 
-def totals(records: Sequence[Record]) -> list[dict[str, str]]:
-    """Return the sums of each record; those of late days only if there are any."""
-    late = any(lesson["late_days"] is not None for record in records for lesson in record["lessons"])
-    return [{name: number(sum(lesson[name] or 0 for lesson in record["lessons"]))
-             for name in ("late_days", "deducted") if late}
-            | {"points": number(record["points"]), "of": number(record["of"])} for record in records]
-
-
-def by_lesson(record: Record, head: str) -> dict[str, str]:
-    """Return the points of each lesson, minus those for late days; `head` formats its number."""
-    return {head.format(lesson["lesson"]): number(points_of(lesson)) for lesson in record["lessons"]}
+def by_lesson(record: Record) -> list[str]:
+    """Return the points of each lesson, minus those for late days."""
+    return [number(points_of(lesson)) for lesson in record["lessons"]]
 
 
 def tasks_of(record: Record) -> list[tuple[str, Record]]:
