@@ -4,8 +4,8 @@
 # A lesson is a script. Run it in a terminal and it stops before every piece of
 # code: read, predict, press Enter, see. q leaves it, and with `--from 3` it
 # starts at step 3. Or open it as a notebook: an editor that knows the percent
-# format can, and `tinyllm lesson start 0 --notebook` makes one for Jupyter.
-# Either way it is your copy: change it, break it, print more.
+# format can, and `jupytext --to ipynb lesson.py` makes one for Jupyter. Either
+# way it is your copy: change it, break it, print more.
 #
 # This first lesson looks at your machine, shows the commands that you will use
 # all the time, and ends with a function so small that only the way of working

@@ -14,8 +14,9 @@ import numpy as np
 
 from tinyllm.course import capstone
 from tinyllm.course.assemble_capstone import gather, parts_in
-from tinyllm.course.lesson_runner import begin, compare, note, predict
+from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.course.page import curves, told, write_page
+from tinyllm.report.terminal import paragraph
 
 folder = begin()
 
@@ -128,7 +129,7 @@ if parts:
     lead = f"{len(parts)} of {len(capstone.PARTS)} parts are yours."
     page = folder / "story.html"
     write_page(page, "A GPT on your own parts", lead, figures)
-    print(f"\n{note(my_story)}\n")
+    print(f"\n{paragraph(my_story, further=0)}\n")
     end, counted = np.mean(mine[-20:]), 0.287
     print(f"{end:.3f} nats per character; the table of lesson 1: {counted}")
     if wrong:

@@ -6,14 +6,12 @@ import sys
 
 import pytest
 from plugin_run import write
-from terminal import CTRL_C, at_terminal
 
 from tinyllm.cli import main
 from tinyllm.cli.lesson import next_lesson
 from tinyllm.cli.verdict import VerdictPrinter
 from tinyllm.course.answer_keys import answers
-from tinyllm.course.syllabus import find_lesson, syllabus
-from tinyllm.course.workspace import start_lesson
+from tinyllm.course.syllabus import syllabus
 
 ADD = "def add(x, y):\n    return x + y\n"
 
@@ -96,20 +94,6 @@ def test_a_solution_shows_its_helpers_too(here, printed):
     at = [shown.index(f"def {name}(") for name in ("attention", "attention_mask", "masked_scores")]
     assert at == sorted(at)
     assert shown.count("def row_max") == 1
-
-
-@pytest.mark.signals
-def test_watch_checks_again_after_a_save_and_ends_with_ctrl_c(here):
-    folder, _ = start_lesson(find_lesson(0), here)
-    script = "import sys\nfrom tinyllm.cli import main\nsys.exit(main(['check', '0', '--watch']))"
-
-    def save():
-        (folder / "exercise.py").write_text(ADD)
-        return ""
-
-    keys = [("waiting for you to save exercise.py", key) for key in (save, CTRL_C)]
-    shown, code = at_terminal([sys.executable, "-c", script], keys, cwd=here)
-    assert code == 130 and shown.count("lesson 0, ") == 2 and "passed" in shown and "Traceback" not in shown
 
 
 WITHOUT = """

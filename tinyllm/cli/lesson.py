@@ -1,8 +1,7 @@
-"""Implement the commands for students: `tinyllm lesson`, `check`, `hint`, `solution` and `progress`."""
+"""Implement the commands for students: `tinyllm lesson`, `check`, `hint` and `solution`."""
 
 import inspect
 import os
-import time
 from collections.abc import Iterator
 from json import dumps
 from pathlib import Path
@@ -12,7 +11,6 @@ from tinyllm.cli.command import command
 from tinyllm.cli.text import note
 from tinyllm.cli.verdict import VerdictPrinter, format_verdict, inset
 from tinyllm.course.answer_keys import answers
-from tinyllm.course.notebook import to_notebook
 from tinyllm.course.syllabus import find_lesson, syllabus
 from tinyllm.course.workspace import (
     StudentProgress,
@@ -22,10 +20,8 @@ from tinyllm.course.workspace import (
     hints,
     short_path,
     start_lesson,
-    versions,
 )
 from tinyllm.errors import UserError
-from tinyllm.files import read_text
 from tinyllm.ops.registry import OPS
 from tinyllm.report.terminal import paragraph
 
@@ -33,12 +29,11 @@ HOW_TO_START = "to copy lesson N type `tinyllm lesson start N`, and to see them 
 
 
 @command("lesson")
-def lesson(verb: str | None = None, n: str | None = None, *, notebook: bool = False) -> None:
-    """Show the lessons, or start one.
+def lesson(verb: str | None = None, n: str | None = None) -> None:
+    """Show the lessons and where you are, or start one.
 
     VERB        start, to copy a lesson into your workspace; may be left out
     N           the number of a lesson
-    --notebook  also write the lesson as a notebook for Jupyter, lesson.ipynb
 
     example:
       tinyllm lesson               the map
@@ -48,38 +43,25 @@ def lesson(verb: str | None = None, n: str | None = None, *, notebook: bool = Fa
     """
     if verb and verb[0].isdigit() and n is None:
         verb, n = "start", verb
-    if verb is None and not notebook:
-        print_map(everything=True)
+    if verb is None:
+        print_map()
     elif verb == "start" and n is not None:
-        start(find_lesson(n), notebook)
+        start(find_lesson(n))
     else:
         raise UserError("required: N; " * (verb == "start") + HOW_TO_START)
 
 
-@command("progress")
-def progress() -> None:
-    """Show the lessons that you have begun, and the next step. `tinyllm lesson` shows all lessons.
-
-    example:
-      tinyllm progress
-    """
-    print_map(everything=False)
-
-
-def print_map(everything: bool) -> None:
-    """Print what all lessons are about, or only the titles of lessons begun; then print the next step."""
-    reached = opened(find_workspace())
+def print_map() -> None:
+    """Print what all lessons are about and how far the student is in them, and the next step."""
+    progress = opened(find_workspace())
     for lesson in syllabus():
-        word, passed = reached.state(lesson)
-        state = word if word in ("", "done") else f"{passed} of {len(lesson.tasks)} done"
-        if word or everything:
-            print(f"{lesson.number:>2}  {lesson.title:<26} {lesson.minutes:>4} min  {state}".rstrip())
-        if everything:
-            print(paragraph(lesson.what, 4, 4))
-    if everything:
-        print("\n`tinyllm lesson start N` copies lesson N here; `tinyllm check N` tries your code")
-    if following := next_lesson([(lesson, reached.state(lesson)[0]) for lesson in syllabus()]):
-        print(f"next: {next_of(following, reached)}")
+        word, passed = progress.state(lesson)
+        state = f"{passed} of {len(lesson.tasks)} done" if word == "started" else word
+        print(f"{lesson.number:>2}  {lesson.title:<26} {lesson.minutes:>4} min  {state}".rstrip())
+        print(paragraph(lesson.what, 4, 4))
+    print("\n`tinyllm lesson start N` copies lesson N here; `tinyllm check N` tries your code")
+    if following := next_lesson([(lesson, progress.state(lesson)[0]) for lesson in syllabus()]):
+        print(f"next: {next_of(following, progress)}")
 
 
 def opened(workspace: Any) -> Any:
@@ -119,77 +101,42 @@ def next_of(lesson: Any, progress: Any) -> str:
     return f"`tinyllm {'check' if word else 'lesson start'} {lesson.number}`"
 
 
-def start(lesson: Any, notebook: bool = False) -> None:
+def start(lesson: Any) -> None:
     """Copy a lesson into the workspace, and print what to do with it."""
-    more = {"lesson.ipynb": to_notebook(read_text(lesson.path / "lesson.py"))} if notebook else {}
-    folder, copied = start_lesson(lesson, find_workspace(), more)
+    folder, copied = start_lesson(lesson, find_workspace())
     script, exercise = short_path(folder / "lesson.py"), short_path(folder / lesson.exercise)
     place, name = short_path(folder), f"lesson {lesson.number}, {lesson.title}"
     new, old = f"{name}: your copy is in {place}", f"{name}, is in {place} already; nothing was changed"
     print(paragraph(new if copied else old))
-    step = f"jupyter lab {short_path(folder / 'lesson.ipynb')}" if notebook else f"python {script}"
-    rows = {step: "to step through it",
-            f"tinyllm check {lesson.number}": f"when you have filled in {exercise}"}
-    width = max(map(len, rows))
-    for line, why in rows.items():
-        print(paragraph(f"{line:<{width}}  {why}", 2, width + 4))
+    check = f"tinyllm check {lesson.number}"
+    width = len(f"python {script}")
+    print(paragraph(f"python {script}  to step through it", 2, width + 4))
+    print(paragraph(f"{check:<{width}}  when you have filled in {exercise}", 2, width + 4))
 
 
 @command("check")
-def check(n: str, file: str | None = None, *, watch: bool = False, verbose: bool = False,
-          json: bool = False) -> int:
+def check(n: str, file: str | None = None, *, verbose: bool = False, json: bool = False) -> int:
     """Try your exercise of a lesson, and name the mistakes in it.
 
     The exit code is 1 while something is missing.
 
     N          the number of a lesson, or a folder of an instructor's own exercises
     FILE       your exercise, if it is not in the workspace
-    --watch    check again whenever the file changes
     --verbose  say what your code is allowed to do while it is checked
     --json     print the result for programs
 
     example:
       tinyllm check 4              the exercise of lesson 4 in your workspace
-      tinyllm check 4 --watch      again whenever you save it
       tinyllm check 4 other.py --json
     """
-    if watch and json:
-        raise UserError("--watch is for people and --json for programs: choose one")
-    lesson, workspace = named_lesson(n), find_workspace()
-    path = exercise_path(lesson, workspace, file)
-    while True:
-        before = versions(path.parent)
-        complete = check_once(lesson, path, workspace, json, verbose)
-        if not watch:
-            return 0 if complete else 1
-        try:
-            print(f"\nwaiting for you to save {lesson.exercise}; Ctrl-C ends", flush=True)
-            while not path.is_file() or versions(path.parent) == before:
-                time.sleep(0.2)
-        except KeyboardInterrupt:
-            print()  # the shell's prompt begins a line
-            raise
-        print("\033[2J\033[H", end="")
-
-
-def named_lesson(n: str) -> Any:
-    """Return the lesson with the number `n`, or the instructor's own exercises in the folder `n`."""
-    if Path(n, "reference.py").is_file():
-        from tinyllm.course.own_tasks import load_lesson  # imported here: hypothesis takes a while to load
-
-        return load_lesson(n)
-    return find_lesson(n)
-
-
-def check_once(lesson: Any, path: Any, workspace: Any, json: bool, verbose: bool) -> bool:
-    """Judge every exercise, print the verdicts, and save the progress; return True if all have passed."""
     from tinyllm.course.checker import as_record, judge_lesson  # here, because these need hypothesis
     from tinyllm.course.processes import use_one_thread
     from tinyllm.course.workers import Launcher, best_level, isolation_words
 
+    lesson, workspace = named_lesson(n), find_workspace()
+    path = exercise_path(lesson, workspace, file)
     use_one_thread()
-    level = best_level()
-    progress = opened(workspace)
+    level, progress = best_level(), opened(workspace)
     own = os.path.realpath(path) == os.path.realpath(workspace / lesson.folder / "exercise.py")
     if not json:
         print(f"lesson {lesson.number}, {lesson.title}: {checked(lesson, path)}")
@@ -207,19 +154,27 @@ def check_once(lesson: Any, path: Any, workspace: Any, json: bool, verbose: bool
             verdicts.append(verdict)
             if verdict.runs:  # a file that does not run keeps the progress
                 record |= {"state": verdict.state, "held": len(verdict.held)}
-    passed = all(v.state == "passed" for v in verdicts)
     if own:
         saved(progress)
     if json:
         found = {"lesson": lesson.number, "tasks": [as_record(lesson, v) for v in verdicts]}
         print(dumps(found | {"isolation": level, "note": isolation_words(level)}))
-        return passed
-    if lines := list(afterwards(lesson, path, verdicts, progress)):
-        print("\n" * (verdicts[-1].state != "failed") + "\n".join(lines))
-    if not own:
-        here = short_path(workspace / lesson.folder / lesson.exercise)
-        print(paragraph(f"not recorded, for `tinyllm progress` counts {here} only"))
-    return passed
+    else:
+        if lines := list(afterwards(lesson, path, verdicts, progress)):
+            print("\n" * (verdicts[-1].state != "failed") + "\n".join(lines))
+        if not own:
+            here = short_path(workspace / lesson.folder / lesson.exercise)
+            print(paragraph(f"not recorded, for `tinyllm lesson` counts {here} only"))
+    return 0 if all(v.state == "passed" for v in verdicts) else 1
+
+
+def named_lesson(n: str) -> Any:
+    """Return the lesson with the number `n`, or the instructor's own exercises in the folder `n`."""
+    if Path(n, "reference.py").is_file():
+        from tinyllm.course.own_tasks import load_lesson  # imported here: hypothesis takes a while to load
+
+        return load_lesson(n)
+    return find_lesson(n)
 
 
 def checked(lesson: Any, path: Any) -> str:
@@ -277,25 +232,19 @@ def hint(n: str, exercise: str | None = None) -> None:
 
 
 @command("solution")
-def solution(n: str, exercise: str | None = None) -> None:
+def solution(n: str, exercise: str) -> None:
     """Show the library's own code for an exercise, and record that you looked.
 
     N         the number of a lesson
-    EXERCISE  the name of a function; may be left out where the lesson has only one
+    EXERCISE  the name of a function
 
     example:
       tinyllm solution 4 softmax
     """
     from tinyllm.course.reference_solution import helpers  # here, because it needs hypothesis
 
-    home = next((each.number for each in syllabus() if n in [task.name for task in each.tasks]), None)
-    if home is not None:  # the user gave an exercise in place of a lesson
-        raise UserError(f"give the lesson, too: `tinyllm solution {home} {n}`")
     lesson = find_lesson(n)
-    names = [each.name for each in lesson.tasks]
-    if exercise is None and len(names) > 1:
-        raise UserError(f"which of {', '.join(names)}? Type for example `tinyllm solution {n} {names[0]}`")
-    found = lesson.task(exercise or names[0])
+    found = lesson.task(exercise)
     if found.about.no_solution:
         raise UserError(found.about.no_solution.format(found.name, lesson.number))
     progress = opened(find_workspace())

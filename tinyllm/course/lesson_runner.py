@@ -9,7 +9,6 @@ import argparse
 import os
 import re
 import sys
-import textwrap
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -22,7 +21,7 @@ from tinyllm.course.syllabus import syllabus
 from tinyllm.course.workspace import passed_ops, short_path
 from tinyllm.errors import UserError
 from tinyllm.files import read_text
-from tinyllm.report.terminal import BOLD, bar, paint
+from tinyllm.report.terminal import BOLD, bar, paint, paragraph
 
 try:
     import termios
@@ -87,14 +86,13 @@ def use_own(folder: Path) -> None:
     try:
         parts = [part for part in load_parts([lesson], folder.parent)[0] if part.op in passed]
     except UserError as error:
-        print(note(f"This lesson runs on the library's functions, because yours could not be used: {error}"))
-        return
-    if not parts:
+        text = f"This lesson runs on the library's functions, because yours could not be used: {error}"
+        print(paragraph(text, further=0))
         return
     plug_in(parts)
-    names = ", ".join(part.op for part in parts)
-    print(note(f"This lesson runs on functions of yours that have passed: {names}. "
-               "(With --library it runs on the library's.)"))
+    if names := ", ".join(part.op for part in parts):
+        text = f"This lesson runs on functions of yours that have passed: {names}."
+        print(paragraph(f"{text} (With --library it runs on the library's.)", further=0))
 
 
 def _leave(kind, error, trace):
@@ -179,14 +177,7 @@ def show_page(path: Path) -> None:
 def bars(values: Iterable[float], labels: Sequence[Any], width: int = 48) -> str:
     """Draw values >= 0 as horizontal bars, one per line."""
     values = [float(v) for v in values]
-    if len(values) != len(labels):
-        raise UserError(f"{len(values)} values need as many labels, not {len(labels)}")
     largest = max(values, default=0) or 1
     room = max(map(len, map(str, labels)), default=0)
     return "\n".join(f"  {label!s:>{room}} {bar(v / largest, width):<{width}} {v:.4g}"
                      for label, v in zip(labels, values, strict=True))
-
-
-def note(text: str) -> str:
-    """Fold a paragraph at 80 columns for a terminal."""
-    return textwrap.fill(" ".join(text.split()), 80)

@@ -19,7 +19,6 @@ from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, parse_json, read_bytes, read_text, read_toml
 
 MARK = ".tinyllm"
-COPIED = ("lesson.py", "exercise.py")
 CODE = (".py", ".c", ".h")  # the files of an exercise, all in one folder
 MAX_FILE, MAX_FILES = 2**21, 200  # bytes, files
 FIELDS = {"state": str, "held": int, "hints": int, "solution": bool}  # of an exercise in progress.json
@@ -34,25 +33,20 @@ def find_workspace(start: str | Path = ".") -> Path:
     return start
 
 
-def start_lesson(
-    lesson: Lesson, workspace: Path, more: dict[str, str] | None = None
-) -> tuple[Path, list[str]]:
+def start_lesson(lesson: Lesson, workspace: Path) -> tuple[Path, list[str]]:
     """Copy a lesson's files into the workspace; return the folder, and the names of the copied files.
 
-    A file that exists already is not changed. more: {name: text} of other files to write.
+    A file that exists already is not changed.
     """
-    folder = workspace / lesson.folder
-    sources = [path for path in sorted(lesson.path.iterdir())
-               if path.name in COPIED or path.suffix in (".c", ".h")]
+    folder, copied = workspace / lesson.folder, []
     try:
         (workspace / MARK).mkdir(exist_ok=True)
         folder.mkdir(exist_ok=True)
-        copied = []
-        for name, text in ({path.name: read_text(path) for path in sources} | (more or {})).items():
-            target = folder / name
-            with contextlib.suppress(FileExistsError), open(target, "x", encoding="utf-8") as f:
-                f.write(text)
-                copied.append(name)
+        for path in sorted(lesson.path.iterdir()):
+            target = folder / path.name
+            if path.suffix in CODE and not os.path.lexists(target):
+                target.write_text(read_text(path), "utf-8")
+                copied.append(path.name)
     except OSError as error:
         raise UserError(f"cannot write {short_path(error.filename or folder)}: {error.strerror}") from None
     return folder, copied
@@ -74,16 +68,6 @@ def exercise_path(lesson: Lesson, workspace: Path, file: str | Path | None = Non
     if path.name != lesson.exercise:
         raise UserError(f"{short_path(path)} is no {lesson.exercise}, which lesson {lesson.number} is about")
     return path.with_name("exercise.py")  # for an exercise in C only the folder matters
-
-
-def versions(folder: Path) -> dict[str, int]:
-    """Return {name: time when it was saved, in nanoseconds} of the files that a check may read."""
-    found = {}
-    with contextlib.suppress(OSError):  # an editor may remove a file for a moment
-        for path in sorted(folder.iterdir()):
-            if path.suffix in CODE:
-                found[path.name] = path.stat().st_mtime_ns
-    return found
 
 
 @contextlib.contextmanager
