@@ -14,10 +14,9 @@ import tinyllm
 from tinyllm.course import kernels
 from tinyllm.course.checker import judge_task
 from tinyllm.course.drawing import properties
-from tinyllm.course.fork_server import descendants
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import Exercise
-from tinyllm.course.workers import Launcher, Worker, why_not
+from tinyllm.course.workers import Launcher, Worker, descendants, why_not
 from tinyllm.testing.properties import STEADY
 
 TEXT = Path(__file__).with_name("hostile").joinpath("attacks.txt").read_text("utf-8")

@@ -15,9 +15,8 @@ from tinyllm.course import kernels
 from tinyllm.course.answer_keys import NAMELESS, answers, edited, read
 from tinyllm.course.checker import judge_lesson
 from tinyllm.course.failures import INSIDE
-from tinyllm.course.fork_server import descendants
 from tinyllm.course.syllabus import find_lesson
-from tinyllm.course.workers import Failure, Worker, why_not
+from tinyllm.course.workers import Failure, Worker, descendants, why_not
 from tinyllm.testing.properties import ORDINARY
 
 pytestmark = pytest.mark.skipif(kernels.find_compiler() is None, reason="needs a C compiler")

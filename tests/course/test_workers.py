@@ -1,6 +1,7 @@
 """Check that each worker is fresh and comes to an end, and that its failures are named."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,11 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinyllm.course import sandbox, workers
+from tinyllm.course import mutants, sandbox, workers
+from tinyllm.course.classroom import grading
+from tinyllm.course.classroom.collect import Submission
+from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.classroom.queue import choose_level
-from tinyllm.course.fork_server import descendants
-from tinyllm.course.workers import Failure, Launcher, best_level, isolation_words, printable, why_not
+from tinyllm.course.reference_solution import solved
+from tinyllm.course.syllabus import Exercise, find_lesson
+from tinyllm.course.workers import Launcher, asleep, best_level, descendants, printable, why_not
 from tinyllm.errors import UserError
+from tinyllm.ops import OPS
 
 CODE = """
 import os, sys, time
@@ -25,31 +31,40 @@ def double(x): return x * 2
 def write(x): x[0] = 7; return x
 def crash(): import ctypes; ctypes.string_at(0)
 def leave(): os._exit(0)
-def spin():
-    while True: pass
 def sleep(): time.sleep(60)
 def todo(): raise NotImplementedError
 def wrong(): raise ValueError("no\\x1b[2J\\nway")
 def shout(): print("x" * 10**6)
 def swap(): os.remove("output"); os.mkfifo("output")
-def limits(): import resource; return resource.getrlimit(resource.RLIMIT_CPU)[0]
+def environment(): return dict(os.environ)
+def ask(f): return f(2) + f(3)
+def tally(): return max(iter(int, 1))
+def spin():
+    while True: pass
 def handles(): return sorted(int(n) for n in range(100) if exists(n))
 def exists(n):
     try: os.fstat(n); return True
     except OSError: return False
-def environment(): return dict(os.environ)
 def child():
     pid = os.fork()
     if pid == 0:
         time.sleep(60)
         os._exit(0)
     return pid
-def ask(f): return f(2) + f(3)
 def step(x):
     half = x / 2
     return half + 1
-def tally(): return max(iter(int, 1))
+def burn(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end: pass
+    return 1
+def nap():
+    for _ in range(600): time.sleep(0.1)
+def test_softmax(softmax):
+    burn(0.5)
+    softmax(np.ones(2, np.float32))
 """
+measured = pytest.mark.signals  # these send signals, or measure sleep and processor time
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's fork or /proc")
 LEVELS = [level for level in workers.LEVELS if why_not(level) is None]
 WAYS = [(level, True) for level in LEVELS if sys.platform == "linux"] + [("plain", False)]
@@ -84,25 +99,23 @@ def test_a_value_comes_back_from_a_worker_that_is_fresh(start):
 
 def test_an_error_has_a_name_and_is_no_end(start):
     with start() as worker:
-        for function, state, words in [("todo", "not_attempted", ""), ("wrong", "failed", "ValueError: no"),
-                                       ("missing", "not_attempted", "no function missing")]:
+        for function, *expected in [("todo", "not_attempted", 11), ("wrong", "failed", 12),
+                                    ("missing", "not_attempted", None)]:
             failure = worker.call(function, ())
-            assert isinstance(failure, Failure) and failure.state == state
-            assert words in failure.message and failure.message.isprintable()
-            assert failure.line == {"todo": 13, "wrong": 14}.get(function)
+            assert [failure.state, failure.line] == expected and failure.message.isprintable()
         assert worker.call("count", ()) == 1
 
 
-@pytest.mark.parametrize("function, state, words", [
-    ("crash", "failed", "egmentation"), ("leave", "failed", "exit"),
-    ("sleep", "timed_out", "ran for more than"), ("spin", "timed_out", "more than 1 second of processor"),
-    ("tally", "timed_out", "more than 0.5 seconds of processor time"),
+@pytest.mark.parametrize("function, state, words, limits", [
+    ("crash", "failed", "egmentation", {}), ("leave", "failed", "exit", {}),
+    ("sleep", "timed_out", "ran for more than", {"total_seconds": 1}),
+    ("spin", "timed_out", "more than 1 second of processor", {}),
+    ("tally", "timed_out", "more than 0.5 seconds of processor time", {"call_seconds": 0.5}),
 ])
-def test_a_worker_keeps_the_failure_that_ended_it(start, function, state, words):
-    limits = {"sleep": {"total_seconds": 1}, "tally": {"call_seconds": 0.5}}
-    with start(**{"cpu_seconds": 1, "total_seconds": 30} | limits.get(function, {})) as worker:
+def test_a_worker_keeps_the_failure_that_ended_it(start, function, state, words, limits):
+    with start(**{"cpu_seconds": 1, "total_seconds": 30} | limits) as worker:
         failure = worker.call(function, ())
-        assert isinstance(failure, Failure) and failure.state == state and words in failure.message
+        assert failure.state == state and words in failure.message
         assert worker.call("count", ()) == worker.steps("count", ()) == failure  # it stays out of step
 
 
@@ -117,7 +130,7 @@ def test_a_worker_gets_no_handles_and_no_environment_and_what_it_prints_is_kept(
     assert worker.output == b"x" * workers.MAX_OUTPUT
 
 
-@pytest.mark.signals
+@measured
 @needs_linux
 def test_a_server_that_dies_is_replaced(code, own_fork_server):
     with Launcher("plain") as launcher:
@@ -128,40 +141,32 @@ def test_a_server_that_dies_is_replaced(code, own_fork_server):
             assert worker.call("count", ()) == 1
 
 
-@pytest.mark.signals
-@needs_linux
-def test_a_process_that_a_worker_leaves_behind_ends_with_it(code):
-    with Launcher("plain") as launcher:
-        with launcher.start(code) as worker:
-            child = worker.call("child", ())
-            assert alive(child)
-        assert all_end({child})
-
-
-def alive(pid):
-    """Return True if a process runs, and not only waits for somebody to ask how it ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def all_end(pids):
     """Wait until processes have ended; False if one runs on after many looks."""
     for _ in range(3000):
-        if not any(map(alive, pids)):
+        states = [Path(f"/proc/{pid}/stat") for pid in pids if Path(f"/proc/{pid}").exists()]
+        if all(path.read_text().rpartition(")")[2].split()[0] == "Z" for path in states):
             return True
         time.sleep(0.02)
     return False
 
 
-@pytest.mark.signals
+@measured
+@needs_linux
+def test_a_process_that_a_worker_leaves_behind_ends_with_it(code):
+    with Launcher("plain") as launcher:
+        with launcher.start(code) as worker:
+            child = worker.call("child", ())
+            os.kill(child, 0)  # it runs
+        assert all_end({child})
+
+
+@measured
 @needs_linux
 @pytest.mark.parametrize("level", LEVELS)
 def test_nobody_lives_on_when_the_grader_is_killed(code, level):
     script = f"""
-from tinyllm.course.workers import Launcher
-from tinyllm.course.fork_server import descendants
+from tinyllm.course.workers import Launcher, descendants
 with Launcher({level!r}) as launcher, launcher.start({str(code)!r}, dict(cpu_seconds=30)) as worker:
     print(*descendants(), flush=True)
     worker.call("spin", ())
@@ -183,6 +188,65 @@ def test_a_worker_that_does_not_start_says_why(code, monkeypatch):
     assert set(descendants()) == before
 
 
+@measured
+@needs_linux
+@pytest.mark.parametrize("function", ["sleep", "nap", "an import"])
+def test_a_worker_that_only_waits_is_out_of_time(launcher, code, function, monkeypatch):
+    monkeypatch.setattr(workers, "ASLEEP", 2)
+    if function == "an import":
+        code.write_text("import time\ntime.sleep(60)\n")
+    with launcher.start(code) as worker:
+        assert worker.call(function, ()).state == "timed_out"
+
+
+@measured
+@needs_linux
+def test_the_stopped_and_the_dead_are_not_asleep():
+    assert not asleep(2**30)
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        while not asleep(sleeper.pid):
+            time.sleep(0.01)
+        sleeper.send_signal(signal.SIGSTOP)  # somebody else's work, which is no sleep
+        while asleep(sleeper.pid):
+            time.sleep(0.01)
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
+@measured
+def test_processor_time_is_counted_and_neither_calls_nor_tests_are_timed_by_the_clock(
+        launcher, code, monkeypatch):
+    """The clock runs 40 times too fast, as it seems to a process that has a fortieth of a processor."""
+    monotonic = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: 40 * monotonic())
+    with launcher.start(code, {"cpu_seconds": 2}) as worker:
+        before, used = launcher.cpu, launcher.used()
+        assert worker.call("burn", (1.0,)) == 1 and worker.looks < 2  # it works, so it is not asleep
+        assert sys.platform != "linux" or launcher.used() - used > 0.9  # also while it runs
+    assert sys.platform == "win32" or 0.9 < launcher.cpu - before < 4
+    task = Exercise("test_softmax", "softmax", "tests")
+    failure, bench = mutants.run_test(task, lambda: launcher.start(code), OPS["softmax"].reference)
+    assert failure is None and bench.calls == 1
+
+
+@measured
+def test_when_a_submission_is_out_of_time_its_verdicts_stay(monkeypatch, tmp_path):
+    lesson = find_lesson(4)
+    right = "\n\n".join(solved(lesson.task(name)) for name in ("softmax", "softmax_backward"))
+    slow = "real = softmax_backward\ndef softmax_backward(*args):\n    burn(0.1)\n    return real(*args)\n"
+    submission = Submission("Ada", tmp_path)
+    submission.files[lesson.folder, "exercise.py"] = (CODE + right + "\n\n" + slow).encode()
+    part = Part(lesson, {"softmax": 2, "softmax_backward": 1})
+    monkeypatch.setattr(grading, "CPU_SECONDS", 4)
+    record = grading.grade(submission, Course((part,), seed=7), "plain")
+    first, second = record["lessons"][0]["tasks"]
+    assert (first["state"], first["points"], second["state"], second["points"]) == (
+        "passed", 2, "timed_out", 0)
+    assert "used up" in second["message"] and record["points"] == 2
+
+
 def test_a_compiler_may_read_all_of_a_folder_but_the_library_in_it(tmp_path):
     for name in ("bin", "lib/gcc", "lib/python3/numpy", "lib/python3/tinyllm/ops"):
         (tmp_path / name).mkdir(parents=True)
@@ -190,36 +254,29 @@ def test_a_compiler_may_read_all_of_a_folder_but_the_library_in_it(tmp_path):
     seen = sandbox.without(str(tmp_path), f"{tmp_path}/lib/python3/tinyllm")
     assert {os.path.relpath(path, tmp_path) for path in seen} == {"bin", "lib/gcc", "lib/python3/numpy"}
     assert sandbox.without(str(tmp_path), f"{tmp_path}2") == [str(tmp_path)]
-    visible = sandbox.visible("/usr/bin/cc")
-    assert not {"/usr", "/usr/src", "/usr/local"} & {*visible}  # images of Python keep programs in src
+    assert not {"/usr", "/usr/src", "/usr/local"} & {*sandbox.visible("/usr/bin/cc")}  # programs' sources
 
 
 @pytest.mark.skipif(not sandbox.landlock_version(), reason="no Landlock here")
 @pytest.mark.parametrize("more, reason", [
-    ("\ndef landlock(*a):\n    pass\n", "can read what it should not"),
+    ("", None), ("\ndef landlock(*a):\n    pass\n", "can read what it should not"),
     ("\ndef landlock(*a):\n    raise OSError('trouble')\n", "process that ran"),
-])
+], ids=["whole", "open", "broken"])
 def test_a_fence_that_does_not_hold_is_found_out(more, reason, tmp_path, monkeypatch, own_fork_server):
-    """The level fails closed, with one line that says why."""
+    """The level fails closed, with one line that says why; it works where the system has what it needs."""
     here = Path(sandbox.__file__).parent
     for name in ("fork_server.py", "protocol.py", "sandbox.py"):
-        (tmp_path / name).write_text((here / name).read_text("utf-8"), "utf-8")
-    with open(tmp_path / "sandbox.py", "a", encoding="utf-8") as f:
-        f.write(more)
+        text = (here / name).read_text("utf-8") + more * (name == "sandbox.py")
+        (tmp_path / name).write_text(text, "utf-8")
     monkeypatch.setattr("tinyllm.course.processes.SCRIPT", tmp_path / "fork_server.py")
-    assert reason in why_not("landlock")
-    assert best_level() == "plain"
-    for wanted, required in (("landlock", False), ("landlock", True), ("auto", True)):
-        with pytest.raises(UserError, match=reason) as failure:
+    if not more:
+        assert why_not("landlock") is None and best_level() == choose_level("auto") == LEVELS[0]
+        return
+    assert reason in why_not("landlock") and best_level() == choose_level("auto") == "plain"
+    for wanted, required in (("landlock", False), ("landlock", True), ("auto", True), ("plain", True)):
+        with pytest.raises(UserError) as failure:
             choose_level(wanted, required)
-        assert "\n" not in str(failure.value)
-
-
-def test_a_level_works_where_the_system_has_what_it_needs():
-    """Check it here, because the tests of a level that does not work are skipped."""
-    if not sandbox.landlock_version():
-        pytest.skip("no Landlock here")
-    assert why_not("landlock") is None
+        assert "\n" not in str(failure.value) and (wanted == "plain" or reason in str(failure.value))
 
 
 def test_the_filter_is_well_formed():
@@ -249,36 +306,17 @@ for flags in (os.O_RDONLY, os.O_RDONLY | os.O_TRUNC):
 
 
 @pytest.mark.skipif("landlock" not in LEVELS, reason="no Landlock here")
-def test_what_may_be_read_cannot_be_emptied_under_an_old_landlock(tmp_path):
+def test_what_may_be_read_cannot_be_emptied_under_an_old_landlock(code):
     """Linux 5.13 to 6.1 know no right to truncate; opening to read may ask for it."""
-    path = tmp_path / "library.py"
-    path.write_text("x = 1\n")
-    command = [sys.executable, "-c", EMPTY_IT, os.path.dirname(sandbox.__file__), str(path)]
+    command = [sys.executable, "-c", EMPTY_IT, os.path.dirname(sandbox.__file__), str(code)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.stdout.split() == ["opened", "refused"], done.stderr
-    assert path.read_text() == "x = 1\n"
+    assert done.stdout.split() == ["opened", "refused"] and code.read_text() == CODE, done.stderr
 
 
-def test_levels_fail_closed(monkeypatch):
-    assert best_level() == choose_level("auto") == LEVELS[0]
-    reasons = {"landlock": "no", "plain": None}
-    for module in ("workers", "classroom.queue"):
-        monkeypatch.setattr(f"tinyllm.course.{module}.why_not", reasons.get)
-    assert choose_level("auto") == "plain"
-    for wanted, required in (("landlock", False), ("auto", True), ("plain", True)):
-        with pytest.raises(UserError):
-            choose_level(wanted, required)
-    assert "stops accidents, not attackers" in isolation_words("plain")
-
-
-@pytest.mark.parametrize("line, kept", [(3, 3), (0, None), (-1, None), (10**4000, None), (True, None)],
-                         ids=["a line", "none", "negative", "huge", "a truth"])
-def test_a_forged_line_is_none(line, kept):
-    """A number of 4,000 digits would stand in results.json, where no other language can read it."""
-    error = {"error": {"kind": "ValueError", "message": "x", "line": line}}
-    assert workers._failure(error, "softmax", "time").line == kept
-
-
-def test_printable():
+def test_what_a_worker_says_is_made_harmless():
+    """A line number of 4,000 digits would stand in results.json, where no other language can read it."""
+    for line, kept in ((3, 3), (0, None), (-1, None), (10**4000, None), (True, None), ("3", None)):
+        error = {"error": {"kind": "ValueError", "message": "x", "line": line}}
+        assert workers.raised("softmax", error).line == kept
     assert printable("a\x1b[2Jb\n\tc\u202e") == "a\N{REPLACEMENT CHARACTER}[2Jb c\N{REPLACEMENT CHARACTER}"
     assert len(printable("x" * 10**6)) == 400

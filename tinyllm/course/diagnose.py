@@ -28,7 +28,7 @@ from tinyllm.course.failures import (
     results_of,
     right,
 )
-from tinyllm.course.fork_server import Steps
+from tinyllm.course.fork_server import recorded
 from tinyllm.course.matching import alike, form_error
 from tinyllm.course.naming import READABLE, confirming, name_mistake, weight
 from tinyllm.course.syllabus import Exercise
@@ -348,7 +348,7 @@ def in_any_layout(value: Any) -> Any:
 
 def steps_of(function: Callable[..., Any], args: Sequence[Any]) -> list[tuple[str, Any]]:
     """Run a function; return (name, value) of its local variables at its end, in order."""
-    with Steps(function) as steps:
+    with recorded(function) as steps:
         function(*map(copied, args))
     order = {name: i for i, name in enumerate(function.__code__.co_varnames)}
-    return sorted(steps.found.items(), key=lambda pair: order.get(pair[0], math.inf))
+    return sorted(steps.items(), key=lambda pair: order.get(pair[0], math.inf))

@@ -2,8 +2,7 @@
 
 A forked worker starts in a few milliseconds, where a process that imports NumPy takes a tenth of a second:
 that would double the time of a grading. A plain subprocess is for a student's own `check` on macOS, where a
-process that has used NumPy must not fork, and on Windows, which has no fork. Only a limit in real time ends
-it, and processes that it starts are not killed.
+process that has used NumPy must not fork, and on Windows, which has no fork.
 """
 
 import contextlib
@@ -15,14 +14,12 @@ import socket
 import subprocess
 import sys
 import sysconfig
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinyllm.course import protocol
-from tinyllm.course.fork_server import OUTPUT, descendants, used
+from tinyllm.course import fork_server, protocol
 from tinyllm.errors import UserError
 from tinyllm.files import read_bytes
 
@@ -34,8 +31,11 @@ GONE = (protocol.Closed, protocol.ProtocolError, OSError)  # raised when the oth
 OUT_OF_TIME = {getattr(signal, "SIGPROF", -1): "call_seconds", getattr(signal, "SIGXCPU", -2): "cpu_seconds"}
 
 
-def start_python(output: Any) -> tuple[subprocess.Popen, socket.socket]:
-    """Start fork_server.py; return the process and a socket to it. output: the file for what it prints."""
+def start_python(first: Any, output: str | Path) -> tuple[subprocess.Popen, socket.socket]:
+    """Start fork_server.py; return the process and a socket to it.
+
+    first: its first message. output: the file for what it prints. Raises UserError if it does not start.
+    """
     ours, theirs = socket.socketpair()
     environment = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PATH": os.defpath}
     if "SYSTEMROOT" in os.environ:  # Windows starts no process without it
@@ -43,15 +43,25 @@ def start_python(output: Any) -> tuple[subprocess.Popen, socket.socket]:
     fds = [] if sys.platform == "win32" else [theirs.fileno()]
     command = [sys.executable, "-I", "-S", "-u"]  # -u: what is printed is not lost in a crash
     command += [str(SCRIPT), str(Path(np.__file__).parents[1]), *map(str, fds)]
-    with theirs:
+    with theirs, open(output, "ab") as said:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment, pass_fds=fds,
+            command, stdin=subprocess.PIPE, stdout=said, stderr=said, env=environment, pass_fds=fds,
             start_new_session=True,
         )
         stdin: Any = process.stdin
         with contextlib.suppress(OSError), stdin:
             if sys.platform == "win32":  # where processes inherit no sockets
                 stdin.write(theirs.share(process.pid))
+    try:
+        protocol.receive(ours, START_SECONDS)
+        protocol.send(ours, first, START_SECONDS)
+    except GONE:
+        ours.close()
+        process.kill()
+        process.wait()
+        last = "" if output == os.devnull else read_bytes(output).decode("utf-8", "replace")
+        reason = last.strip().split("\n")[-1] or "`tinyllm doctor` may say why"
+        raise UserError(f"the worker process does not start: {reason}") from None
     return process, ours
 
 
@@ -79,26 +89,11 @@ def readable_paths() -> list[str]:
     return sorted(path for path in found if os.path.exists(path))
 
 
-def running() -> float:
-    """Return the seconds of processor time of this process's descendants; 0 without Linux's /proc."""
-    seconds = 0.0
-    for pid in descendants():
-        with contextlib.suppress(OSError):  # it has ended
-            seconds += time.clock_gettime(~pid << 3 | 2)  # see clock_getcpuclockid(3)
-    return seconds
-
-
 class ForkServer:
-    """A process of fork_server.py that starts workers. Raises UserError if it does not start."""
+    """A process of fork_server.py that forks workers. Raises UserError if it does not start."""
 
     def __init__(self):
-        self.process, self.control = start_python(subprocess.DEVNULL)
-        try:
-            protocol.receive(self.control, START_SECONDS)
-            protocol.send(self.control, readable_paths(), START_SECONDS)
-        except GONE:
-            self.close()
-            raise UserError("the worker process does not start; `tinyllm doctor` may say why") from None
+        self.process, self.control = start_python(readable_paths(), os.devnull)
 
     def close(self) -> None:
         """End the server and all its workers."""
@@ -116,17 +111,14 @@ class ForkServer:
         """
         sock, theirs = socket.socketpair()
         with theirs:
-            protocol.send(self.control, request | {"do": "start"}, 10)
+            protocol.send(self.control, request, 10)
             socket.send_fds(self.control, [b"f"], [theirs.fileno()])
         return sock, protocol.receive(self.control, 10)
 
     def end(self, child: int, patience: int) -> dict[str, Any]:
-        """Kill a worker; return the answer of `fork_server.end`.
-
-        patience: milliseconds to wait for a worker that is about to end by itself.
-        """
+        """Kill a worker; return the answer of `fork_server.end`."""
         try:
-            protocol.send(self.control, {"do": "end", "child": child, "patience": patience}, 10)
+            protocol.send(self.control, {"end": child, "patience": patience}, 10)
             return protocol.receive(self.control, 60)
         except GONE:  # the server has died
             return {"signal": None, "cpu": 0.0}
@@ -144,28 +136,20 @@ class Spawner:
             self.end(child, 0)
 
     def start(self, request: dict[str, Any]) -> tuple[socket.socket, int]:
-        """Start a worker; return the socket to it and its process id.
-
-        Raises UserError if it does not start.
-        """
-        output = Path(request["folder"], OUTPUT)
-        with open(output, "ab") as said:
-            process, sock = start_python(said)
+        """Start a worker; return the socket to it and its process id."""
+        process, sock = start_python(request, Path(request["folder"], fork_server.OUTPUT))
         self.processes[process.pid] = process
-        try:
-            protocol.receive(sock, START_SECONDS)
-            protocol.send(sock, request, START_SECONDS)
-            return sock, process.pid
-        except GONE:
-            self.end(process.pid, 0)
-            last = read_bytes(output).decode("utf-8", "replace").strip().split("\n")[-1]
-            raise UserError(f"the worker process does not start: {last or 'it says nothing'}") from None
+        return sock, process.pid
 
     def end(self, child: int, patience: int) -> dict[str, Any]:
         """Kill a worker; return its signal and processor time, like `ForkServer.end`."""
-        code, before, process = None, used(), self.processes.pop(child)
+        process = self.processes.pop(child)
+        if sys.platform != "win32":
+            ended = fork_server.end(child, patience)
+            process.wait()  # learns that it has ended
+            return ended
         with contextlib.suppress(subprocess.TimeoutExpired):
-            code = process.wait(patience / 1000)
+            process.wait(patience / 1000)
         process.kill()
         process.wait()
-        return {"signal": code if code is None else max(-code, 0), "cpu": used() - before}
+        return {"signal": None, "cpu": 0.0}

@@ -10,6 +10,7 @@ processor does not count as asleep. Much larger limits in real time catch all ot
 where sleep cannot be seen.
 """
 
+import contextlib
 import functools
 import math
 import os
@@ -26,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.course import protocol, sandbox
-from tinyllm.course.fork_server import asleep
-from tinyllm.course.processes import GONE, OUT_OF_TIME, OUTPUT, ForkServer, Spawner, running
+from tinyllm.course.fork_server import OUTPUT
+from tinyllm.course.processes import GONE, OUT_OF_TIME, ForkServer, Spawner
 from tinyllm.errors import UserError
 
 LEVELS = ("landlock", "plain")  # the strongest first
@@ -124,7 +125,11 @@ class Launcher:
 
     def used(self) -> float:
         """Return the seconds of processor time that this process and all workers have used."""
-        return self.cpu + time.process_time() + running()
+        seconds = self.cpu + time.process_time()
+        for pid in descendants():
+            with contextlib.suppress(OSError):  # it has ended
+                seconds += time.clock_gettime(~pid << 3 | 2)  # see clock_getcpuclockid(3)
+        return seconds
 
     def is_used_up(self) -> bool:
         """Return True if this process and its ended workers have used up all their processor time."""
@@ -143,7 +148,8 @@ class Launcher:
 class Worker:
     """A fresh process that runs functions of a student's file, and ends with the `with` block.
 
-    After the block, `output` contains the first bytes that the student's code printed.
+    failure: why no more calls can be answered, or None.
+    output: after the block, the first bytes that the student's code printed.
     """
 
     def __init__(self, launcher, code, limits):
@@ -151,7 +157,8 @@ class Worker:
         if not launcher.forks:
             limits["total_seconds"] = min(limits["total_seconds"], SPAWNED_SECONDS)
         self.deadline = time.monotonic() + limits["total_seconds"]
-        self.sock, self.child, self.looks, self.output = None, None, 0, b""
+        self.sock, self.child, self.output = None, None, b""
+        self.looks, self.was_asleep = 0, False  # how often it was found asleep; and at the last inspection
         self.scratch = tempfile.mkdtemp(prefix="tinyllm-")
         # Kept open, because a worker may put a pipe or a link in its place.
         self.printed = os.open(Path(self.scratch, OUTPUT), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
@@ -162,9 +169,8 @@ class Worker:
         }
         try:
             self.sock, self.child = launcher.launch(request)
-            answer = self._receive()
-            if not (isinstance(answer, dict) and "ready" in answer):
-                self.failure = self._failed(answer, "the file")
+            answer = self._ask(None, "the file", "ready")
+            self.failure = answer if isinstance(answer, Failure) else None
         except BaseException:  # for example an interrupt: nobody else would end the process
             self.__exit__()
             raise
@@ -181,7 +187,7 @@ class Worker:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _end(self, patience):
-        """Kill the process -> the signal that had already ended it."""
+        """Kill the process -> the signal that had already ended it; 0 if it exited, None if unknown."""
         if self.child is None:
             return None
         self.sock.close()
@@ -200,10 +206,10 @@ class Worker:
         message: dict[str, Any] = {"function": function, "args": list(args)}
         message |= {"send_args": True} if send_args else {}
         message |= {"names": list(names)} if names else {}
-        answer = self._ask(message)
-        if isinstance(answer, dict) and "value" in answer:
-            return (answer["value"], answer.get("args")) if send_args else answer["value"]
-        return self._failed(answer, function)
+        answer = self._ask(message, function, "value")
+        if isinstance(answer, Failure):
+            return answer
+        return (answer["value"], answer.get("args")) if send_args else answer["value"]
 
     def call_with(self, function: str, remotes: dict[str, Callable[..., Any]], limit: int = 2000) -> Any:
         """Call a function whose arguments are functions of this process; return its value or a Failure.
@@ -216,105 +222,119 @@ class Worker:
         for _ in range(limit + 1):
             if time.process_time() - begun > seconds:
                 break
-            answer = self._ask(message)
-            if isinstance(answer, dict) and "value" in answer:
+            answer = self._ask(message, function, "value", "ask")
+            if isinstance(answer, Failure):
+                return answer
+            if "value" in answer:
                 return answer["value"]
-            name, args, kwargs = asked(answer)
-            if name not in remotes:
-                return self._failed(answer, function)
+            name, args, kwargs = (answer.get(key) for key in ("ask", "args", "kwargs"))
+            well_formed = isinstance(name, str) and isinstance(args, list) and isinstance(kwargs, dict)
+            if not (well_formed and name in remotes and all(isinstance(key, str) for key in kwargs)):
+                return self._unreadable(function)
             message = remotes[name](args, kwargs)
         self.failure = Failure("timed_out", f"{function} calls more than {limit:,} times, or too long")
         return self.failure
 
     def steps(self, function: str, args: Sequence[Any]) -> list[tuple[str, Any]] | Failure:
         """Call a function; return (name, value) of its local variables at its end, or a Failure."""
-        answer = self._ask({"function": function, "args": list(args), "steps": True})
-        steps = answer.get("steps") if isinstance(answer, dict) else None
-        if not isinstance(steps, list) or len(steps) > MAX_STEPS:
-            return self._failed(answer, function)
-        if any(not isinstance(step, tuple) or len(step) != 2 for step in steps):
-            return self._failed(answer, function)
-        return steps
-
-    def _failed(self, answer, what):
-        """Turn an answer into a Failure; after an unreadable answer all later calls fail too."""
+        answer = self._ask({"function": function, "args": list(args), "steps": True}, function, "steps")
         if isinstance(answer, Failure):
             return answer
-        failure = _failure(answer, what, self._after(answer))
-        if not (isinstance(answer, dict) and ("error" in answer or "missing" in answer)):
-            self.failure = failure
-        return failure
+        steps = answer["steps"]
+        is_list = isinstance(steps, list) and len(steps) <= MAX_STEPS
+        if not is_list or any(not isinstance(step, tuple) or len(step) != 2 for step in steps):
+            return self._unreadable(function)
+        return steps
 
-    def _after(self, answer):
-        """Return how the call ran out of time, such as "ran for more than 2 seconds"."""
-        if self.looks >= ASLEEP:
-            return "waits without an end, and computes nothing"
-        seconds, of = self.limits["total_seconds"], ""
-        if isinstance(answer, Died):
-            seconds, of = self.limits[OUT_OF_TIME.get(answer.signal, "cpu_seconds")], " of processor time"
-        return f"ran for more than {seconds:g} second{'s' * (seconds != 1)}{of}. Is there an endless loop?"
+    def _ask(self, message, what, *wanted):
+        """Send a request for `what`, a function or the file, and wait for the answer; None: only wait.
 
-    def _ask(self, message):
-        """Send a request and wait for the answer -> the answer, or an error for `_failed`."""
-        if not self.failure and self.launcher.is_used_up():
+        Return the answer, a dict with one of the `wanted` keys, or a Failure. After an error that the
+        student's code raised, the worker goes on; after any other failure, all later calls fail too.
+        """
+        if message and not self.failure and self.launcher.is_used_up():
             self.failure = Failure("timed_out", USED_UP)
-        return self.failure or self._talk(protocol.send, message, SEND_SECONDS) or self._receive()
-
-    def _receive(self):
-        return self._talk(protocol.receive, max(self.deadline - time.monotonic(), 0))
-
-    def _talk(self, send_or_receive, *args):
-        """Send or receive over the socket -> the value received, an exception, or Died."""
-        was_asleep = False
-
-        def idle():  # an answer between two inspections shows that the worker was not asleep
-            nonlocal was_asleep
-            self.looks += was_asleep
-            was_asleep = asleep(self.child)
-            return self.looks >= ASLEEP
-
+        if self.failure:
+            return self.failure
+        self.was_asleep = False  # at an inspection before: it has answered since
         try:
-            return send_or_receive(self.sock, *args, idle)
+            if message:
+                protocol.send(self.sock, message, SEND_SECONDS, self._is_asleep)
+            left = max(self.deadline - time.monotonic(), 0)
+            answer = protocol.receive(self.sock, left, self._is_asleep)
         except protocol.Closed:
-            return Died(self._end(patience=200))
-        except (protocol.ProtocolError, TimeoutError, OSError) as error:
-            return error
+            self.failure = death(what, self._end(patience=200), self.limits)
+        except TimeoutError:
+            self.failure = too_long(what, self.limits["total_seconds"], self.looks >= ASLEEP)
+        except (protocol.ProtocolError, OSError):
+            self._unreadable(what)
+        else:
+            if isinstance(answer, dict) and any(key in answer for key in wanted):
+                return answer
+            return raised(what, answer) or self._unreadable(what)
+        return self.failure
+
+    def _is_asleep(self):
+        """Inspect the worker; return True if it was asleep at ASLEEP inspections and still at the next."""
+        self.looks += self.was_asleep
+        self.was_asleep = asleep(self.child)
+        return self.looks >= ASLEEP
+
+    def _unreadable(self, what):
+        self.failure = Failure("failed", f"the answer of {what} cannot be read")
+        return self.failure
 
 
-def asked(answer: Any) -> tuple[Any, Any, Any]:
-    """Return (name, args, kwargs) of a worker's request for a call, or (None, None, None) if invalid."""
-    if not isinstance(answer, dict):
-        return None, None, None
-    name, args, kwargs = (answer.get(key) for key in ("ask", "args", "kwargs"))
-    if not (isinstance(name, str) and isinstance(args, list) and isinstance(kwargs, dict)):
-        return None, None, None
-    return (name, args, kwargs) if all(isinstance(key, str) for key in kwargs) else (None, None, None)
+def descendants() -> list[int]:
+    """Return the ids of all descendants of this process; [] without Linux's /proc."""
+    family = [os.getpid()]
+    for pid in family:  # which grows
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children") as f:
+                    family += map(int, f.read().split())
+    return family[1:]
 
 
-@dataclass(frozen=True)
-class Died:
-    """The worker died instead of answering. signal: what ended it; 0 if it exited itself, None if unknown."""
+def asleep(pid: int) -> bool:
+    """Return True if every thread of a process sleeps; False without Linux's /proc.
 
-    signal: int | None
+    A thread that is ready to run but gets no processor is not asleep.
+    """
+    states = set()
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/stat") as f:
+                states.add(f.read().rpartition(")")[2].split()[0])
+    return "S" in states and states <= {"S", "Z"}
 
 
-def _failure(answer, what, after):
-    """Turn an answer without a value into a Failure of the function `what`, with `after` if time ran out."""
-    if isinstance(answer, TimeoutError) or (isinstance(answer, Died) and answer.signal in OUT_OF_TIME):
-        return Failure("timed_out", f"{what} {after}")
-    if isinstance(answer, Died):
-        by = "a crash, an exit, or too much memory"
-        if answer.signal:
-            by = signal.strsignal(answer.signal) or f"signal {answer.signal}"
-        elif answer.signal == 0:
-            by = "it called for an exit"
-        return Failure("failed", f"the process that ran {what} ended: {by}")
-    if isinstance(answer, dict) and isinstance(answer.get("missing"), str):
+def death(what: str, number: int | None, limits: dict[str, float]) -> Failure:
+    """Return the Failure of a worker that died. number: the signal; 0 if it exited, None if unknown."""
+    if number in OUT_OF_TIME:
+        return too_long(what, limits[OUT_OF_TIME[number]], of=" of processor time")
+    by = "a crash, an exit, or too much memory"
+    if number is not None:
+        by = (signal.strsignal(number) or f"signal {number}") if number else "it called for an exit"
+    return Failure("failed", f"the process that ran {what} ended: {by}")
+
+
+def too_long(what: str, seconds: float, waits: bool = False, of: str = "") -> Failure:
+    """Return the Failure of a worker whose time is up; waits: because it was only asleep."""
+    if waits:
+        return Failure("timed_out", f"{what} waits without an end, and computes nothing")
+    limit = f"{seconds:g} second{'s' * (seconds != 1)}{of}"
+    return Failure("timed_out", f"{what} ran for more than {limit}. Is there an endless loop?")
+
+
+def raised(what: str, answer: Any) -> Failure | None:
+    """Return the Failure for the error that an answer reports; None for an answer without one."""
+    found = answer if isinstance(answer, dict) else {}
+    if isinstance(found.get("missing"), str):
         return Failure("not_attempted", f"there is no function {what} in the file")
-    error = answer.get("error") if isinstance(answer, dict) else None
-    if not isinstance(error, dict):
-        return Failure("failed", f"the answer of {what} cannot be read")
-    kind, message, line = (error.get(key) for key in ("kind", "message", "line"))
+    if not isinstance(found.get("error"), dict):
+        return None
+    kind, message, line = (found["error"].get(key) for key in ("kind", "message", "line"))
     state = STATES.get(kind, "failed") if isinstance(kind, str) else "failed"
     known = type(line) is int and 0 < line < 2**20  # reject absurd line numbers from the worker
     return Failure(state, printable(without_scratch(f"{kind}: {message}")), line if known else None)
