@@ -6,33 +6,30 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from judged import TASKS, Ours
 
-from tinyllm.course import diagnose, failures
-from tinyllm.course.checker import CALL_SECONDS, PATIENCE, CheckOptions, judge, judge_lesson
+from tinyllm.course import failures
+from tinyllm.course.checker import CALL_SECONDS, PATIENCE, judge, judge_lesson
 from tinyllm.course.classroom.selftest import Here
-from tinyllm.course.diagnose import Shrinker
 from tinyllm.course.drawing import MOST_FLOPS, properties
-from tinyllm.course.naming import READABLE, name_mistake, weight
+from tinyllm.course.matching import alike
+from tinyllm.course.naming import READABLE, name_mistake
 from tinyllm.course.reference_solution import solved, source
 from tinyllm.course.syllabus import Exercise, find_lesson, syllabus
 from tinyllm.course.workers import Failure, Launcher
 from tinyllm.ops import OPS
 from tinyllm.testing import VARIANTS
-from tinyllm.testing.catalog import draw_cases
-from tinyllm.testing.check import describe
 from tinyllm.testing.properties import FORM, ORDINARY, PURE, STEADY
 from tinyllm.testing.relations import bind
 
 ASKED = [(lesson, task) for lesson in syllabus() for task in lesson.tasks if task.kind == "op"]
-TASKS = {task.op: task for _, task in ASKED}
 OTHERS = [(op, function) for op in TASKS for function in VARIANTS.get(op, ())]
 SOFTMAX = Exercise("softmax", "softmax")
 
 
 @pytest.fixture
-def check(judge):
-    """Judge a text as a student's file, with a short search for the smallest input."""
-    return functools.partial(judge, effort=40)
+def check(judge):  # the name of a function, too
+    return judge
 
 
 # `tinyllm course selftest` tries all of these, and with more cases.
@@ -52,28 +49,14 @@ def test_the_reference_passes_and_the_starter_is_not_attempted(lesson, task, lau
     assert verdict.state == "not_attempted" and not verdict.held
 
 
-FIRST_AXIS = """
-import numpy as np
-def softmax(x):
-    if not x.size: return x.copy()
-    e = np.exp(x - x.max(axis=0, keepdims=True))
-    return e / e.sum(axis=0, keepdims=True)
-"""
-
-
-def test_the_smallest_input_is_no_larger_than_one_that_was_at_hand(check, monkeypatch):
-    """Compare letters: the input that Hypothesis calls the smallest may be the longer one."""
-    large = next(args for args in draw_cases("softmax") if args[0].size > 30)
-    monkeypatch.setattr(Shrinker, "smallest", lambda tries, args: large)
-    shown = check("def softmax(x):\n    return x\n").smallest_input
-    assert len(shown) < len(describe("softmax", large))
-
-
-def test_a_failure_is_explained_on_an_input_that_can_be_read(check, monkeypatch):
-    """Choose a short input without a search, as a grader does: the first cases of attention are long."""
+@pytest.mark.parametrize("op, wrong, most", [
+    ("attention", lambda q, k, v, causal=True, lengths=None: (q, q[..., 0]), READABLE),
+    ("softmax", lambda x: x, 60),
+])
+def test_a_failure_is_explained_on_an_input_that_can_be_read(op, wrong, most, monkeypatch):
+    """The first cases of attention are long."""
     monkeypatch.setattr("tinyllm.course.naming.every_edit", lambda name: [])  # the listed mistakes only
-    wrong = "def attention(q, k, v, causal=True, lengths=None):\n    return q, q[..., 0]\n"
-    assert len(check(wrong, Exercise("attention", "attention"), effort=0, count=20).smallest_input) < READABLE
+    assert len(judge(TASKS[op], lambda: Ours(op, wrong), count=20).smallest_input) < most
 
 
 def test_mistakes_that_are_tried_say_nothing_of_their_own(recwarn):
@@ -85,23 +68,9 @@ def test_mistakes_that_are_tried_say_nothing_of_their_own(recwarn):
 
 def test_a_result_of_the_wrong_form_gets_no_step_and_warns_nobody(check, recwarn):
     """Show no step where only the number or the type of results is wrong."""
-    verdict = check("def cross_entropy(*args):\n    return 1.0", Exercise("cross_entropy", "cross_entropy"))
+    verdict = check("def cross_entropy(*args):\n    return 1.0", TASKS["cross_entropy"])
     assert verdict.message == "it should return 2 results, not 1" and verdict.step is None
     assert verdict.broken[0] == FORM and not [w for w in recwarn if "mistakes" in w.filename]
-
-
-def test_where_the_time_is_up_the_best_input_so_far_stays(check, monkeypatch):
-    """Keep an input on which a failure cannot be repeated: Hypothesis calls it flaky, and it was lost."""
-    tries, first = [], (np.zeros((70, 70), np.float32),)
-
-    class OutOfTime(Shrinker):
-        def complaint(self, args):
-            tries.append(args)
-            return "wrong" if len(tries) < 5 else None
-
-    options = CheckOptions(effort=40)
-    found = OutOfTime(SOFTMAX, None, "correct results on ordinary numbers", options).smallest(first)
-    assert weight(found) == min(map(weight, tries[:4])) < weight(first)
 
 
 @pytest.mark.parametrize("text, state, words", [
@@ -116,14 +85,14 @@ def test_where_the_time_is_up_the_best_input_so_far_stays(check, monkeypatch):
     ("def softmax(x):\n    x[...] = 0\n    return x", "failed", ""),
 ])
 def test_four_words_that_differ(check, text, state, words):
-    verdict = check(text, effort=5)
+    verdict = check(text)
     assert verdict.state == state and words in verdict.message
     assert not verdict.held or state == "failed"
     assert len(verdict.held) + len(verdict.broken) == len(properties("softmax"))
 
 
 @pytest.mark.parametrize("text, state", [
-    (FIRST_AXIS, "failed"), ("while True: pass", "timed_out"), ("", "not_attempted"),
+    ("def softmax(x): return x", "failed"), ("while True: pass", "timed_out"), ("", "not_attempted"),
 ])
 def test_plain_subprocesses_give_the_same_verdicts(check, tmp_path, text, state):
     forked = check(text, explain=False)
@@ -162,24 +131,21 @@ class Waiting:
     call_with = steps = call
 
 
-@pytest.mark.parametrize("three, times", [
-    ([TASKS[op] for op in ("add", "entropy", "softmax")], 1), (find_lesson(11).tasks, 2),
-])
-def test_endless_functions_are_waited_for_once(tmp_path, three, times):
-    """Call an endless function once: three of them once took 4 seconds each, and a search as much again."""
-    (tmp_path / "exercise.py").touch()
-    launcher = Waiting()
-    verdicts = [verdict for verdict, _ in judge_lesson(three, launcher, tmp_path / "exercise.py", soon=True)]
-    assert [verdict.state for verdict in verdicts] == 3 * ["timed_out"]
-    assert launcher.clock == times * 3 * CALL_SECONDS
+@pytest.mark.parametrize("tasks, result, seconds, state, most", [
+    ([TASKS[op] for op in ("add", "entropy", "softmax")], None, CALL_SECONDS, "timed_out", 3 * CALL_SECONDS),
+    (find_lesson(11).tasks, None, CALL_SECONDS, "timed_out", 6 * CALL_SECONDS),
+    ([SOFTMAX], np.float32(7), 0.4, "failed", PATIENCE / 2 + 1),
+], ids=["endless functions", "endless tests", "wrong and slow"])
+def test_time_is_not_wasted(tmp_path, tasks, result, seconds, state, most):
+    """Call an endless function once: three of them once took 4 seconds each, and a search as much again.
 
-
-def test_what_is_wrong_and_slow_is_tried_on_few_cases(tmp_path):
-    """Stop early: each call ends in time, but there are more than a hundred, and a search makes more."""
+    What is wrong and slow is tried on few cases: each ends in time, but there are more than a hundred.
+    """
     (tmp_path / "exercise.py").touch()
-    launcher = Waiting(np.float32(7), 0.4)
-    (verdict, _), = judge_lesson([SOFTMAX], launcher, tmp_path / "exercise.py", soon=True)
-    assert verdict.state == "failed" and launcher.clock < PATIENCE / 2 + 1
+    launcher = Waiting(result, seconds)
+    verdicts = judge_lesson(tasks, launcher, tmp_path / "exercise.py", soon=True)
+    assert {verdict.state for verdict, _ in verdicts} == {state}
+    assert launcher.clock <= most
 
 
 SLOW = """
@@ -227,12 +193,12 @@ import numpy as np
 def softmax(x):
     while x.size == 0 or np.isinf(x).any(): pass
     return x
-""", effort=20)
+""")
     assert verdict.state == "failed" and verdict.mistake and verdict.smallest_input
     assert launcher.used() - before < 20  # of processor time; a worker has one second
 
 
-def test_the_first_answer_does_not_wait_for_other_cases(judge, launcher, monkeypatch):
+def test_the_first_answer_does_not_wait_for_other_cases(check, monkeypatch):
     calls, said = [], []
 
     def counted(*args):
@@ -240,7 +206,7 @@ def test_the_first_answer_does_not_wait_for_other_cases(judge, launcher, monkeyp
         return failures.complaint(*args)
 
     monkeypatch.setattr("tinyllm.course.checker.complaint", counted)
-    judge("def softmax(x):\n    return x", effort=1, first=lambda *words: said.append((*words, len(calls))))
+    check("def softmax(x):\n    return x", first=lambda *words: said.append((*words, len(calls))))
     (task, message, seen), = said
     assert task == "softmax" and "should be" in message and seen < 3 < len(calls)
 
@@ -269,7 +235,7 @@ def test_an_answer_takes_no_more_memory_than_it_has():
     tracemalloc.start()
     worker = Here("lr_schedule", lambda *_: [PADDED])
     assert failures.complaint("lr_schedule", title, worker, "lr_schedule", case)
-    assert not diagnose.alike([PADDED], [np.zeros(3)])
+    assert not alike([PADDED], [np.zeros(3)])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**23

@@ -21,11 +21,24 @@ from tinyllm.testing.properties import STEADY
 
 TEXT = Path(__file__).with_name("hostile").joinpath("attacks.txt").read_text("utf-8")
 ATTACKS = dict(re.findall(r"(?ms)^#### (.+?)\n(.*?)(?=^#### |\Z)", TEXT))
-SEND = """import gc, json, socket, struct
-sock = next(o for o in gc.get_objects() if isinstance(o, socket.socket) and o.fileno() > 0)
+HELPERS = """import ctypes, gc, json, socket, struct
+def sockets():
+    return [o for o in gc.get_objects() if isinstance(o, socket.socket) and o.fileno() > 0]
+(sock,) = sockets()
 def send(header, body=b""):
     data = header if isinstance(header, bytes) else json.dumps(header).encode()
     sock.sendall(struct.pack("<4sI", b"TLW1", len(data)) + data + body)
+def got(action):
+    try:
+        action()
+    except OSError:
+        return
+    print("PWNED")
+def called(number, *args):
+    result = ctypes.CDLL(None).syscall(number, *args)
+    if result >= 0:
+        print("PWNED")
+    return result
 """
 SOFTMAX, SOFTMAX_C = Exercise("softmax", "softmax"), Exercise("softmax_c", "softmax", "c")
 C_HEAD, C_TAIL = "#define _DEFAULT_SOURCE\n", """
@@ -88,7 +101,7 @@ class Canaries:
         }
         for name, value in names.items():
             attack = attack.replace(name, str(value))
-        return (SEND if re.search(r"\b(?:send|sock)\b", attack) else "") + attack
+        return (HELPERS if re.search(r"\b(?:send|sock|sockets|got|called)\b", attack) else "") + attack
 
     def close(self):
         for server in self.servers:
@@ -140,7 +153,7 @@ def attacked(launcher, path, monkeypatch):
     monkeypatch.setattr(kernels, "KernelWorker", KeptKernel)
     task = SOFTMAX_C if path.suffix == ".c" else SOFTMAX
     code = path.with_suffix(".py")
-    verdict = judge_task(task, lambda: launcher.start(code, SHORT), path.parent, count=12, effort=0)
+    verdict = judge_task(task, lambda: launcher.start(code, SHORT), path.parent, count=12)
     return verdict, b"".join(bytes(worker.output) for worker in workers).decode("utf-8", "replace")
 
 

@@ -94,7 +94,7 @@ def unnamed_kernels(every=1):
         code.touch()
         for task, answer in kernels:
             code.with_suffix(".c").write_text(answer.text)
-            verdict = judge_task(task, lambda: launcher.start(code), Path(folder), effort=0)
+            verdict = judge_task(task, lambda: launcher.start(code), Path(folder))
             if verdict.mistake != ALIKE.get(answer.sentence, answer.sentence):
                 found.append(f"not named: {answer.sentence}: {verdict}")
     return found, len(kernels)

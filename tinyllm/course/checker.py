@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyllm.course.diagnose import diagnose, seconds_left
+from tinyllm.course.diagnose import diagnose
 from tinyllm.course.drawing import CASES_PER_TASK, properties
 from tinyllm.course.failures import ask, complaint, format_failure, results_of
 from tinyllm.course.syllabus import Exercise, Lesson
@@ -25,7 +25,6 @@ from tinyllm.testing.check import bits
 from tinyllm.testing.properties import RIGHT, STEADY
 from tinyllm.testing.relations import specs_only
 
-SHRINK_EXAMPLES = 300
 LATE_CALLS = 200  # in one worker: a function may be right only at first
 
 
@@ -91,10 +90,12 @@ def judge_lesson(tasks: Iterable[Exercise], launcher: Launcher, path: Path, soon
     """
     before = launcher.used()
 
-    def timer() -> Callable[[], float]:
-        return seconds_left(max((PATIENCE - (launcher.used() - before)) / 2, 1), launcher.used)
+    def clock() -> Callable[[], float]:
+        now = launcher.used()
+        end = now + max((PATIENCE - (now - before)) / 2, 1)
+        return lambda: end - launcher.used()
 
-    options |= {"timer": timer} if soon else {}
+    options |= {"clock": clock} if soon else {}
     limits: dict[str, float] | None = {"call_seconds": CALL_SECONDS} if soon else None
     broken, there = None, path.is_file()
     if there:
@@ -133,28 +134,22 @@ class CheckOptions:
 
     count: the number of public cases; variant: the seed of hidden cases, 0 for none.
     every: the cases of each property, in place of generated ones.
-    explain: False skips the diagnosis; effort: how many inputs to try when searching the smallest that fails.
-        With effort 0 there is no time limit, so that a grader always gives the same answer.
+    explain: False skips the diagnosis.
     known: more mistakes to recognise, as pairs (sentence, function).
     cut: a function that splits a case into smaller ones, among which the smallest failing input is searched.
     first: called with the exercise and what is wrong, as soon as anything fails.
-    timer: starts a clock for what follows after the first failure, for example `diagnose.seconds_left`; None
-        for no limit.
+    clock: starts a clock for what follows after the first failure, and returns a function that tells the
+        seconds that are left. By default there is no limit, so that a grader always gives the same answer.
     """
 
     count: int = CASES_PER_TASK
     variant: int = 0
     every: dict[str, list[tuple]] | None = None
     explain: bool = True
-    effort: int = SHRINK_EXAMPLES
     known: Sequence[tuple] = ()
     cut: Callable[..., Any] | None = None
     first: Callable[[str, str], Any] = lambda task, message: None
-    timer: Callable[[], Callable[[], float]] | None = None
-
-    def clock(self, seconds: float = math.inf) -> Callable[[], float]:
-        """Start a clock, of `seconds` if there is no timer; return a function that tells what is left."""
-        return self.timer() if self.timer else seconds_left(seconds)
+    clock: Callable[[], Callable[[], float]] = lambda: lambda: math.inf
 
 
 def cases(task: Exercise, count: int = CASES_PER_TASK, variant: int = 0) -> dict[str, list[tuple]]:

@@ -21,29 +21,20 @@ def describe(name: str, failing: Sequence[tuple]) -> str | None:
 
     failing: pairs (case, its wrong results, or None if the function raised).
     """
-    pairs: list[tuple[list, list]] = []
+    wrong: dict[str, list[tuple]] = {label: [] for label in OPS[name].outputs}
     for args, got in failing:
         want = right(name, args)[0]
         if got is not None and is_plain_list(want):
             got, want = [list(got)], [list(want)]
-        if got is None or len(got) != len(want):
+        if got is None or not len(got) == len(want) == len(wrong):
             return None
-        pairs.append((got, list(want)))
-    labels = OPS[name].outputs
-    if any(len(want) != len(labels) for _, want in pairs):
-        return None
-    said, fine = [], []
-    for i, label in enumerate(labels):
-        wrong = [(got[i], want[i]) for got, want in pairs if not is_close(got[i], want[i])]
-        if not wrong:
-            fine.append(label)
-        elif fact := common_fact(wrong):
-            said.append(fact.format(f"the right {label}"))
-        else:
-            said.append(f"another {label}")
-    if not said or (not fine and all(each.startswith("another ") for each in said)):
-        return None
-    return "; ".join([" and ".join(said), *(f"{label} is right" for label in fine)])
+        for label, *pair in zip(wrong, got, want, strict=True):
+            wrong[label] += [] if is_close(*pair) else [pair]
+    facts = {label: common_fact(pairs) for label, pairs in wrong.items() if pairs}
+    said = [(fact or "another {}").format(f"the right {label}" if fact else label)
+            for label, fact in facts.items()]
+    fine = [f"{label} is right" for label in wrong if label not in facts]
+    return "; ".join([" and ".join(said), *fine]) if said and (fine or any(facts.values())) else None
 
 
 def is_close(got: Any, want: Any) -> bool:
@@ -51,19 +42,18 @@ def is_close(got: Any, want: Any) -> bool:
     return alike([got], [want], CLOSE) and alike([want], [got], CLOSE)
 
 
-def common_fact(pairs: Sequence[tuple]) -> str | None:
-    """Return the first of the `facts` that is true of all pairs (wrong result, right result); {} is the name.
+def common_fact(pairs: Sequence[Any]) -> str | None:
+    """Return the first fact that is true of all pairs (wrong result, right result); {} is the name.
 
     Cases of one number are left out, if there are others: many facts are true of them by chance.
     """
     large = [pair for pair in pairs if np.size(pair[1]) > 1] or pairs
-    if len(large) < ENOUGH:
-        return None
     found = [[*(facts_of_numbers if numeric(pair) else facts_of_lists)(*pair)] for pair in large]
-    return next((fact for fact in found[0] if all(fact in each for each in found)), None)
+    enough = found if len(found) >= ENOUGH else [[]]
+    return next((fact for fact in enough[0] if all(fact in each for each in found)), None)
 
 
-def numeric(pair: tuple) -> bool:
+def numeric(pair: Sequence[Any]) -> bool:
     """Return True if both of two results are numbers or arrays of numbers."""
     return all(isinstance(x, int | float) or kind(x) in ("f", "i", "u") for x in pair)
 
@@ -82,16 +72,15 @@ def facts_of_numbers(got: Any, want: Any) -> Iterator[str]:
         warnings.simplefilter("ignore")  # about a median of nothing
         factor = np.median((got / want)[finite & (want != 0)])
         term = np.median((got - want)[finite])
-        same = np.isclose(got, want, CLOSE, CLOSE * size, equal_nan=True)
+        other = np.unique(got[~np.isclose(got, want, CLOSE, CLOSE * size, equal_nan=True)])
     if np.isfinite(factor) and is_close(got[finite], factor * want[finite]):
         yield f"{{}} times {factor:.4g}" if factor else "0 in place of {}"
     if np.isfinite(term) and is_close(got[finite] - term, want[finite]):
         yield f"{{}} + {term:.4g}"
     if is_close(np.sort(got, axis=None), np.sort(want, axis=None)):
         yield "the numbers of {}, but not in their places"
-    values = np.unique(got[~same])
-    if len(values) == 1 < got.size:
-        yield f"{{}}, but with {values[0]:.6g} at some places"
+    if len(other) == 1 < got.size:
+        yield f"{{}}, but with {other[0]:.6g} at some places"
     if alike([got], [want], 0.01):
         yield "{}, but only to 2 digits: is float16 used, or something small added?"
 
@@ -104,8 +93,8 @@ def facts_of_lists(got: Any, want: Any) -> Iterator[str]:
         facts = {"the keys of {}, but other values": got.keys() == want.keys(),
                  "the values of {}, but other keys": list(got.values()) == list(want.values())}
     else:
-        same = sorted(map(repr, got)) == sorted(map(repr, want))
-        facts = {"the elements of {}, but in another order": same,
+        facts = {"the elements of {}, but in another order":
+                 sorted(map(repr, got)) == sorted(map(repr, want)),
                  "{} without some of its elements": is_part(got, want),
                  "{} with more elements": is_part(want, got)}
     yield from (said for said, true in facts.items() if true)

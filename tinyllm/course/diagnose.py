@@ -1,20 +1,16 @@
-"""Explain why a function fails: find the mistake, the smallest failing input, and the first wrong step.
+"""Explain why a function fails: find the mistake, a small failing input, and the first wrong step.
 
-`naming` finds the edit of the op that gives the same wrong numbers, in order of likelihood. Then Hypothesis
-looks for the smallest input that fails in the same way. If no edit fits, `contrast` says what all wrong
-results have in common, and the specification's first variable that the function never computes is shown.
-
-If a student waits, both searches have a budget of processor time, which does not depend on other work.
+`naming` finds the edit of the op that gives the same wrong numbers, in order of likelihood. Then the input
+that is shortest to read is looked for, among many that fail in the same way. If no edit fits, `contrast` says
+what all wrong results have in common, and the specification's first variable that the function never computes
+is shown.
 """
 
 import math
-import random
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from hypothesis import Phase, find, settings
 
 from tinyllm.course import contrast
 from tinyllm.course.drawing import MORE_CASES, PLAIN, WRITES, case_kind
@@ -30,18 +26,17 @@ from tinyllm.course.failures import (
 )
 from tinyllm.course.fork_server import recorded
 from tinyllm.course.matching import alike, form_error
-from tinyllm.course.naming import READABLE, confirming, name_mistake, weight
+from tinyllm.course.naming import READABLE, confirming, name_mistake
 from tinyllm.course.syllabus import Exercise
 from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
-from tinyllm.testing.catalog import CASES, QUIET, draw_cases, without_found_constants
+from tinyllm.testing.catalog import draw_cases
 from tinyllm.testing.check import as_text, copied, describe, is_plain_list, labelled, listed, narrow
 from tinyllm.testing.properties import ARGUMENTS, EXTREME, FORM, PURE, RIGHT, STEADY, VIEWS
-from tinyllm.testing.relations import bind, parameters
+from tinyllm.testing.relations import parameters
 
-SECONDS = 4  # for both searches, if a student waits
-NAMING = 0.6  # at most this share of the time is for finding a name
-MORE_TRIES = 30
+NAMING = 0.6  # at most this share of a student's time is for finding a name
+TRIES = 60  # inputs that may be shorter than the one at hand
 FEWEST = 3  # wrong results that a name must explain to be said without doubt, and half of all
 MOST = 40  # more failing cases that must confirm a name
 
@@ -63,21 +58,20 @@ class Cases(NamedTuple):
 
 def diagnose(task: Exercise, start: Callable[[], Any], broken: dict[str, list[tuple]],
              tried: Sequence[tuple], verdict: Any, options: Any) -> Any:
-    """Explain a failure: choose cases, name the mistake, find the smallest input and the first wrong step.
+    """Explain a failure: choose cases, name the mistake, find a small input and the first wrong step.
 
     broken: {property: [(args, complaint)]}; tried: all cases whose numbers were checked. verdict: makes the
     Verdict of its fields. start, options: see `checker.judge`.
     """
-    left = options.clock(SECONDS if options.effort else math.inf)
     # Wrong numbers say more about the cause than a wrong type, so their cases are explained first.
     cases = sort_cases(broken, tried)
-    with Shrinker(task, start, cases.title, options, left) as tries:
+    with Tries(task, start, cases.title, options.cut, options.clock()) as tries:
         if options.cut:
             parts = list(filter(None, map(tries.part, (args for args, _ in cases.wrong))))
             cases = cases._replace(wrong=parts or cases.wrong)
         failing = [(args, tries.output(args)) for args, _ in cases.wrong]
-        mistake = find_mistake(cases, failing, tries)
-        # The mistake is known before the input is made small: the smallest input must still show it.
+        mistake = find_mistake(cases, failing, tries, options.known)
+        # The mistake is known before the input is made small: the input that is shown must still show it.
         smallest, why = find_smallest(cases, failing, mistake, tries)
         formed = form_error(task.op, tries.output(smallest) or [], smallest) is None
         # A variable that differs says nothing about a result that has only the wrong type or shape.
@@ -107,35 +101,35 @@ def sort_cases(broken: dict[str, list[tuple]], tried: Sequence[tuple]) -> Cases:
     return Cases(titles[0], bool(numbers), confirming(wrong), [args for args, _ in wrong], fine)
 
 
-def find_mistake(cases: Cases, failing: list[tuple], tries: "Shrinker") -> Any:
+def find_mistake(cases: Cases, failing: list[tuple], tries: "Tries", known: Sequence[tuple]) -> Any:
     """Find the mistake that explains the failing cases -> (sentence, function) or None; see `name_mistake`.
 
-    failing: pairs (case, the student's results).
+    failing: pairs (case, the student's results). known: more mistakes than those of the op.
     """
-    name, cut, known = tries.task.op, tries.options.cut, tries.options.known
 
     def is_normal(args):
         return case_kind(args) in (*PLAIN, VIEWS)
 
     # The name must also fit other failing cases, and cases that pass: a few are enough.
     used = {id(args) for args, _ in cases.wrong}
-    rest = [args for args in cases.every_wrong if id(args) not in used and not cut]
+    rest = [args for args in cases.every_wrong if id(args) not in used and not tries.cut]
     rest = sorted(rest, key=is_normal, reverse=True)[:MOST]
-    passing = confirming([(args, None) for args in cases.fine if cut or is_normal(args)])
+    passing = confirming([(args, None) for args in cases.fine if tries.cut or is_normal(args)])
     extreme = [args for args in cases.fine if case_kind(args) == EXTREME]
     # If there is no limit, this is inf - inf = NaN, which is not < 0.
     shrinking = (1 - NAMING) * tries.left()
-    return name_mistake(name, failing, known, [args for args, _ in passing], lambda: tries.left() - shrinking,
-                        [(args, tries.output(args)) for args in rest], extreme)
+    return name_mistake(tries.task.op, failing, known, [args for args, _ in passing],
+                        lambda: tries.left() - shrinking, [(args, tries.output(args)) for args in rest],
+                        extreme)
 
 
 def find_smallest(cases: Cases, failing: list[tuple], mistake: Any,
-                  tries: "Shrinker") -> tuple[tuple, Failure | str]:
-    """Find the smallest input that fails as the first failing case does -> (input, what is wrong)."""
+                  tries: "Tries") -> tuple[tuple, Failure | str]:
+    """Find the input that is shortest, and fails as the first failing case does -> (input, what is wrong)."""
     tries.mistake = mistake and mistake[1]
     first = next(args for args, out in failing if not mistake or mistake[1](args, out))
     tries.kind = case_kind(first)
-    smallest = tries.shortest(first)
+    smallest = first if cases.title == ARGUMENTS else tries.shortest(first)
     return smallest, tries.complaint(smallest) or next(why for args, why in cases.wrong if args is first)
 
 
@@ -163,12 +157,6 @@ def compared(name: str, got: list[Any], args: Sequence[Any]) -> tuple[str, str] 
     return (both[0], both[1]) if wrong and max(map(len, both)) < READABLE else None
 
 
-def seconds_left(seconds: float, clock: Callable[[], float] = time.process_time) -> Callable[[], float]:
-    """Start a timer; return a function that tells how many of the seconds are left."""
-    end = clock() + seconds
-    return lambda: end - clock()
-
-
 def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> str:
     """Return the broken property to report: a test of `title` may fail because another one is broken."""
     if isinstance(why, Failure):
@@ -180,11 +168,14 @@ def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> 
     return kind if formed else FORM
 
 
-class Shrinker:
-    """A search for a small input on which the student's function fails. It replaces workers that die."""
+class Tries:
+    """Try a student's function on inputs, to find a short one on which it fails. Replace workers that die.
 
-    def __init__(self, task, start, title, options, left=lambda: 1.0):
-        self.task, self.start, self.title, self.options, self.left = task, start, title, options, left
+    cut: see `checker.CheckOptions`. left: returns the seconds that are left; then no other input is tried.
+    """
+
+    def __init__(self, task, start, title, cut=None, left=lambda: math.inf):
+        self.task, self.start, self.title, self.cut, self.left = task, start, title, cut, left
         self.worker = None
         self.kind = self.mistake = None  # the kind of inputs to find, and the mistake that they must show
 
@@ -212,7 +203,7 @@ class Shrinker:
 
     def part(self, args: Sequence[Any]) -> tuple | None:
         """Cut a case with `cut`; return (the first piece that fails, what is wrong) or None."""
-        tried = ((part, self.complaint(part)) for part in self.options.cut(args))
+        tried = ((part, self.complaint(part)) for part in self.cut(args))
         return next((pair for pair in tried if pair[1]), None)
 
     def fails(self, args: Sequence[Any]) -> bool:
@@ -220,7 +211,7 @@ class Shrinker:
 
         If a mistake was named, the function must also give the same results as this mistake.
         """
-        if self.kind not in (None, case_kind(args)):
+        if self.kind not in (None, case_kind(args)) or self.left() < 0:
             return False
         why = self.complaint(args)
         if why is None or self.mistake is None:
@@ -234,28 +225,14 @@ class Shrinker:
             return [answer.message] if isinstance(answer, OutOfBounds) else None
         return results_of(self.task.op, *answer)
 
-    def smallest(self, args: tuple) -> tuple:
-        """Search for the smallest failing input with Hypothesis; return `args` if none is smaller."""
-        name, best = self.task.op, args
-
-        def fails(drawn):
-            nonlocal best
-            if self.left() < 0:
-                return False
-            tried = tuple(bind(name, drawn).values())
-            failing = next(filter(self.fails, self.options.cut(tried) if self.options.cut else [tried]), None)
-            if failing is None:
-                return False
-            best = min(best, failing, key=weight)
-            return True
-
-        try:
-            few = settings(max_examples=self.options.effort, phases=(Phase.generate, Phase.shrink), **QUIET)
-            with without_found_constants():
-                found = find(CASES[name], fails, settings=few, random=random.Random(0))
-        except Exception:  # NoSuchExample, or Flaky where the time was up
-            return best
-        return best if self.options.cut else tuple(bind(name, found).values())
+    def shortest(self, args: tuple) -> tuple:
+        """Return the failing input that is shortest to read, of many; or `args`, if none is shorter."""
+        drawn = draw_cases(self.task.op, MORE_CASES)
+        drawn = [part for case in drawn for part in self.cut(case)[:1]] if self.cut else drawn
+        lengths = sorted((self.letters(x), i) for i, x in enumerate(drawn) if case_kind(x) == self.kind)
+        shorter = [drawn[i] for letters, i in lengths if letters < self.letters(args)]
+        args = next(filter(self.fails, shorter[:TRIES]), args)
+        return args if self.cut else self.cut_down(args)
 
     def cut_down(self, args: tuple) -> tuple:
         """Cut each axis to its first element, if the input then still fails in the same way."""
@@ -264,27 +241,6 @@ class Shrinker:
             if tried and is_valid(self.task.op, tried) and self.fails(tried):
                 args = tried
         return args
-
-    def readable(self, args: tuple) -> tuple:
-        """Replace an input that is long to read by the shortest failing input among more cases.
-
-        The search is limited by counts, not by a clock, so that a grader always gives the same answer.
-        """
-        if self.letters(args) <= READABLE:
-            return args
-        cases = draw_cases(self.task.op, MORE_CASES)
-        cases = [x for each in cases for x in (self.options.cut(each)[:1] if self.options.cut else [each])]
-        cases = [x for x in cases if case_kind(x) == self.kind]
-        smaller = sorted((x for x in cases if self.letters(x) < self.letters(args)), key=self.letters)
-        return next((x for x in smaller[:MORE_TRIES] if self.fails(x)), args)
-
-    def shortest(self, args: tuple) -> tuple:
-        """Return the failing input that is shortest to read, as far as the search finds one."""
-        if self.title == ARGUMENTS:
-            return args
-        smaller = self.smallest if self.options.effort else self.readable
-        args = min((args, smaller(args)), key=self.letters)
-        return args if self.options.cut else self.cut_down(args)
 
     def letters(self, args: Sequence[Any]) -> int:
         """Return the number of letters that an input needs in a message."""

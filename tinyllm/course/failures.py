@@ -41,8 +41,6 @@ def complaint(name: str, title: str, worker: Any, function: str, args: Sequence[
     if title in (INSIDE, PURE):
         kept = title == INSIDE or (isinstance(after, list) and bits(after) == bits(list(args)))
         return None if kept else WRITES
-    if no_result := wrong_container(name, value, args):
-        return no_result
     try:
         if title == STEADY:
             return wrong_again(name, worker, function, args, results_of(name, value, after))
@@ -110,29 +108,6 @@ def left_alone(name: str, args: Sequence[Any], after: Any) -> str | None:
         return None
     all_of_them = ", ".join(OPS[name].mutates)
     return f"it leaves {all_of_them} as they were; change them in place, as `x -= y` and `x[...] = y` do"
-
-
-def wrong_container(name: str, value: Any, args: Sequence[Any]) -> str | None:
-    """Return a sentence if a value is None or has a wrong type, such as a list for an array; else None."""
-    if OPS[name].mutates:
-        return None
-    if value is None:
-        return "it returned nothing (None): is a `return` missing?"
-    expected = right(name, args)[0]
-    is_array = expected.kind == "value" and isinstance(expected[0], np.ndarray | np.generic)
-    if is_array and isinstance(value, list):
-        return "it should return an array, not a list"
-    if expected.kind == "value" and isinstance(expected[0], dict) and not isinstance(value, dict):
-        return f"it should return a dict, not {value_as_text(value)}"
-    if expected.kind == "list" and not isinstance(value, list):
-        return f"it should return a list, not {value_as_text(value)}"
-    return None
-
-
-def value_as_text(value: Any) -> str:
-    """Name the type of a value with its article: "a list", "an array"."""
-    kind = "array" if isinstance(value, np.ndarray) else type(value).__name__
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 @per_case

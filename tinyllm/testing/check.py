@@ -77,14 +77,21 @@ class Results(list):
 
 
 def require_container(results: list[Any], expected: list[Any]) -> None:
-    """Raise AssertionError if a function returned a wrong container, such as a list instead of a tuple."""
+    """Raise AssertionError if a function returned nothing, or a list instead of a tuple, say."""
     got, want = getattr(results, "kind", None), getattr(expected, "kind", None)
-    if got and want and got != want and (want == "list" or len(results) == len(expected)):
-        array = len(expected) == 1 and isinstance(expected[0], np.ndarray)
-        due = "an array" if array else "one value" if want == "value" else f"a {want}"
-        found = "an array" if got == "value" and isinstance(results[0], np.ndarray) else f"a {got}"
+    require(got != "value" or results[0] is not None, "it returned nothing (None): is a `return` missing?")
+    if got and want and got != want and ("list" in (got, want) or len(results) == len(expected)):
         comma = ": is there a comma too many?" if got == "tuple" and want == "value" else ""
-        raise AssertionError(f"it should return {due}, not {found}{comma}")
+        raise AssertionError(f"it should return {type_of(expected)}, not {type_of(results)}{comma}")
+
+
+def type_of(results: "Results") -> str:
+    """Name the type of what a function returned, with an article: "a list", "an array"."""
+    name = results.kind
+    if name == "value":
+        is_array = isinstance(results[0], np.ndarray | np.generic)
+        name = "array" if is_array else type(results[0]).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def widen(value: Any) -> Any:

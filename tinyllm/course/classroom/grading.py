@@ -91,7 +91,7 @@ def grade_lesson(submission: Submission, course: Course, part: Part, launcher: L
         if launcher.is_used_up() or time.monotonic() > end:
             return Verdict(task.name, "timed_out", broken=titles_of(task), message=USED_UP)
         try:
-            return judge_task(task, start, folder, variant=course.variant(submission.student), effort=0)
+            return judge_task(task, start, folder, variant=course.variant(submission.student))
         except Exception as error:
             text = f"{UNJUDGED} ({type(error).__name__}); tell your instructor"
             return Verdict(task.name, "blocked", message=text)
