@@ -21,7 +21,7 @@ def describe(name: str, failing: Sequence[tuple]) -> str | None:
 
     failing: pairs (case, its wrong results, or None if the function raised).
     """
-    wrong: dict[str, list[tuple]] = {label: [] for label in OPS[name].outputs}
+    wrong: dict[str, list[Any]] = {label: [] for label in OPS[name].outputs}
     for args, got in failing:
         want = right(name, args)[0]
         if got is not None and is_plain_list(want):

@@ -85,7 +85,7 @@ def require_container(results: list[Any], expected: list[Any]) -> None:
         raise AssertionError(f"it should return {type_of(expected)}, not {type_of(results)}{comma}")
 
 
-def type_of(results: "Results") -> str:
+def type_of(results: Any) -> str:
     """Name the type of what a function returned, with an article: "a list", "an array"."""
     name = results.kind
     if name == "value":
