@@ -4,16 +4,17 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from tinyllm.cli.command import command
 from tinyllm.cli.newest import chosen
 from tinyllm.cli.text import typed
+from tinyllm.course.plugins import idle, load_parts, parse_lessons, plug_in
+from tinyllm.course.workspace import find_workspace
 from tinyllm.errors import UserError
-from tinyllm.nn import inference
 from tinyllm.ops.registry import use
 from tinyllm.report.terminal import paragraph, printable
 from tinyllm.report.tokens import label
+from tinyllm.report.trace import describe_differences, examine, observe, take_text
+from tinyllm.report.trace.page import write_page
 from tinyllm.runs import Opened, open_model
 from tinyllm.train.evaluate import perplexity
 
@@ -45,8 +46,6 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, tempera
       tinyllm trace --diff runs/stories-laptop runs/stories-laptop-int8 --prompt A
       tinyllm trace --diff runs/stories-laptop --mine 4,6
     """
-    from tinyllm.report.trace import take_text
-
     compared = diff is not None or mine is not None
     named = [folder for folder in [run, *(diff or [])] if folder is not None]
     runs = named if compared else [chosen(run, shipped=True)]
@@ -73,9 +72,6 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, tempera
 
 def write_trace(run: str, opened: Opened, ids: list[int], given: int, out: Path) -> list[str]:
     """Record what a model does with a text, write the page, and return lines that summarise it."""
-    from tinyllm.report.trace import examine
-    from tinyllm.report.trace.page import write_page
-
     found = examine(opened.model, opened.tokenizer, ids, given)
     size = write_page(found, Path(run).absolute().name, out)
     lines = [f"wrote {out}, {size / 1000:,.0f} kB: open it in a browser"]
@@ -90,8 +86,6 @@ def write_trace(run: str, opened: Opened, ids: list[int], given: int, out: Path)
 
 def compare_runs(runs: list[str], opened: list[Opened], ids: list[int]) -> list[str]:
     """Record what two models do with a text, and return lines that say where they first differ."""
-    from tinyllm.report.trace.compare import compare_captures
-
     one, other = opened
     if one.tokenizer.fingerprint() != other.tokenizer.fingerprint():
         raise UserError(f"{runs[0]} and {runs[1]} have different tokenizers: no text is the same to both")
@@ -100,7 +94,7 @@ def compare_runs(runs: list[str], opened: list[Opened], ids: list[int]) -> list[
             f"the text has {len(ids)} tokens and the context of {runs[1]} is {other.model.config.context}: "
             "shorten the prompt, or take fewer --tokens"
         )
-    return [str(compare_captures(observe(one.model, ids), observe(other.model, ids), ids, *runs))]
+    return [describe_differences(observe(one.model, ids), observe(other.model, ids), ids, *runs)]
 
 
 def compare_mine(lessons: str, run: str, model: Any, ids: list[int]) -> list[str]:
@@ -109,10 +103,6 @@ def compare_mine(lessons: str, run: str, model: Any, ids: list[int]) -> list[str
     All other ops run on their specifications. So attention calls the student's softmax, and the two passes
     can be compared op by op.
     """
-    from tinyllm.course.plugins import idle, load_parts, parse_lessons, plug_in
-    from tinyllm.course.workspace import find_workspace
-    from tinyllm.report.trace.compare import compare_captures
-
     parts, skipped = load_parts(parse_lessons([lessons]), find_workspace())
     with use("numpy"):
         ours = observe(model, ids)
@@ -123,14 +113,5 @@ def compare_mine(lessons: str, run: str, model: Any, ids: list[int]) -> list[str
     if not called:
         raise UserError(f"{reader} does not call {', '.join(part.op for part in parts)}: nothing to compare")
     names = f"{run}, the library's ops", f"{run}, with your {called}"
-    return [*map(paragraph, [*skipped, *idle(parts, reader)]),
-            str(compare_captures(ours, yours, ids, *names))]
-
-
-def observe(model: Any, ids: list[int]) -> Any:
-    """Record one forward pass, with all its ops, as a TracedCall."""
-    from tinyllm.report.trace import capture
-
-    with inference(model), capture(model) as root:
-        model(np.array([ids]))
-    return root
+    notes = map(paragraph, [*skipped, *idle(parts, reader)])
+    return [*notes, describe_differences(ours, yours, ids, *names)]

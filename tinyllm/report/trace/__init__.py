@@ -4,8 +4,9 @@
 and the KV cache from them, `page` shows the results, and `compare` finds where two captures first differ.
 """
 
-# ruff: noqa: F401  (these imports are the public names of the package)
-
-from tinyllm.report.trace.capture import TracedCall, capture
-from tinyllm.report.trace.compare import Difference, compare
+from tinyllm.report.trace.capture import TracedCall, capture, observe
+from tinyllm.report.trace.compare import Difference, compare, describe_differences
 from tinyllm.report.trace.examine import Trace, examine, take_text
+
+__all__ = ["Difference", "Trace", "TracedCall", "capture", "compare", "describe_differences", "examine",
+           "observe", "take_text"]

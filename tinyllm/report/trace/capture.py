@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyllm.nn import Module
+from tinyllm.nn import Module, inference
 from tinyllm.nn.passes import around
 from tinyllm.ops.registry import OPS, watch
 from tinyllm.tensor import Tensor
@@ -25,7 +25,7 @@ class TracedCall:
     """A call of an op, or of a part of the model (then `op` is None); `steps` has the calls inside this call.
 
     `path` is the part's name, such as h.0.attn. `inputs` has all arguments, also flags and counts; `outputs`
-    has all results. Both are empty if only shapes are recorded.
+    has all results.
     """
 
     path: str
@@ -33,10 +33,18 @@ class TracedCall:
     inputs: tuple = ()
     outputs: tuple = ()
     steps: list = field(default_factory=list)
-    flops: int = 0
+    flops: int = 0  # of an op
     backend: str = ""  # what ran the op: compiled, numpy, bf16 or override
-    shapes: tuple = ()  # of the inputs that are arrays
-    shape: tuple = ()  # of the first output
+
+    @property
+    def shapes(self) -> tuple:
+        """Return the shapes of the inputs that are arrays."""
+        return tuple(a.shape for a in self.inputs if isinstance(a, np.ndarray))
+
+    @property
+    def shape(self) -> tuple:
+        """Return the shape of the first output."""
+        return np.shape(self.outputs[0])
 
     @property
     def is_product(self) -> bool:
@@ -76,8 +84,7 @@ class TracedCall:
 class _Recorder:
     """Build the tree of steps from all calls in the thread that captures; ignore other threads."""
 
-    def __init__(self, keep: bool):
-        self.keep = keep
+    def __init__(self):
         self.root = TracedCall("", None)
         self.open = [self.root]
         self.thread = threading.get_ident()
@@ -86,12 +93,13 @@ class _Recorder:
         """Record the call of an op: see `registry.watch`."""
         if threading.get_ident() != self.thread:
             return run(*args, **kwargs)
-        bound = op.__signature__.bind(*args, **kwargs)
-        bound.apply_defaults()
         with self.inside(TracedCall(self.open[-1].path, op.__name__, backend=op.backend)) as step:
             result = run(*args, **kwargs)
-            step.flops = op.count_flops(bound.arguments, result)
-            self.finish(step, bound.arguments.values(), result if isinstance(result, tuple) else (result,))
+        bound = op.__signature__.bind(*args, **kwargs)
+        bound.apply_defaults()
+        step.inputs = tuple(bound.arguments.values())
+        step.outputs = result if isinstance(result, tuple) else (result,)
+        step.flops = op.count_flops(bound.arguments, result)
         return result
 
     def around_part(self, path: str, call: Callable, part: Module, *args, **kwargs) -> Any:
@@ -100,8 +108,8 @@ class _Recorder:
             return call(*args, **kwargs)
         with self.inside(TracedCall(path, None)) as step:
             y = call(*args, **kwargs)
-            step.flops = sum(inner.flops for inner in step.steps)
-            self.finish(step, [a.data if isinstance(a, Tensor) else a for a in args], (y.data,))
+        step.inputs = tuple(a.data if isinstance(a, Tensor) else a for a in args)
+        step.outputs = (y.data,)
         return y
 
     @contextmanager
@@ -114,22 +122,14 @@ class _Recorder:
         finally:
             self.open.pop()
 
-    def finish(self, step, inputs, outputs):
-        """Store inputs and outputs, or only their shapes, in a step."""
-        step.shapes = tuple(a.shape for a in inputs if isinstance(a, np.ndarray))
-        step.shape = np.shape(outputs[0])
-        if self.keep:
-            step.inputs, step.outputs = tuple(inputs), outputs
-
 
 @contextmanager
-def capture(model: Module, keep: bool = True) -> Iterator[TracedCall]:
+def capture(model: Module) -> Iterator[TracedCall]:
     """Record what a model runs in a `with` block; the tree of `TracedCall` is complete when the block ends.
 
-    With keep=False, names, shapes and FLOPs are recorded, but no arrays. Only one capture can run at a time;
-    models in other threads are ignored.
+    Only one capture can run at a time; models in other threads are ignored.
     """
-    recorder = _Recorder(keep)
+    recorder = _Recorder()
     hooks = [(part, part.hooks) for _, part in model.named_modules()]
     try:
         for path, part in list(model.named_modules()):
@@ -139,4 +139,10 @@ def capture(model: Module, keep: bool = True) -> Iterator[TracedCall]:
     finally:
         for part, before in hooks:
             part.hooks = before
-    recorder.root.flops = sum(step.flops for step in recorder.root.steps)
+
+
+def observe(model: Module, ids: list[int]) -> TracedCall:
+    """Record one forward pass over token ids, with all its ops."""
+    with inference(model), capture(model) as root:
+        model(np.array([ids]))
+    return root

@@ -120,47 +120,30 @@ def compare_layers(a: TracedCall, b: TracedCall) -> list[Layer]:
     return found
 
 
-@dataclass
-class Comparison:
-    """The results of comparing two captures of one text, op by op (`differences`) and layer by layer."""
-
-    name_a: str
-    name_b: str
-    tokens: int
-    steps: int  # ops that A ran
-    differences: list
-    layers: list
-    agree: int  # positions at which both find the same token likeliest
-    nats: tuple[float, ...]  # mean surprisal of the text in A and in B; empty for a single token
-
-    def __str__(self) -> str:
-        """Format the comparison for a terminal of 80 columns."""
-        lines = [f"A  {self.name_a}", f"B  {self.name_b}", f"on {self.tokens} tokens", ""]
-        if not self.differences:
-            return "\n".join([*lines, f"no difference: all {self.steps} ops gave the same bits"])
-        found = first_difference(self.differences)
-        if found is None:
-            found = max(self.differences, key=lambda d: d.share)
-            lines += [f"no difference beyond rounding ({ROUNDING:g} of the largest value)",
-                      f"largest: {found.place()}", paragraph(found.amount(), 2, 2)]
-        else:
-            lines += ["first difference:", f"  {found.place()}", paragraph(found.amount(), 2, 2)]
-            if (before := self.differences[0]) is not found:
-                lines.append(paragraph(f"before it only rounding, first in {before.place()}", 2, 2))
-        widest = max((layer.share for layer in self.layers), default=0) or 1
-        rows = [[layer.path, f"{layer.size:.4g}", f"{layer.difference:.3g}", f"{100 * layer.share:.2g} %",
-                 bar(layer.share / widest)] for layer in self.layers]
-        lines += ["", *table(["after", "size", "difference", "share", ""], rows, "<>>><"), "",
-                  f"the likeliest next token is the same at {self.agree} of {self.tokens} positions"]
-        if self.nats:
-            lines.append("mean surprisal {:.4f} nats in A, {:.4f} in B".format(*self.nats))
-        return "\n".join(lines)
-
-
-def compare_captures(a: TracedCall, b: TracedCall, ids: list[int], name_a: str, name_b: str) -> Comparison:
-    """Compare two captures of the same ids; the result calls them name_a and name_b."""
+def describe_differences(a: TracedCall, b: TracedCall, ids: list[int], name_a: str, name_b: str) -> str:
+    """Compare two captures of the same ids, op by op and layer by layer -> a text of 80 columns."""
+    lines = [f"A  {name_a}", f"B  {name_b}", f"on {len(ids)} tokens", ""]
+    differences = compare(a, b)
+    if not differences:
+        return "\n".join([*lines, f"no difference: all {len(list(a.ops()))} ops gave the same bits"])
+    found = first_difference(differences)
+    if found is None:
+        found = max(differences, key=lambda d: d.share)
+        lines += [f"no difference beyond rounding ({ROUNDING:g} of the largest value)",
+                  f"largest: {found.place()}", paragraph(found.amount(), 2, 2)]
+    else:
+        lines += ["first difference:", f"  {found.place()}", paragraph(found.amount(), 2, 2)]
+        if (before := differences[0]) is not found:
+            lines.append(paragraph(f"before it only rounding, first in {before.place()}", 2, 2))
+    layers = compare_layers(a, b)
+    widest = max((layer.share for layer in layers), default=0) or 1
+    rows = [[layer.path, f"{layer.size:.4g}", f"{layer.difference:.3g}", f"{100 * layer.share:.2g} %",
+             bar(layer.share / widest)] for layer in layers]
     log_p = [log_softmax.reference(root.steps[-1].outputs[0][0].astype(np.float64)) for root in (a, b)]
-    agree = int((log_p[0].argmax(-1) == log_p[1].argmax(-1)).sum())
-    nats = tuple(float(-x[np.arange(len(ids) - 1), ids[1:]].mean()) for x in log_p) if len(ids) > 1 else ()
-    return Comparison(name_a, name_b, len(ids), len(list(a.ops())), compare(a, b), compare_layers(a, b),
-                      agree, nats)
+    agree = (log_p[0].argmax(-1) == log_p[1].argmax(-1)).sum()
+    lines += ["", *table(["after", "size", "difference", "share", ""], rows, "<>>><"), "",
+              f"the likeliest next token is the same at {agree} of {len(ids)} positions"]
+    if len(ids) > 1:
+        nats = (-x[np.arange(len(ids) - 1), ids[1:]].mean() for x in log_p)
+        lines.append("mean surprisal {:.4f} nats in A, {:.4f} in B".format(*nats))
+    return "\n".join(lines)

@@ -1,7 +1,7 @@
 """Examine a forward pass over a text: surprisal, attention, logit lens, residual stream, KV cache, FLOPs."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,12 +12,12 @@ from tinyllm.errors import UserError
 from tinyllm.nn import inference
 from tinyllm.nn.module import forward_flops
 from tinyllm.ops.attention import masked_scores
-from tinyllm.report.trace.capture import TracedCall, capture
+from tinyllm.report.trace.capture import TracedCall, observe
 from tinyllm.tensor import Tensor
 from tinyllm.tokenizer.text import read_prompt
 
 CANDIDATES = 5  # likely tokens kept for each position
-WATCHED = 48  # positions of a text at which the cache is examined
+LENGTHS = 48  # of a growing text
 
 
 @dataclass
@@ -33,23 +33,7 @@ class Lens:
     nats: np.ndarray  # (T - 1,) -log p of the true next tokens
 
 
-@dataclass(frozen=True)
-class HeadStatistics:
-    """Statistics of the attention weights (T, T) of one head, averaged over the queries."""
-
-    back: float  # how many tokens back
-    first: float  # the weight on the text's first token
-    itself: float  # on the token itself
-    previous: float  # on the token before; over all tokens but the first
-
-    def words(self) -> tuple[str, str]:
-        """Return two phrases: how far the head looks back; its weights on first, previous and same token."""
-        return (f"{self.back:.1f} tokens back on average",
-                f"first {self.first:.0%}, previous {self.previous:.0%}, self {self.itself:.0%}")
-
-
-@dataclass
-class Growth:
+class Growth(NamedTuple):
     """The bytes of a KV cache of `length` tokens, and the FLOPs of the last token with and without cache."""
 
     length: int
@@ -73,9 +57,7 @@ class Trace:
     lens: list  # L + 1 of Lens
     ops: list  # every TracedCall of the forward pass that the model called
     parts: list  # the names of the layers
-    growth: list  # of Growth
-    capacity: int  # bytes that the cache takes for the whole context, from the start
-    cache_difference: float  # the largest difference between logits with and without cache
+    growth: list  # of Growth, at up to 48 lengths from 1 to T
     parameters: int
     context: int
 
@@ -90,16 +72,13 @@ class Trace:
         return 1 + int(np.argmax(self.predicted))
 
 
-def head_facts(weights: np.ndarray) -> HeadStatistics:
-    """Compute the statistics of an attention head from its weights (T, T), whose rows sum to 1."""
+def describe_head(weights: np.ndarray) -> tuple[str, str]:
+    """Say how far a head looks back, and how much it looks at three tokens, from its weights (T, T)."""
     T = len(weights)
-    distance = np.arange(T)[:, None] - np.arange(T)
-    return HeadStatistics(
-        back=float((weights * distance).sum(axis=1).mean()),
-        first=float(weights[:, 0].mean()),
-        itself=float(np.diagonal(weights).mean()),
-        previous=float(np.diagonal(weights, -1).mean()) if T > 1 else 0.0,
-    )
+    back = (weights * (np.arange(T)[:, None] - np.arange(T))).sum(axis=1).mean()
+    first, own = weights[:, 0].mean(), np.diagonal(weights).mean()
+    previous = np.diagonal(weights, -1).mean() if T > 1 else 0.0
+    return f"{back:.1f} tokens back on average", f"first {first:.0%}, previous {previous:.0%}, self {own:.0%}"
 
 
 def take_text(model: Any, tokenizer: Any, prompt: str | bytes, tokens: int = 0, temperature: float = 0.0,
@@ -123,8 +102,8 @@ def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | Non
 
     Raises UserError if the logits are not finite.
     """
-    with inference(model), capture(model) as root:
-        logits = model(np.array([ids])).data[0]
+    root = observe(model, ids)
+    logits = root.steps[-1].outputs[0][0]
     if not np.isfinite(logits).all():
         raise UserError("the model's logits are not finite numbers: its weights are broken")
     log_p = ops.log_softmax(logits)
@@ -133,7 +112,6 @@ def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | Non
     blocks = [part for part in root.parts() if part.is_block]
     norm = last_norm(model, root)
     stream_of = [blocks[0].inputs[0][0], *(block.outputs[0][0] for block in blocks)]  # L + 1 arrays (T, C)
-    growth, capacity, difference = watch_cache(model, ids, logits)
     return Trace(
         ids=list(ids), prompt_length=len(ids) if prompt_length is None else prompt_length,
         names=[tokenizer.decode_bytes([i]) for i in range(tokenizer.vocab_size)],
@@ -143,8 +121,8 @@ def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | Non
         residual=np.linalg.norm(stream_of, axis=-1), added=additions(blocks),
         lens=[look(model, norm, name, x, ids)
               for name, x in zip(["embedding", *(b.path for b in blocks)], stream_of, strict=True)],
-        ops=list(root.ops()), parts=[b.path for b in blocks], growth=growth, capacity=capacity,
-        cache_difference=difference, parameters=model.num_parameters(), context=model.config.context,
+        ops=list(root.ops()), parts=[b.path for b in blocks], growth=cache_growth(model, len(ids)),
+        parameters=model.num_parameters(), context=model.config.context,
     )
 
 
@@ -185,27 +163,9 @@ def look(model: Any, norm: Any, name: str, x: np.ndarray, ids: list[int]) -> Len
     return Lens(name, best, np.exp(log_p[rows, best]), -log_p[rows[:-1], ids[1:]])
 
 
-def watch_cache(model: Any, ids: list[int], logits: np.ndarray) -> tuple[list[Growth], int, float]:
-    """Read a text with a KV cache, and measure bytes and FLOPs at up to 48 positions spread over the text.
-
-    At these positions one token is read alone. `logits` are the logits of the text read at once. Returns
-    (list of Growth, bytes of a full cache, largest difference from `logits`).
-    """
-    cache = model.new_cache()
-    capacity = sum(layer.nbytes for layer in cache)
-    found, difference = [], 0.0
-    with inference(model):
-        for t in np.unique(np.linspace(0, len(ids) - 1, WATCHED).astype(int)).tolist():
-            if cache[0].length < t:
-                model.hidden(np.array([ids[cache[0].length : t]]), cache)
-            with capture(model, keep=False) as root:
-                y = model(np.array([[ids[t]]]), cache).data[0, -1]
-            difference = max(difference, float(np.abs(y - logits[t]).max()))
-            held = capacity * (t + 1) // model.config.context
-            found.append(Growth(t + 1, held, products(root), forward_flops(model, t + 1)))
-    return found, capacity, difference
-
-
-def products(root: TracedCall) -> int:
-    """Sum the FLOPs of matrix products and attention in a capture."""
-    return sum(step.flops for step in root.ops() if step.is_product)
+def cache_growth(model: Any, tokens: int) -> list[Growth]:
+    """Compute the size of the KV cache and the work for one more token, while a text grows."""
+    each = sum(layer.nbytes for layer in model.new_cache(1, 1))
+    lengths = np.unique(np.linspace(1, tokens, LENGTHS).astype(int)).tolist()
+    work = {n: forward_flops(model, n) for length in lengths for n in (length - 1, length)}
+    return [Growth(n, n * each, work[n] - work[n - 1], work[n]) for n in lengths]

@@ -11,7 +11,6 @@ from tinyllm.report.page import (
     cards,
     column_head,
     details,
-    html,
     number,
     row_head,
     section,
@@ -23,7 +22,7 @@ from tinyllm.report.svg import Series, chart, heat_map, shrink
 from tinyllm.report.terminal import short
 from tinyllm.report.tokens import label, plain, running
 from tinyllm.report.trace.capture import TracedCall
-from tinyllm.report.trace.examine import Lens, Trace, head_facts
+from tinyllm.report.trace.examine import Lens, Trace, describe_head
 from tinyllm.train.evaluate import perplexity
 
 MAX_BYTES = 2_000_000
@@ -89,12 +88,9 @@ def _tokens(trace: Trace, most: int) -> Html:
             f"Point at a token, or move to it with Tab, to see the alternatives.{own}{cut}")
     text = tag("div", [_token(trace, t) for t in range(first, T)], class_="text", role="group",
                aria_label="the text, token by token")
-    head = ["token", "", column_head("nats"), column_head("probability"), "what the model expected there"]
-    rows = [_token_row(trace, t) for t in range(first, T)]
-    numbers = details("Every token and its alternatives in numbers", table("tokens in numbers", head, rows))
-    after = tag("p", "After the last token it expects ", _list(trace, trace.candidates[-1]), ".")
-    return section("Tokens by surprisal", note, text, _scale("0 nats", f"{HOT:g} and more", "hot"), numbers,
-                   after)
+    expected = ", ".join(f"{label(trace.names[i])} {_percent(p)}" for i, p in trace.candidates[-1])
+    after = tag("p", f"After the last token it expects {expected}.")
+    return section("Tokens by surprisal", note, text, _scale("0 nats", f"{HOT:g} and more", "hot"), after)
 
 
 def _scale(low: str, high: str, colour: str) -> Html:
@@ -117,22 +113,6 @@ def _token(trace: Trace, t: int) -> Html:
         pop = tag("span", f"token {t}, ", tag("b", name), f": {said}. Expected: ", bars, class_="pop")
     return tag("span", running(raw), pop, class_=class_, style=style, tabindex=0, role="group",
                aria_label=f"{name}: {said}")
-
-
-def _token_row(trace: Trace, t: int) -> list:
-    name = row_head(label(trace.names[trace.ids[t]]), class_="tok")
-    if t == 0:
-        return [number(0), name, "", "", ""]
-    nats = trace.surprisal[t]
-    heat = tag("td", f"{nats:.4f}", class_="n heat", style=_heat(nats, HOT))
-    return [number(t), name, heat, number(f"{math.exp(-nats):.4f}"),
-            tag("td", _list(trace, trace.candidates[t - 1]))]
-
-
-def _list(trace: Trace, candidates: list) -> Html:
-    items = [html([tag("span", label(trace.names[i]), class_="tok"), f" {_percent(p)}"])
-             for i, p in candidates]
-    return Html(", ".join(items))
 
 
 def _lens(trace: Trace, most: int) -> Html:
@@ -178,15 +158,10 @@ def _residual(trace: Trace) -> Html:
     rows = []
     for i, lens in enumerate(trace.lens):
         cells = ["" if math.isnan(ys[i]) else f"{ys[i]:.3f}" for ys in lengths.values()]
-        rows.append([lens.name, *cells, f"{lens.nats.mean():.4f}" if lens.nats.size else ""])
+        rows.append([row_head(lens.name), *map(number, cells)])
+    numbers = table("lengths by layer", ["after", *map(column_head, lengths)], rows)
     return section("Residual stream", note, tag("div", left, right, class_="duo"),
-                   _in_numbers("lengths by layer", ["after", *lengths, "lens, nats"], rows))
-
-
-def _in_numbers(name: str, head: list[str], rows: list[list[str]]) -> Html:
-    """Return a table that is hidden until the reader opens it; each row begins with its name."""
-    cells = [[row_head(first), *map(number, others)] for first, *others in rows]
-    return details("The same in numbers", table(name, [head[0], *map(column_head, head[1:])], cells))
+                   details("The same in numbers", numbers))
 
 
 def _attention(trace: Trace, most: int) -> Html:
@@ -208,7 +183,7 @@ def _attention(trace: Trace, most: int) -> Html:
 
 
 def _map(part: str, h: int, weights: np.ndarray, side: int, names: list[str]) -> Html:
-    distance, shares = head_facts(weights).words()
+    distance, shares = describe_head(weights)
     picture = heat_map(np.sqrt(shrink(weights, side)), f"{part}, head {h}: looks {distance}; {shares}",
                        names)
     caption = tag("figcaption", tag("b", f"head {h}"), distance, Html("<br>"), shares)
@@ -236,25 +211,15 @@ def _op_row(step: TracedCall, total: int) -> list:
 
 def _cache(trace: Trace) -> Html:
     """Return charts of the size of the KV cache, and of the FLOPs with and without the cache."""
-    first, last, room = trace.growth[0], trace.growth[-1], trace.capacity / 1024
-    held = [Series("holds", [(g.length, g.bytes / 1024) for g in trace.growth], "train"),
-            Series(f"room for {trace.context} tokens", [(first.length, room), (last.length, room)], "floor",
-                   "dashes")]
-    words = (f"from {first.bytes / 1024:,.1f} to {last.bytes / 1024:,.1f} KiB, "
-             f"of {room:,.0f} that are taken at once")
-    left = chart("KV cache", words, held, "KiB by tokens")
+    last = trace.growth[-1]
+    each, held = last.bytes // last.length, f"{last.bytes:,} bytes for {last.length} tokens"
+    size = [Series("the cache", [(g.length, g.bytes / 1024) for g in trace.growth], "train")]
+    left = chart("KV cache", held, size, "KiB by tokens")
     work = [Series("with the cache", [(g.length, g.flops / 1e6) for g in trace.growth], "train"),
             Series("without", [(g.length, g.flops_without / 1e6) for g in trace.growth], "val")]
-    words = f"{short(last.flops)} with the cache, {short(last.flops_without)} without"
+    words = f"{short(last.flops)} FLOPs with the cache, {short(last.flops_without)} without"
     right = chart("Work for one more token", words, work, "million FLOPs by tokens")
-    same = "the logits are the same bits with it and without"
-    if trace.cache_difference:
-        same = f"with it and without, the logits differ by at most {trace.cache_difference:.2g}"
-    note = (f"KV cache: the keys and values of the past are {last.bytes // last.length:,} bytes for each "
-            f"token, {last.bytes:,} for {last.length}, with room for {trace.context}. The last token cost "
-            f"{short(last.flops)} FLOPs with the cache, {short(last.flops_without)} without; {same}. "
-            f"Of the text, {len(trace.growth)} tokens were read one by one.")
-    head = ["tokens", "bytes held", "FLOPs of the newest", "FLOPs without the cache"]
-    rows = [[f"{n:,}" for n in (g.length, g.bytes, g.flops, g.flops_without)] for g in trace.growth]
-    return section("KV cache", note, tag("div", left, right, class_="duo"),
-                   _in_numbers("cache in numbers", head, rows))
+    whole = f"{each * trace.context:,} for the whole context of {trace.context}"
+    note = (f"The keys and values of the past are {each:,} bytes for each token: {held}, and {whole}. "
+            f"The last token costs {words}.")
+    return section("KV cache", note, tag("div", left, right, class_="duo"))
