@@ -53,13 +53,12 @@ def expected(prompt, tokens, **options):
      {"sampling": Sampling(0.7, 5, 0.9, 0.05, 1.2)}),
 ])
 def test_generate_passes_every_option_on(tinyllm, capsys, words, options):
-    tokens = int(re.search(r"--tokens (\d+)", words)[1])
-    ids, text = expected("a", tokens, **options)
+    ids, text = expected("a", int(re.search(r"--tokens (\d+)", words)[1]), **options)
     assert tinyllm("generate", "RUN", "--prompt", "a", *words.split()) == 0
     assert capsys.readouterr().out == f"a{text}\n"
     assert tinyllm("generate", "RUN", "--prompt", "a", "--json", *words.split()) == 0
-    sample = {"text": text, "tokens": ids, "finish": "length"}
-    found = {"prompt": "a", "seed": options.get("seed", 0), "samples": [sample]}
+    found = {"prompt": "a", "seed": options.get("seed", 0),
+             "samples": [{"text": text, "tokens": ids, "finish": "length"}]}
     assert json.loads(capsys.readouterr().out) == found
     assert tinyllm("generate", "RUN", "--prompt", "a", "--stop", "\\n", "--json", *words.split()) == 0
     (sample,) = json.loads(capsys.readouterr().out)["samples"]
@@ -78,19 +77,14 @@ def test_generate_searches_with_beams(tinyllm, capsys):
         (ids, score, text) for (ids, score), text in zip(found[:2], texts, strict=False)]
 
 
-def test_samples_are_shown_one_after_the_other(tinyllm, capsys):
-    words = ["generate", "RUN", "--prompt", "ab", "--samples", "3", "--tokens", "40", "--stop", "c"]
+@pytest.mark.parametrize("tokens", [0, 40])
+def test_samples_are_shown_one_after_the_other(tinyllm, capsys, tokens):
+    words = ["generate", "RUN", "--prompt", "ab", "--samples", "3", "--tokens", str(tokens), "--stop", "c"]
     tinyllm(*words, "--json")
     texts = [sample["text"] for sample in json.loads(capsys.readouterr().out)["samples"]]
-    assert len(set(texts)) == 3 and len(set(map(len, texts))) > 1  # rows end at different times
+    assert not tokens or len(set(texts)) == len(set(map(len, texts))) == 3  # they end at different times
     assert tinyllm(*words) == 0
-    blocks = [f"--- {i + 1} of 3\nab{text}\n" for i, text in enumerate(texts)]
-    assert capsys.readouterr().out == "".join(blocks)
-
-
-def test_no_tokens_prints_the_prompt(tinyllm, capsys):
-    assert tinyllm("generate", "RUN", "--prompt", "ab", "--tokens", "0", "--samples", "2") == 0
-    assert capsys.readouterr().out == "--- 1 of 2\nab\n--- 2 of 2\nab\n"
+    assert capsys.readouterr().out == "".join(f"--- {i + 1} of 3\nab{text}\n" for i, text in enumerate(texts))
 
 
 @pytest.mark.parametrize("code, message", [(0xDCFF, "not UTF-8"), (0xD800, "the terminal's encoding")])
@@ -133,26 +127,18 @@ def typed(monkeypatch, *lines):
     monkeypatch.setattr("builtins.input", type_line)
 
 
-def test_chat_goes_on_from_what_was_said(tinyllm, capsys, monkeypatch):
-    typed(monkeypatch, "", "ab", "c", "/quit", "never read")
-    assert tinyllm("chat", "RUN", "--tokens", "3", "--temperature", "0") == 0
-    first = expected("ab", 3, **GREEDY)[1]
-    second = expected(f"ab{first} c", 3, **GREEDY)[1]
-    lines = ["", "ab", first, "c", second, "/quit", ""]  # what was typed is shown as a terminal would
-    assert capsys.readouterr().out.split("\n")[1:] == lines
-
-
-def test_chat_survives_bad_lines_and_ctrl_c_and_forgets_on_reset(tinyllm, capsys, monkeypatch):
-    typed(monkeypatch, "ab", "xyz", "/reset", "", "/help", "/nothing", "ab")
+def test_chat_goes_on_survives_bad_lines_and_ctrl_c_and_forgets_on_reset(tinyllm, capsys, monkeypatch):
+    typed(monkeypatch, "", "ab", "c", "xyz", "/reset", "", "/help", "/nothing", "ab", "/quit", "never read")
     assert tinyllm("chat", "RUN", "--tokens", "3", "--temperature", "0") == 0
     out, err = capsys.readouterr()
     first = expected("ab", 3, **GREEDY)[1]
-    told = ["/help", *chats.HELP.split("\n"), "/nothing"]
-    lines = ["ab", first, "xyz", "/reset", "", *told, "ab", first, "", ""]
+    second = expected(f"ab{first} c", 3, **GREEDY)[1]
+    told = ["/help", *chats.HELP.split("\n"), "/nothing"]  # what was typed is shown as a terminal would
+    lines = ["", "ab", first, "c", second, "xyz", "/reset", "", *told, "ab", first, "/quit", ""]
     assert out.split("\n")[1:] == lines and max(map(len, lines)) <= 80
     assert "the character 'x'" in err and err.endswith("tinyllm: there is no command /nothing; see /help\n")
 
-    typed(monkeypatch, "ab", KeyboardInterrupt(), "/quit")
+    typed(monkeypatch, "ab", KeyboardInterrupt())  # and Ctrl-D
     interrupt_after(monkeypatch, 2, chats)
     assert tinyllm("chat", "RUN", "--tokens", "9", "--temperature", "0") == 0
     shown = capsys.readouterr().out.split("\n")
@@ -185,28 +171,27 @@ def test_chat_writes_turns_by_the_template_of_the_tokenizer(tinyllm, monkeypatch
 
 
 def test_each_turn_of_a_conversation_draws_its_own_numbers():
-    texts = []
-    for _ in range(2):
+    def three_turns():
         conversation = chats.Conversation(Opened(tiny(), TOKENIZER), seed=1)
         for _ in range(3):
             conversation.ids.clear()
-            texts.append("".join(conversation.reply("ab", 12)))
-    assert len(set(texts[:3])) == 3 and texts[:3] == texts[3:]
+            yield "".join(conversation.reply("ab", 12))
+
+    texts = [*three_turns()]
+    assert len(set(texts)) == 3 and texts == [*three_turns()]
 
 
-def test_a_run_of_sft_reads_its_separator_and_stops_where_an_answer_ends(tinyllm, monkeypatch):
-    monkeypatch.setattr(opening, "open_model", lambda *_: Opened(tiny(), TOKENIZER, Frame("b", "a")))
+def test_the_frame_of_a_run_stands_behind_a_prompt_and_ends_an_answer(tinyllm, monkeypatch):
+    opened = Opened(tiny(), TOKENIZER, Frame("b", "a"))
+    conversation = chats.Conversation(opened)
+    list(conversation.reply("a", 2))
+    list(conversation.reply("", 1))  # lets the model go on: no separator
+    assert TOKENIZER.decode(conversation.ids[:2]) == "ab" and len(conversation.ids) == 5
+    monkeypatch.setattr(opening, "open_model", lambda *_: opened)
     asked = []
     monkeypatch.setattr(cli, "stream", lambda model, prompts, stop, **_: asked.append((prompts, stop)) or [])
     tinyllm("generate", "RUN", "--prompt", "a", "--stop", "ba")
     assert asked == [([b"ab"], ["ba", "a"])]
-
-
-def test_a_line_is_followed_by_the_separator_of_a_run_that_has_learnt_answers():
-    conversation = chats.Conversation(Opened(tiny(), TOKENIZER, Frame("b", "")))
-    list(conversation.reply("a", 2))
-    list(conversation.reply("", 1))  # lets the model go on: no separator
-    assert TOKENIZER.decode(conversation.ids[:2]) == "ab" and len(conversation.ids) == 5
 
 
 def test_a_conversation_goes_on_from_what_is_seen_of_it():

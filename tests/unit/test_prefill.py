@@ -60,22 +60,19 @@ def test_a_long_prompt_does_not_stop_the_others():
     assert shapes == [(2, 1), *[(1, 2), (3, 1)] * 3, (1, 1), (3, 1)]
 
 
-def test_prompts_are_read_in_their_order_and_those_of_like_lengths_together():
+def test_prompts_are_read_in_their_order_those_of_like_lengths_together_and_no_cache_again():
     engine = Engine(tiny(), prefill_budget=2)
     engine.add([3] * CONTEXT, max_tokens=1)
     engine.add([1, 2], max_tokens=1)
     assert [step.index for step in engine] == [0, 1]
-    shapes = []
+    shapes, cache = [], tiny().new_cache()
     prompts = [[1] * 7, [2, 3], [4] * 7, [5, 6]]
-    generate(spied(tiny(), "hidden", shapes), prompts, max_tokens=1, prefill_budget=14)
+    generate(model := spied(tiny(), "hidden", shapes), prompts, max_tokens=1, prefill_budget=14)
     assert shapes == [(2, 1), (2, 6), (4, 1)]
-
-
-def test_what_a_cache_holds_is_not_read_again():
-    model, cache, shapes = tiny(), tiny().new_cache(), []
     with no_grad():
-        model.hidden([[1, 2, 3]], cache)
-    generate(spied(model, "hidden", shapes), [1, 2, 3, 4, 5, 6], max_tokens=2, cache=cache)
+        tiny().hidden([[1, 2, 3]], cache)
+    shapes.clear()
+    generate(model, [1, 2, 3, 4, 5, 6], max_tokens=2, cache=cache)
     assert shapes == [(1, 2), (1, 1), (1, 1)]
 
 
