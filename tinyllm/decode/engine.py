@@ -160,19 +160,16 @@ class Engine:
     def _draw(self, sequences: list[Sequence], logits: np.ndarray, show: bool) -> list[Step]:
         """Draw the next token of each sequence, and add it to its text: logits (B, V) -> Steps."""
         tokens, errors = choose(sequences, logits)
-        scores, context = score(sequences, logits, tokens), self.model.config.context
+        score(sequences, logits, tokens, errors)
         steps: list[Step] = []
         for row, (s, token) in enumerate(zip(sequences, tokens.tolist(), strict=True)):
-            logprob = None
             if row in errors:
                 token, s.finish, s.error = -1, "error", errors[row]
                 text = s.text.finish() if s.text is not None else ""
             else:
-                if row in scores:
-                    s.score(len(s.ids) - (0 if s.request.echo else s.prompt_length), *scores[row])
-                    logprob = scores[row][0][0]
-                text = s.push(token, context, show)
+                text = s.push(token, self.model.config.context, show)
             if show:
+                logprob = s.logprobs[-1] if s.request.logprobs and not s.error else None
                 steps.append(Step(s, token, text, logits[row], logprob, s.finish))
         return steps
 

@@ -1,7 +1,7 @@
 """Ask a model the questions of a task: let it write answers, or choose the likeliest of some answers.
 
-An answer depends on the model, the item, its number and the seed, and not on the other items that are asked
-with it: the same bits alone, in a batch, and beside any others. Items are numbered from `first` on.
+An answer depends on the model, the item, its place in the list and the seed, and not on the other items that
+are asked with it: the same bits in a batch of any items.
 """
 
 import math
@@ -38,7 +38,7 @@ class Answer:
 
 
 def answers(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *, n: int = 1, seed: int = 0,
-            first: int = 0, **options: Any) -> list[Answer]:
+            **options: Any) -> list[Answer]:
     """Let a model write n answers to each item of a task -> the answers, in the order of the items.
 
     Before each question stand `shots` items for training with their answers, which `seed` chooses. options:
@@ -50,9 +50,9 @@ def answers(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *
     engine = Engine(opened.model, opened.tokenizer)
     stop = [*opened.stops, *([] if any(opened.frame) else [task.end])]
     given = {"sampling": Sampling(temperature=0), "stop": stop, "seed": seed, "overflow": "stop"}
-    for i, prompt in enumerate(prompts(opened, task, items, shots, seed, first)):
+    for i, prompt in enumerate(prompts(opened, task, items, shots, seed)):
         given["max_tokens"] = 2 * len(_spelt(opened.tokenizer, items[i].answer)) + SPARE
-        for sample in range(n * (first + i), n * (first + i + 1)):
+        for sample in range(n * i, n * (i + 1)):
             engine.add(sample=sample, **_laid_out(opened, items[i], prompt, given | options))
             asked.append(items[i])
     texts = [""] * len(asked)
@@ -63,15 +63,15 @@ def answers(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *
     return [Answer(item, text, task.score(item, text)) for item, text in zip(asked, texts, strict=True)]
 
 
-def likeliest(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *, seed: int = 0,
-              first: int = 0) -> list[Answer]:
+def likeliest(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *,
+              seed: int = 0) -> list[Answer]:
     """Let a model answer each item of a task with the likeliest of its choices -> the answers in order.
 
     The first of equally likely choices counts. Shots and errors are those of `answers`; it is an error, too,
     if an item has no choices.
     """
     items, tokenizer, pairs = list(items), opened.tokenizer, []
-    for item, prompt in zip(items, prompts(opened, task, items, shots, seed, first), strict=True):
+    for item, prompt in zip(items, prompts(opened, task, items, shots, seed), strict=True):
         if not item.choices:
             raise UserError(f"{task.name} has no choices to compare: let the model write its answers")
         choices = (behind(f" {choice}", opened.frame) for choice in item.choices)
@@ -91,8 +91,8 @@ def likeliest(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0,
     return found
 
 
-def prompts(opened: Opened, task: Task, items: Sequence[Item], shots: int = 0, seed: int = 0,
-            first: int = 0) -> list[str]:
+def prompts(opened: Opened, task: Task, items: Sequence[Item], shots: int = 0,
+            seed: int = 0) -> list[str]:
     """Return the prompt for each item: its question after `shots` other items with their answers.
 
     Raises UserError when they do not all fit into the model's context, saying how many fit.
@@ -107,7 +107,7 @@ def prompts(opened: Opened, task: Task, items: Sequence[Item], shots: int = 0, s
         others = [each for each in pool if each.question != item.question]
         if len(others) < shots:
             raise UserError(f"{task.name} has {len(others)} other items for training: ask with fewer shots")
-        chosen = Random(seed, "shots", first + i).shuffle(others)[:shots]
+        chosen = Random(seed, "shots", i).shuffle(others)[:shots]
         if shots and item.picture is not None:
             raise UserError(f"{task.name} shows a picture with each question: ask without shots")
         found.append(task.prompt(item, chosen, opened.frame))
