@@ -34,21 +34,21 @@ def tokenizer(quick: bool, data: str = "stdlib-code") -> Iterator[Race]:
     arguments = texts, VOCABULARY, PATTERN
     learners = {"tinyllm": train_ours, "rustbpe": train_rustbpe, "huggingface": train_huggingface}
     engines = {name: partial(learner, train, *arguments) for name, train in learners.items()}
-    yield {"task": "learn"}, engines, True
+    yield {"task": "learn"}, engines
     for n in dict.fromkeys((1, threads())):
         engines = {name: partial(encoder, *arguments, name) for name in ENGINES}
-        yield {"task": "encode", "threads": n}, engines, True
+        yield {"task": "encode", "threads": n}, engines
     engines = {name: partial(decoder, *arguments, name) for name in ENGINES}
-    yield {"task": "decode", "threads": 1}, engines, True
+    yield {"task": "decode", "threads": 1}, engines
     yield {"task": "split", "threads": 1}, {"tinyllm": partial(splitter, texts, _our_pieces),
-                                            "regex": partial(splitter, texts, _regex_pieces)}, False
+                                            "regex": partial(splitter, texts, _regex_pieces)}
     for kind, text in hostile_texts("".join(texts).encode(), 100_000 if quick else 1_000_000).items():
         halves = {"half": text[: len(text) // 8 * 4], "whole": text}  # between characters of four bytes
         trained = BPETokenizer.train(text, VOCABULARY, PATTERN)
         for task, make in (("learn", partial(BPETokenizer.train, vocab_size=VOCABULARY, pattern=PATTERN)),
                            ("encode", trained.encode_to_numpy)):
             runs = {name: partial(Contender, partial(make, half)) for name, half in halves.items()}
-            yield {"task": task, "text": kind}, runs, False
+            yield {"task": task, "text": kind}, runs
 
 
 def documents(name: str, most: int | None) -> list[str]:
@@ -168,7 +168,6 @@ ENGINES = {"tinyllm": _tinyllm, "array": _array, "tiktoken": _tiktoken, "hugging
 
 def encoder(texts: list[str], vocab_size: int, pattern: str, engine: str) -> Contender:
     """Return the encoding of texts to time; its answer is the ids, with -1 behind each text."""
-    os.environ["RAYON_NUM_THREADS"] = str(threads())
     encode, _ = ENGINES[engine](BPETokenizer.train(texts, vocab_size, pattern))
     return Contender(partial(encode, texts), amounts=_amounts(texts),
                      answer=lambda: np.concatenate([[*row, -1] for row in encode(texts)]))

@@ -6,8 +6,8 @@
     tokenizer  learning, encoding, decoding and splitting beside tiktoken, tokenizers, rustbpe and regex
 
 The first contender of a race is tinyllm, and a ratio is the other's time as a multiple of its time. Each
-library runs in a process of its own, and must compute what tinyllm computes. `pip install --editable
-'.[peers]'` installs them all; one that is not installed is left out, and a line says so.
+must compute what tinyllm computes. `pip install --editable '.[peers]'` installs all libraries; one that is
+not installed is left out, and a line says so.
 """
 
 import argparse
@@ -30,24 +30,24 @@ MOST = 1 << 24  # numbers in an array: 64 MiB
 
 def train(quick: bool) -> Iterator[Race]:
     """Yield the races of `tinyllm bench train`, with PyTorch."""
-    for about, makers, apart in rows.train_races(quick):
+    for about, makers in rows.train_races(quick):
         name = about["setting"]
         torch = partial(other_models.torch_trainer, SIZES[name], BATCH[name])
         theirs = {"torch": torch, "torch bf16": partial(torch, bf16=True),
                   "torch compiled": partial(torch, compiled=True),
                   "torch compiled bf16": partial(torch, compiled=True, bf16=True)}
-        yield about, makers | theirs, apart
+        yield about, makers | theirs
 
 
 def generate(quick: bool) -> Iterator[Race]:
     """Yield the races of `tinyllm bench generate`, with transformers and llama.cpp."""
-    for about, makers, apart in rows.generate_races(quick):
+    for about, makers in rows.generate_races(quick):
         sizes, task = SIZES[about["setting"]], about["task"]
         theirs: dict[str, Callable] = {"transformers": partial(other_models.transformers_writer, sizes, task)}
         if sizes["model_type"] == "llama":
             theirs |= {f"llama.cpp {kind}": partial(other_models.llama_cpp_writer, sizes, task, kind)
                        for kind in other_models.GGUF_KINDS}
-        yield about, makers | theirs, apart
+        yield about, makers | theirs
 
 
 def on_rows(quick: bool) -> Iterator[Race]:
@@ -56,7 +56,7 @@ def on_rows(quick: bool) -> Iterator[Race]:
     for count, n in shapes[::20] if quick else shapes:
         for name, (ours, theirs) in other_models.row_pairs(count, n).items():
             yield {"op": name, "shape": f"{count}x{n}"}, {
-                "tinyllm": partial(Contender, ours), "torch": partial(Contender, theirs)}, False
+                "tinyllm": partial(Contender, ours), "torch": partial(Contender, theirs)}
 
 
 RACES: dict[str, tuple[Callable, float]] = {  # name -> races of (quick), seconds of each

@@ -45,7 +45,7 @@ def records(monkeypatch):
         monkeypatch.setattr(module, "SIZES", {
             name: {"model_type": "llama" if "llama" in name else "gpt2", **tiny} for name in rows.SIZES})
         monkeypatch.setattr(module, "BATCH", dict.fromkeys(rows.BATCH, 1))
-    return lambda name, **given: [record for about, makers, _ in race.RACES[name][0](True, **given)
+    return lambda name, **given: [record for about, makers in race.RACES[name][0](True, **given)
                                   for record in compare(makers, 0, 1, **about)]
 
 

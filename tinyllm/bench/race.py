@@ -3,16 +3,12 @@
 Two functions that take turns meet the same interruptions, so the ratio of neighbouring times varies less than
 each time. But one function must not disturb the next: idle threads of a library may stay busy for a while (in
 OpenBLAS for a tenth of a second) and occupy the cores. So every turn ends when no thread is busy any more,
-and begins with calls that are not timed; with one thread, neither is needed. Libraries that compete run in
-processes of their own.
+and begins with calls that are not timed; with one thread, neither is needed.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from statistics import median
 from time import perf_counter, process_time, sleep, thread_time
 from typing import Any
@@ -21,7 +17,6 @@ import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.ops.runtime import threads
-from tinyllm.train.memory import peak_rss_mb
 
 SHORTEST = 0.002  # seconds: shorter calls are repeated until a sample is this long
 WARM_UP = 0.03  # seconds of calls that are not timed: sleeping threads wake up on separate cores
@@ -47,12 +42,6 @@ class Contender:
     answer: Callable[[], np.ndarray] | None = None
     tolerance: float = 0.0
 
-    def describe(self) -> dict[str, Any]:
-        """Return what a race must know, in plain values."""
-        with self.around():
-            answer = None if self.answer is None else self.answer()
-        return {"amounts": self.amounts, "tolerance": self.tolerance, "answer": answer}
-
     def sample(self, calls: int, warm_up: float) -> float:
         """Return the mean seconds of some calls, after `warm_up` seconds of calls that do not count.
 
@@ -74,108 +63,49 @@ class Contender:
             settle()
         return taken
 
-    def close(self) -> float | None:
-        """Return None: the peak memory of a process that several contenders share says nothing."""
 
-
-class Apart:
-    """A contender that `make()` makes in a process of its own, where all its samples are taken."""
-
-    def __init__(self, make: Callable[[], Contender]) -> None:
-        self._make = make
-        self._process = ProcessPoolExecutor(1, get_context("spawn"))
-
-    def describe(self) -> dict[str, Any]:
-        """Make the contender in the other process, and return its `Contender.describe()`."""
-        return self._run(_make, self._make, threads())
-
-    def sample(self, calls: int, warm_up: float) -> float:
-        """Take a sample in the other process."""
-        return self._run(_sample, calls, warm_up)
-
-    def close(self) -> float | None:
-        """End the process, and return its peak memory in MiB, or None if that is not known."""
-        try:
-            return self._run(peak_rss_mb)
-        except (UserError, RuntimeError):  # it has ended, or was closed before
-            return None
-        finally:
-            self._process.shutdown()
-
-    def _run(self, task, *args):
-        try:
-            return self._process.submit(_in_a_line, task, *args).result()
-        except BrokenProcessPool:
-            raise UserError("its process ended without an answer; is there enough memory?") from None
-
-
-MADE: list[Contender] = []  # the contender of this process, if the process is one of `Apart`
-
-
-def _make(make, n_threads):
-    threads(n_threads)
-    MADE.append(make())
-    return MADE[0].describe()
-
-
-def _sample(*args):
-    return MADE[0].sample(*args)
-
-
-def _in_a_line(task, *args):
-    """Run a task; any exception, such as one of another library, becomes a UserError of one line."""
-    try:
-        return task(*args)
-    except Exception as error:
-        first = str(error).strip().partition("\n")[0][:200]
-        raise UserError(f"{type(error).__name__}: {first}") from None
-
-
-def compare(makers: dict[str, Callable[[], Contender]], seconds: float, least: int = 3, apart: bool = False,
+def compare(makers: dict[str, Callable[[], Contender]], seconds: float, least: int = 3,
             **about: Any) -> Iterator[dict]:
     """Time contenders in turns, and yield a record for each: its median time, its rates, the fields `about`.
 
-    `makers` are functions that make the contenders; with `apart` each is called in a process of its own, and
-    its record has the peak memory of that process. The field "times" is the ratio to the first contender's
+    `makers` are functions that make the contenders. The field "times" is the ratio to the first contender's
     time. A contender that cannot be made, such as a library that is not installed, yields a record with the
-    reason as "skipped". Raises UserError when the first cannot be made, and when another one computes
-    something else, which would not be a race.
+    reason as "skipped". Raises UserError when another contender than the first computes something else, which
+    would not be a race.
     """
-    entrants: dict[str, Any] = {}
-    described: dict[str, dict] = {}
-    try:
-        for name, make in makers.items():
-            try:
-                entrants[name] = Apart(make) if apart else make()
-                described[name] = entrants[name].describe()
-            except (ImportError, UserError) as error:
-                if not described:
-                    raise
-                yield {**about, "engine": name, "skipped": str(error)}
-                continue
-            _must_agree(next(iter(described.items())), (name, described[name]))
-        times = race({name: entrants[name] for name in described}, seconds, least)
-    finally:
-        peaks = {name: entrant.close() for name, entrant in entrants.items()}
+    made: dict[str, Contender] = {}
+    right: np.ndarray | None = None
+    for name, make in makers.items():
+        try:
+            contender = make()
+            with contender.around():
+                answer = contender.answer() if contender.answer else None
+        except Exception as error:  # of any kind: it may be another library's
+            if not made:
+                raise
+            reason = str(error).strip().partition("\n")[0][:200]
+            yield {**about, "engine": name, "skipped": f"{type(error).__name__}: {reason}"}
+            continue
+        made[name] = contender
+        if right is not None and answer is not None:
+            _must_agree(right, answer, contender.tolerance, name)
+        right = answer if right is None else right
+    times = race(made, seconds, least)
     first = next(iter(times))
     for name, samples in times.items():
         taken = median(samples)
         record = {**about, "engine": name, "seconds": taken, "rounds": len(samples)}
-        for what, amount in described[name]["amounts"].items():
+        for what, amount in made[name].amounts.items():
             rate, unit = RATES[what]
             record[rate] = amount / taken / unit
-        record |= {"peak_rss_mb": peaks[name]} if apart else {}
         yield record | ({} if name == first else {"times": ratio(samples, times[first])})
 
 
-def _must_agree(first: tuple[str, dict], other: tuple[str, dict]) -> None:
-    ours, theirs = (about["answer"] for _, about in (first, other))
-    if ours is None or theirs is None:
-        return
-    off = np.inf if np.shape(ours) != np.shape(theirs) else np.abs(np.subtract(theirs, ours)).max()
-    allowed = other[1]["tolerance"] * np.abs(ours).max()
+def _must_agree(first: np.ndarray, other: np.ndarray, tolerance: float, name: str) -> None:
+    off = np.inf if np.shape(first) != np.shape(other) else np.abs(np.subtract(other, first)).max()
+    allowed = tolerance * np.abs(first).max()
     if not off <= allowed:
-        raise UserError(f"{other[0]} does not compute what {first[0]} does: off by {off:.2g}, and "
+        raise UserError(f"{name} does not compute what the first does: off by {off:.2g}, and "
                         f"{allowed:.2g} is allowed")
 
 

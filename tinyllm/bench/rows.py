@@ -1,7 +1,7 @@
 """Define what `tinyllm bench` measures: for each name, the races, and what takes part in each.
 
-A race is (fields of its records, {engine: function that makes a contender}, True if each runs in a process of
-its own). benchmarks/race.py adds other libraries to these races.
+A race is (fields of its records, {engine: function that makes a contender}). benchmarks/race.py adds other
+libraries to these races.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from tinyllm.ops.registry import BACKWARD, OPS, watch
 from tinyllm.train.optimizer import AdamW, clipped_step, decay_groups, gradient_norm
 
 Makers = dict[str, Callable[[], Contender]]
-Race = tuple[dict[str, Any], Makers, bool]
+Race = tuple[dict[str, Any], Makers]
 SHAKESPEARE = 65  # characters: the vocabulary of the small models
 SIZES: dict[str, dict] = {  # setting -> a model
     "nano": {"model_type": "gpt2", "vocab_size": SHAKESPEARE, **GPT.PRESETS["nano"]},
@@ -58,7 +58,7 @@ def op_races(quick: bool = False) -> Iterator[Race]:
                 "compiled": partial(Contender, partial(o.compiled, *args, **kwargs), amounts=amounts),
                 "spec": partial(Contender, partial(o.reference, *args, **kwargs),
                                 around=partial(ops.use, "numpy")),
-            }, False
+            }
 
 
 def op_calls(sizes: dict[str, Any], batch: int) -> list[tuple[str, tuple, dict, dict]]:
@@ -121,7 +121,7 @@ def train_races(quick: bool = False) -> Iterator[Race]:
         engines: Makers = {"tinyllm": train, "tinyllm bf16": partial(train, bf16=True)}
         if name == "nano":  # the specifications would take minutes for mini
             engines["numpy"] = partial(train, around=partial(ops.use, "numpy"))
-        yield {"setting": name}, engines, True
+        yield {"setting": name}, engines
 
 
 def training_step(model: Any, batch: int) -> Callable[[], float]:
@@ -171,7 +171,7 @@ def generate_races(quick: bool = False) -> Iterator[Race]:
                 "tinyllm": partial(make, SIZES[name]),
                 "numpy": partial(make, SIZES[name], around=partial(ops.use, "numpy")),
                 "int8": partial(make, SIZES[name], 8), "int4": partial(make, SIZES[name], 4)}
-            yield {"setting": name, "task": task}, engines, True
+            yield {"setting": name, "task": task}, engines
 
 
 def prompt_of(model: Any) -> tuple[list[int], int, int]:
@@ -235,7 +235,7 @@ def measure_rates(model: Any) -> dict[str, float]:
 
 def batch_races(quick: bool = False) -> Iterator[Race]:
     """Yield the writing of 40 tokens after 256 prompts of 16, all at once."""
-    yield {"setting": "nano", "rows": 256}, {"tinyllm": partial(many, SIZES["nano"], 256)}, True
+    yield {"setting": "nano", "rows": 256}, {"tinyllm": partial(many, SIZES["nano"], 256)}
 
 
 def many(sizes: dict[str, Any], rows: int) -> Contender:

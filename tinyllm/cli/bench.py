@@ -16,7 +16,7 @@ from tinyllm.report.terminal import entry, paragraph
 
 SECONDS = {"ops": 0.5, "train": 20.0, "generate": 5.0, "batch": 5.0}  # of each race
 HURRY = 20  # --quick takes so many times less
-NAMES = ("setting", "task", "op", "text", "rows", "shape")  # fields that name a race
+NAMES = ("setting", "task", "op", "text", "rows", "shape", "threads")  # fields that name a race
 RATES = {"tokens_per_second": "tok/s", "mb_per_second": "MB/s", "gflops": "GFLOP/s", "gb_per_second": "GB/s"}
 NEARLY = 0.95  # times as long: what is shorter beats the first contender
 
@@ -28,8 +28,7 @@ def bench(work: Literal["ops", "train", "generate", "batch"] | None = None, *, q
 
     ops: each kernel beside its specification. train: steps of forward, backward, clip and AdamW. generate:
     reading a prompt and writing, one row. batch: writing 256 rows at once. Models have random weights. A line
-    has the time, the rate, the share of the roof, the peak memory, and the time as a multiple of the first
-    contender's.
+    has the time, the rate, the share of the roof, and the time as a multiple of the first contender's.
 
     The roof is what probes reach here: multiply-adds on registers, and reading memory that no cache holds.
     Contenders take turns, A B A B; times are medians. In a checkout, `python benchmarks/race.py NAME`
@@ -77,35 +76,36 @@ def run(bench: str, races: Iterable[Race], seconds: float, roof: Roof, json: boo
     records: list[dict] = []
     if not json:
         say(f"\n{bench}")
-    for about, makers, apart in races:
-        for record in compare(makers, seconds, apart=apart, bench=bench, **about):
+    for about, makers in races:
+        before = runtime.threads()
+        runtime.threads(about.get("threads", before))
+        for record in compare(makers, seconds, bench=bench, **about):
             share = roof.share(record)
             record |= {} if share is None else {"share_of_roof": share}
             records.append(record)
             say(dumps(record) if json else line(record))
+        runtime.threads(before)
     if not json:
         say("\n".join(verdict(records)) or "No op has a kernel here." * (bench == "ops"))
     return records
 
 
 def line(r: dict) -> str:
-    """Write a record as a line of 80 columns: names, time, rate, share of the roof, memory and ratio."""
+    """Write a record as a line of 80 columns: names, time, rate, share of the roof and ratio."""
     name, engine = race_name(r), r["engine"]
     if "skipped" in r:
         return paragraph(f"{name} {engine}: left out, {r['skipped']}".strip(), further=0)
-    peak = f"{r['peak_rss_mb']:>6,.0f} MiB" if r.get("peak_rss_mb") else ""
-    room = 30 if peak else 40
-    left = room - len(engine) - 2
+    left = 40 - len(engine) - 2
     name = f"{name if len(name) <= left else name[: left - 2] + '..'} {engine}".strip()
     rate = next((f"{short(r[rate])} {unit}" for rate, unit in RATES.items() if rate in r), "")
     share = f"{100 * r['share_of_roof']:.0f}%" if "share_of_roof" in r else "-"
     ratio = f"{short(r['times'])} x" if "times" in r else ""
-    return f"{name:{room}}{time(r['seconds']):>8}{rate:>15}{share:>5}{peak} {ratio}".rstrip()
+    return f"{name:40}{time(r['seconds']):>8}{rate:>15}{share:>5} {ratio}".rstrip()
 
 
 def race_name(r: dict) -> str:
     """Name the race of a record by what tells it from others."""
-    return " ".join(str(r[part]) + " rows" * (part == "rows") for part in NAMES if part in r)
+    return " ".join(str(r[part]) + f" {part}" * (part in ("rows", "threads")) for part in NAMES if part in r)
 
 
 def verdict(records: list[dict]) -> Iterator[str]:
