@@ -19,14 +19,13 @@ import numpy as np
 import tinyllm as tl
 from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict
-from tinyllm.course.page import curves, weights, write_page
 from tinyllm.data import get_batch
 from tinyllm.models import build
 from tinyllm.models.mixtral import Experts
 from tinyllm.rng import Random
 from tinyllm.world import stories
 
-folder = begin()
+begin()
 np.set_printoptions(precision=3, suppress=True)
 
 # %% [markdown]
@@ -169,18 +168,18 @@ KINDS = {
 
 
 def train(kind, steps):
-    """Train one kind of model -> the model, its losses, ms a step."""
+    """Train one kind of model -> the model, ms a step."""
     model, start = build(sizes | KINDS[kind]), time.process_time()
-    losses = tl.fit(  # lesson 8's loop
+    tl.fit(  # lesson 8's loop
         model, lambda step: get_batch(known, 0, step, 16, 32), steps,
         optimizer=tl.AdamW(model.parameters(), lr=3e-3), warmup=20)
-    return model.eval(), losses, time.process_time() - start
+    return model.eval(), time.process_time() - start
 
 
-STEPS, models, losses_of = 120, {}, {}
+STEPS, models = 120, {}
 test = get_batch(held_out, 99, 0, batch=64, context=32)
 for kind in KINDS:
-    model, losses_of[kind], took = train(kind, STEPS)
+    model, took = train(kind, STEPS)
     models[kind] = model
     size = sum(p.data.size for p in model.parameters())
     with tl.no_grad():
@@ -207,8 +206,7 @@ for kind in list(KINDS)[1:]:
 # show for them: each expert has met a quarter of the tokens. Room pays when
 # there is much to know and long to learn it. And a step takes longer, because
 # rows must be sorted, brought together and brought back. So look at both
-# columns, steps and seconds, whenever somebody praises a mixture. (The curve of
-# the balanced one includes its balance loss, some 0.04.)
+# columns, steps and seconds, whenever somebody praises a mixture.
 #
 # What does an expert know? Look at the letters of a text: which experts does
 # the router want for each?
@@ -220,14 +218,6 @@ with tl.no_grad():
 rows = layer.p.data
 for letter, row in list(zip(text, rows, strict=True))[:5]:
     print(repr(letter), row)
-figures = [
-    curves("Three trainings", "loss by step", losses_of),
-    weights("Who wants which expert?", [repr(letter) for letter in text],
-            np.pad(rows, ((0, 0), (0, len(text) - E)))),
-]
-write_page(folder / "mixtures.html", "Mixtures of experts",
-           "Each row is a letter, each of the first 8 columns an expert.",
-           figures)
 
 # %% [markdown]
 # Nobody told the experts what to be, and they seldom become what people would

@@ -25,11 +25,10 @@ import numpy as np
 import tinyllm as tl
 from tinyllm import nn, ops
 from tinyllm.course.lesson_runner import bars, begin, compare, predict
-from tinyllm.course.page import curves, write_page
 from tinyllm.data import get_batch, load_corpus
 from tinyllm.rng import Random
 
-folder = begin()
+begin()
 
 # %% [markdown]
 # ## Two products in place of six
@@ -180,31 +179,28 @@ known, held_out = tokens[:-100_000], tokens[-100_000:]
 
 
 def train(config, steps, seed=0):
-    """Train a model -> the losses, and that on held-out text."""
+    """Train a model -> its loss on held-out text."""
     model = Model(config, seed)
-    losses = tl.fit(  # lesson 8's loop
+    tl.fit(  # lesson 8's loop
         model, lambda step: get_batch(known, seed, step, 16, 32), steps,
         optimizer=tl.AdamW(model.parameters(), lr=3e-3), warmup=20)
     with tl.no_grad():
         test = get_batch(held_out, 99, 0, batch=64, context=32)
-        return losses, model.loss(*test).item()
+        return model.loss(*test).item()
 
 
 STEPS, SEEDS = 120, 1
 KINDS = {"in turn": (False, 4), "side by side": (True, 4),
          "and one kv head": (True, 1)}
 guess = predict("In turn ends near 2.1. And side by side?")
-curve_of, ends = {}, {}
+ends = {}
 for name, (parallel, kv_heads) in KINDS.items():
     config = Config(tokenizer.vocab_size, parallel, kv_heads)
-    runs = [train(config, STEPS, seed) for seed in range(SEEDS)]
-    curve_of[name], ends[name] = runs[0][0], np.mean([end for _, end in runs])
+    found = [train(config, STEPS, seed) for seed in range(SEEDS)]
+    ends[name] = np.mean(found)
     cache = ops.count_cache_bytes(1, 2, kv_heads, 16)
     print(f"{name:<16} loss {ends[name]:.3f}  cache {cache:>4} bytes a token")
 print(compare(guess, round(ends["side by side"], 3)))
-page = folder / "parallel.html"
-figure = curves("Three blocks", "loss by step", curve_of)
-write_page(page, "Side by side", "Measured on this machine.", [figure])
 
 # %% [markdown]
 # After so few steps they are hardly apart. With STEPS, SEEDS = 400, 3 in that

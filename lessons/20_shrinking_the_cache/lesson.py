@@ -17,12 +17,11 @@ import numpy as np
 import tinyllm as tl
 from tinyllm import nn, ops
 from tinyllm.course.lesson_runner import bars, begin, compare, predict
-from tinyllm.course.page import curves, write_page
 from tinyllm.data import get_batch, load_corpus
 from tinyllm.models import build
 from tinyllm.rng import Random
 
-folder = begin()
+begin()
 np.set_printoptions(precision=3, suppress=True)
 
 # %% [markdown]
@@ -159,22 +158,22 @@ test = get_batch(held_out, 99, 0, batch=32, context=T)
 
 
 def train(kind, steps, seed):
-    """Train a model -> the model, its losses, and that on held-out text."""
+    """Train a model -> the model, and its loss on held-out text."""
     model = build(sizes | KINDS[kind], seed)
-    losses = tl.fit(  # lesson 8's loop
+    tl.fit(  # lesson 8's loop
         model, lambda step: get_batch(known, seed, step, 8, T), steps,
         optimizer=tl.AdamW(model.parameters(), lr=3e-3), warmup=20)
     with tl.no_grad():
-        return model.eval(), losses, model.loss(*test).item()
+        return model.eval(), model.loss(*test).item()
 
 
 STEPS, SEEDS = 80, 1
 guess = predict("4 kv heads end near 2.3. How far above is the worst other?")
-models, losses_of, ends = {}, {}, {}
+models, ends = {}, {}
 for kind, own in KINDS.items():
     runs = [train(kind, STEPS, seed) for seed in range(SEEDS)]
-    models[kind], losses_of[kind], _ = runs[0]
-    ends[kind] = np.mean([end for _, _, end in runs])
+    models[kind], _ = runs[0]
+    ends[kind] = np.mean([end for _, end in runs])
     held = sum(part.nbytes for part in models[kind].new_cache())
     kept = held * own.get("window", T) // T
     print(f"{kind:<10} loss {ends[kind]:.3f}  {kept:,} bytes for {T} tokens")
@@ -286,10 +285,6 @@ with nn.inference(model):
 unequal = int((np.concatenate(parts, axis=1) != at_once).sum())
 print(f"{unequal} of {at_once.size:,} logits differ")
 print(compare(guess, unequal))
-
-lead = "Losses as measured on this machine."
-figures = [curves("Four trainings", "loss by step", losses_of)]
-write_page(folder / "cache.html", "Shrinking the cache", lead, figures)
 
 # %% [markdown]
 # The library's caches are `tinyllm/nn/cache.py`; `LatentAttention` with its
