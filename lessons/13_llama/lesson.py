@@ -95,9 +95,8 @@ print(compare(guess, 2 * 32 * 32 * 128 * 8192 * 2 / 1e9))
 # %%
 C, H, F, rng = 24, 4, 64, Random(2)
 norm, x = np.ones(C, np.float32), rng.normal((1, 7, C)).astype(np.float32)
-attend = [rng.normal((C, n)).astype(np.float32) for n in (C, C // 2, C // 2, C)]
-shapes = (C, F), (C, F), (F, C)
-mlp = [rng.normal(shape).astype(np.float32) for shape in shapes]
+attend = [rng.normal((C, n)).astype(np.float32) for n in (C, 12, 12, C)]
+mlp = [rng.normal(s).astype(np.float32) for s in ((C, F), (C, F), (F, C))]
 print(x.shape, "->", ops.llama_block(x, H, norm, attend, norm, mlp).shape)
 
 # %% [markdown]
@@ -153,10 +152,10 @@ class Model(nn.DecoderLM):
 
 
 CHANGES = {
-    "GPT-2": {}, "RMSNorm": {"norm": nn.RMSNorm}, "no biases": {"bias": False},
-    "rotary": {"rotary": True}, "SwiGLU": {"gated": True},
-    "own output layer": {"tied": False}, "1 kv head for 4": {"kv_heads": 1},
-    "first weights": {"init_std": 64**-0.5},
+    "GPT-2": {}, "RMSNorm": {"norm": nn.RMSNorm},
+    "no biases": {"bias": False}, "rotary": {"rotary": True},
+    "SwiGLU": {"gated": True}, "own output layer": {"tied": False},
+    "1 kv head for 4": {"kv_heads": 1}, "first weights": {"init_std": 1 / 8},
 }
 
 # %% [markdown]
@@ -188,7 +187,8 @@ config = GPT2 | {"vocab_size": tokenizer.vocab_size}
 for name, change in CHANGES.items():
     config |= change
     if name in RUNGS:
-        runs = [train(SimpleNamespace(**config), STEPS, i) for i in range(SEEDS)]
+        now = SimpleNamespace(**config)
+        runs = [train(now, STEPS, seed) for seed in range(SEEDS)]
         model, end = runs[0][0], np.mean([loss for _, loss in runs])
         size = sum(p.data.size for p in model.parameters())
         print(f"{name:<17} {size:>7,} parameters  loss {end:.3f}")
