@@ -10,31 +10,24 @@ from html_page import EVIL, Page
 
 import tinyllm as tl
 from tinyllm.course import pictures
-from tinyllm.course.page import curves, roofline, weights, write_page
+from tinyllm.course.page import curves, roofline, told, weights, write_page
 from tinyllm.report.svg import heat_map
 
 ROWS = np.array([[1.0, 0.0], [0.254, 0.746]])
+X = tl.Tensor(2.0, requires_grad=True)
 
 
-def write(path, name="a loss"):
-    figures = [curves(name, "nats", {name: [4, 2, 1], "other": [4, 3, 3]}), weights(name, [name, "b"], ROWS)]
-    write_page(path, name, name, figures)
-
-
-def test_a_lesson_page_tells_its_path_and_holds_the_numbers(here, capsys):
-    write(here / "page.html")
+@pytest.mark.parametrize("picture", [
+    curves(EVIL, EVIL, {EVIL: [4, 2, 1], "other": [4, 3, 3]}), weights(EVIL, [EVIL, "b"], ROWS),
+    told(EVIL, EVIL), tl.draw(X * X, **{EVIL: X}), pictures.next_letters(EVIL, ["<", "\n"], ROWS, EVIL),
+    pictures.coloured(EVIL, EVIL, [EVIL.encode(), b"\xff"]),
+])
+def test_pictures_are_whole_and_words_in_them_stay_words(here, capsys, picture):
+    write_page(here / "page.html", EVIL, EVIL, [picture])
     text = (here / "page.html").read_text("utf-8")
-    said = f"wrote page.html, {len(text) / 1000:.0f} kB: open it in a browser\n"
+    assert not Page(text).open and "<script" not in text and "<img" not in text
+    said = f"wrote page.html, {len(text.encode()) / 1000:.0f} kB: open it in a browser\n"
     assert capsys.readouterr().out == said
-    assert re.findall(r'--s:(\d+)">(\d*)<', text) == [("100", "100"), ("0", ""), ("25", "25"), ("75", "75")]
-    assert "a loss from 4 to 1; other from 4 to 3" in text
-
-
-def test_words_on_a_lesson_page_stay_words(tmp_path):
-    write(tmp_path / "page.html", EVIL)
-    text = (tmp_path / "page.html").read_text("utf-8")
-    assert not Page(text).open
-    assert "<script" not in text and "<img" not in text
 
 
 def test_a_notebook_shows_a_page_below_the_cell(tmp_path, monkeypatch):
@@ -43,9 +36,16 @@ def test_a_notebook_shows_a_page_below_the_cell(tmp_path, monkeypatch):
     display = types.SimpleNamespace(HTML=str, display=shown.append)
     monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
     monkeypatch.setitem(sys.modules, "IPython.display", display)
-    write(tmp_path / "page.html", 'a "loss"')
+    write_page(tmp_path / "page.html", 'a "loss"', "", [])
     (frame,) = shown
     assert re.fullmatch(r'<div><iframe srcdoc="[^"<>]+" sandbox style="[^"]+"></iframe></div>', frame)
+
+
+def test_curves_and_weights_hold_their_numbers():
+    drawn = curves("", "", {"a loss": [4, 2, 1], "other": [4, 3, 3]})
+    assert "a loss from 4 to 1; other from 4 to 3" in drawn
+    shown = re.findall(r'--s:(\d+)">(\d*)<', weights("", ["a", "b"], ROWS))
+    assert shown == [("100", "100"), ("0", ""), ("25", "25"), ("75", "75")]
 
 
 def points(path):
@@ -70,28 +70,10 @@ def test_the_roof_bends_where_arithmetic_takes_as_long_as_memory():
     assert float(dot[0]) == 250 and high < float(dot[1]) < low
 
 
-X = tl.Tensor(2.0, requires_grad=True)
-
-
-@pytest.mark.parametrize("picture", [
-    tl.draw(X * X, **{EVIL: X}),
-    pictures.next_letters(EVIL, ["<", "\n"], ROWS, EVIL),
-    pictures.coloured(EVIL, EVIL, [EVIL.encode(), b"\xff"]),
-])
-def test_pictures_are_whole_and_words_in_them_stay_words(tmp_path, picture):
-    write_page(tmp_path / "page.html", "pictures", "", [picture])
-    text = (tmp_path / "page.html").read_text("utf-8")
-    assert not Page(text).open and "<script" not in text and "<img" not in text
-
-
-def test_a_heat_map_names_its_rows_and_columns():
+def test_a_heat_map_names_its_rows_and_columns_and_a_picture_has_all_its_dots():
     """Attention maps once had no tokens at their sides, so it was unclear which token reads which."""
     text = heat_map(ROWS, "weights", ["<a>", "b"])
     assert re.findall(r"<text[^>]*>([^<]+)</text>", text) == ["&lt;a&gt;", "b"] * 2
-    assert 'viewBox="-4 -4 6 6"' in text and "<text" not in heat_map(ROWS, "weights")
-
-
-def test_a_picture_has_a_square_for_each_dot_and_lines_between_patches():
     picture = np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3)
     drawn = str(pictures.dots("Dots", picture, "few", patch=2))
     for (y, x), dot in zip(np.ndindex(2, 4), picture.reshape(8, 3).tolist(), strict=True):

@@ -66,20 +66,14 @@ def newest() -> Run:
 
 def format_finding(blame: Blame, finding: Finding) -> Iterator[str]:
     """Yield lines that say which functions are to blame."""
-    last, steps = finding.losses[-1], blame.steps
-    yield f"the library's own functions reach a loss of {last:.4f} after {steps} steps"
-    trial = finding.all_parts
-    if trial.right:
+    yield f"the library's own functions reach a loss of {blame.right[-1, 0]:.4f} after {blame.steps} steps"
+    if finding.whole.step is None:
         lessons = dict.fromkeys(part.lesson for part in blame.parts.values())
         ways = ", ".join(f"`tinyllm check {number}`" for number in lessons)
-        yield f"yours stay within {max(blame.allowed):.4f} of it at every step: nothing to blame"
+        yield f"yours stay within {blame.allowed[:, 0].max():.4f} of it at every step: nothing to blame"
         yield f"what a training does not feel, {ways} may: there each function is tried by itself"
         return
-    if trial.failure:
-        yield f"yours stop at step {trial.step}: {trial.failure}"
-    else:
-        numbers = f"{trial.what} {trial.got:.4f} where {trial.want:.4f} is right"
-        yield f"yours leave the range at step {trial.step}: {numbers}"
+    yield f"yours {finding.whole.what}"
     if finding.together:
         yield f"no single function does it, only together: {', '.join(finding.culprits)}"
     for op in finding.culprits:

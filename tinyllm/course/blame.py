@@ -10,10 +10,8 @@ The gradient's norm is compared too, because clipping and AdamW hide a wrong fac
 """
 
 import functools
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,38 +25,31 @@ ALLOWED_NORM = 2e-4  # the smallest tolerance of a gradient norm, as a share of 
 TIMES = 20  # the tolerance is this many times the deviation of the control run, if that is more
 
 
-@dataclass(frozen=True)
-class Trial:
+class Trial(NamedTuple):
     """The result of training with some of the student's functions, compared step by step with the library.
 
-    right: True if every loss and gradient norm was within the tolerance.
-    step: the first step where `what` ("loss" or the gradient norm) was outside the tolerance, or None.
-    got, want: the value at this step, and the library's value.
-    failure: set if a function failed.
+    step: the first step where the loss or the gradient norm was outside the tolerance, or None.
+    what: what happened there; failed: the function that failed there, or "".
     """
 
-    right: bool
     step: int | None = None
-    what: str = "loss"
-    got: float | None = None
-    want: float | None = None
-    failure: PartFailure | None = None
+    what: str = ""
+    failed: str = ""
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """The result of `Blame.find`: the ops that make the run wrong (`culprits`).
 
-    losses: the library's losses.
-    all_parts: the result of training with all of the student's functions.
+    whole: the result of training with all of the student's functions.
+    failures: how functions failed that did; together: True if only the combination is out of tolerance;
+    confirmed: True if the other functions alone stay in range.
     """
 
     culprits: tuple[str, ...]
-    losses: tuple[float, ...]
-    all_parts: Trial
-    failures: dict
-    together: bool = False  # True if only the combination is out of tolerance
-    confirmed: bool = False  # the other parts alone stay in range
+    whole: Trial
+    failures: dict[str, str]
+    together: bool = False
+    confirmed: bool = False
 
 
 def perturbed(op: str) -> Callable[..., Any]:
@@ -84,11 +75,10 @@ def nudged(value: Any) -> Any:
     return flat.reshape(value.shape)
 
 
-def tolerances(values: Sequence[float], control: Sequence[float],
-            least: float | np.ndarray = ALLOWED) -> tuple[float, ...]:
+def tolerances(values: Any, control: Any, least: Any = ALLOWED) -> np.ndarray:
     """Return each step's tolerance: 20 times the control run's largest deviation so far, at least `least`."""
-    spread = np.maximum.accumulate(np.abs(np.subtract(values, control)))
-    return tuple(np.maximum(least, TIMES * spread).tolist())
+    spread = np.maximum.accumulate(np.abs(np.subtract(values, control)), axis=0)
+    return np.maximum(least, TIMES * spread)
 
 
 class Blame:
@@ -99,70 +89,71 @@ class Blame:
         self.parts = {part.op: part for part in parts}
         self.steps = min(steps, setup.config.train.steps)
         self.tick = tick
-        self.losses = self.allowed = self.norms = self.allowed_norms = ()
 
-    def expected(self) -> tuple[float, ...]:
-        """Return the losses of training with the library's own functions. They are computed only once."""
-        if not self.losses:
-            self.losses, self.norms = self.run_through("the library's own")
-            with override(**{op: perturbed(op) for op in self.parts}):
-                losses, norms = self.run_through("the control")
-            self.allowed = tolerances(self.losses, losses)
-            self.allowed_norms = tolerances(self.norms, norms, ALLOWED_NORM * np.array(self.norms))
-        return self.losses
+    @functools.cached_property
+    def right(self) -> np.ndarray:
+        """Return the losses and gradient norms (steps, 2) of training with the library's own functions."""
+        return self.run_through("the library's own")
 
-    def run_through(self, title: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Train for all steps; return the losses and the gradient norms."""
+    @functools.cached_property
+    def allowed(self) -> np.ndarray:
+        """Return the tolerance (steps, 2) of each loss and each gradient norm."""
+        with override(**{op: perturbed(op) for op in self.parts}):
+            control = self.run_through("the control")
+        norms = self.right[:, 1]
+        return tolerances(self.right, control, np.stack([0 * norms + ALLOWED, ALLOWED_NORM * norms], axis=1))
+
+    def run_through(self, title: str) -> np.ndarray:
+        """Train for all steps; return the losses and the gradient norms (steps, 2)."""
         training, steps = self.setup.steps(), []
         for _ in range(self.steps):
             self.tick(title)
             steps.append(next(training))
-        return tuple(step.loss for step in steps), tuple(step.grad_norm for step in steps)
+        return np.array([(step.loss, step.grad_norm) for step in steps])
 
     def trial(self, ops: Sequence[str], title: str) -> Trial:
         """Train with the student's functions `ops` until a loss or a gradient norm is out of tolerance."""
-        expected, training = self.expected(), self.setup.steps()
+        bounds, training = zip(self.right, self.allowed, strict=True), self.setup.steps()
         with plug_in([self.parts[op] for op in ops]), np.errstate(all="ignore"):
-            for step, want in enumerate(expected, 1):
+            for step, (right, allowed) in enumerate(bounds, 1):
                 self.tick(title)
                 try:
                     done = next(training)
-                    loss, norm = done.loss, done.grad_norm
+                    got = np.array([done.loss, done.grad_norm])
                 except PartFailure as failure:
-                    return Trial(False, step, failure=failure)
-                except UserError:  # the loss or the gradient is not finite
-                    loss = norm = math.nan
-                except (ValueError, TypeError, IndexError, AttributeError, ArithmeticError):
-                    loss = norm = math.nan  # the library's own code failed on the part's results
-                if not abs(loss - want) <= self.allowed[step - 1]:
-                    return Trial(False, step, "loss", loss, want)
-                if not abs(norm - self.norms[step - 1]) <= self.allowed_norms[step - 1]:
-                    return Trial(False, step, "gradient norm", norm, self.norms[step - 1])
-        return Trial(True)
+                    return Trial(step, f"stop at step {step}: {failure}", failure.op)
+                except (UserError, ValueError, TypeError, IndexError, AttributeError, ArithmeticError):
+                    got = np.array([np.nan, np.nan])  # or the library's own code failed on the results
+                far = ~(np.abs(got - right) <= allowed)
+                if far.any():
+                    i = int(np.argmax(far))
+                    numbers = f"{('loss', 'gradient norm')[i]} {got[i]:.4f} where {right[i]:.4f} is right"
+                    return Trial(step, f"leave the range at step {step}: {numbers}")
+        return Trial()
 
     def find(self) -> Finding:
         """Find the functions to blame. The finding has no culprits if all losses are within tolerance."""
         ops = list(self.parts)
         whole = self.trial(ops, "all of yours")
-        if whole.right:
-            return Finding((), self.expected(), whole, {})
-        ops = [op for op in ops if self.parts[op].calls] or ops  # functions never called are not to blame
         failures: dict[str, str] = {}
+        if whole.step is None:
+            return Finding((), whole, failures)
+        ops = [op for op in ops if self.parts[op].calls] or ops  # functions never called are not to blame
 
         def stays(some: list[str], title: str) -> bool:
             trial = self.trial(some, title)
-            if trial.failure:
-                failures.setdefault(trial.failure.op, str(trial.failure))
-            return trial.right
+            if trial.failed:
+                failures.setdefault(trial.failed, trial.what)
+            return trial.step is None
 
         single = ops
         if len(ops) > 1:
             single = [op for op in ops if stays([x for x in ops if x != op], f"without your {op}")]
         if len(single) == 1:
-            return Finding(tuple(single), self.expected(), whole, failures, confirmed=len(ops) > 1)
+            return Finding(tuple(single), whole, failures, confirmed=len(ops) > 1)
         guilty = tuple(op for op in ops if not stays([op], f"with your {op} alone"))
         if guilty:
             rest = [op for op in ops if op not in guilty]
-            confirmed = bool(rest) and self.trial(rest, "with the others alone").right
-            return Finding(guilty, self.expected(), whole, failures, confirmed=confirmed)
-        return Finding(tuple(single or ops), self.expected(), whole, failures, together=True)
+            confirmed = bool(rest) and self.trial(rest, "with the others alone").step is None
+            return Finding(guilty, whole, failures, confirmed=confirmed)
+        return Finding(tuple(single or ops), whole, failures, together=True)

@@ -100,7 +100,7 @@ def expected(seed: int) -> tuple[float, ...]:
 
 
 @functools.cache
-def tolerance(seed: int) -> tuple[float, ...]:
+def tolerance(seed: int) -> np.ndarray:
     """Return the tolerance for the loss of each step, measured by a control run as in `blame`."""
     with override(**{op: perturbed(op) for op in PARTS}):
         return tolerances(expected(seed), train(seed))

@@ -73,7 +73,8 @@ def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Plugin]
     Raises UserError if a file is missing or cannot be imported, if a function and its op take different
     arguments, or if nothing has been attempted.
     """
-    parts, skipped, unwritten = {}, [], []
+    parts: dict[str, Plugin] = {}
+    skipped: list[str] = []
     for lesson in lessons:
         names = [task.name for task in lesson.tasks if task.kind == "op"]
         path = workspace / lesson.folder / "exercise.py"
@@ -83,19 +84,13 @@ def load_parts(lessons: Sequence[Lesson], workspace: Path) -> tuple[list[Plugin]
         if not path.is_file():
             make = f"`tinyllm lesson start {lesson.number}` makes one"
             raise UserError(f"there is no {short_path(path)}; {make}")
-        source = read_text(path, MAX_FILE, "utf-8-sig")
-        written = attempted(source, lesson.starter, path)
+        written = attempted(read_text(path, MAX_FILE, "utf-8-sig"), lesson.starter, path)
         if missing := [name for name in names if name not in written]:
             skipped.append(f"lesson {lesson.number}: not attempted, so the library's: {', '.join(missing)}")
-        if missing == names:
-            unwritten.append(short_path(path))
         module = import_file(path)  # even if nothing is attempted, the file must run
-        for name in names:
-            if name in written:
-                parts[name] = make_part(name, lesson.number, path, module)
+        parts |= {name: make_part(name, lesson.number, path, module) for name in names if name in written}
     if not parts:
-        why = f"fill in a function of {', '.join(unwritten)}" if unwritten else "; ".join(skipped)
-        raise UserError(f"there is nothing of yours to plug in: {why}")
+        raise UserError(f"there is nothing of yours to plug in: {'; '.join(skipped)}")
     return list(parts.values()), skipped
 
 
@@ -153,18 +148,15 @@ def import_file(path: Path, name: str = "") -> ModuleType:
 
 def make_part(name: str, lesson: int, path: Path, module: ModuleType) -> Plugin:
     """Return a Plugin that replaces an op by a function of a file. Raises UserError if it does not fit."""
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise UserError(f"{short_path(path)}: {name} is no function")
+    function, wanted = getattr(module, name, None), OPS[name].__signature__
     try:
-        got = inspect.signature(function)
+        got = inspect.signature(function)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        got = None
-    wanted = OPS[name].__signature__
-    if got is None or not takes(got, list(wanted.parameters)):
+        raise UserError(f"{short_path(path)}: {name} is no function") from None
+    if not takes(got, list(wanted.parameters)):
         line = getattr(getattr(function, "__code__", None), "co_firstlineno", None)
         raise UserError(_at(path, line, f"{name} is called as {name}{wanted}; yours takes {got}"))
-    return Plugin(name, lesson, path, function)
+    return Plugin(name, lesson, path, function)  # type: ignore[arg-type]
 
 
 def takes(signature: inspect.Signature, names: list[str]) -> bool:
@@ -279,13 +271,9 @@ def unproven(parts: Sequence[Plugin], workspace: Path) -> str | None:
 
 
 def idle(parts: Sequence[Plugin], by: str) -> Iterator[str]:
-    """Yield lines about the student's functions that were never called, some with the reason.
+    """Yield a line about the student's functions that were never called, if there are any.
 
     by: the name of what should have called them, such as "this training".
     """
-    names = [part.op for part in parts if not part.calls]
-    if names:
+    if names := [part.op for part in parts if not part.calls]:
         yield f"never called by {by}: {', '.join(names)}"
-    for op in names:
-        if around := [part.op for part in parts if part.calls and OPS[op] in OPS[part.op].calls]:
-            yield f"{op} is called inside the library's {', '.join(around)}, and that is yours here"
