@@ -6,7 +6,6 @@ Validation, flags, files and documentation are derived from these fields, such a
 
 import dataclasses
 import difflib
-import functools
 import json
 import types
 import typing
@@ -123,15 +122,12 @@ def conform(value: Any, kind: Any, at: str = "") -> None:
             raise UserError(f"holds {found}{place}, where {wish(field, True)} belongs")
 
 
-type_hints = functools.cache(typing.get_type_hints)  # slow: it parses every annotation
-
-
 def describe(config_class: type, prefix: str = "") -> dict[str, tuple[Any, str, str]]:
-    """Return {flat name: (type, default as text, help)} for all fields of a dataclass, also nested ones."""
-    found, hints = {}, type_hints(config_class)
+    """Return {prefix + name: (type, default as text, help)} for all fields of a dataclass."""
+    found = {}
     for field in dataclasses.fields(config_class):
         default = json.dumps(field.default).strip('"') if type(field.default) in NAMES else ""
-        found[prefix + field.name] = hints[field.name], default, field.metadata.get("help", "")
+        found[prefix + field.name] = field.type, default, field.metadata.get("help", "")
     return found
 
 
@@ -168,35 +164,25 @@ def convert(name: str, value: Any, known: dict[str, Any]) -> Any:
     `known` maps flat names of settings to types. Raises UserError for an unknown name or a wrong type.
     """
     if name not in known:
-        hint = f"did you mean {near}? " if (near := _nearest(name, known)) else ""
+        near = [each for each in known if each.endswith(f".{name}")]
+        near = near or difflib.get_close_matches(name, known, 1, cutoff=0.8)
+        hint = f"did you mean {near[0]}? " if near else ""
         raise UserError(f"unknown setting {name!r}; {hint}`tinyllm train --settings` lists them all")
-    kinds = typing.get_args(known[name]) or (known[name],)
-    optional = isinstance(known[name], types.UnionType) and type(None) in kinds
-    if optional and (value is None or value == "none"):
+    kinds = typing.get_args(known[name]) if isinstance(known[name], types.UnionType) else (known[name],)
+    if type(None) in kinds and value in (None, "none"):
         return None
     kind = kinds[0]
     try:
         if isinstance(value, str):
-            return _from_text(value, kind)
-        if type(value) is kind or (kind is float and type(value) is int) or kind not in NAMES:
-            return value if kind not in NAMES else kind(value)
+            value = _from_text(value, kind)
+        if _is(value, kind):
+            return kind(value) if kind in NAMES else value
     except (ValueError, KeyError, RecursionError):
         pass
     raise UserError(f"{name} must be {NAMES.get(kind, 'JSON')}, got {value!r}")
 
 
 def _from_text(text, kind):
-    if kind is str:
-        return text
     if kind is bool:
         return {"true": True, "false": False}[text.strip().lower()]
     return kind(text) if kind in NAMES else json.loads(text)
-
-
-def _nearest(name, known):
-    """Return the setting that was probably meant, the one with the most similar last part, or None."""
-    section, _, last = name.rpartition(".")
-    parts = [(setting, *setting.rpartition(".")[::2]) for setting in known]
-    near = difflib.get_close_matches(last, [part for _, _, part in parts], 1, cutoff=0.65)
-    found = {table: setting for setting, table, part in parts if part in near}
-    return found.get(section, next(iter(found.values()), None))

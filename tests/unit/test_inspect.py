@@ -86,4 +86,4 @@ def test_an_early_end_does_not_make_writing_fast():
 
 
 def test_a_file_is_no_run(refused):
-    assert "holds no run: it is a file" in refused("inspect", __file__)
+    assert "holds no run: there is no run.json" in refused("inspect", __file__)

@@ -101,7 +101,6 @@ def train(recipe: str | None = None, *, set_: list[str] | None = None, config: s
             print("\n".join(map(paragraph, plugins.introduction)) + "\n", flush=True)
         if resume and out:
             run = Run(out)
-            run.check_writable()
             settings = resumed(run.read().config, chosen)
         else:
             run, settings = new_run(out, plugins.settings | chosen, overwrite, plugins.ending)
@@ -129,7 +128,6 @@ def new_run(out: str | None, settings: dict[str, Any], overwrite: bool,
         raise UserError(f"start={settings['start']} brings its own model and tokenizer: leave out {own[0]}")
     config = make_config(settings)
     run = Run(free_folder(config, overwrite, ending) if out is None else out)
-    run.check_writable()
     if run.holds_something() and not overwrite:
         raise UserError(f"{run.folder} holds a run already: go on with it (--resume), replace it "
                         "(--overwrite), or choose another --out")

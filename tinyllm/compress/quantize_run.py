@@ -12,11 +12,11 @@ from typing import Any
 
 from tinyllm.errors import UserError
 from tinyllm.nn import adapters, merge, quantize
+from tinyllm.runs.config import LoRAConfig
 from tinyllm.runs.opened import open_model
 from tinyllm.runs.run import Run, progress_of
 from tinyllm.runs.setup import TrainSetup, reopen
 from tinyllm.tokenizer import save_tokenizer
-from tinyllm.train.config import LoRAConfig
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,6 @@ def quantize_run(
     is written, when the run or the folder cannot be used.
     """
     old, new = Run(source), Run(out)
-    new.check_writable()
     if os.path.realpath(new.folder) == os.path.realpath(old.folder):
         raise UserError(f"{new.folder} is the run itself: choose another --out")
     if new.holds_something() and not overwrite:

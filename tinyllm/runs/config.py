@@ -14,7 +14,7 @@ from tinyllm.models import family, names
 from tinyllm.models.registry import family_of
 from tinyllm.models.sizes import SIZE
 from tinyllm.runs.recipe import Recipe, find_recipe
-from tinyllm.train.config import LoRAConfig, TrainConfig
+from tinyllm.train.config import TrainConfig
 
 PRETRAINING = {"causal": "pretrain", "masked": "denoise", "spans": "spans"}  # objective of a model -> recipe
 # The settings of presets; the sizes of models are in each family's PRESETS. laptop is what learnt most in two
@@ -41,6 +41,18 @@ MAY_CHANGE = {  # on --resume
     "train.checkpoint_every",
     "train.steps",  # the only one that changes the weights: the schedule stretches
 }
+
+@dataclass(frozen=True)
+class LoRAConfig:
+    """The settings of LoRA: with a rank, training changes only an adapter over the weights of the start."""
+
+    rank: int = setting(0, help="train an adapter of this rank; 0: all weights", min=0, max=65536)
+    alpha: float = setting(16.0, help="the adapter's part is multiplied by alpha / rank", above=0)
+    where: str | None = setting(None, help="ends of the names of layers: q_proj,v_proj; none: all linear")
+
+    def __post_init__(self):
+        check(self, "lora.")
+
 
 @dataclass(frozen=True)
 class RunConfig:

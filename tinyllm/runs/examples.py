@@ -26,19 +26,19 @@ def read_records(corpus: Any, *fields: str) -> list[dict[str, str]]:
     """
     names = [field.removesuffix("?") for field in fields]
     needed = [field for field in fields if not field.endswith("?")]
-    wanted = ", ".join(f'"{name}": ...' for name in needed)
-    unit, advice = "line", f"write {{{wanted}}}, or these texts with a tab between them"
-    if corpus.documents:
-        unit, advice = "document", "take another kind of text"
     records = []
     # Not splitlines, because the texts of JSON may hold characters that end a line there.
     for number, item in enumerate(corpus.documents or corpus.text().split("\n"), 1):
         if isinstance(item, str) and not item.strip():
             continue
         try:
-            found = _of_line(item, names, needed) if unit == "line" else _of_document(item, names)
+            found = _of_line(item, names, needed) if isinstance(item, str) else _of_document(item, names)
             records.append({name: _text(found, name) for name in names if name in needed or found.get(name)})
         except UserError as error:
+            wanted = ", ".join(f'"{name}": ...' for name in needed)
+            unit, advice = "line", f"write {{{wanted}}}, or these texts with a tab between them"
+            if corpus.documents:
+                unit, advice = "document", "take another kind of text"
             raise UserError(f"{corpus.name} {unit} {number} {error}: {advice}") from None
     return records
 

@@ -66,12 +66,11 @@ class Opened:
         With `beams`, these are remarks about a beam search, which applies other settings.
         """
         size, known = self.model.config.vocab_size, self.tokenizer.vocab_size
-        ends = stop_ids(self.model.generation)
         found = [f"{each} in generation_config.json is not applied"
                  for each in ignored(self.model.generation, beams)]
         found += self.tokenizer.notes()
         found += [f"no text ends with eos_token_id = {end}: the model has {size} tokens"
-                  for end in ends if end >= size]
+                  for end in stop_ids(self.model.generation) if end >= size]
         if size - known > size // 8:  # a small difference is padding, which is never learnt
             found.append(f"the model has {size} tokens, its tokenizer {known}: is it another model's?")
         return found

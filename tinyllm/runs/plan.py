@@ -63,14 +63,13 @@ def plan_of_windows(
     sample(model, tokens): returns a text to show, from the first window that is held out.
     characters: see `evaluate`.
     """
-    corpus, train, seed, found = parts.corpus, parts.config.train, parts.config.seed, []
-    for name, text in zip(("training", "validation"), corpus.split(train.val_fraction), strict=True):
-        found.append(tokens := token_array(text, parts.tokenizer))
+    corpus, train, seed = parts.corpus, parts.config.train, parts.config.seed
+    learnt, held_out = (token_array(text, parts.tokenizer) for text in corpus.split(train.val_fraction))
+    for name, tokens in (("training", learnt), ("validation", held_out)):
         if len(tokens) < length + 1:
             needs = f"a context of {parts.model.config.context} needs at least {length + 1}"
             raise UserError(f"the {name} part of {corpus.name} has {len(tokens)} tokens, and {needs}: "
                             "take more text, or a smaller --set model.context")
-    learnt, held_out = found
 
     def batches(step):
         batch = layout(*get_batch(learnt, seed, step, train.batch, length), seed, step)

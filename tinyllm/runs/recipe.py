@@ -8,7 +8,6 @@ The function gets `Parts`, data and model among them, and returns a `Plan`.
 """
 
 import importlib
-import pkgutil
 import sys
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
@@ -106,9 +105,8 @@ def import_recipes() -> None:
     They are found by folder because folders above this one have recipes too, and imports point down.
     """
     package = sys.modules[__name__.partition(".")[0]]
-    for folder in sorted(found for root in package.__path__ for found in Path(root).glob("*/recipes")):
-        for module in pkgutil.iter_modules([str(folder)]):
-            importlib.import_module(f"{package.__name__}.{folder.parent.name}.recipes.{module.name}")
+    for file in sorted(found for root in package.__path__ for found in Path(root).glob("*/recipes/[!_]*.py")):
+        importlib.import_module(".".join([package.__name__, *file.with_suffix("").parts[-3:]]))
 
 
 def recipes() -> dict[str, Recipe]:

@@ -105,14 +105,6 @@ class Run:
 
     # Writing.
 
-    def check_writable(self) -> None:
-        """Raise UserError if files cannot be written into the folder. This check writes nothing."""
-        whole = self.folder.absolute()
-        place = next(path for path in (whole, *whole.parents) if path.exists())
-        if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
-            reason = "no permission to write in it" if place.is_dir() else "it is not a folder"
-            raise UserError(f"cannot write the run to {self.folder}: see {place}, {reason}")
-
     def create(self, record: Record, tokenizer: Tokenizer) -> None:
         """Begin a run: remove the files of an earlier run, write the tokenizer, and finally run.json."""
         self.clear()
@@ -167,7 +159,9 @@ class Run:
         """
         if self._record is None:
             if not os.path.lexists(self.file):
-                raise UserError(f"{self.folder} holds no run: {self._what_it_is()}")
+                what = "it is the folder of a model" if self.is_model() else "there is no run.json"
+                beside = ", ".join(str(run.folder) for run in list_runs(self.folder.parent)[:5])
+                raise UserError(f"{self.folder} holds no run: {what}{beside and f'; there are {beside}'}")
             content = read_json(self.file, CONTENT)
             try:
                 start = content["start"] and Origin(content["start"]["folder"], content["start"]["sha256"])
@@ -176,13 +170,6 @@ class Run:
             except (ValueError, TypeError, KeyError) as error:
                 raise UserError(f"{self.file} is damaged: {error}") from error
         return self._record
-
-    def _what_it_is(self):
-        if self.is_model():
-            return "it is the folder of a model, which `tinyllm generate` reads, with --bits 8 quantised"
-        reason = "there is no run.json" if self.folder.is_dir() else "there is no such folder"
-        beside = ", ".join(str(run.folder) for run in list_runs(self.folder.parent)[:5])
-        return reason + (f"; there are {beside}" if beside else "")
 
     def replaced_ops(self, more: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """Return the ops that were replaced in the run, from the note "replaced_ops": [{"op": name, ...}].
@@ -217,12 +204,13 @@ class Run:
             raise ValueError(f'which must be "best" or "last", got {which!r}')
         self.read()  # raises an error that says what the folder is, if it is no run
         self.check_checkpoints()
-        last = self.last_checkpoint()
-        if last is None:
+        kept = checkpoint.list_checkpoints(self.checkpoints)
+        if not kept:
             resume = f"tinyllm train --out {shlex.quote(str(self.folder))} --resume"
             raise UserError(f"{self.folder} holds no checkpoint yet: train it first with `{resume}`")
-        best = progress_of(last)[0].best_step if which == "best" else None
-        return last if best is None else checkpoint.list_checkpoints(self.checkpoints).get(best, last)
+        last = kept[max(kept)]
+        best = progress_of(last)[0].best_step if which == "best" and len(kept) > 1 else None
+        return last if best is None else kept.get(best, last)
 
     def check_checkpoints(self) -> None:
         """Raise UserError when the run's folder of checkpoints is missing."""

@@ -1,4 +1,4 @@
-"""Define TrainConfig and LoRAConfig, the settings of the training loop and of adapters."""
+"""Define TrainConfig, the settings of the training loop."""
 
 from dataclasses import dataclass
 
@@ -42,15 +42,3 @@ class TrainConfig:
         if self.batch % self.accumulate:
             raise UserError(f"train.batch {self.batch} cannot be split into {self.accumulate} equal parts "
                             "(train.accumulate): choose a multiple")
-
-
-@dataclass(frozen=True)
-class LoRAConfig:
-    """The settings of LoRA: with a rank, training changes only an adapter over the weights of the start."""
-
-    rank: int = setting(0, help="train an adapter of this rank; 0: all weights", min=0, max=65536)
-    alpha: float = setting(16.0, help="the adapter's part is multiplied by alpha / rank", above=0)
-    where: str | None = setting(None, help="ends of the names of layers: q_proj,v_proj; none: all linear")
-
-    def __post_init__(self):
-        check(self, "lora.")

@@ -17,12 +17,10 @@ def free_memory() -> int | None:
 
 def peak_rss_mb() -> float | None:
     """Return the peak memory of this process in MiB, or None if the system does not report it."""
-    # Not getrusage: on Linux it also counts the memory of the parent process before exec.
-    if peak := _of_linux("self/status", "VmHWM"):
+    if peak := _of_linux("self/status", "VmHWM"):  # getrusage also counts the parent's memory before exec
         return round(peak / 2**20, 1)
-    try:
-        import resource
-    except ImportError:  # Windows
+    if sys.platform != "darwin":
         return None
-    per_mib = 2**20 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / per_mib, 1)
+    import resource
+
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1)

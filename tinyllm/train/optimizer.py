@@ -69,29 +69,15 @@ class Optimizer:
             state |= {f"{name}.{i}": getattr(self, name)[i] for name in self.moments}
         return state
 
-    def check_state(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        """Raise UserError if names or shapes differ from this optimizer's state."""
-        expected = {name: array.shape for name, array in self.state_dict().items()}
-        for name in expected | shapes:
-            stored, own = (found.get(name, "missing") for found in (shapes, expected))
-            if stored != own:
-                raise UserError(f"optimizer state {name} has the shape {stored}, the optimizer's {own}; "
-                                "make the optimizer from the same model")
-
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Load a state that `state_dict` returned.
-
-        Raises UserError when the state belongs to other parameters, or contains impossible numbers.
-        """
-        self.check_state({name: array.shape for name, array in state.items()})
-        for name, own in self.state_dict().items():
-            array = state[name]
-            if array.dtype != own.dtype:
-                raise UserError(f"optimizer state {name} holds {array.dtype}, where {own.dtype} belongs")
-            if not np.isfinite(array).all():
-                raise UserError(f"optimizer state {name} holds numbers that are not finite: it is damaged")
-            if not name.startswith("m") and (array < 0).any():  # v and the number of steps are never negative
-                raise UserError(f"optimizer state {name} holds numbers below 0: it is damaged")
+        """Load a state that `state_dict` returned. Raises UserError when it belongs to other parameters."""
+        kinds = [{name: (array.shape, array.dtype.name) for name, array in arrays.items()}
+                 for arrays in (self.state_dict(), state)]
+        for name in kinds[0] | kinds[1]:
+            own, stored = (kind.get(name, "missing") for kind in kinds)
+            if stored != own:
+                raise UserError(f"optimizer state {name} is {stored}, and the optimizer's is {own}; "
+                                "make the optimizer from the same model")
         self.steps = int(state["steps"])
         for name in self.moments:
             setattr(self, name, [np.array(state[f"{name}.{i}"]) for i in range(len(self.parameters))])
@@ -171,8 +157,7 @@ def clip_grad_norm(parameters: Iterable[Any], limit: float) -> float:
     with_grad = [p for p in parameters if p.grad is not None]
     norm = gradient_norm(with_grad)
     if limit:
-        clipped = ops.clip_grads([p.grad for p in with_grad], norm, limit)
-        for p, grad in zip(with_grad, clipped, strict=True):
+        for p, grad in zip(with_grad, ops.clip_grads([p.grad for p in with_grad], norm, limit), strict=True):
             p.grad = grad
     return norm
 
