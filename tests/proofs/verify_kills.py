@@ -24,24 +24,15 @@ ROOT = Path(__file__).resolve().parents[2]
 OFTEN = {"train.checkpoint_every": 2, "train.eval_every": 12, "train.sample_every": 50}
 
 
-def start(folder, text, steps, extra=()):
-    """Start `tinyllm train` on a tiny model in another process."""
-    settings = SETTINGS | OFTEN | {"train.steps": steps}
+def start(folder, text, steps, how):
+    """Start `tinyllm train` on a tiny model in another process; `how` is "--resume", or how to begin."""
+    settings = SETTINGS | OFTEN | {"train.steps": steps} if how != "--resume" else {}
     sets = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
-    if "--resume" in extra:
-        sets = []
-    files = ["--data", str(text), "--out", str(folder)]
-    command = [sys.executable, "-m", "tinyllm", "train", *files, *sets, *extra]
-    path = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    environment = os.environ | {"PYTHONPATH": path, "TINYLLM_CACHE": str(folder.parent / "cache")}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-
-
-def finish(process):
-    """Wait for a process to end well."""
-    _, errors = process.communicate()
-    if process.returncode:
-        sys.exit(f"training failed with exit code {process.returncode}: {errors.decode()}")
+    words = ["train", "--data", str(text), "--out", str(folder), how, *sets]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+                                "TINYLLM_CACHE": str(folder.parent / "cache")}
+    command = [sys.executable, "-m", "tinyllm", *words]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
 
 
 def what_was_hit(folder):
@@ -54,33 +45,22 @@ def what_was_hit(folder):
     return "deleting an old checkpoint" if leftovers else "something else"
 
 
-def kill_one_run(folder, text, steps, kills, whole_time, random, hits):
-    """Start, kill and resume one run until it ends or `kills` are used up; return how many were."""
-    used = 0
-    extra = []
-    while True:
-        process = start(folder, text, steps, extra)
-        if used < kills:
-            time.sleep(random.uniform() * whole_time)
-        if used >= kills or process.poll() is not None:
-            finish(process)
-            return used
+def kill_one_run(folder, text, steps, waits):
+    """Start and kill a run after each of some waits, and resume it until it ends -> what was hit."""
+    hits, how = [], "--overwrite"
+    for wait in [*waits, None]:
+        process = start(folder, text, steps, how)
+        if wait is not None:
+            time.sleep(wait)
+        if wait is None or process.poll() is not None:
+            if process.wait():
+                sys.exit(f"training failed with exit code {process.returncode}")
+            break
         process.kill()
-        process.communicate()
-        used += 1
-        hits[what_was_hit(folder)] += 1
-        begun = (folder / "run.json").exists()  # before that there is only a beginning to repeat
-        extra = ["--resume"] if begun else ["--overwrite"]
-
-
-def same(found, expected):
-    """Compare two outcomes, and name what differs."""
-    for path in sorted(found[0].keys() | expected[0].keys()):
-        if found[0].get(path) != expected[0].get(path):
-            print(f"different: {path}")
-    if found[1] != expected[1]:
-        print(f"different: log.jsonl, {len(found[1])} records against {len(expected[1])}")
-    return found == expected
+        process.wait()
+        hits.append(what_was_hit(folder))
+        how = "--resume" if (folder / "run.json").exists() else "--overwrite"
+    return hits
 
 
 def main(argv=None):
@@ -90,23 +70,22 @@ def main(argv=None):
     parser.add_argument("--steps", type=int, default=120, help="length of a run")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
-    random, hits = Random(args.seed, "kills"), Counter()
+    random, hits, equal = Random(args.seed, "kills"), [], []
     with tempfile.TemporaryDirectory() as place:
         place = Path(place)
         text = write_text(place / "text.txt")
         began = time.monotonic()
-        finish(start(place / "whole", text, args.steps))
+        kill_one_run(place / "whole", text, args.steps, [])
         whole_time = time.monotonic() - began
-        expected = outcome(place / "whole")
-        killed = runs = equal = 0
-        while killed < args.kills:
-            folder = place / f"killed-{runs}"
-            killed += kill_one_run(folder, text, args.steps, args.kills - killed, whole_time, random, hits)
-            equal += same(outcome(folder), expected)
-            runs += 1
-    where = ", ".join(f"{count} hit {what}" for what, count in hits.most_common())
-    print(f"=> {killed} kills ({where}); {equal} of {runs} runs ended with the bits of the untouched one")
-    return 0 if equal == runs else 1
+        while len(hits) < args.kills:
+            folder = place / f"killed-{len(equal)}"
+            waits = random.uniform(args.kills - len(hits)) * whole_time
+            hits += kill_one_run(folder, text, args.steps, waits)
+            equal.append(outcome(folder) == outcome(place / "whole"))
+    where = ", ".join(f"{count} hit {what}" for what, count in Counter(hits).most_common())
+    print(f"=> {len(hits)} kills ({where}); {sum(equal)} of {len(equal)} runs ended with the bits of the "
+          "untouched one")
+    return 0 if all(equal) else 1
 
 
 if __name__ == "__main__":

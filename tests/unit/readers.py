@@ -120,45 +120,22 @@ def check_mutations(reader: Reader, folder: Path, seed: int, times: int = 20, lo
 def mutate(rng: random.Random, data: bytes) -> bytes:
     """Return a file that is almost the same."""
     changed = mutate_json(rng, data) if rng.random() < 0.6 else None
-    return rng.choice((mutate_lines, mutate_bytes, mutate_bytes))(rng, data) if changed is None else changed
+    if changed is not None:
+        return changed
+    if rng.random() < 0.7:
+        flipped = bytes([rng.choice(data or b"a") ^ 1 << rng.randrange(8)])
+        return spliced(rng, data, [flipped, *SCRAPS], rng.choice((1, 1, 4, 30, 300, len(data))))
+    words = [[str(strange).encode("utf-8", "replace")] for strange in STRANGE]
+    lines = [b" ".join(spliced(rng, line.split(b" "), words)) if rng.random() < 0.2 else line
+             for line in data.split(b"\n")]
+    return b"\n".join(spliced(rng, lines, [[], *words]))
 
 
-def mutate_bytes(rng: random.Random, data: bytes) -> bytes:
-    """Remove, flip, insert, replace or repeat some bytes."""
-    changed, at = bytearray(data), rng.randrange(len(data) + 1)
-    end = min(len(changed), at + rng.choice((1, 1, 4, 30, 300)))
-    kind = rng.randrange(6)
-    if kind == 0:
-        del changed[at : rng.choice((end, len(changed)))]
-    elif kind == 1 and at < len(changed):
-        changed[at] ^= 1 << rng.randrange(8)
-    elif kind == 2:
-        changed[at:at] = rng.choice(SCRAPS)
-    elif kind == 3:
-        changed[at:end] = rng.choice(SCRAPS)
-    else:
-        to = rng.randrange(len(changed) + 1)
-        changed[to:to] = changed[at:end]
-    return bytes(changed)
-
-
-def mutate_lines(rng: random.Random, data: bytes) -> bytes:
-    """Repeat, exchange or remove lines, or change a word of one."""
-    lines = data.split(b"\n")
-    i, k = rng.randrange(len(lines)), rng.randrange(len(lines))
-    kind = rng.randrange(4)
-    if kind == 0:
-        lines.insert(k, lines[i])
-    elif kind == 1:
-        lines[i], lines[k] = lines[k], lines[i]
-    elif kind == 2:
-        del lines[i]
-    else:
-        words = lines[i].split(b" ")
-        strange = str(rng.choice(STRANGE)).encode("utf-8", "replace")
-        words[rng.randrange(len(words))] = rng.choice((*lines[k].split(b" "), strange))
-        lines[i] = b" ".join(words)
-    return b"\n".join(lines)
+def spliced(rng: random.Random, items: Any, scraps: list, most: int = 1) -> Any:
+    """Remove some items, put a scrap or other items in their place, or put these between two items."""
+    at, other = rng.randrange(len(items) + 1), rng.randrange(len(items) + 1)
+    end, new = at + rng.choice((0, most)), rng.choice(scraps)
+    return items[:at] + rng.choice((items[:0], new, new, items[other : other + most])) + items[end:]
 
 
 def mutate_json(rng: random.Random, data: bytes) -> bytes | None:
@@ -187,7 +164,7 @@ def places(value: Any):
 
 def change_place(rng: random.Random, container: Any, key: Any, other: Any, name: Any) -> None:
     """Change container[key], maybe into other[name]."""
-    kind = rng.randrange(6)
+    kind = rng.randrange(5)
     if kind == 0:
         del container[key]
     elif kind == 1 and isinstance(container, dict):
@@ -197,7 +174,5 @@ def change_place(rng: random.Random, container: Any, key: Any, other: Any, name:
     elif kind == 3:
         for _ in range(rng.choice((1, 3, 20, 900))):
             container[key] = [container[key]] if isinstance(container, list) else {key: container[key]}
-    elif kind == 4 and isinstance(container, list):
-        container.insert(key, copy.deepcopy(other[name]))
     else:
         container[key] = copy.deepcopy(rng.choice(STRANGE))

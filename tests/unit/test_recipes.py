@@ -125,8 +125,13 @@ def test_every_recipe_has_a_tiny_run():
 @each_run
 def test_killed_anywhere_is_not_killed_and_the_reference_is_the_start(tmp_path, data, name):
     whole = begun(tmp_path / "whole", data, name)
-    truth = whole.setup.reference()
-    count = len(list(whole))
+    truth, plan = whole.setup.reference(), whole.setup.plan
+    again = find_recipe(name.split()[0]).build(whole.setup)
+    assert len({again.batches(step).tokens.tobytes() for step in range(8)}) > 2
+    assert plan.prompt == again.prompt
+    happened = list(whole)
+    count, log = len(happened), [event.record for event in happened if hasattr(event, "record")][-1]
+    assert set(plan.healthy) <= set(log) and plan.train_tokens > plan.val_tokens > 0
     for seed in range(4 if "rarely" in name else 1):
         folder = tmp_path / str(seed)
         training = begun(folder, data, name)
@@ -184,16 +189,6 @@ def test_adapters_are_trained_and_the_reference_is_the_start_with_them_merged(tm
         assert same(resumed.model, truth) == (not run.run.last_checkpoint()) == (count == 1)
 
 
-@each_run
-def test_a_plan_is_a_function_of_its_parts_and_reports_what_the_doctor_reads(tmp_path, data, name):
-    training = begun(tmp_path / "run", data, name)
-    plan, again = training.setup.plan, find_recipe(name.split()[0]).build(training.setup)
-    assert (plan.batches(2).tokens == again.batches(2).tokens).all() and plan.prompt == again.prompt
-    assert len({again.batches(step).tokens.tobytes() for step in range(8)}) > 2
-    log = [event.record for event in training if hasattr(event, "record")][-1]
-    assert set(plan.healthy) <= set(log) and plan.train_tokens > plan.val_tokens > 0
-
-
 def test_the_example_prefers_what_was_chosen_and_drops_equal_answers(tmp_path, data):
     list(begun(tmp_path / "start", data, "sft"))
     more = {"start": str(tmp_path / "start"), "train.lr": 0.01, "train.warmup": 0}
@@ -223,21 +218,19 @@ def test_a_recipe_changes_the_usual_settings_of_the_laptop_only():
     assert rate(recipe="dpo", train_lr=0.1) == ("adamw", 0.1)
 
 
-def test_examples_without_a_target_are_dropped_and_counted(tmp_path):
+def test_examples_that_are_too_long_are_counted_and_dropped_if_they_teach_nothing(tmp_path):
+    def prepared(recipe, content, **own):
+        (tmp_path / "data.tsv").write_text(content)
+        more = {"recipe": recipe, "data": str(tmp_path / "data.tsv"), "train.steps": 1}
+        return tl.prepare(tl.make_config(own | more))
+
     full = "a" * 20 + "\tbbb"  # 24 tokens with a separator, and without the last one
-    (tmp_path / "pairs.tsv").write_text("x" * 30 + f"\ty\n{full}\n{full}b\n" + "a\tb\n" * 37)
-    own = DECODER | {"recipe": "sft", "data": str(tmp_path / "pairs.tsv"), "train.steps": 1}
-    setup = tl.prepare(tl.make_config(own))
+    setup = prepared("sft", "x" * 30 + f"\ty\n{full}\n{full}b\n" + "a\tb\n" * 37, **DECODER)
     assert next(setup.steps()).numbers.items() >= {"truncated": 0.05, "dropped": 0.025}.items()
     assert "dropped" in setup.plan.healthy and "x" not in setup.tokenizer.decode(setup.plan.prompt)
     assert not (setup.plan.batches(0).tokens == setup.tokenizer.encode("x")[0]).any()
-
-
-def test_two_texts_are_truncated_if_they_do_not_fit_with_the_special_tokens(tmp_path):
     full = "a" * 11 + "\t" + "b" * 10  # 24 tokens with [CLS] and twice [SEP]
-    (tmp_path / "classes.tsv").write_text(f"{full}\tx\n{full}b\ty\n" * 20)
-    own = ENCODER | {"recipe": "classify", "data": str(tmp_path / "classes.tsv")}
-    setup = tl.prepare(tl.make_config(own))
+    setup = prepared("classify", f"{full}\tx\n{full}b\ty\n" * 20, **ENCODER)
     assert next(setup.steps()).numbers["truncated"] == 0.5
 
 
@@ -304,27 +297,17 @@ def test_documents_of_the_world_are_records_of_what_is_known_about_them():
         read_records(tl.load_corpus("world:facts,n=5"), "prompt", "answer")
 
 
-PLANTED = '''
-from tinyllm.runs.recipe import find_recipe, recipe
-
-@recipe("planted", "a recipe of a folder above runs/")
-def planted(parts):
-    return find_recipe("pretrain").build(parts)
-'''
-
-
-def test_a_file_in_a_folder_of_recipes_is_a_recipe(tmp_path, monkeypatch, capsys):
+def test_a_file_in_a_folder_of_recipes_is_a_recipe(tmp_path, monkeypatch):
     """No import names the file: it is found by its folder, in any part of tinyllm."""
     folder = tmp_path / "above" / "recipes"
     folder.mkdir(parents=True)
-    (folder / "planted.py").write_text(PLANTED)
+    text = "from tinyllm.runs.recipe import recipe\nrecipe('planted', 'one')(dict)"
+    (folder / "planted.py").write_text(text)
     monkeypatch.setattr(tl, "__path__", [*tl.__path__, str(tmp_path)])
     monkeypatch.setattr(registry, "RECIPES", dict(registry.RECIPES))
+    for name in ("tinyllm.above", "tinyllm.above.recipes", "tinyllm.above.recipes.planted"):
+        monkeypatch.setitem(sys.modules, name, None)  # so that they are removed again
+        del sys.modules[name]
     registry.import_recipes.cache_clear()
-    try:
-        assert find_recipe("planted").help == "a recipe of a folder above runs/" and "planted" in recipes()
-        assert sys.modules["tinyllm.above.recipes.planted"].planted is find_recipe("planted").build
-    finally:
-        registry.import_recipes.cache_clear()
-        for name in ("tinyllm.above", "tinyllm.above.recipes", "tinyllm.above.recipes.planted"):
-            sys.modules.pop(name, None)
+    assert find_recipe("planted").build is dict and "planted" in recipes()
+    registry.import_recipes.cache_clear()

@@ -11,9 +11,9 @@ from tinyllm.config import check, flatten, kinds, parse_assignments
 from tinyllm.errors import UserError
 from tinyllm.files import read_toml
 from tinyllm.models import names
-from tinyllm.runs.config import GONE, make_config, resumed, settings_help
+from tinyllm.runs.config import GONE, LoRAConfig, make_config, resumed, settings_help
 from tinyllm.runs.recipe import recipes
-from tinyllm.train.config import LoRAConfig, TrainConfig
+from tinyllm.train.config import TrainConfig
 from tinyllm.train.loop import Progress
 
 

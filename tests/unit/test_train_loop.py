@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_run import new_training, outcome, resumed_training, same, write_text
+from tiny_run import new_training, resumed_training, same
 
 import tinyllm as tl
 from tinyllm import ops
@@ -23,7 +23,7 @@ from tinyllm.runs import Run, open_model
 from tinyllm.runs.checkpoint import list_checkpoints
 from tinyllm.runs.log import read_log
 from tinyllm.runs.plan import doctor
-from tinyllm.train import events, fit, next_token, train
+from tinyllm.train import events, next_token, train
 from tinyllm.train.evaluate import count_characters
 from tinyllm.train.loop import forward_backward
 
@@ -86,15 +86,6 @@ def test_numbers_of_a_loss_that_the_log_cannot_hold(tmp_path, text):
         list(setup.steps())
 
 
-def test_fit_trains_on_tokens_or_on_a_function_of_the_step():
-    model, other = tiny_model(), tiny_model()
-    losses = fit(model, TOKENS, steps=30, batch=4, lr=1e-2)
-    assert len(losses) == 30 and losses[-1] < losses[0]
-    assert fit(other, windows, steps=30, lr=1e-2) == losses
-    with pytest.raises(UserError, match=r"train\.steps must be"):
-        fit(model, TOKENS, steps=0)
-
-
 def test_a_group_with_a_rate_of_its_own():
     model = tiny_model()
     first, *rest = model.parameters()
@@ -131,24 +122,15 @@ def test_packed_pairs_do_not_see_each_other():
     assert alone.starts is None
 
 
-def test_steps_of_a_run_that_is_opened_again_begin_at_its_start(tmp_path, text, whole):
-    training = new_training(tmp_path / "run", text)
-    began = [event.loss for event in training if isinstance(event, events.Stepped)]
+def test_what_changes_a_run_and_what_does_not(tmp_path, text, whole):
+    """The comparisons of bits would say nothing if every run gave the same weights."""
+    often = {"train__eval_every": 1, "train__sample_every": 1}
+    for changed in ({"seed": 1}, {"model__dropout": 0.0}, often):
+        list(training := new_training(tmp_path / "run", text, **changed))
+        assert same(open_model(whole, "last").model, training.model) == (changed == often)
+    began = [event.loss for event in new_training(tmp_path / "b", text) if isinstance(event, events.Stepped)]
     setup = resumed_training(shutil.copytree(whole, tmp_path / "whole")).setup
-    assert [event.loss for event in setup.steps()] == began
-
-
-def test_evaluating_and_sampling_disturb_nothing(tmp_path, text, whole):
-    often = new_training(tmp_path / "run", text, train__eval_every=1, train__sample_every=1)
-    list(often)
-    assert same(open_model(whole, "last").model, often.model)
-
-
-def test_the_seed_and_dropout_matter(tmp_path, text, whole):
-    """The comparisons above would say nothing if every run gave the same weights."""
-    for name, changed in {"seed": {"seed": 1}, "dropout": {"model__dropout": 0.0}}.items():
-        list(new_training(tmp_path / name, text, **changed))
-        assert outcome(tmp_path / name)[0] != outcome(whole)[0]
+    assert [event.loss for event in setup.steps()] == began  # those of a fresh model
 
 
 def test_the_log_tells_everything_and_training_helps(whole, text):
@@ -187,10 +169,12 @@ def test_best_and_last_are_kept(tmp_path, text):
         assert all(np.array_equal(a, weights[name]) for name, a in found.items())
 
 
-def test_more_steps_go_on_and_fewer_are_refused(tmp_path, whole):
+def test_more_steps_go_on_and_fewer_or_other_data_are_refused(tmp_path, whole):
     shutil.copytree(whole, tmp_path / "run")
-    with pytest.raises(UserError, match="12 steps already"):
-        resumed_training(tmp_path / "run", train__steps=10)
+    wrong = (({"train__steps": 10}, "12 steps already"), ({"data": __file__}, "data has changed"))
+    for changed, message in wrong:
+        with pytest.raises(UserError, match=message):
+            resumed_training(tmp_path / "run", **changed)
     assert [type(e) for e in resumed_training(tmp_path / "run")] == [events.Started]
     longer = resumed_training(tmp_path / "run", train__steps=15)
     assert [e.step for e in longer if isinstance(e, events.Stepped)] == [13, 14, 15]
@@ -215,14 +199,6 @@ def test_a_number_that_is_not_finite_stops_the_run(tmp_path, text, what):
         list(training)
     assert list(list_checkpoints(training.run.checkpoints))[-1] == 5
     list(resumed_training(tmp_path / "run"))  # the checkpoint is good
-
-
-def test_changed_data_is_refused(tmp_path):
-    text = write_text(tmp_path / "text.txt")
-    list(new_training(tmp_path / "run", text, train__steps=2))
-    text.write_text(text.read_text() + "more")
-    with pytest.raises(UserError, match="data has changed"):
-        resumed_training(tmp_path / "run")
 
 
 @pytest.mark.parametrize("spec", ["byte", "bpe:300"])
