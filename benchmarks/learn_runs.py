@@ -3,16 +3,13 @@
 An experiment is a function of a seed and settings -> {figure: value}.
 """
 
-import dataclasses
 import time
 from itertools import islice
 
 import numpy as np
 
 import tinyllm as tl
-from tinyllm import nn
-from tinyllm.data import load_corpus
-from tinyllm.eval import Gaps, answers, find_task
+from tinyllm.eval import Gaps, answers
 from tinyllm.eval.gaps import anywhere, body, line
 from tinyllm.ops import pass_at_k
 from tinyllm.train import events
@@ -88,30 +85,6 @@ def middle(seed, rate=0.5, asked=100, samples=10, **settings):
     return figures
 
 
-def pictures(seed, n=20_000, asked=300, **settings):
-    """Describe pictures: captions and questions together, as `tinyllm train sft --model fuyu` learns them.
-
-    Then the model is asked about new scenes, and about scenes in which a colour and a shape meet that never
-    met in training. An answer is right if all of its characters are.
-    """
-    kinds = "caption", "picture_question"
-    settings = {"recipe": "sft", "model.type": "fuyu", "tokenizer": "bpe:400", "train.lr": 2e-3, "seed": seed,
-                "train.steps": 1000, "train.batch": 32} | settings
-    first, second = (load_corpus(f"world:{kind},n={n}") for kind in kinds)
-    both = tuple(page for pair in zip(first.documents, second.documents, strict=True) for page in pair)
-    data = dataclasses.replace(first, name="pictures", data=first.data + second.data, documents=both)
-    captions = tl.prepare(tl.make_config(settings), corpus=first)  # its tokenizer serves both
-    trial = Trial(settings, tl.prepare(captions.config, corpus=data, tokenizer=captions.tokenizer))
-    trial.run()
-    known, figures = {picture.tobytes() for picture, *_ in data.shown}, {}
-    for kind in kinds:
-        for by in ("scene", "combination"):
-            task = find_task(f"world:{kind},by={by},n=2000,seed={seed}")
-            new = (x for x in task.items("test") if by != "scene" or x.picture.tobytes() not in known)
-            figures[f"{kind} by {by}"] = np.mean(trial.ask(task, islice(new, asked), max_tokens=60))
-    return figures
-
-
 def written(seed, run="shipped", count=20):
     """Count the stories of a run, or of the shipped model, that the grammar parses from end to end.
 
@@ -130,19 +103,7 @@ def written(seed, run="shipped", count=20):
     return figures
 
 
-def quantized(seed, **settings):
-    """Measure by how much a short training's loss grows with weights of 8 and of 4 bits."""
-    trial = Trial(TRIAL | {"seed": seed} | settings)
-    figures, weights = {"loss": trial.run()["loss"]}, trial.model.state_dict()
-    for bits in (8, 4):
-        model = tl.build(trial.model.config)
-        model.load_state_dict(weights)
-        loss = trial.setup.plan.evaluate(nn.quantize(model, bits))["val_loss_per_char"]
-        figures[f"int{bits} above float32"] = loss - figures["loss"]
-    return figures
-
-
 EXPERIMENTS = {
     "recipe": recipe, **{kind: prose(kind) for kind in ("stories", "encyclopaedia", "letters", "dialogues")},
-    "middle": middle, "pictures": pictures, "written": written, "quantized": quantized,
+    "middle": middle, "written": written,
 }

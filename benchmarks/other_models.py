@@ -1,24 +1,14 @@
-"""Make contenders of other libraries: PyTorch, transformers and llama.cpp, from tinyllm's weights.
-
-Nothing is downloaded. A model is saved to a temporary folder, which transformers opens as it is, and, for
-llama.cpp, written to a GGUF file there.
-"""
+"""Make contenders of PyTorch and transformers, from tinyllm's weights; nothing is downloaded."""
 
 import tempfile
 import warnings
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
-from tinyllm import ops
 from tinyllm.bench.race import Contender
 from tinyllm.bench.rows import model_of, prompt_of, training_amounts
-from tinyllm.models.gguf import save_gguf
 from tinyllm.ops.runtime import threads
-
-# Kind of a GGUF file -> bits, and how far off its logits may be: llama.cpp rounds activations, too.
-GGUF_KINDS = {"f32": (32, 1e-3), "q8_0": (8, 0.2), "q4_0": (4, 0.9)}
 
 
 def torch_gpt(sizes: dict) -> tuple[dict, Callable]:
@@ -114,62 +104,3 @@ def transformers_writer(sizes: dict, task: str) -> Contender:
     if task == "prefill":
         return Contender(logits, amounts={"tokens": len(prompt)}, answer=logits, tolerance=1e-3)
     return Contender(write, lambda: (read(prompt[:half]),), amounts={"tokens": new})
-
-
-def llama_cpp_writer(sizes: dict, task: str, kind: str) -> Contender:
-    """Return prefill or decoding of llama.cpp to time, from a GGUF file of some kind."""
-    import llama_cpp
-
-    model = model_of(sizes)
-    prompt, half, new = prompt_of(model)
-    bits, tolerance = GGUF_KINDS[kind]
-    with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
-        save_gguf(model, file.name, bits=bits)
-        llama = llama_cpp.Llama(file.name, n_ctx=model.config.context, n_threads=threads(), n_batch=512,
-                                n_threads_batch=threads(), verbose=False, use_mmap=False)
-
-    def logits():
-        found = llama_cpp.llama_get_logits_ith(llama.ctx, -1)
-        return np.ctypeslib.as_array(found, (model.config.vocab_size,))
-
-    def read(ids):
-        llama.reset()
-        llama.eval(ids)
-        return logits().copy()
-
-    def begin():
-        read(prompt[:half])
-        return ()
-
-    def write():
-        for _ in range(new):
-            llama.eval([int(np.argmax(logits()))])
-
-    if task == "prefill":
-        whole = partial(read, prompt)
-        return Contender(whole, amounts={"tokens": len(prompt)}, answer=whole, tolerance=tolerance)
-    return Contender(write, begin, amounts={"tokens": new})
-
-
-def row_pairs(rows: int, n: int) -> dict[str, tuple[Callable, Callable]]:
-    """Draw arrays of one shape -> {op: (ours, PyTorch's)}, functions without arguments."""
-    import torch
-    from torch.nn import functional as F
-
-    torch.set_num_threads(threads())
-    rng = np.random.default_rng(rows * 10007 + n)
-    x, dy = (rng.standard_normal((rows, n), np.float32) for _ in range(2))
-    w, b = (rng.standard_normal(n, np.float32) for _ in range(2))
-    targets = rng.integers(0, n, rows)
-    tx, tdy, tw, tb, tt = map(torch.from_numpy, (x, dy, w, b, targets))
-    return {
-        "softmax": (lambda: ops.softmax(x), lambda: torch.softmax(tx, -1)),
-        "log_softmax": (lambda: ops.log_softmax(x), lambda: torch.log_softmax(tx, -1)),
-        "layernorm": (lambda: ops.layernorm(x, w, b), lambda: F.layer_norm(tx, (n,), tw, tb)),
-        "rmsnorm": (lambda: ops.rmsnorm(x, w), lambda: F.rms_norm(tx, (n,), tw, 1e-5)),
-        "cross_entropy": (lambda: ops.cross_entropy(x, targets), lambda: F.cross_entropy(tx, tt)),
-        "gelu": (lambda: ops.gelu(x), lambda: F.gelu(tx)),
-        "gelu_tanh": (lambda: ops.gelu_tanh(x), lambda: F.gelu(tx, approximate="tanh")),
-        "silu": (lambda: ops.silu(x), lambda: F.silu(tx)),
-        "swiglu": (lambda: ops.swiglu(x, dy), lambda: F.silu(tx) * tdy),
-    }

@@ -1,8 +1,7 @@
 """Race tinyllm against other libraries: `python benchmarks/race.py NAME [--seconds S] [--threads N]`.
 
     train      GPT nano and mini beside PyTorch: eager and compiled, in float32 and bfloat16
-    generate   beside transformers, and for LLaMA llama.cpp, from the same weights
-    rows       ops on rows beside PyTorch
+    generate   GPT-2 and LLaMA beside transformers
     tokenizer  learning, encoding, decoding and splitting beside tiktoken, tokenizers, rustbpe and regex
 
 The first contender of a race is tinyllm, and a ratio is the other's time as a multiple of its time. Each
@@ -19,13 +18,8 @@ import other_tokenizers
 
 import tinyllm as tl
 from tinyllm.bench import rows
-from tinyllm.bench.race import Contender
 from tinyllm.bench.rows import BATCH, SIZES, Race
 from tinyllm.cli.bench import introduce, run
-
-WIDTHS = (8, 16, 17, 33, 48, 65, 100, 128, 200, 384, 500, 768, 1000, 2047, 4096)
-ROWS = (1, 16, 256, 1024, 4096, 16384)
-MOST = 1 << 24  # numbers in an array: 64 MiB
 
 
 def train(quick: bool) -> Iterator[Race]:
@@ -40,27 +34,14 @@ def train(quick: bool) -> Iterator[Race]:
 
 
 def generate(quick: bool) -> Iterator[Race]:
-    """Yield the races of `tinyllm bench generate`, with transformers and llama.cpp."""
+    """Yield the races of `tinyllm bench generate`, with transformers."""
     for about, makers in rows.generate_races(quick):
-        sizes, task = SIZES[about["setting"]], about["task"]
-        theirs: dict[str, Callable] = {"transformers": partial(other_models.transformers_writer, sizes, task)}
-        if sizes["model_type"] == "llama":
-            theirs |= {f"llama.cpp {kind}": partial(other_models.llama_cpp_writer, sizes, task, kind)
-                       for kind in other_models.GGUF_KINDS}
-        yield about, makers | theirs
-
-
-def on_rows(quick: bool) -> Iterator[Race]:
-    """Yield a race for each op on rows and each shape, in one process."""
-    shapes = [(rows, n) for rows in ROWS for n in WIDTHS if rows * n <= MOST]
-    for count, n in shapes[::20] if quick else shapes:
-        for name, (ours, theirs) in other_models.row_pairs(count, n).items():
-            yield {"op": name, "shape": f"{count}x{n}"}, {
-                "tinyllm": partial(Contender, ours), "torch": partial(Contender, theirs)}
+        theirs = partial(other_models.transformers_writer, SIZES[about["setting"]], about["task"])
+        yield about, makers | {"transformers": theirs}
 
 
 RACES: dict[str, tuple[Callable, float]] = {  # name -> races of (quick), seconds of each
-    "train": (train, 20.0), "generate": (generate, 5.0), "rows": (on_rows, 0.1),
+    "train": (train, 20.0), "generate": (generate, 5.0),
     "tokenizer": (other_tokenizers.tokenizer, 3.0),
 }
 

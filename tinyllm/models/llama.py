@@ -64,7 +64,7 @@ class LlamaConfig(RotarySizes):
     bias: bool = setting(False, hf="attention_bias", help="attention's linear layers add a bias")
     mlp_bias: bool = setting(False, hf="mlp_bias", help="the MLP's linear layers add a bias")
     tied: bool = setting(False, **TIED)
-    # With 1, layers find a token in the residual stream: looking back is learnt sooner (docs/speedrun.md).
+    # With 1, layers find a token in the residual stream: looking back is learnt sooner (docs/measured.md).
     embed_std: float | None = setting(
         None, above=0, max=10, hf="embedding_initializer_range", help="std of new embeddings, unless tied"
     )
