@@ -1,14 +1,12 @@
 """Check adapters in folders: they open here and in peft over the same base; broken ones are refused."""
 
-import json
 import os
-import re
 import shutil
 
 import numpy as np
 import pytest
 import safetensors.numpy
-from tiny_models import each, inputs, logits, made
+from tiny_models import change, each, inputs, logits, made, rewrite
 
 import tinyllm as tl
 from tinyllm import nn
@@ -82,19 +80,23 @@ def test_adapters_learn_and_what_they_forbid_is_refused(tmp_path):
     state = nn.adapter_state(model)
     nn.load_adapter(other, state)
     assert logits(other).tobytes() == logits(model.eval()).tobytes()
+    packed = nn.quantize(made("gpt2"), 8)
     for refused, message in [
         (lambda: nn.load_adapter(other, {n: a[:1] for n, a in state.items()}), "lora_A.weight has shape"),
         (lambda: nn.quantize(model, 8), "merge"), (lambda: save_gguf(model, tmp_path / "m.gguf"), "merge"),
         (lambda: nn.adapt(model), "merge"), (lambda: nn.adapt(made("gpt2"), rank=0), "at least 1, got 0"),
+        (lambda: nn.adapt(packed), "no linear layer to adapt: quantised ones are none"),
     ]:
         with pytest.raises(UserError, match=message):
             refused()
 
 
-def test_a_base_that_was_quantised_as_it_is_read_has_the_adapter_in_it(tmp_path):
-    model = saved("llama", tmp_path)
-    both = nn.quantize(nn.merge(model), 8)
-    assert logits(from_pretrained(tmp_path / "adapter", bits=8)).tobytes() == logits(both).tobytes()
+def test_an_adapter_is_opened_with_fewer_bits_and_the_tokenizer_of_its_base(tmp_path):
+    both = nn.quantize(nn.merge(saved("llama", tmp_path)), 8)
+    tl.save_tokenizer(tl.CharTokenizer("ab"), tmp_path / "base" / "tokenizer.json")
+    opened = tl.open_model(tmp_path / "adapter", bits=8)
+    assert opened.tokenizer.vocab_size == 2
+    assert logits(opened.model).tobytes() == logits(both).tobytes()
 
 
 @pytest.mark.parametrize("name", names())
@@ -127,29 +129,16 @@ FIRST = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
 
 @pytest.mark.parametrize("edit, message", [
     ({"peft_type": "IA3"}, "peft_type = 'IA3', which tinyllm cannot apply"),
-    ({"bias": "all"}, "bias = 'all'"), ({"use_dora": True}, "use_dora = True"),
-    ({"use_rslora": True}, "use_rslora"), ({"rank_pattern": {"q_proj": 4}}, "rank_pattern"),
-    ({"modules_to_save": ["lm_head"]}, "modules_to_save"), ({"layers_to_transform": [1]}, "layers_to_trans"),
-    ({"init_lora_weights": "pissa"}, "init_lora_weights = 'pissa'"), ({"new_trick": 3}, "new_trick = 3"),
+    ({"bias": "all"}, "bias = 'all'"),
+    *[({name: value}, name) for name, value in (
+        ("use_dora", True), ("use_rslora", True), ("rank_pattern", {"q_proj": 4}), ("new_trick", 3),
+        ("modules_to_save", ["lm_head"]), ("layers_to_transform", [1]), ("init_lora_weights", "pissa"))],
     ({"r": 0}, "holds 0 as r"), ({"r": 2**40}, "as r"), ({"r": True}, "as r"), ({"r": ...}, "lacks r"),
     ({"r": 2}, r"lora_A.weight has shape \(32, 3\) in the weights and \(32, 2\) in the model"),
     ({"r": 2**24}, r"shape \(32, 3\)"), ({"lora_alpha": "5"}, "as lora_alpha"),
     ({"base_model_name_or_path": None}, "as base_model_name"),
     ({"base_model_name_or_path": "/nowhere"}, "which is gone"),
     ({"base_model_name_or_path": "adapter"}, "is an adapter itself"),
-])
-def test_settings_that_cannot_be_applied_are_named(tmp_path, monkeypatch, edit, message):
-    saved("llama", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "adapter" / "adapter_config.json"
-    found = json.loads(path.read_text()) | edit
-    path.write_text(json.dumps({name: value for name, value in found.items() if value is not ...}))
-    with pytest.raises(UserError, match=message) as caught:
-        from_pretrained("adapter")
-    assert "\n" not in str(caught.value) and "adapter" in str(caught.value)
-
-
-@pytest.mark.parametrize("edit, message", [
     (lambda state: {}, "the weights lack model.layers.0.self_attn.q_proj.lora_A.weight"),
     (lambda state: {n: a for n, a in state.items() if n != FIRST}, "the weights lack .*q_proj.lora_A"),
     (lambda state: state | {FIRST: state[FIRST].T}, r"has shape \(3, 32\) in the weights and \(32, 3\)"),
@@ -161,28 +150,16 @@ def test_settings_that_cannot_be_applied_are_named(tmp_path, monkeypatch, edit, 
     (lambda state: state | {"base_model.model.model.norm.weight": state[FIRST][0]}, "is no adapter of a"),
     (lambda state: state | {FIRST.removeprefix("base_model.model."): state[FIRST]}, "begin with base_model"),
 ])
-def test_arrays_that_do_not_fit_are_named(tmp_path, edit, message):
+def test_settings_and_arrays_that_cannot_be_applied_are_named(tmp_path, monkeypatch, edit, message):
     saved("llama", tmp_path)
-    path = tmp_path / "adapter" / "adapter_model.safetensors"
-    safetensors.numpy.save_file(edit(safetensors.numpy.load_file(path)), path)
+    monkeypatch.chdir(tmp_path)
+    if isinstance(edit, dict):
+        change(tmp_path / "adapter", "adapter_config.json", **edit)
+    else:
+        rewrite(tmp_path / "adapter", edit, "adapter_model.safetensors")
     with pytest.raises(UserError, match=message) as caught:
-        from_pretrained(tmp_path / "adapter")
-    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
-
-
-@pytest.mark.parametrize("file", ["adapter_config.json", "adapter_model.safetensors"])
-@pytest.mark.parametrize("spoil", [
-    lambda path: path.write_bytes(b""), lambda path: path.write_bytes(b"\xff" * 64),
-    lambda path: path.write_bytes((2**62).to_bytes(8, "little") + b"{}"), os.mkfifo, os.mkdir, lambda path: 0,
-])
-def test_a_file_that_is_none_of_ours_is_named(tmp_path, file, spoil):
-    saved("llama", tmp_path)
-    path = tmp_path / "adapter" / file
-    path.unlink()
-    spoil(path)
-    with pytest.raises(UserError, match=re.escape(str(tmp_path / "adapter"))) as caught:
-        from_pretrained(tmp_path / "adapter")
-    assert "\n" not in str(caught.value)
+        from_pretrained("adapter")
+    assert "\n" not in str(caught.value) and "adapter" in str(caught.value)
 
 
 def test_an_adapter_opens_over_its_own_base_only(tmp_path):
@@ -210,19 +187,7 @@ def test_an_adapter_opens_over_its_own_base_only(tmp_path):
 def test_weights_that_were_trained_have_no_folder_for_an_adapter(tmp_path):
     made("gpt2").save_pretrained(tmp_path / "base")
     model = from_pretrained(tmp_path / "base")
-    tl.fit(model, np.arange(50) % model.config.vocab_size, steps=1, batch=1, context=4)
+    tl.fit(model, np.arange(50) % 19, steps=1, batch=1, context=4)
     nn.adapt(model, 2)
     with pytest.raises(UserError, match="no folder has the weights under these adapters"):
         model.save_pretrained(tmp_path / "adapter")
-
-
-def test_an_adapter_without_a_tokenizer_takes_that_of_its_base_with_fewer_bits_too(tmp_path):
-    saved("gpt2", tmp_path)
-    tl.save_tokenizer(tl.CharTokenizer("ab"), tmp_path / "base" / "tokenizer.json")
-    assert tl.open_model(tmp_path / "adapter", bits=8).tokenizer.vocab_size == 2
-
-
-def test_a_model_without_linear_layers_cannot_be_adapted():
-    model = nn.quantize(made("gpt2"), 8)
-    with pytest.raises(UserError, match="no linear layer to adapt: quantised ones are none"):
-        nn.adapt(model)

@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_models import MODELS, V, made, open_there
 
 import tinyllm as tl
@@ -11,13 +13,12 @@ import tinyllm.functional as F
 from tinyllm import nn
 from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained
-from tinyllm.padding import padded
 from tinyllm.tensor import no_grad
 
 each = pytest.mark.parametrize("name", [name for name in MODELS if "bert" in name])
 TOKENS = np.random.default_rng(0).integers(4, V, (3, 12))
 LENGTHS = np.array([12, 5, 1])
-REAL = np.arange(12) < LENGTHS[:, None]
+IDS = st.lists(st.integers(5, 9), max_size=20)
 
 
 def segments_of(model):
@@ -38,28 +39,25 @@ def test_sentences_are_the_same_in_any_batch_and_order(name):
             model.embed_sentences(wrong)
 
 
-def pooled(folder, **modes):
-    """Write the files of a sentence-transformers folder with these modes of pooling."""
-    (folder / "1_Pooling").mkdir(exist_ok=True)
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 32, **modes}))
-    steps = [{"idx": 0, "type": "sentence_transformers.models.Transformer"}, {"type": "a.Pooling"}]
-    (folder / "modules.json").write_text(json.dumps(steps))
-
-
-def test_other_poolings_and_steps_are_refused(tmp_path):
+@pytest.mark.parametrize("modes, steps, message", [
+    ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True, "prompt": True}, "a.Pooling", ""),
+    ({"pooling_mode": "mean"}, "sentence_transformers.models.Transformer", ""),
+    ({"pooling_mode": "cls"}, "a.Pooling", "1_Pooling.*'cls'.*tinyllm has the mean"),
+    ({"pooling_mode_max_tokens": True}, "a.Pooling", "pooling_mode_max_tokens"),
+    ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}, "a.Pooling", "cls_token"),
+    ({}, "a.Pooling", "1_Pooling.*has the mean"), (None, "a.Dense", r"modules\.json has a step 'Dense'"),
+])
+def test_other_poolings_and_steps_are_refused(tmp_path, modes, steps, message):
     made("bert").save_pretrained(tmp_path)
-    both = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}
-    for modes, message in (({"pooling_mode_max_tokens": True}, "pooling_mode_max_tokens"),
-                           (both, "cls_token"), ({}, "has the mean")):
-        pooled(tmp_path, **modes)
-        with pytest.raises(UserError, match=message) as error:
+    (tmp_path / "modules.json").write_text(json.dumps([{"idx": 0, "type": steps}]))
+    if modes is not None:
+        (tmp_path / "1_Pooling").mkdir()
+        (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"size": 32} | modes))
+    if message:
+        with pytest.raises(UserError, match=message):
             from_pretrained(tmp_path)
-        assert "1_Pooling" in str(error.value)
-    pooled(tmp_path, pooling_mode_cls_token=False, pooling_mode_mean_tokens=True, include_prompt=True)
-    assert from_pretrained(tmp_path)
-    (tmp_path / "modules.json").write_text('[{"type": "sentence_transformers.models.Dense"}]')
-    with pytest.raises(UserError, match=r"modules\.json has a step 'Dense'"):
-        from_pretrained(tmp_path)
+    else:
+        assert from_pretrained(tmp_path)
 
 
 @each
@@ -67,11 +65,10 @@ def test_a_task_keeps_the_encoder_and_changes_the_rest(tmp_path, name):
     model = made(name)
     classes = model.for_task("classify", ["good", "bad", "neither"])
     with no_grad():
-        assert np.array_equal(classes.hidden(TOKENS).data, model.hidden(TOKENS).data)
-        assert classes.classify(TOKENS).shape == (3, 3)
-        x, layer = classes.hidden(TOKENS), classes.pooler
-        pooled = np.tanh(x.data[:, 0] @ layer.weight.data + layer.bias.data)
-        np.testing.assert_allclose(classes.pooled(x).data, pooled, rtol=1e-4, atol=1e-5)
+        x, layer = classes.hidden(TOKENS).data, classes.pooler
+        assert np.array_equal(x, model.hidden(TOKENS).data) and classes.classify(TOKENS).shape == (3, 3)
+        pooled = np.tanh(x[:, 0] @ layer.weight.data + layer.bias.data)
+        np.testing.assert_allclose(classes.pooled(tl.Tensor(x)).data, pooled, rtol=1e-4, atol=1e-5)
     classes.save_pretrained(tmp_path)
     loaded = from_pretrained(tmp_path)
     assert loaded.config == classes.config and loaded.config.labels == ["good", "bad", "neither"]
@@ -85,17 +82,16 @@ def test_a_task_keeps_the_encoder_and_changes_the_rest(tmp_path, name):
 
 
 @each
-def test_segments_matter_and_wrong_ones_are_refused(name):
+def test_segments_matter_and_wrong_ones_are_refused_and_no_text_is_continued(name):
     model = made(name)
     count = model.config.segments
-    if count > 1:
-        with no_grad():
-            other = model(TOKENS, segments_of(model)).data
-            assert not np.allclose(other, model(TOKENS).data) and np.allclose(other, model(
-                TOKENS, segments=segments_of(model)).data)
-    for wrong in (np.full((3, 12), max(count, 1)), np.full((3, 12), -1), np.zeros((3, 11), int)):
+    with no_grad():
+        assert not np.allclose(model(TOKENS, segments_of(model)).data, model(TOKENS).data)
+    for wrong in (np.full((3, 12), count), np.full((3, 12), -1), np.zeros((3, 11), int)):
         with pytest.raises(UserError, match="segments must have the shape"):
             model(TOKENS, wrong)
+    with pytest.raises(UserError, match="fills in masked tokens, and cannot continue a text"):
+        tl.generate(model, [[5]], max_tokens=1)
 
 
 def test_the_loss_skips_logits_that_do_not_count():
@@ -108,15 +104,17 @@ def test_the_loss_skips_logits_that_do_not_count():
         assert np.isclose(loss, F.cross_entropy(model(TOKENS), targets).item(), rtol=1e-5)
 
 
-@each
-def test_encoders_do_not_continue_texts(name):
-    with pytest.raises(UserError, match="fills in masked tokens, and cannot continue a text"):
-        tl.generate(made(name), [[5]], max_tokens=1)
-
-
-def test_padded_texts():
-    tokens, lengths = padded([[5, 6, 7], [8]])
-    assert tokens.tolist() == [[5, 6, 7], [8, 0, 0]] and lengths.tolist() == [3, 1]
+@given(first=IDS, second=st.none() | IDS)
+def test_texts_stand_between_special_tokens(first, second):
+    """[CLS] is 1 here, [SEP] 2; the longer text is cut until both fit into 12 tokens."""
+    given_texts = [text for text in (first, second) if text is not None]
+    kept = [list(text) for text in given_texts]
+    while sum(map(len, kept)) > 11 - len(kept):
+        kept[max(range(len(kept)), key=lambda i: len(kept[i]))].pop()
+    tokens = [1, *(token for text in kept for token in [*text, 2])]
+    segments = [0] * (len(kept[0]) + 2) + [1] * (len(tokens) - len(kept[0]) - 2)
+    ids = {"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "[MASK]": 3}
+    assert made("bert").framed(ids, *given_texts) == (tokens, segments)
 
 
 @each
@@ -127,8 +125,9 @@ def test_classes_and_poolers_are_those_of_transformers(tmp_path, transformers, n
     model = made(name, task=task, labels=["a", "b", "c", "d"] if task == "classify" else None)
     model.save_pretrained(tmp_path)
     theirs = open_there(transformers, tmp_path).eval()
-    given = {"input_ids": TOKENS, "attention_mask": REAL, "token_type_ids": segments_of(model)}
-    found = theirs(**{name: torch.from_numpy(x.astype(np.int64)) for name, x in given.items()})
+    real = np.arange(12) < LENGTHS[:, None]
+    given_there = {"input_ids": TOKENS, "attention_mask": real, "token_type_ids": segments_of(model)}
+    found = theirs(**{name: torch.from_numpy(x.astype(np.int64)) for name, x in given_there.items()})
     inputs = {"segments": segments_of(model), "seen": nn.Seen(lengths=LENGTHS)}
     with no_grad():
         if task == "classify":

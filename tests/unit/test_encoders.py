@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinyllm as tl
-from tinyllm.cli import main
 from tinyllm.data import Batch, Corpus
 from tinyllm.data.corruption import masked
 from tinyllm.decode.fill import classes, fill
@@ -17,10 +16,10 @@ from tinyllm.models import build
 from tinyllm.padding import padded
 from tinyllm.runs.recipes.classify import TextBatch
 from tinyllm.tokenizer import CharTokenizer, load_tokenizer, make_tokenizer, save_tokenizer
-from tinyllm.train.objectives import guess, masked_token, same_meaning
+from tinyllm.train.objectives import masked_token, same_meaning
 
-SIZES = {"vocab_size": 19, "context": 12, "layers": 1, "heads": 2, "width": 16, "hidden": 32}
-IDS = st.lists(st.integers(5, 9), max_size=20)
+SIZES = {"model_type": "bert", "vocab_size": 19, "context": 12, "layers": 1, "heads": 2, "width": 16,
+         "hidden": 32}
 TEXT = "the cat sat on the mat, and the dog sat on the log; so it goes.\n" * 40
 SMALL = {"model.type": "bert", "model.layers": 1, "model.heads": 2, "model.width": 16, "model.hidden": 32,
          "model.context": 16, "train.steps": 4, "train.batch": 4, "train.eval_windows": 8}
@@ -34,22 +33,18 @@ def tokenizer():
 
 
 def encoder(tokenizer, **changes):
-    sizes = SIZES | {"vocab_size": tokenizer.vocab_size, "context": 40} | changes
-    return build({"model_type": "bert"} | sizes).eval()
+    return build(SIZES | {"vocab_size": tokenizer.vocab_size, "context": 40} | changes).eval()
 
 
 @given(seed=st.integers(0, 99), rate=st.sampled_from([0.05, 0.15, 0.5]))
 def test_tokens_are_hidden_by_the_key(seed, rate):
     tokens = np.random.default_rng(seed).integers(0, 15, (8, 200))
-    batch = masked(tokens, 15, 16, seed, rate=rate)
+    batch, again, other = (masked(tokens, 15, 16, *key, rate=rate) for key in ([seed], [seed], [seed, 1]))
     chosen = batch.targets >= 0
+    assert abs(chosen.mean() - rate) < 0.1
     assert np.array_equal(batch.targets[chosen], tokens[chosen])
     assert np.array_equal(batch.tokens[~chosen], tokens[~chosen])
-    assert abs(chosen.mean() - rate) < 0.1
-    again = masked(tokens, 15, 16, seed, rate=rate)
-    assert np.array_equal(batch.tokens, again.tokens)
-    other = masked(tokens, 15, 16, seed, 1, rate=rate)
-    assert not np.array_equal(other.targets, batch.targets)
+    assert np.array_equal(batch.tokens, again.tokens) and not np.array_equal(other.targets, batch.targets)
 
 
 def test_hidden_tokens_are_replaced_by_masks_others_and_themselves():
@@ -60,14 +55,8 @@ def test_hidden_tokens_are_replaced_by_masks_others_and_themselves():
     assert abs((seen == 9).mean() - 0.8) < 0.02 and abs((seen == 0).mean() - 0.1 - 0.1 / 8) < 0.02
 
 
-def test_a_guess_counts_what_is_right():
-    logits = tl.Tensor(np.array([[2.0, 1, 0], [0, 0, 5], [1, 0, 0], [0, 9, 0]], np.float32))
-    loss, numbers = guess(logits, np.array([0, 2, 1, 1]))
-    assert numbers["accuracy"] == 0.75 and loss.item() > 0
-
-
-def test_only_hidden_tokens_count_in_the_loss():
-    model, rng = build({"model_type": "bert"} | SIZES).eval(), np.random.default_rng(0)
+def test_only_hidden_tokens_count_in_the_loss_and_the_accuracy():
+    model, rng = build(SIZES).eval(), np.random.default_rng(0)
     tokens = rng.integers(0, 19, (3, 12))
     targets = np.where(rng.random((3, 12)) < 0.3, tokens, -100)
     loss, numbers = masked_token(model, Batch(tokens, targets))
@@ -77,7 +66,7 @@ def test_only_hidden_tokens_count_in_the_loss():
 
 
 def test_partners_find_each_other():
-    model = build({"model_type": "bert", "task": "encode", "init_std": 0.3} | SIZES).eval()
+    model = build(SIZES | {"task": "encode", "init_std": 0.3}).eval()
     rows = [[i, i, (i * 7) % 19, i] for i in range(6) for _ in (0, 1)]
     tokens, lengths = padded(rows)
     batch = TextBatch(tokens, np.zeros((12, 1), int), lengths=lengths)
@@ -89,26 +78,7 @@ def test_partners_find_each_other():
     assert same_meaning(model, mixed)[1]["accuracy"] < 0.5
 
 
-@given(first=IDS, second=st.none() | IDS)
-def test_texts_stand_between_special_tokens(first, second):
-    model = build({"model_type": "bert"} | SIZES, seed=None)
-    ids = {name: i for i, name in enumerate(model.special_tokens.values())}
-    begin, end = (ids[model.special_tokens[role]] for role in ("begin", "end"))
-    tokens, segments = model.framed(ids, first, second)
-    assert len(tokens) == len(segments) <= 12 and tokens[0] == begin and tokens[-1] == end
-    kept = [i for i in tokens if i not in (begin, end)]
-    assert len(tokens) - len(kept) == 2 + (second is not None)
-    if len(kept) == len(first) + len(second or []):
-        assert kept == [*first, *(second or [])]
-    else:  # the longer text was cut
-        assert len(tokens) == 12 and len(first) + len(second or []) > len(kept)
-        assert second is None or abs(tokens.index(end) - (len(tokens) - tokens.index(end))) <= 2 or min(
-            len(first), len(second)) <= 4
-    assert sum(segments) in (0, len(tokens) - tokens.index(end) - 1)
-    assert any(segments) == (second is not None and model.config.segments == 2)
-
-
-def test_masks_are_filled_with_the_likeliest_tokens(tokenizer):
+def test_masks_are_filled_with_the_likeliest_tokens_and_classes_have_probabilities(tokenizer):
     model = encoder(tokenizer, init_std=0.5)
     text, guesses = fill(model, tokenizer, "the [MASK]at sat[MASK]", top=3)
     assert text.startswith("the ") and len(text) == len("the ?at sat?") and len(guesses) == 2
@@ -119,38 +89,34 @@ def test_masks_are_filled_with_the_likeliest_tokens(tokenizer):
     ids = [special["[CLS]"], *tokenizer.encode("the [MASK]at sat[MASK]", {"[MASK]"}), special["[SEP]"]]
     logits = model(ids).data[0, 5, : min(special.values())]
     assert tokenizer.decode([int(logits.argmax())]) == text[4]
-    for wrong, message in (("the cat", "write \\[MASK\\] in the text"), ("[MASK]" * 39, "reads 38")):
-        with pytest.raises(UserError, match=message):
-            fill(model, tokenizer, wrong)
-
-
-def test_classes_have_probabilities(tokenizer):
-    model = encoder(tokenizer, task="classify", labels=["a", "b", "c"], init_std=0.5)
+    judge = encoder(tokenizer, task="classify", labels=["a", "b", "c"], init_std=0.5)
     for second in (None, "the dog"):
-        found = classes(model, tokenizer, "the cat", second)
+        found = classes(judge, tokenizer, "the cat", second)
         assert {name for name, _ in found} == {"a", "b", "c"} and np.isclose(sum(p for _, p in found), 1)
         assert found[0][1] == max(p for _, p in found)
-    with pytest.raises(UserError, match="has no classes"):
-        classes(encoder(tokenizer), tokenizer, "the cat")
+    for act, message in ((lambda: fill(model, tokenizer, "the cat"), "write \\[MASK\\] in the text"),
+                         (lambda: fill(model, tokenizer, "[MASK]" * 39), "reads 38"),
+                         (lambda: classes(model, tokenizer, "the cat"), "has no classes")):
+        with pytest.raises(UserError, match=message):
+            act()
 
 
-def test_special_tokens_are_added_once_and_survive(tmp_path, tokenizer):
-    for spec in ("char", "byte", "word", "bpe:300"):
-        made = make_tokenizer(spec, TEXT.encode())
-        made.decode(made.encode("cat"))
-        size = made.vocab_size
-        made.add_special_tokens(("[MASK]", "[SEP]"))
-        made.add_special_tokens(("[SEP]",))
-        assert made.vocab_size == size + 2
-        assert made.encode("cat[MASK]", {"[MASK]"}) == [*made.encode("cat"), size]
-        assert made.decode([*made.encode("cat"), size + 1]) == "cat[SEP]"
-        save_tokenizer(made, tmp_path / "t.json")
-        assert load_tokenizer(tmp_path / "t.json").special_tokens == made.special_tokens
+@pytest.mark.parametrize("spec", ["char", "byte", "word", "bpe:300"])
+def test_special_tokens_are_added_once_and_survive(tmp_path, spec):
+    made = make_tokenizer(spec, TEXT.encode())
+    made.decode(made.encode("cat"))
+    size = made.vocab_size
+    made.add_special_tokens(("[MASK]", "[SEP]"))
+    made.add_special_tokens(("[SEP]",))
+    assert made.vocab_size == size + 2
+    assert made.encode("cat[MASK]", {"[MASK]"}) == [*made.encode("cat"), size]
+    assert made.decode([*made.encode("cat"), size + 1]) == "cat[SEP]"
+    save_tokenizer(made, tmp_path / "t.json")
+    assert load_tokenizer(tmp_path / "t.json").special_tokens == made.special_tokens
 
 
 def test_batches_of_masked_models_are_functions_of_the_step():
-    config = tl.make_config(SMALL)
-    setup = tl.prepare(config, Corpus("x", TEXT.encode()))
+    setup = tl.prepare(tl.make_config(SMALL), Corpus("x", TEXT.encode()))
     ids, special = setup.tokenizer.special_tokens, setup.model.special_tokens
     batch = setup.plan.batches(3)
     assert np.array_equal(batch.tokens, setup.plan.batches(3).tokens)
@@ -161,28 +127,25 @@ def test_batches_of_masked_models_are_functions_of_the_step():
     assert first == second and 0 <= first["val_accuracy"] <= 1 and first["val_loss_per_char"] is None
 
 
-def test_a_masked_model_is_trained_continued_fine_tuned_and_asked(here, capsys, refused, printed):
+def test_a_masked_model_is_trained_continued_fine_tuned_and_asked(here, refused, printed):
     (here / "text.txt").write_text(TEXT)
     words = [f"--set={name}={value}" for name, value in SMALL.items()]
     out = printed("train", "--data", "text.txt", "--out", "a", *words)
     assert "val_accuracy" in out and "tinyllm chat" not in out and "[MASK]" in out
-    assert main(["train", "--out", "a", "--resume", "--steps", "6"]) == 0
+    printed("train", "--out", "a", "--resume", "--steps", "6")
     log = [json.loads(line) for line in (here / "a" / "log.jsonl").read_text().splitlines()]
     assert log[-1]["step"] == 6 and "accuracy" in log[-1] and "val_accuracy" in log[-1]
-    assert main(["report", "a"]) == 0
-    capsys.readouterr()
-    assert main(["generate", "a", "--prompt", "the [MASK]at", "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["guesses"][0]) == 5
+    printed("report", "a")
+    assert len(json.loads(printed("generate", "a", "--prompt", "the [MASK]at", "--json"))["guesses"][0]) == 5
     assert "write [MASK]" in refused("generate", "a", "--prompt", "the cat")
     (here / "classes.tsv").write_text("the cat\tcat\nthe dog\tdog\n" * 20)
     train = ["train", "classify", "--steps=3", "--batch=4", "--data"]
-    assert main([*train, "classes.tsv", "--out", "b", "--set=start=a"]) == 0
-    assert main(["train", "--out", "b", "--resume", "--steps", "4"]) == 0
-    capsys.readouterr()
-    assert main(["generate", "b", "--prompt", "the cat", "--json"]) == 0
-    assert {name for name, _ in json.loads(capsys.readouterr().out)["guesses"][0]} == {"cat", "dog"}
+    printed(*train, "classes.tsv", "--out", "b", "--set=start=a")
+    printed("train", "--out", "b", "--resume", "--steps", "4")
+    guesses = json.loads(printed("generate", "b", "--prompt", "the cat", "--json"))["guesses"][0]
+    assert {name for name, _ in guesses} == {"cat", "dog"}
     assert tl.open_model("b").model.config.labels == ["cat", "dog"]
-    assert main([*train, "classes.tsv", "--out", "c", "--model", "gpt"]) == 2
-    assert "the recipe classify cannot train a gpt2: it needs bert" in capsys.readouterr().err
+    line = refused(*train, "classes.tsv", "--out", "c", "--model", "gpt")
+    assert "the recipe classify cannot train a gpt2: it needs bert" in line
     (here / "one.tsv").write_text("the cat\tcat\n" * 20)
     assert "1 classes: give examples of 2" in refused(*train, "one.tsv", "--out", "d", "--model", "bert")

@@ -11,7 +11,6 @@ from tiny_models import MARK, MODELS, lively
 
 import tinyllm as tl
 from tinyllm import nn
-from tinyllm.cli import main
 from tinyllm.cli.chat import Conversation
 from tinyllm.data import ppm, read_picture
 from tinyllm.errors import UserError
@@ -42,22 +41,6 @@ def test_a_picture_is_a_vector_for_each_patch_at_the_marks(seed):
             x[0, next(marks)] = model.vision_embed_tokens(tl.Tensor(dots[None])).data[0]
     expected = model.head(model.body(tl.Tensor(x), places, None, nn.Seen())).data
     np.testing.assert_allclose(model(tokens, pictures=pictures).data, expected, rtol=1e-4, atol=1e-4)
-
-
-def test_every_patch_matters_to_later_words_and_to_no_earlier_one():
-    model, (tokens, pictures) = lively("fuyu"), scene(3)
-    places = np.flatnonzero(tokens[0] == MARK)
-    before = model(tokens, pictures=pictures).data[0]
-    for i, place in enumerate(places):
-        changed = pictures.copy()
-        row, column = PATCH * (i // 2), PATCH * (i % 2)
-        changed[0, row : row + PATCH, column : column + PATCH] ^= 255
-        after = model(tokens, pictures=changed).data[0]
-        assert np.array_equal(after[:place], before[:place]) and not np.allclose(after[place], before[place])
-
-
-def test_no_gradient_reaches_the_vector_of_the_mark():
-    model, (tokens, pictures) = lively("fuyu"), scene(0, 2)
     model.loss(tokens, np.roll(tokens, -1, 1), pictures=pictures).backward()
     assert not model.language_model.embed_tokens.weight.grad[MARK].any()
 
@@ -65,8 +48,7 @@ def test_no_gradient_reaches_the_vector_of_the_mark():
 @pytest.mark.parametrize("change, message", [
     (lambda t, p: (t[:, 1:], p), "marks for 8 patches"),
     (lambda t, p: (t, p[:1]), "the tokens have 8 marks for 4 patches"),
-    (lambda t, p: (t, p[:, 1:]), "reads pictures of 6 x 6 dots"),
-    (lambda t, p: (t, p[0]), "got uint8"),
+    (lambda t, p: (t, p[:, 1:]), "reads pictures of 6 x 6 dots"), (lambda t, p: (t, p[0]), "got uint8"),
     (lambda t, p: (t, p / 255), "got float64"),
 ])
 def test_pictures_that_do_not_fit_are_refused(change, message):
@@ -79,27 +61,24 @@ def test_pictures_that_do_not_fit_are_refused(change, message):
 
 
 @pytest.fixture
-def run(here, capsys):
+def run(here, printed):
     """Train a run for four steps on captions -> its folder, and what was printed."""
     words = ["--data", "world:caption,n=60", "--steps", "4", "--out", "run", "--threads", "1"]
-    sizes = ("width=16", "layers=1", "heads=2", "hidden=16", "context=120")
-    assert main(["train", "sft", "--model", "fuyu", *words, *(f"--set=model.{size}" for size in sizes)]) == 0
-    return "run", capsys.readouterr().out
+    sizes = ["width=16", "layers=1", "heads=2", "hidden=16", "context=120"]
+    sizes = [f"--set=model.{size}" for size in sizes]
+    return "run", printed("train", "sft", "--model", "fuyu", *words, *sizes)
 
 
-def test_a_run_learns_with_pictures_and_describes_them(run, capsys):
+def test_a_run_learns_with_pictures_and_describes_them(run, printed):
     folder, out = run
     assert "--picture world:caption,n=60" in out and "it writes:\n  The picture shows\n" in out
     opened = tl.open_model(folder)
     model, tokenizer = opened.model, opened.tokenizer
     assert model.config.picture == tokenizer.special_tokens["<|picture|>"]
     picture, prompt, _ = tl.data.load_corpus("world:caption,n=1,seed=3").shown[0]
-    words = "generate", folder, "--prompt", prompt, "--tokens", "7", "--temperature", "0"
-    answers = []
     pathlib.Path("scene.ppm").write_bytes(ppm(picture))
-    for where in ("world:caption,seed=3", "scene.ppm"):
-        assert main([*words, "--picture", where]) == 0
-        answers.append(capsys.readouterr().out)
+    words = "generate", folder, "--prompt", prompt, "--tokens", "7", "--temperature", "0", "--picture"
+    answers = [printed(*words, where) for where in ("world:caption,seed=3", "scene.ppm")]
     ids = [*model.picture_marks, *tokenizer.encode(f"{prompt}\n")]
     for _ in range(7):
         with no_grad():
@@ -130,21 +109,24 @@ def test_training_looks_at_the_pictures_and_gives_each_row_its_own():
 
 
 def test_what_cannot_be_done_with_pictures_is_refused(run, refused):
-    look = ("generate", run[0], "--prompt", "The picture", "--picture")
     pathlib.Path("half.ppm").write_bytes(ppm(np.zeros((16, 16, 3), np.uint8))[:-1])
     pathlib.Path("small.ppm").write_bytes(ppm(np.zeros((8, 16, 3), np.uint8)))
-    assert "half.ppm is not a whole PPM file" in refused(*look, "half.ppm")
     pathlib.Path("remarks.ppm").write_bytes(b"P6 " + 99 * b"# " + b"x")  # must not be tried in 2^99 ways
-    assert "remarks.ppm is not a whole PPM file" in refused(*look, "remarks.ppm")
-    assert "the model reads pictures of 16 x 16 dots" in refused(*look, "small.ppm")
-    assert "world:stories is about no pictures" in refused(*look, "world:stories")
-    assert "--beams reads no pictures" in refused(*look, "world:caption", "--beams", "2")
-    assert "sees no pictures" in refused("generate", "shipped", "--picture", "world:caption")
-    assert "sees no pictures" in refused("chat", "shipped", "--picture", "world:caption")
-    train = ("train", "sft", "--model", "fuyu", "--data", "world:caption,n=60", "--out", "other")
-    assert "has some: use `tinyllm train sft`" in refused("train", *train[2:])
-    assert "sft.packed is for texts" in refused(*train, "--set", "sft.packed=true")
-    assert "to validate on teaches anything" in refused(*train, "--set", "model.context=20")
+    look = "generate", run[0], "--prompt", "The picture", "--picture"
+    train = "train", "--model", "fuyu", "--data", "world:caption,n=60", "--out", "other"
+    for words, message in (
+        ([*look, "half.ppm"], "half.ppm is not a whole PPM file"),
+        ([*look, "remarks.ppm"], "remarks.ppm is not a whole PPM file"),
+        ([*look, "small.ppm"], "the model reads pictures of 16 x 16 dots"),
+        ([*look, "world:stories"], "world:stories is about no pictures"),
+        ([*look, "world:caption", "--beams", "2"], "--beams reads no pictures"),
+        (["generate", "shipped", "--picture", "world:caption"], "sees no pictures"),
+        (["chat", "shipped", "--picture", "world:caption"], "sees no pictures"),
+        (train, "has some: use `tinyllm train sft`"),
+        ([train[0], "sft", *train[1:], "--set", "sft.packed=true"], "sft.packed is for texts"),
+        ([train[0], "sft", *train[1:], "--set", "model.context=20"], "to validate on teaches anything"),
+    ):
+        assert message in refused(*words)
     assert not pathlib.Path("other").exists()
 
 
@@ -152,11 +134,9 @@ def test_what_cannot_be_done_with_pictures_is_refused(run, refused):
 def test_a_ppm_file_comes_back(tmp_path_factory, shape, seed):
     picture = np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
     path = tmp_path_factory.mktemp("ppm") / "picture.ppm"
-    path.write_bytes(ppm(picture))
-    assert np.array_equal(read_picture(str(path)), picture)
-    commented = path.read_bytes().replace(b"P6\n", b"P6\n# by hand\n", 1)
-    path.write_bytes(commented)
-    assert np.array_equal(read_picture(str(path)), picture)
+    for data in (ppm(picture), ppm(picture).replace(b"P6\n", b"P6\n# by hand\n", 1)):
+        path.write_bytes(data)
+        assert np.array_equal(read_picture(str(path)), picture)
 
 
 def test_questions_are_shown_without_the_number_of_their_page():

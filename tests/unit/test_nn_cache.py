@@ -1,6 +1,5 @@
 """Check the KV cache: what goes in stands where it belongs; test_family_laws has attention over it."""
 
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -23,10 +22,6 @@ SMALL = {
 }
 
 
-def numbers(seed, *shape):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
 def test_places_that_no_row_has_filled_are_finite():
     """The spec of attention multiplies their values by a weight of 0, and 0 times NaN is NaN."""
     dirty = [empty((3, 6, 1, 2), np.float32) for _ in range(4)]  # memory of the pool, which is used again
@@ -47,14 +42,11 @@ def test_a_full_row_and_wrong_shapes_are_refused_and_nothing_changes():
         with pytest.raises(ValueError, match="got keys"):
             cache.append(np.zeros(k), np.zeros(v))
     assert np.array_equal(cache.keys, before) and cache.lengths.tolist() == [0, 2]
-
-
-def test_a_pass_can_end_where_the_last_cache_is_filled():
-    cache, k = KVCache(1, 4, 1, 1), numbers(2, 1, 3, 1, 1)
-    cache.ends = True
+    cache.ends = True  # a pass ends where the last cache is filled
     with pytest.raises(Filled):
-        cache.append(k, -k)
-    assert cache.length == 3 and np.array_equal(cache.keys[:, :3], k) and not cache.rows(0, 1).ends
+        cache.append(*[np.full((2, 1, 1, 1), 7.0)] * 2)
+    assert cache.lengths.tolist() == [1, 3] and cache.keys[0, 0] == cache.keys[1, 2] == 7
+    assert not cache.rows(0, 1).ends
 
 
 def whole_numbers(rng, n):
@@ -110,25 +102,25 @@ def test_a_cache_does_what_lists_of_rows_would_do(kind, parts, steps):
         assert [x[:n, 0, 0].tolist() for x, n in of_source] == sources
 
 
-def test_a_cache_of_one_part_or_of_fewer_bits_needs_less_memory():
-    sizes = [KVCache(3, 4, 1, 16, kind=kind, parts=n).nbytes
-             for kind, n in (("float32", 2), ("float32", 1), ("bf16", 2), ("int8", 2))]
-    assert sizes[1] == sizes[2] == sizes[0] / 2 and sizes[3] == sizes[0] * 20 / 64
-
-
 @given(seed=st.integers(0, 99), size=st.sampled_from([1e-3, 1.0, 1e4]))
-def test_packed_caches_return_numbers_within_their_error(seed, size):
-    k, v = (numbers(seed + i, 2, 3, 2, 8) * np.float32(size) for i in range(2))
-    for kind, error in (("bf16", 2.0**-8), ("int8", 0.5 / 127)):
-        for x, y in zip((k, v), KVCache(2, 3, 2, 8, kind=kind).append(k, v), strict=True):
+def test_packed_caches_need_less_memory_and_return_numbers_within_their_error(seed, size):
+    k, v = np.random.default_rng(seed).normal(size=(2, 2, 3, 2, 16)).astype(np.float32) * np.float32(size)
+    whole = KVCache(2, 3, 2, 16).nbytes
+    assert KVCache(2, 3, 2, 16, parts=1).nbytes == whole / 2
+    for kind, error, share in (("bf16", 2.0**-8, 1 / 2), ("int8", 0.5 / 127, 20 / 64)):
+        cache = KVCache(2, 3, 2, 16, kind=kind)
+        assert cache.nbytes == whole * share
+        for x, y in zip((k, v), cache.append(k, v), strict=True):
             largest = np.abs(x).max(-1, keepdims=True) if kind == "int8" else np.abs(x)
             assert (np.abs(x - y) <= largest * np.float32(error * 1.0001)).all()
 
 
 @pytest.mark.parametrize("kind", ["bf16", "int8"])
-@pytest.mark.parametrize("name", ["llama", "mistral", "deepseek_v3"])
+@pytest.mark.parametrize("name", SMALL)
 def test_a_packed_cache_decodes_closely_and_alike_in_any_batch_and_chunks(name, kind):
-    model = pack_cache(build(SMALL[name]).eval(), kind)
+    model = build(SMALL[name]).eval()
+    unpacked = model.new_cache(1)
+    pack_cache(model, kind)
     tokens = np.random.default_rng(0).integers(0, 19, (3, 11))
     with no_grad():
         exact = model(tokens).data
@@ -142,6 +134,8 @@ def test_a_packed_cache_decodes_closely_and_alike_in_any_batch_and_chunks(name, 
     prompts = [row[:n].tolist() for row, n in zip(tokens, (4, 7, 2), strict=True)]
     together = generate(model, prompts, max_tokens=4, seed=[0, 0, 0])
     assert together == [generate(model, [prompt], max_tokens=4, seed=[0])[0] for prompt in prompts]
+    with pytest.raises(UserError, match="numbers as it stores them"):
+        generate(model, [[1, 2, 3]], max_tokens=2, cache=unpacked)
 
 
 def test_other_caches_are_refused():
@@ -150,11 +144,3 @@ def test_other_caches_are_refused():
     for name in ("t5", "bert"):
         with pytest.raises(UserError, match="only decoders"):
             pack_cache(build({"model_type": name, "vocab_size": 32} | family(name).PRESETS["nano"]), "int8")
-
-
-@pytest.mark.parametrize("kind", ["bf16", "int8"])
-def test_a_cache_of_other_numbers_is_refused(kind):
-    model = build({"model_type": "gpt", "vocab_size": 9, "context": 12, "layers": 1, "heads": 2, "width": 8})
-    cache = model.new_cache(1, 8)
-    with pytest.raises(UserError, match="numbers as it stores them"):
-        generate(pack_cache(model, kind), [[1, 2, 3]], max_tokens=2, cache=cache)

@@ -24,20 +24,11 @@ bits = pytest.mark.parametrize("bits", [8, 4])
 
 
 def packed(bits, w):
-    """q, scales, the weights that they mean, and how far off each may be (I, O)."""
-    q, scales = getattr(ops, f"quantize_int{bits}")(w)
-    back = dequantize(bits, q, scales, *w.shape)
+    """Return the weights that packed ones mean, and how far off each may be: both (I, O)."""
+    q, scales = getattr(ops, f"quantize_int{bits}")(np.ascontiguousarray(w))
     scale = np.repeat(np.abs(spread(scales)), 32, axis=0)[: w.shape[0], : w.shape[1]].astype(np.float64)
-    return q, scales, back, scale * (0.5 if bits == 8 else 2.05)  # in 4 bits 9 scales may be cut to 7
-
-
-def layer(bits, n_in, n_out, bias=True):
-    """Make a Linear of random weights, and its quantised copy."""
-    linear = Linear(n_in, n_out, bias)
-    for i, p in enumerate(linear.parameters()):
-        p.data[...] = Random("layer", i).normal(p.shape)
-    bias = None if linear.bias is None else linear.bias.data
-    return linear, LAYERS[bits].from_weights(linear.weight.data, bias)
+    off = scale * (0.5 if bits == 8 else 2.05)  # in 4 bits 9 scales may be cut to 7
+    return dequantize(bits, q, scales, *w.shape), off
 
 
 @bits
@@ -46,9 +37,22 @@ def test_a_weight_is_off_by_no_more_than_its_scale_allows(bits, data):
     (w,) = data.draw(CASES[f"quantize_int{bits}"])
     for backend in ops.OPS[f"quantize_int{bits}"].implementations:
         with ops.use(backend):
-            _, _, back, off = packed(bits, np.ascontiguousarray(w))
-        error = np.abs(back.astype(np.float64) - w)
-        assert (error <= off).all()
+            back, off = packed(bits, w)
+        assert (np.abs(back.astype(np.float64) - w) <= off).all()
+
+
+@bits
+def test_scales_are_those_of_blocks_and_huge_and_tiny_weights_keep_their_promise(bits):
+    w = np.full((96, 3), 0.01, np.float32)
+    w[40, 1] = 1000
+    back, _ = packed(bits, w)
+    assert np.abs(back[:32] - w[:32]).max() < 1e-3 and np.abs(back[:, 0] - w[:, 0]).max() < 1e-3
+    assert back[33, 1] == 0 and abs(back[40, 1] - 1000) < 4  # a scale is a bfloat16
+    sizes = np.array([1.7e38, 1e30, 1.0, 1e-30, 1e-38, 1e-41, 0.0], np.float32)
+    w = Random("sizes").uniform((64, 7)).astype(np.float32) * sizes
+    back, off = packed(bits, w)
+    assert np.isfinite(back).all() and not back[:, 6].any()
+    assert (np.abs(back.astype(np.float64) - w) <= off + 1e-40).all()
 
 
 def ggml_q4_0(w):
@@ -61,19 +65,10 @@ def ggml_q4_0(w):
 @pytest.mark.parametrize("draw", ["normal", "laplace", "standard_cauchy"])
 def test_four_bits_are_nearer_than_those_of_ggml(draw):
     w = getattr(np.random.default_rng(0), draw)(size=(64, 32, 16)).astype(np.float32)
-    _, _, back, _ = packed(4, w.reshape(-1, 16))
+    back, _ = packed(4, w.reshape(-1, 16))
     ours, theirs = (((x.reshape(w.shape) - w) ** 2).sum(axis=1) / np.abs(w).max(axis=1) ** 2
                     for x in (back, ggml_q4_0(w)))
     assert ours.mean() < 0.98 * theirs.mean()
-
-
-@bits
-def test_the_largest_weight_of_a_block_costs_the_others_no_more_than_their_block(bits):
-    w = np.full((96, 3), 0.01, np.float32)
-    w[40, 1] = 1000
-    _, _, back, _ = packed(bits, w)
-    assert np.abs(back[:32] - w[:32]).max() < 1e-3 and np.abs(back[:, 0] - w[:, 0]).max() < 1e-3
-    assert back[33, 1] == 0 and abs(back[40, 1] - 1000) < 4  # a scale is a bfloat16
 
 
 @bits
@@ -91,52 +86,27 @@ def test_weights_that_are_broken_are_refused(bits, value):
 
 
 @bits
-def test_huge_and_tiny_weights_keep_their_promise(bits):
-    sizes = np.array([1.7e38, 1e30, 1.0, 1e-30, 1e-38, 1e-41, 0.0], np.float32)
-    w = Random("sizes").uniform((64, 7)).astype(np.float32) * sizes
-    _, _, back, off = packed(bits, w)
-    assert np.isfinite(back).all()
-    assert (np.abs(back.astype(np.float64) - w) <= off + 1e-40).all()
-    assert not back[:, 6].any()
-
-
-@bits
 @pytest.mark.parametrize("n_in, n_out", [(1, 1), (31, 5), (32, 16), (33, 17), (768, 50), (2048, 16)])
 def test_a_layer_is_near_to_the_one_it_was_made_from(bits, n_in, n_out):
     """Rounding moves a weight by what its scale allows, and an input by half of its own scale."""
-    linear, quantised = layer(bits, n_in, n_out)
-    x = Random("x").normal((5, n_in))
+    linear, x = Linear(n_in, n_out), Random("x").normal((5, n_in))
+    for i, p in enumerate(linear.parameters()):
+        p.data[...] = Random("layer", i).normal(p.shape)
+    quantised = LAYERS[bits].from_weights(linear.weight.data, linear.bias.data)
     y, near = linear(Tensor(x)).data, quantised(Tensor(x)).data
-    _, _, _, off = packed(bits, linear.weight.data)
+    _, off = packed(bits, linear.weight.data)
     _, x_scale = ops.quantize_rows(x)
     x_scale = np.repeat(x_scale, 32, axis=1)[:, :n_in]
-    w = np.abs(linear.weight.data)
-    bound = (np.abs(x) + x_scale / 2) @ off + x_scale / 2 @ w
+    bound = (np.abs(x) + x_scale / 2) @ off + x_scale / 2 @ np.abs(linear.weight.data)
     assert (np.abs(near - y) <= 1.001 * bound + 1e-4).all()
     assert np.abs(near - y).max() < (0.03 if bits == 8 else 0.4) * n_in**0.5  # the errors mostly cancel
+    x[1, -1] = np.inf
+    y = quantised(Tensor(x)).data  # NaN in one row alone
+    assert np.isnan(y[1]).all() and np.isfinite(y[[0, 2, 3, 4]]).all()
 
 
 @bits
-def test_an_input_that_is_not_finite_gives_nan_in_its_row_alone(bits):
-    _, quantised = layer(bits, 70, 20)
-    x = Random("x").normal((3, 70))
-    x[1, 65] = np.inf
-    y = quantised(Tensor(x)).data
-    assert np.isnan(y[1]).all() and np.isfinite(y[[0, 2]]).all()
-
-
-@bits
-def test_a_gradient_and_other_bits_are_refused(bits):
-    y = layer(bits, 40, 3)[1](Tensor(np.ones((2, 40), np.float32), requires_grad=True))
-    for loss in (y.sum(), quantize(GPT(CONFIG), bits).loss(np.zeros((1, 4), int), np.ones((1, 4), int))):
-        with pytest.raises(RuntimeError, match=f"Int{bits}Linear is for inference"):
-            loss.backward()
-    with pytest.raises(UserError, match="8 or 4 bits, not 5"):
-        quantize(GPT(CONFIG), 5)
-
-
-@bits
-def test_quantize_swaps_every_linear_and_keeps_the_rest(bits):
+def test_quantize_swaps_every_linear_keeps_the_rest_and_has_no_gradient(bits):
     model, original = GPT(CONFIG, seed=3), GPT(CONFIG, seed=3)
     assert quantize(model, bits) is model
     kinds = [type(module) for _, module in model.named_modules()]
@@ -150,15 +120,18 @@ def test_quantize_swaps_every_linear_and_keeps_the_rest(bits):
         y, near = original(tokens).data, model(tokens).data
     assert not np.array_equal(y, near) and np.abs(y - near).max() < (0.02 if bits == 8 else 0.3)
     assert f"h.*.mlp.c_fc{' ' * 5}" in summarise(model, 1, 8)
+    with pytest.raises(RuntimeError, match=f"Int{bits}Linear is for inference"):
+        model.loss(tokens, tokens).backward()
+    with pytest.raises(UserError, match="8 or 4 bits, not 5"):
+        quantize(original, 5)
 
 
 @pytest.mark.parametrize("name, change, said", [
     ("lm_head.q", lambda q: q[:-1], "shape"),
     ("lm_head.q", lambda q: q.view(np.uint8), "uint8.*must be int8"),
     ("h.0.mlp.c_fc.scales", lambda s: s.astype(np.int16), "int16.*must be uint16"),
-    ("h.0.mlp.c_fc.scales", lambda s: np.full_like(s, 0x7F80), "not finite"),
-    ("h.0.mlp.c_fc.scales", lambda s: np.full_like(s, 0x7FC0), "not finite"),
-    ("h.0.mlp.c_fc.scales", lambda s: np.full_like(s, 0xFF80), "not finite"),
+    *[("h.0.mlp.c_fc.scales", lambda s, bits=bits: np.full_like(s, bits), "not finite")
+      for bits in (0x7F80, 0x7FC0, 0xFF80)],
 ])
 def test_a_spoilt_state_is_refused_by_name_and_changes_nothing(name, change, said):
     model = quantize(GPT(CONFIG, seed=1), 8)

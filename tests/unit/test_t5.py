@@ -11,34 +11,26 @@ from tinyllm.models import build
 from tinyllm.tensor import no_grad
 
 CONTEXT = 12
+GREEDY = tl.Sampling(temperature=0)
 
 
 def texts(seed, *shape):
     return np.random.default_rng(seed).integers(0, V, shape)
 
 
-def test_heads_tell_distances_apart_from_the_start():
-    """With first numbers of C^-0.5, AdamW needed a thousand steps until words had an order."""
-    model = build(MODELS["t5"] | {"width": 512})
-    for stack in (model.encoder, model.decoder):
-        table = stack.block[0].layer[0].SelfAttention.relative_attention_bias.weight.data
-        assert 0.8 < table.std() < 1.2
-
-
-def test_new_weights_keep_the_published_deviations():
+def test_new_weights_keep_the_published_deviations_and_tell_distances_apart():
+    """With first numbers of distances of C^-0.5, AdamW needed a thousand steps until words had an order."""
     model = build(MODELS["t5 1.1"] | {"width": 64, "head_width": 24, "hidden": 128, "vocab_size": 99})
-    for end, n in {"shared": 1, ".q": 64 * 24, ".k": 64, ".o": 3 * 24, ".wo": 128, ".wi_1": 64}.items():
+    sizes = {"shared": 1, ".q": 64 * 24, ".k": 64, ".o": 3 * 24, ".wo": 128, ".wi_1": 64, "attention_bias": 1}
+    for end, n in sizes.items():
         found = [p.data.std() for name, p in model.named_parameters() if name.endswith(f"{end}.weight")]
-        np.testing.assert_allclose(found, n**-0.5, rtol=0.1)
+        np.testing.assert_allclose(found, n**-0.5, rtol=0.2)
 
 
 def test_adapters_find_the_attention_between_the_texts():
     adapted = nn.adapt(lively("t5"), rank=2, where=[f"EncDecAttention.{part}" for part in "qkvo"])
     adapted.loss(texts(0, 2, 6), texts(1, 2, 5)).backward()
     assert {n.split(".")[-3] for n, p in adapted.named_parameters() if p.grad is not None} == set("qkvo")
-
-
-GREEDY = tl.Sampling(temperature=0)
 
 
 def plain_loop(model, prompt, count, sampling=GREEDY, seed=0):
@@ -81,8 +73,7 @@ def test_a_text_that_is_longer_than_the_context_slides():
 
 
 def test_text_ends_with_the_end_token_and_shows_hidden_parts_by_name():
-    names = ["<pad>", "</s>", "<extra_id_0>"]
-    tokenizer = tl.CharTokenizer.train("abcdefgh", names)
+    tokenizer = tl.CharTokenizer.train("abcdefgh", ["<pad>", "</s>", "<extra_id_0>"])
     model = lively("t5", start=8, end=9)
     steps = list(tl.stream(model, "ab<extra_id_0>c", max_tokens=4, sampling=GREEDY, tokenizer=tokenizer))
     found = [step.token for step in steps]
@@ -94,43 +85,38 @@ def test_text_ends_with_the_end_token_and_shows_hidden_parts_by_name():
 
 TINY = {"model.type": "t5", "model.context": 32, "model.width": 16, "model.heads": 2, "model.head_width": 8,
         "model.hidden": 16, "model.layers": 1, "train.steps": 3, "train.batch": 4}
+WORDS = "to be or not to be, that is the question. " * 40
 
 
 def trained(tmp_path, text, **changes):
-    """Train a T5 for three steps on a text -> its setup, and the events."""
+    """Train a T5 for three steps on a text, in which its loss falls -> its setup."""
     (tmp_path / "text").write_text(text)
     setup = tl.prepare(tl.make_config({"data": str(tmp_path / "text")} | TINY | changes))
-    return setup, list(setup.train())
+    losses = [event.val_loss for event in setup.train() if hasattr(event, "val_loss")]
+    assert losses[-1] < losses[0]
+    return setup
 
 
 def test_a_text_is_learnt_by_its_hidden_spans(tmp_path):
-    setup, events = trained(tmp_path, "to be or not to be, that is the question. " * 40)
+    setup = trained(tmp_path, WORDS)
     ids = setup.tokenizer.special_tokens
     assert setup.model.config.start == ids["<pad>"] and setup.model.config.end == ids["</s>"]
     batch = setup.plan.batches(0)
-    assert batch.tokens.max() == ids["<extra_id_0>"] == len(setup.tokenizer._tokens) - 1
+    assert batch.tokens.max() == ids["<extra_id_0>"] == setup.tokenizer.vocab_size - 1
     assert (batch.tokens[:, -1] == ids["</s>"]).all() and (batch.targets[:, 0] == ids["<extra_id_0>"]).all()
     read, written = setup.sample(setup.model).split("\n\n", 1)
     assert "<extra_id_0>" in read and "<extra_id_2>" not in read and written
-    losses = [event.val_loss for event in events if hasattr(event, "val_loss")]
-    assert losses[-1] < losses[0]
     with pytest.raises(UserError, match="hide less"):
-        trained(tmp_path, "to be or not to be. " * 40, **{"spans.hidden": 0.8})
-
-
-def test_a_run_with_more_than_256_tokens_can_be_read_again(tmp_path):
-    setup, _ = trained(tmp_path, "to be or not to be, that is the question. " * 40, tokenizer="bpe:270")
-    assert setup.config.model.start > 256 and tl.make_config(setup.config.flat()) == setup.config
+        trained(tmp_path, WORDS, **{"spans.hidden": 0.8})
+    many = trained(tmp_path, WORDS, tokenizer="bpe:270").config  # start is above 256, and can be read again
+    assert many.model.start > 256 and tl.make_config(many.flat()) == many
 
 
 def test_pairs_are_learnt_by_reading_one_and_writing_the_other(tmp_path):
-    setup, events = trained(tmp_path, "abc\tcba\nbd\tdb\n" * 10, recipe="sft")
+    setup = trained(tmp_path, "abc\tcba\nbd\tdb\n" * 10, recipe="sft")
     batch, end = setup.plan.batches(0), setup.model.config.end
     decode, each = setup.tokenizer.decode, zip(batch.tokens, batch.targets, batch.lengths, strict=True)
-    texts = {(decode(read[:n]), decode(written[written >= 0])) for read, written, n in each}
-    assert texts <= {("abc\n</s>", "cba\n</s>"), ("bd\n</s>", "db\n</s>")}
-    assert end == batch.targets.max()
-    losses = [event.val_loss for event in events if hasattr(event, "val_loss")]
-    assert losses[-1] < losses[0]
+    found = {(decode(read[:n]), decode(written[written >= 0])) for read, written, n in each}
+    assert found <= {("abc\n</s>", "cba\n</s>"), ("bd\n</s>", "db\n</s>")} and end == batch.targets.max()
     with pytest.raises(UserError, match="a t5 reads one prompt at a time"):
         trained(tmp_path, "abc\tcba\n" * 20, recipe="sft", **{"sft.packed": True})

@@ -143,16 +143,16 @@ def logits(model):
         return model(*inputs(model)).data
 
 
-def change(folder, **changes):
-    """Change settings of a folder's config.json; `...` removes one."""
-    path = folder / "config.json"
+def change(folder, file="config.json", **changes):
+    """Change settings in a JSON file of a folder; `...` removes one."""
+    path = folder / file
     config = json.loads(path.read_text()) | changes
     path.write_text(json.dumps({key: value for key, value in config.items() if value is not ...}))
 
 
-def rewrite(folder, edit):
+def rewrite(folder, edit, file="model.safetensors"):
     """Save the weights in a folder once more, as `edit` makes them of {name: array}."""
-    path = folder / "model.safetensors"
+    path = folder / file
     safetensors.numpy.save_file(edit(safetensors.numpy.load_file(path)), path)
 
 
