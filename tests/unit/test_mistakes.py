@@ -55,12 +55,13 @@ def test_every_right_variant_is_accepted(name):
             check(name, function, args)
 
 
-def test_operators_make_most_mistakes():
-    """Of every op at least a few, and each of them, of which one in nine is tried, changes some result."""
-    for name in ("softmax", "layernorm_backward", "adamw_step", "bpe_merge", "count_flops"):
-        assert len(made(name)) > len(MISTAKES[name])
-        for said, function in made(name)[::9]:
-            assert any(caught(name, function, args) for args in draw_cases(name)), said
+@pytest.mark.parametrize("name", ["softmax", "layernorm_backward", "adamw_step", "backpropagate"])
+def test_operators_make_most_mistakes(name):
+    """Every edit compiles, and of those that are made, one in nine is tried: it changes some result."""
+    assert all(callable(getattr(function, "function", function)) for _, function in every_edit(name))
+    assert len(made(name)) > len(MISTAKES[name])
+    for said, function in made(name)[::9]:
+        assert any(caught(name, function, args) for args in draw_cases(name)), said
 
 
 @pytest.mark.parametrize("line, words", [
@@ -165,12 +166,6 @@ def test_operators_make_what_strangers_got_wrong(line, words):
 ])
 def test_edits_of_whole_functions_make_what_strangers_got_wrong(name, words):
     assert any(words in said for said, _ in every_edit(name))
-
-
-@pytest.mark.parametrize("name", ["backpropagate", "bpe_merge", "cross_entropy_backward"])
-def test_every_edit_compiles(name):
-    compiled = [getattr(function, "function", function) for _, function in every_edit(name)]
-    assert compiled and all(map(callable, compiled))
 
 
 def test_a_mistake_in_an_op_is_one_in_the_ops_that_call_it():

@@ -1,9 +1,8 @@
 """Make mistakes by rule: change the specification of an op (its NumPy code) in every usual way.
 
-The operators of `operators` and `statements` change one node of the syntax tree. This file adds edits of
-whole functions: an argument is ignored, two variables are confused, all sums run along another axis, or
-something is done to a right result. `made` keeps only real mistakes: edits that change the results of a drawn
-case.
+The operators of `operators` change one node of the syntax tree. This file adds edits of whole functions: an
+argument is ignored, two variables are confused, all sums run along another axis, or something is done to a
+right result. `made` keeps only real mistakes: edits that change the results of a drawn case.
 """
 
 import ast
@@ -29,7 +28,7 @@ from tinyllm.testing.edits import (
     parsed,
     swapped,
 )
-from tinyllm.testing.operators import ACTIVATIONS, OPERATORS, SLOPES, order, stops
+from tinyllm.testing.operators import ACTIVATIONS, OPERATORS, SLOPES
 from tinyllm.testing.relations import bind, specs_only
 from tinyllm.testing.values import ONE_OFF, ROWS, TINY, changes, kind, result_changes
 
@@ -102,15 +101,25 @@ def of_several(example: dict[str, Any], kept: Sequence[str]) -> Iterator[tuple[s
             yield f"{a} and {b} exchanged", f"{a}, {b} = ({b}, {a})"
 
 
-def names(tree: ast.FunctionDef, whole: Sequence[str] = (), real: Sequence[str] = (),
-          ) -> Iterator[tuple[str, ast.AST, ast.AST]]:
-    """Yield mistakes that use the wrong variable or value, as (sentence, old node, new node).
+def nodes(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield every edit that an operator makes to a node of a function, as (sentence, changed tree)."""
+    stands = where(tree)
+    for operator in OPERATORS:
+        for node in (*ast.walk(ast.Module(tree.body, [])), *tree.args.defaults):
+            here = stands.get(node, "") if isinstance(node, ast.Constant) else ""
+            for said, new in operator(node):
+                yield said + here, swapped(tree, node, new)
 
-    whole: variables of whole numbers; they are also made one too large or too small.
-    real: variables of other numbers; they are also replaced by their absolute values.
+
+def names(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield mistakes that use the wrong variable or value, as (sentence, changed tree).
+
+    Arguments that are whole numbers in the example are also made one too large or too small; other numbers
+    are replaced by their absolute values.
     """
     known = [each.arg for each in tree.args.args]
     loads = []
+    new: ast.expr
     for node in ast.walk(ast.Module(tree.body, [])):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             known.append(node.id)
@@ -119,16 +128,18 @@ def names(tree: ast.FunctionDef, whole: Sequence[str] = (), real: Sequence[str] 
     stands = where(tree)
     for node in loads:
         here = stands.get(node, "")
-        if node.id in whole:
+        value = example.get(node.id)
+        if type(value) is int or kind(value) in ("i", "u"):
             for by in "+-":
                 new = ast.parse(f"{node.id} {by} 1", mode="eval").body
-                yield f"{code(new)} where `{node.id}` belongs{here}", node, new
-        if node.id in real:
+                yield f"{code(new)} where `{node.id}` belongs{here}", swapped(tree, node, new)
+        if kind(value) == "f":
             new = ast.parse(f"np.abs({node.id})", mode="eval").body
-            yield f"the absolute value of `{node.id}`{here}", node, new
+            yield f"the absolute value of `{node.id}`{here}", swapped(tree, node, new)
         for other in dict.fromkeys(known) if node.id in known else ():
             if other != node.id:
-                yield f"`{other}` where `{node.id}` belongs{here}", node, ast.Name(other, ast.Load())
+                new = ast.Name(other, ast.Load())
+                yield f"`{other}` where `{node.id}` belongs{here}", swapped(tree, node, new)
 
 
 def where(tree: ast.AST) -> dict[ast.AST, str]:
@@ -164,25 +175,18 @@ def proposals(name: str, example: dict[str, Any]) -> Iterator[Mistake]:
     """
     trees, spec = parsed(name), OPS[name].reference
     yield from inherited(name)
-    arguments = parameters(trees[spec], example, OPS[name].mutates)
-    yield from with_first_lines(name, arguments)
+    for said, line in parameters(trees[spec], example, OPS[name].mutates):
+        body = ast.parse(line).body + trees[spec].body
+        yield said, Edit(name, trees | {spec: changed(trees[spec], body=body)})
     for said, twins in everywhere({each: tree for each, tree in trees.items() if not left_alone(each)}):
         yield said, Edit(name, trees | twins)
     for form in (spec, *VARIANTS.get(name, ())):
         theirs = parsed(name, form)
         edited = [each for each in theirs if not left_alone(each) and (form is spec or each not in trees)]
-        for change in (smaller, larger) if form is spec else (smaller,):  # names are many, so the last
+        for change in (nodes, names) if form is spec else (nodes,):  # names are many, so the last
             for function in edited:
                 for said, tree in change(theirs[function], example):
                     yield said, Edit(name, theirs | {function: tree})
-
-
-def with_first_lines(name: str, lines: Iterator[tuple[str, str]]) -> Iterator[Mistake]:
-    """Yield an op's code with each statement at its beginning. lines: pairs of a sentence and a statement."""
-    trees, spec = parsed(name), OPS[name].reference
-    for said, line in lines:
-        start = ast.parse(line).body
-        yield said, Edit(name, trees | {spec: changed(trees[spec], body=start + trees[spec].body)})
 
 
 def left_alone(function: Callable[..., Any]) -> bool:
@@ -209,26 +213,6 @@ def run_with(name: str, inner: str, wrong: Callable[..., Any], *args: Any) -> An
     """Run the specification of the op `name` with a wrong function in place of the op `inner`."""
     with override(**{inner: wrong}):
         return OPS[name].reference(*args)
-
-
-def smaller(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield every edit of one expression or statement of a function, as (sentence, changed tree)."""
-    stands = where(tree)
-    for operator in OPERATORS:
-        for node in (*ast.walk(ast.Module(tree.body, [])), *tree.args.defaults):
-            here = stands.get(node, "") if isinstance(node, ast.Constant) else ""
-            for said, new in operator(node):
-                yield said + here, swapped(tree, node, new)
-
-
-def larger(tree: ast.FunctionDef, example: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield every edit of several statements or of a variable, as (sentence, changed tree)."""
-    yield from order(tree)
-    yield from stops(tree)
-    whole = [key for key, value in example.items() if type(value) is int or kind(value) in ("i", "u")]
-    real = [key for key, value in example.items() if kind(value) == "f"]
-    for said, node, new in names(tree, whole, real):
-        yield said, swapped(tree, node, new)
 
 
 def typical(name: str) -> dict[str, Any]:

@@ -333,34 +333,8 @@ def numbers(node: Any) -> Edits:
             yield f"{other:.6g} where {old} belongs", ast.Constant(other)
 
 
-def order(node: Any) -> Edits:
-    """Move statements down: behind those that follow, or to the end."""
-    body = getattr(node, "body", None)
-    if isinstance(node, ast.Module) or not isinstance(body, list) or not isinstance(body[0], ast.stmt):
-        return
-    last, first = len(body) - isinstance(body[-1], ast.Return), isinstance(body[0], ast.Expr)  # a docstring
-    for i, j in itertools.combinations(range(first, last), 2):
-        words = f"{code(body[i])} {f'to {code(body[j - 1])} ' * (j > i + 1)}done after what follows it"
-        for end in sorted({j + 1, last}):
-            yield words, changed(node, body=[*body[:i], *body[j:end], *body[i:j], *body[end:]])
-
-
-def stops(node: Any) -> Edits:
-    """Return a variable of a function as soon as it has a value, and skip the rest."""
-    body: list[Any] = node.body if isinstance(node, ast.FunctionDef) else [None]
-    last = body[-1]
-    if not isinstance(last, ast.Return) or isinstance(last.value, ast.Tuple):
-        return
-    for i, each in enumerate(body[:-1]):
-        target = each.targets[0] if isinstance(each, ast.Assign) else getattr(each, "target", None)
-        if isinstance(target, ast.Name):
-            soon = ast.Return(ast.Name(target.id, ast.Load()))
-            if not equal(last, soon) or i < len(body) - 2:
-                yield f"the rest missing after {code(each)}", changed(node, body=[*body[: i + 1], soon])
-
-
 TABLES = (STATEMENTS, SUMS, PRODUCTS, BRACKETS, SUMS_OF_ARRAYS, CALLS, CASES, EDGES, POWERS)
 by_table: list[Any] = [functools.partial(apply_rules, i) for i in range(len(TABLES))]
 # The likeliest first.
 OPERATORS = (by_table[0], results, second_values, rounds, *by_table[1:5], keywords, by_table[5], calls,
-             by_table[6], exchanges, *by_table[7:], numbers, order)
+             by_table[6], exchanges, *by_table[7:], numbers)
