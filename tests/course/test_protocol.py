@@ -90,41 +90,25 @@ def test_two_thousand_corruptions_are_a_verdict_each():
 
 
 def corruptions(count):
-    """Yield an op, arguments, and a corrupted answer of a worker."""
-    rng = random.Random(0)
-    cases = [(name, args) for name in ("softmax", "attention", "bpe_train", "adamw_step") for args in
-             draw_cases(name, 5)]
-    frames = [(name, args, answer(name, args)) for name, args in cases]
+    """Yield an op, arguments, and the frame of a worker whose function is right, with some bytes changed."""
+    rng, frames = random.Random(0), []
+    for name in ("softmax", "attention", "bpe_train", "adamw_step"):
+        for args in draw_cases(name, 5):
+            after = protocol.copy(list(args))
+            with specs_only(), np.errstate(all="ignore"):
+                frames.append((name, args, protocol.dump({"value": OPS[name](*after), "args": after})))
     frames = [found for found in frames if len(found[2]) < 5000]
     for _ in range(count):
         name, args, right = rng.choice(frames)
         data = bytearray(right)
         for _ in range(rng.randint(1, 4)):
-            corrupt(data, rng)
+            at, some = rng.randrange(len(data)), rng.randint(1, 40)
+            length, new = rng.choice([
+                (1, [data[at] ^ 1 << rng.randrange(8)]), (1, [rng.choice(b'0123456789{}[]",:-eE\x00\xff')]),
+                (some, b""), (0, data[at : at + some]), (0, rng.randbytes(rng.randint(1, 8))),
+            ])
+            data[at : at + length] = new
         yield name, args, bytes(data)
-
-
-def answer(name, args):
-    """Return the frame of a worker whose function is right."""
-    args = protocol.copy(list(args))
-    with specs_only(), np.errstate(all="ignore"):
-        value = OPS[name](*args)
-    return protocol.dump({"value": value, "args": args})
-
-
-def corrupt(data, rng):
-    """Change some bytes in place, in one of five ways."""
-    at, what = rng.randrange(len(data) + 1), rng.randrange(5)
-    if what == 0 and at < len(data):
-        data[at] ^= 1 << rng.randrange(8)
-    elif what == 1 and at < len(data):
-        data[at] = rng.choice(b'0123456789{}[]",:-eE\x00\xff')
-    elif what == 2:
-        del data[at : at + rng.randint(1, 40)]
-    elif what == 3:
-        data[at:at] = data[at : at + rng.randint(1, 40)]
-    else:
-        data[at:at] = rng.randbytes(rng.randint(1, 8))
 
 
 class Bytes:
@@ -199,7 +183,7 @@ def test_a_slow_answer_is_late_as_a_whole(ends):
 
     def drip():
         while not stop.wait(0.05):
-            theirs.sendall(b"T" if not stop.is_set() else b"")
+            theirs.sendall(b"T")
 
     dripping = threading.Thread(target=drip)
     theirs.sendall(protocol.PREFIX.pack(protocol.MAGIC, 1000))
@@ -212,15 +196,11 @@ def test_a_slow_answer_is_late_as_a_whole(ends):
         dripping.join()
 
 
-def test_one_that_does_not_read_is_not_waited_for_for_ever(ends):
-    ours, _ = ends
+def test_one_that_does_not_read_or_is_gone_is_not_waited_for(ends):
+    ours, theirs = ends
     for _ in range(2):
         with pytest.raises(TimeoutError):
             protocol.send(ours, bytes(2**22), 0.1)
-
-
-def test_a_closed_connection_raises_closed(ends):
-    ours, theirs = ends
     theirs.close()
     with pytest.raises(protocol.Closed):
         protocol.receive(ours, 5)

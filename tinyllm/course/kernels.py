@@ -292,8 +292,7 @@ def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, 
         source = read_text(path, MAX_SOURCE)
     except UserError as error:
         return untried("failed", message=str(error).replace(f"{path.parent}{os.sep}", ""))
-    attempted = has_body(source, task.op)
-    if not attempted and not (source.strip() and find_compiler()):
+    if not has_body(source, task.op):
         return untried("not_attempted")
     if not find_compiler():
         return untried("blocked", message=NONE)
@@ -301,8 +300,6 @@ def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, 
         launcher, limits = worker.launcher, worker.limits
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as scratch, tempfile.TemporaryDirectory() as other:
         program = build(source, task.op, scratch, launcher.level, path.parent)
-        if not attempted and not (isinstance(program, Failure) and program.line):
-            return untried("not_attempted")
         if isinstance(program, Failure):
             return untried(program.state, message=program.message, line=program.line)
         with known_mistakes(launcher, task.op, Path(other)) as known:

@@ -15,13 +15,10 @@ import math
 import re
 import struct
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:  # not imported when this runs, in an isolated Python
-    from collections.abc import Callable
-    from typing import Any
 
 MAGIC = b"TLW1"
 PREFIX = struct.Struct("<4sI")
@@ -72,8 +69,12 @@ def _plain(value, arrays, depth):
     arrays.count_value()
     if depth > MAX_DEPTH:
         raise ProtocolError(f"the value is nested more than {MAX_DEPTH} deep")
-    if value is None or isinstance(value, (bool, str)):
-        return value if value is None or isinstance(value, bool) else _text(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        if HALF.search(value):
+            raise ProtocolError("a text holds half a character (a lone surrogate)")
+        return str(value)
     if isinstance(value, np.generic):
         return {"s": _array(np.asarray(value), arrays)}
     if isinstance(value, np.ndarray):
@@ -118,13 +119,6 @@ def _lay(a, layout):
         return np.asfortranarray(a)
     a.flags.writeable = layout != "read-only"
     return a
-
-
-def _text(value):
-    value = str(value)
-    if HALF.search(value):
-        raise ProtocolError("a text holds half a character (a lone surrogate)")
-    return value
 
 
 def _array(a, arrays):
@@ -185,8 +179,8 @@ def _key(key):
     return key
 
 
-def send(sock: "Any", value: object, seconds: float | None = None,
-         idle: "Callable[[], bool] | None" = None) -> None:
+def send(sock: Any, value: object, seconds: float | None = None,
+         idle: Callable[[], bool] | None = None) -> None:
     """Send a value. Raises ProtocolError, Closed or TimeoutError. For `seconds` and `idle` see `receive`."""
     deadline = None if seconds is None else time.monotonic() + seconds
     left = memoryview(dump(value))
@@ -197,7 +191,7 @@ def send(sock: "Any", value: object, seconds: float | None = None,
             raise Closed("the other side has gone") from None
 
 
-def receive(sock: "Any", seconds: float | None = None, idle: "Callable[[], bool] | None" = None) -> "Any":
+def receive(sock: Any, seconds: float | None = None, idle: Callable[[], bool] | None = None) -> Any:
     """Wait for a value. Raises ProtocolError, Closed, or TimeoutError after `seconds`.
 
     idle: called every quarter of a second until all is here; if it returns True, TimeoutError is raised.
@@ -206,7 +200,7 @@ def receive(sock: "Any", seconds: float | None = None, idle: "Callable[[], bool]
     return _read(lambda n: _exactly(sock, n, deadline, idle))
 
 
-def copy(value: object) -> "Any":
+def copy(value: object) -> Any:
     """Return a copy of a value in the form in which the other side would receive it."""
     frame = io.BytesIO(dump(value))
     return _read(lambda n: bytearray(frame.read(n)))
