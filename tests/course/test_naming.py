@@ -87,6 +87,21 @@ def another_mistake_on_large_numbers(x):
 
 
 # Below, each function has a mistake but does more right than the listed one, by a guard against 0 / 0, say.
+@named("attention", "attention without the 1/sqrt.D. factor")
+def attention_in_loops(q, k, v, causal=True, lengths=None):
+    (B, S, H, _), (_, T, K, _) = q.shape, k.shape
+    y, lse = np.zeros_like(q), np.full((B, H, S), -np.inf, q.dtype)
+    for b, h, s in np.ndindex(B, H, S):
+        n = T if lengths is None else int(lengths[b])
+        seen = min(n, n - S + s + 1) if causal else n
+        if seen > 0:
+            scores = k[b, :seen, h // (H // K)] @ q[b, s, h]
+            weights = np.exp(scores - scores.max())
+            y[b, s, h] = weights @ v[b, :seen, h // (H // K)] / weights.sum()
+            lse[b, h, s] = scores.max() + np.log(weights.sum())
+    return y, lse
+
+
 @named("softmax", "softmax without subtracting the maximum, so that exp overflows")
 def softmax_with_a_guard(x):
     e = np.exp(x)

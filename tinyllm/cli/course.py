@@ -102,7 +102,8 @@ def grade(
       landlock   Linux: each test in a fresh process without network, processes,
                  or files but the student's own
       plain      macOS, Windows, old kernels: a fresh process for each test, with
-                 a time limit; stops accidents, not attackers
+                 a time limit; stops accidents, not attackers (a daemon that the
+                 code starts by `setsid` outlives its test)
 
     students.csv beside the course file is read without being named, at each grading; see lessons/README.md.
     Lateness is judged by its column `received` alone, because students can set the times of files.
