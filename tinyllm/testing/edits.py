@@ -95,21 +95,23 @@ def edit_trees(name: str, *changes: str, times: int = 1) -> dict[Any, ast.Functi
         pattern, code = parse(old), parse(new)
         if isinstance(code, list) or isinstance(pattern, list):
             (pattern,), code = as_statements(pattern), as_statements(code) or ast.Pass()
-        where = next((function for function, tree in trees.items() if count(tree, pattern)), spec)
-        found = count(trees[where], pattern)
-        if found != times:
-            raise ValueError(f"{name}: {old!r} occurs {found} times in the specification, not {times}")
-        trees[where] = Replace(pattern, code).visit(copy.deepcopy(trees[where]))
+        places = {function: [node for node in ast.walk(tree) if equal(node, pattern)]
+                  for function, tree in trees.items()}
+        where = next((function for function, nodes in places.items() if nodes), spec)
+        if len(places[where]) != times:
+            found = f"occurs {len(places[where])} times in the specification, not {times}"
+            raise ValueError(f"{name}: {old!r} {found}")
+        for node in places[where]:
+            trees[where] = swapped(trees[where], node, code)
     return trees
 
 
 def strip_types(tree: Any) -> None:
     """Remove the type hints from a signature in place, because other modules may lack the types."""
     tree.returns = None
-    signature = tree.args
-    for argument in [*signature.args, *signature.kwonlyargs, signature.vararg, signature.kwarg]:
-        if argument is not None:
-            argument.annotation = None
+    for node in ast.walk(tree.args):
+        if isinstance(node, ast.arg):
+            node.annotation = None
 
 
 class Unguarded(ast.NodeTransformer):
@@ -218,19 +220,8 @@ def parse(code: str) -> Any:
 
 
 def equal(a: Any, b: Any) -> bool:
-    """Return True if two syntax trees, or two lists or values inside them, are the same code."""
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, list):
-        return len(a) == len(b) and all(map(equal, a, b))
-    if not isinstance(a, ast.AST):
-        return a == b
-    return all(equal(getattr(a, name, None), getattr(b, name, None)) for name in a._fields)
-
-
-def count(tree: ast.AST, pattern: Any) -> int:
-    """Count the nodes of a syntax tree that are the same code as a pattern."""
-    return sum(equal(node, pattern) for node in ast.walk(tree))
+    """Return True if two syntax trees are the same code."""
+    return a is b or (type(a) is type(b) and ast.dump(a) == ast.dump(b))
 
 
 def as_statements(code: Any) -> list[Any]:
@@ -247,12 +238,15 @@ def changed(node: Any, **fields: Any) -> Any:
 
 
 def put(elements: list[Any], i: int, new: Any) -> list[Any]:
-    """Return a list with one element replaced."""
-    return [*elements[:i], new, *elements[i + 1 :]]
+    """Return a list with one element replaced, by several if `new` is a list."""
+    return [*elements[:i], *(new if isinstance(new, list) else [new]), *elements[i + 1 :]]
 
 
-def swapped(tree: Any, old: ast.AST, new: ast.AST) -> Any:
-    """Return a syntax tree with one node replaced; only the nodes above the new node are copied."""
+def swapped(tree: Any, old: ast.AST, new: Any) -> Any:
+    """Return a syntax tree with one node replaced; only the nodes above the new node are copied.
+
+    new: a node, or a list of statements.
+    """
     if tree is old:
         return new
     for field, value in ast.iter_fields(tree):
@@ -275,14 +269,3 @@ def instead(new: ast.AST, old: ast.AST) -> str:
     """Return "`new` where `old` belongs" for two nodes; if long codes begin alike, quote their ends."""
     end = code(new) == code(old)
     return f"{code(new, end)} where {code(old, end)} belongs"
-
-
-class Replace(ast.NodeTransformer):
-    """Replace every occurrence of old code by new code."""
-
-    def __init__(self, old, new):
-        self.old, self.new = old, new
-
-    def visit(self, node: Any) -> Any:
-        """Return the new code for a node that is the old code; visit the children of other nodes."""
-        return copy.deepcopy(self.new) if equal(node, self.old) else self.generic_visit(node)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tinyllm.ops import OPS
-from tinyllm.testing.edits import changed, code, equal, instead, put
+from tinyllm.testing.edits import changed, code, equal, instead, parse, put
 from tinyllm.testing.values import TINY
 
 ACTIVATIONS = {"silu": "silu({0})", "gelu": "gelu({0})", "gelu_tanh": "gelu_tanh({0})",
@@ -166,14 +166,6 @@ ROUNDS = {"{} without its first": "list({})[1:]", "{} without its last": "list({
           "each of {} only once": "dict.fromkeys({})"}
 
 
-def patterns(old: str, new: str) -> tuple[Any, Any]:
-    """Parse the two sides of a rule, as expressions or as statements."""
-    try:
-        return ast.parse(old, mode="eval").body, ast.parse(new, mode="eval").body
-    except SyntaxError:
-        return ast.parse(old).body[0], ast.parse(new).body[0]
-
-
 def matches(pattern: Any, node: Any, found: dict[str, Any]) -> bool:
     """Return True if a node has the form of a pattern; `found` gets what A, B and so on stand for."""
     if isinstance(pattern, ast.Name) and len(pattern.id) == 1:
@@ -216,12 +208,11 @@ def filled(pattern: Any, found: dict[str, Any]) -> Any:
 @functools.cache
 def parsed_rules() -> list[dict[type, list[tuple[str, Any, Any]]]]:
     """Return for each table of rules {class of the old code: [(sentence, old pattern, new pattern)]}."""
-    found: list[dict[type, list[tuple[str, Any, Any]]]] = []
-    for table in TABLES:
-        found.append({})
-        for said, old, new in table:
-            pattern, replacement = patterns(old, new)
-            found[-1].setdefault(type(pattern), []).append((said, pattern, replacement))
+    found: list[dict[type, list[tuple[str, Any, Any]]]] = [{} for _ in TABLES]
+    for rules, table in zip(found, TABLES, strict=True):
+        for said, *texts in table:
+            old, new = (each[0] if isinstance(each, list) else each for each in map(parse, texts))
+            rules.setdefault(type(old), []).append((said, old, new))
     return found
 
 
