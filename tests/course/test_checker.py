@@ -216,6 +216,11 @@ def test_the_first_answer_does_not_wait_for_other_cases(check, monkeypatch):
     ("def softmax(x):\n    y = right(x)\n    if x.flags.writeable: x += 1\n    return y", PURE, ""),
     ("def softmax(x, calls=[]):\n    calls.append(1)\n"
      "    return right(x) * np.float32(1 + 1e-7 * (len(calls) % 2))", STEADY, ""),
+    ("calls = []\ndef softmax(x):\n    calls.append(1)\n    return right(x) * (len(calls) < 150)", STEADY,
+     "it is right in the first calls, but later"),
+    ("import os\nknown = {}\ndef softmax(x):\n    noise = np.frombuffer(os.urandom(x.size), np.uint8) % 2\n"
+     "    y = right(x) * (1 + noise.reshape(x.shape) * np.float32(1.2e-7))\n"
+     "    return known.setdefault((x.shape, x.tobytes()), y).copy()", STEADY, "in two processes"),
     ("room = np.empty(100_000, np.float32)\ndef softmax(x):\n    y = room[: x.size].reshape(x.shape)\n"
      "    y[...] = right(x)\n    return y", ORDINARY, "its result of the call before has changed"),
 ])

@@ -17,7 +17,6 @@ from tinyllm.course.drawing import properties
 from tinyllm.course.reference_solution import solved
 from tinyllm.course.syllabus import Exercise
 from tinyllm.course.workers import Launcher, Worker, descendants, why_not
-from tinyllm.testing.properties import STEADY
 
 TEXT = Path(__file__).with_name("hostile").joinpath("attacks.txt").read_text("utf-8")
 ATTACKS = dict(re.findall(r"(?ms)^#### (.+?)\n(.*?)(?=^#### |\Z)", TEXT))
@@ -179,36 +178,6 @@ def test_the_next_student_does_not_suffer(launcher, tmp_path, monkeypatch):
     """Judge a right answer after the attacks, on the same server."""
     (tmp_path / "exercise.py").write_text(solved(SOFTMAX), "utf-8")
     assert attacked(launcher, tmp_path / "exercise.py", monkeypatch)[0].state == "passed"
-
-
-CHANGING = {
-    "right in the first 150 calls": """
-calls = 0
-def softmax(x):
-    global calls
-    calls += 1
-    return real(x) if calls < 150 else np.zeros_like(x)
-""",
-    "noise within rounding, remembered for the second call": """
-import os
-known = {}
-def softmax(x):
-    key = x.shape, x.tobytes()
-    if key not in known:
-        noise = np.frombuffer(os.urandom(x.size), np.uint8).reshape(x.shape) % 2 * np.float32(1.2e-7)
-        known[key] = real(x) * (1 + noise)
-    return known[key]
-""",
-}
-
-
-@FENCED
-@pytest.mark.parametrize("name", CHANGING)
-def test_what_changes_in_the_life_of_a_worker_does_not_pass(name, launcher, tmp_path, monkeypatch):
-    code = tmp_path / "exercise.py"
-    code.write_text(f"{solved(SOFTMAX)}\n\nreal = softmax\n{CHANGING[name]}", "utf-8")
-    verdict, _ = attacked(launcher, code, monkeypatch)
-    assert verdict.state == "failed" and verdict.broken == (STEADY,), verdict
 
 
 @pytest.mark.parametrize("name", [
