@@ -25,26 +25,17 @@ SENTENCES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def vectors():
+def test_vectors_are_those_of_transformers_and_near_for_one_meaning():
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     model, tokenizer = tl.from_pretrained(FOLDER), load_tokenizer(FOLDER)
     rows = [model.framed(tokenizer.special_tokens, ids)[0] for ids in tokenizer(SENTENCES)]
-    return model.embed_sentences(rows, room=100)
-
-
-def test_vectors_are_those_of_transformers(vectors):
-    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(FOLDER)
-    model = transformers.AutoModel.from_pretrained(FOLDER).eval()
-    given = tokenizer(SENTENCES, padding=True, return_tensors="pt")
+    vectors = model.embed_sentences(rows, room=100)
+    given = transformers.AutoTokenizer.from_pretrained(FOLDER)(SENTENCES, padding=True, return_tensors="pt")
     with torch.inference_mode():
-        x = model(**given).last_hidden_state
+        x = transformers.AutoModel.from_pretrained(FOLDER).eval()(**given).last_hidden_state
     mask = given["attention_mask"][..., None]
     expected = torch.nn.functional.normalize((x * mask).sum(1) / mask.sum(1)).numpy()
     np.testing.assert_allclose(vectors, expected, rtol=0, atol=1e-5)
-
-
-def test_sentences_of_one_meaning_are_near(vectors):
     likeness = vectors @ vectors.T
     assert likeness[0, 1] > 0.5 > likeness[0, 2]
 

@@ -12,12 +12,13 @@ from tiny_run import begun, outcome, resumed_training
 
 import tinyllm as tl
 from tinyllm import nn
-from tinyllm.cli import main
 from tinyllm.errors import UserError
 from tinyllm.runs import Run, open_model
 from tinyllm.runs.setup import reopen
 
 LORA = {"lora.rank": 2, "lora.alpha": 8.0, "lora.where": "c_attn,mlp.c_proj", "train.lr": 0.02}
+BERT = {"preset": "nano", "model.type": "bert", "model.layers": 1, "model.heads": 2, "model.width": 8,
+        "model.context": 12, "model.hidden": 16, "train.steps": 2, "train.sample_tokens": 9}
 GREEDY = {"max_tokens": 8, "sampling": tl.Sampling(temperature=0)}
 
 
@@ -67,16 +68,6 @@ def test_resuming_reads_a_checkpoint_into_the_model_that_is_there(tmp_path, requ
     assert all(np.array_equal(array, truth[name]) for name, array in setup.model.state_dict().items())
 
 
-def test_a_base_that_changes_during_a_training_is_noticed(tmp_path, whole, text):
-    shutil.copytree(whole, tmp_path / "base")
-    run, setup = begun(tmp_path / "run", tmp_path / "base", text, **LORA)
-    file = Run(tmp_path / "base").find_checkpoint() / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:-1] + b"\x07")
-    list(setup.train(run))
-    with pytest.raises(UserError, match="SHA-256"):
-        open_model(run.folder)
-
-
 def test_the_steps_of_a_setup_train_its_adapters(tmp_path, whole, text):
     _, setup = begun(tmp_path / "run", whole, text, **LORA | {"train.steps": 3})
     loops = []
@@ -95,38 +86,35 @@ def test_settings_that_cannot_work_are_refused(tmp_path, whole, text, change, me
         tl.prepare(tl.make_config(of_base))
 
 
-def test_a_base_that_changed_or_is_gone_is_named_and_the_run_stays(tmp_path, whole, text, capsys):
-    shutil.copytree(whole, tmp_path / "base")
-    run, setup = begun(tmp_path / "run", tmp_path / "base", text, **LORA)
+def test_a_base_that_changed_or_is_gone_is_named_and_the_run_stays(tmp_path, whole, text, refused):
+    """Also if it changes while the adapter is trained."""
+    base = shutil.copytree(whole, tmp_path / "base")
+    run, setup = begun(tmp_path / "run", base, text, **LORA)
+    file = Run(base).find_checkpoint() / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"\x07")
     list(setup.train(run))
     before = outcome(run.folder)
-    over = ["train", "--out", str(tmp_path / "base"), "--overwrite", "--set", f"start={tmp_path / 'base'}"]
-    assert main(over) == 2 and "holds the start of this run" in capsys.readouterr().err
-    file = Run(tmp_path / "base").find_checkpoint() / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:-1] + b"\x07")
-    for action in (open_model, resumed_training):
-        with pytest.raises(UserError, match="SHA-256"):
-            action(run.folder)
-    shutil.rmtree(tmp_path / "base")
-    for action in (open_model, resumed_training):
-        with pytest.raises(UserError, match="is gone"):
-            action(run.folder)
+    line = refused("train", "--out", base, "--overwrite", "--set", f"start={base}")
+    assert "holds the start of this run" in line
+    for spoil, message in ((lambda: None, "SHA-256"), (lambda: shutil.rmtree(base), "is gone")):
+        spoil()
+        for action in (open_model, resumed_training):
+            with pytest.raises(UserError, match=message):
+                action(run.folder)
     assert outcome(run.folder) == before
 
 
-def test_a_merged_run_answers_like_its_adapter_and_begins_others(tmp_path, tuned, text, capsys):
-    assert main(["merge", str(tuned), "--out", str(tmp_path / "merged")]) == 0
+def test_a_merged_run_answers_like_its_adapter_and_begins_others(tmp_path, tuned, text, printed, refused):
+    printed("merge", tuned, "--out", tmp_path / "merged")
     for bits in (None, 8):
         ours, merged = (open_model(place, bits=bits).model for place in (tuned, tmp_path / "merged"))
         prompt = [[1, 2, 3]]
         assert tl.generate(ours, prompt, **GREEDY) == tl.generate(merged, prompt, **GREEDY)
-    assert not nn.adapters(merged) and main(["generate", str(tuned), "--tokens", "3"]) == 0
-    assert main(["train", "--out", str(tmp_path / "merged"), "--resume"]) == 2
-    assert main(["merge", str(tmp_path / "merged"), "--out", str(tmp_path / "again")]) == 2
-    assert main(["merge", str(tuned), "--out", str(tmp_path / "merged")]) == 2
-    said = capsys.readouterr().err
-    assert all(words in said for words in ("trained any further", "has no adapter", "holds a run already"))
-    assert main(["quantize", str(tuned), "--out", str(tmp_path / "int8")]) == 0
+    assert not nn.adapters(merged) and printed("generate", tuned, "--tokens", "3")
+    assert "trained any further" in refused("train", "--out", tmp_path / "merged", "--resume")
+    assert "has no adapter" in refused("merge", tmp_path / "merged", "--out", tmp_path / "again")
+    assert "holds a run already" in refused("merge", tuned, "--out", tmp_path / "merged")
+    printed("quantize", tuned, "--out", tmp_path / "int8")
     with pytest.raises(UserError, match="is an adapter itself"):
         begun(tmp_path / "next", tuned, text, **LORA)
     run, setup = begun(tmp_path / "next", tuned, text)  # all weights, from those that are merged
@@ -134,30 +122,21 @@ def test_a_merged_run_answers_like_its_adapter_and_begins_others(tmp_path, tuned
     assert not nn.adapters(setup.model) and all(p.requires_grad for p in setup.model.parameters())
 
 
-def small_run(folder, kind, text):
-    """Train a model of a family for two steps."""
-    sizes = {"model.layers": 1, "model.heads": 2, "model.width": 8, "model.context": 12}
-    sizes |= {} if kind == "gpt2" else {"model.hidden": 16}
-    settings = {"preset": "nano", "model.type": kind, "data": str(text), "train.steps": 2} | sizes
-    setup = tl.prepare(tl.make_config(settings | {"train.sample_tokens": 9}))
-    run = Run(folder)
-    run.create(setup.record(), setup.tokenizer)
-    list(setup.train(run))
-    return folder
-
-
 def test_a_new_output_layer_is_trained_with_the_adapter_and_peft_opens_both(tmp_path, text):
     (tmp_path / "classes.tsv").write_text("the cat\tyes\na mat.\tno\n" * 30)
-    base = small_run(tmp_path / "base", "bert", text)
+    base = Run(tmp_path / "base")
+    setup = tl.prepare(tl.make_config(BERT | {"data": str(text)}))
+    base.create(setup.record(), setup.tokenizer)
+    list(setup.train(base))
     more = {"recipe": "classify", "train.steps": 6, "train.checkpoint_every": 3, "lora.rank": 2}
-    run, setup = begun(tmp_path / "run", base, tmp_path / "classes.tsv", **more)
+    run, setup = begun(tmp_path / "run", base.folder, tmp_path / "classes.tsv", **more)
     list(setup.train(run))
     model = open_model(run.folder).model
     whole = {name for name in nn.adapter_state(model) if ".lora_" not in name}
     assert whole == {f"{name}.{kind}" for name in ("pooler", "classifier") for kind in ("weight", "bias")}
     tokens = np.array([[1, 2, 3, 4]])
     assert np.array_equal(model.classify(tokens).data, setup.model.eval().classify(tokens).data)
-    again, setup = begun(tmp_path / "again", tmp_path / "base", tmp_path / "classes.tsv", **more)
+    again, setup = begun(tmp_path / "again", base.folder, tmp_path / "classes.tsv", **more)
     list(itertools.islice(setup.train(again), 8))
     list(resumed_training(again.folder))
     assert outcome(again.folder) == outcome(run.folder)

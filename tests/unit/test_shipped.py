@@ -28,34 +28,28 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(SHIPPED.iterdir())
 
 
-def test_its_bits_are_those_that_its_command_makes():
+def test_its_bits_are_those_that_its_command_makes_and_it_is_small_and_in_every_wheel():
     """`python tools/shipped_model.py --check` makes them again; here the settings and the sum must agree."""
     assert shipped_model.sha256(shipped_model.WEIGHTS) == shipped_model.SHA256
     assert (SHIPPED / "tokenizer.json").read_bytes() == OF_THE_WORLD.read_bytes()
-    config = tl.make_config(shipped_model.SETTINGS)
-    model = tl.build(config.model_config(1024))
+    model = tl.build(tl.make_config(shipped_model.SETTINGS).model_config(1024))
     assert tl.from_pretrained("shipped").config == model.config
     assert f"{model.num_parameters() / 1e6:.1f}M parameters" in ABOUT_SHIPPED
-
-
-def test_it_is_small_and_in_every_wheel():
     assert sum(file.stat().st_size for file in FILES) < 1_500_000
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     patterns = settings["tool"]["setuptools"]["package-data"]["tinyllm"]
-    for file in FILES:
-        name = file.relative_to(ROOT / "tinyllm").as_posix()
-        assert any(fnmatch.fnmatch(name, pattern) for pattern in patterns), name
+    names = [file.relative_to(ROOT / "tinyllm").as_posix() for file in FILES]
+    assert all(any(fnmatch.fnmatch(name, pattern) for pattern in patterns) for name in names)
 
 
 def test_it_has_learnt_the_stories():
     """Its loss on new stories, whose entropy is 0.069 nats per character, is as it was when it was made."""
     opened = tl.open_model("shipped")
-    model, tokenizer = opened.model, opened.tokenizer
-    assert opened.config is None
-    ids = np.array(tokenizer.encode(stories.generate(seed=1, n=60)))[: 40 * 256 + 1]
+    ids = np.array(opened.tokenizer.encode(stories.generate(seed=1, n=60)))[: 40 * 256 + 1]
     with tl.no_grad():
-        nats = model.loss(ids[:-1].reshape(40, 256), ids[1:].reshape(40, 256)).item()
-    assert 0.07 < nats * (len(ids) - 1) / len(tokenizer.decode(ids[1:].tolist())) < 0.15
+        nats = opened.model.loss(ids[:-1].reshape(40, 256), ids[1:].reshape(40, 256)).item()
+    assert 0.07 < nats * (len(ids) - 1) / len(opened.tokenizer.decode(ids[1:].tolist())) < 0.15
+    assert opened.config is None
 
 
 def test_it_writes_where_nothing_was_trained(here, capsys):
@@ -121,9 +115,8 @@ def test_a_terminal_breaks_lines_between_words(written, limit, bold):
             write(piece, bold=i == bold)
         write("\n")
     shown, whole = STYLE.sub("", screen.getvalue()), "".join(written)
-    assert shown.split() == whole.split()
+    assert shown.split() == whole.split() and shown.count("\n") >= whole.count("\n") + 1
     assert all(text.width(line) <= limit for line in shown.split("\n") if " " in line.strip())
-    assert shown.count("\n") >= whole.count("\n") + 1
 
 
 def test_a_file_gets_the_text_as_it_is(capsys):

@@ -6,7 +6,6 @@ because what is looked for are crashes and loops without end.
 
 import os
 import signal
-import time
 
 import numpy as np
 import pytest
@@ -72,6 +71,7 @@ def outcome(body):
     """Run the body in a child: "done", "refused", or how it ended otherwise, after 20 seconds at most."""
     child = os.fork()
     if child == 0:
+        signal.alarm(20)  # which ends a loop without end
         try:
             body(_compiled)
             os._exit(0)
@@ -79,14 +79,7 @@ def outcome(body):
             os._exit(1 if str(error) and "\n" not in str(error) else 2)
         except BaseException:
             os._exit(3)
-    deadline = time.monotonic() + 20
-    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
-        if time.monotonic() > deadline:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return "a loop without end"
-        time.sleep(0.002)
-    code = os.waitstatus_to_exitcode(ended[1])
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return {0: "done", 1: "refused"}.get(code, f"exit code {code}")
 
 
@@ -94,9 +87,6 @@ def outcome(body):
 @pytest.mark.parametrize("case", CASES)
 def test_sizes_that_cannot_be_counted_are_refused(case):
     assert outcome(CASES[case]) in ("done", "refused")
-
-
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_crashes_and_other_errors_are_noticed():
-    assert outcome(lambda c: os.kill(os.getpid(), signal.SIGTERM)) == f"exit code {-signal.SIGTERM}"
-    assert outcome(lambda c: c.softmax(3)) == "exit code 3"
+    if case == "add":  # crashes and other errors are noticed
+        assert outcome(lambda c: os.kill(os.getpid(), signal.SIGTERM)) == f"exit code {-signal.SIGTERM}"
+        assert outcome(lambda c: c.softmax(3)) == "exit code 3"
