@@ -24,15 +24,12 @@ def remark(curves: LossCurves) -> str:
     if last > RISEN * best and end < best:
         return (f"The validation loss was lowest at step {best_step:,} ({best:.3f}) and rose to {last:.3f}, "
                 f"while the training loss fell to {end:.3f}: the model learns its text by heart. This is "
-                "called overfitting; more text helps, or fewer steps. The best checkpoint is kept."
-        )
+                "called overfitting; more text helps, or fewer steps. The best checkpoint is kept.")
     if last > SAME * lowest(val, 2 / 3):
         stood = f"The validation loss has been near {last:.3f} for the last third"
         if val[-1][0] < SHORT:  # at the frequencies of letters, for one, and with a rate that has decayed
             return f"{stood}, but training was short: with more --steps it often falls again."
-        if end < SAME * lowest(train, 2 / 3):
-            return f"{stood}, while the training loss fell to {end:.3f}: more text may help."
-        return f"{stood}: more steps will hardly help. A larger model or another --lr may."
+        return f"{stood}: more steps will hardly help. More text, a larger model or another --lr may."
     if last < FALLING * lowest(val, 4 / 5):
         return "The validation loss was still falling at the end: more steps may help."
     return ""

@@ -6,13 +6,15 @@ from typing import Any
 from tinyllm.models import build
 from tinyllm.nn.init import without_memory
 from tinyllm.report.curves import LossCurves, column, loss_curves
-from tinyllm.report.page import Html, assemble, cards, details, html, row_head, section, table, tag, write
+from tinyllm.report.page import Html, assemble, cards, row_head, section, tag, write
 from tinyllm.report.remarks import remark
 from tinyllm.report.summary import summarise
 from tinyllm.report.svg import Series, chart
 from tinyllm.runs.log import read_log
 
 FOOTER = Html("Written by tinyllm from log.jsonl and run.json; <code>tinyllm report</code> writes it again.")
+SMALL = [("Learning rate", "lr", ""), ("Gradient norm", "grad_norm", ""),
+         ("Speed", "tokens_per_second", "tokens/s")]  # charts of columns of the log
 
 
 def write_report(run: Any, path: str | Path | None = None) -> Path:
@@ -40,30 +42,29 @@ def render(title: str, config: Any, facts: Any, records: list[dict], replaced: A
     curves = loss_curves(records, facts.entropy_per_char)
     if done == config.train.steps:
         lead += f" {remark(curves)}"
+    small = [_small_chart(name, column(records, key), unit) for name, key, unit in SMALL]
     body = [
         _numbers(steps, curves),
-        _charts(records, curves),
+        _loss_chart(curves),
+        tag("div", small, class_="trio"),
         _samples(records),
         section("Data and settings", None, _settings(config, facts)),
         section("Model", None, tag("pre", summarise(model, config.train.batch, model.config.context))),
-        _evaluations(steps),
     ]
     return assemble(title, lead, body, FOOTER)
 
 
 def _numbers(steps: list[dict], curves: LossCurves) -> Html:
     """Return the most important figures."""
-    last = next((record for record in reversed(steps) if record["val_loss"] is not None), None)
-    if last is None:
+    if not curves.val:
         return Html()
+    last = next(record for record in reversed(steps) if record["val_loss"] is not None)
     loss, (best_step, best) = curves.val[-1][1], min(curves.val, key=lambda point: point[1])
     shown = [
         ("Validation loss", loss, ".3f", curves.unit),
         ("Best", best if best < loss else None, ".3f", f"at step {best_step:,}"),
         ("Training loss", curves.train[-1][1] if curves.train else None, ".3f", curves.unit),
         ("Above the floor", None if curves.floor is None else loss - curves.floor, ".3f", curves.unit),
-        ("Per token", last["val_loss"] if last["val_loss_per_char"] is not None else None, ".3f",
-         "nats, validation"),
         ("Speed", last["tokens_per_second"], ",.0f", "tokens/s"),
         ("Time", last["seconds"] / 60, ".1f", "minutes"),
         ("Peak memory", last["peak_rss_mb"], ",.0f", "MiB"),
@@ -72,25 +73,22 @@ def _numbers(steps: list[dict], curves: LossCurves) -> Html:
                   if value is not None])
 
 
-def _charts(records: list[dict], curves: LossCurves) -> Html:
-    """Return a large chart of the loss, and small ones of learning rate, gradient norm and speed."""
+def _loss_chart(curves: LossCurves) -> Html:
+    """Return a large chart of the loss. A floor far below the losses is said, and not drawn."""
     series = [Series("training", curves.train, "train"), Series("validation", curves.val, "val", "dots")]
-    last_step = max((step for step, _ in curves.train + curves.val), default=0)
-    description = "; ".join(f"{s.name} goes from {s.points[0][1]:.3f} to {s.points[-1][1]:.3f} "
-                            f"at step {s.points[-1][0]}" for s in series if s.points)
+    words = [f"{s.name} goes from {s.points[0][1]:.3f} to {s.points[-1][1]:.3f} at step {s.points[-1][0]}"
+             for s in series if s.points]
     unit = f"{curves.unit}, log scale, by step"
     if curves.floor is not None:
-        said = f"; the entropy of the language is {curves.floor:.3f}"
-        description += said
-        unit += "" if curves.floor_in_sight else f"{said}, far below"
-    if curves.floor_in_sight:
-        floor = [(0, curves.floor), (last_step, curves.floor)]
-        series.insert(0, Series(f"entropy of the language, {curves.floor:.3f}", floor, "floor", "dashes"))
-    small = [("Learning rate", "lr", ""), ("Gradient norm", "grad_norm", ""),
-             ("Speed", "tokens_per_second", "tokens/s")]
-    trio = [_small_chart(name, column(records, key), unit) for name, key, unit in small]
-    loss = chart("Loss", description, series, unit, log=True, tall=True)
-    return html([loss, tag("div", trio, class_="trio")])
+        said = f"the entropy of the language is {curves.floor:.3f}"
+        words.append(said)
+        if curves.floor_in_sight:
+            end = max(step for step, _ in curves.train + curves.val)
+            floor = [(0, curves.floor), (end, curves.floor)]
+            series.insert(0, Series(f"entropy of the language, {curves.floor:.3f}", floor, "floor", "dashes"))
+        else:
+            unit += f"; {said}, far below"
+    return chart("Loss", "; ".join(words), series, unit, log=True, tall=True)
 
 
 def _small_chart(name: str, points: list, unit: str) -> Html:
@@ -110,7 +108,7 @@ def _samples(records: list[dict]) -> Html:
 
 
 def _settings(config: Any, facts: Any) -> Html:
-    """Return two tables: settings of data and model, and settings of the training."""
+    """Return two tables: facts of the data and settings of the model, and settings of the training."""
     floor = facts.entropy_per_char
     rows = {
         "data": facts.data,
@@ -121,26 +119,10 @@ def _settings(config: Any, facts: Any) -> Html:
         "vocabulary": f"{facts.vocab_size:,} tokens",
         "entropy": "not known" if floor is None else f"{floor:.4f} nats per character",
     }
-    train = {}
-    for name, value in config.flat().items():
-        shown = repr(value) if isinstance(value, str) and not value.isprintable() else value
-        if name.startswith("train."):
-            train[name] = shown
-        elif name != "data":
-            rows[name] = shown
-    return tag("div", _pairs(rows), _pairs(train), class_="columns")
-
-
-def _pairs(rows: dict[str, Any]) -> Html:
-    cells = [tag("tr", row_head(name), tag("td", str(value))) for name, value in rows.items()]
-    return tag("table", tag("tbody", cells))
-
-
-def _evaluations(steps: list[dict]) -> Html:
-    """Return a table with the numbers of all evaluations, for people who cannot see the chart."""
-    names = ["step", "train_loss", "val_loss", "val_loss_per_char", "lr", "grad_norm", "tokens_per_second",
-             "seconds"]
-    rows = [["" if record[n] is None else format(record[n], ",.5g") for n in names]
-            for record in steps if record["val_loss"] is not None]
-    head = [name.replace("_", " ") for name in names]
-    return details("All evaluations in numbers", table("evaluations in numbers", head, rows))
+    flat = {name: repr(value) if isinstance(value, str) and not value.isprintable() else value
+            for name, value in config.flat().items() if name != "data"}
+    train = {name: value for name, value in flat.items() if name.startswith("train.")}
+    tables = [rows | {name: value for name, value in flat.items() if name not in train}, train]
+    return tag("div", [tag("table", tag("tbody", [tag("tr", row_head(name), tag("td", str(value)))
+                                                  for name, value in table.items()]))
+                       for table in tables], class_="columns")
