@@ -43,7 +43,7 @@ def test_selftest_notices_what_a_grader_gets_wrong(monkeypatch):
     monkeypatch.setitem(answer_keys.VARIANTS, "softmax", [right, wrong])
     row = selftest.try_task(LESSON, LESSON.task("softmax"), best_level())
     assert [broken is None for _, broken in row.rejected] == [False, True, True] and row.killed == 1
-    assert row.accepted == 1 and row.wrongly[0][0] == wrong.__name__ and not row.good
+    assert row.variants == 2 and [name for name, _ in row.wrongly] == [wrong.__name__] and not row.good
     assert "SURVIVES: nothing wrong" in format_row(row) and "TURNED DOWN" in format_row(row)
 
 

@@ -69,8 +69,7 @@ def release(out: str, *, course: str = COURSE_FILE) -> None:
       tinyllm course release handout
     """
     paths = write_release(load_course(course), out)
-    scanned = "scanned: every exercise is a stub, and no line of the library's solutions is in them"
-    print(paragraph(f"{len(paths)} files in {out}; {scanned}"))
+    print(paragraph(f"{len(paths)} files in {out}; every exercise is a stub"))
     back = "what comes back, a folder or a zip for each student, in `submissions`, then"
     print(paragraph(f"Hand out that folder. Put {back}", further=0))
     print("  tinyllm course grade submissions")
@@ -269,9 +268,10 @@ def selftest(*, course: str | None = None) -> int:
     whole = not course and not os.path.lexists(COURSE_FILE)
     tried = whole_course() if whole else load_course(course or COURSE_FILE)
     rows = run_selftest(tried, level, step=lambda row: say(format_row(row)))
-    wrong, others = sum(len(row.rejected) for row in rows), sum(row.variants for row in rows)
-    say(f"{len(rows)} exercises, {sum(row.killed for row in rows)} of {wrong} mutants rejected, "
-        f"{sum(row.accepted for row in rows)} of {others} variants accepted")
+    killed, wrong = sum(row.killed for row in rows), sum(len(row.rejected) for row in rows)
+    refused, right = sum(len(row.wrongly) for row in rows), sum(row.variants for row in rows)
+    say(f"{len(rows)} exercises, {killed} of {wrong} mutants rejected, "
+        f"{right - refused} of {right} variants accepted")
     return 0 if all(row.good for row in rows) else 1
 
 
@@ -281,6 +281,6 @@ def format_row(row: Row) -> str:
     if row.blocked:
         return f"{name}    blocked: {row.blocked}"
     shares = f"{row.reference:>11.0%}{row.starter:>9.0%}{len(row.rejected):>9}{row.killed:>10}"
-    lines = [f"{name}{shares}{row.accepted:>10} of {row.variants}"]
+    lines = [f"{name}{shares}{row.variants - len(row.wrongly):>10} of {row.variants}"]
     lines += [f"     SURVIVES: {said}" for said, broken in row.rejected if broken is None]
     return "\n".join([*lines, *(f"     TURNED DOWN: {name}, by: {broken}" for name, broken in row.wrongly)])

@@ -11,9 +11,8 @@ import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinyllm.course import protocol
 from tinyllm.course.answer_keys import answers
@@ -27,12 +26,11 @@ from tinyllm.course.workers import Failure, Launcher
 from tinyllm.errors import UserError
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """The results of the self-test for one exercise.
 
     rejected: pairs (sentence of a mistake, the property that rejected it as intended, or None).
-    wrongly: right answers that were rejected, with the reason.
+    wrongly: pairs (name of a right answer that was rejected, reason).
     blocked: why the exercise cannot be tried here, or "".
     """
 
@@ -51,15 +49,10 @@ class Row:
         return sum(broken is not None for _, broken in self.rejected)
 
     @property
-    def accepted(self) -> int:
-        """Return how many right answers were accepted."""
-        return self.variants - len(self.wrongly)
-
-    @property
     def good(self) -> bool:
         """Return True if every answer was judged as intended; False for a blocked exercise."""
-        whole = self.killed == len(self.rejected) > 0 and self.accepted == self.variants
-        return self.reference == 1 and self.starter == 0 and whole
+        judged = self.killed == len(self.rejected) > 0 and not self.wrongly
+        return self.reference == 1 and self.starter == 0 and judged
 
 
 class Here:
@@ -105,7 +98,7 @@ def try_task(lesson: Lesson, task: Exercise, level: str) -> Row:
     ensure(lesson)
     with tempfile.TemporaryDirectory(prefix="tinyllm-") as folder, Launcher(level) as launcher:
 
-        def in_worker(place):
+        def of_file(place):
             code, limits = place / "exercise.py", {"cpu_seconds": task.about.cpu_seconds}
             return judge_task(task, lambda: launcher.start(code, limits), place, explain=False)
 
@@ -113,7 +106,7 @@ def try_task(lesson: Lesson, task: Exercise, level: str) -> Row:
             place = Path(tempfile.mkdtemp(dir=folder))
             for name, content in (("exercise.py", ""), (task.about.file, text)):
                 (place / name).write_text(content, "utf-8")
-            return in_worker(place)
+            return of_file(place)
 
         def of_answer(answer):
             if not answer.function:
@@ -122,24 +115,22 @@ def try_task(lesson: Lesson, task: Exercise, level: str) -> Row:
                 warnings.simplefilter("ignore")
                 return judge(task, lambda: Here(task.name, answer.function), explain=False)
 
-        starter = of_text(lesson.stub) if lesson.stub else in_worker(lesson.path)
+        starter = of_text(lesson.stub) if lesson.stub else of_file(lesson.path)
         if task.kind == "c" and not find_compiler():
             return Row(lesson.number, task.name, 0.0, share(starter), blocked=NONE)
         if lesson.stub and starter.state != "not_attempted":
             raise UserError(f"the stub of {task.name} does not run: {starter.message}")
         known = answers(task)
         reference = of_text(known.reference)
-        wrong = [(x, of_answer(x)) for x in known.wrong]
+        rejected = tuple((x.sentence, broken_as_meant(x.breaks, of_answer(x))) for x in known.wrong)
         right = [(x.sentence, of_answer(x)) for x in known.right]
-    rejected = tuple((x.sentence, broken_as_meant(x.breaks, verdict)) for x, verdict in wrong)
     wrongly = tuple((name, v.message or v.broken[0]) for name, v in right if v.state != "passed")
     return Row(lesson.number, task.name, share(reference), share(starter), rejected, len(right), wrongly)
 
 
 def share(verdict: Verdict) -> float:
     """Return the share of a verdict's properties that hold, from 0 to 1."""
-    of = len(verdict.held) + len(verdict.broken)
-    return len(verdict.held) / of if of else 0.0
+    return len(verdict.held) / max(len(verdict.held) + len(verdict.broken), 1)
 
 
 def broken_as_meant(breaks: str, verdict: Verdict) -> str | None:
