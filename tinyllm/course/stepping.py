@@ -8,8 +8,8 @@ import io
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -44,16 +44,8 @@ def _text(lines, prose):
     return "\n".join(lines).strip("\n")
 
 
-@dataclass
-class LessonStep:
-    """A cell of code with the prose before it. At the end of a lesson, the code may be None."""
-
-    prose: list[Cell] = field(default_factory=list)
-    code: Cell | None = None
-
-
 class Stepper:
-    """A tracer that shows each step of a running script before the step's code runs.
+    """A tracer that shows each step of a running script before the step's code runs: prose, then code.
 
     pause: called with a line before the code of each step, in a terminal, where Enter starts each step.
     start: the first step to show; those before it run with their output hidden.
@@ -62,63 +54,51 @@ class Stepper:
     def __init__(self, frame: FrameType, path: Path, pause: Callable[[str], Any] | None, start: int = 1):
         self.pause, self.output = pause, sys.stdout
         every = cells(read_text(path))
-        self.steps = steps(cell for cell in every if cell.line > frame.f_lineno)
-        self.count = sum(step.code is not None for step in self.steps)
+        self.cells = [cell for cell in every if cell.line > frame.f_lineno]  # that are not shown yet
+        self.count = sum(not cell.prose for cell in self.cells)
         self.number, self.failed = 0, False  # failed: an exception ends the script (q raises one)
         self.start = min(start, self.count)
         if self.start > 1:
             self.output.write(f"running steps 1 to {self.start - 1} without showing them ...\n")
             sys.stdout = io.StringIO()
         else:
-            self._write([cell for cell in every if cell.prose and cell.line < frame.f_lineno])
+            for cell in every:
+                if cell.prose and cell.line < frame.f_lineno:
+                    self.write(cell)
         frame.f_trace = self.look
         sys.settrace(lambda *event: None)  # functions that the cells call run at full speed
 
     def look(self, frame: FrameType, event: str, value: Any) -> Any:
-        """Show a step before its first line runs. This is the trace function of the script."""
+        """Show all cells up to the one that is about to run. This is the trace function of the script."""
         if event == "line":
-            while self.steps and self.steps[0].code and self.steps[0].code.line < frame.f_lineno:
-                self.show(self.steps.pop(0))
+            while self.cells and self.cells[0].line < frame.f_lineno:
+                self.show(self.cells.pop(0))
         elif event == "return":  # the end of the script
             sys.settrace(None)
-            for step in [] if self.failed else self.steps:  # the prose after the last code
-                self.show(step)
+            for cell in [] if self.failed else self.cells:  # the prose after the last code
+                self.show(cell)
         self.failed = event == "exception"
         return self.look
 
-    def show(self, step: LessonStep) -> None:
-        """Show a step, and wait if it has code to run."""
-        self.number += step.code is not None
-        if step.code and self.number < self.start:
+    def show(self, cell: Cell) -> None:
+        """Show a cell, and wait if it is code. Prose belongs to the step of the code that follows."""
+        self.number += not cell.prose
+        if self.number + cell.prose < self.start:
             return
         sys.stdout = self.output
-        self._write([*step.prose, step.code] if step.code else step.prose)
-        if step.code and self.pause:
+        self.write(cell)
+        if self.pause and not cell.prose:
             prompt = f"{self.number} of {self.count}: Enter runs this code, q + Enter ends"
             dashes = "-" * (min(shutil.get_terminal_size().columns, 80) - len(prompt) - 3)
             self.pause(paint(f"{dashes} {prompt}", FAINT) + " ")
 
-    def _write(self, found):
-        """Write cells, code behind a bar; in colours if the script runs in a terminal."""
-        bar = paint("|", FAINT) if self.pause else "|"
-        for cell in found:
-            if not cell.prose:
-                text = "\n".join(f"{bar} {line}".rstrip() for line in cell.text.split("\n"))
-            else:
-                text = _styled(cell.text) if self.pause else cell.text
-            self.output.write(f"\n{text}\n")
-
-
-def steps(found: Iterable[Cell]) -> list[LessonStep]:
-    """Group cells into steps that end with code; the last step may be prose alone."""
-    grouped = [LessonStep()]
-    for cell in found:
-        if cell.prose:
-            grouped[-1].prose.append(cell)
-        else:
-            grouped[-1].code = cell
-            grouped.append(LessonStep())
-    return grouped if grouped[-1].prose else grouped[:-1]
+    def write(self, cell: Cell) -> None:
+        """Write a cell, code behind a bar; in colours if the script runs in a terminal."""
+        text = _styled(cell.text) if self.pause else cell.text
+        if not cell.prose:
+            bar = paint("|", FAINT) if self.pause else "|"
+            text = "\n".join(f"{bar} {line}".rstrip() for line in cell.text.split("\n"))
+        self.output.write(f"\n{text}\n")
 
 
 def _styled(text):
