@@ -98,6 +98,7 @@ def test_a_release_from_a_checkout_where_exercises_are_solved_is_refused(here, n
     ("[[lesson]]\nnumber = 4\npoints = { softmax = -1 }\n", "points"), ("sede = 1\n", "no setting 'sede'"),
     ("[[lesson]]\nnumber = 4\n[[lesson]]\nnumber = 4\n", "twice"),
     ("seed = 'x'\n[[lesson]]\nnumber = 4", "seed"), ("[[lesson]]\npoints = {}\n", "needs a number"),
+    ("[[lesson]]\nnumber = 4\nfolder = 'own/100_x'\n", "needs a number"),
     ("variants = 0\n[[lesson]]\nnumber = 4", "variants must be a whole number, at least 1"),
     ("variants = 10000000000\n[[lesson]]\nnumber = 4", "at most 1000000"),
     ("seed = -1\n[[lesson]]\nnumber = 4", "seed must be a whole number, at least 0"),

@@ -56,6 +56,7 @@ GONE = {  # a command or an option that was removed -> what to use in its place
     "course selftest --json": "its table has a line for each exercise",
     "course selftest --mutants": "the files of tinyllm/testing say what each mistake breaks",
     "course similar": "compare submissions with copydetect (pip install copydetect) or MOSS",
+    "course task new": "lessons/README.md has the files of a small exercise, to be copied",
     "generate --unmask": "in Python, tinyllm.decode.fill.write(model, tokenizer, prompt, length) fills masks",
     "lesson --notebook": "`jupytext --to ipynb lesson.py` (pip install jupytext) writes a notebook",
     "progress": "`tinyllm lesson` shows where you are",

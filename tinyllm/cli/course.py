@@ -21,7 +21,7 @@ from tinyllm.course.classroom.results import read_results, write_results
 from tinyllm.course.classroom.selftest import Row, run_selftest, try_task
 from tinyllm.course.classroom.students import find_table, merge, read_students
 from tinyllm.course.classroom.tables import canvas, moodle, note, tasks_of, without_id
-from tinyllm.course.own_tasks import load_lesson, write_template
+from tinyllm.course.own_tasks import load_lesson
 from tinyllm.course.workers import WORDS, best_level, isolation_words
 from tinyllm.course.workspace import hints
 from tinyllm.errors import UserError
@@ -30,12 +30,12 @@ from tinyllm.report.terminal import paragraph, table
 
 group("course", """
 example:
-  tinyllm course init                    writes course.toml to edit
-  tinyllm course release handout         what students get, without a solution
-  tinyllm course grade submissions       grades and feedback, in grades
-  tinyllm course report grades           where the class is stuck
+  tinyllm course init                      writes course.toml to edit
+  tinyllm course release handout           what students get, without a solution
+  tinyllm course grade submissions         grades and feedback, in grades
+  tinyllm course report grades             where the class is stuck
   tinyllm course export canvas grades --out canvas.csv
-  tinyllm course task new 100_averages   an exercise of your own
+  tinyllm course task check 100_averages   an exercise of your own
 """)
 ASKED = "asked for a solution (so says the workspace that was handed in; anybody can read one unseen)"
 TABLE_HEAD = f"  {'exercise':<25}  reference  starter  mutants  rejected  variants"
@@ -221,32 +221,26 @@ def export(kind: Kind, grades: str | None = None, *, out: str, package: str | No
 
 
 @command("course task")
-def own_task(verb: Literal["new", "check"], folder: str) -> int:
-    """Write and check exercises of your own.
+def own_task(verb: Literal["check"], folder: str) -> int:
+    """Try exercises of your own.
 
-    VERB    new writes a small example to change; check tries it
+    VERB    check
     FOLDER  such as 100_averages: has reference.py, cases.py, mistakes.py
 
     example:
-      tinyllm course task new 100_averages
       tinyllm course task check 100_averages
 
-    Each public function of reference.py is an exercise; students get its signature and docstring. To use
-    the exercises in a course, write `folder = "100_averages"` in a [[lesson]] of course.toml. Students try
-    their answer with `tinyllm check 100_averages answer.py`.
+    Each public function of reference.py is an exercise; students get its signature and docstring. The files
+    of a small one are in lessons/README.md, to be copied. To use the exercises in a course, write
+    `folder = "100_averages"` in a [[lesson]] of course.toml. Students try their answer with
+    `tinyllm check 100_averages answer.py`.
     """
-    if verb == "new":
-        print("\n".join(str(path) for path in write_template(folder)))
-        print(paragraph(f"a complete small exercise: change it, then `tinyllm course task check {folder}`"))
-        return 0
     lesson = load_lesson(folder)
-    print(f"students get:\n\n{indent(lesson.starter, '  ')}")
+    print(f"students get:\n\n{indent(lesson.starter, '  ')}\n{TABLE_HEAD}")
     rows = [try_task(lesson, task, best_level()) for task in lesson.tasks]
-    print(TABLE_HEAD)
-    for row in rows:
-        print(format_row(row))
-        if not hints(lesson, row.task):
-            print(paragraph(f"no hints: hints.toml may have {row.task} = [\"a nudge\", ...]", 5))
+    print("\n".join(map(format_row, rows)))
+    if lacking := [task.name for task in lesson.tasks if not hints(lesson, task.name)]:
+        print(paragraph(f"no hints: hints.toml may have {lacking[0]} = [\"a nudge\", ...]"))
     good = all(row.good for row in rows)
     print("it can be used" if good else paragraph(
         "not yet: the reference must be right, the starter wrong, and every mistake rejected"))

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tinyllm.course import protocol
 from tinyllm.course.plugins import import_file
-from tinyllm.course.syllabus import Exercise, Lesson, lessons_folder
+from tinyllm.course.syllabus import Exercise, Lesson
 from tinyllm.course.workspace import hints
 from tinyllm.errors import UserError
 from tinyllm.files import read_text
@@ -31,7 +31,6 @@ from tinyllm.testing.check import narrow
 from tinyllm.testing.relations import run_spec
 
 FILES, HINTS = ("reference.py", "cases.py", "mistakes.py"), "hints.toml"
-FIRST = 100  # smaller numbers are for lessons of the library
 LARGEST_SIZE = 20  # what a generator of cases gets as `size`; small ones are tried first
 
 
@@ -44,35 +43,36 @@ def ensure(lesson: Lesson) -> None:
 def load_lesson(folder: str | Path) -> Lesson:
     """Load the exercises in a folder as a Lesson. Raises UserError with file and line for a bad one."""
     home = Path(os.path.realpath(folder))  # a link to itself raises no error here
-    number = number_of(home)
+    number = re.fullmatch(r"([1-9]\d{2,3})_\w+", home.name, re.ASCII)  # smaller ones are the library's
+    if not number:
+        raise UserError(f"{folder} should be named as 100_averages: a number from 100, and a name")
     if missing := [name for name in FILES if not os.path.lexists(home / name)]:
-        raise UserError(f"{folder} has no {missing[0]}; `tinyllm course task new {folder}` shows an example")
+        raise UserError(f"{folder} has no {missing[0]}; lessons/README.md has an example, with all files")
     text, *_ = [read_text(home / name, 2**20, "utf-8-sig") for name in FILES]  # refuses pipes and the like
     functions, stub, title = read_reference(text, home / FILES[0])
     tasks = tuple(Exercise(name, name) for name in functions)
-    lesson = Lesson(number, home.name, title, "", 0, 0, 0, (), tasks, (), home=str(home), stub=stub)
+    lesson = Lesson(int(number[1]), home.name, title, "", 0, 0, 0, (), tasks, (), home=str(home), stub=stub)
     hints(lesson, functions[0])  # raises now, not when a student asks for a hint
     if taken := [name for name in functions if name in OPS and getattr(OPS[name], "home", "") != lesson.home]:
         raise UserError(f"{home / FILES[0]}: another op or exercise is {taken[0]}; choose another name")
     if not all(name in OPS for name in functions):
         register(lesson, import_file(home / FILES[0], f"tinyllm_{home.name}"), import_file(home / FILES[1]))
         import_file(home / FILES[2])
-        for name in functions:
-            require_mistakes(name, home / FILES[2])
+    for name in functions:
+        if not MISTAKES.get(name):
+            raise UserError(f"{home / FILES[2]} has no mistake of {name}, which a check must reject")
+        for said, function in MISTAKES[name]:
+            try:
+                getattr(function, "function", None)  # an edit is made when it is first asked for
+            except Exception as error:
+                why = f"the mistake {said!r} cannot be made: {error}".split("\n")[0]
+                raise UserError(f"{home / FILES[2]}: {why}") from None
     return lesson
 
 
 def files_of(home: Path) -> list[Path]:
     """Return the files in a folder of exercises: all that is Python, and the hints."""
     return sorted(path for path in home.iterdir() if path.suffix == ".py" or path.name == HINTS)
-
-
-def number_of(folder: Path) -> int:
-    """Return the number in the name of a folder of exercises. Raises UserError if there is no number."""
-    number = re.match(r"(\d{1,4})_\w+\Z", folder.name, re.ASCII)
-    if not number or int(number[1]) < FIRST:
-        raise UserError(f"{folder} should be named as {FIRST}_averages: a number from {FIRST}, and a name")
-    return int(number[1])
 
 
 def read_reference(text: str, path: Path) -> tuple[list[str], str, str]:
@@ -144,37 +144,3 @@ def bound(expected: Any, tolerance: float) -> Any:
         return 0
     numbers = np.asarray(expected)
     return tolerance * float(np.max(np.abs(numbers), where=np.isfinite(numbers), initial=1e-30))
-
-
-def require_mistakes(name: str, path: Path) -> None:
-    """Raise UserError if an exercise has no mistake, or if a mistake's edit does not fit the reference."""
-    if not MISTAKES.get(name):
-        raise UserError(f"{path} has no mistake of {name}; one must show that a wrong answer is rejected")
-    for said, function in MISTAKES[name]:
-        try:
-            getattr(function, "function", None)  # an edit is made when it is first asked for
-        except Exception as error:
-            raise UserError(f"{path}: the mistake {said!r} cannot be made: {error}".split("\n")[0]) from None
-
-
-def example() -> dict[str, str]:
-    """Return a small complete exercise as {file name: text}, taken from lessons/README.md."""
-    text = read_text(lessons_folder() / "README.md").partition("### Your own exercises\n")[2]
-    blocks = re.findall(r"^```\w+\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    return dict(zip((*FILES, HINTS), blocks, strict=False))
-
-
-def write_template(folder: str | Path) -> list[Path]:
-    """Write a folder with a small complete exercise; return its paths. Raises UserError if it exists."""
-    folder = Path(folder)
-    if folder.exists():
-        raise UserError(f"{folder} is there already")
-    number_of(folder)
-    files = example()
-    try:
-        folder.mkdir(parents=True)
-        for name, text in files.items():
-            (folder / name).write_text(text, "utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror}") from None
-    return [folder / name for name in files]
