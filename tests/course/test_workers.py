@@ -48,7 +48,7 @@ def exists(n):
 def child():
     pid = os.fork()
     if pid == 0:
-        time.sleep(60)
+        time.sleep(600)
         os._exit(0)
     return pid
 def step(x):

@@ -1,9 +1,8 @@
 """Explain why a function fails: find the mistake, a small failing input, and the first wrong step.
 
-`naming` finds the edit of the op that gives the same wrong numbers, in order of likelihood. Then the input
-that is shortest to read is looked for, among many that fail in the same way. If no edit fits, `contrast` says
-what all wrong results have in common, and the specification's first variable that the function never computes
-is shown.
+`naming` finds the edit of the op that gives the same wrong numbers, in order of likelihood. Then the smallest
+input is looked for, among many that fail in the same way. If no edit fits, `contrast` says what all wrong
+results have in common, and the specification's first variable that the function never computes is shown.
 """
 
 import math
@@ -26,7 +25,7 @@ from tinyllm.course.failures import (
 )
 from tinyllm.course.fork_server import recorded
 from tinyllm.course.matching import alike, form_error
-from tinyllm.course.naming import READABLE, confirming, name_mistake
+from tinyllm.course.naming import READABLE, confirming, name_mistake, weight
 from tinyllm.course.syllabus import Exercise
 from tinyllm.course.workers import Failure
 from tinyllm.ops import OPS
@@ -36,7 +35,7 @@ from tinyllm.testing.properties import ARGUMENTS, EXTREME, FORM, PURE, RIGHT, ST
 from tinyllm.testing.relations import parameters
 
 NAMING = 0.6  # at most this share of a student's time is for finding a name
-TRIES = 60  # inputs that may be shorter than the one at hand
+TRIES = 60  # inputs that are smaller than the one at hand
 FEWEST = 3  # wrong results that a name must explain to be said without doubt, and half of all
 MOST = 40  # more failing cases that must confirm a name
 
@@ -125,11 +124,11 @@ def find_mistake(cases: Cases, failing: list[tuple], tries: "Tries", known: Sequ
 
 def find_smallest(cases: Cases, failing: list[tuple], mistake: Any,
                   tries: "Tries") -> tuple[tuple, Failure | str]:
-    """Find the input that is shortest, and fails as the first failing case does -> (input, what is wrong)."""
+    """Find the smallest input that fails as the first failing case does -> (input, what is wrong)."""
     tries.mistake = mistake and mistake[1]
     first = next(args for args, out in failing if not mistake or mistake[1](args, out))
     tries.kind = case_kind(first)
-    smallest = first if cases.title == ARGUMENTS else tries.shortest(first)
+    smallest = first if cases.title == ARGUMENTS else tries.smallest(first)
     return smallest, tries.complaint(smallest) or next(why for args, why in cases.wrong if args is first)
 
 
@@ -169,7 +168,7 @@ def failed_property(title: str, why: Failure | str, formed: bool, kind: str) -> 
 
 
 class Tries:
-    """Try a student's function on inputs, to find a short one on which it fails. Replace workers that die.
+    """Try a student's function on inputs, to find a small one on which it fails. Replace workers that die.
 
     cut: see `checker.CheckOptions`. left: returns the seconds that are left; then no other input is tried.
     """
@@ -225,13 +224,12 @@ class Tries:
             return [answer.message] if isinstance(answer, OutOfBounds) else None
         return results_of(self.task.op, *answer)
 
-    def shortest(self, args: tuple) -> tuple:
-        """Return the failing input that is shortest to read, of many; or `args`, if none is shorter."""
+    def smallest(self, args: tuple) -> tuple:
+        """Return the smallest failing input of many; or `args`, if none is smaller."""
         drawn = draw_cases(self.task.op, MORE_CASES)
         drawn = [part for case in drawn for part in self.cut(case)[:1]] if self.cut else drawn
-        lengths = sorted((self.letters(x), i) for i, x in enumerate(drawn) if case_kind(x) == self.kind)
-        shorter = [drawn[i] for letters, i in lengths if letters < self.letters(args)]
-        args = next(filter(self.fails, shorter[:TRIES]), args)
+        smaller = [x for x in drawn if case_kind(x) == self.kind and weight(x) < weight(args)]
+        args = next(filter(self.fails, sorted(smaller, key=weight)[:TRIES]), args)
         return args if self.cut else self.cut_down(args)
 
     def cut_down(self, args: tuple) -> tuple:
@@ -241,10 +239,6 @@ class Tries:
             if tried and is_valid(self.task.op, tried) and self.fails(tried):
                 args = tried
         return args
-
-    def letters(self, args: Sequence[Any]) -> int:
-        """Return the number of letters that an input needs in a message."""
-        return len(describe(self.task.op, args))
 
     def first_different_step(self, args: Sequence[Any]) -> str | None:
         """Return "name = value" of the specification's first array that the function lacks, or None."""

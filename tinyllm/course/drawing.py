@@ -33,7 +33,7 @@ HIDDEN_CASES = 30  # more cases, from a seed that students do not know
 LEAST = 12  # the least number of ordinary cases, so that failing on ordinary numbers is noticed
 NAMED = 6  # cases without optional arguments, and with arguments by name
 EMPTY_SEEDS, EMPTY_CASES = 6, 15  # cases with an empty axis, of several seeds: one varies too little
-MORE_CASES = 200  # among which an input is looked for that is short to read
+MORE_CASES = 200  # among which a small input is looked for
 MOST_FLOPS = 2_500_000  # of a case of attention: loops over single numbers take 0.2 s for them
 
 
