@@ -115,12 +115,10 @@ def test_special_tokens_are_added_once_and_survive(tmp_path, spec):
     assert load_tokenizer(tmp_path / "t.json").special_tokens == made.special_tokens
 
 
-def test_batches_of_masked_models_are_functions_of_the_step():
+def test_batches_of_masked_models_are_framed_and_evaluation_repeats_itself():
     setup = tl.prepare(tl.make_config(SMALL), Corpus("x", TEXT.encode()))
     ids, special = setup.tokenizer.special_tokens, setup.model.special_tokens
     batch = setup.plan.batches(3)
-    assert np.array_equal(batch.tokens, setup.plan.batches(3).tokens)
-    assert not np.array_equal(batch.tokens, setup.plan.batches(2).tokens)
     assert batch.tokens.shape == (4, 16) and (batch.tokens[:, 0] == ids[special["begin"]]).all()
     assert (batch.tokens[:, -1] == ids[special["end"]]).all() and (batch.targets[:, [0, -1]] == -100).all()
     first, second = (setup.plan.evaluate(setup.model) for _ in range(2))

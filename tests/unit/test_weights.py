@@ -8,12 +8,13 @@ import readers
 import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_models import logits, made
+from tiny_models import change, logits, made
 
 from tinyllm import nn
 from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained, load_weights, save_weights
 from tinyllm.models.weights import DTYPES
+from tinyllm.runs import open_model
 
 names = st.text(min_size=1, max_size=8).filter(lambda s: s != "__metadata__" and s.isprintable())
 shapes = st.lists(st.integers(0, 3), max_size=3).map(tuple)
@@ -100,6 +101,30 @@ def adapter(folder):
     model = nn.adapt(from_pretrained(folder / "base"), rank=2)
     model.save_pretrained(folder)
     return [folder / "adapter_config.json", folder / "adapter_model.safetensors"]
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"weight_map": {"x": "../a.safetensors"}}, "which is no safetensors file in the same folder"),
+    ({"weight_map": {"x": 3}}, r"index\.json holds a whole number as weight_map"),
+    ({"weight_map": ["a.safetensors"]}, r"index\.json holds a list as weight_map"),
+    ({"weight_map": {"x": "c.safetensors"}}, r"no weights at .*c\.safetensors"),
+    ({"weight_map": {"wte.weight": "a.safetensors"}}, "2 layers, the weights 1 arrays"),
+    ({"weight_map": {"wte.weight": "b.safetensors"}}, r"index\.json says that wte\.weight is in b"),
+])
+def test_an_index_that_does_not_fit_its_files_is_refused(tmp_path, changes, message):
+    shards(tmp_path)
+    change(tmp_path, "model.safetensors.index.json", **changes)
+    with pytest.raises(UserError, match=message):
+        from_pretrained(tmp_path)
+
+
+def test_an_adapter_beside_a_model_is_not_left_out_silently(tmp_path):
+    whole(tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    for opened in (from_pretrained, open_model):
+        with pytest.raises(UserError, match=r"adapter_config\.json lacks peft_type"):
+            opened(tmp_path)
+        (tmp_path / "config.json").unlink(missing_ok=True)  # as in most folders of adapters
 
 
 @pytest.mark.parametrize("kind", [whole, shards, adapter])

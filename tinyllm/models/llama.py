@@ -36,12 +36,6 @@ PRESETS = {
         "hidden": 2048,
     },  # the largest of Karpathy's "stories" models, 2023; 134M parameters with an untied output layer
 }
-# What `fixed` has in the layouts of families that derive from this one:
-NO_BIAS: dict[str, Any] = {"attention_bias": (False,), "mlp_bias": (False,)}
-NO_WINDOW: dict[str, Any] = {
-    "use_sliding_window": (False,),
-    "layer_types": lambda config: (["full_attention"] * config.layers, None),
-}
 
 
 @instead(**OTHERS)
@@ -53,7 +47,7 @@ class LlamaConfig(RotarySizes):
     """
 
     hf = {"eps": "rms_norm_eps"}
-    # Not settings either, and a derived family may override them:
+    # Not settings, but a derived family may override them:
     qkv_bias, qk_norm, window, no_rope_every = False, False, None, None
 
     kv_heads: int | None = setting(

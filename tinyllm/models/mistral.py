@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from tinyllm.config import setting
-from tinyllm.models.llama import NO_BIAS, Llama, LlamaConfig
+from tinyllm.models.layout import NO_BIAS
+from tinyllm.models.llama import Llama, LlamaConfig
 from tinyllm.models.sizes import SIZE
 
 

@@ -15,7 +15,8 @@ import tinyllm.functional as F
 from tinyllm import nn, ops
 from tinyllm.config import setting
 from tinyllm.errors import UserError
-from tinyllm.models.llama import NO_BIAS, PRESETS, Llama, LlamaBlock
+from tinyllm.models.layout import NO_BIAS
+from tinyllm.models.llama import PRESETS, Llama, LlamaBlock
 from tinyllm.models.mistral import MistralConfig
 from tinyllm.models.sizes import SIZE
 from tinyllm.nn.layers import plain

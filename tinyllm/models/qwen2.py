@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from tinyllm.models.llama import NO_BIAS, NO_WINDOW, Llama, LlamaConfig
+from tinyllm.models.layout import NO_BIAS, NO_WINDOW
+from tinyllm.models.llama import Llama, LlamaConfig
 
 
 @dataclass(frozen=True)

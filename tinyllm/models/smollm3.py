@@ -7,7 +7,8 @@ al., "Rope to Nope and Back Again", 2025.
 from dataclasses import dataclass
 
 from tinyllm.config import setting
-from tinyllm.models.llama import NO_WINDOW, Llama, LlamaConfig
+from tinyllm.models.layout import NO_WINDOW
+from tinyllm.models.llama import Llama, LlamaConfig
 
 
 @dataclass(frozen=True)
