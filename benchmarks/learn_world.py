@@ -14,21 +14,19 @@ import numpy as np
 
 import tinyllm as tl
 from tinyllm.ops.loss import IGNORED
-from tinyllm.train.config import TrainConfig
 from tinyllm.world import KINDS, Stream, World
 
 WORLD = World()
 BLANKS = r"\S+|\n"  # a token is what stands between blanks
 WORDS = r"'s|[A-Za-z]+|\d+|[^\sA-Za-z\d]|\n"
 CHARACTERS = r"[\s\S]"
-SPACED = r" ?[A-Za-z']+|[^A-Za-z']"  # a word with the blank before it
 
 
 class Pieces:
     """Number the pieces that occur in a text, and no others.
 
     Tokens that never occur delay learning: with 256 bytes beside its 16 words, `mapping` needs five times as
-    many steps. So does another token for the first word of a row, which has no blank before it.
+    many steps.
     """
 
     def __init__(self, text, pattern):
@@ -37,10 +35,6 @@ class Pieces:
 
     def encode(self, text):
         return [self.numbers[piece] for piece in self.pattern.findall(text)]
-
-    def decode(self, tokens):
-        pieces = list(self.numbers)
-        return "".join(pieces[token] for token in tokens)
 
 
 def answered(trained, figure, documents):
@@ -64,30 +58,6 @@ def bayes(trained, figure, documents):
     return {"first": curve[0], "ninth": curve[8], "last": curve[-1], "off the curve": off}
 
 
-def parsed(trained, figure, documents):
-    """Let the model write as many documents as were held out, at temperature 1, and as `generate` draws.
-
-    parse: the share that the grammar reads from the first to the last letter. new: how many of these are in
-    no training row. above floor: the loss on the held-out documents, per character, above the exact floor.
-    """
-    rows, model, stream, batch = trained.rows, trained.model, trained.streams[0], trained.batch(documents)
-    shown = {stream[i].text for i in range(rows.steps * rows.batch)}
-    with tl.no_grad():
-        nats = model.loss(batch.tokens, batch.targets).item() * (batch.targets != IGNORED).sum()
-    above = nats + sum(document.logprob for document in documents)
-    figures = {"above floor": above / sum(len(document.text) for document in documents)}
-    usual, begin = TrainConfig(), [trained.pieces.encode(rows.begin)] * rows.asked
-    usual = tl.Sampling(temperature=usual.sample_temperature, min_p=usual.sample_min_p)
-    for name, sampling in {"": tl.Sampling(), " as drawn": usual}.items():
-        found = tl.generate(model, begin, max_tokens=model.config.context - 1, sampling=sampling,
-                            seed=trained.seed)
-        texts = [trained.pieces.decode(tokens).partition("\n")[0] for tokens in found]
-        whole = [text for text in texts if stream.kind.read(WORLD, text)]
-        figures[f"parse{name}"] = len(whole) / len(texts)
-        figures[f"new{name}"] = sum(text not in shown for text in whole) / max(len(whole), 1)
-    return figures
-
-
 @dataclass(frozen=True)
 class Rows:
     """Train on documents of some kinds in turn, one a row, and ask about documents of their test split.
@@ -96,8 +66,8 @@ class Rows:
     by: how documents are held out. whole: whether the loss counts the whole text, or answers only (where
     nothing is asked, the whole text). One bit a row starves a model that must compare two sentences: from
     the names that come again in the text it learns to look back, and then the answer.
-    begin: a text before each document. parts: how many parts a step is computed in; as many as kinds saves
-    the padding of the shorter kind. wanted(document) says which documents may be asked about.
+    parts: how many parts a step is computed in; as many as kinds saves the padding of the shorter kind.
+    wanted(document) says which documents may be asked about.
     measure(trained, figure, documents) returns {figure: value}.
     """
 
@@ -106,7 +76,6 @@ class Rows:
     test: dict = field(default_factory=dict)
     by: str | None = None
     whole: bool = False
-    begin: str = ""
     parts: int = 1
     pieces: str = WORDS
     batch: int = 32
@@ -116,7 +85,6 @@ class Rows:
     lr: float = 3e-3
     decay: float = 0.05
     embed_std: float | None = None
-    muon: bool = False
     asked: int = 300
     wanted: Callable = lambda document: True
     measure: Callable = answered
@@ -136,19 +104,15 @@ class Trained:
                       for figure, part in (rows.test or {"right": rows.train[-1]}).items()}
         seen = [stream[i] for stream in self.streams for i in range(2000)]
         seen += [document for documents in self.asked.values() for document in documents]
-        self.pieces = Pieces("".join(self.text(document) for document in seen), rows.pieces)
+        self.pieces = Pieces("".join(document.text + "\n" for document in seen), rows.pieces)
         context = 40 + max(len(self.pieces.encode(document.text)) for document in seen)
         config = tl.LlamaConfig(
             len(self.pieces.numbers), context=context, layers=rows.layers, heads=rows.heads,
             kv_heads=rows.heads, width=rows.width, hidden=round(rows.width / 6) * 16,
             init_std=rows.width**-0.5, embed_std=rows.embed_std)
         self.model = tl.Llama(config, seed=seed)
-        settings = {"loss": _loss, "batch": rows.batch, "accumulate": rows.parts}
-        if rows.muon:
-            optimizer = tl.Muon(tl.muon_groups(self.model, rows.decay), rows.lr, (0.9, 0.98))
-            settings |= {"optimizer": optimizer, "schedule": "linear", "min_lr_ratio": 0.0}
-        tl.fit(self.model, self.take, rows.steps, rows.lr, seed=seed, beta2=0.98, warmup=50,
-               weight_decay=rows.decay, **settings)
+        tl.fit(self.model, self.take, rows.steps, rows.lr, loss=_loss, batch=rows.batch, seed=seed,
+               accumulate=rows.parts, beta2=0.98, warmup=50, weight_decay=rows.decay)
 
     def figures(self):
         """Return what the experiment measures of the model."""
@@ -169,13 +133,9 @@ class Trained:
         chosen = [document for part in range(rows.parts) for document in chosen[part :: rows.parts]]
         return self.batch(chosen, rows.whole)
 
-    def text(self, document):
-        """Return the text of a row."""
-        return f"{self.rows.begin}{document.text}\n"
-
     def batch(self, documents, whole=False):
         """Return a row for each document; targets are answers, or the words that can be predicted."""
-        lines = [self.pieces.encode(self.text(document)) for document in documents]
+        lines = [self.pieces.encode(document.text + "\n") for document in documents]
         tokens = np.zeros((len(lines), max(map(len, lines))), np.int32)
         targets = np.full_like(tokens, IGNORED)
         for row, (line, document) in enumerate(zip(lines, documents, strict=True)):
@@ -223,9 +183,6 @@ CONTEXT = {"pieces": BLANKS, "decay": 0.01}
 DEEP = {"layers": 3, "heads": 2}
 ABOUT = ("entailment", {"about": "family"}), ("entailment", {"about": "work"})
 WIDE = {"width": 128, "layers": 4, "heads": 4}
-STORIES = {"pieces": SPACED, "batch": 24, "width": 128, "heads": 4, "embed_std": 1.0, "muon": True,
-           "decay": 0.1, "begin": "\n", "measure": parsed}
-SHORT = ("stories", {"length": "short"})
 EXPERIMENTS = {
     "shell-steps": shell(400, steps=True),
     "mapping": Rows(LETTERS, 1000, asked=2000, measure=bayes, **CONTEXT),
@@ -242,6 +199,4 @@ EXPERIMENTS = {
     "syllogisms": Rows((("entailment", {"about": "groups"}),), 1200, by="pattern", whole=True, **DEEP),
     "questions": questions(),
     "questions-plain": questions(ways=1, shuffle=False),
-    "stories-parse": Rows((SHORT,), 2000, **STORIES),
-    "stories-parse-shallow": Rows((SHORT,), 1500, layers=1, lr=6e-3, **STORIES),
 }
