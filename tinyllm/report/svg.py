@@ -43,14 +43,19 @@ def chart(title: str, description: str, series: list[Series], unit: str, log: bo
     series = [s for s in series if s.points]
     if not series:
         return Html()
-    axes = Axes([point for s in series for point in s.points], log, log_x)
+    xs, ys = zip(*(point for s in series for point in s.points), strict=True)
+    across, up = Axis(xs if log_x else [*xs, 1], 5, log_x), Axis(ys, 4, log, room=1.05)
     legend = [tag("span", s.name, class_=f"key {s.style} {s.look}") for s in series]
     caption = tag("figcaption", tag("strong", title), tag("span", unit, class_="unit"),
                   tag("span", legend if len(series) > 1 else None, class_="legend"))
-    picture = tag("svg", tag("title", title), tag("desc", description), axes.grid(),
-                  [_draw(s, axes) for s in series], viewBox=f"0 0 {SIZE} {SIZE}", preserveAspectRatio="none",
-                  role="img", aria_label=f"{title}: {description}")
-    plot = tag("div", picture, axes.labels(), class_="plot")
+    grid = tag("path", class_="grid", d="".join(f"M0 {_high(up, y)}H{SIZE}" for y in up.ticks))
+    picture = tag("svg", tag("title", title), tag("desc", description), grid,
+                  [_draw(s, across, up) for s in series], viewBox=f"0 0 {SIZE} {SIZE}",
+                  preserveAspectRatio="none", role="img", aria_label=f"{title}: {description}")
+    numbers = [tag("span", _number(y), class_="y", style=f"top:{100 - 100 * up(y):.2f}%") for y in up.ticks]
+    numbers += [tag("span", _number(x), class_="x", style=f"left:{100 * across(x):.2f}%")
+                for x in across.ticks]
+    plot = tag("div", picture, tag("div", numbers, aria_hidden="true"), class_="plot")
     return tag("figure", caption, plot, class_="tall" if tall else "small")
 
 
@@ -89,45 +94,24 @@ def shrink(x: np.ndarray, side: int) -> np.ndarray:
     return padded.reshape(k, step, k, step).max(axis=(1, 3))
 
 
-class Axes:
-    """The axes of a chart, which map x (a step) and y (a value) to coordinates of the SVG."""
+class Axis:
+    """An axis of a chart with about `count` ticks: it maps a value to its place, from 0 to 1.
 
-    def __init__(self, points: list, log: bool, log_x: bool = False):
-        xs, ys = [x for x, _ in points], [y for _, y in points]
-        self.log, self.log_x = log and min(ys) > TINY, log_x
-        self.x_min = min(xs) if log_x else 0
-        self.x_max = max(xs) if log_x else max(*xs, 1)
-        low, high = min(ys), max(ys)
+    A linear axis begins at 0 or below. `room` times the largest value still has a place; on a logarithmic
+    axis so has the smallest divided by it.
+    """
+
+    def __init__(self, values: Sequence[float], count: int, log: bool = False, room: float = 1.0):
+        low, high = min(values), max(values)
+        self.log = log and low > TINY and high * room > low / room
+        self.low, self.high = low / room if self.log else min(low, 0.0), max(high * room, TINY)
+        self.ticks = log_ticks(self.low, self.high) if self.log else ticks(self.low, self.high, count)
+
+    def __call__(self, value: float) -> float:
+        """Return the place of a value."""
         if self.log:
-            self.low, self.high = low / 1.05, high * 1.05
-            self.y_ticks = log_ticks(self.low, self.high)
-        else:
-            self.low, self.high = min(low, 0.0), max(high * 1.05, TINY)
-            self.y_ticks = ticks(self.low, self.high, 4)
-        self.x_ticks = log_ticks(self.x_min, self.x_max) if log_x else ticks(0, self.x_max, 5)
-
-    def x(self, value: float) -> float:
-        """Return the horizontal SVG coordinate of a step."""
-        return round(SIZE * _part(value, self.x_min, self.x_max, self.log_x), 2)
-
-    def y(self, value: float) -> float:
-        """Return the vertical SVG coordinate of a value."""
-        return round(SIZE * (1 - _part(value, self.low, self.high, self.log)), 2)
-
-    def grid(self) -> Html:
-        """Return an SVG path with a horizontal line at each tick of the vertical axis."""
-        return tag("path", class_="grid", d="".join(f"M0 {self.y(value)}H{SIZE}" for value in self.y_ticks))
-
-    def labels(self) -> Html:
-        """Return the numbers beside the axes as HTML."""
-        ys = [tag("span", _number(v), class_="y", style=f"top:{self.y(v) / 10:.2f}%") for v in self.y_ticks]
-        xs = [tag("span", _number(v), class_="x", style=f"left:{self.x(v) / 10:.2f}%") for v in self.x_ticks]
-        return tag("div", ys, xs, aria_hidden="true")
-
-
-def _part(value: float, low: float, high: float, log: bool) -> float:
-    """Return where a value is between low (0) and high (1)."""
-    return math.log(value / low) / math.log(high / low) if log else (value - low) / (high - low)
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
 
 
 def _number(value: float) -> str:
@@ -135,8 +119,13 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:g}"
 
 
-def _draw(series: Series, axes: Axes) -> Html:
-    places = [(axes.x(x), axes.y(y)) for x, y in series.points]
+def _high(up: Axis, value: float) -> float:
+    """Return the vertical coordinate of a value in the SVG, which counts from the top."""
+    return round(SIZE * (1 - up(value)), 2)
+
+
+def _draw(series: Series, across: Axis, up: Axis) -> Html:
+    places = [(round(SIZE * across(x), 2), _high(up, y)) for x, y in series.points]
     if series.look != "dots":
         path = "M" + "L".join(f"{x} {y}" for x, y in places)
         return tag("path", class_=f"{series.style} {series.look}", d=path)
