@@ -53,7 +53,7 @@ MISTAKES = {  # a command line -> a part of the answer
     "eval shipped --task world:clock --likelihood": "no choices to compare",
     "eval shipped --task world:parity --limit 0": "at least 1",
     "eval shipped --task world:parity,size=99": "size must be",
-    "eval shipped --task world:copy --shots 400": "400 shots of world:copy do not fit into a context of 256",
+    "eval shipped --task world:copy --shots 400": "400 shots of world:copy, a question and its answer are",
     "eval shipped --task world:caption": "sees no pictures",
     "generate shipped --prompt " + "x" * 400: "400 tokens and the model's context is 256: shorten it",
     "generate shipped --samples 0": "--samples must be at least 1",

@@ -137,8 +137,8 @@ def test_shots_are_other_items_in_the_layout_of_training():
     assert whole.count("\n\n") == 1 and whole.endswith("\n\nThe capital of A is")
     for shots, context, message in (
         (8, 4096, "has 7 other items for training"),
-        (6, 64, "6 shots of capitals do not fit into a context of 64: 1 do"),
-        (0, 20, "a question and its answer in capitals exceed the context of 20"),
+        (6, 64, "6 shots of capitals, a question and its answer are 1.. tokens: the context is 64"),
+        (0, 20, "0 shots of capitals, a question and its answer are 2. tokens: the context is 20"),
     ):
         with pytest.raises(tl.UserError, match=message):
             prompts(opened(context=context), task, first, shots)

@@ -95,27 +95,26 @@ def prompts(opened: Opened, task: Task, items: Sequence[Item], shots: int = 0,
             seed: int = 0) -> list[str]:
     """Return the prompt for each item: its question after `shots` other items with their answers.
 
-    Raises UserError when they do not all fit into the model's context, saying how many fit.
+    Raises UserError when they do not fit into the model's context.
     """
     if not items:
         raise UserError(f"{task.name} has no items to ask about")
-    if opened.model.objective == "masked":
-        raise UserError(f"a {type(opened.model).__name__} fills in masked tokens, and writes no answers")
-    pool, found = list(islice(task.items("train"), POOL if shots else 0)), []
-    context, most = opened.model.config.context, shots
+    model, tokenizer, found = opened.model, opened.tokenizer, []
+    if model.objective == "masked":
+        raise UserError(f"a {type(model).__name__} fills in masked tokens, and writes no answers")
+    if shots and any(item.picture is not None for item in items):
+        raise UserError(f"{task.name} shows a picture with each question: ask without shots")
+    pool = list(islice(task.items("train"), POOL if shots else 0))
     for i, item in enumerate(items):
         others = [each for each in pool if each.question != item.question]
         if len(others) < shots:
             raise UserError(f"{task.name} has {len(others)} other items for training: ask with fewer shots")
-        chosen = Random(seed, "shots", i).shuffle(others)[:shots]
-        if shots and item.picture is not None:
-            raise UserError(f"{task.name} shows a picture with each question: ask without shots")
-        found.append(task.prompt(item, chosen, opened.frame))
-        most = _fitting(opened, task, item, chosen[:most])
-        if most < 0:
-            raise UserError(f"a question and its answer in {task.name} exceed the context of {context}")
-    if most < shots:
-        raise UserError(f"{shots} shots of {task.name} do not fit into a context of {context}: {most} do")
+        found.append(task.prompt(item, Random(seed, "shots", i).shuffle(others)[:shots], opened.frame))
+        tokens = len(tokenizer.encode(found[-1]))
+        needed = tokens + (1 if model.is_encoder_decoder else len(_spelt(tokenizer, item.answer)))
+        if needed > model.config.context and not item.suffix:  # the text around a gap is cut to fit
+            raise UserError(f"{shots} shots of {task.name}, a question and its answer are {needed} tokens: "
+                            f"the context is {model.config.context}")
     return found
 
 
@@ -155,15 +154,6 @@ def interval(scores: Sequence[float]) -> tuple[float, float]:
     mean = math.fsum(scores) / n
     centre, half = mean + z * z / (2 * n), z * math.sqrt(mean * (1 - mean) / n + (z / (2 * n)) ** 2)
     return max(0.0, (centre - half) / (1 + z * z / n)), min(1.0, (centre + half) / (1 + z * z / n))
-
-
-def _fitting(opened, task, item, shots):
-    """Return how many shots fit before a question and its answer; -1 if those two are too long already."""
-    model, tokenizer, most = opened.model, opened.tokenizer, len(shots)
-    room = model.config.context - (1 if model.is_encoder_decoder else len(_spelt(tokenizer, item.answer)))
-    while most >= 0 and len(tokenizer.encode(task.prompt(item, shots[:most], opened.frame))) > room:
-        most -= 1
-    return len(shots) if item.suffix else most  # the text around a gap is cut to fit
 
 
 def _laid_out(opened, item, prompt, options):
