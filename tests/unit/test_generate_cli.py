@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -98,10 +99,8 @@ def interrupt_after(monkeypatch, count, command=cli):
     real = command.stream
 
     def stream(*args, **kwargs):
-        for i, step in enumerate(real(*args, **kwargs)):
-            if i == count:
-                raise KeyboardInterrupt
-            yield step
+        yield from itertools.islice(real(*args, **kwargs), count)
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "stream", stream)
 
@@ -114,16 +113,7 @@ def test_ctrl_c_keeps_what_was_shown_and_exits_with_130(tinyllm, capsys, monkeyp
 
 def typed(monkeypatch, *lines):
     """Type these lines, then Ctrl-D; an exception among them is raised instead."""
-    left = list(lines)
-
-    def type_line(prompt):
-        if not left:
-            raise EOFError
-        line = left.pop(0)
-        if isinstance(line, BaseException):
-            raise line
-        return line
-
+    type_line = Mock(side_effect=[*lines, EOFError])
     monkeypatch.setattr("builtins.input", type_line)
 
 
@@ -147,27 +137,25 @@ def test_chat_goes_on_survives_bad_lines_and_ctrl_c_and_forgets_on_reset(tinyllm
     assert tinyllm("chat", "RUN") == 130
 
 
-def test_chat_writes_turns_by_the_template_of_the_tokenizer(tinyllm, monkeypatch):
-    template = CHAT_TEMPLATES["roles"]
+def test_chat_writes_turns_by_the_template_of_the_tokenizer(monkeypatch):
+    template, prompts = CHAT_TEMPLATES["roles"], Mock(side_effect=chats.stream)
     tokenizer = ByteTokenizer(template.special_tokens)
-    tokenizer.chat = template
+    tokenizer.chat, stop = template, template.stop_id(tokenizer)
     config = GPTConfig(vocab_size=tokenizer.vocab_size, context=64, layers=1, heads=1, width=8)
-    monkeypatch.setattr(opening, "open_model", lambda *_: Opened(GPT(config, seed=3), tokenizer))
-    prompts, real = [], chats.stream
-
-    def stream(model, ids, stop=(), **options):
-        prompts.append(list(ids[0]))
-        assert len(prompts) == 1 or list(stop) == ["x", template.stop_id(tokenizer)]
-        return real(model, ids, stop=stop, **options)
-
-    monkeypatch.setattr(chats, "stream", stream)
-    typed(monkeypatch, "ab", "", "b<|end|>")
-    assert tinyllm("chat", "RUN", "--tokens", "2", "--temperature", "0", "--stop", "x") == 0
-    first, second, third = prompts[1:]  # the second goes on with what was cut off
+    conversation = chats.Conversation(Opened(GPT(config, seed=3), tokenizer), stop=["x"], **GREEDY)
+    asked = []
+    monkeypatch.setattr(chats, "stream", prompts)
+    for text in ("ab", "", "b<|end|>"):  # the second goes on with what was cut off
+        reply = conversation.reply(text, 2)
+        next(reply)
+        asked.append([*conversation.ids[:-1]])
+        list(reply)
+    first, second, third = asked
+    assert all(call.kwargs["stop"] == ["x", stop] for call in prompts.call_args_list)
     assert tokenizer.decode(first) == "<|user|>ab<|end|><|assistant|>"
     assert len(second) == len(first) + 2 and second[: len(first)] == first
     assert third[len(second) + 2 :] == template.user_turn(tokenizer, "b<|end|>", third[: len(second) + 2])
-    assert third.count(template.stop_id(tokenizer)) == 3
+    assert third.count(stop) == 3
 
 
 def test_each_turn_of_a_conversation_draws_its_own_numbers():

@@ -11,7 +11,7 @@ from tinyllm.cli.generate import INTERRUPTED
 from tinyllm.cli.opening import Which, add_sampling, open_to_write
 from tinyllm.cli.text import Writer, typed
 from tinyllm.data import read_picture
-from tinyllm.decode.generate import stream, with_picture
+from tinyllm.decode.generate import stream
 from tinyllm.errors import UserError
 from tinyllm.report.terminal import printable, width
 from tinyllm.runs import Opened
@@ -47,7 +47,8 @@ class Conversation:
         stop = [*stop, *([self.chat.stop_id(self.tokenizer)] if self.chat else [])]
         self.options = {"tokenizer": self.tokenizer, "stop": stop} | options
         if picture is not None:
-            self.options |= with_picture(self.model, picture)
+            self.options |= opened.lay_out("", 0, picture=picture)
+            del self.options["prompt"]
         self.seed = seed  # of the next turn
         self.ids: list[int] = []
 

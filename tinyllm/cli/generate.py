@@ -9,13 +9,11 @@ from tinyllm.cli.text import Writer, typed
 from tinyllm.data import read_picture
 from tinyllm.decode import fill
 from tinyllm.decode.beams import beam_search
-from tinyllm.decode.generate import stream, with_picture
-from tinyllm.decode.middle import middle_prompt
+from tinyllm.decode.generate import stream
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.models.generation import BEAMS
 from tinyllm.report.terminal import printable
-from tinyllm.tokenizer.middle import markers_of
 from tinyllm.tokenizer.text import TextStream, read_prompt
 
 INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
@@ -55,7 +53,13 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
         return _read_whole(opened, prompt, json)
     prompt += opened.frame.separator if prompt else ""
     options: dict[str, Any] = {"max_tokens": tokens, "n": samples, "tokenizer": opened.tokenizer} | drawn
-    given = _given(opened, prompt, suffix, picture, beams, options)
+    if picture and (beams or suffix is not None):
+        raise UserError(f"--{'beams' if beams else 'suffix'} reads no pictures: leave it out")
+    shown = read_picture(picture) if picture else None
+    laid_out = opened.lay_out(typed(prompt), tokens, None if suffix is None else typed(suffix), shown)
+    options["stop"] += laid_out.pop("stop", [])
+    given = laid_out.pop("prompt")
+    options |= laid_out
     texts: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(samples)]
     if beams or length_penalty is not None:
         texts = _searched(opened, given, beams, length_penalty, options)
@@ -70,20 +74,6 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
         around = {"prompt": prompt} | ({"suffix": suffix} if suffix is not None else {})
         print(dumps({**around, "seed": values["seed"], "samples": texts}, ensure_ascii=False))
     return 0
-
-
-def _given(opened, prompt, suffix, picture, beams, options):
-    """Return a prompt for `stream`, with a picture before it or a gap behind it; change `options`."""
-    model, tokenizer = opened.model, opened.tokenizer
-    if picture and (beams or suffix is not None):
-        raise UserError(f"--{'beams' if beams else 'suffix'} reads no pictures: leave it out")
-    if suffix is not None:
-        options["stop"] = [*options["stop"], markers_of(tokenizer)[-1]]
-        return middle_prompt(model, tokenizer, typed(prompt), typed(suffix), options["max_tokens"])
-    if not picture:
-        return typed(prompt)
-    options |= with_picture(model, read_picture(picture))
-    return model.picture_marks + tokenizer.encode(typed(prompt))
 
 
 def _searched(opened, prompt, beams, length_penalty, options):

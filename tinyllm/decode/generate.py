@@ -88,12 +88,3 @@ def _start(model: Any, prompts: Any, *, n: int = 1, seed: Any = 0, cache: list |
         sequences.append(engine.add(ids[b], **own, **options))
     return engine, sequences
 
-
-def with_picture(model: Any, picture: Any) -> dict[str, Any]:
-    """Return arguments for `stream` that put a picture before a prompt and keep it in context.
-
-    Raises UserError when the model sees no pictures, or only pictures of another size.
-    """
-    if not model.picture_marks:
-        raise UserError(f"a {type(model).__name__} sees no pictures: give the folder of a model that does")
-    return {"cache": model.read(picture[None]), "overflow": "stop"}

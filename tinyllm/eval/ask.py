@@ -12,8 +12,6 @@ from typing import Any
 
 from tinyllm.data import rows, two_texts
 from tinyllm.decode.engine import Engine
-from tinyllm.decode.generate import with_picture
-from tinyllm.decode.middle import middle_prompt
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.eval.task import Item, Task, behind
@@ -21,7 +19,6 @@ from tinyllm.nn import inference
 from tinyllm.nn.seen import Seen
 from tinyllm.rng import Random
 from tinyllm.runs import Opened
-from tinyllm.tokenizer.middle import markers_of
 
 POOL = 500  # the first items for training, from which shots are drawn
 BATCH = 32  # texts in a pass of `likeliest`
@@ -49,12 +46,14 @@ def answers(opened: Opened, task: Task, items: Iterable[Item], shots: int = 0, *
     items, asked = list(items), []
     engine = Engine(opened.model, opened.tokenizer)
     stop = [*opened.stops, *([] if any(opened.frame) else [task.end])]
-    given = {"sampling": Sampling(temperature=0), "stop": stop, "seed": seed, "overflow": "stop"}
-    for i, prompt in enumerate(prompts(opened, task, items, shots, seed)):
-        given["max_tokens"] = 2 * len(_spelt(opened.tokenizer, items[i].answer)) + SPARE
+    usual = {"sampling": Sampling(temperature=0), "stop": stop, "seed": seed, "overflow": "stop"}
+    for i, (item, prompt) in enumerate(zip(items, prompts(opened, task, items, shots, seed), strict=True)):
+        room = options.get("max_tokens", 2 * len(_spelt(opened.tokenizer, item.answer)) + SPARE)
+        wanted: dict[str, Any] = usual | {"max_tokens": room} | options
+        wanted |= opened.lay_out(prompt, room, item.suffix or None, item.picture, suffix_first=True)
         for sample in range(n * i, n * (i + 1)):
-            engine.add(sample=sample, **_laid_out(opened, items[i], prompt, given | options))
-            asked.append(items[i])
+            engine.add(sample=sample, **wanted)
+            asked.append(item)
     texts = [""] * len(asked)
     for step in engine:
         if step.sequence.error:
@@ -154,18 +153,6 @@ def interval(scores: Sequence[float]) -> tuple[float, float]:
     mean = math.fsum(scores) / n
     centre, half = mean + z * z / (2 * n), z * math.sqrt(mean * (1 - mean) / n + (z / (2 * n)) ** 2)
     return max(0.0, (centre - half) / (1 + z * z / n)), min(1.0, (centre + half) / (1 + z * z / n))
-
-
-def _laid_out(opened, item, prompt, options):
-    """Return arguments of `Engine.add`: the prompt, with its picture or with the text behind a gap."""
-    model, tokenizer = opened.model, opened.tokenizer
-    if item.suffix:
-        ids = middle_prompt(model, tokenizer, prompt, item.suffix, options["max_tokens"], suffix_first=True)
-        return options | {"prompt": ids, "stop": [markers_of(tokenizer)[-1]]}
-    if item.picture is not None:
-        ids = [*model.picture_marks, *tokenizer.encode(prompt)]
-        return options | with_picture(model, item.picture) | {"prompt": ids}
-    return options | {"prompt": prompt}
 
 
 def _spelt(tokenizer, answer):

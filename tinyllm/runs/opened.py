@@ -5,7 +5,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tinyllm.decode.middle import middle_prompt
 from tinyllm.decode.sampling import Sampling
+from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained
 from tinyllm.models.generation import ignored, sampling_settings, stop_ids
 from tinyllm.models.registry import locate
@@ -17,6 +19,7 @@ from tinyllm.runs.start import open_folder
 from tinyllm.tokenizer import Tokenizer
 from tinyllm.tokenizer.chat import ChatTemplate
 from tinyllm.tokenizer.chat_file import read_chat_template
+from tinyllm.tokenizer.middle import markers_of
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,24 @@ class Opened:
         if self.tokenizer.chat or not self.folder:
             return self.tokenizer.chat
         return read_chat_template(self.folder, self.tokenizer)
+
+    def lay_out(self, prompt: str | bytes, max_tokens: int, suffix: str | bytes | None = None,
+                picture: Any = None, suffix_first: bool = False) -> dict[str, Any]:
+        """Return arguments of `Engine.add` for a prompt, with the text behind a gap or a picture before it.
+
+        Raises UserError when the model fills no gaps, or sees no pictures, or only pictures of another size.
+        """
+        if suffix is not None:
+            ids = middle_prompt(self.model, self.tokenizer, prompt, suffix, max_tokens, suffix_first)
+            return {"prompt": ids, "stop": [markers_of(self.tokenizer)[-1]]}
+        if picture is None:
+            return {"prompt": prompt}
+        marks = self.model.picture_marks
+        if not marks:
+            name = type(self.model).__name__
+            raise UserError(f"a {name} sees no pictures: give the folder of a model that does")
+        ids = [*marks, *self.tokenizer.encode(prompt)]  # with "slide", the picture would leave the context
+        return {"prompt": ids, "cache": self.model.read(picture[None]), "overflow": "stop"}
 
     def notes(self, beams: bool = False) -> list[str]:
         """Return remarks for a person: settings of the files that are not applied, and parts that do not fit.
