@@ -6,7 +6,6 @@ At length with TINYLLM_EXAMPLES=500; without data races by verify_sanitizers.py.
 import concurrent.futures
 import ctypes
 import functools
-import multiprocessing
 
 import pytest
 from busy import EXITS, in_child, leave, services, work
@@ -23,6 +22,7 @@ pytestmark = [
 counts = st.sampled_from((1, 2, 3, 8))
 few = settings(max_examples=max(settings.default.max_examples // 3, 5))  # of what takes long
 expected = functools.cache(work)  # by as many threads as there are at the first call
+BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
 
 @pytest.fixture(autouse=True)
@@ -33,13 +33,13 @@ def threads():
     _compiled.threads(before)
 
 
-@given(counts)
-def test_results_do_not_depend_on_the_number_of_threads(n):
-    assert _compiled.threads(n) == n == _compiled.threads()
-    assert work() == expected()
-
-
-BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+def test_results_do_not_depend_on_the_number_of_threads_and_impossible_ones_are_refused(threads):
+    for n in (1, 2, 3, 8):
+        assert threads(n) == n == threads() and work() == expected()
+    for n in (0, -1, 257):
+        with pytest.raises(UserError, match="between 1 and 256"):
+            threads(n)
+        assert threads() == 8
 
 
 def pieces_of(n, grain, inside=lambda: None):
@@ -59,7 +59,7 @@ def covers(pieces, n, grain):
     """Return True if the pieces are [0, n) without gaps, and none but the last is shorter than the grain."""
     edges = [0, *(end for _, end in pieces)]
     joined = [begin for begin, _ in pieces] == edges[:-1] and edges[-1] == n
-    return joined and all(begin + grain <= end for begin, end in pieces[:-1]) and (0, 0) not in pieces
+    return joined and all(a + grain <= b for a, b in pieces[:-1]) and all(a < b for a, b in pieces)
 
 
 @pytest.mark.parametrize("n_threads", (1, 2, 3, 8))
@@ -71,14 +71,6 @@ def test_a_loop_runs_every_index_once_nested_ones_too(threads, n_threads):
     nested = []
     assert covers(pieces_of(8, 1, lambda: nested.append(pieces_of(100, 1))), 8, 1)
     assert nested and all(covers(pieces, 100, 1) for pieces in nested)
-
-
-@pytest.mark.parametrize("n", (0, -1, 257))
-def test_an_impossible_number_of_threads_is_refused(threads, n):
-    before = threads()
-    with pytest.raises(UserError, match="between 1 and 256"):
-        threads(n)
-    assert threads() == before
 
 
 @few
@@ -99,13 +91,6 @@ def test_a_child_of_a_fork_computes_resizes_its_own_threads_and_forks(n, other):
         assert pending.result(timeout=300) == {expected()}
 
 
-def test_multiprocessing_with_fork(threads):
-    threads(2)
-    with multiprocessing.get_context("fork").Pool(2) as processes:
-        pending = [processes.apply_async(work) for _ in range(4)]
-        assert [result.get(timeout=300) for result in pending] == [expected()] * 4
-
-
 @few
 @given(st.lists(counts, min_size=1, max_size=3))
 def test_several_python_threads_call_kernels_at_once_and_while_threads_are_resized(resized):
@@ -119,10 +104,4 @@ def test_several_python_threads_call_kernels_at_once_and_while_threads_are_resiz
 
 @pytest.mark.parametrize("way", EXITS)
 def test_an_interpreter_ends_though_workers_live(way):
-    code, text = leave(way)
-    assert (code, text) == (0, "")
-
-
-def test_an_interpreter_that_hangs_is_noticed():
-    code, text = leave("hang", timeout=1)
-    assert code == 124 and "still running after 1 seconds" in text
+    assert leave(way) == (0, "")
