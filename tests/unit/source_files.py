@@ -19,7 +19,8 @@ class Source(NamedTuple):
 
     @property
     def tree(self):
-        return parsed(self.text)
+        """The syntax tree; empty for C."""
+        return parsed(self.text if self.path.endswith(".py") else "")
 
     @property
     def part(self):

@@ -1,7 +1,8 @@
 """Check the architecture: the layers of tinyllm and the rules of its imports, read from the source.
 
 Each rule is a function from a source file to the lines that break it. Every rule is also tried on a planted
-offence, because a rule that cannot fail is no rule. The rules of style are in test_style.py.
+offence, because a rule that cannot fail is no rule. The rules of style are in test_style.py; ruff knows that
+only cli/ prints, and that nothing runs bytes that it reads (pyproject.toml).
 """
 
 import ast
@@ -100,19 +101,6 @@ def extras_stay_out(source):
             yield f"{source.path}:{line}: {top} is no core dependency"
 
 
-PRINTERS = ("print", "sys.stdout.write", "sys.stderr.write")
-RUNNERS = ("eval", "exec", "compile", "__import__")
-EDITS = "tinyllm/testing/edits.py"  # runs specifications of ours with one expression changed
-
-
-def nothing_prints(source):
-    if source.part in ("cli", "__main__") or source.path == "tinyllm/course/lesson_runner.py":
-        return  # a lesson's terminal is the student's
-    for node in walked(source.text):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in PRINTERS:
-            yield f"{source.path}:{node.lineno}: only cli/ prints"
-
-
 COURSE = re.compile(r"\b(students?|mine|yours|lessons?)\b", re.IGNORECASE)
 STORIES = "tinyllm/world/storylines", "tinyllm/world/kinds/"  # in which people say such things
 
@@ -123,17 +111,6 @@ def the_course_is_unknown_below(source):
     for number, line in enumerate(source.text.splitlines(), 1):
         if found := COURSE.search(line):
             yield f"{source.path}:{number}: nothing below course/ says {found[0]}"
-
-
-def untrusted_bytes_stay_data(source):
-    for line, module, _ in imports(source):
-        if module.split(".")[0] in ("pickle", "marshal", "shelve", "dill", "cloudpickle"):
-            yield f"{source.path}:{line}: {module} runs code that it reads"
-    for node in walked(source.text):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in RUNNERS and source.path != EDITS:
-            yield f"{source.path}:{node.lineno}: {ast.unparse(node.func)} runs code that it reads"
-        if isinstance(node, ast.keyword) and (node.arg, ast.unparse(node.value)) == ("allow_pickle", "True"):
-            yield f"{source.path}:{node.lineno}: allow_pickle runs code that it reads"
 
 
 OPENERS = {"open", "os.open", "io.open", "io.FileIO", "np.load", "np.fromfile", "np.memmap", "safe_open"}
@@ -177,16 +154,6 @@ def import_graph(files):
     return graph
 
 
-RULES = (arrows_point_down, extras_stay_out, nothing_prints, untrusted_bytes_stay_data,
-         the_course_is_unknown_below, files_are_read_in_one_place)
-
-
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_the_library_keeps(rule):
-    assert library()
-    assert not [line for source in library() for line in rule(source)]
-
-
 def test_files_import_no_circle():
     graphlib.TopologicalSorter(import_graph(library())).prepare()
     a = Source("tinyllm/x/a.py", "from tinyllm.x import b")
@@ -195,49 +162,36 @@ def test_files_import_no_circle():
         graphlib.TopologicalSorter(import_graph([a, b])).prepare()
 
 
-OFFENCES = [
-    (arrows_point_down, "tinyllm/ops/softmax.py", "from tinyllm.tensor import Tensor"),
-    (arrows_point_down, "tinyllm/ops/softmax.py", "def f():\n    import tinyllm.functional"),
-    (arrows_point_down, "tinyllm/ops/softmax.py", "from ..nn import Module"),
-    (arrows_point_down, "tinyllm/models/gpt.py", "from tinyllm.train import AdamW"),
-    (arrows_point_down, "tinyllm/models/gpt.py", "from tinyllm import engine"),
-    (arrows_point_down, "tinyllm/train/loop.py", "from tinyllm import GPT"),
-    (arrows_point_down, "tinyllm/train/loop.py", "import tinyllm"),
-    (arrows_point_down, "tinyllm/align/dpo.py", "from tinyllm.eval import perplexity"),
-    (arrows_point_down, "tinyllm/nn/layers.py", "from tinyllm.data import get_batch"),
-    (arrows_point_down, "tinyllm/cli/main.py", "from tinyllm.testing import check"),
-    (arrows_point_down, "tinyllm/cellar.py", ""),
-    (extras_stay_out, "tinyllm/nn/layers.py", "import torch"),
-    (extras_stay_out, "tinyllm/ops/softmax.py", "from hypothesis import given"),
-    (nothing_prints, "tinyllm/train/loop.py", "def f():\n    print(1)"),
-    (nothing_prints, "tinyllm/train/loop.py", "import sys\nsys.stdout.write('x')"),
-    (the_course_is_unknown_below, "tinyllm/ops/softmax.py", "# A student's own function."),
-    (untrusted_bytes_stay_data, "tinyllm/runs/checkpoint.py", "import pickle"),
-    (untrusted_bytes_stay_data, "tinyllm/runs/checkpoint.py", "exec(open('config.py').read())"),
-    (untrusted_bytes_stay_data, "tinyllm/runs/checkpoint.py", "np.load(path, allow_pickle=True)"),
-    (files_are_read_in_one_place, "tinyllm/cli/train.py", "with open(path) as f: pass"),
-    (files_are_read_in_one_place, "tinyllm/cli/train.py", "Path(folder, 'a').read_bytes()"),
-    (files_are_read_in_one_place, "tinyllm/cli/train.py", "f = path.open('rb')"),
-    (files_are_read_in_one_place, "tinyllm/cli/train.py", "os.open(path, os.O_RDONLY)"),
-]
+OPS, GPT = "tinyllm/ops/softmax.py", "tinyllm/models/gpt.py"
+LOOP, TRAIN = "tinyllm/train/loop.py", "tinyllm/cli/train.py"
+RULES = {  # a rule: offences, and good code
+    arrows_point_down: (
+        [(OPS, "from tinyllm.tensor import Tensor"), (OPS, "def f():\n    import tinyllm.functional"),
+         (OPS, "from ..nn import Module"), (GPT, "from tinyllm.train import AdamW"),
+         (GPT, "from tinyllm import engine"), (GPT, "from tinyllm.data import get_batch"),
+         (LOOP, "from tinyllm import GPT"), (LOOP, "import tinyllm"),
+         ("tinyllm/align/dpo.py", "from tinyllm.eval import perplexity"),
+         (TRAIN, "from tinyllm.testing import check"), ("tinyllm/cellar.py", "")],
+        [(GPT, "import os\nfrom tinyllm import functional as F"),
+         ("tinyllm/__init__.py", "from tinyllm.models import GPT"),
+         ("tinyllm/align/grpo.py", "import tinyllm.nn\nfrom tinyllm.eval.task import Task"),
+         (OPS, "from tinyllm.ops.loss import x\nfrom . import y")]),
+    extras_stay_out: (
+        [(GPT, "import torch"), (OPS, "from hypothesis import given")], [(OPS, "import numpy, math")]),
+    the_course_is_unknown_below: (
+        [(OPS, "# A student's own function.")], [("tinyllm/course/x.py", "# A student's own function.")]),
+    files_are_read_in_one_place: (
+        [(TRAIN, "with open(path) as f: pass"), (TRAIN, "Path(folder, 'a').read_bytes()"),
+         (TRAIN, "f = path.open('rb')"), (TRAIN, "os.open(path, os.O_RDONLY)"), (TRAIN, "np.load(path)")],
+        [(TRAIN, "read_bytes(path)\nopen(path, 'wb')")]),
+}
 
 
-GOOD = [
-    (arrows_point_down, "tinyllm/models/gpt.py", "import os\nfrom tinyllm import functional as F"),
-    (arrows_point_down, "tinyllm/align/grpo.py", "import tinyllm.nn\nfrom tinyllm.eval.task import Task"),
-    (arrows_point_down, "tinyllm/ops/loss.py", "from tinyllm.ops.softmax import softmax\nfrom . import x"),
-    (arrows_point_down, "tinyllm/__init__.py", "from tinyllm.models.gpt import GPT"),
-    (nothing_prints, "tinyllm/cli/main.py", "print(1)"),
-    (files_are_read_in_one_place, "tinyllm/cli/train.py", "read_bytes(path)\nopen(path, 'wb')"),
-    (untrusted_bytes_stay_data, "tinyllm/nn/module.py", "model.eval()\nre.compile('x')"),
-    (untrusted_bytes_stay_data, "tinyllm/nn/module.py", "np.load(f, allow_pickle=False)"),
-]
-
-
-@pytest.mark.parametrize("rule, path, text, count", [(*offence, 1) for offence in OFFENCES]
-                         + [(*good, 0) for good in GOOD])
-def test_every_rule_notices_an_offence_and_accuses_no_good_code(rule, path, text, count):
-    assert len(list(rule(Source(path, text)))) == count
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_library_keeps_a_rule_that_finds_offences_and_accuses_no_good_code(rule):
+    assert library() and not [line for source in library() for line in rule(source)]
+    for cases, count in zip(RULES[rule], (1, 0), strict=True):
+        assert [len(list(rule(Source(*case)))) for case in cases] == [count] * len(cases)
 
 
 JUDGES = {"__init__", "arrays", "bounds", "by_rule", "catalog", "check", "corners", "edits", "gradcheck",
