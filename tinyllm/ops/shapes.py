@@ -66,7 +66,7 @@ def fit(declared: list, shapes: tuple) -> bool:
         if axes is None or shape is None:
             continue
         lead = len(shape) - len(axes) + 1
-        if axes[:1] == ["..."] and lead >= 0:
+        if axes[:1] == ["..."]:
             shape = (shape[:lead], *shape[lead:])
         if len(axes) != len(shape):
             return False
