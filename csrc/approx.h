@@ -6,9 +6,9 @@
  * least squares 300 times, each time with more weight where the error was large. They were rounded to float32 one at a
  * time, lowest power first, and the higher ones were fitted again after each. For p / q, p - f q is linear in both.
  *
- * The errors stated are the largest over all 2**32 floats (tests/proofs/verify_approx.py), in ulp, the distance between
- * neighbouring floats. NaN stays NaN, results too small for a normal float are subnormal, and at infinity the limits
- * are exact.
+ * The errors stated are the largest over all 2**32 floats (tests/unit/test_approx.py tries some of them), in ulp, the
+ * distance between neighbouring floats. NaN stays NaN, results too small for a normal float are subnormal, and at
+ * infinity the limits are exact.
  */
 
 /* c[0] + c[1] x + ... + c[n - 1] x**(n - 1), by Horner's rule */

@@ -1,6 +1,5 @@
-"""Compile C for the tests: csrc/ with other flags, and levels that only tests have."""
+"""Compile C for the tests: csrc/ with other flags, and a level that only tests have."""
 
-import concurrent.futures
 import os
 import shutil
 import subprocess
@@ -11,40 +10,16 @@ TOP = HERE.parents[1]
 CSRC = TOP / "csrc"
 SERVICES = [CSRC / "parallel.c", CSRC / "pool.c", *sorted(CSRC.glob("bpe/*.c"))]
 KERNELS = [CSRC / "cpu.c", *sorted(CSRC.glob("level_*.c"))]
-LEVELS = [HERE / "level_narrow.c", HERE / "level_wide.c"]  # that only tests build
-FLAGS = ["-std=c11", "-ffp-contract=off", "-Wno-psabi", "-pthread", "-fPIC", f"-I{CSRC}", f"-I{CSRC}/bpe"]
-
-def compiler():
-    """Return the words that call the C compiler: $CC, else cc."""
-    return os.environ.get("CC", "cc").split()
+COMPILER = os.environ.get("CC", "cc").split()
+FLAGS = ["-std=c11", "-ffp-contract=off", "-Wno-psabi", "-pthread", "-fPIC", "-shared",
+         f"-I{CSRC}", f"-I{CSRC}/bpe"]
+CAN_COMPILE = shutil.which(COMPILER[0]) is not None
 
 
-def have(command):
-    """Return True if there is such a command."""
-    return shutil.which(command) is not None
-
-
-def objects(sources, folder, flags, command=None):
-    """Compile each source by itself, two at a time -> the object files."""
-    made = [Path(folder) / f"{source.stem}.o" for source in sources]
-
-    def compiled(source, to):
-        subprocess.run([*(command or compiler()), *FLAGS, *flags, "-c", source, "-o", to], check=True)
-
-    with concurrent.futures.ThreadPoolExecutor(2) as both:
-        list(both.map(compiled, sources, made))
-    return made
-
-
-def library(name, sources, folder, flags=("-O2",), command=None, beside=()):
-    """Compile sources, and link them with objects and libraries beside them -> the path of the library.
-
-    Raises CalledProcessError when the compiler complains.
-    """
+def library(name, sources, folder, *flags, compiler=COMPILER):
+    """Compile sources into a library in a folder -> its path. Raises CalledProcessError on an error."""
     made = Path(folder) / name
-    linked = [*objects(sources, folder, flags, command), *beside]
-    words = [*(command or compiler()), "-shared", "-pthread", *flags, *linked, "-lm", "-o", made]
-    subprocess.run(words, check=True)
+    subprocess.run([*compiler, *FLAGS, *flags, *sources, "-lm", "-o", made], check=True)
     return made
 
 

@@ -1,15 +1,12 @@
 """Define a run that takes a moment, for the tests of training and for verify_kills.py."""
 
 import json
-import shutil
 
 import numpy as np
-from foreign_tokenizers import write_gpt2, write_ranks
 
 from tinyllm.rng import Random
 from tinyllm.runs import Run, make_config, prepare, reopen
 from tinyllm.runs.log import read_log
-from tinyllm.tokenizer import BPETokenizer, save_tokenizer
 from tinyllm.train.events import MEASURED
 
 SETTINGS = {
@@ -95,34 +92,3 @@ def outcome(folder):
         files[str(path.relative_to(run.folder))] = (state["sha256"], progress)
     log = [{k: v for k, v in record.items() if k not in MEASURED} for record in read_log(run.log.path)]
     return files, log
-
-
-TOP = "run/checkpoints/step-00000002"
-TASK = {"task": "softmax", "state": "failed", "points": 0, "of": 1, "properties": 3, "properties_held": 1,
-        "message": "", "line": 1, "mistake": None, "step": None, "hint": None, "smallest_input": None,
-        "solution_seen": False}
-RECORD = {"student": "Ada", "problem": "", "isolation": "plain", "points": 0, "of": 1,
-          "lessons": [{"lesson": 4, "tasks": [TASK]}]}
-FILES = {
-    "grades/results.json": json.dumps({"course": "c", "isolation": "plain", "note": "", "left_out": [],
-                                       "submissions": [RECORD]}),
-    "course.toml": "seed = 5\n[[lesson]]\nnumber = 4\ndue = 2026-10-01\n[lesson.points]\nsoftmax = 1.5\n",
-    "students.csv": "student\nAda\n", "settings.toml": "[train]\nsteps = 2\n[model]\nlayers = 1\n",
-    "model/tokenizer_config.json": '{"bos_token": "a", "chat_template": null}',
-    "picture.ppm": "P6\n2 2\n255\n" + "\0" * 12,
-}
-
-
-def make_files(folder):
-    """Write a file of each kind that tinyllm reads into a new folder, for verify_files.py."""
-    for name in ("", "bpe", "grades"):
-        (folder / name).mkdir()
-    text = write_text(folder / "text.txt", 300)
-    list(new_training(folder / "run", text, train__steps=2, train__eval_every=2, train__sample_every=2))
-    shutil.copytree(folder / TOP, folder / "model", ignore=shutil.ignore_patterns("state.json", "optim*"))
-    learnt = BPETokenizer.train(text.read_bytes(), 270)
-    save_tokenizer(learnt, folder / "bpe")
-    write_gpt2(folder / "gpt2", learnt)
-    write_ranks(folder / "ranks", learnt.vocabulary.ids)
-    for name, content in FILES.items():
-        (folder / name).write_text(content)

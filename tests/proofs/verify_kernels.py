@@ -4,25 +4,22 @@
 
 The cases are those of `tinyllm.testing`, some with infinities, NaN and subnormals among the numbers, and a
 few large ones. Inputs are read-only; inputs, results and scratch memory end at a page that nobody may touch,
-or begin behind one (guarded.c). Beside the levels of this CPU there are, but with --quick, NEON's and
-AVX-512's arithmetic on AVX2, and this CPU's levels by clang, if it is installed. Exits with 1 on a fault,
-other bits or a kernel that no case calls.
+or begin behind one (guarded.c). Beside the levels of this CPU there are, but with --quick, NEON's arithmetic
+on AVX2, and AVX2 by clang, if it is installed. Exits with 1 on a fault, other bits or an uncalled kernel.
 """
 
-import argparse
 import contextlib
 import ctypes
 import faulthandler
 import functools
-import os
 import re
+import shutil
 import sys
 import tempfile
 
 import numpy as np
 from busy import work
-from native import CSRC, HERE, LEVELS, compiler, have, library, run
-from verify_bits import NANO, trained
+from native import CSRC, HERE, library, run
 
 from tinyllm.ops import OPS
 from tinyllm.ops.registry import _compiled
@@ -37,28 +34,20 @@ WAYS = [(name, backend) for name, op in OPS.items() for backend in ("compiled", 
         if backend in op.implementations]
 REFUSALS = TypeError, ValueError, IndexError, ArithmeticError
 SPECIAL = np.array([np.inf, -np.inf, np.nan, 1e-40, -0.0, 3e38], np.float32)
-NUMBERS = np.concatenate([SPECIAL, Random("numbers").normal(5000)])
 TWO = Random("a").normal((13, 400)), Random("b").normal((400, 33))
-RUNGS = _compiled.RUNGS[1:]  # the first is not in the table
-OTHERS = {  # what is no op, and what is large
-    **{name: lambda name=name: getattr(_compiled, name)(NUMBERS)
-       for name in ("exp", "log", "tanh", "sigmoid")},
-    **{f"the rung {rung}": lambda rung=rung: _compiled.matmul_ladder(rung, *TWO) for rung in RUNGS},
-    "large arrays": work,
-    "a training": lambda: [list(each) for each in trained(NANO, 1)[0].state_dict().values()],
-}
+OTHERS = {"large arrays": work} | {  # what is large, and what is no op; the first rung is not in the table
+    rung: lambda rung=rung: _compiled.matmul_ladder(rung, *TWO) for rung in _compiled.RUNGS[1:]}
 
 
-# --- one setting after the other ----------------------------------------------------------------------------
-
-
-def special(args, seed):
-    """Copy arguments, with a sixteenth of their numbers replaced by special ones in every second case."""
-    args, random = [copied(value) for value in args], Random(seed, "special")
-    for a in args if seed % 2 else ():
-        if isinstance(a, np.ndarray) and a.dtype == np.float32 and a.size:
-            a[random.uniform(a.shape) < 1 / 16] = SPECIAL[seed // 2 % SPECIAL.size]
-    return args
+def cases(name, count):
+    """Draw cases of an op; in every second one a sixteenth of the numbers are special."""
+    drawn = draw_cases(name, count) + draw_cases(name, max(2, count // 8), empty=True)
+    for seed, args in enumerate(drawn):
+        args, random = [copied(value) for value in args], Random(seed, "special")
+        for a in args if seed % 2 else ():
+            if isinstance(a, np.ndarray) and a.dtype == np.float32 and a.size:
+                a[random.uniform(a.shape) < 1 / 16] = SPECIAL[seed // 2 % SPECIAL.size]
+        yield args
 
 
 def placed(value, layout):
@@ -66,6 +55,12 @@ def placed(value, layout):
     if isinstance(value, list):
         return [placed(each, layout) for each in value]
     return arrange(value, layout) if isinstance(value, np.ndarray) else value
+
+
+def canonical(x):
+    """Return an array with one pattern for all NaN: which of two a sum passes on, the compiler chooses."""
+    is_float = isinstance(x, np.ndarray) and x.dtype.kind == "f"
+    return np.where(np.isnan(x), np.float32(np.nan), x) if is_float else x
 
 
 def outcome(name, function, args, layout):
@@ -84,39 +79,30 @@ def outcome(name, function, args, layout):
     return bits([canonical(x) for x in (results if isinstance(results, tuple | list) else [results])])
 
 
-def canonical(x):
-    """Return an array with one pattern for all NaN: which of two a sum passes on, the compiler chooses."""
-    is_float = isinstance(x, np.ndarray) and x.dtype.kind == "f"
-    return np.where(np.isnan(x), np.float32(np.nan), x) if is_float else x
+def differing(settings, compute, one_level=False):
+    """Compute in all settings -> those with other bits than the first, or than the first of their level."""
+    first, differ = {}, set()
+    for level, use, layout in settings:
+        use()
+        found = compute(layout)
+        if first.setdefault(level if one_level else "", found) != found:
+            differ.add(f"{level}, {layout}")
+    return differ
 
 
-def cases(name, count):
-    drawn = draw_cases(name, count) + draw_cases(name, max(2, count // 8), empty=True)
-    return [special(args, seed) for seed, args in enumerate(drawn)]
-
-
-def same_everywhere(settings, count):
-    """Run all ways in all settings; return how many gave other bits somewhere."""
+def wrong_everywhere(settings, count):
+    """Run all ways in all settings -> how many have other bits somewhere. In bf16, levels may differ."""
     wrong = 0
     for name, backend in WAYS:
         print(name, backend, end=" ", flush=True)  # a fault ends the process: this was its kernel
-        differ = set()
+        differ, function = set(), OPS[name].checked(backend)
         for args in cases(name, count):
-            first = {}
-            for level, use, layout in settings:
-                with use():
-                    found = outcome(name, OPS[name].checked(backend), args, layout)
-                group = level if backend == "bf16" else ""  # which is promised at one level alone
-                if first.setdefault(group, found) != found:
-                    differ.add(f"{level}, {layout}")
+            compute = functools.partial(outcome, name, function, args)
+            differ |= differing(settings, compute, backend == "bf16")
         wrong += report(differ)
-    for name, compute in OTHERS.items():
+    for name, function in OTHERS.items():
         print(name, end=" ", flush=True)
-        found = {}
-        for level, use, layout in settings:
-            with use():
-                found[f"{level}, {layout}"] = bits(compute())
-        wrong += report({setting for setting, each in found.items() if each != next(iter(found.values()))})
+        wrong += report(differing(settings, lambda _, function=function: bits(function())))
     return wrong
 
 
@@ -126,99 +112,58 @@ def report(differ):
     return bool(differ)
 
 
-# --- settings -----------------------------------------------------------------------------------------------
-
-KERNELS = ctypes.CDLL(_compiled.__file__, ctypes.RTLD_GLOBAL)  # for levels that were built elsewhere
-
-
-def active():
-    """Return the variable that points at the kernels that run."""
-    return ctypes.c_void_p.in_dll(KERNELS, "kernels")
-
-
 def settings_of(services, libraries):
-    """Return (level, a function that returns a context, layout) for all levels and divisions of loops."""
-    tables = {}
+    """Return (level, a function that chooses it, layout) for all levels, with loops whole and in pieces."""
+    kernels = ctypes.CDLL(_compiled.__file__, ctypes.RTLD_GLOBAL)  # for levels that were built elsewhere
+    active, tables = ctypes.c_void_p.in_dll(kernels, "kernels"), {}
     for level in _compiled.levels():
         _compiled.use_level(level)
-        tables[level] = active().value
+        tables[level] = active.value
     for path in libraries:
-        for level in ("narrow", "wide", "avx2", "avx512"):
+        for level in ("narrow", "avx2"):
             with contextlib.suppress(ValueError):
                 table = ctypes.c_char.in_dll(ctypes.CDLL(path), f"kernels_{level}")
-                tables[f"{level} by {os.path.basename(path)}"] = ctypes.addressof(table)
+                tables[f"{level} in {path}"] = ctypes.addressof(table)
 
-    @contextlib.contextmanager
-    def use(table, pieces):
-        _compiled.threads(3 if pieces else 1)
-        for name, value in (("end", not pieces), ("pieces", pieces), ("fill", 0xFF if pieces else 0x3C)):
-            ctypes.c_int.in_dll(services, f"guard_{name}").value = value
-        active().value = table
-        yield
+    def chooser(table, pieces):
+        def use():
+            _compiled.threads(3 if pieces else 1)
+            for name, value in (("end", not pieces), ("pieces", pieces), ("fill", 0xFF if pieces else 0x3C)):
+                ctypes.c_int.in_dll(services, f"guard_{name}").value = value
+            active.value = table
+        return use
 
-    return [(level, functools.partial(use, table, pieces), layout) for level, table in tables.items()
+    return [(level, chooser(table, pieces), layout) for level, table in tables.items()
             for pieces, layout in enumerate(("guarded", "guarded before"))]
-
-
-def uncalled(settings):
-    """Return the kernels that no case calls: stubs in place of all kernels tell their names."""
-    found, old = set(), active().value
-    stub = ctypes.CFUNCTYPE(ctypes.c_int64)
-    stubs = [stub(lambda name=name: found.add(name) or 0) for name in TABLE]
-    addresses = [ctypes.cast(each, ctypes.c_void_p) for each in stubs]
-    table = (ctypes.c_void_p * (1 + len(TABLE)))(None, *addresses)  # the first is the level's name
-    with settings[0][1]():
-        active().value = ctypes.addressof(table)
-        for name, backend in WAYS:
-            for args in cases(name, 4):
-                outcome(name, OPS[name].checked(backend), args, "plain")
-        for compute in list(OTHERS.values())[:-1]:
-            compute()
-        for what in ("fma", "bf16", "read"):
-            _compiled.probe(what, 1, NUMBERS)
-    active().value = old
-    return set(TABLE) - found
 
 
 def inside(quick, services, *libraries):
     """Run all of it in this process, which began with the services preloaded; return the exit code."""
     faulthandler.enable()
+    glue = "".join(path.read_text() for path in CSRC.glob("glue/*.p*") if path.stem != "_kernels")
+    uncalled = [name for name in TABLE if not re.search(rf"\b(run_|kernels\.){name}\b", glue)]
+    print(*(f"nobody calls {name}" for name in uncalled), sep="\n")
     settings = settings_of(ctypes.CDLL(services), libraries)
-    missing = uncalled(settings)
-    if missing:
-        print(f"no case calls {', '.join(sorted(missing))}")
-    wrong = same_everywhere(settings, 8 if quick else 100) + len(missing)
-    levels = len(settings) // 2
-    print(f"=> {len(TABLE)} kernels at guard pages, {levels} levels, loops whole and in pieces: "
+    wrong = len(uncalled) + wrong_everywhere(settings, 8 if quick else 100)
+    print(f"=> {len(TABLE)} kernels at guard pages, {len(settings) // 2} levels, loops whole and in pieces: "
           f"{'FAILED' if wrong else 'zero faults, one set of bits'}")
     return 1 if wrong else 0
 
 
-def built(folder, quick):
-    """Compile the services and, but for a quick run, levels by every compiler -> paths."""
-    yield library("guarded.so", [HERE / "guarded.c"], folder)
-    for name, command in () if quick else (("cc", compiler()), ("clang", ["clang"])):
-        if not have(command[0]):
-            print(f"not tried: {command[0]} is not installed")
-            continue
-        levels = LEVELS if name == "cc" else [CSRC / "level_avx2.c", CSRC / "level_avx512.c"]
-        yield library(f"{name}.so", levels, folder, ["-O1"], command)
-
-
-def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="the levels of this CPU, fewer cases")
-    parser.add_argument("inside", nargs="*", help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
-    if args.inside:
-        return inside(args.quick, *args.inside)
+def main(words):
+    if "inside" in words:
+        return inside("--quick" in words, *words[words.index("inside") + 1 :])
     with tempfile.TemporaryDirectory() as folder:
-        paths = list(built(folder, args.quick))
-        words = [sys.executable, __file__, *["--quick"] * args.quick, *paths]
-        code, text = run(words, LD_PRELOAD=str(paths[0]), OPENBLAS_NUM_THREADS="1")
+        built = [library("guarded.so", [HERE / "guarded.c"], folder, "-O2")]
+        if "--quick" not in words:
+            built.append(library("narrow.so", [HERE / "level_narrow.c"], folder, "-O1"))
+        if "--quick" not in words and shutil.which("clang"):
+            built.append(library("clang.so", [CSRC / "level_avx2.c"], folder, "-O1", compiler=["clang"]))
+        code, text = run([sys.executable, __file__, *words, "inside", *built],
+                         LD_PRELOAD=str(built[0]), OPENBLAS_NUM_THREADS="1")
     print(text, end="")
     return code and 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 
-from native import KERNELS, SERVICES, compiler, library, run
+from native import COMPILER, KERNELS, SERVICES, library, run
 
 SANITIZERS = {  # flags, the library that must be loaded first
     "address": (["-O0", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"], "libasan.so"),
@@ -52,37 +52,31 @@ def report(code, text):
 def runtime(sanitizer):
     """Return the path of a sanitizer's library, or None if the compiler has none."""
     name = SANITIZERS[sanitizer][1]
-    words = [*compiler(), f"-print-file-name={name}"]
+    words = [*COMPILER, f"-print-file-name={name}"]
     path = subprocess.run(words, stdout=subprocess.PIPE, text=True).stdout.strip()
     return path if path != name else None
 
 
-def drive(sanitizer, sources, tests, levels=("",)):
-    """Build sources with a sanitizer, run tests on them at each level -> the first report, or ""."""
-    files = [f"tests/unit/test_{word}.py" if word.isidentifier() else word for word in tests]
+def drive(sanitizer, quick=True):
+    """Build services, and kernels if not quick; run tests on them -> the first report, or ""."""
+    sources, tests = (SERVICES, FEW) if quick else (SERVICES + KERNELS, ALL)
+    files = [f"tests/unit/test_{word}.py" if word.isidentifier() else word for word in tests[sanitizer]]
     words = ["setarch", "-R", sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-x", *files]
     with tempfile.TemporaryDirectory() as folder:
-        built = library("sanitized.so", sources, folder, SANITIZERS[sanitizer][0])
-        for level in levels:
-            chosen = {"TINYLLM_CPU": level} if level else {}
-            done = run(words, 3000, LD_PRELOAD=f"{runtime(sanitizer)} {built}", **STRICT, **chosen)
+        built = library("sanitized.so", sources, folder, *SANITIZERS[sanitizer][0])
+        for level in [{}] if quick else [{}, {"TINYLLM_CPU": "avx2"}]:
+            done = run(words, 3000, LD_PRELOAD=f"{runtime(sanitizer)} {built}", **STRICT, **level)
             if found := report(*done):
                 return found
     return ""
 
 
-def main(arguments):
-    names = [name for name in arguments if name != "--quick"] or list(SANITIZERS)
-    ran, failed = [name for name in names if runtime(name)], 0
-    for sanitizer in ran:
-        if "--quick" in arguments:
-            found = drive(sanitizer, SERVICES, FEW[sanitizer])
-        else:
-            found = drive(sanitizer, SERVICES + KERNELS, ALL[sanitizer], ("", "avx2"))
-        failed += bool(found)
-        print(f"{sanitizer:8} {found or 'clean'}", flush=True)
-    print(f"=> tests under sanitizers ({', '.join(ran) or 'there are none'}): {failed or 'zero'} reports, "
-          "zero suppressions")
+def main(words):
+    names = [word for word in words if word != "--quick"] or [name for name in SANITIZERS if runtime(name)]
+    found = {name: drive(name, "--quick" in words) for name in names}
+    failed = sum(map(bool, found.values()))
+    print(*(f"{name:8} {said or 'clean'}" for name, said in found.items()), sep="\n")
+    print(f"=> tests under sanitizers ({', '.join(names)}): {failed or 'zero'} reports, zero suppressions")
     return 1 if failed else 0
 
 

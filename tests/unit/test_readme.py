@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,8 @@ def load(name, path):
     return module
 
 
-readme = load("readme", ROOT / ".ci" / "readme.py")
-
+readme, size = load("readme", ROOT / ".ci" / "readme.py"), load("size", ROOT / "tools" / "size.py")
+READ = (ROOT / "docs" / "read.md").read_text(encoding="utf-8")
 TEXTS = [page.read_text(encoding="utf-8") for page in PAGES]
 RUN = [line for text in TEXTS for line in readme.commands(text)]
 SHOWN = [line[2:] for text in TEXTS for line in readme.commands(text, "console") if line.startswith("$ ")]
@@ -37,7 +38,7 @@ TARGETS = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-
 def test_the_first_commands_stand_in_the_readme_and_ci_runs_them():
     first = [command.split("  #")[0] for command in readme.commands(README)]
     assert first == ["make train", ". .venv/bin/activate", "make test"]
-    assert ".ci/readme.py" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert ".ci/readme.py" in (ROOT / ".ci" / "run").read_text(encoding="utf-8") and README.count("\n") < 120
 
 
 @pytest.mark.parametrize("line", RUN + SHOWN)
@@ -61,16 +62,10 @@ def test_the_python_runs(code, here):
     exec(re.sub(r"(steps=|range\()20\b", r"\g<1>2", code), {})
 
 
-def test_commands_join_continued_lines_and_leave_comments_out():
-    text = "```sh\n# a note\nmake train \\\n  ARGS=x\n\nmake test\n```\n```console\n$ make verify\n```\n"
-    assert readme.commands(text) == ["make train ARGS=x", "make test"]
-    assert readme.commands(text, "console") == ["$ make verify"]
-    assert readme.commands("```python\nmake = 1\n```") == []
-
-
 def test_commands_with_output_are_run_and_judged(tmp_path):
-    text = "```console\n$ echo 'a  b'\na  b\n$ make verify\n$ seq 3\n1\n...\n3\n```\n```sh\ntrue\n```\n"
-    assert readme.steps(text) == [("true", None), ("echo 'a  b'", "a  b"), ("seq 3", "1\n...\n3")]
+    text = ("```console\n$ echo 'a  b'\na  b\n$ make verify\n$ seq 3\n1\n...\n3\n```\n"
+            "```sh\n# a note\ntrue \\\n  x\n```\n```python\nmake = 1\n```\n")
+    assert readme.steps(text) == [("true x", None), ("echo 'a  b'", "a  b"), ("seq 3", "1\n...\n3")]
     page = tmp_path / "page.md"
     for last, code in (("3", 0), ("4", 1)):
         page.write_text(text.replace("...\n3", f"...\n{last}"))
@@ -78,13 +73,8 @@ def test_commands_with_output_are_run_and_judged(tmp_path):
         assert done.returncode == code and ("all as shown" in done.stdout) == (not code), done.stdout
 
 
-def test_the_readme_is_short():
-    assert README.count("\n") < 120
-
-
 def test_size_binds(capsys, monkeypatch):
     """`make size` is green today, and would fail with one line too many in any group."""
-    size = load("size", ROOT / "tools" / "size.py")
     counts = size.lines()
     assert size.main() == 0
     inside = {"repository": "x.py", "reading path, a part of product": "tinyllm/nn/x.py"}
@@ -95,10 +85,8 @@ def test_size_binds(capsys, monkeypatch):
 
 
 def test_the_walk_in_the_docs_names_every_file_of_the_reading_path_once():
-    size = load("size", ROOT / "tools" / "size.py")
-    page = (ROOT / "docs" / "read.md").read_text(encoding="utf-8")
     named = []
-    for row in page.partition("| you then know |")[2].partition("\n\n")[0].splitlines():
+    for row in READ.partition("| you then know |")[2].partition("\n\n")[0].splitlines():
         folder = ""
         for path in re.findall(r"`([\w/]+\.py)`", row):  # without a folder: the one before it
             folder = path.rpartition("/")[0] or folder
@@ -108,33 +96,23 @@ def test_the_walk_in_the_docs_names_every_file_of_the_reading_path_once():
 
 
 def test_the_map_in_the_docs_names_every_part():
-    page = (ROOT / "docs" / "read.md").read_text(encoding="utf-8")
     tinyllm = ROOT / "tinyllm"
     found = [*tinyllm.glob("*.py"), *(init.parent for init in tinyllm.glob("*/__init__.py"))]
     parts = {path.stem for path in found if path.stem[0] != "_"}
-    assert {part for part in parts if not re.search(rf"`(tinyllm/)?{part}(/|\.py)`", page)} == set()
+    assert {part for part in parts if not re.search(rf"`(tinyllm/)?{part}(/|\.py)`", READ)} == set()
 
 
 def test_every_row_of_the_page_of_figures_is_one_of_the_table():
     """Its command and its machine are those of a row of docs/measured.toml, which has all of its numbers."""
-    measured = load("measured", ROOT / "tools" / "measured.py")
     known: dict = {}
-    for _, (what, figure, command, where, day) in measured.rows():
+    table = tomllib.loads((ROOT / "docs" / "measured.toml").read_text(encoding="utf-8"))
+    for what, figure, command, where, day in (row for section in table.values() for row in section["rows"]):
         assert re.fullmatch(r"[A-D]", where) and re.fullmatch(r"2026-\d\d-\d\d", day)
         known.setdefault((command.split(",")[0].split(" (")[0], where), []).extend([what, figure])
     page = (ROOT / "docs" / "measured.md").read_text(encoding="utf-8")
     rows = [row.strip("| ").split(" | ") for row in page.splitlines() if re.match(r"\| [A-Z]", row)]
     assert 15 <= len(rows) <= 30 and page.count("\n") < 80
     for question, figure, command, where in rows:
-        found = known[command.split("`")[1], where]
         numbers = set(re.findall(r"(?<!-)\b\d+(?:[.,]\d+)*(?:e-\d+)?", figure))
-        assert numbers <= set(re.findall(r"\d+(?:[.,]\d+)*(?:e-\d+)?", " ".join(found))), (question, figure)
-
-
-def test_figures_are_printed_by_their_words(capsys):
-    measured = load("measured", ROOT / "tools" / "measured.py")
-    measured.main(["SHELL", "chance"])
-    said = capsys.readouterr().out
-    assert said.count("  $ python benchmarks/learn.py shell") == 2 and max(map(len, said.splitlines())) <= 80
-    with pytest.raises(SystemExit, match="no row has unheard and of"):
-        measured.main(["unheard", "of"])
+        found = " ".join(known[command.split("`")[1], where])
+        assert numbers <= set(re.findall(r"\d+(?:[.,]\d+)*(?:e-\d+)?", found)), (question, figure)
