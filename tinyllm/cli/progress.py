@@ -149,9 +149,8 @@ class Display:
         if not evaluated:
             raise UserError(f"{self.run.log.path} has no evaluation: lines are missing; put the log back")
         floor = self.setup.facts.entropy_per_char
-        if self.steps >= FEWEST:
-            self.say("\n" + loss_chart(records, floor, max(columns() - 2, 40), colour=has_colours(),
-                                       ascii_only=not can_print("⠤●┄│")))
+        if self.steps >= FEWEST and can_print("⠤●┄│"):
+            self.say("\n" + loss_chart(records, floor, max(columns() - 2, 40), colour=has_colours()))
         self.say("\n" + verdict(evaluated[-1], floor))
         if said := remark(loss_curves(records, floor)):
             self.say(paragraph(said, further=0))

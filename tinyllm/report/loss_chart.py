@@ -1,4 +1,4 @@
-"""Draw loss curves as text: with Braille letters, which have eight dots each, or in plain ASCII.
+"""Draw loss curves as text, with Braille letters, which have eight dots each.
 
 The vertical axis is logarithmic: on a linear axis, the small improvements late in a run would not be seen.
 """
@@ -10,16 +10,16 @@ from collections import defaultdict
 from tinyllm.report.curves import TINY, LossCurves, loss_curves
 from tinyllm.report.terminal import paint
 
-# [row][column] of the 4 x 2 dots in a Braille letter
-BRAILLE_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # [row][column] in a Braille letter
+BRAILLE = 0x2800
 COLOURS = {"train": "36", "val": "33", "floor": "2"}  # cyan, yellow, faint
-SIGNS = {"train": "⠤", "val": "●", "floor": "┄", "y": "│", "x": "─", "corner": "└"}
-ASCII_SIGNS = {"train": ".", "val": "o", "floor": "-", "y": "|", "x": "-", "corner": "+"}
+SIGNS = {"train": "⠤", "val": "●", "floor": "┄"}
+FRAME = "│─└"
 MARGIN = 7  # columns for the numbers at the left
 
 
 def loss_chart(records: list[dict], floor_per_char: float | None = None, width: int = 78, height: int = 14,
-               ascii_only: bool = False, colour: bool = False) -> str:
+               colour: bool = False) -> str:
     """Draw the losses in the records of a log as text.
 
     The training loss is a line, the validation loss is drawn as points. The entropy floor is a dashed line;
@@ -29,8 +29,6 @@ def loss_chart(records: list[dict], floor_per_char: float | None = None, width: 
     points = curves.train + curves.val
     if not points:
         return ""
-    signs = ASCII_SIGNS if ascii_only else SIGNS
-    down, across = (1, 1) if ascii_only else (4, 2)  # dots in a letter
     columns, last = width - MARGIN - 1, max(1, max(x for x, _ in points))
     values = [y for _, y in points] + ([curves.floor] if curves.floor_in_sight else [])
     low = max(min(values), TINY)
@@ -39,28 +37,27 @@ def loss_chart(records: list[dict], floor_per_char: float | None = None, width: 
     def dot(x: float, y: float) -> tuple[int, int]:
         """Return the (row, column) of the dot for step x and loss y."""
         part = math.log(max(y, low) / low) / math.log(high / low)
-        return round((1 - part) * (height * down - 1)), round(x / last * (columns * across - 1))
+        return round((1 - part) * (4 * height - 1)), round(x / last * (2 * columns - 1))
 
     cells = {}  # (row, column): (name of the curve, letter)
     if curves.floor is not None and curves.floor_in_sight:
-        row = dot(0, curves.floor)[0] // down
-        cells = {(row, column): ("floor", signs["floor"]) for column in range(columns)}
-    dots: dict[tuple[int, int], int] = defaultdict(int)  # of the training loss: bits of Braille letters
+        row = dot(0, curves.floor)[0] // 4
+        cells = {(row, column): ("floor", SIGNS["floor"]) for column in range(columns)}
+    letters: dict[tuple[int, int], int] = defaultdict(int)  # of the training loss
     for y, x in _line([dot(*point) for point in curves.train]):
-        dots[y // down, x // across] |= BRAILLE_DOTS[y % down][x % across]
-    cells |= {cell: ("train", "." if ascii_only else chr(0x2800 + bits)) for cell, bits in dots.items()}
-    for y, x in [dot(*point) for point in curves.val]:
-        cells[y // down, x // across] = "val", signs["val"]
+        letters[y // 4, x // 2] |= DOTS[y % 4][x % 2]
+    cells |= {cell: ("train", chr(BRAILLE + dots)) for cell, dots in letters.items()}
+    cells |= {(y // 4, x // 2): ("val", SIGNS["val"]) for y, x in (dot(*point) for point in curves.val)}
 
-    lines = [_legend(curves, signs, colour)]
+    lines = [_legend(curves, colour)]
     for row in range(height):
         loss = high * (low / high) ** (row / (height - 1))
-        text = f"{_number(loss) if row % 3 == 0 or row == height - 1 else '':>{MARGIN - 1}} {signs['y']}"
+        text = f"{_number(loss) if row % 3 == 0 or row == height - 1 else '':>{MARGIN - 1}} {FRAME[0]}"
         shown = [cells.get((row, column), ("", " ")) for column in range(columns)]
         for name, run in itertools.groupby(shown, key=lambda cell: cell[0]):
             text += paint("".join(letter for _, letter in run), COLOURS.get(name, "") * colour)
         lines.append(text.rstrip())
-    lines.append(" " * MARGIN + signs["corner"] + signs["x"] * columns)
+    lines.append(" " * MARGIN + FRAME[2] + FRAME[1] * columns)
     lines.append(" " * (MARGIN + 1) + f"{0:<{columns - 20}}{f'step {last}':>20}")
     return "\n".join(lines)
 
@@ -73,17 +70,13 @@ def _line(dots):
             yield row + round((next_row - row) * i / n), column + round((next_column - column) * i / n)
 
 
-def _legend(curves: LossCurves, signs: dict[str, str], colour: bool) -> str:
-    shown = {}
-    if curves.train:
-        shown["train"] = f"{signs['train']} train"
-    if curves.val:
-        shown["val"] = f"{signs['val']} validation"
-    if curves.floor:
-        floor = f"entropy floor {curves.floor:.3f}"
-        shown["floor"] = f"{signs['floor']} {floor}" if curves.floor_in_sight else f"{floor}, below"
-    names = [paint(text, COLOURS[name] * colour) for name, text in shown.items()]
-    return f"  {'  '.join(names)}  ({curves.unit}, log)"
+def _legend(curves: LossCurves, colour: bool) -> str:
+    shown = {"train": "train"} if curves.train else {}
+    shown |= {"val": "validation"} if curves.val else {}
+    shown |= {"floor": f"entropy floor {curves.floor:.3f}"} if curves.floor else {}
+    names = [paint(f"{SIGNS[name]} {text}", COLOURS[name] * colour) for name, text in shown.items()]
+    below = ", below" if curves.floor and not curves.floor_in_sight else ""
+    return f"  {'  '.join(names)}{below}  ({curves.unit}, log)"
 
 
 def _number(value: float) -> str:
