@@ -30,45 +30,30 @@ COURSE = 'title = "All"\nseed = 20261125\nvariants = 4\n'
 KINDS = {"right": 5, "wrong": 3, "untouched": 2}
 
 
-def as_source(task, function):
-    """A function of the library's as an exercise writes it."""
-    found = {}
+def answer(task, kind, rng):
+    """The text of an answer to an exercise, right or wrong."""
+    known = answers(task)
+    if kind == "reference" or (kind == "right" and not known.right):
+        return known.reference
+    chosen = rng.choice(known.right if kind == "right" else known.wrong)
+    function, found = chosen.function, {}
+    if not function:
+        return chosen.text
     collect(OPS[task.op].reference if isinstance(function, Edit) else function, found)
     found |= getattr(function, "texts", {})
     return STANDARD + "\n\n".join(reversed(found.values())) + f"\n\n{task.name} = {function.__name__}\n"
 
 
-def answer(task, kind, rng):
-    """One answer to an exercise -> (file, text)."""
-    known = answers(task)
-    if kind == "reference" or (kind == "right" and not known.right):
-        return task.about.file, known.reference
-    chosen = rng.choice(known.right if kind == "right" else known.wrong)
-    return task.about.file, as_source(task, chosen.function) if chosen.function else chosen.text
-
-
 def hand_in(folder, lesson, kinds, rng):
     """Write one student's work on one lesson."""
     folder.mkdir(parents=True)
-    written = {}
-    for task, kind in zip(lesson.tasks, kinds, strict=True):
-        if kind != "untouched":
-            file, text = answer(task, kind, rng)
-            written.setdefault(file, []).append(text)
+    pairs = zip(lesson.tasks, kinds, strict=True)
+    written = [answer(task, kind, rng) for task, kind in pairs if kind != "untouched"]
     for path in lesson.path.glob("exercise.*"):
-        parts = written.get(path.name, [])
+        parts = written if path.name == lesson.exercise else []
         if not (parts and path.suffix == ".c"):  # C has each function once
             parts = [path.read_text("utf-8"), *parts]
         (folder / path.name).write_text("\n\n".join(parts), "utf-8")
-
-
-def make_class(folder, count, rng):
-    """Submissions in folders; the first student's are right throughout."""
-    for i in range(count):
-        for lesson in syllabus():
-            kinds = rng.choices(list(KINDS), list(KINDS.values()), k=len(lesson.tasks))
-            kinds = kinds if i else ["reference"] * len(kinds)
-            hand_in(Path(folder, f"student {i:02}", lesson.folder), lesson, kinds, rng)
 
 
 def grade(folder, out, workers):
@@ -86,20 +71,23 @@ def main(argv=None):
     parser.add_argument("--quick", action="store_true", help="two submissions")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="submissions at a time")
     args = parser.parse_args(argv)
-    count = 2 if args.quick else 30
+    count, rng = 2 if args.quick else 30, random.Random(1)
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         lessons = "".join(f"[[lesson]]\nnumber = {lesson.number}\n" for lesson in syllabus())
         Path("course.toml").write_text(COURSE + lessons)
-        make_class("class", count, random.Random(1))
+        for i in range(count):
+            for lesson in syllabus():
+                kinds = rng.choices(list(KINDS), list(KINDS.values()), k=len(lesson.tasks))
+                kinds = kinds if i else ["reference"] * len(kinds)
+                hand_in(Path("class", f"student {i:02}", lesson.folder), lesson, kinds, rng)
         seconds, first = grade("class", "first", args.workers)
-        rows = list(csv.DictReader(first.decode().splitlines()))
         print(f"=> {count} submissions of {len(syllabus())} lessons graded in {seconds:.0f} s, "
               f"{args.workers} at a time", flush=True)
-        whole = rows[0]["points"] == rows[0]["of"]
-        again = grade("class", "again", args.workers + 1)[1]
+        (whole, *_) = csv.DictReader(first.decode().splitlines())
+        right, again = whole["points"] == whole["of"], grade("class", "again", args.workers + 1)[1]
     print(f"=> {'the same' if first == again else 'ANOTHER'} grades.csv with {args.workers + 1} at a time; "
-          f"{'all' if whole else 'NOT all'} points for the right one")
-    return 0 if whole and first == again else 1
+          f"{'all' if right else 'NOT all'} points for the right one")
+    return 0 if right and first == again else 1
 
 
 if __name__ == "__main__":
