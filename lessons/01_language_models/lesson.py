@@ -18,8 +18,7 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.course.lesson_runner import bars, begin, compare, predict
-from tinyllm.course.page import write_page
-from tinyllm.course.pictures import next_letters
+from tinyllm.course.page import next_letters, write_page
 from tinyllm.rng import Random
 from tinyllm.world import stories
 

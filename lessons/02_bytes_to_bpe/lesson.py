@@ -17,8 +17,7 @@ import time
 
 from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict
-from tinyllm.course.page import write_page
-from tinyllm.course.pictures import coloured
+from tinyllm.course.page import coloured, write_page
 from tinyllm.data import load_corpus
 from tinyllm.tokenizer import BPETokenizer
 from tinyllm.tokenizer.patterns import compile_pattern, split

@@ -15,8 +15,7 @@ import numpy as np
 
 from tinyllm import ops
 from tinyllm.course.lesson_runner import begin, compare, predict
-from tinyllm.course.page import weights, write_page
-from tinyllm.course.pictures import clocks
+from tinyllm.course.page import clocks, weights, write_page
 from tinyllm.rng import Random
 
 folder = begin()

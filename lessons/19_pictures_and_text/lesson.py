@@ -16,8 +16,7 @@ import tinyllm as tl
 import tinyllm.functional as F
 from tinyllm import nn, ops
 from tinyllm.course.lesson_runner import begin, compare, predict, progress
-from tinyllm.course.page import write_page
-from tinyllm.course.pictures import dots
+from tinyllm.course.page import dots, write_page
 from tinyllm.data import load_corpus, rows
 from tinyllm.rng import Random
 

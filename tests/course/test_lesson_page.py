@@ -9,7 +9,7 @@ import pytest
 from html_page import EVIL, Page
 
 import tinyllm as tl
-from tinyllm.course import pictures
+from tinyllm.course import page
 from tinyllm.course.page import curves, roofline, told, weights, write_page
 from tinyllm.report.svg import heat_map
 
@@ -19,8 +19,8 @@ X = tl.Tensor(2.0, requires_grad=True)
 
 @pytest.mark.parametrize("picture", [
     curves(EVIL, EVIL, {EVIL: [4, 2, 1], "other": [4, 3, 3]}), weights(EVIL, [EVIL, "b"], ROWS),
-    told(EVIL, EVIL), tl.draw(X * X, **{EVIL: X}), pictures.next_letters(EVIL, ["<", "\n"], ROWS, EVIL),
-    pictures.coloured(EVIL, EVIL, [EVIL.encode(), b"\xff"]),
+    told(EVIL, EVIL), tl.draw(X * X, **{EVIL: X}), page.next_letters(EVIL, ["<", "\n"], ROWS, EVIL),
+    page.coloured(EVIL, EVIL, [EVIL.encode(), b"\xff"]),
 ])
 def test_pictures_are_whole_and_words_in_them_stay_words(here, capsys, picture):
     write_page(here / "page.html", EVIL, EVIL, [picture])
@@ -54,7 +54,7 @@ def points(path):
 
 def test_the_hands_of_the_clocks_keep_their_angle():
     """Check the point of the picture: turned by 100 positions, key and query are as far apart as before."""
-    text = pictures.clocks(np.array([1.0, 0.3]), [(5, 2), (105, 102)])
+    text = page.clocks(np.array([1.0, 0.3]), [(5, 2), (105, 102)])
     hands = [points(d) for d in re.findall(r'<g class="arrow \w+"><path d="([^"]+)"', text)]
     turns = [np.arctan2(y0 - y1, x1 - x0) for (x0, y0), (x1, y1) in hands]
     between = (np.array(turns[1::2]) - turns[::2]) % (2 * np.pi)  # query less key, of each dial
@@ -75,7 +75,7 @@ def test_a_heat_map_names_its_rows_and_columns_and_a_picture_has_all_its_dots():
     text = heat_map(ROWS, "weights", ["<a>", "b"])
     assert re.findall(r"<text[^>]*>([^<]+)</text>", text) == ["&lt;a&gt;", "b"] * 2
     picture = np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3)
-    drawn = str(pictures.dots("Dots", picture, "few", patch=2))
+    drawn = str(page.dots("Dots", picture, "few", patch=2))
     for (y, x), dot in zip(np.ndindex(2, 4), picture.reshape(8, 3).tolist(), strict=True):
         assert f'<rect x="{x}" y="{y}" width="1" height="1" fill="#{bytes(dot).hex()}"' in drawn
     assert drawn.count("<rect") == 8 and 'd="M2 0V2"' in drawn

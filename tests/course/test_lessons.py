@@ -142,34 +142,26 @@ def test_what_is_used_too_early_is_noticed(text, early):
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=each)
-def test_a_lesson_reads_well_in_a_terminal(lesson):
+def test_a_lesson_reads_well_and_says_when_to_write_each_function(lesson):
     text = (lesson.path / "lesson.py").read_text("utf-8")
     found = cells(text)
     assert found[0].prose and found[0].text.startswith(f"# {lesson.number}. ")
     for cell in found:
         assert all(len(line) <= (80 if cell.prose else 78) for line in cell.text.split("\n")), cell
     assert "__file__" not in text  # a notebook has none: `begin()` says which folder it is
-    ast.parse(text)
-
-
-@pytest.mark.parametrize("lesson", LESSONS, ids=each)
-def test_a_lesson_says_when_to_write_each_function(lesson):
-    prose = " ".join(c.text for c in cells((lesson.path / "lesson.py").read_text("utf-8")) if c.prose)
+    prose = " ".join(cell.text for cell in found if cell.prose)
     now_you = " ".join(re.findall(r"(?s)\*\*Now you: (.*?)\*\*", prose))
     names = [task.op if task.kind == "c" else task.name for task in lesson.tasks if task.kind != "run"]
     assert [name for name in names if f"`{name}`" not in now_you] == []
 
 
-@pytest.mark.parametrize("lesson, task", TASKS, ids=lambda x: getattr(x, "folder", None) or x.name)
-def test_a_stub_has_the_signature_of_its_op(lesson, task):
-    tree = ast.parse((lesson.path / "exercise.py").read_text("utf-8"))
-    stub = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == task.name)
-    names = [argument.arg for argument in stub.args.args]
-    assert names == list(inspect.signature(OPS[task.op]).parameters)
-    defaults = [ast.literal_eval(value) for value in stub.args.defaults]
-    theirs = inspect.signature(OPS[task.op]).parameters.values()
-    assert defaults == [p.default for p in theirs if p.default is not p.empty]
-    assert not left_out(ast.get_docstring(stub), inspect.getdoc(OPS[task.op]), task.name in GIVEN_AWAY)
+@pytest.mark.parametrize("lesson", LESSONS, ids=each)
+def test_an_exercise_fits_a_terminal_and_one_about_arrays_has_numpy_at_hand(lesson):
+    """A tool that removes unused imports once took it away, and every student met a NameError."""
+    for path in lesson.path.glob("exercise.*"):
+        assert [line for line in path.read_text("utf-8").splitlines() if len(line) > 80] == []
+    asked = [str(inspect.signature(OPS[task.op])) for task in lesson.tasks if task.kind == "op"]
+    assert "ndarray" not in "".join(asked) or lesson.number == 0 or "\nimport numpy as np\n" in lesson.starter
 
 
 # The docstrings of these ops hold the formula that the student is to find.
@@ -178,6 +170,18 @@ GIVEN_AWAY = {"silu_backward", "matmul_backward", "softmax_backward", "cross_ent
               "scaled_rope_tables"}
 SOURCE = re.compile(r"\([^()]*\b(?:19|20)\d\d\b[^()]*\)\.?")
 SHAPE_OR_TYPE = re.compile(r"\(\)|\((?:\.\.\.|[A-Z]\b|width|vocab_size)[^()]*\)|ints|float32|int64|-inf")
+
+
+@pytest.mark.parametrize("lesson, task", TASKS, ids=lambda x: getattr(x, "folder", None) or x.name)
+def test_a_stub_has_the_signature_and_the_sentences_of_its_op_and_three_hints(lesson, task):
+    found = {node.name: node for node in ast.parse(lesson.starter).body if isinstance(node, ast.FunctionDef)}
+    stub, theirs = found[task.name], inspect.signature(OPS[task.op]).parameters
+    assert [argument.arg for argument in stub.args.args] == list(theirs)
+    defaults = [ast.literal_eval(value) for value in stub.args.defaults]
+    assert defaults == [p.default for p in theirs.values() if p.default is not p.empty]
+    assert not left_out(ast.get_docstring(stub), inspect.getdoc(OPS[task.op]), task.name in GIVEN_AWAY)
+    given = hints(lesson, task.name)
+    assert len(set(given)) == len(given) == 3 and all(given)
 
 
 def left_out(stub, op, given_away):
@@ -189,19 +193,3 @@ def left_out(stub, op, given_away):
     said = [s for s in re.split(r"(?<=[.;]) ", op.strip()) if not s.startswith("Raises ")]
     said = SHAPE_OR_TYPE.findall(" ".join(said)) if given_away else said
     return [each for each in said if each.rstrip(".;") not in stub]
-
-
-@pytest.mark.parametrize("lesson", LESSONS, ids=each)
-def test_an_exercise_fits_a_terminal_and_one_about_arrays_has_numpy_at_hand(lesson):
-    """A tool that removes unused imports once took it away, and every student met a NameError."""
-    for path in lesson.path.glob("exercise.*"):
-        assert [line for line in path.read_text("utf-8").splitlines() if len(line) > 80] == []
-    text = (lesson.path / "exercise.py").read_text("utf-8")
-    asked = [str(inspect.signature(OPS[task.op])) for task in lesson.tasks if task.kind == "op"]
-    assert "ndarray" not in "".join(asked) or lesson.number == 0 or "\nimport numpy as np\n" in text
-
-
-@pytest.mark.parametrize("lesson, task", TASKS, ids=lambda x: getattr(x, "folder", None) or x.name)
-def test_a_task_has_three_hints(lesson, task):
-    found = hints(lesson, task.name)
-    assert len(found) == 3 and len(set(found)) == 3 and all(isinstance(hint, str) and hint for hint in found)
