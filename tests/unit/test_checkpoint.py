@@ -21,7 +21,6 @@ from tinyllm.runs import Run, make_config, open_model
 from tinyllm.runs.checkpoint import (
     list_checkpoints,
     prune_checkpoints,
-    read_state,
     save_checkpoint,
     write_state,
 )
@@ -222,46 +221,36 @@ def test_missing_parts_are_named(copy):
     refused(Run(copy).find_checkpoint, "holds no run: there is no run.json")
 
 
-def change(content, place, value):
-    """Change a part of nested objects, such as progress.step."""
+STATE, RUN = "checkpoints/step-00000012/state.json", "run.json"
+
+
+@pytest.mark.parametrize("file, place, value, message", [
+    (STATE, "progress.seconds", 1e299, None), (STATE, "progress.seconds", 10**400, "number that is too long"),
+    (STATE, "progress", [], "a list as progress"), (STATE, "progress.unlogged", {"x": "y"}, "unlogged"),
+    (STATE, "step", 10**30, "as step, where one of 12 belongs"), (STATE, "sha256", {}, "SHA-256 differs"),
+    (STATE, "log_bytes", -1, "as log_bytes"), (STATE, "progress.unknown", 1, "another version"),
+    (RUN, "settings", [], "as settings"), (RUN, "frame.end", 3, "as frame.end"),
+    (RUN, "frame.begin", "x", "begin"), (RUN, "start", {"folder": "x"}, "sha256"),
+    (RUN, "settings.train.steps", "many", "damaged"), (RUN, "settings.train.lr", None, "train.lr"),
+    (RUN, "settings.model", 3, "damaged"), (RUN, "settings.model.type", "elephant", "elephant"),
+    (RUN, "settings.recipe", "elephant", "elephant"), (RUN, "facts.vocab_size", "x", "facts.vocab_size"),
+    (RUN, "settings.train.unknown", 2, "unknown setting 'train.unknown'"),
+    (RUN, "settings.model.width", 2**23, None),  # it would have petabytes; the checkpoint's model goes on
+])
+def test_a_state_or_a_run_json_that_is_wrong_is_refused(copy, file, place, value, message):
+    content, before = json.loads((copy / file).read_text()), (copy / "log.jsonl").read_bytes()
+    content.pop("digest", None)
     *steps, name = place.split(".")
     functools.reduce(dict.__getitem__, steps, content)[name] = value
-    return content
-
-
-@pytest.mark.parametrize("place, value, message", [
-    ("progress.seconds", 1e299, None), ("progress.seconds", 10**400, "number that is too long"),
-    ("progress", [], "a list as progress"), ("progress.unlogged", {"x": "y"}, "progress.unlogged"),
-    ("step", 10**30, "as step, where one of 12 belongs"), ("sha256", {}, "SHA-256 differs"),
-    ("log_bytes", -1, "as log_bytes"), ("progress.unknown", 1, "another version"),
-])
-def test_a_state_that_is_wrong_is_refused(copy, place, value, message):
-    path = Run(copy).last_checkpoint()
-    write_state(path / "state.json", change(read_state(path), place, value))  # with the right digest
+    if file == STATE:
+        write_state(copy / file, content)  # with the right digest
+    else:
+        (copy / file).write_text(json.dumps(content))
     if message is None:
-        assert resumed_training(copy)
+        assert resumed_training(copy).model.config.width == 8
         return
-    before = (copy / "log.jsonl").read_bytes()
-    refused(lambda: resumed_training(copy), ".safetensors" if place == "sha256" else "state.json", message)
+    refused(lambda: resumed_training(copy), ".safetensors" if place == "sha256" else file, message)
     assert (copy / "log.jsonl").read_bytes() == before
-
-
-@pytest.mark.parametrize("place, value, message", [
-    ("settings", [], "as settings"), ("frame", [], "as frame"), ("frame.end", 3, "as frame.end"),
-    ("settings.train.steps", "many", "damaged"), ("settings.train.lr", None, "train.lr"),
-    ("settings.model", 3, "damaged"), ("settings.model.type", "elephant", "elephant"),
-    ("settings.recipe", "elephant", "elephant"), ("facts.vocab_size", "x", "facts.vocab_size"),
-    ("settings.train.unknown", 2, "unknown setting 'train.unknown'"), ("frame.begin", "x", "begin"),
-    ("start", {"folder": "x"}, "sha256"),
-    ("settings.model.width", 2**23, None),  # the model would have petabytes; that of the checkpoint goes on
-])
-def test_a_run_json_that_is_wrong_is_refused(copy, place, value, message):
-    content = change(json.loads((copy / "run.json").read_text()), place, value)
-    (copy / "run.json").write_text(json.dumps(content))
-    if message is None:
-        assert resumed_training(copy).run.read().config.model.width == 8
-        return
-    refused(lambda: resumed_training(copy), "run.json", message)
 
 
 def test_a_run_without_its_folder_of_checkpoints_loses_nothing(copy):
