@@ -45,8 +45,6 @@ def atomic_write(path: Path | str, mode: str = "w") -> Iterator[IO]:
     or "wb". Raises UserError when the file cannot be written, and when the target exists but is not
     a regular file: a rename would replace a device or a pipe instead of writing to it.
     """
-    if mode not in ("w", "wb"):
-        raise ValueError(f'atomic_write writes whole files: mode must be "w" or "wb", got {mode!r}')
     path = Path(os.path.realpath(path))  # write through a link, do not replace it
     if path.exists() and not path.is_file():
         raise UserError(f"cannot write {path}: it is not a regular file; choose another name")
@@ -172,16 +170,14 @@ def read_stream(stream: IO[bytes] | BufferedIOBase, name: object, most: int) -> 
     return bytes(data)
 
 
-def read_json(path: Path | str, kind: Any = None, most: int = LARGEST) -> Any:
-    """Read a JSON file, and check its content against the type `kind` (see `conform`) if one is given.
+def read_json(path: Path | str, kind: Any = Any, most: int = LARGEST) -> Any:
+    """Read a JSON file, and check its content against the type `kind` (see `conform`).
 
     Raises UserError, with the path, when the file cannot be read, is not JSON, or has another type.
     """
     data = read_bytes(path, most)
     try:
-        value = parse_json(data)
-        if kind is not None:
-            conform(value, kind)
+        conform(value := parse_json(data), kind)
         return value
     except UserError as error:
         raise UserError(f"{path} {error}") from error
@@ -211,8 +207,6 @@ def parse_json(data: bytes | str, halves: bool = False) -> Any:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise UserError(f"is not JSON: {error.msg.removesuffix(' at')} at {where}") from None
-    except UserError:
-        raise
     except RecursionError:
         raise UserError("is nested too deeply") from None
 
@@ -243,24 +237,20 @@ def _whole(text):
     return int(text)
 
 
-def read_toml(path: Path | str, kind: Any = None) -> dict[str, Any]:
+def read_toml(path: Path | str, kind: Any = Any) -> dict[str, Any]:
     """Read a TOML file of at most a megabyte; dates become text. `kind` and errors: see `read_json`."""
     text = read_text(path, 2**20, "utf-8-sig")
     try:
         if DOTTED.search(text):
             raise RecursionError
-        value = _plain(tomllib.loads(text, parse_float=_number))
-        if kind is not None:
-            conform(value, kind)
+        conform(value := _plain(tomllib.loads(text, parse_float=_number)), kind)
         return value
     except RecursionError:
         raise UserError(f"{path} is nested too deeply") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path} is not valid TOML: {error}") from error
     except UserError as error:
         raise UserError(f"{path} {error}") from None
-    except ValueError:  # Python refuses to read an integer of thousands of digits
-        raise UserError(f"{path} holds a number that is too long") from None
+    except ValueError as error:  # also an integer of thousands of digits
+        raise UserError(f"{path} is not valid TOML: {error}") from error
 
 
 def _plain(value):

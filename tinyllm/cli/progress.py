@@ -34,7 +34,7 @@ class Display:
         self.run, self.setup, self.steps = run, setup, setup.config.train.steps
         self.bar: Any = None  # tqdm, once training has begun in a terminal
         self.size = 1.0  # characters per token: losses are shown per character where that is known
-        self.pace = self.speed = 0.0  # seconds a step and tokens a second, a moving mean
+        self.speed = 0.0  # tokens a second
         self.val_loss: float | None = None
         self.last_sample = ""
         self.last_line = time.perf_counter()
@@ -48,11 +48,8 @@ class Display:
 
     def say(self, text: str) -> None:
         """Print a text above the bar."""
-        if self.bar is None or self.bar.disable:
+        with tqdm.external_write_mode(file=sys.stdout):
             print(text, flush=True)
-        else:
-            with tqdm.external_write_mode(file=sys.stdout):
-                print(text, flush=True)
 
     def introduce(self) -> None:
         """Describe the training, the data and the plan."""
@@ -83,8 +80,6 @@ class Display:
             case events.Started():
                 self.start(event)
             case events.Stepped():
-                self.pace = 0.95 * self.pace + 0.05 * event.seconds if self.pace else event.seconds
-                self.speed = event.tokens / self.pace
                 if self.bar is not None:
                     speed = [f"{self.speed:,.0f} tok/s"] if self.bar.ncols >= WIDE else []
                     beside = " ".join(self.losses(event.loss, self.val_loss) + speed)
@@ -125,11 +120,13 @@ class Display:
     def logged(self, record: dict) -> None:
         """Print a record of the log if no bar is shown, and what the doctor says about an evaluation."""
         step, evaluated, now = record["step"], record["val_loss"] is not None, time.perf_counter()
+        self.speed = record["tokens_per_second"] or self.speed
         if self.bar is None and (evaluated or now - self.last_line > QUIET):
             parts = [f"step {step:>{len(str(self.steps))}}/{self.steps}"]
             parts += self.losses(record["train_loss"], record["val_loss"])
-            if self.pace and step < self.steps:
-                parts += [f"{self.speed:,.0f} tokens/s", f"{duration((self.steps - step) * self.pace)} left"]
+            if self.speed and step < self.steps:
+                left = record["seconds"] / step * (self.steps - step)
+                parts += [f"{self.speed:,.0f} tokens/s", f"{duration(left)} left"]
             self.say("  ".join(parts))
             self.last_line = now
         if evaluated and (said := doctor(self.setup.plan, record)):

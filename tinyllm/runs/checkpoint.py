@@ -107,8 +107,8 @@ def read_state(path: Path) -> dict[str, Any]:
     """Return the state.json of a checkpoint. Raises UserError, naming the file, if it is damaged."""
     file = Path(path) / "state.json"
     with naming(file):
-        state = read_json(file)
-        if not isinstance(state, dict) or state.pop("digest", None) != digest(state):
+        state = read_json(file, {})
+        if state.pop("digest", None) != digest(state):
             raise UserError("damaged, its content does not match its digest")
         match = STEP.fullmatch(file.parent.name)
         step = bounded(int, choices=[int(match[1])]) if match else bounded(int, min=0)

@@ -22,7 +22,6 @@ class TextBatch(Batch):
     """A batch of texts (B, T) with segments (B, T) and lengths (B,); targets (B, 1) are class numbers."""
 
     segments: np.ndarray | None = None
-    lengths: np.ndarray | None = None
 
 
 def adapt(model: Any, corpus: Any) -> Any:
