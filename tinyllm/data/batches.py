@@ -61,9 +61,8 @@ class Batch:
         return dataclasses.replace(self, **chosen)
 
 
-def get_batch(
-    tokens: np.ndarray, seed: int, step: int, batch: int, context: int
-) -> tuple[np.ndarray, np.ndarray]:
+def get_batch(tokens: np.ndarray, seed: int, step: int, batch: int,
+              context: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw random windows: tokens (n,) -> x, y int32 (B, T); y is the token after each token of x.
 
     Every window is equally likely. Equal arguments draw equal windows. Raises UserError if no window fits.
@@ -72,9 +71,8 @@ def get_batch(
     return _windows(np.asarray(tokens), starts, context)
 
 
-def eval_batches(
-    tokens: np.ndarray, context: int, batch: int, limit: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def eval_batches(tokens: np.ndarray, context: int, batch: int,
+                 limit: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield batches of windows that are spread evenly over the text: x, y int32 (b, T), b at most `batch`.
 
     Every call yields the same windows. There are `limit` of them, or as many as fit without overlap, so no
@@ -95,10 +93,8 @@ def _check(tokens, batch, context):
     if batch < 1 or context < 1:
         raise UserError(f"batch and context must be at least 1, got batch {batch} and context {context}")
     if len(tokens) <= context:
-        raise UserError(
-            f"the text has {len(tokens)} tokens, and a context of {context} needs at least {context + 1}: "
-            f"take more text or a smaller context"
-        )
+        raise UserError(f"the text has {len(tokens)} tokens, and a context of {context} needs at least "
+                        f"{context + 1}: take more text or a smaller context")
     return len(tokens) - context
 
 
@@ -108,13 +104,8 @@ def _windows(tokens, starts, context):
     return np.ascontiguousarray(window[:, :-1]), np.ascontiguousarray(window[:, 1:])
 
 
-def rows(
-    prompts: Sequence[Sequence[int]],
-    answers: Sequence[Sequence[int]],
-    context: int,
-    pad: int = 0,
-    packed: bool = False,
-) -> Batch:
+def rows(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], context: int,
+         packed: bool = False) -> Batch:
     """Make a batch from pairs of a prompt and an answer, both lists of tokens -> Batch (B, T), T <= context.
 
     A row is a prompt and its answer, cut off on the right at context + 1 tokens, padded on the right. Targets
@@ -131,7 +122,7 @@ def rows(
             lines[-1][1].extend(goals)
         else:
             lines.append((tokens, goals, [0]))
-    inputs = pad_right([tokens for tokens, _, _ in lines], pad, width=2)
+    inputs = pad_right([tokens for tokens, _, _ in lines], width=2)
     targets = pad_right([goals for _, goals, _ in lines], IGNORED, width=2)
     starts = np.zeros((len(lines), inputs.shape[1] - 1), np.int64)
     for row, (_, _, begins) in zip(starts, lines, strict=True):
