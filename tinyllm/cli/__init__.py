@@ -51,6 +51,7 @@ GONE = {  # a command or an option that was removed -> what to use in its place
     "course grade --overrides": f"{STUDENTS}, with the columns task, points and comment",
     "course grade --received": f"{STUDENTS}, with the columns received and due",
     "course grade --roster": STUDENTS,
+    "course grade --require-isolation": "`--isolation landlock` grades with it, or not at all",
     "course release --from": "it hands out the library's lessons; change the files in OUT",
     "course report --json": "the results.json in the same folder has every verdict",
     "course selftest --json": "its table has a line for each exercise",

@@ -78,23 +78,22 @@ def release(out: str, *, course: str = COURSE_FILE) -> None:
 @command("course grade")
 def grade(
     folder: str, *, out: str = "grades", workers: int | None = None,
-    isolation: Literal["auto", "landlock", "plain"] = "auto", require_isolation: bool = False,
-    course: str = COURSE_FILE, student: list[str] | None = None, students: str | None = None,
+    isolation: Literal["auto", "landlock", "plain"] = "auto", course: str = COURSE_FILE,
+    student: list[str] | None = None, students: str | None = None,
 ) -> None:
     """Grade many submissions.
 
-    FOLDER               holds a folder or a zip for each student
-    --out OUT            a folder for grades.csv, tasks.csv, results.json and feedback
-    --workers N          submissions at a time (default one per core)
-    --isolation          how students' code is isolated
-    --require-isolation  refuse to grade where only `plain` works
-    --course FILE        the course file
-    --student NAME       grade this student again, and who is new; may be repeated
-    --students FILE      a table of students: roster, points set by hand, times of arrival
+    FOLDER           holds a folder or a zip for each student
+    --out OUT        a folder for grades.csv, tasks.csv, results.json and feedback
+    --workers N      submissions at a time (default one per core)
+    --isolation      how students' code is isolated
+    --course FILE    the course file
+    --student NAME   grade this student again, and who is new; may be repeated
+    --students FILE  a table of students: roster, points set by hand, times of arrival
 
     example:
       tinyllm course grade submissions
-      tinyllm course grade submissions --out grades2 --require-isolation --workers 4
+      tinyllm course grade submissions --out grades2 --isolation landlock --workers 4
       tinyllm course grade submissions --student "Ada Lovelace"
 
     `auto` takes the first isolation that works here, as `tinyllm doctor` reports:
@@ -111,7 +110,7 @@ def grade(
         raise UserError(f"--workers must be 1 or more, not {workers}")
     found, submissions = load_course(course), collect(folder)
     roster = find_table(course, students)
-    rows, level = read_students(roster, found, submissions), choose_level(isolation, require_isolation)
+    rows, level = read_students(roster, found, submissions), choose_level(isolation)
     again, earlier = only(student or [], submissions), read_results(out)["submissions"] if student else []
     known = {submission.student: submission for submission in submissions}
     kept = {record["student"]: record for record in earlier if record["student"] in known.keys() - again

@@ -29,14 +29,9 @@ LOST = "its grading process ended, by a crash or after four hours; grade again"
 STOPPED = "interrupted; nothing was written"
 
 
-def choose_level(wanted: str, required: bool = False) -> str:
-    """Return the level of isolation to use for grading. Raises UserError if it does not work here.
-
-    With `required`, the level `plain` is refused, because it does not stop attackers.
-    """
+def choose_level(wanted: str) -> str:
+    """Return the level of isolation to use for grading. Raises UserError if it does not work here."""
     reasons = {level: why_not(level) for level in (LEVELS if wanted == "auto" else (wanted,))}
-    if required and "plain" in reasons:
-        reasons["plain"] = "--require-isolation refuses it, since it stops accidents, not attackers"
     for level, reason in reasons.items():
         if reason is None:
             return level
