@@ -65,16 +65,15 @@ def test_marks_and_colours_are_for_terminals(monkeypatch, capsys, settings, colo
     assert marks or said.startswith("  add  ")
 
 
-def test_the_line_on_isolation_is_for_those_who_ask_and_for_what_is_refused(here, capsys, monkeypatch):
+def test_a_line_on_isolation_follows_what_is_refused(here, capsys, monkeypatch):
     """It once promised fences where the system's own rights had refused, and there were none."""
     monkeypatch.setattr("tinyllm.course.workers.best_level", lambda: "plain")
-    no, yes = "raise PermissionError('no')", "return x + y"
-    for text, options, count in [(no, [], 1), (no, ["--verbose"], 1), (yes, [], 0), (yes, ["--verbose"], 1)]:
+    for text, count in ("raise PermissionError('no')", 1), ("return x + y", 0):
         (here / "mine.py").write_text(f"def add(x, y):\n    {text}\n")
-        main(["check", "0", "mine.py", *options])
+        main(["check", "0", "mine.py"])
         said = " ".join(capsys.readouterr().out.split())
         assert said.count("isolation: plain") == count and "use no network" not in said
-        assert options or not count or said.index("blocked") < said.index("isolation: plain")
+        assert not count or said.index("blocked") < said.index("isolation: plain")
 
 
 def test_a_solution_shows_its_helpers_too(here, printed):

@@ -46,6 +46,7 @@ GONE = {  # a command or an option that was removed -> what to use in its place
     "bench speedrun": "`tinyllm train --steps N` has loss and time in its log",
     "bench tokenizer": "in a checkout, `python benchmarks/race.py tokenizer` races tokenizers",
     "bench train --peers": "in a checkout, `python benchmarks/race.py train` races PyTorch",
+    "check --verbose": "`tinyllm doctor` says what a student's code may do here",
     "check --watch": "`ls *.py | entr tinyllm check N` checks at every save",
     "course grade --json": "OUT/results.json has the same",
     "course grade --overrides": f"{STUDENTS}, with the columns task, points and comment",

@@ -93,7 +93,7 @@ def grade(
 
     example:
       tinyllm course grade submissions
-      tinyllm course grade submissions --out grades2 --isolation landlock --workers 4
+      tinyllm course grade submissions --out grades2 --isolation landlock
       tinyllm course grade submissions --student "Ada Lovelace"
 
     `auto` takes the first isolation that works here, as `tinyllm doctor` reports:

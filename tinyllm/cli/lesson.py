@@ -115,15 +115,14 @@ def start(lesson: Any) -> None:
 
 
 @command("check")
-def check(n: str, file: str | None = None, *, verbose: bool = False, json: bool = False) -> int:
+def check(n: str, file: str | None = None, *, json: bool = False) -> int:
     """Try your exercise of a lesson, and name the mistakes in it.
 
     The exit code is 1 while something is missing.
 
-    N          the number of a lesson, or a folder of an instructor's own exercises
-    FILE       your exercise, if it is not in the workspace
-    --verbose  say what your code is allowed to do while it is checked
-    --json     print the result for programs
+    N       the number of a lesson, or a folder of an instructor's own exercises
+    FILE    your exercise, if it is not in the workspace
+    --json  print the result for programs
 
     example:
       tinyllm check 4              the exercise of lesson 4 in your workspace
@@ -139,8 +138,7 @@ def check(n: str, file: str | None = None, *, verbose: bool = False, json: bool 
     level, progress = best_level(), opened(workspace)
     own = os.path.realpath(path) == os.path.realpath(workspace / lesson.folder / "exercise.py")
     if not json:
-        print(f"lesson {lesson.number}, {lesson.title}: {checked(lesson, path)}")
-        print(paragraph(isolation_words(level)) + "\n" if verbose else "", flush=True)
+        print(f"lesson {lesson.number}, {lesson.title}: {checked(lesson, path)}\n", flush=True)
     verdicts, screen = [], VerdictPrinter()
     with Launcher(level) as launcher, copied(path) as code:
         first: Any = {"first": screen.first_answer} if screen.is_terminal and not json else {}
@@ -148,7 +146,7 @@ def check(n: str, file: str | None = None, *, verbose: bool = False, json: bool 
             record = progress.task(lesson, verdict.task) if own else {}
             if not json:
                 lines = format_verdict(lesson, verdict, record.get("held"), printed)
-                if "PermissionError" in verdict.message and not verbose:
+                if "PermissionError" in verdict.message:
                     lines.append(inset(isolation_words(level)))
                 screen.show(verdict.state, lines)
             verdicts.append(verdict)
