@@ -18,7 +18,7 @@ from tinyllm.course.syllabus import Lesson, syllabus
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, parse_json, read_bytes, read_text, read_toml
 
-MARK = ".tinyllm"
+MARK, DAMAGED = ".tinyllm", "progress.damaged"
 CODE = (".py", ".c", ".h")  # the files of an exercise, all in one folder
 MAX_FILE, MAX_FILES = 2**21, 200  # bytes, files
 FIELDS = {"state": str, "held": int, "hints": int, "solution": bool}  # of an exercise in progress.json
@@ -119,13 +119,8 @@ class StudentProgress:
         try:
             self.tasks = read_progress(read_bytes(self.path, 2**22))
         except UserError:
-            keep = f"a check starts a new one and keeps it as {self.aside.name}"
+            keep = f"a check starts a new one and keeps it as {DAMAGED}"
             self.problem = f"{short_path(self.path)} is damaged; {keep}"
-
-    @property
-    def aside(self) -> Path:
-        """Return the path to which a damaged file is moved."""
-        return self.path.with_name("progress.damaged")
 
     def task(self, lesson: Lesson, name: str) -> dict[str, Any]:
         """Return the record of an exercise. The caller may change this dict, and `save` writes it."""
@@ -139,7 +134,7 @@ class StudentProgress:
         try:
             self.path.parent.mkdir(exist_ok=True)
             if self.problem:
-                self.path.replace(self.aside)
+                self.path.replace(self.path.with_name(DAMAGED))
                 self.problem = None
             atomic_write_text(self.path, json.dumps({"tasks": self.tasks}, indent=1, sort_keys=True) + "\n")
         except OSError as error:
