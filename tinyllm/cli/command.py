@@ -16,9 +16,9 @@
 Parameters before the `*` are positional arguments, the others are options. The annotation gives the type:
 `bool` is a switch, `Literal` a choice, `list[T]` takes several values. A parameter without a default is
 required. Each parameter has one line of help in the docstring, `--name METAVAR help`. A parameter without a
-line, or a line without a parameter, raises TypeError at import. The text above these lines is the
-description. The paragraph that begins with `example:`, and all below it, is shown at the end. Paragraphs are
-folded at 80 columns, unless they contain an indented line.
+line, or a line without a parameter, raises TypeError. The text above these lines is the description. The
+paragraph that begins with `example:`, and all below it, is shown at the end. Paragraphs are folded at 80
+columns, unless they contain an indented line.
 """
 
 import argparse
@@ -34,18 +34,13 @@ LINE = re.compile(r"(--[a-z][\w-]*|[A-Z][A-Z_]*)( [A-Z][\w,/=.|:-]*(?: \.\.\.)?)
 
 
 class Command(NamedTuple):
-    """A function, the words that call it on the command line, and the parts of its docstring."""
+    """A function that is a command, and a function that adds further arguments to its parser, or None."""
 
-    words: tuple[str, ...]
     function: Callable[..., int | None]
-    summary: str
-    description: str
-    epilog: str
-    lines: dict[str, tuple[str | None, str]]  # parameter -> metavar or None, help
     extend: Callable[[argparse.ArgumentParser], None] | None
 
 
-COMMANDS: dict[tuple[str, ...], Command] = {}  # of the modules that have been imported
+COMMANDS: dict[tuple[str, ...], Command] = {}  # words -> command, of the modules that have been imported
 GROUPS: dict[str, str] = {}  # first word of two-word commands -> end of the group's help
 
 
@@ -53,12 +48,11 @@ def command(name: str, extend: Callable[[argparse.ArgumentParser], None] | None 
     """Return a decorator that registers a function as `tinyllm NAME`; in a group, NAME has two words.
 
     `extend(parser)` may add arguments that a signature cannot list; the function gets their values as keyword
-    arguments. Raises TypeError when docstring and signature disagree.
+    arguments.
     """
 
     def register(function: Callable) -> Callable:
-        words = tuple(name.split())
-        COMMANDS[words] = _read(words, function, extend)
+        COMMANDS[tuple(name.split())] = Command(function, extend)
         return function
 
     return register
@@ -69,39 +63,34 @@ def group(name: str, epilog: str) -> None:
     GROUPS[name] = _folded(inspect.cleandoc(epilog).split("\n\n"))
 
 
-def _read(words: tuple[str, ...], function: Callable, extend: Callable | None) -> Command:
+def read_docstring(function: Callable) -> tuple[list[str], dict[str, tuple[str | None, str]], list[str]]:
+    """Cut a docstring into (paragraphs of text, {parameter: (metavar or None, help)}, paragraphs of the end).
+
+    Raises TypeError when docstring and signature disagree.
+    """
     description: list[str] = []
     lines: dict[str, tuple[str | None, str]] = {}
     epilog: list[str] = []
     for paragraph in inspect.cleandoc(function.__doc__ or "").split("\n\n"):
         rows = re.sub(r"\n +", "  ", paragraph).split("\n")  # an indented line continues the one above
-        first = LINE.fullmatch(rows[0])
+        found = [LINE.fullmatch(row) for row in rows]
         if epilog or paragraph.startswith("example"):
             epilog.append(paragraph)
-        elif first and first[3]:
-            lines |= dict(map(_argument_line, rows))
-        else:
+        elif not (found[0] and found[0][3]):
             description.append(paragraph)
-    named = [_shown(p) for p in _parameters(function)]
-    if sorted(lines) != sorted(named):
-        odd = ", ".join(sorted(set(lines) ^ set(named)))
-        raise TypeError(f"`tinyllm {' '.join(words)}`: signature and docstring disagree about {odd}")
-    summary = description[0].split("\n")[0].rstrip(".")
-    return Command(words, function, summary[0].lower() + summary[1:], _folded(description), _folded(epilog),
-                   lines, extend)
+        else:
+            for match, row in zip(found, rows, strict=True):
+                if not match:
+                    raise TypeError(f"not a line about an argument: {row!r}")
+                name = match[1].removeprefix("--").replace("-", "_").lower()
+                lines[name] = (match[2] or "").strip() or None, " ".join((match[3] or "").split())
+    if odd := set(lines) ^ {_shown(p) for p in _parameters(function)}:
+        raise TypeError(f"{function.__name__}: signature and docstring disagree about {sorted(odd)}")
+    return description, lines, epilog
 
 
 def _folded(paragraphs: list[str]) -> str:
     return "\n\n".join(text if "\n " in text else textwrap.fill(text, 80) for text in paragraphs)
-
-
-def _argument_line(row: str) -> tuple[str, tuple[str | None, str]]:
-    """Read a line about an argument -> (parameter, (metavar or None, help))."""
-    match = LINE.fullmatch(row)
-    if not match:
-        raise TypeError(f"not a line about an argument: {row!r}")
-    name = match[1].removeprefix("--").replace("-", "_").lower()
-    return name, ((match[2] or "").strip() or None, " ".join((match[3] or "").split()))
 
 
 def _parameters(function: Callable) -> list[inspect.Parameter]:
@@ -119,33 +108,33 @@ def add_commands(first: str, what: str, add: Callable[..., argparse.ArgumentPars
     If they form a group, its help is `what`. `add(name, help=, description=, epilog=)` makes an empty
     parser, like the method `add_parser` of argparse's subparsers.
     """
-    found = [c for words, c in COMMANDS.items() if words[0] == first]
-    if len(found) == 1 and len(found[0].words) == 1:
-        _add(add, first, found[0])
+    if (first,) in COMMANDS:
+        _add(add, first, COMMANDS[first,])
         return
     parser = add(first, help=what, description=what[0].upper() + what[1:] + ".", epilog=GROUPS.get(first))
     parser.set_defaults(_call=lambda args: parser.print_help())
     inner = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for c in found:
-        _add(inner.add_parser, c.words[1], c)
+    for words, c in COMMANDS.items():
+        if words[0] == first:
+            _add(inner.add_parser, words[1], c)
 
 
 def _add(add: Callable[..., argparse.ArgumentParser], name: str, c: Command) -> None:
     """Add the parser of a command, which calls its function."""
-    parser = add(name, help=c.summary, description=c.description, epilog=c.epilog)
+    description, lines, epilog = read_docstring(c.function)
+    summary = description[0].split("\n")[0].rstrip(".")
+    parser = add(name, help=summary[0].lower() + summary[1:], description=_folded(description),
+                 epilog=_folded(epilog))
     hints = typing.get_type_hints(c.function)
     for p in _parameters(c.function):
-        metavar, text = c.lines[_shown(p)]
-        _add_argument(parser, p, hints.get(p.name, str), metavar, text)
+        _add_argument(parser, p, hints.get(p.name, str), *lines[_shown(p)])
     if c.extend:
         c.extend(parser)
 
     def call(args: argparse.Namespace) -> int | None:
         values = {name: value for name, value in vars(args).items() if name != "_call"}
         values |= {p.name: values.pop(_shown(p)) for p in _parameters(c.function)}
-        first = [p.name for p in _parameters(c.function) if p.kind is p.POSITIONAL_OR_KEYWORD]
-        positional = [values.pop(name) for name in first]
-        return c.function(*positional, **values)
+        return c.function(**values)
 
     parser.set_defaults(_call=call)
 
