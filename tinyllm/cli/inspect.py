@@ -43,15 +43,14 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
       tinyllm inspect --diff gpt llama
       tinyllm inspect runs/stories-laptop --json
     """
-    first = chosen(model, shipped=True) if diff is None else model
-    given = [name for name in [first, *(diff or [])] if name is not None]
-    if diff is not None and len(given) != 2:
-        kinds = "a run, a model's folder, `shipped`, or a family such as llama"
-        raise UserError(f"--diff compares two models, each {kinds}; got {len(given)}")
     if diff is not None:
-        _show_difference(*(_opened(name, preset, which)[0] for name in given))
+        names = [name for name in (model, *diff) if name is not None]
+        if len(names) != 2:
+            kinds = "a run, a model's folder, `shipped`, or a family such as llama"
+            raise UserError(f"--diff compares two models, each {kinds}; got {len(names)}")
+        _show_difference(*(_opened(name, preset, which)[0] for name in names))
         return
-    found, has_weights = _opened(given[0], preset, which)
+    found, has_weights = _opened(chosen(model, shipped=True), preset, which)
     rates = measure_rates(found) if has_weights else {}
     if json:
         print(dumps({"model_type": found.model_type, "config": asdict(found.config)} | asdict(costs(found))

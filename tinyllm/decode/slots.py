@@ -36,8 +36,8 @@ class Slots:
 
     def check(self, cache: list[KVCache]) -> None:
         """Raise UserError unless a caller's cache has one row, and is a cache of this model."""
-        found = [(layer.codec, 1, *layer.keys.shape[2:]) for layer in self.cache]
-        given = [(layer.codec, len(layer.lengths), *layer.keys.shape[2:]) for layer in cache]
+        found = [(layer.kind, 1, *layer.keys.shape[2:]) for layer in self.cache]
+        given = [(layer.kind, len(layer.lengths), *layer.keys.shape[2:]) for layer in cache]
         if found != given:
             raise UserError(f"a cache of {len(cache)} layers is not one row of this model's cache "
                             f"({len(found)} layers, numbers as it stores them): use model.new_cache()")

@@ -1,7 +1,7 @@
 """Define the KV cache: keys and values of past tokens, so that decoding computes the newest token only."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -16,25 +16,17 @@ class Filled(Exception):
     """Stop a forward pass once the KV cache of its last layer is filled: see `KVCache.ends`."""
 
 
-class Codec(NamedTuple):
-    """Say how a cache stores numbers: pack makes one array or more of them, unpack makes float32 again.
-
-    All arrays begin with the same two axes, rows and positions, so that positions are packed independently.
-    """
-
-    pack: Callable[[np.ndarray], tuple[np.ndarray, ...]]
-    unpack: Callable[..., np.ndarray] | None  # None: as they are
-
-
 def to_bfloat16(x: np.ndarray) -> tuple[np.ndarray]:
     """Round numbers to bfloat16, the upper half of a float32: (...) -> uint16 (...)."""
     return ((ops.round_bf16(np.asarray(x, np.float32)).view(np.uint32) >> np.uint32(16)).astype(np.uint16),)
 
 
-CODECS = {
-    "float32": Codec(lambda x: (x,), None),
-    "bf16": Codec(to_bfloat16, from_bfloat16),
-    "int8": Codec(ops.pack_int8, ops.unpack_int8),  # 8 bits, and a float32 scale for each head of a position
+# {kind: (function that packs numbers into one array or more, function that makes float32 of these again)}.
+# All arrays begin with the same two axes, rows and positions, so that positions are packed independently.
+CODECS: dict[str, tuple[Callable, Callable | None]] = {
+    "float32": (lambda x: (x,), None),
+    "bf16": (to_bfloat16, from_bfloat16),
+    "int8": (ops.pack_int8, ops.unpack_int8),  # 8 bits, and a float32 scale for each head of a position
 }
 
 
@@ -57,8 +49,8 @@ class KVCache:
 
     def __init__(self, batch: int, room: int, heads: int, width: int, dtype: DTypeLike = np.float32,
                  kind: str = "float32", parts: int = 2):
-        self.codec, self.parts = CODECS[kind], parts  # 2 parts: keys and values; 1: one array is both
-        packed = self.codec.pack(np.zeros((1, 1, heads, width), dtype))
+        self.kind, self.parts = kind, parts  # 2 parts: keys and values; 1: one array is both
+        packed = CODECS[kind][0](np.zeros((1, 1, heads, width), dtype))
         self.arrays = [zeros((batch, room, *x.shape[2:]), x.dtype) for _ in range(parts) for x in packed]
         self.lengths = np.zeros(batch, np.int64)
 
@@ -120,7 +112,8 @@ class KVCache:
 
     def write(self, where: Any, k: np.ndarray, v: np.ndarray) -> None:
         """Store keys and values at `where`, an index of rows and positions."""
-        packed = [x for part in (k, v)[: self.parts] for x in self.codec.pack(part)]
+        pack, _ = CODECS[self.kind]
+        packed = [x for part in (k, v)[: self.parts] for x in pack(part)]
         for array, x in zip(self.arrays, packed, strict=True):
             array[where] = x
 
@@ -129,10 +122,11 @@ class KVCache:
 
         A packed cache returns unpacked copies, only as long as the longest row.
         """
-        if self.codec.unpack is None:
+        (_, unpack), n = CODECS[self.kind], self.length
+        if unpack is None:
             return self.keys, self.values
-        n, size = self.length, len(self.arrays) // self.parts  # arrays of a part
-        parts = [self.codec.unpack(*(array[:, :n] for array in self.arrays[i : i + size]))
+        size = len(self.arrays) // self.parts  # how many arrays a part has
+        parts = [unpack(*(array[:, :n] for array in self.arrays[i : i + size]))
                  for i in range(0, len(self.arrays), size)]
         return parts[0], parts[-1]
 
@@ -147,7 +141,7 @@ class KVCache:
     def keep(self, rows: Any) -> "KVCache":
         """Return a cache of the given rows, in the given order: a copy for a list, a view for a slice."""
         found = object.__new__(type(self))
-        found.codec, found.parts = self.codec, self.parts
+        found.kind, found.parts = self.kind, self.parts
         found.arrays, found.lengths = [array[rows] for array in self.arrays], self.lengths[rows]
         found.source = self.source and self.source.keep(rows)
         return found
