@@ -23,6 +23,7 @@ from tinyllm.rng import Random
 from tinyllm.runs import Opened, Run, make_config, open_model, prepare
 from tinyllm.tensor import Tensor, no_grad
 from tinyllm.tokenizer import (
+    CHAT_TEMPLATES,
     BPETokenizer,
     ByteTokenizer,
     CharTokenizer,
@@ -33,10 +34,10 @@ from tinyllm.tokenizer import (
 from tinyllm.train import SGD, AdamW, Muon, clip_grad_norm, decay_groups, fit, learning_rate, muon_groups
 
 __all__ = [
-    "GPT", "SGD", "AdamW", "BPETokenizer", "Batch", "ByteTokenizer", "CharTokenizer", "ChatTemplate",
-    "Corpus", "Engine", "GPTConfig", "Int4Linear", "Int8Linear", "Llama", "LlamaConfig", "Muon", "Opened",
-    "Random", "Run", "Sampling", "Tensor", "UserError", "build", "clip_grad_norm", "decay_groups",
-    "draw", "empty_pool", "fit", "from_pretrained", "generate", "get_batch", "learning_rate",
+    "CHAT_TEMPLATES", "GPT", "SGD", "AdamW", "BPETokenizer", "Batch", "ByteTokenizer", "CharTokenizer",
+    "ChatTemplate", "Corpus", "Engine", "GPTConfig", "Int4Linear", "Int8Linear", "Llama", "LlamaConfig",
+    "Muon", "Opened", "Random", "Run", "Sampling", "Tensor", "UserError", "build", "clip_grad_norm",
+    "decay_groups", "draw", "empty_pool", "fit", "from_pretrained", "generate", "get_batch", "learning_rate",
     "load_corpus", "load_tokenizer", "load_tokens", "load_weights", "lr_schedule", "make_config", "memory",
     "muon_groups", "no_grad", "open_model", "override", "prepare", "quantize", "save_tokenizer",
     "save_weights", "stream", "threads", "token_array", "token_file", "use",

@@ -81,6 +81,7 @@ PYTORCH = {  # name: what to write instead, for Tensor, Module, Tokenizer, tl, t
     "from_pretrained": "tl.from_pretrained(folder)", "contiguous": "it as it is", "repeat": "F.concat",
     "chunk": "F.split(x, n)", "split": "F.split(x, n)", "batch_decode": "decode for each list of ids",
     "tokenize": "decode_bytes([i]) for each id", "get_vocab": "decode_bytes([i]) for i in range(vocab_size)",
+    "offsets": "the lengths of decode_bytes([i]), added up",
     "eos_token_id": "special_tokens", "pad_token_id": "special_tokens", "eos_token": "special_tokens",
     "generate": "tl.generate(model, prompts, max_tokens=50)", "stream": "tl.stream(model, prompts, ...)",
 }

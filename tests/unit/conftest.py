@@ -5,9 +5,6 @@ import sys
 
 import pytest
 from tiny_run import new_training, write_text
-from tokenizer_command import TEXT
-
-from tinyllm.tokenizer import BPETokenizer, save_tokenizer
 
 
 @pytest.fixture(scope="session")
@@ -27,13 +24,6 @@ def whole(tmp_path_factory, text):
 def transformers():
     pytest.importorskip("torch")
     return pytest.importorskip("transformers")
-
-
-@pytest.fixture
-def trained(tmp_path):
-    path = tmp_path / "t.json"
-    save_tokenizer(BPETokenizer.train(TEXT, 270, special_tokens=["<|end|>"]), path)
-    return path
 
 
 @pytest.fixture

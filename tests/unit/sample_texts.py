@@ -1,4 +1,4 @@
-"""Collect texts that tokenizers must not lose: a short one, and strategies for any."""
+"""Collect texts that tokenizers must not lose, a short one and strategies for any, and vocabularies."""
 
 from hypothesis import strategies as st
 
@@ -16,3 +16,14 @@ any_text = st.one_of(
 )
 scraps = st.sampled_from([b"\xc3", b"\xa9", b"\xed\xa0\x80", b"a ", b"\xff"])
 any_bytes = st.one_of(st.binary(), st.lists(scraps).map(b"".join))
+short = st.binary(min_size=2, max_size=5).map(lambda data: bytes(97 + byte % 3 for byte in data))
+BYTES = {bytes([byte]): byte for byte in range(256)}
+
+
+@st.composite
+def drawn_ranks(draw):
+    """All bytes and some strings of a, b, c, in any order, with gaps between the ranks."""
+    tokens = [*BYTES, *draw(st.lists(short, max_size=12, unique=True))]
+    tail = draw(st.permutations(tokens[250:]))
+    step = draw(st.integers(1, 2))
+    return {token: i * step for i, token in enumerate([*tokens[:250], *tail])}

@@ -25,7 +25,7 @@ SAVED = [
     ByteTokenizer(SPECIAL),
     CharTokenizer.train(TEXT + "".join(SPECIAL), SPECIAL),
     *(BPETokenizer.train(TEXT, 300, pattern, SPECIAL) for pattern in PATTERNS),
-    BPETokenizer.from_vocabulary(BPETokenizer.train(TEXT, 300).vocabulary, "gpt2", {"<|end|>": 999}),
+    BPETokenizer(BPETokenizer.train(TEXT, 300).vocabulary, "gpt2", {"<|end|>": 999}),
 ]
 texts = st.lists(st.sampled_from([*SPECIAL, *TEXT, "the", " mat", "<|", "é", "\r\n"])).map("".join)
 
@@ -171,27 +171,12 @@ def test_a_stop_string_with_a_space_ends_the_text():
     assert [stream.push(i) for i in (3, 4)] == ["a", ""] and stream.stopped
 
 
-@pytest.mark.parametrize("content", [
-    BERT | {"truncation": {"max_length": 3, "strategy": "LongestFirst", "stride": 0, "direction": "Right"}},
-    BERT | {"padding": {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None,
-                        "pad_id": 0, "pad_type_id": 0, "pad_token": "[UNK]"}},
-])
-def test_a_file_that_cuts_or_fills_gives_all_tokens_and_no_others(content, tmp_path, capsys):
-    text = "a b c d e f"
-    tokenizer = load(tmp_path, content)
-    assert tokenizer.ignored == tuple(name for name in ("truncation", "padding") if content.get(name))
-    assert main(["tokenizer", "encode", str(tmp_path), text]) == 0
-    assert f"note: {tokenizer.ignored[0]} in the tokenizer's file is not applied" in capsys.readouterr().err
-    assert tokenizer.encode(text) == load(tmp_path, BERT).encode(text)
-
-
 FIFTY = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 50}
 ANYWHERE = {"type": "Replace", "pattern": {"Regex": "x*"}, "content": "a" * 20}
 BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
 
 
 @pytest.mark.parametrize("part", [
-    {"normalizer": {"type": "Sequence", "normalizers": [FIFTY] * 8}},
     {"normalizer": {"type": "Sequence", "normalizers": [
         FIFTY, {"type": "Sequence", "normalizers": [ANYWHERE]}]}},
     {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [BYTES] * 40}},
@@ -201,15 +186,6 @@ def test_a_pipeline_that_would_fill_the_memory_is_refused(part, tmp_path):
     with pytest.raises(UserError, match=r"makes up to [\d,]+ bytes of one, more than 256"):
         load(tmp_path, BERT | part)
     load(tmp_path, BERT | {"normalizer": {"type": "Sequence", "normalizers": [FIFTY]}})
-
-
-def test_places_are_the_librarys(tmp_path):
-    tokenizer = load(tmp_path, BERT)
-    assert tokenizer.offsets("Thé cats") == [(0, 3), (4, 7), (7, 8)]
-    assert tokenizer.offsets("Thé cats".encode()) == [(0, 4), (5, 8), (8, 9)]
-    learnt = BPETokenizer.train(TEXT.lower(), 300).to_dict()
-    small = load(tmp_path, learnt | {"normalizer": {"type": "Lowercase"}})
-    assert small.decode(small.encode("The CATS")) == "the cats" and small.offsets("The CATS")[-1][1] == 8
 
 
 def test_errors_of_library_tokenizers_are_one_line(tmp_path):

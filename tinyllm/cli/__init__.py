@@ -39,6 +39,7 @@ COMMANDS = {  # name -> module, what it does
     "doctor": ("doctor", "say what this machine and this installation can do"),
 }
 
+COUNT = "`tinyllm tokenizer encode T --file F --json` counts the tokens and bytes of a text"
 STUDENTS = "all tables of students are one, --students FILE"
 GONE = {  # a command or an option that was removed -> what to use in its place
     "bench generate --batch": "`tinyllm bench batch` writes 256 rows at once",
@@ -62,9 +63,12 @@ GONE = {  # a command or an option that was removed -> what to use in its place
     "generate --unmask": "in Python, tinyllm.decode.fill.write(model, tokenizer, prompt, length) fills masks",
     "lesson --notebook": "`jupytext --to ipynb lesson.py` (pip install jupytext) writes a notebook",
     "progress": "`tinyllm lesson` shows where you are",
-    "tokenizer convert --to": "it writes a tokenizer.json, which tokenizers can convert",
+    "tokenizer convert": "in Python, tl.save_tokenizer(tl.load_tokenizer(PATH, PATTERN), OUT)",
     "tokenizer decode": "in Python, tl.load_tokenizer(PATH).decode(ids) gives the text",
-    "tokenizer report": "`tinyllm tokenizer encode T --file F --json` counts the tokens and bytes of a text",
+    "tokenizer show --json": "`tinyllm tokenizer encode T --file F --json` prints the ids",
+    "tokenizer train --json": COUNT,
+    "tokenizer train --watch": "in Python, tl.load_tokenizer(OUT).merges has the pairs in order",
+    "tokenizer report": COUNT,
     "train --minutes": "give --steps; the first lines of a training show its speed and the time that is left",
     "world atlas": "`tinyllm world map` shows the places, `tinyllm world person` the people",
     "world timeline": "`tinyllm world person` says what holds, `World().history()` when it began",

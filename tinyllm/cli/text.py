@@ -2,7 +2,6 @@
 
 import re
 import sys
-from typing import Any
 
 from tinyllm.errors import UserError
 from tinyllm.report.terminal import BOLD, columns, has_colours, paint, printable, width
@@ -11,13 +10,6 @@ from tinyllm.report.terminal import BOLD, columns, has_colours, paint, printable
 def note(text: str) -> None:
     """Write a note to standard error."""
     print(f"note: {text}", file=sys.stderr)
-
-
-def note_ignored(tokenizer: Any) -> Any:
-    """Print a note for each setting that tinyllm ignores in a tokenizer's file; return the tokenizer."""
-    for each in tokenizer.notes():
-        note(each)
-    return tokenizer
 
 
 def typed(text: str) -> bytes:

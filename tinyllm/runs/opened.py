@@ -89,7 +89,6 @@ class Opened:
         size, known = self.model.config.vocab_size, self.tokenizer.vocab_size
         found = [f"{each} in generation_config.json is not applied"
                  for each in ignored(self.model.generation, beams)]
-        found += self.tokenizer.notes()
         found += [f"no text ends with eos_token_id = {end}: the model has {size} tokens"
                   for end in stop_ids(self.model.generation) if end >= size]
         if size - known > size // 8:  # a small difference is padding, which is never learnt

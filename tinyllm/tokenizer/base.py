@@ -5,6 +5,7 @@ A subclass defines its vocabulary; `_encode_ordinary`, which turns text without 
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import count
@@ -13,15 +14,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from tinyllm.errors import UserError, instead, missing
+from tinyllm.files import LARGEST, MOST, count_values
 from tinyllm.ops import unicode
 from tinyllm.ops.bpe import bpe_encode
-from tinyllm.ops.registry import _compiled
 from tinyllm.tokenizer.chat import ChatTemplate
-from tinyllm.tokenizer.json_file import dump
+from tinyllm.tokenizer.patterns import kernels
 from tinyllm.tokenizer.strings import (
     Text,
     blocks,
-    bytes_from_text,
     check_names,
     cut_at_names,
     text_from_bytes,
@@ -32,13 +32,6 @@ from tinyllm.tokenizer.vocabulary import check_id
 
 Allowed = Iterable[str]  # names of special tokens, or "all"
 Ids = Iterable[int] | np.ndarray
-
-
-def kernels(operation: Any) -> Any:
-    """Return the compiled module if a kernel runs this op, or None."""
-    if operation._run is operation.implementations.get("compiled"):  # the usual case, and the quick answer
-        return _compiled
-    return _compiled if operation.backend == "compiled" else None
 
 
 class Tokenizer:
@@ -62,17 +55,28 @@ class Tokenizer:
 
         Raises UserError for an id that is taken or out of range.
         """
-        names = check_names(special_tokens)
-        given = isinstance(special_tokens, dict)
-        self.special_tokens = dict(special_tokens) if given else dict(zip(names, count(len(tokens))))
+        self._tokens = list(tokens)
+        self.special_tokens: dict[str, int] = {}
         self.added_tokens: dict[str, int] = {}  # {name: id}: encoded in every text, not special
-        self.ignored: tuple[str, ...] = ()  # what its file asks for that is left to the caller
-        self._tokens = _with_special(list(tokens), self.special_tokens)
+        names = check_names(special_tokens)
+        given = special_tokens if isinstance(special_tokens, dict) else zip(names, count(len(tokens)))
+        self._place(dict(given))
 
-    def notes(self) -> list[str]:
-        """Return a remark for a person about each setting of the tokenizer's file that is not applied."""
-        return [f"{name} in the tokenizer's file is not applied: a text gets all its tokens, and no others"
-                for name in self.ignored]
+    def add_special_tokens(self, names: Iterable[str]) -> None:
+        """Give the next ids to names that are not special tokens yet. Raises UserError for a bad name."""
+        new = [name for name in check_names(names) if name not in self.special_tokens]
+        self._place(dict(zip(new, count(self.vocab_size))))
+
+    def _place(self, ids):
+        """Add special tokens {name: id}. Raises UserError for a bad or taken id."""
+        for name, i in ids.items():
+            check_id(i, f"the special token {name[:40]!r}")
+            self._tokens += [None] * (i + 1 - len(self._tokens))
+            if self._tokens[i] is not None:
+                raise UserError(f"the special token {name[:40]!r} cannot have the id {i}, which is taken")
+            self._tokens[i] = name.encode()
+        self.special_tokens |= ids
+        self.__dict__.pop("_decoder", None)  # which knows the tokens before
 
     def add_tokens(self, names: dict[str, int]) -> None:
         """Add tokens {name: id} that are not special: their names are always encoded as these ids."""
@@ -80,14 +84,6 @@ class Tokenizer:
             self._tokens += [None] * (i + 1 - len(self._tokens))
             self._tokens[i] = name.encode()
         self.added_tokens = dict(names)
-
-    def add_special_tokens(self, names: Iterable[str]) -> None:
-        """Give the next ids to names that are not special tokens yet. Raises UserError for a bad name."""
-        new = [name for name in check_names(names) if name not in self.special_tokens]
-        ids = dict(zip(new, count(self.vocab_size)))
-        self._tokens = _with_special(self._tokens, ids)
-        self.special_tokens |= ids
-        self.__dict__.pop("_decoder", None)  # which knows the tokens before
 
     @property
     def vocab_size(self) -> int:
@@ -127,6 +123,13 @@ class Tokenizer:
         """Encode several texts -> a list with a list of ids for each text."""
         return self._encode_all(texts, allowed_special)
 
+    def encode_file(self, file: BinaryIO) -> Iterator[np.ndarray]:
+        """Encode a text that may be larger than memory -> iterator of int32 arrays of ids.
+
+        file: opened in binary mode. Special tokens are not looked for.
+        """
+        return map(self.encode_to_numpy, blocks(file, self._last_cut))
+
     def _encode_all(self, texts, allowed_special, arrays=False):
         """Encode several texts, each as a list of ids, or as an int32 array."""
         names = self._names(allowed_special)
@@ -141,32 +144,26 @@ class Tokenizer:
         ]
         return np.concatenate(parts)
 
-    def offsets(self, text: Text, allowed_special: Allowed = ()) -> list[tuple[int, int]]:
-        """Find the position in the text of each token of `encode(text, allowed_special)`.
+    def _names(self, allowed):
+        """Return {name: id} of the added and allowed special tokens. Raises UserError for an unknown name."""
+        if isinstance(allowed, str):
+            if allowed != "all":
+                given = f"{{{allowed!r}}}, not {allowed!r}"
+                raise TypeError(f'allowed_special is "all" or a set of names: {given}')
+            allowed = self.special_tokens
+        unknown = [name for name in allowed if name not in self.special_tokens]
+        if unknown:
+            have = ", ".join(self.special_tokens) or "none"
+            raise UserError(f"there is no special token {unknown[0]!r} in this tokenizer; it has {have}")
+        return {name: self.special_tokens[name] for name in allowed} | self.added_tokens
 
-        text: n characters or n bytes -> list of (start, end), one per token, so that a token is
-        text[start:end], in characters for a str, in bytes for bytes. In a str, a token that holds only a part
-        of a character gets the position of the whole character, so neighbours may overlap. Raises UserError
-        if this tokenizer changes text, because then tokens have no positions.
-        """
-        tokens = [self._tokens[i] for i in self.encode_to_numpy(text, allowed_special).tolist()]
-        data = bytes_from_text(text)
-        if b"".join(tokens) != data:  # `decode` may still return the text
-            raise UserError("this tokenizer does not keep text as it is, so its tokens have no places in it")
-        ends = np.cumsum(list(map(len, tokens)), dtype=np.int64)
-        starts = np.concatenate([[0], ends])[: len(ends)]
-        if isinstance(text, str) and len(ends):
-            begins = (np.frombuffer(data, np.uint8) & 0xC0) != 0x80  # 10xxxxxx continues a character
-            character = np.cumsum(begins) - 1
-            starts, ends = character[starts], character[ends - 1] + 1
-        return list(zip(starts.tolist(), ends.tolist(), strict=True))
+    def _readable(self, text):
+        """Return the text as a str that keeps every byte (see `text_keeping_bytes`)."""
+        return text_keeping_bytes(text)
 
-    def encode_file(self, file: BinaryIO) -> Iterator[np.ndarray]:
-        """Encode a text that may be larger than memory -> iterator of int32 arrays of ids.
-
-        file: opened in binary mode. Special tokens are not looked for.
-        """
-        return map(self.encode_to_numpy, blocks(file, self._last_cut))
+    def _encode_ordinary(self, text):
+        """Encode a text without special tokens, from `_readable` -> int32 array."""
+        raise NotImplementedError
 
     def _last_cut(self, data):
         """Return the last position at which bytes can be cut and each side encoded alone; 0 if none."""
@@ -177,11 +174,8 @@ class Tokenizer:
 
         ids: a sequence or an array (n,) of ints -> bytes. Raises UserError for an id outside the vocabulary.
         """
-        if kernels(bpe_encode):
-            data = self._decoder.decode(ids)
-            if data is not None:
-                return data
-        return b"".join(map(self._tokens.__getitem__, self._checked(ids)))
+        data = self._decoder.decode(ids) if kernels(bpe_encode) else None
+        return b"".join(map(self._tokens.__getitem__, self._checked(ids))) if data is None else data
 
     @cached_property
     def _decoder(self):
@@ -197,18 +191,14 @@ class Tokenizer:
         ids = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids))
         if ids.ndim != 1:
             raise ValueError(f"decode takes one sequence of ids, not shape {ids.shape}: decode row by row")
-        if ids.size == 0:
-            return []
-        if ids.dtype.kind not in "iu":
+        if ids.size and ids.dtype.kind not in "iu":
             raise TypeError(f"token ids are whole numbers in the range of int64, not {ids.dtype}")
-        wrong = ids[(ids < 0) | (ids >= self.vocab_size)]
-        if wrong.size:
-            raise UserError(f"there is no token {wrong[0]}: the ids here are 0 to {self.vocab_size - 1}")
-        ids = ids.tolist()
-        free = next((i for i in ids if self._tokens[i] is None), None)
-        if free is not None:
-            raise UserError(f"there is no token {free}: this vocabulary leaves that id free")
-        return ids
+        for i in ids.tolist():
+            if not 0 <= i < self.vocab_size:
+                raise UserError(f"there is no token {i}: the ids here are 0 to {self.vocab_size - 1}")
+            if self._tokens[i] is None:
+                raise UserError(f"there is no token {i}: this vocabulary leaves that id free")
+        return ids.tolist()
 
     @instead(skip_special_tokens="ids without those of special_tokens")
     def decode(self, ids: Ids, errors: str = "replace") -> str:
@@ -217,8 +207,7 @@ class Tokenizer:
         `decode(encode(text))` is the text. A model may write bytes that are not UTF-8; then `errors` decides,
         as in `bytes.decode`: the default writes U+FFFD, and "strict" raises UnicodeDecodeError.
         """
-        text = self._decoder.text(ids) if type(ids) is list and kernels(bpe_encode) else None
-        return text_from_bytes(self.decode_bytes(ids), errors) if text is None else text
+        return text_from_bytes(self.decode_bytes(ids), errors)
 
     def decode_stream(self) -> ByteStream | WholeStream:
         """Return an incremental decoder: `push(ids)` and `finish()` return the new text."""
@@ -252,48 +241,29 @@ class Tokenizer:
             "model": model | ({"tinyllm": extra} if extra else {}),
         }
 
+    def to_json(self) -> bytes:
+        """Return the content of the file, one field per line; equal tokenizers give equal bytes.
+
+        Raises UserError where no file can hold the tokenizer, or tinyllm would not read it again.
+        """
+        fields = self.to_dict().items()
+        lines = (f'"{key}": {json.dumps(value, separators=(",", ":"))}' for key, value in fields)
+        data = ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
+        if len(data) > LARGEST or count_values(data) > MOST:
+            most = f"{LARGEST >> 20} MB and {MOST} values"
+            raise UserError(f"the vocabulary is too large for a tokenizer file, which has at most {most}")
+        return data
+
     def fingerprint(self) -> str:
         """Return the SHA-256 of the saved file and the version of Unicode, in hexadecimal.
 
         Equal fingerprints mean equal ids for every text.
         """
-        return hashlib.sha256(dump(self.to_dict()) + f"Unicode {unicode.VERSION}".encode()).hexdigest()
-
-    def _names(self, allowed):
-        """Return {name: id} of the added and allowed special tokens. Raises UserError for an unknown name."""
-        if isinstance(allowed, str):
-            if allowed != "all":
-                given = f"{{{allowed!r}}}, not {allowed!r}"
-                raise TypeError(f'allowed_special is "all" or a set of names: {given}')
-            allowed = self.special_tokens
-        unknown = [name for name in allowed if name not in self.special_tokens]
-        if unknown:
-            have = ", ".join(self.special_tokens) or "none"
-            raise UserError(f"there is no special token {unknown[0]!r} in this tokenizer; it has {have}")
-        return {name: self.special_tokens[name] for name in allowed} | self.added_tokens
-
-    def _readable(self, text):
-        """Return the text as a str that keeps every byte (see `text_keeping_bytes`)."""
-        return text_keeping_bytes(text)
-
-    def _encode_ordinary(self, text):
-        """Encode a text without special tokens, from `_readable` -> int32 array."""
-        raise NotImplementedError
+        return hashlib.sha256(self.to_json() + f"Unicode {unicode.VERSION}".encode()).hexdigest()
 
     def _document(self):
         """Return pre_tokenizer, decoder and model of the file, and the content of model["tinyllm"]."""
         raise NotImplementedError
-
-
-def _with_special(tokens, special_tokens):
-    """Return the bytes of every id, special tokens included. Raises UserError for a bad or taken id."""
-    for name, i in special_tokens.items():
-        check_id(i, f"the special token {name[:40]!r}")
-        tokens += [None] * (i + 1 - len(tokens))
-        if tokens[i] is not None:
-            raise UserError(f"the special token {name[:40]!r} cannot have the id {i}, which is taken")
-        tokens[i] = name.encode()
-    return tokens
 
 
 def _with_names(vocab, added):

@@ -1,7 +1,7 @@
 """Define byte-level byte pair encoding, the tokenizer of GPT-2 and of most models since.
 
 The algorithms are four ops in `tinyllm/ops/bpe.py`. Compiled kernels (csrc/bpe/) split, train and encode.
-Without them the specification trains, `Vocabulary.encode` encodes, and `BPETokenizer` caches ids of pieces.
+Without them the specification trains, and `Vocabulary.encode` encodes.
 """
 
 from __future__ import annotations
@@ -16,18 +16,13 @@ from typing import Any
 import numpy as np
 
 from tinyllm.errors import UserError
-from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_merge, bpe_pair_counts, bpe_train
+from tinyllm.ops.bpe import BYTES, bpe_encode, bpe_train
 from tinyllm.ops.pieces import split_pieces
-from tinyllm.tokenizer.base import Allowed, Tokenizer, kernels
-from tinyllm.tokenizer.patterns import NAMES, PATTERNS, QWEN2, Splitter
+from tinyllm.tokenizer.base import Allowed, Tokenizer
+from tinyllm.tokenizer.patterns import NAMES, PATTERNS, QWEN2, Splitter, kernels
 from tinyllm.tokenizer.strings import Text, blocks, bytes_from_text, cut_at_names, text_keeping_bytes
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
-COMPILED, COMPILED_SPLIT = (  # what runs, unless it was replaced
-    op.implementations.get("compiled") for op in (bpe_encode, split_pieces)
-)
-CACHE_PIECES = 2**16  # distinct pieces in the cache; natural text repeats its words
-CACHE_LENGTH = 64  # characters: longer pieces are rarely seen twice
 WAVE = 2**24  # bytes of small texts that the kernels get at once
 
 
@@ -39,22 +34,14 @@ class BPETokenizer(Tokenizer):
     def __init__(self, merges, pattern="gpt2", special_tokens=()):
         """Make a tokenizer from merges: pairs of ids in the order of learning; pair i makes token 256 + i.
 
-        pattern: "gpt2", "gpt4", "o200k" or a regular expression that cuts the text into pieces. Raises
-        UserError for a repeated pair, or a pair with a token that does not exist yet.
+        merges: a list of pairs, or a `Vocabulary`. pattern: "gpt2", "gpt4", "o200k" or a regular expression
+        that cuts the text into pieces. Raises UserError for a repeated pair, or a pair with a token that does
+        not exist yet.
         """
-        self._set_up(Vocabulary.from_merges(merges), pattern, special_tokens)
-
-    @classmethod
-    def from_vocabulary(
-        cls, vocabulary: Vocabulary, pattern: str, special_tokens: Iterable[str]
-    ) -> BPETokenizer:
-        """Make a tokenizer from any `Vocabulary`.
-
-        special_tokens: {name: id} with free ids, or names, which get the ids after the vocabulary.
-        """
-        tokenizer = cls.__new__(cls)
-        tokenizer._set_up(vocabulary, pattern, special_tokens)
-        return tokenizer
+        self._splitter = Splitter(pattern)
+        self.pattern = pattern
+        self.vocabulary = merges if isinstance(merges, Vocabulary) else Vocabulary.from_merges(merges)
+        super().__init__(self.vocabulary.tokens, special_tokens)
 
     @classmethod
     def from_ranks(
@@ -66,7 +53,7 @@ class BPETokenizer(Tokenizer):
         then the leftmost pair. A piece that is a token becomes that token without merging. special_tokens:
         {name: id}, or names to get the ids after the ranks. Raises UserError if ranks lack a byte or repeat.
         """
-        return cls.from_vocabulary(Vocabulary.from_ranks(ranks), pattern, special_tokens)
+        return cls(Vocabulary.from_ranks(ranks), pattern, special_tokens)
 
     @classmethod
     def whole_words(cls, text: Text, most: int = 2**16, pattern: str = "gpt2") -> BPETokenizer:
@@ -75,38 +62,21 @@ class BPETokenizer(Tokenizer):
         A word is a piece cut by the pattern, with the space before it. With more than `most` tokens, the
         least frequent words are left out; of equally frequent words, those later in the order of bytes.
         """
-        splitter = Splitter(pattern)
-        data = bytes_from_text(text)
-        ends = splitter.ends(data).tolist()
-        counts = Counter(data[a:b] for a, b in zip([0, *ends], ends, strict=False) if b > a + 1)
-        words = sorted(counts, key=lambda word: (-counts[word], word))[: most - BYTES]
-        ranks = [bytes([byte]) for byte in range(BYTES)] + sorted(words)
-        return cls.from_ranks({token: i for i, token in enumerate(ranks)}, pattern)
-
-    def _set_up(self, vocabulary, pattern, special_tokens):
-        self._splitter = Splitter(pattern)
-        self.pattern = pattern
-        self.vocabulary = vocabulary
-        super().__init__(vocabulary.tokens, special_tokens)
-        self._cache = {}
-
-    @property
-    def merges(self) -> dict[tuple[int, int], int]:
-        """Return the merges {(left, right): new token}, in the order in which they are applied."""
-        return self.vocabulary.merges
+        counts = Counter(cls([], pattern).pieces(text))
+        words = sorted((w for w in counts if len(w) > 1), key=lambda word: (-counts[word], word))
+        tokens = [bytes([byte]) for byte in range(BYTES)] + sorted(words[: most - BYTES])
+        return cls.from_ranks({token: i for i, token in enumerate(tokens)}, pattern)
 
     @classmethod
     def train(cls, texts: Any, vocab_size: int, pattern: str = "gpt2", special_tokens: Iterable[str] = (),
-              progress: Callable[[int, int], None] | None = None,
-              on_merge: Callable[[int, int, int, int], None] | None = None) -> BPETokenizer:
+              progress: Callable[[int, int], None] | None = None) -> BPETokenizer:
         """Learn a vocabulary from text.
 
         texts: a str, bytes, an iterable of these, or a file in binary mode, which is one text and may be
         larger than memory. vocab_size counts the 256 bytes, the merges and the special tokens; the result is
         smaller if the text runs out of pairs. The order of the texts does not change the result. No piece
-        crosses from one text to the next, so do not cut one text into several; use a file instead.
-        `progress(done, total)` is called now and then, and `on_merge(left, right, new, count)` for every
-        merge in turn: three tokens, and how often the pair occurred in the text.
+        crosses from one text to the next, so do not cut one text into several; use a file instead. The
+        kernels call `progress(done, total)` after every merge.
         """
         if isinstance(special_tokens, (str, dict)):
             raise TypeError(f"special_tokens is a list of names, which are numbered, not {special_tokens!r}")
@@ -115,25 +85,38 @@ class BPETokenizer(Tokenizer):
         n_merges = operator.index(vocab_size) - fixed
         if n_merges < 0:
             raise UserError(f"a vocabulary of {vocab_size} is too small: bytes and specials are {fixed}")
-        cls((), pattern, special_tokens)  # raise for a bad pattern or name before training
-        splitter = Splitter(pattern)
+        splitter = cls((), pattern, special_tokens)._splitter  # raises for a bad pattern or name
         if isinstance(texts, (str, bytes, bytearray, memoryview)):
             texts = [texts]
         elif hasattr(texts, "read"):
             texts = blocks(texts, splitter.last_cut)
-        learn = _train_compiled if kernels(bpe_train) else _train
-        merges = learn(map(bytes_from_text, texts), n_merges, splitter, progress, on_merge)
-        return cls(merges, pattern, special_tokens)
+        data = map(bytes_from_text, texts)
+        if kernels(bpe_train):
+            counter = kernels(bpe_train).PieceCounter()
+            for some in _batches(data):
+                counter.add(some, *splitter.cuts(some))
+            return cls(counter.train(n_merges, progress), pattern, special_tokens)
+        counts = Counter(piece for text in data for piece in splitter.pieces(text_keeping_bytes(text)))
+        pieces = [piece.encode("utf-8", "surrogateescape") for piece in counts]
+        return cls(bpe_train(pieces, list(counts.values()), n_merges), pattern, special_tokens)
+
+    @property
+    def merges(self) -> dict[tuple[int, int], int]:
+        """Return the merges {(left, right): new token}, in the order in which they are applied."""
+        return self.vocabulary.merges
 
     def pieces(self, text: Text) -> Iterator[bytes]:
         """Cut a text into pieces by the pattern: str or bytes -> iterator of bytes."""
-        for piece in self._splitter.pieces(self._normalized(text_keeping_bytes(text))):
+        return self._pieces(text_keeping_bytes(text))
+
+    def _pieces(self, text):
+        for piece in self._splitter.pieces(self._normalized(text)):
             yield piece.encode("utf-8", "surrogateescape")
 
     def encode(self, text: Text, allowed_special: Allowed = ()) -> list[int]:
         """Encode a text as a list of token ids; see `Tokenizer.encode`. Short texts take a faster path."""
-        if (bpe_encode._run is COMPILED and split_pieces._run is COMPILED_SPLIT and type(text) is str
-                and not (allowed_special or self.normalizer or self.added_tokens)):
+        if (type(text) is str and not (allowed_special or self.added_tokens or self.normalizer)
+                and kernels(bpe_encode) and kernels(split_pieces)):
             ids = self._kernel.encode_short(text, self._splitter.published)
             if ids is not None:
                 return ids
@@ -143,11 +126,16 @@ class BPETokenizer(Tokenizer):
         """Encode several texts in C, on all threads, or one after another in Python."""
         if not kernels(bpe_encode):
             return super()._encode_all(texts, allowed_special, arrays)
+        data = [bytes_from_text(text) for text in texts]
+        if not (allowed_special or self.added_tokens or self.normalizer):  # the usual case, and the quick way
+            return self._kernel.encode(data, *self._splitter.cuts(data), arrays)
         names = {name.encode(): i for name, i in self._names(allowed_special).items()}
-        cut = [list(self._cut(bytes_from_text(text), names)) for text in texts]
+        cut = [list(self._cut(text, names)) for text in data]
         stretches = [part for parts in cut for part in parts if not isinstance(part, int)]
-        encoded = iter(self._kernel.encode(stretches, *self._splitter.cuts(stretches), arrays))
-        return [_joined(parts, encoded, arrays) for parts in cut]
+        encoded = iter(self._kernel.encode(stretches, *self._splitter.cuts(stretches), True))
+        found = [np.concatenate([[part] if isinstance(part, int) else next(encoded) for part in parts],
+                                dtype=np.int32) for parts in cut]
+        return found if arrays else [ids.tolist() for ids in found]
 
     def _cut(self, data, names):
         """Cut bytes at the names of tokens: yield their ids, and the bytes between them, normalized."""
@@ -167,18 +155,11 @@ class BPETokenizer(Tokenizer):
         return kernels(bpe_encode).BPE(v.byte_ids, v.merges, v.order, v.ids, v.ignore_merges)
 
     def _encode_ordinary(self, text):
-        # While an op is overridden, the cache must be neither filled nor read.
-        cache = {} if bpe_encode.replaced else self._cache
-        ids = []
-        for piece in self._splitter.pieces(self._normalized(text)):
-            known = cache.get(piece)
-            if known is None:
-                known = self.vocabulary.encode(piece.encode("utf-8", "surrogateescape"))
-                if len(piece) <= CACHE_LENGTH:
-                    if len(cache) >= CACHE_PIECES:
-                        cache.clear()  # frequent pieces are soon in the cache again
-                    cache[piece] = known
-            ids += known
+        ids, known = [], {}  # a text repeats its pieces
+        for piece in self._pieces(text):
+            if piece not in known:
+                known[piece] = self.vocabulary.encode(piece)
+            ids += known[piece]
         return np.array(ids, np.int32)
 
     def _last_cut(self, data):
@@ -214,44 +195,6 @@ def byte_level_document(vocabulary: Vocabulary, pattern: str | None) -> tuple[di
         "merges": merges,
     }
     return {"pre_tokenizer": cut, "decoder": level, "model": model}, extra
-
-
-def _joined(parts, encoded, arrays):
-    """Join the ids of one text: parts that are ids stay, each other part is the next list in `encoded`."""
-    if len(parts) == 1 and not isinstance(parts[0], int):
-        return next(encoded)
-    if arrays:
-        found = [np.array([part], np.int32) if isinstance(part, int) else next(encoded) for part in parts]
-        return np.concatenate([np.zeros(0, np.int32), *found])
-    ids = []
-    for part in parts:
-        ids += [part] if isinstance(part, int) else next(encoded)
-    return ids
-
-
-def _train(texts, n_merges, splitter, progress, on_merge):
-    """Learn merges from texts (bytes) by the op, and tell of each at the end."""
-    pieces = Counter()
-    for text in texts:
-        pieces.update(splitter.pieces(text_keeping_bytes(text)))
-    data = [piece.encode("utf-8", "surrogateescape") for piece in pieces]
-    counts = list(pieces.values())
-    merges = bpe_train(data, counts, n_merges)
-    for done, (pair, new) in enumerate(merges.items(), 1):
-        if progress:
-            progress(done, n_merges)
-        if on_merge:
-            on_merge(*pair, new, bpe_pair_counts(data, counts)[pair])
-            data = [bpe_merge(ids, pair, new) for ids in data]
-    return merges
-
-
-def _train_compiled(texts, n_merges, splitter, progress, on_merge):
-    """Learn merges in C: count the pieces of texts batch by batch on all threads, then learn."""
-    counter = kernels(bpe_train).PieceCounter()
-    for some in _batches(texts):
-        counter.add(some, *splitter.cuts(some))
-    return counter.train(n_merges, progress, on_merge)
 
 
 def _batches(texts):

@@ -9,9 +9,12 @@ conversation begins with the tokens of a shorter one, which a KV cache can keep.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
+from tinyllm.config import bounded, conform
 from tinyllm.errors import UserError
+
+FIELDS = {"model": str, "roles": {str: list}, "begin": list, "end": list}  # in a tokenizer.json
 
 
 @dataclass(frozen=True)
@@ -19,13 +22,6 @@ class Special:
     """A special token in a template, given by its name in the tokenizer."""
 
     name: str
-
-
-class ChatTokens(NamedTuple):
-    """The ids of a conversation, and a mask that is True for ids that the model learns or has written."""
-
-    ids: list[int]
-    mask: list[bool]
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,6 @@ class ChatTemplate:
     end: parts that close every turn.
     begin: parts before the first turn.
     model: the role that the model plays.
-    unended: roles whose turns have no end of their own; the next opening closes them.
 
     A part is `Special(name)` or ordinary text. Raises UserError if an opening or the end has no Special.
     """
@@ -45,24 +40,19 @@ class ChatTemplate:
     end: tuple
     begin: tuple = ()
     model: str = "assistant"
-    unended: tuple[str, ...] = ()
 
     def __post_init__(self):
-        if not isinstance(self.roles, dict) or not self.roles:
-            raise UserError("a chat template needs roles, such as user and assistant, with what opens a turn")
-        if not isinstance(self.model, str) or self.model not in self.roles:
+        if self.model not in self.roles:
             raise UserError(f"a chat template needs the role {self.model!r}, which the model plays")
-        if not isinstance(self.unended, tuple) or not set(self.unended) <= self.roles.keys() - {self.model}:
-            raise UserError(f"`unended` must list roles other than {self.model!r}, got {self.unended!r}")
         for place, parts in self._places():
-            if not isinstance(parts, (list, tuple)) or not all(isinstance(p, (str, Special)) for p in parts):
+            if not all(isinstance(part, (str, Special)) for part in parts):
                 raise UserError(f"{place} of a chat template is a list of texts and special tokens")
             if place != "the beginning" and not any(isinstance(part, Special) for part in parts):
                 raise UserError(f"{place} of a chat template needs a special token: anyone can type a text")
 
     def _places(self):
         yield "the beginning", self.begin
-        yield from ((f"the opening of {str(role)[:40]!r}", parts) for role, parts in self.roles.items())
+        yield from ((f"the opening of {role[:40]!r}", parts) for role, parts in self.roles.items())
         yield "the end", self.end
 
     @property
@@ -73,37 +63,31 @@ class ChatTemplate:
 
     def check(self, tokenizer: Any) -> None:
         """Raise UserError if the tokenizer lacks a special token of this template."""
-        for place, parts in self._places():
-            for part in parts:
-                if isinstance(part, Special) and part.name not in tokenizer.special_tokens:
-                    raise UserError(
-                        f"{place} of the chat template needs the special token {part.name[:40]!r}, which "
-                        "this tokenizer lacks; train one with special_tokens=template.special_tokens"
-                    )
+        for name in self.special_tokens:
+            if name not in tokenizer.special_tokens:
+                raise UserError(f"the chat template needs the special token {name[:40]!r}, which this "
+                                "tokenizer lacks; train one with special_tokens=template.special_tokens")
 
-    def encode(self, tokenizer: Any, messages: Iterable[dict], reply: bool = False) -> ChatTokens:
+    def encode(self, tokenizer: Any, messages: Iterable[dict], reply: bool = False) -> list[int]:
         """Encode a conversation.
 
-        messages: a sequence of {"role": role, "content": str} -> `ChatTokens`. With `reply`, the ids end
-        with the opening of the model's next turn, for `generate` to continue. The mask is True in turns of
-        the model's role, from the content to the special token that ends the turn. Raises UserError for a
-        role that is not in the template and for a special token that is not in the tokenizer.
+        messages: a sequence of {"role": role, "content": str} -> ids. With `reply`, they end with the opening
+        of the model's next turn, for `generate` to continue. Raises UserError for a role that is not in the
+        template and for a special token that is not in the tokenizer.
         """
         self.check(tokenizer)
         ids = self._ids(tokenizer, self.begin)
-        mask = [False] * len(ids)
         closing = self._ids(tokenizer, self.end)
-        learnt_end = closing.index(self.stop_id(tokenizer)) + 1
-        for role, content in map(self._message, messages):
-            opening, text = self._ids(tokenizer, self.roles[role]), tokenizer.encode(content)
-            learns, end = role == self.model, [] if role in self.unended else closing
-            ids += [*opening, *text, *end]
-            mask += [False] * len(opening) + [learns] * len(text)
-            mask += [learns and i < learnt_end for i in range(len(end))]
-        if reply:
-            ids += self._ids(tokenizer, self.roles[self.model])
-            mask += [False] * (len(ids) - len(mask))
-        return ChatTokens(ids, mask)
+        for message in messages:
+            try:
+                conform(message, {"role": bounded(str, choices=tuple(self.roles)), "content": str})
+            except UserError as error:
+                raise UserError(f"a message {error}") from None
+            if other := message.keys() - {"role", "content"}:
+                raise UserError(f"a message has a role and a content, and no {min(other)[:40]!r}")
+            ids += self._ids(tokenizer, self.roles[message["role"]])
+            ids += tokenizer.encode(message["content"]) + closing
+        return ids + (self._ids(tokenizer, self.roles[self.model]) if reply else [])
 
     def user_turn(self, tokenizer: Any, text: str, before: Sequence[int] = ()) -> list[int]:
         """Encode a user's turn and the opening of the model's next turn -> the ids to append.
@@ -111,11 +95,11 @@ class ChatTemplate:
         before: the ids so far, which end in a turn of the model; empty for a new conversation. If that turn
         lacks the special token that ends it, this token is added first.
         """
-        ids = self.encode(tokenizer, [{"role": "user", "content": text}], reply=True).ids
+        ids = self.encode(tokenizer, [{"role": "user", "content": text}], reply=True)
         if not len(before):
             return ids
-        closing = self._ids(tokenizer, self.end)
-        done = closing.index(self.stop_id(tokenizer)) + 1 if before[-1] == self.stop_id(tokenizer) else 0
+        closing, stop = self._ids(tokenizer, self.end), self.stop_id(tokenizer)
+        done = closing.index(stop) + 1 if before[-1] == stop else 0
         return closing[done:] + ids[len(self._ids(tokenizer, self.begin)) :]
 
     def stop_id(self, tokenizer: Any) -> int:
@@ -132,35 +116,19 @@ class ChatTemplate:
             found += [tokenizer.special_tokens[part.name]] if special else tokenizer.encode(part)
         return found
 
-    def _message(self, message):
-        """Return a message as (role, content), checked."""
-        if not isinstance(message, dict) or message.keys() != {"role", "content"}:
-            raise UserError(f'a message is {{"role": ..., "content": ...}}, not {str(message)[:60]}')
-        role, content = message["role"], message["content"]
-        if not isinstance(role, str) or role not in self.roles:
-            have = ", ".join(self.roles)
-            raise UserError(f"there is no role {str(role)[:40]!r} in this chat template; it has {have}")
-        if not isinstance(content, str):
-            raise UserError(f"the content of a message is a text, not {type(content).__name__}")
-        return role, content
-
     def to_dict(self) -> dict:
         """Return the template as a dict for JSON: a special token is {"special": name}, a text is a str."""
         roles = {role: _to_json(parts) for role, parts in self.roles.items()}
-        ends: dict[str, Any] = {"begin": _to_json(self.begin), "end": _to_json(self.end)}
-        ends |= {"unended": list(self.unended)} if self.unended else {}
-        return {"model": self.model, "roles": roles} | ends
+        return {"model": self.model, "roles": roles, "begin": _to_json(self.begin), "end": _to_json(self.end)}
 
     @classmethod
     def from_dict(cls, fields: Any) -> "ChatTemplate":
         """Build a template from a dict made by `to_dict`. Raises UserError if the dict is malformed."""
-        if not isinstance(fields, dict) or fields.keys() - {"unended"} != {"model", "begin", "roles", "end"}:
-            raise UserError("a chat template has the fields model, begin, roles and end, and no others")
-        if not isinstance(fields["roles"], dict):
-            raise UserError("in a chat template roles is an object")
+        conform(fields, FIELDS, "chat")
+        if other := fields.keys() - FIELDS:
+            raise UserError(f"holds {min(other)[:40]!r} in chat, which has the fields {', '.join(FIELDS)}")
         roles = {role: _from_json(parts) for role, parts in fields["roles"].items()}
-        end, begin = _from_json(fields["end"]), _from_json(fields["begin"])
-        return cls(roles, end, begin, fields["model"], _from_json(fields.get("unended", [])))
+        return cls(roles, _from_json(fields["end"]), _from_json(fields["begin"]), fields["model"])
 
 
 def _to_json(parts):
@@ -169,8 +137,6 @@ def _to_json(parts):
 
 def _from_json(parts):
     """Return parts from JSON as `ChatTemplate` takes them; its constructor refuses wrong ones."""
-    if not isinstance(parts, list):
-        return parts
     names = [part.get("special") if isinstance(part, dict) and len(part) == 1 else None for part in parts]
     named = zip(parts, names, strict=True)
     return tuple(Special(name) if isinstance(name, str) else part for part, name in named)

@@ -9,7 +9,7 @@ import regex
 
 from tinyllm.errors import UserError, instead
 from tinyllm.files import atomic_write_bytes, parse_json, read_bytes
-from tinyllm.tokenizer import gpt2, huggingface, json_file, tiktoken
+from tinyllm.tokenizer import foreign, huggingface
 from tinyllm.tokenizer.base import Tokenizer
 from tinyllm.tokenizer.bpe import BPETokenizer
 from tinyllm.tokenizer.byte import ByteTokenizer
@@ -26,14 +26,36 @@ def load_tokenizer(path: str | Path, pattern: str | None = None, special_tokens:
     or names, which get the ids after the ranks); GPT-2's `vocab.json` and `merges.txt` in one folder (give
     the path of either). Raises UserError that says what is wrong with the file.
     """
-    path = _in_folder(path)
+    for name in ("tokenizer.json", "vocab.json"):
+        if "\0" not in str(path) and os.path.isdir(path) and os.path.lexists(Path(path, name)):
+            path = Path(path, name)
     data = read_bytes(path)
     try:
-        return _build(path, data, pattern, special_tokens)
+        return _build(Path(path), data, pattern, special_tokens)
     except UserError as e:
         raise UserError(f"{path}: {e}") from None
     except RecursionError:  # from quoting a value of it in a message
         raise UserError(f"{path}: not a tokenizer file: its JSON is nested too deeply") from None
+
+
+def _build(path, data, pattern, special_tokens):
+    if foreign.looks_like_ranks(data):
+        return foreign.load_ranks(data, pattern, special_tokens)
+    if special_tokens is not None:
+        raise UserError("this file brings special tokens of its own: do not give any")
+    if foreign.looks_like_merges(data):
+        return foreign.load_gpt2(path.parent, pattern)
+    try:
+        content = parse_json(data, halves=True)
+    except UserError as e:
+        raise UserError(f"not a tokenizer file: it {e}") from None
+    if foreign.looks_like_vocab(content):
+        return foreign.load_gpt2(path.parent, pattern)
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        raise UserError("not a tokenizer file: it has no model")
+    if pattern is not None:
+        raise UserError("this file brings a pattern of its own: do not give any")
+    return huggingface.from_dict(content)
 
 
 @instead(format="the path alone: tinyllm writes tokenizer.json, which tokenizers converts")
@@ -42,7 +64,7 @@ def save_tokenizer(tokenizer: Tokenizer, path: str | Path) -> None:
 
     Raises UserError for a vocabulary that the format cannot hold.
     """
-    data = json_file.dump(tokenizer.to_dict())
+    data = tokenizer.to_json()
     atomic_write_bytes(Path(path, "tokenizer.json") if os.path.isdir(path) else path, data)
 
 
@@ -68,36 +90,3 @@ def make_tokenizer(spec: str, data: bytes, progress: Callable[[int, int], None] 
     if not regex.fullmatch(r"[0-9]{1,9}", size[1] or ""):
         raise UserError(f"the tokenizer {spec!r} needs the size of its vocabulary, such as bpe:4096")
     return BPETokenizer.train(data, int(size[1]), progress=progress)
-
-
-def _in_folder(path):
-    """Return the file to read: the path itself, or the tokenizer file if it is a folder."""
-    try:
-        is_folder = os.path.isdir(path)
-    except ValueError:  # a path with a zero byte
-        return path
-    if is_folder:
-        for name in ("tokenizer.json", "vocab.json"):
-            if os.path.lexists(Path(path, name)):
-                return Path(path, name)
-    return path
-
-
-def _build(path, data, pattern, special_tokens):
-    if tiktoken.looks_like_ranks(data):
-        return tiktoken.load(data, pattern, special_tokens)
-    if special_tokens is not None:
-        raise UserError("this file brings special tokens of its own: do not give any")
-    if gpt2.looks_like_merges(data):
-        return gpt2.load(Path(path).with_name("vocab.json"), path, pattern)
-    try:
-        content = parse_json(data, halves=True)
-    except UserError as e:
-        raise UserError(f"not a tokenizer file: it {e}") from None
-    if gpt2.looks_like_vocab(content):
-        return gpt2.load(path, Path(path).with_name("merges.txt"), pattern)
-    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
-        raise UserError("not a tokenizer file: it has no model")
-    if pattern is not None:
-        raise UserError("this file brings a pattern of its own: do not give any")
-    return huggingface.from_dict(content)

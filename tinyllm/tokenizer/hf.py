@@ -17,8 +17,8 @@ from functools import lru_cache
 import numpy as np
 
 from tinyllm.errors import UserError
-from tinyllm.tokenizer.base import Allowed, Ids, Tokenizer
-from tinyllm.tokenizer.strings import Text, bytes_from_text
+from tinyllm.tokenizer.base import Ids, Tokenizer
+from tinyllm.tokenizer.strings import bytes_from_text
 from tinyllm.tokenizer.text import WholeStream
 from tinyllm.tokenizer.vocabulary import check_id
 
@@ -57,15 +57,12 @@ class LibraryTokenizer(Tokenizer):
         return LibraryTokenizer, (self._content,), {"chat": self.chat}
 
     def _encode_text(self, text, names):
-        return np.array(self._encoding(text, names).ids, np.int32)
-
-    def offsets(self, text: Text, allowed_special: Allowed = ()) -> list[tuple[int, int]]:
-        """Return each token's position as the library reports it: (start, end), in characters or in bytes."""
-        places = self._encoding(text, self._names(allowed_special)).offsets
-        if isinstance(text, str):
-            return places
-        at = np.cumsum([0, *(len(character.encode()) for character in bytes(text).decode())]).tolist()
-        return [(at[start], at[end]) for start, end in places]
+        try:
+            text = bytes_from_text(text).decode()
+        except UnicodeDecodeError as e:
+            raise UserError(f"byte {e.start} of the text is not UTF-8, which this tokenizer needs") from None
+        library = self._restricted(frozenset(names))
+        return np.array(self._run(library.encode, text, add_special_tokens=False).ids, np.int32)
 
     def decode(self, ids: Ids, errors: str = "replace") -> str:
         """Turn ids into text with the library's decoder, special tokens included.
@@ -94,13 +91,6 @@ class LibraryTokenizer(Tokenizer):
             return self._content
         model = self._content["model"] | {"tinyllm": {"chat": self.chat.to_dict()}}
         return self._content | {"model": model}
-
-    def _encoding(self, text, names):
-        try:
-            text = bytes_from_text(text).decode()
-        except UnicodeDecodeError as e:
-            raise UserError(f"byte {e.start} of the text is not UTF-8, which this tokenizer needs") from None
-        return self._run(self._restricted(frozenset(names)).encode, text, add_special_tokens=False)
 
     def _restrict(self, allowed):
         """Load a copy of the tokenizer that finds only the allowed special tokens.

@@ -2,9 +2,9 @@
 
 A file with any other feature needs the `tokenizers` library (see hf.py), so that its ids are always exact.
 A file may ask for truncation and padding. As in transformers, these are left to the caller: `encode` returns
-all tokens of the text, and no others; `ignored` lists these settings, and the commands print them. A
-vocabulary may lack bytes, for example in SmolLM2. A text with such a byte is refused, while the library drops
-the byte or writes the unknown token. So `decode(encode(text))` is still the text.
+all tokens of the text, and no others. A vocabulary may lack bytes, for example in SmolLM2. A text with such a
+byte is refused, while the library drops the byte or writes the unknown token. So `decode(encode(text))` is
+still the text.
 """
 
 from typing import Any
@@ -25,6 +25,7 @@ from tinyllm.tokenizer.vocabulary import LARGEST_ID, Vocabulary
 MOST_ADDED = 2**16  # added tokens in a file; real files have some thousands at most
 PARTS = dict.fromkeys(
     ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"), dict | None)
+DOCUMENT: dict[str, Any] = {"version": bounded(str, choices=("1.0",)), "added_tokens": [{}], **PARTS}
 FLAGS = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), bool)
 TOKEN: dict[str, Any] = {"id": bounded(int, min=0, max=LARGEST_ID - 1), "content": str, **FLAGS}
 EXTRA = {"pattern": str | None, "chat": dict | None}  # in model["tinyllm"]
@@ -42,21 +43,18 @@ def from_dict(document: dict) -> Tokenizer:
     model = document["model"]
     kind, extra = model.get("type", "BPE" if "merges" in model else None), model.get("tinyllm", {})
     conform(extra, {}, "model.tinyllm")
-    unknown = {*document} - {"version", "added_tokens", "model", *PARTS} | {*extra} - {*EXTRA}
-    if unknown:
+    if unknown := (document.keys() - DOCUMENT - {"model"}) | (extra.keys() - EXTRA):
         raise UserError(f"the file has a field {min(unknown)[:40]!r}, which is unknown")
-    conform(document, {"version": bounded(str, choices=("1.0",))})
-    conform(dict.fromkeys(PARTS) | document, PARTS)
+    document = dict.fromkeys(PARTS) | {"added_tokens": []} | document
+    conform(document, DOCUMENT)
     conform(dict.fromkeys(EXTRA) | extra, EXTRA, "model.tinyllm")
-    ignored = tuple(name for name in ("truncation", "padding") if document.get(name))
-    document = document | dict.fromkeys(("truncation", "padding"))
+    document |= {"truncation": None, "padding": None}
     try:
         if kind not in ("BPE", "WordLevel"):
             raise NeedsLibrary(f"the model {str(kind)[:40]!r}")
         tokenizer = (_bpe if kind == "BPE" else _char)(document, model, extra)
     except NeedsLibrary as feature:
         tokenizer = LibraryTokenizer(document, str(feature))
-    tokenizer.ignored = ignored
     if extra.get("chat") is not None:
         tokenizer.chat = ChatTemplate.from_dict(extra["chat"])
         tokenizer.chat.check(tokenizer)
@@ -65,8 +63,8 @@ def from_dict(document: dict) -> Tokenizer:
 
 def _char(document, model, extra):
     """Build the char tokenizer that `CharTokenizer.to_dict` wrote."""
-    shape = (document.get("normalizer"), document.get("pre_tokenizer"), document.get("post_processor"))
-    if shape != (None, EVERY_CHARACTER, None) or document.get("decoder") != {"type": "Fuse"}:
+    shape = [document[part] for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder")]
+    if shape != [None, EVERY_CHARACTER, None, {"type": "Fuse"}]:
         raise NeedsLibrary("a model of whole words")
     conform(model, {"vocab": dict}, "model")
     added, special = _added(document, model["vocab"])
@@ -85,17 +83,16 @@ def _bpe(document, model, extra):
     if wrong:
         raise NeedsLibrary(f"the field {wrong[0][:40]!r} of its model")
     pattern = _pattern(document, extra)
-    normalizer = document.get("normalizer")
+    normalizer = document["normalizer"]
     if normalizer == {"type": "Sequence", "normalizers": []}:
         normalizer = None
     if normalizer not in (None, {"type": "NFC"}):
         raise NeedsLibrary(f"the normalizer {str(normalizer.get('type'))[:40]!r}")
     conform({"ignore_merges": None} | model, MODEL, "model")
-    vocab, merges = model["vocab"], _merges(model["merges"])
     whole = model.get("ignore_merges") or False
-    added, special = _added(document, vocab)
+    added, special = _added(document, model["vocab"])
     names = {name for name in added if not whole or token_bytes(name) is None} | special.keys()
-    vocabulary = Vocabulary.from_words(vocab, merges, whole, names)
+    vocabulary = Vocabulary.from_words(model["vocab"], _merges(model["merges"]), whole, names)
     for name, i in (added | special).items():
         data = vocabulary.tokens[i] if i < len(vocabulary.tokens) else None
         if data is not None and (name in special or data != name.encode()):
@@ -105,10 +102,10 @@ def _bpe(document, model, extra):
             raise NeedsLibrary("a text that is not split")
         tokenizer = ByteTokenizer(special)
     else:
-        tokenizer = BPETokenizer.from_vocabulary(vocabulary, pattern, special)
+        tokenizer = BPETokenizer(vocabulary, pattern, special)
         tokenizer.normalizer = normalizer and normalizer["type"]
         tokenizer.add_tokens(added)
-    post_processor = document.get("post_processor") or {}
+    post_processor = document["post_processor"] or {}
     if post_processor.get("type") != "ByteLevel":  # which adds nothing to a text
         tokenizer.post_processor = post_processor or None
     return tokenizer
@@ -116,7 +113,7 @@ def _bpe(document, model, extra):
 
 def _pattern(document, extra):
     """Return the split pattern of a byte-level file: a name or regex, or None if text is not split."""
-    part, decoder = document.get("pre_tokenizer") or {}, document.get("decoder") or {}
+    part, decoder = document["pre_tokenizer"] or {}, document["decoder"] or {}
     members = part.get("pretokenizers") if part.get("type") == "Sequence" else [part]
     last = members[-1] if isinstance(members, list) and 1 <= len(members) <= 2 else None
     if not isinstance(last, dict) or last.get("type") != "ByteLevel" or decoder.get("type") != "ByteLevel":
@@ -143,29 +140,22 @@ def _merges(merges):
     """Read merges in both notations, "a b" and ["a", "b"] -> [(left, right)]."""
     pairs = []
     for i, merge in enumerate(merges):
-        if isinstance(merge, str) and isinstance(merges[0], str):
-            if merge.startswith("#version"):  # the library skips these lines anywhere
-                continue
-            merge = merge.split(" ", 2)
-        elif isinstance(merge, str):
-            raise UserError(f"merges[{i}] has another notation than the first one")
-        if not isinstance(merge, list) or [type(side) for side in merge] != [str, str]:
+        pair = merge.split(" ", 2) if isinstance(merge, str) else merge
+        if not isinstance(pair, list) or [type(side) for side in pair] != [str, str]:
             raise UserError(f"merges[{i}] is not two tokens")
-        pairs.append(tuple(merge))
+        pairs.append(tuple(pair))
     return pairs
 
 
 def _added(document, vocab):
     """Return two dicts {name: id}: the added tokens found in every text, and the special tokens."""
-    tokens = document.get("added_tokens", [])
-    conform(tokens, [{}], "added_tokens")
+    tokens = [dict.fromkeys(FLAGS, False) | token for token in document["added_tokens"]]
     if len(tokens) > MOST_ADDED:
         raise UserError(f"added_tokens has {len(tokens)} tokens; at most {MOST_ADDED} are read")
-    tokens = [dict.fromkeys(FLAGS, False) | token for token in tokens]
     conform(tokens, [TOKEN], "added_tokens")
     check_names([token["content"] for token in tokens])
     for token in tokens:
-        normalized = token["normalized"] and document.get("normalizer")
+        normalized = token["normalized"] and document["normalizer"]
         if token["single_word"] or token["lstrip"] or token["rstrip"] or normalized:
             raise NeedsLibrary(f"the flags of the added token {token['content'][:40]!r}")
     # The library ignores these ids: a name has its number in the vocabulary, or the next one after it.

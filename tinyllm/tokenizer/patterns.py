@@ -28,6 +28,13 @@ NAMES = {source: name for name, source in PATTERNS.items()} | {
 _BEHIND_A_WORD = regex.compile(rb"(?r)(?<=[A-Za-z])[ \n]")  # a cut in all PATTERNS; searched from the end
 
 
+def kernels(operation: Any) -> Any:
+    """Return the compiled module if a kernel runs this op, or None."""
+    if operation._run is operation.implementations.get("compiled"):  # the usual case, and the quick answer
+        return _compiled
+    return _compiled if operation.backend == "compiled" else None
+
+
 def compile_pattern(pattern: str) -> regex.Pattern:
     """Compile a name in PATTERNS, or a regular expression. Raises UserError if it is invalid."""
     if not isinstance(pattern, str):
@@ -47,35 +54,26 @@ def compile_pattern(pattern: str) -> regex.Pattern:
     return compiled
 
 
-def _matches(compiled, text):
-    """Find all matches of a pattern in a str -> iterator of (start, end).
+def split(compiled: regex.Pattern, text: str) -> Iterator[str]:
+    """Cut a text into pieces: the matches of the pattern, and also the parts between them.
 
-    Raises UserError if a pattern of the user takes very long, because some need exponential time.
+    text: str -> iterator of non-empty str. Joined together, the pieces are always the text. (`findall` would
+    drop the parts that the pattern does not match.) Raises UserError if a pattern of the user takes very
+    long, because some need exponential time.
     """
     published = compiled.pattern in NAMES or compiled.pattern == QWEN2
     limit = {} if published else {"timeout": PATIENCE + len(text) / SPEED}  # checking the time takes time
+    done = 0
     try:
-        yield from (match.span() for match in compiled.finditer(in_this_version(text), **limit))
+        for match in compiled.finditer(in_this_version(text), **limit):
+            start, end = match.span()
+            yield from filter(None, (text[done:start], text[start:end]))
+            done = end
     except TimeoutError:
         raise UserError(
             f"the split pattern {compiled.pattern[:60]!r} tried to match this text for {PATIENCE} seconds "
             "and more; write it without a repeated group"
         ) from None
-
-
-def split(compiled: regex.Pattern, text: str) -> Iterator[str]:
-    """Cut a text into pieces: the matches of the pattern, and also the parts between them.
-
-    text: str -> iterator of non-empty str. Joined together, the pieces are always the text. (`findall` would
-    drop the parts that the pattern does not match.)
-    """
-    done = 0
-    for start, end in _matches(compiled, text):
-        if done < start:
-            yield text[done:start]
-        if start < end:
-            yield text[start:end]
-        done = end
     if done < len(text):
         yield text[done:]
 
@@ -93,35 +91,30 @@ class Splitter:
         if self.published and split_pieces.replaced:
             data = text.encode("utf-8", "surrogateescape")
             ends = split_pieces(data, self.published).tolist()
-            bounds = pairwise([0, *ends])
-            return (data[start:end].decode("utf-8", "surrogateescape") for start, end in bounds)
+            return (data[a:b].decode("utf-8", "surrogateescape") for a, b in pairwise([0, *ends]))
         return split(self._compiled, text)
-
-    def ends(self, data: bytes) -> np.ndarray:
-        """Split bytes into pieces -> int64 array of the offsets at which the pieces end."""
-        text = data.decode("utf-8", "surrogateescape")
-        pieces = self.pieces(text)
-        if len(text) == len(data):  # each character is one byte
-            return np.fromiter(accumulate(map(len, pieces)), np.int64)
-        sizes = (len(piece.encode("utf-8", "surrogateescape")) for piece in pieces)
-        return np.fromiter(accumulate(sizes), np.int64)
 
     def cuts(self, texts: list[bytes]) -> tuple[str | None, list[np.ndarray] | None]:
         """Return what kernels need to split texts: (published pattern, None) or (None, ends of pieces)."""
-        if self.published and split_pieces.backend == "compiled":
+        if self.published and kernels(split_pieces):
             return self.published, None
-        return None, [self.ends(text) for text in texts]
+        return None, [self._ends(text) for text in texts]
+
+    def _ends(self, data):
+        """Split bytes into pieces -> int64 array of the offsets at which the pieces end."""
+        pieces = self.pieces(data.decode("utf-8", "surrogateescape"))
+        sizes = (len(piece.encode("utf-8", "surrogateescape")) for piece in pieces)
+        return np.fromiter(accumulate(sizes), np.int64)
 
     def last_cut(self, data: bytes) -> int:
         """Return the last position where bytes can be cut without changing a piece, 0 if there is none."""
         if not self.published or split_pieces.replaced:
             return 0  # an unknown pattern may look at any character
-        if split_pieces.backend == "compiled":
-            kernels: Any = _compiled
-            for back in (2**10, 2**16, len(data)):
-                at = kernels.piece_cut(data, max(len(data) - back, 0))
-                if at < len(data):
-                    return at
-            return 0
-        found = _BEHIND_A_WORD.search(data)
-        return found.start() if found else 0
+        if not kernels(split_pieces):
+            found = _BEHIND_A_WORD.search(data)
+            return found.start() if found else 0
+        for back in (2**10, 2**16, len(data)):
+            at = kernels(split_pieces).piece_cut(data, max(len(data) - back, 0))
+            if at < len(data):
+                return at
+        return 0

@@ -57,16 +57,13 @@ def check_names(names: Iterable[str]) -> list[str]:
         raise TypeError(f"special_tokens is a list of names: write [{names!r}], not {names!r}")
     names = list(names)
     for name in names:
-        if not isinstance(name, str) or not name:
-            raise UserError(f"a special token is a text of at least one character, not {repr(name)[:40]}")
-        if any("\ud800" <= character <= "\udfff" for character in name):
-            raise UserError(f"the special token {name[:40]!r} holds half a character (a lone surrogate)")
+        if not isinstance(name, str) or not name or any("\ud800" <= c <= "\udfff" for c in name):
+            raise UserError(f"a special token is a text of whole characters, not {repr(name)[:40]}")
         if len(name) > LONGEST_NAME:
             length = f"{len(name)} characters; at most {LONGEST_NAME} are read"
             raise UserError(f"the special token {name[:20]!r}... has {length}")
     if len(set(names)) < len(names):
-        twice = next(name for name, times in Counter(names).items() if times > 1)
-        raise UserError(f"the special token {twice[:40]!r} is listed twice")
+        raise UserError(f"the special token {Counter(names).most_common(1)[0][0][:40]!r} is listed twice")
     if sum(map(len, names)) > MOST_NAMES:
         raise UserError(f"the special tokens have more than {MOST_NAMES} characters together")
     return names
@@ -77,11 +74,8 @@ def cut_at_names(text: Any, ids: dict[Any, int]) -> Iterator[Any]:
 
     Text and names are all str, or all bytes. If several names begin at one place, the longest is cut.
     """
-    if not ids:
-        yield text
-        return
     done = 0
-    for match in _any_of(tuple(ids)).finditer(text):
+    for match in _any_of(tuple(ids)).finditer(text) if ids else ():
         yield text[done : match.start()]
         yield ids[match[0]]
         done = match.end()
@@ -103,17 +97,15 @@ def blocks(file: BinaryIO, last_cut: Callable[[bytes], int]) -> Iterator[bytes]:
     in text mode.
     """
     held: list[bytes] = []
-    n = 0
     while chunk := file.read(BLOCK):
         if not isinstance(chunk, bytes):
             raise TypeError("a text is read from a file opened in binary mode: open(path, 'rb')")
         if at := last_cut(chunk):
             yield b"".join([*held, chunk[:at]])
-            held, n, chunk = [], 0, chunk[at:]
+            held, chunk = [], chunk[at:]
         held.append(chunk)
-        n += len(chunk)
-        if n > LARGEST_BLOCK:
+        if sum(map(len, held)) > LARGEST_BLOCK:
             limit = f"{LARGEST_BLOCK / 2**30:g} GiB"
             raise UserError(f"the text has no place to cut it in {limit}; take a part of it")
-    if n:
+    if any(held):
         yield b"".join(held)

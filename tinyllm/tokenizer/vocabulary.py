@@ -6,8 +6,7 @@ numbers: GPT-2's file puts the printable bytes first, tiktoken's files leave gap
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, pairwise
@@ -17,10 +16,9 @@ from tinyllm.errors import UserError
 from tinyllm.ops.bpe import BYTES, bpe_encode
 from tinyllm.tokenizer.byte_characters import CHARACTERS, characters, token_bytes
 
-_BYTE_IDS = list(range(BYTES))
 LARGEST_ID = 2**22  # so that a file with token number 2**40 cannot fill the memory
 MAX_BYTES = 2**26  # of all tokens together: forty merges can make a token of 2**40 bytes
-MAX_SQUARES = 2**26  # of the lengths of ranked tokens: to find a token's parts takes the square of its lengt
+MAX_SQUARES = 2**26  # of the lengths of ranked tokens: finding a token's parts takes the square of its length
 
 
 @dataclass(frozen=True)
@@ -47,11 +45,23 @@ class Vocabulary:
 
         Raises UserError for a repeated pair, or a pair with a token that does not exist yet.
         """
-        pairs = _check_pairs(pairs)
         tokens: list[Any] = [bytes([i]) for i in range(BYTES)]
-        for left, right in pairs:
+        merges, total = {}, BYTES
+        for i, pair in enumerate(pairs):
+            if not isinstance(pair, (list, tuple)) or [type(side) for side in pair] != [int, int]:
+                raise UserError(f"merges[{i}] is not a pair of token ids")
+            left, right = pair
+            if min(pair) < 0 or max(pair) >= len(tokens):
+                raise UserError(f"merges[{i}] may only use the tokens before it, 0 to {len(tokens) - 1}")
+            if (left, right) in merges:
+                raise UserError(f"the merge {[left, right]} is there twice")
+            total += len(tokens[left]) + len(tokens[right])
+            if total > MAX_BYTES:
+                limit = f"{MAX_BYTES >> 20} MB"
+                raise UserError(f"the tokens up to merges[{i}] take more than {limit}; split the text finer")
+            merges[left, right] = len(tokens)
             tokens.append(tokens[left] + tokens[right])
-        return cls(tokens, list(_BYTE_IDS), {pair: BYTES + i for i, pair in enumerate(pairs)})
+        return cls(tokens, list(range(BYTES)), merges)
 
     @classmethod
     def from_ranks(cls, ranks: dict[bytes, int]) -> Vocabulary:
@@ -61,15 +71,23 @@ class Vocabulary:
         merge that makes a token does not depend on the surrounding text, because no earlier merge crosses the
         token's ends. A token that no merge makes occurs only as a whole piece.
         """
-        tokens = _check_ranks(ranks)
+        if wrong := [token for token in ranks if not isinstance(token, bytes) or not token]:
+            raise UserError(f"a token is at least one byte, not {str(wrong[0])[:40]!r}")
+        if sum(len(token) ** 2 for token in ranks) > MAX_SQUARES:
+            limit = f"the squares of their lengths add up to over {MAX_SQUARES}"
+            raise UserError(f"the tokens are too long: {limit}")
+        tokens: list[bytes | None] = [None] * _size(ranks)
+        for byte in range(BYTES):
+            if bytes([byte]) not in ranks:
+                raise UserError(f"there is no token for the byte 0x{byte:02x}, so some text has no tokens")
         merges, unreached = {}, False
-        for token in sorted(ranks, key=ranks.__getitem__):
+        for token, rank in sorted(ranks.items(), key=lambda item: item[1]):
+            tokens[rank] = token
             parts = _parts(token, ranks)
             if len(parts) == 2:
-                merges[ranks[parts[0]], ranks[parts[1]]] = ranks[token]
+                merges[ranks[parts[0]], ranks[parts[1]]] = rank
             unreached |= len(parts) > 2
-        byte_ids = [ranks[bytes([byte])] for byte in range(BYTES)]
-        return cls(tokens, byte_ids, merges, ignore_merges=unreached)
+        return cls(tokens, [ranks[bytes([byte])] for byte in range(BYTES)], merges, ignore_merges=unreached)
 
     @classmethod
     def from_words(cls, vocab: dict[str, int], merges: Iterable, ignore_merges: bool,
@@ -84,15 +102,17 @@ class Vocabulary:
 
         Raises UserError for an id or a merge that occurs twice or does not fit.
         """
-        _check_ids(vocab)
+        tokens: list[bytes | None] = [None] * _size(vocab)
         pairs, order = {}, {}
         for rank, (left, right) in enumerate(merges):
-            pair, new = _merge(vocab, left, right, rank)
-            if pair in pairs:
+            if missing := [word for word in (left, right, left + right) if word not in vocab]:
+                word = missing[0][:40]
+                raise UserError(f"merges[{rank}] needs the token {word!r}, which is not in the vocabulary")
+            pair = vocab[left], vocab[right]
+            if pair in order:
                 raise UserError(f"merges[{rank}], {left[:40]!r} and {right[:40]!r}, is there twice")
-            pairs[pair], order[pair] = new, rank
+            pairs[pair], order[pair] = vocab[left + right], rank
         made = {*pairs.values(), *chain.from_iterable(pairs), *map(vocab.get, CHARACTERS.values())}
-        tokens: list[bytes | None] = [None] * (max(vocab.values(), default=-1) + 1)
         for word, i in vocab.items():
             if word in names and i not in made:
                 continue
@@ -112,22 +132,19 @@ class Vocabulary:
 
         Raises UserError if two tokens have the same bytes, which a file cannot express.
         """
-        vocab = {characters(token): i for i, token in enumerate(self.tokens) if token is not None}
-        for i, token in enumerate(self.tokens):
-            if token is not None and (other := vocab[characters(token)]) != i:
-                raise UserError(f"the tokens {i} and {other} have the same bytes, which no file can hold")
         spelt = [characters(token or b"") for token in self.tokens]
-        return vocab, [[spelt[left], spelt[right]] for left, right in self.in_order()]
+        vocab = {spelt[i]: i for i, token in enumerate(self.tokens) if token is not None}
+        for i, token in enumerate(self.tokens):
+            if token is not None and (other := vocab[spelt[i]]) != i:
+                raise UserError(f"the tokens {i} and {other} have the same bytes, which no file can hold")
+        order = self.merges if self.order is None else self.order
+        in_order = sorted(self.merges, key=order.__getitem__)
+        return vocab, [[spelt[left], spelt[right]] for left, right in in_order]
 
     @cached_property
     def ids(self) -> dict[bytes, int]:
         """Return {bytes: id} of the ordinary tokens."""
         return {token: i for i, token in enumerate(self.tokens) if token is not None}
-
-    def in_order(self) -> list[tuple[int, int]]:
-        """Return the merges as a list of pairs, in order."""
-        order = self.merges if self.order is None else self.order
-        return sorted(self.merges, key=order.__getitem__)
 
     def encode(self, piece: bytes) -> list[int]:
         """Encode a piece: bytes -> list of ids. The pair of smallest rank merges first, then the leftmost.
@@ -136,28 +153,36 @@ class Vocabulary:
         vocabulary has `order` or `ignore_merges`. A byte without a token always raises UserError.
         """
         order = self.merges if self.order is None else self.order
-        ids = list(piece) if self.byte_ids == _BYTE_IDS else [self.byte_ids[byte] for byte in piece]
+        if bpe_encode.replaced and (self.order is not None or self.ignore_merges):
+            raise UserError("a replaced bpe_encode cannot run this vocabulary: its merges have an order")
+        if self.ignore_merges and piece in self.ids:
+            return [self.ids[piece]]
+        ids = [self.byte_ids[byte] for byte in piece]
+        if (least := min(ids, default=0)) < 0:
+            raise UserError(f"the text has the byte 0x{-1 - least:02x}, for which this vocabulary has no "
+                            "token; take it out of the text, or take another tokenizer")
         if bpe_encode.replaced:
-            if self.order is not None or self.ignore_merges:
-                raise UserError("a replaced bpe_encode cannot run this vocabulary: its merges have an order")
-            ids = list(bpe_encode(ids, self.merges))
-        elif self.ignore_merges and piece in self.ids:
-            ids = [self.ids[piece]]
-        else:
-            while ranks := [(order[pair], i) for i, pair in enumerate(pairwise(ids)) if pair in order]:
-                _, i = min(ranks)
-                ids[i : i + 2] = [self.merges[ids[i], ids[i + 1]]]
-        check_bytes(ids)
+            return list(bpe_encode(ids, self.merges))
+        while ranks := [(order[pair], i) for i, pair in enumerate(pairwise(ids)) if pair in order]:
+            _, i = min(ranks)
+            ids[i : i + 2] = [self.merges[ids[i], ids[i + 1]]]
         return ids
 
 
-def check_bytes(ids: Sequence[int]) -> None:
-    """Raise UserError if ids contain -1 - i, which marks a byte i that has no token."""
-    if (least := min(ids, default=0)) < 0:
-        raise UserError(
-            f"the text has the byte 0x{-1 - least:02x}, for which this vocabulary has no token; take it "
-            "out of the text, or take another tokenizer"
-        )
+def check_id(i: Any, what: str) -> None:
+    """Raise UserError unless the id of a token is a whole number below LARGEST_ID."""
+    if type(i) is not int or not 0 <= i < LARGEST_ID:
+        raise UserError(f"the id of {what} must be a number from 0 to {LARGEST_ID - 1}, not {str(i)[:20]}")
+
+
+def _size(vocab):
+    """Return the largest id of a vocabulary plus one. Raises UserError if an id is wrong or there twice."""
+    taken = {}
+    for word, i in vocab.items():
+        check_id(i, f"the token {word[:40]!r}")
+        if taken.setdefault(i, word) is not word:
+            raise UserError(f"the tokens {taken[i][:40]!r} and {word[:40]!r} have the same id {i}")
+    return max(taken, default=-1) + 1
 
 
 def _parts(token, ranks):
@@ -171,68 +196,3 @@ def _parts(token, ranks):
         _, i = min(found)
         parts[i : i + 2] = [parts[i] + parts[i + 1]]
     return parts
-
-
-def _check_ranks(ranks):
-    """Return the tokens as a list with each token at the index of its rank, and None in gaps."""
-    if not isinstance(ranks, dict):
-        raise TypeError(f"ranks are a dict of bytes and numbers, not {type(ranks).__name__}")
-    for token in ranks:
-        if not isinstance(token, bytes) or not token:
-            raise UserError(f"a token is at least one byte, not {str(token)[:40]!r}")
-    if sum(len(token) ** 2 for token in ranks) > MAX_SQUARES:
-        raise UserError(f"the tokens are too long: the squares of their lengths add up to over {MAX_SQUARES}")
-    _check_ids(ranks)
-    tokens = [None] * (max(ranks.values(), default=-1) + 1)
-    for token, rank in ranks.items():
-        tokens[rank] = token
-    for byte in range(BYTES):
-        if bytes([byte]) not in ranks:
-            raise UserError(f"there is no token for the byte 0x{byte:02x}, so not every text can be written")
-    return tokens
-
-
-def _check_pairs(merges):
-    """Return the merges as a list of pairs. Raises UserError unless all are new and use earlier tokens."""
-    pairs, lengths, total = [], [1] * BYTES, BYTES
-    for i, pair in enumerate(merges):
-        if not isinstance(pair, (list, tuple)) or [type(side) for side in pair] != [int, int]:
-            raise UserError(f"merges[{i}] is not a pair of token ids")
-        if min(pair) < 0 or max(pair) >= BYTES + i:
-            raise UserError(f"merges[{i}] may only use the tokens before it, 0 to {BYTES + i - 1}")
-        lengths.append(lengths[pair[0]] + lengths[pair[1]])
-        total += lengths[-1]
-        if total > MAX_BYTES:
-            limit = f"{MAX_BYTES >> 20} MB"
-            raise UserError(f"the tokens up to merges[{i}] take more than {limit}; split the text finer")
-        pairs.append(tuple(pair))
-    if len(set(pairs)) < len(pairs):
-        twice = next(pair for pair, times in Counter(pairs).items() if times > 1)
-        raise UserError(f"the merge {list(twice)} is there twice")
-    return pairs
-
-
-def check_id(i: Any, what: str) -> None:
-    """Raise UserError unless the id of a token is a whole number below LARGEST_ID."""
-    if type(i) is not int or not 0 <= i < LARGEST_ID:
-        raise UserError(f"the id of {what} must be a number from 0 to {LARGEST_ID - 1}, not {str(i)[:20]}")
-
-
-def _check_ids(vocab):
-    taken = {}
-    for word, i in vocab.items():
-        check_id(i, f"the token {word[:40]!r}")
-        if taken.setdefault(i, word) is not word:
-            raise UserError(f"the tokens {taken[i][:40]!r} and {word[:40]!r} have the same id {i}")
-
-
-def _merge(vocab, left, right, rank):
-    """Return the ids of a merge's two sides and of the token it makes. Raises UserError if one is missing."""
-    ids = []
-    for word in (left, right, left + right):
-        if word not in vocab:
-            raise UserError(f"merges[{rank}] needs the token {word[:40]!r}, which is not in the vocabulary")
-        ids.append(vocab[word])
-    if not left or not right:
-        raise UserError(f"merges[{rank}] has an empty side")
-    return (ids[0], ids[1]), ids[2]
