@@ -114,18 +114,17 @@ struct bpe_ends {
 void bpe_first_ends(struct bpe_ends *some, const struct bpe_text *text, const struct bpe_part *part);
 int64_t bpe_more_ends(struct bpe_ends *some, const struct bpe_text *text);
 
-/* --- vocab.c, cuts.c, encode.c ------------------------------------------------------------------------------------ */
+/* --- vocab.c, encode.c ------------------------------------------------------------------------------------- */
 
 struct bpe_vocab;   /* never changes */
 struct bpe_encoder; /* a vocabulary and idle workers; many threads may share it */
 
 /* Make a vocabulary. byte_ids [256]: -1 - i for a byte i without a token. Pair i merges left[i], right[i] into made[i],
- * the smallest rank[i] first. Token i of n_tokens is bytes[offsets[i]] to bytes[offsets[i + 1]] and has the id
- * numbers[i]; if there are any, all that the merges make are among them. With `whole`, a piece that equals a token
- * becomes it without merging. NULL: no memory. */
+ * the smallest rank[i] first. A piece that equals bytes[offsets[i]] to bytes[offsets[i + 1]], one of n_tokens, becomes
+ * numbers[i] without merging. NULL: no memory. */
 struct bpe_vocab *bpe_vocab_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right,
                                 const int32_t *made, const int32_t *rank, int64_t n_pairs, const uint8_t *bytes,
-                                const int64_t *offsets, const int32_t *numbers, int64_t n_tokens, int whole);
+                                const int64_t *offsets, const int32_t *numbers, int64_t n_tokens);
 void bpe_vocab_free(struct bpe_vocab *vocab);
 
 /* Make an encoder, which must not live longer than the vocabulary. NULL: no memory. */
@@ -186,6 +185,5 @@ void bpe_trainer_free(struct bpe_trainer *trainer);
 /* Merge until there are `merges` merges or no pair is left; return how many there are now, or -1. */
 int64_t bpe_trainer_run(struct bpe_trainer *trainer, int64_t merges);
 const int32_t *bpe_trainer_pairs(const struct bpe_trainer *trainer); /* left, right, left, right ... */
-int64_t bpe_trainer_count(const struct bpe_trainer *trainer); /* of the pair that was merged last */
 
 #endif

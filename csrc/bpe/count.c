@@ -47,6 +47,11 @@ static struct table *table_new(void) {
     return NULL;
 }
 
+/* Return the hash of a key, which the key of a long piece is itself. */
+static inline uint64_t hash_of(struct bpe_seed seed, struct bpe_key key) {
+    return key.high >= LONG_PIECE ? key.low : bpe_hash(seed, key);
+}
+
 static int grow(struct table *table, struct bpe_seed seed) {
     int bits = table->bits + 1;
     uint64_t mask = ((uint64_t)1 << bits) - 1;
@@ -55,7 +60,7 @@ static int grow(struct table *table, struct bpe_seed seed) {
     for (int64_t old = 0; old < (int64_t)1 << table->bits; old++) {
         if (!table->entries[old].count) continue;
         struct bpe_key key = table->entries[old].key;
-        uint64_t hash = key.high >= LONG_PIECE ? key.low : bpe_hash(seed, key), i = hash >> (64 - bits);
+        uint64_t i = hash_of(seed, key) >> (64 - bits);
         while (entries[i].count) i = (i + 1) & mask;
         entries[i] = table->entries[old];
     }
@@ -63,25 +68,6 @@ static int grow(struct table *table, struct bpe_seed seed) {
     table->entries = entries;
     table->bits = bits;
     return 0;
-}
-
-/* Put a new entry into slot i, and make the table larger if it is half full. */
-static int add_entry(struct table *table, struct bpe_seed seed, struct entry entry, uint64_t i, int64_t n) {
-    table->entries[i] = entry;
-    table->cells += n;
-    return 2 * ++table->used > (int64_t)1 << table->bits ? grow(table, seed) : 0;
-}
-
-static int add_short(struct table *table, struct bpe_seed seed, struct bpe_key key, int64_t n, int64_t count) {
-    uint64_t i = bpe_hash(seed, key) >> (64 - table->bits), mask = ((uint64_t)1 << table->bits) - 1;
-    for (; table->entries[i].count; i = (i + 1) & mask) {
-        struct entry *entry = &table->entries[i];
-        if (entry->key.low == key.low && entry->key.high == key.high) {
-            entry->count += count;
-            return 0;
-        }
-    }
-    return add_entry(table, seed, (struct entry){key, count}, i, n);
 }
 
 static int64_t keep(struct table *table, const uint8_t *piece, int64_t n) {
@@ -109,22 +95,35 @@ static const uint8_t *bytes_of(const struct table *table, const struct entry *en
     return memcpy(copy, &entry->key, 16);
 }
 
-static int add_long(struct table *table, struct bpe_seed seed, const uint8_t *piece, int64_t n, int64_t count) {
-    uint64_t hash = bpe_hash_bytes(seed, piece, n);
-    uint64_t i = hash >> (64 - table->bits), mask = ((uint64_t)1 << table->bits) - 1;
+/* Return 1 if an entry is this piece, whose key is `key`; of a long piece, without its place in the arena. */
+static inline int is_piece(const struct table *table, const struct entry *entry, struct bpe_key key,
+                           const uint8_t *piece, int64_t n) {
+    if (entry->key.low != key.low) return 0;
+    if (n <= BPE_INLINE) return entry->key.high == key.high;
+    int64_t m = 0;
+    const uint8_t *other = entry->key.high >= LONG_PIECE ? kept(table, entry->key, &m) : NULL;
+    return m == n && memcmp(other, piece, (size_t)n) == 0;
+}
+
+/* Add `count` occurrences of a piece; `left` >= n bytes may be read at it. -1: no memory. */
+static inline int add(struct table *table, struct bpe_seed seed, const uint8_t *piece, int64_t n, int64_t left,
+                      int64_t count) {
+    struct bpe_key key = n <= BPE_INLINE ? bpe_key(piece, n, left)
+                                         : (struct bpe_key){bpe_hash_bytes(seed, piece, n), LONG_PIECE};
+    uint64_t i = hash_of(seed, key) >> (64 - table->bits), mask = ((uint64_t)1 << table->bits) - 1;
     for (; table->entries[i].count; i = (i + 1) & mask) {
-        struct entry *entry = &table->entries[i];
-        if (entry->key.low != hash || entry->key.high < LONG_PIECE) continue;
-        int64_t m;
-        const uint8_t *other = kept(table, entry->key, &m);
-        if (m == n && memcmp(other, piece, (size_t)n) == 0) {
-            entry->count += count;
-            return 0;
-        }
+        if (!is_piece(table, &table->entries[i], key, piece, n)) continue;
+        table->entries[i].count += count;
+        return 0;
     }
-    int64_t at = keep(table, piece, n);
-    if (at < 0) return -1;
-    return add_entry(table, seed, (struct entry){{hash, LONG_PIECE | (uint64_t)at}, count}, i, n);
+    if (n > BPE_INLINE) {
+        int64_t at = keep(table, piece, n);
+        if (at < 0) return -1;
+        key.high |= (uint64_t)at;
+    }
+    table->entries[i] = (struct entry){key, count};
+    table->cells += n;
+    return 2 * ++table->used > (int64_t)1 << table->bits ? grow(table, seed) : 0;
 }
 
 static int count_part(struct table *table, struct bpe_seed seed, const struct bpe_text *text,
@@ -134,11 +133,7 @@ static int count_part(struct table *table, struct bpe_seed seed, const struct bp
     while (bpe_more_ends(some, text)) {
         int64_t at = some->at;
         for (int64_t k = 0; k < some->n; at = some->ends[k++]) {
-            const uint8_t *piece = text->bytes + at;
-            int64_t n = some->ends[k] - at;
-            int failed = n <= BPE_INLINE ? add_short(table, seed, bpe_key(piece, n, text->n - at), n, 1)
-                                         : add_long(table, seed, piece, n, 1);
-            if (failed) return -1;
+            if (add(table, seed, text->bytes + at, some->ends[k] - at, text->n - at, 1) != 0) return -1;
         }
     }
     return 0;
@@ -182,8 +177,7 @@ int bpe_count_parts(struct bpe_counter *counter, const struct bpe_text *texts, c
 }
 
 int bpe_count_one(struct bpe_counter *counter, const uint8_t *piece, int64_t n, int64_t count) {
-    if (n > BPE_INLINE) return add_long(counter->tables[0], counter->seed, piece, n, count);
-    return add_short(counter->tables[0], counter->seed, bpe_key(piece, n, n), n, count);
+    return add(counter->tables[0], counter->seed, piece, n, n, count);
 }
 
 int bpe_counter_merge(struct bpe_counter *counter) {
@@ -196,8 +190,7 @@ int bpe_counter_merge(struct bpe_counter *counter) {
             uint8_t copy[16];
             int64_t n;
             const uint8_t *piece = bytes_of(table, &entry, copy, &n);
-            if (n > BPE_INLINE ? add_long(sum, counter->seed, piece, n, entry.count)
-                               : add_short(sum, counter->seed, entry.key, n, entry.count)) return -1;
+            if (add(sum, counter->seed, piece, n, n, entry.count) != 0) return -1;
         }
         table_free(table);
         counter->tables[t] = NULL;

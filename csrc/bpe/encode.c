@@ -14,7 +14,7 @@
 enum {
     SLOT_BITS = 15,  /* 2^15 slots of 32 bytes: 1 MB, which a core's second cache holds */
     SLOT_TOKENS = BPE_SPARE,
-    PART_BIT = 60, COUNT_BIT = 61, /* the length of the key is below */
+    COUNT_BIT = 61, /* the length of the key is below */
     WORD = 52, WORD_TOKENS = 16, WORD_BITS = 12, /* half a megabyte */
     IDLE = 64, /* workers that are kept */
 };
@@ -45,24 +45,26 @@ struct bpe_encoder {
 /* --- parts of a text ---------------------------------------------------------------------------------------------- */
 
 static int64_t encode_bytes(const struct bpe_vocab *vocab, int32_t *out, const uint8_t *piece, int64_t n) {
+    int32_t whole = bpe_find_whole(vocab, piece, n);
+    if (whole >= 0) {
+        out[0] = whole;
+        return 1;
+    }
     for (int64_t i = 0; i < n; i++) out[i] = vocab->byte_ids[piece[i]];
     return bpe_merge_ids(vocab, out, n);
 }
 
-/* Encode at most BPE_INLINE bytes through the memory of a worker: a piece, or a part of one, which is only merged. */
+/* Encode a piece of at most BPE_INLINE bytes through the memory of a worker. */
 static int64_t encode_known(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out,
-                            const uint8_t *piece, int64_t n, int64_t left, int is_part) {
+                            const uint8_t *piece, int64_t n, int64_t left) {
     struct bpe_key key = bpe_key(piece, n, left);
-    key.high |= (uint64_t)(is_part && vocab->whole) << PART_BIT;
     struct slot *slot = &worker->slots[bpe_hash(vocab->seed, key) >> (64 - SLOT_BITS)];
     const uint64_t without_count = ~(uint64_t)0 >> (64 - COUNT_BIT);
     if (slot->key.low == key.low && (slot->key.high & without_count) == key.high) {
         memcpy(out, slot->ids, sizeof slot->ids);
         return (int64_t)(slot->key.high >> COUNT_BIT);
     }
-    int32_t whole = is_part ? -1 : bpe_find_whole(vocab, piece, n);
-    int64_t count = whole < 0 ? encode_bytes(vocab, out, piece, n) : 1;
-    if (whole >= 0) out[0] = whole;
+    int64_t count = encode_bytes(vocab, out, piece, n);
     if (count <= SLOT_TOKENS) {
         slot->key = (struct bpe_key){key.low, key.high | (uint64_t)count << COUNT_BIT};
         memcpy(slot->ids, out, sizeof slot->ids);
@@ -70,36 +72,17 @@ static int64_t encode_known(const struct bpe_vocab *vocab, struct bpe_worker *wo
     return count;
 }
 
-static int64_t encode_piece(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out,
-                            const uint8_t *piece, int64_t n, int64_t left, int is_part);
-
-/* Encode a piece part by part, cut where no token reaches across; what cannot be cut is merged. */
-static int64_t encode_cut(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out, const uint8_t *piece,
-                          int64_t n, int64_t left) {
-    int64_t all = 0, count;
-    for (int64_t at = 0, end; at < n; at = end, all += count) {
-        end = bpe_next_cut(vocab, piece, n, at);
-        count = end - at == n ? encode_bytes(vocab, out, piece, n)
-                              : encode_piece(vocab, worker, out + all, piece + at, end - at, left - at, 1);
-        if (count < 0) return -1;
-    }
-    return all;
-}
-
-/* Encode a piece or a part of one; up to WORD bytes go through the memory of a worker, too. */
-static int64_t encode_piece(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out,
-                            const uint8_t *piece, int64_t n, int64_t left, int is_part) {
-    if (n <= BPE_INLINE) return encode_known(vocab, worker, out, piece, n, left, is_part);
-    out[0] = is_part ? -1 : bpe_find_whole(vocab, piece, n);
-    if (out[0] >= 0) return 1;
-    if (n > WORD) return encode_cut(vocab, worker, out, piece, n, left);
+/* Encode a longer piece; up to WORD bytes go through the memory of a worker, too. */
+static int64_t encode_long(const struct bpe_vocab *vocab, struct bpe_worker *worker, int32_t *out,
+                           const uint8_t *piece, int64_t n) {
+    if (n > WORD) return encode_bytes(vocab, out, piece, n);
     uint64_t hash = bpe_hash_bytes(vocab->seed, piece, n);
     struct word *word = &worker->words[hash >> (64 - WORD_BITS)];
     if (word->hash == hash && word->n == n && memcmp(word->bytes, piece, (size_t)n) == 0) {
         memcpy(out, word->ids, (size_t)word->count * sizeof *out);
         return word->count;
     }
-    int64_t count = encode_cut(vocab, worker, out, piece, n, left);
+    int64_t count = encode_bytes(vocab, out, piece, n);
     if (count < 0 || count > WORD_TOKENS) return count;
     word->hash = hash;
     word->n = (int16_t)n;
@@ -119,8 +102,8 @@ static int64_t encode_part(const struct bpe_vocab *vocab, struct bpe_worker *wor
         for (int64_t k = 0; k < some->n; at = some->ends[k++]) {
             const uint8_t *piece = text->bytes + at;
             int64_t n = some->ends[k] - at;
-            int64_t count = n <= BPE_INLINE ? encode_known(vocab, worker, out, piece, n, text->n - at, 0)
-                                            : encode_piece(vocab, worker, out, piece, n, text->n - at, 0);
+            int64_t count = n <= BPE_INLINE ? encode_known(vocab, worker, out, piece, n, text->n - at)
+                                            : encode_long(vocab, worker, out, piece, n);
             if (count < 0) return -1;
             out += count;
         }

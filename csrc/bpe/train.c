@@ -46,7 +46,6 @@ struct bpe_trainer {
     int64_t made_room;
     int32_t *merged; /* left, right, left, right ... */
     int64_t merges, most;
-    int64_t count; /* how often the pair stood in the text that was merged last */
 };
 
 /* Write a pair and its count as one number, which is smaller for a larger count, then for a smaller pair. */
@@ -126,7 +125,7 @@ struct bpe_trainer *bpe_trainer_new(const struct bpe_counter *counter, int64_t m
 
 void bpe_trainer_free(struct bpe_trainer *t) {
     if (!t) return;
-    pair_table_free(&t->pairs);
+    free(t->pairs.entries);
     pool_give(t->cells);
     void *blocks[] = {t->heap.items, t->places, t->made, t->lengths, t->before, t->after, t->touched, t->merged};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) free(blocks[i]);
@@ -229,16 +228,11 @@ int64_t bpe_trainer_run(struct bpe_trainer *t, int64_t merges) {
         uint64_t key = (uint64_t)top;
         int64_t count = (int64_t)~(uint64_t)(top >> 64);
         const struct pair *pair = pair_find(&t->pairs, key);
-        if (pair->count == count) {
-            t->count = count;
-            if (merge_pair(t, key) != 0) return -1;
-        } else if (pair->count > 0 && heap_push(&t->heap, candidate(pair->count, key)) != 0) {
-            return -1;
-        }
+        int failed = pair->count == count ? merge_pair(t, key)
+                     : pair->count > 0    ? heap_push(&t->heap, candidate(pair->count, key)) : 0;
+        if (failed) return -1;
     }
     return t->merges;
 }
 
 const int32_t *bpe_trainer_pairs(const struct bpe_trainer *t) { return t->merged; }
-
-int64_t bpe_trainer_count(const struct bpe_trainer *t) { return t->count; }

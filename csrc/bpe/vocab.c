@@ -54,15 +54,14 @@ int32_t bpe_find_whole(const struct bpe_vocab *vocab, const uint8_t *piece, int6
 
 struct bpe_vocab *bpe_vocab_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right,
                                 const int32_t *made, const int32_t *rank, int64_t n_pairs, const uint8_t *bytes,
-                                const int64_t *offsets, const int32_t *numbers, int64_t n_tokens, int whole) {
+                                const int64_t *offsets, const int32_t *numbers, int64_t n_tokens) {
     if (n_pairs > INT32_MAX || n_tokens > INT32_MAX) return NULL;
     struct bpe_vocab *vocab = calloc(1, sizeof *vocab);
     if (!vocab) return NULL;
     vocab->seed = bpe_seed(vocab);
     memcpy(vocab->byte_ids, byte_ids, sizeof vocab->byte_ids);
     if (add_pairs(vocab, left, right, made, rank, n_pairs) == 0 &&
-        add_whole(vocab, bytes, offsets, numbers, whole ? n_tokens : 0) == 0 &&
-        bpe_add_cuts(vocab, bytes, offsets, n_tokens) == 0) return vocab;
+        add_whole(vocab, bytes, offsets, numbers, n_tokens) == 0) return vocab;
     bpe_vocab_free(vocab);
     return NULL;
 }
@@ -73,7 +72,5 @@ void bpe_vocab_free(struct bpe_vocab *vocab) {
     free(vocab->marks);
     free(vocab->bytes);
     free(vocab->whole);
-    free(vocab->joined);
-    free(vocab->halves);
     free(vocab);
 }

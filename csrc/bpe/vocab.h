@@ -1,4 +1,4 @@
-/* Declare the fields of `struct bpe_vocab` for vocab.c, cuts.c, encode.c and merge.c, and the functions of cuts.c. */
+/* Declare the fields of `struct bpe_vocab` for vocab.c, encode.c and merge.c. */
 #ifndef BPE_VOCAB_H
 #define BPE_VOCAB_H
 
@@ -21,8 +21,7 @@ struct bpe_vocab {
     int shift;
     uint8_t *bytes;          /* of the tokens that go before any merge */
     struct bpe_whole *whole; /* 2^(64 - whole_shift) of them, open addressing */
-    int whole_shift, joined_shift;
-    uint64_t *joined, *halves; /* sets of cuts.c; NULL: nothing is cut */
+    int whole_shift;
 };
 
 static inline uint8_t bpe_pair_mark(const struct bpe_vocab *vocab, uint64_t key) {
@@ -47,13 +46,5 @@ static inline const struct bpe_pair *bpe_find_pair(const struct bpe_vocab *vocab
 
 /* Find the number of the token that a whole piece is, or -1. */
 int32_t bpe_find_whole(const struct bpe_vocab *vocab, const uint8_t *piece, int64_t n);
-
-/* --- cuts.c ------------------------------------------------------------------------------------------------------- */
-
-/* Learn from all tokens where pieces can be cut. -1: no memory. */
-int bpe_add_cuts(struct bpe_vocab *vocab, const uint8_t *bytes, const int64_t *offsets, int64_t n);
-
-/* Return the first place behind `at`, which is 0 or a cut, that no token reaches across; n if there is none. */
-int64_t bpe_next_cut(const struct bpe_vocab *vocab, const uint8_t *piece, int64_t n, int64_t at);
 
 #endif

@@ -3,7 +3,6 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.list cimport PyList_GET_ITEM, PyList_New, PyList_SET_ITEM
 from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_CheckExact
 from cpython.ref cimport Py_INCREF
-from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
@@ -23,7 +22,7 @@ cdef extern from "bpe/bpe.h" nogil:
         pass
     bpe_vocab *bpe_vocab_new(const int32_t *byte_ids, const int32_t *left, const int32_t *right, const int32_t *made,
                              const int32_t *rank, int64_t n_pairs, const uint8_t *bytes, const int64_t *offsets,
-                             const int32_t *numbers, int64_t n_tokens, int whole)
+                             const int32_t *numbers, int64_t n_tokens)
     void bpe_vocab_free(bpe_vocab *vocab)
     struct bpe_encoder:
         pass
@@ -53,13 +52,12 @@ cdef extern from "bpe/bpe.h" nogil:
     void bpe_trainer_free(bpe_trainer *trainer)
     int64_t bpe_trainer_run(bpe_trainer *trainer, int64_t merges)
     const int32_t *bpe_trainer_pairs(const bpe_trainer *trainer)
-    int64_t bpe_trainer_count(const bpe_trainer *trainer)
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
 
 cdef enum:
-    SHORT = 1024  # bytes, or tokens, that need no memory of their own
+    SHORT = 1024  # bytes that need no memory of their own
 
 cdef int64_t MOST_COUNT = 1 << 62  # of all pairs together: their sums fit in int64
 cdef int64_t WAVE = 256  # parts, 16 MB of text, between two checks for Ctrl-C
@@ -183,8 +181,7 @@ cdef class BPE:
     """A vocabulary in C that encodes texts.
 
     byte_ids: the ids of the 256 bytes, -1 - i for a byte i without a token. merges: {(left, right): new token}. order:
-    {(left, right): rank}, or None to order by new token. tokens: {bytes: id} of all tokens, for speed. whole: a piece
-    that equals a token becomes it without merging.
+    {(left, right): rank}, or None to order by new token. whole: {bytes: id} of pieces that become a token at once.
     """
 
     cdef bpe_vocab *vocab
@@ -192,7 +189,7 @@ cdef class BPE:
     cdef list numbers  # the ids as Python ints, made once
     cdef bint lacks_bytes
 
-    def __cinit__(self, byte_ids, dict merges, order=None, dict tokens={}, bint whole=False):
+    def __cinit__(self, byte_ids, dict merges, order=None, dict whole={}):
         byte_ids = whole_numbers(byte_ids, I32, "byte_ids", -256)
         if byte_ids.shape != (256,):
             raise ValueError(f"byte_ids must have shape (256,), got {byte_ids.shape}")
@@ -204,13 +201,13 @@ cdef class BPE:
         made = whole_numbers([merges[pair] for pair in in_order], I32, "merges", 0)
         ranks = [order[pair] for pair in in_order]  # only their order matters
         rank = np.unique(ranks, return_inverse=True)[1].astype(I32)
-        spelt, offsets, _ = joined(list(tokens))
-        numbers = whole_numbers(tokens.values(), I32, "tokens", 0)
+        spelt, offsets, _ = joined(list(whole))
+        numbers = whole_numbers(whole.values(), I32, "whole", 0)
         largest = max([int(array.max()) for array in (byte_ids, pairs, made, numbers) if array.size])
         self.vocab = bpe_vocab_new(<int32_t *>address(byte_ids), <int32_t *>address(left), <int32_t *>address(right),
                                    <int32_t *>address(made), <int32_t *>address(rank), len(made),
                                    <const uint8_t *>PyBytes_AS_STRING(spelt), <int64_t *>address(offsets),
-                                   <int32_t *>address(numbers), len(numbers), whole)
+                                   <int32_t *>address(numbers), len(numbers))
         if self.vocab != NULL:
             self.encoder = bpe_encoder_new(self.vocab)
         if self.encoder == NULL:
@@ -371,18 +368,3 @@ cdef class Decoder:
         if failed:
             raise RuntimeError("the ids changed while they were decoded")
         return result
-
-    def text(self, list ids):
-        """Decode at most SHORT ids to a str; None if that is not UTF-8, or too long."""
-        cdef int32_t id[SHORT]
-        cdef uint8_t out[8 * SHORT]
-        cdef int64_t n = len(ids), size
-        if n > SHORT or not read_ints(id, ids, n):
-            return None
-        size = bpe_decoded_size(self.decoder, id, n)
-        if size < 0 or size > 8 * SHORT or bpe_decode(out, size, self.decoder, id, n):
-            return None
-        try:
-            return PyUnicode_DecodeUTF8(<const char *>out, size, NULL)
-        except UnicodeDecodeError:
-            return None

@@ -81,10 +81,10 @@ cdef class PieceCounter:
         if piece and bpe_count_one(self.counter, <const uint8_t *>PyBytes_AS_STRING(piece), len(piece), count):
             raise MemoryError("no memory to count pieces")
 
-    def train(self, n_merges, progress=None, on_merge=None):
-        """Learn up to n_merges pairs -> list; call progress(done, total) and on_merge(left, right, new, count)."""
+    def train(self, n_merges, progress=None):
+        """Learn up to n_merges pairs -> list; call progress(done, total) after each."""
         cdef bpe_trainer *trainer = NULL
-        cdef int64_t done = 0, before = -1, step = 1 if progress or on_merge else 64, most = min(n_merges, 1 << 40)
+        cdef int64_t done = 0, before = -1, step = 1 if progress else 64, most = min(n_merges, 1 << 40)
         with nogil:
             if bpe_counter_merge(self.counter) == 0:
                 trainer = bpe_trainer_new(self.counter, most)
@@ -100,8 +100,6 @@ cdef class PieceCounter:
                     raise MemoryError("no memory to train")
                 if progress and done > before:
                     progress(done, n_merges)
-                if on_merge and done > before:
-                    on_merge(pairs[2 * done - 2], pairs[2 * done - 1], 255 + done, bpe_trainer_count(trainer))
                 PyErr_CheckSignals()
             return [(pairs[2 * i], pairs[2 * i + 1]) for i in range(done)]
         finally:

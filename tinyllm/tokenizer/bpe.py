@@ -152,7 +152,7 @@ class BPETokenizer(Tokenizer):
     def _kernel(self):
         """Return the vocabulary as an object of the kernels."""
         v = self.vocabulary
-        return kernels(bpe_encode).BPE(v.byte_ids, v.merges, v.order, v.ids, v.ignore_merges)
+        return kernels(bpe_encode).BPE(v.byte_ids, v.merges, v.order, v.ids if v.ignore_merges else {})
 
     def _encode_ordinary(self, text):
         ids, known = [], {}  # a text repeats its pieces
