@@ -165,7 +165,8 @@ def rows(cells: list[tuple[int, bytes]], special: set[int]) -> Iterator[str]:
     colours; without colours, | separates them.
     """
     colours, room = has_colours(), max(20, get_terminal_size()[0])
-    line, at = [], 1
+    line: list[tuple[str, str, str]] = []
+    at = 1
     for n, (i, token) in enumerate(cells):
         text = tokens.visible(token)
         text = text if can_print(text) else repr(token)[2:-1]
