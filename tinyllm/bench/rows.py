@@ -166,12 +166,19 @@ LONGEST = 512  # tokens of a prompt
 def generate_races(quick: bool = False) -> Iterator[Race]:
     """Yield races of reading a prompt, and of writing after half a context: one row, the likeliest tokens."""
     for name in ["nano"] if quick else SIZES:
-        for task, make in (("prefill", reader), ("decode", writer)):
-            engines: Makers = {
-                "tinyllm": partial(make, SIZES[name]),
-                "numpy": partial(make, SIZES[name], around=partial(ops.use, "numpy")),
-                "int8": partial(make, SIZES[name], 8), "int4": partial(make, SIZES[name], 4)}
-            yield {"setting": name, "task": task}, engines
+        for task, work in (("prefill", reading), ("decode", writing)):
+            make = partial(generator, SIZES[name], work)
+            yield {"setting": name, "task": task}, {
+                "tinyllm": make, "numpy": partial(make, around=partial(ops.use, "numpy")),
+                "int8": partial(make, bits=8), "int4": partial(make, bits=4)}
+
+
+def generator(sizes: dict[str, Any], work: Callable, bits: int = 32, around: Callable = nullcontext
+              ) -> Contender:
+    """Return the reading or the writing of a new model to time; logits of rounded weights may differ more."""
+    contender = work(model_of(sizes, bits))
+    contender.around, contender.tolerance = around, {32: 1e-3, 8: 0.2, 4: 0.9}[bits]
+    return contender
 
 
 def prompt_of(model: Any) -> tuple[list[int], int, int]:
@@ -184,27 +191,17 @@ def prompt_of(model: Any) -> tuple[list[int], int, int]:
     return [i * 7 % c.vocab_size for i in range(min(c.context, LONGEST))], half, min(NEW, c.context - half)
 
 
-def reader(sizes: dict[str, Any], bits: int = 32, around: Callable = nullcontext) -> Contender:
-    """Return the reading of a prompt to time; its answer is the logits of the next token, (V,)."""
-    return reading(model_of(sizes, bits), around, {32: 1e-3, 8: 0.2, 4: 0.9}[bits])
-
-
-def writer(sizes: dict[str, Any], bits: int = 32, around: Callable = nullcontext) -> Contender:
-    """Return the writing of tokens after a prompt of half a context to time."""
-    return writing(model_of(sizes, bits), around)
-
-
-def reading(model: Any, around: Callable = nullcontext, tolerance: float = 0.0) -> Contender:
-    """Return a model's reading of a prompt to time."""
+def reading(model: Any) -> Contender:
+    """Return a model's reading of a prompt to time; its answer is the logits of the next token, (V,)."""
     prompt, *_ = prompt_of(model)
 
     def read():
         return next(stream(model, [prompt], max_tokens=1, sampling=GREEDY)).logits
 
-    return Contender(read, around=around, amounts={"tokens": len(prompt)}, answer=read, tolerance=tolerance)
+    return Contender(read, amounts={"tokens": len(prompt)}, answer=read)
 
 
-def writing(model: Any, around: Callable = nullcontext) -> Contender:
+def writing(model: Any) -> Contender:
     """Return the writing of a model's tokens after half a context to time; reading it is not timed."""
     prompt, half, new = prompt_of(model)
     end = getattr(model.config, "end", None)
@@ -216,7 +213,7 @@ def writing(model: Any, around: Callable = nullcontext) -> Contender:
         next(steps)
         return (steps,)
 
-    return Contender(lambda steps: sum(1 for _ in steps), begin, around, {"tokens": new})
+    return Contender(lambda steps: sum(1 for _ in steps), begin, amounts={"tokens": new})
 
 
 def measure_rates(model: Any) -> dict[str, float]:
@@ -235,12 +232,12 @@ def measure_rates(model: Any) -> dict[str, float]:
 
 def batch_races(quick: bool = False) -> Iterator[Race]:
     """Yield the writing of 40 tokens after 256 prompts of 16, all at once."""
-    yield {"setting": "nano", "rows": 256}, {"tinyllm": partial(many, SIZES["nano"], 256)}
+    yield {"setting": "nano", "rows": 256}, {"tinyllm": partial(many, 256)}
 
 
-def many(sizes: dict[str, Any], rows: int) -> Contender:
+def many(rows: int) -> Contender:
     """Return the writing of many sequences at once to time."""
-    model = model_of(sizes)
+    model = model_of(SIZES["nano"])
     read = min(16, model.config.context // 2)
     new = min(40, model.config.context - read)
     prompts = np.random.default_rng(0).integers(0, model.config.vocab_size, (rows, read)).tolist()
