@@ -1,23 +1,301 @@
 """Train small models, and print what they learn: `python benchmarks/learn.py NAME ... [--set K=V ...]`.
 
-Prints the figures of every seed with the seconds of the processor, then their means and extremes. `--set`
-changes settings of an experiment, such as train.steps=1800; their names and defaults stand where it is
-defined, in learn_world.py or learn_runs.py.
+Prints the figures of every seed with the seconds of the processor, then their means and extremes. An
+experiment is a function of a seed and settings -> {figure: value}; `--set` changes its settings. Some are
+trainings of `tinyllm train`, with its settings. Others learn from the world, one document a row: the model is
+a LLaMA whose weights start with a standard deviation of 1 / sqrt(width), the learning rate follows a cosine,
+documents of the test split are in no training text (see Kind.splits), and an answer is right if each of its
+words is the likeliest.
 """
 
 import argparse
 import json
+import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
-import learn_runs
-import learn_world
 import numpy as np
 
 import tinyllm as tl
 from tinyllm.config import parse_assignments
+from tinyllm.eval import Gaps, answers
+from tinyllm.eval.gaps import anywhere, body, line
+from tinyllm.ops import pass_at_k
+from tinyllm.ops.loss import IGNORED
+from tinyllm.train import events
+from tinyllm.train.fit import loop_of
+from tinyllm.world import KINDS, Stream, World, stories
+from tinyllm.world.corpus import SEPARATOR, read_name
 
-EXPERIMENTS = learn_world.EXPERIMENTS | learn_runs.EXPERIMENTS
+TRIAL = {"data": "stories", "train.steps": 200, "train.batch": 8, "model.context": 128,
+         "train.eval_windows": 240}
+
+
+class Trial:
+    """A training as `tinyllm train` does it, without a folder."""
+
+    def __init__(self, settings):
+        self.setup = tl.prepare(tl.make_config(settings))
+        self.model = self.setup.model
+
+    def run(self):
+        """Train -> {loss on held-out text at half of the steps and at the end, milliseconds a step}."""
+        c, plan = self.setup.config.train, self.setup.plan
+        found, seconds, began = [], 0.0, time.process_time()
+        for event in loop_of(c, self.model, plan.batches, plan.loss, self.setup.config.seed):
+            if isinstance(event, events.Stepped) and event.step in (c.steps // 2, c.steps):
+                seconds += time.process_time() - began
+                found.append(plan.evaluate(self.model)["val_loss_per_char"])
+                began = time.process_time()
+        return {"half": found[0], "loss": found[-1], "ms a step": 1000 * seconds / c.steps}
+
+
+def recipe(seed, **settings):
+    """Train with some settings, by default 200 steps on the stories."""
+    return Trial(TRIAL | {"seed": seed} | settings).run()
+
+
+def prose(kind: str):
+    """Return the default training on one kind of prose: the loss above the exact floor, per character."""
+
+    def experiment(seed, **settings):
+        settings = {"data": f"world:{kind},n=20000", "seed": seed, "train.eval_windows": 480} | settings
+        return {"above floor": Trial(settings).run()["loss"] - read_name(settings["data"]).entropy_per_char()}
+
+    return experiment
+
+
+def middle(seed, rate=0.5, asked=100, samples=10, **settings):
+    """Fill gaps in functions whose combinations of operations are in no training text.
+
+    A model learns the programs of the world, one a row, a share of them (`rate`) with the middle moved to the
+    end; nine in ten of these are whole lines. The interpreter of the world runs the tests of what it writes:
+    pass@1 and pass@10 are estimated from some samples at temperature 0.8. With rate 0 a model gets what is
+    before the gap, and writes to the end of the function.
+    """
+    kind = "world:program,parts=1,examples=0"
+    trial = Trial({
+        "data": f"{kind},n=8000,seed={seed}", "seed": seed, "tokenizer": "bpe:512",
+        "model.layers": 3, "model.width": 64, "model.hidden": 176, "model.heads": 2, "model.kv_heads": 2,
+        "model.init_std": 64**-0.5, "model.context": 256, "pretrain.middle": rate, "pretrain.lines": 0.9,
+        "pretrain.documents": True, "train.steps": 1200, "train.batch": 32} | settings)
+    figures = {"loss": trial.run()["loss"]}
+    opened = tl.Opened(trial.model.eval(), trial.setup.tokenizer, trial.setup.frame)
+    drawn = {"sampling": tl.Sampling(0.8), "max_tokens": 64, "n": samples}
+    for cut in (body, line, anywhere):
+        task = Gaps(f"{kind},seed={seed}", cut, ahead=rate > 0)
+        found = answers(opened, task, islice(task.items("test"), asked), **drawn)
+        passed = [int(sum(x.score for x in found[i : i + samples])) for i in range(0, len(found), samples)]
+        for k in {1, min(10, samples)}:
+            figures[f"{cut.__name__} pass@{k}"] = pass_at_k(passed, samples, k)
+    return figures
+
+
+def written(seed, run="shipped", count=20):
+    """Count the stories of a run, or of the shipped model, that the grammar parses from end to end.
+
+    It writes a story after each of `count` stories of held-out text, at temperature 1, and as `tinyllm
+    generate` draws: after a separator alone it would not know what follows one without a story before.
+    """
+    opened, figures = tl.open_model(run), {}
+    text = tl.load_corpus(opened.config.data).split()[1].decode() if opened.config else None
+    before = (text or stories.generate(seed=1, n=100)).split(SEPARATOR)[1:-1]  # the first may be cut
+    prompts = [opened.tokenizer.encode(before[i % len(before)] + SEPARATOR)[-100:] for i in range(count)]
+    for name, sampling in {"parse": tl.Sampling(), "parse as drawn": opened.sampling}.items():
+        found = tl.generate(opened.model, prompts, max_tokens=400, sampling=sampling, seed=seed + 1,
+                            stop=[SEPARATOR], tokenizer=opened.tokenizer, overflow="slide")
+        texts = [opened.tokenizer.decode(tokens).partition(SEPARATOR)[0] for tokens in found]
+        figures[name] = sum(KINDS["stories"].read(World(), text) is not None for text in texts)
+    return figures
+
+
+# Documents of the world
+
+WORLD = World()
+BLANKS = r"\S+|\n"  # a token is what stands between blanks
+WORDS = r"'s|[A-Za-z]+|\d+|[^\sA-Za-z\d]|\n"
+CHARACTERS = r"[\s\S]"
+
+
+class Pieces:
+    """Number the pieces that occur in a text, and no others.
+
+    Tokens that never occur delay learning: with 256 bytes beside its 16 words, `mapping` needs five times as
+    many steps.
+    """
+
+    def __init__(self, text, pattern):
+        self.pattern = re.compile(pattern)
+        self.numbers = {piece: i for i, piece in enumerate(sorted({*self.pattern.findall(text)}))}
+
+    def encode(self, text):
+        return [self.numbers[piece] for piece in self.pattern.findall(text)]
+
+
+def answered(trained, figure, documents):
+    """Return the share of answers that are right."""
+    hits, asked = trained.hits(documents)
+    return {figure: (hits | ~asked).all(axis=1).mean()}
+
+
+def each_call(trained, figure, documents):
+    """Return the share of right answers to all calls of all rows."""
+    hits, asked = trained.hits(documents)
+    return {figure: hits[asked].mean()}
+
+
+def bayes(trained, figure, documents):
+    """Return the accuracy at some shots, and the largest distance to the best possible at any."""
+    hits, asked = trained.hits(documents)
+    right = hits[:, asked[0]]
+    curve = right.mean(axis=0)
+    off = np.abs((right - np.array([document.labels["bayes"] for document in documents])).mean(axis=0)).max()
+    return {"first": curve[0], "ninth": curve[8], "last": curve[-1], "off the curve": off}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Train on documents of some kinds in turn, one a row, and ask about documents of their test split.
+
+    train: (kind, dials) or (kind, dials, split). test: {figure: (kind, dials)}, by default the last of train.
+    by: how documents are held out. whole: whether the loss counts the whole text, or answers only (where
+    nothing is asked, the whole text). One bit a row starves a model that must compare two sentences: from
+    the names that come again in the text it learns to look back, and then the answer.
+    parts: how many parts a step is computed in; as many as kinds saves the padding of the shorter kind.
+    wanted(document) says which documents may be asked about.
+    measure(trained, figure, documents) returns {figure: value}.
+    """
+
+    train: tuple
+    steps: int
+    test: dict = field(default_factory=dict)
+    by: str | None = None
+    whole: bool = False
+    parts: int = 1
+    pieces: str = WORDS
+    batch: int = 32
+    width: int = 64
+    layers: int = 2
+    heads: int = 1
+    lr: float = 3e-3
+    decay: float = 0.05
+    embed_std: float | None = None
+    asked: int = 300
+    wanted: Callable = lambda document: True
+    measure: Callable = answered
+
+    def __call__(self, seed, **settings):
+        trained, figures = Trained(replace(self, **settings), seed), {}
+        for figure, documents in trained.asked.items():
+            figures |= self.measure(trained, figure, documents)
+        return figures
+
+
+class Trained:
+    """A LLaMA that was trained on rows, with its `pieces`."""
+
+    def __init__(self, rows: Rows, seed: int):
+        self.rows = rows
+        self.streams = [self.stream(part, seed) for part in rows.train]
+        self.asked = {figure: list(islice(filter(rows.wanted, self.stream((*part[:2], "test"), seed + 1000)),
+                                          rows.asked))
+                      for figure, part in (rows.test or {"right": rows.train[-1]}).items()}
+        seen = [stream[i] for stream in self.streams for i in range(2000)]
+        seen += [document for documents in self.asked.values() for document in documents]
+        self.pieces = Pieces("".join(document.text + "\n" for document in seen), rows.pieces)
+        context = 40 + max(len(self.pieces.encode(document.text)) for document in seen)
+        config = tl.LlamaConfig(
+            len(self.pieces.numbers), context=context, layers=rows.layers, heads=rows.heads,
+            kv_heads=rows.heads, width=rows.width, hidden=round(rows.width / 6) * 16,
+            init_std=rows.width**-0.5, embed_std=rows.embed_std)
+        self.model = tl.Llama(config, seed=seed)
+        tl.fit(self.model, self.take, rows.steps, rows.lr, loss=_loss, batch=rows.batch, seed=seed,
+               accumulate=rows.parts, beta2=0.98, warmup=50, weight_decay=rows.decay)
+
+    def stream(self, part, seed):
+        """Return the documents of (kind, dials) or (kind, dials, split)."""
+        kind = KINDS[part[0]]
+        return Stream(WORLD, kind, kind.dials(**part[1]), seed, *(part[2:] or ("train",)), by=self.rows.by)
+
+    def take(self, step):
+        """Return the batch of a step: documents of all kinds in turn."""
+        rows, n = self.rows, len(self.streams)
+        chosen = [self.streams[i % n][(step * rows.batch + i) // n] for i in range(rows.batch)]
+        chosen = [document for part in range(rows.parts) for document in chosen[part :: rows.parts]]
+        return self.batch(chosen, rows.whole)
+
+    def batch(self, documents, whole=False):
+        """Return a row for each document; targets are answers, or the words that can be predicted."""
+        lines = [self.pieces.encode(document.text + "\n") for document in documents]
+        tokens = np.zeros((len(lines), max(map(len, lines))), np.int32)
+        targets = np.full_like(tokens, IGNORED)
+        for row, (ids, document) in enumerate(zip(lines, documents, strict=True)):
+            tokens[row, : len(ids)] = ids
+            answer = slice(0 if whole else len(self.pieces.encode(document.prompt)), len(ids))
+            scored = document.labels.get("scored", answer)
+            targets[row, scored] = tokens[row, scored]
+        return tl.Batch(tokens[:, :-1], np.ascontiguousarray(targets[:, 1:]))
+
+    def hits(self, documents):
+        """Return where the likeliest token is the right one, and where a token is asked for, (rows, T)."""
+        batch = self.batch(documents)
+        with tl.no_grad():
+            return self.model(batch.tokens).data.argmax(-1) == batch.targets, batch.targets != IGNORED
+
+
+def _loss(model, batch):
+    end = 1 + np.flatnonzero((batch.targets != IGNORED).any(axis=0))[-1]  # no later token is seen
+    return model.loss(batch.tokens[:, :end], batch.targets[:, :end])
+
+
+def told(document):
+    """Return True if the encyclopaedia tells what a question asks for, and no other fact gives it away.
+
+    A birthplace is given away: brothers and sisters share it, and many people live where they were born.
+    """
+    return document.labels["relation"] in ("works_as", "likes", "enjoys", "best_friend", "owns")
+
+
+def shell(n, **dials):
+    """Follow 1 to 12 swaps of two pairs of cups, or of one (hands=1) -> share right by swaps."""
+    parts = {f"{m} swaps": ("shell_game", {"moves": m} | dials) for m in range(1, 13)}
+    test = {f"{m} swaps": parts[f"{m} swaps"] for m in (1, 2, 3, 4, 6, 8, 12)}
+    return Rows((*parts.values(),), n, test, pieces=BLANKS, batch=60, layers=3, heads=2, lr=2e-3)
+
+
+def questions(**dials):
+    """Ask about people of whom only an encyclopaedia told; others were asked about."""
+    parts = ("encyclopaedia", dials, "all"), ("question", {})
+    return Rows(parts, 6000, heads=2, wanted=told, parts=2)
+
+
+LETTERS = ("mapping", {"letters": 3}), ("mapping", {})  # rows with few letters show the way
+CONTEXT = {"pieces": BLANKS, "decay": 0.01}
+DEEP = {"layers": 3, "heads": 2}
+ABOUT = ("entailment", {"about": "family"}), ("entailment", {"about": "work"})
+WIDE = {"width": 128, "layers": 4, "heads": 4}
+EXPERIMENTS: dict[str, Callable] = {
+    "recipe": recipe, **{kind: prose(kind) for kind in ("stories", "encyclopaedia", "letters", "dialogues")},
+    "middle": middle, "written": written,
+    "shell-steps": shell(400, steps=True),
+    "mapping": Rows(LETTERS, 1000, asked=2000, measure=bayes, **CONTEXT),
+    "recall": Rows((("recall", {}),), 400, measure=each_call, **CONTEXT),
+    "recall-once": Rows((("recall", {"queries": 1}),), 800, measure=each_call, **CONTEXT),
+    "recall-early": Rows((("recall", {"queries": 1}),), 800, measure=each_call, embed_std=1.0, **CONTEXT),
+    "translation": Rows((("translation", {}),), 800, pieces=CHARACTERS, lr=1e-3, **WIDE),
+    "shell-direct": shell(2000),
+    "shell-one-pair": shell(2000, hands=1),
+    "coreference": Rows((("coreference", {"clue": "gender"}),), 300, whole=True, **DEEP),
+    "coreference-jobs": Rows((("coreference", {"clue": "job"}),), 1200, whole=True, **DEEP),
+    "paraphrase": Rows((("paraphrase", {}),), 3000, whole=True, **DEEP),
+    "entailment": Rows(ABOUT, 1500, {"family": ABOUT[0], "work": ABOUT[1]}, whole=True, **DEEP),
+    "syllogisms": Rows((("entailment", {"about": "groups"}),), 1200, by="pattern", whole=True, **DEEP),
+    "questions": questions(),
+    "questions-plain": questions(ways=1, shuffle=False),
+}
 
 
 def main(argv: list[str] | None = None) -> None:
