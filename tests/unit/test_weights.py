@@ -1,6 +1,7 @@
 """Check files of weights: nothing is lost, and files that are cut, changed or foreign are refused."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tiny_models import change, logits, made
 from tinyllm import nn
 from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained, load_weights, save_weights
-from tinyllm.models.weights import DTYPES
+from tinyllm.models.weights import DTYPES, read_header
 from tinyllm.runs import open_model
 
 names = st.text(min_size=1, max_size=8).filter(lambda s: s != "__metadata__" and s.isprintable())
@@ -60,6 +61,14 @@ def test_bfloat16_becomes_float32(tmp_path):
     write(tmp_path / "w", {"w": {"dtype": "BF16", "shape": [2, 2], "data_offsets": [0, 8]}}, bits.tobytes())
     found = load_weights(tmp_path / "w")[0]["w"]
     assert found.dtype == np.float32 and found.tolist() == [[1, -2], [0.10009765625, 0]]
+
+
+def test_a_file_that_becomes_shorter_is_refused(tmp_path):
+    save_weights({"a": np.ones(9, np.float32)}, tmp_path / "w")
+    stored, _ = read_header(tmp_path / "w")
+    os.truncate(tmp_path / "w", (tmp_path / "w").stat().st_size - 4)
+    with pytest.raises(UserError, match="became shorter while it was read"):
+        stored["a"].read()
 
 
 ENTRY = b'"w": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}'
