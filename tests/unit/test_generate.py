@@ -89,7 +89,7 @@ samplings = st.builds(
 )
 asks = st.builds(
     Ask,
-    prompt=st.lists(st.integers(0, V - 1), min_size=1, max_size=CONTEXT),
+    prompt=st.lists(st.integers(0, V - 1), min_size=1, max_size=CONTEXT) | st.just([3] * 6),  # or equal
     sampling=samplings,
     max_tokens=st.integers(0, 3 * CONTEXT),
     stop=st.lists(st.integers(0, V - 1), max_size=1),
@@ -99,7 +99,7 @@ asks = st.builds(
     bias=st.sampled_from([None, {3: 2.0, 5: -9.0}]),
     overflow=st.sampled_from(["slide", "slide", "stop"]),
     options=st.sampled_from([{}, {"logprobs": True}, {"logprobs": True, "top_logprobs": 3, "echo": True}]),
-    after=st.integers(0, 9),
+    after=st.sampled_from([0, 0, 0, 1, 2, 9]),
     cancelled=st.sampled_from([None, None, None, 0, 1, 4]),
 )
 settings_of_engines = st.fixed_dictionaries(
@@ -119,6 +119,8 @@ def run_engine(engine, asks):
         back = {s.index: i for i, s in sequences.items()}
         for step in engine.step():
             logits[back[step.index]].append(step.logits)
+            scores = step.sequence.logprobs if step.sequence.request.logprobs else [None]
+            assert step.logprob == scores[-1]
         count += 1
         for i, s in sequences.items():
             if asks[i].cancelled is not None and count > asks[i].after + asks[i].cancelled:
@@ -127,7 +129,7 @@ def run_engine(engine, asks):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@given(st.lists(asks, min_size=1, max_size=5), settings_of_engines, st.integers(0, 9))
+@given(st.lists(asks, min_size=2, max_size=6), settings_of_engines, st.integers(0, 9))
 def test_company_cache_chunks_and_time_of_arrival_change_nothing(backend, asks, how, seed):
     model = tiny(np.float32 if backend == "compiled" else np.float64, seed)
     with ops.use(backend):
@@ -148,7 +150,8 @@ def check_scores(model, ask, s, tokens, logits):
         return
     log_p = [ops.log_softmax(row) for row in logits]
     own = [float(row[token]) for row, token in zip(log_p, tokens, strict=True)]
-    if "echo" in ask.options and len(s.logprobs) >= len(ask.prompt):  # else it was cancelled before
+    if "echo" in ask.options and (s.finish != "cancelled" or s.tokens):
+        assert len(s.logprobs) == len(s.top_logprobs) == len(s.ids)
         with no_grad():
             before = model.log_probs([ask.prompt], [[*ask.prompt[1:], -100]]).data[0, :-1]
         assert s.logprobs[0] is None and s.top_logprobs[0] is None

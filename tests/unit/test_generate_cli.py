@@ -20,6 +20,7 @@ from tinyllm.models import GPT, GPTConfig
 from tinyllm.runs import Opened
 from tinyllm.runs.recipe import Frame
 from tinyllm.tokenizer import CHAT_TEMPLATES, ByteTokenizer, CharTokenizer
+from tinyllm.tokenizer.middle import add_markers
 
 TOKENIZER = CharTokenizer.train("abcdefgh \n")
 GREEDY = {"sampling": Sampling(temperature=0)}
@@ -115,6 +116,7 @@ def typed(monkeypatch, *lines):
     """Type these lines, then Ctrl-D; an exception among them is raised instead."""
     type_line = Mock(side_effect=[*lines, EOFError])
     monkeypatch.setattr("builtins.input", type_line)
+    return type_line
 
 
 def test_chat_goes_on_survives_bad_lines_and_ctrl_c_and_forgets_on_reset(tinyllm, capsys, monkeypatch):
@@ -133,8 +135,9 @@ def test_chat_goes_on_survives_bad_lines_and_ctrl_c_and_forgets_on_reset(tinyllm
     assert tinyllm("chat", "RUN", "--tokens", "9", "--temperature", "0") == 0
     shown = capsys.readouterr().out.split("\n")
     assert shown[2] == first[:2] and shown[4] == "(Ctrl-C again, /quit or Ctrl-D leaves)"
-    typed(monkeypatch, KeyboardInterrupt(), "/help", KeyboardInterrupt(), KeyboardInterrupt(), "never read")
-    assert tinyllm("chat", "RUN") == 130
+    again = KeyboardInterrupt()
+    read = typed(monkeypatch, again, "/help", again, again, "never read")  # it leaves at two in a row
+    assert tinyllm("chat", "RUN") == 130 and read.call_count == 4
 
 
 def test_chat_writes_turns_by_the_template_of_the_tokenizer(monkeypatch):
@@ -180,6 +183,17 @@ def test_the_frame_of_a_run_stands_behind_a_prompt_and_ends_an_answer(tinyllm, m
     monkeypatch.setattr(cli, "stream", lambda model, prompts, stop, **_: asked.append((prompts, stop)) or [])
     tinyllm("generate", "RUN", "--prompt", "a", "--stop", "ba")
     assert asked == [([b"ab"], ["ba", "a"])]
+
+
+def test_a_gap_ends_at_its_marker_and_at_stop_strings(tinyllm, monkeypatch):
+    stream = Mock(return_value=[])
+    tokenizer = ByteTokenizer()
+    add_markers(tokenizer)
+    monkeypatch.setattr(opening, "open_model", lambda *_: Opened(tiny(), tokenizer))
+    monkeypatch.setattr(cli, "stream", stream)
+    tinyllm("generate", "RUN", "--prompt", "a", "--suffix", "c", "--tokens", "2", "--stop", "b")
+    assert stream.call_args.args[1] == [[256, 97, 257, 99, 258]]
+    assert stream.call_args.kwargs["stop"] == ["b", 259]
 
 
 def test_a_conversation_goes_on_from_what_is_seen_of_it():
