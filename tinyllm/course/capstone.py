@@ -6,7 +6,7 @@ batches, so the library's losses are exact numbers.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,26 +52,20 @@ def setup(seed: int) -> TrainSetup:
 def train(seed: int, parts: Sequence[Plugin] = ()) -> list[float]:
     """Train with the student's functions (`parts`) in place of the ops; return the loss of each step.
 
-    Raises PartFailure if a function fails or its results stop the training, OutOfTime if it takes too long.
+    Raises PartFailure if a function fails or takes too long, or if its results stop the training.
     """
     return [event.loss for event in run_on(parts, setup(seed).steps())]
 
 
-def run_on(parts: Sequence[Plugin], training: Iterator[Any]) -> Iterator[Any]:
+def run_on(parts: Sequence[Plugin], training: Iterable[Any]) -> Iterator[Any]:
     """Train with the student's functions (`parts`), and yield events. Raises the same errors as `train`."""
-    step = 1
     with plug_in(parts), np.errstate(all="ignore"):
-        while True:
-            try:
-                event = next(training, None)
-            except PartFailure:
-                raise
-            except Exception as error:  # odd results of a part may fail anywhere in the library
-                raise PartFailure("", f"training ends at step {step}: {error}") from None
-            if event is None:
-                return
-            step += isinstance(event, Stepped)
-            yield event
+        try:
+            yield from training
+        except PartFailure:
+            raise
+        except Exception as error:  # odd results of a part may fail anywhere in the library
+            raise PartFailure("", f"the training ends: {error}") from None
 
 
 def tell(parts: Sequence[Plugin] = (),
@@ -84,7 +78,7 @@ def tell(parts: Sequence[Plugin] = (),
     sample = story.corpus.data[:100_000].decode("utf-8", "ignore")
     per_token = len(sample) / len(story.tokenizer.encode(sample))
     losses, text = [], ""
-    for event in run_on(parts, iter(story.train())):
+    for event in run_on(parts, story.train()):
         if isinstance(event, Stepped):
             losses.append(event.loss / per_token)
             heard(event.step, losses[-1])
@@ -175,15 +169,9 @@ def train_in_worker(ops: list[str], start: Callable[[], Any], seed: int) -> tupl
     try:
         with start() as worker:
             wrong = difference(seed, train(seed, [in_worker(worker, op) for op in ops]))
-    except OutOfTime as failure:
-        return str(failure), "timed_out"
     except PartFailure as failure:
-        return str(failure), "failed"
+        return str(failure), failure.state
     return wrong, "failed" if wrong else "passed"
-
-
-class OutOfTime(PartFailure):
-    """A student's function, which replaces an op, did not finish within its worker's time limit."""
 
 
 def in_worker(worker: Any, op: str) -> Plugin:
@@ -197,7 +185,7 @@ def in_worker(worker: Any, op: str) -> Plugin:
         if isinstance(answer, Failure):
             if answer.state == "timed_out":
                 took = f"{SETTINGS['train.steps']} steps take more than the time that there is"
-                raise OutOfTime(op, f"{took}; it was up in your {op}")
+                raise PartFailure(op, f"{took}; it was up in your {op}", "timed_out")
             line = f", line {answer.line}," if answer.line else ""
             raise PartFailure(op, f"your {op}{line} failed: {answer.message}")
         return written_back(op, args, *answer) if OPS[op].mutates else answer

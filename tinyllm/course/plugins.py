@@ -28,11 +28,11 @@ from tinyllm.testing.check import arrays, labelled, require_form, run
 
 
 class PartFailure(UserError):
-    """A student's function failed while a model ran on it; `op` is its name."""
+    """A student's function, an op's, failed while a model ran on it; `state` is that of a verdict."""
 
-    def __init__(self, op, message):
+    def __init__(self, op, message, state="failed"):
         super().__init__(message)
-        self.op = op
+        self.op, self.state = op, state
 
 
 @dataclass
