@@ -150,6 +150,7 @@ def test_exercises_of_unusual_making_are_gathered(solved):
     gather(solved / "12_capstone")
     parts, missing = parts_in(solved / "12_capstone")
     assert [part.op for part in parts] == list(capstone.PARTS) and not missing
+    assert "@dataclass\nclass Box4:" in (solved / "12_capstone/exercise.py").read_text("utf-8")
 
 
 TINY = {"train.steps": 6, "train.eval_every": 6, "train.sample_every": 6, "train.sample_tokens": 9,

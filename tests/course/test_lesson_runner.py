@@ -33,6 +33,9 @@ print(compare(guess, 5))
 
 # %%
 print("the last " + "cell")
+
+# %% [markdown]
+# The end.
 """
 ENTER = "Enter runs this code"
 
@@ -85,6 +88,8 @@ it is 5
 
 | print("the last " + "cell")
 the last cell
+
+The end.
 """
 
 
@@ -105,33 +110,36 @@ def test_a_lesson_can_start_at_a_step(lesson):
     assert "A lesson" not in shown and "it is 5" not in shown and "how many" not in shown
 
 
-ADD = """def add(x, y):
+OWN = """def softmax(x):
     print("mine")
-    return x + y
+    return x
+def log_softmax(x):
+    print("not tried yet")
+    return x
 """
 
 
 def test_a_lesson_runs_on_functions_of_the_students_that_have_passed(tmp_path):
     """After a student had written them all, each lesson ran on the library's as before."""
-    folder, _ = start_lesson(find_lesson(0), tmp_path)
-    (folder / "exercise.py").write_text(ADD)
-    calls = "import numpy as np\nfrom tinyllm import ops\nprint(ops.add(np.float32([1]), np.float32([2])))\n"
-    (folder / "lesson.py").write_text(f"{LESSON}\n# %%\n{calls}")
+    folder, _ = start_lesson(find_lesson(4), tmp_path)
+    (folder / "exercise.py").write_text(OWN)
+    calls = "import numpy as np\nfrom tinyllm import ops\nx = np.ones(1, np.float32)\n"
+    (folder / "lesson.py").write_text(f"{LESSON}\n# %%\n{calls}print(ops.softmax(x), ops.log_softmax(x))\n")
 
     def run(*options):
         command = [sys.executable, str(folder / "lesson.py"), *options]
         return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout
 
     progress = StudentProgress(tmp_path)
-    progress.task(find_lesson(0), "add")["state"] = "passed"
+    progress.task(find_lesson(4), "softmax")["state"] = "passed"
     progress.save()
     said = run()
-    assert "functions of yours that have passed: add" in said and "mine\n" in said and "[3.]" in said
-    assert "mine" not in run("--library")
-    (folder / "exercise.py").write_text("def add(x:\n")
+    assert "that have passed: softmax." in said and "mine\n" in said and said.endswith("[1.] [0.]\n")
+    assert "not tried" not in said and "mine" not in run("--library")
+    (folder / "exercise.py").write_text("def softmax(x:\n")
     said = " ".join(run().split())
     assert "yours could not be used: " in said and "exercise.py, line 1: '(' was never closed" in said
-    assert said.endswith("[3.]")
+    assert said.endswith("[1.] [0.]")
 
 
 def test_what_is_wrong_with_a_students_file_is_one_line(tmp_path):

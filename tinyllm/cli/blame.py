@@ -79,8 +79,6 @@ def format_finding(blame: Blame, finding: Finding) -> Iterator[str]:
     for op in finding.culprits:
         part = blame.parts[op]
         yield f"to blame: {part.title}"
-        if op in finding.failures:
-            yield f"  {finding.failures[op]}"
         yield f"  `tinyllm check {part.lesson}` says what is wrong with it"
     if finding.confirmed:
         whose = "it" if len(finding.culprits) == 1 else "them"

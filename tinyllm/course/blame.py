@@ -29,25 +29,23 @@ class Trial(NamedTuple):
     """The result of training with some of the student's functions, compared step by step with the library.
 
     step: the first step where the loss or the gradient norm was outside the tolerance, or None.
-    what: what happened there; failed: the function that failed there, or "".
+    what: what happened there.
     """
 
     step: int | None = None
     what: str = ""
-    failed: str = ""
 
 
 class Finding(NamedTuple):
     """The result of `Blame.find`: the ops that make the run wrong (`culprits`).
 
     whole: the result of training with all of the student's functions.
-    failures: how functions failed that did; together: True if only the combination is out of tolerance;
+    together: True if only the combination is out of tolerance.
     confirmed: True if the other functions alone stay in range.
     """
 
     culprits: tuple[str, ...]
     whole: Trial
-    failures: dict[str, str]
     together: bool = False
     confirmed: bool = False
 
@@ -121,7 +119,7 @@ class Blame:
                     done = next(training)
                     got = np.array([done.loss, done.grad_norm])
                 except PartFailure as failure:
-                    return Trial(step, f"stop at step {step}: {failure}", failure.op)
+                    return Trial(step, f"stop at step {step}: {failure}")
                 except (UserError, ValueError, TypeError, IndexError, AttributeError, ArithmeticError):
                     got = np.array([np.nan, np.nan])  # or the library's own code failed on the results
                 far = ~(np.abs(got - right) <= allowed)
@@ -135,25 +133,20 @@ class Blame:
         """Find the functions to blame. The finding has no culprits if all losses are within tolerance."""
         ops = list(self.parts)
         whole = self.trial(ops, "all of yours")
-        failures: dict[str, str] = {}
         if whole.step is None:
-            return Finding((), whole, failures)
+            return Finding((), whole)
         ops = [op for op in ops if self.parts[op].calls] or ops  # functions never called are not to blame
 
         def stays(some: list[str], title: str) -> bool:
-            trial = self.trial(some, title)
-            if trial.failed:
-                failures.setdefault(trial.failed, trial.what)
-            return trial.step is None
+            return self.trial(some, title).step is None
 
         single = ops
         if len(ops) > 1:
             single = [op for op in ops if stays([x for x in ops if x != op], f"without your {op}")]
         if len(single) == 1:
-            return Finding(tuple(single), whole, failures, confirmed=len(ops) > 1)
+            return Finding(tuple(single), whole, confirmed=len(ops) > 1)
         guilty = tuple(op for op in ops if not stays([op], f"with your {op} alone"))
         if guilty:
             rest = [op for op in ops if op not in guilty]
-            confirmed = bool(rest) and self.trial(rest, "with the others alone").step is None
-            return Finding(guilty, whole, failures, confirmed=confirmed)
-        return Finding(tuple(single or ops), whole, failures, together=True)
+            return Finding(guilty, whole, confirmed=bool(rest) and stays(rest, "with the others alone"))
+        return Finding(tuple(single or ops), whole, together=True)
