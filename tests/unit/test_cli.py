@@ -118,10 +118,11 @@ def test_every_help_has_an_example_and_fits_80_columns(words, capsys, monkeypatc
 def test_the_front_door(capsys, printed):
     shown = printed() + printed("data") + printed("tokenizer") + printed("course")
     assert all(command in shown for command in COMMANDS) and shown.count("example:") >= 4
-    for words, said in ((["--version"], f"tinyllm {tinyllm.__version__}\n"), (["help"], "usage: tinyllm [-h]"),
-                        (["help", "chat"], "usage: tinyllm chat [-h]")):
+    answers = {"--version": f"tinyllm {tinyllm.__version__}\n", "help": "usage: tinyllm [-h]",
+               "help chat": "usage: tinyllm chat [-h]"}
+    for words, said in answers.items():
         with pytest.raises(SystemExit) as end:
-            main(words)
+            main(words.split())
         assert end.value.code == 0 and said in capsys.readouterr().out
 
 
