@@ -6,6 +6,7 @@ ops than a float32 layer), only its inner parts and its outputs are compared.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -89,21 +90,13 @@ def _op_names(step: TracedCall) -> str:
     return " + ".join(ops) if len(ops) < 3 else ""
 
 
-@dataclass(frozen=True)
-class Layer:
-    """The difference between the outputs of one part of a model in two captures.
-
-    `size` is the root mean square of the first capture's output, `difference` that of the differences.
-    """
+class Layer(NamedTuple):
+    """Root mean squares of a part of the model: of its output, of the differences; and their ratio."""
 
     path: str
     size: float
     difference: float
-
-    @property
-    def share(self) -> float:
-        """Return `difference` divided by `size`."""
-        return self.difference / self.size if self.size else float(self.difference > 0)
+    share: float
 
 
 def compare_layers(a: TracedCall, b: TracedCall) -> list[Layer]:
@@ -116,7 +109,8 @@ def compare_layers(a: TracedCall, b: TracedCall) -> list[Layer]:
         if other and part.shape == other.shape:
             x, y = (p.outputs[0].astype(np.float64) for p in (part, other))
             size, difference = (float(np.sqrt(np.mean(np.square(z)))) for z in (x, x - y))
-            found.append(Layer(part.path, size, difference))
+            share = difference / size if size else float(difference > 0)
+            found.append(Layer(part.path, size, difference, share))
     return found
 
 
