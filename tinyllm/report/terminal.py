@@ -100,16 +100,10 @@ def table(head: list[str], rows: list[list[str]], align: str = "") -> list[str]:
 def width(text: str) -> int:
     """Return how many columns a text fills in a terminal: emoji and East Asian letters fill two.
 
-    Escape codes for colours fill none.
+    Marks over other letters and escape codes for colours fill none.
     """
-    return sum(map(char_width, STYLE.sub("", text)))
-
-
-def char_width(c: str) -> int:
-    """Return how many columns a character fills in a terminal: 0, 1 or 2."""
-    if unicodedata.category(c) in ("Mn", "Me"):
-        return 0
-    return 2 if unicodedata.east_asian_width(c) in "WF" else 1
+    letters = [c for c in STYLE.sub("", text) if unicodedata.category(c) not in ("Mn", "Me")]
+    return len(letters) + sum(unicodedata.east_asian_width(c) in "WF" for c in letters)
 
 
 def pad(text: str, room: int, side: str = "<") -> str:
