@@ -17,7 +17,7 @@ from typing import Any
 
 from tinyllm.course.diagnose import diagnose
 from tinyllm.course.drawing import CASES_PER_TASK, properties
-from tinyllm.course.failures import ask, complaint, format_failure, results_of
+from tinyllm.course.failures import ask, complaint, format_failure, results_in
 from tinyllm.course.syllabus import Exercise, Lesson
 from tinyllm.course.workers import Failure, Launcher, printable
 from tinyllm.course.workspace import hints
@@ -263,8 +263,12 @@ def wrong_later(task: Exercise, start: Callable[[], Any], every: dict[str, list[
     """
     cases = [(title, args) for title, some in every.items() if title.startswith(RIGHT) for args in some]
     random.Random(seed).shuffle(cases)
+
+    def output(worker):
+        return [bits(results_in(task.op, ask(task.op, worker, task.name, args))) for args in every[STEADY]]
+
     with start() as worker:
-        first = [output_bits(task, worker, args) for args in every[STEADY]]
+        first = output(worker)
     with start() as worker:
         for title, args in itertools.islice(itertools.cycle(cases), LATE_CALLS):
             why = complaint(task.op, title, worker, task.name, args)
@@ -272,15 +276,9 @@ def wrong_later(task: Exercise, start: Callable[[], Any], every: dict[str, list[
                 return []
             if why:
                 return [(args, f"it is right in the first calls, but later: {format_failure(why)}")]
-        last = [output_bits(task, worker, args) for args in every[STEADY]]
+        last = output(worker)
     return [(args, "two runs on one input differ, in two processes")
             for args, one, other in zip(every[STEADY], first, last, strict=True) if one != other]
-
-
-def output_bits(task: Exercise, worker: Any, args: tuple) -> Any:
-    """Return the bits of the results that the student's function gives on a case, or a Failure."""
-    answer = ask(task.op, worker, task.name, args)
-    return answer if isinstance(answer, Failure) else bits(list(results_of(task.op, *answer)))
 
 
 def unusable(task: Exercise, failure: Failure, every: Sequence[str] | dict[str, Any]) -> Verdict:
