@@ -43,13 +43,12 @@ MOST = 40  # more failing cases that must confirm a name
 class Cases(NamedTuple):
     """Hold the cases of a check that failed, sorted by their use in a diagnosis.
 
-    title: the property that fails. comparable: True if numbers are wrong, and the same in every call.
+    title: the property that fails; it is one of numbers if they are wrong, and the same in every call.
     wrong: pairs (case, what is wrong) that are to be explained. every_wrong: all cases that fail.
     fine: the cases that pass.
     """
 
     title: str
-    comparable: bool
     wrong: list[tuple]
     every_wrong: list[tuple]
     fine: list[tuple]
@@ -78,7 +77,7 @@ def diagnose(task: Exercise, start: Callable[[], Any], broken: dict[str, list[tu
         yours = tries.afresh(smallest)
     # The smallest input may break another property than the one that was tried: name that one first.
     about = failed_property(cases.title, why, formed, tries.kind)
-    facts = contrast.describe(task.op, failing) if cases.comparable and not mistake else None
+    facts = contrast.describe(task.op, failing) if cases.title.startswith(RIGHT) and not mistake else None
     writes = cases.title != PURE and any(why == WRITES for _, why in broken.get(PURE, ()))
     return verdict(
         state="failed", broken=tuple(sorted(verdict.keywords["broken"], key=lambda each: each != about)),
@@ -97,7 +96,7 @@ def sort_cases(broken: dict[str, list[tuple]], tried: Sequence[tuple]) -> Cases:
     wrong = [pair for title in titles for pair in broken[title]]
     failed = {id(args) for args, _ in wrong}
     fine = [args for args in tried if id(args) not in failed]
-    return Cases(titles[0], bool(numbers), confirming(wrong), [args for args, _ in wrong], fine)
+    return Cases(titles[0], confirming(wrong), [args for args, _ in wrong], fine)
 
 
 def find_mistake(cases: Cases, failing: list[tuple], tries: "Tries", known: Sequence[tuple]) -> Any:
