@@ -108,6 +108,7 @@ def test_operators_make_what_strangers_got_wrong(line, words):
 
 @pytest.mark.parametrize("name, words", [
     ("top_k", "the absolute value of `logits` in"),
+    ("lr_schedule", "`step + 1` where `step` belongs in `return"),
     ("sample", "u everywhere as its first number"),
     ("contrastive_loss", "each row of a and b divided by its length"),
     ("llama_block", "a mistake in rope: pairs of neighbours"),
@@ -159,7 +160,7 @@ def test_wrong_answers_of_strangers_that_once_passed_are_caught(name, old, new):
 def test_what_a_specification_refuses_does_not_hide_a_mistake():
     """Sums over the other axis are 0 for some rows, which `sample` refuses and a student does not."""
     wrong = edited("sample", "np.cumsum(probs, axis=-1, dtype=np.float64)", "np.cumsum(probs, axis=0)")
-    assert wrong(np.float32([[0, 1], [1, 0]]), np.float32([0, 0])).shape == (2,)
+    assert wrong(np.float32([[1, 0], [0, 1]]), np.float32([0, 0])).shape == (2,)
 
 
 def test_an_edit_that_fits_no_code_fails_loudly():
@@ -168,6 +169,8 @@ def test_an_edit_that_fits_no_code_fails_loudly():
     with pytest.raises(ValueError, match="'dy' occurs 3 times"):
         edited("linear_backward", "dy", "dx", "dx", "dy")
     assert np.array_equal(edited("softmax", "", "return x")(np.ones(2)), np.ones(2))
+    everywhere = edit_trees("linear_backward", "dy", "dx", times=3)[OPS["linear_backward"].reference]
+    assert "dy" not in [node.id for node in ast.walk(everywhere) if isinstance(node, ast.Name)]
 
 
 def test_no_mistake_changes_the_case_that_it_is_tried_on():
