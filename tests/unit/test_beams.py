@@ -64,6 +64,17 @@ def test_scores_are_log_probabilities_and_all_beams_together_find_the_best_text(
     assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
 
 
+@pytest.mark.parametrize("late", [False, "never"])
+def test_a_search_that_ends_later_finds_texts_that_are_as_good_or_better(late):
+    def best(seed, early):
+        found = beam_search(lively("gpt2", seed), PROMPTS[:1], beams=2, max_tokens=6, stop=[END],
+                            early_stopping=early, length_penalty=2.0)
+        return found[0][0][1]
+
+    gains = [best(seed, late) - best(seed, True) for seed in range(20)]
+    assert min(gains) >= 0 and max(gains) > 0
+
+
 @each
 def test_other_prompts_and_a_full_context_change_nothing(kind):
     model = lively(kind, 3)
