@@ -18,7 +18,7 @@ from tinyllm.train.loop import Progress
 
 
 @pytest.mark.parametrize(("name", "value", "message"), [
-    ("train.accumulate", "5", "train.batch 4 .* multiple"), ("train.steps", "many", "a whole number"),
+    ("train.accumulate", "3", "train.batch 4 .* multiple"), ("train.steps", "many", "a whole number"),
     ("model.tied", "perhaps", "model.tied must be true"), ("model.heads", "3", "3 heads cannot share"),
     ("model.type", "elephant", "there is no model 'elephant'"), ("model.type", ["gpt"], "there is no model"),
     ("recipe", "pretrian", "did you mean pretrain"), ("recipe", ["sft"], r"no recipe \['sft'\]"),
@@ -68,6 +68,8 @@ def test_what_a_resumed_run_may_change():
     old = make_config({})
     free = {"train.steps": 5000, "train.checkpoint_every": 7, "threads": 1, "data": "elsewhere.txt"}
     assert resumed(old, free) == make_config(old.flat() | free)
+    gpt = make_config({"model.type": "gpt", "preset": "nano"})
+    assert resumed(gpt, {"model.type": "gpt"}) == gpt  # a short name for gpt2
     with pytest.raises(UserError, match=r"train\.steps"):
         resumed(old, {"train.steps": "0"})
     for name, value in [("train.lr", 1.0), ("model.width", 64), ("seed", 1), ("model.type", "gpt2")]:

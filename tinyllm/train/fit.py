@@ -7,7 +7,6 @@ import numpy as np
 
 from tinyllm.data import Batch, get_batch
 from tinyllm.errors import UserError
-from tinyllm.nn import Module
 from tinyllm.train import events
 from tinyllm.train.config import TrainConfig
 from tinyllm.train.loop import Loop
@@ -19,18 +18,17 @@ from tinyllm.train.schedule import learning_rate
 SAME = ("steps", "accumulate", "clip", "eval_every", "sample_every", "log_every", "checkpoint_every")
 
 
-def make_optimizer(config: TrainConfig, model: Module) -> Optimizer:
-    """Return the optimizer that the settings choose, for the trainable parameters of a model."""
-    rates = config.lr, (0.9, config.beta2)
-    if config.optimizer == "muon":
-        return Muon(muon_groups(model, config.weight_decay), *rates)
-    return AdamW(decay_groups(model.parameters(trainable=True), config.weight_decay), *rates)
-
-
 def loop_of(config: TrainConfig, model: Any, batches: Any, loss: Any, seed: int, optimizer: Any = None,
             **more: Any) -> Loop:
-    """Return a loop that trains a model with these settings; `more` are other arguments of `Loop`."""
-    optimizer = optimizer or make_optimizer(config, model)
+    """Return a loop that trains a model with these settings; `more` are other arguments of `Loop`.
+
+    By default the settings choose the optimizer of the trainable parameters.
+    """
+    decay, rates = config.weight_decay, (config.lr, (0.9, config.beta2))
+    if optimizer is None and config.optimizer == "muon":
+        optimizer = Muon(muon_groups(model, decay), *rates)
+    elif optimizer is None:
+        optimizer = AdamW(decay_groups(model.parameters(trainable=True), decay), *rates)
     settings = {name: getattr(config, name) for name in SAME}
     settings |= {"seed": seed, "schedule": lambda step: learning_rate(step, config)} | more
     return Loop(model, batches, loss, optimizer, **settings)
