@@ -2,7 +2,7 @@
 
     train      GPT nano and mini beside PyTorch: eager and compiled, in float32 and bfloat16
     generate   GPT-2 and LLaMA beside transformers
-    tokenizer  learning, encoding, decoding and splitting beside tiktoken, tokenizers, rustbpe and regex
+    tokenizer  learning, encoding and decoding beside rustbpe, tiktoken and tokenizers
 
 The first contender of a race is tinyllm, and a ratio is the other's time as a multiple of its time. Each
 must compute what tinyllm computes. `pip install --editable '.[peers]'` installs all libraries; one that is

@@ -9,7 +9,6 @@ import pytest
 
 from tinyllm.bench import rows
 from tinyllm.bench.race import compare
-from tinyllm.tokenizer import BPETokenizer
 
 RUN = {"train.steps": 2, "train.batch": 2, "train.eval_windows": 2, "model.width": 16, "model.layers": 1,
        "model.heads": 2, "model.kv_heads": 1, "model.hidden": 16, "model.context": 16}
@@ -57,32 +56,9 @@ def test_other_libraries_compute_what_tinyllm_computes(records, name, engines):
     assert engines <= {r["engine"] for r in records(name) if "times" in r}
 
 
-@pytest.fixture
-def corpus(tmp_path):
-    path = tmp_path / "c.py"
-    path.write_text(TEXT)
-    return str(path)
-def test_tokenizers_are_raced_on_the_same_text(records, corpus, monkeypatch):
+def test_tokenizers_are_raced_on_the_same_text(records, tmp_path, monkeypatch):
     monkeypatch.setattr(race.other_tokenizers, "VOCABULARY", 300)
-    hostile = race.other_tokenizers.hostile_texts
-    monkeypatch.setattr(race.other_tokenizers, "hostile_texts", lambda data, size: hostile(data, 400))
-    found = records("tokenizer", data=corpus)
-    assert {(r.get("text"), r["task"]) for r in found} == {
-        *((None, task) for task in ("learn", "encode", "decode", "split")),
-        *((kind, task) for kind in hostile(b"", 4) for task in ("learn", "encode"))}
-    assert "array" in {r["engine"] for r in found if r["task"] == "encode" and "times" in r}
-    assert all(r["mb_per_second"] > 0 for r in found if "text" not in r and "skipped" not in r)
-    for kind, text in hostile(TEXT.encode(), 1000).items():
-        assert kind == "natural" or 997 <= len(text) <= 1000
-        text.decode()
-    assert hostile(b"a b", 8)["no spaces"] == b"abababab"
-
-
-@pytest.mark.parametrize("name", ["tiktoken", "huggingface"])
-@pytest.mark.parametrize("pattern", ["gpt2", "gpt4"])
-def test_other_tokenizers_run_our_vocabulary(name, pattern):
-    pytest.importorskip({"huggingface": "tokenizers"}.get(name, name))
-    ours = BPETokenizer.train(TEXT, 400, pattern)
-    encode, decode = race.other_tokenizers.ENGINES[name](ours)
-    texts = [TEXT, "", "new words 😀\n", "  \t"]
-    assert encode(texts) == ours.encode_batch(texts) and decode(ours.encode(TEXT)) == TEXT.encode()
+    (tmp_path / "c.py").write_text(TEXT)
+    found = records("tokenizer", data=str(tmp_path / "c.py"))
+    assert {r["task"] for r in found} == {"learn", "encode", "decode"}
+    assert all(r["mb_per_second"] > 0 for r in found if "skipped" not in r)
