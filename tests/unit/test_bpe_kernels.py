@@ -120,7 +120,7 @@ HOSTILE = [b"a", b"ab", b"abcabdacbbca", "😀😁".encode(), b" ", b"\xf0\x9f\x
 
 
 @pytest.mark.parametrize("some", HOSTILE, ids=range(len(HOSTILE)))
-def test_threads_and_parts_change_nothing(some):
+def test_threads_and_cuts_change_nothing(some):
     """Texts of three parts of 64 KiB, which threads share, and long pieces."""
     text = (some * (140_000 // len(some) + 1))[:140_000]
     results = []

@@ -16,30 +16,19 @@ from tinyllm.tokenizer import BPETokenizer
 from tinyllm.tokenizer.vocabulary import Vocabulary
 
 NEW = 300
-
-
-def words(letters, longest):
-    """Every sequence of these letters, up to a length."""
-    return [list(word) for n in range(longest + 1) for word in product(letters, repeat=n)]
-
-
-WORDS = words((5, 6), 7)
+WORDS = [list(word) for n in range(8) for word in product((5, 6), repeat=n)]
 TEXTS = [  # pieces and how often each occurs: ties, overlaps, empty pieces, rare pieces with frequent pairs
     ([], []),
-    ([[]], [3]),
-    ([[5]], [1]),
     ([[6, 7], [5, 6]], [1, 1]),
     ([[6, 5], [5, 6]], [2, 2]),
-    ([[5, 5, 5, 5, 5, 5, 5]], [1]),
     ([[5, 6, 5, 6, 5], [6, 6, 5]], [1, 2]),
     ([[5, 6], [6, 7], [6, 7, 5]], [5, 1, 1]),
     ([[5, 6, 7, 5, 6], [7, 7, 7, 6], [5, 7], []], [3, 1, 2, 9]),
     ([[5], [6], [5], [6, 7]], [9, 9, 9, 1]),
-    *([[word], [1]] for word in words((5, 6), 5)),
+    *([[word], [2]] for word in WORDS),
 ]
 VOCABULARIES = [
     {},
-    {(5, 6): 256},
     {(5, 5): 256, (256, 5): 257, (256, 256): 258},
     {(6, 5): 256, (5, 6): 257, (257, 257): 258},
     {(5, 5): 256, (256, 256): 257, (6, 6): 258, (257, 6): 259, (6, 5): 260},
@@ -65,11 +54,6 @@ def retrace(ids, merges):
     return list(ids)
 
 
-def test_pairs_are_counted():
-    for pieces, counts in [*TEXTS, *(([word], [2]) for word in WORDS)]:
-        assert bpe_pair_counts(pieces, counts) == tally(pieces, counts)
-
-
 def test_a_merge_takes_every_pair_from_left_to_right():
     for ids, pair in product(WORDS, product((5, 6, 7), repeat=2)):
         before = list(ids)
@@ -85,8 +69,9 @@ def test_encoding_retraces_the_training():
 
 
 def test_training_takes_the_best_pair_every_time():
-    for (pieces, counts), n_merges in product(TEXTS, (0, 1, 2, 3, 20)):
+    for (pieces, counts), n_merges in product(TEXTS, (0, 1, 3, 20)):
         before = copy.deepcopy((pieces, counts))
+        assert bpe_pair_counts(pieces, counts) == tally(pieces, counts)
         merges, done = bpe_train(pieces, counts, n_merges), {}
         assert (pieces, counts) == before
         assert list(merges.values()) == list(range(BYTES, BYTES + len(merges)))

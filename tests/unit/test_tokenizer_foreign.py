@@ -33,8 +33,8 @@ def by_ranks(piece, ranks):
 def test_ranks_merge_as_in_tiktoken(ranks, pieces):
     tokenizer = BPETokenizer.from_ranks(ranks, "[abc]+")
     assert tokenizer.vocabulary.ids == ranks
-    for piece in pieces:
-        assert tokenizer.encode(piece) == by_ranks(piece.encode(), ranks)
+    for piece in [*map(str.encode, pieces), *ranks]:
+        assert tokenizer.encode(piece) == by_ranks(piece, ranks)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
