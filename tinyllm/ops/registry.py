@@ -29,6 +29,7 @@ class PythonCall:
 
     _check: Callable | None
     _run: Callable
+    _refuse: Callable  # raises the error of a check again, with more in front of it
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._check is not None:
@@ -38,19 +39,13 @@ class PythonCall:
                 self._refuse(error)
         return self._run(*args, **kwargs)
 
-    def _refuse(self, error):
-        raise NotImplementedError
-
 
 class Checked(PythonCall):
     """One implementation of an op, with the op's checks in front of it."""
 
     def __init__(self, op: "Op", run: Callable):
         functools.update_wrapper(self, run)
-        self._check, self._run, self._op = op.check, run, op
-
-    def _refuse(self, error):
-        self._op._refuse(error)
+        self._check, self._run, self._refuse = op.check, run, op._refuse
 
 
 Call: Any = PythonCall if _compiled is None else _compiled.Call
@@ -69,13 +64,9 @@ class Op(Call):
         self.__signature__ = _untyped(inspect.signature(function))
         if shapes:
             check = ShapeCheck(shapes, self.__signature__, check)
-        self.reference = function
+        self.reference, self.check, self.flops = function, check, flops
         self.outputs = outputs or mutates or _default_outputs(function.__name__)
-        self.grads = grads
-        self.check = check
-        self.flops = flops
-        self.mutates = mutates
-        self.follows = follows
+        self.grads, self.mutates, self.follows = grads, mutates, follows
         self.implementations = {"numpy": function}  # backend -> function
         for backend, suffix in (("compiled", ""), ("bf16", "_bf16")):
             twin = getattr(_compiled, function.__name__ + suffix, None)
@@ -83,8 +74,7 @@ class Op(Call):
                 self.implementations[backend] = twin
         if follows:  # without such a kernel the specification runs, and calls the op that it follows
             self.implementations.setdefault("bf16", function)
-        self.choice = None  # set by use(name=backend); None follows the global backend
-        self.override = None
+        self.choice = self.override = None  # choice: set by use(name=backend); None follows the others
         self._check = check
         if isinstance(check, ShapeCheck):  # so that the Call of the kernels can find known shapes
             self._fitted, self._more, self._count = check.fitted, check.more, len(check.axes)
