@@ -89,44 +89,26 @@ def test_logits_do_not_depend_on_batch_chunks_or_cache(threads):
     assert len(logits_in_every_way()) == 1
 
 
-@pytest.mark.parametrize("offence", ["batch", "length"])
-def test_logits_that_depend_on_their_neighbours_are_noticed(offence):
-    def linear(x, w, b=None):
-        y = ops.linear.compiled(x, w, b)
-        return y if x.shape[0 if offence == "batch" else 1] < 5 else np.nextafter(y, np.float32(9))
-
-    with ops.override(linear=linear):
-        assert len(logits_in_every_way()) > 1
-
-
 def products(name, random, depth):
-    """Return a product as a function of rows x (N, depth) -> (N, 37), and some rows."""
-    x, w = random.normal((70, depth)), random.normal((depth, 37))
+    """Return a product as a function of rows x (N, depth) -> (N, 515), and some rows."""
+    x, w = random.normal((70, depth)), random.normal((depth, 515))  # more than a task's 512
     if name.startswith("int"):
         packed = getattr(ops, f"quantize_{name}")(w)
-        return (lambda x: getattr(ops, f"linear_{name}")(x, *packed, 37)), x
+        return (lambda x: getattr(ops, f"linear_{name}")(x, *packed, 515)), x
     left, right = "left" in name, "right" in name
     w = np.ascontiguousarray(w.T) if right else w
     return (lambda x: ops.matmul(np.ascontiguousarray(x.T) if left else x, w, left, right)), x
 
 
-@pytest.mark.parametrize("name", ["plain", "left", "right", "left and right", "int8", "int4"])
+@pytest.mark.parametrize("name", ["plain", "left", "right", "left and right", "bf16", "int8", "int4"])
 def test_a_row_of_a_product_does_not_depend_on_the_rows_beside_it(name):
     for depth in (1, 3, 32, 100, 383, 384, 385, 800):  # one block of k, its edges, three blocks
         product, x = products(name, Random("rows", name), depth)
-        whole = product(x)
-        for rows in (1, 2, 5, 6, 7, 12, 13, 16, 31, 33, 64):
-            assert digest([product(x[:rows])]) == digest([whole[:rows]])
-            assert digest([product(x[rows - 1 : rows])]) == digest([whole[rows - 1 : rows]])
-
-
-@pytest.mark.parametrize("depth, columns", [(1, 1), (5, 17), (385, 33), (769, 515)])
-def test_a_single_row_in_bfloat16_has_the_bits_of_that_row_in_a_batch(depth, columns):
-    random = Random("row", depth, columns)
-    a, b = random.normal((5, depth)), random.normal((depth, columns))
-    with ops.use(matmul="bf16"):
-        whole = ops.matmul(a, b)
-        assert all(digest([ops.matmul(a[i : i + 1], b)]) == digest([whole[i : i + 1]]) for i in range(5))
+        with ops.use(matmul="bf16" if name == "bf16" else "compiled"):
+            whole = product(x)
+            for rows in (1, 2, 5, 6, 7, 12, 13, 16, 31, 33, 64):
+                assert digest([product(x[:rows])]) == digest([whole[:rows]])
+                assert digest([product(x[rows - 1 : rows])]) == digest([whole[rows - 1 : rows]])
 
 
 @pytest.mark.parametrize("rows, vocab", [(800, 30_011), (385, 30_011), (5, 40_000)])
@@ -162,16 +144,11 @@ def test_one_query_reads_what_it_reads_among_others(width, kv_heads):
         assert digest(found) == digest([expected[:, -1:].copy(), lse[..., -1:].copy()])
 
 
-def test_a_prefix_is_seen_by_all_and_the_rest_is_causal():
-    """ends = max(own token + 1, prefix): the same as both kinds of attention where these agree."""
-    q, k, v = (Tensor(Random(name).normal((1, 6, 2, 8))) for name in "qkv")
-    y = F.attention(q, k, v, ends=np.maximum(np.arange(1, 7), 3)[None]).data
-    inside = F.attention(q[:, :3], k[:, :3], v[:, :3], causal=False).data
-    assert y[:, :3].tobytes() == inside.tobytes()
-    assert y[:, 3:].tobytes() == F.attention(q, k, v).data[:, 3:].tobytes()
-
-
-def test_a_window_that_decodes_sees_what_it_saw_in_training():
+def test_a_range_of_keys_gives_the_bits_of_plain_attention_where_they_agree():
+    """A prefix that all tokens see, ends = max(own token + 1, prefix); a window, while decoding too."""
     q, k, v = (Tensor(Random(name).normal((2, 150, 2, 8))) for name in "qkv")
+    y = F.attention(q, k, v, ends=np.maximum(np.arange(1, 151), 70)[None]).data
+    inside = F.attention(q[:, :70], k[:, :70], v[:, :70], causal=False).data
+    assert digest([y[:, :70], y[:, 70:]]) == digest([inside, F.attention(q, k, v).data[:, 70:]])
     whole = F.attention(q, k, v, window=70).data
-    assert F.attention(q[:, -1:], k, v, window=70).data.tobytes() == whole[:, -1:].tobytes()
+    assert digest([F.attention(q[:, -1:], k, v, window=70).data]) == digest([whole[:, -1:]])

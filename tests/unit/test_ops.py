@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyllm import ops
-from tinyllm.ops import OPS, round_bf16
+from tinyllm.ops import OPS, registry, round_bf16
+from tinyllm.rng import Random
 from tinyllm.testing import CASES, check
 from tinyllm.testing.catalog import BOUNDS
 from tinyllm.testing.check import bits, widen
@@ -22,7 +23,8 @@ from tinyllm.testing.relations import parameters, specs_only
 
 WAYS = [(name, backend) for name, o in OPS.items() for backend in o.implementations if backend != "bf16"]
 PACKAGE = Path(__file__).parents[2] / "tinyllm"
-USERS = [PACKAGE.parent / "lessons", PACKAGE / "tape.py", PACKAGE / "tensor.py", PACKAGE / "checkpointing.py",
+FUNCTIONS = PACKAGE / "functional.py"  # a function of it is no user, unless it has one
+USERS = [PACKAGE.parent / "lessons", *({*PACKAGE.glob("*.py")} - {FUNCTIONS}),
          *(PACKAGE / name for name in ("nn", "models", "train", "tokenizer", "data"))]
 
 
@@ -36,7 +38,7 @@ def test_every_op_has_a_user():
     text = re.sub(r"(?m)^\s*(#|//).*$", "", text)  # a comment is no user, nor is the prose of a lesson
     beginnings = tuple(re.findall(r'f"(\w+_)\w*\{', text))
     used, new = {"round_bf16"}, {*re.findall(r"\w+", text), *(x for x in OPS if x.startswith(beginnings))}
-    tree = ast.parse((PACKAGE / "functional.py").read_text())
+    tree = ast.parse(FUNCTIONS.read_text())
     functions = {f.name: {getattr(node, "attr", getattr(node, "id", "")) for node in ast.walk(f)}
                  for f in tree.body if isinstance(f, ast.FunctionDef)}
     while new:
@@ -52,6 +54,12 @@ def test_every_op_has_a_user():
 @given(data=st.data())
 def test_agrees_with_the_specification(name, backend, data):
     check(name, OPS[name].checked(backend), data.draw(CASES[name]), contiguous=backend == "compiled")
+
+
+@pytest.mark.parametrize("name, more", [("gelu", ()), ("dropout", ((3, 5), 0.3))])
+def test_arrays_longer_than_a_piece_of_a_kernel_agree(name, more):
+    for backend in OPS[name].implementations:
+        check(name, OPS[name].checked(backend), (Random(name).normal(5000), *more))
 
 
 # Ops that rank numbers, and so drop or refuse NaN, and ops that round weights, which refuse it.
@@ -97,6 +105,33 @@ def test_bf16_rounds_both_factors_of_a_product(args):
     with ops.use(matmul="bf16"):
         assert bits(ops.matmul(*args)) == bits(ops.matmul(*rounded(args)))
     check("matmul", ops.matmul.checked("bf16"), rounded(args))
+
+
+def operands(kind, depth):
+    """Draw two matrices whose product is difficult to sum."""
+    random = Random(kind, depth)
+    a, b, half = random.normal((30, depth)), random.normal((depth, 33)), depth // 2
+    if kind == "scaled":  # every number has an exponent of its own
+        a, b = (x * np.exp2(random.integers(120, x.shape) - 60) for x in (a, b))
+    if kind == "cancelling":  # the second half of the terms undoes the first, but for the last bits
+        a[:, half : 2 * half] = -a[:, :half] * (1 + 1e-6 * random.normal((30, half)))
+        b[half : 2 * half] = b[:half]
+    for x in (a, b) if kind == "special" else ():
+        x.flat[random.integers(x.size, 4)] = np.nan, np.inf, -np.inf, 1e-45
+    return [np.asarray(x, np.float32) for x in (a, b)]
+
+
+@pytest.mark.skipif(registry._compiled is None, reason="the kernels are not built")
+@pytest.mark.parametrize("kind", ["scaled", "cancelling", "special"])
+@pytest.mark.parametrize("depth", [1, 7, 384, 385, 800])  # a block of matmul.c has 384 terms
+def test_products_of_difficult_numbers_keep_their_bound_at_every_level(kind, depth):
+    a, b = operands(kind, depth)
+    for level in registry._compiled.levels():
+        registry._compiled.use_level(level)
+        for rows in (a, a[:5]):  # few rows take another way
+            check("linear", ops.linear.checked("compiled"), (rows, b, b[0]))
+            check("matmul", ops.matmul.checked("bf16"), rounded((rows, b.T.copy(), False, True)))
+    registry._compiled.use_level(None)
 
 
 @pytest.mark.parametrize("name", [name for name, o in OPS.items() if o.follows])

@@ -1,24 +1,11 @@
 """Test `make verify`: it runs every proof, prints the figures of each, and fails when one fails."""
 
-import os
-import subprocess
-import sys
-
-import pytest
 import verify
-from native import CAN_COMPILE, COMPILER, FLAGS, HERE
+from native import HERE
 
 
 def test_every_proof_is_in_the_list():
     assert {path.stem.removeprefix("verify_") for path in HERE.glob("verify_*.py")} == set(verify.PROOFS)
-
-
-@pytest.mark.skipif(not CAN_COMPILE, reason="needs a C compiler")
-@pytest.mark.parametrize("source", sorted(HERE.glob("*.c")), ids=lambda path: path.name)
-def test_every_source_compiles(source):
-    command = [*COMPILER, *FLAGS, "-Wall", "-Wextra", "-Werror", "-fsyntax-only", str(source)]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 0, done.stderr
 
 
 def test_figures_reach_the_table_a_failure_is_named_and_a_missing_peer_is_none(tmp_path, monkeypatch, capsys):
@@ -33,13 +20,3 @@ def test_figures_reach_the_table_a_failure_is_named_and_a_missing_peer_is_none(t
     assert "7 of 7 stars ['--quick']" in table and "talk" not in table.split("\n\n")[0]
     assert "not run" in table and "peer is missing" in table
     assert "2 of 3 proofs did not fail; FAILED: bad" in table
-
-
-def test_a_missing_peer_is_one_line(tmp_path):
-    hide = "import sys\nsys.modules.update(tiktoken=None, tokenizers=None)\n"
-    (tmp_path / "sitecustomize.py").write_text(hide)
-    paths = os.pathsep.join([str(tmp_path), *sys.path])
-    script = [sys.executable, HERE / "verify_tokenizer.py", "--quick"]
-    done = subprocess.run(script, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths})
-    assert done.returncode == 77 and not done.stderr and done.stdout.count("\n") == 1
-    assert done.stdout.startswith("=> tik")
