@@ -45,10 +45,10 @@ def spoilt(draw, value):
         return [*value[:i], draw(spoilt(value[i])), *value[i + 1:]]
     if not isinstance(value, np.ndarray):
         return draw(st.sampled_from(NUMBERS + OTHERS))
-    how = draw(st.sampled_from(("dtype", "shape", "shape", "number", "other")))
-    if how == "dtype":
+    how = draw(st.sampled_from(("floats", "dtype", "shape", "shape", "number", "other")))
+    if how in ("floats", "dtype"):
         with np.errstate(all="ignore"):
-            return value.astype(draw(st.sampled_from(DTYPES)))
+            return value.astype(draw(st.sampled_from(DTYPES[:2] if how == "floats" else DTYPES)))
     if how == "shape":
         try:
             return draw(st.sampled_from(SHAPES))(value)
