@@ -87,6 +87,10 @@ def test_one_call_for_all_experts_has_the_bits_of_one_call_for_each_and_of_any_b
     assert layer(x[3:4, 7:8]).data.tobytes() == whole[3:4, 7:8].tobytes()
     with tap(layer, "experts.1", lambda x, y: None):
         assert layer(x).data.tobytes() == whole.tobytes()
+    matrices, counts = [expert.up_proj.weight.data for expert in layer.experts], np.array([3, 0, 5, 2])
+    listed, stacked = (ops.grouped_linear(x.data[0, :1].repeat(10, 0), w, counts)
+                       for w in (matrices, np.stack(matrices)))
+    assert listed.tobytes() == stacked.tobytes()
 
 
 def digest(layer, x):
