@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from tinyllm.bench.race import Contender
+from tinyllm.bench.race import Contender, apart
 from tinyllm.bench.rows import Race
 from tinyllm.data import load_corpus
 from tinyllm.ops.runtime import threads
@@ -26,9 +26,10 @@ def tokenizer(quick: bool, data: str = "stdlib-code") -> Iterator[Race]:
     text = load_corpus(data).data[: 1_000_000 if quick else None]
     texts = [text[i : i + DOCUMENT].decode("utf-8", "replace") for i in range(0, len(text), DOCUMENT)]
     learners = {"tinyllm": BPETokenizer.train, "rustbpe": learn_rustbpe}
-    yield {"task": "learn"}, {name: partial(learner, learn, texts) for name, learn in learners.items()}
+    yield {"task": "learn"}, apart({name: partial(learner, learn, texts) for name, learn in learners.items()})
     for task in ("encode", "decode"):
-        yield {"task": task}, {name: partial(worker, task, make, texts) for name, make in ENGINES.items()}
+        yield {"task": task}, apart(
+            {name: partial(worker, task, make, texts) for name, make in ENGINES.items()})
 
 
 def learner(learn: Callable, texts: list[str]) -> Contender:

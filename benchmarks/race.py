@@ -5,8 +5,8 @@
     tokenizer  learning, encoding and decoding beside rustbpe, tiktoken and tokenizers
 
 The first contender of a race is tinyllm, and a ratio is the other's time as a multiple of its time. Each
-must compute what tinyllm computes. `pip install --editable '.[peers]'` installs all libraries; one that is
-not installed is left out, and a line says so.
+library runs in a process of its own, and must compute what tinyllm computes. `pip install --editable
+'.[peers]'` installs them all; one that is not installed is left out, and a line says so.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import other_tokenizers
 
 import tinyllm as tl
 from tinyllm.bench import rows
-from tinyllm.bench.race import Contender
+from tinyllm.bench.race import Contender, apart
 from tinyllm.bench.rows import BATCH, SIZES, Race, model_of, prompt_of, training_amounts
 from tinyllm.cli.bench import introduce, run
 from tinyllm.ops.runtime import threads
@@ -34,14 +34,14 @@ def train(quick: bool) -> Iterator[Race]:
         theirs = {"torch": torch, "torch bf16": partial(torch, bf16=True),
                   "torch compiled": partial(torch, compiled=True),
                   "torch compiled bf16": partial(torch, compiled=True, bf16=True)}
-        yield about, makers | theirs
+        yield about, makers | apart(theirs)
 
 
 def generate(quick: bool) -> Iterator[Race]:
     """Yield the races of `tinyllm bench generate`, with transformers."""
     for about, makers in rows.generate_races(quick):
         theirs = partial(transformers_writer, SIZES[about["setting"]], about["task"])
-        yield about, makers | {"transformers": theirs}
+        yield about, makers | apart({"transformers": theirs})
 
 
 def torch_gpt(sizes: dict) -> tuple[dict, Callable]:

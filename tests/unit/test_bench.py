@@ -9,7 +9,7 @@ import pytest
 
 from tinyllm.bench import race as timing
 from tinyllm.bench import rows
-from tinyllm.bench.race import Contender, compare, race, ratio
+from tinyllm.bench.race import Contender, apart, compare, race, ratio
 from tinyllm.bench.roof import Roof, measure_roof
 from tinyllm.cli import bench as cli
 from tinyllm.cli import main
@@ -85,13 +85,16 @@ def missing():
     raise ImportError("No module named 'absent'")
 
 
-def test_compare_makes_a_record_for_each_and_leaves_out_what_is_missing():
+@pytest.mark.parametrize("where", [apart, dict])
+def test_compare_makes_a_record_for_each_and_leaves_out_what_is_missing(where):
     makers = {"ours": partial(answering, [2.0, 4.0]), "gone": missing,
               "near": partial(answering, [2.0, 4.1], tolerance=0.1)}
-    skipped, first, second = compare(makers, 0, least=1, task="x")
+    skipped, first, second = compare(where(makers), 0, least=1, task="x")
     assert (skipped["engine"], skipped["task"]) == ("gone", "x") and "absent" in skipped["skipped"]
     assert "times" not in first and second["times"] > 0 and first["rounds"] == 1
     assert np.isclose(first["tokens_per_second"] * first["seconds"], 6)
+    assert ("peak_rss_mb" in first) == (where is apart)
+    assert 10 < (first.get("peak_rss_mb") or 11) < 1000
 
 
 @pytest.mark.parametrize("wrong", [[2.0, 4.5], [2.0], [np.nan, 4.0]])
@@ -137,6 +140,7 @@ def test_a_share_is_of_the_roof_of_the_same_rate():
 @pytest.fixture
 def tiny(monkeypatch):
     """Run all races in this process, without time to spend, below a known roof."""
+    monkeypatch.setattr(rows, "apart", dict)
     monkeypatch.setattr(cli, "measure_roof", lambda: Roof(100.0, 200.0, 50.0))
     monkeypatch.setattr(cli, "SECONDS", dict.fromkeys(cli.SECONDS, 0))
     monkeypatch.setattr(cli, "compare", partial(compare, least=1))
@@ -161,12 +165,12 @@ def test_the_command_measures_everything(tiny, capsys, printed):
 def test_lines_fit_and_a_verdict_names_what_is_slower():
     op = {"bench": "ops", "op": max(OPS, key=len), "shape": "16x256x1536, 16x256x384", "seconds": 0.123,
           "setting": "small", "engine": "compiled", "gflops": 1234.5, "share_of_roof": 1.5}
-    train = {"bench": "train", "setting": "mini", "engine": "torch compiled bf16",
+    train = {"bench": "train", "setting": "mini", "engine": "torch compiled bf16", "peak_rss_mb": 1234.5,
              "seconds": 1.234, "tokens_per_second": 123456, "share_of_roof": 0.987, "times": 12345.6}
     lines = [cli.line(r) for r in (op, train)]
     assert max(map(len, lines)) <= 80 and lines[1].startswith("mini torch compiled bf16 ")
-    assert cli.line(train | {"op": "x" * 90}).split()[1:5] == ["xxxxxxxxxxxx..", "torch", "compiled", "bf16"]
-    assert lines[1].split()[-5:] == ["123,456", "tok/s", "99%", "12,346", "x"]
+    assert cli.line(train | {"op": "x" * 90}).split()[1:5] == ["xx..", "torch", "compiled", "bf16"]
+    assert lines[1].split()[-7:] == ["123,456", "tok/s", "99%", "1,234", "MiB", "12,346", "x"]
     records = [op | {"op": name, "times": x} for name, x in (("a", 0.9), ("b", 1.5), ("c", 1.2))]
     (said,) = cli.verdict(records)
     assert said.startswith("compiled: 3 races, median 1.20 x; 1 below 0.95: small a")

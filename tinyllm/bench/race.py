@@ -3,12 +3,17 @@
 Two functions that take turns meet the same interruptions, so the ratio of neighbouring times varies less than
 each time. But one function must not disturb the next: idle threads of a library may stay busy for a while (in
 OpenBLAS for a tenth of a second) and occupy the cores. So every turn ends when no thread is busy any more,
-and begins with calls that are not timed; with one thread, neither is needed.
+and begins with calls that are not timed; with one thread, neither is needed. Engines that compete run in
+processes of their own (`apart`), where none finds the memory, caches and settings that another left.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
 from statistics import median
 from time import perf_counter, process_time, sleep, thread_time
 from typing import Any
@@ -17,6 +22,7 @@ import numpy as np
 
 from tinyllm.errors import UserError
 from tinyllm.ops.runtime import threads
+from tinyllm.train.memory import peak_rss_mb
 
 SHORTEST = 0.002  # seconds: shorter calls are repeated until a sample is this long
 WARM_UP = 0.03  # seconds of calls that are not timed: sleeping threads wake up on separate cores
@@ -63,6 +69,72 @@ class Contender:
             settle()
         return taken
 
+    def close(self) -> dict[str, Any]:
+        """Return no more fields for the record: the memory of a process that engines share says nothing."""
+        return {}
+
+
+class Apart:
+    """A contender that `make()` makes in a process of its own, where all its samples are taken.
+
+    Raises UserError with the first line of whatever happens there.
+    """
+
+    around = nullcontext
+
+    def __init__(self, make: Callable[[], Contender]):
+        self._process = ProcessPoolExecutor(1, get_context("spawn"))
+        self.amounts, self.tolerance, self._answer = self._run(_make, make, threads())
+        self.answer = lambda: self._answer
+
+    def sample(self, calls: int, warm_up: float) -> float:
+        """Take a sample in the other process; see `Contender.sample`."""
+        return self._run(_sample, calls, warm_up)
+
+    def close(self) -> dict[str, Any]:
+        """End the process, and return its peak memory in MiB as a field of the record."""
+        with self._process:
+            return {"peak_rss_mb": self._run(peak_rss_mb)}
+
+    def _run(self, task, *args):
+        try:
+            return self._process.submit(_in_a_line, task, *args).result()
+        except BrokenProcessPool:
+            raise UserError("its process ended without an answer; is there enough memory?") from None
+
+
+def apart(makers: dict[str, Callable[[], Contender]]) -> dict[str, Callable[[], Any]]:
+    """Let each of these functions make its contender in a process of its own."""
+    return {name: partial(Apart, make) for name, make in makers.items()}
+
+
+MADE: list[Contender] = []  # the contender of this process, if the process is one of `Apart`
+
+
+def _make(make, n_threads):
+    threads(n_threads)
+    MADE.append(contender := make())
+    with contender.around():
+        answer = contender.answer() if contender.answer else None
+    return contender.amounts, contender.tolerance, answer
+
+
+def _sample(*args):
+    return MADE[0].sample(*args)
+
+
+def _in_a_line(task, *args):
+    """Run a task; an exception, whose class this library's process may not know, becomes a UserError."""
+    try:
+        return task(*args)
+    except Exception as error:
+        raise UserError(_said(error)) from None
+
+
+def _said(error):
+    reason = str(error).strip().partition("\n")[0][:200]
+    return reason if isinstance(error, UserError) else f"{type(error).__name__}: {reason}"
+
 
 def compare(makers: dict[str, Callable[[], Contender]], seconds: float, least: int = 3,
             **about: Any) -> Iterator[dict]:
@@ -73,7 +145,7 @@ def compare(makers: dict[str, Callable[[], Contender]], seconds: float, least: i
     reason as "skipped". Raises UserError when another contender than the first computes something else, which
     would not be a race.
     """
-    made: dict[str, Contender] = {}
+    made: dict[str, Any] = {}
     right: np.ndarray | None = None
     for name, make in makers.items():
         try:
@@ -83,8 +155,7 @@ def compare(makers: dict[str, Callable[[], Contender]], seconds: float, least: i
         except Exception as error:  # of any kind: it may be another library's
             if not made:
                 raise
-            reason = str(error).strip().partition("\n")[0][:200]
-            yield {**about, "engine": name, "skipped": f"{type(error).__name__}: {reason}"}
+            yield {**about, "engine": name, "skipped": _said(error)}
             continue
         made[name] = contender
         if right is not None and answer is not None:
@@ -94,7 +165,7 @@ def compare(makers: dict[str, Callable[[], Contender]], seconds: float, least: i
     first = next(iter(times))
     for name, samples in times.items():
         taken = median(samples)
-        record = {**about, "engine": name, "seconds": taken, "rounds": len(samples)}
+        record = {**about, "engine": name, "seconds": taken, "rounds": len(samples)} | made[name].close()
         for what, amount in made[name].amounts.items():
             rate, unit = RATES[what]
             record[rate] = amount / taken / unit

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm import ops
-from tinyllm.bench.race import Contender, compare
+from tinyllm.bench.race import Contender, apart, compare
 from tinyllm.decode.generate import generate, stream
 from tinyllm.decode.sampling import Sampling
 from tinyllm.models import GPT, Llama, build
@@ -121,7 +121,7 @@ def train_races(quick: bool = False) -> Iterator[Race]:
         engines: Makers = {"tinyllm": train, "tinyllm bf16": partial(train, bf16=True)}
         if name == "nano":  # the specifications would take minutes for mini
             engines["numpy"] = partial(train, around=partial(ops.use, "numpy"))
-        yield {"setting": name}, engines
+        yield {"setting": name}, apart(engines)
 
 
 def training_step(model: Any, batch: int) -> Callable[[], float]:
@@ -168,9 +168,9 @@ def generate_races(quick: bool = False) -> Iterator[Race]:
     for name in ["nano"] if quick else SIZES:
         for task, work in (("prefill", reading), ("decode", writing)):
             make = partial(generator, SIZES[name], work)
-            yield {"setting": name, "task": task}, {
+            yield {"setting": name, "task": task}, apart({
                 "tinyllm": make, "numpy": partial(make, around=partial(ops.use, "numpy")),
-                "int8": partial(make, bits=8), "int4": partial(make, bits=4)}
+                "int8": partial(make, bits=8), "int4": partial(make, bits=4)})
 
 
 def generator(sizes: dict[str, Any], work: Callable, bits: int = 32, around: Callable = nullcontext
@@ -232,12 +232,12 @@ def measure_rates(model: Any) -> dict[str, float]:
 
 def batch_races(quick: bool = False) -> Iterator[Race]:
     """Yield the writing of 40 tokens after 256 prompts of 16, all at once."""
-    yield {"setting": "nano", "rows": 256}, {"tinyllm": partial(many, 256)}
+    yield {"setting": "nano", "rows": 256}, apart({"tinyllm": partial(many, SIZES["nano"], 256)})
 
 
-def many(rows: int) -> Contender:
+def many(sizes: dict[str, Any], rows: int) -> Contender:
     """Return the writing of many sequences at once to time."""
-    model = model_of(SIZES["nano"])
+    model = model_of(sizes)
     read = min(16, model.config.context // 2)
     new = min(40, model.config.context - read)
     prompts = np.random.default_rng(0).integers(0, model.config.vocab_size, (rows, read)).tolist()

@@ -28,7 +28,8 @@ def bench(work: Literal["ops", "train", "generate", "batch"] | None = None, *, q
 
     ops: each kernel beside its specification. train: steps of forward, backward, clip and AdamW. generate:
     reading a prompt and writing, one row. batch: writing 256 rows at once. Models have random weights. A line
-    has the time, the rate, the share of the roof, and the time as a multiple of the first contender's.
+    has the time, the rate, the share of the roof, the peak memory, and the time as a multiple of the first
+    contender's.
 
     The roof is what probes reach here: multiply-adds on registers, and reading memory that no cache holds.
     Contenders take turns, A B A B; times are medians. In a checkout, `python benchmarks/race.py NAME`
@@ -95,12 +96,14 @@ def line(r: dict) -> str:
     name, engine = race_name(r), r["engine"]
     if "skipped" in r:
         return paragraph(f"{name} {engine}: left out, {r['skipped']}".strip(), further=0)
-    left = 40 - len(engine) - 2
+    peak = f"{r['peak_rss_mb']:>6,.0f} MiB" if r.get("peak_rss_mb") else ""
+    room = 30 if peak else 40
+    left = room - len(engine) - 2
     name = f"{name if len(name) <= left else name[: left - 2] + '..'} {engine}".strip()
     rate = next((f"{short(r[rate])} {unit}" for rate, unit in RATES.items() if rate in r), "")
     share = f"{100 * r['share_of_roof']:.0f}%" if "share_of_roof" in r else "-"
     ratio = f"{short(r['times'])} x" if "times" in r else ""
-    return f"{name:40}{time(r['seconds']):>8}{rate:>15}{share:>5} {ratio}".rstrip()
+    return f"{name:{room}}{time(r['seconds']):>8}{rate:>15}{share:>5}{peak} {ratio}".rstrip()
 
 
 def race_name(r: dict) -> str:
