@@ -76,8 +76,14 @@ def test_small_files_keep_what_cannot_be_rounded(tmp_path):
     assert read(tmp_path / "m.gguf")[1]["position_embd.weight"].tensor_type.name == "F32"
 
 
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 32}
+LINEAR = {"rope_type": "linear", "factor": 2.0}
+
+
 @pytest.mark.parametrize("name, settings", [
     ("gpt2", {}), ("gpt2", {"bias": False}), ("llama", {"kv_heads": 2}), ("mistral", {"window": 64}),
+    ("llama", {"scaling": LLAMA3}), ("llama", {"scaling": LINEAR}),
     ("llama", {"tied": True, "bias": True}), ("qwen2", {"tied": True}), ("qwen3", {"head_width": 24}),
 ])
 def test_llama_cpp_gives_the_same_logits_and_ids(name, settings, tmp_path):
@@ -98,13 +104,13 @@ def test_llama_cpp_gives_the_same_logits_and_ids(name, settings, tmp_path):
 
 TALKING = BPETokenizer([], special_tokens=["<|system|>", "<|user|>", "<|assistant|>", "<|end|>"])
 TALKING.chat = CHAT_TEMPLATES["roles"]
-LINEAR = {"rope_type": "linear", "factor": 2.0}
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}
 
 
 @pytest.mark.parametrize("name, settings, tokens, bits, said", [
     ("falcon", {}, TOKENS, 32, "a falcon cannot be written as GGUF"),
     ("llama", {}, TOKENS, 16, "32, 8 or 4 bits"),
-    ("llama", {"scaling": LINEAR}, TOKENS, 32, "scaled positions are not written"),
+    ("llama", {"scaling": YARN}, TOKENS, 32, "no place for the scaling"),
     ("mistral", {"window": 8}, TOKENS, 32, "no sliding window of 8"),
     ("llama", {}, CharTokenizer("ab"), 32, "byte-level BPE"),
     ("llama", {}, TALKING, 32, "no place for the chat"),

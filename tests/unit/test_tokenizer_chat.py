@@ -11,16 +11,18 @@ from readers import Reader, check_good, check_mutations, check_no_json, check_ob
 from tinyllm.errors import UserError
 from tinyllm.tokenizer import BPETokenizer, ByteTokenizer, load_tokenizer, save_tokenizer
 from tinyllm.tokenizer.chat import CHAT_TEMPLATES, ChatTemplate, Special
-from tinyllm.tokenizer.chat_file import CHATML, EACH, LLAMA3, UNSAID, read_chat_template
+from tinyllm.tokenizer.chat_file import CHATML, EACH, INST, LLAMA3, MISTRAL, UNSAID, read_chat_template
 
-NAMES = [name for template in CHAT_TEMPLATES.values() for name in template.special_tokens]
+TEMPLATES = CHAT_TEMPLATES | {
+    "mistral": ChatTemplate(INST, (Special("</s>"),), (Special("<s>"),), unended=("user",))}
+NAMES = [name for template in TEMPLATES.values() for name in template.special_tokens]
 byte = ByteTokenizer(NAMES)
 bpe = BPETokenizer.train("user\n\nassistant\nsystem the cat sat " * 9, 300, "gpt4", NAMES)
-EVERY = pytest.mark.parametrize("template", CHAT_TEMPLATES.values(), ids=CHAT_TEMPLATES)
+EVERY = pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
 BOTH = pytest.mark.parametrize("tokenizer", [byte, bpe], ids=["byte", "bpe"])
 contents = st.one_of(st.text(), st.lists(st.sampled_from([*NAMES, "\n", "user", "the "])).map("".join))
 messages = st.lists(
-    st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant"]), "content": contents})
+    st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant"]), "content": contents})
 )
 
 
@@ -70,12 +72,14 @@ WRITTEN = {  # a program -> the text of SAID and a reply, by transformers 5.24 a
     "<|start_header_id|>assistant<|end_header_id|>\n\nHello!<|eot_id|>"
     "<|start_header_id|>user<|end_header_id|>\n\n<|im_end|> And?<|eot_id|>"
     "<|start_header_id|>assistant<|end_header_id|>\n\n",
+    MISTRAL: "<s>[INST] Hi </s> [/INST]Hello!</s>[INST] <|im_end|> And? [/INST]",
 }
 
 
 def folder(path, source, **config):
     path.mkdir(exist_ok=True)
-    config = {"bos_token": {"content": "<|begin_of_text|>"}} | config
+    first = "<s>" if isinstance(source, str) and "[INST]" in source else "<|begin_of_text|>"
+    config = {"bos_token": {"content": first}, "eos_token": "</s>"} | config
     (path / "tokenizer_config.json").write_text(json.dumps({"chat_template": source} | config))
     return path
 
@@ -145,7 +149,7 @@ def test_damaged_files_are_read_or_refused_in_one_line(tmp_path):
 
 
 def test_a_template_lives_in_the_tokenizer_file(tmp_path):
-    for name, template in CHAT_TEMPLATES.items():
+    for name, template in TEMPLATES.items():
         tokenizer = BPETokenizer.train("the cat", 270, special_tokens=template.special_tokens)
         plain = tokenizer.fingerprint()
         tokenizer.chat = template
@@ -157,7 +161,8 @@ def test_a_template_lives_in_the_tokenizer_file(tmp_path):
 
 GOOD = CHAT_TEMPLATES["chatml"].to_dict()
 BAD_FIELDS = [
-    ({}, "lacks chat.model"), (GOOD | {"unended": []}, "'unended' in chat"),
+    ({}, "lacks chat.model"), (GOOD | {"learns": []}, "'learns' in chat"),
+    (GOOD | {"unended": [3]}, "unended"), (GOOD | {"unended": ["assistant"]}, "other than 'assistant'"),
     (GOOD | {"roles": []}, "object"), (GOOD | {"roles": {}}, "the role 'assistant'"),
     (GOOD | {"model": 3}, "model"), (GOOD | {"model": "nobody"}, "'nobody'"),
     (GOOD | {"end": "x"}, "list"), (GOOD | {"end": [3]}, "list"),

@@ -14,7 +14,7 @@ import numpy as np
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write
 from tinyllm.models.layout import rename
-from tinyllm.nn import Linear, adapters
+from tinyllm.nn import Linear, Rope, adapters
 from tinyllm.nn.quantized import bits_of
 
 # gguf's names of the types of weights and of files
@@ -58,9 +58,8 @@ def save_gguf(model: Any, path: Path | str, vocabulary: dict[str, Any] | None = 
 
     Vectors, positions, and matrices whose rows are not multiples of 32 stay float32. `vocabulary` is the
     result of `tokenizer.gguf.vocabulary`; a file without it serves programs that encode texts themselves.
-    Raises UserError when llama.cpp cannot run this model (a family missing from LAYOUTS, scaled positions, a
-    window, quantized weights), the vocabulary has another size, the file cannot be written, or `gguf` is
-    missing.
+    Raises UserError when llama.cpp cannot run this model (a family missing from LAYOUTS, YaRN, a window,
+    quantized weights), the vocabulary has another size, the file cannot be written, or `gguf` is missing.
     """
     check(model, bits)
     layout = LAYOUTS[model.model_type]
@@ -91,8 +90,6 @@ def check(model: Any, bits: int) -> None:
         raise UserError("this model has adapters: nn.merge(model) before it is exported")
     if bits_of(model):
         raise UserError("this model is quantized already: export the one that it was made from, with --bits")
-    if getattr(model.config, "scaling", None):
-        raise UserError("scaled positions are not written: use convert_hf_to_gguf.py of llama.cpp")
     if (getattr(model.config, "window", None) or model.config.context) < model.config.context:
         raise UserError(f"llama.cpp has no sliding window of {model.config.window} for this family")
 
@@ -141,6 +138,8 @@ def _tensors(model, layout):
     if layout.names is GPT2 and not model.config.bias:
         layers = [name for name in found if "_embd" not in name]
         found |= {name.replace("weight", "bias"): np.zeros(len(found[name]), np.float32) for name in layers}
+    if factors := _frequency_factors(model, layout):
+        found["rope_freqs.weight"] = factors[0]
     return found
 
 
@@ -148,3 +147,19 @@ def _neighbours(array, width):
     """Reorder rows for attention that rotates channels 2i and 2i + 1 of a head instead of i and i + D/2."""
     halves = array.reshape(-1, 2, width // 2, *array.shape[1:])
     return halves.swapaxes(1, 2).reshape(array.shape)
+
+
+def _frequency_factors(model, layout):
+    """Return the divisor of each pair's frequency, as [array (D/2,)]; [] if the model has no scaling.
+
+    Raises UserError if llama.cpp has no place for this scaling.
+    """
+    c = model.config
+    if getattr(c, "scaling", None) is None:
+        return []
+    plain, scaled = ([table[1] for table in Rope(c.head_size, c.theta, scaling).tabulate(2)]
+                     for scaling in (None, c.scaling))
+    if layout.architecture != "llama" or not np.allclose(np.hypot(*scaled), 1):
+        raise UserError(f"llama.cpp has no place for the scaling {c.scaling} in a {model.model_type}")
+    before, after = (np.arctan2(sin, cos) for cos, sin in (plain, scaled))
+    return [(before / after).astype(np.float32)]

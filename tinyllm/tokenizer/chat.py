@@ -14,7 +14,7 @@ from typing import Any
 from tinyllm.config import bounded, conform
 from tinyllm.errors import UserError
 
-FIELDS = {"model": str, "roles": {str: list}, "begin": list, "end": list}  # in a tokenizer.json
+FIELDS = {"model": str, "roles": {str: list}, "begin": list, "end": list, "unended": [str]}  # in a file
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class ChatTemplate:
     end: parts that close every turn.
     begin: parts before the first turn.
     model: the role that the model plays.
+    unended: roles whose turns have no end of their own; the next opening closes them.
 
     A part is `Special(name)` or ordinary text. Raises UserError if an opening or the end has no Special.
     """
@@ -40,10 +41,13 @@ class ChatTemplate:
     end: tuple
     begin: tuple = ()
     model: str = "assistant"
+    unended: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.model not in self.roles:
             raise UserError(f"a chat template needs the role {self.model!r}, which the model plays")
+        if not set(self.unended) <= self.roles.keys() - {self.model}:
+            raise UserError(f"`unended` lists roles other than {self.model!r}, got {self.unended!r}"[:200])
         for place, parts in self._places():
             if not all(isinstance(part, (str, Special)) for part in parts):
                 raise UserError(f"{place} of a chat template is a list of texts and special tokens")
@@ -85,8 +89,8 @@ class ChatTemplate:
                 raise UserError(f"a message {error}") from None
             if other := message.keys() - {"role", "content"}:
                 raise UserError(f"a message has a role and a content, and no {min(other)[:40]!r}")
-            ids += self._ids(tokenizer, self.roles[message["role"]])
-            ids += tokenizer.encode(message["content"]) + closing
+            ids += self._ids(tokenizer, self.roles[message["role"]]) + tokenizer.encode(message["content"])
+            ids += [] if message["role"] in self.unended else closing
         return ids + (self._ids(tokenizer, self.roles[self.model]) if reply else [])
 
     def user_turn(self, tokenizer: Any, text: str, before: Sequence[int] = ()) -> list[int]:
@@ -119,7 +123,8 @@ class ChatTemplate:
     def to_dict(self) -> dict:
         """Return the template as a dict for JSON: a special token is {"special": name}, a text is a str."""
         roles = {role: _to_json(parts) for role, parts in self.roles.items()}
-        return {"model": self.model, "roles": roles, "begin": _to_json(self.begin), "end": _to_json(self.end)}
+        return {"model": self.model, "roles": roles, "begin": _to_json(self.begin), "end": _to_json(self.end),
+                "unended": list(self.unended)}
 
     @classmethod
     def from_dict(cls, fields: Any) -> "ChatTemplate":
@@ -128,7 +133,8 @@ class ChatTemplate:
         if other := fields.keys() - FIELDS:
             raise UserError(f"holds {min(other)[:40]!r} in chat, which has the fields {', '.join(FIELDS)}")
         roles = {role: _from_json(parts) for role, parts in fields["roles"].items()}
-        return cls(roles, _from_json(fields["end"]), _from_json(fields["begin"]), fields["model"])
+        return cls(roles, _from_json(fields["end"]), _from_json(fields["begin"]), fields["model"],
+                   tuple(fields["unended"]))
 
 
 def _to_json(parts):

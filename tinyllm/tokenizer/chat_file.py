@@ -31,6 +31,14 @@ LLAMA3 = (  # of LLaMA 3
     "'<|eot_id|>' %}{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}{{ content }}"
     + REPLY + "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"
 )
+MISTRAL = (  # of Mistral 7B Instruct 0.2
+    "{{ bos_token }}" + EACH + "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ "
+    "raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
+    "{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + ' [/INST]' }}"
+    "{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token}}"
+    "{% else %}{{ raise_exception('Only user and assistant roles are supported!') }}{% endif %}{% endfor %}"
+)
+INST = {"user": (Special("[INST]"), " "), "assistant": (" ", Special("[/INST]"))}
 
 
 def read_chat_template(folder: Path | str, tokenizer: Any) -> ChatTemplate | None:
@@ -40,7 +48,8 @@ def read_chat_template(folder: Path | str, tokenizer: Any) -> ChatTemplate | Non
     """
     path, jinja = Path(folder, "tokenizer_config.json"), Path(folder, "chat_template.jinja")
     config = read_json(path, {}, MOST) if os.path.lexists(path) else {}
-    source, bos = config.get("chat_template"), config.get("bos_token")
+    source = config.get("chat_template")
+    bos, eos = (_token(config.get(name)) for name in ("bos_token", "eos_token"))
     if isinstance(source, list):  # several with names
         named = [item.get("template", 0) for item in source
                  if isinstance(item, dict) and item.get("name") == "default"]
@@ -51,7 +60,7 @@ def read_chat_template(folder: Path | str, tokenizer: Any) -> ChatTemplate | Non
         return None
     if not isinstance(source, str):
         raise UserError(f"{path}: chat_template is no text, and no list with a text named default")
-    template = known_template(source, bos.get("content") if isinstance(bos, dict) else bos)
+    template = known_template(source, bos, eos)
     if template is None:
         raise UserError(f"the chat template of {folder} is none that tinyllm knows; store another: give what "
                         "tl.load_tokenizer returns a `chat` of tl.CHAT_TEMPLATES, and tl.save_tokenizer it")
@@ -62,8 +71,14 @@ def read_chat_template(folder: Path | str, tokenizer: Any) -> ChatTemplate | Non
     return template
 
 
-def known_template(source: str, bos: Any) -> ChatTemplate | None:
-    """Return what a program writes, or None if its text is not known. bos: the name of bos_token, or None."""
+def _token(value):
+    """Return a special token of a config as a part of a template: (Special(name),), or () without a name."""
+    name = value.get("content") if isinstance(value, dict) else value
+    return (Special(name),) if name and isinstance(name, str) else ()
+
+
+def known_template(source: str, bos: tuple, eos: tuple) -> ChatTemplate | None:
+    """Return what a program writes, or None if its text is not known. bos, eos: what the tokens write."""
     plain = source.removesuffix("\n").replace("\n", "\\n")  # in a string of Jinja, both are a line break
     plain = plain.removeprefix(UNSAID)
     chatml = CHAT_TEMPLATES["chatml"]
@@ -73,5 +88,6 @@ def known_template(source: str, bos: Any) -> ChatTemplate | None:
         mark, word = chatml.roles["system"]
         roles = {role: parts for role, parts in chatml.roles.items() if role != "system"}
         return replace(chatml, roles=roles, begin=(mark, word + default[1], *chatml.end))
-    begin = (Special(bos),) if bos and isinstance(bos, str) else ()
-    return replace(CHAT_TEMPLATES["llama3"], begin=begin) if plain == LLAMA3 else None
+    if plain == MISTRAL:
+        return ChatTemplate(INST, eos, bos, unended=("user",))
+    return replace(CHAT_TEMPLATES["llama3"], begin=bos) if plain == LLAMA3 else None
