@@ -185,6 +185,10 @@ def test_one_student_is_graded_again_and_a_crash_touches_no_other(graded, monkey
     again = grade("--student", "untouched")  # and who is new, and who was not graded
     assert {"untouched", "new", "wrong"} <= {*asked} and not {"Ada Lovelace", "zipped", "=1+2"} & {*asked}
     assert {name: row for name, row in again.items() if name != "new"} == first
+    (page,) = Path("out/feedback").glob("new*.html")
+    assert "np.exp(x)" in page.read_text("utf-8")
+    hand_in("new", "\n" + WRONG)  # its lines are no longer those that the verdict names
+    assert grade("--student", "untouched") == again and "np.exp(x)" not in page.read_text("utf-8")
     Path("course.toml").write_text(COURSE.replace("softmax = 2", "softmax = 4"))
     assert grade("--student", "untouched")["zipped"]["points"] == "5"  # the earlier record had other points
     assert "did you mean wrong?" in refused("course", "grade", "subs", "--out", "out", "--student", "wrog")

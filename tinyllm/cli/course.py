@@ -120,8 +120,13 @@ def grade(
         graded = grade_all(todo, found, level, workers, bar.update)
     records = merge(rows, found, level, [*kept.values(), *graded])
     others = left_out(folder)
-    write_results(out, found, records, level, others,
-                  lambda name: load(known[name], found.lessons).files if name in known else {})
+
+    def files_of(record):
+        submission = known.get(record["student"])
+        whole = submission and load(submission, found.lessons)
+        return whole.files if whole and whole.digest == record["digest"] else {}  # only what was graded
+
+    write_results(out, found, records, level, others, files_of)
     print(f"students: {roster}\n" if roster else "", end="")
     print_graded(records, others, found, out)
 

@@ -49,7 +49,7 @@ class Verdict:
 
 
 def as_record(lesson: Lesson, verdict: Verdict) -> dict[str, Any]:
-    """Convert a verdict to a dict of plain values, for `check --json` and `course grade --json`."""
+    """Convert a verdict to a dict of plain values, for `check --json` and results.json."""
     record = {name: getattr(verdict, name) for name in
               ("task", "state", "mistake", "smallest_input", "message", "line", "step")}
     hint = next(iter(hints(lesson, verdict.task)), None) if verdict.state != "passed" else None

@@ -8,6 +8,7 @@ up to a limit.
 """
 
 import functools
+import hashlib
 import io
 import os
 import stat
@@ -43,6 +44,14 @@ class Submission:
     problem: str = ""
     files: dict = field(default_factory=dict)  # (folder of a lesson, name) -> bytes
     progress: bytes = b""
+
+    @property
+    def digest(self) -> str:
+        """Return a digest of the files, in hexadecimal, which tells if they have changed."""
+        whole = hashlib.sha256()
+        for place, data in sorted(self.files.items()):
+            whole.update(repr((place, data)).encode())
+        return whole.hexdigest()
 
 
 class Refused(Exception):

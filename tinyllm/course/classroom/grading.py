@@ -30,7 +30,8 @@ TASK = {"task": str, "state": STATES, "points": POINTS, "of": POINTS, "propertie
         "checked": POINTS, "comment": str}  # the points before an instructor set others, and why
 LESSON = {"lesson": COUNT, "tasks": [TASK], "late_days": bounded(int | None, min=0), "deducted": POINTS}
 RECORD = {"student": str, "problem": str, "isolation": str, "lessons": [LESSON], "points": POINTS,
-          "of": POINTS, "roster": {str: str}, "remark": str}  # what `grade` returns; `students` fills it in
+          "of": POINTS, "roster": {str: str}, "remark": str,  # what `grade` returns; `students` fills it in
+          "digest": str}  # of the files that were graded
 MISSING = "nothing was handed in"  # the problem of somebody whom only the roster names
 UNJUDGED = "it could not be judged"  # the beginning of the message if the judge itself failed
 CPU_SECONDS = 1200  # of processor time for one submission, its workers' and the grader's own
@@ -76,7 +77,8 @@ def as_grades(submission: Submission, course: Course, level: str, problem: str,
         lessons.append({"lesson": part.lesson.number, "tasks": tasks, "late_days": None, "deducted": 0})
         points += sum(task["points"] for task in tasks)
     return {"student": submission.student, "problem": problem, "isolation": level, "lessons": lessons,
-            "points": round(points, 6), "of": course.total, "roster": {}, "remark": ""}
+            "points": round(points, 6), "of": course.total, "roster": {}, "remark": "",
+            "digest": submission.digest}
 
 
 def grade_lesson(submission: Submission, course: Course, part: Part, launcher: Launcher, folder: Path,

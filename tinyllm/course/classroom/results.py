@@ -22,11 +22,11 @@ RESULTS = {"course": str, "isolation": str, "note": str, "submissions": [RECORD]
 
 
 def write_results(out: str | Path, course: Course, records: list[dict[str, Any]], level: str,
-                  left_out: Sequence[str] = (), files: Callable[[str], Files] = lambda student: {}) -> None:
+                  left_out: Sequence[str] = (), files: Callable[[Any], Files] = lambda record: {}) -> None:
     """Write the tables, results.json and feedback into a folder. Raises UserError if that is not possible.
 
     left_out: names of files that are not submissions.
-    files: returns a student's files, to show the code.
+    files: returns the files of a record's student, to show the code.
     """
     out = Path(out)
     try:
@@ -39,7 +39,7 @@ def write_results(out: str | Path, course: Course, records: list[dict[str, Any]]
     atomic_write_text(out / "grades.csv", grades(records))
     atomic_write_text(out / "tasks.csv", tasks(records))
     for record in records:  # last, because their names are made of what students chose
-        page = feedback(course, record, files(record["student"]))
+        page = feedback(course, record, files(record))
         write(out / "feedback" / feedback_name(record["student"]), page)
 
 
