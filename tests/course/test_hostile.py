@@ -30,7 +30,7 @@ def send(header, body=b""):
 def got(action):
     try:
         action()
-    except OSError:
+    except (OSError, ValueError):  # setrlimit raises the second
         return
     print("PWNED")
 def called(number, *args):
