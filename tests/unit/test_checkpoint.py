@@ -16,10 +16,13 @@ from tiny_run import new_training, outcome, resumed_training, same
 from tinyllm.config import flatten
 from tinyllm.errors import UserError
 from tinyllm.files import read_toml
+from tinyllm.models.weights import Stored
+from tinyllm.nn import Parameter
 from tinyllm.report.run import render
 from tinyllm.runs import Run, make_config, open_model
 from tinyllm.runs.checkpoint import (
     list_checkpoints,
+    load_state,
     prune_checkpoints,
     save_checkpoint,
     write_state,
@@ -27,7 +30,7 @@ from tinyllm.runs.checkpoint import (
 from tinyllm.runs.log import read_log
 from tinyllm.runs.run import progress_of
 from tinyllm.tokenizer import CharTokenizer, load_tokenizer, save_tokenizer
-from tinyllm.train import events
+from tinyllm.train import AdamW, events
 
 FILES = {"config.json", "model.safetensors", "tokenizer.json", "generation_config.json",
          "tokenizer_config.json", "optimizer.safetensors", "state.json"}
@@ -203,6 +206,12 @@ def test_damaged_files_of_a_run_are_refused_or_change_nothing(name, whole, tmp_p
     if READERS[name] is not signed_state:  # to sign what was no state makes it one
         readers.check_no_json(reader, tmp_path)
     readers.check_mutations(reader, tmp_path, 1, 80)
+
+
+def test_the_state_of_another_optimizer_is_refused_before_memory_is_taken(whole, monkeypatch):
+    monkeypatch.setattr(Stored, "read", lambda self: pytest.fail("numbers were read"))
+    other, path = AdamW([Parameter(np.zeros(9, np.float32))]), Run(whole).last_checkpoint()
+    refused(lambda: load_state(path, "optimizer", other), "optimizer.safetensors", "from the same model")
 
 
 def test_missing_parts_are_named(copy):

@@ -136,6 +136,8 @@ def load_state(path: Path, name: str, part: Any) -> None:
     """Load NAME.safetensors into `part`, such as an optimizer. Raises UserError if the file does not fit."""
     with naming(file := path / f"{name}.safetensors"):
         stored, _ = read_header(file)
+        if hasattr(part, "check_state"):  # before memory is taken
+            part.check_state({name: array.shape for name, array in stored.items()})
         part.load_state_dict({name: array.read() for name, array in stored.items()})
 
 

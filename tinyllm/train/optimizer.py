@@ -69,15 +69,22 @@ class Optimizer:
             state |= {f"{name}.{i}": getattr(self, name)[i] for name in self.moments}
         return state
 
+    def check_state(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Raise UserError if a state has other arrays than this optimizer: {name: shape}."""
+        expected = {name: array.shape for name, array in self.state_dict().items()}
+        for name in expected | shapes:
+            own, stored = (found.get(name, "missing") for found in (expected, shapes))
+            if stored != own:
+                raise UserError(f"optimizer state {name} has the shape {stored}, and the optimizer's {own}; "
+                                "make the optimizer from the same model")
+
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Load a state that `state_dict` returned. Raises UserError when it belongs to other parameters."""
-        kinds = [{name: (array.shape, array.dtype.name) for name, array in arrays.items()}
-                 for arrays in (self.state_dict(), state)]
-        for name in kinds[0] | kinds[1]:
-            own, stored = (kind.get(name, "missing") for kind in kinds)
-            if stored != own:
-                raise UserError(f"optimizer state {name} is {stored}, and the optimizer's is {own}; "
-                                "make the optimizer from the same model")
+        self.check_state({name: array.shape for name, array in state.items()})
+        for name, own in self.state_dict().items():
+            if state[name].dtype != own.dtype:
+                raise UserError(f"optimizer state {name} holds {state[name].dtype}, and the optimizer's "
+                                f"{own.dtype}; make the optimizer from the same model")
         self.steps = int(state["steps"])
         for name in self.moments:
             setattr(self, name, [np.array(state[f"{name}.{i}"]) for i in range(len(self.parameters))])
