@@ -42,6 +42,18 @@ def test_settings_survive_text(batch, rate):
     assert make_config(texts) == config
 
 
+@pytest.mark.parametrize("kind, name, value", [
+    ("gpt", "embed_dropout", None), ("bert", "class_dropout", None), ("deepseek_v3", "query_latent", None),
+    ("falcon", "multi_query", True), ("falcon", "bias", False),
+])
+def test_runs_that_had_the_only_value_of_a_setting_that_is_gone_are_read(kind, name, value):
+    """run.json holds all settings of its model, and none of these runs could be opened."""
+    old = make_config({"model.type": kind})
+    assert make_config(old.flat() | {f"model.{name}": value}) == old
+    with pytest.raises(UserError, match=f"model.{name} is gone: it is always {value}"):
+        make_config({"model.type": kind, f"model.{name}": 0.5})
+
+
 @pytest.mark.parametrize("recipe", recipes())
 @pytest.mark.parametrize("kind", names())
 def test_every_recipe_and_family_has_settings_with_help(recipe, kind):

@@ -33,7 +33,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 GONE = {  # settings that have only one value left
     "train.beta1": 0.9, "train.eps": 1e-8, "train.decay_fraction": 0.1, "pretrain.suffix_first": 0.5,
-    "denoise.whole_words": False,
+    "denoise.whole_words": False, "model.embed_dropout": None, "model.class_dropout": None,
+    "model.query_latent": None, "model.multi_query": True, "model.bias": False,  # the bias of Falcon
 }
 MAY_CHANGE = {  # on --resume
     "data",  # run.json holds its SHA-256
@@ -136,10 +137,6 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
 
     Raises UserError for an unknown name or a bad value.
     """
-    for name in GONE.keys() & settings.keys():
-        if settings[name] != GONE[name]:  # else an older run.json says so
-            raise UserError(f"the setting {name} is gone: it is always {GONE[name]}")
-    settings = {name: value for name, value in settings.items() if name not in GONE}
     kind = settings.get("model.type")
     recipe = find_recipe(settings.get("recipe", usual_recipe(kind)))
     preset = settings.get("preset") or usual_preset(kind)
@@ -150,7 +147,11 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
         others = ", ".join(cls.PRESETS)
         raise UserError(f"there is no preset {preset!r} of {cls.model_type}; there are {others}")
     known = {name: of for name, (of, _, _) in settings_help(recipe.name, cls.model_type).items()}
-    values = base | {name: convert(name, value, known) for name, value in settings.items()}
+    gone = settings.keys() & GONE.keys() - known.keys()
+    for name in gone:
+        if settings[name] != GONE[name]:  # else an older run.json says so
+            raise UserError(f"the setting {name} is gone: it is always {GONE[name]}")
+    values = base | {name: convert(name, settings[name], known) for name in settings if name not in gone}
     sizes = {"vocab_size": SIZE["max"]} | cls.PRESETS[preset] | part(values, "model.")
     del sizes["type"]
     options = recipe.options and recipe.options(**part(values, f"{recipe.name}."))
