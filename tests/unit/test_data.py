@@ -162,6 +162,14 @@ def test_folders_and_patterns_are_read_in_order(tmp_path, monkeypatch):
     assert reading.join([b"ab"] * 3) == b"ab\nab\nab"  # one object three times: it is the place that counts
 
 
+def test_a_file_that_is_too_long_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "read_stream", lambda *more: pytest.fail("it was read"))
+    with open(tmp_path / "long.txt", "wb") as f:
+        f.truncate(reading.MAX_BYTES + 1)
+    with pytest.raises(UserError, match="holds more than 512 MiB; take a part of it"):
+        load_corpus(tmp_path / "long.txt")
+
+
 def test_gzip_is_unpacked_within_bounds(tmp_path, monkeypatch):
     path = tmp_path / "bomb.gz"
     path.write_bytes(gzip.compress(b"\0" * 10_001))

@@ -36,9 +36,11 @@ def read(where: str) -> tuple[bytes, str]:
 def read_file(path: Path) -> bytes:
     """Read one file -> bytes, unpacked if its name ends in .gz. Raises UserError if it cannot be read."""
     try:
-        mode = os.stat(path).st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+        found = os.stat(path)
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISFIFO(found.st_mode)):
             raise UserError(f"{path} is not a regular file")
+        if found.st_size > MAX_BYTES:  # before memory is taken
+            raise UserError(f"{path} holds more than {MAX_BYTES / 2**20:,g} MiB; take a part of it")
         with open(path, "rb", opener=pipe_or_file) as f:
             return read_stream(gzip.GzipFile(fileobj=f) if path.suffix == ".gz" else f, path, MAX_BYTES)
     except UserError:
