@@ -60,6 +60,14 @@ def test_other_poolings_and_steps_are_refused(tmp_path, modes, steps, message):
         assert from_pretrained(tmp_path)
 
 
+def test_a_pooling_in_a_folder_that_is_not_read_is_refused(tmp_path):
+    """Its settings would be missed, and vectors would be means whatever they say."""
+    made("bert").save_pretrained(tmp_path)
+    (tmp_path / "modules.json").write_text(json.dumps([{"type": "a.Pooling", "path": "pool"}]))
+    with pytest.raises(UserError, match=r"modules\.json has its Pooling in 'pool'"):
+        from_pretrained(tmp_path)
+
+
 @each
 def test_a_task_keeps_the_encoder_and_changes_the_rest(tmp_path, name):
     model = made(name)

@@ -8,6 +8,7 @@ text a class. The mean of its vectors can be the vector of a whole text (Reimers
 """
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -144,9 +145,13 @@ def read_task(config: dict[str, Any]) -> dict[str, Any]:
 def check_pooling(folder: Path) -> None:
     """Raise UserError if sentence-transformers' files ask for other vectors of texts than the mean."""
     if os.path.lexists(steps := folder / "modules.json"):
-        kinds = {str(step.get("type")).split(".")[-1] for step in read_json(steps, [{}], 2**20)}
-        if other := kinds - {"Transformer", "Pooling", "Normalize"}:
-            raise UserError(f"{steps} has a step {min(other)!r:.40}: use sentence-transformers")
+        for step in read_json(steps, [{}], 2**20):
+            kind, place = str(step.get("type")).split(".")[-1], str(step.get("path", "1_Pooling"))
+            if kind not in ("Transformer", "Pooling", "Normalize"):
+                raise UserError(f"{steps} has a step {kind!r:.40}: use sentence-transformers")
+            if kind == "Pooling" and not re.fullmatch(r"\w+_Pooling", place):
+                raise UserError(f"{steps} has its Pooling in {place!r:.40}, and tinyllm reads 1_Pooling: "
+                                "use sentence-transformers")
     for path in folder.glob("*_Pooling/config.json"):
         found = read_json(path, {}, 2**20)
         modes = {name: value for name, value in found.items() if name.startswith("pooling_mode") and value}
