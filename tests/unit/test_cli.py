@@ -85,6 +85,7 @@ MISTAKES = {  # a command line -> a part of the answer
     "train --data book --set model.context=8 --out empty": "cannot write the run to empty",
     "train --data book --set model.context=8 --out empty/run": "cannot write the run",
     "train --data book --set model.context=8 --out /proc/tinyllm/run": "/proc/tinyllm",
+    "train --data nothing --out empty/run": "cannot write the run to empty/run",  # before data are read
     "train --data book --out=": "empty name",
     "train --data book --set start=shipped --preset mini": "leave out preset",
     "train --set start=shipped --set model.width=8": "leave out model.width",

@@ -128,6 +128,7 @@ def new_run(out: str | None, settings: dict[str, Any], overwrite: bool,
         raise UserError(f"start={settings['start']} brings its own model and tokenizer: leave out {own[0]}")
     config = make_config(settings)
     run = Run(free_folder(config, overwrite, ending) if out is None else out)
+    run.check_writable()  # before a tokenizer is trained, which may take minutes
     if run.holds_something() and not overwrite:
         raise UserError(f"{run.folder} holds a run already: go on with it (--resume), replace it "
                         "(--overwrite), or choose another --out")

@@ -105,6 +105,16 @@ class Run:
 
     # Writing.
 
+    def check_writable(self) -> None:
+        """Raise UserError if files cannot be written into the folder. This check writes nothing."""
+        place = self.folder.absolute()
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        if not place.is_dir():
+            raise UserError(f"cannot write the run to {self.folder}: {place} is not a folder")
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise UserError(f"cannot write the run to {self.folder}: no permission to write in {place}")
+
     def create(self, record: Record, tokenizer: Tokenizer) -> None:
         """Begin a run: remove the files of an earlier run, write the tokenizer, and finally run.json."""
         self.clear()
