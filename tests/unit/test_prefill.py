@@ -60,6 +60,24 @@ def test_a_long_prompt_does_not_stop_the_others():
     assert shapes == [(2, 1), *[(1, 2), (3, 1)] * 3, (1, 1), (3, 1)]
 
 
+def test_a_step_reads_no_more_than_its_budget():
+    shapes = []
+    generate(spied(tiny(), "hidden", shapes), [[1] * 4, [2] * 7], max_tokens=1, prefill_budget=4)
+    assert shapes == [(1, 3), (1, 1), (2, 1), (1, 4), (1, 1), (1, 1)]  # passes with one column draw
+
+
+def test_equal_prompts_behind_different_caches_are_read_apart():
+    model, prompt, caches = tiny(), [1, 2, 3, 4, 5, 6], [tiny().new_cache(), tiny().new_cache()]
+    with no_grad():
+        for cache, before in zip(caches, ([1, 2, 3], [9, 8, 7]), strict=True):
+            model.hidden([before], cache)
+    engine = Engine(model)
+    together = [engine.add(prompt, max_tokens=2, cache=cache, logprobs=True) for cache in caches]
+    list(engine)
+    alone = [generate(model, prompt, max_tokens=2, cache=cache, logprobs=True)[1] for cache in caches]
+    assert [s.logprobs for s in together] == alone and alone[0] != alone[1]
+
+
 def test_prompts_are_read_in_their_order_those_of_like_lengths_together_and_no_cache_again():
     engine = Engine(tiny(), prefill_budget=2)
     engine.add([3] * CONTEXT, max_tokens=1)
