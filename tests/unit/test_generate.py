@@ -240,7 +240,8 @@ def test_a_sequence_that_cannot_go_on_ends_alone(show):
     model, never = tiny(), lambda ids: [1, 2] if len(ids) < 4 else []
     model.wpe.weight.data[6] = np.nan
     engine, texts = Engine(model, batch=3), []
-    asks = [{"mask": never, "logprobs": True}, {}, {"max_tokens": 3, "seed": 1}, {"max_tokens": 4, "mask": lambda ids: [5]}]
+    asks = [{"mask": never, "logprobs": True}, {}, {"max_tokens": 3, "seed": 1},
+            {"max_tokens": 4, "mask": lambda ids: [5]}]
     sequences = [engine.add([3], **({"max_tokens": 9} | ask)) for ask in asks]
     while engine.running or engine.waiting:
         texts += engine.advance(show)
