@@ -279,6 +279,14 @@ def test_a_run_without_its_folder_of_checkpoints_loses_nothing(copy):
         assert (copy / "log.jsonl").read_bytes() == log
 
 
+def test_a_log_that_has_lost_lines_is_refused_and_stays(copy):
+    whole = (copy / "log.jsonl").read_bytes()
+    for left in (b"", whole[:40], whole[:-1], b"x" + whole):
+        (copy / "log.jsonl").write_bytes(left)
+        refused(lambda: resumed_training(copy), "log.jsonl", "no line that ends after", "--overwrite")
+        assert (copy / "log.jsonl").read_bytes() == left
+
+
 def test_a_setting_that_is_newer_than_a_run_has_its_usual_value(copy):
     content = json.loads((copy / "run.json").read_text())
     del content["settings"]["train"]["clip"], content["settings"]["model"]["init_std"]

@@ -307,7 +307,7 @@ def test_training_reads_the_tokens_of_a_file(tmp_path):
         with pytest.raises(UserError, match=message):
             prepare(make_config(made | {"tokenizer": other}))
     with pytest.raises(UserError, match="holds token"):
-        token_array(tokens, ByteTokenizer())
+        token_array(np.array([ByteTokenizer().vocab_size]), ByteTokenizer())
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(UserError, match="damaged, or not a token file"):
         load_corpus(path)

@@ -88,6 +88,10 @@ def test_a_run_learns_with_pictures_and_describes_them(run, printed):
     conversation = Conversation(opened, picture=picture, sampling=tl.Sampling(temperature=0))
     for _ in range(2):  # every question begins with the picture again
         assert f"{prompt}\n{''.join(conversation.reply(prompt, 7))}" == expected
+    engine = tl.Engine(model, tokenizer)
+    long = engine.add(max_tokens=200, **opened.lay_out(prompt, 200, picture=picture))
+    list(engine)
+    assert long.finish in ("stop", "context")  # it never slides out of sight of the picture
     task = find_task("world:caption,n=1,seed=3")
     (answer,) = ask.answers(opened, task, task.items("train"), max_tokens=7)
     assert f"{prompt}\n{answer.text}" == "\n".join(expected.split("\n")[:2])
