@@ -271,6 +271,7 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0}
     ("falcon", {"rope_scaling": {"rope_type": "linear"}}, "config.json.*lacks .*factor"),
     ("deepseek_v3", {"rope_scaling": DEEP | {"mscale_all_dim": 1.0}}, "does not know 'mscale_all_dim'"),
     ("deepseek_v3", {"q_lora_rank": 1536}, "q_lora_rank = 1536"),
+    ("falcon", {"multi_query": False}, "multi_query = False"), ("falcon", {"bias": True}, "bias = True"),
     ("t5", {"model_type": "mt5"}, "no model 'mt5' any more: train a t5"),
     ("falcon", {"rope_scaling": DEEP | {"truncate": 1}}, "truncate"),
     ("llama", {"rope_scaling": [8.0]}, "must be an object"),
