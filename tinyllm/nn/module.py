@@ -127,8 +127,10 @@ class Module(metaclass=Naming):
             if shapes[name] != tensor.shape:
                 what = f"{name} has shape {shapes[name]} in the weights and {tensor.shape} in the model"
                 raise UserError(what)
-        for name in shapes.keys() - tensors.keys():
-            raise UserError(f"the weights hold {name}, which this model lacks: they belong to another model")
+        for name in shapes:
+            if name not in tensors:
+                what = f"the weights hold {name}, which this model lacks: they belong to another model"
+                raise UserError(what)
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Copy {name: array} into parameters and buffers.

@@ -147,7 +147,7 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
         others = ", ".join(cls.PRESETS)
         raise UserError(f"there is no preset {preset!r} of {cls.model_type}; there are {others}")
     known = {name: of for name, (of, _, _) in settings_help(recipe.name, cls.model_type).items()}
-    gone = settings.keys() & GONE.keys() - known.keys()
+    gone = sorted(settings.keys() & GONE.keys() - known.keys())
     for name in gone:
         if settings[name] != GONE[name]:  # else an older run.json says so
             raise UserError(f"the setting {name} is gone: it is always {GONE[name]}")
