@@ -89,6 +89,20 @@ def test_the_files_of_one_student_have_a_limit_together(tmp_path):
     assert "too much" in collected(tmp_path).problem and not collected(tmp_path).files
 
 
+@pytest.mark.parametrize("number, suffix, words", [
+    (5001, "txt", "5000 files"), (201, "py", "too much"), (0, "py", "more than 2 MiB"),
+])
+def test_what_is_read_of_a_folder_has_limits(tmp_path, number, suffix, words):
+    names_of(tmp_path, "Ada")
+    folder = tmp_path / "Ada" / LESSON.folder
+    for i in range(number):
+        (folder / f"{i}.{suffix}").touch()
+    os.truncate(folder / "exercise.py", 0 if number else 2**26)
+    tracemalloc.start()
+    assert words in collected(tmp_path).problem and tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
 def test_a_pipe_that_is_called_a_zip_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "late.zip")
