@@ -69,6 +69,7 @@ CONTENT = {  # of run.json
     "start": bounded(dict | None),
 }
 STATE = {"progress": {}, "log_bytes": bounded(int, min=0)}  # in state.json, beside what `read_state` checks
+SUMS = {"steps": bounded(int, min=1), "tokens": bounded(int, min=0)}  # in `unlogged`, unless it is empty
 # Else transformers takes the tokenizer of the family's published models, which gives other ids or fails.
 FOR_TRANSFORMERS = '{"tokenizer_class": "PreTrainedTokenizerFast"}\n'
 
@@ -259,6 +260,9 @@ def progress_of(path: Path, state: dict[str, Any] | None = None) -> tuple[Progre
     state = state or checkpoint.read_state(path)
     with checkpoint.naming(path / "state.json"):
         conform(state, STATE)
+        unlogged = SUMS if state["progress"].get("unlogged") else {}
+        step = bounded(int, choices=[state["step"]])
+        conform(state, {"progress": {"step": step, "unlogged": unlogged}})
         try:
             return Progress(**state["progress"]), state["log_bytes"]
         except TypeError as error:  # an unknown name
