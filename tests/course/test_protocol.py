@@ -157,6 +157,7 @@ def test_the_frames_made_by_hand_are_right_where_nothing_is_wrong():
     frame({"x": 1}), frame({}), frame({"a": 0, "b": 0}, ONE), frame({"d": [[[1], 2]]}), frame({"d": [1]}),
     frame([0] * 20_000), frame([[]] * 200_000), frame({"a": 0}, ["|u1", [2**23]], data=bytes(2**23)),
     frame({"d": [[{"t": [0] * 9}, 1]]}), frame({"d": [[{"t": [{"t": [0]}]}, 1]]}),
+    frame("x" * 2**20), frame([{"a": i} for i in range(257)], *[ONE] * 257, data=bytes(4 * 257)),
     frame({"v": [0]}, ONE), b"", b"TLW1", b"PK\x03\x04" + bytes(8),
     protocol.PREFIX.pack(protocol.MAGIC, 2**32 - 1) + bytes(100),
     protocol.PREFIX.pack(protocol.MAGIC, 5) + b"12345",
