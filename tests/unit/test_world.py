@@ -353,6 +353,7 @@ def test_the_world_answers_on_the_command_line(capsys, printed):
 
 def test_a_corpus_is_made_in_a_folder(tmp_path, refused):
     out = tmp_path / "corpus"
+    out.mkdir()  # as after an interrupt
     assert main(["data", "make", "world:mix", "--mb", "0.05", "--out", str(out)]) == 0
     assert 50_000 <= (out / "train.txt").stat().st_size < 60_000
     names = ["about.json", "test.jsonl", "test.txt", "train.jsonl", "train.txt"]

@@ -118,9 +118,9 @@ def make(name: str, *, mb: float = 10.0, out: str) -> None:
     if not 0 < mb <= 2000:
         raise UserError(f"--mb must be above 0 and at most 2000, got {mb}")
     folder, named = Path(out), read_name(name)
-    if folder.exists():
+    if folder.exists() and (not folder.is_dir() or any(folder.glob("[!.]*"))):
         raise UserError(f"{out} exists; choose another folder for the corpus")
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     about = {split: write_split(named, split, share, folder)
              for split, share in (("train", mb), ("test", mb / 10))}
     atomic_write_text(folder / "about.json", dumps({"name": name, **about}, indent=2) + "\n")
