@@ -39,7 +39,7 @@ COMMANDS = {  # a file: the commands that read it
     "text.txt": ("data stats text.txt",),
 }
 RECORD = {"student": "Ada", "problem": "", "isolation": "plain", "points": 0, "of": 1, "lessons": [],
-          "roster": {}, "remark": ""}
+          "roster": {}, "remark": "", "digest": ""}
 FILES = {
     "grades/results.json": json.dumps({"course": "c", "isolation": "plain", "note": "", "left_out": [],
                                        "submissions": [RECORD]}),
