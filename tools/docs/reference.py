@@ -65,6 +65,9 @@ def _public_names() -> Html:
     rows = []
     for name in tl.__all__:
         value = getattr(tl, name)
+        if isinstance(value, dict):  # such as CHAT_TEMPLATES: its keys say what it holds
+            rows.append([row_head(f"tl.{name}"), ", ".join(value)])
+            continue
         module, qualified = value.__module__.split("."), getattr(value, "__name__", name)
         link = tag("a", f"tl.{name}", href=f"{module[1]}.html#{'.'.join([*module[1:], qualified])}")
         rows.append([row_head(link), _ticks((value.__doc__ or "").partition("\n")[0])])
