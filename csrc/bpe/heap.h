@@ -4,7 +4,7 @@
 
 #include "bpe.h"
 
-typedef unsigned __int128 bpe_item; /* what decides first stands in its high bits */
+typedef unsigned __int128 bpe_item; /* compared as a number: the high bits decide first */
 
 struct bpe_heap {
     bpe_item *items;

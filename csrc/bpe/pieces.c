@@ -82,7 +82,7 @@ INLINE int64_t contraction(int pattern, const uint8_t *text, int64_t n, int64_t 
     return fold && text[at + 1] == 0xc5 && text[at + 2] == 0xbf ? at + 3 : at;
 }
 
-/* Match \s*[\r\n]+|\s+(?!\S)|\s+, the first not in GPT-2, where there is white space at `at`: return the end. */
+/* Match \s*[\r\n]+|\s+(?!\S)|\s+ at `at`, where white space begins; return the end. GPT-2 lacks the first. */
 INLINE int64_t blanks(int pattern, const uint8_t *text, int64_t n, int64_t at) {
     int64_t end = at, last = at, behind_newline = at;
     for (struct character c; (c = decode_at(text, n, end)).is & BLANK;) {

@@ -187,7 +187,7 @@ def test_a_right_function_in_plain_python_has_time_for_each_case():
 
 
 def test_a_function_that_ends_on_ordinary_numbers_only_is_waited_for_once(check, launcher):
-    """Do not call it again: each later property and each case of the search once waited, too."""
+    """Wait for the time limit once: later properties and the search for a short input once waited again."""
     before = launcher.used()
     verdict = check("""
 import numpy as np

@@ -61,7 +61,7 @@ def test_other_poolings_and_steps_are_refused(tmp_path, modes, steps, message):
 
 
 def test_a_pooling_in_a_folder_that_is_not_read_is_refused(tmp_path):
-    """Its settings would be missed, and vectors would be means whatever they say."""
+    """Refuse a folder whose pooling is elsewhere: its settings would be ignored, and the mean be taken."""
     made("bert").save_pretrained(tmp_path)
     (tmp_path / "modules.json").write_text(json.dumps([{"type": "a.Pooling", "path": "pool"}]))
     with pytest.raises(UserError, match=r"modules\.json has its Pooling in 'pool'"):

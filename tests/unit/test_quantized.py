@@ -88,7 +88,7 @@ def test_weights_that_are_broken_are_refused(bits, value):
 @bits
 @pytest.mark.parametrize("n_in, n_out", [(1, 1), (31, 5), (32, 16), (33, 17), (768, 50), (2048, 16)])
 def test_a_layer_is_near_to_the_one_it_was_made_from(bits, n_in, n_out):
-    """Rounding moves a weight by what its scale allows, and an input by half of its own scale."""
+    """Bound the error: a weight moves by what its scale allows, an input by half of its own scale."""
     linear, x = Linear(n_in, n_out), Random("x").normal((5, n_in))
     for i, p in enumerate(linear.parameters()):
         p.data[...] = Random("layer", i).normal(p.shape)

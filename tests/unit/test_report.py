@@ -141,7 +141,7 @@ def test_a_floor_far_below_is_said_and_does_not_squash_the_losses(whole, losses,
 
 @given(st.lists(st.floats(0.01, 9), min_size=1, max_size=9), st.floats(0.5, 9), st.none() | st.floats(0.1, 3))
 def test_all_losses_are_drawn_in_one_unit(losses, size, floor):
-    """Logged per token, of which each is `size` characters; a tokenizer changes nothing in the picture."""
+    """Draw the same curves for losses per token of `size` characters as for losses per character."""
     records = [step(i, loss * size, val_loss_per_char=loss) for i, loss in enumerate(losses)]
     curves = loss_curves(records, floor)
     assert curves.val == list(enumerate(losses)) and curves.unit == "nats per character"

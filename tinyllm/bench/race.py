@@ -75,7 +75,7 @@ class Contender:
 
 
 class Apart:
-    """A contender that `make()` makes in a process of its own, where all its samples are taken.
+    """Make a contender with `make()` in another process, and take all its samples there.
 
     Raises UserError with the first line of whatever happens there.
     """
@@ -104,7 +104,7 @@ class Apart:
 
 
 def apart(makers: dict[str, Callable[[], Contender]]) -> dict[str, Callable[[], Any]]:
-    """Let each of these functions make its contender in a process of its own."""
+    """Return makers that call these functions each in another process: {engine: maker of an `Apart`}."""
     return {name: partial(Apart, make) for name, make in makers.items()}
 
 
