@@ -28,7 +28,7 @@ MISTAKES = {  # a command line -> a part of the answer
     "data show": "required: NAME",
     "data show no-such-file": "no-such-file",
     "data show pydocs --n 0": "--n must be at least 1, got 0",
-    "data stats no-such-file --json": "no-such-file",
+    "data stats no-such-file": "no-such-file",
     "tokenizer show text --file f": "not both",
     "tokenizer show text --tokenizer nothing.json": "nothing.json",
     "tokenizer show text --tokenizer bpe:3": "too small",

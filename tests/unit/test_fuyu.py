@@ -71,7 +71,7 @@ def run(here, printed):
 
 def test_a_run_learns_with_pictures_and_describes_them(run, printed):
     folder, out = run
-    assert "--picture world:caption,n=60" in out and "it writes:\n  The picture shows\n" in out
+    assert "it writes:\n  The picture shows\n" in out
     opened = tl.open_model(folder)
     model, tokenizer = opened.model, opened.tokenizer
     assert model.config.picture == tokenizer.special_tokens["<|picture|>"]

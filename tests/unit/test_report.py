@@ -1,4 +1,4 @@
-"""Check the report and the terminal chart: they show what the log holds, and no markup from it."""
+"""Check the report: it shows what the log holds, and no markup from it."""
 
 import dataclasses
 import json
@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 from tinyllm.cli.progress import Display
 from tinyllm.errors import UserError
 from tinyllm.report.curves import LossCurves, loss_curves
-from tinyllm.report.loss_chart import loss_chart
 from tinyllm.report.remarks import remark
 from tinyllm.report.run import render, write_report
-from tinyllm.report.svg import Axis, Series, chart, heat_map, log_ticks, shrink, ticks
+from tinyllm.report.svg import Axis, heat_map, log_ticks, shrink, ticks
 from tinyllm.runs import Run
 from tinyllm.runs.log import RunLog, read_log
 
@@ -103,37 +102,12 @@ def test_a_log_that_lost_its_evaluations_is_refused_at_the_end_of_a_run(whole, t
         Display.conclude(SimpleNamespace(run=run))
 
 
-@given(st.lists(st.tuples(st.integers(0, 5000), st.floats(0, 1e6)), min_size=1, max_size=30),
-       st.none() | st.floats(0.01, 3), st.booleans(), st.integers(40, 120))
-def test_the_terminal_chart_keeps_its_frame(points, floor, colour, width):
-    records = [step(number, loss) for number, loss in sorted(points)]
-    text = loss_chart(records, floor, width, 14, colour)
-    plain = re.sub(r"\x1b\[\d+m", "", text)
-    assert colour or plain == text
-    legend, *lines = plain.split("\n")
-    assert len(lines) == 14 + 2 and max(map(len, lines)) <= width
-    assert (floor is not None) == ("entropy floor" in legend) and "●" in "".join(lines[:14])
-
-
-def test_a_falling_loss_falls_in_the_terminal_and_a_chart_of_nothing_is_empty():
-    assert loss_chart([]) == chart("x", "y", [Series("a", [], "train")], "z") == ""
-    text = loss_chart([step(i, 4.0 * 0.9**i, val_loss=None) for i in range(40)])
-    rows = [line[8:] for line in text.split("\n")[1:15]]
-    first = [min(r for r, row in enumerate(rows) if row[c : c + 1].strip()) for c in (0, 20, 40, 60)]
-    assert first == sorted(first) and first[0] == 0 and first[-1] > 8
-
-
 @pytest.mark.parametrize("losses, floor, seen", [
     ((4.2, 2.1), 0.069, False), ((4.2, 0.6), 0.069, True), ((4.2, 2.1), 2.0, True), ((2.0, 2.0), 0.5, False),
     ((2.0, 1.0), 3.0, True), ((0.0, 0.0), 0.5, True),
 ])
 def test_a_floor_far_below_is_said_and_does_not_squash_the_losses(whole, losses, floor, seen):
     records = [step(i, loss) for i, loss in enumerate(losses)]
-    legend, *rows = loss_chart(records, floor).split("\n")
-    assert seen == any("┄┄┄┄" in row for row in rows[:14])
-    assert f"entropy floor {floor:.3f}" in legend and ("below" in legend) != seen and len(legend) <= 80
-    if losses[0] > losses[1]:
-        assert len({i for i, row in enumerate(rows[:14]) if set(row[8:]) - set(" ┄")}) >= 4
     page = shown(Run(whole), records, entropy_per_char=floor)
     assert ("dashes" in str(page.attributes)) == seen
     assert "entropy of the language" in page.words and ("far below" in page.words) != seen

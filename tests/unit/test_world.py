@@ -351,18 +351,6 @@ def test_the_world_answers_on_the_command_line(capsys, printed):
         assert main(["world", *wrong.split()]) == 2
 
 
-def test_a_corpus_is_made_in_a_folder(tmp_path, refused):
-    out = tmp_path / "corpus"
-    out.mkdir()  # as after an interrupt
-    assert main(["data", "make", "world:mix", "--mb", "0.05", "--out", str(out)]) == 0
-    assert 50_000 <= (out / "train.txt").stat().st_size < 60_000
-    names = ["about.json", "test.jsonl", "test.txt", "train.jsonl", "train.txt"]
-    assert sorted(path.name for path in out.iterdir()) == names
-    assert "exists; choose another folder" in refused("data", "make", "world:mix", "--out", str(out))
-    assert main(["data", "make", "stories", "--out", str(tmp_path / "x")]) == 2
-    assert main(["data", "make", "world:mix", "--mb", "0", "--out", str(tmp_path / "x")]) == 2
-
-
 def test_documents_are_shown_the_same_every_time(printed):
     first = printed("data", "show", "world:letters", "--n", "3")
     assert printed("data", "show", "world:letters", "--n", "3") == first and first.count("Dear") == 3

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinyllm.cli.command import command
-from tinyllm.cli.progress import Display, JsonDisplay
-from tinyllm.cli.text import note
+from tinyllm.cli.progress import Display
 from tinyllm.config import flatten, parse_assignments
 from tinyllm.errors import UserError
 from tinyllm.files import read_toml
@@ -152,15 +151,11 @@ def prepare_run(run: Run, config: RunConfig, resume: bool, plugins: "Plugins") -
     """Read the data of a run, make its tokenizer and model, and try out the student's functions, if any."""
     if config.threads:
         threads(config.threads)
-    if not resume:
-        with progress_bar("tokenizer") as move:
-            setup = prepare(config, progress=move)
-        plugins.try_out(setup)
-        return setup
-    setup, before, after = reopen(run, config), run.read().config.train.steps, config.train.steps
-    if before != after and config.train.schedule != "constant":
-        note(f"the learning rate now falls until step {after:,} in place of {before:,}: weights will differ "
-             f"from those of a run that had {after:,} steps from the start")
+    if resume:
+        return reopen(run, config)
+    with progress_bar("tokenizer") as move:
+        setup = prepare(config, progress=move)
+    plugins.try_out(setup)
     return setup
 
 
@@ -170,7 +165,7 @@ def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: "Plugins", as_
         setup.group.once(lambda: run.create(setup.record(plugins.notes), setup.tokenizer))
     stopping = threading.Event()
     happened = setup.train(run, resume, stop=stopping.is_set)
-    display = (JsonDisplay if as_json else Display)(run, setup)
+    display = Display(run, setup, as_json)
     display.introduce()
     with plugins.explaining(run), stop_on_signals(stopping, plugins.on_interrupt), display:
         trained = False

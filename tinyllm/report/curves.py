@@ -1,4 +1,4 @@
-"""Read loss curves from the log of a training, for the chart in the terminal and the HTML report."""
+"""Read loss curves from the log of a training, for remarks on it and for the HTML report."""
 
 from dataclasses import dataclass
 
