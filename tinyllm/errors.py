@@ -61,7 +61,7 @@ PYTORCH = {  # name: what to write instead, for Tensor, Module, Tokenizer, tl, t
     "tanh": "F.tanh(x)", "exp": "F.exp(x)", "log": "F.log(x)", "sqrt": "F.sqrt(x)",
     "cross_entropy": "F.cross_entropy",
     "DataLoader": "tl.get_batch, or tl.fit", "pipeline": "tl.open_model(folder), then tl.generate",
-    "summary": "print(model), or `tinyllm inspect`",
+    "summary": "`tinyllm inspect`, or tinyllm.report.summary.summarise(model)",
     "ReLU": "F.relu, a function that nn.Sequential takes", "GELU": "F.gelu, a function",
     "SiLU": "F.silu, a function", "Tanh": "F.tanh, a function", "Sigmoid": "F.sigmoid, a function",
     "Softmax": "F.softmax, a function", "Flatten": "x.reshape(len(x), -1)", "ModuleList": "a list",

@@ -2,7 +2,6 @@
 
 import pytest
 
-from tinyllm.bench import rows
 from tinyllm.models import build, family, names
 from tinyllm.nn import DecoderLM, quantize
 from tinyllm.report.anatomy import costs, differences, drawing, explanations, settings_that_differ
@@ -53,17 +52,3 @@ def test_lines_fit_and_a_long_name_begins_at_a_dot(printed, refused):
         out = printed(*words)
         assert max(map(len, out.splitlines())) <= 80 and ("--diff" in words or "...*.mlp.gate_proj" in out)
     assert "test_inspect.py holds no run" in refused("inspect", __file__)
-
-
-@pytest.mark.parametrize("name, tasks", [("bert", ["reading"]), ("t5", ["reading", "writing"])])
-def test_models_that_read_both_directions_are_timed_too(name, tasks, tmp_path, printed):
-    model(name, context=16).save_pretrained(tmp_path)
-    lines = [line for line in printed("inspect", tmp_path).splitlines() if "1,000 tokens take" in line]
-    assert [line.split(" here ")[0] for line in lines] == tasks
-
-
-def test_an_early_end_does_not_make_writing_fast():
-    settings = {"model_type": "t5", "vocab_size": 48, "end": 0}
-    silent = build(settings | family("t5").PRESETS["nano"], seed=None)
-    contender = rows.writing(silent)  # without weights, token 0, the end, is the first of the likeliest
-    assert contender.run(*contender.prepare()) == contender.amounts["tokens"] > 5

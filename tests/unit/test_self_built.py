@@ -181,38 +181,9 @@ def test_lists_and_dicts_of_layers_belong_to_a_model_and_what_is_no_layer_is_ref
         nn.Module()(1)
 
 
-TREE = """\
-Transformer: 4,752 parameters
-  tokens: Embedding, weight (11, 16): 176
-  places: Embedding, weight (8, 16): 128
-  blocks.0 to blocks.1, each: Block: 2,208
-    norm_1: LayerNorm, weight (16,), bias (16,): 32
-    attn: SelfAttention: 1,088
-      drop: Dropout
-      c_attn: Linear, weight (16, 48), bias (48,): 816
-      c_proj: Linear, weight (16, 16), bias (16,): 272
-    norm_2: RMSNorm, weight (16,): 16
-    mlp: MLP: 1,072
-      c_fc: Linear, weight (16, 32), bias (32,): 544
-      c_proj: Linear, weight (32, 16), bias (16,): 528
-  norm: LayerNorm, weight (16,), bias (16,): 32
-  head: Head, weight (11, 16): 176"""
-
-
-def test_a_model_is_shown_as_a_tree():
-    """The shipped model said that it had 132,224 parameters, where it has a million."""
-    assert [line.rstrip() for line in repr(Transformer()).split("\n")] == TREE.split("\n")
-    lines = repr(nn.Sequential(nn.Linear(4, 4), F.relu, nn.Linear(4, 4), nn.Linear(4, 4))).split("\n")
-    assert [line.strip().split(":")[0] for line in lines] == [
-        "Sequential", "layers.0", "layers.2 to layers.3, each"]  # only those that stand side by side
-    small = nn.quantize(nn.Sequential(nn.Linear(32, 16), nn.Linear(16, 16, bias=False)), 8)
-    assert small.num_parameters() == 32 * 16 + 16 + 256 and "784 parameters" in repr(small)
-    assert "layers.0: Int8Linear, weight (32, 16) in 8 bits" in repr(small)
-
-
 def test_reprs_are_short_and_say_what_a_thing_is(tmp_path):
     for value, shown in (
-        (nn.Linear(2, 3), "Linear, weight (2, 3), bias (3,): 9 parameters"),
+        (nn.Linear(2, 3), "<Linear with 9 parameters>"),
         (Tensor([1.0, 2.0]), "Tensor([1., 2.], (2,))"), (nn.Linear(1, 1).weight, "Parameter([["),
         (nn.Parameter(np.float32(2)), "Parameter(2., (), requires_grad=True)"),
         (tl.load_corpus("stories"), "Corpus('stories', 7,"), (tl.Run(tmp_path), f"Run({str(tmp_path)!r})"),

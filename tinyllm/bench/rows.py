@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from tinyllm import ops
-from tinyllm.bench.race import Contender, apart, compare
+from tinyllm.bench.race import Contender, apart
 from tinyllm.decode.generate import generate, stream
 from tinyllm.decode.sampling import Sampling
 from tinyllm.models import GPT, Llama, build
-from tinyllm.nn import inference, quantize
+from tinyllm.nn import quantize
 from tinyllm.nn.module import forward_flops
 from tinyllm.ops.registry import BACKWARD, OPS, watch
 from tinyllm.train.optimizer import AdamW, clipped_step, decay_groups, gradient_norm
@@ -204,30 +204,13 @@ def reading(model: Any) -> Contender:
 def writing(model: Any) -> Contender:
     """Return the writing of a model's tokens after half a context to time; reading it is not timed."""
     prompt, half, new = prompt_of(model)
-    end = getattr(model.config, "end", None)
-    allowed = np.arange(model.config.vocab_size) != end  # the end token would stop it
-    mask = None if end is None else lambda ids: allowed
 
     def begin():
-        steps = stream(model, [prompt[:half]], max_tokens=new + 1, sampling=GREEDY, mask=mask)
+        steps = stream(model, [prompt[:half]], max_tokens=new + 1, sampling=GREEDY)
         next(steps)
         return (steps,)
 
     return Contender(lambda steps: sum(1 for _ in steps), begin, amounts={"tokens": new})
-
-
-def measure_rates(model: Any) -> dict[str, float]:
-    """Measure how many tokens per second a model reads, and how many it writes after half a context.
-
-    Returns {"reading": rate, "writing": rate}, without "writing" for an encoder such as BERT.
-    """
-    prompt, *_ = prompt_of(model)
-    makers: Makers = {"reading": partial(reading, model), "writing": partial(writing, model)}
-    if model.objective == "masked":
-        encode = partial(model.hidden, prompt)
-        makers = {"reading": partial(Contender, encode, around=partial(inference, model),
-                                     amounts={"tokens": len(prompt)})}
-    return {record["engine"]: record["tokens_per_second"] for record in compare(makers, 1.0)}
 
 
 def batch_races(quick: bool = False) -> Iterator[Race]:

@@ -5,7 +5,6 @@ from dataclasses import asdict
 from json import dumps
 from typing import Any, Literal
 
-from tinyllm.bench.rows import measure_rates
 from tinyllm.cli.command import command
 from tinyllm.cli.newest import chosen
 from tinyllm.errors import UserError
@@ -28,7 +27,7 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
             which: Literal["best", "last"] = "best", json: bool = False) -> None:
     """Show the parts of a model and what they cost.
 
-    Say what each part does, and count parameters, bytes and operations. A model with weights is also timed.
+    Say what each part does, and count parameters, bytes and operations.
     With --diff, compare two models: - marks what only the first has, + what only the second has.
 
     MODEL          a run, a model's folder, `shipped`, or a family such as llama; if
@@ -48,25 +47,23 @@ def inspect(model: str | None = None, *, diff: list[str] | None = None, preset: 
         if len(names) != 2:
             kinds = "a run, a model's folder, `shipped`, or a family such as llama"
             raise UserError(f"--diff compares two models, each {kinds}; got {len(names)}")
-        _show_difference(*(_opened(name, preset, which)[0] for name in names))
+        _show_difference(*(_opened(name, preset, which) for name in names))
         return
-    found, has_weights = _opened(chosen(model, shipped=True), preset, which)
-    rates = measure_rates(found) if has_weights else {}
+    found = _opened(chosen(model, shipped=True), preset, which)
     if json:
-        print(dumps({"model_type": found.model_type, "config": asdict(found.config)} | asdict(costs(found))
-                    | {f"{what}_tokens_per_second": rate for what, rate in rates.items()}))
+        print(dumps({"model_type": found.model_type, "config": asdict(found.config)} | asdict(costs(found))))
         return
     print(*drawing(found), sep="\n", end="\n\n")
     _explain(explanations(found))
     print(summarise(found, 1, found.config.context), end="\n\n")
-    _show_costs(found, rates)
+    _show_costs(found)
 
 
-def _opened(name: str, preset: str, which: str) -> tuple[Any, bool]:
-    """Open a model -> (model, True if it has weights); the name of a family gives one without weights."""
+def _opened(name: str, preset: str, which: str) -> Any:
+    """Open a model; the name of a family gives one without weights."""
     if os.path.exists(locate(name)):
         run = Run(locate(name))
-        return from_pretrained(run.folder if run.is_model() else run.find_checkpoint(which)), True
+        return from_pretrained(run.folder if run.is_model() else run.find_checkpoint(which))
     if os.sep in name:
         raise UserError(f"there is no folder {name}")
     cls = family(name)
@@ -74,7 +71,7 @@ def _opened(name: str, preset: str, which: str) -> tuple[Any, bool]:
         raise UserError(f"{name} has no preset {preset!r}; it has {', '.join(cls.PRESETS)}")
     settings = {"model_type": cls.model_type, "vocab_size": VOCABULARY} | cls.PRESETS[preset]
     with without_memory():
-        return build(settings, seed=None), False
+        return build(settings, seed=None)
 
 
 def _explain(said: dict[str, str]) -> None:
@@ -84,7 +81,7 @@ def _explain(said: dict[str, str]) -> None:
         print()
 
 
-def _show_costs(model: Any, rates: dict[str, float]) -> None:
+def _show_costs(model: Any) -> None:
     c, context = costs(model), model.config.context
     used = f", of which a token uses {short(c.active)}" if c.active < c.parameters else ""
     rows = [("parameters", f"{c.parameters:,}{used}"), ("weights", f"{c.weight_bytes:,} bytes of memory")]
@@ -93,8 +90,6 @@ def _show_costs(model: Any, rates: dict[str, float]) -> None:
         rows.append(("keys and values", f"{c.cache_bytes:,} bytes a token, {whole}"))
     which = "one more token at the end" if isinstance(model, DecoderLM) else "each token"
     rows.append(("work", f"{short(c.flops)} FLOPs for {which} of a full context"))
-    for what, rate in rates.items():
-        rows.append((f"{what} here", f"1,000 tokens take {1000 / rate:.3g} seconds ({rate:,.0f} a second)"))
     print("\n".join(entry(f"{what:17} ", printable(text)) for what, text in rows))
 
 

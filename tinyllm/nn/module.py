@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,25 +42,7 @@ class Module(metaclass=Naming):
         __getattr__ = missing
 
     def __repr__(self):
-        first, end, rest = self._tree().partition("\n")
-        return first + " parameters" * bool(self.num_parameters()) + end + rest
-
-    def _tree(self):
-        """Return a line of text for this module and for each module inside; equal neighbours share a line."""
-        count = self.num_parameters()
-        lines = [type(self).__name__ + self._arrays() + (f": {count:,}" if count else "")]
-        trees = [(name, child._tree()) for name, child in self.named_children()]
-        rows = enumerate(trees)
-        for (_, _, tree), group in groupby(trees, lambda item: _alike(*item, next(rows)[0])):
-            names = [name for name, _ in group]
-            label = names[0] + (f" to {names[-1]}, each" if len(names) > 1 else "")
-            lines.append(f"  {label}: " + tree.replace("\n", "\n  "))
-        return "\n".join(lines)
-
-    def _arrays(self):
-        """Describe the parameters and buffers of this module itself, for the tree."""
-        own = [(name, t) for name, t in vars(self).items() if isinstance(t, (Parameter, Buffer))]
-        return "".join(f", {name} {tuple(t.shape)}" for name, t in own)
+        return f"<{type(self).__name__} with {self.num_parameters():,} parameters>"
 
     def named_children(self) -> "Iterator[tuple[str, Module]]":
         """Yield (name, module) for each direct child. A list `h` gives the names `h.0`, `h.1`, ..."""
@@ -194,12 +175,6 @@ def inference(module: Module, modules: "list[Module] | None" = None) -> Iterator
     finally:
         for m in were_training:
             m.training = True
-
-
-def _alike(name, tree, place):
-    """Return a key that is equal for neighbours in a list of modules if they look alike."""
-    attribute, _, index = name.partition(".")
-    return attribute, int(index) - place if index.isdigit() else name, tree
 
 
 def _join(prefix, name):

@@ -7,16 +7,38 @@ import dataclasses
 import difflib
 import math
 import re
+from itertools import groupby
 from typing import Any
 
-from tinyllm.nn import DecoderLM, Dropout, Module
+from tinyllm.nn import Buffer, DecoderLM, Dropout, Module, Parameter
 from tinyllm.nn.module import forward_flops
+from tinyllm.nn.quantized import QuantizedLinear
 from tinyllm.report.summary import own_shapes
 
 
 def drawing(model: Module) -> list[str]:
-    """Return the lines of the tree that `repr` shows, without the model itself and without dropout."""
-    return [line[2:] for line in repr(model).split("\n")[1:] if not line.endswith(": Dropout")]
+    """Return a line for each part of a model, with the parts inside it below; dropout is left out.
+
+    Equal neighbours in a list share a line.
+    """
+    parts = [(name, _described(part), drawing(part)) for name, part in model.named_children()
+             if not isinstance(part, Dropout)]
+    lines = []
+    for (_, what, inside), group in groupby(parts, lambda part: (part[0].partition(".")[0], *part[1:])):
+        names = [name for name, *_ in group]
+        label = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}, each"
+        lines += [f"{label}: {what}", *("  " + line for line in inside)]
+    return lines
+
+
+def _described(part):
+    """Return the class of a part, the shapes of its own arrays, and the number of its parameters."""
+    arrays = [f", {name} {tuple(array.shape)}" for name, array in vars(part).items()
+              if isinstance(array, Parameter | Buffer)]
+    if isinstance(part, QuantizedLinear):
+        arrays = [f", weight {own_shapes(part, set())[0]} in {part.bits} bits"]
+    count = part.num_parameters()
+    return type(part).__name__ + "".join(arrays) + (f": {count:,}" if count else "")
 
 
 def explanations(model: Module) -> dict[str, str]:
