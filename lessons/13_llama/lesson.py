@@ -286,10 +286,10 @@ print("opened again, the same bits:", same)
 
 # %% [markdown]
 # A folder that was trained for a million dollars takes the same line. With a
-# network, give the name of a model on the Hub; it is downloaded once (270 MB):
+# network, and after `pip install huggingface_hub`, download one (270 MB):
 #
-#     pip install huggingface_hub
-#     tinyllm chat HuggingFaceTB/SmolLM2-135M-Instruct
+#     hf download HuggingFaceTB/SmolLM2-135M-Instruct --local-dir smol
+#     tinyllm chat smol
 #
 # It is a LLaMA of 30 layers: each line of its config.json is now something that
 # you have built.

@@ -47,7 +47,7 @@ CORE = {"numpy", "regex", "tqdm", "safetensors"}
 PEERS = {"torch", "transformers", "llama_cpp", "gguf", "rustbpe", "tiktoken", "tokenizers"}
 EXTRAS = {  # on top of CORE
     "tokenizer": {"tokenizers"},
-    "models": {"huggingface_hub", "gguf"},
+    "models": {"gguf"},
     "testing": {"hypothesis"},
     "course": {"hypothesis"},
     "bench": PEERS,

@@ -35,13 +35,11 @@ def test_a_run_is_read_once(whole, monkeypatch):
 
 
 def test_a_folder_says_how_tokens_are_drawn_and_what_ends_a_text(tmp_path):
-    said = {"do_sample": True, "temperature": 0.5, "top_k": 3, "eos_token_id": [2, 99], "typical_p": 0.5}
+    said = {"do_sample": True, "temperature": 0.5, "top_k": 3, "eos_token_id": [2, 99]}
     opened = tl.open_model(folder_of(tmp_path, **said))
     assert opened.sampling == tl.Sampling(0.5, top_k=3) and opened.stops == [2, 99]
     assert (opened.config, opened.run, opened.frame) == (None, None, ("", ""))
-    assert opened.notes() == ["typical_p = 0.5 in generation_config.json is not applied",
-                              "no text ends with eos_token_id = 99: the model has 10 tokens"]
-    assert "length_penalty" not in str(opened.notes(beams=True))
+    assert opened.notes() == ["no text ends with eos_token_id = 99: the model has 10 tokens"]
 
 
 def test_an_answer_ends_as_in_training_even_if_nothing_stands_before_it(tmp_path):

@@ -15,7 +15,6 @@ import numpy as np
 from tinyllm.config import bounded
 from tinyllm.errors import UserError
 from tinyllm.files import atomic_write_text, parse_json, read_json
-from tinyllm.models.hub import download, is_hub_name
 from tinyllm.models.weights import Origin, hash_weights, read_header, save_weights
 from tinyllm.nn import adapt, adapter_state, adapters, load_adapter
 from tinyllm.nn.init import without_memory
@@ -43,7 +42,7 @@ def base_of(model: Any) -> Origin:
         raise UserError("no folder has the weights under these adapters: save the model before nn.adapt, and "
                         "open that folder, or nn.merge(model) first")
     place, sha256 = model.origin.folder, model.origin.sha256
-    return Origin(place, sha256 or hash_weights(download(place) if is_hub_name(place) else Path(place)))
+    return Origin(place, sha256 or hash_weights(Path(place)))
 
 
 def save_adapter(model: Any, base: Origin, folder: Path) -> None:

@@ -13,15 +13,8 @@ from tinyllm.files import read_json
 
 FILE = "generation_config.json"
 DRAWING = ("temperature", "top_k", "top_p", "min_p")  # without effect unless do_sample is true
-ALWAYS = ("repetition_penalty",)
-BEAMS = ("length_penalty", "early_stopping")
+BEAMS = ("length_penalty", "early_stopping")  # arguments of `beam_search`
 IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
-# Settings that do not change the choice of tokens. The length of a text is always given by the caller.
-HARMLESS = ("max_length", "max_new_tokens", "use_cache", "cache_implementation", "transformers_version",
-            "return_dict_in_generate", "output_attentions", "output_hidden_states", "output_scores",
-            "output_logits", "chat_format", "trust_remote_code", "do_sample")
-AT_ONE = ("num_beams", "num_beam_groups", "num_return_sequences", "typical_p", "repetition_penalty",
-          "length_penalty", "encoder_repetition_penalty", "guidance_scale")  # 1 changes nothing; of others, 0
 
 
 def read_generation(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
@@ -36,7 +29,7 @@ def read_generation(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         content = read_json(path, {}, 2**20)
     found = {name: value for name, value in content.items()
              if value is not None and not name.startswith("_")}
-    for name in (*DRAWING, *ALWAYS):
+    for name in (*DRAWING, "repetition_penalty"):
         if name in found and (isinstance(found[name], bool) or not isinstance(found[name], int | float)):
             raise UserError(f"{path}: {name} must be a number, got {found[name]!r}")
     if not isinstance(found.get("do_sample", False), bool):
@@ -54,22 +47,10 @@ def stop_ids(generation: dict[str, Any]) -> list[int]:
 
 def sampling_settings(generation: dict[str, Any]) -> dict[str, Any]:
     """Return the file's settings as arguments of `Sampling`, such as {"temperature": 0.6, "top_p": 0.9}."""
-    found = {name: generation[name] for name in ALWAYS if name in generation}
-    if generation.get("do_sample"):
-        found |= {name: generation[name] for name in DRAWING if name in generation}
-        if found.get("top_k") == 0:  # which means that all may be drawn
-            del found["top_k"]
-    elif "do_sample" in generation:
+    drawn = DRAWING if generation.get("do_sample") else ()
+    found = {name: generation[name] for name in (*drawn, "repetition_penalty") if name in generation}
+    if found.get("top_k") == 0:  # which means that all may be drawn
+        del found["top_k"]
+    if generation.get("do_sample") is False:
         found["temperature"] = 0
     return found
-
-
-def ignored(generation: dict[str, Any], beams: bool = False) -> list[str]:
-    """List settings of generation_config.json that would change the choice of tokens but are not applied.
-
-    With `beams`, the settings of beam search are applied, and repetition_penalty is not.
-    """
-    known = {*DRAWING, *IDS, *HARMLESS, *((*BEAMS, "num_beams") if beams else ALWAYS)}
-    known |= set() if generation.get("num_beams", 1) != 1 else set(BEAMS)  # they change beams only
-    return [f"{name} = {value!r}" for name, value in generation.items()
-            if name not in known and value not in ([], {}, 1 if name in AT_ONE else 0)]

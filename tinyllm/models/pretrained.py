@@ -8,9 +8,6 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -27,7 +24,7 @@ from tinyllm.models.weights import PICKLES, Origin, Stored, read_header, save_we
 from tinyllm.nn import Linear, Matrix, Module, adapters, load_adapter
 from tinyllm.nn.init import without_memory
 from tinyllm.nn.module import fitting
-from tinyllm.nn.quantized import bits_of, quantize, quantized_zeros
+from tinyllm.nn.quantized import bits_of, quantized_zeros
 
 MAX_JSON_BYTES = 1 << 24  # a config.json is about a kilobyte, the index of a large model a megabyte
 PLAIN_NAME = re.compile(r"[\w-][\w.-]*\.safetensors")  # of a file in the same folder
@@ -101,20 +98,17 @@ def _write_json(path, value):
     atomic_write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None = None) -> Any:
+def load_folder(cls: Any, folder: Path, found: dict[str, Any]) -> Any:
     """Load a model of a family from a folder; `found` is the content of its config.json.
 
     Names and shapes of the weights are checked before memory is allocated for them. F64, F16 and BF16 become
-    float32; with bits, each linear layer is quantised as soon as it is read. Raises UserError when a file is
-    missing or broken, or describes another kind of model.
+    float32. Raises UserError when a file is missing or broken, or describes another kind of model.
     """
     config = read_config(cls, folder, found)
     cls.layout.check(folder)
     generation = read_generation(folder, found)
     config = _with_ends(config, generation, folder)
-    stored_bits = _read_bits(folder, found)
-    if stored_bits and bits not in (None, stored_bits):
-        raise UserError(f"{folder} has weights of {stored_bits} bits already: they cannot become {bits}")
+    bits = _read_bits(folder, found)
     stored = cls.layout.own_names(_read_headers(folder), config)
     layers = max(value for name, value in vars(config).items() if name.endswith("layers"))
     if layers > len(stored):  # before that many blocks are made
@@ -124,9 +118,9 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any], bits: int | None 
         config = dataclasses.replace(config, tied=False)
     with without_memory():
         model = cls(config, seed=None)
-        if stored_bits:
-            quantized_zeros(model, stored_bits)
-    _fill(model, folder, stored, None if stored_bits else bits)
+        if bits:
+            quantized_zeros(model, bits)
+    _fill(model, folder, stored)
     model.generation = generation
     return model.eval()
 
@@ -141,39 +135,19 @@ def load_into(model: Pretrained, folder: Path) -> None:
     _fill(model, folder, model.layout.own_names(_read_headers(folder), model.config))
 
 
-def _fill(model, folder, stored, bits=None):
-    """Check names and shapes of stored arrays, and read them into a model, which `bits` quantise."""
+def _fill(model, folder, stored):
+    """Check names and shapes of stored arrays, and read them into a model."""
     transposed = set(_linear_weights(model)) if model.layout.transposed else set()
-
-    def read(name, tensor):
-        array, kind = stored[name], tensor.dtype
-        kind = kind if array.is_float and kind.kind == "f" else None  # `fitting` refuses other mixtures
-        tensor.data = fitting(name, array.read(kind, name in transposed), tensor)
-
     try:
         stored = _needed(model, stored)
         model.check_state({n: s.shape[::-1] if n in transposed else s.shape for n, s in stored.items()})
-        if bits:
-            names = {id(tensor): name for name, tensor in model.named_tensors()}
-            quantize(model, bits, partial(_one_at_a_time, names, read))
         for name, tensor in model.named_tensors():
-            if name in stored:  # layers that were quantised are no longer
-                read(name, tensor)
+            floats = stored[name].is_float and tensor.dtype.kind == "f"  # `fitting` refuses other mixtures
+            array = stored[name].read(tensor.dtype if floats else None, name in transposed)
+            tensor.data = fitting(name, array, tensor)
     except UserError as error:
         files = {array.path for array in stored.values()}
         raise UserError(f"{files.pop() if len(files) == 1 else folder}: {error}") from error
-
-
-@contextmanager
-def _one_at_a_time(names: dict[int, str], read: Callable[[str, Any], None], layer: Module) -> Iterator[None]:
-    """Read the weights of a layer, and free them after the `with` block; names: {id of a tensor: name}."""
-    tensors = [tensor for tensor in vars(layer).values() if id(tensor) in names]
-    empty = [tensor.data for tensor in tensors]
-    for tensor in tensors:
-        read(names[id(tensor)], tensor)
-    yield
-    for tensor, nothing in zip(tensors, empty, strict=True):
-        tensor.data = nothing
 
 
 def _with_ends(config, generation, folder):

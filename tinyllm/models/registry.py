@@ -5,6 +5,7 @@ A family is one file in this folder and one line here.
 
 import dataclasses
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from tinyllm.models.fuyu import Fuyu
 from tinyllm.models.generation import FILE as GENERATION
 from tinyllm.models.generation import read_generation
 from tinyllm.models.gpt import GPT
-from tinyllm.models.hub import download, is_hub_name
 from tinyllm.models.layout import write_config
 from tinyllm.models.llama import Llama
 from tinyllm.models.mistral import Mistral
@@ -95,29 +95,29 @@ def build(config: Any, seed: int | None = 0) -> Any:
 
 
 def locate(place: Path | str) -> Path:
-    """Return the folder of a model, and download the model first if `place` is a name on the Hub.
+    """Return the folder of a model: `place` itself, or for "shipped" that of the model in this package.
 
-    `place` is a folder; or "shipped", the model in this package; or owner/model, a model on the Hub of
-    Hugging Face. An existing folder with such a name, or a folder `owner`, takes precedence.
+    Raises UserError for what looks like a name on the Hub of Hugging Face, unless its first part is a folder.
     """
-    if is_hub_name(place):
-        return download(str(place))
+    owner, _, name = str(place).partition("/")
+    if re.fullmatch(r"\w[\w.-]*", name) and owner not in ("", "runs") and not os.path.lexists(owner):
+        raise UserError(f"there is no folder {place}; a model on the Hub of Hugging Face becomes one by `pip "
+                        f"install huggingface_hub` and `hf download {place} --local-dir {name}`")
     return SHIPPED if str(place) == SHIPPED.name and not os.path.exists(place) else Path(place)
 
 
 def from_pretrained(place: Path | str, bits: int | None = None) -> Any:
-    """Load a model from a Hugging Face folder: config.json, and one or several safetensors files.
+    """Load a model from a Hugging Face folder, or "shipped": config.json, and one or more safetensors files.
 
-    For other places see `locate`. The folder of an adapter gives its base model with adapters. The model is
-    in evaluation mode; a quantised checkpoint gives a quantised model. With `bits`, 8 or 4, each linear layer
-    is quantised as soon as it is read, so the full weights are never in memory at once. Files are read in
-    blocks, without a second copy. They are not memory-mapped, because most weights are stored transposed, and
-    because a mapped file that becomes shorter kills the process. Raises UserError with the name of a file
-    that is missing or broken, or that describes a model tinyllm cannot run.
+    The folder of an adapter gives its base model with adapters. The model is in evaluation mode; a quantised
+    checkpoint gives a quantised model, and `bits`, 8 or 4, quantises any other. Files are read in blocks,
+    without a second copy. They are not memory-mapped, because most weights are stored transposed, and because
+    a mapped file that becomes shorter kills the process. Raises UserError with the name of a file that is
+    missing or broken, or that describes a model tinyllm cannot run.
     """
     folder = locate(place)
     if not os.path.isdir(folder):
-        raise UserError(f"there is no folder {folder}: give the folder of a model, or owner/model on the Hub")
+        raise UserError(f"there is no folder {folder}: give the folder of a model")
     here = os.path.exists(folder / "config.json")
     if below := [] if here else sorted(folder.glob("checkpoints/*/*config.json")):
         raise UserError(f"{folder} has no config.json: give a checkpoint in it, such as {below[-1].parent}")
@@ -129,9 +129,9 @@ def from_pretrained(place: Path | str, bits: int | None = None) -> Any:
         cls = family(found.get("model_type"))
     except UserError as error:
         raise UserError(f"the model_type in {folder / 'config.json'}: {error}") from error
-    model = load_folder(cls, folder, found, bits)
-    model.origin = Origin(str(place) if is_hub_name(place) else os.path.abspath(folder))
-    return model
+    model = load_folder(cls, folder, found)
+    model.origin = Origin(os.path.abspath(folder))
+    return quantize(model, bits) if bits else model
 
 
 def open_adapter(folder: Path) -> Any:

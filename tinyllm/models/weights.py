@@ -136,7 +136,7 @@ def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
 
 @dataclass(frozen=True)
 class Origin:
-    """A folder of weights, or its name on the Hub, and the SHA-256 of the weights, or "" if unknown."""
+    """A folder of weights, and the SHA-256 of the weights, or "" if it is unknown."""
 
     folder: str
     sha256: str = ""

@@ -4,9 +4,6 @@
 how large their errors are, and why the products are fast.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-
 import numpy as np
 
 from tinyllm import ops
@@ -35,10 +32,6 @@ class QuantizedLinear(Module):
         self.bias = Buffer(full(n_out)) if bias else None
         self.n_in, self.n_out = n_in, n_out
         self.packed = n_in * n_out + bias * n_out
-
-    def _arrays(self):
-        bias = "" if self.bias is None else f", bias ({self.n_out},)"
-        return f", weight ({self.n_in}, {self.n_out}) in {self.bits} bits{bias}"
 
     @classmethod
     def from_weights(cls, weight: np.ndarray, bias: np.ndarray | None = None) -> "QuantizedLinear":
@@ -89,24 +82,23 @@ def check_scales(name: str, scales: np.ndarray) -> None:
         raise UserError(f"{name} holds scales that are not finite: these weights are broken")
 
 
-def quantize(model: Module, bits: int,
-             reading: Callable[[Module], AbstractContextManager] = nullcontext) -> Module:
+def quantize(model: Module, bits: int) -> Module:
     """Replace every Linear of a model by a layer with weights of 8 or 4 bits, in place; return the model.
 
     The output layer (`Head`) is quantized too; if an embedding shares the weight, it keeps the original.
-    Norms, biases and embeddings stay float32. `reading(layer)` is a context manager that gives a layer its
-    weights, for callers that load weights only when needed. Raises UserError, and changes nothing, when bits
-    is another number, the model has adapters, or a layer's weights cannot be quantised.
+    Norms, biases and embeddings stay float32. Raises UserError, and changes nothing, when bits is another
+    number, the model has adapters or other bits already, or a layer's weights cannot be quantised.
     """
     if bits not in LAYERS:
         raise UserError(f"weights can have 8 or 4 bits, not {bits}")
+    if bits_of(model) not in (None, bits):
+        raise UserError(f"this model has weights of {bits_of(model)} bits already: they cannot become {bits}")
     if adapters(model):
         raise UserError("this model has adapters, which stay float32: nn.merge(model) before quantizing it")
 
     def quantized(name, layer):
         try:
-            with reading(layer):
-                return LAYERS[bits].from_weights(*_matrix(layer))
+            return LAYERS[bits].from_weights(*_matrix(layer))
         except ValueError as error:
             raise UserError(f"cannot quantise {name}: {error}") from error
 

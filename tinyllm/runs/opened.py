@@ -9,7 +9,7 @@ from tinyllm.decode.middle import middle_prompt
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.models import from_pretrained
-from tinyllm.models.generation import ignored, sampling_settings, stop_ids
+from tinyllm.models.generation import sampling_settings, stop_ids
 from tinyllm.models.registry import locate
 from tinyllm.runs import checkpoint
 from tinyllm.runs.config import RunConfig
@@ -81,16 +81,11 @@ class Opened:
         ids = [*marks, *self.tokenizer.encode(prompt)]  # with "slide", the picture would leave the context
         return {"prompt": ids, "cache": self.model.read(picture[None]), "overflow": "stop"}
 
-    def notes(self, beams: bool = False) -> list[str]:
-        """Return remarks for a person: settings of the files that are not applied, and parts that do not fit.
-
-        With `beams`, these are remarks about a beam search, which applies other settings.
-        """
+    def notes(self) -> list[str]:
+        """Return remarks for a person: parts of the folder that do not fit each other."""
         size, known = self.model.config.vocab_size, self.tokenizer.vocab_size
-        found = [f"{each} in generation_config.json is not applied"
-                 for each in ignored(self.model.generation, beams)]
-        found += [f"no text ends with eos_token_id = {end}: the model has {size} tokens"
-                  for end in stop_ids(self.model.generation) if end >= size]
+        found = [f"no text ends with eos_token_id = {end}: the model has {size} tokens"
+                 for end in stop_ids(self.model.generation) if end >= size]
         if size - known > size // 8:  # a small difference is padding, which is never learnt
             found.append(f"the model has {size} tokens, its tokenizer {known}: is it another model's?")
         return found
@@ -99,10 +94,9 @@ class Opened:
 def open_model(place: str | Path, which: str = "best", bits: int | None = None) -> Opened:
     """Open a trained model: `opened = tl.open_model("runs/stories-laptop")`.
 
-    `place` is a run, a Hugging Face folder with a tokenizer.json, a name on the Hugging Face Hub, or
-    "shipped" for the small model in this package. `which` is "best" (lowest validation loss) or "last".
-    `bits` (8 or 4) quantises linear layers when they are read; a quantised run needs no `bits`. Raises
-    UserError, naming the file, when a file is missing or damaged.
+    `place` is a run, a Hugging Face folder with a tokenizer.json, or "shipped" for the small model in this
+    package. `which` is "best" (lowest validation loss) or "last". `bits` (8 or 4) quantises linear layers; a
+    quantised run needs no `bits`. Raises UserError, naming the file, when a file is missing or damaged.
     """
     run = Run(locate(place))
     if run.is_model():

@@ -170,7 +170,7 @@ def find_start(place: str | None) -> tuple[Origin | None, Frame]:
         return None, NO_FRAME
     run = Run(locate(place))
     if run.is_model():
-        place = os.path.abspath(place) if os.path.exists(place) else place  # else a name: shipped, on the Hub
+        place = os.path.abspath(place) if os.path.exists(place) else place  # else "shipped"
         return Origin(place, hash_weights(run.folder)), NO_FRAME
     frame, path = run.read().frame, run.find_checkpoint()
     verify(path, optimizer=False)
