@@ -161,7 +161,7 @@ class Rows:
     """Train on documents of some kinds in turn, one a row, and ask about documents of their test split.
 
     train: (kind, dials) or (kind, dials, split). test: {figure: (kind, dials)}, by default the last of train.
-    by: how documents are held out. whole: whether the loss counts the whole text, or answers only (where
+    whole: whether the loss counts the whole text, or answers only (where
     nothing is asked, the whole text). One bit a row starves a model that must compare two sentences: from
     the names that come again in the text it learns to look back, and then the answer.
     parts: how many parts a step is computed in; as many as kinds saves the padding of the shorter kind.
@@ -172,7 +172,6 @@ class Rows:
     train: tuple
     steps: int
     test: dict = field(default_factory=dict)
-    by: str | None = None
     whole: bool = False
     parts: int = 1
     pieces: str = WORDS
@@ -218,7 +217,7 @@ class Trained:
     def stream(self, part, seed):
         """Return the documents of (kind, dials) or (kind, dials, split)."""
         kind = KINDS[part[0]]
-        return Stream(WORLD, kind, kind.dials(**part[1]), seed, *(part[2:] or ("train",)), by=self.rows.by)
+        return Stream(WORLD, kind, kind.dials(**part[1]), seed, *(part[2:] or ("train",)))
 
     def take(self, step):
         """Return the batch of a step: documents of all kinds in turn."""
@@ -289,10 +288,8 @@ EXPERIMENTS: dict[str, Callable] = {
     "shell-direct": shell(2000),
     "shell-one-pair": shell(2000, hands=1),
     "coreference": Rows((("coreference", {"clue": "gender"}),), 300, whole=True, **DEEP),
-    "coreference-jobs": Rows((("coreference", {"clue": "job"}),), 1200, whole=True, **DEEP),
     "paraphrase": Rows((("paraphrase", {}),), 3000, whole=True, **DEEP),
     "entailment": Rows(ABOUT, 1500, {"family": ABOUT[0], "work": ABOUT[1]}, whole=True, **DEEP),
-    "syllogisms": Rows((("entailment", {"about": "groups"}),), 1200, by="pattern", whole=True, **DEEP),
     "questions": questions(),
     "questions-plain": questions(ways=1, shuffle=False),
 }
@@ -303,7 +300,6 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="+", choices=EXPERIMENTS, metavar="NAME", help=", ".join(EXPERIMENTS))
     parser.add_argument("--seeds", type=int, default=3, help="how many (default 3)")
-    parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--threads", type=int, default=1, help="of the kernels (default 1)")
     parser.add_argument("--set", nargs="+", default=[], metavar="K=V", help="settings of the experiment")
     args = parser.parse_args(argv)
@@ -314,7 +310,7 @@ def main(argv: list[str] | None = None) -> None:
             settings[name] = json.loads(text)
     for name in args.names:
         results = []
-        for seed in range(args.first, args.first + args.seeds):
+        for seed in range(args.seeds):
             began = time.process_time()
             results.append(EXPERIMENTS[name](seed, **settings))
             results[-1]["seconds"] = time.process_time() - began

@@ -1,4 +1,4 @@
-"""Race tinyllm against other libraries: `python benchmarks/race.py NAME [--seconds S] [--threads N]`.
+"""Race tinyllm against other libraries: `python benchmarks/race.py NAME [--quick] [--threads N]`.
 
     train      GPT nano and mini beside PyTorch: eager and compiled, in float32 and bfloat16
     generate   GPT-2 and LLaMA beside transformers
@@ -10,20 +10,25 @@ library runs in a process of its own, and must compute what tinyllm computes. `p
 """
 
 import argparse
+import json
+import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
-import other_tokenizers
 
-import tinyllm as tl
 from tinyllm.bench import rows
 from tinyllm.bench.race import Contender, apart
 from tinyllm.bench.rows import BATCH, SIZES, Race, model_of, prompt_of, training_amounts
 from tinyllm.cli.bench import introduce, run
+from tinyllm.data import load_corpus
 from tinyllm.ops.runtime import threads
+from tinyllm.tokenizer import PATTERNS, BPETokenizer
+
+PATTERN, VOCABULARY = "gpt4", 8192
+DOCUMENT = 2**18  # bytes: many documents keep all threads busy
 
 
 def train(quick: bool) -> Iterator[Race]:
@@ -139,31 +144,99 @@ def transformers_writer(sizes: dict, task: str) -> Contender:
     return Contender(write, lambda: (read(prompt[:half]),), amounts={"tokens": new})
 
 
+def tokenizer(quick: bool) -> Iterator[Race]:
+    """Yield the races on the source of Python's library, in documents of 256 KiB.
+
+    Every engine runs its fastest function, with the same pattern and, to encode and decode, the same
+    vocabulary, and must give the same ids.
+    """
+    text = load_corpus("stdlib-code").data[: 1_000_000 if quick else None]
+    texts = [text[i : i + DOCUMENT].decode("utf-8", "replace") for i in range(0, len(text), DOCUMENT)]
+    yield {"task": "learn"}, apart({"tinyllm": partial(learner, BPETokenizer.train, texts),
+                                    "rustbpe": partial(learner, learn_rustbpe, texts)})
+    engines = {"tinyllm": ours, "tiktoken": tiktoken, "huggingface": huggingface}
+    for task in ("encode", "decode"):
+        makers = {name: partial(worker, task, make, texts) for name, make in engines.items()}
+        yield {"task": task}, apart(makers)
+
+
+def learner(learn: Callable, texts: list[str]) -> Contender:
+    """Return the learning of a vocabulary to time; its answer is how many tokens it can learn of 300."""
+    os.environ["RAYON_NUM_THREADS"] = str(threads())  # Rust's libraries read it once, before their first work
+    return Contender(partial(learn, texts, VOCABULARY, PATTERN), amounts=_amounts(texts),
+                     answer=lambda: np.array([learn(texts[:1], 300, PATTERN).vocab_size]))
+
+
+def learn_rustbpe(texts: list[str], vocab_size: int, pattern: str):
+    """Learn with rustbpe (Karpathy, 2025)."""
+    import rustbpe
+
+    new = rustbpe.Tokenizer()
+    new.train_from_iterator(iter(texts), vocab_size, pattern=PATTERNS[pattern])
+    return new
+
+
+def worker(task: str, make: Callable, texts: list[str]) -> Contender:
+    """Return the encoding of texts, or the decoding of their ids, to time; `make(ours)` gives both."""
+    os.environ["RAYON_NUM_THREADS"] = str(threads())
+    tokenizer = BPETokenizer.train(texts, VOCABULARY, PATTERN)
+    encode, decode = make(tokenizer)
+    if task == "encode":
+        return Contender(partial(encode, texts), amounts=_amounts(texts),
+                         answer=lambda: np.concatenate(encode(texts)))
+    ids = tokenizer.encode_batch(texts)
+    return Contender(lambda: list(map(decode, ids)), amounts=_amounts(texts),
+                     answer=lambda: np.frombuffer(b"".join(map(decode, ids)), np.uint8))
+
+
+def _amounts(texts):
+    return {"text": sum(len(text.encode()) for text in texts)}
+
+
+def ours(tokenizer):
+    """Return tinyllm's functions to encode texts and to decode ids."""
+    return tokenizer.encode_batch, tokenizer.decode_bytes
+
+
+def tiktoken(ours):
+    """Return tiktoken's functions to encode texts and to decode ids, with the vocabulary of a tokenizer."""
+    import tiktoken
+
+    theirs = tiktoken.Encoding("ours", pat_str=PATTERNS[ours.pattern], mergeable_ranks=ours.vocabulary.ids,
+                               special_tokens={})
+    if threads() == 1:  # no thread of theirs, because the processor time of this one is taken
+        return lambda texts: list(map(theirs.encode_ordinary, texts)), theirs.decode_bytes
+    return partial(theirs.encode_ordinary_batch, num_threads=threads()), theirs.decode_bytes
+
+
+def huggingface(ours):
+    """Return the functions of Hugging Face's tokenizers to encode texts and to decode ids."""
+    import tokenizers
+
+    os.environ["TOKENIZERS_PARALLELISM"] = "true" if threads() > 1 else "false"
+    theirs = tokenizers.Tokenizer.from_str(json.dumps(ours.to_dict()))
+
+    def encode(texts):
+        return [found.ids for found in theirs.encode_batch_fast(texts, add_special_tokens=False)]
+
+    return encode, lambda ids: theirs.decode(ids, skip_special_tokens=False).encode()
+
+
 RACES: dict[str, tuple[Callable, float]] = {  # name -> races of (quick), seconds of each
-    "train": (train, 20.0), "generate": (generate, 5.0),
-    "tokenizer": (other_tokenizers.tokenizer, 3.0),
+    "train": (train, 20.0), "generate": (generate, 5.0), "tokenizer": (tokenizer, 3.0),
 }
 
 
-def main(argv: list[str] | None = None) -> None:
+def main() -> None:
     """Run the races of one name."""
-    plain = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("name", choices=RACES)
-    parser.add_argument("--seconds", type=float, help="of each race")
     parser.add_argument("--threads", type=int, help="of every library (default: as many as there are CPUs)")
-    parser.add_argument("--data", help="tokenizer: a file or a corpus")
     parser.add_argument("--quick", action="store_true", help="the smallest model or text only")
-    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
-    args = parser.parse_args(argv)
-    if args.threads:
-        tl.threads(args.threads)
+    args = parser.parse_args()
+    threads(args.threads)
     races, seconds = RACES[args.name]
-    if args.data and args.name != "tokenizer":
-        parser.error("--data goes with tokenizer")
-    given = {"data": args.data} if args.data else {}
-    seconds = args.seconds if args.seconds is not None else seconds / (20 if args.quick else 1)
-    run(args.name, races(args.quick, **given), seconds, introduce(args.json), args.json)
+    run(args.name, races(args.quick), seconds / (20 if args.quick else 1), introduce())
 
 
 if __name__ == "__main__":

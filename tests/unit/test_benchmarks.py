@@ -9,6 +9,9 @@ import pytest
 
 from tinyllm.bench import rows
 from tinyllm.bench.race import compare
+from tinyllm.data import Corpus
+from tinyllm.ops import registry
+from tinyllm.ops.registry import OPS, use
 
 RUN = {"train.steps": 2, "train.batch": 2, "train.eval_windows": 2, "model.width": 16, "model.layers": 1,
        "model.heads": 2, "model.kv_heads": 1, "model.hidden": 16, "model.context": 16}
@@ -39,14 +42,14 @@ def test_every_experiment_trains_and_prints_its_figures(name, capsys):
 def records(monkeypatch):
     """Return a function that runs the races of a name with tiny models, in this process, once."""
     tiny = {"vocab_size": 50, "layers": 1, "heads": 2, "width": 64, "context": 16}
-    for module in (rows, race, race.other_tokenizers):
-        monkeypatch.setattr(module, "apart", dict)
     for module in (rows, race):
+        monkeypatch.setattr(module, "apart", dict)
         monkeypatch.setattr(module, "SIZES", {
             name: {"model_type": "llama" if "llama" in name else "gpt2", **tiny} for name in rows.SIZES})
         monkeypatch.setattr(module, "BATCH", dict.fromkeys(rows.BATCH, 1))
-    return lambda name, **given: [record for about, makers in race.RACES[name][0](True, **given)
-                                  for record in compare(makers, 0, 1, **about)]
+    with use(registry._state["backend"], matmul=OPS["matmul"].backend):  # a contender's choice stays
+        yield lambda name: [record for about, makers in race.RACES[name][0](True)
+                            for record in compare(makers, 0, 1, **about)]
 
 
 @pytest.mark.parametrize("name, engines", [
@@ -58,9 +61,9 @@ def test_other_libraries_compute_what_tinyllm_computes(records, name, engines):
     assert engines <= {r["engine"] for r in records(name) if "times" in r}
 
 
-def test_tokenizers_are_raced_on_the_same_text(records, tmp_path, monkeypatch):
-    monkeypatch.setattr(race.other_tokenizers, "VOCABULARY", 300)
-    (tmp_path / "c.py").write_text(TEXT)
-    found = records("tokenizer", data=str(tmp_path / "c.py"))
+def test_tokenizers_are_raced_on_the_same_text(records, monkeypatch):
+    monkeypatch.setattr(race, "VOCABULARY", 300)
+    monkeypatch.setattr(race, "load_corpus", lambda name: Corpus("c", TEXT.encode()))
+    found = records("tokenizer")
     assert {r["task"] for r in found} == {"learn", "encode", "decode"}
     assert all(r["mb_per_second"] > 0 for r in found if "skipped" not in r)

@@ -10,7 +10,6 @@ processes of their own (`apart`), where none finds the memory, caches and settin
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
@@ -34,7 +33,7 @@ RATES = {  # amount -> name of its rate, unit
 
 @dataclass
 class Contender:
-    """A function to time: `run(*prepare())` inside `with around():`; only `run` is timed.
+    """A function to time: `run(*prepare())`, of which only `run` is timed.
 
     amounts: what one call does, such as {"tokens": 768, "flops": 2e9}; see RATES.
     answer: returns an array that all contenders must compute; it may differ by `tolerance` times the largest
@@ -43,9 +42,8 @@ class Contender:
 
     run: Callable
     prepare: Callable = tuple
-    around: Callable = nullcontext
     amounts: Mapping[str, float] = field(default_factory=dict)
-    answer: Callable[[], np.ndarray] | None = None
+    answer: Callable[[], np.ndarray | None] = lambda: None
     tolerance: float = 0.0
 
     def sample(self, calls: int, warm_up: float) -> float:
@@ -56,15 +54,14 @@ class Contender:
         """
         alone, calls = threads() == 1, calls if self.prepare is tuple else 1
         clock = thread_time if alone else perf_counter
-        with self.around():
-            warm = perf_counter() + (0 if alone else warm_up)
-            while perf_counter() < warm:
-                self.run(*self.prepare())
-            args = self.prepare()
-            start = clock()
-            for _ in range(calls):
-                self.run(*args)
-            taken = (clock() - start) / calls
+        warm = perf_counter() + (0 if alone else warm_up)
+        while perf_counter() < warm:
+            self.run(*self.prepare())
+        args = self.prepare()
+        start = clock()
+        for _ in range(calls):
+            self.run(*args)
+        taken = (clock() - start) / calls
         if not alone:
             settle()
         return taken
@@ -75,17 +72,12 @@ class Contender:
 
 
 class Apart:
-    """Make a contender with `make()` in another process, and take all its samples there.
-
-    Raises UserError with the first line of whatever happens there.
-    """
-
-    around = nullcontext
+    """Make a contender with `make()` in another process, and take all its samples there."""
 
     def __init__(self, make: Callable[[], Contender]):
-        self._process = ProcessPoolExecutor(1, get_context("spawn"))
-        self.amounts, self.tolerance, self._answer = self._run(_make, make, threads())
-        self.answer = lambda: self._answer
+        self._process = ProcessPoolExecutor(1, get_context("spawn"), threads, (threads(),))
+        self.amounts, self.tolerance, answer = self._run(_make, make)
+        self.answer = lambda: answer
 
     def sample(self, calls: int, warm_up: float) -> float:
         """Take a sample in the other process; see `Contender.sample`."""
@@ -98,7 +90,7 @@ class Apart:
 
     def _run(self, task, *args):
         try:
-            return self._process.submit(_in_a_line, task, *args).result()
+            return self._process.submit(task, *args).result()
         except BrokenProcessPool:
             raise UserError("its process ended without an answer; is there enough memory?") from None
 
@@ -111,33 +103,17 @@ def apart(makers: dict[str, Callable[[], Contender]]) -> dict[str, Callable[[], 
 MADE: list[Contender] = []  # the contender of this process, if the process is one of `Apart`
 
 
-def _make(make, n_threads):
-    threads(n_threads)
-    MADE.append(contender := make())
-    with contender.around():
-        answer = contender.answer() if contender.answer else None
-    return contender.amounts, contender.tolerance, answer
+def _make(make):
+    MADE.append(made := make())
+    return made.amounts, made.tolerance, made.answer()
 
 
 def _sample(*args):
     return MADE[0].sample(*args)
 
 
-def _in_a_line(task, *args):
-    """Run a task; an exception, whose class this library's process may not know, becomes a UserError."""
-    try:
-        return task(*args)
-    except Exception as error:
-        raise UserError(_said(error)) from None
-
-
-def _said(error):
-    reason = str(error).strip().partition("\n")[0][:200]
-    return reason if isinstance(error, UserError) else f"{type(error).__name__}: {reason}"
-
-
-def compare(makers: dict[str, Callable[[], Contender]], seconds: float, least: int = 3,
-            **about: Any) -> Iterator[dict]:
+def compare(makers: dict[str, Callable[[], Any]], seconds: float, least: int = 3, **about: Any
+            ) -> Iterator[dict]:
     """Time contenders in turns, and yield a record for each: its median time, its rates, the fields `about`.
 
     `makers` are functions that make the contenders. The field "times" is the ratio to the first contender's
@@ -150,12 +126,12 @@ def compare(makers: dict[str, Callable[[], Contender]], seconds: float, least: i
     for name, make in makers.items():
         try:
             contender = make()
-            with contender.around():
-                answer = contender.answer() if contender.answer else None
+            answer = contender.answer()
         except Exception as error:  # of any kind: it may be another library's
             if not made:
                 raise
-            yield {**about, "engine": name, "skipped": _said(error)}
+            reason = str(error).strip().partition("\n")[0][:200]
+            yield {**about, "engine": name, "skipped": f"{type(error).__name__}: {reason}"}
             continue
         made[name] = contender
         if right is not None and answer is not None:
@@ -169,7 +145,8 @@ def compare(makers: dict[str, Callable[[], Contender]], seconds: float, least: i
         for what, amount in made[name].amounts.items():
             rate, unit = RATES[what]
             record[rate] = amount / taken / unit
-        yield record | ({} if name == first else {"times": ratio(samples, times[first])})
+        neighbours = zip(samples, times[first], strict=True)
+        yield record | ({} if name == first else {"times": median(a / b for a, b in neighbours)})
 
 
 def _must_agree(first: np.ndarray, other: np.ndarray, tolerance: float, name: str) -> None:
@@ -202,11 +179,6 @@ def _calibrate(entrant):
         return 1, 0
     again = entrant.sample(1, WARM_UP)
     return max(1, min(1000, round(SHORTEST / again))), WARM_UP
-
-
-def ratio(slow: list[float], fast: list[float]) -> float:
-    """Return how many times as long one contender took, as the median over the rounds of `race`."""
-    return median(a / b for a, b in zip(slow, fast, strict=True))
 
 
 def settle(patience: float = 1.0) -> None:

@@ -1,11 +1,10 @@
 """Define what `tinyllm bench` measures: for each name, the races, and what takes part in each.
 
 A race is (fields of its records, {engine: function that makes a contender}). benchmarks/race.py adds other
-libraries to these races.
+libraries to these races. A contender that is `apart` chooses the backend of its process once.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -47,18 +46,16 @@ def op_races(quick: bool = False) -> Iterator[Race]:
     """Yield a race of kernel and specification for each op and shape that training and generating call.
 
     A GPT and a LLaMA of one layer train for a step and GPTs write two tokens, while `registry.watch` records
-    every call: once on the kernels, and once on the specifications, which call more ops. So a new op is
-    measured as soon as a model uses it.
+    every call. So a new op is measured as soon as a model uses it.
     """
     for name in ["nano"] if quick else ["nano", "mini", "small"]:
         sizes = SIZES[name] | {"vocab_size": SHAKESPEARE}
         for op, args, kwargs, amounts in op_calls(sizes, BATCH.get(name, 1)):
-            o = OPS[op]
-            yield {"setting": name, "op": op, "shape": _shapes(args)}, {
-                "compiled": partial(Contender, partial(o.compiled, *args, **kwargs), amounts=amounts),
-                "spec": partial(Contender, partial(o.reference, *args, **kwargs),
-                                around=partial(ops.use, "numpy")),
-            }
+            functions = {"compiled": OPS[op].compiled, "spec": OPS[op].reference}
+            with ops.use("numpy"):  # for the ops that a specification calls
+                yield {"setting": name, "op": op, "shape": _shapes(args)}, {
+                    engine: partial(Contender, partial(f, *args, **kwargs), amounts=amounts)
+                    for engine, f in functions.items()}
 
 
 def op_calls(sizes: dict[str, Any], batch: int) -> list[tuple[str, tuple, dict, dict]]:
@@ -72,7 +69,7 @@ def op_calls(sizes: dict[str, Any], batch: int) -> list[tuple[str, tuple, dict, 
     def record(op: Any, run: Any, *args: Any, **kwargs: Any) -> Any:
         result = run(*args, **kwargs)
         key = op.__name__, _shapes(args)
-        if op.compiled and op.__name__ not in known and key not in found:
+        if op.compiled and key not in found:
             bound = op.__signature__.bind(*args, **kwargs)
             bound.apply_defaults()
             written = [bound.arguments[name] for name in op.mutates]
@@ -84,15 +81,13 @@ def op_calls(sizes: dict[str, Any], batch: int) -> list[tuple[str, tuple, dict, 
             found[key] = op.__name__, args, kwargs, amounts
         return result
 
-    for backend in ("compiled", "numpy"):
-        known = {name for name, *_ in found.values()}  # the specifications add what kernels never call
-        with ops.use(backend), watch(record):
-            sizes = sizes | {"layers": 1}
-            llama = {**sizes, "model_type": "llama", "kv_heads": sizes["heads"], "hidden": 4 * sizes["width"]}
-            for model in (model_of(sizes), model_of(llama)):
-                training_step(model, batch)()
-            for bits in (32, 8, 4):
-                generate(model_of(sizes, bits), [[0]], max_tokens=2, sampling=ALL_FILTERS)
+    sizes = sizes | {"layers": 1}
+    llama = {**sizes, "model_type": "llama", "kv_heads": sizes["heads"], "hidden": 4 * sizes["width"]}
+    with watch(record):
+        for model in (model_of(sizes), model_of(llama)):
+            training_step(model, batch)()
+        for bits in (32, 8, 4):
+            generate(model_of(sizes, bits), [[0]], max_tokens=2, sampling=ALL_FILTERS)
     return sorted(found.values(), key=lambda call: list(OPS).index(call[0]))
 
 
@@ -118,9 +113,9 @@ def train_races(quick: bool = False) -> Iterator[Race]:
     """Yield a race of training steps for each setting: kernels, products in bfloat16, and specifications."""
     for name in ["nano"] if quick else ["nano", "mini"]:
         train = partial(trainer, SIZES[name], BATCH[name])
-        engines: Makers = {"tinyllm": train, "tinyllm bf16": partial(train, bf16=True)}
+        engines: Makers = {"tinyllm": train, "tinyllm bf16": partial(train, matmul="bf16")}
         if name == "nano":  # the specifications would take minutes for mini
-            engines["numpy"] = partial(train, around=partial(ops.use, "numpy"))
+            engines["numpy"] = partial(train, backend="numpy")
         yield {"setting": name}, apart(engines)
 
 
@@ -140,14 +135,14 @@ def training_step(model: Any, batch: int) -> Callable[[], float]:
     return step
 
 
-def trainer(sizes: dict[str, Any], batch: int, around: Callable = nullcontext, bf16: bool = False
-            ) -> Contender:
+def trainer(sizes: dict[str, Any], batch: int, **backend: str) -> Contender:
     """Return training steps of a new model to time: forward, backward, clip and AdamW."""
+    ops.use(**backend)
+    bf16 = "matmul" in backend
     model = model_of(sizes).train()
     return Contender(
-        training_step(model, batch), around=partial(ops.use, matmul="bf16") if bf16 else around,
-        amounts=training_amounts(model, batch, bf16), tolerance=2e-2 if bf16 else 1e-4,
-        answer=lambda: np.array([training_step(model_of(sizes), batch)()]),
+        training_step(model, batch), amounts=training_amounts(model, batch, bf16),
+        answer=lambda: np.array([training_step(model_of(sizes), batch)()]), tolerance=2e-2 if bf16 else 1e-4,
     )
 
 
@@ -169,15 +164,15 @@ def generate_races(quick: bool = False) -> Iterator[Race]:
         for task, work in (("prefill", reading), ("decode", writing)):
             make = partial(generator, SIZES[name], work)
             yield {"setting": name, "task": task}, apart({
-                "tinyllm": make, "numpy": partial(make, around=partial(ops.use, "numpy")),
+                "tinyllm": make, "numpy": partial(make, backend="numpy"),
                 "int8": partial(make, bits=8), "int4": partial(make, bits=4)})
 
 
-def generator(sizes: dict[str, Any], work: Callable, bits: int = 32, around: Callable = nullcontext
-              ) -> Contender:
+def generator(sizes: dict[str, Any], work: Callable, bits: int = 32, **backend: str) -> Contender:
     """Return the reading or the writing of a new model to time; logits of rounded weights may differ more."""
+    ops.use(**backend)
     contender = work(model_of(sizes, bits))
-    contender.around, contender.tolerance = around, {32: 1e-3, 8: 0.2, 4: 0.9}[bits]
+    contender.tolerance = {32: 1e-3, 8: 0.2, 4: 0.9}[bits]
     return contender
 
 

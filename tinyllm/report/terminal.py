@@ -117,9 +117,9 @@ def bar(share: float, width: int = 24) -> str:
     return "#" * round(width * share) if math.isfinite(share) else ""
 
 
-def short(n: int) -> str:
-    """Write a count with three digits and k, M, G, T or P: 85056 becomes 85.1 k."""
-    power = min(int(math.log10(n / 0.9995) // 3), 5) if n else 0
+def short(n: float) -> str:
+    """Write a number with three digits and k, M, G, T or P: 85056 becomes 85.1 k."""
+    power = min(int(math.log10(n / 0.9995) // 3), 5) if n >= 1 else 0
     return f"{n / 1000**power:.3g} {['', 'k', 'M', 'G', 'T', 'P'][power]}".strip()
 
 
