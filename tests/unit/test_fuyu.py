@@ -11,7 +11,6 @@ from tiny_models import MARK, MODELS, lively
 
 import tinyllm as tl
 from tinyllm import nn
-from tinyllm.cli.chat import Conversation
 from tinyllm.data import ppm, read_picture
 from tinyllm.errors import UserError
 from tinyllm.eval import ask, find_task
@@ -85,9 +84,6 @@ def test_a_run_learns_with_pictures_and_describes_them(run, printed):
             ids.append(int(model([ids], pictures=picture[None]).data[0, -1].argmax()))
     expected = tokenizer.decode(ids[len(model.picture_marks) :])
     assert answers[0] == answers[1] and answers[0].rstrip("\n") == expected.rstrip("\n")
-    conversation = Conversation(opened, picture=picture, sampling=tl.Sampling(temperature=0))
-    for _ in range(2):  # every question begins with the picture again
-        assert f"{prompt}\n{''.join(conversation.reply(prompt, 7))}" == expected
     engine = tl.Engine(model, tokenizer)
     long = engine.add(max_tokens=200, **opened.lay_out(prompt, 200, picture=picture))
     list(engine)
@@ -125,7 +121,6 @@ def test_what_cannot_be_done_with_pictures_is_refused(run, refused):
         ([*look, "world:stories"], "world:stories is about no pictures"),
         ([*look, "world:caption", "--beams", "2"], "--beams reads no pictures"),
         (["generate", "shipped", "--picture", "world:caption"], "sees no pictures"),
-        (["chat", "shipped", "--picture", "world:caption"], "sees no pictures"),
         (train, "has some: use `tinyllm train sft`"),
         ([train[0], "sft", *train[1:], "--set", "sft.packed=true"], "sft.packed is for texts"),
         ([train[0], "sft", *train[1:], "--set", "model.context=20"], "to validate on teaches anything"),

@@ -164,17 +164,6 @@ def check_scores(model, ask, s, tokens, logits):
         assert [token for token, _ in top] == np.argsort(-row, kind="stable")[:3].tolist()
 
 
-@pytest.mark.parametrize("n", [1, 3])
-def test_a_prompt_with_its_own_seed_goes_on_the_same_way_in_any_batch(n):
-    model = tiny(np.float32 if "compiled" in BACKENDS else np.float64)
-    prompts, seeds = [[1], [2, 3, 4], [5] * 7], [7, 8, 9]
-    options = {"stop": [3], "max_tokens": 12}  # rows end at different times
-    together = generate(model, prompts, seed=seeds, n=n, **options)
-    alone = [generate(model, [p], seed=[s], n=n, **options) for p, s in zip(prompts, seeds, strict=True)]
-    single = [generate(model, [p], seed=s, **options)[0] for p, s in zip(prompts, seeds, strict=True)]
-    assert together == [ids for rows in alone for ids in rows] and together[::n] == single
-
-
 def test_streaming_is_lazy():
     calls = []
     steps = stream(spied(tiny(), "hidden", calls), [[1, 2]], max_tokens=100)
@@ -324,7 +313,6 @@ def test_an_empty_prompt_begins_with_end_of_text_or_a_newline():
     (["text"], {}, "prompt 0 is text, which needs a tokenizer"),
     ([[]], {}, "empty prompt needs a token"),
     ([""], {"tokenizer": CharTokenizer.train("ab")}, "neither <|endoftext|> nor a newline"),
-    ([[1], [2]], {"seed": [1]}, "2 prompts need as many seeds"),
     ([[1]], {"max_tokens": -1}, "max_tokens"),
     ([[1]], {"stop": ""}, "empty stop string"),
     ([[1]], {"stop": "x"}, "stop strings need a tokenizer"),

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyllm.decode.generate import generate
+from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
 from tinyllm.models import build, family
 from tinyllm.nn import KVCache, pack_cache
@@ -132,8 +133,8 @@ def test_a_packed_cache_decodes_closely_and_alike_in_any_batch_and_chunks(name, 
         found = model.head(Tensor(whole)).data
     assert 0 < np.abs(found - exact).max() < 0.05 * np.abs(exact).max()
     prompts = [row[:n].tolist() for row, n in zip(tokens, (4, 7, 2), strict=True)]
-    together = generate(model, prompts, max_tokens=4, seed=[0, 0, 0])
-    assert together == [generate(model, [prompt], max_tokens=4, seed=[0])[0] for prompt in prompts]
+    greedy = {"max_tokens": 4, "sampling": Sampling(temperature=0)}
+    assert generate(model, prompts, **greedy) == [generate(model, [row], **greedy)[0] for row in prompts]
     with pytest.raises(UserError, match="numbers as it stores them"):
         generate(model, [[1, 2, 3]], max_tokens=2, cache=unpacked)
 

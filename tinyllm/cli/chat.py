@@ -10,7 +10,6 @@ from tinyllm.cli.command import command
 from tinyllm.cli.generate import INTERRUPTED
 from tinyllm.cli.opening import Which, add_sampling, open_to_write
 from tinyllm.cli.text import Writer, typed
-from tinyllm.data import read_picture
 from tinyllm.decode.generate import stream
 from tinyllm.errors import UserError
 from tinyllm.report.terminal import printable, width
@@ -24,7 +23,7 @@ that it was trained on.
   (nothing)  the model continues
   /reset     begin a new text
   /quit      leave, as Ctrl-D does
-Ctrl-C stops the model; where nothing is written, a second one leaves.
+Ctrl-C stops the model; where nothing is written, it leaves.
 `tinyllm chat --help` lists the options."""
 
 
@@ -34,32 +33,25 @@ class Conversation:
     With a chat template, each text of the person is a turn, and the model ends its own turns. Without a
     template, the run's separator is added to the person's text, as in its training. In every turn the
     model reads the conversation again (or its last part, if the context is too short for all), so an
-    interrupted turn leaves no half-filled cache. With a `picture`, each text is a new question about the
-    picture.
+    interrupted turn leaves no half-filled cache. For an encoder-decoder, each text is a new question.
     """
 
-    def __init__(self, opened: Opened, seed: int = 0, stop: Sequence[str | int] = (), picture: Any = None,
-                 **options: Any) -> None:
+    def __init__(self, opened: Opened, seed: int = 0, stop: Sequence[str | int] = (), **options: Any) -> None:
         self.model, self.tokenizer, self.chat = opened.model, opened.tokenizer, opened.chat
-        self.separator, self.picture = opened.frame.separator, picture
-        self.one_by_one = self.model.is_encoder_decoder or picture is not None  # each text is a new question
-        self.is_one_text = not (self.separator or self.chat or self.one_by_one)
+        self.separator = opened.frame.separator
+        self.is_one_text = not (self.separator or self.chat or self.model.is_encoder_decoder)
         stop = [*stop, *([self.chat.stop_id(self.tokenizer)] if self.chat else [])]
         self.options = {"tokenizer": self.tokenizer, "stop": stop} | options
-        if picture is not None:
-            self.options |= opened.lay_out("", 0, picture=picture)
-            del self.options["prompt"]
         self.seed = seed  # of the next turn
         self.ids: list[int] = []
 
     def reply(self, text: str, max_tokens: int) -> Iterator[str]:
         """Append `text` to the conversation, and yield the model's answer piece by piece."""
         context = self.model.config.context
-        if self.one_by_one and (text or self.picture is None):
-            self.ids = [*self.model.picture_marks]
+        if self.model.is_encoder_decoder:
+            self.ids = []
         self.ids += [*self._read(text), *self.model.end_ids]
-        fits = len(self.ids) <= context or self.picture is not None
-        window = self.ids if fits else self.ids[-max(1, context // 2) :]
+        window = self.ids if len(self.ids) <= context else self.ids[-max(1, context // 2) :]
         steps = stream(self.model, [window], max_tokens=max_tokens, seed=self.seed, **self.options)
         self.seed += 1  # each turn draws other random numbers
         for step in steps:
@@ -86,8 +78,7 @@ class Conversation:
 
 
 @command("chat", extend=add_sampling)
-def chat(run: str | None = None, *, tokens: int = 100, picture: str = "", which: Which = "best",
-         **values: Any) -> int:
+def chat(run: str | None = None, *, tokens: int = 100, which: Which = "best", **values: Any) -> int:
     """Write a text in turns with a model.
 
     You type the beginning, the model continues it, then you do. A model that was trained on stories tells
@@ -95,13 +86,12 @@ def chat(run: str | None = None, *, tokens: int = 100, picture: str = "", which:
     lines is a turn of the user.
 
     Your line is added to the text, after a space if that is needed. An empty line lets the model continue.
-    Ctrl-C stops the model (or leaves, if the model is silent and you press it twice), /reset begins a new
-    text, /quit or Ctrl-D leaves, /help explains. Without a terminal, each line of standard input is answered.
+    Ctrl-C stops the model, or leaves if nothing is being written. /reset begins a new text, /quit or Ctrl-D
+    leaves, /help explains. Without a terminal, each line of standard input is answered.
 
     RUN             a run, a model's folder, or `shipped`; if left out, the newest run
                     in runs/, or the model that comes with tinyllm if there is none
     --tokens N      how many tokens the model writes in a turn at most
-    --picture FILE  talk about a picture: a PPM file, or one of world:caption
     --which         which checkpoint
 
     example:
@@ -110,7 +100,7 @@ def chat(run: str | None = None, *, tokens: int = 100, picture: str = "", which:
       echo "Once upon a time" | tinyllm chat
     """
     opened, options = open_to_write(run, which, values)
-    conversation = Conversation(opened, picture=read_picture(picture) if picture else None, **options)
+    conversation = Conversation(opened, **options)
     stream(opened.model, [[0]], max_tokens=tokens, tokenizer=opened.tokenizer, **options)  # checks them
     print(WELCOME)
     if hasattr(sys.stdin, "reconfigure"):
@@ -129,20 +119,11 @@ def chat(run: str | None = None, *, tokens: int = 100, picture: str = "", which:
 
 
 def _lines():
-    """Yield the lines that somebody types, until Ctrl-D; raise the second Ctrl-C in a row."""
-    again = False  # the first was perhaps meant to stop the model
-    while True:
-        try:
+    """Yield the lines that somebody types, until Ctrl-D."""
+    with suppress(EOFError):
+        while True:
             yield input("> ")
-            again = False
-        except EOFError:
-            print()
-            return
-        except KeyboardInterrupt:
-            if again:
-                raise
-            print("\n(Ctrl-C again, /quit or Ctrl-D leaves)")
-            again = True
+    print()
 
 
 def _take(conversation, line, tokens):

@@ -12,7 +12,6 @@ from tinyllm.decode.beams import beam_search
 from tinyllm.decode.generate import stream
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
-from tinyllm.models.generation import BEAMS
 from tinyllm.report.terminal import printable
 from tinyllm.tokenizer.text import TextStream, read_prompt
 
@@ -21,8 +20,8 @@ INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
 
 @command("generate", extend=add_sampling)
 def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = None, samples: int = 1,
-             tokens: int = 200, beams: int = 0, length_penalty: float | None = None, picture: str = "",
-             json: bool = False, which: Which = "best", **values: Any) -> int:
+             tokens: int = 200, beams: int = 0, picture: str = "", json: bool = False, which: Which = "best",
+             **values: Any) -> int:
     """Continue a text with a trained model.
 
     The first continuation is shown while the model writes it. Ctrl-C stops.
@@ -36,7 +35,6 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     --samples N     how many continuations
     --tokens N      how many tokens at most
     --beams N       beam search: keep the N likeliest beginnings
-    --length-penalty X  for --beams: above 0 prefers long texts (default: the model's, or 1)
     --picture FILE  show the model a picture: a PPM file, or one of world:caption
     --json          print one JSON object at the end, with token ids
     --which         which checkpoint
@@ -61,8 +59,8 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     given = laid_out.pop("prompt")
     options |= laid_out
     texts: list[dict] = [{"text": "", "tokens": [], "finish": "length"} for _ in range(samples)]
-    if beams or length_penalty is not None:
-        texts = _searched(opened, given, beams, length_penalty, options)
+    if beams:
+        texts = _searched(opened, given, beams, options)
     steps = iter(()) if beams else stream(opened.model, [given], **options)
     write = (lambda text, bold=False: None) if json else Writer()
     try:
@@ -76,17 +74,13 @@ def generate(run: str | None = None, *, prompt: str = "", suffix: str | None = N
     return 0
 
 
-def _searched(opened, prompt, beams, length_penalty, options):
+def _searched(opened, prompt, beams, options):
     """Return the n best texts that beam search finds."""
     model, tokenizer, stop = opened.model, opened.tokenizer, options["stop"]
-    if not beams:
-        raise UserError("--length-penalty is for --beams: leave it out, or add --beams 4")
     if options["sampling"] != Sampling():
         raise UserError("--beams draws nothing: leave out --temperature and what else is about drawing")
-    rules = {name: model.generation[name] for name in BEAMS if name in model.generation}
-    rules |= {} if length_penalty is None else {"length_penalty": length_penalty}
     found = beam_search(model, [prompt], max_tokens=options["max_tokens"], beams=beams, stop=stop,
-                        tokenizer=tokenizer, **rules)[0]
+                        tokenizer=tokenizer, length_penalty=model.generation.get("length_penalty", 1.0))[0]
     ends, texts = [*stop, *model.end_ids], []
     before = [] if model.is_encoder_decoder else read_prompt(model.config, 0, prompt, tokenizer)
     for ids, score in found[: options["n"]]:

@@ -47,15 +47,16 @@ def token_array(data: str | bytes | np.ndarray, tokenizer: Any, cache: Any = Non
     data = data.encode() if isinstance(data, str) else data
     key = hashlib.sha256(MAGIC + hashlib.sha256(data).digest() + tokenizer.fingerprint().encode())
     path = Path(cache or cache_folder()) / f"{key.hexdigest()[:40]}.tokens"
-    if cache is not False and (found := _load(path, tokenizer)) is not None:
-        return found
+    if cache is not False:
+        with suppress(UserError):  # there is none, or it is damaged
+            return load_tokens(path)
     tokens = np.ascontiguousarray(tokenizer.encode_to_numpy(data), dtype=_dtype(tokenizer))
     tokens.flags.writeable = False
     if cache is not False:
         with suppress(OSError, UserError):  # train without a cache on a full or read-only disk
             path.parent.mkdir(parents=True, exist_ok=True)
             _store(path, [tokens], tokenizer)
-            return tokens if (found := _load(path, tokenizer)) is None else found
+            return load_tokens(path)
     return tokens
 
 
@@ -133,12 +134,3 @@ def _store(path, parts, tokenizer):
             f.write(raw)
         f.seek(0)
         f.write(HEADER.pack(MAGIC, dtype.itemsize, count, crc, made_by))
-
-
-def _load(path, tokenizer):
-    """Map a tokenizer's cache file, or return None if it is missing, cut short or damaged in any byte."""
-    try:
-        tokens, _ = read_token_file(path)
-    except UserError:
-        return None
-    return tokens if tokens.dtype == _dtype(tokenizer) else None

@@ -15,19 +15,18 @@ from tinyllm.rng import Random
 
 
 def fill_in_the_middle(text: str, encode: Callable[[str], Sequence[int]], markers: Sequence[int], *key: Any,
-                       suffix_first: float = 0.5, lines: float = 0.0) -> list[int]:
+                       lines: float = 0.0) -> list[int]:
     """Move a random middle part of a text to the end, and return token ids with four markers.
 
-    A model that is trained on such texts can fill gaps. (Bavarian et al. 2022, section 3.)
+    A model that is trained on such texts can fill gaps. Half of them have the suffix first (SPM, see
+    `ops.move_middle`). (Bavarian et al. 2022, section 3.)
 
-    markers: the ids of four special tokens: P, S and M for prefix, suffix and middle, and E for the end.
-    suffix_first: the probability of the order P S suffix M prefix middle E (SPM). Otherwise the order is
-        P prefix S suffix M middle E (PSM).
+    markers: the ids of the special tokens for prefix, suffix, middle and end.
     lines: the probability that the middle consists of whole lines.
     key: selects the random numbers.
     """
     random = Random(*key, "middle")
-    draws, first = tuple(random.uniform(2).tolist()), random.uniform() < suffix_first
+    draws, first = tuple(random.uniform(2).tolist()), random.uniform() < 0.5
     parts = cut_lines(text, draws) if random.uniform() < lines else ops.split_middle(text, draws)
     return ops.move_middle(*(list(encode(part)) for part in parts), markers, first)
 
@@ -40,15 +39,15 @@ def cut_lines(text: str, draws: Sequence[float]) -> tuple[str, str, str]:
 
 
 def middles(batch: Batch, tokenizer: Any, markers: Sequence[int], *key: Any, rate: float = 0.5,
-            separator: str = "", room: int | None = None, **cuts: float) -> Batch:
+            separator: str = "", room: int | None = None, lines: float = 0.0) -> Batch:
     """Rearrange some rows of a batch (B, T) to train filling in the middle; return a batch (B, T).
 
     Each row is chosen with probability `rate`; other rows do not change. A chosen row is decoded, rearranged
     and encoded again. It first loses tokens at its beginning if it would not fit into `room` tokens (default
     T), because the markers need room. If a `separator` ends documents, the middle of each document in the row
     is moved to the end of this document. Longer rows are cut off, shorter rows are padded with targets of
-    -100. `cuts` are more arguments of `fill_in_the_middle`. (Bavarian et al. 2022, appendix B: rearranging
-    inside of a context never shows half of a rearranged document.)
+    -100. `lines` is that of `fill_in_the_middle`. (Bavarian et al. 2022, appendix B: rearranging inside of a
+    context never shows half of a rearranged document.)
     """
     draws, found = Random(*key, "rate").uniform(len(batch.tokens)), []
     room = room or batch.tokens.shape[1]
@@ -58,7 +57,7 @@ def middles(batch: Batch, tokenizer: Any, markers: Sequence[int], *key: Any, rat
             pieces = documents(tokenizer.decode(line, "ignore"), separator)
             over = max(0, len(line) + 2 * len(markers) * len(pieces) - (room + 1))
             pieces = documents(tokenizer.decode(line[over:], "ignore"), separator)
-            moved = (fill_in_the_middle(piece, tokenizer.encode, markers, *key, row, i, **cuts)
+            moved = (fill_in_the_middle(piece, tokenizer.encode, markers, *key, row, i, lines=lines)
                      for i, piece in enumerate(pieces))
             line = [*chain.from_iterable(moved)]
         found.append(line)

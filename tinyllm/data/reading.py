@@ -54,29 +54,22 @@ def read_file(path: Path) -> bytes:
 
 
 def _files_below(folder):
-    """List the regular files in a folder and its subfolders, sorted by name, without hidden files."""
-    found = []
-    for where, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(where, name) for name in names if not name.startswith(".")]
-    return sorted(path for path in found if path.is_file())
+    """List the regular files in a folder and its subfolders, sorted by name, without hidden ones."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [path for path in found if "/." not in f"/{path.relative_to(folder).as_posix()}"]
 
 
 def _read_many(where, paths):
     """Read and join files, leaving out (and counting) files with a NUL byte, such as images."""
-    parts, total, binary = [], 0, 0
+    parts: list[bytes] = []
     for path in paths:
-        part = read_file(path)
-        if b"\0" in part:
-            binary += 1
-            continue
-        total += len(part) + 1
-        if total > MAX_BYTES:
+        if b"\0" not in (part := read_file(path)):
+            parts.append(part)
+        if sum(map(len, parts)) > MAX_BYTES:
             raise UserError(f"{where} holds more than {MAX_BYTES // 2**20:,} MiB; take a part of it")
-        parts.append(part)
     if not parts:
         raise UserError(f"{where} holds no text files")
-    left_out = f" ({binary} binary left out)" if binary else ""
+    left_out = f" ({len(paths) - len(parts)} binary left out)" if len(paths) > len(parts) else ""
     return join(parts), f"{len(parts)} files of {where}{left_out}"
 
 

@@ -2,13 +2,10 @@
 
 Greedy decoding takes the likeliest token at each step and cannot undo a choice. Beam search scores every
 continuation of its N beginnings, and keeps the best N. A finished text is set aside with the score log p /
-length ** length_penalty. `early_stopping` says when to end, with the same results as in transformers:
-True: as soon as N texts are set aside.
-False: as soon as N are, and no beginning has a better score than the worst of them.
-"never": as soon as N are, and no beginning could get a better score than the worst of them at any length.
+length ** length_penalty. The search ends when N texts are set aside, and no beginning has a better score than
+the worst of them, as in transformers.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +25,6 @@ class Beams:
 
     limit: int  # the largest number of tokens of a text
     length_penalty: float
-    early_stopping: bool | str
     texts: list[list[int]]
     scores: np.ndarray  # float32 (N,)
     ended: list[tuple[list[int], float]] = field(default_factory=list)  # at most N, the best first
@@ -53,37 +49,30 @@ class Beams:
         self.texts, scores, parents = map(list, zip(*going[:N], strict=True))
         self.scores = np.array(scores, np.float32)
         if len(self.ended) == N:
-            final = self.early_stopping == "never" and self.length_penalty > 0
-            possible = scores[0] / (self.limit if final else length) ** self.length_penalty
-            self.done = self.early_stopping is True or possible <= self.ended[-1][1]
+            self.done = scores[0] / length**self.length_penalty <= self.ended[-1][1]
         return parents
 
 
 def beam_search(model: Any, prompts: list, *, max_tokens: int, beams: int = 4, length_penalty: float = 1.0,
-                early_stopping: bool | str = False, stop: int | str | Sequence[int | str] = (),
-                tokenizer: Any = None) -> list[list[tuple[list[int], float]]]:
+                stop: Any = (), tokenizer: Any = None) -> list[list[tuple[list[int], float]]]:
     """Find the likeliest continuations of each prompt -> up to `beams` pairs (ids, score) each, best first.
 
-    prompts: lists of ids, or texts if there is a tokenizer; their lengths may differ. A single prompt is a
-        list of one.
+    prompts: lists of ids, or texts if there is a tokenizer; their lengths may differ.
     length_penalty: above 0 prefers long texts, 0 compares probabilities alone, below 0 prefers short texts.
-    early_stopping: True, False or "never"; see the module's docstring.
     stop: ids, or strings of one token, that end a text. The end token of an encoder-decoder always ends it.
 
-    A text also ends after `max_tokens`, or when the context is full. One beam is greedy decoding, unless
-    early_stopping is "never". Raises UserError when a prompt or a setting is invalid.
+    A text also ends after `max_tokens`, or when the context is full. One beam is greedy decoding. Raises
+    UserError when a prompt or a setting is invalid.
     """
     if beams < 1 or max_tokens < 1:
         raise UserError(f"beams and max_tokens must be at least 1, got {beams} and {max_tokens}")
-    if early_stopping not in (True, False, "never"):
-        raise UserError(f'early_stopping must be True, False or "never", got {early_stopping!r}')
     if beams > model.config.vocab_size:
         raise UserError(f"{beams} beams need as many tokens, and there are {model.config.vocab_size}")
     prompts = [prompts] if is_one_prompt(prompts) else prompts
     stop = (stop,) if isinstance(stop, str | int) else stop
     stops = frozenset([*model.end_ids, *(_stop_token(each, tokenizer) for each in stop)])
     texts, given = begin(model, prompts, tokenizer)
-    searches = [Beams(min(max_tokens, model.config.context + 1 - len(ids)), length_penalty, early_stopping,
+    searches = [Beams(min(max_tokens, model.config.context + 1 - len(ids)), length_penalty,
                       [[] for _ in range(beams)], np.array([0.0] + [-1e9] * (beams - 1), np.float32))
                 for ids in texts]
     before = [len(ids) - 1 for ids in texts]

@@ -56,12 +56,12 @@ def adjust(sequences: list[Sequence], logits: np.ndarray) -> tuple[np.ndarray, d
 
 def _as_booleans(may_come, vocab_size):
     """Return what a mask allows, token ids or booleans, as booleans (V,)."""
-    allowed = np.asarray(list(may_come) if isinstance(may_come, (set, frozenset)) else may_come)
+    allowed = may_come if isinstance(may_come, np.ndarray) else np.asarray(list(may_come))
     if allowed.dtype != bool:
-        ids, allowed = allowed.astype(np.int64), np.zeros(vocab_size, bool)
-        if ((ids < 0) | (ids >= vocab_size)).any():
-            raise UserError(f"a mask allows {ids.min()} to {ids.max()}: tokens are 0 to {vocab_size - 1}")
-        allowed[ids] = True
+        if len(allowed) and not 0 <= allowed.min() <= allowed.max() < vocab_size:
+            raise UserError(f"a mask allows {allowed.min()} to {allowed.max()}: tokens are 0 to "
+                            f"{vocab_size - 1}")
+        allowed = np.isin(np.arange(vocab_size), allowed)
     if allowed.shape != (vocab_size,):
         raise UserError(f"a mask has {allowed.size} booleans for a vocabulary of {vocab_size}: give all")
     if not allowed.any():

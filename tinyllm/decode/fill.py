@@ -4,7 +4,6 @@ An encoder sees the tokens on both sides of a mask. If it was trained with rando
 objective `diffusion`), it can write whole texts: it begins with masks only, and fills in some in each step.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,55 +39,40 @@ def fill(model: Any, tokenizer: Any, text: Any, top: int = 5) -> tuple[str, list
     scores[:, special] = -np.inf  # special tokens are no guesses
     chances = ops.softmax(scores)
     best = np.argsort(-chances, axis=-1, kind="stable")[:, :top].tolist()
-    guesses = [
-        [(tokenizer.decode([token]), float(p[token])) for token in tokens]
-        for tokens, p in zip(best, chances, strict=True)
-    ]
+    guesses = [[(tokenizer.decode([token]), float(p[token])) for token in row]
+               for row, p in zip(best, chances, strict=True)]
     tokens[places] = chances.argmax(axis=-1)
     return tokenizer.decode(tokens[1:-1].tolist()), guesses
 
 
-def unmask(model: Any, tokens: np.ndarray, mask: int, *, per_step: int = 1,
-           sampling: Sampling = DEFAULT, seed: int = 0, never: Sequence[int] = ()) -> np.ndarray:
-    """Replace all masks in a batch of texts, in steps of `per_step` masks per text: tokens (B, T) -> (B, T).
-
-    Each step draws a token for every mask with `sampling`, but keeps only the most probable ones. More tokens
-    per step are faster, but are drawn independently of each other. Ids in `never` are not written. Raises
-    UserError on a bad setting or texts that are too long. (Chang et al., "MaskGIT", 2022, section 3.2; Nie et
-    al., LLaDA, 2025, section 2.4.)
-    """
-    if per_step < 1:
-        raise UserError(f"per_step must be at least 1, got {per_step}")
-    tokens = np.array(tokens)
-    u = np.array([Random(seed, "unmask", row).uniform(tokens.shape[1]) for row in range(len(tokens))])
-    while (tokens == mask).any():
-        rows, places = np.nonzero(tokens == mask)
-        with inference(model):
-            logits = model.head(model.hidden(tokens)[rows, places]).data.copy()
-        logits[:, [mask, *never]] = -np.inf
-        drawn = sampling.choose(logits, [tokens[row].tolist() for row in rows], u[rows, places])
-        score = ops.softmax(logits)[np.arange(len(drawn)), drawn]
-        best = np.lexsort((-score, rows))  # the rows in order, and in each the highest score first
-        stay = best[np.arange(len(best)) - np.searchsorted(rows, rows) < per_step]
-        tokens[rows[stay], places[stay]] = drawn[stay]
-    return tokens
-
-
-def write(model: Any, tokenizer: Any, prompt: Any, length: int, **options: Any) -> tuple[str, list[int]]:
+def write(model: Any, tokenizer: Any, prompt: Any, length: int, *, per_step: int = 1,
+          sampling: Sampling = DEFAULT, seed: int = 0) -> tuple[str, list[int]]:
     """Write a text with an encoder: fill the masks of the prompt, or add `length` masks and fill them.
 
-    Returns the text and its ids, prompt included. Fewer masks are added if the context is too short.
-    `options` are passed to `unmask`. Raises UserError when the prompt leaves no space in the context.
+    Each step draws a token for every mask with `sampling`, but keeps only the `per_step` most probable ones.
+    More tokens per step are faster, but are drawn independently of each other. Fewer masks are added if the
+    context is too short. Returns the text and its ids, prompt included. Raises UserError on a bad setting, or
+    when the prompt leaves no space in the context. (Chang et al., "MaskGIT", 2022, section 3.2; Nie et al.,
+    LLaDA, 2025, section 2.4.)
     """
-    name = model.special_tokens["mask"]
-    mask, ids = tokenizer.special_tokens[name], tokenizer.encode(prompt, {name})
-    room = model.config.context - 2
+    special, name = tokenizer.special_tokens, model.special_tokens["mask"]
+    mask, ids, room = special[name], tokenizer.encode(prompt, {name}), model.config.context - 2
     ids = ids if mask in ids else ids + [mask] * min(length, room - len(ids))
+    if per_step < 1:
+        raise UserError(f"per_step must be at least 1, got {per_step}")
     if mask not in ids or len(ids) > room:
         raise UserError(f"the prompt has {len(ids)} tokens, and the model sees {room}: leave room to write")
-    framed, _ = model.framed(tokenizer.special_tokens, ids)
-    never = list(tokenizer.special_tokens.values())
-    written = unmask(model, np.array([framed]), mask, never=never, **options)[0, 1:-1].tolist()
+    tokens = np.array(model.framed(special, ids)[0])
+    u = Random(seed, "unmask", 0).uniform(len(tokens))
+    while len(places := np.flatnonzero(tokens == mask)):
+        with inference(model):
+            logits = model.head(model.hidden(tokens)[0][places]).data.copy()
+        logits[:, list(special.values())] = -np.inf
+        drawn = sampling.choose(logits, [tokens.tolist()] * len(places), u[places])
+        sure = ops.softmax(logits)[np.arange(len(places)), drawn]
+        keep = np.argsort(-sure, kind="stable")[:per_step]
+        tokens[places[keep]] = drawn[keep]
+    written = tokens[1:-1].tolist()
     return tokenizer.decode(written), written
 
 

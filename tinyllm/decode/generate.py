@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from tinyllm.decode.engine import Engine
 from tinyllm.decode.prefill import begin
 from tinyllm.decode.sequence import Sequence, Step
@@ -34,7 +32,7 @@ def generate(model: Any, prompts: Any, *, max_tokens: int, logprobs: bool = Fals
     _raise_errors(sequences)
     ids, scores = [s.ids if echo else s.tokens for s in sequences], [s.logprobs for s in sequences]
     if is_one_prompt(prompts) and len(ids) == 1:
-        (ids,), (scores,) = ids, scores  # type: ignore[assignment]
+        return (ids[0], scores[0]) if logprobs else ids[0]
     return (ids, scores) if logprobs else ids
 
 
@@ -44,8 +42,8 @@ def stream(model: Any, prompts: Any, *, max_tokens: int, **options: Any) -> Iter
 
     prompts: a list of lists of ids, or of texts if there is a tokenizer; or a single prompt.
     sampling: a `Sampling`. Only the commands apply a folder's generation_config.json (`model.generation`).
-    seed: an int, or a list with an int per prompt, which makes each result independent of the other prompts.
     n: how many times each prompt is continued; prompt b has the sequences n * b to n * b + n - 1.
+    seed: sequence i draws the i-th stream of numbers of this seed.
     cache: one row for each prompt; see `Engine.add`.
     stop, mask, bias, logprobs, top_logprobs, echo, overflow: see `Request`; the same for all prompts.
     tokenizer, batch, prefill_budget: see `Engine`.
@@ -67,24 +65,17 @@ def _raise_errors(sequences: list[Sequence]) -> None:
             raise UserError(s.error)
 
 
-def _start(model: Any, prompts: Any, *, n: int = 1, seed: Any = 0, cache: list | None = None,
-           tokenizer: Any = None, **options: Any) -> tuple[Engine, list[Sequence]]:
+def _start(model: Any, prompts: Any, *, n: int = 1, cache: list | None = None, tokenizer: Any = None,
+           **options: Any) -> tuple[Engine, list[Sequence]]:
     """Make an engine and add the sequences of all prompts, n for each -> (engine, sequences)."""
     prompts = [prompts] if is_one_prompt(prompts) else prompts
     if n < 1:
         raise UserError(f"n must be at least 1, got {n}")
-    if np.ndim(seed) and len(seed) != len(prompts):
-        raise UserError(f"{len(prompts)} prompts need as many seeds, or one for all; got {len(seed)}")
     if cache is not None and len(cache[0].lengths) != len(prompts):
         raise UserError(f"{len(prompts)} prompts need a cache of as many rows, got {len(cache[0].lengths)}")
     ids, cache = begin(model, prompts, tokenizer, cache)
     engine = Engine(model, tokenizer, **{name: options.pop(name) for name in OF_ENGINE if name in options})
-    sequences = []
-    for row in range(n * len(prompts)):
-        b, sample = divmod(row, n)
-        own = {"seed": seed[b], "sample": sample} if np.ndim(seed) else {"seed": seed, "sample": row}
-        if cache is not None:
-            own["cache"] = [layer.rows(b, b + 1) for layer in cache]
-        sequences.append(engine.add(ids[b], **own, **options))
-    return engine, sequences
+    rows = [cache and [layer.rows(b, b + 1) for layer in cache] for b in range(len(ids))]
+    return engine, [engine.add(ids[i // n], cache=rows[i // n], sample=i, **options)
+                    for i in range(n * len(ids))]
 

@@ -27,13 +27,13 @@ def middle_prompt(model: Any, tokenizer: Any, prefix: str | bytes, suffix: str |
 
 
 def fill_middle(model: Any, tokenizer: Any, gaps: Sequence[tuple[str, str]], max_tokens: int = 64,
-                suffix_first: bool = False, **options: Any) -> list[str]:
+                **options: Any) -> list[str]:
     """Write the missing text of each gap: a list of (prefix, suffix) -> a list of texts.
 
     options: passed to `generate`, such as sampling and seed; with n, the n texts for a gap follow each other.
     Raises UserError if the tokenizer has no markers, or `max_tokens` fill the context.
     """
     end = markers_of(tokenizer)[-1]
-    prompts = [middle_prompt(model, tokenizer, *gap, max_tokens, suffix_first) for gap in gaps]
+    prompts = [middle_prompt(model, tokenizer, *gap, max_tokens) for gap in gaps]
     found = generate(model, prompts, max_tokens=max_tokens, stop=[end], **options)
     return [tokenizer.decode(ids[:-1] if ids[-1:] == [end] else ids) for ids in found]

@@ -13,7 +13,6 @@ from tinyllm.files import read_json
 
 FILE = "generation_config.json"
 DRAWING = ("temperature", "top_k", "top_p", "min_p")  # without effect unless do_sample is true
-BEAMS = ("length_penalty", "early_stopping")  # arguments of `beam_search`
 IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 
 
