@@ -254,7 +254,7 @@ def test_a_compiler_may_read_all_of_a_folder_but_the_library_in_it(tmp_path):
     seen = sandbox.without(str(tmp_path), f"{tmp_path}/lib/python3/tinyllm")
     assert {os.path.relpath(path, tmp_path) for path in seen} == {"bin", "lib/gcc", "lib/python3/numpy"}
     assert sandbox.without(str(tmp_path), f"{tmp_path}2") == [str(tmp_path)]
-    assert not {"/usr", "/usr/src", "/usr/local"} & {*sandbox.visible("/usr/bin/cc")}  # programs' sources
+    assert not {"/usr", "/usr/src", "/usr/local"} & {*sandbox.visible()}  # programs' sources
 
 
 @pytest.mark.skipif(not sandbox.landlock_version(), reason="no Landlock here")

@@ -1,25 +1,17 @@
-"""Measure how many mistakes the checker names: those of every op, listed or by rule, and kernels in C.
+"""Measure how many mistakes the checker names: those of every op, listed or by rule.
 
     python tests/proofs/verify_names.py [--quick] [OP ...]
 
 A mistake, handed in as if by somebody, gets its own name, or that of one with the same numbers, or none;
-never another. A wrong kernel gets its own. --quick: all that are listed, of those made by rule a few of four
-ops, and one kernel in five. With OPs: theirs, and no kernels.
+never another. --quick: all that are listed, of those made by rule a few of four ops. With OPs: theirs.
 """
 
 import argparse
 import sys
-import tempfile
-from pathlib import Path
 
-from tinyllm.course.answer_keys import NAMELESS, answers
-from tinyllm.course.checker import judge_task
 from tinyllm.course.drawing import CASE_KINDS, PLAIN, case_kind, properties
-from tinyllm.course.kernels import find_compiler
 from tinyllm.course.matching import ROUNDED, alike, numbers_wrong, within
 from tinyllm.course.naming import confirming, name_mistake
-from tinyllm.course.syllabus import find_lesson
-from tinyllm.course.workers import Launcher, best_level
 from tinyllm.testing import MISTAKES, made
 from tinyllm.testing.by_rule import every_edit
 from tinyllm.testing.catalog import draw_cases
@@ -28,9 +20,6 @@ from tinyllm.testing.properties import FORM, PURE
 from tinyllm.testing.relations import specs_only
 
 QUICK = ("softmax_backward", "layernorm", "lr_schedule", "bpe_train")
-ALIKE = {  # where they fail, these touch the same element
-    "four terms at a time, also where fewer are left": "a sum that goes beyond its last term, as p <= k does",
-}
 
 
 def name_of(op, function):
@@ -84,22 +73,6 @@ def unnamed(op):
                 and name_of(op, function) != said]
 
 
-def unnamed_kernels(every=1):
-    """Judge wrong kernels whose output can be compared -> (lines on those that are not named, how many)."""
-    kernels = [(task, answer) for task in find_lesson(10).tasks for answer in answers(task).wrong
-               if answer.breaks not in NAMELESS][::every] if find_compiler() else []
-    found = []
-    with tempfile.TemporaryDirectory() as folder, Launcher(best_level()) as launcher:
-        code = Path(folder, "exercise.py")
-        code.touch()
-        for task, answer in kernels:
-            code.with_suffix(".c").write_text(answer.text)
-            verdict = judge_task(task, lambda: launcher.start(code), Path(folder))
-            if verdict.mistake != ALIKE.get(answer.sentence, answer.sentence):
-                found.append(f"not named: {answer.sentence}: {verdict}")
-    return found, len(kernels)
-
-
 def main():
     """Name them all, print, and return 1 where one gets the name of another."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -114,9 +87,7 @@ def main():
         named, tried, wrongly = named + some[0], tried + some[1], wrongly + some[2]
     print(f"=> {named} of {tried} mistakes by rule named, {len(wrongly)} by the name of another; "
           f"{len(listed) or 'all'} of those listed {'not ' * bool(listed)}by their own", *listed, sep="\n  ")
-    kernels, of = ([], 0) if args.ops else unnamed_kernels(5 if args.quick else 1)
-    print(f"=> {of - len(kernels)} of {of} wrong kernels named", *kernels, sep="\n  ")
-    return 1 if wrongly or listed or kernels else 0
+    return 1 if wrongly or listed else 0
 
 
 if __name__ == "__main__":

@@ -1,11 +1,9 @@
 """Give right and wrong answers to all exercises: those of `testing` for ops, else those of answers.toml.
 
 `course selftest` tests the grader with these answers: a wrong answer says which property should reject it.
-The checker uses the answers in C to name a student's mistake.
 """
 
 import functools
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +13,6 @@ from tinyllm.course.syllabus import Exercise, find_lesson
 from tinyllm.files import read_toml
 from tinyllm.ops.registry import OPS
 from tinyllm.testing import MISTAKES, VARIANTS
-
-NAMELESS = ("ran for more than", "does not compile", "it calls abort()")  # no output to compare
 
 
 @dataclass(frozen=True)
@@ -80,25 +76,6 @@ def edited(text: str, edits: Iterable[tuple[str, str]]) -> str:
             raise ValueError(f"there is no {old!r} to change")
         text = text.replace(old, new)
     return text
-
-
-@functools.cache
-def catalogue(op: str) -> tuple[list[str], str]:
-    """Return a sentence for each wrong kernel of an op, and one C file with all these kernels.
-
-    The variable `tinyllm_which` of driver.c selects the kernel to run. Kernels that crash are left out. If a
-    kernel gives the same wrong results as a student's, its sentence names the student's mistake.
-    """
-    chosen = [answer for answer in kernels(op).wrong if answer.breaks not in NAMELESS]
-    found: Any = re.search(rf"void {op}\((.*?)\)", kernels(op).reference)
-    signature = found[1]
-    names = ", ".join(part.split()[-1].lstrip("*") for part in signature.split(","))
-    pieces = [f"#define {op} wrong_{i}\n{x.text}#undef {op}\n" for i, x in enumerate(chosen)]
-    table = ", ".join(f"wrong_{i}" for i in range(len(chosen)))
-    pieces.append(f"extern long tinyllm_which;\nvoid {op}({signature}) {{\n"
-                  f"    static void (*const all[])({signature}) = {{{table}}};\n"
-                  f"    all[tinyllm_which]({names});\n}}\n")
-    return [answer.sentence for answer in chosen], "".join(pieces)
 
 
 def suites(task: Exercise) -> Answers:

@@ -66,7 +66,8 @@ def diagnose(task: Exercise, start: Callable[[], Any], broken: dict[str, list[tu
     with Tries(task, start, cases.title, options.cut, options.clock()) as tries:
         if options.cut:
             parts = list(filter(None, map(tries.part, (args for args, _ in cases.wrong))))
-            cases = cases._replace(wrong=parts or cases.wrong)
+            fine = [part for args in cases.fine for part in options.cut(args)]
+            cases = cases._replace(wrong=parts or cases.wrong, fine=fine)
         failing = [(args, tries.output(args)) for args, _ in cases.wrong]
         mistake = find_mistake(cases, failing, tries, options.known)
         # The mistake is known before the input is made small: the input that is shown must still show it.

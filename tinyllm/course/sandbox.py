@@ -219,15 +219,10 @@ def limits(memory: int = 2**31, cpu_seconds: int = 60, file_size: int = 2**24, f
             continue
 
 
-def visible(compiler: str) -> list:
-    """Return the paths that a compiler may read and run: system folders, and its own folder in /opt.
-
-    Other folders in /opt stay hidden, because they may contain courses and this library.
-    """
-    parts = compiler.split("/")
-    own = ["/".join(parts[:3])] if parts[1] == "opt" else []
+def visible() -> list:
+    """Return the paths that a compiler may read and run: system folders, without this library in them."""
     library = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-    return [path for each in (*SYSTEM, *own) for path in without(os.path.realpath(each), library)]
+    return [path for each in SYSTEM for path in without(os.path.realpath(each), library)]
 
 
 def without(folder: str, hidden: str) -> list:
@@ -242,7 +237,7 @@ def compile_fenced(level: str, command: list[str]) -> None:
     """Restrict this process and replace it by the compiler, which may only write to the current folder."""
     limits(memory=2**31, cpu_seconds=20, file_size=2**24, files=256)
     if level != "plain":
-        system = visible(os.path.realpath(command[0]))
+        system = visible()
         landlock(readable=system, writable=[os.getcwd(), "/dev/null"], executable=system)
     os.execve(command[0], command, {"PATH": os.defpath, "TMPDIR": os.getcwd(), "LC_ALL": "C"})
 
