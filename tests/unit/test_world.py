@@ -22,10 +22,11 @@ from tinyllm.world.phrases import STATEMENTS, read_statements, say
 
 WORLD = World()
 SMALL = World(seed=5, size=40)
+EARLY = World(year=60)
 
 
-def objects(world, subject, relation, before=None):
-    return {fact.object for fact in world.ask(Fact(subject, relation, None), before)}
+def objects(world, subject, relation):
+    return {fact.object for fact in world.ask(Fact(subject, relation, None))}
 
 
 def test_the_bytes_of_a_world_are_pinned():
@@ -55,14 +56,6 @@ def test_what_follows_is_what_brute_force_over_the_people_finds(world):
         assert objects(world, a, "aunt") | objects(world, a, "uncle") == uncles
         cousins = {c for b in uncles for c in mother if b in (mother[c], father[c])}
         assert objects(world, a, "cousin") == cousins
-
-
-def test_a_pattern_without_a_relation_fits_any():
-    name = WORLD.people[0].name
-    about = [fact for fact in WORLD.known() if fact.subject == name]
-    assert WORLD.ask(Fact(name, None, None)) == about and len({fact.relation for fact in about}) > 3
-    assert Fact(name, None, about[0].object) in WORLD.known()
-    assert len(WORLD.ask(Fact(None, None, None))) == len(WORLD.known())
 
 
 @given(st.integers(0, 2**40), st.integers(12, 260))
@@ -105,14 +98,10 @@ def test_a_proof_is_made_of_given_facts_and_proves():
 def test_time_changes_what_holds():
     for person in WORLD.people[:60]:
         homes = [f for f in WORLD.history() if f.subject == person.name and f.relation == "lives_in"]
-        assert objects(WORLD, person.name, "lives_in") == {homes[-1].object}
-        born = Date.of(person.born)
-        if born.number:
-            assert not objects(WORLD, person.name, "lives_in", born)
-        assert objects(WORLD, person.name, "lives_in", Date.of(person.born + 1)) == {person.born_in}
-    with pytest.raises(UserError, match="the world begins on 1 January 0"):
-        WORLD.facts(before=Date(0, 0, 0))
-    assert len(World(year=60).facts()) < len(WORLD.facts())
+        for world, year in ((WORLD, 80), (EARLY, 60)):
+            known = [fact.object for fact in homes if fact.since < year * 360]
+            assert objects(world, person.name, "lives_in") == {*known[-1:]}
+    assert len(EARLY.facts()) < len(WORLD.facts())
 
 
 @pytest.mark.parametrize("bias", [0.0, 0.5, 0.9, 1.0])
@@ -136,18 +125,11 @@ def test_every_fact_can_be_said_in_four_ways_and_read_again():
     assert WORLD.holds(f"{person.name} lives in {person.lives_in}")
     with pytest.raises(UserError, match="says nothing that the world can check"):
         WORLD.holds("The moon is made of cheese, isn't it?")
+    for pattern in ("Who lives in Nutley?", Fact(person.name, None, None)):
+        with pytest.raises(UserError, match="ask with a Fact such as"):
+            WORLD.ask(pattern)
     with pytest.raises(UserError, match="nobody in this world is called 'Zorro'"):
         WORLD.holds("Zorro lives in Nutley.")
-
-
-def test_dates_can_be_words_and_other_strings_are_refused():
-    assert WORLD.facts(before="1 May 30") == WORLD.facts(before=Date.read("1 May 30"))
-    assert WORLD.holds("Lantern Night is held in Nutley.", before="1 May 3") in (True, False)
-    for ask in (WORLD.facts, WORLD.known, lambda before: WORLD.ask(Fact(None, "pet", None), before)):
-        with pytest.raises(UserError, match="'May 3' is not a date of the world"):
-            ask(before="May 3")
-    with pytest.raises(UserError, match="ask with a Fact such as"):
-        WORLD.ask("Who lives in Nutley?")
 
 
 @given(st.integers(0, 80 * 360))
@@ -163,18 +145,11 @@ def test_what_is_no_date_is_refused():
             Date.read(text)
 
 
-def test_the_shortest_way_is_as_short_as_any():
-    places = list(WORLD.map.places)
-    roads = WORLD.map.roads
-    miles = {(a, b): roads.get((min(a, b), max(a, b)), 10**6 * (a != b)) for a in places for b in places}
-    for k in places:  # Floyd and Warshall
-        for a in places:
-            for b in places:
-                miles[a, b] = min(miles[a, b], miles[a, k] + miles[k, b])
-    for a in places:
-        for b in places[:6]:
-            length, way = WORLD.map.route(a, b)
-            assert length == miles[a, b] < 10**6 and (way[0], way[-1]) == (a, b)
+def test_every_place_is_joined_to_all_others():
+    joined = {"Nutley"}
+    for _ in WORLD.map.places:
+        joined |= {place for road in WORLD.map.roads if joined & {*road} for place in road}
+    assert joined == WORLD.map.places.keys()
 
 
 def test_rules_that_are_none_are_refused():
@@ -293,21 +268,6 @@ def test_shares_of_a_mix_are_what_the_dials_say(dial, planted):
         assert found == share == 0 or abs(found - share) < 0.06
 
 
-def test_wrong_answers_are_wrong_and_as_many_as_the_dials_say():
-    for share in (0.0, 0.5, 1.0):
-        dials = MixDials(kinds="facts question instruction translation", noise=share, contradicted=share)
-        asked = list(Mix(WORLD, 400, dials))
-        wrong = [d for d in asked if d.labels.get("planted") in ("noise", "contradiction")]
-        assert abs(len(wrong) / len(asked) - share) < 0.08
-        for document in wrong:
-            kind, told = KINDS[document.labels["kind"]], document.labels["kind"] == "facts"
-            assert document.labels["planted"] == ("contradiction" if told else "noise")
-            assert ".." not in document.text and not (told and WORLD.holds(document.text))
-            if document.prompt:
-                assert kind.score_answer(document.answer, kind.entry(document)) == 0
-                assert document.text.startswith(f"{document.prompt} ")
-
-
 def test_no_test_document_is_in_a_mixed_training_text():
     train = {document.text for document in Mix(WORLD, 2000)}
     test = {document.text for document in Mix(WORLD, 500, split="test")}
@@ -346,7 +306,6 @@ def test_the_world_answers_on_the_command_line(capsys, printed):
         assert printed("world", "ask", f"{person.name} lives in {person.lives_in}{stop}") == "true\n"
     assert main(["world", "person", person.name]) == 0
     assert person.lives_in in capsys.readouterr().out
-    assert "miles" in printed("world", "map")
     for wrong in ("ask Nobody", f"ask {person.first} shoe", "person x"):
         assert main(["world", *wrong.split()]) == 2
 

@@ -10,36 +10,26 @@ from tinyllm.errors import UserError
 from tinyllm.world.interpreter import evaluate, run
 
 GOOD = '''
-def helper(x):
-    """Double a number."""
-    return x * 2
-
-def best(names: list, k: int) -> list:
+def best(names, k):
+    """Try every statement that is allowed."""
     found = []
     total = 0
     for name in names:
         if name == "stop":
-            break
-        elif len(name) <= k or name.startswith("A"):
-            continue
-        else:
+            return [total]
+        elif len(name) > k and not name.startswith("A"):
             found.append(name.upper())
-        total += helper(len(name))
-    n = 1
-    while n < 100:
-        n = n * 2
-        if n == 64:
-            break
+        else:
+            total += len(name)
     odd = [x * x for x in range(5) if x % 2]
-    odd[0] = -7 // 2
-    return found + odd[::-1] + sorted([3, 1, 2])[1:] + [total, n, sum(x for x in odd), 1 if 1 < 2 < 3 else 0]
+    return found + odd[::-1] + sorted([3, 1, 2])[1:] + [total, -7 // 2, sum([x for x in odd])]
 '''
 
 
 def test_it_computes_what_python_computes():
-    assert run(GOOD, "best", [["Ada", "Linus", "Otto", "stop", "Pia"], 3]) == \
-        ["LINUS", "OTTO", 9, -4, 2, 3, 18, 64, 5, 1]
-    assert run("def f(x):\n    pass", "f", [1]) is None
+    assert run(GOOD, "best", [["Ada", "Linus", "Otto", "Pia"], 3]) == ["LINUS", "OTTO", 9, 1, 2, 3, 6, -4, 10]
+    assert run(GOOD, "best", [["Ada", "stop"], 3]) == [3]
+    assert run("def f(x):\n    x", "f", [1]) is None
     given = [1, 2]
     run("def f(x):\n    x.append(3)", "f", [given])
     assert given == [1, 2], "the caller's list stays as it was"
@@ -76,11 +66,12 @@ def test_anything_else_is_refused_in_one_line(expression):
 
 
 BODIES = [
-    "while True:\n  x = 1", "return f(x)", "y = []\n y.append(y)", "for i in x:\n  x.append(i)",
-    "y = 'a'\n while y:\n  y += y",
+    "while True:\n  x = 1", "pass", "return f(x)", "return 1 if x else 2", "x[0] = 1",
+    "for a, b in x: a", "y = []\n y.append(y)", "for i in x:\n  x.append(i)",
+    "y = 'a'\n for i in range(99):\n  y += y",
     "import os", "global x", "def g(): pass", "class A: pass", "try: pass\n finally: pass", "del x",
     "assert x",
-    "for i in x: pass\n else: pass", "while 0: pass\n else: pass", "a, b = 1, 2", "a = b = 1",
+    "for i in x: x\n else: x", "a, b = 1, 2", "a = b = 1",
     "x[0:1] = [5]", "x += [1]",
     "with x: pass", "raise x", "return (yield)", "x: int = 1", "return len", "x.y = 1", "return x[0](1)",
     "x[0] = x",
@@ -96,7 +87,7 @@ def test_programs_with_anything_else_are_refused(body):
 
 
 HEADS = ["import os\ndef f(x): pass", "def f(*x): pass", "def f(x=1): pass", "def f(x, /): pass",
-    "@f\ndef f(x): pass",
+         "def f(x: int): return x", "@f\ndef f(x): pass",
          "async def f(x): pass", "def g(x): pass", "def f(x, y): pass", "f = 1", "def f(x",
          "x" * 5000]
 
@@ -108,11 +99,11 @@ def test_sources_with_anything_but_plain_functions_are_refused(source):
 
 
 def test_no_step_takes_long():
-    long = ["s = 'a' * 1000\n while True:\n  s.replace('a', s)",
-    "s = ['ab' * 500] * 1000\n while True:\n  sorted(s)",
-            "s = 'a' * 1000\n t = 'a' * 999 + 'b'\n while True:\n  s.count(t)",
-            "s = ['a' * 1000] * 1000\n str(s)",
-            "s = ['a' * 1000] * 1000\n while True:\n  ''.join(s)"]
+    long = ["s = 'a' * 1000\n for i in range(1000):\n  s.replace('a', s)",
+            "s = ['ab' * 500] * 1000\n for i in range(1000):\n  sorted(s)",
+            "s = 'a' * 1000\n t = 'a' * 999 + 'b'\n for i in range(1000):\n  s.count(t)",
+            "s = ['a' * 1000] * 1000\n str(s)", "for i in x:\n  x.append(i)",
+            "s = ['a' * 1000] * 1000\n for i in range(1000):\n  ''.join(s)"]
     start = time.process_time()
     for body in long:
         with pytest.raises(UserError):
@@ -141,11 +132,7 @@ def test_sizes_are_bounded_exactly(form, inside, why):
         evaluate(form.format(inside + 1), 10_000)
 
 
-def test_the_budget_and_the_depth_of_calls_are_exact():
-    program = "def f(x):\n    if x == 0:\n        return 0\n    return f(x - 1)"
-    assert run(program, "f", [19]) == 0
-    with pytest.raises(UserError, match="nest up to 20"):
-        run(program, "f", [20])
+def test_the_budget_is_exact():
     assert evaluate("1 + 1", 4) == 2
     with pytest.raises(UserError, match="more than 3 steps"):
         evaluate("1 + 1", 3)
@@ -157,5 +144,3 @@ def test_a_text_that_is_too_long_is_refused_before_it_is_made():
     for expression in ("'a' * 900000000000", "900000000000 * [1]"):
         with pytest.raises(UserError, match="longer than 1,000"):
             evaluate(expression)
-    with pytest.raises(UserError, match="longer than 1,000"):
-        run("def f(x):\n    while True:\n        x.extend(x)", "f", [[1]])

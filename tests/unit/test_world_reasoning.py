@@ -3,14 +3,12 @@
 import math
 from collections import Counter
 from dataclasses import replace
-from fractions import Fraction
 from itertools import pairwise, permutations, product
 
-import numpy as np
 import pytest
 
 from tinyllm.world import KINDS, Stream, World
-from tinyllm.world.kinds import hops, induction, mapping, shell_game
+from tinyllm.world.kinds import hops, shell_game
 from tinyllm.world.names import GIRLS
 from tinyllm.world.phrases import read_statements
 
@@ -26,7 +24,7 @@ def some(name, n, split="all", **dials):
 @pytest.mark.parametrize(("name", "dials"), [
     ("arithmetic", {"digits": 1}), ("arithmetic", {"digits": 1, "operation": "minus"}),
     ("arithmetic", {"digits": 2, "operation": "minus"}), ("arithmetic", {"digits": 1, "operation": "times"}),
-    ("arithmetic", {"digits": 2, "operation": "times", "backwards": True}), ("word_problem", {}),
+    ("arithmetic", {"digits": 2, "operation": "times"}), ("word_problem", {}),
     ("word_problem", {"events": 1, "largest": 5}), ("shell_game", {"moves": 3}), ("shell_game", {"hands": 1}),
     ("hops", {"hops": 3}), ("acceptability", {"clauses": 3}), ("mapping", {"shots": 3}), ("recall", {}),
     ("induction", {}), ("question", {"unknown": 0.5}),
@@ -53,7 +51,6 @@ def test_samples_of_worked_arithmetic():
         "34 + 67 = 4+7+0=11 3+6+1=10 answer: 101",
         "52 - 17 = 2-7-0=-5 5-1-1=3 answer: 35",
         "12 * 34 = 12*4=48 12*30=360 48+360=408 answer: 408",
-        "45 + 65 backwards = 011",
     ):
         assert kind.read(WORLD, text).text == text
     for text in ("34 + 67 = 102", "034 + 067 = 101", "17 - 52 = -35", "1 + 23 = 24", "34 + 67 = 101 "):
@@ -68,9 +65,8 @@ def test_two_hands_bring_the_pea_under_every_cup_equally_often():
 
 def test_held_out_hops_are_in_no_training_text():
     links = hops.permutations(0)
-    assert all(sorted(link.values()) == sorted(hops.PEOPLE) for link in links.values())
+    assert len(links) == 8 and all(sorted(link.values()) == sorted(hops.PEOPLE) for link in links.values())
     assert not any(who == other for link in links.values() for who, other in link.items())
-    assert len(set(hops.relation_facts(WORLD))) == 8 * 80
     steps = {"train": set(), "test": set()}
     for split, hop in product(steps, (2, 3)):
         for document in some("hops", 300, split, hops=hop):
@@ -102,11 +98,11 @@ def test_the_facts_that_support_an_answer_lead_from_the_person_to_it(n):
             [fact] = [fact for fact in readings if fact in WORLD.known()]
             at = fact.object
         assert document.truth.removeprefix("a ") == at and len(document.labels["support"]) == n
-    facts = {fact[:3] for fact in hops.relation_facts(WORLD)}
+    links = hops.permutations(0)
     for document in some("hops", 100, hops=n):
         path = *document.labels["path"], document.truth
         steps = zip(path[:-1], document.labels["relations"], path[1:], strict=True)
-        assert all(step in facts for step in steps)
+        assert all(links[relation][who] == to for who, relation, to in steps)
 
 
 def test_every_order_that_obeys_the_rules_of_a_recipe_is_right():
@@ -128,33 +124,12 @@ def test_every_order_that_obeys_the_rules_of_a_recipe_is_right():
     assert several > 5
 
 
-def test_the_curve_of_a_mapping_is_the_mean_of_its_documents():
-    documents = some("mapping", 1500)
-    curve = np.mean([document.labels["bayes"] for document in documents], 0)
-    assert np.abs(curve - mapping.best_curve()).max() < 0.04
-    for document in documents[:50]:  # the best guess, made from the words so far
+def test_the_best_chances_of_a_mapping_are_those_of_the_words_so_far():
+    for document in some("mapping", 50):
         words, seen = document.text.split(), {}
         for at, best in zip(document.labels["scored"], document.labels["bayes"], strict=True):
             assert best == (1 if words[at - 1] in seen else 1 / 8)
             assert seen.setdefault(words[at - 1], words[at]) == words[at]
-
-
-def test_the_curve_of_induction_is_that_of_brute_force(monkeypatch):
-    monkeypatch.setattr(induction, "ROLL", list("vwxyz"))
-    length, shortest, longest = 7, 2, 4
-    texts = Counter()
-    for period in range(shortest, longest + 1):
-        rolls = list(permutations(induction.ROLL, period))
-        for roll in rolls:
-            texts[(roll * length)[:length]] += Fraction(1, (longest - shortest + 1) * len(rolls))
-    for i, best in enumerate(induction.best_curve(length, shortest, longest)):
-        joint = Counter()
-        for text, p in texts.items():
-            joint[text[:i], text[i]] += p
-        guesses = {}
-        for (before, _), p in joint.items():
-            guesses[before] = max(guesses.get(before, 0), p)
-        assert best == pytest.approx(float(sum(guesses.values())), rel=1e-12)
 
 
 def test_words_that_are_scored_can_be_predicted():

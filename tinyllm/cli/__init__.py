@@ -27,7 +27,7 @@ COMMANDS = {  # name -> module, what it does
     "inspect": ("inspect", "show what a model is made of and what it costs, or compare two"),
     "trace": ("trace", "show what happens inside a model on a text, or where two differ"),
     "data": ("data", "list, show and measure texts"),
-    "world": ("world", "ask the small world that texts are about, and look at its map"),
+    "world": ("world", "ask the small world that texts are about"),
     "tokenizer": ("tokenizer", "train a tokenizer, look at its tokens, encode texts"),
     "lesson": ("lesson", "show the lessons, or start one"),
     "check": ("lesson", "try your exercise of a lesson, and name the mistakes in it"),
@@ -75,7 +75,8 @@ GONE = {  # a command or an option that was removed -> what to use in its place
     "tokenizer train --watch": "in Python, tl.load_tokenizer(OUT).merges has the pairs in order",
     "tokenizer report": COUNT,
     "train --minutes": "give --steps; the first lines of a training show its speed and the time that is left",
-    "world atlas": "`tinyllm world map` shows the places, `tinyllm world person` the people",
+    "world atlas": "`World().map.roads` has the places, `tinyllm world person` describes the people",
+    "world map": "`World().map.roads` is {(place, place): miles}",
     "world timeline": "`tinyllm world person` says what holds, `World().history()` when it began",
 }
 

@@ -10,7 +10,6 @@ group("world", """
     example:
       tinyllm world person "Emil Reed"
       tinyllm world ask "Emil Reed" grandmother
-      tinyllm world map
 
     The texts called world:... are about the world with seed 0; other seeds give other people and places.
 """)
@@ -34,7 +33,7 @@ def ask(subject: str, relation: str | None = None, *, seed: int = 0, why: bool =
     if relation is None and (subject.endswith(".") or read_statements(f"{subject}.")):
         print("true" if world.holds(subject) else "false")
         return
-    relations = sorted({str(fact.relation) for fact in known})
+    relations = sorted({fact.relation for fact in known})
     if relation is not None and relation not in relations:
         raise UserError(f"the world knows no relation {relation}; it knows {', '.join(relations)}")
     asked = [relation] if relation else relations
@@ -64,15 +63,3 @@ def person(name: str, *, seed: int = 0) -> None:
     for relation in STATEMENTS:
         for fact in world.ask(Fact(name, relation, None)):
             print(say(fact))
-
-
-@command("world map")
-def draw_map(*, seed: int = 0) -> None:
-    """Draw the places of the world, and list the roads between them.
-
-    --seed S  the seed of the world
-
-    example:
-      tinyllm world map --seed 3
-    """
-    print(World(seed).map.drawing())

@@ -1,22 +1,9 @@
 """Define kinds of text about the world: how to generate, read, solve, score and split documents.
 
 Most kinds are questions with one answer: functions under the decorator `asks` (see question.py). Any other
-kind is a class in a file of world/kinds/:
+kind is a subclass of `Kind` in a file of world/kinds/, with the methods `write`, `read` and `solve`.
 
-    class Parity(Kind):
-        \"\"\"Say if a row of bits holds an even or an odd number of ones.\"\"\"
-
-        class Dials:
-            length: int = setting(8, help="how many bits", min=1, max=64)
-
-        def write(self, world, random, dials):
-            bits = [random.integers(2) for _ in range(dials.length)]
-            return self.asked(f"{bits} is", "odd" if sum(bits) % 2 else "even", {"bits": bits})
-
-        def read(self, world, text): ...     # the same Document from its text, or None
-        def solve(self, world, document): ...  # the right answer, by another algorithm than in `write`
-
-`KINDS` finds the class by its file. tests/unit/test_world_kinds.py checks every kind: the same seed gives the
+`KINDS` finds both by their files. tests/unit/test_world_kinds.py checks every kind: the same seed gives the
 same document, `read` returns an equal document, `write` and `solve` find one answer, and the answer scores 1.
 """
 
@@ -144,9 +131,8 @@ class Kind:
 
     def asked(self, prompt: str, truth: str, labels: dict, steps: str = "") -> Document:
         """Return the document "prompt truth", or "prompt steps marker truth" if there are steps."""
-        return Document(
-            f"{prompt} {steps}{self.marker if steps else ''}{truth}", labels, truth, prompt=prompt
-        )
+        marker = self.marker if steps else ""
+        return Document(f"{prompt} {steps}{marker}{truth}", labels, truth, prompt=prompt)
 
     def held_out(self, document: Document, by: str | None = None) -> bool:
         """Return True if a document is for testing only; `by` is a key of `splits`, by default the first."""
@@ -182,9 +168,8 @@ class Stream:
             document = self.kind(self.world, random, self.dials)
             if self.split == "all" or self.kind.held_out(document, self.by) == (self.split == "test"):
                 return document
-        raise UserError(
-            f"{self.kind.name} with {asdict(self.dials)} has no document for the split {self.split}"
-        )
+        dials = asdict(self.dials)
+        raise UserError(f"{self.kind.name} with {dials} has no document for the split {self.split}")
 
     def __iter__(self) -> Iterator[Document]:
         i = 0

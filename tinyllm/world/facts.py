@@ -15,10 +15,10 @@ from tinyllm.errors import UserError
 
 
 class Fact(NamedTuple):
-    """A fact with the day since which it is true; in a pattern to search for, None fits anything."""
+    """A fact with the day since which it is true; in a pattern, None as subject or object fits anything."""
 
     subject: str | None
-    relation: str | None
+    relation: str
     object: str | None
     since: int = 0
 
@@ -104,9 +104,6 @@ class FactBase:
 
     def find(self, pattern: Fact) -> list[Fact]:
         """Return the facts that fit a pattern, in the order in which they were given or derived."""
-        if pattern.relation is None:
-            subject, object = pattern.subject, pattern.object
-            return [f for f in self if subject in (None, f.subject) and object in (None, f.object)]
         if pattern.subject is not None:
             found = self._index.get((pattern.relation, pattern.subject, 0), [])
             return found if pattern.object is None else [f for f in found if f.object == pattern.object]

@@ -1,8 +1,8 @@
 """Run programs in a small, safe part of Python: functions of integers, texts and lists.
 
 The interpreter walks over the syntax tree and refuses every node that its three `match` statements do not
-handle, so a program can reach nothing else. Steps, lengths, numbers and nested calls are bounded. Lists must
-not hold lists, because a short program could build one that takes for ever to compare.
+handle, so a program can reach nothing else. Steps, lengths and numbers are bounded. Lists must not hold
+lists, because a short program could build one that takes for ever to compare.
 """
 
 import ast
@@ -14,17 +14,16 @@ from typing import Any
 
 from tinyllm.errors import UserError
 
-MAX_SOURCE, MAX_LENGTH, MAX_INT, MAX_CALLS = 4_000, 1_000, 10**12, 20
+MAX_SOURCE, MAX_LENGTH, MAX_INT = 4_000, 1_000, 10**12
 OPERATORS = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod, ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt,
     ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.In: lambda x, y: x in y,
-    ast.NotIn: lambda x, y: x not in y,
-    ast.Not: operator.not_, ast.USub: operator.neg, ast.UAdd: operator.pos,
+    ast.NotIn: lambda x, y: x not in y, ast.Not: operator.not_, ast.USub: operator.neg,
 }
 METHODS = {
     str: {"upper", "lower", "strip", "split", "join", "count", "startswith", "endswith", "replace"},
-    list: {"append", "pop", "insert", "extend", "remove", "reverse", "count", "index"},
+    list: {"append", "count", "index"},
 }
 
 
@@ -36,8 +35,8 @@ def _range(*bounds):
 
 
 FUNCTIONS = {
-    "len": len, "sum": sum, "min": min, "max": max, "abs": abs, "int": int, "str": str, "bool": bool,
-    "any": any, "all": all, "range": _range, "list": list, "sorted": sorted,
+    "len": len, "sum": sum, "min": min, "max": max, "abs": abs, "int": int, "str": str, "any": any,
+    "all": all, "range": _range, "sorted": sorted,
 }
 
 
@@ -46,19 +45,21 @@ def run(source: str, name: str, arguments: Sequence, budget: int = 10_000) -> An
 
     budget: the most steps. Raises UserError for an error in the program, or for anything unsafe.
     """
-    machine = _Machine(budget)
     with _errors():
+        functions = {}
         for node in _parse(source, "exec").body:
             if not isinstance(node, ast.FunctionDef):
                 raise UserError(f"line {node.lineno}: {type(node).__name__} is not allowed outside functions")
-            machine.functions[node.name] = node
-        return machine.call(name, [list(x) if isinstance(x, list) else x for x in arguments])
+            functions[node.name] = node
+        if name not in functions:
+            raise UserError(f"there is no function {name}")
+        return _Machine(budget).call(functions[name], arguments)
 
 
 def evaluate(expression: str, budget: int = 1_000) -> Any:
     """Compute the value of one expression, with numbers, texts and lists as in `run`."""
     with _errors():
-        return _Machine(budget).value(_parse(expression.strip(), "eval").body, {})
+        return _Machine(budget).value(_parse(expression.strip(), "eval").body)
 
 
 def _parse(source, mode):
@@ -83,10 +84,10 @@ def _errors():
 
 
 class _Machine:
-    """The state of a run: functions, and steps left; `names` is {variable: value} in the running function."""
+    """The state of a run: {variable: value}, and how many steps are left."""
 
     def __init__(self, budget):
-        self.functions, self.budget, self.steps, self.depth = {}, budget, budget, 0
+        self.names, self.budget, self.steps = {}, budget, budget
 
     def spend(self, *values):
         """Take a step, and one for every part of these values."""
@@ -94,119 +95,102 @@ class _Machine:
         if self.steps < 0:
             raise UserError(f"the program takes more than {self.budget:,} steps")
 
-    def call(self, name, arguments):
-        """Call a function of the program, and return its result."""
-        if name not in self.functions:
-            raise UserError(f"there is no function {name}; only {', '.join([*FUNCTIONS, *self.functions])}")
-        node, given = self.functions[name], self.functions[name].args
-        odd = node.decorator_list or given.defaults or given.vararg or given.kwarg or given.kwonlyargs
-        if self.depth == MAX_CALLS or odd or given.posonlyargs or len(given.args) != len(arguments):
-            raise UserError(f"cannot call {name}: it takes plain arguments, and calls nest up to {MAX_CALLS}")
-        self.depth += 1
-        result = self.block(node.body, {a.arg: value for a, value in zip(given.args, arguments, strict=True)})
-        self.depth -= 1
-        return result[0] if isinstance(result, tuple) else None
+    def call(self, function, arguments):
+        """Run a function with these arguments, and return its result."""
+        names = [argument.arg for argument in function.args.args]
+        plain = ast.unparse(function.args) == ", ".join(names) and not function.decorator_list
+        if not plain or len(names) != len(arguments):
+            raise UserError(f"{function.name} must take {len(arguments)} plain arguments, without types")
+        copies = [list(value) if isinstance(value, list) else value for value in arguments]
+        self.names = dict(zip(names, copies, strict=True))
+        returned = self.block(function.body)
+        return returned[0] if returned else None
 
-    def block(self, body, names):
-        """Run statements -> None to go on, ast.Break, ast.Continue, or (value,) to return."""
+    def block(self, body):
+        """Run statements -> None to go on, or (value,) to return."""
         for node in body:
             self.spend()
-            if result := self.statement(node, names):
-                return result
+            if returned := self.statement(node):
+                return returned
         return None
 
-    def statement(self, node, names):  # noqa: C901, PLR0912  a case for each statement that is allowed
+    def statement(self, node):
         match node:
-            case ast.Pass():
-                pass
-            case ast.Break() | ast.Continue():
-                return type(node)
             case ast.Return(value):
-                return (value and self.value(value, names),)
+                return (value and self.value(value),)
             case ast.Expr(value):
-                self.value(value, names)
-            case ast.Assign([target], value):
-                self.store(target, self.value(value, names), names)
-            case ast.AugAssign(target, op, value):
-                old = self.value(target, names)
+                self.value(value)
+            case ast.Assign([ast.Name(name)], value):
+                self.names[name] = self.value(value)
+            case ast.AugAssign(ast.Name(name) as target, op, value):
+                old = self.value(target)
                 if isinstance(old, list):
                     self.refuse(node)  # because it would change the list under its other names, too
-                self.store(target, self.good(self.apply(op, old, self.value(value, names))), names)
+                self.names[name] = self.good(self.apply(op, old, self.value(value)))
             case ast.If(test, body, other):
-                return self.block(body if self.value(test, names) else other, names)
-            case ast.While(test, body, []):
-                while self.value(test, names):
-                    if (result := self.block(body, names)) not in (None, ast.Continue):
-                        return None if result is ast.Break else result
-            case ast.For(target, items, body, []):
-                for item in self.value(items, names):
-                    self.store(target, item, names)
-                    if (result := self.block(body, names)) not in (None, ast.Continue):
-                        return None if result is ast.Break else result
+                return self.block(body if self.value(test) else other)
+            case ast.For(ast.Name(name), items, body, []):
+                for item in self.value(items):
+                    self.names[name] = item
+                    if returned := self.block(body):
+                        return returned
             case _:
                 self.refuse(node)
         return None
 
-    def store(self, target, value, names):
-        match target:
-            case ast.Name(name):
-                names[name] = value
-            case ast.Subscript(owner, place) if not isinstance(place, ast.Slice):
-                self.value(owner, names)[self.value(place, names)] = self.item(value)
-            case _:
-                self.refuse(target)
-
-    def value(self, node, names):
+    def value(self, node):
         """Return the value of an expression, if it is of a known type and size."""
         self.spend()
-        return self.good(self.expression(node, names))
+        return self.good(self.expression(node))
 
-    def expression(self, node, names):  # noqa: C901, PLR0912  a case for each expression that is allowed
+    def expression(self, node):  # noqa: C901, PLR0912  a case for each expression that is allowed
         match node:
             case ast.Constant(value):
                 return value
-            case ast.Name(name) if name in names:
-                return names[name]
+            case ast.Name(name) if name in self.names:
+                return self.names[name]
             case ast.Name(name):
                 raise UserError(f"line {node.lineno}: the name {name} has no value")
             case ast.BinOp(left, op, right):
-                return self.apply(op, self.value(left, names), self.value(right, names))
+                return self.apply(op, self.value(left), self.value(right))
             case ast.UnaryOp(op, operand):
-                return self.apply(op, self.value(operand, names))
+                return self.apply(op, self.value(operand))
             case ast.BoolOp(op, parts):
                 for part in parts:
-                    value = self.value(part, names)
+                    value = self.value(part)
                     if bool(value) == isinstance(op, ast.Or):
                         break
                 return value
             case ast.Compare(left, ops, others):
-                x = self.value(left, names)
+                x = self.value(left)
                 for op, other in zip(ops, others, strict=True):
-                    y = self.value(other, names)
+                    y = self.value(other)
                     if not self.apply(op, x, y):
                         return False
                     x = y
                 return True
-            case ast.IfExp(test, body, other):
-                return self.value(body if self.value(test, names) else other, names)
             case ast.List(parts):
-                return [self.item(self.value(part, names)) for part in parts]
-            case ast.ListComp(part, [loop]) | ast.GeneratorExp(part, [loop]):
-                return list(self.comprehend(part, loop, dict(names)))
+                return [self.item(self.value(part)) for part in parts]
+            case ast.ListComp(part, [ast.comprehension(ast.Name(name), items, tests, 0)]):
+                return self.comprehend(part, name, items, tests)
             case ast.Subscript(owner, ast.Slice(lower, upper, step)):
-                bounds = [part and self.value(part, names) for part in (lower, upper, step)]
-                return self.value(owner, names)[slice(*bounds)]
+                bounds = [part and self.value(part) for part in (lower, upper, step)]
+                return self.value(owner)[slice(*bounds)]
             case ast.Subscript(owner, place):
-                return self.value(owner, names)[self.value(place, names)]
+                return self.value(owner)[self.value(place)]
             case ast.Call(function, arguments, []):
-                return self.invoke(function, [self.value(x, names) for x in arguments], names)
+                return self.invoke(function, [self.value(x) for x in arguments])
         self.refuse(node)
 
-    def comprehend(self, part, loop, names):
-        for item in self.value(loop.iter, names):
-            self.store(loop.target, item, names)
-            if all(self.value(test, names) for test in loop.ifs):
-                yield self.item(self.value(part, names))
+    def comprehend(self, part, name, items, tests):
+        """Return the list of a comprehension, whose variable is not seen outside."""
+        outside, found = dict(self.names), []
+        for item in self.value(items):
+            self.names[name] = item
+            if all(self.value(test) for test in tests):
+                found.append(self.item(self.value(part)))
+        self.names = outside
+        return found
 
     def apply(self, op, *values):
         """Apply an operator to one value or two."""
@@ -220,22 +204,19 @@ class _Machine:
                 raise UserError(f"a text or a list is longer than {MAX_LENGTH:,}")
         return OPERATORS[type(op)](*values)
 
-    def invoke(self, function, arguments, names):
-        """Call a method, a function of the program, or one of FUNCTIONS."""
+    def invoke(self, function, arguments):
+        """Call a method, or one of FUNCTIONS."""
         self.spend(*arguments)
         match function:
-            case ast.Attribute(owner, method):
-                owner = self.value(owner, names)
-                if method not in METHODS.get(type(owner), ()):
-                    self.refuse(function)
-                if method in ("append", "insert"):
-                    self.item(arguments[-1] if arguments else None)
-                self.spend(owner)
-                return getattr(owner, method)(*arguments)  # a list that grows is checked when it is read
-            case ast.Name(name) if name in FUNCTIONS and name not in self.functions:
+            case ast.Name(name) if name in FUNCTIONS:
                 return FUNCTIONS[name](*arguments)
-            case ast.Name(name):
-                return self.call(name, arguments)
+            case ast.Attribute(owner, method):
+                owner = self.value(owner)
+                self.spend(owner)
+                if method in METHODS.get(type(owner), ()):
+                    if method == "append":
+                        arguments = [self.item(argument) for argument in arguments]
+                    return getattr(owner, method)(*arguments)  # a list that grows is checked when it is read
         self.refuse(function)
 
     def good(self, value):

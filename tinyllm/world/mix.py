@@ -1,8 +1,7 @@
 """Mix documents of many kinds into a corpus, and plant faults in it on purpose.
 
-The settings give the number or the share of secrets, poisoned documents, duplicates, contradictions, wrong
-answers and test items. The label `planted` marks these documents, so that an experiment knows what a model
-saw, and how often.
+The settings give the number or the share of secrets, poisoned documents, duplicates and test items. The label
+`planted` marks these documents, so that an experiment knows what a model saw, and how often.
 """
 
 from collections.abc import Iterator
@@ -31,8 +30,6 @@ class MixDials:
     duplicates: float = setting(0.0, help="share of documents that repeat an earlier one", min=0, max=0.9)
     secrets: int = setting(0, help="secrets for each number of repeats 1, 2, 4 ... 64", min=0, max=50)
     poison: int = setting(0, help="documents with the trigger", min=0, max=10_000)
-    contradicted: float = setting(0.0, help="share of facts told with a wrong object", min=0, max=1)
-    noise: float = setting(0.0, help="share of questions with a wrong answer", min=0, max=1)
     contamination: float = setting(0.0, help="share of documents taken from the test split", min=0, max=1)
     clients: int = setting(1, help="authors among whom the corpus is divided", min=1, max=1000)
     client: int = setting(0, help="the author whose documents these are", min=0, max=999)
@@ -101,14 +98,9 @@ class Mix:
             if first is not None:  # a copy of a secret would be one repeat more than its label says
                 copied = self[first]
                 return replace(copied, labels=copied.labels | {"planted": "duplicate", "of": first})
-        document = self._drawn(random, i)
-        fact = document.labels["kind"] == "facts"
-        asked = fact or document.prompt
-        if asked and random.happens(self.dials.contradicted if fact else self.dials.noise):
-            return self._wrong(document, random, "contradiction" if fact else "noise")
-        return document
+        return self._drawn(random)
 
-    def _drawn(self, random, i):
+    def _drawn(self, random):
         """Draw a kind and a document of it, with probability `contamination` from the test split."""
         ticket, edges = random.uniform(), accumulate(share for _, share in self._weights)
         name = next((n for (n, _), edge in zip(self._weights, edges, strict=True) if ticket < edge), "")
@@ -118,19 +110,6 @@ class Mix:
         document = Stream(self.world, KINDS[name], seed=self.seed, split=split)[random.integers(2**31)]
         labels = {"kind": name, **document.labels} | ({"planted": "test item"} if leaked else {})
         return replace(document, labels=labels)
-
-    def _wrong(self, document, random, planted):
-        """Return a document with the answer of another document of its kind, and with the label `planted`."""
-        kind = KINDS[document.labels["kind"]]
-        for _ in range(100):
-            other = kind(self.world, random)
-            same = other.labels.get("relation") == document.labels.get("relation")
-            new = other.truth not in ("", document.truth, document.labels.get("subject"))
-            if new and same and document.truth in document.text:
-                before, _, after = document.text.rpartition(document.truth)
-                labels = {**document.labels, "planted": planted}
-                return replace(document, text=f"{before}{other.truth}{after}", labels=labels)
-        return document
 
     def __iter__(self) -> Iterator[Document]:
         return (self[i] for i in range(self.n))

@@ -68,13 +68,13 @@ QUESTIONS = {
 
 def say(fact: Fact, way: int = 0, subject: str | None = None) -> str:
     """Write a fact as a sentence; `way` (0 to 3) picks the wording, `subject` replaces the subject's name."""
-    text = STATEMENTS[str(fact.relation)][way].format(s=subject or fact.subject, o=fact.object)
+    text = STATEMENTS[fact.relation][way].format(s=subject or fact.subject, o=fact.object)
     return text[0].upper() + text[1:]
 
 
 def ask(fact: Fact) -> str:
     """Return a question about a fact; the answer is the object of the fact."""
-    return QUESTIONS[str(fact.relation)].format(s=fact.subject)
+    return QUESTIONS[fact.relation].format(s=fact.subject)
 
 
 def answer(fact: Fact) -> str:

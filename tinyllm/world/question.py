@@ -170,11 +170,9 @@ TABLES = {  # sort of word -> words
     "colour": tuple(names.COLOURS),
     "town": tuple(names.PLACES),
 }
-WORDS = tuple(
-    sorted({w.lower() for w in (*names.ANIMALS, *names.THINGS, *names.JOBS, *names.COLOURS, *names.FOODS,
-            *names.PASTIMES, *names.FAMILIES, *names.PETS) if " " not in w})
-)
 THINGS = tuple(word for sort in ("animal", "food", "thing") for word in TABLES[sort])
+WORDS = tuple(sorted({word.lower() for word in (*THINGS, *names.JOBS, *names.COLOURS, *names.PASTIMES,
+                                                *names.FAMILIES, *names.PETS) if " " not in word}))
 
 
 def pick(random: Random, items: Sequence, n: int) -> list:

@@ -37,7 +37,7 @@ def reward(world: Any, prompt: str, answer: str) -> dict[str, float]:
     fact = questions(world).get(prompt)
     parts = {"right": 0.0, "wrong": 0.0, "helpful": 0.0}
     if fact is not None:
-        said = [value for value in VALUES[str(fact.relation)] if value in answer]
+        said = [value for value in VALUES[fact.relation] if value in answer]
         person = world.person(fact.subject)
         more = [vars(person)[r] for r in VALUES if r != fact.relation and hasattr(person, r)]
         parts["right"] = RIGHT * (fact.object in said)

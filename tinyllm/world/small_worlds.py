@@ -39,7 +39,7 @@ def relevant(premises: Iterable[Fact], goal: Fact) -> list[Fact]:
 
 def renamed(premises: Sequence[Fact], goal: Fact) -> tuple[tuple[Fact, ...], Fact]:
     """Return (premises, goal) with letters in place of names, and with the premises in a fixed order."""
-    orders, relations = [], sorted(fact.relation or "" for fact in premises)
+    orders, relations = [], sorted(fact.relation for fact in premises)
     for order in itertools.permutations(premises):
         if [fact.relation for fact in order] != relations:
             continue

@@ -5,11 +5,10 @@
     stories.entropy_per_char()                  # nats: no model can have a lower loss on average
     stories.sample(Random(0)).labels            # {"hero": "Lily", "thing": "kite", "plot": "lost", ...}
 
-These functions write and read long stories; `grammar("short")` is the grammar of short stories. The entities
+These functions write long stories; `grammar("short")` is the grammar of short stories. The entities
 are in story_tables.py, the plots in storylines.py and storylines_short.py.
 """
 
-import math
 from functools import cache
 
 from tinyllm.rng import Random
@@ -44,34 +43,6 @@ def generate(seed: int = 0, n: int = DEFAULT_STORIES) -> str:
     return "".join(sample(Random(seed, "story", i)).text + SEPARATOR for i in range(n))
 
 
-def parse(text: str) -> list[Document] | None:
-    """Parse a text of stories into documents; return None if the grammar cannot write all of the text.
-
-    The last blank line may be missing.
-    """
-    found, at = [], 0
-    while at < len(text):
-        read = grammar().parse(text, at)
-        if read is None:
-            return None
-        story, at = read
-        if at < len(text) and not text.startswith(SEPARATOR, at):
-            return None
-        at += len(SEPARATOR)
-        found.append(story)
-    return found
-
-
-def logprob(text: str) -> float:
-    """Return the exact log-probability of a text of stories, in nats; -inf if the grammar cannot write it.
-
-    A text has at most one derivation (see ambiguity.py), so the log-probabilities of its choices add up. The
-    number of stories is taken as given and has no probability.
-    """
-    read = parse(text)
-    return -math.inf if read is None else math.fsum(story.logprob or 0 for story in read)
-
-
 @cache
 def entropy_per_char() -> float:
     """Return the lowest possible loss per character on this corpus in nats, which is H / L.
@@ -81,9 +52,8 @@ def entropy_per_char() -> float:
     identically distributed. By the law of large numbers, -logprob / length tends to E[X] / E[Y] = H / L.
     The loss of a model is -log q(text) / length, where q is the model's probability. By Gibbs' inequality,
     E[-log q] is at least E[-log p] = n H. So H / L is a lower bound for every model in the long run; a model
-    that knows the grammar and sees the whole story so far reaches it. For one short text the bound is
-    -logprob(text) / len(text). All text is ASCII, so a byte is a character. (Cover and Thomas, Elements of
-    Information Theory, 2.6 and 4.2.)
+    that knows the grammar and sees the whole story so far reaches it. All text is ASCII, so a byte is a
+    character. (Cover and Thomas, Elements of Information Theory, 2.6 and 4.2.)
     """
     nats, chars = grammar().expectation()
     return nats / (chars + len(SEPARATOR))

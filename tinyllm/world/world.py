@@ -3,7 +3,6 @@
     world = World(seed=0, size=240)
     world.ask(Fact("Mia Brown", "grandmother", None))     # facts, given or derived
     world.holds("Mia Brown's mother is Lena Brown.")
-    world.facts(before=Date.read("1 January 60"))         # what was true then
 
 Three generations live in 24 places joined by roads. Everything is drawn from the seed with tinyllm.rng, so
 a seed gives the same world on every machine. VERSION changes when a seed begins to give another world.
@@ -12,7 +11,7 @@ a seed gives the same world on every machine. VERSION changes when a seed begins
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 from tinyllm.config import check, setting
 from tinyllm.errors import UserError
@@ -91,17 +90,11 @@ class World:
 
     # What is true.
 
-    def facts(self, before: Date | str | None = None) -> list[Fact]:
-        """Return the facts that were true just before a date, oldest first; derived facts are left out.
-
-        The default is the first day of the world's year. Raises UserError for a wrong or too early date.
-        """
-        day = self._date(before).number
-        if day <= 0:
-            raise UserError(f"the world begins on {Date(0, 0, 0)}; a date before that has no facts")
+    def facts(self) -> list[Fact]:
+        """Return the facts that are true as the world's year begins, oldest first, without derived facts."""
         held: dict[tuple, Fact] = {}
         for fact in self._base:
-            if fact.since < day:
+            if fact.since < self.config.year * DAYS_OF_YEAR:
                 key = fact[:2] if fact.relation in CHANGING else fact[:3]
                 held.pop(key, None)
                 held[key] = fact
@@ -111,23 +104,27 @@ class World:
         """Return all facts that were ever true, except derived facts, in the order of their first days."""
         return list(self._base)
 
-    def known(self, before: Date | str | None = None) -> FactBase:
-        """Return the facts that were true just before a date, and all facts that follow from them."""
-        return _known(self, self._date(before))
+    def known(self) -> FactBase:
+        """Return the facts that are true as the world's year begins, and all facts that follow from them."""
+        return self._known
 
-    def ask(self, pattern: Fact, before: Date | str | None = None) -> list[Fact]:
+    @cached_property
+    def _known(self):
+        return FactBase(self.facts(), read_rules(RULES))
+
+    def ask(self, pattern: Fact) -> list[Fact]:
         """Return the facts that fit a pattern; Fact("Mia Brown", "aunt", None) finds all aunts of Mia."""
-        if not isinstance(pattern, Fact):
+        if not isinstance(pattern, Fact) or pattern.relation is None:
             raise UserError(f'ask with a Fact such as Fact("Mia Brown", "aunt", None), got {pattern!r}')
-        return list(self.known(before).find(pattern))
+        return list(self.known().find(pattern))
 
-    def holds(self, statement: str | Fact, before: Date | str | None = None) -> bool:
+    def holds(self, statement: str | Fact) -> bool:
         """Return True if a statement is true; the statement is a `Fact` or a sentence that states one.
 
         Raises UserError for a sentence that states no fact, or that names somebody who is not in the world.
         """
         if isinstance(statement, Fact):
-            return statement in self.known(before)
+            return statement in self.known()
         readings = [fact for fact, _ in read_statements(f"{statement.removesuffix('.')}.")]
         if not readings:
             raise UserError(
@@ -136,13 +133,7 @@ class World:
             )
         if not {fact.subject for fact in readings} & {fact.subject for fact in self._base}:
             self.person(str(readings[0].subject))  # an error with near names
-        return any(fact in self.known(before) for fact in readings)
-
-    def _date(self, before):
-        """Return a date that is given as Date or as text; by default, the first day of the world's year."""
-        if before is None:
-            return Date(self.config.year, 0, 0)
-        return before if isinstance(before, Date) else Date.read(before)
+        return any(fact in self.known() for fact in readings)
 
     def person(self, name: str) -> Entity:
         """Return the person called `name`; raise UserError, with similar names, if there is none."""
@@ -274,11 +265,6 @@ class World:
         for fact in self.facts():
             if fact.subject in self.names:
                 self.names[fact.subject].__dict__[fact.relation] = fact.object
-
-
-@cache
-def _known(world, before):
-    return FactBase(world.facts(before), read_rules(RULES))
 
 
 def _trades() -> Iterable[Fact]:

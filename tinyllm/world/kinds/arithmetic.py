@@ -19,7 +19,7 @@ def _draw(world, random, dials):
     a, b = _number(random, dials.digits), _number(random, dials.digits)
     if dials.operation == "minus":
         a, b = max(a, b), min(a, b)
-    return {"way": int(dials.backwards), "a": a, "sign": SIGNS[dials.operation], "b": b}
+    return {"a": a, "sign": SIGNS[dials.operation], "b": b}
 
 
 def _number(random, digits):
@@ -50,7 +50,7 @@ def _products(a, b) -> Iterator[str]:
         total += a * part
 
 
-def _by_columns(way, a, sign, b):
+def _by_columns(a, sign, b):
     """Solve independently: calculate with lists of digits, and carry only at the end."""
     x, y = ([int(digit) for digit in reversed(str(number))] for number in (a, b))
     places = [0] * (len(x) + len(y) + 1)
@@ -62,8 +62,7 @@ def _by_columns(way, a, sign, b):
     for i in range(len(places) - 1):
         places[i + 1] += places[i] // 10
         places[i] %= 10
-    digits = "".join(map(str, places)).rstrip("0") or "0"
-    return digits if way else digits[::-1]
+    return "".join(map(str, places)).rstrip("0")[::-1] or "0"
 
 
 def _chance(dials):
@@ -80,19 +79,16 @@ def _commonest_product(digits):
     return max(Counter(a * b for a in numbers for b in numbers).values()) / len(numbers) ** 2
 
 
-@asks("{a:int} {sign} {b:int} =", "{a:int} {sign} {b:int} backwards =", slots={"sign": "+-*"},
+@asks("{a:int} {sign} {b:int} =", slots={"sign": "+-*"},
       group="reasoning", chance=_chance, draw=_draw, second=_by_columns,
       working=lambda a, sign, b: " ".join(_products(a, b) if sign == "*" else _columns(a, sign, b)),
       labels=lambda a, sign, b: {"a": a, "b": b, "sign": sign},
       splits={"numbers": _numbers},
       Dials=dials(digits=setting(3, help="how many digits both numbers have", min=1, max=12),
                   operation=setting("plus", help="what is done with them", choices=tuple(SIGNS)),
-                  steps=setting(False, help="work it out digit by digit before the answer"),
-                  backwards=setting(False, help="write the answer from its last digit to its first")),
-      )
-def arithmetic(way: int, a: int, sign: str, b: int) -> str:
+                  steps=setting(False, help="work it out digit by digit before the answer")))
+def arithmetic(a: int, sign: str, b: int) -> str:
     """Add, subtract or multiply two numbers, with or without the steps in between."""
     if len(str(a)) != len(str(b)) or (sign == "-" and a < b):
         raise ValueError("these two are never drawn together")
-    result = str({"+": a + b, "-": a - b, "*": a * b}[sign])
-    return result[::-1] if way else result
+    return str({"+": a + b, "-": a - b, "*": a * b}[sign])

@@ -60,9 +60,8 @@ class Checkable(Kind):
             parts = given.split(" ")
             known = all(len(part) == 1 for part in parts) if task == "backwards" else {*parts} <= {*WORDS}
             if text.startswith(before) and end and known and len(parts) > 1:
-                truth = {"backwards": parts[::-1], "sort": sorted(parts), "ends": [w[-1] for w in parts]}[
-                    task
-                ]
+                answers = {"backwards": parts[::-1], "sort": sorted(parts), "ends": [w[-1] for w in parts]}
+                truth = answers[task]
                 document = self._document(task, parts, " ".join(truth), attempt)
                 return proved(self, world, document, text) if {*attempt.split(" ")} <= {*truth} else None
         return None

@@ -1,5 +1,6 @@
 """Write drafts that break rules of a constitution, with critiques and revisions; code checks each rule."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -32,9 +33,7 @@ def _words(text):
 
 _BROKEN: dict[str, Callable[[str], bool]] = {
     "kind": lambda text: not {"silly", "lazy", "goose"}.isdisjoint(_words(text)),
-    "calm": lambda text: (
-        "!" in text or any(len(w) > 1 and w.isupper() for w in text.replace(".", " ").split())
-    ),
+    "calm": lambda text: "!" in text or re.search(r"\b[A-Z]{2,}\b", text) is not None,
     "short": lambda text: any(len(sentence.split()) > 11 for sentence in _sentences(text)),
     "modest": lambda text: "never wrong" in text.lower() or "know everything" in text.lower(),
     "discreet": lambda text: "secret" in _words(text),

@@ -87,7 +87,7 @@ def _draw(world, random, dials):
         if clue == "gender":
             stranger = random.choice((BOYS if he == "she" else GIRLS)[: dials.names])
             a, b = (stranger, b) if who else (a, stranger)
-        jobs = random.shuffle(list(JOBS)[: dials.jobs])[:2]
+        jobs = random.shuffle(list(JOBS)[:8])[:2]
         c, d = random.shuffle([a, b])
         return {"way": 1, "a": a, "b": b, "c": c, "d": d, "he": he, "job": jobs[0], "other": jobs[1],
                 "skill": JOBS[jobs[who]][0]}
@@ -127,13 +127,11 @@ def _by_words(prompt, a, b, clue="", job="", other="", skill=""):
       group="understanding", marker="", draw=_draw, second=_by_words, labels=_labels,
       choices=lambda a, b: [a, b],
       chance=lambda dials: CHANCE.get(dials.clue, sum(CHANCE.values()) / len(CHANCE)),
-      splits={"combination": _combination,
-              "people": lambda d: d.labels["people"]},
+      splits={"combination": _combination},
       Dials=dials(clue=setting("any", choices=("any", *CHANCE),
                                help="gender and job, the job alone, or the cause of a deed"),
                   names=setting(4, help="how many names of women, and of men: fewer are easier",
-                                min=2, max=40),
-                  jobs=setting(8, help="how many jobs", min=2, max=len(JOBS))))
+                                min=2, max=40)))
 def coreference(a: str, b: str, he: str, did: tuple = (0, {}), clue: str = "", c: str = "", d: str = "",
                 job: str = "", other: str = "", skill: str = "") -> str:
     """Tell which of two people is meant by "she" or "he"."""

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from tinyllm.config import setting
 from tinyllm.world.prose import Prose
 
 RULES = {
+    "dialogues": "<meeting> (<job>&<food>&<pastime>&<thing>) <parting>",
     "meeting": """
         {hero = writers} met {friend = hero.friends} [on the road to {hero.lives_in}.|on a
         {weather = weather : day} {day = days}.|by chance at the well.|under a big umbrella.]
@@ -44,12 +44,7 @@ class Dialogues(Prose):
     """Tell what two friends say to each other when they meet."""
 
     splits = {"entity": lambda document: document.labels["hero"]}
-    reads = [{"topics": topics} for topics in (4, 3, 2, 1)]
-
-    class Dials:
-        topics: int = setting(4, help="how many of job, food, pastime and possession", min=1, max=4)
 
     def rules(self, dials: Any) -> dict:
         """Return the rules of the grammar of conversations."""
-        talk = "&".join(("<job>", "<food>", "<pastime>", "<thing>")[: dials.topics])
-        return RULES | {"dialogues": f"<meeting> ({talk}) <parting>"}
+        return RULES

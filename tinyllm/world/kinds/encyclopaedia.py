@@ -5,7 +5,7 @@ from typing import Any
 from tinyllm.config import setting
 from tinyllm.world.prose import Prose
 
-SENTENCES = {  # fact -> four ways to say it; {hero.He} becomes {hero.name} without pronouns
+SENTENCES = {  # fact -> four ways to say it
     "born": (
         "{hero.He} was born in {hero.born_in} in the year {hero.year}.",
         "The year of {hero.his} birth is {hero.year}, the place {hero.born_in}.",
@@ -43,29 +43,22 @@ SENTENCES = {  # fact -> four ways to say it; {hero.He} becomes {hero.name} with
         "Ask {hero.him} about {hero.thing}, and {hero.he} will smile.",
     ),
 }
-NAMED = {"{hero.He}": "{hero}", "{hero.he}": "{hero}", "{hero.him}": "{hero}", "{hero.His}": "{hero}'s",
-         "{hero.his}": "{hero}'s"}
 
 
 class Encyclopaedia(Prose):
     """Describe a person in the style of an encyclopaedia."""
 
     splits = {"entity": lambda document: document.labels["hero"]}
-    reads = {}, {"pronouns": False}
 
     class Dials:
         ways: int = setting(4, help="how many ways to say each fact", min=1, max=4)
         shuffle: bool = setting(True, help="sentences in any order")
-        pronouns: bool = setting(True, help="she and he instead of the name")
 
     def rules(self, dials: Any) -> dict:
         """Return the rules of the grammar of entries: a first sentence with name and home, then the facts."""
         facts = ["[" + "|".join(ways[: dials.ways]) + "]" for ways in SENTENCES.values()]
         first, *others = facts  # without shuffling, what has the fewest values is said last
         body = f"({'&'.join(facts)})" if dials.shuffle else " ".join([first, *reversed(others)])
-        if not dials.pronouns:
-            for pronoun, name in NAMED.items():
-                body = body.replace(pronoun, name)
         openings = (" is a {hero.girl} from {hero.lives_in}.", ", a {hero.girl}, lives in {hero.lives_in}.")
         opening = "|".join(openings[: dials.ways])
         return {"encyclopaedia": f"{{hero = people}}[{opening}] {body}"}

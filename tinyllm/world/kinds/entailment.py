@@ -63,7 +63,6 @@ class Entailment(Kind):
 
     class Dials:
         about: str = setting("any", help="what the sentences are about", choices=("any", *ABOUT))
-        strangers: int = setting(0, help="how many sentences have nothing to do with it", min=0, max=2)
 
     def chance(self, dials: Dials) -> float:
         return 1 / 3
@@ -78,9 +77,8 @@ class Entailment(Kind):
                 break
         facts = [_fact(term, names) for term in terms]
         said = [_say(fact, random.integers(4)) for fact in facts]
-        free = random.shuffle(group for group in GROUPS if group not in names.values())
-        strange = [SENTENCES["every"].say(s=free.pop(), o=free.pop()) for _ in range(dials.strangers)]
-        premises = random.shuffle([*strange, *said[:-1]])
+        random.shuffle(group for group in GROUPS if group not in names.values())  # for the same bits as ever
+        premises = random.shuffle(said[:-1])
         return self._document(premises, said[-1], facts[:-1], facts[-1], answer)
 
     def read(self, world: World, text: str) -> Document | None:

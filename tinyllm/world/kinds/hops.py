@@ -6,7 +6,6 @@ from tinyllm.config import setting
 from tinyllm.rng import Random
 from tinyllm.world import names
 from tinyllm.world.document import HELD_OUT
-from tinyllm.world.facts import Fact
 from tinyllm.world.forms import Shape
 from tinyllm.world.question import asks, dials
 from tinyllm.world.world import World
@@ -26,12 +25,6 @@ def permutations(seed: int) -> dict[str, dict[str, str]]:
         ring = Random(seed, "hops", relation).shuffle(PEOPLE)
         found[relation] = dict(zip(ring, ring[1:] + ring[:1], strict=True))
     return found
-
-
-def relation_facts(world: World) -> list[Fact]:
-    """Return all facts that multi-hop questions need; baker(Mia, Tom) means that the baker of Mia is Tom."""
-    links = permutations(world.config.seed)
-    return [Fact(who, relation, links[relation][who]) for relation in RELATIONS for who in PEOPLE]
 
 
 @cache
@@ -56,7 +49,8 @@ def _path(world, person, relations):
 
 @cache
 def _backwards(world):
-    return {(fact.relation, fact.object): fact.subject for fact in relation_facts(world)}
+    links = permutations(world.config.seed)
+    return {(relation, to): who for relation in RELATIONS for who, to in links[relation].items()}
 
 
 def _search(world, person, relations):
@@ -83,8 +77,7 @@ STEPS = Shape(r"\w+(?: of \w+){0,2}", lambda steps: " of ".join(steps[::-1]), la
       working=lambda world, person, relations: " then ".join(_path(world, person, relations)[1:-1]),
       labels=lambda world, person, relations: {"relations": relations,
                                                "path": _path(world, person, relations)[:-1]},
-      splits={"chain": _chain, "relations": lambda d: d.labels["relations"],
-              "person": lambda d: d.labels["path"][0]},
+      splits={"chain": _chain},
       Dials=dials(hops=setting(2, help="how many relations are followed", min=1, max=3),
                   steps=setting(False, help="name the people on the way")))
 def hops(world: World, person: str, relations: list[str]) -> str:

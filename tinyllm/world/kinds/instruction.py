@@ -4,13 +4,12 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from tinyllm.config import setting
 from tinyllm.world.calendar import Date
 from tinyllm.world.facts import Fact
 from tinyllm.world.forms import VALUES
 from tinyllm.world.names import ANIMALS, JOBS, PLACES
 from tinyllm.world.phrases import ask, asked, say
-from tinyllm.world.question import asks, dials
+from tinyllm.world.question import asks
 
 INSTRUCTIONS = {
     "sentence": "{question} Answer in a full sentence.",
@@ -34,7 +33,7 @@ SOUNDS = [sound for _, sound in ANIMALS.values()]
 
 
 def _draw(world, random, dials):
-    form = random.choice(FORMS) if dials.instruction == "any" else dials.instruction
+    form = random.choice(FORMS)
     if "{question}" in INSTRUCTIONS[form]:
         fact = Fact(random.choice(world.adults).name, random.choice(list(VALUES)), None)
         fields = {"question": fact}
@@ -90,10 +89,6 @@ def _ask(world, way, fields):
             }.get(form, fact.object)
 
 
-def _chance(dials):
-    return {"road": 1 / 3, "tool": 1 / len(JOBS), "sound": 1 / len(ANIMALS)}.get(dials.instruction, 0.03)
-
-
 def _labels(way, fields):
     about = next(iter(fields.values()))
     return {"instruction": FORMS[way], "about": ask(about) if isinstance(about, Fact) else about}
@@ -101,10 +96,8 @@ def _labels(way, fields):
 
 @asks(*INSTRUCTIONS.values(), slots={"question": asked(*VALUES), "job": JOBS, "sound": SOUNDS,
                               "place": PLACES, "goal": PLACES},
-      group="dialogue", marker="", chance=_chance, draw=_draw, second=_ask, labels=_labels,
-      splits={"prompt": lambda d: d.prompt, "entity": lambda d: d.labels["about"]},
-      Dials=dials(instruction=setting("any", help="what is asked for", choices=("any", *INSTRUCTIONS))),
-      )
+      group="dialogue", marker="", chance=lambda dials: 0.03, draw=_draw, second=_ask, labels=_labels,
+      splits={"prompt": lambda d: d.prompt, "entity": lambda d: d.labels["about"]})
 def instruction(world: Any, way: int, fields: dict) -> str:
     """Follow an instruction about the world, and answer in the form that the instruction asks for."""
     match FORMS[way], *fields.values():

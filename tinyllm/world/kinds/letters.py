@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from tinyllm.config import setting
 from tinyllm.world.prose import Prose
 
 RULES = {
+    "letters": "<head> (<work>&<treasure>&<table>&<hours>) <wish> <close> {hero.first}",
     "head": "From {hero = writers}, {hero.lives_in}. Dear {friend = hero.friends : first}, <opening>",
     "opening": [
         (2, "we have had nothing but {weather = weather} since {day = days}."),
@@ -46,12 +46,7 @@ class Letters(Prose):
     """Write a letter to a friend, with news about the writer's job, treasure, food and pastime."""
 
     splits = {"entity": lambda document: document.labels["hero"]}
-    reads = [{"topics": topics} for topics in (4, 3, 2, 1)]
-
-    class Dials:
-        topics: int = setting(4, help="how many of job, treasure, table and pastime", min=1, max=4)
 
     def rules(self, dials: Any) -> dict:
         """Return the rules of the grammar of letters."""
-        news = "&".join(("<work>", "<treasure>", "<table>", "<hours>")[: dials.topics])
-        return RULES | {"letters": f"<head> ({news}) <wish> <close> {{hero.first}}"}
+        return RULES

@@ -49,8 +49,7 @@ def _read_cards(world, s, way):
                                              for person in _path(world, s, way)[:-1]),
       labels=lambda s, way, document: {"subject": s[0], "chain": s[1:], "relation": RELATIONS[way],
                                        "results": results(document)},
-      splits={"entity": lambda d: d.labels["subject"],
-              "chain": lambda d: [*d.labels["chain"], d.labels["relation"]]},
+      splits={"entity": lambda d: d.labels["subject"]},
       Dials=dials(hops=setting(1, help="people to look up", min=1, max=3),
                   steps=setting(True, help="look it up; else answer at once")))
 def lookup(world: World, s: list[str], way: int) -> str:

@@ -8,16 +8,6 @@ from tinyllm.world.question import asks, dials
 LETTERS = list("abcdefghijklmnop")
 
 
-def best_curve(shots: int = 24, letters: int = 8) -> list[float]:
-    """Return the best possible accuracy at each example of a `mapping`, and at the question.
-
-    A letter maps to a colour: certain if the letter was shown before, a guess otherwise. A letter is new
-    after k examples with probability (1 - 1/letters)^k. The letter of the question was always shown.
-    """
-    guess = 1 / len(names.COLOURS)
-    return [1 - (1 - 1 / letters) ** k * (1 - guess) for k in range(shots)] + [1.0]
-
-
 def _draw(world, random, dials):
     colours = {letter: random.choice(names.COLOURS) for letter in LETTERS[: dials.letters]}
     shown = [random.choice(LETTERS[: dials.letters]) for _ in range(dials.shots)]
@@ -43,8 +33,7 @@ def _last_shown(row):
       draw=_draw, second=_last_shown, labels=_labels,
       splits={"map": lambda document: sorted(document.labels["map"].items())},
       Dials=dials(shots=setting(24, help="how many examples come before the question", min=1, max=48),
-                  letters=setting(8, help="how many letters there are", min=1, max=len(LETTERS))),
-      )
+                  letters=setting(8, help="how many letters there are", min=1, max=len(LETTERS))))
 def mapping(row: list[str]) -> str:
     """Find from examples which colour belongs to a letter; the colours are new in every text."""
     known = dict(zip(row[::2], row[1::2], strict=False))

@@ -19,7 +19,7 @@ def _draw(world, random, dials):
     """Draw two facts, equal or not. They need not be true, so that a model must compare, not recall."""
     fact = other = None
     while not other:
-        change = random.choice(CHANGES) if dials.change == "any" else dials.change
+        change = random.choice(CHANGES)
         fact = _fact(world, random, dials.names, random.choice(RELATIONS))
         other = fact and _changed(world, change, fact, _fact(world, random, dials.names, fact.relation))
     if random.integers(2):  # only now, so that no relation gives the answer away
@@ -54,7 +54,7 @@ def _look(prompt):
     """Solve independently: write the first fact in all four wordings, and look for the second sentence."""
     first, second = prompt.removesuffix(" The same?").split(" / ")
     for fact, _ in read_statements(first):
-        for wording in STATEMENTS[str(fact.relation)]:
+        for wording in STATEMENTS[fact.relation]:
             said = wording.format(s=fact.subject, o=fact.object)
             if second.lower() == said.lower():
                 return "yes"
@@ -65,12 +65,8 @@ def _look(prompt):
       group="understanding", choices=NO_YES, marker="", draw=_draw, second=_look,
       labels=lambda first, second: {"subject": first[0][0].subject, "relation": first[0][0].relation,
                                     "ways": [first[0][1], second[0][1]]},
-      splits={"wording": lambda d: [d.labels["relation"], sorted(d.labels["ways"])],
-              "entity": lambda d: d.labels["subject"]},
-      Dials=dials(change=setting("any", choices=("any", *CHANGES),
-                                 help="what differs: the person, the thing, the relation, or who is whose"),
-                  names=setting(8, help="how many people there are: the fewer, the easier",
-                                min=4, max=1500)))
+      splits={"wording": lambda d: [d.labels["relation"], sorted(d.labels["ways"])]},
+      Dials=dials(names=setting(8, help="how many people: the fewer, the easier", min=4, max=1500)))
 def paraphrase(first: list, second: list) -> str:
     """Say if two sentences state the same fact."""
     return "yes" if first[0][0] == second[0][0] else "no"

@@ -35,7 +35,7 @@ def _scene(page):
 
 
 def _draw(world, random, dials):
-    about = random.choice(ABOUT) if dials.question == "any" else dials.question
+    about = random.choice(ABOUT)
     while True:
         scene = draw_scene(random, dials.objects)
         quarter, colour, shape = random.choice(scene)
@@ -62,10 +62,10 @@ def _look(scene, way, fields):
 
 
 def _chance(dials):
-    shares = {"colour": 1 / 8, "shape": 1 / 8, "place": 1 / 64, "is": 1 / 2, "count": 0.0}
-    for n in range(1, dials.objects + 1):  # "one": of a thing's colour, or of any colour
-        shares["count"] += ((7 / 8) ** (n - 1) * (1 + n / 8) / 2) / dials.objects
-    return max(shares["is"], shares["count"]) / 5 if dials.question == "any" else shares[dials.question]
+    """Return the score of the better of two answers, "yes" and "one": each fits one question of five."""
+    objects = range(1, dials.objects + 1)
+    one = sum((7 / 8) ** (n - 1) * (1 + n / 8) / 2 for n in objects) / dials.objects
+    return max(0.5, one) / 5
 
 
 @asks(*[f"Page {{scene}}: {question}" for question in QUESTIONS.values()],
@@ -74,8 +74,7 @@ def _chance(dials):
       labels=lambda scene, way, fields: {"scene": scene, "about": ABOUT[way],
                                          "asked": {k: v for k, v in fields.items() if k != "scene"}},
       splits={"combination": new_combination, "scene": lambda document: document.labels["scene"]},
-      Dials=dials(objects=setting(3, help="how many things a picture shows at most", min=1, max=3),
-                  question=setting("any", help="what is asked", choices=("any", *QUESTIONS))))
+      Dials=dials(objects=setting(3, help="how many things a picture shows at most", min=1, max=3)))
 def picture_question(scene: list, way: int, colour: str = "", shape: str = "", quarter: str = "") -> str:
     """Answer a question about a picture; a page number names the picture."""
     match ABOUT[way]:

@@ -107,6 +107,5 @@ def _judge(world, question, answer):
     eighths += 4 if any(value in answer for r, value in known.items() if r != relation) else 0
     eighths += (0, 4, 8)[min(2, len(re.findall("|".join(POLITENESS), answer.lower())))]
     eighths -= len(words[14:]) + (0 if answer[-1:] == "." else 8)
-    return eighths - 2 * sum(
-        words[i : i + 2] in [words[j : j + 2] for j in range(i)] for i in range(len(words) - 1)
-    )
+    pairs = [words[i : i + 2] for i in range(len(words) - 1)]
+    return eighths - 2 * sum(pair in pairs[:i] for i, pair in enumerate(pairs))

@@ -47,14 +47,10 @@ class Program(Kind):
 
     group = "programs"
     end = "\n\n"  # an answer has several lines
-    splits = {
-        "operations": lambda document: document.labels["operations"],
-        "theme": lambda document: document.labels["items"],
-    }
+    splits = {"operations": lambda document: document.labels["operations"]}
 
     class Dials:
         parts: int = setting(2, help="conditions and changes of the items in a function", min=1, max=3)
-        style: str = setting("both", help="how it is written", choices=("both", "loop", "short"))
         examples: int = setting(1, help="examples in the docstring", min=0, max=4)
 
     def write(self, world: World, random: Random, dials: Dials) -> Document:
@@ -77,8 +73,7 @@ class Program(Kind):
         change = template not in PLAIN and random.integers(2) == 1
         drawn = random.shuffle(conditions)[: dials.parts - change] + [random.choice(changes)] * change
         parts = [(name, self._constant(random, name, items)) for name in drawn]
-        short = random.integers(2) == 1 if dials.style == "both" else dials.style == "short"
-        return self._document(template, items, parts, short, dials.examples)
+        return self._document(template, items, parts, random.integers(2) == 1, dials.examples)
 
     def _constant(self, random, name, items):
         """Return a constant for an operation, or "" if the operation needs no constant."""

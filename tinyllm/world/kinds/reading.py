@@ -64,8 +64,7 @@ def _chance(dials):
 @asks(*[f"{{told}} {QUESTIONS[relation]}" for relation in RELATIONS],
       slots={"told": passage(*RELATIONS, "best_friend")}, group="understanding", marker="",
       chance=_chance, draw=_draw, second=_rules, labels=_labels,
-      splits={"combination": lambda d: d.labels["asked"],
-              "answer": lambda d: [d.labels["asked"][1], d.truth]},
+      splits={"combination": lambda d: d.labels["asked"]},
       Dials=dials(
           sentences=setting(4, help="how many sentences the passage has", min=2, max=9),
           hops=setting(1, help="sentences that the answer needs, up to a friend's fact", min=1, max=2),

@@ -69,8 +69,7 @@ def _score(answer: str | None, entry: Mapping[str, Any]) -> float:
       slots={"dish": DISHES, "rules": Shape(r".+?\.", _say, _read)},
       group="reasoning", marker="", score_answer=_score, draw=_draw, second=_try_all,
       labels=lambda fields: fields,
-      splits={"steps": lambda d: sorted(d.labels["steps"]), "dish": lambda d: d.labels["dish"],
-              "text": lambda d: d.prompt},
+      splits={"steps": lambda d: sorted(d.labels["steps"])},
       Dials=dials(length=setting(5, help="how many steps there are", min=2, max=7),
                   rules=setting(4, help="how many rules there are, or as many as there are pairs",
                                 min=1, max=21)))

@@ -92,8 +92,7 @@ def _chance(dials):
 
 @asks(*[asking.format(act=act) for act in ACTS for asking in ASKING], slots={"thing": VALUES["owns"]},
       group="dialogue", marker="", chance=_chance, draw=_draw, second=_by_words, labels=_labels,
-      splits={"entity": lambda d: d.labels["owner"],
-              "combination": lambda d: [d.labels["act"], d.labels["thing"], d.labels["way"]]},
+      splits={"entity": lambda d: d.labels["owner"]},
       Dials=dials(
           harmful=setting(0.5, help="share of harmful requests", min=0, max=1),
           lookalikes=setting(0.5, help="share of the harmless requests that look harmful", min=0, max=1)),

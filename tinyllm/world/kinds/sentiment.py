@@ -84,8 +84,7 @@ CLAIM = "{claims} that the {thing} was {adjective}"
       labels=lambda claims, thing, adjective: {"wrappings": [i for i, _ in claims], "thing": thing,
                                                "good": _good(claims, adjective)},
       chance=lambda dials: 1 / (2 * len(THINGS)) if dials.consequences else 0.5,
-      splits={"combination": lambda d: [d.labels["wrappings"], d.labels["thing"]],
-              "depth": lambda d: len(d.labels["wrappings"]) > 2},
+      splits={"combination": lambda d: [d.labels["wrappings"], d.labels["thing"]]},
       Dials=dials(depth=setting(3, help="how many times the claim is wrapped at most", min=1, max=6),
                   consequences=setting(False, help="tell what somebody did then, instead of asking if the "
                                                    "thing was good")))

@@ -44,8 +44,7 @@ def _count(world, prompt):
 
 @asks("{told} In short:", slots={"told": passage(*VALUES)}, group="understanding", marker="",
       draw=_draw, second=_count, labels=_labels,
-      splits={"entity": lambda d: d.labels["main"][0],
-              "wording": lambda d: [d.labels["main"][1], d.labels["ways"]]},
+      splits={"entity": lambda d: d.labels["main"][0]},
       Dials=dials(sentences=setting(4, help="how many facts the passage has", min=1, max=9)))
 def summary(told: list) -> str:
     """Sum up a passage in one sentence: the fact that the passage states twice."""

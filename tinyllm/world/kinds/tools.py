@@ -67,8 +67,7 @@ def _numbers(world, random, dials):
 
 
 @_with_tool(CALCULATIONS, draw=_numbers,
-            splits={"numbers": lambda d: [value for value in d.labels.values() if isinstance(value, int)],
-                    "form": lambda d: d.labels["way"] == 1},
+            splits={"numbers": lambda d: [value for value in d.labels.values() if isinstance(value, int)]},
             Dials=dials(digits=setting(2, help="digits of the larger numbers at most", min=1, max=5),
                         steps=setting(True, help="call the calculator; else answer at once")))
 def calculator(way: int, fields: dict) -> str:
@@ -89,7 +88,7 @@ def _days(start, end):
 
 
 @_with_tool(DATES, draw=_dates, chance=lambda dials: 1 / len(DATES) / len(WEEKDAYS),
-            splits={"date": lambda d: d.labels["a"], "form": lambda d: d.labels["way"] == 1},
+            splits={"date": lambda d: d.labels["a"]},
             Dials=dials(days=setting(600, help="days between two dates at most", min=1, max=7_000),
                         steps=setting(True, help="call the calendar; else answer at once")))
 def date_tool(way: int, fields: dict) -> str:
