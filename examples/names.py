@@ -46,9 +46,8 @@ def main():
 
     # All names are written side by side, as one batch; each row ends where the model writes END.
     texts = [""] * args.count
-    seeds = [args.seed + i for i in range(args.count)]
     for s in tl.stream(model, [END] * args.count, max_tokens=LONGEST, sampling=tl.Sampling(temperature=0.8),
-                       seed=seeds, stop=[END], tokenizer=tokenizer):
+                       seed=args.seed, stop=[END], tokenizer=tokenizer):
         texts[s.index] += s.text
     print("\nnew names (* marks one that it knows by heart):")
     for text in texts:
