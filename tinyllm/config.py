@@ -5,13 +5,12 @@ Validation, flags, files and documentation are derived from these fields, such a
 """
 
 import dataclasses
-import difflib
 import json
 import types
 import typing
 from typing import Any
 
-from tinyllm.errors import UserError
+from tinyllm.errors import UserError, did_you_mean
 
 BOUNDS = {"min": "at least", "above": "above", "max": "at most", "below": "below"}
 NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
@@ -164,14 +163,12 @@ def convert(name: str, value: Any, known: dict[str, Any]) -> Any:
     `known` maps flat names of settings to types. Raises UserError for an unknown name or a wrong type.
     """
     if name not in known:
-        near = [each for each in known if each.endswith(f".{name}")]
-        near = near or difflib.get_close_matches(name, known, 1, cutoff=0.8)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise UserError(f"unknown setting {name!r}; {hint}`tinyllm train --settings` lists them all")
-    kinds = typing.get_args(known[name]) if isinstance(known[name], types.UnionType) else (known[name],)
-    if type(None) in kinds and value in (None, "none"):
+        near = next((f"; did you mean {each}?" for each in known if each.endswith(f".{name}")), "")
+        hint = near or did_you_mean(name, known) or "; `tinyllm train --settings` lists them all"
+        raise UserError(f"unknown setting {name!r}{hint}")
+    kind, *others = kinds(bounded(known[name]))
+    if type(None) in others and value in (None, "none"):
         return None
-    kind = kinds[0]
     try:
         if isinstance(value, str):
             value = _from_text(value, kind)

@@ -79,7 +79,6 @@ MISTAKES = {  # a command line -> a part of the answer
     "train --resume": "--out",
     "train --resume --out nothing": "no run",
     "train --minutes 3": "give --steps",
-    "train --set train.eps=1": "the setting train.eps is gone",
     "train --resume --overwrite --out x": "not allowed",
     "train --data book --set model.context=8 --out empty": "cannot write the run to empty",
     "train --data book --set model.context=8 --out empty/run": "cannot write the run",

@@ -68,13 +68,6 @@ def test_resuming_reads_a_checkpoint_into_the_model_that_is_there(tmp_path, requ
     assert all(np.array_equal(array, truth[name]) for name, array in setup.model.state_dict().items())
 
 
-def test_the_steps_of_a_setup_train_its_adapters(tmp_path, whole, text):
-    _, setup = begun(tmp_path / "run", whole, text, **LORA | {"train.steps": 3})
-    loops = []
-    setup._loop = lambda model, plan, make=setup._loop: loops.append(model) or make(model, plan)
-    assert len(list(setup.steps())) == 3 and len(nn.adapters(loops[0])) == 2
-
-
 @pytest.mark.parametrize("change, message", [
     ({"lora.where": "k_proj"}, "ends in 'k_proj'; there are c_attn, c_proj, c_fc"),
     ({"lora.rank": -1}, "lora.rank must be a whole number, at least 0"),

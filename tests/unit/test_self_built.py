@@ -181,14 +181,13 @@ def test_lists_and_dicts_of_layers_belong_to_a_model_and_what_is_no_layer_is_ref
         nn.Module()(1)
 
 
-def test_reprs_are_short_and_say_what_a_thing_is(tmp_path):
+def test_reprs_are_short_and_say_what_a_thing_is():
     for value, shown in (
         (nn.Linear(2, 3), "<Linear with 9 parameters>"),
         (Tensor([1.0, 2.0]), "Tensor([1., 2.], (2,))"), (nn.Linear(1, 1).weight, "Parameter([["),
         (nn.Parameter(np.float32(2)), "Parameter(2., (), requires_grad=True)"),
-        (tl.load_corpus("stories"), "Corpus('stories', 7,"), (tl.Run(tmp_path), f"Run({str(tmp_path)!r})"),
+        (tl.load_corpus("stories"), "Corpus('stories', 7,"),
         (tl.ByteTokenizer(), "<ByteTokenizer with 256 tokens>"),
-        (tl.AdamW(nn.Linear(2, 3).parameters(), 0.1), "AdamW(9 numbers, lr=0.1, steps=0"),
     ):
         assert repr(value).startswith(shown)
     assert len(repr(Tensor(np.ones((1000, 1000), np.float32)))) < 300

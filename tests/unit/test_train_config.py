@@ -11,7 +11,7 @@ from tinyllm.config import check, flatten, kinds, parse_assignments
 from tinyllm.errors import UserError
 from tinyllm.files import read_toml
 from tinyllm.models import names
-from tinyllm.runs.config import GONE, LoRAConfig, make_config, resumed, settings_help
+from tinyllm.runs.config import LoRAConfig, make_config, resumed, settings_help
 from tinyllm.runs.recipe import recipes
 from tinyllm.train.config import TrainConfig
 from tinyllm.train.loop import Progress
@@ -25,7 +25,6 @@ from tinyllm.train.loop import Progress
     ("sft.end", "x", "unknown setting 'sft.end'"), ("preset", "huge", "no preset 'huge'.*; there are nano"),
     ("train.step", "3", "did you mean train.steps"), ("model.vocab_size", "3", "unknown setting"),
     ("eps", "3", "did you mean model.eps"), ("zzz", "3", "'zzz'; `tinyllm train --settings` lists them all"),
-    ("train.eps", 1e-7, "train.eps is gone: it is always 1e-08"),
     ("model.scaling", "[" * 10**5, "model.scaling must be JSON"),
 ])
 def test_bad_settings_are_one_line(name, value, message):
@@ -37,21 +36,9 @@ def test_bad_settings_are_one_line(name, value, message):
 @given(st.integers(1, 50), st.floats(1e-9, 1))
 def test_settings_survive_text(batch, rate):
     """Writing every setting as text, as flags do, and reading it again changes nothing."""
-    config = make_config({"train.batch": batch, "train.lr": rate} | GONE)
+    config = make_config({"train.batch": batch, "train.lr": rate})
     texts = {name: "none" if value is None else str(value) for name, value in config.flat().items()}
     assert make_config(texts) == config
-
-
-@pytest.mark.parametrize("kind, name, value", [
-    ("gpt", "embed_dropout", None), ("bert", "class_dropout", None), ("deepseek_v3", "query_latent", None),
-    ("falcon", "multi_query", True), ("falcon", "bias", False),
-])
-def test_runs_that_had_the_only_value_of_a_setting_that_is_gone_are_read(kind, name, value):
-    """run.json holds all settings of its model, and none of these runs could be opened."""
-    old = make_config({"model.type": kind})
-    assert make_config(old.flat() | {f"model.{name}": value}) == old
-    with pytest.raises(UserError, match=f"model.{name} is gone: it is always {value}"):
-        make_config({"model.type": kind, f"model.{name}": 0.5})
 
 
 @pytest.mark.parametrize("recipe", recipes())

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from shlex import quote
 from typing import Any
 
+from tinyllm.config import conform
 from tinyllm.errors import UserError
 from tinyllm.runs.run import Run
 from tinyllm.train.loop import Diverged
@@ -74,7 +75,12 @@ def replaced_ops(run: Run) -> list[dict[str, Any]]:
 
     Raises UserError when the run or this record is damaged.
     """
-    return run.replaced_ops({"lesson": int})
+    records = run.read().notes.get("replaced_ops", [])
+    try:
+        conform(records, [{"op": str, "lesson": int}], "notes.replaced_ops")
+    except UserError as error:
+        raise UserError(f"{run.file} is damaged: {error}") from None
+    return records
 
 
 @contextmanager

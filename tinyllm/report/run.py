@@ -23,7 +23,8 @@ def write_report(run: Any, path: str | Path | None = None) -> Path:
     Raises UserError if the folder holds no run, the log is damaged, or the page cannot be written.
     """
     record, log = run.read(), read_log(run.log.path)
-    text = render(run.folder.absolute().name, record.config, record.facts, log, run.replaced_ops())
+    replaced = record.notes.get("replaced_ops", ())
+    text = render(run.folder.absolute().name, record.config, record.facts, log, replaced)
     path = Path(path or run.report)
     write(path, text)
     return path

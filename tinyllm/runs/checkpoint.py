@@ -55,9 +55,8 @@ def save_checkpoint(folder: Path, step: int, write: Callable[[Path], None], stat
     except (OSError, UserError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         reason = getattr(error, "strerror", None) or error
-        kept = "earlier ones are whole: " if list_checkpoints(folder) else ""
-        what = f"cannot save the checkpoint of step {step} ({reason})"
-        raise UserError(f"{what}; {kept}mend that, then go on with --resume") from error
+        raise UserError(f"cannot save the checkpoint of step {step} ({reason}): mend that, then go on with "
+                        "--resume") from error
     return target
 
 

@@ -31,11 +31,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "mini": {"train.batch": 16, "train.steps": 5000},
     "small": {"train.batch": 8, "train.lr": 6e-4, "train.beta2": 0.95, "train.steps": 20000},
 }
-GONE = {  # settings that have only one value left
-    "train.beta1": 0.9, "train.eps": 1e-8, "train.decay_fraction": 0.1, "pretrain.suffix_first": 0.5,
-    "denoise.whole_words": False, "model.embed_dropout": None, "model.class_dropout": None,
-    "model.query_latent": None, "model.multi_query": True, "model.bias": False,  # the bias of Falcon
-}
 MAY_CHANGE = {  # on --resume
     "data",  # run.json holds its SHA-256
     "threads",
@@ -140,18 +135,14 @@ def make_config(settings: dict[str, Any]) -> RunConfig:
     kind = settings.get("model.type")
     recipe = find_recipe(settings.get("recipe", usual_recipe(kind)))
     preset = settings.get("preset") or usual_preset(kind)
-    base: dict[str, Any] = {"model.type": names()[0], "preset": preset}
-    base |= preset_settings(preset, recipe, kind)
-    cls: Any = family(kind or base["model.type"])
+    values: dict[str, Any] = {"model.type": names()[0], "preset": preset}
+    values |= preset_settings(preset, recipe, kind)
+    cls: Any = family(kind or values["model.type"])
     if preset not in cls.PRESETS:
         others = ", ".join(cls.PRESETS)
         raise UserError(f"there is no preset {preset!r} of {cls.model_type}; there are {others}")
     known = {name: of for name, (of, _, _) in settings_help(recipe.name, cls.model_type).items()}
-    gone = sorted(settings.keys() & GONE.keys() - known.keys())
-    for name in gone:
-        if settings[name] != GONE[name]:  # else an older run.json says so
-            raise UserError(f"the setting {name} is gone: it is always {GONE[name]}")
-    values = base | {name: convert(name, settings[name], known) for name in settings if name not in gone}
+    values |= {name: convert(name, value, known) for name, value in settings.items()}
     sizes = {"vocab_size": SIZE["max"]} | cls.PRESETS[preset] | part(values, "model.")
     del sizes["type"]
     options = recipe.options and recipe.options(**part(values, f"{recipe.name}."))

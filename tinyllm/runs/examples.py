@@ -35,11 +35,9 @@ def read_records(corpus: Any, *fields: str) -> list[dict[str, str]]:
             found = _of_line(item, names, needed) if isinstance(item, str) else _of_document(item, names)
             records.append({name: _text(found, name) for name in names if name in needed or found.get(name)})
         except UserError as error:
-            wanted = ", ".join(f'"{name}": ...' for name in needed)
-            unit, advice = "line", f"write {{{wanted}}}, or these texts with a tab between them"
-            if corpus.documents:
-                unit, advice = "document", "take another kind of text"
-            raise UserError(f"{corpus.name} {unit} {number} {error}: {advice}") from None
+            unit, wanted = "document" if corpus.documents else "line", ", ".join(needed)
+            raise UserError(f"{corpus.name} {unit} {number} {error}: a record is an object of JSON with "
+                            f"{wanted}, or these texts with a tab between them") from None
     return records
 
 

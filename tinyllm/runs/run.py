@@ -9,7 +9,6 @@ runs/NAME/run.json          all settings; facts about the data, with its SHA-256
 
 import json
 import os
-import shlex
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -68,7 +67,6 @@ CONTENT = {  # of run.json
     "settings": {}, "facts": {}, "frame": {"separator": str, "end": str}, "notes": {},
     "start": bounded(dict | None),
 }
-STATE = {"progress": {}, "log_bytes": bounded(int, min=0)}  # in state.json, beside what `read_state` checks
 SUMS = {"steps": bounded(int, min=1), "tokens": bounded(int, min=0)}  # in `unlogged`, unless it is empty
 # Else transformers takes the tokenizer of the family's published models, which gives other ids or fails.
 FOR_TRANSFORMERS = '{"tokenizer_class": "PreTrainedTokenizerFast"}\n'
@@ -86,18 +84,12 @@ class Run:
         self.log = RunLog(self.folder / "log.jsonl")
         self.report = self.folder / "report.html"
         self.checkpoints = self.folder / "checkpoints"
+        self.files = [self.file, self.checkpoints, self.log.path, self.report, self.tokenizer]
         self._record: Record | None = None  # what `read` returns
-
-    def __repr__(self):
-        last = self.last_checkpoint()
-        return f"Run({str(self.folder)!r}{f', last checkpoint {last.name}' if last else ''})"
-
-    def _files(self):
-        return [self.file, self.checkpoints, self.log.path, self.report, self.tokenizer]
 
     def holds_something(self) -> bool:
         """Return True if the folder contains a run, complete or not."""
-        return any(path.exists() for path in self._files())
+        return any(path.exists() for path in self.files)
 
     def is_model(self) -> bool:
         """Return True if the folder holds a model but no run, such as a checkpoint."""
@@ -108,13 +100,10 @@ class Run:
 
     def check_writable(self) -> None:
         """Raise UserError if files cannot be written into the folder. This check writes nothing."""
-        place = self.folder.absolute()
-        while not place.exists() and place != place.parent:
-            place = place.parent
-        if not place.is_dir():
-            raise UserError(f"cannot write the run to {self.folder}: {place} is not a folder")
-        if not os.access(place, os.W_OK | os.X_OK):
-            raise UserError(f"cannot write the run to {self.folder}: no permission to write in {place}")
+        absolute = self.folder.absolute()
+        place = next(path for path in (absolute, *absolute.parents) if path.exists())
+        if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+            raise UserError(f"cannot write the run to {self.folder}: {place} is not a folder to write in")
 
     def create(self, record: Record, tokenizer: Tokenizer) -> None:
         """Begin a run: remove the files of an earlier run, write the tokenizer, and finally run.json."""
@@ -131,7 +120,7 @@ class Run:
         """
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            for path in self._files():
+            for path in self.files:
                 if path.is_dir():
                     shutil.rmtree(path)
                 else:
@@ -175,24 +164,13 @@ class Run:
                 raise UserError(f"{self.folder} holds no run: {what}{beside and f'; there are {beside}'}")
             content = read_json(self.file, CONTENT)
             try:
+                conform(content["notes"].get("replaced_ops", []), [{"op": str}], "notes.replaced_ops")
                 start = content["start"] and Origin(content["start"]["folder"], content["start"]["sha256"])
                 self._record = Record(make_config(flatten(content["settings"])), Facts(**content["facts"]),
                                       Frame(**content["frame"]), start, content["notes"])
             except (ValueError, TypeError, KeyError) as error:
                 raise UserError(f"{self.file} is damaged: {error}") from error
         return self._record
-
-    def replaced_ops(self, more: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Return the ops that were replaced in the run, from the note "replaced_ops": [{"op": name, ...}].
-
-        Raises UserError if the note has another form. more: the types of more keys, {key: type}.
-        """
-        records = self.read().notes.get("replaced_ops", [])
-        try:
-            conform(records, [{"op": str} | (more or {})])
-        except UserError as error:
-            raise UserError(f"{self.file} is damaged: its notes.replaced_ops {error}") from None
-        return records
 
     def read_tokenizer(self) -> Tokenizer:
         """Return the run's tokenizer. Raises UserError if it is another one than run.json describes."""
@@ -211,14 +189,11 @@ class Run:
 
         Raises UserError when there is none yet.
         """
-        if which not in ("best", "last"):
-            raise ValueError(f'which must be "best" or "last", got {which!r}')
         self.read()  # raises an error that says what the folder is, if it is no run
         self.check_checkpoints()
         kept = checkpoint.list_checkpoints(self.checkpoints)
         if not kept:
-            resume = f"tinyllm train --out {shlex.quote(str(self.folder))} --resume"
-            raise UserError(f"{self.folder} holds no checkpoint yet: train it first with `{resume}`")
+            raise UserError(f"{self.folder} holds no checkpoint yet: train it first, with --resume")
         last = kept[max(kept)]
         best = progress_of(last)[0].best_step if which == "best" and len(kept) > 1 else None
         return last if best is None else kept.get(best, last)
@@ -226,9 +201,7 @@ class Run:
     def check_checkpoints(self) -> None:
         """Raise UserError when the run's folder of checkpoints is missing."""
         if not self.checkpoints.is_dir():
-            reason = "is not a folder" if os.path.lexists(self.checkpoints) else "is gone"
-            raise UserError(f"{self.folder} holds no checkpoints: {self.checkpoints} {reason}; put it back, "
-                            "or train again with --overwrite")
+            raise UserError(f"there is no folder {self.checkpoints}: put it back, or train with --overwrite")
 
     def restore(self, model: Any, optimizer: Any, plan: Any, steps: int) -> Progress:
         """Load the last checkpoint, or start from the beginning if there is none.
@@ -259,10 +232,9 @@ def progress_of(path: Path, state: dict[str, Any] | None = None) -> tuple[Progre
     """
     state = state or checkpoint.read_state(path)
     with checkpoint.naming(path / "state.json"):
-        conform(state, STATE)
-        unlogged = SUMS if state["progress"].get("unlogged") else {}
-        step = bounded(int, choices=[state["step"]])
-        conform(state, {"progress": {"step": step, "unlogged": unlogged}})
+        conform(state, {"progress": {}, "log_bytes": bounded(int, min=0)})
+        sums = SUMS if state["progress"].get("unlogged") else {}
+        conform(state, {"progress": {"step": bounded(int, choices=[state["step"]]), "unlogged": sums}})
         try:
             return Progress(**state["progress"]), state["log_bytes"]
         except TypeError as error:  # an unknown name

@@ -16,7 +16,7 @@ from tinyllm.models import build, family, from_pretrained, names
 from tinyllm.models.generation import sampling_settings
 from tinyllm.models.registry import family_of, locate
 from tinyllm.models.weights import Origin, hash_weights
-from tinyllm.nn import adapt, adapter_state, adapters
+from tinyllm.nn import adapt, adapters
 from tinyllm.nn.init import without_memory
 from tinyllm.runs.checkpoint import naming, verify
 from tinyllm.runs.config import RunConfig, usual_preset
@@ -51,11 +51,9 @@ class TrainSetup(Parts):
         `resume` continues from the last checkpoint. When `stop()` is true, the loop saves a checkpoint and
         ends after the current step. Raises UserError when the last checkpoint is damaged.
         """
-        group = self.group
-        notes = run.read().notes if run else {}
-        about = dataclasses.asdict(self.facts) | notes
+        group, notes = self.group, run.read().notes if run else {}
         loop = self._loop(self.model, self.plan, evaluate=self.plan.evaluate, sample=self.sample,
-                          checkpoint=run, about=about, stop=stop)
+                          checkpoint=run, about=dataclasses.asdict(self.facts) | notes, stop=stop)
         if run and resume:
             for rank in range(group.size):  # one after the other, because `restore` also cuts the log
                 if rank == group.rank:
@@ -66,21 +64,16 @@ class TrainSetup(Parts):
         return loop
 
     def steps(self) -> Iterator[events.Stepped]:
-        """Train a fresh model and yield the steps; nothing is evaluated or written.
+        """Train all weights of a fresh model and yield the steps; nothing is evaluated or written.
 
         This setup does not change: the model is built again, and the plan, which may have a state, is copied.
         """
-        model = build(self.model.config, seed=self.config.seed)
-        if adapters(self.model):
-            new = [name for name in adapter_state(self.model) if ".lora_" not in name]
-            add_adapters(self.config, model, new)
-        happened = self._loop(model, copy.deepcopy(self.plan))
+        happened = self._loop(build(self.model.config, seed=self.config.seed), copy.deepcopy(self.plan))
         return (event for event in happened if isinstance(event, events.Stepped))
 
     def _loop(self, model, plan, **more):
-        train, seed = self.config.train, self.config.seed
-        more |= {"report": lambda batch: plan.report(batch) | plan.known, "group": self.group}
-        return loop_of(train, model, plan.batches, plan.loss, seed, **more)
+        return loop_of(self.config.train, model, plan.batches, plan.loss, self.config.seed, group=self.group,
+                       report=lambda batch: plan.report(batch) | plan.known, **more)
 
     def sample(self, model: Any) -> str:
         """Generate a sample, always with the same random numbers, so that samples can be compared.
@@ -94,7 +87,7 @@ class TrainSetup(Parts):
             prompt = self.tokenizer.encode(config.sample_prompt or "") or prompt
         sampling = Sampling(**sampling_settings(model.generation))
         length, seed = config.sample_tokens, self.config.seed
-        tokens = generate(model, [prompt], max_tokens=length, sampling=sampling, seed=seed)[0]
+        tokens = generate(model, prompt, max_tokens=length, sampling=sampling, seed=seed)
         return self.tokenizer.decode([*prompt, *tokens])
 
 
@@ -224,17 +217,11 @@ def adapted(model: Any, recipe: Recipe, config: RunConfig, corpus: Any, start: O
     Raises UserError when adapters would have no base, or the settings fit no layer.
     """
     is_adapter, known = model.origin is None, {name for name, _ in model.named_parameters()}
-    model = recipe.adapt(model, corpus) if recipe.adapt else model
-    if not (config.lora.rank and start) or adapters(model):
+    model, lora = recipe.adapt(model, corpus) if recipe.adapt else model, config.lora
+    if not (lora.rank and start) or adapters(model):
         return model
     if is_adapter:
         raise UserError(f"{start.folder} is an adapter itself: merge it before lora.rank puts another on it")
     model.origin = start
-    return add_adapters(config, model, [name for name, _ in model.named_parameters() if name not in known])
-
-
-def add_adapters(config: RunConfig, model: Any, new: list[str]) -> Any:
-    """Give a model the adapters that the settings ask for, and return it; see `nn.adapt` for `new`."""
-    lora = config.lora
-    where = lora.where.split(",") if lora.where else ()
-    return adapt(model, lora.rank, lora.alpha, where, config.seed, new)
+    new = [name for name, _ in model.named_parameters() if name not in known]
+    return adapt(model, lora.rank, lora.alpha, lora.where.split(",") if lora.where else (), config.seed, new)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tinyllm.config import check, setting
+from tinyllm.config import check, fill_in, setting
 from tinyllm.errors import UserError
 from tinyllm.train.schedule import SCHEDULES
 
@@ -37,8 +37,7 @@ class TrainConfig:
 
     def __post_init__(self):
         check(self, "train.")
-        if self.warmup is None:
-            object.__setattr__(self, "warmup", self.steps // 20)
+        fill_in(self, warmup=self.steps // 20)
         if self.batch % self.accumulate:
             raise UserError(f"train.batch {self.batch} cannot be split into {self.accumulate} equal parts "
                             "(train.accumulate): choose a multiple")

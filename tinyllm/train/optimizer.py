@@ -41,11 +41,6 @@ class Optimizer:
             setattr(self, name, [np.zeros_like(p.data) for p in self.parameters])
         self.steps = 0
 
-    def __repr__(self):
-        count = sum(p.data.size for p in self.parameters)
-        settings = [f"{name}={value!r}" for name, value in vars(self).items() if not isinstance(value, list)]
-        return f"{type(self).__name__}({count:,} numbers, {', '.join(settings)})"
-
     def step(self, grad_scale: float = 1.0) -> None:
         """Update every parameter that has a gradient, in place; gradients are multiplied by `grad_scale`."""
         self.steps += 1

@@ -1,4 +1,4 @@
-"""Compute learning rates by a schedule: a warm-up, then one of four shapes.
+"""Compute learning rates by a schedule: a warm-up, then one of three shapes.
 
 Large first steps damage a model, because Adam's statistics are still poor. So the rate rises from zero during
 the *warm-up*. A shape is a function from the progress after the warm-up (0 to 1) to a factor, which falls
@@ -20,18 +20,8 @@ def linear(done: float, low: float) -> float:
     return 1.0 - (1.0 - low) * done
 
 
-def wsd(done: float, low: float) -> float:
-    """Return a factor that stays 1 until the last tenth of the run.
-
-    So the number of steps can be decided late, before the rate falls. (WSD stands for warm-up, stable, decay:
-    Hu et al., MiniCPM, 2024, section 4.)
-    """
-    left = (1.0 - done) / 0.1
-    return 1.0 if left >= 1.0 else low + (1.0 - low) * left
-
-
 # None: the cosine is computed by an op, `ops.lr_schedule`.
-SCHEDULES: dict[str, Any] = {"cosine": None, "constant": constant, "linear": linear, "wsd": wsd}
+SCHEDULES: dict[str, Any] = {"cosine": None, "constant": constant, "linear": linear}
 
 
 def learning_rate(step: int, config: Any) -> float:
