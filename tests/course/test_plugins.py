@@ -149,14 +149,6 @@ def test_a_run_with_a_damaged_note_of_functions_is_refused(workspace, refused, m
         assert re.search(r"run.json is damaged: holds .* as notes.replaced_ops", refused(*words))
 
 
-def test_a_trace_of_two_models_tells_what_was_not_called(workspace, capsys):
-    write(workspace, 4)
-    train("--mine", "4", "--out", "run", "--steps", "1")
-    assert main(["trace", "--diff", "run", "--mine", "4", "--prompt", "the cat"]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "never called by a model that reads a text: softmax_backward, log_softmax" in said
-
-
 TINY = {"preset": "nano", "tokenizer": "char", "model.layers": 1, "train.batch": 2, "train.steps": 1}
 
 

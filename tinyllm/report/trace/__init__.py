@@ -1,7 +1,7 @@
 """Run one text through a model, record every op, and show the results.
 
-`capture` records the ops of a forward pass, `examine` computes surprisal, attention, logit lens, norms, FLOPs
-and the KV cache from them, `page` shows the results, and `compare` finds where two captures first differ.
+`capture` records the ops of a forward pass, `examine` computes surprisal, attention, logit lens and FLOPs
+from them, `page` shows the results, and `compare` finds where two captures first differ.
 """
 
 from tinyllm.report.trace.capture import TracedCall, capture, observe

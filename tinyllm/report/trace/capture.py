@@ -5,12 +5,10 @@ also turns off fusing. Afterwards the model is as before. The result is a tree o
 parts and ops that it called, and below an op are the ops that its NumPy specification called.
 """
 
-import functools
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
 import numpy as np
 
@@ -42,32 +40,21 @@ class TracedCall:
         return tuple(a.shape for a in self.inputs if isinstance(a, np.ndarray))
 
     @property
-    def shape(self) -> tuple:
-        """Return the shape of the first output."""
-        return np.shape(self.outputs[0])
-
-    @property
     def is_product(self) -> bool:
         """Return True if the step is a matrix product or attention."""
         return self.op is not None and callable(OPS[self.op].flops)
 
-    def walk(self) -> Iterator["TracedCall"]:
-        """Yield all steps inside this step, then this step; inner steps come before outer steps."""
-        for step in self.steps:
-            yield from step.walk()
-        yield self
-
     def ops(self) -> Iterator["TracedCall"]:
         """Yield the ops that the model called, but not the ops that other ops called."""
         for step in self.steps:
-            if step.op:
-                yield step
-            else:
-                yield from step.ops()
+            yield from [step] if step.op else step.ops()
 
-    def parts(self) -> list["TracedCall"]:
-        """Return the steps that are calls of parts of the model, inner parts first."""
-        return [step for step in self.walk() if step.op is None]
+    def parts(self) -> Iterator["TracedCall"]:
+        """Yield the calls of parts of the model, this one included; inner parts come before outer parts."""
+        for step in self.steps:
+            yield from step.parts()
+        if self.op is None:
+            yield self
 
     @property
     def is_block(self) -> bool:
@@ -75,26 +62,26 @@ class TracedCall:
         names = self.path.split(".")
         return self.op is None and names[-1].isdigit() and not any(n.isdigit() for n in names[:-1])
 
-    @property
-    def in_block(self) -> bool:
-        """Return True for a call of a layer, or of anything inside a layer."""
-        return any(name.isdigit() for name in self.path.split("."))
 
+@contextmanager
+def capture(model: Module) -> Iterator[TracedCall]:
+    """Record what a model runs in a `with` block; the tree of `TracedCall` is complete when the block ends.
 
-class _Recorder:
-    """Build the tree of steps from all calls in the thread that captures; ignore other threads."""
+    Only one capture can run at a time, and nothing else may run ops meanwhile.
+    """
+    root = TracedCall("", None)
+    open_calls = [root]
 
-    def __init__(self):
-        self.root = TracedCall("", None)
-        self.open = [self.root]
-        self.thread = threading.get_ident()
+    def begin(path, op=None, backend=""):
+        step = TracedCall(path, op, backend=backend)
+        open_calls[-1].steps.append(step)
+        open_calls.append(step)
+        return step
 
-    def around(self, op, run, *args, **kwargs):
-        """Record the call of an op: see `registry.watch`."""
-        if threading.get_ident() != self.thread:
-            return run(*args, **kwargs)
-        with self.inside(TracedCall(self.open[-1].path, op.__name__, backend=op.backend)) as step:
-            result = run(*args, **kwargs)
+    def around_op(op, run, *args, **kwargs):
+        step = begin(open_calls[-1].path, op.__name__, op.backend)
+        result = run(*args, **kwargs)
+        open_calls.pop()
         bound = op.__signature__.bind(*args, **kwargs)
         bound.apply_defaults()
         step.inputs = tuple(bound.arguments.values())
@@ -102,40 +89,20 @@ class _Recorder:
         step.flops = op.count_flops(bound.arguments, result)
         return result
 
-    def around_part(self, path: str, call: Callable, part: Module, *args, **kwargs) -> Any:
-        """Record the call of a part of the model."""
-        if threading.get_ident() != self.thread:
-            return call(*args, **kwargs)
-        with self.inside(TracedCall(path, None)) as step:
-            y = call(*args, **kwargs)
+    def around_part(path, call, part, *args, **kwargs):
+        step = begin(path)
+        y = call(*args, **kwargs)
+        open_calls.pop()
         step.inputs = tuple(a.data if isinstance(a, Tensor) else a for a in args)
         step.outputs = (y.data,)
         return y
 
-    @contextmanager
-    def inside(self, step):
-        """Add a step to the innermost open step, and open it for the `with` block."""
-        self.open[-1].steps.append(step)
-        self.open.append(step)
-        try:
-            yield step
-        finally:
-            self.open.pop()
-
-
-@contextmanager
-def capture(model: Module) -> Iterator[TracedCall]:
-    """Record what a model runs in a `with` block; the tree of `TracedCall` is complete when the block ends.
-
-    Only one capture can run at a time; models in other threads are ignored.
-    """
-    recorder = _Recorder()
     hooks = [(part, part.hooks) for _, part in model.named_modules()]
     try:
         for path, part in list(model.named_modules()):
-            around(part, functools.partial(recorder.around_part, path))
-        with watch(recorder.around):
-            yield recorder.root
+            around(part, partial(around_part, path))
+        with watch(around_op):
+            yield root
     finally:
         for part, before in hooks:
             part.hooks = before

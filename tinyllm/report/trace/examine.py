@@ -1,7 +1,7 @@
-"""Examine a forward pass over a text: surprisal, attention, logit lens, residual stream, KV cache, FLOPs."""
+"""Examine a forward pass over a text: surprisal, attention, logit lens, KV cache, FLOPs."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from tinyllm import ops
 from tinyllm.decode.generate import stream
 from tinyllm.decode.sampling import Sampling
 from tinyllm.errors import UserError
-from tinyllm.nn import inference
+from tinyllm.nn import DecoderLM, inference
 from tinyllm.nn.module import forward_flops
 from tinyllm.ops.attention import masked_scores
 from tinyllm.report.trace.capture import TracedCall, observe
@@ -33,15 +33,6 @@ class Lens:
     nats: np.ndarray  # (T - 1,) -log p of the true next tokens
 
 
-class Growth(NamedTuple):
-    """The bytes of a KV cache of `length` tokens, and the FLOPs of the last token with and without cache."""
-
-    length: int
-    bytes: int
-    flops: int
-    flops_without: int
-
-
 @dataclass
 class Trace:
     """The results of one forward pass over a text of T tokens (L layers, H heads, a vocabulary of V)."""
@@ -52,12 +43,11 @@ class Trace:
     surprisal: np.ndarray  # (T,) -log p of each token in nats; NaN for the first, which nothing predicts
     candidates: list  # T lists of (id, p): the likeliest tokens to follow each position
     attention: list  # L arrays (H, T, T): row s is where token s looks
-    residual: np.ndarray  # (L + 1, T) lengths of the residual stream's vectors: before and after each layer
-    added: dict  # {"attention": (L, T), "mlp": (L, T)}: the length of what each part adds
     lens: list  # L + 1 of Lens
     ops: list  # every TracedCall of the forward pass that the model called
     parts: list  # the names of the layers
-    growth: list  # of Growth, at up to 48 lengths from 1 to T
+    work: list  # (length, FLOPs of the last token with a KV cache, without), at up to 48 lengths from 1 to T
+    cache_bytes: int  # of the keys and values of a token
     parameters: int
     context: int
 
@@ -81,18 +71,18 @@ def describe_head(weights: np.ndarray) -> tuple[str, str]:
     return f"{back:.1f} tokens back on average", f"first {first:.0%}, previous {previous:.0%}, self {own:.0%}"
 
 
-def take_text(model: Any, tokenizer: Any, prompt: str | bytes, tokens: int = 0, temperature: float = 0.0,
-              seed: int = 0) -> tuple[list[int], int]:
+def take_text(model: Any, tokenizer: Any, prompt: str | bytes, tokens: int = 0) -> tuple[list[int], int]:
     """Let a model continue a prompt by up to `tokens` tokens; return (all ids, number of ids in the prompt).
 
-    An empty prompt becomes the token with which texts begin. The text ends when the context is full. Raises
-    UserError if the model cannot read the prompt.
+    Each new token is the likeliest. An empty prompt becomes the token with which texts begin. The text ends
+    when the context is full. Raises UserError if the model cannot read the prompt.
     """
     if tokens < 0:
         raise UserError(f"--tokens must be at least 0, got {tokens}")
+    if not isinstance(model, DecoderLM):
+        raise UserError(f"a trace shows a decoder, such as a LLaMA; a {type(model).__name__} is none")
     ids = read_prompt(model.config, 0, prompt, tokenizer)
-    sampling = Sampling(temperature=temperature)
-    steps = stream(model, [ids], max_tokens=tokens, sampling=sampling, seed=seed, overflow="stop")
+    steps = stream(model, [ids], max_tokens=tokens, sampling=Sampling(temperature=0), overflow="stop")
     written = [step.token for step in steps]
     return (ids + written)[: model.config.context], len(ids)
 
@@ -109,49 +99,28 @@ def examine(model: Any, tokenizer: Any, ids: list[int], prompt_length: int | Non
     log_p = ops.log_softmax(logits)
     surprisal = np.concatenate([[np.nan], -log_p[np.arange(len(ids) - 1), ids[1:]]])
     best = np.argsort(-log_p, kind="stable")[:, :CANDIDATES]  # of two equal p, the smaller id comes first
-    blocks = [part for part in root.parts() if part.is_block]
-    norm = last_norm(model, root)
-    stream_of = [blocks[0].inputs[0][0], *(block.outputs[0][0] for block in blocks)]  # L + 1 arrays (T, C)
+    parts = list(root.parts())
+    blocks = [part for part in parts if part.is_block]
+    norm = dict(model.named_modules())[parts[parts.index(blocks[-1]) + 1].path]  # behind the last layer
+    states = [blocks[0].inputs[0][0], *(block.outputs[0][0] for block in blocks)]  # L + 1 arrays (T, C)
     return Trace(
         ids=list(ids), prompt_length=len(ids) if prompt_length is None else prompt_length,
         names=[tokenizer.decode_bytes([i]) for i in range(tokenizer.vocab_size)],
         surprisal=surprisal, candidates=[list(zip(row, np.exp(log_p[t, row]).tolist(), strict=True))
                                          for t, row in enumerate(best.tolist())],
         attention=[attention_map(step) for step in root.ops() if step.op == "attention"],
-        residual=np.linalg.norm(stream_of, axis=-1), added=additions(blocks),
         lens=[look(model, norm, name, x, ids)
-              for name, x in zip(["embedding", *(b.path for b in blocks)], stream_of, strict=True)],
-        ops=list(root.ops()), parts=[b.path for b in blocks], growth=cache_growth(model, len(ids)),
+              for name, x in zip(["embedding", *(b.path for b in blocks)], states, strict=True)],
+        ops=list(root.ops()), parts=[b.path for b in blocks], work=work_of_tokens(model, len(ids)),
+        cache_bytes=sum(layer.nbytes for layer in model.new_cache(1, 1)),
         parameters=model.num_parameters(), context=model.config.context,
     )
-
-
-def additions(blocks: list[TracedCall]) -> dict[str, np.ndarray]:
-    """Return the norms of the vectors added to the stream: {"attention": (L, T), "mlp": (L, T)}.
-
-    In a layer, the part that runs an attention op is "attention"; other parts with matrix products are "mlp".
-    """
-    found: dict[str, list] = {"attention": [], "mlp": []}
-    for block in blocks:
-        for part in block.steps:
-            inside = list(part.ops()) if part.op is None else []
-            if any(step.is_product for step in inside):
-                kind = "attention" if any(step.op == "attention" for step in inside) else "mlp"
-                found[kind].append(np.linalg.norm(part.outputs[0][0], axis=-1))
-    return {kind: np.stack(rows) for kind, rows in found.items()}
 
 
 def attention_map(step: TracedCall) -> np.ndarray:
     """Compute the weights (H, S, T) of an attention step again, because kernels do not store them."""
     q, k, _, causal, lengths = step.inputs
     return ops.softmax(masked_scores(q, k, causal, lengths))[0]
-
-
-def last_norm(model: Any, root: TracedCall) -> Any:
-    """Return the norm between the last layer and the output layer of a model."""
-    parts = root.parts()
-    last = max(i for i, part in enumerate(parts) if part.is_block)
-    return dict(model.named_modules())[parts[last + 1].path]
 
 
 def look(model: Any, norm: Any, name: str, x: np.ndarray, ids: list[int]) -> Lens:
@@ -163,9 +132,8 @@ def look(model: Any, norm: Any, name: str, x: np.ndarray, ids: list[int]) -> Len
     return Lens(name, best, np.exp(log_p[rows, best]), -log_p[rows[:-1], ids[1:]])
 
 
-def cache_growth(model: Any, tokens: int) -> list[Growth]:
-    """Compute the size of the KV cache and the work for one more token, while a text grows."""
-    each = sum(layer.nbytes for layer in model.new_cache(1, 1))
+def work_of_tokens(model: Any, tokens: int) -> list[tuple[int, int, int]]:
+    """Compute the FLOPs of the last token of growing texts: [(length, with a KV cache, without)]."""
     lengths = np.unique(np.linspace(1, tokens, LENGTHS).astype(int)).tolist()
     work = {n: forward_flops(model, n) for length in lengths for n in (length - 1, length)}
-    return [Growth(n, n * each, work[n] - work[n - 1], work[n]) for n in lengths]
+    return [(n, work[n] - work[n - 1], work[n]) for n in lengths]

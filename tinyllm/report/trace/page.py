@@ -1,4 +1,4 @@
-"""Write the HTML page of a trace: text, logit lens, residual stream, attention, ops and KV cache."""
+"""Write the HTML page of a trace: text, logit lens, attention, ops and KV cache."""
 
 import math
 from pathlib import Path
@@ -10,7 +10,6 @@ from tinyllm.report.page import (
     assemble,
     cards,
     column_head,
-    details,
     number,
     row_head,
     section,
@@ -25,13 +24,11 @@ from tinyllm.report.trace.capture import TracedCall
 from tinyllm.report.trace.examine import Lens, Trace, describe_head
 from tinyllm.train.evaluate import perplexity
 
-MAX_BYTES = 2_000_000
-TOKENS = 400  # the most in the text and its table
-LENS_CELLS = 4000  # the most in the table of the lens
-MAP_CELLS = 400_000  # the most in all attention maps together
+TOKENS = 300  # the most in the text; with these limits a page has less than 2 MB
+LENS_CELLS = 3000  # the most in the table of the lens
+MAP_CELLS = 300_000  # the most in all attention maps together
 NAMED = 48  # tokens of a text up to which attention maps have their names
 HOT = 5.0  # the surprisal in nats from which a token has the full colour
-COLOURS = {"the stream": "train", "attention adds": "val", "mlp adds": "other"}
 FOOTER = Html("Written by <code>tinyllm trace</code>. The page holds all it needs: no script, no network.")
 
 
@@ -40,20 +37,13 @@ def write_page(trace: Trace, title: str, path: str | Path) -> int:
     return write(path, render(trace, title))
 
 
-def render(trace: Trace, title: str, share: float = 1.0) -> str:
-    """Return the page of a trace as HTML text of at most 2 MB.
-
-    Of a long text, only a part is shown: `share` of the tokens and cells that the constants above allow, and
-    half as much again and again while the page is too large.
-    """
+def render(trace: Trace, title: str) -> str:
+    """Return the page of a trace as HTML text; of a long text, only a part is shown."""
     own = len(trace.ids) - trace.prompt_length
     wrote = f", of which it wrote the last {own:,}" if own else ""
     lead = f"What a model of {trace.parameters:,} parameters did with {len(trace.ids):,} tokens{wrote}."
-    body = [_numbers(trace), _tokens(trace, int(TOKENS * share)), _lens(trace, int(LENS_CELLS * share)),
-            _residual(trace), _attention(trace, int(MAP_CELLS * share)), _ops(trace), _cache(trace)]
-    text = assemble(plain(title), lead, body, FOOTER)
-    too_large = len(text.encode()) >= MAX_BYTES and TOKENS * share >= 2
-    return render(trace, title, share / 2) if too_large else text
+    body = [_numbers(trace), _tokens(trace), _lens(trace), _attention(trace), _ops(trace), _cache(trace)]
+    return assemble(plain(title), lead, body, FOOTER)
 
 
 def _numbers(trace: Trace) -> Html:
@@ -67,9 +57,7 @@ def _numbers(trace: Trace) -> Html:
             ("Largest surprisal", label(trace.names[trace.ids[worst]]),
              f"token {worst}, {trace.surprisal[worst]:.2f} nats"),
         ]
-    last = trace.growth[-1]
-    return cards([*shown, ("Work", short(sum(step.flops for step in trace.ops)), "operations in one pass"),
-                  ("KV cache", f"{last.bytes / 1024:,.0f} KiB", f"for {last.length} tokens")])
+    return cards([*shown, ("Work", short(sum(step.flops for step in trace.ops)), "operations in one pass")])
 
 
 def _heat(value: float, full: float) -> str:
@@ -80,9 +68,9 @@ def _percent(p: float) -> str:
     return f"{100 * p:.1f} %" if p >= 0.0005 else f"{100 * p:.1g} %"
 
 
-def _tokens(trace: Trace, most: int) -> Html:
-    T, first = len(trace.ids), max(0, len(trace.ids) - most)
-    cut = f" Only the last {most} are shown." if first else ""
+def _tokens(trace: Trace) -> Html:
+    T, first = len(trace.ids), max(0, len(trace.ids) - TOKENS)
+    cut = f" Only the last {TOKENS} are shown." if first else ""
     own = " Underlined tokens are the model's own." if trace.prompt_length < T else ""
     note = ("The stronger the colour, the less the model expected the token: its surprisal, −log p, in nats. "
             f"Point at a token, or move to it with Tab, to see the alternatives.{own}{cut}")
@@ -115,9 +103,9 @@ def _token(trace: Trace, t: int) -> Html:
                aria_label=f"{name}: {said}")
 
 
-def _lens(trace: Trace, most: int) -> Html:
+def _lens(trace: Trace) -> Html:
     T = len(trace.ids)
-    first = max(0, T - max(2, most // (len(trace.lens) + 1)))
+    first = max(0, T - LENS_CELLS // (len(trace.lens) + 1))
     shown = range(first, T)
     cut = f" The last {T - first} positions are shown." if first else ""
     note = ("What the model would say next if it stopped there: the residual stream at each layer, sent "
@@ -140,33 +128,9 @@ def _lens_row(trace: Trace, lens: Lens, shown: range) -> list:
     return [row_head([lens.name, nats]), *cells]
 
 
-def _residual(trace: Trace) -> Html:
-    """Return charts by layer: lengths in the residual stream, and surprisal by the logit lens."""
-    lengths = {"the stream": trace.residual.mean(axis=1)}
-    for kind, added in trace.added.items():
-        lengths[f"{kind} adds"] = np.append(np.nan, added.mean(axis=1))  # nothing is added at the embedding
-    series = [Series(name, [(i, y) for i, y in enumerate(ys.tolist()) if not math.isnan(y)], COLOURS[name])
-              for name, ys in lengths.items()]
-    words = "; ".join(f"{s.name} from {s.points[0][1]:.2f} to {s.points[-1][1]:.2f}" for s in series)
-    left = chart("Residual stream", words, series, "mean length of a token's vector, by layers done")
-    nats = [(i, float(lens.nats.mean())) for i, lens in enumerate(trace.lens) if lens.nats.size]
-    words = f"from {nats[0][1]:.2f} to {nats[-1][1]:.2f} nats" if nats else ""
-    right = chart("Surprise by the lens", words, [Series("lens", nats, "floor")],
-                  "mean nats per token, by layers done")
-    note = ("Each token is a vector that runs through all layers; attention and MLP only add to it. 0 stands "
-            "for the embedding, 1 for the state after the first layer.")
-    rows = []
-    for i, lens in enumerate(trace.lens):
-        cells = ["" if math.isnan(ys[i]) else f"{ys[i]:.3f}" for ys in lengths.values()]
-        rows.append([row_head(lens.name), *map(number, cells)])
-    numbers = table("lengths by layer", ["after", *map(column_head, lengths)], rows)
-    return section("Residual stream", note, tag("div", left, right, class_="duo"),
-                   details("The same in numbers", numbers))
-
-
-def _attention(trace: Trace, most: int) -> Html:
+def _attention(trace: Trace) -> Html:
     """Return an attention map for every head of every layer."""
-    side = max(16, int((most / max(sum(map(len, trace.attention)), 1)) ** 0.5))
+    side = max(16, int((MAP_CELLS / max(sum(map(len, trace.attention)), 1)) ** 0.5))
     step = -(-len(trace.ids) // side)
     short_text = len(trace.ids) <= min(side, NAMED)
     names = [label(trace.names[i])[:8] for i in trace.ids] if short_text else []
@@ -205,21 +169,17 @@ def _op_row(step: TracedCall, total: int) -> list:
     share = 100 * step.flops / total
     bar = tag("span", tag("i", style=f"--w:{share:.1f}"), class_="share")
     return [row_head(step.path or "(model)"), tag("td", tag("code", step.op)),
-            " ".join(map(str, step.shapes)), str(step.shape), number(short(step.flops)),
+            " ".join(map(str, step.shapes)), str(np.shape(step.outputs[0])), number(short(step.flops)),
             tag("td", bar, f"{share:.1f} %"), step.backend]
 
 
 def _cache(trace: Trace) -> Html:
-    """Return charts of the size of the KV cache, and of the FLOPs with and without the cache."""
-    last = trace.growth[-1]
-    each, held = last.bytes // last.length, f"{last.bytes:,} bytes for {last.length} tokens"
-    size = [Series("the cache", [(g.length, g.bytes / 1024) for g in trace.growth], "train")]
-    left = chart("KV cache", held, size, "KiB by tokens")
-    work = [Series("with the cache", [(g.length, g.flops / 1e6) for g in trace.growth], "train"),
-            Series("without", [(g.length, g.flops_without / 1e6) for g in trace.growth], "val")]
-    words = f"{short(last.flops)} FLOPs with the cache, {short(last.flops_without)} without"
-    right = chart("Work for one more token", words, work, "million FLOPs by tokens")
-    whole = f"{each * trace.context:,} for the whole context of {trace.context}"
-    note = (f"The keys and values of the past are {each:,} bytes for each token: {held}, and {whole}. "
-            f"The last token costs {words}.")
-    return section("KV cache", note, tag("div", left, right, class_="duo"))
+    """Return a chart of the FLOPs of a token with and without the KV cache."""
+    T, each = len(trace.ids), trace.cache_bytes
+    words = "{} FLOPs with the cache, {} without".format(*map(short, trace.work[-1][1:]))
+    note = (f"The keys and values of the past are {each:,} bytes for each token: {each * T:,} bytes for {T} "
+            f"tokens, and {each * trace.context:,} for the whole context of {trace.context}. The last token "
+            f"costs {words}.")
+    work = [Series("with the cache", [(n, flops / 1e6) for n, flops, _ in trace.work], "train"),
+            Series("without", [(n, flops / 1e6) for n, _, flops in trace.work], "val")]
+    return section("KV cache", note, chart("Work for one more token", words, work, "million FLOPs by tokens"))
