@@ -31,14 +31,6 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cache_of_its_own(tmp_path_factory):
-    """Keep token caches, in this process and in commands that tests start, in a temporary folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TINYLLM_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
 def one_fork_server():
     """Let every launcher of this process have the same fork server: each start costs an import of numpy."""
     servers, real = {}, workers.ForkServer

@@ -29,8 +29,7 @@ def start(folder, text, steps, how):
     settings = SETTINGS | OFTEN | {"train.steps": steps} if how != "--resume" else {}
     sets = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
     words = ["train", "--data", str(text), "--out", str(folder), how, *sets]
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
-                                "TINYLLM_CACHE": str(folder.parent / "cache")}
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     command = [sys.executable, "-m", "tinyllm", *words]
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
 

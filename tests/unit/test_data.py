@@ -1,4 +1,4 @@
-"""Check corpora, the cache of tokens, files of tokens, and batches."""
+"""Check corpora, files of tokens, and batches."""
 
 import gzip
 import hashlib
@@ -20,6 +20,7 @@ from tinyllm.data import (
     eval_batches,
     get_batch,
     load_corpus,
+    load_tokens,
     reading,
     sources,
     token_array,
@@ -194,66 +195,6 @@ def test_a_pipe_is_read_if_somebody_writes_to_it(tmp_path, monkeypatch):
     writer.join()
 
 
-# The token cache.
-
-
-class Counting(ByteTokenizer):
-    """A byte tokenizer that counts how often it works, and can claim a larger vocabulary."""
-
-    size, calls = 256, 0
-
-    @property
-    def vocab_size(self):
-        return self.size
-
-    def encode_to_numpy(self, text, allowed_special=()):
-        self.calls += 1
-        return super().encode_to_numpy(text, allowed_special)
-
-
-@pytest.mark.parametrize(("size", "dtype"), [(65_536, np.uint16), (65_537, np.uint32)])
-def test_tokens_are_mapped_from_the_cache(tmp_path, size, dtype):
-    tokenizer, folder = Counting(), tmp_path / "new"
-    tokenizer.size = size
-    for _ in range(2):
-        tokens = token_array(b"hello", tokenizer, folder)
-        assert isinstance(tokens, np.memmap) and tokens.dtype == dtype and tokens.tolist() == list(b"hello")
-        with pytest.raises(ValueError, match="read-only"):
-            tokens[0] = 1
-    assert tokenizer.calls == 1
-    token_array(b"hellp", tokenizer, folder)
-    assert tokenizer.calls == 2 and len(list(folder.iterdir())) == 2
-
-
-@given(st.binary(max_size=60), st.data())
-def test_any_damage_is_noticed_and_mended(tmp_path_factory, data, draw):
-    folder = tmp_path_factory.mktemp("cache")
-    tokenizer = Counting()
-    token_array(data, tokenizer, folder)
-    (path,) = folder.iterdir()
-    whole = path.read_bytes()
-    at = draw.draw(st.integers(0, len(whole) - 1))
-    changed = bytes([whole[at] ^ draw.draw(st.integers(1, 255))]) + whole[at + 1 :]
-    path.write_bytes(whole[:at] + draw.draw(st.sampled_from([b"", changed])))
-    assert token_array(data, tokenizer, folder).tolist() == list(data)
-    assert tokenizer.calls == 2 and path.read_bytes() == whole
-
-
-def test_the_cache_is_in_the_users_folder_or_in_memory(tmp_path, monkeypatch):
-    monkeypatch.delenv("TINYLLM_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    token_array(b"abc", ByteTokenizer())
-    monkeypatch.setenv("TINYLLM_CACHE", str(tmp_path / "own"))
-    token_array(b"abc", ByteTokenizer())
-    assert [len(list((tmp_path / name).glob("*.tokens"))) for name in ("xdg/tinyllm", "own")] == [1, 1]
-    (tmp_path / "file").write_bytes(b"")
-    for folder in (tmp_path / "file", False):  # where nothing can be written
-        tokens = token_array(b"abc", ByteTokenizer(), folder)
-        assert tokens.tolist() == list(b"abc") and not isinstance(tokens, np.memmap)
-        assert not tokens.flags.writeable
-    assert token_array(b"", ByteTokenizer(), tmp_path).shape == (0,)
-
-
 # Token files.
 
 TEXT = ("It's the cat's 12345 naïve “mats” \n\n\t and   spaces\r\n, 你好 😀😀 " * 40).encode()
@@ -267,12 +208,37 @@ def test_a_file_is_encoded_as_its_bytes(tokenizer, tmp_path, monkeypatch):
     path.write_bytes(TEXT)
     tokens = token_file(path, tokenizer, tmp_path / "t", lambda done, total: calls.append((done, total)))
     assert isinstance(tokens, np.memmap) and tokens.tolist() == tokenizer.encode(TEXT)
+    assert tokens.dtype == token_array(TEXT, tokenizer).dtype == np.uint16
+    assert np.array_equal(token_array(TEXT.decode(), tokenizer), tokens)
     assert len(calls) > 3 and calls[-1] == (len(TEXT), len(TEXT)) and calls == sorted(calls)
     path.write_bytes(b"")
     assert token_file(path, tokenizer, tmp_path / "t").shape == (0,)
     for text, out, message in ((tmp_path / "no", "t", "No such file"), (path, "text.txt/t", "cannot write")):
         with pytest.raises(UserError, match=message):
             token_file(text, tokenizer, tmp_path / out)
+
+
+class Large(ByteTokenizer):
+    vocab_size = 2**16 + 1
+
+
+def test_a_large_vocabulary_has_wide_tokens(tmp_path):
+    (tmp_path / "text").write_bytes(b"abc")
+    for tokens in (token_array(b"abc", Large()), token_file(tmp_path / "text", Large(), tmp_path / "t")):
+        assert tokens.dtype == np.uint32 and tokens.tolist() == [97, 98, 99]
+
+
+@given(st.binary(max_size=60), st.data())
+def test_any_damage_to_a_token_file_is_refused(tmp_path_factory, data, draw):
+    path = tmp_path_factory.mktemp("tokens") / "text"
+    path.write_bytes(data)
+    token_file(path, ByteTokenizer(), path.with_name("t"))
+    whole = path.with_name("t").read_bytes()
+    at = draw.draw(st.integers(0, len(whole) - 1))
+    changed = bytes([whole[at] ^ draw.draw(st.integers(1, 255))]) + whole[at + 1 :]
+    path.write_bytes(whole[:at] + draw.draw(st.sampled_from([b"", changed])))
+    with pytest.raises(UserError, match="is damaged, or not a token file"):
+        load_tokens(path)
 
 
 def test_training_reads_the_tokens_of_a_file(tmp_path):
@@ -296,9 +262,6 @@ def test_training_reads_the_tokens_of_a_file(tmp_path):
             prepare(make_config(made | {"tokenizer": other}))
     with pytest.raises(UserError, match="holds token"):
         token_array(np.array([ByteTokenizer().vocab_size]), ByteTokenizer())
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match="damaged, or not a token file"):
-        load_corpus(path)
 
 
 # Batches.

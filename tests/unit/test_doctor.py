@@ -16,7 +16,6 @@ WELL = {
     "kernels": {"built": True, "reason": None, "older_than": None},
     "trial": {"loss": 3.7, "loss_of_specs": 3.7, "agree": True},
     "versions": {"tinyllm": "0.1.0", "python": "3.11.7", "numpy": "2.4.6"},
-    "cache": {"folder": "/home/me/.cache/tinyllm", "writable": True},
     "isolation": {"landlock": None, "plain": None}, "environment": {},
 }
 NOT_BUILT = {"built": False, "reason": "they were not built", "older_than": None}
@@ -30,7 +29,6 @@ ILLNESSES = [  # what is changed, a word of the problem, a word of the advice
     ({"level": "avx2"}, "can do avx512", "unset TINYLLM_CPU"),
     ({"threads": 3}, "3 threads share 2", "TINYLLM_THREADS"),
     ({"available_memory": 2**28}, "512 MiB", "nano"),
-    ({"cache": {"folder": "/" + "x" * 90, "writable": False}}, "xxx cannot be written", "TINYLLM_CACHE"),
 ]
 
 

@@ -73,7 +73,7 @@ def test_a_misspelt_name_gets_pythons_own_suggestion():
 
 def test_tokenizers_are_called_and_one_prompt_gives_one_list():
     assert BYTES("ab") == BYTES.encode("ab") == [97, 98] and BYTES(["ab", b"c"]) == [[97, 98], [99]]
-    assert len(BYTES) == 256 and tl.token_array("ab", BYTES, cache=False).tolist() == [97, 98]
+    assert len(BYTES) == 256 and tl.token_array("ab", BYTES).tolist() == [97, 98]
     options = {"max_tokens": 3, "tokenizer": BYTES, "seed": 1}
     (expected,), (logprobs,) = tl.generate(MODEL, ["a"], logprobs=True, **options)
     for one in ("a", [97], np.array([97])):

@@ -11,7 +11,7 @@ from tiny_models import MARK, MODELS, lively
 
 import tinyllm as tl
 from tinyllm import nn
-from tinyllm.data import ppm, read_picture
+from tinyllm.data import read_picture
 from tinyllm.errors import UserError
 from tinyllm.eval import ask, find_task
 from tinyllm.tensor import no_grad
@@ -127,6 +127,12 @@ def test_what_cannot_be_done_with_pictures_is_refused(run, refused):
     ):
         assert message in refused(*words)
     assert not pathlib.Path("other").exists()
+
+
+def ppm(picture):
+    """Return a picture (H, W, 3) as a PPM file."""
+    height, width, _ = picture.shape
+    return b"P6\n%d %d\n255\n" % (width, height) + picture.tobytes()
 
 
 @given(shape=st.tuples(st.integers(1, 5), st.integers(1, 5)), seed=st.integers(0, 99))

@@ -2,7 +2,6 @@
 
 import importlib
 import math
-import os
 import platform
 import shutil
 from collections.abc import Iterator
@@ -15,7 +14,6 @@ from tinyllm.bench import machine
 from tinyllm.bench.rows import BATCH, SIZES, model_of, training_step
 from tinyllm.cli.command import command
 from tinyllm.course.workers import LEVELS, isolation_words, plain_words, why_not
-from tinyllm.data import cache_folder
 from tinyllm.ops import registry
 from tinyllm.report.terminal import entry
 from tinyllm.train.memory import free_memory
@@ -48,15 +46,12 @@ def doctor(*, json: bool = False) -> int:
 
 def examine() -> dict[str, Any]:
     """Collect all facts about the installation, and train for three steps as a trial."""
-    cache = cache_folder()
-    place = next(place for place in [cache, *cache.parents] if place.exists())
     return machine.facts() | {
         "versions": {"tinyllm": __version__, "python": platform.python_version()}
         | {name: metadata.version(name) for name in PACKAGES},
         "kernels": kernels(), "trial": trial(),
         "compiler": next(filter(None, map(shutil.which, ("cc", "gcc", "clang", "cl"))), None),
         "available_memory": free_memory(),
-        "cache": {"folder": str(cache), "writable": place.is_dir() and os.access(place, os.W_OK | os.X_OK)},
         "isolation": {level: why_not(level) for level in LEVELS},
     }
 
@@ -93,7 +88,7 @@ def trial(steps: int = 3) -> dict[str, Any]:
 
 def diagnose(facts: dict[str, Any]) -> list[dict[str, str]]:
     """Find problems in the facts; return [{"problem": what is wrong, "advice": what to do}]."""
-    state, trial, cache = facts["kernels"], facts["trial"], facts["cache"]
+    state, trial = facts["kernels"], facts["trial"]
     best, available = next(iter(facts["levels"]), None), facts["available_memory"]
     build = REINSTALL if facts["compiler"] else f"install a C compiler such as gcc or clang, then {REINSTALL}"
     losses = f"a trial step has loss {trial['loss']:.4f}, on the specs {trial['loss_of_specs']:.4f}"
@@ -111,9 +106,6 @@ def diagnose(facts: dict[str, Any]) -> list[dict[str, str]]:
          f"unset TINYLLM_THREADS, or set it to {facts['cpus']}"),
         (available is not None and available < 2**29,
          "less than 512 MiB of memory are available", "close other programs, or train nano only"),
-        (not cache["writable"],
-         f"the cache folder {cache['folder']} cannot be written, so each text is encoded every time",
-         "set TINYLLM_CACHE to a folder that you may write to"),
     ]
     return [{"problem": problem, "advice": advice} for wrong, problem, advice in checks if wrong]
 
@@ -140,7 +132,6 @@ def _entries(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
                     f"on the specs {trial['loss_of_specs']:.4f}")
     if facts["available_memory"] is not None:
         yield "memory", f"{facts['available_memory'] / 2**30:.1f} GiB available"
-    yield "cache", facts["cache"]["folder"]
     best = next(level for level, reason in isolation.items() if reason is None)
     yield "isolation", isolation_words(best).removeprefix("isolation: ")
     if best == "plain":

@@ -1,11 +1,10 @@
 """Load texts for training (named corpora, files, generated stories), encode them, and draw batches."""
 
 from tinyllm.data.batches import Batch, eval_batches, get_batch, rows, two_texts
-from tinyllm.data.cache import cache_folder, load_tokens, token_array, token_file
 from tinyllm.data.corpus import Corpus
-from tinyllm.data.pictures import ppm, read_picture
+from tinyllm.data.pictures import read_picture
 from tinyllm.data.sources import SOURCES, load_corpus
+from tinyllm.data.tokens import load_tokens, token_array, token_file
 
-__all__ = ["SOURCES", "Batch", "Corpus", "cache_folder", "eval_batches", "get_batch", "load_corpus",
-           "load_tokens", "ppm", "read_picture", "rows", "token_array", "token_file",
-           "two_texts"]
+__all__ = ["SOURCES", "Batch", "Corpus", "eval_batches", "get_batch", "load_corpus", "load_tokens",
+           "read_picture", "rows", "token_array", "token_file", "two_texts"]

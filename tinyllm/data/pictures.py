@@ -30,9 +30,3 @@ def read_picture(where: str) -> np.ndarray:
     if not header or len(data) - header.end() != width * height * 3:
         raise UserError(f"{where} is not a whole PPM file (P6 with 255 levels): write one with GIMP")
     return np.frombuffer(data, np.uint8, offset=header.end()).reshape(height, width, 3)
-
-
-def ppm(picture: np.ndarray) -> bytes:
-    """Return a picture (H, W, 3) of bytes as a PPM file of type P6."""
-    height, width, _ = picture.shape
-    return b"P6\n%d %d\n255\n" % (width, height) + np.ascontiguousarray(picture).tobytes()

@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyllm.data.cache import holds_tokens, read_token_file
 from tinyllm.data.corpus import Corpus
 from tinyllm.data.reading import MAX_BYTES, join, read
+from tinyllm.data.tokens import holds_tokens, read_token_file
 from tinyllm.errors import UserError
 from tinyllm.files import read_text
 from tinyllm.world import stories
