@@ -47,7 +47,7 @@ def token_file(path: Any, tokenizer: Any, out: Any, progress: Callable | None = 
         total = os.fstat(file.fileno()).st_size
         f.write(HEADER.pack(MAGIC, dtype.itemsize, 0, 0, made_by))
         for part in tokenizer.encode_file(file):
-            raw = np.ascontiguousarray(part, dtype=dtype).view(np.uint8)
+            raw = np.asarray(part, dtype).tobytes()
             count, crc = count + len(part), zlib.crc32(raw, crc)
             f.write(raw)
             if progress:
