@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from tinyllm.cli.progress import Display
 from tinyllm.errors import UserError
-from tinyllm.report.curves import LossCurves, loss_curves
-from tinyllm.report.remarks import remark
+from tinyllm.report.curves import LossCurves, loss_curves, remark
 from tinyllm.report.run import render, write_report
 from tinyllm.report.svg import Axis, heat_map, log_ticks, shrink, ticks
 from tinyllm.runs import Run

@@ -11,8 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from tinyllm.errors import UserError
-from tinyllm.report.curves import characters_per_token, loss_curves
-from tinyllm.report.remarks import remark
+from tinyllm.report.curves import characters_per_token, loss_curves, remark
 from tinyllm.report.terminal import columns, entry, indented, paragraph, printable
 from tinyllm.runs.log import read_log
 from tinyllm.runs.plan import doctor

@@ -37,8 +37,8 @@ def trace(run: str | None = None, *, prompt: str = "", tokens: int = 20, out: st
     """
     runs = [chosen(run, shipped=True)] if diff is None else [*([run] if run else []), *diff]
     if diff is not None and (len(runs) != 2 or out):
-        given = ", ".join(runs) + ", --out" * bool(out)
-        raise UserError(f"--diff compares two runs and writes no page; got {given}")
+        named = ", ".join(runs) + ", --out" * bool(out)
+        raise UserError(f"--diff compares two runs and writes no page; got {named}")
     opened = [open_model(folder) for folder in runs]
     first = opened[0]
     ids, given = take_text(first.model, first.tokenizer, typed(prompt), tokens)

@@ -85,16 +85,6 @@ def _is_cell(cell: Any) -> bool:
     return isinstance(cell, Html) and cell.startswith(("<td", "<th"))
 
 
-def number(value: Any) -> Html:
-    """Return a table cell whose value is aligned to the right."""
-    return tag("td", value, class_="n")
-
-
 def row_head(value: Any, **attributes: Any) -> Html:
     """Return the header cell of a table row."""
     return tag("th", value, scope="row", **attributes)
-
-
-def column_head(value: Any) -> Html:
-    """Return the header cell of a table column that holds numbers."""
-    return tag("th", value, scope="col", class_="n")

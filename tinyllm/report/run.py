@@ -5,14 +5,14 @@ from typing import Any
 
 from tinyllm.models import build
 from tinyllm.nn.init import without_memory
-from tinyllm.report.curves import LossCurves, column, loss_curves
-from tinyllm.report.page import Html, assemble, cards, row_head, section, tag, write
-from tinyllm.report.remarks import remark
+from tinyllm.report.curves import LossCurves, column, loss_curves, remark
+from tinyllm.report.page import Html, assemble, cards, section, table, tag, write
 from tinyllm.report.summary import summarise
 from tinyllm.report.svg import Series, chart
 from tinyllm.runs.log import read_log
 
 FOOTER = Html("Written by tinyllm from log.jsonl and run.json; <code>tinyllm report</code> writes it again.")
+TINY = 1e-3  # a loss of 0 has no logarithm
 SMALL = [("Learning rate", "lr", ""), ("Gradient norm", "grad_norm", ""),
          ("Speed", "tokens_per_second", "tokens/s")]  # charts of columns of the log
 
@@ -43,11 +43,10 @@ def render(title: str, config: Any, facts: Any, records: list[dict], replaced: A
     curves = loss_curves(records, facts.entropy_per_char)
     if done == config.train.steps:
         lead += f" {remark(curves)}"
-    small = [_small_chart(name, column(records, key), unit) for name, key, unit in SMALL]
     body = [
         _numbers(steps, curves),
         _loss_chart(curves),
-        tag("div", small, class_="trio"),
+        tag("div", [_small_chart(records, *small) for small in SMALL], class_="trio"),
         _samples(records),
         section("Data and settings", None, _settings(config, facts)),
         section("Model", None, tag("pre", summarise(model, config.train.batch, model.config.context))),
@@ -79,23 +78,22 @@ def _loss_chart(curves: LossCurves) -> Html:
     series = [Series("training", curves.train, "train"), Series("validation", curves.val, "val", "dots")]
     words = [f"{s.name} goes from {s.points[0][1]:.3f} to {s.points[-1][1]:.3f} at step {s.points[-1][0]}"
              for s in series if s.points]
-    unit = f"{curves.unit}, log scale, by step"
-    if curves.floor is not None:
-        said = f"the entropy of the language is {curves.floor:.3f}"
-        words.append(said)
-        if curves.floor_in_sight:
-            end = max(step for step, _ in curves.train + curves.val)
-            floor = [(0, curves.floor), (end, curves.floor)]
+    unit, drawn = f"{curves.unit}, log scale, by step", curves.train + curves.val
+    if curves.floor is not None and drawn:
+        words.append(f"the entropy of the language is {curves.floor:.3f}")
+        low, high = (max(extreme(y for _, y in drawn), TINY) for extreme in (min, max))
+        if curves.floor >= low * (low / high) ** 2:  # then the losses fill a third of the axis, or more
+            floor = [(0, curves.floor), (max(step for step, _ in drawn), curves.floor)]
             series.insert(0, Series(f"entropy of the language, {curves.floor:.3f}", floor, "floor", "dashes"))
         else:
-            unit += f"; {said}, far below"
+            unit += f"; {words[-1]}, far below"
     return chart("Loss", "; ".join(words), series, unit, log=True, tall=True)
 
 
-def _small_chart(name: str, points: list, unit: str) -> Html:
-    if not points:
-        return Html()
-    values = [y for _, y in points]
+def _small_chart(records: list[dict], name: str, key: str, unit: str) -> Html:
+    """Return a small chart of a column of the log."""
+    points = column(records, key)
+    values = [y for _, y in points] or [0.0]
     description = f"between {min(values):.4g} and {max(values):.4g}, {values[-1]:.4g} at the end"
     return chart(name, description, [Series(name, points, "other")], unit)
 
@@ -109,21 +107,7 @@ def _samples(records: list[dict]) -> Html:
 
 
 def _settings(config: Any, facts: Any) -> Html:
-    """Return two tables: facts of the data and settings of the model, and settings of the training."""
-    floor = facts.entropy_per_char
-    rows = {
-        "data": facts.data,
-        "size": f"{facts.bytes:,} bytes",
-        "SHA-256": facts.sha256,
-        "training tokens": f"{facts.train_tokens:,}",
-        "validation tokens": f"{facts.val_tokens:,}",
-        "vocabulary": f"{facts.vocab_size:,} tokens",
-        "entropy": "not known" if floor is None else f"{floor:.4f} nats per character",
-    }
-    flat = {name: repr(value) if isinstance(value, str) and not value.isprintable() else value
-            for name, value in config.flat().items() if name != "data"}
-    train = {name: value for name, value in flat.items() if name.startswith("train.")}
-    tables = [rows | {name: value for name, value in flat.items() if name not in train}, train]
-    return tag("div", [tag("table", tag("tbody", [tag("tr", row_head(name), tag("td", str(value)))
-                                                  for name, value in table.items()]))
-                       for table in tables], class_="columns")
+    """Return a table of facts of the data and of all settings."""
+    rows = [[name, repr(value) if isinstance(value, str) and not value.isprintable() else value]
+            for name, value in (vars(facts) | config.flat()).items()]
+    return table("data and settings", ["name", "value"], rows)

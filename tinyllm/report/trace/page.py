@@ -5,18 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyllm.report.page import (
-    Html,
-    assemble,
-    cards,
-    column_head,
-    number,
-    row_head,
-    section,
-    table,
-    tag,
-    write,
-)
+from tinyllm.report.page import Html, assemble, cards, row_head, section, table, tag, write
 from tinyllm.report.svg import Series, chart, heat_map, shrink
 from tinyllm.report.terminal import short
 from tinyllm.report.tokens import label, plain, running
@@ -78,11 +67,7 @@ def _tokens(trace: Trace) -> Html:
                aria_label="the text, token by token")
     expected = ", ".join(f"{label(trace.names[i])} {_percent(p)}" for i, p in trace.candidates[-1])
     after = tag("p", f"After the last token it expects {expected}.")
-    return section("Tokens by surprisal", note, text, _scale("0 nats", f"{HOT:g} and more", "hot"), after)
-
-
-def _scale(low: str, high: str, colour: str) -> Html:
-    return tag("div", low, tag("i"), high, class_="scale", style=f"--c:var(--{colour})", aria_hidden="true")
+    return section("Tokens by surprisal", note, text, after)
 
 
 def _token(trace: Trace, t: int) -> Html:
@@ -115,8 +100,7 @@ def _lens(trace: Trace) -> Html:
     truth = [tag("td", label(trace.names[trace.ids[t + 1]]), class_="tok truth") for t in shown[:-1]]
     body = [*(_lens_row(trace, lens, shown) for lens in trace.lens),
             [row_head("what came next", class_="truth"), *truth, ""]]
-    return section("Logit lens", note, table("logit lens", head, body, class_="lens"),
-                   _scale("p = 0", "1", "cool"))
+    return section("Logit lens", note, table("logit lens", head, body, class_="lens"))
 
 
 def _lens_row(trace: Trace, lens: Lens, shown: range) -> list:
@@ -161,16 +145,14 @@ def _ops(trace: Trace) -> Html:
     note = (f"One pass over the whole text: {len(trace.ops)} ops, {total:,} operations on numbers, "
             f"{100 * products / total:.1f} % of them in matrix products and attention. A multiplication and "
             "an addition are two. Small ops count one for each arithmetic step of their specification.")
-    head = ["part", "op", "inputs", "output", column_head("FLOPs"), "share", "run by"]
+    head = ["part", "op", "inputs", "output", "FLOPs", "share", "run by"]
     return section("Every op", note, table("every op", head, [_op_row(step, total) for step in trace.ops]))
 
 
 def _op_row(step: TracedCall, total: int) -> list:
-    share = 100 * step.flops / total
-    bar = tag("span", tag("i", style=f"--w:{share:.1f}"), class_="share")
     return [row_head(step.path or "(model)"), tag("td", tag("code", step.op)),
-            " ".join(map(str, step.shapes)), str(np.shape(step.outputs[0])), number(short(step.flops)),
-            tag("td", bar, f"{share:.1f} %"), step.backend]
+            " ".join(map(str, step.shapes)), str(np.shape(step.outputs[0])),
+            tag("td", short(step.flops), class_="n"), f"{100 * step.flops / total:.1f} %", step.backend]
 
 
 def _cache(trace: Trace) -> Html:
