@@ -76,6 +76,7 @@ GONE = {  # a command or an option that was removed -> what to use in its place
     "tokenizer report": COUNT,
     "trace --mine": "`tinyllm blame RUN` finds which of your functions breaks a run of `train --mine`",
     "trace --temperature": "`tinyllm generate` draws a text; give it to --prompt, with --tokens 0",
+    "train --json": "log.jsonl in the run's folder has the same lines",
     "train --minutes": "give --steps; the first lines of a training show its speed and the time that is left",
     "world atlas": "`World().map.roads` has the places, `tinyllm world person` describes the people",
     "world map": "`World().map.roads` is {(place, place): miles}",

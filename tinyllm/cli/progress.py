@@ -1,6 +1,5 @@
-"""Show a training as it happens: a bar in a terminal, plain lines in a file, JSON for a program."""
+"""Show a training as it happens: a bar in a terminal, plain lines in a file."""
 
-import json
 import math
 import shutil
 import sys
@@ -27,9 +26,8 @@ BAR = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} {desc} {remaining} left"
 class Display:
     """Show a training run on a terminal: its plan, progress, samples and losses, and what to do next."""
 
-    def __init__(self, run: Run, setup: TrainSetup, as_json: bool = False) -> None:
+    def __init__(self, run: Run, setup: TrainSetup) -> None:
         self.run, self.setup, self.steps = run, setup, setup.config.train.steps
-        self.as_json = as_json  # print the lines of log.jsonl as they are written, and nothing else
         self.bar: Any = None  # tqdm, once training has begun in a terminal
         self.size = 1.0  # characters per token: losses are shown per character where that is known
         self.val_loss: float | None = None
@@ -44,8 +42,6 @@ class Display:
 
     def say(self, text: str) -> None:
         """Print a text above the bar."""
-        if self.as_json:
-            return
         with tqdm.external_write_mode(file=sys.stdout):
             print(text, flush=True)
 
@@ -70,8 +66,6 @@ class Display:
     def show(self, event: Any) -> None:
         """Show an event of training. Some kinds of events are ignored."""
         match event:
-            case events.Logged() if self.as_json:
-                print(json.dumps(event.record), flush=True)
             case events.Logged():
                 self.logged(event.record)
             case events.Started():
@@ -87,7 +81,7 @@ class Display:
         if event.step:
             self.say(f"going on after step {event.step:,}")
             self.size = characters_per_token(read_log(self.run.log.path)) or 1.0
-        if sys.stderr.isatty() and not self.as_json:  # without nrows, nothing is shown if the size is unknown
+        if sys.stderr.isatty():  # without nrows, nothing is shown if the size is unknown
             self.bar = tqdm(total=self.steps, initial=event.step, ncols=columns(sys.stderr), bar_format=BAR,
                             nrows=shutil.get_terminal_size().lines, mininterval=0.2)
 
@@ -139,12 +133,11 @@ class Display:
     def what_next(self) -> list[str]:
         """Return commands that use the trained model."""
         folder, model = quote(str(self.run.folder)), self.setup.model
-        words = self.setup.corpus.data[:200].decode("utf-8", "ignore").split()[:3]
-        prompt = " ".join(words) if words and all(map(str.isprintable, words)) else "Once"
+        prompt = " ".join(self.setup.corpus.data[:200].decode("utf-8", "ignore").split()[:3])
         masked = model.objective == "masked"
         if masked and model.lm_head:
             prompt += f" {model.special_tokens['mask']}"
-        return [f"tinyllm generate {folder} --prompt {quote(prompt)}",
+        return [f"tinyllm generate {folder} --prompt {quote(printable(prompt))}",
                 *([] if masked else [f"tinyllm chat {folder}"]),
                 f"tinyllm train --out {folder} --resume --steps {2 * self.steps}",
                 f"open {quote(str(self.run.report))} in a browser"]

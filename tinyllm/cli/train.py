@@ -18,7 +18,6 @@ from tinyllm.errors import UserError
 from tinyllm.files import read_toml
 from tinyllm.models import names
 from tinyllm.models.registry import family_of
-from tinyllm.ops.runtime import threads
 from tinyllm.report.run import write_report
 from tinyllm.report.terminal import entry, paragraph, progress_bar
 from tinyllm.runs.config import RunConfig, make_config, resumed, settings_help, usual_recipe
@@ -70,7 +69,7 @@ def list_settings(parser: argparse.ArgumentParser) -> None:
 @command("train", extend=list_settings)
 def train(recipe: str | None = None, *, set_: list[str] | None = None, config: str | None = None,
           mine: list[str] | None = None, out: str | None = None, resume: bool = False,
-          overwrite: bool = False, json_: bool = False, **flags: str | None) -> int:
+          overwrite: bool = False, **flags: str | None) -> int:
     """Train a model on a text, or continue an earlier training run.
 
     RECIPE           the kind of training, from `recipes` at the end (default: to pretrain)
@@ -80,7 +79,6 @@ def train(recipe: str | None = None, *, set_: list[str] | None = None, config: s
     --out DIR        the folder of the run (default runs/DATA-PRESET)
     --resume         continue the run in DIR
     --overwrite      replace the run in DIR
-    --json           print the lines of log.jsonl and nothing else
 
     examples:
       tinyllm train                             little stories, in some minutes
@@ -96,15 +94,17 @@ def train(recipe: str | None = None, *, set_: list[str] | None = None, config: s
     given = {name: value for name, value in (flags | {"recipe": recipe}).items() if value is not None}
     chosen = (flatten(read_toml(config)) if config else {}) | given | parse_assignments(set_ or [])
     with plugged_in(mine, out if resume else None) as plugins:
-        if plugins.introduction and not json_:
+        if plugins.introduction:
             print("\n".join(map(paragraph, plugins.introduction)) + "\n", flush=True)
         if resume and out:
             run = Run(out)
-            settings = resumed(run.read().config, chosen)
+            setup = reopen(run, resumed(run.read().config, chosen))
         else:
             run, settings = new_run(out, plugins.settings | chosen, overwrite, plugins.ending)
-        setup = prepare_run(run, settings, resume, plugins)
-        return train_run(run, setup, resume, plugins, json_)
+            with progress_bar("tokenizer") as move:
+                setup = prepare(settings, progress=move)
+            plugins.try_out(setup)
+        return train_run(run, setup, resume, plugins)
 
 
 def check_arguments(recipe: str | None, out: str | None, resume: bool, overwrite: bool) -> None:
@@ -147,37 +147,23 @@ def free_folder(config: RunConfig, overwrite: bool, ending: str = "") -> Path:
     return next(folder for folder in folders if overwrite or not Run(folder).holds_something())
 
 
-def prepare_run(run: Run, config: RunConfig, resume: bool, plugins: "Plugins") -> TrainSetup:
-    """Read the data of a run, make its tokenizer and model, and try out the student's functions, if any."""
-    if config.threads:
-        threads(config.threads)
-    if resume:
-        return reopen(run, config)
-    with progress_bar("tokenizer") as move:
-        setup = prepare(config, progress=move)
-    plugins.try_out(setup)
-    return setup
-
-
-def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: "Plugins", as_json: bool) -> int:
+def train_run(run: Run, setup: TrainSetup, resume: bool, plugins: "Plugins") -> int:
     """Train, show the events of the training, and return the exit code."""
     if not resume:
         setup.group.once(lambda: run.create(setup.record(plugins.notes), setup.tokenizer))
     stopping = threading.Event()
-    happened = setup.train(run, resume, stop=stopping.is_set)
-    display = Display(run, setup, as_json)
+    loop, display = setup.train(run, resume, stop=stopping.is_set), Display(run, setup)
+    begun = loop.progress.step
     display.introduce()
     with plugins.explaining(run), stop_on_signals(stopping, plugins.on_interrupt), display:
-        trained = False
-        for event in happened:
+        for event in loop:
             display.show(event)
-            trained = trained or isinstance(event, events.Stepped)
     if isinstance(event, events.Stopped):
         display.say_how_to_resume()
         return 130
     write_report(run)
     display.conclude()
-    if not as_json and (lines := list(plugins.conclusion(run, trained))):
+    if lines := list(plugins.conclusion(run, trained=loop.progress.step > begun)):
         print("\n" + "\n".join(map(paragraph, lines)))
     return 0
 

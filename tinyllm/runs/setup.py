@@ -18,6 +18,7 @@ from tinyllm.models.registry import family_of, locate
 from tinyllm.models.weights import Origin, hash_weights
 from tinyllm.nn import adapt, adapters
 from tinyllm.nn.init import without_memory
+from tinyllm.ops.runtime import threads
 from tinyllm.runs.checkpoint import naming, verify
 from tinyllm.runs.config import RunConfig, usual_preset
 from tinyllm.runs.plan import Plan
@@ -104,6 +105,8 @@ def prepare(config: RunConfig, corpus: Any = None, tokenizer: Tokenizer | None =
     its tokenizer again, and in `begun` its run.json. `progress` is passed to the tokenizer's training. Raises
     UserError when the parts do not fit together.
     """
+    if config.threads:
+        threads(config.threads)
     corpus, recipe = corpus or load_corpus(config.data), find_recipe(config.recipe)
     start, frame = (begun.start, begun.frame) if begun else find_start(config.start)
     if start and config.start and not model:
