@@ -65,6 +65,7 @@ GONE = {  # a command or an option that was removed -> what to use in its place
     "data make": "`tinyllm data show world:KIND --n 1000 > FILE` writes documents",
     "data stats --json": "it prints the same, a measure in each line",
     "generate --length-penalty": "in Python, beam_search of tinyllm.decode.beams takes length_penalty=",
+    "doctor --json": "it prints all that it knows; `tinyllm bench --quick --json` has the machine's facts",
     "generate --unmask": "in Python, tinyllm.decode.fill.write(model, tokenizer, prompt, length) fills masks",
     "lesson --notebook": "`jupytext --to ipynb lesson.py` (pip install jupytext) writes a notebook",
     "progress": "`tinyllm lesson` shows where you are",
