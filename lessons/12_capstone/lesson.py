@@ -13,7 +13,6 @@
 import numpy as np
 
 from tinyllm.course import capstone
-from tinyllm.course.assemble_capstone import gather, parts_in
 from tinyllm.course.lesson_runner import begin, compare, predict
 from tinyllm.course.page import curves, told, write_page
 from tinyllm.report.terminal import paragraph
@@ -28,8 +27,8 @@ folder = begin()
 # it is left alone.
 
 # %%
-print(gather(folder))
-parts, missing = parts_in(folder)
+print(capstone.gather(folder))
+parts, missing = capstone.parts_in(folder)
 for op, lesson in capstone.PARTS.items():
     state = f"not written yet: lesson {lesson}" if op in missing else "yours"
     print(f"  {op:<24} {state}")

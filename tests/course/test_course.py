@@ -21,19 +21,18 @@ from tinyllm.ops import OPS
 
 LESSON, WHEEL = find_lesson(4), "tinyllm_lab-0.1.0-py3-none-any.whl"
 SOFTMAX, MATMUL = (read_answers(10)[op]["reference"] for op in ("softmax", "matmul"))
+SMALL = "seed = 1\n[[lesson]]\nnumber = 4\n"
 
 
 def read(path):
     return Path(path).read_text("utf-8")
 
 
-def test_init_writes_a_course_that_loads_and_no_answer_leaves_with_its_release(here, capsys, refused):
-    assert main(["course", "init"]) == 0
+def test_init_writes_a_course_that_loads_and_no_answer_leaves_with_its_release(here, printed, refused):
+    told = printed("course", "init")
     first = read("course.toml")
-    told = capsys.readouterr().out + first
     assert "move it away" in refused("course", "init") and read("course.toml") == first
-    assert main(["course", "release", "handout"]) == 0
-    told += capsys.readouterr().out
+    told += first + printed("course", "release", "handout")
     assert [line for line in told.splitlines() if len(line) > 80] == []
     names = {path.name for path in Path("handout").rglob("*.*")}
     assert names == {"README.md", "exercise.py", "exercise.c", "lesson.py"}
@@ -42,10 +41,10 @@ def test_init_writes_a_course_that_loads_and_no_answer_leaves_with_its_release(h
     for known in map(answers, tasks):
         for text in (known.reference, *(answer.text for answer in (*known.right, *known.wrong))):
             assert text not in sent or text == read(find_lesson(12).path / "exercise.py")
-    found = load_course("course.toml")
+    found = load_course()
     assert str(found.seed) not in sent and "installs another project" in read("handout/README.md")
     assert "is there already" in refused("course", "release", "handout")
-    assert len(found.parts) >= 10 and found.variant("a") == load_course("course.toml").variant("a")
+    assert len(found.parts) >= 10 and found.variant("a") == load_course().variant("a")
     assert len({found.variant(str(i)) for i in range(100)}) == found.variants
 
 
@@ -74,12 +73,9 @@ def test_no_line_of_a_solution_is_in_what_students_get_before_it_is_taught():
             assert [line for line, number in found if number >= taught and line in given] == [], path
 
 
-STUB = "def softmax(x):\n    raise NotImplementedError\n"
-
-
 @pytest.mark.parametrize("number, file, text, words", [
     (4, "exercise.py", "def softmax(x):\n    return x\n", "softmax is more than a stub"),
-    (4, "exercise.py", STUB + "x = x - peak[\n", "exercise.py, line 3"),
+    (4, "exercise.py", "def softmax(x):\n    x = x - peak[\n", "exercise.py, line 2"),
     (10, "exercise.c", SOFTMAX + MATMUL, "softmax_c is more than a stub"),
     (11, "exercise.py", read_answers(11)["reference"], "test_softmax is more than a stub"),
     (12, "exercise.py", solved(LESSON.task("softmax")), "gpt is more than a stub"),
@@ -88,7 +84,7 @@ def test_a_release_from_a_checkout_where_exercises_are_solved_is_refused(here, n
     Path("course.toml").write_text(f"seed = 1\n[[lesson]]\nnumber = {number}\n")
     folder, stub = find_lesson(number).folder, find_lesson(number).starter
     with pytest.raises(UserError) as found:
-        require_stubs(load_course("course.toml"), {(folder, "exercise.py"): stub, (folder, file): text})
+        require_stubs(load_course(), {(folder, "exercise.py"): stub, (folder, file): text})
     assert words in str(found.value)
 
 
@@ -99,44 +95,38 @@ def test_a_release_from_a_checkout_where_exercises_are_solved_is_refused(here, n
     ("[[lesson]]\nnumber = 4\n[[lesson]]\nnumber = 4\n", "twice"),
     ("seed = 'x'\n[[lesson]]\nnumber = 4", "seed"), ("[[lesson]]\npoints = {}\n", "needs a number"),
     ("[[lesson]]\nnumber = 4\nfolder = 'own/100_x'\n", "needs a number"),
-    ("variants = 0\n[[lesson]]\nnumber = 4", "variants must be a whole number, at least 1"),
     ("variants = 10000000000\n[[lesson]]\nnumber = 4", "at most 1000000"),
     ("seed = -1\n[[lesson]]\nnumber = 4", "seed must be a whole number, at least 0"),
     ("[[lesson]]\nnumber = 4\ndue = '2026-13-01'", "due should be a date such as 2026-10-01"),
     ("[[lesson]]\nnumber = 4\ndue = false", "due should be a date such as 2026-10-01"),
-    ("seed = 2026-01-01\n[[lesson]]\nnumber = 4", "got '2026-01-01'"),
     ("[[lesson]]\nnumber = 4\n", "add this line at its top, and keep the file to yourself: seed = "),
     (None, "`tinyllm course init` writes one"),  # its seed was 0, which everybody knows
 ])
 def test_a_bad_course_file_is_one_line(here, refused, text, words):
     if text is not None:
         (here / "course.toml").write_text(text)
-    (here / "subs/Ada").mkdir(parents=True)
     assert words in refused("course", "grade", "subs", "--out", "out") and not Path("out").exists()
 
 
-@pytest.mark.parametrize("arguments", [
-    ["grade", "nowhere"], ["grade", ".", "--workers", "0"], ["report", "nowhere"], ["grade", "empty"],
-    ["export", "canvas", "nowhere", "--out", "x"], ["export", "canvas", "--out", "x"],
-    ["export", "gradescope", "--out", "x"], ["grade", ".", "--isolation", "bubbles"],
+@pytest.mark.parametrize("arguments, words", [
+    ("grade nowhere", "no folder nowhere"), ("grade . --workers 0", "must be 1 or more"),
+    ("grade empty", "holds no submissions"), ("gradescope nowhere/" + WHEEL, "cannot read nowhere"),
+    ("gradescope course.toml", "not named as a wheel"),
 ])
-def test_bad_arguments_are_one_line(here, refused, arguments):
-    (here / "course.toml").write_text("seed = 1\n[[lesson]]\nnumber = 4\n")
+def test_bad_arguments_are_one_line(here, refused, arguments, words):
+    (here / "course.toml").write_text(SMALL)
     (here / "empty").mkdir()
-    assert "no course.toml" not in refused("course", *arguments)
+    assert words in refused("course", *arguments.split()) and not Path("autograder.zip").exists()
 
 
-def test_gradescope_installs_the_package_from_its_file_and_its_scripts_are_bash(here, refused):
-    (here / "course.toml").write_text("seed = 1\n[[lesson]]\nnumber = 4\n")
+def test_gradescope_installs_the_package_from_its_file_and_its_scripts_are_bash(here):
+    (here / "course.toml").write_text(SMALL)
     (here / WHEEL).write_bytes(b"wheel")
-    export = ["course", "export", "gradescope", "--out", "auto.zip"]
-    for package in ([], ["--package", "nowhere/" + WHEEL], ["--package", "course.toml"]):
-        assert refused(*export, *package) and not Path("auto.zip").exists()
-    assert main([*export, "--package", WHEEL]) == 0
+    assert main(["course", "gradescope", WHEEL, "--out", "auto.zip"]) == 0
     with zipfile.ZipFile("auto.zip") as archive:
         files = {name: archive.read(name).decode() for name in archive.namelist()}
         assert archive.getinfo("run_autograder").external_attr >> 16 == 0o100755
-    assert files[WHEEL] == "wheel" and files["course.toml"] == read("course.toml")
+    assert files[WHEEL] == "wheel" and files["course.toml"] == SMALL
     (install,) = [line for line in files["setup.sh"].splitlines() if "pip" in line and "install" in line]
     assert WHEEL in install  # and no name to be looked up in a registry
     for name in ("setup.sh", "run_autograder"):

@@ -1,8 +1,6 @@
 """Check the pages of pictures that lessons write: plain HTML, right numbers, no markup in the words."""
 
 import re
-import sys
-import types
 
 import numpy as np
 import pytest
@@ -28,17 +26,6 @@ def test_pictures_are_whole_and_words_in_them_stay_words(here, capsys, picture):
     assert not Page(text).open and "<script" not in text and "<img" not in text
     said = f"wrote page.html, {len(text.encode()) / 1000:.0f} kB: open it in a browser\n"
     assert capsys.readouterr().out == said
-
-
-def test_a_notebook_shows_a_page_below_the_cell(tmp_path, monkeypatch):
-    """The frame keeps the page's style off the notebook; IPython warned above each that was not in a div."""
-    shown = []
-    display = types.SimpleNamespace(HTML=str, display=shown.append)
-    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
-    monkeypatch.setitem(sys.modules, "IPython.display", display)
-    write_page(tmp_path / "page.html", 'a "loss"', "", [])
-    (frame,) = shown
-    assert re.fullmatch(r'<div><iframe srcdoc="[^"<>]+" sandbox style="[^"]+"></iframe></div>', frame)
 
 
 def test_curves_and_weights_hold_their_numbers():

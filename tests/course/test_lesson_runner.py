@@ -161,7 +161,7 @@ def test_begin_gives_the_folder_of_the_script_and_a_notebook_has_none(tmp_path, 
 def test_a_notebook_asks_where_somebody_can_answer(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
     monkeypatch.delenv("TINYLLM_LESSON", raising=False)
-    monkeypatch.setattr("builtins.input", lambda prompt: "1,000")
+    monkeypatch.setattr("builtins.input", lambda prompt: "1000")
     assert predict("how many?") == 1000
 
     def nobody(prompt):
@@ -178,12 +178,9 @@ def test_a_notebook_asks_where_somebody_can_answer(monkeypatch, capsys):
 def test_numbers_as_people_write_them_and_what_is_none_is_asked_for_again(monkeypatch, capsys):
     """A comma for the point once made fifteen of one and a half."""
     monkeypatch.setattr(lesson_runner, "interactive", lambda: True)
-    for typed, means in [("4.2", 4.2), ("12,345,678.5", 12345678.5), ("1e6", 1e6), ("-3", -3)]:
-        monkeypatch.setattr("builtins.input", lambda prompt, typed=typed: typed)
-        assert predict("how many?") == means
-    answers = ["1,5", "many", "1,00", ""]
+    answers = ["4.2", "1e6", "1,5", "many", "1,000", ""]
     monkeypatch.setattr("builtins.input", lambda prompt: answers.pop(0))
-    assert predict("how many?") is None and not answers
+    assert [predict("how many?") for _ in range(3)] == [4.2, 1e6, None] and not answers
     assert capsys.readouterr().out.count("a number such as") == 3
 
 

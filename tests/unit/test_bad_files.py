@@ -4,7 +4,6 @@ The laws of readers.py try the functions below the commands with many more.
 """
 
 import io
-import json
 import os
 import random
 import shutil
@@ -32,19 +31,13 @@ COMMANDS = {  # a file: the commands that read it
     "model/tokenizer.json": ("generate model --tokens 2", "tokenizer encode model cat"),
     "bpe/tokenizer.json": ("tokenizer encode bpe cat",), "gpt2/vocab.json": ("tokenizer encode gpt2 cat",),
     "gpt2/merges.txt": ("tokenizer encode gpt2 cat",),
-    "grades/results.json": ("course report grades", "course export canvas grades --out new"),
     "course.toml": ("course grade none --out new",),
     "settings.toml": ("train --config settings.toml --data none",),
-    "students.csv": ("course grade none --out new --students students.csv",),
     "text.txt": ("data stats text.txt",),
 }
-RECORD = {"student": "Ada", "problem": "", "isolation": "plain", "points": 0, "of": 1, "lessons": [],
-          "roster": {}, "remark": "", "digest": ""}
 FILES = {
-    "grades/results.json": json.dumps({"course": "c", "isolation": "plain", "note": "", "left_out": [],
-                                       "submissions": [RECORD]}),
     "course.toml": "seed = 5\n[[lesson]]\nnumber = 4\ndue = 2026-10-01\n[lesson.points]\nsoftmax = 1.5\n",
-    "students.csv": "student\nAda\n", "settings.toml": "[train]\nsteps = 2\n[model]\nlayers = 1\n",
+    "settings.toml": "[train]\nsteps = 2\n[model]\nlayers = 1\n",
     "model/tokenizer_config.json": '{"bos_token": "a", "chat_template": null}',
 }
 
@@ -56,8 +49,7 @@ def pristine(tmp_path_factory):
     text = write_text(folder / "text.txt", 300)
     list(new_training(folder / "run", text, train__steps=2, train__eval_every=2, train__sample_every=2))
     shutil.copytree(folder / TOP, folder / "model", ignore=shutil.ignore_patterns("state.json", "optim*"))
-    for name in ("bpe", "grades"):
-        (folder / name).mkdir()
+    (folder / "bpe").mkdir()
     learnt = BPETokenizer.train(text.read_bytes(), 270)
     save_tokenizer(learnt, folder / "bpe")
     write_gpt2(folder / "gpt2", learnt)

@@ -41,7 +41,6 @@ MISTAKES = {  # a command line -> a part of the answer
     "bench train --threads 0": "threads must be at least 1",
     "report nothing": "holds no run",
     "quantize nothing --out new": "holds no run",
-    "course export nbgrader grades --out x": "'canvas', 'moodle', 'gradescope', 'gradescope-results'",
     **GONE,
     "course grade --roster=a.csv": "there is no `tinyllm course grade --roster`",
     "eval shipped": "required: --task",

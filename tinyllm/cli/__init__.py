@@ -40,7 +40,7 @@ COMMANDS = {  # name -> module, what it does
 }
 
 COUNT = "`tinyllm tokenizer encode T --file F --json` counts the tokens and bytes of a text"
-STUDENTS = "all tables of students are one, --students FILE"
+STUDENTS = "all tables of students are one, students.csv in this folder"
 GONE = {  # a command or an option that was removed -> what to use in its place
     "bench generate --batch": "`tinyllm bench batch` writes 256 rows at once",
     "bench generate --peers": "in a checkout, `python benchmarks/race.py generate` races other libraries",
@@ -50,13 +50,17 @@ GONE = {  # a command or an option that was removed -> what to use in its place
     "chat --picture": "`tinyllm generate RUN --picture FILE --prompt TEXT` answers about a picture",
     "check --verbose": "`tinyllm doctor` says what a student's code may do here",
     "check --watch": "`ls *.py | entr tinyllm check N` checks at every save",
+    "course export": "`course grade` writes canvas.csv and moodle.csv; `course gradescope` an autograder",
+    "course grade --course": "`course.toml` is read in the folder where you are",
+    "course grade --isolation": "the strongest that works here is used, and printed at the beginning",
     "course grade --json": "OUT/results.json has the same",
     "course grade --overrides": f"{STUDENTS}, with the columns task, points and comment",
     "course grade --received": f"{STUDENTS}, with the columns received and due",
     "course grade --roster": STUDENTS,
-    "course grade --require-isolation": "`--isolation landlock` grades with it, or not at all",
+    "course grade --student": "grade all again; the work of a class takes minutes",
+    "course grade --students": STUDENTS,
     "course release --from": "it hands out the library's lessons; change the files in OUT",
-    "course report --json": "the results.json in the same folder has every verdict",
+    "course report": "`course grade` prints it",
     "course selftest --json": "its table has a line for each exercise",
     "course selftest --mutants": "the files of tinyllm/testing say what each mistake breaks",
     "course similar": "compare submissions with copydetect (pip install copydetect) or MOSS",

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from tinyllm.cli.command import command
 from tinyllm.course.blame import Blame, Finding
-from tinyllm.course.plugins import load_parts, parse_lessons, unproven
+from tinyllm.course.plugins import load_parts, parse_lessons
 from tinyllm.course.training import replaced_ops
 from tinyllm.course.workspace import find_workspace
 from tinyllm.errors import UserError
@@ -36,9 +36,8 @@ def blame(run: str | None = None) -> int:
     recorded = {record["op"]: str(record["lesson"]) for record in replaced_ops(found)}
     if not recorded:
         raise UserError(f"{found.folder} was trained by the library alone; see `tinyllm train --mine N`")
-    workspace = find_workspace()
     lessons = parse_lessons(recorded.values())
-    parts = [part for part in load_parts(lessons, workspace)[0] if part.op in recorded]
+    parts = [part for part in load_parts(lessons, find_workspace())[0] if part.op in recorded]
     if not parts:
         raise UserError(f"the functions that {found.folder} was trained with are no longer in your exercises")
     style = "{desc:<40} {n:>5} steps, {elapsed}"
@@ -50,8 +49,7 @@ def blame(run: str | None = None) -> int:
 
         trials = Blame(reopen(found, config), parts, tick=tick)
         finding = trials.find()
-    lines = [*format_finding(trials, finding), *filter(None, [unproven(parts, workspace)])]
-    print("\n".join(map(paragraph, lines)))
+    print("\n".join(map(paragraph, format_finding(trials, finding))))
     return 1 if finding.culprits else 0
 
 
@@ -80,6 +78,3 @@ def format_finding(blame: Blame, finding: Finding) -> Iterator[str]:
         part = blame.parts[op]
         yield f"to blame: {part.title}"
         yield f"  `tinyllm check {part.lesson}` says what is wrong with it"
-    if finding.confirmed:
-        whose = "it" if len(finding.culprits) == 1 else "them"
-        yield f"with the library's in place of {whose}, the loss is right"

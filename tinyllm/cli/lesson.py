@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from tinyllm.cli.command import command
-from tinyllm.cli.text import note
 from tinyllm.cli.verdict import VerdictPrinter, format_verdict, inset
 from tinyllm.course.answer_keys import answers
 from tinyllm.course.syllabus import find_lesson, syllabus
@@ -32,7 +31,7 @@ HOW_TO_START = "to copy lesson N type `tinyllm lesson start N`, and to see them 
 def lesson(verb: str | None = None, n: str | None = None) -> None:
     """Show the lessons and where you are, or start one.
 
-    VERB        start, to copy a lesson into your workspace; may be left out
+    VERB        start, to copy a lesson into your workspace
     N           the number of a lesson
 
     example:
@@ -41,19 +40,17 @@ def lesson(verb: str | None = None, n: str | None = None) -> None:
       python 04_softmax_and_loss/lesson.py
       tinyllm check 4
     """
-    if verb and verb[0].isdigit() and n is None:
-        verb, n = "start", verb
     if verb is None:
         print_map()
     elif verb == "start" and n is not None:
         start(find_lesson(n))
     else:
-        raise UserError("required: N; " * (verb == "start") + HOW_TO_START)
+        raise UserError(HOW_TO_START)
 
 
 def print_map() -> None:
     """Print what all lessons are about and how far the student is in them, and the next step."""
-    progress = opened(find_workspace())
+    progress = StudentProgress(find_workspace())
     for lesson in syllabus():
         word, passed = progress.state(lesson)
         state = f"{passed} of {len(lesson.tasks)} done" if word == "started" else word
@@ -62,22 +59,6 @@ def print_map() -> None:
     print("\n`tinyllm lesson start N` copies lesson N here; `tinyllm check N` tries your code")
     if following := next_lesson([(lesson, progress.state(lesson)[0]) for lesson in syllabus()]):
         print(f"next: {next_of(following, progress)}")
-
-
-def opened(workspace: Any) -> Any:
-    """Load the progress of a workspace, and print a note if its file is damaged."""
-    progress = StudentProgress(workspace)
-    if progress.problem:
-        note(progress.problem)
-    return progress
-
-
-def saved(progress: Any) -> None:
-    """Save the progress; if that fails, print a note and continue."""
-    try:
-        progress.save()
-    except UserError as error:
-        note(f"{error}, so this is not recorded")
 
 
 def next_lesson(states: Any) -> Any:
@@ -135,7 +116,7 @@ def check(n: str, file: str | None = None, *, json: bool = False) -> int:
     lesson, workspace = named_lesson(n), find_workspace()
     path = exercise_path(lesson, workspace, file)
     use_one_thread()
-    level, progress = best_level(), opened(workspace)
+    level, progress = best_level(), StudentProgress(workspace)
     own = os.path.realpath(path) == os.path.realpath(workspace / lesson.folder / "exercise.py")
     if not json:
         print(f"lesson {lesson.number}, {lesson.title}: {checked(lesson, path)}\n", flush=True)
@@ -152,8 +133,6 @@ def check(n: str, file: str | None = None, *, json: bool = False) -> int:
             verdicts.append(verdict)
             if verdict.runs:  # a file that does not run keeps the progress
                 record |= {"state": verdict.state, "held": len(verdict.held)}
-    if own:
-        saved(progress)
     if json:
         found = {"lesson": lesson.number, "tasks": [as_record(lesson, v) for v in verdicts]}
         print(dumps(found | {"isolation": level, "note": isolation_words(level)}))
@@ -163,6 +142,8 @@ def check(n: str, file: str | None = None, *, json: bool = False) -> int:
         if not own:
             here = short_path(workspace / lesson.folder / lesson.exercise)
             print(paragraph(f"not recorded, for `tinyllm lesson` counts {here} only"))
+    if own:
+        progress.save()
     return 0 if all(v.state == "passed" for v in verdicts) else 1
 
 
@@ -213,7 +194,7 @@ def hint(n: str, exercise: str | None = None) -> None:
     example:
       tinyllm hint 4 softmax
     """
-    lesson, progress = named_lesson(n), opened(find_workspace())
+    lesson, progress = named_lesson(n), StudentProgress(find_workspace())
     open_tasks = [t.name for t in lesson.tasks if progress.task(lesson, t.name).get("state") != "passed"]
     found = lesson.task(exercise or [*open_tasks, lesson.tasks[0].name][0])
     every = hints(lesson, found.name)
@@ -226,12 +207,12 @@ def hint(n: str, exercise: str | None = None) -> None:
     if given + 1 == len(every) and not found.about.no_solution and not lesson.home:
         show = f"`tinyllm solution {lesson.number} {found.name}`"
         print(paragraph(f"That was the last hint. {show} shows the library's code."))
-    saved(progress)
+    progress.save()
 
 
 @command("solution")
 def solution(n: str, exercise: str) -> None:
-    """Show the library's own code for an exercise, and record that you looked.
+    """Show the library's own code for an exercise.
 
     N         the number of a lesson
     EXERCISE  the name of a function
@@ -245,9 +226,6 @@ def solution(n: str, exercise: str) -> None:
     found = lesson.task(exercise)
     if found.about.no_solution:
         raise UserError(found.about.no_solution.format(found.name, lesson.number))
-    progress = opened(find_workspace())
-    progress.task(lesson, found.name)["solution"] = True
-    saved(progress)
     if found.kind == "c":
         print(f"// the library's own kernel, which is faster, is csrc/{found.op}.c in its sources\n")
         print(answers(found).reference, end="")

@@ -41,13 +41,11 @@ class Finding(NamedTuple):
 
     whole: the result of training with all of the student's functions.
     together: True if only the combination is out of tolerance.
-    confirmed: True if the other functions alone stay in range.
     """
 
     culprits: tuple[str, ...]
     whole: Trial
     together: bool = False
-    confirmed: bool = False
 
 
 def perturbed(op: str) -> Callable[..., Any]:
@@ -144,9 +142,6 @@ class Blame:
         if len(ops) > 1:
             single = [op for op in ops if stays([x for x in ops if x != op], f"without your {op}")]
         if len(single) == 1:
-            return Finding(tuple(single), whole, confirmed=len(ops) > 1)
+            return Finding(tuple(single), whole)
         guilty = tuple(op for op in ops if not stays([op], f"with your {op} alone"))
-        if guilty:
-            rest = [op for op in ops if op not in guilty]
-            return Finding(guilty, whole, confirmed=bool(rest) and stays(rest, "with the others alone"))
-        return Finding(tuple(single or ops), whole, together=True)
+        return Finding(guilty or tuple(single or ops), whole, together=not guilty)

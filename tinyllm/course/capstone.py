@@ -5,7 +5,10 @@ worker, called over a socket) and on the library's functions. The seed decides t
 batches, so the library's losses are exact numbers.
 """
 
+import ast
 import functools
+import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +17,20 @@ import numpy as np
 
 from tinyllm.course.blame import perturbed, tolerances
 from tinyllm.course.checker import Verdict, complaint, format_failure, unusable
-from tinyllm.course.plugins import PartFailure, Plugin, plug_in
+from tinyllm.course.plugins import (
+    PartFailure,
+    Plugin,
+    attempted,
+    definitions,
+    import_file,
+    make_part,
+    plug_in,
+)
 from tinyllm.course.syllabus import Exercise, find_lesson, syllabus
 from tinyllm.course.workers import Failure
+from tinyllm.course.workspace import MAX_FILE, short_path
+from tinyllm.errors import UserError
+from tinyllm.files import atomic_write_text, read_text
 from tinyllm.ops.registry import OPS, override
 from tinyllm.runs import TrainSetup, make_config, prepare
 from tinyllm.testing.catalog import draw_cases
@@ -41,6 +55,47 @@ CASES = 20  # cases on which each function is tried alone
 ALONE = "yours, and right by itself: {}"  # only these properties earn points
 NOT_YOURS = "not yours yet, but still the library's"
 TRAINED = "the losses of a training are the library's at every step"
+MARK = "# gathered from your lessons; SHA-256 of what follows: "
+FUTURE = re.compile(r"^from __future__ import .*\n", re.MULTILINE)  # must come first in a file
+
+
+def gather(folder: str | Path) -> str:
+    """Copy what a student wrote in lessons 4 to 9 into folder/exercise.py; return a line about the result.
+
+    The folders of these lessons must be next to `folder`. A file that the student has changed is kept.
+    Raises UserError if an exercise is not valid Python, or if two exercises define a name differently.
+    """
+    target, starter = Path(folder).absolute() / "exercise.py", find_lesson(12).starter
+    text = read_text(target, MAX_FILE) if target.is_file() else starter
+    first, _, rest = text.partition("\n")
+    if text != starter and first != MARK + hashlib.sha256(rest.encode()).hexdigest():
+        return f"{short_path(target)} has work of yours in it and was left alone"
+    sources, known = {}, dict[str, str]()
+    for lesson in map(find_lesson, range(4, 10)):
+        path = target.parents[1] / lesson.folder / "exercise.py"
+        source = read_text(path, MAX_FILE, "utf-8-sig") if path.is_file() else lesson.starter
+        written = attempted(source, lesson.starter, path)
+        if written:
+            sources[lesson.number] = source
+        for name, code in definitions(ast.parse(source).body).items():
+            if name in written and known.setdefault(name, code) != code:
+                twice = f"{name} is something else in an earlier lesson; rename one"
+                raise UserError(f"{short_path(path)}: {twice}")
+    if not sources:
+        return f"nothing has been written in lessons 4 to 9 beside {short_path(folder)} yet"
+    body = "\n\n".join(sources.values())
+    body = "".join(sorted({*FUTURE.findall(body)})) + FUTURE.sub("", body)
+    atomic_write_text(target, MARK + hashlib.sha256(body.encode()).hexdigest() + "\n" + body)
+    return f"lessons {', '.join(map(str, sources))} were gathered in {short_path(target)}"
+
+
+def parts_in(folder: str | Path) -> tuple[list[Plugin], list[str]]:
+    """Import the capstone's functions from folder/exercise.py; return them and the missing names."""
+    path = Path(folder).absolute() / "exercise.py"
+    there = attempted(read_text(path, MAX_FILE, "utf-8-sig"), "", path)
+    module = import_file(path)
+    parts = [make_part(op, 12, path, module) for op in PARTS if op in there]
+    return parts, [op for op in PARTS if op not in there]
 
 
 @functools.cache
@@ -126,19 +181,17 @@ def judge(task: Exercise, start: Callable[[], Any], folder: Path | None = None, 
         if worker.failure:
             return unusable(task, worker.failure, every)
         answers = {op: worker.call(op, draw_cases(op, CASES)[0]) for op in PARTS}
-    yours = [op for op in PARTS if getattr(answers[op], "state", "") != "not_attempted"]
-    if not yours:
+    missing = [op for op in PARTS if getattr(answers[op], "state", "") == "not_attempted"]
+    if len(missing) == len(PARTS):
         return Verdict(task.name, "not_attempted", broken=tuple(every))
-    missing = [op for op in PARTS if op not in yours]
+    yours = [op for op in PARTS if op not in missing]
     held, why, state = parts_alone(yours, start, every)
     if not why and missing:
         why = f"{NOT_YOURS}: {', '.join(missing)}"
     elif not why:
         why, state = train_in_worker(yours, start, variant)
         held += [] if why else [TRAINED]
-    last = [] if why.startswith(NOT_YOURS) else [ALONE.format(op) for op in missing]
-    broken = sorted((title for title in every if title not in held), key=last.__contains__)
-    return Verdict(task.name, state, tuple(held), tuple(broken), why)  # what the message is about comes first
+    return Verdict(task.name, state, tuple(held), tuple(title for title in every if title not in held), why)
 
 
 def parts_alone(yours: list[str], start: Callable[[], Any],
@@ -183,11 +236,8 @@ def in_worker(worker: Any, op: str) -> Plugin:
         args = list(bound.arguments.values())
         answer = worker.call(op, args, send_args=bool(OPS[op].mutates))
         if isinstance(answer, Failure):
-            if answer.state == "timed_out":
-                took = f"{SETTINGS['train.steps']} steps take more than the time that there is"
-                raise PartFailure(op, f"{took}; it was up in your {op}", "timed_out")
             line = f", line {answer.line}," if answer.line else ""
-            raise PartFailure(op, f"your {op}{line} failed: {answer.message}")
+            raise PartFailure(op, f"your {op}{line} failed: {answer.message}", answer.state)
         return written_back(op, args, *answer) if OPS[op].mutates else answer
 
     return Plugin(op, 12, Path("exercise.py"), call)

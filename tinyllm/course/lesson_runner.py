@@ -7,10 +7,8 @@ and in a notebook, and `compare` comments on it afterwards.
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Iterable, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ from tinyllm.course.stepping import Stepper
 from tinyllm.course.syllabus import syllabus
 from tinyllm.course.workspace import passed_ops, short_path
 from tinyllm.errors import UserError
-from tinyllm.files import read_text
 from tinyllm.report.terminal import BOLD, bar, paint, paragraph
 
 try:
@@ -119,12 +116,10 @@ def predict(question: str) -> float | None:
             break
         if not answer:
             return None
-        if re.fullmatch(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?", answer):
-            answer = answer.replace(",", "")
         try:
             return float(answer)
         except ValueError:
-            print("  a number such as 4.2, 1,000 or 1e6, please")
+            print("  a number such as 4.2, 1000 or 1e6, please")
     print(f"? {question}")
     return None
 
@@ -165,13 +160,8 @@ def progress(losses: Iterable[Any], total: int) -> Iterable[Any]:
 
 
 def show_page(path: Path) -> None:
-    """Print the path of an HTML page; in a notebook, show the page below the cell."""
+    """Print the path of an HTML page."""
     print(f"wrote {short_path(path)}, {path.stat().st_size / 1000:.0f} kB: open it in a browser")
-    if in_notebook():
-        shown = sys.modules["IPython.display"]  # every notebook has loaded this module
-        size = "width: 100%; height: 44rem; border: 0"
-        frame = f'<iframe srcdoc="{escape(read_text(path))}" sandbox style="{size}"></iframe>'
-        shown.display(shown.HTML(f"<div>{frame}</div>"))  # without the div IPython warns
 
 
 def bars(values: Iterable[float], labels: Sequence[Any], width: int = 48) -> str:

@@ -9,7 +9,6 @@ no change. The instructor's code in this folder runs in this process; a student'
 import ast
 import os
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,8 @@ from tinyllm.testing.catalog import BOUNDS, CASES, draw_cases
 from tinyllm.testing.check import narrow
 from tinyllm.testing.relations import run_spec
 
-FILES, HINTS = ("reference.py", "cases.py", "mistakes.py"), "hints.toml"
-LARGEST_SIZE = 20  # what a generator of cases gets as `size`; small ones are tried first
+FILES = "reference.py", "cases.py", "mistakes.py"
+SIZES, SEEDS = st.integers(0, 20), st.integers(0, 2**16)  # of a case; the simplest are tried first
 
 
 def ensure(lesson: Lesson) -> None:
@@ -41,7 +40,7 @@ def ensure(lesson: Lesson) -> None:
 
 
 def load_lesson(folder: str | Path) -> Lesson:
-    """Load the exercises in a folder as a Lesson. Raises UserError with file and line for a bad one."""
+    """Load the exercises in a folder as a Lesson. Raises UserError with the file for a bad one."""
     home = Path(os.path.realpath(folder))  # a link to itself raises no error here
     number = re.fullmatch(r"([1-9]\d{2,3})_\w+", home.name, re.ASCII)  # smaller ones are the library's
     if not number:
@@ -49,53 +48,43 @@ def load_lesson(folder: str | Path) -> Lesson:
     if missing := [name for name in FILES if not os.path.lexists(home / name)]:
         raise UserError(f"{folder} has no {missing[0]}; lessons/README.md has an example, with all files")
     text, *_ = [read_text(home / name, 2**20, "utf-8-sig") for name in FILES]  # refuses pipes and the like
-    functions, stub, title = read_reference(text, home / FILES[0])
-    tasks = tuple(Exercise(name, name) for name in functions)
+    names, stub, title = read_reference(text, home / FILES[0])
+    tasks = tuple(Exercise(name, name) for name in names)
     lesson = Lesson(int(number[1]), home.name, title, "", 0, 0, 0, (), tasks, (), home=str(home), stub=stub)
-    hints(lesson, functions[0])  # raises now, not when a student asks for a hint
-    if taken := [name for name in functions if name in OPS and getattr(OPS[name], "home", "") != lesson.home]:
+    hints(lesson, names[0])  # raises now, not when a student asks for a hint
+    if taken := [name for name in names if name in OPS and getattr(OPS[name], "home", "") != lesson.home]:
         raise UserError(f"{home / FILES[0]}: another op or exercise is {taken[0]}; choose another name")
-    if not all(name in OPS for name in functions):
+    if not all(name in OPS for name in names):
         register(lesson, import_file(home / FILES[0], f"tinyllm_{home.name}"), import_file(home / FILES[1]))
         import_file(home / FILES[2])
-    for name in functions:
+    for name in names:
         if not MISTAKES.get(name):
             raise UserError(f"{home / FILES[2]} has no mistake of {name}, which a check must reject")
         for said, function in MISTAKES[name]:
             try:
                 getattr(function, "function", None)  # an edit is made when it is first asked for
             except Exception as error:
-                why = f"the mistake {said!r} cannot be made: {error}".split("\n")[0]
-                raise UserError(f"{home / FILES[2]}: {why}") from None
+                raise UserError(f"{home / FILES[2]}: the mistake {said!r} cannot be made: {error}") from None
     return lesson
-
-
-def files_of(home: Path) -> list[Path]:
-    """Return the files in a folder of exercises: all that is Python, and the hints."""
-    return sorted(path for path in home.iterdir() if path.suffix == ".py" or path.name == HINTS)
 
 
 def read_reference(text: str, path: Path) -> tuple[list[str], str, str]:
     """Return the names of a reference's public functions, a stub made from them, and the title."""
     try:
-        tree = ast.parse(text)
+        tree = ast.parse(text, path.name)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        line = getattr(error, "lineno", 1)
-        raise UserError(f"{path}, line {line}: {getattr(error, 'msg', error)}") from None
+        raise UserError(f"{path}: {error}") from None
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"]
     if not functions:
         raise UserError(f"{path} has no function; each public function there is an exercise")
-    title = (ast.get_docstring(tree) or "Exercises of your instructor").split("\n")[0].rstrip(".")
-    known = {"numpy", *sys.stdlib_module_names}
-    given = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)
-             and (getattr(node, "module", node.names[0].name) or "").partition(".")[0] in known]
     for node in functions:
         if ast.get_docstring(node) is None:
             raise UserError(f"{path}, line {node.lineno}: {node.name} has no docstring; it tells students "
                             "what to write")
         node.body[1:] = ast.parse("raise NotImplementedError").body
         node.decorator_list = []  # which may be code that students do not get
-    stub = "\n\n\n".join([f'"""{title}."""', "\n".join(given), *map(ast.unparse, functions)])
+    title = (ast.get_docstring(tree) or "Exercises of your instructor").split("\n")[0].rstrip(".")
+    stub = "\n\n\n".join([f'"""{title}."""', "import numpy as np", *map(ast.unparse, functions)])
     return [node.name for node in functions], stub + "\n", title
 
 
@@ -109,39 +98,29 @@ def register(lesson: Lesson, reference: Any, cases: Any) -> None:
         made: Any = op(getattr(reference, task.name), outputs=("the result",), grads=())
         made.home = lesson.home
         where = f"{cases.__file__}: {task.name}"
-        given = getattr(cases, task.name, None)
-        if not given:
-            raise UserError(f"{where} is missing: a list of cases, or a function of (random, size)")
-        CASES[task.name] = strategy(given, where)
+        if not callable(draw := getattr(cases, task.name, None)):
+            raise UserError(f"{where} is missing: a function of (random, size) that returns arguments")
+        CASES[task.name] = st.builds(lambda size, seed, draw=draw: drawn(draw(Random(seed, "case"), size)),
+                                     SIZES, SEEDS)
         BOUNDS[task.name] = lambda args, expected: [bound(each, tolerance) for each in expected]
         try:
             for args in draw_cases(task.name):
                 protocol.dump([list(args), run_spec(task.name, args)])  # as a worker receives and answers it
-        except UserError:
-            raise
         except Exception as error:
             why = f"{type(error).__name__}: {error}".split("\n")[0]
             raise UserError(f"{where}: no case can be drawn, or the reference fails on it: {why}") from None
 
 
-def strategy(given: Any, where: str) -> st.SearchStrategy:
-    """Return a Hypothesis strategy from a list of cases, or a function of (random, size)."""
-    def tidy(args):
-        if not isinstance(args, tuple):
-            shown = repr(args).split("\n")[0][:60]
-            raise UserError(f"{where}: a case is a tuple of arguments, such as (x, 2) or (x,), not {shown}")
-        return tuple(map(narrow, args))  # to float32, the type of all numbers in the library
-
-    if isinstance(given, list):
-        return st.sampled_from(range(len(given))).map(lambda i: tidy(given[i]))
-    pairs = st.tuples(st.integers(0, LARGEST_SIZE), st.integers(0, 2**16))
-    return pairs.map(lambda pair: tidy(given(Random(pair[1], "case"), pair[0])))
+def drawn(args: Any) -> tuple:
+    """Return the arguments of a case, with float32 for all numbers, as everywhere in the library."""
+    if not isinstance(args, tuple):
+        raise TypeError("a case is a tuple of arguments, such as (x, 2) or (x,)")
+    return tuple(map(narrow, args))
 
 
 def bound(expected: Any, tolerance: float) -> Any:
     """Return the allowed error of a result: `tolerance` times its largest float; 0 for integers and text."""
-    floats = isinstance(expected, float) or getattr(getattr(expected, "dtype", None), "kind", "") == "f"
-    if not floats:
-        return 0
     numbers = np.asarray(expected)
+    if numbers.dtype.kind != "f":
+        return 0
     return tolerance * float(np.max(np.abs(numbers), where=np.isfinite(numbers), initial=1e-30))

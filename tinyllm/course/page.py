@@ -105,7 +105,7 @@ def coloured(title: str, unit: str, tokens: Iterable[bytes]) -> Html:
 
 
 def write_page(path: Path, title: str, lead: str, figures: Iterable[Html]) -> None:
-    """Write figures to an HTML file and print its path; in a notebook, show the file."""
+    """Write figures to an HTML file and print its path."""
     drawn = [html(each) for each in figures]
     if len(drawn) % 2:  # the first above the pairs
         drawn[0] = tag("div", drawn[0], style="grid-column: 1 / -1; min-width: 0")

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tinyllm.course.syllabus import Lesson, find_lesson
-from tinyllm.course.workspace import MAX_FILE, StudentProgress, short_path
+from tinyllm.course.workspace import MAX_FILE, short_path
 from tinyllm.errors import UserError
 from tinyllm.files import read_text
 from tinyllm.ops.registry import OPS, override
@@ -258,16 +258,6 @@ def _at(path, line, message):
 def plug_in(parts: Sequence[Plugin]) -> AbstractContextManager:
     """Replace ops by the student's functions in `parts`, permanently or for a `with` block."""
     return override(**{part.op: part.function for part in parts})
-
-
-def unproven(parts: Sequence[Plugin], workspace: Path) -> str | None:
-    """Return a line about functions that have not passed `tinyllm check` in the workspace, or None."""
-    progress, names = StudentProgress(workspace), []
-    for part in parts:
-        state = progress.task(find_lesson(str(part.lesson)), part.op).get("state")
-        if state != "passed":
-            names.append(part.op if state in (None, "not_attempted") else f"{part.op} (failed)")
-    return f"`tinyllm check` has not passed these yet: {', '.join(names)}" if names else None
 
 
 def idle(parts: Sequence[Plugin], by: str) -> Iterator[str]:

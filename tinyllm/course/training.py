@@ -97,11 +97,10 @@ def plugged_in(lessons: list[str] | None, resumed: str | None = None) -> Iterato
     from tinyllm.course import plugins
     from tinyllm.course.workspace import find_workspace
 
-    workspace = find_workspace()
     chosen = plugins.parse_lessons(lessons)
-    parts, skipped = plugins.load_parts(chosen, workspace)
+    parts, skipped = plugins.load_parts(chosen, find_workspace())
     names = ", ".join(f"{part.op} (lesson {part.lesson})" for part in parts)
-    lines = [f"yours: {names}", *skipped, *filter(None, [plugins.unproven(parts, workspace)]), SLOWER]
+    lines = [f"yours: {names}", *skipped, SLOWER]
     with plugins.plug_in(parts):
         notes = {"replaced_ops": [{"op": part.op, "lesson": part.lesson} for part in parts]}
         settings = functools.reduce(operator.or_, (lesson.mine or {} for lesson in chosen), SETTINGS)

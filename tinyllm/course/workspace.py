@@ -7,21 +7,19 @@ it that contains `.tinyllm`. If there is none, it is the current folder.
 import contextlib
 import json
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tinyllm.config import conform
-from tinyllm.course.syllabus import Lesson, syllabus
+from tinyllm.course.syllabus import Lesson
 from tinyllm.errors import UserError
-from tinyllm.files import atomic_write_text, parse_json, read_bytes, read_text, read_toml
+from tinyllm.files import atomic_write_text, read_bytes, read_json, read_text, read_toml
 
-MARK, DAMAGED = ".tinyllm", "progress.damaged"
+MARK = ".tinyllm"
 CODE = (".py", ".c", ".h")  # the files of an exercise, all in one folder
 MAX_FILE, MAX_FILES = 2**21, 200  # bytes, files
-FIELDS = {"state": str, "held": int, "hints": int, "solution": bool}  # of an exercise in progress.json
+FIELDS = {"state": str, "held": int, "hints": int}  # of an exercise in progress.json
 
 
 def find_workspace(start: str | Path = ".") -> Path:
@@ -53,21 +51,18 @@ def start_lesson(lesson: Lesson, workspace: Path) -> tuple[Path, list[str]]:
 
 
 def exercise_path(lesson: Lesson, workspace: Path, file: str | Path | None = None) -> Path:
-    """Return the path of the student's exercise. Raises UserError if there is none."""
-    if file is None:
-        path = workspace / lesson.folder / "exercise.py"
-        if os.path.lexists(path):  # even if it is no file: reading it raises an error
-            return path
-        start = "" if lesson.home else f"`tinyllm lesson start {lesson.number}` makes one, or "
-        raise UserError(f"there is no {short_path(path)}; {start}give the file's name")
-    path = Path(file) / lesson.exercise if Path(file).is_dir() else Path(file)
-    if not os.path.lexists(path):
-        raise UserError(f"there is no {short_path(path)}; give your {lesson.exercise}, or its folder")
-    if lesson.exercise == "exercise.py" and path.suffix == ".py":
-        return path
-    if path.name != lesson.exercise:
+    """Return the path of the student's exercise.py, also for a lesson in C, whose file is beside it.
+
+    file: the student's file, or its folder. Raises UserError if there is none.
+    """
+    path = workspace / lesson.folder if file is None else Path(file)
+    path = path / lesson.exercise if file is None or path.is_dir() else path
+    if not os.path.lexists(path):  # a path that is no file is refused when it is read
+        start = f"`tinyllm lesson start {lesson.number}` makes one, or " * (not lesson.home)
+        raise UserError(f"there is no {short_path(path)}; {start}give your {lesson.exercise}, or its folder")
+    if path.name != lesson.exercise and not path.suffix == Path(lesson.exercise).suffix == ".py":
         raise UserError(f"{short_path(path)} is no {lesson.exercise}, which lesson {lesson.number} is about")
-    return path.with_name("exercise.py")  # for an exercise in C only the folder matters
+    return path if path.suffix == ".py" else path.with_name("exercise.py")
 
 
 @contextlib.contextmanager
@@ -106,40 +101,28 @@ def hints(lesson: Lesson, task: str) -> list[str]:
 
 
 class StudentProgress:
-    """A student's progress: the state of each exercise, properties that hold, hints and solutions seen.
+    """A student's progress: the state of each exercise, the properties that hold, and the hints given.
 
-    A damaged file counts as empty. Then `problem` says so, and `save` renames the file first.
+    Raises UserError if the file is damaged.
     """
 
     def __init__(self, workspace):
-        self.path, self.problem = workspace / MARK / "progress.json", None
+        self.path = workspace / MARK / "progress.json"
         self.tasks = {}
-        if not os.path.lexists(self.path):
-            return
-        try:
-            self.tasks = read_progress(read_bytes(self.path, 2**22))
-        except UserError:
-            keep = f"a check starts a new one and keeps it as {DAMAGED}"
-            self.problem = f"{short_path(self.path)} is damaged; {keep}"
+        if os.path.lexists(self.path):
+            tasks = read_json(self.path, {"tasks": {str: {}}}, 2**22)["tasks"]
+            for key, task in tasks.items():
+                self.tasks[key] = {name: value for name, value in task.items()
+                                   if type(value) is FIELDS.get(name)}
 
     def task(self, lesson: Lesson, name: str) -> dict[str, Any]:
         """Return the record of an exercise. The caller may change this dict, and `save` writes it."""
         return self.tasks.setdefault(f"{lesson.number}/{name}", {})
 
     def save(self) -> None:
-        """Write the file atomically, if the workspace exists or has lessons. Raises UserError on failure."""
-        workspace = self.path.parent.parent
-        if not (self.path.parent.exists() or any((workspace / one.folder).is_dir() for one in syllabus())):
-            return
-        try:
-            self.path.parent.mkdir(exist_ok=True)
-            if self.problem:
-                self.path.replace(self.path.with_name(DAMAGED))
-                self.problem = None
+        """Write the file, if the folder is a workspace."""
+        if self.path.parent.is_dir():
             atomic_write_text(self.path, json.dumps({"tasks": self.tasks}, indent=1, sort_keys=True) + "\n")
-        except OSError as error:
-            place = short_path(self.path)
-            raise UserError(f"cannot keep your progress in {place}: {error.strerror}") from None
 
     def state(self, lesson: Lesson) -> tuple[str, int]:
         """Return a lesson's state ("done", "started" or "") and the number of passed exercises."""
@@ -153,14 +136,6 @@ def passed_ops(lesson: Lesson, workspace: Path) -> set[str]:
     progress = StudentProgress(workspace)
     ops = [task.name for task in lesson.tasks if task.kind == "op"]
     return {name for name in ops if progress.task(lesson, name).get("state") == "passed"}
-
-
-def read_progress(data: bytes) -> dict[str, dict[str, Any]]:
-    """Read a progress file as {"LESSON/TASK": record}. Raises UserError if the file is damaged."""
-    content = parse_json(data)
-    conform(content, {"tasks": {str: {}}})
-    return {key: {name: value for name, value in task.items() if type(value) is FIELDS.get(name)}
-            for key, task in content["tasks"].items() if re.fullmatch(r"\d{1,4}/\w+", key)}
 
 
 def short_path(path: str | Path) -> str:

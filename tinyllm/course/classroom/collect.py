@@ -8,7 +8,6 @@ up to a limit.
 """
 
 import functools
-import hashlib
 import io
 import os
 import stat
@@ -28,7 +27,6 @@ OTHERS = (".rar", ".7z", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".ipynb", ".py", 
 MAX_TOTAL, MAX_ENTRIES = 2**25, 5000  # bytes, names in a folder or a zip
 MAX_DEPTH, MAX_NAME = 6, 200  # folders, bytes of a file's name
 MAX_DIRECTORY = 2**22  # bytes of a zip's list of contents, which zipfile reads as a whole
-PROGRESS = (".tinyllm", "progress.json")
 EXERCISES = ("exercise.py", "exercise.c")
 JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"  # invisible, but some names are spelt with them
 
@@ -43,15 +41,6 @@ class Submission:
     source: Path
     problem: str = ""
     files: dict = field(default_factory=dict)  # (folder of a lesson, name) -> bytes
-    progress: bytes = b""
-
-    @property
-    def digest(self) -> str:
-        """Return a digest of the files, in hexadecimal, which tells if they have changed."""
-        whole = hashlib.sha256()
-        for place, data in sorted(self.files.items()):
-            whole.update(repr((place, data)).encode())
-        return whole.hexdigest()
 
 
 class Refused(Exception):
@@ -108,8 +97,7 @@ def read_submission(submission: Submission, lessons: list[Lesson]) -> None:
     elif not entry.is_file():
         raise Refused("it is neither a folder nor a zip")
     elif entry.suffix.lower() != ".zip":
-        how = "; `jupyter nbconvert --to script` makes .py of a notebook" * (entry.suffix == ".ipynb")
-        raise Refused(f"it is a {entry.suffix.lower()} file; hand in a folder or a zip with {where}{how}")
+        raise Refused(f"it is a {entry.suffix.lower()} file; hand in a folder or a zip with {where}")
     else:
         try:
             with Bounded(entry) as file, zipfile.ZipFile(file) as archive:
@@ -123,12 +111,10 @@ def read_submission(submission: Submission, lessons: list[Lesson]) -> None:
 
 
 def take(submission: Submission, lessons: list[Lesson], files: Files) -> None:
-    """Read the files that lessons need, and the progress file. Raises Refused if they are too large."""
+    """Read the files that lessons need. Raises Refused if they are too large."""
     kept = submission.files
     for path, read in files:
-        if path.parts[-2:] == PROGRESS:
-            submission.progress = submission.progress or read()
-        elif place := destination(path, lessons):
+        if place := destination(path, lessons):
             data = read()
             if len(data) > MAX_FILE:
                 raise Refused(f"{path.name} has more than {MAX_FILE >> 20} MiB")
@@ -182,7 +168,7 @@ def in_folder(root: Path) -> Files:
     seen = 0
     for here, folders, names in os.walk(root, followlinks=False):
         relative = PurePosixPath(*Path(here).relative_to(root).parts)
-        folders[:] = sorted(name for name in folders if name == PROGRESS[0] or not hidden(name))
+        folders[:] = sorted(name for name in folders if not hidden(name))
         if len(relative.parts) >= MAX_DEPTH:
             folders.clear()
         seen += len(names) + len(folders)

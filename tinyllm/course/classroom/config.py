@@ -5,7 +5,6 @@ The seed determines the hidden inputs, so a release for students does not contai
 
 import datetime
 import hashlib
-import itertools
 import os
 import secrets
 from dataclasses import dataclass, fields
@@ -87,25 +86,19 @@ def _digest(text):
 
 def new_course() -> str:
     """Return the text of a course file with every lesson, a point for each exercise, and a fresh seed."""
-    lines = [HEAD.format(seed=new_seed())]
+    lines = [HEAD.format(seed=secrets.randbits(48))]
     for lesson in syllabus():
         points = "".join(f"{task.name} = 1\n" for task in lesson.tasks)
         lines.append(f'\n[[lesson]]\nnumber = {lesson.number}\ndue = ""\n[lesson.points]\n{points}')
     return "".join(lines)
 
 
-def new_seed() -> int:
-    """Return a number that nobody can guess."""
-    return secrets.randbits(48)
-
-
 def whole_course() -> Course:
     """Return the course of a self-test without a file: every lesson, a point for each exercise, no seed."""
-    parts = (Part(lesson, {task.name: 1 for task in lesson.tasks}) for lesson in syllabus())
-    return Course(tuple(parts))
+    return Course(tuple(Part(lesson, {task.name: 1 for task in lesson.tasks}) for lesson in syllabus()))
 
 
-def load_course(path: str | Path) -> Course:
+def load_course(path: str | Path = COURSE_FILE) -> Course:
     """Read a course file. Raises UserError if it is missing, is not TOML, or has unknown settings."""
     path = Path(path)
     if not os.path.lexists(path):
@@ -125,13 +118,13 @@ def _course(data, here):
     if not lessons or not isinstance(lessons, list) or not all(isinstance(each, dict) for each in lessons):
         raise UserError("it names no lessons: it needs at least one [[lesson]]")
     parts = sorted((_part(here, **each) for each in lessons), key=lambda part: part.lesson.number)
-    for one, other in itertools.pairwise(parts):
-        if one.lesson.number == other.lesson.number:
-            raise UserError(f"it names lesson {one.lesson.number} twice; put all into one [[lesson]]")
+    numbers = [part.lesson.number for part in parts]
+    if len(set(numbers)) < len(numbers):
+        raise UserError(f"it names one of the lessons {numbers} twice; put all into one [[lesson]]")
     course = Course(tuple(parts), **{name: data[name] for name in known if name in data})
     check(course)
     if course.seed is None:  # a seed that is the same for every course is known to every student
-        add = f"add this line at its top, and keep the file to yourself: seed = {new_seed()}"
+        add = f"add this line at its top, and keep the file to yourself: seed = {secrets.randbits(48)}"
         raise UserError(f"it has no secret seed, from which hidden inputs are drawn; {add}")
     return course
 

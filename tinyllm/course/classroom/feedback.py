@@ -65,11 +65,6 @@ def remarks(task: dict[str, Any]) -> Iterator[str]:
         yield f"Your instructor: {task['comment']}"
 
 
-def is_override(task: dict[str, Any]) -> bool:
-    """Return True if an instructor set the points of an exercise, or commented on it."""
-    return task["checked"] != task["points"] or bool(task["comment"])
-
-
 def feedback(course: Course, record: dict[str, Any], files: Files) -> str:
     """Return the feedback page of a student as HTML."""
     name = record["roster"].get("name", "")
@@ -81,7 +76,7 @@ def feedback(course: Course, record: dict[str, Any], files: Files) -> str:
                f"Nothing could be graded: {record['problem']}."
         body.append(tag("p", plain(what), class_="found"))
     for part, lesson in zip(course.parts, record["lessons"], strict=True):
-        if not record["problem"] or any(is_override(task) for task in lesson["tasks"]):
+        if not record["problem"] or any(task["points"] or task["comment"] for task in lesson["tasks"]):
             body.append(lesson_section(part, lesson, files))
     return assemble(course.title, plain(lead), body, f"Graded with {isolation_words(record['isolation'])}.")
 

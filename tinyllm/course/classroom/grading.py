@@ -7,31 +7,18 @@ exercises that were judged keep their verdicts, and the others are timed out. A 
 catches code that only waits and is not recognised as asleep.
 """
 
-import contextlib
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from tinyllm.config import bounded
 from tinyllm.course.checker import Verdict, as_record, judge_lesson, judge_task, titles_of
 from tinyllm.course.classroom.collect import Submission
 from tinyllm.course.classroom.config import Course, Part
 from tinyllm.course.workers import USED_UP, Launcher
-from tinyllm.course.workspace import lay_out, read_progress
-from tinyllm.errors import UserError
+from tinyllm.course.workspace import lay_out
 from tinyllm.testing.properties import ORDINARY, ORDINARY_INPUT, RIGHT
 
-POINTS, COUNT = bounded(float, min=0, max=1e12), bounded(int, min=0, max=10**9)
-STATES = bounded(str, choices=("passed", "failed", "timed_out", "blocked", "not_attempted"))
-TASK = {"task": str, "state": STATES, "points": POINTS, "of": POINTS, "properties": COUNT,
-        "properties_held": COUNT, "message": str, "line": int | None, "mistake": str | None,
-        "step": str | None, "hint": str | None, "smallest_input": str | None, "solution_seen": bool,
-        "checked": POINTS, "comment": str}  # the points before an instructor set others, and why
-LESSON = {"lesson": COUNT, "tasks": [TASK], "late_days": bounded(int | None, min=0), "deducted": POINTS}
-RECORD = {"student": str, "problem": str, "isolation": str, "lessons": [LESSON], "points": POINTS,
-          "of": POINTS, "roster": {str: str}, "remark": str,  # what `grade` returns; `students` fills it in
-          "digest": str}  # of the files that were graded
 MISSING = "nothing was handed in"  # the problem of somebody whom only the roster names
 UNJUDGED = "it could not be judged"  # the beginning of the message if the judge itself failed
 CPU_SECONDS = 1200  # of processor time for one submission, its workers' and the grader's own
@@ -41,44 +28,34 @@ CLOCK_SECONDS = 7200  # the limit by the clock for one submission
 def grade(submission: Submission, course: Course, level: str) -> dict[str, Any]:
     """Grade a submission, and return a record: a dict of plain values."""
     if submission.problem:
-        return empty_record(submission, course, level, submission.problem)
+        return empty_record(submission.student, course, level, submission.problem)
     with (tempfile.TemporaryDirectory(prefix="tinyllm-") as folder,
           Launcher(level, cpu_seconds=CPU_SECONDS) as launcher):
         end = time.monotonic() + CLOCK_SECONDS
         verdicts = [grade_lesson(submission, course, part, launcher, Path(folder), end)
                     for part in course.parts]
-    return as_grades(submission, course, level, "", verdicts)
+    return as_grades(submission.student, course, level, "", verdicts)
 
 
-def empty_record(submission: Submission, course: Course, level: str, problem: str) -> dict[str, Any]:
-    """Return the record of a submission that could not be graded."""
+def empty_record(student: str, course: Course, level: str, problem: str) -> dict[str, Any]:
+    """Return the record of a student whose submission could not be graded."""
     verdicts = [[Verdict(name, "not_attempted") for name in part.points] for part in course.parts]
-    return as_grades(submission, course, level, problem, verdicts)
+    return as_grades(student, course, level, problem, verdicts)
 
 
-def fits(record: dict[str, Any], course: Course) -> bool:
-    """Return True if a record has the exercises and the points of a course."""
-    has = [(lesson["lesson"], task["task"], task["of"])
-           for lesson in record["lessons"] for task in lesson["tasks"]]
-    return has == [(part.lesson.number, *pair) for part in course.parts for pair in part.points.items()]
-
-
-def as_grades(submission: Submission, course: Course, level: str, problem: str,
+def as_grades(student: str, course: Course, level: str, problem: str,
               verdicts: list[list[Verdict]]) -> dict[str, Any]:
-    """Return the record of a submission from its verdicts, a list for each lesson of the course."""
-    seen: dict[str, dict[str, Any]] = {}
-    with contextlib.suppress(UserError):  # only `course report` needs it
-        seen = read_progress(submission.progress)
+    """Return the record of a submission from its verdicts, a list for each lesson of the course.
+
+    `students.merge` fills in what the instructor's table says.
+    """
     lessons, points = [], 0
     for part, found in zip(course.parts, verdicts, strict=True):
         tasks = [scored(part, verdict, course.partial) for verdict in found]
-        for task in tasks:
-            task["solution_seen"] = bool(seen.get(f"{part.lesson.number}/{task['task']}", {}).get("solution"))
         lessons.append({"lesson": part.lesson.number, "tasks": tasks, "late_days": None, "deducted": 0})
         points += sum(task["points"] for task in tasks)
-    return {"student": submission.student, "problem": problem, "isolation": level, "lessons": lessons,
-            "points": round(points, 6), "of": course.total, "roster": {}, "remark": "",
-            "digest": submission.digest}
+    return {"student": student, "problem": problem, "isolation": level, "lessons": lessons,
+            "points": round(points, 6), "of": course.total, "roster": {}, "remark": ""}
 
 
 def grade_lesson(submission: Submission, course: Course, part: Part, launcher: Launcher, folder: Path,
@@ -103,7 +80,10 @@ def grade_lesson(submission: Submission, course: Course, part: Part, launcher: L
 
 
 def scored(part: Part, verdict: Verdict, partial: bool) -> dict[str, Any]:
-    """Return a verdict as a record with its points; with `partial`, failed exercises may earn a share."""
+    """Return a verdict as a record with its points; with `partial`, failed exercises may earn a share.
+
+    `checked` are the points of the check, which stay when an instructor sets other `points`.
+    """
     of, share = part.points[verdict.task], float(verdict.state == "passed")
     if partial and verdict.state == "failed" and not {ORDINARY, ORDINARY_INPUT} & {*verdict.broken}:
         right = [title for title in (*verdict.held, *verdict.broken) if title.startswith(RIGHT)]

@@ -1,7 +1,6 @@
 """Grade many submissions at once, each in a process of its own, so that a crash loses one record only."""
 
 import contextlib
-import difflib
 import itertools
 import json
 import multiprocessing
@@ -13,42 +12,18 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from tinyllm.course import capstone
-from tinyllm.course.classroom.collect import Submission, load, student_name
+from tinyllm.course.classroom.collect import Submission, load
 from tinyllm.course.classroom.config import Course
 from tinyllm.course.classroom.grading import empty_record, grade
 from tinyllm.course.drawing import properties
 from tinyllm.course.failures import right
 from tinyllm.course.own_tasks import ensure
-from tinyllm.course.workers import LEVELS, why_not
-from tinyllm.errors import UserError
 from tinyllm.testing.relations import specs_only
 
 CONTEXT: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 SECONDS = 4 * 3600  # by the clock, after which a grading process is killed: see `grading`
 LOST = "its grading process ended, by a crash or after four hours; grade again"
 STOPPED = "interrupted; nothing was written"
-
-
-def choose_level(wanted: str) -> str:
-    """Return the level of isolation to use for grading. Raises UserError if it does not work here."""
-    reasons = {level: why_not(level) for level in (LEVELS if wanted == "auto" else (wanted,))}
-    for level, reason in reasons.items():
-        if reason is None:
-            return level
-    told = "; ".join(f"{level}: {reason}" for level, reason in reasons.items())
-    raise UserError(f"none of the wanted levels of isolation works here ({told}); see `tinyllm doctor`")
-
-
-def only(names: Collection[str], submissions: list[Submission]) -> set[str]:
-    """Find students by name, ignoring case; return their names. Raises UserError for an unknown name."""
-    known = {submission.student.casefold(): submission.student for submission in submissions}
-    keys = [student_name(name).casefold() for name in names]
-    for name, key in zip(names, keys, strict=True):
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 3)
-            hint = f"; did you mean {' or '.join(known[each] for each in near)}?" if near else ""
-            raise UserError(f"there is no submission of {name[:60]!r}{hint}")
-    return {known[key] for key in keys}
 
 
 def grade_all(submissions: list[Submission], course: Course, level: str, workers: int | None = None,
@@ -76,7 +51,7 @@ def grade_all(submissions: list[Submission], course: Course, level: str, workers
                     running[ours] = process, submission
                 for pipe in multiprocessing.connection.wait(list(running), timeout=1):
                     process, submission = running.pop(pipe)
-                    records.append(receive(pipe) or empty_record(submission, course, level, LOST))
+                    records.append(receive(pipe) or empty_record(submission.student, course, level, LOST))
                     process.join()
                     step()
         finally:

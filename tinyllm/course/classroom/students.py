@@ -1,7 +1,7 @@
 """Read the instructor's table of students, and merge it into the records of a grading.
 
-The table is students.csv beside the course file, and each grading reads it again. It may come from a
-spreadsheet of any country. A row is about a student, about a lesson of theirs, or about one exercise:
+The table is students.csv beside the course file. It may come from a spreadsheet of any country. A row is
+about a student, about a lesson of theirs, or about one exercise:
 
     student,name,id,task,points,comment,received,due
     Ada,Ada Lovelace,11,,,,2026-10-02T09:00,
@@ -60,20 +60,14 @@ class TableRow(NamedTuple):
         return moment(self.get(column), f"{self.where}: {column}", end=column == "due")
 
 
-def find_table(course_file: str, given: str | None) -> Path | None:
-    """Return the path of the table: the given one, else students.csv beside the course file, or None."""
-    path = Path(given) if given else Path(course_file).parent / FILE
-    return path if given or os.path.lexists(path) else None
-
-
-def read_students(path: Path | None, course: Course,
-                  submissions: Sequence[Submission]) -> dict[Place, TableRow]:
-    """Read the table of students. Raises UserError that names the line that is wrong.
+def read_students(course: Course, submissions: Sequence[Submission],
+                  path: str | Path = FILE) -> dict[Place, TableRow]:
+    """Read the table of students, if there is one. Raises UserError that names the line that is wrong.
 
     A row about work needs a student who is in the roster or has a submission.
     """
     table: dict[Place, TableRow] = {}
-    for row in read_rows(path) if path else ():
+    for row in read_rows(Path(path)) if os.path.lexists(path) else ():
         if not row.get("student"):
             raise UserError(f"{row.where} names no student")
         student = student_name(row.get("student")).casefold()
@@ -100,7 +94,7 @@ def read_rows(path: Path) -> list[TableRow]:
 
     Raises UserError if the file cannot be read, lacks the column `student`, or has a row that is too long.
     """
-    text = re.sub(r"\Asep=.\r?\n", "\n", read_text(path, LARGEST, "utf-8-sig"))  # Excel's own first line
+    text = read_text(path, LARGEST, "utf-8-sig")
     first = text.lstrip().partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
     try:
@@ -121,17 +115,15 @@ def read_rows(path: Path) -> list[TableRow]:
 
 
 def find_task(course: Course, row: TableRow) -> tuple[str, str]:
-    """Return the lesson and the exercise that a row names as "4", "softmax" or "4/softmax"; "" for none."""
+    """Return the lesson and the exercise that a row names as "4" or "4/softmax"; "" for none."""
     wanted = row.get("task")
-    if not wanted or wanted in [str(part.lesson.number) for part in course.parts]:
-        return wanted, ""
-    every = [(str(part.lesson.number), name) for part in course.parts for name in part.points]
-    found = [(number, name) for number, name in every if wanted in (name, f"{number}/{name}")]
-    if len(found) == 1:
-        return found[0]
-    what = "several exercises are called" if found else "the course has no lesson or exercise"
-    known = ", ".join("/".join(pair) for pair in found or every)[:200]
-    raise UserError(f"{row.where}: {what} {wanted[:40]!r}; it has {known}")
+    known = [name for part in course.parts
+             for name in (str(part.lesson.number), *(f"{part.lesson.number}/{task}" for task in part.points))]
+    if wanted and wanted not in known:
+        raise UserError(f"{row.where}: the course has no lesson or exercise {wanted[:40]!r}; "
+                        f"it has {', '.join(known)[:200]}")
+    lesson, _, task = wanted.partition("/")
+    return lesson, task
 
 
 def moment(text: str, what: str, end: bool = False) -> datetime.datetime | None:
@@ -163,27 +155,28 @@ def days_late(table: dict[Place, TableRow], student: str, part: Part) -> int | N
 
 def roster_of(table: dict[Place, TableRow]) -> dict[str, TableRow]:
     """Return {student: row} of the rows without a task, except those that hold only times."""
-    filled = {place: {column for column in row.cells if row.get(column)} for place, row in table.items()}
-    return {place[0]: row for place, row in table.items()
-            if not place[1] and not (filled[place] & TIMES and filled[place] <= {"student", *TIMES})}
+    found = {}
+    for (student, lesson, _), row in table.items():
+        filled = {column for column in row.cells if row.get(column)} - {"student"}
+        if not lesson and not (filled and filled <= TIMES):
+            found[student] = row
+    return found
 
 
 def merge(table: dict[Place, TableRow], course: Course, level: str,
           records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Apply the table to records, in place, and add one for each student who handed in nothing.
-
-    The records are those of this grading or of an earlier one: all that the table says is said anew.
-    """
+    """Apply the table to records, in place, and add one for each student who handed in nothing."""
     records = list(records)  # "Ada" and "ADA" have two records
     known = {record["student"].casefold() for record in records}
     roster = roster_of(table)
-    records += [empty_record(Submission(student_name(row.get("student")), Path()), course, level, MISSING)
+    records += [empty_record(student_name(row.get("student")), course, level, MISSING)
                 for student, row in roster.items() if student not in known]
     for record in records:
         student = record["student"].casefold()
-        row = roster.get(student, TableRow({}, ""))
-        record["roster"] = {name: cell for name, cell in row.cells.items() if name and name not in OWN}
-        record["remark"] = "not in the roster" if roster and student not in roster else ""
+        if row := roster.get(student):
+            record["roster"] = {name: cell for name, cell in row.cells.items() if name and name not in OWN}
+        elif roster:
+            record["remark"] = "not in the roster"
         for part, lesson in zip(course.parts, record["lessons"], strict=True):
             merge_lesson(table, student, part, lesson, course.points_per_late_day)
         record["points"] = round(sum(map(points_of, record["lessons"])), 6)
@@ -194,10 +187,9 @@ def merge_lesson(table: dict[Place, TableRow], student: str, part: Part, lesson:
                  price: float) -> None:
     """Apply the table to one lesson of a student's record, in place. price: points for a day late."""
     for task in lesson["tasks"]:
-        row = table.get((student, str(part.lesson.number), task["task"]), TableRow({}, ""))
-        given = row.points()
-        task["points"] = task["checked"] if given is None else given
-        task["comment"] = row.get("comment")
+        if row := table.get((student, str(part.lesson.number), task["task"])):
+            given = row.points()
+            task |= {"comment": row.get("comment")} | ({} if given is None else {"points": given})
     lesson["late_days"] = days = days_late(table, student, part)
     lesson["deducted"] = min(sum(task["points"] for task in lesson["tasks"]), (days or 0) * price)
 

@@ -1,23 +1,51 @@
-"""Write tables of grades as CSV: grades.csv, tasks.csv, and those that Canvas and Moodle import.
+"""Write what a grading found: tables for people and for other systems, results.json, and feedback.
 
-No text from students becomes a formula in a spreadsheet.
+Text from students (names, messages) is never read as a formula in a spreadsheet or as markup in a page.
 """
 
 import csv
 import io
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from tinyllm.course.classroom.feedback import headline, is_override, number
+from tinyllm.course.classroom.config import Course
+from tinyllm.course.classroom.feedback import Files, feedback, feedback_name, headline, number, remarks
 from tinyllm.course.classroom.students import points_of
+from tinyllm.course.workers import isolation_words
+from tinyllm.errors import UserError
+from tinyllm.files import atomic_write_text
+from tinyllm.report.page import write
 
 Record = dict[str, Any]
+Rows = list[list[str]]
 # Column in another system -> columns of the roster, of which the first with a text is shown, or `student`.
 CANVAS = {"Student": ("name", "student"), "ID": ("id",), "SIS User ID": ("sis user id",),
           "SIS Login ID": ("sis login id", "student"), "Section": ("section",)}
 MOODLE = {"Username": ("username", "student"), "Full name": ("name",), "ID number": ("id number", "id"),
           "Email address": ("email address", "email")}
-TOTALS = "late_days", "deducted", "points", "of"
+
+
+def write_results(out: str | Path, course: Course, records: Sequence[Record],
+                  files_of: Callable[[Record], Files] = lambda record: {}) -> None:
+    """Write all results into a folder. Raises UserError if that is not possible.
+
+    files_of: returns the files of a record's student, to show the code.
+    """
+    out = Path(out)
+    try:
+        (out / "feedback").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {out}: {error.strerror}") from None
+    results = {"course": course.title, "submissions": records}
+    atomic_write_text(out / "results.json", json.dumps(results, indent=1, sort_keys=True) + "\n")
+    for name, table in TABLES.items():
+        atomic_write_text(out / name, as_csv(table(course, records)))
+    if len(records) == 1:  # Gradescope grades one submission at a time
+        atomic_write_text(out / "gradescope.json", gradescope(records[0]))
+    for record in records:  # last, because their names are made of what students chose
+        write(out / "feedback" / feedback_name(record["student"]), feedback(course, record, files_of(record)))
 
 
 def as_csv(rows: Sequence[Sequence[str]]) -> str:
@@ -36,63 +64,65 @@ def cell(text: str) -> str:
     return "'" + line if line[:1] in tuple("=+-@＝＋－＠") else line  # also full-width signs
 
 
-def grades(records: Sequence[Record]) -> str:
-    """Return grades.csv, with a column for each lesson."""
-    head = [f"lesson_{lesson['lesson']:02}" for lesson in records[0]["lessons"]]
-    rows = [[*by_lesson(record), *totals(record), isolation(record), note(record)] for record in records]
-    return of_students(records, [*head, *TOTALS, "isolation", "note"], rows)
+def grades(course: Course, records: Sequence[Record]) -> Rows:
+    """Return a table with a column for each lesson."""
+    head = [f"lesson_{part.lesson.number:02}" for part in course.parts]
+    rows = []
+    for record in records:
+        late = [sum(lesson[name] or 0 for lesson in record["lessons"]) for name in ("late_days", "deducted")]
+        sums = map(number, [*late, record["points"], record["of"]])
+        rows.append([*by_lesson(record), *sums, record["isolation"], note(record)])
+    return of_students(records, [*head, "late_days", "deducted", "points", "of", "isolation", "note"], rows)
 
 
-def tasks(records: Sequence[Record]) -> str:
-    """Return tasks.csv, with a column for each exercise."""
-    head = [name for name, _ in tasks_of(records[0])]
-    rows = [[*(number(task["points"]) for _, task in tasks_of(record)), *totals(record), overrides(record)]
+def tasks(course: Course, records: Sequence[Record]) -> Rows:
+    """Return a table with a column for each exercise."""
+    head = [f"{part.lesson.number}/{name}" for part in course.parts for name in part.points]
+    rows = [[*(number(task["points"]) for _, task in tasks_of(record)), overrides(record)]
             for record in records]
-    return of_students(records, [*head, *TOTALS, "overrides"], rows)
+    return of_students(records, [*head, "overrides"], rows)
 
 
-def of_students(records: Sequence[Record], head: list[str], rows: list[list[str]]) -> str:
-    """Format rows as CSV, each after its student and all columns of the roster."""
+def of_students(records: Sequence[Record], head: list[str], rows: Rows) -> Rows:
+    """Return a table in which each row begins with its student and all columns of the roster."""
     roster = list(dict.fromkeys(name for record in records for name in record["roster"]))
     people = [[record["student"], *(record["roster"].get(name, "") for name in roster)] for record in records]
-    return as_csv([["student", *roster, *head], *map(list.__add__, people, rows)])
+    return [["student", *roster, *head], *map(list.__add__, people, rows)]
 
 
-def canvas(results: Record) -> str:
-    """Return points as CSV for Canvas, as one assignment that has the name of the course."""
-    records = results["submissions"]
-    above = ["Points Possible", *[""] * (len(CANVAS) - 1), number(records[0]["of"])]
+def canvas(course: Course, records: Sequence[Record]) -> Rows:
+    """Return a table for Canvas, with the points as one assignment that has the name of the course."""
+    above = ["Points Possible", *[""] * (len(CANVAS) - 1), number(course.total)]
     rows = [[*known(CANVAS, record), number(record["points"])] for record in records]
-    return as_csv([[*CANVAS, results["course"]], above, *rows])
+    return [[*CANVAS, course.title], above, *rows]
 
 
-def without_id(results: Record) -> str:
-    """Return a remark on students without an ID, whom Canvas must recognize by their names, or ""."""
-    names = [record["student"] for record in results["submissions"] if not record["roster"].get("id")]
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    said = f"{', '.join(map(cell, names[:5]))}{more}"
-    return f"no ID, because the roster has no column id for them: {said}" if names else ""
-
-
-def moodle(results: Record) -> str:
-    """Return points and comments as CSV, with the columns that Moodle uses to import grades."""
-    records = results["submissions"]
-    lessons = [f"Lesson {lesson['lesson']}" for lesson in records[0]["lessons"]]
+def moodle(course: Course, records: Sequence[Record]) -> Rows:
+    """Return a table of points and comments for Moodle."""
+    lessons = [f"Lesson {part.lesson.number}" for part in course.parts]
     rows = [[*known(MOODLE, record), *by_lesson(record), number(record["points"]), comment(record)]
             for record in records]
-    return as_csv([[*MOODLE, *lessons, results["course"], "Feedback comments"], *rows])
+    return [[*MOODLE, *lessons, course.title, "Feedback comments"], *rows]
+
+
+TABLES = {"grades.csv": grades, "tasks.csv": tasks, "canvas.csv": canvas, "moodle.csv": moodle}
+
+
+def gradescope(record: Record) -> str:
+    """Return the results of a submission as a results.json for Gradescope."""
+    tests = [{"name": name, "score": task["points"], "max_score": task["of"],
+              "status": "passed" if task["state"] == "passed" else "failed",
+              "output": "\n".join([headline(task), *remarks(task)]), "output_format": "text"}
+             for name, task in tasks_of(record)]
+    said = record["problem"] or isolation_words(record["isolation"])
+    page = {"score": record["points"], "output": said, "output_format": "text", "tests": tests}
+    return json.dumps(page, indent=1) + "\n"  # as text: a student's names must not be read as markup
 
 
 def known(columns: dict[str, tuple[str, ...]], record: Record) -> list[str]:
     """Return what the roster says about a student, in the columns of another system."""
     cells = record["roster"] | {"student": record["student"]}
     return [next((cells[name] for name in names if cells.get(name)), "") for names in columns.values()]
-
-
-def totals(record: Record) -> list[str]:
-    """Return the sums over the lessons of a record, in the columns TOTALS."""
-    late = [sum(lesson[name] or 0 for lesson in record["lessons"]) for name in ("late_days", "deducted")]
-    return [*map(number, late), number(record["points"]), number(record["of"])]
 
 
 def by_lesson(record: Record) -> list[str]:
@@ -104,11 +134,6 @@ def tasks_of(record: Record) -> list[tuple[str, Record]]:
     """Return pairs (name such as "4/softmax", exercise) of a record."""
     return [(f"{lesson['lesson']}/{task['task']}", task)
             for lesson in record["lessons"] for task in lesson["tasks"]]
-
-
-def isolation(record: Record) -> str:
-    """Return how a student's code was isolated."""
-    return record["isolation"] + " (stops accidents only)" * (record["isolation"] == "plain")
 
 
 def note(record: Record) -> str:
@@ -124,9 +149,6 @@ def comment(record: Record) -> str:
 
 def overrides(record: Record) -> str:
     """Return the points that an instructor set in place of the check's: "4/softmax: 2 for 0, comment"."""
-    said = []
-    for name, task in tasks_of(record):
-        if is_override(task):
-            both = f"{number(task['points'])} for {number(task['checked'])}"
-            said.append(f"{name}: {', '.join(filter(None, (both, task['comment'])))}")
-    return "; ".join(said)
+    said = [f"{name}: {number(task['points'])} for {number(task['checked'])}, {task['comment']}"
+            for name, task in tasks_of(record) if task["comment"] or task["points"] != task["checked"]]
+    return "; ".join(each.removesuffix(", ") for each in said)
