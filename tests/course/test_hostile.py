@@ -44,7 +44,7 @@ C_HEAD, C_TAIL = "#define _DEFAULT_SOURCE\n", """
 void softmax(float *y, const float *x, long rows, long n) { first(); }
 """
 ORDINARY = "correct results on ordinary numbers"
-SHORT = {"memory": 3 * 2**27, "cpu_seconds": 1}
+SHORT = {"memory": 3 * 2**27, "cpu_seconds": 1, "total_seconds": 5}
 FENCED = pytest.mark.skipif(bool(why_not("landlock")), reason=f"landlock: {why_not('landlock')}")
 
 
@@ -138,7 +138,6 @@ def write(folder, name, text):
 def attacked(launcher, path, monkeypatch):
     """Judge a file, and return the verdict and all that its workers printed."""
     workers = []
-    monkeypatch.setattr("tinyllm.course.workers.ASLEEP", 4)
 
     class Kept(Worker):
         def __init__(self, *args):

@@ -3,7 +3,6 @@
 import re
 import subprocess
 import time
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +84,7 @@ CRASHES = [
     (MATMUL, SET_SUM, f"{SET_SUM} if (k == 2) __builtin_trap();", "Illegal|Trace"),
     (MATMUL, SET_SUM, f"{SET_SUM} volatile long zero = 0; if (k == 2) sum = m / zero;", "divides a whole"),
     (SOFTMAX, HEAD, f"#include <assert.h>\n{HEAD} assert(n < 3);", "calls abort"),
+    (SOFTMAX, HEAD, f"#include <stdlib.h>\n{HEAD} if (n < 3) abort();", "calls abort"),
     (SOFTMAX, HEAD, f"#include <stdlib.h>\n{HEAD} exit(0);", "called for an exit"),
     (SOFTMAX, HEAD, f"{HEAD} while (n) rows = n;", "endless loop"),
     (SOFTMAX, HEAD, f"__attribute__((constructor)) static void f(void) {{ *(volatile int *)8 = 1; }}\n{HEAD}",
@@ -149,16 +149,6 @@ def test_a_compiler_behind_fences_compiles_and_sees_no_secret(tmp_path):
     assert kernels.build(GOOD, "softmax", work, "landlock") == work / "program"
     failure = kernels.build(f'#include "{secret}"\n' + GOOD, "softmax", work, "landlock")
     assert "Permission denied" in failure.message and "answer" not in failure.message
-
-
-def test_a_compiler_that_never_stops_talking_takes_no_memory_of_ours(tmp_path, monkeypatch):
-    monkeypatch.setattr(kernels, "COMPILE_SECONDS", 2)
-    again = '#warning x\n#if __INCLUDE_LEVEL__ < 150\n#include "exercise.c"\n#include "exercise.c"\n#endif\n'
-    tracemalloc.start()
-    assert kernels.build(GOOD + again, "softmax", tmp_path, "plain").state in ("failed", "timed_out")
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 2**20
 
 
 def test_a_grader_that_has_to_end_leaves_no_compiler_behind(tmp_path, monkeypatch):

@@ -78,7 +78,7 @@ def test_two_thousand_corruptions_are_a_verdict_each():
         for i, (name, args, data) in enumerate(corruptions(2000)):
             worker = Worker.__new__(Worker)  # without a process: the bytes are all that is known of it
             worker.failure, worker.child, worker.deadline = None, None, math.inf
-            worker.limits, worker.looks, worker.launcher = LIMITS, 0, Launcher("plain")
+            worker.limits, worker.launcher = LIMITS, Launcher("plain")
             worker.sock = Bytes(data)
             why = complaint(name, (FORM, PURE, STEADY, "")[i % 4], worker, name, args)
             assert why is None or isinstance(why, Failure | str)

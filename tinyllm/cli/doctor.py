@@ -11,7 +11,7 @@ import numpy as np
 from tinyllm.bench import machine
 from tinyllm.bench.rows import BATCH, SIZES, model_of, training_step
 from tinyllm.cli.command import command
-from tinyllm.course.workers import LEVELS, isolation_words, plain_words, why_not
+from tinyllm.course.workers import LEVELS, isolation_words, why_not
 from tinyllm.ops import registry
 from tinyllm.report.terminal import entry
 from tinyllm.train.memory import free_memory
@@ -103,7 +103,6 @@ def report(facts: dict[str, Any]) -> list[str]:
     versions = f"tinyllm {__version__}, python {platform.python_version()}, numpy {np.__version__}"
     best = next(level for level, reason in facts["isolation"].items() if reason is None)
     isolation = [isolation_words(best).removeprefix("isolation: ")]
-    isolation += [f"plain is here: {plain_words()}"] * (best == "plain")
     isolation += [f"{level} does not work: {reason}"
                   for level, reason in facts["isolation"].items() if reason]
     memory = "unknown" if facts["memory"] is None else f"{facts['memory'] / 2**30:.1f} GiB available"

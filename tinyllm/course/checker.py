@@ -73,6 +73,7 @@ def judge_task(task: Exercise, start: Callable[[], Any], folder: Path, **options
 
 
 PATIENCE = 9  # seconds of processor time for all that wrong answers to a lesson need, where a student waits
+CLOCK_SECONDS = 60  # by the clock, for a worker then
 CALL_SECONDS = 0.75  # for one call then: right functions on small arrays need up to 0.2, also with loops
 
 
@@ -96,7 +97,9 @@ def judge_lesson(tasks: Iterable[Exercise], launcher: Launcher, path: Path, soon
         return lambda: end - launcher.used()
 
     options |= {"clock": clock} if soon else {}
-    limits: dict[str, float] | None = {"call_seconds": CALL_SECONDS} if soon else None
+    limits: dict[str, float] | None = None
+    if soon:
+        limits = {"call_seconds": CALL_SECONDS, "total_seconds": CLOCK_SECONDS}
     broken, there = None, path.is_file()
     if there:
         with launcher.start(path, limits) as worker:

@@ -15,7 +15,6 @@ import math
 import re
 import struct
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,6 @@ MAX_ARRAYS = 256
 MAX_PAYLOAD = 2**22  # bytes of all arrays of a frame
 MAX_DEPTH = 16  # (hostile: a nested header)
 MAX_NDIM = 16
-LOOK = 0.25  # seconds between two looks at a worker that does not answer
 MAX_PAIRS = 1024  # of one dict: a hostile sender can choose keys whose hashes are equal
 MAX_KEY = 8  # values in a tuple that is a key
 HALF = re.compile("[\ud800-\udfff]")  # a lone surrogate, half of a character, cannot be encoded
@@ -179,25 +177,18 @@ def _key(key):
     return key
 
 
-def send(sock: Any, value: object, seconds: float | None = None,
-         idle: Callable[[], bool] | None = None) -> None:
-    """Send a value. Raises ProtocolError, Closed or TimeoutError. For `seconds` and `idle` see `receive`."""
+def send(sock: Any, value: object, seconds: float | None = None) -> None:
+    """Send a value. Raises ProtocolError, Closed, or TimeoutError after `seconds`."""
     deadline = None if seconds is None else time.monotonic() + seconds
     left = memoryview(dump(value))
     while left:
-        try:
-            left = left[_patiently(sock, sock.send, left, deadline, idle) :]
-        except (BrokenPipeError, ConnectionResetError):
-            raise Closed("the other side has gone") from None
+        left = left[_in_time(sock, sock.send, left, deadline) :]
 
 
-def receive(sock: Any, seconds: float | None = None, idle: Callable[[], bool] | None = None) -> Any:
-    """Wait for a value. Raises ProtocolError, Closed, or TimeoutError after `seconds`.
-
-    idle: called every quarter of a second until all is here; if it returns True, TimeoutError is raised.
-    """
+def receive(sock: Any, seconds: float | None = None) -> Any:
+    """Wait for a value. Raises ProtocolError, Closed, or TimeoutError after `seconds`."""
     deadline = None if seconds is None else time.monotonic() + seconds
-    return _read(lambda n: _exactly(sock, n, deadline, idle))
+    return _read(lambda n: _exactly(sock, n, deadline))
 
 
 def copy(value: object) -> Any:
@@ -227,32 +218,23 @@ def _read(exactly):
         raise ProtocolError(f"not a frame: {type(error).__name__}") from None
 
 
-def _exactly(sock, n, deadline, idle):
-    data, look = bytearray(), time.monotonic() + LOOK
+def _exactly(sock, n, deadline):
+    data = bytearray()
     while len(data) < n:
-        try:
-            part = _patiently(sock, sock.recv, min(n - len(data), 2**20), deadline, idle)
-        except ConnectionResetError:
-            part = b""
+        part = _in_time(sock, sock.recv, min(n - len(data), 2**20), deadline)
         if not part:
             raise Closed("the other side has gone")
         data += part
-        if idle and time.monotonic() > look:  # (hostile: an answer a byte at a time)
-            look = time.monotonic() + LOOK
-            if idle():
-                raise TimeoutError("no answer in time")
     return data
 
 
-def _patiently(sock, act, what, deadline, idle):
-    """Repeat act(what), which sends or receives, until it succeeds or the deadline passes -> its value."""
-    while True:
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
-            raise TimeoutError("no answer in time")
-        sock.settimeout(left if idle is None else LOOK if left is None else min(left, LOOK))
-        try:
-            return act(what)
-        except TimeoutError:
-            if idle is None or idle():
-                raise
+def _in_time(sock, act, what, deadline):
+    """Return act(what), which sends or receives; raise TimeoutError if the deadline passes before."""
+    left = None if deadline is None else deadline - time.monotonic()  # (hostile: an answer a byte at a time)
+    if left is not None and left <= 0:
+        raise TimeoutError("no answer in time")
+    sock.settimeout(left)
+    try:
+        return act(what)
+    except ConnectionError:
+        raise Closed("the other side has gone") from None

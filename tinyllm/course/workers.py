@@ -3,11 +3,8 @@
 `Launcher` starts workers at one level of isolation. A `Worker` runs a student's file and answers `call` with
 a value or a `Failure`. This process continues, whatever the student's code does.
 
-The limit is on processor time, which does not depend on other work on the machine. A sleeping worker uses no
-processor time, so on Linux the worker is inspected every quarter of a second. If it was asleep at several
-inspections (ASLEEP) while an answer was due, its time is up. A worker that is ready to run but gets no
-processor does not count as asleep. Much larger limits in real time catch all other cases, also on systems
-where sleep cannot be seen.
+The limit is on processor time, which does not depend on other work on the machine. A larger limit by the
+clock ends a worker that sleeps (hostile: a wait without end, for nobody).
 """
 
 import contextlib
@@ -33,7 +30,6 @@ from tinyllm.errors import UserError
 
 LEVELS = ("landlock", "plain")  # the strongest first
 SEND_SECONDS = 60  # by the clock, until a worker has received a request
-ASLEEP = 20  # inspections, 1/4 s apart: 5 s in a worker's life (hostile: a wait without end, for nobody)
 USED_UP = "it and the exercises before it used up the time for a whole submission"
 MAX_STEPS = 64  # variables of a function that are looked at
 MAX_OUTPUT = 20_000  # bytes of what a student prints (hostile: output without end)
@@ -42,10 +38,9 @@ STATES = {  # kind of error -> state of the exercise; any other error means fail
 }
 WORDS = {"not_attempted": "not attempted", "timed_out": "timed out"}  # state -> its name, if another
 LIMITS = {  # of a worker, which tests one property; total_seconds is by the clock, for its whole life
-    "memory": 2**31, "cpu_seconds": 20, "file_size": 2**24, "files": 64, "total_seconds": 300,
+    "memory": 2**31, "cpu_seconds": 20, "file_size": 2**24, "files": 64, "total_seconds": 150,
     "call_seconds": 0,  # of processor time, for each call and for running the file; 0: no such limit
 }
-SPAWNED_SECONDS = 60  # by the clock, for a plain subprocess, whose sleep cannot be seen
 
 
 @dataclass(frozen=True)
@@ -68,13 +63,6 @@ def isolation_words(level: str) -> str:
         return "isolation: plain (fresh processes, deadlines): stops accidents, not attackers"
     files = "the student's and Python's; of others only names and sizes"
     return f"isolation: {level} (no network or processes; files: {files})"
-
-
-def plain_words() -> str:
-    """Describe the limits of the plain level on this system, in a few words."""
-    if sys.platform == "win32":
-        return "a process with a time limit; memory, the network and files are open"
-    return "bounds of memory, processor time and file sizes; the network and files are open"
 
 
 @functools.cache
@@ -154,11 +142,8 @@ class Worker:
 
     def __init__(self, launcher, code, limits):
         self.launcher, self.limits, self.failure = launcher, limits, None
-        if not launcher.forks:
-            limits["total_seconds"] = min(limits["total_seconds"], SPAWNED_SECONDS)
         self.deadline = time.monotonic() + limits["total_seconds"]
         self.sock, self.child, self.output = None, None, b""
-        self.looks, self.was_asleep = 0, False  # how often it was found asleep; and at the last inspection
         self.scratch = tempfile.mkdtemp(prefix="tinyllm-")
         # Kept open, because a worker may put a pipe or a link in its place.
         self.printed = os.open(Path(self.scratch, OUTPUT), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
@@ -256,16 +241,14 @@ class Worker:
             self.failure = Failure("timed_out", USED_UP)
         if self.failure:
             return self.failure
-        self.was_asleep = False  # at an inspection before: it has answered since
         try:
             if message:
-                protocol.send(self.sock, message, SEND_SECONDS, self._is_asleep)
-            left = max(self.deadline - time.monotonic(), 0)
-            answer = protocol.receive(self.sock, left, self._is_asleep)
+                protocol.send(self.sock, message, SEND_SECONDS)
+            answer = protocol.receive(self.sock, max(self.deadline - time.monotonic(), 0))
         except protocol.Closed:
             self.failure = death(what, self._end(patience=200), self.limits)
         except TimeoutError:
-            self.failure = too_long(what, self.limits["total_seconds"], self.looks >= ASLEEP)
+            self.failure = too_long(what, self.limits["total_seconds"])
         except (protocol.ProtocolError, OSError):
             self._unreadable(what)
         else:
@@ -273,12 +256,6 @@ class Worker:
                 return answer
             return raised(what, answer) or self._unreadable(what)
         return self.failure
-
-    def _is_asleep(self):
-        """Inspect the worker; return True if it was asleep at ASLEEP inspections and still at the next."""
-        self.looks += self.was_asleep
-        self.was_asleep = asleep(self.child)
-        return self.looks >= ASLEEP
 
     def _unreadable(self, what):
         self.failure = Failure("failed", f"the answer of {what} cannot be read")
@@ -296,19 +273,6 @@ def descendants() -> list[int]:
     return family[1:]
 
 
-def asleep(pid: int) -> bool:
-    """Return True if every thread of a process sleeps; False without Linux's /proc.
-
-    A thread that is ready to run but gets no processor is not asleep.
-    """
-    states = set()
-    with contextlib.suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/stat") as f:
-                states.add(f.read().rpartition(")")[2].split()[0])
-    return "S" in states and states <= {"S", "Z"}
-
-
 def death(what: str, number: int | None, limits: dict[str, float]) -> Failure:
     """Return the Failure of a worker that died. number: the signal; 0 if it exited, None if unknown."""
     if number in OUT_OF_TIME:
@@ -319,10 +283,8 @@ def death(what: str, number: int | None, limits: dict[str, float]) -> Failure:
     return Failure("failed", f"the process that ran {what} ended: {by}")
 
 
-def too_long(what: str, seconds: float, waits: bool = False, of: str = "") -> Failure:
-    """Return the Failure of a worker whose time is up; waits: because it was only asleep."""
-    if waits:
-        return Failure("timed_out", f"{what} waits without an end, and computes nothing")
+def too_long(what: str, seconds: float, of: str = "") -> Failure:
+    """Return the Failure of a worker whose time is up."""
     limit = f"{seconds:g} second{'s' * (seconds != 1)}{of}"
     return Failure("timed_out", f"{what} ran for more than {limit}. Is there an endless loop?")
 

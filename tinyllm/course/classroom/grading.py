@@ -3,8 +3,8 @@
 The result is a plain record that depends only on the submission, the course and the library: code has a limit
 of processor time, where the system counts it (see `workers`), and searches have a limit of steps. Processor
 time is also limited for the whole submission, including the time of this process. When this is used up, the
-exercises that were judged keep their verdicts, and the others are timed out. A much longer limit in real time
-catches code that only waits and is not recognised as asleep.
+exercises that were judged keep their verdicts, and the others are timed out. A much longer limit by the clock
+catches code that only waits.
 """
 
 import tempfile
