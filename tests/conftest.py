@@ -21,13 +21,12 @@ settings.register_profile("tinyllm", max_examples=EXAMPLES, derandomize=True, de
 settings.load_profile("tinyllm")
 
 
-LONG = ("test_checker", "test_diagnose", "test_cli_train", "test_sanitizers", "test_bench", "test_lessons",
-        "test_kernels", "test_bad_files")
+LONG = ["checker", "diagnose", "cli_train", "sanitizers", "bench", "lessons", "kernels", "bad_files"]
 
 
 def pytest_collection_modifyitems(items):
     """Run files with few, long tests first, so that no process ends with one while others have nothing."""
-    items.sort(key=lambda item: item.path.stem not in LONG)  # stable: all others stay in their order
+    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONG)  # stable otherwise
 
 
 @pytest.fixture(scope="session", autouse=True)

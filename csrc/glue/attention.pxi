@@ -2,6 +2,7 @@ cdef tuple attend(object q, object k, object v, bint causal, object lengths, obj
     """Compute attention with lengths, or with ranges and a bias; each of these may be None."""
     q, k, v = f32(q, "q"), f32(k, "k"), f32(v, "v")
     countable(q, k)
+    bias = full_bias(bias, q, k)
     cdef int64_t B = q.shape[0], S = q.shape[1], T = k.shape[1], H = q.shape[2], K = k.shape[2], D = q.shape[3]
     cdef int64_t bias_rows = 1 if bias is None else bias.shape[1]
     y, lse = empty(q.shape), empty((B, H, S))
@@ -15,6 +16,7 @@ cdef tuple attend_backward(object dy, object q, object k, object v, object y, ob
     """Compute the gradients of `attend`: dq, dk, dv, and dbias or None."""
     dy, q, k, v, y, lse = f32(dy, "dy"), f32(q, "q"), f32(k, "k"), f32(v, "v"), f32(y, "y"), f32(lse, "lse")
     countable(q, k)
+    bias = full_bias(bias, q, k)
     cdef int64_t B = q.shape[0], S = q.shape[1], T = k.shape[1], H = q.shape[2], K = k.shape[2], D = q.shape[3]
     cdef int64_t bias_rows = 1 if bias is None else bias.shape[1]
     dq, dk, dv, dbias = empty(q.shape), empty(k.shape), empty(v.shape), None if bias is None else empty(bias.shape)
@@ -48,10 +50,10 @@ def attention_backward(dy, q, k, v, y, lse, causal=True, lengths=None):
 
 
 def attention_ranges(q, k, v, starts, ends, bias=None):
-    return attend(q, k, v, False, None, ints(starts, "starts"), ints(ends, "ends"), full_bias(bias, q, k))
+    return attend(q, k, v, False, None, ints(starts, "starts"), ints(ends, "ends"), bias)
 
 
 def attention_ranges_backward(dy, q, k, v, starts, ends, bias, y, lse):
-    starts, ends, whole = ints(starts, "starts"), ints(ends, "ends"), full_bias(bias, q, k)
-    dq, dk, dv, dbias = attend_backward(dy, q, k, v, y, lse, False, None, starts, ends, whole)
+    starts, ends = ints(starts, "starts"), ints(ends, "ends")
+    dq, dk, dv, dbias = attend_backward(dy, q, k, v, y, lse, False, None, starts, ends, bias)
     return dq, dk, dv, None if bias is None else summed_to(dbias, bias.shape)

@@ -93,23 +93,15 @@ def differing(settings, compute, one_level=False):
 def wrong_everywhere(settings, count):
     """Run all ways in all settings -> how many have other bits somewhere. In bf16, levels may differ."""
     wrong = 0
-    for name, backend in WAYS:
-        print(name, backend, end=" ", flush=True)  # a fault ends the process: this was its kernel
-        differ, function = set(), OPS[name].checked(backend)
-        for args in cases(name, count):
-            compute = functools.partial(outcome, name, function, args)
-            differ |= differing(settings, compute, backend == "bf16")
-        wrong += report(differ)
-    for name, function in OTHERS.items():
-        print(name, end=" ", flush=True)
-        wrong += report(differing(settings, lambda _, function=function: bits(function())))
+    runs = {f"{name} {backend}": [functools.partial(outcome, name, OPS[name].checked(backend), args)
+                                  for args in cases(name, count)] for name, backend in WAYS}
+    runs |= {name: [lambda _, function=function: bits(function())] for name, function in OTHERS.items()}
+    for name, computations in runs.items():
+        print(name, end=" ", flush=True)  # a fault ends the process: this was its kernel
+        differ = set().union(*(differing(settings, each, name.endswith(" bf16")) for each in computations))
+        print(f"OTHER BITS: {'; '.join(sorted(differ))}" if differ else "", flush=True)
+        wrong += bool(differ)
     return wrong
-
-
-def report(differ):
-    """End the line of an op; return 1 if it has other bits in some settings, else 0."""
-    print(f"OTHER BITS: {'; '.join(sorted(differ))}" if differ else "", flush=True)
-    return bool(differ)
 
 
 def settings_of(services, libraries):
@@ -125,15 +117,13 @@ def settings_of(services, libraries):
                 table = ctypes.c_char.in_dll(ctypes.CDLL(path), f"kernels_{level}")
                 tables[f"{level} in {path}"] = ctypes.addressof(table)
 
-    def chooser(table, pieces):
-        def use():
-            _compiled.threads(3 if pieces else 1)
-            for name, value in (("end", not pieces), ("pieces", pieces), ("fill", 0xFF if pieces else 0x3C)):
-                ctypes.c_int.in_dll(services, f"guard_{name}").value = value
-            active.value = table
-        return use
+    def use(table, pieces):
+        _compiled.threads(3 if pieces else 1)
+        for name, value in (("end", not pieces), ("pieces", pieces), ("fill", 0xFF if pieces else 0x3C)):
+            ctypes.c_int.in_dll(services, f"guard_{name}").value = value
+        active.value = table
 
-    return [(level, chooser(table, pieces), layout) for level, table in tables.items()
+    return [(level, functools.partial(use, table, pieces), layout) for level, table in tables.items()
             for pieces, layout in enumerate(("guarded", "guarded before"))]
 
 
@@ -157,8 +147,8 @@ def main(words):
         built = [library("guarded.so", [HERE / "guarded.c"], folder, "-O2")]
         if "--quick" not in words:
             built.append(library("narrow.so", [HERE / "level_narrow.c"], folder, "-O1"))
-        if "--quick" not in words and shutil.which("clang"):
-            built.append(library("clang.so", [CSRC / "level_avx2.c"], folder, "-O1", compiler=["clang"]))
+            if shutil.which("clang"):
+                built.append(library("clang.so", [CSRC / "level_avx2.c"], folder, "-O1", compiler=["clang"]))
         code, text = run([sys.executable, __file__, *words, "inside", *built],
                          LD_PRELOAD=str(built[0]), OPENBLAS_NUM_THREADS="1")
     print(text, end="")

@@ -66,6 +66,7 @@ def main(argv=None):
     """Run the trial and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--quick", action="store_const", dest="kills", const=3, help="three kills")
     parser.add_argument("--steps", type=int, default=120, help="length of a run")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)

@@ -89,11 +89,3 @@ def test_limits_zeros_and_the_smallest_numbers_are_exact(name):
     given = np.array([*LIMITS[name], math.nan], np.float32)
     y, wanted = FUNCTIONS[name][0](given), np.array([*LIMITS[name].values(), math.nan], np.float32)
     assert bits(y) == bits(wanted), y
-
-
-def test_a_wrong_number_or_limit_is_an_error():
-    exact = np.array([1.0, 2.0**-140, 1e300, np.inf, np.nan, 0.0])
-    wrong = np.array([1 + 2.0**-21, 2.0**-139, 3e38, np.nan, 1.0, 2.0**-149], np.float32)
-    with np.errstate(all="ignore"):
-        assert not ulps(exact.astype(np.float32), exact).any()
-        assert ulps(wrong, exact).tolist() == [4, 512, np.inf, np.inf, np.inf, 1]

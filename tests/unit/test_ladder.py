@@ -24,13 +24,8 @@ def test_every_rung_multiplies(rung, rows, depth, columns, layout):
     c = _compiled.matmul_ladder(rung, a, b)
     assert c.dtype == np.float32 and c.shape == exact.shape
     assert (np.abs(c - exact) <= (depth + 2) * 2.0**-24 * size).all()
-
-
-def test_the_last_rung_is_matmul():
-    random = Random("ladder")
-    a, b = random.normal((50, 400)), random.normal((400, 70))
-    assert _compiled.matmul_ladder(RUNGS[-1], a, b).tobytes() == _compiled.matmul(a, b).tobytes()
-    assert _compiled.matmul_ladder("registers", a, b).tobytes() == _compiled.matmul(a, b).tobytes()
+    if rung in ("registers", "threaded"):
+        assert c.tobytes() == _compiled.matmul(a, b).tobytes()
 
 
 def test_the_ladder_refuses_unknown_rungs_and_wrong_shapes():

@@ -68,15 +68,6 @@ def test_blocks_never_overlap_and_the_account_is_right(steps):
     assert state["used"] == start and state["peak"] >= state["used"] + state["idle"]
 
 
-def most_traced(work):
-    """Return the most bytes that Python and NumPy held at once, without the pool."""
-    tracemalloc.start()
-    work()
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak
-
-
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
 def test_a_training_step_allocates_nothing_after_the_second(memory, dropout):
     """The pool asks the system for nothing, and NumPy makes no array as large as an activation (384 KiB).
@@ -100,23 +91,23 @@ def test_a_training_step_allocates_nothing_after_the_second(memory, dropout):
         step(0)
         step(1)
         before = memory()
-        assert most_traced(lambda: step(2)) < 200_000 < most_traced(lambda: np.zeros(12 * 64 * 128, "f4"))
-        after = memory()
+        tracemalloc.start()
+        step(2)
+        most = tracemalloc.get_traced_memory()[1]  # by Python and NumPy, without the pool
+        tracemalloc.stop()
     tl.threads(threads)
-    assert after["misses"] == before["misses"] and after["hits"] > before["hits"] + 100
+    assert memory()["misses"] == before["misses"] and memory()["hits"] > before["hits"] + 100
+    assert most < 200_000
 
 
 def test_what_lies_idle_goes_back_to_the_system_when_asked_and_above_a_cap(memory):
-    fresh(100_000)
-    assert memory()["idle"] >= 400_000
-    tl.empty_pool()
-    assert (memory()["idle"], memory()["capacity"]) == (0, GIGABYTE)
-    for capacity in (300_000, 0):
-        fresh(10_000)
-        tl.empty_pool(capacity=capacity)
-        assert (memory()["idle"], memory()["capacity"]) == (0, capacity)
+    for capacity in (None, 300_000, 0):
+        fresh(100_000)
+        tl.empty_pool(capacity)
+        most = GIGABYTE if capacity is None else capacity
+        assert (memory()["idle"], memory()["capacity"]) == (0, most)
         del (arrays := [fresh(25_000) for _ in range(10)])[:]
-        assert not arrays and memory()["idle"] <= capacity and (memory()["idle"] > 0) == (capacity > 0)
+        assert not arrays and memory()["idle"] <= most and (memory()["idle"] > 0) == (most > 0)
     with pytest.raises(UserError, match="0 or more"):
         tl.empty_pool(-1)
 
@@ -125,8 +116,8 @@ def test_the_cap_is_kept_by_letting_go_of_the_size_that_was_used_longest_ago(mem
     tl.empty_pool(4096)
     del (arrays := [fresh(n) for n in (250, 125, 750)])[0]  # there is room for the large one and one of them
     recent, large = (y.ctypes.data for y in arrays)
-    del arrays[0]
-    del arrays[0]
+    while arrays:
+        del arrays[0]
     assert memory()["idle"] <= 4096 and fresh(125).ctypes.data == recent
     misses = memory()["misses"]
     assert fresh(750).ctypes.data == large and memory()["misses"] == misses

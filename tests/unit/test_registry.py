@@ -122,13 +122,11 @@ def test_the_kernels_carry_a_digest_of_all_that_python_calls(monkeypatch):
     wanted = bindings.build()
     assert wanted == runtime.BUILD, f'write BUILD = "{wanted}" into tinyllm/ops/runtime.py, and build again'
     known = bindings.kernels()
-    for name, value in (("kernels", lambda: known[1:]),  # a kernel fewer, another argument, other functions
-                        ("kernels", lambda: [*known[:-1], (*known[-1][:3], "int n")]),
-                        ("CALLED", re.compile("^def softmax.*", re.MULTILINE))):
+    for name, value in (("kernels", lambda: [*known[:-1], (*known[-1][:3], "int n")]),  # another argument
+                        ("CALLED", re.compile("^def softmax.*", re.MULTILINE))):  # other functions
         with monkeypatch.context() as patch:
             patch.setitem(bindings.build.__globals__, name, value)
             assert bindings.build() != wanted
-    assert bindings.build() == wanted
 
 
 @pytest.mark.parametrize("name", [name for name, o in OPS.items() if o.calls])

@@ -24,11 +24,9 @@ THEIRS, OURS = LEAK.format("PyMem_New Objects/obmalloc.c"), LEAK.format("grow cs
 
 
 @pytest.mark.parametrize("code, text, clean", [
-    (0, "... [100%]", True), (99, f"... [100%]\n{THEIRS}", True),
-    (99, f"... [100%]\n{THEIRS}\n\n{OURS}", False),
-    (1, "..F [100%]\nFAILED", False), (99, f"... [100%]\nFAILED\n{THEIRS}", False),
-    (99, f"..\n{THEIRS}", False),
-    (99, "... [100%]\nERROR: AddressSanitizer", False), (66, "... [100%]", False), (-11, "... [100%]", False),
+    (0, "", True), (99, THEIRS, True), (99, f"{THEIRS}\n\n{OURS}", False), (99, f"FAILED\n{THEIRS}", False),
+    (99, "ERROR: AddressSanitizer", False), (66, "", False), (-11, "", False),
 ])
 def test_only_leaks_of_the_interpreter_are_forgiven(code, text, clean):
-    assert (report(code, text) == "") is clean
+    assert (report(code, f"... [100%]\n{text}") == "") is clean
+    assert code == 0 or report(code, f"..\n{text}")
