@@ -46,10 +46,12 @@ def test_sentences_are_the_same_in_any_batch_and_order(name):
     ({"pooling_mode_max_tokens": True}, "a.Pooling", "pooling_mode_max_tokens"),
     ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}, "a.Pooling", "cls_token"),
     ({}, "a.Pooling", "1_Pooling.*has the mean"), (None, "a.Dense", r"modules\.json has a step 'Dense'"),
+    (None, "pool", r"modules\.json has a step 'Pooling' in 'pool'"),  # whose settings would be ignored
 ])
 def test_other_poolings_and_steps_are_refused(tmp_path, modes, steps, message):
     made("bert").save_pretrained(tmp_path)
-    (tmp_path / "modules.json").write_text(json.dumps([{"idx": 0, "type": steps}]))
+    step = {"type": "a.Pooling", "path": steps} if steps == "pool" else {"type": steps}
+    (tmp_path / "modules.json").write_text(json.dumps([step]))
     if modes is not None:
         (tmp_path / "1_Pooling").mkdir()
         (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps({"size": 32} | modes))
@@ -60,23 +62,16 @@ def test_other_poolings_and_steps_are_refused(tmp_path, modes, steps, message):
         assert from_pretrained(tmp_path)
 
 
-def test_a_pooling_in_a_folder_that_is_not_read_is_refused(tmp_path):
-    """Refuse a folder whose pooling is elsewhere: its settings would be ignored, and the mean be taken."""
-    made("bert").save_pretrained(tmp_path)
-    (tmp_path / "modules.json").write_text(json.dumps([{"type": "a.Pooling", "path": "pool"}]))
-    with pytest.raises(UserError, match=r"modules\.json has its Pooling in 'pool'"):
-        from_pretrained(tmp_path)
-
-
 @each
 def test_a_task_keeps_the_encoder_and_changes_the_rest(tmp_path, name):
     model = made(name)
     classes = model.for_task("classify", ["good", "bad", "neither"])
     with no_grad():
-        x, layer = classes.hidden(TOKENS).data, classes.pooler
-        assert np.array_equal(x, model.hidden(TOKENS).data) and classes.classify(TOKENS).shape == (3, 3)
-        pooled = np.tanh(x[:, 0] @ layer.weight.data + layer.bias.data)
-        np.testing.assert_allclose(classes.pooled(tl.Tensor(x)).data, pooled, rtol=1e-4, atol=1e-5)
+        x, (w, b, v, c) = classes.hidden(TOKENS).data, [
+            p.data for layer in (classes.pooler, classes.classifier) for p in (layer.weight, layer.bias)]
+        assert np.array_equal(x, model.hidden(TOKENS).data)
+        expected = np.tanh(x[:, 0] @ w + b) @ v + c
+        np.testing.assert_allclose(classes.classify(TOKENS).data, expected, rtol=1e-4, atol=1e-5)
     classes.save_pretrained(tmp_path)
     loaded = from_pretrained(tmp_path)
     assert loaded.config == classes.config and loaded.config.labels == ["good", "bad", "neither"]
@@ -84,7 +79,7 @@ def test_a_task_keeps_the_encoder_and_changes_the_rest(tmp_path, name):
     assert found["label2id"] == {"good": 0, "bad": 1, "neither": 2}
     back = classes.for_task("masked").state_dict()
     assert all(np.array_equal(array, back[n]) for n, array in model.state_dict().items() if "encoder" in n)
-    for refused in (lambda: classes(TOKENS), lambda: model.classify(TOKENS), lambda: model.pooled(TOKENS)):
+    for refused in (lambda: classes(TOKENS), lambda: model.classify(TOKENS)):
         with pytest.raises(UserError, match=r"does not score tokens|for_task"):
             refused()
 
@@ -127,7 +122,7 @@ def test_texts_stand_between_special_tokens(first, second):
 
 @each
 @pytest.mark.parametrize("task", ["classify", "encode"])
-def test_classes_and_poolers_are_those_of_transformers(tmp_path, transformers, name, task):
+def test_classes_and_vectors_are_those_of_transformers(tmp_path, transformers, name, task):
     import torch
 
     model = made(name, task=task, labels=["a", "b", "c", "d"] if task == "classify" else None)
@@ -140,10 +135,10 @@ def test_classes_and_poolers_are_those_of_transformers(tmp_path, transformers, n
     with no_grad():
         if task == "classify":
             assert theirs.config.id2label == dict(enumerate("abcd"))
-            ours, there = model.classify(TOKENS, **inputs), found.logits
+            ours, there = model.classify(TOKENS, **inputs).data, found.logits
         else:
-            ours, there = model.pooled(model.hidden(TOKENS, **inputs)), found.pooler_output
-    np.testing.assert_allclose(ours.data, there.detach().numpy(), rtol=1e-4, atol=1e-4)
+            ours, there = model.hidden(TOKENS, **inputs).data[real], found.last_hidden_state[real]
+    np.testing.assert_allclose(ours, there.detach().numpy(), rtol=1e-4, atol=1e-4)
     theirs.save_pretrained(tmp_path / "theirs")
     again = from_pretrained(tmp_path / "theirs")
     assert again.config.task == task and again.config.labels == model.config.labels

@@ -29,7 +29,7 @@ SMALL = {"model.context": 24, "model.dropout": 0.1}
 DECODER = SMALL | {"model.type": "gpt", "preset": "nano"}
 ENCODER = SMALL | {"model.type": "bert", "model.hidden": 16}
 WRITER = SMALL | {"model.type": "t5", "model.hidden": 16, "model.head_width": 4}
-GATED = {"preset": "nano", "model.hidden": 16, "model.kv_heads": 2, "model.attention_dropout": 0.1}
+GATED = {"preset": "nano", "model.hidden": 16, "model.kv_heads": 2}
 OFTEN = {"train.steps": 4, "train.eval_every": 2, "train.checkpoint_every": 1, "train.sample_every": 3,
          "train.batch": 6, "train.accumulate": 3}
 RUNS = {  # settings of a run of some seconds, with the name of its recipe first; each recipe needs a line

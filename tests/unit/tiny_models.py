@@ -25,14 +25,14 @@ DEEP = {"rope_type": "yarn", "factor": 40, "beta_fast": 4, "truncate": False,
         "attention_factor": (1 + 0.07 * np.log(40)) / (1 + 0.1 * np.log(40))}
 T5_SIZES = SIZES | {"model_type": "t5", "heads": 3, "head_width": 6, "hidden": 20, "tied": True}
 MODELS: dict[str, dict[str, Any]] = {
-    "gpt2": {"model_type": "gpt2", **SIZES, "eps": 1e-4, "dropout": 0.1, "attention_dropout": 0.2},
+    "gpt2": {"model_type": "gpt2", **SIZES, "eps": 1e-4, "dropout": 0.1},
     "llama": LLAMA | {"theta": 500.0},
     "llama tied": LLAMA | {"kv_heads": 4, "tied": True},
     **{f"llama {kind}": LLAMA | {"scaling": {"rope_type": kind, "factor": 4.0, **more}}
        for kind, more in SCALINGS.items()},
     "llama of odd sizes": LLAMA | {"kv_heads": 1, "hidden": 20, "head_width": 6, "bias": True,
                                    "mlp_bias": True, "theta": 700.0},
-    "qwen2": LLAMA | {"model_type": "qwen2", "tied": True, "attention_dropout": 0.1},
+    "qwen2": LLAMA | {"model_type": "qwen2", "tied": True},
     "mistral": LLAMA | {"model_type": "mistral", "kv_heads": 1, "window": 3},
     "qwen3": LLAMA | {"model_type": "qwen3", "head_width": 10, "tied": True},
     "smollm3": LLAMA | {"model_type": "smollm3", "no_rope_every": 2},
@@ -66,7 +66,7 @@ def made(name, **changes):
 
 def lively(name, seed=0, dtype=np.float32, **changes):
     """Build a model of the table with other numbers, without dropout and a balance loss."""
-    still = {key: 0.0 for key in ("dropout", "attention_dropout", "balance") if hasattr(
+    still = {key: 0.0 for key in ("dropout", "balance") if hasattr(
         family(MODELS[name]["model_type"]).config_class, key)}
     return shaken(build(MODELS[name] | still | changes, seed=None), 0.3, seed, dtype).eval()
 

@@ -8,7 +8,6 @@ text a class. The mean of its vectors can be the vector of a whole text (Reimers
 """
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,8 +24,10 @@ from tinyllm.files import read_json
 from tinyllm.models.layout import Layout
 from tinyllm.models.pretrained import Pretrained
 from tinyllm.models.sizes import EPS, HIDDEN, PART, WITH_HIDDEN, Sizes
+from tinyllm.nn.decoder import positions_of
 from tinyllm.nn.language_model import check_tokens
 from tinyllm.nn.seen import EVERYTHING, Seen
+from tinyllm.padding import by_length, padded
 from tinyllm.tensor import Tensor
 
 PRESETS = WITH_HIDDEN | {"small": WITH_HIDDEN["small"] | {"context": 512}}  # as BERT-base
@@ -52,8 +53,6 @@ NAMES = (
 class BertConfig(Sizes):
     """The sizes of a BERT, its task and its classes. Raises UserError if they are inconsistent."""
 
-    hf: ClassVar[dict[str, Any]] = {"attention_dropout": "attention_probs_dropout_prob"}
-
     hidden: int = setting(**HIDDEN, hf="intermediate_size")
     segments: int = setting(2, min=1, max=2**24, hf="type_vocab_size", help="how many kinds of segments")
     task: str = setting("masked", hf="architectures", choices=tuple(TASKS), help="which output layer it has")
@@ -78,8 +77,8 @@ class BertBlock(nn.Module):
     """Run one transformer block: x = norm(x + attention(x)), then norm(x + mlp(x)), all (B, T, C)."""
 
     def __init__(self, config: BertConfig):
-        width, heads, dropout = config.width, config.heads, config.attention_dropout
-        self.attn = nn.GroupedAttention(width, heads, bias=True, out_bias=True, dropout=dropout, causal=False)
+        width = config.width
+        self.attn = nn.GroupedAttention(width, config.heads, bias=True, out_bias=True, causal=False)
         self.attn_norm = nn.LayerNorm(width, eps=config.eps)
         self.mlp = nn.GeluMLP(width, config.hidden)
         self.mlp_norm = nn.LayerNorm(width, eps=config.eps)
@@ -144,19 +143,18 @@ def read_task(config: dict[str, Any]) -> dict[str, Any]:
 
 def check_pooling(folder: Path) -> None:
     """Raise UserError if sentence-transformers' files ask for other vectors of texts than the mean."""
-    if os.path.lexists(steps := folder / "modules.json"):
-        for step in read_json(steps, [{}], 2**20):
-            kind, place = str(step.get("type")).split(".")[-1], str(step.get("path", "1_Pooling"))
-            if kind not in ("Transformer", "Pooling", "Normalize"):
-                raise UserError(f"{steps} has a step {kind!r:.40}: use sentence-transformers")
-            if kind == "Pooling" and not re.fullmatch(r"\w+_Pooling", place):
-                raise UserError(f"{steps} has its Pooling in {place!r:.40}, and tinyllm reads 1_Pooling: "
-                                "use sentence-transformers")
-    for path in folder.glob("*_Pooling/config.json"):
-        found = read_json(path, {}, 2**20)
+    steps, pooling = folder / "modules.json", folder / "1_Pooling" / "config.json"
+    for step in read_json(steps, [{}], 2**20) if os.path.lexists(steps) else []:
+        kind, place = str(step.get("type")).split(".")[-1], step.get("path", "1_Pooling")
+        elsewhere = kind == "Pooling" and place != "1_Pooling"
+        if kind not in ("Transformer", "Pooling", "Normalize") or elsewhere:
+            raise UserError(f"{steps} has a step {kind!r:.40} in {place!r:.40}, and tinyllm reads a mean in "
+                            "1_Pooling: use sentence-transformers")
+    if os.path.lexists(pooling):
+        found = read_json(pooling, {}, 2**20)
         modes = {name: value for name, value in found.items() if name.startswith("pooling_mode") and value}
         if modes not in ({"pooling_mode_mean_tokens": True}, {"pooling_mode": "mean"}):
-            raise UserError(f"{path}: {modes!r:.200}, and tinyllm has the mean: use sentence-transformers")
+            raise UserError(f"{pooling}: {modes!r:.200}, and tinyllm has the mean: use sentence-transformers")
 
 
 class Bert(Pretrained, nn.LanguageModel):
@@ -176,7 +174,7 @@ class Bert(Pretrained, nn.LanguageModel):
     layout = Layout(
         base="bert.",
         transposed=True,
-        defaults={"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "type_vocab_size": 2},
+        defaults={"hidden_dropout_prob": 0.1, "type_vocab_size": 2},
         fixed={
             "hidden_act": ("gelu",), "position_embedding_type": ("absolute", None), "is_decoder": (False,),
             "add_cross_attention": (False,), "tie_word_embeddings": (True,),
@@ -193,10 +191,10 @@ class Bert(Pretrained, nn.LanguageModel):
     def __init__(self, config: BertConfig, seed: int | None = 0):
         self.config, self.architecture = config, config.architecture
         self.encoder = BertEncoder(config)
-        self.pooler = nn.Linear(config.width, config.width) if config.task != "masked" else None
         self.lm_head = MaskedHead(config, self.encoder.tokens.weight) if config.task == "masked" else None
-        classes = len(config.labels or [])
-        self.classifier = nn.Linear(config.width, classes) if config.task == "classify" else None
+        if config.task == "classify":
+            self.pooler = nn.Linear(config.width, config.width)
+            self.classifier = nn.Linear(config.width, len(config.labels or []))
         self.drop = nn.Dropout(config.dropout)
         self.finish(seed)
 
@@ -204,8 +202,7 @@ class Bert(Pretrained, nn.LanguageModel):
                seen: Seen = EVERYTHING) -> Tensor:
         """Run the encoder: tokens (B, T) or (T,), ints -> (B, T, C).
 
-        `segments` (B, T) tells the sentences of a pair apart; the default is 0 everywhere. If a row holds
-        several texts, `starts` and `ends` in `seen` are the limits of each token's text. Raises UserError
+        `segments` (B, T) tells the sentences of a pair apart; the default is 0 everywhere. Raises UserError
         when tokens or segments are out of range, or the context is too short.
         """
         tokens = check_tokens(tokens, self.config.vocab_size)
@@ -213,13 +210,7 @@ class Bert(Pretrained, nn.LanguageModel):
         kinds = self.config.segments
         if segments.shape != tokens.shape or segments.min() < 0 or segments.max() >= kinds:
             raise UserError(f"segments must have the shape {tokens.shape} and be below {kinds}")
-        starts = 0 if seen.starts is None else seen.starts
-        places = np.arange(tokens.shape[1]) - starts  # each text begins at position 0
-        if (longest := places.max() + 1) > self.config.context:
-            raise UserError(
-                f"{longest} tokens exceed the model's context of {self.config.context}: give fewer at a time"
-            )
-        return self.encoder(tokens, np.broadcast_to(places, tokens.shape), segments, seen)
+        return self.encoder(tokens, positions_of(tokens, None, self.config.context), segments, seen)
 
     def head(self, x: Tensor) -> Tensor:
         """Score every token: (..., C) -> (..., V). Raises UserError unless the task is "masked"."""
@@ -233,15 +224,10 @@ class Bert(Pretrained, nn.LanguageModel):
 
         The other arguments go to `hidden`. Raises UserError when the task is not "classify".
         """
-        if self.classifier is None:
+        if self.config.task != "classify":
             raise UserError(f"a {self.architecture} has no classes: use model.for_task('classify', labels)")
-        return self.classifier(self.drop(self.pooled(self.hidden(tokens, segments, seen))))
-
-    def pooled(self, x: Tensor) -> Tensor:
-        """Return a summary of each text, tanh(linear(first position)): (B, T, C) -> (B, C)."""
-        if self.pooler is None:
-            raise UserError(f"a {self.architecture} has no pooler: use model.for_task('encode')")
-        return self.pooler(x[:, 0]).tanh()
+        summary = self.pooler(self.hidden(tokens, segments, seen)[:, 0]).tanh()
+        return self.classifier(self.drop(summary))
 
     def for_task(self, task: str, labels: list[str] | None = None, seed: int = 0) -> "Bert":
         """Return a model for another task, with the weights of this encoder and the task's output layer.
@@ -276,24 +262,16 @@ class Bert(Pretrained, nn.LanguageModel):
         mean = F.apply(ops.mean_pool, self.hidden(tokens, seen=Seen(lengths=lengths)), lengths)
         return mean / (mean * mean).sum(axis=-1, keepdims=True).sqrt()
 
-    def embed_sentences(self, rows: Sequence[Sequence[int]], room: int = 2048) -> np.ndarray:
+    def embed_sentences(self, texts: Sequence[Sequence[int]], room: int = 2048) -> np.ndarray:
         """Return a vector of length 1 for each text, as `sentence_vectors`: N lists of ids -> (N, C).
 
-        The dot product of two vectors is their similarity. Texts are packed into rows of about `room` tokens,
-        in which each text sees only itself: this is faster than padding. Raises UserError when a text is
-        empty or too long.
+        The dot product of two vectors is their similarity. Texts of similar lengths are read together, about
+        `room` tokens at once. Raises UserError when a text is empty or too long.
         """
-        lengths = np.array([len(row) for row in rows], np.int64)
-        if not lengths.all():
-            raise UserError(f"text {int(np.argmin(lengths))} has no tokens: leave it out")
-        found = np.empty((len(rows), self.config.width), np.float32)
-        row_of = np.cumsum(lengths) // room
+        if not all(map(len, texts)):
+            raise UserError(f"text {[*map(len, texts)].index(0)} has no tokens: leave it out")
+        found = np.empty((len(texts), self.config.width), np.float32)
         with nn.inference(self):
-            for row in np.unique(row_of):
-                chosen = np.flatnonzero(row_of == row)
-                n = lengths[chosen]
-                ends = np.cumsum(n)
-                seen = Seen(starts=np.repeat(ends - n, n)[None], ends=np.repeat(ends, n)[None])
-                x = self.hidden(np.concatenate([rows[i] for i in chosen.tolist()]), seen=seen).data[0]
-                found[chosen] = np.add.reduceat(x, ends - n, axis=0) / n[:, None]
-        return found / np.sqrt((found * found).sum(axis=-1, keepdims=True))
+            for chosen in by_length(texts, room):
+                found[chosen] = self.sentence_vectors(*padded([texts[i] for i in chosen])).data
+        return found

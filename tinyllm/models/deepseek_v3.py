@@ -53,7 +53,7 @@ class LatentAttention(nn.Attention):
 
     def __init__(self, config: DeepseekV3Config):
         c, rotated = config, config.head_size
-        super().__init__(c.width, c.heads, 1, None, c.attention_dropout, c.latent + rotated)
+        super().__init__(c.width, c.heads, 1, c.latent + rotated)
         self.latent, self.plain = c.latent, c.plain_width
         # F.attention divides by sqrt(latent + rotated) instead of sqrt(plain_width + rotated).
         self.scale = ((c.latent + rotated) / (c.plain_width + rotated)) ** 0.5

@@ -44,7 +44,7 @@ class MultiQueryAttention(nn.Attention):
     """
 
     def __init__(self, config: FalconConfig):
-        super().__init__(config.width, config.heads, kv_heads=1, dropout=config.attention_dropout)
+        super().__init__(config.width, config.heads, kv_heads=1)
         self.query_key_value = nn.Linear(config.width, (config.heads + 2) * self.head_width, bias=False)
         self.dense = nn.Linear(config.width, config.width, bias=False)
 

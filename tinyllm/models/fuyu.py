@@ -66,7 +66,7 @@ class FuyuAttention(nn.Attention):
     """
 
     def __init__(self, config: FuyuConfig):
-        super().__init__(config.width, config.heads, dropout=config.attention_dropout)
+        super().__init__(config.width, config.heads)
         self.query_key_value = nn.Linear(config.width, 3 * config.width)
         self.dense = nn.Linear(config.width, config.width)
         self.q_layernorm = nn.LayerNorm(self.head_width, eps=config.eps)

@@ -28,8 +28,7 @@ class GPTConfig(Sizes):
     """
 
     hf = {"context": "n_positions", "layers": "n_layer", "heads": "n_head", "width": "n_embd",
-          "attention_dropout": "attn_pdrop", "dropout": ("resid_pdrop", "embd_pdrop"),
-          "eps": "layer_norm_epsilon"}
+          "dropout": ("resid_pdrop", "embd_pdrop"), "eps": "layer_norm_epsilon"}
 
     dropout: float = setting(0.0, **PART, help="the part of numbers set to zero")
     bias: bool = setting(True, help="linear layers and norms add a bias, as GPT-2's do")
@@ -45,7 +44,7 @@ class Block(nn.Module):
     def __init__(self, config: GPTConfig):
         width, bias = config.width, config.bias
         self.ln_1 = nn.LayerNorm(width, bias, config.eps)
-        self.attn = nn.SelfAttention(width, config.heads, bias, config.attention_dropout)
+        self.attn = nn.SelfAttention(width, config.heads, bias)
         self.ln_2 = nn.LayerNorm(width, bias, config.eps)
         self.mlp = nn.MLP(width, 4 * width, bias)
         self.drop = nn.Dropout(config.dropout)
@@ -65,7 +64,7 @@ class GPT(Pretrained, nn.DecoderLM):
     layout = Layout(
         prefix="transformer.",
         ignored=r"h\.\d+\.attn\.(masked_)?bias",  # the causal masks
-        defaults={"resid_pdrop": 0.1, "embd_pdrop": 0.1, "attn_pdrop": 0.1},
+        defaults={"resid_pdrop": 0.1, "embd_pdrop": 0.1},
         fixed={
             "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
             "n_inner": lambda config: (None, 4 * config.width),

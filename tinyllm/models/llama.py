@@ -95,7 +95,7 @@ class LlamaBlock(nn.Module):
         self.input_layernorm = nn.RMSNorm(config.width, config.eps)
         self.self_attn = nn.GroupedAttention(
             config.width, config.heads, config.kv_heads, config.head_size, config.bias or config.qkv_bias,
-            config.bias, config.eps if config.qk_norm else None, config.window, config.attention_dropout,
+            config.bias, config.eps if config.qk_norm else None, config.window,
         )
         self.post_attention_layernorm = nn.RMSNorm(config.width, config.eps)
         self.mlp = self.make_mlp(config)

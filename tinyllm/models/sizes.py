@@ -46,7 +46,6 @@ class Sizes:
     heads: int = setting(**SIZE, hf="num_attention_heads", help="H: heads of attention")
     width: int = setting(**SIZE, hf="hidden_size", help="C: how many numbers describe a position")
     eps: float = setting(1e-5, **EPS, hf="layer_norm_eps")
-    attention_dropout: float = setting(0.0, **PART, help="of attention's weights; slower")
     init_std: float | None = setting(
         None, above=0, max=1, hf="initializer_range", help="std of new weights; none means 0.02"
     )

@@ -91,7 +91,7 @@ class T5Attention(nn.Attention):
 
     def __init__(self, config: T5Config, causal: bool = False):
         inner = config.heads * config.head_width
-        super().__init__(config.width, config.heads, None, None, config.dropout, config.head_width, causal)
+        super().__init__(config.width, config.heads, head_width=config.head_width, causal=causal)
         self.q, self.k, self.v = (nn.Linear(config.width, inner, bias=False) for _ in range(3))
         self.o = nn.Linear(inner, config.width, bias=False)
 

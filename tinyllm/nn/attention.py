@@ -5,10 +5,9 @@ import numpy as np
 import tinyllm.functional as F
 from tinyllm import ops
 from tinyllm.nn.cache import KVCache
-from tinyllm.nn.layers import Dropout, Linear, RMSNorm
+from tinyllm.nn.layers import Linear, RMSNorm
 from tinyllm.nn.module import Module
 from tinyllm.nn.seen import EVERYTHING, Seen
-from tinyllm.ops.mask import key_ranges
 from tinyllm.tensor import Tensor
 
 Angles = tuple[np.ndarray, np.ndarray]  # cosines and sines, from `Rope`
@@ -55,23 +54,6 @@ def rotate(x: Tensor, angles: Angles) -> Tensor:
     return F.concat([F.rope(x[..., :width], *angles), x[..., width:]])
 
 
-def attention_with_dropout(q: Tensor, k: Tensor, v: Tensor, drop: Dropout, seen: Seen) -> Tensor:
-    """Compute `F.attention` with dropout of the attention weights: q (B, S, H, D) -> (B, S, H, D).
-
-    This stores all weights (B, H, S, T), so it is slower than `F.attention` and needs more memory.
-    """
-    (B, S, H, D), (T, K) = q.shape, k.shape[1:3]
-    groups = q.reshape(B, S, K, H // K, D).transpose(0, 2, 3, 1, 4)  # the query heads of each kv head
-    keys = k.reshape(B, T, K, 1, D).transpose(0, 2, 3, 4, 1)
-    values = v.reshape(B, T, K, 1, D).transpose(0, 2, 3, 1, 4)
-    first, end = key_ranges((B, S), T, seen.causal, seen.lengths, seen.window, seen.starts, seen.ends)
-    mask = (first[..., None] <= np.arange(T)) & (np.arange(T) < end[..., None])
-    scores = (groups @ keys).reshape(B, H, S, T) * D**-0.5 + np.where(mask, 0, -np.inf)[:, None]
-    weights = F.softmax(scores if seen.bias is None else scores + seen.bias)
-    y = drop(weights).reshape(B, K, H // K, S, T) @ values
-    return y.transpose(0, 3, 1, 2, 4).reshape(B, S, H, D)
-
-
 class Attention(Module):
     """Base of attention layers: average the values of all positions so far, weighted by softmax(q k^T).
 
@@ -79,23 +61,21 @@ class Attention(Module):
 
     There are H query heads of width D, by default C / H; they may share K heads of keys and values. With a
     cache, the input is the new positions only, and their keys and values are appended to the cache; on the
-    compiled backend the output has the same bits as without a cache. While training, each query ignores keys
-    with probability `dropout`. A subclass computes q, k and v, and calls `mix`. Raises ValueError if the
-    width is not a multiple of the heads.
+    compiled backend the output has the same bits as without a cache. A subclass computes q, k and v, and
+    calls `mix`. Raises ValueError if the width is not a multiple of the heads.
     Sources: Vaswani et al., "Attention Is All You Need", 2017, section 3.2; Ainslie et al., "GQA", 2023.
     """
 
     cache_parts = 2  # of its KVCache: keys and values
     cache_kind = "float32"  # `nn.pack_cache` changes it
 
-    def __init__(self, width: int, heads: int, kv_heads: int | None = None, window: int | None = None,
-                 dropout: float = 0.0, head_width: int | None = None, causal: bool = True):
+    def __init__(self, width: int, heads: int, kv_heads: int | None = None, head_width: int | None = None,
+                 window: int | None = None, causal: bool = True):
         if width % heads and head_width is None:
             raise ValueError(f"{heads} heads cannot share a width of {width}: make width a multiple of heads")
         self.heads, self.kv_heads, self.head_width = heads, kv_heads or heads, head_width or width // heads
         self.causal = causal
         self.window = window  # how many keys a query sees, counted back from its own; None means all
-        self.drop = Dropout(dropout)
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, cache: Past = None,
             angles: Angles | None = None, seen: Seen = EVERYTHING) -> Tensor:
@@ -107,7 +87,6 @@ class Attention(Module):
         `seen` and this layer allow; with a cache, the cache knows the lengths.
         """
         B, T = q.shape[:2]
-        C = self.heads * self.head_width
         q = q.reshape(B, T, self.heads, self.head_width)
         k = k.reshape(B, k.shape[1], self.kv_heads, self.head_width)
         v = v.reshape(B, v.shape[1], self.kv_heads, self.head_width)
@@ -117,10 +96,8 @@ class Attention(Module):
             k, v = map(Tensor, cache.append(k.data, v.data))  # plain arrays: no gradient flows into the past
         causal, lengths = self.causal and seen.causal, seen.lengths if cache is None else cache.lengths
         window = self.window if seen.window is None else min(seen.window, self.window or seen.window)
-        limits = causal, lengths, seen.bias, window, seen.starts, seen.ends
-        if self.drop.training and self.drop.p:
-            return attention_with_dropout(q, k, v, self.drop, Seen(*limits)).reshape(B, T, C)
-        return F.attention(q, k, v, *limits).reshape(B, T, C)
+        y = F.attention(q, k, v, causal, lengths, seen.bias, window, seen.starts, seen.ends)
+        return y.reshape(B, T, self.heads * self.head_width)
 
     def flops(self, batch: int, context: int) -> dict[str, int]:
         # Each query is multiplied with the keys up to its own position, or with all.
@@ -131,8 +108,8 @@ class Attention(Module):
 class SelfAttention(Attention):
     """Apply GPT-2's attention, where one linear layer makes q, k and v: x (B, T, C) -> (B, T, C)."""
 
-    def __init__(self, width: int, heads: int, bias: bool = True, dropout: float = 0.0):
-        super().__init__(width, heads, dropout=dropout)
+    def __init__(self, width: int, heads: int, bias: bool = True):
+        super().__init__(width, heads)
         self.c_attn = Linear(width, 3 * width, bias)
         self.c_proj = Linear(width, width, bias)
 
@@ -150,8 +127,8 @@ class GroupedAttention(Attention):
 
     def __init__(self, width: int, heads: int, kv_heads: int | None = None, head_width: int | None = None,
                  bias: bool = False, out_bias: bool = False, norm_eps: float | None = None,
-                 window: int | None = None, dropout: float = 0.0, causal: bool = True):
-        super().__init__(width, heads, kv_heads, window, dropout, head_width, causal)
+                 window: int | None = None, causal: bool = True):
+        super().__init__(width, heads, kv_heads, head_width, window, causal)
         self.q_proj = Linear(width, heads * self.head_width, bias)
         self.k_proj = Linear(width, self.kv_heads * self.head_width, bias)
         self.v_proj = Linear(width, self.kv_heads * self.head_width, bias)
