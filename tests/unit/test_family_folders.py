@@ -254,7 +254,8 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0}
     ("gpt2", {"model_type": "gpt_neox"}, "no model 'gpt_neox' any more: train a falcon"),
     ("deepseek_v3", {"first_k_dense_replace": 1}, "first_k_dense_replace = 1"),  # it has experts
     ("gpt2", {"n_layer": 2**24}, "16777216 layers, the weights 28 arrays"),
-    ("t5", {"num_decoder_layers": 2**24}, "16777216 layers, the weights"),
+    ("t5", {"num_layers": 2**24, "num_decoder_layers": ...}, "16777216 layers, the weights"),
+    ("t5", {"num_decoder_layers": 3}, "num_decoder_layers = 3"),
     ("gpt2", {"quantization_config": {"quant_method": "gptq", "bits": 4}}, "another library"),
     ("gpt2", {"quantization_config": {"quant_method": "tinyllm", "bits": 8}}, r"lack h\.0\.attn"),
     ("llama", {"head_dim": 16}, r"q_proj\.weight has shape \(32, 32\) in the weights and \(32, 64\)"),

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 import tinyllm.functional as F
 from tinyllm import nn, ops
-from tinyllm.config import check, fill_in, setting
+from tinyllm.config import check, setting
 from tinyllm.errors import UserError
 from tinyllm.models.layout import Layout
 from tinyllm.models.pretrained import Pretrained
@@ -39,7 +39,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "mini": {"layers": 4, "heads": 6, "width": 384, "head_width": 64, "hidden": 1024, "context": 256} | NEWER,
     "small": {"layers": 6, "heads": 8, "width": 512, "head_width": 64, "hidden": 2048},  # T5, 60M parameters
 }
-MLPS = "relu", "gated-gelu"
 STARTS = "decoder_start_token_id", "pad_token_id"  # one token for both
 SCALED = "scale_decoder_outputs", "tie_word_embeddings"  # version 1.0 ties the output layer and scales
 SENTINELS = 32  # of new tokenizers; T5's own has 100
@@ -55,21 +54,19 @@ class T5Config:
     """
 
     vocab_size: int = setting(**SIZE, hf="vocab_size", help="V: how many different tokens there are")
-    layers: int = setting(**SIZE, hf="num_layers", help="blocks of the encoder")
+    layers: int = setting(**SIZE, hf="num_layers", help="blocks of the encoder, and of the decoder")
     heads: int = setting(**SIZE, hf="num_heads", help="H: heads of attention")
     width: int = setting(**SIZE, hf="d_model", help="C: how many numbers describe a position")
     head_width: int = setting(**SIZE, hf="d_kv", help="D; H * D may differ from C")
     hidden: int = setting(**SIZE, hf="d_ff", help="the inner width of the MLP")
     context: int = setting(512, **SIZE, hf="n_positions", help="the longest text that is read or written")
-    decoder_layers: int | None = setting(None, **SIZE, hf="num_decoder_layers", help="none: the encoder's")
     buckets: int = setting(32, min=4, max=2**16, hf="relative_attention_num_buckets", help="of distances")
     max_distance: int = setting(128, **SIZE, hf="relative_attention_max_distance", help="then all are equal")
-    mlp: str = setting("relu", hf="feed_forward_proj", choices=MLPS, help="relu or gated-gelu")
+    mlp: str = setting("relu", hf="feed_forward_proj", choices=("relu", "gated-gelu"), help="with a gate?")
     dropout: float = setting(0.0, min=0, below=1, hf="dropout_rate", help="the part of numbers set to zero")
     eps: float = setting(1e-6, above=0, below=1, hf="layer_norm_epsilon", help="added to mean squares")
     tied: bool = setting(True, hf="tie_word_embeddings", help="the embedding is also the output layer")
     scaled: bool = setting(True, hf=SCALED, help="multiply the output by 1 / sqrt(C)")
-    init_factor: float = setting(1.0, above=0, max=100, hf="initializer_factor", help="times T5's first std")
     start: int = setting(0, min=0, hf=STARTS, help="the token before the first one written")
     end: int | None = setting(None, min=0, hf="eos_token_id", help="the token that ends a text")
 
@@ -80,7 +77,6 @@ class T5Config:
         for name, token in (("start", self.start), ("end", self.end)):
             if token is not None and token >= self.vocab_size:
                 raise UserError(f"{name} {token} is not in a vocabulary of {self.vocab_size}")
-        fill_in(self, decoder_layers=self.layers)
 
 
 class T5Attention(nn.Attention):
@@ -109,14 +105,12 @@ class T5Attention(nn.Attention):
 class T5MLP(nn.Module):
     """Apply a feed-forward block, with a gate in version 1.1: x (..., C) -> (..., C)."""
 
-    wi: Any
-    wi_0: Any
-    wi_1: Any
-
     def __init__(self, config: T5Config):
         self.gated = config.mlp != "relu"
-        for name in ("wi_0", "wi_1") if self.gated else ("wi",):
-            setattr(self, name, nn.Linear(config.width, config.hidden, bias=False))
+        if self.gated:
+            self.wi_0, self.wi_1 = (nn.Linear(config.width, config.hidden, bias=False) for _ in range(2))
+        else:
+            self.wi = nn.Linear(config.width, config.hidden, bias=False)
         self.wo = nn.Linear(config.hidden, config.width, bias=False)
         self.drop = nn.Dropout(config.dropout)
 
@@ -128,27 +122,29 @@ class T5MLP(nn.Module):
 class T5Layer(nn.Module):
     """Compute x + part(norm(x)). The part is attention or an MLP, an attribute named as in checkpoints."""
 
-    SelfAttention: Any
-    EncDecAttention: Any
-
-    def __init__(self, config: T5Config, **part: nn.Module):
-        ((self.kind, module),) = part.items()
-        setattr(self, self.kind, module)
+    def __init__(self, config: T5Config, kind: str, part: nn.Module):
+        self.kind = kind
+        setattr(self, kind, part)
         self.layer_norm = nn.RMSNorm(config.width, config.eps)
         self.drop = nn.Dropout(config.dropout)
 
+    @property
+    def part(self) -> Any:
+        """Return the attention or MLP."""
+        return getattr(self, self.kind)
+
     def forward(self, x: Tensor, *given: Any) -> Tensor:
-        return x + self.drop(getattr(self, self.kind)(self.layer_norm(x), *given))
+        return x + self.drop(self.part(self.layer_norm(x), *given))
 
 
 class T5Block(nn.Module):
     """Run attention, then attention to the encoder (in a decoder), then an MLP: x (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: T5Config, decodes: bool):
-        self.layer = [T5Layer(config, SelfAttention=T5Attention(config, causal=decodes))]
+        self.layer = [T5Layer(config, "SelfAttention", T5Attention(config, causal=decodes))]
         if decodes:
-            self.layer.append(T5Layer(config, EncDecAttention=T5Attention(config)))
-        self.layer.append(T5Layer(config, DenseReluDense=T5MLP(config)))
+            self.layer.append(T5Layer(config, "EncDecAttention", T5Attention(config)))
+        self.layer.append(T5Layer(config, "DenseReluDense", T5MLP(config)))
 
     def forward(self, x: Tensor, cache: Past, seen: Seen, memory: Memory | None, lengths: Any) -> Tensor:
         x = self.layer[0](x, cache, seen)
@@ -164,11 +160,10 @@ class T5Stack(nn.Module):
     keys and values that each block made of it.
     """
 
-    def __init__(self, config: T5Config, layers: int, decodes: bool):
+    def __init__(self, config: T5Config, decodes: bool):
         self.config, self.causal = config, decodes
-        self.block = [T5Block(config, decodes) for _ in range(layers)]
-        first = self.block[0].layer[0].SelfAttention
-        first.relative_attention_bias = nn.Embedding(config.buckets, config.heads)
+        self.block = [T5Block(config, decodes) for _ in range(config.layers)]
+        self.block[0].layer[0].part.relative_attention_bias = nn.Embedding(config.buckets, config.heads)
         self.final_layer_norm = nn.RMSNorm(config.width, config.eps)
         self.drop = nn.Dropout(config.dropout)
 
@@ -178,9 +173,8 @@ class T5Stack(nn.Module):
         `past` is the number of positions before the first query.
         """
         distance = np.arange(keys) - np.arange(past, past + queries)[:, None]
-        c, table = self.config, self.block[0].layer[0].SelfAttention.relative_attention_bias
-        buckets = ops.relative_buckets(distance, c.buckets, c.max_distance, self.causal)
-        return table(buckets).transpose(2, 0, 1)
+        buckets = ops.relative_buckets(distance, self.config.buckets, self.config.max_distance, self.causal)
+        return self.block[0].layer[0].part.relative_attention_bias(buckets).transpose(2, 0, 1)
 
     def forward(self, x: Tensor, lengths: Any, cache: list[nn.KVCache] | None = None,
                 memory: list[Memory] | None = None) -> Tensor:
@@ -197,8 +191,7 @@ class T5(Pretrained, nn.LanguageModel):
     """A T5 model: tokens (B, S), decoder_tokens (B, T) -> logits (B, T, V).
 
     The encoder reads a text of S tokens. The decoder begins with `config.start`, and writes until
-    `config.end`. In the cache, a layer's `source` has the keys and values of the encoder's output. `seed`
-    decides the initial weights; with `seed=None` matrices stay zero, for weights from a file.
+    `config.end`. In the cache, a layer's `source` has the keys and values of the encoder's output.
     """
 
     model_type = "t5"
@@ -218,7 +211,7 @@ class T5(Pretrained, nn.LanguageModel):
         embedding="shared.weight",
         defaults={"dropout_rate": 0.1, "eos_token_id": 1},
         fixed={
-            "is_encoder_decoder": (True,),
+            "is_encoder_decoder": (True,), "num_decoder_layers": lambda config: (config.layers, None),
             "is_gated_act": lambda config: (config.mlp != "relu",),
             "dense_act_fn": lambda config: ("relu" if config.mlp == "relu" else "gelu_new",),
         },
@@ -227,8 +220,8 @@ class T5(Pretrained, nn.LanguageModel):
     def __init__(self, config: T5Config, seed: int | None = 0):
         self.config = config
         self.shared = nn.Embedding(config.vocab_size, config.width)
-        self.encoder = T5Stack(config, config.layers, decodes=False)
-        self.decoder = T5Stack(config, config.decoder_layers or config.layers, decodes=True)
+        self.encoder = T5Stack(config, decodes=False)
+        self.decoder = T5Stack(config, decodes=True)
         table = self.shared.weight
         self.lm_head = nn.Head(table if config.tied else nn.Parameter(nn.full(table.shape)))
         self.finish(seed)
@@ -244,15 +237,14 @@ class T5(Pretrained, nn.LanguageModel):
         sizes = {"shared.weight": 1, "relative_attention_bias.weight": 1, ".q.weight": c.width * c.head_width,
                  ".o.weight": c.heads * c.head_width, ".wo.weight": c.hidden}
         fan = next((size for end, size in sizes.items() if name.endswith(end)), c.width)
-        return c.init_factor * fan**-0.5
+        return fan**-0.5
 
     def forward(self, tokens: ArrayLike, decoder_tokens: ArrayLike,  # type: ignore[override]
                 seen: Seen = EVERYTHING) -> Tensor:
         """Score every possible next token after every decoder token.
 
         tokens (B, S), decoder_tokens (B, T), ints -> logits (B, T, V). With `Seen(lengths=...)` (B,), only
-        the first lengths[b] tokens of row b count; the others are padding. Raises UserError when there are no
-        tokens, too many for the context, or ids outside the vocabulary.
+        the first lengths[b] tokens of row b count; the others are padding. Raises UserError for bad tokens.
         """
         return self.head(self.hidden(decoder_tokens, source=tokens, seen=seen))
 
@@ -297,7 +289,7 @@ class T5(Pretrained, nn.LanguageModel):
 
     def _memory(self, x):
         """Make the keys and values of each of the decoder's blocks from the encoder's output (B, S, C)."""
-        return [block.layer[1].EncDecAttention.read(x) for block in self.decoder.block]
+        return [block.layer[1].part.read(x) for block in self.decoder.block]
 
     def hidden(self, decoder_tokens: ArrayLike, cache: list[nn.KVCache] | None = None, *,  # type: ignore[override]
                source: ArrayLike | None = None, seen: Seen = EVERYTHING) -> Tensor:
