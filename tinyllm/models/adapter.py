@@ -109,5 +109,4 @@ def read_adapter(model: Any, path: Path) -> dict[str, np.ndarray]:
     if others := [name for name in stored if not name.startswith(PREFIX)]:
         raise UserError(f"{path} holds {others[0]}: the names of peft begin with {PREFIX}")
     named = {name.removeprefix(PREFIX): array for name, array in stored.items()}
-    found = model.layout.own_names(named, model.config)
-    return {name: array.read(transposed=True) for name, array in found.items()}
+    return {name: array.read(transposed=True) for name, array in model.layout.own_names(named).items()}

@@ -29,8 +29,7 @@ class Layout:
     fixed: {setting in config.json: the values that the family can run}, or functions of the config that
         return them; the first value is written, others are refused.
     defaults: {setting: its value where a config.json leaves it out}.
-    names: (part of a weight's name in files, in the model), in the order in which they are replaced, or a
-        function of the config that returns them.
+    names: (part of a weight's name in files, in the model), in the order in which they are replaced.
     old: more such pairs, from older files; they are read and never written.
     prefix: stands before the names in some files.
     base: a prefix that is missing in files of a model without its output layer.
@@ -45,7 +44,7 @@ class Layout:
 
     fixed: dict[str, Any] = field(default_factory=dict)
     defaults: Json = field(default_factory=dict)
-    names: Names | Callable[[Any], Names] = ()
+    names: Names = ()
     old: Names = ()
     prefix: str = ""
     base: str = ""
@@ -64,21 +63,20 @@ class Layout:
             name: own[name] | new if isinstance(new, dict) else new for name, new in changes.items()
         })
 
-    def own_names(self, stored: dict[str, Any], config: Any) -> dict[str, Any]:
+    def own_names(self, stored: dict[str, Any]) -> dict[str, Any]:
         """Give the `Stored` arrays of files their names in the model."""
         found: dict[str, Any] = {}
-        pairs = (*self.old, *_given(self.names, config))
         base = "" if any(name.startswith(self.base) for name in stored) else self.base
         for name, array in stored.items():
-            short = rename(base + name.removeprefix(self.prefix), pairs)
+            short = rename(base + name.removeprefix(self.prefix), (*self.old, *self.names))
             if short in found:
                 raise UserError(f"{array.path} holds {short} twice, once as {name}")
             found[short] = array
         return found
 
-    def file_name(self, name: str, config: Any) -> str:
+    def file_name(self, name: str) -> str:
         """Return the name in files of one of the model's weights."""
-        return rename(name, [(ours, theirs) for theirs, ours in reversed(_given(self.names, config))])
+        return rename(name, [(ours, theirs) for theirs, ours in reversed(self.names)])
 
 
 def rename(name: str, pairs: Iterable[tuple[str, str]]) -> str:
@@ -88,8 +86,9 @@ def rename(name: str, pairs: Iterable[tuple[str, str]]) -> str:
     return name
 
 
-def _given(values, config):
-    return values(config) if callable(values) else values
+def _fixed(layout, config):
+    """Return {setting: the values that the family can run} for a config."""
+    return {name: values(config) if callable(values) else values for name, values in layout.fixed.items()}
 
 
 def hf_names(config: Any, setting: Any) -> tuple[str, ...]:
@@ -112,26 +111,25 @@ def write_config(cls: Any, config: Any) -> Json:
         if value is not None or (name in layout.defaults and name not in found):
             found |= {name: value} | {other: value for other in others if found.get(other) is None}
     found = layout.write(found, config)
-    found |= {name: _given(values, config)[0] for name, values in layout.fixed.items()}
+    found |= {name: values[0] for name, values in _fixed(layout, config).items()}
     back = read_config(cls, "this model", json.loads(json.dumps(found)))
     for setting in dataclasses.fields(config):
         value, other = getattr(config, setting.name), getattr(back, setting.name)
         if value != other:
-            what = f"a {cls.model_type} cannot have {setting.name} = {value!r}"
-            raise UserError(f"{what}: its config.json says {other!r}")
+            raise UserError(f"a {cls.model_type} cannot have {setting.name} = {value!r}: "
+                            f"its config.json says {other!r}")
     return found
 
 
 def read_config(cls: Any, folder: Any, found: Json) -> Any:
     """Make a family's config from a config.json. Raises UserError if the family cannot run such a model."""
-    where, layout, settings = f"the config.json in {folder}", cls.layout, {}
+    where, settings = f"the config.json in {folder}", {}
     try:
-        found = read_rope(layout.read(found))
+        found = read_rope(cls.layout.read(found))
         for setting in dataclasses.fields(cls.config_class):
             names = hf_names(cls.config_class, setting)
-            values = [found[name] for name in names if name in found]
-            values = values or [layout.defaults[name] for name in names if name in layout.defaults]
-            if values:
+            said = found if any(name in found for name in names) else cls.layout.defaults
+            if values := [said[name] for name in names if name in said]:
                 settings[setting.name] = next((value for value in values if value is not None), None)
             elif setting.default is dataclasses.MISSING:
                 raise UserError(f"{names[0]} is missing")
@@ -139,11 +137,9 @@ def read_config(cls: Any, folder: Any, found: Json) -> Any:
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     always = {"per_layer_config": (None, {}), "is_causal": (cls.objective != "masked",)}
-    for name, values in (layout.fixed | always).items():
-        allowed = _given(values, config)
+    for name, allowed in (_fixed(cls.layout, config) | always).items():
         if found.get(name, allowed[0]) not in allowed:
-            known = f"tinyllm's {cls.__name__} cannot run"
-            raise UserError(f"{where} says {name} = {found[name]!r}, which {known}")
+            raise UserError(f"{where} says {name} = {found[name]!r}, which a {cls.__name__} here cannot run")
     return config
 
 

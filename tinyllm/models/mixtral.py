@@ -81,31 +81,27 @@ class Experts(nn.Module):
 
     def apply(self, x: Tensor) -> Tensor:
         """Apply the experts to rows that are sorted by expert: x (N * top, C) -> (N * top, C)."""
-        e, counts = self.experts, self.counts
         replaced = ops.linear.replaced and not ops.grouped_linear.replaced
-        if replaced or not all(unchanged(expert) for expert in e):
-            parts = [np.arange(rows.start, rows.stop) for rows in groups(counts)]
-            return F.concat([expert(F.take(x, part)) for expert, part in zip(e, parts, strict=True)
-                             if len(part)], axis=0)
-        gate = grouped_linear(x, [expert.gate_proj.weight for expert in e], counts)
-        up = grouped_linear(x, [expert.up_proj.weight for expert in e], counts)
-        return grouped_linear(F.swiglu(gate, up), [expert.down_proj.weight for expert in e], counts)
+        if replaced or not all(map(unchanged, self.experts)):
+            parts = [(expert, np.arange(rows.start, rows.stop))
+                     for expert, rows in zip(self.experts, groups(self.counts), strict=True)]
+            return F.concat([expert(F.take(x, rows)) for expert, rows in parts if len(rows)], axis=0)
+
+        def linear(x, part):
+            return grouped_linear(x, [getattr(expert, part).weight for expert in self.experts], self.counts)
+
+        return linear(F.swiglu(linear(x, "gate_proj"), linear(x, "up_proj")), "down_proj")
 
     def route(self, rows: Tensor) -> tuple[Tensor, np.ndarray]:
         """Choose experts for tokens: (N, C) -> weights (N, top), expert numbers (N, top), the best first."""
-        self.p = F.softmax(self.gate(rows))
-        weights, chosen = choose(self.p, self.top)
+        self.p = p = F.softmax(self.gate(rows))
+        found, chosen = ops.route(p.data, p.data, self.top)
+
+        def backward(dweights):
+            return (ops.route_backward(dweights, p.data, chosen),)
+
+        weights = record(found, (p,), backward)
         return weights / weights.sum(axis=1, keepdims=True) if self.normalise else weights, chosen
-
-
-def choose(p: Tensor, top: int) -> tuple[Tensor, np.ndarray]:
-    """Choose `top` experts for each token: p (N, E) -> their part of p, and their numbers, both (N, top)."""
-    weights, chosen = ops.route(p.data, p.data, top)
-
-    def backward(dweights):
-        return (ops.route_backward(dweights, p.data, chosen),)
-
-    return record(weights, (p,), backward), chosen
 
 
 def grouped_linear(x: Tensor, w: list[nn.Parameter], counts: np.ndarray) -> Tensor:
@@ -122,15 +118,14 @@ def grouped_linear(x: Tensor, w: list[nn.Parameter], counts: np.ndarray) -> Tens
 
 def unchanged(expert: nn.GatedMLP) -> bool:
     """Return True if an expert is a plain GatedMLP: no `tap` on it, no layer quantized or replaced."""
-    layers = expert.gate_proj, expert.up_proj, expert.down_proj
-    return plain(expert, nn.GatedMLP) and all(plain(layer, nn.Linear) for layer in layers)
+    return plain(expert, nn.GatedMLP) and all(plain(part, nn.Linear) for _, part in expert.named_children())
 
 
 def balance_loss(layers: list[Experts]) -> Tensor:
     """Return `ops.balance_loss` for the last batch, with the tokens of all layers together -> ().
 
     The loss is `top` for a balanced router, and is larger when most tokens go to experts with a large p: then
-    other experts learn nothing. Its gradient needs the graph of the last call.
+    other experts learn nothing.
     """
     p = F.concat([layer.p for layer in layers], axis=0)
     return F.apply(ops.balance_loss, p, np.concatenate([layer.chosen for layer in layers]))

@@ -49,7 +49,7 @@ class Pretrained(Module):
 
     def file_name(self, name: str) -> str:
         """Return the name that a parameter has in files."""
-        return self.layout.file_name(name, self.config)
+        return self.layout.file_name(name)
 
     def module_name(self, name: str) -> str:
         """Return the name that a parameter has in transformers' model."""
@@ -80,18 +80,18 @@ class Pretrained(Module):
         _write_json(folder / "generation_config.json", blank | dict(self.generation) | tokens)
         if base:
             return save_adapter(self, base, folder)
-        state = self.state_dict()
-        if self.layout.transposed:
-            state |= {name: state[name].T for name in _linear_weights(self)}
-        state = {self.file_name(name): array for name, array in state.items()}
+        turned = _transposed(self)
+        state = {self.file_name(name): array.T if name in turned else array
+                 for name, array in self.state_dict().items()}
         save_weights(state, folder / "model.safetensors", {"format": "pt"})
         if bits := bits_of(self):
             found["quantization_config"] = {"quant_method": "tinyllm", "bits": bits}
         _write_json(folder / "config.json", found)
 
 
-def _linear_weights(model):
-    return [f"{name}.weight" for name in model.of_kind((Linear, Matrix))]
+def _transposed(model):
+    """Return the names of weights that files hold transposed."""
+    return {f"{name}.weight" for name in model.of_kind((Linear, Matrix)) if model.layout.transposed}
 
 
 def _write_json(path, value):
@@ -109,10 +109,9 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any]) -> Any:
     generation = read_generation(folder, found)
     config = _with_ends(config, generation, folder)
     bits = _read_bits(folder, found)
-    stored = cls.layout.own_names(_read_headers(folder), config)
-    layers = max(value for name, value in vars(config).items() if name.endswith("layers"))
-    if layers > len(stored):  # before that many blocks are made
-        raise UserError(f"{folder}: config.json has {layers} layers, the weights {len(stored)} arrays")
+    stored = cls.layout.own_names(_read_headers(folder))
+    if config.layers > len(stored):  # before that many blocks are made
+        raise UserError(f"{folder}: config.json has {config.layers} layers, the weights {len(stored)} arrays")
     head, embedding = (stored.get(name) for name in ("lm_head.weight", cls.layout.embedding))
     if head and embedding and not np.array_equal(head.read(), embedding.read()):
         config = dataclasses.replace(config, tied=False)
@@ -121,7 +120,7 @@ def load_folder(cls: Any, folder: Path, found: dict[str, Any]) -> Any:
         if bits:
             quantized_zeros(model, bits)
     _fill(model, folder, stored)
-    model.generation = generation
+    model.generation, model.origin = generation, Origin(os.path.abspath(folder))
     return model.eval()
 
 
@@ -132,12 +131,12 @@ def load_into(model: Pretrained, folder: Path) -> None:
     """
     if adapters(model):
         return load_adapter(model, read_adapter(model, folder / WEIGHTS))
-    _fill(model, folder, model.layout.own_names(_read_headers(folder), model.config))
+    _fill(model, folder, model.layout.own_names(_read_headers(folder)))
 
 
 def _fill(model, folder, stored):
     """Check names and shapes of stored arrays, and read them into a model."""
-    transposed = set(_linear_weights(model)) if model.layout.transposed else set()
+    transposed = _transposed(model)
     try:
         stored = _needed(model, stored)
         model.check_state({n: s.shape[::-1] if n in transposed else s.shape for n, s in stored.items()})
@@ -164,13 +163,10 @@ def _with_ends(config, generation, folder):
 
 def _read_bits(folder, found):
     """Return 8 or 4 if tinyllm quantised the weights, None if nobody did, else raise UserError."""
-    quantization = found.get("quantization_config")
-    for bits in (8, 4):
-        if quantization == {"quant_method": "tinyllm", "bits": bits}:
-            return bits
-    if quantization is not None:
-        raise UserError(f"{folder} has weights that were quantised by another library: {quantization!r:.200}")
-    return None
+    said = found.get("quantization_config")
+    if said not in (None, *({"quant_method": "tinyllm", "bits": bits} for bits in (8, 4))):
+        raise UserError(f"{folder} has weights that were quantised by another library: {said!r:.200}")
+    return said and said["bits"]
 
 
 def _read_headers(folder: Path) -> dict[str, Stored]:
@@ -194,19 +190,13 @@ def _read_headers(folder: Path) -> dict[str, Stored]:
 def second_names(model: Pretrained) -> dict[str, str]:
     """Return {second name: first name} of tensors with two names, such as a tied output layer."""
     first = {id(tensor): name for name, tensor in model.named_tensors()}
-    found = {
-        f"{path}.{attribute}": first.get(id(value))
-        for path, module in model.named_modules()
-        for attribute, value in vars(module).items()
-    }
+    found = {f"{path}.{attribute}": first.get(id(value))
+             for path, module in model.named_modules() for attribute, value in vars(module).items()}
     return {name: tied for name, tied in found.items() if tied not in (None, name)} | model.layout.copies
 
 
 def _needed(model, stored):
-    """Leave out what the model does not need: arrays that are ignored, and copies of tied ones.
-
-    Raises UserError when a copy differs.
-    """
+    """Leave out arrays that are ignored, and copies of tied ones. Raises UserError when a copy differs."""
     own, found = dict(model.named_tensors()), dict(stored)
     for name, tied in second_names(model).items():
         if name in stored and tied in stored:

@@ -77,7 +77,7 @@ def make_config(settings: dict[str, Any]) -> Any:
             raise UserError(f"{cls.model_type} has no setting {name!r}; it has {', '.join(fields)}")
     for name, f in fields.items():
         if name not in settings and f.default is dataclasses.MISSING:
-            raise UserError(f"{cls.model_type} needs the setting {name!r}: {f.metadata.get('help', '')}")
+            raise UserError(f"{cls.model_type} needs the setting {name!r}: {f.metadata['help']}")
     return cls.config_class(**settings)
 
 
@@ -118,8 +118,8 @@ def from_pretrained(place: Path | str, bits: int | None = None) -> Any:
     folder = locate(place)
     if not os.path.isdir(folder):
         raise UserError(f"there is no folder {folder}: give the folder of a model")
-    here = os.path.exists(folder / "config.json")
-    if below := [] if here else sorted(folder.glob("checkpoints/*/*config.json")):
+    below = sorted(folder.glob("checkpoints/*/*config.json"))
+    if below and not os.path.exists(folder / "config.json"):
         raise UserError(f"{folder} has no config.json: give a checkpoint in it, such as {below[-1].parent}")
     if os.path.lexists(folder / adapter.FILE):
         model = open_adapter(folder)
@@ -130,7 +130,6 @@ def from_pretrained(place: Path | str, bits: int | None = None) -> Any:
     except UserError as error:
         raise UserError(f"the model_type in {folder / 'config.json'}: {error}") from error
     model = load_folder(cls, folder, found)
-    model.origin = Origin(os.path.abspath(folder))
     return quantize(model, bits) if bits else model
 
 
@@ -142,9 +141,10 @@ def open_adapter(folder: Path) -> Any:
     settings, recorded = adapter.read_settings(folder)
     origin = Origin(settings["base_model_name_or_path"], recorded.get(adapter.DIGEST, ""))
     base = locate(origin.folder)
-    if not os.path.isdir(base) or os.path.lexists(base / adapter.FILE):
-        why = "is an adapter itself: merge it first" if os.path.isdir(base) else "is gone: bring it back"
-        raise UserError(f"{folder} is an adapter of the model in {origin.folder}, which {why}")
+    if os.path.lexists(base / adapter.FILE):
+        raise UserError(f"{folder} is an adapter of {base}, which is an adapter itself: merge that first")
+    if not os.path.isdir(base):
+        raise UserError(f"{folder} is an adapter of {base}, which is gone: bring it back")
     if origin.sha256 and origin.sha256 != (now := hash_weights(base)):
         raise UserError(f"{folder} is an adapter of weights with the SHA-256 {origin.sha256[:12]}..., and "
                         f"those in {base} have {now[:12]}...: bring the old ones back")

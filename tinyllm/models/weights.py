@@ -27,14 +27,14 @@ DTYPES = {
 }
 BLOCK = 1 << 20  # bytes that are read at a time
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-NUMPY = {code: np.dtype(name).newbyteorder("<") for name, code in DTYPES.items()}
+NUMPY = {code: np.dtype(name).newbyteorder("<") for name, code in DTYPES.items()} | {"BF16": np.dtype("<u2")}
 
 
 def save_weights(model_or_state: Any, path: Path | str, metadata: dict[str, str] | None = None) -> None:
     """Write a model, or {name: array}, to a safetensors file. If writing fails, an old file stays unchanged.
 
-    Arrays are written one by one, so saving needs no second copy of them in memory. Raises UserError when
-    the file cannot be written, TypeError for dtypes that the format lacks.
+    Arrays are written one by one, so saving needs no second copy of them in memory. `metadata` maps strings
+    to strings. Raises UserError when the file cannot be written, TypeError for dtypes that the format lacks.
     """
     state = model_or_state if isinstance(model_or_state, dict) else model_or_state.state_dict()
     state = {name: np.asarray(array) for name, array in state.items()}
@@ -47,10 +47,7 @@ def save_weights(model_or_state: Any, path: Path | str, metadata: dict[str, str]
 
 
 def _header(state, metadata):
-    if not all(isinstance(text, str) for item in metadata.items() for text in item):
-        raise TypeError("metadata maps strings to strings; write numbers as text")
-    entries = {"__metadata__": metadata} if metadata else {}
-    end = 0
+    entries, end = {"__metadata__": metadata} if metadata else {}, 0
     for name, array in state.items():
         if array.dtype.name not in DTYPES:
             raise TypeError(f"{name} holds {array.dtype}; a safetensors file holds {', '.join(DTYPES)}")
@@ -72,14 +69,14 @@ class Stored:
     @property
     def is_float(self) -> bool:
         """Return True if the numbers are floating-point."""
-        return self.dtype == "BF16" or NUMPY[self.dtype].kind == "f"
+        return "F" in self.dtype
 
     def read(self, dtype: Any = None, transposed: bool = False) -> np.ndarray:
         """Read the array, converted to `dtype` if given, and transposed if asked; BF16 becomes float32.
 
         The file is read in blocks of rows, so there is never a second copy of the array in memory.
         """
-        kind = np.dtype("<u2") if self.dtype == "BF16" else NUMPY[self.dtype]
+        kind = NUMPY[self.dtype]
         own = np.dtype(np.float32) if self.dtype == "BF16" else kind.newbyteorder("=")
         shape = self.shape[::-1] if transposed else self.shape
         array = _aligned(shape, np.dtype(dtype or own))
@@ -127,7 +124,7 @@ def read_header(path: Path | str) -> tuple[dict[str, Stored], dict[str, str]]:
         raise UserError(error if str(path) in str(error) else f"the header of {path} {error}") from error
     metadata, found = entries.pop("__metadata__", None) or {}, {}
     for name, entry in entries.items():
-        if entry["dtype"] not in NUMPY and entry["dtype"] != "BF16":
+        if entry["dtype"] not in NUMPY:
             raise UserError(f"{name} in {path} is {entry['dtype']}: convert the file to F32 first")
         begin = 8 + length + entry["data_offsets"][0]
         found[name] = Stored(path, entry["dtype"], tuple(entry["shape"]), begin)
@@ -168,9 +165,6 @@ def hash_weights(folder: Path) -> str:
 
 
 def load_weights(path: Path | str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Read a safetensors file -> ({name: array}, metadata): `model.load_state_dict(load_weights(path)[0])`.
-
-    Raises the same errors as `read_header`.
-    """
+    """Return the arrays and the metadata of a safetensors file: ({name: array}, {name: text})."""
     stored, metadata = read_header(path)
     return {name: array.read() for name, array in stored.items()}, metadata
